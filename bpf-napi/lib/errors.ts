@@ -1,0 +1,142 @@
+/**
+ * - `BPF_UNAVAILABLE`: the addon or libbpf is not there.
+ * - `BPF_OPEN`, `BPF_LOAD`, `BPF_ATTACH`, `BPF_RUN`, `BPF_MAP`, `BPF_RING`, `BPF_STATS`: the step that failed.
+ * - `BPF_VERIFIER`: a load that the kernel's verifier refused; `verifier` has its telling lines.
+ * - `BPF_CLOSED`, `BPF_BUSY`: the handle was closed, or a load or an attach is under way.
+ * - `NETNS`, `NETLINK`: entering a namespace, talking to the kernel in it.
+ */
+export type BpfErrorCode =
+  | 'BPF_UNAVAILABLE'
+  | 'BPF_OPEN'
+  | 'BPF_LOAD'
+  | 'BPF_VERIFIER'
+  | 'BPF_ATTACH'
+  | 'BPF_RUN'
+  | 'BPF_MAP'
+  | 'BPF_RING'
+  | 'BPF_STATS'
+  | 'BPF_CLOSED'
+  | 'BPF_BUSY'
+  | 'NETNS'
+  | 'NETLINK';
+
+/** Every error of this package. */
+export class BpfError extends Error {
+  override readonly name = 'BpfError';
+  /** What was being done: 'open', 'load', 'attach', 'dump', … */
+  readonly operation: string;
+  /** On what: an object, a program, a map, a path. */
+  readonly subject: string;
+  /** errno of the kernel, positive; 0 where there is none. */
+  readonly errno: number;
+  /** All that libbpf and the verifier said. */
+  readonly log: string;
+  /** The lines of the verifier's log that say why, at most three. */
+  readonly verifier: readonly string[];
+
+  readonly code: BpfErrorCode;
+
+  constructor(
+    code: BpfErrorCode,
+    message: string,
+    details: { operation?: string; subject?: string; errno?: number; log?: string; cause?: unknown } = {},
+  ) {
+    super(message, { cause: details.cause });
+    this.code = code;
+    this.operation = details.operation ?? '';
+    this.subject = details.subject ?? '';
+    this.errno = details.errno ?? 0;
+    this.log = details.log ?? '';
+    this.verifier = tellingLines(this.log);
+  }
+}
+
+const EPERM = 1;
+const EBADF = 9;
+const EBUSY = 16;
+
+const CODES: Readonly<Record<string, BpfErrorCode>> = {
+  open: 'BPF_OPEN',
+  load: 'BPF_LOAD',
+  attach: 'BPF_ATTACH',
+  run: 'BPF_RUN',
+  'open ring': 'BPF_RING',
+  drain: 'BPF_RING',
+  enable: 'BPF_STATS',
+};
+
+/** Statistics that the verifier prints after its verdict, and its reasoning before. */
+const NOISE = /^(processed \d|verification time|stack depth|mark_precise|parent |last_idx|from \d+ to \d+|\d+: safe|; )/;
+const TELLING_LINES_MAX = 3;
+
+/** Exported for tests. */
+export function tellingLines(log: string): string[] {
+  const begin = log.indexOf('-- BEGIN PROG LOAD LOG --');
+  const end = log.indexOf('-- END PROG LOAD LOG --');
+  if (begin < 0) return [];
+  const lines = log
+    .slice(begin, end < 0 ? undefined : end)
+    .split('\n')
+    .slice(1)
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('libbpf:') && !NOISE.test(line));
+  return lines.slice(-TELLING_LINES_MAX);
+}
+
+interface NativeFailure extends Error {
+  operation: string;
+  errno: number;
+  subject: string;
+  log: string;
+}
+
+function isNativeFailure(error: unknown): error is NativeFailure {
+  return error instanceof Error && 'operation' in error && 'errno' in error;
+}
+
+function codeOf(failure: NativeFailure, fallback: BpfErrorCode, verifier: readonly string[]): BpfErrorCode {
+  if (failure.errno === EBADF && failure.log.startsWith('closed')) return 'BPF_CLOSED';
+  if (failure.errno === EBUSY && failure.log.startsWith('a load')) return 'BPF_BUSY';
+  if (failure.operation === 'load' && verifier.length > 0) return 'BPF_VERIFIER';
+  return CODES[failure.operation] ?? fallback;
+}
+
+function explain(failure: NativeFailure, verifier: readonly string[]): string {
+  if (verifier.length > 0) return `${failure.message}: ${verifier.at(-1)}`;
+  // libbpf adds a hint about the memory lock limit, which has nothing to do with it on kernels since 5.11.
+  if (failure.operation === 'load' && failure.errno === EPERM) {
+    return `${failure.message} and gave no reason: CAP_BPF and CAP_PERFMON are missing, or this kernel allows no such program`;
+  }
+  return failure.log !== '' && !failure.log.startsWith('libbpf:') ? `${failure.message} (${failure.log})` : failure.message;
+}
+
+/** Turns an error of the native module into a BpfError; anything else is passed through. */
+export function translate(error: unknown, fallback: BpfErrorCode): unknown {
+  if (!isNativeFailure(error)) return error;
+  const verifier = tellingLines(error.log);
+  return new BpfError(codeOf(error, fallback, verifier), explain(error, verifier), {
+    operation: error.operation,
+    subject: error.subject,
+    errno: error.errno,
+    log: error.log,
+    cause: error,
+  });
+}
+
+/** Calls into the native module. */
+export function guarded<T>(fallback: BpfErrorCode, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw translate(error, fallback);
+  }
+}
+
+/** The same for a call that returns a promise. */
+export async function guardedAsync<T>(fallback: BpfErrorCode, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw translate(error, fallback);
+  }
+}

@@ -1,0 +1,15 @@
+export { BpfError, type BpfErrorCode } from './errors.ts';
+export { BpfMap, type MapDump } from './map.ts';
+export { unavailable } from './native.ts';
+export { BpfObject, type BpfProgram, type BpfProgramInfo } from './object.ts';
+export { type RingBatch, BpfRing, type RingOptions } from './ring.ts';
+export {
+  BpfStats,
+  clockOffset,
+  jiffiesPerSecond,
+  libbpfVersion,
+  type NetlinkAnswer,
+  netlinkDump,
+  netnsCookie,
+  withNetns,
+} from './system.ts';

@@ -1,0 +1,98 @@
+import { guarded } from './errors.ts';
+import type { NativeMap, NativeObject } from './native.ts';
+
+/** Entries of a map, as the kernel copied them: `count` keys, and the value of each at the same index. */
+export interface MapDump {
+  readonly count: number;
+  readonly view: DataView;
+  keyAt(index: number): number;
+  valueAt(index: number): number;
+}
+
+/**
+ * A map of an object; it lives as long as the object. Keys and values are the kernel's bytes: a value of a
+ * per-CPU map comes once for each possible CPU, each rounded up to eight bytes.
+ */
+export class BpfMap {
+  readonly name: string;
+  readonly keyBytes: number;
+  /** Held so that nobody collects the object while its map is in use. */
+  readonly owner: object;
+  readonly #native: NativeObject;
+  readonly #index: number;
+  readonly #valueBytes: number;
+  #maxEntries: number;
+  #buffer = new Uint8Array(0);
+
+  constructor(owner: object, handle: NativeObject, index: number, map: NativeMap) {
+    this.owner = owner;
+    this.name = map.name;
+    this.keyBytes = map.keyBytes;
+    this.#native = handle;
+    this.#index = index;
+    this.#valueBytes = map.valueBytes;
+    this.#maxEntries = map.maxEntries;
+  }
+
+  get maxEntries(): number {
+    return this.#maxEntries;
+  }
+
+  /** Bytes of one value, all CPUs of a per-CPU map counted. */
+  get valueBytes(): number {
+    return this.#valueBytes;
+  }
+
+  get fd(): number {
+    return guarded('BPF_MAP', () => this.#native.mapFd(this.#index));
+  }
+
+  /** Before the load. The size of a ring is in bytes, a power of two and a multiple of the page size. */
+  resize(maxEntries: number): void {
+    guarded('BPF_MAP', () => this.#native.setMaxEntries(this.#index, maxEntries));
+    this.#maxEntries = maxEntries;
+  }
+
+  /** Before the load: whether the map is created at all. A program that can reach a map that is not, fails to load. */
+  create(wanted: boolean): void {
+    guarded('BPF_MAP', () => this.#native.setAutocreate(this.#index, wanted));
+  }
+
+  /** Writes the value into `target`; false where there is no such key. */
+  lookup(key: Uint8Array, target: Uint8Array): boolean {
+    return guarded('BPF_MAP', () => this.#native.lookup(this.#index, key, target));
+  }
+
+  update(key: Uint8Array, value: Uint8Array): void {
+    guarded('BPF_MAP', () => this.#native.update(this.#index, key, value));
+  }
+
+  /** False where there was no such key. */
+  delete(key: Uint8Array): boolean {
+    return guarded('BPF_MAP', () => this.#native.delete(this.#index, key));
+  }
+
+  /**
+   * Copies all entries of a hash in batches into one buffer, which the next dump overwrites. Entries that come
+   * or go meanwhile may be missed.
+   */
+  dump(): MapDump {
+    const valuesAt = (this.#maxEntries * this.keyBytes + 7) & ~7;
+    const bytes = valuesAt + this.#maxEntries * this.#valueBytes;
+    if (this.#buffer.length < bytes) this.#buffer = new Uint8Array(bytes);
+    const count = guarded('BPF_MAP', () => this.#native.dump(this.#index, this.#buffer));
+    const { keyBytes } = this;
+    const valueBytes = this.#valueBytes;
+    return {
+      count,
+      view: new DataView(this.#buffer.buffer),
+      keyAt: (index) => index * keyBytes,
+      valueAt: (index) => valuesAt + index * valueBytes,
+    };
+  }
+
+  /** Copies the first `bytes` of an array that was declared with BPF_F_MMAPABLE. No system call after the first. */
+  readMapped(target: Uint8Array, bytes: number): void {
+    guarded('BPF_MAP', () => this.#native.readMapped(this.#index, target, bytes));
+  }
+}

@@ -1,0 +1,91 @@
+import { createRequire } from 'node:module';
+import { BpfError } from './errors.ts';
+
+/** What `build/bpf_napi.node` exports. The one place that knows; everything else uses index.ts. */
+export interface NativeModule {
+  readonly libbpfVersion: string;
+  openObject(path: string): Promise<NativeObject>;
+  readonly Ring: new (object: NativeObject, map: number) => NativeRing;
+  readonly Stats: new () => NativeStats;
+  withNetns<T>(path: string, inside: () => T): T;
+  netnsCookie(): bigint;
+  netlinkDump(
+    protocol: number,
+    request: Uint8Array,
+    bytesMax: number,
+  ): { messages: Uint8Array; interrupted: boolean };
+  clockOffset(): bigint;
+  jiffiesPerSecond(): number;
+}
+
+export interface NativeObject {
+  programs(): { name: string; section: string }[];
+  maps(): NativeMap[];
+  setAutoload(program: string, load: boolean): void;
+  setAutocreate(map: number, create: boolean): void;
+  setMaxEntries(map: number, entries: number): void;
+  setConstant(name: string, value: bigint | Uint8Array): void;
+  load(): Promise<void>;
+  attach(program: string): Promise<void>;
+  detach(): void;
+  run(program: string, args: BigUint64Array): number;
+  programInfo(program: string): { id: number; runNanoseconds: bigint; runs: bigint; missed: bigint };
+  mapFd(map: number): number;
+  lookup(map: number, key: Uint8Array, value: Uint8Array): boolean;
+  update(map: number, key: Uint8Array, value: Uint8Array): void;
+  delete(map: number, key: Uint8Array): boolean;
+  dump(map: number, target: Uint8Array): number;
+  readMapped(map: number, target: Uint8Array, bytes: number): void;
+  close(): void;
+}
+
+export interface NativeMap {
+  name: string;
+  type: number;
+  keyBytes: number;
+  valueBytes: number;
+  maxEntries: number;
+}
+
+export interface NativeRing {
+  drain(target: Uint8Array, recordBytesMax: number): number;
+  close(): void;
+}
+
+export interface NativeStats {
+  close(): void;
+}
+
+/** Beside the bundle that holds this code, or in the build folder of this workspace. */
+const CANDIDATES = ['./bpf_napi.node', '../build/bpf_napi.node'];
+
+function load(): NativeModule | Error {
+  const require = createRequire(import.meta.url);
+  let missing: Error = new Error('bpf_napi.node is not built: run scripts/setup');
+  for (const candidate of CANDIDATES) {
+    try {
+      return require(candidate) as NativeModule;
+    } catch (error) {
+      // Found but not loadable (no libbpf, say) tells more than not found.
+      if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') missing = error as Error;
+    }
+  }
+  return missing;
+}
+
+let loaded: NativeModule | Error | undefined;
+
+/** Why the addon cannot be used here, or undefined where it can. */
+export function unavailable(): string | undefined {
+  loaded ??= load();
+  return loaded instanceof Error ? loaded.message.split('\n', 1)[0] : undefined;
+}
+
+/** @throws {BpfError} BPF_UNAVAILABLE where the addon or libbpf is missing. */
+export function native(): NativeModule {
+  loaded ??= load();
+  if (loaded instanceof Error) {
+    throw new BpfError('BPF_UNAVAILABLE', `bpf-napi: ${unavailable()}`, { cause: loaded });
+  }
+  return loaded;
+}

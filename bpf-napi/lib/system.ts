@@ -1,0 +1,81 @@
+import { BpfError, guarded } from './errors.ts';
+import { closed, watchForLeak } from './leaks.ts';
+import { type NativeStats, native } from './native.ts';
+
+/** Version of the libbpf that is loaded: `v1.1`. */
+export function libbpfVersion(): string {
+  return native().libbpfVersion;
+}
+
+/**
+ * Runs `inside` with this thread in the network namespace at `path` (`/proc/<pid>/ns/net`, a mount of
+ * `ip netns`) and comes back. Only synchronous work is inside: what a promise does later is not.
+ * Needs CAP_SYS_ADMIN. If the way back fails the process aborts.
+ * @throws {BpfError} NETNS; whatever `inside` throws
+ */
+export function withNetns<T>(path: string, inside: () => T): T {
+  return guarded('NETNS', () =>
+    native().withNetns(path, () => {
+      const result = inside();
+      if (result instanceof Promise) throw new BpfError('NETNS', 'withNetns: the function must not be async');
+      return result;
+    }),
+  );
+}
+
+/** The cookie of this thread's network namespace, unique until reboot (since 5.12 set when the namespace is made). */
+export function netnsCookie(): bigint {
+  return guarded('NETNS', () => native().netnsCookie());
+}
+
+export interface NetlinkAnswer {
+  /** The messages one after the other, each with its header, aligned to four bytes; NLMSG_DONE is left out. */
+  readonly messages: Uint8Array;
+  /** The kernel's tables changed during the dump (NLM_F_DUMP_INTR): rows may be missing or doubled. */
+  readonly interrupted: boolean;
+}
+
+/**
+ * Sends one netlink request in this thread's network namespace and collects the whole answer. Blocks until it is
+ * there, at most two seconds.
+ * @param protocol NETLINK_ROUTE 0, NETLINK_SOCK_DIAG 4, NETLINK_NETFILTER 12
+ * @param request a message with its header; its nlmsg_seq is checked in the answer
+ * @param bytesMax refuses a longer answer
+ * @throws {BpfError} NETLINK, with the kernel's errno
+ */
+export function netlinkDump(protocol: number, request: Uint8Array, bytesMax: number): NetlinkAnswer {
+  return guarded('NETLINK', () => native().netlinkDump(protocol, request, bytesMax));
+}
+
+/** Nanoseconds to add to a bpf_ktime_get_ns() for wall-clock time. Changes when the clock is set. */
+export function clockOffset(): bigint {
+  return native().clockOffset();
+}
+
+/** The kernel's HZ: how many jiffies make a second. */
+export function jiffiesPerSecond(): number {
+  return guarded('BPF_UNAVAILABLE', () => native().jiffiesPerSecond());
+}
+
+/**
+ * While one of these is open the kernel measures the run time of every BPF program (about 60 ns a run).
+ * Closing the last one, or the death of the process, switches it off.
+ */
+export class BpfStats implements Disposable {
+  readonly #native: NativeStats;
+
+  /** @throws {BpfError} BPF_STATS */
+  constructor() {
+    this.#native = guarded('BPF_STATS', () => new (native().Stats)());
+    watchForLeak(this, this.#native, 'BPF statistics');
+  }
+
+  close(): void {
+    closed(this);
+    this.#native.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

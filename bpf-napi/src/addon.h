@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <napi.h>
+
+#include "handle.h"
+
+namespace bpf_napi {
+
+/** What the addon keeps for one JavaScript environment, that is for one thread. */
+struct AddonData {
+  HandleTable handles;
+  Napi::FunctionReference object_class;
+};
+
+void InitObject(Napi::Env env, Napi::Object exports);
+void InitRing(Napi::Env env, Napi::Object exports);
+void InitNetns(Napi::Env env, Napi::Object exports);
+void InitNetlink(Napi::Env env, Napi::Object exports);
+void InitSystem(Napi::Env env, Napi::Object exports);
+
+}  // namespace bpf_napi

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <bpf/libbpf.h>
+#include <napi.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "addon.h"
+#include "object.h"
+
+namespace bpf_napi {
+
+namespace {
+
+// A record in the drained buffer: its length as u32, four bytes of nothing, its bytes, padding to 8.
+constexpr size_t kHeaderBytes = 8;
+
+// What the callback returns to end a drain; libbpf counts the record that it was called for as taken.
+constexpr int kFull = -ENOBUFS;
+
+class RingHandle final : public Handle {
+ public:
+  ~RingHandle() override {
+    if (ring_ != nullptr) Release();
+  }
+
+  /** 0 or an errno. */
+  int Open(int map_fd) {
+    ring_ = ring_buffer__new(map_fd, Take, this, nullptr);
+    return ring_ == nullptr ? errno : 0;
+  }
+
+  /**
+   * Copies records until the ring is empty or the next one of `record_bytes_max` might not fit. Returns the
+   * bytes written, or a negative errno.
+   */
+  long Drain(uint8_t* target, size_t bytes, size_t record_bytes_max) {
+    target_ = target;
+    used_ = 0;
+    room_ = bytes;
+    reserve_ = kHeaderBytes + record_bytes_max + 7;
+    if (room_ < reserve_) return -EINVAL;
+    const int result = ring_buffer__consume(ring_);
+    if (result < 0 && result != kFull) return result;
+    return static_cast<long>(used_);
+  }
+
+ protected:
+  void Release() final { ring_buffer__free(std::exchange(ring_, nullptr)); }
+
+ private:
+  static int Take(void* context, void* data, size_t size) {
+    auto* self = static_cast<RingHandle*>(context);
+    const size_t padded = (size + 7) & ~size_t{7};
+    if (self->room_ - self->used_ < kHeaderBytes + padded) return -EMSGSIZE;
+    uint8_t* at = self->target_ + self->used_;
+    const uint32_t header[2] = {static_cast<uint32_t>(size), 0};
+    memcpy(at, header, sizeof(header));
+    memcpy(at + kHeaderBytes, data, size);
+    self->used_ += kHeaderBytes + padded;
+    return self->room_ - self->used_ < self->reserve_ ? kFull : 0;
+  }
+
+  ring_buffer* ring_ = nullptr;
+  uint8_t* target_ = nullptr;
+  size_t used_ = 0, room_ = 0, reserve_ = 0;
+};
+
+class BpfRingWrap : public Napi::ObjectWrap<BpfRingWrap> {
+ public:
+  static Napi::Function Define(Napi::Env env) {
+    return DefineClass(env, "NativeRing",
+                       {InstanceMethod<&BpfRingWrap::Drain>("drain"), InstanceMethod<&BpfRingWrap::Close>("close")});
+  }
+
+  explicit BpfRingWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<BpfRingWrap>(info) {
+    Napi::Env env = info.Env();
+    ObjectHandle& object = BpfObjectWrap::Unwrap(info[0].As<Napi::Object>())->Open(env, "open ring");
+    const size_t index = info[1].As<Napi::Number>().Uint32Value();
+    if (index >= object.maps().size()) Throw(env, "open ring", ENOENT, "map of " + object.name());
+    name_ = bpf_map__name(object.maps()[index]);
+    auto handle = std::make_shared<RingHandle>();
+    LogCapture log;
+    const int error = handle->Open(bpf_map__fd(object.maps()[index]));
+    if (error != 0) Throw(env, "open ring", error, name_, log.take());
+    handle_ = handle;
+    env.GetInstanceData<AddonData>()->handles.Add(handle);
+  }
+
+ private:
+  Napi::Value Drain(const Napi::CallbackInfo& info) {
+    if (handle_->closed()) Throw(info.Env(), "drain", EBADF, name_, "closed");
+    auto target = info[0].As<Napi::Uint8Array>();
+    const long bytes = handle_->Drain(target.Data(), target.ByteLength(), info[1].As<Napi::Number>().Uint32Value());
+    if (bytes < 0) Throw(info.Env(), "drain", static_cast<int>(-bytes), name_);
+    return Napi::Number::New(info.Env(), static_cast<double>(bytes));
+  }
+
+  void Close(const Napi::CallbackInfo&) { handle_->Close(); }
+
+  std::string name_;
+  std::shared_ptr<RingHandle> handle_;
+};
+
+}  // namespace
+
+void InitRing(Napi::Env env, Napi::Object exports) { exports.Set("Ring", BpfRingWrap::Define(env)); }
+
+}  // namespace bpf_napi

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <napi.h>
+#include <time.h>
+
+#include <cerrno>
+
+#include "addon.h"
+#include "error.h"
+#include "unique_fd.h"
+
+namespace bpf_napi {
+
+namespace {
+
+constexpr int64_t kNanosecondsPerSecond = 1000000000;
+
+int64_t Nanoseconds(clockid_t clock) {
+  timespec time = {};
+  clock_gettime(clock, &time);
+  return time.tv_sec * kNanosecondsPerSecond + time.tv_nsec;
+}
+
+/** Wall clock minus the clock of bpf_ktime_get_ns(), in nanoseconds. */
+Napi::Value ClockOffset(const Napi::CallbackInfo& info) {
+  const int64_t before = Nanoseconds(CLOCK_MONOTONIC);
+  const int64_t wall = Nanoseconds(CLOCK_REALTIME);
+  const int64_t after = Nanoseconds(CLOCK_MONOTONIC);
+  return Napi::BigInt::New(info.Env(), wall - (before + (after - before) / 2));
+}
+
+/** Timer ticks a second (the kernel's HZ), which the resolution of the coarse clock tells. */
+Napi::Value JiffiesPerSecond(const Napi::CallbackInfo& info) {
+  timespec tick = {};
+  if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0 || tick.tv_nsec <= 0) {
+    Throw(info.Env(), "ask", errno, "CLOCK_MONOTONIC_COARSE");
+  }
+  return Napi::Number::New(info.Env(), static_cast<double>((kNanosecondsPerSecond + tick.tv_nsec / 2) / tick.tv_nsec));
+}
+
+/** The kernel measures the run time of BPF programs while one of these is open. */
+class StatsHandle final : public Handle {
+ public:
+  explicit StatsHandle(int fd) : fd_(fd) {}
+
+ protected:
+  void Release() final { fd_.reset(); }
+
+ private:
+  UniqueFd fd_;
+};
+
+class StatsWrap : public Napi::ObjectWrap<StatsWrap> {
+ public:
+  static Napi::Function Define(Napi::Env env) {
+    return DefineClass(env, "Stats", {InstanceMethod<&StatsWrap::Close>("close")});
+  }
+
+  explicit StatsWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<StatsWrap>(info) {
+    const int fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+    if (fd < 0) Throw(info.Env(), "enable", -fd, "BPF statistics");
+    handle_ = std::make_shared<StatsHandle>(fd);
+    info.Env().GetInstanceData<AddonData>()->handles.Add(handle_);
+  }
+
+ private:
+  void Close(const Napi::CallbackInfo&) { handle_->Close(); }
+
+  std::shared_ptr<StatsHandle> handle_;
+};
+
+}  // namespace
+
+void InitSystem(Napi::Env env, Napi::Object exports) {
+  exports.Set("libbpfVersion", Napi::String::New(env, libbpf_version_string()));
+  exports.Set("clockOffset", Napi::Function::New<ClockOffset>(env, "clockOffset"));
+  exports.Set("jiffiesPerSecond", Napi::Function::New<JiffiesPerSecond>(env, "jiffiesPerSecond"));
+  exports.Set("Stats", StatsWrap::Define(env));
+}
+
+}  // namespace bpf_napi
