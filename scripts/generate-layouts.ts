@@ -1,0 +1,142 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { Btf, type BtfType, KIND } from '../src/sources/bpf/btf.ts';
+import { elfSection } from '../src/sources/bpf/elf.ts';
+
+/**
+ * Writes src/bpf/generated/<object>.ts from the BTF of each compiled object: readers for the structs that cross to
+ * user space, so that no offset is written twice. Those are the keys and values of maps, and the records of rings.
+ */
+
+const OBJECTS = new URL('../dist/bpf/', import.meta.url);
+const TARGET = new URL('../src/bpf/generated/', import.meta.url);
+const RECORD_SUFFIX = '_record';
+
+function camel(name: string): string {
+  return name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function pointee(btf: Btf, pointer: number): BtfType {
+  return btf.resolve(btf.resolve(pointer).sizeOrType);
+}
+
+/** The structs that user space reads, in the order of their names. */
+function sharedStructs(btf: Btf): BtfType[] {
+  const found = new Map<string, BtfType>();
+  const add = (type: BtfType) => {
+    if (type.kind === KIND.struct) found.set(type.name, type);
+  };
+  const maps = btf.find(KIND.dataSection, '.maps');
+  for (const { type } of maps === undefined ? [] : btf.sectionVariables(maps)) {
+    for (const member of btf.members(btf.resolve(btf.type(type).sizeOrType))) {
+      if (member.name === 'key' || member.name === 'value') add(pointee(btf, member.type));
+    }
+  }
+  for (const { name, variable } of variables(btf, '.rodata')) {
+    if (name.endsWith(RECORD_SUFFIX)) add(pointee(btf, variable.sizeOrType));
+  }
+  return [...found.values()].sort((a, b) => a.name.localeCompare(b.name));
+}
+
+function variables(btf: Btf, section: string): { name: string; variable: BtfType }[] {
+  const data = btf.find(KIND.dataSection, section);
+  if (data === undefined) return [];
+  return btf.sectionVariables(data).map(({ type }) => ({ name: btf.type(type).name, variable: btf.type(type) }));
+}
+
+/** A field as a reader: `(view, at) => …`, with an index for an array. */
+interface Field {
+  readonly name: string;
+  readonly offset: number;
+  readonly reader?: string;
+  readonly count?: number;
+}
+
+function fieldsOf(btf: Btf, struct: BtfType, shared: readonly string[], base = 0, prefix = ''): Field[] {
+  return btf.members(struct).flatMap((member) => {
+    const offset = base + member.bits / 8;
+    const path = prefix === '' ? member.name : `${prefix}_${member.name}`;
+    const name = camel(path);
+    const type = btf.resolve(member.type);
+    // One that has readers of its own is read with them, at its offset.
+    if (type.kind === KIND.struct && shared.includes(type.name)) return [{ name, offset }];
+    if (type.kind === KIND.struct) return fieldsOf(btf, type, shared, offset, path);
+    if (type.kind !== KIND.array) return [{ name, offset, reader: `(view: DataView, at: number) => ${scalar(btf, type, `at + ${offset}`)}` }];
+    return [arrayField(btf, type, name, offset)];
+  });
+}
+
+function arrayField(btf: Btf, type: BtfType, name: string, offset: number): Field {
+  const { element, count } = btf.array(type);
+  const inner = btf.resolve(element);
+  if (isByte(btf, inner)) {
+    const read = inner.name === 'char' ? 'readString' : 'readBytes';
+    return { name, offset, reader: `(view: DataView, at: number) => ${read}(view, at + ${offset}, ${count})` };
+  }
+  const stride = inner.kind === KIND.array ? btf.array(inner).count : inner.sizeOrType;
+  const place = `at + ${offset} + index * ${stride}`;
+  const value = inner.kind === KIND.array ? `readString(view, ${place}, ${stride})` : scalar(btf, inner, place);
+  return { name, offset, count, reader: `(view: DataView, at: number, index: number) => ${value}` };
+}
+
+function isByte(btf: Btf, type: BtfType): boolean {
+  return type.kind === KIND.int && btf.integer(type).bits === 8;
+}
+
+function scalar(btf: Btf, type: BtfType, place: string): string {
+  if (type.kind === KIND.enum) return `view.getUint32(${place}, true)`;
+  if (type.kind !== KIND.int) throw new Error(`no reader for a member of kind ${type.kind} (${type.name})`);
+  const { bits, signed } = btf.integer(type);
+  if (bits === 64) return `readCounter(view, ${place})`;
+  const little = bits === 8 ? '' : ', true';
+  return `view.get${signed ? 'Int' : 'Uint'}${bits}(${place}${little})`;
+}
+
+function renderStruct(btf: Btf, struct: BtfType, shared: readonly string[]): string {
+  const fields = fieldsOf(btf, struct, shared);
+  const lines = fields.flatMap(({ name, reader, count }) => [
+    ...(reader === undefined ? [] : [`  ${name}: ${reader},`]),
+    ...(count === undefined ? [] : [`  ${name}Count: ${count},`]),
+  ]);
+  const offsets = fields.map(({ name, offset }) => `${name}: ${offset}`).join(', ');
+  return [
+    `/** struct ${struct.name} */`,
+    `export const ${camel(struct.name)} = {`,
+    `  SIZE: ${struct.sizeOrType},`,
+    `  offsets: { ${offsets} },`,
+    ...lines,
+    '} as const;',
+  ].join('\n');
+}
+
+function renderObject(file: string, btf: Btf): string {
+  const structs = sharedStructs(btf);
+  const names = structs.map(({ name }) => name);
+  const body = structs.map((struct) => renderStruct(btf, struct, names)).join('\n\n');
+  const imports = [
+    ...(body.includes('readCounter(') ? ["import { readCounter } from '../../counter.ts';"] : []),
+    ...(/read(String|Bytes)\(/.test(body)
+      ? [`import { ${['readBytes', 'readString'].filter((name) => body.includes(`${name}(`)).join(', ')} } from '../layout.ts';`]
+      : []),
+  ];
+  const constants = variables(btf, '.rodata')
+    .map(({ name }) => name)
+    .filter((name) => !name.endsWith(RECORD_SUFFIX) && !name.includes('.'));
+  return [
+    '// Made by scripts/generate-layouts.ts from the BTF of the compiled object. Do not edit.',
+    ...imports,
+    '',
+    `export const FILE = '${file}';`,
+    '',
+    '/** Names of the `const volatile` variables. */',
+    `export type Constant = ${constants.length === 0 ? 'never' : constants.map((name) => `'${name}'`).join(' | ')};`,
+    '',
+    body,
+    '',
+  ].join('\n');
+}
+
+for (const file of readdirSync(OBJECTS).filter((name) => name.endsWith('.bpf.o'))) {
+  const btf = new Btf(elfSection(readFileSync(new URL(file, OBJECTS)), '.BTF'));
+  writeFileSync(new URL(`${basename(file, '.bpf.o')}.ts`, TARGET), renderObject(file, btf));
+}

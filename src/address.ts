@@ -1,0 +1,33 @@
+const MAPPED_PREFIX = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+/**
+ * An address of 4 or 16 bytes in the form people write: IPv4-mapped ones as IPv4, IPv6 by RFC 5952 (lower case, the
+ * first longest run of two or more zero groups as `::`).
+ */
+export function formatIp(bytes: Uint8Array): string {
+  if (bytes.length === 4) return bytes.join('.');
+  if (MAPPED_PREFIX.every((byte, index) => bytes[index] === byte)) return bytes.subarray(12, 16).join('.');
+  const groups: string[] = [];
+  for (let at = 0; at < 16; at += 2) groups.push((((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0)).toString(16));
+  const { start, length } = longestZeroRun(groups);
+  if (length < 2) return groups.join(':');
+  return `${groups.slice(0, start).join(':')}::${groups.slice(start + length).join(':')}`;
+}
+
+function longestZeroRun(groups: readonly string[]): { start: number; length: number } {
+  let best = { start: 0, length: 0 };
+  for (let start = 0; start < groups.length; start++) {
+    let end = start;
+    while (groups[end] === '0') end++;
+    if (end - start > best.length) best = { start, length: end - start };
+    start = Math.max(start, end - 1);
+  }
+  return best;
+}
+
+/** `10.0.0.1:53`, `[::1]:53`; without the port where it is undefined. */
+export function formatEndpoint(bytes: Uint8Array, port: number | undefined): string {
+  const ip = formatIp(bytes);
+  if (port === undefined) return ip;
+  return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+#include <stdbool.h>
+
+/*
+ * The one way of an event from a probe to user space: count it as produced, ask the namespace's token
+ * bucket, reserve room in the ring. What is refused is counted, so that produced = limited + lost +
+ * submitted, exactly. A program that includes this has one ring, one ledger and one table of buckets.
+ */
+
+const volatile bool events_enabled = false;
+const volatile __u64 event_rate = 100; /* tokens a second and namespace, and the size of a bucket */
+const volatile __u64 jiffies_per_second = 250;
+
+struct event_ledger {
+	__u64 produced; /* would be an event */
+	__u64 limited;  /* refused by the bucket of its namespace */
+	__u64 lost;     /* the ring was full */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct event_ledger);
+} event_ledgers SEC(".maps");
+
+struct event_bucket {
+	__u64 refilled; /* jiffies */
+	__u64 tokens;   /* in units of 1/jiffies_per_second of an event */
+};
+
+/* By namespace cookie. A namespace that finds no room here gets no events: they count as limited. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct event_bucket);
+} event_buckets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} events SEC(".maps");
+
+/* A record of the ring is known to user space by the layout of its struct; this keeps it in the object's BTF. */
+#define EVENT_RECORD(type) const struct type *const volatile type##_record = NULL
+
+/*
+ * Two CPUs may race for the last token and both get it: the limit is a bound on cost, not an exact
+ * number. jiffies, because reading the clock costs ten times as much as all the rest of this.
+ */
+static __always_inline bool event_take_token(__u64 netns)
+{
+	__u64 now = bpf_jiffies64(), full = event_rate * jiffies_per_second;
+	struct event_bucket *bucket = bpf_map_lookup_elem(&event_buckets, &netns);
+
+	if (!bucket) {
+		struct event_bucket fresh = {.refilled = now, .tokens = full};
+
+		bpf_map_update_elem(&event_buckets, &netns, &fresh, BPF_NOEXIST);
+		bucket = bpf_map_lookup_elem(&event_buckets, &netns);
+		if (!bucket)
+			return false;
+	}
+	__u64 elapsed = now - bucket->refilled;
+
+	if (elapsed) {
+		__u64 tokens = bucket->tokens + elapsed * event_rate;
+
+		/* A long rest must not overflow the sum. */
+		bucket->tokens = elapsed > jiffies_per_second || tokens > full ? full : tokens;
+		bucket->refilled = now;
+	}
+	if (bucket->tokens < jiffies_per_second)
+		return false;
+	bucket->tokens -= jiffies_per_second;
+	return true;
+}
+
+/*
+ * Room for an event of `size` bytes (a constant), or NULL. Atomic adds, though the ledger is per CPU: a program may be
+ * interrupted by another one that shares it.
+ */
+static __always_inline void *event_reserve(__u64 netns, __u64 size)
+{
+	__u32 zero = 0;
+	struct event_ledger *ledger = bpf_map_lookup_elem(&event_ledgers, &zero);
+	void *event;
+
+	if (!ledger)
+		return NULL;
+	__sync_fetch_and_add(&ledger->produced, 1);
+	if (!event_take_token(netns)) {
+		__sync_fetch_and_add(&ledger->limited, 1);
+		return NULL;
+	}
+	event = bpf_ringbuf_reserve(&events, size, 0);
+	if (!event)
+		__sync_fetch_and_add(&ledger->lost, 1);
+	return event;
+}
+
+/* User space drains the ring on a timer: a wake-up for each event costs ten times as much. */
+static __always_inline void event_submit(void *event)
+{
+	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <linux/types.h>
+
+/*
+ * The kernel types that our programs touch, and of each only the fields they read. CO-RE relocates
+ * every access to the running kernel's layout, so order and padding here mean nothing; a field that
+ * is missing there is asked for with bpf_core_field_exists() first.
+ */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct list_head {
+	struct list_head *next;
+};
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+typedef struct refcount_struct {
+	atomic_t refs;
+} refcount_t;
+
+struct proc_ns_operations;
+
+struct ns_common {
+	const struct proc_ns_operations *ops;
+	unsigned int inum;
+	refcount_t __ns_ref; /* 6.18 */
+};
+
+/* Before 6.18 the reference count had another name. */
+struct ns_common___before_6_18 {
+	refcount_t count;
+};
+
+/* The MIBs are per-CPU; kernel: include/net/snmp.h. Only their sizes are used. */
+struct tcp_mib {
+	unsigned long mibs[1];
+};
+
+struct linux_mib {
+	unsigned long mibs[1];
+};
+
+struct udp_mib {
+	unsigned long mibs[1];
+};
+
+struct netns_mib {
+	struct tcp_mib *tcp_statistics;
+	struct linux_mib *net_statistics;
+	struct udp_mib *udp_statistics;
+	struct udp_mib *udp_stats_in6;
+};
+
+struct net {
+	struct list_head list;
+	struct ns_common ns;
+	struct netns_mib mib;
+	__u64 net_cookie;
+};
+
+struct nsproxy {
+	struct net *net_ns;
+};
+
+struct task_struct {
+	struct nsproxy *nsproxy;
+};
+
+struct bpf_array {
+	void *pptrs[1];
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct net_device {
+	char name[16];
+	int ifindex;
+	possible_net_t nd_net;
+};
+
+struct sock_common {
+	possible_net_t skc_net;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+};
+
+struct sk_buff {
+	struct net_device *dev;
+	struct sock *sk;
+	unsigned int len;
+	__be16 protocol;
+	__u16 transport_header;
+	__u16 network_header;
+	unsigned char *head;
+};
+
+#pragma clang attribute pop

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include "kernel.h"
+#include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <stdbool.h>
+
+/*
+ * A walk over every network namespace of the machine, a slice a call.
+ *
+ * `struct net` is a member of the RCU list net_namespace_list (kernel: net/core/net_namespace.c). Its
+ * head is no exported symbol, so the walk starts at the caller's own namespace and goes round until it
+ * is back. On the way it meets the head, which is no namespace: read as one, its ns.ops are not ours.
+ *
+ * Run by BPF_PROG_TEST_RUN as a raw tracepoint program, which the kernel runs under rcu_read_lock();
+ * such a program is never attached.
+ */
+
+#define NETNS_WALK_MAX (1 << 16) /* entries of one walk; more would mean that the list is broken */
+
+/* What a call returns: the number of rows written, and these. */
+#define NETNS_WALK_DONE (1U << 31)          /* the slice reached the end of the walk */
+#define NETNS_WALK_STARTS_INITIAL (1U << 30) /* the walk started in the initial namespace */
+
+#define NETNS_INITIAL 1U /* the machine's first namespace: the one that follows the list's head */
+#define NETNS_DYING 2U   /* nothing refers to it any more; the kernel is about to tear it down */
+
+struct netns_walk {
+	struct list_head *position, *start;
+	const struct proc_ns_operations *ops;
+	__u32 skip, left, rows;
+	__u32 after_head, done;
+};
+
+/* Writes row number walk->rows; false ends the slice. */
+typedef bool (*netns_row_fn)(struct netns_walk *walk, struct net *net, __u32 flags);
+
+static __always_inline bool netns_is_dying(struct net *net)
+{
+	struct ns_common___before_6_18 *old = (void *)&net->ns;
+
+	if (bpf_core_field_exists(net->ns.__ns_ref))
+		return BPF_CORE_READ(net, ns.__ns_ref.refs.counter) == 0;
+	if (bpf_core_field_exists(old->count))
+		return BPF_CORE_READ(old, count.refs.counter) == 0;
+	return false;
+}
+
+/* One step of the walk: the body of a bpf_loop() callback. Returns 1 to end the loop. */
+static __always_inline long netns_walk_step(__u64 step, struct netns_walk *walk, netns_row_fn row)
+{
+	struct list_head *position = walk->position;
+	struct net *net = (void *)position - bpf_core_field_offset(struct net, list);
+	__u32 flags = 0;
+
+	if (step && position == walk->start) {
+		walk->done = 1;
+		return 1;
+	}
+	walk->position = BPF_CORE_READ(position, next);
+	if (BPF_CORE_READ(net, ns.ops) != walk->ops) {
+		walk->after_head = 1;
+		return 0;
+	}
+	if (walk->after_head)
+		flags |= NETNS_INITIAL;
+	walk->after_head = 0;
+	if (walk->skip) {
+		walk->skip--;
+		return 0;
+	}
+	if (!walk->left)
+		return 1;
+	walk->left--;
+	if (netns_is_dying(net))
+		flags |= NETNS_DYING;
+	if (!row(walk, net, flags))
+		return 1;
+	walk->rows++;
+	return 0;
+}
+
+static __always_inline void netns_walk_begin(struct netns_walk *walk, __u32 skip, __u32 count)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct net *net = BPF_CORE_READ(task, nsproxy, net_ns);
+
+	walk->start = walk->position = (void *)net + bpf_core_field_offset(struct net, list);
+	walk->ops = BPF_CORE_READ(net, ns.ops);
+	walk->skip = skip;
+	walk->left = count;
+}
+
+static __always_inline int netns_walk_result(const struct netns_walk *walk)
+{
+	__u32 result = walk->rows;
+
+	if (walk->done)
+		result |= NETNS_WALK_DONE;
+	if (walk->done && walk->after_head)
+		result |= NETNS_WALK_STARTS_INITIAL;
+	return result;
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include "kernel.h"
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <stdbool.h>
+
+#define ETHERTYPE_IPV4 0x0800
+#define ETHERTYPE_IPV6 0x86dd
+
+/* IPv4 addresses are kept as IPv4-mapped IPv6 addresses, so that there is one path for both. */
+struct packet_tuple {
+	__u8 source[16];
+	__u8 destination[16];
+	__u16 source_port;      /* host order; 0 where the protocol has none */
+	__u16 destination_port;
+	__u16 ethertype; /* host order; what the frame carries */
+	__u8 protocol;   /* IPPROTO_*, valid if family is set */
+	__u8 family;     /* 4, 6, or 0: not IP, and nothing above is valid but the ethertype */
+};
+
+struct packet_ports {
+	__be16 source, destination;
+};
+
+static __always_inline bool packet_has_ports(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
+	       protocol == IPPROTO_SCTP || protocol == IPPROTO_DCCP;
+}
+
+static __always_inline void packet_read_ports(struct packet_tuple *tuple, const void *transport)
+{
+	struct packet_ports ports;
+
+	if (!packet_has_ports(tuple->protocol) || bpf_probe_read_kernel(&ports, sizeof(ports), transport))
+		return;
+	tuple->source_port = bpf_ntohs(ports.source);
+	tuple->destination_port = bpf_ntohs(ports.destination);
+}
+
+static __always_inline void packet_read_ipv4(struct packet_tuple *tuple, const void *network)
+{
+	struct {
+		__u8 version_length, tos;
+		__be16 length, id, fragment;
+		__u8 ttl, protocol;
+		__be16 checksum;
+		__u8 source[4], destination[4];
+	} header;
+
+	if (bpf_probe_read_kernel(&header, sizeof(header), network) || header.version_length >> 4 != 4)
+		return;
+	tuple->family = 4;
+	tuple->protocol = header.protocol;
+	tuple->source[10] = tuple->source[11] = tuple->destination[10] = tuple->destination[11] = 0xff;
+	__builtin_memcpy(tuple->source + 12, header.source, 4);
+	__builtin_memcpy(tuple->destination + 12, header.destination, 4);
+	/* Only the first fragment holds the ports. */
+	if (!(header.fragment & bpf_htons(0x1fff)))
+		packet_read_ports(tuple, network + (header.version_length & 0xf) * 4);
+}
+
+#define PACKET_EXTENSIONS_MAX 4
+
+static __always_inline void packet_read_ipv6(struct packet_tuple *tuple, const void *network)
+{
+	struct {
+		__u8 version, flow[3];
+		__be16 length;
+		__u8 next, hops;
+		__u8 source[16], destination[16];
+	} header;
+	const void *next = network + sizeof(header);
+
+	if (bpf_probe_read_kernel(&header, sizeof(header), network) || header.version >> 4 != 6)
+		return;
+	tuple->family = 6;
+	tuple->protocol = header.next;
+	__builtin_memcpy(tuple->source, header.source, 16);
+	__builtin_memcpy(tuple->destination, header.destination, 16);
+	_Pragma("unroll") for (int i = 0; i < PACKET_EXTENSIONS_MAX; i++)
+	{
+		struct {
+			__u8 next, length;
+			__be16 fragment;
+		} extension;
+		__u32 length = 8;
+
+		if (tuple->protocol != IPPROTO_HOPOPTS && tuple->protocol != IPPROTO_ROUTING &&
+		    tuple->protocol != IPPROTO_DSTOPTS && tuple->protocol != IPPROTO_FRAGMENT)
+			break;
+		if (bpf_probe_read_kernel(&extension, sizeof(extension), next))
+			return;
+		if (tuple->protocol != IPPROTO_FRAGMENT)
+			length += extension.length * 8;
+		else if (extension.fragment & bpf_htons(0xfff8)) {
+			tuple->protocol = extension.next;
+			return;
+		}
+		tuple->protocol = extension.next;
+		next += length;
+	}
+	packet_read_ports(tuple, next);
+}
+
+/* Fills a zeroed tuple from the packet's own headers, which need not be valid. */
+static __always_inline void packet_read_tuple(struct packet_tuple *tuple, struct sk_buff *skb)
+{
+	const void *network = skb->head + skb->network_header;
+
+	tuple->ethertype = bpf_ntohs(skb->protocol);
+	if (tuple->ethertype == ETHERTYPE_IPV4)
+		packet_read_ipv4(tuple, network);
+	else if (tuple->ethertype == ETHERTYPE_IPV6)
+		packet_read_ipv6(tuple, network);
+}
+
+/*
+ * The namespace that a packet is in: its device's, else its socket's. A packet in a TCP queue has no
+ * device, and one in a UDP receive queue has other data in its place, which is no kernel address and
+ * reads as zero.
+ */
+static __always_inline struct net *packet_netns(struct sk_buff *skb, struct sock *receiver)
+{
+	struct net_device *device = skb->dev;
+	struct net *net = device ? device->nd_net.net : NULL;
+	struct sock *owner = skb->sk;
+
+	if (!net && receiver)
+		net = receiver->__sk_common.skc_net.net;
+	if (!net && owner)
+		net = owner->__sk_common.skc_net.net;
+	return net;
+}

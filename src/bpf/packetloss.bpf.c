@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Packets that the kernel threw away, by namespace and reason; and for a limited number the scene. */
+#include "common/events.bpf.h"
+#include "common/packet.bpf.h"
+#include <bpf/bpf_tracing.h>
+
+#define REASONS 256 /* the kernel's own reasons are below; those of a subsystem have its number in the high half */
+#define REASON_NOT_SPECIFIED 2
+
+const volatile __u8 no_loss[REASONS] = {};
+const volatile bool with_stack = false;
+
+struct packet_drop_key {
+	__u64 netns;
+	__u32 reason;
+	__u32 ignored; /* 1: not a loss by configuration */
+};
+
+struct packet_drop_count {
+	__u64 packets;
+	__u64 bytes;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 10240);
+	__type(key, struct packet_drop_key);
+	__type(value, struct packet_drop_count);
+} packet_drops SEC(".maps");
+
+/* Drops that found no room in packet_drops, and those of packets that belong to no namespace. */
+struct packet_drop_misses {
+	__u64 map_full;
+	__u64 no_netns;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct packet_drop_misses);
+} packet_drop_misses SEC(".maps");
+
+#define SYMBOL_LENGTH 80
+#define STACK_FRAMES 16
+
+struct packet_drop_event {
+	__u64 time; /* bpf_ktime_get_ns() */
+	__u64 netns;
+	__u32 reason;
+	__u32 length; /* bytes */
+	struct packet_tuple tuple;
+	char device[16];
+	char symbol[SYMBOL_LENGTH]; /* function+offset/size [module] */
+};
+
+struct packet_drop_stack_event {
+	struct packet_drop_event drop;
+	__u64 frames;
+	char symbols[STACK_FRAMES][SYMBOL_LENGTH];
+};
+
+EVENT_RECORD(packet_drop_event);
+EVENT_RECORD(packet_drop_stack_event);
+
+/* The kernel puts an address into words, so that user space needs neither /proc/kallsyms nor the right to read it. */
+static __always_inline void print_symbol(char *symbol, __u64 address)
+{
+	static const char format[] = "%pS";
+
+	bpf_snprintf(symbol, SYMBOL_LENGTH, format, &address, sizeof(address));
+}
+
+static __always_inline void fill_event(struct packet_drop_event *event, struct sk_buff *skb, __u64 location,
+				       const struct packet_drop_key *key)
+{
+	struct net_device *device = skb->dev;
+
+	event->time = bpf_ktime_get_ns();
+	event->netns = key->netns;
+	event->reason = key->reason;
+	event->length = skb->len;
+	__builtin_memset(&event->tuple, 0, sizeof(event->tuple));
+	packet_read_tuple(&event->tuple, skb);
+	if (!device || bpf_probe_read_kernel_str(event->device, sizeof(event->device), device->name) < 0)
+		event->device[0] = 0;
+	print_symbol(event->symbol, location);
+}
+
+static __always_inline void fill_stack(void *ctx, struct packet_drop_stack_event *event)
+{
+	__u64 addresses[STACK_FRAMES];
+	long size = bpf_get_stack(ctx, addresses, sizeof(addresses), 0);
+
+	event->frames = size > 0 ? size / sizeof(__u64) : 0;
+	for (int i = 0; i < STACK_FRAMES; i++) {
+		if (i < event->frames)
+			print_symbol(event->symbols[i], addresses[i]);
+		else
+			event->symbols[i][0] = 0;
+	}
+}
+
+static __always_inline void count_miss(bool map_full)
+{
+	__u32 zero = 0;
+	struct packet_drop_misses *misses = bpf_map_lookup_elem(&packet_drop_misses, &zero);
+
+	if (misses)
+		__sync_fetch_and_add(map_full ? &misses->map_full : &misses->no_netns, 1);
+}
+
+static __always_inline bool is_no_loss(struct sk_buff *skb, __u32 reason)
+{
+	__u16 ethertype;
+
+	/* One register for the check and the access: the compiler would check a copy, which the verifier does not follow. */
+	barrier_var(reason);
+	if (reason >= REASONS)
+		return false;
+	if (no_loss[reason])
+		return true;
+	/* Netlink and Unix messages are freed this way as well. */
+	ethertype = bpf_ntohs(skb->protocol);
+	return reason == REASON_NOT_SPECIFIED && ethertype != ETHERTYPE_IPV4 && ethertype != ETHERTYPE_IPV6;
+}
+
+static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 location, __u32 reason,
+				       struct sock *receiver)
+{
+	struct net *net = packet_netns(skb, receiver);
+	struct packet_drop_key key = {.reason = reason};
+	struct packet_drop_count *count;
+
+	key.ignored = is_no_loss(skb, reason);
+	if (!net) {
+		if (!key.ignored)
+			count_miss(false);
+		return 0;
+	}
+	key.netns = net->net_cookie;
+	count = bpf_map_lookup_elem(&packet_drops, &key);
+	if (!count) {
+		struct packet_drop_count zero = {};
+
+		bpf_map_update_elem(&packet_drops, &key, &zero, BPF_NOEXIST);
+		count = bpf_map_lookup_elem(&packet_drops, &key);
+	}
+	if (count) {
+		__sync_fetch_and_add(&count->packets, 1);
+		__sync_fetch_and_add(&count->bytes, skb->len);
+	} else {
+		count_miss(true);
+	}
+	if (key.ignored || !events_enabled)
+		return 0;
+	if (with_stack) {
+		struct packet_drop_stack_event *event = event_reserve(key.netns, sizeof(*event));
+
+		if (event) {
+			fill_event(&event->drop, skb, location, &key);
+			fill_stack(ctx, event);
+			event_submit(event);
+		}
+	} else {
+		struct packet_drop_event *event = event_reserve(key.netns, sizeof(*event));
+
+		if (event) {
+			fill_event(event, skb, location, &key);
+			event_submit(event);
+		}
+	}
+	return 0;
+}
+
+/* The tracepoint got the reason in 5.17 and the receiving socket in 6.11; user space counts its arguments. */
+SEC("tp_btf/kfree_skb")
+int BPF_PROG(packet_drop_socket, struct sk_buff *skb, void *location, __u32 reason, struct sock *receiver)
+{
+	return handle_drop(ctx, skb, (__u64)location, reason, receiver);
+}
+
+SEC("tp_btf/kfree_skb")
+int BPF_PROG(packet_drop_reason, struct sk_buff *skb, void *location, __u32 reason)
+{
+	return handle_drop(ctx, skb, (__u64)location, reason, NULL);
+}
+
+SEC("tp_btf/kfree_skb")
+int BPF_PROG(packet_drop, struct sk_buff *skb, void *location)
+{
+	return handle_drop(ctx, skb, (__u64)location, REASON_NOT_SPECIFIED, NULL);
+}
+
+char LICENSE[] SEC("license") = "GPL";

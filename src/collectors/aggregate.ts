@@ -1,0 +1,118 @@
+import type { Cycle } from './cycle.ts';
+import { type Emit, type LooseEmit, type MetricDescriptor, type MetricSet, type NetnsId, NODE } from '../probes/metric.ts';
+import { EntityTable, NODE_SLOT } from './entities.ts';
+import { type Format, writeFamily } from './exposition.ts';
+import { createFamily, type Family } from './family.ts';
+import { TextWriter } from './text_writer.ts';
+
+export type Detail = 'core' | 'full';
+
+/** Takes the samples of one probe in one cycle. */
+export interface Batch {
+  readonly emit: Emit<MetricSet>;
+  /** Shows what was emitted. */
+  commit(): void;
+  /** Takes nothing more: the probe is late, or failed. */
+  discard(): void;
+}
+
+/**
+ * Joins samples of namespaces with the entities that these belong to. A sample of a namespace that is nobody's is
+ * counted and left out, never guessed.
+ */
+export class Aggregator {
+  readonly entities: EntityTable;
+  readonly #isIgnored: (id: NetnsId) => boolean;
+  /** By probe, in the order of the page. Kept while a probe is off: what is under `*` must not step back. */
+  readonly #families: ReadonlyMap<string, Map<string, Family>>;
+  /** Metrics that are taken, by probe. */
+  readonly #wanted = new Map<string, ReadonlySet<string>>();
+  readonly unattributed = new Map<string, number>();
+  /** By metric and label, separated by NUL: rows that were collapsed into `*`. */
+  readonly overflows = new Map<string, number>();
+
+  /**
+   * @param probes names, in the order of the page
+   * @param isIgnored whether a namespace without entity is known to be nobody's, so that its samples do not count as unknown
+   */
+  constructor(probes: readonly string[], isIgnored: (id: NetnsId) => boolean) {
+    this.#families = new Map(probes.map((probe) => [probe, new Map()]));
+    this.#isIgnored = isIgnored;
+    this.entities = new EntityTable((slot) => {
+      for (const family of this.#allFamilies()) family.forget(slot);
+    });
+  }
+
+  /** Makes room for a probe's metrics; those above the detail are not taken. */
+  addProbe(probe: string, metrics: MetricSet, detail: Detail): void {
+    const families = this.#familiesOf(probe);
+    const wanted = new Set<string>();
+    for (const [key, metric] of Object.entries(metrics)) {
+      if (detail === 'core' && metric.detail === 'full') continue;
+      wanted.add(key);
+      if (!families.has(key)) families.set(key, this.#createFamily(metric));
+    }
+    this.removeProbe(probe);
+    this.#wanted.set(probe, wanted);
+  }
+
+  /** Shows nothing of the probe any more. */
+  removeProbe(probe: string): void {
+    this.#wanted.delete(probe);
+    for (const family of this.#familiesOf(probe).values()) family.clear();
+  }
+
+  begin(probe: string): Batch {
+    const wanted = this.#wanted.get(probe) ?? new Set();
+    const families = new Map([...this.#familiesOf(probe)].filter(([key]) => wanted.has(key)));
+    for (const family of families.values()) family.begin();
+    let isOpen = true;
+    const emit: LooseEmit = (metric, subject, value, labels, options) => {
+      const family = families.get(metric);
+      if (!isOpen || family === undefined) return;
+      const slot = subject === NODE ? NODE_SLOT : this.#slotOf(probe, subject);
+      if (slot !== undefined) family.put(slot, value, labels, options?.keep === true);
+    };
+    const end = (commit: boolean) => {
+      if (!isOpen) return;
+      isOpen = false;
+      for (const family of families.values()) commit ? family.commit() : family.clear();
+    };
+    return { emit: emit as Emit<MetricSet>, commit: () => end(true), discard: () => end(false) };
+  }
+
+  /** The page of all probes' metrics, in slices. */
+  async render(writer: TextWriter, format: Format, cycle: Cycle): Promise<void> {
+    for (const family of this.#allFamilies()) {
+      writeFamily(writer, family, this.entities, format);
+      await cycle.pause();
+    }
+  }
+
+  #slotOf(probe: string, id: NetnsId): number | undefined {
+    const attribution = this.entities.attribute(id);
+    if (typeof attribution === 'number') return attribution;
+    // What a dead Pod left behind in a kernel map goes with the next sweep; it is not somebody unknown.
+    if (attribution === 'unknown' && !this.#isIgnored(id)) {
+      this.unattributed.set(probe, (this.unattributed.get(probe) ?? 0) + 1);
+    }
+    return undefined;
+  }
+
+  #familiesOf(probe: string): Map<string, Family> {
+    const families = this.#families.get(probe);
+    if (families === undefined) throw new Error(`no probe ${probe}`);
+    return families;
+  }
+
+  #createFamily(metric: MetricDescriptor): Family {
+    return createFamily(metric, (label) => {
+      const key = `${metric.name}\0${label}`;
+      this.overflows.set(key, (this.overflows.get(key) ?? 0) + 1);
+    });
+  }
+
+  *#allFamilies(): Generator<Family> {
+    for (const families of this.#families.values()) yield* families.values();
+  }
+}

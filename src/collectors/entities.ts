@@ -1,0 +1,106 @@
+import type { Entity, EntityKind } from '../pods/entity.ts';
+import type { NetnsId } from '../probes/metric.ts';
+import { renderLabels } from './labels.ts';
+import { encode } from './text_writer.ts';
+
+/** The slot of the node: of machine-wide numbers, and of its own namespace. */
+export const NODE_SLOT = 0;
+
+export type Attribution = 'unknown' | 'shadowed' | number;
+
+const NO_ENTITY = { namespace: '', pod: '' };
+
+/**
+ * The entities that samples may belong to, each in a slot: a small number that families index by. The labels of a slot
+ * are rendered once.
+ */
+export class EntityTable {
+  readonly #slotFreed: (slot: number) => void;
+  readonly #slots = new Map<NetnsId, Attribution>();
+  #entities: readonly Entity[] = [];
+  readonly #byId = new Map<NetnsId, Entity>();
+  readonly #labels: Uint8Array[] = [encode(renderLabels(NO_ENTITY))];
+  readonly #free: number[] = [];
+  #shadowed = 0;
+
+  constructor(slotFreed: (slot: number) => void) {
+    this.#slotFreed = slotFreed;
+  }
+
+  /** Takes the entities there are now; of two with equal labels the later one is shown. */
+  set(entities: readonly Entity[]): void {
+    const shown = new Map(entities.map((entity) => [keyOf(entity), entity]));
+    const before = new Map(this.#byId);
+    this.#entities = entities;
+    this.#byId.clear();
+    for (const entity of entities) this.#byId.set(entity.netns, entity);
+    for (const [id, old] of before) {
+      const now = this.#byId.get(id);
+      if (now === undefined || keyOf(now) !== keyOf(old) || shown.get(keyOf(now)) !== now) this.#release(id);
+    }
+    for (const entity of entities) {
+      if (shown.get(keyOf(entity)) === entity) this.#assign(entity);
+      else if (this.#slots.get(entity.netns) !== 'shadowed') {
+        this.#slots.set(entity.netns, 'shadowed');
+        this.#shadowed++;
+      }
+    }
+  }
+
+  get all(): readonly Entity[] {
+    return this.#entities;
+  }
+
+  /** Slots in use are below this. */
+  get slots(): number {
+    return this.#labels.length;
+  }
+
+  /** How often an entity had to give way to a newer one with the same labels. */
+  get shadowed(): number {
+    return this.#shadowed;
+  }
+
+  find(id: NetnsId): Entity | undefined {
+    return this.#byId.get(id);
+  }
+
+  attribute(id: NetnsId): Attribution {
+    return this.#slots.get(id) ?? 'unknown';
+  }
+
+  /** `namespace="…",pod="…"` and configured labels, rendered. */
+  labelsOf(slot: number): Uint8Array {
+    return this.#labels[slot] as Uint8Array;
+  }
+
+  countByKind(): Map<EntityKind, number> {
+    const counts = new Map<EntityKind, number>();
+    for (const { kind } of this.#entities) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+    return counts;
+  }
+
+  #assign(entity: Entity): void {
+    if (entity.kind === 'node') {
+      this.#slots.set(entity.netns, NODE_SLOT);
+      return;
+    }
+    const had = this.#slots.get(entity.netns);
+    if (typeof had === 'number' && had !== NODE_SLOT) return;
+    const slot = this.#free.pop() ?? this.#labels.length;
+    this.#labels[slot] = encode(renderLabels({ namespace: entity.namespace, pod: entity.pod, ...entity.labels }));
+    this.#slots.set(entity.netns, slot);
+  }
+
+  #release(id: NetnsId): void {
+    const slot = this.#slots.get(id);
+    this.#slots.delete(id);
+    if (typeof slot !== 'number' || slot === NODE_SLOT) return;
+    this.#free.push(slot);
+    this.#slotFreed(slot);
+  }
+}
+
+function keyOf({ namespace, pod }: Entity): string {
+  return `${namespace}\0${pod}`;
+}

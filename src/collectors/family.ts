@@ -1,0 +1,199 @@
+import type { Counter } from '../counter.ts';
+import { type HistogramValue, isOpen, type MetricDescriptor } from '../probes/metric.ts';
+import { renderLabels } from './labels.ts';
+import { OpenLabelLimit } from './open_label.ts';
+import { encode } from './text_writer.ts';
+
+export type SampleValue = Counter | HistogramValue;
+export type SampleLabels = Readonly<Record<string, string>>;
+
+/** Calls back with the slot of the entity, the metric's own labels rendered (`device="eth0"`, or nothing), and the value. */
+export type VisitSample = (slot: number, labels: Uint8Array | undefined, value: SampleValue) => void;
+
+/**
+ * The samples of one metric, of the last cycle. What a probe puts is shown once it commits; a probe that fails
+ * half-way shows nothing.
+ */
+export interface Family {
+  readonly descriptor: MetricDescriptor;
+  begin(): void;
+  put(slot: number, value: SampleValue, labels: SampleLabels, keep: boolean): void;
+  commit(): void;
+  /** Shows nothing until the next commit. */
+  clear(): void;
+  /** The entity of the slot is gone. */
+  forget(slot: number): void;
+  visit(visit: VisitSample): void;
+}
+
+/** @param overflowed told of each row that is collapsed for the first time */
+export function createFamily(descriptor: MetricDescriptor, overflowed: (label: string) => void): Family {
+  const isPlain = Object.keys(descriptor.labels).length === 0 && descriptor.type !== 'histogram';
+  return isPlain ? new PlainFamily(descriptor) : new LabelledFamily(descriptor, overflowed);
+}
+
+/** One number for each entity: arrays by slot, nothing is made while samples come in. */
+class PlainFamily implements Family {
+  readonly descriptor: MetricDescriptor;
+  #cycle = 0;
+  #shown = -1;
+  #cycles = new Uint32Array(16);
+  #values = new Float64Array(16);
+  /** What a double cannot hold. */
+  readonly #wide = new Map<number, bigint>();
+
+  constructor(descriptor: MetricDescriptor) {
+    this.descriptor = descriptor;
+  }
+
+  begin(): void {
+    this.#cycle++;
+    this.#wide.clear();
+  }
+
+  put(slot: number, value: SampleValue): void {
+    if (slot >= this.#cycles.length) this.#grow(slot);
+    this.#cycles[slot] = this.#cycle;
+    if (typeof value === 'bigint') {
+      this.#wide.set(slot, value);
+    } else {
+      this.#values[slot] = value as number;
+      if (this.#wide.size > 0) this.#wide.delete(slot);
+    }
+  }
+
+  commit(): void {
+    this.#shown = this.#cycle;
+  }
+
+  clear(): void {
+    this.#shown = -1;
+  }
+
+  forget(slot: number): void {
+    this.#cycles[slot] = 0;
+    this.#wide.delete(slot);
+  }
+
+  visit(visit: VisitSample): void {
+    if (this.#shown !== this.#cycle) return;
+    const cycles = this.#cycles;
+    for (let slot = 0; slot < cycles.length; slot++) {
+      if (cycles[slot] !== this.#cycle) continue;
+      visit(slot, undefined, this.#wide.get(slot) ?? (this.#values[slot] as number));
+    }
+  }
+
+  #grow(slot: number): void {
+    const length = Math.max(slot + 1, this.#cycles.length * 2);
+    const cycles = new Uint32Array(length);
+    cycles.set(this.#cycles);
+    this.#cycles = cycles;
+    const values = new Float64Array(length);
+    values.set(this.#values);
+    this.#values = values;
+  }
+}
+
+interface Row {
+  readonly labels: Uint8Array;
+  value: SampleValue;
+  cycle: number;
+}
+
+/** Rows that nobody has put for so many cycles are dropped. */
+const STALE_CYCLES = 16;
+
+/** Rows by entity and label values. */
+class LabelledFamily implements Family {
+  readonly descriptor: MetricDescriptor;
+  readonly #names: readonly string[];
+  readonly #limit: OpenLabelLimit | undefined;
+  #cycle = 0;
+  #shown = -1;
+  readonly #slots = new Map<number, Map<string, Row>>();
+  /** Rendered labels, shared by all entities. */
+  readonly #rendered = new Map<string, Uint8Array>();
+
+  constructor(descriptor: MetricDescriptor, overflowed: (label: string) => void) {
+    this.descriptor = descriptor;
+    this.#names = Object.keys(descriptor.labels);
+    const open = Object.entries(descriptor.labels).filter(([, label]) => isOpen(label));
+    this.#limit = open.length === 0 ? undefined : new OpenLabelLimit(descriptor, overflowed);
+  }
+
+  begin(): void {
+    this.#cycle++;
+    this.#limit?.begin();
+    if (this.#cycle % STALE_CYCLES === 0) this.#dropStale();
+  }
+
+  put(slot: number, value: SampleValue, labels: SampleLabels, keep: boolean): void {
+    if (this.#limit?.collapses(slot, labels, value as Counter, keep)) return;
+    this.#set(slot, labels, value);
+  }
+
+  commit(): void {
+    this.#shown = this.#cycle;
+    this.#limit?.commit((slot, labels, total) => this.#set(slot, labels, total));
+  }
+
+  clear(): void {
+    this.#shown = -1;
+  }
+
+  forget(slot: number): void {
+    this.#slots.delete(slot);
+    this.#limit?.forget(slot);
+  }
+
+  visit(visit: VisitSample): void {
+    if (this.#shown !== this.#cycle) return;
+    for (const [slot, rows] of this.#slots) {
+      for (const row of rows.values()) if (row.cycle === this.#cycle) visit(slot, row.labels, row.value);
+    }
+  }
+
+  #set(slot: number, labels: SampleLabels, value: SampleValue): void {
+    const key = this.#key(labels);
+    let rows = this.#slots.get(slot);
+    if (rows === undefined) {
+      rows = new Map();
+      this.#slots.set(slot, rows);
+    }
+    const row = rows.get(key);
+    if (row === undefined) {
+      rows.set(key, { labels: this.#render(key, labels), value, cycle: this.#cycle });
+    } else {
+      row.value = value;
+      row.cycle = this.#cycle;
+    }
+  }
+
+  #key(labels: SampleLabels): string {
+    const [first] = this.#names;
+    if (this.#names.length === 1 && first !== undefined) return labels[first] ?? '';
+    return this.#names.map((name) => labels[name]).join('\0');
+  }
+
+  #render(key: string, labels: SampleLabels): Uint8Array {
+    let rendered = this.#rendered.get(key);
+    if (rendered === undefined) {
+      const ordered = Object.fromEntries(this.#names.map((name) => [name, labels[name] ?? '']));
+      rendered = encode(renderLabels(ordered));
+      this.#rendered.set(key, rendered);
+    }
+    return rendered;
+  }
+
+  #dropStale(): void {
+    const used = new Set<string>();
+    for (const rows of this.#slots.values()) {
+      for (const [key, row] of rows) {
+        if (row.cycle + STALE_CYCLES < this.#cycle) rows.delete(key);
+        else used.add(key);
+      }
+    }
+    for (const key of this.#rendered.keys()) if (!used.has(key)) this.#rendered.delete(key);
+  }
+}

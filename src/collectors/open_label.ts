@@ -1,0 +1,160 @@
+import { addCounters, type Counter } from '../counter.ts';
+import { isOpen, type MetricDescriptor } from '../probes/metric.ts';
+import type { SampleLabels } from './family.ts';
+
+export const OVERFLOW = '*';
+
+/** Rows that were collapsed and are gone, remembered one by one so that one that comes back is not counted twice. */
+const REMEMBERED_MAX = 1_024;
+
+interface Collapsed {
+  readonly labels: SampleLabels;
+  /** What it counted before it was reset. */
+  before: Counter;
+  last: Counter;
+  cycle: number;
+}
+
+interface Slot {
+  /** By label name: the values that are shown as they are, and the cycle that saw them last. */
+  readonly admitted: ReadonlyMap<string, Map<string, number>>;
+  readonly collapsed: Map<string, Collapsed>;
+  /** By collapsed labels: what forgotten rows counted. */
+  readonly forgotten: Map<string, { readonly labels: SampleLabels; total: Counter }>;
+}
+
+/**
+ * Bounds the values of a metric's open labels, for each entity: the first `max` are shown, later ones are added up under
+ * `*`. The sum over all rows stays what the kernel counted, and a counter under `*` never steps back: a row that
+ * vanishes leaves its last value there, and one that was collapsed stays so, even if there is room again.
+ */
+export class OpenLabelLimit {
+  readonly #open: readonly { readonly name: string; readonly max: number }[];
+  readonly #names: readonly string[];
+  readonly #isCounter: boolean;
+  readonly #overflowed: (label: string) => void;
+  readonly #slots = new Map<number, Slot>();
+  #committed = 0;
+  /** Counts commits, not attempts: a collection that failed says nothing of what has vanished. */
+  #cycle = 1;
+
+  constructor(descriptor: MetricDescriptor, overflowed: (label: string) => void) {
+    this.#names = Object.keys(descriptor.labels);
+    this.#open = Object.entries(descriptor.labels).flatMap(([name, label]) =>
+      isOpen(label) ? [{ name, max: label.max }] : [],
+    );
+    this.#isCounter = descriptor.type === 'counter';
+    this.#overflowed = overflowed;
+  }
+
+  begin(): void {
+    this.#cycle = this.#committed + 1;
+  }
+
+  /** Whether a sample is to be left to the total under `*`, which comes with the commit. */
+  collapses(slotIndex: number, labels: SampleLabels, value: Counter, keep: boolean): boolean {
+    const slot = this.#slot(slotIndex);
+    const key = this.#keyOf(labels);
+    const known = slot.collapsed.get(key);
+    const collapsed = known?.labels ?? (keep ? undefined : this.#admit(slot, labels));
+    if (collapsed === undefined) return false;
+    this.#note(slot, key, collapsed, value);
+    return true;
+  }
+
+  /** Gives the totals under `*`. */
+  commit(set: (slot: number, labels: SampleLabels, total: Counter) => void): void {
+    this.#committed = this.#cycle;
+    for (const [index, slot] of this.#slots) {
+      const totals = new Map<string, { labels: SampleLabels; total: Counter }>();
+      const add = (labels: SampleLabels, value: Counter) => {
+        const key = this.#keyOf(labels);
+        const entry = totals.get(key);
+        if (entry === undefined) totals.set(key, { labels, total: value });
+        else entry.total = addCounters(entry.total, value);
+      };
+      for (const { labels, total } of slot.forgotten.values()) add(labels, total);
+      for (const row of slot.collapsed.values()) {
+        if (this.#isCounter) add(row.labels, addCounters(row.before, row.last));
+        else if (row.cycle === this.#cycle) add(row.labels, row.last);
+      }
+      for (const { labels, total } of totals.values()) set(index, labels, total);
+      this.#forgetSome(slot);
+    }
+  }
+
+  forget(slot: number): void {
+    this.#slots.delete(slot);
+  }
+
+  #slot(index: number): Slot {
+    let slot = this.#slots.get(index);
+    if (slot === undefined) {
+      slot = {
+        admitted: new Map(this.#open.map(({ name }) => [name, new Map()])),
+        collapsed: new Map(),
+        forgotten: new Map(),
+      };
+      this.#slots.set(index, slot);
+    }
+    return slot;
+  }
+
+  /** Notes the values of a sample, or gives the labels with `*` where one has no room. */
+  #admit(slot: Slot, labels: SampleLabels): SampleLabels | undefined {
+    let collapsed: Record<string, string> | undefined;
+    for (const { name, max } of this.#open) {
+      const values = slot.admitted.get(name) as Map<string, number>;
+      const value = labels[name] ?? '';
+      if (!values.has(value) && values.size >= max && !this.#makeRoom(values)) {
+        collapsed ??= { ...labels };
+        collapsed[name] = OVERFLOW;
+        this.#overflowed(name);
+      } else {
+        values.set(value, this.#cycle);
+      }
+    }
+    return collapsed;
+  }
+
+  /** A value that the last cycle did not have, gives its place away. */
+  #makeRoom(values: Map<string, number>): boolean {
+    for (const [value, cycle] of values) {
+      if (cycle < this.#cycle - 1) {
+        values.delete(value);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  #note(slot: Slot, key: string, labels: SampleLabels, value: Counter): void {
+    const row = slot.collapsed.get(key);
+    if (row === undefined) {
+      slot.collapsed.set(key, { labels, before: 0, last: value, cycle: this.#cycle });
+      return;
+    }
+    // A device of the same name, made anew, starts at zero.
+    if (this.#isCounter && value < row.last) row.before = addCounters(row.before, row.last);
+    row.last = value;
+    row.cycle = this.#cycle;
+  }
+
+  #forgetSome(slot: Slot): void {
+    for (const [key, row] of slot.collapsed) {
+      if (slot.collapsed.size <= REMEMBERED_MAX) return;
+      if (row.cycle === this.#cycle) continue;
+      slot.collapsed.delete(key);
+      if (!this.#isCounter) continue;
+      const star = this.#keyOf(row.labels);
+      const entry = slot.forgotten.get(star);
+      const counted = addCounters(row.before, row.last);
+      if (entry === undefined) slot.forgotten.set(star, { labels: row.labels, total: counted });
+      else entry.total = addCounters(entry.total, counted);
+    }
+  }
+
+  #keyOf(labels: SampleLabels): string {
+    return this.#names.map((name) => labels[name]).join('\0');
+  }
+}

@@ -1,0 +1,81 @@
+import type { Aggregator, Batch } from './aggregate.ts';
+import { Cycle } from './cycle.ts';
+import type { ActiveProbe } from './supervisor.ts';
+
+/** Longest time of one probe. What it has not given by then is left out of the page. */
+const PROBE_DEADLINE_MS = 1_000;
+/** Longest time of all probes together: Prometheus gives up after ten seconds. */
+const CYCLE_DEADLINE_MS = 8_000;
+
+export interface CollectOutcome {
+  readonly probe: string;
+  readonly seconds: number;
+  readonly error: Error | undefined;
+}
+
+export interface Deadlines {
+  readonly probeMs: number;
+  readonly cycleMs: number;
+}
+
+/** Runs the probes one after the other, each with a deadline, so that none can take the page down. */
+export class Scrape {
+  readonly #aggregator: Aggregator;
+  readonly #deadlines: Deadlines;
+  /** Collections that did not end in time and still have not. */
+  readonly #stuck = new Set<ActiveProbe>();
+
+  constructor(
+    aggregator: Aggregator,
+    deadlines: Deadlines = { probeMs: PROBE_DEADLINE_MS, cycleMs: CYCLE_DEADLINE_MS },
+  ) {
+    this.#aggregator = aggregator;
+    this.#deadlines = deadlines;
+  }
+
+  /** Collects all probes into the aggregator. Never throws: a probe that fails is in its outcome. */
+  async run(probes: readonly ActiveProbe[]): Promise<CollectOutcome[]> {
+    const controller = new AbortController();
+    const cycle = new Cycle(controller.signal);
+    const endMs = performance.now() + this.#deadlines.cycleMs;
+    const outcomes: CollectOutcome[] = [];
+    for (const active of probes) {
+      if (!active.metrics || active.probe.collect === undefined) continue;
+      const leftMs = Math.max(0, Math.min(this.#deadlines.probeMs, endMs - performance.now()));
+      const outcome = await this.#collect(active, cycle, leftMs);
+      active.collected(outcome.seconds, outcome.error);
+      outcomes.push(outcome);
+    }
+    controller.abort(new Error('the collection is over'));
+    return outcomes;
+  }
+
+  async #collect(active: ActiveProbe, cycle: Cycle, deadlineMs: number): Promise<CollectOutcome> {
+    const batch = this.#aggregator.begin(active.name);
+    const start = performance.now();
+    const error = this.#stuck.has(active)
+      ? new Error('an earlier collection has not come back yet')
+      : await this.#attempt(active, batch, cycle, deadlineMs);
+    if (error === undefined) batch.commit();
+    else batch.discard();
+    return { probe: active.name, seconds: (performance.now() - start) / 1000, error };
+  }
+
+  async #attempt(active: ActiveProbe, batch: Batch, cycle: Cycle, deadlineMs: number): Promise<Error | undefined> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<Error>((resolve) => {
+      timer = setTimeout(() => resolve(new Error(`took longer than ${Math.round(deadlineMs)} ms`)), deadlineMs);
+    });
+    const collection = (async () => active.probe.collect?.(batch.emit, cycle))().then(
+      () => undefined,
+      (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
+    );
+    this.#stuck.add(active);
+    void collection.then(() => this.#stuck.delete(active));
+    try {
+      return await Promise.race([collection, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}

@@ -1,0 +1,238 @@
+import type { Discovery } from '../pods/discovery.ts';
+import { defineMetrics, type Emit, NO_LABELS, NODE } from '../probes/metric.ts';
+import type { SourceErrors } from '../sources/errors.ts';
+import type { Aggregator } from './aggregate.ts';
+import { Histogram } from './histogram.ts';
+import type { CollectOutcome } from './scrape.ts';
+import { type ActiveProbe, PROBE_STATES, type ProbeStatus } from './supervisor.ts';
+
+/** Name under which the kernel thread's own metrics stand among those of the probes. */
+export const SELF = 'self';
+
+const PROBE = { help: 'Name of the probe.', example: 'tcp', max: 64 } as const;
+const PROGRAM = { help: 'Name of the BPF program.', example: 'packet_drop', max: 64 } as const;
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5] as const;
+
+const agent = { scope: 'agent', detail: 'core' } as const;
+
+/** What the agent's kernel thread says of itself. */
+export const SELF_METRICS = defineMetrics({
+  probeState: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_probe_state',
+    help: '1 for the state that the probe is in; /api/v1/probes gives the reason.',
+    source: 'agent',
+    labels: { probe: PROBE, state: { help: 'State of the probe.', values: PROBE_STATES } },
+  },
+  hookInfo: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_probe_hook_info',
+    help: 'Kernel hook that a program of the probe is attached to.',
+    source: 'agent',
+    labels: {
+      probe: PROBE,
+      hook: { help: 'Hook, as libbpf names it.', example: 'tp_btf/kfree_skb', max: 64 },
+      kind: { help: 'Kind of the hook.', example: 'tp_btf', max: 16 },
+    },
+  },
+  collectSeconds: {
+    ...agent,
+    type: 'histogram',
+    unit: 'seconds',
+    name: 'netsonde_probe_collect_seconds',
+    help: 'Time that the probe took to collect its metrics.',
+    source: 'agent',
+    labels: { probe: PROBE },
+    buckets: SECONDS,
+  },
+  collectFailures: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_probe_collect_failures_total',
+    help: 'Collections of the probe that failed or took too long; their metrics were left out.',
+    source: 'agent',
+    labels: { probe: PROBE },
+  },
+  runSeconds: {
+    ...agent,
+    type: 'counter',
+    unit: 'seconds',
+    name: 'netsonde_probe_bpf_run_seconds_total',
+    help: 'Time that the BPF program ran, since it was loaded; zero unless the kernel measures (kernel.bpf_stats_enabled).',
+    source: 'bpf_prog_info.run_time_ns',
+    labels: { probe: PROBE, program: PROGRAM },
+  },
+  runs: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_probe_bpf_runs_total',
+    help: 'Runs of the BPF program, since it was loaded; zero unless the kernel measures (kernel.bpf_stats_enabled).',
+    source: 'bpf_prog_info.run_cnt',
+    labels: { probe: PROBE, program: PROGRAM },
+  },
+  missed: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_probe_missed_total',
+    help: 'Runs of the BPF program that the kernel skipped because it was already running on that CPU: not in any count.',
+    source: 'bpf_prog_info.recursion_misses',
+    labels: { probe: PROBE, program: PROGRAM },
+  },
+  mapBytes: {
+    ...agent,
+    type: 'gauge',
+    unit: 'bytes',
+    name: 'netsonde_bpf_map_bytes',
+    help: 'Kernel memory that the BPF map takes.',
+    source: '/proc/self/fdinfo memlock',
+    labels: { map: { help: 'Name of the map.', example: 'packet_drops', max: 128 } },
+  },
+  scrapeSeconds: {
+    ...agent,
+    type: 'histogram',
+    unit: 'seconds',
+    name: 'netsonde_scrape_seconds',
+    help: 'Time that the kernel thread took for a page: discovery, all probes and text.',
+    source: 'agent',
+    labels: {},
+    buckets: SECONDS,
+  },
+  unattributed: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_samples_unattributed_total',
+    help: 'Samples left out because their network namespace is nobody\'s that is known.',
+    source: 'agent',
+    labels: { probe: PROBE },
+  },
+  shadowed: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_entities_shadowed_total',
+    help: 'Entities that were hidden by a newer one with the same labels.',
+    source: 'agent',
+    labels: {},
+  },
+  entities: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_entities',
+    help: 'Entities that metrics may belong to.',
+    source: 'agent',
+    labels: { kind: { help: 'Kind of the entity.', values: ['node', 'pod', 'container', 'netns', 'process'] } },
+  },
+  strangers: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_namespaces_ignored',
+    help: 'Network namespaces without a process that the agent sees and without a mount.',
+    source: 'agent',
+    labels: {},
+  },
+  unreadable: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_processes_unreadable',
+    help: 'Processes whose network namespace the agent may not see (CAP_SYS_PTRACE).',
+    source: 'agent',
+    labels: {},
+  },
+  overflow: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_label_overflow_total',
+    help: 'Samples whose label value found no more room and was collapsed into `*`.',
+    source: 'agent',
+    labels: {
+      metric: { help: 'Name of the metric.', example: 'netsonde_netdev_received_bytes_total', max: 512 },
+      label: { help: 'Name of the label.', example: 'device', max: 16 },
+    },
+  },
+  sourceErrors: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_source_errors_total',
+    help: 'Reads of the kernel that failed; what they would have given was left out.',
+    source: 'agent',
+    labels: {
+      source: { help: 'Which reader.', example: 'procfs', max: 16 },
+      path: { help: 'File below a process of /proc, or what was asked for.', example: 'net/dev', max: 64 },
+    },
+  },
+});
+
+type SelfEmit = Emit<typeof SELF_METRICS>;
+
+/** What is counted from scrape to scrape. */
+export class SelfCounts {
+  readonly #collectSeconds = new Map<string, Histogram>();
+  readonly #failures = new Map<string, number>();
+  readonly #scrapeSeconds = new Histogram(SECONDS);
+
+  collected({ probe, seconds, error }: CollectOutcome): void {
+    let histogram = this.#collectSeconds.get(probe);
+    if (histogram === undefined) {
+      histogram = new Histogram(SECONDS);
+      this.#collectSeconds.set(probe, histogram);
+    }
+    histogram.observe(seconds);
+    this.#failures.set(probe, (this.#failures.get(probe) ?? 0) + (error === undefined ? 0 : 1));
+  }
+
+  scraped(seconds: number): void {
+    this.#scrapeSeconds.observe(seconds);
+  }
+
+  emit(emit: SelfEmit): void {
+    for (const [probe, histogram] of this.#collectSeconds) emit('collectSeconds', NODE, histogram.value, { probe });
+    for (const [probe, failures] of this.#failures) emit('collectFailures', NODE, failures, { probe });
+    emit('scrapeSeconds', NODE, this.#scrapeSeconds.value, NO_LABELS);
+  }
+}
+
+export interface SelfState {
+  readonly counts: SelfCounts;
+  readonly aggregator: Aggregator;
+  readonly discovery: Discovery;
+  readonly errors: SourceErrors;
+  readonly probes: readonly ProbeStatus[];
+  readonly active: readonly ActiveProbe[];
+}
+
+export function emitSelf(emit: SelfEmit, state: SelfState): void {
+  const { counts, aggregator, discovery, errors } = state;
+  counts.emit(emit);
+  for (const { name, state: current } of state.probes) {
+    for (const candidate of PROBE_STATES) {
+      emit('probeState', NODE, candidate === current ? 1 : 0, { probe: name, state: candidate });
+    }
+  }
+  for (const { name, probe } of state.active) emitPrograms(emit, name, probe);
+  for (const [probe, count] of aggregator.unattributed) emit('unattributed', NODE, count, { probe });
+  for (const [key, count] of aggregator.overflows) {
+    const [metric = '', label = ''] = key.split('\0');
+    emit('overflow', NODE, count, { metric, label });
+  }
+  for (const { source, path, count } of errors.counts.values()) emit('sourceErrors', NODE, count, { source, path });
+  emit('shadowed', NODE, aggregator.entities.shadowed, NO_LABELS);
+  const kinds = aggregator.entities.countByKind();
+  for (const kind of SELF_METRICS.entities.labels.kind.values) emit('entities', NODE, kinds.get(kind) ?? 0, { kind });
+  emit('strangers', NODE, discovery.strangers, NO_LABELS);
+  emit('unreadable', NODE, discovery.unreadableProcesses, NO_LABELS);
+}
+
+function emitPrograms(emit: SelfEmit, name: string, probe: ActiveProbe['probe']): void {
+  for (const program of probe.programs?.() ?? []) {
+    const labels = { probe: name, program: program.name };
+    emit('hookInfo', NODE, 1, { probe: name, hook: program.hook, kind: program.hook.replace(/\/.*$/, '') });
+    emit('runSeconds', NODE, program.runSeconds, labels);
+    emit('runs', NODE, program.runs, labels);
+    emit('missed', NODE, program.missed, labels);
+  }
+  for (const [map, bytes] of Object.entries(probe.mapBytes?.() ?? {})) {
+    emit('mapBytes', NODE, bytes, { map: `${name}/${map}` });
+  }
+}

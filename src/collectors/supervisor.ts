@@ -1,0 +1,270 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { EventSet, Publish } from '../probes/event.ts';
+import type { MetricSet } from '../probes/metric.ts';
+import { type AnyProbe, type ProbeSettings, type ProgramStatus, type RunningProbe, Unsupported } from '../probes/probe.ts';
+import type { Sources } from '../sources/sources.ts';
+import type { Aggregator, Detail } from './aggregate.ts';
+import { Scope } from './scope.ts';
+
+export const PROBE_STATES = [
+  'stopped',
+  'starting',
+  'running',
+  'degraded',
+  'unsupported',
+  'failed',
+  'stopping',
+] as const;
+export type ProbeState = (typeof PROBE_STATES)[number];
+
+/** What the configuration asks of one probe. */
+export interface DesiredProbe {
+  readonly settings: ProbeSettings<unknown>;
+  readonly detail: Detail;
+}
+
+export interface ProbeStatus {
+  readonly name: string;
+  readonly kind: string;
+  readonly cost: string;
+  readonly state: ProbeState;
+  readonly reason: string;
+  /** What reads the kernel: `pass`, `files`, `netlink`, a hook; empty while the probe does not run. */
+  readonly reader: string;
+  /** RFC 3339: when the probe came into this state. */
+  readonly since: string;
+  readonly until: string | null;
+  /** Of the last collection; null before the first. */
+  readonly collectSeconds: number | null;
+  readonly programs: readonly (Omit<ProgramStatus, 'runs' | 'missed'> & { readonly runs: number; readonly missed: number })[];
+}
+
+/** A probe that runs, as the scrape sees it. */
+export interface ActiveProbe {
+  readonly name: string;
+  readonly probe: RunningProbe<MetricSet>;
+  readonly metrics: boolean;
+  collected(seconds: number, error: Error | undefined): void;
+}
+
+export interface SupervisorOptions {
+  readonly definitions: readonly AnyProbe[];
+  readonly sources: Sources;
+  readonly aggregator: Aggregator;
+  readonly publish: (probe: string) => Publish<EventSet>;
+  readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
+  /** First pause before a failed probe is tried again, in milliseconds; it doubles each time. */
+  readonly retryFirstMs?: number;
+}
+
+const RETRY_FIRST_MS = 1_000;
+const RETRY_MAX_MS = 60_000;
+const OPEN_DEADLINE_MS = 30_000;
+
+/** Moves the set of running probes towards the set that is asked for. Each probe goes its own way: none waits for another. */
+export class Supervisor implements AsyncDisposable {
+  readonly #slots: readonly Slot[];
+
+  constructor(options: SupervisorOptions) {
+    this.#slots = options.definitions.map((definition) => new Slot(definition, options));
+  }
+
+  /** Asks for exactly these probes, by name; resolves once every probe has come to rest. */
+  async apply(desired: ReadonlyMap<string, DesiredProbe>): Promise<void> {
+    await Promise.all(this.#slots.map((slot) => slot.want(desired.get(slot.name))));
+  }
+
+  active(): ActiveProbe[] {
+    return this.#slots.flatMap((slot) => slot.active ?? []);
+  }
+
+  status(): ProbeStatus[] {
+    return this.#slots.map((slot) => slot.status());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.apply(new Map());
+  }
+}
+
+interface Instance {
+  readonly desired: DesiredProbe;
+  readonly scope: Scope;
+  readonly active: ActiveProbe;
+}
+
+/** One probe: where it is, and where it is to go. */
+class Slot {
+  readonly #definition: AnyProbe;
+  readonly #options: SupervisorOptions;
+  #desired: DesiredProbe | undefined;
+  #instance: Instance | undefined;
+  /** The wish that failed or is unsupported: it is not tried again before it changes, or the timer runs out. */
+  #refused: DesiredProbe | undefined;
+  #state: ProbeState = 'stopped';
+  #reason = '';
+  #since = new Date();
+  #moving: Promise<void> | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #retryMs: number;
+  #collectSeconds: number | null = null;
+  #collectError: Error | undefined;
+
+  constructor(definition: AnyProbe, options: SupervisorOptions) {
+    this.#definition = definition;
+    this.#options = options;
+    this.#retryMs = options.retryFirstMs ?? RETRY_FIRST_MS;
+  }
+
+  get name(): string {
+    return this.#definition.name;
+  }
+
+  get active(): ActiveProbe | undefined {
+    return this.#instance?.active;
+  }
+
+  want(desired: DesiredProbe | undefined): Promise<void> {
+    if (!isDeepStrictEqual(desired, this.#desired)) {
+      clearTimeout(this.#retry);
+      this.#retryMs = this.#options.retryFirstMs ?? RETRY_FIRST_MS;
+      this.#refused = undefined;
+      this.#desired = desired;
+    }
+    return this.#move();
+  }
+
+  status(): ProbeStatus {
+    const { name, kind, cost } = this.#definition;
+    const probe = this.#instance?.active.probe;
+    const health = probe?.health();
+    const reasons = [
+      ...(health?.degraded ?? []),
+      ...(this.#collectError === undefined ? [] : [`the last collection failed: ${this.#collectError.message}`]),
+    ];
+    const isDegraded = this.#state === 'running' && reasons.length > 0;
+    return {
+      name,
+      kind,
+      cost,
+      state: isDegraded ? 'degraded' : this.#state,
+      reason: isDegraded ? reasons.join('; ') : this.#reason,
+      reader: health?.reader ?? '',
+      since: this.#since.toISOString(),
+      until: null,
+      collectSeconds: this.#collectSeconds,
+      programs: (probe?.programs?.() ?? []).map((program) => ({
+        ...program,
+        runs: Number(program.runs),
+        missed: Number(program.missed),
+      })),
+    };
+  }
+
+  /** One step at a time; a wish that changes meanwhile is taken up with the next step. */
+  #move(): Promise<void> {
+    this.#moving ??= this.#steps().finally(() => {
+      this.#moving = undefined;
+    });
+    return this.#moving;
+  }
+
+  async #steps(): Promise<void> {
+    while (!this.#isAtRest()) {
+      if (this.#instance !== undefined) await this.#close(this.#instance);
+      else if (this.#desired !== undefined) await this.#open(this.#desired);
+      else this.#enter('stopped', '');
+    }
+  }
+
+  #isAtRest(): boolean {
+    if (this.#instance !== undefined) return this.#instance.desired === this.#desired;
+    if (this.#desired === undefined) return this.#state === 'stopped';
+    return this.#refused === this.#desired;
+  }
+
+  async #open(desired: DesiredProbe): Promise<void> {
+    this.#enter('starting', '');
+    const { name, metrics } = this.#definition;
+    const scope = new Scope(this.#options.publish(name), (message) => this.#options.log('warn', `${name}: ${message}`));
+    try {
+      const opening = this.#definition.open(scope, this.#options.sources, desired.settings);
+      const probe: RunningProbe<MetricSet> = await withDeadline(opening, OPEN_DEADLINE_MS);
+      this.#options.aggregator.addProbe(name, metrics, desired.detail);
+      this.#collectSeconds = null;
+      this.#collectError = undefined;
+      this.#instance = { desired, scope, active: this.#activate(probe, desired) };
+      this.#enter('running', '');
+    } catch (error) {
+      await this.#release(scope);
+      this.#refuse(desired, error as Error);
+    }
+  }
+
+  #activate(probe: RunningProbe<MetricSet>, desired: DesiredProbe): ActiveProbe {
+    return {
+      name: this.name,
+      probe,
+      metrics: desired.settings.metrics,
+      collected: (seconds, error) => {
+        this.#collectSeconds = seconds;
+        if (error !== undefined && this.#collectError?.message !== error.message) {
+          this.#options.log('warn', `${this.name}: the collection failed: ${error.message}`);
+        }
+        this.#collectError = error;
+      },
+    };
+  }
+
+  #refuse(desired: DesiredProbe, error: Error): void {
+    this.#refused = desired;
+    if (error instanceof Unsupported) {
+      this.#enter('unsupported', error.message);
+      return;
+    }
+    this.#enter('failed', error.message);
+    this.#retry = setTimeout(() => {
+      this.#refused = undefined;
+      void this.#move();
+    }, this.#retryMs);
+    this.#retry.unref();
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
+  }
+
+  async #close(instance: Instance): Promise<void> {
+    this.#enter('stopping', '');
+    this.#options.aggregator.removeProbe(this.name);
+    await this.#release(instance.scope);
+    this.#instance = undefined;
+    this.#collectError = undefined;
+  }
+
+  async #release(scope: Scope): Promise<void> {
+    try {
+      await scope[Symbol.asyncDispose]();
+    } catch (error) {
+      this.#options.log('error', `${this.name}: could not be closed whole: ${(error as Error).message}`);
+    }
+  }
+
+  #enter(state: ProbeState, reason: string): void {
+    if (state === this.#state && reason === this.#reason) return;
+    this.#state = state;
+    this.#reason = reason;
+    this.#since = new Date();
+    if (state === 'unsupported' || state === 'failed') this.#options.log('warn', `${this.name}: ${state}: ${reason}`);
+    else if (state === 'running' || state === 'stopped') this.#options.log('info', `${this.name}: ${state}`);
+  }
+}
+
+async function withDeadline<T>(work: Promise<T>, deadlineMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`did not open within ${deadlineMs / 1000} s`)), deadlineMs);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * A 64-bit unsigned number of the kernel, exact: a number while it is a safe integer, else a bigint. Kernel
+ * counters are small nearly always, and numbers cost a tenth of bigints.
+ */
+export type Counter = number | bigint;
+
+const HIGH = 2 ** 32;
+const HIGH_WORD_SAFE = 2 ** 21;
+const SIGN = 2n ** 63n;
+
+/** Reads a little-endian u64. */
+export function readCounter(view: DataView, at: number): Counter {
+  const high = view.getUint32(at + 4, true);
+  if (high < HIGH_WORD_SAFE) return high * HIGH + view.getUint32(at, true);
+  return view.getBigUint64(at, true);
+}
+
+/** The shortest exact form of a non-negative bigint. */
+export function toCounter(value: bigint): Counter {
+  return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value;
+}
+
+export function addCounters(a: Counter, b: Counter): Counter {
+  if (typeof a === 'number' && typeof b === 'number') {
+    const sum = a + b;
+    if (Number.isSafeInteger(sum)) return sum;
+  }
+  return toCounter(BigInt.asUintN(64, BigInt(a) + BigInt(b)));
+}
+
+/**
+ * A gauge that the kernel keeps as one signed share a CPU: summed while it moves it can come out below zero,
+ * which as an unsigned number is huge. That is none.
+ */
+export function notNegative(value: Counter): Counter {
+  return typeof value === 'bigint' && value >= SIGN ? 0 : value;
+}

@@ -1,0 +1,84 @@
+import type { Detail } from './collectors/aggregate.ts';
+import type { Format } from './collectors/exposition.ts';
+import type { ProbeStatus } from './collectors/supervisor.ts';
+import type { EventRecord } from './events/envelope.ts';
+import type { Paths } from './paths.ts';
+import type { EntityKind } from './pods/entity.ts';
+
+/**
+ * What passes between the main thread and the kernel thread, and nothing else does. Everything is plain data.
+ */
+
+export interface KernelOptions {
+  readonly paths: Paths;
+  /** Where the compiled BPF objects are. */
+  readonly objects: string;
+  /** Name of this node, for events. */
+  readonly node: string;
+}
+
+/** What the configuration asks of the probes, by name; a probe that is not named is off. */
+export type DesiredProbes = Readonly<
+  Record<
+    string,
+    {
+      readonly detail: Detail;
+      readonly settings: {
+        readonly metrics: boolean;
+        readonly events: boolean;
+        readonly limit: number;
+        readonly options: unknown;
+      };
+    }
+  >
+>;
+
+/** Events of one probe that the kernel knows of, since the agent's start. */
+export interface KernelLedgerEntry {
+  readonly probe: string;
+  readonly produced: number;
+  readonly limited: number;
+  readonly lost: number;
+}
+
+export interface Page {
+  readonly chunks: readonly Uint8Array<ArrayBuffer>[];
+  readonly ledger: readonly KernelLedgerEntry[];
+}
+
+/** An entity as the API shows it. */
+export interface EntityStatus {
+  readonly kind: EntityKind;
+  readonly namespace: string;
+  readonly pod: string;
+  readonly netns: string;
+  readonly uid: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly ips: readonly string[];
+}
+
+/** A question, its arguments and its answer. */
+export interface Questions {
+  configure: { ask: { probes: DesiredProbes }; answer: null };
+  scrape: { ask: { format: Format }; answer: Page };
+  probes: { ask: null; answer: readonly ProbeStatus[] };
+  entities: { ask: null; answer: readonly EntityStatus[] };
+  /** Answered at once by a thread that is alive. */
+  ping: { ask: null; answer: null };
+  close: { ask: null; answer: null };
+}
+
+export type QuestionName = keyof Questions;
+
+export interface Question<Name extends QuestionName = QuestionName> {
+  readonly id: number;
+  readonly name: Name;
+  readonly ask: Questions[Name]['ask'];
+}
+
+export type FromKernel =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'answer'; readonly id: number; readonly answer: unknown }
+  | { readonly kind: 'failure'; readonly id: number; readonly message: string }
+  | { readonly kind: 'events'; readonly events: readonly EventRecord[] }
+  | { readonly kind: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly message: string };

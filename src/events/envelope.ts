@@ -1,0 +1,43 @@
+import type { Severity } from '../probes/event.ts';
+
+/** Who is at the other end of a packet. */
+export interface Peer {
+  readonly kind: 'pod' | 'service' | 'node' | 'external';
+  readonly namespace: string;
+  readonly name: string;
+  readonly ip: string;
+}
+
+/**
+ * One event, as every sink and the API give it away: a flat JSON object. The fields of its type follow those that
+ * all events have.
+ */
+export interface EventRecord {
+  /** RFC 3339 with nanoseconds, from the kernel's clock. */
+  readonly time: string;
+  readonly probe: string;
+  readonly type: string;
+  readonly severity: Severity;
+  readonly node: string;
+  /** Cookie of the network namespace, in decimal. */
+  readonly netns: string;
+  /** Null where the namespace is nobody's that we know. Both empty: the node itself. */
+  readonly namespace: string | null;
+  readonly pod: string | null;
+  readonly src?: string;
+  readonly dst?: string;
+  readonly protocol?: string;
+  readonly peer?: Peer;
+  readonly [field: string]: unknown;
+  readonly message: string;
+}
+
+const NANOSECONDS_PER_SECOND = 1_000_000_000n;
+
+/** Nanoseconds since the epoch as RFC 3339 in UTC. */
+export function formatTimeNs(timeNs: bigint): string {
+  const seconds = timeNs / NANOSECONDS_PER_SECOND;
+  const fraction = timeNs % NANOSECONDS_PER_SECOND;
+  const whole = new Date(Number(seconds) * 1000).toISOString().slice(0, 19);
+  return `${whole}.${String(fraction).padStart(9, '0')}Z`;
+}

@@ -1,0 +1,99 @@
+import type { Entity } from '../pods/entity.ts';
+import type { EventBody, EventDescriptor, EventSet, Publish } from '../probes/event.ts';
+import type { NetnsId } from '../probes/metric.ts';
+import type { AnyProbe } from '../probes/probe.ts';
+import { type EventRecord, formatTimeNs } from './envelope.ts';
+
+/** Events that wait until their namespace is known. More go out without an owner. */
+const WAITING_MAX = 1_000;
+/** A look at the machine for the sake of an event: at most so often. */
+const REFRESH_EVERY_MS = 100;
+
+export interface OutboxOptions {
+  readonly node: string;
+  readonly probes: readonly AnyProbe[];
+  readonly find: (id: NetnsId) => Entity | undefined;
+  /** Looks for new namespaces. Never rejects. */
+  readonly refresh: () => Promise<void>;
+  /** Gets events in batches, as they come out of the kernel. */
+  readonly send: (events: readonly EventRecord[]) => void;
+}
+
+type AnyBody = EventBody<EventDescriptor>;
+
+/**
+ * Joins events with their entities, and hands them on in batches. An event of a namespace that nobody has seen yet waits
+ * for a look at the machine: to call it the node's would be wrong.
+ */
+export class EventOutbox {
+  readonly #options: OutboxOptions;
+  #ready: EventRecord[] = [];
+  #waiting: { readonly netns: NetnsId; readonly record: EventRecord }[] = [];
+  #refreshing = false;
+  #refreshedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: OutboxOptions) {
+    this.#options = options;
+  }
+
+  publisher(probe: string): Publish<EventSet> {
+    const events: EventSet = this.#options.probes.find(({ name }) => name === probe)?.events ?? {};
+    return (type, body) => {
+      const descriptor = events[type];
+      if (descriptor !== undefined) this.#add(probe, type, descriptor, body as AnyBody);
+    };
+  }
+
+  #add(probe: string, type: string, descriptor: EventDescriptor, body: AnyBody): void {
+    const record = this.#describe(probe, type, descriptor, body);
+    const entity = this.#options.find(body.netns);
+    if (entity === undefined && this.#waiting.length < WAITING_MAX) {
+      this.#waiting.push({ netns: body.netns, record });
+      this.#lookFor();
+      return;
+    }
+    this.#push(attribute(record, entity));
+  }
+
+  #describe(probe: string, type: string, { severity }: EventDescriptor, body: AnyBody): EventRecord {
+    return {
+      time: formatTimeNs(body.timeNs),
+      probe,
+      type,
+      severity,
+      node: this.#options.node,
+      netns: String(body.netns),
+      namespace: null,
+      pod: null,
+      ...(body.src === undefined ? {} : { src: body.src }),
+      ...(body.dst === undefined ? {} : { dst: body.dst }),
+      ...(body.protocol === undefined ? {} : { protocol: body.protocol }),
+      ...body.fields,
+      message: body.message,
+    };
+  }
+
+  /** What comes in one go is sent in one go. */
+  #push(record: EventRecord): void {
+    this.#ready.push(record);
+    if (this.#ready.length === 1) queueMicrotask(() => this.#options.send(this.#ready.splice(0)));
+  }
+
+  #lookFor(): void {
+    if (this.#refreshing) return;
+    this.#refreshing = true;
+    const pauseMs = Math.max(0, this.#refreshedMs + REFRESH_EVERY_MS - performance.now());
+    setTimeout(async () => {
+      this.#refreshedMs = performance.now();
+      await this.#options.refresh();
+      this.#refreshing = false;
+      for (const { netns, record } of this.#waiting.splice(0)) {
+        this.#push(attribute(record, this.#options.find(netns)));
+      }
+    }, pauseMs);
+  }
+}
+
+function attribute(record: EventRecord, entity: Entity | undefined): EventRecord {
+  return entity === undefined ? record : { ...record, namespace: entity.namespace, pod: entity.pod };
+}

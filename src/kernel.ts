@@ -1,0 +1,241 @@
+import { BpfError, netnsCookie, unavailable, withNetns } from 'bpf-napi';
+import { Aggregator } from './collectors/aggregate.ts';
+import { freeCycle } from './collectors/cycle.ts';
+import type { Format } from './collectors/exposition.ts';
+import { Scrape } from './collectors/scrape.ts';
+import { emitSelf, SELF, SELF_METRICS, SelfCounts } from './collectors/self.ts';
+import { type ProbeStatus, Supervisor } from './collectors/supervisor.ts';
+import { TextWriter } from './collectors/text_writer.ts';
+import { toCounter } from './counter.ts';
+import type { DesiredProbes, EntityStatus, KernelLedgerEntry, KernelOptions, Page } from './door.ts';
+import type { EventRecord } from './events/envelope.ts';
+import { EventOutbox } from './events/outbox.ts';
+import { Discovery, type NetnsKernel } from './pods/discovery.ts';
+import type { Entity } from './pods/entity.ts';
+import { asNetnsId, type Emit } from './probes/metric.ts';
+import { earlierLedger } from './probes/ebpf.ts';
+import type { AnyProbe } from './probes/probe.ts';
+import { NetnsList } from './sources/bpf/netns_list.ts';
+import { BpfSource } from './sources/bpf/source.ts';
+import { SourceErrors } from './sources/errors.ts';
+import { Memories } from './sources/memory.ts';
+import { MibSource } from './sources/mib/source.ts';
+import { NetFiles } from './sources/net_files.ts';
+import { RouteSource } from './sources/netlink/route.ts';
+import { cpusOf } from './sources/procfs/cpus.ts';
+import type { Sources } from './sources/sources.ts';
+
+export type KernelLog = (level: 'info' | 'warn' | 'error', message: string) => void;
+
+export interface KernelHooks {
+  readonly probes: readonly AnyProbe[];
+  readonly events: (events: readonly EventRecord[]) => void;
+  readonly log: KernelLog;
+}
+
+/** Births are seen within two seconds. */
+const REFRESH_EVERY_MS = 1_000;
+
+/** Everything that reads the kernel: discovery, sources, probes, aggregation, exposition. One thread, no HTTP, no sinks. */
+export class Kernel implements AsyncDisposable {
+  readonly #hooks: KernelHooks;
+  readonly #aggregator: Aggregator;
+  readonly #discovery: Discovery;
+  readonly #sources: Sources;
+  readonly #supervisor: Supervisor;
+  readonly #scrape: Scrape;
+  readonly #counts = new SelfCounts();
+  readonly #list: NetnsList | undefined;
+  readonly #outbox: EventOutbox;
+  /** A collection that has not ended: who asks for a page meanwhile shares it. */
+  #collecting: Promise<void> | undefined;
+  /** Resolves once every page of earlier collections is rendered. */
+  #rendered: Promise<unknown> = Promise.resolve();
+  #refreshFailure = '';
+  #timer: NodeJS.Timeout | undefined;
+
+  private constructor(options: KernelOptions, hooks: KernelHooks, bpf: BpfSource, list: NetnsList | undefined) {
+    const { paths } = options;
+    this.#hooks = hooks;
+    this.#list = list;
+    const names = [...hooks.probes.map(({ name }) => name), SELF];
+    this.#aggregator = new Aggregator(names, (id) => this.#discovery.isIgnored(id));
+    this.#discovery = new Discovery(paths, netnsKernel(list, hooks.log), (entities) =>
+      this.#aggregator.entities.set(entities),
+    );
+    this.#outbox = new EventOutbox({
+      node: options.node,
+      probes: hooks.probes,
+      find: (id) => this.#aggregator.entities.find(id) ?? this.#discovery.lastKnown(id),
+      refresh: () => this.#refresh(),
+      send: hooks.events,
+    });
+    const errors = new SourceErrors();
+    const files = new NetFiles(paths.proc, this.#discovery, errors);
+    const cpus = cpusOf(paths.sys);
+    this.#sources = {
+      paths,
+      netns: this.#discovery,
+      files,
+      mib: new MibSource(bpf, cpus, this.#discovery, files),
+      route: new RouteSource(files, errors),
+      bpf,
+      cpus,
+      errors,
+      memories: new Memories(),
+    };
+    this.#supervisor = new Supervisor({
+      definitions: hooks.probes,
+      sources: this.#sources,
+      aggregator: this.#aggregator,
+      publish: (probe) => this.#outbox.publisher(probe),
+      log: hooks.log,
+    });
+    this.#scrape = new Scrape(this.#aggregator);
+    this.#aggregator.addProbe(SELF, SELF_METRICS, 'full');
+  }
+
+  /** @throws where /proc or /sys cannot be read; everything else that is missing makes probes `unsupported` */
+  static async open(options: KernelOptions, hooks: KernelHooks): Promise<Kernel> {
+    const bpf = new BpfSource(options.objects, options.paths.sys);
+    const list = await openList(bpf, hooks.log);
+    const kernel = new Kernel(options, hooks, bpf, list);
+    await kernel.#discovery.refresh();
+    kernel.#schedule();
+    return kernel;
+  }
+
+  /** Resolves once every probe has come to rest in its new state. */
+  async configure(desired: DesiredProbes): Promise<void> {
+    await this.#supervisor.apply(new Map(Object.entries(desired)));
+  }
+
+  /** Collects and renders a page. Scrapes at the same time share one collection. */
+  page(format: Format): Promise<Page> {
+    const startMs = performance.now();
+    this.#collecting ??= this.#rendered
+      .then(() => this.#collect())
+      .finally(() => {
+        this.#collecting = undefined;
+      });
+    const page = this.#collecting.then(() => this.#render(format, startMs));
+    this.#rendered = Promise.allSettled([this.#rendered, page]);
+    return page;
+  }
+
+  probes(): readonly ProbeStatus[] {
+    return this.#supervisor.status();
+  }
+
+  async entities(): Promise<readonly EntityStatus[]> {
+    const cycle = freeCycle();
+    const statuses: EntityStatus[] = [];
+    const places = new Map(this.#discovery.snapshot().map((entry) => [entry.id, entry]));
+    for (const entity of this.#aggregator.entities.all) {
+      const place = places.get(entity.netns);
+      const ips = place === undefined ? [] : this.#sources.route.addresses(place, cycle);
+      statuses.push(entityStatus(entity, ips));
+      await cycle.pause();
+    }
+    return statuses;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.#supervisor[Symbol.asyncDispose]();
+    this.#list?.[Symbol.dispose]();
+  }
+
+  #schedule(): void {
+    this.#timer = setTimeout(async () => {
+      await this.#refresh();
+      this.#schedule();
+    }, REFRESH_EVERY_MS);
+    this.#timer.unref();
+  }
+
+  async #refresh(): Promise<void> {
+    try {
+      await this.#discovery.refresh();
+      this.#refreshFailure = '';
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== this.#refreshFailure) this.#hooks.log('error', `namespaces cannot be listed: ${message}`);
+      this.#refreshFailure = message;
+    }
+  }
+
+  async #collect(): Promise<void> {
+    await this.#refresh();
+    const active = this.#supervisor.active();
+    for (const outcome of await this.#scrape.run(active)) this.#counts.collected(outcome);
+    const batch = this.#aggregator.begin(SELF);
+    emitSelf(batch.emit as Emit<typeof SELF_METRICS>, {
+      counts: this.#counts,
+      aggregator: this.#aggregator,
+      discovery: this.#discovery,
+      errors: this.#sources.errors,
+      probes: this.#supervisor.status(),
+      active,
+    });
+    batch.commit();
+  }
+
+  async #render(format: Format, startMs: number): Promise<Page> {
+    const writer = new TextWriter();
+    await this.#aggregator.render(writer, format, freeCycle());
+    this.#counts.scraped((performance.now() - startMs) / 1000);
+    return { chunks: writer.finish(), ledger: this.#ledger() };
+  }
+
+  /** Of every probe that can have events, also while it is off. */
+  #ledger(): KernelLedgerEntry[] {
+    const active = new Map(this.#supervisor.active().map(({ name, probe }) => [name, probe]));
+    return this.#hooks.probes
+      .filter(({ events }) => Object.keys(events).length > 0)
+      .map(({ name }) => {
+        const { produced, limited, lost } =
+          active.get(name)?.ledger?.() ?? earlierLedger(this.#sources.memories, name);
+        return { probe: name, produced: Number(produced), limited: Number(limited), lost: Number(lost) };
+      });
+  }
+}
+
+async function openList(bpf: BpfSource, log: KernelLog): Promise<NetnsList | undefined> {
+  try {
+    return await NetnsList.open(bpf);
+  } catch (error) {
+    log('warn', `namespaces are looked for in /proc only: ${(error as Error).message}`);
+    return undefined;
+  }
+}
+
+function netnsKernel(list: NetnsList | undefined, log: KernelLog): NetnsKernel {
+  let usable = list;
+  return {
+    list: async (cycle) => {
+      try {
+        return await usable?.list(cycle);
+      } catch (error) {
+        log('error', `the list of namespaces failed, /proc is read instead: ${(error as Error).message}`);
+        usable = undefined;
+        return undefined;
+      }
+    },
+    cookie: (path) => {
+      if (unavailable() !== undefined) return undefined;
+      try {
+        return asNetnsId(toCounter(withNetns(path, netnsCookie)));
+      } catch (error) {
+        // No right to enter, or gone: the namespace goes by its inode number, or is not there any more.
+        if (error instanceof BpfError) return undefined;
+        throw error;
+      }
+    },
+  };
+}
+
+function entityStatus(entity: Entity, ips: readonly string[]): EntityStatus {
+  const { kind, namespace, pod, netns, uid, labels } = entity;
+  return { kind, namespace, pod, netns: String(netns), uid, labels, ips };
+}

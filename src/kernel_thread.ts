@@ -1,0 +1,58 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import type { FromKernel, KernelOptions, Page, Question, QuestionName, Questions } from './door.ts';
+import { Kernel } from './kernel.ts';
+import { PROBES } from './probes/index.ts';
+
+/** The kernel thread's side of the door. */
+
+if (parentPort === null) throw new Error('kernel_thread.ts runs in a worker thread');
+const port = parentPort;
+
+function send(message: FromKernel, transfer: readonly ArrayBuffer[] = []): void {
+  port.postMessage(message, transfer);
+}
+
+type Answers = {
+  readonly [Name in QuestionName]: (ask: Questions[Name]['ask']) => Promise<Questions[Name]['answer']>;
+};
+
+function answersOf(kernel: Kernel): Answers {
+  return {
+    configure: async ({ probes }) => {
+      await kernel.configure(probes);
+      return null;
+    },
+    scrape: ({ format }) => kernel.page(format),
+    probes: async () => kernel.probes(),
+    entities: () => kernel.entities(),
+    ping: async () => null,
+    close: async () => {
+      await kernel[Symbol.asyncDispose]();
+      return null;
+    },
+  };
+}
+
+/** The page is handed over, not copied. */
+function transferable(name: QuestionName, answer: unknown): ArrayBuffer[] {
+  if (name !== 'scrape') return [];
+  return [...new Set((answer as Page).chunks.map(({ buffer }) => buffer))];
+}
+
+const kernel = await Kernel.open(workerData as KernelOptions, {
+  probes: PROBES,
+  events: (events) => send({ kind: 'events', events }),
+  log: (level, message) => send({ kind: 'log', level, message }),
+});
+const answers = answersOf(kernel);
+
+port.on('message', async ({ id, name, ask }: Question) => {
+  try {
+    const answer = await answers[name](ask as never);
+    send({ kind: 'answer', id, answer }, transferable(name, answer));
+    if (name === 'close') port.close();
+  } catch (error) {
+    send({ kind: 'failure', id, message: (error as Error).message });
+  }
+});
+send({ kind: 'ready' });

@@ -1,0 +1,17 @@
+import type { NetnsId } from '../probes/metric.ts';
+
+export type EntityKind = 'node' | 'pod' | 'container' | 'netns' | 'process';
+
+/** Whom samples and events belong to. */
+export interface Entity {
+  readonly kind: EntityKind;
+  readonly netns: NetnsId;
+  /** Inode number of the namespace, as `ls -l /proc/<pid>/ns/net` shows it. */
+  readonly inum: number;
+  /** Label values. Both are empty for the node. */
+  readonly namespace: string;
+  readonly pod: string;
+  /** Pod UID or container ID; empty where there is none. */
+  readonly uid: string;
+  readonly labels: Readonly<Record<string, string>>;
+}

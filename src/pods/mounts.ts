@@ -1,0 +1,34 @@
+import { readdirSync, statfsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { isGone } from '../sources/procfs/read.ts';
+
+/** statfs type of a namespace file; kernel: include/uapi/linux/magic.h. */
+const NSFS_MAGIC = 0x6e736673;
+
+/**
+ * Names of the network namespaces that are mounted in a directory, as `ip netns add` and container runtimes do, by inode
+ * number. A file that is no mount is what a reboot or a crash left there.
+ */
+export function readNetnsMounts(directory: string): Map<number, string> {
+  const mounts = new Map<number, string>();
+  for (const name of listDirectory(directory)) {
+    const path = join(directory, name);
+    try {
+      if (statfsSync(path).type === NSFS_MAGIC) mounts.set(statSync(path).ino, name);
+    } catch (error) {
+      if (!isGone(error) && (error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
+    }
+  }
+  return mounts;
+}
+
+/** File names, sorted; none where there is no such directory, or we may not look. */
+export function listDirectory(directory: string): string[] {
+  try {
+    return readdirSync(directory).sort();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'EACCES' || code === 'ENOTDIR') return [];
+    throw error;
+  }
+}

@@ -1,0 +1,77 @@
+import { readdirSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Cycle } from '../collectors/cycle.ts';
+import { isGone, readText } from '../sources/procfs/read.ts';
+import { type ContainerRef, parseCgroup } from './cgroup.ts';
+
+const NETNS_LINK = /^net:\[(\d+)\]$/;
+
+/** /proc/<pid>/stat, man 5 proc: field 22, start time in clock ticks after boot. */
+const START_TIME_FIELD = 22;
+/** The fields that follow the command name, which may itself hold blanks and parentheses, start with the third. */
+const FIRST_FIELD_AFTER_COMM = 3;
+
+export interface ProcessScan {
+  /** Process ids by inode number of their network namespace. */
+  readonly byInum: ReadonlyMap<number, readonly number[]>;
+  /** Processes whose namespace we may not see: that takes CAP_SYS_PTRACE for other users' processes. */
+  readonly unreadable: number;
+}
+
+/**
+ * Looks at every process: about 10 µs each, in slices.
+ * @throws where /proc itself cannot be read
+ */
+export async function scanProcesses(proc: string, cycle: Cycle): Promise<ProcessScan> {
+  const byInum = new Map<number, number[]>();
+  let unreadable = 0;
+  for (const name of readdirSync(proc)) {
+    if (!/^\d+$/.test(name)) continue;
+    const inum = readNetnsInum(join(proc, name));
+    if (inum === 'unreadable') unreadable++;
+    else if (inum !== undefined) {
+      const pids = byInum.get(inum);
+      if (pids === undefined) byInum.set(inum, [Number(name)]);
+      else pids.push(Number(name));
+    }
+    await cycle.pause();
+  }
+  return { byInum, unreadable };
+}
+
+/** Inode number of a process's network namespace; undefined where the process is gone or a zombie. */
+export function readNetnsInum(processDirectory: string): number | 'unreadable' | undefined {
+  try {
+    const inum = NETNS_LINK.exec(readlinkSync(join(processDirectory, 'ns/net')))?.[1];
+    return inum === undefined ? undefined : Number(inum);
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    return 'unreadable';
+  }
+}
+
+export interface ProcessInfo {
+  readonly pid: number;
+  readonly comm: string;
+  /** Clock ticks after boot. */
+  readonly startTime: number;
+}
+
+/** Undefined where the process is gone. */
+export function readProcess(proc: string, pid: number): ProcessInfo | undefined {
+  const stat = readText(join(proc, String(pid), 'stat'));
+  if (stat === undefined) return undefined;
+  const open = stat.indexOf('(');
+  const close = stat.lastIndexOf(')');
+  const startTime = stat.slice(close + 2).split(' ')[START_TIME_FIELD - FIRST_FIELD_AFTER_COMM];
+  if (open < 0 || close < open || startTime === undefined) return undefined;
+  // A command may be named in any bytes; what is no UTF-8 becomes U+FFFD.
+  const comm = Buffer.from(stat.slice(open + 1, close), 'latin1').toString('utf8');
+  return { pid, comm, startTime: Number(startTime) };
+}
+
+/** The container that a process runs in, by its cgroups. */
+export function readContainer(proc: string, pid: number | 'self'): ContainerRef | undefined {
+  const text = readText(join(proc, String(pid), 'cgroup'));
+  return text === undefined ? undefined : parseCgroup(text);
+}

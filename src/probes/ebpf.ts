@@ -1,0 +1,204 @@
+import { join } from 'node:path';
+import { type BpfObject, BpfRing, clockOffset, jiffiesPerSecond } from 'bpf-napi';
+import { addCounters, type Counter, readCounter } from '../counter.ts';
+import type { ObjectSpec } from '../sources/bpf/source.ts';
+import { readText } from '../sources/procfs/read.ts';
+import type { Memories, Memory } from '../sources/memory.ts';
+import type { Sources } from '../sources/sources.ts';
+import { asNetnsId, type NetnsId } from './metric.ts';
+import type { KernelLedger, ProbeScope, ProbeSettings, ProgramStatus } from './probe.ts';
+
+/** What src/bpf/common/events.bpf.h puts into every object that has events. */
+const RING = 'events';
+const LEDGER = 'event_ledgers';
+const BUCKETS = 'event_buckets';
+
+/** struct event_ledger: produced, limited, lost. */
+const LEDGER_FIELDS = 3;
+const U64_BYTES = 8;
+
+/** Events wait in the kernel for so long: a ring of 1 MiB holds 5,000 of 200 bytes, so 100,000 a second are no trouble. */
+const DRAIN_EVERY_MS = 25;
+const DRAIN_BYTES = 256 * 1024;
+
+const NANOSECONDS = 1e-9;
+
+export interface EbpfOptions<Constant extends string> {
+  /** Name of the probe. */
+  readonly probe: string;
+  /** `programs` are loaded and attached, in this order. */
+  readonly object: ObjectSpec<Constant>;
+  /** The probe can have events; otherwise the object has no ring. */
+  readonly events?: {
+    /** Bytes of the longest record. */
+    readonly recordBytesMax: number;
+    /** @param wallNs turns the kernel's time of the record into nanoseconds since the epoch */
+    onRecord(view: DataView, at: number, wallNs: (kernelTime: Counter) => bigint): void;
+  };
+}
+
+/** What earlier runs of a probe have counted. */
+interface Earlier {
+  readonly ledger: KernelLedger;
+  /** By program. */
+  readonly missed: Readonly<Record<string, bigint>>;
+}
+
+function earlierOf(memories: Memories, probe: string): Memory<Earlier> {
+  return memories.of<Earlier>(`ebpf/${probe}`);
+}
+
+/** The ledger of a probe that does not run. */
+export function earlierLedger(memories: Memories, probe: string): KernelLedger {
+  return earlierOf(memories, probe).value?.ledger ?? NOTHING;
+}
+
+const NOTHING: KernelLedger = { produced: 0n, limited: 0n, lost: 0n };
+
+/** A loaded and attached object, and what every eBPF probe has to say of it. */
+export class EbpfInstance {
+  readonly object: BpfObject;
+  readonly #programs: readonly string[];
+  readonly #hasLedger: boolean;
+  readonly #earlier: Memory<Earlier>;
+
+  constructor(object: BpfObject, programs: readonly string[], hasLedger: boolean, earlier: Memory<Earlier>) {
+    this.object = object;
+    this.#programs = programs;
+    this.#hasLedger = hasLedger;
+    this.#earlier = earlier;
+  }
+
+  programs(): ProgramStatus[] {
+    return this.#programs.map((name) => {
+      const { id, runs, runNanoseconds, missed } = this.object.programInfo(name);
+      return {
+        name,
+        hook: this.object.programs.find((program) => program.name === name)?.section ?? '',
+        id,
+        runs,
+        runSeconds: Number(runNanoseconds) * NANOSECONDS,
+        missed: missed + (this.#earlier.value?.missed[name] ?? 0n),
+      };
+    });
+  }
+
+  /** Memory of each map in the kernel (man 5 proc, fdinfo). */
+  mapBytes(proc: string): Record<string, number> {
+    const bytes: Record<string, number> = {};
+    for (const map of this.object.maps.values()) {
+      const info = map.fd < 0 ? undefined : readText(join(proc, 'self/fdinfo', String(map.fd)));
+      const memlock = /^memlock:\s+(\d+)$/m.exec(info ?? '')?.[1];
+      if (memlock !== undefined) bytes[map.name] = Number(memlock);
+    }
+    return bytes;
+  }
+
+  ledger(): KernelLedger {
+    const { produced, limited, lost } = this.#earlier.value?.ledger ?? NOTHING;
+    const [producedNow = 0, limitedNow = 0, lostNow = 0] = this.#hasLedger
+      ? sumPerCpu(this.object, LEDGER, LEDGER_FIELDS)
+      : [];
+    return {
+      produced: produced + BigInt(producedNow),
+      limited: limited + BigInt(limitedNow),
+      lost: lost + BigInt(lostNow),
+    };
+  }
+
+  /** Keeps what was counted so far for the next run. Once, when nothing counts any more. */
+  remember(): void {
+    const missed = Object.fromEntries(this.programs().map((program) => [program.name, program.missed]));
+    this.#earlier.value = { ledger: this.ledger(), missed: { ...this.#earlier.value?.missed, ...missed } };
+  }
+}
+
+/**
+ * Loads and attaches an object, drains its ring into `onRecord`, and keeps what it has counted when the scope closes.
+ * `beforeClose` is called after the programs are detached, while the maps are still there.
+ * @throws {Unsupported}
+ */
+export async function openEbpf<Constant extends string>(
+  scope: ProbeScope<Record<string, never>>,
+  sources: Sources,
+  settings: ProbeSettings<unknown>,
+  options: EbpfOptions<Constant>,
+  beforeClose: (instance: EbpfInstance) => void,
+): Promise<EbpfInstance> {
+  const hasEvents = settings.events && options.events !== undefined;
+  const object = scope.own(await sources.bpf.load(withEvents(options, settings, hasEvents)));
+  const { programs } = options.object;
+  const instance = new EbpfInstance(object, programs, hasEvents, earlierOf(sources.memories, options.probe));
+  const ring = hasEvents && options.events !== undefined ? scope.own(openRing(object, options.events, scope)) : undefined;
+  for (const program of programs) await object.attach(program);
+  if (hasEvents) scope.own(sources.netns.onSweep((isDead) => sweepBuckets(object, isDead)));
+  scope.own({
+    [Symbol.dispose]: () => {
+      object.detach();
+      while (ring !== undefined && ring.drain() > 0);
+      instance.remember();
+      beforeClose(instance);
+    },
+  });
+  return instance;
+}
+
+/** Without events the code that makes them is dead, and its maps are not created. */
+function withEvents<Constant extends string>(
+  { object, events }: EbpfOptions<Constant>,
+  settings: ProbeSettings<unknown>,
+  hasEvents: boolean,
+): ObjectSpec {
+  if (events === undefined) return object;
+  if (!hasEvents) return { ...object, without: [...(object.without ?? []), RING, BUCKETS, LEDGER] };
+  return {
+    ...object,
+    constants: {
+      ...object.constants,
+      events_enabled: true,
+      event_rate: settings.limit,
+      jiffies_per_second: jiffiesPerSecond(),
+    },
+  };
+}
+
+function openRing(
+  object: BpfObject,
+  { recordBytesMax, onRecord }: NonNullable<EbpfOptions<string>['events']>,
+  scope: ProbeScope<Record<string, never>>,
+): BpfRing {
+  return new BpfRing(object, RING, {
+    recordBytesMax,
+    intervalMs: DRAIN_EVERY_MS,
+    bufferBytes: DRAIN_BYTES,
+    onBatch: ({ view, forEach }) => {
+      // Once a batch: a clock that is set takes effect at once, and events of a batch stay in order.
+      const offset = clockOffset();
+      forEach((at) => onRecord(view, at, (kernelTime) => BigInt(kernelTime) + offset));
+    },
+    onError: (error) => scope.warn(`events could not be read: ${(error as Error).message}`),
+  });
+}
+
+function sweepBuckets(object: BpfObject, isDead: (id: NetnsId) => boolean): void {
+  const map = object.map(BUCKETS);
+  const { count, view, keyAt } = map.dump();
+  for (let index = 0; index < count; index++) {
+    const at = keyAt(index);
+    if (isDead(asNetnsId(readCounter(view, at)))) map.delete(new Uint8Array(view.buffer.slice(at, at + U64_BYTES)));
+  }
+}
+
+/** The u64 fields of the one entry of a per-CPU array, each summed over the CPUs. */
+export function sumPerCpu(object: BpfObject, name: string, fields: number): Counter[] {
+  const map = object.map(name);
+  const value = new Uint8Array(map.valueBytes);
+  map.lookup(new Uint8Array(map.keyBytes), value);
+  const view = new DataView(value.buffer);
+  const stride = fields * U64_BYTES;
+  return Array.from({ length: fields }, (_, field) => {
+    let sum: Counter = 0;
+    for (let at = field * U64_BYTES; at < value.length; at += stride) sum = addCounters(sum, readCounter(view, at));
+    return sum;
+  });
+}

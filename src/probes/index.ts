@@ -1,0 +1,12 @@
+import { netdev } from './netdev.ts';
+import { packetloss } from './packetloss.ts';
+import type { AnyProbe } from './probe.ts';
+import { qdisc } from './qdisc.ts';
+import { sock } from './sock.ts';
+import { softnet } from './softnet.ts';
+import { tcp } from './tcp.ts';
+import { tcpext } from './tcpext.ts';
+import { udp } from './udp.ts';
+
+/** Every probe there is, in the order of the page. The only registry. */
+export const PROBES: readonly AnyProbe[] = [tcp, tcpext, udp, sock, netdev, softnet, qdisc, packetloss];

@@ -1,0 +1,206 @@
+import { z } from 'zod';
+import type { Cycle } from '../collectors/cycle.ts';
+import type { Counter } from '../counter.ts';
+import type { LinkRow } from '../sources/netlink/link.ts';
+import type { NetnsEntry } from '../sources/netns.ts';
+import { type DeviceStats, parseNetDev } from '../sources/procfs/net_dev.ts';
+import type { Sources } from '../sources/sources.ts';
+import { defineMetrics, type Emit, type LooseEmit } from './metric.ts';
+import { defineProbe } from './probe.ts';
+
+// Namespaced: yes. net/dev lists the devices of the namespace (kernel: net/core/net-procfs.c, dev_seq_show()).
+
+const DEVICE = { help: 'Network device.', example: 'eth0', max: 16 } as const;
+
+const counter = { type: 'counter', scope: 'pod', labels: { device: DEVICE } } as const;
+
+const metrics = defineMetrics({
+  receivedBytes: {
+    ...counter,
+    name: 'netsonde_netdev_received_bytes_total',
+    unit: 'bytes',
+    help: 'Bytes that the device received.',
+    source: 'net/dev receive bytes',
+    detail: 'core',
+  },
+  sentBytes: {
+    ...counter,
+    name: 'netsonde_netdev_sent_bytes_total',
+    unit: 'bytes',
+    help: 'Bytes that the device sent.',
+    source: 'net/dev transmit bytes',
+    detail: 'core',
+  },
+  receivedPackets: {
+    ...counter,
+    name: 'netsonde_netdev_received_packets_total',
+    help: 'Packets that the device received.',
+    source: 'net/dev receive packets',
+    detail: 'core',
+  },
+  sentPackets: {
+    ...counter,
+    name: 'netsonde_netdev_sent_packets_total',
+    help: 'Packets that the device sent.',
+    source: 'net/dev transmit packets',
+    detail: 'core',
+  },
+  receivedErrors: {
+    ...counter,
+    name: 'netsonde_netdev_received_errors_total',
+    help: 'Bad packets that the device received.',
+    source: 'net/dev receive errs',
+    detail: 'full',
+  },
+  sentErrors: {
+    ...counter,
+    name: 'netsonde_netdev_sent_errors_total',
+    help: 'Packets that the device failed to send.',
+    source: 'net/dev transmit errs',
+    detail: 'full',
+  },
+  receivedDrops: {
+    ...counter,
+    name: 'netsonde_netdev_received_drops_total',
+    help: 'Packets that were received and dropped at the device, missed ones included.',
+    source: 'net/dev receive drop',
+    detail: 'core',
+  },
+  sentDrops: {
+    ...counter,
+    name: 'netsonde_netdev_sent_drops_total',
+    help: 'Packets dropped at the device on their way out.',
+    source: 'net/dev transmit drop',
+    detail: 'core',
+  },
+  receivedFifo: {
+    ...counter,
+    name: 'netsonde_netdev_received_fifo_errors_total',
+    help: 'Packets lost because the receive ring of the device overflowed.',
+    source: 'net/dev receive fifo',
+    detail: 'full',
+  },
+  sentFifo: {
+    ...counter,
+    name: 'netsonde_netdev_sent_fifo_errors_total',
+    help: 'Packets lost because the transmit ring of the device ran dry or overflowed.',
+    source: 'net/dev transmit fifo',
+    detail: 'full',
+  },
+  receivedFrame: {
+    ...counter,
+    name: 'netsonde_netdev_received_frame_errors_total',
+    help: 'Packets received with a wrong length, checksum, alignment or framing.',
+    source: 'net/dev receive frame',
+    detail: 'full',
+  },
+  receivedMulticast: {
+    ...counter,
+    name: 'netsonde_netdev_received_multicast_total',
+    help: 'Multicast packets that the device received.',
+    source: 'net/dev receive multicast',
+    detail: 'full',
+  },
+  collisions: {
+    ...counter,
+    name: 'netsonde_netdev_collisions_total',
+    help: 'Collisions that the device saw while it sent.',
+    source: 'net/dev transmit colls',
+    detail: 'full',
+  },
+  sentCarrier: {
+    ...counter,
+    name: 'netsonde_netdev_sent_carrier_errors_total',
+    help: 'Packets lost because the link was gone, or for another trouble of the line.',
+    source: 'net/dev transmit carrier',
+    detail: 'full',
+  },
+});
+
+type Device = keyof typeof metrics & keyof DeviceStats;
+
+const COLUMNS = Object.keys(metrics) as Device[];
+
+/** Kinds of the node's devices, asked for again when there are others. */
+class NodeDevices {
+  readonly #sources: Sources;
+  #links: ReadonlyMap<string, LinkRow> = new Map();
+  #names = '';
+
+  constructor(sources: Sources) {
+    this.#sources = sources;
+  }
+
+  lookUp(entry: NetnsEntry, names: Iterable<string>, cycle: Cycle): ReadonlyMap<string, LinkRow> {
+    const asked = [...names].join(' ');
+    if (asked !== this.#names) {
+      this.#names = asked;
+      this.#links = new Map(this.#sources.route.links(entry, cycle).map((link) => [link.name, link]));
+    }
+    return this.#links;
+  }
+}
+
+interface Options {
+  readonly loopback: boolean;
+  readonly nodeVeth: boolean;
+}
+
+function emitDevice(
+  emit: Emit<typeof metrics>,
+  entry: NetnsEntry,
+  device: string,
+  stats: Readonly<Record<Device, Counter>>,
+  keep: boolean,
+): void {
+  const labels = { device };
+  for (const column of COLUMNS) (emit as LooseEmit)(column, entry.id, stats[column], labels, { keep });
+}
+
+async function collectAll(
+  emit: Emit<typeof metrics>,
+  { netns, files }: Sources,
+  nodeDevices: NodeDevices,
+  { loopback, nodeVeth }: Options,
+  cycle: Cycle,
+): Promise<void> {
+  for (const entry of netns.snapshot()) {
+    const text = files.read(entry, 'net/dev', cycle);
+    const devices = parseNetDev(text ?? '');
+    const links = entry.isNode ? nodeDevices.lookUp(entry, devices.keys(), cycle) : undefined;
+    for (const [device, stats] of devices) {
+      const link = links?.get(device);
+      if (!loopback && device === 'lo') continue;
+      // On the node these are the other ends of the Pods' devices: each Pod shows its own.
+      if (!nodeVeth && link?.kind === 'veth') continue;
+      const isPhysical = link !== undefined && link.kind === undefined && !link.loopback;
+      emitDevice(emit, entry, device, stats, isPhysical);
+    }
+    await cycle.pause();
+  }
+}
+
+export const netdev = defineProbe({
+  name: 'netdev',
+  kind: 'procfs',
+  cost: 'low',
+  enabledByDefault: true,
+  summary: 'Network devices of each Pod and of the node: bytes, packets, errors, drops. Always worth having.',
+  metrics,
+  events: {},
+  options: z.strictObject({
+    loopback: z.boolean().default(false).describe('Show `lo` as well.'),
+    nodeVeth: z.boolean().default(false).describe("Show the node's ends of the Pods' devices as well."),
+  }),
+  requires: {
+    capabilities: ['CAP_SYS_PTRACE', 'CAP_SYS_ADMIN'],
+    kernel: "Any: /proc/<pid>/net/dev. Entering the node's namespace (CAP_SYS_ADMIN) tells which of its devices are veth.",
+  },
+  open: async (_scope, sources, { options }) => {
+    const nodeDevices = new NodeDevices(sources);
+    return {
+      health: () => ({ reader: 'files', degraded: [] }),
+      collect: (emit, cycle) => collectAll(emit, sources, nodeDevices, options, cycle),
+    };
+  },
+});

@@ -1,0 +1,101 @@
+import type { z } from 'zod';
+import type { Sources } from '../sources/sources.ts';
+import type { Cycle } from '../collectors/cycle.ts';
+import type { EventSet, Publish } from './event.ts';
+import type { Emit, MetricSet } from './metric.ts';
+
+/** What a running probe holds. Closing the scope closes the probe. */
+export interface ProbeScope<E extends EventSet> {
+  /** Aborted when the probe is to close, also while it opens. */
+  readonly signal: AbortSignal;
+  /** Hands over a resource: released in reverse order, also when `open` fails half-way. Returns it. */
+  own<R extends Disposable | AsyncDisposable>(resource: R): R;
+  readonly publish: Publish<E>;
+  /** For what is neither a failed collection nor a failed open, once for each change. */
+  readonly warn: (message: string) => void;
+}
+
+/** What the configuration says of one probe, with its own options beside. */
+export interface ProbeSettings<C> {
+  readonly metrics: boolean;
+  readonly events: boolean;
+  /** Events a second that one namespace may cause before the kernel refuses more. */
+  readonly limit: number;
+  readonly options: C;
+}
+
+export interface ProgramStatus {
+  readonly name: string;
+  /** The program's hook: `tp_btf/kfree_skb`. */
+  readonly hook: string;
+  readonly id: number;
+  readonly runs: bigint;
+  readonly runSeconds: number;
+  readonly missed: bigint;
+}
+
+/** Counts since the agent's start, of this and of earlier runs of the probe. */
+export interface KernelLedger {
+  readonly produced: bigint;
+  readonly limited: bigint;
+  readonly lost: bigint;
+}
+
+export interface ProbeHealth {
+  /** What reads the kernel now: `pass`, `files`, `netlink`, a hook. */
+  readonly reader: string;
+  /** What does not run, and why; empty is healthy. */
+  readonly degraded: readonly string[];
+}
+
+export interface RunningProbe<M extends MetricSet> {
+  health(): ProbeHealth;
+  /** Called once a scrape where metrics are wanted. To emit nothing is not an error. */
+  collect?(emit: Emit<M>, cycle: Cycle): Promise<void>;
+  programs?(): readonly ProgramStatus[];
+  /** Bytes that each map holds in the kernel, by map name. */
+  mapBytes?(): Readonly<Record<string, number>>;
+  ledger?(): KernelLedger;
+}
+
+export interface Requirements {
+  readonly capabilities: readonly `CAP_${string}`[];
+  /** What the kernel must offer, in words. Asked from the kernel when the probe opens, never from its version. */
+  readonly kernel: string;
+}
+
+export interface ProbeDefinition<M extends MetricSet, E extends EventSet, C> {
+  /** snake_case: configuration key, `probe` label, file stem. */
+  readonly name: string;
+  readonly kind: 'procfs' | 'netlink' | 'ebpf';
+  readonly cost: 'low' | 'medium' | 'high';
+  /** Runs without any configuration. */
+  readonly enabledByDefault: boolean;
+  /** One sentence: what it sees, when to switch it on. */
+  readonly summary: string;
+  readonly metrics: M;
+  readonly events: E;
+  /** The probe's own options. */
+  readonly options: z.ZodType<C>;
+  readonly requires: Requirements;
+  /**
+   * @throws {Unsupported} where this machine lacks what the probe needs: it is not tried again
+   * @throws anything else: tried again with growing pauses
+   */
+  open(scope: ProbeScope<E>, sources: Sources, settings: ProbeSettings<C>): Promise<RunningProbe<M>>;
+}
+
+/** A probe whose types have been forgotten, as the supervisor and the list of probes see it. */
+// biome-ignore lint/suspicious/noExplicitAny: the three type parameters are invariant; nobody looks inside here
+export type AnyProbe = ProbeDefinition<any, any, any>;
+
+export function defineProbe<const M extends MetricSet, const E extends EventSet, C>(
+  definition: ProbeDefinition<M, E, C>,
+): ProbeDefinition<M, E, C> {
+  return definition;
+}
+
+/** The machine lacks something. The message names it, and reaches the operator as it is. */
+export class Unsupported extends Error {
+  override readonly name = 'Unsupported';
+}

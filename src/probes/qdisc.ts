@@ -1,0 +1,125 @@
+import { z } from 'zod';
+import type { Cycle } from '../collectors/cycle.ts';
+import { freeCycle } from '../collectors/cycle.ts';
+import type { Counter } from '../counter.ts';
+import type { QdiscRow } from '../sources/netlink/qdisc.ts';
+import type { NetnsEntry } from '../sources/netns.ts';
+import type { Sources } from '../sources/sources.ts';
+import { defineMetrics, type Emit } from './metric.ts';
+import { defineProbe } from './probe.ts';
+
+// Namespaced: yes. RTM_GETQDISC lists the devices of the namespace that the socket was opened in (kernel: net/sched/sch_api.c).
+
+const LABELS = {
+  device: { help: 'Network device.', example: 'eth0', max: 16 },
+  kind: { help: 'Kind of the qdisc, as tc names it.', example: 'fq_codel', max: 16 },
+} as const;
+
+const counter = { type: 'counter', scope: 'pod', labels: LABELS } as const;
+const gauge = { type: 'gauge', scope: 'pod', labels: LABELS } as const;
+
+const metrics = defineMetrics({
+  bytes: {
+    ...counter,
+    name: 'netsonde_qdisc_sent_bytes_total',
+    unit: 'bytes',
+    help: 'Bytes that went through the qdisc.',
+    source: 'RTM_GETQDISC TCA_STATS_BASIC.bytes',
+    detail: 'full',
+  },
+  packets: {
+    ...counter,
+    name: 'netsonde_qdisc_sent_packets_total',
+    help: 'Packets that went through the qdisc.',
+    source: 'RTM_GETQDISC TCA_STATS_BASIC.packets, TCA_STATS_PKT64',
+    detail: 'full',
+  },
+  drops: {
+    ...counter,
+    name: 'netsonde_qdisc_drops_total',
+    help: 'Packets that the qdisc dropped, most often because its queue was full.',
+    source: 'RTM_GETQDISC TCA_STATS_QUEUE.drops',
+    detail: 'core',
+  },
+  overlimits: {
+    ...counter,
+    name: 'netsonde_qdisc_overlimits_total',
+    help: 'Times that the qdisc held a packet back because of its rate.',
+    source: 'RTM_GETQDISC TCA_STATS_QUEUE.overlimits',
+    detail: 'full',
+  },
+  requeues: {
+    ...counter,
+    name: 'netsonde_qdisc_requeues_total',
+    help: 'Packets put back because the device could not take them.',
+    source: 'RTM_GETQDISC TCA_STATS_QUEUE.requeues',
+    detail: 'full',
+  },
+  queueLength: {
+    ...gauge,
+    name: 'netsonde_qdisc_queued_packets',
+    help: 'Packets that wait in the qdisc.',
+    source: 'RTM_GETQDISC TCA_STATS_QUEUE.qlen',
+    detail: 'full',
+  },
+  backlog: {
+    ...gauge,
+    name: 'netsonde_qdisc_backlog_bytes',
+    unit: 'bytes',
+    help: 'Bytes that wait in the qdisc.',
+    source: 'RTM_GETQDISC TCA_STATS_QUEUE.backlog',
+    detail: 'core',
+  },
+});
+
+type QdiscEmit = Emit<typeof metrics>;
+
+function emitRow(emit: QdiscEmit, entry: NetnsEntry, device: string, row: QdiscRow): void {
+  const labels = { device, kind: row.kind };
+  const put = (metric: keyof typeof metrics, value: Counter) => emit(metric, entry.id, value, labels);
+  put('bytes', row.bytes);
+  put('packets', row.packets);
+  put('drops', row.drops);
+  put('overlimits', row.overlimits);
+  put('requeues', row.requeues);
+  put('queueLength', row.queueLength);
+  put('backlog', row.backlogBytes);
+}
+
+async function collectAll(emit: QdiscEmit, { netns, route }: Sources, cycle: Cycle): Promise<void> {
+  for (const entry of netns.snapshot()) {
+    const rows = route.qdiscs(entry, cycle);
+    // Names are asked for only where there is something to show: a Pod's veth has no queue.
+    if (rows.length > 0) {
+      const names = new Map(route.links(entry, cycle).map(({ ifindex, name }) => [ifindex, name]));
+      for (const row of rows) {
+        const device = names.get(row.ifindex);
+        if (device !== undefined) emitRow(emit, entry, device, row);
+      }
+    }
+    await cycle.pause();
+  }
+}
+
+export const qdisc = defineProbe({
+  name: 'qdisc',
+  kind: 'netlink',
+  cost: 'low',
+  enabledByDefault: true,
+  summary: 'Queueing disciplines of each Pod and of the node: drops, backlog, overlimits. Always worth having where tc shapes.',
+  metrics,
+  events: {},
+  options: z.strictObject({}),
+  requires: {
+    capabilities: ['CAP_SYS_ADMIN'],
+    kernel: 'Any: RTM_GETQDISC, asked in each network namespace.',
+  },
+  open: async (_scope, sources) => {
+    const node = sources.netns.node;
+    if (node !== undefined) sources.route.check(node, freeCycle());
+    return {
+      health: () => ({ reader: 'netlink', degraded: [] }),
+      collect: (emit, cycle) => collectAll(emit, sources, cycle),
+    };
+  },
+});

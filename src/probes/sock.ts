@@ -1,0 +1,167 @@
+import { z } from 'zod';
+import type { Cycle } from '../collectors/cycle.ts';
+import { type Counter, notNegative } from '../counter.ts';
+import { pageBytes } from '../sources/procfs/auxv.ts';
+import { parseSockstat, type Sockstat } from '../sources/procfs/sockstat.ts';
+import { readText } from '../sources/procfs/read.ts';
+import type { Sources } from '../sources/sources.ts';
+import { defineMetrics, type Emit, type NetnsId, NO_LABELS, NODE } from './metric.ts';
+import { defineProbe } from './probe.ts';
+
+// Namespaced: partly. Sockets in use, TIME-WAIT and fragments are each namespace's; orphans, allocated sockets and memory
+// are the machine's in every namespace (kernel: net/ipv4/proc.c, sockstat_seq_show()), so they are node metrics.
+
+const FAMILY = { help: 'IP version.', values: ['ipv4', 'ipv6'] } as const;
+
+const gauge = { type: 'gauge', scope: 'pod', labels: {} } as const;
+const byFamily = { type: 'gauge', scope: 'pod', labels: { family: FAMILY } } as const;
+const ofNode = { type: 'gauge', scope: 'node', labels: {}, detail: 'core' } as const;
+
+const metrics = defineMetrics({
+  used: {
+    ...gauge,
+    name: 'netsonde_sockets_used',
+    help: 'Sockets in use, of all protocols.',
+    source: 'net/sockstat sockets.used',
+    detail: 'core',
+  },
+  tcpInUse: {
+    ...byFamily,
+    name: 'netsonde_tcp_sockets_in_use',
+    help: 'TCP sockets in use, TIME-WAIT not counted.',
+    source: 'net/sockstat TCP.inuse, net/sockstat6 TCP6.inuse',
+    detail: 'core',
+  },
+  timeWait: {
+    ...gauge,
+    name: 'netsonde_tcp_time_wait_sockets',
+    help: 'TCP sockets in state TIME-WAIT.',
+    source: 'net/sockstat TCP.tw',
+    detail: 'core',
+  },
+  udpInUse: {
+    ...byFamily,
+    name: 'netsonde_udp_sockets_in_use',
+    help: 'UDP sockets in use.',
+    source: 'net/sockstat UDP.inuse, net/sockstat6 UDP6.inuse',
+    detail: 'full',
+  },
+  rawInUse: {
+    ...byFamily,
+    name: 'netsonde_raw_sockets_in_use',
+    help: 'Raw IP sockets in use.',
+    source: 'net/sockstat RAW.inuse, net/sockstat6 RAW6.inuse',
+    detail: 'full',
+  },
+  fragmentQueues: {
+    ...byFamily,
+    name: 'netsonde_ip_fragment_queues',
+    help: 'Packets that wait for missing fragments.',
+    source: 'net/sockstat FRAG.inuse, net/sockstat6 FRAG6.inuse',
+    detail: 'full',
+  },
+  fragmentBytes: {
+    ...byFamily,
+    name: 'netsonde_ip_fragment_bytes',
+    unit: 'bytes',
+    help: 'Memory that waiting fragments take.',
+    source: 'net/sockstat FRAG.memory, net/sockstat6 FRAG6.memory',
+    detail: 'full',
+  },
+  orphans: {
+    ...ofNode,
+    name: 'netsonde_node_tcp_orphan_sockets',
+    help: 'TCP sockets of the machine that no process holds any more.',
+    source: 'net/sockstat TCP.orphan',
+  },
+  allocated: {
+    ...ofNode,
+    name: 'netsonde_node_tcp_allocated_sockets',
+    help: 'TCP sockets that the machine has allocated, in any state.',
+    source: 'net/sockstat TCP.alloc',
+  },
+  tcpMemory: {
+    ...ofNode,
+    name: 'netsonde_node_tcp_memory_bytes',
+    unit: 'bytes',
+    help: 'Memory that the buffers of all TCP sockets of the machine take.',
+    source: 'net/sockstat TCP.mem, pages',
+  },
+  udpMemory: {
+    ...ofNode,
+    name: 'netsonde_node_udp_memory_bytes',
+    unit: 'bytes',
+    help: 'Memory that the buffers of all UDP sockets of the machine take.',
+    source: 'net/sockstat UDP.mem, pages',
+  },
+});
+
+type SockEmit = Emit<typeof metrics>;
+
+function emitFamilies(emit: SockEmit, id: NetnsId, v4: Sockstat, v6: Sockstat): void {
+  const families = [
+    { labels: { family: 'ipv4' }, stat: v4, suffix: '' },
+    { labels: { family: 'ipv6' }, stat: v6, suffix: '6' },
+  ] as const;
+  for (const { labels, stat, suffix } of families) {
+    const put = (metric: 'tcpInUse' | 'udpInUse' | 'rawInUse' | 'fragmentQueues' | 'fragmentBytes', line: string, name: string) => {
+      const value = stat.get(line + suffix)?.get(name);
+      if (value !== undefined) emit(metric, id, notNegative(value), labels);
+    };
+    put('tcpInUse', 'TCP', 'inuse');
+    put('udpInUse', 'UDP', 'inuse');
+    put('rawInUse', 'RAW', 'inuse');
+    put('fragmentQueues', 'FRAG', 'inuse');
+    put('fragmentBytes', 'FRAG', 'memory');
+  }
+}
+
+async function collectPods(emit: SockEmit, { netns, files }: Sources, cycle: Cycle): Promise<void> {
+  for (const entry of netns.snapshot()) {
+    const text = files.read(entry, 'net/sockstat', cycle);
+    if (text !== undefined) {
+      const v4 = parseSockstat(text);
+      const v6 = parseSockstat(files.read(entry, 'net/sockstat6', cycle) ?? '');
+      const used = v4.get('sockets')?.get('used');
+      const timeWait = v4.get('TCP')?.get('tw');
+      if (used !== undefined) emit('used', entry.id, notNegative(used), NO_LABELS);
+      if (timeWait !== undefined) emit('timeWait', entry.id, notNegative(timeWait), NO_LABELS);
+      emitFamilies(emit, entry.id, v4, v6);
+    }
+    await cycle.pause();
+  }
+}
+
+function collectNode(emit: SockEmit, proc: string, page: number): void {
+  const stat = parseSockstat(readText(`${proc}/net/sockstat`) ?? '');
+  const put = (metric: 'orphans' | 'allocated' | 'tcpMemory' | 'udpMemory', line: string, name: string, unit: number) => {
+    const value: Counter | undefined = stat.get(line)?.get(name);
+    if (value !== undefined) emit(metric, NODE, Number(notNegative(value)) * unit, NO_LABELS);
+  };
+  put('orphans', 'TCP', 'orphan', 1);
+  put('allocated', 'TCP', 'alloc', 1);
+  put('tcpMemory', 'TCP', 'mem', page);
+  put('udpMemory', 'UDP', 'mem', page);
+}
+
+export const sock = defineProbe({
+  name: 'sock',
+  kind: 'procfs',
+  cost: 'low',
+  enabledByDefault: true,
+  summary: 'Sockets of each Pod, and the memory that all sockets of the machine take. Always worth having; shows leaks.',
+  metrics,
+  events: {},
+  options: z.strictObject({}),
+  requires: { capabilities: ['CAP_SYS_PTRACE'], kernel: 'Any: /proc/<pid>/net/sockstat and sockstat6.' },
+  open: async (_scope, sources) => {
+    const page = pageBytes(sources.paths.proc);
+    return {
+      health: () => ({ reader: 'files', degraded: [] }),
+      collect: async (emit, cycle) => {
+        collectNode(emit, sources.paths.proc, page);
+        await collectPods(emit, sources, cycle);
+      },
+    };
+  },
+});

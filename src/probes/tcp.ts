@@ -1,0 +1,115 @@
+import { z } from 'zod';
+import { defineMetrics, type MetricDescriptor, NO_LABELS } from './metric.ts';
+import { type MibField, runMibFields } from './mib_fields.ts';
+import { defineProbe } from './probe.ts';
+
+// Namespaced: yes. Every struct net has its own tcp_mib (kernel: net/ipv4/proc.c, snmp_seq_show()).
+
+const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
+
+const metrics = defineMetrics({
+  activeOpens: {
+    ...counter,
+    name: 'netsonde_tcp_active_opens_total',
+    help: 'TCP connections that were opened from inside.',
+    source: 'net/snmp Tcp.ActiveOpens',
+    detail: 'core',
+  },
+  passiveOpens: {
+    ...counter,
+    name: 'netsonde_tcp_passive_opens_total',
+    help: 'TCP connections that were accepted from outside.',
+    source: 'net/snmp Tcp.PassiveOpens',
+    detail: 'core',
+  },
+  attemptFails: {
+    ...counter,
+    name: 'netsonde_tcp_attempt_fails_total',
+    help: 'TCP connections that failed before they were established.',
+    source: 'net/snmp Tcp.AttemptFails',
+    detail: 'core',
+  },
+  establishedResets: {
+    ...counter,
+    name: 'netsonde_tcp_established_resets_total',
+    help: 'Established TCP connections that ended by a reset of either side.',
+    source: 'net/snmp Tcp.EstabResets',
+    detail: 'core',
+  },
+  established: {
+    type: 'gauge',
+    scope: 'pod',
+    labels: {},
+    name: 'netsonde_tcp_established_connections',
+    help: 'TCP connections in state ESTABLISHED or CLOSE_WAIT.',
+    source: 'net/snmp Tcp.CurrEstab',
+    detail: 'core',
+  },
+  receivedSegments: {
+    ...counter,
+    name: 'netsonde_tcp_received_segments_total',
+    help: 'TCP segments received, bad ones included.',
+    source: 'net/snmp Tcp.InSegs',
+    detail: 'core',
+  },
+  sentSegments: {
+    ...counter,
+    name: 'netsonde_tcp_sent_segments_total',
+    help: 'TCP segments sent, without those that were retransmitted.',
+    source: 'net/snmp Tcp.OutSegs',
+    detail: 'core',
+  },
+  retransmittedSegments: {
+    ...counter,
+    name: 'netsonde_tcp_retransmitted_segments_total',
+    help: 'TCP segments sent again because no acknowledgement came.',
+    source: 'net/snmp Tcp.RetransSegs',
+    detail: 'core',
+  },
+  receiveErrors: {
+    ...counter,
+    name: 'netsonde_tcp_receive_errors_total',
+    help: 'TCP segments received with an error: a bad checksum or a bad header.',
+    source: 'net/snmp Tcp.InErrs',
+    detail: 'full',
+  },
+  sentResets: {
+    ...counter,
+    name: 'netsonde_tcp_sent_resets_total',
+    help: 'TCP segments sent with the RST flag.',
+    source: 'net/snmp Tcp.OutRsts',
+    detail: 'core',
+  },
+  checksumErrors: {
+    ...counter,
+    name: 'netsonde_tcp_checksum_errors_total',
+    help: 'TCP segments received with a wrong checksum.',
+    source: 'net/snmp Tcp.InCsumErrors',
+    detail: 'full',
+  },
+});
+
+/** The field is the end of the source. */
+const FIELDS: readonly MibField[] = Object.entries(metrics).map(([metric, descriptor]: [string, MetricDescriptor]) => ({
+  metric,
+  table: 'Tcp',
+  field: descriptor.source.replace(/^.*\./, ''),
+  labels: NO_LABELS,
+  gauge: descriptor.type === 'gauge',
+}));
+
+export const tcp = defineProbe({
+  name: 'tcp',
+  kind: 'procfs',
+  cost: 'low',
+  enabledByDefault: true,
+  summary: 'TCP of each Pod: opens, failures, segments, retransmissions, resets. Always worth having.',
+  metrics,
+  events: {},
+  options: z.strictObject({}),
+  requires: {
+    capabilities: ['CAP_BPF', 'CAP_PERFMON'],
+    kernel: 'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/snmp.',
+  },
+  open: (scope, sources) => runMibFields(scope, sources, FIELDS),
+});

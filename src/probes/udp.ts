@@ -1,0 +1,105 @@
+import { z } from 'zod';
+import { defineMetrics, type MetricDescriptor } from './metric.ts';
+import { type MibField, runMibFields } from './mib_fields.ts';
+import { defineProbe } from './probe.ts';
+
+// Namespaced: yes. Every struct net has a udp_mib for IPv4 and one for IPv6 (kernel: net/ipv4/proc.c, net/ipv6/proc.c).
+
+const FAMILY = {
+  help: 'IP version of the socket that the datagram was for.',
+  values: ['ipv4', 'ipv6'],
+} as const;
+
+const counter = { type: 'counter', scope: 'pod', labels: { family: FAMILY } } as const;
+
+const metrics = defineMetrics({
+  received: {
+    ...counter,
+    name: 'netsonde_udp_received_datagrams_total',
+    help: 'UDP datagrams delivered to a socket.',
+    source: 'net/snmp Udp.InDatagrams, net/snmp6 Udp6InDatagrams',
+    detail: 'core',
+  },
+  sent: {
+    ...counter,
+    name: 'netsonde_udp_sent_datagrams_total',
+    help: 'UDP datagrams sent.',
+    source: 'net/snmp Udp.OutDatagrams, net/snmp6 Udp6OutDatagrams',
+    detail: 'core',
+  },
+  noPort: {
+    ...counter,
+    name: 'netsonde_udp_no_port_total',
+    help: 'UDP datagrams received for a port that nobody listens on.',
+    source: 'net/snmp Udp.NoPorts, net/snmp6 Udp6NoPorts',
+    detail: 'core',
+  },
+  receiveErrors: {
+    ...counter,
+    name: 'netsonde_udp_receive_errors_total',
+    help: 'UDP datagrams that could not be delivered for another reason than a missing socket.',
+    source: 'net/snmp Udp.InErrors, net/snmp6 Udp6InErrors',
+    detail: 'full',
+  },
+  receiveBufferErrors: {
+    ...counter,
+    name: 'netsonde_udp_receive_buffer_errors_total',
+    help: 'UDP datagrams dropped because the receive buffer of the socket was full.',
+    source: 'net/snmp Udp.RcvbufErrors, net/snmp6 Udp6RcvbufErrors',
+    detail: 'core',
+  },
+  sendBufferErrors: {
+    ...counter,
+    name: 'netsonde_udp_send_buffer_errors_total',
+    help: 'UDP datagrams not sent because the send buffer of the socket was full.',
+    source: 'net/snmp Udp.SndbufErrors, net/snmp6 Udp6SndbufErrors',
+    detail: 'full',
+  },
+  checksumErrors: {
+    ...counter,
+    name: 'netsonde_udp_checksum_errors_total',
+    help: 'UDP datagrams received with a wrong checksum.',
+    source: 'net/snmp Udp.InCsumErrors, net/snmp6 Udp6InCsumErrors',
+    detail: 'full',
+  },
+  ignoredMulticast: {
+    ...counter,
+    name: 'netsonde_udp_ignored_multicast_total',
+    help: 'Multicast UDP datagrams that no socket had asked for.',
+    source: 'net/snmp Udp.IgnoredMulti, net/snmp6 Udp6IgnoredMulti',
+    detail: 'full',
+  },
+  memoryErrors: {
+    ...counter,
+    name: 'netsonde_udp_memory_errors_total',
+    help: 'UDP datagrams dropped because the memory limit of UDP was reached.',
+    source: 'net/snmp Udp.MemErrors, net/snmp6 Udp6MemErrors',
+    detail: 'full',
+  },
+});
+
+/** The field is the end of the source; the kernel has it once for each family. */
+const FIELDS: readonly MibField[] = Object.entries(metrics).flatMap(([metric, { source }]: [string, MetricDescriptor]) => {
+  const field = source.replace(/^.*Udp6/, '');
+  return [
+    { metric, table: 'Udp', field, labels: { family: 'ipv4' } },
+    { metric, table: 'Udp6', field, labels: { family: 'ipv6' } },
+  ] as const;
+});
+
+export const udp = defineProbe({
+  name: 'udp',
+  kind: 'procfs',
+  cost: 'low',
+  enabledByDefault: true,
+  summary: 'UDP of each Pod: datagrams, missing listeners, full buffers. Always worth having; look here when DNS times out.',
+  metrics,
+  events: {},
+  options: z.strictObject({}),
+  requires: {
+    capabilities: ['CAP_BPF', 'CAP_PERFMON'],
+    kernel:
+      'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/snmp and snmp6.',
+  },
+  open: (scope, sources) => runMibFields(scope, sources, FIELDS),
+});

@@ -1,0 +1,40 @@
+/** Protocol numbers of IP (https://www.iana.org/assignments/protocol-numbers) by the names people use. */
+const IP_PROTOCOLS: Readonly<Record<number, string>> = {
+  1: 'icmp',
+  2: 'igmp',
+  4: 'ipip',
+  6: 'tcp',
+  17: 'udp',
+  33: 'dccp',
+  41: 'ipv6',
+  47: 'gre',
+  50: 'esp',
+  51: 'ah',
+  58: 'icmpv6',
+  89: 'ospf',
+  112: 'vrrp',
+  132: 'sctp',
+  136: 'udplite',
+};
+
+const WITH_PORTS = new Set(['tcp', 'udp', 'udplite', 'sctp', 'dccp']);
+
+const ETHERTYPES: Readonly<Record<number, string>> = {
+  0x0800: 'ipv4',
+  0x0806: 'arp',
+  0x86dd: 'ipv6',
+  0x8100: 'vlan',
+  0x88cc: 'lldp',
+};
+
+export function ipProtocolName(number: number): string {
+  return IP_PROTOCOLS[number] ?? `ip-${number}`;
+}
+
+export function hasPorts(protocol: string): boolean {
+  return WITH_PORTS.has(protocol);
+}
+
+export function ethertypeName(number: number): string {
+  return ETHERTYPES[number] ?? `ethertype-0x${number.toString(16).padStart(4, '0')}`;
+}

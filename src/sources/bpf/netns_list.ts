@@ -1,0 +1,65 @@
+import type { BpfObject } from 'bpf-napi';
+import { FILE, netnsRow } from '../../bpf/generated/netns.ts';
+import type { Cycle } from '../../collectors/cycle.ts';
+import { asNetnsId, type NetnsId } from '../../probes/metric.ts';
+import { NETNS_DYING, NETNS_INITIAL, NetnsWalk } from './netns_walk.ts';
+import type { BpfSource } from './source.ts';
+
+const ROWS_MAX = 1024;
+
+export interface NetnsRow {
+  readonly id: NetnsId;
+  readonly inum: number;
+  /** The machine's first namespace. */
+  readonly initial: boolean;
+}
+
+/** Lists every network namespace of the machine that is alive: some microseconds for hundreds, where /proc takes 10 µs a process. */
+export class NetnsList implements Disposable {
+  readonly #object: BpfObject;
+  readonly #walk = new NetnsWalk(ROWS_MAX, ROWS_MAX);
+  readonly #buffer = new Uint8Array(ROWS_MAX * netnsRow.SIZE);
+  readonly #view = new DataView(this.#buffer.buffer);
+
+  private constructor(object: BpfObject) {
+    this.#object = object;
+  }
+
+  /** @throws {Unsupported} */
+  static async open(bpf: BpfSource): Promise<NetnsList> {
+    return new NetnsList(await bpf.load({ file: FILE, programs: ['netns_list'], sizes: { netns_rows: ROWS_MAX } }));
+  }
+
+  async list(cycle: Cycle): Promise<NetnsRow[]> {
+    const rows: NetnsRow[] = [];
+    const flags: number[] = [];
+    const place = (index: number) => index * netnsRow.SIZE;
+    const { startsInitial } = await this.#walk.run(
+      (skip, count) => {
+        const result = this.#object.run('netns_list', BigUint64Array.of(BigInt(skip), BigInt(count)));
+        this.#object.map('netns_rows').readMapped(this.#buffer, place(result & (ROWS_MAX * 2 - 1)));
+        return result;
+      },
+      {
+        cookie: (index) => netnsRow.cookie(this.#view, place(index)),
+        row: (index) => {
+          const at = place(index);
+          flags.push(netnsRow.flags(this.#view, at));
+          rows.push({
+            id: asNetnsId(netnsRow.cookie(this.#view, at)),
+            inum: netnsRow.inum(this.#view, at),
+            initial: (netnsRow.flags(this.#view, at) & NETNS_INITIAL) !== 0,
+          });
+        },
+      },
+      cycle,
+    );
+    return rows
+      .map((row, index) => (index === 0 && startsInitial ? { ...row, initial: true } : row))
+      .filter((_, index) => ((flags[index] ?? 0) & NETNS_DYING) === 0);
+  }
+
+  [Symbol.dispose](): void {
+    this.#object.close();
+  }
+}

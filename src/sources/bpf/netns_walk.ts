@@ -1,0 +1,82 @@
+import type { Cycle } from '../../collectors/cycle.ts';
+import type { Counter } from '../../counter.ts';
+
+/** Bits of a slice's result; src/bpf/common/netns_walk.bpf.h. */
+const DONE = 2 ** 31;
+const STARTS_INITIAL = 2 ** 30;
+const ROWS_MASK = STARTS_INITIAL - 1;
+
+/** A row's flags. */
+export const NETNS_INITIAL = 1;
+export const NETNS_DYING = 2;
+
+/** A program runs with its CPU to itself. Aim for less than the half millisecond that it may take. */
+const SLICE_MS = 0.3;
+const ROWS_MIN = 4;
+
+/** Runs the program for `count` rows from `skip` on, and gives its result. */
+export type RunSlice = (skip: number, count: number) => number;
+
+export interface WalkVisitor {
+  /** Cookie of row `index` of the last slice. */
+  cookie(index: number): Counter;
+  /** Called once for each namespace. */
+  row(index: number): void;
+}
+
+/**
+ * Walks all network namespaces in slices, so that no run holds its CPU for long, and visits each exactly once, though
+ * some come and go between two slices. Each slice starts at the last row of the one before: if that one is not there
+ * any more, namespaces before it have gone and the rest has moved up, so the walk steps back until it meets a row
+ * that it knows.
+ */
+export class NetnsWalk {
+  readonly #rowsMax: number;
+  #rows: number;
+
+  /** @param rowsMax rows that the program has room for @param rowsFirst rows to begin with, until the cost of one is known */
+  constructor(rowsMax: number, rowsFirst: number) {
+    this.#rowsMax = rowsMax;
+    this.#rows = Math.max(ROWS_MIN, Math.min(rowsMax, rowsFirst));
+  }
+
+  /** Returns whether the walk started in the initial namespace, which the flags of its first row cannot tell. */
+  async run(run: RunSlice, visitor: WalkVisitor, cycle: Cycle): Promise<{ startsInitial: boolean }> {
+    const seen = new Set<Counter>();
+    let next = 0;
+    for (let back = 1; ; ) {
+      const skip = Math.max(0, next - 1);
+      const result = this.#timed(run, skip);
+      const rows = result & ROWS_MASK;
+      if (next > 0 && (rows === 0 || !seen.has(visitor.cookie(0)))) {
+        next = Math.max(0, next - back);
+        back *= 2;
+        continue;
+      }
+      back = 1;
+      for (let index = 0; index < rows; index++) {
+        const cookie = visitor.cookie(index);
+        if (seen.has(cookie)) continue;
+        seen.add(cookie);
+        visitor.row(index);
+      }
+      next = skip + rows;
+      if (result >= DONE) return { startsInitial: (result & STARTS_INITIAL) !== 0 };
+      if (rows === 0) throw new Error('the walk over the network namespaces does not get on');
+      await cycle.pause();
+    }
+  }
+
+  #timed(run: RunSlice, skip: number): number {
+    const start = performance.now();
+    const result = run(skip, this.#rows);
+    const took = performance.now() - start;
+    const rows = result & ROWS_MASK;
+    if (rows > 0) {
+      const fitting = Math.floor((SLICE_MS / took) * rows);
+      // One slow run, interrupted by others, must not shrink the slices for ever: they grow back.
+      this.#rows = Math.max(ROWS_MIN, Math.min(this.#rowsMax, fitting, this.#rows * 2));
+    }
+    return result;
+  }
+}

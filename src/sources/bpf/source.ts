@@ -1,0 +1,86 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { BpfError, BpfObject, unavailable } from 'bpf-napi';
+import { Unsupported } from '../../probes/probe.ts';
+import { Btf } from './btf.ts';
+
+const VMLINUX = 'kernel/btf/vmlinux';
+
+const EPERM = 1;
+const EACCES = 13;
+
+export interface ObjectSpec<Constant extends string = string> {
+  /** File name in the object directory. */
+  readonly file: string;
+  /** The programs to load; the others of the file cost nothing. */
+  readonly programs: readonly string[];
+  readonly constants?: Partial<Readonly<Record<Constant, boolean | number | bigint | Uint8Array>>>;
+  /** Entries of a map, or bytes of a ring, where they differ from the file's. */
+  readonly sizes?: Readonly<Record<string, number>>;
+  /** Maps that the chosen programs cannot reach, given the constants. */
+  readonly without?: readonly string[];
+}
+
+/** Loads our BPF objects and knows the kernel's types. */
+export class BpfSource {
+  readonly #directory: string;
+  readonly #vmlinux: string;
+  #btf: WeakRef<Btf> | undefined;
+
+  /** @param directory where the compiled objects are, @param sys where sysfs is mounted */
+  constructor(directory: string, sys: string) {
+    this.#directory = directory;
+    this.#vmlinux = join(sys, VMLINUX);
+  }
+
+  /**
+   * The types of the running kernel. Some megabytes, held only as long as somebody asks.
+   * @throws {Unsupported} where the kernel shows none
+   */
+  btf(): Btf {
+    const cached = this.#btf?.deref();
+    if (cached !== undefined) return cached;
+    if (!existsSync(this.#vmlinux)) throw new Unsupported(`this kernel has no BTF (${this.#vmlinux} is missing)`);
+    const btf = new Btf(readFileSync(this.#vmlinux));
+    this.#btf = new WeakRef(btf);
+    return btf;
+  }
+
+  /**
+   * Opens an instance of an object file and loads what the spec names; nothing is attached yet. The caller closes it.
+   * @throws {Unsupported} where the addon, the object, BTF, a right or a kernel feature is missing
+   * @throws {BpfError} for what may pass: no memory, say
+   */
+  async load<Constant extends string>(spec: ObjectSpec<Constant>): Promise<BpfObject> {
+    const missing = unavailable();
+    if (missing !== undefined) throw new Unsupported(`the addon cannot be loaded: ${missing}`);
+    const path = join(this.#directory, spec.file);
+    if (!existsSync(path)) throw new Unsupported(`${spec.file} was not built: scripts/setup needs clang for it`);
+    if (!existsSync(this.#vmlinux)) throw new Unsupported(`this kernel has no BTF (${this.#vmlinux} is missing)`);
+    const object = await BpfObject.open(path);
+    try {
+      configure(object, spec);
+      await object.load();
+      return object;
+    } catch (error) {
+      object.close();
+      throw asUnsupported(error);
+    }
+  }
+}
+
+function configure(object: BpfObject, spec: ObjectSpec): void {
+  object.choosePrograms(spec.programs);
+  for (const [name, value] of Object.entries(spec.constants ?? {})) {
+    if (value !== undefined) object.setConstant(name, value);
+  }
+  for (const [name, entries] of Object.entries(spec.sizes ?? {})) object.map(name).resize(entries);
+  for (const name of spec.without ?? []) object.map(name).create(false);
+}
+
+/** What the kernel will refuse again, whatever we do. */
+export function asUnsupported(error: unknown): unknown {
+  if (!(error instanceof BpfError)) return error;
+  const lasting = error.code === 'BPF_VERIFIER' || error.errno === EPERM || error.errno === EACCES;
+  return lasting ? new Unsupported(error.message, { cause: error }) : error;
+}

@@ -1,0 +1,15 @@
+import type { Counter } from '../../counter.ts';
+import type { NetnsId } from '../../probes/metric.ts';
+import type { MibTable } from './tables.ts';
+
+/** A column of a snapshot; only the snapshot knows what is in it. */
+export type Column = number & { readonly __brand: 'Column' };
+
+/** The counters of all namespaces at one moment: a row each, a column for each field. */
+export interface MibSnapshot {
+  readonly ids: readonly NetnsId[];
+  /** Undefined where the kernel has no such field. */
+  column(table: MibTable, field: string): Column | undefined;
+  /** Undefined where this namespace lacks the table. */
+  value(row: number, column: Column): Counter | undefined;
+}

@@ -1,0 +1,69 @@
+import { join } from 'node:path';
+import { withNetns } from 'bpf-napi';
+import type { Cycle } from '../collectors/cycle.ts';
+import type { NetnsId } from '../probes/metric.ts';
+import type { SourceErrors } from './errors.ts';
+import type { NetnsEntry, NetnsIndex } from './netns.ts';
+import { readText } from './procfs/read.ts';
+
+/** A way into a namespace: a process's directory in /proc, or the path of a mount. */
+interface Place {
+  readonly process?: string;
+  readonly mount?: string;
+}
+
+/**
+ * Reads files of /proc/<pid>/net for a namespace: through a process that is in it, or, where there is none, by entering
+ * the namespace. Nothing is kept open: a descriptor would keep a dead Pod's namespace alive.
+ */
+export class NetFiles {
+  readonly #proc: string;
+  readonly #netns: NetnsIndex;
+  readonly #errors: SourceErrors;
+  /** A way in is looked for, and checked, once in a cycle. */
+  readonly #places = new WeakMap<Cycle, Map<NetnsId, Place>>();
+
+  constructor(proc: string, netns: NetnsIndex, errors: SourceErrors) {
+    this.#proc = proc;
+    this.#netns = netns;
+    this.#errors = errors;
+  }
+
+  /** Text of `/proc/<pid>/<path>` as the namespace shows it; undefined where it is gone or cannot be read, which is counted. */
+  read(entry: NetnsEntry, path: string, cycle: Cycle): string | undefined {
+    const { process } = this.#place(entry, cycle);
+    try {
+      if (process !== undefined) return readText(join(process, path));
+      return this.inside(entry, cycle, () => readText(join(this.#proc, 'thread-self', path)));
+    } catch (error) {
+      this.#errors.count('procfs', path, error);
+      return undefined;
+    }
+  }
+
+  /**
+   * Calls a synchronous function with this thread in the namespace; undefined where there is no way in any more.
+   * @throws {BpfError} NETNS where the right is missing (CAP_SYS_ADMIN)
+   */
+  inside<T>(entry: NetnsEntry, cycle: Cycle, call: () => T): T | undefined {
+    const { process, mount } = this.#place(entry, cycle);
+    const path = process === undefined ? mount : join(process, 'ns/net');
+    return path === undefined ? undefined : withNetns(path, call);
+  }
+
+  #place(entry: NetnsEntry, cycle: Cycle): Place {
+    let places = this.#places.get(cycle);
+    if (places === undefined) {
+      places = new Map();
+      this.#places.set(cycle, places);
+    }
+    let place = places.get(entry.id);
+    if (place === undefined) {
+      const process = this.#netns.locate(entry);
+      const mount = process === undefined ? this.#netns.mountOf(entry) : undefined;
+      place = { ...(process === undefined ? {} : { process }), ...(mount === undefined ? {} : { mount }) };
+      places.set(entry.id, place);
+    }
+    return place;
+  }
+}

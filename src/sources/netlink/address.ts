@@ -1,0 +1,32 @@
+import { formatIp } from '../../address.ts';
+import { bytesOf, decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, u8 } from './message.ts';
+
+/** Addresses of devices by RTM_GETADDR (man 7 rtnetlink). Kernel: net/ipv4/devinet.c, net/ipv6/addrconf.c. */
+
+const RTM_NEWADDR = 20;
+const RTM_GETADDR = 22;
+
+/** struct ifaddrmsg: family, prefix length, flags, scope, index. */
+const IFADDRMSG_BYTES = 8;
+const SCOPE = 3;
+const RT_SCOPE_UNIVERSE = 0;
+
+const IFA_ADDRESS = 1;
+const IFA_LOCAL = 2;
+
+export const ADDRESS_REQUEST = encodeRequest(RTM_GETADDR, NLM_F_DUMP, new Uint8Array(IFADDRMSG_BYTES));
+
+/** The addresses of global scope, IPv4 and IPv6: those that others reach the namespace by. */
+export function decodeAddresses(messages: Uint8Array): string[] {
+  const addresses: string[] = [];
+  for (const { type, payload } of decodeMessages(messages)) {
+    if (type !== RTM_NEWADDR || u8(payload, SCOPE) !== RT_SCOPE_UNIVERSE) continue;
+    const attributes = decodeAttributes(payload, IFADDRMSG_BYTES);
+    // On a point-to-point device IFA_ADDRESS is the other end.
+    const address = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS);
+    if (address !== undefined && (length(address) === 4 || length(address) === 16)) {
+      addresses.push(formatIp(bytesOf(address)));
+    }
+  }
+  return addresses;
+}

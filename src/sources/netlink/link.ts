@@ -1,0 +1,57 @@
+import { decodeAttributes, decodeMessages, encodeRequest, NLM_F_DUMP, text, u32 } from './message.ts';
+
+/**
+ * Network devices by RTM_GETLINK (man 7 rtnetlink). Kernel: net/core/rtnetlink.c, rtnl_fill_ifinfo();
+ * include/uapi/linux/if_link.h.
+ */
+
+const RTM_NEWLINK = 16;
+const RTM_GETLINK = 18;
+
+/** struct ifinfomsg: family, padding, type, index, flags, change. */
+const IFINFOMSG_BYTES = 16;
+const INDEX = 4;
+const FLAGS = 8;
+const IFF_LOOPBACK = 0x8;
+
+const IFLA_IFNAME = 3;
+const IFLA_LINKINFO = 18;
+const IFLA_EXT_MASK = 29;
+const IFLA_INFO_KIND = 1;
+/** Leaves out the statistics, nine tenths of an answer. */
+const RTEXT_FILTER_SKIP_STATS = 0x8;
+
+export interface LinkRow {
+  readonly ifindex: number;
+  readonly name: string;
+  /** `veth`, `bridge`, `vlan`, …; undefined for a device that is no software's: a physical or a paravirtual one, and `lo`. */
+  readonly kind: string | undefined;
+  readonly loopback: boolean;
+}
+
+export const LINK_REQUEST = encodeRequest(RTM_GETLINK, NLM_F_DUMP, linkRequestPayload());
+
+function linkRequestPayload(): Uint8Array {
+  const payload = new Uint8Array(IFINFOMSG_BYTES + 8);
+  const view = new DataView(payload.buffer);
+  view.setUint16(IFINFOMSG_BYTES, 8, true);
+  view.setUint16(IFINFOMSG_BYTES + 2, IFLA_EXT_MASK, true);
+  view.setUint32(IFINFOMSG_BYTES + 4, RTEXT_FILTER_SKIP_STATS, true);
+  return payload;
+}
+
+export function decodeLinks(messages: Uint8Array): LinkRow[] {
+  const rows: LinkRow[] = [];
+  for (const { type, payload } of decodeMessages(messages)) {
+    const ifindex = u32(payload, INDEX);
+    const flags = u32(payload, FLAGS);
+    if (type !== RTM_NEWLINK || ifindex === undefined || flags === undefined) continue;
+    const attributes = decodeAttributes(payload, IFINFOMSG_BYTES);
+    const name = text(attributes.get(IFLA_IFNAME));
+    if (name === undefined) continue;
+    const info = attributes.get(IFLA_LINKINFO);
+    const kind = info === undefined ? undefined : text(decodeAttributes(info).get(IFLA_INFO_KIND));
+    rows.push({ ifindex, name, kind, loopback: (flags & IFF_LOOPBACK) !== 0 });
+  }
+  return rows;
+}

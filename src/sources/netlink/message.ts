@@ -1,0 +1,94 @@
+/**
+ * The framing of netlink (man 7 netlink; kernel: include/uapi/linux/netlink.h): messages of a 16-byte header and a
+ * payload, attributes of a 4-byte header and a value, both aligned to four bytes. Host byte order, which is
+ * little-endian on all machines that we build for.
+ */
+
+const HEADER_BYTES = 16;
+const ATTRIBUTE_HEADER_BYTES = 4;
+
+export const NLM_F_REQUEST = 0x001;
+export const NLM_F_DUMP = 0x300;
+
+/** Of nla_type: the two high bits are flags. */
+const NLA_TYPE_MASK = 0x3fff;
+
+const decoder = new TextDecoder('utf-8');
+
+/** A part of a netlink message: bytes from `start` to `end` of a buffer. */
+export interface Span {
+  readonly view: DataView;
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface Message {
+  readonly type: number;
+  readonly payload: Span;
+}
+
+/** Builds a request; `payload` is the family's own header and attributes. */
+export function encodeRequest(type: number, flags: number, payload: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(HEADER_BYTES + payload.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, bytes.length, true);
+  view.setUint16(4, type, true);
+  view.setUint16(6, flags | NLM_F_REQUEST, true);
+  view.setUint32(8, 1, true); // each request has a socket of its own, so one sequence number serves
+  bytes.set(payload, HEADER_BYTES);
+  return bytes;
+}
+
+/** The messages of a buffer, in order. One whose length does not fit ends the walk: nothing behind it can be trusted. */
+export function* decodeMessages(bytes: Uint8Array): Generator<Message> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 0; at + HEADER_BYTES <= bytes.length; ) {
+    const length = view.getUint32(at, true);
+    if (length < HEADER_BYTES || length > bytes.length - at) return;
+    yield { type: view.getUint16(at + 4, true), payload: { view, start: at + HEADER_BYTES, end: at + length } };
+    at += align(length);
+  }
+}
+
+/** The attributes of a span by type; of a type that comes twice the last. A length that does not fit ends the walk. */
+export function decodeAttributes(span: Span, skip = 0): Map<number, Span> {
+  const attributes = new Map<number, Span>();
+  const { view, end } = span;
+  for (let at = span.start + align(skip); at + ATTRIBUTE_HEADER_BYTES <= end; ) {
+    const length = view.getUint16(at, true);
+    if (length < ATTRIBUTE_HEADER_BYTES || length > end - at) break;
+    const type = view.getUint16(at + 2, true) & NLA_TYPE_MASK;
+    attributes.set(type, { view, start: at + ATTRIBUTE_HEADER_BYTES, end: at + length });
+    at += align(length);
+  }
+  return attributes;
+}
+
+function align(length: number): number {
+  return (length + 3) & ~3;
+}
+
+export function length(span: Span): number {
+  return span.end - span.start;
+}
+
+/** A u32 at an offset of the span, or undefined where the span is too short. */
+export function u32(span: Span | undefined, offset = 0): number | undefined {
+  return span === undefined || length(span) < offset + 4 ? undefined : span.view.getUint32(span.start + offset, true);
+}
+
+export function u8(span: Span | undefined, offset = 0): number | undefined {
+  return span === undefined || length(span) < offset + 1 ? undefined : span.view.getUint8(span.start + offset);
+}
+
+/** A string, which ends at its first NUL. */
+export function text(span: Span | undefined): string | undefined {
+  if (span === undefined) return undefined;
+  const bytes = bytesOf(span);
+  const nul = bytes.indexOf(0);
+  return decoder.decode(nul < 0 ? bytes : bytes.subarray(0, nul));
+}
+
+export function bytesOf(span: Span): Uint8Array {
+  return new Uint8Array(span.view.buffer, span.view.byteOffset + span.start, length(span));
+}

@@ -1,0 +1,81 @@
+import { type Counter, readCounter } from '../../counter.ts';
+import { decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, text, u32 } from './message.ts';
+
+/**
+ * Queueing disciplines by RTM_GETQDISC (man 7 rtnetlink, man 8 tc). Kernel: net/sched/sch_api.c, tc_fill_qdisc();
+ * net/core/gen_stats.c; include/uapi/linux/{rtnetlink,pkt_sched,gen_stats}.h.
+ */
+
+const RTM_NEWQDISC = 36;
+const RTM_GETQDISC = 38;
+
+/** struct tcmsg: family and padding, ifindex, handle, parent, info. */
+const TCMSG_BYTES = 20;
+const IFINDEX = 4;
+const PARENT = 12;
+
+const TC_H_ROOT = 0xffffffff;
+const TC_H_INGRESS = 0xfffffff1;
+
+const TCA_KIND = 1;
+const TCA_STATS2 = 7;
+const TCA_STATS_BASIC = 1;
+const TCA_STATS_QUEUE = 3;
+const TCA_STATS_PKT64 = 8;
+
+const U64_BYTES = 8;
+const QUEUE_BYTES = 20;
+
+export interface QdiscRow {
+  readonly ifindex: number;
+  /** `pfifo_fast`, `fq_codel`, `ingress`, … */
+  readonly kind: string;
+  readonly bytes: Counter;
+  readonly packets: Counter;
+  readonly queueLength: number;
+  readonly backlogBytes: number;
+  /** The last three are 32-bit counters of the kernel: they wrap. */
+  readonly drops: number;
+  readonly requeues: number;
+  readonly overlimits: number;
+}
+
+export const QDISC_REQUEST = encodeRequest(RTM_GETQDISC, NLM_F_DUMP, new Uint8Array(TCMSG_BYTES));
+
+/**
+ * The qdiscs at the root of a device and at its ingress. Those below a root are left out: a classful root counts what
+ * its children do, and mq's is their sum. `noqueue` counts nothing. A message that is cut or lacks its statistics gives no row.
+ */
+export function decodeQdiscs(messages: Uint8Array): QdiscRow[] {
+  const rows: QdiscRow[] = [];
+  for (const { type, payload } of decodeMessages(messages)) {
+    const ifindex = u32(payload, IFINDEX);
+    const parent = u32(payload, PARENT);
+    if (type !== RTM_NEWQDISC || ifindex === undefined || (parent !== TC_H_ROOT && parent !== TC_H_INGRESS)) continue;
+    const attributes = decodeAttributes(payload, TCMSG_BYTES);
+    const kind = text(attributes.get(TCA_KIND));
+    const stats = attributes.get(TCA_STATS2);
+    if (kind === undefined || kind === 'noqueue' || stats === undefined) continue;
+    const nested = decodeAttributes(stats);
+    const basic = nested.get(TCA_STATS_BASIC);
+    const queue = nested.get(TCA_STATS_QUEUE);
+    if (basic === undefined || queue === undefined) continue;
+    if (length(basic) < U64_BYTES + 4 || length(queue) < QUEUE_BYTES) continue;
+    const wide = nested.get(TCA_STATS_PKT64);
+    rows.push({
+      ifindex,
+      kind,
+      bytes: readCounter(basic.view, basic.start),
+      packets:
+        wide !== undefined && length(wide) >= U64_BYTES
+          ? readCounter(wide.view, wide.start)
+          : basic.view.getUint32(basic.start + U64_BYTES, true),
+      queueLength: queue.view.getUint32(queue.start, true),
+      backlogBytes: queue.view.getUint32(queue.start + 4, true),
+      drops: queue.view.getUint32(queue.start + 8, true),
+      requeues: queue.view.getUint32(queue.start + 12, true),
+      overlimits: queue.view.getUint32(queue.start + 16, true),
+    });
+  }
+  return rows;
+}

@@ -1,0 +1,26 @@
+import type { NetnsId } from '../probes/metric.ts';
+
+/** A network namespace that belongs to somebody. */
+export interface NetnsEntry {
+  readonly id: NetnsId;
+  /** Inode number; may be another namespace's once this one is dead. */
+  readonly inum: number;
+  /** The namespace that the node itself and its hostNetwork Pods are in. */
+  readonly isNode: boolean;
+}
+
+/** The network namespaces of this machine, as sources and probes see them. */
+export interface NetnsIndex {
+  snapshot(): readonly NetnsEntry[];
+  /** The namespace of the node itself; undefined until the first scan. */
+  readonly node: NetnsEntry | undefined;
+  /** Directory of a process that is in the namespace now; undefined where none is left. */
+  locate(entry: NetnsEntry): string | undefined;
+  /** Where the namespace is mounted, if it is. */
+  mountOf(entry: NetnsEntry): string | undefined;
+  /**
+   * Calls back every few seconds: what is kept for a namespace that is dead for so long is to be dropped. Until
+   * disposed.
+   */
+  onSweep(sweep: (isDead: (id: NetnsId) => boolean) => void): Disposable;
+}

@@ -1,0 +1,53 @@
+import type { Counter } from '../../counter.ts';
+import { parseCounter } from './number.ts';
+
+/** The columns of net/dev, in the kernel's order: eight received, eight sent. */
+export const NET_DEV_COLUMNS = [
+  'receivedBytes',
+  'receivedPackets',
+  'receivedErrors',
+  'receivedDrops',
+  'receivedFifo',
+  'receivedFrame',
+  'receivedCompressed',
+  'receivedMulticast',
+  'sentBytes',
+  'sentPackets',
+  'sentErrors',
+  'sentDrops',
+  'sentFifo',
+  'collisions',
+  'sentCarrier',
+  'sentCompressed',
+] as const;
+
+export type DeviceStats = Readonly<Record<(typeof NET_DEV_COLUMNS)[number], Counter>>;
+
+/**
+ * Parses net/dev: two lines of headings, then `  eth0: n n n …`. Kernel: net/core/net-procfs.c,
+ * dev_seq_printf_stats(). A name may hold any byte but `/`, white space and `:`; a VLAN alias may hold a colon all the
+ * same, so the last one before the numbers counts. A row with a column missing or garbled is left out.
+ */
+export function parseNetDev(text: string): Map<string, DeviceStats> {
+  const devices = new Map<string, DeviceStats>();
+  for (const line of text.split('\n')) {
+    const colon = line.lastIndexOf(':');
+    if (colon <= 0) continue;
+    const name = line.slice(0, colon).trim();
+    const stats = parseRow(line.slice(colon + 1));
+    if (name !== '' && stats !== undefined) devices.set(name, stats);
+  }
+  return devices;
+}
+
+function parseRow(text: string): DeviceStats | undefined {
+  const cells = text.trim().split(/\s+/);
+  if (cells.length < NET_DEV_COLUMNS.length) return undefined;
+  const stats: Partial<Record<(typeof NET_DEV_COLUMNS)[number], Counter>> = {};
+  for (const [index, column] of NET_DEV_COLUMNS.entries()) {
+    const value = parseCounter(cells[index] ?? '');
+    if (value === undefined) return undefined;
+    stats[column] = value;
+  }
+  return stats as DeviceStats;
+}

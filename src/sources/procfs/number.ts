@@ -1,0 +1,23 @@
+import { type Counter, toCounter } from '../../counter.ts';
+
+/** Digits that always fit a safe integer. */
+const SAFE_DIGITS = 15;
+
+const MASK_64 = 2n ** 64n;
+
+/**
+ * A decimal number as the kernel prints it, or undefined where the text is none. The kernel prints some of its
+ * unsigned counters as signed longs: a minus sign stands for the number modulo 2^64.
+ */
+export function parseCounter(text: string): Counter | undefined {
+  if (!/^-?\d{1,20}$/.test(text)) return undefined;
+  if (text.length <= SAFE_DIGITS && text[0] !== '-') return Number(text);
+  const value = BigInt(text);
+  if (value >= MASK_64 || value < -(MASK_64 / 2n)) return undefined;
+  return toCounter(BigInt.asUintN(64, value));
+}
+
+/** Hexadecimal without prefix, at most 64 bits. */
+export function parseHex(text: string): number | undefined {
+  return /^[0-9a-f]{1,13}$/i.test(text) ? Number.parseInt(text, 16) : undefined;
+}

@@ -1,0 +1,55 @@
+import type { Counter } from '../../counter.ts';
+import { parseCounter } from './number.ts';
+
+/** Counters by protocol and field: `Tcp` → `InSegs` → 17. */
+export type SnmpTables = Map<string, Map<string, Counter>>;
+
+/**
+ * Parses net/snmp and net/netstat: pairs of lines, `Tcp: names…` and `Tcp: values…`.
+ * Kernel: net/ipv4/proc.c, snmp_seq_show() and netstat_seq_show().
+ *
+ * A pair that does not fit together is left out as a whole: a value under the wrong name is worse than none. A value
+ * that is no number is left out alone.
+ */
+export function parseSnmp(text: string): SnmpTables {
+  const tables: SnmpTables = new Map();
+  const lines = text.split('\n');
+  for (let index = 0; index + 1 < lines.length; index++) {
+    const names = splitRow(lines[index] ?? '');
+    const values = splitRow(lines[index + 1] ?? '');
+    if (names === undefined || values === undefined || names.prefix !== values.prefix) continue;
+    index++;
+    if (names.cells.length !== values.cells.length) continue;
+    tables.set(names.prefix, pair(names.cells, values.cells));
+  }
+  return tables;
+}
+
+function splitRow(line: string): { prefix: string; cells: string[] } | undefined {
+  const colon = line.indexOf(': ');
+  if (colon <= 0) return undefined;
+  return { prefix: line.slice(0, colon), cells: line.slice(colon + 2).split(' ') };
+}
+
+function pair(names: readonly string[], values: readonly string[]): Map<string, Counter> {
+  const table = new Map<string, Counter>();
+  for (let index = 0; index < names.length; index++) {
+    const value = parseCounter(values[index] ?? '');
+    if (value !== undefined) table.set(names[index] ?? '', value);
+  }
+  return table;
+}
+
+/**
+ * Parses net/snmp6: a line for each counter, `Udp6InDatagrams<spaces>17`. Kernel: net/ipv6/proc.c,
+ * snmp6_seq_show().
+ */
+export function parseSnmp6(text: string): Map<string, Counter> {
+  const counters = new Map<string, Counter>();
+  for (const line of text.split('\n')) {
+    const [name, digits, ...rest] = line.split(/\s+/);
+    const value = parseCounter(digits ?? '');
+    if (name !== undefined && name !== '' && value !== undefined && rest.join('') === '') counters.set(name, value);
+  }
+  return counters;
+}

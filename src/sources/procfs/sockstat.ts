@@ -1,0 +1,27 @@
+import type { Counter } from '../../counter.ts';
+import { parseCounter } from './number.ts';
+
+/** Numbers by line and name: `TCP` → `inuse` → 5. */
+export type Sockstat = Map<string, Map<string, Counter>>;
+
+/**
+ * Parses net/sockstat and net/sockstat6: `TCP: inuse 5 orphan 0 tw 0 alloc 6 mem 1`. Kernel: net/ipv4/proc.c,
+ * sockstat_seq_show(); net/ipv6/proc.c, sockstat6_seq_show().
+ *
+ * Per namespace: `used`, every `inuse`, `tw`, FRAG. Machine-wide in every namespace: `orphan`, `alloc`, `mem`.
+ */
+export function parseSockstat(text: string): Sockstat {
+  const stat: Sockstat = new Map();
+  for (const line of text.split('\n')) {
+    const colon = line.indexOf(': ');
+    if (colon <= 0) continue;
+    const cells = line.slice(colon + 2).split(' ');
+    const numbers = new Map<string, Counter>();
+    for (let index = 0; index + 1 < cells.length; index += 2) {
+      const value = parseCounter(cells[index + 1] ?? '');
+      if (value !== undefined) numbers.set(cells[index] ?? '', value);
+    }
+    stat.set(line.slice(0, colon), numbers);
+  }
+  return stat;
+}

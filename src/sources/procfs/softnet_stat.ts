@@ -1,0 +1,61 @@
+import { parseHex } from './number.ts';
+
+/** What one CPU has done with received packets. 32-bit counters: they wrap. */
+export interface SoftnetCpu {
+  readonly cpu: number;
+  readonly processed: number;
+  readonly dropped: number;
+  readonly timeSqueezed: number;
+  /** Inter-processor interrupts received for RPS (since 2.6.35). */
+  readonly receivedRps: number | undefined;
+  /** Since 3.10. */
+  readonly flowLimitReached: number | undefined;
+  /** Packets waiting now (since 5.10). */
+  readonly backlogLength: number | undefined;
+}
+
+const RECEIVED_RPS = 9;
+const FLOW_LIMIT = 10;
+const BACKLOG = 11;
+const CPU = 12;
+
+/**
+ * Parses net/softnet_stat: a line of hexadecimal columns for each online CPU, more of them with each kernel.
+ * Kernel: net/core/net-procfs.c, softnet_seq_show(). Since 5.10 a column names the CPU; before, lines are the online
+ * CPUs in order, which is what `onlineCpus` is for.
+ */
+export function parseSoftnetStat(text: string, onlineCpus: readonly number[]): SoftnetCpu[] {
+  const rows: SoftnetCpu[] = [];
+  let line = -1;
+  for (const cells of text.split('\n').map((row) => row.trim().split(/\s+/))) {
+    if (cells.length === 1 && cells[0] === '') continue;
+    line++;
+    const column = (index: number) => parseHex(cells[index] ?? '');
+    const [processed, dropped, timeSqueezed] = [column(0), column(1), column(2)];
+    const cpu = cells.length > CPU ? column(CPU) : onlineCpus[line];
+    if (processed === undefined || dropped === undefined || timeSqueezed === undefined || cpu === undefined) continue;
+    rows.push({
+      cpu,
+      processed,
+      dropped,
+      timeSqueezed,
+      receivedRps: column(RECEIVED_RPS),
+      flowLimitReached: column(FLOW_LIMIT),
+      backlogLength: column(BACKLOG),
+    });
+  }
+  return rows;
+}
+
+/** Parses a CPU list of sysfs: `0-3,8`. */
+export function parseCpuList(text: string): number[] {
+  const cpus: number[] = [];
+  for (const part of text.trim().split(',')) {
+    const range = /^(\d+)(?:-(\d+))?$/.exec(part);
+    if (range === null) continue;
+    const first = Number(range[1]);
+    const last = Number(range[2] ?? range[1]);
+    for (let cpu = first; cpu <= last; cpu++) cpus.push(cpu);
+  }
+  return cpus;
+}
