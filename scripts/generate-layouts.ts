@@ -61,7 +61,8 @@ function fieldsOf(btf: Btf, struct: BtfType, shared: readonly string[], base = 0
     // One that has readers of its own is read with them, at its offset.
     if (type.kind === KIND.struct && shared.includes(type.name)) return [{ name, offset }];
     if (type.kind === KIND.struct) return fieldsOf(btf, type, shared, offset, path);
-    if (type.kind !== KIND.array) return [{ name, offset, reader: `(view: DataView, at: number) => ${scalar(btf, type, `at + ${offset}`)}` }];
+    if (type.kind !== KIND.array)
+      return [{ name, offset, reader: `(view: DataView, at: number) => ${scalar(btf, type, `at + ${offset}`)}` }];
     return [arrayField(btf, type, name, offset)];
   });
 }
@@ -116,7 +117,9 @@ function renderObject(file: string, btf: Btf): string {
   const imports = [
     ...(body.includes('readCounter(') ? ["import { readCounter } from '../../counter.ts';"] : []),
     ...(/read(String|Bytes)\(/.test(body)
-      ? [`import { ${['readBytes', 'readString'].filter((name) => body.includes(`${name}(`)).join(', ')} } from '../layout.ts';`]
+      ? [
+          `import { ${['readBytes', 'readString'].filter((name) => body.includes(`${name}(`)).join(', ')} } from '../layout.ts';`,
+        ]
       : []),
   ];
   const constants = variables(btf, '.rodata')

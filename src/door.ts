@@ -27,7 +27,7 @@ export type DesiredProbes = Readonly<
         readonly metrics: boolean;
         readonly events: boolean;
         readonly limit: number;
-        readonly options: unknown;
+        readonly options: Readonly<Record<string, unknown>>;
       };
     }
   >

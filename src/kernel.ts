@@ -12,8 +12,8 @@ import type { EventRecord } from './events/envelope.ts';
 import { EventOutbox } from './events/outbox.ts';
 import { Discovery, type NetnsKernel } from './pods/discovery.ts';
 import type { Entity } from './pods/entity.ts';
-import { asNetnsId, type Emit } from './probes/metric.ts';
 import { earlierLedger } from './probes/ebpf.ts';
+import { asNetnsId, type Emit } from './probes/metric.ts';
 import type { AnyProbe } from './probes/probe.ts';
 import { NetnsList } from './sources/bpf/netns_list.ts';
 import { BpfSource } from './sources/bpf/source.ts';
@@ -194,8 +194,7 @@ export class Kernel implements AsyncDisposable {
     return this.#hooks.probes
       .filter(({ events }) => Object.keys(events).length > 0)
       .map(({ name }) => {
-        const { produced, limited, lost } =
-          active.get(name)?.ledger?.() ?? earlierLedger(this.#sources.memories, name);
+        const { produced, limited, lost } = active.get(name)?.ledger?.() ?? earlierLedger(this.#sources.memories, name);
         return { probe: name, produced: Number(produced), limited: Number(limited), lost: Number(lost) };
       });
   }

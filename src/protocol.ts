@@ -20,11 +20,11 @@ const IP_PROTOCOLS: Readonly<Record<number, string>> = {
 const WITH_PORTS = new Set(['tcp', 'udp', 'udplite', 'sctp', 'dccp']);
 
 const ETHERTYPES: Readonly<Record<number, string>> = {
-  0x0800: 'ipv4',
-  0x0806: 'arp',
-  0x86dd: 'ipv6',
-  0x8100: 'vlan',
-  0x88cc: 'lldp',
+  2048: 'ipv4',
+  2054: 'arp',
+  34525: 'ipv6',
+  33024: 'vlan',
+  35020: 'lldp',
 };
 
 export function ipProtocolName(number: number): string {

@@ -66,7 +66,8 @@ const CODES: Readonly<Record<string, BpfErrorCode>> = {
 };
 
 /** Statistics that the verifier prints after its verdict, and its reasoning before. */
-const NOISE = /^(processed \d|verification time|stack depth|mark_precise|parent |last_idx|from \d+ to \d+|\d+: safe|; )/;
+const NOISE =
+  /^(processed \d|verification time|stack depth|mark_precise|parent |last_idx|from \d+ to \d+|\d+: safe|; )/;
 const TELLING_LINES_MAX = 3;
 
 /** Exported for tests. */
@@ -107,7 +108,9 @@ function explain(failure: NativeFailure, verifier: readonly string[]): string {
   if (failure.operation === 'load' && failure.errno === EPERM) {
     return `${failure.message} and gave no reason: CAP_BPF and CAP_PERFMON are missing, or this kernel allows no such program`;
   }
-  return failure.log !== '' && !failure.log.startsWith('libbpf:') ? `${failure.message} (${failure.log})` : failure.message;
+  return failure.log !== '' && !failure.log.startsWith('libbpf:')
+    ? `${failure.message} (${failure.log})`
+    : failure.message;
 }
 
 /** Turns an error of the native module into a BpfError; anything else is passed through. */

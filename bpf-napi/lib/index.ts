@@ -2,7 +2,7 @@ export { BpfError, type BpfErrorCode } from './errors.ts';
 export { BpfMap, type MapDump } from './map.ts';
 export { unavailable } from './native.ts';
 export { BpfObject, type BpfProgram, type BpfProgramInfo } from './object.ts';
-export { type RingBatch, BpfRing, type RingOptions } from './ring.ts';
+export { BpfRing, type RingBatch, type RingOptions } from './ring.ts';
 export {
   BpfStats,
   clockOffset,

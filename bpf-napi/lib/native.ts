@@ -9,11 +9,7 @@ export interface NativeModule {
   readonly Stats: new () => NativeStats;
   withNetns<T>(path: string, inside: () => T): T;
   netnsCookie(): bigint;
-  netlinkDump(
-    protocol: number,
-    request: Uint8Array,
-    bytesMax: number,
-  ): { messages: Uint8Array; interrupted: boolean };
+  netlinkDump(protocol: number, request: Uint8Array, bytesMax: number): { messages: Uint8Array; interrupted: boolean };
   clockOffset(): bigint;
   jiffiesPerSecond(): number;
 }

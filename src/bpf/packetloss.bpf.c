@@ -7,7 +7,12 @@
 #define REASONS 256 /* the kernel's own reasons are below; those of a subsystem have its number in the high half */
 #define REASON_NOT_SPECIFIED 2
 
+#define FUNCTION_LENGTH 32
+#define FUNCTIONS 16
+
 const volatile __u8 no_loss[REASONS] = {};
+/* Functions whose drops without a reason are no loss. Padded with zeros. */
+const volatile char no_loss_functions[FUNCTIONS][FUNCTION_LENGTH] __attribute__((aligned(8))) = {};
 const volatile bool with_stack = false;
 
 struct packet_drop_key {
@@ -40,6 +45,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct packet_drop_misses);
 } packet_drop_misses SEC(".maps");
+
+/* Whether a place in the kernel is in one of no_loss_functions, by its address: found out once. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, __u32);
+} packet_drop_places SEC(".maps");
 
 #define SYMBOL_LENGTH 80
 #define STACK_FRAMES 16
@@ -110,7 +123,40 @@ static __always_inline void count_miss(bool map_full)
 		__sync_fetch_and_add(map_full ? &misses->map_full : &misses->no_netns, 1);
 }
 
-static __always_inline bool is_no_loss(struct sk_buff *skb, __u32 reason)
+/* The compiler may have split a function: `name.part.0` is in `name`. */
+static __always_inline void cut_suffix(char *name)
+{
+	bool cut = false;
+
+	for (int i = 0; i < FUNCTION_LENGTH; i++) {
+		cut = cut || name[i] == '.' || name[i] == ' ';
+		if (cut)
+			name[i] = 0;
+	}
+}
+
+static __always_inline bool is_in_no_loss_function(__u64 location)
+{
+	static const char format[] = "%ps";
+	__u32 *known = bpf_map_lookup_elem(&packet_drop_places, &location), found = 0;
+	__u64 name[FUNCTION_LENGTH / sizeof(__u64)] = {};
+
+	if (known)
+		return *known;
+	bpf_snprintf((char *)name, sizeof(name), format, &location, sizeof(location));
+	cut_suffix((char *)name);
+	for (int i = 0; i < FUNCTIONS; i++) {
+		const volatile __u64 *candidate = (const volatile __u64 *)no_loss_functions[i];
+
+		if (candidate[0] && candidate[0] == name[0] && candidate[1] == name[1] && candidate[2] == name[2] &&
+		    candidate[3] == name[3])
+			found = 1;
+	}
+	bpf_map_update_elem(&packet_drop_places, &location, &found, BPF_ANY);
+	return found;
+}
+
+static __always_inline bool is_no_loss(struct sk_buff *skb, __u64 location, __u32 reason)
 {
 	__u16 ethertype;
 
@@ -120,9 +166,13 @@ static __always_inline bool is_no_loss(struct sk_buff *skb, __u32 reason)
 		return false;
 	if (no_loss[reason])
 		return true;
+	if (reason != REASON_NOT_SPECIFIED)
+		return false;
 	/* Netlink and Unix messages are freed this way as well. */
 	ethertype = bpf_ntohs(skb->protocol);
-	return reason == REASON_NOT_SPECIFIED && ethertype != ETHERTYPE_IPV4 && ethertype != ETHERTYPE_IPV6;
+	if (ethertype != ETHERTYPE_IPV4 && ethertype != ETHERTYPE_IPV6)
+		return true;
+	return is_in_no_loss_function(location);
 }
 
 static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 location, __u32 reason,
@@ -132,7 +182,7 @@ static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 loc
 	struct packet_drop_key key = {.reason = reason};
 	struct packet_drop_count *count;
 
-	key.ignored = is_no_loss(skb, reason);
+	key.ignored = is_no_loss(skb, location, reason);
 	if (!net) {
 		if (!key.ignored)
 			count_miss(false);

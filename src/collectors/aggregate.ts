@@ -1,9 +1,16 @@
+import {
+  type Emit,
+  type LooseEmit,
+  type MetricDescriptor,
+  type MetricSet,
+  type NetnsId,
+  NODE,
+} from '../probes/metric.ts';
 import type { Cycle } from './cycle.ts';
-import { type Emit, type LooseEmit, type MetricDescriptor, type MetricSet, type NetnsId, NODE } from '../probes/metric.ts';
 import { EntityTable, NODE_SLOT } from './entities.ts';
 import { type Format, writeFamily } from './exposition.ts';
 import { createFamily, type Family } from './family.ts';
-import { TextWriter } from './text_writer.ts';
+import type { TextWriter } from './text_writer.ts';
 
 export type Detail = 'core' | 'full';
 

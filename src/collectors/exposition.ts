@@ -39,7 +39,10 @@ export function writeFamily(writer: TextWriter, family: Family, entities: Entity
 }
 
 /** In OpenMetrics a counter's family is named without `_total`. */
-export function renderHead({ name, type, help, unit }: MetricDescriptor, format: Format): string {
+export function renderHead(
+  { name, type, help, unit }: Pick<MetricDescriptor, 'name' | 'type' | 'help' | 'unit'>,
+  format: Format,
+): string {
   if (format === 'text') return `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${type}\n`;
   const family = type === 'counter' ? name.slice(0, -COUNTER_SUFFIX.length) : name;
   const unitLine = unit !== undefined && family.endsWith(`_${unit}`) ? `# UNIT ${family} ${unit}\n` : '';

@@ -3,9 +3,7 @@
  * is (https://prometheus.io/docs/instrumenting/exposition_formats/).
  */
 export function escapeLabelValue(value: string): string {
-  return /[\\"\n]/.test(value)
-    ? value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')
-    : value;
+  return /[\\"\n]/.test(value) ? value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n') : value;
 }
 
 /** `a="1",b="2"` */

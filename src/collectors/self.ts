@@ -104,7 +104,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_samples_unattributed_total',
-    help: 'Samples left out because their network namespace is nobody\'s that is known.',
+    help: "Samples left out because their network namespace is nobody's that is known.",
     source: 'agent',
     labels: { probe: PROBE },
   },

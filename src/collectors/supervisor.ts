@@ -1,7 +1,14 @@
 import { isDeepStrictEqual } from 'node:util';
+import { withDeadline } from '../deadline.ts';
 import type { EventSet, Publish } from '../probes/event.ts';
 import type { MetricSet } from '../probes/metric.ts';
-import { type AnyProbe, type ProbeSettings, type ProgramStatus, type RunningProbe, Unsupported } from '../probes/probe.ts';
+import {
+  type AnyProbe,
+  type ProbeSettings,
+  type ProgramStatus,
+  type RunningProbe,
+  Unsupported,
+} from '../probes/probe.ts';
 import type { Sources } from '../sources/sources.ts';
 import type { Aggregator, Detail } from './aggregate.ts';
 import { Scope } from './scope.ts';
@@ -19,7 +26,7 @@ export type ProbeState = (typeof PROBE_STATES)[number];
 
 /** What the configuration asks of one probe. */
 export interface DesiredProbe {
-  readonly settings: ProbeSettings<unknown>;
+  readonly settings: ProbeSettings<Readonly<Record<string, unknown>>>;
   readonly detail: Detail;
 }
 
@@ -36,7 +43,10 @@ export interface ProbeStatus {
   readonly until: string | null;
   /** Of the last collection; null before the first. */
   readonly collectSeconds: number | null;
-  readonly programs: readonly (Omit<ProgramStatus, 'runs' | 'missed'> & { readonly runs: number; readonly missed: number })[];
+  readonly programs: readonly (Omit<ProgramStatus, 'runs' | 'missed'> & {
+    readonly runs: number;
+    readonly missed: number;
+  })[];
 }
 
 /** A probe that runs, as the scrape sees it. */
@@ -189,7 +199,11 @@ class Slot {
     const scope = new Scope(this.#options.publish(name), (message) => this.#options.log('warn', `${name}: ${message}`));
     try {
       const opening = this.#definition.open(scope, this.#options.sources, desired.settings);
-      const probe: RunningProbe<MetricSet> = await withDeadline(opening, OPEN_DEADLINE_MS);
+      const probe: RunningProbe<MetricSet> = await withDeadline(
+        opening,
+        OPEN_DEADLINE_MS,
+        `did not open within ${OPEN_DEADLINE_MS / 1000} s`,
+      );
       this.#options.aggregator.addProbe(name, metrics, desired.detail);
       this.#collectSeconds = null;
       this.#collectError = undefined;
@@ -254,17 +268,5 @@ class Slot {
     this.#since = new Date();
     if (state === 'unsupported' || state === 'failed') this.#options.log('warn', `${this.name}: ${state}: ${reason}`);
     else if (state === 'running' || state === 'stopped') this.#options.log('info', `${this.name}: ${state}`);
-  }
-}
-
-async function withDeadline<T>(work: Promise<T>, deadlineMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`did not open within ${deadlineMs / 1000} s`)), deadlineMs);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

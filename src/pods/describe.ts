@@ -50,7 +50,11 @@ export function describe(
   }
   if (container?.containerId !== undefined) {
     const { containerId } = container;
-    return { entity: named('container', containerId.slice(0, SHORT_ID), containerId), pids: oldestFirst, settled: true };
+    return {
+      entity: named('container', containerId.slice(0, SHORT_ID), containerId),
+      pids: oldestFirst,
+      settled: true,
+    };
   }
   if (mount !== undefined) return { entity: named('netns', mount, ''), pids: oldestFirst, settled: false };
   const oldest = processes[0];

@@ -4,7 +4,7 @@ import type { Paths } from '../paths.ts';
 import { asNetnsId, type NetnsId } from '../probes/metric.ts';
 import type { NetnsRow } from '../sources/bpf/netns_list.ts';
 import type { NetnsEntry, NetnsIndex } from '../sources/netns.ts';
-import { describe, type Described } from './describe.ts';
+import { type Described, describe } from './describe.ts';
 import type { Entity } from './entity.ts';
 import { listDirectory, readNetnsMounts } from './mounts.ts';
 import { readContainer, readNetnsInum, scanProcesses } from './processes.ts';
@@ -176,7 +176,6 @@ export class Discovery implements NetnsIndex {
     const mounts = readNetnsMounts(this.#paths.netns);
     const { byInum, unreadable } = await scanProcesses(this.#paths.proc, cycle);
     this.#unreadable = unreadable;
-    const inums = new Set([...byInum.keys(), ...mounts.keys()]);
     // A number may have passed to another namespace during the scan; one that lived before and after is sure.
     const after = before && (await this.#kernel.list(cycle));
     const sure = before && after ? sameIn(before, after) : undefined;
@@ -184,7 +183,7 @@ export class Discovery implements NetnsIndex {
 
     const found = new Set<NetnsId>();
     let changed = false;
-    for (const inum of inums) {
+    for (const inum of new Set([...byInum.keys(), ...mounts.keys()])) {
       const pids = byInum.get(inum) ?? [];
       const mount = mounts.get(inum);
       const id = sure === undefined ? this.#resolve(inum, pids, mount) : sure.get(inum)?.id;
@@ -192,17 +191,23 @@ export class Discovery implements NetnsIndex {
       found.add(id);
       changed = this.#update({ id, inum, isNode: inum === nodeInum }, pids, mount, nowMs) || changed;
     }
-    for (const id of [...this.#known.keys()].filter((known) => !found.has(known))) {
-      // What the kernel lists is alive, though nobody is left in it but its last sockets.
-      if (sure !== undefined && [...sure.values()].some((row) => row.id === id)) continue;
-      this.#forget(id);
-      changed = true;
-    }
-    for (const { id } of sure?.values() ?? []) {
+    const alive = new Set([...(sure?.values() ?? [])].map(({ id }) => id));
+    this.#noteStrangers(alive, nowMs);
+    return this.#forgetMissing(found, alive) || changed;
+  }
+
+  /** What the kernel lists is alive, though nobody may be left in it but its last sockets. */
+  #forgetMissing(found: ReadonlySet<NetnsId>, alive: ReadonlySet<NetnsId>): boolean {
+    const missing = [...this.#known.keys()].filter((id) => !found.has(id) && !alive.has(id));
+    for (const id of missing) this.#forget(id);
+    return missing.length > 0;
+  }
+
+  #noteStrangers(alive: ReadonlySet<NetnsId>, nowMs: number): void {
+    for (const id of alive) {
       if (this.#known.has(id)) this.#strangers.delete(id);
       else if (!this.#strangers.has(id)) this.#strangers.set(id, nowMs);
     }
-    return changed;
   }
 
   /** Without a list from the kernel: the namespace that has this number now. */
@@ -210,7 +215,8 @@ export class Discovery implements NetnsIndex {
     const known = [...this.#known.values()].find((entry) => entry.inum === inum);
     // A process that was there before holds the namespace; without one the number may be another's by now.
     if (known?.pids.some((pid) => pids.includes(pid))) return known.id;
-    const path = mount === undefined ? join(this.#paths.proc, String(pids[0]), 'ns/net') : join(this.#paths.netns, mount);
+    const path =
+      mount === undefined ? join(this.#paths.proc, String(pids[0]), 'ns/net') : join(this.#paths.netns, mount);
     return this.#kernel.cookie(path) ?? asNetnsId(inum);
   }
 

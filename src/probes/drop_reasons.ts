@@ -18,7 +18,8 @@ export class DropReasons {
   constructor(btf: Btf) {
     const core = btf.find(KIND.enum, 'skb_drop_reason');
     for (const [name, value] of core === undefined ? [] : btf.enumValues(core)) {
-      if (!name.startsWith(SUBSYSTEM_PREFIX) && !name.endsWith('_MAX')) this.#names.set(value, name.replace(PREFIX, ''));
+      if (!name.startsWith(SUBSYSTEM_PREFIX) && !name.endsWith('_MAX'))
+        this.#names.set(value, name.replace(PREFIX, ''));
     }
     const subsystems = btf.find(KIND.enum, 'skb_drop_reason_subsys');
     for (const [name, value] of subsystems === undefined ? [] : btf.enumValues(subsystems)) {

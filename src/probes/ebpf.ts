@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { type BpfObject, BpfRing, clockOffset, jiffiesPerSecond } from 'bpf-napi';
 import { addCounters, type Counter, readCounter } from '../counter.ts';
 import type { ObjectSpec } from '../sources/bpf/source.ts';
-import { readText } from '../sources/procfs/read.ts';
 import type { Memories, Memory } from '../sources/memory.ts';
+import { readText } from '../sources/procfs/read.ts';
 import type { Sources } from '../sources/sources.ts';
 import { asNetnsId, type NetnsId } from './metric.ts';
 import type { KernelLedger, ProbeScope, ProbeSettings, ProgramStatus } from './probe.ts';
@@ -129,7 +129,8 @@ export async function openEbpf<Constant extends string>(
   const object = scope.own(await sources.bpf.load(withEvents(options, settings, hasEvents)));
   const { programs } = options.object;
   const instance = new EbpfInstance(object, programs, hasEvents, earlierOf(sources.memories, options.probe));
-  const ring = hasEvents && options.events !== undefined ? scope.own(openRing(object, options.events, scope)) : undefined;
+  const ring =
+    hasEvents && options.events !== undefined ? scope.own(openRing(object, options.events, scope)) : undefined;
   for (const program of programs) await object.attach(program);
   if (hasEvents) scope.own(sources.netns.onSweep((isDead) => sweepBuckets(object, isDead)));
   scope.own({

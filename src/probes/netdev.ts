@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Cycle } from '../collectors/cycle.ts';
 import type { Counter } from '../counter.ts';
 import type { LinkRow } from '../sources/netlink/link.ts';
@@ -188,13 +188,14 @@ export const netdev = defineProbe({
   summary: 'Network devices of each Pod and of the node: bytes, packets, errors, drops. Always worth having.',
   metrics,
   events: {},
-  options: z.strictObject({
+  options: {
     loopback: z.boolean().default(false).describe('Show `lo` as well.'),
     nodeVeth: z.boolean().default(false).describe("Show the node's ends of the Pods' devices as well."),
-  }),
+  },
   requires: {
     capabilities: ['CAP_SYS_PTRACE', 'CAP_SYS_ADMIN'],
-    kernel: "Any: /proc/<pid>/net/dev. Entering the node's namespace (CAP_SYS_ADMIN) tells which of its devices are veth.",
+    kernel:
+      "Any: /proc/<pid>/net/dev. Entering the node's namespace (CAP_SYS_ADMIN) tells which of its devices are veth.",
   },
   open: async (_scope, sources, { options }) => {
     const nodeDevices = new NodeDevices(sources);

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { formatEndpoint } from '../address.ts';
 import {
   type Constant,
@@ -18,7 +18,11 @@ import { defineProbe, Unsupported } from './probe.ts';
 
 // Namespaced: yes. A packet is in the namespace of its device, else of its socket; both carry the cookie.
 
-const REASON = { help: 'Why, in the name that the running kernel gives the reason.', example: 'NETFILTER_DROP', max: 256 } as const;
+const REASON = {
+  help: 'Why, in the name that the running kernel gives the reason.',
+  example: 'NETFILTER_DROP',
+  max: 256,
+} as const;
 
 const counter = { type: 'counter', scope: 'pod', labels: { reason: REASON } } as const;
 
@@ -67,7 +71,10 @@ const events = defineEvents({
     severity: 'warning',
     fields: {
       reason: { type: 'string', help: 'Why, in the name that the running kernel gives the reason.' },
-      symbol: { type: 'string', help: 'Where in the kernel: function, offset and size, and the module if it is in one.' },
+      symbol: {
+        type: 'string',
+        help: 'Where in the kernel: function, offset and size, and the module if it is in one.',
+      },
       length: { type: 'number', help: 'Bytes of the packet.' },
       device: { type: 'string', help: 'Device that the packet was on.', optional: true },
       stack: { type: 'strings', help: 'Call stack, the innermost function first; with `stack: true`.', optional: true },
@@ -80,6 +87,18 @@ type DropEmit = Emit<typeof metrics>;
 
 /** Data received twice, and buffers that go with their socket: the kernel frees them, but nobody misses them. */
 const NO_LOSS_DEFAULT = ['CONSUMED', 'SOCKET_CLOSE', 'TCP_OLD_DATA', 'TCP_OLD_SEQUENCE', 'QUEUE_PURGE', 'TCP_RESET'];
+
+/** Functions that free what nobody misses without giving a reason: queues of closed sockets, multicast that nobody joined. */
+const NO_LOSS_FUNCTIONS_DEFAULT = [
+  'ip6_mc_input',
+  'nfnetlink_rcv_batch',
+  'skb_queue_purge',
+  'sk_stream_kill_queues',
+  'unix_release_sock',
+];
+/** Room in the kernel program. */
+const FUNCTIONS_MAX = 16;
+const FUNCTION_BYTES = 32;
 
 /** The kernel's array of flags; reasons of subsystems are above it. */
 const REASON_FLAGS = 256;
@@ -109,6 +128,12 @@ function noLossFlags(reasons: DropReasons, names: readonly string[]): Uint8Array
   return flags;
 }
 
+function noLossFunctions(names: readonly string[]): Uint8Array {
+  const table = Buffer.alloc(FUNCTIONS_MAX * FUNCTION_BYTES);
+  for (const [index, name] of names.entries()) table.write(name, index * FUNCTION_BYTES, 'latin1');
+  return table;
+}
+
 /** The event of the record at `at`. */
 function decodeEvent(view: DataView, at: number, reasons: DropReasons, timeNs: bigint, withStack: boolean): DropEvent {
   const reason = reasons.name(packetDropEvent.reason(view, at));
@@ -127,26 +152,32 @@ function decodeEvent(view: DataView, at: number, reasons: DropReasons, timeNs: b
       symbol,
       length,
       ...(device === '' ? {} : { device }),
-      ...(withStack ? { stack: decodeStack(view, at) } : {}),
+      ...(withStack ? { stack: decodeStack(view, at, symbol) } : {}),
     },
     message: `The kernel dropped a ${protocol} packet of ${length} bytes${from}: ${reason} in ${symbol}.`,
   };
 }
 
 function decodeTuple(view: DataView, at: number): { src?: string; dst?: string; protocol: string } {
-  if (packetDropEvent.tupleFamily(view, at) === 0) return { protocol: ethertypeName(packetDropEvent.tupleEthertype(view, at)) };
+  if (packetDropEvent.tupleFamily(view, at) === 0)
+    return { protocol: ethertypeName(packetDropEvent.tupleEthertype(view, at)) };
   const protocol = ipProtocolName(packetDropEvent.tupleProtocol(view, at));
   const port = (number: number) => (hasPorts(protocol) ? number : undefined);
   return {
     src: formatEndpoint(packetDropEvent.tupleSource(view, at), port(packetDropEvent.tupleSourcePort(view, at))),
-    dst: formatEndpoint(packetDropEvent.tupleDestination(view, at), port(packetDropEvent.tupleDestinationPort(view, at))),
+    dst: formatEndpoint(
+      packetDropEvent.tupleDestination(view, at),
+      port(packetDropEvent.tupleDestinationPort(view, at)),
+    ),
     protocol,
   };
 }
 
-function decodeStack(view: DataView, at: number): string[] {
-  const frames = Math.min(Number(packetDropStackEvent.frames(view, at)), packetDropStackEvent.symbolsCount);
-  return Array.from({ length: frames }, (_, index) => packetDropStackEvent.symbols(view, at, index));
+/** The stack begins in our own program; what is above the drop is left out. */
+function decodeStack(view: DataView, at: number, symbol: string): string[] {
+  const count = Math.min(Number(packetDropStackEvent.frames(view, at)), packetDropStackEvent.symbolsCount);
+  const frames = Array.from({ length: count }, (_, index) => packetDropStackEvent.symbols(view, at, index));
+  return frames.slice(Math.max(0, frames.indexOf(symbol)));
 }
 
 interface DropRow {
@@ -235,10 +266,11 @@ export const packetloss = defineProbe({
   kind: 'ebpf',
   cost: 'low',
   enabledByDefault: true,
-  summary: 'Packets that the kernel drops, per Pod and by reason, with an event for each that shows the scene. Always worth having.',
+  summary:
+    'Packets that the kernel drops, per Pod and by reason, with an event for each that shows the scene. Always worth having.',
   metrics,
   events,
-  options: z.strictObject({
+  options: {
     stack: z
       .boolean()
       .default(false)
@@ -247,7 +279,12 @@ export const packetloss = defineProbe({
       .array(z.string().regex(/^[A-Z][A-Z0-9_]*$/, 'a reason in the name that the kernel gives it, like TCP_OLD_DATA'))
       .default(NO_LOSS_DEFAULT)
       .describe('Reasons that are no loss: counted apart, without events.'),
-  }),
+    noLossFunctions: z
+      .array(z.string().regex(/^[a-z_][a-z0-9_]{0,30}$/i, 'the name of a kernel function, at most 31 characters'))
+      .max(FUNCTIONS_MAX)
+      .default(NO_LOSS_FUNCTIONS_DEFAULT)
+      .describe('Kernel functions whose drops are no loss where the kernel gives no reason (NOT_SPECIFIED).'),
+  },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel: 'BTF and ring buffers (5.8). Reasons since 5.17; before, every drop is NOT_SPECIFIED.',
@@ -257,7 +294,7 @@ export const packetloss = defineProbe({
     const reasons = new DropReasons(btf);
     const program = chooseProgram(btf.tracepointArguments('kfree_skb'));
     const earlier = sources.memories.of<Counts>('packetloss');
-    const { stack, noLoss } = settings.options;
+    const { stack, noLoss, noLossFunctions: functions } = settings.options;
     const instance = await openEbpf<Constant>(
       scope,
       sources,
@@ -267,7 +304,11 @@ export const packetloss = defineProbe({
         object: {
           file: FILE,
           programs: [program],
-          constants: { with_stack: stack, no_loss: noLossFlags(reasons, noLoss) },
+          constants: {
+            with_stack: stack,
+            no_loss: noLossFlags(reasons, noLoss),
+            no_loss_functions: noLossFunctions(functions),
+          },
         },
         events: {
           recordBytesMax: packetDropStackEvent.SIZE,

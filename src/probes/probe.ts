@@ -1,6 +1,6 @@
 import type { z } from 'zod';
-import type { Sources } from '../sources/sources.ts';
 import type { Cycle } from '../collectors/cycle.ts';
+import type { Sources } from '../sources/sources.ts';
 import type { EventSet, Publish } from './event.ts';
 import type { Emit, MetricSet } from './metric.ts';
 
@@ -15,12 +15,18 @@ export interface ProbeScope<E extends EventSet> {
   readonly warn: (message: string) => void;
 }
 
-/** What the configuration says of one probe, with its own options beside. */
+/** A probe's own options: a schema for each key, with its default. */
+export type OptionsShape = z.ZodRawShape;
+
+export type OptionsOf<O extends OptionsShape> = z.output<z.ZodObject<O>>;
+
+/** What the configuration says of one probe. */
 export interface ProbeSettings<C> {
   readonly metrics: boolean;
   readonly events: boolean;
   /** Events a second that one namespace may cause before the kernel refuses more. */
   readonly limit: number;
+  /** The probe's own options. */
   readonly options: C;
 }
 
@@ -64,7 +70,7 @@ export interface Requirements {
   readonly kernel: string;
 }
 
-export interface ProbeDefinition<M extends MetricSet, E extends EventSet, C> {
+export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O extends OptionsShape> {
   /** snake_case: configuration key, `probe` label, file stem. */
   readonly name: string;
   readonly kind: 'procfs' | 'netlink' | 'ebpf';
@@ -75,23 +81,22 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, C> {
   readonly summary: string;
   readonly metrics: M;
   readonly events: E;
-  /** The probe's own options. */
-  readonly options: z.ZodType<C>;
+  readonly options: O;
   readonly requires: Requirements;
   /**
    * @throws {Unsupported} where this machine lacks what the probe needs: it is not tried again
    * @throws anything else: tried again with growing pauses
    */
-  open(scope: ProbeScope<E>, sources: Sources, settings: ProbeSettings<C>): Promise<RunningProbe<M>>;
+  open(scope: ProbeScope<E>, sources: Sources, settings: ProbeSettings<OptionsOf<O>>): Promise<RunningProbe<M>>;
 }
 
 /** A probe whose types have been forgotten, as the supervisor and the list of probes see it. */
 // biome-ignore lint/suspicious/noExplicitAny: the three type parameters are invariant; nobody looks inside here
 export type AnyProbe = ProbeDefinition<any, any, any>;
 
-export function defineProbe<const M extends MetricSet, const E extends EventSet, C>(
-  definition: ProbeDefinition<M, E, C>,
-): ProbeDefinition<M, E, C> {
+export function defineProbe<const M extends MetricSet, const E extends EventSet, O extends OptionsShape>(
+  definition: ProbeDefinition<M, E, O>,
+): ProbeDefinition<M, E, O> {
   return definition;
 }
 

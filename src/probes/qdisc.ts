@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import type { Cycle } from '../collectors/cycle.ts';
 import { freeCycle } from '../collectors/cycle.ts';
 import type { Counter } from '../counter.ts';
@@ -106,10 +105,11 @@ export const qdisc = defineProbe({
   kind: 'netlink',
   cost: 'low',
   enabledByDefault: true,
-  summary: 'Queueing disciplines of each Pod and of the node: drops, backlog, overlimits. Always worth having where tc shapes.',
+  summary:
+    'Queueing disciplines of each Pod and of the node: drops, backlog, overlimits. Always worth having where tc shapes.',
   metrics,
   events: {},
-  options: z.strictObject({}),
+  options: {},
   requires: {
     capabilities: ['CAP_SYS_ADMIN'],
     kernel: 'Any: RTM_GETQDISC, asked in each network namespace.',

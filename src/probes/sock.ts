@@ -1,9 +1,8 @@
-import { z } from 'zod';
 import type { Cycle } from '../collectors/cycle.ts';
 import { type Counter, notNegative } from '../counter.ts';
 import { pageBytes } from '../sources/procfs/auxv.ts';
-import { parseSockstat, type Sockstat } from '../sources/procfs/sockstat.ts';
 import { readText } from '../sources/procfs/read.ts';
+import { parseSockstat, type Sockstat } from '../sources/procfs/sockstat.ts';
 import type { Sources } from '../sources/sources.ts';
 import { defineMetrics, type Emit, type NetnsId, NO_LABELS, NODE } from './metric.ts';
 import { defineProbe } from './probe.ts';
@@ -104,7 +103,11 @@ function emitFamilies(emit: SockEmit, id: NetnsId, v4: Sockstat, v6: Sockstat): 
     { labels: { family: 'ipv6' }, stat: v6, suffix: '6' },
   ] as const;
   for (const { labels, stat, suffix } of families) {
-    const put = (metric: 'tcpInUse' | 'udpInUse' | 'rawInUse' | 'fragmentQueues' | 'fragmentBytes', line: string, name: string) => {
+    const put = (
+      metric: 'tcpInUse' | 'udpInUse' | 'rawInUse' | 'fragmentQueues' | 'fragmentBytes',
+      line: string,
+      name: string,
+    ) => {
       const value = stat.get(line + suffix)?.get(name);
       if (value !== undefined) emit(metric, id, notNegative(value), labels);
     };
@@ -134,7 +137,12 @@ async function collectPods(emit: SockEmit, { netns, files }: Sources, cycle: Cyc
 
 function collectNode(emit: SockEmit, proc: string, page: number): void {
   const stat = parseSockstat(readText(`${proc}/net/sockstat`) ?? '');
-  const put = (metric: 'orphans' | 'allocated' | 'tcpMemory' | 'udpMemory', line: string, name: string, unit: number) => {
+  const put = (
+    metric: 'orphans' | 'allocated' | 'tcpMemory' | 'udpMemory',
+    line: string,
+    name: string,
+    unit: number,
+  ) => {
     const value: Counter | undefined = stat.get(line)?.get(name);
     if (value !== undefined) emit(metric, NODE, Number(notNegative(value)) * unit, NO_LABELS);
   };
@@ -149,10 +157,11 @@ export const sock = defineProbe({
   kind: 'procfs',
   cost: 'low',
   enabledByDefault: true,
-  summary: 'Sockets of each Pod, and the memory that all sockets of the machine take. Always worth having; shows leaks.',
+  summary:
+    'Sockets of each Pod, and the memory that all sockets of the machine take. Always worth having; shows leaks.',
   metrics,
   events: {},
-  options: z.strictObject({}),
+  options: {},
   requires: { capabilities: ['CAP_SYS_PTRACE'], kernel: 'Any: /proc/<pid>/net/sockstat and sockstat6.' },
   open: async (_scope, sources) => {
     const page = pageBytes(sources.paths.proc);

@@ -1,6 +1,5 @@
-import { z } from 'zod';
-import { parseSoftnetStat } from '../sources/procfs/softnet_stat.ts';
 import { readText } from '../sources/procfs/read.ts';
+import { parseSoftnetStat } from '../sources/procfs/softnet_stat.ts';
 import { defineMetrics, NODE } from './metric.ts';
 import { defineProbe } from './probe.ts';
 
@@ -66,7 +65,7 @@ export const softnet = defineProbe({
   summary: 'What each CPU of the node does with received packets. Always worth having; drops here hit every Pod.',
   metrics,
   events: {},
-  options: z.strictObject({}),
+  options: {},
   requires: { capabilities: [], kernel: 'Any: /proc/net/softnet_stat.' },
   open: async (_scope, { paths, cpus }) => ({
     health: () => ({ reader: 'files', degraded: [] }),

@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { defineMetrics, type MetricDescriptor, NO_LABELS } from './metric.ts';
 import { type MibField, runMibFields } from './mib_fields.ts';
 import { defineProbe } from './probe.ts';
@@ -106,7 +105,7 @@ export const tcp = defineProbe({
   summary: 'TCP of each Pod: opens, failures, segments, retransmissions, resets. Always worth having.',
   metrics,
   events: {},
-  options: z.strictObject({}),
+  options: {},
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel: 'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/snmp.',

@@ -1,6 +1,6 @@
-import { z } from 'zod';
-import { parseSnmp } from '../sources/procfs/snmp.ts';
+import * as z from 'zod';
 import { readText } from '../sources/procfs/read.ts';
+import { parseSnmp } from '../sources/procfs/snmp.ts';
 import { defineMetrics, type MetricDescriptor, NO_LABELS } from './metric.ts';
 import { type MibField, runMibFields } from './mib_fields.ts';
 import { defineProbe } from './probe.ts';
@@ -602,12 +602,12 @@ export const tcpext = defineProbe({
     'The finer counters of TCP: full queues, timeouts, retransmissions by cause, aborts, zero windows. Always worth having.',
   metrics,
   events: {},
-  options: z.strictObject({
+  options: {
     fields: z
       .enum(['named', 'all'])
       .default('named')
       .describe('`all` adds every other field of this kernel as netsonde_tcpext_fields_total, some 60 series a Pod.'),
-  }),
+  },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel: 'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/netstat.',

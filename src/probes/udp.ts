@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { defineMetrics, type MetricDescriptor } from './metric.ts';
 import { type MibField, runMibFields } from './mib_fields.ts';
 import { defineProbe } from './probe.ts';
@@ -79,23 +78,26 @@ const metrics = defineMetrics({
 });
 
 /** The field is the end of the source; the kernel has it once for each family. */
-const FIELDS: readonly MibField[] = Object.entries(metrics).flatMap(([metric, { source }]: [string, MetricDescriptor]) => {
-  const field = source.replace(/^.*Udp6/, '');
-  return [
-    { metric, table: 'Udp', field, labels: { family: 'ipv4' } },
-    { metric, table: 'Udp6', field, labels: { family: 'ipv6' } },
-  ] as const;
-});
+const FIELDS: readonly MibField[] = Object.entries(metrics).flatMap(
+  ([metric, { source }]: [string, MetricDescriptor]) => {
+    const field = source.replace(/^.*Udp6/, '');
+    return [
+      { metric, table: 'Udp', field, labels: { family: 'ipv4' } },
+      { metric, table: 'Udp6', field, labels: { family: 'ipv6' } },
+    ] as const;
+  },
+);
 
 export const udp = defineProbe({
   name: 'udp',
   kind: 'procfs',
   cost: 'low',
   enabledByDefault: true,
-  summary: 'UDP of each Pod: datagrams, missing listeners, full buffers. Always worth having; look here when DNS times out.',
+  summary:
+    'UDP of each Pod: datagrams, missing listeners, full buffers. Always worth having; look here when DNS times out.',
   metrics,
   events: {},
-  options: z.strictObject({}),
+  options: {},
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:

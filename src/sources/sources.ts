@@ -1,12 +1,12 @@
+import type { Paths } from '../paths.ts';
 import type { BpfSource } from './bpf/source.ts';
 import type { SourceErrors } from './errors.ts';
 import type { Memories } from './memory.ts';
 import type { MibSource } from './mib/source.ts';
 import type { NetFiles } from './net_files.ts';
-import type { NetnsIndex } from './netns.ts';
 import type { RouteSource } from './netlink/route.ts';
+import type { NetnsIndex } from './netns.ts';
 import type { Cpus } from './procfs/cpus.ts';
-import type { Paths } from '../paths.ts';
 
 /** All readers of the kernel, as a probe gets them. */
 export interface Sources {

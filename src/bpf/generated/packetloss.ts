@@ -5,7 +5,7 @@ import { readBytes, readString } from '../layout.ts';
 export const FILE = 'packetloss.bpf.o';
 
 /** Names of the `const volatile` variables. */
-export type Constant = 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'no_loss' | 'with_stack';
+export type Constant = 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'no_loss' | 'no_loss_functions' | 'with_stack';
 
 /** struct event_bucket */
 export const eventBucket = {

@@ -37,7 +37,13 @@ const TCP_EXT_ALIASES: Readonly<Record<string, string>> = {
 const UDP_ALIASES: Readonly<Record<string, string>> = { InCsumErrors: 'CSUMERRORS' };
 
 const TABLES: Readonly<Record<MibTable, KernelTable>> = {
-  Tcp: { bit: 0, values: 'tcp', lastMember: '__TCP_MIB_MAX', prefix: 'TCP_MIB_', aliases: { InCsumErrors: 'CSUMERRORS' } },
+  Tcp: {
+    bit: 0,
+    values: 'tcp',
+    lastMember: '__TCP_MIB_MAX',
+    prefix: 'TCP_MIB_',
+    aliases: { InCsumErrors: 'CSUMERRORS' },
+  },
   TcpExt: { bit: 1, values: 'tcpext', lastMember: '__LINUX_MIB_MAX', prefix: 'LINUX_MIB_', aliases: TCP_EXT_ALIASES },
   Udp: { bit: 2, values: 'udp', lastMember: '__UDP_MIB_MAX', prefix: 'UDP_MIB_', aliases: UDP_ALIASES },
   Udp6: { bit: 3, values: 'udp6', lastMember: '__UDP_MIB_MAX', prefix: 'UDP_MIB_', aliases: UDP_ALIASES },

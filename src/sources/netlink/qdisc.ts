@@ -1,5 +1,14 @@
 import { type Counter, readCounter } from '../../counter.ts';
-import { decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, text, u32 } from './message.ts';
+import {
+  decodeAttributes,
+  decodeMessages,
+  encodeRequest,
+  length,
+  NLM_F_DUMP,
+  type Span,
+  text,
+  u32,
+} from './message.ts';
 
 /**
  * Queueing disciplines by RTM_GETQDISC (man 7 rtnetlink, man 8 tc). Kernel: net/sched/sch_api.c, tc_fill_qdisc();
@@ -49,33 +58,36 @@ export const QDISC_REQUEST = encodeRequest(RTM_GETQDISC, NLM_F_DUMP, new Uint8Ar
 export function decodeQdiscs(messages: Uint8Array): QdiscRow[] {
   const rows: QdiscRow[] = [];
   for (const { type, payload } of decodeMessages(messages)) {
-    const ifindex = u32(payload, IFINDEX);
     const parent = u32(payload, PARENT);
-    if (type !== RTM_NEWQDISC || ifindex === undefined || (parent !== TC_H_ROOT && parent !== TC_H_INGRESS)) continue;
-    const attributes = decodeAttributes(payload, TCMSG_BYTES);
-    const kind = text(attributes.get(TCA_KIND));
-    const stats = attributes.get(TCA_STATS2);
-    if (kind === undefined || kind === 'noqueue' || stats === undefined) continue;
-    const nested = decodeAttributes(stats);
-    const basic = nested.get(TCA_STATS_BASIC);
-    const queue = nested.get(TCA_STATS_QUEUE);
-    if (basic === undefined || queue === undefined) continue;
-    if (length(basic) < U64_BYTES + 4 || length(queue) < QUEUE_BYTES) continue;
-    const wide = nested.get(TCA_STATS_PKT64);
-    rows.push({
-      ifindex,
-      kind,
-      bytes: readCounter(basic.view, basic.start),
-      packets:
-        wide !== undefined && length(wide) >= U64_BYTES
-          ? readCounter(wide.view, wide.start)
-          : basic.view.getUint32(basic.start + U64_BYTES, true),
-      queueLength: queue.view.getUint32(queue.start, true),
-      backlogBytes: queue.view.getUint32(queue.start + 4, true),
-      drops: queue.view.getUint32(queue.start + 8, true),
-      requeues: queue.view.getUint32(queue.start + 12, true),
-      overlimits: queue.view.getUint32(queue.start + 16, true),
-    });
+    if (type !== RTM_NEWQDISC || (parent !== TC_H_ROOT && parent !== TC_H_INGRESS)) continue;
+    const row = decodeQdisc(payload);
+    if (row !== undefined) rows.push(row);
   }
   return rows;
+}
+
+function decodeQdisc(payload: Span): QdiscRow | undefined {
+  const ifindex = u32(payload, IFINDEX);
+  const attributes = decodeAttributes(payload, TCMSG_BYTES);
+  const kind = text(attributes.get(TCA_KIND));
+  const stats = attributes.get(TCA_STATS2);
+  if (ifindex === undefined || kind === undefined || kind === 'noqueue' || stats === undefined) return undefined;
+  const nested = decodeAttributes(stats);
+  const basic = nested.get(TCA_STATS_BASIC);
+  const queue = nested.get(TCA_STATS_QUEUE);
+  if (basic === undefined || length(basic) < U64_BYTES + 4) return undefined;
+  if (queue === undefined || length(queue) < QUEUE_BYTES) return undefined;
+  const wide = nested.get(TCA_STATS_PKT64);
+  const hasWide = wide !== undefined && length(wide) >= U64_BYTES;
+  return {
+    ifindex,
+    kind,
+    bytes: readCounter(basic.view, basic.start),
+    packets: hasWide ? readCounter(wide.view, wide.start) : basic.view.getUint32(basic.start + U64_BYTES, true),
+    queueLength: queue.view.getUint32(queue.start, true),
+    backlogBytes: queue.view.getUint32(queue.start + 4, true),
+    drops: queue.view.getUint32(queue.start + 8, true),
+    requeues: queue.view.getUint32(queue.start + 12, true),
+    overlimits: queue.view.getUint32(queue.start + 16, true),
+  };
 }

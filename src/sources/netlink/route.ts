@@ -1,10 +1,10 @@
 import { BpfError, netlinkDump, unavailable } from 'bpf-napi';
 import type { Cycle } from '../../collectors/cycle.ts';
 import { Unsupported } from '../../probes/probe.ts';
-import { isGone } from '../procfs/read.ts';
 import type { SourceErrors } from '../errors.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsEntry } from '../netns.ts';
+import { isGone } from '../procfs/read.ts';
 import { ADDRESS_REQUEST, decodeAddresses } from './address.ts';
 import { decodeLinks, LINK_REQUEST, type LinkRow } from './link.ts';
 import { decodeQdiscs, QDISC_REQUEST, type QdiscRow } from './qdisc.ts';

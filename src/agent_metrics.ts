@@ -1,0 +1,173 @@
+import type { Registry } from 'prom-client';
+import { collectDefaultMetrics, Registry as PromRegistry } from 'prom-client';
+import { Aggregator } from './collectors/aggregate.ts';
+import { freeCycle } from './collectors/cycle.ts';
+import { type Format, OPENMETRICS_END } from './collectors/exposition.ts';
+import { TextWriter } from './collectors/text_writer.ts';
+import type { KernelLedgerEntry } from './door.ts';
+import type { LedgerRow } from './events/ledger.ts';
+import { defineMetrics, type Emit, NO_LABELS, NODE } from './probes/metric.ts';
+import { writeProcessMetrics } from './process_metrics.ts';
+
+const AGENT = 'agent';
+
+const PROBE = { help: 'Name of the probe.', example: 'packetloss', max: 64 } as const;
+const SINK = { help: 'Name of the sink.', example: 'stdout', max: 16 } as const;
+
+const agent = { scope: 'agent', detail: 'core', source: 'agent' } as const;
+
+/** What the agent's main thread says of itself. */
+export const AGENT_METRICS = defineMetrics({
+  buildInfo: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_build_info',
+    help: 'Version of the agent and of the Node.js that it runs on.',
+    labels: {
+      version: { help: 'Version of the agent.', example: '0.1.0', max: 1 },
+      node_version: { help: 'Version of Node.js.', example: '24.0.0', max: 1 },
+    },
+  },
+  pageAge: {
+    ...agent,
+    type: 'gauge',
+    unit: 'seconds',
+    name: 'netsonde_page_age_seconds',
+    help: 'Age of the other metrics of this page: more than zero where the kernel thread does not answer.',
+    labels: {},
+  },
+  restarts: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_kernel_thread_restarts_total',
+    help: 'Times that the kernel thread was replaced because it failed or hung.',
+    labels: {},
+  },
+  stuck: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_kernel_threads_stuck',
+    help: 'Replaced kernel threads that have not ended.',
+    labels: {},
+  },
+  configSuccessful: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_config_last_reload_successful',
+    help: '1 if the last configuration was applied, 0 if it was faulty and the one before it stays.',
+    labels: {},
+  },
+  configTime: {
+    ...agent,
+    type: 'gauge',
+    unit: 'seconds',
+    name: 'netsonde_config_last_reload_success_timestamp_seconds',
+    help: 'Unix time at which a configuration was last applied.',
+    labels: {},
+  },
+  configGeneration: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_config_generation',
+    help: 'Number of the configuration in force, counted from the start of the agent.',
+    labels: {},
+  },
+  produced: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_produced_total',
+    help: 'Events that happened in the kernel, before any limit.',
+    labels: { probe: PROBE },
+  },
+  limited: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_limited_total',
+    help: 'Events left out by a limit.',
+    labels: { probe: PROBE, stage: { help: 'Where the limit is.', values: ['kernel', 'agent'] } },
+  },
+  delivered: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_delivered_total',
+    help: 'Events that the sink has taken.',
+    labels: { probe: PROBE, sink: SINK },
+  },
+  dropped: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_dropped_total',
+    help: 'Events that were lost. An empty sink: lost before they were given to any.',
+    labels: {
+      probe: PROBE,
+      sink: SINK,
+      stage: { help: 'Where it was lost.', values: ['kernel', 'sink'] },
+      reason: { help: 'Why.', values: ['ring_full', 'queue_full', 'write_failed', 'shutdown'] },
+    },
+  },
+  pending: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_events_pending',
+    help: 'Events that wait for the sink.',
+    labels: { probe: PROBE, sink: SINK },
+  },
+});
+
+type AgentEmit = Emit<typeof AGENT_METRICS>;
+
+export interface AgentState {
+  readonly version: string;
+  readonly pageAgeSeconds: number;
+  readonly restarts: number;
+  readonly stuckThreads: number;
+  readonly config: { readonly successful: boolean; readonly appliedMs: number; readonly generation: number };
+  readonly kernelLedger: readonly KernelLedgerEntry[];
+  readonly sinkLedger: readonly LedgerRow[];
+}
+
+/** The agent's own part of the page: what it says of itself, and of its process. */
+export class AgentMetrics {
+  readonly #aggregator = new Aggregator([AGENT], () => false);
+  readonly #registry: Registry = new PromRegistry();
+
+  constructor() {
+    this.#aggregator.addProbe(AGENT, AGENT_METRICS, 'full');
+    collectDefaultMetrics({ register: this.#registry });
+    // Gauges with the suffix of a counter.
+    for (const what of ['handles', 'requests', 'resources']) {
+      this.#registry.removeSingleMetric(`nodejs_active_${what}_total`);
+    }
+  }
+
+  async render(format: Format, state: AgentState): Promise<Uint8Array[]> {
+    const batch = this.#aggregator.begin(AGENT);
+    emitState(batch.emit as AgentEmit, state);
+    batch.commit();
+    const writer = new TextWriter();
+    await this.#aggregator.render(writer, format, freeCycle());
+    writeProcessMetrics(writer, await this.#registry.getMetricsAsJSON(), format);
+    if (format === 'openmetrics') writer.bytes(OPENMETRICS_END);
+    return writer.finish();
+  }
+}
+
+function emitState(emit: AgentEmit, state: AgentState): void {
+  emit('buildInfo', NODE, 1, { version: state.version, node_version: process.versions.node });
+  emit('pageAge', NODE, state.pageAgeSeconds, NO_LABELS);
+  emit('restarts', NODE, state.restarts, NO_LABELS);
+  emit('stuck', NODE, state.stuckThreads, NO_LABELS);
+  emit('configSuccessful', NODE, state.config.successful ? 1 : 0, NO_LABELS);
+  emit('configTime', NODE, state.config.appliedMs / 1000, NO_LABELS);
+  emit('configGeneration', NODE, state.config.generation, NO_LABELS);
+  for (const { probe, produced, limited, lost } of state.kernelLedger) {
+    emit('produced', NODE, produced, { probe });
+    emit('limited', NODE, limited, { probe, stage: 'kernel' });
+    emit('dropped', NODE, lost, { probe, sink: '', stage: 'kernel', reason: 'ring_full' });
+  }
+  for (const { probe, sink, delivered, pending, dropped } of state.sinkLedger) {
+    emit('delivered', NODE, delivered, { probe, sink });
+    emit('pending', NODE, pending, { probe, sink });
+    for (const [reason, count] of dropped) emit('dropped', NODE, count, { probe, sink, stage: 'sink', reason });
+  }
+}

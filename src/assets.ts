@@ -1,0 +1,17 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+/** What is built is in dist/, beside the bundle; from the sources that is one folder up. */
+const dist = existsSync(join(here, 'bpf')) && here.endsWith('dist') ? here : join(here, '..', 'dist');
+
+/** Where the compiled BPF objects are. */
+export const OBJECTS = join(dist, 'bpf');
+
+/** The agent's version, by its package.json. */
+export function readVersion(): string {
+  const text = readFileSync(join(dist, '..', 'package.json'), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}

@@ -1,0 +1,51 @@
+import { OBJECTS } from '../assets.ts';
+import type { ProbeStatus } from '../collectors/supervisor.ts';
+import { ConfigError } from '../config/faults.ts';
+import { ConfigReader } from '../config/load.ts';
+import { desiredProbes } from '../config/schema.ts';
+import { readContent } from '../config/watch.ts';
+import { Kernel } from '../kernel.ts';
+import type { Paths } from '../paths.ts';
+import { PROBES } from '../probes/index.ts';
+import { renderTable } from './table.ts';
+
+export interface CheckOutcome {
+  readonly text: string;
+  readonly exitCode: 0 | 1;
+}
+
+/**
+ * `netsonde check`: validates the configuration, opens every probe that it enables, collects once, and tells what became
+ * of each. Fails on a faulty configuration and on a probe that failed; with `strict` also on one that is unsupported
+ * or degraded.
+ */
+export async function check(configFile: string | undefined, paths: Paths, strict: boolean): Promise<CheckOutcome> {
+  const reader = new ConfigReader(PROBES);
+  let config = reader.defaults;
+  if (configFile !== undefined) {
+    const content = await readContent(configFile);
+    if ('error' in content) return { text: content.error, exitCode: 1 };
+    try {
+      config = reader.parse(content.text);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      return { text: error.message, exitCode: 1 };
+    }
+  }
+  await using kernel = await Kernel.open(
+    { paths, objects: OBJECTS, node: '' },
+    { probes: PROBES, events: () => undefined, log: () => undefined },
+  );
+  await kernel.configure(desiredProbes(config));
+  await kernel.page('text');
+  return judge(kernel.probes(), strict);
+}
+
+function judge(statuses: readonly ProbeStatus[], strict: boolean): CheckOutcome {
+  const rows = statuses.map(({ name, state, reader, reason }) => [name, state, reader, reason]);
+  const bad = new Set(strict ? ['failed', 'unsupported', 'degraded'] : ['failed']);
+  return {
+    text: renderTable([['PROBE', 'STATE', 'READER', 'REASON'], ...rows]),
+    exitCode: statuses.some(({ state }) => bad.has(state)) ? 1 : 0,
+  };
+}

@@ -1,0 +1,132 @@
+import type { z } from 'zod';
+
+/** One thing that is wrong with a configuration. */
+export interface Fault {
+  /** Where: `probes.packetloss.limit`; empty for the document itself. */
+  readonly path: string;
+  /** The faulty value as JSON, cut; empty where there is none. */
+  readonly value: string;
+  /** What would be right, or what is wrong with the document, in words. */
+  readonly allowed: string;
+}
+
+export function formatFault({ path, value, allowed }: Fault): string {
+  const place = path === '' ? 'the document' : path;
+  return value === '' ? `${place}: ${allowed}` : `${place}: ${value} is not allowed; allowed: ${allowed}`;
+}
+
+/** A configuration that cannot be used, with all that is wrong with it. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly faults: readonly Fault[];
+
+  constructor(faults: readonly Fault[]) {
+    super(faults.map(formatFault).join('\n'));
+    this.faults = faults;
+  }
+}
+
+type Issue = z.core.$ZodIssue;
+type Path = readonly PropertyKey[];
+
+/** @param knownKeys the keys that an object at a path may have */
+export function faultsOf(error: z.ZodError, document: unknown, knownKeys: (path: Path) => readonly string[]): Fault[] {
+  return error.issues.flatMap((issue) => {
+    if (issue.code !== 'unrecognized_keys') {
+      return [{ path: pathText(issue.path), value: valueText(document, issue.path), allowed: allowedBy(issue) }];
+    }
+    const known = knownKeys(issue.path);
+    return issue.keys.map((key) => ({
+      path: pathText([...issue.path, key]),
+      value: '',
+      allowed: unknownKeyText(key, known),
+    }));
+  });
+}
+
+function unknownKeyText(key: string, known: readonly string[]): string {
+  const near = nearest(key, known);
+  const guess = near === undefined ? '' : ` (did you mean ${near}?)`;
+  return `no such key${guess}; there are: ${known.join(', ')}`;
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  boolean: 'true or false',
+  object: 'a mapping of keys to values',
+  record: 'a mapping of keys to values',
+  array: 'a list',
+  string: 'a text',
+  number: 'a number',
+  int: 'a whole number',
+};
+
+function allowedBy(issue: Issue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return TYPES[issue.expected] ?? issue.expected;
+    case 'invalid_value':
+      return `one of ${issue.values.map(String).join(', ')}`;
+    case 'too_small':
+      return `at least ${issue.minimum}`;
+    case 'too_big':
+      return `at most ${issue.maximum}`;
+    default:
+      return issue.message;
+  }
+}
+
+function pathText(path: Path): string {
+  return path.map(String).join('.');
+}
+
+const VALUE_LENGTH_MAX = 60;
+
+function valueText(document: unknown, path: Path): string {
+  let value: unknown = document;
+  for (const key of path) {
+    if (typeof value !== 'object' || value === null) return '';
+    value = (value as Record<PropertyKey, unknown>)[key];
+  }
+  const text = jsonOf(value);
+  return text.length > VALUE_LENGTH_MAX ? `${text.slice(0, VALUE_LENGTH_MAX)}…` : text;
+}
+
+/** An alias of YAML can make a value contain itself. */
+function jsonOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? '';
+  } catch {
+    return 'a value that contains itself';
+  }
+}
+
+/** Farther away than this part of its length is no slip of the pen. */
+const SLIP_SHARE = 0.4;
+
+/** The candidate that is fewest letters away, if any is near. */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(1, Math.floor(word.length * SLIP_SHARE)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+/** Levenshtein: insertions, deletions and replacements. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

@@ -1,0 +1,69 @@
+import { parseDocument } from 'yaml';
+import type { AnyProbe } from '../probes/probe.ts';
+import { ConfigError, type Fault, faultsOf } from './faults.ts';
+import { type Config, configSchema } from './schema.ts';
+
+/** Kubernetes allows no more in a ConfigMap. */
+const DOCUMENT_BYTES_MAX = 1024 * 1024;
+
+/** Reads configuration documents for a set of probes. */
+export class ConfigReader {
+  readonly #probes: readonly AnyProbe[];
+  readonly #schema: ReturnType<typeof configSchema>;
+
+  constructor(probes: readonly AnyProbe[]) {
+    this.#probes = probes;
+    this.#schema = configSchema(probes);
+  }
+
+  /** The configuration of an agent without a file. */
+  get defaults(): Config {
+    return this.#schema.parse({});
+  }
+
+  /** @throws {ConfigError} with all faults at once */
+  parse(text: string): Config {
+    const document = parseYaml(text);
+    const parsed = this.#schema.safeParse(document);
+    if (parsed.success) return parsed.data;
+    throw new ConfigError(faultsOf(parsed.error, document, (path) => this.#knownKeys(path)));
+  }
+
+  #knownKeys([first, second]: readonly PropertyKey[]): readonly string[] {
+    if (first === undefined) return ['detail', 'probes', 'sinks', 'log'];
+    if (first === 'sinks') return second === undefined ? ['stdout'] : [];
+    if (first === 'log') return ['level'];
+    const probe = this.#probes.find(({ name }) => name === second);
+    if (probe === undefined) return this.#probes.map(({ name }) => name);
+    const forEvents = Object.keys(probe.events).length > 0 ? ['events', 'limit'] : [];
+    return ['enabled', 'metrics', 'detail', ...forEvents, ...Object.keys(probe.options)];
+  }
+}
+
+function parseYaml(text: string): unknown {
+  const fail = (faults: readonly Fault[]) => new ConfigError(faults);
+  if (Buffer.byteLength(text) > DOCUMENT_BYTES_MAX) {
+    throw fail([{ path: '', value: '', allowed: `longer than ${DOCUMENT_BYTES_MAX} bytes` }]);
+  }
+  const document = parseDocument(text, { prettyErrors: true });
+  if (document.errors.length > 0) {
+    throw fail(
+      document.errors.map(({ message }) => ({ path: '', value: '', allowed: `no valid YAML: ${oneLine(message)}` })),
+    );
+  }
+  let value: unknown;
+  try {
+    value = document.toJS();
+  } catch (error) {
+    throw fail([{ path: '', value: '', allowed: `no valid YAML: ${oneLine((error as Error).message)}` }]);
+  }
+  if (value === null || value === undefined) {
+    throw fail([{ path: '', value: '', allowed: 'empty; `{}` asks for all defaults' }]);
+  }
+  return value;
+}
+
+/** The library adds the line of the document and an arrow below it. */
+function oneLine(message: string): string {
+  return (message.split('\n', 1)[0] ?? '').replace(/:$/, '');
+}

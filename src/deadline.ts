@@ -1,0 +1,15 @@
+/**
+ * The outcome of a promise, or a rejection once the time is over. The work itself goes on.
+ * @param late message of the rejection
+ */
+export async function withDeadline<T>(work: Promise<T>, deadlineMs: number, late: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const expired = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(late)), deadlineMs);
+  });
+  try {
+    return await Promise.race([work, expired]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

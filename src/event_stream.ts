@@ -1,0 +1,105 @@
+import type { Request, Response } from 'express';
+import type { EventBus } from './events/bus.ts';
+import { type EventRecord, formatTimeNs } from './events/envelope.ts';
+import { type EventFilter, matches } from './events/filter.ts';
+
+const FOLLOWERS_MAX = 16;
+/** A client that does not read must not make us keep its events. */
+const UNREAD_BYTES_MAX = 1024 * 1024;
+/** Comments keep proxies from closing a stream where nothing happens. */
+const KEEPALIVE_MS = 15_000;
+
+const NDJSON = 'application/x-ndjson';
+const SSE = 'text/event-stream';
+
+interface Wish {
+  readonly filter: EventFilter;
+  readonly follow: boolean;
+  readonly ndjson: boolean;
+}
+
+/** `/api/v1/events`: server-sent events, or one JSON object a line with `Accept: application/x-ndjson`. */
+export function serveEvents(bus: EventBus, request: Request, response: Response): void {
+  const wish = readWish(request);
+  if ('error' in wish) {
+    response.status(400).json(wish);
+    return;
+  }
+  if (wish.follow && bus.followers >= FOLLOWERS_MAX) {
+    response.status(503).json({ error: `${FOLLOWERS_MAX} clients follow already` });
+    return;
+  }
+  response.set('Content-Type', wish.ndjson ? NDJSON : SSE);
+  response.set('Cache-Control', 'no-store');
+  const send = (events: readonly EventRecord[]) => {
+    const text = events.filter((event) => matches(event, wish.filter)).map((event) => frame(event, wish.ndjson));
+    if (text.length > 0) response.write(text.join(''));
+  };
+  response.flushHeaders();
+  // What is there is of interest to who does not follow, and to who says since when.
+  if (!wish.follow || wish.filter.since !== undefined) send(bus.history(wish.filter));
+  if (wish.follow) follow(bus, response, send, wish.ndjson);
+  else response.end();
+}
+
+function frame(event: EventRecord, ndjson: boolean): string {
+  const json = JSON.stringify(event);
+  return ndjson ? `${json}\n` : `event: ${event.type}\ndata: ${json}\n\n`;
+}
+
+function follow(
+  bus: EventBus,
+  response: Response,
+  send: (events: readonly EventRecord[]) => void,
+  ndjson: boolean,
+): void {
+  const subscription = bus.follow((events) => {
+    send(events);
+    if (response.writableLength > UNREAD_BYTES_MAX) response.destroy();
+  });
+  const timer = ndjson ? undefined : setInterval(() => response.write(': nothing new\n\n'), KEEPALIVE_MS);
+  response.on('close', () => {
+    subscription[Symbol.dispose]();
+    clearInterval(timer);
+  });
+}
+
+function readWish(request: Request): Wish | { error: string } {
+  const { query } = request;
+  const unknown = Object.keys(query).find(
+    (key) => !['probe', 'type', 'namespace', 'pod', 'since', 'follow'].includes(key),
+  );
+  if (unknown !== undefined) {
+    return { error: `no such parameter: ${unknown}; there are probe, type, namespace, pod, since, follow` };
+  }
+  const text = (key: string) => (typeof query[key] === 'string' ? query[key] : undefined);
+  const ndjson = request.accepts([SSE, NDJSON]) === NDJSON;
+  const followText = text('follow') ?? (ndjson ? 'false' : 'true');
+  if (!['true', 'false'].includes(followText)) return { error: `follow: ${followText} is neither true nor false` };
+  const since = text('since');
+  const sinceTime = since === undefined ? undefined : parseSince(since);
+  if (sinceTime === null) return { error: `since: ${since} is neither a duration (10m) nor a time (RFC 3339)` };
+  return {
+    filter: {
+      probe: text('probe'),
+      type: text('type'),
+      namespace: text('namespace'),
+      pod: text('pod'),
+      since: sinceTime,
+    },
+    follow: followText === 'true' && request.method === 'GET',
+    ndjson,
+  };
+}
+
+const NANOSECONDS_PER_MS = 1_000_000n;
+const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
+
+/** `10m`, or a time; null where it is neither. */
+function parseSince(text: string): string | null {
+  const duration = /^(\d{1,6})([smh])$/.exec(text);
+  const unit = UNIT_MS[duration?.[2] ?? ''];
+  const atMs = duration !== null && unit !== undefined ? Date.now() - Number(duration[1]) * unit : Date.parse(text);
+  // As many digits as the time of an event has: they compare as texts.
+  return Number.isNaN(atMs) ? null : formatTimeNs(BigInt(atMs) * NANOSECONDS_PER_MS);
+}

@@ -1,0 +1,120 @@
+import { parseArgs } from 'node:util';
+import { Agent } from './agent.ts';
+import { readVersion } from './assets.ts';
+import { check } from './commands/check.ts';
+import { listProbes } from './commands/probes.ts';
+import { ConfigError } from './config/faults.ts';
+import { DEFAULT_LISTEN, type ListenAddress, parseListenAddress } from './listen_address.ts';
+import { createLog } from './log.ts';
+import { DEFAULT_PATHS, type Paths } from './paths.ts';
+
+const USAGE = `netsonde: what the network does to every Pod of this node
+
+  netsonde serve [--config FILE] [--listen HOST:PORT]   serve metrics and events (default ${DEFAULT_LISTEN.host}:${DEFAULT_LISTEN.port})
+  netsonde check [--config FILE] [--strict]             validate the configuration, open every probe, say what became of it
+  netsonde probes                                       list all probes
+
+Options of serve and check:
+  --config FILE       configuration (YAML); without it all defaults hold
+  --proc DIR          where procfs is mounted (default ${DEFAULT_PATHS.proc})
+  --sys DIR           where sysfs is mounted (default ${DEFAULT_PATHS.sys})
+  --cgroup DIR        where cgroups are mounted (default ${DEFAULT_PATHS.cgroup})
+  --netns DIR         where network namespaces are mounted (default ${DEFAULT_PATHS.netns})
+Options of serve:
+  --listen HOST:PORT  address to serve on
+Options of check:
+  --strict            fail as well where a probe is unsupported or degraded
+
+  -h, --help          this text
+  --version           the version
+`;
+
+const PATH_OPTIONS = {
+  config: { type: 'string' },
+  proc: { type: 'string' },
+  sys: { type: 'string' },
+  cgroup: { type: 'string' },
+  netns: { type: 'string' },
+} as const;
+
+const COMMON_OPTIONS = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } } as const;
+
+function pathsOf(given: Partial<Paths>): Paths {
+  return {
+    proc: given.proc ?? DEFAULT_PATHS.proc,
+    sys: given.sys ?? DEFAULT_PATHS.sys,
+    cgroup: given.cgroup ?? DEFAULT_PATHS.cgroup,
+    netns: given.netns ?? DEFAULT_PATHS.netns,
+  };
+}
+
+async function runServe(args: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { ...PATH_OPTIONS, ...COMMON_OPTIONS, listen: { type: 'string' } },
+  });
+  const listen: ListenAddress = values.listen === undefined ? DEFAULT_LISTEN : parseListenAddress(values.listen);
+  const log = createLog('info');
+  const stopped = new Promise<string>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => resolve(signal));
+  });
+  const agent = await Agent.start({ configFile: values.config, listen, paths: pathsOf(values), log });
+  log.info(`netsonde ${readVersion()} serves on ${agent.address}`);
+  log.info(`${await stopped}: the agent ends`);
+  await agent[Symbol.asyncDispose]();
+  return 0;
+}
+
+async function runCheck(args: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { ...PATH_OPTIONS, ...COMMON_OPTIONS, strict: { type: 'boolean' } },
+  });
+  const { text, exitCode } = await check(values.config, pathsOf(values), values.strict === true);
+  process.stdout.write(`${text}\n`);
+  return exitCode;
+}
+
+function runProbes(args: readonly string[]): number {
+  parseArgs({ args: [...args], options: COMMON_OPTIONS });
+  process.stdout.write(`${listProbes()}\n`);
+  return 0;
+}
+
+async function run(argv: readonly string[]): Promise<number> {
+  const [command, ...args] = argv;
+  if (argv.includes('--help') || argv.includes('-h')) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  switch (command) {
+    case 'serve':
+      return runServe(args);
+    case 'check':
+      return runCheck(args);
+    case 'probes':
+      return runProbes(args);
+    case '--version':
+      process.stdout.write(`${readVersion()}\n`);
+      return 0;
+    default:
+      process.stderr.write(command === undefined ? USAGE : `netsonde: no such command: ${command}\n\n${USAGE}`);
+      return 2;
+  }
+}
+
+/** One clear line for what an operator can mend; a stack for what is our fault. */
+function explain(error: unknown): string {
+  const { code, message, stack } = error as NodeJS.ErrnoException;
+  if (error instanceof ConfigError) return `the configuration is faulty:\n${message}`;
+  return code !== undefined || !(error instanceof TypeError) ? message : String(stack);
+}
+
+try {
+  process.exitCode = await run(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`netsonde: ${explain(error)}\n`);
+  process.exitCode = 1;
+}
+// Whatever still runs, a thread stuck in the kernel included, must not keep the process.
+process.exit();
