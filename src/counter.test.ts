@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest';
+import { addCounters, notNegative, readCounter, toCounter } from './counter.ts';
+
+function u64(value: bigint): DataView {
+  const view = new DataView(new ArrayBuffer(8));
+  view.setBigUint64(0, value, true);
+  return view;
+}
+
+describe('readCounter', () => {
+  it.each([0n, 1n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 53n - 1n])('gives %s as a number', (value) => {
+    expect(readCounter(u64(value), 0)).toBe(Number(value));
+  });
+
+  it.each([2n ** 53n, 2n ** 53n + 1n, 2n ** 64n - 1n])('gives %s as a bigint, exactly', (value) => {
+    expect(readCounter(u64(value), 0)).toBe(value);
+  });
+});
+
+describe('addCounters', () => {
+  it('stays exact beyond the safe integers', () => {
+    expect(addCounters(Number.MAX_SAFE_INTEGER, 2)).toBe(2n ** 53n + 1n);
+  });
+
+  it('wraps at 64 bits, as the kernel does', () => {
+    expect(addCounters(2n ** 64n - 1n, 2)).toBe(1);
+  });
+});
+
+it('takes a negative gauge for none', () => {
+  expect(notNegative(toCounter(2n ** 64n - 1n))).toBe(0);
+  expect(notNegative(7)).toBe(7);
+});

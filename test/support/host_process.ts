@@ -1,0 +1,122 @@
+import { createSocket, type Socket as UdpSocket } from 'node:dgram';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+
+/**
+ * Makes traffic in the network namespace that it is started in, on the word of a test: a JSON object a line comes in,
+ * one goes out when it is done.
+ */
+
+interface Command {
+  readonly id: number;
+  readonly call: keyof typeof CALLS;
+  readonly args: Record<string, unknown>;
+}
+
+const servers = new Map<number, Server>();
+const receivers = new Map<number, { socket: UdpSocket; received: number }>();
+const held: Socket[] = [];
+
+function udpType(address: string): 'udp4' | 'udp6' {
+  return address.includes(':') ? 'udp6' : 'udp4';
+}
+
+/** Receives datagrams; both families where the address is `::`. */
+function udpReceive({ address, port }: { address: string; port: number }): Promise<void> {
+  const socket = createSocket(udpType(address));
+  const receiver = { socket, received: 0 };
+  socket.on('message', () => {
+    receiver.received++;
+  });
+  receivers.set(port, receiver);
+  return new Promise((resolve) => socket.bind(port, address, resolve));
+}
+
+function udpReceived({ port }: { port: number }): number {
+  return receivers.get(port)?.received ?? 0;
+}
+
+/** Sends one after the other, from one socket; refusals that come back are of no interest. Returns the source port. */
+async function udpSend(given: { address: string; port: number; count: number; bytes: number }): Promise<number> {
+  const { address, port, count, bytes } = given;
+  const socket = createSocket(udpType(address));
+  socket.on('error', () => undefined);
+  for (let index = 0; index < count; index++) {
+    await new Promise<void>((resolve) => socket.send(Buffer.alloc(bytes), port, address, () => resolve()));
+  }
+  const { port: source } = socket.address();
+  socket.close();
+  return source;
+}
+
+/** Sends everything back and closes when the other side does. */
+function tcpServe({ address, port }: { address: string; port: number }): Promise<void> {
+  const server = createServer({ allowHalfOpen: false }, (socket) => {
+    socket.on('error', () => undefined);
+    socket.pipe(socket);
+  });
+  servers.set(port, server);
+  return new Promise((resolve) => server.listen(port, address, resolve));
+}
+
+function tcpStop({ port }: { port: number }): Promise<void> {
+  return new Promise((resolve) => servers.get(port)?.close(() => resolve()));
+}
+
+function open(address: string, port: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: address, port });
+    socket.once('connect', () => resolve(socket));
+    socket.once('error', reject);
+  });
+}
+
+/** Opens connections one after the other, sends `bytes` on each, waits for them to come back, closes. */
+async function tcpExchange(given: { address: string; port: number; count: number; bytes: number }): Promise<void> {
+  const { address, port, count, bytes } = given;
+  for (let index = 0; index < count; index++) {
+    const socket = await open(address, port);
+    let received = 0;
+    const done = new Promise<void>((resolve) => {
+      socket.on('data', (data) => {
+        received += data.length;
+        if (received === bytes) resolve();
+      });
+    });
+    socket.write(Buffer.alloc(bytes));
+    await done;
+    await new Promise<void>((resolve) => {
+      socket.once('close', () => resolve());
+      socket.end();
+    });
+  }
+}
+
+/** Opens connections and keeps them. */
+async function tcpHold({ address, port, count }: { address: string; port: number; count: number }): Promise<void> {
+  for (let index = 0; index < count; index++) held.push(await open(address, port));
+}
+
+/** Connects to a port that nobody listens on; returns the error's code. */
+async function tcpRefused({ address, port }: { address: string; port: number }): Promise<string> {
+  try {
+    await open(address, port);
+    return 'connected';
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? '';
+  }
+}
+
+const CALLS = { udpReceive, udpReceived, udpSend, tcpServe, tcpStop, tcpExchange, tcpHold, tcpRefused } as const;
+
+createInterface({ input: process.stdin }).on('line', async (line) => {
+  const { id, call, args } = JSON.parse(line) as Command;
+  try {
+    const result = await CALLS[call](args as never);
+    process.stdout.write(`${JSON.stringify({ id, result: result ?? null })}\n`);
+  } catch (error) {
+    process.stdout.write(`${JSON.stringify({ id, error: String(error) })}\n`);
+  }
+});
+process.stdin.on('end', () => process.exit());
+process.stdout.write(`${JSON.stringify({ id: 0, result: null })}\n`);

@@ -1,0 +1,185 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { statSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { netnsCookie, withNetns } from 'bpf-napi';
+import { sh } from './command.ts';
+
+const PROCESS = fileURLToPath(new URL('./host_process.ts', import.meta.url));
+
+let counter = 0;
+
+/** A name that no other test, here or elsewhere on the machine, uses. At most 15 characters, for devices. */
+export function uniqueName(prefix: string): string {
+  counter++;
+  return `${prefix}${process.pid.toString(36)}${counter.toString(36)}`;
+}
+
+/** A network namespace made by `ip netns add`, gone when disposed. */
+export class TestNetns implements Disposable {
+  readonly name: string;
+
+  constructor(name = uniqueName('ns')) {
+    this.name = name;
+    sh(`ip netns add ${name}`);
+  }
+
+  get path(): string {
+    return `/run/netns/${this.name}`;
+  }
+
+  get inum(): number {
+    return statSync(this.path).ino;
+  }
+
+  get cookie(): bigint {
+    return withNetns(this.path, netnsCookie);
+  }
+
+  ip(line: string): string {
+    return sh(`ip -n ${this.name} ${line}`);
+  }
+
+  tc(line: string): string {
+    return sh(`tc -n ${this.name} ${line}`);
+  }
+
+  /** Runs a command inside. */
+  exec(line: string): string {
+    return sh(`ip netns exec ${this.name} ${line}`);
+  }
+
+  [Symbol.dispose](): void {
+    sh(`ip netns del ${this.name}`);
+  }
+}
+
+/** A process in a namespace that makes traffic. */
+export class Host implements AsyncDisposable {
+  readonly netns: TestNetns;
+  readonly #process: ChildProcess;
+  readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  #nextId = 1;
+
+  private constructor(netns: TestNetns, child: ChildProcess) {
+    this.netns = netns;
+    this.#process = child;
+  }
+
+  static async start(netns: TestNetns): Promise<Host> {
+    const child = spawn('ip', ['netns', 'exec', netns.name, process.execPath, PROCESS], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    const host = new Host(netns, child);
+    if (child.stdout === null) throw new Error('no pipe');
+    const started = new Promise((resolve, reject) => host.#waiting.set(0, { resolve, reject }));
+    createInterface({ input: child.stdout }).on('line', (line) => host.#receive(line));
+    await started;
+    return host;
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
+  udpReceive(args: { address: string; port: number }): Promise<void> {
+    return this.#call('udpReceive', args);
+  }
+
+  udpReceived(args: { port: number }): Promise<number> {
+    return this.#call('udpReceived', args);
+  }
+
+  udpSend(args: { address: string; port: number; count: number; bytes: number }): Promise<number> {
+    return this.#call('udpSend', args);
+  }
+
+  tcpServe(args: { address: string; port: number }): Promise<void> {
+    return this.#call('tcpServe', args);
+  }
+
+  tcpStop(args: { port: number }): Promise<void> {
+    return this.#call('tcpStop', args);
+  }
+
+  tcpExchange(args: { address: string; port: number; count: number; bytes: number }): Promise<void> {
+    return this.#call('tcpExchange', args);
+  }
+
+  tcpHold(args: { address: string; port: number; count: number }): Promise<void> {
+    return this.#call('tcpHold', args);
+  }
+
+  tcpRefused(args: { address: string; port: number }): Promise<string> {
+    return this.#call('tcpRefused', args);
+  }
+
+  /** Ends the process and waits until it is gone. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const gone = new Promise((resolve) => this.#process.once('exit', resolve));
+    if (this.#process.exitCode !== null) return;
+    this.#process.kill('SIGKILL');
+    await gone;
+  }
+
+  #call<T>(call: string, args: object): Promise<T> {
+    const id = this.#nextId++;
+    const answer = new Promise<unknown>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+    this.#process.stdin?.write(`${JSON.stringify({ id, call, args })}\n`);
+    return answer as Promise<T>;
+  }
+
+  #receive(line: string): void {
+    const { id, result, error } = JSON.parse(line) as { id: number; result?: unknown; error?: string };
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    if (error === undefined) waiting?.resolve(result);
+    else waiting?.reject(new Error(error));
+  }
+}
+
+/** Two namespaces joined by a veth pair, with addresses of both families, and a host in each. */
+export class HostPair implements AsyncDisposable {
+  readonly a: Host;
+  readonly b: Host;
+  readonly deviceA: string;
+  readonly deviceB: string;
+  readonly addressA = { ipv4: '10.9.0.1', ipv6: 'fd09::1' };
+  readonly addressB = { ipv4: '10.9.0.2', ipv6: 'fd09::2' };
+
+  private constructor(a: Host, b: Host, deviceA: string, deviceB: string) {
+    this.a = a;
+    this.b = b;
+    this.deviceA = deviceA;
+    this.deviceB = deviceB;
+  }
+
+  static async create(): Promise<HostPair> {
+    await using cleanup = new AsyncDisposableStack();
+    const netnsA = cleanup.use(new TestNetns());
+    const netnsB = cleanup.use(new TestNetns());
+    const [deviceA, deviceB] = [uniqueName('va'), uniqueName('vb')];
+    sh(`ip link add ${deviceA} netns ${netnsA.name} type veth peer name ${deviceB} netns ${netnsB.name}`);
+    const a = cleanup.use(await Host.start(netnsA));
+    const b = cleanup.use(await Host.start(netnsB));
+    const pair = new HostPair(a, b, deviceA, deviceB);
+    pair.#configure(netnsA, deviceA, pair.addressA);
+    pair.#configure(netnsB, deviceB, pair.addressB);
+    pair.#resources = cleanup.move();
+    return pair;
+  }
+
+  #resources = new AsyncDisposableStack();
+
+  #configure(netns: TestNetns, device: string, address: { ipv4: string; ipv6: string }): void {
+    netns.ip('link set lo up');
+    netns.ip(`addr add ${address.ipv4}/24 dev ${device}`);
+    // Duplicate address detection would keep the address from being used for a second or two.
+    netns.ip(`addr add ${address.ipv6}/64 dev ${device} nodad`);
+    netns.ip(`link set ${device} up`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#resources.disposeAsync();
+  }
+}

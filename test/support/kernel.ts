@@ -1,0 +1,63 @@
+import { fileURLToPath } from 'node:url';
+import { ConfigReader } from '../../src/config/load.ts';
+import { desiredProbes } from '../../src/config/schema.ts';
+import type { DesiredProbes } from '../../src/door.ts';
+import type { EventRecord } from '../../src/events/envelope.ts';
+import { Kernel } from '../../src/kernel.ts';
+import { DEFAULT_PATHS, type Paths } from '../../src/paths.ts';
+import { PROBES } from '../../src/probes/index.ts';
+import { type Exposition, parseExposition } from './exposition.ts';
+
+export const OBJECTS = fileURLToPath(new URL('../../dist/bpf', import.meta.url));
+
+export interface TestKernelOptions {
+  readonly paths?: Partial<Paths>;
+  /** An empty folder: no BPF program can be loaded. */
+  readonly objects?: string;
+}
+
+/** The probes that a configuration asks for. */
+export function probesOf(yaml: string): DesiredProbes {
+  return desiredProbes(new ConfigReader(PROBES).parse(yaml));
+}
+
+/** The kernel side of the agent in the thread of the test, on the real kernel. */
+export class TestKernel implements AsyncDisposable {
+  readonly kernel: Kernel;
+  readonly events: EventRecord[];
+  readonly logs: readonly string[];
+
+  private constructor(kernel: Kernel, events: EventRecord[], logs: readonly string[]) {
+    this.kernel = kernel;
+    this.events = events;
+    this.logs = logs;
+  }
+
+  static async open(yaml = '{}', options: TestKernelOptions = {}): Promise<TestKernel> {
+    const events: EventRecord[] = [];
+    const logs: string[] = [];
+    const kernel = await Kernel.open(
+      { paths: { ...DEFAULT_PATHS, ...options.paths }, objects: options.objects ?? OBJECTS, node: 'test-node' },
+      {
+        probes: PROBES,
+        events: (batch) => events.push(...batch),
+        log: (level, message) => logs.push(`${level} ${message}`),
+      },
+    );
+    await kernel.configure(probesOf(yaml));
+    return new TestKernel(kernel, events, logs);
+  }
+
+  async text(): Promise<string> {
+    const { chunks } = await this.kernel.page('text');
+    return Buffer.concat(chunks).toString();
+  }
+
+  async page(): Promise<Exposition> {
+    return parseExposition(await this.text());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kernel[Symbol.asyncDispose]();
+  }
+}

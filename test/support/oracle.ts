@@ -1,0 +1,37 @@
+import { setTimeout as wait } from 'node:timers/promises';
+
+const TRIES = 10;
+const SETTLE_MS = 30;
+
+/**
+ * What the oracle and the agent say of the same moment. A namespace is never quite still: the oracle is read, then the
+ * agent, then the oracle again, until both readings of the oracle are equal.
+ */
+export async function readBoth<Oracle, Ours>(
+  readOracle: () => Oracle,
+  readOurs: () => Promise<Ours>,
+): Promise<{ oracle: Oracle; ours: Ours }> {
+  for (let tries = 0; tries < TRIES; tries++) {
+    const before = JSON.stringify(readOracle());
+    const ours = await readOurs();
+    // The kernel frees a netlink socket of ours a moment after it is closed, and counts it until then.
+    await wait(SETTLE_MS);
+    const oracle = readOracle();
+    if (JSON.stringify(oracle) === before) return { oracle, ours };
+    await wait(100);
+  }
+  throw new Error(`the oracle did not give the same twice in ${TRIES} tries`);
+}
+
+/** Waits until something holds. @throws with the last failure after the deadline */
+export async function eventually<T>(what: () => Promise<T> | T, deadlineMs = 5_000): Promise<T> {
+  const endMs = performance.now() + deadlineMs;
+  for (;;) {
+    try {
+      return await what();
+    } catch (error) {
+      if (performance.now() > endMs) throw error;
+      await wait(20);
+    }
+  }
+}
