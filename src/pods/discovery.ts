@@ -19,7 +19,7 @@ export interface NetnsKernel {
 
 /** A scan looks at every process; where the kernel lists the namespaces it is needed only when something is new. */
 const SCAN_EVERY_MS = 30_000;
-const SCAN_ALONE_EVERY_MS = 1_500;
+const SCAN_ALONE_EVERY_MS = 900;
 /** So long a namespace is new: its owner may still appear, or join it from elsewhere. */
 const YOUNG_MS = 10_000;
 const SWEEP_EVERY_MS = 5_000;
@@ -191,23 +191,17 @@ export class Discovery implements NetnsIndex {
       found.add(id);
       changed = this.#update({ id, inum, isNode: inum === nodeInum }, pids, mount, nowMs) || changed;
     }
-    const alive = new Set([...(sure?.values() ?? [])].map(({ id }) => id));
-    this.#noteStrangers(alive, nowMs);
-    return this.#forgetMissing(found, alive) || changed;
+    // Its last sockets may keep a namespace alive for a while, but nobody is left in it.
+    const deserted = [...this.#known.keys()].filter((id) => !found.has(id));
+    for (const id of deserted) this.#forget(id);
+    changed = changed || deserted.length > 0;
+    for (const { id } of sure?.values() ?? []) this.#noteStranger(id, nowMs);
+    return changed;
   }
 
-  /** What the kernel lists is alive, though nobody may be left in it but its last sockets. */
-  #forgetMissing(found: ReadonlySet<NetnsId>, alive: ReadonlySet<NetnsId>): boolean {
-    const missing = [...this.#known.keys()].filter((id) => !found.has(id) && !alive.has(id));
-    for (const id of missing) this.#forget(id);
-    return missing.length > 0;
-  }
-
-  #noteStrangers(alive: ReadonlySet<NetnsId>, nowMs: number): void {
-    for (const id of alive) {
-      if (this.#known.has(id)) this.#strangers.delete(id);
-      else if (!this.#strangers.has(id)) this.#strangers.set(id, nowMs);
-    }
+  #noteStranger(id: NetnsId, nowMs: number): void {
+    if (this.#known.has(id)) this.#strangers.delete(id);
+    else if (!this.#strangers.has(id)) this.#strangers.set(id, nowMs);
   }
 
   /** Without a list from the kernel: the namespace that has this number now. */

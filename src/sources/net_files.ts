@@ -1,15 +1,28 @@
 import { join } from 'node:path';
-import { withNetns } from 'bpf-napi';
+import { BpfError, netnsCookie, withNetns } from 'bpf-napi';
 import type { Cycle } from '../collectors/cycle.ts';
+import { toCounter } from '../counter.ts';
 import type { NetnsId } from '../probes/metric.ts';
 import type { SourceErrors } from './errors.ts';
 import type { NetnsEntry, NetnsIndex } from './netns.ts';
 import { readText } from './procfs/read.ts';
 
+const ENOPROTOOPT = 92;
+
 /** A way into a namespace: a process's directory in /proc, or the path of a mount. */
 interface Place {
   readonly process?: string;
   readonly mount?: string;
+}
+
+/** Whether this thread is in the namespace. Kernels before 5.14 do not tell; there it is taken for granted. */
+function isIn(id: NetnsId): boolean {
+  try {
+    return toCounter(netnsCookie()) === id;
+  } catch (error) {
+    if (error instanceof BpfError && error.errno === ENOPROTOOPT) return true;
+    throw error;
+  }
 }
 
 /**
@@ -48,7 +61,8 @@ export class NetFiles {
   inside<T>(entry: NetnsEntry, cycle: Cycle, call: () => T): T | undefined {
     const { process, mount } = this.#place(entry, cycle);
     const path = process === undefined ? mount : join(process, 'ns/net');
-    return path === undefined ? undefined : withNetns(path, call);
+    // Since the last look a mount or a process may have come to be in another namespace.
+    return path === undefined ? undefined : withNetns(path, () => (isIn(entry.id) ? call() : undefined));
   }
 
   #place(entry: NetnsEntry, cycle: Cycle): Place {

@@ -4,7 +4,7 @@ import { netdev } from '../../src/probes/netdev.ts';
 import { tcp } from '../../src/probes/tcp.ts';
 import { tcpext } from '../../src/probes/tcpext.ts';
 import { udp } from '../../src/probes/udp.ts';
-import { type Exposition, valueOf } from '../support/exposition.ts';
+import { type Exposition, sampleValue } from '../support/exposition.ts';
 import { type Host, HostPair } from '../support/hosts.ts';
 import { TestKernel } from '../support/kernel.ts';
 import { readBoth } from '../support/oracle.ts';
@@ -25,7 +25,7 @@ async function makeTraffic({ a, b, addressB, deviceA }: HostPair): Promise<void>
     await b.tcpServe({ address, port });
     await a.tcpExchange({ address, port, count: 3, bytes: 20_000 });
     await a.tcpHold({ address, port, count: 2 });
-    expect(await a.tcpRefused({ address, port: 6009 })).toBe('ECONNREFUSED');
+    expect(await a.tcpTry({ address, port: 6009, timeoutMs: 1_000 })).toBe('ECONNREFUSED');
     await b.udpReceive({ address, port });
     await a.udpSend({ address, port, count: 7, bytes: 100 });
     await a.udpSend({ address, port: 6008, count: 3, bytes: 10 });
@@ -56,7 +56,7 @@ function nstat({ netns }: Host): Map<string, number> {
 }
 
 function ofPod(page: Exposition, host: Host, metric: string, labels: Record<string, string> = {}): number | undefined {
-  return valueOf(page, metric, { namespace: '', pod: host.netns.name, ...labels });
+  return sampleValue(page, metric, { namespace: '', pod: host.netns.name, ...labels });
 }
 
 function fieldOf({ source }: MetricDescriptor): string {
@@ -108,11 +108,25 @@ describe.each([
       if (labels['pod'] !== host.netns.name) continue;
       if (name === 'netsonde_tcpext_fields_total') compare(labels['field'] ?? '', Number(value));
     }
-    const byCause = { close: 'OnClose', data: 'OnData', failed: 'Failed', linger: 'OnLinger', memory: 'OnMemory', timeout: 'OnTimeout' };
+    const byCause = {
+      close: 'OnClose',
+      data: 'OnData',
+      failed: 'Failed',
+      linger: 'OnLinger',
+      memory: 'OnMemory',
+      timeout: 'OnTimeout',
+    };
     for (const [cause, field] of Object.entries(byCause)) {
       compare(`TCPAbort${field}`, ofPod(ours, host, 'netsonde_tcp_aborts_total', { cause }));
     }
-    const skipped = { syn_recv: 'SynRecv', paws: 'PAWS', seq: 'Seq', fin_wait2: 'FinWait2', time_wait: 'TimeWait', challenge: 'Challenge' };
+    const skipped = {
+      syn_recv: 'SynRecv',
+      paws: 'PAWS',
+      seq: 'Seq',
+      fin_wait2: 'FinWait2',
+      time_wait: 'TimeWait',
+      challenge: 'Challenge',
+    };
     for (const [cause, field] of Object.entries(skipped)) {
       compare(`TCPACKSkipped${field}`, ofPod(ours, host, 'netsonde_tcp_acks_skipped_total', { cause }));
     }
@@ -149,7 +163,9 @@ describe.each([
       () => JSON.parse(host.netns.exec('ip -s -s -j link')) as Link[],
       () => agent.page(),
     );
-    expect(oracle.map(({ ifname }) => ifname).sort()).toEqual(['lo', host === pair.a ? pair.deviceA : pair.deviceB].sort());
+    expect(oracle.map(({ ifname }) => ifname).sort()).toEqual(
+      ['lo', host === pair.a ? pair.deviceA : pair.deviceB].sort(),
+    );
     for (const { ifname, stats64 } of oracle) {
       const { rx, tx } = stats64;
       const expected: Record<string, number | undefined> = {
@@ -187,7 +203,8 @@ describe.each([
       () => host.netns.exec('cat /proc/net/sockstat /proc/net/sockstat6').replace(/ (orphan|alloc|mem) \d+/g, ''),
       () => agent.page(),
     );
-    const number = (line: string, name: string) => Number(new RegExp(`^${line}:.* ${name} (\\d+)`, 'm').exec(oracle)?.[1]);
+    const number = (line: string, name: string) =>
+      Number(new RegExp(`^${line}:.* ${name} (\\d+)`, 'm').exec(oracle)?.[1]);
     expect(ofPod(ours, host, 'netsonde_sockets_used')).toBe(number('sockets', 'used'));
     expect(ofPod(ours, host, 'netsonde_tcp_time_wait_sockets')).toBe(number('TCP', 'tw'));
     for (const [family, suffix] of [
@@ -255,7 +272,7 @@ it('node metrics of sock are bracketed by two readings of the file', async () =>
   const page = await agent.page();
   const after = read();
   for (const [index, name] of ['netsonde_node_tcp_orphan_sockets', 'netsonde_node_tcp_allocated_sockets'].entries()) {
-    const value = valueOf(page, name, { namespace: '', pod: '' });
+    const value = sampleValue(page, name, { namespace: '', pod: '' });
     expect(value).toBeGreaterThanOrEqual(Math.min(before[index] ?? 0, after[index] ?? 0));
     expect(value).toBeLessThanOrEqual(Math.max(before[index] ?? 0, after[index] ?? 0));
   }
@@ -272,10 +289,10 @@ it('softnet shows each CPU once, on the node', async () => {
   for (const row of rows) {
     const cells = row.split(' ').map((cell) => Number.parseInt(cell, 16));
     const labels = { namespace: '', pod: '', cpu: String(cells[12]) };
-    expect(valueOf(ours, 'netsonde_softnet_processed_packets_total', labels)).toBe(cells[0]);
-    expect(valueOf(ours, 'netsonde_softnet_dropped_packets_total', labels)).toBe(cells[1]);
-    expect(valueOf(ours, 'netsonde_softnet_time_squeezed_total', labels)).toBe(cells[2]);
-    expect(valueOf(ours, 'netsonde_softnet_received_rps_total', labels)).toBe(cells[9]);
-    expect(valueOf(ours, 'netsonde_softnet_flow_limit_reached_total', labels)).toBe(cells[10]);
+    expect(sampleValue(ours, 'netsonde_softnet_processed_packets_total', labels)).toBe(cells[0]);
+    expect(sampleValue(ours, 'netsonde_softnet_dropped_packets_total', labels)).toBe(cells[1]);
+    expect(sampleValue(ours, 'netsonde_softnet_time_squeezed_total', labels)).toBe(cells[2]);
+    expect(sampleValue(ours, 'netsonde_softnet_received_rps_total', labels)).toBe(cells[9]);
+    expect(sampleValue(ours, 'netsonde_softnet_flow_limit_reached_total', labels)).toBe(cells[10]);
   }
 });

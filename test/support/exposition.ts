@@ -45,7 +45,11 @@ function parseSample(line: string): Sample {
 }
 
 /** The value of the one sample of this name that has all these labels; undefined where there is none. */
-export function valueOf(page: Exposition, name: string, labels: Readonly<Record<string, string>>): number | undefined {
+export function sampleValue(
+  page: Exposition,
+  name: string,
+  labels: Readonly<Record<string, string>>,
+): number | undefined {
   const found = page.samples.filter(
     (sample) => sample.name === name && Object.entries(labels).every(([key, value]) => sample.labels[key] === value),
   );

@@ -97,17 +97,21 @@ async function tcpHold({ address, port, count }: { address: string; port: number
   for (let index = 0; index < count; index++) held.push(await open(address, port));
 }
 
-/** Connects to a port that nobody listens on; returns the error's code. */
-async function tcpRefused({ address, port }: { address: string; port: number }): Promise<string> {
-  try {
-    await open(address, port);
-    return 'connected';
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? '';
-  }
+/** Tries to connect, for so long; returns what came of it: an error's code, `connected`, or `timeout`. */
+function tcpTry({ address, port, timeoutMs }: { address: string; port: number; timeoutMs: number }): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: address, port });
+    const end = (outcome: string) => {
+      socket.destroy();
+      resolve(outcome);
+    };
+    socket.once('connect', () => end('connected'));
+    socket.once('error', (error: NodeJS.ErrnoException) => end(error.code ?? ''));
+    setTimeout(() => end('timeout'), timeoutMs).unref();
+  });
 }
 
-const CALLS = { udpReceive, udpReceived, udpSend, tcpServe, tcpStop, tcpExchange, tcpHold, tcpRefused } as const;
+const CALLS = { udpReceive, udpReceived, udpSend, tcpServe, tcpStop, tcpExchange, tcpHold, tcpTry } as const;
 
 createInterface({ input: process.stdin }).on('line', async (line) => {
   const { id, call, args } = JSON.parse(line) as Command;

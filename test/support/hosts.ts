@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { statSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { netnsCookie, withNetns } from 'bpf-napi';
 import { sh } from './command.ts';
@@ -110,8 +110,8 @@ export class Host implements AsyncDisposable {
     return this.#call('tcpHold', args);
   }
 
-  tcpRefused(args: { address: string; port: number }): Promise<string> {
-    return this.#call('tcpRefused', args);
+  tcpTry(args: { address: string; port: number; timeoutMs: number }): Promise<string> {
+    return this.#call('tcpTry', args);
   }
 
   /** Ends the process and waits until it is gone. */
@@ -165,6 +165,8 @@ export class HostPair implements AsyncDisposable {
     const pair = new HostPair(a, b, deviceA, deviceB);
     pair.#configure(netnsA, deviceA, pair.addressA);
     pair.#configure(netnsB, deviceB, pair.addressB);
+    pair.#introduce(netnsA, deviceA, pair.addressB, netnsB, deviceB);
+    pair.#introduce(netnsB, deviceB, pair.addressA, netnsA, deviceA);
     pair.#resources = cleanup.move();
     return pair;
   }
@@ -177,6 +179,20 @@ export class HostPair implements AsyncDisposable {
     // Duplicate address detection would keep the address from being used for a second or two.
     netns.ip(`addr add ${address.ipv6}/64 dev ${device} nodad`);
     netns.ip(`link set ${device} up`);
+  }
+
+  /** A neighbour that has to be looked for first would hold up what a test has sent. */
+  #introduce(
+    netns: TestNetns,
+    device: string,
+    other: { ipv4: string; ipv6: string },
+    otherNetns: TestNetns,
+    otherDevice: string,
+  ): void {
+    const [link] = JSON.parse(otherNetns.ip(`-j link show ${otherDevice}`)) as { address: string }[];
+    for (const address of [other.ipv4, other.ipv6]) {
+      netns.ip(`neigh replace ${address} lladdr ${link?.address} dev ${device} nud permanent`);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

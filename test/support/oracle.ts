@@ -8,15 +8,15 @@ const SETTLE_MS = 30;
  * agent, then the oracle again, until both readings of the oracle are equal.
  */
 export async function readBoth<Oracle, Ours>(
-  readOracle: () => Oracle,
+  readOracle: () => Oracle | Promise<Oracle>,
   readOurs: () => Promise<Ours>,
 ): Promise<{ oracle: Oracle; ours: Ours }> {
   for (let tries = 0; tries < TRIES; tries++) {
-    const before = JSON.stringify(readOracle());
+    const before = JSON.stringify(await readOracle());
     const ours = await readOurs();
     // The kernel frees a netlink socket of ours a moment after it is closed, and counts it until then.
     await wait(SETTLE_MS);
-    const oracle = readOracle();
+    const oracle = await readOracle();
     if (JSON.stringify(oracle) === before) return { oracle, ours };
     await wait(100);
   }

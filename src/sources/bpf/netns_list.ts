@@ -2,7 +2,7 @@ import type { BpfObject } from 'bpf-napi';
 import { FILE, netnsRow } from '../../bpf/generated/netns.ts';
 import type { Cycle } from '../../collectors/cycle.ts';
 import { asNetnsId, type NetnsId } from '../../probes/metric.ts';
-import { NETNS_DYING, NETNS_INITIAL, NetnsWalk } from './netns_walk.ts';
+import { NETNS_DYING, NETNS_INITIAL, NetnsWalk, rowsOf } from './netns_walk.ts';
 import type { BpfSource } from './source.ts';
 
 const ROWS_MAX = 1024;
@@ -37,7 +37,7 @@ export class NetnsList implements Disposable {
     const { startsInitial } = await this.#walk.run(
       (skip, count) => {
         const result = this.#object.run('netns_list', BigUint64Array.of(BigInt(skip), BigInt(count)));
-        this.#object.map('netns_rows').readMapped(this.#buffer, place(result & (ROWS_MAX * 2 - 1)));
+        this.#object.map('netns_rows').readMapped(this.#buffer, place(rowsOf(result)));
         return result;
       },
       {

@@ -6,6 +6,11 @@ const DONE = 2 ** 31;
 const STARTS_INITIAL = 2 ** 30;
 const ROWS_MASK = STARTS_INITIAL - 1;
 
+/** Rows that a slice has written. */
+export function rowsOf(result: number): number {
+  return result & ROWS_MASK;
+}
+
 /** A row's flags. */
 export const NETNS_INITIAL = 1;
 export const NETNS_DYING = 2;
@@ -47,7 +52,7 @@ export class NetnsWalk {
     for (let back = 1; ; ) {
       const skip = Math.max(0, next - 1);
       const result = this.#timed(run, skip);
-      const rows = result & ROWS_MASK;
+      const rows = rowsOf(result);
       if (next > 0 && (rows === 0 || !seen.has(visitor.cookie(0)))) {
         next = Math.max(0, next - back);
         back *= 2;
@@ -71,7 +76,7 @@ export class NetnsWalk {
     const start = performance.now();
     const result = run(skip, this.#rows);
     const took = performance.now() - start;
-    const rows = result & ROWS_MASK;
+    const rows = rowsOf(result);
     if (rows > 0) {
       const fitting = Math.floor((SLICE_MS / took) * rows);
       // One slow run, interrupted by others, must not shrink the slices for ever: they grow back.

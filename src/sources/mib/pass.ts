@@ -3,13 +3,12 @@ import { FILE, mibRow, mibValues } from '../../bpf/generated/mib.ts';
 import type { Cycle } from '../../collectors/cycle.ts';
 import { addCounters, type Counter, readCounter } from '../../counter.ts';
 import { asNetnsId, type NetnsId } from '../../probes/metric.ts';
-import { NETNS_DYING, NetnsWalk } from '../bpf/netns_walk.ts';
+import { NETNS_DYING, NetnsWalk, rowsOf } from '../bpf/netns_walk.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
 import type { Column, MibSnapshot } from './snapshot.ts';
 import { MibIndex, type MibTable, type PassColumn } from './tables.ts';
 
-/** Rows that one slice can hold. */
 const ROWS_MAX = 256;
 /** Summing one CPU of one namespace takes about 0.8 µs; a first slice of this many stays below 0.3 ms. */
 const SUMS_FIRST = 400;
@@ -54,29 +53,34 @@ export class MibPass implements Disposable {
   readonly #index: MibIndex;
   readonly #cpus: Cpus;
   readonly #walk: NetnsWalk;
-  readonly #buffer = new Uint8Array(ROWS_MAX * SIZE);
-  readonly #bufferView = new DataView(this.#buffer.buffer);
+  readonly #buffer: Uint8Array;
+  readonly #bufferView: DataView;
   readonly #rows = new Rows();
   /** What CPUs that are offline have counted; a CPU keeps its share for ever, but it stops growing. */
   readonly #offline = new Map<NetnsId, DataView>();
   #online = '';
 
-  private constructor(object: BpfObject, index: MibIndex, cpus: Cpus) {
+  private constructor(object: BpfObject, index: MibIndex, cpus: Cpus, rowsMax: number) {
     this.#object = object;
     this.#index = index;
     this.#cpus = cpus;
-    this.#walk = new NetnsWalk(ROWS_MAX, SUMS_FIRST / cpus.online().length);
+    this.#walk = new NetnsWalk(rowsMax, SUMS_FIRST / cpus.online().length);
+    this.#buffer = new Uint8Array(rowsMax * SIZE);
+    this.#bufferView = new DataView(this.#buffer.buffer);
   }
 
-  /** @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, without the right */
-  static async open(bpf: BpfSource, cpus: Cpus): Promise<MibPass> {
+  /**
+   * @param rowsMax rows that one slice can hold
+   * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, without the right
+   */
+  static async open(bpf: BpfSource, cpus: Cpus, rowsMax = ROWS_MAX): Promise<MibPass> {
     const index = new MibIndex(bpf.btf());
     const object = await bpf.load({
       file: FILE,
       programs: ['mib_read'],
-      sizes: { mib_rows: ROWS_MAX, mib_cpus: cpus.possible().length },
+      sizes: { mib_rows: rowsMax, mib_cpus: cpus.possible().length },
     });
-    return new MibPass(object, index, cpus);
+    return new MibPass(object, index, cpus, rowsMax);
   }
 
   /** The snapshot is valid until the next read. */
@@ -123,7 +127,7 @@ export class MibPass implements Disposable {
       (skip, count) => {
         const args = BigUint64Array.of(BigInt(skip), BigInt(count), BigInt(cpus));
         const result = this.#object.run('mib_read', args);
-        map.readMapped(this.#buffer, (result & (ROWS_MAX * 2 - 1)) * SIZE);
+        map.readMapped(this.#buffer, rowsOf(result) * SIZE);
         return result;
       },
       {

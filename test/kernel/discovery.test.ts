@@ -1,0 +1,175 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { EntityStatus } from '../../src/door.ts';
+import { sampleValue } from '../support/exposition.ts';
+import { Host, TestNetns, uniqueName } from '../support/hosts.ts';
+import { TestKernel } from '../support/kernel.ts';
+import { eventually } from '../support/oracle.ts';
+
+const SEEN_WITHIN_MS = 2_000;
+const UID = '0f0f0f0f-1111-2222-3333-444455556666';
+const CONTAINER = 'ab'.repeat(32);
+
+function start(command: string, ...args: string[]): ChildProcess & AsyncDisposable {
+  const child = spawn(command, args, { stdio: 'ignore' });
+  const gone = new Promise((resolve) => child.once('exit', resolve));
+  return Object.assign(child, {
+    [Symbol.asyncDispose]: async () => {
+      child.kill('SIGKILL');
+      await gone;
+    },
+  });
+}
+
+/** A cgroup of the unified hierarchy, with the folders above it that were not there. */
+class TestCgroup implements Disposable {
+  readonly #made: string[] = [];
+  readonly path: string;
+
+  constructor(...segments: string[]) {
+    let path = '/sys/fs/cgroup/unified';
+    for (const segment of segments) {
+      path = `${path}/${segment}`;
+      mkdirSync(path);
+      this.#made.push(path);
+    }
+    this.path = path;
+  }
+
+  add(pid: number): void {
+    writeFileSync(`${this.path}/cgroup.procs`, String(pid));
+  }
+
+  [Symbol.dispose](): void {
+    for (const path of this.#made.reverse()) rmdirSync(path);
+  }
+}
+
+async function entityOf(agent: TestKernel, netns: TestNetns): Promise<EntityStatus | undefined> {
+  const id = String(netns.cookie);
+  return (await agent.kernel.entities()).find((entity) => entity.netns === id);
+}
+
+/** Whether the page has anything of a Pod. */
+async function isShown(agent: TestKernel, pod: string): Promise<boolean> {
+  const page = await agent.page();
+  return page.samples.some(({ labels }) => labels['pod'] === pod);
+}
+
+describe.each([
+  ['with the list of the kernel', {}],
+  ['from /proc and the mounts alone', { objects: '/nonexistent' }],
+])('discovery %s', (_, options) => {
+  let agent: TestKernel;
+  beforeAll(async () => {
+    agent = await TestKernel.open('{}', options);
+  });
+  afterAll(() => agent[Symbol.asyncDispose]());
+
+  it('sees a namespace that only a mount names within two seconds, and counts in it', async () => {
+    using netns = new TestNetns();
+    netns.ip('link set lo up');
+    await eventually(async () => expect(await entityOf(agent, netns)).toBeDefined(), SEEN_WITHIN_MS);
+    expect(await entityOf(agent, netns)).toMatchObject({ kind: 'netns', namespace: '', pod: netns.name, uid: '' });
+    await eventually(async () => {
+      const page = await agent.page();
+      expect(sampleValue(page, 'netsonde_tcp_active_opens_total', { pod: netns.name })).toBe(0);
+      // Sockets that the agent itself had there a moment ago are freed a little later.
+      expect(sampleValue(page, 'netsonde_sockets_used', { pod: netns.name })).toBe(0);
+    });
+  });
+
+  it('names a namespace without a mount after its oldest process', async () => {
+    await using child = start('unshare', '-n', 'sleep', '1000');
+    const name = `sleep-${child.pid}`;
+    await eventually(async () => {
+      expect((await agent.kernel.entities()).find(({ pod }) => pod === name)).toMatchObject({ kind: 'process' });
+    }, SEEN_WITHIN_MS);
+    await using second = start('nsenter', '-t', String(child.pid), '-n', 'sleep', '1000');
+    await wait(1_100);
+    expect(await isShown(agent, name)).toBe(true);
+    expect(await isShown(agent, `sleep-${second.pid}`)).toBe(false);
+  });
+
+  it('forgets a dead namespace with the next scrape', async () => {
+    const netns = new TestNetns();
+    await eventually(async () => expect(await isShown(agent, netns.name)).toBe(true), SEEN_WITHIN_MS);
+    netns[Symbol.dispose]();
+    if ('objects' in options) {
+      // Without the kernel's list a death is seen by the next scan.
+      await eventually(async () => expect(await isShown(agent, netns.name)).toBe(false), SEEN_WITHIN_MS);
+    } else {
+      expect(await isShown(agent, netns.name)).toBe(false);
+    }
+  });
+
+  it('starts anew for a namespace of the same name, though it may have the same inode number', async () => {
+    const name = uniqueName('ns');
+    const first = new TestNetns(name);
+    {
+      await using host = await Host.start(first);
+      first.ip('link set lo up');
+      await host.udpSend({ address: '127.0.0.1', port: 9, count: 5, bytes: 1 });
+    }
+    const sent = async () =>
+      sampleValue(await agent.page(), 'netsonde_udp_sent_datagrams_total', { pod: name, family: 'ipv4' });
+    await eventually(async () => expect(await sent()).toBe(5), SEEN_WITHIN_MS);
+    first[Symbol.dispose]();
+    using second = new TestNetns(name);
+    await eventually(async () => expect(await sent()).toBe(0), SEEN_WITHIN_MS);
+    await eventually(async () => expect((await entityOf(agent, second))?.pod).toBe(name), SEEN_WITHIN_MS);
+  });
+
+  it.each([
+    ['cgroupfs', ['kubepods', 'besteffort', `pod${UID}`, CONTAINER], { kind: 'pod', pod: UID, uid: UID }],
+    [
+      'systemd',
+      [`kubepods-besteffort-pod${UID.replaceAll('-', '_')}.slice`, `cri-containerd-${CONTAINER}.scope`],
+      { kind: 'pod', pod: UID, uid: UID },
+    ],
+    ['CRI-O', [`kubepods-pod${UID.replaceAll('-', '_')}.slice`, `crio-${CONTAINER}.scope`], { kind: 'pod', uid: UID }],
+    ['docker', [`docker-${CONTAINER}.scope`], { kind: 'container', pod: CONTAINER.slice(0, 12), uid: CONTAINER }],
+  ])('names a namespace after the container of its process: %s', async (_name, segments, expected) => {
+    const [top = '', ...below] = segments;
+    using cgroup = new TestCgroup(uniqueName('test-'), top, ...below);
+    using netns = new TestNetns();
+    await using host = await Host.start(netns);
+    cgroup.add(host.pid);
+    await eventually(async () => expect(await entityOf(agent, netns)).toMatchObject(expected), SEEN_WITHIN_MS + 1_000);
+  });
+
+  it('shows the node once, without names', async () => {
+    const nodes = (await agent.kernel.entities()).filter(({ kind }) => kind === 'node');
+    expect(nodes).toEqual([expect.objectContaining({ namespace: '', pod: '' })]);
+    const page = await agent.page();
+    expect(sampleValue(page, 'netsonde_tcp_active_opens_total', { namespace: '', pod: '' })).toBeGreaterThanOrEqual(0);
+  });
+
+  it('shows the addresses of an entity', async () => {
+    using netns = new TestNetns();
+    netns.ip('link set lo up');
+    netns.ip('addr add 10.88.0.1/32 dev lo');
+    netns.ip('addr add fd88::1/128 dev lo');
+    await eventually(async () => {
+      expect((await entityOf(agent, netns))?.ips).toEqual(['10.88.0.1', 'fd88::1']);
+    }, SEEN_WITHIN_MS);
+  });
+});
+
+it('two namespaces have two sets of numbers', async () => {
+  await using agent = await TestKernel.open();
+  using quiet = new TestNetns();
+  using busy = new TestNetns();
+  busy.ip('link set lo up');
+  await using host = await Host.start(busy);
+  await host.udpSend({ address: '127.0.0.1', port: 9, count: 11, bytes: 1 });
+  const sent = (page: Awaited<ReturnType<TestKernel['page']>>, pod: string) =>
+    sampleValue(page, 'netsonde_udp_sent_datagrams_total', { pod, family: 'ipv4' });
+  await eventually(async () => {
+    const page = await agent.page();
+    expect(sent(page, busy.name)).toBe(11);
+    expect(sent(page, quiet.name)).toBe(0);
+  }, SEEN_WITHIN_MS);
+});

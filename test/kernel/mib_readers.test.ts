@@ -1,0 +1,202 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { freeCycle } from '../../src/collectors/cycle.ts';
+import { DEFAULT_PATHS } from '../../src/paths.ts';
+import { Discovery } from '../../src/pods/discovery.ts';
+import { asNetnsId, type NetnsId } from '../../src/probes/metric.ts';
+import { NetnsList } from '../../src/sources/bpf/netns_list.ts';
+import { BpfSource } from '../../src/sources/bpf/source.ts';
+import { SourceErrors } from '../../src/sources/errors.ts';
+import { MibFiles } from '../../src/sources/mib/files.ts';
+import { MibPass } from '../../src/sources/mib/pass.ts';
+import type { MibSnapshot } from '../../src/sources/mib/snapshot.ts';
+import type { MibTable } from '../../src/sources/mib/tables.ts';
+import { NetFiles } from '../../src/sources/net_files.ts';
+import { cpusOf } from '../../src/sources/procfs/cpus.ts';
+import { readText } from '../../src/sources/procfs/read.ts';
+import { parseSnmp, parseSnmp6 } from '../../src/sources/procfs/snmp.ts';
+import { TestNetns } from '../support/hosts.ts';
+import { OBJECTS } from '../support/kernel.ts';
+import { readBoth } from '../support/oracle.ts';
+
+const NAMESPACES = 50;
+const CHURN = 300;
+const TABLES = new Set<MibTable>(['Tcp', 'TcpExt', 'Udp', 'Udp6']);
+/** What the kernel prints with the others and does not count: constants of the protocol. */
+const CONSTANTS = ['RtoAlgorithm', 'RtoMin', 'RtoMax', 'MaxConn'];
+const PASS_ROWS = fileURLToPath(new URL('../support/pass_rows.ts', import.meta.url));
+
+/** A different number of datagrams, missing listeners and refused connections in each namespace; on the CPUs it is told. */
+const TRAFFIC = `
+import os, socket, sys
+n = int(sys.argv[1])
+if len(sys.argv) > 2: os.sched_setaffinity(0, {int(sys.argv[2])})
+for family, address in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')):
+    receiver = socket.socket(family, socket.SOCK_DGRAM)
+    receiver.bind((address, 0))
+    sender = socket.socket(family, socket.SOCK_DGRAM)
+    for _ in range(n):
+        sender.sendto(b'x' * n, receiver.getsockname())
+        receiver.recv(100)
+    for _ in range(n % 7):
+        try: sender.sendto(b'x', (address, 9))
+        except ConnectionRefusedError: pass
+    for _ in range(n % 5):
+        refused = socket.socket(family, socket.SOCK_STREAM)
+        refused.connect_ex((address, 9))
+        refused.close()
+`;
+
+const resources = new AsyncDisposableStack();
+const bpf = new BpfSource(OBJECTS, '/sys');
+const cpus = cpusOf('/sys');
+let namespaces: TestNetns[];
+let ids: NetnsId[];
+let discovery: Discovery;
+let files: MibFiles;
+let pass: MibPass;
+let fields: { table: MibTable; field: string }[];
+
+function ended(child: ChildProcess): Promise<unknown> {
+  return new Promise((resolve) => child.once('exit', resolve));
+}
+
+async function hold({ name }: TestNetns): Promise<void> {
+  const child = spawn('ip', ['netns', 'exec', name, 'sleep', '1000'], { stdio: 'ignore' });
+  resources.adopt(child, async () => {
+    const gone = ended(child);
+    child.kill('SIGKILL');
+    await gone;
+  });
+}
+
+async function makeTraffic({ name }: TestNetns, ...args: readonly number[]): Promise<void> {
+  const child = spawn('ip', ['netns', 'exec', name, 'python3', '-c', TRAFFIC, ...args.map(String)], {
+    stdio: 'inherit',
+  });
+  expect(await ended(child)).toBe(0);
+}
+
+/** Every field that the files of this kernel show, in their words. */
+function fieldsOfFiles(): { table: MibTable; field: string }[] {
+  const snmp = parseSnmp(readText('/proc/self/net/snmp') ?? '');
+  const netstat = parseSnmp(readText('/proc/self/net/netstat') ?? '');
+  const udp6 = [...parseSnmp6(readText('/proc/self/net/snmp6') ?? '').keys()].filter((name) => name.startsWith('Udp6'));
+  const names: Record<MibTable, string[]> = {
+    Tcp: [...(snmp.get('Tcp')?.keys() ?? [])],
+    TcpExt: [...(netstat.get('TcpExt')?.keys() ?? [])],
+    Udp: [...(snmp.get('Udp')?.keys() ?? [])],
+    Udp6: udp6.map((name) => name.slice('Udp6'.length)),
+  };
+  return [...TABLES]
+    .flatMap((table) => names[table].map((field) => ({ table, field })))
+    .filter(({ field }) => !CONSTANTS.includes(field));
+}
+
+/** By namespace all values, in the order of `fields`. */
+function rowsOf(snapshot: MibSnapshot): Record<string, unknown> {
+  const columns = fields.map(({ table, field }) => snapshot.column(table, field));
+  return Object.fromEntries(
+    namespaces.map(({ name }, index) => {
+      const row = snapshot.ids.indexOf(ids[index] as NetnsId);
+      return [name, columns.map((column) => column !== undefined && snapshot.value(row, column))];
+    }),
+  );
+}
+
+beforeAll(async () => {
+  namespaces = Array.from({ length: NAMESPACES }, () => resources.use(new TestNetns()));
+  for (const [index, netns] of namespaces.entries()) {
+    netns.ip('link set lo up');
+    // Half of them have a process, half have none.
+    if (index % 2 === 0) await hold(netns);
+    await makeTraffic(netns, index + 1);
+  }
+  ids = namespaces.map(({ cookie }) => asNetnsId(Number(cookie)));
+  const list = resources.use(await NetnsList.open(bpf));
+  discovery = new Discovery(
+    DEFAULT_PATHS,
+    { list: (cycle) => list.list(cycle), cookie: () => undefined },
+    () => undefined,
+  );
+  await discovery.refresh();
+  files = new MibFiles(discovery, new NetFiles('/proc', discovery, new SourceErrors()));
+  pass = resources.use(await MibPass.open(bpf, cpus));
+  fields = fieldsOfFiles();
+}, 120_000);
+
+afterAll(() => resources.disposeAsync(), 60_000);
+
+it(`the pass and the files give equal rows in ${NAMESPACES} namespaces, in every field of this kernel`, async () => {
+  const { oracle, ours } = await readBoth(
+    async () => rowsOf(await files.read(TABLES, freeCycle())),
+    async () => rowsOf(await pass.read(freeCycle())),
+  );
+  expect(ours).toEqual(oracle);
+  expect(fields.length).toBeGreaterThan(150);
+  const values = Object.values(ours).flat();
+  expect(values).not.toContain(undefined);
+  expect(values).not.toContain(false);
+  expect(values.filter((value) => Number(value) > 0).length).toBeGreaterThan(NAMESPACES * 8);
+});
+
+it(`slices miss, double and tear no row while ${CHURN} namespaces come and go`, async () => {
+  using small = await MibPass.open(bpf, cpus, 8);
+  const still = rowsOf(await small.read(freeCycle()));
+  const churn = spawn('sh', ['-c', `for i in $(seq ${CHURN}); do unshare -n true; done`], { stdio: 'inherit' });
+  let running = true;
+  const done = ended(churn).then((code) => {
+    running = false;
+    return code;
+  });
+  let passes = 0;
+  const lengths = new Set<number>();
+  while (running) {
+    const snapshot = await small.read(freeCycle());
+    expect(new Set(snapshot.ids).size).toBe(snapshot.ids.length);
+    expect(rowsOf(snapshot)).toEqual(still);
+    lengths.add(snapshot.ids.length);
+    passes++;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(await done).toBe(0);
+  expect(passes).toBeGreaterThan(100);
+  // The namespaces that came and went were seen.
+  expect(lengths.size).toBeGreaterThan(1);
+});
+
+it('the pass gives the same rows from inside of another namespace', async () => {
+  const rowsFrom = async (command: readonly string[]) => {
+    const child = spawn(command[0] ?? '', [...command.slice(1), process.execPath, PASS_ROWS], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let text = '';
+    child.stdout.on('data', (data) => {
+      text += String(data);
+    });
+    expect(await ended(child)).toBe(0);
+    const rows = JSON.parse(text) as Record<string, number[]>;
+    return Object.fromEntries(ids.map((id) => [String(id), rows[String(id)]]));
+  };
+  const inside = await rowsFrom(['ip', 'netns', 'exec', namespaces[3]?.name ?? '']);
+  expect(inside).toEqual(await rowsFrom(['env']));
+  expect(Object.values(inside)).not.toContain(undefined);
+});
+
+it('keeps what a CPU has counted that is offline now', async () => {
+  const [netns] = namespaces;
+  if (netns === undefined || cpus.possible().length < 2) throw new Error('the test needs two CPUs');
+  await makeTraffic(netns, 30, 1);
+  // To the pass the second CPU goes offline now; it still counts, but what it adds later must not be looked for.
+  using reduced = await MibPass.open(bpf, { possible: cpus.possible, online: () => [0] });
+  const received = (snapshot: MibSnapshot) => {
+    const column = snapshot.column('Udp', 'InDatagrams');
+    return column === undefined ? undefined : snapshot.value(snapshot.ids.indexOf(ids[0] as NetnsId), column);
+  };
+  const whole = received(await pass.read(freeCycle()));
+  expect(received(await reduced.read(freeCycle()))).toBe(whole);
+  expect(Number(whole)).toBeGreaterThanOrEqual(30);
+  await makeTraffic(netns, 5, 0);
+  expect(Number(received(await reduced.read(freeCycle())))).toBe(Number(whole) + 5);
+});

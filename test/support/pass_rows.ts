@@ -1,0 +1,15 @@
+import { freeCycle } from '../../src/collectors/cycle.ts';
+import { BpfSource } from '../../src/sources/bpf/source.ts';
+import { MibPass } from '../../src/sources/mib/pass.ts';
+import { cpusOf } from '../../src/sources/procfs/cpus.ts';
+import { OBJECTS } from './kernel.ts';
+
+/** Prints the received segments and datagrams of every namespace, by cookie, as the pass sees them from where it runs. */
+using pass = await MibPass.open(new BpfSource(OBJECTS, '/sys'), cpusOf('/sys'));
+const snapshot = await pass.read(freeCycle());
+const columns = [snapshot.column('Tcp', 'InSegs'), snapshot.column('Udp', 'InDatagrams')];
+const rows = snapshot.ids.map((id, row) => [
+  String(id),
+  columns.map((column) => (column === undefined ? null : Number(snapshot.value(row, column)))),
+]);
+process.stdout.write(JSON.stringify(Object.fromEntries(rows)));

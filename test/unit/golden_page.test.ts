@@ -1,0 +1,48 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, expect, it } from 'vitest';
+import { parseExposition } from '../support/exposition.ts';
+import { TestKernel } from '../support/kernel.ts';
+import { promtool } from '../support/promtool.ts';
+
+const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
+
+const GOLDEN = fixture('metrics.golden.txt');
+/** What differs from run to run. */
+const TIMES = /netsonde_(probe_collect|scrape)_seconds/;
+
+/** Everything that needs no kernel of its own, in full. */
+const CONFIG = `
+detail: full
+probes:
+  tcpext: { fields: all }
+  netdev: { loopback: true }
+  qdisc: false
+  packetloss: false
+`;
+
+let page: string;
+
+beforeAll(async () => {
+  await using agent = await TestKernel.open(CONFIG, {
+    paths: { proc: fixture('proc'), sys: fixture('sys'), netns: fixture('netns') },
+    objects: fixture('no-objects'),
+  });
+  const lines = (await agent.text()).split('\n');
+  page = lines.filter((line) => !TIMES.test(line)).join('\n');
+});
+
+it('the page over the fixture tree is the golden one (npm run golden writes it)', () => {
+  if (process.env['UPDATE_GOLDEN'] === '1') writeFileSync(GOLDEN, page);
+  expect(page).toBe(readFileSync(GOLDEN, 'utf8'));
+});
+
+it('promtool finds nothing to say about the golden page', () => {
+  expect(promtool('check', 'metrics', readFileSync(GOLDEN, 'utf8'))).toBe('');
+});
+
+it('no two samples have equal labels', () => {
+  const { samples } = parseExposition(page);
+  const keys = samples.map(({ name, labels }) => `${name}${JSON.stringify(Object.entries(labels).sort())}`);
+  expect(new Set(keys).size).toBe(keys.length);
+});
