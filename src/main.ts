@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { Agent } from './agent.ts';
 import { readVersion } from './assets.ts';
@@ -39,13 +40,16 @@ const PATH_OPTIONS = {
 
 const COMMON_OPTIONS = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } } as const;
 
+/** @throws for a folder that was asked for and is not there */
 function pathsOf(given: Partial<Paths>): Paths {
-  return {
-    proc: given.proc ?? DEFAULT_PATHS.proc,
-    sys: given.sys ?? DEFAULT_PATHS.sys,
-    cgroup: given.cgroup ?? DEFAULT_PATHS.cgroup,
-    netns: given.netns ?? DEFAULT_PATHS.netns,
-  };
+  const paths = { ...DEFAULT_PATHS };
+  for (const name of Object.keys(DEFAULT_PATHS) as (keyof Paths)[]) {
+    const path = given[name];
+    if (path === undefined) continue;
+    if (!existsSync(path)) throw new Error(`--${name} ${path}: there is no such folder`);
+    paths[name] = path;
+  }
+  return paths;
 }
 
 async function runServe(args: readonly string[]): Promise<number> {

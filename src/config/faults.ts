@@ -63,6 +63,7 @@ const TYPES: Readonly<Record<string, string>> = {
 function allowedBy(issue: Issue): string {
   switch (issue.code) {
     case 'invalid_type':
+      if (isProbe(issue.path)) return `true, false, or ${TYPES['object']}`;
       return TYPES[issue.expected] ?? issue.expected;
     case 'invalid_value':
       return `one of ${issue.values.map(String).join(', ')}`;
@@ -73,6 +74,11 @@ function allowedBy(issue: Issue): string {
     default:
       return issue.message;
   }
+}
+
+/** A probe may be switched without anything else. */
+function isProbe(path: Path): boolean {
+  return path.length === 2 && path[0] === 'probes';
 }
 
 function pathText(path: Path): string {
@@ -117,16 +123,19 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   return best;
 }
 
-/** Levenshtein: insertions, deletions and replacements. */
+/** Insertions, deletions, replacements and swaps of neighbours (optimal string alignment). */
 function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, index) => index)];
+  const at = (i: number, j: number) => rows[i]?.[j] ?? 0;
   for (let i = 1; i <= a.length; i++) {
-    const next = [i];
+    const row = [i];
+    rows.push(row);
     for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+      const replaced = at(i - 1, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      const best = Math.min(replaced, at(i - 1, j) + 1, at(i, j - 1) + 1);
+      row.push(swapped ? Math.min(best, at(i - 2, j - 2) + 1) : best);
     }
-    row = next;
   }
-  return row[b.length] ?? 0;
+  return at(a.length, b.length);
 }

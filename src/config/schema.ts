@@ -26,10 +26,14 @@ export interface Config {
   readonly log: { readonly level: LogLevel };
 }
 
-/** `packetloss: false`, and `packetloss:` with nothing behind it. */
-function shorthand(value: unknown): unknown {
-  if (typeof value === 'boolean') return { enabled: value };
+/** A key with nothing behind it means all defaults. */
+function orDefaults(value: unknown): unknown {
   return value ?? {};
+}
+
+/** `packetloss: false` */
+function orSwitch(value: unknown): unknown {
+  return typeof value === 'boolean' ? { enabled: value } : orDefaults(value);
 }
 
 function probeSchema({ enabledByDefault, events, options }: AnyProbe): z.ZodType<ProbeConfig> {
@@ -51,7 +55,7 @@ function probeSchema({ enabledByDefault, events, options }: AnyProbe): z.ZodType
   const schema = z.strictObject({ ...common, ...(hasEvents ? forEvents : {}), ...options });
   const own = Object.keys(options);
   return z.preprocess(
-    shorthand,
+    orSwitch,
     schema.transform((value: Record<string, unknown>) => ({
       enabled: value['enabled'] as boolean,
       metrics: value['metrics'] as boolean,
@@ -72,7 +76,7 @@ export function configSchema(probes: readonly AnyProbe[]): z.ZodType<Config> {
     detail: DETAIL.default('core').describe('Which metrics: `core`, at most 60 series a Pod, or `full`.'),
     probes: z.prefault(z.strictObject(byName), {}),
     sinks: z
-      .strictObject({ stdout: z.preprocess(shorthand, z.strictObject({})).optional() })
+      .strictObject({ stdout: z.preprocess(orDefaults, z.strictObject({})).optional() })
       .default({ stdout: {} })
       .describe('Where events go.'),
     log: z.prefault(z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }), {}).describe("The agent's own log."),

@@ -1,4 +1,5 @@
 import type { Counter } from '../../counter.ts';
+import { wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
 /** The columns of net/dev, in the kernel's order: eight received, eight sent. */
@@ -30,7 +31,7 @@ export type DeviceStats = Readonly<Record<(typeof NET_DEV_COLUMNS)[number], Coun
  */
 export function parseNetDev(text: string): Map<string, DeviceStats> {
   const devices = new Map<string, DeviceStats>();
-  for (const line of text.split('\n')) {
+  for (const line of wholeLines(text)) {
     const colon = line.lastIndexOf(':');
     if (colon <= 0) continue;
     const name = line.slice(0, colon).trim();

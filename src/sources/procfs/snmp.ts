@@ -1,4 +1,5 @@
 import type { Counter } from '../../counter.ts';
+import { wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
 /** Counters by protocol and field: `Tcp` → `InSegs` → 17. */
@@ -13,7 +14,7 @@ export type SnmpTables = Map<string, Map<string, Counter>>;
  */
 export function parseSnmp(text: string): SnmpTables {
   const tables: SnmpTables = new Map();
-  const lines = text.split('\n');
+  const lines = wholeLines(text);
   for (let index = 0; index + 1 < lines.length; index++) {
     const names = splitRow(lines[index] ?? '');
     const values = splitRow(lines[index + 1] ?? '');
@@ -46,7 +47,7 @@ function pair(names: readonly string[], values: readonly string[]): Map<string, 
  */
 export function parseSnmp6(text: string): Map<string, Counter> {
   const counters = new Map<string, Counter>();
-  for (const line of text.split('\n')) {
+  for (const line of wholeLines(text)) {
     const [name, digits, ...rest] = line.split(/\s+/);
     const value = parseCounter(digits ?? '');
     if (name !== undefined && name !== '' && value !== undefined && rest.join('') === '') counters.set(name, value);

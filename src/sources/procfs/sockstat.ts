@@ -1,4 +1,5 @@
 import type { Counter } from '../../counter.ts';
+import { wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
 /** Numbers by line and name: `TCP` → `inuse` → 5. */
@@ -12,7 +13,7 @@ export type Sockstat = Map<string, Map<string, Counter>>;
  */
 export function parseSockstat(text: string): Sockstat {
   const stat: Sockstat = new Map();
-  for (const line of text.split('\n')) {
+  for (const line of wholeLines(text)) {
     const colon = line.indexOf(': ');
     if (colon <= 0) continue;
     const cells = line.slice(colon + 2).split(' ');

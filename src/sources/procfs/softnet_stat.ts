@@ -1,3 +1,4 @@
+import { wholeLines } from './lines.ts';
 import { parseHex } from './number.ts';
 
 /** What one CPU has done with received packets. 32-bit counters: they wrap. */
@@ -6,11 +7,10 @@ export interface SoftnetCpu {
   readonly processed: number;
   readonly dropped: number;
   readonly timeSqueezed: number;
-  /** Inter-processor interrupts received for RPS (since 2.6.35). */
+  /** Inter-processor interrupts received for RPS. */
   readonly receivedRps: number | undefined;
-  /** Since 3.10. */
   readonly flowLimitReached: number | undefined;
-  /** Packets waiting now (since 5.10). */
+  /** Packets that wait now. What an older kernel does not show is undefined. */
   readonly backlogLength: number | undefined;
 }
 
@@ -21,14 +21,13 @@ const CPU = 12;
 
 /**
  * Parses net/softnet_stat: a line of hexadecimal columns for each online CPU, more of them with each kernel.
- * Kernel: net/core/net-procfs.c, softnet_seq_show(). Since 5.10 a column names the CPU; before, lines are the online
+ * Kernel: net/core/net-procfs.c, softnet_seq_show(). Newer kernels name the CPU in a column; on older ones lines are the online
  * CPUs in order, which is what `onlineCpus` is for.
  */
 export function parseSoftnetStat(text: string, onlineCpus: readonly number[]): SoftnetCpu[] {
   const rows: SoftnetCpu[] = [];
   let line = -1;
-  for (const cells of text.split('\n').map((row) => row.trim().split(/\s+/))) {
-    if (cells.length === 1 && cells[0] === '') continue;
+  for (const cells of wholeLines(text).map((row) => row.trim().split(/\s+/))) {
     line++;
     const column = (index: number) => parseHex(cells[index] ?? '');
     const [processed, dropped, timeSqueezed] = [column(0), column(1), column(2)];

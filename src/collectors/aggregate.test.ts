@@ -1,0 +1,232 @@
+import fc from 'fast-check';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { parseExposition, sampleValue } from '../../test/support/exposition.ts';
+import type { Counter } from '../counter.ts';
+import type { Entity } from '../pods/entity.ts';
+import { asNetnsId, defineMetrics, type LooseEmit, NO_LABELS } from '../probes/metric.ts';
+import { Aggregator } from './aggregate.ts';
+import { freeCycle } from './cycle.ts';
+import { TextWriter } from './text_writer.ts';
+
+const base = { help: 'Test.', source: 'test', scope: 'pod', detail: 'core' } as const;
+const DEVICE = { help: 'Device.', example: 'eth0', max: 2 } as const;
+
+const metrics = defineMetrics({
+  plain: { ...base, type: 'counter', name: 'netsonde_plain_total', labels: {} },
+  bytes: { ...base, type: 'counter', name: 'netsonde_bytes_total', labels: { device: DEVICE } },
+  queue: { ...base, type: 'gauge', name: 'netsonde_queue', labels: { device: DEVICE } },
+  detailed: { ...base, type: 'counter', name: 'netsonde_detailed_total', labels: {}, detail: 'full' },
+});
+
+const A = asNetnsId(1);
+const B = asNetnsId(2);
+
+function entity(id: number, pod: string): Entity {
+  return { kind: 'pod', netns: asNetnsId(id), inum: id, namespace: 'x', pod, uid: '', labels: {} };
+}
+
+let aggregator: Aggregator;
+
+beforeEach(() => {
+  aggregator = new Aggregator(['test'], (id) => id === 99);
+  aggregator.addProbe('test', metrics, 'core');
+  aggregator.entities.set([entity(1, 'a'), entity(2, 'b')]);
+});
+
+function cycle(emit: (emit: LooseEmit) => void, commit = true): void {
+  const batch = aggregator.begin('test');
+  emit(batch.emit as LooseEmit);
+  if (commit) batch.commit();
+  else batch.discard();
+}
+
+async function page() {
+  const writer = new TextWriter();
+  await aggregator.render(writer, 'text', freeCycle());
+  return parseExposition(Buffer.concat(writer.finish()).toString());
+}
+
+/** Emits `bytes` for A: a value for each device. */
+function devices(values: Readonly<Record<string, Counter>>, keep = false): void {
+  cycle((emit) => {
+    for (const [device, value] of Object.entries(values)) emit('bytes', A, value, { device }, { keep });
+  });
+}
+
+async function bytes(): Promise<Record<string, number>> {
+  const { samples } = await page();
+  return Object.fromEntries(samples.map(({ labels, value }) => [labels['device'], Number(value)]));
+}
+
+describe('attribution', () => {
+  it('puts a sample on the entity of its namespace', async () => {
+    cycle((emit) => {
+      emit('plain', A, 3, NO_LABELS);
+      emit('plain', B, 2n ** 60n, NO_LABELS);
+    });
+    const shown = await page();
+    expect(sampleValue(shown, 'netsonde_plain_total', { namespace: 'x', pod: 'a' })).toBe(3);
+    expect(shown.samples.find(({ labels }) => labels['pod'] === 'b')?.value).toBe('1152921504606846976');
+  });
+
+  it('counts a sample of nobody, unless it is known to be nobody’s', async () => {
+    cycle((emit) => {
+      emit('plain', asNetnsId(7), 1, NO_LABELS);
+      emit('plain', asNetnsId(99), 1, NO_LABELS);
+    });
+    expect(aggregator.unattributed.get('test')).toBe(1);
+    expect((await page()).samples).toEqual([]);
+  });
+
+  it('of two entities with equal labels shows the later, and counts the other', async () => {
+    aggregator.entities.set([entity(1, 'a'), entity(2, 'a')]);
+    cycle((emit) => {
+      emit('plain', A, 1, NO_LABELS);
+      emit('plain', B, 2, NO_LABELS);
+    });
+    expect(sampleValue(await page(), 'netsonde_plain_total', { pod: 'a' })).toBe(2);
+    expect(aggregator.entities.shadowed).toBe(1);
+    aggregator.entities.set([entity(1, 'a')]);
+    cycle((emit) => emit('plain', A, 1, NO_LABELS));
+    expect(sampleValue(await page(), 'netsonde_plain_total', { pod: 'a' })).toBe(1);
+  });
+
+  it('does not hand a dead entity’s numbers to the next one', async () => {
+    devices({ eth0: 5, eth1: 6, eth2: 7 });
+    aggregator.entities.set([entity(2, 'b')]);
+    aggregator.entities.set([entity(2, 'b'), entity(3, 'c')]);
+    cycle((emit) => emit('bytes', asNetnsId(3), 1, { device: 'eth0' }));
+    expect((await page()).samples).toEqual([
+      { name: 'netsonde_bytes_total', labels: { namespace: 'x', pod: 'c', device: 'eth0' }, value: '1' },
+    ]);
+  });
+
+  it('takes a new name of an entity', async () => {
+    cycle((emit) => emit('plain', A, 1, NO_LABELS));
+    aggregator.entities.set([entity(1, 'renamed'), entity(2, 'b')]);
+    cycle((emit) => emit('plain', A, 1, NO_LABELS));
+    expect((await page()).samples.map(({ labels }) => labels['pod'])).toEqual(['renamed']);
+  });
+});
+
+describe('what is shown', () => {
+  it('is the last committed cycle: nothing of one that was discarded, nor of one before', async () => {
+    cycle((emit) => emit('plain', A, 1, NO_LABELS));
+    cycle((emit) => emit('plain', A, 2, NO_LABELS), false);
+    expect((await page()).samples).toEqual([]);
+    cycle((emit) => emit('plain', B, 3, NO_LABELS));
+    expect((await page()).samples).toHaveLength(1);
+  });
+
+  it('takes nothing from a probe whose batch is closed', async () => {
+    const batch = aggregator.begin('test');
+    batch.discard();
+    (batch.emit as LooseEmit)('plain', A, 1, NO_LABELS);
+    batch.commit();
+    expect((await page()).samples).toEqual([]);
+  });
+
+  it('never has two samples with equal labels', async () => {
+    cycle((emit) => {
+      emit('plain', A, 1, NO_LABELS);
+      emit('plain', A, 2, NO_LABELS);
+      emit('bytes', A, 3, { device: 'eth0' });
+      emit('bytes', A, 4, { device: 'eth0' });
+    });
+    expect((await page()).samples.map(({ value }) => value)).toEqual(['2', '4']);
+  });
+
+  it('has the details only where they are asked for', async () => {
+    cycle((emit) => emit('detailed', A, 1, NO_LABELS));
+    expect((await page()).samples).toEqual([]);
+    aggregator.addProbe('test', metrics, 'full');
+    cycle((emit) => emit('detailed', A, 1, NO_LABELS));
+    expect((await page()).samples).toHaveLength(1);
+    aggregator.removeProbe('test');
+    expect((await page()).samples).toEqual([]);
+  });
+});
+
+describe('an open label', () => {
+  it('adds up what is past its limit under *', async () => {
+    devices({ a: 1, b: 2, c: 10, d: 20 });
+    expect(await bytes()).toEqual({ a: 1, b: 2, '*': 30 });
+    expect(aggregator.overflows.get('netsonde_bytes_total\0device')).toBe(2);
+  });
+
+  it('keeps the last value of a row that vanishes, and does not count it twice when it comes back', async () => {
+    devices({ a: 1, b: 2, c: 10, d: 20 });
+    devices({ a: 1, b: 2, d: 21 });
+    expect(await bytes()).toEqual({ a: 1, b: 2, '*': 31 });
+    devices({ a: 1, b: 2, c: 12, d: 21 });
+    expect(await bytes()).toEqual({ a: 1, b: 2, '*': 33 });
+    devices({ a: 1, b: 2, c: 3, d: 21 });
+    expect(await bytes()).toEqual({ a: 1, b: 2, '*': 36 });
+  });
+
+  it('gives the place of a value that is gone to a new one, not to one that was collapsed', async () => {
+    devices({ a: 1, b: 2, c: 10 });
+    devices({ b: 2, c: 11 });
+    devices({ b: 2, c: 12, new: 5 });
+    expect(await bytes()).toEqual({ b: 2, new: 5, '*': 12 });
+  });
+
+  it('never collapses what is to be kept', async () => {
+    devices({ a: 1, b: 2, c: 10 });
+    devices({ a: 1, b: 2, c: 10, d: 4 }, true);
+    expect(await bytes()).toEqual({ a: 1, b: 2, '*': 10, d: 4 });
+  });
+
+  it('adds up only what is there of a gauge', async () => {
+    const queue = (values: Readonly<Record<string, number>>) =>
+      cycle((emit) => {
+        for (const [device, value] of Object.entries(values)) emit('queue', A, value, { device });
+      });
+    queue({ a: 1, b: 2, c: 3, d: 4 });
+    queue({ a: 1, b: 2, d: 4 });
+    expect(await bytes()).toEqual({ a: 1, b: 2, '*': 4 });
+  });
+
+  it('goes on where it was after its probe was off', async () => {
+    devices({ a: 1, b: 2, c: 10, d: 20 });
+    devices({ a: 1, b: 2, d: 20 });
+    aggregator.removeProbe('test');
+    aggregator.addProbe('test', metrics, 'core');
+    devices({ a: 1, b: 2, d: 20 });
+    expect(await bytes()).toEqual({ a: 1, b: 2, '*': 30 });
+  });
+
+  it('does not take a failed cycle for rows that vanished', async () => {
+    devices({ a: 1, b: 2 });
+    cycle(() => undefined, false);
+    devices({ new: 7, a: 1, b: 2 });
+    expect(await bytes()).toEqual({ a: 1, b: 2, '*': 7 });
+  });
+
+  it('conserves the sum and never steps back, whatever devices come and go', async () => {
+    const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+    const step = fc.array(fc.record({ name: fc.constantFrom(...names), grows: fc.nat({ max: 5 }) }), { maxLength: 6 });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 12 }), async (steps) => {
+        aggregator = new Aggregator(['test'], () => false);
+        aggregator.addProbe('test', metrics, 'core');
+        aggregator.entities.set([entity(1, 'a')]);
+        const counters = new Map(names.map((name) => [name, 0]));
+        let star = 0;
+        for (const now of steps) {
+          for (const { name, grows } of now) counters.set(name, (counters.get(name) ?? 0) + grows);
+          const live = Object.fromEntries(now.map(({ name }) => [name, counters.get(name) ?? 0]));
+          devices(live);
+          const shown = await bytes();
+          const liveSum = Object.values(live).reduce((sum, value) => sum + value, 0);
+          const shownSum = Object.values(shown).reduce((sum, value) => sum + value, 0);
+          expect(shownSum).toBeGreaterThanOrEqual(liveSum);
+          for (const [name, value] of Object.entries(shown)) if (name !== '*') expect(value).toBe(live[name]);
+          expect(shown['*'] ?? star).toBeGreaterThanOrEqual(star);
+          star = shown['*'] ?? star;
+          expect(Object.keys(shown).length).toBeLessThanOrEqual(DEVICE.max + 1);
+        }
+      }),
+    );
+  });
+});

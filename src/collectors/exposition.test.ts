@@ -1,0 +1,161 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Counter } from '../counter.ts';
+import type { Entity } from '../pods/entity.ts';
+import { asNetnsId, type MetricDescriptor } from '../probes/metric.ts';
+import { EntityTable } from './entities.ts';
+import { type Format, writeFamily } from './exposition.ts';
+import { createFamily, type SampleLabels, type SampleValue } from './family.ts';
+import { TextWriter } from './text_writer.ts';
+
+const COUNTER: MetricDescriptor = {
+  name: 'netsonde_test_bytes_total',
+  type: 'counter',
+  unit: 'bytes',
+  help: 'A "test"\\ of\nlines.',
+  source: 'test',
+  scope: 'pod',
+  detail: 'core',
+  labels: {},
+};
+
+function entity(id: number, namespace: string, pod: string): Entity {
+  return { kind: 'pod', netns: asNetnsId(id), inum: id, namespace, pod, uid: '', labels: {} };
+}
+
+function render(
+  descriptor: MetricDescriptor,
+  samples: readonly (readonly [slot: number, value: SampleValue, labels?: SampleLabels])[],
+  format: Format,
+  entities = new EntityTable(() => undefined),
+): string {
+  const family = createFamily(descriptor, () => undefined);
+  family.begin();
+  for (const [slot, value, labels] of samples) family.put(slot, value, labels ?? {}, false);
+  family.commit();
+  const writer = new TextWriter();
+  writeFamily(writer, family, entities, format);
+  return Buffer.concat(writer.finish()).toString();
+}
+
+describe('the two formats', () => {
+  it('text: the full name, help with line feeds and backslashes escaped', () => {
+    expect(render(COUNTER, [[0, 5]], 'text')).toBe(
+      '# HELP netsonde_test_bytes_total A "test"\\\\ of\\nlines.\n' +
+        '# TYPE netsonde_test_bytes_total counter\n' +
+        'netsonde_test_bytes_total{namespace="",pod=""} 5\n',
+    );
+  });
+
+  it('OpenMetrics: the family without _total, its unit, quotes escaped too', () => {
+    expect(render(COUNTER, [[0, 5]], 'openmetrics')).toBe(
+      '# TYPE netsonde_test_bytes counter\n' +
+        '# UNIT netsonde_test_bytes bytes\n' +
+        '# HELP netsonde_test_bytes A \\"test\\"\\\\ of\\nlines.\n' +
+        'netsonde_test_bytes_total{namespace="",pod=""} 5\n',
+    );
+  });
+
+  it('shows nothing, not even a head, of a family without samples', () => {
+    expect(render(COUNTER, [], 'text')).toBe('');
+  });
+
+  it('leaves the labels of an entity out of what the agent says of itself', () => {
+    const own = { ...COUNTER, scope: 'agent', help: 'x.', unit: undefined } as unknown as MetricDescriptor;
+    expect(render(own, [[0, 1]], 'text').split('\n')[2]).toBe('netsonde_test_bytes_total 1');
+    const labelled = { ...own, labels: { probe: { help: '', example: 'x', max: 9 } } };
+    expect(render(labelled, [[0, 1, { probe: 'tcp' }]], 'text').split('\n')[2]).toBe(
+      'netsonde_test_bytes_total{probe="tcp"} 1',
+    );
+  });
+
+  it('adds up the buckets of a histogram', () => {
+    const histogram: MetricDescriptor = {
+      ...COUNTER,
+      name: 'netsonde_test_seconds',
+      type: 'histogram',
+      scope: 'agent',
+      buckets: [0.5, 1],
+    };
+    const value = { counts: [2, 3, 4], sum: 7.25 };
+    expect(
+      render(histogram, [[0, value]], 'text')
+        .split('\n')
+        .slice(2, -1),
+    ).toEqual([
+      'netsonde_test_seconds_bucket{le="0.5"} 2',
+      'netsonde_test_seconds_bucket{le="1"} 5',
+      'netsonde_test_seconds_bucket{le="+Inf"} 9',
+      'netsonde_test_seconds_sum 7.25',
+      'netsonde_test_seconds_count 9',
+    ]);
+    expect(render(histogram, [[0, value]], 'openmetrics')).toContain('_bucket{le="1.0"} 5');
+  });
+});
+
+describe('labels', () => {
+  const names = (text: string) => {
+    const found = /^[a-z_]+\{namespace="((?:[^"\\]|\\.)*)",pod="((?:[^"\\]|\\.)*)"\} 1$/.exec(
+      text.split('\n')[2] ?? '',
+    );
+    return found?.slice(1).map((value) => value.replace(/\\(.)/g, (_, char: string) => (char === 'n' ? '\n' : char)));
+  };
+
+  it('come through whatever they hold', () => {
+    const label = fc.string({ unit: 'grapheme', maxLength: 12 });
+    fc.assert(
+      fc.property(label, label, (namespace, pod) => {
+        const entities = new EntityTable(() => undefined);
+        entities.set([entity(5, namespace, pod)]);
+        const slot = entities.attribute(asNetnsId(5));
+        return (
+          JSON.stringify(names(render(COUNTER, [[slot as number, 1]], 'text', entities))) ===
+          JSON.stringify([namespace, pod])
+        );
+      }),
+    );
+  });
+
+  it('are UTF-8, byte for byte', () => {
+    const entities = new EntityTable(() => undefined);
+    entities.set([entity(5, 'größe', '日本 🚀')]);
+    expect(names(render(COUNTER, [[1, 1]], 'text', entities))).toEqual(['größe', '日本 🚀']);
+  });
+});
+
+describe('numbers', () => {
+  const shown = (value: Counter) =>
+    render(COUNTER, [[0, value]], 'text')
+      .trim()
+      .split(' ')
+      .at(-1);
+
+  it('of 64 bits are written in full', () => {
+    fc.assert(fc.property(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), (value) => shown(value) === String(value)));
+    fc.assert(fc.property(fc.maxSafeNat(), (value) => shown(value) === String(value)));
+  });
+
+  it.each([0, 9, 10, 99, 2 ** 31 - 1, 2 ** 31, 999_999_999, 1_000_000_000, 4_294_967_296, Number.MAX_SAFE_INTEGER])(
+    'at the edges of the fast ways: %d',
+    (value) => expect(shown(value)).toBe(String(value)),
+  );
+
+  it('that are not whole come back as they were', () => {
+    fc.assert(
+      fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (value) => Number(shown(value)) === value),
+    );
+    expect([shown(Number.POSITIVE_INFINITY), shown(Number.NEGATIVE_INFINITY), shown(Number.NaN)]).toEqual([
+      '+Inf',
+      '-Inf',
+      'NaN',
+    ]);
+  });
+});
+
+it('keeps lines whole where they cross the end of a chunk', () => {
+  const descriptor: MetricDescriptor = { ...COUNTER, labels: { device: { help: '', example: '', max: 1e6 } } };
+  const samples = Array.from({ length: 20_000 }, (_, index) => [0, index, { device: `device-${index}` }] as const);
+  const lines = render(descriptor, samples, 'text').trimEnd().split('\n').slice(2);
+  expect(lines).toHaveLength(20_000);
+  expect(lines.every((line, index) => line.endsWith(`device="device-${index}"} ${index}`))).toBe(true);
+});

@@ -1,0 +1,136 @@
+import { describe, expect, it } from 'vitest';
+import { PROBES } from '../probes/index.ts';
+import { ConfigError, nearest } from './faults.ts';
+import { ConfigReader } from './load.ts';
+import { desiredProbes } from './schema.ts';
+
+const reader = new ConfigReader(PROBES);
+
+function faultsOf(text: string): string[] {
+  try {
+    reader.parse(text);
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message.split('\n');
+    throw error;
+  }
+}
+
+describe('a good configuration', () => {
+  it('without anything in it runs the default probes and prints events', () => {
+    const config = reader.parse('{}');
+    expect(config).toEqual(reader.defaults);
+    expect(config.sinks).toEqual({ stdout: {} });
+    expect(Object.keys(desiredProbes(config))).toEqual(
+      PROBES.filter(({ enabledByDefault }) => enabledByDefault).map(({ name }) => name),
+    );
+    expect(desiredProbes(config)['packetloss']?.settings).toMatchObject({ metrics: true, events: true, limit: 100 });
+  });
+
+  it('switches and sets single probes', () => {
+    const probes = desiredProbes(
+      reader.parse(`
+probes: # default-on probes run unless switched off here
+  packetloss: { events: true, stack: true, limit: 7 }
+  softnet: { enabled: false }
+  udp: false
+  tcp: true
+  tcpext: { fields: all, detail: full }
+  sock:
+sinks: { stdout: {} }
+`),
+    );
+    expect(probes['packetloss']?.settings).toMatchObject({ events: true, limit: 7, options: { stack: true } });
+    expect(probes).not.toHaveProperty('softnet');
+    expect(probes).not.toHaveProperty('udp');
+    expect(probes).toHaveProperty('sock');
+    expect(probes['tcp']?.detail).toBe('core');
+    expect(probes['tcpext']).toMatchObject({ detail: 'full', settings: { options: { fields: 'all' } } });
+  });
+
+  it('may send events nowhere', () => {
+    expect(reader.parse('sinks: {}').sinks).toEqual({});
+  });
+});
+
+describe('a faulty configuration', () => {
+  it('tells all faults at once, each with its place, its value and what is allowed', () => {
+    expect(
+      faultsOf(`
+detail: fulll
+foo: 1
+probes:
+  packetlos: {}
+  packetloss: { stack: on, limit: 0, noLoss: [x y], noLossFunctions: 3, evnts: 1 }
+  tcp: 5
+  tcpext: { fields: al, events: true }
+sinks: { stdot: {} }
+log: { level: inf }
+`),
+    ).toEqual([
+      'detail: "fulll" is not allowed; allowed: one of core, full',
+      'probes.tcp: 5 is not allowed; allowed: true, false, or a mapping of keys to values',
+      'probes.tcpext.fields: "al" is not allowed; allowed: one of named, all',
+      'probes.tcpext.events: no such key; there are: enabled, metrics, detail, fields',
+      'probes.packetloss.limit: 0 is not allowed; allowed: at least 1',
+      'probes.packetloss.stack: "on" is not allowed; allowed: true or false',
+      'probes.packetloss.noLoss.0: "x y" is not allowed; allowed: a reason in the name that the kernel gives it, like TCP_OLD_DATA',
+      'probes.packetloss.noLossFunctions: 3 is not allowed; allowed: a list',
+      'probes.packetloss.evnts: no such key (did you mean events?); there are: enabled, metrics, detail, events, limit, stack, noLoss, noLossFunctions',
+      'probes.packetlos: no such key (did you mean packetloss?); there are: tcp, tcpext, udp, sock, netdev, softnet, qdisc, packetloss',
+      'sinks.stdot: no such key (did you mean stdout?); there are: stdout',
+      'log.level: "inf" is not allowed; allowed: one of error, warn, info, debug',
+      'foo: no such key; there are: detail, probes, sinks, log',
+    ]);
+  });
+
+  it.each([
+    ['', 'the document: empty; `{}` asks for all defaults'],
+    ['# only a comment\n', 'the document: empty; `{}` asks for all defaults'],
+    ['hello', 'the document: "hello" is not allowed; allowed: a mapping of keys to values'],
+    ['- 1', 'the document: [1] is not allowed; allowed: a mapping of keys to values'],
+    ['sinks: { stdout: true }', 'sinks.stdout: true is not allowed; allowed: a mapping of keys to values'],
+    ['probes: []', 'probes: [] is not allowed; allowed: a mapping of keys to values'],
+    ['&a [*a]', 'the document: a value that contains itself is not allowed; allowed: a mapping of keys to values'],
+  ])('%j: %s', (text, fault) => expect(faultsOf(text)).toEqual([fault]));
+
+  it.each(['a: [', 'a: 1\na: 2', 'a: "', '\tb: 1', 'a: *nobody', '%YAML 9\n---\n{'])('%j is no valid YAML', (text) => {
+    const faults = faultsOf(text);
+    expect(faults.length).toBeGreaterThan(0);
+    for (const fault of faults) expect(fault).toMatch(/^the document: (no valid YAML: |"|\[|)/);
+    expect(faults.join()).not.toMatch(/\n\s+\^/);
+  });
+
+  it('refuses a document that is longer than a ConfigMap may be, at once', () => {
+    expect(faultsOf(`# ${'x'.repeat(1024 * 1024)}`)).toEqual(['the document: longer than 1048576 bytes']);
+  });
+
+  it('cuts long values, and cannot be led to other objects', () => {
+    expect(faultsOf(`detail: ${'x'.repeat(500)}`)[0]?.length).toBeLessThan(150);
+    expect(faultsOf('probes: { __proto__: { enabled: true } }')[0]).toMatch(/^probes\.__proto__: no such key/);
+    expect(
+      faultsOf(
+        'a: &a [1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c,*c,*c]',
+      ).length,
+    ).toBeGreaterThan(0);
+  });
+});
+
+describe('nearest', () => {
+  it.each([
+    ['packetlos', 'packetloss'],
+    ['NetDev', 'netdev'],
+    ['tcpex', 'tcpext'],
+    ['qdsic', 'qdisc'],
+    ['tpc', 'tcp'],
+    ['x', undefined],
+    ['kubernetes', undefined],
+  ])('of %s is %s', (word, expected) => {
+    expect(
+      nearest(
+        word,
+        PROBES.map(({ name }) => name),
+      ),
+    ).toBe(expected);
+  });
+});

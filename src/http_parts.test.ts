@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest';
+import { parseListenAddress } from './listen_address.ts';
+import { chooseFormat, scrapeDeadlineMs } from './scrape_request.ts';
+
+describe('chooseFormat', () => {
+  it.each([
+    [undefined, 'text'],
+    ['*/*', 'text'],
+    ['text/plain', 'text'],
+    ['application/openmetrics-text', 'openmetrics'],
+    // Prometheus 2.42
+    [
+      'application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1',
+      'openmetrics',
+    ],
+    // Prometheus 3
+    [
+      'application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;escaping=allow-utf-8;q=0.3,*/*;q=0.2',
+      'openmetrics',
+    ],
+    ['text/plain;q=0.9,application/openmetrics-text;q=0.1', 'text'],
+    ['application/openmetrics-text;q=0,*/*', 'text'],
+    ['application/openmetrics-text;q=x', 'text'],
+    ['text/html,application/xhtml+xml', 'text'],
+  ])('%s: %s', (accept, format) => expect(chooseFormat(accept)).toBe(format));
+});
+
+describe('scrapeDeadlineMs', () => {
+  it.each([
+    ['10', 9_500],
+    ['2.5', 2_000],
+    ['0.1', 500],
+    [undefined, 9_000],
+    ['x', 9_000],
+    ['-1', 9_000],
+  ])('%s: %d', (header, deadline) => expect(scrapeDeadlineMs(header)).toBe(deadline));
+});
+
+describe('parseListenAddress', () => {
+  it.each([
+    ['127.0.0.1:9102', { host: '127.0.0.1', port: 9102 }],
+    ['[::1]:80', { host: '::1', port: 80 }],
+    [':9000', { host: '0.0.0.0', port: 9000 }],
+    ['localhost:0', { host: 'localhost', port: 0 }],
+  ])('%s', (text, expected) => expect(parseListenAddress(text)).toEqual(expected));
+
+  it.each(['9102', '1.2.3.4', '::1:80', 'a:65536', 'a:x', ''])('refuses %j', (text) => {
+    expect(() => parseListenAddress(text)).toThrow(/HOST:PORT/);
+  });
+});

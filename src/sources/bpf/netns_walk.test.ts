@@ -1,0 +1,73 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { freeCycle } from '../../collectors/cycle.ts';
+import { NetnsWalk } from './netns_walk.ts';
+
+const DONE = 2 ** 31;
+const STARTS_INITIAL = 2 ** 30;
+
+/** A list of namespaces that is read in slices, as the program does, and that changes between two of them. */
+class FakeList {
+  ids: number[];
+  #slice: number[] = [];
+
+  constructor(ids: number[]) {
+    this.ids = ids;
+  }
+
+  read(skip: number, count: number): number {
+    this.#slice = this.ids.slice(skip, skip + count);
+    const done = skip + count > this.ids.length;
+    return this.#slice.length + (done ? DONE + STARTS_INITIAL : 0);
+  }
+
+  cookie(index: number): number {
+    return this.#slice[index] ?? 0;
+  }
+}
+
+it('visits every namespace once, whatever comes and goes between two slices', async () => {
+  const change = fc.record({ removed: fc.array(fc.nat()), added: fc.nat({ max: 3 }), addedAt: fc.nat() });
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 1, max: 60 }), fc.array(change, { maxLength: 20 }), async (length, changes) => {
+      const list = new FakeList(Array.from({ length }, (_, index) => index + 1));
+      const always = new Set(list.ids);
+      let nextId = 1_000;
+      const pending = [...changes];
+      const visited: number[] = [];
+      const walk = new NetnsWalk(8, 4);
+      await walk.run(
+        (skip, count) => {
+          const result = list.read(skip, count);
+          const now = pending.shift();
+          // The change comes after the slice was read. The walk's own namespace, the first, stays.
+          for (const at of now?.removed ?? []) {
+            const [gone] = list.ids.length > 1 ? list.ids.splice(1 + (at % (list.ids.length - 1)), 1) : [];
+            if (gone !== undefined) always.delete(gone);
+          }
+          for (let index = 0; index < (now?.added ?? 0); index++) {
+            list.ids.splice(1 + ((now?.addedAt ?? 0) % list.ids.length), 0, nextId++);
+          }
+          return result;
+        },
+        { cookie: (index) => list.cookie(index), row: (index) => visited.push(list.cookie(index)) },
+        freeCycle(),
+      );
+      expect(new Set(visited).size).toBe(visited.length);
+      for (const id of always) expect(visited).toContain(id);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+it('tells that the walk started in the initial namespace', async () => {
+  const list = new FakeList([7]);
+  const visitor = { cookie: (index: number) => list.cookie(index), row: () => undefined };
+  const outcome = await new NetnsWalk(8, 4).run((skip, count) => list.read(skip, count), visitor, freeCycle());
+  expect(outcome).toEqual({ startsInitial: true });
+});
+
+it('gives up on a program that never gets anywhere', async () => {
+  const visitor = { cookie: () => 0, row: () => undefined };
+  await expect(new NetnsWalk(8, 4).run(() => 0, visitor, freeCycle())).rejects.toThrow(/does not get on/);
+});

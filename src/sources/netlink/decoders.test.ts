@@ -1,0 +1,181 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { decodeAddresses } from './address.ts';
+import { decodeLinks } from './link.ts';
+import { decodeAttributes, decodeMessages, encodeRequest, NLM_F_DUMP, text, u32 } from './message.ts';
+import { decodeQdiscs } from './qdisc.ts';
+
+const RTM_NEWLINK = 16;
+const RTM_NEWADDR = 20;
+const RTM_NEWQDISC = 36;
+
+function join(...parts: readonly Uint8Array[]): Uint8Array {
+  return Uint8Array.from(Buffer.concat(parts));
+}
+
+function padded(bytes: Uint8Array): Uint8Array {
+  const whole = new Uint8Array((bytes.length + 3) & ~3);
+  whole.set(bytes);
+  return whole;
+}
+
+function attribute(type: number, value: Uint8Array): Uint8Array {
+  const header = new DataView(new ArrayBuffer(4));
+  header.setUint16(0, 4 + value.length, true);
+  header.setUint16(2, type, true);
+  return padded(join(new Uint8Array(header.buffer), value));
+}
+
+function numbers(...values: readonly number[]): Uint8Array {
+  return new Uint8Array(Uint32Array.from(values).buffer);
+}
+
+function message(type: number, payload: Uint8Array): Uint8Array {
+  return padded(encodeRequest(type, 0, payload));
+}
+
+const cString = (value: string) => Uint8Array.from(Buffer.from(`${value}\0`));
+
+const ROOT = 0xffffffff;
+
+function qdisc(kind: string, parent: number, basic: Uint8Array, queue: Uint8Array, ...more: Uint8Array[]): Uint8Array {
+  const stats = join(attribute(1, basic), attribute(3, queue), ...more);
+  return message(
+    RTM_NEWQDISC,
+    join(numbers(0, 2, 0x10000, parent, 0), attribute(1, cString(kind)), attribute(7, stats)),
+  );
+}
+
+const BASIC = join(new Uint8Array(BigUint64Array.of(2n ** 40n).buffer), numbers(7, 0));
+const QUEUE = numbers(1, 2, 3, 4, 5);
+
+describe('decodeQdiscs', () => {
+  it('reads the statistics of a root qdisc', () => {
+    expect(decodeQdiscs(qdisc('tbf', ROOT, BASIC, QUEUE))).toEqual([
+      {
+        ifindex: 2,
+        kind: 'tbf',
+        bytes: 2 ** 40,
+        packets: 7,
+        queueLength: 1,
+        backlogBytes: 2,
+        drops: 3,
+        requeues: 4,
+        overlimits: 5,
+      },
+    ]);
+  });
+
+  it('prefers the 64-bit packet count', () => {
+    const wide = attribute(8, new Uint8Array(BigUint64Array.of(2n ** 33n).buffer));
+    expect(decodeQdiscs(qdisc('mq', ROOT, BASIC, QUEUE, wide))[0]?.packets).toBe(2 ** 33);
+  });
+
+  it('counts nothing twice: children and noqueue are left out, ingress is not', () => {
+    const rows = decodeQdiscs(
+      join(
+        qdisc('mq', ROOT, BASIC, QUEUE),
+        qdisc('fq_codel', 0x80010001, BASIC, QUEUE),
+        qdisc('noqueue', ROOT, BASIC, QUEUE),
+        qdisc('clsact', 0xfffffff1, BASIC, QUEUE),
+      ),
+    );
+    expect(rows.map(({ kind }) => kind)).toEqual(['mq', 'clsact']);
+  });
+
+  it('gives no row for statistics that are too short', () => {
+    expect(decodeQdiscs(qdisc('tbf', ROOT, BASIC.subarray(0, 8), QUEUE))).toEqual([]);
+    expect(decodeQdiscs(qdisc('tbf', ROOT, BASIC, QUEUE.subarray(0, 16)))).toEqual([]);
+  });
+
+  it('gives whole rows or none for an answer that is cut anywhere', () => {
+    const whole = join(qdisc('tbf', ROOT, BASIC, QUEUE), qdisc('htb', ROOT, BASIC, QUEUE));
+    const rows = decodeQdiscs(whole);
+    for (let length = 0; length < whole.length; length++) {
+      const cut = decodeQdiscs(whole.subarray(0, length));
+      expect(cut).toEqual(rows.slice(0, cut.length));
+    }
+  });
+});
+
+describe('decodeLinks', () => {
+  const link = (index: number, flags: number, name: string, info?: string) =>
+    message(
+      RTM_NEWLINK,
+      join(
+        numbers(0, index, flags, 0),
+        attribute(3, cString(name)),
+        ...(info === undefined ? [] : [attribute(18, attribute(1, cString(info)))]),
+      ),
+    );
+
+  it('tells software devices from others by their kind', () => {
+    expect(decodeLinks(join(link(1, 0x8, 'lo'), link(2, 0, 'eth0'), link(3, 0, 'veth1', 'veth')))).toEqual([
+      { ifindex: 1, name: 'lo', kind: undefined, loopback: true },
+      { ifindex: 2, name: 'eth0', kind: undefined, loopback: false },
+      { ifindex: 3, name: 'veth1', kind: 'veth', loopback: false },
+    ]);
+  });
+});
+
+describe('decodeAddresses', () => {
+  const address = (scope: number, ...attributes: Uint8Array[]) =>
+    message(RTM_NEWADDR, join(Uint8Array.of(2, 24, 0, scope, 2, 0, 0, 0), ...attributes));
+
+  it('gives global addresses, the local end of a point-to-point device, nothing of other scopes', () => {
+    const messages = join(
+      address(0, attribute(1, Uint8Array.of(10, 0, 0, 9)), attribute(2, Uint8Array.of(10, 0, 0, 1))),
+      address(253, attribute(1, Uint8Array.of(169, 254, 0, 1))),
+      address(0, attribute(1, Uint8Array.of(0xfd, ...new Array<number>(14).fill(0), 1))),
+      address(0, attribute(1, Uint8Array.of(1, 2, 3))),
+    );
+    expect(decodeAddresses(messages)).toEqual(['10.0.0.1', 'fd00::1']);
+  });
+});
+
+describe('the framing', () => {
+  it('gives back what was framed', () => {
+    const attributes = fc.uniqueArray(fc.tuple(fc.integer({ min: 1, max: 100 }), fc.uint8Array({ maxLength: 40 })), {
+      selector: ([type]) => type,
+    });
+    fc.assert(
+      fc.property(attributes, (given) => {
+        const payload = join(numbers(1), ...given.map(([type, value]) => attribute(type, value)));
+        const [only] = decodeMessages(message(99, payload));
+        const decoded = only === undefined ? new Map() : decodeAttributes(only.payload, 4);
+        return (
+          only?.type === 99 &&
+          decoded.size === given.length &&
+          given.every(([type, value]) => decoded.get(type)?.end - decoded.get(type)?.start === value.length)
+        );
+      }),
+    );
+  });
+
+  it('survives any bytes', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+        decodeQdiscs(bytes);
+        decodeLinks(bytes);
+        decodeAddresses(bytes);
+      }),
+    );
+    fc.assert(
+      fc.property(fc.constantFrom(16, 20, 36), fc.uint8Array({ maxLength: 200 }), (type, bytes) => {
+        const framed = message(type, bytes);
+        return [decodeQdiscs(framed), decodeLinks(framed), decodeAddresses(framed)].every(Array.isArray);
+      }),
+    );
+  });
+
+  it('builds a request with its header', () => {
+    const bytes = encodeRequest(38, NLM_F_DUMP, Uint8Array.of(1, 2, 3, 4));
+    expect([...bytes]).toEqual([20, 0, 0, 0, 38, 0, 1, 3, 1, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]);
+  });
+
+  it('ends a string at its first NUL, and refuses a number that is cut', () => {
+    const view = new DataView(Uint8Array.from(Buffer.from('ab\0c')).buffer);
+    expect(text({ view, start: 0, end: 4 })).toBe('ab');
+    expect(u32({ view, start: 1, end: 4 })).toBeUndefined();
+  });
+});

@@ -1,0 +1,168 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseNetDev } from './net_dev.ts';
+import { parseCounter } from './number.ts';
+import { parseSnmp, parseSnmp6 } from './snmp.ts';
+import { parseSockstat } from './sockstat.ts';
+import { parseCpuList, parseSoftnetStat } from './softnet_stat.ts';
+
+const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
+const word = fc.stringMatching(/^[A-Za-z][A-Za-z0-9]{0,12}$/);
+
+describe('parseCounter', () => {
+  it('gives every unsigned 64-bit number exactly', () => {
+    fc.assert(fc.property(u64, (value) => BigInt(parseCounter(String(value)) ?? -1) === value));
+  });
+
+  it('takes a negative number for the unsigned one of the same bits', () => {
+    expect(parseCounter('-1')).toBe(2n ** 64n - 1n);
+  });
+
+  it.each(['', 'x', '1x', ' 1', '1.5', '18446744073709551616', '99999999999999999999', '--1', '0x10'])(
+    'refuses %j',
+    (text) => expect(parseCounter(text)).toBeUndefined(),
+  );
+});
+
+describe('parseSnmp', () => {
+  it('gives back what was written, whatever the fields are', () => {
+    const table = fc.uniqueArray(fc.tuple(word, u64), { selector: ([name]) => name, minLength: 1 });
+    fc.assert(
+      fc.property(word, table, (prefix, fields) => {
+        const names = fields.map(([name]) => name).join(' ');
+        const values = fields.map(([, value]) => value).join(' ');
+        const parsed = parseSnmp(`${prefix}: ${names}\n${prefix}: ${values}\n`).get(prefix);
+        return fields.every(([name, value]) => BigInt(parsed?.get(name) ?? -1) === value);
+      }),
+    );
+  });
+
+  it('leaves out a pair whose lines do not fit together, and reads the next', () => {
+    const text = 'Tcp: A B\nTcp: 1\nUdp: C\nUdp: 3\nOdd: D\nIp: E\nIp: 5\n';
+    expect(parseSnmp(text)).toEqual(
+      new Map([
+        ['Udp', new Map([['C', 3]])],
+        ['Ip', new Map([['E', 5]])],
+      ]),
+    );
+  });
+
+  it('leaves out a value that is no number, alone', () => {
+    expect(parseSnmp('Tcp: A B C\nTcp: 1 x 3\n').get('Tcp')).toEqual(
+      new Map([
+        ['A', 1],
+        ['C', 3],
+      ]),
+    );
+  });
+
+  it('never gives a wrong value for a file that is cut anywhere', () => {
+    const text = 'Tcp: A B\nTcp: 111 222\nUdp: C D\nUdp: 333 444\n';
+    const whole = parseSnmp(text);
+    for (let length = 0; length < text.length; length++) {
+      for (const [prefix, fields] of parseSnmp(text.slice(0, length))) {
+        // The last number itself may be cut; the kernel gives whole lines, so a line without its end is no line.
+        const complete = text
+          .slice(0, length)
+          .includes(`${prefix}: ${[...(whole.get(prefix)?.values() ?? [])].join(' ')}\n`);
+        if (complete) expect(fields).toEqual(whole.get(prefix));
+        else expect.soft([...fields.values()], `cut at ${length}`).toEqual([]);
+      }
+    }
+  });
+
+  it('survives garbage', () => {
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => parseSnmp(text) instanceof Map));
+  });
+});
+
+describe('parseSnmp6', () => {
+  it('reads a counter a line, and skips what is none', () => {
+    const text =
+      'Ip6InReceives                   \t7\nUdp6InDatagrams                 \t18446744073709551615\nbad x\nmore 1 2\n\n';
+    expect(parseSnmp6(text)).toEqual(
+      new Map<string, number | bigint>([
+        ['Ip6InReceives', 7],
+        ['Udp6InDatagrams', 2n ** 64n - 1n],
+      ]),
+    );
+  });
+});
+
+describe('parseSockstat', () => {
+  it('reads names and numbers by line', () => {
+    const stat = parseSockstat('sockets: used 287\nTCP: inuse 5 orphan 0 tw 2 alloc 9 mem 1\nFRAG: inuse 0 memory\n');
+    expect(stat.get('sockets')?.get('used')).toBe(287);
+    expect(stat.get('TCP')).toEqual(
+      new Map([
+        ['inuse', 5],
+        ['orphan', 0],
+        ['tw', 2],
+        ['alloc', 9],
+        ['mem', 1],
+      ]),
+    );
+    expect(stat.get('FRAG')).toEqual(new Map([['inuse', 0]]));
+  });
+
+  it('survives garbage', () => {
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => parseSockstat(text) instanceof Map));
+  });
+});
+
+describe('parseNetDev', () => {
+  const numbers = fc.array(u64, { minLength: 16, maxLength: 18 });
+
+  it('gives each column of each device, also with columns that a newer kernel adds', () => {
+    fc.assert(
+      fc.property(numbers, (values) => {
+        const stats = parseNetDev(`Inter-| x\n face |y\n  eth0: ${values.join(' ')}\n`).get('eth0');
+        return BigInt(stats?.receivedBytes ?? -1) === values[0] && BigInt(stats?.sentCompressed ?? -1) === values[15];
+      }),
+    );
+  });
+
+  it('leaves out a row with a column missing or garbled', () => {
+    const row = Array.from({ length: 16 }, (_, index) => index);
+    const text = `lo: ${row.slice(1).join(' ')}\neth0: ${row.join(' ')}\neth1: ${row.join(' ').replace('7', 'x')}\n`;
+    expect([...parseNetDev(text).keys()]).toEqual(['eth0']);
+  });
+
+  it('takes names with a colon and numbers without a blank before them', () => {
+    const row = Array.from({ length: 16 }, () => 1).join(' ');
+    expect([...parseNetDev(`eth0:1: ${row}\nveth1a:${row}\n`).keys()]).toEqual(['eth0:1', 'veth1a']);
+  });
+
+  it('survives garbage', () => {
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => parseNetDev(text) instanceof Map));
+  });
+});
+
+describe('parseSoftnetStat', () => {
+  const row = (...cells: number[]) => cells.map((cell) => cell.toString(16).padStart(8, '0')).join(' ');
+
+  it('takes the CPU from its column where there is one', () => {
+    const text = `${row(1, 2, 3, 0, 0, 0, 0, 0, 0, 4, 5, 6, 3, 0, 0)}\n`;
+    expect(parseSoftnetStat(text, [0])).toEqual([
+      { cpu: 3, processed: 1, dropped: 2, timeSqueezed: 3, receivedRps: 4, flowLimitReached: 5, backlogLength: 6 },
+    ]);
+  });
+
+  it('takes the line for the online CPU on kernels without that column', () => {
+    const cells = [9, 0, 0, 0, 0, 0, 0, 0, 0];
+    expect(parseSoftnetStat(`${row(...cells)}\n${row(...cells)}\n`, [0, 5]).map(({ cpu }) => cpu)).toEqual([0, 5]);
+    expect(parseSoftnetStat(`${row(...cells)}\n`, [0])[0]?.receivedRps).toBeUndefined();
+  });
+
+  it('leaves out a line that is garbled, without shifting those behind it', () => {
+    const cells = [9, 0, 0, 0, 0, 0, 0, 0, 0];
+    expect(parseSoftnetStat(`zz\n${row(...cells)}\n`, [0, 5]).map(({ cpu }) => cpu)).toEqual([5]);
+  });
+});
+
+it.each([
+  ['0-3', [0, 1, 2, 3]],
+  ['0', [0]],
+  ['0-1,4,6-7\n', [0, 1, 4, 6, 7]],
+  ['', []],
+])('parseCpuList(%j)', (text, cpus) => expect(parseCpuList(text)).toEqual(cpus));

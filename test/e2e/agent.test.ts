@@ -1,0 +1,253 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ProbeStatus } from '../../src/collectors/supervisor.ts';
+import type { ConfigStatus } from '../../src/config/status.ts';
+import { AgentProcess } from '../support/agent_process.ts';
+import { parseExposition, sampleValue } from '../support/exposition.ts';
+import { eventually } from '../support/oracle.ts';
+import { promtool } from '../support/promtool.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'agent-'));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+function configFile(name: string, text: string): string {
+  const path = join(directory, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+describe('the agent without a configuration', () => {
+  let agent: AgentProcess;
+  beforeAll(async () => {
+    agent = await AgentProcess.serve();
+  });
+  afterAll(() => agent[Symbol.asyncDispose]());
+
+  it('serves a page that promtool has nothing to say about', async () => {
+    const response = await agent.get('/metrics');
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+    const text = await response.text();
+    expect(promtool('check', 'metrics', text)).toBe('');
+    const { samples } = parseExposition(text);
+    const keys = samples.map(({ name, labels }) => `${name}${JSON.stringify(Object.entries(labels).sort())}`);
+    expect(new Set(keys).size).toBe(keys.length);
+    expect(sampleValue(parseExposition(text), 'netsonde_page_age_seconds', {})).toBe(0);
+    expect(sampleValue(parseExposition(text), 'netsonde_config_last_reload_successful', {})).toBe(1);
+  });
+
+  it('serves OpenMetrics to who prefers it, compressed where the client takes that', async () => {
+    const accept = 'application/openmetrics-text;version=1.0.0,text/plain;q=0.5';
+    const response = await agent.get('/metrics', { accept, 'accept-encoding': 'gzip' });
+    expect(response.headers.get('content-type')).toBe('application/openmetrics-text; version=1.0.0; charset=utf-8');
+    expect(response.headers.get('content-encoding')).toBe('gzip');
+    const text = await response.text();
+    expect(text.endsWith('# EOF\n')).toBe(true);
+    expect(text.match(/^# EOF$/gm)).toHaveLength(1);
+    const page = parseExposition(text);
+    expect(page.types.get('netsonde_tcp_active_opens')).toBe('counter');
+    expect(sampleValue(page, 'netsonde_tcp_active_opens_total', { namespace: '', pod: '' })).toBeGreaterThanOrEqual(0);
+    const plain = await agent.get('/metrics', { 'accept-encoding': 'identity' });
+    expect(plain.headers.get('content-encoding')).toBeNull();
+  });
+
+  it('shares one collection among scrapes at the same time', async () => {
+    const collections = async () =>
+      sampleValue(await agent.page(), 'netsonde_probe_collect_seconds_count', { probe: 'tcp' }) ?? 0;
+    const before = await collections();
+    await Promise.all(Array.from({ length: 8 }, () => agent.page()));
+    expect((await collections()) - before).toBeLessThan(6);
+  });
+
+  it('tells how each probe does', async () => {
+    const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
+    expect(probes.map(({ name, state }) => `${name} ${state}`)).toEqual([
+      'tcp running',
+      'tcpext running',
+      'udp running',
+      'sock running',
+      'netdev running',
+      'softnet running',
+      'qdisc running',
+      'packetloss running',
+    ]);
+    const packetloss = probes.find(({ name }) => name === 'packetloss');
+    expect(packetloss?.programs).toEqual([expect.objectContaining({ hook: 'tp_btf/kfree_skb' })]);
+    expect(agent.programs).toContain(String(packetloss?.programs[0]?.id));
+    expect(probes[0]).toMatchObject({ kind: 'procfs', cost: 'low', reader: 'pass', reason: '', until: null });
+    expect(probes[0]?.collectSeconds).toBeGreaterThan(0);
+  });
+
+  it('is alive, ready, and has a page that leads to everything', async () => {
+    expect((await agent.get('/healthz')).status).toBe(200);
+    expect((await agent.get('/readyz')).status).toBe(200);
+    const html = await (await agent.get('/')).text();
+    for (const [, path = ''] of html.matchAll(/href="([^"?]+)"/g)) {
+      const response = await agent.get(path === '/api/v1/events' ? `${path}?follow=false` : path);
+      expect(response.status, path).toBe(200);
+      await response.body?.cancel();
+    }
+  });
+
+  it('is read-only, and clear about what is not there', async () => {
+    for (const method of ['POST', 'PUT', 'DELETE', 'PATCH']) {
+      const response = await fetch(`${agent.url}/api/v1/probes`, { method });
+      expect(response.status).toBe(405);
+      expect(response.headers.get('allow')).toBe('GET, HEAD');
+    }
+    expect((await agent.get('/nothing')).status).toBe(404);
+    const bad = await agent.get('/api/v1/events?folow=true');
+    expect(bad.status).toBe(400);
+    expect(await bad.text()).toContain('no such parameter: folow');
+    expect((await agent.get('/api/v1/events?since=yesterday')).status).toBe(400);
+    expect((await agent.get('/api/v1/events?follow=maybe')).status).toBe(400);
+  });
+
+  it('ends in good order on SIGTERM', async () => {
+    agent.signal('SIGTERM');
+    expect(await agent.exited).toEqual({ code: 0, signal: null });
+    expect(
+      agent.stdout
+        .split('\n')
+        .filter((line) => line !== '')
+        .every((line) => JSON.parse(line).probe !== ''),
+    ).toBe(true);
+  });
+});
+
+describe('a faulty start ends with one clear message', () => {
+  it('all faults of a configuration', async () => {
+    const file = configFile('faulty.yaml', 'probes: { packetlos: {} }\ndetail: 5\n');
+    await using agent = AgentProcess.run(['serve', '--config', file]);
+    expect((await agent.exited).code).toBe(1);
+    expect(agent.stderr).toContain('probes.packetlos: no such key (did you mean packetloss?)');
+    expect(agent.stderr).toContain('detail: 5 is not allowed; allowed: one of core, full');
+    expect(agent.stderr).not.toContain('    at ');
+  });
+
+  it('a configuration that is not there', async () => {
+    await using agent = AgentProcess.run(['serve', '--config', join(directory, 'missing.yaml')]);
+    expect((await agent.exited).code).toBe(1);
+    expect(agent.stderr).toMatch(/the document: cannot be read: ENOENT.*missing\.yaml/);
+  });
+
+  it('a port in use', async () => {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as { port: number };
+    await using agent = AgentProcess.run(['serve', '--listen', `127.0.0.1:${port}`]);
+    expect((await agent.exited).code).toBe(1);
+    expect(agent.stderr).toMatch(new RegExp(`^netsonde: listen EADDRINUSE: .*127\\.0\\.0\\.1:${port}\n$`));
+    server.close();
+  });
+
+  it.each([
+    [['serve', '--proc', '/nonexistent'], /^netsonde: --proc \/nonexistent: .*\n$/],
+    [['serve', '--cgroup', '/nonexistent'], /^netsonde: --cgroup \/nonexistent: .*\n$/],
+    [['serve', '--listen', 'nowhere'], /^netsonde: --listen nowhere: give HOST:PORT.*\n$/],
+    [['serve', '--verbose'], /^netsonde: Unknown option '--verbose'.*\n$/],
+    [['check', 'extra'], /^netsonde: Unexpected argument 'extra'.*\n$/],
+  ])('%j', async (args, message) => {
+    await using agent = AgentProcess.run(args);
+    expect((await agent.exited).code).toBe(1);
+    expect(agent.stderr).toMatch(message);
+  });
+
+  it('no command, or one that there is not, gives the usage', async () => {
+    await using none = AgentProcess.run([]);
+    expect((await none.exited).code).toBe(2);
+    expect(none.stderr).toContain('netsonde serve');
+    await using wrong = AgentProcess.run(['observe']);
+    expect((await wrong.exited).code).toBe(2);
+    expect(wrong.stderr).toContain('no such command: observe');
+  });
+});
+
+describe('the other commands', () => {
+  it('check opens every probe and prints what became of it', async () => {
+    const file = configFile('check.yaml', 'probes: { softnet: false }\n');
+    await using agent = AgentProcess.run(['check', '--config', file]);
+    expect((await agent.exited).code).toBe(0);
+    expect(agent.stdout).toMatch(/^PROBE +STATE +READER +REASON$/m);
+    expect(agent.stdout).toMatch(/^softnet +stopped$/m);
+    expect(agent.stdout).toMatch(/^packetloss +running +tp_btf\/kfree_skb$/m);
+  });
+
+  it('check fails on a faulty configuration, with every fault', async () => {
+    const file = configFile('bad.yaml', 'a: 1\nb: 2\n');
+    await using agent = AgentProcess.run(['check', '--config', file]);
+    expect((await agent.exited).code).toBe(1);
+    expect(agent.stdout.trim().split('\n')).toHaveLength(2);
+  });
+
+  it('probes lists the catalogue', async () => {
+    await using agent = AgentProcess.run(['probes']);
+    expect((await agent.exited).code).toBe(0);
+    expect(agent.stdout).toMatch(/^packetloss +ebpf +low +on +Packets that the kernel drops/m);
+  });
+
+  it('--help and --version', async () => {
+    await using help = AgentProcess.run(['serve', '--help']);
+    expect((await help.exited).code).toBe(0);
+    expect(help.stdout).toContain('--listen HOST:PORT');
+    await using version = AgentProcess.run(['--version']);
+    await version.exited;
+    expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe('without any capability', () => {
+  const WITHOUT_CAPABILITIES = ['setpriv', '--bounding-set', '-all', '--inh-caps', '-all', '--no-new-privs'];
+
+  it('the agent runs with what works, and says what the others lack', async () => {
+    await using agent = await AgentProcess.serve([], WITHOUT_CAPABILITIES);
+    const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
+    const byName = new Map(probes.map((probe) => [probe.name, probe]));
+    expect(byName.get('tcp')).toMatchObject({ state: 'running', reader: 'files' });
+    expect(byName.get('packetloss')).toMatchObject({ state: 'unsupported' });
+    expect(byName.get('packetloss')?.reason).toMatch(/CAP_BPF and CAP_PERFMON are missing/);
+    expect(byName.get('packetloss')?.reason).not.toMatch(/memlock|ulimit/);
+    expect(byName.get('qdisc')).toMatchObject({ state: 'unsupported' });
+    expect(byName.get('qdisc')?.reason).toMatch(/CAP_SYS_ADMIN/);
+    const page = await agent.page();
+    expect(sampleValue(page, 'netsonde_tcp_active_opens_total', { namespace: '', pod: '' })).toBeGreaterThanOrEqual(0);
+    expect(sampleValue(page, 'netsonde_probe_state', { probe: 'packetloss', state: 'unsupported' })).toBe(1);
+    await using check = AgentProcess.run(['check'], WITHOUT_CAPABILITIES);
+    expect((await check.exited).code).toBe(0);
+    expect(check.stdout).toMatch(/^packetloss +unsupported/m);
+    await using strict = AgentProcess.run(['check', '--strict'], WITHOUT_CAPABILITIES);
+    expect((await strict.exited).code).toBe(1);
+  });
+});
+
+describe('a bad reload', () => {
+  it('keeps the configuration in force, shows every fault, and the next good one is applied', async () => {
+    const file = configFile('live.yaml', 'probes: { udp: false }\n');
+    await using agent = await AgentProcess.serve(['--config', file]);
+    const status = () => agent.json<ConfigStatus>('/api/v1/config');
+    const successful = async () => sampleValue(await agent.page(), 'netsonde_config_last_reload_successful', {});
+    expect(await status()).toMatchObject({ file, generation: 1, successful: true, rejected: null });
+    for (const text of ['', '\0\xff garbage', '{']) {
+      const { generation } = await status();
+      writeFileSync(file, text);
+      await eventually(async () => expect(await status()).toMatchObject({ generation, successful: false }));
+      expect(await successful()).toBe(0);
+      expect(sampleValue(await agent.page(), 'netsonde_probe_state', { probe: 'udp', state: 'stopped' })).toBe(1);
+      writeFileSync(file, `probes: { udp: false } # after ${generation}\n`);
+      await eventually(async () =>
+        expect(await status()).toMatchObject({ generation: generation + 1, successful: true }),
+      );
+    }
+    writeFileSync(file, 'probes: { udp: maybe, tpc: {} }');
+    await eventually(async () => expect(await status()).toMatchObject({ successful: false }));
+    expect((await status()).rejected?.faults.map(({ path }) => path)).toEqual(['probes.udp', 'probes.tpc']);
+    expect(agent.stderr).toContain('did you mean tcp?');
+    writeFileSync(file, '{}');
+    await eventually(async () => expect(await status()).toMatchObject({ successful: true }));
+    expect(await successful()).toBe(1);
+    expect(sampleValue(await agent.page(), 'netsonde_probe_state', { probe: 'udp', state: 'running' })).toBe(1);
+  });
+});

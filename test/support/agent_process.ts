@@ -1,0 +1,101 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { type Exposition, parseExposition } from './exposition.ts';
+import { eventually } from './oracle.ts';
+
+const BIN = fileURLToPath(new URL('../../bin/netsonde', import.meta.url));
+
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: string | null;
+}
+
+/** The agent as people run it: the built one, in a process of its own, on a port of its own. */
+export class AgentProcess implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  readonly exited: Promise<Exit>;
+  stdout = '';
+  stderr = '';
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    this.exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
+    child.stdout?.on('data', (data) => {
+      this.stdout += String(data);
+    });
+    child.stderr?.on('data', (data) => {
+      this.stderr += String(data);
+    });
+  }
+
+  /** Runs any command of the agent; `wrapper` is put in front of it. */
+  static run(args: readonly string[], wrapper: readonly string[] = [], env: NodeJS.ProcessEnv = {}): AgentProcess {
+    const [command = BIN, ...rest] = [...wrapper, BIN, ...args];
+    return new AgentProcess(
+      spawn(command, rest, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] }),
+    );
+  }
+
+  /** Resolves once the agent serves. */
+  static async serve(
+    args: readonly string[] = [],
+    wrapper: readonly string[] = [],
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<AgentProcess> {
+    const agent = AgentProcess.run(['serve', '--listen', '127.0.0.1:0', ...args], wrapper, env);
+    await eventually(() => {
+      if (agent.url === undefined) throw new Error(`the agent does not serve:\n${agent.stderr}`);
+    }, 15_000);
+    return agent;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  get url(): string | undefined {
+    const address = /serves on (\S+)/.exec(this.stderr)?.[1];
+    return address === undefined ? undefined : `http://${address}`;
+  }
+
+  get(path: string, headers: Record<string, string> = {}): Promise<Response> {
+    return fetch(`${this.url}${path}`, { headers });
+  }
+
+  async json<T>(path: string): Promise<T> {
+    return (await (await this.get(path)).json()) as T;
+  }
+
+  async page(): Promise<Exposition> {
+    return parseExposition(await (await this.get('/metrics')).text());
+  }
+
+  get descriptors(): number {
+    return readdirSync(`/proc/${this.pid}/fd`).length;
+  }
+
+  /** Ids of the BPF programs that the agent holds. */
+  get programs(): string[] {
+    const ids: string[] = [];
+    for (const fd of readdirSync(`/proc/${this.pid}/fdinfo`)) {
+      try {
+        const id = /^prog_id:\s+(\d+)$/m.exec(readFileSync(`/proc/${this.pid}/fdinfo/${fd}`, 'utf8'))?.[1];
+        if (id !== undefined) ids.push(id);
+      } catch (error) {
+        // Closed since the list was made.
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      }
+    }
+    return [...new Set(ids)];
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.signal('SIGKILL');
+    await this.exited;
+  }
+}
