@@ -88,6 +88,11 @@ export class Agent implements AsyncDisposable {
     return family === 'IPv6' ? `[${host}]:${port}` : `${host}:${port}`;
   }
 
+  /** A thread hangs in the kernel: process.exit() would wait for it for ever. */
+  get isStuck(): boolean {
+    return this.#kernel.stuckThreads > 0;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#watcher?.[Symbol.dispose]();
     await this.#kernel[Symbol.asyncDispose]();

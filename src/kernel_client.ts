@@ -15,6 +15,8 @@ export interface KernelClientOptions {
 const HANG_MS = 5_000;
 const PING_EVERY_MS = 1_000;
 const START_DEADLINE_MS = 30_000;
+/** A thread ends within this time, unless it is stuck. */
+const TERMINATE_MS = 1_000;
 const RESTART_FIRST_MS = 100;
 const RESTART_MAX_MS = 30_000;
 /** A thread that has lived so long has not failed at its start. */
@@ -38,6 +40,7 @@ class Thread {
   readonly worker: Worker;
   readonly pending = new Map<number, Pending>();
   readonly startedMs = performance.now();
+  ended = false;
   /** When the oldest unanswered ping was sent. */
   pingedMs: number | undefined;
 
@@ -140,7 +143,8 @@ export class KernelClient implements AsyncDisposable {
       this.#options.log('warn', `the kernel thread did not close: ${error.message}`),
     );
     this.#thread = undefined;
-    this.#end(thread, new Error('closed'));
+    // One that is stuck stays so: then stuckThreads says it.
+    await withDeadline(this.#end(thread, new Error('closed')), TERMINATE_MS, 'stuck').catch(() => undefined);
   }
 
   async #startThread(): Promise<void> {
@@ -152,6 +156,7 @@ export class KernelClient implements AsyncDisposable {
         this.#lost(thread, `failed: ${error.message}`);
       });
       thread.worker.on('exit', () => {
+        thread.ended = true;
         this.#stuck.delete(thread.worker);
         reject(new Error('the kernel thread ended'));
         this.#lost(thread, 'ended');
@@ -160,7 +165,7 @@ export class KernelClient implements AsyncDisposable {
     try {
       await withDeadline(ready, START_DEADLINE_MS, `not ready within ${START_DEADLINE_MS / 1000} s`);
     } catch (error) {
-      this.#end(thread, error as Error);
+      void this.#end(thread, error as Error);
       throw error;
     }
     this.#thread = thread;
@@ -213,15 +218,15 @@ export class KernelClient implements AsyncDisposable {
     if (thread !== this.#thread || this.#closed) return;
     this.#options.log('error', `the kernel thread ${why}: it is replaced`);
     this.#thread = undefined;
-    this.#end(thread, new Error(`the kernel thread ${why}`));
+    void this.#end(thread, new Error(`the kernel thread ${why}`));
     this.#scheduleRestart();
   }
 
-  #end(thread: Thread, reason: Error): void {
+  #end(thread: Thread, reason: Error): Promise<unknown> {
     thread.giveUp(reason);
     thread.worker.removeAllListeners('message');
-    this.#stuck.add(thread.worker);
-    void thread.worker.terminate();
+    if (!thread.ended) this.#stuck.add(thread.worker);
+    return thread.worker.terminate();
   }
 
   #scheduleRestart(): void {

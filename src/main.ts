@@ -66,6 +66,10 @@ async function runServe(args: readonly string[]): Promise<number> {
   log.info(`netsonde ${readVersion()} serves on ${agent.address}`);
   log.info(`${await stopped}: the agent ends`);
   await agent[Symbol.asyncDispose]();
+  if (agent.isStuck) {
+    log.error('a kernel thread hangs: the agent ends itself by SIGKILL');
+    process.kill(process.pid, 'SIGKILL');
+  }
   return 0;
 }
 
@@ -120,5 +124,5 @@ try {
   process.stderr.write(`netsonde: ${explain(error)}\n`);
   process.exitCode = 1;
 }
-// Whatever still runs, a thread stuck in the kernel included, must not keep the process.
+// What still runs must not keep the process.
 process.exit();

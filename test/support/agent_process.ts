@@ -1,6 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { createGunzip } from 'node:zlib';
 import { type Exposition, parseExposition } from './exposition.ts';
 import { eventually } from './oracle.ts';
 
@@ -59,8 +62,23 @@ export class AgentProcess implements AsyncDisposable {
     return address === undefined ? undefined : `http://${address}`;
   }
 
+  /** Each request has a connection of its own: none is left that the agent would hold. */
   get(path: string, headers: Record<string, string> = {}): Promise<Response> {
-    return fetch(`${this.url}${path}`, { headers });
+    return new Promise((resolve, reject) => {
+      const call = request(`${this.url}${path}`, { headers, agent: false }, (response) => {
+        const { statusCode = 0, headers: given } = response;
+        const encoding = given['content-encoding'];
+        const body = encoding === 'gzip' ? response.pipe(createGunzip()) : response;
+        resolve(
+          new Response(Readable.toWeb(body) as ReadableStream<Uint8Array>, {
+            status: statusCode,
+            headers: Object.entries(given).map(([name, value]) => [name, String(value)] as [string, string]),
+          }),
+        );
+      });
+      call.once('error', reject);
+      call.end();
+    });
   }
 
   async json<T>(path: string): Promise<T> {

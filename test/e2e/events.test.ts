@@ -1,0 +1,122 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { EventRecord } from '../../src/events/envelope.ts';
+import { AgentProcess } from '../support/agent_process.ts';
+import { run } from '../support/command.ts';
+import { sampleValue } from '../support/exposition.ts';
+import { HostPair } from '../support/hosts.ts';
+import { eventually } from '../support/oracle.ts';
+
+let pair: HostPair;
+let agent: AgentProcess;
+
+beforeAll(async () => {
+  pair = await HostPair.create();
+  for (const rule of [
+    'add table inet t',
+    'add chain inet t in { type filter hook input priority 0; }',
+    'add rule inet t in udp dport 7001 counter drop',
+  ]) {
+    run('ip', 'netns', 'exec', pair.b.netns.name, 'nft', rule);
+  }
+  agent = await AgentProcess.serve();
+  await eventually(async () => {
+    expect(sampleValue(await agent.page(), 'netsonde_sockets_used', { pod: pair.b.netns.name })).toBeDefined();
+  });
+});
+
+afterAll(async () => {
+  await agent?.[Symbol.asyncDispose]();
+  await pair?.[Symbol.asyncDispose]();
+});
+
+function parseLines(text: string): EventRecord[] {
+  return text
+    .split('\n')
+    .filter((line) => line.endsWith('}'))
+    .map((line) => JSON.parse(line) as EventRecord);
+}
+
+/** Reads a stream of events until the test is through with it. */
+async function follow(path: string, accept: string): Promise<{ text: () => string } & AsyncDisposable> {
+  const controller = new AbortController();
+  const response = await fetch(`${agent.url}${path}`, { headers: { accept }, signal: controller.signal });
+  let text = '';
+  const reading = (async () => {
+    for await (const chunk of response.body ?? []) text += Buffer.from(chunk).toString();
+  })().catch(() => undefined);
+  return {
+    text: () => text,
+    [Symbol.asyncDispose]: async () => {
+      controller.abort();
+      await reading;
+    },
+  };
+}
+
+describe.each([
+  ['IPv4', () => pair.addressA.ipv4, () => pair.addressB.ipv4, (ip: string) => ip],
+  ['IPv6', () => pair.addressA.ipv6, () => pair.addressB.ipv6, (ip: string) => `[${ip}]`],
+] as const)('a drop over %s', (_, from, to, bracket) => {
+  it('is within a second on stdout, on both streams and in the history', async () => {
+    await using sse = await follow('/api/v1/events', 'text/event-stream');
+    await using ndjson = await follow('/api/v1/events?follow=true&type=packet_drop', 'application/x-ndjson');
+    await using other = await follow(`/api/v1/events?follow=true&pod=${pair.a.netns.name}`, 'application/x-ndjson');
+    const source = await pair.a.udpSend({ address: to(), port: 7001, count: 1, bytes: 9 });
+    const sent = performance.now();
+    const src = `${bracket(from())}:${source}`;
+    const expected = {
+      type: 'packet_drop',
+      namespace: '',
+      pod: pair.b.netns.name,
+      src,
+      dst: `${bracket(to())}:7001`,
+      protocol: 'udp',
+      reason: 'NETFILTER_DROP',
+      symbol: expect.stringMatching(/^nft_do_chain\+0x/),
+    };
+    const ours = (events: readonly EventRecord[]) => events.filter((event) => event.src === src);
+    await eventually(() => {
+      expect(ours(parseLines(agent.stdout))).toEqual([expect.objectContaining(expected)]);
+      expect(ours(parseLines(ndjson.text()))).toEqual([expect.objectContaining(expected)]);
+      const data = sse.text().replace(/^data: /gm, '');
+      expect(ours(parseLines(data))).toEqual([expect.objectContaining(expected)]);
+      expect(sse.text()).toMatch(/^event: packet_drop$/m);
+    });
+    expect(performance.now() - sent).toBeLessThan(1_000);
+    expect(ours(parseLines(other.text()))).toEqual([]);
+    const query = `pod=${pair.b.netns.name}&probe=packetloss&since=1m`;
+    const history = await agent.get(`/api/v1/events?${query}`, { accept: 'application/x-ndjson' });
+    expect(ours(parseLines(await history.text()))).toEqual([expect.objectContaining(expected)]);
+    const later = await agent.get(`/api/v1/events?since=${new Date(Date.now() + 60_000).toISOString()}`, {
+      accept: 'application/x-ndjson',
+    });
+    expect(await later.text()).toBe('');
+  });
+});
+
+it('the ledger balances: what the kernel produced is limited, lost or delivered', async () => {
+  await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 500, bytes: 9 });
+  await eventually(async () => {
+    const page = await agent.page();
+    const probe = 'packetloss';
+    const value = (name: string, labels: Record<string, string>) =>
+      sampleValue(page, `netsonde_events_${name}`, labels) ?? 0;
+    const produced = value('produced_total', { probe });
+    const limited = value('limited_total', { probe, stage: 'kernel' });
+    const lost = value('dropped_total', { probe, sink: '' });
+    const delivered = value('delivered_total', { probe, sink: 'stdout' });
+    expect(value('pending', { probe, sink: 'stdout' })).toBe(0);
+    expect(produced).toBe(limited + lost + delivered);
+    expect(produced).toBeGreaterThan(500);
+    expect(limited).toBeGreaterThan(0);
+    expect(parseLines(agent.stdout)).toHaveLength(delivered);
+  });
+});
+
+it('refuses more followers than it can serve', async () => {
+  await using streams = new AsyncDisposableStack();
+  for (let index = 0; index < 16; index++) streams.use(await follow('/api/v1/events', 'text/event-stream'));
+  const response = await agent.get('/api/v1/events');
+  expect(response.status).toBe(503);
+  expect(await response.text()).toContain('16 clients follow already');
+});

@@ -1,0 +1,109 @@
+import { closeSync, cpSync, mkdtempSync, openSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { AgentProcess } from '../support/agent_process.ts';
+import { sh } from '../support/command.ts';
+import { sampleValue } from '../support/exposition.ts';
+import { eventually } from '../support/oracle.ts';
+
+const FIXTURES = fileURLToPath(new URL('../fixtures', import.meta.url));
+const POD = { pod: '3f2a9c1e-7d54-4b0e-9a6b-0c1d2e3f4a5b', device: 'eth0' };
+
+let directory: string;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'hang-'));
+  cpSync(FIXTURES, directory, { recursive: true, verbatimSymlinks: true });
+});
+
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+function serve(): Promise<AgentProcess> {
+  return AgentProcess.serve(['--proc', join(directory, 'proc'), '--sys', join(directory, 'sys'), '--netns', directory]);
+}
+
+const file = () => join(directory, 'proc/1201/net/dev');
+
+/** From here on a read of the file does not come back: nobody ever writes into the pipe. */
+function makeHang(): string {
+  const text = readFileSync(file(), 'utf8');
+  unlinkSync(file());
+  sh(`mkfifo ${file()}`);
+  return text;
+}
+
+/** Lets every read that hangs come back. */
+function release(path: string): void {
+  closeSync(openSync(path, 'r+'));
+}
+
+it('a kernel thread that hangs is replaced; the last good page is served with its age meanwhile', async () => {
+  await using agent = await serve();
+  const good = await agent.page();
+  expect(sampleValue(good, 'netsonde_netdev_received_packets_total', POD)).toBe(200);
+
+  const text = makeHang();
+  const hung = agent.get('/metrics', { 'x-prometheus-scrape-timeout-seconds': '3' });
+  const stale = await hung;
+  expect(stale.status).toBe(200);
+  expect(Number(stale.headers.get('age'))).toBeGreaterThanOrEqual(1);
+  const body = await stale.text();
+  expect(body).toContain(`netsonde_netdev_received_packets_total{namespace="",pod="${POD.pod}",device="eth0"} 200`);
+  expect(Number(/^netsonde_page_age_seconds (\S+)$/m.exec(body)?.[1])).toBeGreaterThan(1);
+  expect((await agent.get('/healthz')).status).toBe(200);
+  expect((await agent.get('/api/v1/probes')).status).toBe(503);
+
+  // The next threads cannot start for a while.
+  sh(`mv ${directory}/sys ${directory}/sys.away`);
+  await eventually(() => {
+    expect(agent.stderr.match(/the kernel thread could not be started: .*no list of CPUs/g)?.length).toBeGreaterThan(3);
+  }, 15_000);
+  expect((await agent.get('/metrics')).status).toBe(200);
+  expect((await agent.get('/healthz')).status).toBe(200);
+
+  const fifo = `${file()}.fifo`;
+  sh(`mv ${file()} ${fifo}`);
+  writeFileSync(file(), text.replace('200 0 2', '205 0 2'));
+  sh(`mv ${directory}/sys.away ${directory}/sys`);
+  await eventually(async () => {
+    const page = await agent.page();
+    expect(sampleValue(page, 'netsonde_page_age_seconds', {})).toBe(0);
+    expect(sampleValue(page, 'netsonde_netdev_received_packets_total', POD)).toBe(205);
+    expect(sampleValue(page, 'netsonde_kernel_thread_restarts_total', {})).toBeGreaterThan(3);
+    expect(sampleValue(page, 'netsonde_kernel_threads_stuck', {})).toBe(1);
+  }, 15_000);
+  expect(agent.stderr).toMatch(/the kernel thread did not answer for \d+ ms: it is replaced/);
+  release(fifo);
+  await eventually(async () => {
+    expect(sampleValue(await agent.page(), 'netsonde_kernel_threads_stuck', {})).toBe(0);
+  });
+}, 40_000);
+
+it('the agent ends on SIGTERM though a thread hangs', async () => {
+  await using agent = await serve();
+  await agent.page();
+  makeHang();
+  const scrape = agent.get('/metrics', { 'x-prometheus-scrape-timeout-seconds': '1' });
+  await (await scrape).text();
+  const start = performance.now();
+  agent.signal('SIGTERM');
+  await agent.exited;
+  expect(performance.now() - start).toBeLessThan(9_000);
+}, 30_000);
+
+it('a process that vanishes between the list and the read is no error', async () => {
+  await using agent = await serve();
+  await agent.page();
+  rmSync(join(directory, 'proc/1300'), { recursive: true });
+  const page = await agent.page();
+  expect(
+    sampleValue(page, 'netsonde_netdev_received_packets_total', { pod: 'facade222222', device: 'eth0' }),
+  ).toBeUndefined();
+  expect(sampleValue(page, 'netsonde_netdev_received_packets_total', POD)).toBe(200);
+  expect(sampleValue(page, 'netsonde_probe_collect_failures_total', { probe: 'netdev' })).toBe(0);
+  expect(
+    page.samples.filter(({ name }) => name === 'netsonde_source_errors_total').map(({ labels }) => labels['source']),
+  ).not.toContain('procfs');
+});

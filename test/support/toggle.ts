@@ -1,0 +1,135 @@
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
+import type { ProbeStatus } from '../../src/collectors/supervisor.ts';
+import { AgentProcess } from './agent_process.ts';
+import { run } from './command.ts';
+import { sampleValue } from './exposition.ts';
+import type { HostPair } from './hosts.ts';
+import { eventually } from './oracle.ts';
+
+const HEAP_PROBE = new URL('./heap_probe.ts', import.meta.url);
+
+const ON = '{ detail: full }';
+const OFF = '{ detail: full, probes: { packetloss: false, qdisc: false } }';
+
+/** A configuration may be applied so long after it was written. */
+const APPLIED_WITHIN_MS = 1_000;
+
+export type Write = (directory: string, text: string, generation: number) => void;
+
+/** How people edit a file. */
+export const rewrite: Write = (directory, text, generation) => {
+  writeFileSync(join(directory, 'config.yaml'), `# ${generation}\n${text}`);
+};
+
+/** How the kubelet updates a mounted ConfigMap. */
+export const swap: Write = (directory, text, generation) => {
+  const folder = `..data_${generation}`;
+  mkdirSync(join(directory, folder));
+  writeFileSync(join(directory, folder, 'config.yaml'), text);
+  symlinkSync(folder, join(directory, '..data_tmp'));
+  renameSync(join(directory, '..data_tmp'), join(directory, '..data'));
+  if (generation === 0) symlinkSync('..data/config.yaml', join(directory, 'config.yaml'));
+  else rmSync(join(directory, `..data_${generation - 1}`), { recursive: true });
+};
+
+export interface ToggleReport {
+  readonly slowestMs: number;
+  /** Bytes used after garbage collection, at each toggle that was asked for. */
+  readonly heap: ReadonlyMap<number, number>;
+}
+
+/** Drops packets in a hook and in a queue, so that both probes have something to count. */
+export function prepare(pair: HostPair): void {
+  pair.a.netns.tc(`qdisc add dev ${pair.deviceA} root tbf rate 1mbit burst 2000 limit 2000`);
+  for (const rule of [
+    'add table inet t',
+    'add chain inet t in { type filter hook input priority 0; }',
+    'add rule inet t in udp dport 7001 counter drop',
+  ]) {
+    run('ip', 'netns', 'exec', pair.b.netns.name, 'nft', rule);
+  }
+}
+
+/**
+ * Switches packetloss and qdisc off and on, `times` times, under traffic. Each change must be applied within a second, no
+ * total may step back, and in the end descriptors and programs must be what they were.
+ */
+export async function toggle(
+  pair: HostPair,
+  directory: string,
+  write: Write,
+  times: number,
+  heapAt: readonly number[] = [],
+): Promise<ToggleReport> {
+  write(directory, ON, 0);
+  await using agent = await AgentProcess.serve(['--config', join(directory, 'config.yaml')], [], {
+    NODE_OPTIONS: `--import=${fileURLToPath(HEAP_PROBE)}`,
+  });
+  await agent.page();
+  await settle(agent);
+  const before = { descriptors: agent.descriptors, programs: agent.programs.length };
+  const heap = new Map<number, number>();
+  let slowestMs = 0;
+  let last = await totals(agent, pair);
+  for (let generation = 1; generation <= times; generation++) {
+    const on = generation % 2 === 0;
+    await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 10, bytes: 900 });
+    const start = performance.now();
+    write(directory, on ? ON : OFF, generation);
+    await eventually(async () => expect(await states(agent)).toEqual(on ? 'running running' : 'stopped stopped'));
+    slowestMs = Math.max(slowestMs, performance.now() - start);
+    expect(performance.now() - start, `toggle ${generation}`).toBeLessThan(APPLIED_WITHIN_MS);
+    if (on) {
+      const now = await totals(agent, pair);
+      for (const [index, value] of now.entries()) expect(value).toBeGreaterThanOrEqual(last[index] ?? 0);
+      last = now;
+    } else {
+      expect(await totals(agent, pair)).toEqual([undefined, undefined]);
+      expect(agent.programs.length).toBe(before.programs - 1);
+    }
+    if (heapAt.includes(generation)) heap.set(generation, await heapOf(agent));
+  }
+  expect(last.every((value) => (value ?? 0) > 0)).toBe(true);
+  await settle(agent);
+  expect(agent.descriptors).toBe(before.descriptors);
+  expect(agent.programs.length).toBe(before.programs);
+  return { slowestMs, heap };
+}
+
+async function states(agent: AgentProcess): Promise<string> {
+  const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
+  const stateOf = (name: string) => probes.find((probe) => probe.name === name)?.state;
+  return `${stateOf('packetloss')} ${stateOf('qdisc')}`;
+}
+
+async function totals(agent: AgentProcess, pair: HostPair): Promise<(number | undefined)[]> {
+  const page = await agent.page();
+  return [
+    sampleValue(page, 'netsonde_packet_drops_total', { pod: pair.b.netns.name, reason: 'NETFILTER_DROP' }),
+    sampleValue(page, 'netsonde_qdisc_drops_total', { pod: pair.a.netns.name }),
+  ];
+}
+
+/** Connections of the test to the agent come and go; what stays is the agent's own. */
+async function settle(agent: AgentProcess): Promise<void> {
+  let last = -1;
+  await eventually(() => {
+    const now = agent.descriptors;
+    const still = now === last;
+    last = now;
+    expect(still).toBe(true);
+  });
+}
+
+async function heapOf(agent: AgentProcess): Promise<number> {
+  const seen = agent.stderr.length;
+  agent.signal('SIGUSR2');
+  return eventually(() => {
+    const found = /^heap (\d+)$/m.exec(agent.stderr.slice(seen))?.[1];
+    expect(found).toBeDefined();
+    return Number(found);
+  });
+}
