@@ -74,20 +74,25 @@ struct mib_sum {
 	__u32 row;
 };
 
-#define ADD(table, bit, type)                                                                      \
-	if (sum->table) {                                                                          \
-		__u32 size = bpf_core_type_size(type);                                             \
-		if (size > sizeof(row->values.table))                                              \
-			size = sizeof(row->values.table);                                          \
-		if (index == 0) {                                                                  \
-			if (bpf_probe_read_kernel(row->values.table, size, sum->table + offset))   \
-				row->tables &= ~(1U << (bit));                                       \
-		} else if (bpf_probe_read_kernel(scratch->table, size, sum->table + offset)) {     \
-			row->tables &= ~(1U << (bit));                                               \
-		} else {                                                                           \
-			_Pragma("unroll") for (int i = 0; i < sizeof(row->values.table) / sizeof(__u64); i++)        \
-				row->values.table[i] += scratch->table[i];                         \
-		}                                                                                  \
+/* Unrolled: the verifier would follow each turn of a loop, for each table, in each state. */
+static __always_inline void add_values(__u64 *sums, const __u64 *values, int count)
+{
+#pragma unroll
+	for (int i = 0; i < count; i++)
+		sums[i] += values[i];
+}
+
+/* The first CPU's values are read into the row itself, those of the others are added to them. */
+#define ADD(table, bit, type)                                                                                     \
+	if (sum->table) {                                                                                         \
+		__u32 size = bpf_core_type_size(type);                                                            \
+		if (size > sizeof(row->values.table))                                                             \
+			size = sizeof(row->values.table);                                                         \
+		__u64 *target = index == 0 ? row->values.table : scratch->table;                                  \
+		if (bpf_probe_read_kernel(target, size, sum->table + offset))                                     \
+			row->tables &= ~(1U << (bit));                                                            \
+		else if (index > 0)                                                                               \
+			add_values(row->values.table, scratch->table, sizeof(row->values.table) / sizeof(__u64)); \
 	}
 
 /* The verifier allows no arithmetic on a map's address; stored in a map and loaded again it is a number. */
@@ -126,10 +131,10 @@ static long add_cpu(__u64 index, struct mib_sum *sum)
 	return 0;
 }
 
-#define FIND(table, bit, field)                                                                    \
-	if (bpf_core_field_exists(net->mib.field))                                                 \
-		sum.table = BPF_CORE_READ(net, mib.field);                                         \
-	if (sum.table)                                                                             \
+#define FIND(table, bit, field)                            \
+	if (bpf_core_field_exists(net->mib.field))         \
+		sum.table = BPF_CORE_READ(net, mib.field); \
+	if (sum.table)                                     \
 		row->tables |= 1U << (bit);
 
 static __always_inline bool write_row(struct netns_walk *netns, struct net *net, __u32 flags)

@@ -160,7 +160,7 @@ static __always_inline bool is_no_loss(struct sk_buff *skb, __u64 location, __u3
 {
 	__u16 ethertype;
 
-	/* One register for the check and the access: the compiler would check a copy, which the verifier does not follow. */
+	/* One register for check and access: the compiler would check a copy, which the verifier does not follow. */
 	barrier_var(reason);
 	if (reason >= REASONS)
 		return false;

@@ -190,6 +190,7 @@ export class Discovery implements NetnsIndex {
       if (id === undefined) continue;
       found.add(id);
       changed = this.#update({ id, inum, isNode: inum === nodeInum }, pids, mount, nowMs) || changed;
+      await cycle.pause();
     }
     // Its last sockets may keep a namespace alive for a while, but nobody is left in it.
     const deserted = [...this.#known.keys()].filter((id) => !found.has(id));

@@ -18,8 +18,8 @@ const volatile __u64 jiffies_per_second = 250;
 
 struct event_ledger {
 	__u64 produced; /* would be an event */
-	__u64 limited;  /* refused by the bucket of its namespace */
-	__u64 lost;     /* the ring was full */
+	__u64 limited; /* refused by the bucket of its namespace */
+	__u64 lost; /* the ring was full */
 };
 
 struct {
@@ -31,7 +31,7 @@ struct {
 
 struct event_bucket {
 	__u64 refilled; /* jiffies */
-	__u64 tokens;   /* in units of 1/jiffies_per_second of an event */
+	__u64 tokens; /* in units of 1/jiffies_per_second of an event */
 };
 
 /* By namespace cookie. A namespace that finds no room here gets no events: they count as limited. */

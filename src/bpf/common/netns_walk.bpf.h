@@ -21,11 +21,11 @@
 #define NETNS_WALK_MAX (1 << 16) /* entries of one walk; more would mean that the list is broken */
 
 /* What a call returns: the number of rows written, and these. */
-#define NETNS_WALK_DONE (1U << 31)          /* the slice reached the end of the walk */
+#define NETNS_WALK_DONE (1U << 31) /* the slice reached the end of the walk */
 #define NETNS_WALK_STARTS_INITIAL (1U << 30) /* the walk started in the initial namespace */
 
 #define NETNS_INITIAL 1U /* the machine's first namespace: the one that follows the list's head */
-#define NETNS_DYING 2U   /* nothing refers to it any more; the kernel is about to tear it down */
+#define NETNS_DYING 2U /* nothing refers to it any more; the kernel is about to tear it down */
 
 struct netns_walk {
 	struct list_head *position, *start;

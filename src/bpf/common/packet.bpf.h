@@ -16,11 +16,11 @@
 struct packet_tuple {
 	__u8 source[16];
 	__u8 destination[16];
-	__u16 source_port;      /* host order; 0 where the protocol has none */
+	__u16 source_port; /* host order; 0 where the protocol has none */
 	__u16 destination_port;
 	__u16 ethertype; /* host order; what the frame carries */
-	__u8 protocol;   /* IPPROTO_*, valid if family is set */
-	__u8 family;     /* 4, 6, or 0: not IP, and nothing above is valid but the ethertype */
+	__u8 protocol; /* IPPROTO_*, valid if family is set */
+	__u8 family; /* 4, 6, or 0: not IP, and nothing above is valid but the ethertype */
 };
 
 struct packet_ports {
@@ -83,8 +83,8 @@ static __always_inline void packet_read_ipv6(struct packet_tuple *tuple, const v
 	tuple->protocol = header.next;
 	__builtin_memcpy(tuple->source, header.source, 16);
 	__builtin_memcpy(tuple->destination, header.destination, 16);
-	_Pragma("unroll") for (int i = 0; i < PACKET_EXTENSIONS_MAX; i++)
-	{
+#pragma unroll
+	for (int i = 0; i < PACKET_EXTENSIONS_MAX; i++) {
 		struct {
 			__u8 next, length;
 			__be16 fragment;

@@ -1,4 +1,4 @@
-// Made by scripts/generate-layouts.ts from the BTF of the compiled object. Do not edit.
+// Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.
 import { readCounter } from '../../counter.ts';
 import { readBytes, readString } from '../layout.ts';
 

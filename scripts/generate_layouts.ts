@@ -126,7 +126,7 @@ function renderObject(file: string, btf: Btf): string {
     .map(({ name }) => name)
     .filter((name) => !name.endsWith(RECORD_SUFFIX) && !name.includes('.'));
   return [
-    '// Made by scripts/generate-layouts.ts from the BTF of the compiled object. Do not edit.',
+    '// Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.',
     ...imports,
     '',
     `export const FILE = '${file}';`,

@@ -1,0 +1,43 @@
+import { readFileSync, statSync } from 'node:fs';
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { AgentProcess } from '../test/support/agent_process.ts';
+import { median, Namespaces, type Row, wallMs } from './measure.ts';
+
+const NAMESPACES = 110;
+const SCRAPES = 200;
+const STARTS = 5;
+
+function residentMb(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1000;
+}
+
+function sizeMb(name: string): number {
+  return statSync(fileURLToPath(new URL(`../dist/${name}`, import.meta.url))).size / 1e6;
+}
+
+/** What the agent takes of a node of 110 Pods: memory, disk, and time until it serves. */
+export async function benchFootprint(): Promise<Row[]> {
+  await using _namespaces = await Namespaces.create(NAMESPACES);
+  const starts = await wallMs(STARTS, async () => {
+    await using _agent = await AgentProcess.serve();
+  });
+  await using agent = await AgentProcess.serve();
+  for (let scrape = 0; scrape < SCRAPES; scrape++) {
+    await (await agent.get('/metrics', { 'accept-encoding': 'gzip' })).arrayBuffer();
+    await wait(20);
+  }
+  const bench = `the agent beside ${NAMESPACES} namespaces, core`;
+  return [
+    {
+      bench,
+      what: `resident after ${SCRAPES} scrapes`,
+      value: residentMb(agent.pid),
+      unit: 'MB',
+      bound: { atMost: 120 },
+    },
+    { bench, what: 'until it serves (median)', value: median(starts), unit: 'ms' },
+    { bench, what: 'bundle of the main thread', value: sizeMb('main.js'), unit: 'MB' },
+    { bench, what: 'bundle of the kernel thread', value: sizeMb('kernel_thread.js'), unit: 'MB' },
+  ];
+}

@@ -1,0 +1,30 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { isMainThread } from 'node:worker_threads';
+
+/**
+ * Preloaded into an agent, in each of its threads: on SIGUSR2 each prints how much its event loop was late since the last
+ * time, the 99th percentile in milliseconds, and starts anew.
+ */
+
+const RESOLUTION_MS = 1;
+const NANOSECONDS_PER_MS = 1e6;
+
+const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+histogram.enable();
+const channel = new BroadcastChannel('loop');
+(channel as unknown as { unref(): void }).unref();
+
+function report(): void {
+  const late = Math.max(0, histogram.percentile(99) / NANOSECONDS_PER_MS - RESOLUTION_MS);
+  process.stderr.write(`loop ${isMainThread ? 'main' : 'kernel'} ${late.toFixed(2)}\n`);
+  histogram.reset();
+}
+
+if (isMainThread) {
+  process.on('SIGUSR2', () => {
+    channel.postMessage('report');
+    report();
+  });
+} else {
+  channel.onmessage = report;
+}

@@ -1,0 +1,66 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { setTimeout as wait } from 'node:timers/promises';
+
+/** One line of the table. A figure that was not measured is not in it. */
+export interface Row {
+  readonly bench: string;
+  readonly what: string;
+  readonly value: number;
+  readonly unit: string;
+  /** What the value must not exceed, or must reach, where something is asked of it. */
+  readonly bound?: { readonly atMost?: number; readonly atLeast?: number };
+}
+
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
+export function median(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
+
+/** Milliseconds of CPU that a piece of work takes in this process, all threads: run by run. */
+export async function cpuMs(runs: number, work: () => Promise<unknown> | unknown): Promise<number[]> {
+  const times: number[] = [];
+  for (let run = 0; run < runs; run++) {
+    const start = process.cpuUsage();
+    await work();
+    const { user, system } = process.cpuUsage(start);
+    times.push((user + system) / 1000);
+  }
+  return times;
+}
+
+export async function wallMs(runs: number, work: () => Promise<unknown> | unknown): Promise<number[]> {
+  const times: number[] = [];
+  for (let run = 0; run < runs; run++) {
+    const start = performance.now();
+    await work();
+    times.push(performance.now() - start);
+  }
+  return times;
+}
+
+/** So many network namespaces with a process each, gone when disposed. */
+export class Namespaces implements AsyncDisposable {
+  readonly #shell: ChildProcess;
+
+  private constructor(shell: ChildProcess) {
+    this.#shell = shell;
+  }
+
+  static async create(count: number): Promise<Namespaces> {
+    const script = `for i in $(seq ${count}); do unshare -n sh -c 'ip link set lo up; exec sleep 3600' & done; wait`;
+    const shell = spawn('sh', ['-c', script], { stdio: 'ignore', detached: true });
+    await wait(1_000 + count * 20);
+    return new Namespaces(shell);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const gone = new Promise((resolve) => this.#shell.once('exit', resolve));
+    // The shell leads a process group of its own.
+    process.kill(-(this.#shell.pid ?? 0), 'SIGKILL');
+    await gone;
+  }
+}

@@ -1,0 +1,70 @@
+import { freeCycle } from '../src/collectors/cycle.ts';
+import { DEFAULT_PATHS } from '../src/paths.ts';
+import { Discovery } from '../src/pods/discovery.ts';
+import { NetnsList } from '../src/sources/bpf/netns_list.ts';
+import { BpfSource } from '../src/sources/bpf/source.ts';
+import { SourceErrors } from '../src/sources/errors.ts';
+import { MibFiles } from '../src/sources/mib/files.ts';
+import { MibPass } from '../src/sources/mib/pass.ts';
+import type { MibSnapshot } from '../src/sources/mib/snapshot.ts';
+import type { MibTable } from '../src/sources/mib/tables.ts';
+import { NetFiles } from '../src/sources/net_files.ts';
+import { cpusOf } from '../src/sources/procfs/cpus.ts';
+import { readText } from '../src/sources/procfs/read.ts';
+import { parseSnmp } from '../src/sources/procfs/snmp.ts';
+import { OBJECTS } from '../test/support/kernel.ts';
+import { cpuMs, median, Namespaces, type Row } from './measure.ts';
+
+const NAMESPACES = 250;
+const RUNS = 60;
+
+/** Every field of the four tables, turned into a number for every namespace. */
+function decode(snapshot: MibSnapshot, fields: readonly { table: MibTable; field: string }[]): number {
+  const columns = fields.flatMap(({ table, field }) => snapshot.column(table, field) ?? []);
+  let sum = 0;
+  for (let row = 0; row < snapshot.ids.length; row++) {
+    for (const column of columns) sum += Number(snapshot.value(row, column) ?? 0);
+  }
+  return sum;
+}
+
+function fieldsOf(tables: readonly MibTable[]): { table: MibTable; field: string }[] {
+  const files = new Map([
+    ...parseSnmp(readText('/proc/self/net/snmp') ?? ''),
+    ...parseSnmp(readText('/proc/self/net/netstat') ?? ''),
+  ]);
+  return tables.flatMap((table) =>
+    [...(files.get(table === 'Udp6' ? 'Udp' : table)?.keys() ?? [])].map((field) => ({ table, field })),
+  );
+}
+
+/** The counters of all namespaces by the kernel pass, against our reader of the files. */
+export async function benchMib(): Promise<Row[]> {
+  await using _namespaces = await Namespaces.create(NAMESPACES);
+  const bpf = new BpfSource(OBJECTS, '/sys');
+  using list = await NetnsList.open(bpf);
+  using pass = await MibPass.open(bpf, cpusOf('/sys'));
+  const discovery = new Discovery(
+    DEFAULT_PATHS,
+    { list: (cycle) => list.list(cycle), cookie: () => undefined },
+    () => undefined,
+  );
+  await discovery.refresh();
+  const files = new MibFiles(discovery, new NetFiles('/proc', discovery, new SourceErrors()));
+  const tables: readonly MibTable[] = ['Tcp', 'TcpExt', 'Udp', 'Udp6'];
+  const fields = fieldsOf(tables);
+  const readPass = async () => decode(await pass.read(freeCycle()), fields);
+  const readFiles = async () => decode(await files.read(new Set(tables), freeCycle()), fields);
+  await cpuMs(20, readPass);
+  await cpuMs(5, readFiles);
+  const passMs = median(await cpuMs(RUNS, readPass));
+  const rawMs = median(await cpuMs(RUNS, async () => pass.read(freeCycle())));
+  const filesMs = median(await cpuMs(RUNS / 4, readFiles));
+  const bench = `counters of ${discovery.snapshot().length} namespaces, ${fields.length} fields`;
+  return [
+    { bench, what: 'kernel pass, typed rows, CPU (median)', value: passMs, unit: 'ms', bound: { atMost: 2 } },
+    { bench, what: 'kernel pass alone, CPU (median)', value: rawMs, unit: 'ms' },
+    { bench, what: 'files, CPU (median)', value: filesMs, unit: 'ms' },
+    { bench, what: 'files : pass', value: filesMs / passMs, unit: 'x' },
+  ];
+}

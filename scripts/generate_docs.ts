@@ -1,0 +1,122 @@
+import { writeFileSync } from 'node:fs';
+import { AGENT_METRICS } from '../src/agent_metrics.ts';
+import { SELF_METRICS } from '../src/collectors/self.ts';
+import type { EventDescriptor } from '../src/probes/event.ts';
+import { PROBES } from '../src/probes/index.ts';
+import { isOpen, type Label, type MetricDescriptor, type MetricSet } from '../src/probes/metric.ts';
+import type { AnyProbe } from '../src/probes/probe.ts';
+
+/** Writes docs/metrics.md and docs/events.md from the descriptors. */
+
+const DOCS = new URL('../docs/', import.meta.url);
+const NOTICE = '<!-- Made by scripts/generate_docs.ts from the descriptors. Do not edit. -->';
+
+function cell(text: string): string {
+  return text.replaceAll('|', '\\|').replaceAll('*', '\\*');
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map((row) => line(row.map(cell)))].join('\n');
+}
+
+function labelText([name, label]: [string, Label]): string {
+  const values = isOpen(label)
+    ? `such as \`${label.example}\`, at most ${label.max}`
+    : label.values.map((value) => `\`${value}\``).join(' ');
+  return `\`${name}\` (${values})`;
+}
+
+function metricRow({ name, type, detail, labels, help, source }: MetricDescriptor): string[] {
+  return [`\`${name}\``, type, detail, Object.entries(labels).map(labelText).join('; '), help, source];
+}
+
+function metricTable(metrics: MetricSet): string {
+  return table(['metric', 'type', 'detail', 'labels', 'what it says', 'source'], Object.values(metrics).map(metricRow));
+}
+
+function probeSection({ name, kind, cost, enabledByDefault, summary, metrics, requires }: AnyProbe): string {
+  const capabilities = requires.capabilities.length === 0 ? 'none' : requires.capabilities.join(', ');
+  return [
+    `## ${name}`,
+    '',
+    summary,
+    '',
+    `Kind: ${kind}. Cost: ${cost}. By default: ${enabledByDefault ? 'on' : 'off'}.`,
+    `Capabilities: ${capabilities}. Kernel: ${requires.kernel}`,
+    '',
+    metricTable(metrics as MetricSet),
+  ].join('\n');
+}
+
+function metricsPage(): string {
+  return [
+    NOTICE,
+    '',
+    '# Metrics',
+    '',
+    'Metrics of a Pod carry the labels `namespace` and `pod`; those of the node carry both, empty. `core` metrics are shown',
+    'by default, `full` ones with `detail: full`, for all probes or for one. A value of an open label that finds no room any more is',
+    'added up under `*`.',
+    '',
+    ...PROBES.flatMap((probe) => [probeSection(probe), '']),
+    '## The agent about itself',
+    '',
+    metricTable({ ...AGENT_METRICS, ...SELF_METRICS }),
+    '',
+    '`process_*` and `nodejs_*` are those of the Prometheus client library for Node.js.',
+    '',
+  ].join('\n');
+}
+
+function eventSection(probe: AnyProbe, [type, event]: [string, EventDescriptor]): string {
+  const rows = Object.entries(event.fields).map(([name, field]) => [
+    `\`${name}\``,
+    field.type,
+    field.optional === true ? 'where it is known' : 'always',
+    field.help,
+  ]);
+  return [
+    `## ${type}`,
+    '',
+    `${event.help} Severity: ${event.severity}. Probe: \`${probe.name}\`.`,
+    '',
+    table(['field', 'type', 'there', 'what it says'], rows),
+  ].join('\n');
+}
+
+const ENVELOPE: readonly (readonly string[])[] = [
+  ['`time`', 'RFC 3339 in UTC with nanoseconds, from the clock of the kernel'],
+  ['`probe`, `type`', 'which probe saw it, and what it is'],
+  ['`severity`', '`info`, `warning` or `critical`'],
+  ['`node`', 'name of the node'],
+  ['`netns`', 'cookie of the network namespace'],
+  ['`namespace`, `pod`', 'whose it is; both empty: the node; both null: nobody that is known'],
+  ['`src`, `dst`', 'addresses with ports where the protocol has them: `10.0.0.1:53`, `[::1]:53`'],
+  ['`protocol`', 'in lower case: `tcp`, `udp`, `icmp`, …; of a frame that is not IP its type: `arp`'],
+  ['`message`', 'a sentence for people'],
+];
+
+function eventsPage(): string {
+  const sections = PROBES.flatMap((probe) =>
+    Object.entries(probe.events as Record<string, EventDescriptor>).flatMap((entry) => [
+      eventSection(probe, entry),
+      '',
+    ]),
+  );
+  return [
+    NOTICE,
+    '',
+    '# Events',
+    '',
+    'An event is a flat JSON object, the same on stdout and on `/api/v1/events`. These fields are in all of them, addresses where there',
+    'are any; those of the type follow.',
+    '',
+    table(['field', 'what it says'], ENVELOPE),
+    '',
+    ...sections,
+  ].join('\n');
+}
+
+writeFileSync(new URL('metrics.md', DOCS), metricsPage());
+writeFileSync(new URL('events.md', DOCS), eventsPage());

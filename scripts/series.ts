@@ -1,0 +1,35 @@
+import { renderTable } from '../src/commands/table.ts';
+import { PROBES } from '../src/probes/index.ts';
+import { isOpen, type MetricDescriptor, type MetricSet } from '../src/probes/metric.ts';
+
+/**
+ * Prints how many series a Pod has, by probe: a label with listed values counts with all of them, one whose values come from
+ * the kernel with what is usual.
+ */
+
+const USUAL: Readonly<Record<string, number>> = { device: 1, reason: 3, kind: 1 };
+const CORE_MAX = 60;
+
+function seriesOf({ labels }: MetricDescriptor): number {
+  return Object.entries(labels).reduce(
+    (product, [name, label]) => product * (isOpen(label) ? (USUAL[name] ?? 0) : label.values.length),
+    1,
+  );
+}
+
+function sum(metrics: readonly MetricDescriptor[]): number {
+  return metrics.reduce((total, metric) => total + seriesOf(metric), 0);
+}
+
+const rows = PROBES.map(({ name, metrics }) => {
+  const ofPod = Object.values(metrics as MetricSet).filter(({ scope }) => scope === 'pod');
+  return { name, core: sum(ofPod.filter(({ detail }) => detail === 'core')), full: sum(ofPod) };
+});
+const core = rows.reduce((total, row) => total + row.core, 0);
+const full = rows.reduce((total, row) => total + row.full, 0);
+const cells = [...rows, { name: 'all', core, full }].map((row) => [row.name, String(row.core), String(row.full)]);
+process.stdout.write(`${renderTable([['PROBE', 'CORE', 'FULL'], ...cells])}\n`);
+if (core > CORE_MAX) {
+  process.stderr.write(`more than ${CORE_MAX} core series a Pod\n`);
+  process.exitCode = 1;
+}

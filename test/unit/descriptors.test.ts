@@ -1,0 +1,76 @@
+import { existsSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { AGENT_METRICS } from '../../src/agent_metrics.ts';
+import { SELF_METRICS } from '../../src/collectors/self.ts';
+import type { EventDescriptor } from '../../src/probes/event.ts';
+import { PROBES } from '../../src/probes/index.ts';
+import { isOpen, type MetricDescriptor, type MetricSet } from '../../src/probes/metric.ts';
+
+const metrics: readonly MetricDescriptor[] = [
+  ...PROBES.flatMap(({ metrics }) => Object.values(metrics as MetricSet)),
+  ...Object.values<MetricDescriptor>(AGENT_METRICS),
+  ...Object.values<MetricDescriptor>(SELF_METRICS),
+];
+
+/** A sentence: starts with a capital (or a figure, or code), ends with a full stop, and is one. */
+const SENTENCE = /^[A-Z0-9`][^\n]*\.$/;
+const UNIT_WORDS = /_(ms|msec|milliseconds|us|microseconds|ns|nanoseconds|kb|kilobytes|percent|minutes|hours)(_|$)/;
+
+describe.each(metrics.map((metric) => [metric.name, metric] as const))('%s', (_, metric) => {
+  it('is named by the rules of Prometheus', () => {
+    expect(metric.name).toMatch(/^netsonde_[a-z][a-z0-9]*(_[a-z0-9]+)*$/);
+    expect(metric.name.endsWith('_total')).toBe(metric.type === 'counter');
+    expect(metric.name).not.toMatch(UNIT_WORDS);
+    expect(metric.name).not.toMatch(/counter|gauge|histogram/);
+    const base = metric.name.replace(/_total$/, '');
+    for (const unit of ['seconds', 'bytes', 'ratio']) expect(base.endsWith(`_${unit}`)).toBe(metric.unit === unit);
+  });
+
+  it('says what it is in a sentence, and where it comes from', () => {
+    expect(metric.help).toMatch(SENTENCE);
+    expect(metric.source).not.toBe('');
+  });
+
+  it('has labels with names, help and bounds', () => {
+    for (const [name, label] of Object.entries(metric.labels)) {
+      expect(name).toMatch(/^[a-z][a-z_]*$/);
+      expect(['namespace', 'pod', 'le', 'quantile', 'job', 'instance', 'node']).not.toContain(name);
+      if (isOpen(label)) expect(label.max).toBeGreaterThan(0);
+      else expect(new Set(label.values).size).toBe(label.values.length);
+    }
+  });
+
+  it('has ascending buckets where it is a histogram', () => {
+    expect(metric.buckets !== undefined).toBe(metric.type === 'histogram');
+    const buckets = metric.buckets ?? [];
+    expect([...buckets].sort((a, b) => a - b)).toEqual([...buckets]);
+  });
+});
+
+it('no two metrics have one name', () => {
+  const names = metrics.map(({ name }) => name);
+  expect(new Set(names).size).toBe(names.length);
+});
+
+describe.each(PROBES.map((probe) => [probe.name, probe] as const))('probe %s', (name, probe) => {
+  it('is in the file of its name, says what it is for, and explains its options', () => {
+    expect(name).toMatch(/^[a-z][a-z0-9_]*$/);
+    expect(existsSync(new URL(`../../src/probes/${name}.ts`, import.meta.url))).toBe(true);
+    expect(probe.summary).toMatch(SENTENCE);
+    expect(probe.requires.kernel).not.toBe('');
+    for (const schema of Object.values(probe.options as Record<string, { description?: string }>)) {
+      expect(schema.description).toMatch(SENTENCE);
+    }
+  });
+
+  it('has events with names and help', () => {
+    for (const [type, event] of Object.entries(probe.events as Record<string, EventDescriptor>)) {
+      expect(type).toMatch(/^[a-z]+(_[a-z]+)+$/);
+      expect(event.help).toMatch(SENTENCE);
+      for (const [field, { help }] of Object.entries(event.fields)) {
+        expect(field).toMatch(/^[a-z][a-zA-Z]*$/);
+        expect(help).toMatch(SENTENCE);
+      }
+    }
+  });
+});

@@ -1,0 +1,39 @@
+import { expect, it } from 'vitest';
+import { asNetnsId, defineMetrics, type Emit, NODE } from '../../src/probes/metric.ts';
+
+const base = { type: 'counter', help: 'x.', source: 'x', detail: 'core' } as const;
+
+const metrics = defineMetrics({
+  pod: { ...base, name: 'netsonde_pod_total', scope: 'pod', labels: {} },
+  node: { ...base, name: 'netsonde_node_total', scope: 'node', labels: {} },
+  closed: {
+    ...base,
+    name: 'netsonde_closed_total',
+    scope: 'pod',
+    labels: { family: { help: 'x.', values: ['ipv4', 'ipv6'] } },
+  },
+});
+
+/** Compiled, not run: each line below an expectation must not compile. */
+function mistakes(emit: Emit<typeof metrics>): void {
+  const id = asNetnsId(1);
+  emit('pod', id, 1, {});
+  emit('node', NODE, 1, {});
+  emit('closed', id, 1, { family: 'ipv4' });
+  // @ts-expect-error no such metric
+  emit('pods', id, 1, {});
+  // @ts-expect-error a number of the machine on a Pod
+  emit('node', id, 1, {});
+  // @ts-expect-error a number of a Pod on the machine
+  emit('pod', NODE, 1, {});
+  // @ts-expect-error a label that is missing
+  emit('closed', id, 1, {});
+  // @ts-expect-error a value that the label does not have
+  emit('closed', id, 1, { family: 'ipv5' });
+  // @ts-expect-error a namespace that is only a number
+  emit('pod', 1, 1, {});
+  // @ts-expect-error a value that is no counter
+  emit('pod', id, '1', {});
+}
+
+it('what a probe may not emit does not compile', () => expect(mistakes).toBeTypeOf('function'));
