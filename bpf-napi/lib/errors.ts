@@ -92,7 +92,7 @@ interface NativeFailure extends Error {
 }
 
 function isNativeFailure(error: unknown): error is NativeFailure {
-  return error instanceof Error && 'operation' in error && 'errno' in error;
+  return error instanceof Error && !(error instanceof BpfError) && 'operation' in error && 'errno' in error;
 }
 
 function codeOf(failure: NativeFailure, fallback: BpfErrorCode, verifier: readonly string[]): BpfErrorCode {
@@ -108,9 +108,9 @@ function explain(failure: NativeFailure, verifier: readonly string[]): string {
   if (failure.operation === 'load' && failure.errno === EPERM) {
     return `${failure.message} and gave no reason: CAP_BPF and CAP_PERFMON are missing, or this kernel allows no such program`;
   }
-  return failure.log !== '' && !failure.log.startsWith('libbpf:')
-    ? `${failure.message} (${failure.log})`
-    : failure.message;
+  // The first line is the cause, those after it what came of it.
+  const [first = ''] = failure.log.split('\n', 1);
+  return first === '' ? failure.message : `${failure.message} (${first.replace('libbpf: ', '')})`;
 }
 
 /** Turns an error of the native module into a BpfError; anything else is passed through. */

@@ -73,8 +73,8 @@ export class BpfMap {
   }
 
   /**
-   * Copies all entries of a hash in batches into one buffer, which the next dump overwrites. Entries that come
-   * or go meanwhile may be missed.
+   * Copies all entries of a hash or an array with one system call into one buffer, which the next dump
+   * overwrites. Entries that come or go meanwhile may be missed, or be there twice.
    */
   dump(): MapDump {
     const valuesAt = (this.#maxEntries * this.keyBytes + 7) & ~7;

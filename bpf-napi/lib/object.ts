@@ -61,8 +61,8 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Sets a `const volatile` variable. Integers must fit the variable; a byte array must have its size. What such
-   * a constant rules out, the verifier removes from the program.
+   * Sets a `const volatile` variable. An integer must not be negative and must fit the variable; a byte array
+   * must have its size. What such a constant rules out, the verifier removes from the program.
    */
   setConstant(name: string, value: boolean | number | bigint | Uint8Array): void {
     const plain = value instanceof Uint8Array ? value : BigInt(value);

@@ -1,10 +1,10 @@
-import { guarded } from './errors.ts';
+import { BpfError, guarded } from './errors.ts';
 import { closed, watchForLeak } from './leaks.ts';
 import { type NativeRing, native } from './native.ts';
 import type { BpfObject } from './object.ts';
 
 export interface RingOptions {
-  /** Bytes of the longest record that the programs write. */
+  /** Bytes of the longest record that the programs write. Longer ones are left out, and onError is told. */
   readonly recordBytesMax: number;
   /** Milliseconds between two drains. Records wait in the kernel meanwhile: the ring must hold that many. */
   readonly intervalMs: number;
@@ -23,6 +23,7 @@ export interface RingBatch {
 }
 
 const HEADER_BYTES = 8;
+const EINVAL = 22;
 
 /**
  * Drains a BPF ring buffer by a timer. Programs submit with BPF_RB_NO_WAKEUP: one wake-up and one call for each
@@ -33,11 +34,18 @@ export class BpfRing implements Disposable {
   readonly #options: RingOptions;
   readonly #buffer: Uint8Array;
   readonly #view: DataView;
+  /** A drain stops when less than this is left of its buffer. */
+  readonly #reserve: number;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
-  /** @throws {BpfError} BPF_RING where the map is no ring or the object is not loaded. */
+  /** @throws {BpfError} BPF_RING where the map is no ring, the object is not loaded or the buffer too small. */
   constructor(object: BpfObject, mapName: string, options: RingOptions) {
+    this.#reserve = HEADER_BYTES + options.recordBytesMax + 7;
+    if (options.bufferBytes < this.#reserve) {
+      const message = `open ring ${mapName}: a buffer of ${options.bufferBytes} bytes, at least ${this.#reserve} are needed`;
+      throw new BpfError('BPF_RING', message, { operation: 'open ring', subject: mapName, errno: EINVAL });
+    }
     const index = [...object.maps.keys()].indexOf(object.map(mapName).name);
     this.#native = guarded('BPF_RING', () => new (native().Ring)(object.handle, index));
     this.#options = options;
@@ -47,7 +55,10 @@ export class BpfRing implements Disposable {
     this.#wait();
   }
 
-  /** Takes what is there now, at most one buffer; returns its bytes. */
+  /**
+   * Takes what is there now, at most one buffer; returns its bytes.
+   * @throws {BpfError} BPF_RING, with EMSGSIZE after a record that is longer than recordBytesMax; BPF_CLOSED
+   */
   drain(): number {
     const { recordBytesMax, onBatch } = this.#options;
     const bytes = guarded('BPF_RING', () => this.#native.drain(this.#buffer, recordBytesMax));
@@ -94,8 +105,7 @@ export class BpfRing implements Disposable {
     }
     if (this.#closed) return;
     // A drain that filled its buffer left something behind; other work of the loop comes first, then the rest.
-    const full = bytes + HEADER_BYTES + this.#options.recordBytesMax + 7 > this.#options.bufferBytes;
-    if (full) setImmediate(() => this.#turn());
+    if (bytes + this.#reserve > this.#options.bufferBytes) setImmediate(() => this.#turn());
     else this.#wait();
   }
 }

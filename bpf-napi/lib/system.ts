@@ -37,7 +37,7 @@ export interface NetlinkAnswer {
 
 /**
  * Sends one netlink request in this thread's network namespace and collects the whole answer. Blocks until it is
- * there, at most two seconds.
+ * there, at most two seconds for each part of it.
  * @param protocol NETLINK_ROUTE 0, NETLINK_SOCK_DIAG 4, NETLINK_NETFILTER 12
  * @param request a message with its header; its nlmsg_seq is checked in the answer
  * @param bytesMax refuses a longer answer

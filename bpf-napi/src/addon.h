@@ -3,13 +3,10 @@
 
 #include <napi.h>
 
-#include "handle.h"
-
 namespace bpf_napi {
 
 /** What the addon keeps for one JavaScript environment, that is for one thread. */
 struct AddonData {
-  HandleTable handles;
   Napi::FunctionReference object_class;
 };
 

@@ -3,9 +3,9 @@
 
 #include <bpf/libbpf.h>
 
+#include <cerrno>
 #include <cstdarg>
 #include <cstdio>
-#include <cstring>
 
 namespace bpf_napi {
 
@@ -15,6 +15,9 @@ thread_local std::string* captured = nullptr;
 
 // The kernel's verifier log of one program is at most 16 MiB; more than this of it explains nothing.
 constexpr size_t kLogBytesMax = 1 << 20;
+
+// ENOTSUPP of the kernel, which user space has no name for.
+constexpr int kKernelNotSupported = 524;
 
 int Print(enum libbpf_print_level level, const char* format, va_list arguments) {
   if (captured == nullptr || level == LIBBPF_DEBUG || captured->size() >= kLogBytesMax) return 0;
@@ -39,11 +42,13 @@ LogCapture::LogCapture() { captured = &text_; }
 LogCapture::~LogCapture() { captured = nullptr; }
 
 Napi::Error ToError(Napi::Env env, const Failure& failure) {
-  const std::string message = failure.operation + " " + failure.subject + ": " +
-                              (failure.error != 0 ? strerror(failure.error) : "not possible");
-  Napi::Error error = Napi::Error::New(env, message);
+  const int code = failure.error == kKernelNotSupported ? EOPNOTSUPP : failure.error;
+  char reason[128] = "not possible";
+  if (code != 0) libbpf_strerror(code, reason, sizeof(reason));
+  Napi::Error error = Napi::Error::New(env, failure.operation + " " + failure.subject + ": " + reason);
   error.Set("operation", Napi::String::New(env, failure.operation));
-  error.Set("errno", Napi::Number::New(env, failure.error));
+  // libbpf has codes of its own, beyond those of the kernel.
+  error.Set("errno", Napi::Number::New(env, code < __LIBBPF_ERRNO__START ? code : 0));
   error.Set("subject", Napi::String::New(env, failure.subject));
   error.Set("log", Napi::String::New(env, failure.log));
   return error;

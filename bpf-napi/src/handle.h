@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <napi.h>
-
-#include <memory>
 #include <mutex>
-#include <vector>
 
 namespace bpf_napi {
 
 /**
- * Something of the kernel that must be closed once: by its owner, or else when the JavaScript
- * environment (a thread's) ends. Work that runs on another thread keeps a handle busy; a close that comes
- * meanwhile is done by that thread when it is through.
+ * Something of the kernel that must be closed once: by its owner, or else by the destructor, which Node runs when the
+ * JavaScript object is collected or its environment (a thread's) ends. Work that runs on another thread keeps a handle
+ * busy; a close that comes meanwhile is done by that thread when it is through.
  */
 class Handle {
  public:
@@ -47,15 +43,14 @@ class Handle {
     return true;
   }
 
-  /** False where the handle was closed meanwhile, and now is. */
-  bool EndWork() {
+  /** Frees everything where the handle was closed meanwhile. */
+  void EndWork() {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       busy_ = false;
-      if (!closed_) return true;
+      if (!closed_) return;
     }
     Release();
-    return false;
   }
 
  protected:
@@ -66,34 +61,6 @@ class Handle {
   mutable std::mutex mutex_;
   bool busy_ = false;
   bool closed_ = false;
-};
-
-/** The open handles of one environment, closed when it ends: at exit, and when a worker thread is terminated. */
-class HandleTable {
- public:
-  void Add(const std::shared_ptr<Handle>& handle) {
-    if (handles_.size() >= sweep_at_) Sweep();
-    handles_.push_back(handle);
-  }
-
-  ~HandleTable() {
-    for (auto& weak : handles_) {
-      if (auto handle = weak.lock()) handle->Close();
-    }
-  }
-
- private:
-  void Sweep() {
-    std::vector<std::weak_ptr<Handle>> open;
-    for (auto& weak : handles_) {
-      if (auto handle = weak.lock(); handle && !handle->closed()) open.push_back(weak);
-    }
-    handles_ = std::move(open);
-    sweep_at_ = 2 * handles_.size() + 16;
-  }
-
-  std::vector<std::weak_ptr<Handle>> handles_;
-  size_t sweep_at_ = 16;
 };
 
 }  // namespace bpf_napi

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <vector>
@@ -29,7 +30,7 @@ enum class Progress { kMore, kDone };
 
 /** Looks only at what ends a dump; everything else is copied for JavaScript to decode. */
 Progress Take(Dump& dump, const uint8_t* data, size_t size, uint32_t sequence, size_t bytes_max, Failure& failure) {
-  bool single = true;
+  bool single = false;
   for (size_t at = 0; at + sizeof(nlmsghdr) <= size;) {
     nlmsghdr header;
     memcpy(&header, data + at, sizeof(header));
@@ -42,7 +43,7 @@ Progress Take(Dump& dump, const uint8_t* data, size_t size, uint32_t sequence, s
     at += NLMSG_ALIGN(length);
     if (header.nlmsg_seq != sequence) continue;
     if (header.nlmsg_flags & NLM_F_DUMP_INTR) dump.interrupted = true;
-    single = single && (header.nlmsg_flags & NLM_F_MULTI) == 0;
+    single = single || (header.nlmsg_flags & NLM_F_MULTI) == 0;
     if (header.nlmsg_type == NLMSG_DONE || header.nlmsg_type == NLMSG_ERROR) {
       int32_t error = 0;
       if (length >= sizeof(header) + sizeof(error)) memcpy(&error, data + start + sizeof(header), sizeof(error));
@@ -85,15 +86,15 @@ Napi::Value NetlinkDump(const Napi::CallbackInfo& info) {
   memcpy(&header, request.Data(), sizeof(header));
 
   const UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
-  if (!fd) Throw(env, "open", errno, "netlink");
+  if (!fd) Throw(env, "connect", errno, "netlink");
   const timeval timeout = {kTimeoutSeconds, 0};
   if (setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) != 0) {
-    Throw(env, "open", errno, "netlink");
+    Throw(env, "connect", errno, "netlink");
   }
   sockaddr_nl kernel = {};
   kernel.nl_family = AF_NETLINK;
-  if (sendto(fd.get(), request.Data(), request.ByteLength(), 0, reinterpret_cast<sockaddr*>(&kernel),
-             sizeof(kernel)) < 0) {
+  if (sendto(fd.get(), request.Data(), request.ByteLength(), 0, reinterpret_cast<sockaddr*>(&kernel), sizeof(kernel)) <
+      0) {
     Throw(env, "send", errno, "netlink");
   }
   Dump dump;
@@ -101,7 +102,7 @@ Napi::Value NetlinkDump(const Napi::CallbackInfo& info) {
   if (failure.failed()) throw ToError(env, failure);
 
   Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, dump.messages.size());
-  memcpy(buffer.Data(), dump.messages.data(), dump.messages.size());
+  std::copy(dump.messages.begin(), dump.messages.end(), static_cast<uint8_t*>(buffer.Data()));
   Napi::Object result = Napi::Object::New(env);
   result.Set("messages", Napi::Uint8Array::New(env, dump.messages.size(), buffer, 0));
   result.Set("interrupted", dump.interrupted);

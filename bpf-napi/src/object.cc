@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <functional>
@@ -48,10 +49,12 @@ class ObjectWorker : public Napi::AsyncWorker {
  protected:
   void Execute() override {
     failure_ = step_(*handle_);
-    if (!handle_->EndWork() && !failure_.failed()) failure_ = {"use", EBADF, handle_->name(), "closed meanwhile"};
+    handle_->EndWork();
   }
 
   void OnOK() override {
+    // Also where the close came after the step: who sees the promise resolve may use the object.
+    if (handle_->closed() && !failure_.failed()) failure_ = {"use", EBADF, handle_->name(), "closed meanwhile"};
     if (failure_.failed()) {
       deferred_.Reject(ToError(Env(), failure_).Value());
     } else {
@@ -68,8 +71,7 @@ class ObjectWorker : public Napi::AsyncWorker {
 
 class OpenWorker : public Napi::AsyncWorker {
  public:
-  OpenWorker(Napi::Env env, std::string path)
-      : AsyncWorker(env), deferred_(env), path_(std::move(path)) {}
+  OpenWorker(Napi::Env env, std::string path) : AsyncWorker(env), deferred_(env), path_(std::move(path)) {}
 
   Napi::Promise promise() const { return deferred_.Promise(); }
 
@@ -91,10 +93,8 @@ class OpenWorker : public Napi::AsyncWorker {
       deferred_.Reject(ToError(env, failure_).Value());
       return;
     }
-    auto* data = env.GetInstanceData<AddonData>();
-    data->handles.Add(handle_);
     auto external = Napi::External<std::shared_ptr<ObjectHandle>>::New(env, &handle_);
-    deferred_.Resolve(data->object_class.New({external}));
+    deferred_.Resolve(env.GetInstanceData<AddonData>()->object_class.New({external}));
   }
 
  private:
@@ -125,16 +125,23 @@ bpf_map* FindMap(Napi::Env env, const ObjectHandle& handle, const Napi::Value& v
 uint8_t* Bytes(Napi::Env env, const Napi::Value& value, size_t bytes, const char* operation, const std::string& what) {
   auto array = value.As<Napi::Uint8Array>();
   if (array.ByteLength() < bytes) {
-    Throw(env, operation, EINVAL, what, "needs " + std::to_string(bytes) + " bytes, got " + std::to_string(array.ByteLength()));
+    Throw(env, operation, EINVAL, what,
+          "needs " + std::to_string(bytes) + " bytes, got " + std::to_string(array.ByteLength()));
   }
   return array.Data();
 }
 
-/** A constant (`const volatile`) of an object that is not loaded yet: where its value is kept. */
+/** A constant (`const volatile`) of an object: where its value is kept until the load. */
 struct Constant {
   uint8_t* at = nullptr;
   size_t bytes = 0;
+  bool loaded = false;
 };
+
+bool EndsWith(const char* text, const char* end) {
+  const size_t length = strlen(text), end_length = strlen(end);
+  return length >= end_length && strcmp(text + length - end_length, end) == 0;
+}
 
 Constant FindConstant(const bpf_object* object, const std::string& name) {
   const struct btf* btf = bpf_object__btf(object);
@@ -142,8 +149,8 @@ Constant FindConstant(const bpf_object* object, const std::string& name) {
   bpf_map* map;
   bpf_object__for_each_map(map, object) {
     const char* section_name = bpf_map__name(map);
-    // libbpf names the map after the object and the section, cut to 15 characters.
-    if (section_name != nullptr && strstr(section_name, ".rodata") != nullptr) break;
+    // libbpf puts the name of the object, cut, before that of the section. `.rodata.str1.1` is another section.
+    if (section_name != nullptr && EndsWith(section_name, ".rodata")) break;
   }
   if (section < 0 || map == nullptr) return {};
   size_t section_bytes = 0;
@@ -154,7 +161,7 @@ Constant FindConstant(const bpf_object* object, const std::string& name) {
     const btf_type* declared = btf__type_by_id(btf, variable->type);
     if (name != btf__name_by_offset(btf, declared->name_off)) continue;
     if (variable->offset + variable->size > section_bytes) break;
-    return {data + variable->offset, variable->size};
+    return {data + variable->offset, variable->size, bpf_map__fd(map) >= 0};
   }
   return {};
 }
@@ -201,19 +208,19 @@ void ObjectHandle::Release() {
 }
 
 Napi::Function BpfObjectWrap::Define(Napi::Env env) {
-  return DefineClass(env, "NativeObject",
-                     {InstanceMethod<&BpfObjectWrap::Programs>("programs"), InstanceMethod<&BpfObjectWrap::Maps>("maps"),
-                      InstanceMethod<&BpfObjectWrap::SetAutoload>("setAutoload"),
-                      InstanceMethod<&BpfObjectWrap::SetAutocreate>("setAutocreate"),
-                      InstanceMethod<&BpfObjectWrap::SetMaxEntries>("setMaxEntries"),
-                      InstanceMethod<&BpfObjectWrap::SetConstant>("setConstant"), InstanceMethod<&BpfObjectWrap::Load>("load"),
-                      InstanceMethod<&BpfObjectWrap::Attach>("attach"), InstanceMethod<&BpfObjectWrap::Detach>("detach"),
-                      InstanceMethod<&BpfObjectWrap::Run>("run"),
-                      InstanceMethod<&BpfObjectWrap::ProgramInfo>("programInfo"),
-                      InstanceMethod<&BpfObjectWrap::MapFd>("mapFd"), InstanceMethod<&BpfObjectWrap::Lookup>("lookup"),
-                      InstanceMethod<&BpfObjectWrap::Update>("update"), InstanceMethod<&BpfObjectWrap::Delete>("delete"),
-                      InstanceMethod<&BpfObjectWrap::Dump>("dump"), InstanceMethod<&BpfObjectWrap::ReadMapped>("readMapped"),
-                      InstanceMethod<&BpfObjectWrap::Close>("close")});
+  return DefineClass(
+      env, "NativeObject",
+      {InstanceMethod<&BpfObjectWrap::Programs>("programs"), InstanceMethod<&BpfObjectWrap::Maps>("maps"),
+       InstanceMethod<&BpfObjectWrap::SetAutoload>("setAutoload"),
+       InstanceMethod<&BpfObjectWrap::SetAutocreate>("setAutocreate"),
+       InstanceMethod<&BpfObjectWrap::SetMaxEntries>("setMaxEntries"),
+       InstanceMethod<&BpfObjectWrap::SetConstant>("setConstant"), InstanceMethod<&BpfObjectWrap::Load>("load"),
+       InstanceMethod<&BpfObjectWrap::Attach>("attach"), InstanceMethod<&BpfObjectWrap::Detach>("detach"),
+       InstanceMethod<&BpfObjectWrap::Run>("run"), InstanceMethod<&BpfObjectWrap::ProgramInfo>("programInfo"),
+       InstanceMethod<&BpfObjectWrap::MapFd>("mapFd"), InstanceMethod<&BpfObjectWrap::Lookup>("lookup"),
+       InstanceMethod<&BpfObjectWrap::Update>("update"), InstanceMethod<&BpfObjectWrap::Delete>("delete"),
+       InstanceMethod<&BpfObjectWrap::Dump>("dump"), InstanceMethod<&BpfObjectWrap::ReadMapped>("readMapped"),
+       InstanceMethod<&BpfObjectWrap::Close>("close")});
 }
 
 BpfObjectWrap::BpfObjectWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<BpfObjectWrap>(info) {
@@ -282,6 +289,7 @@ void BpfObjectWrap::SetConstant(const Napi::CallbackInfo& info) {
   const std::string subject = "constant " + name + " of " + handle.name();
   const Constant constant = FindConstant(handle.object(), name);
   if (constant.at == nullptr) Throw(info.Env(), "set", ENOENT, subject);
+  if (constant.loaded) Throw(info.Env(), "set", EBUSY, subject, "the object is loaded");
   if (info[1].IsBigInt()) {
     bool lossless = false;
     const uint64_t value = info[1].As<Napi::BigInt>().Uint64Value(&lossless);
@@ -292,7 +300,11 @@ void BpfObjectWrap::SetConstant(const Napi::CallbackInfo& info) {
     memcpy(constant.at, &value, constant.bytes);  // both architectures that we build for are little-endian
     return;
   }
-  memcpy(constant.at, Bytes(info.Env(), info[1], constant.bytes, "set", subject), constant.bytes);
+  const auto bytes = info[1].As<Napi::Uint8Array>();
+  if (bytes.ByteLength() != constant.bytes) {
+    Throw(info.Env(), "set", EINVAL, subject, "has " + std::to_string(constant.bytes) + " bytes");
+  }
+  memcpy(constant.at, bytes.Data(), constant.bytes);
 }
 
 Napi::Value BpfObjectWrap::Load(const Napi::CallbackInfo& info) {
@@ -399,18 +411,13 @@ Napi::Value BpfObjectWrap::Dump(const Napi::CallbackInfo& info) {
   const __u32 capacity = bpf_map__max_entries(map);
   const size_t values_at = RoundUp8(capacity * key_bytes);
   uint8_t* target = Bytes(env, info[1], values_at + capacity * value_bytes, "dump", name);
-  // The kernel's cursor: a bucket number for a hash, a key for others.
+  // Where the kernel would go on: a bucket number or a key. There is room for all entries, so nobody asks.
   std::vector<uint8_t> cursor(std::max(key_bytes, sizeof(__u64)));
-  __u32 entries = 0;
-  while (entries < capacity) {
-    __u32 batch = capacity - entries;
-    const int error = bpf_map_lookup_batch(bpf_map__fd(map), entries == 0 ? nullptr : cursor.data(), cursor.data(),
-                                           target + entries * key_bytes,
-                                           target + values_at + entries * value_bytes, &batch, nullptr);
-    if (error != 0 && error != -ENOENT) Throw(env, "dump", -error, name);
-    entries += batch;
-    if (error == -ENOENT || batch == 0) break;
-  }
+  __u32 entries = capacity;
+  const int error =
+      bpf_map_lookup_batch(bpf_map__fd(map), nullptr, cursor.data(), target, target + values_at, &entries, nullptr);
+  // ENOENT is the end of the map. Success is not: entries that moved meanwhile were copied twice and took the room.
+  if (error != 0 && error != -ENOENT) Throw(env, "dump", -error, name);
   return Napi::Number::New(env, entries);
 }
 

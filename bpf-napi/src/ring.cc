@@ -2,8 +2,10 @@
 #include <bpf/libbpf.h>
 #include <napi.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "addon.h"
 #include "object.h"
@@ -32,18 +34,25 @@ class RingHandle final : public Handle {
 
   /**
    * Copies records until the ring is empty or the next one of `record_bytes_max` might not fit. Returns the
-   * bytes written, or a negative errno.
+   * bytes written, or a negative errno: -EMSGSIZE for longer records, which are left out. It comes once the
+   * records around them are handed out.
    */
   long Drain(uint8_t* target, size_t bytes, size_t record_bytes_max) {
     target_ = target;
     used_ = 0;
     room_ = bytes;
+    record_bytes_max_ = record_bytes_max;
     reserve_ = kHeaderBytes + record_bytes_max + 7;
     if (room_ < reserve_) return -EINVAL;
-    const int result = ring_buffer__consume(ring_);
-    if (result < 0 && result != kFull) return result;
-    return static_cast<long>(used_);
+    if (too_long_ == 0) {
+      const int result = ring_buffer__consume(ring_);
+      if (result < 0 && result != kFull) return result;
+    }
+    return used_ == 0 && too_long_ != 0 ? -EMSGSIZE : static_cast<long>(used_);
   }
+
+  /** Bytes of the longest record that was left out, once. */
+  size_t TakeTooLong() { return std::exchange(too_long_, 0); }
 
  protected:
   void Release() final { ring_buffer__free(std::exchange(ring_, nullptr)); }
@@ -51,8 +60,11 @@ class RingHandle final : public Handle {
  private:
   static int Take(void* context, void* data, size_t size) {
     auto* self = static_cast<RingHandle*>(context);
+    if (size > self->record_bytes_max_) {
+      self->too_long_ = std::max(self->too_long_, size);
+      return 0;
+    }
     const size_t padded = (size + 7) & ~size_t{7};
-    if (self->room_ - self->used_ < kHeaderBytes + padded) return -EMSGSIZE;
     uint8_t* at = self->target_ + self->used_;
     const uint32_t header[2] = {static_cast<uint32_t>(size), 0};
     memcpy(at, header, sizeof(header));
@@ -63,7 +75,7 @@ class RingHandle final : public Handle {
 
   ring_buffer* ring_ = nullptr;
   uint8_t* target_ = nullptr;
-  size_t used_ = 0, room_ = 0, reserve_ = 0;
+  size_t used_ = 0, room_ = 0, reserve_ = 0, record_bytes_max_ = 0, too_long_ = 0;
 };
 
 class BpfRingWrap : public Napi::ObjectWrap<BpfRingWrap> {
@@ -84,7 +96,6 @@ class BpfRingWrap : public Napi::ObjectWrap<BpfRingWrap> {
     const int error = handle->Open(bpf_map__fd(object.maps()[index]));
     if (error != 0) Throw(env, "open ring", error, name_, log.take());
     handle_ = handle;
-    env.GetInstanceData<AddonData>()->handles.Add(handle);
   }
 
  private:
@@ -92,6 +103,9 @@ class BpfRingWrap : public Napi::ObjectWrap<BpfRingWrap> {
     if (handle_->closed()) Throw(info.Env(), "drain", EBADF, name_, "closed");
     auto target = info[0].As<Napi::Uint8Array>();
     const long bytes = handle_->Drain(target.Data(), target.ByteLength(), info[1].As<Napi::Number>().Uint32Value());
+    if (bytes == -EMSGSIZE) {
+      Throw(info.Env(), "drain", EMSGSIZE, name_, "a record of " + std::to_string(handle_->TakeTooLong()) + " bytes");
+    }
     if (bytes < 0) Throw(info.Env(), "drain", static_cast<int>(-bytes), name_);
     return Napi::Number::New(info.Env(), static_cast<double>(bytes));
   }

@@ -8,6 +8,7 @@
 
 #include "addon.h"
 #include "error.h"
+#include "handle.h"
 #include "unique_fd.h"
 
 namespace bpf_napi {
@@ -61,7 +62,6 @@ class StatsWrap : public Napi::ObjectWrap<StatsWrap> {
     const int fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
     if (fd < 0) Throw(info.Env(), "enable", -fd, "BPF statistics");
     handle_ = std::make_shared<StatsHandle>(fd);
-    info.Env().GetInstanceData<AddonData>()->handles.Add(handle_);
   }
 
  private:

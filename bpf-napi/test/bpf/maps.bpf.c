@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+#include <stdbool.h>
+
+/* Maps with contents that the tests know, and constants that the tests set. */
+
+/* A section of its own becomes a map of its own, here before that of the other constants. */
+const volatile __u32 elsewhere SEC(".rodata.elsewhere") = 7;
+
+const volatile bool enabled = false;
+const volatile __u8 small = 1;
+const volatile __u32 key_step = 1;
+const volatile __u64 value_base = 1000;
+const volatile __u8 label[12] = "unset";
+
+struct pair {
+	__u64 first;
+	__u32 second;
+	__u32 third;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct pair);
+} pairs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 4);
+	__type(key, __u32);
+	__type(value, __u64);
+} numbers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} runs SEC(".maps");
+
+/* Twelve bytes, which the kernel copies as sixteen for each CPU. */
+struct triple {
+	__u32 values[3];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 8);
+	__type(key, __u32);
+	__type(value, struct triple);
+} triples SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 512);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pair);
+} rows SEC(".maps");
+
+/* No program reaches this one, so it need not be created. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16);
+	__type(key, __u32);
+	__type(value, __u32);
+} spare SEC(".maps");
+
+struct filling {
+	__u32 written;
+};
+
+static long fill_one(__u32 index, struct filling *filling)
+{
+	__u32 key = index * key_step;
+	struct pair pair = {.first = value_base + index, .second = index, .third = ~index};
+	struct pair *row = bpf_map_lookup_elem(&rows, &index);
+
+	if (row)
+		*row = pair;
+	if (!bpf_map_update_elem(&pairs, &key, &pair, BPF_ANY))
+		filling->written++;
+	return 0;
+}
+
+/* args: how many pairs to write. Returns how many found room. */
+SEC("raw_tp/sys_enter")
+int fill(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct filling filling = {};
+	__u32 zero = 0;
+	__u32 *count = bpf_map_lookup_elem(&runs, &zero);
+
+	if (count)
+		__sync_fetch_and_add(count, 1);
+	bpf_loop(ctx->args[0], fill_one, &filling, 0);
+	return filling.written;
+}
+
+/* Attached, it moves entries of the full map about on every system call, also while another CPU dumps it. */
+SEC("raw_tp/sys_enter")
+int churn(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct pair pair = {};
+	int i;
+
+	for (i = 0; i < 16; i++) {
+		__u32 old = bpf_get_prandom_u32() % 256, new = bpf_get_prandom_u32() % 256;
+
+		if (i & 1)
+			bpf_map_delete_elem(&pairs, &old);
+		bpf_map_update_elem(&pairs, &new, &pair, BPF_ANY);
+	}
+	return 0;
+}
+
+/* args: which constant. Returns its value, the lower 32 bits. */
+SEC("raw_tp/sys_enter")
+int constant(struct bpf_raw_tracepoint_args *ctx)
+{
+	switch (ctx->args[0]) {
+	case 0:
+		return enabled;
+	case 1:
+		return small;
+	case 2:
+		return key_step;
+	case 3:
+		return value_base;
+	case 4:
+		return label[0] << 8 | label[11];
+	case 5:
+		return elsewhere;
+	}
+	return -1;
+}
+
+char LICENSE[] SEC("license") = "GPL";

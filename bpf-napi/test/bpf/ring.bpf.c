@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+
+/* Numbered records of several lengths, so that a lost, doubled or cut one is seen. */
+
+#define RECORD_BYTES_MAX 256
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 16);
+} records SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} no_ring SEC(".maps");
+
+__u32 sequence;
+
+struct emission {
+	__u64 bytes;
+	__u32 lost;
+};
+
+/* A record: its number, its length, and bytes that all are the lower byte of its number. */
+static long emit_one(__u32 index, struct emission *emission)
+{
+	__u32 record[RECORD_BYTES_MAX / sizeof(__u32)];
+	__u32 number = __sync_fetch_and_add(&sequence, 1);
+	__u32 bytes = emission->bytes ?: 8 + number % 64;
+	int i;
+
+	if (bytes < 8 || bytes > sizeof(record))
+		return 1;
+	for (i = 2; i < RECORD_BYTES_MAX / sizeof(__u32); i++)
+		record[i] = (number & 0xff) * 0x01010101;
+	record[0] = number;
+	record[1] = bytes;
+	if (bpf_ringbuf_output(&records, record, bytes, BPF_RB_NO_WAKEUP))
+		emission->lost++;
+	return 0;
+}
+
+/* args: how many records, and the bytes of each or 0 for 8 to 71 by turns. Returns how many found no room. */
+SEC("raw_tp/sys_enter")
+int emit(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct emission emission = {.bytes = ctx->args[1]};
+
+	bpf_loop(ctx->args[0], emit_one, &emission, 0);
+	return emission.lost;
+}
+
+char LICENSE[] SEC("license") = "GPL";

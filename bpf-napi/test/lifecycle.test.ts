@@ -1,0 +1,190 @@
+import { execFileSync } from 'node:child_process';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type BpfObject, BpfRing, type RingOptions } from '../lib/index.ts';
+import { loadObject, openObject, u32 } from './support/objects.ts';
+import { openDescriptors, ownPrograms } from './support/process_state.ts';
+
+const RING: RingOptions = {
+  recordBytesMax: 256,
+  intervalMs: 60_000,
+  bufferBytes: 4096,
+  onBatch: () => {},
+  onError: (error) => {
+    throw error;
+  },
+};
+
+let before: string[];
+beforeEach(() => {
+  before = openDescriptors();
+});
+afterEach(() => {
+  expect(ownPrograms()).toEqual([]);
+  expect(openDescriptors()).toEqual(before);
+});
+
+function execsCounted(object: BpfObject): bigint {
+  const count = new BigUint64Array(1);
+  object.map('execs').lookup(u32(0), new Uint8Array(count.buffer));
+  return count[0] ?? 0n;
+}
+
+it('runs a program with the constants that were set before the load', async () => {
+  using object = await openObject('maps', ['constant']);
+  object.setConstant('enabled', true);
+  object.setConstant('small', 255);
+  object.setConstant('key_step', 0xfffffffe);
+  object.setConstant('value_base', 2n ** 64n - 5n);
+  object.setConstant('label', new TextEncoder().encode('first-finalZ'));
+  await object.load();
+  const results = [0n, 1n, 2n, 3n, 4n, 5n].map((which) => object.run('constant', BigUint64Array.of(which)));
+  expect(results).toEqual([1, 255, 0xfffffffe, 2 ** 32 - 5, 0x665a, 7]);
+});
+
+it('counts while a program is attached; detached, it stands still and the map can be read', async () => {
+  using object = await loadObject('hooks', ['count_exec']);
+  expect(execsCounted(object)).toBe(0n);
+  await object.attach('count_exec');
+  execFileSync('true');
+  object.detach();
+  const counted = execsCounted(object);
+  expect(counted).toBeGreaterThan(0n);
+  execFileSync('true');
+  expect(execsCounted(object)).toBe(counted);
+});
+
+it('loads the chosen programs only', async () => {
+  using object = await loadObject('maps', ['constant']);
+  expect(ownPrograms()).toEqual([object.programInfo('constant').id]);
+  expect(() => object.run('fill', BigUint64Array.of(1n))).toThrow(expect.objectContaining({ code: 'BPF_RUN' }));
+});
+
+it('tells the programs and maps of a file that is not loaded', async () => {
+  using object = await openObject('hooks', []);
+  expect(object.programs).toContainEqual({ name: 'count_exec', section: 'tp_btf/sched_process_exec' });
+  expect([...object.maps.keys()]).toEqual(['execs']);
+  expect(ownPrograms()).toEqual([]);
+});
+
+it('is closed twice as well as once', async () => {
+  const object = await loadObject('ring', ['emit']);
+  const ring = new BpfRing(object, 'records', RING);
+  for (const handle of [ring, object, ring, object]) handle.close();
+  expect(ownPrograms()).toEqual([]);
+});
+
+it('lets a ring outlive its object', async () => {
+  const object = await loadObject('ring', ['emit']);
+  using ring = new BpfRing(object, 'records', RING);
+  object.run('emit', BigUint64Array.of(1n, 32n));
+  object.close();
+  expect(ring.drain()).toBe(8 + 32);
+});
+
+it('lets an object outlive its ring', async () => {
+  using object = await loadObject('ring', ['emit']);
+  new BpfRing(object, 'records', RING).close();
+  expect(object.run('emit', BigUint64Array.of(1n, 32n))).toBe(0);
+});
+
+it('closes at the end of the block that uses it', async () => {
+  let outside: BpfObject;
+  {
+    using inside = await loadObject('maps', ['fill']);
+    outside = inside;
+  }
+  expect(() => outside.map('pairs').fd).toThrow(expect.objectContaining({ code: 'BPF_CLOSED' }));
+});
+
+it('leaves nothing behind after 200 rounds', async () => {
+  for (let round = 0; round < 200; round++) {
+    const object = await loadObject('hooks', ['count_exec']);
+    await object.attach('count_exec');
+    object.close();
+  }
+}, 60_000);
+
+describe('while a load is under way', () => {
+  it('refuses other work on the object', async () => {
+    using object = await openObject('verifier', ['slow_1']);
+    const load = object.load();
+    expect(() => object.detach()).toThrow(expect.objectContaining({ code: 'BPF_BUSY' }));
+    expect(() => object.map('values').fd).toThrow(expect.objectContaining({ code: 'BPF_BUSY' }));
+    expect(() => new BpfRing(object, 'values', RING)).toThrow(expect.objectContaining({ code: 'BPF_BUSY' }));
+    await expect(object.load()).rejects.toMatchObject({ code: 'BPF_BUSY' });
+    await load;
+    expect(() => object.detach()).not.toThrow();
+  });
+
+  it('can be closed: the load rejects and nothing stays', async () => {
+    const object = await openObject('verifier', ['slow_1']);
+    const load = object.load();
+    object.close();
+    object.close();
+    await expect(load).rejects.toMatchObject({ code: 'BPF_CLOSED' });
+  });
+
+  it('can be closed in an attach: the attach rejects and nothing stays', async () => {
+    const object = await loadObject('hooks', ['count_exec']);
+    const attach = object.attach('count_exec');
+    object.close();
+    await expect(attach).rejects.toMatchObject({ code: 'BPF_CLOSED' });
+  });
+
+  it('does not hold up the event loop', async () => {
+    using object = await openObject('verifier', ['slow_1', 'slow_2', 'slow_3']);
+    let last = performance.now();
+    let longestPause = 0;
+    const tick = () => {
+      const now = performance.now();
+      longestPause = Math.max(longestPause, now - last);
+      last = now;
+    };
+    const timer = setInterval(tick, 1);
+    const start = performance.now();
+    try {
+      await object.load();
+    } finally {
+      clearInterval(timer);
+    }
+    tick();
+    // The load takes hundreds of milliseconds; were it on this thread, one pause would be as long.
+    expect(performance.now() - start).toBeGreaterThan(100);
+    expect(longestPause).toBeLessThan(Math.max(50, (performance.now() - start) / 2));
+  });
+});
+
+describe('after close', () => {
+  const bytes = new Uint8Array(64);
+  const calls: Record<string, (object: BpfObject) => unknown> = {
+    choosePrograms: (object) => object.choosePrograms(['fill']),
+    setConstant: (object) => object.setConstant('small', 1),
+    load: (object) => object.load(),
+    attach: (object) => object.attach('fill'),
+    detach: (object) => object.detach(),
+    run: (object) => object.run('fill', BigUint64Array.of(1n)),
+    programInfo: (object) => object.programInfo('fill'),
+    'map.fd': (object) => object.map('pairs').fd,
+    'map.resize': (object) => object.map('pairs').resize(8),
+    'map.create': (object) => object.map('pairs').create(false),
+    'map.lookup': (object) => object.map('pairs').lookup(bytes, bytes),
+    'map.update': (object) => object.map('pairs').update(bytes, bytes),
+    'map.delete': (object) => object.map('pairs').delete(bytes),
+    'map.dump': (object) => object.map('pairs').dump(),
+    'map.readMapped': (object) => object.map('rows').readMapped(bytes, 8),
+    'new BpfRing': (object) => new BpfRing(object, 'rows', RING),
+  };
+
+  it.each(Object.entries(calls))('%s says so', async (_name, call) => {
+    const object = await loadObject('maps', ['fill']);
+    object.close();
+    await expect(async () => await call(object)).rejects.toMatchObject({ name: 'BpfError', code: 'BPF_CLOSED' });
+  });
+
+  it('the drain of a ring says so', async () => {
+    using object = await loadObject('ring', ['emit']);
+    const ring = new BpfRing(object, 'records', RING);
+    ring.close();
+    expect(() => ring.drain()).toThrow(expect.objectContaining({ code: 'BPF_CLOSED' }));
+  });
+});

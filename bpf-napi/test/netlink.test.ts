@@ -1,0 +1,150 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { netlinkDump, withNetns } from '../lib/index.ts';
+import { TestNamespace } from './support/namespace.ts';
+import { openDescriptors } from './support/process_state.ts';
+
+const NETLINK_ROUTE = 0;
+const RTM_NEWLINK = 16;
+const RTM_GETLINK = 18;
+const RTM_NEWADDR = 20;
+const RTM_GETADDR = 22;
+const NLM_F_REQUEST = 0x1;
+const NLM_F_DUMP = 0x300;
+const IFLA_IFNAME = 3;
+const IFA_ADDRESS = 1;
+const HEADER_BYTES = 16;
+const IFINFOMSG_BYTES = 16;
+const IFADDRMSG_BYTES = 8;
+const ADDRESSES = 1000;
+const PLENTY = 1 << 20;
+
+const ENODEV = 19;
+const EINVAL = 22;
+const EPROTONOSUPPORT = 93;
+const EOPNOTSUPP = 95;
+const ENOBUFS = 105;
+
+function request(type: number, flags: number, body: number[] = []): Uint8Array {
+  const view = new DataView(new ArrayBuffer(HEADER_BYTES + IFINFOMSG_BYTES));
+  view.setUint32(0, view.byteLength, true);
+  view.setUint16(4, type, true);
+  view.setUint16(6, NLM_F_REQUEST | flags, true);
+  view.setUint32(8, 4711, true);
+  body.forEach((word, i) => {
+    view.setUint32(HEADER_BYTES + 4 * i, word, true);
+  });
+  return new Uint8Array(view.buffer);
+}
+
+const LINKS = request(RTM_GETLINK, NLM_F_DUMP);
+
+interface Message {
+  readonly type: number;
+  /** The bytes of one attribute, or undefined. */
+  readonly attribute: (kind: number) => Uint8Array | undefined;
+}
+
+/** `fixed` is the length of what comes before the attributes. */
+function decode(messages: Uint8Array, fixed: number): Message[] {
+  const view = new DataView(messages.buffer, messages.byteOffset, messages.byteLength);
+  const decoded: Message[] = [];
+  for (let at = 0; at < messages.length; ) {
+    const start = at;
+    const end = at + view.getUint32(at, true);
+    decoded.push({
+      type: view.getUint16(at + 4, true),
+      attribute: (kind) => {
+        for (let next = start + HEADER_BYTES + fixed; next < end; ) {
+          const length = view.getUint16(next, true);
+          if (view.getUint16(next + 2, true) === kind) return messages.subarray(next + 4, next + length);
+          next += (length + 3) & ~3;
+        }
+        return undefined;
+      },
+    });
+    at = (end + 3) & ~3;
+  }
+  return decoded;
+}
+
+function nameOf(link: Message): string {
+  return Buffer.from(link.attribute(IFLA_IFNAME) ?? [])
+    .toString()
+    .replace('\0', '');
+}
+
+let namespace: TestNamespace;
+beforeAll(() => {
+  namespace = new TestNamespace();
+});
+afterAll(() => {
+  namespace[Symbol.dispose]();
+});
+
+it('lists the links of the namespace that it is called in', () => {
+  const { messages, interrupted } = withNetns(namespace.path, () => netlinkDump(NETLINK_ROUTE, LINKS, PLENTY));
+  const links = decode(messages, IFINFOMSG_BYTES);
+  expect(links.map(nameOf)).toEqual(namespace.links());
+  expect(links.map(nameOf)).toContain('lo');
+  expect(links.every(({ type }) => type === RTM_NEWLINK)).toBe(true);
+  expect(interrupted).toBe(false);
+});
+
+it('collects an answer that is longer than one datagram', () => {
+  const address = (i: number) => `10.77.${i >> 8}.${i & 255}`;
+  const expected = Array.from({ length: ADDRESSES }, (_, i) => address(i));
+  namespace.batch(expected.map((each) => `address add ${each}/32 dev lo`).join('\n'));
+  const { messages } = withNetns(namespace.path, () =>
+    netlinkDump(NETLINK_ROUTE, request(RTM_GETADDR, NLM_F_DUMP), PLENTY),
+  );
+  expect(messages.length).toBeGreaterThan(64 * 1024);
+  const rows = decode(messages, IFADDRMSG_BYTES);
+  expect(rows.every(({ type }) => type === RTM_NEWADDR)).toBe(true);
+  expect(rows.map((row) => row.attribute(IFA_ADDRESS)?.join('.'))).toEqual(expected);
+});
+
+it('takes an empty answer', () => {
+  using empty = new TestNamespace();
+  const { messages } = withNetns(empty.path, () =>
+    netlinkDump(NETLINK_ROUTE, request(RTM_GETADDR, NLM_F_DUMP), PLENTY),
+  );
+  expect(messages).toHaveLength(0);
+});
+
+it('takes a single answer, of a request that is no dump', () => {
+  const loopback = request(RTM_GETLINK, 0, [0, 1]);
+  const { messages } = withNetns(namespace.path, () => netlinkDump(NETLINK_ROUTE, loopback, PLENTY));
+  expect(decode(messages, IFINFOMSG_BYTES).map(nameOf)).toEqual(['lo']);
+});
+
+describe('fails', () => {
+  const dump = (protocol: number, message: Uint8Array, bytesMax = PLENTY) => {
+    return () => withNetns(namespace.path, () => netlinkDump(protocol, message, bytesMax));
+  };
+  const wrong: [string, () => unknown, number][] = [
+    ['an unknown type', dump(NETLINK_ROUTE, request(0x7fff, NLM_F_DUMP)), EOPNOTSUPP],
+    ['a link that is not there', dump(NETLINK_ROUTE, request(RTM_GETLINK, 0, [0, 4242])), ENODEV],
+    ['an unknown protocol', dump(31, LINKS), EPROTONOSUPPORT],
+    ['a request without a header', dump(NETLINK_ROUTE, new Uint8Array(15)), EINVAL],
+    ['an answer that is longer than allowed', dump(NETLINK_ROUTE, LINKS, 100), ENOBUFS],
+  ];
+  it.each(wrong)('with the errno for %s', (_what, call, errno) => {
+    expect(call).toThrow(expect.objectContaining({ name: 'BpfError', code: 'NETLINK', errno }));
+  });
+
+  it('by the byte over the limit', () => {
+    const { messages } = dump(NETLINK_ROUTE, LINKS)();
+    expect(dump(NETLINK_ROUTE, LINKS, messages.length)().messages).toHaveLength(messages.length);
+    expect(dump(NETLINK_ROUTE, LINKS, messages.length - 1)).toThrow(expect.objectContaining({ errno: ENOBUFS }));
+  });
+});
+
+it('leaves no descriptor open, whether it goes well or not', () => {
+  const before = openDescriptors();
+  for (let i = 0; i < 500; i++) {
+    netlinkDump(NETLINK_ROUTE, LINKS, PLENTY);
+    expect(() => netlinkDump(NETLINK_ROUTE, LINKS, 10)).toThrow();
+    expect(() => netlinkDump(31, LINKS, 10)).toThrow();
+  }
+  expect(openDescriptors()).toEqual(before);
+});

@@ -1,0 +1,205 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type BpfError, type BpfObject, BpfRing, type RingBatch, type RingOptions } from '../lib/index.ts';
+import { loadObject, openObject } from './support/objects.ts';
+import { mappedMaps, openDescriptors } from './support/process_state.ts';
+
+const EINVAL = 22;
+const EMSGSIZE = 90;
+const RECORD_BYTES_MAX = 256;
+const BUFFER_BYTES = 4096;
+
+let object: BpfObject;
+let before: string[];
+/** What the rings of a test handed out. */
+let numbers: number[];
+let errors: unknown[];
+beforeEach(async () => {
+  numbers = [];
+  errors = [];
+  before = openDescriptors();
+  object = await loadObject('ring', ['emit']);
+});
+afterEach(() => {
+  object.close();
+  expect(openDescriptors()).toEqual(before);
+  expect(mappedMaps()).toBe(0);
+});
+
+/** Returns how many records found no room. */
+function emit(count: number, bytes = 0): number {
+  return object.run('emit', BigUint64Array.of(BigInt(count), BigInt(bytes)));
+}
+
+function upTo(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i);
+}
+
+/** The numbers of the records, each of which must be whole. */
+function read({ view, forEach }: RingBatch): number[] {
+  const batch: number[] = [];
+  forEach((at, bytes) => {
+    const number = view.getUint32(at, true);
+    expect(view.getUint32(at + 4, true)).toBe(bytes);
+    const pattern = new Uint8Array(view.buffer, at + 8, bytes - 8);
+    expect(pattern.every((byte) => byte === (number & 0xff))).toBe(true);
+    batch.push(number);
+  });
+  return batch;
+}
+
+function openRing(options: Partial<RingOptions> = {}): BpfRing {
+  return new BpfRing(object, 'records', {
+    recordBytesMax: RECORD_BYTES_MAX,
+    intervalMs: 5,
+    bufferBytes: BUFFER_BYTES,
+    onBatch: (batch) => numbers.push(...read(batch)),
+    onError: (error) => errors.push(error),
+    ...options,
+  });
+}
+
+describe('by its timer', () => {
+  it('hands records of several lengths out whole and in order', async () => {
+    using _ring = openRing();
+    for (let round = 0; round < 10; round++) {
+      expect(emit(50)).toBe(0);
+      await new Promise((resolve) => setTimeout(resolve, 3));
+    }
+    await vi.waitFor(() => expect(numbers).toHaveLength(500));
+    expect(numbers).toEqual(upTo(500));
+    expect(errors).toEqual([]);
+  });
+
+  it('takes a burst that is longer than its buffer in several turns of the loop, without loss', async () => {
+    let turn = 0;
+    const turns: number[] = [];
+    // One buffer each interval would take seconds.
+    using _ring = openRing({
+      intervalMs: 200,
+      onBatch: (batch) => {
+        numbers.push(...read(batch));
+        turns.push(turn);
+        setImmediate(() => turn++);
+      },
+    });
+    expect(emit(1000)).toBe(0);
+    await vi.waitFor(() => expect(numbers).toHaveLength(1000));
+    expect(numbers).toEqual(upTo(1000));
+    expect(turns.length).toBeGreaterThan(10);
+    expect(new Set(turns).size).toBe(turns.length);
+  });
+
+  it('hands out all that found room in a full ring', async () => {
+    using _ring = openRing();
+    const lost = emit(2000, 56);
+    expect(lost).toBeGreaterThan(0);
+    await vi.waitFor(() => expect(numbers).toHaveLength(2000 - lost));
+    expect(numbers).toEqual(upTo(2000 - lost));
+    numbers = [];
+    expect(emit(10)).toBe(0);
+    await vi.waitFor(() => expect(numbers).toHaveLength(10));
+  });
+
+  it('tells an exception of onBatch to onError, and goes on', async () => {
+    const thrown = new Error('cannot read this');
+    let calls = 0;
+    using _ring = openRing({
+      onBatch: (batch) => {
+        if (calls++ === 0) throw thrown;
+        numbers.push(...read(batch));
+      },
+    });
+    emit(3);
+    await vi.waitFor(() => expect(errors).toEqual([thrown]));
+    emit(2);
+    await vi.waitFor(() => expect(numbers).toEqual([3, 4]));
+    expect(errors).toHaveLength(1);
+  });
+
+  it('can be closed in onBatch, and then hands out nothing more', async () => {
+    const ring = openRing({
+      onBatch: (batch) => {
+        ring.close();
+        numbers.push(...read(batch));
+      },
+    });
+    emit(1000);
+    await vi.waitFor(() => expect(numbers).not.toEqual([]));
+    const handedOut = numbers.length;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(numbers).toHaveLength(handedOut);
+    expect(numbers).toEqual(upTo(handedOut));
+    expect(errors).toEqual([]);
+    expect(() => ring.drain()).toThrow(expect.objectContaining({ code: 'BPF_CLOSED' }));
+  });
+});
+
+describe('a record that is longer than recordBytesMax', () => {
+  it('is reported and left out; the others are handed out', async () => {
+    using _ring = openRing({ recordBytesMax: 64 });
+    emit(3, 32);
+    emit(2, 128);
+    emit(3, 64);
+    await vi.waitFor(() => expect(errors).not.toEqual([]));
+    expect(numbers).toEqual([0, 1, 2, 5, 6, 7]);
+    expect(errors).toEqual([expect.objectContaining({ code: 'BPF_RING', subject: 'records', errno: EMSGSIZE })]);
+    expect((errors[0] as BpfError).message).toContain('a record of 128 bytes');
+    emit(1, 64);
+    await vi.waitFor(() => expect(numbers.at(-1)).toBe(8));
+    expect(errors).toHaveLength(1);
+  });
+
+  it('is reported at once where it is alone', () => {
+    using ring = openRing({ recordBytesMax: 64, intervalMs: 60_000 });
+    emit(1, 65);
+    expect(() => ring.drain()).toThrow(expect.objectContaining({ code: 'BPF_RING', errno: EMSGSIZE }));
+    expect(ring.drain()).toBe(0);
+  });
+});
+
+describe('drain', () => {
+  it('takes at most one buffer and returns its bytes', () => {
+    using ring = openRing({ intervalMs: 60_000 });
+    emit(100, 248);
+    // A record takes 256 bytes, and one of the largest must still fit.
+    expect(ring.drain()).toBe(15 * 256);
+    expect(numbers).toEqual(upTo(15));
+    expect(ring.drain()).toBe(15 * 256);
+    expect(numbers).toEqual(upTo(30));
+  });
+
+  it('of an empty ring calls nobody', () => {
+    let calls = 0;
+    using ring = openRing({ intervalMs: 60_000, onBatch: () => calls++ });
+    expect(ring.drain()).toBe(0);
+    expect(calls).toBe(0);
+  });
+});
+
+describe('cannot be made', () => {
+  it('of a map that is no ring', () => {
+    const options = { recordBytesMax: 8, intervalMs: 5, bufferBytes: 64, onBatch: () => {}, onError: () => {} };
+    expect(() => new BpfRing(object, 'no_ring', options)).toThrow(
+      expect.objectContaining({ code: 'BPF_RING', subject: 'no_ring', errno: EINVAL }),
+    );
+    expect(() => new BpfRing(object, 'nobody', options)).toThrow(expect.objectContaining({ code: 'BPF_MAP' }));
+  });
+
+  it('of an object that is not loaded', async () => {
+    object.close();
+    object = await openObject('ring', ['emit']);
+    expect(() => openRing()).toThrow(expect.objectContaining({ code: 'BPF_RING' }));
+  });
+
+  it('with a buffer that has no room for one record', () => {
+    // The header of a record has eight bytes, and records are padded to eight.
+    expect(() => openRing({ bufferBytes: RECORD_BYTES_MAX + 14 })).toThrow(
+      expect.objectContaining({ code: 'BPF_RING', errno: EINVAL }),
+    );
+    using ring = openRing({ bufferBytes: RECORD_BYTES_MAX + 15, intervalMs: 60_000 });
+    emit(2, RECORD_BYTES_MAX);
+    ring.drain();
+    ring.drain();
+    expect(numbers).toEqual([0, 1]);
+  });
+});

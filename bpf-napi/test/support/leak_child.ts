@@ -1,0 +1,55 @@
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { BpfObject, BpfRing, BpfStats, type RingOptions } from '../../lib/index.ts';
+import { openDescriptors, ownPrograms } from './process_state.ts';
+
+/** A process of leak_alarm.test.ts, run with --expose-gc: forgets one thing or closes it, and prints what came of it. */
+const [objects = '', thing = '', closes] = process.argv.slice(2);
+const RING: RingOptions = {
+  recordBytesMax: 256,
+  intervalMs: 1,
+  bufferBytes: 4096,
+  onBatch: () => {},
+  onError: (error) => {
+    throw error;
+  },
+};
+
+async function load(): Promise<BpfObject> {
+  const object = await BpfObject.open(join(objects, 'ring.bpf.o'));
+  await object.load();
+  return object;
+}
+
+const warnings: string[] = [];
+process.on('warning', (warning) => warnings.push(`${warning.name}: ${warning.message}`));
+
+// Held by this module, so that what is forgotten is the ring alone.
+const owner = await load();
+const before = openDescriptors();
+
+async function make(): Promise<void> {
+  const makers: Record<string, () => BpfRing | BpfStats | Promise<BpfObject>> = {
+    object: load,
+    ring: () => new BpfRing(owner, 'records', RING),
+    statistics: () => new BpfStats(),
+  };
+  const handle = await makers[thing]?.();
+  if (closes === 'close') handle?.close();
+}
+
+const map = thing === 'map' ? (await load()).map('records') : undefined;
+await make();
+for (let i = 0; i < 20 && (i < 10 || warnings.length === 0); i++) {
+  await setTimeout(5);
+  globalThis.gc?.();
+}
+console.log(
+  JSON.stringify({
+    warnings,
+    programs: ownPrograms().length,
+    descriptors: openDescriptors().length - before.length,
+  }),
+);
+owner.close();
+map?.fd; // used to the end

@@ -1,0 +1,80 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { loadObject, OBJECTS } from './support/objects.ts';
+import { openDescriptors, ownPrograms } from './support/process_state.ts';
+
+function start(task: string): Worker {
+  return new Worker(new URL('./support/worker.ts', import.meta.url), { workerData: { task, objects: OBJECTS } });
+}
+
+/** The next message of a worker; its error, if it has one, is thrown. */
+async function messageOf(worker: Worker): Promise<unknown> {
+  const [message] = await once(worker, 'message');
+  return message;
+}
+
+let before: string[];
+beforeAll(async () => {
+  // What a first worker thread leaves open is Node's: descriptors that it keeps for the next.
+  const worker = start('count');
+  await once(worker, 'exit');
+});
+beforeEach(() => {
+  before = openDescriptors();
+});
+afterEach(() => {
+  expect(ownPrograms()).toEqual([]);
+  expect(openDescriptors()).toEqual(before);
+});
+
+it('several threads use the addon at once, each its own objects', async () => {
+  const workers = Array.from({ length: 4 }, () => start('count'));
+  const exits = workers.map((worker) => once(worker, 'exit'));
+  using object = await loadObject('maps', ['fill']);
+  expect(object.run('fill', BigUint64Array.of(5n))).toBe(5);
+  expect(await Promise.all(workers.map(messageOf))).toEqual([200, 200, 200, 200]);
+  expect(object.map('pairs').dump().count).toBe(5);
+  await Promise.all(exits);
+});
+
+it('a thread that ends leaves nothing, though it closed nothing', async () => {
+  const worker = start('slowLoad');
+  const exit = once(worker, 'exit');
+  expect(await messageOf(worker)).toBe('ready');
+  expect(await messageOf(worker)).toBe('loaded');
+  expect(await exit).toEqual([0]);
+});
+
+describe('a thread that is terminated leaves nothing', () => {
+  it.each([
+    ['in a load', 'slowLoad', 3],
+    ['in a load of an object that it has closed', 'closeInSlowLoad', 3],
+    ['while it opens and loads', 'openAndLoad', 20],
+    ['with programs attached, a ring that is drained and statistics', 'hold', 5],
+    ['inside a namespace', 'insideNamespace', 3],
+  ])('%s', async (_what, task, rounds) => {
+    for (let round = 0; round < rounds; round++) {
+      const worker = start(task);
+      expect(await messageOf(worker)).toBe('ready');
+      await new Promise((resolve) => setTimeout(resolve, 3 * round));
+      expect(await worker.terminate()).toBe(1);
+    }
+  });
+
+  it('in several loads at once', async () => {
+    const workers = Array.from({ length: 4 }, () => start('slowLoad'));
+    await Promise.all(workers.map(messageOf));
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  });
+});
+
+it('a thread that is terminated leaves the others what they have', async () => {
+  using object = await loadObject('maps', ['fill']);
+  const worker = start('hold');
+  await messageOf(worker);
+  expect(ownPrograms()).toHaveLength(3);
+  await worker.terminate();
+  expect(ownPrograms()).toEqual([object.programInfo('fill').id]);
+  expect(object.run('fill', BigUint64Array.of(5n))).toBe(5);
+});
