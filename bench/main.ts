@@ -3,6 +3,7 @@ import { benchExposition } from './exposition.ts';
 import { benchFootprint } from './footprint.ts';
 import type { Row } from './measure.ts';
 import { benchMib } from './mib.ts';
+import { benchRing } from './ring.ts';
 import { benchScrape } from './scrape.ts';
 
 /** `npm run bench`: all of them; `npm run bench -- mib exposition`: these. Prints a table, then the same as JSON. */
@@ -11,6 +12,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   mib: benchMib,
   scrape: benchScrape,
   exposition: benchExposition,
+  ring: benchRing,
   footprint: benchFootprint,
 };
 
