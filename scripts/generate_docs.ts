@@ -1,10 +1,10 @@
-import { writeFileSync } from 'node:fs';
 import { AGENT_METRICS } from '../src/agent_metrics.ts';
 import { SELF_METRICS } from '../src/collectors/self.ts';
 import type { EventDescriptor } from '../src/probes/event.ts';
 import { PROBES } from '../src/probes/index.ts';
 import { isOpen, type Label, type MetricDescriptor, type MetricSet } from '../src/probes/metric.ts';
 import type { AnyProbe } from '../src/probes/probe.ts';
+import { writeGenerated } from './write_generated.ts';
 
 /** Writes docs/metrics.md and docs/events.md from the descriptors. */
 
@@ -118,5 +118,5 @@ function eventsPage(): string {
   ].join('\n');
 }
 
-writeFileSync(new URL('metrics.md', DOCS), metricsPage());
-writeFileSync(new URL('events.md', DOCS), eventsPage());
+writeGenerated(new URL('metrics.md', DOCS), metricsPage());
+writeGenerated(new URL('events.md', DOCS), eventsPage());

@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Btf, type BtfType, KIND } from '../src/sources/bpf/btf.ts';
 import { elfSection } from '../src/sources/bpf/elf.ts';
+import { writeGenerated } from './write_generated.ts';
 
 /**
  * Writes src/bpf/generated/<object>.ts from the BTF of each compiled object: readers for the structs that cross to
@@ -141,5 +142,5 @@ function renderObject(file: string, btf: Btf): string {
 
 for (const file of readdirSync(OBJECTS).filter((name) => name.endsWith('.bpf.o'))) {
   const btf = new Btf(elfSection(readFileSync(new URL(file, OBJECTS)), '.BTF'));
-  writeFileSync(new URL(`${basename(file, '.bpf.o')}.ts`, TARGET), renderObject(file, btf));
+  writeGenerated(new URL(`${basename(file, '.bpf.o')}.ts`, TARGET), renderObject(file, btf));
 }

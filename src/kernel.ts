@@ -21,6 +21,7 @@ import { SourceErrors } from './sources/errors.ts';
 import { Memories } from './sources/memory.ts';
 import { MibSource } from './sources/mib/source.ts';
 import { NetFiles } from './sources/net_files.ts';
+import { NetlinkClient } from './sources/netlink/client.ts';
 import { RouteSource } from './sources/netlink/route.ts';
 import { cpusOf } from './sources/procfs/cpus.ts';
 import type { Sources } from './sources/sources.ts';
@@ -72,13 +73,15 @@ export class Kernel implements AsyncDisposable {
     });
     const errors = new SourceErrors();
     const files = new NetFiles(paths.proc, this.#discovery, errors);
+    const netlink = new NetlinkClient(files, errors);
     const cpus = cpusOf(paths.sys);
     this.#sources = {
       paths,
       netns: this.#discovery,
       files,
       mib: new MibSource(bpf, cpus, this.#discovery, files),
-      route: new RouteSource(files, errors),
+      netlink,
+      route: new RouteSource(netlink),
       bpf,
       cpus,
       errors,

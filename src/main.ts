@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Agent } from './agent.ts';
 import { readVersion } from './assets.ts';
@@ -40,13 +41,22 @@ const PATH_OPTIONS = {
 
 const COMMON_OPTIONS = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } } as const;
 
-/** @throws for a folder that was asked for and is not there */
+/** What is in every mount of the file system, by which a wrong folder is told. */
+const MARKS: Partial<Record<keyof Paths, string>> = { proc: 'self', sys: 'devices/system/cpu' };
+
+/** @throws for a folder that was asked for and is not there, or is not what it is to be */
 function pathsOf(given: Partial<Paths>): Paths {
   const paths = { ...DEFAULT_PATHS };
   for (const name of Object.keys(DEFAULT_PATHS) as (keyof Paths)[]) {
     const path = given[name];
     if (path === undefined) continue;
     if (!existsSync(path)) throw new Error(`--${name} ${path}: there is no such folder`);
+    const mark = MARKS[name];
+    if (mark !== undefined && !existsSync(join(path, mark))) {
+      throw new Error(
+        `--${name} ${path}: no ${name}fs is mounted there (it has no ${mark}); give the host's ${DEFAULT_PATHS[name]}`,
+      );
+    }
     paths[name] = path;
   }
   return paths;

@@ -126,6 +126,7 @@ export async function openEbpf<Constant extends string>(
   beforeClose: (instance: EbpfInstance) => void,
 ): Promise<EbpfInstance> {
   const hasEvents = settings.events && options.events !== undefined;
+  sources.bpf.check();
   const object = scope.own(await sources.bpf.load(withEvents(options, settings, hasEvents)));
   const { programs } = options.object;
   const instance = new EbpfInstance(object, programs, hasEvents, earlierOf(sources.memories, options.probe));

@@ -116,7 +116,7 @@ export const qdisc = defineProbe({
   },
   open: async (_scope, sources) => {
     const node = sources.netns.node;
-    if (node !== undefined) sources.route.check(node, freeCycle());
+    if (node !== undefined) sources.netlink.check(node, freeCycle());
     return {
       health: () => ({ reader: 'netlink', degraded: [] }),
       collect: (emit, cycle) => collectAll(emit, sources, cycle),

@@ -4,6 +4,7 @@ import type { SourceErrors } from './errors.ts';
 import type { Memories } from './memory.ts';
 import type { MibSource } from './mib/source.ts';
 import type { NetFiles } from './net_files.ts';
+import type { NetlinkClient } from './netlink/client.ts';
 import type { RouteSource } from './netlink/route.ts';
 import type { NetnsIndex } from './netns.ts';
 import type { Cpus } from './procfs/cpus.ts';
@@ -14,6 +15,7 @@ export interface Sources {
   readonly netns: NetnsIndex;
   readonly files: NetFiles;
   readonly mib: MibSource;
+  readonly netlink: NetlinkClient;
   readonly route: RouteSource;
   readonly bpf: BpfSource;
   readonly cpus: Cpus;

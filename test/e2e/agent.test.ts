@@ -1,15 +1,18 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ProbeStatus } from '../../src/collectors/supervisor.ts';
 import type { ConfigStatus } from '../../src/config/status.ts';
 import { AgentProcess } from '../support/agent_process.ts';
+import { sh } from '../support/command.ts';
 import { parseExposition, sampleValue } from '../support/exposition.ts';
 import { eventually } from '../support/oracle.ts';
 import { promtool } from '../support/promtool.ts';
 
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), 'agent-'));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
@@ -138,6 +141,8 @@ describe('a faulty start ends with one clear message', () => {
 
   it.each([
     [['serve', '--proc', '/nonexistent'], /^netsonde: --proc \/nonexistent: .*\n$/],
+    [['serve', '--proc', '/usr'], /^netsonde: --proc \/usr: no procfs is mounted there .*\n$/],
+    [['check', '--sys', '/usr'], /^netsonde: --sys \/usr: no sysfs is mounted there .*\n$/],
     [['serve', '--cgroup', '/nonexistent'], /^netsonde: --cgroup \/nonexistent: .*\n$/],
     [['serve', '--listen', 'nowhere'], /^netsonde: --listen nowhere: give HOST:PORT.*\n$/],
     [['serve', '--verbose'], /^netsonde: Unknown option '--verbose'.*\n$/],
@@ -146,6 +151,22 @@ describe('a faulty start ends with one clear message', () => {
     await using agent = AgentProcess.run(args);
     expect((await agent.exited).code).toBe(1);
     expect(agent.stderr).toMatch(message);
+  });
+
+  it('no addon, and no BPF objects: what needs them is unsupported and says why, the rest runs', () => {
+    const root = join(directory, 'bare');
+    mkdirSync(join(root, 'dist'), { recursive: true });
+    for (const path of ['package.json', 'bin', 'dist/main.js', 'dist/kernel_thread.js']) {
+      cpSync(join(PROJECT, path), join(root, path), { recursive: true });
+    }
+    symlinkSync(join(PROJECT, 'node_modules'), join(root, 'node_modules'));
+    const rows = sh(`${root}/bin/netsonde check`).split('\n');
+    const row = (probe: string) => rows.find((line) => line.startsWith(`${probe} `)) ?? '';
+    expect(row('packetloss')).toMatch(
+      / unsupported .*the addon cannot be loaded: bpf_napi.node is not built: run scripts\/setup/,
+    );
+    expect(row('qdisc')).toMatch(/ unsupported .*the addon cannot be loaded/);
+    expect(row('tcp')).toMatch(/ running /);
   });
 
   it('no command, or one that there is not, gives the usage', async () => {

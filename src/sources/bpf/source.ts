@@ -46,14 +46,19 @@ export class BpfSource {
     return btf;
   }
 
+  /** @throws {Unsupported} where no object can be loaded at all: the addon or libbpf is missing */
+  check(): void {
+    const missing = unavailable();
+    if (missing !== undefined) throw new Unsupported(`the addon cannot be loaded: ${missing}`);
+  }
+
   /**
    * Opens an instance of an object file and loads what the spec names; nothing is attached yet. The caller closes it.
    * @throws {Unsupported} where the addon, the object, BTF, a right or a kernel feature is missing
    * @throws {BpfError} for what may pass: no memory, say
    */
   async load<Constant extends string>(spec: ObjectSpec<Constant>): Promise<BpfObject> {
-    const missing = unavailable();
-    if (missing !== undefined) throw new Unsupported(`the addon cannot be loaded: ${missing}`);
+    this.check();
     const path = join(this.#directory, spec.file);
     if (!existsSync(path)) throw new Unsupported(`${spec.file} was not built: scripts/setup needs clang for it`);
     if (!existsSync(this.#vmlinux)) throw new Unsupported(`this kernel has no BTF (${this.#vmlinux} is missing)`);
