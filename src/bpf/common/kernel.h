@@ -48,17 +48,56 @@ struct udp_mib {
 	unsigned long mibs[1];
 };
 
+struct ipstats_mib {
+	__u64 mibs[1];
+};
+
+struct icmp_mib {
+	unsigned long mibs[1];
+};
+
+struct icmpv6_mib {
+	unsigned long mibs[1];
+};
+
+/* Not per-CPU: what was received by type, then what was sent. */
+struct icmpmsg_mib {
+	long mibs[512];
+};
+
+struct icmpv6msg_mib {
+	long mibs[512];
+};
+
 struct netns_mib {
+	struct ipstats_mib *ip_statistics;
+	struct ipstats_mib *ipv6_statistics;
 	struct tcp_mib *tcp_statistics;
 	struct linux_mib *net_statistics;
 	struct udp_mib *udp_statistics;
 	struct udp_mib *udp_stats_in6;
+	struct udp_mib *udplite_statistics;
+	struct udp_mib *udplite_stats_in6;
+	struct icmp_mib *icmp_statistics;
+	struct icmpmsg_mib *icmpmsg_statistics;
+	struct icmpv6_mib *icmpv6_statistics;
+	struct icmpv6msg_mib *icmpv6msg_statistics;
+};
+
+struct ipv4_devconf {
+	int data[1];
+};
+
+struct netns_ipv4 {
+	struct ipv4_devconf *devconf_all;
+	__u8 sysctl_ip_default_ttl;
 };
 
 struct net {
 	struct list_head list;
 	struct ns_common ns;
 	struct netns_mib mib;
+	struct netns_ipv4 ipv4;
 	__u64 net_cookie;
 };
 

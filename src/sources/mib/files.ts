@@ -7,12 +7,19 @@ import { parseSnmp, parseSnmp6 } from '../procfs/snmp.ts';
 import type { Column, MibSnapshot } from './snapshot.ts';
 import type { MibTable } from './tables.ts';
 
-/** Which file holds a table. Udp6 is in net/snmp6 with its name in front of each field. */
+/** Which file holds a table. Those of IPv6 are in net/snmp6 with their name in front of each field. */
 const FILE_OF: Readonly<Record<MibTable, string>> = {
   Tcp: 'net/snmp',
   Udp: 'net/snmp',
+  UdpLite: 'net/snmp',
+  Ip: 'net/snmp',
+  Icmp: 'net/snmp',
   TcpExt: 'net/netstat',
+  IpExt: 'net/netstat',
   Udp6: 'net/snmp6',
+  UdpLite6: 'net/snmp6',
+  Ip6: 'net/snmp6',
+  Icmp6: 'net/snmp6',
 };
 
 type Row = ReadonlyMap<MibTable, ReadonlyMap<string, Counter>>;
@@ -70,6 +77,10 @@ class FilesSnapshot implements MibSnapshot {
   constructor(ids: readonly NetnsId[], rows: readonly Row[]) {
     this.ids = ids;
     this.#rows = rows;
+  }
+
+  has(table: MibTable): boolean {
+    return this.#rows.some((row) => (row.get(table)?.size ?? 0) > 0);
   }
 
   column(table: MibTable, field: string): Column | undefined {

@@ -5,16 +5,16 @@ import { addCounters, type Counter, readCounter } from '../../counter.ts';
 import { asNetnsId, type NetnsId } from '../../probes/metric.ts';
 import { NETNS_DYING, NetnsWalk, rowsOf } from '../bpf/netns_walk.ts';
 import type { BpfSource } from '../bpf/source.ts';
+import type { Pass } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
 import type { Column, MibSnapshot } from './snapshot.ts';
-import { MibIndex, type MibTable, type PassColumn } from './tables.ts';
+import { MibIndex, type MibTable } from './tables.ts';
 
 const ROWS_MAX = 256;
 /** Summing one CPU of one namespace takes about 0.8 µs; a first slice of this many stays below 0.3 ms. */
 const SUMS_FIRST = 400;
 
 const { SIZE } = mibRow;
-const VALUES = mibRow.offsets.values;
 
 /** Rows as the program wrote them, one behind the other. */
 class Rows {
@@ -39,7 +39,8 @@ class Rows {
   }
 
   hasValues(row: number): boolean {
-    return this.#bytes.subarray(row * SIZE + VALUES, (row + 1) * SIZE).some((byte) => byte !== 0);
+    const at = row * SIZE + mibRow.offsets.values;
+    return this.#bytes.subarray(at, at + mibValues.SIZE).some((byte) => byte !== 0);
   }
 
   copyRow(row: number): DataView {
@@ -48,7 +49,7 @@ class Rows {
 }
 
 /** Reads the counters of all namespaces by a BPF program that sums the CPUs. */
-export class MibPass implements Disposable {
+export class MibPass implements Pass<MibSnapshot> {
   readonly #object: BpfObject;
   readonly #index: MibIndex;
   readonly #cpus: Cpus;
@@ -151,8 +152,9 @@ export class MibPass implements Disposable {
   }
 }
 
-/** A column is the place of the value in a row and the bit of its table. */
-const BIT_FACTOR = 65536;
+/** A column is the place of the value in a row, the bit of its table, and whether it is a sum over CPUs. */
+const BIT_FACTOR = 2 ** 16;
+const PER_CPU = 2 ** 24;
 
 class PassSnapshot implements MibSnapshot {
   readonly ids: readonly NetnsId[];
@@ -167,26 +169,25 @@ class PassSnapshot implements MibSnapshot {
     this.#index = index;
   }
 
+  has(table: MibTable): boolean {
+    const mask = this.#index.mask(table);
+    return this.ids.some((_, row) => (mibRow.tables(this.#view, row * SIZE) & mask) !== 0);
+  }
+
   column(table: MibTable, field: string): Column | undefined {
     const column = this.#index.column(table, field);
-    if (column === undefined || column.index >= roomOf(column)) return undefined;
-    return (VALUES + mibValues.offsets[column.values] + column.index * 8 + column.bit * BIT_FACTOR) as Column;
+    if (column === undefined) return undefined;
+    return (column.at + column.bit * BIT_FACTOR + (column.perCpu ? PER_CPU : 0)) as Column;
   }
 
   value(row: number, column: Column): Counter | undefined {
     const start = row * SIZE;
-    const bit = Math.floor(column / BIT_FACTOR);
+    const at = column % BIT_FACTOR;
+    const bit = (column >>> 16) & 0xff;
     if ((mibRow.tables(this.#view, start) & (1 << bit)) === 0) return undefined;
-    const value = readCounter(this.#view, start + (column % BIT_FACTOR));
-    if (this.#offline.size === 0) return value;
+    const value = readCounter(this.#view, start + at);
+    if (this.#offline.size === 0 || column < PER_CPU) return value;
     const offline = this.#offline.get(this.ids[row] as NetnsId);
-    return offline === undefined ? value : addCounters(value, readCounter(offline, column % BIT_FACTOR));
+    return offline === undefined ? value : addCounters(value, readCounter(offline, at));
   }
-}
-
-/** Fields that a row has room for: what a newer kernel has more is left out. */
-function roomOf(column: PassColumn): number {
-  return { tcp: mibValues.tcpCount, tcpext: mibValues.tcpextCount, udp: mibValues.udpCount, udp6: mibValues.udp6Count }[
-    column.values
-  ];
 }

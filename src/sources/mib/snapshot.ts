@@ -8,6 +8,8 @@ export type Column = number & { readonly __brand: 'Column' };
 /** The counters of all namespaces at one moment: a row each, a column for each field. */
 export interface MibSnapshot {
   readonly ids: readonly NetnsId[];
+  /** Whether any namespace has the table. */
+  has(table: MibTable): boolean;
   /** Undefined where the kernel has no such field. */
   column(table: MibTable, field: string): Column | undefined;
   /** Undefined where this namespace lacks the table. */

@@ -1,109 +1,111 @@
 import type { Cycle } from '../../collectors/cycle.ts';
+import type { Counter } from '../../counter.ts';
+import type { NetnsId } from '../../probes/metric.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsIndex } from '../netns.ts';
+import { type Pass, PassSource, type SourceHealth } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
 import { MibFiles } from './files.ts';
 import { MibPass } from './pass.ts';
-import type { MibSnapshot } from './snapshot.ts';
+import type { Column, MibSnapshot } from './snapshot.ts';
 import type { MibTable } from './tables.ts';
-
-export interface MibHealth {
-  readonly reader: 'pass' | 'files';
-  /** Why the files are read. */
-  readonly reason: string | undefined;
-}
 
 interface User {
   readonly tables: readonly MibTable[];
 }
 
 /**
- * The SNMP counters of every namespace: by one pass in the kernel where it can run, else from the files. The kernel
- * program is there while somebody uses the source.
+ * The SNMP counters of every namespace: by one pass in the kernel where it can run, else from the files. A table that the
+ * pass lacks is read from the files alone.
  */
 export class MibSource {
-  readonly #bpf: BpfSource;
-  readonly #cpus: Cpus;
   readonly #files: MibFiles;
+  readonly #source: PassSource<MibSnapshot>;
   readonly #users = new Set<User>();
-  #pass: MibPass | undefined;
-  #reason: string | undefined;
-  #opened = false;
-  #adjusting: Promise<void> = Promise.resolve();
-  #last: { cycle: Cycle; snapshot: Promise<MibSnapshot> } | undefined;
+  /** Tables that this kernel shows in no file either. */
+  readonly #absent = new Set<MibTable>();
 
   constructor(bpf: BpfSource, cpus: Cpus, netns: NetnsIndex, files: NetFiles) {
-    this.#bpf = bpf;
-    this.#cpus = cpus;
     this.#files = new MibFiles(netns, files);
+    this.#source = new PassSource({
+      open: () => this.#openPass(bpf, cpus),
+      otherwise: (cycle) => this.#files.read(new Set(this.#tables()), cycle),
+      otherwiseName: 'files',
+    });
   }
 
   /** To be disposed by who does not want these tables any more. */
   async use(tables: readonly MibTable[]): Promise<AsyncDisposable> {
     const user: User = { tables };
     this.#users.add(user);
-    await this.#adjust();
+    const use = await this.#source.use();
     return {
       [Symbol.asyncDispose]: () => {
         this.#users.delete(user);
-        return this.#adjust();
+        return use[Symbol.asyncDispose]();
       },
     };
   }
 
-  get health(): MibHealth {
-    return { reader: this.#pass === undefined ? 'files' : 'pass', reason: this.#reason };
+  get health(): SourceHealth {
+    return this.#source.health;
   }
 
   /** The counters of this cycle: one read, whoever asks. The snapshot is valid until the next cycle. */
   read(cycle: Cycle): Promise<MibSnapshot> {
-    if (this.#last?.cycle !== cycle) this.#last = { cycle, snapshot: this.#read(cycle) };
-    return this.#last.snapshot;
+    return this.#source.read(cycle);
   }
 
-  async #read(cycle: Cycle): Promise<MibSnapshot> {
-    if (this.#pass !== undefined) {
-      try {
-        return await this.#pass.read(cycle);
-      } catch (error) {
-        cycle.signal.throwIfAborted();
-        this.#reason = messageOf(error);
-        this.#pass[Symbol.dispose]();
-        this.#pass = undefined;
-      }
-    }
-    return this.#files.read(new Set([...this.#users].flatMap(({ tables }) => tables)), cycle);
+  async #openPass(bpf: BpfSource, cpus: Cpus): Promise<Pass<MibSnapshot>> {
+    const pass = await MibPass.open(bpf, cpus);
+    return {
+      read: async (cycle) => this.#patch(await pass.read(cycle), cycle),
+      [Symbol.dispose]: () => pass[Symbol.dispose](),
+    };
   }
 
-  /** Opens for the first user, closes after the last: one step at a time, in the order of the calls. */
-  #adjust(): Promise<void> {
-    this.#adjusting = this.#adjusting.then(async () => {
-      const wanted = this.#users.size > 0;
-      if (wanted === this.#opened) return;
-      this.#opened = wanted;
-      if (wanted) await this.#openPass();
-      else this.#closePass();
-    });
-    return this.#adjusting;
+  async #patch(snapshot: MibSnapshot, cycle: Cycle): Promise<MibSnapshot> {
+    const lacking = this.#tables().filter((table) => !snapshot.has(table) && !this.#absent.has(table));
+    if (lacking.length === 0) return snapshot;
+    const files = await this.#files.read(new Set(lacking), cycle);
+    for (const table of lacking) if (!files.has(table)) this.#absent.add(table);
+    return new PatchedSnapshot(snapshot, files);
   }
 
-  async #openPass(): Promise<void> {
-    this.#reason = undefined;
-    try {
-      this.#pass = await MibPass.open(this.#bpf, this.#cpus);
-    } catch (error) {
-      this.#reason = messageOf(error);
-    }
-  }
-
-  #closePass(): void {
-    this.#pass?.[Symbol.dispose]();
-    this.#pass = undefined;
-    this.#last = undefined;
+  #tables(): MibTable[] {
+    return [...new Set([...this.#users].flatMap(({ tables }) => tables))];
   }
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** A snapshot, with what it lacks taken from another one. */
+class PatchedSnapshot implements MibSnapshot {
+  readonly ids: readonly NetnsId[];
+  readonly #whole: MibSnapshot;
+  readonly #patch: MibSnapshot;
+  readonly #patchRows: ReadonlyMap<NetnsId, number>;
+
+  constructor(whole: MibSnapshot, patch: MibSnapshot) {
+    this.ids = whole.ids;
+    this.#whole = whole;
+    this.#patch = patch;
+    this.#patchRows = new Map(patch.ids.map((id, row) => [id, row]));
+  }
+
+  has(table: MibTable): boolean {
+    return this.#whole.has(table) || this.#patch.has(table);
+  }
+
+  /** Columns of the patch are negative. */
+  column(table: MibTable, field: string): Column | undefined {
+    if (this.#whole.has(table)) return this.#whole.column(table, field);
+    const column = this.#patch.column(table, field);
+    return column === undefined ? undefined : ((-1 - column) as Column);
+  }
+
+  value(row: number, column: Column): Counter | undefined {
+    if (column >= 0) return this.#whole.value(row, column);
+    const patchRow = this.#patchRows.get(this.ids[row] as NetnsId);
+    return patchRow === undefined ? undefined : this.#patch.value(patchRow, (-1 - column) as Column);
+  }
 }

@@ -1,75 +1,246 @@
-import type { mibValues } from '../../bpf/generated/mib.ts';
+import { mibRow, mibValues } from '../../bpf/generated/mib.ts';
 import type { Btf } from '../bpf/btf.ts';
 
 /**
  * The SNMP tables of a namespace. A field is named as the kernel's files name it: in net/snmp and net/netstat under the
  * table's name, in net/snmp6 behind it.
  */
-export type MibTable = 'Tcp' | 'TcpExt' | 'Udp' | 'Udp6';
-
-interface KernelTable {
-  /** Bit of `tables` in a row of the pass; enum mib_table in src/bpf/mib.bpf.c. */
-  readonly bit: number;
-  readonly values: keyof (typeof mibValues)['offsets'];
-  /** The enumeration of the fields is the one with this member. */
-  readonly lastMember: string;
-  readonly prefix: string;
-  /** Fields whose name in the files is not the member's; kernel: net/ipv4/proc.c, snmp4_net_list. */
-  readonly aliases: Readonly<Record<string, string>>;
-}
-
-const TCP_EXT_ALIASES: Readonly<Record<string, string>> = {
-  TW: 'TIMEWAITED',
-  TWRecycled: 'TIMEWAITRECYCLED',
-  TWKilled: 'TIMEWAITKILLED',
-  PAWSActive: 'PAWSACTIVEREJECTED',
-  PAWSEstab: 'PAWSESTABREJECTED',
-  BeyondWindow: 'BEYOND_WINDOW',
-  PAWSOldAck: 'PAWS_OLD_ACK',
-  PAWSTimewait: 'PAWS_TW_REJECTED',
-  TCPSackShifted: 'SACKSHIFTED',
-  TCPSackMerged: 'SACKMERGED',
-  TCPSackShiftFallback: 'SACKSHIFTFALLBACK',
-  IPReversePathFilter: 'IPRPFILTER',
-  TCPSpuriousRtxHostQueues: 'TCPSPURIOUS_RTX_HOSTQUEUES',
-};
-
-const UDP_ALIASES: Readonly<Record<string, string>> = { InCsumErrors: 'CSUMERRORS' };
-
-const TABLES: Readonly<Record<MibTable, KernelTable>> = {
-  Tcp: {
-    bit: 0,
-    values: 'tcp',
-    lastMember: '__TCP_MIB_MAX',
-    prefix: 'TCP_MIB_',
-    aliases: { InCsumErrors: 'CSUMERRORS' },
-  },
-  TcpExt: { bit: 1, values: 'tcpext', lastMember: '__LINUX_MIB_MAX', prefix: 'LINUX_MIB_', aliases: TCP_EXT_ALIASES },
-  Udp: { bit: 2, values: 'udp', lastMember: '__UDP_MIB_MAX', prefix: 'UDP_MIB_', aliases: UDP_ALIASES },
-  Udp6: { bit: 3, values: 'udp6', lastMember: '__UDP_MIB_MAX', prefix: 'UDP_MIB_', aliases: UDP_ALIASES },
-};
+export const MIB_TABLES = [
+  'Tcp',
+  'TcpExt',
+  'Udp',
+  'Udp6',
+  'UdpLite',
+  'UdpLite6',
+  'Ip',
+  'IpExt',
+  'Ip6',
+  'Icmp',
+  'Icmp6',
+] as const;
+export type MibTable = (typeof MIB_TABLES)[number];
 
 /** Where the pass finds a field. */
 export interface PassColumn {
+  /** Bit of `tables` in a row of the pass; enum mib_table in src/bpf/mib.bpf.c. */
   readonly bit: number;
-  readonly values: keyof (typeof mibValues)['offsets'];
-  readonly index: number;
+  /** Byte of the value in a row. */
+  readonly at: number;
+  /** Whether a row holds a sum over CPUs. */
+  readonly perCpu: boolean;
 }
+
+type Members = (lastMember: string) => ReadonlyMap<string, number> | undefined;
+
+/** One array of a row, and which fields are in it. */
+interface Part {
+  readonly bit: number;
+  readonly perCpu: boolean;
+  readonly at: number;
+  readonly count: number;
+  isNumbered(members: Members): boolean;
+  indexOf(field: string, members: Members): number | undefined;
+}
+
+interface Enumeration {
+  /** The enumeration of the fields is the one with this member. */
+  readonly lastMember: string;
+  readonly prefix: string;
+  /** Fields whose name in the files is not the member's. */
+  readonly aliases: Readonly<Record<string, string>>;
+}
+
+/** Kernel: net/ipv4/proc.c, snmp4_net_list. */
+const TCP_EXT: Enumeration = {
+  lastMember: '__LINUX_MIB_MAX',
+  prefix: 'LINUX_MIB_',
+  aliases: {
+    TW: 'TIMEWAITED',
+    TWRecycled: 'TIMEWAITRECYCLED',
+    TWKilled: 'TIMEWAITKILLED',
+    PAWSActive: 'PAWSACTIVEREJECTED',
+    PAWSEstab: 'PAWSESTABREJECTED',
+    BeyondWindow: 'BEYOND_WINDOW',
+    PAWSOldAck: 'PAWS_OLD_ACK',
+    PAWSTimewait: 'PAWS_TW_REJECTED',
+    TCPSackShifted: 'SACKSHIFTED',
+    TCPSackMerged: 'SACKMERGED',
+    TCPSackShiftFallback: 'SACKSHIFTFALLBACK',
+    IPReversePathFilter: 'IPRPFILTER',
+    TCPSpuriousRtxHostQueues: 'TCPSPURIOUS_RTX_HOSTQUEUES',
+  },
+};
+
+const TCP: Enumeration = {
+  lastMember: '__TCP_MIB_MAX',
+  prefix: 'TCP_MIB_',
+  aliases: { InCsumErrors: 'CSUMERRORS' },
+};
+
+const UDP: Enumeration = {
+  lastMember: '__UDP_MIB_MAX',
+  prefix: 'UDP_MIB_',
+  aliases: { InCsumErrors: 'CSUMERRORS' },
+};
+
+/** Kernel: net/ipv4/proc.c, snmp4_ipstats_list and snmp4_ipextstats_list; net/ipv6/proc.c, snmp6_ipstats_list. */
+const IP: Enumeration = {
+  lastMember: '__IPSTATS_MIB_MAX',
+  prefix: 'IPSTATS_MIB_',
+  aliases: {
+    InReceives: 'INPKTS',
+    ForwDatagrams: 'OUTFORWDATAGRAMS',
+    OutTransmits: 'OUTPKTS',
+    InCsumErrors: 'CSUMERRORS',
+    InNoECTPkts: 'NOECTPKTS',
+    InECT1Pkts: 'ECT1PKTS',
+    InECT0Pkts: 'ECT0PKTS',
+    InCEPkts: 'CEPKTS',
+    ReasmOverlaps: 'REASM_OVERLAPS',
+  },
+};
+
+const ICMP_ALIASES = {
+  InCsumErrors: 'CSUMERRORS',
+  OutRateLimitGlobal: 'RATELIMITGLOBAL',
+  OutRateLimitHost: 'RATELIMITHOST',
+};
+const ICMP: Enumeration = { lastMember: '__ICMP_MIB_MAX', prefix: 'ICMP_MIB_', aliases: ICMP_ALIASES };
+const ICMP6: Enumeration = { lastMember: '__ICMP6_MIB_MAX', prefix: 'ICMP6_MIB_', aliases: ICMP_ALIASES };
+
+/** Kernel: net/ipv4/proc.c, icmpmibmap. By number of the message type. */
+const ICMP_TYPES: Readonly<Record<string, number>> = {
+  EchoReps: 0,
+  DestUnreachs: 3,
+  SrcQuenchs: 4,
+  Redirects: 5,
+  Echos: 8,
+  TimeExcds: 11,
+  ParmProbs: 12,
+  Timestamps: 13,
+  TimestampReps: 14,
+  AddrMasks: 17,
+  AddrMaskReps: 18,
+};
+
+/** Kernel: net/ipv6/proc.c, icmp6type2name. Errors, then what begins at type 128. */
+const ICMP6_ERRORS: Readonly<Record<string, number>> = {
+  DestUnreachs: 1,
+  PktTooBigs: 2,
+  TimeExcds: 3,
+  ParmProblems: 4,
+};
+const ICMP6_INFOS: Readonly<Record<string, number>> = {
+  Echos: 0,
+  EchoReplies: 1,
+  GroupMembQueries: 2,
+  GroupMembResponses: 3,
+  GroupMembReductions: 4,
+  RouterSolicits: 5,
+  RouterAdvertisements: 6,
+  NeighborSolicits: 7,
+  NeighborAdvertisements: 8,
+  Redirects: 9,
+  MLDv2Reports: 15,
+};
+
+const BITS = {
+  tcp: 0,
+  tcpext: 1,
+  udp: 2,
+  udp6: 3,
+  udplite: 4,
+  udplite6: 5,
+  ip: 6,
+  ip6: 7,
+  icmp: 8,
+  icmp6: 9,
+  ipSettings: 10,
+  icmpTypes: 11,
+  icmp6Types: 12,
+} as const;
+
+type Values = keyof (typeof mibValues)['offsets'];
+
+/** A per-CPU table, whose fields the kernel's BTF numbers. */
+function counted(values: Values, { lastMember, prefix, aliases }: Enumeration): Part {
+  return {
+    bit: BITS[values],
+    perCpu: true,
+    at: mibRow.offsets.values + mibValues.offsets[values],
+    count: mibValues[`${values}Count`],
+    isNumbered: (members) => members(lastMember) !== undefined,
+    indexOf: (field, members) => members(lastMember)?.get(prefix + (aliases[field] ?? field.toUpperCase())),
+  };
+}
+
+type Once = Extract<keyof (typeof mibRow)['offsets'], `once${string}`>;
+
+/** What has the same place on every kernel; `prefix` is in front of the names. */
+function fixed(bit: keyof typeof BITS, once: Once, prefix: string, indexes: Readonly<Record<string, number>>): Part {
+  const byField = new Map(Object.entries(indexes).map(([name, index]) => [prefix + name, index]));
+  return {
+    bit: BITS[bit],
+    perCpu: false,
+    at: mibRow.offsets[once],
+    count: mibRow[`${once}Count`],
+    isNumbered: () => true,
+    indexOf: (field) => byField.get(field),
+  };
+}
+
+/** Of each table the parts of a row; the first that has a field gives it. */
+const PARTS: Readonly<Record<MibTable, readonly Part[]>> = {
+  Tcp: [counted('tcp', TCP)],
+  TcpExt: [counted('tcpext', TCP_EXT)],
+  Udp: [counted('udp', UDP)],
+  Udp6: [counted('udp6', UDP)],
+  UdpLite: [counted('udplite', UDP)],
+  UdpLite6: [counted('udplite6', UDP)],
+  Ip: [fixed('ipSettings', 'onceIpSettings', '', { Forwarding: 0, DefaultTTL: 1 }), counted('ip', IP)],
+  IpExt: [counted('ip', IP)],
+  Ip6: [counted('ip6', IP)],
+  // The enumeration has members for types of messages too, which no kernel counts.
+  Icmp: [
+    fixed('icmpTypes', 'onceIcmpReceived', 'In', ICMP_TYPES),
+    fixed('icmpTypes', 'onceIcmpSent', 'Out', ICMP_TYPES),
+    counted('icmp', ICMP),
+  ],
+  Icmp6: [
+    fixed('icmp6Types', 'onceIcmp6ErrorsReceived', 'In', ICMP6_ERRORS),
+    fixed('icmp6Types', 'onceIcmp6ErrorsSent', 'Out', ICMP6_ERRORS),
+    fixed('icmp6Types', 'onceIcmp6InfosReceived', 'In', ICMP6_INFOS),
+    fixed('icmp6Types', 'onceIcmp6InfosSent', 'Out', ICMP6_INFOS),
+    counted('icmp6', ICMP6),
+  ],
+};
+
+const ENUMERATIONS = [TCP, TCP_EXT, UDP, IP, ICMP, ICMP6];
+
+const U64_BYTES = 8;
 
 /** The kernel's own numbering of its MIB fields, by its BTF. */
 export class MibIndex {
   readonly #members: ReadonlyMap<string, ReadonlyMap<string, number> | undefined>;
 
-  constructor(btf: Btf) {
-    const enumerations = new Set(Object.values(TABLES).map(({ lastMember }) => lastMember));
-    this.#members = new Map([...enumerations].map((member) => [member, btf.enumWithMember(member)]));
+  constructor(btf: Pick<Btf, 'enumWithMember'>) {
+    this.#members = new Map(ENUMERATIONS.map(({ lastMember }) => [lastMember, btf.enumWithMember(lastMember)]));
   }
 
-  /** Undefined where this kernel has no such field. */
+  readonly #membersOf: Members = (lastMember) => this.#members.get(lastMember);
+
+  /** The bits of a row that stand for the per-CPU values of a table; none where the kernel does not number its fields. */
+  mask(table: MibTable): number {
+    const parts = PARTS[table].filter((part) => part.perCpu && part.isNumbered(this.#membersOf));
+    return parts.reduce((mask, { bit }) => mask | (1 << bit), 0);
+  }
+
+  /** Undefined where this kernel has no such field, or more of them than a row has room for. */
   column(table: MibTable, field: string): PassColumn | undefined {
-    const { bit, values, lastMember, prefix, aliases } = TABLES[table];
-    const member = prefix + (aliases[field] ?? field.toUpperCase());
-    const index = this.#members.get(lastMember)?.get(member);
-    return index === undefined ? undefined : { bit, values, index };
+    for (const { bit, perCpu, at, count, indexOf } of PARTS[table]) {
+      const index = indexOf(field, this.#membersOf);
+      if (index !== undefined) return index < count ? { bit, perCpu, at: at + index * U64_BYTES } : undefined;
+    }
+    return undefined;
   }
 }

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include "kernel.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <stdbool.h>
+
+/*
+ * Where CPU c keeps its share of a per-CPU variable is base + offset(c), and offset(c) is not exported.
+ * It is the distance between the address that bpf_map_lookup_percpu_elem() gives for CPU c of this map
+ * and the map's own per-CPU pointer.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} percpu_anchor SEC(".maps");
+
+/* The verifier allows no arithmetic on a map's address; stored in a map and loaded again it is a number. */
+static __always_inline __u64 number_of(const void *pointer)
+{
+	__u32 zero = 0;
+	volatile __u64 *cell = bpf_map_lookup_elem(&percpu_anchor, &zero);
+
+	if (!cell)
+		return 0;
+	*cell = (__u64)pointer;
+	return *cell;
+}
+
+/* The anchor's own per-CPU pointer, for percpu_offset(). */
+static __always_inline __u64 percpu_anchor_base(void)
+{
+	struct bpf_array *anchor = (void *)number_of(&percpu_anchor);
+
+	return (__u64)BPF_CORE_READ(anchor, pptrs[0]);
+}
+
+/* False where there is no such CPU. */
+static __always_inline bool percpu_offset(__u32 cpu, __u64 base, __u64 *offset)
+{
+	__u32 zero = 0;
+	const void *share = bpf_map_lookup_percpu_elem(&percpu_anchor, &zero, cpu);
+
+	if (!share)
+		return false;
+	*offset = number_of(share) - base;
+	return true;
+}

@@ -1,0 +1,107 @@
+import type { Cycle } from '../collectors/cycle.ts';
+
+/** Reads all namespaces at once, inside the kernel. */
+export interface Pass<Snapshot> extends Disposable {
+  read(cycle: Cycle): Promise<Snapshot>;
+}
+
+export interface PassSourceOptions<Snapshot> {
+  /** @throws where the kernel cannot run it; the message is the reason that is shown */
+  readonly open: () => Promise<Pass<Snapshot>>;
+  /** Reads the same without the pass: slower, and everywhere. */
+  readonly otherwise: (cycle: Cycle) => Promise<Snapshot>;
+  /** What the other way is called: `files`. */
+  readonly otherwiseName: string;
+}
+
+export interface SourceHealth {
+  /** `pass`, or the name of the other way. */
+  readonly reader: string;
+  /** Why it is not the pass. */
+  readonly reason: string | undefined;
+}
+
+/**
+ * One snapshot of all namespaces a cycle, whoever asks: by a pass in the kernel where that can run, else in another way.
+ * The kernel program is there while somebody uses the source.
+ */
+export class PassSource<Snapshot> {
+  readonly #options: PassSourceOptions<Snapshot>;
+  #users = 0;
+  #pass: Pass<Snapshot> | undefined;
+  #reason: string | undefined;
+  #opened = false;
+  #adjusting: Promise<void> = Promise.resolve();
+  #last: { cycle: Cycle; snapshot: Promise<Snapshot> } | undefined;
+
+  constructor(options: PassSourceOptions<Snapshot>) {
+    this.#options = options;
+  }
+
+  /** To be disposed by who does not read any more. */
+  async use(): Promise<AsyncDisposable> {
+    this.#users++;
+    await this.#adjust();
+    return {
+      [Symbol.asyncDispose]: () => {
+        this.#users--;
+        return this.#adjust();
+      },
+    };
+  }
+
+  get health(): SourceHealth {
+    return { reader: this.#pass === undefined ? this.#options.otherwiseName : 'pass', reason: this.#reason };
+  }
+
+  /** What this cycle reads. Valid until the next one. */
+  read(cycle: Cycle): Promise<Snapshot> {
+    if (this.#last?.cycle !== cycle) this.#last = { cycle, snapshot: this.#read(cycle) };
+    return this.#last.snapshot;
+  }
+
+  async #read(cycle: Cycle): Promise<Snapshot> {
+    if (this.#pass !== undefined) {
+      try {
+        return await this.#pass.read(cycle);
+      } catch (error) {
+        cycle.signal.throwIfAborted();
+        this.#reason = messageOf(error);
+        this.#pass[Symbol.dispose]();
+        this.#pass = undefined;
+      }
+    }
+    return this.#options.otherwise(cycle);
+  }
+
+  /** Opens for the first user, closes after the last: one step at a time, in the order of the calls. */
+  #adjust(): Promise<void> {
+    this.#adjusting = this.#adjusting.then(async () => {
+      const wanted = this.#users > 0;
+      if (wanted === this.#opened) return;
+      this.#opened = wanted;
+      if (wanted) await this.#openPass();
+      else this.#closePass();
+    });
+    return this.#adjusting;
+  }
+
+  async #openPass(): Promise<void> {
+    this.#reason = undefined;
+    try {
+      this.#pass = await this.#options.open();
+    } catch (error) {
+      this.#reason = messageOf(error);
+    }
+  }
+
+  #closePass(): void {
+    this.#pass?.[Symbol.dispose]();
+    this.#pass = undefined;
+    this.#last = undefined;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
