@@ -77,7 +77,7 @@ log: { level: inf }
       'probes.packetloss.noLoss.0: "x y" is not allowed; allowed: a reason in the name that the kernel gives it, like TCP_OLD_DATA',
       'probes.packetloss.noLossFunctions: 3 is not allowed; allowed: a list',
       'probes.packetloss.evnts: no such key (did you mean events?); there are: enabled, metrics, detail, events, limit, stack, noLoss, noLossFunctions',
-      'probes.packetlos: no such key (did you mean packetloss?); there are: tcp, tcpext, udp, sock, netdev, softnet, qdisc, packetloss',
+      `probes.packetlos: no such key (did you mean packetloss?); there are: ${PROBES.map(({ name }) => name).join(', ')}`,
       'sinks.stdot: no such key (did you mean stdout?); there are: stdout',
       'log.level: "inf" is not allowed; allowed: one of error, warn, info, debug',
       'foo: no such key; there are: detail, probes, sinks, log',

@@ -1,3 +1,5 @@
+import { icmp } from './icmp.ts';
+import { ip } from './ip.ts';
 import { netdev } from './netdev.ts';
 import { packetloss } from './packetloss.ts';
 import type { AnyProbe } from './probe.ts';
@@ -9,4 +11,4 @@ import { tcpext } from './tcpext.ts';
 import { udp } from './udp.ts';
 
 /** Every probe there is, in the order of the page. The only registry. */
-export const PROBES: readonly AnyProbe[] = [tcp, tcpext, udp, sock, netdev, softnet, qdisc, packetloss];
+export const PROBES: readonly AnyProbe[] = [tcp, tcpext, udp, ip, icmp, sock, netdev, softnet, qdisc, packetloss];

@@ -1,9 +1,9 @@
 import type { Cycle } from '../collectors/cycle.ts';
-import { notNegative } from '../counter.ts';
+import { type Counter, notNegative } from '../counter.ts';
 import type { MibSnapshot } from '../sources/mib/snapshot.ts';
 import type { MibTable } from '../sources/mib/tables.ts';
 import type { Sources } from '../sources/sources.ts';
-import type { LooseEmit, MetricSet } from './metric.ts';
+import { type LooseEmit, type MetricSet, NO_LABELS } from './metric.ts';
 import type { ProbeScope, RunningProbe } from './probe.ts';
 
 /** Which field of which table a metric shows. */
@@ -12,10 +12,23 @@ export interface MibField {
   readonly table: MibTable;
   readonly field: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** A share of it on one CPU may be negative. */
-  readonly gauge?: boolean;
-  /** Turns the kernel's unit into the metric's. */
-  readonly scale?: number;
+  /** Turns the kernel's value into the metric's. */
+  readonly convert?: (value: Counter) => Counter;
+}
+
+/** `net/snmp Tcp.InSegs`, `net/netstat IpExt.InOctets`, `net/snmp6 Ip6InReceives`. */
+const SOURCE = /net\/(?:(?:snmp|netstat) (\w+)\.|snmp6 (Ip6|Icmp6|Udp6|UdpLite6))(\w+)/g;
+
+/** The fields that the sources of metrics name. Where a metric has families, those of the files for IPv6 are `ipv6`. */
+export function fieldsOf(metrics: MetricSet): MibField[] {
+  return Object.entries(metrics).flatMap(([metric, { source, type, labels }]) =>
+    [...source.matchAll(SOURCE)].map(([, table4, table6, field = '']) => {
+      const labelled = 'family' in labels ? { family: table6 === undefined ? 'ipv4' : 'ipv6' } : NO_LABELS;
+      const base = { metric, table: (table6 ?? table4) as MibTable, field, labels: labelled };
+      // A share of a gauge on one CPU may be negative.
+      return type === 'gauge' ? { ...base, convert: notNegative } : base;
+    }),
+  );
 }
 
 /**
@@ -45,11 +58,9 @@ async function emitFields(
     return column === undefined ? [] : [{ ...field, column }];
   });
   for (const [row, id] of snapshot.ids.entries()) {
-    for (const { metric, labels, gauge, scale, column } of columns) {
+    for (const { metric, labels, convert, column } of columns) {
       const value = snapshot.value(row, column);
-      if (value === undefined) continue;
-      const counted = gauge === true ? notNegative(value) : value;
-      emit(metric, id, scale === undefined ? counted : Number(counted) * scale, labels);
+      if (value !== undefined) emit(metric, id, convert === undefined ? value : convert(value), labels);
     }
     await cycle.pause();
   }

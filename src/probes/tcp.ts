@@ -1,5 +1,5 @@
-import { defineMetrics, type MetricDescriptor, NO_LABELS } from './metric.ts';
-import { type MibField, runMibFields } from './mib_fields.ts';
+import { defineMetrics } from './metric.ts';
+import { fieldsOf, runMibFields } from './mib_fields.ts';
 import { defineProbe } from './probe.ts';
 
 // Namespaced: yes. Every struct net has its own tcp_mib (kernel: net/ipv4/proc.c, snmp_seq_show()).
@@ -88,15 +88,6 @@ const metrics = defineMetrics({
   },
 });
 
-/** The field is the end of the source. */
-const FIELDS: readonly MibField[] = Object.entries(metrics).map(([metric, descriptor]: [string, MetricDescriptor]) => ({
-  metric,
-  table: 'Tcp',
-  field: descriptor.source.replace(/^.*\./, ''),
-  labels: NO_LABELS,
-  gauge: descriptor.type === 'gauge',
-}));
-
 export const tcp = defineProbe({
   name: 'tcp',
   kind: 'procfs',
@@ -110,5 +101,5 @@ export const tcp = defineProbe({
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel: 'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/snmp.',
   },
-  open: (scope, sources) => runMibFields(scope, sources, FIELDS),
+  open: (scope, sources) => runMibFields(scope, sources, fieldsOf(metrics)),
 });

@@ -579,7 +579,10 @@ const NAMED: readonly MibField[] = [
   ...Object.entries(metrics)
     .filter(([key]) => !['aborts', 'acksSkipped', 'fields', 'memoryPressureSeconds'].includes(key))
     .map(([key, metric]) => plain(key, fieldOf(metric))),
-  { ...plain('memoryPressureSeconds', fieldOf(metrics.memoryPressureSeconds)), scale: MILLISECOND_SECONDS },
+  {
+    ...plain('memoryPressureSeconds', fieldOf(metrics.memoryPressureSeconds)),
+    convert: (milliseconds) => Number(milliseconds) * MILLISECOND_SECONDS,
+  },
   ...byCause('aborts', ABORTS),
   ...byCause('acksSkipped', SKIPPED),
 ];

@@ -1,5 +1,5 @@
-import { defineMetrics, type MetricDescriptor } from './metric.ts';
-import { type MibField, runMibFields } from './mib_fields.ts';
+import { defineMetrics } from './metric.ts';
+import { fieldsOf, runMibFields } from './mib_fields.ts';
 import { defineProbe } from './probe.ts';
 
 // Namespaced: yes. Every struct net has a udp_mib for IPv4 and one for IPv6 (kernel: net/ipv4/proc.c, net/ipv6/proc.c).
@@ -75,18 +75,28 @@ const metrics = defineMetrics({
     source: 'net/snmp Udp.MemErrors, net/snmp6 Udp6MemErrors',
     detail: 'full',
   },
-});
-
-/** The field is the end of the source; the kernel has it once for each family. */
-const FIELDS: readonly MibField[] = Object.entries(metrics).flatMap(
-  ([metric, { source }]: [string, MetricDescriptor]) => {
-    const field = source.replace(/^.*Udp6/, '');
-    return [
-      { metric, table: 'Udp', field, labels: { family: 'ipv4' } },
-      { metric, table: 'Udp6', field, labels: { family: 'ipv6' } },
-    ] as const;
+  liteReceived: {
+    ...counter,
+    name: 'netsonde_udplite_received_datagrams_total',
+    help: 'UDP-Lite datagrams delivered to a socket; newer kernels have no UDP-Lite.',
+    source: 'net/snmp UdpLite.InDatagrams, net/snmp6 UdpLite6InDatagrams',
+    detail: 'full',
   },
-);
+  liteSent: {
+    ...counter,
+    name: 'netsonde_udplite_sent_datagrams_total',
+    help: 'UDP-Lite datagrams sent; newer kernels have no UDP-Lite.',
+    source: 'net/snmp UdpLite.OutDatagrams, net/snmp6 UdpLite6OutDatagrams',
+    detail: 'full',
+  },
+  liteReceiveErrors: {
+    ...counter,
+    name: 'netsonde_udplite_receive_errors_total',
+    help: 'UDP-Lite datagrams that could not be delivered; newer kernels have no UDP-Lite.',
+    source: 'net/snmp UdpLite.InErrors, net/snmp6 UdpLite6InErrors',
+    detail: 'full',
+  },
+});
 
 export const udp = defineProbe({
   name: 'udp',
@@ -103,5 +113,5 @@ export const udp = defineProbe({
     kernel:
       'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/snmp and snmp6.',
   },
-  open: (scope, sources) => runMibFields(scope, sources, FIELDS),
+  open: (scope, sources) => runMibFields(scope, sources, fieldsOf(metrics)),
 });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { PROBES } from '../../src/probes/index.ts';
 import { parseExposition, sampleValue } from '../support/exposition.ts';
 import { TestKernel } from '../support/kernel.ts';
 
@@ -44,5 +45,7 @@ it('asks for nothing that is off', async () => {
   const page = await agent.page();
   const own = page.samples.filter(({ labels }) => 'pod' in labels);
   expect(own).toEqual([]);
-  expect(page.samples.filter(({ labels, value }) => labels['state'] === 'stopped' && value === '1')).toHaveLength(8);
+  expect(page.samples.filter(({ labels, value }) => labels['state'] === 'stopped' && value === '1')).toHaveLength(
+    PROBES.length,
+  );
 });

@@ -1,0 +1,208 @@
+import { defineMetrics } from './metric.ts';
+import { fieldsOf, type MibField, runMibFields } from './mib_fields.ts';
+import { defineProbe } from './probe.ts';
+
+// Namespaced: yes. Every struct net has its own ICMP statistics, messages by type included (kernel: net/ipv4/proc.c,
+// icmp_put(); net/ipv6/proc.c, snmp6_seq_show_icmpv6msg()).
+
+const FAMILY = { help: 'IP version: ICMP or ICMPv6.', values: ['ipv4', 'ipv6'] } as const;
+
+const counter = { type: 'counter', scope: 'pod', labels: { family: FAMILY } } as const;
+
+const metrics = defineMetrics({
+  received: {
+    ...counter,
+    name: 'netsonde_icmp_received_messages_total',
+    help: 'ICMP messages that came in, bad ones included.',
+    source: 'net/snmp Icmp.InMsgs, net/snmp6 Icmp6InMsgs',
+    detail: 'full',
+  },
+  sent: {
+    ...counter,
+    name: 'netsonde_icmp_sent_messages_total',
+    help: 'ICMP messages that went out.',
+    source: 'net/snmp Icmp.OutMsgs, net/snmp6 Icmp6OutMsgs',
+    detail: 'full',
+  },
+  receiveErrors: {
+    ...counter,
+    name: 'netsonde_icmp_receive_errors_total',
+    help: 'ICMP messages that came in and were of no use: a bad checksum or length, or no socket that they were about.',
+    source: 'net/snmp Icmp.InErrors, net/snmp6 Icmp6InErrors',
+    detail: 'full',
+  },
+  sendErrors: {
+    ...counter,
+    name: 'netsonde_icmp_send_errors_total',
+    help: 'ICMP messages that could not be sent.',
+    source: 'net/snmp Icmp.OutErrors, net/snmp6 Icmp6OutErrors',
+    detail: 'full',
+  },
+  checksumErrors: {
+    ...counter,
+    name: 'netsonde_icmp_checksum_errors_total',
+    help: 'ICMP messages dropped because of a wrong checksum.',
+    source: 'net/snmp Icmp.InCsumErrors, net/snmp6 Icmp6InCsumErrors',
+    detail: 'full',
+  },
+  rateLimitedGlobal: {
+    ...counter,
+    name: 'netsonde_icmp_rate_limited_global_total',
+    help: 'ICMP errors not sent because the namespace sends too many (net.ipv4.icmp_msgs_per_sec).',
+    source: 'net/snmp Icmp.OutRateLimitGlobal',
+    detail: 'full',
+  },
+  rateLimitedHost: {
+    ...counter,
+    name: 'netsonde_icmp_rate_limited_host_total',
+    help: 'ICMP errors not sent because the same host got too many (net.ipv4.icmp_ratelimit, net.ipv6.icmp.ratelimit).',
+    source: 'net/snmp Icmp.OutRateLimitHost, net/snmp6 Icmp6OutRateLimitHost',
+    detail: 'full',
+  },
+  receivedDestinationUnreachable: {
+    ...counter,
+    name: 'netsonde_icmp_received_destination_unreachable_total',
+    help: 'ICMP messages received that say that a destination cannot be reached.',
+    source: 'net/snmp Icmp.InDestUnreachs, net/snmp6 Icmp6InDestUnreachs',
+    detail: 'core',
+  },
+  sentDestinationUnreachable: {
+    ...counter,
+    name: 'netsonde_icmp_sent_destination_unreachable_total',
+    help: 'ICMP messages sent that say that a destination cannot be reached.',
+    source: 'net/snmp Icmp.OutDestUnreachs, net/snmp6 Icmp6OutDestUnreachs',
+    detail: 'full',
+  },
+  receivedTimeExceeded: {
+    ...counter,
+    name: 'netsonde_icmp_received_time_exceeded_total',
+    help: 'ICMP messages received that say that a TTL ran out, or that fragments did not come in time.',
+    source: 'net/snmp Icmp.InTimeExcds, net/snmp6 Icmp6InTimeExcds',
+    detail: 'full',
+  },
+  sentTimeExceeded: {
+    ...counter,
+    name: 'netsonde_icmp_sent_time_exceeded_total',
+    help: 'ICMP messages sent that say that a TTL ran out, or that fragments did not come in time.',
+    source: 'net/snmp Icmp.OutTimeExcds, net/snmp6 Icmp6OutTimeExcds',
+    detail: 'full',
+  },
+  receivedRedirects: {
+    ...counter,
+    name: 'netsonde_icmp_received_redirects_total',
+    help: 'ICMP messages received that point to a better router.',
+    source: 'net/snmp Icmp.InRedirects, net/snmp6 Icmp6InRedirects',
+    detail: 'full',
+  },
+  sentRedirects: {
+    ...counter,
+    name: 'netsonde_icmp_sent_redirects_total',
+    help: 'ICMP messages sent that point to a better router.',
+    source: 'net/snmp Icmp.OutRedirects, net/snmp6 Icmp6OutRedirects',
+    detail: 'full',
+  },
+  receivedParameterProblems: {
+    ...counter,
+    name: 'netsonde_icmp_received_parameter_problems_total',
+    help: 'ICMP messages received that say that a header was wrong.',
+    source: 'net/snmp Icmp.InParmProbs, net/snmp6 Icmp6InParmProblems',
+    detail: 'full',
+  },
+  sentParameterProblems: {
+    ...counter,
+    name: 'netsonde_icmp_sent_parameter_problems_total',
+    help: 'ICMP messages sent that say that a header was wrong.',
+    source: 'net/snmp Icmp.OutParmProbs, net/snmp6 Icmp6OutParmProblems',
+    detail: 'full',
+  },
+  receivedEchoRequests: {
+    ...counter,
+    name: 'netsonde_icmp_received_echo_requests_total',
+    help: 'ICMP messages received that ask for an echo.',
+    source: 'net/snmp Icmp.InEchos, net/snmp6 Icmp6InEchos',
+    detail: 'full',
+  },
+  sentEchoRequests: {
+    ...counter,
+    name: 'netsonde_icmp_sent_echo_requests_total',
+    help: 'ICMP messages sent that ask for an echo.',
+    source: 'net/snmp Icmp.OutEchos, net/snmp6 Icmp6OutEchos',
+    detail: 'full',
+  },
+  receivedEchoReplies: {
+    ...counter,
+    name: 'netsonde_icmp_received_echo_replies_total',
+    help: 'ICMP messages received that answer an echo request.',
+    source: 'net/snmp Icmp.InEchoReps, net/snmp6 Icmp6InEchoReplies',
+    detail: 'full',
+  },
+  sentEchoReplies: {
+    ...counter,
+    name: 'netsonde_icmp_sent_echo_replies_total',
+    help: 'ICMP messages sent that answer an echo request.',
+    source: 'net/snmp Icmp.OutEchoReps, net/snmp6 Icmp6OutEchoReplies',
+    detail: 'full',
+  },
+  receivedPacketTooBig: {
+    ...counter,
+    name: 'netsonde_icmp_received_packet_too_big_total',
+    help: 'ICMPv6 messages received that say that a packet was bigger than a link on its way takes.',
+    source: 'net/snmp6 Icmp6InPktTooBigs',
+    detail: 'full',
+  },
+  receivedNeighborSolicitations: {
+    ...counter,
+    name: 'netsonde_icmp_received_neighbor_solicitations_total',
+    help: 'ICMPv6 messages received that ask for the link address of a neighbour.',
+    source: 'net/snmp6 Icmp6InNeighborSolicits',
+    detail: 'full',
+  },
+  receivedNeighborAdvertisements: {
+    ...counter,
+    name: 'netsonde_icmp_received_neighbor_advertisements_total',
+    help: 'ICMPv6 messages received that tell the link address of a neighbour.',
+    source: 'net/snmp6 Icmp6InNeighborAdvertisements',
+    detail: 'full',
+  },
+  sentPacketTooBig: {
+    ...counter,
+    name: 'netsonde_icmp_sent_packet_too_big_total',
+    help: 'ICMPv6 messages sent that say that a packet was bigger than a link on its way takes.',
+    source: 'net/snmp6 Icmp6OutPktTooBigs',
+    detail: 'full',
+  },
+  sentNeighborSolicitations: {
+    ...counter,
+    name: 'netsonde_icmp_sent_neighbor_solicitations_total',
+    help: 'ICMPv6 messages sent that ask for the link address of a neighbour.',
+    source: 'net/snmp6 Icmp6OutNeighborSolicits',
+    detail: 'full',
+  },
+  sentNeighborAdvertisements: {
+    ...counter,
+    name: 'netsonde_icmp_sent_neighbor_advertisements_total',
+    help: 'ICMPv6 messages sent that tell the link address of a neighbour.',
+    source: 'net/snmp6 Icmp6OutNeighborAdvertisements',
+    detail: 'full',
+  },
+});
+
+const FIELDS: readonly MibField[] = fieldsOf(metrics);
+
+export const icmp = defineProbe({
+  name: 'icmp',
+  kind: 'procfs',
+  cost: 'low',
+  enabledByDefault: true,
+  summary:
+    'ICMP of each Pod: messages, destinations that cannot be reached, rate limits. Always worth having; look here for firewalls and routing.',
+  metrics,
+  events: {},
+  options: {},
+  requires: {
+    capabilities: ['CAP_BPF', 'CAP_PERFMON'],
+    kernel:
+      'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/snmp and snmp6.',
+  },
+  open: (scope, sources) => runMibFields(scope, sources, FIELDS),
+});

@@ -1,0 +1,281 @@
+import type { Counter } from '../counter.ts';
+import { defineMetrics } from './metric.ts';
+import { fieldsOf, type MibField, runMibFields } from './mib_fields.ts';
+import { defineProbe } from './probe.ts';
+
+// Namespaced: yes. Every struct net has an ipstats_mib for IPv4 and one for IPv6 (kernel: net/ipv4/proc.c, net/ipv6/proc.c),
+// and its own forwarding and default TTL.
+
+const FAMILY = { help: 'IP version.', values: ['ipv4', 'ipv6'] } as const;
+
+const counter = { type: 'counter', scope: 'pod', labels: { family: FAMILY } } as const;
+
+const metrics = defineMetrics({
+  received: {
+    ...counter,
+    name: 'netsonde_ip_received_packets_total',
+    help: 'IP packets that came in, bad ones included.',
+    source: 'net/snmp Ip.InReceives, net/snmp6 Ip6InReceives',
+    detail: 'full',
+  },
+  delivered: {
+    ...counter,
+    name: 'netsonde_ip_delivered_packets_total',
+    help: 'IP packets delivered to a protocol of this namespace.',
+    source: 'net/snmp Ip.InDelivers, net/snmp6 Ip6InDelivers',
+    detail: 'full',
+  },
+  forwarded: {
+    ...counter,
+    name: 'netsonde_ip_forwarded_packets_total',
+    help: 'IP packets forwarded to another host.',
+    source: 'net/snmp Ip.ForwDatagrams, net/snmp6 Ip6OutForwDatagrams',
+    detail: 'full',
+  },
+  sent: {
+    ...counter,
+    name: 'netsonde_ip_sent_packets_total',
+    help: 'IP packets that the protocols of this namespace asked to send.',
+    source: 'net/snmp Ip.OutRequests, net/snmp6 Ip6OutRequests',
+    detail: 'full',
+  },
+  transmitted: {
+    ...counter,
+    name: 'netsonde_ip_transmitted_packets_total',
+    help: 'IP packets handed to a device, forwarded ones and fragments included (since Linux 6.8).',
+    source: 'net/snmp Ip.OutTransmits, net/snmp6 Ip6OutTransmits',
+    detail: 'full',
+  },
+  receiveDiscards: {
+    ...counter,
+    name: 'netsonde_ip_receive_discards_total',
+    help: 'IP packets dropped on the way in though nothing was wrong with them: for lack of memory, say.',
+    source: 'net/snmp Ip.InDiscards, net/snmp6 Ip6InDiscards',
+    detail: 'full',
+  },
+  sendDiscards: {
+    ...counter,
+    name: 'netsonde_ip_send_discards_total',
+    help: 'IP packets dropped on the way out though nothing was wrong with them: for lack of memory, say.',
+    source: 'net/snmp Ip.OutDiscards, net/snmp6 Ip6OutDiscards',
+    detail: 'full',
+  },
+  receiveHeaderErrors: {
+    ...counter,
+    name: 'netsonde_ip_receive_header_errors_total',
+    help: 'IP packets dropped because of a bad header: version, length, checksum, or a TTL that ran out.',
+    source: 'net/snmp Ip.InHdrErrors, net/snmp6 Ip6InHdrErrors',
+    detail: 'full',
+  },
+  receiveAddressErrors: {
+    ...counter,
+    name: 'netsonde_ip_receive_address_errors_total',
+    help: 'IP packets dropped because their address was not for here, and forwarding is off.',
+    source: 'net/snmp Ip.InAddrErrors, net/snmp6 Ip6InAddrErrors',
+    detail: 'full',
+  },
+  receiveNoRoutes: {
+    ...counter,
+    name: 'netsonde_ip_receive_no_routes_total',
+    help: 'IP packets dropped because no route leads on to their destination.',
+    source: 'net/netstat IpExt.InNoRoutes, net/snmp6 Ip6InNoRoutes',
+    detail: 'full',
+  },
+  sendNoRoutes: {
+    ...counter,
+    name: 'netsonde_ip_send_no_routes_total',
+    help: 'IP packets that could not be sent because no route leads to their destination.',
+    source: 'net/snmp Ip.OutNoRoutes, net/snmp6 Ip6OutNoRoutes',
+    detail: 'core',
+  },
+  unknownProtocols: {
+    ...counter,
+    name: 'netsonde_ip_receive_unknown_protocols_total',
+    help: 'IP packets dropped because nothing here speaks their protocol.',
+    source: 'net/snmp Ip.InUnknownProtos, net/snmp6 Ip6InUnknownProtos',
+    detail: 'full',
+  },
+  tooBig: {
+    ...counter,
+    name: 'netsonde_ip_receive_too_big_errors_total',
+    help: 'IPv6 packets that could not be forwarded because they were bigger than the MTU of the next link.',
+    source: 'net/snmp6 Ip6InTooBigErrors',
+    detail: 'full',
+  },
+  truncated: {
+    ...counter,
+    name: 'netsonde_ip_receive_truncated_packets_total',
+    help: 'IP packets dropped because they were shorter than their header says.',
+    source: 'net/netstat IpExt.InTruncatedPkts, net/snmp6 Ip6InTruncatedPkts',
+    detail: 'full',
+  },
+  checksumErrors: {
+    ...counter,
+    name: 'netsonde_ip_checksum_errors_total',
+    help: 'IPv4 packets dropped because of a wrong checksum.',
+    source: 'net/netstat IpExt.InCsumErrors',
+    detail: 'full',
+  },
+  reassemblyRequired: {
+    ...counter,
+    name: 'netsonde_ip_reassembly_required_total',
+    help: 'IP fragments received.',
+    source: 'net/snmp Ip.ReasmReqds, net/snmp6 Ip6ReasmReqds',
+    detail: 'full',
+  },
+  reassemblySucceeded: {
+    ...counter,
+    name: 'netsonde_ip_reassembly_succeeded_total',
+    help: 'IP packets put together again from fragments.',
+    source: 'net/snmp Ip.ReasmOKs, net/snmp6 Ip6ReasmOKs',
+    detail: 'full',
+  },
+  reassemblyFailures: {
+    ...counter,
+    name: 'netsonde_ip_reassembly_failures_total',
+    help: 'Times that fragments could not be put together: one was missing, or memory ran out.',
+    source: 'net/snmp Ip.ReasmFails, net/snmp6 Ip6ReasmFails',
+    detail: 'full',
+  },
+  reassemblyTimeouts: {
+    ...counter,
+    name: 'netsonde_ip_reassembly_timeouts_total',
+    help: 'IP packets given up because a fragment did not come in time.',
+    source: 'net/snmp Ip.ReasmTimeout, net/snmp6 Ip6ReasmTimeout',
+    detail: 'full',
+  },
+  reassemblyOverlaps: {
+    ...counter,
+    name: 'netsonde_ip_reassembly_overlaps_total',
+    help: 'IPv4 fragments that overlapped others, which nobody does without bad intent.',
+    source: 'net/netstat IpExt.ReasmOverlaps',
+    detail: 'full',
+  },
+  fragmented: {
+    ...counter,
+    name: 'netsonde_ip_fragmented_packets_total',
+    help: 'IP packets that were cut into fragments.',
+    source: 'net/snmp Ip.FragOKs, net/snmp6 Ip6FragOKs',
+    detail: 'full',
+  },
+  fragmentationFailures: {
+    ...counter,
+    name: 'netsonde_ip_fragmentation_failures_total',
+    help: 'IP packets dropped because they were too big for the link and must not be cut: a problem of the path MTU.',
+    source: 'net/snmp Ip.FragFails, net/snmp6 Ip6FragFails',
+    detail: 'core',
+  },
+  fragmentsCreated: {
+    ...counter,
+    name: 'netsonde_ip_fragments_created_total',
+    help: 'IP fragments made.',
+    source: 'net/snmp Ip.FragCreates, net/snmp6 Ip6FragCreates',
+    detail: 'full',
+  },
+  receivedBytes: {
+    ...counter,
+    name: 'netsonde_ip_received_bytes_total',
+    unit: 'bytes',
+    help: 'Bytes of IP packets that came in, headers included.',
+    source: 'net/netstat IpExt.InOctets, net/snmp6 Ip6InOctets',
+    detail: 'full',
+  },
+  sentBytes: {
+    ...counter,
+    name: 'netsonde_ip_sent_bytes_total',
+    unit: 'bytes',
+    help: 'Bytes of IP packets that went out, headers included.',
+    source: 'net/netstat IpExt.OutOctets, net/snmp6 Ip6OutOctets',
+    detail: 'full',
+  },
+  receivedMulticast: {
+    ...counter,
+    name: 'netsonde_ip_received_multicast_packets_total',
+    help: 'IP packets to a multicast address that came in.',
+    source: 'net/netstat IpExt.InMcastPkts, net/snmp6 Ip6InMcastPkts',
+    detail: 'full',
+  },
+  sentMulticast: {
+    ...counter,
+    name: 'netsonde_ip_sent_multicast_packets_total',
+    help: 'IP packets to a multicast address that went out.',
+    source: 'net/netstat IpExt.OutMcastPkts, net/snmp6 Ip6OutMcastPkts',
+    detail: 'full',
+  },
+  receivedBroadcast: {
+    ...counter,
+    name: 'netsonde_ip_received_broadcast_packets_total',
+    help: 'IPv4 packets to a broadcast address that came in.',
+    source: 'net/netstat IpExt.InBcastPkts',
+    detail: 'full',
+  },
+  sentBroadcast: {
+    ...counter,
+    name: 'netsonde_ip_sent_broadcast_packets_total',
+    help: 'IPv4 packets to a broadcast address that went out.',
+    source: 'net/netstat IpExt.OutBcastPkts',
+    detail: 'full',
+  },
+  ecn: {
+    type: 'counter',
+    scope: 'pod',
+    name: 'netsonde_ip_received_ecn_packets_total',
+    help: 'IP packets that came in, by what their ECN field says; `ce` is a mark of congestion on the way.',
+    source: 'net/netstat IpExt.InNoECTPkts, InECT0Pkts, InECT1Pkts, InCEPkts; net/snmp6 Ip6In…',
+    detail: 'full',
+    labels: {
+      family: FAMILY,
+      codepoint: { help: 'Codepoint of the ECN field (RFC 3168).', values: ['not_ect', 'ect0', 'ect1', 'ce'] },
+    },
+  },
+  forwarding: {
+    type: 'gauge',
+    scope: 'pod',
+    labels: {},
+    name: 'netsonde_ip_forwarding_enabled',
+    help: '1 where IPv4 packets for others are forwarded, 0 where they are dropped (net.ipv4.ip_forward).',
+    source: 'net/snmp Ip.Forwarding',
+    detail: 'full',
+  },
+  defaultTtl: {
+    type: 'gauge',
+    scope: 'pod',
+    labels: {},
+    name: 'netsonde_ip_default_ttl',
+    help: 'TTL of IPv4 packets that are sent, unless a socket asks for another (net.ipv4.ip_default_ttl).',
+    source: 'net/snmp Ip.DefaultTTL',
+    detail: 'full',
+  },
+});
+
+const CODEPOINTS = { not_ect: 'InNoECTPkts', ect0: 'InECT0Pkts', ect1: 'InECT1Pkts', ce: 'InCEPkts' } as const;
+
+const { ecn: _ecn, forwarding, ...plain } = metrics;
+
+const FIELDS: readonly MibField[] = [
+  ...fieldsOf(plain),
+  // The kernel writes 1 for on and 2 for off, as SNMP has it.
+  ...fieldsOf({ forwarding }).map((field) => ({ ...field, convert: (value: Counter) => (value === 1 ? 1 : 0) })),
+  ...Object.entries(CODEPOINTS).flatMap(([codepoint, field]) => [
+    { metric: 'ecn', table: 'IpExt', field, labels: { family: 'ipv4', codepoint } } as const,
+    { metric: 'ecn', table: 'Ip6', field, labels: { family: 'ipv6', codepoint } } as const,
+  ]),
+];
+
+export const ip = defineProbe({
+  name: 'ip',
+  kind: 'procfs',
+  cost: 'low',
+  enabledByDefault: true,
+  summary:
+    'IP of each Pod: packets, discards, missing routes, fragments, ECN marks. Always worth having; look here for MTU and routing problems.',
+  metrics,
+  events: {},
+  options: {},
+  requires: {
+    capabilities: ['CAP_BPF', 'CAP_PERFMON'],
+    kernel:
+      'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/snmp, netstat and snmp6.',
+  },
+  open: (scope, sources) => runMibFields(scope, sources, FIELDS),
+});
