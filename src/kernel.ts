@@ -24,6 +24,7 @@ import { NetFiles } from './sources/net_files.ts';
 import { NetlinkClient } from './sources/netlink/client.ts';
 import { RouteSource } from './sources/netlink/route.ts';
 import { cpusOf } from './sources/procfs/cpus.ts';
+import { sockstatSource } from './sources/sockstat/source.ts';
 import type { Sources } from './sources/sources.ts';
 
 export type KernelLog = (level: 'info' | 'warn' | 'error', message: string) => void;
@@ -80,6 +81,7 @@ export class Kernel implements AsyncDisposable {
       netns: this.#discovery,
       files,
       mib: new MibSource(bpf, cpus, this.#discovery, files),
+      sockstat: sockstatSource(bpf, cpus, this.#discovery, files),
       netlink,
       route: new RouteSource(netlink),
       bpf,

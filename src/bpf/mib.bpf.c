@@ -73,14 +73,6 @@ struct {
 	__type(value, struct mib_row);
 } mib_rows SEC(".maps");
 
-/* The CPUs to sum. A CPU that is offline does not count any more: its share is read once and kept. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} mib_cpus SEC(".maps");
-
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -112,8 +104,7 @@ struct mib_sum {
 
 static long add_cpu(__u64 index, struct mib_sum *sum)
 {
-	__u32 zero = 0, nth = index;
-	__u32 *cpu = bpf_map_lookup_elem(&mib_cpus, &nth);
+	__u32 zero = 0;
 	struct mib_values *scratch = bpf_map_lookup_elem(&mib_scratch, &zero);
 	struct mib_row *row = bpf_map_lookup_elem(&mib_rows, &sum->row);
 	__u64 offset, *sums;
@@ -121,7 +112,7 @@ static long add_cpu(__u64 index, struct mib_sum *sum)
 
 	if (!row)
 		return 1;
-	if (!cpu || !scratch || !percpu_offset(*cpu, sum->anchor, &offset)) {
+	if (!scratch || !percpu_offset(index, sum->anchor, &offset)) {
 		row->tables = 0;
 		return 1;
 	}
@@ -213,7 +204,7 @@ static long step(__u64 index, struct mib_walk *walk)
 	return netns_walk_step(index, &walk->netns, write_row);
 }
 
-/* args: namespaces to skip, rows to write, CPUs in mib_cpus. */
+/* args: namespaces to skip, rows to write, CPUs in percpu_cpus. */
 SEC("raw_tp/sys_enter")
 int mib_read(struct bpf_raw_tracepoint_args *ctx)
 {

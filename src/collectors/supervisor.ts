@@ -158,7 +158,7 @@ class Slot {
       kind,
       cost,
       state: isDegraded ? 'degraded' : this.#state,
-      reason: isDegraded ? reasons.join('; ') : this.#reason,
+      reason: isDegraded ? reasons.join('; ') : this.#reason || (health?.note ?? ''),
       reader: health?.reader ?? '',
       since: this.#since.toISOString(),
       until: null,

@@ -42,7 +42,7 @@ export async function runMibFields(
 ): Promise<RunningProbe<MetricSet>> {
   scope.own(await mib.use([...new Set(fields.map(({ table }) => table))]));
   return {
-    health: () => ({ reader: mib.health.reader, degraded: [] }),
+    health: () => mib.health,
     collect: async (emit, cycle) => emitFields(await mib.read(cycle), fields, emit as LooseEmit, cycle),
   };
 }

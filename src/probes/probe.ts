@@ -50,6 +50,8 @@ export interface KernelLedger {
 export interface ProbeHealth {
   /** What reads the kernel now: `pass`, `files`, `netlink`, a hook. */
   readonly reader: string;
+  /** Why it is not the better reader that there is elsewhere; undefined where it is. The probe is healthy all the same. */
+  readonly note?: string | undefined;
   /** What does not run, and why; empty is healthy. */
   readonly degraded: readonly string[];
 }

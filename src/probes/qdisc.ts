@@ -2,9 +2,11 @@ import type { Cycle } from '../collectors/cycle.ts';
 import { freeCycle } from '../collectors/cycle.ts';
 import type { Counter } from '../counter.ts';
 import type { QdiscRow } from '../sources/netlink/qdisc.ts';
+import { QueuesPass } from '../sources/netlink/queues_pass.ts';
 import type { NetnsEntry } from '../sources/netns.ts';
+import { PassSource } from '../sources/pass_source.ts';
 import type { Sources } from '../sources/sources.ts';
-import { defineMetrics, type Emit } from './metric.ts';
+import { defineMetrics, type Emit, type NetnsId } from './metric.ts';
 import { defineProbe } from './probe.ts';
 
 // Namespaced: yes. RTM_GETQDISC lists the devices of the namespace that the socket was opened in (kernel: net/sched/sch_api.c).
@@ -85,10 +87,19 @@ function emitRow(emit: QdiscEmit, entry: NetnsEntry, device: string, row: QdiscR
   put('backlog', row.backlogBytes);
 }
 
-async function collectAll(emit: QdiscEmit, { netns, route }: Sources, cycle: Cycle): Promise<void> {
+/** The namespaces that have a queue at all; undefined where that is not known, so that all are asked. */
+type Queues = PassSource<ReadonlySet<NetnsId> | undefined>;
+
+async function collectAll(
+  emit: QdiscEmit,
+  { netns, route }: Sources,
+  queued: ReadonlySet<NetnsId> | undefined,
+  cycle: Cycle,
+): Promise<void> {
   for (const entry of netns.snapshot()) {
+    // A Pod's veth has none, most often.
+    if (queued?.has(entry.id) === false) continue;
     const rows = route.qdiscs(entry, cycle);
-    // Names are asked for only where there is something to show: a Pod's veth has no queue.
     if (rows.length > 0) {
       const names = new Map(route.links(entry, cycle).map(({ ifindex, name }) => [ifindex, name]));
       for (const row of rows) {
@@ -112,14 +123,21 @@ export const qdisc = defineProbe({
   options: {},
   requires: {
     capabilities: ['CAP_SYS_ADMIN'],
-    kernel: 'Any: RTM_GETQDISC, asked in each network namespace.',
+    kernel:
+      'Any: RTM_GETQDISC. With BTF and since 5.17 only the namespaces that have a queue are entered; else each of them.',
   },
-  open: async (_scope, sources) => {
+  open: async (scope, sources) => {
     const node = sources.netns.node;
     if (node !== undefined) sources.netlink.check(node, freeCycle());
+    const queues: Queues = new PassSource({
+      open: () => QueuesPass.open(sources.bpf),
+      otherwise: async () => undefined,
+      otherwiseName: 'netlink',
+    });
+    scope.own(await queues.use());
     return {
-      health: () => ({ reader: 'netlink', degraded: [] }),
-      collect: (emit, cycle) => collectAll(emit, sources, cycle),
+      health: () => ({ ...queues.health, reader: queues.health.reader === 'pass' ? 'pass, netlink' : 'netlink' }),
+      collect: async (emit, cycle) => collectAll(emit, sources, await queues.read(cycle), cycle),
     };
   },
 });

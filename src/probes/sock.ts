@@ -2,7 +2,8 @@ import type { Cycle } from '../collectors/cycle.ts';
 import { type Counter, notNegative } from '../counter.ts';
 import { pageBytes } from '../sources/procfs/auxv.ts';
 import { readText } from '../sources/procfs/read.ts';
-import { parseSockstat, type Sockstat } from '../sources/procfs/sockstat.ts';
+import { parseSockstat } from '../sources/procfs/sockstat.ts';
+import type { FamilyCounts } from '../sources/sockstat/snapshot.ts';
 import type { Sources } from '../sources/sources.ts';
 import { defineMetrics, type Emit, type NetnsId, NO_LABELS, NODE } from './metric.ts';
 import { defineProbe } from './probe.ts';
@@ -96,41 +97,25 @@ const metrics = defineMetrics({
 });
 
 type SockEmit = Emit<typeof metrics>;
+type FamilyMetric = 'tcpInUse' | 'udpInUse' | 'rawInUse' | 'fragmentQueues' | 'fragmentBytes';
 
-function emitFamilies(emit: SockEmit, id: NetnsId, v4: Sockstat, v6: Sockstat): void {
-  const families = [
-    { labels: { family: 'ipv4' }, stat: v4, suffix: '' },
-    { labels: { family: 'ipv6' }, stat: v6, suffix: '6' },
-  ] as const;
-  for (const { labels, stat, suffix } of families) {
-    const put = (
-      metric: 'tcpInUse' | 'udpInUse' | 'rawInUse' | 'fragmentQueues' | 'fragmentBytes',
-      line: string,
-      name: string,
-    ) => {
-      const value = stat.get(line + suffix)?.get(name);
-      if (value !== undefined) emit(metric, id, notNegative(value), labels);
-    };
-    put('tcpInUse', 'TCP', 'inuse');
-    put('udpInUse', 'UDP', 'inuse');
-    put('rawInUse', 'RAW', 'inuse');
-    put('fragmentQueues', 'FRAG', 'inuse');
-    put('fragmentBytes', 'FRAG', 'memory');
-  }
+function emitFamily(emit: SockEmit, id: NetnsId, counts: FamilyCounts, family: 'ipv4' | 'ipv6'): void {
+  const put = (metric: FamilyMetric, value: Counter | undefined) => {
+    if (value !== undefined) emit(metric, id, value, { family });
+  };
+  put('tcpInUse', counts.tcp);
+  put('udpInUse', counts.udp);
+  put('rawInUse', counts.raw);
+  put('fragmentQueues', counts.fragmentQueues);
+  put('fragmentBytes', counts.fragmentBytes);
 }
 
-async function collectPods(emit: SockEmit, { netns, files }: Sources, cycle: Cycle): Promise<void> {
-  for (const entry of netns.snapshot()) {
-    const text = files.read(entry, 'net/sockstat', cycle);
-    if (text !== undefined) {
-      const v4 = parseSockstat(text);
-      const v6 = parseSockstat(files.read(entry, 'net/sockstat6', cycle) ?? '');
-      const used = v4.get('sockets')?.get('used');
-      const timeWait = v4.get('TCP')?.get('tw');
-      if (used !== undefined) emit('used', entry.id, notNegative(used), NO_LABELS);
-      if (timeWait !== undefined) emit('timeWait', entry.id, notNegative(timeWait), NO_LABELS);
-      emitFamilies(emit, entry.id, v4, v6);
-    }
+async function collectPods(emit: SockEmit, { sockstat }: Sources, cycle: Cycle): Promise<void> {
+  for (const { id, used, timeWait, ipv4, ipv6 } of await sockstat.read(cycle)) {
+    if (used !== undefined) emit('used', id, used, NO_LABELS);
+    if (timeWait !== undefined) emit('timeWait', id, timeWait, NO_LABELS);
+    emitFamily(emit, id, ipv4, 'ipv4');
+    emitFamily(emit, id, ipv6, 'ipv6');
     await cycle.pause();
   }
 }
@@ -162,11 +147,16 @@ export const sock = defineProbe({
   metrics,
   events: {},
   options: {},
-  requires: { capabilities: ['CAP_SYS_PTRACE'], kernel: 'Any: /proc/<pid>/net/sockstat and sockstat6.' },
-  open: async (_scope, sources) => {
+  requires: {
+    capabilities: ['CAP_BPF', 'CAP_PERFMON'],
+    kernel:
+      'Any. With BTF and since 6.1 one pass in the kernel counts for all namespaces; else /proc/<pid>/net/sockstat and sockstat6.',
+  },
+  open: async (scope, sources) => {
     const page = pageBytes(sources.paths.proc);
+    scope.own(await sources.sockstat.use());
     return {
-      health: () => ({ reader: 'files', degraded: [] }),
+      health: () => sources.sockstat.health,
       collect: async (emit, cycle) => {
         collectNode(emit, sources.paths.proc, page);
         await collectPods(emit, sources, cycle);

@@ -1,4 +1,5 @@
 import type { Cycle } from '../collectors/cycle.ts';
+import type { ProbeHealth } from '../probes/probe.ts';
 
 /** Reads all namespaces at once, inside the kernel. */
 export interface Pass<Snapshot> extends Disposable {
@@ -12,13 +13,6 @@ export interface PassSourceOptions<Snapshot> {
   readonly otherwise: (cycle: Cycle) => Promise<Snapshot>;
   /** What the other way is called: `files`. */
   readonly otherwiseName: string;
-}
-
-export interface SourceHealth {
-  /** `pass`, or the name of the other way. */
-  readonly reader: string;
-  /** Why it is not the pass. */
-  readonly reason: string | undefined;
 }
 
 /**
@@ -50,8 +44,12 @@ export class PassSource<Snapshot> {
     };
   }
 
-  get health(): SourceHealth {
-    return { reader: this.#pass === undefined ? this.#options.otherwiseName : 'pass', reason: this.#reason };
+  get health(): ProbeHealth {
+    return {
+      reader: this.#pass === undefined ? this.#options.otherwiseName : 'pass',
+      note: this.#reason,
+      degraded: [],
+    };
   }
 
   /** What this cycle reads. Valid until the next one. */

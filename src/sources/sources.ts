@@ -8,6 +8,7 @@ import type { NetlinkClient } from './netlink/client.ts';
 import type { RouteSource } from './netlink/route.ts';
 import type { NetnsIndex } from './netns.ts';
 import type { Cpus } from './procfs/cpus.ts';
+import type { SockstatSource } from './sockstat/source.ts';
 
 /** All readers of the kernel, as a probe gets them. */
 export interface Sources {
@@ -15,6 +16,7 @@ export interface Sources {
   readonly netns: NetnsIndex;
   readonly files: NetFiles;
   readonly mib: MibSource;
+  readonly sockstat: SockstatSource;
   readonly netlink: NetlinkClient;
   readonly route: RouteSource;
   readonly bpf: BpfSource;

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -49,9 +49,31 @@ export class TestNetns implements Disposable {
     return sh(`ip netns exec ${this.name} ${line}`);
   }
 
+  /** Runs a Python program inside. */
+  python(program: string): string {
+    return execFileSync('ip', ['netns', 'exec', this.name, 'python3', '-c', program], { encoding: 'utf8' });
+  }
+
   [Symbol.dispose](): void {
     sh(`ip netns del ${this.name}`);
   }
+}
+
+/** Runs a Python program in a namespace until disposed; resolves when it has printed a line. */
+export async function startPython({ name }: TestNetns, program: string): Promise<AsyncDisposable> {
+  const child = spawn('ip', ['netns', 'exec', name, 'python3', '-u', '-c', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const gone = new Promise((resolve) => child.once('exit', resolve));
+  const ready = new Promise((resolve) => child.stdout.once('data', resolve));
+  const outcome = await Promise.race([ready.then(() => 'ready'), gone.then((code) => `it ended with ${code}`)]);
+  if (outcome !== 'ready') throw new Error(`the program in ${name} is not ready: ${outcome}`);
+  return {
+    [Symbol.asyncDispose]: async () => {
+      child.kill('SIGKILL');
+      await gone;
+    },
+  };
 }
 
 /** A process in a namespace that makes traffic. */

@@ -88,16 +88,54 @@ struct ipv4_devconf {
 	int data[1];
 };
 
+typedef struct {
+	long counter;
+} atomic_long_t;
+
+struct rhashtable {
+	atomic_t nelems;
+};
+
+/* IP fragments that wait for the rest of their packets. */
+struct fqdir {
+	struct rhashtable rhashtable;
+	atomic_long_t mem;
+};
+
+struct inet_timewait_death_row {
+	refcount_t tw_refcount;
+};
+
 struct netns_ipv4 {
+	struct inet_timewait_death_row tcp_death_row;
+	struct fqdir *fqdir;
 	struct ipv4_devconf *devconf_all;
 	__u8 sysctl_ip_default_ttl;
+};
+
+struct netns_ipv6 {
+	struct fqdir *fqdir;
+};
+
+/* Per-CPU: sockets in use, of all protocols and of each. */
+struct prot_inuse {
+	int all;
+	int val[64];
+};
+
+struct netns_core {
+	struct prot_inuse *prot_inuse;
 };
 
 struct net {
 	struct list_head list;
 	struct ns_common ns;
+	struct list_head dev_base_head;
+	struct sock *rtnl;
+	struct netns_core core;
 	struct netns_mib mib;
 	struct netns_ipv4 ipv4;
+	struct netns_ipv6 ipv6;
 	__u64 net_cookie;
 };
 
@@ -117,13 +155,33 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+struct Qdisc_ops {
+	char id[16];
+};
+
+struct Qdisc {
+	const struct Qdisc_ops *ops;
+};
+
+struct netdev_queue;
+
 struct net_device {
 	char name[16];
 	int ifindex;
 	possible_net_t nd_net;
+	struct list_head dev_list;
+	struct Qdisc *qdisc; /* at the root */
+	struct netdev_queue *ingress_queue;
+};
+
+struct proto {
+	unsigned int inuse_idx;
+	char name[32];
+	struct list_head node;
 };
 
 struct sock_common {
+	struct proto *skc_prot;
 	possible_net_t skc_net;
 };
 

@@ -6,6 +6,14 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
+/* The CPUs to sum. One that is offline does not count any more: its share is read once and kept by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} percpu_cpus SEC(".maps");
+
 /*
  * Where CPU c keeps its share of a per-CPU variable is base + offset(c), and offset(c) is not exported.
  * It is the distance between the address that bpf_map_lookup_percpu_elem() gives for CPU c of this map
@@ -38,11 +46,12 @@ static __always_inline __u64 percpu_anchor_base(void)
 	return (__u64)BPF_CORE_READ(anchor, pptrs[0]);
 }
 
-/* False where there is no such CPU. */
-static __always_inline bool percpu_offset(__u32 cpu, __u64 base, __u64 *offset)
+/* Of the nth CPU to sum; false where there is none. */
+static __always_inline bool percpu_offset(__u32 nth, __u64 base, __u64 *offset)
 {
 	__u32 zero = 0;
-	const void *share = bpf_map_lookup_percpu_elem(&percpu_anchor, &zero, cpu);
+	__u32 *cpu = bpf_map_lookup_elem(&percpu_cpus, &nth);
+	const void *share = cpu ? bpf_map_lookup_percpu_elem(&percpu_anchor, &zero, *cpu) : NULL;
 
 	if (!share)
 		return false;

@@ -1,10 +1,11 @@
 import type { Cycle } from '../../collectors/cycle.ts';
 import type { Counter } from '../../counter.ts';
 import type { NetnsId } from '../../probes/metric.ts';
+import type { ProbeHealth } from '../../probes/probe.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsIndex } from '../netns.ts';
-import { type Pass, PassSource, type SourceHealth } from '../pass_source.ts';
+import { type Pass, PassSource } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
 import { MibFiles } from './files.ts';
 import { MibPass } from './pass.ts';
@@ -48,7 +49,7 @@ export class MibSource {
     };
   }
 
-  get health(): SourceHealth {
+  get health(): ProbeHealth {
     return this.#source.health;
   }
 

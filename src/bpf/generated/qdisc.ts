@@ -1,0 +1,16 @@
+// Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.
+import { readCounter } from '../../counter.ts';
+
+export const FILE = 'qdisc.bpf.o';
+
+/** Names of the `const volatile` variables. */
+export type Constant = never;
+
+/** struct qdisc_row */
+export const qdiscRow = {
+  SIZE: 16,
+  offsets: { cookie: 0, flags: 8, hasQueue: 12 },
+  cookie: (view: DataView, at: number) => readCounter(view, at + 0),
+  flags: (view: DataView, at: number) => view.getUint32(at + 8, true),
+  hasQueue: (view: DataView, at: number) => view.getUint32(at + 12, true),
+} as const;

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The socket counts of every network namespace: what net/sockstat and net/sockstat6 show of it. */
+#include "common/netns_walk.bpf.h"
+#include "common/percpu.bpf.h"
+
+#define PROTOCOLS 6
+#define PROTOCOLS_MAX 256 /* of the whole kernel: some dozens */
+#define NO_PROTOCOL (~0U)
+
+/* In the order of the names below. */
+struct sock_sums {
+	__u64 used;
+	__u64 in_use[PROTOCOLS];
+};
+
+struct sock_row {
+	__u64 cookie;
+	__u32 flags;
+	__u32 complete; /* every CPU was read */
+	__u64 time_wait;
+	__u64 fragment_queues[2];
+	__u64 fragment_bytes[2];
+	struct sock_sums sums;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 256);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct sock_row);
+} sock_rows SEC(".maps");
+
+/* The place of each protocol among the kernel's counts; NO_PROTOCOL where this kernel lacks it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PROTOCOLS);
+	__type(key, __u32);
+	__type(value, __u32);
+} sock_places SEC(".maps");
+
+static const char NAMES[PROTOCOLS][8] = {"TCP", "UDP", "RAW", "TCPv6", "UDPv6", "RAWv6"};
+
+static __always_inline bool equal(const char *name, const char *wanted)
+{
+#pragma unroll
+	for (int i = 0; i < sizeof(NAMES[0]); i++) {
+		if (name[i] != wanted[i])
+			return false;
+		if (!name[i])
+			return true;
+	}
+	return false;
+}
+
+struct protocol_walk {
+	struct list_head *position, *start;
+};
+
+static long protocol_step(__u64 step, struct protocol_walk *walk)
+{
+	struct list_head *position = walk->position;
+	struct proto *protocol = (void *)position - bpf_core_field_offset(struct proto, node);
+	char name[sizeof(NAMES[0])] = {};
+	__u32 place;
+
+	if (step && position == walk->start)
+		return 1;
+	walk->position = BPF_CORE_READ(position, next);
+	place = BPF_CORE_READ(protocol, inuse_idx);
+	bpf_probe_read_kernel(name, sizeof(name), protocol->name);
+#pragma unroll
+	for (__u32 i = 0; i < PROTOCOLS; i++) {
+		__u32 nth = i;
+
+		if (equal(name, NAMES[i]))
+			bpf_map_update_elem(&sock_places, &nth, &place, BPF_ANY);
+	}
+	return 0;
+}
+
+/*
+ * Finds the places. All protocols are in one list, and the protocol of any socket is a way into it: here of the
+ * socket that the namespace answers rtnetlink by. The list's head, read as a protocol, has none of the names.
+ */
+SEC("raw_tp/sys_enter")
+int sock_protocols(void *ctx)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct proto *first = BPF_CORE_READ(task, nsproxy, net_ns, rtnl, __sk_common.skc_prot);
+	struct protocol_walk walk = {};
+
+#pragma unroll
+	for (__u32 i = 0; i < PROTOCOLS; i++) {
+		__u32 nth = i, none = NO_PROTOCOL;
+
+		bpf_map_update_elem(&sock_places, &nth, &none, BPF_ANY);
+	}
+	walk.start = walk.position = (void *)first + bpf_core_field_offset(struct proto, node);
+	return bpf_loop(PROTOCOLS_MAX, protocol_step, &walk, 0);
+}
+
+struct sock_walk {
+	struct netns_walk netns; /* first: the walk's callback gets a pointer to it */
+	__u64 anchor;
+	__u32 cpus;
+};
+
+struct sock_sum {
+	const struct prot_inuse *counts;
+	__u64 anchor;
+	__u32 row;
+};
+
+static long add_cpu(__u64 index, struct sock_sum *sum)
+{
+	struct sock_row *row = bpf_map_lookup_elem(&sock_rows, &sum->row);
+	const struct prot_inuse *share;
+	__u64 offset;
+	int count;
+
+	if (!row)
+		return 1;
+	if (!percpu_offset(index, sum->anchor, &offset)) {
+		row->complete = 0;
+		return 1;
+	}
+	share = (const void *)sum->counts + offset;
+	if (BPF_CORE_READ_INTO(&count, share, all)) {
+		row->complete = 0;
+		return 1;
+	}
+	row->sums.used += count;
+#pragma unroll
+	for (__u32 i = 0; i < PROTOCOLS; i++) {
+		__u32 nth = i;
+		__u32 *place = bpf_map_lookup_elem(&sock_places, &nth);
+
+		if (!place || *place == NO_PROTOCOL)
+			continue;
+		if (bpf_probe_read_kernel(&count, sizeof(count), &share->val[*place]))
+			row->complete = 0;
+		else
+			row->sums.in_use[i] += count;
+	}
+	return 0;
+}
+
+static __always_inline bool write_row(struct netns_walk *netns, struct net *net, __u32 flags)
+{
+	struct sock_walk *walk = (struct sock_walk *)netns;
+	__u32 index = netns->rows;
+	struct sock_row *row = bpf_map_lookup_elem(&sock_rows, &index);
+	struct sock_sum sum = {.anchor = walk->anchor, .row = index};
+
+	if (!row)
+		return false;
+	row->cookie = BPF_CORE_READ(net, net_cookie);
+	row->flags = flags;
+	row->complete = 1;
+	/* The kernel keeps one reference of its own. */
+	row->time_wait = BPF_CORE_READ(net, ipv4.tcp_death_row.tw_refcount.refs.counter) - 1;
+	row->fragment_queues[0] = BPF_CORE_READ(net, ipv4.fqdir, rhashtable.nelems.counter);
+	row->fragment_bytes[0] = BPF_CORE_READ(net, ipv4.fqdir, mem.counter);
+	row->fragment_queues[1] = BPF_CORE_READ(net, ipv6.fqdir, rhashtable.nelems.counter);
+	row->fragment_bytes[1] = BPF_CORE_READ(net, ipv6.fqdir, mem.counter);
+	__builtin_memset(&row->sums, 0, sizeof(row->sums));
+	sum.counts = BPF_CORE_READ(net, core.prot_inuse);
+	bpf_loop(walk->cpus, add_cpu, &sum, 0);
+	return true;
+}
+
+static long step(__u64 index, struct sock_walk *walk)
+{
+	return netns_walk_step(index, &walk->netns, write_row);
+}
+
+/* args: namespaces to skip, rows to write, CPUs in percpu_cpus. */
+SEC("raw_tp/sys_enter")
+int sock_read(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct sock_walk walk = {.cpus = ctx->args[2], .anchor = percpu_anchor_base()};
+
+	netns_walk_begin(&walk.netns, ctx->args[0], ctx->args[1]);
+	bpf_loop(NETNS_WALK_MAX, step, &walk, 0);
+	return netns_walk_result(&walk.netns);
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,174 @@
+import type { BpfObject } from 'bpf-napi';
+import type { Cycle } from '../../collectors/cycle.ts';
+import { addCounters, type Counter, readCounter } from '../../counter.ts';
+import { asNetnsId, type NetnsId } from '../../probes/metric.ts';
+import type { Cpus } from '../procfs/cpus.ts';
+import { NETNS_DYING, NetnsWalk, rowsOf } from './netns_walk.ts';
+import type { BpfSource } from './source.ts';
+
+const ROWS_MAX = 256;
+
+/** A program that writes a row for each namespace, with sums over the CPUs that it is told (src/bpf/common/percpu.bpf.h). */
+export interface PerCpuProgram {
+  readonly file: string;
+  /** The first is the one that reads; all are loaded. */
+  readonly programs: readonly [string, ...string[]];
+  /** The map of the rows. */
+  readonly rows: string;
+  readonly row: {
+    readonly SIZE: number;
+    cookie(view: DataView, at: number): Counter;
+    flags(view: DataView, at: number): number;
+  };
+  /** The part of a row that is a sum over CPUs. */
+  readonly sums: { readonly at: number; readonly bytes: number };
+  /** CPUs that a first slice may sum: some tenths of a millisecond. */
+  readonly sumsFirst: number;
+}
+
+/** The rows of one reading. Valid until the next. */
+export class PerCpuRows {
+  readonly ids: NetnsId[] = [];
+  readonly #size: number;
+  #bytes: Uint8Array;
+  view: DataView;
+  /** What CPUs that are offline have counted; a CPU keeps its share for ever, but it stops growing. */
+  readonly offline = new Map<NetnsId, DataView>();
+
+  constructor(size: number) {
+    this.#size = size;
+    this.#bytes = new Uint8Array(64 * size);
+    this.view = new DataView(this.#bytes.buffer);
+  }
+
+  clear(): void {
+    this.ids.length = 0;
+  }
+
+  add(row: Uint8Array, id: NetnsId): void {
+    const at = this.ids.length * this.#size;
+    if (at + this.#size > this.#bytes.length) {
+      const longer = new Uint8Array(this.#bytes.length * 2);
+      longer.set(this.#bytes);
+      this.#bytes = longer;
+      this.view = new DataView(longer.buffer);
+    }
+    this.#bytes.set(row, at);
+    this.ids.push(id);
+  }
+
+  /** A copy of a row, or undefined where its sums are zero. */
+  copyCounted(row: number, sums: PerCpuProgram['sums']): DataView | undefined {
+    const start = row * this.#size;
+    const counted = this.#bytes.subarray(start + sums.at, start + sums.at + sums.bytes).some((byte) => byte !== 0);
+    return counted ? new DataView(this.#bytes.slice(start, start + this.#size).buffer) : undefined;
+  }
+
+  /** A u64 of the row that is a sum over CPUs, those that are offline included. */
+  sum(row: number, at: number): Counter {
+    const value = readCounter(this.view, row * this.#size + at);
+    if (this.offline.size === 0) return value;
+    const offline = this.offline.get(this.ids[row] as NetnsId);
+    return offline === undefined ? value : addCounters(value, readCounter(offline, at));
+  }
+}
+
+/** Reads a row of every namespace by a BPF program that sums the CPUs. */
+export class PerCpuPass implements Disposable {
+  readonly object: BpfObject;
+  readonly #program: PerCpuProgram;
+  readonly #cpus: Cpus;
+  readonly #walk: NetnsWalk;
+  readonly #buffer: Uint8Array;
+  readonly #bufferView: DataView;
+  readonly #rows: PerCpuRows;
+  #online = '';
+
+  private constructor(object: BpfObject, program: PerCpuProgram, cpus: Cpus, rowsMax: number) {
+    const { SIZE } = program.row;
+    this.object = object;
+    this.#program = program;
+    this.#cpus = cpus;
+    this.#walk = new NetnsWalk(rowsMax, program.sumsFirst / cpus.online().length);
+    this.#buffer = new Uint8Array(rowsMax * SIZE);
+    this.#bufferView = new DataView(this.#buffer.buffer);
+    this.#rows = new PerCpuRows(SIZE);
+  }
+
+  /**
+   * @param rowsMax rows that one slice can hold
+   * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, without the right
+   */
+  static async open(bpf: BpfSource, program: PerCpuProgram, cpus: Cpus, rowsMax = ROWS_MAX): Promise<PerCpuPass> {
+    const object = await bpf.load({
+      file: program.file,
+      programs: program.programs,
+      sizes: { [program.rows]: rowsMax, percpu_cpus: cpus.possible().length },
+    });
+    return new PerCpuPass(object, program, cpus, rowsMax);
+  }
+
+  async read(cycle: Cycle): Promise<PerCpuRows> {
+    const online = this.#cpus.online();
+    if (online.join() !== this.#online) {
+      await this.#readOffline(online, cycle);
+      this.#online = online.join();
+    }
+    await this.#sum(online.length, cycle);
+    return this.#rows;
+  }
+
+  /**
+   * Of many machines most possible CPUs never come online, and their shares stay zero: only what differs is kept. A
+   * namespace that is made later has nothing on them.
+   */
+  async #readOffline(online: readonly number[], cycle: Cycle): Promise<void> {
+    const offline = this.#cpus.possible().filter((cpu) => !online.includes(cpu));
+    this.#rows.offline.clear();
+    if (offline.length > 0) {
+      this.#setCpus(offline);
+      await this.#sum(offline.length, cycle);
+      for (const [row, id] of this.#rows.ids.entries()) {
+        const copy = this.#rows.copyCounted(row, this.#program.sums);
+        if (copy !== undefined) this.#rows.offline.set(id, copy);
+      }
+    }
+    this.#setCpus(online);
+  }
+
+  #setCpus(cpus: readonly number[]): void {
+    const map = this.object.map('percpu_cpus');
+    for (const [index, cpu] of cpus.entries()) map.update(bytesOf(index), bytesOf(cpu));
+  }
+
+  async #sum(cpus: number, cycle: Cycle): Promise<void> {
+    const { row, rows, programs } = this.#program;
+    const map = this.object.map(rows);
+    this.#rows.clear();
+    await this.#walk.run(
+      (skip, count) => {
+        const args = BigUint64Array.of(BigInt(skip), BigInt(count), BigInt(cpus));
+        const result = this.object.run(programs[0], args);
+        map.readMapped(this.#buffer, rowsOf(result) * row.SIZE);
+        return result;
+      },
+      {
+        cookie: (index) => row.cookie(this.#bufferView, index * row.SIZE),
+        row: (index) => {
+          const at = index * row.SIZE;
+          if ((row.flags(this.#bufferView, at) & NETNS_DYING) !== 0) return;
+          this.#rows.add(this.#buffer.subarray(at, at + row.SIZE), asNetnsId(row.cookie(this.#bufferView, at)));
+        },
+      },
+      cycle,
+    );
+  }
+
+  [Symbol.dispose](): void {
+    this.object.close();
+  }
+}
+
+function bytesOf(u32: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(u32).buffer);
+}

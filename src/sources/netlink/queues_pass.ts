@@ -1,0 +1,52 @@
+import type { BpfObject } from 'bpf-napi';
+import { FILE, qdiscRow } from '../../bpf/generated/qdisc.ts';
+import type { Cycle } from '../../collectors/cycle.ts';
+import { asNetnsId, type NetnsId } from '../../probes/metric.ts';
+import { NetnsWalk, rowsOf } from '../bpf/netns_walk.ts';
+import type { BpfSource } from '../bpf/source.ts';
+import type { Pass } from '../pass_source.ts';
+
+const ROWS_MAX = 1024;
+const ROWS_FIRST = 128;
+
+/** Finds the namespaces that have a device with a queue. */
+export class QueuesPass implements Pass<ReadonlySet<NetnsId>> {
+  readonly #object: BpfObject;
+  readonly #walk = new NetnsWalk(ROWS_MAX, ROWS_FIRST);
+  readonly #buffer = new Uint8Array(ROWS_MAX * qdiscRow.SIZE);
+  readonly #view = new DataView(this.#buffer.buffer);
+
+  private constructor(object: BpfObject) {
+    this.#object = object;
+  }
+
+  /** @throws {Unsupported} */
+  static async open(bpf: BpfSource): Promise<QueuesPass> {
+    return new QueuesPass(await bpf.load({ file: FILE, programs: ['qdisc_find'] }));
+  }
+
+  async read(cycle: Cycle): Promise<ReadonlySet<NetnsId>> {
+    const found = new Set<NetnsId>();
+    const place = (index: number) => index * qdiscRow.SIZE;
+    await this.#walk.run(
+      (skip, count) => {
+        const result = this.#object.run('qdisc_find', BigUint64Array.of(BigInt(skip), BigInt(count)));
+        this.#object.map('qdisc_rows').readMapped(this.#buffer, place(rowsOf(result)));
+        return result;
+      },
+      {
+        cookie: (index) => qdiscRow.cookie(this.#view, place(index)),
+        row: (index) => {
+          const at = place(index);
+          if (qdiscRow.hasQueue(this.#view, at) !== 0) found.add(asNetnsId(qdiscRow.cookie(this.#view, at)));
+        },
+      },
+      cycle,
+    );
+    return found;
+  }
+
+  [Symbol.dispose](): void {
+    this.#object.close();
+  }
+}

@@ -1,0 +1,46 @@
+import type { Cycle } from '../../collectors/cycle.ts';
+import { notNegative } from '../../counter.ts';
+import type { NetFiles } from '../net_files.ts';
+import type { NetnsIndex } from '../netns.ts';
+import { parseSockstat, type Sockstat } from '../procfs/sockstat.ts';
+import type { FamilyCounts, SockstatRow } from './snapshot.ts';
+
+/** Reads the socket counts from the files of each namespace: slower than the pass, and everywhere. */
+export async function readSockstatFiles(
+  netns: NetnsIndex,
+  files: NetFiles,
+  cycle: Cycle,
+): Promise<readonly SockstatRow[]> {
+  const rows: SockstatRow[] = [];
+  for (const entry of netns.snapshot()) {
+    const text = files.read(entry, 'net/sockstat', cycle);
+    if (text !== undefined) {
+      const v4 = parseSockstat(text);
+      const v6 = parseSockstat(files.read(entry, 'net/sockstat6', cycle) ?? '');
+      rows.push({
+        id: entry.id,
+        used: count(v4, 'sockets', 'used'),
+        timeWait: count(v4, 'TCP', 'tw'),
+        ipv4: family(v4, ''),
+        ipv6: family(v6, '6'),
+      });
+    }
+    await cycle.pause();
+  }
+  return rows;
+}
+
+function family(stat: Sockstat, suffix: string): FamilyCounts {
+  return {
+    tcp: count(stat, `TCP${suffix}`, 'inuse'),
+    udp: count(stat, `UDP${suffix}`, 'inuse'),
+    raw: count(stat, `RAW${suffix}`, 'inuse'),
+    fragmentQueues: count(stat, `FRAG${suffix}`, 'inuse'),
+    fragmentBytes: count(stat, `FRAG${suffix}`, 'memory'),
+  };
+}
+
+function count(stat: Sockstat, line: string, name: string) {
+  const value = stat.get(line)?.get(name);
+  return value === undefined ? undefined : notNegative(value);
+}

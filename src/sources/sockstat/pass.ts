@@ -1,0 +1,91 @@
+import { FILE, sockRow } from '../../bpf/generated/sock.ts';
+import type { Cycle } from '../../collectors/cycle.ts';
+import { notNegative } from '../../counter.ts';
+import type { NetnsId } from '../../probes/metric.ts';
+import { PerCpuPass, type PerCpuProgram, type PerCpuRows } from '../bpf/percpu_pass.ts';
+import type { BpfSource } from '../bpf/source.ts';
+import type { Pass } from '../pass_source.ts';
+import type { Cpus } from '../procfs/cpus.ts';
+import type { FamilyCounts, SockstatRow } from './snapshot.ts';
+
+const { SIZE, offsets } = sockRow;
+
+const PROGRAM: PerCpuProgram = {
+  file: FILE,
+  programs: ['sock_read', 'sock_protocols'],
+  rows: 'sock_rows',
+  row: sockRow,
+  sums: { at: offsets.sumsUsed, bytes: SIZE - offsets.sumsUsed },
+  sumsFirst: 400,
+};
+
+/** Which of the sums, and of the fragments, are whose; src/bpf/sock.bpf.c, NAMES. */
+const FAMILIES = {
+  ipv4: { tcp: 0, udp: 1, raw: 2, fragments: 0 },
+  ipv6: { tcp: 3, udp: 4, raw: 5, fragments: 1 },
+} as const;
+const NO_PROTOCOL = 0xffffffff;
+const U64_BYTES = 8;
+
+/** Reads the socket counts of all namespaces from the kernel's own structures. */
+export class SockstatPass implements Pass<readonly SockstatRow[]> {
+  readonly #pass: PerCpuPass;
+  /** By protocol: whether this kernel has it. */
+  readonly #has: readonly boolean[];
+
+  private constructor(pass: PerCpuPass, has: readonly boolean[]) {
+    this.#pass = pass;
+    this.#has = has;
+  }
+
+  /** @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the right */
+  static async open(bpf: BpfSource, cpus: Cpus): Promise<SockstatPass> {
+    const pass = await PerCpuPass.open(bpf, PROGRAM, cpus);
+    pass.object.run('sock_protocols', new BigUint64Array());
+    const places = pass.object.map('sock_places').dump();
+    const has = Array.from(
+      { length: places.count },
+      (_, index) => places.view.getUint32(places.valueAt(index), true) !== NO_PROTOCOL,
+    );
+    if (has[0] !== true) {
+      pass[Symbol.dispose]();
+      throw new Error('the protocols of the kernel were not found');
+    }
+    return new SockstatPass(pass, has);
+  }
+
+  async read(cycle: Cycle): Promise<readonly SockstatRow[]> {
+    const rows = await this.#pass.read(cycle);
+    return rows.ids.flatMap((id, row) =>
+      sockRow.complete(rows.view, row * SIZE) === 1 ? [this.#row(rows, id, row)] : [],
+    );
+  }
+
+  #row(rows: PerCpuRows, id: NetnsId, row: number): SockstatRow {
+    return {
+      id,
+      used: notNegative(rows.sum(row, offsets.sumsUsed)),
+      timeWait: notNegative(sockRow.timeWait(rows.view, row * SIZE)),
+      ipv4: this.#family(rows, row, 'ipv4'),
+      ipv6: this.#family(rows, row, 'ipv6'),
+    };
+  }
+
+  #family(rows: PerCpuRows, row: number, family: keyof typeof FAMILIES): FamilyCounts {
+    const { tcp, udp, raw, fragments } = FAMILIES[family];
+    const inUse = (protocol: number) =>
+      this.#has[protocol] === true ? notNegative(rows.sum(row, offsets.sumsInUse + protocol * U64_BYTES)) : undefined;
+    const at = row * SIZE;
+    return {
+      tcp: inUse(tcp),
+      udp: inUse(udp),
+      raw: inUse(raw),
+      fragmentQueues: notNegative(sockRow.fragmentQueues(rows.view, at, fragments)),
+      fragmentBytes: notNegative(sockRow.fragmentBytes(rows.view, at, fragments)),
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.#pass[Symbol.dispose]();
+  }
+}

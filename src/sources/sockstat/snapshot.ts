@@ -1,0 +1,22 @@
+import type { Counter } from '../../counter.ts';
+import type { NetnsId } from '../../probes/metric.ts';
+
+/** Socket counts of one IP version in one namespace. What the kernel lacks is undefined. */
+export interface FamilyCounts {
+  readonly tcp: Counter | undefined;
+  readonly udp: Counter | undefined;
+  readonly raw: Counter | undefined;
+  /** Packets that wait for missing fragments, and the bytes that these take. */
+  readonly fragmentQueues: Counter | undefined;
+  readonly fragmentBytes: Counter | undefined;
+}
+
+/** Socket counts of one namespace, as net/sockstat and net/sockstat6 show them in it. */
+export interface SockstatRow {
+  readonly id: NetnsId;
+  /** Sockets of all protocols. */
+  readonly used: Counter | undefined;
+  readonly timeWait: Counter | undefined;
+  readonly ipv4: FamilyCounts;
+  readonly ipv6: FamilyCounts;
+}

@@ -1,0 +1,30 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { MetricDescriptor } from '../../src/probes/metric.ts';
+import { tcp } from '../../src/probes/tcp.ts';
+import { CountedPair, expectNstat, ofPod } from '../support/counters.ts';
+import type { HostPair } from '../support/hosts.ts';
+
+let resources: CountedPair;
+let pair: HostPair;
+
+beforeAll(async () => {
+  resources = await CountedPair.create('{ detail: full }');
+  ({ pair } = resources);
+});
+
+afterAll(() => resources?.[Symbol.asyncDispose]());
+
+describe.each([
+  ['the sender', () => pair.a],
+  ['the receiver', () => pair.b],
+])('%s', (_, hostOf) => {
+  it('tcp equals nstat', async () => {
+    const host = hostOf();
+    // nstat does not print the one gauge of the table.
+    const counters = Object.values<MetricDescriptor>(tcp.metrics).filter(({ type }) => type === 'counter');
+    const { page } = await expectNstat(resources, host, counters);
+    expect(ofPod(page, host, 'netsonde_tcp_active_opens_total')).toBe(host === pair.a ? 12 : 0);
+    expect(ofPod(page, host, 'netsonde_tcp_passive_opens_total')).toBe(host === pair.a ? 0 : 10);
+    expect(ofPod(page, host, 'netsonde_tcp_established_connections')).toBe(4);
+  });
+});

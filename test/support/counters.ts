@@ -1,0 +1,102 @@
+import { expect } from 'vitest';
+import type { MetricDescriptor } from '../../src/probes/metric.ts';
+import { type Exposition, sampleValue } from './exposition.ts';
+import { type Host, HostPair } from './hosts.ts';
+import { TestKernel } from './kernel.ts';
+import { readBoth } from './oracle.ts';
+
+/** Everything that moves a counter: both families, both directions, refusals, full buffers, a queue that drops. */
+export async function makeTraffic({ a, b, addressB, deviceA }: HostPair): Promise<void> {
+  a.netns.tc(`qdisc add dev ${deviceA} root tbf rate 2mbit burst 3000 limit 6000`);
+  for (const address of [addressB.ipv4, addressB.ipv6]) {
+    const port = address.includes(':') ? 6001 : 6000;
+    await b.tcpServe({ address, port });
+    await a.tcpExchange({ address, port, count: 3, bytes: 20_000 });
+    await a.tcpHold({ address, port, count: 2 });
+    expect(await a.tcpTry({ address, port: 6009, timeoutMs: 1_000 })).toBe('ECONNREFUSED');
+    await b.udpReceive({ address, port });
+    await a.udpSend({ address, port, count: 7, bytes: 100 });
+    await a.udpSend({ address, port: 6008, count: 3, bytes: 10 });
+    // In fragments.
+    await a.udpSend({ address, port, count: 2, bytes: 4_000 });
+    // More than the bucket and the queue hold.
+    await a.udpSend({ address, port, count: 20, bytes: 1_200 });
+  }
+}
+
+/** Two joined namespaces with traffic between them, and the agent that is to count it. */
+export class CountedPair implements AsyncDisposable {
+  readonly pair: HostPair;
+  readonly agent: TestKernel;
+
+  private constructor(pair: HostPair, agent: TestKernel) {
+    this.pair = pair;
+    this.agent = agent;
+  }
+
+  static async create(config: string, traffic: (pair: HostPair) => Promise<void> = makeTraffic): Promise<CountedPair> {
+    await using cleanup = new AsyncDisposableStack();
+    const pair = cleanup.use(await HostPair.create());
+    await traffic(pair);
+    const agent = cleanup.use(await TestKernel.open(config));
+    cleanup.move();
+    return new CountedPair(pair, agent);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.agent[Symbol.asyncDispose]();
+    await this.pair[Symbol.asyncDispose]();
+  }
+}
+
+/** `nstat -az` as a map; its counters are absolute with -a. */
+function nstat({ netns }: Host): Map<string, number> {
+  const rows = netns
+    .exec('nstat -az')
+    .split('\n')
+    .slice(1)
+    .map((line) => line.trim().split(/\s+/));
+  return new Map(rows.filter((row) => row.length >= 2).map(([name = '', value]) => [name, Number(value)]));
+}
+
+export function ofPod(
+  page: Exposition,
+  host: Host,
+  metric: string,
+  labels: Record<string, string> = {},
+): number | undefined {
+  return sampleValue(page, metric, { namespace: '', pod: host.netns.name, ...labels });
+}
+
+/** The names that nstat has for the fields of a metric; one without families has its field under `ipv4`. */
+function nstatNames({ source }: MetricDescriptor): { ipv4?: string; ipv6?: string } {
+  const ipv4 = /net\/(?:snmp|netstat) (\w+)\.(\w+)/.exec(source);
+  const ipv6 = /net\/snmp6 (\w+)/.exec(source);
+  return {
+    ...(ipv4 === null ? {} : { ipv4: `${ipv4[1]}${ipv4[2]}` }),
+    ...(ipv6?.[1] === undefined ? {} : { ipv6: ipv6[1] }),
+  };
+}
+
+/**
+ * Reads nstat and the page at one moment and expects every counter of these metrics to be what nstat shows, of both
+ * families. Gives both, for what else is to be seen in them.
+ */
+export async function expectNstat(
+  { agent }: CountedPair,
+  host: Host,
+  metrics: readonly MetricDescriptor[],
+): Promise<{ expected: ReadonlyMap<string, number>; page: Exposition }> {
+  const { oracle, ours: page } = await readBoth(
+    () => [...nstat(host)],
+    () => agent.page(),
+  );
+  const expected = new Map(oracle);
+  for (const metric of metrics) {
+    for (const [family, name] of Object.entries(nstatNames(metric))) {
+      const labels = 'family' in metric.labels ? { family } : {};
+      expect(ofPod(page, host, metric.name, labels), `${metric.name} ${family}`).toBe(expected.get(name) ?? Number.NaN);
+    }
+  }
+  return { expected, page };
+}
