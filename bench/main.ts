@@ -3,6 +3,7 @@ import { benchExposition } from './exposition.ts';
 import { benchFootprint } from './footprint.ts';
 import type { Row } from './measure.ts';
 import { benchMib } from './mib.ts';
+import { benchPods } from './pods.ts';
 import { benchRing } from './ring.ts';
 import { benchScrape } from './scrape.ts';
 
@@ -10,6 +11,7 @@ import { benchScrape } from './scrape.ts';
 
 const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   mib: benchMib,
+  pods: benchPods,
   scrape: benchScrape,
   exposition: benchExposition,
   ring: benchRing,

@@ -119,11 +119,11 @@ export class Kernel implements AsyncDisposable {
   page(format: Format): Promise<Page> {
     const startMs = performance.now();
     this.#collecting ??= this.#rendered
-      .then(() => this.#collect())
+      .then(() => this.collect())
       .finally(() => {
         this.#collecting = undefined;
       });
-    const page = this.#collecting.then(() => this.#render(format, startMs));
+    const page = this.#collecting.then(() => this.#page(format, startMs));
     this.#rendered = Promise.allSettled([this.#rendered, page]);
     return page;
   }
@@ -170,7 +170,8 @@ export class Kernel implements AsyncDisposable {
     }
   }
 
-  async #collect(): Promise<void> {
+  /** Collects all probes, without a page. */
+  async collect(): Promise<void> {
     await this.#refresh();
     const active = this.#supervisor.active();
     for (const outcome of await this.#scrape.run(active)) this.#counts.collected(outcome);
@@ -186,11 +187,17 @@ export class Kernel implements AsyncDisposable {
     batch.commit();
   }
 
-  async #render(format: Format, startMs: number): Promise<Page> {
+  /** Renders what was collected last. */
+  async render(format: Format): Promise<Page['chunks']> {
     const writer = new TextWriter();
     await this.#aggregator.render(writer, format, freeCycle());
+    return writer.finish();
+  }
+
+  async #page(format: Format, startMs: number): Promise<Page> {
+    const chunks = await this.render(format);
     this.#counts.scraped((performance.now() - startMs) / 1000);
-    return { chunks: writer.finish(), ledger: this.#ledger() };
+    return { chunks, ledger: this.#ledger() };
   }
 
   /** Of every probe that can have events, also while it is off. */

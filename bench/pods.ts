@@ -1,0 +1,127 @@
+import { spawn } from 'node:child_process';
+import { setTimeout as wait } from 'node:timers/promises';
+import { constants, gzipSync } from 'node:zlib';
+import { TestKernel } from '../test/support/kernel.ts';
+import { cpuMs, median, type Row } from './measure.ts';
+
+const PODS = 110;
+const PROCESSES = 20;
+const SOCKETS = 50;
+const RUNS = 60;
+/** While namespaces are new to the agent their owners are looked for again and again. */
+const YOUNG_MS = 11_000;
+
+/** Half of the sockets listen or wait, half are the two ends of connections over the loopback device. */
+const POD = `
+import os, signal, socket, sys, time
+held = [socket.create_server(('127.0.0.1', 0), backlog=100) for _ in range(5)]
+held += [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(5)]
+for number in range((${SOCKETS} - 10) // 2):
+    held.append(socket.create_connection(held[number % 5].getsockname()))
+    held.append(held[number % 5].accept()[0])
+for _ in range(${PROCESSES} - 1):
+    if os.fork() == 0:
+        signal.pause()
+print('ready', flush=True)
+signal.pause()
+`;
+
+/** So many namespaces as a full node has, with processes and sockets in each. Gone when disposed. */
+export async function createPods(): Promise<AsyncDisposable> {
+  const script = `for i in $(seq ${PODS}); do unshare -n sh -c 'ip link set lo up; exec python3 -c "$POD"' & done; wait`;
+  const shell = spawn('sh', ['-c', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true,
+    env: { ...process.env, POD },
+  });
+  const gone = new Promise((resolve) => shell.once('exit', resolve));
+  let ready = 0;
+  await new Promise<void>((resolve) => {
+    shell.stdout.on('data', (data) => {
+      ready += String(data).split('ready').length - 1;
+      if (ready === PODS) resolve();
+    });
+  });
+  return {
+    [Symbol.asyncDispose]: async () => {
+      // The shell leads a process group of its own.
+      process.kill(-(shell.pid ?? 0), 'SIGKILL');
+      await gone;
+    },
+  };
+}
+
+/** What a scrape of a full node costs, step by step, and what it would without the passes in the kernel. */
+export async function benchPods(): Promise<Row[]> {
+  await using _pods = await createPods();
+  const bench = `${PODS} Pods, ${PROCESSES} processes and ${SOCKETS} sockets each`;
+  return [
+    ...(await measure(bench, '', {}, 12)),
+    ...(await measure(bench, ', both passes off', { objects: '/nonexistent' }, undefined)),
+  ];
+}
+
+async function measure(
+  bench: string,
+  suffix: string,
+  options: { objects?: string },
+  collectMs: number | undefined,
+): Promise<Row[]> {
+  await using agent = await TestKernel.open('{}', options);
+  const { kernel } = agent;
+  await wait(YOUNG_MS);
+  const collect = () => kernel.collect();
+  await cpuMs(RUNS / 3, collect);
+  const collected = median(await cpuMs(RUNS, collect));
+  const rows: Row[] = [
+    {
+      bench,
+      what: `all default probes collected${suffix}, CPU (median)`,
+      value: collected,
+      unit: 'ms',
+      ...(collectMs === undefined ? {} : { bound: { atMost: collectMs } }),
+    },
+  ];
+  rows.push(...(await byProbe(agent, bench, suffix)));
+  if (collectMs === undefined) return rows;
+  const render = () => kernel.render('text');
+  await cpuMs(RUNS / 3, render);
+  const page = Buffer.concat(await render());
+  const gzip = () => gzipSync(page, { level: constants.Z_BEST_SPEED });
+  rows.push(
+    {
+      bench,
+      what: 'rendered, CPU (median)',
+      value: median(await cpuMs(RUNS, render)),
+      unit: 'ms',
+      bound: { atMost: 10 },
+    },
+    {
+      bench,
+      what: 'compressed, level 1, CPU (median)',
+      value: median(await cpuMs(RUNS, gzip)),
+      unit: 'ms',
+      bound: { atMost: 10 },
+    },
+    { bench, what: 'series', value: (await agent.page()).samples.length, unit: '' },
+    { bench, what: 'page', value: page.length / 1024, unit: 'KiB' },
+  );
+  return rows;
+}
+
+/** Wall-clock time of each probe: what the event loop turns meanwhile is in it. */
+async function byProbe({ kernel }: TestKernel, bench: string, suffix: string): Promise<Row[]> {
+  const times = new Map<string, number[]>();
+  for (let run = 0; run < RUNS; run++) {
+    await kernel.collect();
+    for (const { name, collectSeconds } of kernel.probes()) {
+      if (collectSeconds !== null) times.set(name, [...(times.get(name) ?? []), collectSeconds * 1000]);
+    }
+  }
+  return [...times].map(([name, values]) => ({
+    bench,
+    what: `${name}${suffix} (median)`,
+    value: median(values),
+    unit: 'ms',
+  }));
+}
