@@ -30,8 +30,8 @@ function decode(snapshot: MibSnapshot, fields: readonly { table: MibTable; field
 
 function fieldsOf(tables: readonly MibTable[]): { table: MibTable; field: string }[] {
   const files = new Map([
-    ...parseSnmp(readText('/proc/self/net/snmp') ?? ''),
-    ...parseSnmp(readText('/proc/self/net/netstat') ?? ''),
+    ...parseSnmp(readText('/proc/self/net/snmp') ?? '', () => undefined),
+    ...parseSnmp(readText('/proc/self/net/netstat') ?? '', () => undefined),
   ]);
   return tables.flatMap((table) =>
     [...(files.get(table === 'Udp6' ? 'Udp' : table)?.keys() ?? [])].map((field) => ({ table, field })),

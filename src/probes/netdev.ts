@@ -165,8 +165,7 @@ async function collectAll(
   cycle: Cycle,
 ): Promise<void> {
   for (const entry of netns.snapshot()) {
-    const text = files.read(entry, 'net/dev', cycle);
-    const devices = parseNetDev(text ?? '');
+    const devices = files.parse(entry, 'net/dev', cycle, parseNetDev) ?? new Map<string, DeviceStats>();
     const links = entry.isNode ? nodeDevices.lookUp(entry, devices.keys(), cycle) : undefined;
     for (const [device, stats] of devices) {
       const link = links?.get(device);

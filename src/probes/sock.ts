@@ -120,8 +120,9 @@ async function collectPods(emit: SockEmit, { sockstat }: Sources, cycle: Cycle):
   }
 }
 
-function collectNode(emit: SockEmit, proc: string, page: number): void {
-  const stat = parseSockstat(readText(`${proc}/net/sockstat`) ?? '');
+function collectNode(emit: SockEmit, { paths, errors }: Sources, page: number): void {
+  const text = readText(`${paths.proc}/net/sockstat`) ?? '';
+  const stat = parseSockstat(text, errors.garbled('procfs', 'net/sockstat'));
   const put = (
     metric: 'orphans' | 'allocated' | 'tcpMemory' | 'udpMemory',
     line: string,
@@ -158,7 +159,7 @@ export const sock = defineProbe({
     return {
       health: () => sources.sockstat.health,
       collect: async (emit, cycle) => {
-        collectNode(emit, sources.paths.proc, page);
+        collectNode(emit, sources, page);
         await collectPods(emit, sources, cycle);
       },
     };

@@ -67,13 +67,13 @@ export const softnet = defineProbe({
   events: {},
   options: {},
   requires: { capabilities: [], kernel: 'Any: /proc/net/softnet_stat.' },
-  open: async (_scope, { paths, cpus }) => ({
+  open: async (_scope, { paths, cpus, errors }) => ({
     health: () => ({ reader: 'files', degraded: [] }),
     collect: async (emit) => {
       const path = `${paths.proc}/net/softnet_stat`;
       const text = readText(path);
       if (text === undefined) throw new Error(`${path} is missing`);
-      for (const row of parseSoftnetStat(text, cpus.online())) {
+      for (const row of parseSoftnetStat(text, cpus.online(), errors.garbled('procfs', 'net/softnet_stat'))) {
         const labels = { cpu: String(row.cpu) };
         emit('processed', NODE, row.processed, labels);
         emit('dropped', NODE, row.dropped, labels);

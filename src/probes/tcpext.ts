@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { readText } from '../sources/procfs/read.ts';
 import { parseSnmp } from '../sources/procfs/snmp.ts';
+import type { Sources } from '../sources/sources.ts';
 import { defineMetrics, type MetricDescriptor, NO_LABELS } from './metric.ts';
 import { type MibField, runMibFields } from './mib_fields.ts';
 import { defineProbe } from './probe.ts';
@@ -588,8 +589,9 @@ const NAMED: readonly MibField[] = [
 ];
 
 /** The rest of what this kernel has. */
-function otherFields(proc: string): MibField[] {
-  const table = parseSnmp(readText(`${proc}/self/net/netstat`) ?? '').get('TcpExt') ?? new Map();
+function otherFields({ paths, errors }: Sources): MibField[] {
+  const text = readText(`${paths.proc}/self/net/netstat`) ?? '';
+  const table = parseSnmp(text, errors.garbled('procfs', 'net/netstat')).get('TcpExt') ?? new Map();
   const named = new Set(NAMED.map(({ field }) => field));
   return [...table.keys()]
     .filter((field) => !named.has(field))
@@ -616,5 +618,5 @@ export const tcpext = defineProbe({
     kernel: 'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/netstat.',
   },
   open: (scope, sources, { options }) =>
-    runMibFields(scope, sources, options.fields === 'all' ? [...NAMED, ...otherFields(sources.paths.proc)] : NAMED),
+    runMibFields(scope, sources, options.fields === 'all' ? [...NAMED, ...otherFields(sources)] : NAMED),
 });

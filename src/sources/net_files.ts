@@ -3,7 +3,7 @@ import { BpfError, netnsCookie, withNetns } from 'bpf-napi';
 import type { Cycle } from '../collectors/cycle.ts';
 import { toCounter } from '../counter.ts';
 import type { NetnsId } from '../probes/metric.ts';
-import type { SourceErrors } from './errors.ts';
+import type { Garbled, SourceErrors } from './errors.ts';
 import type { NetnsEntry, NetnsIndex } from './netns.ts';
 import { readText } from './procfs/read.ts';
 
@@ -52,6 +52,17 @@ export class NetFiles {
       this.#errors.count('procfs', path, error);
       return undefined;
     }
+  }
+
+  /** The same, parsed; what the parser leaves out is counted. */
+  parse<T>(
+    entry: NetnsEntry,
+    path: string,
+    cycle: Cycle,
+    parser: (text: string, garbled: Garbled) => T,
+  ): T | undefined {
+    const text = this.read(entry, path, cycle);
+    return text === undefined ? undefined : parser(text, this.#errors.garbled('procfs', path));
   }
 
   /**

@@ -103,9 +103,9 @@ async function makeTraffic({ name }: TestNetns, ...args: readonly number[]): Pro
 
 /** Every field that the files of this kernel show, in their words. */
 function fieldsOfFiles(): { table: MibTable; field: string }[] {
-  const snmp = parseSnmp(readText('/proc/self/net/snmp') ?? '');
-  const netstat = parseSnmp(readText('/proc/self/net/netstat') ?? '');
-  const snmp6 = [...parseSnmp6(readText('/proc/self/net/snmp6') ?? '').keys()];
+  const snmp = parseSnmp(readText('/proc/self/net/snmp') ?? '', () => undefined);
+  const netstat = parseSnmp(readText('/proc/self/net/netstat') ?? '', () => undefined);
+  const snmp6 = [...parseSnmp6(readText('/proc/self/net/snmp6') ?? '', () => undefined).keys()];
   const namesOf = (table: MibTable) =>
     table.endsWith('6')
       ? snmp6.filter((name) => name.startsWith(table)).map((name) => name.slice(table.length))

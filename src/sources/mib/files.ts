@@ -1,6 +1,7 @@
 import type { Cycle } from '../../collectors/cycle.ts';
 import type { Counter } from '../../counter.ts';
 import type { NetnsId } from '../../probes/metric.ts';
+import type { Garbled } from '../errors.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsIndex } from '../netns.ts';
 import { parseSnmp, parseSnmp6 } from '../procfs/snmp.ts';
@@ -38,26 +39,27 @@ export class MibFiles {
     const ids: NetnsId[] = [];
     const rows: Row[] = [];
     for (const entry of this.#netns.snapshot()) {
-      const read = (path: string) => this.#files.read(entry, path, cycle);
       ids.push(entry.id);
-      rows.push(readRow(tables, read));
+      rows.push(readRow(tables, (path, parser) => this.#files.parse(entry, path, cycle, parser)));
       await cycle.pause();
     }
     return new FilesSnapshot(ids, rows);
   }
 }
 
-function readRow(tables: ReadonlySet<MibTable>, read: (path: string) => string | undefined): Row {
+type Parse = <T>(path: string, parser: (text: string, garbled: Garbled) => T) => T | undefined;
+
+function readRow(tables: ReadonlySet<MibTable>, parse: Parse): Row {
   const row = new Map<MibTable, ReadonlyMap<string, Counter>>();
   const wanted = (file: string) => [...tables].filter((table) => FILE_OF[table] === file);
   for (const file of ['net/snmp', 'net/netstat']) {
     const inside = wanted(file);
     if (inside.length === 0) continue;
-    const parsed = parseSnmp(read(file) ?? '');
-    for (const table of inside) row.set(table, parsed.get(table) ?? new Map());
+    const parsed = parse(file, parseSnmp);
+    for (const table of inside) row.set(table, parsed?.get(table) ?? new Map());
   }
   if (wanted('net/snmp6').length > 0) {
-    const parsed = parseSnmp6(read('net/snmp6') ?? '');
+    const parsed = parse('net/snmp6', parseSnmp6) ?? new Map();
     for (const table of wanted('net/snmp6')) row.set(table, withoutPrefix(parsed, table));
   }
   return row;

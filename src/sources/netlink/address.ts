@@ -1,4 +1,5 @@
 import { formatIp } from '../../address.ts';
+import type { Garbled } from '../errors.ts';
 import { bytesOf, decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, u8 } from './message.ts';
 
 /** Addresses of devices by RTM_GETADDR (man 7 rtnetlink). Kernel: net/ipv4/devinet.c, net/ipv6/addrconf.c. */
@@ -17,15 +18,17 @@ const IFA_LOCAL = 2;
 export const ADDRESS_REQUEST = encodeRequest(RTM_GETADDR, NLM_F_DUMP, new Uint8Array(IFADDRMSG_BYTES));
 
 /** The addresses of global scope, IPv4 and IPv6: those that others reach the namespace by. */
-export function decodeAddresses(messages: Uint8Array): string[] {
+export function decodeAddresses(messages: Uint8Array, garbled: Garbled): string[] {
   const addresses: string[] = [];
-  for (const { type, payload } of decodeMessages(messages)) {
+  for (const { type, payload } of decodeMessages(messages, garbled)) {
     if (type !== RTM_NEWADDR || u8(payload, SCOPE) !== RT_SCOPE_UNIVERSE) continue;
     const attributes = decodeAttributes(payload, IFADDRMSG_BYTES);
     // On a point-to-point device IFA_ADDRESS is the other end.
     const address = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS);
     if (address !== undefined && (length(address) === 4 || length(address) === 16)) {
       addresses.push(formatIp(bytesOf(address)));
+    } else {
+      garbled('an address of no length that there is');
     }
   }
   return addresses;

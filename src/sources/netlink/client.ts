@@ -1,7 +1,7 @@
 import { BpfError, netlinkDump, unavailable } from 'bpf-napi';
 import type { Cycle } from '../../collectors/cycle.ts';
 import { Unsupported } from '../../probes/probe.ts';
-import type { SourceErrors } from '../errors.ts';
+import type { Garbled, SourceErrors } from '../errors.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsEntry } from '../netns.ts';
 import { isGone } from '../procfs/read.ts';
@@ -21,7 +21,7 @@ export interface NetlinkQuestion<Answer> {
   /** Names the question where a failure is counted: `qdisc`. */
   readonly what: string;
   readonly request: Uint8Array;
-  readonly decode: (messages: Uint8Array) => Answer;
+  readonly decode: (messages: Uint8Array, garbled: Garbled) => Answer;
 }
 
 /** Asks the kernel over netlink in any namespace. Each question opens a socket there and closes it. */
@@ -52,7 +52,8 @@ export class NetlinkClient {
   /** Undefined where the namespace is gone, or the question failed, which is counted. */
   ask<Answer>(entry: NetnsEntry, question: NetlinkQuestion<Answer>, cycle: Cycle): Answer | undefined {
     try {
-      return this.#files.inside(entry, cycle, () => question.decode(dump(question)));
+      const garbled = this.#errors.garbled('netlink', question.what);
+      return this.#files.inside(entry, cycle, () => question.decode(dump(question), garbled));
     } catch (error) {
       if (isGone(error) || (error instanceof BpfError && [ENOENT, ESRCH].includes(error.errno))) return undefined;
       this.#errors.count('netlink', question.what, error);

@@ -5,6 +5,8 @@ import { decodeLinks } from './link.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, NLM_F_DUMP, text, u32 } from './message.ts';
 import { decodeQdiscs } from './qdisc.ts';
 
+const ignore = () => undefined;
+
 const RTM_NEWLINK = 16;
 const RTM_NEWADDR = 20;
 const RTM_NEWQDISC = 36;
@@ -51,7 +53,7 @@ const QUEUE = numbers(1, 2, 3, 4, 5);
 
 describe('decodeQdiscs', () => {
   it('reads the statistics of a root qdisc', () => {
-    expect(decodeQdiscs(qdisc('tbf', ROOT, BASIC, QUEUE))).toEqual([
+    expect(decodeQdiscs(qdisc('tbf', ROOT, BASIC, QUEUE), ignore)).toEqual([
       {
         ifindex: 2,
         kind: 'tbf',
@@ -68,7 +70,7 @@ describe('decodeQdiscs', () => {
 
   it('prefers the 64-bit packet count', () => {
     const wide = attribute(8, new Uint8Array(BigUint64Array.of(2n ** 33n).buffer));
-    expect(decodeQdiscs(qdisc('mq', ROOT, BASIC, QUEUE, wide))[0]?.packets).toBe(2 ** 33);
+    expect(decodeQdiscs(qdisc('mq', ROOT, BASIC, QUEUE, wide), ignore)[0]?.packets).toBe(2 ** 33);
   });
 
   it('counts nothing twice: children and noqueue are left out, ingress is not', () => {
@@ -79,21 +81,25 @@ describe('decodeQdiscs', () => {
         qdisc('noqueue', ROOT, BASIC, QUEUE),
         qdisc('clsact', 0xfffffff1, BASIC, QUEUE),
       ),
+      ignore,
     );
     expect(rows.map(({ kind }) => kind)).toEqual(['mq', 'clsact']);
   });
 
   it('gives no row for statistics that are too short', () => {
-    expect(decodeQdiscs(qdisc('tbf', ROOT, BASIC.subarray(0, 8), QUEUE))).toEqual([]);
-    expect(decodeQdiscs(qdisc('tbf', ROOT, BASIC, QUEUE.subarray(0, 16)))).toEqual([]);
+    expect(decodeQdiscs(qdisc('tbf', ROOT, BASIC.subarray(0, 8), QUEUE), ignore)).toEqual([]);
+    expect(decodeQdiscs(qdisc('tbf', ROOT, BASIC, QUEUE.subarray(0, 16)), ignore)).toEqual([]);
   });
 
-  it('gives whole rows or none for an answer that is cut anywhere', () => {
-    const whole = join(qdisc('tbf', ROOT, BASIC, QUEUE), qdisc('htb', ROOT, BASIC, QUEUE));
-    const rows = decodeQdiscs(whole);
+  it('gives whole rows or none for an answer that is cut anywhere, and says that it was', () => {
+    const first = qdisc('tbf', ROOT, BASIC, QUEUE);
+    const whole = join(first, qdisc('htb', ROOT, BASIC, QUEUE));
+    const rows = decodeQdiscs(whole, ignore);
     for (let length = 0; length < whole.length; length++) {
-      const cut = decodeQdiscs(whole.subarray(0, length));
+      let said = 0;
+      const cut = decodeQdiscs(whole.subarray(0, length), () => said++);
       expect(cut).toEqual(rows.slice(0, cut.length));
+      expect(said, `cut at ${length}`).toBe(length === 0 || length === first.length ? 0 : 1);
     }
   });
 });
@@ -110,7 +116,7 @@ describe('decodeLinks', () => {
     );
 
   it('tells software devices from others by their kind', () => {
-    expect(decodeLinks(join(link(1, 0x8, 'lo'), link(2, 0, 'eth0'), link(3, 0, 'veth1', 'veth')))).toEqual([
+    expect(decodeLinks(join(link(1, 0x8, 'lo'), link(2, 0, 'eth0'), link(3, 0, 'veth1', 'veth')), ignore)).toEqual([
       { ifindex: 1, name: 'lo', kind: undefined, loopback: true },
       { ifindex: 2, name: 'eth0', kind: undefined, loopback: false },
       { ifindex: 3, name: 'veth1', kind: 'veth', loopback: false },
@@ -129,7 +135,7 @@ describe('decodeAddresses', () => {
       address(0, attribute(1, Uint8Array.of(0xfd, ...new Array<number>(14).fill(0), 1))),
       address(0, attribute(1, Uint8Array.of(1, 2, 3))),
     );
-    expect(decodeAddresses(messages)).toEqual(['10.0.0.1', 'fd00::1']);
+    expect(decodeAddresses(messages, ignore)).toEqual(['10.0.0.1', 'fd00::1']);
   });
 });
 
@@ -141,7 +147,7 @@ describe('the framing', () => {
     fc.assert(
       fc.property(attributes, (given) => {
         const payload = join(numbers(1), ...given.map(([type, value]) => attribute(type, value)));
-        const [only] = decodeMessages(message(99, payload));
+        const [only] = decodeMessages(message(99, payload), ignore);
         const decoded = only === undefined ? new Map() : decodeAttributes(only.payload, 4);
         return (
           only?.type === 99 &&
@@ -155,15 +161,17 @@ describe('the framing', () => {
   it('survives any bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
-        decodeQdiscs(bytes);
-        decodeLinks(bytes);
-        decodeAddresses(bytes);
+        decodeQdiscs(bytes, ignore);
+        decodeLinks(bytes, ignore);
+        decodeAddresses(bytes, ignore);
       }),
     );
     fc.assert(
       fc.property(fc.constantFrom(16, 20, 36), fc.uint8Array({ maxLength: 200 }), (type, bytes) => {
         const framed = message(type, bytes);
-        return [decodeQdiscs(framed), decodeLinks(framed), decodeAddresses(framed)].every(Array.isArray);
+        return [decodeQdiscs(framed, ignore), decodeLinks(framed, ignore), decodeAddresses(framed, ignore)].every(
+          Array.isArray,
+        );
       }),
     );
   });

@@ -1,3 +1,4 @@
+import type { Garbled } from '../errors.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, NLM_F_DUMP, text, u32 } from './message.ts';
 
 /**
@@ -40,15 +41,18 @@ function linkRequestPayload(): Uint8Array {
   return payload;
 }
 
-export function decodeLinks(messages: Uint8Array): LinkRow[] {
+export function decodeLinks(messages: Uint8Array, garbled: Garbled): LinkRow[] {
   const rows: LinkRow[] = [];
-  for (const { type, payload } of decodeMessages(messages)) {
+  for (const { type, payload } of decodeMessages(messages, garbled)) {
     const ifindex = u32(payload, INDEX);
     const flags = u32(payload, FLAGS);
-    if (type !== RTM_NEWLINK || ifindex === undefined || flags === undefined) continue;
+    if (type !== RTM_NEWLINK) continue;
     const attributes = decodeAttributes(payload, IFINFOMSG_BYTES);
     const name = text(attributes.get(IFLA_IFNAME));
-    if (name === undefined) continue;
+    if (ifindex === undefined || flags === undefined || name === undefined) {
+      garbled('a device without its index or name');
+      continue;
+    }
     const info = attributes.get(IFLA_LINKINFO);
     const kind = info === undefined ? undefined : text(decodeAttributes(info).get(IFLA_INFO_KIND));
     rows.push({ ifindex, name, kind, loopback: (flags & IFF_LOOPBACK) !== 0 });

@@ -4,6 +4,8 @@
  * little-endian on all machines that we build for.
  */
 
+import type { Garbled } from '../errors.ts';
+
 const HEADER_BYTES = 16;
 const ATTRIBUTE_HEADER_BYTES = 4;
 
@@ -40,11 +42,15 @@ export function encodeRequest(type: number, flags: number, payload: Uint8Array):
 }
 
 /** The messages of a buffer, in order. One whose length does not fit ends the walk: nothing behind it can be trusted. */
-export function* decodeMessages(bytes: Uint8Array): Generator<Message> {
+export function* decodeMessages(bytes: Uint8Array, garbled: Garbled): Generator<Message> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 0; at + HEADER_BYTES <= bytes.length; ) {
-    const length = view.getUint32(at, true);
-    if (length < HEADER_BYTES || length > bytes.length - at) return;
+  for (let at = 0; at < bytes.length; ) {
+    const rest = bytes.length - at;
+    const length = rest < HEADER_BYTES ? 0 : view.getUint32(at, true);
+    if (length < HEADER_BYTES || length > rest) {
+      garbled(`a message that says ${length} bytes, where ${rest} are left`);
+      return;
+    }
     yield { type: view.getUint16(at + 4, true), payload: { view, start: at + HEADER_BYTES, end: at + length } };
     at += align(length);
   }

@@ -1,4 +1,5 @@
 import { type Counter, readCounter } from '../../counter.ts';
+import type { Garbled } from '../errors.ts';
 import {
   decodeAttributes,
   decodeMessages,
@@ -55,23 +56,26 @@ export const QDISC_REQUEST = encodeRequest(RTM_GETQDISC, NLM_F_DUMP, new Uint8Ar
  * The qdiscs at the root of a device and at its ingress. Those below a root are left out: a classful root counts what
  * its children do, and mq's is their sum. `noqueue` counts nothing. A message that is cut or lacks its statistics gives no row.
  */
-export function decodeQdiscs(messages: Uint8Array): QdiscRow[] {
+export function decodeQdiscs(messages: Uint8Array, garbled: Garbled): QdiscRow[] {
   const rows: QdiscRow[] = [];
-  for (const { type, payload } of decodeMessages(messages)) {
+  for (const { type, payload } of decodeMessages(messages, garbled)) {
     const parent = u32(payload, PARENT);
     if (type !== RTM_NEWQDISC || (parent !== TC_H_ROOT && parent !== TC_H_INGRESS)) continue;
     const row = decodeQdisc(payload);
-    if (row !== undefined) rows.push(row);
+    if (row === 'none') continue;
+    if (row === undefined) garbled('a qdisc without its name or statistics');
+    else rows.push(row);
   }
   return rows;
 }
 
-function decodeQdisc(payload: Span): QdiscRow | undefined {
+function decodeQdisc(payload: Span): QdiscRow | 'none' | undefined {
   const ifindex = u32(payload, IFINDEX);
   const attributes = decodeAttributes(payload, TCMSG_BYTES);
   const kind = text(attributes.get(TCA_KIND));
   const stats = attributes.get(TCA_STATS2);
-  if (ifindex === undefined || kind === undefined || kind === 'noqueue' || stats === undefined) return undefined;
+  if (kind === 'noqueue') return 'none';
+  if (ifindex === undefined || kind === undefined || stats === undefined) return undefined;
   const nested = decodeAttributes(stats);
   const basic = nested.get(TCA_STATS_BASIC);
   const queue = nested.get(TCA_STATS_QUEUE);

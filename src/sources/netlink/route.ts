@@ -1,4 +1,5 @@
 import type { Cycle } from '../../collectors/cycle.ts';
+import type { Garbled } from '../errors.ts';
 import type { NetnsEntry } from '../netns.ts';
 import { ADDRESS_REQUEST, decodeAddresses } from './address.ts';
 import type { NetlinkClient, NetlinkQuestion } from './client.ts';
@@ -14,7 +15,7 @@ const ADDRESSES = question('address', ADDRESS_REQUEST, decodeAddresses);
 function question<Row>(
   what: string,
   request: Uint8Array,
-  decode: (messages: Uint8Array) => Row[],
+  decode: (messages: Uint8Array, garbled: Garbled) => Row[],
 ): NetlinkQuestion<Row[]> {
   return { protocol: NETLINK_ROUTE, what, request, decode };
 }

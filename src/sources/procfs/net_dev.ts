@@ -1,5 +1,6 @@
 import type { Counter } from '../../counter.ts';
-import { wholeLines } from './lines.ts';
+import type { Garbled } from '../errors.ts';
+import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
 /** The columns of net/dev, in the kernel's order: eight received, eight sent. */
@@ -22,6 +23,8 @@ export const NET_DEV_COLUMNS = [
   'sentCompressed',
 ] as const;
 
+const HEADING = /^(?:Inter-| face )\|/;
+
 export type DeviceStats = Readonly<Record<(typeof NET_DEV_COLUMNS)[number], Counter>>;
 
 /**
@@ -29,14 +32,15 @@ export type DeviceStats = Readonly<Record<(typeof NET_DEV_COLUMNS)[number], Coun
  * dev_seq_printf_stats(). A name may hold any byte but `/`, white space and `:`; a VLAN alias may hold a colon all the
  * same, so the last one before the numbers counts. A row with a column missing or garbled is left out.
  */
-export function parseNetDev(text: string): Map<string, DeviceStats> {
+export function parseNetDev(text: string, garbled: Garbled): Map<string, DeviceStats> {
   const devices = new Map<string, DeviceStats>();
-  for (const line of wholeLines(text)) {
+  for (const line of wholeLines(text, garbled)) {
+    if (HEADING.test(line)) continue;
     const colon = line.lastIndexOf(':');
-    if (colon <= 0) continue;
     const name = line.slice(0, colon).trim();
     const stats = parseRow(line.slice(colon + 1));
-    if (name !== '' && stats !== undefined) devices.set(name, stats);
+    if (colon <= 0 || name === '' || stats === undefined) garbled(shown(line));
+    else devices.set(name, stats);
   }
   return devices;
 }

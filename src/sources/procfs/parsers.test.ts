@@ -6,6 +6,15 @@ import { parseSnmp, parseSnmp6 } from './snmp.ts';
 import { parseSockstat } from './sockstat.ts';
 import { parseCpuList, parseSoftnetStat } from './softnet_stat.ts';
 
+const ignore = () => undefined;
+
+/** What a parser says that it has left out. */
+function leftOut(parse: (garbled: (what: string) => void) => unknown): string[] {
+  const said: string[] = [];
+  parse((what) => said.push(what));
+  return said;
+}
+
 const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
 const word = fc.stringMatching(/^[A-Za-z][A-Za-z0-9]{0,12}$/);
 
@@ -31,7 +40,7 @@ describe('parseSnmp', () => {
       fc.property(word, table, (prefix, fields) => {
         const names = fields.map(([name]) => name).join(' ');
         const values = fields.map(([, value]) => value).join(' ');
-        const parsed = parseSnmp(`${prefix}: ${names}\n${prefix}: ${values}\n`).get(prefix);
+        const parsed = parseSnmp(`${prefix}: ${names}\n${prefix}: ${values}\n`, ignore).get(prefix);
         return fields.every(([name, value]) => BigInt(parsed?.get(name) ?? -1) === value);
       }),
     );
@@ -39,7 +48,7 @@ describe('parseSnmp', () => {
 
   it('leaves out a pair whose lines do not fit together, and reads the next', () => {
     const text = 'Tcp: A B\nTcp: 1\nUdp: C\nUdp: 3\nOdd: D\nIp: E\nIp: 5\n';
-    expect(parseSnmp(text)).toEqual(
+    expect(parseSnmp(text, ignore)).toEqual(
       new Map([
         ['Udp', new Map([['C', 3]])],
         ['Ip', new Map([['E', 5]])],
@@ -48,7 +57,7 @@ describe('parseSnmp', () => {
   });
 
   it('leaves out a value that is no number, alone', () => {
-    expect(parseSnmp('Tcp: A B C\nTcp: 1 x 3\n').get('Tcp')).toEqual(
+    expect(parseSnmp('Tcp: A B C\nTcp: 1 x 3\n', ignore).get('Tcp')).toEqual(
       new Map([
         ['A', 1],
         ['C', 3],
@@ -58,9 +67,9 @@ describe('parseSnmp', () => {
 
   it('never gives a wrong value for a file that is cut anywhere', () => {
     const text = 'Tcp: A B\nTcp: 111 222\nUdp: C D\nUdp: 333 444\n';
-    const whole = parseSnmp(text);
+    const whole = parseSnmp(text, ignore);
     for (let length = 0; length < text.length; length++) {
-      for (const [prefix, fields] of parseSnmp(text.slice(0, length))) {
+      for (const [prefix, fields] of parseSnmp(text.slice(0, length), ignore)) {
         // The last number itself may be cut; the kernel gives whole lines, so a line without its end is no line.
         const complete = text
           .slice(0, length)
@@ -72,7 +81,7 @@ describe('parseSnmp', () => {
   });
 
   it('survives garbage', () => {
-    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => parseSnmp(text) instanceof Map));
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => parseSnmp(text, ignore) instanceof Map));
   });
 });
 
@@ -80,7 +89,7 @@ describe('parseSnmp6', () => {
   it('reads a counter a line, and skips what is none', () => {
     const text =
       'Ip6InReceives                   \t7\nUdp6InDatagrams                 \t18446744073709551615\nbad x\nmore 1 2\n\n';
-    expect(parseSnmp6(text)).toEqual(
+    expect(parseSnmp6(text, ignore)).toEqual(
       new Map<string, number | bigint>([
         ['Ip6InReceives', 7],
         ['Udp6InDatagrams', 2n ** 64n - 1n],
@@ -91,7 +100,10 @@ describe('parseSnmp6', () => {
 
 describe('parseSockstat', () => {
   it('reads names and numbers by line', () => {
-    const stat = parseSockstat('sockets: used 287\nTCP: inuse 5 orphan 0 tw 2 alloc 9 mem 1\nFRAG: inuse 0 memory\n');
+    const stat = parseSockstat(
+      'sockets: used 287\nTCP: inuse 5 orphan 0 tw 2 alloc 9 mem 1\nFRAG: inuse 0 memory\n',
+      ignore,
+    );
     expect(stat.get('sockets')?.get('used')).toBe(287);
     expect(stat.get('TCP')).toEqual(
       new Map([
@@ -106,7 +118,7 @@ describe('parseSockstat', () => {
   });
 
   it('survives garbage', () => {
-    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => parseSockstat(text) instanceof Map));
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => parseSockstat(text, ignore) instanceof Map));
   });
 });
 
@@ -116,7 +128,7 @@ describe('parseNetDev', () => {
   it('gives each column of each device, also with columns that a newer kernel adds', () => {
     fc.assert(
       fc.property(numbers, (values) => {
-        const stats = parseNetDev(`Inter-| x\n face |y\n  eth0: ${values.join(' ')}\n`).get('eth0');
+        const stats = parseNetDev(`Inter-| x\n face |y\n  eth0: ${values.join(' ')}\n`, ignore).get('eth0');
         return BigInt(stats?.receivedBytes ?? -1) === values[0] && BigInt(stats?.sentCompressed ?? -1) === values[15];
       }),
     );
@@ -125,16 +137,16 @@ describe('parseNetDev', () => {
   it('leaves out a row with a column missing or garbled', () => {
     const row = Array.from({ length: 16 }, (_, index) => index);
     const text = `lo: ${row.slice(1).join(' ')}\neth0: ${row.join(' ')}\neth1: ${row.join(' ').replace('7', 'x')}\n`;
-    expect([...parseNetDev(text).keys()]).toEqual(['eth0']);
+    expect([...parseNetDev(text, ignore).keys()]).toEqual(['eth0']);
   });
 
   it('takes names with a colon and numbers without a blank before them', () => {
     const row = Array.from({ length: 16 }, () => 1).join(' ');
-    expect([...parseNetDev(`eth0:1: ${row}\nveth1a:${row}\n`).keys()]).toEqual(['eth0:1', 'veth1a']);
+    expect([...parseNetDev(`eth0:1: ${row}\nveth1a:${row}\n`, ignore).keys()]).toEqual(['eth0:1', 'veth1a']);
   });
 
   it('survives garbage', () => {
-    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => parseNetDev(text) instanceof Map));
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => parseNetDev(text, ignore) instanceof Map));
   });
 });
 
@@ -143,20 +155,62 @@ describe('parseSoftnetStat', () => {
 
   it('takes the CPU from its column where there is one', () => {
     const text = `${row(1, 2, 3, 0, 0, 0, 0, 0, 0, 4, 5, 6, 3, 0, 0)}\n`;
-    expect(parseSoftnetStat(text, [0])).toEqual([
+    expect(parseSoftnetStat(text, [0], ignore)).toEqual([
       { cpu: 3, processed: 1, dropped: 2, timeSqueezed: 3, receivedRps: 4, flowLimitReached: 5, backlogLength: 6 },
     ]);
   });
 
   it('takes the line for the online CPU on kernels without that column', () => {
     const cells = [9, 0, 0, 0, 0, 0, 0, 0, 0];
-    expect(parseSoftnetStat(`${row(...cells)}\n${row(...cells)}\n`, [0, 5]).map(({ cpu }) => cpu)).toEqual([0, 5]);
-    expect(parseSoftnetStat(`${row(...cells)}\n`, [0])[0]?.receivedRps).toBeUndefined();
+    expect(parseSoftnetStat(`${row(...cells)}\n${row(...cells)}\n`, [0, 5], ignore).map(({ cpu }) => cpu)).toEqual([
+      0, 5,
+    ]);
+    expect(parseSoftnetStat(`${row(...cells)}\n`, [0], ignore)[0]?.receivedRps).toBeUndefined();
   });
 
   it('leaves out a line that is garbled, without shifting those behind it', () => {
     const cells = [9, 0, 0, 0, 0, 0, 0, 0, 0];
-    expect(parseSoftnetStat(`zz\n${row(...cells)}\n`, [0, 5]).map(({ cpu }) => cpu)).toEqual([5]);
+    expect(parseSoftnetStat(`zz\n${row(...cells)}\n`, [0, 5], ignore).map(({ cpu }) => cpu)).toEqual([5]);
+  });
+});
+
+describe('what is left out is told', () => {
+  const snmp = 'Tcp: A B\nTcp: 111 222\nUdp: C D\nUdp: 333 444\n';
+  const snmp6 = 'Udp6InDatagrams 5\nUdp6NoPorts 6\n';
+  const sockstat = 'sockets: used 287\nTCP: inuse 5 orphan 0\n';
+  const dev = `Inter-|   Receive\n face |bytes\n  eth0: ${Array.from({ length: 16 }, () => 77).join(' ')}\n`;
+  const softnet = `${Array.from({ length: 13 }, () => '0000000a').join(' ')}\n`;
+
+  it.each([
+    ['net/snmp', snmp, parseSnmp],
+    ['net/snmp6', snmp6, parseSnmp6],
+    ['net/sockstat', sockstat, parseSockstat],
+    ['net/dev', dev, parseNetDev],
+    [
+      'net/softnet_stat',
+      softnet,
+      (text: string, garbled: (what: string) => void) => parseSoftnetStat(text, [0], garbled),
+    ],
+  ] as const)('%s: whole says nothing, cut inside of a line says so', (_, text, parse) => {
+    expect(leftOut((garbled) => parse(text, garbled))).toEqual([]);
+    for (let length = 1; length < text.length; length++) {
+      if (text[length - 1] === '\n') continue;
+      expect(leftOut((garbled) => parse(text.slice(0, length), garbled)).length, text.slice(0, length)).toBeGreaterThan(
+        0,
+      );
+    }
+  });
+
+  it.each([
+    ['names without values', 'Tcp: A B\n', parseSnmp],
+    ['fewer values than names', 'Tcp: A B\nTcp: 1\n', parseSnmp],
+    ['a value that is none', 'Tcp: A B\nTcp: 1 x\n', parseSnmp],
+    ['a counter with two values', 'Udp6InDatagrams 1 2\n', parseSnmp6],
+    ['a name without its number', 'TCP: inuse\n', parseSockstat],
+    ['no name', 'inuse 5\n', parseSockstat],
+    ['fifteen columns', `eth0: ${Array.from({ length: 15 }, () => 1).join(' ')}\n`, parseNetDev],
+  ] as const)('%s', (_, text, parse) => {
+    expect(leftOut((garbled) => parse(text, garbled))).toHaveLength(1);
   });
 });
 

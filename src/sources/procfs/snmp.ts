@@ -1,5 +1,6 @@
 import type { Counter } from '../../counter.ts';
-import { wholeLines } from './lines.ts';
+import type { Garbled } from '../errors.ts';
+import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
 /** Counters by protocol and field: `Tcp` → `InSegs` → 17. */
@@ -12,16 +13,19 @@ export type SnmpTables = Map<string, Map<string, Counter>>;
  * A pair that does not fit together is left out as a whole: a value under the wrong name is worse than none. A value
  * that is no number is left out alone.
  */
-export function parseSnmp(text: string): SnmpTables {
+export function parseSnmp(text: string, garbled: Garbled): SnmpTables {
   const tables: SnmpTables = new Map();
-  const lines = wholeLines(text);
-  for (let index = 0; index + 1 < lines.length; index++) {
+  const lines = wholeLines(text, garbled);
+  for (let index = 0; index < lines.length; index++) {
     const names = splitRow(lines[index] ?? '');
     const values = splitRow(lines[index + 1] ?? '');
-    if (names === undefined || values === undefined || names.prefix !== values.prefix) continue;
+    if (names === undefined || values === undefined || names.prefix !== values.prefix) {
+      garbled(shown(lines[index] ?? ''));
+      continue;
+    }
     index++;
-    if (names.cells.length !== values.cells.length) continue;
-    tables.set(names.prefix, pair(names.cells, values.cells));
+    if (names.cells.length === values.cells.length) tables.set(names.prefix, pair(names.cells, values.cells, garbled));
+    else garbled(`${names.cells.length} names and ${values.cells.length} values of ${shown(names.prefix)}`);
   }
   return tables;
 }
@@ -32,11 +36,12 @@ function splitRow(line: string): { prefix: string; cells: string[] } | undefined
   return { prefix: line.slice(0, colon), cells: line.slice(colon + 2).split(' ') };
 }
 
-function pair(names: readonly string[], values: readonly string[]): Map<string, Counter> {
+function pair(names: readonly string[], values: readonly string[], garbled: Garbled): Map<string, Counter> {
   const table = new Map<string, Counter>();
   for (let index = 0; index < names.length; index++) {
     const value = parseCounter(values[index] ?? '');
-    if (value !== undefined) table.set(names[index] ?? '', value);
+    if (value === undefined) garbled(`${names[index]} ${shown(values[index] ?? '')}`);
+    else table.set(names[index] ?? '', value);
   }
   return table;
 }
@@ -45,12 +50,13 @@ function pair(names: readonly string[], values: readonly string[]): Map<string, 
  * Parses net/snmp6: a line for each counter, `Udp6InDatagrams<spaces>17`. Kernel: net/ipv6/proc.c,
  * snmp6_seq_show().
  */
-export function parseSnmp6(text: string): Map<string, Counter> {
+export function parseSnmp6(text: string, garbled: Garbled): Map<string, Counter> {
   const counters = new Map<string, Counter>();
-  for (const line of wholeLines(text)) {
+  for (const line of wholeLines(text, garbled)) {
     const [name, digits, ...rest] = line.split(/\s+/);
     const value = parseCounter(digits ?? '');
-    if (name !== undefined && name !== '' && value !== undefined && rest.join('') === '') counters.set(name, value);
+    if (name === undefined || name === '' || value === undefined || rest.join('') !== '') garbled(shown(line));
+    else counters.set(name, value);
   }
   return counters;
 }

@@ -1,5 +1,6 @@
 import type { Counter } from '../../counter.ts';
-import { wholeLines } from './lines.ts';
+import type { Garbled } from '../errors.ts';
+import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
 /** Numbers by line and name: `TCP` → `inuse` → 5. */
@@ -11,16 +12,20 @@ export type Sockstat = Map<string, Map<string, Counter>>;
  *
  * Per namespace: `used`, every `inuse`, `tw`, FRAG. Machine-wide in every namespace: `orphan`, `alloc`, `mem`.
  */
-export function parseSockstat(text: string): Sockstat {
+export function parseSockstat(text: string, garbled: Garbled): Sockstat {
   const stat: Sockstat = new Map();
-  for (const line of wholeLines(text)) {
+  for (const line of wholeLines(text, garbled)) {
     const colon = line.indexOf(': ');
-    if (colon <= 0) continue;
+    if (colon <= 0) {
+      garbled(shown(line));
+      continue;
+    }
     const cells = line.slice(colon + 2).split(' ');
     const numbers = new Map<string, Counter>();
-    for (let index = 0; index + 1 < cells.length; index += 2) {
+    for (let index = 0; index < cells.length; index += 2) {
       const value = parseCounter(cells[index + 1] ?? '');
-      if (value !== undefined) numbers.set(cells[index] ?? '', value);
+      if (value === undefined) garbled(shown(line));
+      else numbers.set(cells[index] ?? '', value);
     }
     stat.set(line.slice(0, colon), numbers);
   }

@@ -1,4 +1,5 @@
-import { wholeLines } from './lines.ts';
+import type { Garbled } from '../errors.ts';
+import { shown, wholeLines } from './lines.ts';
 import { parseHex } from './number.ts';
 
 /** What one CPU has done with received packets. 32-bit counters: they wrap. */
@@ -24,15 +25,19 @@ const CPU = 12;
  * Kernel: net/core/net-procfs.c, softnet_seq_show(). Newer kernels name the CPU in a column; on older ones lines are the online
  * CPUs in order, which is what `onlineCpus` is for.
  */
-export function parseSoftnetStat(text: string, onlineCpus: readonly number[]): SoftnetCpu[] {
+export function parseSoftnetStat(text: string, onlineCpus: readonly number[], garbled: Garbled): SoftnetCpu[] {
   const rows: SoftnetCpu[] = [];
   let line = -1;
-  for (const cells of wholeLines(text).map((row) => row.trim().split(/\s+/))) {
+  for (const row of wholeLines(text, garbled)) {
     line++;
+    const cells = row.trim().split(/\s+/);
     const column = (index: number) => parseHex(cells[index] ?? '');
     const [processed, dropped, timeSqueezed] = [column(0), column(1), column(2)];
     const cpu = cells.length > CPU ? column(CPU) : onlineCpus[line];
-    if (processed === undefined || dropped === undefined || timeSqueezed === undefined || cpu === undefined) continue;
+    if (processed === undefined || dropped === undefined || timeSqueezed === undefined || cpu === undefined) {
+      garbled(shown(row));
+      continue;
+    }
     rows.push({
       cpu,
       processed,

@@ -13,10 +13,9 @@ export async function readSockstatFiles(
 ): Promise<readonly SockstatRow[]> {
   const rows: SockstatRow[] = [];
   for (const entry of netns.snapshot()) {
-    const text = files.read(entry, 'net/sockstat', cycle);
-    if (text !== undefined) {
-      const v4 = parseSockstat(text);
-      const v6 = parseSockstat(files.read(entry, 'net/sockstat6', cycle) ?? '');
+    const v4 = files.parse(entry, 'net/sockstat', cycle, parseSockstat);
+    if (v4 !== undefined) {
+      const v6 = files.parse(entry, 'net/sockstat6', cycle, parseSockstat) ?? new Map();
       rows.push({
         id: entry.id,
         used: count(v4, 'sockets', 'used'),
