@@ -86,7 +86,7 @@ const metrics = defineMetrics({
     name: 'netsonde_ip_send_no_routes_total',
     help: 'IP packets that could not be sent because no route leads to their destination.',
     source: 'net/snmp Ip.OutNoRoutes, net/snmp6 Ip6OutNoRoutes',
-    detail: 'core',
+    detail: 'full',
   },
   unknownProtocols: {
     ...counter,

@@ -69,7 +69,7 @@ const metrics = defineMetrics({
     unit: 'bytes',
     help: 'Bytes that wait in the qdisc.',
     source: 'RTM_GETQDISC TCA_STATS_QUEUE.backlog',
-    detail: 'core',
+    detail: 'full',
   },
 });
 

@@ -30,14 +30,14 @@ const metrics = defineMetrics({
     name: 'netsonde_tcp_sockets_in_use',
     help: 'TCP sockets in use, TIME-WAIT not counted.',
     source: 'net/sockstat TCP.inuse, net/sockstat6 TCP6.inuse',
-    detail: 'core',
+    detail: 'full',
   },
   timeWait: {
     ...gauge,
     name: 'netsonde_tcp_time_wait_sockets',
     help: 'TCP sockets in state TIME-WAIT.',
     source: 'net/sockstat TCP.tw',
-    detail: 'core',
+    detail: 'full',
   },
   udpInUse: {
     ...byFamily,

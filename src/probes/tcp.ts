@@ -42,7 +42,7 @@ const metrics = defineMetrics({
     name: 'netsonde_tcp_established_connections',
     help: 'TCP connections in state ESTABLISHED or CLOSE_WAIT.',
     source: 'net/snmp Tcp.CurrEstab',
-    detail: 'core',
+    detail: 'full',
   },
   receivedSegments: {
     ...counter,

@@ -299,7 +299,7 @@ const metrics = defineMetrics({
     name: 'netsonde_tcp_zero_window_advertised_total',
     help: 'Times that the receive window was closed: the application reads too slowly.',
     source: 'net/netstat TcpExt.TCPToZeroWindowAdv',
-    detail: 'core',
+    detail: 'full',
   },
   fromZeroWindow: {
     ...counter,
@@ -511,7 +511,7 @@ const metrics = defineMetrics({
     name: 'netsonde_tcp_aborts_total',
     help: 'Connections that were given up, by cause.',
     source: 'net/netstat TcpExt.TCPAbort*',
-    detail: 'core',
+    detail: 'full',
     labels: {
       cause: {
         help: 'close: unread data at close; data: new data after close; failed: no memory for the reset; linger: orphaned after its linger time; memory: too many orphans; timeout: no answer.',

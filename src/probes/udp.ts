@@ -24,7 +24,7 @@ const metrics = defineMetrics({
     name: 'netsonde_udp_sent_datagrams_total',
     help: 'UDP datagrams sent.',
     source: 'net/snmp Udp.OutDatagrams, net/snmp6 Udp6OutDatagrams',
-    detail: 'core',
+    detail: 'full',
   },
   noPort: {
     ...counter,

@@ -1,0 +1,84 @@
+import { expect, it } from 'vitest';
+import { Cycle, freeCycle } from '../collectors/cycle.ts';
+import { type Pass, PassSource } from './pass_source.ts';
+
+/** A source whose pass can be told to fail, and what happened to it. */
+function setUp({ opens = true } = {}) {
+  const seen = { opened: 0, closed: 0, passes: 0, others: 0 };
+  const control = { fails: false };
+  const pass: Pass<string> = {
+    read: async () => {
+      seen.passes++;
+      if (control.fails) throw new Error('the kernel refused');
+      return 'pass';
+    },
+    [Symbol.dispose]: () => {
+      seen.closed++;
+    },
+  };
+  const source = new PassSource<string>({
+    open: async () => {
+      seen.opened++;
+      if (!opens) throw new Error('no BTF');
+      return pass;
+    },
+    otherwise: async () => {
+      seen.others++;
+      return 'files';
+    },
+    otherwiseName: 'files',
+  });
+  return { source, seen, control };
+}
+
+it('opens for the first user and closes after the last, whatever the order of calls', async () => {
+  const { source, seen } = setUp();
+  const [one, two] = await Promise.all([source.use(), source.use()]);
+  expect(seen).toMatchObject({ opened: 1, closed: 0 });
+  await one[Symbol.asyncDispose]();
+  expect(seen.closed).toBe(0);
+  const [, three] = await Promise.all([two[Symbol.asyncDispose](), source.use()]);
+  expect(seen.opened - seen.closed).toBe(1);
+  await three[Symbol.asyncDispose]();
+  expect(seen.opened).toBe(seen.closed);
+});
+
+it('reads once a cycle, whoever asks', async () => {
+  const { source, seen } = setUp();
+  await using _use = await source.use();
+  const cycle = freeCycle();
+  expect(await Promise.all([source.read(cycle), source.read(cycle)])).toEqual(['pass', 'pass']);
+  expect(seen.passes).toBe(1);
+  await source.read(freeCycle());
+  expect(seen.passes).toBe(2);
+});
+
+it('reads in the other way where the pass does not open, and says why', async () => {
+  const { source, seen } = setUp({ opens: false });
+  await using _use = await source.use();
+  expect(source.health).toEqual({ reader: 'files', note: 'no BTF', degraded: [] });
+  expect(await source.read(freeCycle())).toBe('files');
+  expect(seen.closed).toBe(0);
+});
+
+it('goes over to the other way when the pass fails, within the same cycle, and closes it', async () => {
+  const { source, seen, control } = setUp();
+  await using _use = await source.use();
+  expect(source.health.reader).toBe('pass');
+  control.fails = true;
+  expect(await source.read(freeCycle())).toBe('files');
+  expect(source.health).toEqual({ reader: 'files', note: 'the kernel refused', degraded: [] });
+  expect(seen.closed).toBe(1);
+  expect(await source.read(freeCycle())).toBe('files');
+  expect(seen.passes).toBe(1);
+});
+
+it('keeps the pass when the cycle was given up', async () => {
+  const { source, control } = setUp();
+  await using _use = await source.use();
+  const controller = new AbortController();
+  controller.abort(new Error('too late'));
+  control.fails = true;
+  await expect(source.read(new Cycle(controller.signal))).rejects.toThrow('too late');
+  expect(source.health.reader).toBe('pass');
+});
