@@ -6,6 +6,7 @@ import type { EventRecord } from '../../src/events/envelope.ts';
 import { Kernel } from '../../src/kernel.ts';
 import { DEFAULT_PATHS, type Paths } from '../../src/paths.ts';
 import { PROBES } from '../../src/probes/index.ts';
+import type { AnyProbe } from '../../src/probes/probe.ts';
 import { type Exposition, parseExposition } from './exposition.ts';
 
 export const OBJECTS = fileURLToPath(new URL('../../dist/bpf', import.meta.url));
@@ -14,11 +15,12 @@ export interface TestKernelOptions {
   readonly paths?: Partial<Paths>;
   /** An empty folder: no BPF program can be loaded. */
   readonly objects?: string;
+  readonly probes?: readonly AnyProbe[];
 }
 
 /** The probes that a configuration asks for. */
-export function probesOf(yaml: string): DesiredProbes {
-  return desiredProbes(new ConfigReader(PROBES).parse(yaml));
+export function probesOf(yaml: string, probes: readonly AnyProbe[] = PROBES): DesiredProbes {
+  return desiredProbes(new ConfigReader(probes).parse(yaml));
 }
 
 /** The kernel side of the agent in the thread of the test, on the real kernel. */
@@ -39,12 +41,12 @@ export class TestKernel implements AsyncDisposable {
     const kernel = await Kernel.open(
       { paths: { ...DEFAULT_PATHS, ...options.paths }, objects: options.objects ?? OBJECTS, node: 'test-node' },
       {
-        probes: PROBES,
+        probes: options.probes ?? PROBES,
         events: (batch) => events.push(...batch),
         log: (level, message) => logs.push(`${level} ${message}`),
       },
     );
-    await kernel.configure(probesOf(yaml));
+    await kernel.configure(probesOf(yaml, options.probes));
     return new TestKernel(kernel, events, logs);
   }
 

@@ -1,6 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, it } from 'vitest';
+import { PROBES } from '../../src/probes/index.ts';
+import type { MetricDescriptor } from '../../src/probes/metric.ts';
 import { parseExposition } from '../support/exposition.ts';
 import { TestKernel } from '../support/kernel.ts';
 import { promtool } from '../support/promtool.ts';
@@ -45,4 +47,20 @@ it('no two samples have equal labels', () => {
   const { samples } = parseExposition(page);
   const keys = samples.map(({ name, labels }) => `${name}${JSON.stringify(Object.entries(labels).sort())}`);
   expect(new Set(keys).size).toBe(keys.length);
+});
+
+it('every metric of a Pod has another value for each of two Pods', () => {
+  const [one, two] = ['3f2a9c1e-7d54-4b0e-9a6b-0c1d2e3f4a5b', 'facade222222'];
+  const { samples } = parseExposition(page);
+  const valuesOf = (pod: string | undefined, name: string) =>
+    samples.filter((sample) => sample.labels['pod'] === pod && sample.name === name).map(({ value }) => value);
+  const shown = PROBES.flatMap(({ metrics }) => Object.values<MetricDescriptor>(metrics)).filter(
+    ({ scope, name }) => scope === 'pod' && samples.some((sample) => sample.name === name),
+  );
+  expect(shown.length).toBeGreaterThan(150);
+  for (const { name } of shown) {
+    const [ofOne, ofTwo] = [valuesOf(one, name), valuesOf(two, name)];
+    expect(ofOne.length, name).toBeGreaterThan(0);
+    expect(ofTwo, name).not.toEqual(ofOne);
+  }
 });

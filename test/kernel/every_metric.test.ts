@@ -1,0 +1,116 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AGENT_METRICS } from '../../src/agent_metrics.ts';
+import { SELF_METRICS } from '../../src/collectors/self.ts';
+import { PROBES } from '../../src/probes/index.ts';
+import { asNetnsId, defineMetrics, type MetricDescriptor, NO_LABELS } from '../../src/probes/metric.ts';
+import { defineProbe } from '../../src/probes/probe.ts';
+import { AgentProcess } from '../support/agent_process.ts';
+import { makeTraffic } from '../support/counters.ts';
+import { type Exposition, parseExposition } from '../support/exposition.ts';
+import { HostPair, uniqueName } from '../support/hosts.ts';
+import { TestKernel } from '../support/kernel.ts';
+import { promtool } from '../support/promtool.ts';
+
+/** Every probe, in full. */
+const CONFIG = `
+detail: full
+probes:
+${PROBES.map(({ name }) => `  ${name}: { enabled: true${name === 'tcpext' ? ', fields: all' : ''}${name === 'conntrack' ? ', states: true' : ''} }`).join('\n')}
+`;
+const GOLDEN = new URL('../fixtures/metrics.golden.txt', import.meta.url);
+
+/** More devices than the label has room for. */
+const DEVICES = 20;
+
+/** Emits for a namespace that nobody knows. */
+const lost = defineProbe({
+  name: 'lost',
+  kind: 'procfs',
+  cost: 'low',
+  enabledByDefault: true,
+  summary: 'A probe whose namespace nobody knows.',
+  metrics: defineMetrics({
+    lost: {
+      name: 'netsonde_lost_total',
+      type: 'counter',
+      help: 'Nothing that anybody sees.',
+      source: 'the test',
+      scope: 'pod',
+      detail: 'core',
+      labels: {},
+    },
+  }),
+  events: {},
+  options: {},
+  requires: { capabilities: [], kernel: 'Any.' },
+  open: async () => ({
+    health: () => ({ reader: 'test', degraded: [] }),
+    collect: async (emit) => emit('lost', asNetnsId(1), 1, NO_LABELS),
+  }),
+});
+
+const resources = new AsyncDisposableStack();
+let pair: HostPair;
+let text: string;
+let page: Exposition;
+let pages: readonly Exposition[];
+
+beforeAll(async () => {
+  pair = resources.use(await HostPair.create());
+  for (let device = 0; device < DEVICES; device += 2) {
+    pair.b.netns.ip(`link add ${uniqueName('d')} type veth peer name ${uniqueName('d')}`);
+  }
+  pair.b.netns.exec('nft add table inet t');
+  pair.b.netns.exec('nft add chain inet t i { type filter hook input priority 0 ; }');
+  pair.b.netns.exec('nft add rule inet t i ct state invalid drop');
+  const agent = resources.use(await TestKernel.open(CONFIG));
+  await makeTraffic(pair);
+  text = await agent.text();
+  page = parseExposition(text);
+  const stray = resources.use(await TestKernel.open('{}', { probes: [lost] }));
+  const served = resources.use(await AgentProcess.serve());
+  await served.page();
+  pages = [page, await stray.page(), await served.page(), parseExposition(readFileSync(GOLDEN, 'utf8'))];
+}, 60_000);
+
+afterAll(() => resources.disposeAsync());
+
+const names = (): Set<string> =>
+  new Set(pages.flatMap(({ samples }) => samples.map(({ name }) => name.replace(/_bucket$/, ''))));
+
+describe('every metric that is declared is on a page', () => {
+  it.each(PROBES.map(({ name, metrics }) => [name, metrics] as const))('%s', (_, metrics) => {
+    const declared = Object.values<MetricDescriptor>(metrics).map(({ name }) => name);
+    expect(declared.filter((name) => !names().has(name))).toEqual([]);
+  });
+
+  it('the agent itself', () => {
+    const declared = [...Object.values(AGENT_METRICS), ...Object.values(SELF_METRICS)].map(({ name }) => name);
+    expect(declared.filter((name) => !names().has(name))).toEqual([]);
+  });
+});
+
+it('promtool has nothing to say about the page of all probes, and no two series have equal labels', () => {
+  expect(promtool('check', 'metrics', text)).toBe('');
+  const keys = page.samples.map(({ name, labels }) => `${name}${JSON.stringify(Object.entries(labels).sort())}`);
+  expect(new Set(keys).size).toBe(keys.length);
+});
+
+it('what belongs to the node appears once, what belongs to a Pod for each of the two', () => {
+  const descriptors = PROBES.flatMap(({ metrics }) => Object.values<MetricDescriptor>(metrics));
+  const podsOf = ({ name }: MetricDescriptor) =>
+    new Set(page.samples.filter((sample) => sample.name === name).map(({ labels }) => labels['pod']));
+  for (const metric of descriptors.filter(({ scope }) => scope === 'node')) {
+    expect(
+      [...podsOf(metric)].filter((pod) => pod !== ''),
+      metric.name,
+    ).toEqual([]);
+  }
+  const plain = descriptors.filter(({ scope, labels }) => scope === 'pod' && Object.keys(labels).length === 0);
+  const inBoth = plain.filter((metric) => {
+    const pods = podsOf(metric);
+    return pods.has(pair.a.netns.name) && pods.has(pair.b.netns.name);
+  });
+  expect(inBoth.length).toBeGreaterThan(plain.length * 0.8);
+});
