@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { PROBES } from '../probes/index.ts';
+import { PROBE_ALIASES, PROBES } from '../probes/index.ts';
+import { type AnyProbe, defineProbe } from '../probes/probe.ts';
 import { ConfigError, nearest } from './faults.ts';
 import { ConfigReader } from './load.ts';
 import { desiredProbes } from './schema.ts';
@@ -113,6 +114,50 @@ log: { level: inf }
         'a: &a [1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c,*c,*c]',
       ).length,
     ).toBeGreaterThan(0);
+  });
+});
+
+/** A probe of this name, that does nothing. */
+function made(name: string): AnyProbe {
+  return defineProbe({
+    name,
+    kind: 'ebpf',
+    cost: 'low',
+    enabledByDefault: false,
+    summary: 'Nothing.',
+    metrics: {},
+    events: { nothing_seen: { severity: 'info', help: 'Nothing.', fields: {} } },
+    options: {},
+    requires: { capabilities: [], kernel: 'Any.' },
+    open: async () => ({ health: () => ({ reader: 'none', degraded: [] }) }),
+  });
+}
+
+describe('an alias of a probe', () => {
+  const withMade = new ConfigReader([...PROBES.slice(0, 1), made('softirq'), made('netiftxlatency')]);
+  const parse = (text: string) => desiredProbes(withMade.parse(text));
+
+  it.each([...PROBE_ALIASES])('%s configures %s', (alias, name) => {
+    const probes = parse(`probes: { ${alias}: { enabled: true, limit: 7 } }`);
+    expect(probes).toEqual(parse(`probes: { ${name}: { enabled: true, limit: 7 } }`));
+    expect(probes[name]?.settings.limit).toBe(7);
+    expect(probes).not.toHaveProperty(alias);
+  });
+
+  it('has the faults of the probe, under its name', () => {
+    expect(() => parse('probes: { net_softirq: { limit: 0 } }')).toThrow(/^probes.softirq.limit: 0 is not allowed/);
+  });
+
+  it('is refused where the probe does not exist, or is there twice', () => {
+    for (const [alias, name] of PROBE_ALIASES) {
+      if (PROBES.some((probe) => probe.name === name)) continue;
+      expect(faultsOf(`probes: { ${alias}: true }`)[0]).toMatch(`probes.${alias}: no such key`);
+    }
+    for (const both of ['net_softirq: true, softirq: false', 'softirq: false, net_softirq: true']) {
+      expect(() => parse(`probes: { ${both} }`)).toThrow('probes.net_softirq: no such key (did you mean softirq?)');
+    }
+    const twice = 'probes: { netiftxlat: true, netif_txlatency: false }';
+    expect(() => parse(twice)).toThrow('probes.netif_txlatency: no such key (did you mean netiftxlatency?)');
   });
 });
 

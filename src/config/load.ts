@@ -1,4 +1,5 @@
 import { parseDocument } from 'yaml';
+import { PROBE_ALIASES } from '../probes/index.ts';
 import type { AnyProbe } from '../probes/probe.ts';
 import { ConfigError, type Fault, faultsOf } from './faults.ts';
 import { type Config, configSchema } from './schema.ts';
@@ -23,10 +24,24 @@ export class ConfigReader {
 
   /** @throws {ConfigError} with all faults at once */
   parse(text: string): Config {
-    const document = parseYaml(text);
+    const document = this.#withoutAliases(parseYaml(text));
     const parsed = this.#schema.safeParse(document);
     if (parsed.success) return parsed.data;
     throw new ConfigError(faultsOf(parsed.error, document, (path) => this.#knownKeys(path)));
+  }
+
+  /** A probe that has two of its names in the document keeps the second: it is refused. */
+  #withoutAliases(document: unknown): unknown {
+    if (!isMapping(document) || !isMapping(document['probes'])) return document;
+    const given = document['probes'];
+    const probes = new Map<string, unknown>();
+    for (const [key, value] of Object.entries(given)) {
+      const name = PROBE_ALIASES.get(key) ?? key;
+      const isFree = !Object.hasOwn(given, name) && !probes.has(name);
+      const exists = this.#probes.some((probe) => probe.name === name);
+      probes.set(isFree && exists ? name : key, value);
+    }
+    return { ...document, probes: Object.fromEntries(probes) };
   }
 
   #knownKeys([first, second]: readonly PropertyKey[]): readonly string[] {
@@ -38,6 +53,10 @@ export class ConfigReader {
     const forEvents = Object.keys(probe.events).length > 0 ? ['events', 'limit'] : [];
     return ['enabled', 'metrics', 'detail', ...forEvents, ...Object.keys(probe.options)];
   }
+}
+
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function parseYaml(text: string): unknown {

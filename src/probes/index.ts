@@ -12,3 +12,10 @@ import { udp } from './udp.ts';
 
 /** Every probe there is, in the order of the page. The only registry. */
 export const PROBES: readonly AnyProbe[] = [tcp, tcpext, udp, ip, icmp, sock, netdev, softnet, qdisc, packetloss];
+
+/** Other names that a probe may have in the configuration: KubeSkoop's. */
+export const PROBE_ALIASES: ReadonlyMap<string, string> = new Map([
+  ['net_softirq', 'softirq'],
+  ['netif_txlatency', 'netiftxlatency'],
+  ['netiftxlat', 'netiftxlatency'],
+]);
