@@ -4,21 +4,13 @@ import type { EventDescriptor } from '../src/probes/event.ts';
 import { PROBES } from '../src/probes/index.ts';
 import { isOpen, type Label, type MetricDescriptor, type MetricSet } from '../src/probes/metric.ts';
 import type { AnyProbe } from '../src/probes/probe.ts';
+import { table } from './markdown.ts';
 import { writeGenerated } from './write_generated.ts';
 
 /** Writes docs/metrics.md and docs/events.md from the descriptors. */
 
 const DOCS = new URL('../docs/', import.meta.url);
 const NOTICE = '<!-- Made by scripts/generate_docs.ts from the descriptors. Do not edit. -->';
-
-function cell(text: string): string {
-  return text.replaceAll('|', '\\|').replaceAll('*', '\\*');
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
-  return [line(head), line(head.map(() => '---')), ...rows.map((row) => line(row.map(cell)))].join('\n');
-}
 
 function labelText([name, label]: [string, Label]): string {
   const values = isOpen(label)
