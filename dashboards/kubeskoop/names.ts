@@ -1,0 +1,303 @@
+import { type Equivalent, type KubeskoopProbe, missing, same } from './entry.ts';
+import { RDMA } from './rdma.ts';
+
+/**
+ * Every metric of KubeSkoop 1.0, and what gives its numbers here. The recording rules, their test and
+ * docs/kubeskoop-names.md are made from it.
+ */
+
+/** Beside the loopback device our probe leaves out the node's ends of the Pods' devices by itself. */
+function devices(metric: Equivalent['metric']): Equivalent {
+  return same(metric, { without: { device: 'lo' } });
+}
+
+function abort(cause: string): Equivalent {
+  return same('netsonde_tcp_aborts_total', { only: { cause: [cause] } });
+}
+
+function skippedAck(cause: string): Equivalent {
+  return same('netsonde_tcp_acks_skipped_total', { only: { cause: [cause] } });
+}
+
+function connections(...states: [string, ...string[]]): Equivalent {
+  return same('netsonde_tcp_connections', { only: { state: states } });
+}
+
+const later = (probe: string) => missing(`Not yet: with the probe \`${probe}\`.`);
+const neverCounted = missing('Declared by KubeSkoop, never counted.');
+
+export const KUBESKOOP: readonly KubeskoopProbe[] = [
+  {
+    probe: 'netdev',
+    remark:
+      "Added up over the devices without `lo`, on the node also without its ends of the Pods' devices, which KubeSkoop adds as well. To `rate()` a device that vanishes looks like a reset of the sum.",
+    metrics: {
+      kubeskoop_netdev_rxbytes: devices('netsonde_netdev_received_bytes_total'),
+      kubeskoop_netdev_rxerrors: devices('netsonde_netdev_received_errors_total'),
+      kubeskoop_netdev_rxpackets: devices('netsonde_netdev_received_packets_total'),
+      kubeskoop_netdev_rxdropped: devices('netsonde_netdev_received_drops_total'),
+      kubeskoop_netdev_txbytes: devices('netsonde_netdev_sent_bytes_total'),
+      kubeskoop_netdev_txerrors: devices('netsonde_netdev_sent_errors_total'),
+      kubeskoop_netdev_txpackets: devices('netsonde_netdev_sent_packets_total'),
+      kubeskoop_netdev_txdropped: devices('netsonde_netdev_sent_drops_total'),
+    },
+  },
+  {
+    probe: 'tcp',
+    metrics: {
+      kubeskoop_tcp_activeopens: same('netsonde_tcp_active_opens_total'),
+      kubeskoop_tcp_passiveopens: same('netsonde_tcp_passive_opens_total'),
+      kubeskoop_tcp_retranssegs: same('netsonde_tcp_retransmitted_segments_total'),
+      kubeskoop_tcp_attemptfails: same('netsonde_tcp_attempt_fails_total'),
+      kubeskoop_tcp_estabresets: same('netsonde_tcp_established_resets_total'),
+      kubeskoop_tcp_currestab: same('netsonde_tcp_established_connections'),
+      kubeskoop_tcp_insegs: same('netsonde_tcp_received_segments_total'),
+      kubeskoop_tcp_outsegs: same('netsonde_tcp_sent_segments_total'),
+      kubeskoop_tcp_inerrs: same('netsonde_tcp_receive_errors_total'),
+      kubeskoop_tcp_outrsts: same('netsonde_tcp_sent_resets_total'),
+    },
+  },
+  {
+    probe: 'udp',
+    remark: 'IPv4 and IPv6 added up; KubeSkoop has IPv4 only.',
+    metrics: {
+      kubeskoop_udp_indatagrams: same('netsonde_udp_received_datagrams_total'),
+      kubeskoop_udp_noports: same('netsonde_udp_no_port_total'),
+      kubeskoop_udp_inerrors: same('netsonde_udp_receive_errors_total'),
+      kubeskoop_udp_outdatagrams: same('netsonde_udp_sent_datagrams_total'),
+      kubeskoop_udp_rcvbuferrors: same('netsonde_udp_receive_buffer_errors_total'),
+      kubeskoop_udp_sndbuferrors: same('netsonde_udp_send_buffer_errors_total'),
+      kubeskoop_udp_incsumerrors: same('netsonde_udp_checksum_errors_total'),
+      kubeskoop_udp_ignoredmulti: same('netsonde_udp_ignored_multicast_total'),
+    },
+  },
+  {
+    probe: 'ip',
+    remark: 'IPv4 and IPv6 added up, but for the two settings; KubeSkoop has IPv4 only.',
+    metrics: {
+      kubeskoop_ip_forwarding: same('netsonde_ip_forwarding_enabled', {
+        remark: '0 where it is off, as KubeSkoop says of its own; it shows 2',
+      }),
+      kubeskoop_ip_defaultttl: same('netsonde_ip_default_ttl'),
+      kubeskoop_ip_inreceives: same('netsonde_ip_received_packets_total'),
+      kubeskoop_ip_inhdrerrors: same('netsonde_ip_receive_header_errors_total'),
+      kubeskoop_ip_inaddrerrors: same('netsonde_ip_receive_address_errors_total'),
+      kubeskoop_ip_forwdatagrams: same('netsonde_ip_forwarded_packets_total'),
+      kubeskoop_ip_inunknownprotos: same('netsonde_ip_receive_unknown_protocols_total'),
+      kubeskoop_ip_indiscards: same('netsonde_ip_receive_discards_total'),
+      kubeskoop_ip_indelivers: same('netsonde_ip_delivered_packets_total'),
+      kubeskoop_ip_outrequests: same('netsonde_ip_sent_packets_total'),
+      kubeskoop_ip_outdiscards: same('netsonde_ip_send_discards_total'),
+      kubeskoop_ip_outnoroutes: same('netsonde_ip_send_no_routes_total'),
+      kubeskoop_ip_reasmtimeout: same('netsonde_ip_reassembly_timeouts_total'),
+      kubeskoop_ip_reasmreqds: same('netsonde_ip_reassembly_required_total'),
+      kubeskoop_ip_reasmoks: same('netsonde_ip_reassembly_succeeded_total'),
+      kubeskoop_ip_reasmfails: same('netsonde_ip_reassembly_failures_total'),
+      kubeskoop_ip_fragoks: same('netsonde_ip_fragmented_packets_total'),
+      kubeskoop_ip_fragfails: same('netsonde_ip_fragmentation_failures_total'),
+      kubeskoop_ip_fragcreates: same('netsonde_ip_fragments_created_total'),
+    },
+  },
+  {
+    probe: 'tcpext',
+    metrics: {
+      kubeskoop_tcpext_listendrops: same('netsonde_tcp_listen_drops_total'),
+      kubeskoop_tcpext_listenoverflows: same('netsonde_tcp_listen_overflows_total'),
+      kubeskoop_tcpext_tcpsynretrans: same('netsonde_tcp_syn_retransmits_total'),
+      kubeskoop_tcpext_tcpfastretrans: same('netsonde_tcp_fast_retransmits_total'),
+      kubeskoop_tcpext_tcpretransfail: same('netsonde_tcp_retransmit_failures_total'),
+      kubeskoop_tcpext_tcptimeouts: same('netsonde_tcp_timeouts_total'),
+      kubeskoop_tcpext_tcpabortonclose: abort('close'),
+      kubeskoop_tcpext_tcpabortonmemory: abort('memory'),
+      kubeskoop_tcpext_tcpabortontimeout: abort('timeout'),
+      kubeskoop_tcpext_tcpabortonlinger: abort('linger'),
+      kubeskoop_tcpext_tcpabortondata: abort('data'),
+      kubeskoop_tcpext_tcpabortfailed: abort('failed'),
+      kubeskoop_tcpext_tcpackskippedsynrecv: skippedAck('syn_recv'),
+      kubeskoop_tcpext_tcpackskippedpaws: skippedAck('paws'),
+      kubeskoop_tcpext_tcpackskippedseq: skippedAck('seq'),
+      kubeskoop_tcpext_tcpackskippedfinwait2: skippedAck('fin_wait2'),
+      kubeskoop_tcpext_tcpackskippedtimewait: skippedAck('time_wait'),
+      kubeskoop_tcpext_tcpackskippedchallenge: skippedAck('challenge'),
+      kubeskoop_tcpext_tcprcvqdrop: same('netsonde_tcp_receive_queue_drops_total'),
+      kubeskoop_tcpext_tcpmemorypressures: same('netsonde_tcp_memory_pressures_total'),
+      kubeskoop_tcpext_tcpmemorypressureschrono: same('netsonde_tcp_memory_pressure_seconds_total', {
+        scale: ['*', 1000],
+        remark: 'in milliseconds',
+      }),
+      kubeskoop_tcpext_pawsactive: same('netsonde_tcp_paws_active_rejects_total'),
+      kubeskoop_tcpext_pawsestab: same('netsonde_tcp_paws_established_rejects_total'),
+      kubeskoop_tcpext_embryonicrsts: same('netsonde_tcp_embryonic_resets_total'),
+      kubeskoop_tcpext_tcpwinprobe: same('netsonde_tcp_window_probes_total'),
+      kubeskoop_tcpext_tcpkeepalive: same('netsonde_tcp_keepalives_total'),
+      kubeskoop_tcpext_tcpmtupfail: same('netsonde_tcp_mtu_probe_failures_total'),
+      kubeskoop_tcpext_tcpmtupsuccess: same('netsonde_tcp_mtu_probe_successes_total'),
+      kubeskoop_tcpext_tcpzerowindowdrop: same('netsonde_tcp_zero_window_drops_total'),
+      kubeskoop_tcpext_tcpbacklogdrop: same('netsonde_tcp_backlog_drops_total'),
+      kubeskoop_tcpext_pfmemallocdrop: same('netsonde_tcp_pfmemalloc_drops_total'),
+      kubeskoop_tcpext_tcpwqueuetoobig: same('netsonde_tcp_write_queue_too_big_total'),
+    },
+  },
+  {
+    probe: 'tcpsummary',
+    metrics: {
+      kubeskoop_tcpsummary_tcpestablishedconn: connections('established'),
+      kubeskoop_tcpsummary_tcptimewaitconn: connections('time_wait'),
+      kubeskoop_tcpsummary_tcpclosewaitconn: connections('close_wait'),
+      kubeskoop_tcpsummary_tcpsynsentconn: connections('syn_sent'),
+      // /proc/net/tcp, which KubeSkoop counts, shows both as SYN_RECV (kernel: net/ipv4/tcp_ipv4.c, get_openreq4()).
+      kubeskoop_tcpsummary_tcpsynrecvconn: connections('syn_recv', 'new_syn_recv'),
+      kubeskoop_tcpsummary_tcptxqueue: same('netsonde_tcp_send_queue_bytes'),
+      kubeskoop_tcpsummary_tcprxqueue: same('netsonde_tcp_receive_queue_bytes'),
+    },
+  },
+  {
+    probe: 'sock',
+    remark: 'KubeSkoop has them for the node only.',
+    metrics: {
+      kubeskoop_sock_inuse: same('netsonde_tcp_sockets_in_use', { remark: 'of Pods as well' }),
+      kubeskoop_sock_orphan: same('netsonde_node_tcp_orphan_sockets'),
+      kubeskoop_sock_tw: same('netsonde_tcp_time_wait_sockets', { remark: 'of Pods as well' }),
+      kubeskoop_sock_alloc: same('netsonde_node_tcp_allocated_sockets'),
+      kubeskoop_sock_mem: same('netsonde_node_tcp_memory_bytes', {
+        scale: ['/', 4096],
+        remark: 'in pages of 4 KiB, whatever the page of the machine',
+      }),
+    },
+  },
+  {
+    probe: 'softnet',
+    remark:
+      "Added up over the CPUs, and of the node only: KubeSkoop repeats these numbers under every Pod, although they are the machine's.",
+    metrics: {
+      kubeskoop_softnet_processed: same('netsonde_softnet_processed_packets_total'),
+      kubeskoop_softnet_dropped: same('netsonde_softnet_dropped_packets_total'),
+    },
+  },
+  {
+    probe: 'ipvs',
+    remark: 'Of Pods as well; KubeSkoop has the node only.',
+    metrics: {
+      kubeskoop_ipvs_connections: same('netsonde_ipvs_connections_total'),
+      kubeskoop_ipvs_incomingpackets: same('netsonde_ipvs_received_packets_total', {
+        remark: 'packets; KubeSkoop shows the bytes here',
+      }),
+      kubeskoop_ipvs_outgoingpackets: same('netsonde_ipvs_sent_packets_total'),
+      kubeskoop_ipvs_incomingbytes: same('netsonde_ipvs_received_bytes_total'),
+      kubeskoop_ipvs_outgoingbytes: same('netsonde_ipvs_sent_bytes_total'),
+    },
+  },
+  {
+    probe: 'conntrack',
+    remark: 'Of Pods as well; KubeSkoop has the node only.',
+    metrics: {
+      kubeskoop_conntrack_found: same('netsonde_conntrack_found_total'),
+      kubeskoop_conntrack_invalid: same('netsonde_conntrack_invalid_total'),
+      kubeskoop_conntrack_ignore: missing('Not counted by the kernel since 5.10.'),
+      kubeskoop_conntrack_insert: same('netsonde_conntrack_insert_total'),
+      kubeskoop_conntrack_insertfailed: same('netsonde_conntrack_insert_failed_total'),
+      kubeskoop_conntrack_drop: same('netsonde_conntrack_drops_total'),
+      kubeskoop_conntrack_earlydrop: same('netsonde_conntrack_early_drops_total'),
+      kubeskoop_conntrack_error: same('netsonde_conntrack_error_total'),
+      kubeskoop_conntrack_searchrestart: same('netsonde_conntrack_search_restarts_total'),
+      kubeskoop_conntrack_entries: same('netsonde_conntrack_entries'),
+      kubeskoop_conntrack_maxentries: same('netsonde_conntrack_entries_limit'),
+    },
+  },
+  {
+    probe: 'qdisc',
+    remark:
+      'Added up over the root and ingress qdiscs of all devices; KubeSkoop takes devices called `eth*` only, and counts children as well as their roots.',
+    metrics: {
+      kubeskoop_qdisc_bytes: same('netsonde_qdisc_sent_bytes_total'),
+      kubeskoop_qdisc_packets: same('netsonde_qdisc_sent_packets_total'),
+      kubeskoop_qdisc_drops: same('netsonde_qdisc_drops_total'),
+      kubeskoop_qdisc_qlen: same('netsonde_qdisc_queued_packets'),
+      kubeskoop_qdisc_backlog: same('netsonde_qdisc_backlog_bytes'),
+      kubeskoop_qdisc_overlimits: same('netsonde_qdisc_overlimits_total'),
+    },
+  },
+  {
+    probe: 'fd',
+    remark: 'Each process counts once; with KubeSkoop as often as it has threads.',
+    metrics: {
+      kubeskoop_fd_openfd: same('netsonde_open_file_descriptors'),
+      kubeskoop_fd_opensocket: same('netsonde_open_sockets'),
+    },
+  },
+  {
+    probe: 'io',
+    remark: 'Each process counts once, and what it did stays counted when it exits; with KubeSkoop neither holds.',
+    metrics: {
+      kubeskoop_io_readsyscall: same('netsonde_io_read_syscalls_total'),
+      kubeskoop_io_writesyscall: same('netsonde_io_write_syscalls_total'),
+      kubeskoop_io_readbytes: same('netsonde_io_read_bytes_total'),
+      kubeskoop_io_writebytes: same('netsonde_io_written_bytes_total'),
+    },
+  },
+  {
+    probe: 'packetloss',
+    remark:
+      'With the labels of the Pod that lost the packet, and none of the addresses: those are in the event `packet_drop`. What the kernel frees without loss is not counted.',
+    metrics: {
+      kubeskoop_packetloss_total: same('netsonde_packet_drops_total'),
+      kubeskoop_packetloss_netfilter: same('netsonde_packet_drops_total', {
+        only: { reason: ['NETFILTER_DROP'] },
+        remark: 'since Linux 5.17',
+      }),
+    },
+  },
+  {
+    probe: 'tcpretrans',
+    metrics: { kubeskoop_tcpretrans_total: later('tcpretrans') },
+  },
+  {
+    probe: 'socketlatency',
+    metrics: {
+      kubeskoop_socketlatency_read1ms: later('socketlatency'),
+      kubeskoop_socketlatency_read100ms: later('socketlatency'),
+      kubeskoop_socketlatency_write1ms: later('socketlatency'),
+      kubeskoop_socketlatency_write100ms: later('socketlatency'),
+    },
+  },
+  {
+    probe: 'kernellatency',
+    metrics: {
+      kubeskoop_kernellatency_rxslow: later('kernellatency'),
+      kubeskoop_kernellatency_txslow: later('kernellatency'),
+      kubeskoop_kernellatency_rxslow100ms: neverCounted,
+      kubeskoop_kernellatency_txslow100ms: neverCounted,
+    },
+  },
+  {
+    probe: 'netiftxlat',
+    metrics: {
+      kubeskoop_netiftxlat_qdiscslow100ms: later('netiftxlatency'),
+      kubeskoop_netiftxlat_netdevslow100ms: later('netiftxlatency'),
+    },
+  },
+  {
+    probe: 'softirq',
+    metrics: {
+      kubeskoop_softirq_schedslow: later('softirq'),
+      kubeskoop_softirq_schedslow100ms: later('softirq'),
+      kubeskoop_softirq_excuteslow: later('softirq'),
+      kubeskoop_softirq_excuteslow100ms: later('softirq'),
+    },
+  },
+  {
+    probe: 'virtcmdlatency',
+    metrics: {
+      kubeskoop_virtcmdlatency_latency: later('virtcmdlatency'),
+      kubeskoop_virtcmdlatency_latency100ms: later('virtcmdlatency'),
+    },
+  },
+  {
+    probe: 'flow',
+    metrics: {
+      kubeskoop_flow_bytes: later('flow'),
+      kubeskoop_flow_packets: later('flow'),
+    },
+  },
+  RDMA,
+];
