@@ -1,0 +1,104 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { eventually } from './oracle.ts';
+
+const FETCHED = fileURLToPath(new URL('../../.cache/prometheus', import.meta.url));
+
+export interface QueryResult {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+export interface PrometheusOptions {
+  /** `host:port` of what is scraped. */
+  readonly target: string;
+  /** Labels of the target. */
+  readonly labels: Readonly<Record<string, string>>;
+  readonly ruleFile: string;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** A Prometheus server that scrapes and evaluates rules every second; scripts/setup --test fetches it. */
+export class PrometheusServer implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  readonly #directory: string;
+  readonly #url: string;
+  readonly #exited: Promise<unknown>;
+  #log = '';
+
+  private constructor(child: ChildProcess, directory: string, url: string) {
+    this.#child = child;
+    this.#directory = directory;
+    this.#url = url;
+    this.#exited = new Promise((resolve) => child.once('exit', resolve));
+    child.stderr?.on('data', (data) => {
+      this.#log += String(data);
+    });
+  }
+
+  /** Resolves once it answers. */
+  static async start({ target, labels, ruleFile }: PrometheusOptions): Promise<PrometheusServer> {
+    const directory = mkdtempSync(join(tmpdir(), 'prometheus-'));
+    const config = {
+      global: { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' },
+      rule_files: [ruleFile],
+      scrape_configs: [{ job_name: 'netsonde', honor_labels: true, static_configs: [{ targets: [target], labels }] }],
+    };
+    // JSON is YAML.
+    writeFileSync(join(directory, 'prometheus.yml'), JSON.stringify(config));
+    const address = `127.0.0.1:${await freePort()}`;
+    const child = spawn(
+      existsSync(FETCHED) ? FETCHED : 'prometheus',
+      [
+        `--config.file=${directory}/prometheus.yml`,
+        `--storage.tsdb.path=${directory}/data`,
+        `--web.listen-address=${address}`,
+        '--log.level=warn',
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    const server = new PrometheusServer(child, directory, `http://${address}`);
+    try {
+      await new Promise((resolve, reject) => child.once('spawn', resolve).once('error', reject));
+      await eventually(() => server.query('vector(1)'), 15_000);
+      return server;
+    } catch (error) {
+      await server[Symbol.asyncDispose]();
+      throw new Error(`Prometheus does not answer: ${server.#log}`, { cause: error });
+    }
+  }
+
+  async get<T>(path: string): Promise<T> {
+    const response = await fetch(`${this.#url}/api/v1/${path}`);
+    const { status, data, error } = (await response.json()) as { status: string; data: T; error?: string };
+    if (status !== 'success') throw new Error(`${path}: ${error}`);
+    return data;
+  }
+
+  /** An instant query that gives a vector, as of now. */
+  async query(expression: string): Promise<QueryResult[]> {
+    const { result } = await this.get<{ result: { metric: Record<string, string>; value: [number, string] }[] }>(
+      `query?query=${encodeURIComponent(expression)}`,
+    );
+    return result.map(({ metric, value: [, value] }) => ({ labels: metric, value: Number(value) }));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.pid !== undefined && this.#child.exitCode === null) {
+      this.#child.kill('SIGKILL');
+      await this.#exited;
+    }
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
