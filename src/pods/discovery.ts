@@ -4,9 +4,10 @@ import type { Paths } from '../paths.ts';
 import { asNetnsId, type NetnsId } from '../probes/metric.ts';
 import type { NetnsRow } from '../sources/bpf/netns_list.ts';
 import type { NetnsEntry, NetnsIndex } from '../sources/netns.ts';
+import { listDirectory } from '../sources/procfs/read.ts';
 import { type Described, describe } from './describe.ts';
 import type { Entity } from './entity.ts';
-import { listDirectory, readNetnsMounts } from './mounts.ts';
+import { readNetnsMounts } from './mounts.ts';
 import { readContainer, readNetnsInum, scanProcesses } from './processes.ts';
 
 /** How the namespaces of the machine are listed, and told apart. */

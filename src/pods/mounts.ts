@@ -1,6 +1,6 @@
-import { readdirSync, statfsSync, statSync } from 'node:fs';
+import { statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { isGone } from '../sources/procfs/read.ts';
+import { isGone, listDirectory } from '../sources/procfs/read.ts';
 
 /** statfs type of a namespace file; kernel: include/uapi/linux/magic.h. */
 const NSFS_MAGIC = 0x6e736673;
@@ -20,15 +20,4 @@ export function readNetnsMounts(directory: string): Map<number, string> {
     }
   }
   return mounts;
-}
-
-/** File names, sorted; none where there is no such directory, or we may not look. */
-export function listDirectory(directory: string): string[] {
-  try {
-    return readdirSync(directory).sort();
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'EACCES' || code === 'ENOTDIR') return [];
-    throw error;
-  }
 }

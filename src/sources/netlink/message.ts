@@ -56,18 +56,21 @@ export function* decodeMessages(bytes: Uint8Array, garbled: Garbled): Generator<
   }
 }
 
-/** The attributes of a span by type; of a type that comes twice the last. A length that does not fit ends the walk. */
-export function decodeAttributes(span: Span, skip = 0): Map<number, Span> {
-  const attributes = new Map<number, Span>();
+/** The attributes of a span with their types, in order. One whose length does not fit ends the walk. */
+export function* walkAttributes(span: Span, skip = 0): Generator<readonly [type: number, value: Span]> {
   const { view, end } = span;
   for (let at = span.start + align(skip); at + ATTRIBUTE_HEADER_BYTES <= end; ) {
     const length = view.getUint16(at, true);
-    if (length < ATTRIBUTE_HEADER_BYTES || length > end - at) break;
+    if (length < ATTRIBUTE_HEADER_BYTES || length > end - at) return;
     const type = view.getUint16(at + 2, true) & NLA_TYPE_MASK;
-    attributes.set(type, { view, start: at + ATTRIBUTE_HEADER_BYTES, end: at + length });
+    yield [type, { view, start: at + ATTRIBUTE_HEADER_BYTES, end: at + length }];
     at += align(length);
   }
-  return attributes;
+}
+
+/** The attributes of a span by type; of a type that comes twice the last. */
+export function decodeAttributes(span: Span, skip = 0): Map<number, Span> {
+  return new Map(walkAttributes(span, skip));
 }
 
 function align(length: number): number {

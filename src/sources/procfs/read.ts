@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
 
 /** No file that we read is longer than this; one that is belongs to nobody's kernel. */
 const FILE_BYTES_MAX = 4 * 1024 * 1024;
@@ -42,6 +42,17 @@ function readAll(fd: number, path: string): string {
       buffer.copy(longer, 0, 0, length);
       buffer = longer;
     }
+  }
+}
+
+/** File names, sorted; none where there is no such directory, or we may not look. */
+export function listDirectory(directory: string): string[] {
+  try {
+    return readdirSync(directory).sort();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'EACCES' || code === 'ENOTDIR') return [];
+    throw error;
   }
 }
 
