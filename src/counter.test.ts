@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { addCounters, notNegative, readCounter, toCounter } from './counter.ts';
+import { addCounters, multiplyCounter, notNegative, readCounter, toCounter } from './counter.ts';
 
 function u64(value: bigint): DataView {
   const view = new DataView(new ArrayBuffer(8));
@@ -26,6 +26,13 @@ describe('addCounters', () => {
     expect(addCounters(2n ** 64n - 1n, 2)).toBe(1);
   });
 });
+
+it.each([
+  [0, 0],
+  [250, 1000],
+  [2 ** 51, 2n ** 53n],
+  [2n ** 64n - 1n, 2n ** 66n - 4n],
+])('four times %s is exactly %s', (value, product) => expect(multiplyCounter(value, 4)).toBe(product));
 
 it('takes a negative gauge for none', () => {
   expect(notNegative(toCounter(2n ** 64n - 1n))).toBe(0);

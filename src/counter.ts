@@ -28,6 +28,12 @@ export function addCounters(a: Counter, b: Counter): Counter {
   return toCounter(BigInt.asUintN(64, BigInt(a) + BigInt(b)));
 }
 
+/** Exact also where the product has more than 64 bits. */
+export function multiplyCounter(value: Counter, factor: number): Counter {
+  const product = Number(value) * factor;
+  return Number.isSafeInteger(product) ? product : BigInt(value) * BigInt(factor);
+}
+
 /**
  * A gauge that the kernel keeps as one signed share a CPU: summed while it moves it can come out below zero,
  * which as an unsigned number is huge. That is none.

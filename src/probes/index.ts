@@ -1,9 +1,11 @@
 import { icmp } from './icmp.ts';
 import { ip } from './ip.ts';
+import { ipvs } from './ipvs.ts';
 import { netdev } from './netdev.ts';
 import { packetloss } from './packetloss.ts';
 import type { AnyProbe } from './probe.ts';
 import { qdisc } from './qdisc.ts';
+import { rdma } from './rdma.ts';
 import { sock } from './sock.ts';
 import { softnet } from './softnet.ts';
 import { tcp } from './tcp.ts';
@@ -11,7 +13,20 @@ import { tcpext } from './tcpext.ts';
 import { udp } from './udp.ts';
 
 /** Every probe there is, in the order of the page. The only registry. */
-export const PROBES: readonly AnyProbe[] = [tcp, tcpext, udp, ip, icmp, sock, netdev, softnet, qdisc, packetloss];
+export const PROBES: readonly AnyProbe[] = [
+  tcp,
+  tcpext,
+  udp,
+  ip,
+  icmp,
+  sock,
+  netdev,
+  softnet,
+  ipvs,
+  rdma,
+  qdisc,
+  packetloss,
+];
 
 /** Other names that a probe may have in the configuration: KubeSkoop's. */
 export const PROBE_ALIASES: ReadonlyMap<string, string> = new Map([

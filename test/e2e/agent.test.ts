@@ -66,6 +66,8 @@ describe('the agent without a configuration', () => {
       'sock running',
       'netdev running',
       'softnet running',
+      'ipvs stopped',
+      'rdma stopped',
       'qdisc running',
       'packetloss running',
     ]);

@@ -21,7 +21,7 @@ describe.each(metrics.map((metric) => [metric.name, metric] as const))('%s', (_,
     expect(metric.name).toMatch(/^netsonde_[a-z][a-z0-9]*(_[a-z0-9]+)*$/);
     expect(metric.name.endsWith('_total')).toBe(metric.type === 'counter');
     expect(metric.name).not.toMatch(UNIT_WORDS);
-    expect(metric.name).not.toMatch(/counter|gauge|histogram/);
+    expect(metric.name).not.toMatch(/_(counter|gauge|histogram)(_|$)/);
     const base = metric.name.replace(/_total$/, '');
     for (const unit of ['seconds', 'bytes', 'ratio']) expect(base.endsWith(`_${unit}`)).toBe(metric.unit === unit);
   });

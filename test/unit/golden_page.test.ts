@@ -19,6 +19,8 @@ detail: full
 probes:
   tcpext: { fields: all }
   netdev: { loopback: true }
+  ipvs: true
+  rdma: true
   qdisc: false
   packetloss: false
 `;

@@ -4,12 +4,14 @@ import { decodeAddresses } from './address.ts';
 import { decodeLinks } from './link.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, NLM_F_DUMP, text, u32 } from './message.ts';
 import { decodeQdiscs } from './qdisc.ts';
+import { decodeRdmaResources } from './rdma.ts';
 
 const ignore = () => undefined;
 
 const RTM_NEWLINK = 16;
 const RTM_NEWADDR = 20;
 const RTM_NEWQDISC = 36;
+const RDMA_RES_GET = (5 << 10) | 9;
 
 function join(...parts: readonly Uint8Array[]): Uint8Array {
   return Uint8Array.from(Buffer.concat(parts));
@@ -139,6 +141,48 @@ describe('decodeAddresses', () => {
   });
 });
 
+describe('decodeRdmaResources', () => {
+  const count = (value: bigint) => attribute(18, new Uint8Array(BigUint64Array.of(value).buffer));
+  const name = (value: string) => attribute(17, cString(value));
+  const entry = (...fields: Uint8Array[]) => attribute(16, join(...fields));
+  const device = (value: string, ...entries: Uint8Array[]) =>
+    message(
+      RDMA_RES_GET,
+      join(attribute(1, numbers(0)), attribute(2, cString(value)), attribute(15, join(...entries))),
+    );
+
+  it('gives a row for each kind of resource of each device, whatever the kinds are', () => {
+    const kinds = fc.array(fc.tuple(fc.stringMatching(/^[a-z_]{1,15}$/), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n })));
+    fc.assert(
+      fc.property(kinds, (given) => {
+        const answer = device('mlx5_0', ...given.map(([kind, value]) => entry(name(kind), count(value))));
+        const rows = decodeRdmaResources(join(answer, device('rxe0', entry(count(1n), name('qp')))), ignore);
+        expect(rows.map((row) => [row.device, row.resource, BigInt(row.count)])).toEqual([
+          ...given.map(([kind, value]) => ['mlx5_0', kind, value]),
+          ['rxe0', 'qp', 1n],
+        ]);
+      }),
+    );
+  });
+
+  it('leaves out an entry without name or count, or with a short count', () => {
+    const answer = device('rxe0', entry(name('pd')), entry(count(1n)), entry(name('cq'), attribute(18, numbers(1))));
+    expect(
+      decodeRdmaResources(join(answer, message(RDMA_RES_GET, attribute(15, entry(name('qp'), count(1n))))), ignore),
+    ).toEqual([]);
+  });
+
+  it('gives whole rows or none for an answer that is cut anywhere', () => {
+    const whole = join(device('a', entry(name('qp'), count(5n)), entry(name('cq'), count(6n))), device('b'));
+    const rows = decodeRdmaResources(whole, ignore);
+    expect(rows).toHaveLength(2);
+    for (let length = 0; length < whole.length; length++) {
+      const cut = decodeRdmaResources(whole.subarray(0, length), ignore);
+      expect(cut).toEqual(rows.slice(0, cut.length));
+    }
+  });
+});
+
 describe('the framing', () => {
   it('gives back what was framed', () => {
     const attributes = fc.uniqueArray(fc.tuple(fc.integer({ min: 1, max: 100 }), fc.uint8Array({ maxLength: 40 })), {
@@ -164,14 +208,14 @@ describe('the framing', () => {
         decodeQdiscs(bytes, ignore);
         decodeLinks(bytes, ignore);
         decodeAddresses(bytes, ignore);
+        decodeRdmaResources(bytes, ignore);
       }),
     );
     fc.assert(
-      fc.property(fc.constantFrom(16, 20, 36), fc.uint8Array({ maxLength: 200 }), (type, bytes) => {
+      fc.property(fc.constantFrom(16, 20, 36, RDMA_RES_GET), fc.uint8Array({ maxLength: 200 }), (type, bytes) => {
         const framed = message(type, bytes);
-        return [decodeQdiscs(framed, ignore), decodeLinks(framed, ignore), decodeAddresses(framed, ignore)].every(
-          Array.isArray,
-        );
+        const decoders = [decodeQdiscs, decodeLinks, decodeAddresses, decodeRdmaResources];
+        return decoders.every((decode) => Array.isArray(decode(framed, ignore)));
       }),
     );
   });

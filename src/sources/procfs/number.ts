@@ -17,7 +17,12 @@ export function parseCounter(text: string): Counter | undefined {
   return toCounter(BigInt.asUintN(64, value));
 }
 
-/** Hexadecimal without prefix, at most 64 bits. */
+/** Hexadecimal without prefix, at most 52 bits. */
 export function parseHex(text: string): number | undefined {
   return /^[0-9a-f]{1,13}$/i.test(text) ? Number.parseInt(text, 16) : undefined;
+}
+
+/** Hexadecimal without prefix, at most 64 bits. */
+export function parseHexCounter(text: string): Counter | undefined {
+  return /^[0-9a-f]{14,16}$/i.test(text) ? toCounter(BigInt(`0x${text}`)) : parseHex(text);
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseNetDev } from './net_dev.ts';
-import { parseCounter } from './number.ts';
+import { parseCounter, parseHexCounter } from './number.ts';
 import { parseSnmp, parseSnmp6 } from './snmp.ts';
 import { parseSockstat } from './sockstat.ts';
 import { parseCpuList, parseSoftnetStat } from './softnet_stat.ts';
@@ -30,6 +30,16 @@ describe('parseCounter', () => {
   it.each(['', 'x', '1x', ' 1', '1.5', '18446744073709551616', '99999999999999999999', '--1', '0x10'])(
     'refuses %j',
     (text) => expect(parseCounter(text)).toBeUndefined(),
+  );
+});
+
+describe('parseHexCounter', () => {
+  it('gives every unsigned 64-bit number exactly', () => {
+    fc.assert(fc.property(u64, (value) => BigInt(parseHexCounter(value.toString(16)) ?? -1) === value));
+  });
+
+  it.each(['', 'g', '0x1', '-1', ' 1', '10000000000000000'])('refuses %j', (text) =>
+    expect(parseHexCounter(text)).toBeUndefined(),
   );
 });
 

@@ -1,0 +1,89 @@
+import { join } from 'node:path';
+import type { Cycle } from '../collectors/cycle.ts';
+import { type IpVsStats, parseIpVsStats } from '../sources/procfs/ip_vs_stats.ts';
+import { readText } from '../sources/procfs/read.ts';
+import type { Sources } from '../sources/sources.ts';
+import { defineMetrics, type Emit, NO_LABELS } from './metric.ts';
+import { defineProbe, Unsupported } from './probe.ts';
+
+// Namespaced: yes, because services and their totals belong to struct netns_ipvs (kernel: net/netfilter/ipvs/ip_vs_ctl.c). The
+// kernel adds up the totals every two seconds, not for each packet, and only while net.ipv4.vs.run_estimation is on.
+
+const FILE = 'net/ip_vs_stats';
+
+const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
+
+const metrics = defineMetrics({
+  connections: {
+    ...counter,
+    name: 'netsonde_ipvs_connections_total',
+    help: 'Connections that IPVS scheduled to a real server.',
+    source: 'net/ip_vs_stats Conns',
+    detail: 'core',
+  },
+  receivedPackets: {
+    ...counter,
+    name: 'netsonde_ipvs_received_packets_total',
+    help: 'Packets from clients that IPVS took for its virtual services.',
+    source: 'net/ip_vs_stats Incoming Packets',
+    detail: 'full',
+  },
+  sentPackets: {
+    ...counter,
+    name: 'netsonde_ipvs_sent_packets_total',
+    help: 'Packets from real servers that IPVS passed back; none where they answer their clients directly.',
+    source: 'net/ip_vs_stats Outgoing Packets',
+    detail: 'full',
+  },
+  receivedBytes: {
+    ...counter,
+    name: 'netsonde_ipvs_received_bytes_total',
+    unit: 'bytes',
+    help: 'Bytes from clients that IPVS took for its virtual services, IP headers included.',
+    source: 'net/ip_vs_stats Incoming Bytes',
+    detail: 'full',
+  },
+  sentBytes: {
+    ...counter,
+    name: 'netsonde_ipvs_sent_bytes_total',
+    unit: 'bytes',
+    help: 'Bytes from real servers that IPVS passed back, IP headers included.',
+    source: 'net/ip_vs_stats Outgoing Bytes',
+    detail: 'full',
+  },
+});
+
+const COLUMNS = Object.keys(metrics) as (keyof typeof metrics & keyof IpVsStats)[];
+
+async function collectAll(emit: Emit<typeof metrics>, { netns, files }: Sources, cycle: Cycle): Promise<void> {
+  for (const entry of netns.snapshot()) {
+    const stats = files.parse(entry, FILE, cycle, parseIpVsStats);
+    if (stats !== undefined) for (const column of COLUMNS) emit(column, entry.id, stats[column], NO_LABELS);
+    await cycle.pause();
+  }
+}
+
+export const ipvs = defineProbe({
+  name: 'ipvs',
+  kind: 'procfs',
+  cost: 'low',
+  enabledByDefault: false,
+  summary: 'What IPVS balances: connections, packets, bytes. Worth having on nodes where kube-proxy runs in IPVS mode.',
+  metrics,
+  events: {},
+  options: {},
+  requires: {
+    capabilities: ['CAP_SYS_PTRACE'],
+    kernel: 'IPVS (module ip_vs), loaded before the probe is switched on: /proc/<pid>/net/ip_vs_stats.',
+  },
+  open: async (_scope, sources) => {
+    const path = join(sources.paths.proc, FILE);
+    if (readText(path) === undefined) {
+      throw new Unsupported(`the kernel has no IPVS, or its module ip_vs is not loaded: ${path} is missing`);
+    }
+    return {
+      health: () => ({ reader: 'files', degraded: [] }),
+      collect: (emit, cycle) => collectAll(emit, sources, cycle),
+    };
+  },
+});

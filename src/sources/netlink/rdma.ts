@@ -1,0 +1,74 @@
+import { type Counter, readCounter } from '../../counter.ts';
+import type { Garbled } from '../errors.ts';
+import type { NetlinkQuestion } from './client.ts';
+import {
+  decodeAttributes,
+  decodeMessages,
+  encodeRequest,
+  length,
+  NLM_F_DUMP,
+  type Span,
+  text,
+  walkAttributes,
+} from './message.ts';
+
+/**
+ * Resources of RDMA devices by RDMA_NLDEV_CMD_RES_GET (man 8 rdma-resource). Kernel: drivers/infiniband/core/nldev.c,
+ * fill_res_info(); include/uapi/rdma/rdma_netlink.h.
+ */
+
+const NETLINK_RDMA = 20;
+/** RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, RDMA_NLDEV_CMD_RES_GET): the client in the high bits, the command in the low ten. */
+const RES_GET = (5 << 10) | 9;
+
+const ATTR_DEV_NAME = 2;
+const ATTR_RES_SUMMARY = 15;
+const ATTR_RES_SUMMARY_ENTRY = 16;
+const ATTR_RES_SUMMARY_ENTRY_NAME = 17;
+const ATTR_RES_SUMMARY_ENTRY_CURR = 18;
+
+const U64_BYTES = 8;
+
+export interface RdmaResourceRow {
+  readonly device: string;
+  /** `qp`, `cq`, `mr`, …: more of them with newer kernels. */
+  readonly resource: string;
+  readonly count: Counter;
+}
+
+export const RDMA_RESOURCES: NetlinkQuestion<RdmaResourceRow[]> = {
+  protocol: NETLINK_RDMA,
+  what: 'rdma resources',
+  request: encodeRequest(RES_GET, NLM_F_DUMP, new Uint8Array()),
+  decode: decodeRdmaResources,
+};
+
+/** A row for each kind of resource of each device. An entry without its name or its count gives none. */
+export function decodeRdmaResources(messages: Uint8Array, garbled: Garbled): RdmaResourceRow[] {
+  const rows: RdmaResourceRow[] = [];
+  for (const { type, payload } of decodeMessages(messages, garbled)) {
+    if (type !== RES_GET) continue;
+    const attributes = decodeAttributes(payload);
+    const device = text(attributes.get(ATTR_DEV_NAME));
+    const summary = attributes.get(ATTR_RES_SUMMARY);
+    if (device === undefined || summary === undefined) garbled('a device without its name or its objects');
+    else rows.push(...decodeSummary(device, summary, garbled));
+  }
+  return rows;
+}
+
+function decodeSummary(device: string, summary: Span, garbled: Garbled): RdmaResourceRow[] {
+  const rows: RdmaResourceRow[] = [];
+  for (const [kind, entry] of walkAttributes(summary)) {
+    if (kind !== ATTR_RES_SUMMARY_ENTRY) continue;
+    const fields = decodeAttributes(entry);
+    const resource = text(fields.get(ATTR_RES_SUMMARY_ENTRY_NAME));
+    const count = fields.get(ATTR_RES_SUMMARY_ENTRY_CURR);
+    if (resource === undefined || count === undefined || length(count) < U64_BYTES) {
+      garbled(`a kind of objects of ${device} without its name or its count`);
+    } else {
+      rows.push({ device, resource, count: readCounter(count.view, count.start) });
+    }
+  }
+  return rows;
+}

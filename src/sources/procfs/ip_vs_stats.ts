@@ -1,0 +1,41 @@
+import type { Counter } from '../../counter.ts';
+import type { Garbled } from '../errors.ts';
+import { shown, wholeLines } from './lines.ts';
+import { parseHexCounter } from './number.ts';
+
+/** What IPVS has counted in one network namespace, over all its virtual services, IPv4 and IPv6. */
+export interface IpVsStats {
+  readonly connections: Counter;
+  readonly receivedPackets: Counter;
+  readonly sentPackets: Counter;
+  readonly receivedBytes: Counter;
+  readonly sentBytes: Counter;
+}
+
+/** Words of the second line, which name the columns below. */
+const HEADINGS = 'Conns Packets Packets Bytes Bytes';
+
+/**
+ * Parses net/ip_vs_stats: two lines of headings, then the totals in hexadecimal, then rates. Kernel:
+ * net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_stats_show(). Bytes have 64 bits; connections and packets have 32, since 4.1 also 64.
+ * @returns undefined where the line of totals is cut or garbled, or has other headings
+ */
+export function parseIpVsStats(text: string, garbled: Garbled): IpVsStats | undefined {
+  const [, headings = '', totals = ''] = wholeLines(text, garbled);
+  const stats = cellsOf(headings).join(' ') === HEADINGS ? parseTotals(totals) : undefined;
+  if (stats === undefined) garbled(`the headings ${shown(headings)} or the totals ${shown(totals)}`);
+  return stats;
+}
+
+function parseTotals(line: string): IpVsStats | undefined {
+  const cells = cellsOf(line);
+  const [connections, receivedPackets, sentPackets, receivedBytes, sentBytes] = cells.map(parseHexCounter);
+  if (cells.length !== 5 || connections === undefined) return undefined;
+  if (receivedPackets === undefined || sentPackets === undefined) return undefined;
+  if (receivedBytes === undefined || sentBytes === undefined) return undefined;
+  return { connections, receivedPackets, sentPackets, receivedBytes, sentBytes };
+}
+
+function cellsOf(line: string): string[] {
+  return line.trim().split(/\s+/);
+}
