@@ -13,8 +13,9 @@ export default defineConfig({
       { test: { ...alone, name: 'addon', include: ['bpf-napi/test/*.test.ts'], sequence: { groupOrder: 1 } } },
       { test: { ...alone, name: 'kernel', include: ['test/kernel/*.test.ts'], sequence: { groupOrder: 2 } } },
       { test: { ...alone, name: 'e2e', include: ['test/e2e/*.test.ts'], sequence: { groupOrder: 3 } } },
+      { test: { ...alone, name: 'guest', include: ['test/guest/*.test.ts'], sequence: { groupOrder: 4 } } },
       // Not part of `npm test`.
-      { test: { ...alone, name: 'soak', include: ['test/soak/*.test.ts'], sequence: { groupOrder: 4 } } },
+      { test: { ...alone, name: 'soak', include: ['test/soak/*.test.ts'], sequence: { groupOrder: 5 } } },
     ],
   },
 });

@@ -1,0 +1,77 @@
+import { deepEqual, equal, match } from 'node:assert/strict';
+import { sh } from '../../support/command.ts';
+import { HostPair } from '../../support/hosts.ts';
+import { probesOf, TestKernel } from '../../support/kernel.ts';
+import { readBoth } from '../../support/oracle.ts';
+import { defineChecks } from '../check.ts';
+
+const MIB_PROBES = 'tcp: {}, tcpext: { fields: all }, udp: {}';
+const OTHERS_OFF = 'sock: false, netdev: false, softnet: false, qdisc: false, packetloss: false';
+const CONFIG = `{ detail: full, probes: { ${MIB_PROBES}, ${OTHERS_OFF} } }`;
+
+interface Context {
+  readonly pair: HostPair;
+  readonly pass: TestKernel;
+  readonly files: TestKernel;
+}
+
+async function open(resources: AsyncDisposableStack): Promise<Context> {
+  const pair = resources.use(await HostPair.create());
+  const { a, b, addressB } = pair;
+  for (const address of [addressB.ipv4, addressB.ipv6]) {
+    await b.tcpServe({ address, port: 6000 });
+    await a.tcpExchange({ address, port: 6000, count: 3, bytes: 20_000 });
+    await b.udpReceive({ address, port: 6000 });
+    await a.udpSend({ address, port: 6000, count: 5, bytes: 100 });
+    await a.udpSend({ address, port: 6009, count: 2, bytes: 100 });
+  }
+  const pass = resources.use(await TestKernel.open(CONFIG));
+  // Without objects no BPF program can be loaded.
+  const files = resources.use(await TestKernel.open(CONFIG, { objects: '/nowhere' }));
+  return { pair, pass, files };
+}
+
+function reasonOf(agent: TestKernel, name: string): string {
+  const status = agent.kernel.probes().find((probe) => probe.name === name);
+  return `${status?.state} ${status?.reason}`;
+}
+
+/** All that a page says of the two namespaces. */
+async function samplesOf(agent: TestKernel, { a, b }: HostPair): Promise<Record<string, string>> {
+  const { samples } = await agent.page();
+  return Object.fromEntries(
+    samples
+      .filter(({ labels }) => labels['pod'] === a.netns.name || labels['pod'] === b.netns.name)
+      .map(({ name, labels, value }) => [`${name} ${JSON.stringify(labels)}`, value]),
+  );
+}
+
+export const agent = defineChecks('agent', open, {
+  'starts, and its check prints what became of each probe': async () => {
+    const rows = sh('bin/netsonde check').trimEnd().split('\n');
+    match(rows[0] ?? '', /^PROBE +STATE +READER +REASON$/);
+    const row = (probe: string) => rows.find((line) => line.startsWith(`${probe} `)) ?? '';
+    for (const probe of ['tcp', 'tcpext', 'udp']) match(row(probe), / running +pass$/);
+    for (const probe of ['sock', 'netdev', 'softnet']) match(row(probe), / running +files$/);
+    match(row('qdisc'), / running +netlink$/);
+    match(row('packetloss'), / running +tp_btf\/kfree_skb$/);
+  },
+
+  'the pass and the files give the same page': async ({ pair, pass, files }) => {
+    const { oracle, ours } = await readBoth(
+      () => samplesOf(files, pair),
+      () => samplesOf(pass, pair),
+    );
+    deepEqual(ours, oracle);
+    const readers = [pass, files].map((agent) => agent.kernel.probes().find(({ name }) => name === 'tcpext')?.reader);
+    deepEqual(readers, ['pass', 'files']);
+    equal(Object.values(ours).filter((value) => Number(value) > 0).length > 15, true);
+    equal(ours[`netsonde_tcp_active_opens_total {"namespace":"","pod":"${pair.a.netns.name}"}`], '6');
+  },
+
+  'probes say which module they lack': async ({ pass }) => {
+    await pass.kernel.configure(probesOf('{ probes: { ipvs: true, rdma: true } }'));
+    match(reasonOf(pass, 'ipvs'), /^unsupported .*module ip_vs .*\/proc\/net\/ip_vs_stats is missing/);
+    match(reasonOf(pass, 'rdma'), /^degraded no RDMA device is there: \/sys\/class\/infiniband/);
+  },
+});

@@ -1,0 +1,7 @@
+import type { CheckGroup } from '../check.ts';
+import { agent } from './agent.ts';
+import { ipvs } from './ipvs.ts';
+import { rdma } from './rdma.ts';
+
+/** In this order: the first one needs a kernel into which no module has been loaded. */
+export const GROUPS: readonly CheckGroup[] = [agent, ipvs, rdma];

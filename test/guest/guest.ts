@@ -1,0 +1,164 @@
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { findKernel, type Kernel, type KernelName } from './kernels.ts';
+
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
+const INIT = fileURLToPath(new URL('./init', import.meta.url));
+const BUSYBOX = '/bin/busybox';
+
+/** What the guest needs before it can load modules from the host's files. */
+const BOOT_MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay'];
+const STATUS = /^guest: status (\d+)$/;
+const CONSOLE_LINES = 30;
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** An archive with some modules takes 3 MB. */
+const LARGE = { maxBuffer: 64 * 1024 * 1024 };
+
+export interface GuestOptions {
+  /** Run in the project's folder, on the pinned Node.js where it is `node`. */
+  readonly command: readonly string[];
+  /** After so long the guest is ended, whatever it does. */
+  readonly deadlineMs: number;
+  /** Each line that the command prints, on stdout or stderr, as it comes. */
+  readonly line: (line: string) => void;
+}
+
+/** What this machine lacks for a guest with that kernel; undefined where it has everything. */
+export function missingForGuest(name: KernelName): string | undefined {
+  if (process.arch !== 'x64') return 'guests are for x86-64 only';
+  const folders = (process.env['PATH'] ?? '').split(':');
+  for (const command of ['qemu-system-x86_64', 'busybox', 'cpio', 'modprobe', 'setpriv']) {
+    const isInstalled = folders.some((folder) => existsSync(join(folder, command)));
+    if (!isInstalled) return `${command} is not installed (scripts/setup --test)`;
+  }
+  return findKernel(name) === undefined ? `the kernel ${name} has not been fetched (scripts/setup --test)` : undefined;
+}
+
+/**
+ * Boots a kernel in QEMU, without hardware virtualisation, and runs a command there as root: on the files of this machine, which it
+ * cannot change, with all modules of the kernel at hand.
+ * @returns the command's exit status
+ * @throws where the guest ends without one, or has to be ended; the message has the end of its console
+ */
+export async function runInGuest(name: KernelName, options: GuestOptions): Promise<number> {
+  const kernel = findKernel(name);
+  if (kernel === undefined) throw new Error(`the kernel ${name} has not been fetched`);
+  const folder = mkdtempSync(join(tmpdir(), 'netsonde-guest-'));
+  try {
+    return await boot(kernel, folder, options);
+  } catch (error) {
+    const { message } = error as Error;
+    throw new Error(`kernel ${kernel.release}: ${message}\n${consoleTail(folder)}`, { cause: error });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function boot(kernel: Kernel, folder: string, { command, deadlineMs, line }: GuestOptions): Promise<number> {
+  writeFileSync(join(folder, 'initramfs'), makeInitramfs(kernel, join(folder, 'tree'), command));
+  // QEMU ends with this process, however that ends.
+  const qemu = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...qemuArguments(kernel, folder)], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const closed = new Promise<number | null>((resolve, reject) => {
+    qemu.once('error', reject);
+    qemu.once('close', resolve);
+  });
+  let isLate = false;
+  const deadline = setTimeout(() => {
+    isLate = true;
+    qemu.kill('SIGKILL');
+  }, deadlineMs);
+  let status: number | undefined;
+  createInterface({ input: qemu.stdout }).on('line', (text) => {
+    const found = STATUS.exec(text)?.[1];
+    if (found === undefined) line(text);
+    else status = Number(found);
+  });
+  let complaints = '';
+  qemu.stderr.on('data', (data) => {
+    complaints += String(data);
+  });
+  try {
+    const code = await closed;
+    if (isLate) throw new Error(`the guest did not end within ${deadlineMs / 1000} s`);
+    if (status === undefined) throw new Error(`the guest ended without a status (QEMU: ${code}) ${complaints}`);
+    return status;
+  } finally {
+    clearTimeout(deadline);
+  }
+}
+
+function qemuArguments(kernel: Kernel, folder: string): string[] {
+  const given = {
+    accel: 'tcg,thread=multi',
+    cpu: 'max',
+    smp: '2',
+    m: '1024',
+    display: 'none',
+    kernel: kernel.image,
+    initrd: join(folder, 'initramfs'),
+    append: 'console=ttyS0 quiet oops=panic panic=-1 mitigations=off',
+    virtfs: 'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap',
+  };
+  const flags = Object.entries(given).flatMap(([flag, value]) => [`-${flag}`, value]);
+  return ['-nodefaults', '-no-reboot', '-serial', `file:${join(folder, 'console')}`, '-serial', 'stdio', ...flags];
+}
+
+/** An archive with process 1, the modules that it loads in this order, and the job. */
+function makeInitramfs(kernel: Kernel, tree: string, command: readonly string[]): Uint8Array {
+  for (const name of ['modules', 'proc', 'dev']) mkdirSync(join(tree, name), { recursive: true });
+  copyFileSync(BUSYBOX, join(tree, 'busybox'));
+  copyFileSync(INIT, join(tree, 'init'));
+  for (const name of ['busybox', 'init']) chmodSync(join(tree, name), 0o755);
+  for (const [index, path] of bootModules(kernel).entries()) {
+    const target = join(tree, 'modules', `${String(index).padStart(2, '0')}-${basename(path).replace(/\.xz$/, '')}`);
+    const isPacked = path.endsWith('.xz');
+    writeFileSync(target, isPacked ? execFileSync(BUSYBOX, ['unxz', '-c', path], LARGE) : readFileSync(path));
+  }
+  writeFileSync(join(tree, 'modules_path'), join(kernel.base, 'lib/modules', kernel.release));
+  writeFileSync(join(tree, 'job'), jobScript(command));
+  const names = execFileSync('find', ['.'], { cwd: tree });
+  return execFileSync('cpio', ['-o', '-H', 'newc', '--quiet'], { cwd: tree, input: names, ...LARGE });
+}
+
+/**
+ * Files of the modules and of what they depend on, each behind what it needs. What is built in has none; some kernels come
+ * without a list of that, so a module that modprobe does not know is taken for built in: the guest will say what it cannot do.
+ */
+function bootModules({ base, release }: Kernel): string[] {
+  const files = BOOT_MODULES.flatMap((module) => {
+    const { stdout } = spawnSync('modprobe', ['-q', '-d', base, '-S', release, '--show-depends', module]);
+    return [...String(stdout).matchAll(/^insmod (\S+)/gm)].map(([, path = '']) => path);
+  });
+  return [...new Set(files)];
+}
+
+function jobScript(command: readonly string[]): string {
+  const quote = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
+  return `export PATH=${quote(dirname(process.execPath))}:${PATH} HOME=/tmp NO_COLOR=1
+cd ${quote(PROJECT)}
+exec ${command.map(quote).join(' ')}
+`;
+}
+
+function consoleTail(folder: string): string {
+  try {
+    return readFileSync(join(folder, 'console'), 'utf8').split(/\r?\n/).slice(-CONSOLE_LINES).join('\n');
+  } catch (error) {
+    return `no console: ${(error as Error).message}`;
+  }
+}

@@ -1,0 +1,158 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const CACHE = fileURLToPath(new URL('../../.cache/kernels/', import.meta.url));
+
+/** Has the keys of all suites. */
+const KEYRINGS = ['/usr/share/keyrings/debian-archive-keyring.pgp', '/usr/share/keyrings/debian-archive-keyring.gpg'];
+
+/** A kernel series that Debian builds, and the suites that have it. */
+interface Series {
+  /** Start of the release: `6.1.`; empty for whatever is newest. */
+  readonly releases: string;
+  /** The newest release of all of them is taken. Security suites end in `-security`. */
+  readonly suites: readonly string[];
+}
+
+/** Every kernel that can be booted. One more is one more line. */
+export const KERNELS = {
+  '5.10': { releases: '5.10.', suites: ['bullseye', 'bullseye-security'] },
+  '6.1': { releases: '6.1.', suites: ['bookworm', 'bookworm-security'] },
+  '6.12': { releases: '6.12.', suites: ['trixie', 'trixie-security'] },
+  newest: { releases: '', suites: ['sid'] },
+} as const satisfies Record<string, Series>;
+
+export type KernelName = keyof typeof KERNELS;
+
+/** What `npm test` boots. */
+export const TESTED: readonly KernelName[] = ['6.1'];
+
+/** A kernel that has been fetched. */
+export interface Kernel {
+  /** As `uname -r` says it: `6.1.0-56-amd64`. */
+  readonly release: string;
+  readonly image: string;
+  /** The directory that `modprobe -d` wants: the one above `lib/modules`. */
+  readonly base: string;
+}
+
+/** Undefined where it has not been fetched. */
+export function findKernel(name: KernelName): Kernel | undefined {
+  return kernelBelow(join(CACHE, name));
+}
+
+function kernelBelow(root: string): Kernel | undefined {
+  // Since 7.0 Debian packs modules below /usr/lib, and the image with them.
+  const base = [join(root, 'usr'), root].find((path) => existsSync(join(path, 'lib/modules')));
+  const release = base === undefined ? undefined : readdirSync(join(base, 'lib/modules'))[0];
+  if (base === undefined || release === undefined) return undefined;
+  const boot = join(root, 'boot', `vmlinuz-${release}`);
+  return { release, base, image: existsSync(boot) ? boot : join(base, 'lib/modules', release, 'vmlinuz') };
+}
+
+/**
+ * Fetches a kernel with a package configuration of its own: neither the sources nor the packages of this machine change.
+ * @throws where the mirror cannot be reached or has no such kernel
+ */
+export function fetchKernel(name: KernelName): void {
+  mkdirSync(CACHE, { recursive: true });
+  const work = mkdtempSync(join(CACHE, '.fetch-'));
+  try {
+    const root = join(work, 'root');
+    const apt = new Apt(work, KERNELS[name].suites);
+    for (const archive of apt.download(newestPackages(apt.packages(), KERNELS[name].releases))) {
+      execFileSync('dpkg-deb', ['-x', archive, root]);
+    }
+    const kernel = kernelBelow(root);
+    if (kernel === undefined) throw new Error('the packages hold no kernel');
+    execFileSync('depmod', ['-b', kernel.base, kernel.release], { stdio: 'pipe' });
+    renameSync(root, join(CACHE, name));
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/**
+ * The packages that make up the newest kernel. Up to 6.12 an image is whole, signed or not; later ones are
+ * split into binary and modules, and the image package is empty. Variants (cloud, rt) are left out.
+ */
+export function newestPackages(names: readonly string[], releases: string): string[] {
+  const found = new Map<string, Map<string, string>>();
+  for (const name of names) {
+    const [, kind = '', release = '', unsigned = ''] =
+      /^linux-(image|binary|modules)-(\d+\.\d+\.\d[^-]*(?:-\d+)?)-amd64(-unsigned)?$/.exec(name) ?? [];
+    if (kind === '' || !release.startsWith(releases)) continue;
+    const parts = found.get(release) ?? new Map<string, string>();
+    if (unsigned !== '' || !parts.has(kind)) parts.set(kind, name);
+    found.set(release, parts);
+  }
+  const newestFirst = [...found.keys()].sort(new Intl.Collator('en', { numeric: true }).compare).reverse();
+  for (const release of newestFirst) {
+    const [image, binary, modules] = ['image', 'binary', 'modules'].map((kind) => found.get(release)?.get(kind));
+    if (binary !== undefined && modules !== undefined) return [binary, modules];
+    if (image !== undefined && modules === undefined) return [image];
+  }
+  throw new Error(`the mirror has no kernel ${releases}`);
+}
+
+/** apt with sources, lists and caches in a folder of its own, on the mirror that this machine uses. */
+class Apt {
+  readonly #folder: string;
+  readonly #options: readonly string[];
+
+  constructor(folder: string, suites: readonly string[]) {
+    this.#folder = folder;
+    const sources = join(folder, 'sources.list');
+    const keyring = KEYRINGS.find((path) => existsSync(path));
+    if (keyring === undefined) throw new Error('no keys of Debian: the package debian-archive-keyring is missing');
+    const lines = suites.map((suite) => {
+      const mirror = mirrorOf(suite);
+      return mirror === undefined ? '' : `deb [signed-by=${keyring}] ${mirror} ${suite} main\n`;
+    });
+    writeFileSync(sources, lines.join(''));
+    for (const path of ['lists/partial', 'cache/archives/partial']) mkdirSync(join(folder, path), { recursive: true });
+    const settings = {
+      'Dir::Etc::sourcelist': sources,
+      'Dir::Etc::sourceparts': '-',
+      'Dir::State::lists': join(folder, 'lists'),
+      'Dir::Cache': join(folder, 'cache'),
+      'Acquire::Languages': 'none',
+      'Acquire::http::Timeout': '20',
+      // The folder is not one that apt's own user may write to.
+      'APT::Sandbox::User': 'root',
+    };
+    this.#options = Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
+    this.#run('apt-get', 'update', '--error-on=any', '-qq');
+  }
+
+  packages(): string[] {
+    const lines = this.#run('apt-cache', 'search', '--names-only', '^linux-(image|binary|modules)-').split('\n');
+    return lines.map((line) => line.split(' ', 1)[0] ?? '');
+  }
+
+  /** Paths of the archives. */
+  download(packages: readonly string[]): string[] {
+    this.#run('apt-get', 'download', '-qq', ...packages);
+    return readdirSync(this.#folder)
+      .filter((name) => name.endsWith('.deb'))
+      .map((name) => join(this.#folder, name));
+  }
+
+  #run(command: string, ...args: string[]): string {
+    return execFileSync(command, [...this.#options, ...args], {
+      cwd: this.#folder,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  }
+}
+
+/** Where this machine gets its packages from; undefined where it has none of that kind. */
+function mirrorOf(suite: string): string | undefined {
+  const isSecurity = (name: string) => name.endsWith('-security');
+  const targets = execFileSync('apt-get', ['indextargets', '--format', '$(REPO_URI) $(RELEASE)'], { encoding: 'utf8' });
+  const rows = targets.split('\n').map((target) => target.split(' '));
+  return rows.find(([, release]) => release !== undefined && isSecurity(release) === isSecurity(suite))?.[0];
+}
