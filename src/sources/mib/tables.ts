@@ -46,9 +46,12 @@ interface Enumeration {
   /** The enumeration of the fields is the one with this member. */
   readonly lastMember: string;
   readonly prefix: string;
-  /** Fields whose name in the files is not the member's. */
-  readonly aliases: Readonly<Record<string, string>>;
+  /** Fields whose name in the files is not the member's; of some that depends on the kernel. */
+  readonly aliases: Readonly<Record<string, string | ((members: ReadonlyMap<string, number>) => string | undefined)>>;
 }
+
+/** Since 6.8 what protocols send and what goes to a device are counted apart; before, the one was shown as the other. */
+const hasSentApart = (members: ReadonlyMap<string, number>) => members.has('IPSTATS_MIB_OUTREQUESTS');
 
 /** Kernel: net/ipv4/proc.c, snmp4_net_list. */
 const TCP_EXT: Enumeration = {
@@ -90,7 +93,8 @@ const IP: Enumeration = {
   aliases: {
     InReceives: 'INPKTS',
     ForwDatagrams: 'OUTFORWDATAGRAMS',
-    OutTransmits: 'OUTPKTS',
+    OutRequests: (members) => (hasSentApart(members) ? 'OUTREQUESTS' : 'OUTPKTS'),
+    OutTransmits: (members) => (hasSentApart(members) ? 'OUTPKTS' : undefined),
     InCsumErrors: 'CSUMERRORS',
     InNoECTPkts: 'NOECTPKTS',
     InECT1Pkts: 'ECT1PKTS',
@@ -162,15 +166,26 @@ const BITS = {
 
 type Values = keyof (typeof mibValues)['offsets'];
 
+function memberOf({ prefix, aliases }: Enumeration, field: string, members: ReadonlyMap<string, number>) {
+  const alias = aliases[field] ?? field.toUpperCase();
+  const name = typeof alias === 'string' ? alias : alias(members);
+  return name === undefined ? undefined : prefix + name;
+}
+
 /** A per-CPU table, whose fields the kernel's BTF numbers. */
-function counted(values: Values, { lastMember, prefix, aliases }: Enumeration): Part {
+function counted(values: Values, enumeration: Enumeration): Part {
+  const { lastMember } = enumeration;
   return {
     bit: BITS[values],
     perCpu: true,
     at: mibRow.offsets.values + mibValues.offsets[values],
     count: mibValues[`${values}Count`],
     isNumbered: (members) => members(lastMember) !== undefined,
-    indexOf: (field, members) => members(lastMember)?.get(prefix + (aliases[field] ?? field.toUpperCase())),
+    indexOf: (field, membersOf) => {
+      const members = membersOf(lastMember);
+      const member = members && memberOf(enumeration, field, members);
+      return member === undefined ? undefined : members?.get(member);
+    },
   };
 }
 

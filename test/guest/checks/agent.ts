@@ -5,9 +5,7 @@ import { probesOf, TestKernel } from '../../support/kernel.ts';
 import { readBoth } from '../../support/oracle.ts';
 import { defineChecks } from '../check.ts';
 
-const MIB_PROBES = 'tcp: {}, tcpext: { fields: all }, udp: {}';
-const OTHERS_OFF = 'sock: false, netdev: false, softnet: false, qdisc: false, packetloss: false';
-const CONFIG = `{ detail: full, probes: { ${MIB_PROBES}, ${OTHERS_OFF} } }`;
+const CONFIG = '{ detail: full, probes: { tcpext: { fields: all }, packetloss: false } }';
 
 interface Context {
   readonly pair: HostPair;
@@ -51,9 +49,9 @@ export const agent = defineChecks('agent', open, {
     const rows = sh('bin/netsonde check').trimEnd().split('\n');
     match(rows[0] ?? '', /^PROBE +STATE +READER +REASON$/);
     const row = (probe: string) => rows.find((line) => line.startsWith(`${probe} `)) ?? '';
-    for (const probe of ['tcp', 'tcpext', 'udp']) match(row(probe), / running +pass$/);
-    for (const probe of ['sock', 'netdev', 'softnet']) match(row(probe), / running +files$/);
-    match(row('qdisc'), / running +netlink$/);
+    for (const probe of ['tcp', 'tcpext', 'udp', 'ip', 'icmp', 'sock']) match(row(probe), / running +pass$/);
+    for (const probe of ['netdev', 'softnet']) match(row(probe), / running +files$/);
+    match(row('qdisc'), / running +pass, netlink$/);
     match(row('packetloss'), / running +tp_btf\/kfree_skb$/);
   },
 
