@@ -81,6 +81,20 @@ export const SELF_METRICS = defineMetrics({
     source: 'bpf_prog_info.recursion_misses',
     labels: { probe: PROBE, program: PROGRAM },
   },
+  uncounted: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_probe_uncounted_total',
+    help: 'What the BPF programs of the probe saw and could not count.',
+    source: 'map count_misses',
+    labels: {
+      probe: PROBE,
+      cause: {
+        help: 'map_full: more namespaces and reasons than the map holds; no_netns: a packet without device and socket.',
+        values: ['map_full', 'no_netns'],
+      },
+    },
+  },
   mapBytes: {
     ...agent,
     type: 'gauge',
@@ -231,6 +245,11 @@ function emitPrograms(emit: SelfEmit, name: string, probe: ActiveProbe['probe'])
     emit('runSeconds', NODE, program.runSeconds, labels);
     emit('runs', NODE, program.runs, labels);
     emit('missed', NODE, program.missed, labels);
+  }
+  const uncounted = probe.uncounted?.();
+  if (uncounted !== undefined) {
+    for (const cause of SELF_METRICS.uncounted.labels.cause.values)
+      emit('uncounted', NODE, uncounted[cause], { probe: name, cause });
   }
   for (const [map, bytes] of Object.entries(probe.mapBytes?.() ?? {})) {
     emit('mapBytes', NODE, bytes, { map: `${name}/${map}` });
