@@ -60,7 +60,7 @@ static __always_inline void print_symbol(char *symbol, __u64 address)
 	bpf_snprintf(symbol, SYMBOL_LENGTH, format, &address, sizeof(address));
 }
 
-static __always_inline void fill_event(void *ctx, struct packet_drop_event *event, struct sk_buff *skb, __u64 location,
+static __always_inline void fill_event(struct packet_drop_event *event, struct sk_buff *skb, __u64 location,
 				       const struct count_key *key)
 {
 	struct net_device *device = skb->dev;
@@ -71,7 +71,7 @@ static __always_inline void fill_event(void *ctx, struct packet_drop_event *even
 	event->length = skb->len;
 	__builtin_memset(&event->tuple, 0, sizeof(event->tuple));
 	packet_read_tuple(&event->tuple, skb);
-	event_read_process(ctx, &event->process);
+	event_read_process(&event->process);
 	if (!device || bpf_probe_read_kernel_str(event->device, sizeof(event->device), device->name) < 0)
 		event->device[0] = 0;
 	print_symbol(event->symbol, location);
@@ -162,7 +162,7 @@ static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 loc
 		struct packet_drop_stack_event *event = event_reserve(key.netns, sizeof(*event));
 
 		if (event) {
-			fill_event(ctx, &event->drop, skb, location, &key);
+			fill_event(&event->drop, skb, location, &key);
 			fill_stack(ctx, event);
 			event_submit(event);
 		}
@@ -170,7 +170,7 @@ static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 loc
 		struct packet_drop_event *event = event_reserve(key.netns, sizeof(*event));
 
 		if (event) {
-			fill_event(ctx, event, skb, location, &key);
+			fill_event(event, skb, location, &key);
 			event_submit(event);
 		}
 	}

@@ -10,6 +10,8 @@ import { sock } from './sock.ts';
 import { softnet } from './softnet.ts';
 import { tcp } from './tcp.ts';
 import { tcpext } from './tcpext.ts';
+import { tcpreset } from './tcpreset.ts';
+import { tcpretrans } from './tcpretrans.ts';
 import { udp } from './udp.ts';
 
 /** Every probe there is, in the order of the page. The only registry. */
@@ -26,6 +28,8 @@ export const PROBES: readonly AnyProbe[] = [
   rdma,
   qdisc,
   packetloss,
+  tcpretrans,
+  tcpreset,
 ];
 
 /** Other names that a probe may have in the configuration: KubeSkoop's. */

@@ -8,7 +8,7 @@ import { defineEvents, type EventBody } from './event.ts';
 import { type HookTable, hook } from './hooks.ts';
 import { asNetnsId, defineMetrics, type Emit } from './metric.ts';
 import { defineProbe } from './probe.ts';
-import { decodeProcess, decodeTuple, PROCESS_FIELDS } from './scene.ts';
+import { decodeProcess, decodeTuple, PROCESS_FIELDS, processConstants } from './scene.ts';
 
 // Namespaced: yes. A packet is in the namespace of its device, else of its socket; both carry the cookie.
 
@@ -202,6 +202,7 @@ export const packetloss = defineProbe({
       probe: 'packetloss',
       hooks,
       constants: {
+        ...processConstants(sources.bpf.btf()),
         with_stack: stack,
         no_loss: noLossFlags(reasons, noLoss),
         no_loss_functions: noLossFunctions(functions),

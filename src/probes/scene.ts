@@ -1,6 +1,7 @@
 import { formatEndpoint } from '../address.ts';
 import { eventProcess, packetTuple } from '../bpf/generated/common.ts';
 import { ethertypeName, hasPorts, ipProtocolName } from '../protocol.ts';
+import type { Btf } from '../sources/bpf/btf.ts';
 
 export interface Tuple {
   readonly src?: string;
@@ -18,6 +19,18 @@ export function decodeTuple(view: DataView, at: number): Tuple {
     dst: formatEndpoint(packetTuple.destination(view, at), port(packetTuple.destinationPort(view, at))),
     protocol,
   };
+}
+
+/** The constant that common/process.bpf.h needs on x86; on arm64 the task itself knows. */
+export function processConstants(btf: Btf): { preempt_count_at?: bigint } {
+  const runqueues = btf.perCpuVariable('runqueues');
+  const count = btf.perCpuVariable('__preempt_count');
+  // From 6.2 to 6.14 it was in a struct.
+  const hot = btf.perCpuVariable('pcpu_hot');
+  const member = hot === undefined ? undefined : btf.memberBits(hot.type, 'preempt_count');
+  const at = count?.offset ?? (hot === undefined || member === undefined ? undefined : hot.offset + member / 8);
+  if (runqueues === undefined || at === undefined) return {};
+  return { preempt_count_at: BigInt.asUintN(64, BigInt(at - runqueues.offset)) };
 }
 
 const NOT_AN_INTERRUPT =

@@ -148,9 +148,19 @@ struct thread_info {
 	__u64 preempt_count; /* arm64 */
 };
 
+struct rq;
+
+struct cfs_rq {
+	struct rq *rq;
+};
+
+struct sched_entity {
+	struct cfs_rq *cfs_rq; /* with FAIR_GROUP_SCHED */
+};
+
 struct task_struct {
 	struct thread_info thread_info;
-	void *stack;
+	struct sched_entity se;
 	unsigned int flags;
 	int softirq_disable_cnt; /* PREEMPT_RT */
 	struct nsproxy *nsproxy;
@@ -206,6 +216,7 @@ struct sock_common {
 
 struct sock {
 	struct sock_common __sk_common;
+	struct socket *sk_socket;
 	__u32 sk_ack_backlog;
 	__u32 sk_max_ack_backlog;
 	unsigned long sk_lingertime;

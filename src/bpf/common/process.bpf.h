@@ -19,38 +19,41 @@ EVENT_RECORD(event_process);
 
 #define KERNEL_THREAD 0x00200000 /* PF_KTHREAD */
 
-/* Kernel: include/linux/preempt.h. The softirq bit says that one is served; disabled bottom halves count in twos above
- * it. */
+/* Kernel: include/linux/preempt.h. The softirq bit says that one is served; disabled bottom halves count in twos above it. */
 #define IN_INTERRUPT 0xff0100
 
-#define KERNEL_STACK_BYTES 16384
+/* x86: from a CPU's run queue to its preempt count, both static per-CPU variables; 0 where that is not known. */
+const volatile __u64 preempt_count_at = 0;
 
 /*
  * Whether the kernel does this for the process that is running. A softirq often runs in the middle of the very process
- * that sent the packet, and is nobody's; x86 runs it on a stack of its own, and the context of a program is on the
- * stack that it runs on. Elsewhere the task knows.
+ * that sent the packet, and is nobody's. What is not known counts as no. On x86 the preempt count has no address that a
+ * program may ask for (a kernel without KALLSYMS_ALL refuses it), but the running task knows its CPU's run queue.
  */
-static __always_inline bool in_process(void *ctx)
+static __always_inline bool in_process(void)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	void *const volatile on_stack = ctx;
-	__u64 stack, address = 0;
+	__u32 count = 0;
 
 	if (BPF_CORE_READ(task, flags) & KERNEL_THREAD)
 		return false;
-	if (bpf_core_field_exists(task->thread_info.preempt_count))
-		return !(BPF_CORE_READ(task, thread_info.preempt_count) & IN_INTERRUPT);
-	if (bpf_core_field_exists(task->softirq_disable_cnt) && BPF_CORE_READ(task, softirq_disable_cnt) & IN_INTERRUPT)
-		return false;
-	stack = (__u64)BPF_CORE_READ(task, stack);
-	/* To the verifier the copy is a number, not a pointer. */
-	bpf_probe_read_kernel(&address, sizeof(address), (const void *)&on_stack);
-	return address >= stack && address < stack + KERNEL_STACK_BYTES;
+	if (bpf_core_field_exists(task->thread_info.preempt_count)) {
+		count = BPF_CORE_READ(task, thread_info.preempt_count);
+	} else {
+		if (!preempt_count_at || !bpf_core_field_exists(task->se.cfs_rq))
+			return false;
+		if (bpf_probe_read_kernel(&count, sizeof(count),
+					  (void *)BPF_CORE_READ(task, se.cfs_rq, rq) + preempt_count_at))
+			return false;
+	}
+	if (bpf_core_field_exists(task->softirq_disable_cnt))
+		count |= BPF_CORE_READ(task, softirq_disable_cnt);
+	return !(count & IN_INTERRUPT);
 }
 
-static __always_inline void event_read_process(void *ctx, struct event_process *process)
+static __always_inline void event_read_process(struct event_process *process)
 {
-	if (!in_process(ctx)) {
+	if (!in_process()) {
 		process->pid = 0;
 		return;
 	}

@@ -156,6 +156,16 @@ export class Btf {
     return members;
   }
 
+  /** Offset in bits of a member, which may be in an anonymous struct or union inside. */
+  memberBits(type: BtfType, name: string): number | undefined {
+    for (const member of this.members(type)) {
+      if (member.name === name) return member.bits;
+      const inner = member.name === '' ? this.memberBits(this.resolve(member.type), name) : undefined;
+      if (inner !== undefined) return member.bits + inner;
+    }
+    return undefined;
+  }
+
   /** Type and number of elements of an array. */
   array(type: BtfType): { element: number; count: number } {
     return { element: this.#view.getUint32(type.extra, true), count: this.#view.getUint32(type.extra + 8, true) };
@@ -178,6 +188,15 @@ export class Btf {
       });
     }
     return variables;
+  }
+
+  /** Where a static per-CPU variable is among those of a CPU; undefined where there is none of this name. */
+  perCpuVariable(name: string): { readonly type: BtfType; readonly offset: number } | undefined {
+    const section = this.find(KIND.dataSection, '.data..percpu');
+    const variable = this.find(KIND.variable, name);
+    if (section === undefined || variable === undefined) return undefined;
+    const place = this.sectionVariables(section).find(({ type }) => type === variable.id);
+    return place === undefined ? undefined : { type: this.resolve(variable.sizeOrType), offset: place.offset };
   }
 
   /** Follows typedefs and qualifiers to the type itself. */
