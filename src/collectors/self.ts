@@ -1,4 +1,5 @@
 import type { Discovery } from '../pods/discovery.ts';
+import { hookKind } from '../probes/hooks.ts';
 import { defineMetrics, type Emit, NO_LABELS, NODE } from '../probes/metric.ts';
 import type { SourceErrors } from '../sources/errors.ts';
 import type { Aggregator } from './aggregate.ts';
@@ -241,7 +242,7 @@ export function emitSelf(emit: SelfEmit, state: SelfState): void {
 function emitPrograms(emit: SelfEmit, name: string, probe: ActiveProbe['probe']): void {
   for (const program of probe.programs?.() ?? []) {
     const labels = { probe: name, program: program.name };
-    emit('hookInfo', NODE, 1, { probe: name, hook: program.hook, kind: program.hook.replace(/\/.*$/, '') });
+    emit('hookInfo', NODE, 1, { probe: name, hook: program.hook, kind: hookKind(program.hook) });
     emit('runSeconds', NODE, program.runSeconds, labels);
     emit('runs', NODE, program.runs, labels);
     emit('missed', NODE, program.missed, labels);

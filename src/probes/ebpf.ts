@@ -6,7 +6,7 @@ import type { Memories, Memory } from '../sources/memory.ts';
 import { readText } from '../sources/procfs/read.ts';
 import type { Sources } from '../sources/sources.ts';
 import { Counts, sumPerCpu } from './counts.ts';
-import { type HookStatus, type HookTable, type OpenHooks, openHooks } from './hooks.ts';
+import { type HookStatus, type HookTable, hookKind, type OpenHooks, openHooks } from './hooks.ts';
 import { asNetnsId, type MetricSet, type NetnsId } from './metric.ts';
 import type { KernelLedger, ProbeHealth, ProbeScope, ProbeSettings, ProgramStatus, RunningProbe } from './probe.ts';
 
@@ -90,8 +90,10 @@ export class EbpfInstance {
   }
 
   #health(): ProbeHealth {
+    const hooks = this.#hooks.flatMap((status) => status.hooks);
     return {
-      reader: [...new Set(this.#hooks.flatMap(({ hooks }) => hooks))].join(', '),
+      // Of many only the kinds; the programs are listed one by one.
+      reader: hooks.length === 1 ? hooks.join() : [...new Set(hooks.map(hookKind))].join(', '),
       degraded: this.#hooks.filter(({ reason }) => reason !== '').map(({ what, reason }) => `${what}: ${reason}`),
     };
   }

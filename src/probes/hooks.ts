@@ -53,6 +53,11 @@ export function hookName({ kind, target }: Hook): string {
   return `${kind}/${target}`;
 }
 
+/** `tp_btf` of `tp_btf/kfree_skb` */
+export function hookKind(name: string): string {
+  return name.replace(/\/.*$/, '');
+}
+
 /** `hook('tp_btf/kfree_skb', 4, 'packet_drop_socket')` */
 export function hook(section: `${HookKind}/${string}`, args: number, program: string, module?: string): Hook {
   const [kind = '', target = ''] = section.split('/');
