@@ -63,6 +63,11 @@ export class DropReasons {
     return `${this.#subsystems.get(subsystem) ?? `SUBSYSTEM_${subsystem}`}_${reason & LOW_HALF}`;
   }
 
+  /** Names of all that are known so far. */
+  get all(): readonly string[] {
+    return [...this.#names.values()];
+  }
+
   /** Undefined where this kernel has no such reason. */
   number(name: string): number | undefined {
     for (const [value, known] of this.#names) if (known === name) return value;
