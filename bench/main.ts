@@ -1,6 +1,7 @@
 import { renderTable } from '../src/commands/table.ts';
 import { benchExposition } from './exposition.ts';
 import { benchFootprint } from './footprint.ts';
+import { benchKernel } from './kernel.ts';
 import type { Row } from './measure.ts';
 import { benchMib } from './mib.ts';
 import { benchPods } from './pods.ts';
@@ -16,6 +17,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   exposition: benchExposition,
   ring: benchRing,
   footprint: benchFootprint,
+  kernel: benchKernel,
 };
 
 function verdict({ value, bound }: Row): string {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Packets that the kernel threw away, by namespace and reason; and for a limited number the scene. */
+#include "common/argument.bpf.h"
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
 #include "common/packet.bpf.h"
@@ -144,17 +145,17 @@ static __always_inline bool is_no_loss(struct sk_buff *skb, __u64 location, __u3
 }
 
 static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 location, __u32 reason,
-				       struct sock *receiver)
+				       const struct sock *receiver)
 {
-	struct net *net = packet_netns(skb, receiver);
-	struct count_key key = {.reason = reason, .side = is_no_loss(skb, location, reason) ? SIDE_IGNORED : SIDE_LOST};
+	struct count_key key = {.netns = packet_netns(skb, receiver),
+				.reason = reason,
+				.side = is_no_loss(skb, location, reason) ? SIDE_IGNORED : SIDE_LOST};
 
-	if (!net) {
+	if (!key.netns) {
 		if (key.side == SIDE_LOST)
 			count_miss(false);
 		return 0;
 	}
-	key.netns = net->net_cookie;
 	count_add(&key, skb->len);
 	if (key.side == SIDE_IGNORED || !events_enabled)
 		return 0;
@@ -179,9 +180,9 @@ static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 loc
 
 /* The tracepoint got the reason in 5.17 and the receiving socket in 6.11; user space counts its arguments. */
 SEC("tp_btf/kfree_skb")
-int BPF_PROG(packet_drop_socket, struct sk_buff *skb, void *location, __u32 reason, struct sock *receiver)
+int BPF_PROG(packet_drop_socket, struct sk_buff *skb, void *location, __u32 reason)
 {
-	return handle_drop(ctx, skb, (__u64)location, reason, receiver);
+	return handle_drop(ctx, skb, (__u64)location, reason, skb->dev ? NULL : plain_argument(ctx, 3));
 }
 
 SEC("tp_btf/kfree_skb")

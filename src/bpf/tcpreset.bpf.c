@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* TCP resets, sent and received, by namespace and reason; and for a limited number the scene. */
+#include "common/argument.bpf.h"
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
 #include "common/packet.bpf.h"
@@ -28,6 +29,8 @@ enum reset_reason {
 	REASON_BY_PEER,
 };
 
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak; /* 6.2 */
+
 #define NO_STATE 0
 
 /* Kernel: include/net/sock.h, enum sock_flags */
@@ -48,42 +51,36 @@ struct tcp_reset_event {
 EVENT_RECORD(tcp_reset_event);
 EVENT_RECORD(packet_tuple);
 
-/* The namespace of a packet that no socket wants: of its device, else of its route. */
-static __always_inline struct net *unwanted_netns(const struct sk_buff *skb)
+/* The namespace of a packet that no socket wants, by its route: the kernel answers there. */
+static __always_inline __u64 routed_netns(const struct sk_buff *skb)
 {
-	struct net_device *device = BPF_CORE_READ(skb, dev);
+	/* The lowest bit says that the route is not counted. */
+	struct dst_entry *route = (struct dst_entry *)(BPF_CORE_READ(skb, _skb_refdst) & ~1UL);
 
-	if (!device) {
-		/* The lowest bit says that the route is not counted. */
-		struct dst_entry *route = (struct dst_entry *)(BPF_CORE_READ(skb, _skb_refdst) & ~1UL);
-
-		device = BPF_CORE_READ(route, dev);
-	}
-	return BPF_CORE_READ(device, nd_net.net);
+	return BPF_CORE_READ(route, dev, nd_net.net, net_cookie);
 }
 
-static __always_inline void count_reset(const struct sock *sk, const struct sk_buff *skb, __u32 reason,
-					__u8 side, __u8 state)
+static __always_inline __u8 state_of(const struct sock *sk)
 {
-	struct net *net = sk ? BPF_CORE_READ(sk, __sk_common.skc_net.net) : unwanted_netns(skb);
-	struct count_key key = {.reason = reason, .side = side};
+	return sk ? BPF_CORE_READ(sk, __sk_common.skc_state) : NO_STATE;
+}
+
+static __always_inline void count_reset(const struct sock *sk, const struct sk_buff *skb, __u64 netns, __u32 reason,
+					__u8 side)
+{
+	struct count_key key = {.netns = netns, .reason = reason, .side = side};
 	struct tcp_reset_event *event;
 
-	if (!net) {
-		count_miss(false);
-		return;
-	}
-	key.netns = BPF_CORE_READ(net, net_cookie);
 	count_add(&key, 0);
-	event = events_enabled ? event_reserve(key.netns, sizeof(*event)) : NULL;
+	event = events_enabled ? event_reserve(netns, sizeof(*event)) : NULL;
 	if (!event)
 		return;
 	__builtin_memset(event, 0, sizeof(*event));
 	event->time = bpf_ktime_get_ns();
-	event->netns = key.netns;
+	event->netns = netns;
 	event->reason = reason;
 	event->side = side;
-	event->state = state;
+	event->state = state_of(sk);
 	/* A listening socket knows no peer: the packet that is answered knows both ends. */
 	if (skb)
 		packet_read_tuple(&event->tuple, (struct sk_buff *)skb);
@@ -93,11 +90,6 @@ static __always_inline void count_reset(const struct sock *sk, const struct sk_b
 		tuple_reverse(&event->tuple);
 	event_read_process(&event->process);
 	event_submit(event);
-}
-
-static __always_inline __u8 state_of(const struct sock *sk)
-{
-	return sk ? BPF_CORE_READ(sk, __sk_common.skc_state) : NO_STATE;
 }
 
 /* The answer to a packet. */
@@ -135,10 +127,19 @@ static __always_inline __u32 abort_reason(const struct sock *sk, __u8 state)
 	return REASON_ABORT;
 }
 
+static __always_inline int count_sent(const struct sock *sk, const struct sk_buff *skb, __u64 netns, __u32 reason)
+{
+	if (netns)
+		count_reset(sk, skb, netns, reason, SIDE_SENT);
+	else
+		count_miss(false);
+	return 0;
+}
+
 static __always_inline int handle_sent(const struct sock *sk, const struct sk_buff *skb, __u32 reason)
 {
-	count_reset(sk, skb, reason, SIDE_SENT, state_of(sk));
-	return 0;
+	return count_sent(sk, skb, sk ? BPF_CORE_READ(sk, __sk_common.skc_net.net, net_cookie) : routed_netns(skb),
+			  reason);
 }
 
 static __always_inline int handle_answer(const struct sock *sk, const struct sk_buff *skb)
@@ -162,25 +163,36 @@ static __always_inline bool is_reset(const struct sk_buff *skb)
 }
 
 /* What it meant to the one who used the connection, by the error that the kernel gives it (tcp_reset()). */
-static __always_inline int handle_received(const struct sock *sk)
+static __always_inline int handle_received(const struct sock *sk, __u64 netns, __u8 state)
 {
-	__u8 state = state_of(sk);
 	__u32 reason = state == STATE_SYN_SENT     ? REASON_REFUSED
 		       : state == STATE_CLOSE_WAIT ? REASON_BROKEN_PIPE
 						   : REASON_BY_PEER;
 
-	count_reset(sk, NULL, reason, SIDE_RECEIVED, state);
+	count_reset(sk, NULL, netns, reason, SIDE_RECEIVED);
 	return 0;
 }
 
 /*
- * A raw tracepoint, because both pointers may be NULL: the verifier of some kernels takes a typed one for valid, and
- * removes the code for the other case. Since 6.10 there is the reason, and since then it fires without a socket too.
+ * A raw tracepoint, because both pointers may be NULL (see plain_argument()). Since 6.10 there is the reason, and since
+ * then it fires without a socket too.
  */
 SEC("raw_tp/tcp_send_reset")
 int BPF_PROG(tcp_reset_sent_reason, const struct sock *sk, const struct sk_buff *skb, __u32 reason)
 {
-	return handle_sent(sk, skb, reason);
+	const struct sk_buff *packet;
+	const struct sock *socket;
+
+	/* Typed pointers again, whose faults the kernel mends: a scan of ports makes many resets, so they must be
+	 * cheap. */
+	if (sk) {
+		socket = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct sock));
+		return count_sent(sk, skb, socket->__sk_common.skc_net.net->net_cookie, reason);
+	}
+	packet = bpf_rdonly_cast(skb, bpf_core_type_id_kernel(struct sk_buff));
+	if (!packet->dev)
+		return count_sent(sk, skb, routed_netns(skb), reason);
+	return count_sent(sk, skb, packet->dev->nd_net.net->net_cookie, reason);
 }
 
 SEC("raw_tp/tcp_send_reset")
@@ -192,21 +204,12 @@ int BPF_PROG(tcp_reset_sent, const struct sock *sk, const struct sk_buff *skb)
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(tcp_reset_received, const struct sock *sk)
 {
-	return handle_received(sk);
+	return handle_received(sk, sk->__sk_common.skc_net.net->net_cookie, sk->__sk_common.skc_state);
 }
 
 static __always_inline int handle_answer_call(const struct sock *sk, const struct sk_buff *skb)
 {
 	return is_reset(skb) ? 0 : handle_answer(sk, skb);
-}
-
-/* An argument of a function as a plain number, for the same reason. */
-static __always_inline void *plain_argument(const __u64 *ctx, int index)
-{
-	void *argument = NULL;
-
-	bpf_probe_read_kernel(&argument, sizeof(argument), ctx + index);
-	return argument;
 }
 
 SEC("fentry/tcp_v4_send_reset")
@@ -248,13 +251,13 @@ int BPF_KPROBE(tcp_reset_active_probe, struct sock *sk)
 SEC("fentry/tcp_reset")
 int BPF_PROG(tcp_reset_received_entry, struct sock *sk)
 {
-	return handle_received(sk);
+	return handle_received(sk, sk->__sk_common.skc_net.net->net_cookie, sk->__sk_common.skc_state);
 }
 
 SEC("kprobe/tcp_reset")
 int BPF_KPROBE(tcp_reset_received_probe, struct sock *sk)
 {
-	return handle_received(sk);
+	return handle_received(sk, BPF_CORE_READ(sk, __sk_common.skc_net.net, net_cookie), state_of(sk));
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -108,19 +108,19 @@ static __always_inline void packet_read_tuple(struct packet_tuple *tuple, struct
 }
 
 /*
- * The namespace that a packet is in: its device's, else its socket's. A packet in a TCP queue has no
- * device, and one in a UDP receive queue has other data in its place, which is no kernel address and
- * reads as zero.
+ * Cookie of the namespace that a packet is in, 0 if none: its device's, else its socket's. A packet in a TCP queue has
+ * no device, and one in a UDP receive queue has other data in its place, which is no kernel address and reads as zero.
+ * The receiver is a plain number: see plain_argument().
  */
-static __always_inline struct net *packet_netns(struct sk_buff *skb, struct sock *receiver)
+static __always_inline __u64 packet_netns(struct sk_buff *skb, const struct sock *receiver)
 {
 	struct net_device *device = skb->dev;
 	struct net *net = device ? device->nd_net.net : NULL;
 	struct sock *owner = skb->sk;
 
 	if (!net && receiver)
-		net = receiver->__sk_common.skc_net.net;
+		return BPF_CORE_READ(receiver, __sk_common.skc_net.net, net_cookie);
 	if (!net && owner)
 		net = owner->__sk_common.skc_net.net;
-	return net;
+	return net ? net->net_cookie : 0;
 }

@@ -19,7 +19,8 @@ EVENT_RECORD(event_process);
 
 #define KERNEL_THREAD 0x00200000 /* PF_KTHREAD */
 
-/* Kernel: include/linux/preempt.h. The softirq bit says that one is served; disabled bottom halves count in twos above it. */
+/* Kernel: include/linux/preempt.h. The softirq bit says that one is served; disabled bottom halves count in twos above
+ * it. */
 #define IN_INTERRUPT 0xff0100
 
 /* x86: from a CPU's run queue to its preempt count, both static per-CPU variables; 0 where that is not known. */
