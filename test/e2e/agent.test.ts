@@ -63,6 +63,8 @@ describe('the agent without a configuration', () => {
       'tcp running',
       'tcpext running',
       'udp running',
+      'ip running',
+      'icmp running',
       'sock running',
       'netdev running',
       'softnet running',
@@ -70,6 +72,8 @@ describe('the agent without a configuration', () => {
       'rdma stopped',
       'qdisc running',
       'packetloss running',
+      'tcpretrans running',
+      'tcpreset running',
     ]);
     const packetloss = probes.find(({ name }) => name === 'packetloss');
     expect(packetloss?.programs).toEqual([expect.objectContaining({ hook: 'tp_btf/kfree_skb' })]);
@@ -189,6 +193,8 @@ describe('the other commands', () => {
     expect(agent.stdout).toMatch(/^PROBE +STATE +READER +REASON$/m);
     expect(agent.stdout).toMatch(/^softnet +stopped$/m);
     expect(agent.stdout).toMatch(/^packetloss +running +tp_btf\/kfree_skb$/m);
+    expect(agent.stdout).toMatch(/^PROBE +SEES +HOOK +REASON$/m);
+    expect(agent.stdout).toMatch(/^packetloss +dropped packets +tp_btf\/kfree_skb$/m);
   });
 
   it('check fails on a faulty configuration, with every fault', async () => {
