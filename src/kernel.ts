@@ -12,7 +12,7 @@ import type { EventRecord } from './events/envelope.ts';
 import { EventOutbox } from './events/outbox.ts';
 import { Discovery, type NetnsKernel } from './pods/discovery.ts';
 import type { Entity } from './pods/entity.ts';
-import { earlierLedger } from './probes/ebpf.ts';
+import { ledgerOf, NO_EVENTS } from './probes/ledger.ts';
 import { asNetnsId, type Emit } from './probes/metric.ts';
 import type { AnyProbe } from './probes/probe.ts';
 import { NetnsList } from './sources/bpf/netns_list.ts';
@@ -205,9 +205,16 @@ export class Kernel implements AsyncDisposable {
     const active = new Map(this.#supervisor.active().map(({ name, probe }) => [name, probe]));
     return this.#hooks.probes
       .filter(({ events }) => Object.keys(events).length > 0)
-      .map(({ name }) => {
-        const { produced, limited, lost } = active.get(name)?.ledger?.() ?? earlierLedger(this.#sources.memories, name);
-        return { probe: name, produced: Number(produced), limited: Number(limited), lost: Number(lost) };
+      .map(({ name, kind }) => {
+        const earlier = ledgerOf(this.#sources.memories, name).value ?? NO_EVENTS;
+        const { produced, limited, lost } = active.get(name)?.ledger?.() ?? earlier;
+        return {
+          probe: name,
+          stage: kind === 'ebpf' ? 'kernel' : 'agent',
+          produced: Number(produced),
+          limited: Number(limited),
+          lost: Number(lost),
+        };
       });
   }
 }

@@ -104,7 +104,8 @@ Question Ask(const Napi::CallbackInfo& info) {
       0) {
     Throw(env, "send", errno, "netlink");
   }
-  return {std::move(fd), header.nlmsg_seq, (header.nlmsg_flags & NLM_F_DUMP) != 0, info[2].As<Napi::Number>().Uint32Value()};
+  return {std::move(fd), header.nlmsg_seq, (header.nlmsg_flags & NLM_F_DUMP) != 0,
+          info[2].As<Napi::Number>().Uint32Value()};
 }
 
 Napi::Object ToAnswer(Napi::Env env, const Dump& dump) {
@@ -127,8 +128,7 @@ Napi::Value NetlinkDump(const Napi::CallbackInfo& info) {
 /** Collects an answer on libuv's pool. The socket stays in the namespace that it was made in. */
 class DumpWorker : public Napi::AsyncWorker {
  public:
-  DumpWorker(Napi::Env env, Question question)
-      : AsyncWorker(env), deferred_(env), question_(std::move(question)) {}
+  DumpWorker(Napi::Env env, Question question) : AsyncWorker(env), deferred_(env), question_(std::move(question)) {}
 
   Napi::Promise promise() const { return deferred_.Promise(); }
 

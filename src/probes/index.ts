@@ -1,3 +1,4 @@
+import { conntrack } from './conntrack.ts';
 import { icmp } from './icmp.ts';
 import { ip } from './ip.ts';
 import { ipvs } from './ipvs.ts';
@@ -24,6 +25,7 @@ export const PROBES: readonly AnyProbe[] = [
   softnet,
   ipvs,
   rdma,
+  conntrack,
   qdisc,
   packetloss,
 ];

@@ -127,6 +127,45 @@ struct netns_core {
 	struct prot_inuse *prot_inuse;
 };
 
+struct ip_conntrack_stat {
+	unsigned int found;
+	unsigned int invalid;
+	unsigned int insert;
+	unsigned int insert_failed;
+	unsigned int clash_resolve;
+	unsigned int drop;
+	unsigned int early_drop;
+	unsigned int error;
+	unsigned int search_restart;
+	unsigned int chaintoolong;
+};
+
+struct netns_ct {
+	struct ip_conntrack_stat *stat; /* per-CPU */
+};
+
+struct ctl_table {
+	const char *procname;
+	void *data;
+};
+
+struct ctl_table_header {
+	struct ctl_table *ctl_table;
+};
+
+struct nf_conntrack_net {
+	atomic_t count;
+	struct ctl_table_header *sysctl_header;
+};
+
+/* What modules keep for each namespace, by the number that each was given when it was registered. */
+struct net_generic {
+	struct {
+		unsigned int len;
+	} s;
+	void *ptr[1];
+};
+
 struct net {
 	struct list_head list;
 	struct ns_common ns;
@@ -136,6 +175,8 @@ struct net {
 	struct netns_mib mib;
 	struct netns_ipv4 ipv4;
 	struct netns_ipv6 ipv6;
+	struct netns_ct ct;
+	struct net_generic *gen;
 	__u64 net_cookie;
 };
 

@@ -1,0 +1,118 @@
+import type { ConntrackRow, ConntrackSnapshot } from '../sources/conntrack/reader.ts';
+import type { NetnsId } from './metric.ts';
+
+/** A namespace whose table is in trouble gets an event at most so often. */
+const PAUSE_MS = 60_000;
+
+const COUNTERS = ['insertFailed', 'drop', 'earlyDrop'] as const;
+type Failures = Readonly<Record<(typeof COUNTERS)[number], number>>;
+
+const NO_FAILURES: Failures = { insertFailed: 0, drop: 0, earlyDrop: 0 };
+
+/** One namespace whose table is nearly full, or could not take a connection. */
+export interface Pressure {
+  readonly netns: NetnsId;
+  readonly entries: number;
+  readonly limit: number | undefined;
+  /** Since they were last reported, or last found to be none. */
+  readonly failures: Failures;
+  readonly seconds: number;
+}
+
+/** What is known of a namespace: the counters that failures are counted from, and since when. */
+interface Baseline {
+  readonly counted: Failures;
+  readonly atMs: number;
+  readonly reportedMs: number;
+}
+
+export interface Findings {
+  readonly pressures: readonly Pressure[];
+  /** Namespaces that had one less than a minute ago. What they have lost meanwhile is in the next. */
+  readonly limited: number;
+}
+
+/**
+ * Finds tables under pressure: filled above a threshold, or with failures since the last look. Failures that are held back
+ * are added up until they may be reported, so none is forgotten.
+ */
+export class PressureWatch {
+  readonly #threshold: number;
+  readonly #baselines = new Map<NetnsId, Baseline>();
+  /** Namespaces that somebody was in at the last look; one that was not is new, and all it has counted happened since. */
+  #known: ReadonlySet<NetnsId> | undefined;
+  #lookedMs = 0;
+
+  /** @param threshold share of the limit, 0 to 1 */
+  constructor(threshold: number) {
+    this.#threshold = threshold;
+  }
+
+  /** @param known namespaces that belong to somebody; rows of others are of no interest */
+  look({ rows, limit }: ConntrackSnapshot, known: ReadonlySet<NetnsId>, nowMs: number): Findings {
+    const pressures: Pressure[] = [];
+    let limited = 0;
+    for (const id of this.#baselines.keys()) if (!known.has(id)) this.#baselines.delete(id);
+    for (const row of rows) {
+      if (!known.has(row.id)) continue;
+      const baseline = this.#baselineOf(row, nowMs);
+      const failures = since(baseline.counted, row);
+      const pressed = this.#isFull(row, limit) || COUNTERS.some((name) => failures[name] > 0);
+      if (pressed && nowMs - baseline.reportedMs < PAUSE_MS) {
+        limited++;
+        continue;
+      }
+      if (pressed) {
+        const seconds = Math.round((nowMs - baseline.atMs) / 1000);
+        pressures.push({ netns: row.id, entries: row.entries, limit, failures, seconds });
+      }
+      this.#baselines.set(row.id, {
+        counted: countedBy(row),
+        atMs: nowMs,
+        reportedMs: pressed ? nowMs : baseline.reportedMs,
+      });
+    }
+    this.#known = known;
+    this.#lookedMs = nowMs;
+    return { pressures, limited };
+  }
+
+  #isFull({ entries }: ConntrackRow, limit: number | undefined): boolean {
+    return limit !== undefined && limit > 0 && entries >= limit * this.#threshold;
+  }
+
+  #baselineOf(row: ConntrackRow, nowMs: number): Baseline {
+    let baseline = this.#baselines.get(row.id);
+    if (baseline === undefined) {
+      const isNew = this.#known !== undefined && !this.#known.has(row.id);
+      baseline = {
+        counted: isNew ? NO_FAILURES : countedBy(row),
+        atMs: isNew ? this.#lookedMs : nowMs,
+        reportedMs: Number.NEGATIVE_INFINITY,
+      };
+      this.#baselines.set(row.id, baseline);
+    }
+    return baseline;
+  }
+}
+
+function countedBy({ counters }: ConntrackRow): Failures {
+  return { insertFailed: counters.insertFailed ?? 0, drop: counters.drop ?? 0, earlyDrop: counters.earlyDrop ?? 0 };
+}
+
+/** A CPU's share is a 32-bit counter: where one has wrapped, the sum is smaller than before. */
+function since(before: Failures, row: ConntrackRow): Failures {
+  const now = countedBy(row);
+  const grown = (name: keyof Failures) => Math.max(0, now[name] - before[name]);
+  return { insertFailed: grown('insertFailed'), drop: grown('drop'), earlyDrop: grown('earlyDrop') };
+}
+
+/** A sentence that an operator understands. */
+export function describePressure({ entries, limit, failures, seconds }: Pressure): string {
+  const table =
+    limit === undefined || limit === 0
+      ? `${entries} connections`
+      : `${entries} of at most ${limit} connections (${Math.floor((100 * entries) / limit)} %)`;
+  const { insertFailed, drop, earlyDrop } = failures;
+  return `Connection tracking is under pressure: it holds ${table}; in the last ${seconds} s ${insertFailed} connections could not be added, ${drop} packets were dropped for it, and ${earlyDrop} connections were given up to make room.`;
+}
