@@ -1,4 +1,5 @@
 import { renderTable } from '../src/commands/table.ts';
+import { benchConntrack } from './conntrack.ts';
 import { benchExposition } from './exposition.ts';
 import { benchFootprint } from './footprint.ts';
 import type { Row } from './measure.ts';
@@ -12,6 +13,7 @@ import { benchScrape } from './scrape.ts';
 const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   mib: benchMib,
   pods: benchPods,
+  conntrack: benchConntrack,
   scrape: benchScrape,
   exposition: benchExposition,
   ring: benchRing,

@@ -256,13 +256,13 @@ export const conntrack = defineProbe({
       .boolean()
       .default(false)
       .describe(
-        'Count the entries by protocol and state as well. Each scrape then reads the whole table of each network namespace that has entries, off the event loop.',
+        'Count the entries by protocol and state as well. Each scrape then reads the table of each network namespace that has entries, off the event loop: 10 ms of CPU for each table and 2 ms for each 1,000 entries.',
       ),
     statesMax: z
       .int()
       .min(1)
       .max(100_000)
-      .default(50_000)
+      .default(20_000)
       .describe(
         'Entries of the longest table that is read for `states`. One that is longer, or that there is no time for, is left out and counted in `netsonde_source_errors_total`.',
       ),

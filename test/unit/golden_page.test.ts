@@ -21,6 +21,7 @@ probes:
   netdev: { loopback: true }
   ipvs: true
   rdma: true
+  conntrack: false
   qdisc: false
   packetloss: false
 `;

@@ -21,6 +21,9 @@ import { readText } from '../procfs/read.ts';
 import type { Sources } from '../sources.ts';
 import { ConntrackPass } from './pass.ts';
 
+/** What the reader needs of all sources. */
+export type ConntrackSources = Pick<Sources, 'paths' | 'netns' | 'netlink' | 'bpf' | 'cpus' | 'errors'>;
+
 const NETLINK_NETFILTER = 12;
 
 const CPU_STATS: NetlinkQuestion<ConntrackCounters> = {
@@ -79,13 +82,13 @@ export interface StateCount extends TableEntry {
  * each namespace.
  */
 export class ConntrackReader implements Disposable {
-  readonly #sources: Sources;
+  readonly #sources: ConntrackSources;
   readonly #warn: (message: string) => void;
   #pass: ConntrackPass | undefined;
   /** Why ctnetlink cannot be asked, if so. */
   readonly refusal: string | undefined;
 
-  private constructor(sources: Sources, warn: (message: string) => void, refusal: string | undefined) {
+  private constructor(sources: ConntrackSources, warn: (message: string) => void, refusal: string | undefined) {
     this.#sources = sources;
     this.#warn = warn;
     this.refusal = refusal;
@@ -95,7 +98,7 @@ export class ConntrackReader implements Disposable {
    * @param warn told why the pass is not used
    * @throws {Unsupported} where there is no connection tracking, or no way to ask for it
    */
-  static async open(sources: Sources, warn: (message: string) => void): Promise<ConntrackReader> {
+  static async open(sources: ConntrackSources, warn: (message: string) => void): Promise<ConntrackReader> {
     // First: the question makes the kernel load the modules, whose types the pass needs.
     const reader = new ConntrackReader(sources, warn, refusalOf(sources));
     try {
@@ -184,12 +187,12 @@ function count(counts: Map<string, StateCount>, entry: TableEntry): void {
 }
 
 /** /proc/sys/net shows the namespace of who reads it; this one shows the machine's number in all of them. */
-function limitPath({ paths }: Sources): string {
+function limitPath({ paths }: ConntrackSources): string {
   return join(paths.proc, 'sys/net/netfilter/nf_conntrack_max');
 }
 
 /** Why ctnetlink cannot be asked; undefined where it answers. */
-function refusalOf(sources: Sources): string | undefined {
+function refusalOf(sources: ConntrackSources): string | undefined {
   const { node } = sources.netns;
   if (node === undefined) return undefined;
   try {

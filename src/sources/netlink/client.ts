@@ -13,7 +13,6 @@ const TRIES = 3;
 const EPERM = 1;
 const ENOENT = 2;
 const ESRCH = 3;
-const EINVAL = 22;
 
 /** What is sent. */
 export interface NetlinkRequest {
@@ -101,14 +100,9 @@ export class NetlinkClient {
   }
 
   #count({ what }: NetlinkRequest, error: unknown): void {
-    if (!isGone(error) && !isGoneNetns(error)) this.#errors.count('netlink', what, error);
+    if (isGone(error) || (error instanceof BpfError && [ENOENT, ESRCH].includes(error.errno))) return;
+    this.#errors.count('netlink', what, error);
   }
-}
-
-/** EINVAL: `ip netns del` has unmounted the namespace and not removed the file yet. */
-function isGoneNetns(error: unknown): boolean {
-  if (!(error instanceof BpfError)) return false;
-  return [ENOENT, ESRCH].includes(error.errno) || (error.code === 'NETNS' && error.errno === EINVAL);
 }
 
 function dump({ protocol, request }: NetlinkRequest): Uint8Array {
