@@ -1,14 +1,12 @@
 import * as z from 'zod';
-import { Cycle } from '../collectors/cycle.ts';
-import { repeat } from '../repeat.ts';
+import type { Cycle } from '../collectors/cycle.ts';
 import { ConntrackReader, type ConntrackRow } from '../sources/conntrack/reader.ts';
 import { CONNTRACK_COUNTERS, OTHER_STATES, PROTOCOLS, TCP_STATES } from '../sources/netlink/conntrack.ts';
 import type { Sources } from '../sources/sources.ts';
-import { describePressure, type Pressure, PressureWatch } from './conntrack_pressure.ts';
-import { defineEvents } from './event.ts';
+import { PRESSURE_EVENTS, watchPressure } from './conntrack_pressure.ts';
 import { ledgerOf, NO_EVENTS } from './ledger.ts';
 import { defineMetrics, type Emit, type NetnsId, NO_LABELS, NODE } from './metric.ts';
-import { defineProbe, type ProbeScope } from './probe.ts';
+import { defineProbe } from './probe.ts';
 
 // Namespaced: yes, because each namespace counts its own entries and failures (net->ct.stat, nf_conntrack_net.count), though all
 // share one hash table. The limit is one number for the machine, which each namespace's own count is held against (kernel 6.18:
@@ -123,30 +121,8 @@ const metrics = defineMetrics({
   },
 });
 
-const events = defineEvents({
-  conntrack_pressure: {
-    help: 'Connections could not be tracked, or the table is nearly full; at most once a minute for each network namespace while that lasts.',
-    severity: 'warning',
-    fields: {
-      entries: { type: 'number', help: 'Connections that the network namespace tracks now.' },
-      limit: {
-        type: 'number',
-        help: 'Connections that it may track (net.netfilter.nf_conntrack_max).',
-        optional: true,
-      },
-      insertFailed: { type: 'number', help: 'Connections that could not be added to the table.' },
-      drops: { type: 'number', help: 'Packets dropped because their connection could not be tracked.' },
-      earlyDrops: { type: 'number', help: 'Connections given up before their time to make room.' },
-      seconds: { type: 'number', help: 'Time over which the last three were counted.' },
-    },
-  },
-});
-
-const PROBE = 'conntrack';
-const LOOK_EVERY_MS = 10_000;
 /** A probe has a second for its collection; the longest table that is begun with must fit into what this leaves. */
 const STATES_MS = 500;
-const NANOSECONDS_PER_MS = 1_000_000n;
 
 type ConntrackEmit = Emit<typeof metrics>;
 
@@ -186,65 +162,15 @@ async function emitStates(
   }
 }
 
-function publish(scope: ProbeScope<typeof events>, pressure: Pressure): void {
-  const { netns, entries, limit, failures, seconds } = pressure;
-  scope.publish('conntrack_pressure', {
-    timeNs: BigInt(Date.now()) * NANOSECONDS_PER_MS,
-    netns,
-    fields: {
-      entries,
-      ...(limit === undefined ? {} : { limit }),
-      insertFailed: failures.insertFailed,
-      drops: failures.drop,
-      earlyDrops: failures.earlyDrop,
-      seconds,
-    },
-    message: describePressure(pressure),
-  });
-}
-
-/** Looks for pressure now, and again and again until the scope closes. */
-async function watchPressure(
-  scope: ProbeScope<typeof events>,
-  { netns, memories }: Sources,
-  reader: ConntrackReader,
-  threshold: number,
-): Promise<void> {
-  const watch = new PressureWatch(threshold);
-  const ledger = ledgerOf(memories, PROBE);
-  let failure = '';
-  const look = async () => {
-    try {
-      const snapshot = await reader.read(new Cycle(scope.signal));
-      const known = new Set(netns.snapshot().map(({ id }) => id));
-      const { pressures, limited } = watch.look(snapshot, known, performance.now());
-      const before = ledger.value ?? NO_EVENTS;
-      ledger.value = {
-        ...before,
-        produced: before.produced + BigInt(pressures.length + limited),
-        limited: before.limited + BigInt(limited),
-      };
-      for (const pressure of pressures) publish(scope, pressure);
-      failure = '';
-    } catch (error) {
-      const { message } = error as Error;
-      if (message !== failure && !scope.signal.aborted) scope.warn(`pressure cannot be looked for: ${message}`);
-      failure = message;
-    }
-  };
-  await look();
-  scope.own(repeat(LOOK_EVERY_MS, look));
-}
-
 export const conntrack = defineProbe({
-  name: PROBE,
+  name: 'conntrack',
   kind: 'netlink',
   cost: 'low',
   enabledByDefault: true,
   summary:
     'Connection tracking of each Pod and of the node: how full the table is, and connections that could not be tracked. Always worth having where there are firewalls or NAT.',
   metrics,
-  events,
+  events: PRESSURE_EVENTS,
   options: {
     threshold: z
       .number()
@@ -256,7 +182,7 @@ export const conntrack = defineProbe({
       .boolean()
       .default(false)
       .describe(
-        'Count the entries by protocol and state as well. Each scrape then reads the table of each network namespace that has entries, off the event loop: 10 ms of CPU for each table and 2 ms for each 1,000 entries.',
+        'Count the entries by protocol and state as well. Each scrape then reads the table of each network namespace that has entries, off the event loop: 10 ms of CPU for each table and 2 ms for each 1,000 entries. Shown with `detail: full`.',
       ),
     statesMax: z
       .int()
@@ -270,9 +196,9 @@ export const conntrack = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON', 'CAP_NET_ADMIN', 'CAP_SYS_ADMIN'],
     kernel:
-      'nf_conntrack. With its BTF and since 5.19 one pass in the kernel reads all namespaces; else, and for `states`, ctnetlink is asked in each.',
+      'nf_conntrack, which is loaded where it is a module. With its BTF and since 5.19 one pass in the kernel reads all namespaces; else, and for `states`, ctnetlink is asked in each.',
   },
-  open: async (scope, sources, { events: wantsEvents, options: { threshold, states, statesMax } }) => {
+  open: async (scope, sources, { events, options: { threshold, states, statesMax } }) => {
     const reader = scope.own(await ConntrackReader.open(sources, scope.warn));
     const used = new Set<NetnsId>();
     scope.own(
@@ -280,7 +206,7 @@ export const conntrack = defineProbe({
         for (const id of used) if (isDead(id)) used.delete(id);
       }),
     );
-    if (wantsEvents) await watchPressure(scope, sources, reader, threshold);
+    if (events) await watchPressure(scope, sources, reader, threshold);
     return {
       health: () => ({
         reader: reader.kind,
@@ -295,7 +221,7 @@ export const conntrack = defineProbe({
         }
         if (states && reader.refusal === undefined) await emitStates(emit, rows, reader, sources, statesMax, cycle);
       },
-      ledger: () => ledgerOf(sources.memories, PROBE).value ?? NO_EVENTS,
+      ledger: () => ledgerOf(sources.memories, 'conntrack').value ?? NO_EVENTS,
     };
   },
 });

@@ -114,7 +114,10 @@ it('says it in a sentence, with the limit where there is one', () => {
     seconds: 10,
   };
   expect(describePressure(pressure)).toBe(
-    'Connection tracking is under pressure: it holds 999 of at most 1000 connections (99 %); in the last 10 s 1 connections could not be added, 2 packets were dropped for it, and 3 connections were given up to make room.',
+    'Connections could not be tracked: in the last 10 s 1 could not be added to the table, 2 packets were dropped for it, and 3 older connections were given up to make room. The table holds 999 of at most 1000 connections (99 %).',
   );
-  expect(describePressure({ ...pressure, limit: 0 })).toContain('it holds 999 connections;');
+  expect(describePressure({ ...pressure, limit: 0 })).toContain('The table holds 999 connections.');
+  expect(describePressure({ ...pressure, failures: none })).toBe(
+    'The connection tracking table is nearly full: it holds 999 of at most 1000 connections (99 %). Once it is full, packets of new connections are dropped.',
+  );
 });

@@ -1,8 +1,35 @@
-import type { ConntrackRow, ConntrackSnapshot } from '../sources/conntrack/reader.ts';
+import { Cycle } from '../collectors/cycle.ts';
+import { repeat } from '../repeat.ts';
+import type { ConntrackReader, ConntrackRow, ConntrackSnapshot } from '../sources/conntrack/reader.ts';
+import type { Sources } from '../sources/sources.ts';
+import { defineEvents } from './event.ts';
+import { ledgerOf, NO_EVENTS } from './ledger.ts';
 import type { NetnsId } from './metric.ts';
+import type { ProbeScope } from './probe.ts';
 
-/** A namespace whose table is in trouble gets an event at most so often. */
+export const PRESSURE_EVENTS = defineEvents({
+  conntrack_pressure: {
+    help: 'Connections could not be tracked, or the table is nearly full; at most once a minute for each network namespace while that lasts.',
+    severity: 'warning',
+    fields: {
+      entries: { type: 'number', help: 'Connections that the network namespace tracks now.' },
+      limit: {
+        type: 'number',
+        help: 'Connections that it may track (net.netfilter.nf_conntrack_max).',
+        optional: true,
+      },
+      insertFailed: { type: 'number', help: 'Connections that could not be added to the table.' },
+      drops: { type: 'number', help: 'Packets dropped because their connection could not be tracked.' },
+      earlyDrops: { type: 'number', help: 'Connections given up before their time to make room.' },
+      seconds: { type: 'number', help: 'Time over which the last three were counted.' },
+    },
+  },
+});
+
+const LOOK_EVERY_MS = 10_000;
+/** A namespace whose table is in trouble gets an event at most so often: less than any `limit` lets through. */
 const PAUSE_MS = 60_000;
+const NANOSECONDS_PER_MS = 1_000_000n;
 
 const COUNTERS = ['insertFailed', 'drop', 'earlyDrop'] as const;
 type Failures = Readonly<Record<(typeof COUNTERS)[number], number>>;
@@ -114,5 +141,58 @@ export function describePressure({ entries, limit, failures, seconds }: Pressure
       ? `${entries} connections`
       : `${entries} of at most ${limit} connections (${Math.floor((100 * entries) / limit)} %)`;
   const { insertFailed, drop, earlyDrop } = failures;
-  return `Connection tracking is under pressure: it holds ${table}; in the last ${seconds} s ${insertFailed} connections could not be added, ${drop} packets were dropped for it, and ${earlyDrop} connections were given up to make room.`;
+  if (insertFailed + drop + earlyDrop === 0) {
+    return `The connection tracking table is nearly full: it holds ${table}. Once it is full, packets of new connections are dropped.`;
+  }
+  return `Connections could not be tracked: in the last ${seconds} s ${insertFailed} could not be added to the table, ${drop} packets were dropped for it, and ${earlyDrop} older connections were given up to make room. The table holds ${table}.`;
+}
+
+function publish(scope: ProbeScope<typeof PRESSURE_EVENTS>, pressure: Pressure): void {
+  const { netns, entries, limit, failures, seconds } = pressure;
+  scope.publish('conntrack_pressure', {
+    timeNs: BigInt(Date.now()) * NANOSECONDS_PER_MS,
+    netns,
+    fields: {
+      entries,
+      ...(limit === undefined ? {} : { limit }),
+      insertFailed: failures.insertFailed,
+      drops: failures.drop,
+      earlyDrops: failures.earlyDrop,
+      seconds,
+    },
+    message: describePressure(pressure),
+  });
+}
+
+/** Looks for pressure now, and again and again until the scope closes. */
+export async function watchPressure(
+  scope: ProbeScope<typeof PRESSURE_EVENTS>,
+  { netns, memories }: Sources,
+  reader: ConntrackReader,
+  threshold: number,
+): Promise<void> {
+  const watch = new PressureWatch(threshold);
+  const ledger = ledgerOf(memories, 'conntrack');
+  let failure = '';
+  const look = async () => {
+    try {
+      const snapshot = await reader.read(new Cycle(scope.signal));
+      const known = new Set(netns.snapshot().map(({ id }) => id));
+      const { pressures, limited } = watch.look(snapshot, known, performance.now());
+      const before = ledger.value ?? NO_EVENTS;
+      ledger.value = {
+        ...before,
+        produced: before.produced + BigInt(pressures.length + limited),
+        limited: before.limited + BigInt(limited),
+      };
+      for (const pressure of pressures) publish(scope, pressure);
+      failure = '';
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== failure && !scope.signal.aborted) scope.warn(`pressure cannot be looked for: ${message}`);
+      failure = message;
+    }
+  };
+  await look();
+  scope.own(repeat(LOOK_EVERY_MS, look));
 }

@@ -40,6 +40,9 @@ const GLOBAL_STATS: NetlinkQuestion<GlobalStats> = {
 };
 const TABLE = { protocol: NETLINK_NETFILTER, what: 'conntrack table', request: TABLE_REQUEST };
 
+/** /proc/sys/net shows the namespace of who reads it; this file shows the machine's number in all of them. */
+const LIMIT = 'sys/net/netfilter/nf_conntrack_max';
+
 /** An entry takes 164 bytes at least, and with NAT, accounting and labels some 400. */
 const ENTRY_BYTES_MAX = 1024;
 /** Room for entries that came since they were counted. */
@@ -174,8 +177,13 @@ export class ConntrackReader implements Disposable {
   }
 
   #limit(): number | undefined {
-    const text = readText(limitPath(this.#sources));
-    return text !== undefined && /^\d+\n$/.test(text) ? Number(text) : undefined;
+    try {
+      const text = readText(limitPath(this.#sources));
+      return text !== undefined && /^\d+\n$/.test(text) ? Number(text) : undefined;
+    } catch (error) {
+      this.#sources.errors.count('procfs', LIMIT, error);
+      return undefined;
+    }
   }
 }
 
@@ -186,9 +194,8 @@ function count(counts: Map<string, StateCount>, entry: TableEntry): void {
   else counted.count++;
 }
 
-/** /proc/sys/net shows the namespace of who reads it; this one shows the machine's number in all of them. */
 function limitPath({ paths }: ConntrackSources): string {
-  return join(paths.proc, 'sys/net/netfilter/nf_conntrack_max');
+  return join(paths.proc, LIMIT);
 }
 
 /** Why ctnetlink cannot be asked; undefined where it answers. */
@@ -216,6 +223,6 @@ export function explainRefusal(error: unknown, tracks: boolean): string {
   // No such netlink protocol, or no such part of it.
   if (![EINVAL, EOPNOTSUPP, EPROTONOSUPPORT].includes(error.errno)) throw error;
   return tracks
-    ? 'the kernel tracks connections, but ctnetlink is missing (module nf_conntrack_netlink)'
-    : 'the kernel does not track connections (module nf_conntrack)';
+    ? 'this kernel tracks connections, but cannot be asked: ctnetlink (module nf_conntrack_netlink) is missing'
+    : 'this kernel does not track connections: nf_conntrack is missing';
 }
