@@ -34,16 +34,12 @@ function sourcesOf(discovery: Discovery, bpf: BpfSource): ConntrackSources {
   return { paths: DEFAULT_PATHS, netns: discovery, netlink, bpf, cpus: cpusOf('/sys'), errors };
 }
 
-function open(sources: ConntrackSources): Promise<ConntrackReader> {
-  return ConntrackReader.open(sources, () => undefined);
-}
-
 /** Entries and counters of namespaces that all track something, by the pass and by netlink. */
 async function benchReaders(bpf: BpfSource, discovery: Discovery): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES, TRACK);
   await discovery.refresh();
-  using pass = await open(sourcesOf(discovery, bpf));
-  using netlink = await open(sourcesOf(discovery, new BpfSource('/nonexistent', '/sys')));
+  await using pass = await ConntrackReader.open(sourcesOf(discovery, bpf));
+  await using netlink = await ConntrackReader.open(sourcesOf(discovery, new BpfSource('/nonexistent', '/sys')));
   const medianOf = async (reader: ConntrackReader) => {
     const { rows } = await reader.read(freeCycle());
     if (rows.filter(({ entries }) => entries === 1).length < NAMESPACES) throw new Error('not all namespaces track');
@@ -72,7 +68,7 @@ async function benchStates(bpf: BpfSource, discovery: Discovery): Promise<Row[]>
   await discovery.refresh();
   const place = discovery.snapshot().find(({ inum }) => inum === netns.inum);
   if (place === undefined) throw new Error('the namespace was not found');
-  using reader = await open(sourcesOf(discovery, bpf));
+  await using reader = await ConntrackReader.open(sourcesOf(discovery, bpf));
   const rows: Row[] = [];
   for (const entries of TABLES) {
     inside('conntrack', '-F');

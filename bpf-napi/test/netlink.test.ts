@@ -48,6 +48,14 @@ interface Message {
   readonly attribute: (kind: number) => Uint8Array | undefined;
 }
 
+/** Each message without the port of the socket that it came to (nlmsg_pid). */
+function withoutPort(messages: Uint8Array): Uint8Array {
+  const copy = messages.slice();
+  const view = new DataView(copy.buffer);
+  for (let at = 0; at < copy.length; at += (view.getUint32(at, true) + 3) & ~3) view.setUint32(at + 12, 0);
+  return copy;
+}
+
 /** `fixed` is the length of what comes before the attributes. */
 function decode(messages: Uint8Array, fixed: number): Message[] {
   const view = new DataView(messages.buffer, messages.byteOffset, messages.byteLength);
@@ -142,7 +150,9 @@ it('collects off the event loop what it would have collected at once, in the nam
   }));
   const expected = withNetns(namespace.path, () => netlinkDump(NETLINK_ROUTE, addresses, PLENTY));
   expect(expected.messages.length).toBeGreaterThan(64 * 1024);
-  expect(await answer).toEqual(expected);
+  const { messages, interrupted } = await answer;
+  expect(interrupted).toBe(false);
+  expect(withoutPort(messages)).toEqual(withoutPort(expected.messages));
 });
 
 describe('fails', () => {

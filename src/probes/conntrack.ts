@@ -199,7 +199,7 @@ export const conntrack = defineProbe({
       'nf_conntrack, which is loaded where it is a module. With its BTF and since 5.19 one pass in the kernel reads all namespaces; else, and for `states`, ctnetlink is asked in each.',
   },
   open: async (scope, sources, { events, options: { threshold, states, statesMax } }) => {
-    const reader = scope.own(await ConntrackReader.open(sources, scope.warn));
+    const reader = scope.own(await ConntrackReader.open(sources));
     const used = new Set<NetnsId>();
     scope.own(
       sources.netns.onSweep((isDead) => {
@@ -209,7 +209,7 @@ export const conntrack = defineProbe({
     if (events) await watchPressure(scope, sources, reader, threshold);
     return {
       health: () => ({
-        reader: reader.kind,
+        ...reader.health,
         degraded: states && reader.refusal !== undefined ? [`no entries by state: ${reader.refusal}`] : [],
       }),
       collect: async (emit, cycle) => {

@@ -65,7 +65,8 @@ export class PassSource<Snapshot> {
       } catch (error) {
         cycle.signal.throwIfAborted();
         this.#reason = messageOf(error);
-        this.#pass[Symbol.dispose]();
+        // Another reader may have met the same.
+        this.#pass?.[Symbol.dispose]();
         this.#pass = undefined;
       }
     }

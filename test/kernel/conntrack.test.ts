@@ -11,7 +11,7 @@ import { eventually, readBoth } from '../support/oracle.ts';
 const CONFIG = '{ detail: full, probes: { conntrack: { states: true } } }';
 const SNAT_PORT = 7035;
 const LOOK_MS = 10_000;
-const CHURN = 40;
+const CHURN = 15;
 
 /**
  * What the hosts of the tests cannot send: echo requests, ICMP errors about nothing, TCP segments with flags that make no sense,

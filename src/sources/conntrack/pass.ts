@@ -7,6 +7,7 @@ import { NETNS_DYING, NetnsWalk, rowsOf } from '../bpf/netns_walk.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';
 import { CONNTRACK_COUNTERS, type ConntrackCounters } from '../netlink/conntrack.ts';
+import type { Pass } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
 import type { ConntrackRow } from './reader.ts';
 
@@ -17,7 +18,7 @@ const SUMS_FIRST = 2_000;
 const { SIZE } = conntrackRow;
 
 /** Reads connection tracking of all namespaces by a BPF program that sums the CPUs: 0.4 µs a namespace on two CPUs. */
-export class ConntrackPass implements Disposable {
+export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
   readonly #object: BpfObject;
   readonly #errors: SourceErrors;
   readonly #walk: NetnsWalk;

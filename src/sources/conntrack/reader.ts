@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { BpfError } from 'bpf-napi';
 import { type Cycle, freeCycle } from '../../collectors/cycle.ts';
 import type { NetnsId } from '../../probes/metric.ts';
-import { Unsupported } from '../../probes/probe.ts';
+import { type ProbeHealth, Unsupported } from '../../probes/probe.ts';
 import type { NetlinkQuestion } from '../netlink/client.ts';
 import {
   type ConntrackCounters,
@@ -17,6 +17,7 @@ import {
 } from '../netlink/conntrack.ts';
 import { decodeMessages } from '../netlink/message.ts';
 import type { NetnsEntry } from '../netns.ts';
+import { PassSource } from '../pass_source.ts';
 import { readText } from '../procfs/read.ts';
 import type { Sources } from '../sources.ts';
 import { ConntrackPass } from './pass.ts';
@@ -26,17 +27,17 @@ export type ConntrackSources = Pick<Sources, 'paths' | 'netns' | 'netlink' | 'bp
 
 const NETLINK_NETFILTER = 12;
 
-const CPU_STATS: NetlinkQuestion<ConntrackCounters> = {
+const CPU_STATS: NetlinkQuestion<ConntrackCounters | undefined> = {
   protocol: NETLINK_NETFILTER,
   what: 'conntrack stats',
   request: CPU_STATS_REQUEST,
-  decode: (messages) => whole(decodeCpuStats(messages)),
+  decode: decodeCpuStats,
 };
-const GLOBAL_STATS: NetlinkQuestion<GlobalStats> = {
+const GLOBAL_STATS: NetlinkQuestion<GlobalStats | undefined> = {
   protocol: NETLINK_NETFILTER,
   what: 'conntrack count',
   request: GLOBAL_STATS_REQUEST,
-  decode: (messages) => whole(decodeGlobalStats(messages)),
+  decode: decodeGlobalStats,
 };
 const TABLE = { protocol: NETLINK_NETFILTER, what: 'conntrack table', request: TABLE_REQUEST };
 
@@ -54,11 +55,6 @@ const EPERM = 1;
 const EINVAL = 22;
 const EPROTONOSUPPORT = 93;
 const EOPNOTSUPP = 95;
-
-function whole<T>(decoded: T | undefined): T {
-  if (decoded === undefined) throw new Error('the answer is cut or garbled');
-  return decoded;
-}
 
 export interface ConntrackRow {
   readonly id: NetnsId;
@@ -84,52 +80,42 @@ export interface StateCount extends TableEntry {
  * Connection tracking of every namespace: by one pass in the kernel where it can run, else by two netlink questions for
  * each namespace.
  */
-export class ConntrackReader implements Disposable {
+export class ConntrackReader implements AsyncDisposable {
   readonly #sources: ConntrackSources;
-  readonly #warn: (message: string) => void;
-  #pass: ConntrackPass | undefined;
+  readonly #source: PassSource<readonly ConntrackRow[]>;
+  #use: AsyncDisposable | undefined;
+  /** What netlink said last. */
+  #asked: GlobalStats | undefined;
   /** Why ctnetlink cannot be asked, if so. */
   readonly refusal: string | undefined;
 
-  private constructor(sources: ConntrackSources, warn: (message: string) => void, refusal: string | undefined) {
+  private constructor(sources: ConntrackSources, refusal: string | undefined) {
     this.#sources = sources;
-    this.#warn = warn;
     this.refusal = refusal;
+    this.#source = new PassSource({
+      open: () => ConntrackPass.open(sources.bpf, sources.cpus, sources.errors),
+      otherwise: (cycle) => this.#ask(cycle),
+      otherwiseName: 'netlink',
+    });
   }
 
-  /**
-   * @param warn told why the pass is not used
-   * @throws {Unsupported} where there is no connection tracking, or no way to ask for it
-   */
-  static async open(sources: ConntrackSources, warn: (message: string) => void): Promise<ConntrackReader> {
+  /** @throws {Unsupported} where there is no connection tracking, or no way to ask for it */
+  static async open(sources: ConntrackSources): Promise<ConntrackReader> {
     // First: the question makes the kernel load the modules, whose types the pass needs.
-    const reader = new ConntrackReader(sources, warn, refusalOf(sources));
-    try {
-      reader.#pass = await ConntrackPass.open(sources.bpf, sources.cpus, sources.errors);
-    } catch (error) {
-      if (reader.refusal !== undefined) throw new Unsupported(reader.refusal);
-      reader.#fallBack(error);
-    }
-    return reader;
+    const reader = new ConntrackReader(sources, refusalOf(sources));
+    reader.#use = await reader.#source.use();
+    if (reader.health.reader === 'pass' || reader.refusal === undefined) return reader;
+    await reader[Symbol.asyncDispose]();
+    throw new Unsupported(reader.refusal);
   }
 
-  get kind(): 'pass' | 'netlink' {
-    return this.#pass === undefined ? 'netlink' : 'pass';
+  get health(): ProbeHealth {
+    return this.#source.health;
   }
 
   async read(cycle: Cycle): Promise<ConntrackSnapshot> {
-    if (this.#pass !== undefined) {
-      try {
-        return { rows: await this.#pass.read(cycle), limit: this.#limit() };
-      } catch (error) {
-        cycle.signal.throwIfAborted();
-        // Closed meanwhile.
-        if (this.#pass === undefined) throw error;
-        this[Symbol.dispose]();
-        this.#fallBack(error);
-      }
-    }
-    return this.#ask(cycle);
+    const rows = await this.#source.read(cycle);
+    return { rows, limit: this.health.reader === 'pass' ? this.#limit() : this.#asked?.limit };
   }
 
   /**
@@ -140,40 +126,35 @@ export class ConntrackReader implements Disposable {
     const bytesMax = (entries + ENTRIES_MORE) * ENTRY_BYTES_MAX;
     const messages = await this.#sources.netlink.askLong(entry, TABLE, bytesMax, cycle);
     if (messages === undefined) return undefined;
+    const garbled = this.#sources.netlink.garbled(TABLE);
     const counts = new Map<string, StateCount>();
     let seen = 0;
-    for (const message of decodeMessages(messages)) {
+    for (const message of decodeMessages(messages, garbled)) {
       const decoded = decodeEntry(message);
-      if (decoded === undefined) this.#sources.errors.count('netlink', TABLE.what, 'an entry is cut or garbled');
+      if (decoded === undefined) garbled('an entry of the table');
       else count(counts, decoded);
       if (++seen % ENTRIES_A_PIECE === 0) await cycle.pause();
     }
     return [...counts.values()];
   }
 
-  [Symbol.dispose](): void {
-    this.#pass?.[Symbol.dispose]();
-    this.#pass = undefined;
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#use?.[Symbol.asyncDispose]();
   }
 
-  #fallBack(error: unknown): void {
-    this.#warn(`each namespace is asked by netlink: ${(error as Error).message}`);
-  }
-
-  async #ask(cycle: Cycle): Promise<ConntrackSnapshot> {
+  async #ask(cycle: Cycle): Promise<readonly ConntrackRow[]> {
     const { netns, netlink } = this.#sources;
     const rows: ConntrackRow[] = [];
-    let limit: number | undefined;
     for (const entry of netns.snapshot()) {
       const stats = netlink.ask(entry, GLOBAL_STATS, cycle);
       const counters = stats && netlink.ask(entry, CPU_STATS, cycle);
-      if (counters !== undefined) {
-        limit = stats?.limit;
-        rows.push({ id: entry.id, entries: stats?.entries ?? 0, counters });
+      if (stats !== undefined && counters !== undefined) {
+        this.#asked = stats;
+        rows.push({ id: entry.id, entries: stats.entries, counters });
       }
       await cycle.pause();
     }
-    return { rows, limit };
+    return rows;
   }
 
   #limit(): number | undefined {

@@ -13,6 +13,8 @@ import {
 } from './conntrack.ts';
 import { decodeMessages } from './message.ts';
 
+const ignore = () => undefined;
+
 const NEW = 0x100;
 const CPU_STATS = 0x104;
 const GLOBAL_STATS = 0x105;
@@ -62,10 +64,12 @@ describe('decodeCpuStats', () => {
   it('adds up the CPUs, in numbers that are larger than one of them can be', () => {
     fc.assert(
       fc.property(arbitraryCpus, (cpus) => {
-        expect(decodeCpuStats(join(...cpus.map(cpu)))).toEqual(sumOf(cpus));
+        expect(decodeCpuStats(join(...cpus.map(cpu)), ignore)).toEqual(sumOf(cpus));
       }),
     );
-    expect(decodeCpuStats(join(cpu(Array(10).fill(U32_MAX)), cpu(Array(10).fill(U32_MAX))))?.drop).toBe(2 * U32_MAX);
+    expect(decodeCpuStats(join(cpu(Array(10).fill(U32_MAX)), cpu(Array(10).fill(U32_MAX))), ignore)?.drop).toBe(
+      2 * U32_MAX,
+    );
   });
 
   it('takes attributes in any order, and others that it does not know', () => {
@@ -75,7 +79,7 @@ describe('decodeCpuStats', () => {
     });
     fc.assert(
       fc.property(shuffled, (given) => {
-        expect(decodeCpuStats(message(CPU_STATS, join(HEADER, ...given)))).toEqual(
+        expect(decodeCpuStats(message(CPU_STATS, join(HEADER, ...given)), ignore)).toEqual(
           sumOf([NAMES.map((_, index) => index + 1)]),
         );
       }),
@@ -83,7 +87,9 @@ describe('decodeCpuStats', () => {
   });
 
   it('leaves out what the kernel lacks', () => {
-    expect(decodeCpuStats(message(CPU_STATS, join(HEADER, attribute(COUNTERS.drop, big(3)))))).toEqual({ drop: 3 });
+    expect(decodeCpuStats(message(CPU_STATS, join(HEADER, attribute(COUNTERS.drop, big(3)))), ignore)).toEqual({
+      drop: 3,
+    });
   });
 
   it('gives the sum of whole messages or nothing for an answer that is cut anywhere', () => {
@@ -93,7 +99,7 @@ describe('decodeCpuStats', () => {
         const one = whole.length / cpus.length;
         const length = at % whole.length;
         const expected = length > 0 && length % one === 0 ? sumOf(cpus.slice(0, length / one)) : undefined;
-        expect(decodeCpuStats(whole.subarray(0, length))).toEqual(expected);
+        expect(decodeCpuStats(whole.subarray(0, length), ignore)).toEqual(expected);
       }),
     );
   });
@@ -102,25 +108,25 @@ describe('decodeCpuStats', () => {
     fc.assert(
       fc.property(fc.constantFrom(...NAMES), fc.nat(40), (name, length) => {
         const answer = message(CPU_STATS, join(HEADER, attribute(COUNTERS[name], new Uint8Array(length))));
-        expect(decodeCpuStats(answer)).toEqual(length === 4 ? { [name]: 0 } : undefined);
+        expect(decodeCpuStats(answer, ignore)).toEqual(length === 4 ? { [name]: 0 } : undefined);
       }),
     );
     // The length of each attribute in turn, set to all that it can be: never a sum that lacks something.
     const whole = cpu(NAMES.map((_, index) => index + 1));
-    const right = decodeCpuStats(whole);
+    const right = decodeCpuStats(whole, ignore);
     for (let at = 20; at < whole.length; at += 8) {
       for (const length of [0, 3, 4, 5, 7, 9, 12, 16, 80, 65535]) {
         const wrong = whole.slice();
         new DataView(wrong.buffer).setUint16(at, length, true);
-        const decoded = decodeCpuStats(wrong);
+        const decoded = decodeCpuStats(wrong, ignore);
         if (decoded !== undefined) expect(decoded).toEqual(right);
       }
     }
   });
 
   it('gives nothing for an empty answer, and for one of another kind', () => {
-    expect(decodeCpuStats(new Uint8Array())).toBeUndefined();
-    expect(decodeCpuStats(join(cpu([1]), message(GLOBAL_STATS, HEADER)))).toBeUndefined();
+    expect(decodeCpuStats(new Uint8Array(), ignore)).toBeUndefined();
+    expect(decodeCpuStats(join(cpu([1]), message(GLOBAL_STATS, HEADER)), ignore)).toBeUndefined();
   });
 });
 
@@ -128,21 +134,24 @@ describe('decodeGlobalStats', () => {
   const answer = (...attributes: Uint8Array[]) => message(GLOBAL_STATS, join(HEADER, ...attributes));
 
   it('reads the entries and the limit', () => {
-    expect(decodeGlobalStats(answer(attribute(1, big(17)), attribute(2, big(262_144))))).toEqual({
+    expect(decodeGlobalStats(answer(attribute(1, big(17)), attribute(2, big(262_144))), ignore)).toEqual({
       entries: 17,
       limit: 262_144,
     });
-    expect(decodeGlobalStats(answer(attribute(1, big(U32_MAX))))).toEqual({ entries: U32_MAX, limit: undefined });
+    expect(decodeGlobalStats(answer(attribute(1, big(U32_MAX))), ignore)).toEqual({
+      entries: U32_MAX,
+      limit: undefined,
+    });
   });
 
   it('gives nothing for an answer without entries, or cut anywhere', () => {
     const whole = answer(attribute(1, big(17)), attribute(2, big(262_144)));
     for (let length = 0; length < whole.length; length++) {
-      expect(decodeGlobalStats(whole.subarray(0, length))).toBeUndefined();
+      expect(decodeGlobalStats(whole.subarray(0, length), ignore)).toBeUndefined();
     }
-    expect(decodeGlobalStats(answer(attribute(2, big(1))))).toBeUndefined();
-    expect(decodeGlobalStats(answer(attribute(1, new Uint8Array(3))))).toBeUndefined();
-    expect(decodeGlobalStats(answer(attribute(1, new Uint8Array(8))))).toBeUndefined();
+    expect(decodeGlobalStats(answer(attribute(2, big(1))), ignore)).toBeUndefined();
+    expect(decodeGlobalStats(answer(attribute(1, new Uint8Array(3))), ignore)).toBeUndefined();
+    expect(decodeGlobalStats(answer(attribute(1, new Uint8Array(8))), ignore)).toBeUndefined();
   });
 });
 
@@ -170,7 +179,7 @@ describe('decodeEntry', () => {
     );
   }
 
-  const decode = (bytes: Uint8Array): (TableEntry | undefined)[] => [...decodeMessages(bytes)].map(decodeEntry);
+  const decode = (bytes: Uint8Array): (TableEntry | undefined)[] => [...decodeMessages(bytes, ignore)].map(decodeEntry);
 
   it('names the state of a TCP connection as conntrack(8) does', () => {
     for (const [number, state] of TCP_STATES.entries()) {
@@ -218,9 +227,9 @@ it('survives any bytes', () => {
   fc.assert(
     fc.property(fc.constantFrom(NEW, CPU_STATS, GLOBAL_STATS), fc.uint8Array({ maxLength: 300 }), (type, bytes) => {
       for (const given of [bytes, message(type, bytes), message(type, join(HEADER, bytes))]) {
-        decodeCpuStats(given);
-        decodeGlobalStats(given);
-        for (const each of decodeMessages(given)) decodeEntry(each);
+        decodeCpuStats(given, ignore);
+        decodeGlobalStats(given, ignore);
+        for (const each of decodeMessages(given, ignore)) decodeEntry(each);
       }
     }),
   );

@@ -1,4 +1,5 @@
 import { ipProtocolName } from '../../protocol.ts';
+import type { Garbled } from '../errors.ts';
 import {
   decodeAttributes,
   decodeMessages,
@@ -95,13 +96,17 @@ function u32be(span: Span | undefined): number | undefined {
  * The counters of all CPUs, added up. Undefined where a message is cut or an attribute is not a number: a sum that lacks
  * a part would look as if the counter had been reset.
  */
-export function decodeCpuStats(messages: Uint8Array): ConntrackCounters | undefined {
+export function decodeCpuStats(messages: Uint8Array, garbled: Garbled): ConntrackCounters | undefined {
   const sums: Partial<Record<ConntrackCounter, number>> = {};
   let end = 0;
-  for (const { type, payload } of decodeMessages(messages)) {
-    if (type !== IPCTNL_MSG_CT_GET_STATS_CPU || !addShare(sums, payload)) return undefined;
+  for (const { type, payload } of decodeMessages(messages, garbled)) {
+    if (type !== IPCTNL_MSG_CT_GET_STATS_CPU || !addShare(sums, payload)) {
+      garbled('what one CPU has counted');
+      return undefined;
+    }
     end = payload.end;
   }
+  if (messages.length === 0) garbled('no CPU has answered');
   return end > 0 && end === messages.length ? sums : undefined;
 }
 
@@ -125,13 +130,14 @@ export interface GlobalStats {
   readonly limit: number | undefined;
 }
 
-export function decodeGlobalStats(messages: Uint8Array): GlobalStats | undefined {
-  for (const { type, payload } of decodeMessages(messages)) {
+export function decodeGlobalStats(messages: Uint8Array, garbled: Garbled): GlobalStats | undefined {
+  for (const { type, payload } of decodeMessages(messages, garbled)) {
     if (type !== IPCTNL_MSG_CT_GET_STATS) continue;
     const attributes = decodeAttributes(payload, NFGENMSG_BYTES);
     const entries = u32be(attributes.get(CTA_STATS_GLOBAL_ENTRIES));
     if (entries !== undefined) return { entries, limit: u32be(attributes.get(CTA_STATS_GLOBAL_MAX_ENTRIES)) };
   }
+  garbled('no number of entries');
   return undefined;
 }
 
