@@ -105,8 +105,7 @@ static long add_cpu(__u64 index, struct conntrack_sum *sum)
 		return 1;
 	if (size > sizeof(share))
 		size = sizeof(share);
-	if (!percpu_offset(index, sum->anchor, &offset) ||
-	    bpf_probe_read_kernel(share, size, sum->stat + offset)) {
+	if (!percpu_offset(index, sum->anchor, &offset) || bpf_probe_read_kernel(share, size, sum->stat + offset)) {
 		row->complete = 0;
 		return 1;
 	}
