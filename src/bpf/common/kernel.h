@@ -2,6 +2,7 @@
 #pragma once
 
 #include <linux/types.h>
+#include <stdbool.h>
 
 /*
  * The kernel types that our programs touch, and of each only the fields they read. CO-RE relocates
@@ -12,6 +13,15 @@
 
 struct list_head {
 	struct list_head *next;
+};
+
+/* The list ends in an odd number instead of NULL, which tells the chain: (number << 1) | 1. */
+struct hlist_nulls_node {
+	struct hlist_nulls_node *next;
+};
+
+struct hlist_nulls_head {
+	struct hlist_nulls_node *first;
 };
 
 typedef struct {
@@ -102,8 +112,26 @@ struct fqdir {
 	atomic_long_t mem;
 };
 
+struct inet_ehash_bucket {
+	struct hlist_nulls_head chain;
+};
+
+struct inet_listen_hashbucket {
+	struct hlist_nulls_head nulls_head;
+};
+
+/* All TCP sockets, by address and port. */
+struct inet_hashinfo {
+	struct inet_ehash_bucket *ehash;
+	unsigned int ehash_mask;
+	unsigned int lhash2_mask;
+	struct inet_listen_hashbucket *lhash2;
+	bool pernet; /* 6.1 */
+};
+
 struct inet_timewait_death_row {
 	refcount_t tw_refcount;
+	struct inet_hashinfo *hashinfo;
 };
 
 struct netns_ipv4 {
@@ -223,11 +251,27 @@ struct proto {
 
 struct sock_common {
 	struct proto *skc_prot;
+	volatile unsigned char skc_state;
 	possible_net_t skc_net;
+	struct hlist_nulls_node skc_nulls_node;
+	__u16 skc_num;
 };
 
 struct sock {
 	struct sock_common __sk_common;
+	__u32 sk_ack_backlog;
+	__u32 sk_max_ack_backlog;
+};
+
+struct tcp_sock {
+	__u32 rcv_nxt;
+	__u32 copied_seq;
+	__u32 write_seq;
+	__u32 snd_una;
+};
+
+struct inet_timewait_sock {
+	volatile unsigned char tw_substate;
 };
 
 struct sk_buff {
