@@ -7,7 +7,7 @@ import { isOpen, type MetricDescriptor, type MetricSet } from '../src/probes/met
  * the kernel with what is usual.
  */
 
-const USUAL: Readonly<Record<string, number>> = { device: 1, reason: 3, kind: 1 };
+const USUAL: Readonly<Record<string, number>> = { device: 1, reason: 3, kind: 1, port: 1 };
 const CORE_MAX = 60;
 
 function seriesOf({ labels }: MetricDescriptor): number {

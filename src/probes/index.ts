@@ -11,6 +11,7 @@ import { sock } from './sock.ts';
 import { softnet } from './softnet.ts';
 import { tcp } from './tcp.ts';
 import { tcpext } from './tcpext.ts';
+import { tcpsummary } from './tcpsummary.ts';
 import { udp } from './udp.ts';
 
 /** Every probe there is, in the order of the page. The only registry. */
@@ -25,6 +26,7 @@ export const PROBES: readonly AnyProbe[] = [
   softnet,
   ipvs,
   rdma,
+  tcpsummary,
   conntrack,
   qdisc,
   packetloss,

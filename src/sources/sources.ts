@@ -8,6 +8,7 @@ import type { NetlinkClient } from './netlink/client.ts';
 import type { RouteSource } from './netlink/route.ts';
 import type { NetnsIndex } from './netns.ts';
 import type { Cpus } from './procfs/cpus.ts';
+import type { SocketSource } from './sockets/source.ts';
 import type { SockstatSource } from './sockstat/source.ts';
 
 /** All readers of the kernel, as a probe gets them. */
@@ -19,6 +20,7 @@ export interface Sources {
   readonly sockstat: SockstatSource;
   readonly netlink: NetlinkClient;
   readonly route: RouteSource;
+  readonly sockets: SocketSource;
   readonly bpf: BpfSource;
   readonly cpus: Cpus;
   readonly errors: SourceErrors;

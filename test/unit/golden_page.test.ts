@@ -22,6 +22,7 @@ probes:
   ipvs: true
   rdma: true
   conntrack: false
+  tcpsummary: false
   qdisc: false
   packetloss: false
 `;
