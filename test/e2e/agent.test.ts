@@ -160,6 +160,7 @@ describe('a faulty start ends with one clear message', () => {
       / unsupported .*the addon cannot be loaded: bpf_napi.node is not built: run scripts\/setup/,
     );
     expect(row('qdisc')).toMatch(/ unsupported .*the addon cannot be loaded/);
+    expect(row('tcpsummary')).toMatch(/ unsupported .*the addon cannot be loaded/);
     expect(row('tcp')).toMatch(/ running /);
   });
 
@@ -219,6 +220,8 @@ describe('without any capability', () => {
     expect(byName.get('packetloss')?.reason).not.toMatch(/memlock|ulimit/);
     expect(byName.get('qdisc')).toMatchObject({ state: 'unsupported' });
     expect(byName.get('qdisc')?.reason).toMatch(/CAP_SYS_ADMIN/);
+    expect(byName.get('tcpsummary')).toMatchObject({ state: 'unsupported' });
+    expect(byName.get('tcpsummary')?.reason).toMatch(/CAP_SYS_ADMIN.*CAP_BPF and CAP_PERFMON are missing/);
     const page = await agent.page();
     expect(sampleValue(page, 'netsonde_tcp_active_opens_total', { namespace: '', pod: '' })).toBeGreaterThanOrEqual(0);
     expect(sampleValue(page, 'netsonde_probe_state', { probe: 'packetloss', state: 'unsupported' })).toBe(1);

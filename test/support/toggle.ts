@@ -12,7 +12,7 @@ import { eventually } from './oracle.ts';
 const HEAP_PROBE = new URL('./heap_probe.ts', import.meta.url);
 
 const ON = '{ detail: full }';
-const OFF = '{ detail: full, probes: { packetloss: false, qdisc: false } }';
+const OFF = '{ detail: full, probes: { packetloss: false, qdisc: false, tcpsummary: false } }';
 
 /** A configuration may be applied so long after it was written. */
 const APPLIED_WITHIN_MS = 1_000;
@@ -54,7 +54,7 @@ export function prepare(pair: HostPair): void {
 }
 
 /**
- * Switches packetloss and qdisc off and on, `times` times, under traffic. Each change must be applied within a second, no
+ * Switches packetloss, qdisc and tcpsummary off and on, `times` times, under traffic. Each change must be applied within a second, no
  * total may step back, and in the end descriptors and programs must be what they were.
  */
 export async function toggle(
@@ -79,7 +79,9 @@ export async function toggle(
     await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 10, bytes: 900 });
     const start = performance.now();
     write(directory, on ? ON : OFF, generation);
-    await eventually(async () => expect(await states(agent)).toEqual(on ? 'running running' : 'stopped stopped'));
+    await eventually(async () =>
+      expect(await states(agent)).toEqual(on ? 'running running running' : 'stopped stopped stopped'),
+    );
     slowestMs = Math.max(slowestMs, performance.now() - start);
     expect(performance.now() - start, `toggle ${generation}`).toBeLessThan(APPLIED_WITHIN_MS);
     if (on) {
@@ -88,7 +90,7 @@ export async function toggle(
       last = now;
     } else {
       expect(await totals(agent, pair)).toEqual([undefined, undefined]);
-      expect(agent.programs.length).toBe(before.programs - 1);
+      expect(agent.programs.length).toBe(before.programs - 2);
     }
     if (heapAt.includes(generation)) heap.set(generation, await heapOf(agent));
   }
@@ -102,7 +104,7 @@ export async function toggle(
 async function states(agent: AgentProcess): Promise<string> {
   const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
   const stateOf = (name: string) => probes.find((probe) => probe.name === name)?.state;
-  return `${stateOf('packetloss')} ${stateOf('qdisc')}`;
+  return `${stateOf('packetloss')} ${stateOf('qdisc')} ${stateOf('tcpsummary')}`;
 }
 
 async function totals(agent: AgentProcess, pair: HostPair): Promise<(number | undefined)[]> {
