@@ -7,6 +7,7 @@ import { benchMib } from './mib.ts';
 import { benchPods } from './pods.ts';
 import { benchRing } from './ring.ts';
 import { benchScrape } from './scrape.ts';
+import { benchTcpsummary } from './tcpsummary.ts';
 
 /** `npm run bench`: all of them; `npm run bench -- mib exposition`: these. Prints a table, then the same as JSON. */
 
@@ -14,6 +15,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   mib: benchMib,
   pods: benchPods,
   conntrack: benchConntrack,
+  tcpsummary: benchTcpsummary,
   scrape: benchScrape,
   exposition: benchExposition,
   ring: benchRing,
