@@ -15,7 +15,7 @@ import { NetFiles } from '../src/sources/net_files.ts';
 import { NetlinkClient } from '../src/sources/netlink/client.ts';
 import { TcpDiag } from '../src/sources/sockets/diag.ts';
 import { TcpPass } from '../src/sources/sockets/pass.ts';
-import { SocketSource } from '../src/sources/sockets/source.ts';
+import { socketSource } from '../src/sources/sockets/source.ts';
 import type { Sources } from '../src/sources/sources.ts';
 import { TestNetns } from '../test/support/hosts.ts';
 import { OBJECTS } from '../test/support/kernel.ts';
@@ -142,7 +142,7 @@ async function open(resources: AsyncDisposableStack): Promise<Bench> {
       () => undefined,
     ),
   );
-  const sources = { netns, sockets: new SocketSource(bpf, netns, files, netlink) } as Partial<Sources> as Sources;
+  const sources = { netns, sockets: socketSource(bpf, netns, files, netlink) } as Partial<Sources> as Sources;
   const settings = { metrics: true, events: false, limit: 0, options: {} };
   const probe = await tcpsummary.open(scope, sources, settings);
   const collect = async () => {

@@ -24,7 +24,7 @@ import { NetFiles } from './sources/net_files.ts';
 import { NetlinkClient } from './sources/netlink/client.ts';
 import { RouteSource } from './sources/netlink/route.ts';
 import { cpusOf } from './sources/procfs/cpus.ts';
-import { SocketSource } from './sources/sockets/source.ts';
+import { socketSource } from './sources/sockets/source.ts';
 import { sockstatSource } from './sources/sockstat/source.ts';
 import type { Sources } from './sources/sources.ts';
 
@@ -85,7 +85,7 @@ export class Kernel implements AsyncDisposable {
       sockstat: sockstatSource(bpf, cpus, this.#discovery, files),
       netlink,
       route: new RouteSource(netlink),
-      sockets: new SocketSource(bpf, this.#discovery, files, netlink),
+      sockets: socketSource(bpf, this.#discovery, files, netlink),
       bpf,
       cpus,
       errors,

@@ -1,9 +1,8 @@
-import type { Cycle } from '../collectors/cycle.ts';
+import { type Cycle, freeCycle } from '../collectors/cycle.ts';
 import type { TcpSummary } from '../sources/sockets/snapshot.ts';
-import type { TcpReader } from '../sources/sockets/source.ts';
 import type { Sources } from '../sources/sources.ts';
 import { defineMetrics, type Emit, type NetnsId, NO_LABELS } from './metric.ts';
-import { defineProbe } from './probe.ts';
+import { defineProbe, Unsupported } from './probe.ts';
 
 // Namespaced: yes. Every TCP socket belongs to one namespace (kernel: include/net/sock.h, sock_common.skc_net), though all are
 // in one hash of the machine.
@@ -101,12 +100,24 @@ function emitSummary(emit: Emit<typeof metrics>, id: NetnsId, summary: TcpSummar
   }
 }
 
-async function collectAll(emit: Emit<typeof metrics>, reader: TcpReader, { netns }: Sources, cycle: Cycle) {
-  const snapshot = await reader.read(cycle);
+async function collectAll(emit: Emit<typeof metrics>, { netns, sockets }: Sources, cycle: Cycle): Promise<void> {
+  const snapshot = await sockets.read(cycle);
   for (const { id } of netns.snapshot()) {
     const summary = snapshot.summary(id);
     if (summary !== undefined) emitSummary(emit, id, summary);
     await cycle.pause();
+  }
+}
+
+/** @throws {Unsupported} where the namespaces cannot be asked either */
+function checkNetlink({ netns, netlink, sockets }: Sources): void {
+  try {
+    if (netns.node !== undefined) netlink.check(netns.node, freeCycle());
+  } catch (error) {
+    if (!(error instanceof Unsupported)) throw error;
+    throw new Unsupported(`${error.message}; the walk in the kernel cannot run: ${sockets.health.note}`, {
+      cause: error,
+    });
   }
 }
 
@@ -126,16 +137,12 @@ export const tcpsummary = defineProbe({
       'Any. With BTF and since 6.1 one walk in the kernel counts the sockets of all namespaces; else SOCK_DIAG in each, with CAP_SYS_ADMIN.',
   },
   open: async (scope, sources) => {
-    const reader = scope.own(await sources.sockets.openTcp());
-    let warned: string | undefined;
+    const { sockets } = sources;
+    scope.own(await sockets.use());
+    if (sockets.health.reader !== 'pass') checkNetlink(sources);
     return {
-      health: () => ({ reader: reader.health.reader, degraded: [] }),
-      collect: async (emit, cycle) => {
-        await collectAll(emit, reader, sources, cycle);
-        const { reason } = reader.health;
-        if (reason !== undefined && reason !== warned) scope.warn(`the walk in the kernel does not run: ${reason}`);
-        warned = reason;
-      },
+      health: () => sockets.health,
+      collect: (emit, cycle) => collectAll(emit, sources, cycle),
     };
   },
 });

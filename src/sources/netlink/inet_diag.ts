@@ -1,3 +1,4 @@
+import type { Garbled } from '../errors.ts';
 import { TCP_NEW_SYN_RECV, TCP_SYN_RECV } from '../sockets/snapshot.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP } from './message.ts';
 
@@ -47,15 +48,21 @@ function diagRequest(family: number): Uint8Array {
 /**
  * The kernel reports a connection request as SYN_RECV, like the socket that TCP Fast Open makes of one; but it is no full
  * socket, and has no shutdown mask.
- * @throws where a message is cut: rows are added up, so one that is missing would make the sum wrong
+ * @returns undefined where a message is cut: rows are added up, so one that is missing would make the sum wrong
  */
-export function decodeInetDiag(messages: Uint8Array): InetDiagRow[] {
+export function decodeInetDiag(messages: Uint8Array, garbled: Garbled): InetDiagRow[] | undefined {
   const rows: InetDiagRow[] = [];
-  let end = 0;
-  for (const { type, payload } of decodeMessages(messages)) {
-    ({ end } = payload);
+  let isWhole = true;
+  const refuse = (what: string) => {
+    isWhole = false;
+    garbled(what);
+  };
+  for (const { type, payload } of decodeMessages(messages, refuse)) {
     if (type !== SOCK_DIAG_BY_FAMILY) continue;
-    if (length(payload) < MESSAGE_BYTES) throw new Error('SOCK_DIAG: a message is too short');
+    if (length(payload) < MESSAGE_BYTES) {
+      refuse('a socket whose message is too short');
+      continue;
+    }
     const { view, start } = payload;
     const state = view.getUint8(start + STATE);
     const isRequest = state === TCP_SYN_RECV && !decodeAttributes(payload, MESSAGE_BYTES).has(INET_DIAG_SHUTDOWN);
@@ -66,6 +73,5 @@ export function decodeInetDiag(messages: Uint8Array): InetDiagRow[] {
       sendQueue: view.getUint32(start + SEND_QUEUE, true),
     });
   }
-  if (((end + 3) & ~3) < messages.length) throw new Error('SOCK_DIAG: the answer is cut');
-  return rows;
+  return isWhole ? rows : undefined;
 }

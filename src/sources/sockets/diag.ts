@@ -19,7 +19,7 @@ const NETLINK_SOCK_DIAG = 4;
 
 const QUESTIONS = { ipv4: question(TCP_DIAG_REQUESTS.ipv4), ipv6: question(TCP_DIAG_REQUESTS.ipv6) } as const;
 
-function question(request: Uint8Array): NetlinkQuestion<InetDiagRow[]> {
+function question(request: Uint8Array): NetlinkQuestion<InetDiagRow[] | undefined> {
   return { protocol: NETLINK_SOCK_DIAG, what: 'tcp', request, decode: decodeInetDiag };
 }
 
@@ -49,16 +49,16 @@ export class TcpDiag {
   }
 
   #summarize(entry: NetnsEntry, cycle: Cycle): TcpSummary | undefined {
-    const stat = parseSockstat(this.#files.read(entry, 'net/sockstat', cycle) ?? '');
-    const inUse = stat.get('TCP')?.get('inuse');
-    const timeWait = stat.get('TCP')?.get('tw');
+    const stat = this.#files.parse(entry, 'net/sockstat', cycle, parseSockstat);
+    const inUse = stat?.get('TCP')?.get('inuse');
+    const timeWait = stat?.get('TCP')?.get('tw');
     if (inUse === undefined || timeWait === undefined) return undefined;
-    const stat6 = parseSockstat(this.#files.read(entry, 'net/sockstat6', cycle) ?? '');
+    const stat6 = this.#files.parse(entry, 'net/sockstat6', cycle, parseSockstat);
     // TIME_WAIT sockets are counted once for both families.
-    const ask = (what: NetlinkQuestion<InetDiagRow[]>, count: Counter) =>
+    const ask = (what: NetlinkQuestion<InetDiagRow[] | undefined>, count: Counter) =>
       notNegative(count) > 0 || notNegative(timeWait) > 0 ? this.#netlink.ask(entry, what, cycle) : [];
     const rows = ask(QUESTIONS.ipv4, inUse);
-    const rows6 = ask(QUESTIONS.ipv6, stat6.get('TCP6')?.get('inuse') ?? 0);
+    const rows6 = ask(QUESTIONS.ipv6, stat6?.get('TCP6')?.get('inuse') ?? 0);
     if (rows === undefined || rows6 === undefined) return undefined;
     return summarize([...rows, ...rows6]);
   }

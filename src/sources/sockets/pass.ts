@@ -5,6 +5,7 @@ import { readCounter } from '../../counter.ts';
 import { asNetnsId, type NetnsId } from '../../probes/metric.ts';
 import { KIND } from '../bpf/btf.ts';
 import type { BpfSource } from '../bpf/source.ts';
+import type { Pass } from '../pass_source.ts';
 import { type AcceptQueue, NO_SOCKETS, type TcpSnapshot, type TcpSummary } from './snapshot.ts';
 
 export interface PassOptions {
@@ -36,7 +37,7 @@ const STATES = NO_SOCKETS.sockets.length;
  * one goes on by their number: where as many have come or gone, as many others are counted twice or not. Where a chain is
  * seen to lead into another one the walk is repeated.
  */
-export class TcpPass implements Disposable {
+export class TcpPass implements Pass<TcpSnapshot> {
   readonly #bpf: BpfSource;
   readonly #options: PassOptions;
   #object: BpfObject;
