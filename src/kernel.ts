@@ -12,6 +12,7 @@ import type { EventRecord } from './events/envelope.ts';
 import { EventOutbox } from './events/outbox.ts';
 import { Discovery, type NetnsKernel } from './pods/discovery.ts';
 import type { Entity } from './pods/entity.ts';
+import { ProcessGroups } from './pods/process_groups.ts';
 import { ledgerOf, NO_EVENTS } from './probes/ledger.ts';
 import { asNetnsId, type Emit } from './probes/metric.ts';
 import type { AnyProbe } from './probes/probe.ts';
@@ -80,6 +81,7 @@ export class Kernel implements AsyncDisposable {
     this.#sources = {
       paths,
       netns: this.#discovery,
+      processes: new ProcessGroups(paths, () => this.#discovery.owners(), errors),
       files,
       mib: new MibSource(bpf, cpus, this.#discovery, files),
       sockstat: sockstatSource(bpf, cpus, this.#discovery, files),
