@@ -1,5 +1,7 @@
 import { conntrack } from './conntrack.ts';
+import { fd } from './fd.ts';
 import { icmp } from './icmp.ts';
+import { io } from './io.ts';
 import { ip } from './ip.ts';
 import { ipvs } from './ipvs.ts';
 import { netdev } from './netdev.ts';
@@ -25,6 +27,8 @@ export const PROBES: readonly AnyProbe[] = [
   netdev,
   softnet,
   ipvs,
+  fd,
+  io,
   rdma,
   tcpsummary,
   conntrack,
