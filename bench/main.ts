@@ -5,6 +5,7 @@ import { benchFootprint } from './footprint.ts';
 import type { Row } from './measure.ts';
 import { benchMib } from './mib.ts';
 import { benchPods } from './pods.ts';
+import { benchProcesses } from './processes.ts';
 import { benchRing } from './ring.ts';
 import { benchScrape } from './scrape.ts';
 import { benchTcpsummary } from './tcpsummary.ts';
@@ -17,6 +18,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   conntrack: benchConntrack,
   tcpsummary: benchTcpsummary,
   scrape: benchScrape,
+  processes: benchProcesses,
   exposition: benchExposition,
   ring: benchRing,
   footprint: benchFootprint,
