@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { freeCycle } from '../../src/collectors/cycle.ts';
 import type { ProbeStatus } from '../../src/collectors/supervisor.ts';
 import { DEFAULT_PATHS, type Paths } from '../../src/paths.ts';
@@ -19,7 +19,10 @@ import { TestNetns } from '../support/hosts.ts';
 import { eventually } from '../support/oracle.ts';
 import { type Worker, Workers } from '../support/workers.ts';
 
-const EMPTY = mkdtempSync(join(tmpdir(), 'cgroup-'));
+const directory = mkdtempSync(join(tmpdir(), 'groups-'));
+const NO_CGROUPS = join(directory, 'cgroup');
+
+afterAll(() => rmSync(directory, { recursive: true }));
 
 function owner(netns: TestNetns, kind: EntityKind, uid: string, ...processes: readonly Worker[]): NetnsOwner {
   const { inum, name } = netns;
@@ -122,17 +125,17 @@ it('cgroups that are not there are told of, and the namespace’s processes are 
   const inside = await workers.start(netns);
   const visitor = await workers.start(netns);
   pod.add(inside.pid);
-  const { groups, degraded } = await list([owner(netns, 'pod', pod.uid, inside)], { cgroup: EMPTY });
+  const { groups, degraded } = await list([owner(netns, 'pod', pod.uid, inside)], { cgroup: NO_CGROUPS });
   expect(sorted(groups[0]?.pids ?? [])).toEqual(pids(inside, visitor));
   expect(degraded).toEqual([
-    expect.stringContaining(`the cgroups of 1 of 1 Pods and containers are not below ${EMPTY}`),
+    expect.stringContaining(`the cgroups of 1 of 1 Pods and containers are not below ${NO_CGROUPS}`),
   ]);
 });
 
 it('a Pod that has gone has no processes, and nothing is wrong with that', async () => {
+  await using pod = new TestPod(CGROUP_V2);
   using netns = new TestNetns();
-  const pod = new TestPod(CGROUP_V2);
-  const workers = await Workers.create();
+  await using workers = await Workers.create();
   const worker = await workers.start(netns);
   pod.add(worker.pid);
   const groups = new ProcessGroups(DEFAULT_PATHS, () => [owner(netns, 'pod', pod.uid, worker)], new SourceErrors());
@@ -140,7 +143,7 @@ it('a Pod that has gone has no processes, and nothing is wrong with that', async
     const { groups: found, degraded } = await groups.list(freeCycle());
     return { pids: found.map((group) => group.pids), degraded };
   };
-  expect(await read()).toEqual({ pids: [pids(worker)], degraded: [] });
+  expect(await read()).toEqual({ pids: [[worker.pid]], degraded: [] });
   await workers[Symbol.asyncDispose]();
   expect(await read()).toEqual({ pids: [[]], degraded: [] });
   await pod[Symbol.asyncDispose]();
@@ -149,7 +152,7 @@ it('a Pod that has gone has no processes, and nothing is wrong with that', async
 
 describe('an agent in namespaces of its own', () => {
   async function serve(wrapper: readonly string[]): Promise<AgentProcess> {
-    const config = join(mkdtempSync(join(tmpdir(), 'groups-')), 'config.yaml');
+    const config = join(directory, 'config.yaml');
     writeFileSync(config, 'probes: { fd: true }');
     return AgentProcess.serve(['--config', config], wrapper);
   }

@@ -35,7 +35,7 @@ export class TestCgroups implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const path of [...this.#made].reverse()) await eventually(() => rmdirSync(path));
+    for (const path of this.#made.splice(0).reverse()) await eventually(() => rmdirSync(path));
   }
 
   #make(path: string): void {

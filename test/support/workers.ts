@@ -168,7 +168,7 @@ export class Workers implements AsyncDisposable {
       if (this.#children.size > 0) throw new Error('workers are left');
     });
     await new Promise((resolve) => this.#server?.close(resolve));
-    rmSync(this.#directory, { recursive: true });
+    rmSync(this.#directory, { recursive: true, force: true });
   }
 
   async #listen(): Promise<void> {
