@@ -1,7 +1,7 @@
-import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseProcessIo } from '../sources/procfs/io.ts';
-import { isGone, readText } from '../sources/procfs/read.ts';
+import { readPidNamespace } from '../sources/procfs/pid_namespace.ts';
+import { readText } from '../sources/procfs/read.ts';
 import { type ProcessStat, parseStat } from '../sources/procfs/stat.ts';
 import { type IoCounts, IoTotals, type ProcessReading, type Readings } from './io_totals.ts';
 import { defineMetrics, type Emit, type NetnsId, NO_LABELS } from './metric.ts';
@@ -75,7 +75,7 @@ class GroupReader {
   constructor(proc: string, reader: ProcessReader) {
     this.#proc = proc;
     this.#reader = reader;
-    this.#ownPidNamespace = readPidNamespace(proc, 'self');
+    this.#ownPidNamespace = readPidNamespace(join(proc, 'self'));
   }
 
   /** Brings the totals of a group up to date; returns whether all of it could be read. */
@@ -116,7 +116,7 @@ class GroupReader {
 
   #read(pid: number, stat: ProcessStat, earlier: ProcessReading | undefined): ProcessReading | undefined {
     const io = readCounts(this.#proc, pid);
-    const pidNamespace = earlier?.pidNamespace ?? readPidNamespace(this.#proc, pid);
+    const pidNamespace = earlier?.pidNamespace ?? readPidNamespace(join(this.#proc, String(pid)));
     return io && { ...stat, pid, pidNamespace: pidNamespace === this.#ownPidNamespace ? '' : pidNamespace, io };
   }
 }
@@ -141,16 +141,6 @@ function readCounts(proc: string, pid: number): IoCounts | undefined {
     if (value === undefined) throw new Error(`${path} has no ${field}`);
     return value;
   });
-}
-
-/** Empty where the process is gone. @throws where it cannot be read */
-function readPidNamespace(proc: string, pid: number | 'self'): string {
-  try {
-    return readlinkSync(join(proc, String(pid), 'ns/pid'));
-  } catch (error) {
-    if (isGone(error)) return '';
-    throw error;
-  }
 }
 
 function emitTotals(emit: Emit<typeof metrics>, id: NetnsId, counts: IoCounts): void {

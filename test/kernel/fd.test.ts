@@ -196,6 +196,24 @@ it('processes that end meanwhile are no failure', async () => {
   expect(usageOf(await agent.page(), pod.uid)).toEqual(alone);
 });
 
+it('sockets are left out, and that is told, where there are more descriptors than can be looked at in time', async () => {
+  await using pod = new TestPod(CGROUP_V2);
+  using netns = new TestNetns();
+  await using workers = await Workers.create();
+  const first = await startIn(workers, netns, pod, 10_000, 5);
+  await untilShown(pod.uid);
+  const processes = [first];
+  for (let count = 0; count < 49; count++) processes.push(await first.fork());
+  const { open, sockets, limitUsed } = usageOf(await agent.page(), pod.uid);
+  expect(open).toBeGreaterThan(500_000);
+  expect(limitUsed).toBeGreaterThan(0);
+  expect(sockets).toBeUndefined();
+  expect(statusOf()).toMatchObject({
+    state: 'degraded',
+    reason: expect.stringMatching(/^sockets of \d+ of the Pods are not counted/),
+  });
+});
+
 describe('without CAP_SYS_PTRACE', () => {
   /** What such a process holds itself it may look into. */
   const WITHOUT_CAPABILITIES = ['setpriv', '--bounding-set', '-all', '--inh-caps', '-all'];
