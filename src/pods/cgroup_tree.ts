@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Cycle } from '../collectors/cycle.ts';
+import type { Garbled } from '../sources/errors.ts';
 import { wholeLines } from '../sources/procfs/lines.ts';
 import { isGone, readText } from '../sources/procfs/read.ts';
 import { type CgroupPath, isOwnerName } from './cgroup.ts';
@@ -17,11 +18,14 @@ const BELOW_MAX = 1_000;
  */
 export class CgroupTree {
   readonly #root: string;
+  readonly #garbled: Garbled;
   /** What the last search of a hierarchy found: folders of Pods and containers, by name. */
   readonly #found = new Map<string, { readonly byName: ReadonlyMap<string, string>; readonly ms: number }>();
 
-  constructor(root: string) {
+  /** @param garbled told of what is no process in a list of them */
+  constructor(root: string, garbled: Garbled) {
     this.#root = root;
+    this.#garbled = garbled;
   }
 
   /**
@@ -50,7 +54,7 @@ export class CgroupTree {
     const folders = [folder];
     for (const next of folders) {
       if (folders.length > BELOW_MAX) throw new Error(`${folder}: more than ${BELOW_MAX} cgroups`);
-      for (const pid of readProcs(next)) pids.add(pid);
+      for (const pid of readProcs(next, this.#garbled)) pids.add(pid);
       folders.push(...foldersIn(next));
       await cycle.pause();
     }
@@ -85,9 +89,9 @@ function isCgroup(folder: string): boolean {
 }
 
 /** Zero is a process of a PID namespace that we are not in: our /proc does not have it either. */
-function readProcs(folder: string): number[] {
+function readProcs(folder: string, garbled: Garbled): number[] {
   try {
-    return wholeLines(readText(join(folder, 'cgroup.procs')) ?? '')
+    return wholeLines(readText(join(folder, 'cgroup.procs')) ?? '', garbled)
       .filter((line) => /^[1-9]\d*$/.test(line))
       .map(Number);
   } catch (error) {

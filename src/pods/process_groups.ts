@@ -40,7 +40,7 @@ export class ProcessGroups implements ProcessIndex {
     this.#paths = paths;
     this.#owners = owners;
     this.#errors = errors;
-    this.#tree = new CgroupTree(paths.cgroup);
+    this.#tree = new CgroupTree(paths.cgroup, errors.garbled('cgroup', 'cgroup.procs'));
     this.#isSamePidNamespace = !INNER_PID.test(readText(join(paths.proc, 'self/status')) ?? '');
   }
 

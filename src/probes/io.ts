@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Garbled } from '../sources/errors.ts';
 import { parseProcessIo } from '../sources/procfs/io.ts';
 import { readPidNamespace } from '../sources/procfs/pid_namespace.ts';
 import { readText } from '../sources/procfs/read.ts';
@@ -115,7 +116,7 @@ class GroupReader {
   }
 
   #read(pid: number, stat: ProcessStat, earlier: ProcessReading | undefined): ProcessReading | undefined {
-    const io = readCounts(this.#proc, pid);
+    const io = readCounts(this.#proc, pid, this.#reader.garbled('io'));
     const pidNamespace = earlier?.pidNamespace ?? readPidNamespace(join(this.#proc, String(pid)));
     return io && { ...stat, pid, pidNamespace: pidNamespace === this.#ownPidNamespace ? '' : pidNamespace, io };
   }
@@ -131,11 +132,11 @@ function readStat(proc: string, pid: number): ProcessStat | undefined {
 }
 
 /** Undefined where the process is gone. @throws where it cannot be read */
-function readCounts(proc: string, pid: number): IoCounts | undefined {
+function readCounts(proc: string, pid: number, garbled: Garbled): IoCounts | undefined {
   const path = join(proc, String(pid), 'io');
   const text = readText(path);
   if (text === undefined) return undefined;
-  const counters = parseProcessIo(text);
+  const counters = parseProcessIo(text, garbled);
   return FIELDS.map(([, field]) => {
     const value = counters.get(field);
     if (value === undefined) throw new Error(`${path} has no ${field}`);

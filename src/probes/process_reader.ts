@@ -1,5 +1,5 @@
 import type { Cycle } from '../collectors/cycle.ts';
-import type { SourceErrors } from '../sources/errors.ts';
+import type { Garbled, SourceErrors } from '../sources/errors.ts';
 
 /** Reads something of many processes in one collection, and counts those that cannot be read. */
 export class ProcessReader {
@@ -39,6 +39,11 @@ export class ProcessReader {
       await this.#cycle.pause();
     }
     return isWhole ? results : undefined;
+  }
+
+  /** For the parser of a file below /proc/<pid>. */
+  garbled(file: string): Garbled {
+    return this.#errors.garbled('procfs', file);
   }
 
   /** For the operator; empty where all could be read. */

@@ -40,7 +40,7 @@ describe.each([
 ])('discovery %s', (_, options) => {
   let agent: TestKernel;
   beforeAll(async () => {
-    agent = await TestKernel.open('{}', options);
+    agent = await TestKernel.open('{ detail: full }', options);
   });
   afterAll(() => agent[Symbol.asyncDispose]());
 
@@ -134,7 +134,7 @@ describe.each([
 });
 
 it('two namespaces have two sets of numbers', async () => {
-  await using agent = await TestKernel.open();
+  await using agent = await TestKernel.open('{ detail: full }');
   using quiet = new TestNetns();
   using busy = new TestNetns();
   busy.ip('link set lo up');

@@ -315,6 +315,8 @@ describe('I/O while processes come and go all the time', () => {
     while (!isOver) {
       const page = await agent.page();
       const now = countersOf(page, pod);
+      // On a machine that is too busy a collection may be late: then it shows nothing, never half of it.
+      if (Object.values(now).every((value) => value === undefined)) continue;
       for (const field of Object.keys(FIELDS)) expect(now[field]).toBeGreaterThanOrEqual(last[field] ?? 0);
       last = now;
       for (const path of ['io', 'stat']) {

@@ -1,5 +1,6 @@
 import type { Counter } from '../../counter.ts';
-import { wholeLines } from './lines.ts';
+import type { Garbled } from '../errors.ts';
+import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
 /**
@@ -7,12 +8,13 @@ import { parseCounter } from './number.ts';
  * included, and of the children that the process waited for. Kernel: fs/proc/base.c, do_io_accounting(). A line that is garbled is
  * left out.
  */
-export function parseProcessIo(text: string): Map<string, Counter> {
+export function parseProcessIo(text: string, garbled: Garbled): Map<string, Counter> {
   const counters = new Map<string, Counter>();
-  for (const line of wholeLines(text)) {
+  for (const line of wholeLines(text, garbled)) {
     const [, name, digits] = /^([a-z_]+): (\d+)$/.exec(line) ?? [];
     const value = parseCounter(digits ?? '');
-    if (name !== undefined && value !== undefined) counters.set(name, value);
+    if (name === undefined || value === undefined) garbled(shown(line));
+    else counters.set(name, value);
   }
   return counters;
 }
