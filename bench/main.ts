@@ -1,19 +1,25 @@
 import { renderTable } from '../src/commands/table.ts';
+import { benchConntrack } from './conntrack.ts';
 import { benchExposition } from './exposition.ts';
 import { benchFootprint } from './footprint.ts';
 import { benchKernel } from './kernel.ts';
 import type { Row } from './measure.ts';
 import { benchMib } from './mib.ts';
 import { benchPods } from './pods.ts';
+import { benchProcesses } from './processes.ts';
 import { benchRing } from './ring.ts';
 import { benchScrape } from './scrape.ts';
+import { benchTcpsummary } from './tcpsummary.ts';
 
 /** `npm run bench`: all of them; `npm run bench -- mib exposition`: these. Prints a table, then the same as JSON. */
 
 const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   mib: benchMib,
   pods: benchPods,
+  conntrack: benchConntrack,
+  tcpsummary: benchTcpsummary,
   scrape: benchScrape,
+  processes: benchProcesses,
   exposition: benchExposition,
   ring: benchRing,
   footprint: benchFootprint,

@@ -50,8 +50,9 @@ export class Namespaces implements AsyncDisposable {
     this.#shell = shell;
   }
 
-  static async create(count: number): Promise<Namespaces> {
-    const script = `for i in $(seq ${count}); do unshare -n sh -c 'ip link set lo up; exec sleep 3600' & done; wait`;
+  /** @param setUp what each does first, a line of sh without single quotes */
+  static async create(count: number, setUp = 'ip link set lo up'): Promise<Namespaces> {
+    const script = `for i in $(seq ${count}); do unshare -n sh -c '${setUp}; exec sleep 3600' & done; wait`;
     const shell = spawn('sh', ['-c', script], { stdio: 'ignore', detached: true });
     await wait(1_000 + count * 20);
     return new Namespaces(shell);

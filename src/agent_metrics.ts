@@ -76,7 +76,7 @@ export const AGENT_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_events_produced_total',
-    help: 'Events that happened in the kernel, before any limit.',
+    help: 'Events that happened, before any limit.',
     labels: { probe: PROBE },
   },
   limited: {
@@ -160,10 +160,10 @@ function emitState(emit: AgentEmit, state: AgentState): void {
   emit('configSuccessful', NODE, state.config.successful ? 1 : 0, NO_LABELS);
   emit('configTime', NODE, state.config.appliedMs / 1000, NO_LABELS);
   emit('configGeneration', NODE, state.config.generation, NO_LABELS);
-  for (const { probe, produced, limited, lost } of state.kernelLedger) {
+  for (const { probe, stage, produced, limited, lost } of state.kernelLedger) {
     emit('produced', NODE, produced, { probe });
-    emit('limited', NODE, limited, { probe, stage: 'kernel' });
-    emit('dropped', NODE, lost, { probe, sink: '', stage: 'kernel', reason: 'ring_full' });
+    emit('limited', NODE, limited, { probe, stage });
+    if (stage === 'kernel') emit('dropped', NODE, lost, { probe, sink: '', stage, reason: 'ring_full' });
   }
   for (const { probe, sink, delivered, pending, dropped } of state.sinkLedger) {
     emit('delivered', NODE, delivered, { probe, sink });

@@ -33,9 +33,11 @@ export type DesiredProbes = Readonly<
   >
 >;
 
-/** Events of one probe that the kernel knows of, since the agent's start. */
+/** Events of one probe before they are given to the sinks, since the agent's start. */
 export interface KernelLedgerEntry {
   readonly probe: string;
+  /** Where they come to be, and are limited: in a program in the kernel, or where the probe looks at what it read. */
+  readonly stage: 'kernel' | 'agent';
   readonly produced: number;
   readonly limited: number;
   readonly lost: number;

@@ -12,8 +12,9 @@ import type { EventRecord } from './events/envelope.ts';
 import { EventOutbox } from './events/outbox.ts';
 import { Discovery, type NetnsKernel } from './pods/discovery.ts';
 import type { Entity } from './pods/entity.ts';
-import { earlierLedger } from './probes/ebpf.ts';
+import { ProcessGroups } from './pods/process_groups.ts';
 import { type HookStatus, surveyHooks } from './probes/hooks.ts';
+import { ledgerOf, NO_EVENTS } from './probes/ledger.ts';
 import { asNetnsId, type Emit } from './probes/metric.ts';
 import type { AnyProbe } from './probes/probe.ts';
 import { NetnsList } from './sources/bpf/netns_list.ts';
@@ -25,6 +26,7 @@ import { NetFiles } from './sources/net_files.ts';
 import { NetlinkClient } from './sources/netlink/client.ts';
 import { RouteSource } from './sources/netlink/route.ts';
 import { cpusOf } from './sources/procfs/cpus.ts';
+import { socketSource } from './sources/sockets/source.ts';
 import { sockstatSource } from './sources/sockstat/source.ts';
 import type { Sources } from './sources/sources.ts';
 
@@ -80,11 +82,13 @@ export class Kernel implements AsyncDisposable {
     this.#sources = {
       paths,
       netns: this.#discovery,
+      processes: new ProcessGroups(paths, () => this.#discovery.owners(), errors),
       files,
       mib: new MibSource(bpf, cpus, this.#discovery, files),
       sockstat: sockstatSource(bpf, cpus, this.#discovery, files),
       netlink,
       route: new RouteSource(netlink),
+      sockets: socketSource(bpf, this.#discovery, files, netlink),
       bpf,
       cpus,
       errors,
@@ -215,9 +219,16 @@ export class Kernel implements AsyncDisposable {
     const active = new Map(this.#supervisor.active().map(({ name, probe }) => [name, probe]));
     return this.#hooks.probes
       .filter(({ events }) => Object.keys(events).length > 0)
-      .map(({ name }) => {
-        const { produced, limited, lost } = active.get(name)?.ledger?.() ?? earlierLedger(this.#sources.memories, name);
-        return { probe: name, produced: Number(produced), limited: Number(limited), lost: Number(lost) };
+      .map(({ name, kind }) => {
+        const earlier = ledgerOf(this.#sources.memories, name).value ?? NO_EVENTS;
+        const { produced, limited, lost } = active.get(name)?.ledger?.() ?? earlier;
+        return {
+          probe: name,
+          stage: kind === 'ebpf' ? 'kernel' : 'agent',
+          produced: Number(produced),
+          limited: Number(limited),
+          lost: Number(lost),
+        };
       });
   }
 }

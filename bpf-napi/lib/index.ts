@@ -10,6 +10,7 @@ export {
   libbpfVersion,
   type NetlinkAnswer,
   netlinkDump,
+  netlinkDumpAsync,
   netnsCookie,
   withNetns,
 } from './system.ts';

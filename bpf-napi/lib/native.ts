@@ -9,9 +9,15 @@ export interface NativeModule {
   readonly Stats: new () => NativeStats;
   withNetns<T>(path: string, inside: () => T): T;
   netnsCookie(): bigint;
-  netlinkDump(protocol: number, request: Uint8Array, bytesMax: number): { messages: Uint8Array; interrupted: boolean };
+  netlinkDump(protocol: number, request: Uint8Array, bytesMax: number): NativeAnswer;
+  netlinkDumpAsync(protocol: number, request: Uint8Array, bytesMax: number): Promise<NativeAnswer>;
   clockOffset(): bigint;
   jiffiesPerSecond(): number;
+}
+
+export interface NativeAnswer {
+  messages: Uint8Array;
+  interrupted: boolean;
 }
 
 export interface NativeObject {

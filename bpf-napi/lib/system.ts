@@ -1,4 +1,4 @@
-import { BpfError, guarded } from './errors.ts';
+import { BpfError, guarded, guardedAsync } from './errors.ts';
 import { closed, watchForLeak } from './leaks.ts';
 import { type NativeStats, native } from './native.ts';
 
@@ -45,6 +45,15 @@ export interface NetlinkAnswer {
  */
 export function netlinkDump(protocol: number, request: Uint8Array, bytesMax: number): NetlinkAnswer {
   return guarded('NETLINK', () => native().netlinkDump(protocol, request, bytesMax));
+}
+
+/**
+ * The same for a long answer: sends at once, in this thread's network namespace, and collects off the event loop. Until the
+ * promise is settled a socket keeps the namespace alive. In `withNetns` the promise must be wrapped to get out.
+ * @throws {BpfError} as a rejection: NETLINK, with the kernel's errno
+ */
+export function netlinkDumpAsync(protocol: number, request: Uint8Array, bytesMax: number): Promise<NetlinkAnswer> {
+  return guardedAsync('NETLINK', () => native().netlinkDumpAsync(protocol, request, bytesMax));
 }
 
 /** Nanoseconds to add to a bpf_ktime_get_ns() for wall-clock time. Changes when the clock is set. */

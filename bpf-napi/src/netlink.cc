@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "addon.h"
@@ -26,10 +27,18 @@ struct Dump {
   bool interrupted = false;
 };
 
+/** A request that was sent, from a socket of its own: an open one would keep its namespace alive. */
+struct Question {
+  UniqueFd fd;
+  uint32_t sequence = 0;
+  bool is_dump = false;
+  size_t bytes_max = 0;
+};
+
 enum class Progress { kMore, kDone };
 
 /** Looks only at what ends a dump; everything else is copied for JavaScript to decode. */
-Progress Take(Dump& dump, const uint8_t* data, size_t size, uint32_t sequence, size_t bytes_max, Failure& failure) {
+Progress Take(Dump& dump, const uint8_t* data, size_t size, const Question& question, Failure& failure) {
   bool single = false;
   for (size_t at = 0; at + sizeof(nlmsghdr) <= size;) {
     nlmsghdr header;
@@ -41,17 +50,19 @@ Progress Take(Dump& dump, const uint8_t* data, size_t size, uint32_t sequence, s
     const size_t length = header.nlmsg_len;
     const size_t start = at;
     at += NLMSG_ALIGN(length);
-    if (header.nlmsg_seq != sequence) continue;
+    if (header.nlmsg_seq != question.sequence) continue;
     if (header.nlmsg_flags & NLM_F_DUMP_INTR) dump.interrupted = true;
-    single = single || (header.nlmsg_flags & NLM_F_MULTI) == 0;
+    // Without NLM_F_DUMP there is one answer. ctnetlink marks its as one of many (IPCTNL_MSG_CT_GET_STATS), but no
+    // NLMSG_DONE follows.
+    single = single || !question.is_dump || (header.nlmsg_flags & NLM_F_MULTI) == 0;
     if (header.nlmsg_type == NLMSG_DONE || header.nlmsg_type == NLMSG_ERROR) {
       int32_t error = 0;
       if (length >= sizeof(header) + sizeof(error)) memcpy(&error, data + start + sizeof(header), sizeof(error));
       if (error != 0) failure = {"dump", -error, "netlink"};
       return Progress::kDone;
     }
-    if (dump.messages.size() + NLMSG_ALIGN(length) > bytes_max) {
-      failure = {"dump", ENOBUFS, "netlink", "more than " + std::to_string(bytes_max) + " bytes"};
+    if (dump.messages.size() + NLMSG_ALIGN(length) > question.bytes_max) {
+      failure = {"dump", ENOBUFS, "netlink", "more than " + std::to_string(question.bytes_max) + " bytes"};
       return Progress::kDone;
     }
     dump.messages.insert(dump.messages.end(), data + start, data + start + length);
@@ -60,32 +71,28 @@ Progress Take(Dump& dump, const uint8_t* data, size_t size, uint32_t sequence, s
   return single ? Progress::kDone : Progress::kMore;
 }
 
-Failure Receive(int fd, uint32_t sequence, size_t bytes_max, Dump& dump) {
+Failure Receive(const Question& question, Dump& dump) {
   static thread_local std::vector<uint8_t> datagram(kDatagramBytes);
   Failure failure;
   for (;;) {
-    const ssize_t size = recv(fd, datagram.data(), datagram.size(), MSG_TRUNC);
+    const ssize_t size = recv(question.fd.get(), datagram.data(), datagram.size(), MSG_TRUNC);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) return {"dump", errno, "netlink"};
     if (static_cast<size_t>(size) > datagram.size()) return {"dump", EMSGSIZE, "netlink"};
-    if (Take(dump, datagram.data(), size, sequence, bytes_max, failure) == Progress::kDone) return failure;
+    if (Take(dump, datagram.data(), size, question, failure) == Progress::kDone) return failure;
   }
 }
 
-/**
- * Sends one request from a new socket in the namespace that this thread is in, and collects the answer. The
- * socket is closed again: an open one would keep the namespace alive.
- */
-Napi::Value NetlinkDump(const Napi::CallbackInfo& info) {
+/** Sends a request in the namespace that this thread is in. */
+Question Ask(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const int protocol = info[0].As<Napi::Number>().Int32Value();
   auto request = info[1].As<Napi::Uint8Array>();
-  const size_t bytes_max = info[2].As<Napi::Number>().Uint32Value();
   if (request.ByteLength() < sizeof(nlmsghdr)) Throw(env, "dump", EINVAL, "netlink", "the request has no header");
   nlmsghdr header;
   memcpy(&header, request.Data(), sizeof(header));
 
-  const UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
+  UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
   if (!fd) Throw(env, "connect", errno, "netlink");
   const timeval timeout = {kTimeoutSeconds, 0};
   if (setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) != 0) {
@@ -97,22 +104,67 @@ Napi::Value NetlinkDump(const Napi::CallbackInfo& info) {
       0) {
     Throw(env, "send", errno, "netlink");
   }
-  Dump dump;
-  const Failure failure = Receive(fd.get(), header.nlmsg_seq, bytes_max, dump);
-  if (failure.failed()) throw ToError(env, failure);
+  return {std::move(fd), header.nlmsg_seq, (header.nlmsg_flags & NLM_F_DUMP) != 0,
+          info[2].As<Napi::Number>().Uint32Value()};
+}
 
+Napi::Object ToAnswer(Napi::Env env, const Dump& dump) {
   Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, dump.messages.size());
   std::copy(dump.messages.begin(), dump.messages.end(), static_cast<uint8_t*>(buffer.Data()));
-  Napi::Object result = Napi::Object::New(env);
-  result.Set("messages", Napi::Uint8Array::New(env, dump.messages.size(), buffer, 0));
-  result.Set("interrupted", dump.interrupted);
-  return result;
+  Napi::Object answer = Napi::Object::New(env);
+  answer.Set("messages", Napi::Uint8Array::New(env, dump.messages.size(), buffer, 0));
+  answer.Set("interrupted", dump.interrupted);
+  return answer;
+}
+
+Napi::Value NetlinkDump(const Napi::CallbackInfo& info) {
+  const Question question = Ask(info);
+  Dump dump;
+  const Failure failure = Receive(question, dump);
+  if (failure.failed()) throw ToError(info.Env(), failure);
+  return ToAnswer(info.Env(), dump);
+}
+
+/** Collects an answer on libuv's pool. The socket stays in the namespace that it was made in. */
+class DumpWorker : public Napi::AsyncWorker {
+ public:
+  DumpWorker(Napi::Env env, Question question) : AsyncWorker(env), deferred_(env), question_(std::move(question)) {}
+
+  Napi::Promise promise() const { return deferred_.Promise(); }
+
+ protected:
+  void Execute() override {
+    failure_ = Receive(question_, dump_);
+    question_.fd.reset();
+  }
+
+  void OnOK() override {
+    if (failure_.failed()) {
+      deferred_.Reject(ToError(Env(), failure_).Value());
+    } else {
+      deferred_.Resolve(ToAnswer(Env(), dump_));
+    }
+  }
+
+ private:
+  Napi::Promise::Deferred deferred_;
+  Question question_;
+  Dump dump_;
+  Failure failure_;
+};
+
+Napi::Value NetlinkDumpAsync(const Napi::CallbackInfo& info) {
+  auto* worker = new DumpWorker(info.Env(), Ask(info));
+  Napi::Promise promise = worker->promise();
+  worker->Queue();
+  return promise;
 }
 
 }  // namespace
 
 void InitNetlink(Napi::Env env, Napi::Object exports) {
   exports.Set("netlinkDump", Napi::Function::New<NetlinkDump>(env, "netlinkDump"));
+  exports.Set("netlinkDumpAsync", Napi::Function::New<NetlinkDumpAsync>(env, "netlinkDumpAsync"));
 }
 
 }  // namespace bpf_napi

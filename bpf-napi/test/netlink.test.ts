@@ -1,9 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { netlinkDump, withNetns } from '../lib/index.ts';
+import { netlinkDump, netlinkDumpAsync, withNetns } from '../lib/index.ts';
 import { TestNamespace } from './support/namespace.ts';
 import { openDescriptors } from './support/process_state.ts';
 
 const NETLINK_ROUTE = 0;
+const NETLINK_NETFILTER = 12;
+const CTNETLINK = 0x100;
+const IPCTNL_MSG_CT_GET_STATS_CPU = CTNETLINK | 4;
+const IPCTNL_MSG_CT_GET_STATS = CTNETLINK | 5;
 const RTM_NEWLINK = 16;
 const RTM_GETLINK = 18;
 const RTM_NEWADDR = 20;
@@ -42,6 +46,14 @@ interface Message {
   readonly type: number;
   /** The bytes of one attribute, or undefined. */
   readonly attribute: (kind: number) => Uint8Array | undefined;
+}
+
+/** Each message without the port of the socket that it came to (nlmsg_pid). */
+function withoutPort(messages: Uint8Array): Uint8Array {
+  const copy = messages.slice();
+  const view = new DataView(copy.buffer);
+  for (let at = 0; at < copy.length; at += (view.getUint32(at, true) + 3) & ~3) view.setUint32(at + 12, 0);
+  return copy;
 }
 
 /** `fixed` is the length of what comes before the attributes. */
@@ -117,6 +129,32 @@ it('takes a single answer, of a request that is no dump', () => {
   expect(decode(messages, IFINFOMSG_BYTES).map(nameOf)).toEqual(['lo']);
 });
 
+it('takes a single answer that is marked as one of many, and does not wait for the others', () => {
+  const start = performance.now();
+  const { messages } = withNetns(namespace.path, () =>
+    netlinkDump(NETLINK_NETFILTER, request(IPCTNL_MSG_CT_GET_STATS, 0), PLENTY),
+  );
+  expect(decode(messages, 4).map(({ type }) => type)).toEqual([IPCTNL_MSG_CT_GET_STATS]);
+  expect(performance.now() - start).toBeLessThan(1_000);
+  // The same family's dumps have an end.
+  const dump = withNetns(namespace.path, () =>
+    netlinkDump(NETLINK_NETFILTER, request(IPCTNL_MSG_CT_GET_STATS_CPU, NLM_F_DUMP), PLENTY),
+  );
+  expect(decode(dump.messages, 4).length).toBeGreaterThan(0);
+});
+
+it('collects off the event loop what it would have collected at once, in the namespace that it was asked in', async () => {
+  const addresses = request(RTM_GETADDR, NLM_F_DUMP);
+  const { answer } = withNetns(namespace.path, () => ({
+    answer: netlinkDumpAsync(NETLINK_ROUTE, addresses, PLENTY),
+  }));
+  const expected = withNetns(namespace.path, () => netlinkDump(NETLINK_ROUTE, addresses, PLENTY));
+  expect(expected.messages.length).toBeGreaterThan(64 * 1024);
+  const { messages, interrupted } = await answer;
+  expect(interrupted).toBe(false);
+  expect(withoutPort(messages)).toEqual(withoutPort(expected.messages));
+});
+
 describe('fails', () => {
   const dump = (protocol: number, message: Uint8Array, bytesMax = PLENTY) => {
     return () => withNetns(namespace.path, () => netlinkDump(protocol, message, bytesMax));
@@ -132,6 +170,15 @@ describe('fails', () => {
     expect(call).toThrow(expect.objectContaining({ name: 'BpfError', code: 'NETLINK', errno }));
   });
 
+  it.each([
+    ['an unknown protocol', 31, PLENTY, EPROTONOSUPPORT],
+    ['an answer that is longer than allowed', NETLINK_ROUTE, 100, ENOBUFS],
+  ])('with the errno off the event loop: %s', async (_what, protocol, bytesMax, errno) => {
+    await expect(netlinkDumpAsync(protocol, LINKS, bytesMax)).rejects.toThrow(
+      expect.objectContaining({ name: 'BpfError', code: 'NETLINK', errno }),
+    );
+  });
+
   it('by the byte over the limit', () => {
     const { messages } = dump(NETLINK_ROUTE, LINKS)();
     expect(dump(NETLINK_ROUTE, LINKS, messages.length)().messages).toHaveLength(messages.length);
@@ -139,12 +186,14 @@ describe('fails', () => {
   });
 });
 
-it('leaves no descriptor open, whether it goes well or not', () => {
+it('leaves no descriptor open, whether it goes well or not', async () => {
   const before = openDescriptors();
   for (let i = 0; i < 500; i++) {
     netlinkDump(NETLINK_ROUTE, LINKS, PLENTY);
     expect(() => netlinkDump(NETLINK_ROUTE, LINKS, 10)).toThrow();
     expect(() => netlinkDump(31, LINKS, 10)).toThrow();
+    await netlinkDumpAsync(NETLINK_ROUTE, LINKS, PLENTY);
+    await expect(netlinkDumpAsync(NETLINK_ROUTE, LINKS, 10)).rejects.toThrow();
   }
   expect(openDescriptors()).toEqual(before);
 });

@@ -52,6 +52,7 @@ describe('a thread that is terminated leaves nothing', () => {
     ['in a load of an object that it has closed', 'closeInSlowLoad', 3],
     ['while it opens and loads', 'openAndLoad', 20],
     ['with programs attached, a ring that is drained and statistics', 'hold', 5],
+    ['while it collects netlink answers', 'netlink', 20],
     ['inside a namespace', 'insideNamespace', 3],
   ])('%s', async (_what, task, rounds) => {
     for (let round = 0; round < rounds; round++) {

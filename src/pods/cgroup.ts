@@ -13,30 +13,67 @@ const POD = new RegExp(`^(?:.*-)?pod(${UID}|${STATIC_UID})(?:\\.slice)?$`);
 /** `<id>`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`. */
 const CONTAINER = /^(?:[a-z-]+-)?([0-9a-f]{64})(?:\.scope)?$/;
 
+/** A cgroup, as a line of /proc/<pid>/cgroup names it. */
+export interface CgroupPath {
+  /** Which hierarchy: controllers as the kernel lists them, or `name=systemd`; empty is cgroup v2. */
+  readonly hierarchy: string;
+  readonly path: string;
+}
+
 /**
  * Reads /proc/<pid>/cgroup (man 7 cgroups): a line `id:controllers:path` for each hierarchy, v1 and v2. A path is
  * matched by its last segments only: from inside a cgroup namespace another Pod's reads `/../../pod<uid>/<id>`.
  */
 export function parseCgroup(text: string): ContainerRef | undefined {
-  for (const line of text.split('\n')) {
-    const path = line.split(':').slice(2).join(':');
-    const found = containerOf(path);
-    if (found !== undefined) return found;
+  for (const { path } of pathsIn(text)) {
+    const found = ownerOf(path);
+    if (found !== undefined) return found.ref;
   }
   return undefined;
 }
 
-function containerOf(path: string): ContainerRef | undefined {
+/** The cgroups that hold all of a Pod, by its UID, or of a container, by its ID: one for each hierarchy that has the process there. */
+export function cgroupsOf(text: string, uid: string): CgroupPath[] {
+  return pathsIn(text).flatMap(({ hierarchy, path }) => {
+    const found = ownerOf(path);
+    return found === undefined || (found.ref.podUid ?? found.ref.containerId) !== uid
+      ? []
+      : [{ hierarchy, path: found.path }];
+  });
+}
+
+/** Whether a cgroup of this name is a Pod's or a container's. */
+export function isOwnerName(name: string): boolean {
+  return POD.test(name) || CONTAINER.test(name);
+}
+
+function pathsIn(text: string): CgroupPath[] {
+  return text.split('\n').map((line) => {
+    const [, hierarchy = '', ...path] = line.split(':');
+    return { hierarchy, path: path.join(':') };
+  });
+}
+
+interface Owner {
+  readonly ref: ContainerRef;
+  /** Of the Pod's cgroup, or of the container's where there is no Pod. */
+  readonly path: string;
+}
+
+function ownerOf(path: string): Owner | undefined {
   const segments = path.split('/').filter((segment) => segment !== '');
+  const upTo = (index: number) => `/${segments.slice(0, index + 1).join('/')}`;
   // A container may have cgroups of its own below: look for the innermost that is one.
   for (let index = segments.length - 1; index >= 0; index--) {
     const containerId = CONTAINER.exec(segments[index] ?? '')?.[1];
     if (containerId !== undefined) {
       const podUid = POD.exec(segments[index - 1] ?? '')?.[1];
-      return podUid === undefined ? { containerId } : { podUid: plainUid(podUid), containerId };
+      return podUid === undefined
+        ? { ref: { containerId }, path: upTo(index) }
+        : { ref: { podUid: plainUid(podUid), containerId }, path: upTo(index - 1) };
     }
     const podUid = POD.exec(segments[index] ?? '')?.[1];
-    if (podUid !== undefined) return { podUid: plainUid(podUid) };
+    if (podUid !== undefined) return { ref: { podUid: plainUid(podUid) }, path: upTo(index) };
   }
   return undefined;
 }

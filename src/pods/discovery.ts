@@ -34,6 +34,12 @@ interface Known extends NetnsEntry {
   described: Described;
 }
 
+/** Whose a namespace is, and processes that were in it at the last scan. */
+export interface NetnsOwner {
+  readonly entity: Entity;
+  readonly pids: readonly number[];
+}
+
 export type EntitiesListener = (entities: readonly Entity[]) => void;
 
 /** Which network namespaces there are, and whose each is. */
@@ -65,6 +71,10 @@ export class Discovery implements NetnsIndex {
 
   snapshot(): readonly NetnsEntry[] {
     return [...this.#known.values()];
+  }
+
+  owners(): readonly NetnsOwner[] {
+    return [...this.#known.values()].map(({ described, pids }) => ({ entity: described.entity, pids }));
   }
 
   get node(): NetnsEntry | undefined {

@@ -2,14 +2,10 @@ import { readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cycle } from '../collectors/cycle.ts';
 import { isGone, readText } from '../sources/procfs/read.ts';
+import { parseStat } from '../sources/procfs/stat.ts';
 import { type ContainerRef, parseCgroup } from './cgroup.ts';
 
 const NETNS_LINK = /^net:\[(\d+)\]$/;
-
-/** /proc/<pid>/stat, man 5 proc: field 22, start time in clock ticks after boot. */
-const START_TIME_FIELD = 22;
-/** The fields that follow the command name, which may itself hold blanks and parentheses, start with the third. */
-const FIRST_FIELD_AFTER_COMM = 3;
 
 export interface ProcessScan {
   /** Process ids by inode number of their network namespace. */
@@ -59,15 +55,8 @@ export interface ProcessInfo {
 
 /** Undefined where the process is gone. */
 export function readProcess(proc: string, pid: number): ProcessInfo | undefined {
-  const stat = readText(join(proc, String(pid), 'stat'));
-  if (stat === undefined) return undefined;
-  const open = stat.indexOf('(');
-  const close = stat.lastIndexOf(')');
-  const startTime = stat.slice(close + 2).split(' ')[START_TIME_FIELD - FIRST_FIELD_AFTER_COMM];
-  if (open < 0 || close < open || startTime === undefined) return undefined;
-  // A command may be named in any bytes; what is no UTF-8 becomes U+FFFD.
-  const comm = Buffer.from(stat.slice(open + 1, close), 'latin1').toString('utf8');
-  return { pid, comm, startTime: Number(startTime) };
+  const stat = parseStat(readText(join(proc, String(pid), 'stat')) ?? '');
+  return stat === undefined ? undefined : { pid, comm: stat.comm, startTime: stat.startTime };
 }
 
 /** The container that a process runs in, by its cgroups. */

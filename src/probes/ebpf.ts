@@ -7,6 +7,7 @@ import { readText } from '../sources/procfs/read.ts';
 import type { Sources } from '../sources/sources.ts';
 import { Counts, sumPerCpu } from './counts.ts';
 import { type HookStatus, type HookTable, hookKind, type OpenHooks, openHooks } from './hooks.ts';
+import { ledgerOf, NO_EVENTS } from './ledger.ts';
 import { asNetnsId, type MetricSet, type NetnsId } from './metric.ts';
 import type { KernelLedger, ProbeHealth, ProbeScope, ProbeSettings, ProgramStatus, RunningProbe } from './probe.ts';
 
@@ -43,21 +44,14 @@ export interface EbpfOptions<Constant extends string> {
 
 /** What earlier runs of a probe have counted. */
 interface Earlier {
-  readonly ledger: KernelLedger;
+  readonly ledger: Memory<KernelLedger>;
   /** By program. */
-  readonly missed: Readonly<Record<string, bigint>>;
+  readonly missed: Memory<Readonly<Record<string, bigint>>>;
 }
 
-function earlierOf(memories: Memories, probe: string): Memory<Earlier> {
-  return memories.of<Earlier>(`ebpf/${probe}`);
+function earlierOf(memories: Memories, probe: string): Earlier {
+  return { ledger: ledgerOf(memories, probe), missed: memories.of(`missed/${probe}`) };
 }
-
-/** The ledger of a probe that does not run. */
-export function earlierLedger(memories: Memories, probe: string): KernelLedger {
-  return earlierOf(memories, probe).value?.ledger ?? NOTHING;
-}
-
-const NOTHING: KernelLedger = { produced: 0n, limited: 0n, lost: 0n };
 
 /** A loaded and attached object, and what every eBPF probe has to say of it. */
 export class EbpfInstance {
@@ -67,9 +61,9 @@ export class EbpfInstance {
   readonly #programs: readonly string[];
   readonly #hooks: readonly HookStatus[];
   readonly #hasLedger: boolean;
-  readonly #earlier: Memory<Earlier>;
+  readonly #earlier: Earlier;
 
-  constructor({ object, programs, statuses }: OpenHooks, hasLedger: boolean, earlier: Memory<Earlier>, counts: Counts) {
+  constructor({ object, programs, statuses }: OpenHooks, hasLedger: boolean, earlier: Earlier, counts: Counts) {
     this.object = object;
     this.counts = counts;
     this.#programs = programs;
@@ -107,7 +101,7 @@ export class EbpfInstance {
         id,
         runs,
         runSeconds: Number(runNanoseconds) * NANOSECONDS,
-        missed: missed + (this.#earlier.value?.missed[name] ?? 0n),
+        missed: missed + (this.#earlier.missed.value?.[name] ?? 0n),
       };
     });
   }
@@ -124,7 +118,7 @@ export class EbpfInstance {
   }
 
   ledger(): KernelLedger {
-    const { produced, limited, lost } = this.#earlier.value?.ledger ?? NOTHING;
+    const { produced, limited, lost } = this.#earlier.ledger.value ?? NO_EVENTS;
     const [producedNow = 0, limitedNow = 0, lostNow = 0] = this.#hasLedger
       ? sumPerCpu(this.object, LEDGER, LEDGER_FIELDS)
       : [];
@@ -138,7 +132,8 @@ export class EbpfInstance {
   /** Keeps what was counted so far for the next run. Once, when nothing counts any more. */
   remember(): void {
     const missed = Object.fromEntries(this.programs().map((program) => [program.name, program.missed]));
-    this.#earlier.value = { ledger: this.ledger(), missed: { ...this.#earlier.value?.missed, ...missed } };
+    this.#earlier.ledger.value = this.ledger();
+    this.#earlier.missed.value = { ...this.#earlier.missed.value, ...missed };
   }
 }
 

@@ -1,4 +1,7 @@
+import { conntrack } from './conntrack.ts';
+import { fd } from './fd.ts';
 import { icmp } from './icmp.ts';
+import { io } from './io.ts';
 import { ip } from './ip.ts';
 import { ipvs } from './ipvs.ts';
 import { netdev } from './netdev.ts';
@@ -12,6 +15,7 @@ import { tcp } from './tcp.ts';
 import { tcpext } from './tcpext.ts';
 import { tcpreset } from './tcpreset.ts';
 import { tcpretrans } from './tcpretrans.ts';
+import { tcpsummary } from './tcpsummary.ts';
 import { udp } from './udp.ts';
 
 /** Every probe there is, in the order of the page. The only registry. */
@@ -25,7 +29,11 @@ export const PROBES: readonly AnyProbe[] = [
   netdev,
   softnet,
   ipvs,
+  fd,
+  io,
   rdma,
+  tcpsummary,
+  conntrack,
   qdisc,
   packetloss,
   tcpretrans,

@@ -9,6 +9,9 @@ import { readText } from './procfs/read.ts';
 
 const ENOPROTOOPT = 92;
 
+/** ENOENT, ESRCH; EINVAL: `ip netns del` has unmounted the namespace and not removed the file yet. */
+const GONE = [2, 3, 22];
+
 /** A way into a namespace: a process's directory in /proc, or the path of a mount. */
 interface Place {
   readonly process?: string;
@@ -72,8 +75,14 @@ export class NetFiles {
   inside<T>(entry: NetnsEntry, cycle: Cycle, call: () => T): T | undefined {
     const { process, mount } = this.#place(entry, cycle);
     const path = process === undefined ? mount : join(process, 'ns/net');
-    // Since the last look a mount or a process may have come to be in another namespace.
-    return path === undefined ? undefined : withNetns(path, () => (isIn(entry.id) ? call() : undefined));
+    if (path === undefined) return undefined;
+    try {
+      // Since the last look a mount or a process may have come to be in another namespace.
+      return withNetns(path, () => (isIn(entry.id) ? call() : undefined));
+    } catch (error) {
+      if (error instanceof BpfError && error.code === 'NETNS' && GONE.includes(error.errno)) return undefined;
+      throw error;
+    }
   }
 
   #place(entry: NetnsEntry, cycle: Cycle): Place {

@@ -11,6 +11,11 @@ export interface PassSourceOptions<Snapshot> {
   readonly open: () => Promise<Pass<Snapshot>>;
   /** Reads the same without the pass: slower, and everywhere. */
   readonly otherwise: (cycle: Cycle) => Promise<Snapshot>;
+  /**
+   * Whether an error of the pass says nothing of its next reading: then this one fails, and the pass stays. By default
+   * the first error is the last.
+   */
+  readonly mayPass?: (error: unknown) => boolean;
   /** What the other way is called: `files`. */
   readonly otherwiseName: string;
 }
@@ -64,8 +69,10 @@ export class PassSource<Snapshot> {
         return await this.#pass.read(cycle);
       } catch (error) {
         cycle.signal.throwIfAborted();
+        if (this.#options.mayPass?.(error) === true) throw error;
         this.#reason = messageOf(error);
-        this.#pass[Symbol.dispose]();
+        // Another reader may have met the same.
+        this.#pass?.[Symbol.dispose]();
         this.#pass = undefined;
       }
     }

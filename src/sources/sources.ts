@@ -7,18 +7,22 @@ import type { NetFiles } from './net_files.ts';
 import type { NetlinkClient } from './netlink/client.ts';
 import type { RouteSource } from './netlink/route.ts';
 import type { NetnsIndex } from './netns.ts';
+import type { ProcessIndex } from './processes.ts';
 import type { Cpus } from './procfs/cpus.ts';
+import type { SocketSource } from './sockets/source.ts';
 import type { SockstatSource } from './sockstat/source.ts';
 
 /** All readers of the kernel, as a probe gets them. */
 export interface Sources {
   readonly paths: Paths;
   readonly netns: NetnsIndex;
+  readonly processes: ProcessIndex;
   readonly files: NetFiles;
   readonly mib: MibSource;
   readonly sockstat: SockstatSource;
   readonly netlink: NetlinkClient;
   readonly route: RouteSource;
+  readonly sockets: SocketSource;
   readonly bpf: BpfSource;
   readonly cpus: Cpus;
   readonly errors: SourceErrors;

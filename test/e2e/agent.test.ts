@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ProbeStatus } from '../../src/collectors/supervisor.ts';
 import type { ConfigStatus } from '../../src/config/status.ts';
+import { PROBES } from '../../src/probes/index.ts';
 import { AgentProcess } from '../support/agent_process.ts';
 import { sh } from '../support/command.ts';
 import { parseExposition, sampleValue } from '../support/exposition.ts';
@@ -59,22 +60,9 @@ describe('the agent without a configuration', () => {
 
   it('tells how each probe does', async () => {
     const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
-    expect(probes.map(({ name, state }) => `${name} ${state}`)).toEqual([
-      'tcp running',
-      'tcpext running',
-      'udp running',
-      'ip running',
-      'icmp running',
-      'sock running',
-      'netdev running',
-      'softnet running',
-      'ipvs stopped',
-      'rdma stopped',
-      'qdisc running',
-      'packetloss running',
-      'tcpretrans running',
-      'tcpreset running',
-    ]);
+    expect(probes.map(({ name, state }) => `${name} ${state}`)).toEqual(
+      PROBES.map(({ name, enabledByDefault }) => `${name} ${enabledByDefault ? 'running' : 'stopped'}`),
+    );
     const packetloss = probes.find(({ name }) => name === 'packetloss');
     expect(packetloss?.programs).toEqual([expect.objectContaining({ hook: 'tp_btf/kfree_skb' })]);
     expect(agent.programs).toContain(String(packetloss?.programs[0]?.id));
@@ -172,6 +160,7 @@ describe('a faulty start ends with one clear message', () => {
       / unsupported .*the addon cannot be loaded: bpf_napi.node is not built: run scripts\/setup/,
     );
     expect(row('qdisc')).toMatch(/ unsupported .*the addon cannot be loaded/);
+    expect(row('tcpsummary')).toMatch(/ unsupported .*the addon cannot be loaded/);
     expect(row('tcp')).toMatch(/ running /);
   });
 
@@ -233,6 +222,8 @@ describe('without any capability', () => {
     expect(byName.get('packetloss')?.reason).not.toMatch(/memlock|ulimit/);
     expect(byName.get('qdisc')).toMatchObject({ state: 'unsupported' });
     expect(byName.get('qdisc')?.reason).toMatch(/CAP_SYS_ADMIN/);
+    expect(byName.get('tcpsummary')).toMatchObject({ state: 'unsupported' });
+    expect(byName.get('tcpsummary')?.reason).toMatch(/CAP_SYS_ADMIN.*CAP_BPF and CAP_PERFMON are missing/);
     const page = await agent.page();
     expect(sampleValue(page, 'netsonde_tcp_active_opens_total', { namespace: '', pod: '' })).toBeGreaterThanOrEqual(0);
     expect(sampleValue(page, 'netsonde_probe_state', { probe: 'packetloss', state: 'unsupported' })).toBe(1);

@@ -1,3 +1,7 @@
+import { writeFileSync } from 'node:fs';
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EventRecord } from '../../src/events/envelope.ts';
 import { AgentProcess } from '../support/agent_process.ts';
@@ -110,6 +114,28 @@ it('the ledger balances: what the kernel produced is limited, lost or delivered'
     expect(produced).toBeGreaterThan(500);
     expect(limited).toBeGreaterThan(0);
     expect(parseLines(agent.stdout).filter((event) => event.probe === probe)).toHaveLength(delivered);
+  });
+});
+
+it('the ledger balances for events that come to be in the agent', async () => {
+  const probe = 'conntrack';
+  pair.b.netns.exec('conntrack -I -p udp -s 192.0.2.1 -d 192.0.2.2 --sport 1 --dport 2 -t 300');
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'events-'));
+  const config = join(folder.path, 'config.yaml');
+  // One connection of 2^20 is enough.
+  writeFileSync(config, '{ probes: { packetloss: false, conntrack: { threshold: 0.000001 } } }');
+  await using own = await AgentProcess.serve(['--config', config]);
+  await eventually(async () => {
+    const told = parseLines(own.stdout).filter((event) => event.probe === probe);
+    expect(told.map(({ pod }) => pod)).toContain(pair.b.netns.name);
+    const page = await own.page();
+    const value = (name: string, labels: Record<string, string>) =>
+      sampleValue(page, `netsonde_events_${name}`, { probe, ...labels });
+    expect(value('produced_total', {})).toBe(told.length);
+    expect(value('limited_total', { stage: 'agent' })).toBe(0);
+    expect(value('delivered_total', { sink: 'stdout' })).toBe(told.length);
+    expect(value('pending', { sink: 'stdout' })).toBe(0);
+    expect(value('dropped_total', { sink: '' })).toBeUndefined();
   });
 });
 

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EntityStatus } from '../../src/door.ts';
+import { CGROUP_V2, TestCgroups } from '../support/cgroups.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { Host, TestNetns, uniqueName } from '../support/hosts.ts';
 import { TestKernel } from '../support/kernel.ts';
@@ -23,30 +23,6 @@ function start(command: string, ...args: string[]): ChildProcess & AsyncDisposab
   });
 }
 
-/** A cgroup of the unified hierarchy, with the folders above it that were not there. */
-class TestCgroup implements Disposable {
-  readonly #made: string[] = [];
-  readonly path: string;
-
-  constructor(...segments: string[]) {
-    let path = '/sys/fs/cgroup/unified';
-    for (const segment of segments) {
-      path = `${path}/${segment}`;
-      mkdirSync(path);
-      this.#made.push(path);
-    }
-    this.path = path;
-  }
-
-  add(pid: number): void {
-    writeFileSync(`${this.path}/cgroup.procs`, String(pid));
-  }
-
-  [Symbol.dispose](): void {
-    for (const path of this.#made.reverse()) rmdirSync(path);
-  }
-}
-
 async function entityOf(agent: TestKernel, netns: TestNetns): Promise<EntityStatus | undefined> {
   const id = String(netns.cookie);
   return (await agent.kernel.entities()).find((entity) => entity.netns === id);
@@ -64,7 +40,7 @@ describe.each([
 ])('discovery %s', (_, options) => {
   let agent: TestKernel;
   beforeAll(async () => {
-    agent = await TestKernel.open('{}', options);
+    agent = await TestKernel.open('{ detail: full }', options);
   });
   afterAll(() => agent[Symbol.asyncDispose]());
 
@@ -132,8 +108,7 @@ describe.each([
     ['CRI-O', [`kubepods-pod${UID.replaceAll('-', '_')}.slice`, `crio-${CONTAINER}.scope`], { kind: 'pod', uid: UID }],
     ['docker', [`docker-${CONTAINER}.scope`], { kind: 'container', pod: CONTAINER.slice(0, 12), uid: CONTAINER }],
   ])('names a namespace after the container of its process: %s', async (_name, segments, expected) => {
-    const [top = '', ...below] = segments;
-    using cgroup = new TestCgroup(uniqueName('test-'), top, ...below);
+    await using cgroup = new TestCgroups(CGROUP_V2, ...segments);
     using netns = new TestNetns();
     await using host = await Host.start(netns);
     cgroup.add(host.pid);
@@ -159,7 +134,7 @@ describe.each([
 });
 
 it('two namespaces have two sets of numbers', async () => {
-  await using agent = await TestKernel.open();
+  await using agent = await TestKernel.open('{ detail: full }');
   using quiet = new TestNetns();
   using busy = new TestNetns();
   busy.ip('link set lo up');

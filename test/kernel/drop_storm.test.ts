@@ -38,7 +38,7 @@ function ruleCount(): number {
 
 async function state() {
   const page = await agent.page();
-  const [ledger] = (await agent.kernel.page('text')).ledger;
+  const ledger = (await agent.kernel.page('text')).ledger.find(({ probe }) => probe === 'packetloss');
   return {
     counted:
       sampleValue(page, 'netsonde_packet_drops_total', { pod: pair.b.netns.name, reason: 'NETFILTER_DROP' }) ?? 0,

@@ -19,9 +19,10 @@ export function uniqueName(prefix: string): string {
 export class TestNetns implements Disposable {
   readonly name: string;
 
-  constructor(name = uniqueName('ns')) {
+  /** @param parent the namespace that it is made in: some settings of it come from there */
+  constructor(name = uniqueName('ns'), parent?: TestNetns) {
     this.name = name;
-    sh(`ip netns add ${name}`);
+    sh(`${parent === undefined ? '' : `nsenter --net=${parent.path} `}ip netns add ${name}`);
   }
 
   get path(): string {

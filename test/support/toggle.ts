@@ -13,7 +13,7 @@ const HEAP_PROBE = new URL('./heap_probe.ts', import.meta.url);
 
 const ON = '{ detail: full }';
 /** Those that are switched, and how many BPF programs each has. */
-const TOGGLED = { packetloss: 1, tcpretrans: 2, tcpreset: 2, qdisc: 1 } as const;
+const TOGGLED = { packetloss: 1, tcpretrans: 2, tcpreset: 2, qdisc: 1, tcpsummary: 1 } as const;
 const OFF = `{ detail: full, probes: { ${Object.keys(TOGGLED)
   .map((name) => `${name}: false`)
   .join(', ')} } }`;

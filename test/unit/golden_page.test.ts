@@ -21,6 +21,10 @@ probes:
   netdev: { loopback: true }
   ipvs: true
   rdma: true
+  conntrack: false
+  tcpsummary: false
+  fd: true
+  io: true
   qdisc: false
   packetloss: false
 `;
@@ -29,7 +33,7 @@ let page: string;
 
 beforeAll(async () => {
   await using agent = await TestKernel.open(CONFIG, {
-    paths: { proc: fixture('proc'), sys: fixture('sys'), netns: fixture('netns') },
+    paths: { proc: fixture('proc'), sys: fixture('sys'), cgroup: fixture('cgroup'), netns: fixture('netns') },
     objects: fixture('no-objects'),
   });
   const lines = (await agent.text()).split('\n');

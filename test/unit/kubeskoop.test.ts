@@ -9,7 +9,6 @@ import { KUBESKOOP } from '../../dashboards/kubeskoop/names.ts';
 import { type Rule, rulesOf } from '../../dashboards/kubeskoop/rules.ts';
 import { PROBES } from '../../src/probes/index.ts';
 import { isOpen, type MetricDescriptor, type MetricSet } from '../../src/probes/metric.ts';
-import { isPending } from '../support/pending.ts';
 import { promtool } from '../support/promtool.ts';
 
 const RULES = fileURLToPath(new URL('../../dashboards/rules/kubeskoop.yaml', import.meta.url));
@@ -63,7 +62,7 @@ describe('the names', () => {
   });
 });
 
-const existing = KUBESKOOP.filter(({ probe }) => !isPending(probe)).flatMap(rulesOf);
+const existing = KUBESKOOP.flatMap(rulesOf);
 
 describe.each(existing.map((rule) => [rule.name, rule] as const))('%s', (_, { equivalent }: Rule) => {
   it('is made from a metric of ours, by labels and values that it has', () => {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
-import { BpfObject, BpfRing, BpfStats, withNetns } from '../../lib/index.ts';
+import { BpfObject, BpfRing, BpfStats, netlinkDumpAsync, withNetns } from '../../lib/index.ts';
 
 /** What a worker thread of workers.test.ts does; it says 'ready' when it is in the middle of it. */
 const { task, objects } = workerData as { task: keyof typeof TASKS; objects: string };
@@ -72,6 +72,14 @@ const TASKS = {
     object.run('emit', BigUint64Array.of(100n, 0n));
     ready();
     setInterval(() => object.run('emit', BigUint64Array.of(100n, 0n)), 1);
+  },
+
+  /** RTM_GETLINK dumps, one after the other. */
+  async netlink() {
+    const request = new Uint8Array(32);
+    new Uint32Array(request.buffer).set([request.length, (0x301 << 16) | 18]);
+    ready();
+    for (;;) await netlinkDumpAsync(0, request, 1 << 20);
   },
 
   async insideNamespace() {

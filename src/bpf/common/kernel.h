@@ -3,6 +3,7 @@
 
 #include <linux/in6.h>
 #include <linux/types.h>
+#include <stdbool.h>
 
 /*
  * The kernel types that our programs touch, and of each only the fields they read. CO-RE relocates
@@ -13,6 +14,15 @@
 
 struct list_head {
 	struct list_head *next;
+};
+
+/* The list ends in an odd number instead of NULL, which tells the chain: (number << 1) | 1. */
+struct hlist_nulls_node {
+	struct hlist_nulls_node *next;
+};
+
+struct hlist_nulls_head {
+	struct hlist_nulls_node *first;
 };
 
 typedef struct {
@@ -103,8 +113,26 @@ struct fqdir {
 	atomic_long_t mem;
 };
 
+struct inet_ehash_bucket {
+	struct hlist_nulls_head chain;
+};
+
+struct inet_listen_hashbucket {
+	struct hlist_nulls_head nulls_head;
+};
+
+/* All TCP sockets, by address and port. */
+struct inet_hashinfo {
+	struct inet_ehash_bucket *ehash;
+	unsigned int ehash_mask;
+	unsigned int lhash2_mask;
+	struct inet_listen_hashbucket *lhash2;
+	bool pernet; /* 6.1 */
+};
+
 struct inet_timewait_death_row {
 	refcount_t tw_refcount;
+	struct inet_hashinfo *hashinfo;
 };
 
 struct netns_ipv4 {
@@ -128,6 +156,45 @@ struct netns_core {
 	struct prot_inuse *prot_inuse;
 };
 
+struct ip_conntrack_stat {
+	unsigned int found;
+	unsigned int invalid;
+	unsigned int insert;
+	unsigned int insert_failed;
+	unsigned int clash_resolve;
+	unsigned int drop;
+	unsigned int early_drop;
+	unsigned int error;
+	unsigned int search_restart;
+	unsigned int chaintoolong;
+};
+
+struct netns_ct {
+	struct ip_conntrack_stat *stat; /* per-CPU */
+};
+
+struct ctl_table {
+	const char *procname;
+	void *data;
+};
+
+struct ctl_table_header {
+	struct ctl_table *ctl_table;
+};
+
+struct nf_conntrack_net {
+	atomic_t count;
+	struct ctl_table_header *sysctl_header;
+};
+
+/* What modules keep for each namespace, by the number that each was given when it was registered. */
+struct net_generic {
+	struct {
+		unsigned int len;
+	} s;
+	void *ptr[1];
+};
+
 struct net {
 	struct list_head list;
 	struct ns_common ns;
@@ -137,6 +204,8 @@ struct net {
 	struct netns_mib mib;
 	struct netns_ipv4 ipv4;
 	struct netns_ipv6 ipv6;
+	struct netns_ct ct;
+	struct net_generic *gen;
 	__u64 net_cookie;
 };
 
@@ -212,6 +281,7 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	unsigned long skc_flags;
+	struct hlist_nulls_node skc_nulls_node;
 };
 
 struct sock {
@@ -238,6 +308,10 @@ struct tcp_sock {
 	__u32 srtt_us;
 	__u32 snd_cwnd;
 	__u32 total_retrans;
+	__u32 rcv_nxt;
+	__u32 copied_seq;
+	__u32 write_seq;
+	__u32 snd_una;
 };
 
 struct request_sock {
@@ -255,6 +329,10 @@ struct tcp_skb_cb {
 
 struct dst_entry {
 	struct net_device *dev;
+};
+
+struct inet_timewait_sock {
+	volatile unsigned char tw_substate;
 };
 
 struct sk_buff {

@@ -1,4 +1,4 @@
-import { BpfError, netlinkDump, unavailable } from 'bpf-napi';
+import { BpfError, type NetlinkAnswer, netlinkDump, netlinkDumpAsync, unavailable } from 'bpf-napi';
 import type { Cycle } from '../../collectors/cycle.ts';
 import { Unsupported } from '../../probes/probe.ts';
 import type { Garbled, SourceErrors } from '../errors.ts';
@@ -14,13 +14,17 @@ const EPERM = 1;
 const ENOENT = 2;
 const ESRCH = 3;
 
-/** One kind of question: what is sent, and what the answer says. */
-export interface NetlinkQuestion<Answer> {
+/** What is sent. */
+export interface NetlinkRequest {
   /** NETLINK_ROUTE 0, NETLINK_SOCK_DIAG 4, NETLINK_NETFILTER 12. */
   readonly protocol: number;
   /** Names the question where a failure is counted: `qdisc`. */
   readonly what: string;
   readonly request: Uint8Array;
+}
+
+/** One kind of question: what is sent, and what the answer says. */
+export interface NetlinkQuestion<Answer> extends NetlinkRequest {
   readonly decode: (messages: Uint8Array, garbled: Garbled) => Answer;
 }
 
@@ -52,21 +56,64 @@ export class NetlinkClient {
   /** Undefined where the namespace is gone, or the question failed, which is counted. */
   ask<Answer>(entry: NetnsEntry, question: NetlinkQuestion<Answer>, cycle: Cycle): Answer | undefined {
     try {
-      const garbled = this.#errors.garbled('netlink', question.what);
-      return this.#files.inside(entry, cycle, () => question.decode(dump(question), garbled));
+      return this.demand(entry, question, cycle);
     } catch (error) {
-      if (isGone(error) || (error instanceof BpfError && [ENOENT, ESRCH].includes(error.errno))) return undefined;
-      this.#errors.count('netlink', question.what, error);
+      this.#count(question, error);
       return undefined;
     }
+  }
+
+  /**
+   * The same, told why a question failed. Undefined where the namespace is gone.
+   * @throws {BpfError} NETNS, NETLINK
+   */
+  demand<Answer>(entry: NetnsEntry, question: NetlinkQuestion<Answer>, cycle: Cycle): Answer | undefined {
+    const garbled = this.garbled(question);
+    return this.#files.inside(entry, cycle, () => question.decode(dump(question), garbled));
+  }
+
+  /** Messages of a long answer, collected off the event loop. Undefined where the namespace is gone, or the question failed. */
+  async askLong(
+    entry: NetnsEntry,
+    question: NetlinkRequest,
+    bytesMax: number,
+    cycle: Cycle,
+  ): Promise<Uint8Array | undefined> {
+    try {
+      for (let tries = 1; ; tries++) {
+        const { protocol, request } = question;
+        const asked = this.#files.inside(entry, cycle, () => ({
+          answer: netlinkDumpAsync(protocol, request, bytesMax),
+        }));
+        const answer = await asked?.answer;
+        if (answer === undefined || isWhole(answer, tries)) return answer?.messages;
+      }
+    } catch (error) {
+      this.#count(question, error);
+      return undefined;
+    }
+  }
+
+  /** For the decoder of the answer. */
+  garbled({ what }: NetlinkRequest): Garbled {
+    return this.#errors.garbled('netlink', what);
+  }
+
+  #count({ what }: NetlinkRequest, error: unknown): void {
+    if (isGone(error) || (error instanceof BpfError && [ENOENT, ESRCH].includes(error.errno))) return;
+    this.#errors.count('netlink', what, error);
+  }
+}
+
+function dump({ protocol, request }: NetlinkRequest): Uint8Array {
+  for (let tries = 1; ; tries++) {
+    const answer = netlinkDump(protocol, request, ANSWER_BYTES_MAX);
+    if (isWhole(answer, tries)) return answer.messages;
   }
 }
 
 /** A dump during which the tables changed may lack rows: it is asked for again. */
-function dump({ protocol, request }: NetlinkQuestion<unknown>): Uint8Array {
-  for (let tries = 1; ; tries++) {
-    const { messages, interrupted } = netlinkDump(protocol, request, ANSWER_BYTES_MAX);
-    if (!interrupted) return messages;
-    if (tries === TRIES) throw new Error(`the answer was interrupted ${TRIES} times`);
-  }
+function isWhole({ interrupted }: NetlinkAnswer, tries: number): boolean {
+  if (interrupted && tries === TRIES) throw new Error(`the answer was interrupted ${TRIES} times`);
+  return !interrupted;
 }

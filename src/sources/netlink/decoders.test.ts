@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { attribute, join, message, numbers } from '../../../test/support/netlink.ts';
 import { decodeAddresses } from './address.ts';
 import { decodeLinks } from './link.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, NLM_F_DUMP, text, u32 } from './message.ts';
@@ -12,31 +13,6 @@ const RTM_NEWLINK = 16;
 const RTM_NEWADDR = 20;
 const RTM_NEWQDISC = 36;
 const RDMA_RES_GET = (5 << 10) | 9;
-
-function join(...parts: readonly Uint8Array[]): Uint8Array {
-  return Uint8Array.from(Buffer.concat(parts));
-}
-
-function padded(bytes: Uint8Array): Uint8Array {
-  const whole = new Uint8Array((bytes.length + 3) & ~3);
-  whole.set(bytes);
-  return whole;
-}
-
-function attribute(type: number, value: Uint8Array): Uint8Array {
-  const header = new DataView(new ArrayBuffer(4));
-  header.setUint16(0, 4 + value.length, true);
-  header.setUint16(2, type, true);
-  return padded(join(new Uint8Array(header.buffer), value));
-}
-
-function numbers(...values: readonly number[]): Uint8Array {
-  return new Uint8Array(Uint32Array.from(values).buffer);
-}
-
-function message(type: number, payload: Uint8Array): Uint8Array {
-  return padded(encodeRequest(type, 0, payload));
-}
 
 const cString = (value: string) => Uint8Array.from(Buffer.from(`${value}\0`));
 

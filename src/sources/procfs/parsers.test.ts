@@ -1,10 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { parseOpenFilesLimit } from './fd.ts';
+import { parseProcessIo } from './io.ts';
 import { parseNetDev } from './net_dev.ts';
 import { parseCounter, parseHexCounter } from './number.ts';
 import { parseSnmp, parseSnmp6 } from './snmp.ts';
 import { parseSockstat } from './sockstat.ts';
 import { parseCpuList, parseSoftnetStat } from './softnet_stat.ts';
+import { parseStat } from './stat.ts';
 
 const ignore = () => undefined;
 
@@ -221,6 +224,99 @@ describe('what is left out is told', () => {
     ['fifteen columns', `eth0: ${Array.from({ length: 15 }, () => 1).join(' ')}\n`, parseNetDev],
   ] as const)('%s', (_, text, parse) => {
     expect(leftOut((garbled) => parse(text, garbled))).toHaveLength(1);
+  });
+});
+
+describe('parseStat', () => {
+  const rest = (values: readonly (string | number)[]) => `S ${values.join(' ')}\n`;
+  const numbers = fc.array(fc.nat(), { minLength: 19, maxLength: 60 });
+
+  it('gives each field whatever the command is named, also with fields that a newer kernel adds', () => {
+    fc.assert(
+      fc.property(fc.string(), numbers, (comm, values) => {
+        const bytes = Buffer.from(comm, 'utf8').toString('latin1');
+        expect(parseStat(`12 (${bytes}) ${rest(values)}`)).toEqual({
+          comm,
+          state: 'S',
+          parent: values[0],
+          faults: values[6],
+          childFaults: values[7],
+          startTime: values[18],
+        });
+      }),
+    );
+  });
+
+  it('gives nothing of a line that is cut anywhere, or has something else where a number belongs', () => {
+    const values = Array.from({ length: 50 }, (_, index) => index + 100);
+    const text = `12 (a (b) c) ${rest(values)}`;
+    for (let length = 0; length < text.length; length++) expect(parseStat(text.slice(0, length))).toBeUndefined();
+    for (const index of [0, 6, 7, 18]) {
+      expect(parseStat(`12 (x) ${rest(values.with(index, -1))}`)).toBeUndefined();
+      expect(parseStat(`12 (x) ${rest(values.map(String).with(index, '1e3'))}`)).toBeUndefined();
+    }
+    expect(parseStat(`12 (x) ${values.join(' ')}\n`)).toBeUndefined();
+  });
+
+  it('survives garbage', () => {
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => typeof parseStat(text) !== 'string'));
+  });
+});
+
+describe('parseProcessIo', () => {
+  const name = fc.stringMatching(/^[a-z][a-z_]{0,25}$/);
+
+  it('gives every counter by its name, in whatever order', () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(fc.tuple(name, u64), { selector: ([field]) => field }), (fields) => {
+        const parsed = parseProcessIo(fields.map(([field, value]) => `${field}: ${value}\n`).join(''), ignore);
+        expect(parsed.size).toBe(fields.length);
+        for (const [field, value] of fields) expect(BigInt(parsed.get(field) ?? -1)).toBe(value);
+      }),
+    );
+  });
+
+  it('leaves out a line that is cut or garbled, alone', () => {
+    const text = 'rchar: 111\nsyscr: 222\n';
+    for (let length = 0; length < text.length; length++) {
+      const expected = length > 'rchar: 111'.length ? [['rchar', 111]] : [];
+      expect([...parseProcessIo(text.slice(0, length), ignore)]).toEqual(expected);
+    }
+    expect(parseProcessIo('rchar: -1\nwchar 1\nsyscr: 2 3\nsyscw:\nread_bytes: 5\n', ignore)).toEqual(
+      new Map([['read_bytes', 5]]),
+    );
+  });
+
+  it('survives garbage', () => {
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => parseProcessIo(text, ignore) instanceof Map));
+  });
+});
+
+describe('parseOpenFilesLimit', () => {
+  const row = (soft: number | string, hard: number | string) =>
+    `${'Max open files'.padEnd(25)} ${String(soft).padEnd(20)} ${String(hard).padEnd(20)} ${'files'.padEnd(10)}\n`;
+
+  it('gives the soft limit', () => {
+    fc.assert(
+      fc.property(fc.nat(), fc.nat(), (soft, hard) => {
+        const text = `Limit Soft Hard Units\nMax processes 7 8 processes\n${row(soft, hard)}Max locked memory 9 9 bytes\n`;
+        expect(parseOpenFilesLimit(text)).toBe(soft);
+      }),
+    );
+    expect(parseOpenFilesLimit(row(1024, 'unlimited'))).toBe(1024);
+  });
+
+  it('gives nothing where there is none, or the line is cut or garbled', () => {
+    const text = row(1024, 4096);
+    for (let length = 0; length < text.length; length++)
+      expect(parseOpenFilesLimit(text.slice(0, length))).toBeUndefined();
+    for (const soft of ['unlimited', '-1', '1x', '99999999999999999999']) {
+      expect(parseOpenFilesLimit(row(soft, 4096))).toBeUndefined();
+    }
+  });
+
+  it('survives garbage', () => {
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => parseOpenFilesLimit(text) === undefined));
   });
 });
 

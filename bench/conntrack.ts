@@ -1,0 +1,94 @@
+import { freeCycle } from '../src/collectors/cycle.ts';
+import { DEFAULT_PATHS } from '../src/paths.ts';
+import { Discovery } from '../src/pods/discovery.ts';
+import { NetnsList } from '../src/sources/bpf/netns_list.ts';
+import { BpfSource } from '../src/sources/bpf/source.ts';
+import { ConntrackReader, type ConntrackSources } from '../src/sources/conntrack/reader.ts';
+import { SourceErrors } from '../src/sources/errors.ts';
+import { NetFiles } from '../src/sources/net_files.ts';
+import { NetlinkClient } from '../src/sources/netlink/client.ts';
+import { cpusOf } from '../src/sources/procfs/cpus.ts';
+import { run } from '../test/support/command.ts';
+import { TestNetns } from '../test/support/hosts.ts';
+import { OBJECTS } from '../test/support/kernel.ts';
+import { cpuMs, median, Namespaces, type Row } from './measure.ts';
+
+const NAMESPACES = 110;
+const RUNS = 60;
+const TABLES = [1, 10_000, 100_000];
+
+const TRACK = 'conntrack -I -p udp -s 192.0.2.1 -d 192.0.2.2 --sport 1 --dport 2 -t 3600';
+
+/** One datagram to each of so many addresses and ports, in a namespace that tracks. */
+const FILL = `
+import socket, sys
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for n in range(int(sys.argv[1])):
+    try: sender.sendto(b'x', ('127.0.%d.1' % (n // 30000 + 1), 20000 + n % 30000))
+    except ConnectionRefusedError: pass
+`;
+
+function sourcesOf(discovery: Discovery, bpf: BpfSource): ConntrackSources {
+  const errors = new SourceErrors();
+  const netlink = new NetlinkClient(new NetFiles('/proc', discovery, errors), errors);
+  return { paths: DEFAULT_PATHS, netns: discovery, netlink, bpf, cpus: cpusOf('/sys'), errors };
+}
+
+/** Entries and counters of namespaces that all track something, by the pass and by netlink. */
+async function benchReaders(bpf: BpfSource, discovery: Discovery): Promise<Row[]> {
+  await using _namespaces = await Namespaces.create(NAMESPACES, TRACK);
+  await discovery.refresh();
+  await using pass = await ConntrackReader.open(sourcesOf(discovery, bpf));
+  await using netlink = await ConntrackReader.open(sourcesOf(discovery, new BpfSource('/nonexistent', '/sys')));
+  const medianOf = async (reader: ConntrackReader) => {
+    const { rows } = await reader.read(freeCycle());
+    if (rows.filter(({ entries }) => entries === 1).length < NAMESPACES) throw new Error('not all namespaces track');
+    return median(await cpuMs(RUNS, () => reader.read(freeCycle())));
+  };
+  const passMs = await medianOf(pass);
+  const netlinkMs = await medianOf(netlink);
+  const bench = `connection tracking of ${discovery.snapshot().length} namespaces`;
+  return [
+    { bench, what: 'kernel pass, typed rows, CPU (median)', value: passMs, unit: 'ms', bound: { atMost: 2 } },
+    { bench, what: 'netlink, CPU (median)', value: netlinkMs, unit: 'ms' },
+    { bench, what: 'netlink : pass', value: netlinkMs / passMs, unit: 'x' },
+  ];
+}
+
+/** Entries by protocol and state, of tables of several lengths. */
+async function benchStates(bpf: BpfSource, discovery: Discovery): Promise<Row[]> {
+  using netns = new TestNetns();
+  netns.ip('link set lo up');
+  const inside = (...command: string[]) => run('ip', 'netns', 'exec', netns.name, ...command);
+  inside('nft', 'add table inet t; add chain inet t o { type filter hook output priority 0; }');
+  inside('nft', 'add rule inet t o meta l4proto icmp drop; add rule inet t o ct state new accept');
+  for (const name of ['udp_timeout', 'udp_timeout_stream']) {
+    inside('sysctl', '-qw', `net.netfilter.nf_conntrack_${name}=3600`);
+  }
+  await discovery.refresh();
+  const place = discovery.snapshot().find(({ inum }) => inum === netns.inum);
+  if (place === undefined) throw new Error('the namespace was not found');
+  await using reader = await ConntrackReader.open(sourcesOf(discovery, bpf));
+  const rows: Row[] = [];
+  for (const entries of TABLES) {
+    inside('conntrack', '-F');
+    inside('python3', '-c', FILL, String(entries));
+    const read = () => reader.states(place, entries, freeCycle());
+    const [counted] = (await read()) ?? [];
+    const bench = `a table of ${counted?.count.toLocaleString('en')} entries by state`;
+    rows.push({ bench, what: 'CPU (median)', value: median(await cpuMs(RUNS / 3, read)), unit: 'ms' });
+  }
+  return rows;
+}
+
+export async function benchConntrack(): Promise<Row[]> {
+  const bpf = new BpfSource(OBJECTS, '/sys');
+  using list = await NetnsList.open(bpf);
+  const discovery = new Discovery(
+    DEFAULT_PATHS,
+    { list: (cycle) => list.list(cycle), cookie: () => undefined },
+    () => undefined,
+  );
+  await discovery.refresh();
+  return [...(await benchReaders(bpf, discovery)), ...(await benchStates(bpf, discovery))];
+}

@@ -1,0 +1,50 @@
+"""Pods without a cluster: python3 pods.py CGROUP PODS PROCESSES DESCRIPTORS. Prints a line when all are there; ends with its process group."""
+
+import ctypes
+import os
+import resource
+import socket
+import sys
+import uuid
+
+CLONE_NEWNET = 0x40000000
+CONTAINERS = 2
+
+cgroup, pods, processes, descriptors = sys.argv[1], *map(int, sys.argv[2:])
+
+
+def sleep():
+    os.execvp("sleep", ["sleep", "3600"])
+
+
+def pod(ready):
+    """Half of the descriptors are sockets; all processes of a Pod have the same ones open, each in a table of its own."""
+    if ctypes.CDLL(None).unshare(CLONE_NEWNET) != 0:
+        sys.exit("unshare failed")
+    folders = [f"{cgroup}/kubepods/pod{uuid.uuid4()}/{os.urandom(32).hex()}"]
+    folders += [f"{os.path.dirname(folders[0])}/{os.urandom(32).hex()}" for _ in range(CONTAINERS - 1)]
+    for folder in folders:
+        os.makedirs(folder)
+    own = 4  # 0, 1, 2, and the pipe
+    kept = [socket.socket() for _ in range(descriptors // 2)]
+    kept += [open("/dev/null") for _ in range(descriptors - len(kept) - own)]
+    for one in kept:
+        os.set_inheritable(one.fileno(), True)
+    os.set_inheritable(ready, True)
+    for index in range(processes):
+        if index == processes - 1 or os.fork() == 0:
+            with open(f"{folders[index % CONTAINERS]}/cgroup.procs", "w") as procs:
+                procs.write(str(os.getpid()))
+            os.write(ready, b"x")
+            sleep()
+
+
+told, ready = os.pipe()
+for _ in range(pods):
+    if os.fork() == 0:
+        os.close(told)
+        pod(ready)
+for _ in range(pods * processes):
+    os.read(told, 1)
+print("ready", flush=True)
+sleep()

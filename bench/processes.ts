@@ -1,0 +1,85 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { freeCycle } from '../src/collectors/cycle.ts';
+import { DEFAULT_PATHS } from '../src/paths.ts';
+import { Discovery } from '../src/pods/discovery.ts';
+import { ProcessGroups } from '../src/pods/process_groups.ts';
+import { PROBES } from '../src/probes/index.ts';
+import { NetnsList } from '../src/sources/bpf/netns_list.ts';
+import { BpfSource } from '../src/sources/bpf/source.ts';
+import { SourceErrors } from '../src/sources/errors.ts';
+import { CGROUP_V2 } from '../test/support/cgroups.ts';
+import { OBJECTS, TestKernel } from '../test/support/kernel.ts';
+import { eventually } from '../test/support/oracle.ts';
+import { cpuMs, median, type Row } from './measure.ts';
+
+const PODS = 110;
+const PROCESSES = 20;
+const DESCRIPTORS = 50;
+const RUNS = 20;
+
+const SCRIPT = fileURLToPath(new URL('./pods.py', import.meta.url));
+
+/** So many Pods with processes in cgroups of their own, gone when disposed. */
+async function createPods(): Promise<AsyncDisposable> {
+  const cgroup = join(CGROUP_V2, `bench-${process.pid}`);
+  mkdirSync(cgroup);
+  const args = [SCRIPT, cgroup, PODS, PROCESSES, DESCRIPTORS].map(String);
+  const leader = spawn('python3', args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+  const gone = once(leader, 'exit');
+  await once(leader.stdout, 'data');
+  return {
+    [Symbol.asyncDispose]: async () => {
+      process.kill(-(leader.pid ?? 0), 'SIGKILL');
+      await gone;
+      await eventually(() => removeBelow(cgroup), 20_000);
+    },
+  };
+}
+
+function removeBelow(folder: string): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (entry.isDirectory()) removeBelow(join(folder, entry.name));
+  }
+  rmdirSync(folder);
+}
+
+/** A scrape with only one probe on, or none. */
+async function scrapeMs(probe?: string, options: object = {}): Promise<number> {
+  const off = Object.fromEntries(PROBES.map(({ name }) => [name, false]));
+  const on = probe === undefined ? {} : { [probe]: { enabled: true, ...options } };
+  await using agent = await TestKernel.open(JSON.stringify({ probes: { ...off, ...on } }));
+  const scrape = () => agent.kernel.page('text');
+  await cpuMs(3, scrape);
+  return median(await cpuMs(RUNS, scrape));
+}
+
+/** Who the processes are: by the Pods' cgroups, and by a look at each process of the machine. */
+async function listMs(cgroup: string): Promise<number> {
+  using list = await NetnsList.open(new BpfSource(OBJECTS, '/sys'));
+  const kernel = { list: list.list.bind(list), cookie: () => undefined };
+  const discovery = new Discovery(DEFAULT_PATHS, kernel, () => undefined);
+  await discovery.refresh();
+  const groups = new ProcessGroups({ ...DEFAULT_PATHS, cgroup }, () => discovery.owners(), new SourceErrors());
+  const read = () => groups.list(freeCycle());
+  await cpuMs(3, read);
+  return median(await cpuMs(RUNS, read));
+}
+
+/** What the probes cost that look at each process. */
+export async function benchProcesses(): Promise<Row[]> {
+  await using _pods = await createPods();
+  const bench = `${PODS} Pods of ${PROCESSES} processes of ${DESCRIPTORS} descriptors, CPU (median)`;
+  const row = (what: string, value: number): Row => ({ bench, what, value, unit: 'ms' });
+  const nothing = await scrapeMs();
+  return [
+    row('listed by cgroups', await listMs(DEFAULT_PATHS.cgroup)),
+    row('listed by namespaces', await listMs('/nonexistent')),
+    row('io', (await scrapeMs('io')) - nothing),
+    row('fd, sockets not counted', (await scrapeMs('fd', { sockets: false })) - nothing),
+    row('fd', (await scrapeMs('fd')) - nothing),
+  ];
+}

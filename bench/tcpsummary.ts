@@ -1,0 +1,155 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { tcpProgress } from '../src/bpf/generated/tcpsummary.ts';
+import { Aggregator } from '../src/collectors/aggregate.ts';
+import { freeCycle } from '../src/collectors/cycle.ts';
+import { Scope } from '../src/collectors/scope.ts';
+import { DEFAULT_PATHS } from '../src/paths.ts';
+import { Discovery } from '../src/pods/discovery.ts';
+import { tcpsummary } from '../src/probes/tcpsummary.ts';
+import { NetnsList } from '../src/sources/bpf/netns_list.ts';
+import { BpfSource } from '../src/sources/bpf/source.ts';
+import { SourceErrors } from '../src/sources/errors.ts';
+import { NetFiles } from '../src/sources/net_files.ts';
+import { NetlinkClient } from '../src/sources/netlink/client.ts';
+import { TcpDiag } from '../src/sources/sockets/diag.ts';
+import { TcpPass } from '../src/sources/sockets/pass.ts';
+import { socketSource } from '../src/sources/sockets/source.ts';
+import type { Sources } from '../src/sources/sources.ts';
+import { TestNetns } from '../test/support/hosts.ts';
+import { OBJECTS } from '../test/support/kernel.ts';
+import { cpuMs, median, type Row } from './measure.ts';
+
+const NAMESPACES = 110;
+const CONNECTIONS = 25;
+const MANY = 5_000;
+const TIME_WAIT = 100_000;
+const RUNS = 60;
+const PROGRAM = fileURLToPath(new URL('./tcp_sockets.py', import.meta.url));
+
+/** Holds sockets in namespaces until disposed. */
+class Holder implements AsyncDisposable {
+  readonly #process: ChildProcess = spawn('python3', [PROGRAM], { stdio: ['pipe', 'pipe', 'inherit'] });
+  readonly #answers: AsyncIterator<string>;
+
+  constructor() {
+    const { stdout } = this.#process;
+    if (stdout === null) throw new Error('no pipe');
+    this.#answers = createInterface({ input: stdout })[Symbol.asyncIterator]();
+  }
+
+  async make({ path }: TestNetns, connections: number, timeWait = 0): Promise<void> {
+    this.#process.stdin?.write(`${JSON.stringify({ netns: path, connections, time_wait: timeWait })}\n`);
+    if ((await this.#answers.next()).done === true) throw new Error('the sockets could not be made');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const gone = new Promise((resolve) => this.#process.once('exit', resolve));
+    this.#process.kill('SIGKILL');
+    await gone;
+  }
+}
+
+/** What the measurements need of an agent. */
+class Bench {
+  readonly #collect: () => Promise<void>;
+  readonly #pass: TcpPass;
+  readonly #diag: TcpDiag;
+
+  constructor(collect: () => Promise<void>, pass: TcpPass, diag: TcpDiag) {
+    this.#collect = collect;
+    this.#pass = pass;
+    this.#diag = diag;
+  }
+
+  async measure(bench: string, bounds: { collectMs?: number }): Promise<Row[]> {
+    await cpuMs(200, this.#collect);
+    const collectMs = median(await cpuMs(RUNS, this.#collect));
+    const { sockets, walkMs, longestMs } = await this.#walks();
+    const diagMs = median(await cpuMs(5, () => this.#diag.read(freeCycle())));
+    const bound = bounds.collectMs === undefined ? {} : { bound: { atMost: bounds.collectMs } };
+    return [
+      { bench, what: 'sockets of the machine', value: sockets, unit: '' },
+      { bench, what: 'collected, CPU (median)', value: collectMs, unit: 'ms', ...bound },
+      { bench, what: 'in the kernel (median)', value: walkMs, unit: 'ms' },
+      {
+        bench,
+        what: `longest call in the kernel, of ${RUNS} walks`,
+        value: longestMs,
+        unit: 'ms',
+        bound: { atMost: 1 },
+      },
+      { bench, what: 'SOCK_DIAG in each namespace, CPU (median)', value: diagMs, unit: 'ms' },
+      { bench, what: 'SOCK_DIAG : walk', value: diagMs / collectMs, unit: 'x' },
+    ];
+  }
+
+  /** As the program measures its calls. */
+  async #walks(): Promise<{ sockets: number; walkMs: number; longestMs: number }> {
+    const progress = new Uint8Array(tcpProgress.SIZE);
+    const view = new DataView(progress.buffer);
+    const totals: number[] = [];
+    let longestNs = 0;
+    for (let run = 0; run < RUNS; run++) {
+      await this.#pass.read(freeCycle());
+      this.#pass.object.map('tcp_progress_cell').readMapped(progress, tcpProgress.SIZE);
+      totals.push(Number(tcpProgress.total(view, 0)) / 1e6);
+      longestNs = Math.max(longestNs, Number(tcpProgress.longest(view, 0)));
+    }
+    return { sockets: tcpProgress.sockets(view, 0), walkMs: median(totals), longestMs: longestNs / 1e6 };
+  }
+}
+
+/** The sockets of many namespaces by one walk, against SOCK_DIAG in each. */
+export async function benchTcpsummary(): Promise<Row[]> {
+  await using resources = new AsyncDisposableStack();
+  const namespaces = Array.from({ length: NAMESPACES + 2 }, () => resources.use(new TestNetns()));
+  for (const netns of namespaces) netns.ip('link set lo up');
+  const [crowded, closing, ...usual] = namespaces;
+  if (crowded === undefined || closing === undefined) throw new Error('no namespaces');
+  const holder = resources.use(new Holder());
+  const bench = await open(resources);
+  const rows: Row[] = [];
+  for (const netns of usual) await holder.make(netns, CONNECTIONS);
+  rows.push(...(await bench.measure(`${NAMESPACES} namespaces of ${2 * CONNECTIONS} sockets`, { collectMs: 2 })));
+  await holder.make(crowded, MANY);
+  rows.push(...(await bench.measure(`and ${2 * MANY} sockets in one more`, { collectMs: 5 })));
+  // Over the loopback device a port in TIME_WAIT would be taken again.
+  closing.exec('sysctl -qw net.ipv4.tcp_tw_reuse=0');
+  await holder.make(closing, 0, TIME_WAIT);
+  rows.push(...(await bench.measure(`and ${TIME_WAIT} sockets in TIME_WAIT in one more`, {})));
+  return rows;
+}
+
+async function open(resources: AsyncDisposableStack): Promise<Bench> {
+  const bpf = new BpfSource(OBJECTS, DEFAULT_PATHS.sys);
+  const list = resources.use(await NetnsList.open(bpf));
+  const aggregator = new Aggregator([tcpsummary.name], () => false);
+  aggregator.addProbe(tcpsummary.name, tcpsummary.metrics, 'core');
+  const netns = new Discovery(
+    DEFAULT_PATHS,
+    { list: (cycle) => list.list(cycle), cookie: () => undefined },
+    (entities) => aggregator.entities.set(entities),
+  );
+  await netns.refresh();
+  const errors = new SourceErrors();
+  const files = new NetFiles(DEFAULT_PATHS.proc, netns, errors);
+  const netlink = new NetlinkClient(files, errors);
+  const scope = resources.use(
+    new Scope(
+      () => undefined,
+      () => undefined,
+    ),
+  );
+  const sources = { netns, sockets: socketSource(bpf, netns, files, netlink) } as Partial<Sources> as Sources;
+  const settings = { metrics: true, events: false, limit: 0, options: {} };
+  const probe = await tcpsummary.open(scope, sources, settings);
+  const collect = async () => {
+    const batch = aggregator.begin(tcpsummary.name);
+    await probe.collect?.(batch.emit, freeCycle());
+    batch.commit();
+  };
+  const pass = resources.use(await TcpPass.open(bpf, NAMESPACES));
+  return new Bench(collect, pass, new TcpDiag(netns, files, netlink));
+}

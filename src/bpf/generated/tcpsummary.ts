@@ -1,0 +1,63 @@
+// Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.
+import { readCounter } from '../../counter.ts';
+
+export const FILE = 'tcpsummary.bpf.o';
+
+/** Names of the `const volatile` variables. */
+export type Constant = 'can_cast';
+
+/** struct tcp_accept_queue */
+export const tcpAcceptQueue = {
+  SIZE: 16,
+  offsets: { walk: 0, length: 4, limit: 8 },
+  walk: (view: DataView, at: number) => view.getUint32(at + 0, true),
+  length: (view: DataView, at: number) => view.getUint32(at + 4, true),
+  limit: (view: DataView, at: number) => readCounter(view, at + 8),
+} as const;
+
+/** struct tcp_port */
+export const tcpPort = {
+  SIZE: 16,
+  offsets: { netns: 0, port: 8 },
+  netns: (view: DataView, at: number) => readCounter(view, at + 0),
+  port: (view: DataView, at: number) => readCounter(view, at + 8),
+} as const;
+
+/** struct tcp_progress */
+export const tcpProgress = {
+  SIZE: 72,
+  offsets: { connectionsWalk: 0, connectionsBucket: 4, connectionsCounted: 8, connectionsDone: 12, listenersWalk: 16, listenersBucket: 20, listenersCounted: 24, listenersDone: 28, walk: 32, sockets: 36, rowsFull: 40, acceptQueuesFull: 44, strayed: 48, unreadable: 52, longest: 56, total: 64 },
+  connectionsWalk: (view: DataView, at: number) => view.getUint32(at + 0, true),
+  connectionsBucket: (view: DataView, at: number) => view.getUint32(at + 4, true),
+  connectionsCounted: (view: DataView, at: number) => view.getUint32(at + 8, true),
+  connectionsDone: (view: DataView, at: number) => view.getUint32(at + 12, true),
+  listenersWalk: (view: DataView, at: number) => view.getUint32(at + 16, true),
+  listenersBucket: (view: DataView, at: number) => view.getUint32(at + 20, true),
+  listenersCounted: (view: DataView, at: number) => view.getUint32(at + 24, true),
+  listenersDone: (view: DataView, at: number) => view.getUint32(at + 28, true),
+  walk: (view: DataView, at: number) => view.getUint32(at + 32, true),
+  sockets: (view: DataView, at: number) => view.getUint32(at + 36, true),
+  rowsFull: (view: DataView, at: number) => view.getUint32(at + 40, true),
+  acceptQueuesFull: (view: DataView, at: number) => view.getUint32(at + 44, true),
+  strayed: (view: DataView, at: number) => view.getUint32(at + 48, true),
+  unreadable: (view: DataView, at: number) => view.getUint32(at + 52, true),
+  longest: (view: DataView, at: number) => readCounter(view, at + 56),
+  total: (view: DataView, at: number) => readCounter(view, at + 64),
+} as const;
+
+/** struct tcp_row */
+export const tcpRow = {
+  SIZE: 112,
+  offsets: { ownWalk: 0, ownBucket: 4, ownCounted: 8, ownDone: 12, walk: 16, sockets: 20, largestReceiveQueue: 84, largestSendQueue: 88, receiveQueue: 96, sendQueue: 104 },
+  ownWalk: (view: DataView, at: number) => view.getUint32(at + 0, true),
+  ownBucket: (view: DataView, at: number) => view.getUint32(at + 4, true),
+  ownCounted: (view: DataView, at: number) => view.getUint32(at + 8, true),
+  ownDone: (view: DataView, at: number) => view.getUint32(at + 12, true),
+  walk: (view: DataView, at: number) => view.getUint32(at + 16, true),
+  sockets: (view: DataView, at: number, index: number) => view.getUint32(at + 20 + index * 4, true),
+  socketsCount: 16,
+  largestReceiveQueue: (view: DataView, at: number) => view.getUint32(at + 84, true),
+  largestSendQueue: (view: DataView, at: number) => view.getUint32(at + 88, true),
+  receiveQueue: (view: DataView, at: number) => readCounter(view, at + 96),
+  sendQueue: (view: DataView, at: number) => readCounter(view, at + 104),
+} as const;

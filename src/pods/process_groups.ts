@@ -1,0 +1,154 @@
+import { join } from 'node:path';
+import type { Cycle } from '../collectors/cycle.ts';
+import type { Paths } from '../paths.ts';
+import type { SourceErrors } from '../sources/errors.ts';
+import type { ProcessIndex, ProcessList } from '../sources/processes.ts';
+import { readText } from '../sources/procfs/read.ts';
+import { type CgroupPath, cgroupsOf } from './cgroup.ts';
+import { CgroupTree } from './cgroup_tree.ts';
+import type { NetnsOwner } from './discovery.ts';
+import { readNetnsInum, scanProcesses } from './processes.ts';
+
+/** Processes in the PID namespace of a procfs and in those inside of it, man 5 proc: `NSpid:	4711	7`. */
+const INNER_PID = /^NSpid:\t\d+\t\d/m;
+
+interface Draft {
+  readonly key: string;
+  /** Pod UID or container ID; empty where there is neither. */
+  readonly uid: string;
+  readonly owners: NetnsOwner[];
+  /** Undefined where they are not known. */
+  pids: readonly number[] | undefined;
+}
+
+/**
+ * The processes of a Pod or a container are those of its cgroups, whatever network namespace they are in; those of other
+ * namespaces are the ones that are in them and in no Pod. A container inside of another has what is in its own cgroup.
+ */
+export class ProcessGroups implements ProcessIndex {
+  readonly #paths: Paths;
+  readonly #owners: () => readonly NetnsOwner[];
+  readonly #errors: SourceErrors;
+  readonly #tree: CgroupTree;
+  /** Whether a number in a cgroup means the same process in /proc. */
+  readonly #isSamePidNamespace: boolean;
+  /** Folders of cgroups that were there the last time, by UID. */
+  #folders: ReadonlyMap<string, string> = new Map();
+  readonly #lists = new WeakMap<Cycle, Promise<ProcessList>>();
+
+  constructor(paths: Paths, owners: () => readonly NetnsOwner[], errors: SourceErrors) {
+    this.#paths = paths;
+    this.#owners = owners;
+    this.#errors = errors;
+    this.#tree = new CgroupTree(paths.cgroup, errors.garbled('cgroup', 'cgroup.procs'));
+    this.#isSamePidNamespace = !INNER_PID.test(readText(join(paths.proc, 'self/status')) ?? '');
+  }
+
+  list(cycle: Cycle): Promise<ProcessList> {
+    let list = this.#lists.get(cycle);
+    if (list === undefined) {
+      list = this.#read(cycle);
+      this.#lists.set(cycle, list);
+    }
+    return list;
+  }
+
+  async #read(cycle: Cycle): Promise<ProcessList> {
+    const drafts = draftsOf(this.#owners());
+    const claimed = new Set<number>();
+    const degraded = await this.#fillFromCgroups(drafts, claimed, cycle);
+    const rest = drafts.filter(({ pids }) => pids === undefined);
+    if (rest.length > 0) degraded.push(...(await this.#fillFromNamespaces(rest, claimed, cycle)));
+    const groups = drafts.flatMap(({ key, owners, pids }) =>
+      pids === undefined ? [] : [{ key, netns: owners.map(({ entity }) => entity.netns), pids }],
+    );
+    return { groups, degraded };
+  }
+
+  async #fillFromCgroups(drafts: readonly Draft[], claimed: Set<number>, cycle: Cycle): Promise<string[]> {
+    const found: { readonly draft: Draft; readonly folder: string }[] = [];
+    let missing = 0;
+    for (const draft of drafts) {
+      const known = this.#folders.get(draft.uid);
+      const paths = known === undefined ? this.#cgroupsOf(draft) : [];
+      const folder = known ?? (this.#isSamePidNamespace ? await this.#tree.find(paths, cycle) : undefined);
+      if (folder !== undefined) found.push({ draft, folder });
+      else if (paths.length > 0) missing++;
+    }
+    // The innermost first: what it has is not its outer one's.
+    found.sort((a, b) => depth(b.folder) - depth(a.folder));
+    for (const { draft, folder } of found) draft.pids = claim(await this.#processes(folder, cycle), claimed);
+    // Where there was nothing the folder is looked for again.
+    this.#folders = new Map(found.filter(({ draft }) => draft.pids).map(({ draft, folder }) => [draft.uid, folder]));
+    if (missing === 0) return [];
+    const why = this.#isSamePidNamespace
+      ? `are not below ${this.#paths.cgroup}`
+      : `number processes otherwise than ${this.#paths.proc} (hostPID is missing)`;
+    const all = drafts.filter(({ uid }) => uid !== '').length;
+    return [
+      `the cgroups of ${missing} of ${all} Pods and containers ${why}: the processes of their network namespaces are taken`,
+    ];
+  }
+
+  #cgroupsOf({ uid, owners }: Draft): CgroupPath[] {
+    if (uid === '') return [];
+    for (const pid of owners.flatMap(({ pids }) => pids)) {
+      const paths = cgroupsOf(readText(join(this.#paths.proc, String(pid), 'cgroup')) ?? '', uid);
+      if (paths.length > 0) return paths;
+    }
+    return [];
+  }
+
+  async #processes(folder: string, cycle: Cycle): Promise<Iterable<number> | undefined> {
+    try {
+      return await this.#tree.processes(folder, cycle);
+    } catch (error) {
+      cycle.signal.throwIfAborted();
+      this.#errors.count('cgroup', 'cgroup.procs', error);
+      return undefined;
+    }
+  }
+
+  /** Read anew: who was forked or came in since the last scan has to be counted, and there is no list of a namespace's processes. */
+  async #fillFromNamespaces(drafts: readonly Draft[], claimed: Set<number>, cycle: Cycle): Promise<string[]> {
+    const { proc } = this.#paths;
+    const { byInum, unreadable } = await scanProcesses(proc, cycle);
+    // Process 1 is in the node's namespace, see it or not.
+    const unknown = unreadable - (readNetnsInum(join(proc, '1')) === 'unreadable' ? 1 : 0);
+    if (unknown > 0) {
+      return [
+        `${unknown} of the machine's processes cannot be looked into (CAP_SYS_PTRACE is missing): what is in no container is left out`,
+      ];
+    }
+    for (const draft of drafts) {
+      const pids = draft.owners.flatMap(({ entity }) => byInum.get(entity.inum) ?? []);
+      draft.pids = claim(pids, claimed);
+    }
+    return [];
+  }
+}
+
+function draftsOf(owners: readonly NetnsOwner[]): Draft[] {
+  const drafts = new Map<string, Draft>();
+  for (const owner of owners) {
+    const { kind, uid, netns } = owner.entity;
+    if (kind === 'node') continue;
+    const key = uid === '' ? `netns ${netns}` : uid;
+    const draft = drafts.get(key);
+    if (draft === undefined) drafts.set(key, { key, uid, owners: [owner], pids: undefined });
+    else draft.owners.push(owner);
+  }
+  return [...drafts.values()];
+}
+
+function depth(folder: string): number {
+  return folder.split('/').length;
+}
+
+/** Those that nobody has claimed yet. */
+function claim(pids: Iterable<number> | undefined, claimed: Set<number>): number[] | undefined {
+  if (pids === undefined) return undefined;
+  const own = [...pids].filter((pid) => !claimed.has(pid));
+  for (const pid of own) claimed.add(pid);
+  return own;
+}

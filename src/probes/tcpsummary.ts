@@ -1,0 +1,148 @@
+import { type Cycle, freeCycle } from '../collectors/cycle.ts';
+import type { TcpSummary } from '../sources/sockets/snapshot.ts';
+import type { Sources } from '../sources/sources.ts';
+import { defineMetrics, type Emit, type NetnsId, NO_LABELS } from './metric.ts';
+import { defineProbe, Unsupported } from './probe.ts';
+
+// Namespaced: yes. Every TCP socket belongs to one namespace (kernel: include/net/sock.h, sock_common.skc_net), though all are
+// in one hash of the machine.
+
+/** In the order of the kernel's numbers, from 1 on: include/net/tcp_states.h. */
+const STATES = [
+  'established',
+  'syn_sent',
+  'syn_recv',
+  'fin_wait1',
+  'fin_wait2',
+  'time_wait',
+  'close',
+  'close_wait',
+  'last_ack',
+  'listen',
+  'closing',
+  'new_syn_recv',
+] as const;
+
+const PORT = { help: 'TCP port that is listened on.', example: '443', max: 32 } as const;
+
+const queue = { type: 'gauge', scope: 'pod', unit: 'bytes', labels: {} } as const;
+const acceptQueue = { type: 'gauge', scope: 'pod', labels: { port: PORT } } as const;
+
+const metrics = defineMetrics({
+  connections: {
+    type: 'gauge',
+    scope: 'pod',
+    labels: { state: { help: 'State of the socket. A request for a connection is new_syn_recv.', values: STATES } },
+    name: 'netsonde_tcp_connections',
+    help: 'TCP sockets by state; one that is opened, closed or changes its state while they are counted may be missed or counted twice.',
+    source: 'sock_common.skc_state, SOCK_DIAG idiag_state',
+    detail: 'core',
+  },
+  receiveQueue: {
+    ...queue,
+    name: 'netsonde_tcp_receive_queue_bytes',
+    help: 'Bytes that TCP has received and the applications have not read: they are too slow.',
+    source: 'tcp_sock.rcv_nxt, copied_seq; SOCK_DIAG idiag_rqueue',
+    detail: 'core',
+  },
+  sendQueue: {
+    ...queue,
+    name: 'netsonde_tcp_send_queue_bytes',
+    help: 'Bytes that applications have written and the other sides have not acknowledged: the network or the receiver is too slow.',
+    source: 'tcp_sock.write_seq, snd_una; SOCK_DIAG idiag_wqueue',
+    detail: 'core',
+  },
+  largestReceiveQueue: {
+    ...queue,
+    name: 'netsonde_tcp_receive_queue_largest_bytes',
+    help: 'Unread bytes of the one TCP connection that has most.',
+    source: 'tcp_sock.rcv_nxt, copied_seq; SOCK_DIAG idiag_rqueue',
+    detail: 'full',
+  },
+  largestSendQueue: {
+    ...queue,
+    name: 'netsonde_tcp_send_queue_largest_bytes',
+    help: 'Unacknowledged bytes of the one TCP connection that has most.',
+    source: 'tcp_sock.write_seq, snd_una; SOCK_DIAG idiag_wqueue',
+    detail: 'full',
+  },
+  acceptQueueLength: {
+    ...acceptQueue,
+    name: 'netsonde_tcp_accept_queue_length',
+    help: 'Connections that wait for the application to accept them, of all sockets that listen on the port.',
+    source: 'sock.sk_ack_backlog, SOCK_DIAG idiag_rqueue',
+    detail: 'core',
+  },
+  acceptQueueLimit: {
+    ...acceptQueue,
+    name: 'netsonde_tcp_accept_queue_limit',
+    help: 'Connections that may wait to be accepted, of all sockets that listen on the port; more are dropped.',
+    source: 'sock.sk_max_ack_backlog, SOCK_DIAG idiag_wqueue',
+    detail: 'core',
+  },
+});
+
+/** Made once: they are emitted for every namespace. */
+const STATE_LABELS = STATES.map((state) => ({ state }));
+
+function emitSummary(emit: Emit<typeof metrics>, id: NetnsId, summary: TcpSummary): void {
+  STATE_LABELS.forEach((labels, index) => {
+    emit('connections', id, summary.sockets[index + 1] ?? 0, labels);
+  });
+  emit('receiveQueue', id, summary.receiveQueue, NO_LABELS);
+  emit('sendQueue', id, summary.sendQueue, NO_LABELS);
+  emit('largestReceiveQueue', id, summary.largestReceiveQueue, NO_LABELS);
+  emit('largestSendQueue', id, summary.largestSendQueue, NO_LABELS);
+  for (const { port, length, limit } of summary.acceptQueues) {
+    const labels = { port: String(port) };
+    emit('acceptQueueLength', id, length, labels);
+    emit('acceptQueueLimit', id, limit, labels);
+  }
+}
+
+async function collectAll(emit: Emit<typeof metrics>, { netns, sockets }: Sources, cycle: Cycle): Promise<void> {
+  const snapshot = await sockets.read(cycle);
+  for (const { id } of netns.snapshot()) {
+    const summary = snapshot.summary(id);
+    if (summary !== undefined) emitSummary(emit, id, summary);
+    await cycle.pause();
+  }
+}
+
+/** @throws {Unsupported} where the namespaces cannot be asked either */
+function checkNetlink({ netns, netlink, sockets }: Sources): void {
+  try {
+    if (netns.node !== undefined) netlink.check(netns.node, freeCycle());
+  } catch (error) {
+    if (!(error instanceof Unsupported)) throw error;
+    throw new Unsupported(`${error.message}; the walk in the kernel cannot run: ${sockets.health.note}`, {
+      cause: error,
+    });
+  }
+}
+
+export const tcpsummary = defineProbe({
+  name: 'tcpsummary',
+  kind: 'netlink',
+  cost: 'low',
+  enabledByDefault: true,
+  summary:
+    'TCP connections of each Pod by state, the bytes in their queues, and the accept queues of its ports. Always worth having.',
+  metrics,
+  events: {},
+  options: {},
+  requires: {
+    capabilities: ['CAP_BPF', 'CAP_PERFMON'],
+    kernel:
+      'Any. With BTF and since 6.1 one walk in the kernel counts the sockets of all namespaces; else SOCK_DIAG in each, with CAP_SYS_ADMIN.',
+  },
+  open: async (scope, sources) => {
+    const { sockets } = sources;
+    scope.own(await sockets.use());
+    if (sockets.health.reader !== 'pass') checkNetlink(sources);
+    return {
+      health: () => sockets.health,
+      collect: (emit, cycle) => collectAll(emit, sources, cycle),
+    };
+  },
+});

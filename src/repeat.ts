@@ -1,0 +1,26 @@
+/**
+ * Calls again and again, with a pause before each call, until it is disposed; the dispose waits for the call that is under way.
+ * The timer does not keep the process alive.
+ * @param call must not reject
+ */
+export function repeat(pauseMs: number, call: () => Promise<void>): AsyncDisposable {
+  let timer: NodeJS.Timeout | undefined;
+  let running: Promise<void> | undefined;
+  let disposed = false;
+  const schedule = () => {
+    timer = setTimeout(() => {
+      running = call().then(() => {
+        if (!disposed) schedule();
+      });
+    }, pauseMs);
+    timer.unref();
+  };
+  schedule();
+  return {
+    [Symbol.asyncDispose]: async () => {
+      disposed = true;
+      clearTimeout(timer);
+      await running;
+    },
+  };
+}

@@ -1,0 +1,102 @@
+import type { BpfObject } from 'bpf-napi';
+import { conntrackRow, FILE } from '../../bpf/generated/conntrack.ts';
+import type { Cycle } from '../../collectors/cycle.ts';
+import { asNetnsId } from '../../probes/metric.ts';
+import { Unsupported } from '../../probes/probe.ts';
+import { NETNS_DYING, NetnsWalk, rowsOf } from '../bpf/netns_walk.ts';
+import type { BpfSource } from '../bpf/source.ts';
+import type { SourceErrors } from '../errors.ts';
+import { CONNTRACK_COUNTERS, type ConntrackCounters } from '../netlink/conntrack.ts';
+import type { Pass } from '../pass_source.ts';
+import type { Cpus } from '../procfs/cpus.ts';
+import type { ConntrackRow } from './reader.ts';
+
+const ROWS_MAX = 256;
+/** Summing one CPU of one namespace takes about 0.1 µs; a first slice of this many stays below 0.3 ms. */
+const SUMS_FIRST = 2_000;
+
+const { SIZE } = conntrackRow;
+
+/** Reads connection tracking of all namespaces by a BPF program that sums the CPUs: 0.4 µs a namespace on two CPUs. */
+export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
+  readonly #object: BpfObject;
+  readonly #errors: SourceErrors;
+  readonly #walk: NetnsWalk;
+  readonly #cpus: bigint;
+
+  private constructor(object: BpfObject, cpus: readonly number[], errors: SourceErrors) {
+    this.#object = object;
+    this.#errors = errors;
+    this.#walk = new NetnsWalk(ROWS_MAX, SUMS_FIRST / cpus.length);
+    this.#cpus = BigInt(cpus.length);
+  }
+
+  /** @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, the right, or nf_conntrack */
+  static async open(bpf: BpfSource, { possible }: Cpus, errors: SourceErrors): Promise<ConntrackPass> {
+    const cpus = possible();
+    const object = await bpf.load({
+      file: FILE,
+      programs: ['conntrack_read'],
+      sizes: { conntrack_rows: ROWS_MAX, percpu_cpus: cpus.length },
+    });
+    try {
+      for (const [index, cpu] of cpus.entries()) object.map('percpu_cpus').update(u32(index), u32(cpu));
+      const pass = new ConntrackPass(object, cpus, errors);
+      pass.#run(0, 1);
+      return pass;
+    } catch (error) {
+      object.close();
+      throw error;
+    }
+  }
+
+  /** @throws {Unsupported} where nf_conntrack has gone */
+  async read(cycle: Cycle): Promise<ConntrackRow[]> {
+    const rows: ConntrackRow[] = [];
+    // Of its own: another read may run in the pauses of this one.
+    const buffer = new Uint8Array(ROWS_MAX * SIZE);
+    const view = new DataView(buffer.buffer);
+    await this.#walk.run(
+      (skip, count) => {
+        const result = this.#run(skip, count);
+        this.#object.map('conntrack_rows').readMapped(buffer, rowsOf(result) * SIZE);
+        return result;
+      },
+      {
+        cookie: (index) => conntrackRow.cookie(view, index * SIZE),
+        row: (index) => {
+          const at = index * SIZE;
+          if ((conntrackRow.flags(view, at) & NETNS_DYING) !== 0) return;
+          if (conntrackRow.complete(view, at) === 0) this.#errors.count('bpf', 'conntrack', 'a row is not complete');
+          else rows.push(decodeRow(view, at));
+        },
+      },
+      cycle,
+    );
+    return rows;
+  }
+
+  #run(skip: number, count: number): number {
+    const result = this.#object.run('conntrack_read', BigUint64Array.of(BigInt(skip), BigInt(count), this.#cpus));
+    if (result === 0) throw new Unsupported('nf_conntrack is not there, or no BTF describes it');
+    return result;
+  }
+
+  [Symbol.dispose](): void {
+    this.#object.close();
+  }
+}
+
+function u32(value: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(value).buffer);
+}
+
+function decodeRow(view: DataView, at: number): ConntrackRow {
+  const counters: Record<string, number> = {};
+  for (const name of CONNTRACK_COUNTERS) counters[name] = Number(conntrackRow[name](view, at));
+  return {
+    id: asNetnsId(conntrackRow.cookie(view, at)),
+    entries: Number(conntrackRow.entries(view, at)),
+    counters: counters as ConntrackCounters,
+  };
+}

@@ -1,0 +1,209 @@
+import { join } from 'node:path';
+import { BpfError } from 'bpf-napi';
+import { type Cycle, freeCycle } from '../../collectors/cycle.ts';
+import type { NetnsId } from '../../probes/metric.ts';
+import { type ProbeHealth, Unsupported } from '../../probes/probe.ts';
+import type { NetlinkQuestion } from '../netlink/client.ts';
+import {
+  type ConntrackCounters,
+  CPU_STATS_REQUEST,
+  decodeCpuStats,
+  decodeEntry,
+  decodeGlobalStats,
+  GLOBAL_STATS_REQUEST,
+  type GlobalStats,
+  TABLE_REQUEST,
+  type TableEntry,
+} from '../netlink/conntrack.ts';
+import { decodeMessages } from '../netlink/message.ts';
+import type { NetnsEntry } from '../netns.ts';
+import { PassSource } from '../pass_source.ts';
+import { readText } from '../procfs/read.ts';
+import type { Sources } from '../sources.ts';
+import { ConntrackPass } from './pass.ts';
+
+/** What the reader needs of all sources. */
+export type ConntrackSources = Pick<Sources, 'paths' | 'netns' | 'netlink' | 'bpf' | 'cpus' | 'errors'>;
+
+const NETLINK_NETFILTER = 12;
+
+const CPU_STATS: NetlinkQuestion<ConntrackCounters | undefined> = {
+  protocol: NETLINK_NETFILTER,
+  what: 'conntrack stats',
+  request: CPU_STATS_REQUEST,
+  decode: decodeCpuStats,
+};
+const GLOBAL_STATS: NetlinkQuestion<GlobalStats | undefined> = {
+  protocol: NETLINK_NETFILTER,
+  what: 'conntrack count',
+  request: GLOBAL_STATS_REQUEST,
+  decode: decodeGlobalStats,
+};
+const TABLE = { protocol: NETLINK_NETFILTER, what: 'conntrack table', request: TABLE_REQUEST };
+
+/** /proc/sys/net shows the namespace of who reads it; this file shows the machine's number in all of them. */
+const LIMIT = 'sys/net/netfilter/nf_conntrack_max';
+
+/** An entry takes 164 bytes at least, and with NAT, accounting and labels some 400. */
+const ENTRY_BYTES_MAX = 1024;
+/** Room for entries that came since they were counted. */
+const ENTRIES_MORE = 10_000;
+/** Some hundred microseconds of decoding. */
+const ENTRIES_A_PIECE = 256;
+
+const EPERM = 1;
+const EINVAL = 22;
+const EPROTONOSUPPORT = 93;
+const EOPNOTSUPP = 95;
+
+export interface ConntrackRow {
+  readonly id: NetnsId;
+  /** Connections that are tracked now. */
+  readonly entries: number;
+  readonly counters: ConntrackCounters;
+}
+
+export interface ConntrackSnapshot {
+  readonly rows: readonly ConntrackRow[];
+  /**
+   * net.netfilter.nf_conntrack_max: one number for the machine, which the entries of each namespace are held against. 0: no
+   * limit. Undefined where the kernel does not show it.
+   */
+  readonly limit: number | undefined;
+}
+
+export interface StateCount extends TableEntry {
+  count: number;
+}
+
+/**
+ * Connection tracking of every namespace: by one pass in the kernel where it can run, else by two netlink questions for
+ * each namespace.
+ */
+export class ConntrackReader implements AsyncDisposable {
+  readonly #sources: ConntrackSources;
+  readonly #source: PassSource<readonly ConntrackRow[]>;
+  #use: AsyncDisposable | undefined;
+  /** What netlink said last. */
+  #asked: GlobalStats | undefined;
+  /** Why ctnetlink cannot be asked, if so. */
+  readonly refusal: string | undefined;
+
+  private constructor(sources: ConntrackSources, refusal: string | undefined) {
+    this.#sources = sources;
+    this.refusal = refusal;
+    this.#source = new PassSource({
+      open: () => ConntrackPass.open(sources.bpf, sources.cpus, sources.errors),
+      otherwise: (cycle) => this.#ask(cycle),
+      otherwiseName: 'netlink',
+    });
+  }
+
+  /** @throws {Unsupported} where there is no connection tracking, or no way to ask for it */
+  static async open(sources: ConntrackSources): Promise<ConntrackReader> {
+    // First: the question makes the kernel load the modules, whose types the pass needs.
+    const reader = new ConntrackReader(sources, refusalOf(sources));
+    reader.#use = await reader.#source.use();
+    if (reader.health.reader === 'pass' || reader.refusal === undefined) return reader;
+    await reader[Symbol.asyncDispose]();
+    throw new Unsupported(reader.refusal);
+  }
+
+  get health(): ProbeHealth {
+    return this.#source.health;
+  }
+
+  async read(cycle: Cycle): Promise<ConntrackSnapshot> {
+    const rows = await this.#source.read(cycle);
+    return { rows, limit: this.health.reader === 'pass' ? this.#limit() : this.#asked?.limit };
+  }
+
+  /**
+   * How many entries of the table of a namespace there are of each kind. Takes the kernel 2 µs for each, off the event loop.
+   * Undefined where the namespace is gone or the question failed, which is counted.
+   */
+  async states(entry: NetnsEntry, entries: number, cycle: Cycle): Promise<StateCount[] | undefined> {
+    const bytesMax = (entries + ENTRIES_MORE) * ENTRY_BYTES_MAX;
+    const messages = await this.#sources.netlink.askLong(entry, TABLE, bytesMax, cycle);
+    if (messages === undefined) return undefined;
+    const garbled = this.#sources.netlink.garbled(TABLE);
+    const counts = new Map<string, StateCount>();
+    let seen = 0;
+    for (const message of decodeMessages(messages, garbled)) {
+      const decoded = decodeEntry(message);
+      if (decoded === undefined) garbled('an entry of the table');
+      else count(counts, decoded);
+      if (++seen % ENTRIES_A_PIECE === 0) await cycle.pause();
+    }
+    return [...counts.values()];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#use?.[Symbol.asyncDispose]();
+  }
+
+  async #ask(cycle: Cycle): Promise<readonly ConntrackRow[]> {
+    const { netns, netlink } = this.#sources;
+    const rows: ConntrackRow[] = [];
+    for (const entry of netns.snapshot()) {
+      const stats = netlink.ask(entry, GLOBAL_STATS, cycle);
+      const counters = stats && netlink.ask(entry, CPU_STATS, cycle);
+      if (stats !== undefined && counters !== undefined) {
+        this.#asked = stats;
+        rows.push({ id: entry.id, entries: stats.entries, counters });
+      }
+      await cycle.pause();
+    }
+    return rows;
+  }
+
+  #limit(): number | undefined {
+    try {
+      const text = readText(limitPath(this.#sources));
+      return text !== undefined && /^\d+\n$/.test(text) ? Number(text) : undefined;
+    } catch (error) {
+      this.#sources.errors.count('procfs', LIMIT, error);
+      return undefined;
+    }
+  }
+}
+
+function count(counts: Map<string, StateCount>, entry: TableEntry): void {
+  const key = `${entry.protocol}/${entry.state}`;
+  const counted = counts.get(key);
+  if (counted === undefined) counts.set(key, { ...entry, count: 1 });
+  else counted.count++;
+}
+
+function limitPath({ paths }: ConntrackSources): string {
+  return join(paths.proc, LIMIT);
+}
+
+/** Why ctnetlink cannot be asked; undefined where it answers. */
+function refusalOf(sources: ConntrackSources): string | undefined {
+  const { node } = sources.netns;
+  if (node === undefined) return undefined;
+  try {
+    sources.netlink.check(node, freeCycle());
+    sources.netlink.demand(node, GLOBAL_STATS, freeCycle());
+    return undefined;
+  } catch (error) {
+    return explainRefusal(error, readText(limitPath(sources)) !== undefined);
+  }
+}
+
+/**
+ * In the words of an operator.
+ * @param tracks the kernel has connection tracking
+ * @throws what may pass
+ */
+export function explainRefusal(error: unknown, tracks: boolean): string {
+  if (error instanceof Unsupported) return error.message;
+  if (!(error instanceof BpfError)) throw error;
+  if (error.errno === EPERM) return 'asking ctnetlink needs CAP_NET_ADMIN';
+  // No such netlink protocol, or no such part of it.
+  if (![EINVAL, EOPNOTSUPP, EPROTONOSUPPORT].includes(error.errno)) throw error;
+  return tracks
+    ? 'this kernel tracks connections, but cannot be asked: ctnetlink (module nf_conntrack_netlink) is missing'
+    : 'this kernel does not track connections: nf_conntrack is missing';
+}

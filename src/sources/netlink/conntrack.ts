@@ -1,0 +1,176 @@
+import { ipProtocolName } from '../../protocol.ts';
+import type { Garbled } from '../errors.ts';
+import {
+  decodeAttributes,
+  decodeMessages,
+  encodeRequest,
+  length,
+  type Message,
+  NLM_F_DUMP,
+  type Span,
+  u8,
+} from './message.ts';
+
+/**
+ * Connection tracking by ctnetlink, a part of nfnetlink. Kernel: net/netfilter/nf_conntrack_netlink.c;
+ * include/uapi/linux/netfilter/{nfnetlink,nfnetlink_conntrack,nf_conntrack_tcp,nf_conntrack_common}.h. Numbers in attributes are
+ * big-endian.
+ */
+
+const NFNL_SUBSYS_CTNETLINK = 1 << 8;
+const IPCTNL_MSG_CT_NEW = NFNL_SUBSYS_CTNETLINK | 0;
+const IPCTNL_MSG_CT_GET = NFNL_SUBSYS_CTNETLINK | 1;
+const IPCTNL_MSG_CT_GET_STATS_CPU = NFNL_SUBSYS_CTNETLINK | 4;
+const IPCTNL_MSG_CT_GET_STATS = NFNL_SUBSYS_CTNETLINK | 5;
+
+/** struct nfgenmsg: family, version, resource id. */
+const NFGENMSG_BYTES = 4;
+const U32_BYTES = 4;
+
+/** enum ctattr_stats_cpu. */
+const CPU_ATTRIBUTES = {
+  found: 2,
+  invalid: 4,
+  insert: 8,
+  insertFailed: 9,
+  drop: 10,
+  earlyDrop: 11,
+  error: 12,
+  searchRestart: 13,
+  clashResolve: 14,
+  chainTooLong: 15,
+} as const;
+
+export type ConntrackCounter = keyof typeof CPU_ATTRIBUTES;
+export const CONNTRACK_COUNTERS = Object.keys(CPU_ATTRIBUTES) as readonly ConntrackCounter[];
+
+/** Counters of one namespace, summed over the CPUs. One that the kernel lacks is left out. */
+export type ConntrackCounters = Readonly<Partial<Record<ConntrackCounter, number>>>;
+
+const CTA_STATS_GLOBAL_ENTRIES = 1;
+const CTA_STATS_GLOBAL_MAX_ENTRIES = 2;
+
+const CTA_TUPLE_ORIG = 1;
+const CTA_STATUS = 3;
+const CTA_PROTOINFO = 4;
+const CTA_TUPLE_PROTO = 2;
+const CTA_PROTO_NUM = 1;
+const CTA_PROTOINFO_TCP = 1;
+const CTA_PROTOINFO_TCP_STATE = 1;
+
+const IPS_SEEN_REPLY = 1 << 1;
+const IPS_ASSURED = 1 << 2;
+
+/** enum tcp_conntrack, in its order, by the names that conntrack(8) prints. */
+export const TCP_STATES = [
+  'none',
+  'syn_sent',
+  'syn_recv',
+  'established',
+  'fin_wait',
+  'close_wait',
+  'last_ack',
+  'time_wait',
+  'close',
+  'syn_sent2',
+] as const;
+
+/** What conntrack(8) prints of an entry without a TCP state: [UNREPLIED], [ASSURED], or nothing. */
+export const OTHER_STATES = ['unreplied', 'replied', 'assured'] as const;
+
+export type ConntrackState = (typeof TCP_STATES)[number] | (typeof OTHER_STATES)[number];
+
+export const PROTOCOLS = ['tcp', 'udp', 'icmp', 'icmpv6', 'sctp', 'gre', 'other'] as const;
+export type ConntrackProtocol = (typeof PROTOCOLS)[number];
+
+const header = new Uint8Array(NFGENMSG_BYTES);
+export const CPU_STATS_REQUEST = encodeRequest(IPCTNL_MSG_CT_GET_STATS_CPU, NLM_F_DUMP, header);
+export const GLOBAL_STATS_REQUEST = encodeRequest(IPCTNL_MSG_CT_GET_STATS, 0, header);
+export const TABLE_REQUEST = encodeRequest(IPCTNL_MSG_CT_GET, NLM_F_DUMP, header);
+
+function u32be(span: Span | undefined): number | undefined {
+  return span === undefined || length(span) !== U32_BYTES ? undefined : span.view.getUint32(span.start, false);
+}
+
+/**
+ * The counters of all CPUs, added up. Undefined where a message is cut or an attribute is not a number: a sum that lacks
+ * a part would look as if the counter had been reset.
+ */
+export function decodeCpuStats(messages: Uint8Array, garbled: Garbled): ConntrackCounters | undefined {
+  const sums: Partial<Record<ConntrackCounter, number>> = {};
+  let end = 0;
+  for (const { type, payload } of decodeMessages(messages, garbled)) {
+    if (type !== IPCTNL_MSG_CT_GET_STATS_CPU || !addShare(sums, payload)) {
+      garbled('what one CPU has counted');
+      return undefined;
+    }
+    end = payload.end;
+  }
+  if (messages.length === 0) garbled('no CPU has answered');
+  return end > 0 && end === messages.length ? sums : undefined;
+}
+
+/** Adds what one CPU has counted; false where that is not whole. */
+function addShare(sums: Partial<Record<ConntrackCounter, number>>, payload: Span): boolean {
+  const attributes = decodeAttributes(payload, NFGENMSG_BYTES);
+  if ([...attributes.values()].at(-1)?.end !== payload.end) return false;
+  for (const name of CONNTRACK_COUNTERS) {
+    const attribute = attributes.get(CPU_ATTRIBUTES[name]);
+    if (attribute === undefined) continue;
+    const value = u32be(attribute);
+    if (value === undefined) return false;
+    sums[name] = (sums[name] ?? 0) + value;
+  }
+  return true;
+}
+
+export interface GlobalStats {
+  readonly entries: number;
+  /** net.netfilter.nf_conntrack_max; before 4.18 the kernel does not tell. */
+  readonly limit: number | undefined;
+}
+
+export function decodeGlobalStats(messages: Uint8Array, garbled: Garbled): GlobalStats | undefined {
+  for (const { type, payload } of decodeMessages(messages, garbled)) {
+    if (type !== IPCTNL_MSG_CT_GET_STATS) continue;
+    const attributes = decodeAttributes(payload, NFGENMSG_BYTES);
+    const entries = u32be(attributes.get(CTA_STATS_GLOBAL_ENTRIES));
+    if (entries !== undefined) return { entries, limit: u32be(attributes.get(CTA_STATS_GLOBAL_MAX_ENTRIES)) };
+  }
+  garbled('no number of entries');
+  return undefined;
+}
+
+export interface TableEntry {
+  readonly protocol: ConntrackProtocol;
+  readonly state: ConntrackState;
+}
+
+/** One entry of the table; undefined where the message is none, or is cut. */
+export function decodeEntry({ type, payload }: Message): TableEntry | undefined {
+  if (type !== IPCTNL_MSG_CT_NEW) return undefined;
+  const attributes = decodeAttributes(payload, NFGENMSG_BYTES);
+  const tuple = attributes.get(CTA_TUPLE_ORIG);
+  const inner = tuple && decodeAttributes(tuple).get(CTA_TUPLE_PROTO);
+  const number = u8(inner && decodeAttributes(inner).get(CTA_PROTO_NUM));
+  const status = u32be(attributes.get(CTA_STATUS));
+  if (number === undefined || status === undefined) return undefined;
+  const protocol = protocolOf(number);
+  const info = attributes.get(CTA_PROTOINFO);
+  if (protocol === 'tcp' && info !== undefined) {
+    const tcp = decodeAttributes(info).get(CTA_PROTOINFO_TCP);
+    const state = TCP_STATES[u8(tcp && decodeAttributes(tcp).get(CTA_PROTOINFO_TCP_STATE)) ?? -1];
+    return state && { protocol, state };
+  }
+  return { protocol, state: stateOf(status) };
+}
+
+function protocolOf(number: number): ConntrackProtocol {
+  const name = ipProtocolName(number);
+  return PROTOCOLS.find((protocol) => protocol === name) ?? 'other';
+}
+
+function stateOf(status: number): ConntrackState {
+  if ((status & IPS_SEEN_REPLY) === 0) return 'unreplied';
+  return (status & IPS_ASSURED) === 0 ? 'replied' : 'assured';
+}

@@ -1,0 +1,104 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { TCP_LISTEN, TCP_NEW_SYN_RECV, TCP_SYN_RECV } from '../sockets/snapshot.ts';
+import { decodeInetDiag, type InetDiagRow, TCP_DIAG_REQUESTS } from './inet_diag.ts';
+import { encodeRequest } from './message.ts';
+
+const ignore = () => undefined;
+
+const SOCK_DIAG_BY_FAMILY = 20;
+const INET_DIAG_SHUTDOWN = 8;
+const MESSAGE_BYTES = 16 + 72;
+
+function join(parts: readonly Uint8Array[]): Uint8Array {
+  return Uint8Array.from(Buffer.concat(parts));
+}
+
+function attribute(type: number, length: number): Uint8Array {
+  const bytes = new Uint8Array((4 + length + 3) & ~3);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, 4 + length, true);
+  view.setUint16(2, type, true);
+  return bytes;
+}
+
+function diag(row: InetDiagRow, attributes: Uint8Array = new Uint8Array()): Uint8Array {
+  const payload = new Uint8Array(72);
+  const view = new DataView(payload.buffer);
+  view.setUint8(0, 2);
+  view.setUint8(1, row.state);
+  view.setUint16(4, row.port, false);
+  view.setUint32(56, row.receiveQueue, true);
+  view.setUint32(60, row.sendQueue, true);
+  return encodeRequest(SOCK_DIAG_BY_FAMILY, 0, join([payload, attributes]));
+}
+
+const u32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
+const anyRow = fc.record({
+  state: fc.integer({ min: 0, max: 255 }).filter((state) => state !== TCP_SYN_RECV),
+  port: fc.integer({ min: 0, max: 65535 }),
+  receiveQueue: u32,
+  sendQueue: u32,
+});
+/** Of any type and length, whole ones. */
+const anyAttributes = fc
+  .array(fc.tuple(fc.integer({ min: 0, max: 0x3fff }), fc.integer({ min: 0, max: 40 })), { maxLength: 4 })
+  .map((list) => join(list.map(([type, length]) => attribute(type, length))));
+
+describe('decodeInetDiag', () => {
+  it('asks for TCP sockets of a family in all states', () => {
+    const [v4, v6] = [TCP_DIAG_REQUESTS.ipv4, TCP_DIAG_REQUESTS.ipv6];
+    expect([...v4.subarray(0, 8)]).toEqual([72, 0, 0, 0, SOCK_DIAG_BY_FAMILY, 0, 1, 3]);
+    expect([...v4.subarray(16, 24)]).toEqual([2, 6, 0, 0, 0xff, 0x1f, 0, 0]);
+    expect(v6[16]).toBe(10);
+  });
+
+  it('gives back what was framed, whatever attributes there are', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(anyRow, anyAttributes), { maxLength: 8 }), (messages) => {
+        const decoded = decodeInetDiag(join(messages.map(([row, attributes]) => diag(row, attributes))), ignore);
+        expect(decoded).toEqual(messages.map(([row]) => row));
+      }),
+    );
+  });
+
+  it('tells a request for a connection from a socket that is in SYN_RECV', () => {
+    const row = { state: TCP_SYN_RECV, port: 80, receiveQueue: 0, sendQueue: 0 };
+    const states = (attributes: Uint8Array) => decodeInetDiag(diag(row, attributes), ignore)?.map(({ state }) => state);
+    expect(states(attribute(INET_DIAG_SHUTDOWN, 1))).toEqual([TCP_SYN_RECV]);
+    expect(states(new Uint8Array())).toEqual([TCP_NEW_SYN_RECV]);
+    expect(states(attribute(15, 4))).toEqual([TCP_NEW_SYN_RECV]);
+    // A mask that is cut is none.
+    expect(states(attribute(INET_DIAG_SHUTDOWN, 1).subarray(0, 3))).toEqual([TCP_NEW_SYN_RECV]);
+  });
+
+  it('refuses an answer that is cut anywhere but between two messages', () => {
+    const rows = [1, 6, TCP_LISTEN].map((state) => ({ state, port: 443, receiveQueue: 1, sendQueue: 2 }));
+    const whole = join(rows.map((row) => diag(row)));
+    for (let length = 0; length <= whole.length; length++) {
+      const cut = whole.subarray(0, length);
+      const said: string[] = [];
+      const decoded = decodeInetDiag(cut, (what) => said.push(what));
+      const isWhole = length % MESSAGE_BYTES === 0;
+      expect(decoded).toEqual(isWhole ? rows.slice(0, length / MESSAGE_BYTES) : undefined);
+      expect(said).toHaveLength(isWhole ? 0 : 1);
+    }
+  });
+
+  it('refuses a message that is too short, and passes over those of other types', () => {
+    expect(decodeInetDiag(encodeRequest(SOCK_DIAG_BY_FAMILY, 0, new Uint8Array(68)), ignore)).toBeUndefined();
+    expect(decodeInetDiag(encodeRequest(19, 0, new Uint8Array(68)), ignore)).toEqual([]);
+  });
+
+  it('survives any bytes', () => {
+    const decode = (bytes: Uint8Array) => {
+      let said = 0;
+      const decoded = decodeInetDiag(bytes, () => said++);
+      return (decoded === undefined) === said > 0;
+    };
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), decode));
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => decode(encodeRequest(SOCK_DIAG_BY_FAMILY, 0, bytes))),
+    );
+  });
+});

@@ -1,0 +1,69 @@
+import { readdirSync, readlinkSync, statfsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { isGone } from './read.ts';
+
+/** statfs type of a procfs; kernel: include/uapi/linux/magic.h. */
+const PROC_MAGIC = 0x9fa0;
+
+/** /proc/<pid>/limits, man 5 proc: `Max open files            1024                 4096                 files     `. */
+const OPEN_FILES = /^Max open files +(\d{1,15}) +(?:\d+|unlimited) +files *\n/m;
+
+/** The soft limit of open descriptors (RLIMIT_NOFILE). Undefined where the text does not tell. */
+export function parseOpenFilesLimit(text: string): number | undefined {
+  const limit = OPEN_FILES.exec(text)?.[1];
+  return limit === undefined ? undefined : Number(limit);
+}
+
+/** The open descriptors of processes, from /proc/<pid>/fd. All throw what the system says, but where a process is gone. */
+export class Descriptors {
+  readonly #isProcfs: boolean;
+
+  constructor(proc: string) {
+    this.#isProcfs = statfsSync(proc).type === PROC_MAGIC;
+  }
+
+  /** How many there are. Since 6.2 that is the size of the directory (kernel: fs/proc/fd.c, proc_fd_getattr()); before, they are listed. */
+  count(process: string): number | undefined {
+    try {
+      const size = this.#isProcfs ? statSync(join(process, 'fd')).size : 0;
+      return size > 0 ? size : this.list(process)?.length;
+    } catch (error) {
+      if (isGone(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Their paths. */
+  list(process: string): string[] | undefined {
+    try {
+      const paths = pathsIn(join(process, 'fd'));
+      return paths.length > 0 ? paths : listOfThread(process);
+    } catch (error) {
+      if (isGone(error)) return undefined;
+      throw error;
+    }
+  }
+
+  isSocket(path: string): boolean {
+    try {
+      return readlinkSync(path).startsWith('socket:[');
+    } catch (error) {
+      // Closed since it was listed.
+      if (isGone(error)) return false;
+      throw error;
+    }
+  }
+}
+
+function pathsIn(directory: string): string[] {
+  return readdirSync(directory).map((name) => `${directory}/${name}`);
+}
+
+/** Where the first thread has ended and others go on, the process has none to show and each of the others all. */
+function listOfThread(process: string): string[] {
+  for (const thread of readdirSync(join(process, 'task'))) {
+    const paths = pathsIn(join(process, 'task', thread, 'fd'));
+    if (paths.length > 0) return paths;
+  }
+  return [];
+}

@@ -1,0 +1,20 @@
+import type { Counter } from '../../counter.ts';
+import type { Garbled } from '../errors.ts';
+import { shown, wholeLines } from './lines.ts';
+import { parseCounter } from './number.ts';
+
+/**
+ * Parses /proc/<pid>/io: a line for each counter, `write_bytes: 4096`. It is that of all threads, those that have ended
+ * included, and of the children that the process waited for. Kernel: fs/proc/base.c, do_io_accounting(). A line that is garbled is
+ * left out.
+ */
+export function parseProcessIo(text: string, garbled: Garbled): Map<string, Counter> {
+  const counters = new Map<string, Counter>();
+  for (const line of wholeLines(text, garbled)) {
+    const [, name, digits] = /^([a-z_]+): (\d+)$/.exec(line) ?? [];
+    const value = parseCounter(digits ?? '');
+    if (name === undefined || value === undefined) garbled(shown(line));
+    else counters.set(name, value);
+  }
+  return counters;
+}

@@ -1,0 +1,46 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { summarize } from './diag.ts';
+import { NO_SOCKETS, STATES_WITH_QUEUES, TCP_LISTEN } from './snapshot.ts';
+
+const port = fc.integer({ min: 1, max: 5 });
+const u32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
+const anyRow = fc.record({ state: fc.integer({ min: 1, max: 15 }), port, receiveQueue: u32, sendQueue: u32 });
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}
+
+it('adds up what each row says; a difference below zero is none', () => {
+  fc.assert(
+    fc.property(fc.array(anyRow), (rows) => {
+      const summary = summarize(rows);
+      for (let state = 1; state < NO_SOCKETS.sockets.length; state++) {
+        expect(summary.sockets[state]).toBe(rows.filter((row) => row.state === state).length);
+      }
+      const queued = rows.filter(({ state }) => STATES_WITH_QUEUES.has(state));
+      const received = queued.map(({ receiveQueue }) => (receiveQueue < 2 ** 31 ? receiveQueue : 0));
+      const sent = queued.map(({ sendQueue }) => (sendQueue < 2 ** 31 ? sendQueue : 0));
+      expect(summary).toMatchObject({
+        receiveQueue: sum(received),
+        sendQueue: sum(sent),
+        largestReceiveQueue: Math.max(0, ...received),
+        largestSendQueue: Math.max(0, ...sent),
+      });
+      const listening = rows.filter(({ state }) => state === TCP_LISTEN);
+      expect(summary.acceptQueues).toEqual(
+        [...new Set(listening.map((row) => row.port))]
+          .sort((a, b) => a - b)
+          .map((number) => {
+            const same = listening.filter((row) => row.port === number);
+            return {
+              port: number,
+              length: sum(same.map(({ receiveQueue }) => receiveQueue)),
+              limit: sum(same.map(({ sendQueue }) => sendQueue)),
+            };
+          }),
+      );
+    }),
+  );
+  expect(summarize([])).toEqual(NO_SOCKETS);
+});

@@ -1,0 +1,186 @@
+import type { BpfMap, BpfObject } from 'bpf-napi';
+import { type Constant, FILE, tcpAcceptQueue, tcpPort, tcpProgress, tcpRow } from '../../bpf/generated/tcpsummary.ts';
+import type { Cycle } from '../../collectors/cycle.ts';
+import { readCounter } from '../../counter.ts';
+import { asNetnsId, type NetnsId } from '../../probes/metric.ts';
+import { KIND } from '../bpf/btf.ts';
+import type { BpfSource } from '../bpf/source.ts';
+import type { Pass } from '../pass_source.ts';
+import { type AcceptQueue, NO_SOCKETS, type TcpSnapshot, type TcpSummary } from './snapshot.ts';
+
+export interface PassOptions {
+  /** Whether the kernel lets a program read its memory without calling a helper (6.2), which takes half the time. */
+  readonly canCast: boolean;
+  /** Time of one call, which has its CPU to itself. It takes a little more: it ends the chain that it is in. */
+  readonly sliceUs: number;
+  /** Time of one walk in all: some half a million sockets. */
+  readonly walkMs: number;
+}
+
+const SLICE_US = 400;
+const WALK_MS = 100;
+const WALKS_MAX = 3;
+
+const ROWS_MIN = 256;
+const ROWS_MAX = 1 << 15;
+/** Ports that the listeners of one namespace have, on average. */
+const PORTS = 4;
+
+const STATES = NO_SOCKETS.sockets.length;
+
+/**
+ * Adds up the TCP sockets of all namespaces by a BPF program that walks the hash that they are in, in slices.
+ *
+ * Sockets come and go meanwhile. One that stays in its state is counted once. One that is opened, is closed or changes its state
+ * during the walk, which takes a millisecond or two for ten thousand sockets, may be missed, or be counted in both states. Only
+ * in chains of more than a thousand sockets (a hash is made for one or two) a slice may end in the midst, and the next
+ * one goes on by their number: where as many have come or gone, as many others are counted twice or not. Where a chain is
+ * seen to lead into another one the walk is repeated.
+ */
+export class TcpPass implements Pass<TcpSnapshot> {
+  readonly #bpf: BpfSource;
+  readonly #options: PassOptions;
+  #object: BpfObject;
+  #rows: number;
+  #walk = 0;
+  #closed = false;
+  readonly #progress = new Uint8Array(tcpProgress.SIZE);
+  readonly #progressView = new DataView(this.#progress.buffer);
+
+  private constructor(bpf: BpfSource, options: PassOptions, rows: number, object: BpfObject) {
+    this.#bpf = bpf;
+    this.#options = options;
+    this.#rows = rows;
+    this.#object = object;
+  }
+
+  /**
+   * @param namespaces that there are now; what there is no room for later makes the maps grow
+   * @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the right
+   */
+  static async open(bpf: BpfSource, namespaces: number, options: Partial<PassOptions> = {}): Promise<TcpPass> {
+    const all = { canCast: hasCast(bpf), sliceUs: SLICE_US, walkMs: WALK_MS, ...options };
+    let rows = ROWS_MIN;
+    while (rows < 2 * namespaces && rows < ROWS_MAX) rows *= 2;
+    return new TcpPass(bpf, all, rows, await load(bpf, all, rows));
+  }
+
+  /** @throws where the walk could not be ended, or cannot be trusted */
+  async read(cycle: Cycle): Promise<TcpSnapshot> {
+    for (let walks = 1; ; ) {
+      await this.#walkAll(cycle);
+      const at = this.#progressView;
+      if (tcpProgress.rowsFull(at, 0) + tcpProgress.acceptQueuesFull(at, 0) > 0) await this.#grow();
+      else if (tcpProgress.strayed(at, 0) === 0) return this.#snapshot();
+      else if (walks++ === WALKS_MAX) throw new Error(`the TCP sockets changed under ${WALKS_MAX} walks`);
+    }
+  }
+
+  async #walkAll(cycle: Cycle): Promise<void> {
+    const { sliceUs, walkMs } = this.#options;
+    this.#walk++;
+    const args = BigUint64Array.of(BigInt(this.#walk), BigInt(sliceUs) * 1000n);
+    const at = this.#progressView;
+    for (;;) {
+      const done = this.#object.run('tcp_count', args) !== 0;
+      this.#object.map('tcp_progress_cell').readMapped(this.#progress, tcpProgress.SIZE);
+      if (tcpProgress.unreadable(at, 0) > 0) throw new Error('kernel memory of TCP sockets could not be read');
+      if (done) return;
+      // As the kernel has measured it: without the time that this thread had to wait.
+      if (Number(tcpProgress.total(at, 0)) > walkMs * 1e6) {
+        throw new Error(`${tcpProgress.sockets(at, 0)} TCP sockets took ${walkMs} ms, and there are more`);
+      }
+      await cycle.pause();
+    }
+  }
+
+  async #grow(): Promise<void> {
+    if (this.#rows >= ROWS_MAX) throw new Error(`TCP sockets in more than ${ROWS_MAX} namespaces, or on as many ports`);
+    this.#rows *= 2;
+    const larger = await load(this.#bpf, this.#options, this.#rows);
+    this.#object.close();
+    this.#object = larger;
+    if (this.#closed) {
+      larger.close();
+      throw new Error('the walk was closed');
+    }
+  }
+
+  #snapshot(): TcpSnapshot {
+    const acceptQueues = this.#acceptQueues();
+    const summaries = new Map<NetnsId, TcpSummary>();
+    forEach(this.#object.map('tcp_rows'), this.#walk, tcpRow.walk, (view, key, at) => {
+      const id = asNetnsId(readCounter(view, key));
+      summaries.set(id, readSummary(view, at, acceptQueues.get(id) ?? []));
+    });
+    return { summary: (id) => summaries.get(id) ?? NO_SOCKETS };
+  }
+
+  #acceptQueues(): Map<NetnsId, AcceptQueue[]> {
+    const queues = new Map<NetnsId, AcceptQueue[]>();
+    forEach(this.#object.map('tcp_accept_queues'), this.#walk, tcpAcceptQueue.walk, (view, key, at) => {
+      const id = asNetnsId(tcpPort.netns(view, key));
+      const queue = {
+        port: Number(tcpPort.port(view, key)),
+        length: tcpAcceptQueue.length(view, at),
+        limit: tcpAcceptQueue.limit(view, at),
+      };
+      const others = queues.get(id);
+      if (others === undefined) queues.set(id, [queue]);
+      else others.push(queue);
+    });
+    for (const list of queues.values()) list.sort((a, b) => a.port - b.port);
+    return queues;
+  }
+
+  get object(): BpfObject {
+    return this.#object;
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    this.#object.close();
+  }
+}
+
+function hasCast(bpf: BpfSource): boolean {
+  return bpf.btf().find(KIND.function, 'bpf_rdonly_cast') !== undefined;
+}
+
+function load(bpf: BpfSource, { canCast }: PassOptions, rows: number): Promise<BpfObject> {
+  return bpf.load<Constant>({
+    file: FILE,
+    programs: ['tcp_count'],
+    constants: { can_cast: canCast },
+    sizes: { tcp_rows: rows, tcp_accept_queues: rows * PORTS },
+  });
+}
+
+/** Visits the entries of this walk; those that are left from an earlier one are deleted. */
+function forEach(
+  map: BpfMap,
+  walk: number,
+  walkOf: (view: DataView, at: number) => number,
+  visit: (view: DataView, key: number, value: number) => void,
+): void {
+  const { count, view, keyAt, valueAt } = map.dump();
+  for (let index = 0; index < count; index++) {
+    const key = keyAt(index);
+    const value = valueAt(index);
+    if (walkOf(view, value) === walk) visit(view, key, value);
+    else map.delete(new Uint8Array(view.buffer, key, map.keyBytes));
+  }
+}
+
+function readSummary(view: DataView, at: number, acceptQueues: readonly AcceptQueue[]): TcpSummary {
+  const sockets: number[] = [];
+  for (let state = 0; state < STATES; state++) sockets.push(tcpRow.sockets(view, at, state));
+  return {
+    sockets,
+    receiveQueue: tcpRow.receiveQueue(view, at),
+    sendQueue: tcpRow.sendQueue(view, at),
+    largestReceiveQueue: tcpRow.largestReceiveQueue(view, at),
+    largestSendQueue: tcpRow.largestSendQueue(view, at),
+    acceptQueues,
+  };
+}

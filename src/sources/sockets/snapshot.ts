@@ -1,0 +1,46 @@
+import type { Counter } from '../../counter.ts';
+import type { NetnsId } from '../../probes/metric.ts';
+
+/** Numbers of the TCP states. Kernel: include/net/tcp_states.h. */
+export const TCP_SYN_RECV = 3;
+export const TCP_LISTEN = 10;
+export const TCP_NEW_SYN_RECV = 12;
+
+/** States that sequence numbers tell the queues in: ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING. */
+export const STATES_WITH_QUEUES: ReadonlySet<number> = new Set([1, 4, 5, 8, 9, 11]);
+
+/** Connections that are established and not accepted yet, of all sockets that listen on the port. */
+export interface AcceptQueue {
+  readonly port: number;
+  readonly length: number;
+  readonly limit: Counter;
+}
+
+/** What the TCP sockets of one namespace add up to, IPv4 and IPv6. */
+export interface TcpSummary {
+  /** Sockets by number of their state; 0 is none. */
+  readonly sockets: readonly number[];
+  /** Bytes that wait for the application. */
+  readonly receiveQueue: Counter;
+  /** Bytes sent, or to be sent, that are not acknowledged. */
+  readonly sendQueue: Counter;
+  /** The largest of one socket. */
+  readonly largestReceiveQueue: number;
+  readonly largestSendQueue: number;
+  /** By port, ascending. */
+  readonly acceptQueues: readonly AcceptQueue[];
+}
+
+export const NO_SOCKETS: TcpSummary = {
+  sockets: new Array<number>(TCP_NEW_SYN_RECV + 1).fill(0),
+  receiveQueue: 0,
+  sendQueue: 0,
+  largestReceiveQueue: 0,
+  largestSendQueue: 0,
+  acceptQueues: [],
+};
+
+export interface TcpSnapshot {
+  /** Undefined where the namespace could not be read, which is counted. */
+  summary(id: NetnsId): TcpSummary | undefined;
+}

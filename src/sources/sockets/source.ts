@@ -1,0 +1,23 @@
+import { BpfError } from 'bpf-napi';
+import type { BpfSource } from '../bpf/source.ts';
+import type { NetFiles } from '../net_files.ts';
+import type { NetlinkClient } from '../netlink/client.ts';
+import type { NetnsIndex } from '../netns.ts';
+import { PassSource } from '../pass_source.ts';
+import { TcpDiag } from './diag.ts';
+import { TcpPass } from './pass.ts';
+import type { TcpSnapshot } from './snapshot.ts';
+
+/** The TCP sockets of every namespace: by one walk in the kernel where it can run, else by SOCK_DIAG in each. */
+export type SocketSource = PassSource<TcpSnapshot>;
+
+export function socketSource(bpf: BpfSource, netns: NetnsIndex, files: NetFiles, netlink: NetlinkClient): SocketSource {
+  const diag = new TcpDiag(netns, files, netlink);
+  return new PassSource({
+    open: () => TcpPass.open(bpf, netns.snapshot().length),
+    otherwise: (cycle) => diag.read(cycle),
+    otherwiseName: 'netlink',
+    // A walk that did not come to its end says nothing of the next one; and SOCK_DIAG would take longer.
+    mayPass: (error) => !(error instanceof BpfError),
+  });
+}

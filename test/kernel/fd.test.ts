@@ -1,0 +1,260 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ProbeStatus } from '../../src/collectors/supervisor.ts';
+import { AgentProcess } from '../support/agent_process.ts';
+import { CGROUP_V1, CGROUP_V2, TestPod } from '../support/cgroups.ts';
+import { run } from '../support/command.ts';
+import { type Exposition, sampleValue } from '../support/exposition.ts';
+import { TestNetns } from '../support/hosts.ts';
+import { TestKernel } from '../support/kernel.ts';
+import { eventually, readBoth } from '../support/oracle.ts';
+import { type Worker, Workers } from '../support/workers.ts';
+
+const CONFIG = 'probes: { fd: true }';
+
+const directory = mkdtempSync(join(tmpdir(), 'fd-'));
+
+let agent: TestKernel;
+
+beforeAll(async () => {
+  agent = await TestKernel.open(CONFIG);
+});
+
+afterAll(async () => {
+  await agent?.[Symbol.asyncDispose]();
+  rmSync(directory, { recursive: true });
+});
+
+interface Usage {
+  readonly open: number | undefined;
+  readonly sockets: number | undefined;
+  readonly limitUsed: number | undefined;
+}
+
+function usageOf(page: Exposition, pod: string): Usage {
+  return {
+    open: sampleValue(page, 'netsonde_open_file_descriptors', { pod }),
+    sockets: sampleValue(page, 'netsonde_open_sockets', { pod }),
+    limitUsed: sampleValue(page, 'netsonde_file_descriptor_limit_used_ratio', { pod }),
+  };
+}
+
+/** What `ls` shows of the processes. */
+function listed(processes: readonly Worker[]): Usage {
+  const links = processes.map(({ pid }) => run('ls', '-l', `/proc/${pid}/fd`).match(/ -> .*/g) ?? []);
+  const limits = processes.map(({ pid }) =>
+    Number(/Max open files +(\d+)/.exec(run('cat', `/proc/${pid}/limits`))?.[1]),
+  );
+  return {
+    open: links.flat().length,
+    sockets: links.flat().filter((link) => link.startsWith(' -> socket:')).length,
+    limitUsed: Math.max(...links.map((all, index) => all.length / (limits[index] ?? 0))),
+  };
+}
+
+/** What the page shows of a Pod, and what `ls` shows of these processes, at the same time. */
+function compare(pod: string, processes: readonly Worker[]): Promise<{ oracle: Usage; ours: Usage }> {
+  return readBoth(
+    () => listed(processes),
+    async () => usageOf(await agent.page(), pod),
+  );
+}
+
+/** A process of the Pod with nine threads and so much open. */
+async function startIn(workers: Workers, netns: TestNetns, pod: TestPod, files: number, sockets: number) {
+  const worker = await workers.start(netns);
+  pod.add(worker.pid);
+  await worker.threads(8);
+  await worker.files(files);
+  await worker.sockets(sockets);
+  return worker;
+}
+
+/** Waits until numbers of a Pod or namespace are on the page. */
+async function untilShown(pod: string): Promise<void> {
+  await eventually(async () => expect(usageOf(await agent.page(), pod).open).toBeDefined());
+}
+
+function statusOf(): ProbeStatus | undefined {
+  return agent.kernel.probes().find(({ name }) => name === 'fd');
+}
+
+describe.each([
+  ['cgroup v1', CGROUP_V1],
+  ['cgroup v2', CGROUP_V2],
+])('descriptors by %s', (_, hierarchy) => {
+  it('are those of processes, never of threads, and of each Pod its own', async () => {
+    await using podA = new TestPod(hierarchy);
+    await using podB = new TestPod(hierarchy);
+    using netnsA = new TestNetns();
+    using netnsB = new TestNetns();
+    await using workers = await Workers.create();
+    const ofA: Worker[] = [];
+    for (const count of [10, 20, 30]) ofA.push(await startIn(workers, netnsA, podA, count, count / 10));
+    const ofB = [await startIn(workers, netnsB, podB, 1, 40)];
+    await ofA[1]?.limit(64);
+    await untilShown(podA.uid);
+    await untilShown(podB.uid);
+    expect(statusOf()).toMatchObject({ state: 'running', reason: '' });
+
+    const a = await compare(podA.uid, ofA);
+    expect(a.ours).toEqual(a.oracle);
+    // 60 files, 6 sockets, and for each process what it started with.
+    expect(a.ours.open).toBeGreaterThan(66);
+    expect(a.ours.open).toBeLessThan(66 + 3 * 10);
+    expect(a.ours.limitUsed).toBeGreaterThan(20 / 64);
+    const b = await compare(podB.uid, ofB);
+    expect(b.ours).toEqual(b.oracle);
+    // The one that the worker listens on, and perhaps what it got for stderr.
+    expect(b.ours.sockets).toBeGreaterThan(40);
+    expect(b.ours.sockets).toBeLessThan(44);
+  });
+
+  it('are of all containers, of cgroups below them, and of who has left the network namespace', async () => {
+    await using pod = new TestPod(hierarchy);
+    using netns = new TestNetns();
+    await using workers = await Workers.create();
+    const first = await startIn(workers, netns, pod, 5, 1);
+    await untilShown(pod.uid);
+    const second = await workers.start(netns);
+    pod.add(second.pid, pod.container());
+    const below = await workers.start(netns);
+    pod.add(below.pid, pod.inner('worker'));
+    const elsewhere = await startIn(workers, netns, pod, 3, 2);
+    await elsewhere.newNetns();
+    const { ours, oracle } = await compare(pod.uid, [first, second, below, elsewhere]);
+    expect(ours).toEqual(oracle);
+  });
+
+  it('are found where the first thread has ended', async () => {
+    await using pod = new TestPod(hierarchy);
+    using netns = new TestNetns();
+    await using workers = await Workers.create();
+    const other = await startIn(workers, netns, pod, 0, 0);
+    const worker = await startIn(workers, netns, pod, 33, 4);
+    await untilShown(pod.uid);
+    const { ours: before } = await compare(pod.uid, [worker, other]);
+    worker.endFirstThread();
+    await eventually(() => expect(run('ls', `/proc/${worker.pid}/fd`)).toBe(''));
+    expect(usageOf(await agent.page(), pod.uid)).toEqual(before);
+  });
+});
+
+describe('descriptors of a namespace without a container', () => {
+  it('are those of the processes that are in it now, also of those that came a moment ago', async () => {
+    using netns = new TestNetns();
+    await using workers = await Workers.create();
+    const first = await workers.start(netns);
+    await untilShown(netns.name);
+    const child = await first.fork();
+    const second = await workers.start(netns);
+    await child.sockets(5);
+    const { ours, oracle } = await compare(netns.name, [first, child, second]);
+    expect(ours).toEqual(oracle);
+    await child.end();
+    await first.wait(child);
+    const later = await compare(netns.name, [first, second]);
+    expect(later.ours).toEqual(later.oracle);
+  });
+
+  it('are none where nobody is in it', async () => {
+    using netns = new TestNetns();
+    await untilShown(netns.name);
+    expect(usageOf(await agent.page(), netns.name)).toEqual({ open: 0, sockets: 0, limitUsed: undefined });
+  });
+
+  it('are not shown of the node', async () => {
+    expect(usageOf(await agent.page(), '')).toEqual({ open: undefined, sockets: undefined, limitUsed: undefined });
+  });
+});
+
+it('processes that end meanwhile are no failure', async () => {
+  await using pod = new TestPod(CGROUP_V2);
+  using netns = new TestNetns();
+  await using workers = await Workers.create();
+  const worker = await startIn(workers, netns, pod, 1, 1);
+  await untilShown(pod.uid);
+  const { ours: alone } = await compare(pod.uid, [worker]);
+  let isOver = false;
+  const churn = worker.churn(join(directory, 'file'), 4096, 1).finally(() => {
+    isOver = true;
+  });
+  let most = 0;
+  while (!isOver) {
+    const page = await agent.page();
+    most = Math.max(most, usageOf(page, pod.uid).open ?? 0);
+    expect(sampleValue(page, 'netsonde_source_errors_total', { source: 'procfs', path: 'fd' })).toBeUndefined();
+    expect(statusOf()).toMatchObject({ state: 'running', reason: '' });
+    await pause(5);
+  }
+  expect(await churn).toBeGreaterThan(1);
+  // It was seen while it had children.
+  expect(most).toBeGreaterThan(alone.open ?? 0);
+  expect(usageOf(await agent.page(), pod.uid)).toEqual(alone);
+});
+
+it('sockets are left out, and that is told, where there are more descriptors than can be looked at in time', async () => {
+  await using pod = new TestPod(CGROUP_V2);
+  using netns = new TestNetns();
+  await using workers = await Workers.create();
+  const first = await startIn(workers, netns, pod, 10_000, 5);
+  await untilShown(pod.uid);
+  const processes = [first];
+  for (let count = 0; count < 49; count++) processes.push(await first.fork());
+  const { open, sockets, limitUsed } = usageOf(await agent.page(), pod.uid);
+  expect(open).toBeGreaterThan(500_000);
+  expect(limitUsed).toBeGreaterThan(0);
+  expect(sockets).toBeUndefined();
+  expect(statusOf()).toMatchObject({
+    state: 'degraded',
+    reason: expect.stringMatching(/^sockets of \d+ of the Pods are not counted/),
+  });
+});
+
+describe('without CAP_SYS_PTRACE', () => {
+  /** What such a process holds itself it may look into. */
+  const WITHOUT_CAPABILITIES = ['setpriv', '--bounding-set', '-all', '--inh-caps', '-all'];
+
+  it('leaves out whom a process belongs to that cannot be read, and says so', async () => {
+    await using open = new TestPod(CGROUP_V2);
+    await using closed = new TestPod(CGROUP_V2);
+    using netnsOpen = new TestNetns();
+    using netnsClosed = new TestNetns();
+    await using workers = await Workers.create();
+    const readable = await workers.start(netnsOpen, WITHOUT_CAPABILITIES);
+    open.add(readable.pid);
+    closed.add((await workers.start(netnsClosed, WITHOUT_CAPABILITIES)).pid);
+    closed.add((await workers.start(netnsClosed)).pid);
+    const config = join(directory, 'config.yaml');
+    writeFileSync(config, 'probes: { fd: true, io: true }');
+    await using process = await AgentProcess.serve(
+      ['--config', config],
+      ['setpriv', '--bounding-set', '-sys_ptrace', '--inh-caps', '-all'],
+    );
+    await eventually(async () => expect(usageOf(await process.page(), open.uid).open).toBeDefined());
+    const { oracle, ours } = await readBoth(
+      () => listed([readable]),
+      async () => usageOf(await process.page(), open.uid),
+    );
+    expect(ours).toEqual(oracle);
+    const page = await process.page();
+    const names = (pod: string) => page.samples.filter(({ labels }) => labels['pod'] === pod).map(({ name }) => name);
+    const ofProcesses = /^netsonde_(open|io|file)_/;
+    expect(names(open.uid).filter((name) => ofProcesses.test(name))).toHaveLength(5);
+    expect(names(closed.uid)).toContain('netsonde_sockets_used');
+    expect(names(closed.uid).filter((name) => ofProcesses.test(name))).toEqual([]);
+    const { probes } = await process.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
+    for (const path of ['fd', 'io']) {
+      expect(sampleValue(page, 'netsonde_source_errors_total', { source: 'procfs', path })).toBeGreaterThan(0);
+      expect(probes.find(({ name }) => name === path)).toMatchObject({
+        state: 'degraded',
+        reason: expect.stringMatching(
+          /1 of \d+ .* whom they belong to is left out: CAP_SYS_PTRACE is missing \(EACCES/,
+        ),
+      });
+    }
+  });
+});

@@ -1,0 +1,215 @@
+import { spawn } from 'node:child_process';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { tcpPort } from '../../src/bpf/generated/tcpsummary.ts';
+import { freeCycle } from '../../src/collectors/cycle.ts';
+import { DEFAULT_PATHS } from '../../src/paths.ts';
+import { Discovery } from '../../src/pods/discovery.ts';
+import { asNetnsId, type NetnsId } from '../../src/probes/metric.ts';
+import { NetnsList } from '../../src/sources/bpf/netns_list.ts';
+import { BpfSource } from '../../src/sources/bpf/source.ts';
+import { SourceErrors } from '../../src/sources/errors.ts';
+import { NetFiles } from '../../src/sources/net_files.ts';
+import { NetlinkClient } from '../../src/sources/netlink/client.ts';
+import { TcpDiag } from '../../src/sources/sockets/diag.ts';
+import { type PassOptions, TcpPass } from '../../src/sources/sockets/pass.ts';
+import { NO_SOCKETS, type TcpSnapshot } from '../../src/sources/sockets/snapshot.ts';
+import { TestNetns } from '../support/hosts.ts';
+import { OBJECTS } from '../support/kernel.ts';
+import { readBoth } from '../support/oracle.ts';
+import { TcpHost } from '../support/tcp_host.ts';
+
+const MANY = 4_900;
+const LISTENERS = 1_500;
+const ESTABLISHED = 1;
+const LOOPBACK = '127.0.0.1';
+/** These tests are about numbers, and what makes them busy may take the CPU away from a walk. */
+const PATIENT = { walkMs: 10_000 };
+
+/** Namespaces that die with connections inside, one after the other. */
+const DYING = `
+import ctypes, fcntl, socket, struct, time
+libc = ctypes.CDLL(None)
+end = time.monotonic() + 3
+count = 0
+while time.monotonic() < end:
+    assert libc.unshare(0x40000000) == 0
+    kept = [socket.socket()]
+    fcntl.ioctl(kept[0], 0x8914, struct.pack('16sH22s', b'lo', 0x41, b''))
+    kept[0].bind(('127.0.0.1', 0))
+    kept[0].listen()
+    for _ in range(10):
+        one = socket.socket()
+        one.connect(kept[0].getsockname())
+        kept += [one, kept[0].accept()[0]]
+    for one in kept: one.close()
+    count += 1
+print(count)
+`;
+
+const resources = new AsyncDisposableStack();
+const bpf = new BpfSource(OBJECTS, '/sys');
+let many: TcpHost;
+/** Their connections are in hashes of their own, of 16 buckets and of one. */
+let own: TcpHost;
+let chain: TcpHost;
+let empty: TestNetns;
+let diag: TcpDiag;
+
+function open(options: Partial<PassOptions> = {}): Promise<TcpPass> {
+  return TcpPass.open(bpf, 16, options);
+}
+
+function idOf({ cookie }: TestNetns): NetnsId {
+  return asNetnsId(Number(cookie));
+}
+
+function rowsOf(snapshot: TcpSnapshot) {
+  return [many.netns, own.netns, chain.netns, empty].map((netns) => snapshot.summary(idOf(netns)));
+}
+
+function host(netns: TestNetns): TcpHost {
+  netns.ip('link set lo up');
+  return resources.use(new TcpHost(netns));
+}
+
+/** A thousand connections in a namespace that was made in one where children get a hash of so many buckets. */
+async function hostWithHash(buckets: number): Promise<TcpHost> {
+  using parent = new TestNetns();
+  parent.exec(`sysctl -qw net.ipv4.tcp_child_ehash_entries=${buckets}`);
+  const made = host(resources.use(new TestNetns(undefined, parent)));
+  expect(made.netns.exec('sysctl -n net.ipv4.tcp_ehash_entries').trim()).toBe(String(buckets));
+  await made.call('listen', { name: 'own', address: '::1', port: 7000 });
+  await made.call('pairs', { name: 'own', address: '::1', port: 7000, count: 1000 });
+  return made;
+}
+
+/** Calls `read` again and again until something else is done. */
+async function readWhile<T>(work: Promise<T>, read: () => Promise<void>): Promise<{ output: T; walks: number }> {
+  let done = false;
+  const output = work.finally(() => {
+    done = true;
+  });
+  let walks = 0;
+  for (; !done; walks++) {
+    await read();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return { output: await output, walks };
+}
+
+/** Runs a command and gives what it prints. */
+function run(command: string, ...args: readonly string[]): Promise<string> {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  child.stdout.on('data', (data) => {
+    text += String(data);
+  });
+  return new Promise((resolve) => child.once('close', () => resolve(text)));
+}
+
+beforeAll(async () => {
+  many = host(resources.use(new TestNetns()));
+  await many.call('listen', { name: 'many', address: LOOPBACK, port: 7000 });
+  await many.call('pairs', { name: 'many', address: LOOPBACK, port: 7000, count: MANY });
+  own = await hostWithHash(16);
+  chain = await hostWithHash(1);
+  empty = resources.use(new TestNetns());
+  empty.ip('link set lo up');
+  const list = resources.use(await NetnsList.open(bpf));
+  const discovery = new Discovery(
+    DEFAULT_PATHS,
+    { list: (cycle) => list.list(cycle), cookie: () => undefined },
+    () => undefined,
+  );
+  await discovery.refresh();
+  const errors = new SourceErrors();
+  const files = new NetFiles('/proc', discovery, errors);
+  diag = new TcpDiag(discovery, files, new NetlinkClient(files, errors));
+}, 60_000);
+
+afterAll(() => resources.disposeAsync());
+
+it.each([
+  ['the pass', {}],
+  ['the pass without casts', { canCast: false }],
+  // Each call ends as soon as it can, in the midst of a chunk or of a chain.
+  ['the pass in many slices', { sliceUs: 0 }],
+  ['the pass in many slices without casts', { sliceUs: 0, canCast: false }],
+])(
+  '%s and SOCK_DIAG give equal rows, of ten thousand sockets and of a namespace with a hash of its own',
+  async (_, options) => {
+    using pass = await open(options);
+    const { oracle, ours } = await readBoth(
+      async () => rowsOf(await diag.read(freeCycle())),
+      async () => rowsOf(await pass.read(freeCycle())),
+    );
+    expect(ours).toEqual(oracle);
+    expect(ours.map((row) => row?.sockets[ESTABLISHED])).toEqual([2 * MANY, 2000, 2000, 0]);
+    const queue = [{ port: 7000, length: 0, limit: 128 }];
+    expect(ours.map((row) => row?.acceptQueues)).toEqual([queue, queue, queue, []]);
+    expect(ours[3]).toEqual(NO_SOCKETS);
+  },
+);
+
+it('makes room for what it had none for', async () => {
+  await using crowd = new TcpHost(empty);
+  await crowd.call('listen_on_many', { address: LOOPBACK, count: LISTENERS });
+  using pass = await open();
+  const before = pass.object;
+  const summary = async () => (await pass.read(freeCycle())).summary(idOf(empty));
+  expect((await summary())?.acceptQueues).toHaveLength(LISTENERS);
+  expect(pass.object).not.toBe(before);
+  expect(await summary()).toEqual((await diag.read(freeCycle())).summary(idOf(empty)));
+});
+
+it('forgets ports that nobody listens on any more', async () => {
+  using pass = await open();
+  const ports = async () => (await pass.read(freeCycle())).summary(idOf(empty))?.acceptQueues.map(({ port }) => port);
+  for (const port of [7001, 7002]) {
+    await using one = new TcpHost(empty);
+    await one.call('listen', { name: 'one', address: LOOPBACK, port });
+    expect(await ports()).toEqual([port]);
+  }
+  expect(await ports()).toEqual([]);
+  const { count, view, keyAt } = pass.object.map('tcp_accept_queues').dump();
+  const owners = Array.from({ length: count }, (_, index) => tcpPort.netns(view, keyAt(index)));
+  expect(owners).toContain(idOf(many.netns));
+  expect(owners).not.toContain(idOf(empty));
+});
+
+it('says that a walk takes too long, and shows nothing of it', async () => {
+  using pass = await open({ sliceUs: 0, walkMs: 0 });
+  await expect(pass.read(freeCycle())).rejects.toThrow(/^\d+ TCP sockets took 0 ms, and there are more$/);
+});
+
+it('counts what stays exactly while namespaces with connections die', async () => {
+  using pass = await open(PATIENT);
+  const still = rowsOf(await pass.read(freeCycle()));
+  const { walks, output } = await readWhile(run('python3', '-c', DYING), async () => {
+    expect(rowsOf(await pass.read(freeCycle()))).toEqual(still);
+  });
+  expect(Number(output)).toBeGreaterThan(10);
+  expect(walks).toBeGreaterThan(20);
+});
+
+it('counts what stays exactly while connections come and go elsewhere in the hash, and to a few in the same chains', async () => {
+  using pass = await open(PATIENT);
+  const still = rowsOf(await pass.read(freeCycle()));
+  await using busy = new TcpHost(empty);
+  await busy.call('churn', { address: LOOPBACK, port: 7003, seconds: 0 });
+  const churn = Promise.all([
+    busy.call('churn', { address: LOOPBACK, port: 7003, seconds: 3 }),
+    own.call('churn', { address: '::1', port: 7003, seconds: 3 }),
+  ]);
+  const { walks } = await readWhile(churn, async () => {
+    const snapshot = await pass.read(freeCycle());
+    const [unmoved, moving] = rowsOf(snapshot);
+    expect(unmoved).toEqual(still[0]);
+    // A connection in the making, with both ends, and one that goes.
+    const [before, now] = [still[1]?.sockets[ESTABLISHED] ?? 0, moving?.sockets[ESTABLISHED] ?? 0];
+    expect(now).toBeGreaterThanOrEqual(before);
+    expect(now).toBeLessThanOrEqual(before + 4);
+  });
+  for (const count of await churn) expect(Number(count)).toBeGreaterThan(1_000);
+  expect(walks).toBeGreaterThan(20);
+});
