@@ -259,7 +259,11 @@ export class Btf {
   #stringOffset(name: string): number | undefined {
     const inBase = this.#base === undefined ? undefined : this.#base.#stringOffset(name);
     if (inBase !== undefined) return inBase;
-    const found = this.#bytes.indexOf(`\0${name}\0`, this.#stringsAt, 'latin1');
+    // A module's strings do not begin with the empty one.
+    const first = `${name}\0`;
+    if (this.#bytes.toString('latin1', this.#stringsAt, this.#stringsAt + first.length) === first)
+      return this.#baseStrings;
+    const found = this.#bytes.indexOf(`\0${first}`, this.#stringsAt, 'latin1');
     return found < 0 || found >= this.#stringsEnd ? undefined : found + 1 - this.#stringsAt + this.#baseStrings;
   }
 }
