@@ -53,12 +53,20 @@ EVENT_RECORD(packet_tuple);
 EVENT_RECORD(packet_drop_event);
 EVENT_RECORD(packet_drop_stack_event);
 
+/* Since 5.13; before, an event names no function, and a drop without a reason is a loss wherever it is. */
+static __always_inline bool can_print(void)
+{
+	return bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_snprintf);
+}
+
 /* The kernel puts an address into words, so that user space needs neither /proc/kallsyms nor the right to read it. */
 static __always_inline void print_symbol(char *symbol, __u64 address)
 {
 	static const char format[] = "%pS";
 
-	bpf_snprintf(symbol, SYMBOL_LENGTH, format, &address, sizeof(address));
+	symbol[0] = 0;
+	if (can_print())
+		bpf_snprintf(symbol, SYMBOL_LENGTH, format, &address, sizeof(address));
 }
 
 static __always_inline void fill_event(struct packet_drop_event *event, struct sk_buff *skb, __u64 location,
@@ -112,6 +120,8 @@ static __always_inline bool is_in_no_loss_function(__u64 location)
 
 	if (known)
 		return *known;
+	if (!can_print())
+		return false;
 	bpf_snprintf((char *)name, sizeof(name), format, &location, sizeof(location));
 	cut_suffix((char *)name);
 	for (int i = 0; i < FUNCTIONS; i++) {

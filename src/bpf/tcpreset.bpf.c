@@ -3,6 +3,7 @@
 #include "common/argument.bpf.h"
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
+#include "common/netns.bpf.h"
 #include "common/packet.bpf.h"
 #include "common/process.bpf.h"
 #include "common/socket.bpf.h"
@@ -57,7 +58,7 @@ static __always_inline __u64 routed_netns(const struct sk_buff *skb)
 	/* The lowest bit says that the route is not counted. */
 	struct dst_entry *route = (struct dst_entry *)(BPF_CORE_READ(skb, _skb_refdst) & ~1UL);
 
-	return BPF_CORE_READ(route, dev, nd_net.net, net_cookie);
+	return netns_read_id(BPF_CORE_READ(route, dev, nd_net.net));
 }
 
 static __always_inline __u8 state_of(const struct sock *sk)
@@ -138,7 +139,7 @@ static __always_inline int count_sent(const struct sock *sk, const struct sk_buf
 
 static __always_inline int handle_sent(const struct sock *sk, const struct sk_buff *skb, __u32 reason)
 {
-	return count_sent(sk, skb, sk ? BPF_CORE_READ(sk, __sk_common.skc_net.net, net_cookie) : routed_netns(skb),
+	return count_sent(sk, skb, sk ? netns_read_id(BPF_CORE_READ(sk, __sk_common.skc_net.net)) : routed_netns(skb),
 			  reason);
 }
 
@@ -187,12 +188,12 @@ int BPF_PROG(tcp_reset_sent_reason, const struct sock *sk, const struct sk_buff 
 	 * cheap. */
 	if (sk) {
 		socket = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct sock));
-		return count_sent(sk, skb, socket->__sk_common.skc_net.net->net_cookie, reason);
+		return count_sent(sk, skb, netns_id(socket->__sk_common.skc_net.net), reason);
 	}
 	packet = bpf_rdonly_cast(skb, bpf_core_type_id_kernel(struct sk_buff));
 	if (!packet->dev)
 		return count_sent(sk, skb, routed_netns(skb), reason);
-	return count_sent(sk, skb, packet->dev->nd_net.net->net_cookie, reason);
+	return count_sent(sk, skb, netns_id(packet->dev->nd_net.net), reason);
 }
 
 SEC("raw_tp/tcp_send_reset")
@@ -204,7 +205,7 @@ int BPF_PROG(tcp_reset_sent, const struct sock *sk, const struct sk_buff *skb)
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(tcp_reset_received, const struct sock *sk)
 {
-	return handle_received(sk, sk->__sk_common.skc_net.net->net_cookie, sk->__sk_common.skc_state);
+	return handle_received(sk, netns_id(sk->__sk_common.skc_net.net), sk->__sk_common.skc_state);
 }
 
 static __always_inline int handle_answer_call(const struct sock *sk, const struct sk_buff *skb)
@@ -251,13 +252,13 @@ int BPF_KPROBE(tcp_reset_active_probe, struct sock *sk)
 SEC("fentry/tcp_reset")
 int BPF_PROG(tcp_reset_received_entry, struct sock *sk)
 {
-	return handle_received(sk, sk->__sk_common.skc_net.net->net_cookie, sk->__sk_common.skc_state);
+	return handle_received(sk, netns_id(sk->__sk_common.skc_net.net), sk->__sk_common.skc_state);
 }
 
 SEC("kprobe/tcp_reset")
 int BPF_KPROBE(tcp_reset_received_probe, struct sock *sk)
 {
-	return handle_received(sk, BPF_CORE_READ(sk, __sk_common.skc_net.net, net_cookie), state_of(sk));
+	return handle_received(sk, netns_read_id(BPF_CORE_READ(sk, __sk_common.skc_net.net)), state_of(sk));
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -3,6 +3,7 @@
  */
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
+#include "common/netns.bpf.h"
 #include "common/socket.bpf.h"
 #include <bpf/bpf_tracing.h>
 
@@ -48,7 +49,7 @@ static __always_inline __u32 retransmit_kind(const struct sock *sk, const struct
 
 static __always_inline __u64 count_retransmit(const struct sock *sk, __u32 kind)
 {
-	struct count_key key = {.netns = sk->__sk_common.skc_net.net->net_cookie, .reason = kind};
+	struct count_key key = {.netns = netns_id(sk->__sk_common.skc_net.net), .reason = kind};
 
 	count_add(&key, 0);
 	return key.netns;

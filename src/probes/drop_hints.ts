@@ -139,6 +139,7 @@ const REASONS: Readonly<Record<string, readonly [what: string, hint: string]>> =
   PSP_INPUT: ['The encryption check of a received packet failed.', 'PSP keys and settings of both ends.'],
   PSP_OUTPUT: ['The encryption check of a packet to be sent failed.', 'PSP keys and settings of this end.'],
   RECURSION_LIMIT: ['Virtual devices send the packet round in a circle.', 'Tunnels whose outer packets are routed into themselves: ip route get.'],
+  unknown: ['This kernel tells no reasons for drops.', 'They came with 5.17; the function in `symbol`, since 5.13, tells more.'],
   BLACKHOLE: ['A blackhole route swallows the packet.', 'ip route: is the blackhole meant?'],
   OVS_DROP_LAST_ACTION: ['Open vSwitch had nothing more to do with the packet.', 'The flow has no output: ovs-appctl ofproto/trace.'],
   OVS_DROP_ACTION_ERROR: ['An Open vSwitch action failed.', 'ovs-dpctl dump-flows, the log of ovs-vswitchd.'],

@@ -15,13 +15,15 @@ const SUBSYSTEM_ENUMS = [
   { name: 'ovs_drop_reason', module: 'openvswitch' },
 ] as const;
 
-export const UNKNOWN_REASON = 'UNKNOWN';
+/** The reason on a kernel that tells none (before 5.17). */
+const NONE = 'unknown';
 
 /** Names of the reasons that the running kernel gives for a dropped packet. */
 export class DropReasons {
   readonly #bpf: BpfSource;
   readonly #names = new Map<number, string>();
   readonly #subsystems = new Map<number, string>();
+  readonly #tells: boolean;
 
   /** @param bpf whose types are the running kernel's: the numbers differ from kernel to kernel */
   constructor(bpf: BpfSource) {
@@ -33,6 +35,7 @@ export class DropReasons {
     for (const [name, value] of enumMembers(btf, 'skb_drop_reason_subsys')) {
       this.#subsystems.set(value, name.slice(SUBSYSTEM_PREFIX.length));
     }
+    this.#tells = this.#names.size > 0;
     this.#readSubsystems();
   }
 
@@ -59,7 +62,8 @@ export class DropReasons {
   }
 
   #number(reason: number, subsystem: number): string {
-    if (subsystem === 0) return `${UNKNOWN_REASON}_${reason}`;
+    if (!this.#tells) return NONE;
+    if (subsystem === 0) return `UNKNOWN_${reason}`;
     return `${this.#subsystems.get(subsystem) ?? `SUBSYSTEM_${subsystem}`}_${reason & LOW_HALF}`;
   }
 

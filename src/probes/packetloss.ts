@@ -54,7 +54,8 @@ const events = defineEvents({
       hint: { type: 'string', help: 'What to check, in plain words.' },
       symbol: {
         type: 'string',
-        help: 'Where in the kernel: function, offset and size, and the module if it is in one.',
+        help: 'Where in the kernel: function, offset and size, and the module if it is in one; since 5.13.',
+        optional: true,
       },
       length: { type: 'number', help: 'Bytes of the packet.' },
       device: { type: 'string', help: 'Device that the packet was on.', optional: true },
@@ -134,13 +135,13 @@ function decodeEvent(view: DataView, at: number, reasons: DropReasons, timeNs: b
     fields: {
       reason,
       hint,
-      symbol,
+      ...(symbol === '' ? {} : { symbol }),
       length,
       ...(device === '' ? {} : { device }),
       ...decodeProcess(view, at + packetDropEvent.offsets.process),
       ...(withStack ? { stack: decodeStack(view, at, symbol) } : {}),
     },
-    message: `The kernel dropped a ${tuple.protocol} packet of ${length} bytes${path}: ${reason} in ${symbol}. ${what}`,
+    message: `The kernel dropped a ${tuple.protocol} packet of ${length} bytes${path}: ${reason}${symbol === '' ? '' : ` in ${symbol}`}. ${what}`,
   };
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include "netns.bpf.h"
 #include "tuple.bpf.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
@@ -119,8 +120,8 @@ static __always_inline __u64 packet_netns(struct sk_buff *skb, const struct sock
 	struct sock *owner = skb->sk;
 
 	if (!net && receiver)
-		return BPF_CORE_READ(receiver, __sk_common.skc_net.net, net_cookie);
+		return netns_read_id(BPF_CORE_READ(receiver, __sk_common.skc_net.net));
 	if (!net && owner)
 		net = owner->__sk_common.skc_net.net;
-	return net ? net->net_cookie : 0;
+	return net ? netns_id(net) : 0;
 }
