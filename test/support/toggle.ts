@@ -12,7 +12,13 @@ import { eventually } from './oracle.ts';
 const HEAP_PROBE = new URL('./heap_probe.ts', import.meta.url);
 
 const ON = '{ detail: full }';
-const OFF = '{ detail: full, probes: { packetloss: false, qdisc: false, tcpsummary: false } }';
+/** What is switched, and how many BPF programs each has. */
+const SWITCHED = { packetloss: 1, qdisc: 1, tcpsummary: 1, conntrack: 1, sock: 2 };
+const PROGRAMS = Object.values(SWITCHED).reduce((sum, count) => sum + count, 0);
+const OFF = JSON.stringify({
+  detail: 'full',
+  probes: Object.fromEntries(Object.keys(SWITCHED).map((name) => [name, false])),
+});
 
 /** A configuration may be applied so long after it was written. */
 const APPLIED_WITHIN_MS = 1_000;
@@ -54,7 +60,7 @@ export function prepare(pair: HostPair): void {
 }
 
 /**
- * Switches packetloss, qdisc and tcpsummary off and on, `times` times, under traffic. Each change must be applied within a second, no
+ * Switches some probes off and on, `times` times, under traffic. Each change must be applied within a second, no
  * total may step back, and in the end descriptors and programs must be what they were.
  */
 export async function toggle(
@@ -80,7 +86,7 @@ export async function toggle(
     const start = performance.now();
     write(directory, on ? ON : OFF, generation);
     await eventually(async () =>
-      expect(await states(agent)).toEqual(on ? 'running running running' : 'stopped stopped stopped'),
+      expect(await states(agent)).toEqual(Object.keys(SWITCHED).map(() => (on ? 'running' : 'stopped'))),
     );
     slowestMs = Math.max(slowestMs, performance.now() - start);
     expect(performance.now() - start, `toggle ${generation}`).toBeLessThan(APPLIED_WITHIN_MS);
@@ -90,7 +96,7 @@ export async function toggle(
       last = now;
     } else {
       expect(await totals(agent, pair)).toEqual([undefined, undefined]);
-      expect(agent.programs.length).toBe(before.programs - 2);
+      expect(agent.programs.length).toBe(before.programs - PROGRAMS);
     }
     if (heapAt.includes(generation)) heap.set(generation, await heapOf(agent));
   }
@@ -101,10 +107,9 @@ export async function toggle(
   return { slowestMs, heap };
 }
 
-async function states(agent: AgentProcess): Promise<string> {
+async function states(agent: AgentProcess): Promise<(string | undefined)[]> {
   const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
-  const stateOf = (name: string) => probes.find((probe) => probe.name === name)?.state;
-  return `${stateOf('packetloss')} ${stateOf('qdisc')} ${stateOf('tcpsummary')}`;
+  return Object.keys(SWITCHED).map((name) => probes.find((probe) => probe.name === name)?.state);
 }
 
 async function totals(agent: AgentProcess, pair: HostPair): Promise<(number | undefined)[]> {
