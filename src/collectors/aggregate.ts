@@ -74,12 +74,13 @@ export class Aggregator {
     const families = new Map([...this.#familiesOf(probe)].filter(([key]) => wanted.has(key)));
     for (const family of families.values()) family.begin();
     let isOpen = true;
-    const emit: LooseEmit = (metric, subject, value, labels, options) => {
+    const put = (...[metric, subject, value, labels, options]: Parameters<LooseEmit>): void => {
       const family = families.get(metric);
       if (!isOpen || family === undefined) return;
       const slot = subject === NODE ? NODE_SLOT : this.#slotOf(probe, subject);
       if (slot !== undefined) family.put(slot, value, labels, options?.keep === true);
     };
+    const emit: LooseEmit = Object.assign(put, { wants: (metric: string) => families.has(metric) });
     const end = (commit: boolean) => {
       if (!isOpen) return;
       isOpen = false;

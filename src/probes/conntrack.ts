@@ -182,7 +182,7 @@ export const conntrack = defineProbe({
       .boolean()
       .default(false)
       .describe(
-        'Count the entries by protocol and state as well. Each scrape then reads the table of each network namespace that has entries, off the event loop: 10 ms of CPU for each table and 2 ms for each 1,000 entries. Shown with `detail: full`.',
+        'Count the entries by protocol and state as well. Each scrape then reads the table of each network namespace that has entries, off the event loop: 10 ms of CPU for each table and 2 ms for each 1,000 entries. Only with `detail: full`.',
       ),
     statesMax: z
       .int()
@@ -219,7 +219,8 @@ export const conntrack = defineProbe({
           if (isUsed(row)) used.add(row.id);
           if (used.has(row.id)) emitRow(emit, row);
         }
-        if (states && reader.refusal === undefined) await emitStates(emit, rows, reader, sources, statesMax, cycle);
+        if (states && emit.wants('byState') && reader.refusal === undefined)
+          await emitStates(emit, rows, reader, sources, statesMax, cycle);
       },
       ledger: () => ledgerOf(sources.memories, 'conntrack').value ?? NO_EVENTS,
     };

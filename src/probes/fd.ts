@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Cycle } from '../collectors/cycle.ts';
 import { Descriptors, parseOpenFilesLimit } from '../sources/procfs/fd.ts';
 import { readText } from '../sources/procfs/read.ts';

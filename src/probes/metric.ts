@@ -79,23 +79,30 @@ export interface EmitOptions {
   readonly keep?: boolean;
 }
 
-/** Hands one sample to the collector. Later samples with the same subject and labels replace earlier ones. */
-export type Emit<M extends MetricSet> = <K extends keyof M & string>(
-  metric: K,
-  subject: Subject<M[K]>,
-  value: Value<M[K]>,
-  labels: LabelValues<M[K]>,
-  options?: EmitOptions,
-) => void;
+export interface Emit<M extends MetricSet> {
+  /** Hands one sample to the collector. Later samples with the same subject and labels replace earlier ones. */
+  <K extends keyof M & string>(
+    metric: K,
+    subject: Subject<M[K]>,
+    value: Value<M[K]>,
+    labels: LabelValues<M[K]>,
+    options?: EmitOptions,
+  ): void;
+  /** Whether the metric is shown, at the detail that is asked for: what is not need not be read. */
+  wants(metric: keyof M & string): boolean;
+}
 
 /** Emit for metrics that are chosen by a table at run time, where types cannot follow. */
-export type LooseEmit = (
-  metric: string,
-  subject: NetnsId | typeof NODE,
-  value: Counter | HistogramValue,
-  labels: Readonly<Record<string, string>>,
-  options?: EmitOptions,
-) => void;
+export interface LooseEmit {
+  (
+    metric: string,
+    subject: NetnsId | typeof NODE,
+    value: Counter | HistogramValue,
+    labels: Readonly<Record<string, string>>,
+    options?: EmitOptions,
+  ): void;
+  wants(metric: string): boolean;
+}
 
 export const NO_LABELS = {} as const;
 

@@ -54,6 +54,7 @@ async function emitFields(
   cycle: Cycle,
 ): Promise<void> {
   const columns = fields.flatMap((field) => {
+    if (!emit.wants(field.metric)) return [];
     const column = snapshot.column(field.table, field.field);
     return column === undefined ? [] : [{ ...field, column }];
   });

@@ -154,7 +154,10 @@ function emitDevice(
   keep: boolean,
 ): void {
   const labels = { device };
-  for (const column of COLUMNS) (emit as LooseEmit)(column, entry.id, stats[column], labels, { keep });
+  const options = { keep };
+  for (const column of COLUMNS) {
+    if (emit.wants(column)) (emit as LooseEmit)(column, entry.id, stats[column], labels, options);
+  }
 }
 
 async function collectAll(

@@ -12,12 +12,13 @@ import { eventually } from './oracle.ts';
 const HEAP_PROBE = new URL('./heap_probe.ts', import.meta.url);
 
 const ON = '{ detail: full }';
-/** Those that are switched, and how many BPF programs each has. */
-const TOGGLED = { packetloss: 1, tcpretrans: 2, tcpreset: 2, qdisc: 1, tcpsummary: 1 } as const;
-const OFF = `{ detail: full, probes: { ${Object.keys(TOGGLED)
-  .map((name) => `${name}: false`)
-  .join(', ')} } }`;
-const PROGRAMS = Object.values(TOGGLED).reduce<number>((sum, count) => sum + count, 0);
+/** What is switched, and how many BPF programs each has. */
+const SWITCHED = { packetloss: 1, tcpretrans: 2, tcpreset: 2, qdisc: 1, tcpsummary: 1, conntrack: 1, sock: 2 };
+const PROGRAMS = Object.values(SWITCHED).reduce((sum, count) => sum + count, 0);
+const OFF = JSON.stringify({
+  detail: 'full',
+  probes: Object.fromEntries(Object.keys(SWITCHED).map((name) => [name, false])),
+});
 
 /** A configuration may be applied so long after it was written. */
 const APPLIED_WITHIN_MS = 1_000;
@@ -59,7 +60,7 @@ export function prepare(pair: HostPair): void {
 }
 
 /**
- * Switches probes in BPF and qdisc off and on, `times` times, under traffic. Each change must be applied within a second, no
+ * Switches some probes off and on, `times` times, under traffic. Each change must be applied within a second, no
  * total may step back, and in the end descriptors and programs must be what they were.
  */
 export async function toggle(
@@ -84,7 +85,9 @@ export async function toggle(
     await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 10, bytes: 900 });
     const start = performance.now();
     write(directory, on ? ON : OFF, generation);
-    await eventually(async () => expect(await states(agent)).toEqual([on ? 'running' : 'stopped']));
+    await eventually(async () =>
+      expect(await states(agent)).toEqual(Object.keys(SWITCHED).map(() => (on ? 'running' : 'stopped'))),
+    );
     slowestMs = Math.max(slowestMs, performance.now() - start);
     expect(performance.now() - start, `toggle ${generation}`).toBeLessThan(APPLIED_WITHIN_MS);
     if (on) {
@@ -104,10 +107,9 @@ export async function toggle(
   return { slowestMs, heap };
 }
 
-/** The states that there are among those that are switched. */
-async function states(agent: AgentProcess): Promise<string[]> {
+async function states(agent: AgentProcess): Promise<(string | undefined)[]> {
   const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
-  return [...new Set(probes.filter(({ name }) => name in TOGGLED).map(({ state }) => state))];
+  return Object.keys(SWITCHED).map((name) => probes.find((probe) => probe.name === name)?.state);
 }
 
 async function totals(agent: AgentProcess, pair: HostPair): Promise<(number | undefined)[]> {

@@ -4,14 +4,29 @@ import { type Counter, toCounter } from '../../counter.ts';
 const SAFE_DIGITS = 15;
 
 const MASK_64 = 2n ** 64n;
+const ZERO = 48;
 
 /**
  * A decimal number as the kernel prints it, or undefined where the text is none. The kernel prints some of its
  * unsigned counters as signed longs: a minus sign stands for the number modulo 2^64.
  */
 export function parseCounter(text: string): Counter | undefined {
+  return text.length <= SAFE_DIGITS ? parseShort(text) : parseLong(text);
+}
+
+/** Nearly all numbers are short, and there are thousands a scrape: digit by digit takes a third of the time. */
+function parseShort(text: string): Counter | undefined {
+  let value = 0;
+  for (let at = 0; at < text.length; at++) {
+    const digit = text.charCodeAt(at) - ZERO;
+    if (digit < 0 || digit > 9) return parseLong(text);
+    value = value * 10 + digit;
+  }
+  return text === '' ? undefined : value;
+}
+
+function parseLong(text: string): Counter | undefined {
   if (!/^-?\d{1,20}$/.test(text)) return undefined;
-  if (text.length <= SAFE_DIGITS && text[0] !== '-') return Number(text);
   const value = BigInt(text);
   if (value >= MASK_64 || value < -(MASK_64 / 2n)) return undefined;
   return toCounter(BigInt.asUintN(64, value));
