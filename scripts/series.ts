@@ -4,16 +4,19 @@ import { isOpen, type MetricDescriptor, type MetricSet } from '../src/probes/met
 
 /**
  * Prints how many series a Pod has, by probe: a label with listed values counts with all of them, one whose values come from
- * the kernel with what is usual.
+ * the kernel with what is usual, a histogram with all of its buckets. The sum is of the probes that run by default.
  */
 
 const USUAL: Readonly<Record<string, number>> = { device: 1, reason: 3, kind: 1 };
 const CORE_MAX = 60;
 
-function seriesOf({ labels }: MetricDescriptor): number {
+/** Beside its buckets a histogram has +Inf, sum and count. */
+const OF_HISTOGRAM = 3;
+
+function seriesOf({ labels, buckets }: MetricDescriptor): number {
   return Object.entries(labels).reduce(
     (product, [name, label]) => product * (isOpen(label) ? (USUAL[name] ?? 0) : label.values.length),
-    1,
+    buckets === undefined ? 1 : buckets.length + OF_HISTOGRAM,
   );
 }
 
@@ -21,13 +24,18 @@ function sum(metrics: readonly MetricDescriptor[]): number {
   return metrics.reduce((total, metric) => total + seriesOf(metric), 0);
 }
 
-const rows = PROBES.map(({ name, metrics }) => {
+const rows = PROBES.map(({ name, metrics, enabledByDefault }) => {
   const ofPod = Object.values(metrics as MetricSet).filter(({ scope }) => scope === 'pod');
-  return { name, core: sum(ofPod.filter(({ detail }) => detail === 'core')), full: sum(ofPod) };
+  return { name, enabledByDefault, core: sum(ofPod.filter(({ detail }) => detail === 'core')), full: sum(ofPod) };
 });
-const core = rows.reduce((total, row) => total + row.core, 0);
-const full = rows.reduce((total, row) => total + row.full, 0);
-const cells = [...rows, { name: 'all', core, full }].map((row) => [row.name, String(row.core), String(row.full)]);
+const running = rows.filter(({ enabledByDefault }) => enabledByDefault);
+const core = running.reduce((total, row) => total + row.core, 0);
+const full = running.reduce((total, row) => total + row.full, 0);
+const cells = [...rows, { name: 'by default', core, full }].map((row) => [
+  row.name,
+  String(row.core),
+  String(row.full),
+]);
 process.stdout.write(`${renderTable([['PROBE', 'CORE', 'FULL'], ...cells])}\n`);
 if (core > CORE_MAX) {
   process.stderr.write(`more than ${CORE_MAX} core series a Pod\n`);
