@@ -81,6 +81,20 @@ export const SELF_METRICS = defineMetrics({
     source: 'bpf_prog_info.recursion_misses',
     labels: { probe: PROBE, program: PROGRAM },
   },
+  uncounted: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_probe_uncounted_total',
+    help: 'What the BPF programs of the probe saw and could not count.',
+    source: 'map histogram_misses',
+    labels: {
+      probe: PROBE,
+      cause: {
+        help: 'map_full: more namespaces or devices than the map holds; untracked: no room to keep when it began; no_netns: it belongs to no namespace.',
+        values: ['map_full', 'untracked', 'no_netns'],
+      },
+    },
+  },
   mapBytes: {
     ...agent,
     type: 'gauge',
@@ -231,6 +245,10 @@ function emitPrograms(emit: SelfEmit, name: string, probe: ActiveProbe['probe'])
     emit('runSeconds', NODE, program.runSeconds, labels);
     emit('runs', NODE, program.runs, labels);
     emit('missed', NODE, program.missed, labels);
+  }
+  for (const cause of SELF_METRICS.uncounted.labels.cause.values) {
+    const count = probe.uncounted?.()[cause];
+    if (count !== undefined) emit('uncounted', NODE, count, { probe: name, cause });
   }
   for (const [map, bytes] of Object.entries(probe.mapBytes?.() ?? {})) {
     emit('mapBytes', NODE, bytes, { map: `${name}/${map}` });

@@ -5,13 +5,26 @@ import { packetloss } from './packetloss.ts';
 import type { AnyProbe } from './probe.ts';
 import { qdisc } from './qdisc.ts';
 import { sock } from './sock.ts';
+import { softirq } from './softirq.ts';
 import { softnet } from './softnet.ts';
 import { tcp } from './tcp.ts';
 import { tcpext } from './tcpext.ts';
 import { udp } from './udp.ts';
 
 /** Every probe there is, in the order of the page. The only registry. */
-export const PROBES: readonly AnyProbe[] = [tcp, tcpext, udp, ip, icmp, sock, netdev, softnet, qdisc, packetloss];
+export const PROBES: readonly AnyProbe[] = [
+  tcp,
+  tcpext,
+  udp,
+  ip,
+  icmp,
+  sock,
+  netdev,
+  softnet,
+  qdisc,
+  packetloss,
+  softirq,
+];
 
 /** Other names that a probe may have in the configuration: KubeSkoop's. */
 export const PROBE_ALIASES: ReadonlyMap<string, string> = new Map([

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { Cycle } from '../collectors/cycle.ts';
+import type { Counter } from '../counter.ts';
 import type { Sources } from '../sources/sources.ts';
 import type { EventSet, Publish } from './event.ts';
 import type { Emit, MetricSet } from './metric.ts';
@@ -47,6 +48,9 @@ export interface KernelLedger {
   readonly lost: bigint;
 }
 
+/** What a BPF program saw and could not count, by cause; a cause that a probe cannot have is not there. */
+export type Uncounted = Readonly<Partial<Record<'map_full' | 'untracked' | 'no_netns', Counter>>>;
+
 export interface ProbeHealth {
   /** What reads the kernel now: `pass`, `files`, `netlink`, a hook. */
   readonly reader: string;
@@ -64,6 +68,7 @@ export interface RunningProbe<M extends MetricSet> {
   /** Bytes that each map holds in the kernel, by map name. */
   mapBytes?(): Readonly<Record<string, number>>;
   ledger?(): KernelLedger;
+  uncounted?(): Uncounted;
 }
 
 export interface Requirements {
