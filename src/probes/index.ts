@@ -1,3 +1,4 @@
+import { biolatency } from './biolatency.ts';
 import { icmp } from './icmp.ts';
 import { ip } from './ip.ts';
 import { netdev } from './netdev.ts';
@@ -24,6 +25,7 @@ export const PROBES: readonly AnyProbe[] = [
   qdisc,
   packetloss,
   softirq,
+  biolatency,
 ];
 
 /** Other names that a probe may have in the configuration: KubeSkoop's. */

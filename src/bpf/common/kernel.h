@@ -144,6 +144,7 @@ struct nsproxy {
 };
 
 struct task_struct {
+	unsigned int flags;
 	struct nsproxy *nsproxy;
 };
 
@@ -197,6 +198,25 @@ struct sk_buff {
 	__u16 transport_header;
 	__u16 network_header;
 	unsigned char *head;
+};
+
+struct gendisk {
+	char disk_name[32];
+};
+
+struct request_queue {
+	struct gendisk *disk;
+};
+
+struct request {
+	struct request_queue *q;
+	unsigned int cmd_flags;
+	unsigned int __data_len; /* what is not done yet */
+};
+
+/* Before 5.17 the disk was in the request. */
+struct request___before_5_17 {
+	struct gendisk *rq_disk;
 };
 
 #pragma clang attribute pop
