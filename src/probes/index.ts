@@ -2,6 +2,7 @@ import { biolatency } from './biolatency.ts';
 import { icmp } from './icmp.ts';
 import { ip } from './ip.ts';
 import { netdev } from './netdev.ts';
+import { netiftxlatency } from './netiftxlatency.ts';
 import { packetloss } from './packetloss.ts';
 import type { AnyProbe } from './probe.ts';
 import { qdisc } from './qdisc.ts';
@@ -24,6 +25,7 @@ export const PROBES: readonly AnyProbe[] = [
   softnet,
   qdisc,
   packetloss,
+  netiftxlatency,
   softirq,
   biolatency,
 ];

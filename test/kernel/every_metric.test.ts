@@ -11,6 +11,7 @@ import { makeTraffic } from '../support/counters.ts';
 import { type Exposition, parseExposition } from '../support/exposition.ts';
 import { HostPair, uniqueName } from '../support/hosts.ts';
 import { TestKernel } from '../support/kernel.ts';
+import { eventually } from '../support/oracle.ts';
 import { promtool } from '../support/promtool.ts';
 
 /** Every probe, in full. */
@@ -79,7 +80,11 @@ beforeAll(async () => {
   page = parseExposition(text);
   const stray = resources.use(await TestKernel.open('{}', { probes: [lost] }));
   const served = resources.use(await AgentProcess.serve());
-  await served.page();
+  // An event, so that the ledger has something to account for.
+  await eventually(async () => {
+    await pair.a.udpSend({ address: pair.addressB.ipv4, port: 6008, count: 1, bytes: 10 });
+    expect((await served.page()).samples.some(({ name }) => name === 'netsonde_events_delivered_total')).toBe(true);
+  });
   pages = [page, await stray.page(), await served.page(), parseExposition(readFileSync(GOLDEN, 'utf8'))];
 }, 60_000);
 

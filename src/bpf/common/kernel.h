@@ -168,6 +168,7 @@ struct netdev_queue;
 
 struct net_device {
 	char name[16];
+	unsigned int flags;
 	int ifindex;
 	possible_net_t nd_net;
 	struct list_head dev_list;
