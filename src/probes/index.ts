@@ -7,6 +7,7 @@ import { packetloss } from './packetloss.ts';
 import type { AnyProbe } from './probe.ts';
 import { qdisc } from './qdisc.ts';
 import { sock } from './sock.ts';
+import { socketlatency } from './socketlatency.ts';
 import { softirq } from './softirq.ts';
 import { softnet } from './softnet.ts';
 import { tcp } from './tcp.ts';
@@ -25,6 +26,7 @@ export const PROBES: readonly AnyProbe[] = [
   softnet,
   qdisc,
   packetloss,
+  socketlatency,
   netiftxlatency,
   softirq,
   biolatency,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <linux/in6.h>
 #include <linux/types.h>
 
 /*
@@ -183,17 +184,42 @@ struct proto {
 };
 
 struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
 	struct proto *skc_prot;
 	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct sk_buff_head {
+	__u32 qlen;
 };
 
 struct sock {
 	struct sock_common __sk_common;
+	struct sk_buff_head sk_receive_queue;
+	__u16 sk_protocol;
+};
+
+struct tcp_sock {
+	__u32 copied_seq; /* read up to here */
+	__u32 rcv_nxt; /* received up to here */
+	__u32 write_seq; /* written up to here */
+};
+
+struct udp_sock {
+	struct sk_buff_head reader_queue;
 };
 
 struct sk_buff {
 	struct net_device *dev;
 	struct sock *sk;
+	unsigned char *data;
 	unsigned int len;
 	__be16 protocol;
 	__u16 transport_header;
