@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ProbeStatus } from '../../src/collectors/supervisor.ts';
 import type { ConfigStatus } from '../../src/config/status.ts';
+import { PROBES } from '../../src/probes/index.ts';
 import { AgentProcess } from '../support/agent_process.ts';
 import { sh } from '../support/command.ts';
 import { parseExposition, sampleValue } from '../support/exposition.ts';
@@ -59,16 +60,9 @@ describe('the agent without a configuration', () => {
 
   it('tells how each probe does', async () => {
     const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
-    expect(probes.map(({ name, state }) => `${name} ${state}`)).toEqual([
-      'tcp running',
-      'tcpext running',
-      'udp running',
-      'sock running',
-      'netdev running',
-      'softnet running',
-      'qdisc running',
-      'packetloss running',
-    ]);
+    expect(probes.map(({ name, state }) => `${name} ${state}`)).toEqual(
+      PROBES.map(({ name, enabledByDefault }) => `${name} ${enabledByDefault ? 'running' : 'stopped'}`),
+    );
     const packetloss = probes.find(({ name }) => name === 'packetloss');
     expect(packetloss?.programs).toEqual([expect.objectContaining({ hook: 'tp_btf/kfree_skb' })]);
     expect(agent.programs).toContain(String(packetloss?.programs[0]?.id));
