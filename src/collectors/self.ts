@@ -90,7 +90,7 @@ export const SELF_METRICS = defineMetrics({
     labels: {
       probe: PROBE,
       cause: {
-        help: 'map_full: more namespaces or devices than the map holds; untracked: no room to keep when it began; no_netns: it belongs to no namespace.',
+        help: 'map_full: more namespaces or devices than the map holds; untracked: nobody saw it begin, or there was no room to keep that; no_netns: it belongs to no namespace.',
         values: ['map_full', 'untracked', 'no_netns'],
       },
     },

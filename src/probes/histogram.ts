@@ -43,12 +43,14 @@ export function shownBuckets({ from, to }: { readonly from: number; readonly to:
 /** A struct histogram of the kernel, summed over the CPUs. */
 export interface Histogram {
   readonly counts: readonly Counter[];
+  /** 0: it is empty. */
   readonly sumNs: Counter;
 }
 
 export const EMPTY: Histogram = { counts: new Array<Counter>(histogram.countsCount).fill(0), sumNs: 0 };
 
 export function addHistograms(a: Histogram, b: Histogram): Histogram {
+  if (b.sumNs === 0) return a;
   return {
     counts: a.counts.map((count, index) => addCounters(count, b.counts[index] ?? 0)),
     sumNs: addCounters(a.sumNs, b.sumNs),
@@ -56,6 +58,8 @@ export function addHistograms(a: Histogram, b: Histogram): Histogram {
 }
 
 function decodeHistogram(view: DataView, at: number): Histogram {
+  // Of most CPUs, where there are many.
+  if (histogram.sum(view, at) === 0) return EMPTY;
   return {
     counts: Array.from({ length: histogram.countsCount }, (_, index) => histogram.counts(view, at, index)),
     sumNs: histogram.sum(view, at),
@@ -67,8 +71,8 @@ export function histogramValue({ counts, sumNs }: Histogram, shown: BucketRange)
   return { counts, sum: Number(sumNs) * NANOSECONDS, shown };
 }
 
-export function isEmpty({ counts }: Histogram): boolean {
-  return counts.every((count) => count === 0);
+export function isEmpty({ sumNs }: Histogram): boolean {
+  return sumNs === 0;
 }
 
 export interface HistogramMap<Key> {

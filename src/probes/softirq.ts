@@ -106,7 +106,7 @@ export const softirq = defineProbe({
     threshold: duration('10ms').describe('An event for each softirq that waits or runs longer.'),
     buckets: bucketsOption('1us', '100ms'),
   },
-  requires: { capabilities: ['CAP_BPF', 'CAP_PERFMON'], kernel: 'BTF and ring buffers (5.8).' },
+  requires: { capabilities: ['CAP_BPF', 'CAP_PERFMON'], kernel: 'BTF, ring buffers and atomic exchange (5.12).' },
   open: async (scope, sources, settings) => {
     const { vectors, threshold, buckets } = settings.options;
     const measured = VECTORS.filter((vector) => vectors.includes(vector));

@@ -13,7 +13,7 @@
 #define HISTOGRAM_BOUNDS 25 /* the longest is 16.8 seconds */
 
 struct histogram {
-	__u64 sum; /* nanoseconds */
+	__u64 sum; /* nanoseconds; 0: it is empty */
 	__u64 counts[HISTOGRAM_BOUNDS + 1];
 };
 
@@ -22,7 +22,7 @@ EVENT_RECORD(histogram);
 /* What is in no histogram. */
 struct histogram_misses {
 	__u64 map_full; /* the map of the histograms had no room */
-	__u64 untracked; /* there was no room to keep when it began */
+	__u64 untracked; /* nobody saw it begin, or there was no room to keep that */
 	__u64 no_netns; /* belongs to no namespace */
 };
 
@@ -69,7 +69,7 @@ static __always_inline void histogram_add(struct histogram *histogram, __u64 nan
 	if (bucket > HISTOGRAM_BOUNDS)
 		return;
 	histogram->counts[bucket]++;
-	histogram->sum += nanoseconds;
+	histogram->sum += nanoseconds ? nanoseconds : 1;
 }
 
 /* For one that is shared. */
@@ -81,5 +81,5 @@ static __always_inline void histogram_add_shared(struct histogram *histogram, __
 	if (bucket > HISTOGRAM_BOUNDS)
 		return;
 	__sync_fetch_and_add(&histogram->counts[bucket], 1);
-	__sync_fetch_and_add(&histogram->sum, nanoseconds);
+	__sync_fetch_and_add(&histogram->sum, nanoseconds ? nanoseconds : 1);
 }
