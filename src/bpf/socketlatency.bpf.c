@@ -240,7 +240,7 @@ int BPF_PROG(data_read, struct sock *sk, int length, int flags)
 	struct socket_state *state;
 	struct queue queue = {};
 	struct clock *clock;
-	__u64 now, first;
+	__u64 now;
 
 	/* A datagram may be empty; a stream is then at its end. */
 	if (length < is_tcp || flags & (FLAG_PEEK | FLAG_ERROR_QUEUE))
@@ -251,17 +251,16 @@ int BPF_PROG(data_read, struct sock *sk, int length, int flags)
 	if (!state)
 		return 0;
 	clock = &state->read;
-	first = clock->first;
-	if (!first)
+	if (!clock->first)
 		return 0;
 	read_queue(&queue, sk, state);
 	now = bpf_ktime_get_ns();
 	if (is_tcp && was_read_by_others(clock, &queue, length)) {
-		first = now;
+		count_miss(untracked);
 		clock->first = now;
 		clock->end = queue.end;
 	} else {
-		observe(sk, KIND_READ, first, now, queue.end - queue.position + (is_tcp ? length : 1), state);
+		observe(sk, KIND_READ, clock->first, now, queue.end - queue.position + (is_tcp ? length : 1), state);
 	}
 	clock->position = queue.position;
 	if (is_empty(&queue)) {
@@ -281,8 +280,10 @@ int BPF_PROG(data_read, struct sock *sk, int length, int flags)
 	return 0;
 }
 
-/* At the start of each part of a write: what is written comes after write_seq. The socket is locked, as it is in
- * data_sent. */
+/*
+ * At the start of each part of a write: what is written comes after write_seq. Where nothing has come since the clock
+ * was started, that write was refused for want of memory. The socket is locked, as it is in data_sent.
+ */
 SEC("tp_btf/tcp_sendmsg_locked")
 int BPF_PROG(data_written, struct sock *sk)
 {
@@ -295,13 +296,13 @@ int BPF_PROG(data_written, struct sock *sk)
 		return 0;
 	}
 	clock = &state->write;
-	if (!clock->first) {
+	if (!clock->first || tcp->write_seq == clock->position) {
 		clock->first = bpf_ktime_get_ns();
 		clock->second = 0;
 		clock->position = tcp->write_seq;
 		state->writer = bpf_get_current_pid_tgid() >> 32;
 		bpf_get_current_comm(state->writer_name, sizeof(state->writer_name));
-	} else if (!clock->second && tcp->write_seq != clock->position) {
+	} else if (!clock->second) {
 		clock->second = bpf_ktime_get_ns();
 		clock->end = tcp->write_seq;
 	}

@@ -16,7 +16,7 @@ const metrics = defineMetrics({
   read: {
     ...latency,
     name: 'netsonde_socket_read_delay_seconds',
-    help: 'Time from when data arrived at a TCP or UDP socket with nothing unread until a process read it.',
+    help: 'Time from when data arrived at a TCP or UDP socket with nothing unread until a process read it; splice and kTLS left out.',
     source: 'sock:sk_data_ready, sock:sock_recv_length, map socket_histograms',
   },
   write: {
