@@ -83,7 +83,7 @@ const ENVELOPE: readonly (readonly string[])[] = [
   ['`probe`, `type`', 'which probe saw it, and what it is'],
   ['`severity`', '`info`, `warning` or `critical`'],
   ['`node`', 'name of the node'],
-  ['`netns`', 'cookie of the network namespace'],
+  ['`netns`', 'cookie of the network namespace; empty where it happened to the machine as a whole'],
   ['`namespace`, `pod`', 'whose it is; both empty: the node; both null: nobody that is known'],
   ['`src`, `dst`', 'addresses with ports where the protocol has them: `10.0.0.1:53`, `[::1]:53`'],
   ['`protocol`', 'in lower case: `tcp`, `udp`, `icmp`, …; of a frame that is not IP its type: `arp`'],

@@ -4,7 +4,7 @@ import { isOpen, type MetricDescriptor, type MetricSet } from '../src/probes/met
 
 /**
  * Prints how many series a Pod has, by probe: a label with listed values counts with all of them, one whose values come from
- * the kernel with what is usual.
+ * the kernel with what is usual, a histogram with all of its buckets.
  */
 
 const USUAL: Readonly<Record<string, number>> = { device: 1, reason: 3, kind: 1, port: 1 };
@@ -15,12 +15,15 @@ const USUAL_IN_ALL: Readonly<Record<string, number>> = {
 };
 const CORE_MAX = 60;
 
-function seriesOf({ name, labels }: MetricDescriptor): number {
+/** Beside its buckets a histogram has +Inf, sum and count. */
+const OF_HISTOGRAM = 3;
+
+function seriesOf({ name, labels, buckets }: MetricDescriptor): number {
   const usual = USUAL_IN_ALL[name];
   if (usual !== undefined) return usual;
   return Object.entries(labels).reduce(
     (product, [key, label]) => product * (isOpen(label) ? (USUAL[key] ?? 0) : label.values.length),
-    1,
+    buckets === undefined ? 1 : buckets.length + OF_HISTOGRAM,
   );
 }
 

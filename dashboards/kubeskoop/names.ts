@@ -24,6 +24,11 @@ function connections(...states: [string, ...string[]]): Equivalent {
 }
 
 const later = (probe: string) => missing(`Not yet: with the probe \`${probe}\`.`);
+/** Slower than a time; our histograms double from a microsecond, so none has a bound at KubeSkoop's. */
+const slowerThan = (metric: `netsonde_${string}`, bound: number) =>
+  missing(
+    `In the histogram \`${metric}\`: how many were slower than ${bound * 1000} ms is \`${metric}_count\` less \`${metric}_bucket{le="${bound}"}\`.`,
+  );
 const neverCounted = missing('Declared by KubeSkoop, never counted.');
 
 export const KUBESKOOP: readonly KubeskoopProbe[] = [
@@ -249,15 +254,20 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   },
   {
     probe: 'tcpretrans',
-    metrics: { kubeskoop_tcpretrans_total: later('tcpretrans') },
+    metrics: {
+      kubeskoop_tcpretrans_total: same('netsonde_tcp_retransmits_total', {
+        only: { kind: ['rto', 'fast', 'tlp', 'syn'] },
+        remark: "KubeSkoop's has the ends of the connection as labels; here they are in the event `tcp_retransmit`.",
+      }),
+    },
   },
   {
     probe: 'socketlatency',
     metrics: {
-      kubeskoop_socketlatency_read1ms: later('socketlatency'),
-      kubeskoop_socketlatency_read100ms: later('socketlatency'),
-      kubeskoop_socketlatency_write1ms: later('socketlatency'),
-      kubeskoop_socketlatency_write100ms: later('socketlatency'),
+      kubeskoop_socketlatency_read1ms: slowerThan('netsonde_socket_read_delay_seconds', 0.001024),
+      kubeskoop_socketlatency_read100ms: slowerThan('netsonde_socket_read_delay_seconds', 0.131072),
+      kubeskoop_socketlatency_write1ms: slowerThan('netsonde_socket_write_delay_seconds', 0.001024),
+      kubeskoop_socketlatency_write100ms: slowerThan('netsonde_socket_write_delay_seconds', 0.131072),
     },
   },
   {
@@ -272,17 +282,17 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   {
     probe: 'netiftxlat',
     metrics: {
-      kubeskoop_netiftxlat_qdiscslow100ms: later('netiftxlatency'),
-      kubeskoop_netiftxlat_netdevslow100ms: later('netiftxlatency'),
+      kubeskoop_netiftxlat_qdiscslow100ms: slowerThan('netsonde_qdisc_delay_seconds', 0.131072),
+      kubeskoop_netiftxlat_netdevslow100ms: slowerThan('netsonde_driver_transmit_seconds', 0.131072),
     },
   },
   {
     probe: 'softirq',
     metrics: {
-      kubeskoop_softirq_schedslow: later('softirq'),
-      kubeskoop_softirq_schedslow100ms: later('softirq'),
-      kubeskoop_softirq_excuteslow: later('softirq'),
-      kubeskoop_softirq_excuteslow100ms: later('softirq'),
+      kubeskoop_softirq_schedslow: slowerThan('netsonde_softirq_wait_seconds', 0.008192),
+      kubeskoop_softirq_schedslow100ms: slowerThan('netsonde_softirq_wait_seconds', 0.131072),
+      kubeskoop_softirq_excuteslow: slowerThan('netsonde_softirq_run_seconds', 0.008192),
+      kubeskoop_softirq_excuteslow100ms: slowerThan('netsonde_softirq_run_seconds', 0.131072),
     },
   },
   {

@@ -163,7 +163,7 @@ static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 loc
 
 	if (!key.netns) {
 		if (key.side == SIDE_LOST)
-			count_miss(false);
+			count_miss(no_netns);
 		return 0;
 	}
 	count_add(&key, skb->len);

@@ -133,7 +133,7 @@ static __always_inline int count_sent(const struct sock *sk, const struct sk_buf
 	if (netns)
 		count_reset(sk, skb, netns, reason, SIDE_SENT);
 	else
-		count_miss(false);
+		count_miss(no_netns);
 	return 0;
 }
 

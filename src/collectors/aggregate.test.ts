@@ -15,6 +15,7 @@ const metrics = defineMetrics({
   plain: { ...base, type: 'counter', name: 'netsonde_plain_total', labels: {} },
   bytes: { ...base, type: 'counter', name: 'netsonde_bytes_total', labels: { device: DEVICE } },
   queue: { ...base, type: 'gauge', name: 'netsonde_queue', labels: { device: DEVICE } },
+  delay: { ...base, type: 'histogram', name: 'netsonde_delay', labels: { device: DEVICE }, buckets: [1] },
   detailed: { ...base, type: 'counter', name: 'netsonde_detailed_total', labels: {}, detail: 'full' },
 });
 
@@ -185,6 +186,21 @@ describe('an open label', () => {
     queue({ a: 1, b: 2, c: 3, d: 4 });
     queue({ a: 1, b: 2, d: 4 });
     expect(await bytes()).toEqual({ a: 1, b: 2, '*': 4 });
+  });
+
+  it('adds up histograms bucket by bucket, and goes on where one begins anew', async () => {
+    const put = (counts: readonly number[]) =>
+      cycle((emit) => {
+        for (const device of ['a', 'b']) emit('delay', A, { counts: [1, 1], sum: 1 }, { device });
+        for (const device of ['c', 'd']) emit('delay', A, { counts, sum: 2 }, { device });
+      });
+    const shown = async (suffix: string) => sampleValue(await page(), `netsonde_delay_${suffix}`, { device: '*' });
+    put([3, 5]);
+    expect([await shown('sum'), await shown('count')]).toEqual([4, 16]);
+    put([4, 6]);
+    expect([await shown('sum'), await shown('count')]).toEqual([4, 20]);
+    put([1, 0]);
+    expect([await shown('sum'), await shown('count')]).toEqual([8, 22]);
   });
 
   it('goes on where it was after its probe was off', async () => {

@@ -5,7 +5,8 @@ import type { Entity } from '../pods/entity.ts';
 import { asNetnsId, type MetricDescriptor } from '../probes/metric.ts';
 import { EntityTable } from './entities.ts';
 import { type Format, writeFamily } from './exposition.ts';
-import { createFamily, type SampleLabels, type SampleValue } from './family.ts';
+import { createFamily, type SampleLabels } from './family.ts';
+import type { SampleValue } from './sample.ts';
 import { TextWriter } from './text_writer.ts';
 
 const COUNTER: MetricDescriptor = {
@@ -90,6 +91,28 @@ describe('the two formats', () => {
       'netsonde_test_seconds_count 9',
     ]);
     expect(render(histogram, [[0, value]], 'openmetrics')).toContain('_bucket{le="1.0"} 5');
+  });
+
+  it('shows a range of the buckets, with what lies outside in the next one', () => {
+    const histogram: MetricDescriptor = {
+      ...COUNTER,
+      name: 'netsonde_test_seconds',
+      type: 'histogram',
+      scope: 'agent',
+      buckets: [1, 2, 4, 8, 16],
+    };
+    const value = { counts: [1, 2, 3, 4, 5, 6], sum: 9, shown: { first: 1, last: 3 } };
+    const lines = render(histogram, [[0, value]], 'text')
+      .split('\n')
+      .slice(2, -1);
+    expect(lines.map((line) => line.replace('netsonde_test_seconds', ''))).toEqual([
+      '_bucket{le="2"} 3',
+      '_bucket{le="4"} 6',
+      '_bucket{le="8"} 10',
+      '_bucket{le="+Inf"} 21',
+      '_sum 9',
+      '_count 21',
+    ]);
   });
 });
 

@@ -1,7 +1,8 @@
 import { addCounters, type Counter } from '../counter.ts';
 import type { HistogramValue, MetricDescriptor } from '../probes/metric.ts';
 import type { EntityTable } from './entities.ts';
-import type { Family, SampleValue } from './family.ts';
+import type { Family } from './family.ts';
+import type { SampleValue } from './sample.ts';
 import { encode, formatNumber, type TextWriter } from './text_writer.ts';
 
 /**
@@ -96,12 +97,13 @@ function histogramWriter(
     writer.bytes(LINE);
   };
   return (slot, own, value) => {
-    const { counts, sum } = value as HistogramValue;
+    const { counts, sum, shown = { first: 0, last: buckets.length - 1 } } = value as HistogramValue;
     const entity = scope === 'agent' ? '' : Buffer.from(entities.labelsOf(slot)).toString();
     const labels = own === undefined ? '' : Buffer.from(own).toString();
     let cumulative: Counter = 0;
     for (const [index, bound] of bounds.entries()) {
       cumulative = addCounters(cumulative, counts[index] ?? 0);
+      if (index < shown.first || (index > shown.last && index < buckets.length)) continue;
       line('_bucket', [entity, labels, `le="${bound}"`], cumulative);
     }
     line('_sum', [entity, labels], sum);

@@ -1,10 +1,9 @@
-import type { Counter } from '../counter.ts';
-import { type HistogramValue, isOpen, type MetricDescriptor } from '../probes/metric.ts';
+import { isOpen, type MetricDescriptor } from '../probes/metric.ts';
 import { renderLabels } from './labels.ts';
 import { OpenLabelLimit } from './open_label.ts';
+import type { SampleValue } from './sample.ts';
 import { encode } from './text_writer.ts';
 
-export type SampleValue = Counter | HistogramValue;
 export type SampleLabels = Readonly<Record<string, string>>;
 
 /** Calls back with the slot of the entity, the metric's own labels rendered (`device="eth0"`, or nothing), and the value. */
@@ -129,7 +128,7 @@ class LabelledFamily implements Family {
   }
 
   put(slot: number, value: SampleValue, labels: SampleLabels, keep: boolean): void {
-    if (this.#limit?.collapses(slot, labels, value as Counter, keep)) return;
+    if (this.#limit?.collapses(slot, labels, value, keep)) return;
     this.#set(slot, labels, value);
   }
 

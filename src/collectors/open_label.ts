@@ -1,6 +1,6 @@
-import { addCounters, type Counter } from '../counter.ts';
 import { isOpen, type MetricDescriptor } from '../probes/metric.ts';
 import type { SampleLabels } from './family.ts';
+import { addSamples, isReset, type SampleValue } from './sample.ts';
 
 export const OVERFLOW = '*';
 
@@ -10,8 +10,8 @@ const REMEMBERED_MAX = 1_024;
 interface Collapsed {
   readonly labels: SampleLabels;
   /** What it counted before it was reset. */
-  before: Counter;
-  last: Counter;
+  before: SampleValue | undefined;
+  last: SampleValue;
   cycle: number;
 }
 
@@ -20,7 +20,7 @@ interface Slot {
   readonly admitted: ReadonlyMap<string, Map<string, number>>;
   readonly collapsed: Map<string, Collapsed>;
   /** By collapsed labels: what forgotten rows counted. */
-  readonly forgotten: Map<string, { readonly labels: SampleLabels; total: Counter }>;
+  readonly forgotten: Map<string, { readonly labels: SampleLabels; total: SampleValue }>;
 }
 
 /**
@@ -31,7 +31,8 @@ interface Slot {
 export class OpenLabelLimit {
   readonly #open: readonly { readonly name: string; readonly max: number }[];
   readonly #names: readonly string[];
-  readonly #isCounter: boolean;
+  /** Counters and histograms only grow. */
+  readonly #grows: boolean;
   readonly #overflowed: (label: string) => void;
   readonly #slots = new Map<number, Slot>();
   #committed = 0;
@@ -43,7 +44,7 @@ export class OpenLabelLimit {
     this.#open = Object.entries(descriptor.labels).flatMap(([name, label]) =>
       isOpen(label) ? [{ name, max: label.max }] : [],
     );
-    this.#isCounter = descriptor.type === 'counter';
+    this.#grows = descriptor.type !== 'gauge';
     this.#overflowed = overflowed;
   }
 
@@ -52,7 +53,7 @@ export class OpenLabelLimit {
   }
 
   /** Whether a sample is to be left to the total under `*`, which comes with the commit. */
-  collapses(slotIndex: number, labels: SampleLabels, value: Counter, keep: boolean): boolean {
+  collapses(slotIndex: number, labels: SampleLabels, value: SampleValue, keep: boolean): boolean {
     const slot = this.#slot(slotIndex);
     const key = this.#keyOf(labels);
     const known = slot.collapsed.get(key);
@@ -63,19 +64,19 @@ export class OpenLabelLimit {
   }
 
   /** Gives the totals under `*`. */
-  commit(set: (slot: number, labels: SampleLabels, total: Counter) => void): void {
+  commit(set: (slot: number, labels: SampleLabels, total: SampleValue) => void): void {
     this.#committed = this.#cycle;
     for (const [index, slot] of this.#slots) {
-      const totals = new Map<string, { labels: SampleLabels; total: Counter }>();
-      const add = (labels: SampleLabels, value: Counter) => {
+      const totals = new Map<string, { labels: SampleLabels; total: SampleValue }>();
+      const add = (labels: SampleLabels, value: SampleValue) => {
         const key = this.#keyOf(labels);
         const entry = totals.get(key);
         if (entry === undefined) totals.set(key, { labels, total: value });
-        else entry.total = addCounters(entry.total, value);
+        else entry.total = addSamples(entry.total, value);
       };
       for (const { labels, total } of slot.forgotten.values()) add(labels, total);
       for (const row of slot.collapsed.values()) {
-        if (this.#isCounter) add(row.labels, addCounters(row.before, row.last));
+        if (this.#grows) add(row.labels, countedOf(row));
         else if (row.cycle === this.#cycle) add(row.labels, row.last);
       }
       for (const { labels, total } of totals.values()) set(index, labels, total);
@@ -128,14 +129,14 @@ export class OpenLabelLimit {
     return false;
   }
 
-  #note(slot: Slot, key: string, labels: SampleLabels, value: Counter): void {
+  #note(slot: Slot, key: string, labels: SampleLabels, value: SampleValue): void {
     const row = slot.collapsed.get(key);
     if (row === undefined) {
-      slot.collapsed.set(key, { labels, before: 0, last: value, cycle: this.#cycle });
+      slot.collapsed.set(key, { labels, before: undefined, last: value, cycle: this.#cycle });
       return;
     }
     // A device of the same name, made anew, starts at zero.
-    if (this.#isCounter && value < row.last) row.before = addCounters(row.before, row.last);
+    if (this.#grows && isReset(value, row.last)) row.before = countedOf(row);
     row.last = value;
     row.cycle = this.#cycle;
   }
@@ -145,16 +146,20 @@ export class OpenLabelLimit {
       if (slot.collapsed.size <= REMEMBERED_MAX) return;
       if (row.cycle === this.#cycle) continue;
       slot.collapsed.delete(key);
-      if (!this.#isCounter) continue;
+      if (!this.#grows) continue;
       const star = this.#keyOf(row.labels);
       const entry = slot.forgotten.get(star);
-      const counted = addCounters(row.before, row.last);
+      const counted = countedOf(row);
       if (entry === undefined) slot.forgotten.set(star, { labels: row.labels, total: counted });
-      else entry.total = addCounters(entry.total, counted);
+      else entry.total = addSamples(entry.total, counted);
     }
   }
 
   #keyOf(labels: SampleLabels): string {
     return this.#names.map((name) => labels[name]).join('\0');
   }
+}
+
+function countedOf({ before, last }: Collapsed): SampleValue {
+  return before === undefined ? last : addSamples(before, last);
 }

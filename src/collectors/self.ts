@@ -87,12 +87,12 @@ export const SELF_METRICS = defineMetrics({
     type: 'counter',
     name: 'netsonde_probe_uncounted_total',
     help: 'What the BPF programs of the probe saw and could not count.',
-    source: 'map count_misses',
+    source: 'map misses',
     labels: {
       probe: PROBE,
       cause: {
-        help: 'map_full: more namespaces and reasons than the map holds; no_netns: a packet without device and socket.',
-        values: ['map_full', 'no_netns'],
+        help: 'map_full: more namespaces, reasons or devices than the map holds; untracked: nobody saw it begin, or there was no room to keep that; no_netns: it belongs to no namespace, as a packet without device and socket.',
+        values: ['map_full', 'untracked', 'no_netns'],
       },
     },
   },
@@ -248,9 +248,9 @@ function emitPrograms(emit: SelfEmit, name: string, probe: ActiveProbe['probe'])
     emit('missed', NODE, program.missed, labels);
   }
   const uncounted = probe.uncounted?.();
-  if (uncounted !== undefined) {
-    for (const cause of SELF_METRICS.uncounted.labels.cause.values)
-      emit('uncounted', NODE, uncounted[cause], { probe: name, cause });
+  for (const cause of SELF_METRICS.uncounted.labels.cause.values) {
+    const count = uncounted?.[cause];
+    if (count !== undefined) emit('uncounted', NODE, count, { probe: name, cause });
   }
   for (const [map, bytes] of Object.entries(probe.mapBytes?.() ?? {})) {
     emit('mapBytes', NODE, bytes, { map: `${name}/${map}` });

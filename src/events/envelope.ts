@@ -19,7 +19,7 @@ export interface EventRecord {
   readonly type: string;
   readonly severity: Severity;
   readonly node: string;
-  /** Cookie of the network namespace, in decimal. */
+  /** Cookie of the network namespace, in decimal; empty where it happened to the machine as a whole. */
   readonly netns: string;
   /** Null where the namespace is nobody's that we know. Both empty: the node itself. */
   readonly namespace: string | null;

@@ -1,6 +1,6 @@
 import type { Entity } from '../pods/entity.ts';
 import type { EventBody, EventDescriptor, EventSet, Publish } from '../probes/event.ts';
-import type { NetnsId } from '../probes/metric.ts';
+import { type NetnsId, NODE } from '../probes/metric.ts';
 import type { AnyProbe } from '../probes/probe.ts';
 import { type EventRecord, formatTimeNs } from './envelope.ts';
 
@@ -46,6 +46,10 @@ export class EventOutbox {
 
   #add(probe: string, type: string, descriptor: EventDescriptor, body: AnyBody): void {
     const record = this.#describe(probe, type, descriptor, body);
+    if (body.netns === NODE) {
+      this.#push({ ...record, namespace: '', pod: '' });
+      return;
+    }
     const entity = this.#options.find(body.netns);
     if (entity === undefined && this.#waiting.length < WAITING_MAX) {
       this.#waiting.push({ netns: body.netns, record });
@@ -62,7 +66,7 @@ export class EventOutbox {
       type,
       severity,
       node: this.#options.node,
-      netns: String(body.netns),
+      netns: body.netns === NODE ? '' : String(body.netns),
       namespace: null,
       pod: null,
       ...(body.src === undefined ? {} : { src: body.src }),

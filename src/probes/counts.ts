@@ -1,15 +1,13 @@
 import type { BpfObject } from 'bpf-napi';
-import { countKey, countMisses, countValue } from '../bpf/generated/common.ts';
-import { addCounters, type Counter, readCounter } from '../counter.ts';
+import { countKey, countValue } from '../bpf/generated/common.ts';
+import { addCounters, type Counter } from '../counter.ts';
 import type { Memory } from '../sources/memory.ts';
 import { asNetnsId, type NetnsId } from './metric.ts';
 import type { Uncounted } from './probe.ts';
+import { readMisses, type Tally } from './tally.ts';
 
 /** What src/bpf/common/counts.bpf.h puts into an object. */
 const COUNTS = 'counts';
-const MISSES = 'count_misses';
-
-const U64_BYTES = 8;
 
 export interface CountRow {
   readonly netns: NetnsId;
@@ -27,7 +25,7 @@ interface Totals {
 }
 
 /** The counts of a BPF probe, which go on from run to run. */
-export class Counts {
+export class Counts implements Tally {
   readonly #object: BpfObject;
   readonly #earlier: Memory<Totals>;
 
@@ -50,15 +48,11 @@ export class Counts {
   }
 
   uncounted(): Uncounted {
-    const [mapFull = 0, noNetns = 0] = sumPerCpu(this.#object, MISSES, countMisses.SIZE / U64_BYTES);
-    const earlier = this.#earlier.value?.uncounted;
-    return {
-      map_full: addCounters(mapFull, earlier?.map_full ?? 0),
-      no_netns: addCounters(noNetns, earlier?.no_netns ?? 0),
-    };
+    // All that it counts it sees at once: there is nothing to keep track of.
+    const { map_full, no_netns } = readMisses(this.#object, this.#earlier.value?.uncounted);
+    return { map_full, no_netns };
   }
 
-  /** Namespaces that are dead make room for new ones. */
   sweep(isDead: (id: NetnsId) => boolean): void {
     const map = this.#object.map(COUNTS);
     const { count, view, keyAt } = map.dump();
@@ -71,7 +65,6 @@ export class Counts {
     if (value !== undefined) this.#earlier.value = { ...value, rows: value.rows.filter(({ netns }) => !isDead(netns)) };
   }
 
-  /** Keeps what was counted so far for the next run. Once, when nothing counts any more. */
   remember(): void {
     this.#earlier.value = { rows: this.rows(), uncounted: this.uncounted() };
   }
@@ -89,18 +82,4 @@ function addRows(rows: readonly CountRow[], more: readonly CountRow[]): CountRow
     sums.set(keyOf(row), added);
   }
   return [...sums.values()];
-}
-
-/** The u64 fields of the one entry of a per-CPU array, each summed over the CPUs. */
-export function sumPerCpu(object: BpfObject, name: string, fields: number): Counter[] {
-  const map = object.map(name);
-  const value = new Uint8Array(map.valueBytes);
-  map.lookup(new Uint8Array(map.keyBytes), value);
-  const view = new DataView(value.buffer);
-  const stride = fields * U64_BYTES;
-  return Array.from({ length: fields }, (_, field) => {
-    let sum: Counter = 0;
-    for (let at = field * U64_BYTES; at < value.length; at += stride) sum = addCounters(sum, readCounter(view, at));
-    return sum;
-  });
 }

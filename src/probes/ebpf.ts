@@ -5,11 +5,12 @@ import type { ObjectSpec } from '../sources/bpf/source.ts';
 import type { Memories, Memory } from '../sources/memory.ts';
 import { readText } from '../sources/procfs/read.ts';
 import type { Sources } from '../sources/sources.ts';
-import { Counts, sumPerCpu } from './counts.ts';
+import { Counts } from './counts.ts';
 import { type HookStatus, type HookTable, hookKind, type OpenHooks, openHooks } from './hooks.ts';
 import { ledgerOf, NO_EVENTS } from './ledger.ts';
 import { asNetnsId, type MetricSet, type NetnsId } from './metric.ts';
 import type { KernelLedger, ProbeHealth, ProbeScope, ProbeSettings, ProgramStatus, RunningProbe } from './probe.ts';
+import { sumPerCpu, type Tally } from './tally.ts';
 
 /** What src/bpf/common/events.bpf.h puts into every object that has events. */
 const RING = 'events';
@@ -54,18 +55,17 @@ function earlierOf(memories: Memories, probe: string): Earlier {
 }
 
 /** A loaded and attached object, and what every eBPF probe has to say of it. */
-export class EbpfInstance {
+export class EbpfInstance<T extends Tally = Tally> {
   readonly object: BpfObject;
-  /** What is counted by common/counts.bpf.h. */
-  readonly counts: Counts;
+  readonly tally: T;
   readonly #programs: readonly string[];
   readonly #hooks: readonly HookStatus[];
   readonly #hasLedger: boolean;
   readonly #earlier: Earlier;
 
-  constructor({ object, programs, statuses }: OpenHooks, hasLedger: boolean, earlier: Earlier, counts: Counts) {
+  constructor({ object, programs, statuses }: OpenHooks, hasLedger: boolean, earlier: Earlier, tally: T) {
     this.object = object;
-    this.counts = counts;
+    this.tally = tally;
     this.#programs = programs;
     this.#hooks = statuses;
     this.#hasLedger = hasLedger;
@@ -79,7 +79,7 @@ export class EbpfInstance {
       programs: () => this.programs(),
       mapBytes: () => this.mapBytes(proc),
       ledger: () => this.ledger(),
-      uncounted: () => this.counts.uncounted(),
+      uncounted: () => this.tally.uncounted(),
     };
   }
 
@@ -138,28 +138,49 @@ export class EbpfInstance {
 }
 
 /**
- * Loads and attaches the hooks of a probe, drains its ring into `onRecord`, and keeps what it has counted when the scope
- * closes.
+ * Opens a probe that counts by common/counts.bpf.h.
  * @throws {Unsupported}
  */
-export async function openEbpf<Constant extends string>(
+export function openEbpf<Constant extends string>(
   scope: ProbeScope<Record<string, never>>,
   sources: Sources,
   settings: ProbeSettings<unknown>,
   options: EbpfOptions<Constant>,
-): Promise<EbpfInstance> {
+): Promise<EbpfInstance<Counts>> {
+  return openTally(
+    scope,
+    sources,
+    settings,
+    options,
+    (object) => new Counts(object, sources.memories.of(`counts/${options.probe}`)),
+  );
+}
+
+/**
+ * Loads and attaches the hooks of a probe, drains its ring into `onRecord`, and keeps what it has counted when the scope
+ * closes.
+ * @param tallyOf what reads the counts of the object
+ * @throws {Unsupported}
+ */
+export async function openTally<Constant extends string, T extends Tally>(
+  scope: ProbeScope<Record<string, never>>,
+  sources: Sources,
+  settings: ProbeSettings<unknown>,
+  options: EbpfOptions<Constant>,
+  tallyOf: (object: BpfObject) => T,
+): Promise<EbpfInstance<T>> {
   const { bpf, memories, netns } = sources;
   const hasEvents = settings.events && options.events !== undefined;
   bpf.check();
   const open = await openHooks(bpf, options.hooks, specOf(options, settings, hasEvents));
   const object = scope.own(open.object);
-  const counts = new Counts(object, memories.of(`counts/${options.probe}`));
-  const instance = new EbpfInstance(open, hasEvents, earlierOf(memories, options.probe), counts);
+  const tally = tallyOf(object);
+  const instance = new EbpfInstance(open, hasEvents, earlierOf(memories, options.probe), tally);
   const ring =
     hasEvents && options.events !== undefined ? scope.own(openRing(object, options.events, scope)) : undefined;
   scope.own(
     netns.onSweep((isDead) => {
-      counts.sweep(isDead);
+      tally.sweep(isDead);
       if (hasEvents) sweepBuckets(object, isDead);
     }),
   );
@@ -168,7 +189,7 @@ export async function openEbpf<Constant extends string>(
       object.detach();
       while (ring !== undefined && ring.drain() > 0);
       instance.remember();
-      counts.remember();
+      tally.remember();
     },
   });
   return instance;

@@ -1,4 +1,4 @@
-import type { NetnsId } from './metric.ts';
+import type { NetnsId, NODE } from './metric.ts';
 
 export type Severity = 'info' | 'warning' | 'critical';
 
@@ -43,7 +43,8 @@ type Fields<E extends EventDescriptor> = {
 export interface EventBody<E extends EventDescriptor> {
   /** Wall clock, nanoseconds since the epoch, from the kernel's own time. */
   readonly timeNs: bigint;
-  readonly netns: NetnsId;
+  /** Whom it happened to: a namespace, or the machine as a whole. */
+  readonly netns: NetnsId | typeof NODE;
   /** `10.0.0.1:53`, `[::1]:53`; without a port where the protocol has none. */
   readonly src?: string;
   readonly dst?: string;

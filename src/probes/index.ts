@@ -1,3 +1,4 @@
+import { biolatency } from './biolatency.ts';
 import { conntrack } from './conntrack.ts';
 import { fd } from './fd.ts';
 import { icmp } from './icmp.ts';
@@ -5,11 +6,14 @@ import { io } from './io.ts';
 import { ip } from './ip.ts';
 import { ipvs } from './ipvs.ts';
 import { netdev } from './netdev.ts';
+import { netiftxlatency } from './netiftxlatency.ts';
 import { packetloss } from './packetloss.ts';
 import type { AnyProbe } from './probe.ts';
 import { qdisc } from './qdisc.ts';
 import { rdma } from './rdma.ts';
 import { sock } from './sock.ts';
+import { socketlatency } from './socketlatency.ts';
+import { softirq } from './softirq.ts';
 import { softnet } from './softnet.ts';
 import { tcp } from './tcp.ts';
 import { tcpext } from './tcpext.ts';
@@ -38,6 +42,10 @@ export const PROBES: readonly AnyProbe[] = [
   packetloss,
   tcpretrans,
   tcpreset,
+  socketlatency,
+  netiftxlatency,
+  softirq,
+  biolatency,
 ];
 
 /** Other names that a probe may have in the configuration: KubeSkoop's. */

@@ -69,6 +69,14 @@ export type LabelValues<D extends MetricDescriptor> = {
 export interface HistogramValue {
   readonly counts: readonly Counter[];
   readonly sum: number;
+  /** The first and the last bucket that has a series of its own; what lies outside is in the next one. All by default. */
+  readonly shown?: BucketRange | undefined;
+}
+
+/** Indices into the buckets of a descriptor, both included. */
+export interface BucketRange {
+  readonly first: number;
+  readonly last: number;
 }
 
 export type Value<D extends MetricDescriptor> = D['type'] extends 'histogram' ? HistogramValue : Counter;

@@ -218,7 +218,7 @@ export const packetloss = defineProbe({
     });
     return {
       ...instance.running(sources.paths.proc),
-      collect: async (emit) => emitCounts(emit, instance.counts.rows(), reasons),
+      collect: async (emit) => emitCounts(emit, instance.tally.rows(), reasons),
     };
   },
 });

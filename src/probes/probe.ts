@@ -49,11 +49,8 @@ export interface KernelLedger {
   readonly lost: bigint;
 }
 
-/** What a BPF program saw and could not count. */
-export interface Uncounted {
-  readonly map_full: Counter;
-  readonly no_netns: Counter;
-}
+/** What a BPF program saw and could not count, by cause; a cause that a probe cannot have is not there. */
+export type Uncounted = Readonly<Partial<Record<'map_full' | 'untracked' | 'no_netns', Counter>>>;
 
 export interface ProbeHealth {
   /** What reads the kernel now: `pass`, `files`, `netlink`, a hook. */

@@ -156,7 +156,7 @@ export const tcpreset = defineProbe({
     return {
       ...instance.running(sources.paths.proc),
       collect: async (emit) => {
-        for (const { netns, reason, side, count } of instance.counts.rows()) {
+        for (const { netns, reason, side, count } of instance.tally.rows()) {
           emit('resets', netns, count, { direction: directionOf(side), reason: reasons.name(reason) });
         }
       },

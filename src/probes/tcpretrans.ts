@@ -132,7 +132,7 @@ export const tcpretrans = defineProbe({
     return {
       ...instance.running(sources.paths.proc),
       collect: async (emit) => {
-        for (const { netns, reason, count } of instance.counts.rows()) {
+        for (const { netns, reason, count } of instance.tally.rows()) {
           const kind = kindOf(reason);
           if (kind !== undefined) emit('retransmits', netns, count, { kind });
         }

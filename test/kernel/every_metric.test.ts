@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AGENT_METRICS } from '../../src/agent_metrics.ts';
 import { SELF_METRICS } from '../../src/collectors/self.ts';
@@ -6,6 +6,7 @@ import { PROBES } from '../../src/probes/index.ts';
 import { asNetnsId, defineMetrics, type MetricDescriptor, NO_LABELS } from '../../src/probes/metric.ts';
 import { defineProbe } from '../../src/probes/probe.ts';
 import { AgentProcess } from '../support/agent_process.ts';
+import { sh } from '../support/command.ts';
 import { makeTraffic } from '../support/counters.ts';
 import { type Exposition, parseExposition } from '../support/exposition.ts';
 import { HostPair, uniqueName } from '../support/hosts.ts';
@@ -54,6 +55,13 @@ const lost = defineProbe({
   }),
 });
 
+/** The disk has something to do. */
+function writeToDisk(): void {
+  const file = `/var/tmp/${uniqueName('io')}`;
+  sh(`dd if=/dev/zero of=${file} bs=4k count=1 conv=fsync status=none`);
+  rmSync(file);
+}
+
 const resources = new AsyncDisposableStack();
 let pair: HostPair;
 let text: string;
@@ -74,6 +82,7 @@ beforeAll(async () => {
   pair.b.netns.exec('nft add rule inet t i tcp dport 7009 drop');
   await pair.a.tcpTry({ address: pair.addressB.ipv4, port: 7009, timeoutMs: 1_200 });
   await pair.a.tcpTry({ address: pair.addressB.ipv4, port: 7010, timeoutMs: 200 });
+  writeToDisk();
   text = await agent.text();
   page = parseExposition(text);
   const stray = resources.use(await TestKernel.open('{}', { probes: [lost] }));

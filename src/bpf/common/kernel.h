@@ -255,6 +255,7 @@ struct netdev_queue;
 
 struct net_device {
 	char name[16];
+	unsigned int flags;
 	int ifindex;
 	possible_net_t nd_net;
 	struct list_head dev_list;
@@ -284,12 +285,18 @@ struct sock_common {
 	struct hlist_nulls_node skc_nulls_node;
 };
 
+struct sk_buff_head {
+	__u32 qlen;
+};
+
 struct sock {
 	struct sock_common __sk_common;
 	struct socket *sk_socket;
 	__u32 sk_ack_backlog;
 	__u32 sk_max_ack_backlog;
 	unsigned long sk_lingertime;
+	struct sk_buff_head sk_receive_queue;
+	__u16 sk_protocol;
 };
 
 struct inet_sock {
@@ -312,6 +319,10 @@ struct tcp_sock {
 	__u32 copied_seq;
 	__u32 write_seq;
 	__u32 snd_una;
+};
+
+struct udp_sock {
+	struct sk_buff_head reader_queue;
 };
 
 struct request_sock {
@@ -340,11 +351,31 @@ struct sk_buff {
 	struct sock *sk;
 	char cb[48];
 	unsigned long _skb_refdst;
+	unsigned char *data;
 	unsigned int len;
 	__be16 protocol;
 	__u16 transport_header;
 	__u16 network_header;
 	unsigned char *head;
+};
+
+struct gendisk {
+	char disk_name[32];
+};
+
+struct request_queue {
+	struct gendisk *disk;
+};
+
+struct request {
+	struct request_queue *q;
+	unsigned int cmd_flags;
+	unsigned int __data_len; /* what is not done yet */
+};
+
+/* Before 5.17 the disk was in the request. */
+struct request___before_5_17 {
+	struct gendisk *rq_disk;
 };
 
 #pragma clang attribute pop

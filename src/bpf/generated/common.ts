@@ -11,14 +11,6 @@ export const countKey = {
   side: (view: DataView, at: number) => view.getUint32(at + 12, true),
 } as const;
 
-/** struct count_misses */
-export const countMisses = {
-  SIZE: 16,
-  offsets: { mapFull: 0, noNetns: 8 },
-  mapFull: (view: DataView, at: number) => readCounter(view, at + 0),
-  noNetns: (view: DataView, at: number) => readCounter(view, at + 8),
-} as const;
-
 /** struct count_value */
 export const countValue = {
   SIZE: 16,
@@ -51,6 +43,24 @@ export const eventProcess = {
   cgroup: (view: DataView, at: number) => readCounter(view, at + 0),
   pid: (view: DataView, at: number) => view.getUint32(at + 8, true),
   name: (view: DataView, at: number) => readString(view, at + 12, 16),
+} as const;
+
+/** struct histogram */
+export const histogram = {
+  SIZE: 216,
+  offsets: { sum: 0, counts: 8 },
+  sum: (view: DataView, at: number) => readCounter(view, at + 0),
+  counts: (view: DataView, at: number, index: number) => readCounter(view, at + 8 + index * 8),
+  countsCount: 26,
+} as const;
+
+/** struct misses */
+export const misses = {
+  SIZE: 24,
+  offsets: { mapFull: 0, untracked: 8, noNetns: 16 },
+  mapFull: (view: DataView, at: number) => readCounter(view, at + 0),
+  untracked: (view: DataView, at: number) => readCounter(view, at + 8),
+  noNetns: (view: DataView, at: number) => readCounter(view, at + 16),
 } as const;
 
 /** struct packet_tuple */

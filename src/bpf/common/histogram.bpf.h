@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include "events.bpf.h"
+#include "misses.bpf.h"
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+
+/*
+ * How long something took, counted in buckets that double: bucket i holds what took more than 2^(i-1) and at most 2^i
+ * microseconds, the first one all that is shorter, the last one all that is longer.
+ */
+#define HISTOGRAM_BOUNDS 25 /* the longest is 16.8 seconds */
+
+struct histogram {
+	__u64 sum; /* nanoseconds; 0: it is empty */
+	__u64 counts[HISTOGRAM_BOUNDS + 1];
+};
+
+EVENT_RECORD(histogram);
+
+static __always_inline __u32 histogram_bucket(__u64 nanoseconds)
+{
+	__u64 microseconds = nanoseconds ? (nanoseconds - 1) / 1000 : 0;
+	__u32 rest = microseconds, bits = 0;
+
+	if (microseconds >> (HISTOGRAM_BOUNDS - 1))
+		return HISTOGRAM_BOUNDS;
+	/* The number of bits that it needs. */
+	for (int step = 16; step; step /= 2) {
+		if (rest >> step) {
+			bits += step;
+			rest >>= step;
+		}
+	}
+	return bits + rest;
+}
+
+/* For a histogram of this CPU that no other program adds to. */
+static __always_inline void histogram_add(struct histogram *histogram, __u64 nanoseconds)
+{
+	__u32 bucket = histogram_bucket(nanoseconds);
+
+	/* One register for check and access: the compiler would check a copy, which the verifier does not follow. */
+	barrier_var(bucket);
+	if (bucket > HISTOGRAM_BOUNDS)
+		return;
+	histogram->counts[bucket]++;
+	histogram->sum += nanoseconds ? nanoseconds : 1;
+}
+
+/* For one that is shared. */
+static __always_inline void histogram_add_shared(struct histogram *histogram, __u64 nanoseconds)
+{
+	__u32 bucket = histogram_bucket(nanoseconds);
+
+	barrier_var(bucket);
+	if (bucket > HISTOGRAM_BOUNDS)
+		return;
+	__sync_fetch_and_add(&histogram->counts[bucket], 1);
+	__sync_fetch_and_add(&histogram->sum, nanoseconds ? nanoseconds : 1);
+}

@@ -1,0 +1,49 @@
+// Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.
+import { readCounter } from '../../counter.ts';
+import { readBytes, readString } from '../layout.ts';
+
+export const FILE = 'netiftxlatency.bpf.o';
+
+/** Names of the `const volatile` variables. */
+export type Constant = 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'threshold';
+
+/** struct queued_packet */
+export const queuedPacket = {
+  SIZE: 24,
+  offsets: { packet: 0, time: 8, length: 16 },
+  packet: (view: DataView, at: number) => readCounter(view, at + 0),
+  time: (view: DataView, at: number) => readCounter(view, at + 8),
+  length: (view: DataView, at: number) => readCounter(view, at + 16),
+} as const;
+
+/** struct transmit */
+export const transmit = {
+  SIZE: 104,
+  offsets: { packet: 0, device: 8, queued: 16, started: 24, length: 32, ethertype: 36, header: 38 },
+  packet: (view: DataView, at: number) => readCounter(view, at + 0),
+  device: (view: DataView, at: number) => readCounter(view, at + 8),
+  queued: (view: DataView, at: number) => readCounter(view, at + 16),
+  started: (view: DataView, at: number) => readCounter(view, at + 24),
+  length: (view: DataView, at: number) => view.getUint32(at + 32, true),
+  ethertype: (view: DataView, at: number) => view.getUint16(at + 36, true),
+  header: (view: DataView, at: number) => readBytes(view, at + 38, 64),
+} as const;
+
+/** struct transmit_event */
+export const transmitEvent = {
+  SIZE: 104,
+  offsets: { time: 0, netns: 8, delay: 16, kind: 24, length: 28, tuple: 32, device: 72, qdisc: 88 },
+  time: (view: DataView, at: number) => readCounter(view, at + 0),
+  netns: (view: DataView, at: number) => readCounter(view, at + 8),
+  delay: (view: DataView, at: number) => readCounter(view, at + 16),
+  kind: (view: DataView, at: number) => view.getUint32(at + 24, true),
+  length: (view: DataView, at: number) => view.getUint32(at + 28, true),
+  device: (view: DataView, at: number) => readString(view, at + 72, 16),
+  qdisc: (view: DataView, at: number) => readString(view, at + 88, 16),
+} as const;
+
+/** struct transmit_histograms */
+export const transmitHistograms = {
+  SIZE: 432,
+  offsets: { qdisc: 0, driver: 216 },
+} as const;

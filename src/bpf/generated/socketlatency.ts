@@ -1,0 +1,44 @@
+// Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.
+import { readCounter } from '../../counter.ts';
+import { readString } from '../layout.ts';
+
+export const FILE = 'socketlatency.bpf.o';
+
+/** Names of the `const volatile` variables. */
+export type Constant = 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'threshold';
+
+/** struct socket_event */
+export const socketEvent = {
+  SIZE: 96,
+  offsets: { time: 0, netns: 8, delay: 16, kind: 24, waiting: 28, pid: 32, process: 36, tuple: 52 },
+  time: (view: DataView, at: number) => readCounter(view, at + 0),
+  netns: (view: DataView, at: number) => readCounter(view, at + 8),
+  delay: (view: DataView, at: number) => readCounter(view, at + 16),
+  kind: (view: DataView, at: number) => view.getUint32(at + 24, true),
+  waiting: (view: DataView, at: number) => view.getUint32(at + 28, true),
+  pid: (view: DataView, at: number) => view.getUint32(at + 32, true),
+  process: (view: DataView, at: number) => readString(view, at + 36, 16),
+} as const;
+
+/** struct socket_histograms */
+export const socketHistograms = {
+  SIZE: 432,
+  offsets: { read: 0, write: 216 },
+} as const;
+
+/** struct socket_state */
+export const socketState = {
+  SIZE: 72,
+  offsets: { readFirst: 0, readSecond: 8, readPosition: 16, readEnd: 20, writeFirst: 24, writeSecond: 32, writePosition: 40, writeEnd: 44, arrived: 48, writer: 52, writerName: 56 },
+  readFirst: (view: DataView, at: number) => readCounter(view, at + 0),
+  readSecond: (view: DataView, at: number) => readCounter(view, at + 8),
+  readPosition: (view: DataView, at: number) => view.getUint32(at + 16, true),
+  readEnd: (view: DataView, at: number) => view.getUint32(at + 20, true),
+  writeFirst: (view: DataView, at: number) => readCounter(view, at + 24),
+  writeSecond: (view: DataView, at: number) => readCounter(view, at + 32),
+  writePosition: (view: DataView, at: number) => view.getUint32(at + 40, true),
+  writeEnd: (view: DataView, at: number) => view.getUint32(at + 44, true),
+  arrived: (view: DataView, at: number) => view.getUint32(at + 48, true),
+  writer: (view: DataView, at: number) => view.getUint32(at + 52, true),
+  writerName: (view: DataView, at: number) => readString(view, at + 56, 16),
+} as const;

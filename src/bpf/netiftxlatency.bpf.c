@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* How long packets wait in a device's queueing discipline, and how long its driver takes to accept them. */
+#include "common/address.bpf.h"
+#include "common/events.bpf.h"
+#include "common/histogram.bpf.h"
+#include "common/packet.bpf.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#define LOOPBACK 0x8 /* of a device's flags; kernel: include/uapi/linux/if.h, IFF_LOOPBACK */
+#define TRANSMIT_BUSY 0x10 /* kernel: include/linux/netdevice.h, NETDEV_TX_BUSY */
+
+#define PROGRAM_QUEUE 0
+#define PROGRAM_START 1
+#define PROGRAM_DROP 2
+#define PROGRAM_DONE 3
+
+#define KIND_QDISC 0
+#define KIND_DRIVER 1
+
+const volatile __u64 threshold = 0; /* nanoseconds: an event for what takes longer */
+
+/*
+ * A packet that is queued, found by its address. Two packets may want one slot: the later one gets it, and the other is
+ * counted as untracked when it is sent. To keep them in a hash map would cost four times as much.
+ */
+struct queued_packet {
+	__u64 packet; /* address; 0: none */
+	__u64 time; /* nanoseconds */
+	__u64 length;
+};
+
+#define SLOT_BITS 14
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << SLOT_BITS);
+	__type(key, __u32);
+	__type(value, struct queued_packet);
+} queued_packets SEC(".maps");
+
+#define HEADER_LENGTH 64 /* the longest IPv4 header, and ports */
+
+/* A packet that its driver has. The driver may free it, so what an event tells is kept here. */
+struct transmit {
+	__u64 packet; /* address */
+	__u64 device; /* address */
+	__u64 queued; /* nanoseconds; 0: not known */
+	__u64 started;
+	__u32 length;
+	__u16 ethertype; /* host order */
+	__u8 header[HEADER_LENGTH]; /* from the network header on */
+};
+
+/* Devices on top of others transmit within a transmission; kernel: include/linux/netdevice.h, XMIT_RECURSION_LIMIT */
+#define DEPTH_MAX 8
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, DEPTH_MAX);
+	__type(key, __u32);
+	__type(value, struct transmit);
+} transmits SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} transmit_depths SEC(".maps");
+
+struct transmit_histograms {
+	struct histogram qdisc;
+	struct histogram driver;
+};
+
+/* By namespace cookie. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, struct transmit_histograms);
+} transmit_histograms SEC(".maps");
+
+struct transmit_event {
+	__u64 time; /* bpf_ktime_get_ns() */
+	__u64 netns;
+	__u64 delay; /* nanoseconds */
+	__u32 kind;
+	__u32 length; /* bytes */
+	struct packet_tuple tuple;
+	char device[16];
+	char qdisc[16]; /* at the root of the device */
+};
+
+EVENT_RECORD(packet_tuple);
+EVENT_RECORD(transmit_event);
+
+static __always_inline struct queued_packet *slot_of(__u64 address)
+{
+	__u32 index = (address * 0x9e3779b97f4a7c15ULL) >> (64 - SLOT_BITS);
+
+	return bpf_map_lookup_elem(&queued_packets, &index);
+}
+
+SEC("tp_btf/net_dev_queue")
+int BPF_PROG(packet_queued, struct sk_buff *skb)
+{
+	__u64 address = address_of(skb, PROGRAM_QUEUE);
+	struct queued_packet *slot = slot_of(address);
+
+	/* There is no queue and no driver behind the loopback device. */
+	if (!slot || skb->dev->flags & LOOPBACK)
+		return 0;
+	slot->time = bpf_ktime_get_ns();
+	slot->length = skb->len;
+	slot->packet = address;
+	return 0;
+}
+
+/* On its way a header may be added: a VLAN tag, or those of IPsec. */
+#define GROWTH_MAX 64
+
+/*
+ * When the packet was queued. A packet that the kernel has cut into segments is sent as these, which were never queued
+ * themselves, may be where others were, and are all shorter than the whole.
+ */
+static __always_inline __u64 take_slot(struct sk_buff *skb)
+{
+	__u64 address = address_of(skb, PROGRAM_START), growth;
+	struct queued_packet *slot = slot_of(address);
+
+	if (!slot || slot->packet != address)
+		return 0;
+	slot->packet = 0;
+	growth = skb->len - slot->length;
+	return growth < GROWTH_MAX ? slot->time : 0;
+}
+
+SEC("tp_btf/net_dev_start_xmit")
+int BPF_PROG(transmit_started, struct sk_buff *skb, struct net_device *device)
+{
+	__u32 zero = 0, index;
+	__u32 *depth = bpf_map_lookup_elem(&transmit_depths, &zero);
+	struct transmit *transmit;
+
+	if (!depth || device->flags & LOOPBACK)
+		return 0;
+	/* Deeper than the kernel allows: the end of some was missed. */
+	index = *depth < DEPTH_MAX ? *depth : 0;
+	transmit = bpf_map_lookup_elem(&transmits, &index);
+	if (!transmit)
+		return 0;
+	*depth = index + 1;
+	transmit->packet = (__u64)skb;
+	transmit->device = (__u64)device;
+	transmit->queued = take_slot(skb);
+	transmit->length = skb->len;
+	if (events_enabled) {
+		transmit->ethertype = bpf_ntohs(skb->protocol);
+		if (bpf_probe_read_kernel(transmit->header, HEADER_LENGTH, skb->head + skb->network_header))
+			transmit->ethertype = 0;
+	}
+	transmit->started = bpf_ktime_get_ns();
+	return 0;
+}
+
+/* What was dropped while it was queued, is forgotten: its address may soon be another packet's. */
+SEC("tp_btf/kfree_skb")
+int BPF_PROG(packet_dropped, struct sk_buff *skb)
+{
+	__u64 address = address_of(skb, PROGRAM_DROP);
+	struct queued_packet *slot = slot_of(address);
+
+	if (slot && slot->packet == address)
+		slot->packet = 0;
+	return 0;
+}
+
+static __always_inline struct transmit_histograms *histograms_of(__u64 netns)
+{
+	static const struct transmit_histograms zero = {};
+	struct transmit_histograms *histograms = bpf_map_lookup_elem(&transmit_histograms, &netns);
+
+	if (histograms)
+		return histograms;
+	bpf_map_update_elem(&transmit_histograms, &netns, &zero, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&transmit_histograms, &netns);
+}
+
+#define IPV6_NEXT_HEADER 6 /* its offset */
+
+/* Of an IPv6 packet with extensions not all may have been kept. */
+static __always_inline void read_tuple(struct packet_tuple *tuple, const struct transmit *transmit)
+{
+	__u8 next = transmit->header[IPV6_NEXT_HEADER];
+
+	__builtin_memset(tuple, 0, sizeof(*tuple));
+	tuple->ethertype = transmit->ethertype;
+	if (tuple->ethertype == ETHERTYPE_IPV4)
+		packet_read_ipv4(tuple, transmit->header);
+	else if (tuple->ethertype == ETHERTYPE_IPV6 && (packet_has_ports(next) || next == IPPROTO_ICMPV6))
+		packet_read_ipv6(tuple, transmit->header);
+}
+
+static __always_inline void tell(__u32 kind, __u64 netns, __u64 now, __u64 delay, const struct transmit *transmit,
+				 struct net_device *device)
+{
+	struct transmit_event *event = event_reserve(netns, sizeof(*event));
+
+	if (!event)
+		return;
+	event->time = now;
+	event->netns = netns;
+	event->delay = delay;
+	event->kind = kind;
+	event->length = transmit->length;
+	read_tuple(&event->tuple, transmit);
+	if (bpf_probe_read_kernel_str(event->device, sizeof(event->device), device->name) < 0)
+		event->device[0] = 0;
+	if (bpf_probe_read_kernel_str(event->qdisc, sizeof(event->qdisc), BPF_CORE_READ(device, qdisc, ops, id)) < 0)
+		event->qdisc[0] = 0;
+	event_submit(event);
+}
+
+static __always_inline void observe(const struct transmit *transmit, struct net_device *device)
+{
+	__u64 netns = netns_id(device->nd_net.net), now = bpf_ktime_get_ns();
+	struct transmit_histograms *histograms = histograms_of(netns);
+	__u64 driver = now - transmit->started, qdisc = 0;
+
+	/* Two CPUs may have written into one slot at the same moment. */
+	if (transmit->queued && transmit->queued < transmit->started)
+		qdisc = transmit->started - transmit->queued;
+	if (histograms) {
+		histogram_add(&histograms->driver, driver);
+		if (qdisc)
+			histogram_add(&histograms->qdisc, qdisc);
+		else
+			count_miss(untracked);
+	} else {
+		count_miss(map_full);
+	}
+	if (!events_enabled)
+		return;
+	if (qdisc > threshold)
+		tell(KIND_QDISC, netns, now, qdisc, transmit, device);
+	if (driver > threshold)
+		tell(KIND_DRIVER, netns, now, driver, transmit, device);
+}
+
+/* The driver has refused it, and it goes back into the queue. */
+static __always_inline void requeue(struct sk_buff *skb, const struct transmit *transmit)
+{
+	__u64 address = address_of(skb, PROGRAM_DONE);
+	struct queued_packet *slot = slot_of(address);
+
+	if (!slot)
+		return;
+	slot->time = transmit->queued;
+	slot->length = transmit->length;
+	slot->packet = transmit->queued ? address : 0;
+}
+
+/* By now the packet may be free, and its address another's; but on this CPU it is still what was started last. */
+SEC("tp_btf/net_dev_xmit")
+int BPF_PROG(transmit_done, struct sk_buff *skb, int result, struct net_device *device)
+{
+	__u32 zero = 0, index;
+	__u32 *depth = bpf_map_lookup_elem(&transmit_depths, &zero);
+
+	if (!depth)
+		return 0;
+	index = *depth;
+	for (int i = 0; i < DEPTH_MAX && index; i++) {
+		struct transmit *transmit;
+
+		index--;
+		transmit = bpf_map_lookup_elem(&transmits, &index);
+		if (!transmit || transmit->packet != (__u64)skb || transmit->device != (__u64)device)
+			continue;
+		*depth = index;
+		if (result == TRANSMIT_BUSY)
+			requeue(skb, transmit);
+		else
+			observe(transmit, device);
+		return 0;
+	}
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* How long softirqs wait from when they are raised, and how long they run, by vector. */
+#include "common/events.bpf.h"
+#include "common/histogram.bpf.h"
+#include <bpf/bpf_tracing.h>
+
+#define VECTORS 10 /* kernel: include/linux/interrupt.h, NR_SOFTIRQS */
+
+#define KIND_WAIT 0
+#define KIND_RUN 1
+#define KINDS 2
+
+const volatile __u32 vectors = 0; /* a bit for each that is measured */
+const volatile __u64 threshold = 0; /* nanoseconds: an event for what takes longer */
+const volatile __u64 node_netns = 0; /* whose limit of events this takes from */
+
+/* Softirqs of a CPU run one after the other, on that CPU. */
+struct softirq_clock {
+	__u64 raised[VECTORS]; /* nanoseconds; 0: not raised */
+	__u64 entered; /* 0: none runs */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct softirq_clock);
+} softirq_clocks SEC(".maps");
+
+/* Index: vector * KINDS + kind. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, VECTORS *KINDS);
+	__type(key, __u32);
+	__type(value, struct histogram);
+} softirq_histograms SEC(".maps");
+
+struct softirq_event {
+	__u64 time; /* bpf_ktime_get_ns() */
+	__u64 delay; /* nanoseconds */
+	__u32 vector;
+	__u32 kind;
+	__u32 cpu;
+	__u32 pid;
+	char task[16];
+};
+
+EVENT_RECORD(softirq_event);
+
+static __always_inline struct softirq_clock *clock_of(__u32 vector)
+{
+	__u32 zero = 0;
+
+	if (vector >= VECTORS || !(vectors & (1U << vector)))
+		return NULL;
+	return bpf_map_lookup_elem(&softirq_clocks, &zero);
+}
+
+/* Since when a vector waits. */
+static __always_inline __u64 *raised_of(struct softirq_clock *clock, __u32 vector)
+{
+	/* One register for check and access: the compiler would check a copy, which the verifier does not follow. */
+	barrier_var(vector);
+	return vector < VECTORS ? &clock->raised[vector] : NULL;
+}
+
+static __always_inline void observe(__u32 vector, __u32 kind, __u64 begun, __u64 now)
+{
+	__u32 index = vector * KINDS + kind;
+	struct histogram *histogram = bpf_map_lookup_elem(&softirq_histograms, &index);
+	__u64 delay = now - begun;
+	struct softirq_event *event;
+
+	if (histogram)
+		histogram_add(histogram, delay);
+	if (!events_enabled || delay <= threshold)
+		return;
+	event = event_reserve(node_netns, sizeof(*event));
+	if (!event)
+		return;
+	event->time = now;
+	event->delay = delay;
+	event->vector = vector;
+	event->kind = kind;
+	event->cpu = bpf_get_smp_processor_id();
+	event->pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_get_current_comm(event->task, sizeof(event->task));
+	event_submit(event);
+}
+
+/* Raised again while it waits, it has waited since the first time. */
+SEC("tp_btf/softirq_raise")
+int BPF_PROG(softirq_raise, __u32 vector)
+{
+	struct softirq_clock *clock = clock_of(vector);
+	__u64 *raised = clock ? raised_of(clock, vector) : NULL;
+
+	if (raised && !*raised)
+		*raised = bpf_ktime_get_ns();
+	return 0;
+}
+
+SEC("tp_btf/softirq_entry")
+int BPF_PROG(softirq_entry, __u32 vector)
+{
+	struct softirq_clock *clock = clock_of(vector);
+	__u64 *raised = clock ? raised_of(clock, vector) : NULL;
+	__u64 now, since;
+
+	if (!raised)
+		return 0;
+	now = bpf_ktime_get_ns();
+	clock->entered = now;
+	/* An interrupt may raise it again at any moment. */
+	since = __sync_lock_test_and_set(raised, 0);
+	if (since && since < now)
+		observe(vector, KIND_WAIT, since, now);
+	return 0;
+}
+
+SEC("tp_btf/softirq_exit")
+int BPF_PROG(softirq_exit, __u32 vector)
+{
+	struct softirq_clock *clock = clock_of(vector);
+	__u64 entered;
+
+	if (!clock)
+		return 0;
+	entered = clock->entered;
+	clock->entered = 0;
+	if (entered)
+		observe(vector, KIND_RUN, entered, bpf_ktime_get_ns());
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

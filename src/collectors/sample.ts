@@ -1,0 +1,25 @@
+import { addCounters, type Counter } from '../counter.ts';
+import type { HistogramValue } from '../probes/metric.ts';
+
+/** What one sample says. Every row of a metric has the same kind. */
+export type SampleValue = Counter | HistogramValue;
+
+/** Two rows in one. */
+export function addSamples(a: SampleValue, b: SampleValue): SampleValue {
+  if (typeof a !== 'object') return addCounters(a, b as Counter);
+  const other = b as HistogramValue;
+  return {
+    ...other,
+    counts: a.counts.map((count, index) => addCounters(count, other.counts[index] ?? 0)),
+    sum: a.sum + other.sum,
+  };
+}
+
+/** Whether what only grows has stepped back: it began anew. */
+export function isReset(now: SampleValue, before: SampleValue): boolean {
+  return countOf(now) < countOf(before);
+}
+
+function countOf(value: SampleValue): Counter {
+  return typeof value === 'object' ? value.counts.reduce(addCounters, 0) : value;
+}

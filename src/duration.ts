@@ -1,0 +1,39 @@
+import * as z from 'zod';
+
+const NANOSECONDS: Readonly<Record<string, number>> = { us: 1e3, ms: 1e6, s: 1e9, m: 60e9, h: 3600e9 };
+
+const FORM = /^(\d{1,9})(us|ms|s|m|h)$/;
+
+/** Nanoseconds of `250us`, `10ms`, `15m`; undefined where the text is no duration. */
+export function parseDuration(text: string): number | undefined {
+  const [, number, unit = ''] = FORM.exec(text) ?? [];
+  return number === undefined ? undefined : Number(number) * (NANOSECONDS[unit] ?? 0);
+}
+
+/** The schema of an option that is a duration: text in the document, nanoseconds behind it. */
+export function duration(byDefault: string) {
+  return z
+    .string()
+    .transform((text, context) => {
+      const nanoseconds = parseDuration(text);
+      if (nanoseconds !== undefined && nanoseconds > 0) return nanoseconds;
+      context.addIssue({ code: 'custom', message: 'a duration, like 250us, 10ms, 2s or 15m' });
+      return z.NEVER;
+    })
+    .prefault(byDefault);
+}
+
+const MILLISECONDS_IN_SECOND = 1_000;
+
+/** For people, with three figures: `850 µs`, `12.3 ms`, `4.05 s`. */
+export function formatDuration(nanoseconds: number): string {
+  const microseconds = nanoseconds / 1e3;
+  if (microseconds < MILLISECONDS_IN_SECOND) return `${figures(microseconds)} µs`;
+  const milliseconds = nanoseconds / 1e6;
+  if (milliseconds < MILLISECONDS_IN_SECOND) return `${figures(milliseconds)} ms`;
+  return `${figures(nanoseconds / 1e9)} s`;
+}
+
+function figures(value: number): string {
+  return String(Number(value.toPrecision(3)));
+}

@@ -1,0 +1,151 @@
+import { blockEvent, blockKey, type Constant, FILE } from '../bpf/generated/biolatency.ts';
+import { duration, formatDuration } from '../duration.ts';
+import { defineEvents, type EventBody } from './event.ts';
+import { bucketsOption, histogramValue, LATENCY, shownBuckets } from './histogram.ts';
+import { type HookTable, hook } from './hooks.ts';
+import { openLatencies } from './latency.ts';
+import { asNetnsId, defineMetrics, type NetnsId } from './metric.ts';
+import { defineProbe } from './probe.ts';
+
+// Namespaced: by whose process asked for it. What a process has written to files, the kernel writes back later in a
+// thread of its own: that is the node's, as is all that the kernel does for itself.
+
+/** By the number of the operation in the program. */
+const OPERATIONS = ['read', 'write', 'flush', 'discard', 'other'] as const;
+type Operation = (typeof OPERATIONS)[number];
+
+const metrics = defineMetrics({
+  delay: {
+    ...LATENCY,
+    name: 'netsonde_block_io_seconds',
+    help: 'Time that a block device took for a request, queues in the kernel left out; of a Pod what its processes asked for themselves, of the node all else.',
+    source: 'block:block_rq_issue, block:block_rq_complete, map block_histograms',
+    scope: 'pod',
+    detail: 'core',
+    labels: {
+      device: { help: 'Name of the device.', example: 'nvme0n1', max: 16 },
+      operation: { help: 'What the device had to do.', values: OPERATIONS },
+    },
+  },
+});
+
+const events = defineEvents({
+  block_io_slow: {
+    help: 'A block device took longer than the threshold for a request.',
+    severity: 'warning',
+    fields: {
+      device: { type: 'string', help: 'Name of the device.' },
+      operation: { type: 'string', help: 'What it had to do: read, write, flush, discard or other.' },
+      delaySeconds: { type: 'number', help: 'How long the device took.' },
+      bytes: { type: 'number', help: 'Bytes of the request.' },
+      process: {
+        type: 'string',
+        help: 'Name of the thread that asked for it; of a kernel thread where it writes back what others wrote.',
+      },
+      pid: { type: 'number', help: 'Its process, as the node numbers it.' },
+    },
+  },
+});
+
+const hooks: HookTable = {
+  file: FILE,
+  points: [
+    {
+      what: 'requests that are done',
+      choices: [{ hooks: [hook('tp_btf/block_rq_complete', 3, 'block_rq_complete')] }],
+    },
+    {
+      what: 'requests that devices get',
+      choices: [
+        // Before 5.11 the queue came first.
+        { hooks: [hook('tp_btf/block_rq_issue', 2, 'block_rq_issue_queue')] },
+        { hooks: [hook('tp_btf/block_rq_issue', 1, 'block_rq_issue')] },
+      ],
+    },
+    {
+      what: 'who makes a request, which counts otherwise for who hands it to the device',
+      optional: true,
+      choices: [{ hooks: [hook('tp_btf/block_io_start', 1, 'block_io_start')] }],
+    },
+  ],
+};
+
+interface Key {
+  readonly netns: NetnsId;
+  readonly device: string;
+  readonly operation: Operation;
+}
+
+function decodeKey(view: DataView, at: number): Key {
+  return {
+    netns: asNetnsId(blockKey.netns(view, at)),
+    device: blockKey.device(view, at),
+    operation: OPERATIONS[blockKey.operation(view, at)] ?? 'other',
+  };
+}
+
+function decodeEvent(view: DataView, at: number, timeNs: bigint): EventBody<(typeof events)['block_io_slow']> {
+  const { netns, device, operation } = decodeKey(view, at + blockEvent.offsets.key);
+  const delayNs = Number(blockEvent.delay(view, at));
+  const bytes = blockEvent.bytes(view, at);
+  const process = blockEvent.process(view, at);
+  const pid = blockEvent.pid(view, at);
+  return {
+    timeNs,
+    netns,
+    fields: { device, operation, delaySeconds: delayNs / 1e9, bytes, process, pid },
+    message: `${device} took ${formatDuration(delayNs)} for a ${operation} of ${bytes} bytes, for ${process} (pid ${pid}).`,
+  };
+}
+
+export const biolatency = defineProbe({
+  name: 'biolatency',
+  kind: 'ebpf',
+  cost: 'low',
+  enabledByDefault: false,
+  summary: 'How long block devices take for each request, per Pod and device. For Pods that wait for their disks.',
+  metrics,
+  events,
+  options: {
+    threshold: duration('10ms').describe('An event for each request that the device takes longer for.'),
+    buckets: bucketsOption('16us', '4s'),
+  },
+  hooks,
+  requires: {
+    capabilities: ['CAP_BPF', 'CAP_PERFMON'],
+    kernel: 'BTF and ring buffers (5.8), current task by BTF (5.11).',
+  },
+  open: async (scope, sources, settings) => {
+    const { threshold, buckets } = settings.options;
+    const { histograms, running } = await openLatencies<Constant, Key>(
+      scope,
+      sources,
+      settings,
+      {
+        probe: 'biolatency',
+        hooks,
+        constants: { threshold, node_netns: sources.netns.node?.id ?? 0 },
+        events: {
+          recordBytesMax: blockEvent.SIZE,
+          onRecord: (view, at, wallNs) =>
+            scope.publish('block_io_slow', decodeEvent(view, at, wallNs(blockEvent.time(view, at)))),
+        },
+      },
+      { name: 'block_histograms', decodeKey, netnsOf: ({ netns }) => netns },
+      1,
+    );
+    const shown = shownBuckets(buckets);
+    return {
+      ...running,
+      collect: async (emit) => {
+        for (const {
+          key,
+          histograms: [histogram],
+        } of histograms.rows()) {
+          const { netns, device, operation } = key;
+          if (histogram !== undefined) emit('delay', netns, histogramValue(histogram, shown), { device, operation });
+        }
+      },
+    };
+  },
+});

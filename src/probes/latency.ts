@@ -1,0 +1,40 @@
+import type { BpfObject } from 'bpf-napi';
+import type { Sources } from '../sources/sources.ts';
+import { type EbpfOptions, openTally } from './ebpf.ts';
+import { type HistogramMap, Histograms } from './histogram.ts';
+import type { MetricSet } from './metric.ts';
+import type { ProbeScope, ProbeSettings, RunningProbe } from './probe.ts';
+
+/** Room for the namespaces that there are, and as many again, within reason. */
+export function namespaceRoom({ netns }: Sources): number {
+  return Math.min(ROOM_MAX, ROOM_MIN + 2 * netns.snapshot().length);
+}
+
+const ROOM_MIN = 64;
+const ROOM_MAX = 4_096;
+
+export interface OpenLatencies<Key> {
+  readonly histograms: Histograms<Key>;
+  /** What a running probe has to say of itself, but for its own metrics. */
+  readonly running: Omit<RunningProbe<MetricSet>, 'collect'>;
+}
+
+/**
+ * Opens a probe that keeps histograms in the kernel; they go on where an earlier run ended.
+ * @param each how many histograms a value of the map has
+ * @throws {Unsupported}
+ */
+export async function openLatencies<Constant extends string, Key>(
+  scope: ProbeScope<Record<string, never>>,
+  sources: Sources,
+  settings: ProbeSettings<unknown>,
+  options: EbpfOptions<Constant>,
+  map: HistogramMap<Key>,
+  each: number,
+): Promise<OpenLatencies<Key>> {
+  const { memories, paths } = sources;
+  const histogramsOf = (object: BpfObject) =>
+    new Histograms(object, map, each, memories.of(`histograms/${options.probe}`));
+  const instance = await openTally(scope, sources, settings, options, histogramsOf);
+  return { histograms: instance.tally, running: instance.running(paths.proc) };
+}

@@ -1,0 +1,155 @@
+import { type Constant, FILE, transmitEvent } from '../bpf/generated/netiftxlatency.ts';
+import { readCounter } from '../counter.ts';
+import { duration, formatDuration } from '../duration.ts';
+import { defineEvents, type EventBody } from './event.ts';
+import { bucketsOption, histogramValue, isEmpty, LATENCY, shownBuckets } from './histogram.ts';
+import { type HookTable, hook } from './hooks.ts';
+import { namespaceRoom, openLatencies } from './latency.ts';
+import { asNetnsId, defineMetrics, type NetnsId, NO_LABELS } from './metric.ts';
+import { defineProbe } from './probe.ts';
+import { decodeTuple } from './scene.ts';
+
+// Namespaced: yes. A packet is in the namespace of the device that sends it; one that a Pod sends to another node passes a
+// device of the Pod's and later one of the node's, and counts in both.
+
+const latency = { ...LATENCY, scope: 'pod', detail: 'core', labels: {} } as const;
+
+const metrics = defineMetrics({
+  qdisc: {
+    ...latency,
+    name: 'netsonde_qdisc_delay_seconds',
+    help: 'Time that a packet waited in the queueing discipline of a device before its driver got it; loopback left out.',
+    source: 'net:net_dev_queue, net:net_dev_start_xmit, map transmit_histograms',
+  },
+  driver: {
+    ...latency,
+    name: 'netsonde_driver_transmit_seconds',
+    help: 'Time that the driver of a device took to accept a packet; loopback left out.',
+    source: 'net:net_dev_start_xmit, net:net_dev_xmit, map transmit_histograms',
+  },
+});
+
+/** The histograms of a value, in their order. */
+const KINDS = ['qdisc', 'driver'] as const;
+
+const fields = {
+  device: { type: 'string', help: 'Device that sent the packet.' },
+  qdisc: { type: 'string', help: 'Queueing discipline at the root of the device.' },
+  delaySeconds: { type: 'number', help: 'How long it took.' },
+  length: { type: 'number', help: 'Bytes of the packet.' },
+} as const;
+
+const events = defineEvents({
+  qdisc_slow: {
+    help: 'A packet waited in the queueing discipline of its device for longer than the threshold.',
+    severity: 'warning',
+    fields,
+  },
+  driver_transmit_slow: {
+    help: 'The driver of a device took longer than the threshold to accept a packet.',
+    severity: 'warning',
+    fields,
+  },
+});
+
+const hooks: HookTable = {
+  file: FILE,
+  points: [
+    {
+      what: 'packets in queues and with drivers',
+      choices: [
+        {
+          hooks: [
+            hook('tp_btf/net_dev_xmit', 3, 'transmit_done'),
+            hook('tp_btf/net_dev_start_xmit', 2, 'transmit_started'),
+            hook('tp_btf/kfree_skb', 1, 'packet_dropped'),
+            hook('tp_btf/net_dev_queue', 1, 'packet_queued'),
+          ],
+        },
+      ],
+    },
+  ],
+};
+
+type SlowEvent = EventBody<(typeof events)['qdisc_slow']>;
+
+function decodeEvent(view: DataView, at: number, timeNs: bigint): SlowEvent {
+  const { src, dst, protocol } = decodeTuple(view, at + transmitEvent.offsets.tuple);
+  const delayNs = Number(transmitEvent.delay(view, at));
+  const device = transmitEvent.device(view, at);
+  const qdisc = transmitEvent.qdisc(view, at);
+  const length = transmitEvent.length(view, at);
+  const from = src === undefined ? '' : ` from ${src} to ${dst}`;
+  const packet = `A ${protocol} packet of ${length} bytes${from}`;
+  const took = formatDuration(delayNs);
+  return {
+    timeNs,
+    netns: asNetnsId(transmitEvent.netns(view, at)),
+    ...(src === undefined || dst === undefined ? {} : { src, dst }),
+    protocol,
+    fields: { device, qdisc, delaySeconds: delayNs / 1e9, length },
+    message:
+      transmitEvent.kind(view, at) === 0
+        ? `${packet} waited ${took} in the queue (${qdisc}) of ${device}.`
+        : `${packet} was accepted by the driver of ${device} only after ${took}.`,
+  };
+}
+
+export const netiftxlatency = defineProbe({
+  name: 'netiftxlatency',
+  kind: 'ebpf',
+  cost: 'medium',
+  enabledByDefault: false,
+  summary:
+    'How long packets wait in the queues of their devices, and for the drivers, per Pod. For traffic that is shaped, or late for no visible reason.',
+  metrics,
+  events,
+  options: {
+    threshold: duration('100ms').describe(
+      'An event for each packet that waits longer in the queue, or for the driver.',
+    ),
+    buckets: bucketsOption('1us', '1s'),
+  },
+  hooks,
+  requires: { capabilities: ['CAP_BPF', 'CAP_PERFMON'], kernel: 'BTF and ring buffers (5.8).' },
+  open: async (scope, sources, settings) => {
+    const { threshold, buckets } = settings.options;
+    const { histograms, running } = await openLatencies<Constant, NetnsId>(
+      scope,
+      sources,
+      settings,
+      {
+        probe: 'netiftxlatency',
+        hooks,
+        constants: { threshold },
+        sizes: { transmit_histograms: namespaceRoom(sources) },
+        events: {
+          recordBytesMax: transmitEvent.SIZE,
+          onRecord: (view, at, wallNs) => {
+            const type = transmitEvent.kind(view, at) === 0 ? 'qdisc_slow' : 'driver_transmit_slow';
+            scope.publish(type, decodeEvent(view, at, wallNs(transmitEvent.time(view, at))));
+          },
+        },
+      },
+      {
+        name: 'transmit_histograms',
+        decodeKey: (view, at) => asNetnsId(readCounter(view, at)),
+        netnsOf: (netns) => netns,
+      },
+      KINDS.length,
+    );
+    const shown = shownBuckets(buckets);
+    return {
+      ...running,
+      collect: async (emit) => {
+        for (const { key, histograms: both } of histograms.rows()) {
+          for (const [index, kind] of KINDS.entries()) {
+            const histogram = both[index];
+            if (histogram !== undefined && !isEmpty(histogram))
+              emit(kind, key, histogramValue(histogram, shown), NO_LABELS);
+          }
+        }
+      },
+    };
+  },
+});

@@ -1,0 +1,164 @@
+import { type Constant, FILE, socketEvent } from '../bpf/generated/socketlatency.ts';
+import { readCounter } from '../counter.ts';
+import { duration, formatDuration } from '../duration.ts';
+import { defineEvents, type EventBody } from './event.ts';
+import { bucketsOption, histogramValue, isEmpty, LATENCY, shownBuckets } from './histogram.ts';
+import { type HookTable, hook } from './hooks.ts';
+import { namespaceRoom, openLatencies } from './latency.ts';
+import { asNetnsId, defineMetrics, type NetnsId, NO_LABELS } from './metric.ts';
+import { defineProbe } from './probe.ts';
+import { decodeTuple } from './scene.ts';
+
+// Namespaced: yes. A socket is in the namespace that it was made in, and carries its cookie.
+
+const latency = { ...LATENCY, scope: 'pod', detail: 'core', labels: {} } as const;
+
+const metrics = defineMetrics({
+  read: {
+    ...latency,
+    name: 'netsonde_socket_read_delay_seconds',
+    help: 'Time from when data arrived at a TCP or UDP socket with nothing unread until a process read it; splice and kTLS left out.',
+    source: 'sock:sk_data_ready, sock:sock_recv_length, map socket_histograms',
+  },
+  write: {
+    ...latency,
+    name: 'netsonde_socket_write_delay_seconds',
+    help: 'Time from when a process wrote to a TCP socket with nothing unsent until a packet of it went to the device.',
+    source: 'tcp:tcp_sendmsg_locked, net:net_dev_queue, map socket_histograms',
+  },
+});
+
+/** The histograms of a value, in their order. */
+const KINDS = ['read', 'write'] as const;
+const READ = 0;
+
+const fields = {
+  delaySeconds: { type: 'number', help: 'How long the data waited.' },
+  process: { type: 'string', help: 'Name of the thread that read or wrote.' },
+  pid: { type: 'number', help: 'Its process, as the node numbers it.' },
+  queueBytes: { type: 'number', help: 'Bytes in the queue just before; of TCP.', optional: true },
+  queueDatagrams: { type: 'number', help: 'Datagrams in the queue just before; of UDP.', optional: true },
+} as const;
+
+const events = defineEvents({
+  socket_read_slow: {
+    help: 'Data lay in a socket for longer than the threshold until its process read it.',
+    severity: 'warning',
+    fields,
+  },
+  socket_write_slow: {
+    help: 'What a process had written to a socket was sent later than the threshold.',
+    severity: 'warning',
+    fields,
+  },
+});
+
+const hooks: HookTable = {
+  file: FILE,
+  points: [
+    {
+      what: 'what is read',
+      // A read is to be seen before any arrival is.
+      choices: [
+        { hooks: [hook('tp_btf/sock_recv_length', 3, 'data_read'), hook('tp_btf/sk_data_ready', 1, 'data_arrived')] },
+      ],
+    },
+    {
+      what: 'what is written',
+      optional: true,
+      choices: [
+        { hooks: [hook('tp_btf/net_dev_queue', 1, 'data_sent'), hook('tp_btf/tcp_sendmsg_locked', 1, 'data_written')] },
+      ],
+    },
+  ],
+};
+
+type SlowEvent = EventBody<(typeof events)['socket_read_slow']>;
+
+function decodeEvent(view: DataView, at: number, timeNs: bigint): SlowEvent {
+  const { src, dst, protocol } = decodeTuple(view, at + socketEvent.offsets.tuple);
+  const delayNs = Number(socketEvent.delay(view, at));
+  const process = socketEvent.process(view, at);
+  const pid = socketEvent.pid(view, at);
+  const waiting = socketEvent.waiting(view, at);
+  const took = formatDuration(delayNs);
+  const isRead = socketEvent.kind(view, at) === READ;
+  // A socket of UDP that is not connected knows no other side.
+  const isConnected = src !== undefined && !src.endsWith(':0');
+  return {
+    timeNs,
+    netns: asNetnsId(socketEvent.netns(view, at)),
+    ...(isConnected ? { src } : {}),
+    ...(dst === undefined ? {} : { dst }),
+    protocol,
+    fields: {
+      delaySeconds: delayNs / 1e9,
+      process,
+      pid,
+      ...(protocol === 'tcp' ? { queueBytes: waiting } : { queueDatagrams: waiting }),
+    },
+    message: isRead
+      ? `${process} (pid ${pid}) read what came${isConnected ? ` from ${src}` : ''} to ${dst} by ${protocol} only after ${took}.`
+      : `What ${process} (pid ${pid}) wrote from ${src} to ${dst} by ${protocol} was sent only after ${took}.`,
+  };
+}
+
+export const socketlatency = defineProbe({
+  name: 'socketlatency',
+  kind: 'ebpf',
+  cost: 'medium',
+  enabledByDefault: false,
+  summary:
+    'How long received data waits for its process, and written data for being sent, per Pod. It tells a slow application from a slow network.',
+  metrics,
+  events,
+  options: {
+    threshold: duration('100ms').describe('An event for each read or packet that comes later than this.'),
+    buckets: bucketsOption('4us', '4s'),
+  },
+  hooks,
+  requires: {
+    capabilities: ['CAP_BPF', 'CAP_PERFMON'],
+    kernel: 'BTF and the tracepoint sock:sk_data_ready (6.12); for what is written tcp:tcp_sendmsg_locked (6.18).',
+  },
+  open: async (scope, sources, settings) => {
+    const { threshold, buckets } = settings.options;
+    const { histograms, running } = await openLatencies<Constant, NetnsId>(
+      scope,
+      sources,
+      settings,
+      {
+        probe: 'socketlatency',
+        hooks,
+        constants: { threshold },
+        sizes: { socket_histograms: namespaceRoom(sources) },
+        events: {
+          recordBytesMax: socketEvent.SIZE,
+          onRecord: (view, at, wallNs) => {
+            const type = socketEvent.kind(view, at) === READ ? 'socket_read_slow' : 'socket_write_slow';
+            scope.publish(type, decodeEvent(view, at, wallNs(socketEvent.time(view, at))));
+          },
+        },
+      },
+      {
+        name: 'socket_histograms',
+        decodeKey: (view, at) => asNetnsId(readCounter(view, at)),
+        netnsOf: (netns) => netns,
+      },
+      KINDS.length,
+    );
+    const shown = shownBuckets(buckets);
+    return {
+      ...running,
+      collect: async (emit) => {
+        for (const { key, histograms: both } of histograms.rows()) {
+          for (const [index, kind] of KINDS.entries()) {
+            const histogram = both[index];
+            if (histogram !== undefined && !isEmpty(histogram))
+              emit(kind, key, histogramValue(histogram, shown), NO_LABELS);
+          }
+        }
+      },
+    };
+  },
+});

@@ -1,0 +1,167 @@
+import * as z from 'zod';
+import { type Constant, FILE, softirqEvent } from '../bpf/generated/softirq.ts';
+import { duration, formatDuration } from '../duration.ts';
+import { defineEvents, type EventBody } from './event.ts';
+import { bucketsOption, histogramValue, LATENCY, shownBuckets } from './histogram.ts';
+import { type HookTable, hook } from './hooks.ts';
+import { openLatencies } from './latency.ts';
+import { defineMetrics, NODE } from './metric.ts';
+import { defineProbe } from './probe.ts';
+
+// Namespaced: no. A softirq serves a CPU, with packets of every namespace in one go.
+
+/** In the order of the kernel's numbers (kernel: include/linux/interrupt.h). */
+const VECTORS = ['hi', 'timer', 'net_tx', 'net_rx', 'block', 'irq_poll', 'tasklet', 'sched', 'hrtimer', 'rcu'] as const;
+
+const latency = {
+  ...LATENCY,
+  scope: 'node',
+  detail: 'core',
+  labels: { vector: { help: 'Kind of softirq; the option `vectors` chooses which are measured.', values: VECTORS } },
+} as const;
+
+const metrics = defineMetrics({
+  wait: {
+    ...latency,
+    name: 'netsonde_softirq_wait_seconds',
+    help: 'Time from when a softirq was raised until a CPU served it.',
+    source: 'irq:softirq_raise, irq:softirq_entry, map softirq_histograms',
+  },
+  run: {
+    ...latency,
+    name: 'netsonde_softirq_run_seconds',
+    help: 'Time that a CPU took to serve a softirq.',
+    source: 'irq:softirq_entry, irq:softirq_exit, map softirq_histograms',
+  },
+});
+
+/** By the number of the kind in the program. */
+const KINDS = ['wait', 'run'] as const;
+
+const fields = {
+  cpu: { type: 'number', help: 'Number of the CPU.' },
+  vector: { type: 'string', help: 'Kind of softirq.' },
+  delaySeconds: { type: 'number', help: 'How long it took.' },
+  task: { type: 'string', help: 'Name of the task that the CPU was running.' },
+  pid: { type: 'number', help: 'Its process; 0 is the idle task.' },
+} as const;
+
+const events = defineEvents({
+  softirq_wait_slow: {
+    help: 'A softirq was raised and not served for longer than the threshold: packets lay in the queues of the CPU.',
+    severity: 'warning',
+    fields,
+  },
+  softirq_run_slow: {
+    help: 'A CPU was busy with one softirq for longer than the threshold: nothing else ran there.',
+    severity: 'warning',
+    fields,
+  },
+});
+
+const hooks: HookTable = {
+  file: FILE,
+  points: [
+    {
+      what: 'softirqs',
+      choices: [
+        {
+          // The end of a run is to be seen before any begin is.
+          hooks: [
+            hook('tp_btf/softirq_exit', 1, 'softirq_exit'),
+            hook('tp_btf/softirq_entry', 1, 'softirq_entry'),
+            hook('tp_btf/softirq_raise', 1, 'softirq_raise'),
+          ],
+        },
+      ],
+    },
+  ],
+};
+
+type SlowEvent = EventBody<(typeof events)['softirq_wait_slow']>;
+
+function decodeEvent(view: DataView, at: number, timeNs: bigint): SlowEvent {
+  const delayNs = Number(softirqEvent.delay(view, at));
+  const cpu = softirqEvent.cpu(view, at);
+  const vector = vectorName(softirqEvent.vector(view, at));
+  const task = softirqEvent.task(view, at);
+  const pid = softirqEvent.pid(view, at);
+  const took =
+    softirqEvent.kind(view, at) === 0
+      ? `the softirq ${vector} waited ${formatDuration(delayNs)} until it was served`
+      : `the softirq ${vector} ran for ${formatDuration(delayNs)}`;
+  return {
+    timeNs,
+    netns: NODE,
+    fields: { cpu, vector, delaySeconds: delayNs / 1e9, task, pid },
+    message: `On CPU ${cpu} ${took}; it was running ${task} (pid ${pid}).`,
+  };
+}
+
+function vectorName(number: number): (typeof VECTORS)[number] {
+  return VECTORS[number] ?? 'hi';
+}
+
+export const softirq = defineProbe({
+  name: 'softirq',
+  kind: 'ebpf',
+  cost: 'high',
+  enabledByDefault: false,
+  summary:
+    'How long softirqs, which receive and send the packets of all Pods, wait and run. For a node whose packets are late while its links are idle.',
+  metrics,
+  events,
+  options: {
+    vectors: z
+      .array(z.enum(VECTORS))
+      .min(1)
+      .default(['net_rx', 'net_tx'])
+      .describe('Softirqs to measure; each costs as much again as it happens.'),
+    threshold: duration('10ms').describe('An event for each softirq that waits or runs longer.'),
+    buckets: bucketsOption('1us', '100ms'),
+  },
+  hooks,
+  requires: { capabilities: ['CAP_BPF', 'CAP_PERFMON'], kernel: 'BTF, ring buffers and atomic exchange (5.12).' },
+  open: async (scope, sources, settings) => {
+    const { vectors, threshold, buckets } = settings.options;
+    const measured = VECTORS.filter((vector) => vectors.includes(vector));
+    const { histograms, running } = await openLatencies<Constant, number>(
+      scope,
+      sources,
+      settings,
+      {
+        probe: 'softirq',
+        hooks,
+        constants: {
+          vectors: measured.reduce((bits, vector) => bits | (1 << VECTORS.indexOf(vector)), 0),
+          threshold,
+          node_netns: sources.netns.node?.id ?? 0,
+        },
+        events: {
+          recordBytesMax: softirqEvent.SIZE,
+          onRecord: (view, at, wallNs) => {
+            const type = softirqEvent.kind(view, at) === 0 ? 'softirq_wait_slow' : 'softirq_run_slow';
+            scope.publish(type, decodeEvent(view, at, wallNs(softirqEvent.time(view, at))));
+          },
+        },
+      },
+      { name: 'softirq_histograms', decodeKey: (view, at) => view.getUint32(at, true), netnsOf: () => undefined },
+      1,
+    );
+    const shown = shownBuckets(buckets);
+    return {
+      ...running,
+      collect: async (emit) => {
+        for (const {
+          key,
+          histograms: [histogram],
+        } of histograms.rows()) {
+          const vector = vectorName(Math.floor(key / KINDS.length));
+          const kind = KINDS[key % KINDS.length];
+          if (histogram === undefined || kind === undefined || !measured.includes(vector)) continue;
+          emit(kind, NODE, histogramValue(histogram, shown), { vector });
+        }
+      },
+    };
+  },
+});

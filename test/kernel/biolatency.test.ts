@@ -1,0 +1,155 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { diskOf, LoopDevice, WriteThrottle } from '../support/block.ts';
+import { sh } from '../support/command.ts';
+import { startPython, TestNetns } from '../support/hosts.ts';
+import { probesOf, TestKernel } from '../support/kernel.ts';
+import { filled, grown, histogramOf, medianBucket, type PageHistogram, toolHistogram } from '../support/latency.ts';
+import { eventually } from '../support/oracle.ts';
+
+const DELAY = 'netsonde_block_io_seconds';
+const QUIET = '{ probes: { biolatency: { enabled: true, threshold: 10s } } }';
+
+const resources = new AsyncDisposableStack();
+let netns: TestNetns;
+let other: TestNetns;
+let loop: LoopDevice;
+let agent: TestKernel;
+
+beforeAll(async () => {
+  netns = resources.use(new TestNetns());
+  other = resources.use(new TestNetns());
+  loop = resources.use(new LoopDevice());
+  agent = resources.use(await TestKernel.open(QUIET));
+});
+
+afterAll(() => resources.disposeAsync());
+
+async function histogram(operation: string, pod = netns.name, device = loop.name): Promise<PageHistogram> {
+  return histogramOf(await agent.page(), DELAY, { device, operation, pod });
+}
+
+/** One request after the other, as long as a block each. */
+function write(count: number, where = netns): void {
+  where.exec(`dd if=/dev/zero of=${loop.path} bs=4k count=${count} oflag=direct conv=notrunc status=none`);
+}
+
+it('counts each request once, for whose process asked for it', async () => {
+  const before = { write: await histogram('write'), read: await histogram('read'), done: loop.done() };
+  write(40);
+  netns.exec(`dd if=${loop.path} of=/dev/null bs=4k count=25 iflag=direct status=none`);
+  const written = grown(before.write, await histogram('write'));
+  const read = grown(before.read, await histogram('read'));
+  const done = loop.done();
+  expect(written.count).toBe(40);
+  // Whoever opens a device looks for partitions on it.
+  expect(read.count).toBeGreaterThanOrEqual(25);
+  expect(done.writes - before.done.writes).toBe(written.count);
+  expect((await histogram('write', other.name)).count).toBe(0);
+  expect(written.sum).toBeGreaterThan(0);
+  write(7, other);
+  expect((await histogram('write', other.name)).count).toBe(7);
+  expect(grown(before.write, await histogram('write')).count).toBe(40);
+});
+
+it('tells a flush from a write', async () => {
+  const before = await histogram('flush', '');
+  netns.exec(`dd if=/dev/zero of=${loop.path} bs=4k count=1 oflag=direct conv=notrunc,fsync status=none`);
+  expect(grown(before, await histogram('flush', '')).count + (await histogram('flush')).count).toBeGreaterThan(0);
+});
+
+it('agrees with biolatency of libbpf-tools, within a bucket at the median', async () => {
+  const tool = spawn('stdbuf', ['-oL', 'biolatency', '-d', loop.name, '2', '1'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let text = '';
+  tool.stdout.on('data', (chunk: Buffer) => {
+    text += String(chunk);
+  });
+  const ended = new Promise((resolve) => tool.once('close', resolve));
+  await eventually(() => expect(text).toContain('Tracing'));
+  const before = await histogram('write');
+  write(400);
+  const ours = grown(before, await histogram('write'));
+  await ended;
+  const theirs = toolHistogram(text);
+  expect(ours.count).toBe(400);
+  expect(theirs.count).toBeGreaterThanOrEqual(400);
+  expect(Math.abs(medianBucket(ours) - medianBucket(theirs))).toBeLessThanOrEqual(1);
+});
+
+it.skipIf(!existsSync('/sys/fs/cgroup/blkio'))(
+  'tells of a slow one: the device, the operation, the process',
+  async () => {
+    await agent.kernel.configure(probesOf('{ probes: { biolatency: { enabled: true, threshold: 50ms } } }'));
+    using throttle = new WriteThrottle(diskOf('/var/tmp'), 10);
+    agent.events.length = 0;
+    const before = await histogram('write');
+    const start = performance.now();
+    // The group is chosen before: `ip netns exec` hides the groups of the machine.
+    const dd = `dd if=/dev/zero of=${loop.path} bs=8k count=6 oflag=direct conv=notrunc status=none`;
+    const program = `echo $$ > ${throttle.procs}; exec ip netns exec ${netns.name} ${dd}`;
+    const child = spawn('sh', ['-c', program], { stdio: 'inherit' });
+    await new Promise((resolve) => child.once('close', resolve));
+    const took = (performance.now() - start) / 1000;
+    const written = grown(before, await histogram('write'));
+    expect(written.count).toBe(6);
+    // The loop device has to wait for the disk below it, ten times a second; the process waits for the loop device.
+    expect(took).toBeGreaterThan(0.35);
+    expect(written.sum).toBeLessThan(took);
+    expect(written.sum).toBeGreaterThan(took * 0.8);
+    expect(filled(written)).toContain(0.131072);
+    const slow = await eventually(() => {
+      const found = agent.events.filter(({ type, device }) => type === 'block_io_slow' && device === loop.name);
+      expect(found.length).toBeGreaterThanOrEqual(3);
+      return found;
+    });
+    for (const event of slow) {
+      expect(event).toMatchObject({
+        probe: 'biolatency',
+        severity: 'warning',
+        namespace: '',
+        pod: netns.name,
+        netns: String(netns.cookie),
+        operation: 'write',
+        bytes: 8192,
+        process: 'dd',
+        pid: child.pid,
+      });
+      expect(event['delaySeconds']).toBeGreaterThan(0.05);
+      expect(event.message).toMatch(new RegExp(`^${loop.name} took [\\d.]+ ms for a write of 8192 bytes, for dd`));
+    }
+  },
+);
+
+it('gives to the node what the kernel writes back later', async () => {
+  await agent.kernel.configure(probesOf('{ probes: { biolatency: { enabled: true, threshold: 1us, limit: 1000 } } }'));
+  agent.events.length = 0;
+  const before = { pod: await histogram('write'), node: await histogram('write', '') };
+  // The last one that closes a device writes it back himself.
+  await using _writer = await startPython(
+    netns,
+    `import time; f = open('${loop.path}', 'r+b', 0); f.write(bytes(65536)); print('written'); time.sleep(60)`,
+  );
+  sh('sync');
+  expect(grown(before.node, await histogram('write', '')).count).toBeGreaterThan(0);
+  expect(grown(before.pod, await histogram('write')).count).toBe(0);
+  const [event] = await eventually(() => {
+    const found = agent.events.filter(({ device, operation }) => device === loop.name && operation === 'write');
+    expect(found.length).toBeGreaterThan(0);
+    return found;
+  });
+  expect(event).toMatchObject({ namespace: '', pod: '' });
+  expect(event?.['process']).toMatch(/^kworker/);
+});
+
+it('goes on from where it was when it is off and on again', async () => {
+  const before = await histogram('write');
+  await agent.kernel.configure(probesOf('{}'));
+  expect((await histogram('write')).count).toBe(0);
+  await agent.kernel.configure(probesOf(QUIET));
+  expect(await histogram('write')).toEqual(before);
+  write(3);
+  expect((await histogram('write')).count).toBe(before.count + 3);
+});

@@ -1,0 +1,135 @@
+import { readdirSync, readlinkSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import type { BpfObject } from 'bpf-napi';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { histogram as layout } from '../../src/bpf/generated/common.ts';
+import { FILE } from '../../src/bpf/generated/netiftxlatency.ts';
+import { readCounter } from '../../src/counter.ts';
+import { type HistogramRow, Histograms } from '../../src/probes/histogram.ts';
+import { asNetnsId, type NetnsId } from '../../src/probes/metric.ts';
+import { BpfSource } from '../../src/sources/bpf/source.ts';
+import { Memories } from '../../src/sources/memory.ts';
+import { HostPair } from '../support/hosts.ts';
+import { OBJECTS, probesOf, TestKernel } from '../support/kernel.ts';
+
+const PROBES = ['softirq', 'biolatency', 'netiftxlatency', 'socketlatency'];
+const PROGRAMS = ['transmit_done', 'transmit_started', 'packet_dropped', 'packet_queued'];
+const MAP = 'transmit_histograms';
+const EACH = 2;
+
+const resources = new AsyncDisposableStack();
+const memories = new Memories();
+let pair: HostPair;
+
+beforeAll(async () => {
+  pair = resources.use(await HostPair.create());
+});
+
+afterAll(() => resources.disposeAsync());
+
+function histogramsOf(object: BpfObject): Histograms<NetnsId> {
+  const map = {
+    name: MAP,
+    decodeKey: (view: DataView, at: number) => asNetnsId(readCounter(view, at)),
+    netnsOf: (netns: NetnsId) => netns,
+  };
+  return new Histograms(object, map, EACH, memories.of('test'));
+}
+
+async function open(entries = 64, programs: readonly string[] = []): Promise<BpfObject> {
+  return new BpfSource(OBJECTS, '/sys').load({ file: FILE, programs, sizes: { [MAP]: entries } });
+}
+
+/** Writes `value` into every field of both histograms, on each CPU, times the number of the CPU. */
+function put(object: BpfObject, netns: bigint, value: bigint): void {
+  const map = object.map(MAP);
+  const bytes = new BigUint64Array(map.valueBytes / 8);
+  const each = (EACH * layout.SIZE) / 8;
+  for (const index of bytes.keys()) bytes[index] = value * BigInt(Math.floor(index / each) + 1);
+  map.update(new Uint8Array(BigUint64Array.of(netns).buffer), new Uint8Array(bytes.buffer));
+}
+
+function sums(rows: Iterable<HistogramRow<NetnsId>>): Map<bigint, readonly bigint[]> {
+  return new Map([...rows].map(({ key, histograms }) => [BigInt(key), histograms.map(({ sumNs }) => BigInt(sumNs))]));
+}
+
+it('adds up the CPUs, goes on from run to run, and forgets the dead', async () => {
+  const wide = 2n ** 56n;
+  let perCpu = 0n;
+  {
+    using object = await open();
+    const cpus = object.map(MAP).valueBytes / (EACH * layout.SIZE);
+    expect(cpus).toBeGreaterThanOrEqual(availableParallelism());
+    perCpu = BigInt((cpus * (cpus + 1)) / 2);
+    put(object, 1n, 5n);
+    put(object, 2n, wide);
+    const histograms = histogramsOf(object);
+    expect(sums(histograms.rows())).toEqual(
+      new Map([
+        [1n, [5n * perCpu, 5n * perCpu]],
+        [2n, [wide * perCpu, wide * perCpu]],
+      ]),
+    );
+    for (const { key, histograms: both } of histograms.rows()) {
+      for (const { counts } of both) {
+        expect(new Set(counts.map(BigInt))).toEqual(new Set([(key === 1 ? 5n : wide) * perCpu]));
+      }
+    }
+    histograms.remember();
+  }
+  using object = await open();
+  const histograms = histogramsOf(object);
+  put(object, 2n, 1n);
+  put(object, 3n, 1n);
+  expect([...sums(histograms.rows()).keys()].sort()).toEqual([1n, 2n, 3n]);
+  expect(sums(histograms.rows()).get(2n)?.[0]).toBe(wide * perCpu + perCpu);
+  histograms.sweep((netns) => netns === 1 || netns === 3);
+  expect(sums(histograms.rows())).toEqual(new Map([[2n, [wide * perCpu + perCpu, wide * perCpu + perCpu]]]));
+  expect(object.map(MAP).dump().count).toBe(1);
+});
+
+it('counts what finds no room', async () => {
+  using object = await open(1, PROGRAMS);
+  for (const program of PROGRAMS) await object.attach(program);
+  const histograms = histogramsOf(object);
+  for (const [from, address] of [
+    [pair.a, pair.addressB.ipv4],
+    [pair.b, pair.addressA.ipv4],
+  ] as const) {
+    await from.udpSend({ address, port: 7001, count: 20, bytes: 10 });
+  }
+  expect(object.map(MAP).dump().count).toBe(1);
+  expect(Number(histograms.uncounted().map_full)).toBeGreaterThanOrEqual(20);
+});
+
+/** Descriptors of this process, and how many of them are of BPF. */
+function held(): { all: number; bpf: number } {
+  const links = readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`)];
+    } catch {
+      return [];
+    }
+  });
+  return { all: links.length, bpf: links.filter((link) => link.includes('bpf')).length };
+}
+
+it('the probes leave nothing behind when they are switched off', async () => {
+  await using agent = await TestKernel.open('{ probes: { packetloss: false } }');
+  const on = probesOf(`{ probes: { ${PROBES.map((name) => `${name}: true`).join(', ')} } }`);
+  const off = probesOf('{ probes: { packetloss: false } }');
+  await agent.kernel.configure(on);
+  await agent.kernel.configure(off);
+  const before = held();
+  for (let round = 0; round < 3; round++) {
+    await agent.kernel.configure(on);
+    const running = agent.kernel.probes().filter(({ name, state }) => PROBES.includes(name) && state === 'running');
+    expect(running).toHaveLength(PROBES.length);
+    expect(held().bpf).toBeGreaterThan(before.bpf + 15);
+    await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 20, bytes: 10 });
+    await agent.text();
+    await agent.kernel.configure(off);
+    expect(held().bpf).toBe(before.bpf);
+  }
+  expect(held().all).toBe(before.all);
+});

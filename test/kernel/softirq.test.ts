@@ -1,0 +1,126 @@
+import { spawn } from 'node:child_process';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { HostPair } from '../support/hosts.ts';
+import { probesOf, TestKernel } from '../support/kernel.ts';
+import { filled, grown, histogramOf, medianBucket, type PageHistogram, toolHistogram } from '../support/latency.ts';
+import { eventually } from '../support/oracle.ts';
+
+const WAIT = 'netsonde_softirq_wait_seconds';
+const RUN = 'netsonde_softirq_run_seconds';
+const ALL = '[hi, timer, net_tx, net_rx, block, irq_poll, tasklet, sched, hrtimer, rcu]';
+
+/** Nothing takes longer, so there are no events. */
+const QUIET = `{ probes: { softirq: { enabled: true, vectors: ${ALL}, threshold: 10s } } }`;
+
+const resources = new AsyncDisposableStack();
+let pair: HostPair;
+let agent: TestKernel;
+
+beforeAll(async () => {
+  pair = resources.use(await HostPair.create());
+  agent = resources.use(await TestKernel.open(QUIET));
+});
+
+afterAll(() => resources.disposeAsync());
+
+async function histogram(name: string, vector: string): Promise<PageHistogram> {
+  return histogramOf(await agent.page(), name, { vector, namespace: '', pod: '' });
+}
+
+function sendDatagrams(count: number): Promise<number> {
+  return pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count, bytes: 100 });
+}
+
+it('measures how long net_rx waits and runs, while packets come in', async () => {
+  const before = { wait: await histogram(WAIT, 'net_rx'), run: await histogram(RUN, 'net_rx') };
+  await sendDatagrams(500);
+  const wait = grown(before.wait, await histogram(WAIT, 'net_rx'));
+  const run = grown(before.run, await histogram(RUN, 'net_rx'));
+  // A softirq may serve several packets, but a sender that waits for each to be gone makes hundreds of them.
+  for (const { count, sum, buckets } of [wait, run]) {
+    expect(count).toBeGreaterThan(100);
+    const upper = buckets.reduce((total, { bound, count }) => total + count * Math.min(bound, 17), 0);
+    expect(sum).toBeGreaterThan(0);
+    expect(sum).toBeLessThan(upper);
+  }
+});
+
+it('shows every kind that was asked for, on the node alone', async () => {
+  const page = await agent.page();
+  const shown = page.samples.filter(({ name }) => name === `${WAIT}_count`);
+  expect(shown).toHaveLength(10);
+  expect(shown.every(({ labels }) => labels['namespace'] === '' && labels['pod'] === '')).toBe(true);
+  expect((await histogram(RUN, 'timer')).count).toBeGreaterThan(0);
+  expect((await histogram(RUN, 'rcu')).count).toBeGreaterThan(0);
+});
+
+it('run times agree with softirqs of libbpf-tools, within a bucket at the median', async () => {
+  const tool = spawn('stdbuf', ['-oL', 'softirqs', '-d', '3', '1'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  tool.stdout.on('data', (chunk: Buffer) => {
+    text += String(chunk);
+  });
+  const ended = new Promise((resolve) => tool.once('close', resolve));
+  await eventually(() => expect(text).toContain('Tracing'));
+  const before = await histogram(RUN, 'net_rx');
+  await sendDatagrams(3_000);
+  const ours = grown(before, await histogram(RUN, 'net_rx'));
+  await ended;
+  const theirs = toolHistogram(/softirq = net_rx\n([^=]*)/.exec(text)?.[1] ?? '');
+  expect(theirs.count).toBeGreaterThan(500);
+  expect(ours.count).toBeGreaterThan(500);
+  expect(Math.abs(medianBucket(ours) - medianBucket(theirs))).toBeLessThanOrEqual(1);
+});
+
+it('tells of those that take longer than the threshold: on which CPU, and what it was running', async () => {
+  await agent.kernel.configure(
+    probesOf(
+      '{ probes: { softirq: { enabled: true, vectors: [net_rx, timer, sched], threshold: 1us, limit: 1000 } } }',
+    ),
+  );
+  agent.events.length = 0;
+  await sendDatagrams(200);
+  const [waited] = await eventually(() => {
+    const found = agent.events.filter(({ type }) => type === 'softirq_wait_slow');
+    expect(found.length).toBeGreaterThan(5);
+    return found;
+  });
+  const ran = agent.events.filter(({ type, vector }) => type === 'softirq_run_slow' && vector === 'net_rx');
+  expect(ran.length).toBeGreaterThan(20);
+  expect(waited).toMatchObject({ probe: 'softirq', severity: 'warning', netns: '', namespace: '', pod: '' });
+  for (const event of agent.events.filter(({ probe }) => probe === 'softirq')) {
+    expect(['net_rx', 'timer', 'sched']).toContain(event['vector']);
+    expect(event['cpu']).toBeGreaterThanOrEqual(0);
+    expect(event['delaySeconds']).toBeGreaterThan(1e-6);
+    expect(event['task']).toMatch(/./);
+    expect(event.message).toContain(`On CPU ${event['cpu']} the softirq ${event['vector']}`);
+  }
+  // The datagrams are received while their sender sends them.
+  expect(ran.some(({ pid }) => pid === pair.a.pid)).toBe(true);
+});
+
+it('goes on from where it was, with the buckets that are asked for', async () => {
+  const before = await histogram(RUN, 'net_rx');
+  await agent.kernel.configure(probesOf('{ probes: { softirq: false } }'));
+  expect((await histogram(RUN, 'net_rx')).buckets).toEqual([]);
+  await agent.kernel.configure(
+    probesOf('{ probes: { softirq: { enabled: true, events: false, buckets: { from: 8us, to: 3ms } } } }'),
+  );
+  const after = await histogram(RUN, 'net_rx');
+  expect(after.count).toBeGreaterThanOrEqual(before.count);
+  expect(after.sum).toBeGreaterThanOrEqual(before.sum);
+  expect(after.buckets.map(({ bound }) => bound)).toEqual([
+    0.000008,
+    0.000016,
+    0.000032,
+    0.000064,
+    0.000128,
+    0.000256,
+    0.000512,
+    0.001024,
+    0.002048,
+    0.004096,
+    Number.POSITIVE_INFINITY,
+  ]);
+  expect(filled(after)).toContain(0.000008);
+});

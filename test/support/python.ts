@@ -1,0 +1,54 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import type { TestNetns } from './hosts.ts';
+import { eventually } from './oracle.ts';
+
+/** A Python program that runs in a namespace, takes lines and gives lines, until disposed. */
+export class PythonProgram implements AsyncDisposable {
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #lines: AsyncIterator<string>;
+  readonly #gone: Promise<unknown>;
+
+  constructor({ name }: TestNetns, program: string) {
+    this.#child = spawn('ip', ['netns', 'exec', name, 'python3', '-u', '-c', program], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+    this.#gone = new Promise((resolve) => this.#child.once('exit', resolve));
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** The next line that it prints. @throws where it has ended */
+  async line(): Promise<string> {
+    const { value, done } = await this.#lines.next();
+    if (done === true) throw new Error('the program has ended');
+    return value;
+  }
+
+  tell(line: string): void {
+    this.#child.stdin.write(`${line}\n`);
+  }
+
+  /** Stops it, and waits until it does nothing any more; SIGCONT lets it go on. */
+  async stop(): Promise<void> {
+    this.signal('SIGSTOP');
+    await eventually(() => {
+      const [state] = readFileSync(`/proc/${this.pid}/stat`, 'utf8').split(') ')[1] ?? '';
+      if (state !== 'T') throw new Error(`the program is not stopped: ${state}`);
+    });
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#gone;
+  }
+}
