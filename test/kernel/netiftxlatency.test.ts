@@ -19,7 +19,7 @@ beforeAll(async () => {
   pair = resources.use(await HostPair.create());
   await pair.b.udpReceive({ address: '::', port: PORT });
   await pair.b.tcpServe({ address: '::', port: PORT });
-  agent = resources.use(await TestKernel.open(config('threshold: 50ms')));
+  agent = resources.use(await TestKernel.open(config('threshold: 52ms')));
 });
 
 afterAll(() => resources.disposeAsync());
@@ -98,7 +98,8 @@ describe.each([
       return port;
     });
 
-    const slow = expected.filter((delay) => delay > 0.05);
+    // The threshold is in the middle between two of the delays, so that a busy machine moves none over it.
+    const slow = expected.filter((delay) => delay > 0.052);
     const events = await eventually(() => {
       const found = slowOnes('qdisc_slow').filter(({ src }) => src?.endsWith(`:${source}`));
       expect(found).toHaveLength(slow.length);
@@ -141,7 +142,7 @@ describe.each([
     });
     expect(event?.['delaySeconds']).toBeGreaterThan(1e-6);
     expect(event?.message).toContain(`was accepted by the driver of ${pair.deviceA} only after`);
-    await agent.kernel.configure(probesOf(config('threshold: 50ms')));
+    await agent.kernel.configure(probesOf(config('threshold: 52ms')));
   });
 });
 
