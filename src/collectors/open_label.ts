@@ -26,7 +26,8 @@ interface Slot {
 /**
  * Bounds the values of a metric's open labels, for each entity: the first `max` are shown, later ones are added up under
  * `*`. The sum over all rows stays what the kernel counted, and a counter under `*` never steps back: a row that
- * vanishes leaves its last value there, and one that was collapsed stays so, even if there is room again.
+ * vanishes leaves its last value there, and one that was collapsed stays so, even if there is room again. Gauges have no past:
+ * whoever comes first in a collection is shown.
  */
 export class OpenLabelLimit {
   readonly #open: readonly { readonly name: string; readonly max: number }[];
@@ -49,6 +50,11 @@ export class OpenLabelLimit {
 
   begin(): void {
     this.#cycle = this.#committed + 1;
+    if (this.#isCounter) return;
+    for (const { admitted, collapsed } of this.#slots.values()) {
+      for (const values of admitted.values()) values.clear();
+      collapsed.clear();
+    }
   }
 
   /** Whether a sample is to be left to the total under `*`, which comes with the commit. */
