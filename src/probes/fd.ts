@@ -115,7 +115,7 @@ function emitUsage(emit: FdEmit, { netns, open, limitUsed }: PodUsage): void {
   }
 }
 
-/** Those with most come last, so that only theirs are not counted where there is not the time for all. Returns how many. */
+/** Those with most come last, so that only theirs are not counted where there is not the time for all. Returns how many those are. */
 async function emitSockets(
   emit: FdEmit,
   pods: readonly PodUsage[],
@@ -124,9 +124,10 @@ async function emitSockets(
 ): Promise<number> {
   let late = 0;
   for (const { netns, usages } of [...pods].sort((a, b) => a.open - b.open)) {
-    const [sockets] = (await reader.all('fd', [usages], (of) => count.of(of))) ?? [];
-    if (sockets === undefined) late++;
-    else for (const id of netns) emit('sockets', id, sockets, NO_LABELS);
+    const counted = await reader.all('fd', [usages], (of) => count.of(of));
+    const [sockets] = counted ?? [];
+    if (counted?.length === 0) late++;
+    if (sockets !== undefined) for (const id of netns) emit('sockets', id, sockets, NO_LABELS);
   }
   return late;
 }
