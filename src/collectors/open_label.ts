@@ -60,11 +60,10 @@ export class OpenLabelLimit {
   /** Whether a sample is to be left to the total under `*`, which comes with the commit. */
   collapses(slotIndex: number, labels: SampleLabels, value: Counter, keep: boolean): boolean {
     const slot = this.#slot(slotIndex);
-    const key = this.#keyOf(labels);
-    const known = slot.collapsed.get(key);
+    const known = slot.collapsed.size === 0 ? undefined : slot.collapsed.get(this.#keyOf(labels));
     const collapsed = known?.labels ?? (keep ? undefined : this.#admit(slot, labels));
     if (collapsed === undefined) return false;
-    this.#note(slot, key, collapsed, value);
+    this.#note(slot, this.#keyOf(labels), collapsed, value);
     return true;
   }
 
@@ -161,6 +160,8 @@ export class OpenLabelLimit {
   }
 
   #keyOf(labels: SampleLabels): string {
+    const [first] = this.#names;
+    if (this.#names.length === 1 && first !== undefined) return labels[first] ?? '';
     return this.#names.map((name) => labels[name]).join('\0');
   }
 }
