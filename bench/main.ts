@@ -2,6 +2,7 @@ import { renderTable } from '../src/commands/table.ts';
 import { benchConntrack } from './conntrack.ts';
 import { benchExposition } from './exposition.ts';
 import { benchFootprint } from './footprint.ts';
+import { benchKernel } from './kernel.ts';
 import type { Row } from './measure.ts';
 import { benchMib } from './mib.ts';
 import { benchPods } from './pods.ts';
@@ -22,6 +23,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   exposition: benchExposition,
   ring: benchRing,
   footprint: benchFootprint,
+  kernel: benchKernel,
 };
 
 function verdict({ value, bound }: Row): string {

@@ -1,5 +1,6 @@
 import { AGENT_METRICS } from '../src/agent_metrics.ts';
 import { SELF_METRICS } from '../src/collectors/self.ts';
+import { DESCRIBED_REASONS, describeReason } from '../src/probes/drop_hints.ts';
 import type { EventDescriptor } from '../src/probes/event.ts';
 import { PROBES } from '../src/probes/index.ts';
 import { isOpen, type Label, type MetricDescriptor, type MetricSet } from '../src/probes/metric.ts';
@@ -7,7 +8,7 @@ import type { AnyProbe } from '../src/probes/probe.ts';
 import { table } from './markdown.ts';
 import { writeGenerated } from './write_generated.ts';
 
-/** Writes docs/metrics.md and docs/events.md from the descriptors. */
+/** Writes docs/metrics.md, docs/events.md and docs/drop-reasons.md from the descriptors. */
 
 const DOCS = new URL('../docs/', import.meta.url);
 const NOTICE = '<!-- Made by scripts/generate_docs.ts from the descriptors. Do not edit. -->';
@@ -112,3 +113,24 @@ function eventsPage(): string {
 
 writeGenerated(new URL('metrics.md', DOCS), metricsPage());
 writeGenerated(new URL('events.md', DOCS), eventsPage());
+
+function dropReasonsPage(): string {
+  const rows = DESCRIBED_REASONS.map((name) => {
+    const { what, hint } = describeReason(name);
+    return [`\`${name}\``, what, hint];
+  });
+  return [
+    NOTICE,
+    '',
+    '# Drop reasons',
+    '',
+    'Why the kernel dropped a packet, by the name that it has in the label `reason` of `netsonde_packet_drops_total` and in the event',
+    '`packet_drop`. A kernel has only some of them; one that is not here is shown by its name all the same. `RX_DROP_*` come from wireless',
+    'devices.',
+    '',
+    table(['reason', 'what happened', 'what to check'], rows),
+    '',
+  ].join('\n');
+}
+
+writeGenerated(new URL('drop-reasons.md', DOCS), dropReasonsPage());

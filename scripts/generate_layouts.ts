@@ -5,7 +5,7 @@ import { elfSection } from '../src/sources/bpf/elf.ts';
 import { writeGenerated } from './write_generated.ts';
 
 /**
- * Writes src/bpf/generated/<object>.ts from the BTF of each compiled object: readers for the structs that cross to
+ * Writes src/bpf/generated/<object>.ts, and common.ts for what several objects share, from the BTF of each compiled object: readers for the structs that cross to
  * user space, so that no offset is written twice. Those are the keys and values of maps, and the records of rings.
  */
 
@@ -111,36 +111,65 @@ function renderStruct(btf: Btf, struct: BtfType, shared: readonly string[]): str
   ].join('\n');
 }
 
-function renderObject(file: string, btf: Btf): string {
-  const structs = sharedStructs(btf);
-  const names = structs.map(({ name }) => name);
-  const body = structs.map((struct) => renderStruct(btf, struct, names)).join('\n\n');
-  const imports = [
+const NOTICE = '// Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.';
+
+function importsOf(body: string): string[] {
+  const readers = ['readBytes', 'readString'].filter((name) => body.includes(`${name}(`));
+  return [
     ...(body.includes('readCounter(') ? ["import { readCounter } from '../../counter.ts';"] : []),
-    ...(/read(String|Bytes)\(/.test(body)
-      ? [
-          `import { ${['readBytes', 'readString'].filter((name) => body.includes(`${name}(`)).join(', ')} } from '../layout.ts';`,
-        ]
-      : []),
+    ...(readers.length > 0 ? [`import { ${readers.join(', ')} } from '../layout.ts';`] : []),
   ];
+}
+
+function renderObject(file: string, btf: Btf, structs: readonly string[]): string {
+  const body = structs.join('\n\n');
   const constants = variables(btf, '.rodata')
     .map(({ name }) => name)
     .filter((name) => !name.endsWith(RECORD_SUFFIX) && !name.includes('.'));
   return [
-    '// Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.',
-    ...imports,
+    NOTICE,
+    ...importsOf(body),
     '',
     `export const FILE = '${file}';`,
     '',
     '/** Names of the `const volatile` variables. */',
     `export type Constant = ${constants.length === 0 ? 'never' : constants.map((name) => `'${name}'`).join(' | ')};`,
     '',
-    body,
-    '',
+    ...(body === '' ? [] : [body, '']),
   ].join('\n');
 }
 
-for (const file of readdirSync(OBJECTS).filter((name) => name.endsWith('.bpf.o'))) {
-  const btf = new Btf(elfSection(readFileSync(new URL(file, OBJECTS)), '.BTF'));
-  writeGenerated(new URL(`${basename(file, '.bpf.o')}.ts`, TARGET), renderObject(file, btf));
+interface Layout {
+  readonly file: string;
+  readonly btf: Btf;
+  /** The readers of each struct, by its name. */
+  readonly structs: ReadonlyMap<string, string>;
 }
+
+const layouts: Layout[] = readdirSync(OBJECTS)
+  .filter((name) => name.endsWith('.bpf.o'))
+  .map((file) => {
+    const btf = new Btf(elfSection(readFileSync(new URL(file, OBJECTS)), '.BTF'));
+    const structs = sharedStructs(btf);
+    const names = structs.map(({ name }) => name);
+    return { file, btf, structs: new Map(structs.map((struct) => [struct.name, renderStruct(btf, struct, names)])) };
+  });
+
+/** Structs of the common headers are in several objects: their readers are written once. */
+const common = new Map<string, string>();
+for (const [index, { structs }] of layouts.entries()) {
+  for (const [name, text] of structs) {
+    const others = layouts.slice(index + 1).filter((layout) => layout.structs.has(name));
+    if (others.some((layout) => layout.structs.get(name) !== text))
+      throw new Error(`struct ${name} is not the same in all objects`);
+    if (others.length > 0) common.set(name, text);
+  }
+}
+
+for (const { file, btf, structs } of layouts) {
+  const own = [...structs].filter(([name]) => !common.has(name)).map(([, text]) => text);
+  writeGenerated(new URL(`${basename(file, '.bpf.o')}.ts`, TARGET), renderObject(file, btf, own));
+}
+const shared = [...common].sort(([a], [b]) => a.localeCompare(b)).map(([, text]) => text);
+const body = shared.join('\n\n');
+writeGenerated(new URL('common.ts', TARGET), [NOTICE, ...importsOf(body), '', body, ''].join('\n'));

@@ -13,6 +13,7 @@ import { EventOutbox } from './events/outbox.ts';
 import { Discovery, type NetnsKernel } from './pods/discovery.ts';
 import type { Entity } from './pods/entity.ts';
 import { ProcessGroups } from './pods/process_groups.ts';
+import { type HookStatus, surveyHooks } from './probes/hooks.ts';
 import { ledgerOf, NO_EVENTS } from './probes/ledger.ts';
 import { asNetnsId, type Emit } from './probes/metric.ts';
 import type { AnyProbe } from './probes/probe.ts';
@@ -134,6 +135,15 @@ export class Kernel implements AsyncDisposable {
 
   probes(): readonly ProbeStatus[] {
     return this.#supervisor.status();
+  }
+
+  /** Which hook each thing of each BPF probe has on this kernel, also of those that are off. Loads and attaches each for a moment. */
+  async hooks(): Promise<readonly { readonly probe: string; readonly statuses: readonly HookStatus[] }[]> {
+    const found: { probe: string; statuses: readonly HookStatus[] }[] = [];
+    for (const { name, hooks } of this.#hooks.probes) {
+      if (hooks !== undefined) found.push({ probe: name, statuses: await surveyHooks(this.#sources.bpf, hooks) });
+    }
+    return found;
   }
 
   async entities(): Promise<readonly EntityStatus[]> {

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Packets that the kernel threw away, by namespace and reason; and for a limited number the scene. */
+#include "common/argument.bpf.h"
+#include "common/counts.bpf.h"
 #include "common/events.bpf.h"
 #include "common/packet.bpf.h"
+#include "common/process.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 #define REASONS 256 /* the kernel's own reasons are below; those of a subsystem have its number in the high half */
 #define REASON_NOT_SPECIFIED 2
+
+#define SIDE_LOST 0
+#define SIDE_IGNORED 1 /* no loss by configuration */
 
 #define FUNCTION_LENGTH 32
 #define FUNCTIONS 16
@@ -14,37 +20,6 @@ const volatile __u8 no_loss[REASONS] = {};
 /* Functions whose drops without a reason are no loss. Padded with zeros. */
 const volatile char no_loss_functions[FUNCTIONS][FUNCTION_LENGTH] __attribute__((aligned(8))) = {};
 const volatile bool with_stack = false;
-
-struct packet_drop_key {
-	__u64 netns;
-	__u32 reason;
-	__u32 ignored; /* 1: not a loss by configuration */
-};
-
-struct packet_drop_count {
-	__u64 packets;
-	__u64 bytes;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 10240);
-	__type(key, struct packet_drop_key);
-	__type(value, struct packet_drop_count);
-} packet_drops SEC(".maps");
-
-/* Drops that found no room in packet_drops, and those of packets that belong to no namespace. */
-struct packet_drop_misses {
-	__u64 map_full;
-	__u64 no_netns;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct packet_drop_misses);
-} packet_drop_misses SEC(".maps");
 
 /* Whether a place in the kernel is in one of no_loss_functions, by its address: found out once. */
 struct {
@@ -63,6 +38,7 @@ struct packet_drop_event {
 	__u32 reason;
 	__u32 length; /* bytes */
 	struct packet_tuple tuple;
+	struct event_process process;
 	char device[16];
 	char symbol[SYMBOL_LENGTH]; /* function+offset/size [module] */
 };
@@ -73,19 +49,28 @@ struct packet_drop_stack_event {
 	char symbols[STACK_FRAMES][SYMBOL_LENGTH];
 };
 
+EVENT_RECORD(packet_tuple);
 EVENT_RECORD(packet_drop_event);
 EVENT_RECORD(packet_drop_stack_event);
+
+/* Since 5.13; before, an event names no function, and a drop without a reason is a loss wherever it is. */
+static __always_inline bool can_print(void)
+{
+	return bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_snprintf);
+}
 
 /* The kernel puts an address into words, so that user space needs neither /proc/kallsyms nor the right to read it. */
 static __always_inline void print_symbol(char *symbol, __u64 address)
 {
 	static const char format[] = "%pS";
 
-	bpf_snprintf(symbol, SYMBOL_LENGTH, format, &address, sizeof(address));
+	symbol[0] = 0;
+	if (can_print())
+		bpf_snprintf(symbol, SYMBOL_LENGTH, format, &address, sizeof(address));
 }
 
 static __always_inline void fill_event(struct packet_drop_event *event, struct sk_buff *skb, __u64 location,
-				       const struct packet_drop_key *key)
+				       const struct count_key *key)
 {
 	struct net_device *device = skb->dev;
 
@@ -95,6 +80,7 @@ static __always_inline void fill_event(struct packet_drop_event *event, struct s
 	event->length = skb->len;
 	__builtin_memset(&event->tuple, 0, sizeof(event->tuple));
 	packet_read_tuple(&event->tuple, skb);
+	event_read_process(&event->process);
 	if (!device || bpf_probe_read_kernel_str(event->device, sizeof(event->device), device->name) < 0)
 		event->device[0] = 0;
 	print_symbol(event->symbol, location);
@@ -112,15 +98,6 @@ static __always_inline void fill_stack(void *ctx, struct packet_drop_stack_event
 		else
 			event->symbols[i][0] = 0;
 	}
-}
-
-static __always_inline void count_miss(bool map_full)
-{
-	__u32 zero = 0;
-	struct packet_drop_misses *misses = bpf_map_lookup_elem(&packet_drop_misses, &zero);
-
-	if (misses)
-		__sync_fetch_and_add(map_full ? &misses->map_full : &misses->no_netns, 1);
 }
 
 /* The compiler may have split a function: `name.part.0` is in `name`. */
@@ -143,6 +120,8 @@ static __always_inline bool is_in_no_loss_function(__u64 location)
 
 	if (known)
 		return *known;
+	if (!can_print())
+		return false;
 	bpf_snprintf((char *)name, sizeof(name), format, &location, sizeof(location));
 	cut_suffix((char *)name);
 	for (int i = 0; i < FUNCTIONS; i++) {
@@ -176,33 +155,19 @@ static __always_inline bool is_no_loss(struct sk_buff *skb, __u64 location, __u3
 }
 
 static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 location, __u32 reason,
-				       struct sock *receiver)
+				       const struct sock *receiver)
 {
-	struct net *net = packet_netns(skb, receiver);
-	struct packet_drop_key key = {.reason = reason};
-	struct packet_drop_count *count;
+	struct count_key key = {.netns = packet_netns(skb, receiver),
+				.reason = reason,
+				.side = is_no_loss(skb, location, reason) ? SIDE_IGNORED : SIDE_LOST};
 
-	key.ignored = is_no_loss(skb, location, reason);
-	if (!net) {
-		if (!key.ignored)
+	if (!key.netns) {
+		if (key.side == SIDE_LOST)
 			count_miss(false);
 		return 0;
 	}
-	key.netns = net->net_cookie;
-	count = bpf_map_lookup_elem(&packet_drops, &key);
-	if (!count) {
-		struct packet_drop_count zero = {};
-
-		bpf_map_update_elem(&packet_drops, &key, &zero, BPF_NOEXIST);
-		count = bpf_map_lookup_elem(&packet_drops, &key);
-	}
-	if (count) {
-		__sync_fetch_and_add(&count->packets, 1);
-		__sync_fetch_and_add(&count->bytes, skb->len);
-	} else {
-		count_miss(true);
-	}
-	if (key.ignored || !events_enabled)
+	count_add(&key, skb->len);
+	if (key.side == SIDE_IGNORED || !events_enabled)
 		return 0;
 	if (with_stack) {
 		struct packet_drop_stack_event *event = event_reserve(key.netns, sizeof(*event));
@@ -225,9 +190,9 @@ static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 loc
 
 /* The tracepoint got the reason in 5.17 and the receiving socket in 6.11; user space counts its arguments. */
 SEC("tp_btf/kfree_skb")
-int BPF_PROG(packet_drop_socket, struct sk_buff *skb, void *location, __u32 reason, struct sock *receiver)
+int BPF_PROG(packet_drop_socket, struct sk_buff *skb, void *location, __u32 reason)
 {
-	return handle_drop(ctx, skb, (__u64)location, reason, receiver);
+	return handle_drop(ctx, skb, (__u64)location, reason, skb->dev ? NULL : plain_argument(ctx, 3));
 }
 
 SEC("tp_btf/kfree_skb")

@@ -1,4 +1,5 @@
 import type { Discovery } from '../pods/discovery.ts';
+import { hookKind } from '../probes/hooks.ts';
 import { defineMetrics, type Emit, NO_LABELS, NODE } from '../probes/metric.ts';
 import type { SourceErrors } from '../sources/errors.ts';
 import type { Aggregator } from './aggregate.ts';
@@ -80,6 +81,20 @@ export const SELF_METRICS = defineMetrics({
     help: 'Runs of the BPF program that the kernel skipped because it was already running on that CPU: not in any count.',
     source: 'bpf_prog_info.recursion_misses',
     labels: { probe: PROBE, program: PROGRAM },
+  },
+  uncounted: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_probe_uncounted_total',
+    help: 'What the BPF programs of the probe saw and could not count.',
+    source: 'map count_misses',
+    labels: {
+      probe: PROBE,
+      cause: {
+        help: 'map_full: more namespaces and reasons than the map holds; no_netns: a packet without device and socket.',
+        values: ['map_full', 'no_netns'],
+      },
+    },
   },
   mapBytes: {
     ...agent,
@@ -227,10 +242,15 @@ export function emitSelf(emit: SelfEmit, state: SelfState): void {
 function emitPrograms(emit: SelfEmit, name: string, probe: ActiveProbe['probe']): void {
   for (const program of probe.programs?.() ?? []) {
     const labels = { probe: name, program: program.name };
-    emit('hookInfo', NODE, 1, { probe: name, hook: program.hook, kind: program.hook.replace(/\/.*$/, '') });
+    emit('hookInfo', NODE, 1, { probe: name, hook: program.hook, kind: hookKind(program.hook) });
     emit('runSeconds', NODE, program.runSeconds, labels);
     emit('runs', NODE, program.runs, labels);
     emit('missed', NODE, program.missed, labels);
+  }
+  const uncounted = probe.uncounted?.();
+  if (uncounted !== undefined) {
+    for (const cause of SELF_METRICS.uncounted.labels.cause.values)
+      emit('uncounted', NODE, uncounted[cause], { probe: name, cause });
   }
   for (const [map, bytes] of Object.entries(probe.mapBytes?.() ?? {})) {
     emit('mapBytes', NODE, bytes, { map: `${name}/${map}` });

@@ -16,7 +16,7 @@ export interface CheckOutcome {
 
 /**
  * `netsonde check`: validates the configuration, opens every probe that it enables, collects once, and tells what became
- * of each. Fails on a faulty configuration and on a probe that failed; with `strict` also on one that is unsupported
+ * of each, and which hooks this kernel has for those in BPF. Fails on a faulty configuration and on a probe that failed; with `strict` also on one that is unsupported
  * or degraded.
  */
 export async function check(configFile: string | undefined, paths: Paths, strict: boolean): Promise<CheckOutcome> {
@@ -38,7 +38,16 @@ export async function check(configFile: string | undefined, paths: Paths, strict
   );
   await kernel.configure(desiredProbes(config));
   await kernel.page('text');
-  return judge(kernel.probes(), strict);
+  const { text, exitCode } = judge(kernel.probes(), strict);
+  return { text: `${text}\n\n${hookTable(await kernel.hooks())}`, exitCode };
+}
+
+/** What this kernel can show, and by what means. */
+function hookTable(probes: Awaited<ReturnType<Kernel['hooks']>>): string {
+  const rows = probes.flatMap(({ probe, statuses }) =>
+    statuses.map(({ what, hooks, reason }) => [probe, what, hooks.join(', ') || 'none', reason]),
+  );
+  return renderTable([['PROBE', 'SEES', 'HOOK', 'REASON'], ...rows]);
 }
 
 function judge(statuses: readonly ProbeStatus[], strict: boolean): CheckOutcome {

@@ -1,13 +1,15 @@
 import { join } from 'node:path';
 import { type BpfObject, BpfRing, clockOffset, jiffiesPerSecond } from 'bpf-napi';
-import { addCounters, type Counter, readCounter } from '../counter.ts';
+import { type Counter, readCounter } from '../counter.ts';
 import type { ObjectSpec } from '../sources/bpf/source.ts';
 import type { Memories, Memory } from '../sources/memory.ts';
 import { readText } from '../sources/procfs/read.ts';
 import type { Sources } from '../sources/sources.ts';
+import { Counts, sumPerCpu } from './counts.ts';
+import { type HookStatus, type HookTable, hookKind, type OpenHooks, openHooks } from './hooks.ts';
 import { ledgerOf, NO_EVENTS } from './ledger.ts';
-import { asNetnsId, type NetnsId } from './metric.ts';
-import type { KernelLedger, ProbeScope, ProbeSettings, ProgramStatus } from './probe.ts';
+import { asNetnsId, type MetricSet, type NetnsId } from './metric.ts';
+import type { KernelLedger, ProbeHealth, ProbeScope, ProbeSettings, ProgramStatus, RunningProbe } from './probe.ts';
 
 /** What src/bpf/common/events.bpf.h puts into every object that has events. */
 const RING = 'events';
@@ -27,8 +29,10 @@ const NANOSECONDS = 1e-9;
 export interface EbpfOptions<Constant extends string> {
   /** Name of the probe. */
   readonly probe: string;
-  /** `programs` are loaded and attached, in this order. */
-  readonly object: ObjectSpec<Constant>;
+  readonly hooks: HookTable;
+  readonly constants?: ObjectSpec<Constant>['constants'];
+  /** Entries of a map, or bytes of the ring, where they differ from the file's. */
+  readonly sizes?: Readonly<Record<string, number>>;
   /** The probe can have events; otherwise the object has no ring. */
   readonly events?: {
     /** Bytes of the longest record. */
@@ -52,15 +56,40 @@ function earlierOf(memories: Memories, probe: string): Earlier {
 /** A loaded and attached object, and what every eBPF probe has to say of it. */
 export class EbpfInstance {
   readonly object: BpfObject;
+  /** What is counted by common/counts.bpf.h. */
+  readonly counts: Counts;
   readonly #programs: readonly string[];
+  readonly #hooks: readonly HookStatus[];
   readonly #hasLedger: boolean;
   readonly #earlier: Earlier;
 
-  constructor(object: BpfObject, programs: readonly string[], hasLedger: boolean, earlier: Earlier) {
+  constructor({ object, programs, statuses }: OpenHooks, hasLedger: boolean, earlier: Earlier, counts: Counts) {
     this.object = object;
+    this.counts = counts;
     this.#programs = programs;
+    this.#hooks = statuses;
     this.#hasLedger = hasLedger;
     this.#earlier = earlier;
+  }
+
+  /** What a running eBPF probe has to say of itself, but for its own metrics. */
+  running(proc: string): Omit<RunningProbe<MetricSet>, 'collect'> {
+    return {
+      health: () => this.#health(),
+      programs: () => this.programs(),
+      mapBytes: () => this.mapBytes(proc),
+      ledger: () => this.ledger(),
+      uncounted: () => this.counts.uncounted(),
+    };
+  }
+
+  #health(): ProbeHealth {
+    const hooks = this.#hooks.flatMap((status) => status.hooks);
+    return {
+      // Of many only the kinds; the programs are listed one by one.
+      reader: hooks.length === 1 ? hooks.join() : [...new Set(hooks.map(hookKind))].join(', '),
+      degraded: this.#hooks.filter(({ reason }) => reason !== '').map(({ what, reason }) => `${what}: ${reason}`),
+    };
   }
 
   programs(): ProgramStatus[] {
@@ -109,8 +138,8 @@ export class EbpfInstance {
 }
 
 /**
- * Loads and attaches an object, drains its ring into `onRecord`, and keeps what it has counted when the scope closes.
- * `beforeClose` is called after the programs are detached, while the maps are still there.
+ * Loads and attaches the hooks of a probe, drains its ring into `onRecord`, and keeps what it has counted when the scope
+ * closes.
  * @throws {Unsupported}
  */
 export async function openEbpf<Constant extends string>(
@@ -118,40 +147,46 @@ export async function openEbpf<Constant extends string>(
   sources: Sources,
   settings: ProbeSettings<unknown>,
   options: EbpfOptions<Constant>,
-  beforeClose: (instance: EbpfInstance) => void,
 ): Promise<EbpfInstance> {
+  const { bpf, memories, netns } = sources;
   const hasEvents = settings.events && options.events !== undefined;
-  sources.bpf.check();
-  const object = scope.own(await sources.bpf.load(withEvents(options, settings, hasEvents)));
-  const { programs } = options.object;
-  const instance = new EbpfInstance(object, programs, hasEvents, earlierOf(sources.memories, options.probe));
+  bpf.check();
+  const open = await openHooks(bpf, options.hooks, specOf(options, settings, hasEvents));
+  const object = scope.own(open.object);
+  const counts = new Counts(object, memories.of(`counts/${options.probe}`));
+  const instance = new EbpfInstance(open, hasEvents, earlierOf(memories, options.probe), counts);
   const ring =
     hasEvents && options.events !== undefined ? scope.own(openRing(object, options.events, scope)) : undefined;
-  for (const program of programs) await object.attach(program);
-  if (hasEvents) scope.own(sources.netns.onSweep((isDead) => sweepBuckets(object, isDead)));
+  scope.own(
+    netns.onSweep((isDead) => {
+      counts.sweep(isDead);
+      if (hasEvents) sweepBuckets(object, isDead);
+    }),
+  );
   scope.own({
     [Symbol.dispose]: () => {
       object.detach();
       while (ring !== undefined && ring.drain() > 0);
       instance.remember();
-      beforeClose(instance);
+      counts.remember();
     },
   });
   return instance;
 }
 
 /** Without events the code that makes them is dead, and its maps are not created. */
-function withEvents<Constant extends string>(
-  { object, events }: EbpfOptions<Constant>,
+function specOf<Constant extends string>(
+  { hooks, constants, sizes = {}, events }: EbpfOptions<Constant>,
   settings: ProbeSettings<unknown>,
   hasEvents: boolean,
-): ObjectSpec {
-  if (events === undefined) return object;
-  if (!hasEvents) return { ...object, without: [...(object.without ?? []), RING, BUCKETS, LEDGER] };
+): Omit<ObjectSpec, 'programs'> {
+  const spec = { file: hooks.file, sizes, constants: { ...constants } };
+  if (events === undefined) return spec;
+  if (!hasEvents) return { ...spec, without: [RING, BUCKETS, LEDGER] };
   return {
-    ...object,
+    ...spec,
     constants: {
-      ...object.constants,
+      ...constants,
       events_enabled: true,
       event_rate: settings.limit,
       jiffies_per_second: jiffiesPerSecond(),
@@ -184,18 +219,4 @@ function sweepBuckets(object: BpfObject, isDead: (id: NetnsId) => boolean): void
     const at = keyAt(index);
     if (isDead(asNetnsId(readCounter(view, at)))) map.delete(new Uint8Array(view.buffer.slice(at, at + U64_BYTES)));
   }
-}
-
-/** The u64 fields of the one entry of a per-CPU array, each summed over the CPUs. */
-export function sumPerCpu(object: BpfObject, name: string, fields: number): Counter[] {
-  const map = object.map(name);
-  const value = new Uint8Array(map.valueBytes);
-  map.lookup(new Uint8Array(map.keyBytes), value);
-  const view = new DataView(value.buffer);
-  const stride = fields * U64_BYTES;
-  return Array.from({ length: fields }, (_, field) => {
-    let sum: Counter = 0;
-    for (let at = field * U64_BYTES; at < value.length; at += stride) sum = addCounters(sum, readCounter(view, at));
-    return sum;
-  });
 }

@@ -13,6 +13,8 @@ import { sock } from './sock.ts';
 import { softnet } from './softnet.ts';
 import { tcp } from './tcp.ts';
 import { tcpext } from './tcpext.ts';
+import { tcpreset } from './tcpreset.ts';
+import { tcpretrans } from './tcpretrans.ts';
 import { tcpsummary } from './tcpsummary.ts';
 import { udp } from './udp.ts';
 
@@ -34,6 +36,8 @@ export const PROBES: readonly AnyProbe[] = [
   conntrack,
   qdisc,
   packetloss,
+  tcpretrans,
+  tcpreset,
 ];
 
 /** Other names that a probe may have in the configuration: KubeSkoop's. */

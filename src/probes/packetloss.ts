@@ -1,20 +1,14 @@
 import * as z from 'zod';
-import { formatEndpoint } from '../address.ts';
-import {
-  type Constant,
-  FILE,
-  packetDropCount,
-  packetDropEvent,
-  packetDropKey,
-  packetDropStackEvent,
-} from '../bpf/generated/packetloss.ts';
-import { addCounters, type Counter } from '../counter.ts';
-import { ethertypeName, hasPorts, ipProtocolName } from '../protocol.ts';
+import { type Constant, FILE, packetDropEvent, packetDropStackEvent } from '../bpf/generated/packetloss.ts';
+import type { CountRow } from './counts.ts';
+import { describeReason } from './drop_hints.ts';
 import { DropReasons } from './drop_reasons.ts';
-import { type EbpfInstance, openEbpf, sumPerCpu } from './ebpf.ts';
+import { openEbpf } from './ebpf.ts';
 import { defineEvents, type EventBody } from './event.ts';
-import { asNetnsId, defineMetrics, type Emit, type NetnsId, NODE } from './metric.ts';
-import { defineProbe, Unsupported } from './probe.ts';
+import { type HookTable, hook } from './hooks.ts';
+import { asNetnsId, defineMetrics, type Emit } from './metric.ts';
+import { defineProbe } from './probe.ts';
+import { decodeProcess, decodeTuple, PROCESS_FIELDS, processConstants } from './scene.ts';
 
 // Namespaced: yes. A packet is in the namespace of its device, else of its socket; both carry the cookie.
 
@@ -31,7 +25,7 @@ const metrics = defineMetrics({
     ...counter,
     name: 'netsonde_packet_drops_total',
     help: 'Packets that the kernel dropped, by reason.',
-    source: 'skb:kfree_skb, map packet_drops',
+    source: 'skb:kfree_skb, map counts',
     detail: 'core',
   },
   bytes: {
@@ -39,29 +33,15 @@ const metrics = defineMetrics({
     name: 'netsonde_packet_drops_bytes_total',
     unit: 'bytes',
     help: 'Bytes of the packets that the kernel dropped, by reason.',
-    source: 'skb:kfree_skb, map packet_drops',
+    source: 'skb:kfree_skb, map counts',
     detail: 'full',
   },
   ignored: {
     ...counter,
     name: 'netsonde_packet_drops_ignored_total',
     help: 'Packets that the kernel freed for a reason that is no loss by configuration.',
-    source: 'skb:kfree_skb, map packet_drops',
+    source: 'skb:kfree_skb, map counts',
     detail: 'full',
-  },
-  uncounted: {
-    type: 'counter',
-    scope: 'node',
-    name: 'netsonde_packet_drops_uncounted_total',
-    help: 'Dropped packets that are in no other count.',
-    source: 'skb:kfree_skb, map packet_drop_misses',
-    detail: 'core',
-    labels: {
-      cause: {
-        help: 'map_full: more namespaces and reasons than the map holds; no_netns: a packet without device and socket.',
-        values: ['map_full', 'no_netns'],
-      },
-    },
   },
 });
 
@@ -71,12 +51,15 @@ const events = defineEvents({
     severity: 'warning',
     fields: {
       reason: { type: 'string', help: 'Why, in the name that the running kernel gives the reason.' },
+      hint: { type: 'string', help: 'What to check, in plain words.' },
       symbol: {
         type: 'string',
-        help: 'Where in the kernel: function, offset and size, and the module if it is in one.',
+        help: 'Where in the kernel: function, offset and size, and the module if it is in one; since 5.13.',
+        optional: true,
       },
       length: { type: 'number', help: 'Bytes of the packet.' },
       device: { type: 'string', help: 'Device that the packet was on.', optional: true },
+      ...PROCESS_FIELDS,
       stack: { type: 'strings', help: 'Call stack, the innermost function first; with `stack: true`.', optional: true },
     },
   },
@@ -103,21 +86,23 @@ const FUNCTION_BYTES = 32;
 /** The kernel's array of flags; reasons of subsystems are above it. */
 const REASON_FLAGS = 256;
 
-/** The program for each number of arguments that the tracepoint has had. */
-const PROGRAMS = new Map([
-  [4, 'packet_drop_socket'],
-  [3, 'packet_drop_reason'],
-  [2, 'packet_drop'],
-]);
-const ARGUMENTS_MAX = 4;
-
-function chooseProgram(args: number | undefined): string {
-  if (args === undefined) throw new Unsupported('this kernel has no tracepoint skb:kfree_skb in its BTF');
-  // A program may take fewer arguments than there are.
-  const program = PROGRAMS.get(Math.min(args, ARGUMENTS_MAX));
-  if (program === undefined) throw new Unsupported(`the tracepoint skb:kfree_skb has ${args} arguments`);
-  return program;
-}
+const hooks: HookTable = {
+  file: FILE,
+  points: [
+    {
+      what: 'dropped packets',
+      choices: [
+        // The receiving socket came with 6.11, the reason with 5.17.
+        { hooks: [hook('tp_btf/kfree_skb', 4, 'packet_drop_socket')] },
+        { hooks: [hook('tp_btf/kfree_skb', 3, 'packet_drop_reason')] },
+        {
+          hooks: [hook('tp_btf/kfree_skb', 2, 'packet_drop')],
+          lacks: 'this kernel gives no reasons for drops (they came with 5.17)',
+        },
+      ],
+    },
+  ],
+};
 
 function noLossFlags(reasons: DropReasons, names: readonly string[]): Uint8Array {
   const flags = new Uint8Array(REASON_FLAGS);
@@ -140,36 +125,23 @@ function decodeEvent(view: DataView, at: number, reasons: DropReasons, timeNs: b
   const symbol = packetDropEvent.symbol(view, at);
   const length = packetDropEvent.length(view, at);
   const device = packetDropEvent.device(view, at);
-  const { src, dst, protocol } = decodeTuple(view, at);
-  const from = src === undefined ? '' : ` from ${src} to ${dst}`;
+  const tuple = decodeTuple(view, at + packetDropEvent.offsets.tuple);
+  const { what, hint } = describeReason(reason);
+  const path = tuple.src === undefined ? '' : ` from ${tuple.src} to ${tuple.dst}`;
   return {
     timeNs,
     netns: asNetnsId(packetDropEvent.netns(view, at)),
-    ...(src === undefined || dst === undefined ? {} : { src, dst }),
-    protocol,
+    ...tuple,
     fields: {
       reason,
-      symbol,
+      hint,
+      ...(symbol === '' ? {} : { symbol }),
       length,
       ...(device === '' ? {} : { device }),
+      ...decodeProcess(view, at + packetDropEvent.offsets.process),
       ...(withStack ? { stack: decodeStack(view, at, symbol) } : {}),
     },
-    message: `The kernel dropped a ${protocol} packet of ${length} bytes${from}: ${reason} in ${symbol}.`,
-  };
-}
-
-function decodeTuple(view: DataView, at: number): { src?: string; dst?: string; protocol: string } {
-  if (packetDropEvent.tupleFamily(view, at) === 0)
-    return { protocol: ethertypeName(packetDropEvent.tupleEthertype(view, at)) };
-  const protocol = ipProtocolName(packetDropEvent.tupleProtocol(view, at));
-  const port = (number: number) => (hasPorts(protocol) ? number : undefined);
-  return {
-    src: formatEndpoint(packetDropEvent.tupleSource(view, at), port(packetDropEvent.tupleSourcePort(view, at))),
-    dst: formatEndpoint(
-      packetDropEvent.tupleDestination(view, at),
-      port(packetDropEvent.tupleDestinationPort(view, at)),
-    ),
-    protocol,
+    message: `The kernel dropped a ${tuple.protocol} packet of ${length} bytes${path}: ${reason}${symbol === '' ? '' : ` in ${symbol}`}. ${what}`,
   };
 }
 
@@ -180,85 +152,19 @@ function decodeStack(view: DataView, at: number, symbol: string): string[] {
   return frames.slice(Math.max(0, frames.indexOf(symbol)));
 }
 
-interface DropRow {
-  readonly netns: NetnsId;
-  readonly reason: number;
-  readonly ignored: boolean;
-  readonly packets: Counter;
-  readonly bytes: Counter;
-}
+/** enum of the program: what is no loss is counted apart. */
+const SIDE_IGNORED = 1;
 
-interface Counts {
-  readonly rows: readonly DropRow[];
-  readonly mapFull: Counter;
-  readonly noNetns: Counter;
-}
-
-const NONE: Counts = { rows: [], mapFull: 0, noNetns: 0 };
-
-/** struct packet_drop_misses: map_full, no_netns. */
-const MISS_FIELDS = 2;
-
-function keyOf({ netns, reason, ignored }: DropRow): string {
-  return `${netns}/${reason}/${ignored ? 'ignored' : 'lost'}`;
-}
-
-function addRows(rows: readonly DropRow[], more: readonly DropRow[]): DropRow[] {
-  const sums = new Map(rows.map((row) => [keyOf(row), row]));
-  for (const row of more) {
-    const key = keyOf(row);
-    const sum = sums.get(key);
-    sums.set(
-      key,
-      sum === undefined
-        ? row
-        : { ...row, packets: addCounters(sum.packets, row.packets), bytes: addCounters(sum.bytes, row.bytes) },
-    );
-  }
-  return [...sums.values()];
-}
-
-/** What the kernel's maps show, and what earlier runs of the probe had counted. */
-function readCounts({ object }: EbpfInstance, earlier: Counts): Counts {
-  const { count, view, keyAt, valueAt } = object.map('packet_drops').dump();
-  const rows = Array.from({ length: count }, (_, index) => ({
-    netns: asNetnsId(packetDropKey.netns(view, keyAt(index))),
-    reason: packetDropKey.reason(view, keyAt(index)),
-    ignored: packetDropKey.ignored(view, keyAt(index)) !== 0,
-    packets: packetDropCount.packets(view, valueAt(index)),
-    bytes: packetDropCount.bytes(view, valueAt(index)),
-  }));
-  const [mapFull = 0, noNetns = 0] = sumPerCpu(object, 'packet_drop_misses', MISS_FIELDS);
-  return {
-    rows: earlier.rows.length === 0 ? rows : addRows(rows, earlier.rows),
-    mapFull: addCounters(mapFull, earlier.mapFull),
-    noNetns: addCounters(noNetns, earlier.noNetns),
-  };
-}
-
-/** Namespaces that are dead make room for new ones. */
-function sweep({ object }: EbpfInstance, isDead: (id: NetnsId) => boolean): void {
-  const map = object.map('packet_drops');
-  const { count, view, keyAt } = map.dump();
-  for (let index = 0; index < count; index++) {
-    const at = keyAt(index);
-    if (!isDead(asNetnsId(packetDropKey.netns(view, at)))) continue;
-    map.delete(new Uint8Array(view.buffer.slice(at, at + packetDropKey.SIZE)));
-  }
-}
-
-function emitCounts(emit: DropEmit, { rows, mapFull, noNetns }: Counts, reasons: DropReasons): void {
-  for (const { netns, reason, ignored, packets, bytes } of rows) {
+function emitCounts(emit: DropEmit, rows: readonly CountRow[], reasons: DropReasons): void {
+  for (const { netns, reason, side, count, bytes } of rows) {
     const labels = { reason: reasons.name(reason) };
-    if (ignored) {
-      emit('ignored', netns, packets, labels);
+    if (side === SIDE_IGNORED) {
+      emit('ignored', netns, count, labels);
     } else {
-      emit('drops', netns, packets, labels);
+      emit('drops', netns, count, labels);
       emit('bytes', netns, bytes, labels);
     }
   }
-  emit('uncounted', NODE, mapFull, { cause: 'map_full' });
-  emit('uncounted', NODE, noNetns, { cause: 'no_netns' });
 }
 
 export const packetloss = defineProbe({
@@ -285,60 +191,34 @@ export const packetloss = defineProbe({
       .default(NO_LOSS_FUNCTIONS_DEFAULT)
       .describe('Kernel functions whose drops are no loss where the kernel gives no reason (NOT_SPECIFIED).'),
   },
+  hooks,
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel: 'BTF and ring buffers (5.8). Reasons since 5.17; before, every drop is NOT_SPECIFIED.',
   },
   open: async (scope, sources, settings) => {
-    const btf = sources.bpf.btf();
-    const reasons = new DropReasons(btf);
-    const program = chooseProgram(btf.tracepointArguments('kfree_skb'));
-    const earlier = sources.memories.of<Counts>('packetloss');
+    const reasons = new DropReasons(sources.bpf);
     const { stack, noLoss, noLossFunctions: functions } = settings.options;
-    const instance = await openEbpf<Constant>(
-      scope,
-      sources,
-      settings,
-      {
-        probe: 'packetloss',
-        object: {
-          file: FILE,
-          programs: [program],
-          constants: {
-            with_stack: stack,
-            no_loss: noLossFlags(reasons, noLoss),
-            no_loss_functions: noLossFunctions(functions),
-          },
-        },
-        events: {
-          recordBytesMax: packetDropStackEvent.SIZE,
-          onRecord: (view, at, wallNs) => {
-            const timeNs = wallNs(packetDropEvent.time(view, at));
-            scope.publish('packet_drop', decodeEvent(view, at, reasons, timeNs, stack));
-          },
+    const instance = await openEbpf<Constant>(scope, sources, settings, {
+      probe: 'packetloss',
+      hooks,
+      constants: {
+        ...processConstants(sources.bpf.btf()),
+        with_stack: stack,
+        no_loss: noLossFlags(reasons, noLoss),
+        no_loss_functions: noLossFunctions(functions),
+      },
+      events: {
+        recordBytesMax: packetDropStackEvent.SIZE,
+        onRecord: (view, at, wallNs) => {
+          const timeNs = wallNs(packetDropEvent.time(view, at));
+          scope.publish('packet_drop', decodeEvent(view, at, reasons, timeNs, stack));
         },
       },
-      (closing) => {
-        earlier.value = readCounts(closing, earlier.value ?? NONE);
-      },
-    );
-    scope.own(
-      sources.netns.onSweep((isDead) => {
-        sweep(instance, isDead);
-        const { value } = earlier;
-        if (value !== undefined) earlier.value = { ...value, rows: value.rows.filter(({ netns }) => !isDead(netns)) };
-      }),
-    );
-    const hook = instance.programs()[0]?.hook ?? '';
+    });
     return {
-      health: () => ({
-        reader: hook,
-        degraded: reasons.known ? [] : ['this kernel gives no reasons for drops (they came with 5.17)'],
-      }),
-      collect: async (emit) => emitCounts(emit, readCounts(instance, earlier.value ?? NONE), reasons),
-      programs: () => instance.programs(),
-      mapBytes: () => instance.mapBytes(sources.paths.proc),
-      ledger: () => instance.ledger(),
+      ...instance.running(sources.paths.proc),
+      collect: async (emit) => emitCounts(emit, instance.counts.rows(), reasons),
     };
   },
 });

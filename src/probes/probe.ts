@@ -1,7 +1,9 @@
 import type { z } from 'zod';
 import type { Cycle } from '../collectors/cycle.ts';
+import type { Counter } from '../counter.ts';
 import type { Sources } from '../sources/sources.ts';
 import type { EventSet, Publish } from './event.ts';
+import type { HookTable } from './hooks.ts';
 import type { Emit, MetricSet } from './metric.ts';
 
 /** What a running probe holds. Closing the scope closes the probe. */
@@ -47,6 +49,12 @@ export interface KernelLedger {
   readonly lost: bigint;
 }
 
+/** What a BPF program saw and could not count. */
+export interface Uncounted {
+  readonly map_full: Counter;
+  readonly no_netns: Counter;
+}
+
 export interface ProbeHealth {
   /** What reads the kernel now: `pass`, `files`, `netlink`, a hook. */
   readonly reader: string;
@@ -64,6 +72,7 @@ export interface RunningProbe<M extends MetricSet> {
   /** Bytes that each map holds in the kernel, by map name. */
   mapBytes?(): Readonly<Record<string, number>>;
   ledger?(): KernelLedger;
+  uncounted?(): Uncounted;
 }
 
 export interface Requirements {
@@ -84,6 +93,8 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O exte
   readonly metrics: M;
   readonly events: E;
   readonly options: O;
+  /** Where a BPF probe attaches. */
+  readonly hooks?: HookTable;
   readonly requires: Requirements;
   /**
    * @throws {Unsupported} where this machine lacks what the probe needs: it is not tried again

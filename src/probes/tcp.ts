@@ -77,7 +77,7 @@ const metrics = defineMetrics({
     name: 'netsonde_tcp_sent_resets_total',
     help: 'TCP segments sent with the RST flag.',
     source: 'net/snmp Tcp.OutRsts',
-    detail: 'core',
+    detail: 'full',
   },
   checksumErrors: {
     ...counter,

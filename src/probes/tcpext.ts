@@ -82,14 +82,14 @@ const metrics = defineMetrics({
     name: 'netsonde_tcp_timeouts_total',
     help: 'Retransmission timeouts: nothing came back for a whole RTO.',
     source: 'net/netstat TcpExt.TCPTimeouts',
-    detail: 'core',
+    detail: 'full',
   },
   synRetransmits: {
     ...counter,
     name: 'netsonde_tcp_syn_retransmits_total',
     help: 'SYN and SYN-ACK segments retransmitted: the other side does not answer, or answers do not arrive.',
     source: 'net/netstat TcpExt.TCPSynRetrans',
-    detail: 'core',
+    detail: 'full',
   },
   fastRetransmits: {
     ...counter,

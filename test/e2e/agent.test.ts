@@ -182,6 +182,8 @@ describe('the other commands', () => {
     expect(agent.stdout).toMatch(/^PROBE +STATE +READER +REASON$/m);
     expect(agent.stdout).toMatch(/^softnet +stopped$/m);
     expect(agent.stdout).toMatch(/^packetloss +running +tp_btf\/kfree_skb$/m);
+    expect(agent.stdout).toMatch(/^PROBE +SEES +HOOK +REASON$/m);
+    expect(agent.stdout).toMatch(/^packetloss +dropped packets +tp_btf\/kfree_skb$/m);
   });
 
   it('check fails on a faulty configuration, with every fault', async () => {

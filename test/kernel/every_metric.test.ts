@@ -70,6 +70,10 @@ beforeAll(async () => {
   pair.b.netns.exec('nft add rule inet t i ct state invalid drop');
   const agent = resources.use(await TestKernel.open(CONFIG));
   await makeTraffic(pair);
+  // A SYN that does not get through is sent again after a second; one to a port that nobody listens on is reset.
+  pair.b.netns.exec('nft add rule inet t i tcp dport 7009 drop');
+  await pair.a.tcpTry({ address: pair.addressB.ipv4, port: 7009, timeoutMs: 1_200 });
+  await pair.a.tcpTry({ address: pair.addressB.ipv4, port: 7010, timeoutMs: 200 });
   text = await agent.text();
   page = parseExposition(text);
   const stray = resources.use(await TestKernel.open('{}', { probes: [lost] }));

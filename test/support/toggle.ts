@@ -13,7 +13,7 @@ const HEAP_PROBE = new URL('./heap_probe.ts', import.meta.url);
 
 const ON = '{ detail: full }';
 /** What is switched, and how many BPF programs each has. */
-const SWITCHED = { packetloss: 1, qdisc: 1, tcpsummary: 1, conntrack: 1, sock: 2 };
+const SWITCHED = { packetloss: 1, tcpretrans: 2, tcpreset: 2, qdisc: 1, tcpsummary: 1, conntrack: 1, sock: 2 };
 const PROGRAMS = Object.values(SWITCHED).reduce((sum, count) => sum + count, 0);
 const OFF = JSON.stringify({
   detail: 'full',

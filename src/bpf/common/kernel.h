@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <linux/in6.h>
 #include <linux/types.h>
 #include <stdbool.h>
 
@@ -212,7 +213,25 @@ struct nsproxy {
 	struct net *net_ns;
 };
 
+struct thread_info {
+	__u64 preempt_count; /* arm64 */
+};
+
+struct rq;
+
+struct cfs_rq {
+	struct rq *rq;
+};
+
+struct sched_entity {
+	struct cfs_rq *cfs_rq; /* with FAIR_GROUP_SCHED */
+};
+
 struct task_struct {
+	struct thread_info thread_info;
+	struct sched_entity se;
+	unsigned int flags;
+	int softirq_disable_cnt; /* PREEMPT_RT */
 	struct nsproxy *nsproxy;
 };
 
@@ -249,25 +268,67 @@ struct proto {
 	struct list_head node;
 };
 
+/* All there is of a TIME_WAIT or a request socket. */
 struct sock_common {
-	struct proto *skc_prot;
-	volatile unsigned char skc_state;
-	possible_net_t skc_net;
-	struct hlist_nulls_node skc_nulls_node;
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
 	__u16 skc_num;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	struct proto *skc_prot;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+	unsigned long skc_flags;
+	struct hlist_nulls_node skc_nulls_node;
 };
 
 struct sock {
 	struct sock_common __sk_common;
+	struct socket *sk_socket;
 	__u32 sk_ack_backlog;
 	__u32 sk_max_ack_backlog;
+	unsigned long sk_lingertime;
+};
+
+struct inet_sock {
+	struct sock sk;
+	__be16 inet_sport;
+};
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+	__u8 icsk_ca_state : 5;
+	__u8 icsk_pending;
 };
 
 struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	__u32 srtt_us;
+	__u32 snd_cwnd;
+	__u32 total_retrans;
 	__u32 rcv_nxt;
 	__u32 copied_seq;
 	__u32 write_seq;
 	__u32 snd_una;
+};
+
+struct request_sock {
+	struct sock_common __req_common;
+	__u8 num_retrans;
+};
+
+struct tcp_request_sock {
+	__u32 snt_isn;
+};
+
+struct tcp_skb_cb {
+	__u32 seq;
+};
+
+struct dst_entry {
+	struct net_device *dev;
 };
 
 struct inet_timewait_sock {
@@ -277,6 +338,8 @@ struct inet_timewait_sock {
 struct sk_buff {
 	struct net_device *dev;
 	struct sock *sk;
+	char cb[48];
+	unsigned long _skb_refdst;
 	unsigned int len;
 	__be16 protocol;
 	__u16 transport_header;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-#include "kernel.h"
-#include <linux/in.h>
-#include <linux/in6.h>
+#include "netns.bpf.h"
+#include "tuple.bpf.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -11,17 +10,6 @@
 
 #define ETHERTYPE_IPV4 0x0800
 #define ETHERTYPE_IPV6 0x86dd
-
-/* IPv4 addresses are kept as IPv4-mapped IPv6 addresses, so that there is one path for both. */
-struct packet_tuple {
-	__u8 source[16];
-	__u8 destination[16];
-	__u16 source_port; /* host order; 0 where the protocol has none */
-	__u16 destination_port;
-	__u16 ethertype; /* host order; what the frame carries */
-	__u8 protocol; /* IPPROTO_*, valid if family is set */
-	__u8 family; /* 4, 6, or 0: not IP, and nothing above is valid but the ethertype */
-};
 
 struct packet_ports {
 	__be16 source, destination;
@@ -111,9 +99,9 @@ static __always_inline void packet_read_ipv6(struct packet_tuple *tuple, const v
 /* Fills a zeroed tuple from the packet's own headers, which need not be valid. */
 static __always_inline void packet_read_tuple(struct packet_tuple *tuple, struct sk_buff *skb)
 {
-	const void *network = skb->head + skb->network_header;
+	const void *network = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header);
 
-	tuple->ethertype = bpf_ntohs(skb->protocol);
+	tuple->ethertype = bpf_ntohs(BPF_CORE_READ(skb, protocol));
 	if (tuple->ethertype == ETHERTYPE_IPV4)
 		packet_read_ipv4(tuple, network);
 	else if (tuple->ethertype == ETHERTYPE_IPV6)
@@ -121,19 +109,19 @@ static __always_inline void packet_read_tuple(struct packet_tuple *tuple, struct
 }
 
 /*
- * The namespace that a packet is in: its device's, else its socket's. A packet in a TCP queue has no
- * device, and one in a UDP receive queue has other data in its place, which is no kernel address and
- * reads as zero.
+ * Cookie of the namespace that a packet is in, 0 if none: its device's, else its socket's. A packet in a TCP queue has
+ * no device, and one in a UDP receive queue has other data in its place, which is no kernel address and reads as zero.
+ * The receiver is a plain number: see plain_argument().
  */
-static __always_inline struct net *packet_netns(struct sk_buff *skb, struct sock *receiver)
+static __always_inline __u64 packet_netns(struct sk_buff *skb, const struct sock *receiver)
 {
 	struct net_device *device = skb->dev;
 	struct net *net = device ? device->nd_net.net : NULL;
 	struct sock *owner = skb->sk;
 
 	if (!net && receiver)
-		net = receiver->__sk_common.skc_net.net;
+		return netns_read_id(BPF_CORE_READ(receiver, __sk_common.skc_net.net));
 	if (!net && owner)
 		net = owner->__sk_common.skc_net.net;
-	return net;
+	return net ? netns_id(net) : 0;
 }

@@ -69,6 +69,10 @@ export interface BtfMember {
 }
 
 export class Btf {
+  readonly #base: Btf | undefined;
+  /** Types and bytes of strings that the base has; ours are numbered on from there. */
+  readonly #baseTypes: number;
+  readonly #baseStrings: number;
   readonly #view: DataView;
   readonly #bytes: Buffer;
   readonly #stringsAt: number;
@@ -76,8 +80,14 @@ export class Btf {
   /** Place of each type record by type id; 0 is void. */
   readonly #places: Uint32Array;
 
-  /** @throws where the bytes are no BTF, or are cut */
-  constructor(bytes: Uint8Array) {
+  /**
+   * @param base the kernel's, for that of a module
+   * @throws where the bytes are no BTF, or are cut
+   */
+  constructor(bytes: Uint8Array, base?: Btf) {
+    this.#base = base;
+    this.#baseTypes = base === undefined ? 0 : base.length - 1;
+    this.#baseStrings = base === undefined ? 0 : base.#stringsEnd - base.#stringsAt;
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const view = this.#view;
@@ -107,7 +117,8 @@ export class Btf {
   }
 
   type(id: number): BtfType {
-    const at = this.#places[id];
+    if (this.#base !== undefined && id <= this.#baseTypes) return this.#base.type(id);
+    const at = this.#places[id - this.#baseTypes];
     if (at === undefined || at === 0) throw new Error(`BTF: no type ${id}`);
     const info = this.#view.getUint32(at + 4, true);
     return {
@@ -120,14 +131,14 @@ export class Btf {
     };
   }
 
-  /** The first type of this kind and name. */
+  /** The first type of this kind and name; of a module's types only. */
   find(kind: number, name: string): BtfType | undefined {
     const offset = this.#stringOffset(name);
     if (offset === undefined) return undefined;
     for (let id = 1; id < this.#places.length; id++) {
       const at = this.#places[id] ?? 0;
       if (this.#view.getUint32(at, true) !== offset) continue;
-      if (((this.#view.getUint32(at + 4, true) >>> 24) & 0x1f) === kind) return this.type(id);
+      if (((this.#view.getUint32(at + 4, true) >>> 24) & 0x1f) === kind) return this.type(this.#baseTypes + id);
     }
     return undefined;
   }
@@ -143,6 +154,16 @@ export class Btf {
       });
     }
     return members;
+  }
+
+  /** Offset in bits of a member, which may be in an anonymous struct or union inside. */
+  memberBits(type: BtfType, name: string): number | undefined {
+    for (const member of this.members(type)) {
+      if (member.name === name) return member.bits;
+      const inner = member.name === '' ? this.memberBits(this.resolve(member.type), name) : undefined;
+      if (inner !== undefined) return member.bits + inner;
+    }
+    return undefined;
   }
 
   /** Type and number of elements of an array. */
@@ -167,6 +188,15 @@ export class Btf {
       });
     }
     return variables;
+  }
+
+  /** Where a static per-CPU variable is among those of a CPU; undefined where there is none of this name. */
+  perCpuVariable(name: string): { readonly type: BtfType; readonly offset: number } | undefined {
+    const section = this.find(KIND.dataSection, '.data..percpu');
+    const variable = this.find(KIND.variable, name);
+    if (section === undefined || variable === undefined) return undefined;
+    const place = this.sectionVariables(section).find(({ type }) => type === variable.id);
+    return place === undefined ? undefined : { type: this.resolve(variable.sizeOrType), offset: place.offset };
   }
 
   /** Follows typedefs and qualifiers to the type itself. */
@@ -197,7 +227,8 @@ export class Btf {
       const info = this.#view.getUint32(at + 4, true);
       if (((info >>> 24) & 0x1f) !== KIND.enum) continue;
       for (let index = 0; index < (info & 0xffff); index++) {
-        if (this.#view.getUint32(at + TYPE_BYTES + 8 * index, true) === offset) return this.enumValues(this.type(id));
+        if (this.#view.getUint32(at + TYPE_BYTES + 8 * index, true) === offset)
+          return this.enumValues(this.type(this.#baseTypes + id));
       }
     }
     return undefined;
@@ -212,14 +243,27 @@ export class Btf {
     return prototype.kind === KIND.functionProto ? prototype.vlen - 1 : undefined;
   }
 
+  /** How many parameters a function has, or undefined where there is none of this name. */
+  functionParameters(name: string): number | undefined {
+    const type = this.find(KIND.function, name);
+    return type === undefined ? undefined : this.type(type.sizeOrType).vlen;
+  }
+
   #string(offset: number): string {
-    const start = this.#stringsAt + offset;
+    if (this.#base !== undefined && offset < this.#baseStrings) return this.#base.#string(offset);
+    const start = this.#stringsAt + offset - this.#baseStrings;
     const end = this.#bytes.indexOf(0, start);
     return this.#bytes.toString('latin1', start, end);
   }
 
   #stringOffset(name: string): number | undefined {
-    const found = this.#bytes.indexOf(`\0${name}\0`, this.#stringsAt, 'latin1');
-    return found < 0 || found >= this.#stringsEnd ? undefined : found + 1 - this.#stringsAt;
+    const inBase = this.#base === undefined ? undefined : this.#base.#stringOffset(name);
+    if (inBase !== undefined) return inBase;
+    // A module's strings do not begin with the empty one.
+    const first = `${name}\0`;
+    if (this.#bytes.toString('latin1', this.#stringsAt, this.#stringsAt + first.length) === first)
+      return this.#baseStrings;
+    const found = this.#bytes.indexOf(`\0${first}`, this.#stringsAt, 'latin1');
+    return found < 0 || found >= this.#stringsEnd ? undefined : found + 1 - this.#stringsAt + this.#baseStrings;
   }
 }

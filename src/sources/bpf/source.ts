@@ -4,7 +4,7 @@ import { BpfError, BpfObject, unavailable } from 'bpf-napi';
 import { Unsupported } from '../../probes/probe.ts';
 import { Btf } from './btf.ts';
 
-const VMLINUX = 'kernel/btf/vmlinux';
+const BTF = 'kernel/btf';
 
 const EPERM = 1;
 const EACCES = 13;
@@ -23,14 +23,18 @@ export interface ObjectSpec<Constant extends string = string> {
 
 /** Loads our BPF objects and knows the kernel's types. */
 export class BpfSource {
+  /** Kinds of programs that this kernel refused for itself, whatever they do; and its reason. */
+  readonly refusedKinds = new Map<string, string>();
   readonly #directory: string;
+  readonly #modules: string;
   readonly #vmlinux: string;
   #btf: WeakRef<Btf> | undefined;
 
   /** @param directory where the compiled objects are, @param sys where sysfs is mounted */
   constructor(directory: string, sys: string) {
     this.#directory = directory;
-    this.#vmlinux = join(sys, VMLINUX);
+    this.#modules = join(sys, BTF);
+    this.#vmlinux = join(this.#modules, 'vmlinux');
   }
 
   /**
@@ -44,6 +48,15 @@ export class BpfSource {
     const btf = new Btf(readFileSync(this.#vmlinux));
     this.#btf = new WeakRef(btf);
     return btf;
+  }
+
+  /** The types of a module that is loaded, on top of the kernel's; undefined where there is none, or it shows none. */
+  moduleBtf(module: string): Btf | undefined {
+    try {
+      return new Btf(readFileSync(join(this.#modules, module)), this.btf());
+    } catch {
+      return undefined;
+    }
   }
 
   /** @throws {Unsupported} where no object can be loaded at all: the addon or libbpf is missing */

@@ -2,6 +2,7 @@ import type { CheckGroup } from '../check.ts';
 import { agent } from './agent.ts';
 import { ipvs } from './ipvs.ts';
 import { rdma } from './rdma.ts';
+import { tcpreset } from './tcpreset.ts';
 
 /** In this order: the first one needs a kernel into which no module has been loaded. */
-export const GROUPS: readonly CheckGroup[] = [agent, ipvs, rdma];
+export const GROUPS: readonly CheckGroup[] = [agent, tcpreset, ipvs, rdma];

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Does nothing at the hooks of the probes: what a program costs above this is
+ * its own. */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#define EMPTY(name, hook)           \
+	SEC(hook) int name(void *c) \
+	{                           \
+		return 0;           \
+	}
+
+EMPTY(empty_drop, "tp_btf/kfree_skb")
+EMPTY(empty_retransmit, "tp_btf/tcp_retransmit_skb")
+EMPTY(empty_synack, "tp_btf/tcp_retransmit_synack")
+EMPTY(empty_reset_sent, "raw_tp/tcp_send_reset")
+EMPTY(empty_reset_received, "tp_btf/tcp_receive_reset")
+
+char LICENSE[] SEC("license") = "GPL";

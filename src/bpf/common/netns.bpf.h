@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include "kernel.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+/* What user space knows a namespace by: its cookie; before 5.12 the inode number, because the cookie is made on demand
+ * there. */
+static __always_inline __u64 netns_id(const struct net *net)
+{
+	return bpf_core_field_exists(net->net_cookie) ? net->net_cookie : net->ns.inum;
+}
+
+/* The same where the verifier does not know the type. */
+static __always_inline __u64 netns_read_id(const struct net *net)
+{
+	return bpf_core_field_exists(net->net_cookie) ? BPF_CORE_READ(net, net_cookie) : BPF_CORE_READ(net, ns.inum);
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include "events.bpf.h"
+#include "kernel.h"
+#include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <stdbool.h>
+
+/* The process on whose behalf the kernel does something; pid 0 where it is nobody's, or nobody knows. */
+struct event_process {
+	__u64 cgroup; /* id in the v2 hierarchy */
+	__u32 pid; /* in the machine's first PID namespace */
+	char name[16];
+};
+
+EVENT_RECORD(event_process);
+
+#define KERNEL_THREAD 0x00200000 /* PF_KTHREAD */
+
+/* Kernel: include/linux/preempt.h. The softirq bit says that one is served; disabled bottom halves count in twos above
+ * it. */
+#define IN_INTERRUPT 0xff0100
+
+/* x86: from a CPU's run queue to its preempt count, both static per-CPU variables; 0 where that is not known. */
+const volatile __u64 preempt_count_at = 0;
+
+/*
+ * Whether the kernel does this for the process that is running. A softirq often runs in the middle of the very process
+ * that sent the packet, and is nobody's. What is not known counts as no. On x86 the preempt count has no address that a
+ * program may ask for (a kernel without KALLSYMS_ALL refuses it), but the running task knows its CPU's run queue.
+ */
+static __always_inline bool in_process(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	__u32 count = 0;
+
+	if (BPF_CORE_READ(task, flags) & KERNEL_THREAD)
+		return false;
+	if (bpf_core_field_exists(task->thread_info.preempt_count)) {
+		count = BPF_CORE_READ(task, thread_info.preempt_count);
+	} else {
+		if (!preempt_count_at || !bpf_core_field_exists(task->se.cfs_rq))
+			return false;
+		if (bpf_probe_read_kernel(&count, sizeof(count),
+					  (void *)BPF_CORE_READ(task, se.cfs_rq, rq) + preempt_count_at))
+			return false;
+	}
+	if (bpf_core_field_exists(task->softirq_disable_cnt))
+		count |= BPF_CORE_READ(task, softirq_disable_cnt);
+	return !(count & IN_INTERRUPT);
+}
+
+static __always_inline void event_read_process(struct event_process *process)
+{
+	if (!in_process()) {
+		process->pid = 0;
+		return;
+	}
+	process->pid = bpf_get_current_pid_tgid() >> 32;
+	process->cgroup = bpf_get_current_cgroup_id();
+	bpf_get_current_comm(process->name, sizeof(process->name));
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include "tuple.bpf.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <stdbool.h>
+
+#define FAMILY_IPV4 2
+#define FAMILY_IPV6 10
+
+/* Kernel: include/net/tcp_states.h */
+enum tcp_state {
+	STATE_ESTABLISHED = 1,
+	STATE_SYN_SENT,
+	STATE_SYN_RECV,
+	STATE_FIN_WAIT1,
+	STATE_FIN_WAIT2,
+	STATE_TIME_WAIT,
+	STATE_CLOSE,
+	STATE_CLOSE_WAIT,
+	STATE_LAST_ACK,
+	STATE_LISTEN,
+	STATE_CLOSING,
+	STATE_NEW_SYN_RECV,
+};
+
+/* Of a TIME_WAIT or a request socket there is only the sock_common. */
+static __always_inline bool socket_is_full(__u8 state)
+{
+	return state != STATE_TIME_WAIT && state != STATE_NEW_SYN_RECV;
+}
+
+/*
+ * Fills a zeroed tuple with what the socket sends: from its own end to the other one. IPv6 sockets that talk IPv4 keep
+ * IPv4-mapped addresses. A socket that is being closed has given its number back (skc_num is 0), but still knows from
+ * which port it sends.
+ */
+static __always_inline void socket_read_tuple(struct packet_tuple *tuple, const struct sock *sk)
+{
+	const struct sock_common *common = &sk->__sk_common;
+	__u16 family = BPF_CORE_READ(common, skc_family);
+
+	tuple->protocol = IPPROTO_TCP;
+	tuple->source_port = BPF_CORE_READ(common, skc_num);
+	if (!tuple->source_port && socket_is_full(BPF_CORE_READ(common, skc_state)))
+		tuple->source_port = bpf_ntohs(BPF_CORE_READ((const struct inet_sock *)sk, inet_sport));
+	tuple->destination_port = bpf_ntohs(BPF_CORE_READ(common, skc_dport));
+	if (family == FAMILY_IPV4) {
+		tuple->family = 4;
+		tuple->source[10] = tuple->source[11] = tuple->destination[10] = tuple->destination[11] = 0xff;
+		BPF_CORE_READ_INTO((__be32 *)(tuple->source + 12), common, skc_rcv_saddr);
+		BPF_CORE_READ_INTO((__be32 *)(tuple->destination + 12), common, skc_daddr);
+	} else if (family == FAMILY_IPV6) {
+		tuple->family = 6;
+		BPF_CORE_READ_INTO((struct in6_addr *)tuple->source, common, skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO((struct in6_addr *)tuple->destination, common, skc_v6_daddr);
+	}
+}

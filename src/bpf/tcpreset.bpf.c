@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* TCP resets, sent and received, by namespace and reason; and for a limited number the scene. */
+#include "common/argument.bpf.h"
+#include "common/counts.bpf.h"
+#include "common/events.bpf.h"
+#include "common/netns.bpf.h"
+#include "common/packet.bpf.h"
+#include "common/process.bpf.h"
+#include "common/socket.bpf.h"
+#include <linux/ptrace.h>
+#include <bpf/bpf_tracing.h>
+
+#define SIDE_SENT 0
+#define SIDE_RECEIVED 1
+
+/* Reasons of ours, where the kernel gives none: above its own. User space names them in this order. */
+enum reset_reason {
+	REASON_NO_LISTENER = 1 << 16,
+	REASON_QUEUE_FULL,
+	REASON_TIME_WAIT,
+	REASON_AFTER_CLOSE,
+	REASON_INVALID_SEGMENT,
+	REASON_LINGER,
+	REASON_NOT_ACCEPTED,
+	REASON_UNREAD_DATA,
+	REASON_KEEPALIVE,
+	REASON_ABORT,
+	REASON_REFUSED,
+	REASON_BROKEN_PIPE,
+	REASON_BY_PEER,
+};
+
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak; /* 6.2 */
+
+#define NO_STATE 0
+
+/* Kernel: include/net/sock.h, enum sock_flags */
+#define SOCK_DEAD (1 << 0)
+#define SOCK_KEEPOPEN (1 << 3)
+#define SOCK_LINGER (1 << 4)
+
+struct tcp_reset_event {
+	__u64 time; /* bpf_ktime_get_ns() */
+	__u64 netns;
+	__u32 reason;
+	__u8 side;
+	__u8 state; /* of the socket; 0 where there is none */
+	struct packet_tuple tuple; /* of the reset */
+	struct event_process process;
+};
+
+EVENT_RECORD(tcp_reset_event);
+EVENT_RECORD(packet_tuple);
+
+/* The namespace of a packet that no socket wants, by its route: the kernel answers there. */
+static __always_inline __u64 routed_netns(const struct sk_buff *skb)
+{
+	/* The lowest bit says that the route is not counted. */
+	struct dst_entry *route = (struct dst_entry *)(BPF_CORE_READ(skb, _skb_refdst) & ~1UL);
+
+	return netns_read_id(BPF_CORE_READ(route, dev, nd_net.net));
+}
+
+static __always_inline __u8 state_of(const struct sock *sk)
+{
+	return sk ? BPF_CORE_READ(sk, __sk_common.skc_state) : NO_STATE;
+}
+
+static __always_inline void count_reset(const struct sock *sk, const struct sk_buff *skb, __u64 netns, __u32 reason,
+					__u8 side)
+{
+	struct count_key key = {.netns = netns, .reason = reason, .side = side};
+	struct tcp_reset_event *event;
+
+	count_add(&key, 0);
+	event = events_enabled ? event_reserve(netns, sizeof(*event)) : NULL;
+	if (!event)
+		return;
+	__builtin_memset(event, 0, sizeof(*event));
+	event->time = bpf_ktime_get_ns();
+	event->netns = netns;
+	event->reason = reason;
+	event->side = side;
+	event->state = state_of(sk);
+	/* A listening socket knows no peer: the packet that is answered knows both ends. */
+	if (skb)
+		packet_read_tuple(&event->tuple, (struct sk_buff *)skb);
+	else
+		socket_read_tuple(&event->tuple, sk);
+	if (skb || side == SIDE_RECEIVED)
+		tuple_reverse(&event->tuple);
+	event_read_process(&event->process);
+	event_submit(event);
+}
+
+/* The answer to a packet. */
+static __always_inline __u32 answer_reason(const struct sock *sk, __u8 state)
+{
+	switch (state) {
+	case NO_STATE:
+		return REASON_NO_LISTENER;
+	case STATE_LISTEN:
+		return BPF_CORE_READ(sk, sk_ack_backlog) > BPF_CORE_READ(sk, sk_max_ack_backlog)
+			       ? REASON_QUEUE_FULL
+			       : REASON_INVALID_SEGMENT;
+	case STATE_TIME_WAIT:
+		return REASON_TIME_WAIT;
+	case STATE_NEW_SYN_RECV:
+		return REASON_INVALID_SEGMENT;
+	default:
+		/* Nobody holds the socket any more, and data came that nobody will read. */
+		return BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DEAD ? REASON_AFTER_CLOSE
+									    : REASON_INVALID_SEGMENT;
+	}
+}
+
+/* On our own account. A socket that is being closed is in CLOSE already. */
+static __always_inline __u32 abort_reason(const struct sock *sk, __u8 state)
+{
+	unsigned long flags = BPF_CORE_READ(sk, __sk_common.skc_flags);
+
+	if (state == STATE_CLOSE && flags & SOCK_LINGER && !BPF_CORE_READ(sk, sk_lingertime))
+		return REASON_LINGER;
+	if (state == STATE_CLOSE)
+		return BPF_CORE_READ(sk, sk_socket) ? REASON_UNREAD_DATA : REASON_NOT_ACCEPTED;
+	if (!(flags & SOCK_DEAD) && flags & SOCK_KEEPOPEN && !in_process())
+		return REASON_KEEPALIVE;
+	return REASON_ABORT;
+}
+
+static __always_inline int count_sent(const struct sock *sk, const struct sk_buff *skb, __u64 netns, __u32 reason)
+{
+	if (netns)
+		count_reset(sk, skb, netns, reason, SIDE_SENT);
+	else
+		count_miss(false);
+	return 0;
+}
+
+static __always_inline int handle_sent(const struct sock *sk, const struct sk_buff *skb, __u32 reason)
+{
+	return count_sent(sk, skb, sk ? netns_read_id(BPF_CORE_READ(sk, __sk_common.skc_net.net)) : routed_netns(skb),
+			  reason);
+}
+
+static __always_inline int handle_answer(const struct sock *sk, const struct sk_buff *skb)
+{
+	return handle_sent(sk, skb, answer_reason(sk, state_of(sk)));
+}
+
+static __always_inline int handle_abort(const struct sock *sk)
+{
+	return handle_sent(sk, NULL, abort_reason(sk, state_of(sk)));
+}
+
+/* The functions are called for a reset as well, and do not answer it. */
+static __always_inline bool is_reset(const struct sk_buff *skb)
+{
+	const void *header = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, transport_header);
+	__u8 flags = 0;
+
+	bpf_probe_read_kernel(&flags, sizeof(flags), header + 13);
+	return flags & 0x04;
+}
+
+/* What it meant to the one who used the connection, by the error that the kernel gives it (tcp_reset()). */
+static __always_inline int handle_received(const struct sock *sk, __u64 netns, __u8 state)
+{
+	__u32 reason = state == STATE_SYN_SENT     ? REASON_REFUSED
+		       : state == STATE_CLOSE_WAIT ? REASON_BROKEN_PIPE
+						   : REASON_BY_PEER;
+
+	count_reset(sk, NULL, netns, reason, SIDE_RECEIVED);
+	return 0;
+}
+
+/*
+ * A raw tracepoint, because both pointers may be NULL (see plain_argument()). Since 6.10 there is the reason, and since
+ * then it fires without a socket too.
+ */
+SEC("raw_tp/tcp_send_reset")
+int BPF_PROG(tcp_reset_sent_reason, const struct sock *sk, const struct sk_buff *skb, __u32 reason)
+{
+	const struct sk_buff *packet;
+	const struct sock *socket;
+
+	/* Typed pointers again, whose faults the kernel mends: a scan of ports makes many resets, so they must be
+	 * cheap. */
+	if (sk) {
+		socket = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct sock));
+		return count_sent(sk, skb, netns_id(socket->__sk_common.skc_net.net), reason);
+	}
+	packet = bpf_rdonly_cast(skb, bpf_core_type_id_kernel(struct sk_buff));
+	if (!packet->dev)
+		return count_sent(sk, skb, routed_netns(skb), reason);
+	return count_sent(sk, skb, netns_id(packet->dev->nd_net.net), reason);
+}
+
+SEC("raw_tp/tcp_send_reset")
+int BPF_PROG(tcp_reset_sent, const struct sock *sk, const struct sk_buff *skb)
+{
+	return skb ? handle_answer(sk, skb) : handle_abort(sk);
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(tcp_reset_received, const struct sock *sk)
+{
+	return handle_received(sk, netns_id(sk->__sk_common.skc_net.net), sk->__sk_common.skc_state);
+}
+
+static __always_inline int handle_answer_call(const struct sock *sk, const struct sk_buff *skb)
+{
+	return is_reset(skb) ? 0 : handle_answer(sk, skb);
+}
+
+SEC("fentry/tcp_v4_send_reset")
+int tcp_reset_v4_entry(__u64 *ctx)
+{
+	return handle_answer_call(plain_argument(ctx, 0), plain_argument(ctx, 1));
+}
+
+SEC("fentry/tcp_v6_send_reset")
+int tcp_reset_v6_entry(__u64 *ctx)
+{
+	return handle_answer_call(plain_argument(ctx, 0), plain_argument(ctx, 1));
+}
+
+SEC("fentry/tcp_send_active_reset")
+int BPF_PROG(tcp_reset_active_entry, struct sock *sk)
+{
+	return handle_abort(sk);
+}
+
+SEC("kprobe/tcp_v4_send_reset")
+int BPF_KPROBE(tcp_reset_v4_probe, const struct sock *sk, const struct sk_buff *skb)
+{
+	return handle_answer_call(sk, skb);
+}
+
+SEC("kprobe/tcp_v6_send_reset")
+int BPF_KPROBE(tcp_reset_v6_probe, const struct sock *sk, const struct sk_buff *skb)
+{
+	return handle_answer_call(sk, skb);
+}
+
+SEC("kprobe/tcp_send_active_reset")
+int BPF_KPROBE(tcp_reset_active_probe, struct sock *sk)
+{
+	return handle_abort(sk);
+}
+
+SEC("fentry/tcp_reset")
+int BPF_PROG(tcp_reset_received_entry, struct sock *sk)
+{
+	return handle_received(sk, netns_id(sk->__sk_common.skc_net.net), sk->__sk_common.skc_state);
+}
+
+SEC("kprobe/tcp_reset")
+int BPF_KPROBE(tcp_reset_received_probe, struct sock *sk)
+{
+	return handle_received(sk, netns_read_id(BPF_CORE_READ(sk, __sk_common.skc_net.net)), state_of(sk));
+}
+
+char LICENSE[] SEC("license") = "GPL";

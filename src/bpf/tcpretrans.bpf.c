@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* TCP segments that are sent again, by namespace and by what made the kernel do it; and for a limited number the scene.
+ */
+#include "common/counts.bpf.h"
+#include "common/events.bpf.h"
+#include "common/netns.bpf.h"
+#include "common/socket.bpf.h"
+#include <bpf/bpf_tracing.h>
+
+/* Kernel: include/uapi/linux/tcp.h, include/net/inet_connection_sock.h */
+#define CA_RECOVERY 3
+#define CA_LOSS 4
+#define TIME_LOSS_PROBE 5
+
+enum retransmit_kind { KIND_RTO, KIND_FAST, KIND_TLP, KIND_SYN, KIND_SYNACK };
+
+struct tcp_retransmit_event {
+	__u64 time; /* bpf_ktime_get_ns() */
+	__u64 netns;
+	struct packet_tuple tuple;
+	__u32 sequence; /* of the first byte */
+	__u32 retransmits; /* of this connection so far, this one counted */
+	__u32 srtt; /* microseconds; 0 before the first measurement */
+	__u32 cwnd; /* segments */
+	__u8 kind;
+	__u8 state;
+};
+
+EVENT_RECORD(tcp_retransmit_event);
+EVENT_RECORD(packet_tuple);
+
+static __always_inline __u32 retransmit_kind(const struct sock *sk, const struct tcp_sock *tcp)
+{
+	const struct inet_connection_sock *connection = &tcp->inet_conn;
+	__u8 state = sk->__sk_common.skc_state, congestion = BPF_CORE_READ_BITFIELD(connection, icsk_ca_state);
+
+	if (state == STATE_SYN_SENT)
+		return KIND_SYN;
+	if (state == STATE_SYN_RECV)
+		return KIND_SYNACK;
+	/* A timeout brings the connection into Loss, where it stays until all that was lost is there. */
+	if (congestion == CA_LOSS)
+		return KIND_RTO;
+	/* The timer of the probe is still noted as pending while it sends; in Recovery it is another's. */
+	if (congestion < CA_RECOVERY && connection->icsk_pending == TIME_LOSS_PROBE)
+		return KIND_TLP;
+	return KIND_FAST;
+}
+
+static __always_inline __u64 count_retransmit(const struct sock *sk, __u32 kind)
+{
+	struct count_key key = {.netns = netns_id(sk->__sk_common.skc_net.net), .reason = kind};
+
+	count_add(&key, 0);
+	return key.netns;
+}
+
+static __always_inline struct tcp_retransmit_event *reserve_event(__u64 netns, __u32 kind)
+{
+	struct tcp_retransmit_event *event = events_enabled ? event_reserve(netns, sizeof(*event)) : NULL;
+
+	if (!event)
+		return NULL;
+	__builtin_memset(event, 0, sizeof(*event));
+	event->time = bpf_ktime_get_ns();
+	event->netns = netns;
+	event->kind = kind;
+	return event;
+}
+
+static __always_inline int handle_segment(struct sock *sk, struct sk_buff *skb)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	struct tcp_retransmit_event *event;
+	__u64 netns;
+	__u32 kind;
+
+	if (!tcp)
+		return 0;
+	kind = retransmit_kind(sk, tcp);
+	netns = count_retransmit(sk, kind);
+	event = reserve_event(netns, kind);
+	if (!event)
+		return 0;
+	socket_read_tuple(&event->tuple, sk);
+	event->sequence = BPF_CORE_READ((struct tcp_skb_cb *)skb->cb, seq);
+	event->retransmits = tcp->total_retrans;
+	event->srtt = tcp->srtt_us >> 3;
+	event->cwnd = tcp->snd_cwnd;
+	event->state = sk->__sk_common.skc_state;
+	event_submit(event);
+	return 0;
+}
+
+/* With the error (it came between 6.12 and 6.18) it fires for those that could not be sent as well. */
+SEC("tp_btf/tcp_retransmit_skb")
+int BPF_PROG(tcp_retransmit_error, struct sock *sk, struct sk_buff *skb, int error)
+{
+	return error ? 0 : handle_segment(sk, skb);
+}
+
+SEC("tp_btf/tcp_retransmit_skb")
+int BPF_PROG(tcp_retransmit, struct sock *sk, struct sk_buff *skb)
+{
+	return handle_segment(sk, skb);
+}
+
+/* The connection is no socket yet: a request on the listening one. */
+SEC("tp_btf/tcp_retransmit_synack")
+int BPF_PROG(tcp_retransmit_synack, struct sock *sk, struct request_sock *request)
+{
+	__u64 netns = count_retransmit(sk, KIND_SYNACK);
+	struct tcp_retransmit_event *event = reserve_event(netns, KIND_SYNACK);
+
+	if (!event)
+		return 0;
+	socket_read_tuple(&event->tuple, (struct sock *)request);
+	event->sequence = BPF_CORE_READ((struct tcp_request_sock *)request, snt_isn);
+	event->retransmits = request->num_retrans + 1;
+	event->state = STATE_NEW_SYN_RECV;
+	event_submit(event);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,125 @@
+import { join } from 'node:path';
+import { BpfObject } from 'bpf-napi';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { FILE } from '../../src/bpf/generated/tcpreset.ts';
+import { DEFAULT_PATHS } from '../../src/paths.ts';
+import { HooksMissing, type HookTable, hook, hookName, openHooks, surveyHooks } from '../../src/probes/hooks.ts';
+import { PROBES } from '../../src/probes/index.ts';
+import { BpfSource } from '../../src/sources/bpf/source.ts';
+import { OBJECTS } from '../support/kernel.ts';
+
+const TRACEPOINT = hook('tp_btf/tcp_receive_reset', 1, 'tcp_reset_received');
+const FENTRY = hook('fentry/tcp_reset', 1, 'tcp_reset_received_entry');
+const KPROBE = hook('kprobe/tcp_reset', 1, 'tcp_reset_received_probe');
+const SENT = { what: 'sent', choices: [{ hooks: [hook('raw_tp/tcp_send_reset', 3, 'tcp_reset_sent_reason')] }] };
+
+let bpf: BpfSource;
+let loads: string[][];
+
+beforeEach(() => {
+  bpf = new BpfSource(OBJECTS, DEFAULT_PATHS.sys);
+  loads = [];
+  const load = bpf.load.bind(bpf);
+  // Only looks on: what is loaded is loaded.
+  bpf.load = (spec) => {
+    loads.push([...spec.programs]);
+    return load(spec);
+  };
+});
+
+function table(...points: HookTable['points']): HookTable {
+  return { file: FILE, points };
+}
+
+async function open(hooks: HookTable) {
+  const { object, ...rest } = await openHooks(bpf, hooks, { file: FILE });
+  object.close();
+  return rest;
+}
+
+/** What this kernel says to a function hook: each of the two is refused on some. */
+async function allows(which: typeof FENTRY): Promise<boolean> {
+  const [status] = await surveyHooks(bpf, table({ what: 'received', choices: [{ hooks: [which] }] }));
+  loads = [];
+  return status?.hooks.length === 1;
+}
+
+describe.each(PROBES.flatMap(({ name, hooks }) => (hooks === undefined ? [] : [[name, hooks] as const])))(
+  'the table of %s',
+  (_, hooks) => {
+    it('names programs of the object by their hooks', async () => {
+      using object = await BpfObject.open(join(OBJECTS, hooks.file));
+      const sections = new Map(object.programs.map(({ name, section }) => [name, section]));
+      const declared = hooks.points.flatMap(({ choices }) => choices.flatMap((choice) => choice.hooks));
+      for (const one of declared) expect(sections.get(one.program)).toBe(hookName(one));
+      expect(new Set(declared.map(({ program }) => program))).toEqual(new Set(sections.keys()));
+    });
+  },
+);
+
+it('loads all first choices in one go, without a trial', async () => {
+  const { programs, statuses } = await open(
+    table({ what: 'received', choices: [{ hooks: [TRACEPOINT] }, { hooks: [FENTRY] }] }, SENT),
+  );
+  expect(programs).toEqual(['tcp_reset_received', 'tcp_reset_sent_reason']);
+  expect(statuses).toEqual([
+    { what: 'received', hooks: ['tp_btf/tcp_receive_reset'], reason: '' },
+    { what: 'sent', hooks: ['raw_tp/tcp_send_reset'], reason: '' },
+  ]);
+  expect(loads).toEqual([programs]);
+});
+
+it('leaves out by the types of the kernel what it does not have', async () => {
+  const { statuses } = await open(
+    table(
+      {
+        what: 'received',
+        choices: [
+          { hooks: [hook('tp_btf/no_such_tracepoint', 1, 'tcp_reset_received')] },
+          { hooks: [hook('tp_btf/tcp_receive_reset', 9, 'tcp_reset_received')] },
+          { hooks: [TRACEPOINT], lacks: 'the tail' },
+        ],
+      },
+      {
+        what: 'wishes',
+        optional: true,
+        choices: [{ hooks: [hook('fentry/no_such_function', 1, 'tcp_reset_v4_entry')] }],
+      },
+    ),
+  );
+  expect(statuses).toEqual([
+    { what: 'received', hooks: ['tp_btf/tcp_receive_reset'], reason: 'the tail' },
+    { what: 'wishes', hooks: [], reason: 'this kernel has no function no_such_function' },
+  ]);
+  expect(loads).toHaveLength(1);
+});
+
+it('tries each point alone where the kernel refuses them together, and takes what it allows', async () => {
+  const [fentry, kprobe] = [await allows(FENTRY), await allows(KPROBE)];
+  bpf.refusedKinds.clear();
+  const choices = [{ hooks: [FENTRY] }, { hooks: [KPROBE] }, { hooks: [TRACEPOINT] }];
+  const { statuses } = await open(table({ what: 'received', choices }, SENT));
+  const best = fentry ? 'fentry/tcp_reset' : kprobe ? 'kprobe/tcp_reset' : 'tp_btf/tcp_receive_reset';
+  expect(statuses[0]?.hooks).toEqual([best]);
+  expect(statuses[1]?.hooks).toEqual(['raw_tp/tcp_send_reset']);
+  if (!fentry) {
+    expect(loads[0]).toEqual(['tcp_reset_received_entry', 'tcp_reset_sent_reason']);
+    expect(loads[1]).toEqual(['tcp_reset_received_entry']);
+    // The kernel refused the kind, so the next table does not ask again.
+    loads = [];
+    await open(table({ what: 'received', choices }, SENT));
+    expect(loads.flat()).not.toContain('tcp_reset_received_entry');
+  }
+});
+
+it('says what is missing where nothing is left', async () => {
+  const gone = { what: 'wishes', choices: [{ hooks: [hook('kprobe/no_such_function', 1, 'tcp_reset_v4_probe')] }] };
+  const failure = await open(table(SENT, gone)).catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(HooksMissing);
+  expect((failure as Error).message).toBe('wishes: this kernel has no function no_such_function');
+  const survey = await surveyHooks(bpf, table(SENT, gone));
+  expect(survey.map(({ what, hooks }) => [what, hooks.length])).toEqual([
+    ['sent', 1],
+    ['wishes', 0],
+  ]);
+});

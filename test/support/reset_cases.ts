@@ -1,0 +1,163 @@
+import { join } from 'node:path';
+import { BpfObject } from 'bpf-napi';
+import { FILE } from '../../src/bpf/generated/tcpreset.ts';
+import { DEFAULT_PATHS } from '../../src/paths.ts';
+import { Counts } from '../../src/probes/counts.ts';
+import { ResetReasons } from '../../src/probes/reset_reasons.ts';
+import { processConstants } from '../../src/probes/scene.ts';
+import { BpfSource } from '../../src/sources/bpf/source.ts';
+import type { HostPair } from './hosts.ts';
+import { OBJECTS } from './kernel.ts';
+
+export interface ResetCase {
+  readonly name: string;
+  readonly program: string;
+  /** What is counted where, and nothing else. */
+  readonly counts: Readonly<Record<string, number>>;
+  /** What is sent, with the reasons that are derived on a kernel that gives none. */
+  readonly derived: Readonly<Record<string, number>>;
+  /** The event of who sends the reset, and where it knows the process. */
+  readonly sender?: 'a' | 'b';
+  readonly byProcess?: boolean;
+  readonly state?: string;
+  /** Of the event of who receives it. */
+  readonly receivedIn?: string;
+}
+
+const LINGER = "client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))";
+
+/** Each on a port of its own: PORT. */
+export const RESET_CASES: readonly ResetCase[] = [
+  {
+    name: 'a port that nobody listens on',
+    program: 'assert sock(A).connect_ex((ADDRESS[B], PORT)) == 111',
+    counts: { 'b sent NO_SOCKET': 1, 'a received refused': 1 },
+    derived: { 'b sent no_listener': 1 },
+    sender: 'b',
+    receivedIn: 'SYN_SENT',
+  },
+  {
+    name: 'SO_LINGER with no time',
+    program: `server, client, peer = connected(PORT); ${LINGER}; client.close(); time.sleep(0.05)`,
+    counts: { 'a sent TCP_STATE': 1, 'b received by_peer': 1 },
+    derived: { 'a sent linger': 1 },
+    sender: 'a',
+    byProcess: true,
+    state: 'CLOSE',
+    receivedIn: 'ESTABLISHED',
+  },
+  {
+    name: 'a close with unread data',
+    program:
+      "server, client, peer = connected(PORT); peer.send(b'x' * 99); time.sleep(0.05); client.close(); time.sleep(0.05)",
+    counts: { 'a sent TCP_ABORT_ON_CLOSE': 1, 'b received by_peer': 1 },
+    derived: { 'a sent unread_data': 1 },
+    sender: 'a',
+    byProcess: true,
+    state: 'CLOSE',
+    receivedIn: 'ESTABLISHED',
+  },
+  {
+    name: 'data after the close',
+    program:
+      "server, client, peer = connected(PORT); client.close(); time.sleep(0.05); peer.send(b'x'); time.sleep(0.05)",
+    counts: { 'a sent TCP_TIMEWAIT_SOCKET': 1, 'b received broken_pipe': 1 },
+    derived: { 'a sent time_wait': 1 },
+    sender: 'a',
+    state: 'TIME_WAIT',
+    receivedIn: 'CLOSE_WAIT',
+  },
+  {
+    name: 'an ACK to a listening port',
+    program: 'server = listen(B, PORT); raw(6, segment(PORT, 0x10)); time.sleep(0.05)',
+    counts: { 'b sent TCP_FLAGS': 1 },
+    derived: { 'b sent invalid_segment': 1 },
+    sender: 'b',
+    state: 'LISTEN',
+  },
+  {
+    name: 'a listening socket that is closed over a waiting connection',
+    program:
+      'server = listen(B, PORT); client = sock(A); client.connect((ADDRESS[B], PORT)); time.sleep(0.05); server.close(); time.sleep(0.05)',
+    counts: { 'b sent TCP_STATE': 1, 'a received by_peer': 1 },
+    derived: { 'b sent not_accepted': 1 },
+    sender: 'b',
+    byProcess: true,
+    state: 'CLOSE',
+    receivedIn: 'ESTABLISHED',
+  },
+  {
+    name: 'a reset that netfilter sends',
+    program:
+      "drop(B, 'tcp dport %d reject with tcp reset' % PORT); assert sock(A).connect_ex((ADDRESS[B], PORT)) == 111; undrop(B)",
+    counts: { 'a received refused': 1 },
+    derived: {},
+    receivedIn: 'SYN_SENT',
+  },
+  {
+    name: 'keepalives without an answer',
+    program: `
+server, client, peer = connected(PORT)
+client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT): client.setsockopt(6, option, 1)
+drop(B, 'tcp dport %d drop' % PORT)
+time.sleep(2.5)
+undrop(B)
+${LINGER}
+peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+`,
+    counts: { 'a sent TCP_KEEPALIVE_TIMEOUT': 1, 'b sent TCP_STATE': 1 },
+    derived: { 'a sent keepalive': 1, 'b sent linger': 1 },
+    sender: 'a',
+    state: 'ESTABLISHED',
+  },
+];
+
+/** Counts resets with programs of the test's choice, also those that a better one keeps the agent from using here. */
+export class ResetCounter implements Disposable {
+  readonly #object: BpfObject;
+  readonly #counts: Counts;
+  readonly #reasons: ResetReasons;
+
+  private constructor(object: BpfObject, reasons: ResetReasons) {
+    this.#object = object;
+    this.#counts = new Counts(object, { value: undefined });
+    this.#reasons = reasons;
+  }
+
+  static async open(programs: readonly string[]): Promise<ResetCounter> {
+    const btf = new BpfSource(OBJECTS, DEFAULT_PATHS.sys).btf();
+    const object = await BpfObject.open(join(OBJECTS, FILE));
+    object.choosePrograms(programs);
+    for (const [name, value] of Object.entries(processConstants(btf))) object.setConstant(name, value);
+    await object.load();
+    for (const program of programs) await object.attach(program);
+    return new ResetCounter(object, new ResetReasons(btf));
+  }
+
+  /** What was counted in the two namespaces while something happened, as in `ResetCase.counts`. */
+  async during(pair: HostPair, happen: () => Promise<unknown>): Promise<Record<string, number>> {
+    const before = this.#read(pair);
+    await happen();
+    const grown = [...this.#read(pair)].map(([key, count]) => [key, count - (before.get(key) ?? 0)] as const);
+    return Object.fromEntries(grown.filter(([, count]) => count > 0));
+  }
+
+  #read({ a, b }: HostPair): Map<string, number> {
+    const names = new Map([
+      [a.netns.cookie, 'a'],
+      [b.netns.cookie, 'b'],
+    ]);
+    const rows = this.#counts.rows().filter(({ netns }) => names.has(BigInt(netns)));
+    return new Map(
+      rows.map(({ netns, reason, side, count }) => [
+        `${names.get(BigInt(netns))} ${side === 0 ? 'sent' : 'received'} ${this.#reasons.name(reason)}`,
+        Number(count),
+      ]),
+    );
+  }
+
+  [Symbol.dispose](): void {
+    this.#object.close();
+  }
+}
