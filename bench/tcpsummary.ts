@@ -142,7 +142,7 @@ async function open(resources: AsyncDisposableStack): Promise<Bench> {
       () => undefined,
     ),
   );
-  const sources = { netns, sockets: socketSource(bpf, netns, files, netlink) } as Partial<Sources> as Sources;
+  const sources = { netns, sockets: socketSource(bpf, netns, files, netlink, errors) } as Partial<Sources> as Sources;
   const settings = { metrics: true, events: false, limit: 0, options: {} };
   const probe = await tcpsummary.open(scope, sources, settings);
   const collect = async () => {
@@ -150,6 +150,6 @@ async function open(resources: AsyncDisposableStack): Promise<Bench> {
     await probe.collect?.(batch.emit, freeCycle());
     batch.commit();
   };
-  const pass = resources.use(await TcpPass.open(bpf, NAMESPACES));
+  const pass = resources.use(await TcpPass.open(bpf, NAMESPACES, errors));
   return new Bench(collect, pass, new TcpDiag(netns, files, netlink));
 }

@@ -75,7 +75,7 @@ export class Kernel implements AsyncDisposable {
       refresh: () => this.#refresh(),
       send: hooks.events,
     });
-    const errors = new SourceErrors();
+    const errors = new SourceErrors((message) => hooks.log('warn', message));
     const files = new NetFiles(paths.proc, this.#discovery, errors);
     const netlink = new NetlinkClient(files, errors);
     const cpus = cpusOf(paths.sys);
@@ -88,7 +88,7 @@ export class Kernel implements AsyncDisposable {
       sockstat: sockstatSource(bpf, cpus, this.#discovery, files),
       netlink,
       route: new RouteSource(netlink),
-      sockets: socketSource(bpf, this.#discovery, files, netlink),
+      sockets: socketSource(bpf, this.#discovery, files, netlink, errors),
       bpf,
       cpus,
       errors,

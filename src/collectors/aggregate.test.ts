@@ -178,6 +178,19 @@ describe('an open label', () => {
     expect(await bytes()).toEqual({ a: 1, b: 2, '*': 10, d: 4 });
   });
 
+  it('shows of a gauge whoever comes first, each time anew', async () => {
+    const queues = async (...values: readonly [string, number][]) => {
+      cycle((emit) => {
+        for (const [device, value] of values) emit('queue', A, value, { device });
+      });
+      const { samples } = await page();
+      return Object.fromEntries(samples.map(({ labels, value }) => [labels['device'], Number(value)]));
+    };
+    expect(await queues(['a', 1], ['b', 2], ['c', 3], ['d', 4])).toEqual({ a: 1, b: 2, '*': 7 });
+    expect(await queues(['d', 4], ['a', 1], ['b', 2])).toEqual({ d: 4, a: 1, '*': 2 });
+    expect(await queues(['c', 5])).toEqual({ c: 5 });
+  });
+
   it('adds up only what is there of a gauge', async () => {
     const queue = (values: Readonly<Record<string, number>>) =>
       cycle((emit) => {
@@ -244,5 +257,31 @@ describe('an open label', () => {
         }
       }),
     );
+  });
+});
+
+describe('two namespaces with equal labels', () => {
+  const withUid = (id: number, uid: string): Entity => ({ ...entity(id, 'same'), uid });
+  const shown = async () => {
+    cycle((emit) => {
+      emit('plain', A, 10, NO_LABELS);
+      emit('plain', B, 20, NO_LABELS);
+    });
+    return (await page()).samples.map(({ value }) => Number(value));
+  };
+
+  it('of one Pod: the first stays, also when it was known alone before', async () => {
+    aggregator.entities.set([withUid(1, 'u')]);
+    expect(await shown()).toEqual([10]);
+    aggregator.entities.set([withUid(1, 'u'), withUid(2, 'u')]);
+    expect(await shown()).toEqual([10]);
+    expect(aggregator.entities.shadowed).toBe(1);
+    aggregator.entities.set([withUid(2, 'u')]);
+    expect(await shown()).toEqual([20]);
+  });
+
+  it('of two Pods: the newer one is shown', async () => {
+    aggregator.entities.set([withUid(1, 'u'), withUid(2, 'v')]);
+    expect(await shown()).toEqual([20]);
   });
 });

@@ -27,9 +27,16 @@ export class EntityTable {
     this.#slotFreed = slotFreed;
   }
 
-  /** Takes the entities there are now; of two with equal labels the later one is shown. */
+  /**
+   * Takes the entities there are now. Of two with equal labels the later one is shown, unless they are the same Pod or container:
+   * then one of its processes has made a namespace of its own, and the first is the Pod's.
+   */
   set(entities: readonly Entity[]): void {
-    const shown = new Map(entities.map((entity) => [keyOf(entity), entity]));
+    const shown = new Map<string, Entity>();
+    for (const entity of entities) {
+      const other = shown.get(keyOf(entity));
+      if (other === undefined || entity.uid === '' || other.uid !== entity.uid) shown.set(keyOf(entity), entity);
+    }
     const before = new Map(this.#byId);
     this.#entities = entities;
     this.#byId.clear();

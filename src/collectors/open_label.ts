@@ -26,7 +26,8 @@ interface Slot {
 /**
  * Bounds the values of a metric's open labels, for each entity: the first `max` are shown, later ones are added up under
  * `*`. The sum over all rows stays what the kernel counted, and a counter under `*` never steps back: a row that
- * vanishes leaves its last value there, and one that was collapsed stays so, even if there is room again.
+ * vanishes leaves its last value there, and one that was collapsed stays so, even if there is room again. Gauges have no past:
+ * whoever comes first in a collection is shown.
  */
 export class OpenLabelLimit {
   readonly #open: readonly { readonly name: string; readonly max: number }[];
@@ -50,16 +51,20 @@ export class OpenLabelLimit {
 
   begin(): void {
     this.#cycle = this.#committed + 1;
+    if (this.#grows) return;
+    for (const { admitted, collapsed } of this.#slots.values()) {
+      for (const values of admitted.values()) values.clear();
+      collapsed.clear();
+    }
   }
 
   /** Whether a sample is to be left to the total under `*`, which comes with the commit. */
   collapses(slotIndex: number, labels: SampleLabels, value: SampleValue, keep: boolean): boolean {
     const slot = this.#slot(slotIndex);
-    const key = this.#keyOf(labels);
-    const known = slot.collapsed.get(key);
+    const known = slot.collapsed.size === 0 ? undefined : slot.collapsed.get(this.#keyOf(labels));
     const collapsed = known?.labels ?? (keep ? undefined : this.#admit(slot, labels));
     if (collapsed === undefined) return false;
-    this.#note(slot, key, collapsed, value);
+    this.#note(slot, this.#keyOf(labels), collapsed, value);
     return true;
   }
 
@@ -156,6 +161,8 @@ export class OpenLabelLimit {
   }
 
   #keyOf(labels: SampleLabels): string {
+    const [first] = this.#names;
+    if (this.#names.length === 1 && first !== undefined) return labels[first] ?? '';
     return this.#names.map((name) => labels[name]).join('\0');
   }
 }

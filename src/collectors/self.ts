@@ -127,7 +127,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_entities_shadowed_total',
-    help: 'Entities that were hidden by a newer one with the same labels.',
+    help: 'Entities that were hidden by another one with the same labels: a newer Pod, or the first namespace of the same Pod.',
     source: 'agent',
     labels: {},
   },

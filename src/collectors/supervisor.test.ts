@@ -51,7 +51,7 @@ beforeEach(() => {
   logs = [];
   supervisor = new Supervisor({
     definitions: [one.definition, two.definition],
-    sources: {} as Sources,
+    sources: { netns: { blindness: undefined } } as Sources,
     aggregator: new Aggregator(['one', 'two'], () => false),
     publish: () => publish,
     log: (level, message) => void logs.push(`${level} ${message}`),

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { withDeadline } from '../deadline.ts';
 import type { EventSet, Publish } from '../probes/event.ts';
-import type { MetricSet } from '../probes/metric.ts';
+import type { MetricDescriptor, MetricSet } from '../probes/metric.ts';
 import {
   type AnyProbe,
   type ProbeSettings,
@@ -107,6 +107,8 @@ interface Instance {
 class Slot {
   readonly #definition: AnyProbe;
   readonly #options: SupervisorOptions;
+  /** It shows numbers of Pods. */
+  readonly #isOfPods: boolean;
   #desired: DesiredProbe | undefined;
   #instance: Instance | undefined;
   /** The wish that failed or is unsupported: it is not tried again before it changes, or the timer runs out. */
@@ -122,6 +124,7 @@ class Slot {
 
   constructor(definition: AnyProbe, options: SupervisorOptions) {
     this.#definition = definition;
+    this.#isOfPods = Object.values<MetricDescriptor>(definition.metrics).some(({ scope }) => scope === 'pod');
     this.#options = options;
     this.#retryMs = options.retryFirstMs ?? RETRY_FIRST_MS;
   }
@@ -148,8 +151,10 @@ class Slot {
     const { name, kind, cost } = this.#definition;
     const probe = this.#instance?.active.probe;
     const health = probe?.health();
+    const { blindness } = this.#options.sources.netns;
     const reasons = [
       ...(health?.degraded ?? []),
+      ...(blindness !== undefined && this.#isOfPods ? [blindness] : []),
       ...(this.#collectError === undefined ? [] : [`the last collection failed: ${this.#collectError.message}`]),
     ];
     const isDegraded = this.#state === 'running' && reasons.length > 0;

@@ -4,6 +4,7 @@ import type { Paths } from '../paths.ts';
 import { asNetnsId, type NetnsId } from '../probes/metric.ts';
 import type { NetnsRow } from '../sources/bpf/netns_list.ts';
 import type { NetnsEntry, NetnsIndex } from '../sources/netns.ts';
+import { CAP_SYS_PTRACE, hasCapability } from '../sources/procfs/capabilities.ts';
 import { listDirectory } from '../sources/procfs/read.ts';
 import { type Described, describe } from './describe.ts';
 import type { Entity } from './entity.ts';
@@ -53,6 +54,7 @@ export class Discovery implements NetnsIndex {
   readonly #dead = new Map<NetnsId, Entity>();
   readonly #sweepers = new Set<(isDead: (id: NetnsId) => boolean) => void>();
   readonly #ownContainer: string | undefined;
+  readonly #mayLookAtAll: boolean;
   #live: ReadonlySet<NetnsId> = new Set();
   #liveBefore: ReadonlySet<NetnsId> = new Set();
   #mountNames = '';
@@ -67,6 +69,7 @@ export class Discovery implements NetnsIndex {
     this.#kernel = kernel;
     this.#changed = changed;
     this.#ownContainer = readContainer(paths.proc, 'self')?.containerId;
+    this.#mayLookAtAll = hasCapability(paths.proc, CAP_SYS_PTRACE);
   }
 
   snapshot(): readonly NetnsEntry[] {
@@ -84,6 +87,12 @@ export class Discovery implements NetnsIndex {
   /** Processes that the last scan could not look into. */
   get unreadableProcesses(): number {
     return this.#unreadable;
+  }
+
+  /** The right that it takes to look at other users' processes is the one thing that hides whole Pods. */
+  get blindness(): string | undefined {
+    if (this.#unreadable === 0 || this.#mayLookAtAll) return undefined;
+    return `CAP_SYS_PTRACE is missing: Pods of which only processes of other users tell are not seen (${this.#unreadable} processes)`;
   }
 
   /** Namespaces that are alive and nobody's. */

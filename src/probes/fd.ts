@@ -40,64 +40,96 @@ const SOCKETS_MS = 700;
 const LINKS_A_TURN = 256;
 
 interface Usage {
+  readonly pid: number;
   readonly open: number;
-  /** Undefined where they were not counted. */
-  readonly sockets: number | undefined;
   /** Undefined where there is no limit to have a share of. */
   readonly limitUsed: number | undefined;
 }
 
-/** Counts the descriptors of processes in one collection. */
-class DescriptorCount {
+/** Undefined where the process is gone. @throws where it cannot be read */
+function usageOf(proc: string, descriptors: Descriptors, pid: number): Usage | undefined {
+  const process = join(proc, String(pid));
+  const open = descriptors.count(process);
+  if (open === undefined) return undefined;
+  const limit = parseOpenFilesLimit(readText(join(process, 'limits')) ?? '');
+  return { pid, open, limitUsed: limit === undefined || limit === 0 ? undefined : open / limit };
+}
+
+/** Counts sockets in one collection, until its time is over. */
+class SocketCount {
   readonly #proc: string;
   readonly #descriptors: Descriptors;
   readonly #cycle: Cycle;
-  readonly #socketsUntilMs: number;
+  readonly #untilMs = performance.now() + SOCKETS_MS;
 
-  constructor(proc: string, descriptors: Descriptors, withSockets: boolean, cycle: Cycle) {
+  constructor(proc: string, descriptors: Descriptors, cycle: Cycle) {
     this.#proc = proc;
     this.#descriptors = descriptors;
     this.#cycle = cycle;
-    this.#socketsUntilMs = withSockets ? performance.now() + SOCKETS_MS : 0;
   }
 
-  /** Undefined where the process is gone. @throws where it cannot be read */
-  async of(pid: number): Promise<Usage | undefined> {
-    const process = join(this.#proc, String(pid));
-    const open = this.#descriptors.count(process);
-    if (open === undefined) return undefined;
-    const limit = parseOpenFilesLimit(readText(join(process, 'limits')) ?? '');
-    const limitUsed = limit === undefined || limit === 0 ? undefined : open / limit;
-    return { open, sockets: await this.#sockets(process), limitUsed };
+  /** Undefined where there is no time for it. @throws where a process cannot be read */
+  async of(usages: readonly Usage[]): Promise<number | undefined> {
+    let sockets = 0;
+    for (const { pid } of usages) {
+      const ofProcess = await this.#ofProcess(join(this.#proc, String(pid)));
+      if (ofProcess === undefined) return undefined;
+      sockets += ofProcess;
+    }
+    return sockets;
   }
 
-  async #sockets(process: string): Promise<number | undefined> {
-    if (performance.now() > this.#socketsUntilMs) return undefined;
+  async #ofProcess(process: string): Promise<number | undefined> {
+    if (performance.now() > this.#untilMs) return undefined;
     let sockets = 0;
     for (const [index, path] of (this.#descriptors.list(process) ?? []).entries()) {
       if (this.#descriptors.isSocket(path)) sockets++;
       if (index % LINKS_A_TURN < LINKS_A_TURN - 1) continue;
       await this.#cycle.pause();
-      if (performance.now() > this.#socketsUntilMs) return undefined;
+      if (performance.now() > this.#untilMs) return undefined;
     }
     return sockets;
   }
 }
 
-function addUp(usages: readonly Usage[]): Usage {
-  const areSocketsCounted = usages.every(({ sockets }) => sockets !== undefined);
-  const shares = usages.flatMap(({ limitUsed }) => limitUsed ?? []);
-  return {
-    open: usages.reduce((sum, { open }) => sum + open, 0),
-    sockets: areSocketsCounted ? usages.reduce((sum, { sockets }) => sum + (sockets ?? 0), 0) : undefined,
-    limitUsed: shares.length === 0 ? undefined : shares.reduce((most, share) => Math.max(most, share)),
-  };
+interface PodUsage {
+  readonly netns: readonly NetnsId[];
+  readonly usages: readonly Usage[];
+  readonly open: number;
+  readonly limitUsed: number | undefined;
 }
 
-function emitUsage(emit: Emit<typeof metrics>, id: NetnsId, { open, sockets, limitUsed }: Usage): void {
-  emit('open', id, open, NO_LABELS);
-  if (sockets !== undefined) emit('sockets', id, sockets, NO_LABELS);
-  if (limitUsed !== undefined) emit('limitUsed', id, limitUsed, NO_LABELS);
+function addUp(netns: readonly NetnsId[], usages: readonly Usage[]): PodUsage {
+  const open = usages.reduce((sum, usage) => sum + usage.open, 0);
+  const shares = usages.flatMap(({ limitUsed }) => limitUsed ?? []);
+  const limitUsed = shares.length === 0 ? undefined : shares.reduce((most, share) => Math.max(most, share));
+  return { netns, usages, open, limitUsed };
+}
+
+type FdEmit = Emit<typeof metrics>;
+
+function emitUsage(emit: FdEmit, { netns, open, limitUsed }: PodUsage): void {
+  for (const id of netns) {
+    emit('open', id, open, NO_LABELS);
+    if (limitUsed !== undefined) emit('limitUsed', id, limitUsed, NO_LABELS);
+  }
+}
+
+/** Those with most come last, so that only theirs are not counted where there is not the time for all. Returns how many those are. */
+async function emitSockets(
+  emit: FdEmit,
+  pods: readonly PodUsage[],
+  count: SocketCount,
+  reader: ProcessReader,
+): Promise<number> {
+  let late = 0;
+  for (const { netns, usages } of [...pods].sort((a, b) => a.open - b.open)) {
+    const counted = await reader.all('fd', [usages], (of) => count.of(of));
+    const [sockets] = counted ?? [];
+    if (counted?.length === 0) late++;
+    if (sockets !== undefined) for (const id of netns) emit('sockets', id, sockets, NO_LABELS);
+  }
+  return late;
 }
 
 export const fd = defineProbe({
@@ -127,15 +159,15 @@ export const fd = defineProbe({
       collect: async (emit, cycle) => {
         const { groups, degraded: unlisted } = await sources.processes.list(cycle);
         const reader = new ProcessReader(sources.errors, cycle);
-        const count = new DescriptorCount(sources.paths.proc, descriptors, options.sockets, cycle);
-        let late = 0;
+        const { proc } = sources.paths;
+        const pods: PodUsage[] = [];
         for (const { netns, pids } of groups) {
-          const usages = await reader.all('fd', pids, (pid) => count.of(pid));
-          if (usages === undefined) continue;
-          const usage = addUp(usages);
-          for (const id of netns) emitUsage(emit, id, usage);
-          if (options.sockets && usage.sockets === undefined) late++;
+          const usages = await reader.all('fd', pids, (pid) => usageOf(proc, descriptors, pid));
+          if (usages !== undefined) pods.push(addUp(netns, usages));
         }
+        for (const pod of pods) emitUsage(emit, pod);
+        const count = new SocketCount(proc, descriptors, cycle);
+        const late = options.sockets ? await emitSockets(emit, pods, count, reader) : 0;
         degraded = [...unlisted, ...reader.describe(), ...lateness(late)];
       },
     };

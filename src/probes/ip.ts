@@ -49,7 +49,7 @@ const metrics = defineMetrics({
   receiveDiscards: {
     ...counter,
     name: 'netsonde_ip_receive_discards_total',
-    help: 'IP packets dropped on the way in though nothing was wrong with them: for lack of memory, say.',
+    help: 'IP packets dropped on the way in though nothing was wrong with them: because IPv6 is switched off on the device, most often, or for lack of memory.',
     source: 'net/snmp Ip.InDiscards, net/snmp6 Ip6InDiscards',
     detail: 'full',
   },

@@ -7,15 +7,23 @@ export type Garbled = (what: string) => void;
 /** What a source could not read or make sense of. Never a reason to stop: the row is left out, and counted here. */
 export class SourceErrors {
   readonly counts = new Map<string, { readonly source: string; readonly path: SourcePath; count: number }>();
-  /** The last message for each, for people who ask why. */
-  readonly messages = new Map<string, string>();
+  readonly #log: (message: string) => void;
+
+  /** @param log told of the first error of each kind, for people who ask why */
+  constructor(log: (message: string) => void = () => undefined) {
+    this.#log = log;
+  }
 
   count(source: string, path: SourcePath, error: unknown): void {
     const key = `${source}\0${path}`;
     const entry = this.counts.get(key);
-    if (entry === undefined) this.counts.set(key, { source, path, count: 1 });
-    else entry.count++;
-    this.messages.set(key, error instanceof Error ? error.message : String(error));
+    if (entry !== undefined) {
+      entry.count++;
+      return;
+    }
+    this.counts.set(key, { source, path, count: 1 });
+    const message = error instanceof Error ? error.message : String(error);
+    this.#log(`${source} ${path}: ${message} (more of these are only counted, in netsonde_source_errors_total)`);
   }
 
   /** For the parser of what was read there. */

@@ -82,3 +82,31 @@ it('keeps the pass when the cycle was given up', async () => {
   await expect(source.read(new Cycle(controller.signal))).rejects.toThrow('too late');
   expect(source.health.reader).toBe('pass');
 });
+
+it('does not take a pass that was opened meanwhile for the one that failed', async () => {
+  const opened: { closed: boolean; fail: (error: Error) => void }[] = [];
+  const source = new PassSource<string>({
+    open: async () => {
+      const { promise, reject } = Promise.withResolvers<string>();
+      const pass = { closed: false, fail: reject };
+      opened.push(pass);
+      return {
+        read: () => promise,
+        [Symbol.dispose]: () => {
+          pass.closed = true;
+        },
+      };
+    },
+    otherwise: async () => 'files',
+    otherwiseName: 'files',
+  });
+  const first = await source.use();
+  const reading = source.read(freeCycle());
+  await new Promise((resolve) => setImmediate(resolve));
+  await first[Symbol.asyncDispose]();
+  await using _second = await source.use();
+  opened[0]?.fail(new Error('closed'));
+  expect(await reading).toBe('files');
+  expect(opened.map(({ closed }) => closed)).toEqual([true, false]);
+  expect(source.health).toEqual({ reader: 'pass', note: undefined, degraded: [] });
+});

@@ -1,5 +1,8 @@
 import type { Cycle } from '../collectors/cycle.ts';
-import type { ProbeHealth } from '../probes/probe.ts';
+import { type ProbeHealth, Unsupported } from '../probes/probe.ts';
+
+/** A pass that failed may have met a shortage of memory: it is tried again after so long. */
+const RETRY_MS = 60_000;
 
 /** Reads all namespaces at once, inside the kernel. */
 export interface Pass<Snapshot> extends Disposable {
@@ -30,6 +33,8 @@ export class PassSource<Snapshot> {
   #pass: Pass<Snapshot> | undefined;
   #reason: string | undefined;
   #opened = false;
+  /** When the pass is to be tried again; never where it runs, or where the kernel lacks it. */
+  #retryAtMs = Number.POSITIVE_INFINITY;
   #adjusting: Promise<void> = Promise.resolve();
   #last: { cycle: Cycle; snapshot: Promise<Snapshot> } | undefined;
 
@@ -64,19 +69,33 @@ export class PassSource<Snapshot> {
   }
 
   async #read(cycle: Cycle): Promise<Snapshot> {
-    if (this.#pass !== undefined) {
+    if (performance.now() >= this.#retryAtMs) await this.#reopen();
+    const pass = this.#pass;
+    if (pass !== undefined) {
       try {
-        return await this.#pass.read(cycle);
+        return await pass.read(cycle);
       } catch (error) {
         cycle.signal.throwIfAborted();
         if (this.#options.mayPass?.(error) === true) throw error;
-        this.#reason = messageOf(error);
-        // Another reader may have met the same.
-        this.#pass?.[Symbol.dispose]();
-        this.#pass = undefined;
+        // Meanwhile another reader may have met the same, or the pass was closed and opened anew.
+        if (pass === this.#pass) this.#giveUp(pass, error);
       }
     }
     return this.#options.otherwise(cycle);
+  }
+
+  #giveUp(pass: Pass<Snapshot>, error: unknown): void {
+    this.#reason = messageOf(error);
+    this.#retryAtMs = performance.now() + RETRY_MS;
+    pass[Symbol.dispose]();
+    this.#pass = undefined;
+  }
+
+  #reopen(): Promise<void> {
+    this.#adjusting = this.#adjusting.then(async () => {
+      if (this.#opened && performance.now() >= this.#retryAtMs) await this.#openPass();
+    });
+    return this.#adjusting;
   }
 
   /** Opens for the first user, closes after the last: one step at a time, in the order of the calls. */
@@ -93,10 +112,12 @@ export class PassSource<Snapshot> {
 
   async #openPass(): Promise<void> {
     this.#reason = undefined;
+    this.#retryAtMs = Number.POSITIVE_INFINITY;
     try {
       this.#pass = await this.#options.open();
     } catch (error) {
       this.#reason = messageOf(error);
+      if (!(error instanceof Unsupported)) this.#retryAtMs = performance.now() + RETRY_MS;
     }
   }
 
@@ -104,6 +125,7 @@ export class PassSource<Snapshot> {
     this.#pass?.[Symbol.dispose]();
     this.#pass = undefined;
     this.#last = undefined;
+    this.#retryAtMs = Number.POSITIVE_INFINITY;
   }
 }
 

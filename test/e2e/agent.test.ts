@@ -216,7 +216,9 @@ describe('without any capability', () => {
     await using agent = await AgentProcess.serve([], WITHOUT_CAPABILITIES);
     const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
     const byName = new Map(probes.map((probe) => [probe.name, probe]));
-    expect(byName.get('tcp')).toMatchObject({ state: 'running', reader: 'files' });
+    expect(byName.get('tcp')).toMatchObject({ state: 'degraded', reader: 'files' });
+    expect(byName.get('tcp')?.reason).toMatch(/^CAP_SYS_PTRACE is missing: .* not seen \(\d+ processes\)$/);
+    expect(byName.get('softnet')).toMatchObject({ state: 'running', reason: '' });
     expect(byName.get('packetloss')).toMatchObject({ state: 'unsupported' });
     expect(byName.get('packetloss')?.reason).toMatch(/CAP_BPF and CAP_PERFMON are missing/);
     expect(byName.get('packetloss')?.reason).not.toMatch(/memlock|ulimit/);

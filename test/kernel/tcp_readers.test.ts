@@ -56,7 +56,7 @@ let empty: TestNetns;
 let diag: TcpDiag;
 
 function open(options: Partial<PassOptions> = {}): Promise<TcpPass> {
-  return TcpPass.open(bpf, 16, options);
+  return TcpPass.open(bpf, 16, new SourceErrors(), options);
 }
 
 function idOf({ cookie }: TestNetns): NetnsId {

@@ -23,6 +23,7 @@ export const NET_DEV_COLUMNS = [
   'sentCompressed',
 ] as const;
 
+const ASCII = /^[\x20-\x7e]*$/;
 const HEADING = /^(?:Inter-| face )\|/;
 
 export type DeviceStats = Readonly<Record<(typeof NET_DEV_COLUMNS)[number], Counter>>;
@@ -37,12 +38,17 @@ export function parseNetDev(text: string, garbled: Garbled): Map<string, DeviceS
   for (const line of wholeLines(text, garbled)) {
     if (HEADING.test(line)) continue;
     const colon = line.lastIndexOf(':');
-    const name = line.slice(0, colon).trim();
+    const name = decodeName(line.slice(0, colon).trim());
     const stats = parseRow(line.slice(colon + 1));
     if (colon <= 0 || name === '' || stats === undefined) garbled(shown(line));
     else devices.set(name, stats);
   }
   return devices;
+}
+
+/** The file was read byte by byte; a name is UTF-8, as tools and netlink take it. */
+function decodeName(name: string): string {
+  return ASCII.test(name) ? name : Buffer.from(name, 'latin1').toString('utf8');
 }
 
 function parseRow(text: string): DeviceStats | undefined {

@@ -147,6 +147,12 @@ describe('parseNetDev', () => {
     );
   });
 
+  it('takes the name of a device for UTF-8, as tools do', () => {
+    const row = Array.from({ length: 16 }, () => 1).join(' ');
+    const text = Buffer.from(`üñ,x: ${row}\n`).toString('latin1');
+    expect([...parseNetDev(text, ignore).keys()]).toEqual(['üñ,x']);
+  });
+
   it('leaves out a row with a column missing or garbled', () => {
     const row = Array.from({ length: 16 }, (_, index) => index);
     const text = `lo: ${row.slice(1).join(' ')}\neth0: ${row.join(' ')}\neth1: ${row.join(' ').replace('7', 'x')}\n`;

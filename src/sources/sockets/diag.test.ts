@@ -28,7 +28,7 @@ it('adds up what each row says; a difference below zero is none', () => {
         largestSendQueue: Math.max(0, ...sent),
       });
       const listening = rows.filter(({ state }) => state === TCP_LISTEN);
-      expect(summary.acceptQueues).toEqual(
+      expect([...summary.acceptQueues].sort((a, b) => a.port - b.port)).toEqual(
         [...new Set(listening.map((row) => row.port))]
           .sort((a, b) => a - b)
           .map((number) => {
@@ -43,4 +43,15 @@ it('adds up what each row says; a difference below zero is none', () => {
     }),
   );
   expect(summarize([])).toEqual(NO_SOCKETS);
+});
+
+it('has the fullest accept queue first', () => {
+  const listener = (port: number, receiveQueue: number, sendQueue: number) => ({
+    state: TCP_LISTEN,
+    port,
+    receiveQueue,
+    sendQueue,
+  });
+  const rows = [listener(1, 0, 10), listener(2, 5, 10), listener(3, 2, 2), listener(4, 0, 0), listener(5, 5, 10)];
+  expect(summarize(rows).acceptQueues.map(({ port }) => port)).toEqual([3, 2, 5, 1, 4]);
 });

@@ -8,6 +8,7 @@ import type { NetnsEntry, NetnsIndex } from '../netns.ts';
 import { parseSockstat } from '../procfs/sockstat.ts';
 import {
   type AcceptQueue,
+  byFullness,
   NO_SOCKETS,
   STATES_WITH_QUEUES,
   TCP_LISTEN,
@@ -94,6 +95,6 @@ export function summarize(rows: readonly InetDiagRow[]): TcpSummary {
     sendQueue,
     largestReceiveQueue,
     largestSendQueue,
-    acceptQueues: [...acceptQueues.values()].sort((a, b) => a.port - b.port),
+    acceptQueues: [...acceptQueues.values()].sort(byFullness),
   };
 }

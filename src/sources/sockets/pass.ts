@@ -5,8 +5,9 @@ import { readCounter } from '../../counter.ts';
 import { asNetnsId, type NetnsId } from '../../probes/metric.ts';
 import { KIND } from '../bpf/btf.ts';
 import type { BpfSource } from '../bpf/source.ts';
+import type { SourceErrors } from '../errors.ts';
 import type { Pass } from '../pass_source.ts';
-import { type AcceptQueue, NO_SOCKETS, type TcpSnapshot, type TcpSummary } from './snapshot.ts';
+import { type AcceptQueue, byFullness, NO_SOCKETS, type TcpSnapshot, type TcpSummary } from './snapshot.ts';
 
 export interface PassOptions {
   /** Whether the kernel lets a program read its memory without calling a helper (6.2), which takes half the time. */
@@ -40,6 +41,7 @@ const STATES = NO_SOCKETS.sockets.length;
 export class TcpPass implements Pass<TcpSnapshot> {
   readonly #bpf: BpfSource;
   readonly #options: PassOptions;
+  readonly #errors: SourceErrors;
   #object: BpfObject;
   #rows: number;
   #walk = 0;
@@ -47,9 +49,10 @@ export class TcpPass implements Pass<TcpSnapshot> {
   readonly #progress = new Uint8Array(tcpProgress.SIZE);
   readonly #progressView = new DataView(this.#progress.buffer);
 
-  private constructor(bpf: BpfSource, options: PassOptions, rows: number, object: BpfObject) {
+  private constructor(bpf: BpfSource, options: PassOptions, errors: SourceErrors, rows: number, object: BpfObject) {
     this.#bpf = bpf;
     this.#options = options;
+    this.#errors = errors;
     this.#rows = rows;
     this.#object = object;
   }
@@ -58,11 +61,16 @@ export class TcpPass implements Pass<TcpSnapshot> {
    * @param namespaces that there are now; what there is no room for later makes the maps grow
    * @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the right
    */
-  static async open(bpf: BpfSource, namespaces: number, options: Partial<PassOptions> = {}): Promise<TcpPass> {
+  static async open(
+    bpf: BpfSource,
+    namespaces: number,
+    errors: SourceErrors,
+    options: Partial<PassOptions> = {},
+  ): Promise<TcpPass> {
     const all = { canCast: hasCast(bpf), sliceUs: SLICE_US, walkMs: WALK_MS, ...options };
     let rows = ROWS_MIN;
     while (rows < 2 * namespaces && rows < ROWS_MAX) rows *= 2;
-    return new TcpPass(bpf, all, rows, await load(bpf, all, rows));
+    return new TcpPass(bpf, all, errors, rows, await load(bpf, all, rows));
   }
 
   /** @throws where the walk could not be ended, or cannot be trusted */
@@ -70,7 +78,9 @@ export class TcpPass implements Pass<TcpSnapshot> {
     for (let walks = 1; ; ) {
       await this.#walkAll(cycle);
       const at = this.#progressView;
-      if (tcpProgress.rowsFull(at, 0) + tcpProgress.acceptQueuesFull(at, 0) > 0) await this.#grow();
+      const isFull = tcpProgress.rowsFull(at, 0) + tcpProgress.acceptQueuesFull(at, 0) > 0;
+      if (isFull && this.#rows < ROWS_MAX) await this.#grow();
+      else if (tcpProgress.rowsFull(at, 0) > 0) throw new Error(`TCP sockets in more than ${ROWS_MAX} namespaces`);
       else if (tcpProgress.strayed(at, 0) === 0) return this.#snapshot();
       else if (walks++ === WALKS_MAX) throw new Error(`the TCP sockets changed under ${WALKS_MAX} walks`);
     }
@@ -95,7 +105,6 @@ export class TcpPass implements Pass<TcpSnapshot> {
   }
 
   async #grow(): Promise<void> {
-    if (this.#rows >= ROWS_MAX) throw new Error(`TCP sockets in more than ${ROWS_MAX} namespaces, or on as many ports`);
     this.#rows *= 2;
     const larger = await load(this.#bpf, this.#options, this.#rows);
     this.#object.close();
@@ -107,6 +116,10 @@ export class TcpPass implements Pass<TcpSnapshot> {
   }
 
   #snapshot(): TcpSnapshot {
+    // Connections are counted all the same: a Pod that listens on everything must not hide those of the others.
+    const left = tcpProgress.acceptQueuesFull(this.#progressView, 0);
+    if (left > 0)
+      this.#errors.count('bpf', 'tcp accept queues', `${left} sockets listen on more ports than there is room for`);
     const acceptQueues = this.#acceptQueues();
     const summaries = new Map<NetnsId, TcpSummary>();
     forEach(this.#object.map('tcp_rows'), this.#walk, tcpRow.walk, (view, key, at) => {
@@ -129,7 +142,7 @@ export class TcpPass implements Pass<TcpSnapshot> {
       if (others === undefined) queues.set(id, [queue]);
       else others.push(queue);
     });
-    for (const list of queues.values()) list.sort((a, b) => a.port - b.port);
+    for (const list of queues.values()) list.sort(byFullness);
     return queues;
   }
 

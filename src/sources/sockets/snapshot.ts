@@ -16,6 +16,15 @@ export interface AcceptQueue {
   readonly limit: Counter;
 }
 
+/** For sorting: the fullest first, then by port. */
+export function byFullness(a: AcceptQueue, b: AcceptQueue): number {
+  return fullness(b) - fullness(a) || a.port - b.port;
+}
+
+function fullness({ length, limit }: AcceptQueue): number {
+  return length / Math.max(1, Number(limit));
+}
+
 /** What the TCP sockets of one namespace add up to, IPv4 and IPv6. */
 export interface TcpSummary {
   /** Sockets by number of their state; 0 is none. */
@@ -27,7 +36,7 @@ export interface TcpSummary {
   /** The largest of one socket. */
   readonly largestReceiveQueue: number;
   readonly largestSendQueue: number;
-  /** By port, ascending. */
+  /** The fullest first: what has no room on the page is what matters least. */
   readonly acceptQueues: readonly AcceptQueue[];
 }
 

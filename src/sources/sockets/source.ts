@@ -1,5 +1,6 @@
 import { BpfError } from 'bpf-napi';
 import type { BpfSource } from '../bpf/source.ts';
+import type { SourceErrors } from '../errors.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetlinkClient } from '../netlink/client.ts';
 import type { NetnsIndex } from '../netns.ts';
@@ -11,10 +12,16 @@ import type { TcpSnapshot } from './snapshot.ts';
 /** The TCP sockets of every namespace: by one walk in the kernel where it can run, else by SOCK_DIAG in each. */
 export type SocketSource = PassSource<TcpSnapshot>;
 
-export function socketSource(bpf: BpfSource, netns: NetnsIndex, files: NetFiles, netlink: NetlinkClient): SocketSource {
+export function socketSource(
+  bpf: BpfSource,
+  netns: NetnsIndex,
+  files: NetFiles,
+  netlink: NetlinkClient,
+  errors: SourceErrors,
+): SocketSource {
   const diag = new TcpDiag(netns, files, netlink);
   return new PassSource({
-    open: () => TcpPass.open(bpf, netns.snapshot().length),
+    open: () => TcpPass.open(bpf, netns.snapshot().length, errors),
     otherwise: (cycle) => diag.read(cycle),
     otherwiseName: 'netlink',
     // A walk that did not come to its end says nothing of the next one; and SOCK_DIAG would take longer.

@@ -41,10 +41,12 @@ describe('parsePortCounter', () => {
 describe('readPortCounters', () => {
   let sys: string;
   let errors: SourceErrors;
+  let said: string[];
 
   beforeEach(() => {
     sys = mkdtempSync(join(tmpdir(), 'netsonde-sys-'));
-    errors = new SourceErrors();
+    said = [];
+    errors = new SourceErrors((message) => said.push(message));
   });
 
   afterEach(() => rmSync(sys, { recursive: true }));
@@ -57,7 +59,7 @@ describe('readPortCounters', () => {
 
   const read = () => {
     const { values, others } = readPortCounters(sys, 'mlx5_0', '1', (name) => name !== 'unlisted', errors);
-    return { values: Object.fromEntries(values), others, errors: [...errors.messages.values()] };
+    return { values: Object.fromEntries(values), others, errors: [...said] };
   };
 
   it('finds nothing where there is nothing', () => {
