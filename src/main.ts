@@ -134,5 +134,9 @@ try {
   process.stderr.write(`netsonde: ${explain(error)}\n`);
   process.exitCode = 1;
 }
-// What still runs must not keep the process.
-process.exit();
+/**
+ * Nothing is left by now, and the process ends by itself. What still runs must not keep it, but process.exit() is the last
+ * resort: it may wait for ever for a thread that compiles and itself waits for the collector of this one (Node.js 24).
+ */
+const LAST_RESORT_MS = 2_000;
+setTimeout(() => process.exit(), LAST_RESORT_MS).unref();

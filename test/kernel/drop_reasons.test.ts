@@ -14,21 +14,38 @@ import { FAMILIES, type Family, growth, playScene } from '../support/scene.ts';
 
 const DROPS = 'netsonde_packet_drops_total';
 
+/** Refuses UDP only: a namespace that is young asks for routers and tells of its multicast groups. */
+const DROP_UDP = `
+#include <linux/bpf.h>
+static int is_udp(unsigned char *data, unsigned char *end)
+{
+	if (data + 24 > end)
+		return 0;
+	return data[12] == 0x08 ? data[23] == 17 : data[12] == 0x86 && data[20] == 17;
+}
+__attribute__((section("tc"), used)) int verdict_tc(struct __sk_buff *skb)
+{
+	return is_udp((void *)(long)skb->data, (void *)(long)skb->data_end) ? 2 : 0;
+}
+__attribute__((section("xdp"), used)) int verdict_xdp(struct xdp_md *xdp)
+{
+	return is_udp((void *)(long)xdp->data, (void *)(long)xdp->data_end) ? XDP_DROP : XDP_PASS;
+}
+`;
+
 let pair: HostPair;
 let agent: TestKernel;
 let directory: string;
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'drops-'));
-  const source =
-    'int verdict_tc(void *c) __attribute__((section("tc"))); int verdict_tc(void *c) { return 2; }\n' +
-    'int verdict_xdp(void *c) __attribute__((section("xdp"))); int verdict_xdp(void *c) { return 1; }\n';
-  writeFileSync(join(directory, 'drop.c'), source);
+  writeFileSync(join(directory, 'drop.c'), DROP_UDP);
   execFileSync('clang', [
     '-target',
     'bpf',
     '-O2',
     '-g',
+    `-I/usr/include/${process.arch === 'x64' ? 'x86_64' : 'aarch64'}-linux-gnu`,
     '-c',
     join(directory, 'drop.c'),
     '-o',
