@@ -2,9 +2,7 @@
 #include "object.h"
 
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <malloc.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,29 +10,11 @@
 #include <functional>
 
 #include "addon.h"
+#include "error.h"
 
 namespace bpf_napi {
 
 namespace {
-
-size_t RoundUp8(size_t bytes) { return (bytes + 7) & ~size_t{7}; }
-
-bool IsPerCpu(const bpf_map* map) {
-  switch (bpf_map__type(map)) {
-    case BPF_MAP_TYPE_PERCPU_ARRAY:
-    case BPF_MAP_TYPE_PERCPU_HASH:
-    case BPF_MAP_TYPE_LRU_PERCPU_HASH:
-      return true;
-    default:
-      return false;
-  }
-}
-
-/** Bytes of a value as the kernel copies it: a per-CPU value comes once for each possible CPU. */
-size_t ValueBytes(const bpf_map* map) {
-  const size_t size = bpf_map__value_size(map);
-  return IsPerCpu(map) ? RoundUp8(size) * libbpf_num_possible_cpus() : size;
-}
 
 /** Runs a blocking step of an object on libuv's pool and settles a promise with its outcome. */
 class ObjectWorker : public Napi::AsyncWorker {
@@ -131,81 +111,7 @@ uint8_t* Bytes(Napi::Env env, const Napi::Value& value, size_t bytes, const char
   return array.Data();
 }
 
-/** A constant (`const volatile`) of an object: where its value is kept until the load. */
-struct Constant {
-  uint8_t* at = nullptr;
-  size_t bytes = 0;
-  bool loaded = false;
-};
-
-bool EndsWith(const char* text, const char* end) {
-  const size_t length = strlen(text), end_length = strlen(end);
-  return length >= end_length && strcmp(text + length - end_length, end) == 0;
-}
-
-Constant FindConstant(const bpf_object* object, const std::string& name) {
-  const struct btf* btf = bpf_object__btf(object);
-  const int section = btf == nullptr ? -ENOENT : btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC);
-  bpf_map* map;
-  bpf_object__for_each_map(map, object) {
-    const char* section_name = bpf_map__name(map);
-    // libbpf puts the name of the object, cut, before that of the section. `.rodata.str1.1` is another section.
-    if (section_name != nullptr && EndsWith(section_name, ".rodata")) break;
-  }
-  if (section < 0 || map == nullptr) return {};
-  size_t section_bytes = 0;
-  auto* data = static_cast<uint8_t*>(const_cast<void*>(bpf_map__initial_value(map, &section_bytes)));
-  const btf_type* type = btf__type_by_id(btf, section);
-  const btf_var_secinfo* variable = btf_var_secinfos(type);
-  for (int i = 0; i < btf_vlen(type); i++, variable++) {
-    const btf_type* declared = btf__type_by_id(btf, variable->type);
-    if (name != btf__name_by_offset(btf, declared->name_off)) continue;
-    if (variable->offset + variable->size > section_bytes) break;
-    return {data + variable->offset, variable->size, bpf_map__fd(map) >= 0};
-  }
-  return {};
-}
-
 }  // namespace
-
-void ObjectHandle::Index() {
-  bpf_map* map;
-  bpf_object__for_each_map(map, object_) maps_.push_back(map);
-  bpf_program* program;
-  bpf_object__for_each_program(program, object_) programs_.push_back(program);
-}
-
-const void* ObjectHandle::Mapped(size_t map, size_t bytes) {
-  const auto found = mappings_.find(map);
-  if (found != mappings_.end()) {
-    if (bytes <= found->second.bytes) return found->second.address;
-    errno = EINVAL;
-    return nullptr;
-  }
-  const size_t whole = RoundUp8(bpf_map__value_size(maps_[map])) * bpf_map__max_entries(maps_[map]);
-  if (bytes > whole) {
-    errno = EINVAL;
-    return nullptr;
-  }
-  void* address = mmap(nullptr, whole, PROT_READ, MAP_SHARED, bpf_map__fd(maps_[map]), 0);
-  if (address == MAP_FAILED) return nullptr;
-  mappings_[map] = {address, whole};
-  return address;
-}
-
-void ObjectHandle::Detach() {
-  for (bpf_link* link : links_) bpf_link__destroy(link);
-  links_.clear();
-}
-
-void ObjectHandle::Release() {
-  Detach();
-  for (const auto& [map, mapping] : mappings_) munmap(mapping.address, mapping.bytes);
-  mappings_.clear();
-  maps_.clear();
-  programs_.clear();
-  bpf_object__close(std::exchange(object_, nullptr));
-}
 
 Napi::Function BpfObjectWrap::Define(Napi::Env env) {
   return DefineClass(

@@ -1,57 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <bpf/libbpf.h>
 #include <napi.h>
 
 #include <memory>
-#include <string>
-#include <unordered_map>
-#include <vector>
 
-#include "error.h"
-#include "handle.h"
+#include "object_handle.h"
 
 namespace bpf_napi {
-
-/** One instance of a BPF object file, with its maps, programs and links. */
-class ObjectHandle final : public Handle {
- public:
-  ObjectHandle(bpf_object* object, std::string name) : object_(object), name_(std::move(name)) {}
-
-  /** Nobody holds the handle any more, so no work is in flight either. */
-  ~ObjectHandle() override {
-    if (object_ != nullptr) Release();
-  }
-
-  bpf_object* object() const { return object_; }
-  const std::string& name() const { return name_; }
-  const std::vector<bpf_map*>& maps() const { return maps_; }
-  const std::vector<bpf_program*>& programs() const { return programs_; }
-  void Index();
-
-  void AddLink(bpf_link* link) { links_.push_back(link); }
-  void Detach();
-
-  /** The map's memory, mapped on first use; nullptr with errno set where that fails. */
-  const void* Mapped(size_t map, size_t bytes);
-
- protected:
-  void Release() final;
-
- private:
-  struct Mapping {
-    void* address;
-    size_t bytes;
-  };
-
-  bpf_object* object_;
-  std::string name_;
-  std::vector<bpf_map*> maps_;
-  std::vector<bpf_program*> programs_;
-  std::vector<bpf_link*> links_;
-  std::unordered_map<size_t, Mapping> mappings_;
-};
 
 /** The JavaScript face of an ObjectHandle. */
 class BpfObjectWrap : public Napi::ObjectWrap<BpfObjectWrap> {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "addon.h"
+#include "error.h"
 #include "object.h"
 
 namespace bpf_napi {

@@ -1,12 +1,13 @@
 import type { BpfObject } from 'bpf-napi';
+import { readCounter } from '../counter.ts';
 import type { Sources } from '../sources/sources.ts';
 import { type EbpfOptions, openTally } from './ebpf.ts';
-import { type HistogramMap, Histograms } from './histogram.ts';
-import type { MetricSet } from './metric.ts';
+import { type HistogramMap, Histograms, histogramValue, isEmpty, shownBuckets } from './histogram.ts';
+import { asNetnsId, type LooseEmit, type MetricSet, type NetnsId, NO_LABELS } from './metric.ts';
 import type { ProbeScope, ProbeSettings, RunningProbe } from './probe.ts';
 
 /** Room for the namespaces that there are, and as many again, within reason. */
-export function namespaceRoom({ netns }: Sources): number {
+function namespaceRoom({ netns }: Sources): number {
   return Math.min(ROOM_MAX, ROOM_MIN + 2 * netns.snapshot().length);
 }
 
@@ -37,4 +38,40 @@ export async function openLatencies<Constant extends string, Key>(
     new Histograms(object, map, each, memories.of(`histograms/${options.probe}`));
   const instance = await openTally(scope, sources, settings, options, histogramsOf);
   return { histograms: instance.tally, running: instance.running(paths.proc) };
+}
+
+/**
+ * Opens a probe whose metrics are histograms of each namespace, without labels.
+ * @param map by namespace cookie: a value is the histograms of `kinds`, in that order
+ * @throws {Unsupported}
+ */
+export async function openNetnsLatencies<Constant extends string, M extends MetricSet>(
+  scope: ProbeScope<Record<string, never>>,
+  sources: Sources,
+  settings: ProbeSettings<{ readonly buckets: { readonly from: number; readonly to: number } }>,
+  options: EbpfOptions<Constant>,
+  map: string,
+  kinds: readonly (keyof M & string)[],
+): Promise<RunningProbe<M>> {
+  const { histograms, running } = await openLatencies<Constant, NetnsId>(
+    scope,
+    sources,
+    settings,
+    { ...options, sizes: { [map]: namespaceRoom(sources) } },
+    { name: map, decodeKey: (view, at) => asNetnsId(readCounter(view, at)), netnsOf: (netns) => netns },
+    kinds.length,
+  );
+  const shown = shownBuckets(settings.options.buckets);
+  return {
+    ...running,
+    collect: async (emit) => {
+      for (const { key, histograms: all } of histograms.rows()) {
+        for (const [index, histogram] of all.entries()) {
+          const kind = kinds[index];
+          if (kind === undefined || isEmpty(histogram)) continue;
+          (emit as LooseEmit)(kind, key, histogramValue(histogram, shown), NO_LABELS);
+        }
+      }
+    },
+  };
 }

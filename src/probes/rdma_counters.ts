@@ -4,7 +4,7 @@
  */
 
 /** Of the InfiniBand specification. Kernel: drivers/infiniband/core/sysfs.c; include/rdma/ib_pma.h. */
-const STANDARD = [
+export const STANDARD = [
   'symbol_error',
   'link_error_recovery',
   'link_downed',
@@ -25,7 +25,7 @@ const STANDARD = [
 ] as const;
 
 /** Of NVIDIA (Mellanox) ConnectX-4 and later. Kernel: drivers/infiniband/hw/mlx5/counters.c. */
-const MLX5 = [
+export const MLX5 = [
   'rx_write_requests',
   'rx_read_requests',
   'rx_atomic_requests',
@@ -57,10 +57,7 @@ const MLX5 = [
   'rx_icrc_encapsulated',
 ] as const;
 
-/**
- * Of Alibaba's elastic RDMA: the second block is the vendor's own driver, which has what the kernel's has with `hw_` in front.
- * Kernel: drivers/infiniband/hw/erdma/erdma_verbs.c.
- */
+/** Of Alibaba's elastic RDMA. Kernel: drivers/infiniband/hw/erdma/erdma_verbs.c. */
 const ERDMA = [
   'tx_reqs_cnt',
   'tx_disable_drop_cnt',
@@ -69,7 +66,10 @@ const ERDMA = [
   'rx_disable_drop_cnt',
   'rx_bps_limit_drop_cnt',
   'rx_pps_limit_drop_cnt',
+] as const;
 
+/** Of the vendor's own driver for it, which has what the kernel's has with `hw_` in front. */
+export const ERDMA_VENDOR = [
   'hw_tx_reqs_cnt',
   'hw_disable_drop_cnt',
   'hw_bps_limit_drop_cnt',
@@ -140,7 +140,7 @@ const RXE = [
   'rdma_recvs',
 ] as const;
 
-export const PORT_COUNTERS = [...STANDARD, ...MLX5, ...ERDMA, ...RXE] as const;
+export const PORT_COUNTERS = [...STANDARD, ...MLX5, ...ERDMA, ...ERDMA_VENDOR, ...RXE] as const;
 
 export type PortCounter = (typeof PORT_COUNTERS)[number];
 

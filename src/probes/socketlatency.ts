@@ -1,11 +1,10 @@
 import { type Constant, FILE, socketEvent } from '../bpf/generated/socketlatency.ts';
-import { readCounter } from '../counter.ts';
 import { duration, formatDuration } from '../duration.ts';
 import { defineEvents, type EventBody } from './event.ts';
-import { bucketsOption, histogramValue, isEmpty, LATENCY, shownBuckets } from './histogram.ts';
+import { bucketsOption, LATENCY } from './histogram.ts';
 import { type HookTable, hook } from './hooks.ts';
-import { namespaceRoom, openLatencies } from './latency.ts';
-import { asNetnsId, defineMetrics, type NetnsId, NO_LABELS } from './metric.ts';
+import { openNetnsLatencies } from './latency.ts';
+import { asNetnsId, defineMetrics } from './metric.ts';
 import { defineProbe } from './probe.ts';
 import { decodeTuple } from './scene.ts';
 
@@ -121,17 +120,15 @@ export const socketlatency = defineProbe({
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel: 'BTF and the tracepoint sock:sk_data_ready (6.12); for what is written tcp:tcp_sendmsg_locked (6.18).',
   },
-  open: async (scope, sources, settings) => {
-    const { threshold, buckets } = settings.options;
-    const { histograms, running } = await openLatencies<Constant, NetnsId>(
+  open: (scope, sources, settings) =>
+    openNetnsLatencies<Constant, typeof metrics>(
       scope,
       sources,
       settings,
       {
         probe: 'socketlatency',
         hooks,
-        constants: { threshold },
-        sizes: { socket_histograms: namespaceRoom(sources) },
+        constants: { threshold: settings.options.threshold },
         events: {
           recordBytesMax: socketEvent.SIZE,
           onRecord: (view, at, wallNs) => {
@@ -140,25 +137,7 @@ export const socketlatency = defineProbe({
           },
         },
       },
-      {
-        name: 'socket_histograms',
-        decodeKey: (view, at) => asNetnsId(readCounter(view, at)),
-        netnsOf: (netns) => netns,
-      },
-      KINDS.length,
-    );
-    const shown = shownBuckets(buckets);
-    return {
-      ...running,
-      collect: async (emit) => {
-        for (const { key, histograms: both } of histograms.rows()) {
-          for (const [index, kind] of KINDS.entries()) {
-            const histogram = both[index];
-            if (histogram !== undefined && !isEmpty(histogram))
-              emit(kind, key, histogramValue(histogram, shown), NO_LABELS);
-          }
-        }
-      },
-    };
-  },
+      'socket_histograms',
+      KINDS,
+    ),
 });

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <bpf/libbpf.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "handle.h"
+
+namespace bpf_napi {
+
+/** Bytes of a value as the kernel copies it: a per-CPU value comes once for each possible CPU. */
+size_t ValueBytes(const bpf_map* map);
+
+size_t RoundUp8(size_t bytes);
+
+/** A constant (`const volatile`) of an object: where its value is kept until the load. */
+struct Constant {
+  uint8_t* at = nullptr;
+  size_t bytes = 0;
+  bool loaded = false;
+};
+
+/** A constant without a place where the object has none of that name. */
+Constant FindConstant(const bpf_object* object, const std::string& name);
+
+/** One instance of a BPF object file, with its maps, programs and links. */
+class ObjectHandle final : public Handle {
+ public:
+  ObjectHandle(bpf_object* object, std::string name) : object_(object), name_(std::move(name)) {}
+
+  /** Nobody holds the handle any more, so no work is in flight either. */
+  ~ObjectHandle() override {
+    if (object_ != nullptr) Release();
+  }
+
+  bpf_object* object() const { return object_; }
+  const std::string& name() const { return name_; }
+  const std::vector<bpf_map*>& maps() const { return maps_; }
+  const std::vector<bpf_program*>& programs() const { return programs_; }
+  void Index();
+
+  void AddLink(bpf_link* link) { links_.push_back(link); }
+  void Detach();
+
+  /** The map's memory, mapped on first use; nullptr with errno set where that fails. */
+  const void* Mapped(size_t map, size_t bytes);
+
+ protected:
+  void Release() final;
+
+ private:
+  struct Mapping {
+    void* address;
+    size_t bytes;
+  };
+
+  bpf_object* object_;
+  std::string name_;
+  std::vector<bpf_map*> maps_;
+  std::vector<bpf_program*> programs_;
+  std::vector<bpf_link*> links_;
+  std::unordered_map<size_t, Mapping> mappings_;
+};
+
+}  // namespace bpf_napi
