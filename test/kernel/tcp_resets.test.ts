@@ -78,3 +78,26 @@ it('derives the reason from the socket where the kernel gives none', async () =>
     expect(counted, one.name).toEqual(one.derived);
   }
 });
+
+it('counts a connection that an administrator kills, by the process that does', async () => {
+  agent.events.length = 0;
+  const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
+  const { grown } = await growth(agent, pods, RESETS, 'reason', () =>
+    playScene(
+      pair,
+      'ipv4',
+      `
+server, client, peer = connected(7199)
+subprocess.run(['ip', 'netns', 'exec', A, 'ss', '-K', 'dport', '=', '7199'], stdout=subprocess.DEVNULL, check=True)
+time.sleep(0.05)
+`,
+    ),
+  );
+  expect(grown).toEqual({ 'a sent TCP_STATE': 1, 'b received by_peer': 1 });
+  const sent = await eventually(() => {
+    const found = eventsOf(agent, 7199).find(({ direction }) => direction === 'sent');
+    expect(found).toBeDefined();
+    return found;
+  });
+  expect(sent).toMatchObject({ pod: pods.a, process: 'ss', dst: endpoint(pair.addressB.ipv4, 7199) });
+});

@@ -111,6 +111,36 @@ peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     sender: 'a',
     state: 'ESTABLISHED',
   },
+  {
+    name: 'a queue of connections that overflows',
+    program: `
+def answer(on):
+    settings = ['net.ipv4.tcp_abort_on_overflow=%d' % on, 'net.ipv4.tcp_syncookies=%d' % (1 - on)]
+    subprocess.run(['ip', 'netns', 'exec', B, 'sysctl', '-qw', *settings], check=True)
+answer(1)
+server = listen(B, PORT, 2)
+def connect():
+    c = sock(A); c.setblocking(False); c.connect_ex((ADDRESS[B], PORT))
+    return c
+clients = [connect(), connect()]
+time.sleep(0.05)
+drop(B, 'tcp dport %d tcp flags & (syn|ack) == ack drop' % PORT)
+clients += [connect(), connect()]
+time.sleep(0.05)
+undrop(B)
+for client in clients[2:]:
+    client.send(b'x'); time.sleep(0.05)
+answer(0)
+for client in clients[:3]:
+    ${LINGER}
+    client.close(); time.sleep(0.05)
+`,
+    counts: { 'b sent INVALID_SYN': 1, 'a received by_peer': 1, 'a sent TCP_STATE': 3, 'b received by_peer': 3 },
+    derived: { 'b sent queue_full': 1, 'a sent linger': 3 },
+    sender: 'b',
+    state: 'LISTEN',
+    receivedIn: 'ESTABLISHED',
+  },
 ];
 
 /** Counts resets with programs of the test's choice, also those that a better one keeps the agent from using here. */

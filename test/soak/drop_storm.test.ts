@@ -1,0 +1,10 @@
+import { it } from 'vitest';
+import { checkDropStorm } from '../support/drop_storm.ts';
+
+const PACKETS = 1_000_000;
+
+it(
+  `${PACKETS} drops each way on one CPU are counted to the packet, and the ledger balances`,
+  () => checkDropStorm(PACKETS),
+  300_000,
+);

@@ -1,0 +1,448 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { HostPair } from './hosts.ts';
+import type { Family } from './scene.ts';
+
+/** Refuses UDP only: a namespace that is young asks for routers and tells of its multicast groups. */
+const DROP_UDP = `
+#include <linux/bpf.h>
+static int is_udp(unsigned char *data, unsigned char *end)
+{
+	if (data + 24 > end)
+		return 0;
+	return data[12] == 0x08 ? data[23] == 17 : data[12] == 0x86 && data[20] == 17;
+}
+__attribute__((section("tc"), used)) int verdict_tc(struct __sk_buff *skb)
+{
+	return is_udp((void *)(long)skb->data, (void *)(long)skb->data_end) ? 2 : 0;
+}
+__attribute__((section("xdp"), used)) int verdict_xdp(struct xdp_md *xdp)
+{
+	return is_udp((void *)(long)xdp->data, (void *)(long)xdp->data_end) ? XDP_DROP : XDP_PASS;
+}
+`;
+
+/** Programs for tc and XDP that drop UDP. */
+export function compileFilters(): Disposable & { readonly path: string } {
+  const directory = mkdtempSync(join(tmpdir(), 'drops-'));
+  const [source, path] = [join(directory, 'drop.c'), join(directory, 'drop.o')];
+  writeFileSync(source, DROP_UDP);
+  const headers = `-I/usr/include/${process.arch === 'x64' ? 'x86_64' : 'aarch64'}-linux-gnu`;
+  execFileSync('clang', ['-target', 'bpf', '-O2', '-g', headers, '-c', source, '-o', path]);
+  return { path, [Symbol.dispose]: () => rmSync(directory, { recursive: true }) };
+}
+
+/** A packet that is lost between the two namespaces of a pair, over IPv4 and IPv6 where there is nothing else. */
+export interface DropCase {
+  readonly name: string;
+  readonly families?: readonly Family[];
+  /** Commands of ip and tc that set it up, and those that undo it. */
+  readonly setUp?: (pair: HostPair, filters: string) => void;
+  readonly tearDown?: (pair: HostPair) => void;
+  readonly program: string;
+  readonly where: 'a' | 'b';
+  readonly reason: string;
+  /** Where it is not exactly so many, the program prints how many there were. */
+  readonly count?: number;
+  /** The kernel worked for the process that sent. */
+  readonly byProcess?: boolean;
+  readonly symbol?: RegExp;
+  /** UDP where it is not this. */
+  readonly protocol?: string;
+  /** Addresses where they are not those of the two namespaces. */
+  readonly source?: string;
+  readonly target?: string;
+  /** What the packet has, where it is not both. */
+  readonly has?: 'addresses' | 'nothing';
+}
+
+/** Makes a cgroup whose processes may not send (1) or whose sockets may not receive (0), and joins it. */
+const REFUSE = `
+import tempfile
+libc.syscall.restype = ctypes.c_long
+BPF, LOAD, ATTACH, CGROUP_SKB = { 'x86_64': 321, 'aarch64': 280 }[os.uname().machine], 5, 8, 8
+def bpf(command, attributes):
+    result = libc.syscall(BPF, command, ctypes.create_string_buffer(attributes, 128), 128)
+    assert result >= 0
+    return result
+def refuse(direction):
+    root = '/sys/fs/cgroup/unified' if os.path.isdir('/sys/fs/cgroup/unified') else '/sys/fs/cgroup'
+    folder = tempfile.mkdtemp(prefix='netsonde-test-', dir=root)
+    code = (ctypes.c_ubyte * 16)(0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95) # r0 = 0; exit
+    licence = ctypes.create_string_buffer(b'GPL')
+    name = struct.pack('IIQIII16sII', 0, 0, 0, 0, 0, 0, b'', 0, direction)
+    program = bpf(LOAD, struct.pack('IIQQ', CGROUP_SKB, 2, ctypes.addressof(code), ctypes.addressof(licence)) + name)
+    bpf(ATTACH, struct.pack('IIII', os.open(folder, os.O_RDONLY), program, direction, 0))
+    open(folder + '/cgroup.procs', 'w').write(str(os.getpid()))
+    return root, folder
+def allow(root, folder):
+    open(root + '/cgroup.procs', 'w').write(str(os.getpid()))
+    os.rmdir(folder)
+`;
+
+/** An IPv4 packet with any source address, TTL and destination. */
+const FORGED = `
+def forged(source, ttl=9, target=None, check=0, version=0x45):
+    payload = struct.pack('!HHHH', 40000, PORT, 8, 0)
+    header = struct.pack('!BBHHHBBH4s4s', version, 0, 28, 1, 0, ttl, 17, check, socket.inet_aton(source), socket.inet_aton(target or ADDRESS[B]))
+    return header[:10] + struct.pack('!H', checksum(header) ^ check) + header[12:] + payload
+def frame(packet, mac=None):
+    device = DEVICE_A
+    to = mac or open_mac(B, DEVICE_B)
+    s = make_packet_socket(device)
+    s.send(to + open_mac(A, device) + struct.pack('!H', 0x0800) + packet)
+def open_mac(ns, device):
+    import json
+    enter(ns)
+    link = json.loads(subprocess.check_output(['ip', '-n', ns, '-j', 'link', 'show', device]))[0]['address']
+    return bytes.fromhex(link.replace(':', ''))
+def make_packet_socket(device):
+    enter(A)
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    s.bind((device, 0))
+    return s
+`;
+const SEND = "sock(A, socket.SOCK_DGRAM).sendto(b'x' * 100, (ADDRESS[B], PORT))";
+const ELSEWHERE = '10.77.0.1';
+const forward = (on: 0 | 1) => (given: HostPair) => void given.b.netns.exec(`sysctl -qw net.ipv4.ip_forward=${on}`);
+/** A queue of two connections that overflows at the end of a handshake. */
+const OVERFLOW = `
+server = listen(B, PORT, 2)
+def connect():
+    c = sock(A); c.setblocking(False); c.connect_ex((ADDRESS[B], PORT))
+    return c
+clients = [connect(), connect()]
+time.sleep(0.05)
+drop(B, 'tcp dport %d tcp flags & (syn|ack) == ack drop' % PORT)
+late = [connect(), connect()]
+time.sleep(0.05)
+undrop(B)
+for client in late:
+    client.send(b'x'); time.sleep(0.05)
+`;
+const overflows = (on: 0 | 1) => (given: HostPair) =>
+  void given.b.netns.exec(`sysctl -qw net.ipv4.tcp_abort_on_overflow=${on} net.ipv4.tcp_syncookies=${1 - on}`);
+const forwardAll = (on: 0 | 1) => (given: HostPair) => {
+  forward(on)(given);
+  given.b.netns.ip(`route ${on === 1 ? 'add' : 'del'} blackhole 10.77.0.0/16`);
+};
+const route = (verb: string) => (given: HostPair) => void given.a.netns.ip(`route ${verb} 10.77.0.0/16 via 10.9.0.2`);
+
+export const DROP_CASES: readonly DropCase[] = [
+  { name: 'a port that nobody listens on', program: SEND, where: 'b', reason: 'NO_SOCKET', count: 1, symbol: /udp/ },
+  {
+    name: 'a full receive buffer',
+    program: `
+before = int(subprocess.check_output("ip netns exec %s nstat -asz | awk '/%s/ { print $2 }'" % (B, 'Udp6RcvbufErrors' if V6 else 'UdpRcvbufErrors'), shell=True))
+server = sock(B, socket.SOCK_DGRAM); server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096); server.bind((ADDRESS[B], PORT))
+client = sock(A, socket.SOCK_DGRAM)
+for i in range(10): client.sendto(b'x' * 1000, (ADDRESS[B], PORT))
+time.sleep(0.05)
+print(int(subprocess.check_output("ip netns exec %s nstat -asz | awk '/%s/ { print $2 }'" % (B, 'Udp6RcvbufErrors' if V6 else 'UdpRcvbufErrors'), shell=True)) - before)
+`,
+    where: 'b',
+    reason: 'SOCKET_RCVBUFF',
+  },
+  {
+    name: 'a full queue of the device',
+    setUp: ({ a, deviceA }) => void a.netns.tc(`qdisc add dev ${deviceA} root tbf rate 64kbit burst 1600 limit 3000`),
+    tearDown: ({ a, deviceA }) => void a.netns.tc(`qdisc del dev ${deviceA} root`),
+    program: `
+client = sock(A, socket.SOCK_DGRAM)
+for i in range(20): client.sendto(b'x' * 1000, (ADDRESS[B], PORT))
+import json
+print(json.loads(subprocess.check_output(['tc', '-n', A, '-s', '-j', 'qdisc', 'show', 'dev', DEVICE_A]))[0]['drops'])
+`,
+    where: 'a',
+    reason: 'QDISC_DROP',
+    byProcess: true,
+  },
+  {
+    name: 'a rule of the output hook',
+    program: `
+drop(A, 'udp dport %d drop' % PORT, 'type filter hook output priority 0')
+try: ${SEND}
+except PermissionError: pass
+undrop(A)
+`,
+    where: 'a',
+    reason: 'NETFILTER_DROP',
+    count: 1,
+    byProcess: true,
+  },
+  {
+    name: 'a wrong UDP checksum',
+    program: 'raw(17, datagram(PORT, 0x5555))',
+    where: 'b',
+    reason: 'UDP_CSUM',
+    count: 1,
+  },
+  {
+    name: 'a wrong TCP checksum',
+    program: 'raw(6, segment(PORT, 0x02, 0x5555))',
+    where: 'b',
+    reason: 'TCP_CSUM',
+    count: 1,
+    protocol: 'tcp',
+  },
+  {
+    name: 'a protocol that nobody handles',
+    program: "raw(253, b'x' * 20)",
+    where: 'b',
+    reason: 'IP_NOPROTO',
+    count: 1,
+    protocol: 'ip-253',
+    has: 'addresses',
+  },
+  {
+    name: 'a frame for another host',
+    families: ['ipv4'],
+    program: `${FORGED}\nframe(forged(ADDRESS[A]), bytes.fromhex('020000000001'))`,
+    where: 'b',
+    reason: 'OTHERHOST',
+    count: 1,
+  },
+  {
+    name: 'a wrong checksum of the header',
+    families: ['ipv4'],
+    program: `${FORGED}\nframe(forged(ADDRESS[A], check=0x5555))`,
+    where: 'b',
+    reason: 'IP_CSUM',
+    count: 1,
+  },
+  {
+    name: 'a header that is no IPv4',
+    families: ['ipv4'],
+    program: `${FORGED}\nframe(forged(ADDRESS[A], version=0x65))`,
+    where: 'b',
+    reason: 'IP_INHDR',
+    count: 1,
+    protocol: 'ipv4',
+    has: 'nothing',
+  },
+  {
+    name: 'a loopback address from outside',
+    families: ['ipv4'],
+    program: `${FORGED}\nframe(forged('127.0.0.1'))`,
+    where: 'b',
+    reason: 'IP_LOCALNET',
+    count: 1,
+    source: '127.0.0.1',
+  },
+  {
+    name: 'our own address from outside',
+    families: ['ipv4'],
+    program: `${FORGED}\nframe(forged(ADDRESS[B]))`,
+    where: 'b',
+    reason: 'IP_LOCAL_SOURCE',
+    count: 1,
+    source: '10.9.0.2',
+  },
+  {
+    name: 'a source that is to be reached by another way',
+    families: ['ipv4'],
+    setUp: ({ b, deviceB }) =>
+      void b.netns.exec(`sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.${deviceB}.rp_filter=1`),
+    tearDown: ({ b, deviceB }) =>
+      void b.netns.exec(`sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.${deviceB}.rp_filter=0`),
+    program: `${FORGED}\nframe(forged('10.200.9.9'))`,
+    where: 'b',
+    reason: 'IP_RPFILTER',
+    count: 1,
+    source: '10.200.9.9',
+  },
+  {
+    name: 'a packet for others where nothing is forwarded',
+    families: ['ipv4'],
+    setUp: route('add'),
+    tearDown: route('del'),
+    program: `sock(A, socket.SOCK_DGRAM).sendto(b'x', ('${ELSEWHERE}', PORT))`,
+    where: 'b',
+    reason: 'IP_INADDRERRORS',
+    count: 1,
+    target: ELSEWHERE,
+  },
+  {
+    name: 'a packet to forward without a route',
+    families: ['ipv4'],
+    setUp: (given) => [route('add'), forward(1)].map((act) => act(given)),
+    tearDown: (given) => [route('del'), forward(0)].map((act) => act(given)),
+    program: `sock(A, socket.SOCK_DGRAM).sendto(b'x', ('${ELSEWHERE}', PORT))`,
+    where: 'b',
+    reason: 'IP_INNOROUTES',
+    count: 1,
+    target: ELSEWHERE,
+  },
+  {
+    name: 'a TTL that has run out',
+    families: ['ipv4'],
+    setUp: (given) => [route('add'), forward(1)].map((act) => act(given)),
+    tearDown: (given) => [route('del'), forward(0)].map((act) => act(given)),
+    program: `
+s = sock(A, socket.SOCK_DGRAM); s.setsockopt(0, socket.IP_TTL, 1)
+subprocess.run(['ip', '-n', B, 'route', 'add', '10.77.0.0/16', 'via', ADDRESS[A]], check=True)
+s.sendto(b'x', ('${ELSEWHERE}', PORT))
+subprocess.run(['ip', '-n', B, 'route', 'del', '10.77.0.0/16'], check=True)
+`,
+    where: 'b',
+    reason: 'IP_INHDR',
+    count: 1,
+    target: ELSEWHERE,
+  },
+  {
+    name: 'a neighbour that does not answer',
+    families: ['ipv4'],
+    program: `
+client = sock(A, socket.SOCK_DGRAM)
+for i in range(5): client.sendto(b'x', ('10.9.0.77', PORT))
+time.sleep(3.3)
+`,
+    where: 'a',
+    reason: 'NEIGH_FAILED',
+    count: 5,
+    target: '10.9.0.77',
+  },
+  {
+    name: 'a neighbour of IPv6 that does not answer, for which the kernel has no reason',
+    families: ['ipv6'],
+    program: `
+client = sock(A, socket.SOCK_DGRAM)
+for i in range(5): client.sendto(b'x', ('fd09::77', PORT))
+time.sleep(3.3)
+`,
+    where: 'a',
+    reason: 'NOT_SPECIFIED',
+    symbol: /neigh_invalidate|ndisc_error_report/,
+    count: 5,
+    target: 'fd09::77',
+  },
+  {
+    name: 'a packet that is larger than the other end takes',
+    setUp: ({ b, deviceB }) => void b.netns.ip(`link set ${deviceB} mtu 1280`),
+    tearDown: ({ b, deviceB }) => void b.netns.ip(`link set ${deviceB} mtu 1500`),
+    program: "sock(A, socket.SOCK_DGRAM).sendto(b'x' * 1400, (ADDRESS[B], PORT))",
+    where: 'a',
+    reason: 'NOT_SPECIFIED',
+    count: 1,
+    byProcess: true,
+    symbol: /forward_skb/,
+  },
+  {
+    name: 'a tc filter that refuses to send',
+    setUp: ({ a, deviceA }, filters) => {
+      a.netns.tc(`qdisc add dev ${deviceA} clsact`);
+      a.netns.tc(`filter add dev ${deviceA} egress bpf da obj ${filters} sec tc`);
+    },
+    tearDown: ({ a, deviceA }) => void a.netns.tc(`qdisc del dev ${deviceA} clsact`),
+    program: SEND,
+    where: 'a',
+    reason: 'TC_EGRESS',
+    count: 1,
+    byProcess: true,
+  },
+  {
+    name: 'a tc filter that refuses what comes in',
+    setUp: ({ b, deviceB }, filters) => {
+      b.netns.tc(`qdisc add dev ${deviceB} clsact`);
+      b.netns.tc(`filter add dev ${deviceB} ingress bpf da obj ${filters} sec tc`);
+    },
+    tearDown: ({ b, deviceB }) => void b.netns.tc(`qdisc del dev ${deviceB} clsact`),
+    program: SEND,
+    where: 'b',
+    reason: 'TC_INGRESS',
+    count: 1,
+  },
+  {
+    name: 'an XDP program',
+    setUp: ({ b, deviceB }, filters) => void b.netns.ip(`link set ${deviceB} xdp obj ${filters} sec xdp`),
+    tearDown: ({ b, deviceB }) => void b.netns.ip(`link set ${deviceB} xdp off`),
+    program: SEND,
+    where: 'b',
+    reason: 'NOT_SPECIFIED',
+    count: 1,
+    symbol: /xdp/,
+  },
+  {
+    name: 'a program of the cgroup that refuses to send',
+    program: `${REFUSE}
+group = refuse(1)
+s = sock(A, socket.SOCK_DGRAM)
+try: s.sendto(b'x', (ADDRESS[B], PORT))
+except PermissionError: pass
+s.close()
+allow(*group)
+`,
+    where: 'a',
+    reason: 'BPF_CGROUP_EGRESS',
+    count: 1,
+    byProcess: true,
+  },
+  {
+    name: 'a program of the cgroup that refuses what comes in',
+    program: `${REFUSE}
+group = refuse(0)
+s = sock(B, socket.SOCK_DGRAM); s.bind((ADDRESS[B], PORT))
+${SEND}
+time.sleep(0.05)
+s.close()
+allow(*group)
+`,
+    where: 'b',
+    reason: 'SOCKET_FILTER',
+    count: 1,
+  },
+  {
+    name: 'a wrong ICMP checksum',
+    families: ['ipv4'],
+    program: "raw(1, struct.pack('!BBHI', 8, 0, 0x1234, 0))",
+    where: 'b',
+    reason: 'ICMP_CSUM',
+    count: 1,
+    protocol: 'icmp',
+    has: 'addresses',
+  },
+  {
+    name: 'a route into a black hole',
+    families: ['ipv4'],
+    setUp: (given) => [route('add'), forwardAll(1)].map((act) => act(given)),
+    tearDown: (given) => [route('del'), forwardAll(0)].map((act) => act(given)),
+    program: `sock(A, socket.SOCK_DGRAM).sendto(b'x', ('${ELSEWHERE}', PORT))`,
+    where: 'b',
+    reason: 'NOT_SPECIFIED',
+    count: 1,
+    symbol: /ip_error/,
+    target: ELSEWHERE,
+  },
+  {
+    name: 'a queue of connections that overflows',
+    setUp: overflows(1),
+    tearDown: overflows(0),
+    program: OVERFLOW,
+    where: 'b',
+    reason: 'TCP_LISTEN_OVERFLOW',
+    count: 1,
+    protocol: 'tcp',
+  },
+  {
+    name: 'a receive buffer that has become too small for what is under way',
+    program: `
+def dropped():
+    counters = subprocess.check_output(['ip', 'netns', 'exec', B, 'nstat', '-asz']).decode().split()
+    return int(counters[counters.index('TcpExtTCPRcvQDrop') + 1])
+before = dropped()
+server, client, peer = connected(PORT)
+peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+client.setblocking(False)
+for i in range(20):
+    try: client.send(b'x' * 20000)
+    except BlockingIOError: pass
+    time.sleep(0.005)
+print(dropped() - before)
+`,
+    where: 'b',
+    reason: 'PROTO_MEM',
+    protocol: 'tcp',
+  },
+];
