@@ -5,7 +5,8 @@ import { diskOf, LoopDevice, WriteThrottle } from '../support/block.ts';
 import { sh } from '../support/command.ts';
 import { startPython, TestNetns } from '../support/hosts.ts';
 import { probesOf, TestKernel } from '../support/kernel.ts';
-import { filled, grown, histogramOf, medianBucket, type PageHistogram, toolHistogram } from '../support/latency.ts';
+import { filled, grown, histogramOf, type PageHistogram } from '../support/latency.ts';
+import { agreesWithTool } from '../support/libbpf_tools.ts';
 import { eventually } from '../support/oracle.ts';
 
 const DELAY = 'netsonde_block_io_seconds';
@@ -59,25 +60,14 @@ it('tells a flush from a write', async () => {
   expect(grown(before, await histogram('flush', '')).count + (await histogram('flush')).count).toBeGreaterThan(0);
 });
 
-it('agrees with biolatency of libbpf-tools, within a bucket at the median', async () => {
-  const tool = spawn('stdbuf', ['-oL', 'biolatency', '-d', loop.name, '2', '1'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let text = '';
-  tool.stdout.on('data', (chunk: Buffer) => {
-    text += String(chunk);
-  });
-  const ended = new Promise((resolve) => tool.once('close', resolve));
-  await eventually(() => expect(text).toContain('Tracing'));
-  const before = await histogram('write');
-  write(400);
-  const ours = grown(before, await histogram('write'));
-  await ended;
-  const theirs = toolHistogram(text);
-  expect(ours.count).toBe(400);
-  expect(theirs.count).toBeGreaterThanOrEqual(400);
-  expect(Math.abs(medianBucket(ours) - medianBucket(theirs))).toBeLessThanOrEqual(1);
-});
+it('agrees with biolatency of libbpf-tools, within a bucket at the median', () =>
+  agreesWithTool({
+    command: ['biolatency', '-d', loop.name, '2', '1'],
+    seconds: 2,
+    histogram: () => histogram('write'),
+    load: () => write(100),
+    atLeast: 300,
+  }));
 
 it.skipIf(!existsSync('/sys/fs/cgroup/blkio'))(
   'tells of a slow one: the device, the operation, the process',

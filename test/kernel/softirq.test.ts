@@ -1,8 +1,8 @@
-import { spawn } from 'node:child_process';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { HostPair } from '../support/hosts.ts';
 import { probesOf, TestKernel } from '../support/kernel.ts';
-import { filled, grown, histogramOf, medianBucket, type PageHistogram, toolHistogram } from '../support/latency.ts';
+import { filled, grown, histogramOf, type PageHistogram } from '../support/latency.ts';
+import { agreesWithTool } from '../support/libbpf_tools.ts';
 import { eventually } from '../support/oracle.ts';
 
 const WAIT = 'netsonde_softirq_wait_seconds';
@@ -54,23 +54,15 @@ it('shows every kind that was asked for, on the node alone', async () => {
   expect((await histogram(RUN, 'rcu')).count).toBeGreaterThan(0);
 });
 
-it('run times agree with softirqs of libbpf-tools, within a bucket at the median', async () => {
-  const tool = spawn('stdbuf', ['-oL', 'softirqs', '-d', '3', '1'], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let text = '';
-  tool.stdout.on('data', (chunk: Buffer) => {
-    text += String(chunk);
-  });
-  const ended = new Promise((resolve) => tool.once('close', resolve));
-  await eventually(() => expect(text).toContain('Tracing'));
-  const before = await histogram(RUN, 'net_rx');
-  await sendDatagrams(3_000);
-  const ours = grown(before, await histogram(RUN, 'net_rx'));
-  await ended;
-  const theirs = toolHistogram(/softirq = net_rx\n([^=]*)/.exec(text)?.[1] ?? '');
-  expect(theirs.count).toBeGreaterThan(500);
-  expect(ours.count).toBeGreaterThan(500);
-  expect(Math.abs(medianBucket(ours) - medianBucket(theirs))).toBeLessThanOrEqual(1);
-});
+it('run times agree with softirqs of libbpf-tools, within a bucket at the median', () =>
+  agreesWithTool({
+    command: ['softirqs', '-d', '3', '1'],
+    seconds: 3,
+    section: /softirq = net_rx\n([^=]*)/,
+    histogram: () => histogram(RUN, 'net_rx'),
+    load: () => sendDatagrams(500),
+    atLeast: 500,
+  }));
 
 it('tells of those that take longer than the threshold: on which CPU, and what it was running', async () => {
   await agent.kernel.configure(

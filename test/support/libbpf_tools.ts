@@ -1,0 +1,42 @@
+import { spawn } from 'node:child_process';
+import { setTimeout as wait } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { grown, medianBucket, type PageHistogram, toolHistogram } from './latency.ts';
+import { eventually } from './oracle.ts';
+
+export interface ToolComparison {
+  /** A tool of libbpf-tools that prints its histograms once, after `seconds`. */
+  readonly command: readonly string[];
+  readonly seconds: number;
+  /** Of what it prints, where not all of it. */
+  readonly section?: RegExp;
+  readonly histogram: () => Promise<PageHistogram>;
+  /** Makes some of what is measured, again and again while the tool runs. */
+  readonly load: () => unknown;
+  /** So many there must be of both. */
+  readonly atLeast: number;
+}
+
+/** Checks that the medians are at most one bucket apart: both have powers of two of a microsecond. */
+export async function agreesWithTool(comparison: ToolComparison): Promise<void> {
+  const { command, seconds, section, histogram, load, atLeast } = comparison;
+  const tool = spawn('stdbuf', ['-oL', ...command], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  tool.stdout.on('data', (chunk: Buffer) => {
+    text += String(chunk);
+  });
+  const ended = new Promise((resolve) => tool.once('close', resolve));
+  await eventually(() => expect(text).toContain('Tracing'));
+  const endMs = performance.now() + 1_000 * seconds - 500;
+  const before = await histogram();
+  while (performance.now() < endMs) {
+    await load();
+    await wait(50);
+  }
+  const ours = grown(before, await histogram());
+  await ended;
+  const theirs = toolHistogram(section === undefined ? text : (section.exec(text)?.[1] ?? ''));
+  expect(theirs.count).toBeGreaterThanOrEqual(atLeast);
+  expect(ours.count).toBeGreaterThanOrEqual(atLeast);
+  expect(Math.abs(medianBucket(ours) - medianBucket(theirs))).toBeLessThanOrEqual(1);
+}
