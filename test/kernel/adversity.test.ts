@@ -1,0 +1,135 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { FILE } from '../../src/bpf/generated/packetloss.ts';
+import { Counts } from '../../src/probes/counts.ts';
+import { BpfSource } from '../../src/sources/bpf/source.ts';
+import { sampleValue } from '../support/exposition.ts';
+import { HostPair, TestNetns } from '../support/hosts.ts';
+import { OBJECTS, TestKernel } from '../support/kernel.ts';
+import { eventually } from '../support/oracle.ts';
+import { PythonProgram } from '../support/python.ts';
+import { eventsOf } from '../support/scene.ts';
+
+const resources = new AsyncDisposableStack();
+let pair: HostPair;
+
+beforeAll(async () => {
+  pair = resources.use(await HostPair.create());
+});
+
+afterAll(() => resources.disposeAsync());
+
+it('without BTF every eBPF probe says so, and the others go on', async () => {
+  const sys = mkdtempSync(join(tmpdir(), 'sys-'));
+  resources.defer(() => rmSync(sys, { recursive: true }));
+  symlinkSync('/sys/devices', join(sys, 'devices'));
+  await using agent = await TestKernel.open('{ probes: { socketlatency: true, softirq: true } }', {
+    paths: { sys },
+  });
+  const page = await agent.page();
+  const statuses = agent.kernel.probes();
+  for (const { name, state, reason } of statuses.filter(({ kind, state }) => kind === 'ebpf' && state !== 'stopped')) {
+    expect([name, state, reason]).toEqual([name, 'unsupported', expect.stringContaining('this kernel has no BTF')]);
+  }
+  expect(statuses.filter(({ state }) => state === 'unsupported').length).toBeGreaterThanOrEqual(5);
+  expect(statuses.find(({ name }) => name === 'tcp')).toMatchObject({ state: 'running', reader: 'files' });
+  expect(
+    sampleValue(page, 'netsonde_tcp_received_segments_total', { namespace: '', pod: pair.a.netns.name }),
+  ).toBeDefined();
+});
+
+it('a count map that is full counts what it has no room for', async () => {
+  using object = await new BpfSource(OBJECTS, '/sys').load({
+    file: FILE,
+    programs: ['packet_drop_socket'],
+    sizes: { counts: 1 },
+    without: ['events', 'event_buckets', 'event_ledgers'],
+  });
+  await object.attach('packet_drop_socket');
+  const counts = new Counts(object, { value: undefined });
+  // One row for each of the two namespaces: nobody listens on the port.
+  await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 30, bytes: 1 });
+  await pair.b.udpSend({ address: pair.addressA.ipv4, port: 7001, count: 30, bytes: 1 });
+  expect(counts.rows()).toHaveLength(1);
+  expect(Number(counts.uncounted().map_full)).toBeGreaterThanOrEqual(30);
+});
+
+it('a ring that overflows loses events, counts them, and loses no count', async () => {
+  await using agent = await TestKernel.open('{ detail: full, probes: { packetloss: { limit: 100000 } } }');
+  const packets = 20_000;
+  const drops = async () =>
+    sampleValue(await agent.page(), 'netsonde_packet_drops_total', { pod: pair.b.netns.name, reason: 'NO_SOCKET' }) ??
+    0;
+  const ledger = async () => (await agent.kernel.page('text')).ledger.find(({ probe }) => probe === 'packetloss');
+  const before = await drops();
+  // The thread that drains the ring waits for the program: what does not fit is lost.
+  execFileSync('ip', [
+    ...['netns', 'exec', pair.a.netns.name, 'python3', '-c'],
+    `
+import socket
+for n in range(${packets}):
+  # The kernel tells a socket that nobody listens: that costs it the next datagram.
+  if n % 2 == 0: s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+  s.sendto(b'x', ('${pair.addressB.ipv4}', 7002))
+`,
+  ]);
+  expect((await drops()) - before).toBe(packets);
+  await eventually(async () => {
+    const { produced = 0, limited = 0, lost = 0 } = (await ledger()) ?? {};
+    expect(lost).toBeGreaterThan(packets / 4);
+    expect(agent.events).toHaveLength(produced - limited - lost);
+  });
+});
+
+it('what happens in a namespace that is gone, but for its sockets, is nobody else’s', async () => {
+  const gone = new TestNetns();
+  const { name, cookie } = gone;
+  gone.ip('link set lo up');
+  await using agent = await TestKernel.open('{ detail: full, probes: { tcpreset: true } }');
+  expect((await agent.page()).samples.some(({ labels }) => labels['pod'] === name)).toBe(true);
+  // The process itself lives elsewhere, so only its sockets hold the namespace.
+  const program = `
+import ctypes, os, socket, struct, sys
+libc = ctypes.CDLL(None)
+home = os.open('/proc/self/ns/net', os.O_RDONLY)
+fd = os.open('/run/netns/${name}', os.O_RDONLY)
+libc.setns(fd, 0x40000000)
+server = socket.create_server(('127.0.0.1', 7003))
+clients = [socket.create_connection(('127.0.0.1', 7003)) for _ in range(3)]
+libc.setns(home, 0x40000000)
+os.close(fd)
+print('ready', flush=True)
+for client in clients:
+  sys.stdin.readline()
+  client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+  client.close()
+  print('reset', flush=True)
+sys.stdin.readline()
+`;
+  await using holder = new PythonProgram(pair.a.netns, program);
+  expect(await holder.line()).toBe('ready');
+  gone[Symbol.dispose]();
+  await eventually(async () => {
+    expect((await agent.page()).samples.some(({ labels }) => labels['pod'] === name)).toBe(false);
+  }, 10_000);
+  using newcomer = new TestNetns();
+  await agent.page();
+  const resets = async () =>
+    (await agent.page()).samples
+      .filter((sample) => sample.name === 'netsonde_tcp_resets_total')
+      .map(({ labels, value }) => `${labels['pod']} ${labels['direction']} ${value}`);
+  const before = await resets();
+  agent.events.length = 0;
+  holder.tell('');
+  expect(await holder.line()).toBe('reset');
+  const events = await eventually(() => {
+    expect(eventsOf(agent, 7003)).toHaveLength(2);
+    return eventsOf(agent, 7003);
+  });
+  for (const event of events) expect(event).toMatchObject({ netns: String(cookie), pod: name });
+  expect(await resets()).toEqual(before);
+  expect(newcomer.name).not.toBe(name);
+});
