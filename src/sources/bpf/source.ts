@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BpfError, BpfObject, unavailable } from 'bpf-napi';
 import { Unsupported } from '../../probes/probe.ts';
-import { Btf } from './btf.ts';
+import { Btf, KIND } from './btf.ts';
 
 const BTF = 'kernel/btf';
 
@@ -17,6 +17,8 @@ export interface ObjectSpec<Constant extends string = string> {
   readonly constants?: Partial<Readonly<Record<Constant, boolean | number | bigint | Uint8Array>>>;
   /** Entries of a map, or bytes of a ring, where they differ from the file's. */
   readonly sizes?: Readonly<Record<string, number>>;
+  /** BPF helpers that the programs cannot do without, without their `bpf_`: a kernel that lacks one says something else. */
+  readonly helpers?: readonly string[];
   /** Maps that the chosen programs cannot reach, given the constants. */
   readonly without?: readonly string[];
 }
@@ -75,6 +77,7 @@ export class BpfSource {
     const path = join(this.#directory, spec.file);
     if (!existsSync(path)) throw new Unsupported(`${spec.file} was not built: scripts/setup needs clang for it`);
     if (!existsSync(this.#vmlinux)) throw new Unsupported(`this kernel has no BTF (${this.#vmlinux} is missing)`);
+    this.#needHelpers(spec.helpers ?? []);
     const object = await BpfObject.open(path);
     try {
       configure(object, spec);
@@ -84,6 +87,17 @@ export class BpfSource {
       object.close();
       throw asUnsupported(error);
     }
+  }
+
+  #needHelpers(names: readonly string[]): void {
+    if (names.length === 0) return;
+    const btf = this.btf();
+    const type = btf.find(KIND.enum, 'bpf_func_id');
+    // A kernel whose types do not tell is asked by loading.
+    if (type === undefined) return;
+    const known = btf.enumValues(type);
+    const missing = names.filter((name) => !known.has(`BPF_FUNC_${name}`)).map((name) => `bpf_${name}`);
+    if (missing.length > 0) throw new Unsupported(`this kernel lacks the BPF helper ${missing.join(' and ')}`);
   }
 }
 
