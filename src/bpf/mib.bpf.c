@@ -87,7 +87,7 @@ struct mib_walk {
 };
 
 struct mib_sum {
-	const void *tcp, *tcpext, *udp, *udp6, *udplite, *udplite6, *ip, *ip6, *icmp, *icmp6;
+	__u64 tcp, tcpext, udp, udp6, udplite, udplite6, ip, ip6, icmp, icmp6; /* addresses; 0: there is none */
 	__u64 anchor;
 	__u32 row;
 };
@@ -101,13 +101,13 @@ struct {
 } mib_sums SEC(".maps");
 
 /* One CPU's share of a table. What is not read leaves something behind, and the table's bit says so. */
-#define READ(table, bit, type)                                                                       \
-	{                                                                                            \
-		__u32 size = bpf_core_type_size(type);                                               \
-		if (size > sizeof(scratch->table))                                                   \
-			size = sizeof(scratch->table);                                               \
-		if (!sum->table || bpf_probe_read_kernel(scratch->table, size, sum->table + offset)) \
-			row->tables &= ~(1U << (bit));                                               \
+#define READ(table, bit, type)                                                                                 \
+	{                                                                                                      \
+		__u32 size = bpf_core_type_size(type);                                                         \
+		if (size > sizeof(scratch->table))                                                             \
+			size = sizeof(scratch->table);                                                         \
+		if (!sum->table || bpf_probe_read_kernel(scratch->table, size, (void *)(sum->table + offset))) \
+			row->tables &= ~(1U << (bit));                                                         \
 	}
 
 static long add_cpu(__u64 index, void *unused)
@@ -148,7 +148,8 @@ static long add_cpu(__u64 index, void *unused)
 	return 0;
 }
 
-#define FIND(table, field) sum->table = bpf_core_field_exists(net->mib.field) ? BPF_CORE_READ(net, mib.field) : NULL;
+#define FIND(table, field) \
+	sum->table = bpf_core_field_exists(net->mib.field) ? (__u64)BPF_CORE_READ(net, mib.field) : 0;
 
 /* Copies a part of an array of messages by type. */
 #define COPY(target, messages, first) \

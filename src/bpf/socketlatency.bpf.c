@@ -31,7 +31,7 @@ struct clock {
 struct socket_state {
 	struct clock read, write;
 	__u32 arrived; /* datagrams */
-	__u32 write_end; /* up to here goes what the process is writing just now; 0: not known */
+	__u32 call_end; /* up to here goes what the process is writing just now; 0: not known */
 	__u32 writer; /* process id */
 	char writer_name[16];
 };
@@ -320,7 +320,7 @@ static __always_inline int handle_write(struct sock *sk, __u64 size)
 	}
 	clock = &state->write;
 	if (size)
-		state->write_end = tcp->write_seq + size;
+		state->call_end = tcp->write_seq + size;
 	if (!clock->first || tcp->write_seq == clock->position) {
 		clock->first = bpf_ktime_get_ns();
 		clock->second = 0;
@@ -405,7 +405,7 @@ int BPF_PROG(data_sent, struct sk_buff *skb)
 	clock->position = end;
 	if ((__s32)(written - end) <= 0) {
 		/* What is sent may be the first part of a write that goes on at this moment. */
-		clock->first = state->write_end && (__s32)(state->write_end - end) > 0 ? now : 0;
+		clock->first = state->call_end && (__s32)(state->call_end - end) > 0 ? now : 0;
 		clock->second = 0;
 	} else if (clock->second && (__s32)(end - clock->end) >= 0) {
 		clock->first = clock->second;

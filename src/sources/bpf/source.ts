@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BpfError, BpfObject, unavailable } from 'bpf-napi';
 import { Unsupported } from '../../probes/probe.ts';
-import { Btf, KIND } from './btf.ts';
+import { Btf } from './btf.ts';
 
 const BTF = 'kernel/btf';
 
@@ -89,14 +89,14 @@ export class BpfSource {
     }
   }
 
+  /** Whether the kernel has a BPF helper, without its `bpf_`; true where its types do not tell, and loading will. */
+  hasHelper(name: string): boolean {
+    const known = this.btf().enumWithMember('BPF_FUNC_map_lookup_elem');
+    return known === undefined || known.has(`BPF_FUNC_${name}`);
+  }
+
   #needHelpers(names: readonly string[]): void {
-    if (names.length === 0) return;
-    const btf = this.btf();
-    const type = btf.find(KIND.enum, 'bpf_func_id');
-    // A kernel whose types do not tell is asked by loading.
-    if (type === undefined) return;
-    const known = btf.enumValues(type);
-    const missing = names.filter((name) => !known.has(`BPF_FUNC_${name}`)).map((name) => `bpf_${name}`);
+    const missing = names.filter((name) => !this.hasHelper(name)).map((name) => `bpf_${name}`);
     if (missing.length > 0) throw new Unsupported(`this kernel lacks the BPF helper ${missing.join(' and ')}`);
   }
 }
