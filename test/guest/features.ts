@@ -13,8 +13,8 @@ export interface Features {
   readonly resetReasons: boolean;
   /** A program may keep state with a socket (5.11). */
   readonly socketStorage: boolean;
-  /** The socket says itself when data comes and is read (6.3). */
-  readonly socketTracepoints: boolean;
+  /** Who makes a request of a block device is known (6.5), not only who hands it over. */
+  readonly blockOwner: boolean;
 }
 
 export function kernelFeatures(): Features {
@@ -25,6 +25,6 @@ export function kernelFeatures(): Features {
     dropReasons: (btf.tracepointArguments('kfree_skb') ?? 0) >= 3,
     resetReasons: (btf.tracepointArguments('tcp_send_reset') ?? 0) >= 3,
     socketStorage: btf.find(KIND.function, 'bpf_sk_storage_get_tracing') !== undefined,
-    socketTracepoints: btf.tracepointArguments('sk_data_ready') !== undefined,
+    blockOwner: btf.tracepointArguments('block_io_start') !== undefined,
   };
 }

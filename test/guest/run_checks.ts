@@ -1,5 +1,5 @@
 import type { CheckReport } from '../../src/commands/check.ts';
-import { type CheckOutcome, OUTCOME, REPORT } from './check.ts';
+import { type CheckGroup, type CheckOutcome, OUTCOME, REPORT } from './check.ts';
 import { runInGuest } from './guest.ts';
 import type { KernelName } from './kernels.ts';
 
@@ -15,8 +15,12 @@ export interface Checked {
   readonly failure: string | undefined;
 }
 
-/** Boots a kernel and runs all checks there: one boot for all. */
-export async function runChecks(kernel: KernelName, deadlineMs: number): Promise<Checked> {
+/** Boots a kernel and runs checks there: one boot for all. */
+export async function runChecks(
+  kernel: KernelName,
+  groups: readonly CheckGroup[],
+  deadlineMs: number,
+): Promise<Checked> {
   const outcomes = new Map<string, CheckOutcome>();
   const printed: string[] = [];
   let report: CheckReport | undefined;
@@ -30,9 +34,10 @@ export async function runChecks(kernel: KernelName, deadlineMs: number): Promise
       printed.push(text);
     }
   };
+  const command = ['node', 'test/guest/inside.ts', ...groups.map(({ name }) => name)];
   let failure: string | undefined;
   try {
-    const status = await runInGuest(kernel, { command: ['node', 'test/guest/inside.ts'], deadlineMs, line });
+    const status = await runInGuest(kernel, { command, deadlineMs, line });
     if (status !== 0) failure = `the guest ended with status ${status}`;
   } catch (error) {
     failure = (error as Error).message;

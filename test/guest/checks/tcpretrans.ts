@@ -2,7 +2,7 @@ import { deepEqual, equal, ok } from 'node:assert/strict';
 import { HostPair } from '../../support/hosts.ts';
 import { TestKernel } from '../../support/kernel.ts';
 import { eventually } from '../../support/oracle.ts';
-import { RETRANSMIT_CASES, tcpCounters } from '../../support/retransmit_cases.ts';
+import { RETRANSMIT_CASES, type RetransmitCase, tcpCounters } from '../../support/retransmit_cases.ts';
 import { eventsOf, FAMILIES, growth, playScene } from '../../support/scene.ts';
 import { defineChecks } from '../check.ts';
 
@@ -17,13 +17,11 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
 }
 
 /** As the kernel counts, by what made it send again, with an event for each. */
-async function play({ pair, agent }: Context, index: number): Promise<void> {
-  const one = RETRANSMIT_CASES[index];
-  if (one === undefined) throw new Error(`no case ${index}`);
+async function play({ pair, agent }: Context, one: RetransmitCase, firstPort: number): Promise<void> {
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
   const sender = pair[one.sender].netns;
   for (const [turn, family] of FAMILIES.entries()) {
-    const port = 7_300 + 2 * index + turn;
+    const port = firstPort + turn;
     const before = tcpCounters(sender);
     const { grown } = await growth(agent, pods, 'netsonde_tcp_retransmits_total', 'kind', () =>
       playScene(pair, family, `PORT = ${port}\n${one.program}`),
@@ -47,5 +45,7 @@ async function play({ pair, agent }: Context, index: number): Promise<void> {
 export const tcpretrans = defineChecks(
   'tcpretrans',
   open,
-  Object.fromEntries(RETRANSMIT_CASES.map(({ name }, index) => [name, (context: Context) => play(context, index)])),
+  Object.fromEntries(
+    RETRANSMIT_CASES.map((one, index) => [one.name, (context) => play(context, one, 7_300 + 2 * index)]),
+  ),
 );
