@@ -78,12 +78,13 @@ export const latency = defineChecks('latency', open, {
         return found;
       });
       equal(waited.count, expected.length);
-      ok(Math.abs(waited.sum - sum) < sum * 0.05, `${address}: ${waited.sum} s, expected ${sum} s`);
+      // Under emulation on a busy machine the queue's timer is late; what is early would be wrong.
+      ok(waited.sum > sum * 0.95 && waited.sum < sum * 1.25, `${address}: ${waited.sum} s, expected ${sum} s`);
       // One that waited for nearly as long as the threshold may be on either side of it.
       const slower = (seconds: number) => expected.filter((delay) => delay > seconds).length;
       const events = await eventually(() => {
         const found = agent.events.filter(({ type, src }) => type === 'qdisc_slow' && src?.endsWith(`:${source}`));
-        ok(found.length >= slower(0.056) && found.length <= slower(0.048), `${found.length} events`);
+        ok(found.length >= slower(0.056) && found.length <= slower(0.04), `${found.length} events`);
         return found;
       });
       for (const event of events) {
@@ -145,8 +146,8 @@ print(total)`),
       pair.a.netns.exec('dd if=/dev/zero of=/dev/nullb0 bs=4k count=10 oflag=direct status=none');
       const done = await histogram(agent, 'netsonde_block_io_seconds', labels);
       equal(done.count, 10);
-      // The timer of the device may be late, but never early.
-      ok(done.sum >= 10 * IO_SECONDS && done.sum < 12 * IO_SECONDS, `${done.sum} s`);
+      // The timer of the device may be late, under emulation by some milliseconds, but never early.
+      ok(done.sum >= 10 * IO_SECONDS && done.sum < 15 * IO_SECONDS, `${done.sum} s`);
       const events = await eventually(() => {
         const found = agent.events.filter(({ type, operation }) => type === 'block_io_slow' && operation === 'write');
         equal(found.length, 10);
