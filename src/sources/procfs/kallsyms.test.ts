@@ -88,6 +88,12 @@ describe('KernelSymbols', () => {
     expect(symbols.describe(0xffffffff81000100n)).toBe('kfree_skb+0x0/0x80');
   });
 
+  it('knows nothing on a kernel without a list', () => {
+    const symbols = new KernelSymbols(join(proc, 'nowhere'));
+    expect(symbols.describe(0xffffffff81000100n)).toBeUndefined();
+    expect(symbols.ranges(['kfree_skb'])).toEqual([]);
+  });
+
   it('reads a file that is longer than a chunk', () => {
     const many = Array.from({ length: 5_000 }, (_, index) => {
       const address = (0xffffffff81000000n + BigInt(index) * 16n).toString(16);

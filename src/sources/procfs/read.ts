@@ -46,11 +46,17 @@ function readAll(fd: number, path: string): string {
 }
 
 /**
- * Calls back for each line of a file that is too long to be held at once, like /proc/kallsyms.
- * @throws the system's error, which names the path
+ * Calls back for each line of a file that is too long to be held at once, like /proc/kallsyms; never where there is none.
+ * @throws the system's error otherwise, which names the path
  */
 export function forEachLine(path: string, handle: (line: string) => void): void {
-  const fd = openSync(path, 'r');
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch (error) {
+    if (isGone(error)) return;
+    throw error;
+  }
   try {
     const chunk = Buffer.allocUnsafe(64 * 1024);
     let rest = '';
