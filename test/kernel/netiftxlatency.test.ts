@@ -4,7 +4,7 @@ import { sampleValue } from '../support/exposition.ts';
 import { HostPair } from '../support/hosts.ts';
 import { probesOf, TestKernel } from '../support/kernel.ts';
 import { filled, grown, histogramOf, type PageHistogram } from '../support/latency.ts';
-import { eventually } from '../support/oracle.ts';
+import { eventually, retry } from '../support/oracle.ts';
 import { bucketDelays, sendAtOnce, shape, TOKEN_BUCKET } from '../support/shaper.ts';
 
 const QDISC = 'netsonde_qdisc_delay_seconds';
@@ -36,17 +36,6 @@ async function histogram(name: string, host = pair.a): Promise<PageHistogram> {
 async function untracked(): Promise<number> {
   const labels = { probe: 'netiftxlatency', cause: 'untracked' };
   return sampleValue(await agent.page(), 'netsonde_probe_uncounted_total', labels) ?? 0;
-}
-
-/** What the kernel sends of itself in a young namespace, router solicitations say, is in the way: then once more. */
-async function retry<T>(attempt: () => Promise<T>): Promise<T> {
-  for (let left = 8; ; left--) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (left === 0) throw error;
-    }
-  }
 }
 
 function slowOnes(type: string): EventRecord[] {

@@ -3,7 +3,7 @@ import type { EventRecord } from '../../../src/events/envelope.ts';
 import { run } from '../../support/command.ts';
 import { HostPair } from '../../support/hosts.ts';
 import { probesOf, TestKernel } from '../../support/kernel.ts';
-import { eventually } from '../../support/oracle.ts';
+import { eventually, retry } from '../../support/oracle.ts';
 import { endpoint, FAMILIES, growth } from '../../support/scene.ts';
 import { defineChecks } from '../check.ts';
 import { type Features, kernelFeatures } from '../features.ts';
@@ -61,16 +61,6 @@ async function dropAll({ pair, agent }: Context, port: number, reason: string, s
     all.push(...events);
   }
   return all;
-}
-
-async function retry<T>(attempt: () => Promise<T>): Promise<T> {
-  for (let left = 4; ; left--) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (left === 0) throw error;
-    }
-  }
 }
 
 const UDP = /^(__)?udp\w*rcv(\.\w+)*\+0x[0-9a-f]+\/0x[0-9a-f]+$/;
