@@ -13,7 +13,7 @@ import { DEFAULT_PATHS, type Paths } from './paths.ts';
 const USAGE = `netsonde: what the network does to every Pod of this node
 
   netsonde serve [--config FILE] [--listen HOST:PORT]   serve metrics and events (default ${DEFAULT_LISTEN.host}:${DEFAULT_LISTEN.port})
-  netsonde check [--config FILE] [--strict]             validate the configuration, open every probe, say what became of it
+  netsonde check [--config FILE] [--strict] [--json]    validate the configuration, open every probe, say what became of it
   netsonde probes                                       list all probes
 
 Options of serve and check:
@@ -26,6 +26,7 @@ Options of serve:
   --listen HOST:PORT  address to serve on
 Options of check:
   --strict            fail as well where a probe is unsupported or degraded
+  --json              print what was found as JSON
 
   -h, --help          this text
   --version           the version
@@ -86,9 +87,12 @@ async function runServe(args: readonly string[]): Promise<number> {
 async function runCheck(args: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...args],
-    options: { ...PATH_OPTIONS, ...COMMON_OPTIONS, strict: { type: 'boolean' } },
+    options: { ...PATH_OPTIONS, ...COMMON_OPTIONS, strict: { type: 'boolean' }, json: { type: 'boolean' } },
   });
-  const { text, exitCode } = await check(values.config, pathsOf(values), values.strict === true);
+  const { text, exitCode } = await check(values.config, pathsOf(values), {
+    strict: values.strict === true,
+    json: values.json === true,
+  });
   process.stdout.write(`${text}\n`);
   return exitCode;
 }

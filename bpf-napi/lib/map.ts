@@ -73,8 +73,8 @@ export class BpfMap {
   }
 
   /**
-   * Copies all entries of a hash or an array with one system call into one buffer, which the next dump
-   * overwrites. Entries that come or go meanwhile may be missed, or be there twice.
+   * Copies all entries of a hash or an array into one buffer, which the next dump overwrites: with one system call where the
+   * kernel allows it, else (per-CPU arrays before 5.13) one by one. Entries that come or go meanwhile may be missed, or be there twice.
    */
   dump(): MapDump {
     const valuesAt = (this.#maxEntries * this.keyBytes + 7) & ~7;

@@ -308,6 +308,33 @@ Napi::Value BpfObjectWrap::Delete(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(env, false);
 }
 
+namespace {
+
+/* What kernels say of a type of map that they cannot read in one go; no number of user space. */
+constexpr int kNotSupported = 524;
+
+/* Copies entries one by one, at most `*entries`, and sets that to their number. Returns 0 or an error number. */
+int CopyByKeys(int fd, size_t key_bytes, size_t value_bytes, uint8_t* keys, uint8_t* values, __u32* entries) {
+  const __u32 capacity = *entries;
+  const uint8_t* previous = nullptr;
+  for (*entries = 0; *entries < capacity;) {
+    uint8_t* key = keys + *entries * key_bytes;
+    if (bpf_map_get_next_key(fd, previous, key) != 0) return errno == ENOENT ? 0 : errno;
+    previous = key;
+    if (bpf_map_lookup_elem(fd, key, values + *entries * value_bytes) == 0) {
+      ++*entries;
+    } else if (errno != ENOENT) {
+      return errno;
+    } else {
+      // It went meanwhile: from a key that is not there the kernel would start anew.
+      return 0;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
 Napi::Value BpfObjectWrap::Dump(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   ObjectHandle& handle = Open(env, "dump");
@@ -320,8 +347,13 @@ Napi::Value BpfObjectWrap::Dump(const Napi::CallbackInfo& info) {
   // Where the kernel would go on: a bucket number or a key. There is room for all entries, so nobody asks.
   std::vector<uint8_t> cursor(std::max(key_bytes, sizeof(__u64)));
   __u32 entries = capacity;
-  const int error =
-      bpf_map_lookup_batch(bpf_map__fd(map), nullptr, cursor.data(), target, target + values_at, &entries, nullptr);
+  const int fd = bpf_map__fd(map);
+  int error = bpf_map_lookup_batch(fd, nullptr, cursor.data(), target, target + values_at, &entries, nullptr);
+  // Before 5.13 per-CPU arrays cannot be read in one go.
+  if (error == -kNotSupported) {
+    entries = capacity;
+    error = -CopyByKeys(fd, key_bytes, value_bytes, target, target + values_at, &entries);
+  }
   // ENOENT is the end of the map. Success is not: entries that moved meanwhile were copied twice and took the room.
   if (error != 0 && error != -ENOENT) Throw(env, "dump", -error, name);
   return Napi::Number::New(env, entries);

@@ -59,12 +59,12 @@ EVENT_RECORD(block_event);
 
 static __always_inline void read_owner(struct block_request *record)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct nsproxy *nsproxy = task->nsproxy;
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct nsproxy *nsproxy = BPF_CORE_READ(task, nsproxy);
 
 	record->netns = node_netns;
-	if (!(task->flags & KERNEL_THREAD) && nsproxy)
-		record->netns = netns_id(nsproxy->net_ns);
+	if (!(BPF_CORE_READ(task, flags) & KERNEL_THREAD) && nsproxy)
+		record->netns = netns_read_id(BPF_CORE_READ(nsproxy, net_ns));
 	record->pid = bpf_get_current_pid_tgid() >> 32;
 	bpf_get_current_comm(record->process, sizeof(record->process));
 }

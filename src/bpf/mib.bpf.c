@@ -87,30 +87,39 @@ struct mib_walk {
 };
 
 struct mib_sum {
-	const void *tcp, *tcpext, *udp, *udp6, *udplite, *udplite6, *ip, *ip6, *icmp, *icmp6;
+	__u64 tcp, tcpext, udp, udp6, udplite, udplite6, ip, ip6, icmp, icmp6; /* addresses; 0: there is none */
 	__u64 anchor;
 	__u32 row;
 };
 
+/* In a map and not on the stack, where the verifier of 7.2 follows every set of tables that may be missing. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct mib_sum);
+} mib_sums SEC(".maps");
+
 /* One CPU's share of a table. What is not read leaves something behind, and the table's bit says so. */
-#define READ(table, bit, type)                                                                       \
-	{                                                                                            \
-		__u32 size = bpf_core_type_size(type);                                               \
-		if (size > sizeof(scratch->table))                                                   \
-			size = sizeof(scratch->table);                                               \
-		if (!sum->table || bpf_probe_read_kernel(scratch->table, size, sum->table + offset)) \
-			row->tables &= ~(1U << (bit));                                               \
+#define READ(table, bit, type)                                                                                 \
+	{                                                                                                      \
+		__u32 size = bpf_core_type_size(type);                                                         \
+		if (size > sizeof(scratch->table))                                                             \
+			size = sizeof(scratch->table);                                                         \
+		if (!sum->table || bpf_probe_read_kernel(scratch->table, size, (void *)(sum->table + offset))) \
+			row->tables &= ~(1U << (bit));                                                         \
 	}
 
-static long add_cpu(__u64 index, struct mib_sum *sum)
+static long add_cpu(__u64 index, void *unused)
 {
 	__u32 zero = 0;
+	struct mib_sum *sum = bpf_map_lookup_elem(&mib_sums, &zero);
 	struct mib_values *scratch = bpf_map_lookup_elem(&mib_scratch, &zero);
-	struct mib_row *row = bpf_map_lookup_elem(&mib_rows, &sum->row);
+	struct mib_row *row = sum ? bpf_map_lookup_elem(&mib_rows, &sum->row) : NULL;
 	__u64 offset, *sums;
 	const __u64 *shares;
 
-	if (!row)
+	if (!sum || !row)
 		return 1;
 	if (!scratch || !percpu_offset(index, sum->anchor, &offset)) {
 		row->tables = 0;
@@ -139,9 +148,8 @@ static long add_cpu(__u64 index, struct mib_sum *sum)
 	return 0;
 }
 
-#define FIND(table, field)                         \
-	if (bpf_core_field_exists(net->mib.field)) \
-		sum.table = BPF_CORE_READ(net, mib.field);
+#define FIND(table, field) \
+	sum->table = bpf_core_field_exists(net->mib.field) ? (__u64)BPF_CORE_READ(net, mib.field) : 0;
 
 /* Copies a part of an array of messages by type. */
 #define COPY(target, messages, first) \
@@ -173,12 +181,14 @@ static __always_inline void read_once(struct net *net, struct mib_row *row)
 static __always_inline bool write_row(struct netns_walk *netns, struct net *net, __u32 flags)
 {
 	struct mib_walk *walk = (struct mib_walk *)netns;
-	__u32 index = netns->rows;
+	__u32 index = netns->rows, zero = 0;
 	struct mib_row *row = bpf_map_lookup_elem(&mib_rows, &index);
-	struct mib_sum sum = {.anchor = walk->anchor, .row = index};
+	struct mib_sum *sum = bpf_map_lookup_elem(&mib_sums, &zero);
 
-	if (!row)
+	if (!row || !sum)
 		return false;
+	sum->anchor = walk->anchor;
+	sum->row = index;
 	row->cookie = BPF_CORE_READ(net, net_cookie);
 	row->flags = flags;
 	/* Bits are cleared where a table is missing: the verifier would follow every set of bits that a local could
@@ -195,7 +205,7 @@ static __always_inline bool write_row(struct netns_walk *netns, struct net *net,
 	FIND(icmp, icmp_statistics)
 	FIND(icmp6, icmpv6_statistics)
 	read_once(net, row);
-	bpf_loop(walk->cpus, add_cpu, &sum, 0);
+	bpf_loop(walk->cpus, add_cpu, NULL, 0);
 	return true;
 }
 

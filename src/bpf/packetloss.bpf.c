@@ -19,6 +19,9 @@
 const volatile __u8 no_loss[REASONS] = {};
 /* Functions whose drops without a reason are no loss. Padded with zeros. */
 const volatile char no_loss_functions[FUNCTIONS][FUNCTION_LENGTH] __attribute__((aligned(8))) = {};
+/* The places of those functions, from and up to: for a kernel that does not put an address into words. */
+#define PLACES (2 * FUNCTIONS)
+const volatile __u64 no_loss_places[PLACES][2] = {};
 const volatile bool with_stack = false;
 
 /* Whether a place in the kernel is in one of no_loss_functions, by its address: found out once. */
@@ -35,6 +38,7 @@ struct {
 struct packet_drop_event {
 	__u64 time; /* bpf_ktime_get_ns() */
 	__u64 netns;
+	__u64 location; /* address; symbol says the same, where it can */
 	__u32 reason;
 	__u32 length; /* bytes */
 	struct packet_tuple tuple;
@@ -46,6 +50,7 @@ struct packet_drop_event {
 struct packet_drop_stack_event {
 	struct packet_drop_event drop;
 	__u64 frames;
+	__u64 addresses[STACK_FRAMES];
 	char symbols[STACK_FRAMES][SYMBOL_LENGTH];
 };
 
@@ -53,7 +58,7 @@ EVENT_RECORD(packet_tuple);
 EVENT_RECORD(packet_drop_event);
 EVENT_RECORD(packet_drop_stack_event);
 
-/* Since 5.13; before, an event names no function, and a drop without a reason is a loss wherever it is. */
+/* Since 5.13; before, user space looks into /proc/kallsyms. */
 static __always_inline bool can_print(void)
 {
 	return bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_snprintf);
@@ -76,6 +81,7 @@ static __always_inline void fill_event(struct packet_drop_event *event, struct s
 
 	event->time = bpf_ktime_get_ns();
 	event->netns = key->netns;
+	event->location = location;
 	event->reason = key->reason;
 	event->length = skb->len;
 	__builtin_memset(&event->tuple, 0, sizeof(event->tuple));
@@ -88,13 +94,12 @@ static __always_inline void fill_event(struct packet_drop_event *event, struct s
 
 static __always_inline void fill_stack(void *ctx, struct packet_drop_stack_event *event)
 {
-	__u64 addresses[STACK_FRAMES];
-	long size = bpf_get_stack(ctx, addresses, sizeof(addresses), 0);
+	long size = bpf_get_stack(ctx, event->addresses, sizeof(event->addresses), 0);
 
 	event->frames = size > 0 ? size / sizeof(__u64) : 0;
 	for (int i = 0; i < STACK_FRAMES; i++) {
 		if (i < event->frames)
-			print_symbol(event->symbols[i], addresses[i]);
+			print_symbol(event->symbols[i], event->addresses[i]);
 		else
 			event->symbols[i][0] = 0;
 	}
@@ -112,6 +117,15 @@ static __always_inline void cut_suffix(char *name)
 	}
 }
 
+static __always_inline bool is_in_no_loss_place(__u64 location)
+{
+	for (int i = 0; i < PLACES; i++) {
+		if (location >= no_loss_places[i][0] && location < no_loss_places[i][1])
+			return true;
+	}
+	return false;
+}
+
 static __always_inline bool is_in_no_loss_function(__u64 location)
 {
 	static const char format[] = "%ps";
@@ -121,7 +135,7 @@ static __always_inline bool is_in_no_loss_function(__u64 location)
 	if (known)
 		return *known;
 	if (!can_print())
-		return false;
+		return is_in_no_loss_place(location);
 	bpf_snprintf((char *)name, sizeof(name), format, &location, sizeof(location));
 	cut_suffix((char *)name);
 	for (int i = 0; i < FUNCTIONS; i++) {

@@ -31,6 +31,7 @@ struct clock {
 struct socket_state {
 	struct clock read, write;
 	__u32 arrived; /* datagrams */
+	__u32 call_end; /* up to here goes what the process is writing just now; 0: not known */
 	__u32 writer; /* process id */
 	char writer_name[16];
 };
@@ -183,8 +184,7 @@ static __always_inline bool is_empty(const struct queue *queue)
 	return (__s32)(queue->end - queue->position) <= 0;
 }
 
-SEC("tp_btf/sk_data_ready")
-int BPF_PROG(data_arrived, struct sock *sk)
+static __always_inline int handle_arrival(struct sock *sk)
 {
 	struct socket_state *state;
 	struct queue queue = {};
@@ -217,6 +217,19 @@ int BPF_PROG(data_arrived, struct sock *sk)
 	return 0;
 }
 
+SEC("tp_btf/sk_data_ready")
+int BPF_PROG(data_arrived, struct sock *sk)
+{
+	return handle_arrival(sk);
+}
+
+/* Before 6.3: where that tracepoint is since. */
+SEC("fentry/sock_def_readable")
+int BPF_PROG(data_arrived_entry, struct sock *sk)
+{
+	return handle_arrival(sk);
+}
+
 /*
  * The kernel itself may have read since we looked (splice, kTLS, a sockmap): who reads the rest has not kept it
  * waiting. The end of a stream takes a sequence number too.
@@ -226,8 +239,7 @@ static __always_inline bool was_read_by_others(const struct clock *clock, const 
 	return (__s32)(queue->position - clock->position) > (__s32)length + 1;
 }
 
-SEC("tp_btf/sock_recv_length")
-int BPF_PROG(data_read, struct sock *sk, int length, int flags)
+static __always_inline int handle_read(struct sock *sk, int length, int flags)
 {
 	bool is_tcp = is_inet(sk, IPPROTO_TCP);
 	struct socket_state *state;
@@ -273,12 +285,30 @@ int BPF_PROG(data_read, struct sock *sk, int length, int flags)
 	return 0;
 }
 
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(data_read, struct sock *sk, int length, int flags)
+{
+	return handle_read(sk, length, flags);
+}
+
+/* Before 6.3: what that tracepoint is fed from, by family. A read that began before the program came is not seen. */
+SEC("fexit/inet_recvmsg")
+int BPF_PROG(data_read_v4_exit, struct socket *socket, void *message, __u64 size, int flags, int length)
+{
+	return handle_read(socket->sk, length, flags);
+}
+
+SEC("fexit/inet6_recvmsg")
+int BPF_PROG(data_read_v6_exit, struct socket *socket, void *message, __u64 size, int flags, int length)
+{
+	return handle_read(socket->sk, length, flags);
+}
+
 /*
  * At the start of each part of a write: what is written comes after write_seq. Where nothing has come since the clock
  * was started, that write was refused for want of memory. The socket is locked, as it is in data_sent.
  */
-SEC("tp_btf/tcp_sendmsg_locked")
-int BPF_PROG(data_written, struct sock *sk)
+static __always_inline int handle_write(struct sock *sk, __u64 size)
 {
 	struct socket_state *state = bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
@@ -289,6 +319,8 @@ int BPF_PROG(data_written, struct sock *sk)
 		return 0;
 	}
 	clock = &state->write;
+	if (size)
+		state->call_end = tcp->write_seq + size;
 	if (!clock->first || tcp->write_seq == clock->position) {
 		clock->first = bpf_ktime_get_ns();
 		clock->second = 0;
@@ -300,6 +332,32 @@ int BPF_PROG(data_written, struct sock *sk)
 		clock->end = tcp->write_seq;
 	}
 	return 0;
+}
+
+SEC("tp_btf/tcp_sendmsg_locked")
+int BPF_PROG(data_written, struct sock *sk)
+{
+	return handle_write(sk, 0);
+}
+
+/* Before that tracepoint: at the start of a write, all parts of it together, and after each wait for room. */
+SEC("fentry/tcp_sendmsg_locked")
+int BPF_PROG(data_written_entry, struct sock *sk, void *message, __u64 size)
+{
+	return handle_write(sk, size);
+}
+
+SEC("fexit/sk_stream_wait_memory")
+int BPF_PROG(write_goes_on_exit, struct sock *sk)
+{
+	return is_inet(sk, IPPROTO_TCP) ? handle_write(sk, 0) : 0;
+}
+
+/* Before 6.5 it is what sendfile and splice write by. */
+SEC("fentry/do_tcp_sendpages")
+int BPF_PROG(pages_written_entry, struct sock *sk, void *page, int offset, __u64 size)
+{
+	return handle_write(sk, size);
 }
 
 /* Sequence number after the last byte of a packet of TCP; false where it has none. */
@@ -346,7 +404,9 @@ int BPF_PROG(data_sent, struct sk_buff *skb)
 	observe(sk, KIND_WRITE, clock->first, now, written - clock->position, state);
 	clock->position = end;
 	if ((__s32)(written - end) <= 0) {
-		clock->first = 0;
+		/* What is sent may be the first part of a write that goes on at this moment. */
+		clock->first = state->call_end && (__s32)(state->call_end - end) > 0 ? now : 0;
+		clock->second = 0;
 	} else if (clock->second && (__s32)(end - clock->end) >= 0) {
 		clock->first = clock->second;
 		clock->second = 0;

@@ -111,8 +111,10 @@ int BPF_PROG(softirq_entry, __u32 vector)
 		return 0;
 	now = bpf_ktime_get_ns();
 	clock->entered = now;
-	/* An interrupt may raise it again at any moment. */
-	since = __sync_lock_test_and_set(raised, 0);
+	/* No exchange, which came with 5.12: what an interrupt raises just now is taken for raised before, as a moment
+	 * ago. */
+	since = *raised;
+	*raised = 0;
 	if (since && since < now)
 		observe(vector, KIND_WAIT, since, now);
 	return 0;

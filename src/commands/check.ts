@@ -1,3 +1,4 @@
+import { release } from 'node:os';
 import { OBJECTS } from '../assets.ts';
 import type { ProbeStatus } from '../collectors/supervisor.ts';
 import { ConfigError } from '../config/faults.ts';
@@ -6,8 +7,23 @@ import { desiredProbes } from '../config/schema.ts';
 import { readContent } from '../config/watch.ts';
 import { Kernel } from '../kernel.ts';
 import type { Paths } from '../paths.ts';
+import type { HookStatus } from '../probes/hooks.ts';
 import { PROBES } from '../probes/index.ts';
 import { renderTable } from './table.ts';
+
+export interface CheckOptions {
+  readonly strict: boolean;
+  readonly json: boolean;
+}
+
+/** What `check --json` prints. */
+export interface CheckReport {
+  /** Release of the kernel. */
+  readonly kernel: string;
+  readonly probes: readonly Pick<ProbeStatus, 'name' | 'state' | 'reader' | 'reason'>[];
+  /** Of BPF probes, running or not: what this kernel has for each thing that they see. */
+  readonly hooks: readonly ({ readonly probe: string } & HookStatus)[];
+}
 
 export interface CheckOutcome {
   readonly text: string;
@@ -19,7 +35,11 @@ export interface CheckOutcome {
  * of each, and which hooks this kernel has for those in BPF. Fails on a faulty configuration and on a probe that failed; with `strict` also on one that is unsupported
  * or degraded.
  */
-export async function check(configFile: string | undefined, paths: Paths, strict: boolean): Promise<CheckOutcome> {
+export async function check(
+  configFile: string | undefined,
+  paths: Paths,
+  options: CheckOptions,
+): Promise<CheckOutcome> {
   const reader = new ConfigReader(PROBES);
   let config = reader.defaults;
   if (configFile !== undefined) {
@@ -38,23 +58,24 @@ export async function check(configFile: string | undefined, paths: Paths, strict
   );
   await kernel.configure(desiredProbes(config));
   await kernel.page('text');
-  const { text, exitCode } = judge(kernel.probes(), strict);
-  return { text: `${text}\n\n${hookTable(await kernel.hooks())}`, exitCode };
-}
-
-/** What this kernel can show, and by what means. */
-function hookTable(probes: Awaited<ReturnType<Kernel['hooks']>>): string {
-  const rows = probes.flatMap(({ probe, statuses }) =>
-    statuses.map(({ what, hooks, reason }) => [probe, what, hooks.join(', ') || 'none', reason]),
-  );
-  return renderTable([['PROBE', 'SEES', 'HOOK', 'REASON'], ...rows]);
-}
-
-function judge(statuses: readonly ProbeStatus[], strict: boolean): CheckOutcome {
-  const rows = statuses.map(({ name, state, reader, reason }) => [name, state, reader, reason]);
-  const bad = new Set(strict ? ['failed', 'unsupported', 'degraded'] : ['failed']);
-  return {
-    text: renderTable([['PROBE', 'STATE', 'READER', 'REASON'], ...rows]),
-    exitCode: statuses.some(({ state }) => bad.has(state)) ? 1 : 0,
+  const report: CheckReport = {
+    kernel: release(),
+    probes: kernel.probes().map(({ name, state, reader, reason }) => ({ name, state, reader, reason })),
+    hooks: (await kernel.hooks()).flatMap(({ probe, statuses }) => statuses.map((status) => ({ probe, ...status }))),
   };
+  const bad = new Set(options.strict ? ['failed', 'unsupported', 'degraded'] : ['failed']);
+  return {
+    text: options.json ? JSON.stringify(report, undefined, 2) : tables(report),
+    exitCode: report.probes.some(({ state }) => bad.has(state)) ? 1 : 0,
+  };
+}
+
+/** What became of each probe; what this kernel can show, and by what means. */
+function tables({ probes, hooks }: CheckReport): string {
+  const states = probes.map(({ name, state, reader, reason }) => [name, state, reader, reason]);
+  const points = hooks.map(({ probe, what, hooks, reason }) => [probe, what, hooks.join(', ') || 'none', reason]);
+  return [
+    renderTable([['PROBE', 'STATE', 'READER', 'REASON'], ...states]),
+    renderTable([['PROBE', 'SEES', 'HOOK', 'REASON'], ...points]),
+  ].join('\n\n');
 }

@@ -113,7 +113,7 @@ export const biolatency = defineProbe({
   hooks,
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
-    kernel: 'BTF and ring buffers (5.8), current task by BTF (5.11).',
+    kernel: 'BTF and ring buffers (5.8). Before 6.5 a request counts for who hands it to the device.',
   },
   open: async (scope, sources, settings) => {
     const { threshold, buckets } = settings.options;

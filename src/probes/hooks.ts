@@ -30,6 +30,8 @@ export interface HookPoint {
   readonly what: string;
   /** Without it the probe is degraded, not unsupported. */
   readonly optional?: boolean;
+  /** What makes other hooks useless, in words: for the operator of a kernel that has none of the choices. */
+  readonly why?: string;
   /** The best first. */
   readonly choices: readonly HookChoice[];
 }
@@ -98,8 +100,14 @@ class Candidate {
   }
 
   get status(): HookStatus {
-    const { what } = this.point;
-    if (this.choice === undefined) return { what, hooks: [], reason: [...new Set(this.#refusals)].join('; ') };
+    const { what, why } = this.point;
+    if (this.choice === undefined) {
+      return {
+        what,
+        hooks: [],
+        reason: [...new Set([...this.#refusals, ...(why === undefined ? [] : [why])])].join('; '),
+      };
+    }
     return { what, hooks: this.choice.hooks.map(hookName), reason: this.choice.lacks ?? '' };
   }
 
@@ -238,7 +246,15 @@ export async function surveyHooks(bpf: BpfSource, table: HookTable): Promise<rea
     object.close();
     return statuses;
   } catch (error) {
-    if (error instanceof HooksMissing) return error.statuses;
+    if (error instanceof HooksMissing) {
+      if (table.points.length === 1) return error.statuses;
+      // The others were not tried, and the kernel may refuse them as well.
+      const statuses: HookStatus[] = [];
+      for (const point of table.points) {
+        statuses.push(...(await surveyHooks(bpf, { ...table, points: [{ ...point, optional: false }] })));
+      }
+      return statuses;
+    }
     return table.points.map(({ what }) => ({ what, hooks: [], reason: (error as Error).message }));
   }
 }

@@ -1,5 +1,7 @@
 import * as z from 'zod';
 import { type Constant, FILE, packetDropEvent, packetDropStackEvent } from '../bpf/generated/packetloss.ts';
+import { KernelSymbols } from '../sources/procfs/kallsyms.ts';
+import type { Sources } from '../sources/sources.ts';
 import type { CountRow } from './counts.ts';
 import { describeReason } from './drop_hints.ts';
 import { DropReasons } from './drop_reasons.ts';
@@ -54,7 +56,7 @@ const events = defineEvents({
       hint: { type: 'string', help: 'What to check, in plain words.' },
       symbol: {
         type: 'string',
-        help: 'Where in the kernel: function, offset and size, and the module if it is in one; since 5.13.',
+        help: 'Where in the kernel: function, offset and size, and the module if it is in one.',
         optional: true,
       },
       length: { type: 'number', help: 'Bytes of the packet.' },
@@ -82,6 +84,8 @@ const NO_LOSS_FUNCTIONS_DEFAULT = [
 /** Room in the kernel program. */
 const FUNCTIONS_MAX = 16;
 const FUNCTION_BYTES = 32;
+/** The compiler may have split a function. */
+const PLACES_MAX = 2 * FUNCTIONS_MAX;
 
 /** The kernel's array of flags; reasons of subsystems are above it. */
 const REASON_FLAGS = 256;
@@ -119,10 +123,31 @@ function noLossFunctions(names: readonly string[]): Uint8Array {
   return table;
 }
 
+/** Where the kernel does not print symbols itself (before 5.13), and the agent has to; undefined where it does. */
+function openSymbols({ bpf, paths }: Sources): KernelSymbols | undefined {
+  return bpf.hasHelper('snprintf') ? undefined : new KernelSymbols(paths.proc);
+}
+
+/** The constant of the program: from and up to, each, as far as there is room. */
+function noLossPlaces(symbols: KernelSymbols | undefined, functions: readonly string[]): Uint8Array {
+  const places = new BigUint64Array(2 * PLACES_MAX);
+  for (const [index, range] of (symbols?.ranges(functions) ?? []).slice(0, PLACES_MAX).entries()) {
+    places.set(range, 2 * index);
+  }
+  return new Uint8Array(places.buffer);
+}
+
+interface Decoding {
+  readonly reasons: DropReasons;
+  readonly symbols: KernelSymbols | undefined;
+  readonly withStack: boolean;
+}
+
 /** The event of the record at `at`. */
-function decodeEvent(view: DataView, at: number, reasons: DropReasons, timeNs: bigint, withStack: boolean): DropEvent {
+function decodeEvent(view: DataView, at: number, timeNs: bigint, decoding: Decoding): DropEvent {
+  const { reasons, symbols, withStack } = decoding;
   const reason = reasons.name(packetDropEvent.reason(view, at));
-  const symbol = packetDropEvent.symbol(view, at);
+  const symbol = packetDropEvent.symbol(view, at) || (symbols?.describe(packetDropEvent.location(view, at)) ?? '');
   const length = packetDropEvent.length(view, at);
   const device = packetDropEvent.device(view, at);
   const tuple = decodeTuple(view, at + packetDropEvent.offsets.tuple);
@@ -139,16 +164,19 @@ function decodeEvent(view: DataView, at: number, reasons: DropReasons, timeNs: b
       length,
       ...(device === '' ? {} : { device }),
       ...decodeProcess(view, at + packetDropEvent.offsets.process),
-      ...(withStack ? { stack: decodeStack(view, at, symbol) } : {}),
+      ...(withStack ? { stack: decodeStack(view, at, symbol, symbols) } : {}),
     },
     message: `The kernel dropped a ${tuple.protocol} packet of ${length} bytes${path}: ${reason}${symbol === '' ? '' : ` in ${symbol}`}. ${what}`,
   };
 }
 
 /** The stack begins in our own program; what is above the drop is left out. */
-function decodeStack(view: DataView, at: number, symbol: string): string[] {
+function decodeStack(view: DataView, at: number, symbol: string, symbols: KernelSymbols | undefined): string[] {
   const count = Math.min(Number(packetDropStackEvent.frames(view, at)), packetDropStackEvent.symbolsCount);
-  const frames = Array.from({ length: count }, (_, index) => packetDropStackEvent.symbols(view, at, index));
+  const frames = Array.from({ length: count }, (_, index) => {
+    const address = packetDropStackEvent.addresses(view, at, index);
+    return packetDropStackEvent.symbols(view, at, index) || (symbols?.describe(address) ?? `0x${address.toString(16)}`);
+  });
   return frames.slice(Math.max(0, frames.indexOf(symbol)));
 }
 
@@ -199,6 +227,8 @@ export const packetloss = defineProbe({
   open: async (scope, sources, settings) => {
     const reasons = new DropReasons(sources.bpf);
     const { stack, noLoss, noLossFunctions: functions } = settings.options;
+    const symbols = openSymbols(sources);
+    const decoding = { reasons, symbols, withStack: stack };
     const instance = await openEbpf<Constant>(scope, sources, settings, {
       probe: 'packetloss',
       hooks,
@@ -207,12 +237,13 @@ export const packetloss = defineProbe({
         with_stack: stack,
         no_loss: noLossFlags(reasons, noLoss),
         no_loss_functions: noLossFunctions(functions),
+        no_loss_places: noLossPlaces(symbols, functions),
       },
       events: {
         recordBytesMax: packetDropStackEvent.SIZE,
         onRecord: (view, at, wallNs) => {
           const timeNs = wallNs(packetDropEvent.time(view, at));
-          scope.publish('packet_drop', decodeEvent(view, at, reasons, timeNs, stack));
+          scope.publish('packet_drop', decodeEvent(view, at, timeNs, decoding));
         },
       },
     });

@@ -52,21 +52,42 @@ const events = defineEvents({
   },
 });
 
+const STORAGE =
+  'the state is kept with the socket, which tracepoints and fentry may do since 5.11, kprobes on no kernel';
+
+const WRITE_FUNCTIONS = [
+  hook('tp_btf/net_dev_queue', 1, 'data_sent'),
+  hook('fexit/sk_stream_wait_memory', 1, 'write_goes_on_exit'),
+  hook('fentry/tcp_sendmsg_locked', 3, 'data_written_entry'),
+];
+
 const hooks: HookTable = {
   file: FILE,
   points: [
     {
       what: 'what is read',
+      why: STORAGE,
       // A read is to be seen before any arrival is.
       choices: [
         { hooks: [hook('tp_btf/sock_recv_length', 3, 'data_read'), hook('tp_btf/sk_data_ready', 1, 'data_arrived')] },
+        {
+          hooks: [
+            hook('fexit/inet_recvmsg', 4, 'data_read_v4_exit'),
+            hook('fexit/inet6_recvmsg', 4, 'data_read_v6_exit', 'ipv6'),
+            hook('fentry/sock_def_readable', 1, 'data_arrived_entry'),
+          ],
+        },
       ],
     },
     {
       what: 'what is written',
       optional: true,
+      why: STORAGE,
       choices: [
         { hooks: [hook('tp_btf/net_dev_queue', 1, 'data_sent'), hook('tp_btf/tcp_sendmsg_locked', 1, 'data_written')] },
+        // Where there is do_tcp_sendpages, what it writes does not come by tcp_sendmsg_locked.
+        { hooks: [...WRITE_FUNCTIONS, hook('fentry/do_tcp_sendpages', 4, 'pages_written_entry')] },
+        { hooks: WRITE_FUNCTIONS },
       ],
     },
   ],
@@ -118,7 +139,8 @@ export const socketlatency = defineProbe({
   hooks,
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
-    kernel: 'BTF and the tracepoint sock:sk_data_ready (6.12); for what is written tcp:tcp_sendmsg_locked (6.18).',
+    kernel:
+      'BTF and storage with sockets (5.11); the tracepoints sock:sk_data_ready (6.3) and tcp:tcp_sendmsg_locked (6.16), before them fentry.',
   },
   open: (scope, sources, settings) =>
     openNetnsLatencies<Constant, typeof metrics>(

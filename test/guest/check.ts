@@ -14,6 +14,8 @@ export interface CheckOutcome {
 
 /** What the line of a check's outcome starts with; JSON follows. */
 export const OUTCOME = 'check: ';
+/** What the line starts with that has what `netsonde check --json` says of every probe. */
+export const REPORT = 'report: ';
 
 /** @param open makes what the checks share; what it hands to the stack is released after the last one */
 export function defineChecks<Context>(

@@ -1,14 +1,19 @@
+import { writeGenerated } from '../../scripts/write_generated.ts';
 import { missingForGuest, runInGuest } from './guest.ts';
 import { fetchKernel, findKernel, KERNELS, type KernelName, TESTED } from './kernels.ts';
+import { type Column, checkHere, renderDocument, renderText, testKernel } from './matrix.ts';
 
 /**
  * For people and scripts/setup:
  *
  *   node test/guest/main.ts fetch [KERNEL]          fetches what `npm test` boots, or another one
  *   node test/guest/main.ts run KERNEL COMMAND…     runs a command in a guest
+ *   node test/guest/main.ts test [KERNEL]…          runs all checks on every kernel, or on these
  */
 
 const DEADLINE_MS = 600_000;
+const ALL = Object.keys(KERNELS).map(kernelOf);
+const DOCUMENT = new URL('../../docs/kernels.md', import.meta.url);
 
 function kernelOf(name: string): KernelName {
   if (name in KERNELS) return name as KernelName;
@@ -29,11 +34,30 @@ async function run(name: KernelName, command: readonly string[]): Promise<void> 
   process.exitCode = await runInGuest(name, { command, deadlineMs: DEADLINE_MS, line });
 }
 
+/** `npm run test:kernels`. The document is written where every kernel was tested. */
+async function test(names: readonly KernelName[]): Promise<void> {
+  const columns: Column[] = [];
+  const faults: string[] = [];
+  for (const name of names) {
+    const outcome = await testKernel(name, (text) => process.stderr.write(`${text}\n`));
+    faults.push(...outcome.faults);
+    if (outcome.report !== undefined) columns.push({ name, report: outcome.report });
+  }
+  const isWhole = columns.length === Object.keys(KERNELS).length;
+  columns.push({ name: 'this machine', report: checkHere() });
+  process.stdout.write(`${renderText(columns)}\n`);
+  if (isWhole) writeGenerated(DOCUMENT, renderDocument(columns));
+  else process.stderr.write('docs/kernels.md is left as it is: not every kernel was tested\n');
+  for (const fault of faults) process.stderr.write(`FAILED ${fault}\n`);
+  if (faults.length > 0) process.exitCode = 1;
+}
+
 const [verb, name, ...command] = process.argv.slice(2);
 try {
   if (verb === 'fetch') for (const kernel of name === undefined ? TESTED : [kernelOf(name)]) fetch(kernel);
   else if (verb === 'run' && name !== undefined && command.length > 0) await run(kernelOf(name), command);
-  else throw new Error('usage: main.ts fetch [KERNEL] | run KERNEL COMMAND…');
+  else if (verb === 'test') await test(name === undefined ? ALL : [name, ...command].map(kernelOf));
+  else throw new Error('usage: main.ts fetch [KERNEL] | run KERNEL COMMAND… | test [KERNEL]…');
 } catch (error) {
   process.stderr.write(`${(error as Error).message}\n`);
   process.exitCode = 1;

@@ -123,3 +123,27 @@ it('says what is missing where nothing is left', async () => {
     ['wishes', 0],
   ]);
 });
+
+it('tells why no other hook would do', async () => {
+  const point = {
+    what: 'wishes',
+    why: 'only this one sees it',
+    choices: [{ hooks: [hook('kprobe/no_such_function', 1, 'tcp_reset_v4_probe')] }],
+  };
+  const [status] = await surveyHooks(bpf, table(point));
+  expect(status?.reason).toBe('this kernel has no function no_such_function; only this one sees it');
+});
+
+it('does not survey as chosen what the kernel refuses, where another point is gone', async () => {
+  const [fentry, kprobe] = [await allows(FENTRY), await allows(KPROBE)];
+  const gone = { what: 'wishes', choices: [{ hooks: [hook('kprobe/no_such_function', 1, 'tcp_reset_v4_probe')] }] };
+  const survey = await surveyHooks(
+    bpf,
+    table(
+      { what: 'entered', choices: [{ hooks: [FENTRY] }] },
+      { what: 'probed', choices: [{ hooks: [KPROBE] }] },
+      gone,
+    ),
+  );
+  expect(survey.map(({ hooks }) => hooks.length)).toEqual([Number(fentry), Number(kprobe), 0]);
+});

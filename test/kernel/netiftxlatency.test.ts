@@ -4,7 +4,8 @@ import { sampleValue } from '../support/exposition.ts';
 import { HostPair } from '../support/hosts.ts';
 import { probesOf, TestKernel } from '../support/kernel.ts';
 import { filled, grown, histogramOf, type PageHistogram } from '../support/latency.ts';
-import { eventually } from '../support/oracle.ts';
+import { eventually, retry } from '../support/oracle.ts';
+import { bucketDelays, sendAtOnce, shape, TOKEN_BUCKET } from '../support/shaper.ts';
 
 const QDISC = 'netsonde_qdisc_delay_seconds';
 const DRIVER = 'netsonde_driver_transmit_seconds';
@@ -37,34 +38,6 @@ async function untracked(): Promise<number> {
   return sampleValue(await agent.page(), 'netsonde_probe_uncounted_total', labels) ?? 0;
 }
 
-function shape(options: string): Disposable {
-  pair.a.netns.tc(`qdisc add dev ${pair.deviceA} root ${options}`);
-  return { [Symbol.dispose]: () => void pair.a.netns.tc(`qdisc del dev ${pair.deviceA} root`) };
-}
-
-/** What the kernel sends of itself in a young namespace, router solicitations say, is in the way: then once more. */
-async function retry<T>(attempt: () => Promise<T>): Promise<T> {
-  for (let left = 8; ; left--) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (left === 0) throw error;
-    }
-  }
-}
-
-/** Datagrams of 1,000 bytes, faster than anything can send them; returns the source port. */
-function sendAtOnce(address: string, count: number): number {
-  return Number(
-    pair.a.netns.python(`
-import socket
-s = socket.socket(socket.AF_INET6 if ':' in '${address}' else socket.AF_INET, socket.SOCK_DGRAM)
-s.connect(('${address}', ${PORT}))
-for _ in range(${count}): s.send(bytes(1000))
-print(s.getsockname()[1])`),
-  );
-}
-
 function slowOnes(type: string): EventRecord[] {
   return agent.events.filter((event) => event.type === type && event.dst?.endsWith(`:${PORT}`));
 }
@@ -74,17 +47,14 @@ describe.each([
   ['IPv6', () => pair.addressA.ipv6, () => pair.addressB.ipv6, (ip: string) => `[${ip}]`, 1062],
 ] as const)('%s', (_, from, to, bracket, length) => {
   it('measures what a token bucket makes packets wait', async () => {
-    const rate = 100_000;
-    const burst = 1_600;
     const count = 10;
-    // A packet goes as soon as there are tokens for all bytes up to its end; the bucket is full at first.
-    const expected = Array.from({ length: count }, (_, index) => Math.max(0, ((index + 1) * length - burst) / rate));
+    const expected = bucketDelays(new Array(count).fill(0), length);
     const sum = expected.reduce((total, delay) => total + delay, 0);
     const source = await retry(async () => {
       agent.events.length = 0;
-      using _shaper = shape(`tbf rate ${(rate * 8) / 1000}kbit burst ${burst} limit 100000`);
+      using _shaper = shape(pair, TOKEN_BUCKET);
       const before = { a: await histogram(QDISC), b: await histogram(QDISC, pair.b) };
-      const port = sendAtOnce(to(), count);
+      const { source: port } = sendAtOnce(pair.a.netns, to(), PORT, count);
       const waited = await eventually(async () => {
         const found = grown(before.a, await histogram(QDISC));
         expect(found.count).toBeGreaterThanOrEqual(count);
@@ -148,7 +118,7 @@ describe.each([
 
 it('takes no packet for one that was dropped where it waited, nor for one that was cut into segments', async () => {
   {
-    using _shaper = shape('tbf rate 64kbit burst 1600 limit 3000');
+    using _shaper = shape(pair, 'tbf rate 64kbit burst 1600 limit 3000');
     // As long as the segments below: a packet of another length would not be taken for one of them anyhow.
     await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 400, bytes: 1_472 });
     const [tbf] = JSON.parse(pair.a.netns.tc(`-s -j qdisc show dev ${pair.deviceA}`)) as { drops: number }[];
@@ -160,7 +130,7 @@ it('takes no packet for one that was dropped where it waited, nor for one that w
   agent.events.length = 0;
   {
     // Too small for what TCP hands over at once: the packets are cut on their way in.
-    using _shaper = shape('tbf rate 200mbit burst 5000 limit 10000000');
+    using _shaper = shape(pair, 'tbf rate 200mbit burst 5000 limit 10000000');
     await pair.a.tcpExchange({ address: pair.addressB.ipv4, port: PORT, count: 3, bytes: 400_000 });
   }
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 500, bytes: 1_000 });

@@ -2,10 +2,10 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { EventRecord } from '../../src/events/envelope.ts';
 import { HostPair } from '../support/hosts.ts';
+import { type End, type Joined, joinSockets, told } from '../support/joined_sockets.ts';
 import { probesOf, TestKernel } from '../support/kernel.ts';
 import { filled, grown, histogramOf, type PageHistogram } from '../support/latency.ts';
 import { eventually } from '../support/oracle.ts';
-import { PythonProgram } from '../support/python.ts';
 
 const READ = 'netsonde_socket_read_delay_seconds';
 const WRITE = 'netsonde_socket_write_delay_seconds';
@@ -14,78 +14,6 @@ const ON = '{ probes: { socketlatency: { enabled: true, threshold: 90ms } } }';
 const resources = new AsyncDisposableStack();
 let pair: HostPair;
 let agent: TestKernel;
-let port = 7300;
-
-/** Receives what comes: does each line of Python that it is told, and prints what the monotonic clock shows then. */
-const RECEIVER = (
-  family: 'AF_INET' | 'AF_INET6',
-  address: string,
-  port: number,
-  protocol: 'tcp' | 'udp',
-  receiveBuffer: number,
-) => `
-import os, socket, sys, time
-s = socket.socket(socket.${family}, socket.SOCK_${protocol === 'tcp' ? 'STREAM' : 'DGRAM'})
-s.bind(('${address}', ${port}))
-if ${receiveBuffer}: s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ${receiveBuffer})
-if '${protocol}' == 'tcp': s.listen()
-print('bound')
-if '${protocol}' == 'tcp': s = s.accept()[0]
-print('ready')
-def drain():
-  s.settimeout(0.3)
-  try:
-    while s.recv(1000000): pass
-  except TimeoutError: pass
-for line in sys.stdin:
-  exec(line)
-  print(time.monotonic_ns())
-`;
-
-const SENDER = (family: 'AF_INET' | 'AF_INET6', address: string, port: number, protocol: 'tcp' | 'udp') => `
-import socket, sys, time
-s = socket.socket(socket.${family}, socket.SOCK_${protocol === 'tcp' ? 'STREAM' : 'DGRAM'})
-s.connect(('${address}', ${port}))
-if '${protocol}' == 'tcp': s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-print(s.getsockname()[1])
-for line in sys.stdin:
-  now = time.monotonic_ns()
-  exec(line)
-  print(now)
-`;
-
-/** Sockets that are joined: what one is told to send, the other is told to read. */
-interface Joined extends AsyncDisposable {
-  readonly receiver: PythonProgram;
-  readonly sender: PythonProgram;
-  readonly senderPort: number;
-  readonly port: number;
-}
-
-async function join(
-  protocol: 'tcp' | 'udp',
-  to: { family: 'AF_INET' | 'AF_INET6'; address: string },
-  bind: { family: 'AF_INET' | 'AF_INET6'; address: string } = to,
-  receiveBuffer = 0,
-): Promise<Joined> {
-  port++;
-  await using cleanup = new AsyncDisposableStack();
-  const receiver = cleanup.use(
-    new PythonProgram(pair.b.netns, RECEIVER(bind.family, bind.address, port, protocol, receiveBuffer)),
-  );
-  expect(await receiver.line()).toBe('bound');
-  const sender = cleanup.use(new PythonProgram(pair.a.netns, SENDER(to.family, to.address, port, protocol)));
-  const senderPort = Number(await sender.line());
-  expect(await receiver.line()).toBe('ready');
-  const owned = cleanup.move();
-  return { receiver, sender, senderPort, port, [Symbol.asyncDispose]: () => owned.disposeAsync() };
-}
-
-/** Tells a program, and gives what it prints: nanoseconds of the monotonic clock. */
-async function told(program: PythonProgram, line: string): Promise<number> {
-  program.tell(line);
-  return Number(await program.line());
-}
 
 beforeAll(async () => {
   pair = resources.use(await HostPair.create());
@@ -117,6 +45,10 @@ function expectNear(value: number, measured: number): void {
 const ipv4 = { family: 'AF_INET', address: '10.9.0.2' } as const;
 const ipv6 = { family: 'AF_INET6', address: 'fd09::2' } as const;
 const both = { family: 'AF_INET6', address: '::' } as const;
+
+function join(protocol: 'tcp' | 'udp', to: End, bind = to, receiveBuffer = 0): Promise<Joined> {
+  return joinSockets(pair, protocol, to, bind, receiveBuffer);
+}
 
 describe.each([
   ['TCP over IPv4', 'tcp', ipv4, ipv4, '10.9.0.1', '10.9.0.2'],

@@ -2,10 +2,12 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { netnsCookie, withNetns } from 'bpf-napi';
+import { BpfError, netnsCookie, withNetns } from 'bpf-napi';
 import { sh } from './command.ts';
 
 const PROCESS = fileURLToPath(new URL('./host_process.ts', import.meta.url));
+
+const ENOPROTOOPT = 92;
 
 let counter = 0;
 
@@ -35,6 +37,16 @@ export class TestNetns implements Disposable {
 
   get cookie(): bigint {
     return withNetns(this.path, netnsCookie);
+  }
+
+  /** What the agent knows it by: the cookie, which no process may ask for before 5.14; the inode number there. */
+  get id(): bigint {
+    try {
+      return this.cookie;
+    } catch (error) {
+      if (!(error instanceof BpfError) || error.errno !== ENOPROTOOPT) throw error;
+      return BigInt(this.inum);
+    }
   }
 
   ip(line: string): string {

@@ -35,3 +35,14 @@ export async function eventually<T>(what: () => Promise<T> | T, deadlineMs = 5_0
     }
   }
 }
+
+/** Tries again: what the kernel sends of itself in a young namespace, router solicitations say, may come in between. */
+export async function retry<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let left = 8; ; left--) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (left === 0) throw error;
+    }
+  }
+}

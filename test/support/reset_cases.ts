@@ -175,8 +175,8 @@ export class ResetCounter implements Disposable {
 
   #read({ a, b }: HostPair): Map<string, number> {
     const names = new Map([
-      [a.netns.cookie, 'a'],
-      [b.netns.cookie, 'b'],
+      [a.netns.id, 'a'],
+      [b.netns.id, 'b'],
     ]);
     const rows = this.#counts.rows().filter(({ netns }) => names.has(BigInt(netns)));
     return new Map(

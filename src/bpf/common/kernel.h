@@ -299,6 +299,10 @@ struct sock {
 	__u16 sk_protocol;
 };
 
+struct socket {
+	struct sock *sk;
+};
+
 struct inet_sock {
 	struct sock sk;
 	__be16 inet_sport;

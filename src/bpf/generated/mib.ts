@@ -29,6 +29,24 @@ export const mibRow = {
   onceIcmp6InfosSentCount: 16,
 } as const;
 
+/** struct mib_sum */
+export const mibSum = {
+  SIZE: 96,
+  offsets: { tcp: 0, tcpext: 8, udp: 16, udp6: 24, udplite: 32, udplite6: 40, ip: 48, ip6: 56, icmp: 64, icmp6: 72, anchor: 80, row: 88 },
+  tcp: (view: DataView, at: number) => readCounter(view, at + 0),
+  tcpext: (view: DataView, at: number) => readCounter(view, at + 8),
+  udp: (view: DataView, at: number) => readCounter(view, at + 16),
+  udp6: (view: DataView, at: number) => readCounter(view, at + 24),
+  udplite: (view: DataView, at: number) => readCounter(view, at + 32),
+  udplite6: (view: DataView, at: number) => readCounter(view, at + 40),
+  ip: (view: DataView, at: number) => readCounter(view, at + 48),
+  ip6: (view: DataView, at: number) => readCounter(view, at + 56),
+  icmp: (view: DataView, at: number) => readCounter(view, at + 64),
+  icmp6: (view: DataView, at: number) => readCounter(view, at + 72),
+  anchor: (view: DataView, at: number) => readCounter(view, at + 80),
+  row: (view: DataView, at: number) => view.getUint32(at + 88, true),
+} as const;
+
 /** struct mib_values */
 export const mibValues = {
   SIZE: 3264,

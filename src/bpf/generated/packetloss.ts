@@ -5,25 +5,28 @@ import { readString } from '../layout.ts';
 export const FILE = 'packetloss.bpf.o';
 
 /** Names of the `const volatile` variables. */
-export type Constant = 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at' | 'no_loss' | 'no_loss_functions' | 'with_stack';
+export type Constant = 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at' | 'no_loss' | 'no_loss_functions' | 'no_loss_places' | 'with_stack';
 
 /** struct packet_drop_event */
 export const packetDropEvent = {
-  SIZE: 192,
-  offsets: { time: 0, netns: 8, reason: 16, length: 20, tuple: 24, process: 64, device: 96, symbol: 112 },
+  SIZE: 200,
+  offsets: { time: 0, netns: 8, location: 16, reason: 24, length: 28, tuple: 32, process: 72, device: 104, symbol: 120 },
   time: (view: DataView, at: number) => readCounter(view, at + 0),
   netns: (view: DataView, at: number) => readCounter(view, at + 8),
-  reason: (view: DataView, at: number) => view.getUint32(at + 16, true),
-  length: (view: DataView, at: number) => view.getUint32(at + 20, true),
-  device: (view: DataView, at: number) => readString(view, at + 96, 16),
-  symbol: (view: DataView, at: number) => readString(view, at + 112, 80),
+  location: (view: DataView, at: number) => readCounter(view, at + 16),
+  reason: (view: DataView, at: number) => view.getUint32(at + 24, true),
+  length: (view: DataView, at: number) => view.getUint32(at + 28, true),
+  device: (view: DataView, at: number) => readString(view, at + 104, 16),
+  symbol: (view: DataView, at: number) => readString(view, at + 120, 80),
 } as const;
 
 /** struct packet_drop_stack_event */
 export const packetDropStackEvent = {
-  SIZE: 1480,
-  offsets: { drop: 0, frames: 192, symbols: 200 },
-  frames: (view: DataView, at: number) => readCounter(view, at + 192),
-  symbols: (view: DataView, at: number, index: number) => readString(view, at + 200 + index * 80, 80),
+  SIZE: 1616,
+  offsets: { drop: 0, frames: 200, addresses: 208, symbols: 336 },
+  frames: (view: DataView, at: number) => readCounter(view, at + 200),
+  addresses: (view: DataView, at: number, index: number) => readCounter(view, at + 208 + index * 8),
+  addressesCount: 16,
+  symbols: (view: DataView, at: number, index: number) => readString(view, at + 336 + index * 80, 80),
   symbolsCount: 16,
 } as const;

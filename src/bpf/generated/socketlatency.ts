@@ -28,8 +28,8 @@ export const socketHistograms = {
 
 /** struct socket_state */
 export const socketState = {
-  SIZE: 72,
-  offsets: { readFirst: 0, readSecond: 8, readPosition: 16, readEnd: 20, writeFirst: 24, writeSecond: 32, writePosition: 40, writeEnd: 44, arrived: 48, writer: 52, writerName: 56 },
+  SIZE: 80,
+  offsets: { readFirst: 0, readSecond: 8, readPosition: 16, readEnd: 20, writeFirst: 24, writeSecond: 32, writePosition: 40, writeEnd: 44, arrived: 48, callEnd: 52, writer: 56, writerName: 60 },
   readFirst: (view: DataView, at: number) => readCounter(view, at + 0),
   readSecond: (view: DataView, at: number) => readCounter(view, at + 8),
   readPosition: (view: DataView, at: number) => view.getUint32(at + 16, true),
@@ -39,6 +39,7 @@ export const socketState = {
   writePosition: (view: DataView, at: number) => view.getUint32(at + 40, true),
   writeEnd: (view: DataView, at: number) => view.getUint32(at + 44, true),
   arrived: (view: DataView, at: number) => view.getUint32(at + 48, true),
-  writer: (view: DataView, at: number) => view.getUint32(at + 52, true),
-  writerName: (view: DataView, at: number) => readString(view, at + 56, 16),
+  callEnd: (view: DataView, at: number) => view.getUint32(at + 52, true),
+  writer: (view: DataView, at: number) => view.getUint32(at + 56, true),
+  writerName: (view: DataView, at: number) => readString(view, at + 60, 16),
 } as const;

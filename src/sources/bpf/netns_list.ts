@@ -27,7 +27,9 @@ export class NetnsList implements Disposable {
 
   /** @throws {Unsupported} */
   static async open(bpf: BpfSource): Promise<NetnsList> {
-    return new NetnsList(await bpf.load({ file: FILE, programs: ['netns_list'], sizes: { netns_rows: ROWS_MAX } }));
+    return new NetnsList(
+      await bpf.load({ file: FILE, programs: ['netns_list'], helpers: ['loop'], sizes: { netns_rows: ROWS_MAX } }),
+    );
   }
 
   async list(cycle: Cycle): Promise<NetnsRow[]> {

@@ -103,6 +103,7 @@ export class PerCpuPass implements Disposable {
     const object = await bpf.load({
       file: program.file,
       programs: program.programs,
+      helpers: ['loop', 'map_lookup_percpu_elem'],
       sizes: { [program.rows]: rowsMax, percpu_cpus: cpus.possible().length },
     });
     return new PerCpuPass(object, program, cpus, rowsMax);

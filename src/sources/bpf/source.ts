@@ -17,6 +17,8 @@ export interface ObjectSpec<Constant extends string = string> {
   readonly constants?: Partial<Readonly<Record<Constant, boolean | number | bigint | Uint8Array>>>;
   /** Entries of a map, or bytes of a ring, where they differ from the file's. */
   readonly sizes?: Readonly<Record<string, number>>;
+  /** BPF helpers that the programs cannot do without, without their `bpf_`: a kernel that lacks one says something else. */
+  readonly helpers?: readonly string[];
   /** Maps that the chosen programs cannot reach, given the constants. */
   readonly without?: readonly string[];
 }
@@ -75,6 +77,7 @@ export class BpfSource {
     const path = join(this.#directory, spec.file);
     if (!existsSync(path)) throw new Unsupported(`${spec.file} was not built: scripts/setup needs clang for it`);
     if (!existsSync(this.#vmlinux)) throw new Unsupported(`this kernel has no BTF (${this.#vmlinux} is missing)`);
+    this.#needHelpers(spec.helpers ?? []);
     const object = await BpfObject.open(path);
     try {
       configure(object, spec);
@@ -84,6 +87,17 @@ export class BpfSource {
       object.close();
       throw asUnsupported(error);
     }
+  }
+
+  /** Whether the kernel has a BPF helper, without its `bpf_`; true where its types do not tell, and loading will. */
+  hasHelper(name: string): boolean {
+    const known = this.btf().enumWithMember('BPF_FUNC_map_lookup_elem');
+    return known === undefined || known.has(`BPF_FUNC_${name}`);
+  }
+
+  #needHelpers(names: readonly string[]): void {
+    const missing = names.filter((name) => !this.hasHelper(name)).map((name) => `bpf_${name}`);
+    if (missing.length > 0) throw new Unsupported(`this kernel lacks the BPF helper ${missing.join(' and ')}`);
   }
 }
 

@@ -37,6 +37,7 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
     const object = await bpf.load({
       file: FILE,
       programs: ['conntrack_read'],
+      helpers: ['loop', 'map_lookup_percpu_elem'],
       sizes: { conntrack_rows: ROWS_MAX, percpu_cpus: cpus.length },
     });
     try {

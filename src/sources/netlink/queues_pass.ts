@@ -22,7 +22,7 @@ export class QueuesPass implements Pass<ReadonlySet<NetnsId>> {
 
   /** @throws {Unsupported} */
   static async open(bpf: BpfSource): Promise<QueuesPass> {
-    return new QueuesPass(await bpf.load({ file: FILE, programs: ['qdisc_find'] }));
+    return new QueuesPass(await bpf.load({ file: FILE, programs: ['qdisc_find'], helpers: ['loop'] }));
   }
 
   async read(cycle: Cycle): Promise<ReadonlySet<NetnsId>> {

@@ -45,6 +45,32 @@ function readAll(fd: number, path: string): string {
   }
 }
 
+/**
+ * Calls back for each line of a file that is too long to be held at once, like /proc/kallsyms; never where there is none.
+ * @throws the system's error otherwise, which names the path
+ */
+export function forEachLine(path: string, handle: (line: string) => void): void {
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch (error) {
+    if (isGone(error)) return;
+    throw error;
+  }
+  try {
+    const chunk = Buffer.allocUnsafe(64 * 1024);
+    let rest = '';
+    for (let bytes = readSync(fd, chunk); bytes > 0; bytes = readSync(fd, chunk)) {
+      const lines = (rest + chunk.toString('latin1', 0, bytes)).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) handle(line);
+    }
+    if (rest !== '') handle(rest);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** File names, sorted; none where there is no such directory, or we may not look. */
 export function listDirectory(directory: string): string[] {
   try {

@@ -164,6 +164,7 @@ function load(bpf: BpfSource, { canCast }: PassOptions, rows: number): Promise<B
   return bpf.load<Constant>({
     file: FILE,
     programs: ['tcp_count'],
+    helpers: ['loop'],
     constants: { can_cast: canCast },
     sizes: { tcp_rows: rows, tcp_accept_queues: rows * PORTS },
   });

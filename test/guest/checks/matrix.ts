@@ -1,0 +1,40 @@
+import { deepEqual, equal } from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import type { CheckReport } from '../../../src/commands/check.ts';
+import { PROBES } from '../../../src/probes/index.ts';
+import { run } from '../../support/command.ts';
+import { defineChecks, REPORT } from '../check.ts';
+
+const CONFIG = '/run/all.yaml';
+const STATES = ['running', 'degraded', 'unsupported'];
+
+/** The last one: modules that a probe needs have been loaded by the checks before. */
+export const matrix = defineChecks('matrix', async () => undefined, {
+  'every probe runs, or says what is missing': async () => {
+    writeFileSync(CONFIG, everyProbe());
+    const report = JSON.parse(run('bin/netsonde', 'check', '--json', '--config', CONFIG)) as CheckReport;
+    process.stdout.write(`${REPORT}${JSON.stringify(report)}\n`);
+    deepEqual(
+      report.probes.map(({ name }) => name),
+      PROBES.map(({ name }) => name),
+    );
+    const silent = report.probes.filter(
+      ({ state, reader, reason }) => !STATES.includes(state) || (state === 'running' ? reader : reason) === '',
+    );
+    deepEqual(silent, []);
+    const points = PROBES.flatMap(({ name, hooks }) => hooks?.points.map(({ what }) => `${name} ${what}`) ?? []);
+    deepEqual(
+      report.hooks.map(({ probe, what }) => `${probe} ${what}`),
+      points,
+    );
+    equal(
+      report.hooks.find(({ hooks, reason }) => hooks.length === 0 && reason === ''),
+      undefined,
+    );
+  },
+});
+
+/** A configuration with all probes, also those that are off by default. */
+export function everyProbe(): string {
+  return `{ probes: { ${PROBES.map(({ name }) => `${name}: true`).join(', ')} } }`;
+}

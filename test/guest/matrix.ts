@@ -1,0 +1,150 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { table } from '../../scripts/markdown.ts';
+import type { CheckReport } from '../../src/commands/check.ts';
+import { renderTable } from '../../src/commands/table.ts';
+import { run } from '../support/command.ts';
+import { GROUPS } from './checks/index.ts';
+import { everyProbe } from './checks/matrix.ts';
+import { missingForGuest } from './guest.ts';
+import { fetchKernel, findKernel, type KernelName } from './kernels.ts';
+import { runChecks } from './run_checks.ts';
+
+const NETSONDE = fileURLToPath(new URL('../../bin/netsonde', import.meta.url));
+const DEADLINE_MS = 1_200_000;
+/** Where nobody looks at what was skipped, a kernel that cannot be had is a failure. */
+const IS_REQUIRED = process.env['CI'] !== undefined;
+
+/** What one kernel shows. */
+export interface Column {
+  readonly name: string;
+  readonly report: CheckReport;
+}
+
+/** @param say tells of the progress */
+export async function testKernel(
+  name: KernelName,
+  say: (text: string) => void,
+): Promise<{ report: CheckReport | undefined; faults: readonly string[] }> {
+  const missing = missingKernel(name);
+  if (missing !== undefined) {
+    say(`kernel ${name}: skipped: ${missing}`);
+    return { report: undefined, faults: IS_REQUIRED ? [`${name}: ${missing}`] : [] };
+  }
+  say(`kernel ${name}: ${findKernel(name)?.release}`);
+  const { outcomes, report, printed, failure } = await runChecks(name, GROUPS, DEADLINE_MS);
+  const faults: string[] = [];
+  for (const group of GROUPS) {
+    for (const title of group.titles) {
+      const key = `${group.name}: ${title}`;
+      const outcome = outcomes.get(key);
+      if (outcome === undefined) faults.push(`${name}: ${key}: was not run`);
+      else if (outcome.error !== undefined) faults.push(`${name}: ${key}: ${outcome.error}`);
+    }
+  }
+  if (failure !== undefined) faults.push([`${name}: ${failure}`, ...printed.slice(-40)].join('\n'));
+  say(`kernel ${name}: ${outcomes.size} checks, ${faults.length} failed`);
+  return { report, faults };
+}
+
+function missingKernel(name: KernelName): string | undefined {
+  try {
+    if (process.arch === 'x64' && findKernel(name) === undefined) fetchKernel(name);
+  } catch (error) {
+    return `could not be fetched: ${(error as Error).message}`;
+  }
+  return missingForGuest(name);
+}
+
+/** What the kernel of this machine shows. */
+export function checkHere(): CheckReport {
+  const folder = mkdtempSync(join(tmpdir(), 'netsonde-check-'));
+  try {
+    const config = join(folder, 'all.yaml');
+    writeFileSync(config, everyProbe());
+    return JSON.parse(run(NETSONDE, 'check', '--json', '--config', config)) as CheckReport;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Reasons are written once, under a number. */
+class Notes {
+  readonly texts: string[] = [];
+
+  mark(reason: string): string {
+    if (reason === '') return '';
+    if (!this.texts.includes(reason)) this.texts.push(reason);
+    return ` [${this.texts.indexOf(reason) + 1}]`;
+  }
+}
+
+function headOf(columns: readonly Column[]): string[] {
+  return columns.map(({ report }) => report.kernel);
+}
+
+/** `running pass`, `degraded fentry, tp_btf [1]` */
+function stateRows(columns: readonly Column[], notes: Notes): string[][] {
+  const names = columns[0]?.report.probes.map(({ name }) => name) ?? [];
+  return names.map((name) => [
+    name,
+    ...columns.map(({ report }) => {
+      const probe = report.probes.find((one) => one.name === name);
+      if (probe === undefined) return '';
+      return `${[probe.state, probe.reader].filter((text) => text !== '').join(' ')}${notes.mark(probe.reason)}`;
+    }),
+  ]);
+}
+
+function hookRows(columns: readonly Column[], notes: Notes): string[][] {
+  const points = columns[0]?.report.hooks.map(({ probe, what }) => ({ probe, what })) ?? [];
+  return points.map(({ probe, what }) => [
+    probe,
+    what,
+    ...columns.map(({ report }) => {
+      const point = report.hooks.find((one) => one.probe === probe && one.what === what);
+      if (point === undefined) return '';
+      return `${point.hooks.join(', ') || 'none'}${notes.mark(point.reason)}`;
+    }),
+  ]);
+}
+
+/** For the terminal. */
+export function renderText(columns: readonly Column[]): string {
+  const notes = new Notes();
+  const rows = stateRows(columns, notes);
+  const text = notes.texts.map((reason, index) => `[${index + 1}] ${reason}`);
+  return [renderTable([['PROBE', ...headOf(columns)], ...rows]), ...text].join('\n');
+}
+
+export function renderDocument(columns: readonly Column[]): string {
+  const notes = new Notes();
+  const states = table(['Probe', ...headOf(columns)], stateRows(columns, notes));
+  const hooks = table(['Probe', 'Sees', ...headOf(columns)], hookRows(columns, notes));
+  return `# What runs on which kernel
+
+Made by \`npm run test:kernels\`. Do not edit. It boots kernels of Debian, causes on each what the probes are to show, and asks \`netsonde check\` with all
+probes switched on; a column is headed by the release that it was measured on. The last one is the machine on which that was run: a kernel of its own, which
+is locked down and allows no hooks in functions (fentry, kprobes). \`netsonde check\` prints the same for the kernel that it runs on.
+
+*running*: everything that the probe has to show is seen; what follows is the reader: a pass of BPF over all namespaces, files of /proc, netlink, or the kinds
+of kernel hooks. *degraded*: less is seen, or the better reader is missing and something with it. *unsupported*: the kernel lacks what the probe needs.
+Numbers refer to the reasons below.
+
+## Probes
+
+${states}
+
+## Hooks
+
+What each BPF probe attaches to, whether it is switched on or not.
+
+${hooks}
+
+## Reasons
+
+${notes.texts.map((reason, index) => `${index + 1}. ${reason}`).join('\n')}
+`;
+}

@@ -1,0 +1,91 @@
+import type { HostPair } from './hosts.ts';
+import { PythonProgram } from './python.ts';
+
+/** Receives what comes: does each line of Python that it is told, and prints what the monotonic clock shows then. */
+const RECEIVER = (
+  family: 'AF_INET' | 'AF_INET6',
+  address: string,
+  port: number,
+  protocol: 'tcp' | 'udp',
+  receiveBuffer: number,
+) => `
+import os, socket, sys, time
+s = socket.socket(socket.${family}, socket.SOCK_${protocol === 'tcp' ? 'STREAM' : 'DGRAM'})
+s.bind(('${address}', ${port}))
+if ${receiveBuffer}: s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ${receiveBuffer})
+if '${protocol}' == 'tcp': s.listen()
+print('bound')
+if '${protocol}' == 'tcp': s = s.accept()[0]
+print('ready')
+def drain():
+  s.settimeout(0.3)
+  try:
+    while s.recv(1000000): pass
+  except TimeoutError: pass
+for line in sys.stdin:
+  exec(line)
+  print(time.monotonic_ns())
+`;
+
+const SENDER = (family: 'AF_INET' | 'AF_INET6', address: string, port: number, protocol: 'tcp' | 'udp') => `
+import socket, sys, time
+s = socket.socket(socket.${family}, socket.SOCK_${protocol === 'tcp' ? 'STREAM' : 'DGRAM'})
+s.connect(('${address}', ${port}))
+if '${protocol}' == 'tcp': s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+print(s.getsockname()[1])
+for line in sys.stdin:
+  now = time.monotonic_ns()
+  exec(line)
+  print(now)
+`;
+
+/** An address to bind or to send to. */
+export interface End {
+  readonly family: 'AF_INET' | 'AF_INET6';
+  readonly address: string;
+}
+
+/** Sockets that are joined: what one is told to send, the other is told to read. */
+export interface Joined extends AsyncDisposable {
+  readonly receiver: PythonProgram;
+  readonly sender: PythonProgram;
+  readonly senderPort: number;
+  readonly port: number;
+}
+
+let port = 7300;
+
+/**
+ * The receiver is in namespace b of the pair, the sender in a; each pair of sockets has a port of its own.
+ * @param receiveBuffer SO_RCVBUF of the receiver; 0: as the kernel has it
+ */
+export async function joinSockets(
+  pair: HostPair,
+  protocol: 'tcp' | 'udp',
+  to: End,
+  bind = to,
+  receiveBuffer = 0,
+): Promise<Joined> {
+  port++;
+  await using cleanup = new AsyncDisposableStack();
+  const receiver = cleanup.use(
+    new PythonProgram(pair.b.netns, RECEIVER(bind.family, bind.address, port, protocol, receiveBuffer)),
+  );
+  await expectLine(receiver, 'bound');
+  const sender = cleanup.use(new PythonProgram(pair.a.netns, SENDER(to.family, to.address, port, protocol)));
+  const senderPort = Number(await sender.line());
+  await expectLine(receiver, 'ready');
+  const owned = cleanup.move();
+  return { receiver, sender, senderPort, port, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Tells a program, and gives what it prints: nanoseconds of the monotonic clock. */
+export async function told(program: PythonProgram, line: string): Promise<number> {
+  program.tell(line);
+  return Number(await program.line());
+}
+
+async function expectLine(program: PythonProgram, expected: string): Promise<void> {
+  const line = await program.line();
+  if (line !== expected) throw new Error(`the program said ${line}, not ${expected}`);
+}

@@ -1,0 +1,53 @@
+import type { HostPair, TestNetns } from './hosts.ts';
+
+/** Bytes a second, and bytes that may go at once. */
+const RATE = 100_000;
+const BURST = 1_600;
+
+/** A queueing discipline whose delays bucketDelays() tells. */
+export const TOKEN_BUCKET = `tbf rate ${(RATE * 8) / 1_000}kbit burst ${BURST} limit 100000`;
+
+/**
+ * Seconds that each of some packets of this length waits in TOKEN_BUCKET: it goes when those before it are gone and there are
+ * tokens for all its bytes; the bucket is full at first.
+ * @param sent when each comes, in seconds
+ */
+export function bucketDelays(sent: readonly number[], length: number): number[] {
+  let [tokens, at] = [BURST, sent[0] ?? 0];
+  return sent.map((arrival) => {
+    const from = Math.max(arrival, at);
+    tokens = Math.min(BURST, tokens + (from - at) * RATE);
+    const wait = Math.max(0, length - tokens) / RATE;
+    tokens += wait * RATE - length;
+    at = from + wait;
+    return at - arrival;
+  });
+}
+
+/** Puts a queueing discipline on the device of namespace a, until disposed. */
+export function shape(pair: HostPair, options: string): Disposable {
+  pair.a.netns.tc(`qdisc add dev ${pair.deviceA} root ${options}`);
+  return { [Symbol.dispose]: () => void pair.a.netns.tc(`qdisc del dev ${pair.deviceA} root`) };
+}
+
+/** Datagrams of 1,000 bytes, as fast as can be; returns the source port, and when each was sent, in seconds of the monotonic clock. */
+export function sendAtOnce(
+  netns: TestNetns,
+  address: string,
+  port: number,
+  count: number,
+): { source: number; sent: number[] } {
+  const printed = netns.python(`
+import socket, time
+s = socket.socket(socket.AF_INET6 if ':' in '${address}' else socket.AF_INET, socket.SOCK_DGRAM)
+s.connect(('${address}', ${port}))
+times = [time.monotonic()]
+for _ in range(${count}):
+  s.send(bytes(1000))
+  times.append(time.monotonic())
+print(s.getsockname()[1], *times)`);
+  const [source = 0, ...times] = printed.trim().split(' ').map(Number);
+  // Somewhere in the call.
+  const sent = times.slice(1).map((end, index) => (end + (times[index] ?? end)) / 2);
+  return { source, sent };
+}
