@@ -71,6 +71,9 @@ function missing(bpf: BpfSource, hook: Hook): string | undefined {
   const parameters = (btf: Btf | undefined) =>
     isTracepoint ? btf?.tracepointArguments(hook.target) : btf?.functionParameters(hook.target);
   const has = parameters(bpf.btf()) ?? (hook.module === undefined ? undefined : parameters(bpf.moduleBtf(hook.module)));
+  // The types of modules are shown since 5.11. A kprobe needs none: whether the function is there, its trial will tell.
+  if (has === undefined && hook.kind.endsWith('probe') && hook.module !== undefined && bpf.lacksTypes(hook.module))
+    return bpf.refusedKinds.get(hook.kind);
   if (has === undefined) return `this kernel has no ${what}`;
   if (has < hook.arguments) return `the ${what} of this kernel has ${has} arguments, not ${hook.arguments}`;
   return bpf.refusedKinds.get(hook.kind);

@@ -27,6 +27,7 @@ export class BpfSource {
   readonly refusedKinds = new Map<string, string>();
   readonly #directory: string;
   readonly #modules: string;
+  readonly #loaded: string;
   readonly #vmlinux: string;
   #btf: WeakRef<Btf> | undefined;
 
@@ -34,6 +35,7 @@ export class BpfSource {
   constructor(directory: string, sys: string) {
     this.#directory = directory;
     this.#modules = join(sys, BTF);
+    this.#loaded = join(sys, 'module');
     this.#vmlinux = join(this.#modules, 'vmlinux');
   }
 
@@ -57,6 +59,11 @@ export class BpfSource {
     } catch {
       return undefined;
     }
+  }
+
+  /** The module is loaded, and the kernel shows no types of it. */
+  lacksTypes(module: string): boolean {
+    return existsSync(join(this.#loaded, module)) && !existsSync(join(this.#modules, module));
   }
 
   /** @throws {Unsupported} where no object can be loaded at all: the addon or libbpf is missing */
