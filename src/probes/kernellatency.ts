@@ -87,12 +87,19 @@ const events = defineEvents({
 });
 
 const DROPPED = hook('tp_btf/kfree_skb', 1, 'packet_dropped');
+const QUEUED = hook('tp_btf/net_dev_queue', 1, 'packet_queued');
 const NO_FUNCTIONS = 'no function of the IP layer can be hooked, so there is one stage, by tracepoints';
 
-const functions = (kind: 'fentry' | 'kprobe', table: readonly (readonly [string, number, string])[]): Hook[] =>
-  table.map(([name, args, program]) =>
-    hook(`${kind}/${name}`, args, `${program}_${kind === 'fentry' ? 'entry' : 'probe'}`),
-  );
+/** Name, arguments that are read, program. */
+type FunctionHook = readonly [name: string, args: number, program: string];
+
+function fentry([name, args, program]: FunctionHook): Hook {
+  return hook(`fentry/${name}`, args, `${program}_entry`);
+}
+
+function kprobe([name, args, program]: FunctionHook): Hook {
+  return hook(`kprobe/${name}`, args, `${program}_probe`);
+}
 
 const RECEIVE = [
   ['ip_protocol_deliver_rcu', 2, 'transport_v4'],
@@ -108,8 +115,9 @@ const SEND = [
   ['ip6_output', 3, 'output_v6'],
   ['__ip_local_out', 3, 'sent_v4'],
   ['__ip6_local_out', 3, 'sent_v6'],
-  ['ip6_xmit', 2, 'sent_tcp_v6'],
 ] as const;
+
+const SEND_TCP_V6 = ['ip6_xmit', 2, 'sent_tcp_v6'] as const;
 
 /** In each choice the end of a way is to be seen before any begin is. */
 const hooks: HookTable = {
@@ -124,7 +132,7 @@ const hooks: HookTable = {
             DROPPED,
             hook('fexit/ip_protocol_deliver_rcu', 2, 'transport_v4_exit'),
             hook('fexit/ip6_protocol_deliver_rcu', 2, 'transport_v6_exit'),
-            ...functions('fentry', RECEIVE),
+            ...RECEIVE.map(fentry),
             hook('fexit/ip_rcv_core', 2, 'received_v4_exit'),
             hook('fexit/ip6_rcv_core', 3, 'received_v6_exit'),
           ],
@@ -134,7 +142,7 @@ const hooks: HookTable = {
             DROPPED,
             hook('kretprobe/ip_protocol_deliver_rcu', 2, 'transport_v4_return'),
             hook('kretprobe/ip6_protocol_deliver_rcu', 2, 'transport_v6_return'),
-            ...functions('kprobe', RECEIVE),
+            ...RECEIVE.map(kprobe),
             hook('kretprobe/ip_rcv_core', 2, 'received_v4_return'),
             hook('kretprobe/ip6_rcv_core', 3, 'received_v6_return'),
           ],
@@ -151,12 +159,10 @@ const hooks: HookTable = {
     {
       what: 'packets sent',
       choices: [
-        {
-          hooks: [DROPPED, hook('tp_btf/net_dev_queue', 1, 'packet_queued'), ...functions('fentry', SEND)],
-        },
-        {
-          hooks: [DROPPED, hook('tp_btf/net_dev_queue', 1, 'packet_queued'), ...functions('kprobe', SEND)],
-        },
+        { hooks: [DROPPED, QUEUED, ...SEND.map(fentry), fentry(SEND_TCP_V6)] },
+        // Of a function with more than six arguments fentry can make nothing before 6.6 on x86.
+        { hooks: [DROPPED, QUEUED, ...SEND.map(fentry), kprobe(SEND_TCP_V6)] },
+        { hooks: [DROPPED, QUEUED, ...SEND.map(kprobe), kprobe(SEND_TCP_V6)] },
         {
           hooks: [
             DROPPED,

@@ -63,7 +63,8 @@ export class BpfSource {
 
   /** The module is loaded, and the kernel shows no types of it. */
   lacksTypes(module: string): boolean {
-    return existsSync(join(this.#loaded, module)) && !existsSync(join(this.#modules, module));
+    // What is built in has no state, and its types are the kernel's.
+    return existsSync(join(this.#loaded, module, 'initstate')) && !existsSync(join(this.#modules, module));
   }
 
   /** @throws {Unsupported} where no object can be loaded at all: the addon or libbpf is missing */
