@@ -4,7 +4,7 @@ import { defineEvents, type EventBody } from './event.ts';
 import { bucketsOption, histogramValue, isEmpty, LATENCY, shownBuckets } from './histogram.ts';
 import { type HookChoice, type HookTable, hook } from './hooks.ts';
 import { openLatencies } from './latency.ts';
-import { defineMetrics, NODE, NO_LABELS } from './metric.ts';
+import { defineMetrics, NO_LABELS, NODE } from './metric.ts';
 import { defineProbe } from './probe.ts';
 
 // Namespaced: no. The device belongs to the machine, whatever namespace it is in, and the driver waits with a lock held.

@@ -138,7 +138,9 @@ it('takes no packet for one that was dropped', async () => {
   pair.a.netns.tc(`qdisc del dev ${pair.deviceA} root`);
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT + 1, count: 400, bytes: 1_472 });
   await new Promise((resolve) => setTimeout(resolve, 250));
-  const sums = await during(() => pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 500, bytes: 1_472 }));
+  const sums = await during(() =>
+    pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 500, bytes: 1_472 }),
+  );
   expect(sums['a sent'].count).toBeGreaterThanOrEqual(500);
   for (const sum of Object.values(sums)) expect(Math.max(0, ...filled(sum))).toBeLessThan(0.2);
 });
