@@ -224,12 +224,17 @@ async function tryAlone(
   }
 }
 
-/** A kernel that allows no fentry programs at all says EPERM, and nothing in its log, to the first as to the tenth. */
+/**
+ * A kernel that allows no fentry programs at all says EPERM, and nothing in its log, to the first as to the tenth, and to
+ * fexit too. Tracepoints beside them are not what it refuses: a kernel with BTF allows those.
+ */
 function noteKind(bpf: BpfSource, { hooks }: HookChoice, error: Error): void {
   const cause = error.cause instanceof BpfError ? error.cause : error;
-  const [kind, ...others] = new Set(hooks.map((hook) => hook.kind));
-  if (kind === undefined || others.length > 0 || kind === 'tp_btf' || kind === 'raw_tp') return;
-  if (cause instanceof BpfError && cause.errno === EPERM && cause.verifier.length === 0) {
+  const kinds = new Set(hooks.map(({ kind }) => kind));
+  for (const kind of ['tp_btf', 'raw_tp'] as const) kinds.delete(kind);
+  const isOneWay = [...kinds].every((kind) => kind.startsWith('f')) || kinds.size === 1;
+  if (!isOneWay || !(cause instanceof BpfError) || cause.errno !== EPERM || cause.verifier.length > 0) return;
+  for (const kind of kinds) {
     bpf.refusedKinds.set(kind, `${kind} programs are refused: not allowed by this kernel, or no right to load them`);
   }
 }
