@@ -181,7 +181,11 @@ const HELD = [
   { stage: 'output', hook: 'output', host: 'a', type: 'kernel_send_slow' },
   { stage: 'postrouting', hook: 'postrouting', host: 'a', type: 'kernel_send_slow' },
 ] as const;
-const HOLD_MS = 60;
+/** So long that no stage takes it by itself, on a busy machine that has to emulate a guest. */
+const HOLD_MS = 150;
+const HOLD_SECONDS = HOLD_MS / 1000;
+/** End of a bucket of the histograms, below that. */
+const SLOW_SECONDS = 0.131072;
 const HELD_PACKETS = 5;
 
 function heldPort(index: number): number {
@@ -228,15 +232,8 @@ async function during(agent: TestKernel, netns: TestNetns, happen: () => Promise
   );
 }
 
-/** As many packets as were late in this stage, and in none of the others. */
-function expectLate(growth: Growth, late: string, packets: number, seconds: number): void {
-  for (const [stage, { buckets, sum }] of Object.entries(growth)) {
-    const slow = buckets.filter(({ bound }) => bound > 0.04).reduce((total, { count }) => total + count, 0);
-    equal(slow, stage === late ? packets : 0, `${stage}, where ${late} is slow`);
-    if (stage !== late) continue;
-    ok(sum >= packets * seconds, `${sum} s in ${stage}`);
-    ok(sum < packets * seconds * 2, `${sum} s in ${stage}`);
-  }
+function slowOnes(histogram: PageHistogram | undefined): number {
+  return histogram?.buckets.reduce((sum, { bound, count }) => sum + (bound > SLOW_SECONDS ? count : 0), 0) ?? 0;
 }
 
 async function checkHeld({ pair, agent }: Context): Promise<void> {
@@ -261,14 +258,22 @@ async function checkHeld({ pair, agent }: Context): Promise<void> {
         await eventually(async () => ok((await pair.b.udpReceived({ port })) >= HELD_PACKETS));
         await eventually(() => equal(agent.events.filter(({ dst }) => dst?.endsWith(`:${port}`)).length, HELD_PACKETS));
       });
-      expectLate(growth, stage, HELD_PACKETS, HOLD_MS / 1000);
-      for (const event of agent.events.filter(({ dst }) => dst?.endsWith(`:${port}`))) {
-        const { type: told, pod, src, dst, protocol } = event;
-        const expected = { told: type, pod: pair[host].netns.name, protocol: 'udp' };
+      const told = agent.events.filter(({ dst }) => dst?.endsWith(`:${port}`));
+      for (const [other, histogram] of Object.entries(growth))
+        equal(slowOnes(histogram), other === stage ? HELD_PACKETS : 0, `${other}, where ${stage} is slow`);
+      // Others that passed took their time as well, but not much of it.
+      const held = told.reduce((sum, event) => sum + Number(event[`${stage}Seconds`]), 0);
+      const more = Number(growth[stage]?.sum) - held;
+      ok(more > -1e-6 && more < HOLD_SECONDS, `${held} s are told of ${stage}, ${growth[stage]?.sum} s counted`);
+      for (const event of told) {
+        const { pod, src, dst, protocol } = event;
         const [from, to] = [endpoint(pair.addressA[family], source), endpoint(address, port)];
-        deepEqual({ told, pod, protocol, src, dst }, { ...expected, src: from, dst: to });
-        ok(Number(event[`${stage}Seconds`]) >= HOLD_MS / 1000);
-        ok(Number(event['delaySeconds']) < Number(event[`${stage}Seconds`]) + 0.04);
+        deepEqual(
+          { type: event.type, pod, protocol, src, dst },
+          { type, pod: pair[host].netns.name, protocol: 'udp', src: from, dst: to },
+        );
+        const late = Number(event[`${stage}Seconds`]);
+        ok(late >= HOLD_SECONDS && Number(event['delaySeconds']) < late + HOLD_SECONDS, event.message);
       }
     }
   }
@@ -281,17 +286,14 @@ async function checkNeighbour({ pair, agent }: Context): Promise<void> {
   agent.events.length = 0;
   const growth = await during(agent, pair.a.netns, async () => {
     await pair.a.udpSend({ address, port: PORT, count: 1, bytes: 100 });
-    await new Promise((resolve) => setTimeout(resolve, 80));
+    await new Promise((resolve) => setTimeout(resolve, HOLD_MS));
     pair.a.netns.ip(`neigh replace ${address} lladdr ${link?.address} dev ${pair.deviceA} nud permanent`);
     await eventually(() => equal(agent.events.filter(({ dst }) => dst === `${address}:${PORT}`).length, 1));
   });
   const [event] = agent.events.filter(({ dst }) => dst === `${address}:${PORT}`);
   equal(event?.type, 'kernel_send_slow');
-  ok(Number(event?.['neighbourSeconds']) >= 0.08);
-  equal(
-    growth['neighbour']?.buckets.filter(({ bound }) => bound > 0.06).reduce((sum, { count }) => sum + count, 0),
-    1,
-  );
+  ok(Number(event?.['neighbourSeconds']) >= HOLD_SECONDS);
+  equal(slowOnes(growth['neighbour']), 1);
 }
 
 /** From a to an address behind b, which has a route for it back to a: there nobody wants it. */
@@ -328,7 +330,7 @@ export const kernellatency = defineChecks(
     const pair = resources.use(await HostPair.create());
     await pair.b.udpReceive({ address: '::', port: PORT });
     await pair.b.tcpServe({ address: '::', port: PORT });
-    const config = '{ probes: { packetloss: false, kernellatency: { enabled: true, threshold: 40ms } } }';
+    const config = '{ probes: { packetloss: false, kernellatency: { enabled: true, threshold: 140ms } } }';
     return { pair, agent: resources.use(await TestKernel.open(config)) };
   },
   {
