@@ -12,8 +12,8 @@
 const volatile __u64 threshold = 0; /* nanoseconds: an event for what takes longer, all stages together */
 
 /*
- * The ways that are measured. The first two by functions of the IP layer, in stages; the others where no function can be
- * hooked, by tracepoints around it.
+ * The ways that are measured. The first two by functions of the IP layer, in stages; the others where no function can
+ * be hooked, by tracepoints around it.
  */
 enum packet_way {
 	WAY_RECEIVE,
@@ -26,10 +26,10 @@ enum packet_way {
 
 /*
  * A packet on its way, found by its address. Two packets may want one slot: the later one gets it, and the other is
- * untracked. What is done with a packet, ends its slot: it is delivered, queued for a device, or dropped. The kernel frees
- * some without any of these (fragments that are put together, a packet that is cut into segments): their slots stay, but
- * every way has a start of its own that sets the slot anew, and what does not pass it is not of the way, the stage and the
- * socket that the slot says.
+ * untracked. What is done with a packet, ends its slot: it is delivered, queued for a device, or dropped. The kernel
+ * frees some without any of these (fragments that are put together, a packet that is cut into segments): their slots
+ * stay, but every way has a start of its own that sets the slot anew, and what does not pass it is not of the way, the
+ * stage and the socket that the slot says.
  */
 struct packet_slot {
 	__u64 packet; /* address; 0: none */
@@ -52,8 +52,8 @@ struct {
 } packet_slots SEC(".maps");
 
 /*
- * The packet that a CPU is delivering to its transport protocol, or by tracepoints the one that it received last. It may
- * be free before that ends, so what is told of it is kept here.
+ * The packet that a CPU is delivering to its transport protocol, or by tracepoints the one that it received last. It
+ * may be free before that ends, so what is told of it is kept here.
  */
 struct packet_delivery {
 	__u64 packet; /* address; 0: none */
@@ -559,8 +559,8 @@ int BPF_PROG(device_queued, struct sk_buff *skb)
 	struct packet_slot *slot;
 	struct sock *sk = skb->sk;
 
-	if (sk && sk->__sk_common.skc_net.net == net && (skb->protocol == bpf_htons(ETHERTYPE_IPV4) ||
-							 skb->protocol == bpf_htons(ETHERTYPE_IPV6))) {
+	if (sk && sk->__sk_common.skc_net.net == net &&
+	    (skb->protocol == bpf_htons(ETHERTYPE_IPV4) || skb->protocol == bpf_htons(ETHERTYPE_IPV6))) {
 		begin(address, WAY_DEVICE, netns_id(net), 0, skb->len);
 		slot = slot_of(address);
 		if (slot && events_enabled)

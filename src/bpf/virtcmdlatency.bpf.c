@@ -95,23 +95,23 @@ static __always_inline int handle_answer(void)
 }
 
 /* The same arguments come first in both: driver, class, command. */
-#define AT_COMMAND(name, function)                                                                     \
-	SEC("fentry/" #function) int name##_entry(__u64 *ctx)                                          \
-	{                                                                                              \
-		return handle_command(plain_argument(ctx, 0), (__u64)plain_argument(ctx, 1),           \
-				      (__u64)plain_argument(ctx, 2));                                  \
-	}                                                                                              \
-	SEC("fexit/" #function) int name##_exit(__u64 *ctx)                                            \
-	{                                                                                              \
-		return handle_answer();                                                                \
-	}                                                                                              \
-	SEC("kprobe/" #function) int name##_probe(struct pt_regs *ctx)                                 \
-	{                                                                                              \
+#define AT_COMMAND(name, function)                                                                         \
+	SEC("fentry/" #function) int name##_entry(__u64 *ctx)                                              \
+	{                                                                                                  \
+		return handle_command(plain_argument(ctx, 0), (__u64)plain_argument(ctx, 1),               \
+				      (__u64)plain_argument(ctx, 2));                                      \
+	}                                                                                                  \
+	SEC("fexit/" #function) int name##_exit(__u64 *ctx)                                                \
+	{                                                                                                  \
+		return handle_answer();                                                                    \
+	}                                                                                                  \
+	SEC("kprobe/" #function) int name##_probe(struct pt_regs *ctx)                                     \
+	{                                                                                                  \
 		return handle_command((void *)PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx), PT_REGS_PARM3(ctx)); \
-	}                                                                                              \
-	SEC("kretprobe/" #function) int name##_return(struct pt_regs *ctx)                             \
-	{                                                                                              \
-		return handle_answer();                                                                \
+	}                                                                                                  \
+	SEC("kretprobe/" #function) int name##_return(struct pt_regs *ctx)                                 \
+	{                                                                                                  \
+		return handle_answer();                                                                    \
 	}
 
 AT_COMMAND(command, virtnet_send_command)

@@ -67,6 +67,7 @@ export function hook(section: `${HookKind}/${string}`, args: number, program: st
 /** Why the kernel's types rule a hook out; undefined where they do not. */
 function missing(bpf: BpfSource, hook: Hook): string | undefined {
   const isTracepoint = hook.kind === 'tp_btf' || hook.kind === 'raw_tp';
+  if (hook.kind.endsWith('probe') && !bpf.hasKprobes()) return 'this kernel has no kprobes';
   const what = isTracepoint ? `tracepoint ${hook.target}` : `function ${hook.target}`;
   const parameters = (btf: Btf | undefined) =>
     isTracepoint ? btf?.tracepointArguments(hook.target) : btf?.functionParameters(hook.target);

@@ -28,6 +28,7 @@ export class BpfSource {
   readonly #directory: string;
   readonly #modules: string;
   readonly #loaded: string;
+  readonly #kprobes: string;
   readonly #vmlinux: string;
   #btf: WeakRef<Btf> | undefined;
 
@@ -36,6 +37,7 @@ export class BpfSource {
     this.#directory = directory;
     this.#modules = join(sys, BTF);
     this.#loaded = join(sys, 'module');
+    this.#kprobes = join(sys, 'bus/event_source/devices/kprobe');
     this.#vmlinux = join(this.#modules, 'vmlinux');
   }
 
@@ -59,6 +61,11 @@ export class BpfSource {
     } catch {
       return undefined;
     }
+  }
+
+  /** Kprobes are made by a kind of performance event of theirs (kernel: kernel/events/core.c, perf_kprobe). */
+  hasKprobes(): boolean {
+    return existsSync(this.#kprobes);
   }
 
   /** The module is loaded, and the kernel shows no types of it. */
