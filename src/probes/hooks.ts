@@ -67,17 +67,21 @@ export function hook(section: `${HookKind}/${string}`, args: number, program: st
 /** Why the kernel's types rule a hook out; undefined where they do not. */
 function missing(bpf: BpfSource, hook: Hook): string | undefined {
   const isTracepoint = hook.kind === 'tp_btf' || hook.kind === 'raw_tp';
-  if (hook.kind.endsWith('probe') && !bpf.hasKprobes()) return 'this kernel has no kprobes';
   const what = isTracepoint ? `tracepoint ${hook.target}` : `function ${hook.target}`;
   const parameters = (btf: Btf | undefined) =>
     isTracepoint ? btf?.tracepointArguments(hook.target) : btf?.functionParameters(hook.target);
   const has = parameters(bpf.btf()) ?? (hook.module === undefined ? undefined : parameters(bpf.moduleBtf(hook.module)));
   // The types of modules are shown since 5.11. A kprobe needs none: whether the function is there, its trial will tell.
   if (has === undefined && hook.kind.endsWith('probe') && hook.module !== undefined && bpf.lacksTypes(hook.module))
-    return bpf.refusedKinds.get(hook.kind);
+    return refusedKind(bpf, hook);
   if (has === undefined) return `this kernel has no ${what}`;
   if (has < hook.arguments) return `the ${what} of this kernel has ${has} arguments, not ${hook.arguments}`;
-  return bpf.refusedKinds.get(hook.kind);
+  return refusedKind(bpf, hook);
+}
+
+function refusedKind(bpf: BpfSource, { kind }: Hook): string | undefined {
+  if (kind.endsWith('probe') && !bpf.hasKprobes()) return 'this kernel has no kprobes';
+  return bpf.refusedKinds.get(kind);
 }
 
 const EPERM = 1;
