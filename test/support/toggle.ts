@@ -79,9 +79,9 @@ export async function toggle(
     NODE_OPTIONS: `--import=${fileURLToPath(HEAP_PROBE)}`,
   });
   await agent.page();
+  await eventually(async () => expect(await states(agent)).not.toContain('starting'));
   await settle(agent);
   const before = { descriptors: agent.descriptors, programs: agent.programs.length };
-  await eventually(async () => expect(await states(agent)).not.toContain('starting'));
   const on = { states: await states(agent), switched: PROGRAMS + (await programsOf(agent, OF_FUNCTIONS)) };
   expect(on.states.slice(0, -OF_FUNCTIONS.length).every((state) => state === 'running')).toBe(true);
   for (const state of on.states) expect(state).toMatch(/^(running|degraded|unsupported)$/);
