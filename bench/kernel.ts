@@ -14,6 +14,9 @@ const SOURCES = fileURLToPath(new URL('./kernel/', import.meta.url));
 /** Default-on BPF probes. */
 const PROBES = ['packetloss', 'tcpretrans', 'tcpreset'] as const;
 
+/** Off by default, and measured by the hit with those; by its tracepoints, where functions cannot be hooked. */
+const MEASURED = 'kernellatency';
+
 const FLOOD_PACKETS = 192_000;
 const PAIRS = 15;
 /** Port that nobody listens on. */
@@ -29,6 +32,11 @@ for i in range(200000):
     if i % 64 == 0:
         try: drops.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         except OSError: pass
+wanted = sock(B, socket.SOCK_DGRAM)
+wanted.bind((ADDRESS[B], 7004))
+for i in range(100000):
+    drops.sendto(b'x', (ADDRESS[B], 7004))
+    wanted.recv(1)
 for i in range(60000):
     s = sock(A); s.connect_ex((ADDRESS[B], ${CLOSED})); s.close()
 drop(B, 'tcp dport 7002 drop')
@@ -67,7 +75,7 @@ async function perHit(pair: HostPair, file: string): Promise<Row[]> {
   using empty = await BpfObject.open(file);
   await empty.load();
   for (const { name } of empty.programs) await empty.attach(name);
-  await using agent = await TestKernel.open('{ sinks: {} }');
+  await using agent = await TestKernel.open(`{ sinks: {}, probes: { ${MEASURED}: true } }`);
   await playScene(pair, 'ipv4', LOAD);
   const bench = 'a hit of a program, events on';
   return agent.kernel.probes().flatMap(({ name, programs }) =>
@@ -78,7 +86,7 @@ async function perHit(pair: HostPair, file: string): Promise<Row[]> {
         const base = Number(beside.runNanoseconds) / Number(beside.runs);
         const value = (runSeconds * 1e9) / runs - base;
         const what = `${name}: ${program}, ${runs} hits, above an empty one of ${base.toFixed(0)} ns`;
-        return { bench, what, value, unit: 'ns', bound: { atMost: 100 } };
+        return { bench, what, value, unit: 'ns', ...(name === MEASURED ? {} : { bound: { atMost: 100 } }) };
       }),
   );
 }

@@ -15,5 +15,9 @@ EMPTY(empty_retransmit, "tp_btf/tcp_retransmit_skb")
 EMPTY(empty_synack, "tp_btf/tcp_retransmit_synack")
 EMPTY(empty_reset_sent, "raw_tp/tcp_send_reset")
 EMPTY(empty_reset_received, "tp_btf/tcp_receive_reset")
+EMPTY(empty_receive, "tp_btf/netif_receive_skb")
+EMPTY(empty_ready, "tp_btf/sk_data_ready")
+EMPTY(empty_queue, "tp_btf/net_dev_queue")
+EMPTY(empty_xmit, "tp_btf/net_dev_xmit")
 
 char LICENSE[] SEC("license") = "GPL";

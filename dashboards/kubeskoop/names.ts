@@ -29,6 +29,11 @@ const slowerThan = (metric: `netsonde_${string}`, bound: number) =>
   missing(
     `In the histogram \`${metric}\`: how many were slower than ${bound * 1000} ms is \`${metric}_count\` less \`${metric}_bucket{le="${bound}"}\`.`,
   );
+/** KubeSkoop counts packets that took more than 10 ms on the whole way. */
+const slowInAStage = (metric: `netsonde_${string}`, event: string) =>
+  missing(
+    `In the histogram \`${metric}\`, by stage: how many took longer than 8.192 ms in one is \`${metric}_count\` less \`${metric}_bucket{le="0.008192"}\`. Those that took more than 10 ms in all stages together have the event \`${event}\`.`,
+  );
 const neverCounted = missing('Declared by KubeSkoop, never counted.');
 
 export const KUBESKOOP: readonly KubeskoopProbe[] = [
@@ -273,8 +278,8 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   {
     probe: 'kernellatency',
     metrics: {
-      kubeskoop_kernellatency_rxslow: later('kernellatency'),
-      kubeskoop_kernellatency_txslow: later('kernellatency'),
+      kubeskoop_kernellatency_rxslow: slowInAStage('netsonde_kernel_receive_delay_seconds', 'kernel_receive_slow'),
+      kubeskoop_kernellatency_txslow: slowInAStage('netsonde_kernel_send_delay_seconds', 'kernel_send_slow'),
       kubeskoop_kernellatency_rxslow100ms: neverCounted,
       kubeskoop_kernellatency_txslow100ms: neverCounted,
     },
@@ -298,8 +303,8 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   {
     probe: 'virtcmdlatency',
     metrics: {
-      kubeskoop_virtcmdlatency_latency: later('virtcmdlatency'),
-      kubeskoop_virtcmdlatency_latency100ms: later('virtcmdlatency'),
+      kubeskoop_virtcmdlatency_latency: slowerThan('netsonde_virtio_command_seconds', 0.008192),
+      kubeskoop_virtcmdlatency_latency100ms: slowerThan('netsonde_virtio_command_seconds', 0.131072),
     },
   },
   {

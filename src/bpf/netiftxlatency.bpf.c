@@ -2,8 +2,8 @@
 /* How long packets wait in a device's queueing discipline, and how long its driver takes to accept them. */
 #include "common/address.bpf.h"
 #include "common/events.bpf.h"
+#include "common/header.bpf.h"
 #include "common/histogram.bpf.h"
-#include "common/packet.bpf.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
@@ -39,8 +39,6 @@ struct {
 	__type(value, struct queued_packet);
 } queued_packets SEC(".maps");
 
-#define HEADER_LENGTH 64 /* the longest IPv4 header, and ports */
-
 /* A packet that its driver has. The driver may free it, so what an event tells is kept here. */
 struct transmit {
 	__u64 packet; /* address */
@@ -48,8 +46,7 @@ struct transmit {
 	__u64 queued; /* nanoseconds; 0: not known */
 	__u64 started;
 	__u32 length;
-	__u16 ethertype; /* host order */
-	__u8 header[HEADER_LENGTH]; /* from the network header on */
+	struct packet_header header;
 };
 
 /* Devices on top of others transmit within a transmission; kernel: include/linux/netdevice.h, XMIT_RECURSION_LIMIT */
@@ -156,11 +153,8 @@ int BPF_PROG(transmit_started, struct sk_buff *skb, struct net_device *device)
 	transmit->device = (__u64)device;
 	transmit->queued = take_slot(skb);
 	transmit->length = skb->len;
-	if (events_enabled) {
-		transmit->ethertype = bpf_ntohs(skb->protocol);
-		if (bpf_probe_read_kernel(transmit->header, HEADER_LENGTH, skb->head + skb->network_header))
-			transmit->ethertype = 0;
-	}
+	if (events_enabled)
+		header_keep(&transmit->header, skb->protocol, skb->head + skb->network_header);
 	transmit->started = bpf_ktime_get_ns();
 	return 0;
 }
@@ -188,21 +182,6 @@ static __always_inline struct transmit_histograms *histograms_of(__u64 netns)
 	return bpf_map_lookup_elem(&transmit_histograms, &netns);
 }
 
-#define IPV6_NEXT_HEADER 6 /* its offset */
-
-/* Of an IPv6 packet with extensions not all may have been kept. */
-static __always_inline void read_tuple(struct packet_tuple *tuple, const struct transmit *transmit)
-{
-	__u8 next = transmit->header[IPV6_NEXT_HEADER];
-
-	__builtin_memset(tuple, 0, sizeof(*tuple));
-	tuple->ethertype = transmit->ethertype;
-	if (tuple->ethertype == ETHERTYPE_IPV4)
-		packet_read_ipv4(tuple, transmit->header);
-	else if (tuple->ethertype == ETHERTYPE_IPV6 && (packet_has_ports(next) || next == IPPROTO_ICMPV6))
-		packet_read_ipv6(tuple, transmit->header);
-}
-
 static __always_inline void tell(__u32 kind, __u64 netns, __u64 now, __u64 delay, const struct transmit *transmit,
 				 struct net_device *device)
 {
@@ -215,7 +194,7 @@ static __always_inline void tell(__u32 kind, __u64 netns, __u64 now, __u64 delay
 	event->delay = delay;
 	event->kind = kind;
 	event->length = transmit->length;
-	read_tuple(&event->tuple, transmit);
+	header_read_tuple(&event->tuple, &transmit->header);
 	if (bpf_probe_read_kernel_str(event->device, sizeof(event->device), device->name) < 0)
 		event->device[0] = 0;
 	if (bpf_probe_read_kernel_str(event->qdisc, sizeof(event->qdisc), BPF_CORE_READ(device, qdisc, ops, id)) < 0)

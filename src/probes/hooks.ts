@@ -73,9 +73,17 @@ function missing(bpf: BpfSource, hook: Hook): string | undefined {
   const parameters = (btf: Btf | undefined) =>
     isTracepoint ? btf?.tracepointArguments(hook.target) : btf?.functionParameters(hook.target);
   const has = parameters(bpf.btf()) ?? (hook.module === undefined ? undefined : parameters(bpf.moduleBtf(hook.module)));
+  // The types of modules are shown since 5.11. A kprobe needs none: whether the function is there, its trial will tell.
+  if (has === undefined && hook.kind.endsWith('probe') && hook.module !== undefined && bpf.lacksTypes(hook.module))
+    return refusedKind(bpf, hook);
   if (has === undefined) return `this kernel has no ${what}`;
   if (has < hook.arguments) return `the ${what} of this kernel has ${has} arguments, not ${hook.arguments}`;
-  return bpf.refusedKinds.get(hook.kind);
+  return refusedKind(bpf, hook);
+}
+
+function refusedKind(bpf: BpfSource, { kind }: Hook): string | undefined {
+  if (kind.endsWith('probe') && !bpf.hasKprobes()) return 'this kernel has no kprobes';
+  return bpf.refusedKinds.get(kind);
 }
 
 const EPERM = 1;
@@ -229,12 +237,17 @@ async function tryAlone(
   }
 }
 
-/** A kernel that allows no fentry programs at all says EPERM, and nothing in its log, to the first as to the tenth. */
+/**
+ * A kernel that allows no fentry programs at all says EPERM, and nothing in its log, to the first as to the tenth, and to
+ * fexit too. Tracepoints beside them are not what it refuses: a kernel with BTF allows those.
+ */
 function noteKind(bpf: BpfSource, { hooks }: HookChoice, error: Error): void {
   const cause = error.cause instanceof BpfError ? error.cause : error;
-  const [kind, ...others] = new Set(hooks.map((hook) => hook.kind));
-  if (kind === undefined || others.length > 0 || kind === 'tp_btf' || kind === 'raw_tp') return;
-  if (cause instanceof BpfError && cause.errno === EPERM && cause.verifier.length === 0) {
+  const kinds = new Set(hooks.map(({ kind }) => kind));
+  for (const kind of ['tp_btf', 'raw_tp'] as const) kinds.delete(kind);
+  const isOneWay = [...kinds].every((kind) => kind.startsWith('f')) || kinds.size === 1;
+  if (!isOneWay || !(cause instanceof BpfError) || cause.errno !== EPERM || cause.verifier.length > 0) return;
+  for (const kind of kinds) {
     bpf.refusedKinds.set(kind, `${kind} programs are refused: not allowed by this kernel, or no right to load them`);
   }
 }

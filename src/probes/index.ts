@@ -5,6 +5,7 @@ import { icmp } from './icmp.ts';
 import { io } from './io.ts';
 import { ip } from './ip.ts';
 import { ipvs } from './ipvs.ts';
+import { kernellatency } from './kernellatency.ts';
 import { netdev } from './netdev.ts';
 import { netiftxlatency } from './netiftxlatency.ts';
 import { packetloss } from './packetloss.ts';
@@ -21,6 +22,7 @@ import { tcpreset } from './tcpreset.ts';
 import { tcpretrans } from './tcpretrans.ts';
 import { tcpsummary } from './tcpsummary.ts';
 import { udp } from './udp.ts';
+import { virtcmdlatency } from './virtcmdlatency.ts';
 
 /** Every probe there is, in the order of the page. The only registry. */
 export const PROBES: readonly AnyProbe[] = [
@@ -43,8 +45,10 @@ export const PROBES: readonly AnyProbe[] = [
   tcpretrans,
   tcpreset,
   socketlatency,
+  kernellatency,
   netiftxlatency,
   softirq,
+  virtcmdlatency,
   biolatency,
 ];
 

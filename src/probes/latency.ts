@@ -40,8 +40,14 @@ export async function openLatencies<Constant extends string, Key>(
   return { histograms: instance.tally, running: instance.running(paths.proc) };
 }
 
+/** What one of the histograms of a value is. */
+export interface NetnsLatency<M extends MetricSet> {
+  readonly metric: keyof M & string;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
 /**
- * Opens a probe whose metrics are histograms of each namespace, without labels.
+ * Opens a probe whose metrics are histograms of each namespace.
  * @param map by namespace cookie: a value is the histograms of `kinds`, in that order
  * @throws {Unsupported}
  */
@@ -51,7 +57,7 @@ export async function openNetnsLatencies<Constant extends string, M extends Metr
   settings: ProbeSettings<{ readonly buckets: { readonly from: number; readonly to: number } }>,
   options: EbpfOptions<Constant>,
   map: string,
-  kinds: readonly (keyof M & string)[],
+  kinds: readonly NetnsLatency<M>[],
 ): Promise<RunningProbe<M>> {
   const { histograms, running } = await openLatencies<Constant, NetnsId>(
     scope,
@@ -69,7 +75,7 @@ export async function openNetnsLatencies<Constant extends string, M extends Metr
         for (const [index, histogram] of all.entries()) {
           const kind = kinds[index];
           if (kind === undefined || isEmpty(histogram)) continue;
-          (emit as LooseEmit)(kind, key, histogramValue(histogram, shown), NO_LABELS);
+          (emit as LooseEmit)(kind.metric, key, histogramValue(histogram, shown), kind.labels ?? NO_LABELS);
         }
       }
     },

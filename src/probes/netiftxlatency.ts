@@ -29,7 +29,7 @@ const metrics = defineMetrics({
 });
 
 /** The histograms of a value, in their order. */
-const KINDS = ['qdisc', 'driver'] as const;
+const KINDS = [{ metric: 'qdisc' }, { metric: 'driver' }] as const;
 
 const fields = {
   device: { type: 'string', help: 'Device that sent the packet.' },

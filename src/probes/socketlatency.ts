@@ -28,7 +28,7 @@ const metrics = defineMetrics({
 });
 
 /** The histograms of a value, in their order. */
-const KINDS = ['read', 'write'] as const;
+const KINDS = [{ metric: 'read' }, { metric: 'write' }] as const;
 const READ = 0;
 
 const fields = {

@@ -4,7 +4,7 @@ import { missingForGuest, runInGuest } from './guest.ts';
 import { TESTED } from './kernels.ts';
 import { type Checked, runChecks } from './run_checks.ts';
 
-const DEADLINE_MS = 240_000;
+const DEADLINE_MS = 360_000;
 /** Where nobody looks at what was skipped, a guest that cannot run is a failure. */
 const IS_REQUIRED = process.env['CI'] !== undefined;
 

@@ -114,6 +114,9 @@ function qemuArguments(kernel: Kernel, folder: string): string[] {
     // On a busy machine the timer ticks too late for the kernel's own test of it, and it would not boot.
     append: 'console=ttyS0 quiet oops=panic panic=-1 mitigations=off no_timer_check',
     virtfs: 'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap',
+    // A device with nothing behind it.
+    netdev: 'hubport,hubid=0,id=nothing',
+    device: 'virtio-net-pci,netdev=nothing,romfile=',
   };
   const flags = Object.entries(given).flatMap(([flag, value]) => [`-${flag}`, value]);
   return ['-nodefaults', '-no-reboot', '-serial', `file:${join(folder, 'console')}`, '-serial', 'stdio', ...flags];

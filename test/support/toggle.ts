@@ -11,14 +11,18 @@ import { eventually } from './oracle.ts';
 
 const HEAP_PROBE = new URL('./heap_probe.ts', import.meta.url);
 
-const ON = '{ detail: full }';
 /** What is switched, and how many BPF programs each has. */
 const SWITCHED = { packetloss: 1, tcpretrans: 2, tcpreset: 2, qdisc: 1, tcpsummary: 1, conntrack: 1, sock: 2 };
 const PROGRAMS = Object.values(SWITCHED).reduce((sum, count) => sum + count, 0);
-const OFF = JSON.stringify({
-  detail: 'full',
-  probes: Object.fromEntries(Object.keys(SWITCHED).map((name) => [name, false])),
-});
+/** Switched as well: what they have depends on the functions that this kernel lets be hooked. */
+const OF_FUNCTIONS = ['kernellatency', 'virtcmdlatency'];
+const ALL = [...Object.keys(SWITCHED), ...OF_FUNCTIONS];
+
+function configOf(enabled: boolean): string {
+  return JSON.stringify({ detail: 'full', probes: Object.fromEntries(ALL.map((name) => [name, enabled])) });
+}
+const ON = configOf(true);
+const OFF = configOf(false);
 
 /** A configuration may be applied so long after it was written. */
 const APPLIED_WITHIN_MS = 1_000;
@@ -75,28 +79,30 @@ export async function toggle(
     NODE_OPTIONS: `--import=${fileURLToPath(HEAP_PROBE)}`,
   });
   await agent.page();
+  await eventually(async () => expect(await states(agent)).not.toContain('starting'));
   await settle(agent);
   const before = { descriptors: agent.descriptors, programs: agent.programs.length };
+  const on = { states: await states(agent), switched: PROGRAMS + (await programsOf(agent, OF_FUNCTIONS)) };
+  expect(on.states.slice(0, -OF_FUNCTIONS.length).every((state) => state === 'running')).toBe(true);
+  for (const state of on.states) expect(state).toMatch(/^(running|degraded|unsupported)$/);
   const heap = new Map<number, number>();
   let slowestMs = 0;
   let last = await totals(agent, pair);
   for (let generation = 1; generation <= times; generation++) {
-    const on = generation % 2 === 0;
+    const isOn = generation % 2 === 0;
     await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 10, bytes: 900 });
     const start = performance.now();
-    write(directory, on ? ON : OFF, generation);
-    await eventually(async () =>
-      expect(await states(agent)).toEqual(Object.keys(SWITCHED).map(() => (on ? 'running' : 'stopped'))),
-    );
+    write(directory, isOn ? ON : OFF, generation);
+    await eventually(async () => expect(await states(agent)).toEqual(isOn ? on.states : ALL.map(() => 'stopped')));
     slowestMs = Math.max(slowestMs, performance.now() - start);
     expect(performance.now() - start, `toggle ${generation}`).toBeLessThan(APPLIED_WITHIN_MS);
-    if (on) {
+    if (isOn) {
       const now = await totals(agent, pair);
       for (const [index, value] of now.entries()) expect(value).toBeGreaterThanOrEqual(last[index] ?? 0);
       last = now;
     } else {
       expect(await totals(agent, pair)).toEqual([undefined, undefined]);
-      expect(agent.programs.length).toBe(before.programs - PROGRAMS);
+      expect(agent.programs.length).toBe(before.programs - on.switched);
     }
     if (heapAt.includes(generation)) heap.set(generation, await heapOf(agent));
   }
@@ -109,7 +115,12 @@ export async function toggle(
 
 async function states(agent: AgentProcess): Promise<(string | undefined)[]> {
   const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
-  return Object.keys(SWITCHED).map((name) => probes.find((probe) => probe.name === name)?.state);
+  return ALL.map((name) => probes.find((probe) => probe.name === name)?.state);
+}
+
+async function programsOf(agent: AgentProcess, names: readonly string[]): Promise<number> {
+  const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
+  return probes.filter(({ name }) => names.includes(name)).reduce((sum, { programs }) => sum + programs.length, 0);
 }
 
 async function totals(agent: AgentProcess, pair: HostPair): Promise<(number | undefined)[]> {

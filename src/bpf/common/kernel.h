@@ -286,6 +286,7 @@ struct sock_common {
 };
 
 struct sk_buff_head {
+	struct sk_buff *prev; /* the last one */
 	__u32 qlen;
 };
 
@@ -361,6 +362,11 @@ struct sk_buff {
 	__u16 transport_header;
 	__u16 network_header;
 	unsigned char *head;
+};
+
+/* Of the driver virtio_net. */
+struct virtnet_info {
+	struct net_device *dev;
 };
 
 struct gendisk {

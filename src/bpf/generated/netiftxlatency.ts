@@ -19,14 +19,14 @@ export const queuedPacket = {
 /** struct transmit */
 export const transmit = {
   SIZE: 104,
-  offsets: { packet: 0, device: 8, queued: 16, started: 24, length: 32, ethertype: 36, header: 38 },
+  offsets: { packet: 0, device: 8, queued: 16, started: 24, length: 32, headerEthertype: 36, headerBytes: 38 },
   packet: (view: DataView, at: number) => readCounter(view, at + 0),
   device: (view: DataView, at: number) => readCounter(view, at + 8),
   queued: (view: DataView, at: number) => readCounter(view, at + 16),
   started: (view: DataView, at: number) => readCounter(view, at + 24),
   length: (view: DataView, at: number) => view.getUint32(at + 32, true),
-  ethertype: (view: DataView, at: number) => view.getUint16(at + 36, true),
-  header: (view: DataView, at: number) => readBytes(view, at + 38, 64),
+  headerEthertype: (view: DataView, at: number) => view.getUint16(at + 36, true),
+  headerBytes: (view: DataView, at: number) => readBytes(view, at + 38, 64),
 } as const;
 
 /** struct transmit_event */

@@ -29,6 +29,8 @@ export class BpfSource {
   readonly refusedKinds = new Map<string, string>();
   readonly #directory: string;
   readonly #modules: string;
+  readonly #loaded: string;
+  readonly #kprobes: string;
   readonly #vmlinux: string;
   #btf: WeakRef<Btf> | undefined;
 
@@ -36,6 +38,8 @@ export class BpfSource {
   constructor(directory: string, sys: string) {
     this.#directory = directory;
     this.#modules = join(sys, BTF);
+    this.#loaded = join(sys, 'module');
+    this.#kprobes = join(sys, 'bus/event_source/devices/kprobe');
     this.#vmlinux = join(this.#modules, 'vmlinux');
   }
 
@@ -59,6 +63,17 @@ export class BpfSource {
     } catch {
       return undefined;
     }
+  }
+
+  /** Kprobes are made by a kind of performance event of theirs (kernel: kernel/events/core.c, perf_kprobe). */
+  hasKprobes(): boolean {
+    return existsSync(this.#kprobes);
+  }
+
+  /** The module is loaded, and the kernel shows no types of it. */
+  lacksTypes(module: string): boolean {
+    // What is built in has no state, and its types are the kernel's.
+    return existsSync(join(this.#loaded, module, 'initstate')) && !existsSync(join(this.#modules, module));
   }
 
   /** @throws {Unsupported} where no object can be loaded at all: the addon or libbpf is missing */

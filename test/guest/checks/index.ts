@@ -1,6 +1,7 @@
 import type { CheckGroup } from '../check.ts';
 import { agent } from './agent.ts';
 import { ipvs } from './ipvs.ts';
+import { kernellatency } from './kernellatency.ts';
 import { latency } from './latency.ts';
 import { matrix } from './matrix.ts';
 import { packetloss } from './packetloss.ts';
@@ -8,6 +9,7 @@ import { rdma } from './rdma.ts';
 import { socketlatency } from './socketlatency.ts';
 import { tcpreset } from './tcpreset.ts';
 import { tcpretrans } from './tcpretrans.ts';
+import { virtcmdlatency } from './virtcmdlatency.ts';
 
 /** In this order: the first one needs a kernel into which no module has been loaded, the last one all of them. */
 export const GROUPS: readonly CheckGroup[] = [
@@ -17,10 +19,21 @@ export const GROUPS: readonly CheckGroup[] = [
   tcpretrans,
   latency,
   socketlatency,
+  kernellatency,
+  virtcmdlatency,
   ipvs,
   rdma,
   matrix,
 ];
 
 /** What `npm test` runs: what the kernel of the machine itself may not show, on another one. */
-export const TESTED_GROUPS: readonly CheckGroup[] = [agent, tcpreset, socketlatency, ipvs, rdma, matrix];
+export const TESTED_GROUPS: readonly CheckGroup[] = [
+  agent,
+  tcpreset,
+  socketlatency,
+  kernellatency,
+  virtcmdlatency,
+  ipvs,
+  rdma,
+  matrix,
+];

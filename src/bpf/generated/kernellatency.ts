@@ -1,0 +1,56 @@
+// Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.
+import { readCounter } from '../../counter.ts';
+import { readBytes } from '../layout.ts';
+
+export const FILE = 'kernellatency.bpf.o';
+
+/** Names of the `const volatile` variables. */
+export type Constant = 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at' | 'threshold';
+
+/** struct kernel_event */
+export const kernelEvent = {
+  SIZE: 88,
+  offsets: { time: 0, netns: 8, stages: 16, way: 40, length: 44, tuple: 48 },
+  time: (view: DataView, at: number) => readCounter(view, at + 0),
+  netns: (view: DataView, at: number) => readCounter(view, at + 8),
+  stages: (view: DataView, at: number, index: number) => readCounter(view, at + 16 + index * 8),
+  stagesCount: 3,
+  way: (view: DataView, at: number) => view.getUint32(at + 40, true),
+  length: (view: DataView, at: number) => view.getUint32(at + 44, true),
+} as const;
+
+/** struct kernel_histograms */
+export const kernelHistograms = {
+  SIZE: 1728,
+  offsets: { prerouting: 0, input: 216, transport: 432, output: 648, postrouting: 864, neighbour: 1080, delivery: 1296, device: 1512 },
+} as const;
+
+/** struct packet_delivery */
+export const packetDelivery = {
+  SIZE: 112,
+  offsets: { packet: 0, netns: 8, begun: 16, passed: 24, length: 40, headerEthertype: 44, headerBytes: 46 },
+  packet: (view: DataView, at: number) => readCounter(view, at + 0),
+  netns: (view: DataView, at: number) => readCounter(view, at + 8),
+  begun: (view: DataView, at: number) => readCounter(view, at + 16),
+  passed: (view: DataView, at: number, index: number) => readCounter(view, at + 24 + index * 8),
+  passedCount: 2,
+  length: (view: DataView, at: number) => view.getUint32(at + 40, true),
+  headerEthertype: (view: DataView, at: number) => view.getUint16(at + 44, true),
+  headerBytes: (view: DataView, at: number) => readBytes(view, at + 46, 64),
+} as const;
+
+/** struct packet_slot */
+export const packetSlot = {
+  SIZE: 128,
+  offsets: { packet: 0, netns: 8, owner: 16, begun: 24, passed: 32, way: 48, length: 52, headerEthertype: 56, headerBytes: 58 },
+  packet: (view: DataView, at: number) => readCounter(view, at + 0),
+  netns: (view: DataView, at: number) => readCounter(view, at + 8),
+  owner: (view: DataView, at: number) => readCounter(view, at + 16),
+  begun: (view: DataView, at: number) => readCounter(view, at + 24),
+  passed: (view: DataView, at: number, index: number) => readCounter(view, at + 32 + index * 8),
+  passedCount: 2,
+  way: (view: DataView, at: number) => view.getUint32(at + 48, true),
+  length: (view: DataView, at: number) => view.getUint32(at + 52, true),
+  headerEthertype: (view: DataView, at: number) => view.getUint16(at + 56, true),
+  headerBytes: (view: DataView, at: number) => readBytes(view, at + 58, 64),
+} as const;

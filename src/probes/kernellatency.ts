@@ -1,0 +1,262 @@
+import { type Constant, FILE, kernelEvent } from '../bpf/generated/kernellatency.ts';
+import { duration, formatDuration } from '../duration.ts';
+import { defineEvents, type EventBody } from './event.ts';
+import { bucketsOption, LATENCY } from './histogram.ts';
+import { type Hook, type HookTable, hook } from './hooks.ts';
+import { openNetnsLatencies } from './latency.ts';
+import { asNetnsId, defineMetrics } from './metric.ts';
+import { defineProbe } from './probe.ts';
+import { decodeTuple, processConstants } from './scene.ts';
+
+// Namespaced: yes. The IP layer of a namespace takes a packet from one of its devices, or from one of its sockets. What it
+// only passes on, it neither receives nor sends: that is not counted.
+
+const latency = { ...LATENCY, scope: 'pod', detail: 'core' } as const;
+
+const metrics = defineMetrics({
+  receive: {
+    ...latency,
+    name: 'netsonde_kernel_receive_delay_seconds',
+    help: 'Time that packets to this namespace spent in a stage of the IP layer, netfilter included; packets that are passed on left out.',
+    source: 'ip_rcv_core, ip_local_deliver, ip_protocol_deliver_rcu and those of IPv6, map kernel_histograms',
+    labels: {
+      stage: {
+        help: 'prerouting: from a good header, through netfilter and routing, to ip_local_deliver; input: from there, through reassembly and netfilter, to ip_protocol_deliver_rcu; transport: what TCP, UDP or another protocol does until the packet is with its socket. delivery: in place of these where no function can be hooked, from device to socket.',
+        values: ['prerouting', 'input', 'transport', 'delivery'],
+      },
+    },
+  },
+  send: {
+    ...latency,
+    name: 'netsonde_kernel_send_delay_seconds',
+    help: 'Time that packets of sockets of this namespace spent in a stage of the IP layer, netfilter included.',
+    source: '__ip_local_out, ip_output, ip_finish_output2 and those of IPv6, net:net_dev_queue, map kernel_histograms',
+    labels: {
+      stage: {
+        help: "output: from __ip_local_out (TCP over IPv6: ip6_xmit), through netfilter, to ip_output; postrouting: from there, through netfilter, to ip_finish_output2; neighbour: from there, with the search for the neighbour's address and tc at egress, to the queue of the device. device: in place of these where no function can be hooked, from that queue until the driver has accepted the packet.",
+        values: ['output', 'postrouting', 'neighbour', 'device'],
+      },
+    },
+  },
+});
+
+/** The histograms of a value, in their order. */
+const KINDS = [
+  { metric: 'receive', labels: { stage: 'prerouting' } },
+  { metric: 'receive', labels: { stage: 'input' } },
+  { metric: 'receive', labels: { stage: 'transport' } },
+  { metric: 'send', labels: { stage: 'output' } },
+  { metric: 'send', labels: { stage: 'postrouting' } },
+  { metric: 'send', labels: { stage: 'neighbour' } },
+  { metric: 'receive', labels: { stage: 'delivery' } },
+  { metric: 'send', labels: { stage: 'device' } },
+] as const;
+
+const whole = {
+  delaySeconds: { type: 'number', help: 'How long all stages took together.' },
+  length: { type: 'number', help: 'Bytes of the packet.' },
+} as const;
+
+function stageField(stage: string) {
+  return { type: 'number', help: `How long the stage ${stage} took.`, optional: true } as const;
+}
+
+const events = defineEvents({
+  kernel_receive_slow: {
+    help: 'A packet took longer than the threshold through the IP layer to its socket.',
+    severity: 'warning',
+    fields: {
+      ...whole,
+      preroutingSeconds: stageField('prerouting'),
+      inputSeconds: stageField('input'),
+      transportSeconds: stageField('transport'),
+      deliverySeconds: stageField('delivery'),
+    },
+  },
+  kernel_send_slow: {
+    help: 'A packet took longer than the threshold from its socket through the IP layer.',
+    severity: 'warning',
+    fields: {
+      ...whole,
+      outputSeconds: stageField('output'),
+      postroutingSeconds: stageField('postrouting'),
+      neighbourSeconds: stageField('neighbour'),
+      deviceSeconds: stageField('device'),
+    },
+  },
+});
+
+const DROPPED = hook('tp_btf/kfree_skb', 1, 'packet_dropped');
+const QUEUED = hook('tp_btf/net_dev_queue', 1, 'packet_queued');
+const NO_FUNCTIONS = 'no function of the IP layer can be hooked, so there is one stage, by tracepoints';
+
+/** Name, arguments that are read, program. */
+type FunctionHook = readonly [name: string, args: number, program: string];
+
+function fentry([name, args, program]: FunctionHook): Hook {
+  return hook(`fentry/${name}`, args, `${program}_entry`);
+}
+
+function kprobe([name, args, program]: FunctionHook): Hook {
+  return hook(`kprobe/${name}`, args, `${program}_probe`);
+}
+
+const RECEIVE = [
+  ['ip_protocol_deliver_rcu', 2, 'transport_v4'],
+  ['ip6_protocol_deliver_rcu', 2, 'transport_v6'],
+  ['ip_local_deliver', 1, 'input_v4'],
+  ['ip6_input', 1, 'input_v6'],
+] as const;
+
+const SEND = [
+  ['ip_finish_output2', 3, 'postrouting_v4'],
+  ['ip6_finish_output2', 3, 'postrouting_v6'],
+  ['ip_output', 3, 'output_v4'],
+  ['ip6_output', 3, 'output_v6'],
+  ['__ip_local_out', 3, 'sent_v4'],
+  ['__ip6_local_out', 3, 'sent_v6'],
+] as const;
+
+const SEND_TCP_V6 = ['ip6_xmit', 2, 'sent_tcp_v6'] as const;
+
+/** In each choice the end of a way is to be seen before any begin is. */
+const hooks: HookTable = {
+  file: FILE,
+  points: [
+    {
+      what: 'packets received',
+      optional: true,
+      choices: [
+        {
+          hooks: [
+            DROPPED,
+            hook('fexit/ip_protocol_deliver_rcu', 2, 'transport_v4_exit'),
+            hook('fexit/ip6_protocol_deliver_rcu', 2, 'transport_v6_exit'),
+            ...RECEIVE.map(fentry),
+            hook('fexit/ip_rcv_core', 2, 'received_v4_exit'),
+            hook('fexit/ip6_rcv_core', 3, 'received_v6_exit'),
+          ],
+        },
+        {
+          hooks: [
+            DROPPED,
+            hook('kretprobe/ip_protocol_deliver_rcu', 2, 'transport_v4_return'),
+            hook('kretprobe/ip6_protocol_deliver_rcu', 2, 'transport_v6_return'),
+            ...RECEIVE.map(kprobe),
+            hook('kretprobe/ip_rcv_core', 2, 'received_v4_return'),
+            hook('kretprobe/ip6_rcv_core', 3, 'received_v6_return'),
+          ],
+        },
+        {
+          hooks: [
+            hook('tp_btf/sk_data_ready', 1, 'socket_ready'),
+            hook('tp_btf/netif_receive_skb', 1, 'device_received'),
+          ],
+          lacks: `${NO_FUNCTIONS}, from device to socket; not seen are packets that bring a socket nothing to read, that come while a process has their socket locked, and all but one of those that are received in a batch`,
+        },
+      ],
+    },
+    {
+      what: 'packets sent',
+      choices: [
+        { hooks: [DROPPED, QUEUED, ...SEND.map(fentry), fentry(SEND_TCP_V6)] },
+        // Of a function with more than six arguments fentry can make nothing before 6.6 on x86.
+        { hooks: [DROPPED, QUEUED, ...SEND.map(fentry), kprobe(SEND_TCP_V6)] },
+        { hooks: [DROPPED, QUEUED, ...SEND.map(kprobe), kprobe(SEND_TCP_V6)] },
+        {
+          hooks: [
+            DROPPED,
+            hook('tp_btf/net_dev_xmit', 4, 'device_sent'),
+            hook('tp_btf/net_dev_queue', 1, 'device_queued'),
+          ],
+          lacks: `${NO_FUNCTIONS}, from the queue of the device to its driver; routing, netfilter and neighbours are not seen`,
+        },
+      ],
+    },
+  ],
+};
+
+type EventType = keyof typeof events & string;
+
+/** By the number of the way in the program: the type of its event, and its stages. */
+const WAYS = [
+  { type: 'kernel_receive_slow', stages: ['prerouting', 'input', 'transport'] },
+  { type: 'kernel_send_slow', stages: ['output', 'postrouting', 'neighbour'] },
+  { type: 'kernel_receive_slow', stages: ['delivery'] },
+  { type: 'kernel_send_slow', stages: ['device'] },
+] as const satisfies readonly { type: EventType; stages: readonly string[] }[];
+
+type SlowEvent = EventBody<(typeof events)['kernel_receive_slow']> & EventBody<(typeof events)['kernel_send_slow']>;
+
+function decodeEvent(
+  view: DataView,
+  at: number,
+  timeNs: bigint,
+): { readonly type: EventType; readonly body: SlowEvent } | undefined {
+  const way = WAYS[kernelEvent.way(view, at)];
+  if (way === undefined) return undefined;
+  const { src, dst, protocol } = decodeTuple(view, at + kernelEvent.offsets.tuple);
+  const length = kernelEvent.length(view, at);
+  const delaysNs = way.stages.map((_, index) => Number(kernelEvent.stages(view, at, index)));
+  const delayNs = delaysNs.reduce((sum, delay) => sum + delay, 0);
+  const parts = way.stages.map((stage, index) => `${stage} ${formatDuration(delaysNs[index] ?? 0)}`);
+  const from = src === undefined ? '' : ` from ${src} to ${dst}`;
+  const verb = way.type === 'kernel_receive_slow' ? 'received' : 'sent';
+  return {
+    type: way.type,
+    body: {
+      timeNs,
+      netns: asNetnsId(kernelEvent.netns(view, at)),
+      ...(src === undefined || dst === undefined ? {} : { src, dst }),
+      protocol,
+      fields: {
+        delaySeconds: delayNs / 1e9,
+        length,
+        ...Object.fromEntries(way.stages.map((stage, index) => [`${stage}Seconds`, (delaysNs[index] ?? 0) / 1e9])),
+      },
+      message: `A ${protocol} packet of ${length} bytes${from} was ${verb} only after ${formatDuration(delayNs)} in the kernel: ${parts.join(', ')}.`,
+    },
+  };
+}
+
+export const kernellatency = defineProbe({
+  name: 'kernellatency',
+  kind: 'ebpf',
+  cost: 'high',
+  enabledByDefault: false,
+  summary:
+    'How long packets are in the stages of the IP layer, with netfilter and routing, per Pod. For packets that are late between device and socket: long chains of rules, queues to user space, neighbours that do not answer.',
+  metrics,
+  events,
+  options: {
+    threshold: duration('10ms').describe('An event for each packet that takes longer, all its stages together.'),
+    buckets: bucketsOption('1us', '1s'),
+  },
+  hooks,
+  requires: {
+    capabilities: ['CAP_BPF', 'CAP_PERFMON'],
+    kernel: 'BTF and ring buffers (5.8); fentry or kprobes for the stages.',
+  },
+  open: (scope, sources, settings) => {
+    sources.bpf.check();
+    return openNetnsLatencies<Constant, typeof metrics>(
+      scope,
+      sources,
+      settings,
+      {
+        probe: 'kernellatency',
+        hooks,
+        constants: { threshold: settings.options.threshold, ...processConstants(sources.bpf.btf()) },
+        events: {
+          recordBytesMax: kernelEvent.SIZE,
+          onRecord: (view, at, wallNs) => {
+            const event = decodeEvent(view, at, wallNs(kernelEvent.time(view, at)));
+            if (event !== undefined) scope.publish(event.type, event.body);
+          },
+        },
+      },
+      'kernel_histograms',
+      KINDS,
+    );
+  },
+});

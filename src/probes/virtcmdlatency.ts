@@ -1,0 +1,154 @@
+import { type Constant, FILE, virtioEvent } from '../bpf/generated/virtcmdlatency.ts';
+import { duration, formatDuration } from '../duration.ts';
+import { defineEvents, type EventBody } from './event.ts';
+import { bucketsOption, histogramValue, isEmpty, LATENCY, shownBuckets } from './histogram.ts';
+import { type HookChoice, type HookTable, hook } from './hooks.ts';
+import { openLatencies } from './latency.ts';
+import { defineMetrics, NO_LABELS, NODE } from './metric.ts';
+import { defineProbe } from './probe.ts';
+
+// Namespaced: no. The device belongs to the machine, whatever namespace it is in, and the driver waits with a lock held.
+
+const metrics = defineMetrics({
+  delay: {
+    ...LATENCY,
+    name: 'netsonde_virtio_command_seconds',
+    help: 'Time that the hypervisor took for a control command of a virtio-net device; the driver waits for it, often with the lock of all devices held.',
+    source: 'virtnet_send_command, virtnet_send_command_reply, map virtio_histograms',
+    scope: 'node',
+    detail: 'core',
+    labels: {},
+  },
+});
+
+const events = defineEvents({
+  virtio_command_slow: {
+    help: 'The hypervisor took longer than the threshold for a control command of a virtio-net device.',
+    severity: 'warning',
+    fields: {
+      class: {
+        type: 'string',
+        help: 'Class of the command: rx, mac, vlan, announce, mq, offloads, coalesce, stats, or a number.',
+      },
+      command: { type: 'string', help: 'The command, as the kernel’s header names it, or a number.' },
+      device: { type: 'string', help: 'Name of the device, where the kernel tells (5.11).', optional: true },
+      process: { type: 'string', help: 'Name of the thread that waited for it.' },
+      pid: { type: 'number', help: 'Its process, as the node numbers it.' },
+      delaySeconds: { type: 'number', help: 'How long it took.' },
+    },
+  },
+});
+
+/** Kernel: include/uapi/linux/virtio_net.h, VIRTIO_NET_CTRL_* */
+const CLASSES: ReadonlyMap<number, { readonly name: string; readonly commands: readonly string[] }> = new Map([
+  [0, { name: 'rx', commands: ['promisc', 'allmulti', 'alluni', 'nomulti', 'nouni', 'nobcast'] }],
+  [1, { name: 'mac', commands: ['table_set', 'addr_set'] }],
+  [2, { name: 'vlan', commands: ['add', 'del'] }],
+  [3, { name: 'announce', commands: ['ack'] }],
+  [4, { name: 'mq', commands: ['vq_pairs_set', 'rss_config', 'hash_config'] }],
+  [5, { name: 'offloads', commands: ['set'] }],
+  [6, { name: 'coalesce', commands: ['tx_set', 'rx_set', 'vq_set', 'vq_get'] }],
+  [8, { name: 'stats', commands: ['query', 'get'] }],
+]);
+
+const MODULE = 'virtio_net';
+
+function choice(
+  kinds: readonly ['fentry', 'fexit'] | readonly ['kprobe', 'kretprobe'],
+  name: string,
+  args: number,
+): HookChoice {
+  const [begin, end] = kinds;
+  const program = name === 'virtnet_send_command' ? 'command' : 'command_reply';
+  const suffixes = { fentry: 'entry', fexit: 'exit', kprobe: 'probe', kretprobe: 'return' };
+  return {
+    hooks: [
+      hook(`${end}/${name}`, args, `${program}_${suffixes[end]}`, MODULE),
+      hook(`${begin}/${name}`, args, `${program}_${suffixes[begin]}`, MODULE),
+    ],
+  };
+}
+
+const hooks: HookTable = {
+  file: FILE,
+  points: [
+    {
+      what: 'control commands of virtio-net',
+      // Since 6.8 the one with a reply does the work, and the other one is compiled into those who call it.
+      choices: [
+        choice(['fentry', 'fexit'], 'virtnet_send_command_reply', 5),
+        choice(['fentry', 'fexit'], 'virtnet_send_command', 4),
+        choice(['kprobe', 'kretprobe'], 'virtnet_send_command_reply', 5),
+        choice(['kprobe', 'kretprobe'], 'virtnet_send_command', 4),
+      ],
+    },
+  ],
+};
+
+function decodeEvent(view: DataView, at: number, timeNs: bigint): EventBody<(typeof events)['virtio_command_slow']> {
+  const delayNs = Number(virtioEvent.delay(view, at));
+  const number = { class: virtioEvent.class(view, at), command: virtioEvent.command(view, at) };
+  const known = CLASSES.get(number.class);
+  const name = known?.name ?? String(number.class);
+  const command = known?.commands[number.command] ?? String(number.command);
+  const device = virtioEvent.device(view, at);
+  const process = virtioEvent.process(view, at);
+  const pid = virtioEvent.pid(view, at);
+  return {
+    timeNs,
+    netns: NODE,
+    fields: { class: name, command, ...(device === '' ? {} : { device }), process, pid, delaySeconds: delayNs / 1e9 },
+    message: `The hypervisor took ${formatDuration(delayNs)} for the command ${name} ${command} of ${device === '' ? 'a virtio-net device' : device}; ${process} (pid ${pid}) waited for it.`,
+  };
+}
+
+export const virtcmdlatency = defineProbe({
+  name: 'virtcmdlatency',
+  kind: 'ebpf',
+  cost: 'low',
+  enabledByDefault: false,
+  summary:
+    'How long the hypervisor takes for control commands of virtio-net devices. For a virtual machine that stands still while its network is configured.',
+  metrics,
+  events,
+  options: {
+    threshold: duration('10ms').describe('An event for each command that takes longer.'),
+    buckets: bucketsOption('1us', '1s'),
+  },
+  hooks,
+  requires: {
+    capabilities: ['CAP_BPF', 'CAP_PERFMON'],
+    kernel: 'BTF, ring buffers (5.8), and fentry or kprobes; the driver virtio_net.',
+  },
+  open: async (scope, sources, settings) => {
+    const { histograms, running } = await openLatencies<Constant, undefined>(
+      scope,
+      sources,
+      settings,
+      {
+        probe: 'virtcmdlatency',
+        hooks,
+        constants: { threshold: settings.options.threshold, node_netns: sources.netns.node?.id ?? 0 },
+        sizes: { events: 64 * 1024 },
+        events: {
+          recordBytesMax: virtioEvent.SIZE,
+          onRecord: (view, at, wallNs) =>
+            scope.publish('virtio_command_slow', decodeEvent(view, at, wallNs(virtioEvent.time(view, at)))),
+        },
+      },
+      { name: 'virtio_histograms', decodeKey: () => undefined, netnsOf: () => undefined },
+      1,
+    );
+    const shown = shownBuckets(settings.options.buckets);
+    return {
+      ...running,
+      collect: async (emit) => {
+        for (const { histograms: all } of histograms.rows()) {
+          for (const histogram of all) {
+            if (!isEmpty(histogram)) emit('delay', NODE, histogramValue(histogram, shown), NO_LABELS);
+          }
+        }
+      },
+    };
+  },
+});
