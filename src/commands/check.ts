@@ -1,5 +1,6 @@
 import { OBJECTS } from '../assets.ts';
 import type { ProbeStatus } from '../collectors/supervisor.ts';
+import { pastError } from '../config/clocks.ts';
 import { ConfigError } from '../config/faults.ts';
 import { ConfigReader } from '../config/load.ts';
 import { desiredProbes } from '../config/schema.ts';
@@ -7,7 +8,15 @@ import { readContent } from '../config/watch.ts';
 import { Kernel } from '../kernel.ts';
 import type { Paths } from '../paths.ts';
 import { PROBES } from '../probes/index.ts';
+import type { Labels } from '../selector.ts';
 import { renderTable } from './table.ts';
+
+export interface CheckOptions {
+  readonly configFile: string | undefined;
+  readonly paths: Paths;
+  readonly nodeLabels: Labels;
+  readonly strict: boolean;
+}
 
 export interface CheckOutcome {
   readonly text: string;
@@ -19,14 +28,16 @@ export interface CheckOutcome {
  * of each, and which hooks this kernel has for those in BPF. Fails on a faulty configuration and on a probe that failed; with `strict` also on one that is unsupported
  * or degraded.
  */
-export async function check(configFile: string | undefined, paths: Paths, strict: boolean): Promise<CheckOutcome> {
+export async function check({ configFile, paths, nodeLabels, strict }: CheckOptions): Promise<CheckOutcome> {
   const reader = new ConfigReader(PROBES);
   let config = reader.defaults;
   if (configFile !== undefined) {
     const content = await readContent(configFile);
     if ('error' in content) return { text: content.error, exitCode: 1 };
     try {
-      config = reader.parse(content.text);
+      config = reader.parse(content.text, nodeLabels);
+      const past = config.timed.filter(({ end }) => 'untilMs' in end && end.untilMs <= Date.now());
+      if (past.length > 0) throw pastError(past, Date.now());
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       return { text: error.message, exitCode: 1 };
@@ -36,7 +47,7 @@ export async function check(configFile: string | undefined, paths: Paths, strict
     { paths, objects: OBJECTS, node: '' },
     { probes: PROBES, events: () => undefined, log: () => undefined },
   );
-  await kernel.configure(desiredProbes(config));
+  await kernel.configure(desiredProbes(config), config.bpfStats);
   await kernel.page('text');
   const { text, exitCode } = judge(kernel.probes(), strict);
   return { text: `${text}\n\n${hookTable(await kernel.hooks())}`, exitCode };

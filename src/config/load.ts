@@ -1,11 +1,27 @@
 import { parseDocument } from 'yaml';
 import { PROBE_ALIASES } from '../probes/index.ts';
 import type { AnyProbe } from '../probes/probe.ts';
-import { ConfigError, type Fault, faultsOf } from './faults.ts';
-import { type Config, configSchema } from './schema.ts';
+import { type Labels, Selector } from '../selector.ts';
+import {
+  holdsOn,
+  isMapping,
+  type Layer,
+  layersOf,
+  mergeLayers,
+  NODES,
+  sectionsOf,
+  timedSectionsOf,
+} from './document.ts';
+import { ConfigError, cutJson, type Fault, faultsOf, pathText } from './faults.ts';
+import { AIM_KEYS, type Config, configSchema, probeKeys } from './schema.ts';
 
 /** Kubernetes allows no more in a ConfigMap. */
 const DOCUMENT_BYTES_MAX = 1024 * 1024;
+
+/** Sections that are in force for a time. */
+const TIMED_MAX = 256;
+
+const NOTHING_OVER: ReadonlySet<string> = new Set();
 
 /** Reads configuration documents for a set of probes. */
 export class ConfigReader {
@@ -19,15 +35,32 @@ export class ConfigReader {
 
   /** The configuration of an agent without a file. */
   get defaults(): Config {
-    return this.#schema.parse({});
+    return this.parse('{}');
   }
 
-  /** @throws {ConfigError} with all faults at once */
-  parse(text: string): Config {
-    const document = this.#withoutAliases(parseYaml(text));
-    const parsed = this.#schema.safeParse(document);
-    if (parsed.success) return parsed.data;
-    throw new ConfigError(faultsOf(parsed.error, document, (path) => this.#knownKeys(path)));
+  /**
+   * What a document says for a node.
+   * @param labels of the node; without them only the overrides for all nodes hold
+   * @param over ids of timed sections whose time is over: they are as if they were not there
+   * @throws {ConfigError} with all faults at once, also of overrides that do not hold on this node
+   */
+  parse(text: string, labels: Labels = {}, over = NOTHING_OVER): Config {
+    const document = parseYaml(text);
+    const layers = layersOf(document).map((layer) => ({ ...layer, document: this.#withoutAliases(layer.document) }));
+    const faults = [...layers.flatMap((layer) => this.#faultsOf(layer)), ...faultsOfNodes(document)];
+    if (faults.length > 0) throw new ConfigError(faults);
+    const held = layers.filter((layer) => holdsOn(layer, labels));
+    const timed = held.flatMap(timedSectionsOf);
+    if (timed.length > TIMED_MAX) {
+      throw new ConfigError([{ path: '', value: '', allowed: `more than ${TIMED_MAX} sections with for or until` }]);
+    }
+    return { ...this.#schema.parse(mergeLayers(held, over)), timed };
+  }
+
+  #faultsOf(layer: Layer): readonly Fault[] {
+    const parsed = this.#schema.safeParse(layer.document);
+    const faults = parsed.success ? [] : faultsOf(parsed.error, layer, (path) => this.#knownKeys(path, layer));
+    return [...faults, ...faultsOfEnds(layer)];
   }
 
   /** A probe that has two of its names in the document keeps the second: it is refused. */
@@ -44,19 +77,42 @@ export class ConfigReader {
     return { ...document, probes: Object.fromEntries(probes) };
   }
 
-  #knownKeys([first, second]: readonly PropertyKey[]): readonly string[] {
-    if (first === undefined) return ['detail', 'probes', 'sinks', 'log'];
+  #knownKeys([first, second, third]: readonly PropertyKey[], { path }: Layer): readonly string[] {
+    const forNodes = path.length === 0 ? [NODES] : [];
+    if (first === undefined) return ['detail', 'bpfStats', 'probes', 'sinks', 'log', ...forNodes];
     if (first === 'sinks') return second === undefined ? ['stdout'] : [];
     if (first === 'log') return ['level'];
     const probe = this.#probes.find(({ name }) => name === second);
     if (probe === undefined) return this.#probes.map(({ name }) => name);
-    const forEvents = Object.keys(probe.events).length > 0 ? ['events', 'limit'] : [];
-    return ['enabled', 'metrics', 'detail', ...forEvents, ...Object.keys(probe.options)];
+    if (third === undefined) return probeKeys(probe);
+    return third === 'pods' ? AIM_KEYS : [];
   }
 }
 
-function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+function faultsOfNodes(document: unknown): Fault[] {
+  const nodes = isMapping(document) ? document[NODES] : undefined;
+  if (nodes === undefined || nodes === null) return [];
+  if (!isMapping(nodes)) {
+    return [
+      { path: NODES, value: cutJson(nodes), allowed: 'a mapping of label selectors to what holds on these nodes' },
+    ];
+  }
+  return Object.keys(nodes).flatMap((selector) => {
+    try {
+      Selector.parse(selector);
+      return [];
+    } catch (error) {
+      return [
+        { path: pathText([NODES, selector]), value: '', allowed: `no label selector: ${(error as Error).message}` },
+      ];
+    }
+  });
+}
+
+function faultsOfEnds(layer: Layer): Fault[] {
+  return sectionsOf(layer)
+    .filter(({ section }) => section['for'] !== undefined && section['until'] !== undefined)
+    .map(({ path }) => ({ path: pathText(path), value: '', allowed: 'has both for and until; give one of them' }));
 }
 
 function parseYaml(text: string): unknown {

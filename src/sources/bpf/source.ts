@@ -17,7 +17,7 @@ export interface ObjectSpec<Constant extends string = string> {
   readonly constants?: Partial<Readonly<Record<Constant, boolean | number | bigint | Uint8Array>>>;
   /** Entries of a map, or bytes of a ring, where they differ from the file's. */
   readonly sizes?: Readonly<Record<string, number>>;
-  /** Maps that the chosen programs cannot reach, given the constants. */
+  /** Maps that the chosen programs cannot reach, given the constants; a file need not have them. */
   readonly without?: readonly string[];
 }
 
@@ -93,7 +93,7 @@ function configure(object: BpfObject, spec: ObjectSpec): void {
     if (value !== undefined) object.setConstant(name, value);
   }
   for (const [name, entries] of Object.entries(spec.sizes ?? {})) object.map(name).resize(entries);
-  for (const name of spec.without ?? []) object.map(name).create(false);
+  for (const name of spec.without ?? []) object.maps.get(name)?.create(false);
 }
 
 /** What the kernel will refuse again, whatever we do. */
