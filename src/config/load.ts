@@ -1,4 +1,4 @@
-import { parseDocument } from 'yaml';
+import { type Document, isScalar, parseDocument, visit } from 'yaml';
 import { PROBE_ALIASES } from '../probes/index.ts';
 import type { AnyProbe } from '../probes/probe.ts';
 import { type Labels, Selector } from '../selector.ts';
@@ -14,9 +14,10 @@ import {
 } from './document.ts';
 import { ConfigError, cutJson, type Fault, faultsOf, pathText } from './faults.ts';
 import { AIM_KEYS, type Config, configSchema, probeKeys } from './schema.ts';
+import { DOCUMENT_BYTES_MAX } from './watch.ts';
 
-/** Kubernetes allows no more in a ConfigMap. */
-const DOCUMENT_BYTES_MAX = 1024 * 1024;
+const ALIASES_MAX = 100;
+const KEY_LENGTH_MAX = 60;
 
 /** Sections that are in force for a time. */
 const TIMED_MAX = 256;
@@ -115,27 +116,50 @@ function faultsOfEnds(layer: Layer): Fault[] {
     .map(({ path }) => ({ path: pathText(path), value: '', allowed: 'has both for and until; give one of them' }));
 }
 
+function unreadable(allowed: string): ConfigError {
+  return new ConfigError([{ path: '', value: '', allowed }]);
+}
+
 function parseYaml(text: string): unknown {
-  const fail = (faults: readonly Fault[]) => new ConfigError(faults);
-  if (Buffer.byteLength(text) > DOCUMENT_BYTES_MAX) {
-    throw fail([{ path: '', value: '', allowed: `longer than ${DOCUMENT_BYTES_MAX} bytes` }]);
-  }
-  const document = parseDocument(text, { prettyErrors: true });
-  if (document.errors.length > 0) {
-    throw fail(
-      document.errors.map(({ message }) => ({ path: '', value: '', allowed: `no valid YAML: ${oneLine(message)}` })),
-    );
+  if (Buffer.byteLength(text) > DOCUMENT_BYTES_MAX) throw unreadable(`longer than ${DOCUMENT_BYTES_MAX} bytes`);
+  // The library compares each key with each other one.
+  const document = parseDocument(text, { prettyErrors: true, uniqueKeys: false });
+  const errors = document.errors.map(({ message }) => oneLine(message));
+  if (errors.length === 0) errors.push(...doubledKeys(document));
+  if (errors.length > 0) {
+    throw new ConfigError(errors.map((message) => ({ path: '', value: '', allowed: `no valid YAML: ${message}` })));
   }
   let value: unknown;
   try {
     value = document.toJS();
   } catch (error) {
-    throw fail([{ path: '', value: '', allowed: `no valid YAML: ${oneLine((error as Error).message)}` }]);
+    throw unreadable(`no valid YAML: ${oneLine((error as Error).message)}`);
   }
-  if (value === null || value === undefined) {
-    throw fail([{ path: '', value: '', allowed: 'empty; `{}` asks for all defaults' }]);
-  }
+  if (value === null || value === undefined) throw unreadable('empty; `{}` asks for all defaults');
   return value;
+}
+
+/** @throws {ConfigError} for more aliases than anybody needs: each is looked for in the whole document */
+function doubledKeys(document: Document): string[] {
+  const doubled: string[] = [];
+  let aliases = 0;
+  visit(document, {
+    Alias: () => {
+      aliases++;
+      return aliases > ALIASES_MAX ? visit.BREAK : undefined;
+    },
+    Map: (_, { items }) => {
+      const keys = new Set<string>();
+      for (const { key } of items) {
+        const name = isScalar(key) ? String(key.value) : undefined;
+        if (name !== undefined && keys.has(name))
+          doubled.push(`the key ${name.slice(0, KEY_LENGTH_MAX)} is there twice`);
+        if (name !== undefined) keys.add(name);
+      }
+    },
+  });
+  if (aliases > ALIASES_MAX) throw unreadable(`more than ${ALIASES_MAX} aliases`);
+  return doubled;
 }
 
 /** The library adds the line of the document and an arrow below it. */

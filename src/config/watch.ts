@@ -1,6 +1,10 @@
-import { type FSWatcher, watch } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { createReadStream, type FSWatcher, watch } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { text } from 'node:stream/consumers';
+
+/** Of a longer document no more is read than shows that. What is no YAML at all takes two seconds to say so at this length. */
+export const DOCUMENT_BYTES_MAX = 256 * 1024;
 
 /** Changes that come together are read once. */
 const SETTLE_MS = 50;
@@ -93,7 +97,7 @@ export class FileWatcher implements Disposable {
 
 export async function readContent(path: string): Promise<FileContent> {
   try {
-    return { text: await readFile(path, 'utf8') };
+    return { text: await text(createReadStream(path, { end: DOCUMENT_BYTES_MAX })) };
   } catch (error) {
     return { error: (error as Error).message };
   }
