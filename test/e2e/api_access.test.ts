@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { AgentProcess } from '../support/agent_process.ts';
+import { run } from '../support/command.ts';
 import { HostPair } from '../support/hosts.ts';
 import { eventually } from '../support/oracle.ts';
 
@@ -46,13 +47,14 @@ interface Reply {
   readonly body: string;
 }
 
-function ask(from: 'a' | 'b', url: string, options = ''): Reply {
-  const text = pair[from].netns.exec(`curl -s -m 5 -w '\\n%{http_code}' ${options} '${url}'`);
+function ask(from: 'a' | 'b', url: string, ...options: readonly string[]): Reply {
+  const inside = ['ip', 'netns', 'exec', pair[from].netns.name] as const;
+  const text = run(...inside, 'curl', '-g', '-s', '-m', '20', '-w', '\\n%{http_code}', ...options, url);
   const at = text.trimEnd().lastIndexOf('\n');
   return { status: Number(text.slice(at)), body: text.slice(0, at) };
 }
 
-const bearer = (token: string) => `-H 'Authorization: Bearer ${token}'`;
+const bearer = (token: string) => ['-H', `Authorization: Bearer ${token}`] as const;
 
 const API = ['/api/v1/probes', '/api/v1/entities', '/api/v1/config', '/api/v1/events?follow=false', '/API/v1/probes'];
 const OPEN = ['/metrics', '/healthz', '/readyz', '/'];
@@ -67,7 +69,7 @@ it('without a token the API is for this machine, and the rest for all', async ()
       expect(status, path).toBe(403);
       expect(JSON.parse(body).error).toContain('--api-token-file');
     }
-    expect(ask('a', `${base}/api/v1/probes`, bearer(TOKEN)).status).toBe(403);
+    expect(ask('a', `${base}/api/v1/probes`, ...bearer(TOKEN)).status).toBe(403);
     // A process of this machine that does not ask by loopback is no other than one of another machine.
     expect(ask('b', `${base}/api/v1/probes`).status).toBe(403);
   }
@@ -82,18 +84,21 @@ it('with a token it is for who has it, and a changed one takes effect at once', 
   await using _agent = await serveInside(['--api-token-file', file]);
   const url = `http://${pair.addressB.ipv4}:${PORT}/api/v1/probes`;
   expect(ask('a', url)).toEqual({ status: 401, body: '{"error":"a bearer token is needed"}' });
-  expect(ask('a', url, '-D -').body).toContain('WWW-Authenticate: Bearer realm="netsonde"');
+  expect(ask('a', url, '-D', '-').body).toContain('WWW-Authenticate: Bearer realm="netsonde"');
   for (const wrong of [`${TOKEN}x`, TOKEN.slice(1), TOKEN.toUpperCase(), 'x']) {
-    expect(ask('a', url, bearer(wrong))).toEqual({ status: 401, body: '{"error":"the bearer token is another one"}' });
+    expect(ask('a', url, ...bearer(wrong))).toEqual({
+      status: 401,
+      body: '{"error":"the bearer token is another one"}',
+    });
   }
-  expect(ask('a', url, `-u x:${TOKEN}`).status).toBe(401);
-  expect(ask('a', url, bearer(TOKEN)).status).toBe(200);
+  expect(ask('a', url, '-u', `x:${TOKEN}`).status).toBe(401);
+  expect(ask('a', url, ...bearer(TOKEN)).status).toBe(200);
   expect(ask('b', `http://127.0.0.1:${PORT}/api/v1/probes`).status).toBe(200);
   writeFileSync(file, 'another-token-0123456789');
-  expect(ask('a', url, bearer(TOKEN)).status).toBe(401);
-  expect(ask('a', url, bearer('another-token-0123456789')).status).toBe(200);
+  expect(ask('a', url, ...bearer(TOKEN)).status).toBe(401);
+  expect(ask('a', url, ...bearer('another-token-0123456789')).status).toBe(200);
   writeFileSync(file, '');
-  expect(ask('a', url, bearer('another-token-0123456789')).status).toBe(503);
+  expect(ask('a', url, ...bearer('another-token-0123456789')).status).toBe(503);
   expect(ask('a', `http://${pair.addressB.ipv4}:${PORT}/metrics`).status).toBe(200);
 });
 
