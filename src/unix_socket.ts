@@ -1,7 +1,6 @@
-import { lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import { lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { connect } from 'node:net';
-import { dirname } from 'node:path';
 
 /** Only root, and who the agent runs as, may connect. */
 const MASK = 0o177;
@@ -11,7 +10,6 @@ const MASK = 0o177;
  * @throws where the path is something else, or another process listens there
  */
 export async function listenOnUnix(path: string, app: RequestListener): Promise<Server> {
-  mkdirSync(dirname(path), { recursive: true });
   await removeStale(path);
   const server = createServer(app);
   const mask = process.umask(MASK);

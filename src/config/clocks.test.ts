@@ -116,7 +116,7 @@ describe('a section with until', () => {
 
 describe('the file', () => {
   it('is made when there is something to keep, whole, and holds no more than that', async () => {
-    const folder = join(directory, 'a/b');
+    const folder = join(directory, 'a');
     const clocks = await open(folder);
     await clocks.take([]);
     expect(existsSync(folder)).toBe(false);

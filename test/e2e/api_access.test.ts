@@ -103,7 +103,7 @@ it('with a token it is for who has it, and a changed one takes effect at once', 
 });
 
 it('a Unix socket is for who may open it; one that was left behind is replaced, and nothing else', async () => {
-  const path = join(scratch.path, 'run', 'api.sock');
+  const path = join(scratch.path, 'api.sock');
   const ask = (agent: AgentProcess) => agent.overUnix(path, '/api/v1/probes');
   {
     await using agent = await AgentProcess.serve(['--api-socket', path]);
