@@ -13,7 +13,7 @@ import {
   timedSectionsOf,
 } from './document.ts';
 import { ConfigError, cutJson, type Fault, faultsOf, pathText } from './faults.ts';
-import { AIM_KEYS, type Config, configSchema, probeKeys } from './schema.ts';
+import { AIM_KEYS, type Config, configSchema, documentKeys, probeKeys } from './schema.ts';
 import { DOCUMENT_BYTES_MAX } from './watch.ts';
 
 const ALIASES_MAX = 100;
@@ -28,10 +28,12 @@ const NOTHING_OVER: ReadonlySet<string> = new Set();
 export class ConfigReader {
   readonly #probes: readonly AnyProbe[];
   readonly #schema: ReturnType<typeof configSchema>;
+  readonly #documentKeys: readonly string[];
 
   constructor(probes: readonly AnyProbe[]) {
     this.#probes = probes;
     this.#schema = configSchema(probes);
+    this.#documentKeys = Object.keys(documentKeys(probes));
   }
 
   /** The configuration of an agent without a file. */
@@ -80,7 +82,7 @@ export class ConfigReader {
 
   #knownKeys([first, second, third]: readonly PropertyKey[], { path }: Layer): readonly string[] {
     const forNodes = path.length === 0 ? [NODES] : [];
-    if (first === undefined) return ['detail', 'bpfStats', 'probes', 'sinks', 'log', ...forNodes];
+    if (first === undefined) return [...this.#documentKeys, ...forNodes];
     if (first === 'sinks') return second === undefined ? ['stdout'] : [];
     if (first === 'log') return ['level'];
     const probe = this.#probes.find(({ name }) => name === second);

@@ -119,7 +119,7 @@ const NO_AIM = z
   .custom<never>(() => false, 'nothing: only eBPF probes that tell Pods apart can be aimed at some, like packetloss')
   .optional();
 
-const FOR_EVENTS = {
+export const FOR_EVENTS = {
   events: z.boolean().default(true).describe('Send its events.'),
   limit: z
     .int()
@@ -180,24 +180,29 @@ function probeSchema(probe: AnyProbe): z.ZodType<ProbeConfig> {
   );
 }
 
-/** The schema of the document for these probes, without what holds on some nodes only. */
-export function configSchema(probes: readonly AnyProbe[]): z.ZodType<Omit<Config, 'timed'>> {
+/** The keys of the document, but for what holds on some nodes only. */
+export function documentKeys(probes: readonly AnyProbe[]) {
   const byName = Object.fromEntries(
     probes.map((probe) => [probe.name, z.prefault(probeSchema(probe) as z.ZodType<ProbeConfig, unknown>, {})]),
   );
-  return z.strictObject({
+  return {
     detail: DETAIL.default('core').describe('Which metrics: `core`, at most 60 series a Pod, or `full`.'),
     bpfStats: z
       .boolean()
       .default(false)
       .describe('Measure how long each BPF program runs, also those of others: some 60 ns more a run.'),
-    probes: z.prefault(z.strictObject(byName), {}),
+    probes: z.prefault(z.strictObject(byName), {}).describe('Sections of probes, by name.'),
     sinks: z
       .strictObject({ stdout: z.preprocess(orDefaults, z.strictObject({})).optional() })
       .default({ stdout: {} })
-      .describe('Where events go.'),
+      .describe('Where events go; without the key to stdout.'),
     log: z.prefault(z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }), {}).describe("The agent's own log."),
-  }) as unknown as z.ZodType<Omit<Config, 'timed'>>;
+  };
+}
+
+/** The schema of the document for these probes, without what holds on some nodes only. */
+export function configSchema(probes: readonly AnyProbe[]): z.ZodType<Omit<Config, 'timed'>> {
+  return z.strictObject(documentKeys(probes)) as unknown as z.ZodType<Omit<Config, 'timed'>>;
 }
 
 /** What the kernel thread is asked for. */
