@@ -209,18 +209,22 @@ it('a running probe that lacks a part, or whose collection failed, is degraded',
 describe('a budget', () => {
   const EVERY_MS = 50;
   const PAUSE_MS = 150;
-  let runSeconds: number;
   let missing: string | undefined;
+  /** Part of a CPU that the programs take. */
+  let share: number;
 
-  /** A probe whose programs take a part of a CPU, from when it opens. */
-  function burn(share: number): void {
+  function burn(first: number): void {
+    share = first;
     one.open = async () => {
-      const openedMs = performance.now();
+      let seconds = 0;
+      let lastMs = performance.now();
       return {
         health: () => ({ reader: 'fake', degraded: [] }),
         programs: () => {
-          runSeconds = ((performance.now() - openedMs) / 1000) * share;
-          return [{ name: 'p', hook: 'h', id: 1, runs: 1n, runSeconds, missed: 0n }];
+          const nowMs = performance.now();
+          seconds += ((nowMs - lastMs) / 1000) * share;
+          lastMs = nowMs;
+          return [{ name: 'p', hook: 'h', id: 1, runs: 1n, runSeconds: seconds, missed: 0n }];
         },
       };
     };
@@ -259,30 +263,49 @@ describe('a budget', () => {
     const pauses: number[] = [];
     for (let times = 1; times <= 3; times++) {
       await eventually(() => expect(stateOf('one')).toMatch(/^failed/));
-      const { since = '', reason = '' } = supervisor.status()[0] ?? {};
+      const { reason = '' } = supervisor.status()[0] ?? {};
       expect(reason).toMatch(
         /^took (49|5\d)(\.\d)? % of a CPU for \d s, its budget is 20 % \(BPF programs (49|5\d)(\.\d)? %, collecting 0 %\); it is tried again at 20[^ ]+Z$/,
       );
       expect(one.log.filter((entry) => entry === 'close')).toHaveLength(times);
+      pauses.push(pauseOf());
       const at = Date.parse(reason.slice(-24));
       await eventually(() => expect(one.log.filter((entry) => entry === 'open')).toHaveLength(times + 1));
       expect(Date.now()).toBeGreaterThanOrEqual(at - 5);
-      pauses.push(Math.round((at - Date.parse(since)) / PAUSE_MS));
     }
     expect(pauses).toEqual([1, 2, 4]);
   });
 
-  it('starts over with short pauses once the probe has kept to it for long, or is another wish', async () => {
+  /** In first pauses. */
+  const pauseOf = () => {
+    const { since = '', reason = '' } = supervisor.status()[0] ?? {};
+    return Math.round((Date.parse(reason.slice(-24)) - Date.parse(since)) / PAUSE_MS);
+  };
+
+  it('starts over with short pauses once the probe has kept to it for long', async () => {
     burn(0.5);
     await supervisor.apply(wishFor(0.2));
     await eventually(() => expect(stateOf('one')).toMatch(/^failed/));
-    burn(0.1);
+    expect(pauseOf()).toBe(1);
+    await eventually(() => expect(one.log.filter((entry) => entry === 'open')).toHaveLength(2));
+    share = 0.1;
+    await wait(3 * PAUSE_MS);
+    expect(stateOf('one')).toBe('running');
+    share = 0.5;
+    await eventually(() => expect(stateOf('one')).toMatch(/^failed/));
+    expect(pauseOf()).toBe(1);
+  });
+
+  it('starts over at once with another wish', async () => {
+    burn(0.5);
+    await supervisor.apply(wishFor(0.2));
+    await eventually(() => expect(stateOf('one')).toMatch(/^failed/));
+    share = 0.1;
     await supervisor.apply(wishFor(0.3));
     expect(stateOf('one')).toBe('running');
     await supervisor.apply(wishFor(0.05));
     await eventually(() => expect(stateOf('one')).toMatch(/^failed/));
-    const { since = '', reason = '' } = supervisor.status()[0] ?? {};
-    expect(Math.round((Date.parse(reason.slice(-24)) - Date.parse(since)) / PAUSE_MS)).toBe(1);
+    expect(pauseOf()).toBe(1);
   });
 
   it('counts the time to collect as well', async () => {
