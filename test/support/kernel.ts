@@ -49,7 +49,8 @@ export class TestKernel implements AsyncDisposable {
         log: (level, message) => logs.push(`${level} ${message}`),
       },
     );
-    await kernel.configure(probesOf(yaml, options.probes));
+    const config = new ConfigReader(options.probes ?? PROBES).parse(yaml);
+    await kernel.configure(desiredProbes(config), config.bpfStats);
     return new TestKernel(kernel, events, logs);
   }
 
