@@ -27,6 +27,7 @@ export class FileWatcher implements Disposable {
   #last: string;
   #stamp = '';
   #closed = false;
+  #reading: Promise<void> = Promise.resolve();
 
   /** @param initial what the caller has read already; `changed` is called for what differs from it */
   constructor(path: string, initial: FileContent, changed: (content: FileContent) => void) {
@@ -86,12 +87,16 @@ export class FileWatcher implements Disposable {
     }
   }
 
-  async #read(): Promise<void> {
-    const content = await readContent(this.#path);
-    const key = JSON.stringify(content);
-    if (this.#closed || key === this.#last) return;
-    this.#last = key;
-    this.#changed(content);
+  /** One after the other: of two at the same time the older one may end later, and its text would stay. */
+  #read(): Promise<void> {
+    this.#reading = this.#reading.then(async () => {
+      const content = await readContent(this.#path);
+      const key = JSON.stringify(content);
+      if (this.#closed || key === this.#last) return;
+      this.#last = key;
+      this.#changed(content);
+    });
+    return this.#reading;
   }
 }
 
