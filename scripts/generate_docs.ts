@@ -5,10 +5,11 @@ import type { EventDescriptor } from '../src/probes/event.ts';
 import { PROBES } from '../src/probes/index.ts';
 import { isOpen, type Label, type MetricDescriptor, type MetricSet } from '../src/probes/metric.ts';
 import type { AnyProbe } from '../src/probes/probe.ts';
+import { configurationPage } from './configuration_page.ts';
 import { table } from './markdown.ts';
 import { writeGenerated } from './write_generated.ts';
 
-/** Writes docs/metrics.md, docs/events.md and docs/drop-reasons.md from the descriptors. */
+/** Writes docs/metrics.md, docs/events.md, docs/configuration.md and docs/drop-reasons.md from the descriptors and schemas. */
 
 const DOCS = new URL('../docs/', import.meta.url);
 const NOTICE = '<!-- Made by scripts/generate_docs.ts from the descriptors. Do not edit. -->';
@@ -113,6 +114,7 @@ function eventsPage(): string {
 
 writeGenerated(new URL('metrics.md', DOCS), metricsPage());
 writeGenerated(new URL('events.md', DOCS), eventsPage());
+writeGenerated(new URL('configuration.md', DOCS), configurationPage(NOTICE));
 
 function dropReasonsPage(): string {
   const rows = DESCRIBED_REASONS.map((name) => {

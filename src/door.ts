@@ -3,6 +3,7 @@ import type { Format } from './collectors/exposition.ts';
 import type { ProbeStatus } from './collectors/supervisor.ts';
 import type { EventRecord } from './events/envelope.ts';
 import type { Paths } from './paths.ts';
+import type { Aim } from './pods/aim.ts';
 import type { EntityKind } from './pods/entity.ts';
 
 /**
@@ -23,15 +24,25 @@ export type DesiredProbes = Readonly<
     string,
     {
       readonly detail: Detail;
+      /** Share of one CPU; undefined: as much as it takes. */
+      readonly budget?: number | undefined;
       readonly settings: {
         readonly metrics: boolean;
         readonly events: boolean;
         readonly limit: number;
+        readonly aim?: Aim | undefined;
         readonly options: Readonly<Record<string, unknown>>;
       };
     }
   >
 >;
+
+/** What the configuration asks of the kernel thread. */
+export interface DesiredKernel {
+  readonly probes: DesiredProbes;
+  /** Measure the run time of BPF programs, though no budget needs it. */
+  readonly bpfStats: boolean;
+}
 
 /** Events of one probe before they are given to the sinks, since the agent's start. */
 export interface KernelLedgerEntry {
@@ -61,7 +72,7 @@ export interface EntityStatus {
 
 /** A question, its arguments and its answer. */
 export interface Questions {
-  configure: { ask: { probes: DesiredProbes }; answer: null };
+  configure: { ask: DesiredKernel; answer: null };
   scrape: { ask: { format: Format }; answer: Page };
   probes: { ask: null; answer: readonly ProbeStatus[] };
   entities: { ask: null; answer: readonly EntityStatus[] };

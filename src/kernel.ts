@@ -10,14 +10,17 @@ import { toCounter } from './counter.ts';
 import type { DesiredProbes, EntityStatus, KernelLedgerEntry, KernelOptions, Page } from './door.ts';
 import type { EventRecord } from './events/envelope.ts';
 import { EventOutbox } from './events/outbox.ts';
+import { Aims } from './pods/aim.ts';
 import { Discovery, type NetnsKernel } from './pods/discovery.ts';
 import type { Entity } from './pods/entity.ts';
+import type { PodDirectory } from './pods/facts.ts';
 import { ProcessGroups } from './pods/process_groups.ts';
 import { type HookStatus, surveyHooks } from './probes/hooks.ts';
 import { ledgerOf, NO_EVENTS } from './probes/ledger.ts';
 import { asNetnsId, type Emit } from './probes/metric.ts';
 import type { AnyProbe } from './probes/probe.ts';
 import { NetnsList } from './sources/bpf/netns_list.ts';
+import { RunTimes } from './sources/bpf/run_times.ts';
 import { BpfSource } from './sources/bpf/source.ts';
 import { SourceErrors } from './sources/errors.ts';
 import { Memories } from './sources/memory.ts';
@@ -36,6 +39,8 @@ export interface KernelHooks {
   readonly probes: readonly AnyProbe[];
   readonly events: (events: readonly EventRecord[]) => void;
   readonly log: KernelLog;
+  /** Undefined without Kubernetes. */
+  readonly pods?: PodDirectory;
 }
 
 /** Births are seen within two seconds. */
@@ -48,6 +53,7 @@ export class Kernel implements AsyncDisposable {
   readonly #discovery: Discovery;
   readonly #sources: Sources;
   readonly #supervisor: Supervisor;
+  readonly #runTimes: RunTimes;
   readonly #scrape: Scrape;
   readonly #counts = new SelfCounts();
   readonly #list: NetnsList | undefined;
@@ -65,9 +71,11 @@ export class Kernel implements AsyncDisposable {
     this.#list = list;
     const names = [...hooks.probes.map(({ name }) => name), SELF];
     this.#aggregator = new Aggregator(names, (id) => this.#discovery.isIgnored(id));
-    this.#discovery = new Discovery(paths, netnsKernel(list, hooks.log), (entities) =>
-      this.#aggregator.entities.set(entities),
-    );
+    const aims = new Aims(hooks.pods);
+    this.#discovery = new Discovery(paths, netnsKernel(list, hooks.log), (entities) => {
+      this.#aggregator.entities.set(entities);
+      aims.set(entities);
+    });
     this.#outbox = new EventOutbox({
       node: options.node,
       probes: hooks.probes,
@@ -90,16 +98,19 @@ export class Kernel implements AsyncDisposable {
       route: new RouteSource(netlink),
       sockets: socketSource(bpf, this.#discovery, files, netlink, errors),
       bpf,
+      aims,
       cpus,
       errors,
       memories: new Memories(),
     };
+    this.#runTimes = new RunTimes(paths.proc);
     this.#supervisor = new Supervisor({
       definitions: hooks.probes,
       sources: this.#sources,
       aggregator: this.#aggregator,
       publish: (probe) => this.#outbox.publisher(probe),
       log: hooks.log,
+      runTimesMissing: () => this.#runTimes.missing,
     });
     this.#scrape = new Scrape(this.#aggregator);
     this.#aggregator.addProbe(SELF, SELF_METRICS, 'full');
@@ -115,8 +126,15 @@ export class Kernel implements AsyncDisposable {
     return kernel;
   }
 
-  /** Resolves once every probe has come to rest in its new state. */
-  async configure(desired: DesiredProbes): Promise<void> {
+  /**
+   * Resolves once every probe has come to rest in its new state.
+   * @param bpfStats measure the run time of BPF programs, though no budget needs it
+   */
+  async configure(desired: DesiredProbes, bpfStats = false): Promise<void> {
+    const hasBudget = this.#hooks.probes.some(
+      ({ name, kind }) => kind === 'ebpf' && desired[name]?.budget !== undefined,
+    );
+    this.#runTimes.want(bpfStats || hasBudget);
     await this.#supervisor.apply(new Map(Object.entries(desired)));
   }
 
@@ -162,6 +180,7 @@ export class Kernel implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     clearTimeout(this.#timer);
     await this.#supervisor[Symbol.asyncDispose]();
+    this.#runTimes[Symbol.dispose]();
     this.#list?.[Symbol.dispose]();
   }
 
@@ -197,6 +216,7 @@ export class Kernel implements AsyncDisposable {
       errors: this.#sources.errors,
       probes: this.#supervisor.status(),
       active,
+      hasRunTimes: this.#runTimes.missing === undefined,
     });
     batch.commit();
   }

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Format } from './collectors/exposition.ts';
 import { withDeadline } from './deadline.ts';
-import type { DesiredProbes, FromKernel, KernelOptions, Page, Question, QuestionName, Questions } from './door.ts';
+import type { DesiredKernel, FromKernel, KernelOptions, Page, Question, QuestionName, Questions } from './door.ts';
 import type { EventRecord } from './events/envelope.ts';
 
 export interface KernelClientOptions {
@@ -66,7 +66,7 @@ export class KernelClient implements AsyncDisposable {
   readonly #lastPages = new Map<Format, { readonly page: Page; readonly atMs: number }>();
   readonly #stuck = new Set<Worker>();
   #thread: Thread | undefined;
-  #desired: DesiredProbes | undefined;
+  #desired: DesiredKernel | undefined;
   #nextId = 1;
   #restarts = 0;
   #restartMs = RESTART_FIRST_MS;
@@ -96,10 +96,10 @@ export class KernelClient implements AsyncDisposable {
     return this.#stuck.size;
   }
 
-  /** Asks for these probes; a thread that is started later gets the same wish. */
-  async configure(probes: DesiredProbes): Promise<void> {
-    this.#desired = probes;
-    if (this.#thread !== undefined) await this.ask('configure', { probes });
+  /** Asks for this; a thread that is started later gets the same wish. */
+  async configure(desired: DesiredKernel): Promise<void> {
+    this.#desired = desired;
+    if (this.#thread !== undefined) await this.ask('configure', desired);
   }
 
   /**
@@ -169,7 +169,7 @@ export class KernelClient implements AsyncDisposable {
       throw error;
     }
     this.#thread = thread;
-    if (this.#desired !== undefined) await this.ask('configure', { probes: this.#desired });
+    if (this.#desired !== undefined) await this.ask('configure', this.#desired);
   }
 
   #receive(thread: Thread, message: FromKernel, ready: () => void): void {

@@ -18,8 +18,8 @@ type Answers = {
 
 function answersOf(kernel: Kernel): Answers {
   return {
-    configure: async ({ probes }) => {
-      await kernel.configure(probes);
+    configure: async ({ probes, bpfStats }) => {
+      await kernel.configure(probes, bpfStats);
       return null;
     },
     scrape: ({ format }) => kernel.page(format),

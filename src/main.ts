@@ -9,6 +9,9 @@ import { ConfigError } from './config/faults.ts';
 import { DEFAULT_LISTEN, type ListenAddress, parseListenAddress } from './listen_address.ts';
 import { createLog } from './log.ts';
 import { DEFAULT_PATHS, type Paths } from './paths.ts';
+import { isLabel, type Labels } from './selector.ts';
+
+const DEFAULT_STATE = '/var/lib/netsonde';
 
 const USAGE = `netsonde: what the network does to every Pod of this node
 
@@ -22,8 +25,13 @@ Options of serve and check:
   --sys DIR           where sysfs is mounted (default ${DEFAULT_PATHS.sys})
   --cgroup DIR        where cgroups are mounted (default ${DEFAULT_PATHS.cgroup})
   --netns DIR         where network namespaces are mounted (default ${DEFAULT_PATHS.netns})
+  --node-label K=V    a label of this node, for \`nodes\` in the configuration; may be given many times
 Options of serve:
   --listen HOST:PORT  address to serve on
+  --api-socket FILE   serve on this Unix socket as well
+  --api-token-file FILE
+                      /api/v1/* on other addresses than loopback takes this bearer token; without one it is refused there
+  --state DIR         folder for what survives a restart: when \`for\` ends (default ${DEFAULT_STATE})
 Options of check:
   --strict            fail as well where a probe is unsupported or degraded
   --json              print what was found as JSON
@@ -38,6 +46,7 @@ const PATH_OPTIONS = {
   sys: { type: 'string' },
   cgroup: { type: 'string' },
   netns: { type: 'string' },
+  'node-label': { type: 'string', multiple: true },
 } as const;
 
 const COMMON_OPTIONS = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } } as const;
@@ -63,17 +72,46 @@ function pathsOf(given: Partial<Paths>): Paths {
   return paths;
 }
 
+/** @throws for one that is no label */
+function nodeLabelsOf(given: readonly string[] = []): Labels {
+  return Object.fromEntries(
+    given.map((text) => {
+      const [, key, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
+      if (key === undefined || value === undefined || !isLabel(key, value)) {
+        throw new Error(`--node-label ${text}: give KEY=VALUE, like topology.kubernetes.io/zone=a`);
+      }
+      return [key, value];
+    }),
+  );
+}
+
 async function runServe(args: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...args],
-    options: { ...PATH_OPTIONS, ...COMMON_OPTIONS, listen: { type: 'string' } },
+    options: {
+      ...PATH_OPTIONS,
+      ...COMMON_OPTIONS,
+      listen: { type: 'string' },
+      'api-socket': { type: 'string' },
+      'api-token-file': { type: 'string' },
+      state: { type: 'string', default: DEFAULT_STATE },
+    },
   });
   const listen: ListenAddress = values.listen === undefined ? DEFAULT_LISTEN : parseListenAddress(values.listen);
   const log = createLog('info');
   const stopped = new Promise<string>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => resolve(signal));
   });
-  const agent = await Agent.start({ configFile: values.config, listen, paths: pathsOf(values), log });
+  const agent = await Agent.start({
+    configFile: values.config,
+    listen,
+    apiSocket: values['api-socket'],
+    apiTokenFile: values['api-token-file'],
+    paths: pathsOf(values),
+    state: values.state,
+    nodeLabels: nodeLabelsOf(values['node-label']),
+    log,
+  });
   log.info(`netsonde ${readVersion()} serves on ${agent.address}`);
   log.info(`${await stopped}: the agent ends`);
   await agent[Symbol.asyncDispose]();
@@ -89,7 +127,10 @@ async function runCheck(args: readonly string[]): Promise<number> {
     args: [...args],
     options: { ...PATH_OPTIONS, ...COMMON_OPTIONS, strict: { type: 'boolean' }, json: { type: 'boolean' } },
   });
-  const { text, exitCode } = await check(values.config, pathsOf(values), {
+  const { text, exitCode } = await check({
+    configFile: values.config,
+    paths: pathsOf(values),
+    nodeLabels: nodeLabelsOf(values['node-label']),
     strict: values.strict === true,
     json: values.json === true,
   });

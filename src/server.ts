@@ -1,9 +1,10 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { constants, createGzip } from 'node:zlib';
-import express, { type Express, type NextFunction, type Request, type Response } from 'express';
+import express, { type Express, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import type { AgentMetrics, AgentState } from './agent_metrics.ts';
 import { CONTENT_TYPES } from './collectors/exposition.ts';
+import type { ProbeStatus } from './collectors/supervisor.ts';
 import type { ConfigStatus } from './config/status.ts';
 import { withDeadline } from './deadline.ts';
 import { serveEvents } from './event_stream.ts';
@@ -20,12 +21,20 @@ export interface ServerDeps {
   readonly config: () => ConfigStatus;
   /** The first scan is done and the first configuration applied. */
   readonly ready: () => boolean;
+  /** RFC 3339: when the probe reverts by itself; null: not. */
+  readonly until: (probe: string) => string | null;
 }
+
+/** A probe as the API shows it. */
+export type ProbeReport = ProbeStatus & { readonly until: string | null };
 
 const API_DEADLINE_MS = 3_000;
 
-/** The agent's HTTP interface. Read-only: everything but GET and HEAD is refused. */
-export function createApp(deps: ServerDeps): Express {
+/**
+ * The agent's HTTP interface. Read-only: everything but GET and HEAD is refused.
+ * @param access lets requests for the API through, or answers them
+ */
+export function createApp(deps: ServerDeps, access: RequestHandler): Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -42,8 +51,11 @@ export function createApp(deps: ServerDeps): Express {
       .type('text')
       .send(ready ? 'ok\n' : 'the first scan or the first configuration is not through yet\n');
   });
+  app.use('/api', access);
   app.get('/api/v1/probes', async (_request, response) => {
-    response.json({ probes: await answer(deps.kernel.ask('probes', null)) });
+    const statuses = await answer(deps.kernel.ask('probes', null));
+    const probes: ProbeReport[] = statuses.map((status) => ({ ...status, until: deps.until(status.name) }));
+    response.json({ probes });
   });
   app.get('/api/v1/entities', async (_request, response) => {
     response.json({ entities: await answer(deps.kernel.ask('entities', null)) });

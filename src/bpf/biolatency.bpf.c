@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* How long block devices take for a request, by whose it is, device and operation; and the slow ones. */
+#include "common/aim.bpf.h"
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
 #include "common/netns.bpf.h"
@@ -176,6 +177,8 @@ int BPF_PROG(block_rq_complete, struct request *request, int error, unsigned int
 	now = bpf_ktime_get_ns();
 	if (record->issued && record->issued < now) {
 		key.netns = record->netns;
+		if (!is_aimed_at(key.netns))
+			goto done;
 		read_key(&key, request);
 		histogram = histogram_of(&key);
 		if (histogram)
@@ -185,6 +188,7 @@ int BPF_PROG(block_rq_complete, struct request *request, int error, unsigned int
 		if (events_enabled && now - record->issued > threshold)
 			tell(&key, record, now);
 	}
+done:
 	bpf_map_delete_elem(&block_requests, &address);
 	return 0;
 }

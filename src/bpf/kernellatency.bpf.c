@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* How long packets are in the kernel's IP layer, by stage, on their way to a socket and from one. */
+#include "common/aim.bpf.h"
 #include "common/argument.bpf.h"
 #include "common/events.bpf.h"
 #include "common/header.bpf.h"
@@ -111,6 +112,11 @@ static __always_inline void begin(__u64 address, __u32 way, __u64 netns, __u64 o
 
 	if (!slot)
 		return;
+	if (!is_aimed_at(netns)) {
+		if (slot->packet == address)
+			slot->packet = 0;
+		return;
+	}
 	if (slot->packet && slot->packet != address)
 		count_miss(untracked);
 	slot->packet = 0;
@@ -456,8 +462,11 @@ int BPF_PROG(device_received, struct sk_buff *skb)
 
 	if (!delivery)
 		return 0;
-	delivery->packet = (__u64)skb;
+	delivery->packet = 0;
 	delivery->netns = netns_id(skb->dev->nd_net.net);
+	if (!is_aimed_at(delivery->netns))
+		return 0;
+	delivery->packet = (__u64)skb;
 	delivery->length = skb->len;
 	header_keep(&delivery->header, skb->protocol, skb->data);
 	delivery->begun = bpf_ktime_get_ns();
@@ -530,6 +539,8 @@ int BPF_PROG(socket_ready, struct sock *sk)
 	if ((family != FAMILY_IPV4 && family != FAMILY_IPV6) || (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) ||
 	    sk->__sk_common.skc_state == STATE_LISTEN)
 		return 0;
+	if (!is_aimed_at(netns_id(sk->__sk_common.skc_net.net)))
+		return 0;
 	delivery = bpf_map_lookup_elem(&packet_deliveries, &zero);
 	/* A process that had the socket locked takes what came meanwhile: what came last here may be another packet. */
 	if (!delivery || !delivery->packet || delivery->netns != netns_id(sk->__sk_common.skc_net.net) ||
@@ -563,7 +574,7 @@ int BPF_PROG(device_queued, struct sk_buff *skb)
 	    (skb->protocol == bpf_htons(ETHERTYPE_IPV4) || skb->protocol == bpf_htons(ETHERTYPE_IPV6))) {
 		begin(address, WAY_DEVICE, netns_id(net), 0, skb->len);
 		slot = slot_of(address);
-		if (slot && events_enabled)
+		if (slot && slot->packet == address && events_enabled)
 			header_keep(&slot->header, skb->protocol, skb->head + skb->network_header);
 		return 0;
 	}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Packets that the kernel threw away, by namespace and reason; and for a limited number the scene. */
+#include "common/aim.bpf.h"
 #include "common/argument.bpf.h"
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
@@ -171,10 +172,11 @@ static __always_inline bool is_no_loss(struct sk_buff *skb, __u64 location, __u3
 static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 location, __u32 reason,
 				       const struct sock *receiver)
 {
-	struct count_key key = {.netns = packet_netns(skb, receiver),
-				.reason = reason,
-				.side = is_no_loss(skb, location, reason) ? SIDE_IGNORED : SIDE_LOST};
+	struct count_key key = {.netns = packet_netns(skb, receiver), .reason = reason};
 
+	if (!is_aimed_at(key.netns))
+		return 0;
+	key.side = is_no_loss(skb, location, reason) ? SIDE_IGNORED : SIDE_LOST;
 	if (!key.netns) {
 		if (key.side == SIDE_LOST)
 			count_miss(no_netns);

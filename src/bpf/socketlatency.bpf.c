@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* How long data lies in a socket: until its process reads it, and until what the process has written is sent. */
+#include "common/aim.bpf.h"
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
 #include "common/packet.bpf.h"
@@ -118,9 +119,12 @@ static __always_inline void observe(struct sock *sk, __u32 kind, __u64 since, __
 				    const struct socket_state *state)
 {
 	__u64 netns = netns_id(sk->__sk_common.skc_net.net), delay = now - since;
-	struct socket_histograms *histograms = histograms_of(netns);
+	struct socket_histograms *histograms;
 	struct socket_event *event;
 
+	if (!is_aimed_at(netns))
+		return;
+	histograms = histograms_of(netns);
 	if (since >= now)
 		delay = 0;
 	if (histograms)
@@ -193,7 +197,7 @@ static __always_inline int handle_arrival(struct sock *sk)
 	if (!is_inet(sk, IPPROTO_TCP) && !is_inet(sk, IPPROTO_UDP))
 		return 0;
 	/* A connection to accept is no data. */
-	if (sk->__sk_common.skc_state == STATE_LISTEN)
+	if (sk->__sk_common.skc_state == STATE_LISTEN || !is_aimed_at(netns_id(sk->__sk_common.skc_net.net)))
 		return 0;
 	state = bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state) {
@@ -310,10 +314,13 @@ int BPF_PROG(data_read_v6_exit, struct socket *socket, void *message, __u64 size
  */
 static __always_inline int handle_write(struct sock *sk, __u64 size)
 {
-	struct socket_state *state = bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	struct socket_state *state;
 	struct clock *clock;
 
+	if (!is_aimed_at(netns_id(sk->__sk_common.skc_net.net)))
+		return 0;
+	state = bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state || !tcp) {
 		count_miss(untracked);
 		return 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* TCP resets, sent and received, by namespace and reason; and for a limited number the scene. */
+#include "common/aim.bpf.h"
 #include "common/argument.bpf.h"
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
@@ -72,6 +73,8 @@ static __always_inline void count_reset(const struct sock *sk, const struct sk_b
 	struct count_key key = {.netns = netns, .reason = reason, .side = side};
 	struct tcp_reset_event *event;
 
+	if (!is_aimed_at(netns))
+		return;
 	count_add(&key, 0);
 	event = events_enabled ? event_reserve(netns, sizeof(*event)) : NULL;
 	if (!event)

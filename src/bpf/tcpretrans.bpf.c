@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* TCP segments that are sent again, by namespace and by what made the kernel do it; and for a limited number the scene.
  */
+#include "common/aim.bpf.h"
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
 #include "common/netns.bpf.h"
@@ -47,17 +48,20 @@ static __always_inline __u32 retransmit_kind(const struct sock *sk, const struct
 	return KIND_FAST;
 }
 
+/* The namespace, or 0 where nobody wants to know. */
 static __always_inline __u64 count_retransmit(const struct sock *sk, __u32 kind)
 {
 	struct count_key key = {.netns = netns_id(sk->__sk_common.skc_net.net), .reason = kind};
 
+	if (!is_aimed_at(key.netns))
+		return 0;
 	count_add(&key, 0);
 	return key.netns;
 }
 
 static __always_inline struct tcp_retransmit_event *reserve_event(__u64 netns, __u32 kind)
 {
-	struct tcp_retransmit_event *event = events_enabled ? event_reserve(netns, sizeof(*event)) : NULL;
+	struct tcp_retransmit_event *event = events_enabled && netns ? event_reserve(netns, sizeof(*event)) : NULL;
 
 	if (!event)
 		return NULL;

@@ -69,7 +69,8 @@ export class Aggregator {
     for (const family of this.#familiesOf(probe).values()) family.clear();
   }
 
-  begin(probe: string): Batch {
+  /** @param isShown the only namespaces whose samples are taken, and then not the node's; undefined: all */
+  begin(probe: string, isShown?: (id: NetnsId) => boolean): Batch {
     const wanted = this.#wanted.get(probe) ?? new Set();
     const families = new Map([...this.#familiesOf(probe)].filter(([key]) => wanted.has(key)));
     for (const family of families.values()) family.begin();
@@ -77,6 +78,7 @@ export class Aggregator {
     const put = (...[metric, subject, value, labels, options]: Parameters<LooseEmit>): void => {
       const family = families.get(metric);
       if (!isOpen || family === undefined) return;
+      if (isShown !== undefined && (subject === NODE || !isShown(subject))) return;
       const slot = subject === NODE ? NODE_SLOT : this.#slotOf(probe, subject);
       if (slot !== undefined) family.put(slot, value, labels, options?.keep === true);
     };

@@ -51,7 +51,7 @@ export class Scrape {
   }
 
   async #collect(active: ActiveProbe, cycle: Cycle, deadlineMs: number): Promise<CollectOutcome> {
-    const batch = this.#aggregator.begin(active.name);
+    const batch = this.#aggregator.begin(active.name, active.probe.isShown);
     const start = performance.now();
     const error = this.#stuck.has(active)
       ? new Error('an earlier collection has not come back yet')

@@ -62,7 +62,7 @@ export const SELF_METRICS = defineMetrics({
     type: 'counter',
     unit: 'seconds',
     name: 'netsonde_probe_bpf_run_seconds_total',
-    help: 'Time that the BPF program ran, since it was loaded; zero unless the kernel measures (kernel.bpf_stats_enabled).',
+    help: 'Time that the BPF program ran, since it was loaded; there while the kernel measures it: with `bpfStats: true`, a budget, or the sysctl kernel.bpf_stats_enabled.',
     source: 'bpf_prog_info.run_time_ns',
     labels: { probe: PROBE, program: PROGRAM },
   },
@@ -70,7 +70,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_probe_bpf_runs_total',
-    help: 'Runs of the BPF program, since it was loaded; zero unless the kernel measures (kernel.bpf_stats_enabled).',
+    help: 'Runs of the BPF program, since it was loaded; there while the kernel measures it: with `bpfStats: true`, a budget, or the sysctl kernel.bpf_stats_enabled.',
     source: 'bpf_prog_info.run_cnt',
     labels: { probe: PROBE, program: PROGRAM },
   },
@@ -215,6 +215,8 @@ export interface SelfState {
   readonly errors: SourceErrors;
   readonly probes: readonly ProbeStatus[];
   readonly active: readonly ActiveProbe[];
+  /** The kernel measures how long BPF programs run. */
+  readonly hasRunTimes: boolean;
 }
 
 export function emitSelf(emit: SelfEmit, state: SelfState): void {
@@ -225,7 +227,7 @@ export function emitSelf(emit: SelfEmit, state: SelfState): void {
       emit('probeState', NODE, candidate === current ? 1 : 0, { probe: name, state: candidate });
     }
   }
-  for (const { name, probe } of state.active) emitPrograms(emit, name, probe);
+  for (const { name, probe } of state.active) emitPrograms(emit, name, probe, state.hasRunTimes);
   for (const [probe, count] of aggregator.unattributed) emit('unattributed', NODE, count, { probe });
   for (const [key, count] of aggregator.overflows) {
     const [metric = '', label = ''] = key.split('\0');
@@ -239,12 +241,14 @@ export function emitSelf(emit: SelfEmit, state: SelfState): void {
   emit('unreadable', NODE, discovery.unreadableProcesses, NO_LABELS);
 }
 
-function emitPrograms(emit: SelfEmit, name: string, probe: ActiveProbe['probe']): void {
+function emitPrograms(emit: SelfEmit, name: string, probe: ActiveProbe['probe'], hasRunTimes: boolean): void {
   for (const program of probe.programs?.() ?? []) {
     const labels = { probe: name, program: program.name };
     emit('hookInfo', NODE, 1, { probe: name, hook: program.hook, kind: hookKind(program.hook) });
-    emit('runSeconds', NODE, program.runSeconds, labels);
-    emit('runs', NODE, program.runs, labels);
+    if (hasRunTimes) {
+      emit('runSeconds', NODE, program.runSeconds, labels);
+      emit('runs', NODE, program.runs, labels);
+    }
     emit('missed', NODE, program.missed, labels);
   }
   const uncounted = probe.uncounted?.();

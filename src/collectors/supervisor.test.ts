@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { eventually } from '../../test/support/oracle.ts';
 import type { EventSet, Publish } from '../probes/event.ts';
 import type { AnyProbe, ProbeScope, RunningProbe } from '../probes/probe.ts';
@@ -203,5 +203,133 @@ it('a running probe that lacks a part, or whose collection failed, is degraded',
   expect(stateOf('one')).toBe('degraded: the last collection failed: boom');
   supervisor.active()[0]?.collected(0.25, undefined);
   expect(stateOf('one')).toBe('running');
-  expect(supervisor.status()[0]).toMatchObject({ collectSeconds: 0.25, reader: 'hook', until: null });
+  expect(supervisor.status()[0]).toMatchObject({ collectSeconds: 0.25, reader: 'hook' });
+});
+
+describe('a budget', () => {
+  const EVERY_MS = 50;
+  const PAUSE_MS = 150;
+  let missing: string | undefined;
+  /** Part of a CPU that the programs take. */
+  let share: number;
+
+  function burn(first: number): void {
+    share = first;
+    one.open = async () => {
+      let seconds = 0;
+      let lastMs = performance.now();
+      return {
+        health: () => ({ reader: 'fake', degraded: [] }),
+        programs: () => {
+          const nowMs = performance.now();
+          seconds += ((nowMs - lastMs) / 1000) * share;
+          lastMs = nowMs;
+          return [{ name: 'p', hook: 'h', id: 1, runs: 1n, runSeconds: seconds, missed: 0n }];
+        },
+      };
+    };
+  }
+
+  const wishFor = (budget: number) => new Map([['one', { ...wish(), budget }]]);
+
+  beforeEach(() => {
+    missing = undefined;
+    supervisor = new Supervisor({
+      definitions: [{ ...one.definition, kind: 'ebpf' }],
+      sources: { netns: { blindness: undefined } } as Sources,
+      aggregator: new Aggregator(['one'], () => false),
+      publish: () => publish,
+      log: () => undefined,
+      budgetEveryMs: EVERY_MS,
+      budgetPauseFirstMs: PAUSE_MS,
+      runTimesMissing: () => missing,
+    });
+  });
+
+  afterEach(() => supervisor[Symbol.asyncDispose]());
+
+  it('that is kept leaves the probe alone', async () => {
+    burn(0.1);
+    await supervisor.apply(wishFor(0.2));
+    supervisor.active()[0]?.collected(0.001, undefined);
+    await wait(4 * EVERY_MS);
+    expect(stateOf('one')).toBe('running');
+    expect(one.log).toEqual(['open']);
+  });
+
+  it('that is exceeded closes the probe, says why and when it is tried again, and pauses longer each time', async () => {
+    burn(0.5);
+    await supervisor.apply(wishFor(0.2));
+    const pauses: number[] = [];
+    for (let times = 1; times <= 3; times++) {
+      await eventually(() => expect(stateOf('one')).toMatch(/^failed/));
+      const { reason = '' } = supervisor.status()[0] ?? {};
+      expect(reason).toMatch(
+        /^took (49|5\d)(\.\d)? % of a CPU for \d s, its budget is 20 % \(BPF programs (49|5\d)(\.\d)? %, collecting 0 %\); it is tried again at 20[^ ]+Z$/,
+      );
+      expect(one.log.filter((entry) => entry === 'close')).toHaveLength(times);
+      pauses.push(pauseOf());
+      const at = Date.parse(reason.slice(-24));
+      await eventually(() => expect(one.log.filter((entry) => entry === 'open')).toHaveLength(times + 1));
+      expect(Date.now()).toBeGreaterThanOrEqual(at - 5);
+    }
+    expect(pauses).toEqual([1, 2, 4]);
+  });
+
+  /** In first pauses. */
+  const pauseOf = () => {
+    const { since = '', reason = '' } = supervisor.status()[0] ?? {};
+    return Math.round((Date.parse(reason.slice(-24)) - Date.parse(since)) / PAUSE_MS);
+  };
+
+  it('starts over with short pauses once the probe has kept to it for long', async () => {
+    burn(0.5);
+    await supervisor.apply(wishFor(0.2));
+    await eventually(() => expect(stateOf('one')).toMatch(/^failed/));
+    expect(pauseOf()).toBe(1);
+    await eventually(() => expect(one.log.filter((entry) => entry === 'open')).toHaveLength(2));
+    share = 0.1;
+    await wait(3 * PAUSE_MS);
+    expect(stateOf('one')).toBe('running');
+    share = 0.5;
+    await eventually(() => expect(stateOf('one')).toMatch(/^failed/));
+    expect(pauseOf()).toBe(1);
+  });
+
+  it('starts over at once with another wish', async () => {
+    burn(0.5);
+    await supervisor.apply(wishFor(0.2));
+    await eventually(() => expect(stateOf('one')).toMatch(/^failed/));
+    share = 0.1;
+    await supervisor.apply(wishFor(0.3));
+    expect(stateOf('one')).toBe('running');
+    await supervisor.apply(wishFor(0.05));
+    await eventually(() => expect(stateOf('one')).toMatch(/^failed/));
+    expect(pauseOf()).toBe(1);
+  });
+
+  it('counts the time to collect as well', async () => {
+    burn(0);
+    await supervisor.apply(wishFor(0.2));
+    supervisor.active()[0]?.collected(0.9 * (EVERY_MS / 1000), undefined);
+    await eventually(() =>
+      expect(stateOf('one')).toMatch(/^failed: took .* \(BPF programs 0 %, collecting [6-9]\d(\.\d)? %\)/),
+    );
+  });
+
+  it('says that it is blind where the kernel measures no run times', async () => {
+    missing = 'not allowed';
+    burn(0);
+    await supervisor.apply(wishFor(0.2));
+    expect(stateOf('one')).toBe('degraded: only collecting counts against the budget: not allowed');
+  });
+
+  it('leaves no timer behind', async () => {
+    burn(0.5);
+    await supervisor.apply(wishFor(0.2));
+    await supervisor.apply(new Map());
+    await wait(3 * EVERY_MS);
+    expect(stateOf('one')).toBe('stopped');
+    expect(one.log).toEqual(['open', 'close']);
+  });
 });

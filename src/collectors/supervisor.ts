@@ -11,6 +11,7 @@ import {
 } from '../probes/probe.ts';
 import type { Sources } from '../sources/sources.ts';
 import type { Aggregator, Detail } from './aggregate.ts';
+import { Budget } from './budget.ts';
 import { Scope } from './scope.ts';
 
 export const PROBE_STATES = [
@@ -28,6 +29,8 @@ export type ProbeState = (typeof PROBE_STATES)[number];
 export interface DesiredProbe {
   readonly settings: ProbeSettings<Readonly<Record<string, unknown>>>;
   readonly detail: Detail;
+  /** Share of one CPU; undefined: as much as it takes. */
+  readonly budget?: number | undefined;
 }
 
 export interface ProbeStatus {
@@ -40,7 +43,6 @@ export interface ProbeStatus {
   readonly reader: string;
   /** RFC 3339: when the probe came into this state. */
   readonly since: string;
-  readonly until: string | null;
   /** Of the last collection; null before the first. */
   readonly collectSeconds: number | null;
   readonly programs: readonly (Omit<ProgramStatus, 'runs' | 'missed'> & {
@@ -65,11 +67,19 @@ export interface SupervisorOptions {
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
   /** First pause before a failed probe is tried again, in milliseconds; it doubles each time. */
   readonly retryFirstMs?: number;
+  /** The same for a probe that was over its budget. */
+  readonly budgetPauseFirstMs?: number;
+  readonly budgetEveryMs?: number;
+  /** Why the run time of BPF programs is not measured; undefined where it is. */
+  readonly runTimesMissing?: () => string | undefined;
 }
 
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 60_000;
 const OPEN_DEADLINE_MS = 30_000;
+const BUDGET_EVERY_MS = 10_000;
+const BUDGET_PAUSE_FIRST_MS = 30_000;
+const BUDGET_PAUSE_MAX_MS = 30 * 60_000;
 
 /** Moves the set of running probes towards the set that is asked for. Each probe goes its own way: none waits for another. */
 export class Supervisor implements AsyncDisposable {
@@ -101,6 +111,7 @@ interface Instance {
   readonly desired: DesiredProbe;
   readonly scope: Scope;
   readonly active: ActiveProbe;
+  readonly openedMs: number;
 }
 
 /** One probe: where it is, and where it is to go. */
@@ -119,6 +130,9 @@ class Slot {
   #moving: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
   #retryMs: number;
+  /** What it took, where that was more than its budget: it is to be closed. */
+  #exceeded: string | undefined;
+  #budgetPauseMs: number;
   #collectSeconds: number | null = null;
   #collectError: Error | undefined;
 
@@ -127,6 +141,7 @@ class Slot {
     this.#isOfPods = Object.values<MetricDescriptor>(definition.metrics).some(({ scope }) => scope === 'pod');
     this.#options = options;
     this.#retryMs = options.retryFirstMs ?? RETRY_FIRST_MS;
+    this.#budgetPauseMs = options.budgetPauseFirstMs ?? BUDGET_PAUSE_FIRST_MS;
   }
 
   get name(): string {
@@ -141,6 +156,8 @@ class Slot {
     if (!isDeepStrictEqual(desired, this.#desired)) {
       clearTimeout(this.#retry);
       this.#retryMs = this.#options.retryFirstMs ?? RETRY_FIRST_MS;
+      this.#budgetPauseMs = this.#options.budgetPauseFirstMs ?? BUDGET_PAUSE_FIRST_MS;
+      this.#exceeded = undefined;
       this.#refused = undefined;
       this.#desired = desired;
     }
@@ -152,8 +169,10 @@ class Slot {
     const probe = this.#instance?.active.probe;
     const health = probe?.health();
     const { blindness } = this.#options.sources.netns;
+    const unmeasured = this.#unmeasured();
     const reasons = [
       ...(health?.degraded ?? []),
+      ...(unmeasured === undefined ? [] : [`only collecting counts against the budget: ${unmeasured}`]),
       ...(blindness !== undefined && this.#isOfPods ? [blindness] : []),
       ...(this.#collectError === undefined ? [] : [`the last collection failed: ${this.#collectError.message}`]),
     ];
@@ -166,7 +185,6 @@ class Slot {
       reason: isDegraded ? reasons.join('; ') : this.#reason || (health?.note ?? ''),
       reader: health?.reader ?? '',
       since: this.#since.toISOString(),
-      until: null,
       collectSeconds: this.#collectSeconds,
       programs: (probe?.programs?.() ?? []).map((program) => ({
         ...program,
@@ -174,6 +192,12 @@ class Slot {
         missed: Number(program.missed),
       })),
     };
+  }
+
+  /** Why the run time of its programs is not in its budget. */
+  #unmeasured(): string | undefined {
+    if (this.#instance?.desired.budget === undefined || this.#definition.kind !== 'ebpf') return undefined;
+    return this.#options.runTimesMissing?.();
   }
 
   /** One step at a time; a wish that changes meanwhile is taken up with the next step. */
@@ -187,13 +211,15 @@ class Slot {
   async #steps(): Promise<void> {
     while (!this.#isAtRest()) {
       if (this.#instance !== undefined) await this.#close(this.#instance);
+      else if (this.#desired !== undefined && this.#exceeded !== undefined)
+        this.#suspend(this.#desired, this.#exceeded);
       else if (this.#desired !== undefined) await this.#open(this.#desired);
       else this.#enter('stopped', '');
     }
   }
 
   #isAtRest(): boolean {
-    if (this.#instance !== undefined) return this.#instance.desired === this.#desired;
+    if (this.#instance !== undefined) return this.#instance.desired === this.#desired && this.#exceeded === undefined;
     if (this.#desired === undefined) return this.#state === 'stopped';
     return this.#refused === this.#desired;
   }
@@ -212,7 +238,8 @@ class Slot {
       this.#options.aggregator.addProbe(name, metrics, desired.detail);
       this.#collectSeconds = null;
       this.#collectError = undefined;
-      this.#instance = { desired, scope, active: this.#activate(probe, desired) };
+      const budget = this.#watch(probe, desired, scope);
+      this.#instance = { desired, scope, active: this.#activate(probe, desired, budget), openedMs: performance.now() };
       this.#enter('running', '');
     } catch (error) {
       await this.#release(scope);
@@ -220,13 +247,29 @@ class Slot {
     }
   }
 
-  #activate(probe: RunningProbe<MetricSet>, desired: DesiredProbe): ActiveProbe {
+  #watch(probe: RunningProbe<MetricSet>, { budget }: DesiredProbe, scope: Scope): Budget | undefined {
+    if (budget === undefined) return undefined;
+    return scope.own(
+      new Budget({
+        share: budget,
+        probe,
+        everyMs: this.#options.budgetEveryMs ?? BUDGET_EVERY_MS,
+        exceeded: (spent) => {
+          this.#exceeded = spent;
+          void this.#move();
+        },
+      }),
+    );
+  }
+
+  #activate(probe: RunningProbe<MetricSet>, desired: DesiredProbe, budget: Budget | undefined): ActiveProbe {
     return {
       name: this.name,
       probe,
       metrics: desired.settings.metrics,
       collected: (seconds, error) => {
         this.#collectSeconds = seconds;
+        budget?.collected(seconds);
         if (error !== undefined && this.#collectError?.message !== error.message) {
           this.#options.log('warn', `${this.name}: the collection failed: ${error.message}`);
         }
@@ -242,16 +285,33 @@ class Slot {
       return;
     }
     this.#enter('failed', error.message);
+    this.#retryIn(this.#retryMs);
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
+  }
+
+  /** The probe was over its budget, and is closed. */
+  #suspend(desired: DesiredProbe, spent: string): void {
+    const pauseMs = this.#budgetPauseMs;
+    this.#exceeded = undefined;
+    this.#refused = desired;
+    this.#enter('failed', `${spent}; it is tried again at ${new Date(Date.now() + pauseMs).toISOString()}`);
+    this.#retryIn(pauseMs);
+    this.#budgetPauseMs = Math.min(pauseMs * 2, BUDGET_PAUSE_MAX_MS);
+  }
+
+  #retryIn(pauseMs: number): void {
     this.#retry = setTimeout(() => {
       this.#refused = undefined;
       void this.#move();
-    }, this.#retryMs);
+    }, pauseMs);
     this.#retry.unref();
-    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
   }
 
   async #close(instance: Instance): Promise<void> {
     this.#enter('stopping', '');
+    // One that has kept to its budget for as long as it had to wait, starts over.
+    const first = this.#options.budgetPauseFirstMs ?? BUDGET_PAUSE_FIRST_MS;
+    if (performance.now() - instance.openedMs > this.#budgetPauseMs) this.#budgetPauseMs = first;
     this.#options.aggregator.removeProbe(this.name);
     await this.#release(instance.scope);
     this.#instance = undefined;

@@ -1,6 +1,7 @@
 import { release } from 'node:os';
 import { OBJECTS } from '../assets.ts';
 import type { ProbeStatus } from '../collectors/supervisor.ts';
+import { pastError } from '../config/clocks.ts';
 import { ConfigError } from '../config/faults.ts';
 import { ConfigReader } from '../config/load.ts';
 import { desiredProbes } from '../config/schema.ts';
@@ -9,9 +10,13 @@ import { Kernel } from '../kernel.ts';
 import type { Paths } from '../paths.ts';
 import type { HookStatus } from '../probes/hooks.ts';
 import { PROBES } from '../probes/index.ts';
+import type { Labels } from '../selector.ts';
 import { renderTable } from './table.ts';
 
 export interface CheckOptions {
+  readonly configFile: string | undefined;
+  readonly paths: Paths;
+  readonly nodeLabels: Labels;
   readonly strict: boolean;
   readonly json: boolean;
 }
@@ -35,18 +40,16 @@ export interface CheckOutcome {
  * of each, and which hooks this kernel has for those in BPF. Fails on a faulty configuration and on a probe that failed; with `strict` also on one that is unsupported
  * or degraded.
  */
-export async function check(
-  configFile: string | undefined,
-  paths: Paths,
-  options: CheckOptions,
-): Promise<CheckOutcome> {
+export async function check({ configFile, paths, nodeLabels, strict, json }: CheckOptions): Promise<CheckOutcome> {
   const reader = new ConfigReader(PROBES);
   let config = reader.defaults;
   if (configFile !== undefined) {
     const content = await readContent(configFile);
     if ('error' in content) return { text: content.error, exitCode: 1 };
     try {
-      config = reader.parse(content.text);
+      config = reader.parse(content.text, nodeLabels);
+      const past = config.timed.filter(({ end }) => 'untilMs' in end && end.untilMs <= Date.now());
+      if (past.length > 0) throw pastError(past, Date.now());
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       return { text: error.message, exitCode: 1 };
@@ -56,16 +59,16 @@ export async function check(
     { paths, objects: OBJECTS, node: '' },
     { probes: PROBES, events: () => undefined, log: () => undefined },
   );
-  await kernel.configure(desiredProbes(config));
+  await kernel.configure(desiredProbes(config), config.bpfStats);
   await kernel.page('text');
   const report: CheckReport = {
     kernel: release(),
     probes: kernel.probes().map(({ name, state, reader, reason }) => ({ name, state, reader, reason })),
     hooks: (await kernel.hooks()).flatMap(({ probe, statuses }) => statuses.map((status) => ({ probe, ...status }))),
   };
-  const bad = new Set(options.strict ? ['failed', 'unsupported', 'degraded'] : ['failed']);
+  const bad = new Set(strict ? ['failed', 'unsupported', 'degraded'] : ['failed']);
   return {
-    text: options.json ? JSON.stringify(report, undefined, 2) : tables(report),
+    text: json ? JSON.stringify(report, undefined, 2) : tables(report),
     exitCode: report.probes.some(({ state }) => bad.has(state)) ? 1 : 0,
   };
 }

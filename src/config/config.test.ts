@@ -72,16 +72,16 @@ log: { level: inf }
       'detail: "fulll" is not allowed; allowed: one of core, full',
       'probes.tcp: 5 is not allowed; allowed: true, false, or a mapping of keys to values',
       'probes.tcpext.fields: "al" is not allowed; allowed: one of named, all',
-      'probes.tcpext.events: no such key; there are: enabled, metrics, detail, fields',
+      'probes.tcpext.events: no such key; there are: enabled, metrics, detail, for, until, budget, fields',
       'probes.packetloss.limit: 0 is not allowed; allowed: at least 1',
       'probes.packetloss.stack: "on" is not allowed; allowed: true or false',
       'probes.packetloss.noLoss.0: "x y" is not allowed; allowed: a reason in the name that the kernel gives it, like TCP_OLD_DATA',
       'probes.packetloss.noLossFunctions: 3 is not allowed; allowed: a list',
-      'probes.packetloss.evnts: no such key (did you mean events?); there are: enabled, metrics, detail, events, limit, stack, noLoss, noLossFunctions',
+      'probes.packetloss.evnts: no such key (did you mean events?); there are: enabled, metrics, detail, events, limit, for, until, budget, pods, stack, noLoss, noLossFunctions',
       `probes.packetlos: no such key (did you mean packetloss?); there are: ${PROBES.map(({ name }) => name).join(', ')}`,
       'sinks.stdot: no such key (did you mean stdout?); there are: stdout',
       'log.level: "inf" is not allowed; allowed: one of error, warn, info, debug',
-      'foo: no such key; there are: detail, probes, sinks, log',
+      'foo: no such key; there are: detail, bpfStats, probes, sinks, log, nodes',
     ]);
   });
 
@@ -102,8 +102,8 @@ log: { level: inf }
     expect(faults.join()).not.toMatch(/\n\s+\^/);
   });
 
-  it('refuses a document that is longer than a ConfigMap may be, at once', () => {
-    expect(faultsOf(`# ${'x'.repeat(1024 * 1024)}`)).toEqual(['the document: longer than 1048576 bytes']);
+  it('refuses a document that is too long, at once', () => {
+    expect(faultsOf(`# ${'x'.repeat(256 * 1024)}`)).toEqual(['the document: longer than 262144 bytes']);
   });
 
   it('cuts long values, and cannot be led to other objects', () => {

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { Layer } from './document.ts';
 
 /** One thing that is wrong with a configuration. */
 export interface Fault {
@@ -15,31 +16,46 @@ export function formatFault({ path, value, allowed }: Fault): string {
   return value === '' ? `${place}: ${allowed}` : `${place}: ${value} is not allowed; allowed: ${allowed}`;
 }
 
-/** A configuration that cannot be used, with all that is wrong with it. */
+/** More would only hide the first ones. */
+const FAULTS_MAX = 100;
+
+/** A configuration that cannot be used, with all that is wrong with it; of very many faults the first. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly faults: readonly Fault[];
 
   constructor(faults: readonly Fault[]) {
-    super(faults.map(formatFault).join('\n'));
-    this.faults = faults;
+    const rest = faults.length - FAULTS_MAX;
+    const shown = faults.slice(0, FAULTS_MAX);
+    if (rest > 0) shown.push({ path: '', value: '', allowed: `${rest} more faults` });
+    super(shown.map(formatFault).join('\n'));
+    this.faults = shown;
   }
 }
 
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
 
-/** @param knownKeys the keys that an object at a path may have */
-export function faultsOf(error: z.ZodError, document: unknown, knownKeys: (path: Path) => readonly string[]): Fault[] {
+/**
+ * The faults of a layer of a document.
+ * @param knownKeys the keys that an object at a path of the layer may have
+ */
+export function faultsOf(
+  error: z.ZodError,
+  { path, document }: Layer,
+  knownKeys: (path: Path) => readonly string[],
+): Fault[] {
+  const place = (within: Path) => pathText([...path, ...within]);
   return error.issues.flatMap((issue) => {
     if (issue.code !== 'unrecognized_keys') {
-      return [{ path: pathText(issue.path), value: valueText(document, issue.path), allowed: allowedBy(issue) }];
+      return [{ path: place(issue.path), value: valueText(document, issue.path), allowed: allowedBy(issue) }];
     }
     const known = knownKeys(issue.path);
-    return issue.keys.map((key) => ({
-      path: pathText([...issue.path, key]),
+    return issue.keys.map((key, index) => ({
+      path: place([...issue.path, key]),
       value: '',
-      allowed: unknownKeyText(key, known),
+      // To look for the nearest name takes time, and nobody reads so many.
+      allowed: index < FAULTS_MAX ? unknownKeyText(key, known) : 'no such key',
     }));
   });
 }
@@ -81,8 +97,13 @@ function isProbe(path: Path): boolean {
   return path.length === 2 && path[0] === 'probes';
 }
 
-function pathText(path: Path): string {
-  return path.map(String).join('.');
+/** `probes.packetloss.limit`, `nodes["pool=edge"].detail` */
+export function pathText(path: Path): string {
+  return path
+    .map(String)
+    .map((key) => (/^[\w-]{1,60}$/.test(key) ? `.${key}` : `[${cutJson(key)}]`))
+    .join('')
+    .replace(/^\./, '');
 }
 
 const VALUE_LENGTH_MAX = 60;
@@ -93,6 +114,10 @@ function valueText(document: unknown, path: Path): string {
     if (typeof value !== 'object' || value === null) return '';
     value = (value as Record<PropertyKey, unknown>)[key];
   }
+  return cutJson(value);
+}
+
+export function cutJson(value: unknown): string {
   const text = jsonOf(value);
   return text.length > VALUE_LENGTH_MAX ? `${text.slice(0, VALUE_LENGTH_MAX)}…` : text;
 }
@@ -106,11 +131,14 @@ function jsonOf(value: unknown): string {
   }
 }
 
+/** No name is nearly as long. */
+const WORD_LENGTH_MAX = 64;
 /** Farther away than this part of its length is no slip of the pen. */
 const SLIP_SHARE = 0.4;
 
 /** The candidate that is fewest letters away, if any is near. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  if (word.length > WORD_LENGTH_MAX) return undefined;
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(word.length * SLIP_SHARE)) + 1;
   for (const candidate of candidates) {

@@ -1,6 +1,11 @@
 import * as z from 'zod';
-import type { DesiredProbes } from '../door.ts';
+import type { DesiredKernel, DesiredProbes } from '../door.ts';
+import { parseDuration } from '../duration.ts';
+import type { Aim } from '../pods/aim.ts';
+import type { MetricDescriptor } from '../probes/metric.ts';
 import type { AnyProbe } from '../probes/probe.ts';
+import { Selector } from '../selector.ts';
+import type { TimedSection } from './document.ts';
 
 const DETAIL = z.enum(['core', 'full']);
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
@@ -15,15 +20,21 @@ export interface ProbeConfig {
   readonly events: boolean;
   readonly detail?: 'core' | 'full' | undefined;
   readonly limit: number;
+  /** Share of one CPU that the probe may take. */
+  readonly budget?: number | undefined;
+  readonly pods?: Aim | undefined;
   readonly options: Readonly<Record<string, unknown>>;
 }
 
 /** The whole configuration, with every default filled in. */
 export interface Config {
   readonly detail: 'core' | 'full';
+  readonly bpfStats: boolean;
   readonly probes: Readonly<Record<string, ProbeConfig>>;
   readonly sinks: { readonly stdout?: Readonly<Record<string, never>> | undefined };
   readonly log: { readonly level: LogLevel };
+  /** Sections that are in force for a time, also those whose time is over. */
+  readonly timed: readonly TimedSection[];
 }
 
 /** A key with nothing behind it means all defaults. */
@@ -36,54 +47,169 @@ function orSwitch(value: unknown): unknown {
   return typeof value === 'boolean' ? { enabled: value } : orDefaults(value);
 }
 
-function probeSchema({ enabledByDefault, events, options }: AnyProbe): z.ZodType<ProbeConfig> {
-  const hasEvents = Object.keys(events).length > 0;
-  const common = {
-    enabled: z.boolean().default(enabledByDefault).describe('Run the probe.'),
+/** A text in a form of its own. */
+function textOf(isGood: (text: string) => boolean, allowed: string): z.ZodType<string> {
+  return z.custom<string>((value) => typeof value === 'string' && isGood(value), allowed);
+}
+
+const SECOND = 1e9;
+const FOR_MAX = 8_760 * 3_600 * SECOND;
+
+function isTime(text: string): boolean {
+  const nanoseconds = parseDuration(text) ?? 0;
+  return nanoseconds >= SECOND && nanoseconds <= FOR_MAX;
+}
+
+/** RFC 3339 */
+const TIMESTAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
+
+function isTimestamp(text: string): boolean {
+  return TIMESTAMP.test(text) && !Number.isNaN(Date.parse(text));
+}
+
+const PERCENT = /^\d{1,4}(\.\d{1,3})?%$/;
+const BUDGET_MIN = 0.0001;
+/** A probe may run on many CPUs at the same time. */
+const BUDGET_MAX = 64;
+
+function parseBudget(text: string): number {
+  return PERCENT.test(text) ? Number.parseFloat(text) / 100 : Number.NaN;
+}
+
+function isBudget(text: string): boolean {
+  const share = parseBudget(text);
+  return share >= BUDGET_MIN && share <= BUDGET_MAX;
+}
+
+const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const GLOB = /^[\w.*?-]{1,253}$/;
+
+const AIM = {
+  namespaces: z
+    .array(textOf((text) => NAMESPACE.test(text), 'the name of a Kubernetes namespace'))
+    .min(1)
+    .optional()
+    .describe('Those in one of these Kubernetes namespaces.'),
+  selector: z
+    .string()
+    .superRefine((text, context) => {
+      try {
+        Selector.parse(text);
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: `a label selector: ${(error as Error).message}` });
+      }
+    })
+    .optional()
+    .describe('Those with these labels, in the syntax of Kubernetes: `app=web,tier!=x`, `env in (a, b)`, `!canary`.'),
+  names: z
+    .array(textOf((text) => GLOB.test(text), 'a name, * for any letters and ? for any one'))
+    .min(1)
+    .optional()
+    .describe('Those with one of these names; `*` is any letters, `?` any one.'),
+};
+
+export const AIM_KEYS = Object.keys(AIM);
+
+/** Whether the programs of a probe tell Pods apart, and may leave some alone. */
+export function canAim({ kind, metrics }: AnyProbe): boolean {
+  return kind === 'ebpf' && Object.values<MetricDescriptor>(metrics).some(({ scope }) => scope === 'pod');
+}
+
+const NO_AIM = z
+  .custom<never>(() => false, 'nothing: only eBPF probes that tell Pods apart can be aimed at some, like packetloss')
+  .optional();
+
+export const FOR_EVENTS = {
+  events: z.boolean().default(true).describe('Send its events.'),
+  limit: z
+    .int()
+    .min(1)
+    .max(EVENTS_PER_SECOND_MAX)
+    .default(EVENTS_PER_SECOND)
+    .describe('Events a second that one network namespace may cause; more are counted, not sent.'),
+};
+
+/** The keys that the section of a probe may have, but for its own options. */
+export function commonKeys(probe: AnyProbe): z.ZodRawShape {
+  const hasEvents = Object.keys(probe.events).length > 0;
+  return {
+    enabled: z.boolean().default(probe.enabledByDefault).describe('Run the probe.'),
     metrics: z.boolean().default(true).describe('Show its metrics.'),
     detail: DETAIL.optional().describe('Which of its metrics, where it is not to be as for all probes.'),
+    ...(hasEvents ? FOR_EVENTS : {}),
+    for: textOf(isTime, 'a time of 1s to 8760h, like 15m')
+      .optional()
+      .describe(
+        'After this time the section is as if it were not there. It counts from when the section was first applied.',
+      ),
+    until: textOf(isTimestamp, 'a time with its zone, like 2026-11-21T03:00:00Z')
+      .optional()
+      .describe('The same at this time.'),
+    budget: textOf(isBudget, 'a part of one CPU in percent, of 0.01% to 6400%, like 2%')
+      .transform(parseBudget)
+      .optional()
+      .describe('Part of one CPU that the probe may take. One that takes more is closed, and tried again later.'),
+    pods: canAim(probe)
+      ? z.preprocess(orDefaults, z.strictObject(AIM)).optional().describe('Only these Pods, and not the node.')
+      : NO_AIM,
   };
-  const forEvents = {
-    events: z.boolean().default(true).describe('Send its events.'),
-    limit: z
-      .int()
-      .min(1)
-      .max(EVENTS_PER_SECOND_MAX)
-      .default(EVENTS_PER_SECOND)
-      .describe('Events a second that one network namespace may cause; more are counted, not sent.'),
-  };
-  const schema = z.strictObject({ ...common, ...(hasEvents ? forEvents : {}), ...options });
+}
+
+/** The keys that a probe's section may have. */
+export function probeKeys(probe: AnyProbe): string[] {
+  const common = Object.keys(commonKeys(probe)).filter((key) => key !== 'pods' || canAim(probe));
+  return [...common, ...Object.keys(probe.options)];
+}
+
+function probeSchema(probe: AnyProbe): z.ZodType<ProbeConfig> {
+  const { events, options } = probe;
+  const schema = z.strictObject({ ...commonKeys(probe), ...options });
   const own = Object.keys(options);
   return z.preprocess(
     orSwitch,
     schema.transform((value: Record<string, unknown>) => ({
       enabled: value['enabled'] as boolean,
       metrics: value['metrics'] as boolean,
-      events: hasEvents && (value['events'] as boolean),
+      events: Object.keys(events).length > 0 && (value['events'] as boolean),
       detail: value['detail'] as 'core' | 'full' | undefined,
       limit: (value['limit'] as number | undefined) ?? EVENTS_PER_SECOND,
+      budget: value['budget'] as number | undefined,
+      pods: value['pods'] as Aim | undefined,
       options: Object.fromEntries(own.map((key) => [key, value[key]])),
     })),
   );
 }
 
-/** The schema of the document for these probes. */
-export function configSchema(probes: readonly AnyProbe[]): z.ZodType<Config> {
+/** The keys of the document, but for what holds on some nodes only. */
+export function documentKeys(probes: readonly AnyProbe[]) {
   const byName = Object.fromEntries(
     probes.map((probe) => [probe.name, z.prefault(probeSchema(probe) as z.ZodType<ProbeConfig, unknown>, {})]),
   );
-  return z.strictObject({
+  return {
     detail: DETAIL.default('core').describe('Which metrics: `core`, at most 60 series a Pod, or `full`.'),
-    probes: z.prefault(z.strictObject(byName), {}),
+    bpfStats: z
+      .boolean()
+      .default(false)
+      .describe('Measure how long each BPF program runs, also those of others: some 60 ns more a run.'),
+    probes: z.prefault(z.strictObject(byName), {}).describe('Sections of probes, by name.'),
     sinks: z
       .strictObject({ stdout: z.preprocess(orDefaults, z.strictObject({})).optional() })
       .default({ stdout: {} })
-      .describe('Where events go.'),
+      .describe('Where events go; without the key to stdout.'),
     log: z.prefault(z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }), {}).describe("The agent's own log."),
-  }) as unknown as z.ZodType<Config>;
+  };
+}
+
+/** The schema of the document for these probes, without what holds on some nodes only. */
+export function configSchema(probes: readonly AnyProbe[]): z.ZodType<Omit<Config, 'timed'>> {
+  return z.strictObject(documentKeys(probes)) as unknown as z.ZodType<Omit<Config, 'timed'>>;
 }
 
 /** What the kernel thread is asked for. */
+export function desiredKernel(config: Config): DesiredKernel {
+  return { probes: desiredProbes(config), bpfStats: config.bpfStats };
+}
+
 export function desiredProbes({ detail, probes }: Config): DesiredProbes {
   const enabled = Object.entries(probes).filter(([, probe]) => probe.enabled);
   return Object.fromEntries(
@@ -91,7 +217,14 @@ export function desiredProbes({ detail, probes }: Config): DesiredProbes {
       name,
       {
         detail: probe.detail ?? detail,
-        settings: { metrics: probe.metrics, events: probe.events, limit: probe.limit, options: probe.options },
+        budget: probe.budget,
+        settings: {
+          metrics: probe.metrics,
+          events: probe.events,
+          limit: probe.limit,
+          aim: probe.pods,
+          options: probe.options,
+        },
       },
     ]),
   );

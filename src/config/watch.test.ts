@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { sh } from '../../test/support/command.ts';
 import { eventually } from '../../test/support/oracle.ts';
-import { type FileContent, FileWatcher } from './watch.ts';
+import { DOCUMENT_BYTES_MAX, type FileContent, FileWatcher, readContent } from './watch.ts';
 
 let directory: string;
 let seen: FileContent[];
@@ -83,6 +84,30 @@ it('goes on when the directory itself is replaced', async () => {
   await eventually(() => expect(texts().at(-1)).toBe('two'));
   writeFileSync(path, 'three');
   await eventually(() => expect(texts().at(-1)).toBe('three'), 1_000);
+});
+
+it('reads of a file that is far too long only so much as shows that', async () => {
+  const path = join(directory, 'config.yaml');
+  writeFileSync(path, 'x'.repeat(3 * DOCUMENT_BYTES_MAX));
+  expect(await readContent(path)).toEqual({ text: 'x'.repeat(DOCUMENT_BYTES_MAX + 1) });
+});
+
+it('ends with the newer text where the older one took long to read', async () => {
+  const path = join(directory, 'config.yaml');
+  const slow = join(directory, 'slow');
+  sh(`mkfifo ${slow}`);
+  symlinkSync('slow', path);
+  using _watcher = watching(path, { text: 'zero' });
+  writeFileSync(join(directory, 'other'), '');
+  await wait(300);
+  // The watcher waits for somebody who writes.
+  writeFileSync(`${path}.new`, 'new');
+  renameSync(`${path}.new`, path);
+  await wait(300);
+  writeFileSync(slow, 'old');
+  await eventually(() => expect(texts().at(-1)).toBe('new'));
+  await wait(300);
+  expect(texts()).toEqual(['old', 'new']);
 });
 
 it('waits for a directory that is not there yet', async () => {

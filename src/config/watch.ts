@@ -1,6 +1,10 @@
-import { type FSWatcher, watch } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { createReadStream, type FSWatcher, watch } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { text } from 'node:stream/consumers';
+
+/** Of a longer document no more is read than shows that. What is no YAML at all takes two seconds to say so at this length. */
+export const DOCUMENT_BYTES_MAX = 256 * 1024;
 
 /** Changes that come together are read once. */
 const SETTLE_MS = 50;
@@ -23,6 +27,7 @@ export class FileWatcher implements Disposable {
   #last: string;
   #stamp = '';
   #closed = false;
+  #reading: Promise<void> = Promise.resolve();
 
   /** @param initial what the caller has read already; `changed` is called for what differs from it */
   constructor(path: string, initial: FileContent, changed: (content: FileContent) => void) {
@@ -82,18 +87,22 @@ export class FileWatcher implements Disposable {
     }
   }
 
-  async #read(): Promise<void> {
-    const content = await readContent(this.#path);
-    const key = JSON.stringify(content);
-    if (this.#closed || key === this.#last) return;
-    this.#last = key;
-    this.#changed(content);
+  /** One after the other: of two at the same time the older one may end later, and its text would stay. */
+  #read(): Promise<void> {
+    this.#reading = this.#reading.then(async () => {
+      const content = await readContent(this.#path);
+      const key = JSON.stringify(content);
+      if (this.#closed || key === this.#last) return;
+      this.#last = key;
+      this.#changed(content);
+    });
+    return this.#reading;
   }
 }
 
 export async function readContent(path: string): Promise<FileContent> {
   try {
-    return { text: await readFile(path, 'utf8') };
+    return { text: await text(createReadStream(path, { end: DOCUMENT_BYTES_MAX })) };
   } catch (error) {
     return { error: (error as Error).message };
   }

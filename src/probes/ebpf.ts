@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import { type BpfObject, BpfRing, clockOffset, jiffiesPerSecond } from 'bpf-napi';
+import { BpfError, type BpfMap, type BpfObject, BpfRing, clockOffset, jiffiesPerSecond } from 'bpf-napi';
 import { type Counter, readCounter } from '../counter.ts';
+import type { Aim, Aimed, Aims } from '../pods/aim.ts';
 import type { ObjectSpec } from '../sources/bpf/source.ts';
 import type { Memories, Memory } from '../sources/memory.ts';
 import { readText } from '../sources/procfs/read.ts';
@@ -16,6 +17,9 @@ import { sumPerCpu, type Tally } from './tally.ts';
 const RING = 'events';
 const LEDGER = 'event_ledgers';
 const BUCKETS = 'event_buckets';
+
+/** What src/bpf/common/aim.bpf.h puts into every object that can be aimed. */
+const AIMED = 'aimed_netns';
 
 /** struct event_ledger: produced, limited, lost. */
 const LEDGER_FIELDS = 3;
@@ -62,14 +66,22 @@ export class EbpfInstance<T extends Tally = Tally> {
   readonly #hooks: readonly HookStatus[];
   readonly #hasLedger: boolean;
   readonly #earlier: Earlier;
+  readonly #aim: MapAim | undefined;
 
-  constructor({ object, programs, statuses }: OpenHooks, hasLedger: boolean, earlier: Earlier, tally: T) {
+  constructor(
+    { object, programs, statuses }: OpenHooks,
+    hasLedger: boolean,
+    earlier: Earlier,
+    tally: T,
+    aim: MapAim | undefined,
+  ) {
     this.object = object;
     this.tally = tally;
     this.#programs = programs;
     this.#hooks = statuses;
     this.#hasLedger = hasLedger;
     this.#earlier = earlier;
+    this.#aim = aim;
   }
 
   /** What a running eBPF probe has to say of itself, but for its own metrics. */
@@ -80,6 +92,7 @@ export class EbpfInstance<T extends Tally = Tally> {
       mapBytes: () => this.mapBytes(proc),
       ledger: () => this.ledger(),
       uncounted: () => this.tally.uncounted(),
+      isShown: this.#aim === undefined ? undefined : (id) => this.#aim?.isAimed(id) === true,
     };
   }
 
@@ -88,7 +101,10 @@ export class EbpfInstance<T extends Tally = Tally> {
     return {
       // Of many only the kinds; the programs are listed one by one.
       reader: hooks.length === 1 ? hooks.join() : [...new Set(hooks.map(hookKind))].join(', '),
-      degraded: this.#hooks.filter(({ reason }) => reason !== '').map(({ what, reason }) => `${what}: ${reason}`),
+      degraded: [
+        ...this.#hooks.filter(({ reason }) => reason !== '').map(({ what, reason }) => `${what}: ${reason}`),
+        ...(this.#aim?.degraded ?? []),
+      ],
     };
   }
 
@@ -169,13 +185,15 @@ export async function openTally<Constant extends string, T extends Tally>(
   options: EbpfOptions<Constant>,
   tallyOf: (object: BpfObject) => T,
 ): Promise<EbpfInstance<T>> {
-  const { bpf, memories, netns } = sources;
+  const { aims, bpf, memories, netns } = sources;
   const hasEvents = settings.events && options.events !== undefined;
   bpf.check();
-  const open = await openHooks(bpf, options.hooks, specOf(options, settings, hasEvents));
+  const room = aimRoom(netns.snapshot().length);
+  const open = await openHooks(bpf, options.hooks, specOf(options, settings, hasEvents, room));
   const object = scope.own(open.object);
   const tally = tallyOf(object);
-  const instance = new EbpfInstance(open, hasEvents, earlierOf(memories, options.probe), tally);
+  const aim = settings.aim === undefined ? undefined : scope.own(new MapAim(object.map(AIMED), settings.aim, aims));
+  const instance = new EbpfInstance(open, hasEvents, earlierOf(memories, options.probe), tally, aim);
   const ring =
     hasEvents && options.events !== undefined ? scope.own(openRing(object, options.events, scope)) : undefined;
   scope.own(
@@ -195,24 +213,83 @@ export async function openTally<Constant extends string, T extends Tally>(
   return instance;
 }
 
-/** Without events the code that makes them is dead, and its maps are not created. */
+/** Without events, or an aim, the code for them is dead, and its maps are not created. */
 function specOf<Constant extends string>(
   { hooks, constants, sizes = {}, events }: EbpfOptions<Constant>,
   settings: ProbeSettings<unknown>,
   hasEvents: boolean,
+  aimRoom: number,
 ): Omit<ObjectSpec, 'programs'> {
-  const spec = { file: hooks.file, sizes, constants: { ...constants } };
+  const isAimed = settings.aim !== undefined;
+  const spec = {
+    file: hooks.file,
+    sizes: isAimed ? { ...sizes, [AIMED]: aimRoom } : sizes,
+    constants: isAimed ? { ...constants, aimed: true } : { ...constants },
+    without: isAimed ? [] : [AIMED],
+  };
   if (events === undefined) return spec;
-  if (!hasEvents) return { ...spec, without: [RING, BUCKETS, LEDGER] };
+  if (!hasEvents) return { ...spec, without: [...spec.without, RING, BUCKETS, LEDGER] };
   return {
     ...spec,
     constants: {
-      ...constants,
+      ...spec.constants,
       events_enabled: true,
       event_rate: settings.limit,
       jiffies_per_second: jiffiesPerSecond(),
     },
   };
+}
+
+const AIM_ROOM_MIN = 256;
+const AIM_ROOM_MAX = 16_384;
+
+/** For the namespaces that there are, and three times as many to come. */
+function aimRoom(namespaces: number): number {
+  return Math.min(AIM_ROOM_MAX, Math.max(AIM_ROOM_MIN, 4 * namespaces));
+}
+
+/** Keeps the namespaces that a probe is aimed at in the map that its programs ask. */
+class MapAim implements Disposable {
+  readonly #aimed: Aimed;
+  /** Those that found no room. */
+  readonly #outside = new Set<NetnsId>();
+
+  constructor(map: BpfMap, aim: Aim, aims: Aims) {
+    this.#aimed = aims.follow(aim, {
+      add: (id) => this.#add(map, id),
+      remove: (id) => {
+        if (!this.#outside.delete(id)) map.delete(keyOf(id));
+      },
+    });
+  }
+
+  isAimed(id: NetnsId): boolean {
+    return this.#aimed.isAimed(id);
+  }
+
+  get degraded(): string[] {
+    const count = this.#outside.size;
+    return count === 0 ? [] : [`${count} namespaces that it is aimed at are not seen: ${AIMED} holds no more`];
+  }
+
+  [Symbol.dispose](): void {
+    this.#aimed[Symbol.dispose]();
+  }
+
+  #add(map: BpfMap, id: NetnsId): void {
+    try {
+      map.update(keyOf(id), YES);
+    } catch (error) {
+      if (!(error instanceof BpfError)) throw error;
+      this.#outside.add(id);
+    }
+  }
+}
+
+const YES = Uint8Array.of(1);
+
+function keyOf(id: NetnsId): Uint8Array {
+  return new Uint8Array(BigUint64Array.of(BigInt(id)).buffer);
 }
 
 function openRing(

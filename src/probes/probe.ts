@@ -1,10 +1,11 @@
 import type { z } from 'zod';
 import type { Cycle } from '../collectors/cycle.ts';
 import type { Counter } from '../counter.ts';
+import type { Aim } from '../pods/aim.ts';
 import type { Sources } from '../sources/sources.ts';
 import type { EventSet, Publish } from './event.ts';
 import type { HookTable } from './hooks.ts';
-import type { Emit, MetricSet } from './metric.ts';
+import type { Emit, MetricSet, NetnsId } from './metric.ts';
 
 /** What a running probe holds. Closing the scope closes the probe. */
 export interface ProbeScope<E extends EventSet> {
@@ -28,6 +29,8 @@ export interface ProbeSettings<C> {
   readonly events: boolean;
   /** Events a second that one namespace may cause before the kernel refuses more. */
   readonly limit: number;
+  /** Only these Pods; undefined: all, and the node. */
+  readonly aim?: Aim | undefined;
   /** The probe's own options. */
   readonly options: C;
 }
@@ -70,6 +73,8 @@ export interface RunningProbe<M extends MetricSet> {
   mapBytes?(): Readonly<Record<string, number>>;
   ledger?(): KernelLedger;
   uncounted?(): Uncounted;
+  /** Of a probe that is aimed: the only namespaces that it is to show. */
+  readonly isShown?: ((id: NetnsId) => boolean) | undefined;
 }
 
 export interface Requirements {

@@ -1,4 +1,5 @@
 import type { Paths } from '../paths.ts';
+import type { Aims } from '../pods/aim.ts';
 import type { BpfSource } from './bpf/source.ts';
 import type { SourceErrors } from './errors.ts';
 import type { Memories } from './memory.ts';
@@ -24,6 +25,7 @@ export interface Sources {
   readonly route: RouteSource;
   readonly sockets: SocketSource;
   readonly bpf: BpfSource;
+  readonly aims: Aims;
   readonly cpus: Cpus;
   readonly errors: SourceErrors;
   readonly memories: Memories;

@@ -17,6 +17,7 @@ import { promtool } from '../support/promtool.ts';
 /** Every probe, in full. */
 const CONFIG = `
 detail: full
+bpfStats: true
 probes:
 ${PROBES.map(({ name }) => `  ${name}: { enabled: true${name === 'tcpext' ? ', fields: all' : ''}${name === 'conntrack' ? ', states: true' : ''} }`).join('\n')}
 `;

@@ -9,6 +9,9 @@ import { eventually } from './oracle.ts';
 
 const BIN = fileURLToPath(new URL('../../bin/netsonde', import.meta.url));
 
+/** Of a machine with much else to do. */
+const START_MS = 60_000;
+
 export interface Exit {
   readonly code: number | null;
   readonly signal: string | null;
@@ -49,7 +52,7 @@ export class AgentProcess implements AsyncDisposable {
     const agent = AgentProcess.run(['serve', '--listen', '127.0.0.1:0', ...args], wrapper, env);
     await eventually(() => {
       if (agent.url === undefined) throw new Error(`the agent does not serve:\n${agent.stderr}`);
-    }, 15_000);
+    }, START_MS);
     return agent;
   }
 
@@ -75,6 +78,18 @@ export class AgentProcess implements AsyncDisposable {
             headers: Object.entries(given).map(([name, value]) => [name, String(value)] as [string, string]),
           }),
         );
+      });
+      call.once('error', reject);
+      call.end();
+    });
+  }
+
+  /** Status of the answer over a Unix socket. */
+  overUnix(socketPath: string, path: string): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const call = request({ socketPath, path, agent: false }, (response) => {
+        response.resume();
+        response.once('end', () => resolve(response.statusCode ?? 0));
       });
       call.once('error', reject);
       call.end();

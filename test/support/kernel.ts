@@ -5,6 +5,7 @@ import type { DesiredProbes } from '../../src/door.ts';
 import type { EventRecord } from '../../src/events/envelope.ts';
 import { Kernel } from '../../src/kernel.ts';
 import { DEFAULT_PATHS, type Paths } from '../../src/paths.ts';
+import type { PodDirectory } from '../../src/pods/facts.ts';
 import { PROBES } from '../../src/probes/index.ts';
 import type { AnyProbe } from '../../src/probes/probe.ts';
 import { type Exposition, parseExposition } from './exposition.ts';
@@ -16,6 +17,7 @@ export interface TestKernelOptions {
   /** An empty folder: no BPF program can be loaded. */
   readonly objects?: string;
   readonly probes?: readonly AnyProbe[];
+  readonly pods?: PodDirectory;
 }
 
 /** The probes that a configuration asks for. */
@@ -42,11 +44,13 @@ export class TestKernel implements AsyncDisposable {
       { paths: { ...DEFAULT_PATHS, ...options.paths }, objects: options.objects ?? OBJECTS, node: 'test-node' },
       {
         probes: options.probes ?? PROBES,
+        ...(options.pods === undefined ? {} : { pods: options.pods }),
         events: (batch) => events.push(...batch),
         log: (level, message) => logs.push(`${level} ${message}`),
       },
     );
-    await kernel.configure(probesOf(yaml, options.probes));
+    const config = new ConfigReader(options.probes ?? PROBES).parse(yaml);
+    await kernel.configure(desiredProbes(config), config.bpfStats);
     return new TestKernel(kernel, events, logs);
   }
 

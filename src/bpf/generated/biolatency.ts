@@ -5,7 +5,7 @@ import { readString } from '../layout.ts';
 export const FILE = 'biolatency.bpf.o';
 
 /** Names of the `const volatile` variables. */
-export type Constant = 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'threshold' | 'node_netns';
+export type Constant = 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'threshold' | 'node_netns';
 
 /** struct block_event */
 export const blockEvent = {

@@ -5,7 +5,7 @@ import { readBytes } from '../layout.ts';
 export const FILE = 'kernellatency.bpf.o';
 
 /** Names of the `const volatile` variables. */
-export type Constant = 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at' | 'threshold';
+export type Constant = 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at' | 'threshold';
 
 /** struct kernel_event */
 export const kernelEvent = {

@@ -5,7 +5,7 @@ import { readString } from '../layout.ts';
 export const FILE = 'socketlatency.bpf.o';
 
 /** Names of the `const volatile` variables. */
-export type Constant = 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'threshold';
+export type Constant = 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'threshold';
 
 /** struct socket_event */
 export const socketEvent = {

@@ -4,7 +4,7 @@ import { readCounter } from '../../counter.ts';
 export const FILE = 'tcpreset.bpf.o';
 
 /** Names of the `const volatile` variables. */
-export type Constant = 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at';
+export type Constant = 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at';
 
 /** struct tcp_reset_event */
 export const tcpResetEvent = {

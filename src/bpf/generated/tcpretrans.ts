@@ -4,7 +4,7 @@ import { readCounter } from '../../counter.ts';
 export const FILE = 'tcpretrans.bpf.o';
 
 /** Names of the `const volatile` variables. */
-export type Constant = 'events_enabled' | 'event_rate' | 'jiffies_per_second';
+export type Constant = 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second';
 
 /** struct tcp_retransmit_event */
 export const tcpRetransmitEvent = {

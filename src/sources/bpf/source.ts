@@ -19,7 +19,7 @@ export interface ObjectSpec<Constant extends string = string> {
   readonly sizes?: Readonly<Record<string, number>>;
   /** BPF helpers that the programs cannot do without, without their `bpf_`: a kernel that lacks one says something else. */
   readonly helpers?: readonly string[];
-  /** Maps that the chosen programs cannot reach, given the constants. */
+  /** Maps that the chosen programs cannot reach, given the constants; a file need not have them. */
   readonly without?: readonly string[];
 }
 
@@ -122,7 +122,7 @@ function configure(object: BpfObject, spec: ObjectSpec): void {
     if (value !== undefined) object.setConstant(name, value);
   }
   for (const [name, entries] of Object.entries(spec.sizes ?? {})) object.map(name).resize(entries);
-  for (const name of spec.without ?? []) object.map(name).create(false);
+  for (const name of spec.without ?? []) object.maps.get(name)?.create(false);
 }
 
 /** What the kernel will refuse again, whatever we do. */

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+#include <stdbool.h>
+
+const volatile bool aimed = false; /* at some Pods; else all of this is compiled out */
+
+/* By namespace cookie. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u64);
+	__type(value, __u8);
+} aimed_netns SEC(".maps");
+
+/* To be asked as soon as the namespace is known, before anything is counted or kept. */
+static __always_inline bool is_aimed_at(__u64 netns)
+{
+	return !aimed || bpf_map_lookup_elem(&aimed_netns, &netns);
+}

@@ -1,0 +1,165 @@
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PROBES } from '../probes/index.ts';
+import { Clocks } from './clocks.ts';
+import type { TimedSection } from './document.ts';
+import { ConfigReader } from './load.ts';
+
+const reader = new ConfigReader(PROBES);
+const START = Date.UTC(2026, 10, 21, 3);
+
+let directory: string;
+let now: number;
+let warnings: string[];
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'clocks-'));
+  now = START;
+  warnings = [];
+});
+
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+function open(folder = directory): Promise<Clocks> {
+  return Clocks.open({ directory: folder, warn: (message) => warnings.push(message), now: () => now });
+}
+
+function sections(...probes: string[]): readonly TimedSection[] {
+  return reader.parse(`probes: { ${probes.join(', ')} }`).timed;
+}
+
+function leftOf(clocks: Clocks, timed: readonly TimedSection[]): number[] {
+  return timed.map((section) => (clocks.endOf(section) ?? Number.NaN) - now);
+}
+
+const FILE = 'timed.json';
+
+describe('a section with for', () => {
+  it('ends so long after it was first in force, across a restart', async () => {
+    const timed = sections('udp: { for: 15m }');
+    const clocks = await open();
+    await clocks.take(timed);
+    expect(leftOf(clocks, timed)).toEqual([900_000]);
+    now += 895_000;
+    const restarted = await open();
+    await restarted.take(timed);
+    expect(leftOf(restarted, timed)).toEqual([5_000]);
+    expect(timed.map((section) => restarted.isOver(section))).toEqual([false]);
+    now += 5_000;
+    expect(timed.map((section) => restarted.isOver(section))).toEqual([true]);
+    const later = await open();
+    await later.take(timed);
+    expect(timed.map((section) => later.isOver(section))).toEqual([true]);
+    expect(warnings).toEqual([]);
+  });
+
+  it('counts anew when it says something else, or was gone meanwhile, and not when others change', async () => {
+    const clocks = await open();
+    await clocks.take(sections('udp: { for: 15m }'));
+    now += 60_000;
+    await clocks.take(sections('udp: { for: 15m }', 'tcp: { for: 1m }'));
+    expect(leftOf(clocks, sections('udp: { for: 15m }', 'tcp: { for: 1m }'))).toEqual([840_000, 60_000]);
+    await clocks.take(sections('udp: { for: 15m, metrics: false }'));
+    expect(leftOf(clocks, sections('udp: { for: 15m, metrics: false }'))).toEqual([900_000]);
+    await clocks.take([]);
+    now += 60_000;
+    await clocks.take(sections('udp: { for: 15m }'));
+    expect(leftOf(clocks, sections('udp: { for: 15m }'))).toEqual([900_000]);
+  });
+
+  it('does not become longer when the clock is set back', async () => {
+    const timed = sections('udp: { for: 15m }');
+    await (await open()).take(timed);
+    now -= 3_600_000;
+    const clocks = await open();
+    await clocks.take(timed);
+    expect(leftOf(clocks, timed)).toEqual([900_000]);
+  });
+});
+
+describe('a section with until', () => {
+  it('in the past is a fault, with all the others, and changes nothing', async () => {
+    const clocks = await open();
+    const kept = sections('udp: { for: 15m }');
+    await clocks.take(kept);
+    const text = readFileSync(join(directory, FILE), 'utf8');
+    const bad = sections(
+      'ip: { for: 1m }',
+      'tcp: { until: 2026-11-21T02:59:59Z }',
+      'sock: { until: 2026-11-21T03:00:00+00:30 }',
+    );
+    await expect(clocks.take(bad)).rejects.toThrow(
+      'probes.tcp.until: "2026-11-21T02:59:59.000Z" is not allowed; allowed: a time to come; it is 2026-11-21T03:00:00.000Z now\n' +
+        'probes.sock.until: "2026-11-21T02:30:00.000Z" is not allowed; allowed: a time to come; it is 2026-11-21T03:00:00.000Z now',
+    );
+    expect(leftOf(clocks, kept)).toEqual([900_000]);
+    expect(readFileSync(join(directory, FILE), 'utf8')).toBe(text);
+  });
+
+  it('that has passed while it was in force, or before the agent started, is just over', async () => {
+    const timed = sections('tcp: { until: 2026-11-21T03:00:05Z }');
+    const clocks = await open();
+    await clocks.take(timed);
+    expect(leftOf(clocks, timed)).toEqual([5_000]);
+    now += 6_000;
+    await clocks.take([...timed, ...sections('udp: { for: 1m }')]);
+    expect(timed.map((section) => clocks.isOver(section))).toEqual([true]);
+    rmSync(join(directory, FILE));
+    const restarted = await open();
+    await restarted.take(timed);
+    expect(timed.map((section) => restarted.isOver(section))).toEqual([true]);
+    expect(warnings).toEqual(['probes.tcp: its time was over before the agent started']);
+  });
+});
+
+describe('the file', () => {
+  it('is made when there is something to keep, whole, and holds no more than that', async () => {
+    const folder = join(directory, 'a');
+    const clocks = await open(folder);
+    await clocks.take([]);
+    expect(existsSync(folder)).toBe(false);
+    for (let i = 1; i <= 50; i++) await clocks.take(sections(`udp: { for: ${i}m }`));
+    expect(readdirSync(folder)).toEqual([FILE]);
+    expect(Object.values(JSON.parse(readFileSync(join(folder, FILE), 'utf8')).ends)).toEqual([START + 3_000_000]);
+  });
+
+  it.each([
+    ['cut', '{"version":1,"ends":{"00', 'it is damaged'],
+    ['of another kind', '[]', 'it is damaged'],
+    ['with other things in it', '{"version":1,"ends":{"x":1}}', 'it is damaged'],
+    ['with no number in it', `{"version":1,"ends":{"${'0'.repeat(64)}":"soon"}}`, 'it is damaged'],
+    ['of another version', '{"version":2,"ends":{}}', 'it is damaged'],
+    ['empty', '', 'it is damaged'],
+    ['far too long', ' '.repeat(70_000), 'it has 70000 bytes, more than 65536'],
+  ])('is ignored with a warning where it is %s', async (_, text, why) => {
+    writeFileSync(join(directory, FILE), text);
+    const clocks = await open();
+    expect(warnings).toEqual([`${join(directory, FILE)} is ignored: ${why}; \`for\` counts from now`]);
+    const timed = sections('udp: { for: 15m }');
+    await clocks.take(timed);
+    const again = await open();
+    now += 1_000;
+    await again.take(timed);
+    expect(leftOf(again, timed)).toEqual([899_000]);
+    expect(warnings).toHaveLength(1);
+  });
+
+  it('that cannot be written is told of, and the time runs all the same', async () => {
+    const blocked = join(directory, 'file');
+    writeFileSync(blocked, '');
+    chmodSync(blocked, 0o400);
+    const clocks = await open(join(blocked, 'state'));
+    warnings.length = 0;
+    const timed = sections('udp: { for: 15m }');
+    await clocks.take(timed);
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /state\/timed\.json cannot be written \(ENOTDIR.*\): after a restart of the agent `for` counts anew; give a folder with --state$/,
+      ),
+    ]);
+    now += 900_000;
+    expect(timed.map((section) => clocks.isOver(section))).toEqual([true]);
+  });
+});

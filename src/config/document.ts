@@ -1,0 +1,117 @@
+import { createHash } from 'node:crypto';
+import { parseDuration } from '../duration.ts';
+import { type Labels, Selector } from '../selector.ts';
+
+/** A mapping of a YAML document. */
+export type Mapping = Readonly<Record<string, unknown>>;
+
+export type Path = readonly string[];
+
+export function isMapping(value: unknown): value is Mapping {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The document without its overrides, or one of these. A later layer wins. */
+export interface Layer {
+  /** Where it is in the document: `['nodes', 'pool=edge']`. */
+  readonly path: Path;
+  readonly document: unknown;
+}
+
+/** Top-level key of what holds on some nodes only. */
+export const NODES = 'nodes';
+
+export function layersOf(document: unknown): readonly Layer[] {
+  if (!isMapping(document)) return [{ path: [], document }];
+  const { [NODES]: nodes, ...base } = document;
+  const overrides = isMapping(nodes) ? Object.entries(nodes) : [];
+  return [
+    { path: [], document: base },
+    ...overrides.map(([selector, override]) => ({ path: [NODES, selector], document: override ?? {} })),
+  ];
+}
+
+/** Whether a layer that is valid holds on a node with these labels. */
+export function holdsOn({ path: [, selector] }: Layer, labels: Labels): boolean {
+  return selector === undefined || Selector.parse(selector).matches(labels);
+}
+
+/** A section of a probe that is in force for a time, and then as if it were not in the document. */
+export interface TimedSection {
+  /** Same as long as the section says the same, at the same place. */
+  readonly id: string;
+  readonly path: Path;
+  readonly probe: string;
+  /** When it ends, in milliseconds: after it was first in force, or since the epoch. */
+  readonly end: { readonly forMs: number } | { readonly untilMs: number };
+}
+
+/** The sections of a layer, of all probes. */
+export function sectionsOf({ path, document }: Layer): { path: Path; probe: string; section: Mapping }[] {
+  const probes = isMapping(document) ? document['probes'] : undefined;
+  if (!isMapping(probes)) return [];
+  return Object.entries(probes)
+    .filter((entry): entry is [string, Mapping] => isMapping(entry[1]))
+    .map(([probe, section]) => ({ path: [...path, 'probes', probe], probe, section }));
+}
+
+/** The sections of a valid layer that are in force for a time. */
+export function timedSectionsOf(layer: Layer): TimedSection[] {
+  return sectionsOf(layer).flatMap(({ path, probe, section }) => {
+    const end = endOf(section);
+    return end === undefined ? [] : [{ id: idOf(path, section), path, probe, end }];
+  });
+}
+
+const NANOSECONDS_IN_MILLISECOND = 1e6;
+
+function endOf({ for: time, until }: Mapping): TimedSection['end'] | undefined {
+  if (typeof time === 'string') return { forMs: (parseDuration(time) ?? 0) / NANOSECONDS_IN_MILLISECOND };
+  return typeof until === 'string' ? { untilMs: Date.parse(until) } : undefined;
+}
+
+/** In whatever order its keys are written. */
+function idOf(path: Path, section: Mapping): string {
+  const sorted = (_: string, value: unknown) =>
+    isMapping(value) ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value;
+  return createHash('sha256')
+    .update(JSON.stringify([path, section], sorted))
+    .digest('hex');
+}
+
+/**
+ * One document of valid layers: mappings are merged, of all else the last wins.
+ * @param over ids of the timed sections whose time is over
+ */
+export function mergeLayers(layers: readonly Layer[], over: ReadonlySet<string>): Mapping {
+  return layers
+    .map((layer) => inForce(layer, over))
+    .reduce<Mapping>((merged, layer) => merge(merged, layer) as Mapping, {});
+}
+
+/** What a layer says now, its sections written in full. */
+function inForce(layer: Layer, over: ReadonlySet<string>): Mapping {
+  const document = layer.document as Mapping;
+  if (!isMapping(document['probes'])) return document;
+  const ended = new Set(timedSectionsOf(layer).flatMap(({ id, probe }) => (over.has(id) ? [probe] : [])));
+  const probes = Object.entries(document['probes'])
+    .filter(([probe]) => !ended.has(probe))
+    .map(([probe, section]) => [probe, inFull(section)]);
+  return { ...document, probes: Object.fromEntries(probes) };
+}
+
+/** `packetloss: false` and `packetloss:` are short for mappings. When a section ends is no setting of the probe. */
+function inFull(section: unknown): Mapping {
+  if (typeof section === 'boolean') return { enabled: section };
+  const { for: _for, until: _until, ...rest } = (section ?? {}) as Mapping;
+  return rest;
+}
+
+/** A key with nothing behind it changes nothing. */
+function merge(under: unknown, over: unknown): unknown {
+  if (!isMapping(under)) return over;
+  if (over === null || over === undefined) return under;
+  if (!isMapping(over)) return over;
+  const entries = Object.entries(over).map(([key, value]) => [key, merge(under[key], value)]);
+  return { ...under, ...Object.fromEntries(entries) };
+}

@@ -1,0 +1,90 @@
+import type { Labels } from '../selector.ts';
+import type { Clocks } from './clocks.ts';
+import type { TimedSection } from './document.ts';
+import type { ConfigReader } from './load.ts';
+import type { Config } from './schema.ts';
+
+/** A timer knows nothing of a wall clock that is set: so often it is looked at. */
+const LOOK_EVERY_MS = 10_000;
+
+export interface InForceOptions {
+  readonly reader: ConfigReader;
+  /** Labels of this node. */
+  readonly labels: Labels;
+  readonly clocks: Clocks;
+  /** The time of these sections is over: `config` is another one. */
+  readonly ended: (sections: readonly TimedSection[]) => void;
+}
+
+/** The document that is in force, and what it says at the moment for this node. */
+export class InForce implements Disposable {
+  readonly #options: InForceOptions;
+  #text = '{}';
+  #config: Config;
+  #over: ReadonlySet<string> = new Set();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: InForceOptions) {
+    this.#options = options;
+    this.#config = options.reader.defaults;
+  }
+
+  get config(): Config {
+    return this.#config;
+  }
+
+  /**
+   * Takes another document in place of the one in force.
+   * @throws {ConfigError} for a faulty one: then nothing has changed
+   */
+  async take(text: string): Promise<void> {
+    const { reader, labels, clocks } = this.#options;
+    const { timed } = reader.parse(text, labels);
+    await clocks.take(timed);
+    this.#text = text;
+    this.#resolve(timed);
+  }
+
+  /** RFC 3339: when a section of the probe that is in force ends, the first of them; null where none does. */
+  until(probe: string): string | null {
+    const { clocks } = this.#options;
+    const ends = this.#config.timed
+      .filter((section) => section.probe === probe && !this.#over.has(section.id))
+      .map((section) => clocks.endOf(section) ?? Number.POSITIVE_INFINITY);
+    const first = Math.min(...ends);
+    return Number.isFinite(first) ? new Date(first).toISOString() : null;
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+  }
+
+  #resolve(timed: readonly TimedSection[]): void {
+    const { reader, labels, clocks } = this.#options;
+    this.#over = new Set(timed.filter((section) => clocks.isOver(section)).map(({ id }) => id));
+    this.#config = reader.parse(this.#text, labels, this.#over);
+    this.#wait();
+  }
+
+  #wait(): void {
+    clearTimeout(this.#timer);
+    const left = this.#config.timed
+      .filter(({ id }) => !this.#over.has(id))
+      .map((section) => (this.#options.clocks.endOf(section) ?? Number.POSITIVE_INFINITY) - Date.now());
+    if (left.length === 0) return;
+    this.#timer = setTimeout(() => this.#look(), Math.max(1, Math.min(...left, LOOK_EVERY_MS)));
+    this.#timer.unref();
+  }
+
+  #look(): void {
+    const { clocks, ended } = this.#options;
+    const { timed } = this.#config;
+    const now = timed.filter((section) => clocks.isOver(section) && !this.#over.has(section.id));
+    if (now.length === 0) {
+      this.#wait();
+      return;
+    }
+    this.#resolve(timed);
+    ended(now);
+  }
+}

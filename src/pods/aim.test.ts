@@ -1,0 +1,111 @@
+import fc from 'fast-check';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { asNetnsId, type NetnsId } from '../probes/metric.ts';
+import { type Aim, Aims, matchesGlob } from './aim.ts';
+import type { Entity, EntityKind } from './entity.ts';
+import type { PodFacts } from './facts.ts';
+
+function entity(netns: number, kind: EntityKind, pod: string, uid = ''): Entity {
+  return { kind, netns: asNetnsId(netns), inum: 0, namespace: '', pod, uid, labels: {} };
+}
+
+class Target {
+  readonly netns = new Set<number>();
+  readonly log: string[] = [];
+  add(id: NetnsId): void {
+    this.netns.add(Number(id));
+    this.log.push(`+${id}`);
+  }
+  remove(id: NetnsId): void {
+    this.netns.delete(Number(id));
+    this.log.push(`-${id}`);
+  }
+}
+
+const NODE = entity(1, 'node', '');
+const WEB = entity(2, 'pod', 'uid-web', 'uid-web');
+const DB = entity(3, 'pod', 'uid-db', 'uid-db');
+const CONTAINER = entity(4, 'container', '0123456789ab', '0123456789abcdef');
+
+let directory: Map<string, PodFacts>;
+let aims: Aims;
+
+beforeEach(() => {
+  directory = new Map([
+    ['uid-web', { namespace: 'shop', name: 'web-1', labels: { app: 'web', tier: 'front' } }],
+    ['uid-db', { namespace: 'data', name: 'db-0', labels: { app: 'db' } }],
+  ]);
+  aims = new Aims({ find: (uid) => directory.get(uid) });
+  aims.set([NODE, WEB, DB, CONTAINER]);
+});
+
+function meant(aim: Aim): number[] {
+  const target = new Target();
+  using _ = aims.follow(aim, target);
+  return [...target.netns];
+}
+
+describe('an aim', () => {
+  it.each<[Aim, number[]]>([
+    [{}, [2, 3, 4]],
+    [{ namespaces: ['shop'] }, [2]],
+    [{ namespaces: ['shop', 'data'] }, [2, 3]],
+    [{ namespaces: ['shop', 'data'], selector: 'app!=web' }, [3]],
+    [{ selector: 'tier' }, [2]],
+    [{ selector: '!tier' }, [3, 4]],
+    [{ names: ['web-*', 'x'] }, [2]],
+    [{ names: ['??-0'] }, [3]],
+    [{ names: ['0123*'] }, [4]],
+    [{ names: ['uid-web'] }, []],
+    [{ names: [''] }, []],
+  ])('%j means %j, and never the node', (aim, netns) => expect(meant(aim)).toEqual(netns));
+
+  it('means no Pod that Kubernetes has not told of yet', () => {
+    directory.clear();
+    expect(meant({})).toEqual([4]);
+    expect(meant({ selector: '!tier' })).toEqual([4]);
+  });
+
+  it('goes by the names found on the machine without Kubernetes', () => {
+    aims = new Aims(undefined);
+    aims.set([NODE, WEB, entity(5, 'netns', 'demo'), entity(6, 'process', 'nginx-77')]);
+    expect(meant({ names: ['demo', 'nginx-*'] })).toEqual([5, 6]);
+    expect(meant({})).toEqual([2, 5, 6]);
+    expect(meant({ namespaces: ['shop'] })).toEqual([]);
+  });
+});
+
+it('follows Pods as they come and go and change, each change at once and once', () => {
+  const target = new Target();
+  const aimed = aims.follow({ selector: 'app=web' }, target);
+  expect(target.log).toEqual(['+2']);
+  aims.set([NODE, WEB, DB, CONTAINER]);
+  expect(target.log).toEqual(['+2']);
+  const second = entity(7, 'pod', 'uid-2', 'uid-2');
+  aims.set([NODE, WEB, second]);
+  expect(target.log).toEqual(['+2']);
+  directory.set('uid-2', { namespace: 'shop', name: 'web-2', labels: { app: 'web' } });
+  aims.set([NODE, WEB, second]);
+  expect(target.log).toEqual(['+2', '+7']);
+  expect([2, 3, 7].map((id) => aimed.isAimed(asNetnsId(id)))).toEqual([true, false, true]);
+  directory.set('uid-web', { namespace: 'shop', name: 'web-1', labels: { app: 'old' } });
+  aims.set([NODE, WEB]);
+  expect(target.log).toEqual(['+2', '+7', '-2', '-7']);
+  aimed[Symbol.dispose]();
+  aims.set([NODE, DB, second]);
+  expect(target.log).toHaveLength(4);
+});
+
+it('a glob matches what a regular expression would', () => {
+  const word = fc.stringMatching(/^[ab*?]{0,8}$/);
+  fc.assert(
+    fc.property(fc.stringMatching(/^[ab]{0,10}$/), word, (text, glob) => {
+      const expression = new RegExp(`^${glob.replaceAll('*', '.*').replaceAll('?', '.')}$`);
+      expect(matchesGlob(text, glob)).toBe(expression.test(text));
+    }),
+    { numRuns: 2_000 },
+  );
+  const start = performance.now();
+  expect(matchesGlob('a'.repeat(250), `${'*a'.repeat(120)}b`)).toBe(false);
+  expect(performance.now() - start).toBeLessThan(500);
+});

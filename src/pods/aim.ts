@@ -1,0 +1,110 @@
+import type { NetnsId } from '../probes/metric.ts';
+import { Selector } from '../selector.ts';
+import type { Entity } from './entity.ts';
+import type { PodDirectory, PodFacts } from './facts.ts';
+
+/** Which Pods are meant: those that all of this is true of. Without anything all Pods, but not the node. */
+export interface Aim {
+  readonly namespaces?: readonly string[] | undefined;
+  /** Of labels, in the syntax of Kubernetes. */
+  readonly selector?: string | undefined;
+  /** Globs: `*` is any letters, `?` any one. */
+  readonly names?: readonly string[] | undefined;
+}
+
+/** Takes the network namespaces of the Pods that an aim means, as they come and go. */
+export interface AimTarget {
+  add(id: NetnsId): void;
+  remove(id: NetnsId): void;
+}
+
+/** An aim that is followed. */
+export interface Aimed extends Disposable {
+  isAimed(id: NetnsId): boolean;
+}
+
+interface Follower {
+  readonly isMeant: (facts: PodFacts) => boolean;
+  readonly target: AimTarget;
+  netns: ReadonlySet<NetnsId>;
+}
+
+/** Tells probes which network namespaces they are aimed at. A Pod of which Kubernetes does not know yet is not meant. */
+export class Aims {
+  readonly #directory: PodDirectory | undefined;
+  readonly #followers = new Set<Follower>();
+  #entities: readonly Entity[] = [];
+
+  /** @param directory undefined without Kubernetes: entities are called as they are found on this machine */
+  constructor(directory: PodDirectory | undefined) {
+    this.#directory = directory;
+  }
+
+  /** Takes the entities there are now. To be called as well when the directory has learnt something. */
+  set(entities: readonly Entity[]): void {
+    this.#entities = entities;
+    for (const follower of this.#followers) this.#update(follower);
+  }
+
+  /** Calls `target` at once for what is there, and for each change until disposed. */
+  follow(aim: Aim, target: AimTarget): Aimed {
+    const follower: Follower = { isMeant: meantBy(aim), target, netns: new Set() };
+    this.#followers.add(follower);
+    this.#update(follower);
+    return {
+      isAimed: (id) => follower.netns.has(id),
+      [Symbol.dispose]: () => void this.#followers.delete(follower),
+    };
+  }
+
+  #update(follower: Follower): void {
+    const before = follower.netns;
+    const now = new Set<NetnsId>();
+    for (const entity of this.#entities) {
+      const facts = this.#factsOf(entity);
+      if (facts !== undefined && follower.isMeant(facts)) now.add(entity.netns);
+    }
+    follower.netns = now;
+    // The room of those that are gone is for those that come.
+    for (const id of before) if (!now.has(id)) follower.target.remove(id);
+    for (const id of now) if (!before.has(id)) follower.target.add(id);
+  }
+
+  #factsOf({ kind, uid, namespace, pod, labels }: Entity): PodFacts | undefined {
+    if (kind === 'node') return undefined;
+    if (kind === 'pod' && this.#directory !== undefined) return this.#directory.find(uid);
+    return { namespace, name: pod, labels };
+  }
+}
+
+function meantBy({ namespaces, selector, names }: Aim): (facts: PodFacts) => boolean {
+  const bySelector = selector === undefined ? undefined : Selector.parse(selector);
+  return ({ namespace, name, labels }) =>
+    (namespaces === undefined || namespaces.includes(namespace)) &&
+    (bySelector === undefined || bySelector.matches(labels)) &&
+    (names === undefined || names.some((glob) => matchesGlob(name, glob)));
+}
+
+/** In steps at most the product of both lengths, whatever the glob. */
+export function matchesGlob(text: string, glob: string): boolean {
+  let at = 0;
+  let next = 0;
+  let star = -1;
+  let starAt = 0;
+  while (at < text.length) {
+    if (glob[next] === '*') {
+      star = next++;
+      starAt = at;
+    } else if (next < glob.length && (glob[next] === '?' || glob[next] === text[at])) {
+      at++;
+      next++;
+    } else if (star >= 0) {
+      next = star + 1;
+      at = ++starAt;
+    } else {
+      return false;
+    }
+  }
+  while (glob[next] === '*') next++;
+  return next === glob.length;
+}

@@ -1,0 +1,15 @@
+import type { Labels } from '../selector.ts';
+
+/** What a Pod is called, as Kubernetes has it. */
+export interface PodFacts {
+  readonly namespace: string;
+  readonly name: string;
+  /** All of them, not only those that are configured to be shown. */
+  readonly labels: Labels;
+}
+
+/** Where Kubernetes is asked for Pods. */
+export interface PodDirectory {
+  /** @returns undefined for a UID that is not known, or not yet */
+  find(uid: string): PodFacts | undefined;
+}

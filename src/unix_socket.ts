@@ -1,0 +1,41 @@
+import { lstatSync, unlinkSync } from 'node:fs';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { connect } from 'node:net';
+
+/** Only root, and who the agent runs as, may connect. */
+const MASK = 0o177;
+
+/**
+ * Serves on a Unix socket. One that an agent has left behind is replaced.
+ * @throws where the path is something else, or another process listens there
+ */
+export async function listenOnUnix(path: string, app: RequestListener): Promise<Server> {
+  await removeStale(path);
+  const server = createServer(app);
+  const mask = process.umask(MASK);
+  try {
+    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve));
+  } finally {
+    process.umask(mask);
+  }
+  return server;
+}
+
+async function removeStale(path: string): Promise<void> {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket()) throw new Error(`--api-socket ${path}: there is something else, not a socket`);
+  if (await answers(path)) throw new Error(`--api-socket ${path}: another process listens there`);
+  unlinkSync(path);
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}

@@ -1,0 +1,198 @@
+import { readdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { ConfigStatus } from '../../src/config/status.ts';
+import type { ProbeReport } from '../../src/server.ts';
+import { AgentProcess } from '../support/agent_process.ts';
+import { sampleValue } from '../support/exposition.ts';
+import { startPython, TestNetns } from '../support/hosts.ts';
+import { eventually } from '../support/oracle.ts';
+
+vi.setConfig({ testTimeout: 180_000 });
+
+let scratch: Awaited<ReturnType<typeof mkdtempDisposable>>;
+let files = 0;
+
+beforeAll(async () => {
+  scratch = await mkdtempDisposable(join(tmpdir(), 'control-'));
+});
+
+afterAll(() => scratch?.remove());
+
+/** A configuration and a folder for state, both new. */
+function place(text: string): { file: string; args: readonly string[] } {
+  files++;
+  const file = join(scratch.path, `config-${files}.yaml`);
+  writeFileSync(file, text);
+  return { file, args: ['--config', file, '--state', join(scratch.path, `state-${files}`)] };
+}
+
+async function probe(agent: AgentProcess, name: string): Promise<ProbeReport> {
+  const { probes } = await agent.json<{ probes: ProbeReport[] }>('/api/v1/probes');
+  const found = probes.find((candidate) => candidate.name === name);
+  if (found === undefined) throw new Error(`no probe ${name}`);
+  return found;
+}
+
+describe('a section with for or until', () => {
+  it('of 5 s reverts by itself, and an edit elsewhere does not make it longer', async () => {
+    const { file, args } = place('{}');
+    await using agent = await AgentProcess.serve(args);
+    const section = 'probes: { softirq: { enabled: true, for: 5s }, softnet: { enabled: false, for: 5s } }';
+    writeFileSync(file, section);
+    const start = Date.now();
+    await eventually(async () => expect((await probe(agent, 'softirq')).state).toBe('running'));
+    const { until } = await probe(agent, 'softirq');
+    expect(await probe(agent, 'softnet')).toMatchObject({ state: 'stopped', until: expect.stringMatching(/Z$/) });
+    expect(await probe(agent, 'packetloss')).toMatchObject({ until: null });
+    const endMs = Date.parse(until ?? '');
+    expect(endMs - start).toBeGreaterThanOrEqual(5_000);
+    expect(endMs - start).toBeLessThan(6_000);
+    writeFileSync(file, `${section}\ndetail: full`);
+    await eventually(async () => expect((await agent.json<ConfigStatus>('/api/v1/config')).generation).toBe(3));
+    expect(await probe(agent, 'softirq')).toMatchObject({ state: 'running', until });
+    await eventually(async () => expect((await probe(agent, 'softirq')).state).toBe('stopped'), 10_000);
+    expect(Date.now()).toBeGreaterThanOrEqual(endMs);
+    expect(Date.now() - endMs).toBeLessThan(2_000);
+    expect(await probe(agent, 'softirq')).toMatchObject({ until: null });
+    await eventually(async () =>
+      expect(await probe(agent, 'softnet')).toMatchObject({ state: 'running', until: null }),
+    );
+    expect(await agent.json<ConfigStatus>('/api/v1/config')).toMatchObject({ generation: 3, successful: true });
+    expect(agent.stderr).toContain('probes.softirq: its time is over');
+  });
+
+  it('survives a restart in the middle, and stays reverted after another one', async () => {
+    const { args } = place('probes: { softirq: { enabled: true, for: 20s } }');
+    let until: string | null;
+    {
+      await using agent = await AgentProcess.serve(args);
+      const first = await probe(agent, 'softirq');
+      expect(first.state).toBe('running');
+      until = first.until;
+    }
+    {
+      await using agent = await AgentProcess.serve(args);
+      expect(await probe(agent, 'softirq')).toMatchObject({ state: 'running', until });
+      await eventually(async () => expect((await probe(agent, 'softirq')).state).toBe('stopped'), 30_000);
+      const lateMs = Date.now() - Date.parse(until ?? '');
+      expect(lateMs).toBeGreaterThanOrEqual(0);
+      expect(lateMs).toBeLessThan(2_000);
+    }
+    await using agent = await AgentProcess.serve(args);
+    expect(await probe(agent, 'softirq')).toMatchObject({ state: 'stopped', until: null });
+  });
+
+  it('that was over long ago is refused, but keeps no agent from starting', async () => {
+    const over = 'probes: { softirq: { enabled: true, until: 2020-01-01T00:00:00Z } }';
+    const { file, args } = place(over);
+    await using agent = await AgentProcess.serve(args);
+    expect(await probe(agent, 'softirq')).toMatchObject({ state: 'stopped', until: null });
+    expect(agent.stderr).toContain('probes.softirq: its time was over before the agent started');
+    writeFileSync(file, `${over} # the same`);
+    await eventually(async () =>
+      expect(await agent.json<ConfigStatus>('/api/v1/config')).toMatchObject({ generation: 2, successful: true }),
+    );
+    writeFileSync(file, over.replace('2020', '2021'));
+    await eventually(async () =>
+      expect((await agent.json<ConfigStatus>('/api/v1/config')).rejected?.faults[0]).toMatchObject({
+        path: 'probes.softirq.until',
+        value: '"2021-01-01T00:00:00.000Z"',
+      }),
+    );
+    await using check = AgentProcess.run(['check', '--config', file]);
+    expect((await check.exited).code).toBe(1);
+    expect(check.stdout).toContain('probes.softirq.until: "2021-01-01T00:00:00.000Z" is not allowed');
+  });
+
+  it('runs where nothing can be written, and says so', async () => {
+    const { file } = place('probes: { softirq: { enabled: true, for: 4s } }');
+    await using agent = await AgentProcess.serve(['--config', file, '--state', '/proc/nothing']);
+    expect(agent.stderr).toMatch(/\/proc\/nothing\/timed\.json cannot be written \(.*\): after a restart/);
+    await eventually(async () => expect((await probe(agent, 'softirq')).state).toBe('stopped'), 10_000);
+  });
+});
+
+it('overrides hold on nodes with their labels', async () => {
+  const { args } = place(
+    'nodes: { "pool=edge,!spot": { probes: { softnet: false } }, pool=core: { probes: { udp: false } } }',
+  );
+  const labels = ['--node-label', 'pool=edge', '--node-label', 'kubernetes.io/hostname=x'];
+  await using agent = await AgentProcess.serve([...args, ...labels]);
+  expect((await probe(agent, 'softnet')).state).toBe('stopped');
+  expect((await probe(agent, 'udp')).state).toBe('running');
+  await using wrong = AgentProcess.run(['serve', ...args, '--node-label', 'pool']);
+  expect((await wrong.exited).code).toBe(1);
+  expect(wrong.stderr).toBe('netsonde: --node-label pool: give KEY=VALUE, like topology.kubernetes.io/zone=a\n');
+});
+
+/** The kernel measures run times for this process. */
+function holdsStatistics({ pid }: AgentProcess): boolean {
+  return readdirSync(`/proc/${pid}/fd`).some((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`).includes('bpf-stats');
+    } catch {
+      return false;
+    }
+  });
+}
+
+it('run times are measured, and shown, while somebody asks for them', async () => {
+  const { file, args } = place('{}');
+  await using agent = await AgentProcess.serve(args);
+  const runs = async () => sampleValue(await agent.page(), 'netsonde_probe_bpf_runs_total', { probe: 'packetloss' });
+  expect(holdsStatistics(agent)).toBe(false);
+  expect(await runs()).toBeUndefined();
+  for (const asks of ['bpfStats: true', 'probes: { packetloss: { budget: 50% } }']) {
+    writeFileSync(file, asks);
+    await eventually(() => expect(holdsStatistics(agent)).toBe(true));
+    await eventually(async () => expect(await runs()).toBeGreaterThanOrEqual(0));
+    writeFileSync(file, `{} # without ${asks}`);
+    await eventually(() => expect(holdsStatistics(agent)).toBe(false));
+    expect(await runs()).toBeUndefined();
+  }
+  writeFileSync(file, 'probes: { tcp: { budget: 50% } }');
+  await eventually(async () => expect((await agent.json<ConfigStatus>('/api/v1/config')).generation).toBe(6));
+  expect(holdsStatistics(agent)).toBe(false);
+});
+
+it('a probe over its budget trips within 20 s, and is tried again', async () => {
+  using netns = new TestNetns();
+  netns.ip('link set lo up');
+  const { args } = place('probes: { packetloss: { budget: 0.05%, events: false } }');
+  await using agent = await AgentProcess.serve(args);
+  expect((await probe(agent, 'packetloss')).state).toBe('running');
+  let again: number;
+  {
+    const start = performance.now();
+    await using _storm = await startPython(
+      netns,
+      `
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect(('127.0.0.1', 7011))
+print('ready')
+while True:
+  try: s.send(b'x')
+  except ConnectionRefusedError: pass
+`,
+    );
+    await eventually(async () => expect((await probe(agent, 'packetloss')).state).toBe('failed'), 20_000);
+    process.stdout.write(`over budget after ${((performance.now() - start) / 1000).toFixed(1)} s\n`);
+    const { reason, programs } = await probe(agent, 'packetloss');
+    process.stdout.write(`${reason}\n`);
+    expect(reason).toMatch(
+      /^took [\d.]+ % of a CPU for 1\d s, its budget is 0\.05 % \(BPF programs [\d.]+ %, collecting [\d.]+ %\); it is tried again at 20\S+Z$/,
+    );
+    expect(programs).toEqual([]);
+    again = Date.parse(reason.slice(-24));
+    expect(again - Date.now()).toBeGreaterThan(20_000);
+    const page = await agent.page();
+    expect(sampleValue(page, 'netsonde_probe_state', { probe: 'packetloss', state: 'failed' })).toBe(1);
+    expect(sampleValue(page, 'netsonde_probe_state', { probe: 'udp', state: 'running' })).toBe(1);
+  }
+  await eventually(async () => expect((await probe(agent, 'packetloss')).state).toBe('running'), 60_000);
+  expect(Date.now()).toBeGreaterThanOrEqual(again);
+});
