@@ -1,0 +1,89 @@
+import { AGENT_METRICS } from '../../src/agent_metrics.ts';
+import { SELF_METRICS } from '../../src/collectors/self.ts';
+import { conntrack } from '../../src/probes/conntrack.ts';
+import { packetloss } from '../../src/probes/packetloss.ts';
+import { softnet } from '../../src/probes/softnet.ts';
+import { tcp } from '../../src/probes/tcp.ts';
+import { tcpext } from '../../src/probes/tcpext.ts';
+import { tcpreset } from '../../src/probes/tcpreset.ts';
+import { as, type Expression, gauge, promql, rate, type TargetLabel, type View } from './promql.ts';
+
+/** What goes wrong, as the dashboards and the alerts both ask for it, and from where on it counts. */
+
+type By = readonly TargetLabel[];
+
+/** `notice`: worth a look, and a warning on a dashboard. `alert`: somebody is told, where it lasts. */
+export interface Limit {
+  readonly notice: number;
+  readonly alert: number;
+}
+
+/** A second, of one Pod or node. A few are everywhere: policies that work, scans, clients that give up. */
+export const LOSS: Limit = { notice: 1, alert: 10 };
+export const RESETS: Limit = { notice: 1, alert: 5 };
+/** Of the segments sent. A healthy network inside a cluster stays below 0.1 %; from 1 % on throughput suffers. */
+export const RETRANSMITTED: Limit = { notice: 0.01, alert: 0.05 };
+/** Below so many a second a share says nothing. */
+export const RETRANSMITS_LEAST = 1;
+/** Of the connections opened, and at least so many a second. */
+export const FAILED_CONNECTS: Limit = { notice: 0.05, alert: 0.2 };
+export const FAILED_CONNECTS_LEAST = 0.2;
+/** Of the table. What is full takes no new connection. */
+export const CONNTRACK: Limit = { notice: 0.8, alert: 0.95 };
+/** A second, of one node: a burst now and then is none. */
+export const BACKLOG_DROPS: Limit = { notice: 0.1, alert: 1 };
+
+export const loss = (view: View, by: By): Expression => rate(packetloss.metrics.drops, view, by);
+
+export const resets = (view: View, by: By): Expression => rate(tcpreset.metrics.resets, view, by);
+
+export const retransmits = (view: View, by: By): Expression => rate(tcp.metrics.retransmittedSegments, view, by);
+
+/** Of the segments that were sent; nothing where none were. */
+export function retransmitted(view: View, by: By): Expression {
+  const sent = rate(tcp.metrics.sentSegments, view, by);
+  return as('percentunit', promql`${retransmits(view, by)} / (${sent} > 0)`);
+}
+
+export const failedConnects = (view: View, by: By): Expression => rate(tcp.metrics.attemptFails, view, by);
+
+/**
+ * Of the connections that were opened or came in: the kernel counts a failure of both kinds as one (kernel: net/ipv4/tcp.c, tcp_done();
+ * tcp_minisocks.c, tcp_check_req()).
+ */
+export function failedConnectShare(view: View, by: By): Expression {
+  const { activeOpens, passiveOpens } = tcp.metrics;
+  const opened = promql`${rate(activeOpens, view, by)} + ${rate(passiveOpens, view, by)}`;
+  return as('percentunit', promql`${failedConnects(view, by)} / ((${opened}) > 0)`);
+}
+
+export const listenOverflows = (view: View, by: By): Expression => rate(tcpext.metrics.listenOverflows, view, by);
+
+/** Entries for which there was no room, or whose packets were dropped. */
+export function untracked(view: View, by: By): Expression {
+  const { drop, earlyDrop, insertFailed } = conntrack.metrics;
+  return promql`${rate(drop, view, by)} + ${rate(earlyDrop, view, by)} + ${rate(insertFailed, view, by)}`;
+}
+
+/** How full the table of connections is. A limit of 0 is none. */
+export function conntrackUse(view: View, by: By): Expression {
+  const { entries, limit } = conntrack.metrics;
+  return as('percentunit', promql`${gauge('max', entries, view, by)} / (${gauge('max', limit, view, by)} > 0)`);
+}
+
+export const backlogDrops = (view: View, by: By): Expression => rate(softnet.metrics.dropped, view, by);
+
+/** Segments that a process was too slow to take. */
+export function receiveDrops(view: View, by: By): Expression {
+  const { receiveQueueDrops, backlogDrops: busy } = tcpext.metrics;
+  return promql`${rate(receiveQueueDrops, view, by)} + ${rate(busy, view, by)}`;
+}
+
+export const isState = (state: 'failed' | 'degraded' | 'unsupported', view: View, by: By | readonly ('probe' | TargetLabel)[]) =>
+  gauge('max', SELF_METRICS.probeState, view, by, { state: [state] });
+
+/** How many there are; 0, and not nothing, where agents say so. */
+export function countOf(expression: Expression, view: View): Expression {
+  const none = gauge('max', AGENT_METRICS.buildInfo, view, []);
+  return as('short', promql`count(${expression}) or 0 * ${none}`);
+}
