@@ -9,6 +9,7 @@ import { sock } from '../../src/probes/sock.ts';
 import { softirq } from '../../src/probes/softirq.ts';
 import { softnet } from '../../src/probes/softnet.ts';
 import { tcpreset } from '../../src/probes/tcpreset.ts';
+import { tcpsummary } from '../../src/probes/tcpsummary.ts';
 import { dashboard } from './dashboard.ts';
 import { toAgents, UIDS } from './links.ts';
 import { OF_SCOPE, ratesByType } from './logql.ts';
@@ -145,6 +146,10 @@ const pods = table(
       title: 'Sent again',
       expression: top(20, retransmitted(PODS, BY_ENTITY)),
       limits: [RETRANSMITTED.notice, RETRANSMITTED.alert],
+    },
+    {
+      title: 'Connections',
+      expression: top(20, gauge('sum', tcpsummary.metrics.connections, PODS, BY_ENTITY, { state: ['established'] })),
     },
     { title: 'Received', expression: top(20, rate(netdev.metrics.receivedBytes, PODS, BY_ENTITY)) },
     { title: 'Sent', expression: top(20, rate(netdev.metrics.sentBytes, PODS, BY_ENTITY)) },
