@@ -102,14 +102,25 @@ const cost = [
 const { produced, limited, delivered, dropped, pending } = AGENT_METRICS;
 
 const ledger = [
-  graph('Events produced and limited, by probe', [
-    series(rate(produced, OF_AGENT, ['probe']), '{{probe}} produced'),
-    series(promql`${rate(limited, OF_AGENT, ['probe', 'stage'])} > 0`, '{{probe}} limited ({{stage}})'),
-  ], COST),
-  graph('Delivered and lost, by sink', [
-    series(rate(delivered, OF_AGENT, ['sink']), '{{sink}} delivered'),
-    series(promql`${rate(dropped, OF_AGENT, ['sink', 'stage', 'reason'])} > 0`, '{{sink}} lost: {{reason}} ({{stage}})'),
-  ], COST),
+  graph(
+    'Events produced and limited, by probe',
+    [
+      series(rate(produced, OF_AGENT, ['probe']), '{{probe}} produced'),
+      series(promql`${rate(limited, OF_AGENT, ['probe', 'stage'])} > 0`, '{{probe}} limited ({{stage}})'),
+    ],
+    COST,
+  ),
+  graph(
+    'Delivered and lost, by sink',
+    [
+      series(rate(delivered, OF_AGENT, ['sink']), '{{sink}} delivered'),
+      series(
+        promql`${rate(dropped, OF_AGENT, ['sink', 'stage', 'reason'])} > 0`,
+        '{{sink}} lost: {{reason}} ({{stage}})',
+      ),
+    ],
+    { ...COST, empty: 'No event happened.' },
+  ),
   graph('Waiting, by sink', [series(gauge('sum', pending, OF_AGENT, ['sink']), '{{sink}}')], {
     ...COST,
     what: 'Grows while a sink does not take events.',
@@ -119,27 +130,53 @@ const ledger = [
 const COUNTED = 'Nothing was left out.';
 
 const completeness = [
-  graph('Not counted by BPF programs', [
-    series(promql`${rate(SELF_METRICS.missed, OF_AGENT, ['probe'])} > 0`, '{{probe}} missed'),
-    series(promql`${rate(SELF_METRICS.uncounted, OF_AGENT, ['probe', 'cause'])} > 0`, '{{probe}} {{cause}}'),
-  ], { ...COST, empty: COUNTED }),
-  graph('Left out or collapsed', [
-    series(promql`${rate(SELF_METRICS.overflow, OF_AGENT, ['metric', 'label'])} > 0`, '{{metric}} by {{label}}: in *'),
-    series(promql`${rate(SELF_METRICS.unattributed, OF_AGENT, ['probe'])} > 0`, '{{probe}}: namespace unknown'),
-    series(promql`${rate(SELF_METRICS.sourceErrors, OF_AGENT, ['source', 'path'])} > 0`, '{{source}} {{path}}: not readable'),
-  ], { ...COST, empty: COUNTED }),
-  graph('Who is seen', [
-    series(promql`${gauge('sum', SELF_METRICS.entities, OF_AGENT, ['kind'])} > 0`, '{{kind}}'),
-    series(gauge('sum', SELF_METRICS.unreadable, OF_AGENT, []), 'processes not readable'),
-    series(gauge('sum', SELF_METRICS.strangers, OF_AGENT, []), 'namespaces ignored'),
-  ], COST),
+  graph(
+    'Not counted by BPF programs',
+    [
+      series(promql`${rate(SELF_METRICS.missed, OF_AGENT, ['probe'])} > 0`, '{{probe}} missed'),
+      series(promql`${rate(SELF_METRICS.uncounted, OF_AGENT, ['probe', 'cause'])} > 0`, '{{probe}} {{cause}}'),
+    ],
+    { ...COST, empty: COUNTED },
+  ),
+  graph(
+    'Left out or collapsed',
+    [
+      series(
+        promql`${rate(SELF_METRICS.overflow, OF_AGENT, ['metric', 'label'])} > 0`,
+        '{{metric}} by {{label}}: in *',
+      ),
+      series(promql`${rate(SELF_METRICS.unattributed, OF_AGENT, ['probe'])} > 0`, '{{probe}}: namespace unknown'),
+      series(
+        promql`${rate(SELF_METRICS.sourceErrors, OF_AGENT, ['source', 'path'])} > 0`,
+        '{{source}} {{path}}: not readable',
+      ),
+    ],
+    { ...COST, empty: COUNTED },
+  ),
+  graph(
+    'Who is seen',
+    [
+      series(promql`${gauge('sum', SELF_METRICS.entities, OF_AGENT, ['kind'])} > 0`, '{{kind}}'),
+      series(gauge('sum', SELF_METRICS.unreadable, OF_AGENT, []), 'processes not readable'),
+      series(gauge('sum', SELF_METRICS.strangers, OF_AGENT, []), 'namespaces ignored'),
+    ],
+    COST,
+  ),
 ];
 
 const faults = table(
   'Agents that restarted or refused',
   [
-    { title: 'Kernel thread replaced', expression: promql`${increase(AGENT_METRICS.restarts, OF_RANGE, BY_NODE)} > 0`, limits: [1, 10] },
-    { title: 'Threads stuck', expression: promql`${gauge('max', AGENT_METRICS.stuck, OF_AGENT, BY_NODE)} > 0`, limits: [1, 1] },
+    {
+      title: 'Kernel thread replaced',
+      expression: promql`${increase(AGENT_METRICS.restarts, OF_RANGE, BY_NODE)} > 0`,
+      limits: [1, 10],
+    },
+    {
+      title: 'Threads stuck',
+      expression: promql`${gauge('max', AGENT_METRICS.stuck, OF_AGENT, BY_NODE)} > 0`,
+      limits: [1, 1],
+    },
     {
       title: 'Configuration in force',
       expression: promql`${gauge('max', AGENT_METRICS.configGeneration, OF_AGENT, BY_NODE)} and ${gauge('min', AGENT_METRICS.configSuccessful, OF_AGENT, BY_NODE)} == 0`,

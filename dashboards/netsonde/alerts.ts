@@ -6,17 +6,7 @@ import { qdisc } from '../../src/probes/qdisc.ts';
 import { tcpreset } from '../../src/probes/tcpreset.ts';
 import { udp } from '../../src/probes/udp.ts';
 import { AGENT_JOB, UP } from './foreign.ts';
-import {
-  BY_ENTITY,
-  BY_NODE,
-  type Expression,
-  gauge,
-  increase,
-  narrow,
-  promql,
-  rate,
-  type View,
-} from './promql.ts';
+import { BY_ENTITY, BY_NODE, type Expression, gauge, increase, narrow, promql, rate, type View } from './promql.ts';
 import {
   BACKLOG_DROPS,
   backlogDrops,
@@ -68,7 +58,8 @@ const PODS = narrow(ALL, 'pod!=""');
 const NODES = narrow(ALL, 'pod=""');
 
 /** A Pod by its name, the node where there is none. */
-const WHO = '{{ if $labels.pod }}{{ $labels.namespace }}/{{ $labels.pod }} on node{{ else }}Node{{ end }} {{ $labels.node }}';
+const WHO =
+  '{{ if $labels.pod }}{{ $labels.namespace }}/{{ $labels.pod }} on node{{ else }}Node{{ end }} {{ $labels.node }}';
 const PERCENT = '{{ $value | humanizePercentage }}';
 const RATE = '{{ $value | humanize }}';
 
@@ -103,7 +94,7 @@ const NETWORK: readonly Alert[] = [
   {
     name: 'NetsondeConntrackFull',
     severity: 'critical',
-    expression: promql`${conntrackUse(NODES, BY_NODE)} > ${CONNTRACK.alert}`,
+    expression: promql`${conntrackUse(NODES, ALL)} > ${CONNTRACK.alert}`,
     for: '2m',
     summary: `Node {{ $labels.node }} has used ${PERCENT} of its connection tracking table.`,
     description:
@@ -121,7 +112,7 @@ const NETWORK: readonly Alert[] = [
   {
     name: 'NetsondeConntrackFilling',
     severity: 'warning',
-    expression: promql`${conntrackUse(ALL, BY_ENTITY)} > ${CONNTRACK.notice}`,
+    expression: promql`${conntrackUse(ALL, ALL)} > ${CONNTRACK.notice}`,
     for: '10m',
     summary: `${WHO} has used ${PERCENT} of its connection tracking table.`,
     description: 'Raise net.netfilter.nf_conntrack_max before it is full, and see who opens so many connections.',

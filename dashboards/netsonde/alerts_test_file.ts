@@ -65,9 +65,11 @@ function opener(labels: Labels, opened: number, failed: number): Series[] {
   ];
 }
 
-function table(labels: Labels, entries: number): Series[] {
-  return [shows(conntrack.metrics.entries, labels, entries), shows(conntrack.metrics.limit, labels, 1000)];
+function table(labels: Labels, entries: number): Series {
+  return shows(conntrack.metrics.entries, labels, entries);
 }
+
+const CONNTRACK_LIMITS = [NODE, OTHER_NODE].map((labels) => shows(conntrack.metrics.limit, labels, 1000));
 
 function failures(labels: Labels, drops: number): Series[] {
   const { drop, earlyDrop, insertFailed } = conntrack.metrics;
@@ -95,7 +97,7 @@ export const CASES: readonly Case[] = [
   {
     alert: 'NetsondeConntrackFull',
     // A Pod's own table is the Pod's trouble.
-    series: [...table(NODE, 960), ...table(OTHER_NODE, 940), ...table(CART, 990)],
+    series: [...CONNTRACK_LIMITS, table(NODE, 960), table(OTHER_NODE, 940), table(CART, 990)],
     labels: TARGET,
     summary: 'Node n1 has used 96% of its connection tracking table.',
   },
@@ -111,7 +113,7 @@ export const CASES: readonly Case[] = [
   },
   {
     alert: 'NetsondeConntrackFilling',
-    series: [...table(CART, 850), ...table(NODE, 790)],
+    series: [...CONNTRACK_LIMITS, table(CART, 850), table(NODE, 790)],
     labels: CART,
     summary: 'shop/cart-0 on node n1 has used 85% of its connection tracking table.',
   },
@@ -240,7 +242,11 @@ export const CASES: readonly Case[] = [
         { ...AGENT, probe: 'packetloss', sink: 'stdout', stage: 'sink', reason: 'write_failed' },
         2,
       ),
-      counts(AGENT_METRICS.dropped, { ...AGENT, probe: 'packetloss', sink: '', stage: 'kernel', reason: 'ring_full' }, 0),
+      counts(
+        AGENT_METRICS.dropped,
+        { ...AGENT, probe: 'packetloss', sink: '', stage: 'kernel', reason: 'ring_full' },
+        0,
+      ),
     ],
     labels: { ...TARGET, sink: 'stdout', stage: 'sink', reason: 'write_failed' },
     summary: 'netsonde on node n1 loses 2 events a second for stdout: write_failed.',

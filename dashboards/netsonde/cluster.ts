@@ -34,7 +34,7 @@ import {
   untracked,
 } from './risks.ts';
 import { VARIABLES } from './variables.ts';
-import { IS_POD, OF_AGENT, OF_CLUSTER, OF_CLUSTER_RANGE } from './views.ts';
+import { IS_POD, OF_AGENT, OF_CLUSTER, OF_CLUSTER_RANGE, ON_NODE } from './views.ts';
 
 const PODS = narrow(OF_CLUSTER_RANGE, IS_POD);
 const NODES = narrow(OF_CLUSTER_RANGE, 'pod=""');
@@ -87,22 +87,18 @@ const tiles = [
     limits: [1, 5],
     opens: toPods,
   }),
-  tile('Fullest conntrack', promql`max(${conntrackUse(OF_CLUSTER, BY_ENTITY)})`, {
+  tile('Fullest conntrack', promql`max(${conntrackUse(OF_CLUSTER, ON_NODE)})`, {
     what: 'The fullest table of connections anywhere. One that is full takes no new connection.',
     empty: 'Nothing is tracked.',
     limits: [CONNTRACK.notice, CONNTRACK.alert],
     opens: toNodes,
     events: ['conntrack_pressure'],
   }),
-  tile(
-    'Backlog overrun',
-    countOf(promql`${backlogDrops(OF_CLUSTER, BY_NODE)} > ${BACKLOG_DROPS.notice}`, OF_AGENT),
-    {
-      what: 'Nodes whose CPUs drop received packets because they cannot keep up: it hits every Pod there.',
-      limits: [1, 3],
-      opens: toNodes,
-    },
-  ),
+  tile('Backlog overrun', countOf(promql`${backlogDrops(OF_CLUSTER, BY_NODE)} > ${BACKLOG_DROPS.notice}`, OF_AGENT), {
+    what: 'Nodes whose CPUs drop received packets because they cannot keep up: it hits every Pod there.',
+    limits: [1, 3],
+    opens: toNodes,
+  }),
   tile('Agents with faults', countOf(promql`${isState('failed', OF_AGENT, BY_NODE)} == 1`, OF_AGENT), {
     what: 'Nodes where a probe has failed: what it would show is missing above.',
     limits: [1, 5],
@@ -136,7 +132,7 @@ const graphs = [
   ),
   graph(
     'Fullest connection tracking tables',
-    [series(promql`topk(5, ${conntrackUse(OF_CLUSTER, BY_ENTITY)})`, '{{node}} {{namespace}} {{pod}}')],
+    [series(promql`topk(5, ${conntrackUse(OF_CLUSTER, ON_NODE)})`, '{{node}} {{namespace}} {{pod}}')],
     {
       empty: 'Nothing is tracked.',
       limits: [CONNTRACK.notice, CONNTRACK.alert],
@@ -144,7 +140,10 @@ const graphs = [
       events: ['conntrack_pressure'],
     },
   ),
-  eventGraph('Events, by type', ratesByType(OF_SCOPE), { width: 8, what: 'From Loki; what limits held back is not in it.' }),
+  eventGraph('Events, by type', ratesByType(OF_SCOPE), {
+    width: 8,
+    what: 'From Loki; what limits held back is not in it.',
+  }),
 ];
 
 const worstPods = table(
@@ -183,9 +182,17 @@ const worstNodes = table(
       expression: top(ROWS, increase(softnet.metrics.dropped, NODES, BY_NODE)),
       limits: [1, 1_000],
     },
-    { title: 'Conntrack', expression: top(ROWS, conntrackUse(NODES, BY_NODE)), limits: [CONNTRACK.notice, CONNTRACK.alert] },
+    {
+      title: 'Conntrack',
+      expression: top(ROWS, conntrackUse(NODES, ON_NODE)),
+      limits: [CONNTRACK.notice, CONNTRACK.alert],
+    },
     { title: 'Not tracked, a second', expression: top(ROWS, untracked(NODES, BY_NODE)), limits: [0.1, 10] },
-    { title: 'Lost by the node', expression: top(ROWS, increase(packetloss.metrics.drops, NODES, BY_NODE)), limits: [100, 10_000] },
+    {
+      title: 'Lost by the node',
+      expression: top(ROWS, increase(packetloss.metrics.drops, NODES, BY_NODE)),
+      limits: [100, 10_000],
+    },
     {
       title: 'Dropped by devices',
       expression: top(ROWS, increase(netdev.metrics.receivedDrops, NODES, BY_NODE)),
@@ -197,20 +204,17 @@ const worstNodes = table(
       limits: [1_000, 100_000],
     },
   ],
-  { what: `Over the whole time shown, the first ${ROWS} by each column. A click on a node opens it.`, empty: 'Nothing went wrong on any node.' },
+  {
+    what: `Over the whole time shown, the first ${ROWS} by each column. A click on a node opens it.`,
+    empty: 'Nothing went wrong on any node.',
+  },
 );
 
 export const cluster = dashboard({
   uid: UIDS.cluster,
   title: 'Cluster',
   description: 'Who loses, resets and delays packets in the cluster. Start here.',
-  variables: [
-    VARIABLES.datasource(),
-    VARIABLES.loki(),
-    VARIABLES.cluster(),
-    VARIABLES.node(),
-    VARIABLES.namespace(),
-  ],
+  variables: [VARIABLES.datasource(), VARIABLES.loki(), VARIABLES.cluster(), VARIABLES.node(), VARIABLES.namespace()],
   sections: [
     { title: 'Who is hurt, now', panels: tiles },
     { title: 'Where', panels: [worstPods, worstNodes] },

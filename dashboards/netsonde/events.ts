@@ -33,7 +33,9 @@ export const events = dashboard({
     },
     {
       title: 'One by one',
-      panels: [eventLog('Events', sentences(OF_CHOICE), { what: 'Open a line for its fields: addresses, process, stack.' })],
+      panels: [
+        eventLog('Events', sentences(OF_CHOICE), { what: 'Open a line for its fields: addresses, process, stack.' }),
+      ],
     },
   ],
 });

@@ -21,7 +21,8 @@ function needOf({ name }: Metric): string | undefined {
   const owner = OWNERS.get(name);
   if (owner === undefined) return undefined;
   const { probe, isOff, detail } = owner;
-  if (isOff) return `The probe \`${probe}\` is off by default${detail === 'full' ? ', and this needs `detail: full`' : ''}.`;
+  if (isOff)
+    return `The probe \`${probe}\` is off by default${detail === 'full' ? ', and this needs `detail: full`' : ''}.`;
   return detail === 'full' ? `Shown with \`detail: full\` of the probe \`${probe}\`.` : undefined;
 }
 

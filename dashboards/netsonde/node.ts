@@ -27,7 +27,7 @@ import {
   untracked,
 } from './risks.ts';
 import { VARIABLES } from './variables.ts';
-import { IS_POD, OF_AGENT, OF_NODE, ON_NODE_RANGE } from './views.ts';
+import { IS_POD, OF_AGENT, OF_NODE, ON_NODE, ON_NODE_RANGE } from './views.ts';
 
 /** One machine: what hits every Pod on it. Its own network namespace, hostNetwork Pods in it, counts as the node. */
 
@@ -41,7 +41,7 @@ const tiles = [
     limits: [BACKLOG_DROPS.notice, BACKLOG_DROPS.alert],
   }),
   tile('Out of time', rate(softnet.metrics.timeSqueezed, OF_NODE, []), { limits: [10, 100] }),
-  tile('Conntrack', promql`max(${conntrackUse(OF_NODE, [])})`, {
+  tile('Conntrack', promql`max(${conntrackUse(OF_NODE, ON_NODE)})`, {
     empty: 'Nothing is tracked.',
     limits: [CONNTRACK.notice, CONNTRACK.alert],
     events: ['conntrack_pressure'],
@@ -72,11 +72,9 @@ const tiles = [
 ];
 
 const receiving = [
-  graph(
-    'Received packets, by CPU',
-    [series(rate(softnet.metrics.processed, OF_NODE, ['cpu']), 'CPU {{cpu}}')],
-    { what: 'One CPU far above the others: the device has one queue, or RPS is off.' },
-  ),
+  graph('Received packets, by CPU', [series(rate(softnet.metrics.processed, OF_NODE, ['cpu']), 'CPU {{cpu}}')], {
+    what: 'One CPU far above the others: the device has one queue, or RPS is off.',
+  }),
   graph('What CPUs did not manage', [
     series(rate(softnet.metrics.dropped, OF_NODE, ['cpu']), 'CPU {{cpu}} dropped'),
     series(rate(softnet.metrics.timeSqueezed, OF_NODE, ['cpu']), 'CPU {{cpu}} out of time'),
@@ -120,21 +118,33 @@ const devices = [
 ];
 
 const tracking = [
-  graph('Connection tracking', [
-    series(gauge('max', conntrack.metrics.entries, OF_NODE, []), 'entries'),
-    series(gauge('max', conntrack.metrics.limit, OF_NODE, []), 'limit'),
-  ], { empty: 'Nothing is tracked.', events: ['conntrack_pressure'] }),
-  graph('Not tracked', [
-    series(rate(conntrack.metrics.drop, OF_NODE, []), 'dropped'),
-    series(rate(conntrack.metrics.earlyDrop, OF_NODE, []), 'given up early'),
-    series(rate(conntrack.metrics.insertFailed, OF_NODE, []), 'could not be added'),
-    series(rate(conntrack.metrics.invalid, OF_NODE, []), 'invalid'),
-  ], { empty: 'Nothing is tracked.', events: ['conntrack_pressure'] }),
-  graph('Resets of the node itself', [series(rate(tcpreset.metrics.resets, OF_NODE, ['direction', 'reason']), '{{direction}} {{reason}}')], {
-    empty: 'No connection was reset.',
-    events: ['tcp_reset'],
-    eventsBy: 'reason',
-  }),
+  graph(
+    'Connection tracking',
+    [
+      series(gauge('max', conntrack.metrics.entries, OF_NODE, []), 'entries'),
+      series(gauge('max', conntrack.metrics.limit, OF_NODE, []), 'limit'),
+    ],
+    { empty: 'Nothing is tracked.', events: ['conntrack_pressure'] },
+  ),
+  graph(
+    'Not tracked',
+    [
+      series(rate(conntrack.metrics.drop, OF_NODE, []), 'dropped'),
+      series(rate(conntrack.metrics.earlyDrop, OF_NODE, []), 'given up early'),
+      series(rate(conntrack.metrics.insertFailed, OF_NODE, []), 'could not be added'),
+      series(rate(conntrack.metrics.invalid, OF_NODE, []), 'invalid'),
+    ],
+    { empty: 'Nothing is tracked.', events: ['conntrack_pressure'] },
+  ),
+  graph(
+    'Resets of the node itself',
+    [series(rate(tcpreset.metrics.resets, OF_NODE, ['direction', 'reason']), '{{direction}} {{reason}}')],
+    {
+      empty: 'No connection was reset.',
+      events: ['tcp_reset'],
+      eventsBy: 'reason',
+    },
+  ),
 ];
 
 const pods = table(
@@ -160,12 +170,12 @@ const pods = table(
 const latency = [
   graph(
     'Block I/O: 99 %, by device',
-    [series(quantile(0.99, biolatency.metrics.delay, { ...OF_NODE, matchers: OF_NODE.matchers.slice(0, 2) }, ['device', 'operation']), '{{device}} {{operation}}')],
+    [series(quantile(0.99, biolatency.metrics.delay, ON_NODE, ['device', 'operation']), '{{device}} {{operation}}')],
     { what: 'Of the node and its Pods.', empty: NOT_MEASURED, limits: [0.01, 0.1], events: ['block_io_slow'] },
   ),
   graph(
     'Block I/O: requests, by device',
-    [series(frequency(biolatency.metrics.delay, { ...OF_NODE, matchers: OF_NODE.matchers.slice(0, 2) }, ['device', 'operation']), '{{device}} {{operation}}')],
+    [series(frequency(biolatency.metrics.delay, ON_NODE, ['device', 'operation']), '{{device}} {{operation}}')],
     { what: 'Of the node and its Pods.', empty: NOT_MEASURED },
   ),
   graph(
@@ -179,24 +189,43 @@ const latency = [
 ];
 
 const sockets = [
-  graph('Sockets', [
-    series(gauge('sum', sock.metrics.allocated, OF_NODE, []), 'TCP allocated'),
-    series(gauge('sum', sock.metrics.orphans, OF_NODE, []), 'TCP orphans'),
-  ], { width: WIDTH.half }),
-  graph('Memory of sockets', [
-    series(gauge('sum', sock.metrics.tcpMemory, OF_NODE, []), 'TCP'),
-    series(gauge('sum', sock.metrics.udpMemory, OF_NODE, []), 'UDP'),
-  ], { width: WIDTH.half }),
+  graph(
+    'Sockets',
+    [
+      series(gauge('sum', sock.metrics.allocated, OF_NODE, []), 'TCP allocated'),
+      series(gauge('sum', sock.metrics.orphans, OF_NODE, []), 'TCP orphans'),
+    ],
+    { width: WIDTH.half },
+  ),
+  graph(
+    'Memory of sockets',
+    [
+      series(gauge('sum', sock.metrics.tcpMemory, OF_NODE, []), 'TCP'),
+      series(gauge('sum', sock.metrics.udpMemory, OF_NODE, []), 'UDP'),
+    ],
+    { width: WIDTH.half },
+  ),
 ];
 
 const rdmaPanels = [
-  graph('RDMA: bytes', [
-    series(rate(rdma.metrics.receivedBytes, OF_NODE, ['device', 'port']), '{{device}}/{{port}} received'),
-    series(rate(rdma.metrics.sentBytes, OF_NODE, ['device', 'port']), '{{device}}/{{port}} sent'),
-  ], { width: WIDTH.half, empty: NO_DEVICE }),
-  graph('RDMA: errors and congestion', [
-    series(promql`${rate(rdma.metrics.counters, OF_NODE, ['device', 'port', 'counter'])} > 0`, '{{device}}/{{port}} {{counter}}'),
-  ], { width: WIDTH.half, empty: NO_DEVICE }),
+  graph(
+    'RDMA: bytes',
+    [
+      series(rate(rdma.metrics.receivedBytes, OF_NODE, ['device', 'port']), '{{device}}/{{port}} received'),
+      series(rate(rdma.metrics.sentBytes, OF_NODE, ['device', 'port']), '{{device}}/{{port}} sent'),
+    ],
+    { width: WIDTH.half, empty: NO_DEVICE },
+  ),
+  graph(
+    'RDMA: errors and congestion',
+    [
+      series(
+        promql`${rate(rdma.metrics.counters, OF_NODE, ['device', 'port', 'counter'])} > 0`,
+        '{{device}}/{{port}} {{counter}}',
+      ),
+    ],
+    { width: WIDTH.half, empty: NO_DEVICE },
+  ),
 ];
 
 export const node = dashboard({

@@ -129,7 +129,11 @@ function link(title: string, url: string): DashboardLinkBuilder {
 }
 
 /** One number, coloured; opens another dashboard. */
-export function tile(title: string, expression: Expression, options: Options & { readonly opens?: string }): StatBuilder {
+export function tile(
+  title: string,
+  expression: Expression,
+  options: Options & { readonly opens?: string },
+): StatBuilder {
   const panel = prepare(new StatBuilder(), title, [expression], options, { width: WIDTH.eighth, height: HEIGHT.tile })
     .withTarget(new PrometheusQuery().refId('A').expr(expression.text).instant())
     .reduceOptions(new ReduceDataOptionsBuilder().calcs(['lastNotNull']).values(false).fields(''))
@@ -239,7 +243,9 @@ function organized(columns: readonly Column[]) {
   const names = values.length === 1 ? [['Value', columns[0]?.title ?? ''] as const] : values;
   return {
     excludeByName: { Time: true },
-    indexByName: Object.fromEntries([...MERGED_LABELS, ...names.map(([name]) => name)].map((name, index) => [name, index])),
+    indexByName: Object.fromEntries(
+      [...MERGED_LABELS, ...names.map(([name]) => name)].map((name, index) => [name, index]),
+    ),
     renameByName: Object.fromEntries(names),
   };
 }
@@ -249,7 +255,13 @@ interface EventOptions {
   readonly width?: number;
 }
 
-function ofLoki<P extends PanelBuilder>(panel: P, title: string, options: EventOptions, width: number, height: number): P {
+function ofLoki<P extends PanelBuilder>(
+  panel: P,
+  title: string,
+  options: EventOptions,
+  width: number,
+  height: number,
+): P {
   return panel
     .title(title)
     .description(options.what ?? '')
@@ -282,7 +294,11 @@ export function eventTable(title: string, query: string, options: EventOptions =
     .withTransformation({ id: 'merge', options: {} })
     .withTransformation({
       id: 'organize',
-      options: { excludeByName: { Time: true }, indexByName: {}, renameByName: { 'Value #A': 'Events', Value: 'Events' } },
+      options: {
+        excludeByName: { Time: true },
+        indexByName: {},
+        renameByName: { 'Value #A': 'Events', Value: 'Events' },
+      },
     });
 }
 

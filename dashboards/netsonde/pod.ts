@@ -36,7 +36,7 @@ import {
   retransmitted,
 } from './risks.ts';
 import { VARIABLES } from './variables.ts';
-import { OF_POD } from './views.ts';
+import { OF_POD, ON_NODE } from './views.ts';
 
 /** What goes on in the chosen Pods, added up where it is not by Pod: choose one to see one. */
 
@@ -82,7 +82,7 @@ const tiles = [
     limits: [0.001, 1],
     events: ['packet_drop'],
   }),
-  tile('Conntrack', promql`max(${conntrackUse(OF_POD, BY_POD)})`, {
+  tile('Conntrack', promql`max(${conntrackUse(OF_POD, ON_NODE)})`, {
     empty: 'Nothing is tracked.',
     limits: [CONNTRACK.notice, CONNTRACK.alert],
     events: ['conntrack_pressure'],
@@ -222,16 +222,15 @@ const latency = [
 
 const limits = [
   graph('Sockets', [series(gauge('sum', sock.metrics.used, OF_POD, BY_POD), POD)]),
-  graph(
-    'File descriptors, of their limit',
-    [series(gauge('max', fd.metrics.limitUsed, OF_POD, BY_POD), POD)],
-    { limits: [0.8, 0.95], max: 1 },
-  ),
+  graph('File descriptors, of their limit', [series(gauge('max', fd.metrics.limitUsed, OF_POD, BY_POD), POD)], {
+    limits: [0.8, 0.95],
+    max: 1,
+  }),
   graph(
     'Connection tracking',
     [
       series(gauge('sum', conntrack.metrics.entries, OF_POD, BY_POD), `${POD} entries`),
-      series(gauge('max', conntrack.metrics.limit, OF_POD, []), 'limit'),
+      series(gauge('max', conntrack.metrics.limit, ON_NODE, []), 'limit'),
     ],
     { empty: 'Nothing is tracked.', events: ['conntrack_pressure'] },
   ),
@@ -245,11 +244,9 @@ const detail = [
     series(rate(tcpext.metrics.lossProbes, OF_POD, []), 'loss probes'),
     series(rate(tcpext.metrics.spuriousRtos, OF_POD, []), 'needless timeouts'),
   ]),
-  graph(
-    'Given up, by cause',
-    [series(rate(tcpext.metrics.aborts, OF_POD, ['cause']), '{{cause}}')],
-    { what: 'data: closed with data unread. timeout: the other side is gone. memory: too many orphans.' },
-  ),
+  graph('Given up, by cause', [series(rate(tcpext.metrics.aborts, OF_POD, ['cause']), '{{cause}}')], {
+    what: 'data: closed with data unread. timeout: the other side is gone. memory: too many orphans.',
+  }),
   graph('Closed windows', [
     series(rate(tcpext.metrics.toZeroWindow, OF_POD, []), 'closed: the application reads too slowly'),
     series(rate(tcpext.metrics.windowProbes, OF_POD, []), 'the other side reads too slowly'),

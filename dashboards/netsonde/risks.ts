@@ -6,7 +6,7 @@ import { softnet } from '../../src/probes/softnet.ts';
 import { tcp } from '../../src/probes/tcp.ts';
 import { tcpext } from '../../src/probes/tcpext.ts';
 import { tcpreset } from '../../src/probes/tcpreset.ts';
-import { as, type Expression, gauge, promql, rate, type TargetLabel, type View } from './promql.ts';
+import { as, BY_ENTITY, BY_NODE, type Expression, gauge, promql, rate, type TargetLabel, type View } from './promql.ts';
 
 /** What goes wrong, as the dashboards and the alerts both ask for it, and from where on it counts. */
 
@@ -65,10 +65,17 @@ export function untracked(view: View, by: By): Expression {
   return promql`${rate(drop, view, by)} + ${rate(earlyDrop, view, by)} + ${rate(insertFailed, view, by)}`;
 }
 
-/** How full the table of connections is. A limit of 0 is none. */
-export function conntrackUse(view: View, by: By): Expression {
+/**
+ * How full the table of each network namespace is: its own entries, held against the one limit of the machine. A limit of 0 is none.
+ * @param machines where the limits are found: no namespace, no Pod
+ */
+export function conntrackUse(view: View, machines: View): Expression {
   const { entries, limit } = conntrack.metrics;
-  return as('percentunit', promql`${gauge('max', entries, view, by)} / (${gauge('max', limit, view, by)} > 0)`);
+  const limits = promql`(${gauge('max', limit, machines, BY_NODE)} > 0)`;
+  return as(
+    'percentunit',
+    promql`${gauge('max', entries, view, BY_ENTITY)} / on (cluster, node) group_left () ${limits}`,
+  );
 }
 
 export const backlogDrops = (view: View, by: By): Expression => rate(softnet.metrics.dropped, view, by);
@@ -79,8 +86,11 @@ export function receiveDrops(view: View, by: By): Expression {
   return promql`${rate(receiveQueueDrops, view, by)} + ${rate(busy, view, by)}`;
 }
 
-export const isState = (state: 'failed' | 'degraded' | 'unsupported', view: View, by: By | readonly ('probe' | TargetLabel)[]) =>
-  gauge('max', SELF_METRICS.probeState, view, by, { state: [state] });
+export const isState = (
+  state: 'failed' | 'degraded' | 'unsupported',
+  view: View,
+  by: By | readonly ('probe' | TargetLabel)[],
+) => gauge('max', SELF_METRICS.probeState, view, by, { state: [state] });
 
 /** How many there are; 0, and not nothing, where agents say so. */
 export function countOf(expression: Expression, view: View): Expression {

@@ -45,7 +45,8 @@ export const VARIABLES = {
       .includeAll(true)
       .allValue('.*')
       .current(ALL),
-  search: () => new TextBoxVariableBuilder('search').label('Text').description('Anything in the event, as a regular expression.'),
+  search: () =>
+    new TextBoxVariableBuilder('search').label('Text').description('Anything in the event, as a regular expression.'),
 } as const;
 
 function values(name: string, label: string, metric: Metric, of: string, matchers: readonly string[]) {

@@ -1,5 +1,11 @@
 import { DASHBOARDS } from '../../dashboards/netsonde/index.ts';
 
+interface Target {
+  readonly refId: string;
+  readonly expr: string;
+  readonly legendFormat?: string;
+}
+
 /** What Grafana reads of a panel. */
 export interface PanelModel {
   readonly id: number;
@@ -8,10 +14,10 @@ export interface PanelModel {
   readonly description?: string;
   readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
   readonly datasource?: { readonly type: string; readonly uid: string };
-  readonly targets?: readonly {
-    readonly refId: string;
-    readonly expr: string;
-    readonly legendFormat?: string;
+  readonly targets?: readonly Target[];
+  readonly transformations?: readonly {
+    readonly id: string;
+    readonly options: { readonly renameByName: Readonly<Record<string, string>> };
   }[];
   readonly fieldConfig?: { readonly defaults: { readonly noValue?: string; readonly unit?: string } };
   readonly panels?: readonly PanelModel[];
@@ -22,7 +28,12 @@ export interface DashboardModel {
   readonly title: string;
   readonly panels: readonly PanelModel[];
   readonly templating: {
-    readonly list: readonly { readonly name: string; readonly type: string; readonly query: string; readonly regex?: string }[];
+    readonly list: readonly {
+      readonly name: string;
+      readonly type: string;
+      readonly query: string;
+      readonly regex?: string;
+    }[];
   };
 }
 
@@ -36,6 +47,8 @@ export function panelsOf({ panels }: DashboardModel): PanelModel[] {
 
 export interface Query {
   readonly dashboard: string;
+  /** The title of the panel, with that of the column in a table, or the legend where there are several lines. */
+  readonly name: string;
   readonly panel: PanelModel;
   readonly expr: string;
 }
@@ -45,8 +58,20 @@ export function queriesOf(type: 'prometheus' | 'loki'): Query[] {
   return MODELS.flatMap((model) =>
     panelsOf(model)
       .filter(({ datasource }) => datasource?.type === type)
-      .flatMap((panel) => (panel.targets ?? []).map(({ expr }) => ({ dashboard: model.uid, panel, expr }))),
+      .flatMap((panel) =>
+        (panel.targets ?? []).map((target) => ({
+          dashboard: model.uid,
+          name: nameOf(panel, target),
+          panel,
+          expr: target.expr,
+        })),
+      ),
   );
+}
+
+function nameOf({ title, targets = [], transformations = [] }: PanelModel, { refId, legendFormat }: Target): string {
+  const column = transformations.find(({ id }) => id === 'organize')?.options.renameByName[`Value #${refId}`];
+  return targets.length === 1 ? title : `${title}: ${column ?? legendFormat ?? refId}`;
 }
 
 const EVERYTHING = '.*';

@@ -51,5 +51,9 @@ describe.each(ALERTS.map((alert) => [alert.name, alert] as const))('%s', (name, 
 
 it('wakes a person for few things', () => {
   const critical = ALERTS.filter(({ severity }) => severity === 'critical');
-  expect(critical.map(({ name }) => name)).toEqual(['NetsondeNodeLossy', 'NetsondeConntrackFull', 'NetsondeBacklogOverrun']);
+  expect(critical.map(({ name }) => name)).toEqual([
+    'NetsondeNodeLossy',
+    'NetsondeConntrackFull',
+    'NetsondeBacklogOverrun',
+  ]);
 });

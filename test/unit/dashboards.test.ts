@@ -17,12 +17,23 @@ import { promtool } from '../support/promtool.ts';
 const GRID_WIDTH = 24;
 const DURATIONS = { __rate_interval: '1m', __range: '1h', __auto: '1m' };
 /** Grafana's own. */
-const BUILT_IN = ['__all', '__all_variables', '__auto', '__data', '__field', '__range', '__rate_interval', '__url_time_range'];
+const BUILT_IN = [
+  '__all',
+  '__all_variables',
+  '__auto',
+  '__data',
+  '__field',
+  '__range',
+  '__rate_interval',
+  '__url_time_range',
+];
 
 const metrics = new Map<string, MetricDescriptor>(
-  [...PROBES.flatMap(({ metrics }) => Object.values(metrics as MetricSet)), ...Object.values<MetricDescriptor>(AGENT_METRICS), ...Object.values<MetricDescriptor>(SELF_METRICS)].map(
-    (metric) => [metric.name, metric],
-  ),
+  [
+    ...PROBES.flatMap(({ metrics }) => Object.values(metrics as MetricSet)),
+    ...Object.values<MetricDescriptor>(AGENT_METRICS),
+    ...Object.values<MetricDescriptor>(SELF_METRICS),
+  ].map((metric) => [metric.name, metric]),
 );
 
 function* objectsIn(value: unknown): Generator<Record<string, unknown>> {
@@ -102,7 +113,8 @@ describe.each(MODELS.map((model) => [model.uid, model] as const))('%s', (uid, mo
 });
 
 it('no two dashboards have one uid or one title', () => {
-  for (const key of ['uid', 'title'] as const) expect(new Set(MODELS.map((model) => model[key])).size).toBe(MODELS.length);
+  for (const key of ['uid', 'title'] as const)
+    expect(new Set(MODELS.map((model) => model[key])).size).toBe(MODELS.length);
 });
 
 describe('the queries of Prometheus', () => {
@@ -174,9 +186,12 @@ function isLogql(text: string): boolean {
 }
 
 describe('the queries of Loki', () => {
-  it.each(queriesOf('loki').map(({ dashboard, panel, expr }) => [`${dashboard}: ${panel.title}`, expr]))('%s', (_, expr) => {
-    expect(isLogql(interpolate(expr, DURATIONS))).toBe(true);
-  });
+  it.each(queriesOf('loki').map(({ dashboard, panel, expr }) => [`${dashboard}: ${panel.title}`, expr]))(
+    '%s',
+    (_, expr) => {
+      expect(isLogql(interpolate(expr, DURATIONS))).toBe(true);
+    },
+  );
 
   it('would be found wrong', () => {
     for (const text of ['{job="netsonde"', '{job=netsonde}', 'sum by (type) (rate({job="x"}))', '{job="x"} | json |']) {
