@@ -65,7 +65,7 @@ const states = [
     ],
     {
       ...STATE,
-      what: 'Why: `netsonde probes` on the node, or /api/v1/probes.',
+      what: 'The reason is on /api/v1/probes of the agent, and in its log.',
       empty: 'All probes run.',
     },
   ),

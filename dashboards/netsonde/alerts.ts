@@ -241,7 +241,7 @@ const AGENT: readonly Alert[] = [
     for: '10m',
     summary: 'The probe {{ $labels.probe }} has failed on node {{ $labels.node }}.',
     description:
-      'What it would show is missing. The reason is in the output of `netsonde probes` on the node and on /api/v1/probes; it is tried again by itself.',
+      'What it would show is missing. The reason is on /api/v1/probes of the agent and in its log; it is tried again by itself.',
   },
   {
     name: 'NetsondeCollectFailures',

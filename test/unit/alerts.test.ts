@@ -25,7 +25,7 @@ describe('the rules', () => {
 
   it('fire when they should, not before, and not for the neighbour', () => {
     expect(promtool('test', 'rules', RULES_TEST, '')).toMatch(/^\s*SUCCESS\s*$/m);
-  });
+  }, 60_000);
 
   it('each have a case in that test', () => {
     expect(CASES.map(({ alert }) => alert)).toEqual(ALERTS.map(({ name }) => name));

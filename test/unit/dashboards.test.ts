@@ -1,18 +1,15 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { parser } from '@grafana/lezer-logql';
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { CPU_SECONDS, RESIDENT_MEMORY, UP } from '../../dashboards/netsonde/foreign.ts';
 import { UIDS } from '../../dashboards/netsonde/links.ts';
 import { EVENT_TYPES } from '../../dashboards/netsonde/logql.ts';
 import { WORKLOAD_OF_POD } from '../../dashboards/netsonde/views.ts';
-import { AGENT_METRICS } from '../../src/agent_metrics.ts';
-import { SELF_METRICS } from '../../src/collectors/self.ts';
 import { PROBES } from '../../src/probes/index.ts';
-import type { MetricDescriptor, MetricSet } from '../../src/probes/metric.ts';
+import type { MetricSet } from '../../src/probes/metric.ts';
 import { interpolate, MODELS, type PanelModel, panelsOf, queriesOf } from '../support/dashboards.ts';
-import { promtool } from '../support/promtool.ts';
+import { isSeries } from '../support/descriptors.ts';
+import { isLogql } from '../support/logql.ts';
+import { checkPromql } from '../support/promtool.ts';
 
 const GRID_WIDTH = 24;
 const DURATIONS = { __rate_interval: '1m', __range: '1h', __auto: '1m' };
@@ -27,14 +24,6 @@ const BUILT_IN = [
   '__rate_interval',
   '__url_time_range',
 ];
-
-const metrics = new Map<string, MetricDescriptor>(
-  [
-    ...PROBES.flatMap(({ metrics }) => Object.values(metrics as MetricSet)),
-    ...Object.values<MetricDescriptor>(AGENT_METRICS),
-    ...Object.values<MetricDescriptor>(SELF_METRICS),
-  ].map((metric) => [metric.name, metric]),
-);
 
 function* objectsIn(value: unknown): Generator<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null) return;
@@ -121,15 +110,7 @@ describe('the queries of Prometheus', () => {
   const queries = queriesOf('prometheus');
 
   it('are right to promtool', () => {
-    const directory = mkdtempSync(join(tmpdir(), 'queries-'));
-    try {
-      const path = join(directory, 'rules.yaml');
-      const rules = queries.map(({ expr }, index) => ({ record: `q:${index}`, expr: interpolate(expr, DURATIONS) }));
-      writeFileSync(path, JSON.stringify({ groups: [{ name: 'queries', rules }] }));
-      expect(promtool('check', 'rules', path, '')).toContain(`SUCCESS: ${queries.length} rules found`);
-    } finally {
-      rmSync(directory, { recursive: true });
-    }
+    checkPromql(queries.map(({ expr }) => interpolate(expr, DURATIONS)));
   });
 
   it('ask for metrics that there are', () => {
@@ -137,11 +118,7 @@ describe('the queries of Prometheus', () => {
     for (const { expr } of queries) {
       const names = [...expr.matchAll(/\b(\w+)\{/g)].map(([, name = '']) => name);
       expect(names.length).toBeGreaterThan(0);
-      for (const name of names) {
-        const base = name.replace(/_(bucket|count)$/, '');
-        const known = metrics.has(name) || foreign.includes(name) || metrics.get(base)?.type === 'histogram';
-        expect(known, name).toBe(true);
-      }
+      for (const name of names) expect(isSeries(name) || foreign.includes(name), name).toBe(true);
     }
   });
 
@@ -173,17 +150,6 @@ describe('the queries of Prometheus', () => {
     }
   });
 });
-
-/** The grammar has an error node where a text does not fit. */
-function isLogql(text: string): boolean {
-  let isRight = true;
-  parser.parse(text).iterate({
-    enter: ({ type }) => {
-      if (type.isError) isRight = false;
-    },
-  });
-  return isRight;
-}
 
 describe('the queries of Loki', () => {
   it.each(queriesOf('loki').map(({ dashboard, panel, expr }) => [`${dashboard}: ${panel.title}`, expr]))(
