@@ -26,7 +26,9 @@ const tiles = [
     limits: [1, 5],
   }),
   tile('Probes failed', countOf(promql`${isState('failed', OF_AGENT, BY_PROBE)} == 1`, OF_AGENT), { limits: [1, 5] }),
-  tile('Probes degraded', countOf(promql`${isState('degraded', OF_AGENT, BY_PROBE)} == 1`, OF_AGENT), { limits: [1] }),
+  tile('Probes degraded', countOf(promql`${isState('degraded', OF_AGENT, BY_PROBE)} == 1`, OF_AGENT), {
+    what: 'They see less than they could: a fact about the machine more often than a fault.',
+  }),
   tile(
     'Configuration refused',
     countOf(promql`${gauge('min', AGENT_METRICS.configSuccessful, OF_AGENT, BY_NODE)} == 0`, OF_AGENT),
@@ -44,7 +46,6 @@ const tiles = [
   tile('Events limited', rate(AGENT_METRICS.limited, OF_AGENT, []), {
     what: 'Held back by the limit of a network namespace. The metrics count them all the same.',
     empty: 'No event was held back.',
-    limits: [1],
   }),
 ];
 

@@ -72,6 +72,11 @@ export const RECORDINGS: readonly Recording[] = [
   },
 ];
 
+/** A node answers scans and health checks for all that is on it: from so many times as much on it is told of. */
+const NODE_FACTOR = 10;
+const drops = (view: View) => rate(packetloss.metrics.drops, view, [...BY_ENTITY, 'reason']);
+const resets = (view: View) => rate(tcpreset.metrics.resets, view, [...BY_ENTITY, 'direction', 'reason']);
+
 /** Of the Pods that send on a node, and at least so many. */
 const LOSSY_PODS = { share: 0.2, least: 3 };
 const lossy: Expression = {
@@ -129,7 +134,7 @@ const NETWORK: readonly Alert[] = [
   {
     name: 'NetsondePacketDrops',
     severity: 'warning',
-    expression: promql`${rate(packetloss.metrics.drops, ALL, [...BY_ENTITY, 'reason'])} > ${LOSS.alert}`,
+    expression: promql`${drops(PODS)} > ${LOSS.alert} or ${drops(NODES)} > ${LOSS.alert * NODE_FACTOR}`,
     for: '10m',
     summary: `${WHO} loses ${RATE} packets a second: {{ $labels.reason }}.`,
     description:
@@ -138,7 +143,7 @@ const NETWORK: readonly Alert[] = [
   {
     name: 'NetsondeTcpResets',
     severity: 'warning',
-    expression: promql`${rate(tcpreset.metrics.resets, ALL, [...BY_ENTITY, 'direction', 'reason'])} > ${RESETS.alert}`,
+    expression: promql`${resets(PODS)} > ${RESETS.alert} or ${resets(NODES)} > ${RESETS.alert * NODE_FACTOR}`,
     for: '10m',
     summary: `${WHO}: ${RATE} TCP resets {{ $labels.direction }} a second: {{ $labels.reason }}.`,
     description:

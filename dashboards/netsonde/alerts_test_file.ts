@@ -129,6 +129,7 @@ export const CASES: readonly Case[] = [
       counts(packetloss.metrics.drops, { ...CART, reason: 'NETFILTER_DROP' }, 12),
       counts(packetloss.metrics.drops, { ...CART, reason: 'NO_SOCKET' }, 5),
       counts(packetloss.metrics.drops, { ...WEB, reason: 'NETFILTER_DROP' }, 9),
+      counts(packetloss.metrics.drops, { ...NODE, reason: 'NO_SOCKET' }, 90),
     ],
     labels: { ...CART, reason: 'NETFILTER_DROP' },
     summary: 'shop/cart-0 on node n1 loses 12 packets a second: NETFILTER_DROP.',
@@ -136,11 +137,12 @@ export const CASES: readonly Case[] = [
   {
     alert: 'NetsondeTcpResets',
     series: [
-      counts(tcpreset.metrics.resets, { ...CART, direction: 'sent', reason: 'NO_SOCKET' }, 6),
+      counts(tcpreset.metrics.resets, { ...NODE, direction: 'sent', reason: 'NO_SOCKET' }, 60),
+      counts(tcpreset.metrics.resets, { ...OTHER_NODE, direction: 'sent', reason: 'NO_SOCKET' }, 40),
       counts(tcpreset.metrics.resets, { ...WEB, direction: 'received', reason: 'refused' }, 4),
     ],
-    labels: { ...CART, direction: 'sent', reason: 'NO_SOCKET' },
-    summary: 'shop/cart-0 on node n1: 6 TCP resets sent a second: NO_SOCKET.',
+    labels: { ...TARGET, direction: 'sent', reason: 'NO_SOCKET' },
+    summary: 'Node n1: 60 TCP resets sent a second: NO_SOCKET.',
   },
   {
     alert: 'NetsondeTcpRetransmits',

@@ -6,10 +6,11 @@ import { tcpext } from '../../src/probes/tcpext.ts';
 import { tcpreset } from '../../src/probes/tcpreset.ts';
 import { tcpretrans } from '../../src/probes/tcpretrans.ts';
 import { dashboard } from './dashboard.ts';
+import { AGENT_JOB, UP } from './foreign.ts';
 import { toAgents, toNodes, toPods, UIDS } from './links.ts';
 import { OF_SCOPE, ratesByType } from './logql.ts';
 import { eventGraph, graph, series, table, tile } from './panels.ts';
-import { BY_ENTITY, BY_NODE, increase, narrow, promql, rate, top } from './promql.ts';
+import { BY_ENTITY, BY_NODE, gauge, increase, narrow, promql, rate, top } from './promql.ts';
 import {
   BACKLOG_DROPS,
   backlogDrops,
@@ -34,56 +35,60 @@ import {
   untracked,
 } from './risks.ts';
 import { VARIABLES } from './variables.ts';
-import { IS_POD, OF_AGENT, OF_CLUSTER, OF_CLUSTER_RANGE, ON_NODE } from './views.ts';
+import { IS_POD, OF_AGENT, OF_CLUSTER, OF_CLUSTER_RANGE, ON_NODE, ON_NODE_RANGE } from './views.ts';
 
+const PODS_NOW = narrow(OF_CLUSTER, IS_POD);
 const PODS = narrow(OF_CLUSTER_RANGE, IS_POD);
-const NODES = narrow(OF_CLUSTER_RANGE, 'pod=""');
+/** Whatever namespace is chosen: what a node does hits them all. */
+const NODES = narrow(ON_NODE_RANGE, 'pod=""');
 const ROWS = 20;
 
 const NONE_LOST = 'No packet was lost.';
 
+const blind = promql`${isState('failed', OF_AGENT, BY_NODE)} == 1 or ${gauge('min', UP, narrow(OF_AGENT, AGENT_JOB), BY_NODE)} == 0`;
+
 /** How many are hurt counts, not by how much: one Pod in a storm is one Pod. */
 const tiles = [
-  tile('Losing packets', countOf(promql`${loss(OF_CLUSTER, BY_ENTITY)} > ${LOSS.notice}`, OF_AGENT), {
-    what: `Pods, and nodes for themselves, that lose more than ${LOSS.notice} packet a second.`,
+  tile('Pods losing packets', countOf(promql`${loss(PODS_NOW, BY_ENTITY)} > ${LOSS.notice}`, OF_AGENT), {
+    what: `Pods that lose more than ${LOSS.notice} packet a second.`,
     limits: [1, 10],
     opens: toPods,
     events: ['packet_drop'],
   }),
   tile(
-    'Sending again',
+    'Pods sending again',
     countOf(
-      promql`${retransmitted(OF_CLUSTER, BY_ENTITY)} > ${RETRANSMITTED.notice} and ${retransmits(OF_CLUSTER, BY_ENTITY)} > ${RETRANSMITS_LEAST}`,
+      promql`${retransmitted(PODS_NOW, BY_ENTITY)} > ${RETRANSMITTED.notice} and ${retransmits(PODS_NOW, BY_ENTITY)} > ${RETRANSMITS_LEAST}`,
       OF_AGENT,
     ),
     {
-      what: `Pods and nodes that send more than ${RETRANSMITTED.notice * 100} % of their TCP segments again.`,
+      what: `Pods that send more than ${RETRANSMITTED.notice * 100} % of their TCP segments again.`,
       limits: [1, 10],
       opens: toPods,
       events: ['tcp_retransmit'],
     },
   ),
-  tile('Resetting', countOf(promql`${resets(OF_CLUSTER, BY_ENTITY)} > ${RESETS.notice}`, OF_AGENT), {
-    what: `Pods and nodes with more than ${RESETS.notice} TCP reset a second, sent or received.`,
+  tile('Pods with resets', countOf(promql`${resets(PODS_NOW, BY_ENTITY)} > ${RESETS.notice}`, OF_AGENT), {
+    what: `Pods with more than ${RESETS.notice} TCP reset a second, sent or received.`,
     limits: [1, 10],
     opens: toPods,
     events: ['tcp_reset'],
   }),
   tile(
-    'Failing to connect',
+    'Pods failing to connect',
     countOf(
-      promql`${failedConnectShare(OF_CLUSTER, BY_ENTITY)} > ${FAILED_CONNECTS.notice} and ${failedConnects(OF_CLUSTER, BY_ENTITY)} > ${FAILED_CONNECTS_LEAST}`,
+      promql`${failedConnectShare(PODS_NOW, BY_ENTITY)} > ${FAILED_CONNECTS.notice} and ${failedConnects(PODS_NOW, BY_ENTITY)} > ${FAILED_CONNECTS_LEAST}`,
       OF_AGENT,
     ),
     {
-      what: `Pods and nodes where more than ${FAILED_CONNECTS.notice * 100} % of the TCP connections fail before they are established.`,
+      what: `Pods where more than ${FAILED_CONNECTS.notice * 100} % of the TCP connections fail before they are established.`,
       limits: [1, 10],
       opens: toPods,
       events: ['tcp_reset'],
     },
   ),
-  tile('Accept queue full', countOf(promql`${listenOverflows(OF_CLUSTER, BY_ENTITY)} > 0`, OF_AGENT), {
-    what: 'Pods and nodes with a server that accepts too slowly: its clients wait a second or more for a connection.',
+  tile('Accept queues full', countOf(promql`${listenOverflows(OF_CLUSTER, BY_ENTITY)} > 0`, OF_AGENT), {
+    what: 'Pods, and nodes for themselves, with a server that accepts too slowly: its clients wait a second or more for a connection.',
     limits: [1, 5],
     opens: toPods,
   }),
@@ -94,13 +99,13 @@ const tiles = [
     opens: toNodes,
     events: ['conntrack_pressure'],
   }),
-  tile('Backlog overrun', countOf(promql`${backlogDrops(OF_CLUSTER, BY_NODE)} > ${BACKLOG_DROPS.notice}`, OF_AGENT), {
+  tile('Nodes overrun', countOf(promql`${backlogDrops(ON_NODE, BY_NODE)} > ${BACKLOG_DROPS.notice}`, OF_AGENT), {
     what: 'Nodes whose CPUs drop received packets because they cannot keep up: it hits every Pod there.',
     limits: [1, 3],
     opens: toNodes,
   }),
-  tile('Agents with faults', countOf(promql`${isState('failed', OF_AGENT, BY_NODE)} == 1`, OF_AGENT), {
-    what: 'Nodes where a probe has failed: what it would show is missing above.',
+  tile('Nodes not seen in full', countOf(blind, OF_AGENT), {
+    what: 'Nodes whose agent is down, or has a probe that failed: what they would show is missing here.',
     limits: [1, 5],
     opens: toAgents,
   }),
@@ -126,13 +131,13 @@ const graphs = [
     eventsBy: 'kind',
   }),
   graph(
-    'Accept queue full, by namespace',
-    [series(promql`${rate(tcpext.metrics.listenOverflows, OF_CLUSTER, ['namespace'])} > 0`, '{{namespace}}')],
+    'Accept queue full, by Pod',
+    [series(top(10, rate(tcpext.metrics.listenOverflows, OF_CLUSTER, BY_ENTITY)), '{{node}} {{namespace}}/{{pod}}')],
     { empty: 'No accept queue was full.' },
   ),
   graph(
     'Fullest connection tracking tables',
-    [series(promql`topk(5, ${conntrackUse(OF_CLUSTER, ON_NODE)})`, '{{node}} {{namespace}} {{pod}}')],
+    [series(promql`topk(5, ${conntrackUse(OF_CLUSTER, ON_NODE)})`, '{{node}} {{namespace}}/{{pod}}')],
     {
       empty: 'Nothing is tracked.',
       limits: [CONNTRACK.notice, CONNTRACK.alert],
@@ -166,7 +171,7 @@ const worstPods = table(
       expression: top(ROWS, increase(tcpext.metrics.listenOverflows, PODS, BY_ENTITY)),
       limits: [1, 100],
     },
-    { title: 'Not taken, a second', expression: top(ROWS, receiveDrops(PODS, BY_ENTITY)), limits: [0.1, 10] },
+    { title: 'Not taken', expression: top(ROWS, receiveDrops(PODS, BY_ENTITY, increase)), limits: [1, 100] },
   ],
   {
     what: `Over the whole time shown, the first ${ROWS} by each column. A click on a Pod opens it.`,
@@ -187,11 +192,16 @@ const worstNodes = table(
       expression: top(ROWS, conntrackUse(NODES, ON_NODE)),
       limits: [CONNTRACK.notice, CONNTRACK.alert],
     },
-    { title: 'Not tracked, a second', expression: top(ROWS, untracked(NODES, BY_NODE)), limits: [0.1, 10] },
+    { title: 'Not tracked', expression: top(ROWS, untracked(NODES, BY_NODE, increase)), limits: [1, 1_000] },
     {
       title: 'Lost by the node',
       expression: top(ROWS, increase(packetloss.metrics.drops, NODES, BY_NODE)),
       limits: [100, 10_000],
+    },
+    {
+      title: 'Sent again',
+      expression: top(ROWS, retransmitted(NODES, BY_NODE)),
+      limits: [RETRANSMITTED.notice, RETRANSMITTED.alert],
     },
     {
       title: 'Dropped by devices',

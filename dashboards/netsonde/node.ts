@@ -41,12 +41,13 @@ const tiles = [
     limits: [BACKLOG_DROPS.notice, BACKLOG_DROPS.alert],
   }),
   tile('Out of time', rate(softnet.metrics.timeSqueezed, OF_NODE, []), { limits: [10, 100] }),
-  tile('Conntrack', promql`max(${conntrackUse(OF_NODE, ON_NODE)})`, {
+  tile('Fullest conntrack', promql`max(${conntrackUse(ON_NODE, ON_NODE)})`, {
+    what: 'Of the node and its Pods.',
     empty: 'Nothing is tracked.',
     limits: [CONNTRACK.notice, CONNTRACK.alert],
     events: ['conntrack_pressure'],
   }),
-  tile('Not tracked', untracked(OF_NODE, []), {
+  tile('Not tracked', untracked(ON_NODE, []), {
     what: 'Connections that found no place in the table, and packets dropped for it.',
     empty: 'Nothing is tracked.',
     limits: [0.001, 1],
@@ -121,7 +122,8 @@ const tracking = [
   graph(
     'Connection tracking',
     [
-      series(gauge('max', conntrack.metrics.entries, OF_NODE, []), 'entries'),
+      series(gauge('max', conntrack.metrics.entries, OF_NODE, []), 'node'),
+      series(gauge('max', conntrack.metrics.entries, narrow(ON_NODE, IS_POD), []), 'fullest Pod'),
       series(gauge('max', conntrack.metrics.limit, OF_NODE, []), 'limit'),
     ],
     { empty: 'Nothing is tracked.', events: ['conntrack_pressure'] },
@@ -129,10 +131,10 @@ const tracking = [
   graph(
     'Not tracked',
     [
-      series(rate(conntrack.metrics.drop, OF_NODE, []), 'dropped'),
-      series(rate(conntrack.metrics.earlyDrop, OF_NODE, []), 'given up early'),
-      series(rate(conntrack.metrics.insertFailed, OF_NODE, []), 'could not be added'),
-      series(rate(conntrack.metrics.invalid, OF_NODE, []), 'invalid'),
+      series(rate(conntrack.metrics.drop, ON_NODE, []), 'dropped'),
+      series(rate(conntrack.metrics.earlyDrop, ON_NODE, []), 'given up early'),
+      series(rate(conntrack.metrics.insertFailed, ON_NODE, []), 'could not be added'),
+      series(rate(conntrack.metrics.invalid, ON_NODE, []), 'invalid'),
     ],
     { empty: 'Nothing is tracked.', events: ['conntrack_pressure'] },
   ),

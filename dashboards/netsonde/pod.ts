@@ -20,7 +20,7 @@ import { dashboard } from './dashboard.ts';
 import { UIDS } from './links.ts';
 import { OF_POD as EVENTS_OF_POD, sentences } from './logql.ts';
 import { eventLog, graph, series, tile, WIDTH } from './panels.ts';
-import { type Distribution, gauge, promql, quantile, rate } from './promql.ts';
+import { type Distribution, gauge, promql, quantile, rate, top } from './promql.ts';
 import {
   CONNTRACK,
   conntrackUse,
@@ -42,6 +42,8 @@ import { OF_POD, ON_NODE } from './views.ts';
 
 const BY_POD = ['namespace', 'pod'] as const;
 const POD = '{{namespace}}/{{pod}}';
+/** Lines of a panel that has one for each Pod. */
+const MOST = 10;
 
 const NO_SEGMENTS = 'No segment was sent.';
 const NO_OPENS = 'No connection was opened.';
@@ -131,7 +133,7 @@ const connections = [
       series(gauge('max', tcpsummary.metrics.acceptQueueLength, OF_POD, ['port']), 'port {{port}}'),
       series(gauge('min', tcpsummary.metrics.acceptQueueLimit, OF_POD, ['port']), 'port {{port}} limit'),
     ],
-    { what: 'The fullest of the chosen Pods. At the limit connections are dropped.', empty: 'Nobody listens.' },
+    { what: 'The fullest of the chosen Pods. Above the limit connections are dropped.', empty: 'Nobody listens.' },
   ),
 ];
 
@@ -175,11 +177,11 @@ const traffic = [
   ]),
 ];
 
-/** The median, and what one in a hundred is slower than. */
+/** What one in a hundred is slower than, in the Pods where that is most; and the median. */
 function delays(metric: Distribution) {
   return [
-    series(quantile(0.99, metric, OF_POD, BY_POD), `${POD} 99 %`),
-    series(quantile(0.5, metric, OF_POD, BY_POD), `${POD} 50 %`),
+    series(top(MOST, quantile(0.99, metric, OF_POD, BY_POD)), `${POD} 99 %`),
+    series(quantile(0.5, metric, OF_POD, []), '50 %'),
   ];
 }
 
@@ -221,15 +223,19 @@ const latency = [
 ];
 
 const limits = [
-  graph('Sockets', [series(gauge('sum', sock.metrics.used, OF_POD, BY_POD), POD)]),
-  graph('File descriptors, of their limit', [series(gauge('max', fd.metrics.limitUsed, OF_POD, BY_POD), POD)], {
-    limits: [0.8, 0.95],
-    max: 1,
-  }),
+  graph('Sockets', [series(top(MOST, gauge('sum', sock.metrics.used, OF_POD, BY_POD)), POD)]),
+  graph(
+    'File descriptors, of their limit',
+    [series(top(MOST, gauge('max', fd.metrics.limitUsed, OF_POD, BY_POD)), POD)],
+    {
+      limits: [0.8, 0.95],
+      max: 1,
+    },
+  ),
   graph(
     'Connection tracking',
     [
-      series(gauge('sum', conntrack.metrics.entries, OF_POD, BY_POD), `${POD} entries`),
+      series(top(MOST, gauge('sum', conntrack.metrics.entries, OF_POD, BY_POD)), `${POD} entries`),
       series(gauge('max', conntrack.metrics.limit, ON_NODE, []), 'limit'),
     ],
     { empty: 'Nothing is tracked.', events: ['conntrack_pressure'] },

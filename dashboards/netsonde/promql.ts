@@ -155,7 +155,7 @@ export function as(unit: string, expression: Expression): Expression {
   return { ...expression, unit };
 }
 
-/** The largest, as a query at one moment. */
+/** The largest, where there is anything. */
 export function top(count: number, expression: Expression): Expression {
   return promql`topk(${count}, ${expression} > 0)`;
 }

@@ -18,7 +18,7 @@ export interface Limit {
   readonly alert: number;
 }
 
-/** A second, of one Pod or node. A few are everywhere: policies that work, scans, clients that give up. */
+/** A second, of one Pod. A few are everywhere: policies that work, scans, clients that give up. */
 export const LOSS: Limit = { notice: 1, alert: 10 };
 export const RESETS: Limit = { notice: 1, alert: 5 };
 /** Of the segments sent. A healthy network inside a cluster stays below 0.1 %; from 1 % on throughput suffers. */
@@ -60,9 +60,9 @@ export function failedConnectShare(view: View, by: By): Expression {
 export const listenOverflows = (view: View, by: By): Expression => rate(tcpext.metrics.listenOverflows, view, by);
 
 /** Entries for which there was no room, or whose packets were dropped. */
-export function untracked(view: View, by: By): Expression {
+export function untracked(view: View, by: By, count: typeof rate = rate): Expression {
   const { drop, earlyDrop, insertFailed } = conntrack.metrics;
-  return promql`${rate(drop, view, by)} + ${rate(earlyDrop, view, by)} + ${rate(insertFailed, view, by)}`;
+  return promql`${count(drop, view, by)} + ${count(earlyDrop, view, by)} + ${count(insertFailed, view, by)}`;
 }
 
 /**
@@ -81,9 +81,9 @@ export function conntrackUse(view: View, machines: View): Expression {
 export const backlogDrops = (view: View, by: By): Expression => rate(softnet.metrics.dropped, view, by);
 
 /** Segments that a process was too slow to take. */
-export function receiveDrops(view: View, by: By): Expression {
+export function receiveDrops(view: View, by: By, count: typeof rate = rate): Expression {
   const { receiveQueueDrops, backlogDrops: busy } = tcpext.metrics;
-  return promql`${rate(receiveQueueDrops, view, by)} + ${rate(busy, view, by)}`;
+  return promql`${count(receiveQueueDrops, view, by)} + ${count(busy, view, by)}`;
 }
 
 export const isState = (

@@ -114,15 +114,13 @@ afterAll(() => cleanup?.disposeAsync());
 
 /** What there is none of here, by how it begins: dashboard and panel, with the column or the line. */
 const NOT_HERE: Readonly<Record<string, string>> = {
-  'netsonde-cluster: Worst Pods: Not taken, a second': 'no process here is that slow',
+  'netsonde-cluster: Worst Pods: Not taken': 'no process here is that slow',
   'netsonde-cluster: Worst nodes: Backlog overrun': 'the CPUs keep up',
   'netsonde-cluster: Worst nodes: Conntrack': 'the node itself tracks nothing',
-  'netsonde-cluster: Worst nodes: Not tracked, a second': 'the node itself tracks nothing',
+  'netsonde-cluster: Worst nodes: Not tracked': 'the node itself tracks nothing',
   'netsonde-cluster: Worst nodes: Dropped by devices': 'the devices keep up',
   'netsonde-cluster: Worst nodes: Out of time': 'the CPUs keep up',
-  'netsonde-node: Conntrack': 'the node itself tracks nothing',
-  'netsonde-node: Not tracked': 'the node itself tracks nothing',
-  'netsonde-node: Connection tracking: entries': 'the node itself tracks nothing',
+  'netsonde-node: Connection tracking: node': 'the node itself tracks nothing',
   'netsonde-node: In the queues of devices and in drivers, 99 %': 'the devices of the node need no queue',
   'netsonde-node: RDMA': 'no RDMA device',
   'netsonde-agent: Failed collections, by probe': 'all succeed',
@@ -165,6 +163,7 @@ describe('the alert', () => {
     ['NetsondePacketDrops', FULL, () => ({ pod: pair.b.netns.name, reason: 'NETFILTER_DROP' })],
     ['NetsondeTcpResets', FULL, () => ({ pod: pair.b.netns.name, direction: 'sent' })],
     ['NetsondeTcpResets', FULL, () => ({ pod: pair.a.netns.name, direction: 'received' })],
+    ['NetsondeTcpRetransmits', PLAIN, () => ({ pod: pair.a.netns.name })],
     ['NetsondeListenOverflow', PLAIN, () => ({ pod: pair.b.netns.name })],
     ['NetsondeConnectFailures', PLAIN, () => ({ pod: pair.a.netns.name })],
     ['NetsondeProbeFailed', PLAIN, () => ({ probe: BROKEN_PROBE })],
