@@ -25,6 +25,7 @@ import {
   LOSS,
   listenOverflows,
   loss,
+  notablyRetransmitted,
   RESETS,
   RETRANSMITS_LEAST,
   RETRANSMITTED,
@@ -158,7 +159,7 @@ const worstPods = table(
     { title: 'Resets', expression: top(ROWS, increase(tcpreset.metrics.resets, PODS, BY_ENTITY)), limits: [10, 1_000] },
     {
       title: 'Sent again',
-      expression: top(ROWS, retransmitted(PODS, BY_ENTITY)),
+      expression: top(ROWS, notablyRetransmitted(PODS, BY_ENTITY)),
       limits: [RETRANSMITTED.notice, RETRANSMITTED.alert],
     },
     {
@@ -200,7 +201,7 @@ const worstNodes = table(
     },
     {
       title: 'Sent again',
-      expression: top(ROWS, retransmitted(NODES, BY_NODE)),
+      expression: top(ROWS, notablyRetransmitted(NODES, BY_NODE)),
       limits: [RETRANSMITTED.notice, RETRANSMITTED.alert],
     },
     {

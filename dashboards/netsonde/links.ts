@@ -46,8 +46,8 @@ export const toAgents = `/d/${UIDS.agent}?${CHOSEN}`;
 export const podLink = `/d/${UIDS.pod}?${KEPT}&var-namespace=\${__data.fields.namespace}&var-pod=\${__data.fields.pod}`;
 export const nodeLink = `/d/${UIDS.node}?${KEPT}&var-node=\${__data.fields.node}`;
 
-/** @param by label of the series that was clicked on: events that have its value */
+/** @param by label of the series that was clicked on, and field of the event: events that have its value */
 export function eventsLink(type: EventType, by?: string): string {
   const url = `/d/${UIDS.events}?${CHOSEN}&var-type=${type}`;
-  return by === undefined ? url : `${url}&var-search=\${__field.labels.${by}}`;
+  return by === undefined ? url : `${url}&var-search=%22${by}%22:%22\${__field.labels.${by}}%22`;
 }

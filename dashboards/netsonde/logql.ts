@@ -1,4 +1,5 @@
 import { PROBES } from '../../src/probes/index.ts';
+import { CLUSTER, NAMESPACE, NODE, POD, WORKLOAD } from './views.ts';
 
 /**
  * Queries of Loki. A stream has the labels job, node, probe, type and namespace, and what the sink is told to add; Pod and addresses are
@@ -10,14 +11,17 @@ export const EVENT_TYPES: readonly { readonly type: string; readonly probe: stri
   Object.keys(probe.events as Record<string, unknown>).map((type) => ({ type, probe: probe.name })),
 );
 
-const STREAMS = '{job="netsonde",cluster=~"$cluster",node=~"$node",namespace=~"$namespace"}';
-const STREAMS_OF_TYPE = STREAMS.replace('}', ',type=~"$type"}');
+function streams(...matchers: readonly string[]): string {
+  return `{${['job="netsonde"', ...matchers].join(',')}}`;
+}
 
-/** Everything in the chosen nodes and namespaces. */
-export const OF_SCOPE = STREAMS;
-export const OF_POD = `${STREAMS} | pod=~"$pod"`;
+/** Of the node and all Pods on it. */
+export const ON_NODE = streams(CLUSTER, NODE);
+/** Of the chosen nodes and namespaces. */
+export const OF_SCOPE = streams(CLUSTER, NODE, NAMESPACE);
+export const OF_POD = `${OF_SCOPE} | ${WORKLOAD} | ${POD}`;
 /** What the dashboard of events chooses; the text is sought in the whole event, case aside. */
-export const OF_CHOICE = `${STREAMS_OF_TYPE} |~ \`(?i)$search\` | pod=~"$pod"`;
+export const OF_CHOICE = `${streams(CLUSTER, NODE, NAMESPACE, 'type=~"$type"')} |~ \`(?i)$search\` | ${POD}`;
 
 /** A sentence for each event; its fields are labels, shown when the line is opened. */
 export function sentences(selection: string): string {

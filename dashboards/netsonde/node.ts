@@ -12,7 +12,7 @@ import { tcpreset } from '../../src/probes/tcpreset.ts';
 import { tcpsummary } from '../../src/probes/tcpsummary.ts';
 import { dashboard } from './dashboard.ts';
 import { toAgents, UIDS } from './links.ts';
-import { OF_SCOPE, ratesByType } from './logql.ts';
+import { ON_NODE as EVENTS_ON_NODE, ratesByType } from './logql.ts';
 import { eventGraph, graph, series, table, tile, WIDTH } from './panels.ts';
 import { BY_ENTITY, frequency, gauge, increase, narrow, promql, quantile, rate, top } from './promql.ts';
 import {
@@ -22,8 +22,8 @@ import {
   conntrackUse,
   countOf,
   isState,
+  notablyRetransmitted,
   RETRANSMITTED,
-  retransmitted,
   untracked,
 } from './risks.ts';
 import { VARIABLES } from './variables.ts';
@@ -95,7 +95,7 @@ const receiving = [
     limits: [0.01],
     events: ['softirq_run_slow'],
   }),
-  eventGraph('Events on this node, by type', ratesByType(OF_SCOPE.replace(',namespace=~"$namespace"', '')), {
+  eventGraph('Events on this node, by type', ratesByType(EVENTS_ON_NODE), {
     width: WIDTH.third,
     what: 'From Loki; what limits held back is not in it.',
   }),
@@ -156,7 +156,7 @@ const pods = table(
     { title: 'Resets', expression: top(20, increase(tcpreset.metrics.resets, PODS, BY_ENTITY)), limits: [10, 1_000] },
     {
       title: 'Sent again',
-      expression: top(20, retransmitted(PODS, BY_ENTITY)),
+      expression: top(20, notablyRetransmitted(PODS, BY_ENTITY)),
       limits: [RETRANSMITTED.notice, RETRANSMITTED.alert],
     },
     {

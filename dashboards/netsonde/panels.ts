@@ -146,7 +146,7 @@ export function tile(
 interface GraphOptions extends Options {
   /** Lines that add up to something are stacked. */
   readonly stacked?: boolean;
-  /** A label of the lines: a click on one shows the events that have its value. */
+  /** A label of the lines, and field of the events: a click on a line shows those that have its value. */
   readonly eventsBy?: string;
   /** At most: a share never passes 1. */
   readonly max?: number;
@@ -276,6 +276,7 @@ export function eventGraph(title: string, query: string, options: EventOptions =
   return ofLoki(new GraphBuilder(), title, options, WIDTH.whole, HEIGHT.graph)
     .withTarget(new LokiQuery().refId('A').expr(query).queryType('range').legendFormat('{{type}}'))
     .unit('cps')
+    .legend(new VizLegendOptionsBuilder().placement(LegendPlacement.Bottom).showLegend(true))
     .min(0)
     .lineWidth(1)
     .fillOpacity(30)

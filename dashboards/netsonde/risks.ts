@@ -6,7 +6,18 @@ import { softnet } from '../../src/probes/softnet.ts';
 import { tcp } from '../../src/probes/tcp.ts';
 import { tcpext } from '../../src/probes/tcpext.ts';
 import { tcpreset } from '../../src/probes/tcpreset.ts';
-import { as, BY_ENTITY, BY_NODE, type Expression, gauge, promql, rate, type TargetLabel, type View } from './promql.ts';
+import {
+  as,
+  BY_ENTITY,
+  BY_NODE,
+  type Expression,
+  gauge,
+  increase,
+  promql,
+  rate,
+  type TargetLabel,
+  type View,
+} from './promql.ts';
 
 /** What goes wrong, as the dashboards and the alerts both ask for it, and from where on it counts. */
 
@@ -25,6 +36,8 @@ export const RESETS: Limit = { notice: 1, alert: 5 };
 export const RETRANSMITTED: Limit = { notice: 0.01, alert: 0.05 };
 /** Below so many a second a share says nothing. */
 export const RETRANSMITS_LEAST = 1;
+/** Within the time that a table shows. */
+const RETRANSMITS_NOTABLE = 10;
 /** Of the connections opened, and at least so many a second. */
 export const FAILED_CONNECTS: Limit = { notice: 0.05, alert: 0.2 };
 export const FAILED_CONNECTS_LEAST = 0.2;
@@ -43,6 +56,11 @@ export const retransmits = (view: View, by: By): Expression => rate(tcp.metrics.
 export function retransmitted(view: View, by: By): Expression {
   const sent = rate(tcp.metrics.sentSegments, view, by);
   return as('percentunit', promql`${retransmits(view, by)} / (${sent} > 0)`);
+}
+
+/** The same for a table: shares of what is worth a share. */
+export function notablyRetransmitted(view: View, by: By): Expression {
+  return promql`${retransmitted(view, by)} and ${increase(tcp.metrics.retransmittedSegments, view, by)} > ${RETRANSMITS_NOTABLE}`;
 }
 
 export const failedConnects = (view: View, by: By): Expression => rate(tcp.metrics.attemptFails, view, by);
@@ -86,14 +104,12 @@ export function receiveDrops(view: View, by: By, count: typeof rate = rate): Exp
   return promql`${count(receiveQueueDrops, view, by)} + ${count(busy, view, by)}`;
 }
 
-export const isState = (
-  state: 'failed' | 'degraded' | 'unsupported',
-  view: View,
-  by: By | readonly ('probe' | TargetLabel)[],
-) => gauge('max', SELF_METRICS.probeState, view, by, { state: [state] });
+/** By probe where that is among the labels: whether it is in the state; else whether any is. */
+export const isState = (state: 'failed' | 'degraded', view: View, by: readonly ('probe' | TargetLabel)[]): Expression =>
+  gauge('max', SELF_METRICS.probeState, view, by, { state: [state] });
 
 /** How many there are; 0, and not nothing, where agents say so. */
 export function countOf(expression: Expression, view: View): Expression {
   const none = gauge('max', AGENT_METRICS.buildInfo, view, []);
-  return as('short', promql`count(${expression}) or 0 * ${none}`);
+  return { ...promql`count(${expression}) or 0 * ${none}`, metrics: expression.metrics, unit: 'short' };
 }

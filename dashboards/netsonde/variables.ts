@@ -10,7 +10,7 @@ import { AGENT_METRICS } from '../../src/agent_metrics.ts';
 import { sock } from '../../src/probes/sock.ts';
 import { EVENT_TYPES } from './logql.ts';
 import { type Metric, select } from './promql.ts';
-import { IS_POD, OF_POD_CHOICE, WORKLOAD_OF_POD } from './views.ts';
+import { IS_POD, OF_NAMESPACE, OF_WORKLOAD, WORKLOAD_OF_POD } from './views.ts';
 
 /** What is chosen at the top of a dashboard. `All` is `.*`, so that what lacks the label is not lost, and queries stay short. */
 
@@ -29,14 +29,13 @@ export const VARIABLES = {
   namespace: () => choice('namespace', 'Namespace', sock.metrics.used, ['cluster', 'node']),
   workload: () =>
     everything(
-      values('workload', 'Workload', sock.metrics.used, 'pod', [...OF_POD_CHOICE.slice(0, 3), IS_POD])
+      values('workload', 'Workload', sock.metrics.used, 'pod', [...OF_NAMESPACE, IS_POD])
         .regex(`/${WORKLOAD_OF_POD}/`)
         .description('Made from the names of the Pods.'),
     ),
-  pod: () => everything(values('pod', 'Pod', sock.metrics.used, 'pod', [...OF_POD_CHOICE, IS_POD])),
+  pod: () => everything(values('pod', 'Pod', sock.metrics.used, 'pod', [...OF_WORKLOAD, IS_POD])),
   /** A Pod of the chosen namespaces, where no workload can be chosen. */
-  podOfNamespace: () =>
-    everything(values('pod', 'Pod', sock.metrics.used, 'pod', [...OF_POD_CHOICE.slice(0, 3), IS_POD])),
+  podOfNamespace: () => everything(values('pod', 'Pod', sock.metrics.used, 'pod', [...OF_NAMESPACE, IS_POD])),
   type: () =>
     new CustomVariableBuilder('type')
       .label('Type')

@@ -2,9 +2,9 @@ import type { View } from './promql.ts';
 
 /** What the variables at the top of a dashboard choose. Each of them may be `.*`, which series without the label match as well. */
 
-const CLUSTER = 'cluster=~"$cluster"';
-const NODE = 'node=~"$node"';
-const NAMESPACE = 'namespace=~"$namespace"';
+export const CLUSTER = 'cluster=~"$cluster"';
+export const NODE = 'node=~"$node"';
+export const NAMESPACE = 'namespace=~"$namespace"';
 export const IS_POD = 'pod!=""';
 
 /** Letters and figures that Kubernetes makes the ends of names from (k8s.io/apimachinery, util/rand): no vowels, no 0, 1, 3. */
@@ -15,17 +15,20 @@ const POD_SUFFIX = `(?:(?:-(?:${RANDOM}{6,10}|[0-9]{8,10}))?-${RANDOM}{5}|-[0-9]
 /** The workload of a Pod, from its name: JavaScript, for the variable. */
 export const WORKLOAD_OF_POD = `^(?<value>.+?)${POD_SUFFIX}?$`;
 
-const WORKLOAD = `pod=~"$workload${POD_SUFFIX}?"`;
+export const POD = 'pod=~"$pod"';
+export const WORKLOAD = `pod=~"$workload${POD_SUFFIX}?"`;
 
 const RATE = '$__rate_interval';
 const RANGE = '$__range';
 
-export const OF_CLUSTER: View = { matchers: [CLUSTER, NODE, NAMESPACE], window: RATE };
+export const OF_NAMESPACE: readonly string[] = [CLUSTER, NODE, NAMESPACE];
+export const OF_WORKLOAD: readonly string[] = [...OF_NAMESPACE, WORKLOAD];
+
+export const OF_CLUSTER: View = { matchers: OF_NAMESPACE, window: RATE };
 /** Over the whole time that the dashboard shows. */
 export const OF_CLUSTER_RANGE: View = { ...OF_CLUSTER, window: RANGE };
 
-export const OF_POD_CHOICE: readonly string[] = [CLUSTER, NODE, NAMESPACE, WORKLOAD];
-export const OF_POD: View = { matchers: [...OF_POD_CHOICE, 'pod=~"$pod"', IS_POD], window: RATE };
+export const OF_POD: View = { matchers: [...OF_WORKLOAD, POD, IS_POD], window: RATE };
 
 /** The node as a machine, and its own network namespace. */
 export const OF_NODE: View = { matchers: [CLUSTER, NODE, 'pod=""'], window: RATE };

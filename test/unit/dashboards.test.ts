@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { CPU_SECONDS, RESIDENT_MEMORY, UP } from '../../dashboards/netsonde/foreign.ts';
 import { UIDS } from '../../dashboards/netsonde/links.ts';
-import { EVENT_TYPES } from '../../dashboards/netsonde/logql.ts';
 import { WORKLOAD_OF_POD } from '../../dashboards/netsonde/views.ts';
+import type { EventDescriptor } from '../../src/probes/event.ts';
 import { PROBES } from '../../src/probes/index.ts';
 import type { MetricSet } from '../../src/probes/metric.ts';
 import { interpolate, MODELS, type PanelModel, panelsOf, queriesOf } from '../support/dashboards.ts';
@@ -89,7 +89,11 @@ describe.each(MODELS.map((model) => [model.uid, model] as const))('%s', (uid, mo
     for (const [url, target] of links) {
       expect(Object.values(UIDS)).toContain(target);
       const [, type] = /var-type=(\w+)/.exec(url) ?? [];
-      if (type !== undefined) expect(EVENT_TYPES.map((event) => event.type)).toContain(type);
+      if (type === undefined) continue;
+      const event = PROBES.map(({ events }) => (events as Record<string, EventDescriptor>)[type]).find(Boolean);
+      expect(event, type).toBeDefined();
+      const [, field] = /var-search=%22(\w+)%22/.exec(url) ?? [];
+      if (field !== undefined) expect(Object.keys(event?.fields ?? {})).toContain(field);
     }
   });
 
