@@ -4,7 +4,7 @@ import { alertsTestFile } from '../dashboards/netsonde/alerts_test_file.ts';
 import { DASHBOARDS } from '../dashboards/netsonde/index.ts';
 import { writeGenerated } from './write_generated.ts';
 
-/** Writes dashboards/grafana/*.json dashboards/rules/netsonde.yaml and its test from dashboards/netsonde. */
+/** Writes dashboards/grafana/*.json, dashboards/rules/netsonde.yaml and its test from dashboards/netsonde. */
 
 const DIRECTORY = new URL('../dashboards/', import.meta.url);
 const RULE_FILE = 'netsonde.yaml';

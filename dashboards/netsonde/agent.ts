@@ -3,8 +3,8 @@ import { SELF_METRICS } from '../../src/collectors/self.ts';
 import { dashboard } from './dashboard.ts';
 import { AGENT_JOB, CPU_SECONDS, RESIDENT_MEMORY, UP } from './foreign.ts';
 import { UIDS } from './links.ts';
-import { graph, series, table, tile, WIDTH } from './panels.ts';
-import { as, BY_NODE, gauge, increase, narrow, promql, quantile, rate, select } from './promql.ts';
+import { graph, HEIGHT, series, table, tile, WIDTH } from './panels.ts';
+import { as, BY_NODE, gauge, increase, narrow, promql, quantile, rate, top } from './promql.ts';
 import { countOf, isState } from './risks.ts';
 import { VARIABLES } from './variables.ts';
 import { OF_AGENT } from './views.ts';
@@ -14,7 +14,7 @@ import { OF_AGENT } from './views.ts';
 const BY_PROBE = [...BY_NODE, 'probe'] as const;
 const OF_RANGE = { ...OF_AGENT, window: '$__range' };
 const OF_PROCESS = narrow(OF_AGENT, AGENT_JOB);
-const COST = { width: WIDTH.third };
+const THIRD = { width: WIDTH.third };
 
 const down = as('short', promql`count(${gauge('min', UP, OF_PROCESS, ['cluster', 'instance'])} == 0)`);
 
@@ -49,53 +49,58 @@ const tiles = [
   }),
 ];
 
-const STATE = { width: WIDTH.half };
+const NOT_RUNNING = ['failed', 'degraded', 'unsupported'] as const;
 
 const states = [
   table(
     'Probes that do not run as they should',
     [
       {
-        title: 'Since it is so',
-        expression: promql`max by (cluster, node, probe, state) (${{
-          text: select(SELF_METRICS.probeState, OF_AGENT, { state: ['failed', 'degraded', 'unsupported'] }),
-          metrics: [SELF_METRICS.probeState],
-          unit: 'short',
-        }}) == 1`,
+        title: 'Nodes',
+        expression: promql`${gauge('sum', SELF_METRICS.probeState, OF_AGENT, ['probe', 'state'], { state: NOT_RUNNING })} > 0`,
       },
     ],
     {
-      ...STATE,
-      what: 'The reason is on /api/v1/probes of the agent, and in its log.',
+      ...THIRD,
+      what: 'On how many nodes. The reason is on /api/v1/probes of an agent, and in its log.',
       empty: 'All probes run.',
     },
+  ),
+  table(
+    'Probes that have failed, by node',
+    [{ title: 'Failed', expression: promql`${isState('failed', OF_AGENT, BY_PROBE)} == 1`, hidden: true }],
+    { ...THIRD, empty: 'No probe has failed.' },
   ),
   graph(
     'Failed collections, by probe',
     [series(promql`${rate(SELF_METRICS.collectFailures, OF_AGENT, ['probe'])} > 0`, '{{probe}}')],
-    { ...STATE, empty: 'No collection failed.' },
+    { ...THIRD, height: HEIGHT.table, empty: 'No collection failed.' },
   ),
 ];
 
+/** Lines of a panel that would have one for each node. */
+const MOST = 10;
+
 const cost = [
-  graph('CPU, of one core', [series(rate(CPU_SECONDS, OF_PROCESS, BY_NODE), '{{node}}')], COST),
-  graph('Memory', [series(gauge('max', RESIDENT_MEMORY, OF_PROCESS, BY_NODE), '{{node}}')], COST),
-  graph('A whole page, 99 %', [series(quantile(0.99, SELF_METRICS.scrapeSeconds, OF_AGENT, BY_NODE), '{{node}}')], {
-    ...COST,
-    limits: [0.25, 1],
-  }),
+  graph('CPU, of one core', [series(top(MOST, rate(CPU_SECONDS, OF_PROCESS, BY_NODE)), '{{node}}')], THIRD),
+  graph('Memory', [series(top(MOST, gauge('max', RESIDENT_MEMORY, OF_PROCESS, BY_NODE)), '{{node}}')], THIRD),
+  graph(
+    'A whole page, 99 %',
+    [series(top(MOST, quantile(0.99, SELF_METRICS.scrapeSeconds, OF_AGENT, BY_NODE)), '{{node}}')],
+    { ...THIRD, limits: [0.25, 1] },
+  ),
   graph(
     'Collecting, 99 %, by probe',
-    [series(quantile(0.99, SELF_METRICS.collectSeconds, OF_AGENT, ['probe']), '{{probe}}')],
-    COST,
+    [series(top(MOST, quantile(0.99, SELF_METRICS.collectSeconds, OF_AGENT, ['probe'])), '{{probe}}')],
+    THIRD,
   ),
   graph(
     'BPF programs: CPU, of one core, by probe',
     [series(promql`${rate(SELF_METRICS.runSeconds, OF_AGENT, ['probe'])} > 0`, '{{probe}}')],
-    { ...COST, empty: 'The kernel measures it only while kernel.bpf_stats_enabled is 1.' },
+    { ...THIRD, empty: 'The kernel measures it only while kernel.bpf_stats_enabled is 1.' },
   ),
-  graph('BPF maps', [series(gauge('sum', SELF_METRICS.mapBytes, OF_AGENT, ['map']), '{{map}}')], {
-    ...COST,
+  graph('Largest BPF maps', [series(top(MOST, gauge('sum', SELF_METRICS.mapBytes, OF_AGENT, ['map'])), '{{map}}')], {
+    ...THIRD,
     what: 'Kernel memory, of all nodes chosen.',
   }),
 ];
@@ -109,7 +114,7 @@ const ledger = [
       series(rate(produced, OF_AGENT, ['probe']), '{{probe}} produced'),
       series(promql`${rate(limited, OF_AGENT, ['probe', 'stage'])} > 0`, '{{probe}} limited ({{stage}})'),
     ],
-    COST,
+    THIRD,
   ),
   graph(
     'Delivered and lost, by sink',
@@ -120,10 +125,10 @@ const ledger = [
         '{{sink}} lost: {{reason}} ({{stage}})',
       ),
     ],
-    { ...COST, empty: 'No event happened.' },
+    { ...THIRD, empty: 'No event happened.' },
   ),
   graph('Waiting, by sink', [series(gauge('sum', pending, OF_AGENT, ['sink']), '{{sink}}')], {
-    ...COST,
+    ...THIRD,
     what: 'Grows while a sink does not take events.',
   }),
 ];
@@ -137,7 +142,7 @@ const completeness = [
       series(promql`${rate(SELF_METRICS.missed, OF_AGENT, ['probe'])} > 0`, '{{probe}} missed'),
       series(promql`${rate(SELF_METRICS.uncounted, OF_AGENT, ['probe', 'cause'])} > 0`, '{{probe}} {{cause}}'),
     ],
-    { ...COST, empty: COUNTED },
+    { ...THIRD, empty: COUNTED },
   ),
   graph(
     'Left out or collapsed',
@@ -152,7 +157,7 @@ const completeness = [
         '{{source}} {{path}}: not readable',
       ),
     ],
-    { ...COST, empty: COUNTED },
+    { ...THIRD, empty: COUNTED },
   ),
   graph(
     'Who is seen',
@@ -161,7 +166,7 @@ const completeness = [
       series(gauge('sum', SELF_METRICS.unreadable, OF_AGENT, []), 'processes not readable'),
       series(gauge('sum', SELF_METRICS.strangers, OF_AGENT, []), 'namespaces ignored'),
     ],
-    COST,
+    THIRD,
   ),
 ];
 

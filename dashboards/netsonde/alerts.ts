@@ -80,11 +80,11 @@ const resets = (view: View) => rate(tcpreset.metrics.resets, view, [...BY_ENTITY
 /** Of the Pods that send on a node, and at least so many. */
 const LOSSY_PODS = { share: 0.2, least: 3 };
 const lossy: Expression = {
-  text: `count by (${BY_NODE.join(', ')}) (${RETRANSMITTED_RECORD}{pod!=""} > ${RETRANSMITTED.alert})`,
+  text: `count by (cluster, node) (${RETRANSMITTED_RECORD}{pod!=""} > ${RETRANSMITTED.alert})`,
   metrics: [],
   unit: 'short',
 };
-const sending = promql`count by (cluster, node) (${retransmitted(PODS, BY_ENTITY)} >= 0)`;
+const sending = promql`count by (cluster, node) (${retransmitted(PODS, BY_ENTITY)})`;
 
 const NETWORK: readonly Alert[] = [
   {
@@ -175,7 +175,8 @@ const NETWORK: readonly Alert[] = [
     name: 'NetsondeListenOverflow',
     severity: 'warning',
     expression: promql`${listenOverflows(ALL, BY_ENTITY)} > 0`,
-    for: '5m',
+    // Longer than what is counted: one connection that was dropped is not told of.
+    for: '10m',
     summary: `${WHO} drops ${RATE} connections a second because its accept queue is full.`,
     description:
       'The application accepts too slowly: it is busy, blocked, or throttled by its CPU limit. Its clients wait a second or more. See the accept queues on the Pod dashboard for the port; a larger backlog (and net.core.somaxconn) helps against bursts only.',
@@ -228,7 +229,7 @@ const AGENT: readonly Alert[] = [
     for: '10m',
     summary: 'Prometheus cannot scrape netsonde on node {{ $labels.node }} ({{ $labels.instance }}).',
     description:
-      'The node is not observed; the alerts above cannot fire for it. See whether the Pod of the agent runs, and its log; readiness is /readyz.',
+      'The node is not observed, and no other alert can fire for it. See whether the Pod of the agent runs, and its log; readiness is /readyz.',
   },
   {
     name: 'NetsondePageOld',
@@ -252,7 +253,7 @@ const AGENT: readonly Alert[] = [
     name: 'NetsondeCollectFailures',
     severity: 'warning',
     expression: promql`${increase(SELF_METRICS.collectFailures, LONG, [...BY_NODE, 'probe'])} > 3`,
-    for: '15m',
+    for: '5m',
     summary: 'Collections of the probe {{ $labels.probe }} fail on node {{ $labels.node }}.',
     description: 'Its numbers have gaps. The log of the agent says why; too long is a reason as well.',
   },

@@ -233,8 +233,9 @@ const rdmaPanels = [
 export const node = dashboard({
   uid: UIDS.node,
   title: 'Node',
-  description: 'What the machine does to all of its Pods: CPUs, devices, queues, connection tracking.',
-  variables: [VARIABLES.datasource(), VARIABLES.loki(), VARIABLES.cluster(), VARIABLES.oneNode()],
+  description:
+    'What the machine does to all of its Pods: CPUs, devices, queues, connection tracking. Choose one; several are added up.',
+  variables: [VARIABLES.datasource(), VARIABLES.loki(), VARIABLES.cluster(), VARIABLES.node()],
   sections: [
     { title: 'Now', panels: tiles },
     { title: 'Receiving', panels: receiving },

@@ -29,15 +29,14 @@ import { DataqueryBuilder as PrometheusQuery, PromQueryFormat } from '@grafana/g
 import { PanelBuilder as StatBuilder } from '@grafana/grafana-foundation-sdk/stat';
 import { PanelBuilder as TableBuilder } from '@grafana/grafana-foundation-sdk/table';
 import { PanelBuilder as GraphBuilder } from '@grafana/grafana-foundation-sdk/timeseries';
-import type { EventType } from './links.ts';
-import { eventsLink, nodeLink, podLink } from './links.ts';
+import { type EventType, eventsLink, nodeLink, podLink } from './links.ts';
 import { needsOf } from './needs.ts';
 import type { Expression, Metric } from './promql.ts';
 import { LOKI, PROMETHEUS } from './variables.ts';
 
 /** A row is 24 wide. */
-export const WIDTH = { eighth: 3, quarter: 6, third: 8, half: 12, whole: 24 } as const;
-const HEIGHT = { tile: 4, graph: 8, table: 10, log: 12 } as const;
+export const WIDTH = { eighth: 3, third: 8, half: 12, whole: 24 } as const;
+export const HEIGHT = { tile: 4, graph: 8, table: 10, log: 12 } as const;
 
 const REF_IDS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
 const COLOURS = ['green', 'orange', 'red'] as const;
@@ -47,6 +46,7 @@ export type Limits = readonly [warning: number, bad?: number];
 
 interface Options {
   readonly width?: number;
+  readonly height?: number;
   /** What to make of it, before what its metrics say. */
   readonly what?: string;
   /** Why there may be nothing to see although the probe runs. */
@@ -116,7 +116,7 @@ function prepare<P extends PanelBuilder>(
     .description(describe(metrics, options))
     .datasource(PROMETHEUS)
     .span(options.width ?? size.width)
-    .height(size.height)
+    .height(options.height ?? size.height)
     .unit(options.unit ?? expressions[0]?.unit ?? 'short')
     .links((options.events ?? []).map((type) => link(`Events: ${type}`, eventsLink(type))));
   if (reason !== undefined) panel.noValue(reason);
@@ -194,6 +194,8 @@ export interface Column {
   readonly title: string;
   readonly expression: Expression;
   readonly limits?: Limits;
+  /** The labels say it all. */
+  readonly hidden?: boolean;
 }
 
 const MERGED_LABELS = ['cluster', 'node', 'namespace', 'pod'];
@@ -239,14 +241,17 @@ export function table(title: string, columns: readonly Column[], options: Option
 
 /** Grafana calls the value of a query `Value #A`, or `Value` where there is only one. */
 function organized(columns: readonly Column[]) {
-  const values = columns.map(({ title }, index) => [`Value #${REF_IDS.charAt(index)}`, title] as const);
-  const names = values.length === 1 ? [['Value', columns[0]?.title ?? ''] as const] : values;
+  const named = columns.map((column, index) => ({
+    ...column,
+    value: columns.length === 1 ? 'Value' : `Value #${REF_IDS.charAt(index)}`,
+  }));
+  const order = [...MERGED_LABELS, ...named.map(({ value }) => value)];
   return {
-    excludeByName: { Time: true },
-    indexByName: Object.fromEntries(
-      [...MERGED_LABELS, ...names.map(([name]) => name)].map((name, index) => [name, index]),
+    excludeByName: Object.fromEntries(
+      ['Time', ...named.filter(({ hidden }) => hidden === true).map(({ value }) => value)].map((name) => [name, true]),
     ),
-    renameByName: Object.fromEntries(names),
+    indexByName: Object.fromEntries(order.map((name, index) => [name, index])),
+    renameByName: Object.fromEntries(named.map(({ value, title }) => [value, title])),
   };
 }
 

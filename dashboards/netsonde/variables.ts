@@ -24,8 +24,6 @@ export const VARIABLES = {
   loki: () => new DatasourceVariableBuilder('loki').label('Loki').type('loki'),
   cluster: () => choice('cluster', 'Cluster', AGENT_METRICS.buildInfo, []),
   node: () => choice('node', 'Node', AGENT_METRICS.buildInfo, ['cluster']),
-  /** One node, not all. */
-  oneNode: () => values('node', 'Node', AGENT_METRICS.buildInfo, 'node', ['cluster=~"$cluster"']),
   namespace: () => choice('namespace', 'Namespace', sock.metrics.used, ['cluster', 'node']),
   workload: () =>
     everything(

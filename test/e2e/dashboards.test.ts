@@ -122,6 +122,7 @@ const NOT_HERE: Readonly<Record<string, string>> = {
   'netsonde-node: Connection tracking: node': 'the node itself tracks nothing',
   'netsonde-node: In the queues of devices and in drivers, 99 %': 'the devices of the node need no queue',
   'netsonde-node: RDMA': 'no RDMA device',
+  'netsonde-agent: Probes that have failed, by node': 'only the other agent has one',
   'netsonde-agent: Failed collections, by probe': 'all succeed',
   'netsonde-agent: Delivered and lost, by sink: {{sink}} lost': 'nothing is lost',
   'netsonde-agent: Not counted by BPF programs': 'all is counted',
