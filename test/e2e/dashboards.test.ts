@@ -16,8 +16,8 @@ import { eventually } from '../support/oracle.ts';
 import { PrometheusServer } from '../support/prometheus.ts';
 
 /**
- * Two agents beside each other: one with all probes and all detail, and one with what runs by default, a probe that fails and a
- * configuration that it refuses.
+ * Two agents beside each other: one with all probes and all detail, and one with what runs by default, a probe that fails, a sink that
+ * fails, and a configuration that it refuses.
  */
 const FULL = 'full';
 const PLAIN = 'plain';
@@ -92,7 +92,7 @@ beforeAll(async () => {
         'slave',
         'sh',
         '-c',
-        'mount --bind "$0" "$1" && shift && exec "$@"',
+        'mount --bind "$0" "$1" && shift && exec "$@" >/dev/full',
       ].concat(write('no.bpf.o', 'no object'), BROKEN_OBJECT),
     ),
   );
@@ -167,6 +167,7 @@ describe('the alert', () => {
     ['NetsondeListenOverflow', PLAIN, () => ({ pod: pair.b.netns.name })],
     ['NetsondeConnectFailures', PLAIN, () => ({ pod: pair.a.netns.name })],
     ['NetsondeProbeFailed', PLAIN, () => ({ probe: BROKEN_PROBE })],
+    ['NetsondeEventsLost', PLAIN, () => ({ sink: 'stdout', reason: 'write_failed' })],
     ['NetsondeConfigRefused', PLAIN, () => ({})],
   ])('%s fires', async (alertname, node, labels) => {
     await eventually(async () => {
@@ -178,7 +179,13 @@ describe('the alert', () => {
   it('of an agent that is well does not', async () => {
     const firing = await prometheus.query(`ALERTS{alertstate="firing",node="${FULL}"}`);
     const names = new Set(firing.map(({ labels }) => labels['alertname']));
-    for (const name of ['NetsondeProbeFailed', 'NetsondeConfigRefused', 'NetsondeAgentDown', 'NetsondePageOld']) {
+    for (const name of [
+      'NetsondeProbeFailed',
+      'NetsondeEventsLost',
+      'NetsondeConfigRefused',
+      'NetsondeAgentDown',
+      'NetsondePageOld',
+    ]) {
       expect(names).not.toContain(name);
     }
   });
