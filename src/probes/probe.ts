@@ -102,7 +102,11 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O exte
    * @throws {Unsupported} where this machine lacks what the probe needs: it is not tried again
    * @throws anything else: tried again with growing pauses
    */
-  open(scope: ProbeScope<E>, sources: Sources, settings: ProbeSettings<OptionsOf<O>>): Promise<RunningProbe<M>>;
+  open(
+    scope: ProbeScope<E>,
+    sources: Sources,
+    settings: ProbeSettings<OptionsOf<O>>,
+  ): Promise<RunningProbe<NoInfer<M>>>;
 }
 
 /** A probe whose types have been forgotten, as the supervisor and the list of probes see it. */

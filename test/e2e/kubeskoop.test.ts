@@ -108,8 +108,8 @@ beforeAll(async () => {
   await pair.b.tcpServe({ address: pair.addressB.ipv4, port: 6000 });
   await pair.b.tcpServe({ address: pair.addressB.ipv6, port: 6001 });
   agent = await AgentProcess.serve(['--config', config]);
-  const target = new URL(agent.url ?? '').host;
-  prometheus = await PrometheusServer.start({ target, labels: { node: NODE }, ruleFile: RULES });
+  const address = new URL(agent.url ?? '').host;
+  prometheus = await PrometheusServer.start({ targets: [{ address, labels: { node: NODE } }], ruleFile: RULES });
   traffic = makeTraffic(pair);
   await eventually(async () => {
     expect((await ask(rate('packetloss_total'), ofPod(pair.b)))[0]?.value).toBeGreaterThan(0);

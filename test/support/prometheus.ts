@@ -13,11 +13,14 @@ export interface QueryResult {
   readonly value: number;
 }
 
-export interface PrometheusOptions {
-  /** `host:port` of what is scraped. */
-  readonly target: string;
-  /** Labels of the target. */
+export interface Target {
+  /** `host:port` */
+  readonly address: string;
   readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface PrometheusOptions {
+  readonly targets: readonly Target[];
   readonly ruleFile: string;
 }
 
@@ -48,12 +51,18 @@ export class PrometheusServer implements AsyncDisposable {
   }
 
   /** Resolves once it answers. */
-  static async start({ target, labels, ruleFile }: PrometheusOptions): Promise<PrometheusServer> {
+  static async start({ targets, ruleFile }: PrometheusOptions): Promise<PrometheusServer> {
     const directory = mkdtempSync(join(tmpdir(), 'prometheus-'));
     const config = {
       global: { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' },
       rule_files: [ruleFile],
-      scrape_configs: [{ job_name: 'netsonde', honor_labels: true, static_configs: [{ targets: [target], labels }] }],
+      scrape_configs: [
+        {
+          job_name: 'netsonde',
+          honor_labels: true,
+          static_configs: targets.map(({ address, labels }) => ({ targets: [address], labels })),
+        },
+      ],
     };
     // JSON is YAML.
     writeFileSync(join(directory, 'prometheus.yml'), JSON.stringify(config));

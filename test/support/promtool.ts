@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const FETCHED = fileURLToPath(new URL('../../.cache/promtool', import.meta.url));
@@ -13,4 +15,19 @@ export function promtool(...args: [...words: string[], input: string]): string {
   });
   if (error !== undefined) throw error;
   return stdout + stderr;
+}
+
+/** @throws where one of the queries is not PromQL */
+export function checkPromql(queries: readonly string[]): void {
+  const directory = mkdtempSync(join(tmpdir(), 'promql-'));
+  try {
+    const path = join(directory, 'rules.yaml');
+    const rules = queries.map((expr, index) => ({ record: `query:${index}`, expr }));
+    // JSON is YAML.
+    writeFileSync(path, JSON.stringify({ groups: [{ name: 'queries', rules }] }));
+    const said = promtool('check', 'rules', path, '');
+    if (!said.includes(`SUCCESS: ${queries.length} rules found`)) throw new Error(said);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 }

@@ -1,22 +1,15 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { AGENT_METRICS } from '../../src/agent_metrics.ts';
-import { SELF_METRICS } from '../../src/collectors/self.ts';
 import type { EventDescriptor } from '../../src/probes/event.ts';
 import { PROBES } from '../../src/probes/index.ts';
-import { isOpen, type MetricDescriptor, type MetricSet } from '../../src/probes/metric.ts';
-
-const metrics: readonly MetricDescriptor[] = [
-  ...PROBES.flatMap(({ metrics }) => Object.values(metrics as MetricSet)),
-  ...Object.values<MetricDescriptor>(AGENT_METRICS),
-  ...Object.values<MetricDescriptor>(SELF_METRICS),
-];
+import { isOpen } from '../../src/probes/metric.ts';
+import { METRICS } from '../support/descriptors.ts';
 
 /** A sentence: starts with a capital (or a figure, or code), ends with a full stop, and is one. */
 const SENTENCE = /^[A-Z0-9`][^\n]*\.$/;
 const UNIT_WORDS = /_(ms|msec|milliseconds|us|microseconds|ns|nanoseconds|kb|kilobytes|percent|minutes|hours)(_|$)/;
 
-describe.each(metrics.map((metric) => [metric.name, metric] as const))('%s', (_, metric) => {
+describe.each(METRICS.map((metric) => [metric.name, metric] as const))('%s', (_, metric) => {
   it('is named by the rules of Prometheus', () => {
     expect(metric.name).toMatch(/^netsonde_[a-z][a-z0-9]*(_[a-z0-9]+)*$/);
     expect(metric.name.endsWith('_total')).toBe(metric.type === 'counter');
@@ -48,7 +41,7 @@ describe.each(metrics.map((metric) => [metric.name, metric] as const))('%s', (_,
 });
 
 it('no two metrics have one name', () => {
-  const names = metrics.map(({ name }) => name);
+  const names = METRICS.map(({ name }) => name);
   expect(new Set(names).size).toBe(names.length);
 });
 

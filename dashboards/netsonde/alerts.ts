@@ -1,0 +1,329 @@
+import { AGENT_METRICS } from '../../src/agent_metrics.ts';
+import { SELF_METRICS } from '../../src/collectors/self.ts';
+import { fd } from '../../src/probes/fd.ts';
+import { packetloss } from '../../src/probes/packetloss.ts';
+import { qdisc } from '../../src/probes/qdisc.ts';
+import { tcpreset } from '../../src/probes/tcpreset.ts';
+import { udp } from '../../src/probes/udp.ts';
+import { AGENT_JOB, UP } from './foreign.ts';
+import { BY_ENTITY, BY_NODE, type Expression, gauge, increase, narrow, promql, rate, type View } from './promql.ts';
+import {
+  BACKLOG_DROPS,
+  backlogDrops,
+  CONNTRACK,
+  conntrackUse,
+  FAILED_CONNECTS,
+  FAILED_CONNECTS_LEAST,
+  failedConnectShare,
+  failedConnects,
+  isState,
+  LOSS,
+  listenOverflows,
+  RESETS,
+  RETRANSMITS_LEAST,
+  RETRANSMITTED,
+  receiveDrops,
+  retransmits,
+  retransmitted,
+  untracked,
+} from './risks.ts';
+
+/**
+ * Alerts. `critical` wakes a person: many Pods are hurt, and it does not pass by itself. `warning` is for the next working hour: one
+ * application, or one agent. `info` is for a list, never for a notification.
+ */
+
+const RUNBOOK = 'https://github.com/netsonde/netsonde/blob/main/docs/runbook.md';
+
+export interface Alert {
+  readonly name: `Netsonde${string}`;
+  readonly severity: 'critical' | 'warning' | 'info';
+  readonly expression: Expression;
+  /** How long it has to last. */
+  readonly for: string;
+  /** Who and what, in one line, with labels and the value. */
+  readonly summary: string;
+  /** What it means and what to do. */
+  readonly description: string;
+}
+
+interface Recording {
+  readonly record: string;
+  readonly expression: Expression;
+}
+
+const ALL: View = { matchers: [], window: '5m' };
+const LONG: View = { matchers: [], window: '15m' };
+const PODS = narrow(ALL, 'pod!=""');
+const NODES = narrow(ALL, 'pod=""');
+
+/** A Pod by its name, the node where there is none. */
+const WHO =
+  '{{ if $labels.pod }}{{ $labels.namespace }}/{{ $labels.pod }} on node{{ else }}Node{{ end }} {{ $labels.node }}';
+const PERCENT = '{{ $value | humanizePercentage }}';
+const RATE = '{{ $value | humanize }}';
+
+/** Used by two alerts, and worth having over months: a share that is costly to compute for all Pods. */
+const RETRANSMITTED_RECORD = 'netsonde:tcp_retransmitted:ratio_rate5m';
+export const RECORDINGS: readonly Recording[] = [
+  {
+    record: RETRANSMITTED_RECORD,
+    expression: promql`${retransmitted(ALL, BY_ENTITY)} and ${retransmits(ALL, BY_ENTITY)} > ${RETRANSMITS_LEAST}`,
+  },
+];
+
+/** A node answers scans and health checks for all that is on it: from so many times as much on it is told of. */
+const NODE_FACTOR = 10;
+const drops = (view: View) => rate(packetloss.metrics.drops, view, [...BY_ENTITY, 'reason']);
+const resets = (view: View) => rate(tcpreset.metrics.resets, view, [...BY_ENTITY, 'direction', 'reason']);
+
+/** Of the Pods that send on a node, and at least so many. */
+const LOSSY_PODS = { share: 0.2, least: 3 };
+const lossy: Expression = {
+  text: `count by (cluster, node) (${RETRANSMITTED_RECORD}{pod!=""} > ${RETRANSMITTED.alert})`,
+  metrics: [],
+  unit: 'short',
+};
+const sending = promql`count by (cluster, node) (${retransmitted(PODS, BY_ENTITY)})`;
+
+const NETWORK: readonly Alert[] = [
+  {
+    name: 'NetsondeNodeLossy',
+    severity: 'critical',
+    expression: promql`${lossy} / ${sending} > ${LOSSY_PODS.share} and ${lossy} >= ${LOSSY_PODS.least}`,
+    for: '5m',
+    summary: `${PERCENT} of the Pods on node {{ $labels.node }} send more than ${RETRANSMITTED.alert * 100} % of their segments again.`,
+    description:
+      'Packets of many Pods are lost on the way: it is the network, not an application. See on the node dashboard whether its CPUs or devices drop; if not, whether other nodes of the same rack or zone have it too. Move Pods away (cordon, drain) if it is one node.',
+  },
+  {
+    name: 'NetsondeConntrackFull',
+    severity: 'critical',
+    expression: promql`${conntrackUse(NODES, ALL)} > ${CONNTRACK.alert}`,
+    for: '2m',
+    summary: `Node {{ $labels.node }} has used ${PERCENT} of its connection tracking table.`,
+    description:
+      'Once it is full new connections of all its Pods fail, those to DNS first. Raise net.netfilter.nf_conntrack_max on the node now; then see who opens so many: the Pods with the most connections on the node dashboard.',
+  },
+  {
+    name: 'NetsondeBacklogOverrun',
+    severity: 'critical',
+    expression: promql`${backlogDrops(NODES, BY_NODE)} > ${BACKLOG_DROPS.alert}`,
+    for: '10m',
+    summary: `The CPUs of node {{ $labels.node }} drop ${RATE} received packets a second.`,
+    description:
+      'Every Pod on the node loses packets. See whether one CPU takes all packets (enable RPS or more queues) or all are busy (move Pods away); net.core.netdev_max_backlog helps against bursts only.',
+  },
+  {
+    name: 'NetsondeConntrackFilling',
+    severity: 'warning',
+    expression: promql`${conntrackUse(ALL, ALL)} > ${CONNTRACK.notice}`,
+    for: '10m',
+    summary: `${WHO} has used ${PERCENT} of its connection tracking table.`,
+    description: 'Raise net.netfilter.nf_conntrack_max before it is full, and see who opens so many connections.',
+  },
+  {
+    name: 'NetsondeNotTracked',
+    severity: 'warning',
+    expression: promql`${untracked(ALL, BY_ENTITY)} > 1`,
+    for: '10m',
+    summary: `${WHO}: ${RATE} connections or packets a second found no place in connection tracking.`,
+    description:
+      'Their first packet is lost, so connecting takes a second or more. A table that is not full: most often two DNS queries from one port race; use a node-local DNS cache, or single-request-reopen.',
+  },
+  {
+    name: 'NetsondePacketDrops',
+    severity: 'warning',
+    expression: promql`${drops(PODS)} > ${LOSS.alert} or ${drops(NODES)} > ${LOSS.alert * NODE_FACTOR}`,
+    for: '10m',
+    summary: `${WHO} loses ${RATE} packets a second: {{ $labels.reason }}.`,
+    description:
+      'docs/drop-reasons.md says what the reason means and what to check. The events of type packet_drop show addresses, device and kernel function of each.',
+  },
+  {
+    name: 'NetsondeTcpResets',
+    severity: 'warning',
+    expression: promql`${resets(PODS)} > ${RESETS.alert} or ${resets(NODES)} > ${RESETS.alert * NODE_FACTOR}`,
+    for: '10m',
+    summary: `${WHO}: ${RATE} TCP resets {{ $labels.direction }} a second: {{ $labels.reason }}.`,
+    description:
+      'The reason tells whether nobody listens, the application closed with data unread, or the other side gave up. The events of type tcp_reset name the process and the peer.',
+  },
+  {
+    name: 'NetsondeTcpRetransmits',
+    severity: 'warning',
+    expression: {
+      text: `${RETRANSMITTED_RECORD} > ${RETRANSMITTED.alert}`,
+      metrics: [],
+      unit: 'percentunit',
+    },
+    for: '10m',
+    summary: `${WHO} sends ${PERCENT} of its TCP segments again.`,
+    description:
+      'Packets are lost on the way to its peers. The events of type tcp_retransmit tell which peers: one peer is that peer or its path, all are this Pod or its node.',
+  },
+  {
+    name: 'NetsondeConnectFailures',
+    severity: 'warning',
+    expression: promql`${failedConnectShare(ALL, BY_ENTITY)} > ${FAILED_CONNECTS.alert} and ${failedConnects(ALL, BY_ENTITY)} > ${FAILED_CONNECTS_LEAST}`,
+    for: '10m',
+    summary: `${WHO}: ${PERCENT} of the TCP connections fail before they are established.`,
+    description:
+      'Resets received with reason refused: nobody listens there. Retransmits of kind syn: packets are dropped, by a policy or on the way.',
+  },
+  {
+    name: 'NetsondeListenOverflow',
+    severity: 'warning',
+    expression: promql`${listenOverflows(ALL, BY_ENTITY)} > 0`,
+    // Longer than what is counted: one connection that was dropped is not told of.
+    for: '10m',
+    summary: `${WHO} drops ${RATE} connections a second because its accept queue is full.`,
+    description:
+      'The application accepts too slowly: it is busy, blocked, or throttled by its CPU limit. Its clients wait a second or more. See the accept queues on the Pod dashboard for the port; a larger backlog (and net.core.somaxconn) helps against bursts only.',
+  },
+  {
+    name: 'NetsondeReceiveDrops',
+    severity: 'warning',
+    expression: promql`${receiveDrops(ALL, BY_ENTITY)} > 1`,
+    for: '10m',
+    summary: `${WHO} drops ${RATE} TCP segments a second because they are not read in time.`,
+    description:
+      'The application reads too slowly, or the receive buffer is too small. Switch on socketlatency for its namespace for 15 minutes to see which process waits for how long.',
+  },
+  {
+    name: 'NetsondeUdpBufferFull',
+    severity: 'warning',
+    expression: promql`${rate(udp.metrics.receiveBufferErrors, ALL, BY_ENTITY)} > 1`,
+    for: '10m',
+    summary: `${WHO} drops ${RATE} UDP datagrams a second because they are not read in time.`,
+    description:
+      'If it is a DNS server, its clients see timeouts: give it more CPU or more replicas. Else raise the receive buffer (net.core.rmem_max and what the application asks for).',
+  },
+  {
+    name: 'NetsondeQdiscDrops',
+    severity: 'warning',
+    expression: promql`${rate(qdisc.metrics.drops, NODES, [...BY_NODE, 'device', 'kind'])} > 10`,
+    for: '15m',
+    summary: `{{ $labels.device }} of node {{ $labels.node }} drops ${RATE} packets a second ({{ $labels.kind }}).`,
+    description:
+      'More is sent than the device, or its shaping, lets through. See who sends on the node dashboard; netiftxlatency shows how long packets wait.',
+  },
+  {
+    name: 'NetsondeFileDescriptors',
+    severity: 'warning',
+    expression: promql`${gauge('max', fd.metrics.limitUsed, ALL, BY_ENTITY)} > 0.9`,
+    for: '10m',
+    summary: `${WHO} has a process that uses ${PERCENT} of its file descriptors.`,
+    description:
+      'Once they are used up it can neither accept nor open connections. A number that only grows is a leak: restart it, then find what is not closed.',
+  },
+];
+
+const OF_JOB = narrow(ALL, AGENT_JOB);
+
+const AGENT: readonly Alert[] = [
+  {
+    name: 'NetsondeAgentDown',
+    severity: 'warning',
+    expression: promql`${gauge('max', UP, OF_JOB, [...BY_NODE, 'instance'])} == 0`,
+    for: '10m',
+    summary: 'Prometheus cannot scrape netsonde on node {{ $labels.node }} ({{ $labels.instance }}).',
+    description:
+      'The node is not observed, and no other alert can fire for it. See whether the Pod of the agent runs, and its log; readiness is /readyz.',
+  },
+  {
+    name: 'NetsondePageOld',
+    severity: 'warning',
+    expression: promql`${gauge('max', AGENT_METRICS.pageAge, ALL, BY_NODE)} > 60`,
+    for: '5m',
+    summary: 'netsonde on node {{ $labels.node }} shows numbers that are {{ $value | humanizeDuration }} old.',
+    description:
+      'Its kernel thread does not answer; it is replaced by itself, unless threads are stuck. Restart the agent, and keep its log.',
+  },
+  {
+    name: 'NetsondeProbeFailed',
+    severity: 'warning',
+    expression: promql`${isState('failed', ALL, [...BY_NODE, 'probe'])} == 1`,
+    for: '10m',
+    summary: 'The probe {{ $labels.probe }} has failed on node {{ $labels.node }}.',
+    description:
+      'What it would show is missing. The reason is on /api/v1/probes of the agent and in its log; it is tried again by itself.',
+  },
+  {
+    name: 'NetsondeCollectFailures',
+    severity: 'warning',
+    expression: promql`${increase(SELF_METRICS.collectFailures, LONG, [...BY_NODE, 'probe'])} > 3`,
+    for: '5m',
+    summary: 'Collections of the probe {{ $labels.probe }} fail on node {{ $labels.node }}.',
+    description: 'Its numbers have gaps. The log of the agent says why; too long is a reason as well.',
+  },
+  {
+    name: 'NetsondeEventsLost',
+    severity: 'warning',
+    expression: promql`${rate(AGENT_METRICS.dropped, ALL, [...BY_NODE, 'sink', 'stage', 'reason'])} > 0`,
+    for: '10m',
+    summary: `netsonde on node {{ $labels.node }} loses ${RATE} events a second{{ if $labels.sink }} for {{ $labels.sink }}{{ end }}: {{ $labels.reason }}.`,
+    description:
+      'ring_full: more events than the agent can take from the kernel; lower the limit of the probe. queue_full, write_failed: the sink is slow or down. Counts in the metrics are not affected.',
+  },
+  {
+    name: 'NetsondeConfigRefused',
+    severity: 'warning',
+    expression: promql`${gauge('min', AGENT_METRICS.configSuccessful, ALL, BY_NODE)} == 0`,
+    for: '5m',
+    summary: 'netsonde on node {{ $labels.node }} has refused its last configuration.',
+    description: 'It goes on with the one before. /api/v1/config and the log list every fault.',
+  },
+  {
+    name: 'NetsondeProbeDegraded',
+    severity: 'info',
+    expression: promql`${isState('degraded', ALL, [...BY_NODE, 'probe'])} == 1`,
+    for: '1h',
+    summary: 'The probe {{ $labels.probe }} sees less than it could on node {{ $labels.node }}.',
+    description: 'Something that it needs is missing in this kernel, or a right. The reason is on /api/v1/probes.',
+  },
+  {
+    name: 'NetsondeLabelOverflow',
+    severity: 'info',
+    expression: promql`${increase(SELF_METRICS.overflow, LONG, [...BY_NODE, 'metric', 'label'])} > 0`,
+    for: '1h',
+    summary: '{{ $labels.metric }} has more values of {{ $labels.label }} than are shown on node {{ $labels.node }}.',
+    description: 'The rest is added up under `*`: sums stay right.',
+  },
+];
+
+export const ALERTS: readonly Alert[] = [...NETWORK, ...AGENT];
+
+/** Where docs/runbook.md speaks of an alert: the anchor that a heading with its name has. */
+export function anchor({ name }: Alert): string {
+  return name.toLowerCase();
+}
+
+export function annotationsOf(alert: Alert) {
+  const { summary, description } = alert;
+  return { summary, description, runbook_url: `${RUNBOOK}#${anchor(alert)}` };
+}
+
+function alertRule(alert: Alert) {
+  return {
+    alert: alert.name,
+    expr: alert.expression.text,
+    for: alert.for,
+    labels: { severity: alert.severity },
+    annotations: annotationsOf(alert),
+  };
+}
+
+/** https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/ */
+export function rules() {
+  return {
+    groups: [
+      {
+        name: 'netsonde',
+        rules: RECORDINGS.map(({ record, expression }) => ({ record, expr: expression.text })),
+      },
+      { name: 'netsonde_network', rules: NETWORK.map(alertRule) },
+      { name: 'netsonde_agent', rules: AGENT.map(alertRule) },
+    ],
+  };
+}

@@ -1,0 +1,330 @@
+import { AGENT_METRICS } from '../../src/agent_metrics.ts';
+import { SELF_METRICS } from '../../src/collectors/self.ts';
+import { conntrack } from '../../src/probes/conntrack.ts';
+import { fd } from '../../src/probes/fd.ts';
+import { packetloss } from '../../src/probes/packetloss.ts';
+import { qdisc } from '../../src/probes/qdisc.ts';
+import { softnet } from '../../src/probes/softnet.ts';
+import { tcp } from '../../src/probes/tcp.ts';
+import { tcpext } from '../../src/probes/tcpext.ts';
+import { tcpreset } from '../../src/probes/tcpreset.ts';
+import { udp } from '../../src/probes/udp.ts';
+import { ALERTS, type Alert, annotationsOf } from './alerts.ts';
+import { UP } from './foreign.ts';
+import type { Metric } from './promql.ts';
+
+/** The test of the alerts for promtool: of each one series that must fire, and one just below it that must not. */
+
+type Labels = Readonly<Record<string, string>>;
+
+interface Series {
+  readonly metric: Metric;
+  readonly labels: Labels;
+  readonly values: string;
+}
+
+export interface Case {
+  readonly alert: Alert['name'];
+  readonly series: readonly Series[];
+  /** Of the one alert that fires. */
+  readonly labels: Labels;
+  readonly summary: string;
+}
+
+const MINUTES = 120;
+const SECONDS = 60;
+
+const TARGET = { cluster: 'c1', node: 'n1' };
+const CART = { ...TARGET, namespace: 'shop', pod: 'cart-0' };
+const WEB = { ...TARGET, namespace: 'shop', pod: 'web-0' };
+const NODE = { ...TARGET, namespace: '', pod: '' };
+const OTHER_NODE = { ...NODE, node: 'n2' };
+/** What an agent says of itself has the labels of its own Pod. */
+const AGENT = { ...TARGET, namespace: 'netsonde', pod: 'netsonde-abcde', instance: '10.0.0.1:9102' };
+const OTHER_AGENT = { ...AGENT, node: 'n2', pod: 'netsonde-fghij', instance: '10.0.0.2:9102' };
+
+/** Counts so many a second. */
+function counts(metric: Metric, labels: Labels, perSecond: number): Series {
+  return { metric, labels, values: `0+${perSecond * SECONDS}x${MINUTES}` };
+}
+
+function shows(metric: Metric, labels: Labels, value: number): Series {
+  return { metric, labels, values: `${value}x${MINUTES}` };
+}
+
+/** A Pod that sends 100 segments a second, and some of them again. */
+function sender(labels: Labels, again: number): Series[] {
+  return [counts(tcp.metrics.sentSegments, labels, 100), counts(tcp.metrics.retransmittedSegments, labels, again)];
+}
+
+function opener(labels: Labels, opened: number, failed: number): Series[] {
+  return [
+    counts(tcp.metrics.activeOpens, labels, opened),
+    counts(tcp.metrics.passiveOpens, labels, 0),
+    counts(tcp.metrics.attemptFails, labels, failed),
+  ];
+}
+
+function table(labels: Labels, entries: number): Series {
+  return shows(conntrack.metrics.entries, labels, entries);
+}
+
+const CONNTRACK_LIMITS = [NODE, OTHER_NODE].map((labels) => shows(conntrack.metrics.limit, labels, 1000));
+
+function failures(labels: Labels, drops: number): Series[] {
+  const { drop, earlyDrop, insertFailed } = conntrack.metrics;
+  return [counts(drop, labels, drops), counts(earlyDrop, labels, 0), counts(insertFailed, labels, 0)];
+}
+
+const sentAgain = (labels: Labels) => sender(labels, 10);
+const pods = (count: number, node: Labels) =>
+  Array.from({ length: count }, (_, index) => ({ ...node, namespace: 'shop', pod: `p-${index}` }));
+
+export const CASES: readonly Case[] = [
+  {
+    alert: 'NetsondeNodeLossy',
+    // Three of ten on one node, two of two on another.
+    series: [
+      ...pods(3, NODE).flatMap(sentAgain),
+      ...pods(10, NODE)
+        .slice(3)
+        .flatMap((pod) => sender(pod, 0)),
+      ...pods(2, OTHER_NODE).flatMap(sentAgain),
+    ],
+    labels: TARGET,
+    summary: '30% of the Pods on node n1 send more than 5 % of their segments again.',
+  },
+  {
+    alert: 'NetsondeConntrackFull',
+    // A Pod's own table is the Pod's trouble.
+    series: [...CONNTRACK_LIMITS, table(NODE, 960), table(OTHER_NODE, 940), table(CART, 990)],
+    labels: TARGET,
+    summary: 'Node n1 has used 96% of its connection tracking table.',
+  },
+  {
+    alert: 'NetsondeBacklogOverrun',
+    series: [
+      counts(softnet.metrics.dropped, { ...NODE, cpu: '0' }, 0.6),
+      counts(softnet.metrics.dropped, { ...NODE, cpu: '1' }, 0.6),
+      counts(softnet.metrics.dropped, { ...OTHER_NODE, cpu: '0' }, 0.9),
+    ],
+    labels: TARGET,
+    summary: 'The CPUs of node n1 drop 1.2 received packets a second.',
+  },
+  {
+    alert: 'NetsondeConntrackFilling',
+    series: [...CONNTRACK_LIMITS, table(CART, 850), table(NODE, 790)],
+    labels: CART,
+    summary: 'shop/cart-0 on node n1 has used 85% of its connection tracking table.',
+  },
+  {
+    alert: 'NetsondeNotTracked',
+    series: [...failures(NODE, 2), ...failures(CART, 0.5)],
+    labels: TARGET,
+    summary: 'Node n1: 2 connections or packets a second found no place in connection tracking.',
+  },
+  {
+    alert: 'NetsondePacketDrops',
+    series: [
+      counts(packetloss.metrics.drops, { ...CART, reason: 'NETFILTER_DROP' }, 12),
+      counts(packetloss.metrics.drops, { ...CART, reason: 'NO_SOCKET' }, 5),
+      counts(packetloss.metrics.drops, { ...WEB, reason: 'NETFILTER_DROP' }, 9),
+      counts(packetloss.metrics.drops, { ...NODE, reason: 'NO_SOCKET' }, 90),
+    ],
+    labels: { ...CART, reason: 'NETFILTER_DROP' },
+    summary: 'shop/cart-0 on node n1 loses 12 packets a second: NETFILTER_DROP.',
+  },
+  {
+    alert: 'NetsondeTcpResets',
+    series: [
+      counts(tcpreset.metrics.resets, { ...NODE, direction: 'sent', reason: 'NO_SOCKET' }, 60),
+      counts(tcpreset.metrics.resets, { ...OTHER_NODE, direction: 'sent', reason: 'NO_SOCKET' }, 40),
+      counts(tcpreset.metrics.resets, { ...WEB, direction: 'received', reason: 'refused' }, 4),
+    ],
+    labels: { ...TARGET, direction: 'sent', reason: 'NO_SOCKET' },
+    summary: 'Node n1: 60 TCP resets sent a second: NO_SOCKET.',
+  },
+  {
+    alert: 'NetsondeTcpRetransmits',
+    series: [...sender(CART, 6), ...sender(WEB, 4)],
+    labels: CART,
+    summary: 'shop/cart-0 on node n1 sends 6% of its TCP segments again.',
+  },
+  {
+    alert: 'NetsondeConnectFailures',
+    // The second fails as often, of more; the third fails always, once in ten seconds.
+    series: [...opener(CART, 4, 1), ...opener(WEB, 10, 1), ...opener(NODE, 0.1, 0.1)],
+    labels: CART,
+    summary: 'shop/cart-0 on node n1: 25% of the TCP connections fail before they are established.',
+  },
+  {
+    alert: 'NetsondeListenOverflow',
+    series: [counts(tcpext.metrics.listenOverflows, CART, 0.05), counts(tcpext.metrics.listenOverflows, WEB, 0)],
+    labels: CART,
+    summary: 'shop/cart-0 on node n1 drops 50m connections a second because its accept queue is full.',
+  },
+  {
+    alert: 'NetsondeReceiveDrops',
+    series: [
+      counts(tcpext.metrics.receiveQueueDrops, CART, 1),
+      counts(tcpext.metrics.backlogDrops, CART, 0.5),
+      counts(tcpext.metrics.receiveQueueDrops, WEB, 0.9),
+      counts(tcpext.metrics.backlogDrops, WEB, 0),
+    ],
+    labels: CART,
+    summary: 'shop/cart-0 on node n1 drops 1.5 TCP segments a second because they are not read in time.',
+  },
+  {
+    alert: 'NetsondeUdpBufferFull',
+    series: [
+      counts(udp.metrics.receiveBufferErrors, { ...CART, family: 'ipv4' }, 1),
+      counts(udp.metrics.receiveBufferErrors, { ...CART, family: 'ipv6' }, 1),
+      counts(udp.metrics.receiveBufferErrors, { ...WEB, family: 'ipv4' }, 0.9),
+    ],
+    labels: CART,
+    summary: 'shop/cart-0 on node n1 drops 2 UDP datagrams a second because they are not read in time.',
+  },
+  {
+    alert: 'NetsondeQdiscDrops',
+    series: [
+      counts(qdisc.metrics.drops, { ...NODE, device: 'eth0', kind: 'mq' }, 20),
+      counts(qdisc.metrics.drops, { ...NODE, device: 'eth1', kind: 'mq' }, 9),
+      counts(qdisc.metrics.drops, { ...CART, device: 'eth0', kind: 'tbf' }, 50),
+    ],
+    labels: { ...TARGET, device: 'eth0', kind: 'mq' },
+    summary: 'eth0 of node n1 drops 20 packets a second (mq).',
+  },
+  {
+    alert: 'NetsondeFileDescriptors',
+    series: [shows(fd.metrics.limitUsed, CART, 0.95), shows(fd.metrics.limitUsed, WEB, 0.85)],
+    labels: CART,
+    summary: 'shop/cart-0 on node n1 has a process that uses 95% of its file descriptors.',
+  },
+  {
+    alert: 'NetsondeAgentDown',
+    series: [
+      shows(UP, { ...AGENT, job: 'netsonde/netsonde' }, 0),
+      shows(UP, { ...OTHER_AGENT, job: 'netsonde/netsonde' }, 1),
+      shows(UP, { ...AGENT, job: 'kubelet' }, 0),
+    ],
+    labels: { ...TARGET, instance: AGENT.instance },
+    summary: 'Prometheus cannot scrape netsonde on node n1 (10.0.0.1:9102).',
+  },
+  {
+    alert: 'NetsondePageOld',
+    series: [shows(AGENT_METRICS.pageAge, AGENT, 90), shows(AGENT_METRICS.pageAge, OTHER_AGENT, 30)],
+    labels: TARGET,
+    summary: 'netsonde on node n1 shows numbers that are 1m 30s old.',
+  },
+  {
+    alert: 'NetsondeProbeFailed',
+    series: [
+      shows(SELF_METRICS.probeState, { ...AGENT, probe: 'packetloss', state: 'failed' }, 1),
+      shows(SELF_METRICS.probeState, { ...AGENT, probe: 'packetloss', state: 'running' }, 0),
+      shows(SELF_METRICS.probeState, { ...OTHER_AGENT, probe: 'packetloss', state: 'failed' }, 0),
+      shows(SELF_METRICS.probeState, { ...OTHER_AGENT, probe: 'packetloss', state: 'unsupported' }, 1),
+    ],
+    labels: { ...TARGET, probe: 'packetloss' },
+    summary: 'The probe packetloss has failed on node n1.',
+  },
+  {
+    alert: 'NetsondeCollectFailures',
+    series: [
+      counts(SELF_METRICS.collectFailures, { ...AGENT, probe: 'tcp' }, 0.01),
+      counts(SELF_METRICS.collectFailures, { ...AGENT, probe: 'udp' }, 0.002),
+    ],
+    labels: { ...TARGET, probe: 'tcp' },
+    summary: 'Collections of the probe tcp fail on node n1.',
+  },
+  {
+    alert: 'NetsondeEventsLost',
+    series: [
+      counts(
+        AGENT_METRICS.dropped,
+        { ...AGENT, probe: 'packetloss', sink: 'stdout', stage: 'sink', reason: 'write_failed' },
+        2,
+      ),
+      counts(
+        AGENT_METRICS.dropped,
+        { ...AGENT, probe: 'packetloss', sink: '', stage: 'kernel', reason: 'ring_full' },
+        0,
+      ),
+    ],
+    labels: { ...TARGET, sink: 'stdout', stage: 'sink', reason: 'write_failed' },
+    summary: 'netsonde on node n1 loses 2 events a second for stdout: write_failed.',
+  },
+  {
+    alert: 'NetsondeConfigRefused',
+    series: [shows(AGENT_METRICS.configSuccessful, AGENT, 0), shows(AGENT_METRICS.configSuccessful, OTHER_AGENT, 1)],
+    labels: TARGET,
+    summary: 'netsonde on node n1 has refused its last configuration.',
+  },
+  {
+    alert: 'NetsondeProbeDegraded',
+    series: [
+      shows(SELF_METRICS.probeState, { ...AGENT, probe: 'tcp', state: 'degraded' }, 1),
+      shows(SELF_METRICS.probeState, { ...OTHER_AGENT, probe: 'tcp', state: 'degraded' }, 0),
+    ],
+    labels: { ...TARGET, probe: 'tcp' },
+    summary: 'The probe tcp sees less than it could on node n1.',
+  },
+  {
+    alert: 'NetsondeLabelOverflow',
+    series: [
+      counts(SELF_METRICS.overflow, { ...AGENT, metric: 'netsonde_qdisc_drops_total', label: 'device' }, 1),
+      counts(SELF_METRICS.overflow, { ...AGENT, metric: 'netsonde_qdisc_drops_total', label: 'kind' }, 0),
+    ],
+    labels: { ...TARGET, metric: 'netsonde_qdisc_drops_total', label: 'device' },
+    summary: 'netsonde_qdisc_drops_total has more values of device than are shown on node n1.',
+  },
+];
+
+function minutes(duration: string): number {
+  const value = Number.parseInt(duration, 10);
+  return duration.endsWith('h') ? value * 60 : value;
+}
+
+/** Of an alert that lasts long enough by then, and one that does not yet. */
+const SETTLED_MINUTES = 20;
+
+function testOf({ alert: name, series, labels, summary }: Case) {
+  const alert = ALERTS.find((candidate) => candidate.name === name);
+  if (alert === undefined) throw new Error(`there is no alert ${name}`);
+  const known = Object.fromEntries(Object.entries(labels).filter(([, value]) => value !== ''));
+  const forMinutes = minutes(alert.for);
+  return {
+    name,
+    interval: '1m',
+    input_series: series.map(({ metric, labels, values }) => ({ series: `${metric.name}${rendered(labels)}`, values })),
+    alert_rule_test: [
+      // A rate is seen after a minute at the earliest.
+      { alertname: name, eval_time: `${forMinutes - 1}m`, exp_alerts: [] },
+      {
+        alertname: name,
+        eval_time: `${forMinutes + SETTLED_MINUTES}m`,
+        exp_alerts: [
+          {
+            exp_labels: { severity: alert.severity, ...known },
+            exp_annotations: { ...annotationsOf(alert), summary },
+          },
+        ],
+      },
+    ],
+  };
+}
+
+function rendered(labels: Labels): string {
+  return `{${Object.entries(labels)
+    .map(([name, value]) => `${name}="${value}"`)
+    .join(',')}}`;
+}
+
+/** https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/ */
+export function alertsTestFile(ruleFile: string) {
+  return {
+    rule_files: [ruleFile],
+    evaluation_interval: '1m',
+    group_eval_order: ['netsonde', 'netsonde_network', 'netsonde_agent'],
+    tests: CASES.map(testOf),
+  };
+}

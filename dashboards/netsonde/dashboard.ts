@@ -1,0 +1,70 @@
+import type { Builder } from '@grafana/grafana-foundation-sdk/cog';
+import {
+  type Dashboard,
+  DashboardBuilder,
+  DashboardCursorSync,
+  DashboardLinkBuilder,
+  DashboardLinkType,
+  type Panel,
+  RowBuilder,
+  type VariableModel,
+} from '@grafana/grafana-foundation-sdk/dashboard';
+import { TAG } from './links.ts';
+
+export interface Section {
+  readonly title: string;
+  /** Shown, and asked for, only once it is opened. */
+  readonly folded?: boolean;
+  readonly panels: readonly Builder<Panel>[];
+}
+
+export interface Contents {
+  readonly uid: string;
+  readonly title: string;
+  readonly description: string;
+  readonly variables: readonly Builder<VariableModel>[];
+  readonly sections: readonly Section[];
+}
+
+export function dashboard({ uid, title, description, variables, sections }: Contents): Dashboard {
+  const builder = new DashboardBuilder(`netsonde / ${title}`)
+    .uid(uid)
+    .description(description)
+    .tags([TAG])
+    .time({ from: 'now-1h', to: 'now' })
+    .refresh('1m')
+    .tooltip(DashboardCursorSync.Crosshair)
+    .variables([...variables])
+    .link(
+      new DashboardLinkBuilder('netsonde')
+        .type(DashboardLinkType.Dashboards)
+        .tags([TAG])
+        .asDropdown(true)
+        .includeVars(true)
+        .keepTime(true),
+    );
+  for (const section of sections) addSection(builder, section);
+  return numbered(builder.build());
+}
+
+function addSection(builder: DashboardBuilder, { title, folded = false, panels }: Section): void {
+  const row = new RowBuilder(title).collapsed(folded);
+  if (!folded) {
+    builder.withRow(row);
+    for (const panel of panels) builder.withPanel(panel);
+    return;
+  }
+  for (const panel of panels) row.withPanel(panel);
+  builder.withRow(row);
+}
+
+/** Grafana wants a number for each panel, those in folded rows too. */
+function numbered(built: Dashboard): Dashboard {
+  let id = 0;
+  for (const panel of built.panels ?? []) {
+    panel.id = ++id;
+    if (panel.type !== 'row') continue;
+    for (const inner of (panel as { panels: Panel[] }).panels) inner.id = ++id;
+  }
+  return built;
+}

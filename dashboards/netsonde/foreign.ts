@@ -1,0 +1,29 @@
+import type { ForeignMetric } from './promql.ts';
+
+/** What Prometheus itself and the client library for Node.js say of the agent. */
+
+export const UP = {
+  name: 'up',
+  type: 'gauge',
+  help: '1 where Prometheus could scrape the target.',
+  labels: {},
+} as const satisfies ForeignMetric;
+
+/** The agent's job: of a PodMonitor `namespace/name`. */
+export const AGENT_JOB = 'job=~".*netsonde.*"';
+
+export const CPU_SECONDS = {
+  name: 'process_cpu_seconds_total',
+  type: 'counter',
+  unit: 'seconds',
+  help: 'CPU time that the agent spent.',
+  labels: {},
+} as const satisfies ForeignMetric;
+
+export const RESIDENT_MEMORY = {
+  name: 'process_resident_memory_bytes',
+  type: 'gauge',
+  unit: 'bytes',
+  help: 'Memory that the agent holds.',
+  labels: {},
+} as const satisfies ForeignMetric;

@@ -1,0 +1,53 @@
+import type { biolatency } from '../../src/probes/biolatency.ts';
+import type { conntrack } from '../../src/probes/conntrack.ts';
+import type { netiftxlatency } from '../../src/probes/netiftxlatency.ts';
+import type { packetloss } from '../../src/probes/packetloss.ts';
+import type { socketlatency } from '../../src/probes/socketlatency.ts';
+import type { softirq } from '../../src/probes/softirq.ts';
+import type { tcpreset } from '../../src/probes/tcpreset.ts';
+import type { tcpretrans } from '../../src/probes/tcpretrans.ts';
+
+/** From one dashboard to another, with the time and what is chosen. */
+
+type EventsOf<P> = P extends { readonly events: infer E } ? keyof E & string : never;
+
+/** Those that panels point to. */
+export type EventType = EventsOf<
+  | typeof packetloss
+  | typeof tcpretrans
+  | typeof tcpreset
+  | typeof conntrack
+  | typeof socketlatency
+  | typeof netiftxlatency
+  | typeof softirq
+  | typeof biolatency
+>;
+
+export const UIDS = {
+  cluster: 'netsonde-cluster',
+  pod: 'netsonde-pod',
+  node: 'netsonde-node',
+  events: 'netsonde-events',
+  agent: 'netsonde-agent',
+} as const;
+
+/** Marks a dashboard as one of these, for the menu that leads from one to the next. */
+export const TAG = 'netsonde';
+
+/** Grafana leaves out what a dashboard has no variable for. */
+const CHOSEN = '${__url_time_range}&${__all_variables}';
+const KEPT = '${__url_time_range}&${datasource:queryparam}&${loki:queryparam}&${cluster:queryparam}';
+
+export const toPods = `/d/${UIDS.pod}?${CHOSEN}`;
+export const toNodes = `/d/${UIDS.node}?${CHOSEN}`;
+export const toAgents = `/d/${UIDS.agent}?${CHOSEN}`;
+
+/** Of a row of a table. */
+export const podLink = `/d/${UIDS.pod}?${KEPT}&var-namespace=\${__data.fields.namespace}&var-pod=\${__data.fields.pod}`;
+export const nodeLink = `/d/${UIDS.node}?${KEPT}&var-node=\${__data.fields.node}`;
+
+/** @param by label of the series that was clicked on, and field of the event: events that have its value */
+export function eventsLink(type: EventType, by?: string): string {
+  const url = `/d/${UIDS.events}?${CHOSEN}&var-type=${type}`;
+  return by === undefined ? url : `${url}&var-search=%22${by}%22:%22\${__field.labels.${by}}%22`;
+}

@@ -1,0 +1,249 @@
+import { biolatency } from '../../src/probes/biolatency.ts';
+import { conntrack } from '../../src/probes/conntrack.ts';
+import { netdev } from '../../src/probes/netdev.ts';
+import { netiftxlatency } from '../../src/probes/netiftxlatency.ts';
+import { packetloss } from '../../src/probes/packetloss.ts';
+import { qdisc } from '../../src/probes/qdisc.ts';
+import { rdma } from '../../src/probes/rdma.ts';
+import { sock } from '../../src/probes/sock.ts';
+import { softirq } from '../../src/probes/softirq.ts';
+import { softnet } from '../../src/probes/softnet.ts';
+import { tcpreset } from '../../src/probes/tcpreset.ts';
+import { tcpsummary } from '../../src/probes/tcpsummary.ts';
+import { dashboard } from './dashboard.ts';
+import { toAgents, UIDS } from './links.ts';
+import { ON_NODE as EVENTS_ON_NODE, ratesByType } from './logql.ts';
+import { eventGraph, graph, series, table, tile, WIDTH } from './panels.ts';
+import { BY_ENTITY, frequency, gauge, increase, narrow, promql, quantile, rate, top } from './promql.ts';
+import {
+  BACKLOG_DROPS,
+  backlogDrops,
+  CONNTRACK,
+  conntrackUse,
+  countOf,
+  isState,
+  notablyRetransmitted,
+  RETRANSMITTED,
+  untracked,
+} from './risks.ts';
+import { VARIABLES } from './variables.ts';
+import { IS_POD, OF_AGENT, OF_NODE, ON_NODE, ON_NODE_RANGE } from './views.ts';
+
+/** One machine: what hits every Pod on it. Its own network namespace, hostNetwork Pods in it, counts as the node. */
+
+const NO_DEVICE = 'No device of this kind.';
+const NOT_MEASURED = 'Nothing was measured in this time.';
+const PODS = narrow(ON_NODE_RANGE, IS_POD);
+
+const tiles = [
+  tile('Backlog overrun', backlogDrops(OF_NODE, []), {
+    what: 'Received packets that the CPUs could not keep up with.',
+    limits: [BACKLOG_DROPS.notice, BACKLOG_DROPS.alert],
+  }),
+  tile('Out of time', rate(softnet.metrics.timeSqueezed, OF_NODE, []), { limits: [10, 100] }),
+  tile('Fullest conntrack', promql`max(${conntrackUse(ON_NODE, ON_NODE)})`, {
+    what: 'Of the node and its Pods.',
+    empty: 'Nothing is tracked.',
+    limits: [CONNTRACK.notice, CONNTRACK.alert],
+    events: ['conntrack_pressure'],
+  }),
+  tile('Not tracked', untracked(ON_NODE, []), {
+    what: 'Connections that found no place in the table, and packets dropped for it.',
+    empty: 'Nothing is tracked.',
+    limits: [0.001, 1],
+    events: ['conntrack_pressure'],
+  }),
+  tile(
+    'Dropped by devices',
+    promql`${rate(netdev.metrics.receivedDrops, OF_NODE, [])} + ${rate(netdev.metrics.sentDrops, OF_NODE, [])}`,
+    { limits: [1, 100] },
+  ),
+  tile('TCP memory', gauge('sum', sock.metrics.tcpMemory, OF_NODE, []), {
+    what: 'Of all Pods: the kernel counts it for the machine. The limit is net.ipv4.tcp_mem.',
+  }),
+  tile('TCP orphans', gauge('sum', sock.metrics.orphans, OF_NODE, []), {
+    what: 'Connections that no process holds any more. The limit is net.ipv4.tcp_max_orphans.',
+    limits: [10_000, 50_000],
+  }),
+  tile('Failed probes', countOf(promql`${isState('failed', OF_AGENT, ['probe'])} == 1`, OF_AGENT), {
+    what: 'What they would show is missing here.',
+    limits: [1, 1],
+    opens: toAgents,
+  }),
+];
+
+const receiving = [
+  graph('Received packets, by CPU', [series(rate(softnet.metrics.processed, OF_NODE, ['cpu']), 'CPU {{cpu}}')], {
+    what: 'One CPU far above the others: the device has one queue, or RPS is off.',
+  }),
+  graph('What CPUs did not manage', [
+    series(rate(softnet.metrics.dropped, OF_NODE, ['cpu']), 'CPU {{cpu}} dropped'),
+    series(rate(softnet.metrics.timeSqueezed, OF_NODE, ['cpu']), 'CPU {{cpu}} out of time'),
+    series(rate(softnet.metrics.flowLimitReached, OF_NODE, ['cpu']), 'CPU {{cpu}} flow limit'),
+  ]),
+  graph('Backlog', [series(gauge('max', softnet.metrics.backlog, OF_NODE, ['cpu']), 'CPU {{cpu}}')], {
+    what: 'At net.core.netdev_max_backlog packets are dropped.',
+  }),
+  graph('Softirq: wait, 99 %', [series(quantile(0.99, softirq.metrics.wait, OF_NODE, ['vector']), '{{vector}}')], {
+    what: 'Long for net_rx: packets lie in the queue while something else runs.',
+    empty: NOT_MEASURED,
+    limits: [0.01],
+    events: ['softirq_wait_slow'],
+  }),
+  graph('Softirq: run, 99 %', [series(quantile(0.99, softirq.metrics.run, OF_NODE, ['vector']), '{{vector}}')], {
+    empty: NOT_MEASURED,
+    limits: [0.01],
+    events: ['softirq_run_slow'],
+  }),
+  eventGraph('Events on this node, by type', ratesByType(EVENTS_ON_NODE), {
+    width: WIDTH.third,
+    what: 'From Loki; what limits held back is not in it.',
+  }),
+];
+
+const devices = [
+  graph('Bytes, by device', [
+    series(rate(netdev.metrics.receivedBytes, OF_NODE, ['device']), '{{device}} received'),
+    series(rate(netdev.metrics.sentBytes, OF_NODE, ['device']), '{{device}} sent'),
+  ]),
+  graph('Dropped by devices and queues', [
+    series(rate(netdev.metrics.receivedDrops, OF_NODE, ['device']), '{{device}} received'),
+    series(rate(netdev.metrics.sentDrops, OF_NODE, ['device']), '{{device}} sent'),
+    series(rate(qdisc.metrics.drops, OF_NODE, ['device', 'kind']), '{{device}} {{kind}}'),
+  ]),
+  graph(
+    'Packets that the node itself lost, by reason',
+    [series(rate(packetloss.metrics.drops, OF_NODE, ['reason']), '{{reason}}')],
+    { stacked: true, empty: 'No packet was lost.', events: ['packet_drop'], eventsBy: 'reason' },
+  ),
+];
+
+const tracking = [
+  graph(
+    'Connection tracking',
+    [
+      series(gauge('max', conntrack.metrics.entries, OF_NODE, []), 'node'),
+      series(gauge('max', conntrack.metrics.entries, narrow(ON_NODE, IS_POD), []), 'fullest Pod'),
+      series(gauge('max', conntrack.metrics.limit, OF_NODE, []), 'limit'),
+    ],
+    { empty: 'Nothing is tracked.', events: ['conntrack_pressure'] },
+  ),
+  graph(
+    'Not tracked',
+    [
+      series(rate(conntrack.metrics.drop, ON_NODE, []), 'dropped'),
+      series(rate(conntrack.metrics.earlyDrop, ON_NODE, []), 'given up early'),
+      series(rate(conntrack.metrics.insertFailed, ON_NODE, []), 'could not be added'),
+      series(rate(conntrack.metrics.invalid, ON_NODE, []), 'invalid'),
+    ],
+    { empty: 'Nothing is tracked.', events: ['conntrack_pressure'] },
+  ),
+  graph(
+    'Resets of the node itself',
+    [series(rate(tcpreset.metrics.resets, OF_NODE, ['direction', 'reason']), '{{direction}} {{reason}}')],
+    {
+      empty: 'No connection was reset.',
+      events: ['tcp_reset'],
+      eventsBy: 'reason',
+    },
+  ),
+];
+
+const pods = table(
+  'Pods on this node',
+  [
+    { title: 'Lost', expression: top(20, increase(packetloss.metrics.drops, PODS, BY_ENTITY)), limits: [10, 1_000] },
+    { title: 'Resets', expression: top(20, increase(tcpreset.metrics.resets, PODS, BY_ENTITY)), limits: [10, 1_000] },
+    {
+      title: 'Sent again',
+      expression: top(20, notablyRetransmitted(PODS, BY_ENTITY)),
+      limits: [RETRANSMITTED.notice, RETRANSMITTED.alert],
+    },
+    {
+      title: 'Connections',
+      expression: top(20, gauge('sum', tcpsummary.metrics.connections, PODS, BY_ENTITY, { state: ['established'] })),
+    },
+    { title: 'Received', expression: top(20, rate(netdev.metrics.receivedBytes, PODS, BY_ENTITY)) },
+    { title: 'Sent', expression: top(20, rate(netdev.metrics.sentBytes, PODS, BY_ENTITY)) },
+  ],
+  { what: 'Over the whole time shown, the first 20 by each column. A click on a Pod opens it.', empty: 'No Pod.' },
+);
+
+const latency = [
+  graph(
+    'Block I/O: 99 %, by device',
+    [series(quantile(0.99, biolatency.metrics.delay, ON_NODE, ['device', 'operation']), '{{device}} {{operation}}')],
+    { what: 'Of the node and its Pods.', empty: NOT_MEASURED, limits: [0.01, 0.1], events: ['block_io_slow'] },
+  ),
+  graph(
+    'Block I/O: requests, by device',
+    [series(frequency(biolatency.metrics.delay, ON_NODE, ['device', 'operation']), '{{device}} {{operation}}')],
+    { what: 'Of the node and its Pods.', empty: NOT_MEASURED },
+  ),
+  graph(
+    'In the queues of devices and in drivers, 99 %',
+    [
+      series(quantile(0.99, netiftxlatency.metrics.qdisc, OF_NODE, []), 'in the queue'),
+      series(quantile(0.99, netiftxlatency.metrics.driver, OF_NODE, []), 'in the driver'),
+    ],
+    { empty: NOT_MEASURED, limits: [0.01, 0.1], events: ['qdisc_slow', 'driver_transmit_slow'] },
+  ),
+];
+
+const sockets = [
+  graph(
+    'Sockets',
+    [
+      series(gauge('sum', sock.metrics.allocated, OF_NODE, []), 'TCP allocated'),
+      series(gauge('sum', sock.metrics.orphans, OF_NODE, []), 'TCP orphans'),
+    ],
+    { width: WIDTH.half },
+  ),
+  graph(
+    'Memory of sockets',
+    [
+      series(gauge('sum', sock.metrics.tcpMemory, OF_NODE, []), 'TCP'),
+      series(gauge('sum', sock.metrics.udpMemory, OF_NODE, []), 'UDP'),
+    ],
+    { width: WIDTH.half },
+  ),
+];
+
+const rdmaPanels = [
+  graph(
+    'RDMA: bytes',
+    [
+      series(rate(rdma.metrics.receivedBytes, OF_NODE, ['device', 'port']), '{{device}}/{{port}} received'),
+      series(rate(rdma.metrics.sentBytes, OF_NODE, ['device', 'port']), '{{device}}/{{port}} sent'),
+    ],
+    { width: WIDTH.half, empty: NO_DEVICE },
+  ),
+  graph(
+    'RDMA: errors and congestion',
+    [
+      series(
+        promql`${rate(rdma.metrics.counters, OF_NODE, ['device', 'port', 'counter'])} > 0`,
+        '{{device}}/{{port}} {{counter}}',
+      ),
+    ],
+    { width: WIDTH.half, empty: NO_DEVICE },
+  ),
+];
+
+export const node = dashboard({
+  uid: UIDS.node,
+  title: 'Node',
+  description:
+    'What the machine does to all of its Pods: CPUs, devices, queues, connection tracking. Choose one; several are added up.',
+  variables: [VARIABLES.datasource(), VARIABLES.loki(), VARIABLES.cluster(), VARIABLES.node()],
+  sections: [
+    { title: 'Now', panels: tiles },
+    { title: 'Receiving', panels: receiving },
+    { title: 'Devices', panels: devices },
+    { title: 'Connections', panels: tracking },
+    { title: 'Pods', panels: [pods] },
+    { title: 'Latency: probes that are off until switched on', folded: true, panels: latency },
+    { title: 'Sockets', folded: true, panels: sockets },
+    { title: 'RDMA', folded: true, panels: rdmaPanels },
+  ],
+});

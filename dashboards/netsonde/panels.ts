@@ -1,0 +1,318 @@
+import type { Builder } from '@grafana/grafana-foundation-sdk/cog';
+import {
+  BigValueColorMode,
+  BigValueGraphMode,
+  GraphThresholdsStyleConfigBuilder,
+  GraphThresholdsStyleMode,
+  LegendDisplayMode,
+  LegendPlacement,
+  LogsSortOrder,
+  ReduceDataOptionsBuilder,
+  SortOrder,
+  StackingConfigBuilder,
+  StackingMode,
+  TooltipDisplayMode,
+  VizLegendOptionsBuilder,
+  VizTooltipOptionsBuilder,
+} from '@grafana/grafana-foundation-sdk/common';
+import {
+  type DashboardLink,
+  DashboardLinkBuilder,
+  type Panel,
+  type Threshold,
+  ThresholdsConfigBuilder,
+  ThresholdsMode,
+} from '@grafana/grafana-foundation-sdk/dashboard';
+import { PanelBuilder as LogsBuilder } from '@grafana/grafana-foundation-sdk/logs';
+import { DataqueryBuilder as LokiQuery } from '@grafana/grafana-foundation-sdk/loki';
+import { DataqueryBuilder as PrometheusQuery, PromQueryFormat } from '@grafana/grafana-foundation-sdk/prometheus';
+import { PanelBuilder as StatBuilder } from '@grafana/grafana-foundation-sdk/stat';
+import { PanelBuilder as TableBuilder } from '@grafana/grafana-foundation-sdk/table';
+import { PanelBuilder as GraphBuilder } from '@grafana/grafana-foundation-sdk/timeseries';
+import { type EventType, eventsLink, nodeLink, podLink } from './links.ts';
+import { needsOf } from './needs.ts';
+import type { Expression, Metric } from './promql.ts';
+import { LOKI, PROMETHEUS } from './variables.ts';
+
+/** A row is 24 wide. */
+export const WIDTH = { eighth: 3, third: 8, half: 12, whole: 24 } as const;
+export const HEIGHT = { tile: 4, graph: 8, table: 10, log: 12 } as const;
+
+const REF_IDS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
+const COLOURS = ['green', 'orange', 'red'] as const;
+
+/** From where on a value is a warning, and from where on it is bad. */
+export type Limits = readonly [warning: number, bad?: number];
+
+interface Options {
+  readonly width?: number;
+  readonly height?: number;
+  /** What to make of it, before what its metrics say. */
+  readonly what?: string;
+  /** Why there may be nothing to see although the probe runs. */
+  readonly empty?: string;
+  readonly limits?: Limits;
+  readonly unit?: string;
+  /** The events that tell more of it. */
+  readonly events?: readonly EventType[];
+}
+
+export interface Series {
+  readonly expression: Expression;
+  readonly legend: string;
+}
+
+export function series(expression: Expression, legend: string): Series {
+  return { expression, legend };
+}
+
+function describe(metrics: readonly Metric[], { what }: Options): string {
+  const lines = metrics.map(({ name, help }) => `- \`${name}\`: ${help}`);
+  return [...(what === undefined ? [] : [what]), lines.join('\n'), ...needsOf(metrics)].filter(Boolean).join('\n\n');
+}
+
+/** Says why there is nothing to see, where that is not a fault. */
+function emptyText(metrics: readonly Metric[], { empty }: Options): string | undefined {
+  const reasons = [...(empty === undefined ? [] : [empty]), ...needsOf(metrics)];
+  return reasons.length === 0 ? undefined : reasons.join(' ').replaceAll('`', '');
+}
+
+function steps(limits: Limits): ThresholdsConfigBuilder {
+  const list: Threshold[] = COLOURS.slice(0, limits.length + 1).map((color, index) => ({
+    color,
+    value: index === 0 ? null : (limits[index - 1] ?? null),
+  }));
+  return new ThresholdsConfigBuilder().mode(ThresholdsMode.Absolute).steps(list);
+}
+
+interface PanelBuilder extends Builder<Panel> {
+  title(title: string): this;
+  description(description: string): this;
+  datasource(datasource: { type: string; uid: string }): this;
+  span(width: number): this;
+  height(height: number): this;
+  unit(unit: string): this;
+  noValue(text: string): this;
+  thresholds(thresholds: ThresholdsConfigBuilder): this;
+  links(links: Builder<DashboardLink>[]): this;
+}
+
+function metricsOf(expressions: readonly Expression[]): Metric[] {
+  return [...new Set(expressions.flatMap(({ metrics }) => metrics))];
+}
+
+/** What all panels of Prometheus have in common. */
+function prepare<P extends PanelBuilder>(
+  panel: P,
+  title: string,
+  expressions: readonly Expression[],
+  options: Options,
+  size: { readonly width: number; readonly height: number },
+): P {
+  const metrics = metricsOf(expressions);
+  const reason = emptyText(metrics, options);
+  panel
+    .title(title)
+    .description(describe(metrics, options))
+    .datasource(PROMETHEUS)
+    .span(options.width ?? size.width)
+    .height(options.height ?? size.height)
+    .unit(options.unit ?? expressions[0]?.unit ?? 'short')
+    .links((options.events ?? []).map((type) => link(`Events: ${type}`, eventsLink(type))));
+  if (reason !== undefined) panel.noValue(reason);
+  if (options.limits !== undefined) panel.thresholds(steps(options.limits));
+  return panel;
+}
+
+function link(title: string, url: string): DashboardLinkBuilder {
+  return new DashboardLinkBuilder(title).url(url);
+}
+
+/** One number, coloured; opens another dashboard. */
+export function tile(
+  title: string,
+  expression: Expression,
+  options: Options & { readonly opens?: string },
+): StatBuilder {
+  const panel = prepare(new StatBuilder(), title, [expression], options, { width: WIDTH.eighth, height: HEIGHT.tile })
+    .withTarget(new PrometheusQuery().refId('A').expr(expression.text).instant())
+    .reduceOptions(new ReduceDataOptionsBuilder().calcs(['lastNotNull']).values(false).fields(''))
+    .colorMode(options.limits === undefined ? BigValueColorMode.None : BigValueColorMode.Background)
+    .graphMode(BigValueGraphMode.None)
+    .decimals(expression.unit === 'short' ? 0 : 1);
+  return options.opens === undefined ? panel : panel.dataLinks([link('Open', options.opens)]);
+}
+
+interface GraphOptions extends Options {
+  /** Lines that add up to something are stacked. */
+  readonly stacked?: boolean;
+  /** A label of the lines, and field of the events: a click on a line shows those that have its value. */
+  readonly eventsBy?: string;
+  /** At most: a share never passes 1. */
+  readonly max?: number;
+}
+
+export function graph(title: string, lines: readonly Series[], options: GraphOptions = {}): GraphBuilder {
+  const panel = prepare(
+    new GraphBuilder(),
+    title,
+    lines.map(({ expression }) => expression),
+    options,
+    { width: WIDTH.third, height: HEIGHT.graph },
+  )
+    .targets(
+      lines.map(({ expression, legend }, index) =>
+        new PrometheusQuery().refId(REF_IDS.charAt(index)).expr(expression.text).legendFormat(legend).range(),
+      ),
+    )
+    .min(0)
+    .lineWidth(1)
+    .fillOpacity(options.stacked === true ? 30 : 0)
+    .legend(
+      new VizLegendOptionsBuilder()
+        .displayMode(LegendDisplayMode.Table)
+        .placement(LegendPlacement.Bottom)
+        .showLegend(true)
+        .calcs(['lastNotNull', 'max'])
+        .sortBy('Max')
+        .sortDesc(true),
+    )
+    .tooltip(new VizTooltipOptionsBuilder().mode(TooltipDisplayMode.Multi).sort(SortOrder.Descending));
+  if (options.stacked === true) panel.stacking(new StackingConfigBuilder().mode(StackingMode.Normal).group('A'));
+  if (options.max !== undefined) panel.max(options.max);
+  if (options.limits !== undefined) {
+    panel.thresholdsStyle(new GraphThresholdsStyleConfigBuilder().mode(GraphThresholdsStyleMode.Dashed));
+  }
+  const [type] = options.events ?? [];
+  if (options.eventsBy !== undefined && type !== undefined) {
+    panel.dataLinks([link('Events of this', eventsLink(type, options.eventsBy))]);
+  }
+  return panel;
+}
+
+export interface Column {
+  readonly title: string;
+  readonly expression: Expression;
+  readonly limits?: Limits;
+  /** The labels say it all. */
+  readonly hidden?: boolean;
+}
+
+const MERGED_LABELS = ['cluster', 'node', 'namespace', 'pod'];
+
+/** A row for each set of labels, a column for each expression, the worst first. */
+export function table(title: string, columns: readonly Column[], options: Options = {}): TableBuilder {
+  const panel = prepare(
+    new TableBuilder(),
+    title,
+    columns.map(({ expression }) => expression),
+    options,
+    { width: WIDTH.whole, height: HEIGHT.table },
+  )
+    .targets(
+      columns.map(({ expression }, index) =>
+        new PrometheusQuery()
+          .refId(REF_IDS.charAt(index))
+          .expr(expression.text)
+          .instant()
+          .format(PromQueryFormat.Table),
+      ),
+    )
+    .filterable(true)
+    .sortBy([{ build: () => ({ displayName: columns[0]?.title ?? '', desc: true }) }]);
+  for (const { title: name, expression, limits } of columns) {
+    panel.overrideByName(name, [
+      { id: 'unit', value: expression.unit },
+      { id: 'decimals', value: expression.unit === 'short' ? 0 : 1 },
+      ...(limits === undefined
+        ? []
+        : [
+            { id: 'thresholds', value: steps(limits).build() },
+            { id: 'custom.cellOptions', value: { type: 'color-text' } },
+          ]),
+    ]);
+  }
+  return panel
+    .overrideByName('pod', [{ id: 'links', value: [{ title: 'This Pod', url: podLink }] }])
+    .overrideByName('node', [{ id: 'links', value: [{ title: 'This node', url: nodeLink }] }])
+    .withTransformation({ id: 'merge', options: {} })
+    .withTransformation({ id: 'organize', options: organized(columns) });
+}
+
+/** Grafana calls the value of a query `Value #A`, or `Value` where there is only one. */
+function organized(columns: readonly Column[]) {
+  const named = columns.map((column, index) => ({
+    ...column,
+    value: columns.length === 1 ? 'Value' : `Value #${REF_IDS.charAt(index)}`,
+  }));
+  const order = [...MERGED_LABELS, ...named.map(({ value }) => value)];
+  return {
+    excludeByName: Object.fromEntries(
+      ['Time', ...named.filter(({ hidden }) => hidden === true).map(({ value }) => value)].map((name) => [name, true]),
+    ),
+    indexByName: Object.fromEntries(order.map((name, index) => [name, index])),
+    renameByName: Object.fromEntries(named.map(({ value, title }) => [value, title])),
+  };
+}
+
+interface EventOptions {
+  readonly what?: string;
+  readonly width?: number;
+}
+
+function ofLoki<P extends PanelBuilder>(
+  panel: P,
+  title: string,
+  options: EventOptions,
+  width: number,
+  height: number,
+): P {
+  return panel
+    .title(title)
+    .description(options.what ?? '')
+    .datasource(LOKI)
+    .span(options.width ?? width)
+    .height(height)
+    .noValue('No event, or no sink that takes them to Loki.');
+}
+
+/** Events a second. */
+export function eventGraph(title: string, query: string, options: EventOptions = {}): GraphBuilder {
+  return ofLoki(new GraphBuilder(), title, options, WIDTH.whole, HEIGHT.graph)
+    .withTarget(new LokiQuery().refId('A').expr(query).queryType('range').legendFormat('{{type}}'))
+    .unit('cps')
+    .legend(new VizLegendOptionsBuilder().placement(LegendPlacement.Bottom).showLegend(true))
+    .min(0)
+    .lineWidth(1)
+    .fillOpacity(30)
+    .stacking(new StackingConfigBuilder().mode(StackingMode.Normal).group('A'))
+    .tooltip(new VizTooltipOptionsBuilder().mode(TooltipDisplayMode.Multi).sort(SortOrder.Descending));
+}
+
+export function eventTable(title: string, query: string, options: EventOptions = {}): TableBuilder {
+  return ofLoki(new TableBuilder(), title, options, WIDTH.whole, HEIGHT.table)
+    .withTarget(new LokiQuery().refId('A').expr(query).queryType('instant'))
+    .filterable(true)
+    .sortBy([{ build: () => ({ displayName: 'Events', desc: true }) }])
+    .overrideByName('pod', [{ id: 'links', value: [{ title: 'This Pod', url: podLink }] }])
+    .overrideByName('node', [{ id: 'links', value: [{ title: 'This node', url: nodeLink }] }])
+    .withTransformation({ id: 'labelsToFields', options: { mode: 'columns' } })
+    .withTransformation({ id: 'merge', options: {} })
+    .withTransformation({
+      id: 'organize',
+      options: {
+        excludeByName: { Time: true },
+        indexByName: {},
+        renameByName: { 'Value #A': 'Events', Value: 'Events' },
+      },
+    });
+}
+
+export function eventLog(title: string, query: string, options: EventOptions = {}): LogsBuilder {
+  return ofLoki(new LogsBuilder(), title, options, WIDTH.whole, HEIGHT.log)
+    .withTarget(new LokiQuery().refId('A').expr(query).queryType('range').maxLines(500))
+    .showTime(true)
+    .wrapLogMessage(true)
+    .enableLogDetails(true)
+    .sortOrder(LogsSortOrder.Descending);
+}

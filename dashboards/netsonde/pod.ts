@@ -1,0 +1,287 @@
+import { biolatency } from '../../src/probes/biolatency.ts';
+import { conntrack } from '../../src/probes/conntrack.ts';
+import { fd } from '../../src/probes/fd.ts';
+import { icmp } from '../../src/probes/icmp.ts';
+import { io } from '../../src/probes/io.ts';
+import { ip } from '../../src/probes/ip.ts';
+import { netdev } from '../../src/probes/netdev.ts';
+import { netiftxlatency } from '../../src/probes/netiftxlatency.ts';
+import { packetloss } from '../../src/probes/packetloss.ts';
+import { qdisc } from '../../src/probes/qdisc.ts';
+import { sock } from '../../src/probes/sock.ts';
+import { socketlatency } from '../../src/probes/socketlatency.ts';
+import { tcp } from '../../src/probes/tcp.ts';
+import { tcpext } from '../../src/probes/tcpext.ts';
+import { tcpreset } from '../../src/probes/tcpreset.ts';
+import { tcpretrans } from '../../src/probes/tcpretrans.ts';
+import { tcpsummary } from '../../src/probes/tcpsummary.ts';
+import { udp } from '../../src/probes/udp.ts';
+import { dashboard } from './dashboard.ts';
+import { UIDS } from './links.ts';
+import { OF_POD as EVENTS_OF_POD, sentences } from './logql.ts';
+import { eventLog, graph, series, tile, WIDTH } from './panels.ts';
+import { type Distribution, gauge, promql, quantile, rate, top } from './promql.ts';
+import {
+  CONNTRACK,
+  conntrackUse,
+  FAILED_CONNECTS,
+  failedConnectShare,
+  LOSS,
+  listenOverflows,
+  loss,
+  RESETS,
+  RETRANSMITTED,
+  receiveDrops,
+  resets,
+  retransmitted,
+} from './risks.ts';
+import { VARIABLES } from './variables.ts';
+import { OF_POD, ON_NODE } from './views.ts';
+
+/** What goes on in the chosen Pods, added up where it is not by Pod: choose one to see one. */
+
+const BY_POD = ['namespace', 'pod'] as const;
+const POD = '{{namespace}}/{{pod}}';
+/** Lines of a panel that has one for each Pod. */
+const MOST = 10;
+
+const NO_SEGMENTS = 'No segment was sent.';
+const NO_OPENS = 'No connection was opened.';
+
+const tiles = [
+  tile('Lost', loss(OF_POD, []), {
+    limits: [LOSS.notice, LOSS.alert],
+    empty: 'No packet was lost.',
+    events: ['packet_drop'],
+  }),
+  tile('Sent again', retransmitted(OF_POD, []), {
+    what: 'Of the TCP segments.',
+    empty: NO_SEGMENTS,
+    limits: [RETRANSMITTED.notice, RETRANSMITTED.alert],
+    events: ['tcp_retransmit'],
+  }),
+  tile('Resets', resets(OF_POD, []), {
+    empty: 'No connection was reset.',
+    limits: [RESETS.notice, RESETS.alert],
+    events: ['tcp_reset'],
+  }),
+  tile('Failed to connect', failedConnectShare(OF_POD, []), {
+    what: 'Of the TCP connections opened from inside and from outside.',
+    empty: NO_OPENS,
+    limits: [FAILED_CONNECTS.notice, FAILED_CONNECTS.alert],
+    events: ['tcp_reset'],
+  }),
+  tile('Accept queue full', listenOverflows(OF_POD, []), {
+    what: 'The application accepts too slowly; its clients wait a second or more.',
+    limits: [0.001, 1],
+  }),
+  tile('Not taken', receiveDrops(OF_POD, []), {
+    what: 'Segments dropped because the application reads too slowly.',
+    limits: [0.001, 1],
+  }),
+  tile('UDP not taken', rate(udp.metrics.receiveBufferErrors, OF_POD, []), {
+    what: 'Look here when DNS times out.',
+    limits: [0.001, 1],
+    events: ['packet_drop'],
+  }),
+  tile('Conntrack', promql`max(${conntrackUse(OF_POD, ON_NODE)})`, {
+    empty: 'Nothing is tracked.',
+    limits: [CONNTRACK.notice, CONNTRACK.alert],
+    events: ['conntrack_pressure'],
+  }),
+];
+
+const harm = [
+  graph('Packets lost, by reason', [series(rate(packetloss.metrics.drops, OF_POD, ['reason']), '{{reason}}')], {
+    stacked: true,
+    empty: 'No packet was lost.',
+    events: ['packet_drop'],
+    eventsBy: 'reason',
+  }),
+  graph(
+    'Resets, by direction and reason',
+    [series(rate(tcpreset.metrics.resets, OF_POD, ['direction', 'reason']), '{{direction}} {{reason}}')],
+    { stacked: true, empty: 'No connection was reset.', events: ['tcp_reset'], eventsBy: 'reason' },
+  ),
+  graph('Sent again, by cause', [series(rate(tcpretrans.metrics.retransmits, OF_POD, ['kind']), '{{kind}}')], {
+    what: 'rto and syn: nothing came back at all. fast and tlp: single packets were lost. synack: the client does not answer.',
+    stacked: true,
+    empty: 'Nothing was sent again.',
+    events: ['tcp_retransmit'],
+    eventsBy: 'kind',
+  }),
+];
+
+const connections = [
+  graph('Connections opened and failed', [
+    series(rate(tcp.metrics.activeOpens, OF_POD, []), 'opened from inside'),
+    series(rate(tcp.metrics.passiveOpens, OF_POD, []), 'accepted from outside'),
+    series(rate(tcp.metrics.attemptFails, OF_POD, []), 'failed'),
+    series(rate(tcp.metrics.establishedResets, OF_POD, []), 'ended by a reset'),
+  ]),
+  graph(
+    'Connections, by state',
+    [series(promql`${gauge('sum', tcpsummary.metrics.connections, OF_POD, ['state'])} > 0`, '{{state}}')],
+    {
+      what: 'close_wait that grows: the application does not close. syn_sent: the server does not answer.',
+      empty: 'No connection.',
+    },
+  ),
+  graph(
+    'Accept queues',
+    [
+      series(gauge('max', tcpsummary.metrics.acceptQueueLength, OF_POD, ['port']), 'port {{port}}'),
+      series(gauge('min', tcpsummary.metrics.acceptQueueLimit, OF_POD, ['port']), 'port {{port}} limit'),
+    ],
+    { what: 'The fullest of the chosen Pods. Above the limit connections are dropped.', empty: 'Nobody listens.' },
+  ),
+];
+
+const application = [
+  graph('Waiting to be read and to be sent', [
+    series(gauge('sum', tcpsummary.metrics.receiveQueue, OF_POD, []), 'to be read by the application'),
+    series(gauge('sum', tcpsummary.metrics.sendQueue, OF_POD, []), 'to be acknowledged by the other side'),
+  ]),
+  graph('Full queues', [
+    series(rate(tcpext.metrics.listenOverflows, OF_POD, []), 'accept queue full'),
+    series(rate(tcpext.metrics.listenDrops, OF_POD, []), 'connection requests dropped'),
+    series(rate(tcpext.metrics.receiveQueueDrops, OF_POD, []), 'receive queue full'),
+    series(rate(tcpext.metrics.backlogDrops, OF_POD, []), 'backlog full'),
+    series(rate(udp.metrics.receiveBufferErrors, OF_POD, []), 'UDP receive buffer full'),
+  ]),
+  graph(
+    'Unreachable',
+    [
+      series(rate(icmp.metrics.receivedDestinationUnreachable, OF_POD, []), 'told to be unreachable'),
+      series(rate(udp.metrics.noPort, OF_POD, []), 'UDP to a port that nobody listens on'),
+      series(rate(ip.metrics.fragmentationFailures, OF_POD, []), 'too large for the path'),
+    ],
+    { what: 'Too large for the path: the MTU is wrong somewhere.', events: ['packet_drop'] },
+  ),
+];
+
+const traffic = [
+  graph('Bytes', [
+    series(rate(netdev.metrics.receivedBytes, OF_POD, []), 'received'),
+    series(rate(netdev.metrics.sentBytes, OF_POD, []), 'sent'),
+  ]),
+  graph('Packets', [
+    series(rate(netdev.metrics.receivedPackets, OF_POD, []), 'received'),
+    series(rate(netdev.metrics.sentPackets, OF_POD, []), 'sent'),
+    series(rate(udp.metrics.received, OF_POD, []), 'UDP received'),
+  ]),
+  graph('Dropped by devices and queues', [
+    series(rate(netdev.metrics.receivedDrops, OF_POD, ['device']), '{{device}} received'),
+    series(rate(netdev.metrics.sentDrops, OF_POD, ['device']), '{{device}} sent'),
+    series(rate(qdisc.metrics.drops, OF_POD, ['device', 'kind']), '{{device}} {{kind}}'),
+  ]),
+];
+
+/** What one in a hundred is slower than, in the Pods where that is most; and the median. */
+function delays(metric: Distribution) {
+  return [
+    series(top(MOST, quantile(0.99, metric, OF_POD, BY_POD)), `${POD} 99 %`),
+    series(quantile(0.5, metric, OF_POD, []), '50 %'),
+  ];
+}
+
+const NO_WAIT = 'Nothing was measured in this time.';
+
+const latency = [
+  graph('Until the application reads', delays(socketlatency.metrics.read), {
+    what: 'Long: the application is slow, not the network.',
+    empty: NO_WAIT,
+    limits: [0.1],
+    events: ['socket_read_slow'],
+  }),
+  graph('From write to device', delays(socketlatency.metrics.write), {
+    what: 'Long: the window of the other side is closed, or the congestion window small.',
+    empty: NO_WAIT,
+    limits: [0.1],
+    events: ['socket_write_slow'],
+  }),
+  graph('In the queue of the device', delays(netiftxlatency.metrics.qdisc), {
+    empty: NO_WAIT,
+    limits: [0.1],
+    events: ['qdisc_slow'],
+  }),
+  graph('In the driver', delays(netiftxlatency.metrics.driver), {
+    empty: NO_WAIT,
+    limits: [0.1],
+    events: ['driver_transmit_slow'],
+  }),
+  graph('Block I/O', delays(biolatency.metrics.delay), {
+    what: 'A process that waits for its disk does not read its sockets.',
+    empty: NO_WAIT,
+    limits: [0.1],
+    events: ['block_io_slow'],
+  }),
+  graph('Reads from and writes to storage', [
+    series(rate(io.metrics.readBytes, OF_POD, []), 'read'),
+    series(rate(io.metrics.writtenBytes, OF_POD, []), 'written'),
+  ]),
+];
+
+const limits = [
+  graph('Sockets', [series(top(MOST, gauge('sum', sock.metrics.used, OF_POD, BY_POD)), POD)]),
+  graph(
+    'File descriptors, of their limit',
+    [series(top(MOST, gauge('max', fd.metrics.limitUsed, OF_POD, BY_POD)), POD)],
+    {
+      limits: [0.8, 0.95],
+      max: 1,
+    },
+  ),
+  graph(
+    'Connection tracking',
+    [
+      series(top(MOST, gauge('sum', conntrack.metrics.entries, OF_POD, BY_POD)), `${POD} entries`),
+      series(gauge('max', conntrack.metrics.limit, ON_NODE, []), 'limit'),
+    ],
+    { empty: 'Nothing is tracked.', events: ['conntrack_pressure'] },
+  ),
+];
+
+const detail = [
+  graph('Timeouts and repairs', [
+    series(rate(tcpext.metrics.timeouts, OF_POD, []), 'timeouts'),
+    series(rate(tcpext.metrics.synRetransmits, OF_POD, []), 'SYN again'),
+    series(rate(tcpext.metrics.fastRetransmits, OF_POD, []), 'fast retransmits'),
+    series(rate(tcpext.metrics.lossProbes, OF_POD, []), 'loss probes'),
+    series(rate(tcpext.metrics.spuriousRtos, OF_POD, []), 'needless timeouts'),
+  ]),
+  graph('Given up, by cause', [series(rate(tcpext.metrics.aborts, OF_POD, ['cause']), '{{cause}}')], {
+    what: 'data: closed with data unread. timeout: the other side is gone. memory: too many orphans.',
+  }),
+  graph('Closed windows', [
+    series(rate(tcpext.metrics.toZeroWindow, OF_POD, []), 'closed: the application reads too slowly'),
+    series(rate(tcpext.metrics.windowProbes, OF_POD, []), 'the other side reads too slowly'),
+    series(rate(tcpext.metrics.zeroWindowDrops, OF_POD, []), 'dropped: window closed'),
+  ]),
+];
+
+export const pod = dashboard({
+  uid: UIDS.pod,
+  title: 'Pod',
+  description: 'What the network does to a Pod, and what the Pod does to itself.',
+  variables: [
+    VARIABLES.datasource(),
+    VARIABLES.loki(),
+    VARIABLES.cluster(),
+    VARIABLES.node(),
+    VARIABLES.namespace(),
+    VARIABLES.workload(),
+    VARIABLES.pod(),
+  ],
+  sections: [
+    { title: 'Now', panels: tiles },
+    { title: 'Lost, reset, sent again', panels: harm },
+    { title: 'Connections', panels: connections },
+    { title: 'Slow application, unreachable peers', panels: application },
+    { title: 'Events', panels: [eventLog('Events', sentences(EVENTS_OF_POD), { width: WIDTH.whole })] },
+    { title: 'Traffic', folded: true, panels: traffic },
+    { title: 'Latency: probes that are off until switched on', folded: true, panels: latency },
+    { title: 'Limits', folded: true, panels: limits },
+    { title: 'More of TCP, with detail: full', folded: true, panels: detail },
+  ],
+});

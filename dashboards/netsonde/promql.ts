@@ -1,0 +1,161 @@
+import type { MetricDescriptor } from '../../src/probes/metric.ts';
+
+/**
+ * Queries of Prometheus, built from the descriptors: a metric, a label or a value that is renamed does not compile, and a panel knows
+ * what its metrics are.
+ */
+
+/** A metric that is not ours: of Prometheus itself, or of the client library for Node.js. */
+export interface ForeignMetric {
+  readonly name: string;
+  readonly type: 'counter' | 'gauge';
+  readonly unit?: MetricDescriptor['unit'];
+  readonly help: string;
+  readonly labels: Readonly<Record<string, never>>;
+}
+
+export type Metric = MetricDescriptor | ForeignMetric;
+
+/** Labels of the target, and of whom a series belongs to. */
+export const TARGET_LABELS = ['cluster', 'node', 'instance', 'namespace', 'pod'] as const;
+export type TargetLabel = (typeof TARGET_LABELS)[number];
+
+/** One series for each Pod, and one for the network namespace of each node, which has neither namespace nor Pod. */
+export const BY_ENTITY = ['cluster', 'node', 'namespace', 'pod'] as const;
+export const BY_NODE = ['cluster', 'node'] as const;
+
+type LabelName<M extends Metric> = (keyof M['labels'] & string) | TargetLabel;
+type Values<L> = L extends { readonly values: readonly (infer V extends string)[] } ? V : string;
+
+/** By label: the values that count. */
+export type Only<M extends Metric> = {
+  readonly [K in keyof M['labels']]?: readonly [Values<M['labels'][K]>, ...Values<M['labels'][K]>[]];
+};
+
+export type Counting = Metric & { readonly type: 'counter' };
+export type Gauge = Metric & { readonly type: 'gauge' };
+export type Distribution = MetricDescriptor & { readonly type: 'histogram' };
+
+/** Which series a query looks at, and over which time it counts. */
+export interface View {
+  readonly matchers: readonly string[];
+  readonly window: string;
+}
+
+/** With further matchers. */
+export function narrow({ matchers, window }: View, ...more: string[]): View {
+  return { matchers: [...matchers, ...more], window };
+}
+
+/** An expression, what it is made from, and Grafana's name of its unit. */
+export interface Expression {
+  readonly text: string;
+  readonly metrics: readonly Metric[];
+  readonly unit: string;
+}
+
+function matcher(label: string, values: readonly string[]): string {
+  return values.length === 1 ? `${label}="${values[0]}"` : `${label}=~"${values.join('|')}"`;
+}
+
+/** `netsonde_tcp_aborts_total{cluster=~"$cluster",cause="close"}` */
+export function select<const M extends Metric>(metric: M, view: View, only: Only<M> = {}, suffix = ''): string {
+  const chosen = Object.entries(only as Readonly<Record<string, readonly string[]>>);
+  const matchers = [...view.matchers, ...chosen.map(([label, values]) => matcher(label, values))];
+  return `${metric.name}${suffix}${matchers.length === 0 ? '' : `{${matchers.join(',')}}`}`;
+}
+
+function aggregate(how: string, by: readonly string[], text: string): string {
+  return `${how}${by.length === 0 ? '' : ` by (${by.join(', ')})`} (${text})`;
+}
+
+/** Of a counter a second. Seconds a second are a share. */
+function rateUnit({ name, unit }: Metric): string {
+  if (unit === 'bytes') return 'Bps';
+  if (unit === 'seconds') return 'percentunit';
+  return /packet|datagram|segment/.test(name) ? 'pps' : 'cps';
+}
+
+const GAUGE_UNITS = { bytes: 'bytes', seconds: 's', ratio: 'percentunit' } as const;
+
+function unitOf({ unit }: Metric): string {
+  return unit === undefined ? 'short' : GAUGE_UNITS[unit];
+}
+
+/** What a counter counts in a second, added up. */
+export function rate<const M extends Counting>(
+  metric: M,
+  view: View,
+  by: readonly LabelName<M>[],
+  only: Only<M> = {},
+): Expression {
+  const text = aggregate('sum', by, `rate(${select(metric, view, only)}[${view.window}])`);
+  return { text, metrics: [metric], unit: rateUnit(metric) };
+}
+
+/** What a counter counts within the window, added up. */
+export function increase<const M extends Counting>(
+  metric: M,
+  view: View,
+  by: readonly LabelName<M>[],
+  only: Only<M> = {},
+): Expression {
+  const text = aggregate('sum', by, `increase(${select(metric, view, only)}[${view.window}])`);
+  return { text, metrics: [metric], unit: unitOf(metric) };
+}
+
+export function gauge<const M extends Gauge>(
+  how: 'sum' | 'max' | 'min' | 'count',
+  metric: M,
+  view: View,
+  by: readonly LabelName<M>[],
+  only: Only<M> = {},
+): Expression {
+  return { text: aggregate(how, by, select(metric, view, only)), metrics: [metric], unit: unitOf(metric) };
+}
+
+/** A quantile of a histogram: at most so long took that share of what there was. */
+export function quantile<const M extends Distribution>(
+  share: number,
+  metric: M,
+  view: View,
+  by: readonly LabelName<M>[],
+  only: Only<M> = {},
+): Expression {
+  const buckets = aggregate('sum', ['le', ...by], `rate(${select(metric, view, only, '_bucket')}[${view.window}])`);
+  return { text: `histogram_quantile(${share}, ${buckets})`, metrics: [metric], unit: unitOf(metric) };
+}
+
+/** How many a histogram has seen in a second. */
+export function frequency<const M extends Distribution>(
+  metric: M,
+  view: View,
+  by: readonly LabelName<M>[],
+  only: Only<M> = {},
+): Expression {
+  const text = aggregate('sum', by, `rate(${select(metric, view, only, '_count')}[${view.window}])`);
+  return { text, metrics: [metric], unit: 'ops' };
+}
+
+/** Text with expressions in it: promql`${failed} / ${all}`. The unit is that of the first. */
+export function promql(texts: TemplateStringsArray, ...parts: readonly (Expression | number)[]): Expression {
+  const expressions = parts.filter((part) => typeof part !== 'number');
+  const text = texts.reduce((before, after, index) => {
+    const part = parts[index - 1];
+    return `${before}${typeof part === 'object' ? part.text : part}${after}`;
+  });
+  return {
+    text,
+    metrics: [...new Set(expressions.flatMap(({ metrics }) => metrics))],
+    unit: expressions[0]?.unit ?? 'short',
+  };
+}
+
+export function as(unit: string, expression: Expression): Expression {
+  return { ...expression, unit };
+}
+
+/** The largest, where there is anything. */
+export function top(count: number, expression: Expression): Expression {
+  return promql`topk(${count}, ${expression} > 0)`;
+}

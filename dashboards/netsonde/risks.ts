@@ -1,0 +1,115 @@
+import { AGENT_METRICS } from '../../src/agent_metrics.ts';
+import { SELF_METRICS } from '../../src/collectors/self.ts';
+import { conntrack } from '../../src/probes/conntrack.ts';
+import { packetloss } from '../../src/probes/packetloss.ts';
+import { softnet } from '../../src/probes/softnet.ts';
+import { tcp } from '../../src/probes/tcp.ts';
+import { tcpext } from '../../src/probes/tcpext.ts';
+import { tcpreset } from '../../src/probes/tcpreset.ts';
+import {
+  as,
+  BY_ENTITY,
+  BY_NODE,
+  type Expression,
+  gauge,
+  increase,
+  promql,
+  rate,
+  type TargetLabel,
+  type View,
+} from './promql.ts';
+
+/** What goes wrong, as the dashboards and the alerts both ask for it, and from where on it counts. */
+
+type By = readonly TargetLabel[];
+
+/** `notice`: worth a look, and a warning on a dashboard. `alert`: somebody is told, where it lasts. */
+export interface Limit {
+  readonly notice: number;
+  readonly alert: number;
+}
+
+/** A second, of one Pod. A few are everywhere: policies that work, scans, clients that give up. */
+export const LOSS: Limit = { notice: 1, alert: 10 };
+export const RESETS: Limit = { notice: 1, alert: 5 };
+/** Of the segments sent. A healthy network inside a cluster stays below 0.1 %; from 1 % on throughput suffers. */
+export const RETRANSMITTED: Limit = { notice: 0.01, alert: 0.05 };
+/** Below so many a second a share says nothing. */
+export const RETRANSMITS_LEAST = 1;
+/** Within the time that a table shows. */
+const RETRANSMITS_NOTABLE = 10;
+/** Of the connections opened, and at least so many a second. */
+export const FAILED_CONNECTS: Limit = { notice: 0.05, alert: 0.2 };
+export const FAILED_CONNECTS_LEAST = 0.2;
+/** Of the table. What is full takes no new connection. */
+export const CONNTRACK: Limit = { notice: 0.8, alert: 0.95 };
+/** A second, of one node: a burst now and then is none. */
+export const BACKLOG_DROPS: Limit = { notice: 0.1, alert: 1 };
+
+export const loss = (view: View, by: By): Expression => rate(packetloss.metrics.drops, view, by);
+
+export const resets = (view: View, by: By): Expression => rate(tcpreset.metrics.resets, view, by);
+
+export const retransmits = (view: View, by: By): Expression => rate(tcp.metrics.retransmittedSegments, view, by);
+
+/** Of the segments that were sent; nothing where none were. */
+export function retransmitted(view: View, by: By): Expression {
+  const sent = rate(tcp.metrics.sentSegments, view, by);
+  return as('percentunit', promql`${retransmits(view, by)} / (${sent} > 0)`);
+}
+
+/** The same for a table: shares of what is worth a share. */
+export function notablyRetransmitted(view: View, by: By): Expression {
+  return promql`${retransmitted(view, by)} and ${increase(tcp.metrics.retransmittedSegments, view, by)} > ${RETRANSMITS_NOTABLE}`;
+}
+
+export const failedConnects = (view: View, by: By): Expression => rate(tcp.metrics.attemptFails, view, by);
+
+/**
+ * Of the connections that were opened or came in: the kernel counts a failure of both kinds as one (kernel: net/ipv4/tcp.c, tcp_done();
+ * tcp_minisocks.c, tcp_check_req()).
+ */
+export function failedConnectShare(view: View, by: By): Expression {
+  const { activeOpens, passiveOpens } = tcp.metrics;
+  const opened = promql`${rate(activeOpens, view, by)} + ${rate(passiveOpens, view, by)}`;
+  return as('percentunit', promql`${failedConnects(view, by)} / ((${opened}) > 0)`);
+}
+
+export const listenOverflows = (view: View, by: By): Expression => rate(tcpext.metrics.listenOverflows, view, by);
+
+/** Entries for which there was no room, or whose packets were dropped. */
+export function untracked(view: View, by: By, count: typeof rate = rate): Expression {
+  const { drop, earlyDrop, insertFailed } = conntrack.metrics;
+  return promql`${count(drop, view, by)} + ${count(earlyDrop, view, by)} + ${count(insertFailed, view, by)}`;
+}
+
+/**
+ * How full the table of each network namespace is: its own entries, held against the one limit of the machine. A limit of 0 is none.
+ * @param machines where the limits are found: no namespace, no Pod
+ */
+export function conntrackUse(view: View, machines: View): Expression {
+  const { entries, limit } = conntrack.metrics;
+  const limits = promql`(${gauge('max', limit, machines, BY_NODE)} > 0)`;
+  return as(
+    'percentunit',
+    promql`${gauge('max', entries, view, BY_ENTITY)} / on (cluster, node) group_left () ${limits}`,
+  );
+}
+
+export const backlogDrops = (view: View, by: By): Expression => rate(softnet.metrics.dropped, view, by);
+
+/** Segments that a process was too slow to take. */
+export function receiveDrops(view: View, by: By, count: typeof rate = rate): Expression {
+  const { receiveQueueDrops, backlogDrops: busy } = tcpext.metrics;
+  return promql`${count(receiveQueueDrops, view, by)} + ${count(busy, view, by)}`;
+}
+
+/** By probe where that is among the labels: whether it is in the state; else whether any is. */
+export const isState = (state: 'failed' | 'degraded', view: View, by: readonly ('probe' | TargetLabel)[]): Expression =>
+  gauge('max', SELF_METRICS.probeState, view, by, { state: [state] });
+
+/** How many there are; 0, and not nothing, where agents say so. */
+export function countOf(expression: Expression, view: View): Expression {
+  const none = gauge('max', AGENT_METRICS.buildInfo, view, []);
+  return { ...promql`count(${expression}) or 0 * ${none}`, metrics: expression.metrics, unit: 'short' };
+}

@@ -1,0 +1,73 @@
+import {
+  CustomVariableBuilder,
+  DatasourceVariableBuilder,
+  QueryVariableBuilder,
+  TextBoxVariableBuilder,
+  VariableRefresh,
+  VariableSort,
+} from '@grafana/grafana-foundation-sdk/dashboard';
+import { AGENT_METRICS } from '../../src/agent_metrics.ts';
+import { sock } from '../../src/probes/sock.ts';
+import { EVENT_TYPES } from './logql.ts';
+import { type Metric, select } from './promql.ts';
+import { IS_POD, OF_NAMESPACE, OF_WORKLOAD, WORKLOAD_OF_POD } from './views.ts';
+
+/** What is chosen at the top of a dashboard. `All` is `.*`, so that what lacks the label is not lost, and queries stay short. */
+
+const ALL = { text: 'All', value: '$__all' };
+
+export const PROMETHEUS = { type: 'prometheus', uid: '${datasource}' };
+export const LOKI = { type: 'loki', uid: '${loki}' };
+
+export const VARIABLES = {
+  datasource: () => new DatasourceVariableBuilder('datasource').label('Prometheus').type('prometheus'),
+  loki: () => new DatasourceVariableBuilder('loki').label('Loki').type('loki'),
+  cluster: () => choice('cluster', 'Cluster', AGENT_METRICS.buildInfo, []),
+  node: () => choice('node', 'Node', AGENT_METRICS.buildInfo, ['cluster']),
+  namespace: () => choice('namespace', 'Namespace', sock.metrics.used, ['cluster', 'node']),
+  workload: () =>
+    everything(
+      values('workload', 'Workload', sock.metrics.used, 'pod', [...OF_NAMESPACE, IS_POD])
+        .regex(`/${WORKLOAD_OF_POD}/`)
+        .description('Made from the names of the Pods.'),
+    ),
+  pod: () => everything(values('pod', 'Pod', sock.metrics.used, 'pod', [...OF_WORKLOAD, IS_POD])),
+  /** A Pod of the chosen namespaces, where no workload can be chosen. */
+  podOfNamespace: () => everything(values('pod', 'Pod', sock.metrics.used, 'pod', [...OF_NAMESPACE, IS_POD])),
+  type: () =>
+    new CustomVariableBuilder('type')
+      .label('Type')
+      .values(EVENT_TYPES.map(({ type }) => type).join(','))
+      .multi(true)
+      .includeAll(true)
+      .allValue('.*')
+      .current(ALL),
+  search: () =>
+    new TextBoxVariableBuilder('search').label('Text').description('Anything in the event, as a regular expression.'),
+} as const;
+
+function values(name: string, label: string, metric: Metric, of: string, matchers: readonly string[]) {
+  return new QueryVariableBuilder(name)
+    .label(label)
+    .datasource(PROMETHEUS)
+    .query(`label_values(${select(metric, { matchers, window: '' })}, ${of})`)
+    .refresh(VariableRefresh.OnTimeRangeChanged)
+    .sort(VariableSort.NaturalAsc);
+}
+
+function everything(variable: QueryVariableBuilder): QueryVariableBuilder {
+  return variable.multi(true).includeAll(true).allValue('.*').current(ALL);
+}
+
+/** Values of the label of this name, of the series that the variables before it choose. */
+function choice(name: string, label: string, metric: Metric, before: readonly string[]): QueryVariableBuilder {
+  return everything(
+    values(
+      name,
+      label,
+      metric,
+      name,
+      before.map((variable) => `${variable}=~"$${variable}"`),
+    ),
+  );
+}

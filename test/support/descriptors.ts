@@ -1,0 +1,19 @@
+import { AGENT_METRICS } from '../../src/agent_metrics.ts';
+import { SELF_METRICS } from '../../src/collectors/self.ts';
+import { PROBES } from '../../src/probes/index.ts';
+import type { MetricDescriptor, MetricSet } from '../../src/probes/metric.ts';
+
+/** Every metric that there is. */
+export const METRICS: readonly MetricDescriptor[] = [
+  ...PROBES.flatMap(({ metrics }) => Object.values(metrics as MetricSet)),
+  ...Object.values<MetricDescriptor>(AGENT_METRICS),
+  ...Object.values<MetricDescriptor>(SELF_METRICS),
+];
+
+const BY_NAME = new Map(METRICS.map((metric) => [metric.name, metric]));
+
+/** Whether a metric shows series of this name. */
+export function isSeries(name: string): boolean {
+  const ofHistogram = BY_NAME.get(name.replace(/_(bucket|count|sum)$/, ''));
+  return ofHistogram?.type === 'histogram' ? ofHistogram.name !== name : BY_NAME.has(name);
+}

@@ -1,0 +1,59 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { ALERTS, anchor, RECORDINGS } from '../../dashboards/netsonde/alerts.ts';
+import { CASES } from '../../dashboards/netsonde/alerts_test_file.ts';
+import { promtool } from '../support/promtool.ts';
+
+const DIRECTORY = new URL('../../dashboards/rules/', import.meta.url);
+const RULES = fileURLToPath(new URL('netsonde.yaml', DIRECTORY));
+const RULES_TEST = fileURLToPath(new URL('netsonde.test.yaml', DIRECTORY));
+const RUNBOOK = readFileSync(new URL('../../docs/runbook.md', import.meta.url), 'utf8');
+
+const SENTENCES = /^[A-Za-z][^\n]*\.$/;
+
+interface RulesFile {
+  groups: { rules: { alert?: string; annotations?: { runbook_url: string } }[] }[];
+}
+
+describe('the rules', () => {
+  it('are right to promtool', () => {
+    const count = ALERTS.length + RECORDINGS.length;
+    expect(promtool('check', 'rules', RULES, '')).toContain(`SUCCESS: ${count} rules found`);
+  });
+
+  it('fire when they should, not before, and not for the neighbour', () => {
+    expect(promtool('test', 'rules', RULES_TEST, '')).toMatch(/^\s*SUCCESS\s*$/m);
+  }, 60_000);
+
+  it('each have a case in that test', () => {
+    expect(CASES.map(({ alert }) => alert)).toEqual(ALERTS.map(({ name }) => name));
+    const { tests } = parse(readFileSync(RULES_TEST, 'utf8')) as { tests: { name: string }[] };
+    expect(tests.map(({ name }) => name)).toEqual(ALERTS.map(({ name }) => name));
+  });
+});
+
+describe.each(ALERTS.map((alert) => [alert.name, alert] as const))('%s', (name, alert) => {
+  it('says what happened and what to do', () => {
+    expect(alert.summary).toMatch(/[^\n]\.$/);
+    expect(alert.summary).toContain('{{');
+    expect(alert.description).toMatch(SENTENCES);
+  });
+
+  it('has a section in the runbook, to which it points', () => {
+    expect(RUNBOOK).toMatch(new RegExp(`^### ${name}$`, 'm'));
+    const { groups } = parse(readFileSync(RULES, 'utf8')) as RulesFile;
+    const [rule] = groups.flatMap(({ rules }) => rules.filter((candidate) => candidate.alert === name));
+    expect(rule?.annotations?.runbook_url).toMatch(new RegExp(`/docs/runbook\\.md#${anchor(alert)}$`));
+  });
+});
+
+it('wakes a person for few things', () => {
+  const critical = ALERTS.filter(({ severity }) => severity === 'critical');
+  expect(critical.map(({ name }) => name)).toEqual([
+    'NetsondeNodeLossy',
+    'NetsondeConntrackFull',
+    'NetsondeBacklogOverrun',
+  ]);
+});

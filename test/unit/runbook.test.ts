@@ -1,0 +1,57 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { MODELS, panelsOf } from '../support/dashboards.ts';
+import { isSeries } from '../support/descriptors.ts';
+import { isLogql } from '../support/logql.ts';
+import { checkPromql } from '../support/promtool.ts';
+
+const DOCS = new URL('../../docs/', import.meta.url);
+const RUNBOOK = readFileSync(new URL('runbook.md', DOCS), 'utf8');
+
+function blocks(language: string): string[] {
+  return [...RUNBOOK.matchAll(new RegExp(`^\`\`\`${language}\\n([^\`]*)\`\`\``, 'gm'))].map(([, text = '']) =>
+    text.trim(),
+  );
+}
+
+/** As GitHub makes them. */
+function anchors(text: string): string[] {
+  return [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\w -]/g, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+describe('the runbook', () => {
+  it('points to panels that there are', () => {
+    const known = MODELS.flatMap((model) =>
+      panelsOf(model).map(({ title }) => `${model.title.replace('netsonde / ', '')}: ${title}`),
+    );
+    const named = [...RUNBOOK.replaceAll(/\s+/g, ' ').matchAll(/\*((?:Cluster|Pod|Node|Events|Agent): [^*]+)\*/g)];
+    expect(named.length).toBeGreaterThan(30);
+    for (const [, panel] of named) expect(known).toContain(panel);
+  });
+
+  it('has queries that Prometheus understands, of metrics that there are', () => {
+    const queries = blocks('promql');
+    expect(queries.length).toBeGreaterThan(5);
+    checkPromql(queries);
+    for (const name of queries.flatMap((query) => query.match(/netsonde_\w+/g) ?? []))
+      expect(isSeries(name), name).toBe(true);
+  });
+
+  it('has queries that Loki understands', () => {
+    const queries = blocks('logql');
+    expect(queries.length).toBeGreaterThan(2);
+    for (const query of queries) expect(isLogql(query), query).toBe(true);
+  });
+
+  it('links to sections and files that there are', () => {
+    for (const [, file = '', anchor] of RUNBOOK.matchAll(/\]\(([\w.-]*)(?:#([\w-]+))?\)/g)) {
+      const text = file === '' ? RUNBOOK : readFileSync(new URL(file, DOCS), 'utf8');
+      if (anchor !== undefined) expect(anchors(text)).toContain(anchor);
+    }
+  });
+});
