@@ -10,12 +10,14 @@ import { toCounter } from './counter.ts';
 import type { DesiredProbes, EntityStatus, KernelLedgerEntry, KernelOptions, Page } from './door.ts';
 import type { EventRecord } from './events/envelope.ts';
 import { EventOutbox } from './events/outbox.ts';
+import { PodDirectory, type PodsUpdate } from './pods/directory.ts';
 import { Discovery, type NetnsKernel } from './pods/discovery.ts';
 import type { Entity } from './pods/entity.ts';
+import type { PodLabels } from './pods/labels.ts';
 import { ProcessGroups } from './pods/process_groups.ts';
 import { type HookStatus, surveyHooks } from './probes/hooks.ts';
 import { ledgerOf, NO_EVENTS } from './probes/ledger.ts';
-import { asNetnsId, type Emit } from './probes/metric.ts';
+import { asNetnsId, type Emit, type NetnsId } from './probes/metric.ts';
 import type { AnyProbe } from './probes/probe.ts';
 import { NetnsList } from './sources/bpf/netns_list.ts';
 import { BpfSource } from './sources/bpf/source.ts';
@@ -46,6 +48,9 @@ export class Kernel implements AsyncDisposable {
   readonly #hooks: KernelHooks;
   readonly #aggregator: Aggregator;
   readonly #discovery: Discovery;
+  readonly #directory = new PodDirectory();
+  /** As discovered, without names from the Kubernetes API. */
+  #discovered: readonly Entity[] = [];
   readonly #sources: Sources;
   readonly #supervisor: Supervisor;
   readonly #scrape: Scrape;
@@ -65,13 +70,14 @@ export class Kernel implements AsyncDisposable {
     this.#list = list;
     const names = [...hooks.probes.map(({ name }) => name), SELF];
     this.#aggregator = new Aggregator(names, (id) => this.#discovery.isIgnored(id));
-    this.#discovery = new Discovery(paths, netnsKernel(list, hooks.log), (entities) =>
-      this.#aggregator.entities.set(entities),
-    );
+    this.#discovery = new Discovery(paths, netnsKernel(list, hooks.log), (entities) => {
+      this.#discovered = entities;
+      this.#name();
+    });
     this.#outbox = new EventOutbox({
       node: options.node,
       probes: hooks.probes,
-      find: (id) => this.#aggregator.entities.find(id) ?? this.#discovery.lastKnown(id),
+      find: (id) => this.#find(id),
       refresh: () => this.#refresh(),
       send: hooks.events,
     });
@@ -120,6 +126,16 @@ export class Kernel implements AsyncDisposable {
     await this.#supervisor.apply(new Map(Object.entries(desired)));
   }
 
+  namePods(update: PodsUpdate): void {
+    this.#directory.update(update);
+    this.#name();
+  }
+
+  labelPods(labels: PodLabels): void {
+    this.#directory.configure(labels);
+    this.#name();
+  }
+
   /** Collects and renders a page. Scrapes at the same time share one collection. */
   page(format: Format): Promise<Page> {
     const startMs = performance.now();
@@ -163,6 +179,15 @@ export class Kernel implements AsyncDisposable {
     clearTimeout(this.#timer);
     await this.#supervisor[Symbol.asyncDispose]();
     this.#list?.[Symbol.dispose]();
+  }
+
+  #name(): void {
+    this.#aggregator.entities.set(this.#directory.nameAll(this.#discovered), this.#directory.noLabels);
+  }
+
+  #find(id: NetnsId): Entity | undefined {
+    const last = this.#aggregator.entities.find(id) ?? this.#discovery.lastKnown(id);
+    return last && this.#directory.name(last);
   }
 
   #schedule(): void {
