@@ -22,8 +22,11 @@ export class ConfigReader {
     return this.#schema.parse({});
   }
 
-  /** @throws {ConfigError} with all faults at once */
-  parse(text: string): Config {
+  /**
+   * @param _nodeLabels of the node that the document is read for
+   * @throws {ConfigError} with all faults at once
+   */
+  parse(text: string, _nodeLabels: Readonly<Record<string, string>> = {}): Config {
     const document = this.#withoutAliases(parseYaml(text));
     const parsed = this.#schema.safeParse(document);
     if (parsed.success) return parsed.data;
@@ -45,7 +48,7 @@ export class ConfigReader {
   }
 
   #knownKeys([first, second]: readonly PropertyKey[]): readonly string[] {
-    if (first === undefined) return ['detail', 'probes', 'sinks', 'log'];
+    if (first === undefined) return ['detail', 'probes', 'labels', 'peers', 'sinks', 'log'];
     if (first === 'sinks') return second === undefined ? ['stdout'] : [];
     if (first === 'log') return ['level'];
     const probe = this.#probes.find(({ name }) => name === second);

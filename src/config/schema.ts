@@ -1,6 +1,9 @@
 import * as z from 'zod';
 import type { DesiredProbes } from '../door.ts';
+import { PEERS, type Peers } from '../peers/resolve.ts';
+import type { PodLabels } from '../pods/labels.ts';
 import type { AnyProbe } from '../probes/probe.ts';
+import { podLabelsSchema } from './pod_labels.ts';
 
 const DETAIL = z.enum(['core', 'full']);
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
@@ -22,6 +25,8 @@ export interface ProbeConfig {
 export interface Config {
   readonly detail: 'core' | 'full';
   readonly probes: Readonly<Record<string, ProbeConfig>>;
+  readonly labels: PodLabels;
+  readonly peers: Peers;
   readonly sinks: { readonly stdout?: Readonly<Record<string, never>> | undefined };
   readonly log: { readonly level: LogLevel };
 }
@@ -75,6 +80,18 @@ export function configSchema(probes: readonly AnyProbe[]): z.ZodType<Config> {
   return z.strictObject({
     detail: DETAIL.default('core').describe('Which metrics: `core`, at most 60 series a Pod, or `full`.'),
     probes: z.prefault(z.strictObject(byName), {}),
+    labels: z
+      .preprocess(orDefaults, podLabelsSchema(probes))
+      .prefault({})
+      .describe(
+        'Labels that every Pod shows: a name, and the key of a label of the Pod, `@workload` or `@workload_kind`.',
+      ),
+    peers: z
+      .enum(PEERS)
+      .default('node')
+      .describe(
+        'Whose addresses events name, in Kubernetes: `off`, those of this `node` and its Pods, or of the whole `cluster`.',
+      ),
     sinks: z
       .strictObject({ stdout: z.preprocess(orDefaults, z.strictObject({})).optional() })
       .default({ stdout: {} })
