@@ -31,3 +31,10 @@ export function formatEndpoint(bytes: Uint8Array, port: number | undefined): str
   if (port === undefined) return ip;
   return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
 }
+
+/** The address of `10.0.0.1:53`, `[::1]:53`, or of one without a port. */
+export function addressOf(endpoint: string): string {
+  if (endpoint.startsWith('[')) return endpoint.slice(1, endpoint.indexOf(']'));
+  const colon = endpoint.indexOf(':');
+  return colon >= 0 && colon === endpoint.lastIndexOf(':') ? endpoint.slice(0, colon) : endpoint;
+}

@@ -1,11 +1,13 @@
 import type { Server } from 'node:http';
-import { hostname } from 'node:os';
+import { setTimeout as wait } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type { RequestHandler } from 'express';
 import type { Logger } from 'winston';
-import { AgentMetrics } from './agent_metrics.ts';
+import { AgentMetrics, type KubernetesState } from './agent_metrics.ts';
 import { apiAccess, readToken } from './api_access.ts';
 import { OBJECTS, readVersion } from './assets.ts';
 import { Clocks } from './config/clocks.ts';
+import { type ConfigMapRef, type ConfigMapVersion, ConfigMapWatcher, formatConfigMapRef } from './config/configmap.ts';
 import type { TimedSection } from './config/document.ts';
 import { ConfigError, type Fault, pathText } from './config/faults.ts';
 import { InForce } from './config/in_force.ts';
@@ -17,6 +19,9 @@ import { EventBus } from './events/bus.ts';
 import { SinkQueue } from './events/sink_queue.ts';
 import { StdoutSink } from './events/sinks/stdout.ts';
 import { KernelClient } from './kernel_client.ts';
+import type { ApiSession } from './kubernetes/api.ts';
+import { Cluster } from './kubernetes/cluster.ts';
+import { reportRejection } from './kubernetes/rejection.ts';
 import type { ListenAddress } from './listen_address.ts';
 import type { Paths } from './paths.ts';
 import { PROBES } from './probes/index.ts';
@@ -26,6 +31,12 @@ import { listenOnUnix } from './unix_socket.ts';
 
 export interface AgentOptions {
   readonly configFile: string | undefined;
+  /** Instead of a file; takes `kubernetes`. */
+  readonly configMap: ConfigMapRef | undefined;
+  /** The Kubernetes API is asked. */
+  readonly kubernetes: boolean;
+  /** Name of this node. */
+  readonly node: string;
   readonly listen: ListenAddress;
   /** Path of a Unix socket to serve on as well. */
   readonly apiSocket: string | undefined;
@@ -38,6 +49,8 @@ export interface AgentOptions {
   readonly log: Logger;
 }
 
+/** How long a start waits for the Kubernetes API: for the names of Pods, which would else change a moment later, and for the configuration. */
+const API_WAIT_MS = 3_000;
 /** Time that sinks get to take what is left when the agent ends. */
 const FLUSH_MS = 5_000;
 
@@ -50,6 +63,14 @@ export class Agent implements AsyncDisposable {
   #server: Server | undefined;
   #unixServer: Server | undefined;
   #watcher: FileWatcher | undefined;
+  #session: ApiSession | undefined;
+  #cluster: Cluster | undefined;
+  #configMap: ConfigMapWatcher | undefined;
+  readonly #ending = new AbortController();
+  #nodeLabels: Labels;
+  /** What was read last, of a file or a ConfigMap. */
+  #content: FileContent | undefined;
+  #version: ConfigMapVersion | undefined;
   #stdout: SinkQueue | undefined;
   #applied = false;
   #applying: Promise<void> = Promise.resolve();
@@ -58,49 +79,114 @@ export class Agent implements AsyncDisposable {
   private constructor(options: AgentOptions, clocks: Clocks) {
     const { log } = options;
     this.#options = options;
+    this.#nodeLabels = options.nodeLabels;
     this.#inForce = new InForce({
       reader: new ConfigReader(PROBES),
-      labels: options.nodeLabels,
+      labels: () => this.#nodeLabels,
       clocks,
       ended: (sections) => this.#revert(sections),
     });
     this.#status = {
       file: options.configFile ?? null,
+      configMap: options.configMap === undefined ? null : formatConfigMapRef(options.configMap),
       generation: 0,
       successful: false,
       appliedMs: 0,
       rejected: null,
     };
     this.#kernel = new KernelClient({
-      kernel: { paths: options.paths, objects: OBJECTS, node: process.env['NODE_NAME'] ?? hostname() },
-      events: (events) => this.#bus.publish(events),
+      kernel: {
+        paths: options.paths,
+        objects: OBJECTS,
+        node: options.node,
+        kubernetes: options.kubernetes,
+      },
+      events: (events) => this.#bus.publish(this.#cluster?.withPeers(events) ?? events),
+      pods: () => this.#cluster?.pods ?? [],
       log: (level, message) => log.log(level, message),
     });
   }
 
   /**
    * Resolves once the agent serves.
-   * @throws {ConfigError} for a faulty configuration
+   * @throws {ConfigError} for a faulty configuration in a file; one in a ConfigMap is reported, and all defaults hold
    * @throws where the address cannot be listened on or /proc not be read
    */
   static async start(options: AgentOptions): Promise<Agent> {
     const { state: directory, log } = options;
     const agent = new Agent(options, await Clocks.open({ directory, warn: (message) => log.warn(message) }));
-    const content = options.configFile === undefined ? undefined : await readContent(options.configFile);
     try {
-      if (content !== undefined) await agent.#take(content);
+      agent.#content = options.configFile === undefined ? undefined : await readContent(options.configFile);
+      // A fault that can be seen now is told before anything is started.
+      if (agent.#content !== undefined) agent.#inForce.check(textOf(agent.#content));
       await agent.#listen();
+      await agent.#connect();
       await agent.#kernel.start();
+      await agent.#begin();
     } catch (error) {
       await agent[Symbol.asyncDispose]();
       throw error;
     }
-    agent.#applying = agent.#accept();
-    await agent.#applying;
-    if (options.configFile !== undefined && content !== undefined) {
-      agent.#watcher = new FileWatcher(options.configFile, content, (changed) => agent.#reload(changed));
-    }
     return agent;
+  }
+
+  /** The first configuration, and a watch for the next. */
+  async #begin(): Promise<void> {
+    const { configFile, configMap, log } = this.#options;
+    if (this.#session !== undefined && configMap !== undefined) {
+      const changed = (content: FileContent, version: ConfigMapVersion | undefined) => this.#reload(content, version);
+      this.#configMap = new ConfigMapWatcher(this.#session, configMap, (level, text) => log.log(level, text), changed);
+      await Promise.race([this.#configMap.firstRead, wait(API_WAIT_MS, undefined, { ref: false })]);
+      this.#applying = this.#applying.then(() => this.#applyInstead());
+      await this.#applying;
+      return;
+    }
+    if (this.#content !== undefined) await this.#inForce.take(textOf(this.#content));
+    this.#applying = this.#accept();
+    await this.#applying;
+    if (configFile !== undefined && this.#content !== undefined) {
+      this.#watcher = new FileWatcher(configFile, this.#content, (changed) => this.#reload(changed));
+    }
+  }
+
+  /** The defaults, where the ConfigMap was not there in time, or is faulty. */
+  async #applyInstead(): Promise<void> {
+    if (this.#applied) return;
+    if (this.#status.rejected === null) {
+      this.#reject([{ path: '', value: '', allowed: 'cannot be read: the Kubernetes API does not answer yet' }]);
+    }
+    this.#options.log.warn('there is no configuration to apply: all defaults hold until there is one');
+    await this.#apply();
+  }
+
+  async #connect(): Promise<void> {
+    const { kubernetes, node, log } = this.#options;
+    if (!kubernetes) return;
+    // The client library: only who needs it loads it.
+    const { openSession } = await import('./kubernetes/session.ts');
+    this.#session = openSession();
+    this.#cluster = new Cluster({
+      session: this.#session,
+      node,
+      log: (level, message) => log.log(level, message),
+      pods: (update) => this.#tellKernel(this.#kernel.namePods(update)),
+      nodeLabels: (labels) => this.#setNodeLabels(labels),
+    });
+    log.info(`Pods of the node ${node} by the Kubernetes API at ${this.#session.server}`);
+    await this.#cluster.listed(API_WAIT_MS);
+  }
+
+  /** A thread that was lost meanwhile is replaced, and the next one is told everything. */
+  #tellKernel(told: Promise<void>): void {
+    told.catch((error: Error) => this.#options.log.debug(`the kernel thread was not told: ${error.message}`));
+  }
+
+  #setNodeLabels(given: Labels): void {
+    const labels = { ...this.#options.nodeLabels, ...given };
+    if (isDeepStrictEqual(labels, this.#nodeLabels)) return;
+    this.#nodeLabels = labels;
+    // They may choose other overrides of the same document.
+    if (this.#applied && this.#content !== undefined) this.#reload(this.#content, this.#version);
   }
 
   /** `HOST:PORT` that the agent serves on. */
@@ -117,20 +203,17 @@ export class Agent implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending.abort(new Error('the agent ends'));
     this.#watcher?.[Symbol.dispose]();
     this.#inForce[Symbol.dispose]();
+    await this.#configMap?.[Symbol.asyncDispose]();
+    await this.#cluster?.[Symbol.asyncDispose]();
     await this.#kernel[Symbol.asyncDispose]();
     await this.#stdout?.close(FLUSH_MS);
     for (const server of [this.#server, this.#unixServer]) {
       server?.closeAllConnections();
       server?.close();
     }
-  }
-
-  async #take(content: FileContent): Promise<void> {
-    if ('error' in content)
-      throw new ConfigError([{ path: '', value: '', allowed: `cannot be read: ${content.error}` }]);
-    await this.#inForce.take(content.text);
   }
 
   async #listen(): Promise<void> {
@@ -140,6 +223,7 @@ export class Agent implements AsyncDisposable {
       metrics: new AgentMetrics(),
       bus: this.#bus,
       config: () => this.#status,
+      kubernetes: () => this.#kubernetesState(),
       ready: () => this.#applied,
       until: (probe: string) => this.#inForce.until(probe),
     };
@@ -158,16 +242,22 @@ export class Agent implements AsyncDisposable {
   }
 
   /** Faults of a later configuration never end the agent: the one in force stays. */
-  #reload(content: FileContent): void {
+  #reload(content: FileContent, version?: ConfigMapVersion): void {
+    const isRead = content === this.#content;
+    this.#content = content;
+    this.#version = version;
     this.#applying = this.#applying.then(async () => {
       try {
-        await this.#take(content);
+        const { config } = this.#inForce;
+        await this.#inForce.take(textOf(content));
+        if (isRead && isDeepStrictEqual(config, this.#inForce.config)) return;
         await this.#accept();
         this.#options.log.info(`configuration ${this.#status.generation} applied`);
       } catch (error) {
         if (!(error instanceof ConfigError)) throw error;
         this.#reject(error.faults);
         this.#options.log.error(`the new configuration is not applied:\n${error.message}`);
+        this.#report(error, version);
       }
     });
   }
@@ -178,21 +268,41 @@ export class Agent implements AsyncDisposable {
     this.#applying = this.#applying.then(() => this.#apply());
   }
 
+  #kubernetesState(): KubernetesState | undefined {
+    const state = this.#cluster?.state;
+    if (state === undefined || this.#configMap === undefined) return state;
+    return { ...state, resources: [...state.resources, this.#configMap.tally] };
+  }
+
+  /** Where everybody can see it: on the ConfigMap. */
+  #report(error: ConfigError, version: ConfigMapVersion | undefined): void {
+    const { configMap, node, log } = this.#options;
+    if (this.#session === undefined || configMap === undefined || version === undefined) return;
+    const { namespace, name } = configMap;
+    const rejection = { namespace, name, ...version, reason: error.message };
+    reportRejection(this.#session, rejection, node, this.#ending.signal).catch((failure: Error) => {
+      if (!this.#ending.signal.aborted) log.warn(`no Event tells of the rejected configuration: ${failure.message}`);
+    });
+  }
+
+  /** What is in force now; all defaults before a configuration was taken. */
   async #apply(): Promise<void> {
     const { config } = this.#inForce;
     this.#options.log.level = config.log.level;
     await this.#applySinks(config);
+    await this.#cluster?.setPeers(config.peers);
     try {
+      await this.#kernel.labelPods(config.labels);
       await this.#kernel.configure(desiredKernel(config));
     } catch (error) {
       // The thread was lost meanwhile; the next one gets the same wish.
       this.#options.log.warn(`the probes follow with the next kernel thread: ${(error as Error).message}`);
     }
+    this.#applied = true;
   }
 
   async #accept(): Promise<void> {
     await this.#apply();
-    this.#applied = true;
     this.#status = {
       ...this.#status,
       generation: this.#status.generation + 1,
@@ -216,4 +326,10 @@ export class Agent implements AsyncDisposable {
     const removed = this.#bus.setSinks(this.#stdout === undefined ? [] : [this.#stdout]);
     await Promise.all(removed.map((sink) => sink.close(FLUSH_MS)));
   }
+}
+
+/** @throws {ConfigError} where it could not be read */
+function textOf(content: FileContent): string {
+  if ('error' in content) throw new ConfigError([{ path: '', value: '', allowed: `cannot be read: ${content.error}` }]);
+  return content.text;
 }

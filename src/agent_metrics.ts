@@ -6,6 +6,7 @@ import { type Format, OPENMETRICS_END } from './collectors/exposition.ts';
 import { TextWriter } from './collectors/text_writer.ts';
 import type { KernelLedgerEntry } from './door.ts';
 import type { LedgerRow } from './events/ledger.ts';
+import type { ClusterState } from './kubernetes/cluster.ts';
 import { defineMetrics, type Emit, NO_LABELS, NODE } from './probes/metric.ts';
 import { writeProcessMetrics } from './process_metrics.ts';
 
@@ -13,6 +14,8 @@ const AGENT = 'agent';
 
 const PROBE = { help: 'Name of the probe.', example: 'packetloss', max: 64 } as const;
 const SINK = { help: 'Name of the sink.', example: 'stdout', max: 16 } as const;
+
+const RESOURCE = { help: 'Resource that is watched.', example: 'pods', max: 16 } as const;
 
 const agent = { scope: 'agent', detail: 'core', source: 'agent' } as const;
 
@@ -112,7 +115,63 @@ export const AGENT_METRICS = defineMetrics({
     help: 'Events that wait for the sink.',
     labels: { probe: PROBE, sink: SINK },
   },
+  connected: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_kubernetes_connected',
+    help: '1 if the Pods of this node are watched; 0 if the Kubernetes API does not answer as it should, and names are those last known.',
+    labels: {},
+  },
+  apiRequests: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_kubernetes_requests_total',
+    help: 'Requests to the Kubernetes API, and errors that ended a watch.',
+    labels: {
+      resource: RESOURCE,
+      verb: { help: 'What was asked for.', values: ['list', 'watch'] },
+      code: { help: 'HTTP status, or error where there was no answer.', example: '200', max: 64 },
+    },
+  },
+  apiRelists: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_kubernetes_relists_total',
+    help: 'Lists that were read again from the Kubernetes API, after a failure or because it was time.',
+    labels: { resource: RESOURCE },
+  },
+  apiAge: {
+    ...agent,
+    type: 'gauge',
+    unit: 'seconds',
+    name: 'netsonde_kubernetes_sync_age_seconds',
+    help: 'Time since something was last heard of the resource; a quiet watch has a bookmark every minute.',
+    labels: { resource: RESOURCE },
+  },
+  apiObjects: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_kubernetes_objects',
+    help: 'Objects of the Kubernetes API that are kept in memory.',
+    labels: { resource: RESOURCE },
+  },
+  peerAddresses: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_peer_addresses',
+    help: 'Addresses of Pods, Services and nodes by which events name who is at the other end.',
+    labels: {},
+  },
+  peerAddressesLeftOut: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_peer_addresses_left_out',
+    help: 'Addresses for which there was no room; events do not name them.',
+    labels: {},
+  },
 });
+
+export type KubernetesState = ClusterState;
 
 type AgentEmit = Emit<typeof AGENT_METRICS>;
 
@@ -124,6 +183,7 @@ export interface AgentState {
   readonly config: { readonly successful: boolean; readonly appliedMs: number; readonly generation: number };
   readonly kernelLedger: readonly KernelLedgerEntry[];
   readonly sinkLedger: readonly LedgerRow[];
+  readonly kubernetes: KubernetesState | undefined;
 }
 
 /** The agent's own part of the page: what it says of itself, and of its process. */
@@ -170,4 +230,20 @@ function emitState(emit: AgentEmit, state: AgentState): void {
     emit('pending', NODE, pending, { probe, sink });
     for (const [reason, count] of dropped) emit('dropped', NODE, count, { probe, sink, stage: 'sink', reason });
   }
+  if (state.kubernetes !== undefined) emitKubernetes(emit, state.kubernetes);
+}
+
+function emitKubernetes(emit: AgentEmit, state: KubernetesState): void {
+  emit('connected', NODE, state.connected ? 1 : 0, NO_LABELS);
+  for (const { resource, requests, relists, objects, heardMs } of state.resources) {
+    for (const [request, count] of requests) {
+      const [verb, code = ''] = request.split(' ');
+      emit('apiRequests', NODE, count, { resource, verb: verb === 'list' ? 'list' : 'watch', code });
+    }
+    emit('apiRelists', NODE, relists, { resource });
+    emit('apiObjects', NODE, objects, { resource });
+    if (heardMs !== undefined) emit('apiAge', NODE, (performance.now() - heardMs) / 1000, { resource });
+  }
+  emit('peerAddresses', NODE, state.addresses, NO_LABELS);
+  emit('peerAddressesLeftOut', NODE, state.addressesLeftOut, NO_LABELS);
 }

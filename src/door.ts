@@ -4,7 +4,9 @@ import type { ProbeStatus } from './collectors/supervisor.ts';
 import type { EventRecord } from './events/envelope.ts';
 import type { Paths } from './paths.ts';
 import type { Aim } from './pods/aim.ts';
+import type { PodsUpdate } from './pods/directory.ts';
 import type { EntityKind } from './pods/entity.ts';
+import type { PodLabels } from './pods/labels.ts';
 
 /**
  * What passes between the main thread and the kernel thread, and nothing else does. Everything is plain data.
@@ -16,6 +18,8 @@ export interface KernelOptions {
   readonly objects: string;
   /** Name of this node, for events. */
   readonly node: string;
+  /** Names of Pods come from the Kubernetes API. */
+  readonly kubernetes: boolean;
 }
 
 /** What the configuration asks of the probes, by name; a probe that is not named is off. */
@@ -73,6 +77,10 @@ export interface EntityStatus {
 /** A question, its arguments and its answer. */
 export interface Questions {
   configure: { ask: DesiredKernel; answer: null };
+  /** What the Kubernetes API says of the Pods of this node. */
+  namePods: { ask: PodsUpdate; answer: null };
+  /** Which labels every Pod shows. */
+  labelPods: { ask: PodLabels; answer: null };
   scrape: { ask: { format: Format }; answer: Page };
   probes: { ask: null; answer: readonly ProbeStatus[] };
   entities: { ask: null; answer: readonly EntityStatus[] };

@@ -11,13 +11,14 @@ import type { DesiredProbes, EntityStatus, KernelLedgerEntry, KernelOptions, Pag
 import type { EventRecord } from './events/envelope.ts';
 import { EventOutbox } from './events/outbox.ts';
 import { Aims } from './pods/aim.ts';
+import { PodDirectory, type PodsUpdate } from './pods/directory.ts';
 import { Discovery, type NetnsKernel } from './pods/discovery.ts';
 import type { Entity } from './pods/entity.ts';
-import type { PodDirectory } from './pods/facts.ts';
+import type { PodLabels } from './pods/labels.ts';
 import { ProcessGroups } from './pods/process_groups.ts';
 import { type HookStatus, surveyHooks } from './probes/hooks.ts';
 import { ledgerOf, NO_EVENTS } from './probes/ledger.ts';
-import { asNetnsId, type Emit } from './probes/metric.ts';
+import { asNetnsId, type Emit, type NetnsId } from './probes/metric.ts';
 import type { AnyProbe } from './probes/probe.ts';
 import { NetnsList } from './sources/bpf/netns_list.ts';
 import { RunTimes } from './sources/bpf/run_times.ts';
@@ -39,8 +40,6 @@ export interface KernelHooks {
   readonly probes: readonly AnyProbe[];
   readonly events: (events: readonly EventRecord[]) => void;
   readonly log: KernelLog;
-  /** Undefined without Kubernetes. */
-  readonly pods?: PodDirectory;
 }
 
 /** Births are seen within two seconds. */
@@ -51,6 +50,10 @@ export class Kernel implements AsyncDisposable {
   readonly #hooks: KernelHooks;
   readonly #aggregator: Aggregator;
   readonly #discovery: Discovery;
+  readonly #directory = new PodDirectory();
+  readonly #aims: Aims;
+  /** As discovered, without names from the Kubernetes API. */
+  #discovered: readonly Entity[] = [];
   readonly #sources: Sources;
   readonly #supervisor: Supervisor;
   readonly #runTimes: RunTimes;
@@ -71,15 +74,15 @@ export class Kernel implements AsyncDisposable {
     this.#list = list;
     const names = [...hooks.probes.map(({ name }) => name), SELF];
     this.#aggregator = new Aggregator(names, (id) => this.#discovery.isIgnored(id));
-    const aims = new Aims(hooks.pods);
+    this.#aims = new Aims(options.kubernetes ? this.#directory : undefined);
     this.#discovery = new Discovery(paths, netnsKernel(list, hooks.log), (entities) => {
-      this.#aggregator.entities.set(entities);
-      aims.set(entities);
+      this.#discovered = entities;
+      this.#name();
     });
     this.#outbox = new EventOutbox({
       node: options.node,
       probes: hooks.probes,
-      find: (id) => this.#aggregator.entities.find(id) ?? this.#discovery.lastKnown(id),
+      find: (id) => this.#find(id),
       refresh: () => this.#refresh(),
       send: hooks.events,
     });
@@ -98,7 +101,7 @@ export class Kernel implements AsyncDisposable {
       route: new RouteSource(netlink),
       sockets: socketSource(bpf, this.#discovery, files, netlink, errors),
       bpf,
-      aims,
+      aims: this.#aims,
       cpus,
       errors,
       memories: new Memories(),
@@ -136,6 +139,16 @@ export class Kernel implements AsyncDisposable {
     );
     this.#runTimes.want(bpfStats || hasBudget);
     await this.#supervisor.apply(new Map(Object.entries(desired)));
+  }
+
+  namePods(update: PodsUpdate): void {
+    this.#directory.update(update);
+    this.#name();
+  }
+
+  labelPods(labels: PodLabels): void {
+    this.#directory.configure(labels);
+    this.#name();
   }
 
   /** Collects and renders a page. Scrapes at the same time share one collection. */
@@ -182,6 +195,16 @@ export class Kernel implements AsyncDisposable {
     await this.#supervisor[Symbol.asyncDispose]();
     this.#runTimes[Symbol.dispose]();
     this.#list?.[Symbol.dispose]();
+  }
+
+  #name(): void {
+    this.#aggregator.entities.set(this.#directory.nameAll(this.#discovered), this.#directory.noLabels);
+    this.#aims.set(this.#discovered);
+  }
+
+  #find(id: NetnsId): Entity | undefined {
+    const last = this.#aggregator.entities.find(id) ?? this.#discovery.lastKnown(id);
+    return last && this.#directory.name(last);
   }
 
   #schedule(): void {

@@ -3,11 +3,15 @@ import type { Format } from './collectors/exposition.ts';
 import { withDeadline } from './deadline.ts';
 import type { DesiredKernel, FromKernel, KernelOptions, Page, Question, QuestionName, Questions } from './door.ts';
 import type { EventRecord } from './events/envelope.ts';
+import type { PodName, PodsUpdate } from './pods/directory.ts';
+import type { PodLabels } from './pods/labels.ts';
 
 export interface KernelClientOptions {
   readonly kernel: KernelOptions;
   readonly events: (events: readonly EventRecord[]) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
+  /** What the Kubernetes API says of the Pods of this node, for a thread that starts. */
+  readonly pods?: () => readonly PodName[];
   /** A thread that does not answer for so long, in milliseconds, is given up and replaced. */
   readonly hangMs?: number;
 }
@@ -67,6 +71,7 @@ export class KernelClient implements AsyncDisposable {
   readonly #stuck = new Set<Worker>();
   #thread: Thread | undefined;
   #desired: DesiredKernel | undefined;
+  #podLabels: PodLabels = {};
   #nextId = 1;
   #restarts = 0;
   #restartMs = RESTART_FIRST_MS;
@@ -100,6 +105,17 @@ export class KernelClient implements AsyncDisposable {
   async configure(desired: DesiredKernel): Promise<void> {
     this.#desired = desired;
     if (this.#thread !== undefined) await this.ask('configure', desired);
+  }
+
+  /** Shows these labels on every Pod. */
+  async labelPods(labels: PodLabels): Promise<void> {
+    this.#podLabels = labels;
+    if (this.#thread !== undefined) await this.ask('labelPods', labels);
+  }
+
+  /** Tells the thread of Pods; one that is started later asks for all of them. */
+  async namePods(update: PodsUpdate): Promise<void> {
+    if (this.#thread !== undefined) await this.ask('namePods', update);
   }
 
   /**
@@ -169,6 +185,9 @@ export class KernelClient implements AsyncDisposable {
       throw error;
     }
     this.#thread = thread;
+    await this.ask('labelPods', this.#podLabels);
+    const pods = this.#options.pods?.() ?? [];
+    if (pods.length > 0) await this.ask('namePods', { whole: true, set: pods, deleted: [] });
     if (this.#desired !== undefined) await this.ask('configure', this.#desired);
   }
 

@@ -22,6 +22,14 @@ function answersOf(kernel: Kernel): Answers {
       await kernel.configure(probes, bpfStats);
       return null;
     },
+    namePods: async (update) => {
+      kernel.namePods(update);
+      return null;
+    },
+    labelPods: async (labels) => {
+      kernel.labelPods(labels);
+      return null;
+    },
     scrape: ({ format }) => kernel.page(format),
     probes: async () => kernel.probes(),
     entities: () => kernel.entities(),

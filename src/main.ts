@@ -1,11 +1,14 @@
 import { existsSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Agent } from './agent.ts';
 import { readVersion } from './assets.ts';
 import { check } from './commands/check.ts';
 import { listProbes } from './commands/probes.ts';
+import { parseConfigMapRef } from './config/configmap.ts';
 import { ConfigError } from './config/faults.ts';
+import { MODES, type Mode, usesKubernetes } from './kubernetes/mode.ts';
 import { DEFAULT_LISTEN, type ListenAddress, parseListenAddress } from './listen_address.ts';
 import { createLog } from './log.ts';
 import { DEFAULT_PATHS, type Paths } from './paths.ts';
@@ -32,6 +35,10 @@ Options of serve:
   --api-token-file FILE
                       /api/v1/* on other addresses than loopback takes this bearer token; without one it is refused there
   --state DIR         folder for what survives a restart: when \`for\` ends (default ${DEFAULT_STATE})
+  --kubernetes MODE   names of Pods by the Kubernetes API: auto (in a Pod with a service account), on, off (default auto);
+                      $NODE_NAME is the name of this node (default: the host's), $KUBECONFIG a kubeconfig
+  --configmap NAMESPACE/NAME[/KEY]
+                      configuration from a ConfigMap, through the API (default key netsonde.yaml)
 Options of check:
   --strict            fail as well where a probe is unsupported or degraded
   --json              print what was found as JSON
@@ -85,6 +92,12 @@ function nodeLabelsOf(given: readonly string[] = []): Labels {
   );
 }
 
+function parseMode(text = 'auto'): Mode {
+  const mode = MODES.find((candidate) => candidate === text);
+  if (mode === undefined) throw new Error(`--kubernetes ${text}: is not one of ${MODES.join(', ')}`);
+  return mode;
+}
+
 async function runServe(args: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...args],
@@ -95,15 +108,24 @@ async function runServe(args: readonly string[]): Promise<number> {
       'api-socket': { type: 'string' },
       'api-token-file': { type: 'string' },
       state: { type: 'string', default: DEFAULT_STATE },
+      kubernetes: { type: 'string' },
+      configmap: { type: 'string' },
     },
   });
   const listen: ListenAddress = values.listen === undefined ? DEFAULT_LISTEN : parseListenAddress(values.listen);
+  const configMap = values.configmap === undefined ? undefined : parseConfigMapRef(values.configmap);
+  const kubernetes = usesKubernetes(parseMode(values.kubernetes), process.env);
+  if (configMap !== undefined && values.config !== undefined) throw new Error('give --config or --configmap, not both');
+  if (configMap !== undefined && !kubernetes) throw new Error('--configmap needs the API: give --kubernetes on');
   const log = createLog('info');
   const stopped = new Promise<string>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => resolve(signal));
   });
   const agent = await Agent.start({
     configFile: values.config,
+    configMap,
+    kubernetes,
+    node: process.env['NODE_NAME'] || hostname(),
     listen,
     apiSocket: values['api-socket'],
     apiTokenFile: values['api-token-file'],

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { constants, createGzip } from 'node:zlib';
 import express, { type Express, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
-import type { AgentMetrics, AgentState } from './agent_metrics.ts';
+import type { AgentMetrics, AgentState, KubernetesState } from './agent_metrics.ts';
 import { CONTENT_TYPES } from './collectors/exposition.ts';
 import type { ProbeStatus } from './collectors/supervisor.ts';
 import type { ConfigStatus } from './config/status.ts';
@@ -19,6 +19,8 @@ export interface ServerDeps {
   readonly metrics: AgentMetrics;
   readonly bus: EventBus;
   readonly config: () => ConfigStatus;
+  /** Undefined outside of Kubernetes. */
+  readonly kubernetes: () => KubernetesState | undefined;
   /** The first scan is done and the first configuration applied. */
   readonly ready: () => boolean;
   /** RFC 3339: when the probe reverts by itself; null: not. */
@@ -87,6 +89,7 @@ async function serveMetrics(deps: ServerDeps, request: Request, response: Respon
     config: { successful, appliedMs, generation },
     kernelLedger: page.ledger,
     sinkLedger: bus.ledger.rows(),
+    kubernetes: deps.kubernetes(),
   };
   const chunks = [...page.chunks, ...(await deps.metrics.render(format, state))];
   response.set('Content-Type', CONTENT_TYPES[format]);

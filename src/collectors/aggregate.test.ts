@@ -108,6 +108,16 @@ describe('attribution', () => {
     cycle((emit) => emit('plain', A, 1, NO_LABELS));
     expect((await page()).samples.map(({ labels }) => labels['pod'])).toEqual(['renamed']);
   });
+
+  it('keeps what was collapsed under a name, and shows labels that have changed', async () => {
+    devices({ eth0: 5, eth1: 6, eth2: 7 });
+    devices({ eth0: 5, eth1: 6 });
+    expect(await bytes()).toEqual({ eth0: 5, eth1: 6, '*': 7 });
+    aggregator.entities.set([{ ...entity(1, 'renamed'), labels: { app: 'web' } }], { app: '' });
+    devices({ eth0: 5, eth1: 6 });
+    expect(await bytes()).toEqual({ eth0: 5, eth1: 6, '*': 7 });
+    for (const { labels } of (await page()).samples) expect(labels).toMatchObject({ pod: 'renamed', app: 'web' });
+  });
 });
 
 describe('what is shown', () => {

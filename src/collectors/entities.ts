@@ -29,9 +29,12 @@ export class EntityTable {
 
   /**
    * Takes the entities there are now. Of two with equal labels the later one is shown, unless they are the same Pod or container:
-   * then one of its processes has made a namespace of its own, and the first is the Pod's.
+   * then one of its processes has made a namespace of its own, and the first is the Pod's. One that has another name than before
+   * keeps its slot, and what is summed up there.
+   * @param noLabels configured labels as the node shows them: empty
    */
-  set(entities: readonly Entity[]): void {
+  set(entities: readonly Entity[], noLabels: Readonly<Record<string, string>> = {}): void {
+    this.#labels[NODE_SLOT] = encode(renderLabels({ ...NO_ENTITY, ...noLabels }));
     const shown = new Map<string, Entity>();
     for (const entity of entities) {
       const other = shown.get(keyOf(entity));
@@ -43,7 +46,8 @@ export class EntityTable {
     for (const entity of entities) this.#byId.set(entity.netns, entity);
     for (const [id, old] of before) {
       const now = this.#byId.get(id);
-      if (now === undefined || keyOf(now) !== keyOf(old) || shown.get(keyOf(now)) !== now) this.#release(id);
+      const isSame = now !== undefined && isNode(now) === isNode(old);
+      if (!isSame || shown.get(keyOf(now)) !== now) this.#release(id);
     }
     for (const entity of entities) {
       if (shown.get(keyOf(entity)) === entity) this.#assign(entity);
@@ -88,13 +92,12 @@ export class EntityTable {
   }
 
   #assign(entity: Entity): void {
-    if (entity.kind === 'node') {
+    if (isNode(entity)) {
       this.#slots.set(entity.netns, NODE_SLOT);
       return;
     }
     const had = this.#slots.get(entity.netns);
-    if (typeof had === 'number' && had !== NODE_SLOT) return;
-    const slot = this.#free.pop() ?? this.#labels.length;
+    const slot = typeof had === 'number' ? had : (this.#free.pop() ?? this.#labels.length);
     this.#labels[slot] = encode(renderLabels({ namespace: entity.namespace, pod: entity.pod, ...entity.labels }));
     this.#slots.set(entity.netns, slot);
   }
@@ -106,6 +109,10 @@ export class EntityTable {
     this.#free.push(slot);
     this.#slotFreed(slot);
   }
+}
+
+function isNode({ kind }: Entity): boolean {
+  return kind === 'node';
 }
 
 function keyOf({ namespace, pod }: Entity): string {

@@ -56,7 +56,7 @@ export async function check({ configFile, paths, nodeLabels, strict, json }: Che
     }
   }
   await using kernel = await Kernel.open(
-    { paths, objects: OBJECTS, node: '' },
+    { paths, objects: OBJECTS, node: '', kubernetes: false },
     { probes: PROBES, events: () => undefined, log: () => undefined },
   );
   await kernel.configure(desiredProbes(config), config.bpfStats);

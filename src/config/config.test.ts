@@ -52,6 +52,16 @@ sinks: { stdout: {} }
   it('may send events nowhere', () => {
     expect(reader.parse('sinks: {}').sinks).toEqual({});
   });
+
+  it('puts labels on Pods, and names peers', () => {
+    const { labels, peers } = reader.parse(
+      '{ labels: { app: app.kubernetes.io/name, team: team, workload: "@workload" }, peers: cluster }',
+    );
+    expect(labels).toEqual({ app: 'app.kubernetes.io/name', team: 'team', workload: '@workload' });
+    expect(peers).toBe('cluster');
+    expect(reader.defaults).toMatchObject({ labels: {}, peers: 'node' });
+    expect(reader.parse('labels:').labels).toEqual({});
+  });
 });
 
 describe('a faulty configuration', () => {
@@ -81,7 +91,7 @@ log: { level: inf }
       `probes.packetlos: no such key (did you mean packetloss?); there are: ${PROBES.map(({ name }) => name).join(', ')}`,
       'sinks.stdot: no such key (did you mean stdout?); there are: stdout',
       'log.level: "inf" is not allowed; allowed: one of error, warn, info, debug',
-      'foo: no such key; there are: detail, bpfStats, probes, sinks, log, nodes',
+      'foo: no such key; there are: detail, bpfStats, probes, labels, peers, sinks, log, nodes',
     ]);
   });
 
@@ -104,6 +114,27 @@ log: { level: inf }
 
   it('refuses a document that is too long, at once', () => {
     expect(faultsOf(`# ${'x'.repeat(256 * 1024)}`)).toEqual(['the document: longer than 262144 bytes']);
+  });
+
+  it('tells what is wrong with each label', () => {
+    expect(
+      faultsOf(
+        'labels: { pod: app, 9x: app, __a: app, state: app, ok: "a b", ok2: "@owner", no: { a: b } }\npeers: all',
+      ),
+    ).toEqual([
+      expect.stringMatching(/^labels\.no: \{"a":"b"\} is not allowed; allowed: a text$/),
+      'peers: "all" is not allowed; allowed: one of off, node, cluster',
+    ]);
+    expect(faultsOf('labels: { pod: app, 9x: app, __a: app, state: app, ok: "a b", ok2: "@owner" }')).toEqual([
+      'labels.pod: "app" is not allowed; allowed: another name: there is a label pod already',
+      'labels.9x: "app" is not allowed; allowed: another name: letters, digits and _, no digit first, not two _ first, at most 63 characters',
+      'labels.__a: "app" is not allowed; allowed: another name: letters, digits and _, no digit first, not two _ first, at most 63 characters',
+      'labels.state: "app" is not allowed; allowed: another name: there is a label state already',
+      'labels.ok: "a b" is not allowed; allowed: the key of a Pod\'s label, like app.kubernetes.io/name, or one of @workload, @workload_kind',
+      'labels.ok2: "@owner" is not allowed; allowed: the key of a Pod\'s label, like app.kubernetes.io/name, or one of @workload, @workload_kind',
+    ]);
+    const nine = Array.from({ length: 9 }, (_, index) => `l${index}: app`).join(', ');
+    expect(faultsOf(`labels: { ${nine} }`)).toEqual([expect.stringMatching(/^labels: .* allowed: at most 8 labels$/)]);
   });
 
   it('cuts long values, and cannot be led to other objects', () => {

@@ -9,8 +9,8 @@ const LOOK_EVERY_MS = 10_000;
 
 export interface InForceOptions {
   readonly reader: ConfigReader;
-  /** Labels of this node. */
-  readonly labels: Labels;
+  /** Labels of this node, as they are now. */
+  readonly labels: () => Labels;
   readonly clocks: Clocks;
   /** The time of these sections is over: `config` is another one. */
   readonly ended: (sections: readonly TimedSection[]) => void;
@@ -33,13 +33,18 @@ export class InForce implements Disposable {
     return this.#config;
   }
 
+  /** @throws {ConfigError} for a faulty document */
+  check(text: string): void {
+    this.#options.reader.parse(text);
+  }
+
   /**
    * Takes another document in place of the one in force.
    * @throws {ConfigError} for a faulty one: then nothing has changed
    */
   async take(text: string): Promise<void> {
     const { reader, labels, clocks } = this.#options;
-    const { timed } = reader.parse(text, labels);
+    const { timed } = reader.parse(text, labels());
     await clocks.take(timed);
     this.#text = text;
     this.#resolve(timed);
@@ -62,7 +67,7 @@ export class InForce implements Disposable {
   #resolve(timed: readonly TimedSection[]): void {
     const { reader, labels, clocks } = this.#options;
     this.#over = new Set(timed.filter((section) => clocks.isOver(section)).map(({ id }) => id));
-    this.#config = reader.parse(this.#text, labels, this.#over);
+    this.#config = reader.parse(this.#text, labels(), this.#over);
     this.#wait();
   }
 

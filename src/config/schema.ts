@@ -1,11 +1,14 @@
 import * as z from 'zod';
 import type { DesiredKernel, DesiredProbes } from '../door.ts';
 import { parseDuration } from '../duration.ts';
+import { PEERS, type Peers } from '../peers/resolve.ts';
 import type { Aim } from '../pods/aim.ts';
+import type { PodLabels } from '../pods/labels.ts';
 import type { MetricDescriptor } from '../probes/metric.ts';
 import type { AnyProbe } from '../probes/probe.ts';
 import { Selector } from '../selector.ts';
 import type { TimedSection } from './document.ts';
+import { podLabelsSchema } from './pod_labels.ts';
 
 const DETAIL = z.enum(['core', 'full']);
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
@@ -31,6 +34,8 @@ export interface Config {
   readonly detail: 'core' | 'full';
   readonly bpfStats: boolean;
   readonly probes: Readonly<Record<string, ProbeConfig>>;
+  readonly labels: PodLabels;
+  readonly peers: Peers;
   readonly sinks: { readonly stdout?: Readonly<Record<string, never>> | undefined };
   readonly log: { readonly level: LogLevel };
   /** Sections that are in force for a time, also those whose time is over. */
@@ -192,6 +197,18 @@ export function documentKeys(probes: readonly AnyProbe[]) {
       .default(false)
       .describe('Measure how long each BPF program runs, also those of others: some 60 ns more a run.'),
     probes: z.prefault(z.strictObject(byName), {}).describe('Sections of probes, by name.'),
+    labels: z
+      .preprocess(orDefaults, podLabelsSchema(probes))
+      .prefault({})
+      .describe(
+        'Labels that every Pod shows: a name, and the key of a label of the Pod, `@workload` or `@workload_kind`.',
+      ),
+    peers: z
+      .enum(PEERS)
+      .default('node')
+      .describe(
+        'Whose addresses events name, in Kubernetes: `off`, those of this `node` and its Pods, or of the whole `cluster`.',
+      ),
     sinks: z
       .strictObject({ stdout: z.preprocess(orDefaults, z.strictObject({})).optional() })
       .default({ stdout: {} })

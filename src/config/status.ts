@@ -4,6 +4,8 @@ import type { Fault } from './faults.ts';
 export interface ConfigStatus {
   /** File that it comes from; null: there is none, and all defaults hold. */
   readonly file: string | null;
+  /** `namespace/name/key` that it comes from, through the Kubernetes API; null: it does not. */
+  readonly configMap: string | null;
   /** Number of the configuration in force, counted from the start. */
   readonly generation: number;
   /** The last one that was read was applied. */

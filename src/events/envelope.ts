@@ -24,10 +24,13 @@ export interface EventRecord {
   /** Null where the namespace is nobody's that we know. Both empty: the node itself. */
   readonly namespace: string | null;
   readonly pod: string | null;
+  /** Configured Pod labels, where there are any. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Who is at the other end, where that is known. */
+  readonly peer?: Peer;
   readonly src?: string;
   readonly dst?: string;
   readonly protocol?: string;
-  readonly peer?: Peer;
   readonly [field: string]: unknown;
   readonly message: string;
 }

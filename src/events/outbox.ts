@@ -20,6 +20,9 @@ export interface OutboxOptions {
 }
 
 type AnyBody = EventBody<EventDescriptor>;
+type Owner = Pick<Entity, 'kind' | 'namespace' | 'pod' | 'labels'>;
+
+const NODE_OWNER: Owner = { kind: 'node', namespace: '', pod: '', labels: {} };
 
 /**
  * Joins events with their entities, and hands them on in batches. An event of a namespace that nobody has seen yet waits
@@ -28,7 +31,7 @@ type AnyBody = EventBody<EventDescriptor>;
 export class EventOutbox {
   readonly #options: OutboxOptions;
   #ready: EventRecord[] = [];
-  #waiting: { readonly netns: NetnsId; readonly record: EventRecord }[] = [];
+  #waiting: { readonly netns: NetnsId; readonly finish: (entity: Entity | undefined) => EventRecord }[] = [];
   #refreshing = false;
   #refreshedMs = Number.NEGATIVE_INFINITY;
 
@@ -45,21 +48,28 @@ export class EventOutbox {
   }
 
   #add(probe: string, type: string, descriptor: EventDescriptor, body: AnyBody): void {
-    const record = this.#describe(probe, type, descriptor, body);
+    const finish = (owner: Owner | undefined) => this.#describe(probe, type, descriptor, body, owner);
     if (body.netns === NODE) {
-      this.#push({ ...record, namespace: '', pod: '' });
+      this.#push(finish(NODE_OWNER));
       return;
     }
     const entity = this.#options.find(body.netns);
     if (entity === undefined && this.#waiting.length < WAITING_MAX) {
-      this.#waiting.push({ netns: body.netns, record });
+      this.#waiting.push({ netns: body.netns, finish });
       this.#lookFor();
       return;
     }
-    this.#push(attribute(record, entity));
+    this.#push(finish(entity));
   }
 
-  #describe(probe: string, type: string, { severity }: EventDescriptor, body: AnyBody): EventRecord {
+  #describe(
+    probe: string,
+    type: string,
+    { severity }: EventDescriptor,
+    body: AnyBody,
+    owner: Owner | undefined,
+  ): EventRecord {
+    const hasLabels = owner !== undefined && owner.kind !== 'node' && Object.keys(owner.labels).length > 0;
     return {
       time: formatTimeNs(body.timeNs),
       probe,
@@ -67,8 +77,9 @@ export class EventOutbox {
       severity,
       node: this.#options.node,
       netns: body.netns === NODE ? '' : String(body.netns),
-      namespace: null,
-      pod: null,
+      namespace: owner?.namespace ?? null,
+      pod: owner?.pod ?? null,
+      ...(hasLabels ? { labels: owner.labels } : {}),
       ...(body.src === undefined ? {} : { src: body.src }),
       ...(body.dst === undefined ? {} : { dst: body.dst }),
       ...(body.protocol === undefined ? {} : { protocol: body.protocol }),
@@ -91,13 +102,7 @@ export class EventOutbox {
       this.#refreshedMs = performance.now();
       await this.#options.refresh();
       this.#refreshing = false;
-      for (const { netns, record } of this.#waiting.splice(0)) {
-        this.#push(attribute(record, this.#options.find(netns)));
-      }
+      for (const { netns, finish } of this.#waiting.splice(0)) this.#push(finish(this.#options.find(netns)));
     }, pauseMs);
   }
-}
-
-function attribute(record: EventRecord, entity: Entity | undefined): EventRecord {
-  return entity === undefined ? record : { ...record, namespace: entity.namespace, pod: entity.pod };
 }

@@ -1,7 +1,7 @@
 import type { NetnsId } from '../probes/metric.ts';
 import { Selector } from '../selector.ts';
 import type { Entity } from './entity.ts';
-import type { PodDirectory, PodFacts } from './facts.ts';
+import type { PodFacts, PodFinder } from './facts.ts';
 
 /** Which Pods are meant: those that all of this is true of. Without anything all Pods, but not the node. */
 export interface Aim {
@@ -31,12 +31,12 @@ interface Follower {
 
 /** Tells probes which network namespaces they are aimed at. A Pod of which Kubernetes does not know yet is not meant. */
 export class Aims {
-  readonly #directory: PodDirectory | undefined;
+  readonly #directory: PodFinder | undefined;
   readonly #followers = new Set<Follower>();
   #entities: readonly Entity[] = [];
 
   /** @param directory undefined without Kubernetes: entities are called as they are found on this machine */
-  constructor(directory: PodDirectory | undefined) {
+  constructor(directory: PodFinder | undefined) {
     this.#directory = directory;
   }
 

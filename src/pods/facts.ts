@@ -9,7 +9,7 @@ export interface PodFacts {
 }
 
 /** Where Kubernetes is asked for Pods. */
-export interface PodDirectory {
+export interface PodFinder {
   /** @returns undefined for a UID that is not known, or not yet */
   find(uid: string): PodFacts | undefined;
 }

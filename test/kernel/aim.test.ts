@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { canAim } from '../../src/config/schema.ts';
-import type { PodFacts } from '../../src/pods/facts.ts';
 import { PROBES } from '../../src/probes/index.ts';
 import { LoopDevice } from '../support/block.ts';
 import { CGROUP_V2, TestPod } from '../support/cgroups.ts';
@@ -137,19 +136,24 @@ it('costs the others nothing but the filter', async () => {
 });
 
 it('follows Pods as Kubernetes tells of them, from the moment that their entity is known', async () => {
-  const facts = new Map<string, PodFacts>();
   const selector = 'app in (web),tier!=back';
   await using agent = await TestKernel.open(
     `{ probes: { packetloss: { pods: { namespaces: [shop], selector: "${selector}" } } } }`,
-    { pods: { find: (uid) => facts.get(uid) } },
+    { kubernetes: true },
   );
+  const tell = (uid: string, namespace: string, labels: Record<string, string>) =>
+    agent.kernel.namePods({
+      whole: false,
+      set: [{ uid, namespace, name: `pod-${uid}`, labels, workload: { kind: '', name: '' }, createdMs: 0 }],
+      deleted: [],
+    });
   /** A process in a Pod and a namespace of its own, which drops datagrams when it is told to. */
   const start = async (labels: Record<string, string>, namespace = 'shop') => {
     await using stack = new AsyncDisposableStack();
     const netns = stack.use(new TestNetns());
     netns.ip('link set lo up');
     const pod = stack.use(new TestPod(CGROUP_V2));
-    facts.set(pod.uid, { namespace, name: `pod-${pod.uid}`, labels });
+    tell(pod.uid, namespace, labels);
     stack.use(await startPython(netns, "import time\nprint('ready')\ntime.sleep(600)"));
     const pid = Number(sh(`ip netns pids ${netns.name}`).trim().split('\n')[0]);
     pod.add(pid);
@@ -163,7 +167,7 @@ it('follows Pods as Kubernetes tells of them, from the moment that their entity 
     netns.python(
       "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.sendto(b'x', ('127.0.0.1', 7010))",
     );
-    return sampleValue(await agent.page(), DROPS, { pod: pod.uid, reason: 'NO_SOCKET' });
+    return sampleValue(await agent.page(), DROPS, { pod: `pod-${pod.uid}`, reason: 'NO_SOCKET' });
   };
   const web = await start({ app: 'web' });
   await using _web = web.owned;
@@ -175,12 +179,8 @@ it('follows Pods as Kubernetes tells of them, from the moment that their entity 
   expect(await dropsOf(back)).toBeUndefined();
   expect(await dropsOf(elsewhere)).toBeUndefined();
   expect(await dropsOf(web)).toBe(2);
-  // What has changed is taken up with the next change of any entity.
-  facts.set(web.pod.uid, { namespace: 'shop', name: 'web', labels: { app: 'old' } });
-  facts.set(back.pod.uid, { namespace: 'shop', name: 'back', labels: { app: 'web' } });
-  const another = await start({ app: 'web' });
-  await using _another = another.owned;
-  expect(await dropsOf(another)).toBe(1);
+  tell(web.pod.uid, 'shop', { app: 'old' });
+  tell(back.pod.uid, 'shop', { app: 'web' });
   expect(await dropsOf(back)).toBe(1);
   expect(await dropsOf(web)).toBeUndefined();
 });

@@ -47,11 +47,12 @@ export class TestCgroups implements AsyncDisposable {
 
 /** The cgroups of a Pod as the kubelet makes them with the cgroupfs driver. */
 export class TestPod implements AsyncDisposable {
-  readonly uid = randomUUID();
+  readonly uid: string;
   readonly #cgroups: TestCgroups;
   readonly #container: string;
 
-  constructor(hierarchy: string) {
+  constructor(hierarchy: string, uid: string = randomUUID()) {
+    this.uid = uid;
     this.#cgroups = new TestCgroups(hierarchy, 'kubepods', 'besteffort', `pod${this.uid}`);
     this.#container = this.container();
   }

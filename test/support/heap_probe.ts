@@ -19,14 +19,15 @@ function used(): number {
 }
 
 if (isMainThread) {
-  let others = 0;
+  let answer: (bytes: number) => void = () => undefined;
   channel.onmessage = ({ data }) => {
-    others += Number((data as { used?: number }).used ?? 0);
+    const { used: bytes } = data as { used?: number };
+    if (bytes !== undefined) answer(bytes);
   };
   process.on('SIGUSR2', () => {
-    others = 0;
+    // There is one other thread. On a busy machine it may take its time.
+    answer = (bytes) => process.stderr.write(`heap ${used() + bytes}\n`);
     channel.postMessage({});
-    setTimeout(() => process.stderr.write(`heap ${used() + others}\n`), 500);
   });
 } else {
   channel.onmessage = ({ data }) => {

@@ -5,7 +5,6 @@ import type { DesiredProbes } from '../../src/door.ts';
 import type { EventRecord } from '../../src/events/envelope.ts';
 import { Kernel } from '../../src/kernel.ts';
 import { DEFAULT_PATHS, type Paths } from '../../src/paths.ts';
-import type { PodDirectory } from '../../src/pods/facts.ts';
 import { PROBES } from '../../src/probes/index.ts';
 import type { AnyProbe } from '../../src/probes/probe.ts';
 import { type Exposition, parseExposition } from './exposition.ts';
@@ -17,7 +16,8 @@ export interface TestKernelOptions {
   /** An empty folder: no BPF program can be loaded. */
   readonly objects?: string;
   readonly probes?: readonly AnyProbe[];
-  readonly pods?: PodDirectory;
+  /** Pods have names that the test tells: `kernel.namePods()`. */
+  readonly kubernetes?: boolean;
 }
 
 /** The probes that a configuration asks for. */
@@ -41,10 +41,14 @@ export class TestKernel implements AsyncDisposable {
     const events: EventRecord[] = [];
     const logs: string[] = [];
     const kernel = await Kernel.open(
-      { paths: { ...DEFAULT_PATHS, ...options.paths }, objects: options.objects ?? OBJECTS, node: 'test-node' },
+      {
+        paths: { ...DEFAULT_PATHS, ...options.paths },
+        objects: options.objects ?? OBJECTS,
+        node: 'test-node',
+        kubernetes: options.kubernetes ?? false,
+      },
       {
         probes: options.probes ?? PROBES,
-        ...(options.pods === undefined ? {} : { pods: options.pods }),
         events: (batch) => events.push(...batch),
         log: (level, message) => logs.push(`${level} ${message}`),
       },

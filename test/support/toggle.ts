@@ -9,7 +9,8 @@ import { sampleValue } from './exposition.ts';
 import type { HostPair } from './hosts.ts';
 import { eventually } from './oracle.ts';
 
-const HEAP_PROBE = new URL('./heap_probe.ts', import.meta.url);
+/** Environment of an agent whose heap is measured. */
+export const HEAP_PROBE = { NODE_OPTIONS: `--import=${fileURLToPath(new URL('./heap_probe.ts', import.meta.url))}` };
 
 /** What is switched, and how many BPF programs each has. */
 const SWITCHED = { packetloss: 1, tcpretrans: 2, tcpreset: 2, qdisc: 1, tcpsummary: 1, conntrack: 1, sock: 2 };
@@ -75,9 +76,7 @@ export async function toggle(
   heapAt: readonly number[] = [],
 ): Promise<ToggleReport> {
   write(directory, ON, 0);
-  await using agent = await AgentProcess.serve(['--config', join(directory, 'config.yaml')], [], {
-    NODE_OPTIONS: `--import=${fileURLToPath(HEAP_PROBE)}`,
-  });
+  await using agent = await AgentProcess.serve(['--config', join(directory, 'config.yaml')], [], HEAP_PROBE);
   await agent.page();
   await eventually(async () => expect(await states(agent)).not.toContain('starting'));
   await settle(agent);
@@ -132,7 +131,7 @@ async function totals(agent: AgentProcess, pair: HostPair): Promise<(number | un
 }
 
 /** Connections of the test to the agent come and go; what stays is the agent's own. */
-async function settle(agent: AgentProcess): Promise<void> {
+export async function settle(agent: AgentProcess): Promise<void> {
   let last = -1;
   await eventually(() => {
     const now = agent.descriptors;
@@ -142,7 +141,8 @@ async function settle(agent: AgentProcess): Promise<void> {
   });
 }
 
-async function heapOf(agent: AgentProcess): Promise<number> {
+/** Bytes that an agent with the heap probe still uses after garbage collection. */
+export async function heapOf(agent: AgentProcess): Promise<number> {
   const seen = agent.stderr.length;
   agent.signal('SIGUSR2');
   return eventually(() => {

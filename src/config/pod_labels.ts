@@ -1,0 +1,43 @@
+import * as z from 'zod';
+import { DERIVED_NAMES, type PodLabels } from '../pods/labels.ts';
+import type { MetricSet } from '../probes/metric.ts';
+import type { AnyProbe } from '../probes/probe.ts';
+
+/** Each is on every series of every Pod. */
+const LABELS_MAX = 8;
+const LABEL_NAME_LENGTH_MAX = 63;
+
+/** What Prometheus, its operator and our own series use. */
+const RESERVED = ['namespace', 'pod', 'node', 'job', 'instance', 'le', 'quantile'];
+
+/** https://prometheus.io/docs/concepts/data_model/; two underscores in front are Prometheus' own. */
+const LABEL_NAME = /^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/;
+/** https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/ */
+const LABEL_KEY = /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[\w.-]{0,61}[A-Za-z0-9])?$/;
+
+/** The schema of `labels`: a name for Prometheus, and the key of a Pod's label or a word with `@`. */
+export function podLabelsSchema(probes: readonly AnyProbe[]): z.ZodType<PodLabels> {
+  const ofMetrics = probes.flatMap(({ metrics }) =>
+    Object.values(metrics as MetricSet).flatMap(({ labels }) => Object.keys(labels)),
+  );
+  const taken = new Set([...RESERVED, ...ofMetrics]);
+  return z.record(z.string(), z.string()).superRefine((labels, context) => {
+    const fault = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
+    const entries = Object.entries(labels);
+    if (entries.length > LABELS_MAX) fault([], `at most ${LABELS_MAX} labels`);
+    for (const [name, source] of entries) {
+      const nameFault = faultOfName(name, taken);
+      if (nameFault !== undefined) fault([name], nameFault);
+      else if (!DERIVED_NAMES.includes(source) && !LABEL_KEY.test(source)) {
+        fault([name], `the key of a Pod's label, like app.kubernetes.io/name, or one of ${DERIVED_NAMES.join(', ')}`);
+      }
+    }
+  });
+}
+
+function faultOfName(name: string, taken: ReadonlySet<string>): string | undefined {
+  if (!LABEL_NAME.test(name) || name.length > LABEL_NAME_LENGTH_MAX) {
+    return 'another name: letters, digits and _, no digit first, not two _ first, at most 63 characters';
+  }
+  return taken.has(name) ? `another name: there is a label ${name} already` : undefined;
+}

@@ -1,0 +1,213 @@
+import type { EventRecord } from '../events/envelope.ts';
+import { AddressBook, type AddressOwner, type OwnerKind } from '../peers/address_book.ts';
+import { isPublic, networks } from '../peers/public.ts';
+import { type Peers, withPeer } from '../peers/resolve.ts';
+import type { PodName, PodsUpdate } from '../pods/directory.ts';
+import type { ApiSession } from './api.ts';
+import { type Addressed, endpointSlices, NODES, type Node, ownNode, type Pod, podsOf, SERVICES } from './objects.ts';
+import { PodsFeed } from './pods_feed.ts';
+import { type Follower, Reflector, type ReflectorLog, type Resource, type Timing } from './reflector.ts';
+import type { ResourceTally } from './tally.ts';
+
+export interface ClusterOptions {
+  readonly session: ApiSession;
+  /** Name of this node. */
+  readonly node: string;
+  readonly log: ReflectorLog;
+  readonly pods: (update: PodsUpdate) => void;
+  readonly nodeLabels: (labels: Readonly<Record<string, string>>) => void;
+}
+
+export interface ClusterState {
+  readonly connected: boolean;
+  readonly resources: readonly ResourceTally[];
+  readonly addresses: number;
+  readonly addressesLeftOut: number;
+}
+
+/** Lists of the whole cluster are asked for within this time: all agents may have been started at once. */
+const CLUSTER_TIMING: Partial<Timing> = { startJitterMs: 30_000, answerMs: 30_000, relistMs: 4 * 3_600_000 };
+
+type AnyReflector = AsyncDisposable & { readonly tally: ResourceTally };
+
+/** What the agent knows of the cluster: the Pods of its node, the node itself, and whose addresses there are. */
+export class Cluster implements AsyncDisposable {
+  readonly #options: ClusterOptions;
+  readonly #feed: PodsFeed;
+  readonly #own: readonly AnyReflector[];
+  /** Of this node's Pods and of the node itself. */
+  readonly #near = new AddressBook();
+  #peers: Peers = 'off';
+  #wide: WideBook | undefined;
+  #listed: () => void = () => undefined;
+  readonly #podsListed = new Promise<void>((resolve) => {
+    this.#listed = resolve;
+  });
+
+  constructor(options: ClusterOptions) {
+    this.#options = options;
+    this.#feed = new PodsFeed(options.pods);
+    this.#own = [
+      this.#follow(podsOf(options.node), this.#podsFollower()),
+      this.#follow(ownNode(options.node), this.#nodeFollower()),
+    ];
+  }
+
+  /** Resolves once the Pods were listed for the first time, or the time is over. */
+  async listed(withinMs: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, withinMs);
+    });
+    await Promise.race([this.#podsListed, late]);
+    clearTimeout(timer);
+  }
+
+  get pods(): readonly PodName[] {
+    return this.#feed.all;
+  }
+
+  get state(): ClusterState {
+    const resources = [...this.#own, ...(this.#wide?.reflectors ?? [])].map(({ tally }) => tally);
+    const books = this.#wide === undefined ? [this.#near] : [this.#near, this.#wide.book];
+    return {
+      connected: resources.every(({ resource, isConnected }) => resource !== 'pods' || isConnected),
+      resources,
+      addresses: books.reduce((sum, { size }) => sum + size, 0),
+      addressesLeftOut: books.reduce((sum, { leftOut }) => sum + leftOut, 0),
+    };
+  }
+
+  async setPeers(peers: Peers): Promise<void> {
+    this.#peers = peers;
+    const wide = this.#wide;
+    if (peers === 'cluster') {
+      this.#wide ??= new WideBook(this.#options.node, (resource, follower) =>
+        this.#follow(resource, follower, CLUSTER_TIMING),
+      );
+    } else if (wide !== undefined) {
+      this.#wide = undefined;
+      await wide[Symbol.asyncDispose]();
+    }
+  }
+
+  /** Names who is at the other end of each. */
+  withPeers(events: readonly EventRecord[]): readonly EventRecord[] {
+    if (this.#peers === 'off') return events;
+    const wide = this.#wide;
+    const context = {
+      node: this.#options.node,
+      find: (ip: string) => this.#near.find(ip) ?? wide?.book.find(ip),
+      isLocal: (namespace: string, pod: string) => this.#feed.has(namespace, pod),
+      isExternal: wide?.isWhole === true ? (ip: string) => !wide.isPodNetwork(ip) : undefined,
+    };
+    return events.map((event) => withPeer(event, context));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#feed[Symbol.dispose]();
+    await Promise.all(
+      [...this.#own, ...(this.#wide === undefined ? [] : [this.#wide])].map((part) => part[Symbol.asyncDispose]()),
+    );
+  }
+
+  #follow<T>(resource: Resource<T>, follower: Follower<T>, timing: Partial<Timing> = {}): Reflector<T> {
+    return new Reflector(this.#options.session, resource, follower, this.#options.log, timing);
+  }
+
+  #podsFollower(): Follower<Pod> {
+    return {
+      set: (object, pod) => {
+        this.#feed.set(object, pod);
+        this.#near.set(object, [{ kind: 'pod', ...pod }]);
+      },
+      delete: (object) => {
+        this.#feed.delete(object);
+        this.#near.delete(object);
+      },
+      listed: () => {
+        this.#feed.flush();
+        this.#listed();
+      },
+    };
+  }
+
+  #nodeFollower(): Follower<Node> {
+    return {
+      set: (object, node) => {
+        this.#near.set(object, [nodeOwner(node)]);
+        this.#options.nodeLabels(node.labels);
+      },
+      delete: (object) => this.#near.delete(object),
+    };
+  }
+}
+
+function nodeOwner({ name, ips }: Node): AddressOwner {
+  return { kind: 'node', namespace: '', name, createdMs: 0, ips };
+}
+
+type Follow = <T>(resource: Resource<T>, follower: Follower<T>) => AnyReflector;
+
+/** Addresses of the whole cluster. */
+class WideBook implements AsyncDisposable {
+  readonly book = new AddressBook();
+  readonly reflectors: readonly AnyReflector[];
+  readonly #unlisted = new Set<string>();
+  readonly #podNetworks = new Map<string, readonly string[]>();
+  #isPodNetwork: ((ip: string) => boolean) | undefined;
+
+  constructor(node: string, follow: Follow) {
+    const watch = <T>(resource: Resource<T>, set: Follower<T>['set']) =>
+      follow(resource, this.#follower(resource, set));
+    this.reflectors = [
+      watch(NODES, (object, found) => this.#setNode(object, found)),
+      watch(SERVICES, (object, service) => this.book.set(object, [owner('service', service)])),
+      watch(endpointSlices(node), (object, pods) => {
+        const owners = pods.map((pod) => owner('pod', pod));
+        this.book.set(object, owners);
+      }),
+    ];
+  }
+
+  /** All addresses are known. */
+  get isWhole(): boolean {
+    return this.#unlisted.size === 0 && this.book.leftOut === 0;
+  }
+
+  /** Whether an address is in a network that a node gives to its Pods. */
+  isPodNetwork(ip: string): boolean {
+    this.#isPodNetwork ??= networks([...this.#podNetworks.values()].flat());
+    return this.#isPodNetwork(ip);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.reflectors.map((reflector) => reflector[Symbol.asyncDispose]()));
+  }
+
+  #follower<T>({ name }: Resource<T>, set: Follower<T>['set']): Follower<T> {
+    this.#unlisted.add(name);
+    return {
+      set,
+      delete: (object) => {
+        this.book.delete(object);
+        if (this.#podNetworks.delete(object)) this.#isPodNetwork = undefined;
+      },
+      listed: () => void this.#unlisted.delete(name),
+    };
+  }
+
+  #setNode(object: string, node: Node): void {
+    this.book.set(object, [nodeOwner(node)]);
+    // Others are never called external.
+    const cidrs = node.podCidrs.filter((cidr) => isPublic(cidr.split('/', 1)[0] ?? ''));
+    const before = this.#podNetworks.get(object) ?? [];
+    if (cidrs.join() === before.join()) return;
+    this.#podNetworks.set(object, cidrs);
+    this.#isPodNetwork = undefined;
+  }
+}
+
+function owner(kind: OwnerKind, { namespace, name, ips }: Addressed): AddressOwner {
+  return { kind, namespace, name, createdMs: 0, ips };
+}

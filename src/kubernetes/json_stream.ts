@@ -1,0 +1,145 @@
+/** The longest object that is taken: etcd refuses what is longer than 1.5 MiB, and JSON in JSON doubles. */
+const OBJECT_BYTES_MAX = 8 * 1024 * 1024;
+
+const LINE_FEED = 0x0a;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+
+/** Collects bytes of one object that come in several chunks. */
+class Pieces {
+  #pieces: Buffer[] = [];
+  #bytes = 0;
+
+  add(piece: Buffer): void {
+    this.#bytes += piece.length;
+    if (this.#bytes > OBJECT_BYTES_MAX) throw new Error(`an object of more than ${OBJECT_BYTES_MAX} bytes`);
+    if (piece.length > 0) this.#pieces.push(piece);
+  }
+
+  take(): string {
+    const text = Buffer.concat(this.#pieces).toString();
+    this.#pieces = [];
+    this.#bytes = 0;
+    return text;
+  }
+}
+
+/** The JSON objects of a stream that has one a line. @throws for a line that is none, and for one that is too long */
+export async function* jsonLines(body: AsyncIterable<Buffer>): AsyncGenerator<unknown> {
+  const pieces = new Pieces();
+  for await (const chunk of body) {
+    let start = 0;
+    for (let end = chunk.indexOf(LINE_FEED); end >= 0; end = chunk.indexOf(LINE_FEED, start)) {
+      pieces.add(chunk.subarray(start, end));
+      start = end + 1;
+      const line = pieces.take();
+      if (line.trim() !== '') yield JSON.parse(line);
+    }
+    pieces.add(chunk.subarray(start));
+  }
+}
+
+/**
+ * Reads a list of Kubernetes, `{…,"metadata":{…},"items":[{…},{…}]}`, and parses one item at a time: of a list of 100 MB,
+ * only one object is in memory. Returns what the list says of itself.
+ * @throws for what is no such list, also for one that breaks off
+ */
+export async function readList(
+  body: AsyncIterable<Buffer>,
+  item: (object: unknown) => void,
+): Promise<{ readonly resourceVersion: string; readonly continue: string }> {
+  const scanner = new ListScanner(item);
+  for await (const chunk of body) scanner.push(chunk);
+  const { metadata } = JSON.parse(scanner.finish()) as { metadata?: { resourceVersion?: string; continue?: string } };
+  if (metadata?.resourceVersion === undefined) throw new Error('a list without metadata.resourceVersion');
+  return { resourceVersion: metadata.resourceVersion, continue: metadata.continue ?? '' };
+}
+
+const ITEMS = /"items"\s*:\s*$/;
+/** Depth inside of the list itself, and of its items. */
+const IN_LIST = 1;
+const IN_ITEMS = 2;
+/** Enough for the key and some white space. */
+const TAIL_LENGTH = 64;
+
+/** Cuts a list into its items by counting braces outside of strings. */
+class ListScanner {
+  readonly #item: (object: unknown) => void;
+  /** The list without its items. */
+  readonly #frame = new Pieces();
+  readonly #object = new Pieces();
+  /** The end of the frame, by which the items are known. */
+  #tail = '';
+  /** Of what is not taken yet, in the chunk. */
+  #start = 0;
+  #depth = 0;
+  #inItems = false;
+  #inString = false;
+  #isEscaped = false;
+
+  constructor(item: (object: unknown) => void) {
+    this.#item = item;
+  }
+
+  push(chunk: Buffer): void {
+    this.#start = 0;
+    for (let at = 0; at < chunk.length; at++) {
+      const byte = chunk[at];
+      if (this.#inString) this.#string(byte);
+      else if (byte === QUOTE) this.#inString = true;
+      else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) this.#opened(chunk, at);
+      else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) this.#closed(chunk, at);
+    }
+    const rest = chunk.subarray(this.#start);
+    if (!this.#inItems) this.#toFrame(rest);
+    else if (this.#depth > IN_ITEMS) this.#object.add(rest);
+  }
+
+  finish(): string {
+    return this.#frame.take();
+  }
+
+  #string(byte: number | undefined): void {
+    if (this.#isEscaped) this.#isEscaped = false;
+    else if (byte === BACKSLASH) this.#isEscaped = true;
+    else if (byte === QUOTE) this.#inString = false;
+  }
+
+  #opened(chunk: Buffer, at: number): void {
+    if (this.#inItems) {
+      // Commas and spaces between the items are of no use.
+      if (this.#depth === IN_ITEMS) this.#start = at;
+    } else if (this.#depth === IN_LIST && chunk[at] === OPEN_BRACKET && this.#isItems(chunk, at)) {
+      this.#toFrame(chunk.subarray(this.#start, at + 1));
+      this.#inItems = true;
+      this.#start = at + 1;
+    }
+    this.#depth++;
+  }
+
+  #closed(chunk: Buffer, at: number): void {
+    this.#depth--;
+    if (!this.#inItems) return;
+    if (this.#depth === IN_ITEMS) {
+      this.#object.add(chunk.subarray(this.#start, at + 1));
+      this.#item(JSON.parse(this.#object.take()));
+      this.#start = at + 1;
+    } else if (this.#depth === IN_LIST) {
+      this.#inItems = false;
+      this.#start = at;
+    }
+  }
+
+  #isItems(chunk: Buffer, at: number): boolean {
+    return ITEMS.test(this.#tail + chunk.toString('utf8', Math.max(this.#start, at - TAIL_LENGTH), at));
+  }
+
+  #toFrame(bytes: Buffer): void {
+    this.#frame.add(bytes);
+    this.#tail = (this.#tail + bytes.toString('utf8', Math.max(0, bytes.length - TAIL_LENGTH))).slice(-TAIL_LENGTH);
+  }
+}

@@ -1,0 +1,211 @@
+import type { Resource } from './reflector.ts';
+
+/**
+ * What netsonde reads of objects of the Kubernetes API (https://kubernetes.io/docs/reference/kubernetes-api/), and what it keeps of
+ * them: a Pod of 10 kB leaves a few hundred bytes.
+ */
+
+interface ApiMetadata {
+  readonly uid: string;
+  readonly name: string;
+  readonly namespace?: string;
+  readonly creationTimestamp?: string;
+  readonly resourceVersion?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly ownerReferences?: readonly { readonly kind: string; readonly name: string; readonly controller?: boolean }[];
+}
+
+interface ApiPod {
+  readonly metadata: ApiMetadata;
+  readonly spec?: { readonly nodeName?: string; readonly hostNetwork?: boolean };
+  readonly status?: {
+    readonly phase?: string;
+    readonly podIP?: string;
+    readonly podIPs?: readonly { readonly ip?: string }[];
+  };
+}
+
+export interface Owner {
+  readonly kind: string;
+  readonly name: string;
+}
+
+export interface Pod {
+  /** As the cgroup path has it. */
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly owner: Owner | undefined;
+  /** Milliseconds since the epoch. */
+  readonly createdMs: number;
+  /** Of its own network; empty where it uses the node's, and where it has ended. */
+  readonly ips: readonly string[];
+}
+
+/** A static Pod's UID is a hash of its manifest. */
+const STATIC_UID = /^[0-9a-f]{32}$/;
+const CONFIG_MIRROR = 'kubernetes.io/config.mirror';
+
+/**
+ * In the API a static Pod is shown by a mirror that the kubelet makes, with a UID of its own; an annotation has that of the Pod. Others may
+ * write annotations as well: only what cannot be another Pod's UID is believed.
+ */
+function cgroupUid({ uid, annotations }: ApiMetadata): string {
+  const mirrored = annotations?.[CONFIG_MIRROR];
+  return mirrored !== undefined && STATIC_UID.test(mirrored) ? mirrored : uid;
+}
+
+export function trimPod({ metadata, spec, status }: ApiPod): Pod {
+  const owner = metadata.ownerReferences?.find(({ controller }) => controller === true);
+  const hasEnded = status?.phase === 'Succeeded' || status?.phase === 'Failed';
+  const ips = status?.podIPs?.map(({ ip }) => ip) ?? [status?.podIP];
+  return {
+    uid: cgroupUid(metadata),
+    namespace: metadata.namespace ?? '',
+    name: metadata.name,
+    labels: metadata.labels ?? {},
+    owner: owner === undefined ? undefined : { kind: owner.kind, name: owner.name },
+    createdMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
+    ips: spec?.hostNetwork === true || hasEnded ? [] : ips.filter(isText),
+  };
+}
+
+export function podsOf(node: string): Resource<Pod> {
+  return {
+    name: 'pods',
+    path: '/api/v1/pods',
+    fieldSelector: `spec.nodeName=${node},status.phase!=Succeeded,status.phase!=Failed`,
+    list: 'cache',
+    trim: trimPod,
+  };
+}
+
+interface ApiNode {
+  readonly metadata: ApiMetadata;
+  readonly spec?: { readonly podCIDR?: string; readonly podCIDRs?: readonly string[] };
+  readonly status?: { readonly addresses?: readonly { readonly type: string; readonly address: string }[] };
+}
+
+export interface Node {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly ips: readonly string[];
+  readonly podCidrs: readonly string[];
+}
+
+function trimNode({ metadata, spec, status }: ApiNode): Node {
+  return {
+    name: metadata.name,
+    labels: metadata.labels ?? {},
+    ips: (status?.addresses ?? []).filter(({ type }) => type.endsWith('IP')).map(({ address }) => address),
+    podCidrs: spec?.podCIDRs ?? [spec?.podCIDR].filter(isText),
+  };
+}
+
+export function ownNode(name: string): Resource<Node> {
+  return { name: 'node', path: '/api/v1/nodes', fieldSelector: `metadata.name=${name}`, list: 'cache', trim: trimNode };
+}
+
+/** Of the others no labels are needed. */
+export const NODES: Resource<Node> = {
+  name: 'nodes',
+  path: '/api/v1/nodes',
+  list: 'cache',
+  trim: (node: ApiNode) => ({ ...trimNode(node), labels: {} }),
+};
+
+interface ApiService {
+  readonly metadata: ApiMetadata;
+  readonly spec?: {
+    readonly clusterIP?: string;
+    readonly clusterIPs?: readonly string[];
+    readonly externalIPs?: readonly string[];
+  };
+  readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] } };
+}
+
+/** Something that has a name and addresses. */
+export interface Addressed {
+  readonly namespace: string;
+  readonly name: string;
+  readonly ips: readonly string[];
+}
+
+export const SERVICES: Resource<Addressed> = {
+  name: 'services',
+  path: '/api/v1/services',
+  list: 'cache',
+  trim: ({ metadata, spec, status }: ApiService) => {
+    const ingress = status?.loadBalancer?.ingress?.map(({ ip }) => ip) ?? [];
+    const all = [...(spec?.clusterIPs ?? [spec?.clusterIP]), ...(spec?.externalIPs ?? []), ...ingress];
+    const ips = all.filter((ip) => isText(ip) && ip !== 'None') as string[];
+    return ips.length === 0 ? undefined : { namespace: metadata.namespace ?? '', name: metadata.name, ips };
+  },
+};
+
+interface ApiEndpointSlice {
+  readonly metadata: ApiMetadata;
+  readonly addressType?: string;
+  readonly endpoints?:
+    | readonly {
+        readonly addresses?: readonly string[];
+        readonly nodeName?: string;
+        readonly conditions?: { readonly serving?: boolean; readonly terminating?: boolean };
+        readonly targetRef?: { readonly kind?: string; readonly namespace?: string; readonly name?: string };
+      }[]
+    | null;
+}
+
+/** The Pods of a slice that are not on this node: of those the list of Pods knows more, and earlier. */
+export function endpointSlices(thisNode: string): Resource<readonly Addressed[]> {
+  return {
+    name: 'endpointslices',
+    path: '/apis/discovery.k8s.io/v1/endpointslices',
+    list: 'pages',
+    trim: ({ metadata, addressType, endpoints }: ApiEndpointSlice) => {
+      if (addressType === 'FQDN') return undefined;
+      const pods = (endpoints ?? []).flatMap(({ addresses = [], nodeName, conditions, targetRef }) => {
+        // One that has ended may stay in a slice for a moment, while another has its address already.
+        const hasEnded = conditions?.terminating === true && conditions.serving !== true;
+        if (hasEnded || nodeName === thisNode || targetRef?.kind !== 'Pod' || targetRef.name === undefined) return [];
+        return [{ namespace: targetRef.namespace ?? metadata.namespace ?? '', name: targetRef.name, ips: addresses }];
+      });
+      return pods.length === 0 ? undefined : pods;
+    },
+  };
+}
+
+interface ApiConfigMap {
+  readonly metadata: ApiMetadata;
+  readonly data?: Readonly<Record<string, string>>;
+  readonly binaryData?: Readonly<Record<string, string>>;
+}
+
+export interface ConfigMap {
+  readonly uid: string;
+  readonly resourceVersion: string;
+  /** Undefined: it has no such key. */
+  readonly text: string | undefined;
+  readonly keys: readonly string[];
+}
+
+export function configMap(namespace: string, name: string, key: string): Resource<ConfigMap> {
+  return {
+    name: 'configmaps',
+    path: `/api/v1/namespaces/${namespace}/configmaps`,
+    fieldSelector: `metadata.name=${name}`,
+    list: 'cache',
+    trim: ({ metadata, data, binaryData }: ApiConfigMap) => ({
+      uid: metadata.uid,
+      resourceVersion: metadata.resourceVersion ?? '',
+      text: data?.[key],
+      keys: Object.keys({ ...data, ...binaryData }),
+    }),
+  };
+}
+
+function isText(text: string | undefined): text is string {
+  return text !== undefined && text !== '';
+}

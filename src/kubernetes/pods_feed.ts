@@ -1,0 +1,82 @@
+import type { PodName, PodsUpdate } from '../pods/directory.ts';
+import { workloadOf } from '../pods/workload.ts';
+import type { Pod } from './objects.ts';
+import type { Follower } from './reflector.ts';
+
+/** Changes that come together are told together; a hundred Pods that start are a few messages. */
+const SETTLE_MS = 50;
+
+/** The Pods of this node: follows the API, and tells changes of what names them. */
+export class PodsFeed implements Follower<Pod>, Disposable {
+  readonly #tell: (update: PodsUpdate) => void;
+  /** By the object's UID: that of a static Pod's mirror is not the Pod's own. */
+  readonly #pods = new Map<string, PodName>();
+  readonly #byName = new Map<string, number>();
+  readonly #changed = new Set<string>();
+  readonly #deleted = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(tell: (update: PodsUpdate) => void) {
+    this.#tell = tell;
+  }
+
+  get all(): readonly PodName[] {
+    return [...this.#pods.values()];
+  }
+
+  has(namespace: string, name: string): boolean {
+    return this.#byName.has(nameKey({ namespace, name }));
+  }
+
+  set(object: string, { uid, namespace, name, labels, owner, createdMs }: Pod): void {
+    const before = this.#pods.get(object);
+    const workload = workloadOf({ name, labels, owner, createdMs });
+    const pod: PodName = { uid, namespace, name, labels, workload, createdMs };
+    if (before === undefined) this.#countName(pod, 1);
+    this.#pods.set(object, pod);
+    // Most changes are of the status.
+    if (before !== undefined && JSON.stringify(before) === JSON.stringify(pod)) return;
+    this.#changed.add(object);
+    this.#settle();
+  }
+
+  delete(object: string): void {
+    const before = this.#pods.get(object);
+    if (before === undefined) return;
+    this.#countName(before, -1);
+    this.#pods.delete(object);
+    this.#changed.delete(object);
+    this.#deleted.add(before.uid);
+    this.#settle();
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+  }
+
+  #countName(pod: PodName, by: number): void {
+    const key = nameKey(pod);
+    const count = (this.#byName.get(key) ?? 0) + by;
+    if (count === 0) this.#byName.delete(key);
+    else this.#byName.set(key, count);
+  }
+
+  #settle(): void {
+    this.#timer ??= setTimeout(() => this.flush(), SETTLE_MS);
+  }
+
+  /** Tells what has changed now. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const set = [...this.#changed].map((object) => this.#pods.get(object)).filter((pod) => pod !== undefined);
+    const deleted = [...this.#deleted];
+    this.#changed.clear();
+    this.#deleted.clear();
+    if (set.length > 0 || deleted.length > 0) this.#tell({ whole: false, set, deleted });
+  }
+}
+
+function nameKey({ namespace, name }: { readonly namespace: string; readonly name: string }): string {
+  return `${namespace}/${name}`;
+}

@@ -1,0 +1,384 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { ApiError, type ApiResponse, type ApiSession, errorOf, withQuery } from './api.ts';
+import { jsonLines, readList } from './json_stream.ts';
+import { forbiddenPauseMs, jittered, pauseMs } from './pace.ts';
+import type { ResourceTally } from './tally.ts';
+
+/** What is watched, and what is kept of each object. */
+export interface Resource<T> {
+  /** Plural, for metrics and the log. */
+  readonly name: string;
+  /** `/api/v1/pods` */
+  readonly path: string;
+  readonly fieldSelector?: string;
+  /**
+   * `cache`: the whole list at once, as the API server has it in memory (resourceVersion=0). `pages`: some hundred at a time: a list from memory
+   * would come whole, and be too long.
+   */
+  readonly list: 'cache' | 'pages';
+  /** Keeps what is needed; undefined: nothing of it is. */
+  readonly trim: (object: never) => T | undefined;
+}
+
+/** Told of every change, also of those between two lists. The key is the object's UID. */
+export interface Follower<T> {
+  set(uid: string, object: T): void;
+  delete(uid: string): void;
+  /** The list is whole. */
+  listed?(): void;
+}
+
+export interface Timing {
+  /** The first request is sent at a random moment within this time. */
+  readonly startJitterMs: number;
+  /** An answer begins within this time, and a list never pauses for longer. */
+  readonly answerMs: number;
+  /** A stream on which nothing comes for so long is given up. The API server sends a bookmark every minute. */
+  readonly idleMs: number;
+  /** The server is asked to end a stream after a random time from a half of this on. */
+  readonly streamMs: number;
+  /** The list is read again from time to time, in case that a change was missed. */
+  readonly relistMs: number;
+}
+
+export const TIMING: Timing = {
+  startJitterMs: 0,
+  answerMs: 5_000,
+  idleMs: 100_000,
+  streamMs: 600_000,
+  relistMs: 3_600_000,
+};
+
+export type ReflectorLog = (level: 'info' | 'warn', message: string) => void;
+
+const PAGE_OBJECTS = 500;
+/** A stream that lived so long has not failed at its start. */
+const STABLE_MS = 5_000;
+const CODES_MAX = 64;
+/** The time between two lists varies by this part of it. */
+const RELIST_JITTER = 0.2;
+
+interface Metadata {
+  readonly uid?: string;
+  readonly resourceVersion?: string;
+}
+
+interface WatchEvent {
+  readonly type?: string;
+  readonly object?: { readonly metadata?: Metadata; readonly code?: number; readonly message?: string };
+}
+
+/**
+ * Keeps a copy of the objects of one kind by list and watch, and heals it: whatever ends a stream, the next request follows at a
+ * measured pace, and goes on where the last one was, or begins with a new list.
+ * https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+ */
+export class Reflector<T> implements AsyncDisposable {
+  readonly #session: ApiSession;
+  readonly #resource: Resource<T>;
+  readonly #follower: Follower<T>;
+  readonly #timing: Timing;
+  readonly #log: ReflectorLog;
+  readonly #controller = new AbortController();
+  readonly #running: Promise<void>;
+  readonly #known = new Set<string>();
+  readonly #requests = new Map<string, number>();
+  /** Undefined: a list is needed. */
+  #version: string | undefined;
+  #listedMs = Number.NEGATIVE_INFINITY;
+  #startedMs = Number.NEGATIVE_INFINITY;
+  #notBeforeMs = 0;
+  #heardMs: number | undefined;
+  #failures = 0;
+  #relists = -1;
+  #trouble: string | undefined;
+  #isConnected = false;
+
+  constructor(
+    session: ApiSession,
+    resource: Resource<T>,
+    follower: Follower<T>,
+    log: ReflectorLog,
+    timing: Partial<Timing> = {},
+  ) {
+    this.#session = session;
+    this.#resource = resource;
+    this.#follower = follower;
+    this.#log = log;
+    this.#timing = { ...TIMING, ...timing };
+    this.#running = this.#run();
+  }
+
+  get tally(): ResourceTally {
+    return {
+      resource: this.#resource.name,
+      requests: this.#requests,
+      relists: Math.max(0, this.#relists),
+      heardMs: this.#heardMs,
+      objects: this.#known.size,
+      isConnected: this.#isConnected,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#controller.abort(new Error('closed'));
+    await this.#running;
+  }
+
+  get #closed(): boolean {
+    return this.#controller.signal.aborted;
+  }
+
+  async #run(): Promise<void> {
+    await this.#sleep(Math.random() * this.#timing.startJitterMs);
+    while (!this.#closed) {
+      try {
+        if (this.#version === undefined || performance.now() - this.#listedMs > this.#timing.relistMs) {
+          await this.#turn(this.#failures);
+          await this.#list();
+          // The list has succeeded: what has failed before is no reason to let the changes wait.
+          await this.#turn(0);
+        } else {
+          await this.#turn(this.#failures);
+        }
+        await this.#watch();
+      } catch (error) {
+        if (!this.#closed) this.#failed(error as Error);
+      }
+    }
+  }
+
+  /** Waits until the next request may be sent. */
+  async #turn(failures: number): Promise<void> {
+    const atMs = Math.max(this.#startedMs + pauseMs(failures, Math.random()), this.#notBeforeMs);
+    await this.#sleep(atMs - performance.now());
+    this.#controller.signal.throwIfAborted();
+    this.#startedMs = performance.now();
+  }
+
+  async #sleep(ms: number): Promise<void> {
+    if (ms > 0) await wait(ms, undefined, { signal: this.#controller.signal }).catch(() => undefined);
+  }
+
+  #failed(error: Error): void {
+    this.#failures++;
+    this.#isConnected = false;
+    if (error instanceof ApiError) {
+      if (error.status === 401) this.#session.renew();
+      const isRefused = error.status === 403 || error.status === 404;
+      const delayMs = isRefused ? forbiddenPauseMs(Math.random()) : error.retryAfterMs;
+      if (delayMs > 0) this.#notBeforeMs = this.#startedMs + delayMs;
+    } else if (isCertificateFault(error)) {
+      this.#session.renew();
+    }
+    // A server that was away may have come back with other resource versions.
+    this.#version = undefined;
+    if (this.#trouble === error.message) return;
+    this.#trouble = error.message;
+    this.#log('warn', `${this.#resource.name}: ${this.#session.server} ${error.message}; what was last known stays`);
+  }
+
+  #heard(): void {
+    this.#heardMs = performance.now();
+    this.#isConnected = true;
+    if (this.#trouble === undefined) return;
+    this.#trouble = undefined;
+    this.#log('info', `${this.#resource.name}: ${this.#session.server} answers again`);
+  }
+
+  async #list(): Promise<void> {
+    const found = new Set<string>();
+    let next: string | undefined;
+    let version: string;
+    do {
+      if (next !== undefined) await this.#turn(0);
+      const { path, fieldSelector, list } = this.#resource;
+      const paging = list === 'cache' ? { resourceVersion: 0 } : { limit: PAGE_OBJECTS, continue: next };
+      await using call = await this.#ask('list', withQuery(path, { fieldSelector, ...paging }));
+      const page = await readList(call.body(this.#timing.answerMs), (object) => this.#set(object, found));
+      version = page.resourceVersion;
+      next = page.continue === '' ? undefined : page.continue;
+    } while (next !== undefined);
+    for (const uid of this.#known) if (!found.has(uid)) this.#delete(uid);
+    this.#version = version;
+    this.#listedMs = performance.now() - Math.random() * this.#timing.relistMs * RELIST_JITTER;
+    this.#relists++;
+    this.#heard();
+    this.#follower.listed?.();
+  }
+
+  /** Resolves where the stream has come to its end, or to an end that need not be a fault; the next one goes on there. */
+  async #watch(): Promise<void> {
+    const { path, fieldSelector } = this.#resource;
+    const streamMs = jittered(this.#timing.streamMs, Math.random());
+    const query = {
+      fieldSelector,
+      watch: 'true',
+      allowWatchBookmarks: 'true',
+      resourceVersion: this.#version,
+      timeoutSeconds: Math.max(1, Math.round(streamMs / 1000)),
+    };
+    await using call = await this.#ask('watch', withQuery(path, query));
+    this.#heard();
+    const openedMs = performance.now();
+    // A server that does not end the stream by itself is not waited for.
+    const deadline = setTimeout(() => call.end(), streamMs + this.#timing.answerMs);
+    try {
+      for await (const event of jsonLines(call.body(this.#timing.idleMs))) {
+        this.#heard();
+        this.#take(event as WatchEvent);
+      }
+    } catch (error) {
+      // What came until then was taken: a stream that breaks off is no worse than one that ends.
+      if (!call.isBroken) throw error;
+    } finally {
+      clearTimeout(deadline);
+    }
+    if (performance.now() - openedMs >= STABLE_MS) this.#failures = 0;
+    else this.#failures++;
+  }
+
+  #take({ type, object }: WatchEvent): void {
+    switch (type) {
+      case 'ADDED':
+      case 'MODIFIED':
+        this.#set(object);
+        break;
+      case 'DELETED':
+        if (object?.metadata?.uid !== undefined) this.#delete(object.metadata.uid);
+        break;
+      case 'BOOKMARK':
+        break;
+      case 'ERROR':
+        this.#count('watch', String(object?.code ?? 'error'));
+        throw new ApiError(
+          object?.code ?? 0,
+          `ended the stream: ${object?.code ?? ''} ${object?.message ?? ''}`.trimEnd(),
+        );
+      default:
+        throw new SyntaxError(`sent an event of the type ${String(type)}`);
+    }
+    const version = object?.metadata?.resourceVersion ?? this.#version;
+    if (isEarlier(version, this.#version)) {
+      throw new ApiError(0, `has gone back from version ${this.#version} to ${version}`);
+    }
+    this.#version = version;
+    this.#failures = 0;
+  }
+
+  #set(object: unknown, found?: Set<string>): void {
+    const uid = (object as { metadata?: Metadata }).metadata?.uid;
+    if (uid === undefined) throw new SyntaxError('sent an object without metadata.uid');
+    const trimmed = this.#resource.trim(object as never);
+    if (trimmed === undefined) {
+      this.#delete(uid);
+      return;
+    }
+    found?.add(uid);
+    this.#known.add(uid);
+    this.#follower.set(uid, trimmed);
+  }
+
+  #delete(uid: string): void {
+    if (this.#known.delete(uid)) this.#follower.delete(uid);
+  }
+
+  /** @throws {ApiError} for every answer but 200 */
+  async #ask(verb: 'list' | 'watch', path: string): Promise<Call> {
+    const call = new Call(this.#controller.signal);
+    try {
+      const answer = this.#session.request({ method: 'GET', path, signal: call.signal });
+      call.response = await call.within(answer, this.#timing.answerMs, 'does not answer');
+      this.#count(verb, String(call.response.status));
+      if (call.response.status !== 200) {
+        throw await call.within(errorOf(call.response), this.#timing.answerMs, 'does not finish its answer');
+      }
+      return call;
+    } catch (error) {
+      if (call.response === undefined) this.#count(verb, 'error');
+      await call[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  #count(verb: 'list' | 'watch', code: string): void {
+    const key = `${verb} ${code}`;
+    if (this.#requests.size < CODES_MAX || this.#requests.has(key)) {
+      this.#requests.set(key, (this.#requests.get(key) ?? 0) + 1);
+    }
+  }
+}
+
+/**
+ * Versions of one resource are numbers that grow. A server that was restored from a backup has smaller ones, and would not tell of a change
+ * before they have grown up to where we are.
+ */
+function isEarlier(version = '', before = ''): boolean {
+  return /^\d+$/.test(version) && /^\d+$/.test(before) && BigInt(version) < BigInt(before);
+}
+
+function isCertificateFault(error: Error): boolean {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  return /CERT|^ERR_(TLS|SSL)|SIGNATURE/.test(code);
+}
+
+/** One request, and what is needed to end it. */
+class Call implements AsyncDisposable {
+  readonly #controller = new AbortController();
+  readonly #parent: AbortSignal;
+  readonly #abort = () => this.#controller.abort(this.#parent.reason);
+  response: ApiResponse | undefined;
+
+  constructor(parent: AbortSignal) {
+    this.#parent = parent;
+    parent.addEventListener('abort', this.#abort, { once: true });
+    if (parent.aborted) this.#abort();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** @throws once the time is over, and then ends the request */
+  async within<R>(work: Promise<R>, ms: number, late: string): Promise<R> {
+    const timer = setTimeout(() => this.#controller.abort(new Error(`${late} within ${ms / 1000} s`)), ms);
+    try {
+      return await work;
+    } catch (error) {
+      throw this.signal.aborted ? this.signal.reason : error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** What comes in; the call is ended where nothing does for so long. */
+  async *body(idleMs: number): AsyncGenerator<Buffer> {
+    const body = this.response?.body;
+    if (body === undefined) throw new Error('there is no answer yet');
+    const timer = setTimeout(() => body.destroy(new Error(`sent nothing for ${idleMs / 1000} s`)), idleMs);
+    try {
+      for await (const chunk of body as AsyncIterable<Buffer>) {
+        timer.refresh();
+        yield chunk;
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** The connection is what failed. */
+  get isBroken(): boolean {
+    return (this.response?.body.errored ?? null) !== null;
+  }
+
+  end(): void {
+    this.response?.body.destroy(new Error('took too long'));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#parent.removeEventListener('abort', this.#abort);
+    this.response?.body.on('error', () => undefined);
+    this.response?.body.destroy();
+    this.#controller.abort(new Error('done'));
+  }
+}

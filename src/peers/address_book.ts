@@ -1,0 +1,118 @@
+import type { Peer } from '../events/envelope.ts';
+
+export type OwnerKind = 'pod' | 'node' | 'service';
+
+/** Who has an address, as far as one object of the API says. */
+export interface AddressOwner {
+  readonly kind: OwnerKind;
+  readonly namespace: string;
+  readonly name: string;
+  /** Milliseconds since the epoch; 0 where it is not known. */
+  readonly createdMs: number;
+  readonly ips: readonly string[];
+}
+
+/** Addresses of one cluster that are kept: 340 bytes each. */
+const ADDRESSES_MAX = 100_000;
+
+interface Claim {
+  readonly object: string;
+  readonly owner: AddressOwner;
+}
+
+/** Whose an address is, by what objects of the Kubernetes API say of themselves. */
+export class AddressBook {
+  readonly #max: number;
+  readonly #objects = new Map<string, readonly AddressOwner[]>();
+  /** Nearly always one claim an address: then it is not in a list. */
+  readonly #claims = new Map<string, Claim | readonly Claim[]>();
+  readonly #leftOut = new Map<string, number>();
+  #leftOutSum = 0;
+
+  constructor(max = ADDRESSES_MAX) {
+    this.#max = max;
+  }
+
+  get size(): number {
+    return this.#claims.size;
+  }
+
+  /** Addresses for which there was no room. */
+  get leftOut(): number {
+    return this.#leftOutSum;
+  }
+
+  /** Replaces what an object has said before. @param object its UID */
+  set(object: string, owners: readonly AddressOwner[]): void {
+    this.delete(object);
+    this.#objects.set(object, owners);
+    let leftOut = 0;
+    for (const owner of owners) {
+      for (const ip of owner.ips) if (!this.#add(plainIp(ip), { object, owner })) leftOut++;
+    }
+    if (leftOut > 0) this.#leftOut.set(object, leftOut);
+    this.#leftOutSum += leftOut;
+  }
+
+  delete(object: string): void {
+    for (const owner of this.#objects.get(object) ?? []) for (const ip of owner.ips) this.#remove(plainIp(ip), object);
+    this.#objects.delete(object);
+    this.#leftOutSum -= this.#leftOut.get(object) ?? 0;
+    this.#leftOut.delete(object);
+  }
+
+  /**
+   * Undefined where nobody has the address, and where it cannot be told who of several does. A node's is the node's, whatever Pods use it
+   * as well; of two Pods the one that was made later has it: the other has ended, even if the API does not say so yet.
+   */
+  find(ip: string): Peer | undefined {
+    const found = this.#claims.get(ip);
+    if (found === undefined) return undefined;
+    const claims = isList(found) ? found : [found];
+    const owners = claims.map(({ owner }) => owner);
+    for (const kind of KINDS) {
+      const best = newest(owners.filter((owner) => owner.kind === kind));
+      if (best === 'unclear') return undefined;
+      if (best !== undefined) return { kind, namespace: best.namespace, name: best.name, ip };
+    }
+    return undefined;
+  }
+
+  #add(ip: string, claim: Claim): boolean {
+    const before = this.#claims.get(ip);
+    if (before === undefined && this.#claims.size >= this.#max) return false;
+    if (before === undefined) this.#claims.set(ip, claim);
+    else this.#claims.set(ip, [...(isList(before) ? before : [before]), claim]);
+    return true;
+  }
+
+  #remove(ip: string, object: string): void {
+    const before = this.#claims.get(ip);
+    if (before === undefined) return;
+    const left = (isList(before) ? before : [before]).filter((claim) => claim.object !== object);
+    const [first] = left;
+    if (first === undefined) this.#claims.delete(ip);
+    else this.#claims.set(ip, left.length === 1 ? first : left);
+  }
+}
+
+const KINDS: readonly OwnerKind[] = ['node', 'pod', 'service'];
+
+function newest(owners: readonly AddressOwner[]): AddressOwner | 'unclear' | undefined {
+  const latestMs = Math.max(...owners.map(({ createdMs }) => createdMs));
+  const latest = owners.filter(({ createdMs }) => createdMs === latestMs);
+  const [first] = latest;
+  const isClear = latest.every(({ namespace, name }) => namespace === first?.namespace && name === first.name);
+  return isClear ? first : 'unclear';
+}
+
+function isList(claims: Claim | readonly Claim[]): claims is readonly Claim[] {
+  return Array.isArray(claims);
+}
+
+/** As events write it: people may give IPv6 addresses in another form. */
+function plainIp(ip: string): string {
+  if (!ip.includes(':')) return ip;
+  const url = `http://[${ip}]`;
+  return URL.canParse(url) ? new URL(url).hostname.slice(1, -1) : ip;
+}

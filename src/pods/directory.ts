@@ -1,0 +1,82 @@
+import type { Entity } from './entity.ts';
+import { labelValues, type PodLabels } from './labels.ts';
+import type { Workload } from './workload.ts';
+
+/** What the Kubernetes API says of a Pod. */
+export interface PodName {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly workload: Workload;
+  /** Milliseconds since the epoch. */
+  readonly createdMs: number;
+}
+
+export interface PodsUpdate {
+  /** `set` is all there is. */
+  readonly whole: boolean;
+  readonly set: readonly PodName[];
+  /** UIDs. */
+  readonly deleted: readonly string[];
+}
+
+/** A Pod is deleted from the API before its namespace is gone, and its last events come later still. */
+const DELETED_MAX = 1_024;
+
+/**
+ * Names entities by the UID in their cgroup path. A UID is never used again, so that an old entry names nobody wrongly; one that is not in the
+ * API yet stays the entity's name until it is.
+ */
+export class PodDirectory {
+  readonly #pods = new Map<string, PodName>();
+  readonly #deleted = new Map<string, PodName>();
+  #labels: PodLabels = {};
+
+  update({ whole, set, deleted }: PodsUpdate): void {
+    if (whole) {
+      const kept = new Set(set.map(({ uid }) => uid));
+      for (const uid of this.#pods.keys()) if (!kept.has(uid)) this.#delete(uid);
+    }
+    for (const uid of deleted) this.#delete(uid);
+    for (const pod of set) {
+      this.#pods.set(pod.uid, pod);
+      this.#deleted.delete(pod.uid);
+    }
+  }
+
+  configure(labels: PodLabels): void {
+    this.#labels = labels;
+  }
+
+  /** Labels of who is no Pod. */
+  get noLabels(): Readonly<Record<string, string>> {
+    return labelValues(this.#labels, undefined);
+  }
+
+  /** The later Pod of two with the same name comes later. */
+  nameAll(entities: readonly Entity[]): readonly Entity[] {
+    const createdMs = ({ uid }: Entity) => this.find(uid)?.createdMs ?? 0;
+    return entities.map((entity) => this.name(entity)).sort((a, b) => createdMs(a) - createdMs(b));
+  }
+
+  name(entity: Entity): Entity {
+    const pod = entity.kind === 'pod' ? this.find(entity.uid) : undefined;
+    const labels = labelValues(this.#labels, pod);
+    return pod === undefined ? { ...entity, labels } : { ...entity, namespace: pod.namespace, pod: pod.name, labels };
+  }
+
+  find(uid: string): PodName | undefined {
+    return this.#pods.get(uid) ?? this.#deleted.get(uid);
+  }
+
+  #delete(uid: string): void {
+    const pod = this.#pods.get(uid);
+    if (pod === undefined) return;
+    this.#pods.delete(uid);
+    this.#deleted.set(uid, pod);
+    if (this.#deleted.size <= DELETED_MAX) return;
+    const [oldest] = this.#deleted.keys();
+    if (oldest !== undefined) this.#deleted.delete(oldest);
+  }
+}

@@ -1,0 +1,40 @@
+import type { Owner } from '../kubernetes/objects.ts';
+
+/** What a Pod belongs to, as people name it. */
+export type Workload = Owner;
+
+const TEMPLATE_HASH = 'pod-template-hash';
+/** A Job of a CronJob is named after it and the scheduled minute, since the epoch. */
+const CRON_JOB = /^(.+)-(\d{8})$/;
+const MS_IN_MINUTE = 60_000;
+/** A Pod of a Job may be made long after the Job; a number that is no time of day is years away. */
+const CRON_LATE_MINUTES_MAX = 7 * 24 * 60;
+
+export interface OwnedPod {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly owner: Owner | undefined;
+  readonly createdMs: number;
+}
+
+/**
+ * The workload of a Pod by its owner: the Deployment of a ReplicaSet and the CronJob of a Job are told by their names, which their controllers
+ * make by a rule, so that these need not be watched. Where the rule does not fit it is the owner itself; without one, the Pod.
+ */
+export function workloadOf({ name, labels, owner, createdMs }: OwnedPod): Workload {
+  // The mirror of a static Pod belongs to its node.
+  if (owner === undefined || owner.kind === 'Node') return { kind: 'Pod', name };
+  if (owner.kind === 'ReplicaSet') {
+    const suffix = `-${labels[TEMPLATE_HASH]}`;
+    const isMade = labels[TEMPLATE_HASH] !== undefined && owner.name.endsWith(suffix) && owner.name !== suffix;
+    return isMade ? { kind: 'Deployment', name: owner.name.slice(0, -suffix.length) } : owner;
+  }
+  if (owner.kind === 'Job') {
+    const [, cronJob, minute] = CRON_JOB.exec(owner.name) ?? [];
+    const lateMinutes = createdMs / MS_IN_MINUTE - Number(minute);
+    // A minute early: clocks differ.
+    const isMade = cronJob !== undefined && lateMinutes > -1 && lateMinutes < CRON_LATE_MINUTES_MAX;
+    return isMade ? { kind: 'CronJob', name: cronJob } : owner;
+  }
+  return owner;
+}

@@ -1,0 +1,132 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { ConfigStatus } from '../../src/config/status.ts';
+import { AgentProcess } from '../support/agent_process.ts';
+import { configMapObject, nodeObject } from '../support/api_objects.ts';
+import { type ApiObject, ApiServer } from '../support/api_server.ts';
+import { APPLIED_WITHIN_MS, updateConfigMap } from '../support/configmap.ts';
+import { sampleValue } from '../support/exposition.ts';
+import { eventually } from '../support/oracle.ts';
+
+const NODE = 'node-1';
+const TIMES = 20;
+const HEALS_WITHIN_MS = 10_000;
+
+let server: ApiServer;
+const uid = randomUUID();
+
+beforeAll(async () => {
+  server = await ApiServer.start();
+  server.put('nodes', nodeObject(NODE));
+});
+
+afterAll(() => server?.[Symbol.asyncDispose]());
+
+function write(text: string, key = 'netsonde.yaml'): void {
+  server.put('configmaps', configMapObject('netsonde', 'netsonde', { [key]: text }, uid));
+}
+
+function serve(): Promise<AgentProcess> {
+  return AgentProcess.serve(['--kubernetes', 'on', '--configmap', 'netsonde/netsonde'], [], server.environment(NODE));
+}
+
+const statusOf = (agent: AgentProcess) => agent.json<ConfigStatus>('/api/v1/config');
+
+async function isOn(agent: AgentProcess, probe: string): Promise<boolean> {
+  return sampleValue(await agent.page(), 'netsonde_probe_state', { probe, state: 'running' }) === 1;
+}
+
+it(`${TIMES} updates through the API, each applied within a second; a bad one in between changes nothing`, async () => {
+  const slowestMs = await updateConfigMap(server, TIMES);
+  expect(slowestMs).toBeLessThan(APPLIED_WITHIN_MS);
+}, 120_000);
+
+it('a bad one is reported by all agents in one Event on the ConfigMap', async () => {
+  write('probes: { udp: false }\n');
+  await using one = await serve();
+  await using two = await serve();
+  for (const agent of [one, two]) {
+    expect(await statusOf(agent)).toMatchObject({
+      file: null,
+      configMap: 'netsonde/netsonde/netsonde.yaml',
+      generation: 1,
+      successful: true,
+    });
+  }
+  write('probes: { udpp: false }\n');
+  for (const agent of [one, two]) {
+    await eventually(async () => expect(await statusOf(agent)).toMatchObject({ generation: 1, successful: false }));
+    expect(await isOn(agent, 'udp')).toBe(false);
+  }
+  await eventually(() => expect(server.conflicts).toBe(1), 15_000);
+  const ofOurs = ({ involvedObject }: ApiObject) => (involvedObject as { uid?: string }).uid === uid;
+  const [event, ...others] = server.list('events').filter(ofOurs);
+  expect(others).toEqual([]);
+  expect(event).toMatchObject({
+    metadata: { namespace: 'netsonde', name: expect.stringMatching(/^netsonde\.[0-9a-f]{16}$/) },
+    involvedObject: { kind: 'ConfigMap', namespace: 'netsonde', name: 'netsonde', uid },
+    type: 'Warning',
+    reason: 'ConfigurationRejected',
+    message: expect.stringContaining('did you mean udp?'),
+  });
+  for (const [text, key, fault] of [
+    ['{}', 'other.yaml', /has no key netsonde\.yaml; it has: other\.yaml/],
+    ['\0\xff garbage: [', 'netsonde.yaml', /no valid YAML/],
+    [`x: ${'y'.repeat(1_050_000)}`, 'netsonde.yaml', /longer than/],
+    ['', 'netsonde.yaml', /empty/],
+  ] as const) {
+    write(text, key);
+    await eventually(async () => {
+      const { rejected, successful } = await statusOf(one);
+      expect(successful).toBe(false);
+      expect(rejected?.faults.map(({ allowed }) => allowed).join()).toMatch(fault);
+    });
+  }
+  server.delete('configmaps', uid);
+  await eventually(async () => {
+    expect((await statusOf(one)).rejected?.faults[0]?.allowed).toContain('there is no ConfigMap netsonde/netsonde');
+  });
+  expect(await isOn(one, 'udp')).toBe(false);
+  write('{}');
+  await eventually(async () => expect(await statusOf(one)).toMatchObject({ generation: 2, successful: true }));
+  expect(await isOn(one, 'udp')).toBe(true);
+}, 60_000);
+
+it('an agent that starts without the API runs with all defaults, and takes the configuration once it is there', async () => {
+  write('probes: { udp: false }\n');
+  await server.kill();
+  await using agent = await serve();
+  expect(await statusOf(agent)).toMatchObject({ generation: 0, successful: false });
+  expect(await isOn(agent, 'udp')).toBe(true);
+  await wait(2_000);
+  await server.restart(50_000);
+  await eventually(
+    async () => expect(await statusOf(agent)).toMatchObject({ generation: 1, successful: true }),
+    HEALS_WITHIN_MS,
+  );
+  expect(await isOn(agent, 'udp')).toBe(false);
+}, 60_000);
+
+it('an agent that starts with a faulty one runs with all defaults, and says so', async () => {
+  write('probes: 5\n');
+  await using agent = await serve();
+  const status = await statusOf(agent);
+  expect(status).toMatchObject({ generation: 0, successful: false });
+  expect(status.rejected?.faults[0]?.path).toBe('probes');
+  expect(await isOn(agent, 'udp')).toBe(true);
+  expect((await agent.get('/readyz')).status).toBe(200);
+}, 30_000);
+
+it.each([
+  [['--configmap', 'netsonde/netsonde'], /--configmap needs the API: give --kubernetes on/],
+  [['--kubernetes', 'on', '--configmap', 'netsonde'], /--configmap netsonde: is not NAMESPACE\/NAME/],
+  [['--kubernetes', 'perhaps'], /--kubernetes perhaps: is not one of auto, off, on/],
+  [['--kubernetes', 'on'], /--kubernetes on: no service account is mounted/],
+])('%j is refused in one line', async (args, message) => {
+  const env = { KUBECONFIG: '', HOME: '/nonexistent', KUBERNETES_SERVICE_HOST: '' };
+  await using agent = AgentProcess.run(['serve', '--listen', '127.0.0.1:0', ...args], [], env);
+  expect((await agent.exited).code).toBe(1);
+  expect(agent.stderr).toMatch(message);
+  expect(agent.stderr.trim().split('\n')).toHaveLength(1);
+});

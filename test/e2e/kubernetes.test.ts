@@ -1,0 +1,307 @@
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { EntityStatus } from '../../src/door.ts';
+import type { EventRecord, Peer } from '../../src/events/envelope.ts';
+import { AgentProcess } from '../support/agent_process.ts';
+import { endpointSliceObject, nodeObject, podObject, serviceObject } from '../support/api_objects.ts';
+import { ApiServer, type Mood } from '../support/api_server.ts';
+import { CGROUP_V1, TestPod } from '../support/cgroups.ts';
+import { run } from '../support/command.ts';
+import { parseExposition, sampleValue } from '../support/exposition.ts';
+import { Host, HostPair, TestNetns } from '../support/hosts.ts';
+import { eventually } from '../support/oracle.ts';
+import { promtool } from '../support/promtool.ts';
+
+const NODE = 'node-1';
+const NODE_IP = '192.0.2.10';
+const HEALS_WITHIN_MS = 10_000;
+
+const CONFIG = 'labels: { app: app.kubernetes.io/name, workload: "@workload", workload_kind: "@workload_kind" }\n';
+
+let server: ApiServer;
+let pair: HostPair;
+let podA: TestPod;
+let podB: TestPod;
+let folder: Awaited<ReturnType<typeof mkdtempDisposable>>;
+let config: string;
+let agent: AgentProcess;
+const resources = new AsyncDisposableStack();
+
+function webPod(uid: string, name: string, ips: readonly string[]) {
+  return podObject({
+    uid,
+    name,
+    namespace: 'shop',
+    labels: { 'app.kubernetes.io/name': 'web', 'pod-template-hash': '6d4cf56db6' },
+    owner: { kind: 'ReplicaSet', name: 'web-6d4cf56db6' },
+    ips,
+  });
+}
+
+beforeAll(async () => {
+  server = resources.use(await ApiServer.start());
+  podA = resources.use(new TestPod(CGROUP_V1));
+  podB = resources.use(new TestPod(CGROUP_V1));
+  pair = resources.use(await HostPair.create());
+  podA.add(pair.a.pid);
+  podB.add(pair.b.pid);
+  for (const rule of [
+    'add table inet t',
+    'add chain inet t in { type filter hook input priority 0; }',
+    'add rule inet t in udp dport 7001 counter drop',
+  ]) {
+    run('ip', 'netns', 'exec', pair.b.netns.name, 'nft', rule);
+  }
+  server.put('nodes', nodeObject(NODE, [NODE_IP]));
+  server.put('pods', webPod(podA.uid, 'web-a', [pair.addressA.ipv4, pair.addressA.ipv6]));
+  folder = resources.use(await mkdtempDisposable(join(tmpdir(), 'kubernetes-')));
+  config = join(folder.path, 'config.yaml');
+  writeFileSync(config, CONFIG);
+  agent = resources.use(
+    await AgentProcess.serve(['--kubernetes', 'on', '--config', config], [], server.environment(NODE)),
+  );
+});
+
+afterAll(() => resources.disposeAsync());
+
+function eventsOf(text: string): EventRecord[] {
+  return text
+    .split('\n')
+    .filter((line) => line.endsWith('}'))
+    .map((line) => JSON.parse(line) as EventRecord);
+}
+
+/** Loses a datagram from one Pod to the other; its event. */
+async function loseOne(from: string, to: string): Promise<EventRecord> {
+  const source = await pair.a.udpSend({ address: to, port: 7001, count: 1, bytes: 9 });
+  const src = from.includes(':') ? `[${from}]:${source}` : `${from}:${source}`;
+  return eventually(() => {
+    const found = eventsOf(agent.stdout).find((event) => event.src === src && event.type === 'packet_drop');
+    if (found === undefined) throw new Error(`no event of ${src}`);
+    return found;
+  });
+}
+
+const A = { namespace: 'shop', pod: 'web-a' };
+const IN_USE = 'netsonde_sockets_used';
+const RECEIVED = 'netsonde_udp_received_datagrams_total';
+
+async function namedA(): Promise<void> {
+  await eventually(async () => expect(sampleValue(await agent.page(), IN_USE, A)).toBeDefined());
+}
+
+describe('Pods of the API', () => {
+  it('have their names and configured labels on every series, and others the same labels, empty', async () => {
+    await namedA();
+    const response = await agent.get('/metrics');
+    const text = await response.text();
+    expect(promtool('check', 'metrics', text)).toBe('');
+    const { samples } = parseExposition(text);
+    const ofPod = samples.filter(({ labels }) => labels['pod'] === 'web-a');
+    expect(ofPod.length).toBeGreaterThan(30);
+    for (const { labels } of ofPod) {
+      expect(labels).toMatchObject({ namespace: 'shop', app: 'web', workload: 'web', workload_kind: 'Deployment' });
+    }
+    const ofOthers = samples.filter(({ labels }) => 'pod' in labels && labels['namespace'] === '');
+    expect(ofOthers.length).toBeGreaterThan(60);
+    for (const { labels } of ofOthers) expect(labels).toMatchObject({ app: '', workload: '', workload_kind: '' });
+    const { entities } = await agent.json<{ entities: EntityStatus[] }>('/api/v1/entities');
+    expect(entities.find(({ uid }) => uid === podA.uid)).toMatchObject({ kind: 'pod', ...A, labels: { app: 'web' } });
+  });
+
+  it('that the API does not know yet go by their UID, and nothing jumps when it does', async () => {
+    const byUid = { namespace: '', pod: podB.uid };
+    await eventually(async () => expect(sampleValue(await agent.page(), IN_USE, byUid)).toBeDefined());
+    await pair.b.udpReceive({ address: '::', port: 7002 });
+    await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7002, count: 20, bytes: 9 });
+    const before = await eventually(async () => {
+      const value = sampleValue(await agent.page(), RECEIVED, { ...byUid, family: 'ipv4' });
+      expect(value).toBeGreaterThanOrEqual(20);
+      return value;
+    });
+    server.put('pods', webPod(podB.uid, 'web-b', []));
+    await eventually(async () => {
+      const page = await agent.page();
+      expect(sampleValue(page, RECEIVED, { namespace: 'shop', pod: 'web-b', family: 'ipv4' })).toBe(before);
+      expect(page.samples.filter(({ labels }) => labels['pod'] === podB.uid)).toEqual([]);
+    });
+  });
+
+  it('events carry the name, the labels, and who is at the other end, over IPv4 and IPv6', async () => {
+    server.put('pods', webPod(podB.uid, 'web-b', [pair.addressB.ipv4, pair.addressB.ipv6]));
+    await wait(200);
+    for (const family of ['ipv4', 'ipv6'] as const) {
+      const event = await loseOne(pair.addressA[family], pair.addressB[family]);
+      expect(event).toMatchObject({
+        node: NODE,
+        namespace: 'shop',
+        pod: 'web-b',
+        labels: { app: 'web', workload: 'web', workload_kind: 'Deployment' },
+        peer: { kind: 'pod', namespace: 'shop', name: 'web-a', ip: pair.addressA[family] },
+      });
+    }
+  });
+
+  it('a static Pod goes by the hash that the annotation of its mirror has', async () => {
+    const hash = randomUUID().replaceAll('-', '');
+    await using cgroups = new TestPod(CGROUP_V1, hash);
+    using netns = new TestNetns();
+    await using host = await Host.start(netns);
+    cgroups.add(host.pid);
+    const annotations = { 'kubernetes.io/config.mirror': hash, 'kubernetes.io/config.hash': hash };
+    const mirror = podObject({
+      name: 'proxy-node-1',
+      namespace: 'kube-system',
+      annotations,
+      owner: { kind: 'Node', name: NODE },
+    });
+    server.put('pods', mirror);
+    const labels = { namespace: 'kube-system', pod: 'proxy-node-1', workload: 'proxy-node-1', workload_kind: 'Pod' };
+    await eventually(async () => expect(sampleValue(await agent.page(), IN_USE, labels)).toBeDefined());
+    server.delete('pods', mirror.metadata.uid);
+  });
+
+  it('with hostNetwork fall to the node', async () => {
+    await using cgroups = new TestPod(CGROUP_V1);
+    server.put('pods', podObject({ uid: cgroups.uid, name: 'on-host', ips: [NODE_IP], hostNetwork: true }));
+    const child = spawn('sleep', ['60']);
+    cgroups.add(child.pid ?? 0);
+    await wait(2_000);
+    const { entities } = await agent.json<{ entities: EntityStatus[] }>('/api/v1/entities');
+    expect(entities.filter(({ pod, uid }) => pod === 'on-host' || uid === cgroups.uid)).toEqual([]);
+    expect(entities.filter(({ kind }) => kind === 'node')).toHaveLength(1);
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await gone;
+    server.delete('pods', cgroups.uid);
+  });
+
+  it('of two with one name the newer is shown, and the other is counted', async () => {
+    const shadowed = async () => sampleValue(await agent.page(), 'netsonde_entities_shadowed_total', {}) ?? 0;
+    const before = await shadowed();
+    server.put('pods', podObject({ uid: podB.uid, name: 'web-a', namespace: 'shop', created: '2026-11-21T12:30:00Z' }));
+    await eventually(async () => expect(await shadowed()).toBeGreaterThan(before));
+    const { entities } = await agent.json<{ entities: EntityStatus[] }>('/api/v1/entities');
+    expect(
+      entities
+        .filter(({ pod }) => pod === 'web-a')
+        .map(({ uid }) => uid)
+        .sort(),
+    ).toEqual([podA.uid, podB.uid].sort());
+    // Only podB received datagrams.
+    const received = sampleValue(await agent.page(), RECEIVED, { ...A, family: 'ipv4' });
+    expect(received).toBeGreaterThanOrEqual(20);
+    server.put('pods', webPod(podB.uid, 'web-b', []));
+    await eventually(async () =>
+      expect(sampleValue(await agent.page(), IN_USE, { ...A, workload: 'web' })).toBeDefined(),
+    );
+  });
+
+  it('labels change while the agent runs; faulty ones change nothing', async () => {
+    writeFileSync(config, 'labels: { tier: tier, app: app.kubernetes.io/name }\n');
+    await eventually(async () => {
+      const { samples } = await agent.page();
+      const labels = samples.find((sample) => sample.name === IN_USE && sample.labels['pod'] === 'web-a')?.labels;
+      expect(labels).toEqual({ ...A, tier: '', app: 'web' });
+    });
+    writeFileSync(config, 'labels: { pod: app, 1x: app, reason: app, good: "not a key" }\n');
+    await eventually(async () => {
+      const { rejected } = await agent.json<{ rejected: { faults: { path: string }[] } }>('/api/v1/config');
+      expect(rejected?.faults.map(({ path }) => path).sort()).toEqual(
+        ['labels.1x', 'labels.good', 'labels.pod', 'labels.reason'].sort(),
+      );
+    });
+    expect(sampleValue(await agent.page(), IN_USE, { ...A, tier: '' })).toBeDefined();
+    writeFileSync(config, CONFIG);
+    await eventually(async () =>
+      expect(sampleValue(await agent.page(), IN_USE, { ...A, workload: 'web' })).toBeDefined(),
+    );
+  });
+});
+
+describe('without the API', () => {
+  const feel = (mood: Mood) => {
+    server.mood = mood;
+  };
+  it.each([
+    ['killed, and back with other versions', () => server.kill(), () => server.restart(9)],
+    ['hanging', () => feel({ kind: 'hangs' }), () => server.resume('stay-silent')],
+    ['answering 500', () => feel({ kind: 'fails', status: 500 }), () => server.resume('go-on')],
+    ['answering 410', () => feel({ kind: 'gone', as: 'event' }), () => server.resume('go-on')],
+  ])(
+    '%s: names stay, and follow within ten seconds of its return',
+    async (what, leave, back) => {
+      await namedA();
+      const connected = async () => sampleValue(await agent.page(), 'netsonde_kubernetes_connected', {});
+      await eventually(async () => expect(await connected()).toBe(1), HEALS_WITHIN_MS);
+      const since = performance.now();
+      // What is not noticed by itself is noticed with the next request.
+      if (what !== 'killed, and back with other versions') server.resetStreams();
+      await leave();
+      if (what !== 'answering 410') await eventually(async () => expect(await connected()).toBe(0), 15_000);
+      expect(sampleValue(await agent.page(), IN_USE, A)).toBeDefined();
+      server.put('pods', webPod(podB.uid, `web-b-${server.requests.length}`, []));
+      const { length } = server.requests;
+      await wait(3_000);
+      await back();
+      server.put('pods', webPod(podB.uid, `web-c-${length}`, []));
+      await eventually(async () => {
+        expect(sampleValue(await agent.page(), IN_USE, { namespace: 'shop', pod: `web-c-${length}` })).toBeDefined();
+      }, HEALS_WITHIN_MS);
+      for (const resource of ['pods', 'nodes']) {
+        const times = server.requestsSince(resource, since).map(({ atMs }) => atMs);
+        const pauses = times.slice(1).map((atMs, index) => atMs - (times[index] ?? 0));
+        expect(Math.min(...pauses, 1_000)).toBeGreaterThan(900);
+      }
+      const page = await agent.page();
+      expect(page.samples.some(({ name }) => name === 'netsonde_kubernetes_requests_total')).toBe(true);
+    },
+    60_000,
+  );
+});
+
+describe('peers: cluster', () => {
+  it('names Pods behind Services, Services, nodes, and what is outside', async () => {
+    writeFileSync(config, `${CONFIG}peers: cluster\n`);
+    server.put('nodes', nodeObject('node-2', ['192.0.2.20']));
+    server.put('services', serviceObject('db', 'shop', ['10.9.0.77']));
+    server.put(
+      'endpointslices',
+      endpointSliceObject('db-x', 'shop', [
+        { name: 'db-0', ip: '10.9.0.78' },
+        { name: 'old-0', ip: '10.9.0.79', hasEnded: true },
+      ]),
+    );
+    server.put('pods', webPod(podB.uid, 'web-b', [pair.addressB.ipv4]));
+    await eventually(async () => {
+      const page = await agent.page();
+      for (const resource of ['nodes', 'services', 'endpointslices']) {
+        expect(sampleValue(page, 'netsonde_kubernetes_sync_age_seconds', { resource })).toBeDefined();
+      }
+    }, 45_000);
+    const peerOf = async (ip: string): Promise<Peer | undefined> => {
+      pair.a.netns.ip(`addr add ${ip}/32 dev lo`);
+      pair.b.netns.ip(`route replace ${ip}/32 dev ${pair.deviceB}`);
+      pair.a.netns.python(
+        `import socket; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('${ip}', 4711)); s.sendto(b'x', ('${pair.addressB.ipv4}', 7001))`,
+      );
+      return eventually(() => {
+        const found = eventsOf(agent.stdout).find(({ src }) => src === `${ip}:4711`);
+        if (found === undefined) throw new Error(`no event of ${ip}`);
+        return found.peer;
+      });
+    };
+    expect(await peerOf('10.9.0.77')).toEqual({ kind: 'service', namespace: 'shop', name: 'db', ip: '10.9.0.77' });
+    expect(await peerOf('10.9.0.78')).toEqual({ kind: 'pod', namespace: 'shop', name: 'db-0', ip: '10.9.0.78' });
+    // It has ended: nobody knows who has its address now.
+    expect(await peerOf('10.9.0.79')).toBeUndefined();
+    expect(await peerOf('192.0.2.20')).toEqual({ kind: 'node', namespace: '', name: 'node-2', ip: '192.0.2.20' });
+    expect(await peerOf('203.0.113.5')).toEqual({ kind: 'external', namespace: '', name: '', ip: '203.0.113.5' });
+  }, 90_000);
+});

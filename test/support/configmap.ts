@@ -1,0 +1,56 @@
+import { randomUUID } from 'node:crypto';
+import { expect } from 'vitest';
+import type { ConfigStatus } from '../../src/config/status.ts';
+import { AgentProcess } from './agent_process.ts';
+import { configMapObject } from './api_objects.ts';
+import type { ApiServer } from './api_server.ts';
+import { sampleValue } from './exposition.ts';
+import { eventually } from './oracle.ts';
+
+/** A configuration may be applied so long after it was written. */
+export const APPLIED_WITHIN_MS = 1_000;
+
+const BAD = 'probes: { udp: perhaps }\n';
+
+/**
+ * Writes a ConfigMap through the API so many times, and a bad one between any two; an agent must apply each, and change nothing for a bad one.
+ * Returns how long the slowest took, in milliseconds.
+ */
+export async function updateConfigMap(server: ApiServer, times: number): Promise<number> {
+  const uid = randomUUID();
+  const [namespace, name] = ['netsonde', `updated-${uid.slice(0, 8)}`];
+  const write = (text: string) =>
+    server.put('configmaps', configMapObject(name, namespace, { 'netsonde.yaml': text }, uid));
+  write('{}');
+  await using agent = await AgentProcess.serve(
+    ['--kubernetes', 'on', '--configmap', `${namespace}/${name}`],
+    [],
+    server.environment('node-1'),
+  );
+  const status = () => agent.json<ConfigStatus>('/api/v1/config');
+  const isOff = async () => sampleValue(await agent.page(), 'netsonde_probe_state', { probe: 'udp', state: 'stopped' });
+  await eventually(() => {
+    // Only a watch tells of a change at once.
+    expect(server.requests.some(({ resource, isWatch }) => resource === 'configmaps' && isWatch)).toBe(true);
+  });
+  let slowestMs = 0;
+  for (let index = 0; index < times; index++) {
+    const { generation } = await status();
+    const on = index % 2 === 1;
+    const startMs = performance.now();
+    write(`probes: { udp: ${on} } # ${index}\n`);
+    await eventually(
+      async () => expect(await status()).toMatchObject({ generation: generation + 1, successful: true }),
+      5_000,
+    );
+    slowestMs = Math.max(slowestMs, performance.now() - startMs);
+    expect(await isOff()).toBe(on ? 0 : 1);
+    write(`${BAD}# ${index}\n`);
+    await eventually(async () =>
+      expect(await status()).toMatchObject({ generation: generation + 1, successful: false }),
+    );
+    expect(await isOff()).toBe(on ? 0 : 1);
+  }
+  server.delete('configmaps', uid);
+  return slowestMs;
+}

@@ -1,0 +1,55 @@
+import { expect } from 'vitest';
+import type { EntityStatus } from '../../src/door.ts';
+import { AgentProcess } from './agent_process.ts';
+import { podObject } from './api_objects.ts';
+import type { ApiServer } from './api_server.ts';
+import type { Containerd } from './containerd.ts';
+import { sampleValue } from './exposition.ts';
+import { eventually } from './oracle.ts';
+import { HEAP_PROBE, heapOf, settle } from './toggle.ts';
+
+const NAMESPACE = 'churn';
+/** Pods before the first measurement: what is made once is made then. */
+const WARM = 3;
+
+export interface ChurnReport {
+  /** Bytes that the agent uses more than before. */
+  readonly heapGrowth: number;
+}
+
+/** Creates and deletes Pods one after the other, each seen by an agent under its name; in the end nothing of them is left. */
+export async function churnPods(
+  server: ApiServer,
+  containerd: Containerd,
+  node: string,
+  times: number,
+): Promise<ChurnReport> {
+  await using agent = await AgentProcess.serve(['--kubernetes', 'on'], [], {
+    ...server.environment(node),
+    ...HEAP_PROBE,
+  });
+  const series = async () => (await agent.page()).samples.filter(({ labels }) => labels['namespace'] === NAMESPACE);
+  const one = async (index: number) => {
+    const pod = await containerd.run({ name: `pod-${index}`, namespace: NAMESPACE });
+    server.put('pods', podObject({ uid: pod.uid, name: pod.name, namespace: NAMESPACE, node, ips: [pod.ip] }));
+    const labels = { namespace: NAMESPACE, pod: pod.name };
+    await eventually(async () =>
+      expect(sampleValue(await agent.page(), 'netsonde_sockets_used', labels)).toBeDefined(),
+    );
+    await pod.remove();
+    server.delete('pods', pod.uid);
+    await eventually(async () => expect(await series()).toEqual([]));
+  };
+  for (let index = 0; index < WARM; index++) await one(index);
+  await settle(agent);
+  const before = { descriptors: agent.descriptors, heap: await heapOf(agent) };
+  for (let index = 0; index < times; index++) await one(WARM + index);
+  await settle(agent);
+  expect(agent.descriptors).toBe(before.descriptors);
+  const { entities } = await agent.json<{ entities: EntityStatus[] }>('/api/v1/entities');
+  expect(entities.filter(({ namespace }) => namespace === NAMESPACE)).toEqual([]);
+  expect(sampleValue(await agent.page(), 'netsonde_kubernetes_objects', { resource: 'pods' })).toBe(
+    server.list('pods').length,
+  );
+  return { heapGrowth: (await heapOf(agent)) - before.heap };
+}
