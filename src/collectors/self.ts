@@ -147,6 +147,14 @@ export const SELF_METRICS = defineMetrics({
     source: 'agent',
     labels: {},
   },
+  discoveryReader: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_discovery_reader_info',
+    help: 'How processes and their Pods are found: pass, by a list of the kernel; files, by a look at each process of /proc.',
+    source: 'agent',
+    labels: { reader: { help: 'What is read.', values: ['pass', 'files'] } },
+  },
   unreadable: {
     ...agent,
     type: 'gauge',
@@ -236,6 +244,7 @@ export function emitSelf(emit: SelfEmit, state: SelfState): void {
   const kinds = aggregator.entities.countByKind();
   for (const kind of SELF_METRICS.entities.labels.kind.values) emit('entities', NODE, kinds.get(kind) ?? 0, { kind });
   emit('strangers', NODE, discovery.strangers, NO_LABELS);
+  emit('discoveryReader', NODE, 1, { reader: discovery.reader });
   emit('unreadable', NODE, discovery.unreadableProcesses, NO_LABELS);
 }
 

@@ -1,3 +1,4 @@
+import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Cycle, freeCycle } from '../collectors/cycle.ts';
 import type { Paths } from '../paths.ts';
@@ -9,15 +10,9 @@ import { listDirectory } from '../sources/procfs/read.ts';
 import { type Described, describe } from './describe.ts';
 import type { Entity } from './entity.ts';
 import { readNetnsMounts } from './mounts.ts';
-import { readContainer, readNetnsInum, scanProcesses } from './processes.ts';
-
-/** How the namespaces of the machine are listed, and told apart. */
-export interface NetnsKernel {
-  /** Every namespace that is alive, or undefined where the kernel cannot be asked: then only /proc tells. */
-  list(cycle: Cycle): Promise<readonly NetnsRow[] | undefined>;
-  /** Enters the namespace at a path and asks for its cookie; undefined where that is not possible. */
-  cookie(path: string): NetnsId | undefined;
-}
+import type { NetnsKernel } from './netns_kernel.ts';
+import { type NetnsProcesses, type ProcessTable, readProcessFiles } from './process_table.ts';
+import { readContainer, readNetnsInum } from './processes.ts';
 
 /** A scan looks at every process; where the kernel lists the namespaces it is needed only when something is new. */
 const SCAN_EVERY_MS = 30_000;
@@ -33,6 +28,14 @@ interface Known extends NetnsEntry {
   pids: readonly number[];
   mount: string | undefined;
   described: Described;
+}
+
+/** A namespace as a scan finds it. */
+interface Place {
+  readonly id: NetnsId;
+  readonly inum: number;
+  readonly pids: readonly number[];
+  readonly mount: string | undefined;
 }
 
 /** Whose a namespace is, and processes that were in it at the last scan. */
@@ -62,6 +65,7 @@ export class Discovery implements NetnsIndex {
   #sweptMs = Number.NEGATIVE_INFINITY;
   #scanRequested = false;
   #unreadable = 0;
+  #reader: 'pass' | 'files' = 'files';
   #refreshing: Promise<void> | undefined;
 
   constructor(paths: Paths, kernel: NetnsKernel, changed: EntitiesListener) {
@@ -82,6 +86,11 @@ export class Discovery implements NetnsIndex {
 
   get node(): NetnsEntry | undefined {
     return this.snapshot().find(({ isNode }) => isNode);
+  }
+
+  /** What the last scan has read. */
+  get reader(): 'pass' | 'files' {
+    return this.#reader;
   }
 
   /** Processes that the last scan could not look into. */
@@ -194,30 +203,54 @@ export class Discovery implements NetnsIndex {
   async #scan(before: readonly NetnsRow[] | undefined, nowMs: number, cycle: Cycle): Promise<boolean> {
     this.#mountNames = listDirectory(this.#paths.netns).join('/');
     const mounts = readNetnsMounts(this.#paths.netns);
-    const { byInum, unreadable } = await scanProcesses(this.#paths.proc, cycle);
-    this.#unreadable = unreadable;
+    const table = await this.#readProcesses(cycle);
     // A number may have passed to another namespace during the scan; one that lived before and after is sure.
     const after = before && (await this.#kernel.list(cycle));
     const sure = before && after ? sameIn(before, after) : undefined;
-    const nodeInum = this.#nodeInum(sure, byInum);
+    const places = this.#join(table, mounts, sure);
+    const nodeId = this.#nodeId(places, sure);
 
-    const found = new Set<NetnsId>();
     let changed = false;
-    for (const inum of new Set([...byInum.keys(), ...mounts.keys()])) {
-      const pids = byInum.get(inum) ?? [];
-      const mount = mounts.get(inum);
-      const id = sure === undefined ? this.#resolve(inum, pids, mount) : sure.get(inum)?.id;
-      if (id === undefined) continue;
-      found.add(id);
-      changed = this.#update({ id, inum, isNode: inum === nodeInum }, pids, mount, nowMs) || changed;
+    for (const { id, inum, pids, mount } of places) {
+      changed = this.#update({ id, inum, isNode: id === nodeId }, pids, mount, table, nowMs) || changed;
       await cycle.pause();
     }
     // Its last sockets may keep a namespace alive for a while, but nobody is left in it.
+    const found = new Set(places.map(({ id }) => id));
     const deserted = [...this.#known.keys()].filter((id) => !found.has(id));
     for (const id of deserted) this.#forget(id);
     changed = changed || deserted.length > 0;
     for (const { id } of sure?.values() ?? []) this.#noteStranger(id, nowMs);
     return changed;
+  }
+
+  async #readProcesses(cycle: Cycle): Promise<ProcessTable> {
+    const pass = await this.#kernel.processes(this.node?.id, cycle);
+    this.#reader = pass === undefined ? 'files' : 'pass';
+    const table = pass ?? (await readProcessFiles(this.#paths.proc, cycle));
+    this.#unreadable = table.unreadable;
+    return table;
+  }
+
+  /** The namespaces that somebody is in or that have a name, each with what is known of it. */
+  #join(
+    { namespaces }: ProcessTable,
+    mounts: ReadonlyMap<number, string>,
+    sure: ReadonlyMap<number, NetnsRow> | undefined,
+  ): Place[] {
+    const places = new Map<NetnsId, Place>();
+    const add = ({ id: known, inum, pids }: NetnsProcesses) => {
+      const mount = mounts.get(inum);
+      const id = known ?? (sure === undefined ? this.#resolve(inum, pids, mount) : sure.get(inum)?.id);
+      if (id === undefined) return;
+      // The mount is of the namespace that has the number now.
+      const isNow = sure === undefined || sure.get(inum)?.id === id;
+      places.set(id, { id, inum, pids, mount: isNow ? mount : undefined });
+    };
+    for (const processes of namespaces) add(processes);
+    const peopled = new Set([...places.values()].flatMap(({ inum, mount }) => (mount === undefined ? [] : [inum])));
+    for (const inum of mounts.keys()) if (!peopled.has(inum)) add({ id: undefined, inum, pids: [] });
+    return [...places.values()];
   }
 
   #noteStranger(id: NetnsId, nowMs: number): void {
@@ -235,7 +268,13 @@ export class Discovery implements NetnsIndex {
     return this.#kernel.cookie(path) ?? asNetnsId(inum);
   }
 
-  #update(entry: NetnsEntry, pids: readonly number[], mount: string | undefined, nowMs: number): boolean {
+  #update(
+    entry: NetnsEntry,
+    pids: readonly number[],
+    mount: string | undefined,
+    table: ProcessTable,
+    nowMs: number,
+  ): boolean {
     const known = this.#known.get(entry.id);
     const isYoung = known === undefined || nowMs - known.bornMs < YOUNG_MS;
     const oldest = known?.pids[0];
@@ -243,7 +282,7 @@ export class Discovery implements NetnsIndex {
       known.pids = [oldest, ...pids.filter((pid) => pid !== oldest)];
       return false;
     }
-    const described = describe(entry, pids, mount, this.#paths.proc, this.#ownContainer);
+    const described = describe(entry, pids, mount, table, this.#ownContainer);
     const bornMs = known?.bornMs ?? nowMs;
     this.#known.set(entry.id, { ...entry, bornMs, pids: described.pids, mount, described });
     return known === undefined || !sameName(known.described.entity, described.entity);
@@ -253,16 +292,16 @@ export class Discovery implements NetnsIndex {
    * Of the namespace that is the node's: process 1's; where we may not see that, the machine's first one; else the one
    * that the agent is in.
    */
-  #nodeInum(
-    sure: ReadonlyMap<number, NetnsRow> | undefined,
-    byInum: ReadonlyMap<number, readonly number[]>,
-  ): number | undefined {
-    const inumOf = (pid: string) => {
-      const inum = readNetnsInum(join(this.#paths.proc, pid));
-      return inum === 'unreadable' ? undefined : inum;
-    };
-    const initial = [...(sure?.values() ?? [])].find((row) => row.initial && byInum.has(row.inum))?.inum;
-    return inumOf('1') ?? initial ?? inumOf('self');
+  #nodeId(places: readonly Place[], sure: ReadonlyMap<number, NetnsRow> | undefined): NetnsId | undefined {
+    const ofPid = (pid: number) => places.find(({ pids }) => pids.includes(pid))?.id;
+    const initial = [...(sure?.values() ?? [])].find((row) => row.initial)?.id;
+    const hasInitial = places.some(({ id, pids }) => id === initial && pids.length > 0);
+    return ofPid(1) ?? (hasInitial ? initial : undefined) ?? ofPid(this.#ownPid());
+  }
+
+  /** As our /proc numbers it. */
+  #ownPid(): number {
+    return Number(readlinkSync(join(this.#paths.proc, 'self')));
   }
 
   #sweep(live: readonly NetnsRow[] | undefined, nowMs: number): void {
