@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Cycle } from '../collectors/cycle.ts';
 import type { NetnsId } from '../probes/metric.ts';
-import type { TaskList } from '../sources/bpf/task_list.ts';
+import type { TaskDetails, TaskList } from '../sources/bpf/task_list.ts';
 import { readText } from '../sources/procfs/read.ts';
 import { parseStat } from '../sources/procfs/stat.ts';
 import { type ContainerRef, ownerOfFolders } from './cgroup.ts';
@@ -65,20 +65,28 @@ export async function readProcessFiles(proc: string, cycle: Cycle): Promise<Proc
  */
 export async function readProcessPass(tasks: TaskList, node: NetnsId | undefined, cycle: Cycle): Promise<ProcessTable> {
   const namespaces = new Map<NetnsId, { id: NetnsId; inum: number; pids: number[] }>();
-  const infos = new Map<number, ProcessInfo>();
+  const kept = new Map<number, TaskDetails>();
   await tasks.read(
     node,
-    ({ pid, netns, inum, startSeconds, comm, podFolder, containerFolder }) => {
+    ({ pid, netns, inum, keep }) => {
       let namespace = namespaces.get(netns);
       if (namespace === undefined) {
         namespace = { id: netns, inum, pids: [] };
         namespaces.set(netns, namespace);
       }
       namespace.pids.push(pid);
-      if (namespace.pids.length > PROCESSES_MAX) return;
-      infos.set(pid, { pid, comm, startSeconds, container: () => ownerOfFolders(podFolder, containerFolder) });
+      if (namespace.pids.length <= PROCESSES_MAX) kept.set(pid, keep());
     },
     cycle,
   );
-  return { namespaces: [...namespaces.values()], unreadable: 0, info: (pid) => infos.get(pid) };
+  return {
+    namespaces: [...namespaces.values()],
+    unreadable: 0,
+    info: (pid) => {
+      const details = kept.get(pid);
+      if (details === undefined) return undefined;
+      const { comm, startSeconds } = details;
+      return { pid, comm, startSeconds, container: () => ownerOfFolders(details.podFolder, details.containerFolder) };
+    },
+  };
 }

@@ -15,13 +15,37 @@ export interface TaskRow {
   readonly netns: NetnsId;
   /** Inode number of the network namespace. */
   readonly inum: number;
+  /** The rest of it. Most are never asked for: only the bytes are kept. */
+  readonly keep: () => TaskDetails;
+}
+
+export class TaskDetails {
+  readonly #view: DataView;
+
+  /** @param bytes a struct task_row */
+  constructor(bytes: Uint8Array) {
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset);
+  }
+
   /** After boot. */
-  readonly startSeconds: number;
+  get startSeconds(): number {
+    return Number(taskRow.start(this.#view, 0)) * NANOSECONDS;
+  }
+
   /** Name of its first thread. */
-  readonly comm: string;
-  /** Its control group's innermost folders that may be a Pod's and a container's; both empty where there is none. */
-  readonly podFolder: string;
-  readonly containerFolder: string;
+  get comm(): string {
+    return taskRow.comm(this.#view, 0);
+  }
+
+  /** The innermost folder of its control group that may be a Pod's; empty where there is none. */
+  get podFolder(): string {
+    return ownerNames.podText(this.#view, taskRow.offsets.owner);
+  }
+
+  /** The same of a container's. */
+  get containerFolder(): string {
+    return ownerNames.containerText(this.#view, taskRow.offsets.owner);
+  }
 }
 
 /** Lists every process of a PID namespace: a millisecond for 2,000, where /proc takes 10 µs each. */
@@ -42,7 +66,7 @@ export class TaskList {
   }
 
   /**
-   * Visits those that have a number there and are not on their way out.
+   * Visits those that have a number there and are not on their way out. What is to be kept of one has to be taken at once.
    * @param node the node's own namespace: whose its processes are is not looked up
    */
   async read(node: NetnsId | undefined, visit: (task: TaskRow) => void, cycle: Cycle): Promise<void> {
@@ -66,15 +90,11 @@ export class TaskList {
   }
 
   #decode(at: number): TaskRow {
-    const owner = at + taskRow.offsets.owner;
     return {
       pid: taskRow.pid(this.#view, at),
       netns: asNetnsId(taskRow.cookie(this.#view, at)),
       inum: taskRow.inum(this.#view, at),
-      startSeconds: Number(taskRow.start(this.#view, at)) * NANOSECONDS,
-      comm: taskRow.comm(this.#view, at),
-      podFolder: ownerNames.podText(this.#view, owner),
-      containerFolder: ownerNames.containerText(this.#view, owner),
+      keep: () => new TaskDetails(this.#buffer.slice(at, at + taskRow.SIZE)),
     };
   }
 }
