@@ -90,7 +90,7 @@ static __always_inline void write_task(const struct task_walk *walk, struct task
 	row->inum = BPF_CORE_READ(net, ns.inum);
 	row->start = BPF_CORE_READ(task, start_boottime);
 	BPF_CORE_READ_INTO(&row->comm, task, comm);
-	owner = row->cookie == walk->node ? NULL : owner_find(task);
+	owner = row->cookie == walk->node ? NULL : owner_find((__u64)task);
 	if (owner) {
 		__builtin_memcpy(&row->owner, owner, sizeof(row->owner));
 	} else {

@@ -50,43 +50,57 @@ static __always_inline char owner_at(const struct owner_name *name, __u32 index)
 	return name->text[index & (OWNER_NAME - 1)];
 }
 
-/* Whether what starts there is the whole name, or follows a `-`. */
-static __always_inline bool owner_starts(const struct owner_name *name, __u32 start)
+/*
+ * Not 0 where what starts there is neither the whole name nor follows a `-`. Here and below differences are added up by
+ * `|`, because the verifier follows each branch.
+ */
+static __always_inline __u32 owner_joined(const struct owner_name *name, __u32 start)
 {
-	return start == 0 || owner_at(name, start - 1) == '-';
+	return start ? owner_at(name, start - 1) ^ '-' : 0;
 }
 
 static __always_inline bool owner_is_pod(const struct owner_name *name, __u32 stem, __u32 uid)
 {
 	__u32 start = stem - uid - 3;
 
-	return stem >= uid + 3 && owner_at(name, start) == 'p' && owner_at(name, start + 1) == 'o' &&
-	       owner_at(name, start + 2) == 'd' && owner_starts(name, start);
+	if (stem < uid + 3)
+		return false;
+	return !((owner_at(name, start) ^ 'p') | (owner_at(name, start + 1) ^ 'o') | (owner_at(name, start + 2) ^ 'd') |
+		 owner_joined(name, start));
+}
+
+static __always_inline bool owner_is_container(const struct owner_name *name, __u32 stem)
+{
+	__u32 start = stem - CONTAINER_ID, strange;
+
+	if (stem < CONTAINER_ID)
+		return false;
+	strange = owner_joined(name, start);
+	for (__u32 index = 0; index < CONTAINER_ID; index++) {
+		__u32 digit = (__u8)owner_at(name, start + index);
+
+		/* Negative where it is above 9, and above f, counted from 0 and from a. */
+		strange |= ((9 - (__u8)(digit - '0')) & (5 - (__u8)(digit - 'a'))) >> 31;
+	}
+	return !strange;
 }
 
 /* What a folder of this name may be: an enum owner_kind. A global function, so that the verifier looks at it once. */
 __noinline int owner_kind_of(const struct owner_name *name, __u32 length)
 {
-	__u32 stem = length, start, strange = 0;
+	__u32 stem = length;
 
 	if (!name)
 		return OWNER_NONE;
 	/* `.scope` and `.slice`: the point, an `s` and an `e` are enough. */
-	if (length > 6 && owner_at(name, length - 6) == '.' && owner_at(name, length - 5) == 's' &&
-	    owner_at(name, length - 1) == 'e')
+	if (length > 6 && !((owner_at(name, length - 6) ^ '.') | (owner_at(name, length - 5) ^ 's') |
+			    (owner_at(name, length - 1) ^ 'e')))
 		stem -= 6;
+	if (owner_is_container(name, stem))
+		return OWNER_CONTAINER;
 	if (owner_is_pod(name, stem, POD_UID) || owner_is_pod(name, stem, STATIC_POD_UID))
 		return OWNER_POD;
-	start = stem - CONTAINER_ID;
-	if (stem < CONTAINER_ID || !owner_starts(name, start))
-		return OWNER_NONE;
-	/* Without branches, each of which the verifier would follow. */
-	for (__u32 index = 0; index < CONTAINER_ID; index++) {
-		__u8 digit = owner_at(name, start + index);
-
-		strange |= ((__u8)(digit - '0') > 9) & ((__u8)(digit - 'a') > 5);
-	}
-	return strange ? OWNER_NONE : OWNER_CONTAINER;
+	return OWNER_NONE;
 }
 
 /* Length of the name, 0 where it cannot be read. */
@@ -154,16 +168,25 @@ static long owner_search_subsystem(__u64 index, struct owner_search *search)
 	return owner_search_cgroup(search, BPF_CORE_READ(subsystem, cgroup));
 }
 
-/* Valid until the next call on this CPU; NULL where it is nobody's. */
-static __always_inline const struct owner_names *owner_find(const struct task_struct *task)
+/* Leaves the names in the scratch; returns whether it found any. Global for the same reason. */
+__noinline int owner_search_task(__u64 address)
 {
+	const struct task_struct *task = (const void *)address;
 	const struct css_set *set = BPF_CORE_READ(task, cgroups);
 	struct owner_search search = {.set = set};
-	__u32 zero = 0, subsystems = bpf_core_field_size(set->subsys) / sizeof(void *);
+	__u32 subsystems = bpf_core_field_size(set->subsys) / sizeof(void *);
 
 	if (subsystems > OWNER_SUBSYSTEMS)
 		subsystems = OWNER_SUBSYSTEMS;
 	if (!owner_search_cgroup(&search, BPF_CORE_READ(set, dfl_cgrp)))
 		bpf_loop(subsystems, owner_search_subsystem, &search, 0);
-	return search.found ? bpf_map_lookup_elem(&owner_scratch, &zero) : NULL;
+	return search.found;
+}
+
+/* Valid until the next call on this CPU; NULL where it is nobody's. */
+static __always_inline const struct owner_names *owner_find(__u64 task)
+{
+	__u32 zero = 0;
+
+	return owner_search_task(task) ? bpf_map_lookup_elem(&owner_scratch, &zero) : NULL;
 }
