@@ -78,6 +78,7 @@ export class Kernel implements AsyncDisposable {
     this.#sources = {
       paths,
       netns: this.#discovery,
+      life: this.#discovery,
       processes: new ProcessGroups(paths, () => this.#discovery.owners(), errors),
       files,
       mib: new MibSource(bpf, cpus, this.#discovery, files),

@@ -64,3 +64,14 @@ function findContainer(processes: readonly ProcessInfo[], own: string | undefine
   }
   return undefined;
 }
+
+/** What was a Pod's stays so when its processes are gone, and only a mount is left. */
+export function keepOwner(before: Described | undefined, now: Described): Described {
+  const startSeconds = before?.startSeconds ?? now.startSeconds;
+  if (before === undefined || !before.settled || now.settled) return { ...now, startSeconds };
+  return { ...now, entity: before.entity, settled: true, startSeconds };
+}
+
+export function sameName(a: Entity, b: Entity): boolean {
+  return a.kind === b.kind && a.namespace === b.namespace && a.pod === b.pod && a.uid === b.uid;
+}

@@ -5,6 +5,7 @@ import { icmp } from './icmp.ts';
 import { io } from './io.ts';
 import { ip } from './ip.ts';
 import { ipvs } from './ipvs.ts';
+import { lifecycle } from './lifecycle.ts';
 import { netdev } from './netdev.ts';
 import { netiftxlatency } from './netiftxlatency.ts';
 import { packetloss } from './packetloss.ts';
@@ -39,6 +40,7 @@ export const PROBES: readonly AnyProbe[] = [
   tcpsummary,
   conntrack,
   qdisc,
+  lifecycle,
   packetloss,
   tcpretrans,
   tcpreset,

@@ -227,6 +227,10 @@ struct sched_entity {
 	struct cfs_rq *cfs_rq; /* with FAIR_GROUP_SCHED */
 };
 
+struct pid_namespace {
+	struct ns_common ns;
+};
+
 /* An ID in one PID namespace. */
 struct upid {
 	int nr;
@@ -274,6 +278,18 @@ struct task_struct {
 	int softirq_disable_cnt; /* PREEMPT_RT */
 	struct nsproxy *nsproxy; /* NULL once it exits */
 	struct css_set *cgroups;
+};
+
+struct workqueue_struct {
+	char name[24];
+};
+
+struct pool_workqueue {
+	struct workqueue_struct *wq;
+};
+
+struct work_struct {
+	void *func;
 };
 
 struct bpf_array {

@@ -16,14 +16,6 @@ export const netnsRow = {
   flags: (view: DataView, at: number) => view.getUint32(at + 12, true),
 } as const;
 
-/** struct owner_names */
-export const ownerNames = {
-  SIZE: 512,
-  offsets: { containerText: 0, podText: 256 },
-  containerText: (view: DataView, at: number) => readString(view, at + 0, 256),
-  podText: (view: DataView, at: number) => readString(view, at + 256, 256),
-} as const;
-
 /** struct task_row */
 export const taskRow = {
   SIZE: 560,

@@ -1,5 +1,6 @@
 import type { BpfObject } from 'bpf-napi';
-import { ownerNames, taskRow } from '../../bpf/generated/netns.ts';
+import { ownerNames } from '../../bpf/generated/common.ts';
+import { taskRow } from '../../bpf/generated/netns.ts';
 import type { Cycle } from '../../collectors/cycle.ts';
 import { asNetnsId, type NetnsId } from '../../probes/metric.ts';
 import { ListWalk, rowsOf } from './list_walk.ts';
