@@ -81,10 +81,33 @@ int BPF_PROG(process_executes, struct task_struct *task)
 	return 0;
 }
 
+/*
+ * What the runs of cleanup_net() share. Counters of a walk are here and not on the stack, where the verifier of 7.2
+ * knows their values and follows the loop through each.
+ */
+struct cleanup_state {
+	__u64 function; /* its address, which is not exported: of the first work of its queue that we see */
+	__u32 steps; /* of this run's walk */
+	__u32 copies;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cleanup_state);
+} cleanup SEC(".maps");
+
+static __always_inline struct cleanup_state *find_cleanup(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&cleanup, &zero);
+}
+
 struct death_walk {
 	struct netns_walk netns; /* first: the walk's callback gets a pointer to it */
 	struct mib_cpus cpus;
-	__u32 deaths;
 };
 
 static __always_inline void copy_counters(struct net *net, const struct mib_cpus *cpus)
@@ -109,12 +132,13 @@ static __always_inline void copy_counters(struct net *net, const struct mib_cpus
 
 static __always_inline bool visit(struct netns_walk *netns, struct net *net, __u32 flags)
 {
-	struct death_walk *walk = (struct death_walk *)netns;
+	struct cleanup_state *state;
 
 	if (!(flags & NETNS_DYING))
 		return true;
-	if (walk->deaths++ < deaths_max)
-		copy_counters(net, &walk->cpus);
+	state = find_cleanup();
+	if (state && state->copies++ < deaths_max)
+		copy_counters(net, &((struct death_walk *)netns)->cpus);
 	else
 		count_miss(map_full);
 	return true;
@@ -125,26 +149,17 @@ static long step(__u64 index, struct death_walk *walk)
 	return netns_walk_step(index, &walk->netns, visit);
 }
 
-/* The function cleanup_net(), by the first work of its queue that we see: its address is not exported. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} cleanup SEC(".maps");
-
 SEC("tp_btf/workqueue_queue_work")
 int BPF_PROG(work_queued, int cpu, struct pool_workqueue *queue, struct work_struct *work)
 {
-	__u32 zero = 0;
-	__u64 *function = bpf_map_lookup_elem(&cleanup, &zero);
+	struct cleanup_state *state = find_cleanup();
 	char name[8] = {};
 
-	if (!function || *function)
+	if (!state || state->function)
 		return 0;
 	bpf_probe_read_kernel_str(name, sizeof(name), queue->wq->name);
 	if (name[0] == 'n' && name[1] == 'e' && name[2] == 't' && name[3] == 'n' && name[4] == 's' && !name[5])
-		*function = (__u64)work->func;
+		state->function = (__u64)work->func;
 	return 0;
 }
 
@@ -156,15 +171,16 @@ int BPF_PROG(work_queued, int cpu, struct pool_workqueue *queue, struct work_str
 SEC("tp_btf/workqueue_execute_start")
 int BPF_PROG(work_starts, struct work_struct *work)
 {
-	__u32 zero = 0;
-	__u64 *function = bpf_map_lookup_elem(&cleanup, &zero);
+	struct cleanup_state *state = find_cleanup();
 	struct death_walk walk = {};
 
-	if (!function || !*function || (__u64)work->func != *function)
+	if (!state || !state->function || (__u64)work->func != state->function)
 		return 0;
+	state->copies = 0;
+	state->steps = NETNS_WALK_MAX;
 	walk.cpus.anchor = percpu_anchor_base();
 	walk.cpus.count = possible_cpus;
-	netns_walk_begin(&walk.netns, 0, NETNS_WALK_MAX);
+	netns_walk_begin(&walk.netns, 0, *(volatile __u32 *)&state->steps);
 	bpf_loop(NETNS_WALK_MAX, step, &walk, 0);
 	return 0;
 }

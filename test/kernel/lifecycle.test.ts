@@ -1,26 +1,16 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EventRecord } from '../../src/events/envelope.ts';
-import { parseSnmp, parseSnmp6 } from '../../src/sources/procfs/snmp.ts';
 import { CGROUP_V1, CGROUP_V2, TestPod } from '../support/cgroups.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { Host, TestNetns } from '../support/hosts.ts';
 import { TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
+import { liveShortly, oracleOf, totalsOf } from '../support/short_pods.ts';
 
-const SHORT_PODS = fileURLToPath(new URL('../support/short_pods.py', import.meta.url));
 const run = promisify(execFile);
-
-/** Pods that live for some milliseconds, one after the other; gives the last counters of each as its /proc shows them. */
-async function liveShortly(pods: readonly TestPod[]): Promise<string[]> {
-  const args = pods.flatMap(({ container }, index) => [join(container, 'cgroup.procs'), String(index + 1)]);
-  const { stdout } = await run('python3', [SHORT_PODS, ...args]);
-  return JSON.parse(stdout) as string[];
-}
 
 async function makePods(stack: AsyncDisposableStack, hierarchy: string, count: number): Promise<TestPod[]> {
   return Array.from({ length: count }, () => stack.use(new TestPod(hierarchy)));
@@ -30,37 +20,6 @@ function departureOf(agent: TestKernel, pod: string): EventRecord | undefined {
   const events = agent.events.filter((event) => event['type'] === 'pod_departed' && event['pod'] === pod);
   expect(events.length).toBeLessThanOrEqual(1);
   return events[0];
-}
-
-function oracleOf(text: string): (table: string, field: string) => number {
-  const garbled = (what: string) => {
-    throw new Error(`the kernel printed ${what}`);
-  };
-  const at = text.indexOf('Ip6InReceives');
-  const tables = parseSnmp(text.slice(0, at), garbled);
-  const tables6 = parseSnmp6(text.slice(at), garbled);
-  return (table, field) => {
-    const value = tables.get(table)?.get(field) ?? tables6.get(`${table}${field}`);
-    if (value === undefined) throw new Error(`no ${table} ${field}`);
-    return Number(value);
-  };
-}
-
-function totalsOf(text: string): Record<string, number> {
-  const of = oracleOf(text);
-  return {
-    receivedBytes: of('IpExt', 'InOctets') + of('Ip6', 'InOctets'),
-    sentBytes: of('IpExt', 'OutOctets') + of('Ip6', 'OutOctets'),
-    tcpConnections: of('Tcp', 'ActiveOpens') + of('Tcp', 'PassiveOpens'),
-    tcpFailedConnects: of('Tcp', 'AttemptFails'),
-    tcpRetransmits: of('Tcp', 'RetransSegs'),
-    tcpResetsSent: of('Tcp', 'OutRsts'),
-    tcpTimeouts: of('TcpExt', 'TCPTimeouts'),
-    tcpListenDrops: of('TcpExt', 'ListenDrops'),
-    udpDatagrams: ['Udp', 'Udp6'].reduce((sum, t) => sum + of(t, 'InDatagrams') + of(t, 'OutDatagrams'), 0),
-    udpDrops: ['Udp', 'Udp6'].reduce((sum, t) => sum + of(t, 'InErrors') + of(t, 'SndbufErrors'), 0),
-    ipDiscards: ['Ip', 'Ip6'].reduce((sum, t) => sum + of(t, 'InDiscards') + of(t, 'OutDiscards'), 0),
-  };
 }
 
 describe.each([

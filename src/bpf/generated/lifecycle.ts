@@ -6,6 +6,15 @@ export const FILE = 'lifecycle.bpf.o';
 /** Names of the `const volatile` variables. */
 export type Constant = 'pid_namespace' | 'possible_cpus' | 'deaths_max';
 
+/** struct cleanup_state */
+export const cleanupState = {
+  SIZE: 16,
+  offsets: { function: 0, steps: 8, copies: 12 },
+  function: (view: DataView, at: number) => readCounter(view, at + 0),
+  steps: (view: DataView, at: number) => view.getUint32(at + 8, true),
+  copies: (view: DataView, at: number) => view.getUint32(at + 12, true),
+} as const;
+
 /** struct life_birth */
 export const lifeBirth = {
   SIZE: 544,

@@ -38,12 +38,7 @@ export class MibPass implements Pass<MibSnapshot> {
    * @param rowsMax rows that one slice can hold
    * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, without the right
    */
-  static async open(
-    bpf: BpfSource,
-    cpus: Cpus,
-    rowsMax?: number,
-    index = new MibIndex(bpf.btf()),
-  ): Promise<MibPass> {
+  static async open(bpf: BpfSource, cpus: Cpus, rowsMax?: number, index = new MibIndex(bpf.btf())): Promise<MibPass> {
     return new MibPass(await PerCpuPass.open(bpf, PROGRAM, cpus, rowsMax), index);
   }
 
