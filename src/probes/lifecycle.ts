@@ -75,7 +75,7 @@ const RING = 'records';
 const DRAIN_EVERY_MS = 25;
 const DRAIN_BYTES = 64 * 1024;
 /** A full ring. */
-const DRAINS_MAX = 20;
+const DRAINS_MAX = 10;
 /** A copy takes up to a microsecond a CPU and namespace: two milliseconds of a run, and never fewer than these. */
 const COPIES = 2_000;
 const COPIES_MIN = 16;
