@@ -1,7 +1,7 @@
 import { freeCycle } from '../src/collectors/cycle.ts';
 import { DEFAULT_PATHS } from '../src/paths.ts';
 import { Discovery } from '../src/pods/discovery.ts';
-import { NetnsList } from '../src/sources/bpf/netns_list.ts';
+import { BpfNetnsKernel } from '../src/pods/netns_kernel.ts';
 import { BpfSource } from '../src/sources/bpf/source.ts';
 import { ConntrackReader, type ConntrackSources } from '../src/sources/conntrack/reader.ts';
 import { SourceErrors } from '../src/sources/errors.ts';
@@ -83,12 +83,8 @@ async function benchStates(bpf: BpfSource, discovery: Discovery): Promise<Row[]>
 
 export async function benchConntrack(): Promise<Row[]> {
   const bpf = new BpfSource(OBJECTS, '/sys');
-  using list = await NetnsList.open(bpf);
-  const discovery = new Discovery(
-    DEFAULT_PATHS,
-    { list: (cycle) => list.list(cycle), cookie: () => undefined },
-    () => undefined,
-  );
+  using kernel = await BpfNetnsKernel.open(bpf, DEFAULT_PATHS.proc, () => undefined);
+  const discovery = new Discovery(DEFAULT_PATHS, kernel, () => undefined);
   await discovery.refresh();
   return [...(await benchReaders(bpf, discovery)), ...(await benchStates(bpf, discovery))];
 }

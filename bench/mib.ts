@@ -1,7 +1,7 @@
 import { freeCycle } from '../src/collectors/cycle.ts';
 import { DEFAULT_PATHS } from '../src/paths.ts';
 import { Discovery } from '../src/pods/discovery.ts';
-import { NetnsList } from '../src/sources/bpf/netns_list.ts';
+import { BpfNetnsKernel } from '../src/pods/netns_kernel.ts';
 import { BpfSource } from '../src/sources/bpf/source.ts';
 import { SourceErrors } from '../src/sources/errors.ts';
 import { MibFiles } from '../src/sources/mib/files.ts';
@@ -42,13 +42,9 @@ function fieldsOf(tables: readonly MibTable[]): { table: MibTable; field: string
 export async function benchMib(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES);
   const bpf = new BpfSource(OBJECTS, '/sys');
-  using list = await NetnsList.open(bpf);
+  using kernel = await BpfNetnsKernel.open(bpf, DEFAULT_PATHS.proc, () => undefined);
   using pass = await MibPass.open(bpf, cpusOf('/sys'));
-  const discovery = new Discovery(
-    DEFAULT_PATHS,
-    { list: (cycle) => list.list(cycle), cookie: () => undefined },
-    () => undefined,
-  );
+  const discovery = new Discovery(DEFAULT_PATHS, kernel, () => undefined);
   await discovery.refresh();
   const files = new MibFiles(discovery, new NetFiles('/proc', discovery, new SourceErrors()));
   const tables: readonly MibTable[] = ['Tcp', 'TcpExt', 'Udp', 'Udp6'];

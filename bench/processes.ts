@@ -6,12 +6,13 @@ import { fileURLToPath } from 'node:url';
 import { freeCycle } from '../src/collectors/cycle.ts';
 import { DEFAULT_PATHS } from '../src/paths.ts';
 import { Discovery } from '../src/pods/discovery.ts';
+import { BpfNetnsKernel, type NetnsKernel } from '../src/pods/netns_kernel.ts';
 import { ProcessGroups } from '../src/pods/process_groups.ts';
 import { PROBES } from '../src/probes/index.ts';
-import { NetnsList } from '../src/sources/bpf/netns_list.ts';
 import { BpfSource } from '../src/sources/bpf/source.ts';
 import { SourceErrors } from '../src/sources/errors.ts';
 import { CGROUP_V2 } from '../test/support/cgroups.ts';
+import { TestNetns } from '../test/support/hosts.ts';
 import { OBJECTS, TestKernel } from '../test/support/kernel.ts';
 import { eventually } from '../test/support/oracle.ts';
 import { cpuMs, median, type Row } from './measure.ts';
@@ -59,8 +60,7 @@ async function scrapeMs(probe?: string, options: object = {}): Promise<number> {
 
 /** Who the processes are: by the Pods' cgroups, and by a look at each process of the machine. */
 async function listMs(cgroup: string): Promise<number> {
-  using list = await NetnsList.open(new BpfSource(OBJECTS, '/sys'));
-  const kernel = { list: list.list.bind(list), cookie: () => undefined };
+  using kernel = await openKernel();
   const discovery = new Discovery(DEFAULT_PATHS, kernel, () => undefined);
   await discovery.refresh();
   const groups = new ProcessGroups({ ...DEFAULT_PATHS, cgroup }, () => discovery.owners(), new SourceErrors());
@@ -69,13 +69,42 @@ async function listMs(cgroup: string): Promise<number> {
   return median(await cpuMs(RUNS, read));
 }
 
-/** What the probes cost that look at each process. */
+/** A look for new namespaces while there is a young one that no container owns: each looks at all processes. */
+async function refreshMs(open: () => Promise<NetnsKernel & Disposable>): Promise<number> {
+  using kernel = await open();
+  using netns = new TestNetns();
+  const discovery = new Discovery(DEFAULT_PATHS, kernel, () => undefined);
+  const refresh = () => discovery.refresh();
+  await cpuMs(3, refresh);
+  const took = median(await cpuMs(RUNS, refresh));
+  if (!discovery.owners().some(({ entity }) => entity.pod === netns.name)) throw new Error('the namespace is not seen');
+  return took;
+}
+
+function openKernel(): Promise<BpfNetnsKernel> {
+  return BpfNetnsKernel.open(new BpfSource(OBJECTS, '/sys'), DEFAULT_PATHS.proc, () => undefined);
+}
+
+/** One that cannot list processes. */
+async function openWithoutPass(): Promise<NetnsKernel & Disposable> {
+  const kernel = await openKernel();
+  return {
+    list: (cycle) => kernel.list(cycle),
+    processes: async () => undefined,
+    cookie: (path) => kernel.cookie(path),
+    [Symbol.dispose]: () => kernel[Symbol.dispose](),
+  };
+}
+
+/** What the probes cost that look at each process, and discovery. */
 export async function benchProcesses(): Promise<Row[]> {
   await using _pods = await createPods();
   const bench = `${PODS} Pods of ${PROCESSES} processes of ${DESCRIPTORS} descriptors, CPU (median)`;
   const row = (what: string, value: number): Row => ({ bench, what, value, unit: 'ms' });
   const nothing = await scrapeMs();
   return [
+    row('discovery beside a young namespace, pass', await refreshMs(openKernel)),
+    row('discovery beside a young namespace, files', await refreshMs(openWithoutPass)),
     row('listed by cgroups', await listMs(DEFAULT_PATHS.cgroup)),
     row('listed by namespaces', await listMs('/nonexistent')),
     row('io', (await scrapeMs('io')) - nothing),

@@ -7,8 +7,8 @@ import { freeCycle } from '../src/collectors/cycle.ts';
 import { Scope } from '../src/collectors/scope.ts';
 import { DEFAULT_PATHS } from '../src/paths.ts';
 import { Discovery } from '../src/pods/discovery.ts';
+import { BpfNetnsKernel } from '../src/pods/netns_kernel.ts';
 import { tcpsummary } from '../src/probes/tcpsummary.ts';
-import { NetnsList } from '../src/sources/bpf/netns_list.ts';
 import { BpfSource } from '../src/sources/bpf/source.ts';
 import { SourceErrors } from '../src/sources/errors.ts';
 import { NetFiles } from '../src/sources/net_files.ts';
@@ -124,14 +124,10 @@ export async function benchTcpsummary(): Promise<Row[]> {
 
 async function open(resources: AsyncDisposableStack): Promise<Bench> {
   const bpf = new BpfSource(OBJECTS, DEFAULT_PATHS.sys);
-  const list = resources.use(await NetnsList.open(bpf));
+  const kernel = resources.use(await BpfNetnsKernel.open(bpf, DEFAULT_PATHS.proc, () => undefined));
   const aggregator = new Aggregator([tcpsummary.name], () => false);
   aggregator.addProbe(tcpsummary.name, tcpsummary.metrics, 'core');
-  const netns = new Discovery(
-    DEFAULT_PATHS,
-    { list: (cycle) => list.list(cycle), cookie: () => undefined },
-    (entities) => aggregator.entities.set(entities),
-  );
+  const netns = new Discovery(DEFAULT_PATHS, kernel, (entities) => aggregator.entities.set(entities));
   await netns.refresh();
   const errors = new SourceErrors();
   const files = new NetFiles(DEFAULT_PATHS.proc, netns, errors);

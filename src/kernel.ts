@@ -1,4 +1,3 @@
-import { BpfError, netnsCookie, unavailable, withNetns } from 'bpf-napi';
 import { Aggregator } from './collectors/aggregate.ts';
 import { freeCycle } from './collectors/cycle.ts';
 import type { Format } from './collectors/exposition.ts';
@@ -6,21 +5,20 @@ import { Scrape } from './collectors/scrape.ts';
 import { emitSelf, SELF, SELF_METRICS, SelfCounts } from './collectors/self.ts';
 import { type ProbeStatus, Supervisor } from './collectors/supervisor.ts';
 import { TextWriter } from './collectors/text_writer.ts';
-import { toCounter } from './counter.ts';
 import type { DesiredProbes, EntityStatus, KernelLedgerEntry, KernelOptions, Page } from './door.ts';
 import type { EventRecord } from './events/envelope.ts';
 import { EventOutbox } from './events/outbox.ts';
 import { Aims } from './pods/aim.ts';
 import { PodDirectory, type PodsUpdate } from './pods/directory.ts';
-import { Discovery, type NetnsKernel } from './pods/discovery.ts';
+import { Discovery } from './pods/discovery.ts';
 import type { Entity } from './pods/entity.ts';
 import type { PodLabels } from './pods/labels.ts';
+import { BpfNetnsKernel } from './pods/netns_kernel.ts';
 import { ProcessGroups } from './pods/process_groups.ts';
 import { type HookStatus, surveyHooks } from './probes/hooks.ts';
 import { ledgerOf, NO_EVENTS } from './probes/ledger.ts';
-import { asNetnsId, type Emit, type NetnsId } from './probes/metric.ts';
+import type { Emit, NetnsId } from './probes/metric.ts';
 import type { AnyProbe } from './probes/probe.ts';
-import { NetnsList } from './sources/bpf/netns_list.ts';
 import { RunTimes } from './sources/bpf/run_times.ts';
 import { BpfSource } from './sources/bpf/source.ts';
 import { SourceErrors } from './sources/errors.ts';
@@ -59,7 +57,7 @@ export class Kernel implements AsyncDisposable {
   readonly #runTimes: RunTimes;
   readonly #scrape: Scrape;
   readonly #counts = new SelfCounts();
-  readonly #list: NetnsList | undefined;
+  readonly #netns: BpfNetnsKernel;
   readonly #outbox: EventOutbox;
   /** A collection that has not ended: who asks for a page meanwhile shares it. */
   #collecting: Promise<void> | undefined;
@@ -68,14 +66,14 @@ export class Kernel implements AsyncDisposable {
   #refreshFailure = '';
   #timer: NodeJS.Timeout | undefined;
 
-  private constructor(options: KernelOptions, hooks: KernelHooks, bpf: BpfSource, list: NetnsList | undefined) {
+  private constructor(options: KernelOptions, hooks: KernelHooks, bpf: BpfSource, netns: BpfNetnsKernel) {
     const { paths } = options;
     this.#hooks = hooks;
-    this.#list = list;
+    this.#netns = netns;
     const names = [...hooks.probes.map(({ name }) => name), SELF];
     this.#aggregator = new Aggregator(names, (id) => this.#discovery.isIgnored(id));
     this.#aims = new Aims(options.kubernetes ? this.#directory : undefined);
-    this.#discovery = new Discovery(paths, netnsKernel(list, hooks.log), (entities) => {
+    this.#discovery = new Discovery(paths, netns, (entities) => {
       this.#discovered = entities;
       this.#name();
     });
@@ -93,6 +91,7 @@ export class Kernel implements AsyncDisposable {
     this.#sources = {
       paths,
       netns: this.#discovery,
+      life: this.#discovery,
       processes: new ProcessGroups(paths, () => this.#discovery.owners(), errors),
       files,
       mib: new MibSource(bpf, cpus, this.#discovery, files),
@@ -122,8 +121,8 @@ export class Kernel implements AsyncDisposable {
   /** @throws where /proc or /sys cannot be read; everything else that is missing makes probes `unsupported` */
   static async open(options: KernelOptions, hooks: KernelHooks): Promise<Kernel> {
     const bpf = new BpfSource(options.objects, options.paths.sys);
-    const list = await openList(bpf, hooks.log);
-    const kernel = new Kernel(options, hooks, bpf, list);
+    const netns = await BpfNetnsKernel.open(bpf, options.paths.proc, hooks.log);
+    const kernel = new Kernel(options, hooks, bpf, netns);
     await kernel.#discovery.refresh();
     kernel.#schedule();
     return kernel;
@@ -194,12 +193,12 @@ export class Kernel implements AsyncDisposable {
     clearTimeout(this.#timer);
     await this.#supervisor[Symbol.asyncDispose]();
     this.#runTimes[Symbol.dispose]();
-    this.#list?.[Symbol.dispose]();
+    this.#netns[Symbol.dispose]();
   }
 
   #name(): void {
     this.#aggregator.entities.set(this.#directory.nameAll(this.#discovered), this.#directory.noLabels);
-    this.#aims.set(this.#discovered);
+    this.#aims.set(this.#discovered.filter(({ isRetired }) => !isRetired));
   }
 
   #find(id: NetnsId): Entity | undefined {
@@ -274,40 +273,6 @@ export class Kernel implements AsyncDisposable {
         };
       });
   }
-}
-
-async function openList(bpf: BpfSource, log: KernelLog): Promise<NetnsList | undefined> {
-  try {
-    return await NetnsList.open(bpf);
-  } catch (error) {
-    log('warn', `namespaces are looked for in /proc only: ${(error as Error).message}`);
-    return undefined;
-  }
-}
-
-function netnsKernel(list: NetnsList | undefined, log: KernelLog): NetnsKernel {
-  let usable = list;
-  return {
-    list: async (cycle) => {
-      try {
-        return await usable?.list(cycle);
-      } catch (error) {
-        log('error', `the list of namespaces failed, /proc is read instead: ${(error as Error).message}`);
-        usable = undefined;
-        return undefined;
-      }
-    },
-    cookie: (path) => {
-      if (unavailable() !== undefined) return undefined;
-      try {
-        return asNetnsId(toCounter(withNetns(path, netnsCookie)));
-      } catch (error) {
-        // No right to enter, or gone: the namespace goes by its inode number, or is not there any more.
-        if (error instanceof BpfError) return undefined;
-        throw error;
-      }
-    },
-  };
 }
 
 function entityStatus(entity: Entity, ips: readonly string[]): EntityStatus {

@@ -1,11 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Lists the network namespaces of the machine: cookie, inode number, and whether one is the first or dying. */
+/* Lists the network namespaces of the machine and its processes: which namespace each is in, and whose it is. */
 #include "common/netns_walk.bpf.h"
+#include "common/owner.bpf.h"
+#include "common/pid.bpf.h"
+
+#define TASKS_MAX (1 << 16) /* steps of a slice; reading one pointer, a step takes some 20 ns */
 
 struct netns_row {
 	__u64 cookie;
 	__u32 inum;
 	__u32 flags;
+};
+
+struct task_row {
+	__u64 cookie;
+	__u64 start; /* nanoseconds after boot */
+	__u32 tgid; /* in the machine's first PID namespace */
+	__u32 pid; /* in the PID namespace that is asked for; 0: not in it, or on its way out */
+	__u32 inum;
+	char comm[16];
+	struct owner_names owner;
 };
 
 struct {
@@ -15,6 +29,21 @@ struct {
 	__type(key, __u32);
 	__type(value, struct netns_row);
 } netns_rows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 256);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct task_row);
+} task_rows SEC(".maps");
+
+struct task_walk {
+	struct list_head *position, *start;
+	struct pid_view view;
+	__u64 node;
+	__u32 skip, left, rows, done;
+};
 
 static __always_inline bool write_row(struct netns_walk *walk, struct net *net, __u32 flags)
 {
@@ -43,6 +72,73 @@ int netns_list(struct bpf_raw_tracepoint_args *ctx)
 	netns_walk_begin(&walk, ctx->args[0], ctx->args[1]);
 	bpf_loop(NETNS_WALK_MAX, step, &walk, 0);
 	return netns_walk_result(&walk);
+}
+
+static __always_inline void write_task(const struct task_walk *walk, struct task_row *row,
+				       const struct task_struct *task)
+{
+	struct nsproxy *nsproxy = BPF_CORE_READ(task, nsproxy);
+	const struct owner_names *owner;
+	struct net *net;
+
+	row->tgid = BPF_CORE_READ(task, tgid);
+	row->pid = nsproxy ? pid_in_view(&walk->view, task) : 0;
+	if (!row->pid)
+		return;
+	net = BPF_CORE_READ(nsproxy, net_ns);
+	row->cookie = BPF_CORE_READ(net, net_cookie);
+	row->inum = BPF_CORE_READ(net, ns.inum);
+	row->start = BPF_CORE_READ(task, start_boottime);
+	BPF_CORE_READ_INTO(&row->comm, task, comm);
+	owner = row->cookie == walk->node ? NULL : owner_find((__u64)task);
+	if (owner) {
+		__builtin_memcpy(&row->owner, owner, sizeof(row->owner));
+	} else {
+		row->owner.container.text[0] = 0;
+		row->owner.pod.text[0] = 0;
+	}
+}
+
+/* The list of processes is circular, the idle task is its head and a task like the others. */
+static long task_step(__u64 index, struct task_walk *walk)
+{
+	struct list_head *position = walk->position;
+	struct task_row *row;
+	__u32 place = walk->rows;
+
+	if (index && position == walk->start) {
+		walk->done = 1;
+		return 1;
+	}
+	walk->position = BPF_CORE_READ(position, next);
+	if (walk->skip) {
+		walk->skip--;
+		return 0;
+	}
+	row = walk->left ? bpf_map_lookup_elem(&task_rows, &place) : NULL;
+	if (!row)
+		return 1;
+	walk->left--;
+	write_task(walk, row, (void *)position - bpf_core_field_offset(struct task_struct, tasks));
+	walk->rows++;
+	return 0;
+}
+
+/*
+ * args: processes to skip, rows to write, levels between our PID namespace and the one that numbers are wanted of,
+ * cookie of the node's namespace, of whose processes nobody asks the owner. Run like netns_list.
+ */
+SEC("raw_tp/sys_enter")
+int task_list(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task(), *leader;
+	struct task_walk walk = {.skip = ctx->args[0], .left = ctx->args[1], .node = ctx->args[3]};
+
+	pid_view_of_current(&walk.view, ctx->args[2]);
+	leader = BPF_CORE_READ(task, group_leader);
+	walk.start = walk.position = (void *)leader + bpf_core_field_offset(struct task_struct, tasks);
+	bpf_loop(TASKS_MAX, task_step, &walk, 0);
+	return walk.done ? walk.rows | NETNS_WALK_DONE : walk.rows;
 }
 
 char LICENSE[] SEC("license") = "GPL";

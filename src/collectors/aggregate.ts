@@ -45,9 +45,14 @@ export class Aggregator {
   constructor(probes: readonly string[], isIgnored: (id: NetnsId) => boolean) {
     this.#families = new Map(probes.map((probe) => [probe, new Map()]));
     this.#isIgnored = isIgnored;
-    this.entities = new EntityTable((slot) => {
-      for (const family of this.#allFamilies()) family.forget(slot);
-    });
+    this.entities = new EntityTable(
+      (slot) => {
+        for (const family of this.#allFamilies()) family.forget(slot);
+      },
+      (slot) => {
+        for (const family of this.#allFamilies()) family.retire(slot);
+      },
+    );
   }
 
   /** Makes room for a probe's metrics; those above the detail are not taken. */
@@ -66,7 +71,7 @@ export class Aggregator {
   /** Shows nothing of the probe any more. */
   removeProbe(probe: string): void {
     this.#wanted.delete(probe);
-    for (const family of this.#familiesOf(probe).values()) family.clear();
+    for (const family of this.#familiesOf(probe).values()) family.stop();
   }
 
   /** @param isShown the only namespaces whose samples are taken, and then not the node's; undefined: all */

@@ -16,6 +16,7 @@ const NO_ENTITY = { namespace: '', pod: '' };
  */
 export class EntityTable {
   readonly #slotFreed: (slot: number) => void;
+  readonly #slotRetired: (slot: number) => void;
   readonly #slots = new Map<NetnsId, Attribution>();
   #entities: readonly Entity[] = [];
   readonly #byId = new Map<NetnsId, Entity>();
@@ -23,25 +24,28 @@ export class EntityTable {
   readonly #free: number[] = [];
   #shadowed = 0;
 
-  constructor(slotFreed: (slot: number) => void) {
+  /**
+   * @param slotFreed told when nobody is in the slot any more
+   * @param slotRetired told when who is in the slot has died, and keeps its last values
+   */
+  constructor(slotFreed: (slot: number) => void, slotRetired: (slot: number) => void) {
     this.#slotFreed = slotFreed;
+    this.#slotRetired = slotRetired;
   }
 
   /**
-   * Takes the entities there are now. Of two with equal labels the later one is shown, unless they are the same Pod or container:
-   * then one of its processes has made a namespace of its own, and the first is the Pod's. One that has another name than before
-   * keeps its slot, and what is summed up there.
+   * Takes the entities there are now, and after them those that are retired, in the order of their deaths. Of two with equal
+   * labels the later one is shown, unless they are the same Pod or container: then one of its processes has made a namespace
+   * of its own, and the first is the Pod's. Who lives goes before who is dead, and what was hidden in life stays so. One that
+   * has another name than before keeps its slot, and what is summed up there.
    * @param noLabels configured labels as the node shows them: empty
    */
   set(entities: readonly Entity[], noLabels: Readonly<Record<string, string>> = {}): void {
     this.#labels[NODE_SLOT] = encode(renderLabels({ ...NO_ENTITY, ...noLabels }));
-    const shown = new Map<string, Entity>();
-    for (const entity of entities) {
-      const other = shown.get(keyOf(entity));
-      if (other === undefined || entity.uid === '' || other.uid !== entity.uid) shown.set(keyOf(entity), entity);
-    }
+    const hidden = new Set([...this.#slots.keys()].filter((id) => this.#slots.get(id) === 'shadowed'));
+    const shown = chooseShown(entities, hidden);
     const before = new Map(this.#byId);
-    this.#entities = entities;
+    this.#entities = entities.filter(({ isRetired }) => !isRetired);
     this.#byId.clear();
     for (const entity of entities) this.#byId.set(entity.netns, entity);
     for (const [id, old] of before) {
@@ -50,14 +54,16 @@ export class EntityTable {
       if (!isSame || shown.get(keyOf(now)) !== now) this.#release(id);
     }
     for (const entity of entities) {
-      if (shown.get(keyOf(entity)) === entity) this.#assign(entity);
-      else if (this.#slots.get(entity.netns) !== 'shadowed') {
+      if (shown.get(keyOf(entity)) === entity) {
+        this.#assign(entity, before.get(entity.netns));
+      } else {
         this.#slots.set(entity.netns, 'shadowed');
-        this.#shadowed++;
+        if (!hidden.has(entity.netns)) this.#shadowed++;
       }
     }
   }
 
+  /** Those that live. */
   get all(): readonly Entity[] {
     return this.#entities;
   }
@@ -91,15 +97,22 @@ export class EntityTable {
     return counts;
   }
 
-  #assign(entity: Entity): void {
+  #assign(entity: Entity, before: Entity | undefined): void {
     if (isNode(entity)) {
       this.#slots.set(entity.netns, NODE_SLOT);
       return;
     }
-    const had = this.#slots.get(entity.netns);
-    const slot = typeof had === 'number' ? had : (this.#free.pop() ?? this.#labels.length);
-    this.#labels[slot] = encode(renderLabels({ namespace: entity.namespace, pod: entity.pod, ...entity.labels }));
-    this.#slots.set(entity.netns, slot);
+    let slot = this.#slots.get(entity.netns);
+    const isNew = typeof slot !== 'number';
+    if (typeof slot !== 'number') {
+      slot = this.#free.pop() ?? this.#labels.length;
+      this.#slots.set(entity.netns, slot);
+    }
+    // A new name takes the values along: those of one who is dead do not come again.
+    if (isNew || before === undefined || keyOf(before) !== keyOf(entity) || before.labels !== entity.labels) {
+      this.#labels[slot] = encode(renderLabels({ namespace: entity.namespace, pod: entity.pod, ...entity.labels }));
+    }
+    if (entity.isRetired && !before?.isRetired) this.#slotRetired(slot);
   }
 
   #release(id: NetnsId): void {
@@ -113,6 +126,20 @@ export class EntityTable {
 
 function isNode({ kind }: Entity): boolean {
   return kind === 'node';
+}
+
+/** By labels. @param hidden those that were not shown until now */
+function chooseShown(entities: readonly Entity[], hidden: ReadonlySet<NetnsId>): Map<string, Entity> {
+  const shown = new Map<string, Entity>();
+  for (const entity of entities) {
+    if (entity.isRetired) continue;
+    const other = shown.get(keyOf(entity));
+    if (other === undefined || entity.uid === '' || other.uid !== entity.uid) shown.set(keyOf(entity), entity);
+  }
+  for (const entity of entities.filter(({ isRetired }) => isRetired).reverse()) {
+    if (!hidden.has(entity.netns) && !shown.has(keyOf(entity))) shown.set(keyOf(entity), entity);
+  }
+  return shown;
 }
 
 function keyOf({ namespace, pod }: Entity): string {

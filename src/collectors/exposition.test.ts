@@ -28,7 +28,10 @@ function render(
   descriptor: MetricDescriptor,
   samples: readonly (readonly [slot: number, value: SampleValue, labels?: SampleLabels])[],
   format: Format,
-  entities = new EntityTable(() => undefined),
+  entities = new EntityTable(
+    () => undefined,
+    () => undefined,
+  ),
 ): string {
   const family = createFamily(descriptor, () => undefined);
   family.begin();
@@ -128,7 +131,10 @@ describe('labels', () => {
     const label = fc.string({ unit: 'grapheme', maxLength: 12 });
     fc.assert(
       fc.property(label, label, (namespace, pod) => {
-        const entities = new EntityTable(() => undefined);
+        const entities = new EntityTable(
+          () => undefined,
+          () => undefined,
+        );
         entities.set([entity(5, namespace, pod)]);
         const slot = entities.attribute(asNetnsId(5));
         return (
@@ -140,7 +146,10 @@ describe('labels', () => {
   });
 
   it('are UTF-8, byte for byte', () => {
-    const entities = new EntityTable(() => undefined);
+    const entities = new EntityTable(
+      () => undefined,
+      () => undefined,
+    );
     entities.set([entity(5, 'größe', '日本 🚀')]);
     expect(names(render(COUNTER, [[1, 1]], 'text', entities))).toEqual(['größe', '日本 🚀']);
   });

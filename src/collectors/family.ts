@@ -20,6 +20,10 @@ export interface Family {
   commit(): void;
   /** Shows nothing until the next commit. */
   clear(): void;
+  /** The same, for a probe that is switched off: what it showed is no last value of anybody. */
+  stop(): void;
+  /** The entity of the slot is dead: what it showed last is shown again and again, but for what is still put. */
+  retire(slot: number): void;
   /** The entity of the slot is gone. */
   forget(slot: number): void;
   visit(visit: VisitSample): void;
@@ -40,6 +44,8 @@ class PlainFamily implements Family {
   #values = new Float64Array(16);
   /** What a double cannot hold. */
   readonly #wide = new Map<number, bigint>();
+  #committed = 0;
+  readonly #retired = new Set<number>();
 
   constructor(descriptor: MetricDescriptor) {
     this.descriptor = descriptor;
@@ -47,7 +53,7 @@ class PlainFamily implements Family {
 
   begin(): void {
     this.#cycle++;
-    this.#wide.clear();
+    for (const slot of this.#wide.keys()) if (!this.#retired.has(slot)) this.#wide.delete(slot);
   }
 
   put(slot: number, value: SampleValue): void {
@@ -63,15 +69,28 @@ class PlainFamily implements Family {
 
   commit(): void {
     this.#shown = this.#cycle;
+    this.#committed = this.#cycle;
+    for (const slot of this.#retired) if (this.#cycles[slot]) this.#cycles[slot] = this.#cycle;
   }
 
   clear(): void {
     this.#shown = -1;
   }
 
+  stop(): void {
+    this.clear();
+    this.#committed = ++this.#cycle;
+  }
+
+  retire(slot: number): void {
+    if ((this.#cycles[slot] ?? 0) < this.#committed) this.forget(slot);
+    this.#retired.add(slot);
+  }
+
   forget(slot: number): void {
-    this.#cycles[slot] = 0;
+    if (slot < this.#cycles.length) this.#cycles[slot] = 0;
     this.#wide.delete(slot);
+    this.#retired.delete(slot);
   }
 
   visit(visit: VisitSample): void {
@@ -111,6 +130,8 @@ class LabelledFamily implements Family {
   #cycle = 0;
   #shown = -1;
   readonly #slots = new Map<number, Map<string, Row>>();
+  #committed = 0;
+  readonly #retired = new Set<number>();
   /** Rendered labels, shared by all entities. */
   readonly #rendered = new Map<string, Uint8Array>();
 
@@ -134,14 +155,30 @@ class LabelledFamily implements Family {
 
   commit(): void {
     this.#shown = this.#cycle;
+    this.#committed = this.#cycle;
     this.#limit?.commit((slot, labels, total) => this.#set(slot, labels, total));
+    for (const slot of this.#retired) {
+      for (const row of this.#slots.get(slot)?.values() ?? []) row.cycle = this.#cycle;
+    }
   }
 
   clear(): void {
     this.#shown = -1;
   }
 
+  stop(): void {
+    this.clear();
+    this.#committed = ++this.#cycle;
+  }
+
+  retire(slot: number): void {
+    const rows = this.#slots.get(slot);
+    for (const [key, row] of rows ?? []) if (row.cycle < this.#committed) rows?.delete(key);
+    this.#retired.add(slot);
+  }
+
   forget(slot: number): void {
+    this.#retired.delete(slot);
     this.#slots.delete(slot);
     this.#limit?.forget(slot);
   }

@@ -127,7 +127,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_entities_shadowed_total',
-    help: 'Entities that were hidden by another one with the same labels: a newer Pod, or the first namespace of the same Pod.',
+    help: 'Entities that were hidden by another one with the same labels: a newer Pod, the first namespace of the same Pod, or one that lives.',
     source: 'agent',
     labels: {},
   },
@@ -135,9 +135,25 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_entities',
-    help: 'Entities that metrics may belong to.',
+    help: 'Entities that metrics may belong to, without those that are dead.',
     source: 'agent',
     labels: { kind: { help: 'Kind of the entity.', values: ['node', 'pod', 'container', 'netns', 'process'] } },
+  },
+  retired: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_entities_retired',
+    help: 'Pods, containers and named namespaces that are dead and whose last values are still shown.',
+    source: 'agent',
+    labels: {},
+  },
+  retiredDropped: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_entities_retired_dropped_total',
+    help: 'Dead entities whose last values went before their time, because too many died.',
+    source: 'agent',
+    labels: {},
   },
   strangers: {
     ...agent,
@@ -146,6 +162,14 @@ export const SELF_METRICS = defineMetrics({
     help: 'Network namespaces without a process that the agent sees and without a mount.',
     source: 'agent',
     labels: {},
+  },
+  discoveryReader: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_discovery_reader_info',
+    help: 'How processes and their Pods are found: pass, by a list of the kernel; files, by a look at each process of /proc.',
+    source: 'agent',
+    labels: { reader: { help: 'What is read.', values: ['pass', 'files'] } },
   },
   unreadable: {
     ...agent,
@@ -237,7 +261,10 @@ export function emitSelf(emit: SelfEmit, state: SelfState): void {
   emit('shadowed', NODE, aggregator.entities.shadowed, NO_LABELS);
   const kinds = aggregator.entities.countByKind();
   for (const kind of SELF_METRICS.entities.labels.kind.values) emit('entities', NODE, kinds.get(kind) ?? 0, { kind });
+  emit('retired', NODE, discovery.retired.size, NO_LABELS);
+  emit('retiredDropped', NODE, discovery.retired.dropped, NO_LABELS);
   emit('strangers', NODE, discovery.strangers, NO_LABELS);
+  emit('discoveryReader', NODE, 1, { reader: discovery.reader });
   emit('unreadable', NODE, discovery.unreadableProcesses, NO_LABELS);
 }
 

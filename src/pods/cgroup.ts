@@ -42,6 +42,11 @@ export function cgroupsOf(text: string, uid: string): CgroupPath[] {
   });
 }
 
+/** The same by the names of the two innermost folders that may be a Pod's and a container's, or empty. */
+export function ownerOfFolders(pod: string, container: string): ContainerRef | undefined {
+  return ownerOf(`/${pod}/${container}`)?.ref;
+}
+
 /** Whether a cgroup of this name is a Pod's or a container's. */
 export function isOwnerName(name: string): boolean {
   return POD.test(name) || CONTAINER.test(name);

@@ -1,10 +1,8 @@
 import type { NetnsEntry } from '../sources/netns.ts';
 import type { ContainerRef } from './cgroup.ts';
 import type { Entity, EntityKind } from './entity.ts';
-import { type ProcessInfo, readContainer, readProcess } from './processes.ts';
+import { PROCESSES_MAX, type ProcessInfo, type ProcessTable } from './process_table.ts';
 
-/** Of a namespace with more processes than this only the first are looked at: the oldest is nearly always among them. */
-const PROCESSES_MAX = 32;
 /** Digits of a container ID that tools show. */
 const SHORT_ID = 12;
 
@@ -12,6 +10,8 @@ export interface Described {
   readonly entity: Entity;
   /** Processes of the namespace, the oldest first. */
   readonly pids: readonly number[];
+  /** When the oldest of them began, after boot; undefined where there is none. */
+  readonly startSeconds: number | undefined;
   /** A container's: nothing better will be learnt of it. */
   readonly settled: boolean;
 }
@@ -24,48 +24,54 @@ export function describe(
   entry: NetnsEntry,
   pids: readonly number[],
   mount: string | undefined,
-  proc: string,
+  table: Pick<ProcessTable, 'info'>,
   ownContainer: string | undefined,
 ): Described {
-  const named = (kind: EntityKind, pod: string, uid: string): Entity => ({
-    kind,
-    netns: entry.id,
-    inum: entry.inum,
-    namespace: '',
-    pod,
-    uid,
-    labels: {},
-  });
-  if (entry.isNode) return { entity: named('node', '', ''), pids: pids.slice(0, PROCESSES_MAX), settled: true };
-
+  if (entry.isNode) {
+    const entity = entityOf(entry, 'node', '', '');
+    return { entity, pids: pids.slice(0, PROCESSES_MAX), startSeconds: undefined, settled: true };
+  }
   const processes = pids
     .slice(0, PROCESSES_MAX)
-    .map((pid) => readProcess(proc, pid))
+    .map((pid) => table.info(pid))
     .filter((process): process is ProcessInfo => process !== undefined)
-    .sort((a, b) => a.startTime - b.startTime || a.pid - b.pid);
-  const oldestFirst = processes.map(({ pid }) => pid);
-  const container = findContainer(oldestFirst, proc, ownContainer);
-  if (container?.podUid !== undefined) {
-    return { entity: named('pod', container.podUid, container.podUid), pids: oldestFirst, settled: true };
-  }
-  if (container?.containerId !== undefined) {
-    const { containerId } = container;
-    return {
-      entity: named('container', containerId.slice(0, SHORT_ID), containerId),
-      pids: oldestFirst,
-      settled: true,
-    };
-  }
-  if (mount !== undefined) return { entity: named('netns', mount, ''), pids: oldestFirst, settled: false };
-  const oldest = processes[0];
+    .sort((a, b) => a.startSeconds - b.startSeconds || a.pid - b.pid);
+  const [oldest] = processes;
+  const common = { pids: processes.map(({ pid }) => pid), startSeconds: oldest?.startSeconds };
+  const contained = containerEntity(entry, findContainer(processes, ownContainer));
+  if (contained !== undefined) return { ...common, entity: contained, settled: true };
+  if (mount !== undefined) return { ...common, entity: entityOf(entry, 'netns', mount, ''), settled: false };
   const name = oldest === undefined ? `netns-${entry.inum}` : `${oldest.comm}-${oldest.pid}`;
-  return { entity: named('process', name, ''), pids: oldestFirst, settled: false };
+  return { ...common, entity: entityOf(entry, 'process', name, ''), settled: false };
 }
 
-function findContainer(pids: readonly number[], proc: string, own: string | undefined): ContainerRef | undefined {
-  for (const pid of pids) {
-    const container = readContainer(proc, pid);
-    if (container !== undefined && (own === undefined || container.containerId !== own)) return container;
+/** The Pod or the container that a namespace belongs to, if any. */
+export function containerEntity(entry: NetnsEntry, container: ContainerRef | undefined): Entity | undefined {
+  const { podUid, containerId } = container ?? {};
+  if (podUid !== undefined) return entityOf(entry, 'pod', podUid, podUid);
+  if (containerId !== undefined) return entityOf(entry, 'container', containerId.slice(0, SHORT_ID), containerId);
+  return undefined;
+}
+
+function entityOf({ id, inum }: NetnsEntry, kind: EntityKind, pod: string, uid: string): Entity {
+  return { kind, netns: id, inum, namespace: '', pod, uid, labels: {} };
+}
+
+function findContainer(processes: readonly ProcessInfo[], own: string | undefined): ContainerRef | undefined {
+  for (const { container } of processes) {
+    const found = container();
+    if (found !== undefined && (own === undefined || found.containerId !== own)) return found;
   }
   return undefined;
+}
+
+/** What was a Pod's stays so when its processes are gone, and only a mount is left. */
+export function keepOwner(before: Described | undefined, now: Described): Described {
+  const startSeconds = before?.startSeconds ?? now.startSeconds;
+  if (before === undefined || !before.settled || now.settled) return { ...now, startSeconds };
+  return { ...now, entity: before.entity, settled: true, startSeconds };
+}
+
+export function sameName(a: Entity, b: Entity): boolean {
+  return a.kind === b.kind && a.namespace === b.namespace && a.pod === b.pod && a.uid === b.uid;
 }

@@ -1,23 +1,20 @@
+import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Cycle, freeCycle } from '../collectors/cycle.ts';
 import type { Paths } from '../paths.ts';
 import { asNetnsId, type NetnsId } from '../probes/metric.ts';
 import type { NetnsRow } from '../sources/bpf/netns_list.ts';
-import type { NetnsEntry, NetnsIndex } from '../sources/netns.ts';
+import type { NetnsBirth, NetnsEntry, NetnsIndex, NetnsLife, NetnsWatcher } from '../sources/netns.ts';
 import { CAP_SYS_PTRACE, hasCapability } from '../sources/procfs/capabilities.ts';
 import { listDirectory } from '../sources/procfs/read.ts';
-import { type Described, describe } from './describe.ts';
+import { ownerOfFolders } from './cgroup.ts';
+import { containerEntity, type Described, describe, keepOwner, sameName } from './describe.ts';
 import type { Entity } from './entity.ts';
 import { readNetnsMounts } from './mounts.ts';
-import { readContainer, readNetnsInum, scanProcesses } from './processes.ts';
-
-/** How the namespaces of the machine are listed, and told apart. */
-export interface NetnsKernel {
-  /** Every namespace that is alive, or undefined where the kernel cannot be asked: then only /proc tells. */
-  list(cycle: Cycle): Promise<readonly NetnsRow[] | undefined>;
-  /** Enters the namespace at a path and asks for its cookie; undefined where that is not possible. */
-  cookie(path: string): NetnsId | undefined;
-}
+import type { NetnsKernel } from './netns_kernel.ts';
+import { type NetnsProcesses, type ProcessTable, readProcessFiles } from './process_table.ts';
+import { readContainer, readNetnsInum } from './processes.ts';
+import { Retired } from './retired.ts';
 
 /** A scan looks at every process; where the kernel lists the namespaces it is needed only when something is new. */
 const SCAN_EVERY_MS = 30_000;
@@ -27,6 +24,8 @@ const YOUNG_MS = 10_000;
 const SWEEP_EVERY_MS = 5_000;
 /** Dead namespaces that are remembered, so that what is left of them is not counted as unknown. */
 const DEAD_MAX = 4_096;
+/** Dead entities that are still shown: two a second for two minutes. */
+const RETIRED_MAX = 256;
 
 interface Known extends NetnsEntry {
   readonly bornMs: number;
@@ -35,23 +34,41 @@ interface Known extends NetnsEntry {
   described: Described;
 }
 
+/** A namespace as a scan finds it. */
+interface Place {
+  readonly id: NetnsId;
+  readonly inum: number;
+  readonly pids: readonly number[];
+  readonly mount: string | undefined;
+}
+
 /** Whose a namespace is, and processes that were in it at the last scan. */
 export interface NetnsOwner {
   readonly entity: Entity;
   readonly pids: readonly number[];
 }
 
+/** Whose a namespace was. */
+interface Dead {
+  readonly entity: Entity;
+  /** The kernel has taken it down: it does not come back. */
+  readonly isFinal: boolean;
+}
+
+/** Gets those whose namespaces are alive, and after them the retired ones, in the order of their deaths. */
 export type EntitiesListener = (entities: readonly Entity[]) => void;
 
 /** Which network namespaces there are, and whose each is. */
-export class Discovery implements NetnsIndex {
+export class Discovery implements NetnsIndex, NetnsLife {
   readonly #paths: Paths;
   readonly #kernel: NetnsKernel;
   readonly #changed: EntitiesListener;
   readonly #known = new Map<NetnsId, Known>();
   /** Namespaces without a process that we see and without a mount: another node's, on a machine that plays several. */
   readonly #strangers = new Map<NetnsId, number>();
-  readonly #dead = new Map<NetnsId, Entity>();
+  readonly #dead = new Map<NetnsId, Dead>();
+  readonly #retired = new Retired(RETIRED_MAX);
+  #watcher: NetnsWatcher | undefined;
   readonly #sweepers = new Set<(isDead: (id: NetnsId) => boolean) => void>();
   readonly #ownContainer: string | undefined;
   readonly #mayLookAtAll: boolean;
@@ -62,6 +79,7 @@ export class Discovery implements NetnsIndex {
   #sweptMs = Number.NEGATIVE_INFINITY;
   #scanRequested = false;
   #unreadable = 0;
+  #reader: 'pass' | 'files' = 'files';
   #refreshing: Promise<void> | undefined;
 
   constructor(paths: Paths, kernel: NetnsKernel, changed: EntitiesListener) {
@@ -84,6 +102,11 @@ export class Discovery implements NetnsIndex {
     return this.snapshot().find(({ isNode }) => isNode);
   }
 
+  /** What the last scan has read. */
+  get reader(): 'pass' | 'files' {
+    return this.#reader;
+  }
+
   /** Processes that the last scan could not look into. */
   get unreadableProcesses(): number {
     return this.#unreadable;
@@ -100,6 +123,10 @@ export class Discovery implements NetnsIndex {
     return this.#strangers.size;
   }
 
+  get retired(): Pick<Retired, 'size' | 'dropped'> {
+    return this.#retired;
+  }
+
   /** Whether it is known to be nobody's: dead, or a stranger. */
   isIgnored(id: NetnsId): boolean {
     return this.#dead.has(id) || this.#strangers.has(id);
@@ -107,7 +134,7 @@ export class Discovery implements NetnsIndex {
 
   /** Whose a dead namespace was. */
   lastKnown(id: NetnsId): Entity | undefined {
-    return this.#dead.get(id);
+    return this.#dead.get(id)?.entity;
   }
 
   onSweep(sweep: (isDead: (id: NetnsId) => boolean) => void): Disposable {
@@ -115,13 +142,47 @@ export class Discovery implements NetnsIndex {
     return { [Symbol.dispose]: () => void this.#sweepers.delete(sweep) };
   }
 
+  watch(watcher: NetnsWatcher): Disposable {
+    this.#watcher = watcher;
+    return {
+      [Symbol.dispose]: () => {
+        this.#watcher = undefined;
+        this.#retired.clear();
+        this.#notify();
+      },
+    };
+  }
+
+  born({ id, inum, pid, startSeconds, podFolder, containerFolder }: NetnsBirth): void {
+    const container = ownerOfFolders(podFolder, containerFolder);
+    if (this.#ownContainer !== undefined && container?.containerId === this.#ownContainer) return;
+    const known = this.#known.get(id);
+    const entry = { id, inum, isNode: false };
+    const entity = containerEntity(entry, container);
+    if (entity === undefined || known?.isNode || known?.described.settled || this.#dead.get(id)?.isFinal) return;
+    const bornMs = known?.bornMs ?? performance.now();
+    const described = { entity, pids: [pid], startSeconds, settled: true };
+    this.#known.set(id, { ...entry, bornMs, pids: [pid, ...(known?.pids ?? [])], mount: known?.mount, described });
+    this.#strangers.delete(id);
+    this.#retired.delete(id);
+    this.#notify();
+  }
+
+  died(id: NetnsId): boolean {
+    if (this.#forget(id)) this.#notify();
+    const dead = this.#dead.get(id);
+    if (dead !== undefined) this.#dead.set(id, { ...dead, isFinal: true });
+    return this.#retired.has(id);
+  }
+
   locate(entry: NetnsEntry): string | undefined {
     const known = this.#known.get(entry.id);
     for (const pid of known?.pids ?? []) {
       const directory = join(this.#paths.proc, String(pid));
       // The process may have gone, and its number to another.
-      if (readNetnsInum(directory) === entry.inum) return directory;
-      this.#scanRequested = true;
+      const inum = readNetnsInum(directory);
+      if (inum === entry.inum) return directory;
+      if (inum !== 'unreadable') this.#scanRequested = true;
     }
     return undefined;
   }
@@ -143,17 +204,26 @@ export class Discovery implements NetnsIndex {
   }
 
   async #refresh(): Promise<void> {
+    this.#watcher?.beforeLook();
     const nowMs = performance.now();
     const cycle = freeCycle();
+    // Who is born from here on may not be in what is read from here on.
+    const before = [...this.#known.keys()];
     const live = await this.#kernel.list(cycle);
-    let changed = live !== undefined && this.#removeDead(new Set(live.map(({ id }) => id)));
+    let changed = live !== undefined && this.#removeDead(before, new Set(live.map(({ id }) => id)));
     if (this.#scanDue(live, nowMs)) {
       this.#scanRequested = false;
       this.#scannedMs = nowMs;
-      changed = (await this.#scan(live, nowMs, cycle)) || changed;
+      changed = (await this.#scan(live, before, nowMs, cycle)) || changed;
     }
-    if (changed) this.#changed([...this.#known.values()].map(({ described }) => described.entity));
+    changed = this.#retired.expire(nowMs) || changed;
+    if (changed) this.#notify();
     this.#sweep(live, nowMs);
+  }
+
+  #notify(): void {
+    const alive = [...this.#known.values()].map(({ described }) => described.entity);
+    this.#changed([...alive, ...this.#retired.entities]);
   }
 
   #scanDue(live: readonly NetnsRow[] | undefined, nowMs: number): boolean {
@@ -173,51 +243,87 @@ export class Discovery implements NetnsIndex {
     return listDirectory(this.#paths.netns).join('/') !== this.#mountNames;
   }
 
-  #removeDead(live: ReadonlySet<NetnsId>): boolean {
-    const dead = [...this.#known.keys()].filter((id) => !live.has(id));
-    for (const id of dead) this.#forget(id);
+  #removeDead(before: readonly NetnsId[], live: ReadonlySet<NetnsId>): boolean {
+    const dead = before.filter((id) => !live.has(id) && this.#forget(id));
     for (const id of this.#strangers.keys()) if (!live.has(id)) this.#strangers.delete(id);
     return dead.length > 0;
   }
 
-  #forget(id: NetnsId): void {
+  /** Returns whether it was known. */
+  #forget(id: NetnsId): boolean {
     const known = this.#known.get(id);
-    if (known === undefined) return;
+    if (known === undefined) return false;
     this.#known.delete(id);
-    this.#dead.set(id, known.described.entity);
-    if (this.#dead.size <= DEAD_MAX) return;
-    const [oldest] = this.#dead.keys();
-    if (oldest !== undefined) this.#dead.delete(oldest);
+    const { entity, startSeconds } = known.described;
+    this.#dead.set(id, { entity, isFinal: false });
+    if (this.#dead.size > DEAD_MAX) {
+      const [oldest] = this.#dead.keys();
+      if (oldest !== undefined) this.#dead.delete(oldest);
+    }
+    // Of a namespace that only a process gave a name nobody will ask any more.
+    if (this.#watcher !== undefined && entity.kind !== 'process' && entity.kind !== 'node') {
+      this.#retired.add(entity, performance.now() + this.#watcher.retireMs);
+      this.#watcher.departed({ id, kind: entity.kind, uid: entity.uid, name: entity.pod, startSeconds });
+    }
+    return true;
   }
 
   /** Returns whether any entity is new, gone or named otherwise. */
-  async #scan(before: readonly NetnsRow[] | undefined, nowMs: number, cycle: Cycle): Promise<boolean> {
+  async #scan(
+    before: readonly NetnsRow[] | undefined,
+    known: readonly NetnsId[],
+    nowMs: number,
+    cycle: Cycle,
+  ): Promise<boolean> {
     this.#mountNames = listDirectory(this.#paths.netns).join('/');
     const mounts = readNetnsMounts(this.#paths.netns);
-    const { byInum, unreadable } = await scanProcesses(this.#paths.proc, cycle);
-    this.#unreadable = unreadable;
+    const table = await this.#readProcesses(cycle);
     // A number may have passed to another namespace during the scan; one that lived before and after is sure.
     const after = before && (await this.#kernel.list(cycle));
     const sure = before && after ? sameIn(before, after) : undefined;
-    const nodeInum = this.#nodeInum(sure, byInum);
+    const places = this.#join(table, mounts, sure);
+    const nodeId = this.#nodeId(places, sure);
 
-    const found = new Set<NetnsId>();
     let changed = false;
-    for (const inum of new Set([...byInum.keys(), ...mounts.keys()])) {
-      const pids = byInum.get(inum) ?? [];
-      const mount = mounts.get(inum);
-      const id = sure === undefined ? this.#resolve(inum, pids, mount) : sure.get(inum)?.id;
-      if (id === undefined) continue;
-      found.add(id);
-      changed = this.#update({ id, inum, isNode: inum === nodeInum }, pids, mount, nowMs) || changed;
+    for (const { id, inum, pids, mount } of places) {
+      changed = this.#update({ id, inum, isNode: id === nodeId }, pids, mount, table, nowMs) || changed;
       await cycle.pause();
     }
     // Its last sockets may keep a namespace alive for a while, but nobody is left in it.
-    const deserted = [...this.#known.keys()].filter((id) => !found.has(id));
-    for (const id of deserted) this.#forget(id);
+    const found = new Set(places.map(({ id }) => id));
+    const deserted = known.filter((id) => !found.has(id) && this.#forget(id));
     changed = changed || deserted.length > 0;
     for (const { id } of sure?.values() ?? []) this.#noteStranger(id, nowMs);
     return changed;
+  }
+
+  async #readProcesses(cycle: Cycle): Promise<ProcessTable> {
+    const pass = await this.#kernel.processes(this.node?.id, cycle);
+    this.#reader = pass === undefined ? 'files' : 'pass';
+    const table = pass ?? (await readProcessFiles(this.#paths.proc, cycle));
+    this.#unreadable = table.unreadable;
+    return table;
+  }
+
+  /** The namespaces that somebody is in or that have a name, each with what is known of it. */
+  #join(
+    { namespaces }: ProcessTable,
+    mounts: ReadonlyMap<number, string>,
+    sure: ReadonlyMap<number, NetnsRow> | undefined,
+  ): Place[] {
+    const places = new Map<NetnsId, Place>();
+    const add = ({ id: known, inum, pids }: NetnsProcesses) => {
+      const mount = mounts.get(inum);
+      const id = known ?? (sure === undefined ? this.#resolve(inum, pids, mount) : sure.get(inum)?.id);
+      if (id === undefined) return;
+      // The mount is of the namespace that has the number now.
+      const isNow = sure === undefined || sure.get(inum)?.id === id;
+      places.set(id, { id, inum, pids, mount: isNow ? mount : undefined });
+    };
+    for (const processes of namespaces) add(processes);
+    const peopled = new Set([...places.values()].flatMap(({ inum, mount }) => (mount === undefined ? [] : [inum])));
+    for (const inum of mounts.keys()) if (!peopled.has(inum)) add({ id: undefined, inum, pids: [] });
+    return [...places.values()];
   }
 
   #noteStranger(id: NetnsId, nowMs: number): void {
@@ -235,7 +341,13 @@ export class Discovery implements NetnsIndex {
     return this.#kernel.cookie(path) ?? asNetnsId(inum);
   }
 
-  #update(entry: NetnsEntry, pids: readonly number[], mount: string | undefined, nowMs: number): boolean {
+  #update(
+    entry: NetnsEntry,
+    pids: readonly number[],
+    mount: string | undefined,
+    table: ProcessTable,
+    nowMs: number,
+  ): boolean {
     const known = this.#known.get(entry.id);
     const isYoung = known === undefined || nowMs - known.bornMs < YOUNG_MS;
     const oldest = known?.pids[0];
@@ -243,8 +355,11 @@ export class Discovery implements NetnsIndex {
       known.pids = [oldest, ...pids.filter((pid) => pid !== oldest)];
       return false;
     }
-    const described = describe(entry, pids, mount, this.#paths.proc, this.#ownContainer);
+    // Its end was told while the scan went on.
+    if (this.#dead.get(entry.id)?.isFinal) return false;
+    const described = keepOwner(known?.described, describe(entry, pids, mount, table, this.#ownContainer));
     const bornMs = known?.bornMs ?? nowMs;
+    this.#retired.delete(entry.id);
     this.#known.set(entry.id, { ...entry, bornMs, pids: described.pids, mount, described });
     return known === undefined || !sameName(known.described.entity, described.entity);
   }
@@ -253,16 +368,16 @@ export class Discovery implements NetnsIndex {
    * Of the namespace that is the node's: process 1's; where we may not see that, the machine's first one; else the one
    * that the agent is in.
    */
-  #nodeInum(
-    sure: ReadonlyMap<number, NetnsRow> | undefined,
-    byInum: ReadonlyMap<number, readonly number[]>,
-  ): number | undefined {
-    const inumOf = (pid: string) => {
-      const inum = readNetnsInum(join(this.#paths.proc, pid));
-      return inum === 'unreadable' ? undefined : inum;
-    };
-    const initial = [...(sure?.values() ?? [])].find((row) => row.initial && byInum.has(row.inum))?.inum;
-    return inumOf('1') ?? initial ?? inumOf('self');
+  #nodeId(places: readonly Place[], sure: ReadonlyMap<number, NetnsRow> | undefined): NetnsId | undefined {
+    const ofPid = (pid: number) => places.find(({ pids }) => pids.includes(pid))?.id;
+    const initial = [...(sure?.values() ?? [])].find((row) => row.initial)?.id;
+    const hasInitial = places.some(({ id, pids }) => id === initial && pids.length > 0);
+    return ofPid(1) ?? (hasInitial ? initial : undefined) ?? ofPid(this.#ownPid());
+  }
+
+  /** As our /proc numbers it. */
+  #ownPid(): number {
+    return Number(readlinkSync(join(this.#paths.proc, 'self')));
   }
 
   #sweep(live: readonly NetnsRow[] | undefined, nowMs: number): void {
@@ -270,7 +385,7 @@ export class Discovery implements NetnsIndex {
     this.#sweptMs = nowMs;
     this.#liveBefore = this.#live;
     this.#live = live === undefined ? new Set(this.#known.keys()) : new Set(live.map(({ id }) => id));
-    const isDead = (id: NetnsId) => !this.#live.has(id) && !this.#liveBefore.has(id);
+    const isDead = (id: NetnsId) => !this.#live.has(id) && !this.#liveBefore.has(id) && !this.#retired.has(id);
     for (const sweep of this.#sweepers) sweep(isDead);
   }
 }
@@ -278,8 +393,4 @@ export class Discovery implements NetnsIndex {
 function sameIn(before: readonly NetnsRow[], after: readonly NetnsRow[]): Map<number, NetnsRow> {
   const ids = new Set(before.map(({ id }) => id));
   return new Map(after.filter(({ id }) => ids.has(id)).map((row) => [row.inum, row]));
-}
-
-function sameName(a: Entity, b: Entity): boolean {
-  return a.kind === b.kind && a.namespace === b.namespace && a.pod === b.pod && a.uid === b.uid;
 }

@@ -14,4 +14,6 @@ export interface Entity {
   /** Pod UID or container ID; empty where there is none. */
   readonly uid: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Its namespace is dead: its last values are shown, unless somebody who lives has the same labels. */
+  readonly isRetired?: boolean;
 }

@@ -3,14 +3,12 @@ import type { Cycle } from '../collectors/cycle.ts';
 import type { Paths } from '../paths.ts';
 import type { SourceErrors } from '../sources/errors.ts';
 import type { ProcessIndex, ProcessList } from '../sources/processes.ts';
+import { pidNamespaceLevels } from '../sources/procfs/pid_namespace.ts';
 import { readText } from '../sources/procfs/read.ts';
 import { type CgroupPath, cgroupsOf } from './cgroup.ts';
 import { CgroupTree } from './cgroup_tree.ts';
 import type { NetnsOwner } from './discovery.ts';
 import { readNetnsInum, scanProcesses } from './processes.ts';
-
-/** Processes in the PID namespace of a procfs and in those inside of it, man 5 proc: `NSpid:	4711	7`. */
-const INNER_PID = /^NSpid:\t\d+\t\d/m;
 
 interface Draft {
   readonly key: string;
@@ -41,7 +39,7 @@ export class ProcessGroups implements ProcessIndex {
     this.#owners = owners;
     this.#errors = errors;
     this.#tree = new CgroupTree(paths.cgroup, errors.garbled('cgroup', 'cgroup.procs'));
-    this.#isSamePidNamespace = !INNER_PID.test(readText(join(paths.proc, 'self/status')) ?? '');
+    this.#isSamePidNamespace = (pidNamespaceLevels(paths.proc) ?? 0) === 0;
   }
 
   list(cycle: Cycle): Promise<ProcessList> {

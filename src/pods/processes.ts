@@ -2,7 +2,6 @@ import { readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cycle } from '../collectors/cycle.ts';
 import { isGone, readText } from '../sources/procfs/read.ts';
-import { parseStat } from '../sources/procfs/stat.ts';
 import { type ContainerRef, parseCgroup } from './cgroup.ts';
 
 const NETNS_LINK = /^net:\[(\d+)\]$/;
@@ -44,19 +43,6 @@ export function readNetnsInum(processDirectory: string): number | 'unreadable' |
     if (isGone(error)) return undefined;
     return 'unreadable';
   }
-}
-
-export interface ProcessInfo {
-  readonly pid: number;
-  readonly comm: string;
-  /** Clock ticks after boot. */
-  readonly startTime: number;
-}
-
-/** Undefined where the process is gone. */
-export function readProcess(proc: string, pid: number): ProcessInfo | undefined {
-  const stat = parseStat(readText(join(proc, String(pid), 'stat')) ?? '');
-  return stat === undefined ? undefined : { pid, comm: stat.comm, startTime: stat.startTime };
 }
 
 /** The container that a process runs in, by its cgroups. */

@@ -6,6 +6,7 @@ import { io } from './io.ts';
 import { ip } from './ip.ts';
 import { ipvs } from './ipvs.ts';
 import { kernellatency } from './kernellatency.ts';
+import { lifecycle } from './lifecycle.ts';
 import { netdev } from './netdev.ts';
 import { netiftxlatency } from './netiftxlatency.ts';
 import { packetloss } from './packetloss.ts';
@@ -41,6 +42,7 @@ export const PROBES: readonly AnyProbe[] = [
   tcpsummary,
   conntrack,
   qdisc,
+  lifecycle,
   packetloss,
   tcpretrans,
   tcpreset,

@@ -7,7 +7,7 @@ import type { MibSource } from './mib/source.ts';
 import type { NetFiles } from './net_files.ts';
 import type { NetlinkClient } from './netlink/client.ts';
 import type { RouteSource } from './netlink/route.ts';
-import type { NetnsIndex } from './netns.ts';
+import type { NetnsIndex, NetnsLife } from './netns.ts';
 import type { ProcessIndex } from './processes.ts';
 import type { Cpus } from './procfs/cpus.ts';
 import type { SocketSource } from './sockets/source.ts';
@@ -17,6 +17,7 @@ import type { SockstatSource } from './sockstat/source.ts';
 export interface Sources {
   readonly paths: Paths;
   readonly netns: NetnsIndex;
+  readonly life: NetnsLife;
   readonly processes: ProcessIndex;
   readonly files: NetFiles;
   readonly mib: MibSource;

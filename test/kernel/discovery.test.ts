@@ -40,7 +40,7 @@ describe.each([
 ])('discovery %s', (_, options) => {
   let agent: TestKernel;
   beforeAll(async () => {
-    agent = await TestKernel.open('{ detail: full }', options);
+    agent = await TestKernel.open('{ detail: full, probes: { lifecycle: false } }', options);
   });
   afterAll(() => agent[Symbol.asyncDispose]());
 

@@ -120,7 +120,7 @@ describe.each([
     const first = await startIn(workers, netns, pod, 5, 1);
     await untilShown(pod.uid);
     const second = await workers.start(netns);
-    pod.add(second.pid, pod.container());
+    pod.add(second.pid, pod.addContainer());
     const below = await workers.start(netns);
     pod.add(below.pid, pod.inner('worker'));
     const elsewhere = await startIn(workers, netns, pod, 3, 2);

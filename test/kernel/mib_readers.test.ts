@@ -4,9 +4,9 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { freeCycle } from '../../src/collectors/cycle.ts';
 import { DEFAULT_PATHS } from '../../src/paths.ts';
 import { Discovery } from '../../src/pods/discovery.ts';
+import { BpfNetnsKernel } from '../../src/pods/netns_kernel.ts';
 import { asNetnsId, type NetnsId } from '../../src/probes/metric.ts';
 import type { Btf } from '../../src/sources/bpf/btf.ts';
-import { NetnsList } from '../../src/sources/bpf/netns_list.ts';
 import { BpfSource } from '../../src/sources/bpf/source.ts';
 import { SourceErrors } from '../../src/sources/errors.ts';
 import { MibFiles } from '../../src/sources/mib/files.ts';
@@ -135,12 +135,8 @@ beforeAll(async () => {
     await makeTraffic(netns, index + 1);
   }
   ids = namespaces.map(({ cookie }) => asNetnsId(Number(cookie)));
-  const list = resources.use(await NetnsList.open(bpf));
-  discovery = new Discovery(
-    DEFAULT_PATHS,
-    { list: (cycle) => list.list(cycle), cookie: () => undefined },
-    () => undefined,
-  );
+  const kernel = resources.use(await BpfNetnsKernel.open(bpf, DEFAULT_PATHS.proc, () => undefined));
+  discovery = new Discovery(DEFAULT_PATHS, kernel, () => undefined);
   await discovery.refresh();
   files = new MibFiles(discovery, new NetFiles('/proc', discovery, new SourceErrors()));
   pass = resources.use(await MibPass.open(bpf, cpus));

@@ -4,8 +4,8 @@ import { tcpPort } from '../../src/bpf/generated/tcpsummary.ts';
 import { freeCycle } from '../../src/collectors/cycle.ts';
 import { DEFAULT_PATHS } from '../../src/paths.ts';
 import { Discovery } from '../../src/pods/discovery.ts';
+import { BpfNetnsKernel } from '../../src/pods/netns_kernel.ts';
 import { asNetnsId, type NetnsId } from '../../src/probes/metric.ts';
-import { NetnsList } from '../../src/sources/bpf/netns_list.ts';
 import { BpfSource } from '../../src/sources/bpf/source.ts';
 import { SourceErrors } from '../../src/sources/errors.ts';
 import { NetFiles } from '../../src/sources/net_files.ts';
@@ -115,12 +115,8 @@ beforeAll(async () => {
   chain = await hostWithHash(1);
   empty = resources.use(new TestNetns());
   empty.ip('link set lo up');
-  const list = resources.use(await NetnsList.open(bpf));
-  const discovery = new Discovery(
-    DEFAULT_PATHS,
-    { list: (cycle) => list.list(cycle), cookie: () => undefined },
-    () => undefined,
-  );
+  const kernel = resources.use(await BpfNetnsKernel.open(bpf, DEFAULT_PATHS.proc, () => undefined));
+  const discovery = new Discovery(DEFAULT_PATHS, kernel, () => undefined);
   await discovery.refresh();
   const errors = new SourceErrors();
   const files = new NetFiles('/proc', discovery, errors);

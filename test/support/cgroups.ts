@@ -49,25 +49,26 @@ export class TestCgroups implements AsyncDisposable {
 export class TestPod implements AsyncDisposable {
   readonly uid: string;
   readonly #cgroups: TestCgroups;
-  readonly #container: string;
+  /** The cgroup of its first container. */
+  readonly container: string;
 
   constructor(hierarchy: string, uid: string = randomUUID()) {
     this.uid = uid;
     this.#cgroups = new TestCgroups(hierarchy, 'kubepods', 'besteffort', `pod${this.uid}`);
-    this.#container = this.container();
+    this.container = this.addContainer();
   }
 
   /** Makes one more container; returns its cgroup. */
-  container(): string {
+  addContainer(): string {
     return this.#cgroups.below(randomBytes(32).toString('hex'));
   }
 
   /** Makes a cgroup below the first container, as one with cgroups of its own does. */
   inner(name: string): string {
-    return this.#cgroups.below(this.#container.slice(this.#cgroups.path.length + 1), name);
+    return this.#cgroups.below(this.container.slice(this.#cgroups.path.length + 1), name);
   }
 
-  add(pid: number, cgroup = this.#container): void {
+  add(pid: number, cgroup = this.container): void {
     this.#cgroups.add(pid, cgroup);
   }
 

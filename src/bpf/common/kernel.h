@@ -227,12 +227,69 @@ struct sched_entity {
 	struct cfs_rq *cfs_rq; /* with FAIR_GROUP_SCHED */
 };
 
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+/* An ID in one PID namespace. */
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level; /* of the innermost namespace that numbers it */
+	struct upid numbers[1]; /* one for each level, 0 is the machine's first namespace */
+};
+
+struct kernfs_node {
+	const char *name;
+	struct kernfs_node *__parent; /* 6.15 */
+};
+
+struct kernfs_node___before_6_15 {
+	struct kernfs_node *parent;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+
+/* The control groups of a process: of each controller, in whatever hierarchy it is, and in the v2 hierarchy. */
+struct css_set {
+	struct cgroup_subsys_state *subsys[1];
+	struct cgroup *dfl_cgrp;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	struct sched_entity se;
 	unsigned int flags;
+	struct list_head tasks; /* of all processes, by their leaders */
+	int tgid;
+	struct task_struct *group_leader;
+	struct pid *thread_pid;
+	__u64 start_boottime;
+	char comm[16];
 	int softirq_disable_cnt; /* PREEMPT_RT */
-	struct nsproxy *nsproxy;
+	struct nsproxy *nsproxy; /* NULL once it exits */
+	struct css_set *cgroups;
+};
+
+struct workqueue_struct {
+	char name[24];
+};
+
+struct pool_workqueue {
+	struct workqueue_struct *wq;
+};
+
+struct work_struct {
+	void *func;
 };
 
 struct bpf_array {

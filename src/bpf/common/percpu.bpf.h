@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernel.h"
+#include <linux/bpf.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>

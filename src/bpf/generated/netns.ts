@@ -1,5 +1,6 @@
 // Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.
 import { readCounter } from '../../counter.ts';
+import { readString } from '../layout.ts';
 
 export const FILE = 'netns.bpf.o';
 
@@ -13,4 +14,16 @@ export const netnsRow = {
   cookie: (view: DataView, at: number) => readCounter(view, at + 0),
   inum: (view: DataView, at: number) => view.getUint32(at + 8, true),
   flags: (view: DataView, at: number) => view.getUint32(at + 12, true),
+} as const;
+
+/** struct task_row */
+export const taskRow = {
+  SIZE: 560,
+  offsets: { cookie: 0, start: 8, tgid: 16, pid: 20, inum: 24, comm: 28, owner: 44 },
+  cookie: (view: DataView, at: number) => readCounter(view, at + 0),
+  start: (view: DataView, at: number) => readCounter(view, at + 8),
+  tgid: (view: DataView, at: number) => view.getUint32(at + 16, true),
+  pid: (view: DataView, at: number) => view.getUint32(at + 20, true),
+  inum: (view: DataView, at: number) => view.getUint32(at + 24, true),
+  comm: (view: DataView, at: number) => readString(view, at + 28, 16),
 } as const;

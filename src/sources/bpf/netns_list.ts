@@ -1,11 +1,10 @@
 import type { BpfObject } from 'bpf-napi';
-import { FILE, netnsRow } from '../../bpf/generated/netns.ts';
+import { netnsRow } from '../../bpf/generated/netns.ts';
 import type { Cycle } from '../../collectors/cycle.ts';
 import { asNetnsId, type NetnsId } from '../../probes/metric.ts';
-import { NETNS_DYING, NETNS_INITIAL, NetnsWalk, rowsOf } from './netns_walk.ts';
-import type { BpfSource } from './source.ts';
+import { ListWalk, NETNS_DYING, NETNS_INITIAL, rowsOf } from './list_walk.ts';
 
-const ROWS_MAX = 1024;
+export const NETNS_ROWS_MAX = 1024;
 
 export interface NetnsRow {
   readonly id: NetnsId;
@@ -15,21 +14,15 @@ export interface NetnsRow {
 }
 
 /** Lists every network namespace of the machine that is alive: some microseconds for hundreds, where /proc takes 10 µs a process. */
-export class NetnsList implements Disposable {
+export class NetnsList {
   readonly #object: BpfObject;
-  readonly #walk = new NetnsWalk(ROWS_MAX, ROWS_MAX);
-  readonly #buffer = new Uint8Array(ROWS_MAX * netnsRow.SIZE);
+  readonly #walk = new ListWalk(NETNS_ROWS_MAX, NETNS_ROWS_MAX);
+  readonly #buffer = new Uint8Array(NETNS_ROWS_MAX * netnsRow.SIZE);
   readonly #view = new DataView(this.#buffer.buffer);
 
-  private constructor(object: BpfObject) {
+  /** @param object of netns.bpf.c, loaded with `netns_list` */
+  constructor(object: BpfObject) {
     this.#object = object;
-  }
-
-  /** @throws {Unsupported} */
-  static async open(bpf: BpfSource): Promise<NetnsList> {
-    return new NetnsList(
-      await bpf.load({ file: FILE, programs: ['netns_list'], helpers: ['loop'], sizes: { netns_rows: ROWS_MAX } }),
-    );
   }
 
   async list(cycle: Cycle): Promise<NetnsRow[]> {
@@ -43,7 +36,7 @@ export class NetnsList implements Disposable {
         return result;
       },
       {
-        cookie: (index) => netnsRow.cookie(this.#view, place(index)),
+        key: (index) => netnsRow.cookie(this.#view, place(index)),
         row: (index) => {
           const at = place(index);
           flags.push(netnsRow.flags(this.#view, at));
@@ -59,9 +52,5 @@ export class NetnsList implements Disposable {
     return rows
       .map((row, index) => (index === 0 && startsInitial ? { ...row, initial: true } : row))
       .filter((_, index) => ((flags[index] ?? 0) & NETNS_DYING) === 0);
-  }
-
-  [Symbol.dispose](): void {
-    this.#object.close();
   }
 }

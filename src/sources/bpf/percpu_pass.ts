@@ -3,7 +3,7 @@ import type { Cycle } from '../../collectors/cycle.ts';
 import { addCounters, type Counter, readCounter } from '../../counter.ts';
 import { asNetnsId, type NetnsId } from '../../probes/metric.ts';
 import type { Cpus } from '../procfs/cpus.ts';
-import { NETNS_DYING, NetnsWalk, rowsOf } from './netns_walk.ts';
+import { ListWalk, NETNS_DYING, rowsOf } from './list_walk.ts';
 import type { BpfSource } from './source.ts';
 
 const ROWS_MAX = 256;
@@ -78,7 +78,7 @@ export class PerCpuPass implements Disposable {
   readonly object: BpfObject;
   readonly #program: PerCpuProgram;
   readonly #cpus: Cpus;
-  readonly #walk: NetnsWalk;
+  readonly #walk: ListWalk;
   readonly #buffer: Uint8Array;
   readonly #bufferView: DataView;
   readonly #rows: PerCpuRows;
@@ -89,7 +89,7 @@ export class PerCpuPass implements Disposable {
     this.object = object;
     this.#program = program;
     this.#cpus = cpus;
-    this.#walk = new NetnsWalk(rowsMax, program.sumsFirst / cpus.online().length);
+    this.#walk = new ListWalk(rowsMax, program.sumsFirst / cpus.online().length);
     this.#buffer = new Uint8Array(rowsMax * SIZE);
     this.#bufferView = new DataView(this.#buffer.buffer);
     this.#rows = new PerCpuRows(SIZE);
@@ -154,7 +154,7 @@ export class PerCpuPass implements Disposable {
         return result;
       },
       {
-        cookie: (index) => row.cookie(this.#bufferView, index * row.SIZE),
+        key: (index) => row.cookie(this.#bufferView, index * row.SIZE),
         row: (index) => {
           const at = index * row.SIZE;
           if ((row.flags(this.#bufferView, at) & NETNS_DYING) !== 0) return;

@@ -3,7 +3,7 @@ import { conntrackRow, FILE } from '../../bpf/generated/conntrack.ts';
 import type { Cycle } from '../../collectors/cycle.ts';
 import { asNetnsId } from '../../probes/metric.ts';
 import { Unsupported } from '../../probes/probe.ts';
-import { NETNS_DYING, NetnsWalk, rowsOf } from '../bpf/netns_walk.ts';
+import { ListWalk, NETNS_DYING, rowsOf } from '../bpf/list_walk.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';
 import { CONNTRACK_COUNTERS, type ConntrackCounters } from '../netlink/conntrack.ts';
@@ -21,13 +21,13 @@ const { SIZE } = conntrackRow;
 export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
   readonly #object: BpfObject;
   readonly #errors: SourceErrors;
-  readonly #walk: NetnsWalk;
+  readonly #walk: ListWalk;
   readonly #cpus: bigint;
 
   private constructor(object: BpfObject, cpus: readonly number[], errors: SourceErrors) {
     this.#object = object;
     this.#errors = errors;
-    this.#walk = new NetnsWalk(ROWS_MAX, SUMS_FIRST / cpus.length);
+    this.#walk = new ListWalk(ROWS_MAX, SUMS_FIRST / cpus.length);
     this.#cpus = BigInt(cpus.length);
   }
 
@@ -64,7 +64,7 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
         return result;
       },
       {
-        cookie: (index) => conntrackRow.cookie(view, index * SIZE),
+        key: (index) => conntrackRow.cookie(view, index * SIZE),
         row: (index) => {
           const at = index * SIZE;
           if ((conntrackRow.flags(view, at) & NETNS_DYING) !== 0) return;

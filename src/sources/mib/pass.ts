@@ -1,4 +1,5 @@
-import { FILE, mibRow, mibValues } from '../../bpf/generated/mib.ts';
+import { mibRow, mibValues } from '../../bpf/generated/common.ts';
+import { FILE } from '../../bpf/generated/mib.ts';
 import type { Cycle } from '../../collectors/cycle.ts';
 import { type Counter, readCounter } from '../../counter.ts';
 import type { NetnsId } from '../../probes/metric.ts';
@@ -6,6 +7,7 @@ import { PerCpuPass, type PerCpuProgram, type PerCpuRows } from '../bpf/percpu_p
 import type { BpfSource } from '../bpf/source.ts';
 import type { Pass } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
+import { LastCounters } from './last.ts';
 import type { Column, MibSnapshot } from './snapshot.ts';
 import { MibIndex, type MibTable } from './tables.ts';
 
@@ -19,6 +21,8 @@ const PROGRAM: PerCpuProgram = {
   sums: { at: mibRow.offsets.values, bytes: mibValues.SIZE },
   sumsFirst: 200,
 };
+
+const NONE = new LastCounters();
 
 /** Reads the counters of all namespaces by a BPF program that sums the CPUs. */
 export class MibPass implements Pass<MibSnapshot> {
@@ -34,14 +38,22 @@ export class MibPass implements Pass<MibSnapshot> {
    * @param rowsMax rows that one slice can hold
    * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, without the right
    */
-  static async open(bpf: BpfSource, cpus: Cpus, rowsMax?: number): Promise<MibPass> {
-    const index = new MibIndex(bpf.btf());
+  static async open(bpf: BpfSource, cpus: Cpus, rowsMax?: number, index = new MibIndex(bpf.btf())): Promise<MibPass> {
     return new MibPass(await PerCpuPass.open(bpf, PROGRAM, cpus, rowsMax), index);
   }
 
-  /** The snapshot is valid until the next read. */
-  async read(cycle: Cycle): Promise<MibSnapshot> {
-    return new PassSnapshot(await this.#pass.read(cycle), this.#index);
+  /**
+   * The snapshot is valid until the next read.
+   * @param last rows of namespaces that are dead, to be shown with the others
+   */
+  async read(cycle: Cycle, last: LastCounters = NONE): Promise<MibSnapshot> {
+    const rows = await this.#pass.read(cycle);
+    for (const [id, row] of last.rows()) {
+      // The kernel has summed all its CPUs, also those that are offline.
+      rows.offline.delete(id);
+      rows.add(row, id);
+    }
+    return new PassSnapshot(rows, this.#index);
   }
 
   [Symbol.dispose](): void {

@@ -8,9 +8,10 @@ import type { NetnsIndex } from '../netns.ts';
 import { type Pass, PassSource } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
 import { MibFiles } from './files.ts';
+import { LastCounters } from './last.ts';
 import { MibPass } from './pass.ts';
 import type { Column, MibSnapshot } from './snapshot.ts';
-import type { MibTable } from './tables.ts';
+import { MibIndex, type MibTable } from './tables.ts';
 
 interface User {
   readonly tables: readonly MibTable[];
@@ -21,16 +22,22 @@ interface User {
  * pass lacks is read from the files alone.
  */
 export class MibSource {
+  /** Of namespaces that are dead and still shown. */
+  readonly last = new LastCounters();
+  readonly #bpf: BpfSource;
   readonly #files: MibFiles;
   readonly #source: PassSource<MibSnapshot>;
   readonly #users = new Set<User>();
   /** Tables that this kernel shows in no file either. */
   readonly #absent = new Set<MibTable>();
+  #index: MibIndex | undefined;
 
   constructor(bpf: BpfSource, cpus: Cpus, netns: NetnsIndex, files: NetFiles) {
+    this.#bpf = bpf;
     this.#files = new MibFiles(netns, files);
+    netns.onSweep((isDead) => this.last.sweep(isDead));
     this.#source = new PassSource({
-      open: () => this.#openPass(bpf, cpus),
+      open: () => this.#openPass(cpus),
       otherwise: (cycle) => this.#files.read(new Set(this.#tables()), cycle),
       otherwiseName: 'files',
     });
@@ -49,6 +56,12 @@ export class MibSource {
     };
   }
 
+  /** How this kernel numbers the fields of a row. @throws {Unsupported} without BTF */
+  get index(): MibIndex {
+    this.#index ??= new MibIndex(this.#bpf.btf());
+    return this.#index;
+  }
+
   get health(): ProbeHealth {
     return this.#source.health;
   }
@@ -58,10 +71,10 @@ export class MibSource {
     return this.#source.read(cycle);
   }
 
-  async #openPass(bpf: BpfSource, cpus: Cpus): Promise<Pass<MibSnapshot>> {
-    const pass = await MibPass.open(bpf, cpus);
+  async #openPass(cpus: Cpus): Promise<Pass<MibSnapshot>> {
+    const pass = await MibPass.open(this.#bpf, cpus, undefined, this.index);
     return {
-      read: async (cycle) => this.#patch(await pass.read(cycle), cycle),
+      read: async (cycle) => this.#patch(await pass.read(cycle, this.last), cycle),
       [Symbol.dispose]: () => pass[Symbol.dispose](),
     };
   }

@@ -1,4 +1,4 @@
-import { mibRow, mibValues } from '../../bpf/generated/mib.ts';
+import { mibRow, mibValues } from '../../bpf/generated/common.ts';
 import type { Btf } from '../bpf/btf.ts';
 
 /**

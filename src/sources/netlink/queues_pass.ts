@@ -2,7 +2,7 @@ import type { BpfObject } from 'bpf-napi';
 import { FILE, qdiscRow } from '../../bpf/generated/qdisc.ts';
 import type { Cycle } from '../../collectors/cycle.ts';
 import { asNetnsId, type NetnsId } from '../../probes/metric.ts';
-import { NetnsWalk, rowsOf } from '../bpf/netns_walk.ts';
+import { ListWalk, rowsOf } from '../bpf/list_walk.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { Pass } from '../pass_source.ts';
 
@@ -12,7 +12,7 @@ const ROWS_FIRST = 128;
 /** Finds the namespaces that have a device with a queue. */
 export class QueuesPass implements Pass<ReadonlySet<NetnsId>> {
   readonly #object: BpfObject;
-  readonly #walk = new NetnsWalk(ROWS_MAX, ROWS_FIRST);
+  readonly #walk = new ListWalk(ROWS_MAX, ROWS_FIRST);
   readonly #buffer = new Uint8Array(ROWS_MAX * qdiscRow.SIZE);
   readonly #view = new DataView(this.#buffer.buffer);
 
@@ -35,7 +35,7 @@ export class QueuesPass implements Pass<ReadonlySet<NetnsId>> {
         return result;
       },
       {
-        cookie: (index) => qdiscRow.cookie(this.#view, place(index)),
+        key: (index) => qdiscRow.cookie(this.#view, place(index)),
         row: (index) => {
           const at = place(index);
           if (qdiscRow.hasQueue(this.#view, at) !== 0) found.add(asNetnsId(qdiscRow.cookie(this.#view, at)));

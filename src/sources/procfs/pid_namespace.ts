@@ -1,6 +1,6 @@
 import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { isGone } from './read.ts';
+import { isGone, readText } from './read.ts';
 
 /**
  * The PID namespace of a process as its link names it, `pid:[4026531836]`; empty where the process is gone, or a zombie.
@@ -13,4 +13,19 @@ export function readPidNamespace(processDirectory: string): string {
     if (isGone(error)) return '';
     throw error;
   }
+}
+
+/** Numbers of a process, from the PID namespace of the procfs inwards, man 5 proc: `NSpid:	4711	7`. */
+const NUMBERS = /^NSpid:((?:\t\d+)+)$/m;
+
+/**
+ * How many levels above our own PID namespace that of a procfs lies: 0 is our own. Undefined where the procfs does not show
+ * us.
+ */
+export function pidNamespaceLevels(proc: string): number | undefined {
+  const text = readText(join(proc, 'self/status'));
+  if (text === undefined) return undefined;
+  const numbers = NUMBERS.exec(text)?.[1];
+  // A kernel without PID namespaces.
+  return numbers === undefined ? 0 : numbers.split('\t').length - 2;
 }

@@ -3,6 +3,7 @@ import { agent } from './agent.ts';
 import { ipvs } from './ipvs.ts';
 import { kernellatency } from './kernellatency.ts';
 import { latency } from './latency.ts';
+import { lifecycle } from './lifecycle.ts';
 import { matrix } from './matrix.ts';
 import { packetloss } from './packetloss.ts';
 import { rdma } from './rdma.ts';
@@ -21,6 +22,7 @@ export const GROUPS: readonly CheckGroup[] = [
   socketlatency,
   kernellatency,
   virtcmdlatency,
+  lifecycle,
   ipvs,
   rdma,
   matrix,
@@ -33,6 +35,7 @@ export const TESTED_GROUPS: readonly CheckGroup[] = [
   socketlatency,
   kernellatency,
   virtcmdlatency,
+  lifecycle,
   ipvs,
   rdma,
   matrix,

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { freeCycle } from '../../collectors/cycle.ts';
-import { NetnsWalk } from './netns_walk.ts';
+import { ListWalk } from './list_walk.ts';
 
 const DONE = 2 ** 31;
 const STARTS_INITIAL = 2 ** 30;
@@ -35,7 +35,7 @@ it('visits every namespace once, whatever comes and goes between two slices', as
       let nextId = 1_000;
       const pending = [...changes];
       const visited: number[] = [];
-      const walk = new NetnsWalk(8, 4);
+      const walk = new ListWalk(8, 4);
       await walk.run(
         (skip, count) => {
           const result = list.read(skip, count);
@@ -50,7 +50,7 @@ it('visits every namespace once, whatever comes and goes between two slices', as
           }
           return result;
         },
-        { cookie: (index) => list.cookie(index), row: (index) => visited.push(list.cookie(index)) },
+        { key: (index) => list.cookie(index), row: (index) => visited.push(list.cookie(index)) },
         freeCycle(),
       );
       expect(new Set(visited).size).toBe(visited.length);
@@ -62,12 +62,12 @@ it('visits every namespace once, whatever comes and goes between two slices', as
 
 it('tells that the walk started in the initial namespace', async () => {
   const list = new FakeList([7]);
-  const visitor = { cookie: (index: number) => list.cookie(index), row: () => undefined };
-  const outcome = await new NetnsWalk(8, 4).run((skip, count) => list.read(skip, count), visitor, freeCycle());
+  const visitor = { key: (index: number) => list.cookie(index), row: () => undefined };
+  const outcome = await new ListWalk(8, 4).run((skip, count) => list.read(skip, count), visitor, freeCycle());
   expect(outcome).toEqual({ startsInitial: true });
 });
 
 it('gives up on a program that never gets anywhere', async () => {
-  const visitor = { cookie: () => 0, row: () => undefined };
-  await expect(new NetnsWalk(8, 4).run(() => 0, visitor, freeCycle())).rejects.toThrow(/does not get on/);
+  const visitor = { key: () => 0, row: () => undefined };
+  await expect(new ListWalk(8, 4).run(() => 0, visitor, freeCycle())).rejects.toThrow(/does not get on/);
 });

@@ -23,19 +23,19 @@ const ROWS_MIN = 4;
 export type RunSlice = (skip: number, count: number) => number;
 
 export interface WalkVisitor {
-  /** Cookie of row `index` of the last slice. */
-  cookie(index: number): Counter;
-  /** Called once for each namespace. */
+  /** What names row `index` of the last slice for good: a namespace's cookie, a process's number. */
+  key(index: number): Counter;
+  /** Called once for each entry. */
   row(index: number): void;
 }
 
 /**
- * Walks all network namespaces in slices, so that no run holds its CPU for long, and visits each exactly once, though
- * some come and go between two slices. Each slice starts at the last row of the one before: if that one is not there
- * any more, namespaces before it have gone and the rest has moved up, so the walk steps back until it meets a row
- * that it knows.
+ * Walks a list of the kernel, of all network namespaces or of all processes, in slices, so that no run holds its CPU for
+ * long, and visits each entry exactly once, though some come and go between two slices. Each slice starts at the last row
+ * of the one before: if that one is not there any more, entries before it have gone and the rest has moved up, so the walk
+ * steps back until it meets a row that it knows.
  */
-export class NetnsWalk {
+export class ListWalk {
   readonly #rowsMax: number;
   #rows: number;
 
@@ -45,7 +45,7 @@ export class NetnsWalk {
     this.#rows = Math.max(ROWS_MIN, Math.min(rowsMax, rowsFirst));
   }
 
-  /** Returns whether the walk started in the initial namespace, which the flags of its first row cannot tell. */
+  /** Returns whether a walk over namespaces started in the initial one, which the flags of its first row cannot tell. */
   async run(run: RunSlice, visitor: WalkVisitor, cycle: Cycle): Promise<{ startsInitial: boolean }> {
     const seen = new Set<Counter>();
     let next = 0;
@@ -53,21 +53,21 @@ export class NetnsWalk {
       const skip = Math.max(0, next - 1);
       const result = this.#timed(run, skip);
       const rows = rowsOf(result);
-      if (next > 0 && (rows === 0 || !seen.has(visitor.cookie(0)))) {
+      if (next > 0 && (rows === 0 || !seen.has(visitor.key(0)))) {
         next = Math.max(0, next - back);
         back *= 2;
         continue;
       }
       back = 1;
       for (let index = 0; index < rows; index++) {
-        const cookie = visitor.cookie(index);
-        if (seen.has(cookie)) continue;
-        seen.add(cookie);
+        const key = visitor.key(index);
+        if (seen.has(key)) continue;
+        seen.add(key);
         visitor.row(index);
       }
       next = skip + rows;
       if (result >= DONE) return { startsInitial: (result & STARTS_INITIAL) !== 0 };
-      if (rows === 0) throw new Error('the walk over the network namespaces does not get on');
+      if (rows === 0) throw new Error('the walk over a list of the kernel does not get on');
       await cycle.pause();
     }
   }

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Network namespaces at their birth, as soon as a Pod's process runs in one, and at their death, with their last
+ * counters. */
+#include "common/mib.bpf.h"
+#include "common/misses.bpf.h"
+#include "common/netns_walk.bpf.h"
+#include "common/owner.bpf.h"
+#include "common/pid.bpf.h"
+#include <bpf/bpf_tracing.h>
+
+const volatile __u32 pid_namespace = 0; /* inode number: processes that it does not number are another node's */
+const volatile __u32 possible_cpus = 1; /* all in percpu_cpus */
+const volatile __u32 deaths_max = 64; /* that one run copies: it holds its CPU meanwhile */
+
+/* A record begins with its kind. */
+enum life_kind { LIFE_BIRTH, LIFE_DEATH };
+
+struct life_birth {
+	__u32 kind;
+	__u32 inum;
+	__u64 netns;
+	__u64 start; /* of the process, nanoseconds after boot */
+	__u32 pid;
+	struct owner_names owner;
+};
+
+struct life_death {
+	__u32 kind;
+	__u64 time; /* bpf_ktime_get_ns() */
+	__u64 boot; /* nanoseconds after boot, as birth.start */
+	struct mib_row row;
+};
+
+/* Holds 132 deaths; user space maps it twice, and all of it counts as resident there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 19);
+} records SEC(".maps");
+
+const struct life_birth *const volatile life_birth_record = NULL;
+const struct life_death *const volatile life_death_record = NULL;
+
+/* Namespaces whose owner has been told. One that is pushed out is told again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 2048);
+	__type(key, __u64);
+	__type(value, __u8);
+} owned SEC(".maps");
+
+/* A container's first program is executed once its network namespace and its control group are what they will be. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(process_executes, struct task_struct *task)
+{
+	struct net *net = BPF_CORE_READ(task, nsproxy, net_ns);
+	__u64 netns = BPF_CORE_READ(net, net_cookie);
+	__u64 address = bpf_get_current_task(); /* the same, as a number */
+	const struct owner_names *owner;
+	struct life_birth *birth;
+	__u8 one = 1;
+	__u32 pid;
+
+	if (bpf_map_lookup_elem(&owned, &netns))
+		return 0;
+	pid = pid_in_namespace(task, pid_namespace);
+	owner = pid ? owner_find(address) : NULL;
+	if (!owner)
+		return 0;
+	birth = bpf_ringbuf_reserve(&records, sizeof(*birth), 0);
+	if (!birth) {
+		count_miss(untracked);
+		return 0;
+	}
+	bpf_map_update_elem(&owned, &netns, &one, BPF_ANY);
+	birth->kind = LIFE_BIRTH;
+	birth->inum = BPF_CORE_READ(net, ns.inum);
+	birth->netns = netns;
+	birth->start = BPF_CORE_READ(task, start_boottime);
+	birth->pid = pid;
+	__builtin_memcpy(&birth->owner, owner, sizeof(birth->owner));
+	bpf_ringbuf_submit(birth, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+/*
+ * What the runs of cleanup_net() share. Counters of a walk are here and not on the stack, where the verifier of 7.2
+ * knows their values and follows the loop through each.
+ */
+struct cleanup_state {
+	__u64 function; /* its address, which is not exported: of the first work of its queue that we see */
+	__u32 steps; /* of this run's walk */
+	__u32 copies;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cleanup_state);
+} cleanup SEC(".maps");
+
+static __always_inline struct cleanup_state *find_cleanup(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&cleanup, &zero);
+}
+
+struct death_walk {
+	struct netns_walk netns; /* first: the walk's callback gets a pointer to it */
+	struct mib_cpus cpus;
+};
+
+static __always_inline void copy_counters(struct net *net, const struct mib_cpus *cpus)
+{
+	__u32 zero = 0;
+	struct mib_row *row = bpf_map_lookup_elem(&mib_rows, &zero);
+	struct life_death *death;
+
+	if (!row || !mib_write(0, net, NETNS_DYING, cpus))
+		return;
+	death = bpf_ringbuf_reserve(&records, sizeof(*death), 0);
+	if (!death) {
+		count_miss(map_full);
+		return;
+	}
+	death->kind = LIFE_DEATH;
+	death->time = bpf_ktime_get_ns();
+	death->boot = bpf_ktime_get_boot_ns();
+	bpf_probe_read_kernel(&death->row, sizeof(death->row), row);
+	bpf_ringbuf_submit(death, BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline bool visit(struct netns_walk *netns, struct net *net, __u32 flags)
+{
+	struct cleanup_state *state;
+
+	if (!(flags & NETNS_DYING))
+		return true;
+	state = find_cleanup();
+	if (state && state->copies++ < deaths_max)
+		copy_counters(net, &((struct death_walk *)netns)->cpus);
+	else
+		count_miss(map_full);
+	return true;
+}
+
+static long step(__u64 index, struct death_walk *walk)
+{
+	return netns_walk_step(index, &walk->netns, visit);
+}
+
+SEC("tp_btf/workqueue_queue_work")
+int BPF_PROG(work_queued, int cpu, struct pool_workqueue *queue, struct work_struct *work)
+{
+	struct cleanup_state *state = find_cleanup();
+	char name[8] = {};
+
+	if (!state || state->function)
+		return 0;
+	bpf_probe_read_kernel_str(name, sizeof(name), queue->wq->name);
+	if (name[0] == 'n' && name[1] == 'e' && name[2] == 't' && name[3] == 'n' && name[4] == 's' && !name[5])
+		state->function = (__u64)work->func;
+	return 0;
+}
+
+/*
+ * cleanup_net() is about to take down the namespaces that nothing refers to any more: all their sockets are closed, so
+ * their counters have come to rest, and they are still in the list. It runs on one thread, one at a time, so there is
+ * one row to fill.
+ */
+SEC("tp_btf/workqueue_execute_start")
+int BPF_PROG(work_starts, struct work_struct *work)
+{
+	struct cleanup_state *state = find_cleanup();
+	struct death_walk walk = {};
+
+	if (!state || !state->function || (__u64)work->func != state->function)
+		return 0;
+	state->copies = 0;
+	state->steps = NETNS_WALK_MAX;
+	walk.cpus.anchor = percpu_anchor_base();
+	walk.cpus.count = possible_cpus;
+	netns_walk_begin(&walk.netns, 0, *(volatile __u32 *)&state->steps);
+	bpf_loop(NETNS_WALK_MAX, step, &walk, 0);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,92 @@
+import { join } from 'node:path';
+import type { Cycle } from '../collectors/cycle.ts';
+import type { NetnsId } from '../probes/metric.ts';
+import type { TaskDetails, TaskList } from '../sources/bpf/task_list.ts';
+import { readText } from '../sources/procfs/read.ts';
+import { parseStat } from '../sources/procfs/stat.ts';
+import { type ContainerRef, ownerOfFolders } from './cgroup.ts';
+import { readContainer, scanProcesses } from './processes.ts';
+
+/** Of a namespace with more processes than this only the first are looked at: the oldest is nearly always among them. */
+export const PROCESSES_MAX = 32;
+
+/** USER_HZ, in which /proc counts time on every architecture that we run on. */
+const TICKS_PER_SECOND = 100;
+
+export interface ProcessInfo {
+  readonly pid: number;
+  readonly comm: string;
+  /** After boot. */
+  readonly startSeconds: number;
+  /** The Pod or container that it runs in, by its cgroups. */
+  readonly container: () => ContainerRef | undefined;
+}
+
+/** A network namespace, and the processes in it. */
+export interface NetnsProcesses {
+  /** Undefined where the reader cannot tell. */
+  readonly id: NetnsId | undefined;
+  readonly inum: number;
+  readonly pids: readonly number[];
+}
+
+/** The processes of the machine at one moment, as our /proc numbers them. */
+export interface ProcessTable {
+  readonly namespaces: readonly NetnsProcesses[];
+  /** Processes whose namespace we may not see: that takes CAP_SYS_PTRACE for other users' processes. */
+  readonly unreadable: number;
+  /** Of one of the first `PROCESSES_MAX` processes of a namespace; undefined where it is gone. */
+  info(pid: number): ProcessInfo | undefined;
+}
+
+/** From the files of /proc: about 10 µs a process, in slices. @throws where /proc itself cannot be read */
+export async function readProcessFiles(proc: string, cycle: Cycle): Promise<ProcessTable> {
+  const { byInum, unreadable } = await scanProcesses(proc, cycle);
+  return {
+    namespaces: [...byInum].map(([inum, pids]) => ({ id: undefined, inum, pids })),
+    unreadable,
+    info: (pid) => {
+      const stat = parseStat(readText(join(proc, String(pid), 'stat')) ?? '');
+      if (stat === undefined) return undefined;
+      const { comm, startTime } = stat;
+      return {
+        pid,
+        comm,
+        startSeconds: startTime / TICKS_PER_SECOND,
+        container: () => readContainer(proc, pid),
+      };
+    },
+  };
+}
+
+/**
+ * From the kernel's own list.
+ * @param node the node's own namespace, where it is known: of its processes nobody asks whose they are
+ */
+export async function readProcessPass(tasks: TaskList, node: NetnsId | undefined, cycle: Cycle): Promise<ProcessTable> {
+  const namespaces = new Map<NetnsId, { id: NetnsId; inum: number; pids: number[] }>();
+  const kept = new Map<number, TaskDetails>();
+  await tasks.read(
+    node,
+    ({ pid, netns, inum, keep }) => {
+      let namespace = namespaces.get(netns);
+      if (namespace === undefined) {
+        namespace = { id: netns, inum, pids: [] };
+        namespaces.set(netns, namespace);
+      }
+      namespace.pids.push(pid);
+      if (namespace.pids.length <= PROCESSES_MAX) kept.set(pid, keep());
+    },
+    cycle,
+  );
+  return {
+    namespaces: [...namespaces.values()],
+    unreadable: 0,
+    info: (pid) => {
+      const details = kept.get(pid);
+      if (details === undefined) return undefined;
+      const { comm, startSeconds } = details;
+      return { pid, comm, startSeconds, container: () => ownerOfFolders(details.podFolder, details.containerFolder) };
+    },
+  };
+}

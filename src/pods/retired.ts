@@ -1,0 +1,53 @@
+import type { NetnsId } from '../probes/metric.ts';
+import type { Entity } from './entity.ts';
+
+/** Entities whose namespaces are dead and whose last values are still shown, in the order of their deaths. */
+export class Retired {
+  readonly #max: number;
+  readonly #entities = new Map<NetnsId, { readonly entity: Entity; readonly untilMs: number }>();
+  #dropped = 0;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  get entities(): Entity[] {
+    return [...this.#entities.values()].map(({ entity }) => entity);
+  }
+
+  get size(): number {
+    return this.#entities.size;
+  }
+
+  /** Entities that had to go before their time, because too many died. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  has(id: NetnsId): boolean {
+    return this.#entities.has(id);
+  }
+
+  add(entity: Entity, untilMs: number): void {
+    this.#entities.set(entity.netns, { entity: { ...entity, isRetired: true }, untilMs });
+    if (this.#entities.size <= this.#max) return;
+    const [oldest] = this.#entities.keys();
+    if (oldest !== undefined) this.#entities.delete(oldest);
+    this.#dropped++;
+  }
+
+  delete(id: NetnsId): void {
+    this.#entities.delete(id);
+  }
+
+  clear(): void {
+    this.#entities.clear();
+  }
+
+  /** Lets go of those whose time is over; returns whether there was any. */
+  expire(nowMs: number): boolean {
+    const before = this.#entities.size;
+    for (const [id, { untilMs }] of this.#entities) if (untilMs <= nowMs) this.#entities.delete(id);
+    return this.#entities.size < before;
+  }
+}

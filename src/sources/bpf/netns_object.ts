@@ -1,0 +1,50 @@
+import type { BpfObject } from 'bpf-napi';
+import { FILE } from '../../bpf/generated/netns.ts';
+import { Unsupported } from '../../probes/probe.ts';
+import { NETNS_ROWS_MAX, NetnsList } from './netns_list.ts';
+import type { BpfSource } from './source.ts';
+import { TASK_ROWS_MAX, TaskList } from './task_list.ts';
+
+/** The lists that the kernel gives of its namespaces and processes. */
+export interface NetnsObject extends Disposable {
+  readonly namespaces: NetnsList;
+  /** Undefined where the kernel cannot give it. */
+  readonly tasks: TaskList | undefined;
+  /** Why there is no list of tasks. */
+  readonly reason: string;
+}
+
+/**
+ * @param levels how far above our own PID namespace the one is that numbers the processes; undefined where that is not known
+ * @throws {Unsupported} where not even the namespaces can be listed
+ */
+export async function openNetnsObject(bpf: BpfSource, levels: number | undefined): Promise<NetnsObject> {
+  if (levels === undefined) return namespacesAlone(bpf, 'the agent is not in the PID namespace of its /proc');
+  try {
+    const object = await bpf.load({
+      file: FILE,
+      programs: ['netns_list', 'task_list'],
+      helpers: ['loop'],
+      sizes: { netns_rows: NETNS_ROWS_MAX, task_rows: TASK_ROWS_MAX },
+    });
+    return lists(object, new TaskList(object, levels), '');
+  } catch (error) {
+    if (!(error instanceof Unsupported)) throw error;
+    return namespacesAlone(bpf, error.message);
+  }
+}
+
+async function namespacesAlone(bpf: BpfSource, reason: string): Promise<NetnsObject> {
+  const object = await bpf.load({
+    file: FILE,
+    programs: ['netns_list'],
+    helpers: ['loop'],
+    sizes: { netns_rows: NETNS_ROWS_MAX },
+    without: ['task_rows', 'owner_scratch'],
+  });
+  return lists(object, undefined, reason);
+}
+
+function lists(object: BpfObject, tasks: TaskList | undefined, reason: string): NetnsObject {
+  return { namespaces: new NetnsList(object), tasks, reason, [Symbol.dispose]: () => object.close() };
+}

@@ -1,0 +1,29 @@
+import { mibRow } from '../../bpf/generated/common.ts';
+import { type Counter, readCounter } from '../../counter.ts';
+import type { NetnsId } from '../../probes/metric.ts';
+import type { MibIndex, MibTable } from './tables.ts';
+
+/** Rows of the pass that the kernel has copied of namespaces at their death, for as long as these are shown. */
+export class LastCounters {
+  readonly #rows = new Map<NetnsId, Uint8Array>();
+
+  keep(id: NetnsId, row: Uint8Array): void {
+    this.#rows.set(id, row);
+  }
+
+  rows(): Iterable<readonly [NetnsId, Uint8Array]> {
+    return this.#rows;
+  }
+
+  sweep(isDead: (id: NetnsId) => boolean): void {
+    for (const id of this.#rows.keys()) if (isDead(id)) this.#rows.delete(id);
+  }
+}
+
+/** A field of one such row; undefined where this kernel does not have it. */
+export function lastValue(index: MibIndex, row: Uint8Array, table: MibTable, field: string): Counter | undefined {
+  const view = new DataView(row.buffer, row.byteOffset);
+  const column = index.column(table, field);
+  if (column === undefined || (mibRow.tables(view, 0) & (1 << column.bit)) === 0) return undefined;
+  return readCounter(view, column.at);
+}

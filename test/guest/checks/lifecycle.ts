@@ -1,0 +1,31 @@
+import { deepEqual, equal } from 'node:assert/strict';
+import { TestPod } from '../../support/cgroups.ts';
+import { TestKernel } from '../../support/kernel.ts';
+import { eventually } from '../../support/oracle.ts';
+import { liveShortly, totalsOf } from '../../support/short_pods.ts';
+import { defineChecks } from '../check.ts';
+
+const CGROUP = '/sys/fs/cgroup';
+const PODS = 5;
+const WITHIN_MS = 20_000;
+
+export const lifecycle = defineChecks('lifecycle', async (resources) => resources.use(await TestKernel.open()), {
+  'a list of the kernel gives the processes': async (agent) => {
+    equal(/^netsonde_discovery_reader_info\{reader="pass"\} 1$/m.test(await agent.text()), true);
+  },
+
+  'Pods that live for moments are seen, and their last counters are exact': async (agent) => {
+    await using stack = new AsyncDisposableStack();
+    const pods = Array.from({ length: PODS }, () => stack.use(new TestPod(CGROUP)));
+    const texts = await liveShortly(pods);
+    for (const [index, { uid }] of pods.entries()) {
+      const expected = totalsOf(texts[index] ?? '');
+      const event = await eventually(() => {
+        const found = agent.events.find((one) => one['type'] === 'pod_departed' && one['pod'] === uid);
+        if (found === undefined) throw new Error(`no event of ${uid}`);
+        return found;
+      }, WITHIN_MS);
+      deepEqual(Object.fromEntries(Object.keys(expected).map((name) => [name, event[name]])), expected);
+    }
+  },
+});

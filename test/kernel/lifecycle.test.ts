@@ -1,0 +1,196 @@
+import { execFile, execFileSync } from 'node:child_process';
+import { setTimeout as wait } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { EventRecord } from '../../src/events/envelope.ts';
+import { CGROUP_V1, CGROUP_V2, TestPod } from '../support/cgroups.ts';
+import { sampleValue } from '../support/exposition.ts';
+import { Host, TestNetns } from '../support/hosts.ts';
+import { TestKernel } from '../support/kernel.ts';
+import { eventually } from '../support/oracle.ts';
+import { liveShortly, oracleOf, totalsOf } from '../support/short_pods.ts';
+
+const run = promisify(execFile);
+
+async function makePods(stack: AsyncDisposableStack, hierarchy: string, count: number): Promise<TestPod[]> {
+  return Array.from({ length: count }, () => stack.use(new TestPod(hierarchy)));
+}
+
+function departureOf(agent: TestKernel, pod: string): EventRecord | undefined {
+  const events = agent.events.filter((event) => event['type'] === 'pod_departed' && event['pod'] === pod);
+  expect(events.length).toBeLessThanOrEqual(1);
+  return events[0];
+}
+
+describe.each([
+  ['v1', CGROUP_V1],
+  ['v2', CGROUP_V2],
+])('Pods in cgroups %s that live for milliseconds', (_, hierarchy) => {
+  const COUNT = 60;
+  let agent: TestKernel;
+  beforeAll(async () => {
+    agent = await TestKernel.open('{ detail: full, probes: { tcp: true, udp: true, lifecycle: true } }');
+  });
+  afterAll(() => agent[Symbol.asyncDispose]());
+
+  it('are seen, and their last counters are exact', async () => {
+    await using stack = new AsyncDisposableStack();
+    const pods = await makePods(stack, hierarchy, COUNT);
+    const texts = await liveShortly(pods);
+    await eventually(() => {
+      for (const { uid } of pods) expect(departureOf(agent, uid)).toBeDefined();
+    });
+    for (const [index, { uid }] of pods.entries()) {
+      expect(departureOf(agent, uid)).toMatchObject({
+        probe: 'lifecycle',
+        kind: 'pod',
+        uid,
+        ...totalsOf(texts[index] ?? ''),
+      });
+      expect(departureOf(agent, uid)?.['livedSeconds']).toBeLessThan(2);
+    }
+    for (let scrape = 0; scrape < 2; scrape++) {
+      const page = await agent.page();
+      for (const [index, { uid }] of pods.entries()) {
+        const of = oracleOf(texts[index] ?? '');
+        const shown = (name: string, labels = {}) => sampleValue(page, name, { pod: uid, ...labels });
+        expect(shown('netsonde_udp_sent_datagrams_total', { family: 'ipv4' })).toBe(of('Udp', 'OutDatagrams'));
+        expect(shown('netsonde_udp_sent_datagrams_total', { family: 'ipv6' })).toBe(index + 1);
+        expect(shown('netsonde_tcp_attempt_fails_total')).toBe(2 * (index + 2));
+      }
+    }
+  });
+});
+
+/** A Pod that receives `count` datagrams more than its socket holds, and ends after a second. */
+const LOSSY = `
+import socket, subprocess, sys, time
+subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
+receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+receiver.bind(('127.0.0.1', 0))
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(40): sender.sendto(b'x' * 1000, receiver.getsockname())
+time.sleep(1)
+print(open('/proc/self/net/snmp').read(), open('/proc/self/net/netstat').read(), open('/proc/self/net/snmp6').read(), sep='', end='')
+`;
+
+async function liveLossy(pod: TestPod): Promise<string> {
+  const script = 'echo $$ > "$0/cgroup.procs"; exec unshare -n python3 -c "$1"';
+  const { stdout } = await run('sh', ['-c', script, pod.container, LOSSY]);
+  return stdout;
+}
+
+describe('a Pod that lives for a second and loses packets', () => {
+  it('is named by the events of its drops, and shown with its last counters until its time is over', async () => {
+    await using agent = await TestKernel.open('{ detail: full, probes: { lifecycle: { retire: 3s } } }');
+    await using pod = new TestPod(CGROUP_V2);
+    const text = await liveLossy(pod);
+    const diedMs = performance.now();
+    const of = oracleOf(text);
+    const lost = of('Udp', 'RcvbufErrors');
+    expect(lost).toBeGreaterThan(10);
+    await eventually(() => expect(departureOf(agent, pod.uid)).toMatchObject({ udpDrops: lost }));
+    expect(departureOf(agent, pod.uid)).toMatchObject(totalsOf(text));
+    expect(departureOf(agent, pod.uid)?.['livedSeconds']).toBeGreaterThan(1);
+    expect(departureOf(agent, pod.uid)?.['message']).toContain(`${lost} UDP datagrams dropped`);
+
+    const drops = agent.events.filter((event) => event['type'] === 'packet_drop' && event['pod'] === pod.uid);
+    expect(drops.length).toBe(lost);
+    while (performance.now() - diedMs < 2_500) {
+      const page = await agent.page();
+      const udp = { pod: pod.uid, family: 'ipv4' };
+      expect(sampleValue(page, 'netsonde_udp_sent_datagrams_total', udp)).toBe(40);
+      expect(sampleValue(page, 'netsonde_packet_drops_total', { pod: pod.uid, reason: 'SOCKET_RCVBUFF' })).toBe(lost);
+      expect(sampleValue(page, 'netsonde_entities_retired', {})).toBeGreaterThan(0);
+      await wait(100);
+    }
+    await eventually(async () => {
+      const page = await agent.page();
+      expect(page.samples.filter(({ labels }) => labels['pod'] === pod.uid)).toEqual([]);
+    });
+    expect((await agent.kernel.entities()).some(({ uid }) => uid === pod.uid)).toBe(false);
+  });
+});
+
+it('what is read from files is shown as the last scrape has seen it', async () => {
+  await using agent = await TestKernel.open('{ detail: full, probes: { netdev: { loopback: true } } }');
+  const netns = new TestNetns();
+  netns.ip('link set lo up');
+  const labels = { pod: netns.name, device: 'lo' };
+  const sent = async () => sampleValue(await agent.page(), 'netsonde_netdev_sent_packets_total', labels);
+  {
+    await using host = await Host.start(netns);
+    await host.udpSend({ address: '127.0.0.1', port: 9, count: 7, bytes: 1 });
+    await eventually(async () => expect(await sent()).toBeGreaterThanOrEqual(7));
+  }
+  const last = await sent();
+  netns[Symbol.dispose]();
+  expect(await sent()).toBe(last);
+  await eventually(async () => {
+    expect(departureOf(agent, netns.name)).toMatchObject({ kind: 'netns', udpDatagrams: 7 });
+  });
+  expect(await sent()).toBe(last);
+});
+
+it('a Pod whose processes are gone and whose namespace is still mounted stays a Pod', async () => {
+  await using agent = await TestKernel.open();
+  await using pod = new TestPod(CGROUP_V2);
+  const netns = new TestNetns();
+  {
+    await using host = await Host.start(netns);
+    pod.add(host.pid);
+    const shown = async () => (await agent.kernel.entities()).find(({ uid }) => uid === pod.uid);
+    await eventually(async () => expect(await shown()).toMatchObject({ kind: 'pod' }));
+  }
+  await wait(2_000);
+  expect(await agent.kernel.entities()).toContainEqual(expect.objectContaining({ kind: 'pod', uid: pod.uid }));
+  netns[Symbol.dispose]();
+  await eventually(() => expect(departureOf(agent, pod.uid)).toMatchObject({ kind: 'pod', uid: pod.uid }));
+});
+
+it('without the hooks the last scrape is all there is, and the probe says so', async () => {
+  await using agent = await TestKernel.open('{ detail: full }', { objects: '/nonexistent' });
+  const status = agent.kernel.probes().find(({ name }) => name === 'lifecycle');
+  expect(status).toMatchObject({ state: 'degraded', reader: 'scan', reason: expect.stringContaining('not built') });
+  const netns = new TestNetns();
+  netns.ip('link set lo up');
+  const sent = async () =>
+    sampleValue(await agent.page(), 'netsonde_udp_sent_datagrams_total', { pod: netns.name, family: 'ipv4' });
+  {
+    await using host = await Host.start(netns);
+    await host.udpSend({ address: '127.0.0.1', port: 9, count: 7, bytes: 1 });
+    await eventually(async () => expect(await sent()).toBe(7));
+  }
+  netns[Symbol.dispose]();
+  await eventually(() => expect(departureOf(agent, netns.name)).toBeDefined());
+  expect(departureOf(agent, netns.name)).not.toHaveProperty('udpDatagrams');
+  expect(departureOf(agent, netns.name)?.['message']).toMatch(/not known/);
+  expect(await sent()).toBe(7);
+});
+
+/** Makes and leaves so many namespaces, and waits until the kernel has taken them down. */
+const CHURN = `
+import ctypes, os, sys, time
+libc = ctypes.CDLL(None)
+for _ in range(int(sys.argv[1])):
+    child = os.fork()
+    if child == 0: os._exit(libc.unshare(0x40000000) != 0)
+    if os.waitpid(child, 0)[1] != 0: sys.exit('no namespace')
+time.sleep(3)
+`;
+
+it('counts the deaths that find no more room while nobody listens, and goes on', async () => {
+  const DEATHS = 200;
+  await using agent = await TestKernel.open();
+  const lost = async () =>
+    sampleValue(await agent.page(), 'netsonde_probe_uncounted_total', { probe: 'lifecycle', cause: 'map_full' });
+  expect(await lost()).toBe(0);
+  // The event loop stands still meanwhile, and the ring holds 132 copies.
+  execFileSync('python3', ['-c', CHURN, String(DEATHS)]);
+  expect(await lost()).toBeGreaterThanOrEqual(DEATHS - 132);
+  await using stack = new AsyncDisposableStack();
+  const pods = await makePods(stack, CGROUP_V2, 1);
+  const [text = ''] = await liveShortly(pods);
+  await eventually(() => expect(departureOf(agent, pods[0]?.uid ?? '')).toMatchObject(totalsOf(text)));
+}, 120_000);

@@ -1,0 +1,165 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freeCycle } from '../../src/collectors/cycle.ts';
+import { type ProcessTable, readProcessFiles, readProcessPass } from '../../src/pods/process_table.ts';
+import type { NetnsId } from '../../src/probes/metric.ts';
+import { type NetnsObject, openNetnsObject } from '../../src/sources/bpf/netns_object.ts';
+import { BpfSource } from '../../src/sources/bpf/source.ts';
+import { CGROUP_V1, CGROUP_V2, TestCgroups, TestPod } from '../support/cgroups.ts';
+import { Host, TestNetns } from '../support/hosts.ts';
+import { OBJECTS } from '../support/kernel.ts';
+import { eventually, readBoth } from '../support/oracle.ts';
+
+const UID = '0f0f0f0f-1111-2222-3333-444455556666';
+const CONTAINER = 'ab'.repeat(32);
+const INNER = 'cd'.repeat(32);
+const TASKS = fileURLToPath(new URL('../support/tasks.ts', import.meta.url));
+
+let lists: NetnsObject;
+beforeAll(async () => {
+  lists = await openNetnsObject(new BpfSource(OBJECTS, '/sys'), 0);
+});
+afterAll(() => lists[Symbol.dispose]());
+
+function readPass(node?: NetnsId): Promise<ProcessTable> {
+  if (lists.tasks === undefined) throw new Error(lists.reason);
+  return readProcessPass(lists.tasks, node, freeCycle());
+}
+
+const HUNDREDTH = 100;
+
+/** Everything that a table says of these processes, or of all; both readers give the same. */
+function facts(table: ProcessTable, only?: readonly number[]): unknown[] {
+  const all = table.namespaces.flatMap(({ inum, pids }) =>
+    pids.map((pid) => {
+      const info = table.info(pid);
+      // /proc gives hundredths of a second.
+      const start = info && Math.floor(info.startSeconds * HUNDREDTH + 1e-6);
+      return { pid, inum, ...(only === undefined ? {} : { comm: info?.comm, start, container: info?.container() }) };
+    }),
+  );
+  return all.filter(({ pid }) => only?.includes(pid) ?? true).sort((a, b) => a.pid - b.pid);
+}
+
+it('sees the same processes in the same namespaces as /proc shows, and those that /proc hides', async () => {
+  using netns = new TestNetns();
+  await using host = await Host.start(netns);
+  const { oracle, ours } = await readBoth(
+    async () => {
+      const table = await readProcessFiles('/proc', freeCycle());
+      return { facts: facts(table), unreadable: table.unreadable };
+    },
+    async () => facts(await readPass()),
+  );
+  expect(oracle.facts).toContainEqual({ pid: host.pid, inum: netns.inum });
+  expect(ours).toEqual(expect.arrayContaining(oracle.facts));
+  expect(ours).toHaveLength(oracle.facts.length + oracle.unreadable);
+});
+
+const SLICE = `kubepods-besteffort-pod${UID.replaceAll('-', '_')}.slice`;
+
+describe.each([
+  ['v1', CGROUP_V1],
+  ['v2', CGROUP_V2],
+])('in a cgroup %s', (_, hierarchy) => {
+  it.each<[string, string[], object | undefined]>([
+    ['cgroupfs', ['kubepods', 'besteffort', `pod${UID}`, CONTAINER], { podUid: UID, containerId: CONTAINER }],
+    ['systemd', [SLICE, `cri-containerd-${CONTAINER}.scope`], { podUid: UID, containerId: CONTAINER }],
+    ['below the container', [`pod${UID}`, CONTAINER, 'init.scope', 'a', 'b'], { podUid: UID, containerId: CONTAINER }],
+    ['a container in a container', [`pod${UID}`, CONTAINER, 'docker', INNER], { containerId: INNER }],
+    ['the Pod itself', ['kubepods', `pod${UID}`], { podUid: UID }],
+    [
+      'a static Pod',
+      [`pod${'0a'.repeat(16)}`, `crio-${CONTAINER}.scope`],
+      { podUid: '0a'.repeat(16), containerId: CONTAINER },
+    ],
+    ['docker', [`docker-${CONTAINER}.scope`], { containerId: CONTAINER }],
+    ['nobody’s', ['podinfo.slice', `${CONTAINER}x`, `x${CONTAINER}`, 'G'.repeat(64)], undefined],
+    ['a long name', [`${'a-'.repeat(92)}${CONTAINER}.scope`, 'x'], { containerId: CONTAINER }],
+  ])('a process says whose it is: %s', async (_name, segments, expected) => {
+    await using cgroup = new TestCgroups(hierarchy, ...segments);
+    using netns = new TestNetns();
+    await using host = await Host.start(netns);
+    cgroup.add(host.pid);
+    const pass = await readPass();
+    expect(facts(pass, [host.pid])).toEqual(facts(await readProcessFiles('/proc', freeCycle()), [host.pid]));
+    expect(pass.info(host.pid)?.container()).toEqual(expected);
+    expect(pass.namespaces.find(({ pids }) => pids.includes(host.pid))).toMatchObject({
+      id: Number(netns.cookie),
+      inum: netns.inum,
+    });
+  });
+});
+
+it('does not ask whose the processes of the node are', async () => {
+  await using pod = new TestPod(CGROUP_V2);
+  await using host = await sleeping();
+  pod.add(host.pid);
+  expect((await readPass()).info(host.pid)?.container()).toMatchObject({ podUid: pod.uid });
+  const own = (await readPass()).namespaces.find(({ pids }) => pids.includes(process.pid))?.id;
+  expect((await readPass(own)).info(host.pid)).toMatchObject({ comm: 'sleep' });
+  expect((await readPass(own)).info(host.pid)?.container()).toBeUndefined();
+});
+
+async function sleeping(): Promise<{ pid: number } & AsyncDisposable> {
+  const child = spawn('sleep', ['1000'], { stdio: 'ignore' });
+  await once(child, 'spawn');
+  return {
+    pid: child.pid ?? 0,
+    [Symbol.asyncDispose]: async () => {
+      const gone = once(child, 'exit');
+      child.kill('SIGKILL');
+      await gone;
+    },
+  };
+}
+
+it('misses none and shows none twice while others come and go', async () => {
+  await using steady = new AsyncDisposableStack();
+  const pids: number[] = [];
+  for (let index = 0; index < 100; index++) pids.push(steady.use(await sleeping()).pid);
+  const churn = spawn('sh', ['-c', 'while :; do for i in 1 2 3 4 5 6 7 8; do true & done; wait; /bin/true; done'], {
+    stdio: 'ignore',
+  });
+  try {
+    for (let pass = 0; pass < 100; pass++) {
+      const seen = (await readPass()).namespaces.flatMap((namespace) => namespace.pids);
+      expect(pids.filter((pid) => !seen.includes(pid))).toEqual([]);
+      expect(new Set(seen).size).toBe(seen.length);
+    }
+  } finally {
+    const gone = once(churn, 'exit');
+    churn.kill('SIGKILL');
+    await gone;
+  }
+});
+
+describe('in a PID namespace inside of ours', () => {
+  /** Runs a program there that lists what the agent would see; `proc` is a mount of the procfs of the namespace, or ours. */
+  async function listed(mountProc: boolean): Promise<{ own: number; pids: number[] }> {
+    const args = ['--pid', '--fork', ...(mountProc ? ['--mount-proc'] : []), process.execPath, TASKS];
+    const child = spawn('unshare', args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    let text = '';
+    child.stdout.on('data', (chunk) => {
+      text += chunk;
+    });
+    await once(child, 'close');
+    return JSON.parse(text) as { own: number; pids: number[] };
+  }
+
+  it('numbers processes as that does, and leaves out all others', async () => {
+    expect(await listed(true)).toEqual({ own: 0, pids: [1] });
+  });
+
+  it('numbers them as ours where /proc is ours', async () => {
+    await using other = await sleeping();
+    await eventually(async () => {
+      const { own, pids } = await listed(false);
+      expect(own).toBe(1);
+      expect(pids).toContain(other.pid);
+      expect(pids).toContain(process.pid);
+    });
+  });
+});

@@ -1,0 +1,49 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { parseSnmp, parseSnmp6 } from '../../src/sources/procfs/snmp.ts';
+import type { TestPod } from './cgroups.ts';
+
+const SHORT_PODS = fileURLToPath(new URL('./short_pods.py', import.meta.url));
+const run = promisify(execFile);
+
+/** Pods that live for some milliseconds, one after the other; gives the last counters of each as its /proc shows them. */
+export async function liveShortly(pods: readonly TestPod[]): Promise<string[]> {
+  const args = pods.flatMap(({ container }, index) => [join(container, 'cgroup.procs'), String(index + 1)]);
+  const { stdout } = await run('python3', [SHORT_PODS, ...args]);
+  return JSON.parse(stdout) as string[];
+}
+
+/** The counters of a text of these, as the kernel's files name them. */
+export function oracleOf(text: string): (table: string, field: string) => number {
+  const garbled = (what: string) => {
+    throw new Error(`the kernel printed ${what}`);
+  };
+  const at = text.indexOf('Ip6InReceives');
+  const tables = parseSnmp(text.slice(0, at), garbled);
+  const tables6 = parseSnmp6(text.slice(at), garbled);
+  return (table, field) => {
+    const value = tables.get(table)?.get(field) ?? tables6.get(`${table}${field}`);
+    if (value === undefined) throw new Error(`no ${table} ${field}`);
+    return Number(value);
+  };
+}
+
+/** What the event `pod_departed` is to say of it. */
+export function totalsOf(text: string): Record<string, number> {
+  const of = oracleOf(text);
+  return {
+    receivedBytes: of('IpExt', 'InOctets') + of('Ip6', 'InOctets'),
+    sentBytes: of('IpExt', 'OutOctets') + of('Ip6', 'OutOctets'),
+    tcpConnections: of('Tcp', 'ActiveOpens') + of('Tcp', 'PassiveOpens'),
+    tcpFailedConnects: of('Tcp', 'AttemptFails'),
+    tcpRetransmits: of('Tcp', 'RetransSegs'),
+    tcpResetsSent: of('Tcp', 'OutRsts'),
+    tcpTimeouts: of('TcpExt', 'TCPTimeouts'),
+    tcpListenDrops: of('TcpExt', 'ListenDrops'),
+    udpDatagrams: ['Udp', 'Udp6'].reduce((sum, t) => sum + of(t, 'InDatagrams') + of(t, 'OutDatagrams'), 0),
+    udpDrops: ['Udp', 'Udp6'].reduce((sum, t) => sum + of(t, 'InErrors') + of(t, 'SndbufErrors'), 0),
+    ipDiscards: ['Ip', 'Ip6'].reduce((sum, t) => sum + of(t, 'InDiscards') + of(t, 'OutDiscards'), 0),
+  };
+}

@@ -1,0 +1,12 @@
+import { freeCycle } from '../../src/collectors/cycle.ts';
+import { openNetnsObject } from '../../src/sources/bpf/netns_object.ts';
+import { BpfSource } from '../../src/sources/bpf/source.ts';
+import { pidNamespaceLevels } from '../../src/sources/procfs/pid_namespace.ts';
+import { OBJECTS } from './kernel.ts';
+
+/** Prints how far above ours the PID namespace of /proc lies, and the processes that it numbers. */
+const own = pidNamespaceLevels('/proc');
+using lists = await openNetnsObject(new BpfSource(OBJECTS, '/sys'), own);
+const pids: number[] = [];
+await lists.tasks?.read(undefined, ({ pid }) => pids.push(pid), freeCycle());
+process.stdout.write(JSON.stringify({ own, pids }));
