@@ -51,14 +51,17 @@ class ObjectWorker : public Napi::AsyncWorker {
 
 class OpenWorker : public Napi::AsyncWorker {
  public:
-  OpenWorker(Napi::Env env, std::string path) : AsyncWorker(env), deferred_(env), path_(std::move(path)) {}
+  OpenWorker(Napi::Env env, std::string path, std::string kernel_types)
+      : AsyncWorker(env), deferred_(env), path_(std::move(path)), kernel_types_(std::move(kernel_types)) {}
 
   Napi::Promise promise() const { return deferred_.Promise(); }
 
  protected:
   void Execute() override {
     LogCapture log;
-    bpf_object* object = bpf_object__open_file(path_.c_str(), nullptr);
+    LIBBPF_OPTS(bpf_object_open_opts, options);
+    if (!kernel_types_.empty()) options.btf_custom_path = kernel_types_.c_str();
+    bpf_object* object = bpf_object__open_file(path_.c_str(), &options);
     if (object == nullptr) {
       failure_ = {"open", errno, path_, log.take()};
       return;
@@ -80,6 +83,7 @@ class OpenWorker : public Napi::AsyncWorker {
  private:
   Napi::Promise::Deferred deferred_;
   std::string path_;
+  std::string kernel_types_;
   std::shared_ptr<ObjectHandle> handle_;
   Failure failure_;
 };
@@ -341,7 +345,7 @@ void BpfObjectWrap::ReadMapped(const Napi::CallbackInfo& info) {
 void BpfObjectWrap::Close(const Napi::CallbackInfo&) { handle_->Close(); }
 
 Napi::Value OpenObject(const Napi::CallbackInfo& info) {
-  auto* worker = new OpenWorker(info.Env(), info[0].As<Napi::String>());
+  auto* worker = new OpenWorker(info.Env(), info[0].As<Napi::String>(), info[1].As<Napi::String>());
   worker->Queue();
   return worker->promise();
 }

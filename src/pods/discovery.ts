@@ -4,7 +4,7 @@ import type { Paths } from '../paths.ts';
 import { asNetnsId, type NetnsId } from '../probes/metric.ts';
 import type { NetnsRow } from '../sources/bpf/netns_list.ts';
 import type { NetnsEntry, NetnsIndex } from '../sources/netns.ts';
-import { CAP_SYS_PTRACE, hasCapability } from '../sources/procfs/capabilities.ts';
+import { missingCapabilities } from '../sources/procfs/capabilities.ts';
 import { listDirectory } from '../sources/procfs/read.ts';
 import { type Described, describe } from './describe.ts';
 import type { Entity } from './entity.ts';
@@ -69,7 +69,7 @@ export class Discovery implements NetnsIndex {
     this.#kernel = kernel;
     this.#changed = changed;
     this.#ownContainer = readContainer(paths.proc, 'self')?.containerId;
-    this.#mayLookAtAll = hasCapability(paths.proc, CAP_SYS_PTRACE);
+    this.#mayLookAtAll = missingCapabilities(['CAP_SYS_PTRACE'], paths.proc).length === 0;
   }
 
   snapshot(): readonly NetnsEntry[] {
