@@ -4,7 +4,7 @@ import { BpfError } from './errors.ts';
 /** What `build/bpf_napi.node` exports. The one place that knows; everything else uses index.ts. */
 export interface NativeModule {
   readonly libbpfVersion: string;
-  openObject(path: string, kernelTypes: string): Promise<NativeObject>;
+  openObject(path: string): Promise<NativeObject>;
   readonly Ring: new (object: NativeObject, map: number) => NativeRing;
   readonly Stats: new () => NativeStats;
   withNetns<T>(path: string, inside: () => T): T;

@@ -41,12 +41,10 @@ export class BpfObject implements Disposable {
 
   /**
    * Reads and parses the file, off the event loop. Nothing is in the kernel yet.
-   * @param kernelTypes a file with the types of the kernel, like /sys/kernel/btf/vmlinux: only these are looked at. Else libbpf
-   *   finds them itself, and looks for a type that the kernel lacks in its modules, which takes CAP_SYS_ADMIN
    * @throws {BpfError} BPF_OPEN, BPF_UNAVAILABLE
    */
-  static async open(path: string, kernelTypes = ''): Promise<BpfObject> {
-    const handle = await guardedAsync('BPF_OPEN', () => native().openObject(path, kernelTypes));
+  static async open(path: string): Promise<BpfObject> {
+    const handle = await guardedAsync('BPF_OPEN', () => native().openObject(path));
     return new BpfObject(path, handle);
   }
 

@@ -51,17 +51,14 @@ class ObjectWorker : public Napi::AsyncWorker {
 
 class OpenWorker : public Napi::AsyncWorker {
  public:
-  OpenWorker(Napi::Env env, std::string path, std::string kernel_types)
-      : AsyncWorker(env), deferred_(env), path_(std::move(path)), kernel_types_(std::move(kernel_types)) {}
+  OpenWorker(Napi::Env env, std::string path) : AsyncWorker(env), deferred_(env), path_(std::move(path)) {}
 
   Napi::Promise promise() const { return deferred_.Promise(); }
 
  protected:
   void Execute() override {
     LogCapture log;
-    LIBBPF_OPTS(bpf_object_open_opts, options);
-    if (!kernel_types_.empty()) options.btf_custom_path = kernel_types_.c_str();
-    bpf_object* object = bpf_object__open_file(path_.c_str(), &options);
+    bpf_object* object = bpf_object__open_file(path_.c_str(), nullptr);
     if (object == nullptr) {
       failure_ = {"open", errno, path_, log.take()};
       return;
@@ -83,10 +80,20 @@ class OpenWorker : public Napi::AsyncWorker {
  private:
   Napi::Promise::Deferred deferred_;
   std::string path_;
-  std::string kernel_types_;
   std::shared_ptr<ObjectHandle> handle_;
   Failure failure_;
 };
+
+/**
+ * A type or function that the kernel lacks libbpf looks for in its modules, once. Before 1.3 the whole load fails where
+ * it may not (CAP_SYS_ADMIN). So there it is made to look before, in vain.
+ */
+void SkipModules(bpf_object* object) {
+  __u32 id = 0;
+  if (bpf_btf_get_next_id(0, &id) != -EPERM) return;
+  bpf_program* any = bpf_object__next_program(object, nullptr);
+  if (any != nullptr) bpf_program__set_attach_target(any, 0, "no such function");
+}
 
 bpf_program* FindProgram(Napi::Env env, const ObjectHandle& handle, const Napi::Value& name, const char* operation) {
   const std::string text = name.As<Napi::String>();
@@ -220,6 +227,7 @@ void BpfObjectWrap::SetConstant(const Napi::CallbackInfo& info) {
 Napi::Value BpfObjectWrap::Load(const Napi::CallbackInfo& info) {
   Open(info.Env(), "load").BeginWork();
   auto* worker = new ObjectWorker(info.Env(), handle_, [](ObjectHandle& handle) -> Failure {
+    SkipModules(handle.object());
     LogCapture log;
     const int error = bpf_object__load(handle.object());
     // libbpf has just parsed and freed the kernel's BTF, some 10 MB; the pool thread's arena would keep it.
@@ -345,7 +353,7 @@ void BpfObjectWrap::ReadMapped(const Napi::CallbackInfo& info) {
 void BpfObjectWrap::Close(const Napi::CallbackInfo&) { handle_->Close(); }
 
 Napi::Value OpenObject(const Napi::CallbackInfo& info) {
-  auto* worker = new OpenWorker(info.Env(), info[0].As<Napi::String>(), info[1].As<Napi::String>());
+  auto* worker = new OpenWorker(info.Env(), info[0].As<Napi::String>());
   worker->Queue();
   return worker->promise();
 }

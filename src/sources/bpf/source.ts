@@ -76,9 +76,7 @@ export class BpfSource {
     const path = join(this.#directory, spec.file);
     if (!existsSync(path)) throw new Unsupported(`${spec.file} was not built: scripts/setup needs clang for it`);
     if (!existsSync(this.#vmlinux)) throw new Unsupported(`this kernel has no BTF (${this.#vmlinux} is missing)`);
-    // Types of modules are had with this right only; without it a look for them would fail the whole object.
-    const mayUseModules = missingCapabilities(['CAP_SYS_ADMIN']).length === 0;
-    const object = await BpfObject.open(path, mayUseModules ? '' : this.#vmlinux);
+    const object = await BpfObject.open(path);
     try {
       configure(object, spec);
       await object.load();
