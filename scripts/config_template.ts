@@ -152,8 +152,7 @@ export function configTemplate(schema: z.ZodType, summaries: ReadonlyMap<string,
   const { children = new Map<string, Option>() } = optionOf(schema);
   const lines: string[] = [];
   for (const [key, option] of children) {
-    const section =
-      key === 'probes' ? ['probes:', ...renderProbes(option, summaries, '  ')] : render(key, option, '');
+    const section = key === 'probes' ? ['probes:', ...renderProbes(option, summaries, '  ')] : render(key, option, '');
     lines.push(...(lines.length === 0 ? section : section.map((line) => `# ${line}`)));
   }
   return `${lines.join('\n')}\n`;

@@ -145,7 +145,9 @@ class NodeDevices {
     if (this.#names === '' || this.#links.size > 0) return [];
     const missing = describeMissing(missingCapabilities(['CAP_SYS_ADMIN']));
     const why = missing === '' ? '' : `: ${missing}, and the agent is not in the network namespace of the node`;
-    return [`the Pods' ends of the node's devices are shown as well, because the kernel does not tell which they are${why}`];
+    return [
+      `the Pods' ends of the node's devices are shown as well, because the kernel does not tell which they are${why}`,
+    ];
   }
 }
 

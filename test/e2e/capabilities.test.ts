@@ -29,8 +29,9 @@ interface SecurityContext {
 function shippedContext(components: readonly string[]): SecurityContext {
   const folders = components.map((name) => join(PROJECT, 'manifests/components', name));
   const daemonSet = kustomize(join(PROJECT, 'manifests/base'), folders).find(({ kind }) => kind === 'DaemonSet');
+  if (daemonSet === undefined) throw new Error('there is no DaemonSet');
   type Spec = { template: { spec: { containers: [{ securityContext: SecurityContext }] } } };
-  return (daemonSet?.['spec'] as Spec).template.spec.containers[0].securityContext;
+  return (daemonSet['spec'] as Spec).template.spec.containers[0].securityContext;
 }
 
 const CONTEXTS = { default: shippedContext([]), all: shippedContext(['all-probes']) } as const;
@@ -90,7 +91,12 @@ function words(cell: string): string[] {
 function tableAfter(heading: string): string[][] {
   const [, part = ''] = DOCUMENT.split(`\n## ${heading}\n`);
   const rows = part.split('\n## ')[0]?.match(/^\|.*\|$/gm) ?? [];
-  return rows.slice(2).map((row) => row.slice(1, -1).split('|').map((cell) => cell.trim()));
+  return rows.slice(2).map((row) =>
+    row
+      .slice(1, -1)
+      .split('|')
+      .map((cell) => cell.trim()),
+  );
 }
 
 const ROWS: readonly Row[] = tableAfter('What each set lacks').map(
@@ -266,7 +272,9 @@ describe('docs/capabilities.md', () => {
         const short = capability.replace('CAP_', '');
         expect(known, name).toContain(short);
         // What a probe requires it misses somewhere, and says so by name.
-        const missed = ROWS.filter(({ probes }) => probes.includes(name)).map(({ without, reason }) => `${without} ${reason}`);
+        const missed = ROWS.filter(({ probes }) => probes.includes(name)).map(
+          ({ without, reason }) => `${without} ${reason}`,
+        );
         if (!NEED_MODULES.has(name)) expect(missed.join(), `${name} ${capability}`).toContain(short);
       }
     }

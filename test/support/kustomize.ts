@@ -32,7 +32,10 @@ const OPERATIONS = z.array(
 type Node = Record<string, unknown> | unknown[];
 
 function applyOperation(object: unknown, { op, path, value }: z.infer<typeof OPERATIONS>[number]): void {
-  const keys = path.split('/').slice(1).map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'));
+  const keys = path
+    .split('/')
+    .slice(1)
+    .map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'));
   const last = keys.pop() ?? '';
   let node = object as Node;
   for (const key of keys) {
@@ -42,7 +45,8 @@ function applyOperation(object: unknown, { op, path, value }: z.infer<typeof OPE
   const isThere = Object.hasOwn(node, last);
   if (op !== 'add' && !isThere) throw new Error(`${path}: there is no ${last}`);
   if (op === 'test') {
-    if (JSON.stringify((node as Record<string, unknown>)[last]) !== JSON.stringify(value)) throw new Error(`${path}: is not ${JSON.stringify(value)}`);
+    if (JSON.stringify((node as Record<string, unknown>)[last]) !== JSON.stringify(value))
+      throw new Error(`${path}: is not ${JSON.stringify(value)}`);
   } else if (Array.isArray(node)) {
     if (op === 'add') node.splice(last === '-' ? node.length : Number(last), 0, value);
     else if (op === 'replace') node[Number(last)] = value;

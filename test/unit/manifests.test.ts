@@ -8,8 +8,8 @@ import { ConfigReader } from '../../src/config/load.ts';
 import { configSchema } from '../../src/config/schema.ts';
 import { PROBES } from '../../src/probes/index.ts';
 import { ChartRenderer } from '../support/chart.ts';
-import { type KubernetesObject, kustomize } from '../support/kustomize.ts';
 import { typeFaults } from '../support/kubernetes_types.ts';
+import { type KubernetesObject, kustomize } from '../support/kustomize.ts';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const BASE = join(PROJECT, 'manifests/base');
@@ -92,9 +92,9 @@ describe('the kustomize base', () => {
     expect(readdirSync(COMPONENTS).sort()).toEqual(Object.keys(VARIANTS).sort());
     for (const name of ['', ...Object.keys(VARIANTS)]) {
       const objects = kustomize(BASE, name === '' ? [] : [component(name)]);
-      expect(objects.flatMap((object) => typeFaults(object).map((fault) => `${name} ${idOf(object)} ${fault}`))).toEqual(
-        [],
-      );
+      expect(
+        objects.flatMap((object) => typeFaults(object).map((fault) => `${name} ${idOf(object)} ${fault}`)),
+      ).toEqual([]);
     }
   });
 
@@ -182,7 +182,10 @@ describe('what belongs together', () => {
   it('the configuration is the ConfigMap that the agent may read', () => {
     const { name } = find<KubernetesObject>(base, 'ConfigMap').metadata;
     expect(template.spec.volumes.find((volume) => volume.name === 'config')?.configMap?.name).toBe(name);
-    const { rules } = find<{ rules: { resources: string[]; resourceNames?: string[]; verbs: string[] }[] }>(base, 'Role');
+    const { rules } = find<{ rules: { resources: string[]; resourceNames?: string[]; verbs: string[] }[] }>(
+      base,
+      'Role',
+    );
     expect(rules.find(({ resources }) => resources.includes('configmaps'))).toMatchObject({
       resourceNames: [name],
       verbs: ['get', 'list', 'watch'],
@@ -223,15 +226,20 @@ describe('the configuration', () => {
     const shared = [...text.matchAll(/^# {3}# - (\w+): /gm)].map(([, key]) => key);
     expect(shared).toEqual(expect.arrayContaining(['enabled', 'metrics', 'detail', 'events', 'limit']));
     for (const { name, options } of PROBES) {
-      for (const key of Object.keys(options)) expect([...Object.keys(shown.probes[name] ?? {}), ...shared]).toContain(key);
+      for (const key of Object.keys(options))
+        expect([...Object.keys(shown.probes[name] ?? {}), ...shared]).toContain(key);
     }
   });
 
   it('one option with its sections is enough, and a wrong one is named', () => {
-    const switched = text.replace('# probes:', 'probes:').replace('#   fd:\n#     enabled: false', '  fd:\n    enabled: true');
+    const switched = text
+      .replace('# probes:', 'probes:')
+      .replace('#   fd:\n#     enabled: false', '  fd:\n    enabled: true');
     expect(reader.parse(switched).probes['fd']?.enabled).toBe(true);
     expect(reader.parse(switched).probes['io']).toEqual(reader.defaults.probes['io']);
-    const wrong = text.replace('# probes:', 'probes:').replace('#   fd:\n#     enabled: false', '  fd:\n    enabled: maybe');
+    const wrong = text
+      .replace('# probes:', 'probes:')
+      .replace('#   fd:\n#     enabled: false', '  fd:\n    enabled: maybe');
     expect(() => reader.parse(wrong)).toThrow(/^probes\.fd\.enabled: "maybe" is not allowed/);
   });
 });
