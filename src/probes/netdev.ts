@@ -212,7 +212,7 @@ export const netdev = defineProbe({
   open: async (_scope, sources, { options }) => {
     const nodeDevices = new NodeDevices(sources);
     return {
-      health: () => ({ reader: 'files', degraded: nodeDevices.degraded }),
+      health: () => ({ reader: 'files', degraded: options.nodeVeth ? [] : nodeDevices.degraded }),
       collect: (emit, cycle) => collectAll(emit, sources, nodeDevices, options, cycle),
     };
   },
