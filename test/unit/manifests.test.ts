@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -168,6 +169,13 @@ describe('what belongs together', () => {
       if (path !== undefined) expect(mounts.map(({ mountPath }) => mountPath)).toContain(path);
     }
   });
+
+  it('the agent knows the arguments of the base', () => {
+    const help = execFileSync(join(PROJECT, 'bin/netsonde'), ['--help'], { encoding: 'utf8' });
+    const [command, ...flags] = container.args;
+    expect(command).toBe('serve');
+    for (const flag of flags) expect(help).toContain(`  ${flag.split('=')[0]} `);
+  }, 20_000);
 
   it('the port is one and the same', () => {
     const [port] = container.ports;

@@ -113,7 +113,7 @@ function whyNotPermitted({ log }: BpfError): string {
     if (missing !== '') return missing;
   }
   const memory = describeMissing(missingCapabilities(['CAP_SYS_RESOURCE']));
-  return memory !== '' && /create(_| )map|RLIMIT_MEMLOCK|failed to create/.test(log)
+  return memory !== '' && /failed to create/.test(log)
     ? `${memory}, which this kernel asks for where maps are larger than \`ulimit -l\``
     : 'this kernel allows no such program';
 }
