@@ -53,6 +53,7 @@ export class BpfError extends Error {
 
 const EPERM = 1;
 const EBADF = 9;
+const EACCES = 13;
 const EBUSY = 16;
 
 const CODES: Readonly<Record<string, BpfErrorCode>> = {
@@ -106,8 +107,11 @@ function explain(failure: NativeFailure, verifier: readonly string[]): string {
   if (verifier.length > 0) return `${failure.message}: ${verifier.at(-1)}`;
   // libbpf adds a hint about the memory lock limit, which has nothing to do with it on kernels since 5.11.
   if (failure.operation === 'load' && failure.errno === EPERM) {
-    return `${failure.message} and gave no reason: CAP_BPF and CAP_PERFMON are missing, or this kernel allows no such program`;
+    return `${failure.message} and gave no reason`;
   }
+  // man 2 setns; man 5 proc, /proc/pid/ns.
+  if (failure.operation === 'enter' && failure.errno === EPERM) return `${failure.message} (it takes CAP_SYS_ADMIN)`;
+  if (failure.operation === 'enter' && failure.errno === EACCES) return `${failure.message} (it takes CAP_SYS_PTRACE)`;
   // The first line is the cause, those after it what came of it.
   const [first = ''] = failure.log.split('\n', 1);
   return first === '' ? failure.message : `${failure.message} (${first.replace('libbpf: ', '')})`;

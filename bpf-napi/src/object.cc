@@ -84,6 +84,17 @@ class OpenWorker : public Napi::AsyncWorker {
   Failure failure_;
 };
 
+/**
+ * A type or function that the kernel lacks libbpf looks for in its modules, once. Before 1.3 the whole load fails where
+ * it may not (CAP_SYS_ADMIN). So there it is made to look before, in vain.
+ */
+void SkipModules(bpf_object* object) {
+  __u32 id = 0;
+  if (bpf_btf_get_next_id(0, &id) != -EPERM) return;
+  bpf_program* any = bpf_object__next_program(object, nullptr);
+  if (any != nullptr) bpf_program__set_attach_target(any, 0, "no such function");
+}
+
 bpf_program* FindProgram(Napi::Env env, const ObjectHandle& handle, const Napi::Value& name, const char* operation) {
   const std::string text = name.As<Napi::String>();
   bpf_program* program = bpf_object__find_program_by_name(handle.object(), text.c_str());
@@ -216,6 +227,7 @@ void BpfObjectWrap::SetConstant(const Napi::CallbackInfo& info) {
 Napi::Value BpfObjectWrap::Load(const Napi::CallbackInfo& info) {
   Open(info.Env(), "load").BeginWork();
   auto* worker = new ObjectWorker(info.Env(), handle_, [](ObjectHandle& handle) -> Failure {
+    SkipModules(handle.object());
     LogCapture log;
     const int error = bpf_object__load(handle.object());
     // libbpf has just parsed and freed the kernel's BTF, some 10 MB; the pool thread's arena would keep it.

@@ -92,7 +92,7 @@ describe('load', () => {
     const failure = await failureOf(() => object.load()).catch(() => undefined);
     if (failure === undefined) context.skip('this kernel loads fentry programs');
     expect(failure).toMatchObject({ code: 'BPF_LOAD', errno: EPERM, verifier: [] });
-    expect(failure?.message).toContain('this kernel allows no such program');
+    expect(failure?.message).toContain('gave no reason');
     expect(failure?.message).not.toMatch(/ulimit|memlock/i);
   });
 

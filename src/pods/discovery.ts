@@ -5,7 +5,7 @@ import type { Paths } from '../paths.ts';
 import { asNetnsId, type NetnsId } from '../probes/metric.ts';
 import type { NetnsRow } from '../sources/bpf/netns_list.ts';
 import type { NetnsBirth, NetnsEntry, NetnsIndex, NetnsLife, NetnsWatcher } from '../sources/netns.ts';
-import { CAP_SYS_PTRACE, hasCapability } from '../sources/procfs/capabilities.ts';
+import { missingCapabilities } from '../sources/procfs/capabilities.ts';
 import { listDirectory } from '../sources/procfs/read.ts';
 import { ownerOfFolders } from './cgroup.ts';
 import { containerEntity, type Described, describe, keepOwner, sameName } from './describe.ts';
@@ -87,7 +87,7 @@ export class Discovery implements NetnsIndex, NetnsLife {
     this.#kernel = kernel;
     this.#changed = changed;
     this.#ownContainer = readContainer(paths.proc, 'self')?.containerId;
-    this.#mayLookAtAll = hasCapability(paths.proc, CAP_SYS_PTRACE);
+    this.#mayLookAtAll = missingCapabilities(['CAP_SYS_PTRACE'], paths.proc).length === 0;
   }
 
   snapshot(): readonly NetnsEntry[] {

@@ -148,7 +148,7 @@ export const fd = defineProbe({
       .describe('Count sockets: takes a look at each descriptor, where the number of all of them is had at once.'),
   },
   requires: {
-    capabilities: ['CAP_SYS_PTRACE'],
+    capabilities: ['CAP_SYS_PTRACE', 'CAP_DAC_READ_SEARCH'],
     kernel: 'Any: /proc/<pid>/fd. Since 6.2 descriptors are counted without listing them.',
   },
   open: async (_scope, sources, { options }) => {

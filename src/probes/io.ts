@@ -158,7 +158,7 @@ export const io = defineProbe({
   events: {},
   options: {},
   requires: {
-    capabilities: ['CAP_SYS_PTRACE'],
+    capabilities: ['CAP_SYS_PTRACE', 'CAP_DAC_READ_SEARCH'],
     kernel: '/proc/<pid>/io: CONFIG_TASK_IO_ACCOUNTING, which distributions have.',
   },
   open: async (scope, { paths, processes, netns, errors, memories }) => {

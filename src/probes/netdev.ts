@@ -3,6 +3,7 @@ import type { Cycle } from '../collectors/cycle.ts';
 import type { Counter } from '../counter.ts';
 import type { LinkRow } from '../sources/netlink/link.ts';
 import type { NetnsEntry } from '../sources/netns.ts';
+import { describeMissing, missingCapabilities } from '../sources/procfs/capabilities.ts';
 import { type DeviceStats, parseNetDev } from '../sources/procfs/net_dev.ts';
 import type { Sources } from '../sources/sources.ts';
 import { defineMetrics, type Emit, type LooseEmit } from './metric.ts';
@@ -139,6 +140,15 @@ class NodeDevices {
     }
     return this.#links;
   }
+
+  get degraded(): string[] {
+    if (this.#names === '' || this.#links.size > 0) return [];
+    const missing = describeMissing(missingCapabilities(['CAP_SYS_ADMIN']));
+    const why = missing === '' ? '' : `: ${missing}, and the agent is not in the network namespace of the node`;
+    return [
+      `the Pods' ends of the node's devices are shown as well, because the kernel does not tell which they are${why}`,
+    ];
+  }
 }
 
 interface Options {
@@ -195,14 +205,14 @@ export const netdev = defineProbe({
     nodeVeth: z.boolean().default(false).describe("Show the node's ends of the Pods' devices as well."),
   },
   requires: {
-    capabilities: ['CAP_SYS_PTRACE', 'CAP_SYS_ADMIN'],
+    capabilities: ['CAP_SYS_PTRACE'],
     kernel:
-      "Any: /proc/<pid>/net/dev. Entering the node's namespace (CAP_SYS_ADMIN) tells which of its devices are veth.",
+      "Any: /proc/<pid>/net/dev. Which of the node's devices are veth is asked in its namespace: with CAP_SYS_ADMIN where the agent is in another one.",
   },
   open: async (_scope, sources, { options }) => {
     const nodeDevices = new NodeDevices(sources);
     return {
-      health: () => ({ reader: 'files', degraded: [] }),
+      health: () => ({ reader: 'files', degraded: options.nodeVeth ? [] : nodeDevices.degraded }),
       collect: (emit, cycle) => collectAll(emit, sources, nodeDevices, options, cycle),
     };
   },

@@ -1,5 +1,6 @@
 import type { Cycle } from '../collectors/cycle.ts';
 import type { Garbled, SourceErrors } from '../sources/errors.ts';
+import { describeMissing, missingCapabilities } from '../sources/procfs/capabilities.ts';
 
 /** Reads something of many processes in one collection, and counts those that cannot be read. */
 export class ProcessReader {
@@ -59,6 +60,9 @@ export class ProcessReader {
     this.#errors.count('procfs', file, error);
     this.#unreadable++;
     const { code, message } = error;
-    this.#last = code === 'EACCES' || code === 'EPERM' ? `CAP_SYS_PTRACE is missing (${message})` : message;
+    const isRefused = code === 'EACCES' || code === 'EPERM';
+    // The one for what belongs to other users, the other for what belongs to processes with other rights.
+    const missing = isRefused ? describeMissing(missingCapabilities(['CAP_DAC_READ_SEARCH', 'CAP_SYS_PTRACE'])) : '';
+    this.#last = missing === '' ? message : `${missing} (${message})`;
   }
 }

@@ -1,6 +1,7 @@
 import type { Cycle } from '../collectors/cycle.ts';
 import { multiplyCounter } from '../counter.ts';
 import { RDMA_RESOURCES } from '../sources/netlink/rdma.ts';
+import { describeMissing, missingCapabilities } from '../sources/procfs/capabilities.ts';
 import type { Sources } from '../sources/sources.ts';
 import { type PortCounters, rdmaDevices, rdmaPorts, readPortCounters } from '../sources/sysfs/infiniband.ts';
 import { defineMetrics, type Emit, NODE } from './metric.ts';
@@ -137,9 +138,9 @@ export const rdma = defineProbe({
   events: {},
   options: {},
   requires: {
-    capabilities: ['CAP_SYS_ADMIN'],
+    capabilities: [],
     kernel:
-      "RDMA (module ib_core); devices may come later. Objects in use are asked for in the node's network namespace (CAP_SYS_ADMIN).",
+      "RDMA (module ib_core); devices may come later. Objects in use are asked for in the node's network namespace: with CAP_SYS_ADMIN where the agent is in another one.",
   },
   open: async (_scope, sources) => {
     let hasResources = true;
@@ -147,7 +148,10 @@ export const rdma = defineProbe({
       health: () => {
         const { sys } = sources.paths;
         const noDevice = rdmaDevices(sys).length === 0 ? [`no RDMA device is there: ${sys}/class/infiniband`] : [];
-        const noResources = hasResources ? [] : ['the kernel does not tell the objects in use over netlink'];
+        const missing = describeMissing(missingCapabilities(['CAP_SYS_ADMIN']));
+        const noResources = hasResources
+          ? []
+          : [`the kernel does not tell the objects in use over netlink${missing === '' ? '' : ` (${missing})`}`];
         return { reader: 'files, netlink', degraded: [...noDevice, ...noResources] };
       },
       collect: async (emit, cycle) => {

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { BpfError, netnsCookie, withNetns } from 'bpf-napi';
 import type { Cycle } from '../collectors/cycle.ts';
@@ -36,6 +37,8 @@ export class NetFiles {
   readonly #proc: string;
   readonly #netns: NetnsIndex;
   readonly #errors: SourceErrors;
+  /** Inode number of the namespace that the agent is in. */
+  #home: number | undefined;
   /** A way in is looked for, and checked, once in a cycle. */
   readonly #places = new WeakMap<Cycle, Map<NetnsId, Place>>();
 
@@ -70,9 +73,15 @@ export class NetFiles {
 
   /**
    * Calls a synchronous function with this thread in the namespace; undefined where there is no way in any more.
-   * @throws {BpfError} NETNS where the right is missing (CAP_SYS_ADMIN)
+   * @throws {BpfError} NETNS where the right is missing (CAP_SYS_ADMIN), and the agent is in another one
    */
   inside<T>(entry: NetnsEntry, cycle: Cycle, call: () => T): T | undefined {
+    this.#home ??= statSync(join(this.#proc, 'thread-self/ns/net'), { throwIfNoEntry: false })?.ino ?? 0;
+    return entry.inum === this.#home ? call() : this.enter(entry, cycle, call);
+  }
+
+  /** The same, but that the right is needed for the agent's own namespace, too. */
+  enter<T>(entry: NetnsEntry, cycle: Cycle, call: () => T): T | undefined {
     const { process, mount } = this.#place(entry, cycle);
     const path = process === undefined ? mount : join(process, 'ns/net');
     if (path === undefined) return undefined;

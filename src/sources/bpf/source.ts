@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BpfError, BpfObject, unavailable } from 'bpf-napi';
 import { Unsupported } from '../../probes/probe.ts';
+import { describeMissing, missingCapabilities } from '../procfs/capabilities.ts';
 import { Btf } from './btf.ts';
 
 const BTF = 'kernel/btf';
@@ -129,5 +130,19 @@ function configure(object: BpfObject, spec: ObjectSpec): void {
 export function asUnsupported(error: unknown): unknown {
   if (!(error instanceof BpfError)) return error;
   const lasting = error.code === 'BPF_VERIFIER' || error.errno === EPERM || error.errno === EACCES;
-  return lasting ? new Unsupported(error.message, { cause: error }) : error;
+  if (!lasting) return error;
+  const why = error.code === 'BPF_LOAD' && error.errno === EPERM ? `: ${whyNotPermitted(error)}` : '';
+  return new Unsupported(`${error.message}${why}`, { cause: error });
+}
+
+/** CAP_SYS_ADMIN does as well as the two that came with 5.8. Before 5.11 maps are locked memory (man 2 getrlimit). */
+function whyNotPermitted({ log }: BpfError): string {
+  if (missingCapabilities(['CAP_SYS_ADMIN']).length > 0) {
+    const missing = describeMissing(missingCapabilities(['CAP_BPF', 'CAP_PERFMON']));
+    if (missing !== '') return missing;
+  }
+  const memory = describeMissing(missingCapabilities(['CAP_SYS_RESOURCE']));
+  return memory !== '' && /failed to create/.test(log)
+    ? `${memory}, which this kernel asks for where maps are larger than \`ulimit -l\``
+    : 'this kernel allows no such program';
 }

@@ -105,8 +105,9 @@ export class ConntrackReader implements AsyncDisposable {
     const reader = new ConntrackReader(sources, refusalOf(sources));
     reader.#use = await reader.#source.use();
     if (reader.health.reader === 'pass' || reader.refusal === undefined) return reader;
+    const { note } = reader.health;
     await reader[Symbol.asyncDispose]();
-    throw new Unsupported(reader.refusal);
+    throw new Unsupported(`${reader.refusal}; the pass in the kernel cannot run: ${note}`);
   }
 
   get health(): ProbeHealth {

@@ -46,7 +46,7 @@ export class NetlinkClient {
     const missing = unavailable();
     if (missing !== undefined) throw new Unsupported(`the addon cannot be loaded: ${missing}`);
     try {
-      this.#files.inside(entry, cycle, () => undefined);
+      this.#files.enter(entry, cycle, () => undefined);
     } catch (error) {
       if (!(error instanceof BpfError) || error.errno !== EPERM) throw error;
       throw new Unsupported('entering a network namespace needs CAP_SYS_ADMIN', { cause: error });

@@ -1,5 +1,6 @@
 import type { CheckGroup } from '../check.ts';
 import { agent } from './agent.ts';
+import { capabilities } from './capabilities.ts';
 import { ipvs } from './ipvs.ts';
 import { kernellatency } from './kernellatency.ts';
 import { latency } from './latency.ts';
@@ -15,6 +16,7 @@ import { virtcmdlatency } from './virtcmdlatency.ts';
 /** In this order: the first one needs a kernel into which no module has been loaded, the last one all of them. */
 export const GROUPS: readonly CheckGroup[] = [
   agent,
+  capabilities,
   packetloss,
   tcpreset,
   tcpretrans,
@@ -31,6 +33,7 @@ export const GROUPS: readonly CheckGroup[] = [
 /** What `npm test` runs: what the kernel of the machine itself may not show, on another one. */
 export const TESTED_GROUPS: readonly CheckGroup[] = [
   agent,
+  capabilities,
   tcpreset,
   socketlatency,
   kernellatency,

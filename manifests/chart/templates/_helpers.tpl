@@ -1,0 +1,3 @@
+{{- define "netsonde.labels" -}}
+app.kubernetes.io/name: netsonde
+{{- end }}

@@ -1,0 +1,34 @@
+import { configSchema } from '../src/config/schema.ts';
+import { PROBES } from '../src/probes/index.ts';
+import { configTemplate } from './config_template.ts';
+import { writeGenerated } from './write_generated.ts';
+
+/** Writes the configuration of the manifests, with every option that there is, from its schema. */
+
+const MANIFESTS = new URL('../manifests/', import.meta.url);
+
+const HEAD = `# Every option, with its default: made from the schema by scripts/generate_manifests.ts. To change one, take the first "# " off
+# its line and off those above that it belongs to. The agent follows while it runs; a document that is faulty changes nothing.
+`;
+
+const summaries = new Map(PROBES.map(({ name, summary }) => [name, summary]));
+const document = `${HEAD}${configTemplate(configSchema(PROBES), summaries)}`;
+
+function indented(text: string): string {
+  return text.replace(/^(?=.)/gm, '    ');
+}
+
+writeGenerated(
+  new URL('base/configmap.yaml', MANIFESTS),
+  `apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: netsonde
+  namespace: netsonde
+  labels:
+    app.kubernetes.io/name: netsonde
+data:
+  netsonde.yaml: |
+${indented(document)}`,
+);
+writeGenerated(new URL('chart/files/netsonde.yaml', MANIFESTS), document);

@@ -1,0 +1,318 @@
+import { spawn } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ProbeStatus } from '../../src/collectors/supervisor.ts';
+import { PROBES } from '../../src/probes/index.ts';
+import type { MetricDescriptor } from '../../src/probes/metric.ts';
+import { AgentProcess } from '../support/agent_process.ts';
+import { CGROUP_V2, TestPod } from '../support/cgroups.ts';
+import type { Exposition } from '../support/exposition.ts';
+import { TestNetns } from '../support/hosts.ts';
+import { kustomize } from '../support/kustomize.ts';
+import { eventually } from '../support/oracle.ts';
+
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
+const DOCUMENT = readFileSync(join(PROJECT, 'docs/capabilities.md'), 'utf8');
+
+interface SecurityContext {
+  readonly runAsUser: number;
+  readonly runAsGroup: number;
+  readonly privileged: boolean;
+  readonly allowPrivilegeEscalation: boolean;
+  readonly readOnlyRootFilesystem: boolean;
+  readonly capabilities: { readonly drop: readonly string[]; readonly add: readonly string[] };
+}
+
+function shippedContext(components: readonly string[]): SecurityContext {
+  const folders = components.map((name) => join(PROJECT, 'manifests/components', name));
+  const daemonSet = kustomize(join(PROJECT, 'manifests/base'), folders).find(({ kind }) => kind === 'DaemonSet');
+  if (daemonSet === undefined) throw new Error('there is no DaemonSet');
+  type Spec = { template: { spec: { containers: [{ securityContext: SecurityContext }] } } };
+  return (daemonSet['spec'] as Spec).template.spec.containers[0].securityContext;
+}
+
+const CONTEXTS = { default: shippedContext([]), all: shippedContext(['all-probes']) } as const;
+type SetName = keyof typeof CONTEXTS;
+
+const UNPRIVILEGED = 65_532;
+/** What these see is there with modules that this kernel may lack. */
+const NEED_MODULES = new Set(['ipvs', 'rdma']);
+const STARTED_MS = 15_000;
+const SETTLED_MS = 15_000;
+/** Whose the processes of the Pod are. */
+const POD_USER = 64_321;
+
+const directory = mkdtempSync(join(tmpdir(), 'capabilities-'));
+const config = join(directory, 'config.yaml');
+const place = join(directory, 'project');
+
+/** Runs a command with the project at a place where any user may read it, and nothing that can be written. */
+const READ_ONLY = `set -e
+project=$1 place=$2
+shift 2
+mount --bind "$project" "$place"
+awk '$5 !~ "^/(proc|sys|dev|run)(/|$)" { print $5 }' /proc/self/mountinfo | sort -u | while read -r mount; do
+  mount -o remount,bind,ro "$mount"
+done
+for word; do
+  shift
+  case $word in "$project"/*) word=$place\${word#"$project"} ;; esac
+  set -- "$@" "$word"
+done
+exec "$@"`;
+
+/** As a container runtime starts the agent, under a securityContext. */
+function confine(context: SecurityContext, user: number, capabilities: readonly string[]): string[] {
+  const set = ['-all', ...capabilities.map((name) => `+${name.toLowerCase()}`)].join(',');
+  return [
+    ...(context.readOnlyRootFilesystem ? ['unshare', '--mount', 'sh', '-c', READ_ONLY, 'sh', PROJECT, place] : []),
+    ...['setpriv', '--reuid', String(user), '--regid', String(user), '--clear-groups'],
+    ...['--bounding-set', set, '--inh-caps', set, ...(user === 0 ? [] : ['--ambient-caps', set])],
+    ...(context.allowPrivilegeEscalation ? [] : ['--no-new-privs']),
+  ];
+}
+
+interface Row {
+  readonly set: string;
+  readonly without: string;
+  readonly probes: readonly string[];
+  readonly state: string;
+  readonly reader: string | undefined;
+  readonly reason: string;
+}
+
+function words(cell: string): string[] {
+  return [...cell.matchAll(/`(\w+)`/g)].map(([, word = '']) => word);
+}
+
+function tableAfter(heading: string): string[][] {
+  const [, part = ''] = DOCUMENT.split(`\n## ${heading}\n`);
+  const rows = part.split('\n## ')[0]?.match(/^\|.*\|$/gm) ?? [];
+  return rows.slice(2).map((row) =>
+    row
+      .slice(1, -1)
+      .split('|')
+      .map((cell) => cell.trim()),
+  );
+}
+
+const ROWS: readonly Row[] = tableAfter('What each set lacks').map(
+  ([set = '', without = '', probes = '', becomes = '', reason = '']) => {
+    const [state = '', reader] = becomes.split(', by ');
+    return { set, without: words(without)[0] ?? '', probes: words(probes), state, reader, reason };
+  },
+);
+
+interface Seen {
+  readonly probes: ReadonlyMap<string, ProbeStatus>;
+  /** Metrics that the Pod has, by probe. */
+  readonly metrics: ReadonlyMap<string, readonly string[]>;
+}
+
+/** What appears only where something has just happened. */
+const OCCASIONAL = new Set(PROBES.filter(({ kind }) => kind === 'ebpf').map(({ name }) => name));
+
+function metricsOf(page: Exposition, pod: string): Map<string, readonly string[]> {
+  const shown = new Set(page.samples.filter(({ labels }) => labels['pod'] === pod).map(({ name }) => name));
+  return new Map(
+    PROBES.filter(({ name }) => !OCCASIONAL.has(name)).map(({ name, metrics }) => [
+      name,
+      Object.values<MetricDescriptor>(metrics)
+        .map((metric) => metric.name)
+        .filter((metric) => shown.has(metric)),
+    ]),
+  );
+}
+
+const resources = new AsyncDisposableStack();
+let pod: TestPod;
+
+/** A Pod of another user that listens, has a queue on a device, tracks a connection, and loses a datagram five times a second. */
+const PROGRAM = `
+import ctypes, os, socket, time
+listener = socket.create_server(("127.0.0.1", 8099))
+client = socket.create_connection(("127.0.0.1", 8099))
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+os.setgroups([])
+os.setresgid(${POD_USER}, ${POD_USER}, ${POD_USER})
+os.setresuid(${POD_USER}, ${POD_USER}, ${POD_USER})
+# PR_SET_DUMPABLE: else its files in /proc stay root's, as it has not executed anything since.
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+print("ready", flush=True)
+while True:
+    sender.sendto(b"lost", ("127.0.0.2", 9))
+    time.sleep(0.2)
+`;
+
+beforeAll(async () => {
+  chmodSync(directory, 0o755);
+  mkdirSync(place);
+  const probes = PROBES.map(({ name }) => `  ${name}: ${name === 'conntrack' ? '{ states: true }' : 'true'}`);
+  writeFileSync(config, ['detail: full', 'sinks: {}', 'probes:', ...probes].join('\n'));
+  pod = resources.use(new TestPod(CGROUP_V2));
+  const netns = resources.use(new TestNetns());
+  netns.ip('link set lo up');
+  netns.ip('link add name va type veth peer name vb');
+  netns.ip('link set va up');
+  netns.ip('link set vb up');
+  netns.tc('qdisc add dev va root pfifo limit 100');
+  netns.exec('nft add table inet track');
+  netns.exec('nft add chain inet track in { type filter hook input priority 0 ; }');
+  netns.exec('nft add rule inet track in ct state established accept');
+  const child = spawn('ip', ['netns', 'exec', netns.name, 'python3', '-c', PROGRAM], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const gone = new Promise((resolve) => child.once('exit', resolve));
+  resources.defer(async () => {
+    child.kill('SIGKILL');
+    await gone;
+  });
+  await Promise.race([
+    new Promise((resolve) => child.stdout.once('data', resolve)),
+    gone.then(() => Promise.reject(new Error('the Pod ended'))),
+  ]);
+  pod.add(child.pid ?? 0);
+});
+
+afterAll(async () => {
+  await resources.disposeAsync();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function look(agent: AgentProcess): Promise<Seen> {
+  const page = await agent.page();
+  const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
+  const byName = new Map(probes.map((probe) => [probe.name, probe]));
+  if (byName.get('packetloss')?.state === 'running') {
+    const lost = page.samples.filter(
+      ({ name, labels }) => name === 'netsonde_packet_drops_total' && labels['pod'] === pod.uid,
+    );
+    expect(lost.map(({ labels }) => labels['reason'])).toContain('NO_SOCKET');
+  }
+  return { probes: byName, metrics: metricsOf(page, pod.uid) };
+}
+
+/** Runs the agent with a set, less one capability, until it shows what is expected. */
+async function see(set: SetName, without: string, user: number, check: (seen: Seen) => void): Promise<Seen> {
+  const context = CONTEXTS[set];
+  const capabilities = context.capabilities.add.filter((name) => name !== without);
+  await using agent = await AgentProcess.serve(['--config', config], confine(context, user, capabilities));
+  const status = readFileSync(`/proc/${agent.pid}/status`, 'utf8');
+  expect(status).toMatch(new RegExp(`^Uid:\\t${user}\\t${user}\\t`, 'm'));
+  expect(status).toMatch(/^NoNewPrivs:\t1$/m);
+  expect(readFileSync(`/proc/${agent.pid}/mountinfo`, 'utf8')).toMatch(/^\d+ \d+ \S+ \S+ \/ ro[, ]/m);
+  const ended = agent.exited.then(({ code, signal }) => {
+    throw new Error(`the agent ended with ${code ?? signal}:\n${agent.stderr}`);
+  });
+  const seen = eventually(async () => expect((await agent.get('/readyz')).status).toBe(200), STARTED_MS).then(() =>
+    eventually(async () => {
+      const now = await look(agent);
+      check(now);
+      return now;
+    }, SETTLED_MS),
+  );
+  return await Promise.race([seen, ended]);
+}
+
+/** Rows of the document that a probe is in: those of the set itself, unless there is one for the capability that is missing. */
+function rowOf(probe: string, set: SetName, without: string): Row | undefined {
+  const rows = ROWS.filter((row) => row.set === set && row.probes.includes(probe));
+  return rows.find((row) => without !== '' && row.without === without) ?? rows.find((row) => row.without === '');
+}
+
+function plain(reason: string): string {
+  return reason.replace(/\d+/g, 'N');
+}
+
+function expectAsDocumented(seen: Seen, all: Seen, set: SetName, without: string): void {
+  for (const [name, status] of seen.probes) {
+    const best = all.probes.get(name);
+    const row = rowOf(name, set, without);
+    const where = `${name} with ${set} without ${without || 'nothing less'}`;
+    const expected = {
+      state: row?.state ?? best?.state,
+      reader: row?.state === 'unsupported' ? '' : (row?.reader ?? best?.reader),
+    };
+    expect({ state: status.state, reader: status.reader }, `${where}: ${status.reason}`).toEqual(expected);
+    if (row === undefined) expect(plain(status.reason), where).toBe(plain(best?.reason ?? ''));
+    else if (row.state !== 'running') expect(status.reason, where).toContain(row.reason);
+    const mayLose = row !== undefined && row.state !== 'running';
+    if (!mayLose) expect(seen.metrics.get(name), where).toEqual(all.metrics.get(name));
+    else if (!OCCASIONAL.has(name)) {
+      expect(seen.metrics.get(name)?.length, where).toBeLessThan(all.metrics.get(name)?.length ?? 0);
+    }
+  }
+}
+
+describe('docs/capabilities.md', () => {
+  it('lists the sets that are shipped, and a row for each of their capabilities', () => {
+    const sets = Object.fromEntries(
+      tableAfter('Sets')
+        .filter(([name]) => name === 'default' || name === 'all')
+        .map(([name, capabilities = '']) => [name, words(capabilities)]),
+    );
+    for (const [name, context] of Object.entries(CONTEXTS)) {
+      expect(context.capabilities.add).toEqual(sets[name]);
+      expect(context.capabilities.drop).toEqual(['ALL']);
+      for (const capability of context.capabilities.add) {
+        expect(ROWS.filter(({ set, without }) => set === name && without === capability)).not.toEqual([]);
+      }
+    }
+  });
+
+  it('knows every probe, and every capability that one requires', () => {
+    const names = PROBES.map(({ name }) => name);
+    for (const { probes } of ROWS) expect(names).toEqual(expect.arrayContaining([...probes]));
+    const known = tableAfter('Sets').flatMap(([capability = '']) => words(capability));
+    for (const { name, requires } of PROBES) {
+      for (const capability of requires.capabilities) {
+        const short = capability.replace('CAP_', '');
+        expect(known, name).toContain(short);
+        // What a probe requires it misses somewhere, and says so by name.
+        const missed = ROWS.filter(({ probes }) => probes.includes(name)).map(
+          ({ without, reason }) => `${without} ${reason}`,
+        );
+        if (!NEED_MODULES.has(name)) expect(missed.join(), `${name} ${capability}`).toContain(short);
+      }
+    }
+  });
+});
+
+describe('the shipped securityContext', () => {
+  let all: Seen;
+  beforeAll(async () => {
+    all = await see('all', '', CONTEXTS.all.runAsUser, expectEverything);
+  });
+
+  function expectEverything({ probes, metrics }: Seen): void {
+    for (const [name, { state, reason }] of probes) {
+      if (NEED_MODULES.has(name)) expect(reason).toMatch(/IPVS|RDMA/);
+      else expect(`${name} ${state} ${reason}`).toBe(`${name} running `);
+    }
+    for (const { name, metrics: declared } of PROBES) {
+      const isOfPods = Object.values<MetricDescriptor>(declared).some(({ scope }) => scope === 'pod');
+      if (isOfPods && !OCCASIONAL.has(name) && !NEED_MODULES.has(name)) expect(metrics.get(name), name).not.toEqual([]);
+    }
+  }
+
+  it('of all probes shows everything', () => expectEverything(all));
+
+  it.each([
+    ['all', UNPRIVILEGED],
+    ['default', CONTEXTS.default.runAsUser],
+    ['default', UNPRIVILEGED],
+  ] as const)('%s, as user %i, shows what the document says', async (set, user) => {
+    await see(set, '', user, (seen) => expectAsDocumented(seen, all, set, ''));
+  });
+
+  const LESS_ONE = (Object.keys(CONTEXTS) as SetName[]).flatMap((set) =>
+    CONTEXTS[set].capabilities.add.map((capability) => [set, capability] as const),
+  );
+
+  it.each(LESS_ONE)('%s without %s loses what the document says, and nothing else', async (set, capability) => {
+    await see(set, capability, UNPRIVILEGED, (seen) => expectAsDocumented(seen, all, set, capability));
+  });
+});

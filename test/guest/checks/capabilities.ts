@@ -1,0 +1,23 @@
+import { equal, match } from 'node:assert/strict';
+import { sh } from '../../support/command.ts';
+import { defineChecks } from '../check.ts';
+
+/** What manifests/base gives to the agent. */
+const DEFAULT = '-all,+bpf,+perfmon,+sys_ptrace';
+
+export const capabilities = defineChecks('capabilities', async () => undefined, {
+  'without CAP_SYS_ADMIN objects load that use what this kernel lacks': async () => {
+    const rows = sh(`setpriv --bounding-set ${DEFAULT} --inh-caps ${DEFAULT} --no-new-privs bin/netsonde check`).split(
+      '\n',
+    );
+    const row = (probe: string) => rows.find((line) => line.startsWith(`${probe} `)) ?? '';
+    match(row('tcpsummary'), / running +pass$/);
+    match(row('tcpreset'), / degraded +fentry, tp_btf +resets sent: this kernel gives no reasons/);
+    match(row('packetloss'), / running +tp_btf\/kfree_skb$/);
+    match(row('qdisc'), / unsupported .*needs CAP_SYS_ADMIN$/);
+    equal(
+      rows.some((line) => line.includes('failed to iterate BTF objects')),
+      false,
+    );
+  },
+});

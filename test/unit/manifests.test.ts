@@ -1,0 +1,358 @@
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import * as z from 'zod';
+import { ConfigReader } from '../../src/config/load.ts';
+import { configSchema } from '../../src/config/schema.ts';
+import { PROBES } from '../../src/probes/index.ts';
+import { ChartRenderer } from '../support/chart.ts';
+import { typeFaults } from '../support/kubernetes_types.ts';
+import { type KubernetesObject, kustomize } from '../support/kustomize.ts';
+
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
+const BASE = join(PROJECT, 'manifests/base');
+const CHART = join(PROJECT, 'manifests/chart');
+const COMPONENTS = join(PROJECT, 'manifests/components');
+
+const base = kustomize(BASE);
+
+function component(name: string): string {
+  return join(COMPONENTS, name);
+}
+
+/** What each component is in the chart. */
+const VARIANTS: Readonly<Record<string, unknown>> = {
+  'all-probes': { capabilities: ['SYS_PTRACE', 'SYS_ADMIN', 'NET_ADMIN', 'DAC_READ_SEARCH'] },
+  peers: { peers: true },
+  'api-token': { apiTokenSecret: 'netsonde-api-token' },
+  'configmap-api': { configSource: 'api' },
+};
+
+function idOf({ kind, metadata }: KubernetesObject): string {
+  return `${kind} ${metadata.namespace ?? ''}/${metadata.name}`;
+}
+
+function byId(objects: readonly KubernetesObject[]): Record<string, KubernetesObject> {
+  const ids = objects.map((object) => [idOf(object), object] as const);
+  expect(new Set(ids.map(([id]) => id)).size).toBe(ids.length);
+  return Object.fromEntries(ids);
+}
+
+function find<T>(objects: readonly KubernetesObject[], kind: string): T {
+  const found = objects.filter((object) => object.kind === kind);
+  expect(found).toHaveLength(1);
+  return found[0] as T;
+}
+
+/** Every way to a key of an object, but for keys that people choose themselves. */
+function* keysIn(value: unknown, path: readonly (string | number)[] = []): Generator<readonly (string | number)[]> {
+  if (typeof value !== 'object' || value === null) return;
+  const isFree = ['labels', 'annotations', 'matchLabels', 'nodeSelector', 'data', 'limits', 'requests'].includes(
+    String(path.at(-1)),
+  );
+  for (const [key, each] of Object.entries(value)) {
+    if (!Array.isArray(value) && !isFree) yield [...path, key];
+    yield* keysIn(each, [...path, key]);
+  }
+}
+
+function misspelt<T>(object: T, path: readonly (string | number)[]): T {
+  const copy = structuredClone(object);
+  let node = copy as Record<string | number, unknown>;
+  for (const key of path.slice(0, -1)) node = node[key] as Record<string | number, unknown>;
+  const last = path.at(-1) ?? '';
+  node[`${last}x`] = node[last];
+  delete node[last];
+  return copy;
+}
+
+describe('the kustomize base', () => {
+  it('is all of it, each object once', () => {
+    const ids = Object.keys(byId(base)).sort();
+    expect(ids).toEqual([
+      'ClusterRole /netsonde',
+      'ClusterRoleBinding /netsonde',
+      'ConfigMap netsonde/netsonde',
+      'DaemonSet netsonde/netsonde',
+      'Namespace /netsonde',
+      'NetworkPolicy netsonde/netsonde',
+      'PodMonitor netsonde/netsonde',
+      'Role netsonde/netsonde',
+      'RoleBinding netsonde/netsonde',
+      'ServiceAccount netsonde/netsonde',
+    ]);
+    const files = readdirSync(BASE).filter((file) => file !== 'kustomization.yaml');
+    const { resources } = parse(readFileSync(join(BASE, 'kustomization.yaml'), 'utf8')) as { resources: string[] };
+    expect([...resources].sort()).toEqual(files.sort());
+  });
+
+  it('has the fields of Kubernetes, of the right types, with each component', () => {
+    expect(readdirSync(COMPONENTS).sort()).toEqual(Object.keys(VARIANTS).sort());
+    for (const name of ['', ...Object.keys(VARIANTS)]) {
+      const objects = kustomize(BASE, name === '' ? [] : [component(name)]);
+      expect(
+        objects.flatMap((object) => typeFaults(object).map((fault) => `${name} ${idOf(object)} ${fault}`)),
+      ).toEqual([]);
+    }
+  });
+
+  it.each(base.map((object) => [object.kind, object] as const))('no key of the %s can be misspelt', (_kind, object) => {
+    for (const path of keysIn(object)) expect(typeFaults(misspelt(object, path)), path.join('.')).not.toEqual([]);
+  });
+
+  it.each([
+    ['a text for a number', 'terminationGracePeriodSeconds', '15'],
+    ['a number for a text', 'priorityClassName', 15],
+    ['a text for a switch', 'hostPID', 'true'],
+    ['an object for a list', 'tolerations', { operator: 'Exists' }],
+    ['a list for an object', 'nodeSelector', ['linux']],
+  ])('%s is refused', (_what, key, value) => {
+    const object = structuredClone(find<{ spec: { template: { spec: Record<string, unknown> } } }>(base, 'DaemonSet'));
+    expect(typeFaults(object as unknown as KubernetesObject)).toEqual([]);
+    object.spec.template.spec[key] = value;
+    expect(typeFaults(object as unknown as KubernetesObject)).toHaveLength(1);
+  });
+});
+
+interface Container {
+  readonly image: string;
+  readonly args: readonly string[];
+  readonly ports: readonly { readonly name: string; readonly containerPort: number; readonly hostPort: number }[];
+  readonly livenessProbe: { readonly httpGet: { readonly path: string; readonly port: string } };
+  readonly readinessProbe: { readonly httpGet: { readonly path: string; readonly port: string } };
+  readonly volumeMounts: readonly { readonly name: string; readonly mountPath: string; readonly subPath?: string }[];
+}
+
+interface DaemonSet extends KubernetesObject {
+  readonly spec: {
+    readonly selector: { readonly matchLabels: Readonly<Record<string, string>> };
+    readonly template: {
+      readonly metadata: { readonly labels: Readonly<Record<string, string>> };
+      readonly spec: {
+        readonly serviceAccountName: string;
+        readonly containers: readonly [Container];
+        readonly volumes: readonly { readonly name: string; readonly configMap?: { readonly name: string } }[];
+      };
+    };
+  };
+}
+
+describe('what belongs together', () => {
+  const daemonSet = find<DaemonSet>(base, 'DaemonSet');
+  const { template, selector } = daemonSet.spec;
+  const [container] = template.spec.containers;
+
+  it('the version of the image is that of the agent, in the base and in the chart', () => {
+    const { version } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8')) as { version: string };
+    expect(container.image).toBe(`netsonde:${version}`);
+    const chart = parse(readFileSync(join(CHART, 'Chart.yaml'), 'utf8'));
+    expect(chart).toMatchObject({ version, appVersion: version });
+  });
+
+  it('whoever selects the Pods selects these', () => {
+    const labels = template.metadata.labels;
+    expect(labels).toMatchObject(selector.matchLabels);
+    expect(find<{ spec: { podSelector: unknown } }>(base, 'NetworkPolicy').spec.podSelector).toEqual(selector);
+    expect(find<{ spec: { selector: unknown } }>(base, 'PodMonitor').spec.selector).toEqual(selector);
+  });
+
+  it.each(['', ...Object.keys(VARIANTS)])('what is mounted is there, and all of it is mounted: %s', (name) => {
+    const { spec } = find<DaemonSet>(kustomize(BASE, name === '' ? [] : [component(name)]), 'DaemonSet').spec.template;
+    const mounts = spec.containers[0].volumeMounts;
+    expect(mounts.map((mount) => mount.name)).toEqual(spec.volumes.map((volume) => volume.name));
+    expect(mounts.filter(({ subPath }) => subPath !== undefined)).toEqual([]);
+    for (const argument of spec.containers[0].args) {
+      const path = /=(\/.*)\/[^/]+$/.exec(argument)?.[1];
+      if (path !== undefined) expect(mounts.map(({ mountPath }) => mountPath)).toContain(path);
+    }
+  });
+
+  it('the agent knows the arguments of the base', () => {
+    const help = execFileSync(join(PROJECT, 'bin/netsonde'), ['--help'], { encoding: 'utf8' });
+    const [command, ...flags] = container.args;
+    expect(command).toBe('serve');
+    for (const flag of flags) expect(help).toContain(`  ${flag.split('=')[0]} `);
+  }, 20_000);
+
+  it('the port is one and the same', () => {
+    const [port] = container.ports;
+    expect(port?.hostPort).toBe(port?.containerPort);
+    expect(container.args).toContain(`--listen=0.0.0.0:${port?.containerPort}`);
+    expect([container.livenessProbe.httpGet, container.readinessProbe.httpGet]).toEqual([
+      { path: '/healthz', port: port?.name },
+      { path: '/readyz', port: port?.name },
+    ]);
+  });
+
+  it('the configuration is the ConfigMap that the agent may read', () => {
+    const { name } = find<KubernetesObject>(base, 'ConfigMap').metadata;
+    expect(template.spec.volumes.find((volume) => volume.name === 'config')?.configMap?.name).toBe(name);
+    const { rules } = find<{ rules: { resources: string[]; resourceNames?: string[]; verbs: string[] }[] }>(
+      base,
+      'Role',
+    );
+    expect(rules.find(({ resources }) => resources.includes('configmaps'))).toMatchObject({
+      resourceNames: [name],
+      verbs: ['get', 'list', 'watch'],
+    });
+  });
+
+  it('nobody may write anything but events, or read a Secret', () => {
+    for (const variant of ['', ...Object.keys(VARIANTS)]) {
+      const objects = kustomize(BASE, variant === '' ? [] : [component(variant)]);
+      for (const { kind, rules = [] } of objects as unknown as { kind: string; rules?: Record<string, string[]>[] }[]) {
+        for (const { resources = [], verbs = [], apiGroups = [] } of rules) {
+          expect([...resources, ...apiGroups, ...verbs]).not.toContain('*');
+          expect(resources).not.toContain('secrets');
+          const writes = verbs.filter((verb) => !['get', 'list', 'watch'].includes(verb));
+          expect(writes, kind).toEqual(resources[0] === 'events' ? ['create'] : []);
+        }
+      }
+    }
+  });
+});
+
+describe('the configuration', () => {
+  const text = find<{ data: Record<string, string> }>(base, 'ConfigMap').data['netsonde.yaml'] ?? '';
+  const reader = new ConfigReader(PROBES);
+  const [head = '', tail = ''] = text.split(/^(?=detail:)/m);
+  const whole = head + tail.replace(/^# /gm, '');
+
+  it('as it is, and with every comment taken off, asks for the defaults', () => {
+    expect(reader.parse(text)).toEqual(reader.defaults);
+    expect(reader.parse(whole)).toEqual(reader.defaults);
+  });
+
+  it('has every option', () => {
+    const shown = parse(whole) as { probes: Record<string, Record<string, unknown>> };
+    const schema = configSchema(PROBES) as unknown as z.ZodObject;
+    expect(Object.keys(shown)).toEqual(expect.arrayContaining(['detail', 'probes', 'sinks', 'log']));
+    for (const key of Object.keys(schema.shape)) expect(whole).toMatch(new RegExp(`^(# )?${key}:`, 'm'));
+    const shared = [...text.matchAll(/^# {3}# - (\w+): /gm)].map(([, key]) => key);
+    expect(shared).toEqual(expect.arrayContaining(['enabled', 'metrics', 'detail', 'events', 'limit']));
+    for (const { name, options } of PROBES) {
+      for (const key of Object.keys(options))
+        expect([...Object.keys(shown.probes[name] ?? {}), ...shared]).toContain(key);
+    }
+  });
+
+  it('one option with its sections is enough, and a wrong one is named', () => {
+    const switched = text
+      .replace('# probes:', 'probes:')
+      .replace('#   fd:\n#     enabled: false', '  fd:\n    enabled: true');
+    expect(reader.parse(switched).probes['fd']?.enabled).toBe(true);
+    expect(reader.parse(switched).probes['io']).toEqual(reader.defaults.probes['io']);
+    const wrong = text
+      .replace('# probes:', 'probes:')
+      .replace('#   fd:\n#     enabled: false', '  fd:\n    enabled: maybe');
+    expect(() => reader.parse(wrong)).toThrow(/^probes\.fd\.enabled: "maybe" is not allowed/);
+  });
+});
+
+describe('the chart', () => {
+  let renderer: ChartRenderer;
+  beforeAll(() => {
+    renderer = new ChartRenderer();
+  }, 120_000);
+  afterAll(() => renderer[Symbol.dispose]());
+
+  /** Helm makes the namespace, if it is asked to. */
+  const withoutNamespace = (objects: readonly KubernetesObject[]) =>
+    byId(objects.filter(({ kind }) => kind !== 'Namespace'));
+
+  it('renders what the base is', () => {
+    expect(byId(renderer.render(CHART))).toEqual(withoutNamespace(base));
+  });
+
+  it.each(Object.entries(VARIANTS))('renders the component %s', (name, values) => {
+    const variant = withoutNamespace(kustomize(BASE, [component(name)]));
+    expect(variant).not.toEqual(withoutNamespace(base));
+    expect(byId(renderer.render(CHART, values))).toEqual(variant);
+  });
+
+  it('takes every value, and what comes of it has the fields of Kubernetes', () => {
+    const config = { detail: 'full', probes: { packetloss: { stack: true } } };
+    const objects = renderer.render(
+      CHART,
+      {
+        image: { repository: 'registry.example/netsonde', tag: '9.9.9', pullPolicy: 'Always' },
+        imagePullSecrets: [{ name: 'registry' }],
+        config,
+        listen: { host: '[::]', port: 9999 },
+        capabilities: ['BPF', 'PERFMON'],
+        stateDirectory: '/srv/netsonde',
+        resources: { limits: null, requests: { cpu: '1' } },
+        priorityClassName: '',
+        nodeSelector: { pool: 'edge' },
+        tolerations: [{ key: 'edge', effect: 'NoSchedule' }],
+        affinity: { nodeAffinity: {} },
+        maxUnavailable: 3,
+        podMonitor: { labels: { release: 'prometheus' }, interval: '30s' },
+        networkPolicy: { from: [{ namespaceSelector: { matchLabels: { name: 'monitoring' } } }] },
+      },
+      'watching',
+    );
+    expect(objects.flatMap(typeFaults)).toEqual([]);
+    expect(new Set(objects.flatMap(({ metadata }) => metadata.namespace ?? []))).toEqual(new Set(['watching']));
+    const { spec } = find<DaemonSet>(objects, 'DaemonSet').spec.template;
+    expect(spec).toMatchObject({
+      imagePullSecrets: [{ name: 'registry' }],
+      nodeSelector: { pool: 'edge', 'kubernetes.io/os': 'linux' },
+      tolerations: [{ key: 'edge', effect: 'NoSchedule' }],
+      affinity: { nodeAffinity: {} },
+    });
+    expect(spec).not.toHaveProperty('priorityClassName');
+    expect(spec.containers[0]).toMatchObject({
+      image: 'registry.example/netsonde:9.9.9',
+      imagePullPolicy: 'Always',
+      args: ['serve', '--config=/etc/netsonde/netsonde.yaml', '--listen=[::]:9999'],
+      ports: [{ name: 'metrics', containerPort: 9999, hostPort: 9999, protocol: 'TCP' }],
+      resources: { requests: { cpu: '1', memory: '160Mi' } },
+      securityContext: { capabilities: { drop: ['ALL'], add: ['BPF', 'PERFMON'] } },
+    });
+    const { data } = find<{ data: Record<string, string> }>(objects, 'ConfigMap');
+    expect(parse(data['netsonde.yaml'] ?? '')).toEqual(config);
+    expect(find<KubernetesObject>(objects, 'PodMonitor').metadata).toMatchObject({ labels: { release: 'prometheus' } });
+    const names = (values: unknown) => renderer.render(CHART, values).map(({ kind }) => kind);
+    expect(names({ podMonitor: { enabled: false } })).not.toContain('PodMonitor');
+    expect(names({ networkPolicy: { enabled: false } })).not.toContain('NetworkPolicy');
+  });
+
+  describe('values', () => {
+    const values = parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')) as Record<string, unknown>;
+    const schema = JSON.parse(readFileSync(join(CHART, 'values.schema.json'), 'utf8')) as {
+      properties: Record<string, unknown>;
+    };
+    const validator = z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]);
+    const isGood = (given: unknown) => validator.safeParse(given).success;
+
+    it('are what the schema says, key by key', () => {
+      expect(isGood(values)).toBe(true);
+      // Helm's own key for values of all charts.
+      expect(Object.keys(schema.properties).filter((key) => key !== 'global')).toEqual(Object.keys(values));
+    });
+
+    it('no key can be misspelt', () => {
+      for (const path of keysIn(values)) {
+        // What goes into the Pod as it is, and has no fields of its own in the chart.
+        if (['tolerations', 'config', 'affinity'].includes(String(path[0])) && path.length > 1) continue;
+        expect(isGood(misspelt(values, path)), path.join('.')).toBe(false);
+      }
+    });
+
+    it.each([
+      [{ listen: { port: 0 } }],
+      [{ listen: { port: '9102' } }],
+      [{ capabilities: ['CAP_BPF'] }],
+      [{ configSource: 'file' }],
+      [{ stateDirectory: 'netsonde' }],
+      [{ podMonitor: { enabled: 'yes' } }],
+      [{ podMonitor: { interval: '30' } }],
+      [{ image: { pullPolicy: 'always' } }],
+      [{ config: 'detail: full' }],
+    ])('%j is refused', (given) => expect(isGood(given)).toBe(false));
+  });
+});
