@@ -13,7 +13,7 @@ import type { Entity } from './entity.ts';
 import { readNetnsMounts } from './mounts.ts';
 import type { NetnsKernel } from './netns_kernel.ts';
 import { type NetnsProcesses, type ProcessTable, readProcessFiles } from './process_table.ts';
-import { readContainer, readNetnsInum } from './processes.ts';
+import { isProcess, readContainer, readNetnsInum } from './processes.ts';
 import { Retired } from './retired.ts';
 
 /** A scan looks at every process; where the kernel lists the namespaces it is needed only when something is new. */
@@ -32,6 +32,8 @@ interface Known extends NetnsEntry {
   pids: readonly number[];
   mount: string | undefined;
   described: Described;
+  /** The first of the processes, as the scan found it. Who began in a namespace seldom leaves it: for who may not look where it is now. */
+  readonly first: { readonly pid: number; readonly startSeconds: number } | undefined;
 }
 
 /** A namespace as a scan finds it. */
@@ -162,7 +164,8 @@ export class Discovery implements NetnsIndex, NetnsLife {
     if (entity === undefined || known?.isNode || known?.described.settled || this.#dead.get(id)?.isFinal) return;
     const bornMs = known?.bornMs ?? performance.now();
     const described = { entity, pids: [pid], startSeconds, settled: true };
-    this.#known.set(id, { ...entry, bornMs, pids: [pid, ...(known?.pids ?? [])], mount: known?.mount, described });
+    const pids = [pid, ...(known?.pids ?? [])];
+    this.#known.set(id, { ...entry, bornMs, pids, mount: known?.mount, described, first: { pid, startSeconds } });
     this.#strangers.delete(id);
     this.#retired.delete(id);
     this.#notify();
@@ -181,7 +184,11 @@ export class Discovery implements NetnsIndex, NetnsLife {
       const directory = join(this.#paths.proc, String(pid));
       // The process may have gone, and its number to another.
       const inum = readNetnsInum(directory);
-      if (inum === entry.inum) return directory;
+      if (
+        inum === entry.inum ||
+        (inum === 'unreadable' && known?.first?.pid === pid && isProcess(directory, known.first.startSeconds))
+      )
+        return directory;
       if (inum !== 'unreadable') this.#scanRequested = true;
     }
     return undefined;
@@ -357,10 +364,14 @@ export class Discovery implements NetnsIndex, NetnsLife {
     }
     // Its end was told while the scan went on.
     if (this.#dead.get(entry.id)?.isFinal) return false;
-    const described = keepOwner(known?.described, describe(entry, pids, mount, table, this.#ownContainer));
+    const now = describe(entry, pids, mount, table, this.#ownContainer);
+    const described = keepOwner(known?.described, now);
+    const [pid] = now.pids;
+    const first =
+      pid === undefined || now.startSeconds === undefined ? undefined : { pid, startSeconds: now.startSeconds };
     const bornMs = known?.bornMs ?? nowMs;
     this.#retired.delete(entry.id);
-    this.#known.set(entry.id, { ...entry, bornMs, pids: described.pids, mount, described });
+    this.#known.set(entry.id, { ...entry, bornMs, pids: described.pids, mount, described, first });
     return known === undefined || !sameName(known.described.entity, described.entity);
   }
 

@@ -5,13 +5,10 @@ import type { TaskDetails, TaskList } from '../sources/bpf/task_list.ts';
 import { readText } from '../sources/procfs/read.ts';
 import { parseStat } from '../sources/procfs/stat.ts';
 import { type ContainerRef, ownerOfFolders } from './cgroup.ts';
-import { readContainer, scanProcesses } from './processes.ts';
+import { readContainer, scanProcesses, TICKS_PER_SECOND } from './processes.ts';
 
 /** Of a namespace with more processes than this only the first are looked at: the oldest is nearly always among them. */
 export const PROCESSES_MAX = 32;
-
-/** USER_HZ, in which /proc counts time on every architecture that we run on. */
-const TICKS_PER_SECOND = 100;
 
 export interface ProcessInfo {
   readonly pid: number;

@@ -2,7 +2,11 @@ import { readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cycle } from '../collectors/cycle.ts';
 import { isGone, readText } from '../sources/procfs/read.ts';
+import { parseStat } from '../sources/procfs/stat.ts';
 import { type ContainerRef, parseCgroup } from './cgroup.ts';
+
+/** USER_HZ, in which /proc counts time on every architecture that we run on. */
+export const TICKS_PER_SECOND = 100;
 
 const NETNS_LINK = /^net:\[(\d+)\]$/;
 
@@ -43,6 +47,12 @@ export function readNetnsInum(processDirectory: string): number | 'unreadable' |
     if (isGone(error)) return undefined;
     return 'unreadable';
   }
+}
+
+/** Whether the number is still that of the process that began then, in seconds after boot. */
+export function isProcess(processDirectory: string, startSeconds: number): boolean {
+  const stat = parseStat(readText(join(processDirectory, 'stat')) ?? '');
+  return stat !== undefined && Math.abs(stat.startTime / TICKS_PER_SECOND - startSeconds) < 1.5 / TICKS_PER_SECOND;
 }
 
 /** The container that a process runs in, by its cgroups. */

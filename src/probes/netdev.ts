@@ -205,7 +205,7 @@ export const netdev = defineProbe({
     nodeVeth: z.boolean().default(false).describe("Show the node's ends of the Pods' devices as well."),
   },
   requires: {
-    capabilities: ['CAP_SYS_PTRACE'],
+    capabilities: [],
     kernel:
       "Any: /proc/<pid>/net/dev. Which of the node's devices are veth is asked in its namespace: with CAP_SYS_ADMIN where the agent is in another one.",
   },

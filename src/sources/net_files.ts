@@ -10,6 +10,7 @@ import { readText } from './procfs/read.ts';
 
 const ENOPROTOOPT = 92;
 
+const EACCES = 13;
 /** ENOENT, ESRCH; EINVAL: `ip netns del` has unmounted the namespace and not removed the file yet. */
 const GONE = [2, 3, 22];
 
@@ -73,7 +74,7 @@ export class NetFiles {
 
   /**
    * Calls a synchronous function with this thread in the namespace; undefined where there is no way in any more.
-   * @throws {BpfError} NETNS where the right is missing (CAP_SYS_ADMIN), and the agent is in another one
+   * @throws {BpfError} NETNS where a right is missing (CAP_SYS_ADMIN; CAP_SYS_PTRACE), and the agent is in another one
    */
   inside<T>(entry: NetnsEntry, cycle: Cycle, call: () => T): T | undefined {
     this.#home ??= statSync(join(this.#proc, 'thread-self/ns/net'), { throwIfNoEntry: false })?.ino ?? 0;
@@ -83,15 +84,24 @@ export class NetFiles {
   /** The same, but that the right is needed for the agent's own namespace, too. */
   enter<T>(entry: NetnsEntry, cycle: Cycle, call: () => T): T | undefined {
     const { process, mount } = this.#place(entry, cycle);
-    const path = process === undefined ? mount : join(process, 'ns/net');
-    if (path === undefined) return undefined;
-    try {
-      // Since the last look a mount or a process may have come to be in another namespace.
-      return withNetns(path, () => (isIn(entry.id) ? call() : undefined));
-    } catch (error) {
-      if (error instanceof BpfError && error.code === 'NETNS' && GONE.includes(error.errno)) return undefined;
-      throw error;
+    const paths = [
+      ...(process === undefined ? [] : [join(process, 'ns/net')]),
+      ...(mount === undefined ? [] : [mount]),
+    ];
+    let refused: unknown;
+    for (const path of paths) {
+      try {
+        // Since the last look a mount or a process may have come to be in another namespace.
+        return withNetns(path, () => (isIn(entry.id) ? call() : undefined));
+      } catch (error) {
+        if (!(error instanceof BpfError) || error.code !== 'NETNS') throw error;
+        // By a process of another user it takes CAP_SYS_PTRACE, by a mount it does not.
+        if (error.errno === EACCES) refused ??= error;
+        else if (!GONE.includes(error.errno)) throw error;
+      }
     }
+    if (refused !== undefined) throw refused;
+    return undefined;
   }
 
   #place(entry: NetnsEntry, cycle: Cycle): Place {
@@ -103,7 +113,7 @@ export class NetFiles {
     let place = places.get(entry.id);
     if (place === undefined) {
       const process = this.#netns.locate(entry);
-      const mount = process === undefined ? this.#netns.mountOf(entry) : undefined;
+      const mount = this.#netns.mountOf(entry);
       place = { ...(process === undefined ? {} : { process }), ...(mount === undefined ? {} : { mount }) };
       places.set(entry.id, place);
     }

@@ -4,6 +4,7 @@ import { Unsupported } from '../../probes/probe.ts';
 import type { Garbled, SourceErrors } from '../errors.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsEntry } from '../netns.ts';
+import { missingCapabilities } from '../procfs/capabilities.ts';
 import { isGone } from '../procfs/read.ts';
 
 /** Of one namespace: ten thousand devices with their qdiscs. */
@@ -11,6 +12,7 @@ const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 const TRIES = 3;
 
 const EPERM = 1;
+const EACCES = 13;
 const ENOENT = 2;
 const ESRCH = 3;
 
@@ -48,8 +50,9 @@ export class NetlinkClient {
     try {
       this.#files.enter(entry, cycle, () => undefined);
     } catch (error) {
-      if (!(error instanceof BpfError) || error.errno !== EPERM) throw error;
-      throw new Unsupported('entering a network namespace needs CAP_SYS_ADMIN', { cause: error });
+      if (!(error instanceof BpfError) || (error.errno !== EPERM && error.errno !== EACCES)) throw error;
+      const [right = 'CAP_SYS_PTRACE'] = missingCapabilities(['CAP_SYS_ADMIN']);
+      throw new Unsupported(`entering a network namespace needs ${right}`, { cause: error });
     }
   }
 
