@@ -105,7 +105,8 @@ async function boot(kernel: Kernel, folder: string, { command, deadlineMs, line 
 function qemuArguments(kernel: Kernel, folder: string): string[] {
   const given = {
     accel: 'tcg,thread=multi',
-    cpu: 'max',
+    // With protection keys, as QEMU emulates them, V8 fails a check of its own while it compiles.
+    cpu: 'max,pku=off',
     smp: '2',
     m: '1024',
     display: 'none',

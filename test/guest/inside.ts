@@ -12,4 +12,6 @@ for (const group of only.length === 0 ? GROUPS : GROUPS.filter(({ name }) => onl
   await group.run((outcome) => process.stdout.write(`${OUTCOME}${JSON.stringify(outcome)}\n`));
   process.stdout.write(`${group.name} took ${((performance.now() - startMs) / 1000).toFixed(1)} s\n`);
 }
+// The serial line is slow, and what it has not taken would be lost.
+await new Promise((resolve) => process.stdout.write('', resolve));
 process.exit();
