@@ -62,6 +62,11 @@ function metricsPage(): string {
   ].join('\n');
 }
 
+function equalText({ equalBy }: EventDescriptor): string {
+  const fields = equalBy.map((field) => `\`${field}\``).join(', ');
+  return equalBy.length === 0 ? 'Equal are all of a namespace.' : `Equal are those with the same ${fields}.`;
+}
+
 function eventSection(probe: AnyProbe, [type, event]: [string, EventDescriptor]): string {
   const rows = Object.entries(event.fields).map(([name, field]) => [
     `\`${name}\``,
@@ -72,7 +77,7 @@ function eventSection(probe: AnyProbe, [type, event]: [string, EventDescriptor])
   return [
     `## ${type}`,
     '',
-    `${event.help} Severity: ${event.severity}. Probe: \`${probe.name}\`.`,
+    `${event.help} Severity: ${event.severity}. Probe: \`${probe.name}\`. ${equalText(event)}`,
     '',
     table(['field', 'type', 'there', 'what it says'], rows),
   ].join('\n');
@@ -88,6 +93,8 @@ const ENVELOPE: readonly (readonly string[])[] = [
   ['`src`, `dst`', 'addresses with ports where the protocol has them: `10.0.0.1:53`, `[::1]:53`'],
   ['`protocol`', 'in lower case: `tcp`, `udp`, `icmp`, …; of a frame that is not IP its type: `arp`'],
   ['`message`', 'a sentence for people'],
+  ['`count`', 'how many equal events this one stands for, itself counted; not there: one'],
+  ['`firstTime`, `lastTime`', 'with `count`: when the first and the last of them were'],
 ];
 
 function eventsPage(): string {
@@ -106,6 +113,10 @@ function eventsPage(): string {
     'are any; those of the type follow.',
     '',
     table(['field', 'what it says'], ENVELOPE),
+    '',
+    'Of events that are equal (same network namespace, `src`, `dst`, `protocol` and what each type below names) the first is sent at',
+    'once. Those that follow within five seconds (`events.fold`) become one, sent when that time is over: the last of them, with',
+    '`count`. The counts of what is sent, one where there is none, add up to what the limits let through.',
     '',
     ...sections,
   ].join('\n');

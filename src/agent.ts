@@ -9,8 +9,8 @@ import { type Config, desiredProbes } from './config/schema.ts';
 import type { ConfigStatus } from './config/status.ts';
 import { type FileContent, FileWatcher, readContent } from './config/watch.ts';
 import { EventBus } from './events/bus.ts';
-import { SinkQueue } from './events/sink_queue.ts';
-import { StdoutSink } from './events/sinks/stdout.ts';
+import { EventPipeline } from './events/pipeline.ts';
+import { SinkSet } from './events/sink_set.ts';
 import { KernelClient } from './kernel_client.ts';
 import type { ListenAddress } from './listen_address.ts';
 import type { Paths } from './paths.ts';
@@ -24,18 +24,16 @@ export interface AgentOptions {
   readonly log: Logger;
 }
 
-/** Time that sinks get to take what is left when the agent ends. */
-const FLUSH_MS = 5_000;
-
 /** The running agent: configuration, kernel thread, events and HTTP, wired together. */
 export class Agent implements AsyncDisposable {
   readonly #options: AgentOptions;
   readonly #reader = new ConfigReader(PROBES);
   readonly #bus = new EventBus();
+  readonly #pipeline = new EventPipeline(this.#bus, PROBES);
+  readonly #sinks: SinkSet;
   readonly #kernel: KernelClient;
   #server: Server | undefined;
   #watcher: FileWatcher | undefined;
-  #stdout: SinkQueue | undefined;
   #applied = false;
   #applying: Promise<void> = Promise.resolve();
   #status: ConfigStatus;
@@ -50,9 +48,10 @@ export class Agent implements AsyncDisposable {
       appliedMs: 0,
       rejected: null,
     };
+    this.#sinks = new SinkSet(this.#bus, (level, message) => log.log(level, message));
     this.#kernel = new KernelClient({
       kernel: { paths: options.paths, objects: OBJECTS, node: process.env['NODE_NAME'] ?? hostname() },
-      events: (events) => this.#bus.publish(events),
+      events: (events) => this.#pipeline.take(events),
       log: (level, message) => log.log(level, message),
     });
   }
@@ -96,7 +95,8 @@ export class Agent implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#watcher?.[Symbol.dispose]();
     await this.#kernel[Symbol.asyncDispose]();
-    await this.#stdout?.close(FLUSH_MS);
+    this.#pipeline[Symbol.dispose]();
+    await this.#sinks.close();
     this.#server?.closeAllConnections();
     this.#server?.close();
   }
@@ -113,6 +113,8 @@ export class Agent implements AsyncDisposable {
       kernel: this.#kernel,
       metrics: new AgentMetrics(),
       bus: this.#bus,
+      pipeline: this.#pipeline,
+      sinks: this.#sinks,
       config: () => this.#status,
       ready: () => this.#applied,
     });
@@ -138,7 +140,9 @@ export class Agent implements AsyncDisposable {
 
   async #apply(config: Config): Promise<void> {
     this.#options.log.level = config.log.level;
-    await this.#applySinks(config);
+    this.#bus.historyMax = config.events.history;
+    this.#pipeline.configure(config.events);
+    await this.#sinks.apply(config.sinks);
     try {
       await this.#kernel.configure(desiredProbes(config));
     } catch (error) {
@@ -156,17 +160,5 @@ export class Agent implements AsyncDisposable {
 
   #reject(faults: readonly Fault[]): void {
     this.#status = { ...this.#status, successful: false, rejected: { at: new Date().toISOString(), faults } };
-  }
-
-  async #applySinks({ sinks }: Config): Promise<void> {
-    const { log } = this.#options;
-    if (sinks.stdout === undefined) this.#stdout = undefined;
-    else {
-      this.#stdout ??= new SinkQueue(new StdoutSink(), this.#bus.ledger, (error) =>
-        log.error(`events could not be written to stdout: ${error.message}`),
-      );
-    }
-    const removed = this.#bus.setSinks(this.#stdout === undefined ? [] : [this.#stdout]);
-    await Promise.all(removed.map((sink) => sink.close(FLUSH_MS)));
   }
 }

@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express';
 import type { EventBus } from './events/bus.ts';
-import { type EventRecord, formatTimeNs } from './events/envelope.ts';
+import { formatTimeNs } from './events/envelope.ts';
+import type { EventLine } from './events/event_line.ts';
 import { type EventFilter, matches } from './events/filter.ts';
 
 const FOLLOWERS_MAX = 16;
@@ -31,8 +32,8 @@ export function serveEvents(bus: EventBus, request: Request, response: Response)
   }
   response.set('Content-Type', wish.ndjson ? NDJSON : SSE);
   response.set('Cache-Control', 'no-store');
-  const send = (events: readonly EventRecord[]) => {
-    const text = events.filter((event) => matches(event, wish.filter)).map((event) => frame(event, wish.ndjson));
+  const send = (events: readonly EventLine[]) => {
+    const text = events.filter(({ record }) => matches(record, wish.filter)).map((line) => frame(line, wish.ndjson));
     if (text.length > 0) response.write(text.join(''));
   };
   response.flushHeaders();
@@ -42,15 +43,14 @@ export function serveEvents(bus: EventBus, request: Request, response: Response)
   else response.end();
 }
 
-function frame(event: EventRecord, ndjson: boolean): string {
-  const json = JSON.stringify(event);
-  return ndjson ? `${json}\n` : `event: ${event.type}\ndata: ${json}\n\n`;
+function frame({ record, json }: EventLine, ndjson: boolean): string {
+  return ndjson ? `${json}\n` : `event: ${record.type}\ndata: ${json}\n\n`;
 }
 
 function follow(
   bus: EventBus,
   response: Response,
-  send: (events: readonly EventRecord[]) => void,
+  send: (events: readonly EventLine[]) => void,
   ndjson: boolean,
 ): void {
   const subscription = bus.follow((events) => {

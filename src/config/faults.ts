@@ -93,8 +93,22 @@ function valueText(document: unknown, path: Path): string {
     if (typeof value !== 'object' || value === null) return '';
     value = (value as Record<PropertyKey, unknown>)[key];
   }
-  const text = jsonOf(value);
+  const text = isSecret(path, value) ? '(hidden)' : withoutCredentials(jsonOf(value));
   return text.length > VALUE_LENGTH_MAX ? `${text.slice(0, VALUE_LENGTH_MAX)}…` : text;
+}
+
+const SECRETIVE = /pass|secret|token|credential|auth|headers|key$/i;
+
+/** Somebody may have put a password where the name of a file belongs. */
+function isSecret(path: Path, value: unknown): boolean {
+  if (path[0] !== 'sinks' && path[0] !== 'log') return false;
+  return (
+    path.some((key) => SECRETIVE.test(String(key))) || (typeof value === 'object' && SECRETIVE.test(jsonOf(value)))
+  );
+}
+
+function withoutCredentials(text: string): string {
+  return text.replace(/\/\/[^/\s]*@/g, '//(hidden)@');
 }
 
 /** An alias of YAML can make a value contain itself. */

@@ -1,8 +1,10 @@
 import { parseDocument } from 'yaml';
+import * as z from 'zod';
 import { PROBE_ALIASES } from '../probes/index.ts';
 import type { AnyProbe } from '../probes/probe.ts';
 import { ConfigError, type Fault, faultsOf } from './faults.ts';
-import { type Config, configSchema } from './schema.ts';
+import { keysAt } from './keys.ts';
+import { type Config, configSchema, SECTIONS } from './schema.ts';
 
 /** Kubernetes allows no more in a ConfigMap. */
 const DOCUMENT_BYTES_MAX = 1024 * 1024;
@@ -44,10 +46,12 @@ export class ConfigReader {
     return { ...document, probes: Object.fromEntries(probes) };
   }
 
-  #knownKeys([first, second]: readonly PropertyKey[]): readonly string[] {
-    if (first === undefined) return ['detail', 'probes', 'sinks', 'log'];
-    if (first === 'sinks') return second === undefined ? ['stdout'] : [];
-    if (first === 'log') return ['level'];
+  #knownKeys([first, second, ...rest]: readonly PropertyKey[]): readonly string[] {
+    if (first === undefined) return ['detail', 'probes', ...Object.keys(SECTIONS)];
+    if (first !== 'probes') {
+      const path = [first, second, ...rest].filter((key) => key !== undefined);
+      return keysAt(z.strictObject(SECTIONS), path);
+    }
     const probe = this.#probes.find(({ name }) => name === second);
     if (probe === undefined) return this.#probes.map(({ name }) => name);
     const forEvents = Object.keys(probe.events).length > 0 ? ['events', 'limit'] : [];

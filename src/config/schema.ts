@@ -1,6 +1,8 @@
 import * as z from 'zod';
 import type { DesiredProbes } from '../door.ts';
 import type { AnyProbe } from '../probes/probe.ts';
+import { EVENTS, type EventsConfig } from './events.ts';
+import { SINKS, type SinksConfig } from './sinks.ts';
 
 const DETAIL = z.enum(['core', 'full']);
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
@@ -18,12 +20,24 @@ export interface ProbeConfig {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
+export interface LogConfig {
+  readonly level: LogLevel;
+}
+
+/** What is not of the probes. */
+export const SECTIONS = {
+  events: z.prefault(EVENTS, {}),
+  sinks: SINKS,
+  log: z.prefault(z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }), {}).describe("The agent's own log."),
+};
+
 /** The whole configuration, with every default filled in. */
 export interface Config {
   readonly detail: 'core' | 'full';
   readonly probes: Readonly<Record<string, ProbeConfig>>;
-  readonly sinks: { readonly stdout?: Readonly<Record<string, never>> | undefined };
-  readonly log: { readonly level: LogLevel };
+  readonly events: EventsConfig;
+  readonly sinks: SinksConfig;
+  readonly log: LogConfig;
 }
 
 /** A key with nothing behind it means all defaults. */
@@ -75,11 +89,7 @@ export function configSchema(probes: readonly AnyProbe[]): z.ZodType<Config> {
   return z.strictObject({
     detail: DETAIL.default('core').describe('Which metrics: `core`, at most 60 series a Pod, or `full`.'),
     probes: z.prefault(z.strictObject(byName), {}),
-    sinks: z
-      .strictObject({ stdout: z.preprocess(orDefaults, z.strictObject({})).optional() })
-      .default({ stdout: {} })
-      .describe('Where events go.'),
-    log: z.prefault(z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }), {}).describe("The agent's own log."),
+    ...SECTIONS,
   }) as unknown as z.ZodType<Config>;
 }
 
