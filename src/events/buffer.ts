@@ -14,6 +14,8 @@ export interface EventBuffer {
   readonly length: number;
   /** Of the texts of the events. */
   readonly bytes: number;
+  /** Why it cannot keep events as it should; empty where it can. */
+  readonly failure: string;
   push(events: readonly EventLine[]): void;
   /** The oldest ones. They stay until they are settled; one batch at a time. */
   take(limits: BatchLimits): Promise<readonly EventLine[]>;
@@ -30,6 +32,7 @@ const COMPACT_AT = 1_024;
 
 /** Keeps events in memory. Where it is full the oldest give way: what is newest is what people look for. */
 export class MemoryBuffer implements EventBuffer {
+  readonly failure = '';
   readonly #limits: BatchLimits;
   readonly #dropped: Dropped;
   #events: EventLine[] = [];

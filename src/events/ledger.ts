@@ -3,6 +3,7 @@ export const DROP_REASONS = [
   'queue_full',
   'spool_full',
   'spool_damaged',
+  'left_in_spool',
   'rejected',
   'write_failed',
   'shutdown',

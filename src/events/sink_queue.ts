@@ -110,7 +110,8 @@ export class SinkQueue {
   status(): SinkStatus {
     const stalledMs = this.#attempt === undefined ? 0 : performance.now() - this.#attempt.sinceMs;
     const stalled = stalledMs > STALLED_MS ? `a write has taken ${Math.round(stalledMs / 1_000)} s so far` : '';
-    const reason = this.#reason || stalled;
+    const spool = this.#buffer.failure === '' ? '' : `the spool is not written: ${this.#buffer.failure}`;
+    const reason = this.#reason || stalled || spool;
     return {
       name: this.name,
       state: reason === '' ? 'running' : 'failed',

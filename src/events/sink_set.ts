@@ -1,11 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { QueueConfig, SinkName, SinksConfig } from '../config/sinks.ts';
+import type { QueueConfig, SinkConfig, SinkName, SinksConfig, SpoolConfig } from '../config/sinks.ts';
 import { type EventBuffer, MemoryBuffer } from './buffer.ts';
 import type { EventBus } from './bus.ts';
 import type { LedgerRow } from './ledger.ts';
 import type { Sink } from './sink.ts';
 import { type BatchOptions, SinkQueue, type SinkQueueOptions, type SinkStatus } from './sink_queue.ts';
+import { LokiSink } from './sinks/loki.ts';
 import { StdoutSink } from './sinks/stdout.ts';
+import { Spool } from './spool.ts';
 
 /** Time that sinks get to take what is left when they are closed. */
 export const FLUSH_MS = 4_000;
@@ -15,9 +17,11 @@ const AT_ONCE: BatchOptions = { events: 500, bytes: 1024 * 1024, ageMs: 0 };
 
 export type SinkLog = SinkQueueOptions['log'];
 
+type BufferConfig = QueueConfig & { readonly spool?: SpoolConfig | undefined };
+
 interface Running {
   readonly queue: SinkQueue;
-  config: QueueConfig;
+  config: BufferConfig;
 }
 
 /** The sinks that the configuration asks for, each behind its queue. */
@@ -33,7 +37,7 @@ export class SinkSet {
 
   /** Opens, changes and closes sinks. What waits for a sink that is only changed is not lost. */
   async apply(config: SinksConfig): Promise<void> {
-    const wanted = Object.entries(config) as [SinkName, QueueConfig | undefined][];
+    const wanted = Object.entries(config) as [SinkName, BufferConfig | undefined][];
     const removed = [...this.#running].filter(([name]) => config[name] === undefined);
     for (const [name] of removed) this.#running.delete(name);
     this.#share();
@@ -59,42 +63,60 @@ export class SinkSet {
     for (const [name] of sinks) this.#log('info', `events to ${name}: ${describe(this.#bus.ledger.rows([name]))}`);
   }
 
-  async #open(name: SinkName, config: QueueConfig, all: SinksConfig): Promise<void> {
+  async #open(name: SinkName, config: BufferConfig, all: SinksConfig): Promise<void> {
     const running = this.#running.get(name);
     if (isDeepStrictEqual(running?.config, config)) return;
     const { sink, batch } = await this.#build(name, all);
     if (running === undefined) {
-      const buffer = this.#buffer(name, config);
+      const buffer = await this.#buffer(name, config);
       const queue = new SinkQueue(sink, buffer, batch, { name, ledger: this.#bus.ledger, log: this.#log });
       this.#running.set(name, { queue, config });
       return;
     }
-    await running.queue.replace(sink, batch, async (buffer) => this.#exchange(name, buffer, config));
+    const isSameBuffer = isDeepStrictEqual(bufferOf(running.config), bufferOf(config));
+    await running.queue.replace(sink, batch, async (buffer) => {
+      if (isSameBuffer) return buffer;
+      const waiting = await buffer.drain();
+      const other = await this.#buffer(name, config);
+      other.push(waiting);
+      return other;
+    });
     running.config = config;
   }
 
-  async #build(name: SinkName, _config: SinksConfig): Promise<{ sink: Sink; batch: BatchOptions }> {
-    switch (name) {
-      default:
-        return { sink: new StdoutSink(), batch: AT_ONCE };
+  async #build(name: SinkName, { loki }: SinksConfig): Promise<{ sink: Sink; batch: BatchOptions }> {
+    if (name === 'loki' && loki !== undefined) return { sink: new LokiSink(loki), batch: batchOf(loki) };
+    return { sink: new StdoutSink(), batch: AT_ONCE };
+  }
+
+  async #buffer(name: SinkName, config: BufferConfig): Promise<EventBuffer> {
+    const { ledger } = this.#bus;
+    const memory = { events: config.queue, bytes: config.queueBytes };
+    if (config.spool !== undefined) {
+      return Spool.open({
+        ...config.spool,
+        memory,
+        dropped: (probe, reason, count) => ledger.dropped(probe, name, reason, count),
+        recovered: (probe, count) => ledger.recovered(probe, name, count),
+        log: this.#log,
+      });
     }
-  }
-
-  #buffer(name: SinkName, { queue, queueBytes }: QueueConfig): EventBuffer {
-    return new MemoryBuffer({ events: queue, bytes: queueBytes }, (events, reason) => {
-      for (const { record } of events) this.#bus.ledger.dropped(record.probe, name, reason);
+    return new MemoryBuffer(memory, (events, reason) => {
+      for (const { record } of events) ledger.dropped(record.probe, name, reason);
     });
-  }
-
-  async #exchange(name: SinkName, from: EventBuffer, config: QueueConfig): Promise<EventBuffer> {
-    const to = this.#buffer(name, config);
-    to.push(await from.drain());
-    return to;
   }
 
   #share(): void {
     this.#bus.sinks = [...this.#running.values()].map(({ queue }) => queue);
   }
+}
+
+function bufferOf({ queue, queueBytes, spool }: BufferConfig): BufferConfig {
+  return { queue, queueBytes, spool };
+}
+
+function batchOf({ batch }: SinkConfig<'loki'>): BatchOptions {
+  return { events: batch.events, bytes: batch.bytes, ageMs: batch.age };
 }
 
 function describe(rows: readonly LedgerRow[]): string {
