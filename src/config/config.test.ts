@@ -79,7 +79,7 @@ log: { level: inf }
       'probes.packetloss.noLossFunctions: 3 is not allowed; allowed: a list',
       'probes.packetloss.evnts: no such key (did you mean events?); there are: enabled, metrics, detail, events, limit, stack, noLoss, noLossFunctions',
       `probes.packetlos: no such key (did you mean packetloss?); there are: ${PROBES.map(({ name }) => name).join(', ')}`,
-      'sinks.stdot: no such key (did you mean stdout?); there are: stdout, loki',
+      'sinks.stdot: no such key (did you mean stdout?); there are: stdout, file, loki, otlp',
       'log.level: "inf" is not allowed; allowed: one of error, warn, info, debug',
       'foo: no such key; there are: detail, probes, events, sinks, log',
     ]);

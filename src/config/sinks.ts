@@ -102,10 +102,27 @@ const LOKI = {
   ...SPOOL,
 };
 
+const FILE = {
+  path: PATH,
+  rotateBytes: size('100MiB', '1KiB', '64GiB').describe('A file that is so large is put aside.'),
+  rotateAge: milliseconds('24h', '1s', '8760h').describe('So is one that is so old.'),
+  keep: z
+    .int()
+    .min(0)
+    .max(1_000)
+    .default(5)
+    .describe('Files that were put aside and are kept: `path.1` is the newest.'),
+  ...QUEUE,
+};
+
+const OTLP = { ...HTTP, compress: z.boolean().default(true).describe('Send with gzip.'), ...BATCH, ...QUEUE, ...SPOOL };
+
 export const SINKS = z
   .strictObject({
     stdout: section(QUEUE).optional().describe('A JSON object a line on standard output.'),
+    file: section(FILE).optional().describe('A JSON object a line in a file.'),
     loki: section(LOKI).optional().describe("Grafana Loki's push API."),
+    otlp: section(OTLP).optional().describe('Logs by OTLP over HTTP, to an OpenTelemetry collector.'),
   })
   .prefault({ stdout: {} })
   .describe('Where events go.');
@@ -114,5 +131,5 @@ export type SinksConfig = z.output<typeof SINKS>;
 export type SinkName = keyof SinksConfig;
 export type SinkConfig<Name extends SinkName> = NonNullable<SinksConfig[Name]>;
 export type QueueConfig = SinkConfig<'stdout'>;
-export type HttpConfig = Pick<SinkConfig<'loki'>, keyof typeof HTTP>;
+export type HttpConfig = Pick<SinkConfig<'otlp'>, keyof typeof HTTP>;
 export type SpoolConfig = NonNullable<SinkConfig<'loki'>['spool']>;

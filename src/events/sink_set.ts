@@ -5,6 +5,7 @@ import type { EventBus } from './bus.ts';
 import type { LedgerRow } from './ledger.ts';
 import type { Sink } from './sink.ts';
 import { type BatchOptions, SinkQueue, type SinkQueueOptions, type SinkStatus } from './sink_queue.ts';
+import { FileSink } from './sinks/file.ts';
 import { LokiSink } from './sinks/loki.ts';
 import { StdoutSink } from './sinks/stdout.ts';
 import { Spool } from './spool.ts';
@@ -84,8 +85,13 @@ export class SinkSet {
     running.config = config;
   }
 
-  async #build(name: SinkName, { loki }: SinksConfig): Promise<{ sink: Sink; batch: BatchOptions }> {
+  async #build(name: SinkName, { loki, otlp, file }: SinksConfig): Promise<{ sink: Sink; batch: BatchOptions }> {
     if (name === 'loki' && loki !== undefined) return { sink: new LokiSink(loki), batch: batchOf(loki) };
+    if (name === 'file' && file !== undefined) return { sink: new FileSink(file), batch: AT_ONCE };
+    if (name === 'otlp' && otlp !== undefined) {
+      const { OtlpSink } = await import('./sinks/otlp.ts');
+      return { sink: new OtlpSink(otlp), batch: batchOf(otlp) };
+    }
     return { sink: new StdoutSink(), batch: AT_ONCE };
   }
 
@@ -115,7 +121,7 @@ function bufferOf({ queue, queueBytes, spool }: BufferConfig): BufferConfig {
   return { queue, queueBytes, spool };
 }
 
-function batchOf({ batch }: SinkConfig<'loki'>): BatchOptions {
+function batchOf({ batch }: SinkConfig<'loki' | 'otlp'>): BatchOptions {
   return { events: batch.events, bytes: batch.bytes, ageMs: batch.age };
 }
 

@@ -16,8 +16,8 @@ export interface Answer {
   readonly retryAfterMs: number;
 }
 
-/** Posts to one URL, over one connection that is kept. Addresses and files are looked up anew with each new connection. */
-export class HttpPoster {
+/** A connection to one server that is kept, and what it takes to be let in. */
+export class HttpConnection {
   readonly #url: URL;
   readonly #config: HttpConfig;
   #agent: HttpAgent | undefined;
@@ -28,10 +28,66 @@ export class HttpPoster {
     this.#config = config;
   }
 
+  get isOld(): boolean {
+    return performance.now() - this.#agentMs > CONNECTION_AGE_MS;
+  }
+
+  /** @throws {Unavailable} where a file of ours cannot be read */
+  async agent(): Promise<HttpAgent> {
+    if (this.isOld) this.close();
+    if (this.#agent !== undefined) return this.#agent;
+    const common = { keepAlive: true, maxSockets: 1 };
+    this.#agent =
+      this.#url.protocol === 'https:'
+        ? new HttpsAgent({ ...common, ...(await this.#tlsOptions()) })
+        : new HttpAgent(common);
+    this.#agentMs = performance.now();
+    return this.#agent;
+  }
+
+  /** @throws {Unavailable} where a file of ours cannot be read */
+  async credentials(): Promise<Record<string, string>> {
+    const { basicAuth, bearerTokenFile } = this.#config;
+    if (basicAuth !== undefined) {
+      const password = await readSecret(basicAuth.passwordFile);
+      return { authorization: `Basic ${Buffer.from(`${basicAuth.username}:${password}`).toString('base64')}` };
+    }
+    return bearerTokenFile === undefined ? {} : { authorization: `Bearer ${await readSecret(bearerTokenFile)}` };
+  }
+
+  close(): void {
+    this.#agent?.destroy();
+    this.#agent = undefined;
+  }
+
+  async #tlsOptions(): Promise<object> {
+    const { ca, cert, key, serverName, insecureSkipVerify = false } = this.#config.tls ?? {};
+    return {
+      ...(ca === undefined ? {} : { ca: await readText(ca) }),
+      ...(cert === undefined ? {} : { cert: await readText(cert) }),
+      ...(key === undefined ? {} : { key: await readText(key) }),
+      ...(serverName === undefined ? {} : { servername: serverName }),
+      rejectUnauthorized: !insecureSkipVerify,
+    };
+  }
+}
+
+/** Posts to one URL. Addresses and files are looked up anew with each new connection. */
+export class HttpPoster {
+  readonly #url: URL;
+  readonly #config: HttpConfig;
+  readonly #connection: HttpConnection;
+
+  constructor(url: URL, config: HttpConfig) {
+    this.#url = url;
+    this.#config = config;
+    this.#connection = new HttpConnection(url, config);
+  }
+
   /** @throws {Unavailable} where there is no answer */
   async post(body: Uint8Array, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Answer> {
     const timeout = AbortSignal.timeout(this.#config.timeout);
-    const all = { ...this.#config.headers, ...(await this.#credentials()), ...headers };
+    const all = { ...this.#config.headers, ...(await this.#connection.credentials()), ...headers };
     try {
       return await this.#tryTwice(body, all, AbortSignal.any([signal, timeout]));
     } catch (error) {
@@ -43,8 +99,7 @@ export class HttpPoster {
   }
 
   close(): void {
-    this.#agent?.destroy();
-    this.#agent = undefined;
+    this.#connection.close();
   }
 
   /** A server may close a connection that was idle just when we use it again. */
@@ -60,41 +115,8 @@ export class HttpPoster {
   }
 
   async #request(headers: Record<string, string>, signal: AbortSignal): Promise<ClientRequest> {
-    const agent = await this.#connections();
-    const options = { method: 'POST', headers, signal, agent };
+    const options = { method: 'POST', headers, signal, agent: await this.#connection.agent() };
     return this.#url.protocol === 'https:' ? requestHttps(this.#url, options) : requestHttp(this.#url, options);
-  }
-
-  async #connections(): Promise<HttpAgent> {
-    if (performance.now() - this.#agentMs > CONNECTION_AGE_MS) this.close();
-    if (this.#agent !== undefined) return this.#agent;
-    const common = { keepAlive: true, maxSockets: 1 };
-    this.#agent =
-      this.#url.protocol === 'https:'
-        ? new HttpsAgent({ ...common, ...(await this.#tlsOptions()) })
-        : new HttpAgent(common);
-    this.#agentMs = performance.now();
-    return this.#agent;
-  }
-
-  async #tlsOptions(): Promise<object> {
-    const { ca, cert, key, serverName, insecureSkipVerify = false } = this.#config.tls ?? {};
-    return {
-      ...(ca === undefined ? {} : { ca: await readText(ca) }),
-      ...(cert === undefined ? {} : { cert: await readText(cert) }),
-      ...(key === undefined ? {} : { key: await readText(key) }),
-      ...(serverName === undefined ? {} : { servername: serverName }),
-      rejectUnauthorized: !insecureSkipVerify,
-    };
-  }
-
-  async #credentials(): Promise<Record<string, string>> {
-    const { basicAuth, bearerTokenFile } = this.#config;
-    if (basicAuth !== undefined) {
-      const password = await readSecret(basicAuth.passwordFile);
-      return { authorization: `Basic ${Buffer.from(`${basicAuth.username}:${password}`).toString('base64')}` };
-    }
-    return bearerTokenFile === undefined ? {} : { authorization: `Bearer ${await readSecret(bearerTokenFile)}` };
   }
 }
 
