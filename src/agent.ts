@@ -13,6 +13,7 @@ import { EventPipeline } from './events/pipeline.ts';
 import { SinkSet } from './events/sink_set.ts';
 import { KernelClient } from './kernel_client.ts';
 import type { ListenAddress } from './listen_address.ts';
+import { LogShipping } from './log_shipping.ts';
 import type { Paths } from './paths.ts';
 import { PROBES } from './probes/index.ts';
 import { createApp } from './server.ts';
@@ -31,6 +32,7 @@ export class Agent implements AsyncDisposable {
   readonly #bus = new EventBus();
   readonly #pipeline = new EventPipeline(this.#bus, PROBES);
   readonly #sinks: SinkSet;
+  readonly #logShipping: LogShipping;
   readonly #kernel: KernelClient;
   #server: Server | undefined;
   #watcher: FileWatcher | undefined;
@@ -48,9 +50,11 @@ export class Agent implements AsyncDisposable {
       appliedMs: 0,
       rejected: null,
     };
+    const node = process.env['NODE_NAME'] ?? hostname();
+    this.#logShipping = new LogShipping(log, node);
     this.#sinks = new SinkSet(this.#bus, (level, message) => log.log(level, message));
     this.#kernel = new KernelClient({
-      kernel: { paths: options.paths, objects: OBJECTS, node: process.env['NODE_NAME'] ?? hostname() },
+      kernel: { paths: options.paths, objects: OBJECTS, node },
       events: (events) => this.#pipeline.take(events),
       log: (level, message) => log.log(level, message),
     });
@@ -97,6 +101,7 @@ export class Agent implements AsyncDisposable {
     await this.#kernel[Symbol.asyncDispose]();
     this.#pipeline[Symbol.dispose]();
     await this.#sinks.close();
+    await this.#logShipping[Symbol.asyncDispose]();
     this.#server?.closeAllConnections();
     this.#server?.close();
   }
@@ -140,6 +145,7 @@ export class Agent implements AsyncDisposable {
 
   async #apply(config: Config): Promise<void> {
     this.#options.log.level = config.log.level;
+    await this.#logShipping.apply(config.log.loki);
     this.#bus.historyMax = config.events.history;
     this.#pipeline.configure(config.events);
     await this.#sinks.apply(config.sinks);

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import type { DesiredProbes } from '../door.ts';
 import type { AnyProbe } from '../probes/probe.ts';
 import { EVENTS, type EventsConfig } from './events.ts';
-import { SINKS, type SinksConfig } from './sinks.ts';
+import { LOG_LOKI, type LogLokiConfig, SINKS, type SinksConfig } from './sinks.ts';
 
 const DETAIL = z.enum(['core', 'full']);
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
@@ -22,13 +22,16 @@ export interface ProbeConfig {
 
 export interface LogConfig {
   readonly level: LogLevel;
+  readonly loki?: LogLokiConfig | undefined;
 }
 
 /** What is not of the probes. */
 export const SECTIONS = {
   events: z.prefault(EVENTS, {}),
   sinks: SINKS,
-  log: z.prefault(z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }), {}).describe("The agent's own log."),
+  log: z
+    .prefault(z.strictObject({ level: z.enum(LOG_LEVELS).default('info'), loki: LOG_LOKI.optional() }), {})
+    .describe("The agent's own log."),
 };
 
 /** The whole configuration, with every default filled in. */

@@ -133,3 +133,12 @@ export type SinkConfig<Name extends SinkName> = NonNullable<SinksConfig[Name]>;
 export type QueueConfig = SinkConfig<'stdout'>;
 export type HttpConfig = Pick<SinkConfig<'otlp'>, keyof typeof HTTP>;
 export type SpoolConfig = NonNullable<SinkConfig<'loki'>['spool']>;
+
+/** The agent's own log to Loki. */
+export const LOG_LOKI = section({
+  ...HTTP,
+  tenant: LOKI.tenant,
+  labels: LOKI.labels,
+}).describe('Send the log to Loki as well.');
+
+export type LogLokiConfig = z.output<typeof LOG_LOKI>;
