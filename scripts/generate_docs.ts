@@ -6,9 +6,10 @@ import { PROBES } from '../src/probes/index.ts';
 import { isOpen, type Label, type MetricDescriptor, type MetricSet } from '../src/probes/metric.ts';
 import type { AnyProbe } from '../src/probes/probe.ts';
 import { table } from './markdown.ts';
+import { sinksPage } from './sinks_page.ts';
 import { writeGenerated } from './write_generated.ts';
 
-/** Writes docs/metrics.md, docs/events.md and docs/drop-reasons.md from the descriptors. */
+/** Writes docs/metrics.md, docs/events.md, docs/sinks.md and docs/drop-reasons.md from descriptors and schemas. */
 
 const DOCS = new URL('../docs/', import.meta.url);
 const NOTICE = '<!-- Made by scripts/generate_docs.ts from the descriptors. Do not edit. -->';
@@ -124,6 +125,7 @@ function eventsPage(): string {
 
 writeGenerated(new URL('metrics.md', DOCS), metricsPage());
 writeGenerated(new URL('events.md', DOCS), eventsPage());
+writeGenerated(new URL('sinks.md', DOCS), `${NOTICE}\n\n${sinksPage()}`);
 
 function dropReasonsPage(): string {
   const rows = DESCRIBED_REASONS.map((name) => {

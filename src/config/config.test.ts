@@ -167,6 +167,10 @@ describe('sinks', () => {
       'loki: { url: "http://x", spool: { directory: x } }',
       'sinks.loki.spool.directory: "x" is not allowed; allowed: an absolute path',
     ],
+    [
+      'loki: { url: "http://x", bearerTokenFile: /a, basicAuth: { username: u, passwordFile: /b } }',
+      'sinks.loki: (hidden) is not allowed; allowed: basicAuth or bearerTokenFile, not both',
+    ],
   ])('{ %s }: %s', (text, fault) => {
     const [first] = faultsOf(`sinks: { ${text} }`);
     if (typeof fault === 'string') expect(first).toBe(fault);

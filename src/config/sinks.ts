@@ -7,7 +7,11 @@ const QUEUE_EVENTS_MAX = 1_000_000;
 
 /** A key with nothing behind it means all defaults. */
 function section<T extends z.ZodRawShape>(shape: T) {
-  return z.preprocess((value) => value ?? {}, z.strictObject(shape));
+  const schema = z.strictObject(shape).refine((value) => {
+    const { basicAuth, bearerTokenFile } = value as { basicAuth?: unknown; bearerTokenFile?: unknown };
+    return basicAuth === undefined || bearerTokenFile === undefined;
+  }, 'basicAuth or bearerTokenFile, not both');
+  return z.preprocess((value) => value ?? {}, schema);
 }
 
 const QUEUE = {
@@ -24,15 +28,21 @@ const PATH = z.string().regex(/^\//, 'an absolute path');
 
 /** Credentials are files: a Secret is mounted as one, is replaced while we run, and is in no configuration. */
 const HTTP = {
-  url: z.string().superRefine((text, context) => {
-    const why = faultOfUrl(text);
-    if (why !== undefined) context.addIssue({ code: 'custom', message: why });
-  }),
+  url: z
+    .string()
+    .superRefine((text, context) => {
+      const why = faultOfUrl(text);
+      if (why !== undefined) context.addIssue({ code: 'custom', message: why });
+    })
+    .describe('Of the server; the path of its API is added.'),
   timeout: milliseconds('10s', '100ms', '5m').describe('A request that takes longer has failed.'),
   basicAuth: z
-    .strictObject({ username: z.string().min(1), passwordFile: PATH })
+    .strictObject({
+      username: z.string().min(1).describe('The user.'),
+      passwordFile: PATH.describe('File that has the password; read anew for each request.'),
+    })
     .optional()
-    .describe('User, and the file that has the password; read anew for each request.'),
+    .describe('Where the server asks for a user and a password.'),
   bearerTokenFile: PATH.optional().describe('File that has the token; read anew for each request.'),
   headers: z
     .record(z.string().regex(/^[A-Za-z0-9-]+$/, 'a name of letters, digits and -'), z.string())
@@ -103,7 +113,7 @@ const LOKI = {
 };
 
 const FILE = {
-  path: PATH,
+  path: PATH.describe('The file; its folder is made where it is missing.'),
   rotateBytes: size('100MiB', '1KiB', '64GiB').describe('A file that is so large is put aside.'),
   rotateAge: milliseconds('24h', '1s', '8760h').describe('So is one that is so old.'),
   keep: z
