@@ -31,3 +31,13 @@ export function ledgerOf(page: Exposition, probe: string, sink: string) {
     missing: produced + recovered - limited - folded - lost - delivered - pending,
   };
 }
+
+/** Ends the agent, and returns how many events a sink took and how many it did not, of all probes, as its log says. */
+export async function endAndCount(agent: AgentProcess, sink: string): Promise<{ delivered: number; dropped: number }> {
+  agent.signal('SIGTERM');
+  const { code } = await agent.exited;
+  const [, delivered, rest = ''] = new RegExp(`events to ${sink}: (\\d+) delivered(.*)`).exec(agent.stderr) ?? [];
+  if (code !== 0 || delivered === undefined) throw new Error(`the agent ended with ${code}:\n${agent.stderr}`);
+  const dropped = [...rest.matchAll(/(\d+) dropped/g)].reduce((sum, [, count]) => sum + Number(count), 0);
+  return { delivered: Number(delivered), dropped };
+}

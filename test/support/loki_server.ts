@@ -55,8 +55,8 @@ export class LokiServer implements AsyncDisposable {
   /** Why an entry is refused. */
   refuse: (entry: LokiEntry) => string | undefined = () => undefined;
   readonly #tls: ServerOptions | undefined;
-  readonly #seen = new Set<string>();
-  readonly #newest = new Map<string, string>();
+  /** By labels. */
+  readonly #streams = new Map<string, { newest: string; readonly lines: Map<string, Set<string>> }>();
   #server: Server | undefined;
   #port = 0;
   #count = 0;
@@ -144,17 +144,27 @@ export class LokiServer implements AsyncDisposable {
   }
 
   #take(entry: LokiEntry): void {
-    const stream = JSON.stringify(entry.labels);
-    const key = `${stream} ${entry.time} ${entry.line}`;
-    if (this.#seen.has(key)) {
+    const { labels, time, line } = entry;
+    const stream = this.#streamOf(Object.entries(labels).flat().join('\0'));
+    const lines = stream.lines.get(time);
+    if (lines?.has(line) === true) {
       this.duplicates++;
       return;
     }
-    this.#seen.add(key);
-    const newest = this.#newest.get(stream) ?? '';
-    if (entry.time < newest) this.unordered++;
-    else this.#newest.set(stream, entry.time);
+    if (lines === undefined) stream.lines.set(time, new Set([line]));
+    else lines.add(line);
+    if (time < stream.newest) this.unordered++;
+    else stream.newest = time;
     this.entries.push(entry);
+  }
+
+  #streamOf(key: string): { newest: string; readonly lines: Map<string, Set<string>> } {
+    let stream = this.#streams.get(key);
+    if (stream === undefined) {
+      stream = { newest: '', lines: new Map() };
+      this.#streams.set(key, stream);
+    }
+    return stream;
   }
 }
 
