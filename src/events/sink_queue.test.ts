@@ -173,6 +173,27 @@ describe('a sink that fails', () => {
     expect(row()).toEqual({ delivered: 20, pending: 0, dropped: {} });
   });
 
+  it('keeps what comes while one buffer takes the place of another', async () => {
+    sink.act = async () => {
+      throw new Unavailable('wrong address');
+    };
+    const under = queue();
+    under.offer(makeLines(5));
+    await eventually(() => expect(under.status().state).toBe('failed'));
+    const other = new FakeSink();
+    await under.replace(other, { events: 500, bytes: MEBIBYTE, ageMs: 0 }, async (buffer) => {
+      const waiting = await buffer.drain();
+      under.offer(makeLines(3, {}, 5));
+      await wait(20);
+      under.offer(makeLines(12_000, {}, 8));
+      const next = new MemoryBuffer({ events: 20_000, bytes: 16 * MEBIBYTE }, () => undefined);
+      next.push(waiting);
+      return next;
+    });
+    await eventually(() => expect(row()).toEqual({ delivered: 10_005, pending: 0, dropped: { queue_full: 2_003 } }));
+    expect(messages(other.written)).toEqual(messages(makeLines(10_005)));
+  });
+
   it('hands on what hangs in a write, and does not count it twice when that comes back', async () => {
     const { passed, open } = gate();
     sink.act = () => passed;

@@ -41,6 +41,8 @@ const RETRY_AFTER_MAX_MS = 300_000;
 const RETRY_LAST_MS = 200;
 /** A write that takes so long is shown as a failure. */
 const STALLED_MS = 10_000;
+/** Opening a spool takes a second at most, for a large one. */
+const HELD_MAX = 10_000;
 /** A write that is told to stop does so within this time, or is not waited for. */
 const ABORT_MS = 500;
 
@@ -81,6 +83,8 @@ export class SinkQueue {
   #untilMs: number | undefined;
   #rejected: SinkStatus['rejected'] = null;
   #paused = false;
+  /** What came while one buffer takes the place of another. */
+  #held: EventLine[] | undefined;
   /** Of the loop: an older one that comes back from a write that hung has nothing to do any more. */
   #generation = 0;
   #closing = false;
@@ -100,8 +104,12 @@ export class SinkQueue {
 
   offer(events: readonly EventLine[]): void {
     if (this.#closing) return;
-    if (this.#buffer.length === 0) this.#oldestMs = performance.now();
     for (const { record } of events) this.#options.ledger.accepted(record.probe, this.name);
+    if (this.#held !== undefined) {
+      this.#hold(this.#held, events);
+      return;
+    }
+    if (this.#buffer.length === 0) this.#oldestMs = performance.now();
     this.#buffer.push(events);
     this.#start();
     if (this.#failures === 0 && this.#isDue()) this.#wake();
@@ -139,7 +147,10 @@ export class SinkQueue {
     await this.#sink.close();
     this.#sink = sink;
     this.#batch = batch;
+    this.#held = [];
     this.#buffer = await exchange(this.#buffer);
+    this.#buffer.push(this.#held);
+    this.#held = undefined;
     this.#failures = 0;
     this.#setReason('');
     this.#paused = false;
@@ -155,6 +166,12 @@ export class SinkQueue {
     await this.#interrupt();
     await this.#buffer.close();
     await this.#sink.close();
+  }
+
+  #hold(held: EventLine[], events: readonly EventLine[]): void {
+    const room = HELD_MAX - held.length;
+    held.push(...events.slice(0, room));
+    this.#drop(events.slice(room), 'queue_full');
   }
 
   /** Stops the loop and the write under way. What the write has not dealt with goes back. */
@@ -207,6 +224,8 @@ export class SinkQueue {
       buffer.settle(batch);
       return undefined;
     }
+    // All that was there has turned out to be damaged.
+    if (batch.length === 0) return RETRY_LAST_MS;
     const attempt = new Attempt(batch);
     this.#attempt = attempt;
     let retryMs: number | undefined;

@@ -138,7 +138,7 @@ async function readSecret(path: string): Promise<string> {
 
 function exchange(call: ClientRequest, body: Uint8Array): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    call.once('error', reject);
+    call.on('error', reject);
     call.once('response', (response) => readAnswer(response).then(resolve, reject));
     call.end(body);
   });
