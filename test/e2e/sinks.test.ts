@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -87,6 +87,47 @@ it('one sink that fails keeps nothing from the others', async () => {
   way.publish(makeEvents(10, {}, 310));
   expect(await way.settled('otlp')).toMatchObject({ delivered: 310, dropped: { not_configured: 10 } });
   expect(readLines(path)).toHaveLength(320);
+});
+
+/** Events in the files of a spool. */
+function spooled(directory: string): number {
+  const files = readdirSync(directory).filter((name) => name.endsWith('.jsonl'));
+  return files.reduce((sum, name) => sum + readFileSync(join(directory, name), 'utf8').split('\n').length - 1, 0);
+}
+
+it('a spool that is configured, moved and taken away while events wait: each is accounted for', async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'sinks-'));
+  await using server = await OtlpServer.start();
+  await server.down();
+  const otlp = (spool?: string) => ({
+    otlp: {
+      url: server.url,
+      batch: { age: '50ms' },
+      ...(spool === undefined ? {} : { spool: { directory: join(folder.path, spool) } }),
+    },
+  });
+  await using way = await EventWay.open(otlp());
+  way.publish(makeEvents(100));
+  // What waits in memory goes into the spool.
+  await way.apply(otlp('one'));
+  way.publish(makeEvents(100, {}, 100));
+  expect(way.ledger('otlp')).toMatchObject({ pending: 200, lost: 0 });
+  // What is in the files stays there, for when that spool is configured again.
+  await eventually(() => expect(spooled(join(folder.path, 'one'))).toBe(200));
+  await way.apply(otlp('two'));
+  way.publish(makeEvents(100, {}, 200));
+  expect(way.ledger('otlp')).toMatchObject({ pending: 100, dropped: { left_in_spool: 200 } });
+  await eventually(() => expect(spooled(join(folder.path, 'two'))).toBe(100));
+  await way.apply(otlp('one'));
+  expect(way.ledger('otlp')).toMatchObject({ pending: 200, recovered: 200, dropped: { left_in_spool: 300 } });
+  await server.up();
+  expect(await way.settled('otlp', 20_000)).toMatchObject({
+    published: 300,
+    recovered: 200,
+    delivered: 200,
+    lost: 300,
+  });
+  expect(new Set(server.records.map(({ body }) => body)).size).toBe(200);
 });
 
 it('otlp: whole records, with the time to the nanosecond', async () => {
