@@ -59,7 +59,7 @@ A series with an empty \`sink\` counts for every sink. Counters start at zero wi
 | \`shutdown\` | the agent ended, or the sink was removed, and it did not take the rest within four seconds |
 | \`not_configured\` | the event came while the sink was not in the configuration |
 | \`spool_damaged\` | a file of the spool could not be read |
-| \`left_in_spool\` | the sink got another spool; the old one is read when it is configured again |
+| \`left_in_spool\` | the sink or its spool was taken out of the configuration with events in it; they are found there when it is configured again |
 | \`write_failed\` | an error in netsonde itself; the log has it |
 
 When the agent ends, its log says for each sink how many events were delivered, dropped and kept.

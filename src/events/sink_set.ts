@@ -46,7 +46,7 @@ export class SinkSet {
       if (sinkConfig !== undefined) await this.#open(name, sinkConfig, config);
     }
     this.#share();
-    await Promise.all(removed.map(([, { queue }]) => queue.close(FLUSH_MS)));
+    await Promise.all(removed.map(([name, { queue }]) => this.#remove(name, queue)));
   }
 
   statuses(): SinkStatus[] {
@@ -62,6 +62,14 @@ export class SinkSet {
     const sinks = [...this.#running];
     await Promise.all(sinks.map(([, { queue }]) => queue.close(FLUSH_MS)));
     for (const [name] of sinks) this.#log('info', `events to ${name}: ${describe(this.#bus.ledger.rows([name]))}`);
+  }
+
+  /** What stays in its spool is found there when the sink is configured again. */
+  async #remove(name: SinkName, queue: SinkQueue): Promise<void> {
+    await queue.close(FLUSH_MS);
+    for (const { probe, pending } of this.#bus.ledger.rows([name])) {
+      if (pending > 0) this.#bus.ledger.dropped(probe, name, 'left_in_spool', pending);
+    }
   }
 
   async #open(name: SinkName, config: BufferConfig, all: SinksConfig): Promise<void> {

@@ -1,11 +1,12 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import type { EventRecord } from '../../src/events/envelope.ts';
+import { StdoutSink } from '../../src/events/sinks/stdout.ts';
 import { run } from '../support/command.ts';
-import { makeEvents } from '../support/event_lines.ts';
+import { makeEvents, makeLines, messages } from '../support/event_lines.ts';
 import { EventWay } from '../support/event_way.ts';
 import { eventually } from '../support/oracle.ts';
 import { OtlpServer } from '../support/otlp_server.ts';
@@ -46,6 +47,31 @@ it('a full disk: the file has whole lines only, the sink says why it fails, and 
   rmSync(ballast);
   expect(await way.settled('file')).toMatchObject({ delivered: 2_000, lost: 0 });
   expect(readLines(path).map(({ message }) => message)).toEqual(makeEvents(2_000).map(({ message }) => message));
+});
+
+it('stdout on a full disk: a line that was torn off is ended, and comes again whole', async () => {
+  await using disk = await smallDisk();
+  const [path, ballast] = [join(disk.path, 'stdout'), join(disk.path, 'ballast')];
+  writeFileSync(ballast, Buffer.alloc(900 * 1024));
+  const fd = openSync(path, 'a');
+  const sink = new StdoutSink(fd);
+  const left = makeLines(1_000);
+  const write = () =>
+    sink.write(
+      [...left],
+      { delivered: (events) => void left.splice(0, events.length), rejected: () => undefined },
+      new AbortController().signal,
+    );
+  await expect(write()).rejects.toThrow(/ENOSPC/);
+  await expect(write()).rejects.toThrow(/ENOSPC/);
+  expect(left.length).toBeLessThan(1_000);
+  rmSync(ballast);
+  await write();
+  closeSync(fd);
+  const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
+  const whole = lines.filter((line) => line.endsWith('}'));
+  expect(lines.length - whole.length).toBeLessThanOrEqual(1);
+  expect(whole.map((line) => (JSON.parse(line) as EventRecord).message)).toEqual(messages(makeLines(1_000)));
 });
 
 it('a full disk under the spool: events wait in memory, and go out all the same', async () => {

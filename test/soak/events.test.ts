@@ -31,7 +31,7 @@ it.each<[string, (server: LokiServer) => Promise<void>, Fault | undefined]>([
   {
     timeout: 3 * MINUTE_MS,
   },
-  async (what, begin, fault) => {
+  async (_, begin, fault) => {
     await using pair = await HostPair.create();
     dropUdp(pair);
     await using loki = await LokiServer.start();
@@ -70,7 +70,7 @@ it.each<[string, (server: LokiServer) => Promise<void>, Fault | undefined]>([
       expect(ledger.produced).toBeGreaterThan(20_000);
     });
     const { delivered, dropped } = await endAndCount(agent, 'loki');
-    expect(dropped > 0).toBe(what !== 'slow: five seconds an answer');
+    expect(dropped).toBeGreaterThan(0);
     // What was being answered when a connection broke has arrived, and came again.
     expect(loki.entries.length).toBe(delivered);
     expect(most - before).toBeLessThan(60);
