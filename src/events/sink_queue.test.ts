@@ -1,13 +1,18 @@
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { makeEvents, makeLines, messages } from '../../test/support/event_lines.ts';
 import { eventually } from '../../test/support/oracle.ts';
 import { MemoryBuffer } from './buffer.ts';
 import { EventBus } from './bus.ts';
 import type { EventLine } from './event_line.ts';
-import { Ledger } from './ledger.ts';
+import { type DropReason, Ledger } from './ledger.ts';
 import { type Receipt, type Sink, Unavailable } from './sink.ts';
 import { type BatchOptions, SinkQueue } from './sink_queue.ts';
+import { Spool } from './spool.ts';
 
 class FakeSink implements Sink {
   readonly name = 'fake';
@@ -210,6 +215,75 @@ describe('a sink that fails', () => {
     expect(row()).toEqual({ delivered: 21, pending: 0, dropped: {} });
   });
 });
+
+/** What a sink may do with a write, and what may come before it. */
+const STEP = fc.record({
+  events: fc.integer({ min: 0, max: 40 }),
+  outcome: fc.constantFrom('takes', 'fails', 'fails late', 'rejects some', 'breaks', 'is replaced'),
+});
+
+it.each(['memory', 'spool'])(
+  'whatever a sink does, each event is once delivered, dropped or pending: in %s',
+  async (kind) => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(STEP, { maxLength: 12 }), async (steps) => {
+        await using folder = await mkdtempDisposable(join(tmpdir(), 'queue-'));
+        const counts = new Ledger();
+        const dropped = (probe: string, reason: DropReason, count: number) =>
+          counts.dropped(probe, 'fake', reason, count);
+        const memory = { events: 60, bytes: MEBIBYTE };
+        const buffer =
+          kind === 'memory'
+            ? new MemoryBuffer(memory, (events, reason) => dropped('packetloss', reason, events.length))
+            : await Spool.open({
+                directory: folder.path,
+                size: MEBIBYTE,
+                memory,
+                dropped,
+                recovered: () => undefined,
+                log: () => undefined,
+              });
+        const taken: EventLine[] = [];
+        let outcome = 'takes';
+        const fake = new FakeSink();
+        fake.act = async (batch, receipt) => {
+          const [first, rest] = [batch.slice(0, 3), batch.slice(3)];
+          if (outcome === 'breaks') throw new TypeError('ours');
+          if (outcome === 'fails') throw new Unavailable('no');
+          if (outcome === 'rejects some') receipt.rejected(first, 'bad');
+          else taken.push(...first);
+          if (outcome === 'fails late') {
+            receipt.delivered(first);
+            throw new Unavailable('no more');
+          }
+          taken.push(...rest);
+        };
+        const options = { events: 10, bytes: MEBIBYTE, ageMs: 0 };
+        const under = new SinkQueue(fake, buffer, options, { name: 'fake', ledger: counts, log: () => undefined });
+        let offered = 0;
+        for (const step of steps) {
+          outcome = step.outcome;
+          under.offer(makeLines(step.events, {}, offered));
+          offered += step.events;
+          await wait(2);
+          if (step.outcome === 'is replaced') await under.replace(fake, options);
+          const [known] = counts.rows(['fake']);
+          expect(known?.pending ?? 0).toBe(under.status().pending);
+        }
+        outcome = 'takes';
+        await under.close(2_000);
+        const [end] = counts.rows(['fake']);
+        const lost = [...(end?.dropped.values() ?? [])].reduce((sum, count) => sum + count, 0);
+        expect(end?.pending ?? 0).toBe(0);
+        expect((end?.delivered ?? 0) + lost).toBe(offered);
+        expect(taken).toHaveLength(end?.delivered ?? 0);
+        expect(new Set(messages(taken)).size).toBe(taken.length);
+      }),
+      { numRuns: 30 },
+    );
+  },
+  60_000,
+);
 
 it('writes what is left when it closes, at most for the time it is given', async () => {
   const fast = queue(1_000, { ageMs: 60_000 });
