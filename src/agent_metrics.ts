@@ -234,7 +234,7 @@ function emitEvents(emit: AgentEmit, { kernelLedger, foldLedger, unfolded, sinkL
   for (const { probe, sink, delivered, pending, recovered, dropped } of sinkLedger) {
     emit('delivered', NODE, delivered, { probe, sink });
     emit('pending', NODE, pending, { probe, sink });
-    if (recovered > 0) emit('recovered', NODE, recovered, { probe, sink });
+    emit('recovered', NODE, recovered, { probe, sink });
     for (const [reason, count] of dropped) emit('dropped', NODE, count, { probe, sink, stage: 'sink', reason });
   }
 }
