@@ -41,6 +41,7 @@ const RETRY_AFTER_MAX_MS = 300_000;
 const RETRY_LAST_MS = 200;
 /** A write that takes so long is shown as a failure. */
 const STALLED_MS = 10_000;
+const LAST_MS = 1_000;
 /** Opening a spool takes a second at most, for a large one. */
 const HELD_MAX = 10_000;
 /** A write that is told to stop does so within this time, or is not waited for. */
@@ -164,8 +165,9 @@ export class SinkQueue {
     await withDeadline(this.#running ?? Promise.resolve(), deadlineMs, 'late').catch(() => undefined);
     this.#ended = true;
     await this.#interrupt();
-    await this.#buffer.close();
-    await this.#sink.close();
+    // A disk that hangs must not keep the agent from ending.
+    await withDeadline(this.#buffer.close(), LAST_MS, 'late').catch(() => undefined);
+    await withDeadline(this.#sink.close(), LAST_MS, 'late').catch(() => undefined);
   }
 
   #hold(held: EventLine[], events: readonly EventLine[]): void {

@@ -68,6 +68,18 @@ it('gives in order what it got, and has nothing left then', async () => {
   await next.close();
 });
 
+it('gives lines that are longer than a batch may be one by one', async () => {
+  const spool = await open();
+  const lines = makeLines(5, { message: 'x'.repeat(5_000) });
+  spool.push(lines);
+  for (const line of lines) {
+    expect(await spool.take({ events: 100, bytes: 100 })).toEqual([line]);
+    spool.settle([]);
+  }
+  expect([spool.length, spool.bytes]).toEqual([0, 0]);
+  await spool.close();
+});
+
 it('gives again, and first, what was not delivered', async () => {
   const spool = await open();
   const lines = makeLines(250);

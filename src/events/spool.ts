@@ -53,6 +53,7 @@ export class Spool implements EventBuffer {
   #length = 0;
   #bytes = 0;
   #isRecovered = false;
+  #closed = false;
   #failure = '';
   #retry: NodeJS.Timeout | undefined;
   #saving: Promise<void> | undefined;
@@ -140,6 +141,7 @@ export class Spool implements EventBuffer {
 
   /** Takes out what is in memory; what is in the files stays there, for a later run, and is no longer ours. */
   async drain(): Promise<readonly EventLine[]> {
+    this.#closed = true;
     clearTimeout(this.#retry);
     await this.#appending;
     if (this.#taken !== undefined) this.settle(this.#taken.events);
@@ -154,6 +156,7 @@ export class Spool implements EventBuffer {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     clearTimeout(this.#retry);
     if (this.#taken !== undefined) this.settle(this.#taken.events);
     await this.#appending;
@@ -222,6 +225,11 @@ export class Spool implements EventBuffer {
         this.#fail(error as Error);
         return;
       }
+      if (!this.#segments.includes(segment)) {
+        // The file was found to be damaged meanwhile, and is gone.
+        this.#forget(events, 'spool_damaged');
+        continue;
+      }
       segment.bytes += text.length;
       // On the disk each has its line end.
       this.#bytes += events.length;
@@ -243,6 +251,7 @@ export class Spool implements EventBuffer {
     if (error.message !== this.#failure) this.#options.log('error', `the spool is not written: ${error.message}`);
     this.#failure = error.message;
     clearTimeout(this.#retry);
+    if (this.#closed) return;
     this.#retry = setTimeout(() => this.#startAppending(), RETRY_MS);
     this.#retry.unref();
   }
@@ -284,10 +293,9 @@ export class Spool implements EventBuffer {
   }
 
   async #read(segment: Segment, eventsMax: number, bytesMax: number): Promise<EventLine[]> {
-    const room = Math.min(bytesMax, segment.bytes - segment.offset);
     let texts: string[];
     try {
-      texts = (await this.#files.read(segment.id, segment.offset, room)).lines.slice(0, eventsMax);
+      texts = (await this.#files.read(segment.id, segment.offset, segment.bytes, bytesMax)).slice(0, eventsMax);
     } catch (error) {
       this.#options.log('error', `a part of the spool is lost: ${(error as Error).message}`);
       this.#segments = this.#segments.filter((other) => other !== segment);

@@ -47,14 +47,15 @@ export class SpoolFiles {
     }
   }
 
-  /** Whole lines from `offset` on, up to about `bytes`, at least one; and where they end. */
-  async read(id: number, offset: number, bytes: number): Promise<{ lines: string[]; end: number }> {
+  /** Whole lines from `offset` on and before `end`, of about so many bytes, at least one. */
+  async read(id: number, offset: number, end: number, bytes: number): Promise<string[]> {
     const file = await open(this.#path(id), 'r');
     try {
       for (let room = bytes; ; room *= 2) {
-        const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(room), 0, room, offset);
-        const end = buffer.subarray(0, bytesRead).lastIndexOf(NEWLINE) + 1;
-        if (end > 0) return { lines: buffer.toString('utf8', 0, end - 1).split('\n'), end: offset + end };
+        const length = Math.min(room, end - offset);
+        const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, offset);
+        const whole = buffer.subarray(0, bytesRead).lastIndexOf(NEWLINE);
+        if (whole >= 0) return buffer.toString('utf8', 0, whole).split('\n');
         if (bytesRead < room || room > LINE_BYTES_MAX) throw new Error(`${this.#path(id)} has no line at ${offset}`);
       }
     } finally {
