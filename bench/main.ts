@@ -1,5 +1,6 @@
 import { renderTable } from '../src/commands/table.ts';
 import { benchConntrack } from './conntrack.ts';
+import { benchEvents } from './events.ts';
 import { benchExposition } from './exposition.ts';
 import { benchFootprint } from './footprint.ts';
 import { benchKernel } from './kernel.ts';
@@ -22,6 +23,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   processes: benchProcesses,
   exposition: benchExposition,
   ring: benchRing,
+  events: benchEvents,
   footprint: benchFootprint,
   kernel: benchKernel,
 };

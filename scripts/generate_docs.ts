@@ -7,9 +7,10 @@ import { isOpen, type Label, type MetricDescriptor, type MetricSet } from '../sr
 import type { AnyProbe } from '../src/probes/probe.ts';
 import { configurationPage } from './configuration_page.ts';
 import { table } from './markdown.ts';
+import { sinksPage } from './sinks_page.ts';
 import { writeGenerated } from './write_generated.ts';
 
-/** Writes docs/metrics.md, docs/events.md, docs/configuration.md and docs/drop-reasons.md from the descriptors and schemas. */
+/** Writes docs/metrics.md, docs/events.md, docs/sinks.md, docs/configuration.md and docs/drop-reasons.md from descriptors and schemas. */
 
 const DOCS = new URL('../docs/', import.meta.url);
 const NOTICE = '<!-- Made by scripts/generate_docs.ts from the descriptors. Do not edit. -->';
@@ -63,6 +64,11 @@ function metricsPage(): string {
   ].join('\n');
 }
 
+function equalText({ equalBy }: EventDescriptor): string {
+  const fields = equalBy.map((field) => `\`${field}\``).join(', ');
+  return equalBy.length === 0 ? 'Equal are all of a namespace.' : `Equal are those with the same ${fields}.`;
+}
+
 function eventSection(probe: AnyProbe, [type, event]: [string, EventDescriptor]): string {
   const rows = Object.entries(event.fields).map(([name, field]) => [
     `\`${name}\``,
@@ -73,7 +79,7 @@ function eventSection(probe: AnyProbe, [type, event]: [string, EventDescriptor])
   return [
     `## ${type}`,
     '',
-    `${event.help} Severity: ${event.severity}. Probe: \`${probe.name}\`.`,
+    `${event.help} Severity: ${event.severity}. Probe: \`${probe.name}\`. ${equalText(event)}`,
     '',
     table(['field', 'type', 'there', 'what it says'], rows),
   ].join('\n');
@@ -94,6 +100,8 @@ const ENVELOPE: readonly (readonly string[])[] = [
   ['`src`, `dst`', 'addresses with ports where the protocol has them: `10.0.0.1:53`, `[::1]:53`'],
   ['`protocol`', 'in lower case: `tcp`, `udp`, `icmp`, …; of a frame that is not IP its type: `arp`'],
   ['`message`', 'a sentence for people'],
+  ['`count`', 'how many equal events this one stands for, itself counted; not there: one'],
+  ['`firstTime`, `lastTime`', 'with `count`: when the first and the last of them were'],
 ];
 
 function eventsPage(): string {
@@ -113,6 +121,10 @@ function eventsPage(): string {
     '',
     table(['field', 'what it says'], ENVELOPE),
     '',
+    'Of events that are equal (same network namespace, `src`, `dst`, `protocol` and what each type below names) the first is sent at',
+    'once. Those that follow within five seconds (`events.fold`) become one, sent when that time is over: the last of them, with',
+    '`count`. The counts of what is sent, one where there is none, add up to what the limits let through.',
+    '',
     ...sections,
   ].join('\n');
 }
@@ -120,6 +132,7 @@ function eventsPage(): string {
 writeGenerated(new URL('metrics.md', DOCS), metricsPage());
 writeGenerated(new URL('events.md', DOCS), eventsPage());
 writeGenerated(new URL('configuration.md', DOCS), configurationPage(NOTICE));
+writeGenerated(new URL('sinks.md', DOCS), `${NOTICE}\n\n${sinksPage()}`);
 
 function dropReasonsPage(): string {
   const rows = DESCRIBED_REASONS.map((name) => {

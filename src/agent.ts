@@ -12,17 +12,18 @@ import type { TimedSection } from './config/document.ts';
 import { ConfigError, type Fault, pathText } from './config/faults.ts';
 import { InForce } from './config/in_force.ts';
 import { ConfigReader } from './config/load.ts';
-import { type Config, desiredKernel } from './config/schema.ts';
+import { desiredKernel } from './config/schema.ts';
 import type { ConfigStatus } from './config/status.ts';
 import { type FileContent, FileWatcher, readContent } from './config/watch.ts';
 import { EventBus } from './events/bus.ts';
-import { SinkQueue } from './events/sink_queue.ts';
-import { StdoutSink } from './events/sinks/stdout.ts';
+import { EventPipeline } from './events/pipeline.ts';
+import { SinkSet } from './events/sink_set.ts';
 import { KernelClient } from './kernel_client.ts';
 import type { ApiSession } from './kubernetes/api.ts';
 import { Cluster } from './kubernetes/cluster.ts';
 import { reportRejection } from './kubernetes/rejection.ts';
 import type { ListenAddress } from './listen_address.ts';
+import { LogShipping } from './log_shipping.ts';
 import type { Paths } from './paths.ts';
 import { PROBES } from './probes/index.ts';
 import type { Labels } from './selector.ts';
@@ -51,14 +52,15 @@ export interface AgentOptions {
 
 /** How long a start waits for the Kubernetes API: for the names of Pods, which would else change a moment later, and for the configuration. */
 const API_WAIT_MS = 3_000;
-/** Time that sinks get to take what is left when the agent ends. */
-const FLUSH_MS = 5_000;
 
 /** The running agent: configuration, kernel thread, events and HTTP, wired together. */
 export class Agent implements AsyncDisposable {
   readonly #options: AgentOptions;
   readonly #inForce: InForce;
   readonly #bus = new EventBus();
+  readonly #pipeline = new EventPipeline(this.#bus, PROBES);
+  readonly #sinks: SinkSet;
+  readonly #logShipping: LogShipping;
   readonly #kernel: KernelClient;
   #server: Server | undefined;
   #unixServer: Server | undefined;
@@ -71,7 +73,6 @@ export class Agent implements AsyncDisposable {
   /** What was read last, of a file or a ConfigMap. */
   #content: FileContent | undefined;
   #version: ConfigMapVersion | undefined;
-  #stdout: SinkQueue | undefined;
   #applied = false;
   #applying: Promise<void> = Promise.resolve();
   #status: ConfigStatus;
@@ -94,6 +95,8 @@ export class Agent implements AsyncDisposable {
       appliedMs: 0,
       rejected: null,
     };
+    this.#logShipping = new LogShipping(log, options.node);
+    this.#sinks = new SinkSet(this.#bus, (level, message) => log.log(level, message));
     this.#kernel = new KernelClient({
       kernel: {
         paths: options.paths,
@@ -101,7 +104,7 @@ export class Agent implements AsyncDisposable {
         node: options.node,
         kubernetes: options.kubernetes,
       },
-      events: (events) => this.#bus.publish(this.#cluster?.withPeers(events) ?? events),
+      events: (events) => this.#pipeline.take(this.#cluster?.withPeers(events) ?? events),
       pods: () => this.#cluster?.pods ?? [],
       log: (level, message) => log.log(level, message),
     });
@@ -209,7 +212,9 @@ export class Agent implements AsyncDisposable {
     await this.#configMap?.[Symbol.asyncDispose]();
     await this.#cluster?.[Symbol.asyncDispose]();
     await this.#kernel[Symbol.asyncDispose]();
-    await this.#stdout?.close(FLUSH_MS);
+    this.#pipeline[Symbol.dispose]();
+    await this.#sinks.close();
+    await this.#logShipping[Symbol.asyncDispose]();
     for (const server of [this.#server, this.#unixServer]) {
       server?.closeAllConnections();
       server?.close();
@@ -222,6 +227,8 @@ export class Agent implements AsyncDisposable {
       kernel: this.#kernel,
       metrics: new AgentMetrics(),
       bus: this.#bus,
+      pipeline: this.#pipeline,
+      sinks: this.#sinks,
       config: () => this.#status,
       kubernetes: () => this.#kubernetesState(),
       ready: () => this.#applied,
@@ -289,8 +296,11 @@ export class Agent implements AsyncDisposable {
   async #apply(): Promise<void> {
     const { config } = this.#inForce;
     this.#options.log.level = config.log.level;
-    await this.#applySinks(config);
     await this.#cluster?.setPeers(config.peers);
+    await this.#logShipping.apply(config.log.loki);
+    this.#bus.historyMax = config.events.history;
+    this.#pipeline.configure(config.events);
+    await this.#sinks.apply(config.sinks);
     try {
       await this.#kernel.labelPods(config.labels);
       await this.#kernel.configure(desiredKernel(config));
@@ -313,18 +323,6 @@ export class Agent implements AsyncDisposable {
 
   #reject(faults: readonly Fault[]): void {
     this.#status = { ...this.#status, successful: false, rejected: { at: new Date().toISOString(), faults } };
-  }
-
-  async #applySinks({ sinks }: Config): Promise<void> {
-    const { log } = this.#options;
-    if (sinks.stdout === undefined) this.#stdout = undefined;
-    else {
-      this.#stdout ??= new SinkQueue(new StdoutSink(), this.#bus.ledger, (error) =>
-        log.error(`events could not be written to stdout: ${error.message}`),
-      );
-    }
-    const removed = this.#bus.setSinks(this.#stdout === undefined ? [] : [this.#stdout]);
-    await Promise.all(removed.map((sink) => sink.close(FLUSH_MS)));
   }
 }
 

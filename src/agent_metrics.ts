@@ -5,7 +5,8 @@ import { freeCycle } from './collectors/cycle.ts';
 import { type Format, OPENMETRICS_END } from './collectors/exposition.ts';
 import { TextWriter } from './collectors/text_writer.ts';
 import type { KernelLedgerEntry } from './door.ts';
-import type { LedgerRow } from './events/ledger.ts';
+import { DROP_REASONS, type FoldRow, type LedgerRow } from './events/ledger.ts';
+import { SINK_STATES, type SinkStatus } from './events/sink_queue.ts';
 import type { ClusterState } from './kubernetes/cluster.ts';
 import { defineMetrics, type Emit, NO_LABELS, NODE } from './probes/metric.ts';
 import { writeProcessMetrics } from './process_metrics.ts';
@@ -89,6 +90,20 @@ export const AGENT_METRICS = defineMetrics({
     help: 'Events left out by a limit.',
     labels: { probe: PROBE, stage: { help: 'Where the limit is.', values: ['kernel', 'agent'] } },
   },
+  folded: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_folded_total',
+    help: 'Events that went into an equal one, which says how many it stands for.',
+    labels: { probe: PROBE },
+  },
+  unfolded: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_unfolded_total',
+    help: 'Events that were not compared with others because too many different ones came at the same time.',
+    labels: {},
+  },
   delivered: {
     ...agent,
     type: 'counter',
@@ -105,14 +120,14 @@ export const AGENT_METRICS = defineMetrics({
       probe: PROBE,
       sink: SINK,
       stage: { help: 'Where it was lost.', values: ['kernel', 'sink'] },
-      reason: { help: 'Why.', values: ['ring_full', 'queue_full', 'write_failed', 'shutdown'] },
+      reason: { help: 'Why.', values: ['ring_full', ...DROP_REASONS] },
     },
   },
   pending: {
     ...agent,
     type: 'gauge',
     name: 'netsonde_events_pending',
-    help: 'Events that wait for the sink.',
+    help: 'Events that wait for the sink. An empty sink: held to see whether equal ones come.',
     labels: { probe: PROBE, sink: SINK },
   },
   connected: {
@@ -169,6 +184,35 @@ export const AGENT_METRICS = defineMetrics({
     help: 'Addresses for which there was no room; events do not name them.',
     labels: {},
   },
+  recovered: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_recovered_total',
+    help: 'Events that an earlier run of the agent left in the spool of the sink.',
+    labels: { probe: PROBE, sink: SINK },
+  },
+  sinkState: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_sink_state',
+    help: '1 for the state that the sink is in; /api/v1/sinks gives the reason.',
+    labels: { sink: SINK, state: { help: 'State of the sink.', values: SINK_STATES } },
+  },
+  sinkBytes: {
+    ...agent,
+    type: 'gauge',
+    unit: 'bytes',
+    name: 'netsonde_sink_pending_bytes',
+    help: 'Bytes of the events that wait for the sink.',
+    labels: { sink: SINK },
+  },
+  sinkRetries: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_sink_retries_total',
+    help: 'Writes that the sink was offered again because it could not take them.',
+    labels: { sink: SINK },
+  },
 });
 
 export type KubernetesState = ClusterState;
@@ -182,8 +226,11 @@ export interface AgentState {
   readonly stuckThreads: number;
   readonly config: { readonly successful: boolean; readonly appliedMs: number; readonly generation: number };
   readonly kernelLedger: readonly KernelLedgerEntry[];
+  readonly foldLedger: readonly FoldRow[];
+  readonly unfolded: number;
   readonly sinkLedger: readonly LedgerRow[];
   readonly kubernetes: KubernetesState | undefined;
+  readonly sinks: readonly SinkStatus[];
 }
 
 /** The agent's own part of the page: what it says of itself, and of its process. */
@@ -220,17 +267,37 @@ function emitState(emit: AgentEmit, state: AgentState): void {
   emit('configSuccessful', NODE, state.config.successful ? 1 : 0, NO_LABELS);
   emit('configTime', NODE, state.config.appliedMs / 1000, NO_LABELS);
   emit('configGeneration', NODE, state.config.generation, NO_LABELS);
-  for (const { probe, stage, produced, limited, lost } of state.kernelLedger) {
-    emit('produced', NODE, produced, { probe });
-    emit('limited', NODE, limited, { probe, stage });
-    if (stage === 'kernel') emit('dropped', NODE, lost, { probe, sink: '', stage, reason: 'ring_full' });
-  }
-  for (const { probe, sink, delivered, pending, dropped } of state.sinkLedger) {
-    emit('delivered', NODE, delivered, { probe, sink });
-    emit('pending', NODE, pending, { probe, sink });
-    for (const [reason, count] of dropped) emit('dropped', NODE, count, { probe, sink, stage: 'sink', reason });
+  emitEvents(emit, state);
+  for (const { name: sink, state: current, pendingBytes, retries } of state.sinks) {
+    for (const candidate of SINK_STATES) {
+      emit('sinkState', NODE, candidate === current ? 1 : 0, { sink, state: candidate });
+    }
+    emit('sinkBytes', NODE, pendingBytes, { sink });
+    emit('sinkRetries', NODE, retries, { sink });
   }
   if (state.kubernetes !== undefined) emitKubernetes(emit, state.kubernetes);
+}
+
+function emitEvents(emit: AgentEmit, { kernelLedger, foldLedger, unfolded, sinkLedger }: AgentState): void {
+  const before = new Map(foldLedger.map((row) => [row.probe, row]));
+  for (const { probe, stage, produced, limited, lost } of kernelLedger) {
+    const { limited: limitedHere = 0, folded = 0, held = 0 } = before.get(probe) ?? {};
+    emit('produced', NODE, produced, { probe });
+    if (stage === 'kernel') {
+      emit('limited', NODE, limited, { probe, stage });
+      emit('dropped', NODE, lost, { probe, sink: '', stage, reason: 'ring_full' });
+    }
+    emit('limited', NODE, limitedHere + (stage === 'agent' ? limited : 0), { probe, stage: 'agent' });
+    emit('folded', NODE, folded, { probe });
+    emit('pending', NODE, held, { probe, sink: '' });
+  }
+  emit('unfolded', NODE, unfolded, NO_LABELS);
+  for (const { probe, sink, delivered, pending, recovered, dropped } of sinkLedger) {
+    emit('delivered', NODE, delivered, { probe, sink });
+    emit('pending', NODE, pending, { probe, sink });
+    emit('recovered', NODE, recovered, { probe, sink });
+    for (const [reason, count] of dropped) emit('dropped', NODE, count, { probe, sink, stage: 'sink', reason });
+  }
 }
 
 function emitKubernetes(emit: AgentEmit, state: KubernetesState): void {

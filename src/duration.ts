@@ -23,6 +23,24 @@ export function duration(byDefault: string) {
     .prefault(byDefault);
 }
 
+const NANOSECONDS_PER_MS = 1e6;
+
+/** The schema of a span of time between two bounds: text in the document, milliseconds behind it. `0s` is a duration here. */
+export function milliseconds(byDefault: string, atLeast: string, atMost: string) {
+  const [least = 0, most = 0] = [parseDuration(atLeast), parseDuration(atMost)];
+  return z
+    .string()
+    .transform((text, context) => {
+      const nanoseconds = parseDuration(text);
+      if (nanoseconds !== undefined && nanoseconds >= least && nanoseconds <= most) {
+        return nanoseconds / NANOSECONDS_PER_MS;
+      }
+      context.addIssue({ code: 'custom', message: `a duration from ${atLeast} to ${atMost}, like 500ms, 5s or 1m` });
+      return z.NEVER;
+    })
+    .prefault(byDefault);
+}
+
 const MILLISECONDS_IN_SECOND = 1_000;
 
 /** For people, with three figures: `850 µs`, `12.3 ms`, `4.05 s`. */

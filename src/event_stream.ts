@@ -1,7 +1,10 @@
 import type { Request, Response } from 'express';
+import { nearest } from './config/faults.ts';
 import type { EventBus } from './events/bus.ts';
-import { type EventRecord, formatTimeNs } from './events/envelope.ts';
+import { formatTimeNs } from './events/envelope.ts';
+import type { EventLine } from './events/event_line.ts';
 import { type EventFilter, matches } from './events/filter.ts';
+import { PROBES } from './probes/index.ts';
 
 const FOLLOWERS_MAX = 16;
 /** A client that does not read must not make us keep its events. */
@@ -31,8 +34,8 @@ export function serveEvents(bus: EventBus, request: Request, response: Response)
   }
   response.set('Content-Type', wish.ndjson ? NDJSON : SSE);
   response.set('Cache-Control', 'no-store');
-  const send = (events: readonly EventRecord[]) => {
-    const text = events.filter((event) => matches(event, wish.filter)).map((event) => frame(event, wish.ndjson));
+  const send = (events: readonly EventLine[]) => {
+    const text = events.filter(({ record }) => matches(record, wish.filter)).map((line) => frame(line, wish.ndjson));
     if (text.length > 0) response.write(text.join(''));
   };
   response.flushHeaders();
@@ -42,15 +45,14 @@ export function serveEvents(bus: EventBus, request: Request, response: Response)
   else response.end();
 }
 
-function frame(event: EventRecord, ndjson: boolean): string {
-  const json = JSON.stringify(event);
-  return ndjson ? `${json}\n` : `event: ${event.type}\ndata: ${json}\n\n`;
+function frame({ record, json }: EventLine, ndjson: boolean): string {
+  return ndjson ? `${json}\n` : `event: ${record.type}\ndata: ${json}\n\n`;
 }
 
 function follow(
   bus: EventBus,
   response: Response,
-  send: (events: readonly EventRecord[]) => void,
+  send: (events: readonly EventLine[]) => void,
   ndjson: boolean,
 ): void {
   const subscription = bus.follow((events) => {
@@ -72,7 +74,12 @@ function readWish(request: Request): Wish | { error: string } {
   if (unknown !== undefined) {
     return { error: `no such parameter: ${unknown}; there are probe, type, namespace, pod, since, follow` };
   }
+  const twice = Object.keys(query).find((key) => typeof query[key] !== 'string');
+  if (twice !== undefined) return { error: `${twice} is there more than once; give probe=a,b for several` };
+  const wrong = wrongName('probe', query) ?? wrongName('type', query);
+  if (wrong !== undefined) return { error: wrong };
   const text = (key: string) => (typeof query[key] === 'string' ? query[key] : undefined);
+  const list = (key: string) => text(key)?.split(',');
   const ndjson = request.accepts([SSE, NDJSON]) === NDJSON;
   const followText = text('follow') ?? (ndjson ? 'false' : 'true');
   if (!['true', 'false'].includes(followText)) return { error: `follow: ${followText} is neither true nor false` };
@@ -81,8 +88,8 @@ function readWish(request: Request): Wish | { error: string } {
   if (sinceTime === null) return { error: `since: ${since} is neither a duration (10m) nor a time (RFC 3339)` };
   return {
     filter: {
-      probe: text('probe'),
-      type: text('type'),
+      probe: list('probe'),
+      type: list('type'),
       namespace: text('namespace'),
       pod: text('pod'),
       since: sinceTime,
@@ -90,6 +97,21 @@ function readWish(request: Request): Wish | { error: string } {
     follow: followText === 'true' && request.method === 'GET',
     ndjson,
   };
+}
+
+const NAMES: Readonly<Record<'probe' | 'type', readonly string[]>> = {
+  probe: PROBES.filter(({ events }) => Object.keys(events).length > 0).map(({ name }) => name),
+  type: PROBES.flatMap(({ events }) => Object.keys(events)),
+};
+
+/** A slip of the pen must not look as if nothing had happened. */
+function wrongName(key: 'probe' | 'type', query: Request['query']): string | undefined {
+  const given = typeof query[key] === 'string' ? query[key].split(',') : [];
+  const wrong = given.find((name) => !NAMES[key].includes(name));
+  if (wrong === undefined) return undefined;
+  const near = nearest(wrong, NAMES[key]);
+  const guess = near === undefined ? '' : ` (did you mean ${near}?)`;
+  return `${key}: ${wrong} is none${guess}; there are: ${NAMES[key].join(', ')}`;
 }
 
 const NANOSECONDS_PER_MS = 1_000_000n;

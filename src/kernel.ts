@@ -192,6 +192,7 @@ export class Kernel implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     clearTimeout(this.#timer);
     await this.#supervisor[Symbol.asyncDispose]();
+    this.#outbox[Symbol.dispose]();
     this.#runTimes[Symbol.dispose]();
     this.#netns[Symbol.dispose]();
   }

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { Agent } from './agent.ts';
 import { readVersion } from './assets.ts';
 import { check } from './commands/check.ts';
+import { showEvents } from './commands/events.ts';
 import { listProbes } from './commands/probes.ts';
 import { parseConfigMapRef } from './config/configmap.ts';
 import { ConfigError } from './config/faults.ts';
@@ -20,6 +21,7 @@ const USAGE = `netsonde: what the network does to every Pod of this node
 
   netsonde serve [--config FILE] [--listen HOST:PORT]   serve metrics and events (default ${DEFAULT_LISTEN.host}:${DEFAULT_LISTEN.port})
   netsonde check [--config FILE] [--strict] [--json]    validate the configuration, open every probe, say what became of it
+  netsonde events [--follow] [--pod NAMESPACE/NAME] …   show the events of an agent
   netsonde probes                                       list all probes
 
 Options of serve and check:
@@ -39,6 +41,14 @@ Options of serve:
                       $NODE_NAME is the name of this node (default: the host's), $KUBECONFIG a kubeconfig
   --configmap NAMESPACE/NAME[/KEY]
                       configuration from a ConfigMap, through the API (default key netsonde.yaml)
+Options of events:
+  --url URL           the agent (default http://127.0.0.1:${DEFAULT_LISTEN.port})
+  --follow, -f        show those that come, not those that were
+  --since TIME        those since a duration (10m) or a time; with --follow: and those that come
+  --probe NAME,…      of these probes
+  --type NAME,…       of these types
+  --pod POD           of this Pod: NAMESPACE/NAME, or NAME
+  -o json|text        how (default text)
 Options of check:
   --strict            fail as well where a probe is unsupported or degraded
   --json              print what was found as JSON
@@ -160,6 +170,34 @@ async function runCheck(args: readonly string[]): Promise<number> {
   return exitCode;
 }
 
+async function runEvents(args: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      ...COMMON_OPTIONS,
+      url: { type: 'string', default: `http://127.0.0.1:${DEFAULT_LISTEN.port}` },
+      follow: { type: 'boolean', short: 'f', default: false },
+      since: { type: 'string' },
+      probe: { type: 'string', multiple: true },
+      type: { type: 'string', multiple: true },
+      pod: { type: 'string' },
+      output: { type: 'string', short: 'o', default: 'text' },
+    },
+  });
+  const { url, follow, since, pod, output } = values;
+  if (output !== 'json' && output !== 'text') throw new Error(`-o ${output}: give json or text`);
+  const stopped = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => stopped.abort());
+  // Who reads may have seen enough: `netsonde events --follow | head`.
+  process.stdout.on('error', () => stopped.abort());
+  await showEvents(
+    { url, follow, since, pod, output, probe: values.probe?.join(), type: values.type?.join() },
+    (text) => void process.stdout.write(text),
+    stopped.signal,
+  );
+  return 0;
+}
+
 function runProbes(args: readonly string[]): number {
   parseArgs({ args: [...args], options: COMMON_OPTIONS });
   process.stdout.write(`${listProbes()}\n`);
@@ -177,6 +215,8 @@ async function run(argv: readonly string[]): Promise<number> {
       return runServe(args);
     case 'check':
       return runCheck(args);
+    case 'events':
+      return runEvents(args);
     case 'probes':
       return runProbes(args);
     case '--version':

@@ -9,6 +9,8 @@ import type { ConfigStatus } from './config/status.ts';
 import { withDeadline } from './deadline.ts';
 import { serveEvents } from './event_stream.ts';
 import type { EventBus } from './events/bus.ts';
+import type { EventPipeline } from './events/pipeline.ts';
+import type { SinkSet } from './events/sink_set.ts';
 import type { KernelClient } from './kernel_client.ts';
 import { chooseFormat, scrapeDeadlineMs } from './scrape_request.ts';
 import { renderStartPage } from './web/start_page.ts';
@@ -18,6 +20,8 @@ export interface ServerDeps {
   readonly kernel: KernelClient;
   readonly metrics: AgentMetrics;
   readonly bus: EventBus;
+  readonly pipeline: EventPipeline;
+  readonly sinks: SinkSet;
   readonly config: () => ConfigStatus;
   /** Undefined outside of Kubernetes. */
   readonly kubernetes: () => KubernetesState | undefined;
@@ -62,6 +66,7 @@ export function createApp(deps: ServerDeps, access: RequestHandler): Express {
   app.get('/api/v1/entities', async (_request, response) => {
     response.json({ entities: await answer(deps.kernel.ask('entities', null)) });
   });
+  app.get('/api/v1/sinks', (_request, response) => void response.json({ sinks: deps.sinks.statuses() }));
   app.get('/api/v1/config', (_request, response) => void response.json(deps.config()));
   app.get('/api/v1/events', (request, response) => serveEvents(deps.bus, request, response));
   app.get('/', (_request, response) => void response.type('html').send(renderStartPage(deps.version)));
@@ -79,7 +84,7 @@ async function serveMetrics(deps: ServerDeps, request: Request, response: Respon
     format,
     scrapeDeadlineMs(request.get('x-prometheus-scrape-timeout-seconds')),
   );
-  const { kernel, config, bus, version } = deps;
+  const { kernel, config, bus, pipeline, sinks, version } = deps;
   const { successful, appliedMs, generation } = config();
   const state: AgentState = {
     version,
@@ -88,7 +93,10 @@ async function serveMetrics(deps: ServerDeps, request: Request, response: Respon
     stuckThreads: kernel.stuckThreads,
     config: { successful, appliedMs, generation },
     kernelLedger: page.ledger,
-    sinkLedger: bus.ledger.rows(),
+    foldLedger: bus.ledger.before(),
+    unfolded: pipeline.unfolded,
+    sinkLedger: sinks.rows(),
+    sinks: sinks.statuses(),
     kubernetes: deps.kubernetes(),
   };
   const chunks = [...page.chunks, ...(await deps.metrics.render(format, state))];

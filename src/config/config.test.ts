@@ -21,7 +21,7 @@ describe('a good configuration', () => {
   it('without anything in it runs the default probes and prints events', () => {
     const config = reader.parse('{}');
     expect(config).toEqual(reader.defaults);
-    expect(config.sinks).toEqual({ stdout: {} });
+    expect(Object.keys(config.sinks)).toEqual(['stdout']);
     expect(Object.keys(desiredProbes(config))).toEqual(
       PROBES.filter(({ enabledByDefault }) => enabledByDefault).map(({ name }) => name),
     );
@@ -89,9 +89,9 @@ log: { level: inf }
       'probes.packetloss.noLossFunctions: 3 is not allowed; allowed: a list',
       'probes.packetloss.evnts: no such key (did you mean events?); there are: enabled, metrics, detail, events, limit, for, until, budget, pods, stack, noLoss, noLossFunctions',
       `probes.packetlos: no such key (did you mean packetloss?); there are: ${PROBES.map(({ name }) => name).join(', ')}`,
-      'sinks.stdot: no such key (did you mean stdout?); there are: stdout',
+      'sinks.stdot: no such key (did you mean stdout?); there are: stdout, file, loki, otlp',
       'log.level: "inf" is not allowed; allowed: one of error, warn, info, debug',
-      'foo: no such key; there are: detail, bpfStats, probes, labels, peers, sinks, log, nodes',
+      'foo: no such key; there are: detail, bpfStats, probes, labels, peers, events, sinks, log, nodes',
     ]);
   });
 
@@ -157,12 +157,78 @@ function made(name: string): AnyProbe {
     enabledByDefault: false,
     summary: 'Nothing.',
     metrics: {},
-    events: { nothing_seen: { severity: 'info', help: 'Nothing.', fields: {} } },
+    events: { nothing_seen: { severity: 'info', help: 'Nothing.', equalBy: [], fields: {} } },
     options: {},
     requires: { capabilities: [], kernel: 'Any.' },
     open: async () => ({ health: () => ({ reader: 'none', degraded: [] }) }),
   });
 }
+
+describe('sinks', () => {
+  it('have defaults, sizes in bytes and times in milliseconds', () => {
+    const { loki } = reader.parse('sinks: { loki: { url: "https://loki:3100", spool: { directory: /x } } }').sinks;
+    expect(loki).toMatchObject({ timeout: 10_000, queue: 10_000, queueBytes: 16 * 1024 ** 2, compress: true });
+    expect(loki).toMatchObject({ batch: { age: 1_000, bytes: 1024 ** 2 }, spool: { size: 256 * 1024 ** 2 } });
+  });
+
+  it.each([
+    ['loki: {}', 'sinks.loki.url: a text'],
+    ['loki: { url: loki }', 'sinks.loki.url: "loki" is not allowed; allowed: a URL like https://loki.example:3100'],
+    [
+      'loki: { url: "ftp://x" }',
+      'sinks.loki.url: "ftp://x" is not allowed; allowed: a URL that begins with http:// or https://',
+    ],
+    [
+      'loki: { url: "http://x", batch: { age: 1h } }',
+      'sinks.loki.batch.age: "1h" is not allowed; allowed: a duration from 0s to 1m, like 500ms, 5s or 1m',
+    ],
+    [
+      'loki: { url: "http://x", queueBytes: 1 GB }',
+      'sinks.loki.queueBytes: "1 GB" is not allowed; allowed: a size from 64KiB to 1GiB, like 512KiB or 64MiB',
+    ],
+    [
+      'loki: { url: "http://x", spol: {} }',
+      /^sinks\.loki\.spol: no such key \(did you mean spool\?\); there are: url, timeout/,
+    ],
+    [
+      'loki: { url: "http://x", tls: { cert: /a } }',
+      'sinks.loki.tls: {"cert":"/a"} is not allowed; allowed: cert and key together, or neither',
+    ],
+    [
+      'loki: { url: "http://x", spool: { directory: x } }',
+      'sinks.loki.spool.directory: "x" is not allowed; allowed: an absolute path',
+    ],
+    [
+      'loki: { url: "http://x", bearerTokenFile: /a, basicAuth: { username: u, passwordFile: /b } }',
+      'sinks.loki: (hidden) is not allowed; allowed: basicAuth or bearerTokenFile, not both',
+    ],
+  ])('{ %s }: %s', (text, fault) => {
+    const [first] = faultsOf(`sinks: { ${text} }`);
+    if (typeof fault === 'string') expect(first).toBe(fault);
+    else expect(first).toMatch(fault);
+  });
+
+  it.each([
+    'loki: { url: "http://u:hunter2@x" }',
+    'loki: { url: "http://x", basicAuth: "u:hunter2" }',
+    'loki: { url: "http://x", basicAuth: { username: u, password: hunter2 } }',
+    'loki: { url: "http://x", basicAuth: { username: u, passwordFile: hunter2 } }',
+    'loki: { url: "http://x", bearerTokenFile: hunter2 }',
+    'loki: { url: "http://x", headers: { Authorization: [hunter2] } }',
+    'loki: { url: "http://x", password: hunter2 }',
+    'loki: { url: "http://x", tenant: "http://u:hunter2@x" }',
+  ])('%s: the password is not in the fault', (text) => {
+    const faults = faultsOf(`sinks: { ${text} }`);
+    expect(faults.length).toBeGreaterThan(0);
+    expect(faults.join()).not.toContain('hunter2');
+  });
+
+  it('labels that we set ourselves are refused', () => {
+    expect(faultsOf('sinks: { loki: { url: "http://x", labels: { job: x } } }')[0]).toMatch(
+      /a label other than job, node, probe, type, namespace/,
+    );
+  });
+});
 
 describe('an alias of a probe', () => {
   const withMade = new ConfigReader([...PROBES.slice(0, 1), made('softirq'), made('netiftxlatency')]);

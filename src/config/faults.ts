@@ -87,6 +87,8 @@ function allowedBy(issue: Issue): string {
       return `at least ${issue.minimum}`;
     case 'too_big':
       return `at most ${issue.maximum}`;
+    case 'invalid_key':
+      return issue.issues[0]?.message ?? issue.message;
     default:
       return issue.message;
   }
@@ -114,12 +116,26 @@ function valueText(document: unknown, path: Path): string {
     if (typeof value !== 'object' || value === null) return '';
     value = (value as Record<PropertyKey, unknown>)[key];
   }
-  return cutJson(value);
+  return isSecret(path, value) ? '(hidden)' : cutJson(value);
 }
 
 export function cutJson(value: unknown): string {
-  const text = jsonOf(value);
+  const text = withoutCredentials(jsonOf(value));
   return text.length > VALUE_LENGTH_MAX ? `${text.slice(0, VALUE_LENGTH_MAX)}…` : text;
+}
+
+const SECRETIVE = /pass|secret|token|credential|auth|headers|key$/i;
+
+/** Somebody may have put a password where the name of a file belongs. */
+function isSecret(path: Path, value: unknown): boolean {
+  if (path[0] !== 'sinks' && path[0] !== 'log') return false;
+  return (
+    path.some((key) => SECRETIVE.test(String(key))) || (typeof value === 'object' && SECRETIVE.test(jsonOf(value)))
+  );
+}
+
+function withoutCredentials(text: string): string {
+  return text.replace(/\/\/[^/\s]*@/g, '//(hidden)@');
 }
 
 /** An alias of YAML can make a value contain itself. */

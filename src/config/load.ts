@@ -1,4 +1,5 @@
 import { type Document, isScalar, parseDocument, visit } from 'yaml';
+import * as z from 'zod';
 import { PROBE_ALIASES } from '../probes/index.ts';
 import type { AnyProbe } from '../probes/probe.ts';
 import { type Labels, Selector } from '../selector.ts';
@@ -13,7 +14,8 @@ import {
   timedSectionsOf,
 } from './document.ts';
 import { ConfigError, cutJson, type Fault, faultsOf, pathText } from './faults.ts';
-import { AIM_KEYS, type Config, configSchema, documentKeys, probeKeys } from './schema.ts';
+import { keysAt } from './keys.ts';
+import { AIM_KEYS, type Config, configSchema, documentKeys, probeKeys, SECTIONS } from './schema.ts';
 import { DOCUMENT_BYTES_MAX } from './watch.ts';
 
 const ALIASES_MAX = 100;
@@ -80,11 +82,13 @@ export class ConfigReader {
     return { ...document, probes: Object.fromEntries(probes) };
   }
 
-  #knownKeys([first, second, third]: readonly PropertyKey[], { path }: Layer): readonly string[] {
+  #knownKeys([first, second, third, ...rest]: readonly PropertyKey[], { path }: Layer): readonly string[] {
     const forNodes = path.length === 0 ? [NODES] : [];
     if (first === undefined) return [...this.#documentKeys, ...forNodes];
-    if (first === 'sinks') return second === undefined ? ['stdout'] : [];
-    if (first === 'log') return ['level'];
+    if (first !== 'probes') {
+      const keys = [first, second, third, ...rest].filter((key) => key !== undefined);
+      return keysAt(z.strictObject(SECTIONS), keys);
+    }
     const probe = this.#probes.find(({ name }) => name === second);
     if (probe === undefined) return this.#probes.map(({ name }) => name);
     if (third === undefined) return probeKeys(probe);

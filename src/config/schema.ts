@@ -8,7 +8,9 @@ import type { MetricDescriptor } from '../probes/metric.ts';
 import type { AnyProbe } from '../probes/probe.ts';
 import { Selector } from '../selector.ts';
 import type { TimedSection } from './document.ts';
+import { EVENTS, type EventsConfig } from './events.ts';
 import { podLabelsSchema } from './pod_labels.ts';
+import { LOG_LOKI, type LogLokiConfig, SINKS, type SinksConfig } from './sinks.ts';
 
 const DETAIL = z.enum(['core', 'full']);
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
@@ -29,6 +31,20 @@ export interface ProbeConfig {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
+export interface LogConfig {
+  readonly level: LogLevel;
+  readonly loki?: LogLokiConfig | undefined;
+}
+
+/** What is not of the probes. */
+export const SECTIONS = {
+  events: z.prefault(EVENTS, {}),
+  sinks: SINKS,
+  log: z
+    .prefault(z.strictObject({ level: z.enum(LOG_LEVELS).default('info'), loki: LOG_LOKI.optional() }), {})
+    .describe("The agent's own log."),
+};
+
 /** The whole configuration, with every default filled in. */
 export interface Config {
   readonly detail: 'core' | 'full';
@@ -36,8 +52,9 @@ export interface Config {
   readonly probes: Readonly<Record<string, ProbeConfig>>;
   readonly labels: PodLabels;
   readonly peers: Peers;
-  readonly sinks: { readonly stdout?: Readonly<Record<string, never>> | undefined };
-  readonly log: { readonly level: LogLevel };
+  readonly events: EventsConfig;
+  readonly sinks: SinksConfig;
+  readonly log: LogConfig;
   /** Sections that are in force for a time, also those whose time is over. */
   readonly timed: readonly TimedSection[];
 }
@@ -209,11 +226,7 @@ export function documentKeys(probes: readonly AnyProbe[]) {
       .describe(
         'Whose addresses events name, in Kubernetes: `off`, those of this `node` and its Pods, or of the whole `cluster`.',
       ),
-    sinks: z
-      .strictObject({ stdout: z.preprocess(orDefaults, z.strictObject({})).optional() })
-      .default({ stdout: {} })
-      .describe('Where events go; without the key to stdout.'),
-    log: z.prefault(z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }), {}).describe("The agent's own log."),
+    ...SECTIONS,
   };
 }
 

@@ -1,30 +1,37 @@
 import type { EventRecord } from './envelope.ts';
+import { type EventLine, toLine } from './event_line.ts';
 import { type EventFilter, matches } from './filter.ts';
 import { Ledger } from './ledger.ts';
 import type { SinkQueue } from './sink_queue.ts';
 
-/** Events that are kept for who asks later. */
-const HISTORY_MAX = 1_000;
+export type EventListener = (events: readonly EventLine[]) => void;
 
-export type EventListener = (events: readonly EventRecord[]) => void;
-
-/** Gives each event to every sink and to whoever follows, and keeps the last ones. */
+/** Gives each event to every sink and to whoever follows, and keeps the last ones for who asks later. */
 export class EventBus {
   readonly ledger = new Ledger();
   readonly #listeners = new Set<EventListener>();
-  #history: EventRecord[] = [];
+  #history: EventLine[] = [];
+  #historyMax = 0;
   #sinks: readonly SinkQueue[] = [];
 
   publish(events: readonly EventRecord[]): void {
-    for (const sink of this.#sinks) sink.offer(events);
-    this.#history.push(...events);
+    const lines = events.map(toLine);
+    for (const { probe } of events) this.ledger.published(probe);
+    for (const sink of this.#sinks) sink.offer(lines);
+    for (const line of lines) this.#history.push(line);
     // Cut seldom, not for each batch.
-    if (this.#history.length > 2 * HISTORY_MAX) this.#history = this.#history.slice(-HISTORY_MAX);
-    for (const listener of this.#listeners) listener(events);
+    if (this.#history.length > 2 * this.#historyMax) this.#cut();
+    for (const listener of this.#listeners) listener(lines);
   }
 
-  history(filter: EventFilter): EventRecord[] {
-    return this.#history.slice(-HISTORY_MAX).filter((event) => matches(event, filter));
+  set historyMax(historyMax: number) {
+    this.#historyMax = historyMax;
+    this.#cut();
+  }
+
+  history(filter: EventFilter): EventLine[] {
+    this.#cut();
+    return this.#history.filter(({ record }) => matches(record, filter));
   }
 
   /** Until disposed. */
@@ -37,10 +44,16 @@ export class EventBus {
     return this.#listeners.size;
   }
 
-  /** Sends to these sinks from now on; returns those that get nothing any more, for the caller to close. */
-  setSinks(sinks: readonly SinkQueue[]): readonly SinkQueue[] {
-    const removed = this.#sinks.filter((sink) => !sinks.includes(sink));
+  get sinks(): readonly SinkQueue[] {
+    return this.#sinks;
+  }
+
+  /** Sends to these sinks from now on; what others got already is theirs. */
+  set sinks(sinks: readonly SinkQueue[]) {
     this.#sinks = sinks;
-    return removed;
+  }
+
+  #cut(): void {
+    this.#history.splice(0, this.#history.length - this.#historyMax);
   }
 }

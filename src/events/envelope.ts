@@ -44,3 +44,11 @@ export function formatTimeNs(timeNs: bigint): string {
   const whole = new Date(Number(seconds) * 1000).toISOString().slice(0, 19);
   return `${whole}.${String(fraction).padStart(9, '0')}Z`;
 }
+
+const SECOND_DIGITS = 'yyyy-mm-ddThh:mm:ss'.length;
+
+/** The time of an event in nanoseconds since the epoch, in decimal: more than a number can hold. */
+export function timeNsOf({ time }: EventRecord): string {
+  const seconds = Date.parse(`${time.slice(0, SECOND_DIGITS)}Z`) / 1_000;
+  return `${seconds}${time.slice(SECOND_DIGITS + 1, -1)}`;
+}

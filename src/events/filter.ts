@@ -1,9 +1,9 @@
 import type { EventRecord } from './envelope.ts';
 
-/** Which events somebody wants; what is undefined does not matter. */
+/** Which events somebody wants; what is undefined does not matter, of a list any will do. */
 export interface EventFilter {
-  readonly probe?: string | undefined;
-  readonly type?: string | undefined;
+  readonly probe?: readonly string[] | undefined;
+  readonly type?: readonly string[] | undefined;
   readonly namespace?: string | undefined;
   readonly pod?: string | undefined;
   /** RFC 3339; compares as text. */
@@ -12,8 +12,8 @@ export interface EventFilter {
 
 export function matches(event: EventRecord, { probe, type, namespace, pod, since }: EventFilter): boolean {
   return (
-    (probe === undefined || event.probe === probe) &&
-    (type === undefined || event.type === type) &&
+    (probe === undefined || probe.includes(event.probe)) &&
+    (type === undefined || type.includes(event.type)) &&
     (namespace === undefined || event.namespace === namespace) &&
     (pod === undefined || event.pod === pod) &&
     (since === undefined || event.time >= since)

@@ -28,7 +28,7 @@ const NODE_OWNER: Owner = { kind: 'node', namespace: '', pod: '', labels: {} };
  * Joins events with their entities, and hands them on in batches. An event of a namespace that nobody has seen yet waits
  * for a look at the machine: to call it the node's would be wrong.
  */
-export class EventOutbox {
+export class EventOutbox implements Disposable {
   readonly #options: OutboxOptions;
   #ready: EventRecord[] = [];
   #waiting: { readonly netns: NetnsId; readonly finish: (entity: Entity | undefined) => EventRecord }[] = [];
@@ -37,6 +37,12 @@ export class EventOutbox {
 
   constructor(options: OutboxOptions) {
     this.#options = options;
+  }
+
+  /** Sends what waits for its owner as it is: nobody will look any more. */
+  [Symbol.dispose](): void {
+    this.#attributeWaiting();
+    this.#send();
   }
 
   publisher(probe: string): Publish<EventSet> {
@@ -91,7 +97,16 @@ export class EventOutbox {
   /** What comes in one go is sent in one go. */
   #push(record: EventRecord): void {
     this.#ready.push(record);
-    if (this.#ready.length === 1) queueMicrotask(() => this.#options.send(this.#ready.splice(0)));
+    if (this.#ready.length === 1) queueMicrotask(() => this.#send());
+  }
+
+  #send(): void {
+    const events = this.#ready.splice(0);
+    if (events.length > 0) this.#options.send(events);
+  }
+
+  #attributeWaiting(): void {
+    for (const { netns, finish } of this.#waiting.splice(0)) this.#push(finish(this.#options.find(netns)));
   }
 
   #lookFor(): void {
@@ -102,7 +117,7 @@ export class EventOutbox {
       this.#refreshedMs = performance.now();
       await this.#options.refresh();
       this.#refreshing = false;
-      for (const { netns, finish } of this.#waiting.splice(0)) this.#push(finish(this.#options.find(netns)));
+      this.#attributeWaiting();
     }, pauseMs);
   }
 }

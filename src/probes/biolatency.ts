@@ -33,6 +33,7 @@ const events = defineEvents({
   block_io_slow: {
     help: 'A block device took longer than the threshold for a request.',
     severity: 'warning',
+    equalBy: ['device', 'operation', 'process'],
     fields: {
       device: { type: 'string', help: 'Name of the device.' },
       operation: { type: 'string', help: 'What it had to do: read, write, flush, discard or other.' },

@@ -11,6 +11,7 @@ export const PRESSURE_EVENTS = defineEvents({
   conntrack_pressure: {
     help: 'Connections could not be tracked, or the table is nearly full; at most once a minute for each network namespace while that lasts.',
     severity: 'warning',
+    equalBy: [],
     fields: {
       entries: { type: 'number', help: 'Connections that the network namespace tracks now.' },
       limit: {

@@ -86,6 +86,7 @@ export const DEPARTURE_EVENTS = defineEvents({
   pod_departed: {
     help: 'A Pod, a container or a named network namespace is gone. Its last counters are in the event, where the kernel has told them.',
     severity: 'info',
+    equalBy: ['uid'],
     fields: {
       kind: { type: 'string', help: 'What it was: pod, container or netns.' },
       uid: { type: 'string', help: 'Pod UID or container ID.', optional: true },

@@ -18,6 +18,11 @@ export interface EventDescriptor {
   readonly help: string;
   readonly severity: Severity;
   readonly fields: Readonly<Record<string, FieldDescriptor>>;
+  /**
+   * Fields that equal events have in common, beside network namespace, addresses and protocol: of equal events within a
+   * short time the first is sent, and one more that stands for the rest.
+   */
+  readonly equalBy: readonly string[];
 }
 
 /** Keyed by event type. */

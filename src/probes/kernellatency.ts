@@ -65,6 +65,7 @@ const events = defineEvents({
   kernel_receive_slow: {
     help: 'A packet took longer than the threshold through the IP layer to its socket.',
     severity: 'warning',
+    equalBy: [],
     fields: {
       ...whole,
       preroutingSeconds: stageField('prerouting'),
@@ -76,6 +77,7 @@ const events = defineEvents({
   kernel_send_slow: {
     help: 'A packet took longer than the threshold from its socket through the IP layer.',
     severity: 'warning',
+    equalBy: [],
     fields: {
       ...whole,
       outputSeconds: stageField('output'),

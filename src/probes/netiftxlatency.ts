@@ -42,11 +42,13 @@ const events = defineEvents({
   qdisc_slow: {
     help: 'A packet waited in the queueing discipline of its device for longer than the threshold.',
     severity: 'warning',
+    equalBy: ['device'],
     fields,
   },
   driver_transmit_slow: {
     help: 'The driver of a device took longer than the threshold to accept a packet.',
     severity: 'warning',
+    equalBy: ['device'],
     fields,
   },
 });

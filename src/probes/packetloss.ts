@@ -51,6 +51,7 @@ const events = defineEvents({
   packet_drop: {
     help: 'The kernel dropped a packet.',
     severity: 'warning',
+    equalBy: ['reason', 'symbol', 'device'],
     fields: {
       reason: { type: 'string', help: 'Why, in the name that the running kernel gives the reason.' },
       hint: { type: 'string', help: 'What to check, in plain words.' },

@@ -43,11 +43,13 @@ const events = defineEvents({
   socket_read_slow: {
     help: 'Data lay in a socket for longer than the threshold until its process read it.',
     severity: 'warning',
+    equalBy: ['process'],
     fields,
   },
   socket_write_slow: {
     help: 'What a process had written to a socket was sent later than the threshold.',
     severity: 'warning',
+    equalBy: ['process'],
     fields,
   },
 });

@@ -50,11 +50,13 @@ const events = defineEvents({
   softirq_wait_slow: {
     help: 'A softirq was raised and not served for longer than the threshold: packets lay in the queues of the CPU.',
     severity: 'warning',
+    equalBy: ['cpu', 'vector'],
     fields,
   },
   softirq_run_slow: {
     help: 'A CPU was busy with one softirq for longer than the threshold: nothing else ran there.',
     severity: 'warning',
+    equalBy: ['cpu', 'vector'],
     fields,
   },
 });

@@ -35,6 +35,7 @@ const events = defineEvents({
   tcp_reset: {
     help: 'A TCP connection was reset, or refused.',
     severity: 'warning',
+    equalBy: ['direction', 'reason', 'state'],
     fields: {
       direction: { type: 'string', help: 'Whether the namespace sent the reset or received it.' },
       reason: { type: 'string', help: REASON_HELP },

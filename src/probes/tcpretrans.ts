@@ -42,6 +42,7 @@ const events = defineEvents({
   tcp_retransmit: {
     help: 'TCP sent something again, because no acknowledgement came.',
     severity: 'warning',
+    equalBy: ['kind', 'state'],
     fields: {
       kind: { type: 'string', help: 'Why: rto, fast, tlp, syn or synack.' },
       state: { type: 'string', help: 'State of the connection; NEW_SYN_RECV while the server waits for the client.' },

@@ -25,6 +25,7 @@ const events = defineEvents({
   virtio_command_slow: {
     help: 'The hypervisor took longer than the threshold for a control command of a virtio-net device.',
     severity: 'warning',
+    equalBy: ['class', 'command', 'device'],
     fields: {
       class: {
         type: 'string',

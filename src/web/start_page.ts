@@ -4,6 +4,7 @@ const LINKS: readonly (readonly [path: string, text: string])[] = [
   ['/api/v1/entities', 'Entities: whom metrics and events belong to'],
   ['/api/v1/events', 'Events as they happen (server-sent events; JSON lines with Accept: application/x-ndjson)'],
   ['/api/v1/events?follow=false&since=1h', 'Events of the last hour'],
+  ['/api/v1/sinks', 'Sinks: state, reason, what waits for them'],
   ['/api/v1/config', 'Configuration: generation, and the faults of the last one that was rejected'],
   ['/healthz', 'Alive'],
   ['/readyz', 'Ready'],

@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, globSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -150,7 +150,7 @@ describe('a faulty start ends with one clear message', () => {
   it('no addon, and no BPF objects: what needs them is unsupported and says why, the rest runs', () => {
     const root = join(directory, 'bare');
     mkdirSync(join(root, 'dist'), { recursive: true });
-    for (const path of ['package.json', 'bin', 'dist/main.js', 'dist/kernel_thread.js']) {
+    for (const path of ['package.json', 'bin', ...globSync('dist/*.js', { cwd: PROJECT })]) {
       cpSync(join(PROJECT, path), join(root, path), { recursive: true });
     }
     symlinkSync(join(PROJECT, 'node_modules'), join(root, 'node_modules'));

@@ -108,9 +108,11 @@ it('the ledger balances: what the kernel produced is limited, lost or delivered'
     const produced = value('produced_total', { probe });
     const limited = value('limited_total', { probe, stage: 'kernel' });
     const lost = value('dropped_total', { probe, sink: '' });
+    const folded = value('folded_total', { probe });
     const delivered = value('delivered_total', { probe, sink: 'stdout' });
     expect(value('pending', { probe, sink: 'stdout' })).toBe(0);
-    expect(produced).toBe(limited + lost + delivered);
+    expect(produced).toBe(limited + lost + folded + delivered + value('pending', { probe, sink: '' }));
+    expect(folded).toBeGreaterThan(0);
     expect(produced).toBeGreaterThan(500);
     expect(limited).toBeGreaterThan(0);
     expect(parseLines(agent.stdout).filter((event) => event.probe === probe)).toHaveLength(delivered);

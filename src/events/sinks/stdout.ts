@@ -1,8 +1,8 @@
 import { write as fsWrite } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import type { EventRecord } from '../envelope.ts';
-import type { Sink } from '../sink_queue.ts';
+import type { EventLine } from '../event_line.ts';
+import { type Receipt, type Sink, Unavailable } from '../sink.ts';
 
 const write = promisify(fsWrite);
 
@@ -16,23 +16,31 @@ const RETRY_MS = 20;
 export class StdoutSink implements Sink {
   readonly name = 'stdout';
   readonly #fd: number;
-  #closed = false;
+  /** The last write ended within a line. */
+  #isTorn = false;
 
   constructor(fd = STDOUT) {
     this.#fd = fd;
   }
 
-  async write(events: readonly EventRecord[]): Promise<void> {
-    const bytes = Buffer.from(events.map((event) => `${JSON.stringify(event)}\n`).join(''));
-    for (let at = 0; at < bytes.length; ) {
-      if (this.#closed) throw new Error('stdout did not take the events in time');
-      at += await this.#writeSome(bytes, at);
+  async write(events: readonly EventLine[], receipt: Receipt, signal: AbortSignal): Promise<void> {
+    const bytes = Buffer.from(`${this.#isTorn ? '\n' : ''}${events.map(({ json }) => `${json}\n`).join('')}`);
+    let at = 0;
+    try {
+      while (at < bytes.length) {
+        signal.throwIfAborted();
+        at += await this.#writeSome(bytes, at);
+      }
+      this.#isTorn = false;
+    } catch (error) {
+      const whole = bytes.subarray(0, at).lastIndexOf('\n') + 1;
+      receipt.delivered(events.slice(0, countLines(bytes, whole) - (this.#isTorn && whole > 0 ? 1 : 0)));
+      if (at > 0) this.#isTorn = whole < at;
+      throw error instanceof Unavailable ? error : new Unavailable((error as Error).message);
     }
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
-  }
+  async close(): Promise<void> {}
 
   async #writeSome(bytes: Buffer, at: number): Promise<number> {
     try {
@@ -43,4 +51,12 @@ export class StdoutSink implements Sink {
       return 0;
     }
   }
+}
+
+const NEWLINE = 0x0a;
+
+function countLines(bytes: Buffer, end: number): number {
+  let lines = 0;
+  for (let at = 0; at < end; at++) lines += bytes[at] === NEWLINE ? 1 : 0;
+  return lines;
 }

@@ -1,0 +1,104 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { EventBus } from '../src/events/bus.ts';
+import { EventPipeline } from '../src/events/pipeline.ts';
+import { pushBody } from '../src/events/sinks/loki.ts';
+import { PROBES } from '../src/probes/index.ts';
+import { AgentProcess } from '../test/support/agent_process.ts';
+import { makeEvents } from '../test/support/event_lines.ts';
+import { dropUdp } from '../test/support/event_rate.ts';
+import { HostPair } from '../test/support/hosts.ts';
+import { LokiServer } from '../test/support/loki_server.ts';
+import { median, type Row } from './measure.ts';
+
+const EVENTS = 20_000;
+const BATCH = 500;
+const RUNS = 20;
+const SECONDS = 20;
+const TICKS_PER_SECOND = 100;
+
+/** What an event costs on its way from the kernel thread into a push, and what 100 a second cost the agent as a whole. */
+export async function benchEvents(): Promise<Row[]> {
+  return [...benchPipeline(), ...(await benchAgent())];
+}
+
+function benchPipeline(): Row[] {
+  const bus = new EventBus();
+  bus.historyMax = 1_000;
+  using pipeline = new EventPipeline(bus, PROBES);
+  pipeline.configure({ limit: 100_000, foldMs: 5_000, history: 1_000 });
+  bus.follow((lines) => void pushBody(lines, {}, true));
+  const costs: number[] = [];
+  for (let run = 0; run < RUNS; run++) {
+    // Different ones, of many Pods: nothing is folded or limited.
+    const events = makeEvents(EVENTS).map((event, index) => ({
+      ...event,
+      namespace: 'shop',
+      pod: `cart-${index % 100}`,
+      src: `10.${run}.0.1:${index}`,
+      dst: '10.0.0.2:53',
+      reason: 'NETFILTER_DROP',
+      hint: 'A rule of nftables or iptables dropped the packet: nft list ruleset.',
+      symbol: 'nft_do_chain+0x5d2/0x610 [nf_tables]',
+    }));
+    const start = process.cpuUsage();
+    for (let at = 0; at < EVENTS; at += BATCH) pipeline.take(events.slice(at, at + BATCH));
+    const { user, system } = process.cpuUsage(start);
+    costs.push((user + system) / EVENTS);
+    pipeline.configure({ limit: 100_000, foldMs: 0, history: 1_000 });
+    pipeline.configure({ limit: 100_000, foldMs: 5_000, history: 1_000 });
+  }
+  return [
+    {
+      bench: 'different events, folded, limited, made text and a push',
+      what: 'CPU an event, main thread (median)',
+      value: median(costs),
+      unit: 'µs',
+      bound: { atMost: 50 },
+    },
+  ];
+}
+
+async function benchAgent(): Promise<Row[]> {
+  await using pair = await HostPair.create();
+  dropUdp(pair);
+  await using loki = await LokiServer.start();
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'bench-'));
+  const config = join(folder.path, 'config.yaml');
+  writeFileSync(config, JSON.stringify({ sinks: { loki: { url: loki.url } } }));
+  await using agent = await AgentProcess.serve(['--config', config]);
+  await wait(3_000);
+  const idle = await shareOf(agent.pid, async () => undefined);
+  // Ten different ones each 100 ms.
+  const busy = await shareOf(agent.pid, async () => {
+    for (let count = 0; count < 10; count++) {
+      await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 1, bytes: 9 });
+    }
+  });
+  const mine = loki.entries.filter(({ metadata }) => metadata['pod'] === pair.b.netns.name).length;
+  const bench = `the agent with Loki, ${Math.round(mine / SECONDS)} events a second`;
+  return [
+    { bench, what: 'of a core more than without events', value: (busy - idle) * 100, unit: '%', bound: { atMost: 1 } },
+    { bench, what: 'of a core without events', value: idle * 100, unit: '%' },
+  ];
+}
+
+/** CPU of a process, as a share of one core, while something is done each 100 ms. */
+async function shareOf(pid: number, act: () => Promise<void>): Promise<number> {
+  const before = cpuSeconds(pid);
+  const startMs = performance.now();
+  for (let tick = 1; tick <= SECONDS * 10; tick++) {
+    await act();
+    await wait(Math.max(0, startMs + tick * 100 - performance.now()));
+  }
+  return (cpuSeconds(pid) - before) / ((performance.now() - startMs) / 1_000);
+}
+
+/** utime and stime (man 5 proc). */
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}

@@ -1,0 +1,54 @@
+import type * as z from 'zod';
+import { table } from './markdown.ts';
+
+type Schema = z.core.$ZodType;
+
+interface Def {
+  readonly type: string;
+  readonly shape?: Readonly<Record<string, Schema>>;
+  readonly innerType?: Schema;
+  readonly in?: Schema;
+  readonly out?: Schema;
+  readonly defaultValue?: unknown;
+}
+
+/** What is known of an option: of its schema, and of those that are within it. */
+interface Option {
+  readonly shape: Readonly<Record<string, Schema>> | undefined;
+  readonly byDefault: unknown;
+  readonly isOptional: boolean;
+  readonly help: string;
+}
+
+function optionOf(schema: Schema): Option {
+  const { type, shape, innerType, in: from, out: to, defaultValue } = schema._zod.def as unknown as Def;
+  const { description = '' } = schema as { description?: string };
+  const within = [innerType, to, from].flatMap((inner) => (inner === undefined ? [] : [optionOf(inner)]));
+  return {
+    shape: shape ?? within.find((option) => option.shape !== undefined)?.shape,
+    byDefault: defaultValue ?? within.find((option) => option.byDefault !== undefined)?.byDefault,
+    isOptional: type === 'optional' || within.some((option) => option.isOptional),
+    help: description || (within.find(({ help }) => help !== '')?.help ?? ''),
+  };
+}
+
+function rows(shape: Readonly<Record<string, Schema>>, path: string): string[][] {
+  return Object.entries(shape).flatMap(([key, schema]) => {
+    const { shape: inner, byDefault, isOptional, help } = optionOf(schema);
+    const name = `${path}${key}`;
+    const isSection = inner !== undefined;
+    const standard =
+      isSection || byDefault === undefined ? (isOptional ? 'none' : 'required') : `\`${textOf(byDefault)}\``;
+    const own = isSection && help === '' ? [] : [[`\`${name}\``, isSection && !isOptional ? '' : standard, help]];
+    return [...own, ...(isSection ? rows(inner, `${name}.`) : [])];
+  });
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** The options of a section of the configuration, from its schema. */
+export function optionTable(schema: Schema): string {
+  return table(['option', 'default', 'what it does'], rows(optionOf(schema).shape ?? {}, ''));
+}

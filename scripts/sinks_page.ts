@@ -1,0 +1,137 @@
+import { SECTIONS } from '../src/config/schema.ts';
+import { LOG_LOKI, SINKS } from '../src/config/sinks.ts';
+import { optionTable } from './option_table.ts';
+
+const LEAD = `# Where events go
+
+\`sinks\` in the configuration says where events go: to standard output, to a file, to Loki, to an OpenTelemetry collector, or to several of them. Each sink has a queue of its own: one that is slow or
+fails holds up no other, and no scrape. Everything here is reloaded while the agent runs; what waits for a sink that is changed goes out by the new settings.
+
+\`\`\`yaml
+events:
+  limit: 200            # events a second of one Pod
+  fold: 5s              # equal ones become one
+sinks:
+  stdout: {}
+  loki:
+    url: https://loki.example:3100
+    tenant: team-a
+    bearerTokenFile: /var/run/secrets/loki/token
+    tls: { ca: /etc/netsonde/ca.crt }
+    spool: { directory: /var/lib/netsonde/spool, size: 256MiB }
+\`\`\`
+
+## From the kernel to a sink
+
+1. The kernel's program makes an event of what passes the threshold of its probe, at most \`limit\` a second for each network namespace.
+2. Equal events are **folded**: the first goes out at once, those that follow within \`events.fold\` become one with \`count\`, \`firstTime\` and \`lastTime\`. [Events](events.md) says for each type which fields make
+   events equal; addresses with ports always do.
+3. Each Pod has a **limit** for all probes together, \`events.limit\`: a token bucket of two seconds' worth. A noisy Pod cannot take the sinks from the others.
+4. A **queue** for each sink, bounded in events and in bytes. When it is full the oldest give way, since what is newest is what people look for.
+5. The sink writes **batches**: when one is large enough, or its first event old enough.`;
+
+const LEDGER = `## The ledger: what arrived, and what became of the rest
+
+For each probe and sink, at any time and to the event:
+
+\`\`\`
+produced + recovered = limited + folded + dropped + delivered + pending
+\`\`\`
+
+| term | metric | what it counts |
+| --- | --- | --- |
+| produced | \`netsonde_events_produced_total{probe}\` | what happened, past the threshold, before any limit |
+| recovered | \`netsonde_events_recovered_total{probe,sink}\` | found in the spool at the start: an earlier run produced it |
+| limited | \`netsonde_events_limited_total{probe,stage}\` | left out by the limit of a namespace (\`kernel\`) or of a Pod (\`agent\`) |
+| folded | \`netsonde_events_folded_total{probe}\` | went into an equal one |
+| dropped | \`netsonde_events_dropped_total{probe,sink,stage,reason}\` | lost. \`sink=""\`: before the sinks, the ring of the kernel was full |
+| delivered | \`netsonde_events_delivered_total{probe,sink}\` | taken by the sink: Loki has answered 2xx, the line is written |
+| pending | \`netsonde_events_pending{probe,sink}\` | waits, in the queue or in the spool. \`sink=""\`: held to see whether equal ones come |
+
+A series with an empty \`sink\` counts for every sink. Counters start at zero with the agent; those of the kernel also when its thread had to be replaced.
+
+| reason | when |
+| --- | --- |
+| \`ring_full\` | more events in 25 ms than the ring between kernel and agent holds |
+| \`queue_full\` | the sink was slower than the events for longer than its queue holds |
+| \`spool_full\` | the same, with a spool: its oldest file was removed |
+| \`rejected\` | the sink refused this event for good; \`/api/v1/sinks\` has its words |
+| \`shutdown\` | the agent ended, or the sink was removed, and it did not take the rest within four seconds |
+| \`not_configured\` | the event came while the sink was not in the configuration |
+| \`spool_damaged\` | a file of the spool could not be read |
+| \`left_in_spool\` | the sink or its spool was taken out of the configuration with events in it; they are found there when it is configured again |
+| \`write_failed\` | an error in netsonde itself; the log has it |
+
+When the agent ends, its log says for each sink how many events were delivered, dropped and kept.
+
+## When a sink fails
+
+It is \`failed\`, with the reason, on \`/api/v1/sinks\` and as \`netsonde_sink_state{sink,state="failed"} 1\`; the log tells it once. It is tried again after half a second, then after twice as long each time up to 30 s, with jitter, or
+as late as the server asks by \`Retry-After\` (at most five minutes). That holds for a wrong address, a refused certificate, a tenant or a token that is missing, a full disk, a path that cannot be
+written, and a server that is down, slow, or says 429 or 5xx. Files with certificates and secrets are read again, and names resolved again, with each new connection; tokens with each request.
+
+What a server refuses for its content (400, 413, 422, …) is found by sending halves, dropped alone and counted as \`rejected\`.
+
+Delivery is **at least once**: when an answer is lost on its way, the batch is sent again. Loki keeps one of two entries with the same time and text. On \`SIGTERM\` sinks get four seconds to take what is left.
+
+## The spool
+
+With \`spool\`, every event goes through files on the disk until it is delivered. A restart or a \`SIGKILL\` of the agent loses what came in its last moment, some milliseconds, and nothing else; what had been
+delivered just before may be delivered once more. A crash of the machine can cost more: the agent does not wait for the disk. When the disk does not take the files, events wait in memory
+as without a spool, and the sink shows why. A spool belongs to one sink of one agent.`;
+
+const LOKI = `Stream labels are \`job="netsonde"\`, \`node\`, \`probe\`, \`type\` and, for Pods, \`namespace\`, with those of \`labels\`. \`pod\`, \`netns\`, \`severity\`, \`src\`, \`dst\`, \`protocol\`, \`peer_kind\`, \`peer_namespace\`, \`peer_name\` and \`peer_ip\` are structured
+metadata (Loki 3.0; \`structuredMetadata: false\` before). The line is the event as JSON, its time the kernel's, in nanoseconds. All drops of a Pod:
+
+\`\`\`logql
+{job="netsonde", type="packet_drop", namespace="shop"} | pod="cart-0" | json
+\`\`\`
+
+An event with \`count\` is as old as the last one it stands for, so that Loki must take entries out of order, as it does by default since 2.4. An answer 401, 403 or 404 is a fault of the
+configuration, not of the events: they wait.`;
+
+const OTLP = `The body of a record is \`message\`, its attributes are the other fields, its resource has \`service.name\` and \`host.name\`. OpenTelemetry's exporter tries again by itself for as long as \`timeout\` before the sink counts as failed, and
+does not tell which records a collector refused in an answer of partial success: those count as delivered.`;
+
+/** docs/sinks.md */
+export function sinksPage(): string {
+  const { stdout, file, loki, otlp } = SINKS.def.innerType.shape;
+  return [
+    LEAD,
+    '',
+    optionTable(SECTIONS.events),
+    '',
+    LEDGER,
+    '',
+    '## stdout',
+    '',
+    "A JSON object a line on standard output; the agent's own log goes to standard error. This is the only sink where the configuration names none.",
+    '',
+    optionTable(stdout),
+    '',
+    '## file',
+    '',
+    'A JSON object a line. A file that somebody else has moved, as logrotate does, is opened anew before the next write; one that was emptied (`copytruncate`) is gone on with. When the disk is full no half line stays.',
+    '',
+    optionTable(file),
+    '',
+    '## loki',
+    '',
+    LOKI,
+    '',
+    optionTable(loki),
+    '',
+    '## otlp',
+    '',
+    OTLP,
+    '',
+    optionTable(otlp),
+    '',
+    "## The agent's own log",
+    '',
+    'The log goes to standard error, from `log.level` on. With `log.loki` it goes to Loki as well, with the labels `job="netsonde-agent"`, `node` and `level`. What cannot be sent is dropped, and after a failure the next try comes a minute later.',
+    '',
+    optionTable(LOG_LOKI),
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,85 @@
+import type { EventRecord } from '../events/envelope.ts';
+
+export interface EventsOptions {
+  /** Of the agent. */
+  readonly url: string;
+  readonly probe?: string | undefined;
+  readonly type?: string | undefined;
+  /** `namespace/name`, or a name. */
+  readonly pod?: string | undefined;
+  readonly since?: string | undefined;
+  readonly follow: boolean;
+  readonly output: 'json' | 'text';
+}
+
+/**
+ * `netsonde events`: shows events of an agent, those that it keeps in memory or those that come.
+ * @param signal ends it
+ * @throws where the agent cannot be reached or refuses the question
+ */
+export async function showEvents(
+  options: EventsOptions,
+  print: (text: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const url = questionOf(options);
+  const response = await ask(url, signal);
+  if (!response.ok) throw new Error(`the agent answers ${response.status}: ${await reasonOf(response)}`);
+  const show = options.output === 'json' ? (line: string) => line : (line: string) => textOf(JSON.parse(line));
+  try {
+    for await (const line of linesOf(response)) print(`${show(line)}\n`);
+  } catch (error) {
+    if (signal.aborted) return;
+    throw new Error(`the agent at ${url.host} went away: ${(error as Error).message}`);
+  }
+}
+
+function questionOf({ url: base, probe, type, pod, since, follow }: EventsOptions): URL {
+  if (!URL.canParse(base)) throw new Error(`--url ${base}: give a URL like http://127.0.0.1:9102`);
+  const url = new URL('/api/v1/events', base);
+  const [name, namespace] = (pod ?? '').split('/').reverse();
+  const query = { probe, type, namespace, pod: name === '' ? undefined : name, since, follow: String(follow) };
+  for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, value);
+  return url;
+}
+
+async function ask(url: URL, signal: AbortSignal): Promise<Response> {
+  try {
+    return await fetch(url, { headers: { accept: 'application/x-ndjson' }, signal });
+  } catch (error) {
+    const { cause, message } = error as Error;
+    throw new Error(
+      `no agent answers at ${url.host} (--url): ${cause instanceof AggregateError ? (cause.errors[0] as Error).message : ((cause as Error)?.message ?? message)}`,
+    );
+  }
+}
+
+async function reasonOf(response: Response): Promise<string> {
+  const text = await response.text();
+  try {
+    return (JSON.parse(text) as { error?: string }).error ?? text;
+  } catch {
+    return text;
+  }
+}
+
+async function* linesOf(response: Response): AsyncGenerator<string> {
+  let rest = '';
+  for await (const text of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
+  }
+}
+
+const SECOND_DIGITS = 'yyyy-mm-ddThh:mm:ss.mmm'.length;
+
+/** One line for people: when, whose, what. Control characters, which a process may have in its name, are shown as such. */
+function textOf({ time, namespace, pod, type, severity, message, count }: EventRecord): string {
+  const owner = pod === null ? '?' : [namespace, pod].filter(Boolean).join('/') || 'node';
+  const times = typeof count === 'number' ? ` (${count} times)` : '';
+  return `${time.slice(0, SECOND_DIGITS)}Z ${severity} ${owner} ${type}: ${message}${times}`.replace(
+    /[\p{Cc}\p{Cf}]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  );
+}

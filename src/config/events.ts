@@ -1,0 +1,36 @@
+import * as z from 'zod';
+import { milliseconds } from '../duration.ts';
+
+const LIMIT = 200;
+const LIMIT_MAX = 100_000;
+const HISTORY = 1_000;
+const HISTORY_MAX = 100_000;
+
+export interface EventsConfig {
+  readonly limit: number;
+  readonly foldMs: number;
+  readonly history: number;
+}
+
+/** What is done with events before they are given to the sinks. */
+export const EVENTS = z
+  .strictObject({
+    limit: z
+      .int()
+      .min(1)
+      .max(LIMIT_MAX)
+      .default(LIMIT)
+      .describe(
+        'Events a second that one Pod may send, of all probes together and once folded; twice as many at once.',
+      ),
+    fold: milliseconds('5s', '0s', '1m').describe(
+      'Of equal events in such a time the first is sent, and one more that stands for the rest; `0s` sends them all.',
+    ),
+    history: z
+      .int()
+      .min(0)
+      .max(HISTORY_MAX)
+      .default(HISTORY)
+      .describe('Events that are kept in memory for `netsonde events` and `/api/v1/events`.'),
+  })
+  .transform(({ limit, fold, history }): EventsConfig => ({ limit, foldMs: fold, history }));

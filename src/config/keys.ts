@@ -1,0 +1,19 @@
+import type * as z from 'zod';
+
+type Schema = z.core.$ZodType;
+
+/** The keys that the object at a path of a schema may have; none where there is no such object. */
+export function keysAt(schema: Schema, path: readonly PropertyKey[]): readonly string[] {
+  let at: Schema | undefined = schema;
+  for (const key of path) at = shapeOf(at)?.[String(key)];
+  return Object.keys(shapeOf(at) ?? {});
+}
+
+/** Looks through defaults, optionals, preprocessing and transforms. */
+function shapeOf(schema: Schema | undefined): Readonly<Record<string, Schema>> | undefined {
+  const { def } = (schema as { _zod?: { def: object } } | undefined)?._zod ?? { def: {} };
+  if ('shape' in def) return def.shape as Record<string, Schema>;
+  if ('innerType' in def) return shapeOf(def.innerType as Schema);
+  if (!('in' in def && 'out' in def)) return undefined;
+  return shapeOf(def.out as Schema) ?? shapeOf(def.in as Schema);
+}

@@ -1,0 +1,25 @@
+import * as z from 'zod';
+
+const BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
+
+const FORM = /^(\d{1,9})(B|KiB|MiB|GiB)$/;
+
+/** Bytes of `512KiB`, `64MiB`; undefined where the text is no size. */
+export function parseSize(text: string): number | undefined {
+  const [, number, unit = ''] = FORM.exec(text) ?? [];
+  return number === undefined ? undefined : Number(number) * (BYTES[unit] ?? 0);
+}
+
+/** The schema of an option that is a size: text in the document, bytes behind it. */
+export function size(byDefault: string, atLeast: string, atMost: string) {
+  const [least = 0, most = 0] = [parseSize(atLeast), parseSize(atMost)];
+  return z
+    .string()
+    .transform((text, context) => {
+      const bytes = parseSize(text);
+      if (bytes !== undefined && bytes >= least && bytes <= most) return bytes;
+      context.addIssue({ code: 'custom', message: `a size from ${atLeast} to ${atMost}, like 512KiB or 64MiB` });
+      return z.NEVER;
+    })
+    .prefault(byDefault);
+}

@@ -1,0 +1,168 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { endAndCount, readLedger } from '../support/agent_ledger.ts';
+import { AgentProcess } from '../support/agent_process.ts';
+import { checkEventRate, dropUdp } from '../support/event_rate.ts';
+import { HostPair } from '../support/hosts.ts';
+import { LokiServer } from '../support/loki_server.ts';
+import { eventually } from '../support/oracle.ts';
+
+let pair: HostPair;
+
+beforeAll(async () => {
+  pair = await HostPair.create();
+  dropUdp(pair);
+});
+
+afterAll(async () => {
+  await pair?.[Symbol.asyncDispose]();
+});
+
+/** More than a test sends in a second; not without bounds, since other namespaces of the machine may be in a storm. */
+const MANY = 10_000;
+
+async function serve(folder: string, config: object, wrapper: readonly string[] = []): Promise<AgentProcess> {
+  const path = join(folder, 'config.yaml');
+  const probes = { packetloss: { limit: MANY }, tcpretrans: false, tcpreset: false };
+  writeFileSync(path, JSON.stringify({ probes, events: { limit: MANY, fold: '0s' }, ...config }));
+  return AgentProcess.serve(['--config', path], wrapper);
+}
+
+const send = (count: number) => pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count, bytes: 9 });
+
+it('5,000 drops a second arrive at Loki once each, in order, with the time of the kernel', async () => {
+  await checkEventRate(15_000);
+});
+
+it('a Pod at full speed keeps nothing of another from arriving', async () => {
+  await using loki = await LokiServer.start();
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
+  await using other = await HostPair.create();
+  dropUdp(other);
+  await using agent = await serve(folder.path, {
+    probes: { tcpretrans: false, tcpreset: false },
+    events: { fold: '0s' },
+    sinks: { loki: { url: loki.url, batch: { age: '100ms' } } },
+  });
+  await eventually(async () => {
+    expect(JSON.stringify(await agent.json('/api/v1/entities'))).toContain(other.b.netns.name);
+  });
+  const quiet: number[] = [];
+  const noisy = (async () => {
+    for (let round = 0; round < 15; round++) await send(10_000);
+  })();
+  const isOver = noisy.then(() => true);
+  do {
+    quiet.push(await other.a.udpSend({ address: other.addressB.ipv4, port: 7001, count: 1, bytes: 9 }));
+  } while (!(await Promise.race([isOver, new Promise<boolean>((resolve) => setTimeout(resolve, 200, false))])));
+  await eventually(async () => {
+    const ledger = await readLedger(agent, 'packetloss', 'loki');
+    expect(ledger).toMatchObject({ lost: 0, missing: 0 });
+    expect(ledger.limited).toBeGreaterThan(100_000);
+    const ours = loki.records.filter(({ pod }) => pod === other.b.netns.name);
+    expect(ours.map(({ src }) => src)).toEqual(quiet.map((port) => `${other.addressA.ipv4}:${port}`));
+  });
+  expect(quiet.length).toBeGreaterThan(2);
+});
+
+it('on SIGTERM with a full queue what Loki takes in time is delivered, the rest counted, within ten seconds', async () => {
+  await using loki = await LokiServer.start();
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
+  const config = { sinks: { loki: { url: loki.url, timeout: '60s', batch: { events: 500, age: '100ms' } } } };
+  for (const [delayMs, kind] of [
+    [0, 'all'],
+    [900, 'some'],
+    [60_000, 'none'],
+  ] as const) {
+    const before = loki.entries.length;
+    loki.fault = () => ({ delayMs: 60_000 });
+    await using agent = await serve(folder.path, config);
+    await send(4_000);
+    await eventually(async () => {
+      const ledger = await readLedger(agent, 'packetloss', 'loki');
+      expect(ledger.pending).toBeGreaterThan(3_900);
+    });
+    const { pending } = await readLedger(agent, 'packetloss', 'loki');
+    // The connection with the request that hangs is gone, what follows is as slow as the case says.
+    loki.fault = () => ({ delayMs });
+    await loki.down();
+    await loki.up();
+    const startMs = performance.now();
+    const { delivered, dropped } = await endAndCount(agent, 'loki');
+    expect(performance.now() - startMs).toBeLessThan(10_000);
+    expect(delivered + dropped).toBeGreaterThanOrEqual(pending);
+    // The last request may have been cut off when it had arrived: its events count as dropped.
+    const arrived = loki.entries.length - before;
+    expect(arrived).toBeGreaterThanOrEqual(delivered);
+    expect(arrived).toBeLessThanOrEqual(delivered + 500);
+    if (kind === 'all') expect(dropped).toBe(0);
+    if (kind === 'some') expect(Math.min(delivered, dropped)).toBeGreaterThan(0);
+    if (kind === 'none') expect(delivered).toBe(0);
+  }
+});
+
+it('with the spool on, SIGKILL while Loki is away loses nothing', async () => {
+  await using loki = await LokiServer.start();
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
+  const spool = { directory: join(folder.path, 'spool') };
+  const config = { sinks: { loki: { url: loki.url, batch: { age: '50ms' }, spool } } };
+  await loki.down();
+  const sent = new Set<string>();
+  for (let run = 0; run < 2; run++) {
+    await using agent = await serve(folder.path, config);
+    for (let count = 0; count < 50; count++) sent.add(`${pair.addressA.ipv4}:${await send(4)}`);
+    await eventually(async () => {
+      const ledger = await readLedger(agent, 'packetloss', 'loki');
+      expect(ledger).toMatchObject({ delivered: 0, missing: 0 });
+      const spooled = readdirSync(spool.directory).map((name) => readFileSync(join(spool.directory, name), 'utf8'));
+      for (const src of sent) expect(spooled.join('').split(`"${src}"`)).toHaveLength(5);
+    });
+    agent.signal('SIGKILL');
+    await agent.exited;
+  }
+  await loki.up();
+  await using agent = await serve(folder.path, config);
+  const arrived = () => loki.records.filter(({ src }) => sent.has(src ?? ''));
+  await eventually(async () => {
+    const ledger = await readLedger(agent, 'packetloss', 'loki');
+    expect(ledger).toMatchObject({ missing: 0, lost: 0 });
+    expect(ledger.recovered).toBeGreaterThanOrEqual(400);
+    expect(arrived()).toHaveLength(400);
+  });
+  expect(await endAndCount(agent, 'loki')).toEqual({ delivered: loki.entries.length, dropped: 0 });
+  expect(loki).toMatchObject({ duplicates: 0, unordered: 0 });
+});
+
+it('Loki behind a name that is gone and comes back as another address', async () => {
+  await using loki = await LokiServer.start();
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
+  const hosts = join(folder.path, 'hosts');
+  writeFileSync(hosts, '127.0.0.1 localhost loki.test\n');
+  // A file of hosts for the agent alone.
+  const wrapper = ['unshare', '--mount', 'sh', '-c', `mount --bind ${hosts} /etc/hosts && exec "$@"`, 'sh'];
+  const url = `http://loki.test:${loki.port}`;
+  await using agent = await serve(folder.path, { sinks: { loki: { url, batch: { age: '50ms' } } } }, wrapper);
+  const ports = [await send(1)];
+  const arrived = () => loki.records.map(({ src }) => Number(src?.split(':').at(-1)));
+  await eventually(() => expect(arrived()).toEqual(expect.arrayContaining(ports)));
+  writeFileSync(hosts, '127.0.0.1 localhost\n');
+  await loki.down();
+  await loki.up();
+  ports.push(await send(1));
+  await eventually(async () => {
+    const { sinks } = await agent.json<{ sinks: { state: string; reason: string }[] }>('/api/v1/sinks');
+    expect(sinks).toEqual([
+      expect.objectContaining({
+        state: 'failed',
+        reason: expect.stringMatching(/loki\.test:\d+: .*(ENOTFOUND|EAI_AGAIN)/),
+      }),
+    ]);
+  });
+  writeFileSync(hosts, '127.0.0.1 localhost\n127.0.0.2 loki.test\n');
+  await eventually(() => expect(arrived()).toEqual(expect.arrayContaining(ports)), 20_000);
+  expect(await endAndCount(agent, 'loki')).toEqual({ delivered: loki.entries.length, dropped: 0 });
+  expect(loki.addresses.at(-1)).toBe('127.0.0.2');
+});

@@ -1,0 +1,68 @@
+import { writeFileSync } from 'node:fs';
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { endAndCount, readLedger } from './agent_ledger.ts';
+import { AgentProcess } from './agent_process.ts';
+import { run } from './command.ts';
+import { HostPair } from './hosts.ts';
+import { LokiServer } from './loki_server.ts';
+import { eventually } from './oracle.ts';
+
+const PER_SECOND = 5_000;
+const TICK_MS = 20;
+
+/** Drops what comes to UDP port 7001 of the second host. */
+export function dropUdp({ b }: HostPair): void {
+  for (const rule of [
+    'add table inet t',
+    'add chain inet t in { type filter hook input priority 0; }',
+    'add rule inet t in udp dport 7001 counter drop',
+  ]) {
+    run('ip', 'netns', 'exec', b.netns.name, 'nft', rule);
+  }
+}
+
+/** Real drops at 5,000 a second, from the kernel to a server that speaks Loki's protocol: all of them are there, once. */
+export async function checkEventRate(count: number): Promise<void> {
+  await using pair = await HostPair.create();
+  await using loki = await LokiServer.start();
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
+  dropUdp(pair);
+  const config = join(folder.path, 'config.yaml');
+  const document = {
+    // Twice what we send, and not more: other namespaces of the machine may be in a storm.
+    probes: { packetloss: { limit: 2 * PER_SECOND }, tcpretrans: false, tcpreset: false },
+    events: { limit: 2 * PER_SECOND, fold: '0s' },
+    sinks: { loki: { url: loki.url, queue: 200_000, queueBytes: '256MiB' } },
+  };
+  writeFileSync(config, JSON.stringify(document));
+  await using agent = await AgentProcess.serve(['--config', config]);
+  const startMs = performance.now();
+  for (let sent = 0; sent < count; ) {
+    const due = Math.min(count, Math.ceil(((performance.now() - startMs) / 1_000) * PER_SECOND));
+    if (due > sent) {
+      await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: due - sent, bytes: 9 });
+      sent = due;
+    }
+    await wait(TICK_MS);
+  }
+  const seconds = (performance.now() - startMs) / 1_000;
+  // Not until nothing is pending: other namespaces of the machine may drop packets all the time.
+  const ours = () => loki.entries.filter(({ metadata }) => metadata['pod'] === pair.b.netns.name);
+  await eventually(async () => {
+    const ledger = await readLedger(agent, 'packetloss', 'loki');
+    expect(ledger, JSON.stringify(ledger)).toMatchObject({ missing: 0, folded: 0, lost: 0 });
+    expect(ours()).toHaveLength(count);
+  }, 20_000);
+  expect(count / seconds).toBeGreaterThan(PER_SECOND * 0.7);
+  expect(await endAndCount(agent, 'loki')).toEqual({ delivered: loki.entries.length, dropped: 0 });
+  expect(new Set(ours().map(({ time, line }) => `${time} ${line}`)).size).toBe(count);
+  expect(loki).toMatchObject({ duplicates: 0, unordered: 0 });
+  for (const { time, line } of ours()) {
+    const [, second = '', nanoseconds] = /"time":"([^.]+)\.(\d{9})Z"/.exec(line) ?? [];
+    expect(time).toBe(`${Date.parse(`${second}Z`) / 1_000}${nanoseconds}`);
+  }
+}

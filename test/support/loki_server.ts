@@ -1,0 +1,183 @@
+import { createServer as createHttp, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createHttps, type ServerOptions } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
+import { gunzipSync } from 'node:zlib';
+import type { EventRecord } from '../../src/events/envelope.ts';
+
+export interface LokiEntry {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly time: string;
+  readonly line: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** What the server does with a request, other than to take it. */
+export interface Fault {
+  readonly status?: number;
+  readonly text?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly delayMs?: number;
+  /** `before` it reads the request, or `after` it took what is in it. */
+  readonly reset?: 'before' | 'after';
+  /** Reads and never answers. */
+  readonly hang?: boolean;
+}
+
+interface Push {
+  readonly streams: readonly {
+    readonly stream: Readonly<Record<string, string>>;
+    readonly values: readonly (readonly [string, string, Readonly<Record<string, string>>?])[];
+  }[];
+}
+
+/**
+ * Speaks Loki's push protocol (https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs) and keeps what it
+ * gets. As Loki does, it takes the good entries of a push when it answers 400 for others, and an entry that it has, with the
+ * same time and line in the same stream, is no second one.
+ */
+export class LokiServer implements AsyncDisposable {
+  readonly entries: LokiEntry[] = [];
+  readonly requests: {
+    readonly headers: IncomingMessage['headers'];
+    readonly atMs: number;
+    readonly entries: number;
+  }[] = [];
+  /** Entries that came again. */
+  duplicates = 0;
+  /** Entries that are older than one of their stream that came before. */
+  unordered = 0;
+  connections = 0;
+  /** Of ours that connections came to. */
+  readonly addresses: string[] = [];
+  /** Asked with the number of the request, from 1. */
+  fault: (request: number) => Fault | undefined = () => undefined;
+  /** Why an entry is refused. */
+  refuse: (entry: LokiEntry) => string | undefined = () => undefined;
+  readonly #tls: ServerOptions | undefined;
+  /** By labels. */
+  readonly #streams = new Map<string, { newest: string; readonly lines: Map<string, Set<string>> }>();
+  #server: Server | undefined;
+  #port = 0;
+  #count = 0;
+
+  private constructor(tls: ServerOptions | undefined) {
+    this.#tls = tls;
+  }
+
+  static async start(tls?: ServerOptions): Promise<LokiServer> {
+    const server = new LokiServer(tls);
+    await server.up();
+    return server;
+  }
+
+  get url(): string {
+    return `${this.#tls === undefined ? 'http' : 'https'}://127.0.0.1:${this.#port}`;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  get records(): EventRecord[] {
+    return this.entries.map(({ line }) => JSON.parse(line) as EventRecord);
+  }
+
+  /** Listens where it listened before. */
+  async up(): Promise<void> {
+    const listener = (request: IncomingMessage, response: ServerResponse) => {
+      this.#serve(request, response).catch(() => response.destroy());
+    };
+    const server = this.#tls === undefined ? createHttp(listener) : createHttps(this.#tls, listener);
+    server.on('connection', (socket: Socket) => {
+      this.connections++;
+      this.addresses.push(socket.localAddress ?? '');
+    });
+    this.#server = server;
+    await new Promise<void>((resolve) => server.listen(this.#port, '0.0.0.0', resolve));
+    this.#port = (server.address() as AddressInfo).port;
+  }
+
+  /** Nobody listens any more, and every connection is reset. */
+  async down(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server?.close(resolve));
+    this.#server?.closeAllConnections();
+    await closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.down();
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const fault = this.fault(++this.#count);
+    if (fault?.reset === 'before') {
+      request.socket.resetAndDestroy();
+      return;
+    }
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    if (fault?.hang === true) return;
+    if (fault?.delayMs !== undefined) await wait(fault.delayMs);
+    if (fault?.status !== undefined) {
+      response.writeHead(fault.status, fault.headers).end(fault.text ?? '');
+      return;
+    }
+    const { status, text } = this.#push(request, Buffer.concat(chunks));
+    if (fault?.reset === 'after') request.socket.resetAndDestroy();
+    else response.writeHead(status).end(text);
+  }
+
+  #push(request: IncomingMessage, body: Buffer): { status: number; text: string } {
+    if (request.method !== 'POST' || request.url !== '/loki/api/v1/push')
+      return { status: 404, text: '404 page not found' };
+    if (request.headers['content-type'] !== 'application/json') return { status: 415, text: 'not JSON' };
+    const text = request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
+    const entries = entriesOf(JSON.parse(text.toString()) as Push);
+    this.requests.push({ headers: request.headers, atMs: performance.now(), entries: entries.length });
+    const refusals = entries.flatMap((entry) => {
+      const why = this.refuse(entry);
+      if (why === undefined) this.#take(entry);
+      return why ?? [];
+    });
+    return refusals.length === 0 ? { status: 204, text: '' } : { status: 400, text: refusals[0] ?? '' };
+  }
+
+  #take(entry: LokiEntry): void {
+    const { labels, time, line } = entry;
+    const stream = this.#streamOf(Object.entries(labels).flat().join('\0'));
+    const lines = stream.lines.get(time);
+    if (lines?.has(line) === true) {
+      this.duplicates++;
+      return;
+    }
+    if (lines === undefined) stream.lines.set(time, new Set([line]));
+    else lines.add(line);
+    if (time < stream.newest) this.unordered++;
+    else stream.newest = time;
+    this.entries.push(entry);
+  }
+
+  #streamOf(key: string): { newest: string; readonly lines: Map<string, Set<string>> } {
+    let stream = this.#streams.get(key);
+    if (stream === undefined) {
+      stream = { newest: '', lines: new Map() };
+      this.#streams.set(key, stream);
+    }
+    return stream;
+  }
+}
+
+/** @throws where it is not what Loki takes */
+function entriesOf({ streams }: Push): LokiEntry[] {
+  return streams.flatMap(({ stream, values }) => {
+    for (const [name, value] of Object.entries(stream)) {
+      if (!/^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name) || typeof value !== 'string') throw new Error(`label ${name}`);
+    }
+    return values.map(([time, line, metadata = {}]) => {
+      if (!/^\d{19}$/.test(time) || typeof line !== 'string') throw new Error(`entry ${time}`);
+      if (Object.values(metadata).some((value) => typeof value !== 'string')) throw new Error('structured metadata');
+      return { labels: stream, time, line, metadata };
+    });
+  });
+}
