@@ -20,6 +20,12 @@ interface Place {
   readonly mount?: string;
 }
 
+/** Number of the error where a namespace could not be entered. @throws any other error */
+function entryError(error: unknown): number {
+  if (error instanceof BpfError && error.code === 'NETNS') return error.errno;
+  throw error;
+}
+
 /** Whether this thread is in the namespace. Kernels before 5.14 do not tell; there it is taken for granted. */
 function isIn(id: NetnsId): boolean {
   try {
@@ -83,25 +89,24 @@ export class NetFiles {
 
   /** The same, but that the right is needed for the agent's own namespace, too. */
   enter<T>(entry: NetnsEntry, cycle: Cycle, call: () => T): T | undefined {
-    const { process, mount } = this.#place(entry, cycle);
-    const paths = [
-      ...(process === undefined ? [] : [join(process, 'ns/net')]),
-      ...(mount === undefined ? [] : [mount]),
-    ];
     let refused: unknown;
-    for (const path of paths) {
+    for (const path of this.#waysInto(entry, cycle)) {
       try {
         // Since the last look a mount or a process may have come to be in another namespace.
         return withNetns(path, () => (isIn(entry.id) ? call() : undefined));
       } catch (error) {
-        if (!(error instanceof BpfError) || error.code !== 'NETNS') throw error;
         // By a process of another user it takes CAP_SYS_PTRACE, by a mount it does not.
-        if (error.errno === EACCES) refused ??= error;
-        else if (!GONE.includes(error.errno)) throw error;
+        if (entryError(error) === EACCES) refused ??= error;
+        else if (!GONE.includes(entryError(error))) throw error;
       }
     }
     if (refused !== undefined) throw refused;
     return undefined;
+  }
+
+  #waysInto(entry: NetnsEntry, cycle: Cycle): string[] {
+    const { process, mount } = this.#place(entry, cycle);
+    return [...(process === undefined ? [] : [join(process, 'ns/net')]), ...(mount === undefined ? [] : [mount])];
   }
 
   #place(entry: NetnsEntry, cycle: Cycle): Place {

@@ -105,8 +105,7 @@ async function boot(kernel: Kernel, folder: string, { command, deadlineMs, line 
 function qemuArguments(kernel: Kernel, folder: string): string[] {
   const given = {
     accel: 'tcg,thread=multi',
-    // With protection keys, as QEMU emulates them, V8 fails a check of its own while it compiles.
-    cpu: 'max,pku=off',
+    cpu: 'max',
     smp: '2',
     m: '1024',
     display: 'none',

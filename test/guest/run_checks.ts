@@ -34,7 +34,8 @@ export async function runChecks(
       printed.push(text);
     }
   };
-  const command = ['node', 'test/guest/inside.ts', ...groups.map(({ name }) => name)];
+  // Without its second compiler for WebAssembly, which strips types: that one fails a check of its own under emulation, one start in five.
+  const command = ['node', '--liftoff-only', 'test/guest/inside.ts', ...groups.map(({ name }) => name)];
   let failure: string | undefined;
   try {
     const status = await runInGuest(kernel, { command, deadlineMs, line });
