@@ -15,35 +15,58 @@ const BY_PROBE = [...BY_NODE, 'probe'] as const;
 const OF_RANGE = { ...OF_AGENT, window: '$__range' };
 const OF_PROCESS = narrow(OF_AGENT, AGENT_JOB);
 const THIRD = { width: WIDTH.third };
+const SIXTH = { width: WIDTH.sixth };
+const QUARTER = { width: WIDTH.quarter };
 
 const down = as('short', promql`count(${gauge('min', UP, OF_PROCESS, ['cluster', 'instance'])} == 0)`);
 
 const tiles = [
-  tile('Agents', as('short', gauge('count', AGENT_METRICS.buildInfo, OF_AGENT, [])), {}),
+  tile('Agents', as('short', gauge('count', AGENT_METRICS.buildInfo, OF_AGENT, [])), SIXTH),
   tile('Down', promql`${down} or 0 * ${gauge('max', UP, OF_PROCESS, [])}`, {
+    ...SIXTH,
     what: 'Agents that Prometheus cannot scrape. Its job has `netsonde` in its name.',
     empty: 'No job has netsonde in its name.',
     limits: [1, 5],
   }),
-  tile('Probes failed', countOf(promql`${isState('failed', OF_AGENT, BY_PROBE)} == 1`, OF_AGENT), { limits: [1, 5] }),
+  tile('Probes failed', countOf(promql`${isState('failed', OF_AGENT, BY_PROBE)} == 1`, OF_AGENT), {
+    ...SIXTH,
+    limits: [1, 5],
+  }),
   tile('Probes degraded', countOf(promql`${isState('degraded', OF_AGENT, BY_PROBE)} == 1`, OF_AGENT), {
+    ...SIXTH,
     what: 'They see less than they could: a fact about the machine more often than a fault.',
   }),
   tile(
     'Configuration refused',
     countOf(promql`${gauge('min', AGENT_METRICS.configSuccessful, OF_AGENT, BY_NODE)} == 0`, OF_AGENT),
-    { what: 'Agents that go on with the configuration before the last.', limits: [1, 1] },
+    { ...SIXTH, what: 'Agents that go on with the configuration before the last.', limits: [1, 1] },
+  ),
+  tile(
+    'Sinks failed',
+    countOf(
+      promql`${gauge('max', AGENT_METRICS.sinkState, OF_AGENT, [...BY_NODE, 'sink'], { state: ['failed'] })} == 1`,
+      OF_AGENT,
+    ),
+    { ...SIXTH, what: 'Events wait for them, and then are lost.', limits: [1, 5] },
+  ),
+  tile(
+    'Without Kubernetes',
+    countOf(promql`${gauge('min', AGENT_METRICS.connected, OF_AGENT, BY_NODE)} == 0`, OF_AGENT),
+    { ...QUARTER, what: 'Agents whose Kubernetes API does not answer: new Pods go by their UID.', limits: [1, 5] },
   ),
   tile('Oldest page', gauge('max', AGENT_METRICS.pageAge, OF_AGENT, []), {
+    ...QUARTER,
     what: 'An agent that is stuck shows old numbers.',
     limits: [30, 120],
   }),
   tile('Events lost', rate(AGENT_METRICS.dropped, OF_AGENT, []), {
+    ...QUARTER,
     what: 'On the way from the kernel to the sinks.',
     empty: 'No event was lost.',
     limits: [0.001, 10],
   }),
   tile('Events limited', rate(AGENT_METRICS.limited, OF_AGENT, []), {
+    ...QUARTER,
     what: 'Held back by the limit of a network namespace. The metrics count them all the same.',
     empty: 'No event was held back.',
   }),
@@ -109,10 +132,11 @@ const { produced, limited, delivered, dropped, pending } = AGENT_METRICS;
 
 const ledger = [
   graph(
-    'Events produced and limited, by probe',
+    'Events produced, limited and folded, by probe',
     [
       series(rate(produced, OF_AGENT, ['probe']), '{{probe}} produced'),
       series(promql`${rate(limited, OF_AGENT, ['probe', 'stage'])} > 0`, '{{probe}} limited ({{stage}})'),
+      series(promql`${rate(AGENT_METRICS.folded, OF_AGENT, ['probe'])} > 0`, '{{probe}} folded'),
     ],
     THIRD,
   ),

@@ -267,6 +267,24 @@ const AGENT: readonly Alert[] = [
       'ring_full: more events than the agent can take from the kernel; lower the limit of the probe. queue_full, write_failed: the sink is slow or down. Counts in the metrics are not affected.',
   },
   {
+    name: 'NetsondeSinkFailed',
+    severity: 'warning',
+    expression: promql`${gauge('max', AGENT_METRICS.sinkState, ALL, [...BY_NODE, 'sink'], { state: ['failed'] })} == 1`,
+    for: '5m',
+    summary: 'The sink {{ $labels.sink }} of netsonde on node {{ $labels.node }} takes no events.',
+    description:
+      'They wait until its queue is full; then the oldest are lost. The reason is on /api/v1/sinks. It is tried again all the time.',
+  },
+  {
+    name: 'NetsondeKubernetesAway',
+    severity: 'warning',
+    expression: promql`${gauge('min', AGENT_METRICS.connected, ALL, BY_NODE)} == 0`,
+    for: '10m',
+    summary: 'netsonde on node {{ $labels.node }} does not reach the Kubernetes API.',
+    description:
+      'Pods that are new since then go by their UID; numbers go on. Check the API server, the network policy and the rights of the service account.',
+  },
+  {
     name: 'NetsondeConfigRefused',
     severity: 'warning',
     expression: promql`${gauge('min', AGENT_METRICS.configSuccessful, ALL, BY_NODE)} == 0`,

@@ -254,6 +254,22 @@ export const CASES: readonly Case[] = [
     summary: 'netsonde on node n1 loses 2 events a second for stdout: write_failed.',
   },
   {
+    alert: 'NetsondeSinkFailed',
+    series: [
+      shows(AGENT_METRICS.sinkState, { ...AGENT, sink: 'loki', state: 'failed' }, 1),
+      shows(AGENT_METRICS.sinkState, { ...AGENT, sink: 'loki', state: 'running' }, 0),
+      shows(AGENT_METRICS.sinkState, { ...OTHER_AGENT, sink: 'loki', state: 'failed' }, 0),
+    ],
+    labels: { ...TARGET, sink: 'loki' },
+    summary: 'The sink loki of netsonde on node n1 takes no events.',
+  },
+  {
+    alert: 'NetsondeKubernetesAway',
+    series: [shows(AGENT_METRICS.connected, AGENT, 0), shows(AGENT_METRICS.connected, OTHER_AGENT, 1)],
+    labels: TARGET,
+    summary: 'netsonde on node n1 does not reach the Kubernetes API.',
+  },
+  {
     alert: 'NetsondeConfigRefused',
     series: [shows(AGENT_METRICS.configSuccessful, AGENT, 0), shows(AGENT_METRICS.configSuccessful, OTHER_AGENT, 1)],
     labels: TARGET,

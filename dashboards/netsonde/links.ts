@@ -1,11 +1,13 @@
 import type { biolatency } from '../../src/probes/biolatency.ts';
 import type { conntrack } from '../../src/probes/conntrack.ts';
+import type { kernellatency } from '../../src/probes/kernellatency.ts';
 import type { netiftxlatency } from '../../src/probes/netiftxlatency.ts';
 import type { packetloss } from '../../src/probes/packetloss.ts';
 import type { socketlatency } from '../../src/probes/socketlatency.ts';
 import type { softirq } from '../../src/probes/softirq.ts';
 import type { tcpreset } from '../../src/probes/tcpreset.ts';
 import type { tcpretrans } from '../../src/probes/tcpretrans.ts';
+import type { virtcmdlatency } from '../../src/probes/virtcmdlatency.ts';
 
 /** From one dashboard to another, with the time and what is chosen. */
 
@@ -21,6 +23,8 @@ export type EventType = EventsOf<
   | typeof netiftxlatency
   | typeof softirq
   | typeof biolatency
+  | typeof kernellatency
+  | typeof virtcmdlatency
 >;
 
 export const UIDS = {

@@ -10,6 +10,7 @@ import { softirq } from '../../src/probes/softirq.ts';
 import { softnet } from '../../src/probes/softnet.ts';
 import { tcpreset } from '../../src/probes/tcpreset.ts';
 import { tcpsummary } from '../../src/probes/tcpsummary.ts';
+import { virtcmdlatency } from '../../src/probes/virtcmdlatency.ts';
 import { dashboard } from './dashboard.ts';
 import { toAgents, UIDS } from './links.ts';
 import { ON_NODE as EVENTS_ON_NODE, ratesByType } from './logql.ts';
@@ -173,12 +174,18 @@ const latency = [
   graph(
     'Block I/O: 99 %, by device',
     [series(quantile(0.99, biolatency.metrics.delay, ON_NODE, ['device', 'operation']), '{{device}} {{operation}}')],
-    { what: 'Of the node and its Pods.', empty: NOT_MEASURED, limits: [0.01, 0.1], events: ['block_io_slow'] },
+    {
+      width: WIDTH.half,
+      what: 'Of the node and its Pods.',
+      empty: NOT_MEASURED,
+      limits: [0.01, 0.1],
+      events: ['block_io_slow'],
+    },
   ),
   graph(
     'Block I/O: requests, by device',
     [series(frequency(biolatency.metrics.delay, ON_NODE, ['device', 'operation']), '{{device}} {{operation}}')],
-    { what: 'Of the node and its Pods.', empty: NOT_MEASURED },
+    { width: WIDTH.half, what: 'Of the node and its Pods.', empty: NOT_MEASURED },
   ),
   graph(
     'In the queues of devices and in drivers, 99 %',
@@ -186,7 +193,18 @@ const latency = [
       series(quantile(0.99, netiftxlatency.metrics.qdisc, OF_NODE, []), 'in the queue'),
       series(quantile(0.99, netiftxlatency.metrics.driver, OF_NODE, []), 'in the driver'),
     ],
-    { empty: NOT_MEASURED, limits: [0.01, 0.1], events: ['qdisc_slow', 'driver_transmit_slow'] },
+    { width: WIDTH.half, empty: NOT_MEASURED, limits: [0.01, 0.1], events: ['qdisc_slow', 'driver_transmit_slow'] },
+  ),
+  graph(
+    'Control commands of virtio-net, 99 %',
+    [series(quantile(0.99, virtcmdlatency.metrics.delay, ON_NODE, []), 'the hypervisor')],
+    {
+      width: WIDTH.half,
+      what: 'The hypervisor is slow, or busy, where these are.',
+      empty: NOT_MEASURED,
+      limits: [0.01, 0.1],
+      events: ['virtio_command_slow'],
+    },
   ),
 ];
 

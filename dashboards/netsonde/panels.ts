@@ -35,7 +35,7 @@ import type { Expression, Metric } from './promql.ts';
 import { LOKI, PROMETHEUS } from './variables.ts';
 
 /** A row is 24 wide. */
-export const WIDTH = { eighth: 3, third: 8, half: 12, whole: 24 } as const;
+export const WIDTH = { eighth: 3, sixth: 4, quarter: 6, third: 8, half: 12, whole: 24 } as const;
 export const HEIGHT = { tile: 4, graph: 8, table: 10, log: 12 } as const;
 
 const REF_IDS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';

@@ -4,6 +4,7 @@ import { fd } from '../../src/probes/fd.ts';
 import { icmp } from '../../src/probes/icmp.ts';
 import { io } from '../../src/probes/io.ts';
 import { ip } from '../../src/probes/ip.ts';
+import { kernellatency } from '../../src/probes/kernellatency.ts';
 import { netdev } from '../../src/probes/netdev.ts';
 import { netiftxlatency } from '../../src/probes/netiftxlatency.ts';
 import { packetloss } from '../../src/probes/packetloss.ts';
@@ -185,6 +186,10 @@ function delays(metric: Distribution) {
   ];
 }
 
+function stages(metric: typeof kernellatency.metrics.receive | typeof kernellatency.metrics.send) {
+  return [series(quantile(0.99, metric, OF_POD, ['stage']), '{{stage}} 99 %')];
+}
+
 const NO_WAIT = 'Nothing was measured in this time.';
 
 const latency = [
@@ -200,6 +205,18 @@ const latency = [
     limits: [0.1],
     events: ['socket_write_slow'],
   }),
+  graph('In the IP layer, on the way in', stages(kernellatency.metrics.receive), {
+    what: 'Netfilter, routing, reassembly, and TCP or UDP themselves.',
+    empty: NO_WAIT,
+    limits: [0.01],
+    events: ['kernel_receive_slow'],
+  }),
+  graph('In the IP layer, on the way out', stages(kernellatency.metrics.send), {
+    what: 'Netfilter, routing, and the search for the neighbour.',
+    empty: NO_WAIT,
+    limits: [0.01],
+    events: ['kernel_send_slow'],
+  }),
   graph('In the queue of the device', delays(netiftxlatency.metrics.qdisc), {
     empty: NO_WAIT,
     limits: [0.1],
@@ -211,15 +228,20 @@ const latency = [
     events: ['driver_transmit_slow'],
   }),
   graph('Block I/O', delays(biolatency.metrics.delay), {
+    width: WIDTH.half,
     what: 'A process that waits for its disk does not read its sockets.',
     empty: NO_WAIT,
     limits: [0.1],
     events: ['block_io_slow'],
   }),
-  graph('Reads from and writes to storage', [
-    series(rate(io.metrics.readBytes, OF_POD, []), 'read'),
-    series(rate(io.metrics.writtenBytes, OF_POD, []), 'written'),
-  ]),
+  graph(
+    'Reads from and writes to storage',
+    [
+      series(rate(io.metrics.readBytes, OF_POD, []), 'read'),
+      series(rate(io.metrics.writtenBytes, OF_POD, []), 'written'),
+    ],
+    { width: WIDTH.half },
+  ),
 ];
 
 const limits = [

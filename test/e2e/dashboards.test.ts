@@ -168,6 +168,7 @@ describe('the alert', () => {
     ['NetsondeConnectFailures', PLAIN, () => ({ pod: pair.a.netns.name })],
     ['NetsondeProbeFailed', PLAIN, () => ({ probe: BROKEN_PROBE })],
     ['NetsondeEventsLost', PLAIN, () => ({ sink: 'stdout', reason: 'write_failed' })],
+    ['NetsondeSinkFailed', PLAIN, () => ({ sink: 'stdout' })],
     ['NetsondeConfigRefused', PLAIN, () => ({})],
   ])('%s fires', async (alertname, node, labels) => {
     await eventually(async () => {
