@@ -53,10 +53,12 @@ const TOTALS = {
     ],
   },
   udpDrops: {
-    help: 'UDP datagrams that were dropped on the way to a socket, or that could not be sent.',
+    help: 'UDP datagrams that no socket got, because nobody listened or its buffer was full, or that could not be sent.',
     fields: [
+      ['Udp', 'NoPorts'],
       ['Udp', 'InErrors'],
       ['Udp', 'SndbufErrors'],
+      ['Udp6', 'NoPorts'],
       ['Udp6', 'InErrors'],
       ['Udp6', 'SndbufErrors'],
     ],

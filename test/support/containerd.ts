@@ -51,6 +51,8 @@ export interface RealPod {
   readonly remove: () => Promise<void>;
 }
 
+const FORWARDING = '/proc/sys/net/ipv4/ip_forward';
+
 /**
  * containerd with runc and CNI, private to a test: everything that it makes is in one folder, one bridge and one cgroup, and gone
  * when it is disposed.
@@ -59,6 +61,8 @@ export class Containerd implements AsyncDisposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'containerd-'));
   readonly #bridge = uniqueName('br');
   readonly #cgroup = uniqueName('test-');
+  /** The plugin of the bridge switches forwarding on, for the whole machine. */
+  readonly #forwarding = readFileSync(FORWARDING, 'utf8');
   readonly #pods = new Set<RealPod>();
   #child: ChildProcess | undefined;
   #client: Client | undefined;
@@ -144,6 +148,7 @@ export class Containerd implements AsyncDisposable {
       await gone;
     }
     if (existsSync(`/sys/class/net/${this.#bridge}`)) sh(`ip link del ${this.#bridge}`);
+    writeFileSync(FORWARDING, this.#forwarding);
     this.#removeCgroups();
     rmSync(this.#folder, { recursive: true, force: true });
   }

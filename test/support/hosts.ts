@@ -210,6 +210,8 @@ export class HostPair implements AsyncDisposable {
 
   #configure(netns: TestNetns, device: string, address: { ipv4: string; ipv6: string }): void {
     netns.ip('link set lo up');
+    // As the first namespace of the machine has it, else.
+    netns.exec('sysctl -qw net.ipv4.ip_forward=0');
     netns.ip(`addr add ${address.ipv4}/24 dev ${device}`);
     // Duplicate address detection would keep the address from being used for a second or two.
     netns.ip(`addr add ${address.ipv6}/64 dev ${device} nodad`);
