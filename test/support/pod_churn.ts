@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { EntityStatus } from '../../src/door.ts';
 import { AgentProcess } from './agent_process.ts';
@@ -11,6 +14,8 @@ import { HEAP_PROBE, heapOf, settle } from './toggle.ts';
 const NAMESPACE = 'churn';
 /** Pods before the first measurement: what is made once is made then. */
 const WARM = 3;
+/** Nobody is to wait for what is shown of the dead. */
+const CONFIG = 'probes: { lifecycle: { retire: 100ms } }';
 
 export interface ChurnReport {
   /** Bytes that the agent uses more than before. */
@@ -24,7 +29,12 @@ export async function churnPods(
   node: string,
   times: number,
 ): Promise<ChurnReport> {
-  await using agent = await AgentProcess.serve(['--kubernetes', 'on'], [], {
+  using cleanup = new DisposableStack();
+  const directory = mkdtempSync(join(tmpdir(), 'churn-'));
+  cleanup.defer(() => rmSync(directory, { recursive: true }));
+  const file = join(directory, 'netsonde.yaml');
+  writeFileSync(file, CONFIG);
+  await using agent = await AgentProcess.serve(['--kubernetes', 'on', '--config', file], [], {
     ...server.environment(node),
     ...HEAP_PROBE,
   });

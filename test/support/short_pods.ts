@@ -43,7 +43,7 @@ export function totalsOf(text: string): Record<string, number> {
     tcpTimeouts: of('TcpExt', 'TCPTimeouts'),
     tcpListenDrops: of('TcpExt', 'ListenDrops'),
     udpDatagrams: ['Udp', 'Udp6'].reduce((sum, t) => sum + of(t, 'InDatagrams') + of(t, 'OutDatagrams'), 0),
-    udpDrops: ['Udp', 'Udp6'].reduce((sum, t) => sum + of(t, 'InErrors') + of(t, 'SndbufErrors'), 0),
+    udpDrops: ['Udp', 'Udp6'].reduce((sum, t) => sum + of(t, 'NoPorts') + of(t, 'InErrors') + of(t, 'SndbufErrors'), 0),
     ipDiscards: ['Ip', 'Ip6'].reduce((sum, t) => sum + of(t, 'InDiscards') + of(t, 'OutDiscards'), 0),
   };
 }
