@@ -38,6 +38,8 @@ export interface EbpfOptions<Constant extends string> {
   readonly constants?: ObjectSpec<Constant>['constants'];
   /** Entries of a map, or bytes of the ring, where they differ from the file's. */
   readonly sizes?: Readonly<Record<string, number>>;
+  /** BPF helpers that all programs need, without their `bpf_`. */
+  readonly helpers?: readonly string[];
   /** The probe can have events; otherwise the object has no ring. */
   readonly events?: {
     /** Bytes of the longest record. */
@@ -215,7 +217,7 @@ export async function openTally<Constant extends string, T extends Tally>(
 
 /** Without events, or an aim, the code for them is dead, and its maps are not created. */
 function specOf<Constant extends string>(
-  { hooks, constants, sizes = {}, events }: EbpfOptions<Constant>,
+  { hooks, constants, sizes = {}, helpers = [], events }: EbpfOptions<Constant>,
   settings: ProbeSettings<unknown>,
   hasEvents: boolean,
   aimRoom: number,
@@ -223,6 +225,7 @@ function specOf<Constant extends string>(
   const isAimed = settings.aim !== undefined;
   const spec = {
     file: hooks.file,
+    helpers,
     sizes: isAimed ? { ...sizes, [AIMED]: aimRoom } : sizes,
     constants: isAimed ? { ...constants, aimed: true } : { ...constants },
     without: isAimed ? [] : [AIMED],

@@ -133,6 +133,7 @@ async function openHooks(scope: Departed, sources: Sources, settings: Settings):
         possible_cpus: possible.length,
         deaths_max: Math.max(COPIES_MIN, Math.floor(COPIES / possible.length)),
       },
+      helpers: ['loop', 'map_lookup_percpu_elem'],
       sizes: { mib_rows: 1, percpu_cpus: possible.length },
     },
     (object) => new Missed(object, sources.memories.of('missed births and deaths')),
