@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+/* What the programs of kernellatency share: packets on their way, and what is kept and told of them. */
+#include "common/aim.bpf.h"
+#include "common/argument.bpf.h"
+#include "common/events.bpf.h"
+#include "common/header.bpf.h"
+#include "common/histogram.bpf.h"
+#include "common/process.bpf.h"
+#include "common/socket.bpf.h"
+#include <linux/ptrace.h>
+#include <bpf/bpf_tracing.h>
+
+const volatile __u64 threshold = 0; /* nanoseconds: an event for what takes longer, all stages together */
+
+/*
+ * The ways that are measured. The first two by functions of the IP layer, in stages; the others where no function can
+ * be hooked, by tracepoints around it.
+ */
+enum packet_way {
+	WAY_RECEIVE,
+	WAY_SEND,
+	WAY_DELIVERY,
+	WAY_DEVICE,
+};
+
+#define STAGES_MAX 3
+
+/*
+ * A packet on its way, found by its address. Two packets may want one slot: the later one gets it, and the other is
+ * untracked. What is done with a packet, ends its slot: it is delivered, queued for a device, or dropped. The kernel
+ * frees some without any of these (fragments that are put together, a packet that is cut into segments): their slots
+ * stay, but every way has a start of its own that sets the slot anew, and what does not pass it is not of the way, the
+ * stage and the socket that the slot says.
+ */
+struct packet_slot {
+	__u64 packet; /* address; 0: none */
+	__u64 netns;
+	__u64 owner; /* address of the socket that sends it; 0: none */
+	__u64 begun; /* nanoseconds */
+	__u64 passed[STAGES_MAX - 1]; /* when each stage but the last one ended; 0: not yet */
+	__u32 way;
+	__u32 length;
+	struct packet_header header; /* of the last way only: there the driver may free the packet */
+};
+
+#define SLOT_BITS 13
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << SLOT_BITS);
+	__type(key, __u32);
+	__type(value, struct packet_slot);
+} packet_slots SEC(".maps");
+
+/*
+ * The packet that a CPU is delivering to its transport protocol, or by tracepoints the one that it received last. It
+ * may be free before that ends, so what is told of it is kept here.
+ */
+struct packet_delivery {
+	__u64 packet; /* address; 0: none */
+	__u64 netns;
+	__u64 begun;
+	__u64 passed[STAGES_MAX - 1];
+	__u32 length;
+	struct packet_header header;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct packet_delivery);
+} packet_deliveries SEC(".maps");
+
+struct kernel_histograms {
+	struct histogram prerouting, input, transport;
+	struct histogram output, postrouting, neighbour;
+	struct histogram delivery;
+	struct histogram device;
+};
+
+/* By namespace cookie. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, struct kernel_histograms);
+} kernel_histograms SEC(".maps");
+
+struct kernel_event {
+	__u64 time; /* bpf_ktime_get_ns() */
+	__u64 netns;
+	__u64 stages[STAGES_MAX]; /* nanoseconds; of the ways by tracepoints only the first */
+	__u32 way;
+	__u32 length; /* bytes */
+	struct packet_tuple tuple;
+};
+
+EVENT_RECORD(packet_tuple);
+EVENT_RECORD(kernel_event);
+
+static __always_inline struct packet_slot *slot_of(__u64 address)
+{
+	__u32 index = (address * 0x9e3779b97f4a7c15ULL) >> (64 - SLOT_BITS);
+
+	return bpf_map_lookup_elem(&packet_slots, &index);
+}
+
+static __always_inline void begin(__u64 address, __u32 way, __u64 netns, __u64 owner, __u32 length)
+{
+	struct packet_slot *slot = slot_of(address);
+
+	if (!slot)
+		return;
+	if (!is_aimed_at(netns)) {
+		if (slot->packet == address)
+			slot->packet = 0;
+		return;
+	}
+	if (slot->packet && slot->packet != address)
+		count_miss(untracked);
+	slot->packet = 0;
+	slot->netns = netns;
+	slot->owner = owner;
+	slot->way = way;
+	slot->length = length;
+	slot->passed[0] = slot->passed[1] = 0;
+	slot->begun = bpf_ktime_get_ns();
+	slot->packet = address;
+}
+
+/* The slot of a packet that has passed so many stages of this way; any other slot of this address is ended. */
+static __always_inline struct packet_slot *find(__u64 address, __u32 way, __u64 owner, __u32 stages)
+{
+	struct packet_slot *slot = slot_of(address);
+
+	if (!slot || slot->packet != address)
+		return NULL;
+	if (slot->way == way && slot->owner == owner && !!slot->passed[0] == (stages > 0) &&
+	    !!slot->passed[1] == (stages > 1))
+		return slot;
+	slot->packet = 0;
+	return NULL;
+}
+
+static __always_inline void pass(__u64 address, __u32 way, __u64 owner, __u32 stage)
+{
+	struct packet_slot *slot = find(address, way, owner, stage);
+
+	if (slot)
+		slot->passed[stage] = bpf_ktime_get_ns();
+}
+
+/* What was dropped is forgotten: its address may soon be another packet's. */
+SEC("tp_btf/kfree_skb")
+int packet_dropped(__u64 *ctx)
+{
+	__u64 address = (__u64)plain_argument(ctx, 0);
+	struct packet_slot *slot = slot_of(address);
+
+	if (slot && slot->packet == address)
+		slot->packet = 0;
+	return 0;
+}
+
+static __always_inline struct kernel_histograms *histograms_of(__u64 netns)
+{
+	static const struct kernel_histograms zero = {};
+	struct kernel_histograms *histograms = bpf_map_lookup_elem(&kernel_histograms, &netns);
+
+	if (!histograms) {
+		bpf_map_update_elem(&kernel_histograms, &netns, &zero, BPF_NOEXIST);
+		histograms = bpf_map_lookup_elem(&kernel_histograms, &netns);
+	}
+	if (!histograms)
+		count_miss(map_full);
+	return histograms;
+}
+
+/* Two CPUs may have written into one slot at the same moment. */
+static __always_inline bool read_stages(__u64 *stages, __u64 begun, const __u64 *passed, __u64 now)
+{
+	if (begun > passed[0] || passed[0] > passed[1] || passed[1] > now) {
+		count_miss(untracked);
+		return false;
+	}
+	stages[0] = passed[0] - begun;
+	stages[1] = passed[1] - passed[0];
+	stages[2] = now - passed[1];
+	return true;
+}
+
+static __always_inline struct kernel_event *reserve_event(__u32 way, __u64 netns, __u64 now, const __u64 *stages,
+							  __u32 length)
+{
+	struct kernel_event *event;
+
+	if (!events_enabled || stages[0] + stages[1] + stages[2] <= threshold)
+		return NULL;
+	event = event_reserve(netns, sizeof(*event));
+	if (!event)
+		return NULL;
+	event->time = now;
+	event->netns = netns;
+	event->way = way;
+	event->length = length;
+	for (int i = 0; i < STAGES_MAX; i++)
+		event->stages[i] = stages[i];
+	return event;
+}

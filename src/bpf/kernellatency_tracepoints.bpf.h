@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+/* The ways by tracepoints: what is between device and socket, and what is between the queue of a device and its driver.
+ */
+#include "kernellatency.bpf.h"
+
+SEC("tp_btf/netif_receive_skb")
+int BPF_PROG(device_received, struct sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct packet_delivery *delivery = bpf_map_lookup_elem(&packet_deliveries, &zero);
+
+	if (!delivery)
+		return 0;
+	delivery->packet = 0;
+	delivery->netns = netns_id(skb->dev->nd_net.net);
+	if (!is_aimed_at(delivery->netns))
+		return 0;
+	delivery->packet = (__u64)skb;
+	delivery->length = skb->len;
+	header_keep(&delivery->header, skb->protocol, skb->data);
+	delivery->begun = bpf_ktime_get_ns();
+	return 0;
+}
+
+struct tcp_fields {
+	__be16 source, destination;
+	__be32 sequence, acknowledged;
+	__u8 header_length, flags;
+};
+
+#define TCP_FIN 0x1
+#define IPV6_HEADER 40
+
+/*
+ * Whether the socket has just been given the segment that came last: its sequence number ends where the socket is. A
+ * segment without data takes no number, and gives the socket nothing.
+ */
+static __always_inline bool is_last_segment(const struct packet_delivery *delivery, struct sock *sk)
+{
+	const __u8 *bytes = delivery->header.bytes;
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	__u32 before, length, taken;
+	struct tcp_fields fields;
+
+	if (!tcp)
+		return false;
+	if (delivery->header.ethertype == ETHERTYPE_IPV4 && bytes[9] == IPPROTO_TCP) {
+		before = (bytes[0] & 0xf) * 4;
+		length = bytes[2] << 8 | bytes[3];
+	} else if (delivery->header.ethertype == ETHERTYPE_IPV6 && bytes[IPV6_NEXT_HEADER] == IPPROTO_TCP) {
+		before = IPV6_HEADER;
+		length = bytes[4] << 8 | bytes[5];
+		if (length)
+			length += IPV6_HEADER;
+	} else {
+		return false;
+	}
+	/* One of more than 64 KiB has no length in its header. A short one may have been filled up by its device. */
+	if (!length)
+		length = delivery->length;
+	if (before > HEADER_LENGTH - sizeof(fields) || bpf_probe_read_kernel(&fields, sizeof(fields), bytes + before))
+		return false;
+	taken = length - before - (fields.header_length >> 4) * 4 + (fields.flags & TCP_FIN);
+	return taken && bpf_ntohs(fields.destination) == sk->__sk_common.skc_num &&
+	       fields.source == sk->__sk_common.skc_dport && bpf_ntohl(fields.sequence) + taken == tcp->rcv_nxt;
+}
+
+/* A datagram is the last one in the queue. Another CPU may have put one behind it meanwhile: then it is not told. */
+static __always_inline bool is_last_packet(const struct packet_delivery *delivery, struct sock *sk)
+{
+	__u16 protocol = sk->sk_protocol;
+
+	if (protocol == IPPROTO_TCP)
+		return is_last_segment(delivery, sk);
+	return (__u64)sk->sk_receive_queue.prev == delivery->packet;
+}
+
+SEC("tp_btf/sk_data_ready")
+int BPF_PROG(socket_ready, struct sock *sk)
+{
+	__u16 family = sk->__sk_common.skc_family, protocol = sk->sk_protocol;
+	__u64 now = bpf_ktime_get_ns(), stages[STAGES_MAX] = {};
+	struct kernel_histograms *histograms;
+	struct packet_delivery *delivery;
+	struct kernel_event *event;
+	__u32 zero = 0;
+
+	if ((family != FAMILY_IPV4 && family != FAMILY_IPV6) || (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) ||
+	    sk->__sk_common.skc_state == STATE_LISTEN)
+		return 0;
+	if (!is_aimed_at(netns_id(sk->__sk_common.skc_net.net)))
+		return 0;
+	delivery = bpf_map_lookup_elem(&packet_deliveries, &zero);
+	/* A process that had the socket locked takes what came meanwhile: what came last here may be another packet. */
+	if (!delivery || !delivery->packet || delivery->netns != netns_id(sk->__sk_common.skc_net.net) ||
+	    !is_last_packet(delivery, sk) || in_process()) {
+		count_miss(untracked);
+		return 0;
+	}
+	delivery->packet = 0;
+	stages[0] = now - delivery->begun;
+	histograms = histograms_of(delivery->netns);
+	if (histograms)
+		histogram_add(&histograms->delivery, stages[0]);
+	event = reserve_event(WAY_DELIVERY, delivery->netns, now, stages, delivery->length);
+	if (!event)
+		return 0;
+	header_read_tuple(&event->tuple, &delivery->header);
+	event_submit(event);
+	return 0;
+}
+
+/* Only what a socket of the namespace sends: a packet that is passed on has none, or one of another namespace. */
+SEC("tp_btf/net_dev_queue")
+int BPF_PROG(device_queued, struct sk_buff *skb)
+{
+	__u64 address = (__u64)plain_argument(ctx, 0);
+	struct net *net = skb->dev->nd_net.net;
+	struct packet_slot *slot;
+	struct sock *sk = skb->sk;
+
+	if (sk && sk->__sk_common.skc_net.net == net &&
+	    (skb->protocol == bpf_htons(ETHERTYPE_IPV4) || skb->protocol == bpf_htons(ETHERTYPE_IPV6))) {
+		begin(address, WAY_DEVICE, netns_id(net), 0, skb->len);
+		slot = slot_of(address);
+		if (slot && slot->packet == address && events_enabled)
+			header_keep(&slot->header, skb->protocol, skb->head + skb->network_header);
+		return 0;
+	}
+	slot = slot_of(address);
+	if (slot && slot->packet == address)
+		slot->packet = 0;
+	return 0;
+}
+
+#define TRANSMIT_BUSY 0x10 /* kernel: include/linux/netdevice.h, NETDEV_TX_BUSY */
+
+/* On its way a header may be added: a VLAN tag, or those of IPsec. */
+#define GROWTH_MAX 64
+
+/*
+ * By now the packet may be free. One that the kernel has cut into segments is sent as these, which were never queued
+ * themselves, may be where others were, and are all shorter than the whole.
+ */
+SEC("tp_btf/net_dev_xmit")
+int BPF_PROG(device_sent, struct sk_buff *skb, int result, struct net_device *device, __u32 length)
+{
+	__u64 address = (__u64)plain_argument(ctx, 0), now, stages[STAGES_MAX] = {};
+	struct packet_slot *slot = find(address, WAY_DEVICE, 0, 0);
+	struct kernel_histograms *histograms;
+	struct kernel_event *event;
+
+	/* The driver has refused it, and it goes back into the queue. */
+	if (!slot || result == TRANSMIT_BUSY)
+		return 0;
+	slot->packet = 0;
+	now = bpf_ktime_get_ns();
+	if (length - slot->length >= GROWTH_MAX || slot->begun > now) {
+		count_miss(untracked);
+		return 0;
+	}
+	stages[0] = now - slot->begun;
+	histograms = histograms_of(slot->netns);
+	if (histograms)
+		histogram_add(&histograms->device, stages[0]);
+	event = reserve_event(WAY_DEVICE, slot->netns, now, stages, slot->length);
+	if (!event)
+		return 0;
+	header_read_tuple(&event->tuple, &slot->header);
+	event_submit(event);
+	return 0;
+}
