@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { type Cycle, freeCycle } from '../collectors/cycle.ts';
 import type { Paths } from '../paths.ts';
 import { asNetnsId, type NetnsId } from '../probes/metric.ts';
-import type { NetnsRow } from '../sources/bpf/netns_list.ts';
+import { livedBetween, type NetnsRow } from '../sources/bpf/netns_list.ts';
 import type { NetnsBirth, NetnsEntry, NetnsIndex, NetnsLife, NetnsWatcher } from '../sources/netns.ts';
 import { missingCapabilities } from '../sources/procfs/capabilities.ts';
 import { listDirectory } from '../sources/procfs/read.ts';
 import { ownerOfFolders } from './cgroup.ts';
 import { containerEntity, type Described, describe, keepOwner, sameName } from './describe.ts';
-import type { Entity } from './entity.ts';
+import type { Entity, NetnsOwner } from './entity.ts';
 import { readNetnsMounts } from './mounts.ts';
 import type { NetnsKernel } from './netns_kernel.ts';
 import { type NetnsProcesses, type ProcessTable, readProcessFiles } from './process_table.ts';
@@ -42,12 +42,6 @@ interface Place {
   readonly inum: number;
   readonly pids: readonly number[];
   readonly mount: string | undefined;
-}
-
-/** Whose a namespace is, and processes that were in it at the last scan. */
-export interface NetnsOwner {
-  readonly entity: Entity;
-  readonly pids: readonly number[];
 }
 
 /** Whose a namespace was. */
@@ -287,7 +281,7 @@ export class Discovery implements NetnsIndex, NetnsLife {
     const table = await this.#readProcesses(cycle);
     // A number may have passed to another namespace during the scan; one that lived before and after is sure.
     const after = before && (await this.#kernel.list(cycle));
-    const sure = before && after ? sameIn(before, after) : undefined;
+    const sure = before && after ? livedBetween(before, after) : undefined;
     const places = this.#join(table, mounts, sure);
     const nodeId = this.#nodeId(places, sure);
 
@@ -399,9 +393,4 @@ export class Discovery implements NetnsIndex, NetnsLife {
     const isDead = (id: NetnsId) => !this.#live.has(id) && !this.#liveBefore.has(id) && !this.#retired.has(id);
     for (const sweep of this.#sweepers) sweep(isDead);
   }
-}
-
-function sameIn(before: readonly NetnsRow[], after: readonly NetnsRow[]): Map<number, NetnsRow> {
-  const ids = new Set(before.map(({ id }) => id));
-  return new Map(after.filter(({ id }) => ids.has(id)).map((row) => [row.inum, row]));
 }

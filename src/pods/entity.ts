@@ -17,3 +17,9 @@ export interface Entity {
   /** Its namespace is dead: its last values are shown, unless somebody who lives has the same labels. */
   readonly isRetired?: boolean;
 }
+
+/** Whose a namespace is, and processes that were in it at the last scan. */
+export interface NetnsOwner {
+  readonly entity: Entity;
+  readonly pids: readonly number[];
+}

@@ -7,7 +7,7 @@ import { pidNamespaceLevels } from '../sources/procfs/pid_namespace.ts';
 import { readText } from '../sources/procfs/read.ts';
 import { type CgroupPath, cgroupsOf } from './cgroup.ts';
 import { CgroupTree } from './cgroup_tree.ts';
-import type { NetnsOwner } from './discovery.ts';
+import type { NetnsOwner } from './entity.ts';
 import { readNetnsInum, scanProcesses } from './processes.ts';
 
 interface Draft {

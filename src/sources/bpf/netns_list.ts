@@ -54,3 +54,9 @@ export class NetnsList {
       .filter((_, index) => ((flags[index] ?? 0) & NETNS_DYING) === 0);
   }
 }
+
+/** Namespaces that are in both of two lists, as the later one has them, by inode number. */
+export function livedBetween(before: readonly NetnsRow[], after: readonly NetnsRow[]): Map<number, NetnsRow> {
+  const ids = new Set(before.map(({ id }) => id));
+  return new Map(after.filter(({ id }) => ids.has(id)).map((row) => [row.inum, row]));
+}
