@@ -120,7 +120,11 @@ const cost = [
   graph(
     'BPF programs: CPU, of one core, by probe',
     [series(promql`${rate(SELF_METRICS.runSeconds, OF_AGENT, ['probe'])} > 0`, '{{probe}}')],
-    { ...THIRD, empty: 'The kernel measures it only while kernel.bpf_stats_enabled is 1.' },
+    {
+      ...THIRD,
+      empty:
+        'Measured only while the configuration has `bpfStats: true` or a budget, or kernel.bpf_stats_enabled is 1.',
+    },
   ),
   graph('Largest BPF maps', [series(top(MOST, gauge('sum', SELF_METRICS.mapBytes, OF_AGENT, ['map'])), '{{map}}')], {
     ...THIRD,

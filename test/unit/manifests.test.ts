@@ -170,11 +170,14 @@ describe('what belongs together', () => {
     }
   });
 
-  it('the agent knows the arguments of the base', () => {
+  it('the agent knows the arguments of the base and of each component', () => {
     const help = execFileSync(join(PROJECT, 'bin/netsonde'), ['--help'], { encoding: 'utf8' });
-    const [command, ...flags] = container.args;
-    expect(command).toBe('serve');
-    for (const flag of flags) expect(help).toContain(`  ${flag.split('=')[0]} `);
+    for (const components of [[], ...readdirSync(COMPONENTS).map((name) => [component(name)])]) {
+      const daemonSet = find<DaemonSet>(kustomize(BASE, components), 'DaemonSet');
+      const [command, ...flags] = daemonSet.spec.template.spec.containers[0].args;
+      expect(command).toBe('serve');
+      for (const flag of flags) expect(help).toContain(`  ${flag.split('=')[0]} `);
+    }
   }, 20_000);
 
   it('the port is one and the same', () => {
