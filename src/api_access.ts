@@ -7,12 +7,12 @@ const TOKEN_LENGTH_MIN = 16;
 const TOKEN_LENGTH_MAX = 4_096;
 
 /** @throws where the file cannot be read, or holds no token that is worth the name */
-export async function readToken(file: string): Promise<string> {
+export async function readToken(file: string, option = '--api-token-file'): Promise<string> {
   const token = (await readFile(file, 'utf8')).trim();
   if (token.length >= TOKEN_LENGTH_MIN && token.length <= TOKEN_LENGTH_MAX && /^[\x21-\x7e]+$/.test(token))
     return token;
   throw new Error(
-    `--api-token-file ${file}: give ${TOKEN_LENGTH_MIN} to ${TOKEN_LENGTH_MAX} printable characters without spaces`,
+    `${option} ${file}: give ${TOKEN_LENGTH_MIN} to ${TOKEN_LENGTH_MAX} printable characters without spaces`,
   );
 }
 
@@ -23,7 +23,12 @@ export async function readToken(file: string): Promise<string> {
 export function apiAccess(tokenFile: string | undefined): RequestHandler {
   return async (request, response, next) => {
     if (isLocal(request.socket)) {
-      next();
+      if (isLocalName(request.hostname)) next();
+      else {
+        response.status(403).json({
+          error: `by loopback /api/v1 goes by the names localhost, 127.0.0.1 and [::1], not ${request.hostname}`,
+        });
+      }
       return;
     }
     if (tokenFile === undefined) {
@@ -53,6 +58,11 @@ function isSame(a: string, b: string): boolean {
 
 function isLocal({ localAddress, remoteAddress }: Socket): boolean {
   return isLoopback(localAddress) && isLoopback(remoteAddress);
+}
+
+/** Any other name may be a web page's, whose name server says that it is this machine: a browser would let the page read the answer. */
+function isLocalName(name: string | undefined): boolean {
+  return name === undefined || name === 'localhost' || isLoopback(name.replace(/^\[(.*)\]$/, '$1'));
 }
 
 function isLoopback(address: string | undefined): boolean {

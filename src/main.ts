@@ -49,6 +49,7 @@ Options of events:
   --type NAME,…       of these types
   --pod POD           of this Pod: NAMESPACE/NAME, or NAME
   -o json|text        how (default text)
+  --token-file FILE   has the bearer token, where the agent is on another machine
 Options of check:
   --strict            fail as well where a probe is unsupported or degraded
   --json              print what was found as JSON
@@ -182,6 +183,7 @@ async function runEvents(args: readonly string[]): Promise<number> {
       type: { type: 'string', multiple: true },
       pod: { type: 'string' },
       output: { type: 'string', short: 'o', default: 'text' },
+      'token-file': { type: 'string' },
     },
   });
   const { url, follow, since, pod, output } = values;
@@ -191,7 +193,16 @@ async function runEvents(args: readonly string[]): Promise<number> {
   // Who reads may have seen enough: `netsonde events --follow | head`.
   process.stdout.on('error', () => stopped.abort());
   await showEvents(
-    { url, follow, since, pod, output, probe: values.probe?.join(), type: values.type?.join() },
+    {
+      url,
+      follow,
+      since,
+      pod,
+      output,
+      tokenFile: values['token-file'],
+      probe: values.probe?.join(),
+      type: values.type?.join(),
+    },
     (text) => void process.stdout.write(text),
     stopped.signal,
   );

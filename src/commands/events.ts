@@ -1,3 +1,4 @@
+import { readToken } from '../api_access.ts';
 import type { EventRecord } from '../events/envelope.ts';
 
 export interface EventsOptions {
@@ -10,6 +11,8 @@ export interface EventsOptions {
   readonly since?: string | undefined;
   readonly follow: boolean;
   readonly output: 'json' | 'text';
+  /** Has the bearer token that the agent asks other machines for. */
+  readonly tokenFile?: string | undefined;
 }
 
 /**
@@ -23,7 +26,8 @@ export async function showEvents(
   signal: AbortSignal,
 ): Promise<void> {
   const url = questionOf(options);
-  const response = await ask(url, signal);
+  const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile, '--token-file');
+  const response = await ask(url, token, signal);
   if (!response.ok) throw new Error(`the agent answers ${response.status}: ${await reasonOf(response)}`);
   const show = options.output === 'json' ? (line: string) => line : (line: string) => textOf(JSON.parse(line));
   try {
@@ -43,9 +47,10 @@ function questionOf({ url: base, probe, type, pod, since, follow }: EventsOption
   return url;
 }
 
-async function ask(url: URL, signal: AbortSignal): Promise<Response> {
+async function ask(url: URL, token: string | undefined, signal: AbortSignal): Promise<Response> {
+  const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
   try {
-    return await fetch(url, { headers: { accept: 'application/x-ndjson' }, signal });
+    return await fetch(url, { headers: { accept: 'application/x-ndjson', ...authorization }, signal });
   } catch (error) {
     const { cause, message } = error as Error;
     throw new Error(

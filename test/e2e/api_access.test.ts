@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { AgentProcess } from '../support/agent_process.ts';
+import { AgentProcess, BIN } from '../support/agent_process.ts';
 import { run } from '../support/command.ts';
 import { HostPair } from '../support/hosts.ts';
 import { eventually } from '../support/oracle.ts';
@@ -75,6 +75,11 @@ it('without a token the API is for this machine, and the rest for all', async ()
   }
   for (const base of [`http://127.0.0.1:${PORT}`, `http://[::1]:${PORT}`]) {
     for (const path of API) expect(ask('b', base + path).status, path).toBe(200);
+    expect(ask('b', `${base}/api/v1/probes`, '-H', 'Host: localhost').status).toBe(200);
+    // As a browser asks for a page whose name leads here.
+    const { status, body } = ask('b', `${base}/api/v1/probes`, '-H', 'Host: page.example:9102');
+    expect([status, JSON.parse(body).error]).toEqual([403, expect.stringContaining('not page.example')]);
+    expect(ask('b', `${base}/metrics`, '-H', 'Host: page.example').status).toBe(200);
   }
 });
 
@@ -93,6 +98,9 @@ it('with a token it is for who has it, and a changed one takes effect at once', 
   }
   expect(ask('a', url, '-u', `x:${TOKEN}`).status).toBe(401);
   expect(ask('a', url, ...bearer(TOKEN)).status).toBe(200);
+  const events = ['netns', 'exec', pair.a.netns.name, BIN, 'events', '--url', new URL(url).origin] as const;
+  expect(run('ip', ...events, '--token-file', file)).not.toContain('401');
+  expect(() => run('ip', ...events)).toThrow('the agent answers 401: a bearer token is needed');
   expect(ask('b', `http://127.0.0.1:${PORT}/api/v1/probes`).status).toBe(200);
   writeFileSync(file, 'another-token-0123456789');
   expect(ask('a', url, ...bearer(TOKEN)).status).toBe(401);

@@ -7,7 +7,7 @@ import { createGunzip } from 'node:zlib';
 import { type Exposition, parseExposition } from './exposition.ts';
 import { eventually } from './oracle.ts';
 
-const BIN = fileURLToPath(new URL('../../bin/netsonde', import.meta.url));
+export const BIN = fileURLToPath(new URL('../../bin/netsonde', import.meta.url));
 
 /** Of a machine with much else to do. */
 const START_MS = 60_000;
