@@ -104,9 +104,10 @@ async function boot(kernel: Kernel, folder: string, { command, deadlineMs, line 
 
 function qemuArguments(kernel: Kernel, folder: string): string[] {
   const given = {
-    accel: 'tcg,thread=multi',
+    // One CPU: QEMU 7 may keep running code that another CPU of the guest is patching, and each program that is attached patches some.
+    accel: 'tcg,thread=single',
     cpu: 'max',
-    smp: '2',
+    smp: '1',
     m: '1024',
     display: 'none',
     kernel: kernel.image,
