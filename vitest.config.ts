@@ -8,7 +8,13 @@ export default defineConfig({
     reporters: ['default', './test/support/summary_reporter.ts'],
     projects: [
       {
-        test: { name: 'unit', include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts'], sequence: { groupOrder: 0 } },
+        test: {
+          name: 'unit',
+          include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts'],
+          sequence: { groupOrder: 0 },
+          // Some wait more than they work.
+          maxWorkers: 4,
+        },
       },
       { test: { ...alone, name: 'addon', include: ['bpf-napi/test/*.test.ts'], sequence: { groupOrder: 1 } } },
       { test: { ...alone, name: 'kernel', include: ['test/kernel/*.test.ts'], sequence: { groupOrder: 2 } } },

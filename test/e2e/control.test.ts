@@ -36,7 +36,7 @@ async function probe(agent: AgentProcess, name: string): Promise<ProbeReport> {
   return found;
 }
 
-describe('a section with for or until', () => {
+describe.concurrent('a section with for or until', () => {
   it('of 5 s reverts by itself, and an edit elsewhere does not make it longer', async () => {
     const { file, args } = place('{}');
     await using agent = await AgentProcess.serve(args);

@@ -31,6 +31,8 @@ let podB: TestPod;
 let folder: Awaited<ReturnType<typeof mkdtempDisposable>>;
 let config: string;
 let agent: AgentProcess;
+/** Asks for the whole cluster, of a server of its own. That begins at a random moment of half a minute, in which the other tests run. */
+let clusterAgent: AgentProcess;
 const resources = new AsyncDisposableStack();
 
 function webPod(uid: string, name: string, ips: readonly string[]) {
@@ -63,10 +65,31 @@ beforeAll(async () => {
   folder = resources.use(await mkdtempDisposable(join(tmpdir(), 'kubernetes-')));
   config = join(folder.path, 'config.yaml');
   writeFileSync(config, CONFIG);
-  agent = resources.use(
-    await AgentProcess.serve(['--kubernetes', 'on', '--config', config], [], server.environment(NODE)),
-  );
+  agent = await serve(server, config);
+  const clusterConfig = join(folder.path, 'cluster.yaml');
+  writeFileSync(clusterConfig, 'peers: cluster\n');
+  clusterAgent = await serve(await cluster(), clusterConfig);
 });
+
+async function serve(api: ApiServer, file: string): Promise<AgentProcess> {
+  return resources.use(await AgentProcess.serve(['--kubernetes', 'on', '--config', file], [], api.environment(NODE)));
+}
+
+/** More than this node. */
+async function cluster(): Promise<ApiServer> {
+  const api = resources.use(await ApiServer.start());
+  api.put('nodes', nodeObject(NODE, [NODE_IP]));
+  api.put('nodes', nodeObject('node-2', ['192.0.2.20']));
+  api.put('services', serviceObject('db', 'shop', ['10.9.0.77']));
+  api.put(
+    'endpointslices',
+    endpointSliceObject('db-x', 'shop', [
+      { name: 'db-0', ip: '10.9.0.78' },
+      { name: 'old-0', ip: '10.9.0.79', hasEnded: true },
+    ]),
+  );
+  return api;
+}
 
 afterAll(() => resources.disposeAsync());
 
@@ -268,19 +291,8 @@ describe('without the API', () => {
 
 describe('peers: cluster', () => {
   it('names Pods behind Services, Services, nodes, and what is outside', async () => {
-    writeFileSync(config, `${CONFIG}peers: cluster\n`);
-    server.put('nodes', nodeObject('node-2', ['192.0.2.20']));
-    server.put('services', serviceObject('db', 'shop', ['10.9.0.77']));
-    server.put(
-      'endpointslices',
-      endpointSliceObject('db-x', 'shop', [
-        { name: 'db-0', ip: '10.9.0.78' },
-        { name: 'old-0', ip: '10.9.0.79', hasEnded: true },
-      ]),
-    );
-    server.put('pods', webPod(podB.uid, 'web-b', [pair.addressB.ipv4]));
     await eventually(async () => {
-      const page = await agent.page();
+      const page = await clusterAgent.page();
       for (const resource of ['nodes', 'services', 'endpointslices']) {
         expect(sampleValue(page, 'netsonde_kubernetes_sync_age_seconds', { resource })).toBeDefined();
       }
@@ -292,7 +304,7 @@ describe('peers: cluster', () => {
         `import socket; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('${ip}', 4711)); s.sendto(b'x', ('${pair.addressB.ipv4}', 7001))`,
       );
       return eventually(() => {
-        const found = eventsOf(agent.stdout).find(({ src }) => src === `${ip}:4711`);
+        const found = eventsOf(clusterAgent.stdout).find(({ src }) => src === `${ip}:4711`);
         if (found === undefined) throw new Error(`no event of ${ip}`);
         return found.peer;
       });
