@@ -90,8 +90,8 @@ metadata (Loki 3.0; \`structuredMetadata: false\` before). The line is the event
 An event with \`count\` is as old as the last one it stands for, so that Loki must take entries out of order, as it does by default since 2.4. An answer 401, 403 or 404 is a fault of the
 configuration, not of the events: they wait.`;
 
-const OTLP = `The body of a record is \`message\`, its attributes are the other fields, its resource has \`service.name\` and \`host.name\`. OpenTelemetry's exporter tries again by itself for as long as \`timeout\` before the sink counts as failed, and
-does not tell which records a collector refused in an answer of partial success: those count as delivered.`;
+const OTLP = `The body of a record is \`message\`, its attributes are the other fields, its resource has \`service.name\` and \`host.name\`. Where a collector takes a request but not all of its records, it
+says how many, not which: that many of the batch count as \`rejected\`, and the reason shows with the sink.`;
 
 /** docs/sinks.md */
 export function sinksPage(): string {

@@ -190,9 +190,19 @@ it('otlp: whole records, with the time to the nanosecond', async () => {
   expect(server.headers[0]).toMatchObject({ 'content-encoding': 'gzip', 'x-key': '7' });
 });
 
+it('otlp: what a collector leaves out of a batch that it takes is counted', async () => {
+  await using server = await OtlpServer.start();
+  server.leaveOut = (body) => /event [37]$/.test(String(body));
+  await using way = await EventWay.open({ otlp: { url: server.url, batch: { age: '50ms' } } });
+  way.publish(makeEvents(10));
+  expect(await way.settled('otlp')).toMatchObject({ delivered: 8, dropped: { rejected: 2 } });
+  expect(server.records).toHaveLength(8);
+  expect(way.status('otlp')).toMatchObject({ state: 'running', rejected: { why: 'it refused 2 records: too odd' } });
+});
+
 it.each([
-  ['answers 503', { status: 503 }, /429, 502, 503 or 504/],
-  ['asks for patience', { status: 429, headers: { 'retry-after': '1' } }, undefined],
+  ['answers 503', { status: 503 }, /it answers 503/],
+  ['asks for patience', { status: 429, headers: { 'retry-after': '1' } }, /it answers 429/],
   ['answers 401', { status: 401, text: 'who are you' }, /it answers 401: who are you/],
   ['answers 500', { status: 500, text: 'oh no' }, /it answers 500: oh no/],
 ] as const)('otlp: a collector that %s loses nothing', async (_, fault, reason) => {

@@ -45,6 +45,8 @@ export class OtlpServer implements AsyncDisposable {
   fault: { readonly status: number; readonly text?: string; readonly headers?: Record<string, string> } | undefined;
   /** Which records, by their text, it answers 400 for. */
   refuse: (body: unknown) => boolean = () => false;
+  /** Which records, by their text, it leaves out of what it takes: a partial success. */
+  leaveOut: (body: unknown) => boolean = () => false;
   #server: Server | undefined;
   #port = 0;
 
@@ -89,8 +91,11 @@ export class OtlpServer implements AsyncDisposable {
     const records = recordsOf(JSON.parse(text.toString()) as LogsRequest);
     if (records.some((record) => this.refuse(record.body))) return { status: 400, text: 'bad record' };
     this.headers.push(headers);
-    this.records.push(...records);
-    return { status: 200, text: '{}', headers: { 'content-type': 'application/json' } };
+    const taken = records.filter((record) => !this.leaveOut(record.body));
+    this.records.push(...taken);
+    const partialSuccess = { rejectedLogRecords: String(records.length - taken.length), errorMessage: 'too odd' };
+    const answer = taken.length === records.length ? {} : { partialSuccess };
+    return { status: 200, text: JSON.stringify(answer), headers: { 'content-type': 'application/json' } };
   }
 }
 

@@ -1,8 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { type ClientRequest, Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import { promisify } from 'node:util';
+import { constants, gzip as zlibGzip } from 'node:zlib';
 import type { HttpConfig } from '../../config/sinks.ts';
 import { Unavailable } from '../sink.ts';
+
+const gzip = promisify(zlibGzip);
 
 /** A connection is used no longer than that: a name may mean another address by then, and a certificate may be renewed. */
 const CONNECTION_AGE_MS = 300_000;
@@ -11,13 +15,13 @@ const TEXT_MAX = 1_000;
 
 export interface Answer {
   readonly status: number;
-  /** Its first line, cut. */
+  /** Cut. */
   readonly text: string;
   readonly retryAfterMs: number;
 }
 
 /** A connection to one server that is kept, and what it takes to be let in. */
-export class HttpConnection {
+class HttpConnection {
   readonly #url: URL;
   readonly #config: HttpConfig;
   #agent: HttpAgent | undefined;
@@ -72,28 +76,37 @@ export class HttpConnection {
   }
 }
 
+type PostConfig = HttpConfig & { readonly compress: boolean };
+
 /** Posts to one URL. Addresses and files are looked up anew with each new connection. */
 export class HttpPoster {
   readonly #url: URL;
-  readonly #config: HttpConfig;
+  readonly #config: PostConfig;
   readonly #connection: HttpConnection;
 
-  constructor(url: URL, config: HttpConfig) {
+  constructor(url: URL, config: PostConfig) {
     this.#url = url;
     this.#config = config;
     this.#connection = new HttpConnection(url, config);
   }
 
   /** @throws {Unavailable} where there is no answer */
-  async post(body: Uint8Array, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Answer> {
-    const timeout = AbortSignal.timeout(this.#config.timeout);
-    const all = { ...this.#config.headers, ...(await this.#connection.credentials()), ...headers };
+  async post(
+    text: string | Uint8Array,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    const { compress, timeout: timeoutMs, headers: configured } = this.#config;
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const encoding = compress ? { 'content-encoding': 'gzip' } : {};
+    const all = { ...configured, ...(await this.#connection.credentials()), ...headers, ...encoding };
+    const body = compress ? await gzip(text, { level: constants.Z_BEST_SPEED }) : Buffer.from(text);
     try {
       return await this.#tryTwice(body, all, AbortSignal.any([signal, timeout]));
     } catch (error) {
       this.close();
       signal.throwIfAborted();
-      if (timeout.aborted) throw new Unavailable(`${this.#url.host} did not answer within ${this.#config.timeout} ms`);
+      if (timeout.aborted) throw new Unavailable(`${this.#url.host} did not answer within ${timeoutMs} ms`);
       throw error instanceof Unavailable ? error : new Unavailable(`${this.#url.host}: ${messageOf(error)}`);
     }
   }
@@ -151,7 +164,7 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
   }
   return {
     status: response.statusCode ?? 0,
-    text: text.trim().split('\n', 1)[0]?.slice(0, TEXT_MAX) ?? '',
+    text: text.trim().slice(0, TEXT_MAX),
     retryAfterMs: parseRetryAfter(response.headers['retry-after']),
   };
 }

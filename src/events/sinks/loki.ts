@@ -1,13 +1,9 @@
-import { promisify } from 'node:util';
-import { constants, gzip as zlibGzip } from 'node:zlib';
 import type { SinkConfig } from '../../config/sinks.ts';
 import { type EventRecord, timeNsOf } from '../envelope.ts';
 import type { EventLine } from '../event_line.ts';
 import type { Receipt, Sink } from '../sink.ts';
 import { deliver } from './deliver.ts';
 import { type Answer, HttpPoster } from './http.ts';
-
-const gzip = promisify(zlibGzip);
 
 const PUSH_PATH = '/loki/api/v1/push';
 const JOB = 'netsonde';
@@ -28,7 +24,6 @@ export class LokiSink implements Sink {
     this.#poster = new HttpPoster(pushUrl(config.url), config);
     this.#headers = {
       'content-type': 'application/json',
-      ...(config.compress ? { 'content-encoding': 'gzip' } : {}),
       ...(config.tenant === undefined ? {} : { 'x-scope-orgid': config.tenant }),
     };
   }
@@ -42,9 +37,8 @@ export class LokiSink implements Sink {
   }
 
   async #push(events: readonly EventLine[], signal: AbortSignal): Promise<Answer> {
-    const text = pushBody(events, this.#config.labels, this.#config.structuredMetadata);
-    const body = this.#config.compress ? await gzip(text, { level: constants.Z_BEST_SPEED }) : Buffer.from(text);
-    return this.#poster.post(body, this.#headers, signal);
+    const { labels, structuredMetadata } = this.#config;
+    return this.#poster.post(pushBody(events, labels, structuredMetadata), this.#headers, signal);
   }
 }
 

@@ -1,17 +1,16 @@
-import { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-http';
+import { JsonLogsSerializer } from '@opentelemetry/otlp-transformer';
 import { type Resource, resourceFromAttributes } from '@opentelemetry/resources';
 import type { SinkConfig } from '../../config/sinks.ts';
 import type { Severity } from '../../probes/event.ts';
 import { type EventRecord, timeNsOf } from '../envelope.ts';
 import type { EventLine } from '../event_line.ts';
-import { type Receipt, type Sink, Unavailable } from '../sink.ts';
-import { deliver } from './deliver.ts';
-import { type Answer, HttpConnection } from './http.ts';
+import type { Receipt, Sink } from '../sink.ts';
+import { deliver, type Outcome } from './deliver.ts';
+import { type Answer, HttpPoster } from './http.ts';
 
-// Loaded only where the sink is configured: the exporter and what it needs are a megabyte.
+// Loaded only where the sink is configured: the format and what it needs are large.
 
-type Exporter = Pick<OTLPLogExporter, 'export' | 'shutdown'>;
-type LogRecord = Parameters<OTLPLogExporter['export']>[0][number];
+type LogRecord = Parameters<typeof JsonLogsSerializer.serializeRequest>[0][number];
 type Attributes = LogRecord['attributes'];
 
 const LOGS_PATH = '/v1/logs';
@@ -19,66 +18,29 @@ const SCOPE = { name: 'netsonde' };
 /** Numbers of OpenTelemetry's log data model: INFO, WARN, ERROR. */
 const SEVERITY_NUMBERS: Readonly<Record<Severity, number>> = { info: 9, warning: 13, critical: 17 };
 const NANOSECOND_DIGITS = 9;
-/** What the exporter says where the collector asks for patience. It has tried some times by then. */
-const TOO_BUSY = 'the collector answers 429, 502, 503 or 504';
 
-/** Sends logs by OTLP over HTTP, with the exporter of OpenTelemetry. */
+/** Sends logs by OTLP over HTTP, in JSON (https://opentelemetry.io/docs/specs/otlp/#otlphttp). */
 export class OtlpSink implements Sink {
   readonly name = 'otlp';
-  readonly #config: SinkConfig<'otlp'>;
-  readonly #url: URL;
+  readonly #poster: HttpPoster;
   readonly #resources = new Map<string, Resource>();
-  #open: { readonly exporter: Exporter; readonly connection: HttpConnection } | undefined;
 
   constructor(config: SinkConfig<'otlp'>) {
-    this.#config = config;
-    this.#url = logsUrl(config.url);
+    this.#poster = new HttpPoster(logsUrl(config.url), config);
   }
 
-  async write(events: readonly EventLine[], receipt: Receipt, signal: AbortSignal): Promise<void> {
-    try {
-      await deliver(events, receipt, (part) => this.#export(part, signal));
-    } catch (error) {
-      await this.close();
-      throw error;
-    }
+  write(events: readonly EventLine[], receipt: Receipt, signal: AbortSignal): Promise<void> {
+    return deliver(events, receipt, (part) => this.#export(part, signal));
   }
 
   async close(): Promise<void> {
-    this.#open?.connection.close();
-    this.#open = undefined;
+    this.#poster.close();
   }
 
-  async #export(events: readonly EventLine[], signal: AbortSignal): Promise<Answer> {
-    const exporter = await this.#exporter();
-    const records = events.map(({ record }) => this.#toLog(record));
-    return new Promise((resolve, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-      exporter.export(records, ({ code, error }) => {
-        if (code === 0) resolve({ status: 200, text: '', retryAfterMs: 0 });
-        else settleFailure(error, resolve, reject);
-      });
-    });
-  }
-
-  async #exporter(): Promise<Exporter> {
-    if (this.#open?.connection.isOld === true) await this.close();
-    if (this.#open === undefined) {
-      const connection = new HttpConnection(this.#url, this.#config);
-      const agent = await connection.agent();
-      const exporter = new OTLPLogExporter({
-        url: this.#url.href,
-        headers: async () => ({ ...this.#config.headers, ...(await connection.credentials()) }),
-        timeoutMillis: this.#config.timeout,
-        concurrencyLimit: 1,
-        httpAgentOptions: () => agent,
-        ...(this.#config.compress ? { compression: 'gzip' as never } : {}),
-      });
-      this.#open = { exporter, connection };
-    }
-    // A file that is missing is told by us: the exporter would not.
-    await this.#open.connection.credentials();
-    return this.#open.exporter;
+  async #export(events: readonly EventLine[], signal: AbortSignal): Promise<Outcome> {
+    const body = JsonLogsSerializer.serializeRequest(events.map(({ record }) => this.#toLog(record)));
+    const answer = await this.#poster.post(body ?? '', { 'content-type': 'application/json' }, signal);
+    return { ...answer, refused: refusedIn(answer) };
   }
 
   #toLog(record: EventRecord): LogRecord {
@@ -123,12 +85,16 @@ function withoutNull(fields: Readonly<Record<string, unknown>>): Attributes {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)) as Attributes;
 }
 
-function settleFailure(
-  error: (Error & { code?: unknown; data?: string }) | undefined,
-  resolve: (answer: Answer) => void,
-  reject: (error: Error) => void,
-): void {
-  const { code, data = '', message = '' } = error ?? {};
-  if (typeof code === 'number') resolve({ status: code, text: data.trim().split('\n', 1)[0] ?? '', retryAfterMs: 0 });
-  else reject(new Unavailable(/retryable status/.test(message) ? TOO_BUSY : message));
+/** A collector may take a part, and says how many records it did not, but not which. */
+function refusedIn({ text }: Answer): Outcome['refused'] {
+  try {
+    const { rejectedLogRecords, errorMessage } =
+      JsonLogsSerializer.deserializeResponse(Buffer.from(text)).partialSuccess ?? {};
+    const count = Number(rejectedLogRecords ?? 0);
+    return count > 0
+      ? { count, why: `it refused ${count} records: ${errorMessage ?? 'it does not say why'}` }
+      : undefined;
+  } catch {
+    return undefined;
+  }
 }
