@@ -72,6 +72,8 @@ export function writeConfigMap(config: string): string {
     'metadata:',
     '  name: netsonde',
     '  namespace: netsonde',
+    '  labels:',
+    '    app.kubernetes.io/name: netsonde',
     'data:',
     '  netsonde.yaml: |',
     config.replace(/^(?=.)/gm, INDENT),
