@@ -53,7 +53,7 @@ function isSwitch({ options }: Section): boolean {
 }
 
 function sinkLines(sinks: readonly Section[], place: (path: Path) => string): string[] {
-  if (sinks.length === 0) return ['sinks: {}  # the file has none: events are on /api/v1/events only'];
+  if (sinks.length === 0) return ['sinks: {}  # none: events are on /api/v1/events only'];
   return ['sinks:', ...sinks.map((sink) => sectionLine(sink, flow(sink.options), place))];
 }
 
