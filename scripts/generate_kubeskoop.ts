@@ -18,7 +18,7 @@ const descriptors: readonly MetricDescriptor[] = PROBES.flatMap(({ metrics }) =>
 const INTRODUCTION = `# KubeSkoop's names
 
 For those who come from KubeSkoop: recording rules that give its metrics, with its names and labels, from those of netsonde. Its
-dashboards and alerts go on working while both are moved.
+dashboards and alerts go on working while both are moved. How to move all of it is in [coming from KubeSkoop](migration.md).
 
 ## Use
 

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { Agent } from './agent.ts';
 import { readVersion } from './assets.ts';
 import { check } from './commands/check.ts';
+import { convertFile } from './commands/convert.ts';
 import { showEvents } from './commands/events.ts';
 import { listProbes } from './commands/probes.ts';
 import { parseConfigMapRef } from './config/configmap.ts';
@@ -23,6 +24,7 @@ const USAGE = `netsonde: what the network does to every Pod of this node
   netsonde check [--config FILE] [--strict] [--json]    validate the configuration, open every probe, say what became of it
   netsonde events [--follow] [--pod NAMESPACE/NAME] …   show the events of an agent
   netsonde probes                                       list all probes
+  netsonde convert FILE [--strict] [-o yaml|configmap]  netsonde's configuration for one of KubeSkoop
 
 Options of serve and check:
   --config FILE       configuration (YAML); without it all defaults hold
@@ -53,6 +55,10 @@ Options of events:
 Options of check:
   --strict            fail as well where a probe is unsupported or degraded
   --json              print what was found as JSON
+Options of convert:
+  FILE                KubeSkoop's config.yaml, or a manifest with its ConfigMap; - is standard input
+  --strict            fail as well where something was left out
+  -o yaml|configmap   print the configuration, or a ConfigMap with it (default yaml)
 
   -h, --help          this text
   --version           the version
@@ -215,6 +221,27 @@ function runProbes(args: readonly string[]): number {
   return 0;
 }
 
+async function runConvert(args: readonly string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      ...COMMON_OPTIONS,
+      strict: { type: 'boolean', default: false },
+      output: { type: 'string', short: 'o', default: 'yaml' },
+    },
+  });
+  const { strict, output } = values;
+  const [file, ...more] = positionals;
+  if (file === undefined || more.length > 0)
+    throw new Error("convert: give one file, KubeSkoop's configuration; - is standard input");
+  if (output !== 'yaml' && output !== 'configmap') throw new Error(`-o ${output}: give yaml or configmap`);
+  const { text, warnings, leftOut } = await convertFile(file, output);
+  process.stdout.write(text);
+  for (const warning of warnings) process.stderr.write(`netsonde: warning: ${warning}\n`);
+  return strict && leftOut > 0 ? 1 : 0;
+}
+
 async function run(argv: readonly string[]): Promise<number> {
   const [command, ...args] = argv;
   if (argv.includes('--help') || argv.includes('-h')) {
@@ -230,6 +257,8 @@ async function run(argv: readonly string[]): Promise<number> {
       return runEvents(args);
     case 'probes':
       return runProbes(args);
+    case 'convert':
+      return runConvert(args);
     case '--version':
       process.stdout.write(`${readVersion()}\n`);
       return 0;

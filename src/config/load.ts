@@ -1,4 +1,3 @@
-import { type Document, isScalar, parseDocument, visit } from 'yaml';
 import * as z from 'zod';
 import { PROBE_ALIASES } from '../probes/index.ts';
 import type { AnyProbe } from '../probes/probe.ts';
@@ -16,10 +15,7 @@ import {
 import { ConfigError, cutJson, type Fault, faultsOf, pathText } from './faults.ts';
 import { keysAt } from './keys.ts';
 import { AIM_KEYS, type Config, configSchema, documentKeys, probeKeys, SECTIONS } from './schema.ts';
-import { DOCUMENT_BYTES_MAX } from './watch.ts';
-
-const ALIASES_MAX = 100;
-const KEY_LENGTH_MAX = 60;
+import { parseYaml } from './yaml.ts';
 
 /** Sections that are in force for a time. */
 const TIMED_MAX = 256;
@@ -120,55 +116,4 @@ function faultsOfEnds(layer: Layer): Fault[] {
   return sectionsOf(layer)
     .filter(({ section }) => section['for'] !== undefined && section['until'] !== undefined)
     .map(({ path }) => ({ path: pathText(path), value: '', allowed: 'has both for and until; give one of them' }));
-}
-
-function unreadable(allowed: string): ConfigError {
-  return new ConfigError([{ path: '', value: '', allowed }]);
-}
-
-function parseYaml(text: string): unknown {
-  if (Buffer.byteLength(text) > DOCUMENT_BYTES_MAX) throw unreadable(`longer than ${DOCUMENT_BYTES_MAX} bytes`);
-  // The library compares each key with each other one.
-  const document = parseDocument(text, { prettyErrors: true, uniqueKeys: false });
-  const errors = document.errors.map(({ message }) => oneLine(message));
-  if (errors.length === 0) errors.push(...doubledKeys(document));
-  if (errors.length > 0) {
-    throw new ConfigError(errors.map((message) => ({ path: '', value: '', allowed: `no valid YAML: ${message}` })));
-  }
-  let value: unknown;
-  try {
-    value = document.toJS();
-  } catch (error) {
-    throw unreadable(`no valid YAML: ${oneLine((error as Error).message)}`);
-  }
-  if (value === null || value === undefined) throw unreadable('empty; `{}` asks for all defaults');
-  return value;
-}
-
-/** @throws {ConfigError} for more aliases than anybody needs: each is looked for in the whole document */
-function doubledKeys(document: Document): string[] {
-  const doubled: string[] = [];
-  let aliases = 0;
-  visit(document, {
-    Alias: () => {
-      aliases++;
-      return aliases > ALIASES_MAX ? visit.BREAK : undefined;
-    },
-    Map: (_, { items }) => {
-      const keys = new Set<string>();
-      for (const { key } of items) {
-        const name = isScalar(key) ? String(key.value) : undefined;
-        if (name !== undefined && keys.has(name))
-          doubled.push(`the key ${name.slice(0, KEY_LENGTH_MAX)} is there twice`);
-        if (name !== undefined) keys.add(name);
-      }
-    },
-  });
-  if (aliases > ALIASES_MAX) throw unreadable(`more than ${ALIASES_MAX} aliases`);
-  return doubled;
-}
-
-/** The library adds the line of the document and an arrow below it. */
-function oneLine(message: string): string {
-  return (message.split('\n', 1)[0] ?? '').replace(/:$/, '');
 }

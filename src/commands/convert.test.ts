@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest';
+import { NotKubeskoop } from '../kubeskoop/input.ts';
+import { convertText } from './convert.ts';
+
+function refusal(text: string): string {
+  try {
+    convertText(text, 'yaml');
+  } catch (error) {
+    if (error instanceof NotKubeskoop) return error.message;
+    throw error;
+  }
+  throw new Error('was taken');
+}
+
+describe('what is no configuration of KubeSkoop is refused', () => {
+  it.each([
+    ['', /^empty$/],
+    ['# nothing\n---\n', /^empty$/],
+    ['hello', /^"hello" is no configuration: a mapping of keys to values is$/],
+    ['- tcp', /^\["tcp"\] is no configuration/],
+    ['metrics: {', /^no valid YAML: .* at line 1, column 11$/],
+    ['metrics:\n  probes: []\n probes: []', /^no valid YAML: .* at line 3, column 1$/],
+    ['metrics: {}\nmetrics: {}', /^no valid YAML: the key metrics is there twice$/],
+    ['a: {}\n---\nb: {}', /^2 documents, and none is a ConfigMap: give one$/],
+    ['listen: 80', /^has neither `metrics` nor `event`: this is no configuration of KubeSkoop; it has \["listen"\]$/],
+    ['probes: { tcp: true }\nsinks: {}', /probes, sinks: this is a configuration of netsonde already$/],
+    ['config: { metricProbes: [] }', /these are values of KubeSkoop's chart; give what it makes of them/],
+    ['metrics:\n  probes: tcp', /^line 2: metrics\.probes: "tcp" is not allowed; allowed: a list$/],
+    ['metrics: 7', /^line 1: metrics: 7 is not allowed; allowed: a mapping of keys to values$/],
+    [
+      'port: many\nmetrics:\n  probes:\n    - name: 7',
+      /^line 1: port: "many" is not allowed; allowed: .*\nline 4: metrics\.probes\.0\.name: 7 is not allowed; allowed: a text$/,
+    ],
+    ['event:\n  sinks:\n  - args: {}', /^line 3: event\.sinks\.0\.name: .*a text$/],
+    ['event:\n  sinks:\n  - name: loki\n    args: x', /^line 4: event\.sinks\.0\.args: "x" is not allowed/],
+    ['{apiVersion: v1, kind: Pod}', /^no ConfigMap among 1 Kubernetes objects$/],
+    [
+      '{apiVersion: v1, kind: ConfigMap, metadata: {name: n, namespace: s}, data: {b: c}}',
+      /^no ConfigMap has the key config\.yaml; s\/n has \["b"\]$/,
+    ],
+    [
+      '{apiVersion: v1, kind: ConfigMap, metadata: {name: n}, data: {config.yaml: "a: {"}}',
+      /^config\.yaml of n: no valid YAML: /,
+    ],
+    [
+      '{apiVersion: v1, kind: ConfigMap, metadata: {name: n}, data: {config.yaml: "{}"}}',
+      /this is no configuration of KubeSkoop/,
+    ],
+    ['metrics:\n  probes:\n  {{- toYaml .Values.x }}', /a template of Helm is rendered first/],
+  ])('%j', (text, message) => {
+    expect(refusal(text)).toMatch(message);
+  });
+
+  it('where several ConfigMaps have one', () => {
+    const map = (name: string) =>
+      `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: ${name} }\ndata: { config.yaml: "metrics: {}" }\n`;
+    expect(refusal(`${map('a')}---\n${map('b')}`)).toBe(
+      '2 ConfigMaps have a configuration of KubeSkoop: a, b: give one',
+    );
+    const others = map('a').replace('metrics', 'x');
+    expect(refusal(`${others}---\n${others}`)).toBe("none of these is KubeSkoop's: a, a");
+  });
+
+  it('where it is longer than any is', () => {
+    expect(refusal(`#${'x'.repeat(1024 * 1024)}`)).toBe('longer than 1048576 bytes');
+  });
+
+  it('where aliases would make it larger than the memory', () => {
+    const levels = Array.from({ length: 30 }, (_, level) => `a${level}: &a${level} [${`*a${level - 1},`.repeat(9)}]`);
+    expect(refusal(`a-1: &a-1 [x]\n${levels.join('\n')}\nmetrics: *a29`)).toMatch(/alias/);
+  });
+
+  it('soon, however many keys or documents it has', () => {
+    const keys = Array.from({ length: 10_000 }, (_, index) => `k${index}: 1`).join('\n');
+    const started = performance.now();
+    expect(convertText(`metrics: {}\n${keys}`, 'yaml').warnings.at(0)).toMatch(/9900 more keys/);
+    expect(refusal('a: 1\n---\n'.repeat(10_000))).toMatch(/^10000 documents/);
+    expect(performance.now() - started).toBeLessThan(5_000);
+  });
+});

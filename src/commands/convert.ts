@@ -1,0 +1,60 @@
+import { createReadStream } from 'node:fs';
+import { text } from 'node:stream/consumers';
+import { cutJson, pathText } from '../config/faults.ts';
+import { ConfigReader } from '../config/load.ts';
+import { readConfig } from '../kubeskoop/config.ts';
+import { convert } from '../kubeskoop/convert.ts';
+import { findInput, INPUT_BYTES_MAX, NotKubeskoop } from '../kubeskoop/input.ts';
+import type { Note } from '../kubeskoop/notes.ts';
+import { writeConfig, writeConfigMap } from '../kubeskoop/write.ts';
+import { PROBES } from '../probes/index.ts';
+
+export interface Converted {
+  /** netsonde's configuration, which it accepts. */
+  readonly text: string;
+  /** A line for each thing that was left out or means something else here. */
+  readonly warnings: readonly string[];
+  readonly leftOut: number;
+}
+
+/**
+ * `netsonde convert`: what KubeSkoop's configuration says, as one of netsonde's.
+ * @param output `configmap` wraps it into a manifest
+ * @throws {NotKubeskoop}
+ */
+export function convertText(given: string, output: 'yaml' | 'configmap'): Converted {
+  const input = findInput(given);
+  const conversion = convert(readConfig(input), input.namespace);
+  const written = writeConfig(conversion, input);
+  try {
+    new ConfigReader(PROBES).parse(written);
+  } catch (error) {
+    // What was converted is right by its own schema, or nothing is printed: only we can have made this fault.
+    throw new Error(
+      `netsonde refuses what it made of this, which is a fault of netsonde:\n${(error as Error).message}`,
+    );
+  }
+  return {
+    text: output === 'yaml' ? written : writeConfigMap(written),
+    warnings: conversion.notes.all
+      .map((note) => ({ note, line: input.lineOf(note.path) }))
+      .toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0))
+      .map(({ note, line }) => `${line === undefined ? '' : `line ${line}: `}${warningOf(note)}`),
+    leftOut: conversion.notes.leftOut,
+  };
+}
+
+function warningOf({ path, value, isLeftOut, text: what }: Note): string {
+  return [pathText(path), cutJson(value), isLeftOut ? 'left out' : '', what].filter((part) => part !== '').join(': ');
+}
+
+/** @param path `-` is standard input. @throws where it cannot be read, or is too long */
+export async function convertFile(path: string, output: 'yaml' | 'configmap'): Promise<Converted> {
+  const stream = path === '-' ? process.stdin : createReadStream(path, { end: INPUT_BYTES_MAX });
+  try {
+    return convertText(await text(stream), output);
+  } catch (error) {
+    if (!(error instanceof NotKubeskoop)) throw error;
+    throw new Error(error.message.replace(/^/gm, `${path === '-' ? 'standard input' : path}: `));
+  }
+}

@@ -1,0 +1,82 @@
+import { isIP } from 'node:net';
+import type { Given, Named } from './config.ts';
+import type { Section } from './convert.ts';
+import type { Notes } from './notes.ts';
+
+/** Where KubeSkoop finds Loki at the address that it is given. */
+const LOKI_PORT = 3100;
+
+const MOUNT =
+  "the root file system of the agent's Pod cannot be written: mount a folder of the node there, as manifests/base does with /var/lib/netsonde";
+const LOKI_VERSION =
+  'structuredMetadata is false, which every Loki takes (that of KubeSkoop is 2.7): delete it for Loki 3.0 and later, the dashboards and the runbook ask for it';
+const SERVICE =
+  'the name of a Service alone is looked for in the namespace of netsonde: append that of Loki, as in loki.kubeskoop';
+
+interface Sink {
+  readonly name: string;
+  readonly options: Section['options'];
+  /** The only argument that it has in KubeSkoop. */
+  readonly arg?: string;
+  readonly remark?: string;
+  readonly tell?: readonly string[];
+}
+
+/** @param namespace that KubeSkoop runs in, where it is known */
+export function convertSinks(given: readonly Given<Named>[], namespace: string | undefined, notes: Notes): Section[] {
+  const sections = new Map<string, Section>();
+  for (const asked of given) {
+    const { path, value } = asked;
+    const sink = convertSink(value, namespace);
+    if (typeof sink === 'string') {
+      notes.leaveOut(asked, sink);
+      continue;
+    }
+    const { name, options, arg, remark, tell = [] } = sink;
+    if (sections.has(name)) {
+      notes.leaveOut(asked, `there can be one sink ${name} only`);
+      continue;
+    }
+    sections.set(name, { name, options, from: [path], remark });
+    for (const text of tell) notes.tell(asked, text);
+    for (const [key, unknown] of Object.entries(value.args).filter(([key]) => key !== arg)) {
+      notes.leaveOut({ path: [...path, 'args', key], value: unknown }, `KubeSkoop's sink ${value.name} ignores it`);
+    }
+  }
+  return [...sections.values()];
+}
+
+/** The sink of ours, or why there is none. */
+function convertSink({ name, args }: Named, namespace: string | undefined): Sink | string {
+  switch (name) {
+    case 'stderr':
+      return { name: 'stdout', options: {}, remark: 'a JSON object a line; the log alone is on standard error' };
+    case 'file': {
+      const { path } = args;
+      if (typeof path !== 'string' || !path.startsWith('/')) return 'its `path` is not an absolute one';
+      return { name, options: { path }, arg: 'path', tell: [MOUNT] };
+    }
+    case 'loki':
+      return lokiSink(args['addr'], namespace);
+    default:
+      return 'there is no such sink; there are stdout, file, loki and otlp';
+  }
+}
+
+/** @param addr an address or a name, without a port */
+function lokiSink(addr: unknown, namespace: string | undefined): Sink | string {
+  const given = typeof addr === 'string' && /^[\w.:-]+$/.test(addr) ? addr : '';
+  const isService = isIP(given) === 0 && !given.includes('.');
+  const host = isService && namespace !== undefined ? `${given}.${namespace}` : given;
+  const url = `http://${isIP(host) === 6 ? `[${host}]` : host}:${LOKI_PORT}`;
+  if (given === '' || !URL.canParse(url)) {
+    return 'its `addr` is neither an IP address nor the name of a host: write `sinks: { loki: { url: … } }` yourself';
+  }
+  return {
+    name: 'loki',
+    options: { url, structuredMetadata: false },
+    arg: 'addr',
+    ...(host === given ? {} : { remark: `${given} is a Service in the namespace ${namespace}` }),
+    tell: isService && host === given ? [SERVICE, LOKI_VERSION] : [LOKI_VERSION],
+  };
+}

@@ -1,0 +1,379 @@
+import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { isMissing } from '../../dashboards/kubeskoop/entry.ts';
+import { KUBESKOOP } from '../../dashboards/kubeskoop/names.ts';
+import { convertText } from '../../src/commands/convert.ts';
+import { ConfigReader } from '../../src/config/load.ts';
+import { desiredProbes } from '../../src/config/schema.ts';
+import { NotKubeskoop } from '../../src/kubeskoop/input.ts';
+import { counterpartOf, EVENTS_ONLY, SHOWN_IN_FULL } from '../../src/kubeskoop/probes.ts';
+import { PROBE_ALIASES, PROBES } from '../../src/probes/index.ts';
+import type { MetricDescriptor, MetricSet } from '../../src/probes/metric.ts';
+
+const reader = new ConfigReader(PROBES);
+
+function fixture(name: string): string {
+  return readFileSync(new URL(`../fixtures/kubeskoop/${name}.yaml`, import.meta.url), 'utf8');
+}
+
+interface Document {
+  probes: Record<string, unknown>;
+  sinks: Record<string, unknown>;
+  labels?: Record<string, string>;
+  log?: unknown;
+}
+
+function converted(text: string): {
+  document: Document;
+  lines: string[];
+  warnings: readonly string[];
+  leftOut: number;
+} {
+  const { text: written, warnings, leftOut } = convertText(text, 'yaml');
+  return { document: parse(written), lines: written.split('\n'), warnings, leftOut };
+}
+
+/** What runs by the converted configuration, as the agent reads it. */
+function running(text: string) {
+  return desiredProbes(reader.parse(convertText(text, 'yaml').text));
+}
+
+/** @param metrics names of probes, as KubeSkoop's configuration lists them */
+function asking(metrics: readonly string[], events: readonly string[] = []): string {
+  const list = (names: readonly string[]) => names.map((name) => ({ name }));
+  return stringify({ metrics: { probes: list(metrics) }, event: { probes: list(events), sinks: [] } });
+}
+
+const METRICS_PROBES = KUBESKOOP.map(({ probe }) => probe);
+/** Those of KubeSkoop 1.0 that have events. */
+const EVENT_PROBES = [
+  'biolatency',
+  'conntrack',
+  'kernellatency',
+  'netiftxlat',
+  'packetloss',
+  'socketlatency',
+  'softirq',
+  'tcpreset',
+  'tcpretrans',
+  'virtcmdlatency',
+];
+const NO_PROBE = ['flow'];
+
+describe("KubeSkoop's probes", () => {
+  it.each([...METRICS_PROBES, ...PROBE_ALIASES.keys()])('%s as metrics runs here, without events', (name) => {
+    const { warnings, leftOut } = converted(asking([name]));
+    if (NO_PROBE.includes(name)) {
+      expect(warnings).toEqual([
+        expect.stringMatching(/^line 3: metrics\.probes\.0: "flow": left out: there is no probe for flows yet: /),
+      ]);
+      return;
+    }
+    expect(leftOut).toBe(0);
+    const ours = PROBE_ALIASES.get(name) ?? name;
+    expect(running(asking([name]))[ours]?.settings).toMatchObject({ metrics: true, events: false });
+  });
+
+  it.each([...EVENT_PROBES, ...PROBE_ALIASES.keys()])('%s as events runs here, without metrics', (name) => {
+    const ours = PROBE_ALIASES.get(name) ?? name;
+    const { leftOut } = converted(asking([], [name]));
+    expect(leftOut).toBe(0);
+    const metrics = EVENTS_ONLY.has(ours);
+    expect(running(asking([], [name]))[ours]?.settings).toMatchObject({ metrics, events: true });
+  });
+
+  it('that have no metrics are those that no name of a metric begins with', () => {
+    const withMetrics = METRICS_PROBES.map((name) => PROBE_ALIASES.get(name) ?? name);
+    const events = EVENT_PROBES.map((name) => PROBE_ALIASES.get(name) ?? name);
+    expect([...EVENTS_ONLY].sort()).toEqual(events.filter((name) => !withMetrics.includes(name)).sort());
+  });
+
+  it('that have no counterpart are those without any metric of ours', () => {
+    for (const { probe } of KUBESKOOP)
+      expect(typeof counterpartOf(probe) === 'string', probe).toBe(NO_PROBE.includes(probe));
+  });
+
+  it('are asked for in full where KubeSkoop shows what we show in full only', () => {
+    const details = new Map(
+      PROBES.flatMap(({ metrics }) => Object.values<MetricDescriptor>(metrics as MetricSet)).map((metric) => [
+        metric.name,
+        metric.detail,
+      ]),
+    );
+    const inFull = KUBESKOOP.filter(({ metrics }) =>
+      Object.values(metrics).some((entry) => !isMissing(entry) && details.get(entry.metric) === 'full'),
+    );
+    expect([...SHOWN_IN_FULL].sort()).toEqual(inFull.map(({ probe }) => probe).sort());
+    for (const { probe } of inFull) expect(running(asking([probe]))[probe]?.detail, probe).toBe('full');
+    expect(running(asking(['packetloss']))['packetloss']?.detail).toBe('core');
+  });
+
+  it('send no events that were not asked for, while the metrics of our default probes stay on', () => {
+    const probes = running(asking(['netdev']));
+    const isOn = PROBES.filter(({ name, enabledByDefault }) => enabledByDefault || name === 'netdev');
+    expect(Object.keys(probes).sort()).toEqual(isOn.map(({ name }) => name).sort());
+    for (const { settings } of Object.values(probes)) expect(settings).toMatchObject({ metrics: true, events: false });
+  });
+});
+
+describe('a configuration of KubeSkoop', () => {
+  it('of the form of 1.0 gives the same probes, options and sinks', () => {
+    const { document, lines, warnings } = converted(fixture('config'));
+    expect(document).toEqual({
+      probes: {
+        conntrack: { events: false, detail: 'full' },
+        qdisc: { detail: 'full' },
+        netdev: { detail: 'full' },
+        io: { enabled: true, detail: 'full' },
+        sock: { detail: 'full' },
+        tcpsummary: true,
+        tcp: { detail: 'full' },
+        tcpext: { detail: 'full' },
+        udp: { detail: 'full' },
+        kernellatency: true,
+        packetloss: { stack: true },
+        tcpretrans: true,
+        biolatency: true,
+        tcpreset: true,
+        lifecycle: { events: false },
+      },
+      sinks: { stdout: {}, file: { path: '/var/log/kubeskoop/events.json' } },
+    });
+    expect(lines).toContain('  packetloss: { stack: true }  # metrics.probes.10, line 15; event.probes.2, line 24');
+    expect(warnings.map((warning) => warning.split(': ').slice(0, 2).join(': '))).toEqual([
+      'line 6: metrics.probes.1',
+      'line 8: metrics.probes.3',
+      'line 16: metrics.probes.11',
+      'line 31: event.sinks.1',
+    ]);
+    expect(warnings[0]).toContain('CAP_SYS_ADMIN');
+    expect(warnings[3]).toContain('mount a folder');
+  });
+
+  it('is found in the manifest of a whole deployment, with its lines and its namespace', () => {
+    const { document, lines, warnings, leftOut } = converted(fixture('manifest'));
+    expect(document.sinks).toEqual({
+      stdout: {},
+      loki: { url: 'http://loki-service.kubeskoop:3100', structuredMetadata: false },
+    });
+    expect(document.log).toEqual({ level: 'debug' });
+    expect(lines[0]).toContain('ConfigMap kubeskoop/kubeskoop-config');
+    expect(fixture('manifest').split('\n')[54]).toContain('name: packetloss');
+    expect(lines).toContain('  packetloss: { stack: false }  # metrics.probes.10, line 47; event.probes.1, line 55');
+    expect(leftOut).toBe(2);
+    expect(warnings[0]).toMatch(/^line 34: enableController: true: left out: there is no controller/);
+    expect(warnings.at(-1)).toMatch(/structuredMetadata is false/);
+  });
+
+  it('of the form of 0.1 gives the same', () => {
+    const { document, warnings } = converted(fixture('first_form'));
+    expect(document.probes).toMatchObject({
+      socketlatency: true,
+      softirq: { enabled: true, vectors: ['net_rx'] },
+      virtcmdlatency: true,
+      tcpreset: true,
+      conntrack: { events: false },
+    });
+    expect(document.sinks).toEqual({
+      loki: { url: 'http://grafana-loki-service.kubeskoop.svc:3100', structuredMetadata: false },
+    });
+    expect(document.labels).toEqual({ component: 'app' });
+    const leftOut = warnings.filter((warning) => warning.includes('left out'));
+    expect(leftOut.map((warning) => warning.split(': ')[1])).toEqual([
+      'metric_config.interval',
+      'metric_config.verbose',
+      'metric_config.expose_labels.0',
+      'metric_config.probes.4',
+      'event_config.port',
+    ]);
+  });
+
+  it('with labels and arguments gives those that have a counterpart', () => {
+    const { document, warnings } = converted(fixture('labels_and_arguments'));
+    expect(document.labels).toEqual({ app: 'app.kubernetes.io/name', env: 'env' });
+    expect(document.sinks).toEqual({ loki: { url: 'http://[fd00::10]:3100', structuredMetadata: false } });
+    expect(document.probes).toMatchObject({
+      softirq: { enabled: true, vectors: ['net_rx', 'timer', 'rcu'] },
+      netiftxlatency: { enabled: true, events: false },
+      socketlatency: { enabled: true, metrics: false },
+      packetloss: { metrics: false, stack: true },
+    });
+    const said = warnings.join('\n');
+    for (const part of [
+      'line 1: address: "tcp://10.0.0.7:9200": left out: where it listens is no part of the configuration: `netsonde serve --listen 10.0.0.7:9200`',
+      'line 3: controllerAddr: "dns:controller.kubeskoop:10263": left out: ',
+      'line 8: metrics.additionalLabels.2: "region=eu-west-1": left out: ',
+      `line 10: metrics.additionalLabels.4: "node=\${labels:node}": left out: netsonde asks for another name: there is a label node already`,
+      'line 25: event.probes.0.args.softirq-types: ["nett"]: left out: ',
+      'line 27: event.probes.2: "conntrack": an event is sent where the table is nearly full',
+      'line 35: event.sinks.1: {"name":"loki","args":{"addr":"loki.example"}}: left out: there can be one sink loki only',
+      'line 38: event.sinks.2: {"name":"kafka","args":{}}: left out: there is no such sink; there are stdout, file, loki and otlp',
+    ]) {
+      expect(said).toContain(part);
+    }
+  });
+
+  it('may be wrapped into our ConfigMap', () => {
+    const { text } = convertText(fixture('manifest'), 'configmap');
+    const { data, ...head } = parse(text);
+    const { data: _, ...shipped } = parse(
+      readFileSync(new URL('../../manifests/base/configmap.yaml', import.meta.url), 'utf8'),
+    );
+    expect(head).toEqual(shipped);
+    expect(data['netsonde.yaml']).toBe(convertText(fixture('manifest'), 'yaml').text);
+  });
+
+  it('may be a List of kubectl, or JSON', () => {
+    const map = (name: string, text: string) => ({
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name, namespace: 'kubeskoop' },
+      data: { 'config.yaml': text },
+    });
+    const items = [map('other', 'listen: 80\n'), map('kubeskoop-config', fixture('config'))];
+    const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+    const { document, lines } = converted(list);
+    expect(document).toEqual(converted(fixture('config')).document);
+    // The lines of a quoted text are not those of the file.
+    expect(lines).toContain('  tcpsummary: true  # metrics.probes.5');
+  });
+
+  it.each([
+    ['sinks that are texts', 'event: { sinks: [stderr] }', { stdout: {} }],
+    ['no sinks', 'event: { sinks: }', {}],
+    ['nothing', 'metrics:', {}],
+    [
+      'an address of Loki',
+      'event: { sinks: [{ name: loki, args: { addr: 10.1.2.3 } }] }',
+      { loki: { url: 'http://10.1.2.3:3100', structuredMetadata: false } },
+    ],
+  ])('with %s is taken', (_, text, sinks) => {
+    expect(converted(text).document.sinks).toEqual(sinks);
+  });
+
+  it.each([
+    [
+      'port: 10080',
+      'port: 10080: left out: where it listens is no part of the configuration: `netsonde serve --listen 0.0.0.0:10080`',
+    ],
+    ['address: unix:///run/k.sock', 'address: "unix:///run/k.sock": left out: '],
+    ['interval: 15', 'interval: left out: KubeSkoop does not know this key'],
+    ['metrics: { probes: [{ name: tcp, enabled: false }] }', 'metrics.probes.0.enabled: left out: '],
+    [
+      'metrics: { probes: [tcpreste] }',
+      'metrics.probes.0: "tcpreste": left out: neither KubeSkoop nor netsonde has such a probe (did you mean tcpreset?)',
+    ],
+    [
+      'metrics: { probes: [&a { name: tcp, args: { x: *a } }] }',
+      'line 1: metrics.probes.0.args.x: a value that contains itself: left out: ',
+    ],
+    ['metrics: { probes: [tcp, tcp] }', 'metrics.probes.1: "tcp": it is there twice, and this is the one that counts'],
+    [
+      'event: { probes: [{ name: packetloss, args: { constructor: 1 } }] }',
+      'event.probes.0.args.constructor: 1: left out: ',
+    ],
+    ['metrics: { probes: [info] }', 'metrics.probes.0: "info": left out: '],
+    ['event: { probes: [tcp] }', 'event.probes.0: "tcp": left out: the probe tcp has metrics only'],
+    [
+      'event: { probes: [{ name: packetloss, args: { enableStack: "yes" } }] }',
+      'event.probes.0.args.enableStack: "yes": left out: the option stack of packetloss does not take it',
+    ],
+    [
+      'event: { probes: [{ name: tcpreset, args: { enableStack: true } }] }',
+      'event.probes.0.args.enableStack: true: left out: the probe tcpreset has nothing like it',
+    ],
+    [
+      'event: { sinks: [{ name: file, args: { path: events.json } }] }',
+      'event.sinks.0: {"name":"file","args":{"path":"events.json"}}: left out: its `path` is not an absolute one',
+    ],
+    [
+      'event: { sinks: [{ name: loki, args: { addr: "http://loki:3100" } }] }',
+      'event.sinks.0: {"name":"loki","args":{"addr":"http://loki:3100"}}: left out: its `addr` is neither',
+    ],
+    ['event: { sinks: [loki] }', 'event.sinks.0: {"name":"loki","args":{}}: left out: its `addr` is neither'],
+    ['event: { sinks: [{ name: loki, args: { addr: 1.2.3.999 } }] }', 'left out: its `addr` is neither'],
+    [
+      'event: { sinks: [{ name: loki, args: { addr: loki.x, tenant: a } }] }',
+      'event.sinks.0.args.tenant: "a": left out: KubeSkoop\'s sink loki ignores it',
+    ],
+    [
+      'event: { sinks: [{ name: loki, args: { addr: loki } }] }',
+      'the name of a Service alone is looked for in the namespace of netsonde',
+    ],
+    [`metrics: { additionalLabels: ["__proto__=\${labels:a}", "b"] }`, 'metrics.additionalLabels.1: "b": left out: '],
+  ])('%s has a warning', (line, warning) => {
+    const text = /^(metrics|event):/.test(line) ? line : `metrics: {}\n${line}`;
+    expect(converted(text).warnings.join('\n')).toContain(warning);
+  });
+
+  it('has at most as many labels as we take', () => {
+    const labels = Array.from({ length: 10 }, (_, index) => `l${index}=\${labels:l${index}}`);
+    const { document, warnings } = converted(stringify({ metrics: { additionalLabels: labels } }));
+    expect(Object.keys(document.labels ?? {})).toHaveLength(8);
+    expect(warnings).toHaveLength(2);
+    expect(warnings[0]).toContain(`"l8=\${labels:l8}": left out: netsonde asks for at most 8 labels`);
+  });
+
+  it('cannot put anything else into the configuration than its values', () => {
+    const text = stringify({
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: 'x\nprobes: {}', namespace: 'y\ndetail: full' },
+      data: {
+        'config.yaml': stringify({
+          metrics: { additionalLabels: [`a # b=\${labels:c}`, `d=\${labels:e #f}`] },
+          event: {
+            sinks: [
+              { name: 'file', args: { path: '/x # "y\nsinks: {}' } },
+              { name: 'loki', args: { addr: 'h\nlog: {}' } },
+            ],
+          },
+        }),
+      },
+    });
+    const { document } = converted(text);
+    expect(Object.keys(document)).toEqual(['probes', 'sinks']);
+    expect(document.sinks).toEqual({ file: { path: '/x # "y\nsinks: {}' } });
+  });
+});
+
+/** Anything in the places of a configuration. */
+const anything = fc.anything({ maxDepth: 2, withNullPrototype: false });
+const entry = fc.oneof(
+  fc.record({
+    name: fc.oneof(fc.constantFrom(...PROBES.map(({ name }) => name), 'loki', 'file', 'flow'), fc.string()),
+    args: fc.dictionary(fc.constantFrom('addr', 'path', 'enableStack', 'softirq-types', 'x'), anything),
+  }),
+  anything,
+);
+
+it('is converted to what netsonde takes, or refused, whatever it says', () => {
+  fc.assert(
+    fc.property(
+      fc.record({
+        metrics: fc.record({
+          probes: fc.array(entry, { maxLength: 4 }),
+          additionalLabels: fc.array(
+            fc.oneof(
+              fc.string(),
+              fc.string().map((name) => `${name}=\${labels:${name}}`),
+            ),
+            { maxLength: 3 },
+          ),
+        }),
+        event: fc.record({ probes: fc.array(entry, { maxLength: 4 }), sinks: fc.array(entry, { maxLength: 3 }) }),
+      }),
+      (config) => {
+        const text = JSON.stringify(config);
+        try {
+          reader.parse(convertText(text, 'yaml').text);
+        } catch (error) {
+          expect(error).toBeInstanceOf(NotKubeskoop);
+        }
+      },
+    ),
+    { numRuns: 150 },
+  );
+});
