@@ -3,6 +3,7 @@ import type { Format } from './collectors/exposition.ts';
 import { withDeadline } from './deadline.ts';
 import type { DesiredKernel, FromKernel, KernelOptions, Page, Question, QuestionName, Questions } from './door.ts';
 import type { EventRecord } from './events/envelope.ts';
+import { KernelLedger } from './events/kernel_ledger.ts';
 import type { PodName, PodsUpdate } from './pods/directory.ts';
 import type { PodLabels } from './pods/labels.ts';
 
@@ -69,6 +70,7 @@ export class KernelClient implements AsyncDisposable {
   readonly #hangMs: number;
   readonly #lastPages = new Map<Format, { readonly page: Page; readonly atMs: number }>();
   readonly #stuck = new Set<Worker>();
+  readonly #ledger = new KernelLedger();
   #thread: Thread | undefined;
   #desired: DesiredKernel | undefined;
   #podLabels: PodLabels = {};
@@ -127,7 +129,8 @@ export class KernelClient implements AsyncDisposable {
       // A thread that owes an answer for a while would only make the scraper wait.
       const owesMs = this.#thread?.pingedMs === undefined ? 0 : performance.now() - this.#thread.pingedMs;
       if (owesMs > this.#hangMs / 2) throw new Error('the kernel thread does not answer');
-      const page = await withDeadline(this.ask('scrape', { format }), deadlineMs, 'the page was not ready in time');
+      const answer = await withDeadline(this.ask('scrape', { format }), deadlineMs, 'the page was not ready in time');
+      const page = { ...answer, ledger: this.#ledger.total(answer.ledger) };
       this.#lastPages.set(format, { page, atMs: performance.now() });
       return { page, ageSeconds: 0 };
     } catch (error) {
@@ -197,6 +200,7 @@ export class KernelClient implements AsyncDisposable {
         ready();
         break;
       case 'events':
+        this.#ledger.received(message.events);
         this.#options.events(message.events);
         break;
       case 'log':
@@ -237,6 +241,7 @@ export class KernelClient implements AsyncDisposable {
     if (thread !== this.#thread || this.#closed) return;
     this.#options.log('error', `the kernel thread ${why}: it is replaced`);
     this.#thread = undefined;
+    this.#ledger.replaced();
     void this.#end(thread, new Error(`the kernel thread ${why}`));
     this.#scheduleRestart();
   }
