@@ -4,6 +4,8 @@ import { arch, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BpfObject, BpfStats } from 'bpf-napi';
+import { LoopDevice } from '../test/support/block.ts';
+import { run, sh } from '../test/support/command.ts';
 import { HostPair } from '../test/support/hosts.ts';
 import { probesOf, TestKernel } from '../test/support/kernel.ts';
 import { playScene } from '../test/support/scene.ts';
@@ -12,7 +14,7 @@ import { median, type Row } from './measure.ts';
 const SOURCES = fileURLToPath(new URL('./kernel/', import.meta.url));
 
 /** Default-on BPF probes. */
-const PROBES = ['packetloss', 'tcpretrans', 'tcpreset'] as const;
+const PROBES = ['packetloss', 'tcpretrans', 'tcpreset', 'lifecycle'] as const;
 
 /** Off by default, and measured by the hit with those; by its tracepoints, where functions cannot be hooked. */
 const MEASURED = 'kernellatency';
@@ -77,6 +79,7 @@ async function perHit(pair: HostPair, file: string): Promise<Row[]> {
   for (const { name } of empty.programs) await empty.attach(name);
   await using agent = await TestKernel.open(`{ sinks: {}, probes: { ${MEASURED}: true } }`);
   await playScene(pair, 'ipv4', LOAD);
+  makeWork();
   const bench = 'a hit of a program, events on';
   return agent.kernel.probes().flatMap(({ name, programs }) =>
     programs
@@ -89,6 +92,13 @@ async function perHit(pair: HostPair, file: string): Promise<Row[]> {
         return { bench, what, value, unit: 'ns', ...(name === MEASURED ? {} : { bound: { atMost: 100 } }) };
       }),
   );
+}
+
+/** Programs that are executed, and requests to a loop device: each is work for a queue of the kernel. */
+function makeWork(): void {
+  run('sh', '-c', 'for i in $(seq 3000); do /bin/true; done');
+  using device = new LoopDevice();
+  for (let pass = 0; pass < 10; pass++) sh(`dd if=${device.path} of=/dev/null bs=4k iflag=direct status=none`);
 }
 
 async function floods(pair: HostPair, program: string): Promise<Row[]> {

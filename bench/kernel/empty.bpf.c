@@ -18,6 +18,9 @@ EMPTY(empty_reset_received, "tp_btf/tcp_receive_reset")
 EMPTY(empty_receive, "tp_btf/netif_receive_skb")
 EMPTY(empty_ready, "tp_btf/sk_data_ready")
 EMPTY(empty_queue, "tp_btf/net_dev_queue")
+EMPTY(empty_exec, "tp_btf/sched_process_exec")
+EMPTY(empty_work_queued, "tp_btf/workqueue_queue_work")
+EMPTY(empty_work, "tp_btf/workqueue_execute_start")
 EMPTY(empty_xmit, "tp_btf/net_dev_xmit")
 
 char LICENSE[] SEC("license") = "GPL";

@@ -9,6 +9,7 @@
 #include <bpf/bpf_tracing.h>
 
 const volatile __u32 pid_namespace = 0; /* inode number: processes that it does not number are another node's */
+const volatile __u64 node_netns = 0; /* nobody is born in the node's own namespace */
 const volatile __u32 possible_cpus = 1; /* all in percpu_cpus */
 const volatile __u32 deaths_max = 64; /* that one run copies: it holds its CPU meanwhile */
 
@@ -52,15 +53,15 @@ struct {
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(process_executes, struct task_struct *task)
 {
-	struct net *net = BPF_CORE_READ(task, nsproxy, net_ns);
-	__u64 netns = BPF_CORE_READ(net, net_cookie);
+	struct net *net = task->nsproxy->net_ns;
+	__u64 netns = net->net_cookie;
 	__u64 address = bpf_get_current_task(); /* the same, as a number */
 	const struct owner_names *owner;
 	struct life_birth *birth;
 	__u8 one = 1;
 	__u32 pid;
 
-	if (bpf_map_lookup_elem(&owned, &netns))
+	if (netns == node_netns || bpf_map_lookup_elem(&owned, &netns))
 		return 0;
 	pid = pid_in_namespace(task, pid_namespace);
 	owner = pid ? owner_find(address) : NULL;

@@ -119,7 +119,7 @@ function pidNamespace(proc: string): number {
 }
 
 async function openHooks(scope: Departed, sources: Sources, settings: Settings): Promise<EbpfInstance<Missed>> {
-  const { cpus, paths } = sources;
+  const { cpus, netns, paths } = sources;
   const possible = cpus.possible();
   const instance = await openTally<Constant, Missed>(
     scope,
@@ -130,6 +130,7 @@ async function openHooks(scope: Departed, sources: Sources, settings: Settings):
       hooks,
       constants: {
         pid_namespace: pidNamespace(paths.proc),
+        node_netns: netns.node?.id ?? 0,
         possible_cpus: possible.length,
         deaths_max: Math.max(COPIES_MIN, Math.floor(COPIES / possible.length)),
       },

@@ -4,7 +4,7 @@ import { readCounter } from '../../counter.ts';
 export const FILE = 'lifecycle.bpf.o';
 
 /** Names of the `const volatile` variables. */
-export type Constant = 'pid_namespace' | 'possible_cpus' | 'deaths_max';
+export type Constant = 'pid_namespace' | 'node_netns' | 'possible_cpus' | 'deaths_max';
 
 /** struct cleanup_state */
 export const cleanupState = {
