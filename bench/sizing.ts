@@ -194,7 +194,9 @@ function probeOf(sample: string): string {
 
 /** Series by probe. */
 function countSeries({ samples }: Exposition): Map<string, SeriesCount> {
-  const counts = new Map<string, Map<string, number>>([...PROBES.map(({ name }) => name), 'agent'].map((name) => [name, new Map()]));
+  const counts = new Map<string, Map<string, number>>(
+    [...PROBES.map(({ name }) => name), 'agent'].map((name) => [name, new Map()]),
+  );
   const pods = new Set<string>();
   for (const { name, labels } of samples) {
     const { namespace = '', pod = '' } = labels;
