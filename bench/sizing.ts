@@ -22,8 +22,10 @@ import type { EventFigures, PageFigures, PrometheusFigures, SeriesCount, SizingF
 const FIGURES = new URL('./sizing.json', import.meta.url);
 /** As many as two hours have at 30 s: the block is like one of a Prometheus that runs for long. */
 const SCRAPES = 240;
-/** So many nodes that the series are some 50,000. */
-const NODES = { core: 8, full: 1 } as const;
+/** So many nodes that the series are some 100,000. */
+const NODES = { core: 16, full: 3 } as const;
+/** What the agent says of itself is told by metric where that has so many series. */
+const MANY = 20;
 const YOUNG_MS = 11_000;
 const EVENT_SECONDS = 20;
 const BATCH = 100;
@@ -82,6 +84,7 @@ export async function benchSizing(): Promise<Row[]> {
         { core: core.series.get(probe) ?? NONE, full: full.series.get(probe) ?? NONE, all: count },
       ]),
     ),
+    agent: core.agent,
     page: { core: core.page, full: full.page },
     prometheus: { core: core.prometheus, full: full.prometheus },
     events,
@@ -126,6 +129,7 @@ async function measureDetail(detail: Detail) {
     version: after.version,
     idleBytes: before.resident,
     series: countSeries(page),
+    agent: countAgent(page),
     page: {
       samples: page.samples.length,
       bytes: Buffer.byteLength(pages.page.text),
@@ -211,6 +215,17 @@ function countSeries({ samples }: Exposition): Map<string, SeriesCount> {
       { pod: median([...pods].map((pod) => byOwner.get(pod) ?? 0)), node: byOwner.get('') ?? 0 },
     ]),
   );
+}
+
+/** Series of what the agent says of itself, by metric, the most first. */
+function countAgent({ samples }: Exposition): Record<string, number> {
+  const counts = new Map<string, number>();
+  for (const { name } of samples) {
+    if (probeOf(name) !== 'agent') continue;
+    const metric = name.replace(/_(bucket|count|sum)$/, '');
+    counts.set(metric, (counts.get(metric) ?? 0) + 1);
+  }
+  return Object.fromEntries([...counts].filter(([, count]) => count >= MANY).sort(([, a], [, b]) => b - a));
 }
 
 /** Real events, with names as a cluster has them. */

@@ -51,6 +51,8 @@ export interface SizingFigures {
   };
   /** By probe; `agent` is what it says of itself. `all`: every probe on, core. */
   readonly series: Readonly<Record<string, Readonly<Record<'core' | 'full' | 'all', SeriesCount>>>>;
+  /** Series of what the agent says of itself, by metric. */
+  readonly agent: Readonly<Record<string, number>>;
   readonly page: Readonly<Record<'core' | 'full', PageFigures>>;
   readonly prometheus: Readonly<Record<'core' | 'full', PrometheusFigures>>;
   /** By type. */

@@ -1,4 +1,4 @@
-import { COLLECTED, OF_PROCESSES, PROGRAMS, PROGRAMS_OFF } from '../bench/costs.ts';
+import { COLLECTED, NOTES, OF_PROCESSES, PROGRAMS, PROGRAMS_OFF } from '../bench/costs.ts';
 import { table } from './markdown.ts';
 
 /** Tables of bench/README.md, and the same figures in words for docs/probes.md. */
@@ -36,26 +36,31 @@ export const COST_TABLES: Readonly<Record<string, string>> = {
       `${hits.map(([, ns]) => ns).join(', ')} ns`,
     ]),
   ),
+  'other probes': Object.entries(NOTES)
+    .map(([probe, note]) => `- \`${probe}\`: ${note}`)
+    .join('\n'),
 };
 
 const README = '../bench/README.md';
 
-/** What was measured of a probe, as sentences; empty where nothing was. */
-export function costsOf(probe: string): string[] {
+/** What was measured of a probe, in words. */
+export function costsOf(probe: string): string {
   const collected = COLLECTED.filter(({ probes }) => probes.includes(probe)).map(({ probes, ms: cost, withoutMs }) => {
-    const together = probes.length > 1 ? `, ${code(probes)} together` : '';
+    const together = probes.length > 1 ? ` for ${code(probes)} together` : '';
     const without = withoutMs === undefined ? '' : `, ${ms(withoutMs)} without the passes`;
-    return `[Collected](${README}#a-full-node) in ${ms(cost)} on a node of 110 Pods${together}${without}.`;
+    return `[Collected](${README}#a-full-node) in ${ms(cost)}${together} on a node of 110 Pods${without}.`;
   });
-  const ofProcesses = OF_PROCESSES.filter((row) => row.probe === probe).map(
-    ({ what, ms: cost }) =>
-      `[Collected](${README}#processes) in ${ms(cost)} of CPU on a node of 110 Pods of 20 processes: ${what}.`,
-  );
+  const rows = OF_PROCESSES.filter((row) => row.probe === probe).map(({ what, ms: cost }) => `${what} ${ms(cost)}`);
+  const ofProcesses =
+    rows.length === 0
+      ? []
+      : [`[Collected](${README}#processes) on a node of 110 Pods of 20 processes, CPU: ${rows.join(', ')}.`];
   const programs = [...PROGRAMS, ...PROGRAMS_OFF]
     .filter((row) => row.probe === probe)
     .map(({ hits, note }) => {
       const each = hits.map(([hook, ns]) => `\`${hook}\` ${ns} ns`).join(', ');
       return `[In the kernel](${README}#programs-in-the-kernel), for each hit${note === undefined ? '' : `, ${note}`}: ${each}.`;
     });
-  return [...collected, ...ofProcesses, ...programs];
+  const note = NOTES[probe];
+  return [...collected, ...ofProcesses, ...programs, ...(note === undefined ? [] : [note])].join(' ');
 }

@@ -10,6 +10,7 @@ import { COST_TABLES } from './cost_tables.ts';
 import { table } from './markdown.ts';
 import { probesPage } from './probes_page.ts';
 import { sinksPage } from './sinks_page.ts';
+import { SIZING_TABLES } from './sizing_tables.ts';
 import { writeGenerated, writeSections } from './write_generated.ts';
 
 /**
@@ -135,6 +136,7 @@ writeGenerated(new URL('metrics.md', DOCS), metricsPage());
 writeGenerated(new URL('events.md', DOCS), eventsPage());
 writeGenerated(new URL('probes.md', DOCS), probesPage(NOTICE));
 writeSections(new URL('README.md', BENCH), COST_TABLES);
+writeSections(new URL('scale.md', DOCS), SIZING_TABLES);
 writeGenerated(new URL('configuration.md', DOCS), configurationPage(NOTICE));
 writeGenerated(new URL('sinks.md', DOCS), `${NOTICE}\n\n${sinksPage()}`);
 

@@ -49,13 +49,15 @@ function panelsFor({ metrics }: AnyProbe): string {
   return [...new Set(found.map(({ name }) => `*${name}*`))].join(', ') || 'none';
 }
 
-/** The ways to see one thing, the best first. */
+/** The ways to see one thing, the best first; those that lack the same together. */
 function waysOf({ what, optional, choices }: HookPoint): string {
-  const ways = choices.map(({ hooks, lacks }) => {
-    const kinds = [...new Set(hooks.map(({ kind }) => `\`${kind}\``))].join(' and ');
-    return lacks === undefined ? kinds : `${kinds} (${lacks})`;
-  });
-  return `${what}${optional === true ? ' (it runs without)' : ''}: ${[...new Set(ways)].join(', else ')}`;
+  const ways = new Map<string, Set<string>>();
+  for (const { hooks, lacks = '' } of choices) {
+    const kinds = [...new Set(hooks.map(({ kind }) => `\`${kind}\``))].join(' with ');
+    ways.set(lacks, (ways.get(lacks) ?? new Set()).add(kinds));
+  }
+  const texts = [...ways].map(([lacks, kinds]) => `${[...kinds].join(', or ')}${lacks === '' ? '' : `: ${lacks}`}`);
+  return `*${what}*${optional === true ? ' (degraded without)' : ''} by ${texts.join('; else ')}`;
 }
 
 function metricsOf({ name, metrics }: AnyProbe): string {
@@ -87,10 +89,10 @@ function section(probe: AnyProbe): string {
   const capabilities = requires.capabilities.map((capability) => `\`${capability}\``).join(', ') || 'none';
   const facts = [
     ['by default', enabledByDefault ? 'on' : 'off'],
-    ['kind, cost', [`${kind}, ${cost}.`, ...costsOf(name)].join(' ')],
+    ['kind, cost', `${kind}, ${cost}. ${costsOf(name)}`],
     ['kernel', plain(requires.kernel)],
     ['capabilities', capabilities],
-    ...(hooks === undefined ? [] : [['attaches to', hooks.points.map(waysOf).join('; ')]]),
+    ...(hooks === undefined ? [] : [['attaches to', hooks.points.map(waysOf).join('. ')]]),
     ['metrics', metricsOf(probe)],
     ['events', eventsOf(probe)],
     ['options', optionsOf(probe)],

@@ -12,7 +12,7 @@ export function writeGenerated(file: URL, text: string): void {
 export function writeSections(file: URL, sections: Readonly<Record<string, string>>): void {
   const text = Object.entries(sections).reduce(
     (rest, [name, section]) => {
-      const place = new RegExp(`(<!-- generated: ${name} -->\n)[^]*?(<!-- end -->)`);
+      const place = new RegExp(`(<!-- generated: ${name} -->\n)[\\s\\S]*?(<!-- end -->)`);
       if (!place.test(rest)) throw new Error(`${file.pathname} has no place for ${name}`);
       return rest.replace(place, (_, begin: string, end: string) => `${begin}\n${section}\n\n${end}`);
     },

@@ -2,9 +2,12 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
+import { isSeries, METRICS } from '../support/descriptors.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const NOT_OURS = new Set(['node_modules', 'dist', '.git', '.cache']);
+/** Names of what was. */
+const CHANGELOG = 'CHANGELOG.md';
 const FENCE = /^(`{3,}|~{3,}).*?^\1/gms;
 
 function markdownFiles(folder: string): string[] {
@@ -65,4 +68,16 @@ it('every relative link of every Markdown file leads somewhere', () => {
   // It does find links, in the files that have most.
   expect(files.map((path) => relative(ROOT, path))).toEqual(expect.arrayContaining(['README.md', 'docs/runbook.md']));
   expect(links.length).toBeGreaterThan(200);
+});
+
+it('every metric that a Markdown file names is there', () => {
+  const names = new Set(METRICS.map(({ name }) => name));
+  const unknown = markdownFiles(ROOT)
+    .filter((path) => relative(ROOT, path) !== CHANGELOG)
+    .flatMap((path) =>
+      [...readFileSync(path, 'utf8').matchAll(/\bnetsonde_[a-z][a-z0-9_]*[a-z0-9](?![\w{*])/g)]
+        .filter(([name]) => !names.has(name) && !isSeries(name))
+        .map(([name]) => `${relative(ROOT, path)}: ${name}`),
+    );
+  expect(unknown).toEqual([]);
 });
