@@ -6,6 +6,9 @@ import type { AgentProcess } from '../test/support/agent_process.ts';
 
 const INTERVAL_MS = 1_000;
 const TEAMS = 10;
+/** Name of the process in each Pod: others on this machine come and go. */
+export const PROCESS = 'sizing';
+const OWNER = /[{,]pod="([^"]*)"/;
 /** What a Pod is labelled with outside of Kubernetes. */
 const UNNAMED = /namespace="",pod="([^"]+)"/g;
 
@@ -13,6 +16,17 @@ const UNNAMED = /namespace="",pod="([^"]+)"/g;
 export interface Page {
   readonly text: string;
   readonly gzip: Buffer;
+}
+
+/** Without the lines of all who are not our Pods, or the node. */
+export function ownPods(page: string): string {
+  return page
+    .split('\n')
+    .filter((line) => {
+      const pod = OWNER.exec(line)?.[1] ?? '';
+      return pod === '' || pod.startsWith(PROCESS);
+    })
+    .join('\n');
 }
 
 /** Names that are as long as those in a cluster: they are in every series. */
@@ -81,7 +95,7 @@ export class NodePages implements AsyncDisposable {
       const startMs = performance.now();
       const response = await this.#agent.get('/metrics');
       this.#type = response.headers.get('content-type') ?? '';
-      const text = this.#names.on(await response.text());
+      const text = this.#names.on(ownPods(await response.text()));
       this.#page = { text, gzip: gzipSync(text, { level: constants.Z_BEST_SPEED }) };
       await wait(Math.max(0, startMs + INTERVAL_MS - performance.now()));
     }

@@ -15,7 +15,7 @@ import { HostPair } from '../test/support/hosts.ts';
 import { LokiServer } from '../test/support/loki_server.ts';
 import { PrometheusServer } from '../test/support/prometheus.ts';
 import { median, type Row } from './measure.ts';
-import { Names, NodePages } from './node_pages.ts';
+import { Names, NodePages, ownPods, PROCESS } from './node_pages.ts';
 import { createPods, PODS } from './pods.ts';
 import type { EventFigures, PageFigures, PrometheusFigures, SeriesCount, SizingFigures } from './sizing_figures.ts';
 
@@ -36,6 +36,7 @@ const BATCH = 100;
  */
 const BUSY_POD = `
 import os, random, socket, time
+open('/proc/self/comm', 'w').write('${PROCESS}')
 peer, node = f'bench{os.getpid()}', os.getppid()
 for command in [
     f'ip link add eth0 type veth peer name {peer} netns {node}', 'ip addr add 10.9.0.1/24 dev eth0', 'ip link set eth0 up',
@@ -105,7 +106,7 @@ async function pageOf(config: object): Promise<Exposition> {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'bench-'));
   await using agent = await serve({ sinks: {}, ...config }, folder.path);
   await wait(YOUNG_MS);
-  return await agent.page();
+  return parseExposition(ownPods(await (await agent.get('/metrics')).text()));
 }
 
 async function measureDetail(detail: Detail) {
