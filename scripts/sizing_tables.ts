@@ -31,6 +31,8 @@ const MIMIR_FROM = 10e6;
 /** Loki, deployment modes. */
 const LOKI_SINGLE_GB = 20;
 const LOKI_SCALABLE_GB = 3_000;
+/** Its default, of lines with their structured metadata. */
+const LOKI_RATE = 4e6;
 
 const NODES = [10, 100, 1_000, 10_000];
 const PODS = [30, 110];
@@ -185,6 +187,11 @@ function mimir(): string {
   );
 }
 
+function memoryOf(detail: Detail): number {
+  const { series, memoryBytesASeries } = FIGURES.prometheus[detail];
+  return FIGURES.measured.idleBytes + series * memoryBytesASeries;
+}
+
 function measured(): string {
   const { core, full } = FIGURES.prometheus;
   const page = FIGURES.page;
@@ -196,6 +203,7 @@ function measured(): string {
       row('the page', (detail) => bytes(page[detail].bytes)),
       row('the page on the wire, gzip', (detail) => bytes(page[detail].gzipBytes)),
       row('series of Prometheus in that run', (detail) => count(FIGURES.prometheus[detail].series)),
+      row('memory of it', (detail) => bytes(memoryOf(detail))),
       ['__memory of a series__', `__${bytes(core.memoryBytesASeries)}__`, `__${bytes(full.memoryBytesASeries)}__`],
       [
         '__disk of a sample, with the index__',
@@ -253,8 +261,8 @@ function loki(): string {
   ]);
   const ofOne = RATES.map(([, rate]) => `${COUNT.format(rate)} a second`);
   return table(
-    ['nodes', ...RATES.map(([what]) => what), 'streams'],
-    [['events of a node', ...ofOne, String(STREAMS)], ...rows],
+    ['nodes: a day', ...RATES.map(([what]) => what), 'streams'],
+    [['one node, events', ...ofOne, String(STREAMS)], ...rows],
   );
 }
 
@@ -290,6 +298,11 @@ function bounds(): string {
         'a push to Loki',
         `${count(sink.batch.events)} events, or ${sink.batch.bytes / 1024 ** 2} MiB of text`,
         'one at a time: with an answer in 50 ms some 20 MiB a second',
+      ],
+      [
+        'Loki: `ingestion_rate_mb`',
+        `${bytes(LOKI_RATE)} a second of a tenant`,
+        `${count(LOKI_RATE / EVENT_BYTES)} events a second of all nodes: what is more is refused for the moment (429), and waits`,
       ],
     ],
   );
