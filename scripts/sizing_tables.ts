@@ -60,18 +60,15 @@ function seriesOf(detail: Detail): { readonly pod: number; readonly node: number
   return { pod: sum(({ pod }) => pod), node: sum(({ node }) => node) };
 }
 
-const isOn = new Map(PROBES.map(({ name, enabledByDefault }) => [name, enabledByDefault]));
-
 function byProbe(): string {
-  const rows = DECLARED_SERIES.map(({ name, core, full }) => {
+  const rows = DECLARED_SERIES.map(({ name, isOn, core, full }) => {
     const seen = FIGURES.series[name];
-    if (seen === undefined) throw new Error(`bench/sizing.json has no ${name}: measure anew`);
-    const [ofCore, ofFull] = isOn.get(name) === true ? [seen.core, String(seen.full.pod)] : [seen.all, ''];
+    // Of one that is off by default it is known at core only; of a new one nothing yet.
+    const shown = isOn ? seen?.core : seen?.all;
+    const figures = [shown?.pod, isOn ? seen?.full.pod : undefined, shown?.node, core, full];
     return {
-      pod: ofCore.pod,
-      cells: [`\`${name}\``, isOn.get(name) === true ? 'on' : 'off', ofCore.pod, ofFull, ofCore.node, core, full].map(
-        String,
-      ),
+      pod: shown?.pod ?? 0,
+      cells: [`\`${name}\``, isOn ? 'on' : 'off', ...figures.map((figure) => String(figure ?? ''))],
     };
   });
   const agent = FIGURES.series['agent'];
