@@ -10,6 +10,7 @@ import { benchPods } from './pods.ts';
 import { benchProcesses } from './processes.ts';
 import { benchRing } from './ring.ts';
 import { benchScrape } from './scrape.ts';
+import { benchSizing } from './sizing.ts';
 import { benchTcpsummary } from './tcpsummary.ts';
 
 /** `npm run bench`: all of them; `npm run bench -- mib exposition`: these. Prints a table, then the same as JSON. */
@@ -26,6 +27,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   events: benchEvents,
   footprint: benchFootprint,
   kernel: benchKernel,
+  sizing: benchSizing,
 };
 
 function verdict({ value, bound }: Row): string {

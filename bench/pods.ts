@@ -4,7 +4,7 @@ import { constants, gzipSync } from 'node:zlib';
 import { TestKernel } from '../test/support/kernel.ts';
 import { cpuMs, median, type Row } from './measure.ts';
 
-const PODS = 110;
+export const PODS = 110;
 const PROCESSES = 20;
 const SOCKETS = 50;
 const RUNS = 60;
@@ -26,13 +26,16 @@ print('ready', flush=True)
 signal.pause()
 `;
 
-/** So many namespaces as a full node has, with processes and sockets in each. Gone when disposed. */
-export async function createPods(): Promise<AsyncDisposable> {
+/**
+ * So many namespaces as a full node has, with processes and sockets in each. Gone when disposed.
+ * @param program of Python, that each runs; says `ready`
+ */
+export async function createPods(program = POD): Promise<AsyncDisposable> {
   const script = `for i in $(seq ${PODS}); do unshare -n sh -c 'ip link set lo up; exec python3 -c "$POD"' & done; wait`;
   const shell = spawn('sh', ['-c', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
     detached: true,
-    env: { ...process.env, POD },
+    env: { ...process.env, POD: program },
   });
   const gone = new Promise((resolve) => shell.once('exit', resolve));
   let ready = 0;

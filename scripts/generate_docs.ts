@@ -6,13 +6,20 @@ import { PROBES } from '../src/probes/index.ts';
 import { isOpen, type Label, type MetricDescriptor, type MetricSet } from '../src/probes/metric.ts';
 import type { AnyProbe } from '../src/probes/probe.ts';
 import { configurationPage } from './configuration_page.ts';
+import { COST_TABLES } from './cost_tables.ts';
 import { table } from './markdown.ts';
+import { probesPage } from './probes_page.ts';
 import { sinksPage } from './sinks_page.ts';
-import { writeGenerated } from './write_generated.ts';
+import { SIZING_TABLES } from './sizing_tables.ts';
+import { writeGenerated, writeSections } from './write_generated.ts';
 
-/** Writes docs/metrics.md, docs/events.md, docs/sinks.md, docs/configuration.md and docs/drop-reasons.md from descriptors and schemas. */
+/**
+ * Writes docs/metrics.md, docs/events.md, docs/probes.md, docs/sinks.md, docs/configuration.md and docs/drop-reasons.md from descriptors
+ * and schemas, and the tables of bench/README.md and docs/scale.md from what was measured.
+ */
 
 const DOCS = new URL('../docs/', import.meta.url);
+const BENCH = new URL('../bench/', import.meta.url);
 const NOTICE = '<!-- Made by scripts/generate_docs.ts from the descriptors. Do not edit. -->';
 
 function labelText([name, label]: [string, Label]): string {
@@ -30,15 +37,11 @@ function metricTable(metrics: MetricSet): string {
   return table(['metric', 'type', 'detail', 'labels', 'what it says', 'source'], Object.values(metrics).map(metricRow));
 }
 
-function probeSection({ name, kind, cost, enabledByDefault, summary, metrics, requires }: AnyProbe): string {
-  const capabilities = requires.capabilities.length === 0 ? 'none' : requires.capabilities.join(', ');
+function probeSection({ name, enabledByDefault, summary, metrics }: AnyProbe): string {
   return [
     `## ${name}`,
     '',
-    summary,
-    '',
-    `Kind: ${kind}. Cost: ${cost}. By default: ${enabledByDefault ? 'on' : 'off'}.`,
-    `Capabilities: ${capabilities}. Kernel: ${requires.kernel}`,
+    `${summary} By default it is ${enabledByDefault ? 'on' : 'off'}. [What it costs, needs and does not see](probes.md#${name}).`,
     '',
     metricTable(metrics as MetricSet),
   ].join('\n');
@@ -131,6 +134,9 @@ function eventsPage(): string {
 
 writeGenerated(new URL('metrics.md', DOCS), metricsPage());
 writeGenerated(new URL('events.md', DOCS), eventsPage());
+writeGenerated(new URL('probes.md', DOCS), probesPage(NOTICE));
+writeSections(new URL('README.md', BENCH), COST_TABLES);
+writeSections(new URL('scale.md', DOCS), SIZING_TABLES);
 writeGenerated(new URL('configuration.md', DOCS), configurationPage(NOTICE));
 writeGenerated(new URL('sinks.md', DOCS), `${NOTICE}\n\n${sinksPage()}`);
 

@@ -1,5 +1,13 @@
+/** As it is, where Markdown would take it for markup: `/proc/<pid>`. Not for what is in backticks. */
+export function plain(text: string): string {
+  return text
+    .split('`')
+    .map((part, index) => (index % 2 === 1 ? part : part.replaceAll('<', '&lt;').replaceAll('*', '\\*')))
+    .join('`');
+}
+
 function cell(text: string): string {
-  return text.replaceAll('|', '\\|').replaceAll('*', '\\*');
+  return plain(text).replaceAll('|', '\\|');
 }
 
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -32,7 +32,8 @@ function optionOf(schema: Schema): Option {
   };
 }
 
-function rows(shape: Readonly<Record<string, Schema>>, path: string): string[][] {
+/** Name, default and what it does of each option, those within others too. */
+export function optionRows(shape: Readonly<Record<string, Schema>>, path = ''): string[][] {
   return Object.entries(shape).flatMap(([key, schema]) => {
     const { shape: inner, byDefault, isOptional, help } = optionOf(schema);
     const name = `${path}${key}`;
@@ -40,7 +41,7 @@ function rows(shape: Readonly<Record<string, Schema>>, path: string): string[][]
     const standard =
       isSection || byDefault === undefined ? (isOptional ? 'none' : 'required') : `\`${textOf(byDefault)}\``;
     const own = isSection && help === '' ? [] : [[`\`${name}\``, isSection && !isOptional ? '' : standard, help]];
-    return [...own, ...(isSection ? rows(inner, `${name}.`) : [])];
+    return [...own, ...(isSection ? optionRows(inner, `${name}.`) : [])];
   });
 }
 
@@ -50,5 +51,5 @@ function textOf(value: unknown): string {
 
 /** The options of a section of the configuration, from its schema. */
 export function optionTable(schema: Schema): string {
-  return table(['option', 'default', 'what it does'], rows(optionOf(schema).shape ?? {}, ''));
+  return table(['option', 'default', 'what it does'], optionRows(optionOf(schema).shape ?? {}));
 }

@@ -25,6 +25,7 @@ class FakeProbe {
       cost: 'low',
       enabledByDefault: true,
       summary: '',
+      guide: { question: '', when: '', query: '', limits: [''] },
       metrics: {},
       events: {},
       options: {},

@@ -1,14 +1,20 @@
 import { PROBES } from '../probes/index.ts';
 import { renderTable } from './table.ts';
 
-/** `netsonde probes`: the catalogue. */
-export function listProbes(): string {
-  const rows = PROBES.map(({ name, kind, cost, enabledByDefault, summary }) => [
+export const PROBE_COLUMNS = ['PROBE', 'KIND', 'COST', 'DEFAULT', 'WHAT IT IS FOR'];
+
+/** A row for each probe. */
+export function probeRows(): string[][] {
+  return PROBES.map(({ name, kind, cost, enabledByDefault, summary }) => [
     name,
     kind,
     cost,
     enabledByDefault ? 'on' : 'off',
     summary,
   ]);
-  return renderTable([['PROBE', 'KIND', 'COST', 'DEFAULT', 'WHAT IT IS FOR'], ...rows]);
+}
+
+/** `netsonde probes`: the catalogue. */
+export function listProbes(): string {
+  return renderTable([PROBE_COLUMNS, ...probeRows()]);
 }

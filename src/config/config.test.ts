@@ -156,6 +156,7 @@ function made(name: string): AnyProbe {
     cost: 'low',
     enabledByDefault: false,
     summary: 'Nothing.',
+    guide: { question: '', when: '', query: '', limits: [''] },
     metrics: {},
     events: { nothing_seen: { severity: 'info', help: 'Nothing.', equalBy: [], fields: {} } },
     options: {},

@@ -105,6 +105,16 @@ export const biolatency = defineProbe({
   cost: 'low',
   enabledByDefault: false,
   summary: 'How long block devices take for each request, per Pod and device. For Pods that wait for their disks.',
+  guide: {
+    question: 'Does a Pod wait for its disk, and which device is slow?',
+    when: 'Switch it on when an application is late, and `socketlatency` shows that it reads late.',
+    query:
+      'histogram_quantile(0.99, sum by (le, namespace, pod, device) (rate(netsonde_block_io_seconds_bucket[5m]))) > 0.1',
+    limits: [
+      'The time of the device: what a request waits in the queues of the kernel is left out.',
+      "What is written through the page cache is written later by a thread of the kernel, and is then the node's.",
+    ],
+  },
   metrics,
   events,
   options: {

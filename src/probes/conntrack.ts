@@ -169,6 +169,16 @@ export const conntrack = defineProbe({
   enabledByDefault: true,
   summary:
     'Connection tracking of each Pod and of the node: how full the table is, and connections that could not be tracked. Always worth having where there are firewalls or NAT.',
+  guide: {
+    question: 'Is the table of tracked connections full, and what did that cost?',
+    when: 'Look here when new connections of many Pods fail at once, and DNS first. Switch on `states` to see what fills a table.',
+    query:
+      'max by (node, namespace, pod) (netsonde_conntrack_entries) / on (node) group_left () max by (node) (netsonde_conntrack_entries_limit > 0) > 0.8',
+    limits: [
+      'A namespace is shown from its first entry on: most Pods track nothing, their connections are tracked by the node.',
+      'A table is not read by state where it is longer than `statesMax`.',
+    ],
+  },
   metrics,
   events: PRESSURE_EVENTS,
   options: {

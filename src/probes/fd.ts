@@ -139,6 +139,15 @@ export const fd = defineProbe({
   enabledByDefault: false,
   summary:
     'Open file descriptors and sockets of each Pod, and how near they are to their limit. Switch it on to find leaks.',
+  guide: {
+    question: 'Is a Pod running out of file descriptors, or leaking them?',
+    when: 'Switch it on when a Pod says `too many open files`, or to see whether a number only grows. With many processes set `sockets: false`.',
+    query: 'max by (namespace, pod) (netsonde_file_descriptor_limit_used_ratio) > 0.8',
+    limits: [
+      'A look takes so many microseconds for each descriptor: after 0.7 seconds the sockets of the Pods that are left are not counted, and the probe says of how many.',
+      'Not for the node itself, and not for Pods with hostNetwork.',
+    ],
+  },
   metrics,
   events: {},
   options: {

@@ -196,6 +196,12 @@ export const icmp = defineProbe({
   enabledByDefault: true,
   summary:
     'ICMP of each Pod: messages, destinations that cannot be reached, rate limits. Always worth having; look here for firewalls and routing.',
+  guide: {
+    question: 'Is a Pod told that something cannot be reached, or that its packets are too large?',
+    when: 'Look here when connections fail at once instead of timing out.',
+    query: 'sum by (namespace, pod) (rate(netsonde_icmp_received_destination_unreachable_total[5m])) > 0',
+    limits: ['It counts messages, not what they are about.', 'A firewall that drops without a word sends none.'],
+  },
   metrics,
   events: {},
   options: {},

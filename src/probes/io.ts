@@ -154,6 +154,17 @@ export const io = defineProbe({
   cost: 'medium',
   enabledByDefault: false,
   summary: 'Reads and writes of each Pod, and what of it went to storage. Switch it on to see who keeps the disk busy.',
+  guide: {
+    question: 'Which Pod keeps the disks busy?',
+    when: 'Switch it on when a node waits for its disks, to see who asks for so much.',
+    query:
+      'topk(10, sum by (namespace, pod) (rate(netsonde_io_read_bytes_total[5m]) + rate(netsonde_io_written_bytes_total[5m])))',
+    limits: [
+      'What a process has done since the last scrape is lost when it ends and nobody in its Pod waits for it.',
+      'What is written counts for who wrote it into the page cache, also where the file is removed before it reaches the disk.',
+      'Not for the node itself, and not for Pods with hostNetwork.',
+    ],
+  },
   metrics,
   events: {},
   options: {},

@@ -269,6 +269,12 @@ export const ip = defineProbe({
   enabledByDefault: true,
   summary:
     'IP of each Pod: packets, discards, missing routes, fragments, ECN marks. Always worth having; look here for MTU and routing problems.',
+  guide: {
+    question: 'Does the IP layer of a Pod lose packets: no route, too large, fragments that do not come?',
+    when: 'Look here when large packets do not arrive, or a destination has no route. Most of it needs `detail: full`.',
+    query: 'sum by (namespace, pod) (rate(netsonde_ip_fragmentation_failures_total[5m])) > 0',
+    limits: ['IP counts what passes its layer: what netfilter drops is in `packetloss`.'],
+  },
   metrics,
   events: {},
   options: {},

@@ -69,6 +69,16 @@ export const ipvs = defineProbe({
   cost: 'low',
   enabledByDefault: false,
   summary: 'What IPVS balances: connections, packets, bytes. Worth having on nodes where kube-proxy runs in IPVS mode.',
+  guide: {
+    question: 'How many connections, packets and bytes does IPVS balance?',
+    when: 'Switch it on for nodes where kube-proxy runs in IPVS mode.',
+    query: 'sum by (node) (rate(netsonde_ipvs_connections_total[5m]))',
+    limits: [
+      'Totals of a namespace: neither by service nor by server.',
+      'The kernel adds them up every two seconds, and only while `net.ipv4.vs.run_estimation` is on.',
+      'A module that is loaded later is found when the probe is switched on again.',
+    ],
+  },
   metrics,
   events: {},
   options: {},

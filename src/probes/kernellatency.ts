@@ -228,6 +228,16 @@ export const kernellatency = defineProbe({
   enabledByDefault: false,
   summary:
     'How long packets are in the stages of the IP layer, with netfilter and routing, per Pod. For packets that are late between device and socket: long chains of rules, queues to user space, neighbours that do not answer.',
+  guide: {
+    question: 'In which stage of the IP layer are packets late: netfilter, routing, neighbours, transport?',
+    when: 'Switch it on when packets are late between device and socket, and `softirq` shows no wait. It costs more for each packet than any other probe: aim it, and give it a time and a budget.',
+    query:
+      'histogram_quantile(0.99, sum by (le, namespace, pod, stage) (rate(netsonde_kernel_receive_delay_seconds_bucket[5m]))) > 0.01',
+    limits: [
+      'Packets that are only forwarded are neither received nor sent, and not measured.',
+      'Where no function can be hooked there is one stage in each direction, and what it leaves out is in its reason.',
+    ],
+  },
   metrics,
   events,
   options: {

@@ -272,6 +272,15 @@ export const lifecycle = defineProbe({
   enabledByDefault: true,
   summary:
     'Pods at their birth and at their death: those that live for milliseconds are seen, and last counters are shown for a while, with an event for each that is gone.',
+  guide: {
+    question: 'Which Pods came and went between two scrapes, and what had they counted to the end?',
+    when: 'Look here when Jobs or crashing Pods are gone before anybody has seen their numbers.',
+    query: 'sum by (node, counters) (increase(netsonde_departures_total[1h]))',
+    limits: [
+      'A process that is forked and never executes anything is found by the next look.',
+      'See [whose a number is](identity.md) for what the last values of a dead Pod are.',
+    ],
+  },
   metrics,
   events: DEPARTURE_EVENTS,
   options: {

@@ -198,6 +198,16 @@ export const netdev = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary: 'Network devices of each Pod and of the node: bytes, packets, errors, drops. Always worth having.',
+  guide: {
+    question: 'How much does a Pod send and receive, and do its devices drop packets?',
+    when: 'Look here for traffic, and for drops below the IP layer.',
+    query:
+      'topk(10, sum by (namespace, pod, device) (rate(netsonde_netdev_received_drops_total[5m]) + rate(netsonde_netdev_sent_drops_total[5m])))',
+    limits: [
+      "The node's ends of the Pods' devices are left out, unless `nodeVeth` is on, and so is `lo`, unless `loopback` is.",
+      'What a driver counts in its own names (`ethtool -S`) is not read.',
+    ],
+  },
   metrics,
   events: {},
   options: {

@@ -103,6 +103,16 @@ export const netiftxlatency = defineProbe({
   enabledByDefault: false,
   summary:
     'How long packets wait in the queues of their devices, and for the drivers, per Pod. For traffic that is shaped, or late for no visible reason.',
+  guide: {
+    question: 'How long do packets wait in the queue of a device, and for its driver?',
+    when: 'Switch it on where traffic is shaped, or where it is late on its way out and nothing is dropped.',
+    query:
+      'histogram_quantile(0.99, sum by (le, node, namespace, pod) (rate(netsonde_qdisc_delay_seconds_bucket[5m]))) > 0.1',
+    limits: [
+      'The loopback device is left out.',
+      "A packet that a Pod sends to another node passes two devices, and is measured at both: as the Pod's and as the node's.",
+    ],
+  },
   metrics,
   events,
   options: {

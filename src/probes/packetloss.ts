@@ -203,6 +203,16 @@ export const packetloss = defineProbe({
   enabledByDefault: true,
   summary:
     'Packets that the kernel drops, per Pod and by reason, with an event for each that shows the scene. Always worth having.',
+  guide: {
+    question: 'Which packets does the kernel drop, and why?',
+    when: "Look here for each timeout: the reason is the kernel's own. Switch on `stack` where the function alone does not tell.",
+    query: 'topk(10, sum by (node, namespace, pod, reason) (rate(netsonde_packet_drops_total[5m])))',
+    limits: [
+      'Only what this kernel drops: not what is lost on the wire, in a switch, or in the device before the kernel has it.',
+      'A packet that is freed early without being lost is left out by `noLoss`; what counts as a loss differs a little from kernel to kernel.',
+      'More than `limit` drops a second of one namespace are counted, and have no event.',
+    ],
+  },
   metrics,
   events,
   options: {

@@ -83,6 +83,18 @@ export interface Requirements {
   readonly kernel: string;
 }
 
+/** What an operator wants to know of a probe before there is a number of it: docs/probes.md is made from it. */
+export interface Guide {
+  /** What it answers. */
+  readonly question: string;
+  /** When to switch it on; of one that is on by default, when to look at it. */
+  readonly when: string;
+  /** PromQL, for where there is no dashboard at hand. */
+  readonly query: string;
+  /** What it does not see, or counts other than one would think. Sentences. */
+  readonly limits: readonly [string, ...string[]];
+}
+
 export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O extends OptionsShape> {
   /** snake_case: configuration key, `probe` label, file stem. */
   readonly name: string;
@@ -92,6 +104,7 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O exte
   readonly enabledByDefault: boolean;
   /** One sentence: what it sees, when to switch it on. */
   readonly summary: string;
+  readonly guide: Guide;
   readonly metrics: M;
   readonly events: E;
   readonly options: O;

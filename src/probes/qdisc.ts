@@ -118,6 +118,15 @@ export const qdisc = defineProbe({
   enabledByDefault: true,
   summary:
     'Queueing disciplines of each Pod and of the node: drops, backlog, overlimits. Always worth having where tc shapes.',
+  guide: {
+    question: 'Do the queues in front of the devices drop packets, or hold them back?',
+    when: 'Look here where bandwidth is limited or shaped by tc.',
+    query: 'sum by (node, namespace, pod, device, kind) (rate(netsonde_qdisc_drops_total[5m])) > 0',
+    limits: [
+      'Devices without a queue (`noqueue`, as most of Pods are) have nothing to show.',
+      'How long packets wait is shown by `netiftxlatency`.',
+    ],
+  },
   metrics,
   events: {},
   options: {},

@@ -134,6 +134,16 @@ export const rdma = defineProbe({
   cost: 'medium',
   enabledByDefault: false,
   summary: 'RDMA devices of the node: traffic, errors, congestion, objects in use. Worth having where Pods use RDMA.',
+  guide: {
+    question: 'Do the RDMA devices of the node carry traffic, and do they see errors or congestion?',
+    when: 'Switch it on for nodes whose Pods use RDMA.',
+    query: 'topk(10, rate(netsonde_rdma_port_counters_total[5m])) > 0',
+    limits: [
+      "It is the node's: a device counts for all who use it.",
+      'A device that was moved into the namespace of a Pod is not shown.',
+      'Counters that netsonde has no name for are left out and counted in `netsonde_rdma_unknown_names`.',
+    ],
+  },
   metrics,
   events: {},
   options: {},

@@ -145,6 +145,15 @@ export const sock = defineProbe({
   enabledByDefault: true,
   summary:
     'Sockets of each Pod, and the memory that all sockets of the machine take. Always worth having; shows leaks.',
+  guide: {
+    question: 'How many sockets does a Pod hold, and how much memory do all sockets of the node take?',
+    when: 'Look here when the number of sockets of a Pod only grows, or TCP of a whole node is short of memory.',
+    query: 'topk(10, netsonde_sockets_used)',
+    limits: [
+      "Memory, orphans and allocated TCP sockets are the machine's: the kernel does not count them by namespace.",
+      'All kinds of sockets are in `netsonde_sockets_used`, also those of netlink and Unix; by protocol they come with `detail: full`.',
+    ],
+  },
   metrics,
   events: {},
   options: {},

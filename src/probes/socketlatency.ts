@@ -132,6 +132,16 @@ export const socketlatency = defineProbe({
   enabledByDefault: false,
   summary:
     'How long received data waits for its process, and written data for being sent, per Pod. It tells a slow application from a slow network.',
+  guide: {
+    question: 'Is it the application that is slow: how long does data wait in its sockets?',
+    when: 'Switch it on when answers are late and no packet is lost, for the Pods that you look at.',
+    query:
+      'histogram_quantile(0.99, sum by (le, namespace, pod) (rate(netsonde_socket_read_delay_seconds_bucket[5m]))) > 0.1',
+    limits: [
+      'Reading: from data that arrives at an empty socket to the next read. What comes meanwhile is not measured on its own.',
+      'Writing: TCP only. Reads by `splice` and by TLS in the kernel are left out.',
+    ],
+  },
   metrics,
   events,
   options: {

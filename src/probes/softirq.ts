@@ -111,6 +111,16 @@ export const softirq = defineProbe({
   enabledByDefault: false,
   summary:
     'How long softirqs, which receive and send the packets of all Pods, wait and run. For a node whose packets are late while its links are idle.',
+  guide: {
+    question: 'Do packets wait because a CPU does something else?',
+    when: 'Switch it on when `softnet` runs out of time, or packets are late on a node whose links are idle. The event names the task that was running.',
+    query:
+      'histogram_quantile(0.99, sum by (le, node, vector) (rate(netsonde_softirq_wait_seconds_bucket[5m]))) > 0.01',
+    limits: [
+      "It is the node's: one softirq serves packets of all Pods.",
+      'It runs for every softirq of the chosen kinds, on every CPU: each further one of `vectors` costs as much again.',
+    ],
+  },
   metrics,
   events,
   options: {

@@ -63,6 +63,12 @@ export const softnet = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary: 'What each CPU of the node does with received packets. Always worth having; drops here hit every Pod.',
+  guide: {
+    question: 'Do the CPUs of the node keep up with the packets that arrive?',
+    when: 'Look here when all Pods of one node lose packets, or wait.',
+    query: 'sum by (node, cpu) (rate(netsonde_softnet_dropped_packets_total[5m])) > 0',
+    limits: ["It is the node's, never a Pod's: a CPU works for all of them."],
+  },
   metrics,
   events: {},
   options: {},

@@ -94,6 +94,16 @@ export const tcp = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary: 'TCP of each Pod: opens, failures, segments, retransmissions, resets. Always worth having.',
+  guide: {
+    question: 'Do the TCP connections of a Pod come up, and does what it sends arrive?',
+    when: 'Look here first when a client reports errors or timeouts.',
+    query:
+      'sum by (namespace, pod) (rate(netsonde_tcp_retransmitted_segments_total[5m])) / sum by (namespace, pod) (rate(netsonde_tcp_sent_segments_total[5m])) > 0.01',
+    limits: [
+      'IPv4 and IPv6 are one number: the kernel counts both together.',
+      'A connection that is still being tried is in no counter; it is an attempt that failed once it is given up.',
+    ],
+  },
   metrics,
   events: {},
   options: {},

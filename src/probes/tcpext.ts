@@ -62,6 +62,15 @@ export const tcpext = defineProbe({
   enabledByDefault: true,
   summary:
     'The finer counters of TCP: full queues, timeouts, retransmissions by cause, aborts, zero windows. Always worth having.',
+  guide: {
+    question: 'Why does TCP of a Pod struggle: full queues, timeouts, closed windows, too little memory?',
+    when: 'Look here when `tcp` shows that segments are sent again, or when clients wait for their connections.',
+    query: 'sum by (namespace, pod) (rate(netsonde_tcp_listen_overflows_total[5m])) > 0',
+    limits: [
+      'By default only full queues are shown; everything else needs `detail: full`.',
+      'A field that the kernel lacks has no series; which ones there are differs between kernels.',
+    ],
+  },
   metrics,
   events: {},
   options: {

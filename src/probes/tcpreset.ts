@@ -128,6 +128,15 @@ export const tcpreset = defineProbe({
   enabledByDefault: true,
   summary:
     'TCP resets, per Pod, by direction and reason, with an event for each: shows refused connections and who breaks them off.',
+  guide: {
+    question: 'Who resets TCP connections, and why?',
+    when: 'Look here for `connection reset by peer`, `connection refused` and `broken pipe`.',
+    query: 'topk(10, sum by (namespace, pod, direction, reason) (rate(netsonde_tcp_resets_total[5m])))',
+    limits: [
+      'The reason of a reset that was received is not on the wire: it says what the connection was doing.',
+      'A reset that a device or firewall on the way has made looks like one of the peer.',
+    ],
+  },
   metrics,
   events,
   options: {},

@@ -114,6 +114,15 @@ export const tcpretrans = defineProbe({
   enabledByDefault: true,
   summary:
     'What TCP sends again, per Pod and by what made it do so, with an event for each: shows loss on the way and servers that do not answer.',
+  guide: {
+    question: 'What does TCP of a Pod send again, what made it do so, and to whom?',
+    when: 'Look here when answers are late: each kind has its own cause, and the events name the peer.',
+    query: 'sum by (namespace, pod, kind) (rate(netsonde_tcp_retransmits_total[5m])) > 0',
+    limits: [
+      'It is seen at the sender: who receives has no sign of it.',
+      'A segment that is sent again was not always lost: it, or its acknowledgement, may only be late.',
+    ],
+  },
   metrics,
   events,
   options: {},

@@ -128,6 +128,16 @@ export const tcpsummary = defineProbe({
   enabledByDefault: true,
   summary:
     'TCP connections of each Pod by state, the bytes in their queues, and the accept queues of its ports. Always worth having.',
+  guide: {
+    question: 'How many TCP connections does a Pod have, in which states, and does data wait in their queues?',
+    when: 'Look here when clients wait for connections (accept queues), when a server reads too slowly, or when connections are not closed.',
+    query:
+      'max by (namespace, pod, port) (netsonde_tcp_accept_queue_length / (netsonde_tcp_accept_queue_limit > 0)) > 0.5',
+    limits: [
+      'It is a look at one moment: what comes and goes between two scrapes is not seen, and a socket that changes its state during the look may be missed or be counted twice.',
+      'Above some half a million sockets the look is given up, and shows nothing, with a reason.',
+    ],
+  },
   metrics,
   events: {},
   options: {},

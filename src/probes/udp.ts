@@ -105,6 +105,15 @@ export const udp = defineProbe({
   enabledByDefault: true,
   summary:
     'UDP of each Pod: datagrams, missing listeners, full buffers. Always worth having; look here when DNS times out.',
+  guide: {
+    question: 'Do datagrams reach the sockets of a Pod?',
+    when: 'Look here when DNS, or another service over UDP, does not answer.',
+    query: 'sum by (namespace, pod) (rate(netsonde_udp_receive_buffer_errors_total[5m])) > 0',
+    limits: [
+      'What is lost before it reaches the socket is not counted here; `packetloss` sees what the kernel of this node drops on the way.',
+      'There is no UDP-Lite in newer kernels, and then no series of it.',
+    ],
+  },
   metrics,
   events: {},
   options: {},

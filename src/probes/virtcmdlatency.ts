@@ -110,6 +110,15 @@ export const virtcmdlatency = defineProbe({
   enabledByDefault: false,
   summary:
     'How long the hypervisor takes for control commands of virtio-net devices. For a virtual machine that stands still while its network is configured.',
+  guide: {
+    question: 'Does the hypervisor keep the node waiting while it configures the network?',
+    when: 'Switch it on for a virtual machine that stands still when Pods come and go, or when devices are changed.',
+    query: 'histogram_quantile(0.99, sum by (le, node) (rate(netsonde_virtio_command_seconds_bucket[5m]))) > 0.01',
+    limits: [
+      'Only control commands of virtio-net, no packets.',
+      'It needs functions that can be hooked: kernels that are locked down do not let it.',
+    ],
+  },
   metrics,
   events,
   options: {

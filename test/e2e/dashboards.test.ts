@@ -192,6 +192,16 @@ describe('the alert', () => {
   });
 });
 
+const RUNBOOK = readFileSync(new URL('../../docs/runbook.md', import.meta.url), 'utf8');
+const DOC_QUERIES = [
+  ...PROBES.map(({ name, guide }) => [`of ${name}`, guide.query] as const),
+  ...[...RUNBOOK.matchAll(/^```promql\n(.*?)\n```/gms)].map(([, query = '']) => ['of the runbook', query] as const),
+];
+
+it.each(DOC_QUERIES)('the query %s can be answered: %s', async (_, query) => {
+  await expect(prometheus.query(query)).resolves.toBeDefined();
+});
+
 it('no rule is evaluated with an error', async () => {
   const { groups } = await prometheus.get<{ groups: { rules: { name: string; health: string }[] }[] }>('rules');
   const rules = groups.flatMap((group) => group.rules);

@@ -38,6 +38,7 @@ const lost = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary: 'A probe whose namespace nobody knows.',
+  guide: { question: '', when: '', query: '', limits: [''] },
   metrics: defineMetrics({
     lost: {
       name: 'netsonde_lost_total',

@@ -4,6 +4,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { type Exposition, parseExposition } from './exposition.ts';
 import { eventually } from './oracle.ts';
 
 const FETCHED = fileURLToPath(new URL('../../.cache/prometheus', import.meta.url));
@@ -21,7 +22,7 @@ export interface Target {
 
 export interface PrometheusOptions {
   readonly targets: readonly Target[];
-  readonly ruleFile: string;
+  readonly ruleFile?: string;
 }
 
 async function freePort(): Promise<number> {
@@ -55,7 +56,7 @@ export class PrometheusServer implements AsyncDisposable {
     const directory = mkdtempSync(join(tmpdir(), 'prometheus-'));
     const config = {
       global: { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' },
-      rule_files: [ruleFile],
+      rule_files: ruleFile === undefined ? [] : [ruleFile],
       scrape_configs: [
         {
           job_name: 'netsonde',
@@ -73,6 +74,7 @@ export class PrometheusServer implements AsyncDisposable {
         `--config.file=${directory}/prometheus.yml`,
         `--storage.tsdb.path=${directory}/data`,
         `--web.listen-address=${address}`,
+        '--web.enable-admin-api',
         '--log.level=warn',
       ],
       { stdio: ['ignore', 'ignore', 'pipe'] },
@@ -88,8 +90,24 @@ export class PrometheusServer implements AsyncDisposable {
     }
   }
 
-  async get<T>(path: string): Promise<T> {
-    const response = await fetch(`${this.#url}/api/v1/${path}`);
+  /** What it says of itself. */
+  async page(): Promise<Exposition> {
+    return parseExposition(await (await fetch(`${this.#url}/metrics`)).text());
+  }
+
+  /** The folder of its database. */
+  get data(): string {
+    return join(this.#directory, 'data');
+  }
+
+  /** Writes all that it has as blocks, and returns the folder of these. */
+  async snapshot(): Promise<string> {
+    const { name } = await this.get<{ name: string }>('admin/tsdb/snapshot', 'POST');
+    return join(this.data, 'snapshots', name);
+  }
+
+  async get<T>(path: string, method = 'GET'): Promise<T> {
+    const response = await fetch(`${this.#url}/api/v1/${path}`, { method });
     const { status, data, error } = (await response.json()) as { status: string; data: T; error?: string };
     if (status !== 'success') throw new Error(`${path}: ${error}`);
     return data;

@@ -1,9 +1,11 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { COLLECTED, NOTES, OF_PROCESSES, PROGRAMS, PROGRAMS_OFF } from '../../bench/costs.ts';
 import type { EventDescriptor } from '../../src/probes/event.ts';
 import { PROBES } from '../../src/probes/index.ts';
-import { isOpen } from '../../src/probes/metric.ts';
-import { METRICS } from '../support/descriptors.ts';
+import { isOpen, type MetricSet } from '../../src/probes/metric.ts';
+import { isSeries, METRICS } from '../support/descriptors.ts';
+import { checkPromql } from '../support/promtool.ts';
 
 /** A sentence: starts with a capital (or a figure, or code), ends with a full stop, and is one. */
 const SENTENCE = /^[A-Z0-9`][^\n]*\.$/;
@@ -56,6 +58,17 @@ describe.each(PROBES.map((probe) => [probe.name, probe] as const))('probe %s', (
     }
   });
 
+  it('says what it answers, when to look at it, how to ask for it, and what it does not see', () => {
+    const { question, when, query, limits } = probe.guide;
+    expect(question).toMatch(/^[A-Z][^\n?]*\?$/);
+    expect(when).toMatch(SENTENCE);
+    for (const limit of limits) expect(limit).toMatch(SENTENCE);
+    const asked = query.match(/netsonde_\w+/g) ?? [];
+    for (const series of asked) expect(isSeries(series), series).toBe(true);
+    const own = Object.values(probe.metrics as MetricSet).map((metric) => metric.name);
+    expect(asked.some((series) => own.includes(series.replace(/_bucket$/, '')))).toBe(true);
+  });
+
   it('has events with names and help', () => {
     for (const [type, event] of Object.entries(probe.events as Record<string, EventDescriptor>)) {
       expect(type).toMatch(/^[a-z]+(_[a-z]+)+$/);
@@ -66,4 +79,17 @@ describe.each(PROBES.map((probe) => [probe.name, probe] as const))('probe %s', (
       }
     }
   });
+});
+
+it('the queries of all probes are PromQL', () => {
+  checkPromql(PROBES.map(({ guide }) => guide.query));
+});
+
+it('of every probe there is said what it costs', () => {
+  const told = [
+    ...COLLECTED.flatMap(({ probes }) => probes),
+    ...[...OF_PROCESSES, ...PROGRAMS, ...PROGRAMS_OFF].map(({ probe }) => probe),
+    ...Object.keys(NOTES),
+  ];
+  expect([...new Set(told)].sort()).toEqual(PROBES.map(({ name }) => name).sort());
 });

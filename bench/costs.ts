@@ -1,0 +1,124 @@
+/**
+ * What each probe costs, as `npm run bench` has measured it: the tables of bench/README.md and the costs in docs/probes.md are made
+ * from this. A figure that was not measured is not here.
+ */
+
+interface Collected {
+  readonly probes: readonly string[];
+  /** Milliseconds of a scrape, 110 Pods. */
+  readonly ms: number;
+  /** Without the passes in the kernel. */
+  readonly withoutMs?: number;
+  readonly note?: string;
+}
+
+/** `npm run bench -- pods`: wall-clock time. */
+export const COLLECTED: readonly Collected[] = [
+  { probes: ['tcp'], ms: 0.71, withoutMs: 23.0, note: 'the first that asks pays for the SNMP tables of all' },
+  { probes: ['tcpext', 'udp', 'ip', 'icmp'], ms: 0.4, withoutMs: 1.4 },
+  { probes: ['sock'], ms: 0.35, withoutMs: 4.7 },
+  { probes: ['netdev'], ms: 3.3, withoutMs: 2.4, note: 'a file in each namespace, either way' },
+  { probes: ['softnet'], ms: 0.06, withoutMs: 0.08 },
+  { probes: ['tcpsummary'], ms: 2.6, withoutMs: 57.8 },
+  { probes: ['conntrack'], ms: 0.31, withoutMs: 9.9 },
+  { probes: ['qdisc'], ms: 0.38, withoutMs: 5.2 },
+  { probes: ['packetloss'], ms: 0.05 },
+];
+
+interface OfProcesses {
+  readonly probe: string;
+  readonly what: string;
+  /** Milliseconds of CPU that it adds to a scrape. */
+  readonly ms: number;
+}
+
+/** `npm run bench -- processes`: 110 Pods of 20 processes of 50 descriptors, half of them sockets. */
+export const OF_PROCESSES: readonly OfProcesses[] = [
+  { probe: 'io', what: '`io`', ms: 67 },
+  { probe: 'fd', what: '`fd` with `sockets: false`', ms: 53 },
+  { probe: 'fd', what: '`fd`', ms: 554 },
+];
+
+interface Program {
+  readonly probe: string;
+  /** Hooks, and nanoseconds a hit above an empty program; a range where it depends on the packet. */
+  readonly hits: readonly (readonly [hook: string, ns: string])[];
+  readonly note?: string;
+}
+
+/** `npm run bench:kernel`: with events on at their default limit. */
+export const PROGRAMS: readonly Program[] = [
+  { probe: 'packetloss', hits: [['tp_btf/kfree_skb', '83']] },
+  {
+    probe: 'tcpretrans',
+    hits: [
+      ['tp_btf/tcp_retransmit_skb', '82'],
+      ['tp_btf/tcp_retransmit_synack', '83'],
+    ],
+  },
+  {
+    probe: 'tcpreset',
+    hits: [
+      ['raw_tp/tcp_send_reset', '98'],
+      ['tp_btf/tcp_receive_reset', '79'],
+    ],
+  },
+];
+
+/** The same of probes that are off by default, each on its own. */
+export const PROGRAMS_OFF: readonly Program[] = [
+  {
+    probe: 'softirq',
+    hits: [
+      ['softirq_raise', '44'],
+      ['softirq_entry', '48'],
+      ['softirq_exit', '51'],
+    ],
+  },
+  {
+    probe: 'netiftxlatency',
+    hits: [
+      ['net_dev_queue', '53'],
+      ['net_dev_start_xmit', '74'],
+      ['net_dev_xmit', '101'],
+      ['kfree_skb', '10'],
+    ],
+  },
+  {
+    probe: 'socketlatency',
+    hits: [
+      ['sk_data_ready', '73'],
+      ['sock_recv_length', '186'],
+      ['tcp_sendmsg_locked', '211'],
+      ['net_dev_queue', '37'],
+    ],
+  },
+  {
+    probe: 'biolatency',
+    hits: [
+      ['block_io_start', '480'],
+      ['block_rq_issue', '107'],
+      ['block_rq_complete', '642'],
+    ],
+  },
+  {
+    probe: 'kernellatency',
+    note: 'by tracepoints',
+    hits: [
+      ['netif_receive_skb', '64'],
+      ['sk_data_ready', '174-234'],
+      ['net_dev_queue', '134-149'],
+      ['net_dev_xmit', '119-127'],
+      ['kfree_skb', '32'],
+    ],
+  },
+];
+
+/** What fits no table. */
+export const NOTES: Readonly<Record<string, string>> = {
+  lifecycle:
+    'Runs where processes and namespaces begin and end, not for packets: 2.6 µs for each `exec` (it looks for the Pod in the cgroups), some 170 ns for work that is queued and 700 ns for work that begins, with forty ends of namespaces among 400 of them; by `bpfStats: true` on a machine with little to do, whose caches are cold.',
+  ipvs: 'Opens one small file a namespace; no figure of its own was measured.',
+  rdma: "Opens a file for each counter of a port: 0.37 ms for a port with 50 of them in the test's files, to which hardware adds the time of its firmware.",
+  virtcmdlatency: 'Not measured: it runs for control commands only, which are rare.',
+};

@@ -1,0 +1,304 @@
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempDisposable } from 'node:fs/promises';
+import { cpus, release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { constants, gzipSync } from 'node:zlib';
+import { type EventLine, toLine } from '../src/events/event_line.ts';
+import { pushBody } from '../src/events/sinks/loki.ts';
+import { PROBES } from '../src/probes/index.ts';
+import type { MetricSet } from '../src/probes/metric.ts';
+import { AgentProcess } from '../test/support/agent_process.ts';
+import { provokeAnomalies } from '../test/support/anomalies.ts';
+import { type Exposition, parseExposition, sampleValue } from '../test/support/exposition.ts';
+import { HostPair } from '../test/support/hosts.ts';
+import { LokiServer } from '../test/support/loki_server.ts';
+import { PrometheusServer } from '../test/support/prometheus.ts';
+import { median, type Row } from './measure.ts';
+import { Names, NodePages, ownPods, PROCESS } from './node_pages.ts';
+import { createPods, PODS } from './pods.ts';
+import type { EventFigures, PageFigures, PrometheusFigures, SeriesCount, SizingFigures } from './sizing_figures.ts';
+
+const FIGURES = new URL('./sizing.json', import.meta.url);
+/** As many as two hours have at 30 s: the block is like one of a Prometheus that runs for long. */
+const SCRAPES = 240;
+/** So many nodes that the series are some 100,000. */
+const NODES = { core: 16, full: 3 } as const;
+/** What the agent says of itself is told by metric where that has so many series. */
+const MANY = 20;
+const YOUNG_MS = 11_000;
+const EVENT_SECONDS = 20;
+const BATCH = 100;
+
+/**
+ * A Pod that has a device and a port, talks over its loopback device, sends over the other, and is refused now and then: five
+ * times a second each.
+ */
+const BUSY_POD = `
+import os, random, socket, time
+open('/proc/self/comm', 'w').write('${PROCESS}')
+peer, node = f'bench{os.getpid()}', os.getppid()
+for command in [
+    f'ip link add eth0 type veth peer name {peer} netns {node}', 'ip addr add 10.9.0.1/24 dev eth0', 'ip link set eth0 up',
+    f'nsenter --net=/proc/{node}/ns/net ip link set {peer} up', 'ip neigh add 10.9.0.2 lladdr 02:00:00:00:00:01 dev eth0',
+]:
+    assert os.system(command) == 0, command
+server = socket.create_server(('127.0.0.1', 8080), backlog=100)
+out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+pairs = [(socket.create_connection(server.getsockname()), server.accept()[0]) for _ in range(10)]
+print('ready', flush=True)
+while True:
+    time.sleep(random.expovariate(5))
+    client, other = random.choice(pairs)
+    client.sendall(b'x' * random.randrange(1, 4000))
+    other.recv(65536)
+    other.sendall(b'x' * random.randrange(1, 40000))
+    client.recv(65536)
+    out.sendto(b'x' * random.randrange(1, 1400), ('10.9.0.2', 9))
+    if random.random() < 0.02:
+        socket.socket().connect_ex(('127.0.0.1', 7))
+`;
+
+type Detail = keyof typeof NODES;
+
+/** What a node asks of a Prometheus and of a Loki. With UPDATE_FIGURES=1 bench/sizing.json is written anew. */
+export async function benchSizing(): Promise<Row[]> {
+  const events = await measureEvents();
+  await using _pods = await createPods(BUSY_POD);
+  await wait(YOUNG_MS);
+  const core = await measureDetail('core');
+  const full = await measureDetail('full');
+  const all = countSeries(await pageOf({ probes: Object.fromEntries(PROBES.map(({ name }) => [name, true])) }));
+  const figures: SizingFigures = {
+    measured: {
+      date: new Date().toISOString().slice(0, 10),
+      kernel: release(),
+      cpus: cpus().length,
+      prometheus: core.version,
+      pods: PODS,
+      scrapes: SCRAPES,
+      idleBytes: core.idleBytes,
+    },
+    series: Object.fromEntries(
+      [...all].map(([probe, count]) => [
+        probe,
+        { core: core.series.get(probe) ?? NONE, full: full.series.get(probe) ?? NONE, all: count },
+      ]),
+    ),
+    agent: core.agent,
+    page: { core: core.page, full: full.page },
+    prometheus: { core: core.prometheus, full: full.prometheus },
+    events,
+  };
+  if (process.env['UPDATE_FIGURES'] === '1') writeFileSync(FIGURES, `${JSON.stringify(figures, null, 2)}\n`);
+  return rowsOf(figures);
+}
+
+const NONE: SeriesCount = { pod: 0, node: 0 };
+
+async function serve(config: object, folder: string): Promise<AgentProcess> {
+  const path = join(folder, 'config.yaml');
+  writeFileSync(path, JSON.stringify(config));
+  return AgentProcess.serve(['--config', path]);
+}
+
+async function pageOf(config: object): Promise<Exposition> {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'bench-'));
+  await using agent = await serve({ sinks: {}, ...config }, folder.path);
+  await wait(YOUNG_MS);
+  return parseExposition(ownPods(await (await agent.get('/metrics')).text()));
+}
+
+async function measureDetail(detail: Detail) {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'bench-'));
+  await using agent = await serve({ detail, sinks: {} }, folder.path);
+  await using pages = await NodePages.start(agent);
+  await wait(YOUNG_MS);
+  const targets = Array.from({ length: NODES[detail] }, (_, index) => ({
+    address: pages.address,
+    labels: { __metrics_path__: `/${index}`, node: `worker-pool-1-${index}`, instance: `10.0.0.${index}:9102` },
+  }));
+  await using prometheus = await PrometheusServer.start({ targets });
+  await wait(YOUNG_MS);
+  const before = stateOf(await prometheus.page());
+  pages.isOpen = true;
+  await wait(SCRAPES * 1_000);
+  const after = stateOf(await prometheus.page());
+  pages.isOpen = false;
+  const page = parseExposition(pages.page.text);
+  return {
+    version: after.version,
+    idleBytes: before.resident,
+    series: countSeries(page),
+    agent: countAgent(page),
+    page: {
+      samples: page.samples.length,
+      bytes: Buffer.byteLength(pages.page.text),
+      gzipBytes: pages.page.gzip.length,
+    } satisfies PageFigures,
+    prometheus: {
+      series: after.series,
+      samples: after.samples - before.samples,
+      memoryBytesASeries: Math.round((after.resident - before.resident) / after.series),
+      headChunksASeries: round(after.chunks / after.series),
+      cpuMicrosecondsASample: round(((after.cpu - before.cpu) * 1e6) / (after.samples - before.samples)),
+      ...diskOf(await prometheus.snapshot()),
+      walBytesASample: round(sizeOf(join(prometheus.data, 'wal')) / after.samples),
+    } satisfies PrometheusFigures,
+  };
+}
+
+/** What a Prometheus says of itself. */
+function stateOf(page: Exposition) {
+  const value = (name: string, labels = {}) => {
+    const found = sampleValue(page, name, labels);
+    if (found === undefined) throw new Error(`Prometheus does not tell ${name}`);
+    return found;
+  };
+  return {
+    version: page.samples.find(({ name }) => name === 'prometheus_build_info')?.labels['version'] ?? '',
+    resident: value('process_resident_memory_bytes'),
+    cpu: value('process_cpu_seconds_total'),
+    series: value('prometheus_tsdb_head_series'),
+    chunks: value('prometheus_tsdb_head_chunks'),
+    samples: value('prometheus_tsdb_head_samples_appended_total', { type: 'float' }),
+  };
+}
+
+function diskOf(snapshot: string): Pick<PrometheusFigures, 'diskBytesASample' | 'chunkBytesASample'> {
+  const blocks = readdirSync(snapshot).map((name) => join(snapshot, name));
+  const sum = (of: (block: string) => number) => blocks.reduce((total, block) => total + of(block), 0);
+  const samples = sum((block) => {
+    const meta = JSON.parse(readFileSync(join(block, 'meta.json'), 'utf8')) as { stats: { numSamples: number } };
+    return meta.stats.numSamples;
+  });
+  return {
+    diskBytesASample: round(sum(sizeOf) / samples),
+    chunkBytesASample: round(sum((block) => sizeOf(join(block, 'chunks'))) / samples),
+  };
+}
+
+/** Bytes of all files of a folder. */
+function sizeOf(folder: string): number {
+  return readdirSync(folder, { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile())
+    .reduce((total, { parentPath, name }) => total + statSync(join(parentPath, name)).size, 0);
+}
+
+function round(value: number): number {
+  return Number(value.toPrecision(3));
+}
+
+const PROBE_OF: ReadonlyMap<string, string> = new Map(
+  PROBES.flatMap((probe) => Object.values(probe.metrics as MetricSet).map(({ name }) => [name, probe.name] as const)),
+);
+
+function probeOf(sample: string): string {
+  return PROBE_OF.get(sample) ?? PROBE_OF.get(sample.replace(/_(bucket|count|sum)$/, '')) ?? 'agent';
+}
+
+/** Series by probe. */
+function countSeries({ samples }: Exposition): Map<string, SeriesCount> {
+  const counts = new Map<string, Map<string, number>>(
+    [...PROBES.map(({ name }) => name), 'agent'].map((name) => [name, new Map()]),
+  );
+  const pods = new Set<string>();
+  for (const { name, labels } of samples) {
+    const { namespace = '', pod = '' } = labels;
+    const owner = pod === '' ? '' : `${namespace}/${pod}`;
+    if (owner !== '') pods.add(owner);
+    const ofProbe = counts.get(probeOf(name));
+    ofProbe?.set(owner, (ofProbe.get(owner) ?? 0) + 1);
+  }
+  return new Map(
+    [...counts].map(([probe, byOwner]) => [
+      probe,
+      { pod: median([...pods].map((pod) => byOwner.get(pod) ?? 0)), node: byOwner.get('') ?? 0 },
+    ]),
+  );
+}
+
+/** Series of what the agent says of itself, by metric, the most first. */
+function countAgent({ samples }: Exposition): Record<string, number> {
+  const counts = new Map<string, number>();
+  for (const { name } of samples) {
+    if (probeOf(name) !== 'agent') continue;
+    const metric = name.replace(/_(bucket|count|sum)$/, '');
+    counts.set(metric, (counts.get(metric) ?? 0) + 1);
+  }
+  return Object.fromEntries([...counts].filter(([, count]) => count >= MANY).sort(([, a], [, b]) => b - a));
+}
+
+/** Real events, with names as a cluster has them. */
+async function measureEvents(): Promise<Readonly<Record<string, EventFigures>>> {
+  await using pair = await HostPair.create();
+  await using loki = await LokiServer.start();
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'bench-'));
+  await using _agent = await serve({ sinks: { loki: { url: loki.url } } }, folder.path);
+  await using _anomalies = await provokeAnomalies(pair);
+  await wait(EVENT_SECONDS * 1_000);
+  const names = new Names();
+  const byType = new Map<string, EventLine[]>();
+  for (const record of loki.records) {
+    const peer = { kind: 'pod', ...peerOf(names, record.dst), ip: record.dst?.replace(/:\d+$/, '') ?? '' } as const;
+    const named = { ...record, node: 'worker-pool-1-0', ...names.of(record.pod ?? ''), peer };
+    byType.set(record.type, [...(byType.get(record.type) ?? []), toLine(named)]);
+  }
+  return Object.fromEntries([...byType].sort().map(([type, lines]) => [type, figuresOf(lines)]));
+}
+
+function peerOf(names: Names, address = '') {
+  const { namespace, pod } = names.of(address);
+  return { namespace, name: pod };
+}
+
+function figuresOf(lines: readonly EventLine[]): EventFigures {
+  const batches = Array.from({ length: Math.ceil(lines.length / BATCH) }, (_, index) =>
+    lines.slice(index * BATCH, (index + 1) * BATCH),
+  );
+  const push = (events: readonly EventLine[]) => pushBody(events, { cluster: 'eu-1' }, true);
+  const gzip = (text: string) => gzipSync(text, { level: constants.Z_BEST_SPEED }).length;
+  const mean = (values: readonly number[]) => Math.round(values.reduce((sum, value) => sum + value, 0) / lines.length);
+  return {
+    events: lines.length,
+    lineBytes: mean(lines.map(({ bytes }) => bytes)),
+    metadataBytes: mean(lines.map((line) => metadataBytes(push([line])))),
+    pushBytes: mean(batches.map((batch) => Buffer.byteLength(push(batch)))),
+    gzipBytes: mean(batches.map((batch) => gzip(push(batch)))),
+    gzipBytesAlone: mean(lines.map((line) => gzip(push([line])))),
+  };
+}
+
+/** Names and values: what Loki counts. */
+function metadataBytes(body: string): number {
+  const { streams } = JSON.parse(body) as { streams: { values: [string, string, Record<string, string>][] }[] };
+  const metadata = streams[0]?.values[0]?.[2] ?? {};
+  return Object.entries(metadata).reduce((sum, entry) => sum + Buffer.byteLength(entry.join('')), 0);
+}
+
+function rowsOf({ page, prometheus, events }: SizingFigures): Row[] {
+  const rows: Row[] = [];
+  for (const detail of ['core', 'full'] as const) {
+    const bench = `${PODS} busy Pods, ${detail}`;
+    const add = (what: string, value: number, unit: string) => rows.push({ bench, what, value, unit });
+    add('series of a page', page[detail].samples, '');
+    add('page', page[detail].bytes / 1024, 'KiB');
+    add('page, gzip', page[detail].gzipBytes / 1024, 'KiB');
+    const figures = prometheus[detail];
+    add('Prometheus: series', figures.series, '');
+    add('Prometheus: resident, a series', figures.memoryBytesASeries, 'bytes');
+    add('Prometheus: CPU, a sample', figures.cpuMicrosecondsASample, 'µs');
+    add('Prometheus: block, a sample', figures.diskBytesASample, 'bytes');
+    add('Prometheus: chunks of it, a sample', figures.chunkBytesASample, 'bytes');
+    add('Prometheus: write-ahead log, a sample', figures.walBytesASample, 'bytes');
+  }
+  for (const [type, figures] of Object.entries(events)) {
+    const add = (what: string, value: number) => rows.push({ bench: `event ${type}`, what, value, unit: 'bytes' });
+    add('line', figures.lineBytes);
+    add('structured metadata', figures.metadataBytes);
+    add(`push of ${BATCH}, an event`, figures.pushBytes);
+    add(`push of ${BATCH}, gzip, an event`, figures.gzipBytes);
+    add('push of one, gzip', figures.gzipBytesAlone);
+  }
+  return rows;
+}

@@ -1,0 +1,362 @@
+import { readFileSync } from 'node:fs';
+import type { PrometheusFigures, SizingFigures } from '../bench/sizing_figures.ts';
+import { ConfigReader } from '../src/config/load.ts';
+import { desiredProbes } from '../src/config/schema.ts';
+import { PROBES } from '../src/probes/index.ts';
+import { table } from './markdown.ts';
+import { DECLARED_SERIES } from './series_count.ts';
+
+/** The tables of docs/scale.md, computed from what `npm run bench -- sizing` has measured. */
+
+const FIGURES = JSON.parse(readFileSync(new URL('../bench/sizing.json', import.meta.url), 'utf8')) as SizingFigures;
+const CONFIG = new ConfigReader(PROBES).parse('sinks: { loki: { url: "https://loki.example:3100" } }');
+const { events, sinks } = CONFIG;
+
+const DAY = 86_400;
+const INTERVAL = 30;
+const RETENTION_DAYS = 15;
+/** Prometheus cuts a block from its head when that is three hours old. */
+const HEAD_HOURS = 3;
+/** Each Pod is replaced once a day: its old series stay in the head for so long. */
+const REPLACED_A_DAY = 1;
+/** For queries, rules and compaction. */
+const MEMORY_ROOM = 1.5;
+const DISK_ROOM = 1.2;
+/** A server of Prometheus can take several million; with these nobody has to look after it. */
+const SERIES_A_SERVER = 2e6;
+/** Mimir, planning capacity. */
+const MIMIR = { replicas: 3, seriesACore: 300_000, bytesAThat: 2.5e9, samplesACore: 25_000, bytesOfThat: 1e9 };
+/** From there on shards of Prometheus are more work than Mimir. */
+const MIMIR_FROM = 10e6;
+/** Loki, deployment modes. */
+const LOKI_SINGLE_GB = 20;
+const LOKI_SCALABLE_GB = 3_000;
+/** Its default, of lines with their structured metadata. */
+const LOKI_RATE = 4e6;
+
+const NODES = [10, 100, 1_000, 10_000];
+const PODS = [30, 110];
+const DETAILS = ['core', 'full'] as const;
+type Detail = (typeof DETAILS)[number];
+
+const COUNT = new Intl.NumberFormat('en', { maximumSignificantDigits: 3 });
+
+function count(value: number): string {
+  if (value >= 1e6) return `${COUNT.format(value / 1e6)} million`;
+  return COUNT.format(value);
+}
+
+const UNITS = ['bytes', 'kB', 'MB', 'GB', 'TB', 'PB'] as const;
+
+function bytes(value: number): string {
+  const power = Math.min(UNITS.length - 1, Math.floor(Math.log10(value) / 3));
+  return `${COUNT.format(value / 1_000 ** power)} ${UNITS[power]}`;
+}
+
+/** Of a node, on by default. */
+function seriesOf(detail: Detail): { readonly pod: number; readonly node: number } {
+  const rows = Object.values(FIGURES.series).map((ofProbe) => ofProbe[detail]);
+  const sum = (of: (row: (typeof rows)[number]) => number) => rows.reduce((total, row) => total + of(row), 0);
+  return { pod: sum(({ pod }) => pod), node: sum(({ node }) => node) };
+}
+
+function byProbe(): string {
+  const rows = DECLARED_SERIES.map(({ name, isOn, core, full }) => {
+    const seen = FIGURES.series[name];
+    // Of one that is off by default it is known at core only; of a new one nothing yet.
+    const shown = isOn ? seen?.core : seen?.all;
+    const figures = [shown?.pod, isOn ? seen?.full.pod : undefined, shown?.node, core, full];
+    return {
+      pod: shown?.pod ?? 0,
+      cells: [`\`${name}\``, isOn ? 'on' : 'off', ...figures.map((figure) => String(figure ?? ''))],
+    };
+  });
+  const agent = FIGURES.series['agent'];
+  const total = { core: seriesOf('core'), full: seriesOf('full') };
+  return table(
+    ['probe', 'by default', 'a Pod, core', 'a Pod, full', 'the node, core', 'a Pod by declaration, core', 'full'],
+    [
+      ...rows.sort((a, b) => b.pod - a.pod).map(({ cells }) => cells),
+      ['the agent about itself', '', '0', '0', String(agent?.core.node), '', ''],
+      [
+        '__on by default__',
+        '',
+        ...[total.core.pod, total.full.pod, total.core.node].map((value) => `__${value}__`),
+        '',
+        '',
+      ],
+    ],
+  );
+}
+
+function agentMetrics(): string {
+  const rows = Object.entries(FIGURES.agent).map(([metric, series]) => [`\`${metric}\``, String(series)]);
+  return table(['metric', 'series'], rows);
+}
+
+interface Load {
+  readonly series: number;
+  readonly samples: number;
+  readonly memory: number;
+  readonly disk: number;
+  readonly cores: number;
+  readonly network: number;
+}
+
+function loadOf(nodes: number, pods: number, detail: Detail): Load {
+  const { pod, node } = seriesOf(detail);
+  const page = FIGURES.page[detail];
+  const { memoryBytesASeries, diskBytesASample, walBytesASample, cpuMicrosecondsASample }: PrometheusFigures =
+    FIGURES.prometheus[detail];
+  const series = nodes * (node + pods * pod);
+  const samples = series / INTERVAL;
+  const head = series * (1 + (HEAD_HOURS / 24) * REPLACED_A_DAY);
+  return {
+    series,
+    samples,
+    memory: FIGURES.measured.idleBytes + head * memoryBytesASeries * MEMORY_ROOM,
+    disk: samples * (RETENTION_DAYS * DAY * diskBytesASample + HEAD_HOURS * 3_600 * walBytesASample) * DISK_ROOM,
+    cores: (samples * cpuMicrosecondsASample) / 1e6,
+    network: (samples * page.gzipBytes) / page.samples,
+  };
+}
+
+function whereTo(series: number): string {
+  if (series <= SERIES_A_SERVER) return 'one server';
+  if (series <= MIMIR_FROM) return `${Math.ceil(series / SERIES_A_SERVER)} shards`;
+  return 'Mimir, or Thanos over shards';
+}
+
+function prometheus(): string {
+  const rows = DETAILS.flatMap((detail) =>
+    PODS.flatMap((pods) =>
+      NODES.map((nodes) => {
+        const { series, samples, memory, disk, cores, network } = loadOf(nodes, pods, detail);
+        return [
+          detail,
+          String(pods),
+          count(nodes),
+          count(series),
+          count(samples),
+          bytes(memory),
+          bytes(disk),
+          cores < 0.01 ? 'under 0.01' : COUNT.format(cores),
+          `${bytes(network)}/s`,
+          whereTo(series),
+        ];
+      }),
+    ),
+  );
+  return table(
+    [
+      'detail',
+      'Pods a node',
+      'nodes',
+      'series',
+      'samples a second',
+      'memory',
+      `disk, ${RETENTION_DAYS} days`,
+      'cores to take it in',
+      'scraped, gzip',
+      'where to',
+    ],
+    rows,
+  );
+}
+
+function mimir(): string {
+  const rows = DETAILS.flatMap((detail) =>
+    PODS.flatMap((pods) =>
+      NODES.flatMap((nodes) => {
+        const { series, samples } = loadOf(nodes, pods, detail);
+        if (series <= MIMIR_FROM) return [];
+        const shares = (series * MIMIR.replicas) / MIMIR.seriesACore;
+        const ofDistributor = samples / MIMIR.samplesACore;
+        const cells = [shares, ofDistributor].map((cores) => COUNT.format(Math.ceil(cores)));
+        const memory = shares * MIMIR.bytesAThat + ofDistributor * MIMIR.bytesOfThat;
+        return [[detail, String(pods), count(nodes), count(series), ...cells, bytes(memory)]];
+      }),
+    ),
+  );
+  return table(
+    ['detail', 'Pods a node', 'nodes', 'series', 'cores of ingesters', 'of distributors', 'memory of both'],
+    rows,
+  );
+}
+
+function memoryOf(detail: Detail): number {
+  const { series, memoryBytesASeries } = FIGURES.prometheus[detail];
+  return FIGURES.measured.idleBytes + series * memoryBytesASeries;
+}
+
+function measured(): string {
+  const { core, full } = FIGURES.prometheus;
+  const page = FIGURES.page;
+  const row = (what: string, of: (detail: Detail) => string) => [what, of('core'), of('full')];
+  return table(
+    ['', 'core', 'full'],
+    [
+      row('series of the page', (detail) => count(page[detail].samples)),
+      row('the page', (detail) => bytes(page[detail].bytes)),
+      row('the page on the wire, gzip', (detail) => bytes(page[detail].gzipBytes)),
+      row('series of Prometheus in that run', (detail) => count(FIGURES.prometheus[detail].series)),
+      row('memory of it', (detail) => bytes(memoryOf(detail))),
+      ['__memory of a series__', `__${bytes(core.memoryBytesASeries)}__`, `__${bytes(full.memoryBytesASeries)}__`],
+      [
+        '__disk of a sample, with the index__',
+        `__${core.diskBytesASample} bytes__`,
+        `__${full.diskBytesASample} bytes__`,
+      ],
+      row('of these in chunks', (detail) => `${FIGURES.prometheus[detail].chunkBytesASample} bytes`),
+      row('write-ahead log of a sample', (detail) => `${FIGURES.prometheus[detail].walBytesASample} bytes`),
+      row('CPU to scrape and to store a sample', (detail) => `${FIGURES.prometheus[detail].cpuMicrosecondsASample} µs`),
+    ],
+  );
+}
+
+function ofEvents(): string {
+  const rows = Object.entries(FIGURES.events).map(([type, event]) => [
+    `\`${type}\``,
+    bytes(event.lineBytes),
+    bytes(event.metadataBytes),
+    bytes(event.gzipBytesAlone),
+    bytes(event.gzipBytes),
+  ]);
+  return table(
+    ['event', 'line', 'structured metadata', 'push of one, gzip', 'push of a hundred, gzip, for each'],
+    rows,
+  );
+}
+
+/** What Loki counts of an event: of the largest. */
+const EVENT_BYTES = Math.max(
+  ...Object.values(FIGURES.events).map(({ lineBytes, metadataBytes }) => lineBytes + metadataBytes),
+);
+
+const NODE_PODS = 110;
+/** Events a second of a node. */
+const RATES: readonly (readonly [what: string, rate: number])[] = [
+  ['quiet: one of each Pod in an hour', NODE_PODS / 3_600],
+  ['busy: one of each Pod in a minute', NODE_PODS / 60],
+  ['a Pod of each node at its limit', events.limit],
+  ['worst: all of them, and the node', (NODE_PODS + 1) * events.limit],
+];
+/** Of a node: namespaces that have events, and types that these have. */
+const STREAMS = 5 * 3;
+
+function lokiMode(gigabytes: number): string {
+  if (gigabytes <= LOKI_SINGLE_GB) return 'single';
+  return gigabytes <= LOKI_SCALABLE_GB ? 'scalable' : 'distributed';
+}
+
+function loki(): string {
+  const perDay = (rate: number) => rate * EVENT_BYTES * DAY;
+  const rows = NODES.map((nodes) => [
+    count(nodes),
+    ...RATES.map(([, rate]) => `${bytes(perDay(nodes * rate))}, ${lokiMode(perDay(nodes * rate) / 1e9)}`),
+    count(nodes * STREAMS),
+  ]);
+  const ofOne = RATES.map(([, rate]) => `${COUNT.format(rate)} a second`);
+  return table(
+    ['nodes: a day', ...RATES.map(([what]) => what), 'streams'],
+    [['one node, events', ...ofOne, String(STREAMS)], ...rows],
+  );
+}
+
+function bounds(): string {
+  const { packetloss } = desiredProbes(CONFIG);
+  const { loki: sink } = sinks;
+  if (packetloss === undefined || sink === undefined) throw new Error('the defaults have changed');
+  const { limit } = packetloss.settings;
+  return table(
+    ['where', 'bound', 'with it'],
+    [
+      [
+        'in the kernel: `limit`',
+        `${limit} a second of each probe and namespace`,
+        'what is more is counted, and makes no event',
+      ],
+      [
+        'in the agent: `events.limit`',
+        `${events.limit} a second of each Pod`,
+        `${count((NODE_PODS + 1) * events.limit)} a second of a node of ${NODE_PODS} Pods`,
+      ],
+      [
+        'folding: `events.fold`',
+        `equal ones within ${events.foldMs / 1_000} s are two`,
+        'a storm of the same is next to nothing',
+      ],
+      [
+        'a queue for each sink',
+        `${count(sink.queue)} events, or ${sink.queueBytes / 1024 ** 2} MiB`,
+        'what comes while a sink is away; the oldest give way',
+      ],
+      [
+        'a push to Loki',
+        `${count(sink.batch.events)} events, or ${sink.batch.bytes / 1024 ** 2} MiB of text`,
+        'one at a time: with an answer in 50 ms some 20 MiB a second',
+      ],
+      [
+        'Loki: `ingestion_rate_mb`',
+        `${bytes(LOKI_RATE)} a second of a tenant`,
+        `${count(LOKI_RATE / EVENT_BYTES)} events a second of all nodes: what is more is refused for the moment (429), and waits`,
+      ],
+    ],
+  );
+}
+
+function constants(): string {
+  const { core, full } = { core: seriesOf('core'), full: seriesOf('full') };
+  return table(
+    ['', 'value', 'from'],
+    [
+      ['`pod`', `${core.pod} core, ${full.pod} full`, 'measured, the table above'],
+      ['`node`', `${core.node} core, ${full.node} full`, 'measured, the table above; it grows with CPUs and devices'],
+      ['`interval`', `${INTERVAL} s`, 'what the Prometheus Operator takes where nothing is said'],
+      [
+        '`memory`',
+        `${bytes(FIGURES.prometheus.core.memoryBytesASeries)} core, ${bytes(FIGURES.prometheus.full.memoryBytesASeries)} full`,
+        'measured',
+      ],
+      [
+        '`sample`',
+        `${FIGURES.prometheus.core.diskBytesASample} bytes core, ${FIGURES.prometheus.full.diskBytesASample} full`,
+        'measured',
+      ],
+      [
+        '`log`',
+        `${FIGURES.prometheus.core.walBytesASample} bytes core, ${FIGURES.prometheus.full.walBytesASample} full`,
+        'measured',
+      ],
+      ['`replaced`', `${REPLACED_A_DAY} a day`, 'assumed: how often a Pod is replaced by one of another name'],
+      [
+        'room',
+        `${MEMORY_ROOM} for memory, ${DISK_ROOM} for disk`,
+        "half more for peaks is what Mimir's documentation asks for; to use at most 80 to 85 % of the disk is what Prometheus's does",
+      ],
+      ['`event`', bytes(EVENT_BYTES), 'measured, the largest of the table below'],
+    ],
+  );
+}
+
+function run(): string {
+  const { date, kernel, cpus, prometheus: version, pods, scrapes, idleBytes } = FIGURES.measured;
+  const series = count(FIGURES.prometheus.core.series);
+  return [
+    `${date}, Linux ${kernel}, ${cpus} CPUs, Prometheus ${version}. ${pods} busy Pods on one agent, whose page was asked for each second and given to Prometheus as the pages of`,
+    `several nodes, ${series} series of it, for ${scrapes} seconds: a series has as many samples then as in the two hours of a block at ${INTERVAL} s. An idle Prometheus took ${bytes(idleBytes)}.`,
+  ].join('\n');
+}
+
+export const SIZING_TABLES: Readonly<Record<string, string>> = {
+  run: run(),
+  'series by probe': byProbe(),
+  'series of the agent': agentMetrics(),
+  measured: measured(),
+  constants: constants(),
+  prometheus: prometheus(),
+  mimir: mimir(),
+  events: ofEvents(),
+  bounds: bounds(),
+  loki: loki(),
+};
