@@ -66,6 +66,17 @@ describe('the Dockerfile', () => {
     expect(image.cmd).toEqual([container.args[0]]);
   });
 
+  it('docs/image.md starts it as the DaemonSet does', () => {
+    const { container } = shipped([]);
+    const [line = ''] = /docker run .*?[^\\]\n/s.exec(read('docs/image.md')) ?? [];
+    expect([...line.matchAll(/--cap-add (\w+)/g)].map(([, name]) => name)).toEqual(
+      container.securityContext.capabilities.add,
+    );
+    for (const { mountPath } of container.volumeMounts)
+      if (mountPath !== '/etc/netsonde') expect(line).toContain(`:${mountPath}`);
+    expect(line.trimEnd().endsWith(` ${container.image}`)).toBe(true);
+  });
+
   it.each([
     ['FROM a\nADD b c', 'line 2: ADD is not known here'],
     ['FROM a\nRUN <<EOF', 'line 2: RUN without flags, in the form of the shell'],
