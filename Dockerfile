@@ -45,8 +45,8 @@ RUN apt-get update \
   && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/ldconfig/* /var/log/apt /var/log/*.log
 COPY --from=build /image /opt/netsonde
 ENV PATH=/opt/netsonde/bin:${PATH}
-# Kubernetes makes capabilities effective for root only, and capabilities of files are void where allowPrivilegeEscalation is false.
-# As any other user it runs where the runtime gives ambient capabilities: docs/capabilities.md.
+# Root without the rights of root: Kubernetes makes capabilities effective for nobody else, and those of a file would bind the image to one
+# set, as the kernel starts no file that asks for more than its container has. docs/capabilities.md says more, also of other users.
 USER 0:0
 EXPOSE 9102
 STOPSIGNAL SIGTERM
