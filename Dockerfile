@@ -10,7 +10,7 @@ RUN apt-get update \
   && apt-get install -y --no-install-recommends clang g++ libbpf-dev llvm make npm pkg-config \
   && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
-COPY package.json package-lock.json ./
+COPY LICENSE package.json package-lock.json ./
 COPY bpf-napi/package.json bpf-napi/
 # Debian's npm forgets the link to Node.js when it leaves out the package of the other architecture, whose link has the same name.
 RUN npm ci --ignore-scripts --no-audit --no-fund --loglevel=error \
@@ -19,7 +19,6 @@ COPY bin bin
 COPY bpf-napi bpf-napi
 COPY scripts/bundle.ts scripts/
 COPY src src
-COPY LICENSE ./
 ENV PATH=/build/node_modules/.bin:${PATH}
 RUN make -s -j"$(nproc)" -C bpf-napi \
   && make -s -j"$(nproc)" -C src/bpf OUT=/build/dist/bpf \

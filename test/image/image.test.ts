@@ -34,7 +34,6 @@ beforeAll(async () => {
   const built = await builder.build(parseDockerfile(text, DEBIAN === undefined ? {} : { DEBIAN }));
   [build, image] = [built.at(0), built.at(-1)] as [Built, Built];
   tree = resources.use(builder.mount(image));
-  mkdirSync(tree.at('/proc'), { recursive: true });
   run('mount', '-t', 'proc', 'proc', tree.at('/proc'));
 }, BUILD_MS);
 
@@ -203,7 +202,8 @@ describe('for arm64, by the compilers of the image', () => {
       const last = build.stage.steps.at(-1);
       if (first?.kind !== 'run' || last?.kind !== 'run')
         throw new Error('the first stage begins or ends with another step');
-      const compile = 'CXX=aarch64-linux-gnu-g++ LDLIBS= OUT=/arm64 && make -s -j2 -C src/bpf MACHINE=aarch64 OUT=/arm64';
+      const compile =
+        'CXX=aarch64-linux-gnu-g++ LDLIBS= OUT=/arm64 && make -s -j2 -C src/bpf MACHINE=aarch64 OUT=/arm64';
       const compiler = 'apt-get update && apt-get install -y --no-install-recommends g++-aarch64-linux-gnu';
       const prepared = await builder.step(build, { ...last, command: compiler });
       const compiled = await builder.step(prepared, { ...last, command: `make -s -j2 -C bpf-napi ${compile}` });

@@ -76,7 +76,7 @@ export async function runIn(
   workdir: string,
   env: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const variables = { HOME: '/root', DEBIAN_FRONTEND: 'noninteractive', ...environmentOfMachine(), ...env };
+  const variables = { HOME: '/root', ...environmentOfMachine(), ...env };
   const child = spawn(
     'setpriv',
     [
