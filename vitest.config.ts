@@ -22,6 +22,7 @@ export default defineConfig({
       { test: { ...alone, name: 'guest', include: ['test/guest/*.test.ts'], sequence: { groupOrder: 4 } } },
       // Not part of `npm test`.
       { test: { ...alone, name: 'soak', include: ['test/soak/*.test.ts'], sequence: { groupOrder: 5 } } },
+      { test: { ...alone, name: 'image', include: ['test/image/*.test.ts'], sequence: { groupOrder: 6 } } },
     ],
   },
 });

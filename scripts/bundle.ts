@@ -1,4 +1,5 @@
-import { globSync, rmSync } from 'node:fs';
+import { globSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 
 const KUBERNETES = 'kubernetes';
@@ -80,3 +81,16 @@ const { metafile } = await build({
   },
 });
 for (const name of globSync('dist/chunk-*')) if (!(name in metafile.outputs)) rmSync(name);
+
+/** Whoever passes the bundle on has to pass on the licences of what is in it. */
+const packages = new Set(
+  Object.keys(metafile.inputs).flatMap((path) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []),
+);
+const licences = [...packages].sort().map((path) => {
+  const { name, version, license } = JSON.parse(readFileSync(join(path, 'package.json'), 'utf8'));
+  const files = readdirSync(path).filter((file) => /^(licen[cs]e|notice|copying)/i.test(file));
+  return [`${name} ${version}, ${license}`, ...files.map((file) => readFileSync(join(path, file), 'utf8'))].join(
+    '\n\n',
+  );
+});
+writeFileSync('dist/LICENSES.txt', licences.join(`\n\n${'-'.repeat(80)}\n\n`));

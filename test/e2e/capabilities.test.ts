@@ -11,30 +11,16 @@ import { AgentProcess } from '../support/agent_process.ts';
 import { CGROUP_V2, TestPod } from '../support/cgroups.ts';
 import type { Exposition } from '../support/exposition.ts';
 import { TestNetns } from '../support/hosts.ts';
-import { kustomize } from '../support/kustomize.ts';
 import { eventually } from '../support/oracle.ts';
+import { type SecurityContext, setpriv, shipped } from '../support/security_context.ts';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
 const DOCUMENT = readFileSync(join(PROJECT, 'docs/capabilities.md'), 'utf8');
 
-interface SecurityContext {
-  readonly runAsUser: number;
-  readonly runAsGroup: number;
-  readonly privileged: boolean;
-  readonly allowPrivilegeEscalation: boolean;
-  readonly readOnlyRootFilesystem: boolean;
-  readonly capabilities: { readonly drop: readonly string[]; readonly add: readonly string[] };
-}
-
-function shippedContext(components: readonly string[]): SecurityContext {
-  const folders = components.map((name) => join(PROJECT, 'manifests/components', name));
-  const daemonSet = kustomize(join(PROJECT, 'manifests/base'), folders).find(({ kind }) => kind === 'DaemonSet');
-  if (daemonSet === undefined) throw new Error('there is no DaemonSet');
-  type Spec = { template: { spec: { containers: [{ securityContext: SecurityContext }] } } };
-  return (daemonSet['spec'] as Spec).template.spec.containers[0].securityContext;
-}
-
-const CONTEXTS = { default: shippedContext([]), all: shippedContext(['all-probes']) } as const;
+const CONTEXTS = {
+  default: shipped([]).container.securityContext,
+  all: shipped(['all-probes']).container.securityContext,
+} as const;
 type SetName = keyof typeof CONTEXTS;
 
 const UNPRIVILEGED = 65_532;
@@ -68,12 +54,9 @@ exec "$@"`;
 
 /** As a container runtime starts the agent, under a securityContext. */
 function confine(context: SecurityContext, user: number, capabilities: readonly string[]): string[] {
-  const set = ['-all', ...capabilities.map((name) => `+${name.toLowerCase()}`)].join(',');
   return [
     ...(context.readOnlyRootFilesystem ? ['unshare', '--mount', 'sh', '-c', READ_ONLY, 'sh', PROJECT, place] : []),
-    ...['setpriv', '--reuid', String(user), '--regid', String(user), '--clear-groups'],
-    ...['--bounding-set', set, '--inh-caps', set, ...(user === 0 ? [] : ['--ambient-caps', set])],
-    ...(context.allowPrivilegeEscalation ? [] : ['--no-new-privs']),
+    ...setpriv(context, user, capabilities),
   ];
 }
 

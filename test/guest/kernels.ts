@@ -105,8 +105,7 @@ class Apt {
   constructor(folder: string, suites: readonly string[]) {
     this.#folder = folder;
     const sources = join(folder, 'sources.list');
-    const keyring = KEYRINGS.find((path) => existsSync(path));
-    if (keyring === undefined) throw new Error('no keys of Debian: the package debian-archive-keyring is missing');
+    const keyring = debianKeyring();
     const lines = suites.map((suite) => {
       const mirror = mirrorOf(suite);
       return mirror === undefined ? '' : `deb [signed-by=${keyring}] ${mirror} ${suite} main\n`;
@@ -149,8 +148,15 @@ class Apt {
   }
 }
 
+/** @throws where this machine has none */
+export function debianKeyring(): string {
+  const keyring = KEYRINGS.find((path) => existsSync(path));
+  if (keyring === undefined) throw new Error('no keys of Debian: the package debian-archive-keyring is missing');
+  return keyring;
+}
+
 /** Where this machine gets its packages from; undefined where it has none of that kind. */
-function mirrorOf(suite: string): string | undefined {
+export function mirrorOf(suite: string): string | undefined {
   const isSecurity = (name: string) => name.endsWith('-security');
   const targets = execFileSync('apt-get', ['indextargets', '--format', '$(REPO_URI) $(RELEASE)'], { encoding: 'utf8' });
   const rows = targets.split('\n').map((target) => target.split(' '));

@@ -1,0 +1,51 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type KubernetesObject, kustomize } from './kustomize.ts';
+
+const MANIFESTS = fileURLToPath(new URL('../../manifests/', import.meta.url));
+
+/** What our manifests use of that of Kubernetes. */
+export interface SecurityContext {
+  readonly runAsUser: number;
+  readonly runAsGroup: number;
+  readonly privileged: boolean;
+  readonly allowPrivilegeEscalation: boolean;
+  readonly readOnlyRootFilesystem: boolean;
+  readonly capabilities: { readonly drop: readonly string[]; readonly add: readonly string[] };
+}
+
+export interface Container {
+  readonly image: string;
+  readonly command?: readonly string[];
+  readonly args: readonly string[];
+  readonly ports: readonly { readonly containerPort: number; readonly protocol: string }[];
+  readonly securityContext: SecurityContext;
+  readonly volumeMounts: readonly { readonly mountPath: string }[];
+}
+
+/** The agent's container, and all objects, of the base with components. */
+export function shipped(components: readonly string[]): {
+  readonly container: Container;
+  readonly objects: readonly KubernetesObject[];
+} {
+  const folders = components.map((name) => join(MANIFESTS, 'components', name));
+  const objects = kustomize(join(MANIFESTS, 'base'), folders);
+  const daemonSet = objects.find(({ kind }) => kind === 'DaemonSet');
+  if (daemonSet === undefined) throw new Error('there is no DaemonSet');
+  type Spec = { template: { spec: { containers: [Container] } } };
+  return { container: (daemonSet['spec'] as Spec).template.spec.containers[0], objects };
+}
+
+/** The command that gives a process what a container runtime gives it; capabilities that another user than root has are ambient. */
+export function setpriv(
+  { allowPrivilegeEscalation }: SecurityContext,
+  user: number,
+  capabilities: readonly string[],
+): string[] {
+  const set = ['-all', ...capabilities.map((name) => `+${name.toLowerCase()}`)].join(',');
+  return [
+    ...['setpriv', '--reuid', String(user), '--regid', String(user), '--clear-groups'],
+    ...['--bounding-set', set, '--inh-caps', set, ...(user === 0 ? [] : ['--ambient-caps', set])],
+    ...(allowPrivilegeEscalation ? [] : ['--no-new-privs']),
+  ];
+}
