@@ -1,4 +1,6 @@
-import { globSync, rmSync } from 'node:fs';
+import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { constants, gzipSync } from 'node:zlib';
 import { build, type Plugin } from 'esbuild';
 
 const KUBERNETES = 'kubernetes';
@@ -26,6 +28,38 @@ const kubernetesApart: Plugin = {
     });
   },
 };
+
+const WEB = 'dist/web';
+
+/** Builds the page at `/` into dist/web: its script and its style with a hash in the name, and everything compressed as well. */
+async function bundlePage(): Promise<void> {
+  const { outputFiles } = await build({
+    entryPoints: ['src/web/page/main.tsx', 'src/web/page/style.css'],
+    outdir: WEB,
+    entryNames: '[name]-[hash]',
+    bundle: true,
+    format: 'esm',
+    target: ['chrome116', 'firefox124', 'safari17.4'],
+    minify: true,
+    legalComments: 'none',
+    logLevel: 'warning',
+    write: false,
+  });
+  const files = new Map(outputFiles.map(({ path, contents }) => [basename(path), Buffer.from(contents)]));
+  const named = (end: string) => `/web/${[...files.keys()].find((name) => name.endsWith(end))}`;
+  const html = readFileSync('src/web/page/index.html', 'utf8')
+    .replace('{{style}}', named('.css'))
+    .replace('{{script}}', named('.js'));
+  files.set('index.html', Buffer.from(html));
+  mkdirSync(WEB, { recursive: true });
+  for (const [name, content] of files) {
+    writeFileSync(`${WEB}/${name}`, content);
+    writeFileSync(`${WEB}/${name}.gz`, gzipSync(content, { level: constants.Z_BEST_COMPRESSION }));
+  }
+  for (const path of globSync(`${WEB}/*`)) if (!files.has(basename(path, '.gz'))) rmSync(path);
+}
+
+await bundlePage();
 
 /**
  * Bundles the agent into dist/: starting from the sources takes twice the memory and three times as long. Names are kept, so
