@@ -66,8 +66,9 @@ export class Kernel implements AsyncDisposable {
   #collecting: Promise<void> | undefined;
   /** Resolves once every page of earlier collections is rendered. */
   #rendered: Promise<unknown> = Promise.resolve();
-  /** When the last collection ended. */
+  /** When the last collection ended: by a clock that nobody sets, and by the wall clock. */
   #collectedMs = Number.NEGATIVE_INFINITY;
+  #collected = new Date(0);
   #refreshFailure = '';
   #timer: NodeJS.Timeout | undefined;
 
@@ -164,7 +165,8 @@ export class Kernel implements AsyncDisposable {
   /** The numbers by which one sees who is in trouble: a small part of a page. Collects where the last collection is old. */
   async trouble(): Promise<Trouble> {
     const isFresh = this.#collecting === undefined && performance.now() - this.#collectedMs < FRESH_MS;
-    return isFresh ? this.#trouble() : this.#afterCollection(async () => this.#trouble());
+    const read = async () => troubleOf(this.#aggregator, this.#collected);
+    return isFresh ? read() : this.#afterCollection(read);
   }
 
   probes(): readonly ProbeStatus[] {
@@ -247,6 +249,7 @@ export class Kernel implements AsyncDisposable {
     });
     batch.commit();
     this.#collectedMs = performance.now();
+    this.#collected = new Date();
   }
 
   /** Who asks at the same time shares one collection, which waits until what came of the one before is read. */
@@ -259,11 +262,6 @@ export class Kernel implements AsyncDisposable {
     const answer = this.#collecting.then(read);
     this.#rendered = Promise.allSettled([this.#rendered, answer]);
     return answer;
-  }
-
-  #trouble(): Trouble {
-    const ageMs = performance.now() - this.#collectedMs;
-    return troubleOf(this.#aggregator, new Date(Date.now() - ageMs));
   }
 
   /** Renders what was collected last. */

@@ -105,10 +105,11 @@ export class Aggregator {
     }
   }
 
-  /** What a metric that is no histogram shows, summed over its labels, by slot; undefined while no probe shows it. */
+  /** What a metric that is no histogram shows, summed over its labels, by slot; undefined where the last collection gave nothing. */
   sums(metric: MetricDescriptor): ReadonlyMap<number, Counter> | undefined {
     for (const family of this.#allFamilies()) {
       if (family.descriptor !== metric) continue;
+      if (!family.isShown) return undefined;
       const sums = new Map<number, Counter>();
       family.visit((slot, _, value) => sums.set(slot, addCounters(sums.get(slot) ?? 0, value as Counter)));
       return sums;

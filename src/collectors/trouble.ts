@@ -23,9 +23,13 @@ const TROUBLE: readonly MetricDescriptor[] = [
   conntrack.metrics.limit,
 ];
 
+/** Counters of what happened, by reason: who has none of them yet has a zero. */
+const COUNTED_BY_REASON: readonly MetricDescriptor[] = [packetloss.metrics.drops, tcpreset.metrics.resets];
+
 /** What was collected last of every entity that is shown. */
 export function troubleOf(aggregator: Aggregator, collected: Date): Trouble {
   const sums = TROUBLE.map((metric) => aggregator.sums(metric));
+  const nothing = TROUBLE.map((metric) => (COUNTED_BY_REASON.includes(metric) ? 0 : undefined));
   return {
     collected: collected.toISOString(),
     metrics: TROUBLE.map(({ name }) => name),
@@ -35,8 +39,8 @@ export function troubleOf(aggregator: Aggregator, collected: Date): Trouble {
       pod,
       netns: String(netns),
       gone: isRetired === true,
-      values: sums.map((bySlot) => {
-        const sum = bySlot?.get(slot);
+      values: sums.map((bySlot, index) => {
+        const sum = bySlot?.get(slot) ?? (bySlot === undefined ? undefined : nothing[index]);
         return sum === undefined ? null : Number(sum);
       }),
     })),

@@ -37,6 +37,7 @@ export function App(props: ViewProps): JSX.Element {
   const { store, place } = props;
   const { refusal } = store;
   const View = VIEWS[place.tab];
+  document.title = `${store.answers.agent?.node ?? 'agent'} · netsonde`;
   const isClosed = refusal?.kind === 'token' || refusal?.kind === 'forbidden';
   return (
     <>

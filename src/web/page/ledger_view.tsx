@@ -95,6 +95,7 @@ function Accounts({ store }: { store: Store }): JSX.Element {
   const { ledger } = store.answers;
   if (ledger === undefined) return <Empty>The agent has not said yet.</Empty>;
   const accounts = accountsOf(ledger);
+  const numbers = NUMBERS.filter((key) => key !== 'recovered' || accounts.some(({ recovered }) => recovered > 0));
   if (accounts.length === 0) return <Empty>No probe has had an event since the agent started.</Empty>;
   return (
     <table class="cards ledger">
@@ -102,7 +103,7 @@ function Accounts({ store }: { store: Store }): JSX.Element {
         <tr>
           <th scope="col">Probe</th>
           <th scope="col">Sink</th>
-          {NUMBERS.map((key) => (
+          {numbers.map((key) => (
             <th key={key} scope="col" class="number">
               {TITLES[key]}
             </th>
@@ -120,7 +121,7 @@ function Accounts({ store }: { store: Store }): JSX.Element {
             <td data-label="Sink" class="value">
               {account.sink || '–'}
             </td>
-            {NUMBERS.map((key) => (
+            {numbers.map((key) => (
               <td key={key} data-label={TITLES[key]} class={`number value ${account[key] === 0 ? 'zero' : ''}`}>
                 {count(account[key])}
               </td>

@@ -16,7 +16,7 @@ export function PodsView({ store, place: { filters }, filter }: ViewProps): JSX.
       <h2>Pods</h2>
       <p class="quiet">
         {rates.seconds > 0
-          ? `Rates are averages of the last ${span(rates.seconds * 1_000)}, of ${clock(trouble.collected)}.`
+          ? `Rates are averages over the last ${span(rates.seconds * 1_000)}, up to ${clock(trouble.collected)}.`
           : 'Rates take two looks at the counters: the second comes in a moment.'}{' '}
         {by === '' ? 'What is farthest beyond what is worth a look comes first.' : ''}
       </p>
