@@ -136,7 +136,12 @@ function Tabs({ store, open }: { store: Store; open: Tab }): JSX.Element {
       {(Object.keys(TITLES) as Tab[]).map((tab) => (
         <a key={tab} href={`#${tab}`} aria-current={tab === open ? 'page' : undefined}>
           {TITLES[tab]}
-          {notes[tab] !== undefined && <span class="note">{notes[tab]}</span>}
+          {notes[tab] !== undefined && (
+            <>
+              {' '}
+              <span class="note">{notes[tab]}</span>
+            </>
+          )}
         </a>
       ))}
     </nav>

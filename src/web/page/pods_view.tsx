@@ -94,9 +94,9 @@ function SortHead({ title, help, column, by, filter }: SortProps): JSX.Element {
   );
 }
 
-function PodRow({ view: { row, name, values, score } }: { view: TroubleView }): JSX.Element {
+function PodRow({ view: { row, name, values } }: { view: TroubleView }): JSX.Element {
   return (
-    <tr class={score === 0 ? 'calm' : ''}>
+    <tr>
       <th scope="row" data-label="Pod">
         <span class="value">{name}</span> <span class="quiet">{row.gone ? `${row.kind}, gone` : row.kind}</span>
       </th>
