@@ -2,6 +2,8 @@ import type { SeenEvent } from './event_log.ts';
 import { MessageReader } from './sse.ts';
 
 const TOKEN_KEY = 'netsonde-token';
+/** Events of the last hour that a page begins with. */
+export const BEGIN_WITH = 200;
 const ANSWER_MS = 5_000;
 /** The agent says something every 15 s, if only that there is nothing new. */
 const SILENCE_MS = 40_000;
@@ -84,7 +86,7 @@ export async function followEvents({ lastId, signal, opened, take }: Following):
   try {
     const headers = { Accept: 'text/event-stream', ...(lastId === '' ? {} : { 'Last-Event-ID': lastId }) };
     const ending = AbortSignal.any([signal, silence.signal]);
-    const response = await request('/api/v1/events?since=1h&last=200', headers, ending);
+    const response = await request(`/api/v1/events?since=1h&last=${BEGIN_WITH}`, headers, ending);
     opened();
     const reader = new MessageReader();
     const chunks = response.body?.pipeThrough(new TextDecoderStream()).getReader();

@@ -4,7 +4,7 @@ import { ConfigurationView } from './configuration_view.tsx';
 import { EventsView } from './events_view.tsx';
 import { clock, span } from './format.ts';
 import { LedgerView } from './ledger_view.tsx';
-import type { Place, Tab } from './location.ts';
+import { formatPlace, type Place, type Tab } from './location.ts';
 import { PodsView } from './pods_view.tsx';
 import { isProblem } from './probe_view.ts';
 import { ProbesView } from './probes_view.tsx';
@@ -16,6 +16,8 @@ export interface ViewProps {
   /** Sets some of the filters, which are kept in the URL. */
   readonly filter: (filters: Place['filters']) => void;
 }
+
+type Places = ReadonlyMap<Tab, Place>;
 
 const TITLES: Readonly<Record<Tab, string>> = {
   events: 'Events',
@@ -33,7 +35,7 @@ const VIEWS: Readonly<Record<Tab, (props: ViewProps) => JSX.Element>> = {
   configuration: ConfigurationView,
 };
 
-export function App(props: ViewProps): JSX.Element {
+export function App({ places, ...props }: ViewProps & { readonly places: Places }): JSX.Element {
   const { store, place } = props;
   const { refusal } = store;
   const View = VIEWS[place.tab];
@@ -46,7 +48,7 @@ export function App(props: ViewProps): JSX.Element {
         <AccessView store={store} refusal={refusal} />
       ) : (
         <>
-          <Tabs store={store} open={place.tab} />
+          <Tabs store={store} open={place.tab} places={places} />
           <main class={refusal === undefined ? '' : 'stale'}>
             <Warnings store={store} />
             <View {...props} />
@@ -122,7 +124,13 @@ function Liveness({ store: { refusal, heardMs, streaming } }: { store: Store }):
   );
 }
 
-function Tabs({ store, open }: { store: Store; open: Tab }): JSX.Element {
+interface TabsProps {
+  readonly store: Store;
+  readonly open: Tab;
+  readonly places: Places;
+}
+
+function Tabs({ store, open, places }: TabsProps): JSX.Element {
   const { probes, config, sinks } = store.answers;
   const problems = (probes ?? []).filter(isProblem).length;
   const failed = (sinks ?? []).filter(({ state }) => state === 'failed').length;
@@ -134,7 +142,11 @@ function Tabs({ store, open }: { store: Store; open: Tab }): JSX.Element {
   return (
     <nav aria-label="Parts of the page">
       {(Object.keys(TITLES) as Tab[]).map((tab) => (
-        <a key={tab} href={`#${tab}`} aria-current={tab === open ? 'page' : undefined}>
+        <a
+          key={tab}
+          href={formatPlace(places.get(tab) ?? { tab, filters: {} })}
+          aria-current={tab === open ? 'page' : undefined}
+        >
           {TITLES[tab]}
           {notes[tab] !== undefined && (
             <>

@@ -42,6 +42,18 @@ describe('the log', () => {
     expect(log.events.at(-1)?.id).toBe('a-8');
   });
 
+  it('keeps what the filters ask for, where others have to make room', () => {
+    const log = new EventLog();
+    log.filter = { ...NO_FILTER, pod: 'db' };
+    log.add([seen('a-1', { pod: 'db' }), ...range(2, EVENTS_MAX + 9)]);
+    expect(log.events).toHaveLength(EVENTS_MAX);
+    expect(log.leftOut).toBe(9);
+    expect(log.events.at(-1)?.id).toBe('a-1');
+    log.filter = NO_FILTER;
+    log.add(range(EVENTS_MAX + 10, EVENTS_MAX + 10));
+    expect(log.events.some(({ id }) => id === 'a-1')).toBe(false);
+  });
+
   it('counts what was missed in between', () => {
     const log = new EventLog();
     log.add([...range(1, 2), ...range(12, 13)]);

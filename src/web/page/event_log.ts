@@ -8,8 +8,23 @@ export interface SeenEvent {
   readonly event: EventRecord;
 }
 
+/** What the page shows of the events; an empty text does not matter. */
+export interface Filter {
+  readonly probe: string;
+  readonly type: string;
+  readonly severity: string;
+  /** A part of `namespace/pod`. */
+  readonly pod: string;
+  /** A part of anything that the event says. */
+  readonly text: string;
+}
+
+export const NO_FILTER: Filter = { probe: '', type: '', severity: '', pod: '', text: '' };
+
 /** The newest events, those that came last first. */
 export class EventLog {
+  /** What is looked for: it stays, where others have to make room. */
+  filter: Filter = NO_FILTER;
   #events: readonly SeenEvent[] = [];
   #lastId = '';
   #leftOut = 0;
@@ -47,9 +62,17 @@ export class EventLog {
     }
     if (fresh.length === 0) return 0;
     const all = [...fresh.reverse(), ...this.#events];
-    this.#leftOut += Math.max(0, all.length - EVENTS_MAX);
-    this.#events = all.slice(0, EVENTS_MAX);
+    this.#events = this.#cut(all);
+    this.#leftOut += all.length - this.#events.length;
     return fresh.length;
+  }
+
+  #cut(all: readonly SeenEvent[]): readonly SeenEvent[] {
+    if (all.length <= EVENTS_MAX) return all;
+    let room = EVENTS_MAX;
+    const wanted = new Set(all.filter((seen) => matches(seen, this.filter)).slice(0, room));
+    room -= wanted.size;
+    return all.filter((seen) => wanted.has(seen) || room-- > 0);
   }
 }
 
@@ -57,19 +80,6 @@ function split(id: string): [run: string, number: number] {
   const at = id.lastIndexOf('-');
   return [id.slice(0, at), Number(id.slice(at + 1))];
 }
-
-/** What the page shows of the events; an empty text does not matter. */
-export interface Filter {
-  readonly probe: string;
-  readonly type: string;
-  readonly severity: string;
-  /** A part of `namespace/pod`. */
-  readonly pod: string;
-  /** A part of anything that the event says. */
-  readonly text: string;
-}
-
-export const NO_FILTER: Filter = { probe: '', type: '', severity: '', pod: '', text: '' };
 
 export function matches({ event }: SeenEvent, { probe, type, severity, pod, text }: Filter): boolean {
   return (

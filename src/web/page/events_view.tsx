@@ -1,5 +1,6 @@
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
+import { BEGIN_WITH } from './api.ts';
 import { Empty, type ViewProps } from './app.tsx';
 import { EventDetails } from './event_details.tsx';
 import { choices, EVENTS_MAX, type Filter, matches, NO_FILTER, type SeenEvent } from './event_log.ts';
@@ -11,6 +12,7 @@ export function EventsView({ store, place, filter }: ViewProps): JSX.Element {
   const [opened, open] = useState('');
   const { log } = store;
   const wanted: Filter = { ...NO_FILTER, ...place.filters };
+  log.filter = wanted;
   const isWanted = (seen: SeenEvent) => matches(seen, wanted);
   const rows = (held ?? log.events).filter(isWanted);
   const waiting = held === undefined ? 0 : newerThan(log.events, held).filter(isWanted).length;
@@ -185,9 +187,10 @@ function NoEvents({ store, isFiltered }: { store: Store; isFiltered: boolean }):
 function Bounds({ store: { log }, shown }: { store: Store; shown: number }): JSX.Element {
   return (
     <p class="quiet">
-      {count(shown)} of {count(log.events.length)} events shown, at most those of the last hour when the page was
-      opened.
-      {log.leftOut > 0 && ` ${count(log.leftOut)} older ones were left out: the page keeps ${EVENTS_MAX}.`}
+      {count(shown)} of {count(log.events.length)} events shown. The page began with at most {BEGIN_WITH} of the last
+      hour.
+      {log.leftOut > 0 &&
+        ` ${count(log.leftOut)} had to make room: it keeps ${EVENTS_MAX}, of what the filters ask for first.`}
       {log.missed > 0 && ` ${count(log.missed)} were missed while the page was not connected.`}
     </p>
   );

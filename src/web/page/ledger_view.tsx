@@ -27,7 +27,7 @@ export function LedgerView({ store }: ViewProps): JSX.Element {
 
 function Sinks({ sinks, nowMs }: { sinks: readonly SinkStatus[]; nowMs: number }): JSX.Element {
   return (
-    <table class="cards">
+    <table class="cards sinks">
       <thead>
         <tr>
           <th scope="col">Sink</th>

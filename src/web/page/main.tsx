@@ -5,20 +5,27 @@ import { Store } from './store.ts';
 
 const root = document.getElementById('page');
 let place = parsePlace(location.hash);
+/** Each tab as it was left. */
+const places = new Map([[place.tab, place]]);
 const store = new Store(place.tab, draw);
 
 function draw(): void {
-  if (root !== null) render(<App store={store} place={place} filter={filter} />, root);
+  if (root !== null) render(<App store={store} place={place} places={places} filter={filter} />, root);
+}
+
+function go(to: Place): void {
+  place = to;
+  places.set(to.tab, to);
 }
 
 function filter(filters: Place['filters']): void {
-  place = { ...place, filters: { ...place.filters, ...filters } };
+  go({ ...place, filters: { ...place.filters, ...filters } });
   history.replaceState(null, '', formatPlace(place));
   draw();
 }
 
 addEventListener('hashchange', () => {
-  place = parsePlace(location.hash);
+  go(parsePlace(location.hash));
   store.tab = place.tab;
   draw();
 });
