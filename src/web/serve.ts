@@ -53,15 +53,14 @@ export async function servePage(request: Request, response: Response): Promise<v
     return;
   }
   if (takesGzip) response.set('Content-Encoding', 'gzip');
-  response.end(request.method === 'HEAD' ? undefined : body);
+  response.end(body);
 }
 
 function sendMissing(request: Request, response: Response): void {
+  response.status(404);
   if (request.path === '/') {
-    const text =
-      'The web page is not built: run scripts/setup. Everything else works: /metrics, /api/v1/probes, /healthz.\n';
-    response.type('text').send(text);
-    return;
-  }
-  response.status(404).json({ error: 'no such page' });
+    response
+      .type('text')
+      .send('The web page is not built: run scripts/setup. All else is there: /metrics, /api/v1/probes, /healthz.\n');
+  } else response.json({ error: 'no such page' });
 }
