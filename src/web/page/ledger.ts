@@ -52,23 +52,38 @@ function accountOf(
   };
 }
 
-/** So often must the same be left over, before it is no longer on its way between two of the places that count. */
+/** So often must the same be left over, while nothing comes, before it is no longer on its way between two of the places that count. */
 const SETTLED = 4;
+/** While events come and go, something is on its way at most looks, but not at so many one after the other. */
+const UNSETTLED = 30;
+
+interface Look {
+  readonly rest: number;
+  readonly produced: number;
+  /** Looks that were the same. */
+  readonly same: number;
+  /** Looks since it balanced. */
+  readonly open: number;
+}
 
 /** Tells what is on its way from what is missing. */
 export class Balance {
-  readonly #seen = new Map<string, { rest: number; times: number }>();
+  readonly #looks = new Map<string, Look>();
 
   add(accounts: readonly Account[]): void {
-    for (const { probe, sink, rest } of accounts) {
+    for (const { probe, sink, rest, produced } of accounts) {
       const key = `${probe} ${sink}`;
-      const before = this.#seen.get(key);
-      this.#seen.set(key, { rest, times: before?.rest === rest ? before.times + 1 : 1 });
+      const before = this.#looks.get(key);
+      const isSame = before?.rest === rest && before.produced === produced;
+      const same = isSame ? before.same + 1 : 1;
+      const open = rest === 0 ? 0 : (before?.open ?? 0) + 1;
+      this.#looks.set(key, { rest, produced, same, open });
     }
   }
 
   stateOf({ probe, sink, rest }: Account): 'balances' | 'on its way' | 'missing' {
     if (rest === 0) return 'balances';
-    return (this.#seen.get(`${probe} ${sink}`)?.times ?? 0) >= SETTLED ? 'missing' : 'on its way';
+    const { same = 0, open = 0 } = this.#looks.get(`${probe} ${sink}`) ?? {};
+    return same >= SETTLED || open >= UNSETTLED ? 'missing' : 'on its way';
   }
 }

@@ -148,7 +148,8 @@ function BalanceText({ store, account }: { store: Store; account: Account }): JS
   const state = store.balance.stateOf(account);
   if (account.sink === '') return <span class="quiet">no sink</span>;
   if (state === 'balances') return <span class="state good">balances</span>;
-  if (state === 'on its way') return <span class="state off">{count(Math.abs(account.rest))} on their way</span>;
+  if (state === 'on its way')
+    return <span class="state good">all but {count(Math.abs(account.rest))} on their way</span>;
   const restarts = store.answers.agent?.kernelThreadRestarts ?? 0;
   return (
     <>

@@ -99,22 +99,21 @@ export interface Column {
   readonly read: (rates: Rates, row: TroubleRow) => number | null;
 }
 
-const rateOf = (metric: string) => (rates: Rates, row: TroubleRow) => rates.rate(row.netns, metric);
+const rateOf =
+  (metric: string): Column['read'] =>
+  (rates, { netns }) =>
+    rates.rate(netns, metric);
 
 /** A share of what is less than `least` a second says nothing: 0. */
-function share(
-  rates: Rates,
-  { netns }: TroubleRow,
-  part: string,
-  whole: readonly string[],
-  least: number,
-): number | null {
-  const parts = rates.rate(netns, part);
-  const all = whole.map((metric) => rates.rate(netns, metric));
-  if (parts === null || all.includes(null)) return null;
-  const sum = all.reduce<number>((total, value) => total + (value ?? 0), 0);
-  return parts < least || sum === 0 ? 0 : Math.min(1, parts / sum);
-}
+const shareOf =
+  (part: string, whole: readonly string[], least: number): Column['read'] =>
+  (rates, { netns }) => {
+    const parts = rates.rate(netns, part);
+    const all = whole.map((metric) => rates.rate(netns, metric));
+    if (parts === null || all.includes(null)) return null;
+    const sum = all.reduce<number>((total, value) => total + (value ?? 0), 0);
+    return parts < least || sum === 0 ? 0 : Math.min(1, parts / sum);
+  };
 
 export const COLUMNS: readonly Column[] = [
   {
@@ -139,14 +138,7 @@ export const COLUMNS: readonly Column[] = [
     help: `Share of the TCP segments that were sent again; from ${RETRANSMITS_LEAST} a second on.`,
     unit: 'share',
     limit: RETRANSMITTED,
-    read: (rates, row) =>
-      share(
-        rates,
-        row,
-        'netsonde_tcp_retransmitted_segments_total',
-        ['netsonde_tcp_sent_segments_total'],
-        RETRANSMITS_LEAST,
-      ),
+    read: shareOf('netsonde_tcp_retransmitted_segments_total', ['netsonde_tcp_sent_segments_total'], RETRANSMITS_LEAST),
   },
   {
     key: 'failed',
@@ -154,14 +146,11 @@ export const COLUMNS: readonly Column[] = [
     help: `Share of the TCP connections that were never made; from ${FAILED_CONNECTS_LEAST} a second on.`,
     unit: 'share',
     limit: FAILED_CONNECTS,
-    read: (rates, row) =>
-      share(
-        rates,
-        row,
-        'netsonde_tcp_attempt_fails_total',
-        ['netsonde_tcp_active_opens_total', 'netsonde_tcp_passive_opens_total'],
-        FAILED_CONNECTS_LEAST,
-      ),
+    read: shareOf(
+      'netsonde_tcp_attempt_fails_total',
+      ['netsonde_tcp_active_opens_total', 'netsonde_tcp_passive_opens_total'],
+      FAILED_CONNECTS_LEAST,
+    ),
   },
   {
     key: 'overflows',

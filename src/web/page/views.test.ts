@@ -122,14 +122,28 @@ describe('the ledger', () => {
     ]);
   });
 
-  it('tells what is on its way from what is missing', () => {
+  const statesOf = (looks: readonly (readonly [produced: number, delivered: number])[]) => {
     const balance = new Balance();
-    const states = [103, 104, 104, 104, 104, 100].map((produced) => {
-      const accounts = accountsOf(report(produced));
+    return looks.map(([produced, delivered]) => {
+      const { probes, sinks } = report(produced);
+      const accounts = accountsOf({ probes, sinks: sinks.slice(0, 1).map((row) => ({ ...row, delivered })) });
       balance.add(accounts);
       return accounts[0] && balance.stateOf(accounts[0]);
     });
-    expect(states).toEqual(['on its way', 'on its way', 'on its way', 'on its way', 'missing', 'balances']);
+  };
+
+  it('tells what is on its way from what is missing, when all is quiet', () => {
+    const quiet = [103, 104, 104, 104, 104, 100].map((produced) => [produced, 79] as const);
+    expect(statesOf(quiet)).toEqual(['on its way', 'on its way', 'on its way', 'on its way', 'missing', 'balances']);
+  });
+
+  it('and while events come and go', () => {
+    const storm = (rest: number) => Array.from({ length: 30 }, (_, at) => [100 + at + rest, 79 + at] as const);
+    expect(statesOf(storm(1)).slice(0, -1)).not.toContain('missing');
+    expect(statesOf(storm(1)).at(-1)).toBe('missing');
+    expect(statesOf([...storm(1).slice(0, 20), ...storm(0).slice(20, 21), ...storm(2).slice(1, 22)])).not.toContain(
+      'missing',
+    );
   });
 
   it('has no balance without a sink', () => {
