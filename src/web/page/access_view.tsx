@@ -33,8 +33,7 @@ export function AccessView({ store, refusal }: Props): JSX.Element {
 function Forbidden({ message }: { message: string }): JSX.Element {
   return (
     <p>
-      The agent says: <q>{message}</q>. There is no token that would open it: an agent takes one where it is started
-      with <code>--api-token-file</code>.
+      The agent says: <q>{message}</q>.
     </p>
   );
 }

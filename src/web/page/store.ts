@@ -91,9 +91,10 @@ export class Store {
     return [...new Set(this.#failures.values())].join('; ');
   }
 
-  /** Now, by the clock of the node. */
+  /** By the clock of the node: now, or when it was last heard of. */
   get nowMs(): number {
-    return Date.now() + this.clockAheadMs;
+    const heard = this.refusal === undefined ? undefined : this.heardMs;
+    return (heard ?? Date.now()) + this.clockAheadMs;
   }
 
   set tab(tab: Tab) {
