@@ -15,7 +15,7 @@ const TICK_MS = 2_000;
 const SELDOM_MS = 10_000;
 const TROUBLE_MS = 10_000;
 /** Events are shown at most so often. */
-const SHOW_EVERY_MS = 1_000;
+const SHOW_EVERY_MS = 500;
 const RETRY_MAX_MS = 10_000;
 
 /** What the agent has said. A part is undefined until it has been asked for. */
@@ -82,6 +82,7 @@ export class Store {
     this.#tab = tab;
     this.#changed = changed;
     document.addEventListener('visibilitychange', () => this.#wake());
+    for (const change of ['online', 'offline']) addEventListener(change, () => this.#wake());
     setInterval(() => void this.#tick(), TICK_MS);
     this.#wake();
   }
@@ -227,6 +228,9 @@ export class Store {
     if (this.#stream !== stream) return;
     this.streaming = false;
     this.#show();
+    // Most often the agent is gone.
+    this.#askedMs.delete('agent');
+    void this.#tick();
     this.#retryMs = Math.min(RETRY_MAX_MS, Math.max(TICK_MS / 2, this.#retryMs * 2));
     setTimeout(() => {
       if (this.#stream !== stream) return;
