@@ -18,6 +18,7 @@ RUN npm ci --ignore-scripts --no-audit --no-fund --loglevel=error \
 COPY bin bin
 COPY bpf-napi bpf-napi
 COPY scripts/bundle.ts scripts/
+COPY tsconfig.json ./
 COPY src src
 ENV PATH=/build/node_modules/.bin:${PATH}
 RUN make -s -j"$(nproc)" -C bpf-napi \

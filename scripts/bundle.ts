@@ -1,5 +1,6 @@
-import { globSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { constants, gzipSync } from 'node:zlib';
 import { build, type Plugin } from 'esbuild';
 
 const KUBERNETES = 'kubernetes';
@@ -27,6 +28,41 @@ const kubernetesApart: Plugin = {
     });
   },
 };
+
+const WEB = 'dist/web';
+
+/**
+ * Builds the page at `/` into dist/web: its script and its style with a hash in the name, and everything compressed as well.
+ * Returns what went in.
+ */
+async function bundlePage(): Promise<string[]> {
+  const { outputFiles, metafile } = await build({
+    entryPoints: ['src/web/page/main.tsx', 'src/web/page/style.css'],
+    outdir: WEB,
+    entryNames: '[name]-[hash]',
+    bundle: true,
+    format: 'esm',
+    target: ['chrome116', 'firefox124', 'safari17.4'],
+    minify: true,
+    legalComments: 'none',
+    logLevel: 'warning',
+    metafile: true,
+    write: false,
+  });
+  const files = new Map(outputFiles.map(({ path, contents }) => [basename(path), Buffer.from(contents)]));
+  const named = (end: string) => `/web/${[...files.keys()].find((name) => name.endsWith(end))}`;
+  const html = readFileSync('src/web/page/index.html', 'utf8')
+    .replace('{{style}}', named('.css'))
+    .replace('{{script}}', named('.js'));
+  files.set('index.html', Buffer.from(html));
+  mkdirSync(WEB, { recursive: true });
+  for (const [name, content] of files) {
+    writeFileSync(`${WEB}/${name}`, content);
+    writeFileSync(`${WEB}/${name}.gz`, gzipSync(content, { level: constants.Z_BEST_COMPRESSION }));
+  }
+  for (const path of globSync(`${WEB}/*`)) if (!files.has(basename(path, '.gz'))) rmSync(path);
+  return Object.keys(metafile.inputs);
+}
 
 /**
  * A module that is not taken as it is. An import of node:http reads all that it exports, also what makes Node.js load its client for fetch():
@@ -82,10 +118,10 @@ const { metafile } = await build({
 });
 for (const name of globSync('dist/chunk-*')) if (!(name in metafile.outputs)) rmSync(name);
 
+const inputs = [...Object.keys(metafile.inputs), ...(await bundlePage())];
+
 /** Whoever passes the bundle on has to pass on the licences of what is in it. */
-const packages = new Set(
-  Object.keys(metafile.inputs).flatMap((path) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []),
-);
+const packages = new Set(inputs.flatMap((path) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []));
 const licences = [...packages].sort().map((path) => {
   const { name, version, license } = JSON.parse(readFileSync(join(path, 'package.json'), 'utf8'));
   const files = readdirSync(path).filter((file) => /^(licen[cs]e|notice|copying)/i.test(file));

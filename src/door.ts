@@ -74,6 +74,26 @@ export interface EntityStatus {
   readonly ips: readonly string[];
 }
 
+/** What tells of trouble of an entity, as the API shows it. */
+export interface TroubleRow {
+  readonly kind: EntityKind;
+  readonly namespace: string;
+  readonly pod: string;
+  readonly netns: string;
+  /** Its namespace is dead: these are its last values. */
+  readonly gone: boolean;
+  /** Sums over the labels of each metric of `metrics`; null where the probe is off, or the entity has no such number. */
+  readonly values: readonly (number | null)[];
+}
+
+export interface Trouble {
+  /** RFC 3339: when the values were collected. */
+  readonly collected: string;
+  /** Names of metrics. */
+  readonly metrics: readonly string[];
+  readonly entities: readonly TroubleRow[];
+}
+
 /** A question, its arguments and its answer. */
 export interface Questions {
   configure: { ask: DesiredKernel; answer: null };
@@ -84,6 +104,8 @@ export interface Questions {
   scrape: { ask: { format: Format }; answer: Page };
   probes: { ask: null; answer: readonly ProbeStatus[] };
   entities: { ask: null; answer: readonly EntityStatus[] };
+  trouble: { ask: null; answer: Trouble };
+  ledger: { ask: null; answer: readonly KernelLedgerEntry[] };
   /** Answered at once by a thread that is alive. */
   ping: { ask: null; answer: null };
   close: { ask: null; answer: null };

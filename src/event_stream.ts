@@ -1,8 +1,7 @@
 import type { Request, Response } from 'express';
 import { nearest } from './config/faults.ts';
-import type { EventBus } from './events/bus.ts';
+import type { EventBus, NumberedLine } from './events/bus.ts';
 import { formatTimeNs } from './events/envelope.ts';
-import type { EventLine } from './events/event_line.ts';
 import { type EventFilter, matches } from './events/filter.ts';
 import { PROBES } from './probes/index.ts';
 
@@ -17,6 +16,8 @@ const SSE = 'text/event-stream';
 
 interface Wish {
   readonly filter: EventFilter;
+  /** Of those that were, only so many of the newest. */
+  readonly last: number;
   readonly follow: boolean;
   readonly ndjson: boolean;
 }
@@ -34,25 +35,39 @@ export function serveEvents(bus: EventBus, request: Request, response: Response)
   }
   response.set('Content-Type', wish.ndjson ? NDJSON : SSE);
   response.set('Cache-Control', 'no-store');
-  const send = (events: readonly EventLine[]) => {
-    const text = events.filter(({ record }) => matches(record, wish.filter)).map((line) => frame(line, wish.ndjson));
+  const send = (events: readonly NumberedLine[]) => {
+    const text = events
+      .filter(({ record }) => matches(record, wish.filter))
+      .map((line) => (wish.ndjson ? `${line.json}\n` : frame(line, bus.run)));
     if (text.length > 0) response.write(text.join(''));
   };
   response.flushHeaders();
+  const seen = readLastEventId(request, bus.run);
+  if (seen !== undefined) send(bus.history({ ...wish.filter, since: undefined }, seen));
   // What is there is of interest to who does not follow, and to who says since when.
-  if (!wish.follow || wish.filter.since !== undefined) send(bus.history(wish.filter));
+  else if (!wish.follow || wish.filter.since !== undefined) send(lastOf(bus.history(wish.filter), wish.last));
   if (wish.follow) follow(bus, response, send, wish.ndjson);
   else response.end();
 }
 
-function frame({ record, json }: EventLine, ndjson: boolean): string {
-  return ndjson ? `${json}\n` : `event: ${record.type}\ndata: ${json}\n\n`;
+function frame({ record, json, number }: NumberedLine, run: string): string {
+  return `id: ${run}-${number}\nevent: ${record.type}\ndata: ${json}\n\n`;
+}
+
+/** Number of the last event that a client has which comes back; undefined where it is new, or was with another run of the agent. */
+function readLastEventId(request: Request, run: string): number | undefined {
+  const [, ofRun, number] = /^([0-9a-z]+)-(\d{1,15})$/.exec(request.get('last-event-id') ?? '') ?? [];
+  return ofRun === run ? Number(number) : undefined;
+}
+
+function lastOf<T>(items: readonly T[], count: number): readonly T[] {
+  return items.slice(Math.max(0, items.length - count));
 }
 
 function follow(
   bus: EventBus,
   response: Response,
-  send: (events: readonly EventLine[]) => void,
+  send: (events: readonly NumberedLine[]) => void,
   ndjson: boolean,
 ): void {
   const subscription = bus.follow((events) => {
@@ -66,14 +81,12 @@ function follow(
   });
 }
 
+const PARAMETERS = ['probe', 'type', 'namespace', 'pod', 'since', 'last', 'follow'];
+
 function readWish(request: Request): Wish | { error: string } {
   const { query } = request;
-  const unknown = Object.keys(query).find(
-    (key) => !['probe', 'type', 'namespace', 'pod', 'since', 'follow'].includes(key),
-  );
-  if (unknown !== undefined) {
-    return { error: `no such parameter: ${unknown}; there are probe, type, namespace, pod, since, follow` };
-  }
+  const unknown = Object.keys(query).find((key) => !PARAMETERS.includes(key));
+  if (unknown !== undefined) return { error: `no such parameter: ${unknown}; there are ${PARAMETERS.join(', ')}` };
   const twice = Object.keys(query).find((key) => typeof query[key] !== 'string');
   if (twice !== undefined) return { error: `${twice} is there more than once; give probe=a,b for several` };
   const wrong = wrongName('probe', query) ?? wrongName('type', query);
@@ -86,7 +99,10 @@ function readWish(request: Request): Wish | { error: string } {
   const since = text('since');
   const sinceTime = since === undefined ? undefined : parseSince(since);
   if (sinceTime === null) return { error: `since: ${since} is neither a duration (10m) nor a time (RFC 3339)` };
+  const last = text('last');
+  if (last !== undefined && !/^\d{1,6}$/.test(last)) return { error: `last: ${last} is not a number of events` };
   return {
+    last: last === undefined ? Number.POSITIVE_INFINITY : Number(last),
     filter: {
       probe: list('probe'),
       type: list('type'),

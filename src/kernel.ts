@@ -5,7 +5,8 @@ import { Scrape } from './collectors/scrape.ts';
 import { emitSelf, SELF, SELF_METRICS, SelfCounts } from './collectors/self.ts';
 import { type ProbeStatus, Supervisor } from './collectors/supervisor.ts';
 import { TextWriter } from './collectors/text_writer.ts';
-import type { DesiredProbes, EntityStatus, KernelLedgerEntry, KernelOptions, Page } from './door.ts';
+import { troubleOf } from './collectors/trouble.ts';
+import type { DesiredProbes, EntityStatus, KernelLedgerEntry, KernelOptions, Page, Trouble } from './door.ts';
 import type { EventRecord } from './events/envelope.ts';
 import { EventOutbox } from './events/outbox.ts';
 import { Aims } from './pods/aim.ts';
@@ -42,6 +43,8 @@ export interface KernelHooks {
 
 /** Births are seen within two seconds. */
 const REFRESH_EVERY_MS = 1_000;
+/** However many ask for trouble, there is no more than a collection in such a time for them. */
+const FRESH_MS = 2_000;
 
 /** Everything that reads the kernel: discovery, sources, probes, aggregation, exposition. One thread, no HTTP, no sinks. */
 export class Kernel implements AsyncDisposable {
@@ -63,6 +66,9 @@ export class Kernel implements AsyncDisposable {
   #collecting: Promise<void> | undefined;
   /** Resolves once every page of earlier collections is rendered. */
   #rendered: Promise<unknown> = Promise.resolve();
+  /** When the last collection ended: by a clock that nobody sets, and by the wall clock. */
+  #collectedMs = Number.NEGATIVE_INFINITY;
+  #collected = new Date(0);
   #refreshFailure = '';
   #timer: NodeJS.Timeout | undefined;
 
@@ -150,17 +156,17 @@ export class Kernel implements AsyncDisposable {
     this.#name();
   }
 
-  /** Collects and renders a page. Scrapes at the same time share one collection. */
+  /** Collects and renders a page. */
   page(format: Format): Promise<Page> {
     const startMs = performance.now();
-    this.#collecting ??= this.#rendered
-      .then(() => this.collect())
-      .finally(() => {
-        this.#collecting = undefined;
-      });
-    const page = this.#collecting.then(() => this.#page(format, startMs));
-    this.#rendered = Promise.allSettled([this.#rendered, page]);
-    return page;
+    return this.#afterCollection(() => this.#page(format, startMs));
+  }
+
+  /** The numbers by which one sees who is in trouble: a small part of a page. Collects where the last collection is old. */
+  async trouble(): Promise<Trouble> {
+    const isFresh = this.#collecting === undefined && performance.now() - this.#collectedMs < FRESH_MS;
+    const read = async () => troubleOf(this.#aggregator, this.#collected);
+    return isFresh ? read() : this.#afterCollection(read);
   }
 
   probes(): readonly ProbeStatus[] {
@@ -242,6 +248,20 @@ export class Kernel implements AsyncDisposable {
       hasRunTimes: this.#runTimes.missing === undefined,
     });
     batch.commit();
+    this.#collectedMs = performance.now();
+    this.#collected = new Date();
+  }
+
+  /** Who asks at the same time shares one collection, which waits until what came of the one before is read. */
+  #afterCollection<T>(read: () => Promise<T>): Promise<T> {
+    this.#collecting ??= this.#rendered
+      .then(() => this.collect())
+      .finally(() => {
+        this.#collecting = undefined;
+      });
+    const answer = this.#collecting.then(read);
+    this.#rendered = Promise.allSettled([this.#rendered, answer]);
+    return answer;
   }
 
   /** Renders what was collected last. */
@@ -254,11 +274,11 @@ export class Kernel implements AsyncDisposable {
   async #page(format: Format, startMs: number): Promise<Page> {
     const chunks = await this.render(format);
     this.#counts.scraped((performance.now() - startMs) / 1000);
-    return { chunks, ledger: this.#ledger() };
+    return { chunks, ledger: this.ledger() };
   }
 
   /** Of every probe that can have events, also while it is off. */
-  #ledger(): KernelLedgerEntry[] {
+  ledger(): KernelLedgerEntry[] {
     const active = new Map(this.#supervisor.active().map(({ name, probe }) => [name, probe]));
     return this.#hooks.probes
       .filter(({ events }) => Object.keys(events).length > 0)

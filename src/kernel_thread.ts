@@ -33,6 +33,8 @@ function answersOf(kernel: Kernel): Answers {
     scrape: ({ format }) => kernel.page(format),
     probes: async () => kernel.probes(),
     entities: () => kernel.entities(),
+    trouble: () => kernel.trouble(),
+    ledger: async () => kernel.ledger(),
     ping: async () => null,
     close: async () => {
       await kernel[Symbol.asyncDispose]();

@@ -1,3 +1,4 @@
+import { release } from 'node:os';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { constants, createGzip } from 'node:zlib';
@@ -5,15 +6,19 @@ import express, { type Express, type NextFunction, type Request, type RequestHan
 import type { AgentMetrics, AgentState, KubernetesState } from './agent_metrics.ts';
 import { CONTENT_TYPES } from './collectors/exposition.ts';
 import type { ProbeStatus } from './collectors/supervisor.ts';
+import type { Mapping } from './config/document.ts';
 import type { ConfigStatus } from './config/status.ts';
 import { withDeadline } from './deadline.ts';
+import type { KernelLedgerEntry } from './door.ts';
 import { serveEvents } from './event_stream.ts';
 import type { EventBus } from './events/bus.ts';
+import type { LedgerRow } from './events/ledger.ts';
 import type { EventPipeline } from './events/pipeline.ts';
 import type { SinkSet } from './events/sink_set.ts';
 import type { KernelClient } from './kernel_client.ts';
+import { PROBES } from './probes/index.ts';
 import { chooseFormat, scrapeDeadlineMs } from './scrape_request.ts';
-import { renderStartPage } from './web/start_page.ts';
+import { servePage } from './web/serve.ts';
 
 export interface ServerDeps {
   readonly version: string;
@@ -23,6 +28,11 @@ export interface ServerDeps {
   readonly pipeline: EventPipeline;
   readonly sinks: SinkSet;
   readonly config: () => ConfigStatus;
+  /** The configuration in force, as a document. */
+  readonly document: () => Mapping;
+  /** Name of this node. */
+  readonly node: string;
+  readonly started: Date;
   /** Undefined outside of Kubernetes. */
   readonly kubernetes: () => KubernetesState | undefined;
   /** The first scan is done and the first configuration applied. */
@@ -32,9 +42,37 @@ export interface ServerDeps {
 }
 
 /** A probe as the API shows it. */
-export type ProbeReport = ProbeStatus & { readonly until: string | null };
+export type ProbeReport = ProbeStatus & { readonly summary: string; readonly until: string | null };
+
+/** What `/api/v1/agent` says. */
+export interface AgentReport {
+  readonly node: string;
+  readonly version: string;
+  /** Release of the kernel. */
+  readonly kernel: string;
+  readonly started: string;
+  /** By the clock of the node. */
+  readonly now: string;
+  /** Times that the kernel thread was replaced: then what is counted in it began anew. */
+  readonly kernelThreadRestarts: number;
+  /** Null: the Kubernetes API is not asked. */
+  readonly kubernetes: { readonly connected: boolean } | null;
+}
+
+/** What `/api/v1/ledger` says: for each probe and sink, produced + recovered = all the others. */
+export interface LedgerReport {
+  readonly probes: readonly (KernelLedgerEntry & {
+    /** By the limits after the kernel: `limited` is that where the event came to be. */
+    readonly limitedLater: number;
+    readonly folded: number;
+    readonly held: number;
+  })[];
+  readonly sinks: readonly (Omit<LedgerRow, 'dropped'> & { readonly dropped: Readonly<Record<string, number>> })[];
+}
 
 const API_DEADLINE_MS = 3_000;
+
+const SUMMARIES: ReadonlyMap<string, string> = new Map(PROBES.map(({ name, summary }) => [name, summary]));
 
 /**
  * The agent's HTTP interface. Read-only: everything but GET and HEAD is refused.
@@ -60,22 +98,60 @@ export function createApp(deps: ServerDeps, access: RequestHandler): Express {
   app.use('/api', access);
   app.get('/api/v1/probes', async (_request, response) => {
     const statuses = await answer(deps.kernel.ask('probes', null));
-    const probes: ProbeReport[] = statuses.map((status) => ({ ...status, until: deps.until(status.name) }));
+    const probes: ProbeReport[] = statuses.map((status) => ({
+      ...status,
+      summary: SUMMARIES.get(status.name) ?? '',
+      until: deps.until(status.name),
+    }));
     response.json({ probes });
   });
   app.get('/api/v1/entities', async (_request, response) => {
     response.json({ entities: await answer(deps.kernel.ask('entities', null)) });
   });
+  app.get('/api/v1/trouble', async (_request, response) => {
+    response.json(await answer(deps.kernel.ask('trouble', null)));
+  });
+  app.get('/api/v1/agent', (_request, response) => void response.json(agentReport(deps)));
+  app.get('/api/v1/ledger', async (_request, response) => {
+    response.json(ledgerReport(await answer(deps.kernel.ask('ledger', null)), deps));
+  });
   app.get('/api/v1/sinks', (_request, response) => void response.json({ sinks: deps.sinks.statuses() }));
-  app.get('/api/v1/config', (_request, response) => void response.json(deps.config()));
+  app.get(
+    '/api/v1/config',
+    (_request, response) => void response.json({ ...deps.config(), document: deps.document() }),
+  );
   app.get('/api/v1/events', (request, response) => serveEvents(deps.bus, request, response));
-  app.get('/', (_request, response) => void response.type('html').send(renderStartPage(deps.version)));
-  app.use((_request, response) => void response.status(404).json({ error: 'no such page; / lists them' }));
+  app.get(['/', '/web/:name'], servePage);
+  app.use((_request, response) => void response.status(404).json({ error: 'no such page' }));
   app.use((error: Error, _request: Request, response: Response, next: NextFunction) => {
     if (response.headersSent) next(error);
     else response.status(503).json({ error: error.message });
   });
   return app;
+}
+
+function agentReport({ node, version, started, kernel, kubernetes }: ServerDeps): AgentReport {
+  const cluster = kubernetes();
+  return {
+    node,
+    version,
+    kernel: release(),
+    started: started.toISOString(),
+    now: new Date().toISOString(),
+    kernelThreadRestarts: kernel.restarts,
+    kubernetes: cluster === undefined ? null : { connected: cluster.connected },
+  };
+}
+
+function ledgerReport(entries: readonly KernelLedgerEntry[], { bus, sinks }: ServerDeps): LedgerReport {
+  const before = new Map(bus.ledger.before().map((row) => [row.probe, row]));
+  return {
+    probes: entries.map((entry) => {
+      const { limited: limitedLater = 0, folded = 0, held = 0 } = before.get(entry.probe) ?? {};
+      return { ...entry, limitedLater, folded, held };
+    }),
+    sinks: sinks.rows().map((row) => ({ ...row, dropped: Object.fromEntries(row.dropped) })),
+  };
 }
 
 async function serveMetrics(deps: ServerDeps, request: Request, response: Response): Promise<void> {

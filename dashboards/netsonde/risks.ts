@@ -1,5 +1,6 @@
 import { AGENT_METRICS } from '../../src/agent_metrics.ts';
 import { SELF_METRICS } from '../../src/collectors/self.ts';
+import type { Limit } from '../../src/limits.ts';
 import { conntrack } from '../../src/probes/conntrack.ts';
 import { packetloss } from '../../src/probes/packetloss.ts';
 import { softnet } from '../../src/probes/softnet.ts';
@@ -19,30 +20,23 @@ import {
   type View,
 } from './promql.ts';
 
+export {
+  CONNTRACK,
+  FAILED_CONNECTS,
+  FAILED_CONNECTS_LEAST,
+  type Limit,
+  LOSS,
+  RESETS,
+  RETRANSMITS_LEAST,
+  RETRANSMITTED,
+} from '../../src/limits.ts';
+
 /** What goes wrong, as the dashboards and the alerts both ask for it, and from where on it counts. */
 
 type By = readonly TargetLabel[];
 
-/** `notice`: worth a look, and a warning on a dashboard. `alert`: somebody is told, where it lasts. */
-export interface Limit {
-  readonly notice: number;
-  readonly alert: number;
-}
-
-/** A second, of one Pod. A few are everywhere: policies that work, scans, clients that give up. */
-export const LOSS: Limit = { notice: 1, alert: 10 };
-export const RESETS: Limit = { notice: 1, alert: 5 };
-/** Of the segments sent. A healthy network inside a cluster stays below 0.1 %; from 1 % on throughput suffers. */
-export const RETRANSMITTED: Limit = { notice: 0.01, alert: 0.05 };
-/** Below so many a second a share says nothing. */
-export const RETRANSMITS_LEAST = 1;
 /** Within the time that a table shows. */
 const RETRANSMITS_NOTABLE = 10;
-/** Of the connections opened, and at least so many a second. */
-export const FAILED_CONNECTS: Limit = { notice: 0.05, alert: 0.2 };
-export const FAILED_CONNECTS_LEAST = 0.2;
-/** Of the table. What is full takes no new connection. */
-export const CONNTRACK: Limit = { notice: 0.8, alert: 0.95 };
 /** A second, of one node: a burst now and then is none. */
 export const BACKLOG_DROPS: Limit = { notice: 0.1, alert: 1 };
 

@@ -1,3 +1,4 @@
+import { addCounters, type Counter } from '../counter.ts';
 import {
   type Emit,
   type LooseEmit,
@@ -102,6 +103,18 @@ export class Aggregator {
       writeFamily(writer, family, this.entities, format);
       await cycle.pause();
     }
+  }
+
+  /** What a metric that is no histogram shows, summed over its labels, by slot; undefined where the last collection gave nothing. */
+  sums(metric: MetricDescriptor): ReadonlyMap<number, Counter> | undefined {
+    for (const family of this.#allFamilies()) {
+      if (family.descriptor !== metric) continue;
+      if (!family.isShown) return undefined;
+      const sums = new Map<number, Counter>();
+      family.visit((slot, _, value) => sums.set(slot, addCounters(sums.get(slot) ?? 0, value as Counter)));
+      return sums;
+    }
+    return undefined;
   }
 
   #slotOf(probe: string, id: NetnsId): number | undefined {

@@ -68,6 +68,14 @@ export class EntityTable {
     return this.#entities;
   }
 
+  /** Those that are shown, also the dead ones, with their slots. */
+  shown(): { readonly entity: Entity; readonly slot: number }[] {
+    return [...this.#byId.values()].flatMap((entity) => {
+      const slot = this.#slots.get(entity.netns);
+      return typeof slot === 'number' ? [{ entity, slot }] : [];
+    });
+  }
+
   /** Slots in use are below this. */
   get slots(): number {
     return this.#labels.length;

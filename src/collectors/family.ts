@@ -15,6 +15,8 @@ export type VisitSample = (slot: number, labels: Uint8Array | undefined, value: 
  */
 export interface Family {
   readonly descriptor: MetricDescriptor;
+  /** The last collection was committed: what `visit` does not give is not there. */
+  readonly isShown: boolean;
   begin(): void;
   put(slot: number, value: SampleValue, labels: SampleLabels, keep: boolean): void;
   commit(): void;
@@ -49,6 +51,10 @@ class PlainFamily implements Family {
 
   constructor(descriptor: MetricDescriptor) {
     this.descriptor = descriptor;
+  }
+
+  get isShown(): boolean {
+    return this.#shown === this.#cycle;
   }
 
   begin(): void {
@@ -94,7 +100,7 @@ class PlainFamily implements Family {
   }
 
   visit(visit: VisitSample): void {
-    if (this.#shown !== this.#cycle) return;
+    if (!this.isShown) return;
     const cycles = this.#cycles;
     for (let slot = 0; slot < cycles.length; slot++) {
       if (cycles[slot] !== this.#cycle) continue;
@@ -142,6 +148,10 @@ class LabelledFamily implements Family {
     this.#limit = open.length === 0 ? undefined : new OpenLabelLimit(descriptor, overflowed);
   }
 
+  get isShown(): boolean {
+    return this.#shown === this.#cycle;
+  }
+
   begin(): void {
     this.#cycle++;
     this.#limit?.begin();
@@ -184,7 +194,7 @@ class LabelledFamily implements Family {
   }
 
   visit(visit: VisitSample): void {
-    if (this.#shown !== this.#cycle) return;
+    if (!this.isShown) return;
     for (const [slot, rows] of this.#slots) {
       for (const row of rows.values()) if (row.cycle === this.#cycle) visit(slot, row.labels, row.value);
     }

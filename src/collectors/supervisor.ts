@@ -45,6 +45,8 @@ export interface ProbeStatus {
   readonly since: string;
   /** Of the last collection; null before the first. */
   readonly collectSeconds: number | null;
+  /** The kernel measures how long its programs run: their `runs` and `runSeconds` grow. */
+  readonly measured: boolean;
   readonly programs: readonly (Omit<ProgramStatus, 'runs' | 'missed'> & {
     readonly runs: number;
     readonly missed: number;
@@ -83,9 +85,11 @@ const BUDGET_PAUSE_MAX_MS = 30 * 60_000;
 
 /** Moves the set of running probes towards the set that is asked for. Each probe goes its own way: none waits for another. */
 export class Supervisor implements AsyncDisposable {
+  readonly #options: SupervisorOptions;
   readonly #slots: readonly Slot[];
 
   constructor(options: SupervisorOptions) {
+    this.#options = options;
     this.#slots = options.definitions.map((definition) => new Slot(definition, options));
   }
 
@@ -99,7 +103,8 @@ export class Supervisor implements AsyncDisposable {
   }
 
   status(): ProbeStatus[] {
-    return this.#slots.map((slot) => slot.status());
+    const runTimesMissing = this.#options.runTimesMissing?.();
+    return this.#slots.map((slot) => slot.status(runTimesMissing));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -164,15 +169,18 @@ class Slot {
     return this.#move();
   }
 
-  status(): ProbeStatus {
+  /** @param runTimesMissing why the run time of BPF programs is not measured; undefined where it is */
+  status(runTimesMissing: string | undefined): ProbeStatus {
     const { name, kind, cost } = this.#definition;
     const probe = this.#instance?.active.probe;
     const health = probe?.health();
     const { blindness } = this.#options.sources.netns;
-    const unmeasured = this.#unmeasured();
+    const hasBudget = this.#instance?.desired.budget !== undefined && kind === 'ebpf';
     const reasons = [
       ...(health?.degraded ?? []),
-      ...(unmeasured === undefined ? [] : [`only collecting counts against the budget: ${unmeasured}`]),
+      ...(hasBudget && runTimesMissing !== undefined
+        ? [`only collecting counts against the budget: ${runTimesMissing}`]
+        : []),
       ...(blindness !== undefined && this.#isOfPods ? [blindness] : []),
       ...(this.#collectError === undefined ? [] : [`the last collection failed: ${this.#collectError.message}`]),
     ];
@@ -186,18 +194,13 @@ class Slot {
       reader: health?.reader ?? '',
       since: this.#since.toISOString(),
       collectSeconds: this.#collectSeconds,
+      measured: runTimesMissing === undefined,
       programs: (probe?.programs?.() ?? []).map((program) => ({
         ...program,
         runs: Number(program.runs),
         missed: Number(program.missed),
       })),
     };
-  }
-
-  /** Why the run time of its programs is not in its budget. */
-  #unmeasured(): string | undefined {
-    if (this.#instance?.desired.budget === undefined || this.#definition.kind !== 'ebpf') return undefined;
-    return this.#options.runTimesMissing?.();
   }
 
   /** One step at a time; a wish that changes meanwhile is taken up with the next step. */

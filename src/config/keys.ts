@@ -10,7 +10,7 @@ export function keysAt(schema: Schema, path: readonly PropertyKey[]): readonly s
 }
 
 /** Looks through defaults, optionals, preprocessing and transforms. */
-function shapeOf(schema: Schema | undefined): Readonly<Record<string, Schema>> | undefined {
+export function shapeOf(schema: Schema | undefined): Readonly<Record<string, Schema>> | undefined {
   const { def } = (schema as { _zod?: { def: object } } | undefined)?._zod ?? { def: {} };
   if ('shape' in def) return def.shape as Record<string, Schema>;
   if ('innerType' in def) return shapeOf(def.innerType as Schema);

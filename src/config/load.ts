@@ -13,6 +13,7 @@ import {
   timedSectionsOf,
 } from './document.ts';
 import { ConfigError, cutJson, type Fault, faultsOf, pathText } from './faults.ts';
+import { inFull } from './in_full.ts';
 import { keysAt } from './keys.ts';
 import { AIM_KEYS, type Config, configSchema, documentKeys, probeKeys, SECTIONS } from './schema.ts';
 import { parseYaml } from './yaml.ts';
@@ -55,7 +56,8 @@ export class ConfigReader {
     if (timed.length > TIMED_MAX) {
       throw new ConfigError([{ path: '', value: '', allowed: `more than ${TIMED_MAX} sections with for or until` }]);
     }
-    return { ...this.#schema.parse(mergeLayers(held, over)), timed };
+    const merged = mergeLayers(held, over);
+    return { ...this.#schema.parse(merged), timed, document: inFull(this.#schema, merged) };
   }
 
   #faultsOf(layer: Layer): readonly Fault[] {

@@ -7,7 +7,7 @@ import type { PodLabels } from '../pods/labels.ts';
 import type { MetricDescriptor } from '../probes/metric.ts';
 import type { AnyProbe } from '../probes/probe.ts';
 import { Selector } from '../selector.ts';
-import type { TimedSection } from './document.ts';
+import type { Mapping, TimedSection } from './document.ts';
 import { EVENTS, type EventsConfig } from './events.ts';
 import { podLabelsSchema } from './pod_labels.ts';
 import { LOG_LOKI, type LogLokiConfig, SINKS, type SinksConfig } from './sinks.ts';
@@ -57,6 +57,8 @@ export interface Config {
   readonly log: LogConfig;
   /** Sections that are in force for a time, also those whose time is over. */
   readonly timed: readonly TimedSection[];
+  /** The same as a document that writes out every default, for people; without what may be a secret. */
+  readonly document: Mapping;
 }
 
 /** A key with nothing behind it means all defaults. */
@@ -231,8 +233,8 @@ export function documentKeys(probes: readonly AnyProbe[]) {
 }
 
 /** The schema of the document for these probes, without what holds on some nodes only. */
-export function configSchema(probes: readonly AnyProbe[]): z.ZodType<Omit<Config, 'timed'>> {
-  return z.strictObject(documentKeys(probes)) as unknown as z.ZodType<Omit<Config, 'timed'>>;
+export function configSchema(probes: readonly AnyProbe[]): z.ZodType<Omit<Config, 'timed' | 'document'>> {
+  return z.strictObject(documentKeys(probes)) as unknown as z.ZodType<Omit<Config, 'timed' | 'document'>>;
 }
 
 /** What the kernel thread is asked for. */

@@ -4,18 +4,26 @@ import { type EventFilter, matches } from './filter.ts';
 import { Ledger } from './ledger.ts';
 import type { SinkQueue } from './sink_queue.ts';
 
-export type EventListener = (events: readonly EventLine[]) => void;
+/** An event with its number, counted from the start of the agent. */
+export interface NumberedLine extends EventLine {
+  readonly number: number;
+}
+
+export type EventListener = (events: readonly NumberedLine[]) => void;
 
 /** Gives each event to every sink and to whoever follows, and keeps the last ones for who asks later. */
 export class EventBus {
   readonly ledger = new Ledger();
+  /** Tells the numbers of this run of the agent from those of others. */
+  readonly run = Date.now().toString(36);
   readonly #listeners = new Set<EventListener>();
-  #history: EventLine[] = [];
+  #history: NumberedLine[] = [];
+  #published = 0;
   #historyMax = 0;
   #sinks: readonly SinkQueue[] = [];
 
   publish(events: readonly EventRecord[]): void {
-    const lines = events.map(toLine);
+    const lines = events.map((event) => ({ ...toLine(event), number: ++this.#published }));
     for (const { probe } of events) this.ledger.published(probe);
     for (const sink of this.#sinks) sink.offer(lines);
     for (const line of lines) this.#history.push(line);
@@ -29,9 +37,10 @@ export class EventBus {
     this.#cut();
   }
 
-  history(filter: EventFilter): EventLine[] {
+  /** @param after number of the last event that is not wanted any more */
+  history(filter: EventFilter, after = 0): NumberedLine[] {
     this.#cut();
-    return this.#history.filter(({ record }) => matches(record, filter));
+    return this.#history.filter(({ record, number }) => number > after && matches(record, filter));
   }
 
   /** Until disposed. */

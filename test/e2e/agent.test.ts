@@ -1,12 +1,15 @@
 import { cpSync, globSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readVersion } from '../../src/assets.ts';
 import type { ProbeStatus } from '../../src/collectors/supervisor.ts';
 import type { ConfigStatus } from '../../src/config/status.ts';
+import type { Trouble } from '../../src/door.ts';
 import { PROBES } from '../../src/probes/index.ts';
+import type { AgentReport, LedgerReport } from '../../src/server.ts';
 import { AgentProcess } from '../support/agent_process.ts';
 import { sh } from '../support/command.ts';
 import { parseExposition, sampleValue } from '../support/exposition.ts';
@@ -70,15 +73,37 @@ describe('the agent without a configuration', () => {
     expect(probes[0]?.collectSeconds).toBeGreaterThan(0);
   });
 
-  it('is alive, ready, and has a page that leads to everything', async () => {
+  it('is alive, ready, and has a page with all its files', async () => {
     expect((await agent.get('/healthz')).status).toBe(200);
     expect((await agent.get('/readyz')).status).toBe(200);
     const html = await (await agent.get('/')).text();
-    for (const [, path = ''] of html.matchAll(/href="([^"?]+)"/g)) {
-      const response = await agent.get(path === '/api/v1/events' ? `${path}?follow=false` : path);
+    for (const [, path = ''] of html.matchAll(/(?:href|src)="(\/[^"]+)"/g)) {
+      const response = await agent.get(path);
       expect(response.status, path).toBe(200);
       await response.body?.cancel();
     }
+  });
+
+  it('collects no more often for many who look for trouble', async () => {
+    const first = await agent.json<Trouble>('/api/v1/trouble');
+    const second = await agent.json<Trouble>('/api/v1/trouble');
+    expect(second.collected).toBe(first.collected);
+    const node = first.entities.find(({ kind }) => kind === 'node');
+    expect(node?.values[first.metrics.indexOf('netsonde_tcp_sent_segments_total')]).toBeGreaterThan(0);
+    await eventually(async () => {
+      expect((await agent.json<Trouble>('/api/v1/trouble')).collected).not.toBe(first.collected);
+    }, 10_000);
+  });
+
+  it('tells what holds, and what became of events', async () => {
+    const { document } = await agent.json<{ document: { detail: string } }>('/api/v1/config');
+    expect(document.detail).toBe('core');
+    const { probes, sinks } = await agent.json<LedgerReport>('/api/v1/ledger');
+    expect(probes.map(({ probe }) => probe)).toContain('packetloss');
+    expect(sinks.every(({ sink }) => sink === 'stdout')).toBe(true);
+    const { version, kernel, kubernetes, now, started } = await agent.json<AgentReport>('/api/v1/agent');
+    expect({ version, kernel, kubernetes }).toEqual({ version: readVersion(), kernel: release(), kubernetes: null });
+    expect(Date.parse(now)).toBeGreaterThan(Date.parse(started));
   });
 
   it('is read-only, and clear about what is not there', async () => {
@@ -147,7 +172,7 @@ describe('a faulty start ends with one clear message', () => {
     expect(agent.stderr).toMatch(message);
   });
 
-  it('no addon, and no BPF objects: what needs them is unsupported and says why, the rest runs', () => {
+  it('no addon, no BPF objects and no page: what needs them says why, the rest runs', async () => {
     const root = join(directory, 'bare');
     mkdirSync(join(root, 'dist'), { recursive: true });
     for (const path of ['package.json', 'bin', ...globSync('dist/*.js', { cwd: PROJECT })]) {
@@ -162,6 +187,12 @@ describe('a faulty start ends with one clear message', () => {
     expect(row('qdisc')).toMatch(/ unsupported .*the addon cannot be loaded/);
     expect(row('tcpsummary')).toMatch(/ unsupported .*the addon cannot be loaded/);
     expect(row('tcp')).toMatch(/ running /);
+    const instead = ['sh', '-c', `shift; exec ${root}/bin/netsonde "$@"`, 'sh'];
+    await using bare = await AgentProcess.serve([], instead);
+    const page = await bare.get('/');
+    expect([page.status, page.headers.get('content-type')]).toEqual([404, 'text/plain; charset=utf-8']);
+    expect(await page.text()).toContain('is not built: run scripts/setup');
+    expect((await bare.get('/metrics')).status).toBe(200);
   });
 
   it('no command, or one that there is not, gives the usage', async () => {

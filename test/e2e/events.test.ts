@@ -141,6 +141,29 @@ it('the ledger balances for events that come to be in the agent', async () => {
   });
 });
 
+it('a stream goes on where it ended, and begins with as many as are asked for', async () => {
+  for (let times = 0; times < 4; times++) {
+    await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 1, bytes: 9 });
+  }
+  const ask = async (query: string, headers: Record<string, string> = {}) => {
+    const accept = { accept: 'text/event-stream' };
+    const response = await agent.get(`/api/v1/events?follow=false${query}`, { ...accept, ...headers });
+    return [...(await response.text()).matchAll(/^id: (\S+)$/gm)].map(([, id = '']) => id);
+  };
+  const ids = await eventually(async () => {
+    const all = await ask('');
+    expect(all.length).toBeGreaterThan(3);
+    return all;
+  });
+  expect(new Set(ids).size).toBe(ids.length);
+  const lastId = ids.at(-3) ?? '';
+  // Others may have come meanwhile.
+  expect((await ask('', { 'last-event-id': lastId })).slice(0, 2)).toEqual(ids.slice(-2));
+  expect((await ask('', { 'last-event-id': `x${lastId}` })).slice(0, ids.length)).toEqual(ids);
+  expect(await ask('&last=2')).toHaveLength(2);
+  expect((await agent.get('/api/v1/events?last=two')).status).toBe(400);
+});
+
 it('refuses more followers than it can serve', async () => {
   await using streams = new AsyncDisposableStack();
   for (let index = 0; index < 16; index++) streams.use(await follow('/api/v1/events', 'text/event-stream'));

@@ -12,6 +12,9 @@ export const BIN = fileURLToPath(new URL('../../bin/netsonde', import.meta.url))
 /** Of a machine with much else to do. */
 const START_MS = 60_000;
 
+/** The one status of ours whose answer has no body. */
+const NOT_MODIFIED = 304;
+
 export interface Exit {
   readonly code: number | null;
   readonly signal: string | null;
@@ -72,8 +75,10 @@ export class AgentProcess implements AsyncDisposable {
         const { statusCode = 0, headers: given } = response;
         const encoding = given['content-encoding'];
         const body = encoding === 'gzip' ? response.pipe(createGunzip()) : response;
+        const hasBody = statusCode !== NOT_MODIFIED;
+        if (!hasBody) response.resume();
         resolve(
-          new Response(Readable.toWeb(body) as ReadableStream<Uint8Array>, {
+          new Response(hasBody ? (Readable.toWeb(body) as ReadableStream<Uint8Array>) : null, {
             status: statusCode,
             headers: Object.entries(given).map(([name, value]) => [name, String(value)] as [string, string]),
           }),

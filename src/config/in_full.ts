@@ -1,0 +1,47 @@
+import type * as z from 'zod';
+import { isMapping, type Mapping } from './document.ts';
+import { shapeOf } from './keys.ts';
+
+type Schema = z.core.$ZodType;
+
+/** Names of headers are shown, what they hold may be a secret. */
+const HIDDEN = 'headers';
+
+/** A valid document with every default written out, in the words of the document. A part that is optional and not asked for stays away. */
+export function inFull(schema: Schema, document: Mapping): Mapping {
+  const shape = shapeOf(schema);
+  if (shape === undefined) return document;
+  return Object.fromEntries(
+    Object.entries(shape).flatMap(([key, inner]) => {
+      const value = document[key] ?? (key in document && shapeOf(inner) !== undefined ? {} : defaultOf(inner));
+      if (value === undefined) return [];
+      if (key === HIDDEN && isMapping(value)) return [[key, hidden(value)]];
+      return [[key, isMapping(value) ? inFull(inner, value) : value]];
+    }),
+  );
+}
+
+function hidden(values: Mapping): Mapping {
+  return Object.fromEntries(Object.keys(values).map((key) => [key, '(hidden)']));
+}
+
+/** As somebody would write it: what comes before transforms. An optional part has none. */
+function defaultOf(schema: Schema): unknown {
+  const {
+    defaultValue,
+    innerType,
+    in: from,
+    out: to,
+  } = schema._zod.def as unknown as {
+    readonly defaultValue?: unknown;
+    readonly innerType?: Schema;
+    readonly in?: Schema;
+    readonly out?: Schema;
+  };
+  if (defaultValue !== undefined) return defaultValue;
+  for (const inner of [innerType, from, to]) {
+    const value = inner && defaultOf(inner);
+    if (value !== undefined) return value;
+  }
+  return undefined;
+}

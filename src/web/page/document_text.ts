@@ -1,0 +1,32 @@
+import type { Mapping } from '../../config/document.ts';
+
+const LINE_MAX = 100;
+
+/** A document as YAML that is easy to read: what fits in a line is in one. */
+export function documentText(document: Mapping, indent = ''): string {
+  return Object.entries(document)
+    .map(([key, value]) => {
+      const line = `${indent}${plain(key)}: ${plain(value)}\n`;
+      const isLong = isMapping(value) && (line.length > LINE_MAX || Object.values(value).some(isMapping));
+      return isLong && Object.keys(value).length > 0
+        ? `${indent}${plain(key)}:\n${documentText(value, `${indent}  `)}`
+        : line;
+    })
+    .join('');
+}
+
+function isMapping(value: unknown): value is Mapping {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Words that YAML would take for something else are quoted, as is what has a sign in it. */
+function plain(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(plain).join(', ')}]`;
+  if (isMapping(value)) {
+    const entries = Object.entries(value).map(([key, inner]) => `${plain(key)}: ${plain(inner)}`);
+    return entries.length === 0 ? '{}' : `{ ${entries.join(', ')} }`;
+  }
+  if (typeof value !== 'string') return JSON.stringify(value) ?? 'null';
+  const isWord = /^[A-Za-z_/@][\w/.@-]*$/.test(value) && !/^(true|false|null|yes|no|on|off|y|n)$/i.test(value);
+  return isWord || /^\d+(us|ms|s|m|h|B|KiB|MiB|GiB|%)$/.test(value) ? value : JSON.stringify(value);
+}

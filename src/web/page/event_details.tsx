@@ -1,0 +1,62 @@
+import type { JSX } from 'preact';
+import type { EventRecord } from '../../events/envelope.ts';
+
+/** What has a place of its own. */
+const APART = ['message', 'hint', 'stack', 'peer', 'labels'];
+
+/** The whole scene. Everything in it is text, whatever a process calls itself. */
+export function EventDetails({ event }: { event: EventRecord }): JSX.Element {
+  const { message, peer, labels } = event;
+  const hint = event['hint'];
+  const stack = event['stack'];
+  const fields = Object.entries(event).filter(([key]) => !APART.includes(key));
+  return (
+    <div class="scene">
+      <p>{message}</p>
+      {typeof hint === 'string' && (
+        <p class="hint">
+          <strong>What to check:</strong> {hint}
+        </p>
+      )}
+      <dl>
+        {fields.map(([key, value]) => (
+          <Field key={key} name={key} value={value} />
+        ))}
+        {peer !== undefined && (
+          <Field
+            name="peer"
+            value={`${peer.kind} ${[peer.namespace, peer.name].filter(Boolean).join('/')} ${peer.ip}`}
+          />
+        )}
+        {Object.entries(labels ?? {}).map(([key, value]) => (
+          <Field key={`label ${key}`} name={`label ${key}`} value={value} />
+        ))}
+      </dl>
+      {Array.isArray(stack) && (
+        <>
+          <h3>Call stack, the innermost function first</h3>
+          <ol class="value">
+            {stack.map((frame, index) => (
+              <li key={`${index} ${frame}`}>{String(frame)}</li>
+            ))}
+          </ol>
+        </>
+      )}
+    </div>
+  );
+}
+
+function Field({ name, value }: { name: string; value: unknown }): JSX.Element {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd class="value">{textOf(name, value)}</dd>
+    </div>
+  );
+}
+
+function textOf(name: string, value: unknown): string {
+  if (value === null) return 'nobody known';
+  if (value === '' && (name === 'namespace' || name === 'pod')) return '(none)';
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}

@@ -1,0 +1,113 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { EventRecord } from '../../events/envelope.ts';
+import { choices, EVENTS_MAX, EventLog, matches, NO_FILTER, type SeenEvent } from './event_log.ts';
+import { MessageReader } from './sse.ts';
+
+function seen(id: string, fields: Partial<EventRecord> = {}): SeenEvent {
+  const event = {
+    time: '2026-11-21T03:00:00.000000000Z',
+    probe: 'packetloss',
+    type: 'packet_drop',
+    severity: 'warning',
+    node: 'worker-1',
+    netns: '1',
+    namespace: 'shop',
+    pod: 'web-1',
+    message: 'The kernel dropped a packet.',
+    ...fields,
+  } as const;
+  return { id, event };
+}
+
+const range = (from: number, to: number, run = 'a') =>
+  Array.from({ length: to - from + 1 }, (_, index) => seen(`${run}-${from + index}`));
+
+describe('the log', () => {
+  it('has the newest first, and none twice', () => {
+    const log = new EventLog();
+    expect(log.add(range(1, 3))).toBe(3);
+    expect(log.add(range(2, 5))).toBe(2);
+    expect(log.events.map(({ id }) => id)).toEqual(['a-5', 'a-4', 'a-3', 'a-2', 'a-1']);
+    expect(log.lastId).toBe('a-5');
+    expect(log.missed).toBe(0);
+  });
+
+  it('is bounded, and counts what had to go', () => {
+    const log = new EventLog();
+    log.add(range(1, EVENTS_MAX));
+    log.add(range(EVENTS_MAX + 1, EVENTS_MAX + 7));
+    expect(log.events).toHaveLength(EVENTS_MAX);
+    expect(log.leftOut).toBe(7);
+    expect(log.events.at(-1)?.id).toBe('a-8');
+  });
+
+  it('keeps what the filters ask for, where others have to make room', () => {
+    const log = new EventLog();
+    log.filter = { ...NO_FILTER, pod: 'db' };
+    log.add([seen('a-1', { pod: 'db' }), ...range(2, EVENTS_MAX + 9)]);
+    expect(log.events).toHaveLength(EVENTS_MAX);
+    expect(log.leftOut).toBe(9);
+    expect(log.events.at(-1)?.id).toBe('a-1');
+    log.filter = NO_FILTER;
+    log.add(range(EVENTS_MAX + 10, EVENTS_MAX + 10));
+    expect(log.events.some(({ id }) => id === 'a-1')).toBe(false);
+  });
+
+  it('counts what was missed in between', () => {
+    const log = new EventLog();
+    log.add([...range(1, 2), ...range(12, 13)]);
+    expect(log.missed).toBe(9);
+  });
+
+  it('goes on where the agent was started anew', () => {
+    const log = new EventLog();
+    log.add(range(1, 100));
+    expect(log.add(range(1, 2, 'b'))).toBe(2);
+    expect(log.events[0]?.id).toBe('b-2');
+    expect(log.missed).toBe(0);
+    expect(log.add(range(1, 3, 'b'))).toBe(1);
+  });
+});
+
+describe('filters', () => {
+  const node = seen('a-1', { namespace: '', pod: '', type: 'tcp_reset', probe: 'tcpreset', severity: 'critical' });
+  it.each([
+    [{}, true, true],
+    [{ probe: 'tcpreset' }, false, true],
+    [{ type: 'packet_drop' }, true, false],
+    [{ severity: 'critical' }, false, true],
+    [{ pod: 'SHOP/web' }, true, false],
+    [{ pod: 'web', type: 'tcp_reset' }, false, false],
+    [{ text: ' the KERNEL ' }, true, true],
+    [{ text: 'worker-2' }, false, false],
+  ])('%j', (filter, ofPod, ofNode) => {
+    expect(matches(seen('a-2'), { ...NO_FILTER, ...filter })).toBe(ofPod);
+    expect(matches(node, { ...NO_FILTER, ...filter })).toBe(ofNode);
+  });
+
+  it('can be set to what there is, and stays what it is', () => {
+    expect(choices([node, seen('a-2')], 'type', '')).toEqual(['packet_drop', 'tcp_reset']);
+    expect(choices([], 'type', 'tcp_reset')).toEqual(['tcp_reset']);
+  });
+
+  it('leaves an event without owner alone', () => {
+    expect(matches(seen('a-3', { namespace: null, pod: null }), { ...NO_FILTER, pod: 'web' })).toBe(false);
+  });
+});
+
+it('messages are the same, however the stream is cut', () => {
+  const text =
+    'id: a-1\nevent: x\ndata: {"a":1}\n\n: nothing new\n\nid: a-2\nevent: y\ndata: {"b":"ü"}\n\nid: a-3\ndata: {';
+  fc.assert(
+    fc.property(fc.array(fc.nat(text.length)), (cuts) => {
+      const ends = [...cuts, text.length].sort((a, b) => a - b);
+      const reader = new MessageReader();
+      const pieces = ends.map((end, index) => text.slice(ends[index - 1] ?? 0, end));
+      expect(pieces.flatMap((piece) => reader.take(piece))).toEqual([
+        { id: 'a-1', data: '{"a":1}' },
+        { id: 'a-2', data: '{"b":"ü"}' },
+      ]);
+    }),
+  );
+});

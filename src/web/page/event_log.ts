@@ -1,0 +1,103 @@
+import type { EventRecord } from '../../events/envelope.ts';
+
+export const EVENTS_MAX = 500;
+
+export interface SeenEvent {
+  /** Of the stream: which run of the agent, and the number of the event in it. */
+  readonly id: string;
+  readonly event: EventRecord;
+}
+
+/** What the page shows of the events; an empty text does not matter. */
+export interface Filter {
+  readonly probe: string;
+  readonly type: string;
+  readonly severity: string;
+  /** A part of `namespace/pod`. */
+  readonly pod: string;
+  /** A part of anything that the event says. */
+  readonly text: string;
+}
+
+export const NO_FILTER: Filter = { probe: '', type: '', severity: '', pod: '', text: '' };
+
+/** The newest events, those that came last first. */
+export class EventLog {
+  /** What is looked for: it stays, where others have to make room. */
+  filter: Filter = NO_FILTER;
+  #events: readonly SeenEvent[] = [];
+  #lastId = '';
+  #leftOut = 0;
+  #missed = 0;
+
+  get events(): readonly SeenEvent[] {
+    return this.#events;
+  }
+
+  /** For a stream that is to go on where the one before ended; empty before the first event. */
+  get lastId(): string {
+    return this.#lastId;
+  }
+
+  /** Older ones that were here and had to make room. */
+  get leftOut(): number {
+    return this.#leftOut;
+  }
+
+  /** Those that the agent had forgotten by the time the page came back. */
+  get missed(): number {
+    return this.#missed;
+  }
+
+  /** @returns how many of them are new */
+  add(events: readonly SeenEvent[]): number {
+    const fresh: SeenEvent[] = [];
+    for (const seen of events) {
+      const [run, number] = split(seen.id);
+      const [lastRun, lastNumber] = split(this.#lastId);
+      if (run === lastRun && number <= lastNumber) continue;
+      if (run === lastRun) this.#missed += number - lastNumber - 1;
+      this.#lastId = seen.id;
+      fresh.push(seen);
+    }
+    if (fresh.length === 0) return 0;
+    const all = [...fresh.reverse(), ...this.#events];
+    this.#events = this.#cut(all);
+    this.#leftOut += all.length - this.#events.length;
+    return fresh.length;
+  }
+
+  #cut(all: readonly SeenEvent[]): readonly SeenEvent[] {
+    if (all.length <= EVENTS_MAX) return all;
+    let room = EVENTS_MAX;
+    const wanted = new Set(all.filter((seen) => matches(seen, this.filter)).slice(0, room));
+    room -= wanted.size;
+    return all.filter((seen) => wanted.has(seen) || room-- > 0);
+  }
+}
+
+function split(id: string): [run: string, number: number] {
+  const at = id.lastIndexOf('-');
+  return [id.slice(0, at), Number(id.slice(at + 1))];
+}
+
+export function matches({ event }: SeenEvent, { probe, type, severity, pod, text }: Filter): boolean {
+  return (
+    (probe === '' || event.probe === probe) &&
+    (type === '' || event.type === type) &&
+    (severity === '' || event.severity === severity) &&
+    (pod === '' || has(`${event.namespace ?? ''}/${event.pod ?? ''}`, pod)) &&
+    (text === '' || has(JSON.stringify(event), text))
+  );
+}
+
+function has(text: string, part: string): boolean {
+  return text.toLowerCase().includes(part.trim().toLowerCase());
+}
+
+/** What a filter can be set to: each value once, and what it is set to though there is no such event. */
+export function choices(events: readonly SeenEvent[], key: 'probe' | 'type' | 'severity', chosen: string): string[] {
+  const values = new Set(events.map(({ event }) => event[key]));
+  if (chosen !== '') values.add(chosen as never);
+  return [...values].sort();
+}

@@ -1,0 +1,61 @@
+const GROUPED = new Intl.NumberFormat('en');
+
+export function count(value: number): string {
+  return GROUPED.format(value);
+}
+
+/** Three figures, and never a zero for what is more. */
+export function rate(value: number): string {
+  if (value === 0) return '0';
+  if (value < 0.01) return '<0.01';
+  return value >= 100 ? GROUPED.format(Math.round(value)) : String(Number(value.toPrecision(value < 1 ? 2 : 3)));
+}
+
+export function percent(share: number): string {
+  return `${rate(share * 100)} %`;
+}
+
+/** `850 µs`, `12.3 ms`, `4.05 s` */
+export function seconds(value: number): string {
+  const figures = (number: number) => String(Number(number.toPrecision(3)));
+  if (value < 1e-6) return `${figures(value * 1e9)} ns`;
+  if (value < 1e-3) return `${figures(value * 1e6)} µs`;
+  return value < 1 ? `${figures(value * 1e3)} ms` : `${figures(value)} s`;
+}
+
+const UNITS = [
+  ['d', 86_400],
+  ['h', 3_600],
+  ['min', 60],
+  ['s', 1],
+] as const;
+
+/** The two largest units: `2 h 5 min`, `3 min 20 s`, `14 s`. */
+export function span(ms: number): string {
+  const total = Math.max(0, Math.round(ms / 1_000));
+  const first = UNITS.findIndex(([, size]) => total >= size);
+  if (first < 0) return '0 s';
+  let left = total;
+  const parts: string[] = [];
+  for (const [unit, size] of UNITS.slice(first, first + 2)) {
+    const units = Math.floor(left / size);
+    left -= units * size;
+    if (units > 0) parts.push(`${units} ${unit}`);
+  }
+  return parts.join(' ');
+}
+
+/** By the clock of who looks: `14:03:09`, with milliseconds where these are asked for. */
+export function clock(time: string | number, withMs = false): string {
+  const date = new Date(time);
+  const pad = (value: number, width = 2) => String(value).padStart(width, '0');
+  const whole = `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
+  return withMs ? `${whole}.${pad(date.getMilliseconds(), 3)}` : whole;
+}
+
+/** `web` of no namespace, `shop/web`; the node where both are empty. */
+export function entityName({ namespace, pod }: { namespace: string | null; pod: string | null }): string {
+  if (pod === null) return 'nobody known';
+  if (pod === '') return 'the node';
+  return namespace ? `${namespace}/${pod}` : pod;
+}

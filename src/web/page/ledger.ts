@@ -1,0 +1,89 @@
+import type { LedgerReport } from '../../server.ts';
+
+/** An account of the events of a probe for one sink. */
+export interface Account {
+  readonly probe: string;
+  readonly sink: string;
+  readonly produced: number;
+  readonly limited: number;
+  readonly folded: number;
+  readonly held: number;
+  readonly delivered: number;
+  readonly pending: number;
+  readonly recovered: number;
+  /** Causes that occurred, with their counts. */
+  readonly dropped: readonly (readonly [cause: string, count: number])[];
+  /** What is not accounted for; 0 where it balances. */
+  readonly rest: number;
+}
+
+/** Of each probe that had an event, for each sink; for none where there is no sink. */
+export function accountsOf({ probes, sinks }: LedgerReport): Account[] {
+  return probes
+    .filter(({ probe, produced }) => produced > 0 || sinks.some((row) => row.probe === probe && row.recovered > 0))
+    .flatMap((entry) => {
+      const rows = sinks.filter(({ probe }) => probe === entry.probe);
+      return rows.length === 0 ? [accountOf(entry, undefined)] : rows.map((row) => accountOf(entry, row));
+    });
+}
+
+function accountOf(
+  { probe, produced, limited, limitedLater, lost, folded, held }: LedgerReport['probes'][number],
+  row: LedgerReport['sinks'][number] | undefined,
+): Account {
+  const { sink = '', delivered = 0, pending = 0, recovered = 0, dropped = {} } = row ?? {};
+  const causes = Object.entries({ ring_full: lost, ...dropped }).filter(([, count]) => count > 0);
+  const gone = causes.reduce((sum, [, count]) => sum + count, 0);
+  const allLimited = limited + limitedLater;
+  const known = allLimited + folded + held + delivered + pending + gone;
+  return {
+    probe,
+    sink,
+    produced,
+    limited: allLimited,
+    folded,
+    held,
+    delivered,
+    pending,
+    recovered,
+    dropped: causes,
+    // Without a sink nobody says what was taken.
+    rest: row === undefined ? 0 : produced + recovered - known,
+  };
+}
+
+/** So often must the same be left over, while nothing comes, before it is no longer on its way between two of the places that count. */
+const SETTLED = 4;
+/** While events come and go, something is on its way at most looks, but not at so many one after the other. */
+const UNSETTLED = 30;
+
+interface Look {
+  readonly rest: number;
+  readonly produced: number;
+  /** Looks that were the same. */
+  readonly same: number;
+  /** Looks since it balanced. */
+  readonly open: number;
+}
+
+/** Tells what is on its way from what is missing. */
+export class Balance {
+  readonly #looks = new Map<string, Look>();
+
+  add(accounts: readonly Account[]): void {
+    for (const { probe, sink, rest, produced } of accounts) {
+      const key = `${probe} ${sink}`;
+      const before = this.#looks.get(key);
+      const isSame = before?.rest === rest && before.produced === produced;
+      const same = isSame ? before.same + 1 : 1;
+      const open = rest === 0 ? 0 : (before?.open ?? 0) + 1;
+      this.#looks.set(key, { rest, produced, same, open });
+    }
+  }
+
+  stateOf({ probe, sink, rest }: Account): 'balances' | 'on its way' | 'missing' {
+    if (rest === 0) return 'balances';
+    const { same = 0, open = 0 } = this.#looks.get(`${probe} ${sink}`) ?? {};
+    return same >= SETTLED || open >= UNSETTLED ? 'missing' : 'on its way';
+  }
+}

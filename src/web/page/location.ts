@@ -1,0 +1,19 @@
+export const TABS = ['events', 'pods', 'probes', 'ledger', 'configuration'] as const;
+export type Tab = (typeof TABS)[number];
+
+/** What is in the part of the URL behind `#`: the open tab, and its filters. */
+export interface Place {
+  readonly tab: Tab;
+  readonly filters: Readonly<Record<string, string>>;
+}
+
+export function parsePlace(hash: string): Place {
+  const [name = '', query = ''] = hash.replace(/^#/, '').split('?', 2);
+  const tab = TABS.find((candidate) => candidate === name) ?? 'events';
+  return { tab, filters: Object.fromEntries(new URLSearchParams(query)) };
+}
+
+export function formatPlace({ tab, filters }: Place): string {
+  const query = new URLSearchParams(Object.entries(filters).filter(([, value]) => value !== '')).toString();
+  return `#${tab}${query === '' ? '' : `?${query}`}`;
+}

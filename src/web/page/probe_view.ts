@@ -1,0 +1,71 @@
+import type { ProbeReport } from '../../server.ts';
+
+export type Tone = 'bad' | 'warn' | 'good' | 'off';
+
+/** What a state is called, how it looks, and where it stands: problems first. */
+const STATES: Readonly<Record<ProbeReport['state'], { word: string; tone: Tone; rank: number }>> = {
+  failed: { word: 'failed', tone: 'bad', rank: 0 },
+  degraded: { word: 'degraded', tone: 'warn', rank: 1 },
+  unsupported: { word: 'unsupported', tone: 'warn', rank: 2 },
+  starting: { word: 'starting', tone: 'good', rank: 3 },
+  stopping: { word: 'stopping', tone: 'good', rank: 3 },
+  running: { word: 'running', tone: 'good', rank: 3 },
+  stopped: { word: 'off', tone: 'off', rank: 4 },
+};
+
+export function stateOf({ state }: ProbeReport): { word: string; tone: Tone; rank: number } {
+  return STATES[state];
+}
+
+export function isProblem(probe: ProbeReport): boolean {
+  return ['bad', 'warn'].includes(stateOf(probe).tone);
+}
+
+/** Within a rank in the order of the configuration. */
+export function inOrder(probes: readonly ProbeReport[]): ProbeReport[] {
+  return [...probes].sort((a, b) => stateOf(a).rank - stateOf(b).rank);
+}
+
+export interface BpfCost {
+  /** Of one run, on average since the programs were loaded. */
+  readonly secondsPerRun: number | null;
+  /** Of one CPU, between two readings; null before the second. */
+  readonly share: number | null;
+}
+
+interface Reading {
+  readonly atMs: number;
+  readonly runSeconds: number;
+}
+
+/** What the BPF programs of probes take, from one reading to the next. */
+export class BpfCosts {
+  #before: ReadonlyMap<string, Reading> = new Map();
+  #now: ReadonlyMap<string, Reading> = new Map();
+
+  /** @param atMs by any clock */
+  add(probes: readonly ProbeReport[], atMs: number): void {
+    this.#before = this.#now;
+    this.#now = new Map(
+      probes
+        .filter(({ measured, programs }) => measured && programs.length > 0)
+        .map(({ name, programs }) => [name, { atMs, runSeconds: sum(programs.map((program) => program.runSeconds)) }]),
+    );
+  }
+
+  /** Undefined where nothing is measured. */
+  of({ name, measured, programs }: ProbeReport): BpfCost | undefined {
+    if (!measured || programs.length === 0) return undefined;
+    const [before, now] = [this.#before.get(name), this.#now.get(name)];
+    const runs = sum(programs.map((program) => program.runs));
+    const grown = before === undefined || now === undefined ? -1 : now.runSeconds - before.runSeconds;
+    return {
+      secondsPerRun: runs === 0 ? null : sum(programs.map(({ runSeconds }) => runSeconds)) / runs,
+      share: before === undefined || now === undefined || grown < 0 ? null : (grown * 1_000) / (now.atMs - before.atMs),
+    };
+  }
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

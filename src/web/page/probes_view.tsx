@@ -1,0 +1,96 @@
+import type { JSX } from 'preact';
+import type { ProbeReport } from '../../server.ts';
+import { Empty, type ViewProps } from './app.tsx';
+import { percent, seconds, span } from './format.ts';
+import { type BpfCost, inOrder, stateOf } from './probe_view.ts';
+
+export function ProbesView({ store }: ViewProps): JSX.Element {
+  const { probes } = store.answers;
+  if (probes === undefined) return <Empty>The agent has not said yet which probes it has.</Empty>;
+  return (
+    <section>
+      <h2>Probes</h2>
+      <p class="quiet">
+        Problems first, then what runs, then what is off. BPF programs are measured only with{' '}
+        <code>bpfStats: true</code> or a budget.
+      </p>
+      <table class="cards probes">
+        <thead>
+          <tr>
+            <th scope="col">Probe</th>
+            <th scope="col">State</th>
+            <th scope="col">What it is for, and why it is as it is</th>
+            <th scope="col">Reads by</th>
+            <th scope="col" class="number">
+              Collect
+            </th>
+            <th scope="col" class="number">
+              BPF
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {inOrder(probes).map((probe) => (
+            <ProbeRow key={probe.name} probe={probe} cost={store.costs.of(probe)} nowMs={store.nowMs} />
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+interface RowProps {
+  readonly probe: ProbeReport;
+  readonly cost: BpfCost | undefined;
+  readonly nowMs: number;
+}
+
+function ProbeRow({ probe, cost, nowMs }: RowProps): JSX.Element {
+  const { name, kind, reason, reader, since, until, summary, collectSeconds, programs } = probe;
+  const { word, tone } = stateOf(probe);
+  const hooks = [...new Set(programs.map(({ hook }) => hook))];
+  return (
+    <tr class={tone === 'off' ? 'dim' : ''}>
+      <th scope="row" data-label="Probe">
+        <span class="value">{name}</span> <span class="quiet">{kind}</span>
+      </th>
+      <td data-label="State">
+        <span class={`state ${tone}`}>{word}</span>
+        <span class="quiet sub" title={since}>
+          for {span(nowMs - Date.parse(since))}
+        </span>
+        {until !== null && (
+          <span class="sub until" title={until}>
+            {until && Date.parse(until) > nowMs ? `reverts in ${span(Date.parse(until) - nowMs)}` : 'reverts now'}
+          </span>
+        )}
+      </td>
+      <td data-label="What for">
+        {reason !== '' && <p class={`reason ${tone}`}>{reason}</p>}
+        <p class="quiet">{summary}</p>
+      </td>
+      <td data-label="Reads by" class="value hooks">
+        {hooks.length > 0 ? hooks.map((hook) => <span key={hook}>{hook}</span>) : reader || '–'}
+      </td>
+      <td data-label="Collect" class="number value">
+        {collectSeconds === null || tone === 'off' ? '–' : seconds(collectSeconds)}
+      </td>
+      <td data-label="BPF" class="number value">
+        <Cost hasPrograms={programs.length > 0} cost={cost} />
+      </td>
+    </tr>
+  );
+}
+
+function Cost({ hasPrograms, cost }: { hasPrograms: boolean; cost: BpfCost | undefined }): JSX.Element {
+  if (!hasPrograms) return <>–</>;
+  if (cost === undefined) return <span class="quiet plain">not measured</span>;
+  return (
+    <>
+      <span>{cost.share === null ? 'measuring' : `${percent(cost.share)} of a CPU`}</span>
+      <span class="sub quiet">
+        {cost.secondsPerRun === null ? 'no run yet' : `${seconds(cost.secondsPerRun)} a run`}
+      </span>
+    </>
+  );
+}

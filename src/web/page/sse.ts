@@ -1,0 +1,29 @@
+export interface Message {
+  readonly id: string;
+  readonly data: string;
+}
+
+/**
+ * Server-sent events, as they come in pieces (https://html.spec.whatwg.org/multipage/server-sent-events.html). Ours have
+ * an id, and one line of data.
+ */
+export class MessageReader {
+  #rest = '';
+  #id = '';
+  #data = '';
+
+  /** The messages that this piece completes. */
+  take(piece: string): Message[] {
+    const lines = (this.#rest + piece).split('\n');
+    this.#rest = lines.pop() ?? '';
+    const messages: Message[] = [];
+    for (const line of lines) {
+      if (line === '') {
+        if (this.#data !== '') messages.push({ id: this.#id, data: this.#data });
+        this.#data = '';
+      } else if (line.startsWith('id: ')) this.#id = line.slice('id: '.length);
+      else if (line.startsWith('data: ')) this.#data = line.slice('data: '.length);
+    }
+    return messages;
+  }
+}

@@ -1,0 +1,252 @@
+import type { Mapping } from '../../config/document.ts';
+import type { ConfigStatus } from '../../config/status.ts';
+import type { Trouble } from '../../door.ts';
+import type { SinkStatus } from '../../events/sink_queue.ts';
+import type { AgentReport, LedgerReport, ProbeReport } from '../../server.ts';
+import { followEvents, getJson, keepToken, type Refusal, RefusedError } from './api.ts';
+import { EventLog } from './event_log.ts';
+import { accountsOf, Balance } from './ledger.ts';
+import type { Tab } from './location.ts';
+import { BpfCosts } from './probe_view.ts';
+import { Rates } from './trouble.ts';
+
+const TICK_MS = 2_000;
+/** What is not looked at is asked for now and then, for what the tabs say of it. */
+const SELDOM_MS = 10_000;
+const TROUBLE_MS = 10_000;
+/** Events are shown at most so often. */
+const SHOW_EVERY_MS = 500;
+const RETRY_MAX_MS = 10_000;
+
+/** What the agent has said. A part is undefined until it has been asked for. */
+export interface Answers {
+  agent?: AgentReport;
+  probes?: readonly ProbeReport[];
+  config?: ConfigStatus & { readonly document: Mapping };
+  sinks?: readonly SinkStatus[];
+  ledger?: LedgerReport;
+}
+
+type Source = keyof Answers | 'trouble';
+
+interface Fetched {
+  readonly path: string;
+  /** Where it is seen; it is asked for seldom elsewhere, or not at all. */
+  readonly tabs: readonly Tab[];
+  readonly elsewhere: boolean;
+  readonly everyMs: number;
+}
+
+const SOURCES: Readonly<Record<Source, Fetched>> = {
+  agent: {
+    path: '/api/v1/agent',
+    tabs: ['events', 'pods', 'probes', 'ledger', 'configuration'],
+    elsewhere: true,
+    everyMs: TICK_MS,
+  },
+  probes: { path: '/api/v1/probes', tabs: ['probes'], elsewhere: true, everyMs: TICK_MS },
+  config: { path: '/api/v1/config', tabs: ['configuration'], elsewhere: true, everyMs: TICK_MS },
+  sinks: { path: '/api/v1/sinks', tabs: ['ledger'], elsewhere: true, everyMs: TICK_MS },
+  ledger: { path: '/api/v1/ledger', tabs: ['ledger'], elsewhere: false, everyMs: TICK_MS },
+  trouble: { path: '/api/v1/trouble', tabs: ['pods'], elsewhere: false, everyMs: TROUBLE_MS },
+};
+
+/** Asks the agent while the page is seen, and keeps what it says. */
+export class Store {
+  readonly answers: Answers = {};
+  readonly log = new EventLog();
+  readonly rates = new Rates();
+  readonly costs = new BpfCosts();
+  readonly balance = new Balance();
+  /** Why there are no answers now; undefined where there are. */
+  refusal: Refusal | undefined;
+  /** When the last answer came, by the clock of the browser. */
+  heardMs: number | undefined;
+  streaming = false;
+  /** Why events do not come, though the agent answers. */
+  streamFailure = '';
+  /** Of the node, against that of the browser. */
+  clockAheadMs = 0;
+  readonly #changed: () => void;
+  readonly #askedMs = new Map<Source, number>();
+  /** What the agent could not answer, though it is there. */
+  readonly #failures = new Map<Source, string>();
+  #tab: Tab;
+  #ticking = false;
+  #stream: AbortController | undefined;
+  #retryMs = 0;
+  #hasNews = false;
+  #showTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(tab: Tab, changed: () => void) {
+    this.#tab = tab;
+    this.#changed = changed;
+    document.addEventListener('visibilitychange', () => this.#wake());
+    for (const change of ['online', 'offline']) addEventListener(change, () => this.#wake());
+    setInterval(() => void this.#tick(), TICK_MS);
+    this.#wake();
+  }
+
+  /** What of the agent does not answer; empty where all does. */
+  get failure(): string {
+    return [...new Set(this.#failures.values())].join('; ');
+  }
+
+  /** By the clock of the node: now, or when it was last heard of. */
+  get nowMs(): number {
+    const heard = this.refusal === undefined ? undefined : this.heardMs;
+    return (heard ?? Date.now()) + this.clockAheadMs;
+  }
+
+  set tab(tab: Tab) {
+    this.#tab = tab;
+    void this.#tick();
+  }
+
+  set token(token: string) {
+    keepToken(token);
+    this.refusal = undefined;
+    this.#wake();
+  }
+
+  #wake(): void {
+    if (document.hidden) {
+      this.#stream?.abort();
+      this.#stream = undefined;
+      return;
+    }
+    void this.#tick();
+    if (this.#stream === undefined) void this.#follow();
+  }
+
+  /** Who was refused waits for a token, or asks seldom. */
+  get #isRefused(): boolean {
+    return this.refusal?.kind === 'token' || this.refusal?.kind === 'forbidden';
+  }
+
+  async #tick(): Promise<void> {
+    if (document.hidden || this.#ticking) return;
+    this.#ticking = true;
+    try {
+      const due = (Object.keys(SOURCES) as Source[]).filter((source) => this.#isDue(source));
+      await Promise.all(due.map((source) => this.#ask(source)));
+    } finally {
+      this.#ticking = false;
+      this.#changed();
+    }
+  }
+
+  #isDue(source: Source): boolean {
+    const { tabs, elsewhere, everyMs } = SOURCES[source];
+    const isSeen = tabs.includes(this.#tab);
+    if (!isSeen && !elsewhere) return false;
+    if (this.refusal !== undefined && source !== 'agent') return false;
+    const pauseMs = isSeen && !this.#isRefused ? everyMs : SELDOM_MS;
+    // The timer is not exact. A second look at trouble gives the first rates.
+    const first = source === 'trouble' && this.rates.seconds === 0;
+    return performance.now() - (this.#askedMs.get(source) ?? -SELDOM_MS) >= (first ? TICK_MS : pauseMs) - TICK_MS / 2;
+  }
+
+  async #ask(source: Source): Promise<void> {
+    const startMs = Date.now();
+    this.#askedMs.set(source, performance.now());
+    try {
+      const answer = await getJson<unknown>(SOURCES[source].path);
+      this.#failures.delete(source);
+      this.#take(source, answer, startMs);
+    } catch (error) {
+      if (!(error instanceof RefusedError)) throw error;
+      this.#refuse(source, error.refusal);
+    }
+  }
+
+  #refuse(source: Source, refusal: Refusal): void {
+    this.#askedMs.set(source, refusal.kind === 'failed' ? performance.now() : -SELDOM_MS);
+    if (refusal.kind === 'failed') this.#failures.set(source, refusal.message);
+    else this.refusal = refusal;
+    if (this.#isRefused) this.#askedMs.set('agent', performance.now());
+  }
+
+  #take(source: Source, answer: unknown, startMs: number): void {
+    const endMs = Date.now();
+    switch (source) {
+      case 'agent':
+        this.answers.agent = answer as AgentReport;
+        this.clockAheadMs = Date.parse(this.answers.agent.now) - (startMs + endMs) / 2;
+        this.heardMs = endMs;
+        if (this.refusal !== undefined) this.#heal();
+        break;
+      case 'probes':
+        this.answers.probes = (answer as { probes: ProbeReport[] }).probes;
+        this.costs.add(this.answers.probes, performance.now());
+        break;
+      case 'config':
+        this.answers.config = answer as NonNullable<Answers['config']>;
+        break;
+      case 'sinks':
+        this.answers.sinks = (answer as { sinks: SinkStatus[] }).sinks;
+        break;
+      case 'ledger':
+        this.answers.ledger = answer as LedgerReport;
+        this.balance.add(accountsOf(this.answers.ledger));
+        break;
+      case 'trouble':
+        this.rates.add(answer as Trouble);
+        break;
+    }
+  }
+
+  /** The agent is back: everything is asked for at once. */
+  #heal(): void {
+    this.refusal = undefined;
+    this.#askedMs.clear();
+    this.#stream?.abort();
+    void this.#follow();
+  }
+
+  async #follow(): Promise<void> {
+    const stream = new AbortController();
+    this.#stream = stream;
+    try {
+      await followEvents({
+        lastId: this.log.lastId,
+        signal: stream.signal,
+        opened: () => {
+          this.#retryMs = 0;
+          this.streaming = true;
+          this.streamFailure = '';
+          this.#show();
+        },
+        take: (events) => {
+          if (this.log.add(events) > 0) this.#show();
+        },
+      });
+    } catch (error) {
+      if (!(error instanceof RefusedError)) throw error;
+      this.streamFailure = error.refusal.kind === 'failed' ? error.refusal.message : '';
+    }
+    if (this.#stream !== stream) return;
+    this.streaming = false;
+    this.#show();
+    // Most often the agent is gone.
+    this.#askedMs.delete('agent');
+    void this.#tick();
+    this.#retryMs = Math.min(RETRY_MAX_MS, Math.max(TICK_MS / 2, this.#retryMs * 2));
+    setTimeout(() => {
+      if (this.#stream !== stream) return;
+      this.#stream = undefined;
+      if (!document.hidden && this.refusal === undefined) void this.#follow();
+    }, this.#retryMs);
+  }
+
+  /** At once, where nothing was shown a moment ago. */
+  #show(): void {
+    this.#hasNews = this.#showTimer !== undefined;
+    if (this.#hasNews) return;
+    this.#changed();
+    this.#showTimer = setTimeout(() => {
+      this.#showTimer = undefined;
+      if (this.#hasNews) this.#show();
+    }, SHOW_EVERY_MS);
+  }
+}

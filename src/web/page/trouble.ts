@@ -1,0 +1,216 @@
+import type { Trouble, TroubleRow } from '../../door.ts';
+import {
+  CONNTRACK,
+  FAILED_CONNECTS,
+  FAILED_CONNECTS_LEAST,
+  type Limit,
+  LOSS,
+  RESETS,
+  RETRANSMITS_LEAST,
+  RETRANSMITTED,
+} from '../../limits.ts';
+import { entityName } from './format.ts';
+
+const WINDOW_MS = 60_000;
+/** What is farther apart tells nothing of now: nobody looked in between. */
+const GAP_MS = 90_000;
+
+interface Step {
+  readonly seconds: number;
+  /** By metric; null where one end of the step is not known. */
+  readonly increases: readonly (number | null)[];
+}
+
+/** How fast counters of each entity grow, over the last minute or as long as somebody looks. */
+export class Rates {
+  #last: Trouble | undefined;
+  #steps: readonly { readonly endMs: number; readonly byNetns: ReadonlyMap<string, Step> }[] = [];
+
+  add(trouble: Trouble): void {
+    const last = this.#last;
+    if (last?.collected === trouble.collected) return;
+    this.#last = trouble;
+    if (last === undefined) return;
+    const endMs = Date.parse(trouble.collected);
+    const ms = endMs - Date.parse(last.collected);
+    if (ms <= 0 || ms > GAP_MS) {
+      this.#steps = [];
+      return;
+    }
+    const before = new Map(last.entities.map((row) => [row.netns, row]));
+    const byNetns = new Map(
+      trouble.entities.map((row) => [
+        row.netns,
+        {
+          seconds: ms / 1_000,
+          increases: row.values.map((value, at) => increase(before.get(row.netns)?.values[at], value)),
+        },
+      ]),
+    );
+    this.#steps = [...this.#steps.filter((step) => step.endMs > endMs - WINDOW_MS), { endMs, byNetns }];
+  }
+
+  get trouble(): Trouble | undefined {
+    return this.#last;
+  }
+
+  /** Time that the rates are of; 0: there are none yet. */
+  get seconds(): number {
+    const steps = this.#steps.map(({ byNetns }) => byNetns.values().next().value?.seconds ?? 0);
+    return steps.reduce((sum, seconds) => sum + seconds, 0);
+  }
+
+  /** A second; null where the metric is not there, or was seen only once. */
+  rate(netns: string, metric: string): number | null {
+    const at = this.#last?.metrics.indexOf(metric) ?? -1;
+    let sum = 0;
+    let seconds = 0;
+    for (const { byNetns } of this.#steps) {
+      const step = byNetns.get(netns);
+      const grown = step?.increases[at] ?? null;
+      if (step === undefined || grown === null) continue;
+      sum += grown;
+      seconds += step.seconds;
+    }
+    return seconds === 0 ? null : sum / seconds;
+  }
+
+  /** As it is now. */
+  value({ values }: TroubleRow, metric: string): number | null {
+    return values[this.#last?.metrics.indexOf(metric) ?? -1] ?? null;
+  }
+}
+
+/** A counter that has stepped back began anew: what it shows has come since. */
+function increase(before: number | null | undefined, now: number | null): number | null {
+  if (before === null || before === undefined || now === null) return null;
+  return now >= before ? now - before : now;
+}
+
+/** A few of them a minute are worth a look, as on the dashboards. */
+const ANY: Limit = { notice: 1 / 60, alert: 1 };
+
+export interface Column {
+  readonly key: string;
+  readonly title: string;
+  readonly help: string;
+  readonly unit: 'rate' | 'share';
+  readonly limit: Limit;
+  readonly read: (rates: Rates, row: TroubleRow) => number | null;
+}
+
+const rateOf =
+  (metric: string): Column['read'] =>
+  (rates, { netns }) =>
+    rates.rate(netns, metric);
+
+/** A share of what is less than `least` a second says nothing: 0. */
+const shareOf =
+  (part: string, whole: readonly string[], least: number): Column['read'] =>
+  (rates, { netns }) => {
+    const parts = rates.rate(netns, part);
+    const all = whole.map((metric) => rates.rate(netns, metric));
+    if (parts === null || all.includes(null)) return null;
+    const sum = all.reduce<number>((total, value) => total + (value ?? 0), 0);
+    return parts < least || sum === 0 ? 0 : Math.min(1, parts / sum);
+  };
+
+export const COLUMNS: readonly Column[] = [
+  {
+    key: 'drops',
+    title: 'Drops/s',
+    help: 'Packets that the kernel dropped.',
+    unit: 'rate',
+    limit: LOSS,
+    read: rateOf('netsonde_packet_drops_total'),
+  },
+  {
+    key: 'resets',
+    title: 'Resets/s',
+    help: 'TCP resets, sent and received.',
+    unit: 'rate',
+    limit: RESETS,
+    read: rateOf('netsonde_tcp_resets_total'),
+  },
+  {
+    key: 'retransmitted',
+    title: 'Sent again',
+    help: `Share of the TCP segments that were sent again; from ${RETRANSMITS_LEAST} a second on.`,
+    unit: 'share',
+    limit: RETRANSMITTED,
+    read: shareOf('netsonde_tcp_retransmitted_segments_total', ['netsonde_tcp_sent_segments_total'], RETRANSMITS_LEAST),
+  },
+  {
+    key: 'failed',
+    title: 'Failed connects',
+    help: `Share of the TCP connections that were never made; from ${FAILED_CONNECTS_LEAST} a second on.`,
+    unit: 'share',
+    limit: FAILED_CONNECTS,
+    read: shareOf(
+      'netsonde_tcp_attempt_fails_total',
+      ['netsonde_tcp_active_opens_total', 'netsonde_tcp_passive_opens_total'],
+      FAILED_CONNECTS_LEAST,
+    ),
+  },
+  {
+    key: 'overflows',
+    title: 'Accept queue full/s',
+    help: 'Connections dropped because the accept queue of the server was full.',
+    unit: 'rate',
+    limit: ANY,
+    read: rateOf('netsonde_tcp_listen_overflows_total'),
+  },
+  {
+    key: 'buffer',
+    title: 'UDP buffer full/s',
+    help: 'UDP datagrams dropped because the receive buffer of the socket was full.',
+    unit: 'rate',
+    limit: ANY,
+    read: rateOf('netsonde_udp_receive_buffer_errors_total'),
+  },
+  {
+    key: 'conntrack',
+    title: 'Conntrack',
+    help: 'How full the connection tracking table is, now.',
+    unit: 'share',
+    limit: CONNTRACK,
+    read: (rates, row) => {
+      const node = rates.trouble?.entities.find(({ kind }) => kind === 'node');
+      const most = node === undefined ? null : rates.value(node, 'netsonde_conntrack_entries_limit');
+      const entries = rates.value(row, 'netsonde_conntrack_entries');
+      return most === null || entries === null || most === 0 ? null : entries / most;
+    },
+  },
+];
+
+export type Grade = 'none' | 'ok' | 'notice' | 'alert';
+
+export function gradeOf(value: number | null, { notice, alert }: Limit): Grade {
+  if (value === null || value === 0) return 'none';
+  if (value >= alert) return 'alert';
+  return value >= notice ? 'notice' : 'ok';
+}
+
+export interface TroubleView {
+  readonly row: TroubleRow;
+  readonly name: string;
+  /** By column. */
+  readonly values: readonly (number | null)[];
+  /** How far the worst of them is beyond what is worth a look: from 1 on it is. */
+  readonly score: number;
+}
+
+/** @param by key of a column; else the worst first */
+export function viewsOf(rates: Rates, search: string, by: string): TroubleView[] {
+  const wanted = search.trim().toLowerCase();
+  const at = COLUMNS.findIndex(({ key }) => key === by);
+  const views = (rates.trouble?.entities ?? [])
+    .map((row) => {
+      const values = COLUMNS.map((column) => column.read(rates, row));
+      const scores = COLUMNS.map(({ limit }, index) => (values[index] ?? 0) / limit.notice);
+      return { row, name: entityName(row), values, score: Math.max(...scores) };
+    })
+    .filter(({ name }) => name.toLowerCase().includes(wanted));
+  const weight = ({ values, score }: TroubleView) => (at < 0 ? score : (values[at] ?? -1));
+  return views.sort((a, b) => weight(b) - weight(a) || (a.name < b.name ? -1 : 1));
+}

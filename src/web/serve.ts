@@ -1,0 +1,66 @@
+import { createHash } from 'node:crypto';
+import type { Request, Response } from 'express';
+import { readPageFile } from '../assets.ts';
+
+const TYPES: Readonly<Record<string, string>> = {
+  html: 'text/html; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  css: 'text/css; charset=utf-8',
+};
+
+/** Names of built files but for `index.html` carry a hash of what is in them. */
+const HASHED = /^[a-z_]+-[A-Z0-9]{8}\.(js|css)$/;
+
+/** Nothing but our own files, no script or style within the page, and in no frame of another. */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "connect-src 'self'",
+  'img-src data:',
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+const SECURITY = {
+  'Content-Security-Policy': POLICY,
+  'X-Content-Type-Options': 'nosniff',
+  'Referrer-Policy': 'no-referrer',
+};
+
+/**
+ * The page at `/` and its files. They are read when they are asked for: a page that nobody looks at takes no memory. Each is
+ * there compressed as well.
+ */
+export async function servePage(request: Request, response: Response): Promise<void> {
+  const name = typeof request.params['name'] === 'string' ? request.params['name'] : 'index.html';
+  const isHashed = HASHED.test(name);
+  const takesGzip = request.acceptsEncodings('gzip') === 'gzip';
+  const isKnown = isHashed || request.path === '/';
+  const body = isKnown ? await readPageFile(takesGzip ? `${name}.gz` : name) : undefined;
+  if (body === undefined) {
+    sendMissing(request, response);
+    return;
+  }
+  response.set(SECURITY);
+  response.set('Content-Type', TYPES[name.slice(name.lastIndexOf('.') + 1)]);
+  response.set('Vary', 'Accept-Encoding');
+  response.set('Cache-Control', isHashed ? 'public, max-age=31536000, immutable' : 'no-cache');
+  response.set('ETag', `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`);
+  if (request.fresh) {
+    response.status(304).end();
+    return;
+  }
+  if (takesGzip) response.set('Content-Encoding', 'gzip');
+  response.end(body);
+}
+
+function sendMissing(request: Request, response: Response): void {
+  response.status(404);
+  if (request.path === '/') {
+    response
+      .type('text')
+      .send('The web page is not built: run scripts/setup. All else is there: /metrics, /api/v1/probes, /healthz.\n');
+  } else response.json({ error: 'no such page' });
+}

@@ -1,0 +1,39 @@
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Browser, chromium, type Page } from 'playwright-core';
+
+const CHROMIUM = '/usr/bin/chromium';
+const ARGUMENTS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+/**
+ * Chromium with a profile of its own, gone when it is closed.
+ * @param place a network namespace that it is to run in, and a folder for the script that starts it there
+ */
+export function launchBrowser(place?: { readonly netns: string; readonly folder: string }): Promise<Browser> {
+  let executablePath = CHROMIUM;
+  if (place !== undefined) {
+    executablePath = join(place.folder, 'chromium');
+    writeFileSync(executablePath, `#!/bin/sh\nexec ip netns exec ${place.netns} ${CHROMIUM} "$@"\n`);
+    chmodSync(executablePath, 0o755);
+  }
+  return chromium.launch({ executablePath, args: ARGUMENTS });
+}
+
+/** What the page complains about: errors in the console, and what nobody has caught. */
+export function complaintsOf(page: Page): string[] {
+  const complaints: string[] = [];
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(`not caught: ${error.message}`));
+  return complaints;
+}
