@@ -241,9 +241,9 @@ export class Agent implements AsyncDisposable {
     if (apiTokenFile !== undefined) await readToken(apiTokenFile);
     const app = createApp(deps, apiAccess(apiTokenFile));
     await new Promise<void>((resolve, reject) => {
-      this.#server = app.listen(listen.port, listen.host, (error?: Error) =>
-        error === undefined ? resolve() : reject(error),
-      );
+      const listening = (error?: Error) => (error === undefined ? resolve() : reject(error));
+      const { host, port } = listen;
+      this.#server = host === undefined ? app.listen(port, listening) : app.listen(port, host, listening);
     });
     if (apiSocket === undefined) return;
     // Who may open the file, may read.

@@ -40,7 +40,7 @@ describe('parseListenAddress', () => {
   it.each([
     ['127.0.0.1:9102', { host: '127.0.0.1', port: 9102 }],
     ['[::1]:80', { host: '::1', port: 80 }],
-    [':9000', { host: '0.0.0.0', port: 9000 }],
+    [':9000', { host: undefined, port: 9000 }],
     ['localhost:0', { host: 'localhost', port: 0 }],
   ])('%s', (text, expected) => expect(parseListenAddress(text)).toEqual(expected));
 

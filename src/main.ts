@@ -20,7 +20,7 @@ const DEFAULT_STATE = '/var/lib/netsonde';
 
 const USAGE = `netsonde: what the network does to every Pod of this node
 
-  netsonde serve [--config FILE] [--listen HOST:PORT]   serve metrics and events (default ${DEFAULT_LISTEN.host}:${DEFAULT_LISTEN.port})
+  netsonde serve [--config FILE] [--listen HOST:PORT]   serve metrics and events (default :${DEFAULT_LISTEN.port}, all addresses)
   netsonde check [--config FILE] [--strict] [--json]    validate the configuration, open every probe, say what became of it
   netsonde events [--follow] [--pod NAMESPACE/NAME] …   show the events of an agent
   netsonde probes                                       list all probes

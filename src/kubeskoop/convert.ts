@@ -210,11 +210,11 @@ function whyNot({ path, value }: Given<unknown>): string | undefined {
 }
 
 function listenText(host: string, port: string): string {
-  return `${NOT_HERE}: \`netsonde serve --listen ${host || DEFAULT_LISTEN.host}:${port}\`, or listen.port of the chart`;
+  return `${NOT_HERE}: \`netsonde serve --listen ${host}:${port}\`, or listen.port of the chart`;
 }
 
 function addressText(address: string): string | undefined {
   const [, host = '', port = ''] = /^tcp:\/\/([\w.:[\]-]*):(\d{1,5})$/.exec(address) ?? [];
-  if (['', DEFAULT_LISTEN.host].includes(host) && Number(port) === DEFAULT_LISTEN.port) return undefined;
+  if (['', '0.0.0.0'].includes(host) && Number(port) === DEFAULT_LISTEN.port) return undefined;
   return port === '' ? `${NOT_HERE}: \`netsonde serve --listen HOST:PORT --api-socket FILE\`` : listenText(host, port);
 }

@@ -32,7 +32,7 @@ afterAll(async () => {
 /** An agent in the namespace of host b, which listens there on all addresses. */
 async function serveInside(args: readonly string[]): Promise<AgentProcess> {
   const inside = ['ip', 'netns', 'exec', pair.b.netns.name];
-  const agent = AgentProcess.run(['serve', '--listen', `[::]:${PORT}`, ...args], inside);
+  const agent = AgentProcess.run(['serve', '--listen', `:${PORT}`, ...args], inside);
   try {
     await eventually(() => expect(agent.url, agent.stderr).toBeDefined(), START_MS);
     return agent;

@@ -256,7 +256,7 @@ describe('a configuration of KubeSkoop', () => {
   it.each([
     [
       'port: 10080',
-      'port: 10080: left out: where it listens is no part of the configuration: `netsonde serve --listen 0.0.0.0:10080`',
+      'port: 10080: left out: where it listens is no part of the configuration: `netsonde serve --listen :10080`',
     ],
     ['address: unix:///run/k.sock', 'address: "unix:///run/k.sock": left out: '],
     ['interval: 15', 'interval: left out: KubeSkoop does not know this key'],

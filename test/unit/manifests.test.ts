@@ -183,7 +183,7 @@ describe('what belongs together', () => {
   it('the port is one and the same', () => {
     const [port] = container.ports;
     expect(port?.hostPort).toBe(port?.containerPort);
-    expect(container.args).toContain(`--listen=0.0.0.0:${port?.containerPort}`);
+    expect(container.args).toContain(`--listen=:${port?.containerPort}`);
     expect([container.livenessProbe.httpGet, container.readinessProbe.httpGet]).toEqual([
       { path: '/healthz', port: port?.name },
       { path: '/readyz', port: port?.name },
