@@ -21,9 +21,10 @@ export function isProblem(probe: ProbeReport): boolean {
   return ['bad', 'warn'].includes(stateOf(probe).tone);
 }
 
-/** Within a rank in the order of the configuration. */
+/** Within a rank what somebody has switched for a time, then the others in the order of the configuration. */
 export function inOrder(probes: readonly ProbeReport[]): ProbeReport[] {
-  return [...probes].sort((a, b) => stateOf(a).rank - stateOf(b).rank);
+  const isLasting = ({ until }: ProbeReport) => Number(until === null);
+  return [...probes].sort((a, b) => stateOf(a).rank - stateOf(b).rank || isLasting(a) - isLasting(b));
 }
 
 export interface BpfCost {

@@ -11,8 +11,8 @@ export function ProbesView({ store }: ViewProps): JSX.Element {
     <section>
       <h2>Probes</h2>
       <p class="quiet">
-        Problems first, then what runs, then what is off. BPF programs are measured only with{' '}
-        <code>bpfStats: true</code> or a budget.
+        Problems first, then what runs, then what is off; in each what is so for a time. BPF programs are measured only
+        with <code>bpfStats: true</code> or a budget.
       </p>
       <table class="cards probes">
         <thead>

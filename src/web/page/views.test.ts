@@ -80,6 +80,15 @@ describe('probes', () => {
     expect(probes.filter(isProblem)).toHaveLength(3);
   });
 
+  it('show first what is so for a time', () => {
+    const timed = { ...probe('timed', 'running'), until: '2026-01-01T00:15:00Z' };
+    expect(inOrder([probe('first', 'running'), timed, probe('bad', 'failed')])).toEqual([
+      probe('bad', 'failed'),
+      timed,
+      probe('first', 'running'),
+    ]);
+  });
+
   it('have a cost between two readings, where it is measured', () => {
     const costs = new BpfCosts();
     const first = probe('a', 'running', 1);
