@@ -1,5 +1,5 @@
 import type { HostPair } from './hosts.ts';
-import { PythonProgram } from './python.ts';
+import { AHEAD_OF_OTHERS, PythonProgram } from './python.ts';
 
 /** Receives what comes: does each line of Python that it is told, and prints what the monotonic clock shows then. */
 const RECEIVER = (
@@ -8,8 +8,8 @@ const RECEIVER = (
   port: number,
   protocol: 'tcp' | 'udp',
   receiveBuffer: number,
-) => `
-import os, socket, sys, time
+) => `${AHEAD_OF_OTHERS}
+import socket, sys, time
 s = socket.socket(socket.${family}, socket.SOCK_${protocol === 'tcp' ? 'STREAM' : 'DGRAM'})
 s.bind(('${address}', ${port}))
 if ${receiveBuffer}: s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ${receiveBuffer})
@@ -27,7 +27,12 @@ for line in sys.stdin:
   print(time.monotonic_ns())
 `;
 
-const SENDER = (family: 'AF_INET' | 'AF_INET6', address: string, port: number, protocol: 'tcp' | 'udp') => `
+const SENDER = (
+  family: 'AF_INET' | 'AF_INET6',
+  address: string,
+  port: number,
+  protocol: 'tcp' | 'udp',
+) => `${AHEAD_OF_OTHERS}
 import socket, sys, time
 s = socket.socket(socket.${family}, socket.SOCK_${protocol === 'tcp' ? 'STREAM' : 'DGRAM'})
 s.connect(('${address}', ${port}))

@@ -5,6 +5,7 @@ import { HostPair } from '../../support/hosts.ts';
 import { probesOf, TestKernel } from '../../support/kernel.ts';
 import { grown, histogramOf, type PageHistogram } from '../../support/latency.ts';
 import { eventually, retry } from '../../support/oracle.ts';
+import { AHEAD_OF_OTHERS } from '../../support/python.ts';
 import { bucketDelays, sendAtOnce, shape, TOKEN_BUCKET } from '../../support/shaper.ts';
 import { defineChecks } from '../check.ts';
 import { type Features, kernelFeatures } from '../features.ts';
@@ -121,7 +122,7 @@ export const latency = defineChecks('latency', open, {
     const before = await read();
     // The softirq runs while the sender sends: the call takes at least as long.
     const seconds = Number(
-      pair.a.netns.python(`
+      pair.a.netns.python(`${AHEAD_OF_OTHERS}
 import socket, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.connect(('${pair.addressB.ipv4}', ${PORT}))
