@@ -1,7 +1,16 @@
 import { Worker } from 'node:worker_threads';
 import type { Format } from './collectors/exposition.ts';
 import { withDeadline } from './deadline.ts';
-import type { DesiredKernel, FromKernel, KernelOptions, Page, Question, QuestionName, Questions } from './door.ts';
+import type {
+  DesiredKernel,
+  FromKernel,
+  KernelLedgerEntry,
+  KernelOptions,
+  Page,
+  Question,
+  QuestionName,
+  Questions,
+} from './door.ts';
 import type { EventRecord } from './events/envelope.ts';
 import { KernelLedger } from './events/kernel_ledger.ts';
 import type { PodName, PodsUpdate } from './pods/directory.ts';
@@ -138,6 +147,11 @@ export class KernelClient implements AsyncDisposable {
       if (last === undefined) throw error;
       return { page: last.page, ageSeconds: (performance.now() - last.atMs) / 1000 };
     }
+  }
+
+  /** What became of events before they left the kernel thread, over all threads. @throws as {@link ask} */
+  async ledger(): Promise<readonly KernelLedgerEntry[]> {
+    return this.#ledger.total(await this.ask('ledger', null));
   }
 
   /** @throws where there is no thread, or it is replaced before it answers */

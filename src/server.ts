@@ -53,8 +53,6 @@ export interface AgentReport {
   readonly started: string;
   /** By the clock of the node. */
   readonly now: string;
-  /** Times that the kernel thread was replaced: then what is counted in it began anew. */
-  readonly kernelThreadRestarts: number;
   /** Null: the Kubernetes API is not asked. */
   readonly kubernetes: { readonly connected: boolean } | null;
 }
@@ -113,7 +111,7 @@ export function createApp(deps: ServerDeps, access: RequestHandler): Express {
   });
   app.get('/api/v1/agent', (_request, response) => void response.json(agentReport(deps)));
   app.get('/api/v1/ledger', async (_request, response) => {
-    response.json(ledgerReport(await answer(deps.kernel.ask('ledger', null)), deps));
+    response.json(ledgerReport(await answer(deps.kernel.ledger()), deps));
   });
   app.get('/api/v1/sinks', (_request, response) => void response.json({ sinks: deps.sinks.statuses() }));
   app.get(
@@ -130,7 +128,7 @@ export function createApp(deps: ServerDeps, access: RequestHandler): Express {
   return app;
 }
 
-function agentReport({ node, version, started, kernel, kubernetes }: ServerDeps): AgentReport {
+function agentReport({ node, version, started, kubernetes }: ServerDeps): AgentReport {
   const cluster = kubernetes();
   return {
     node,
@@ -138,7 +136,6 @@ function agentReport({ node, version, started, kernel, kubernetes }: ServerDeps)
     kernel: release(),
     started: started.toISOString(),
     now: new Date().toISOString(),
-    kernelThreadRestarts: kernel.restarts,
     kubernetes: cluster === undefined ? null : { connected: cluster.connected },
   };
 }

@@ -150,13 +150,5 @@ function BalanceText({ store, account }: { store: Store; account: Account }): JS
   if (state === 'balances') return <span class="state good">balances</span>;
   if (state === 'on its way')
     return <span class="state good">all but {count(Math.abs(account.rest))} on their way</span>;
-  const restarts = store.answers.agent?.kernelThreadRestarts ?? 0;
-  return (
-    <>
-      <span class="state bad">{count(account.rest)} not accounted for</span>
-      {restarts > 0 && (
-        <span class="sub quiet">the kernel thread was replaced {restarts} times: what it counts began anew</span>
-      )}
-    </>
-  );
+  return <span class="state bad">{count(account.rest)} not accounted for</span>;
 }
