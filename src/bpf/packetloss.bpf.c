@@ -9,7 +9,6 @@
 #include <bpf/bpf_tracing.h>
 
 #define REASONS 256 /* the kernel's own reasons are below; those of a subsystem have its number in the high half */
-#define REASON_NOT_SPECIFIED 2
 
 #define SIDE_LOST 0
 #define SIDE_IGNORED 1 /* no loss by configuration */
@@ -17,6 +16,7 @@
 #define FUNCTION_LENGTH 32
 #define FUNCTIONS 16
 
+const volatile __u32 not_specified = 0; /* the number of this reason, which is another one before 6.3 */
 const volatile __u8 no_loss[REASONS] = {};
 /* Functions whose drops without a reason are no loss. Padded with zeros. */
 const volatile char no_loss_functions[FUNCTIONS][FUNCTION_LENGTH] __attribute__((aligned(8))) = {};
@@ -160,7 +160,7 @@ static __always_inline bool is_no_loss(struct sk_buff *skb, __u64 location, __u3
 		return false;
 	if (no_loss[reason])
 		return true;
-	if (reason != REASON_NOT_SPECIFIED)
+	if (reason != not_specified)
 		return false;
 	/* Netlink and Unix messages are freed this way as well. */
 	ethertype = bpf_ntohs(skb->protocol);
@@ -220,7 +220,7 @@ int BPF_PROG(packet_drop_reason, struct sk_buff *skb, void *location, __u32 reas
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(packet_drop, struct sk_buff *skb, void *location)
 {
-	return handle_drop(ctx, skb, (__u64)location, REASON_NOT_SPECIFIED, NULL);
+	return handle_drop(ctx, skb, (__u64)location, not_specified, NULL);
 }
 
 char LICENSE[] SEC("license") = "GPL";

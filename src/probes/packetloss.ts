@@ -74,8 +74,12 @@ type DropEmit = Emit<typeof metrics>;
 /** Data received twice, and buffers that go with their socket: the kernel frees them, but nobody misses them. */
 const NO_LOSS_DEFAULT = ['CONSUMED', 'SOCKET_CLOSE', 'TCP_OLD_DATA', 'TCP_OLD_SEQUENCE', 'QUEUE_PURGE', 'TCP_RESET'];
 
-/** Functions that free what nobody misses without giving a reason: queues of closed sockets, multicast that nobody joined. */
+/**
+ * Functions that free what nobody misses without giving a reason: queues of closed sockets, multicast that nobody joined, and before 6.4 errors
+ * of ICMPv6 that were taken note of.
+ */
 const NO_LOSS_FUNCTIONS_DEFAULT = [
+  'icmpv6_rcv',
   'ip6_mc_input',
   'nfnetlink_rcv_batch',
   'skb_queue_purge',
@@ -246,6 +250,7 @@ export const packetloss = defineProbe({
       constants: {
         ...processConstants(sources.bpf.btf()),
         with_stack: stack,
+        not_specified: reasons.number('NOT_SPECIFIED') ?? 0,
         no_loss: noLossFlags(reasons, noLoss),
         no_loss_functions: noLossFunctions(functions),
         no_loss_places: noLossPlaces(symbols, functions),

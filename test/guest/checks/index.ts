@@ -34,6 +34,7 @@ export const GROUPS: readonly CheckGroup[] = [
 export const TESTED_GROUPS: readonly CheckGroup[] = [
   agent,
   capabilities,
+  packetloss,
   tcpreset,
   socketlatency,
   kernellatency,

@@ -1,4 +1,5 @@
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { EventRecord } from '../../../src/events/envelope.ts';
 import { run } from '../../support/command.ts';
 import { HostPair } from '../../support/hosts.ts';
@@ -41,7 +42,8 @@ async function dropAll({ pair, agent }: Context, port: number, reason: string, s
       const { grown, result } = await growth(agent, pods, DROPS, 'reason', () =>
         pair.a.udpSend({ address: pair.addressB[family], port, count, bytes: 20 }),
       );
-      deepEqual(grown, { [`b ${reason}`]: count }, family);
+      const others = agent.events.filter((event) => event['reason'] !== reason);
+      deepEqual(grown, { [`b ${reason}`]: count }, `${family}: ${JSON.stringify({ grown, others })}`);
       return { ends: { src: endpoint(pair.addressA[family], result), dst: endpoint(pair.addressB[family], port) } };
     });
     const events = await eventually(() => {
@@ -84,6 +86,30 @@ export const packetloss = defineChecks('packetloss', open, {
       equal(stack[0], event['symbol']);
       match(stack.join(), /nf_hook_slow\+0x.*ip6?_(input|local_deliver)/);
     }
+  },
+
+  'takes neighbour discovery, and errors that ICMPv6 tells of, for no loss': async ({ agent, pair, features }) => {
+    await agent.kernel.configure(probesOf(config('{}')));
+    agent.events.length = 0;
+    const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
+    await pair.b.udpReceive({ address: '::', port: 7010 });
+    const { grown } = await growth(agent, pods, DROPS, 'reason', async () => {
+      for (const family of FAMILIES) {
+        for (const { netns } of [pair.a, pair.b]) netns.ip('neigh flush all');
+        await pair.a.udpSend({ address: pair.addressB[family], port: 7010, count: 5, bytes: 20 });
+      }
+    });
+    deepEqual(grown, {}, JSON.stringify(agent.events));
+    // The kernel tells of one error a second.
+    await wait(1_100);
+    const refused = await growth(agent, pods, DROPS, 'reason', () =>
+      pair.a.udpSend({ address: pair.addressB.ipv6, port: 7009, count: 1, bytes: 20 }),
+    );
+    deepEqual(
+      refused.grown,
+      { [`b ${features.dropReasons ? 'NO_SOCKET' : 'unknown'}`]: 1 },
+      JSON.stringify(agent.events),
+    );
   },
 
   'counts no loss where a function is configured so and there is no reason': async (context) => {
