@@ -65,8 +65,8 @@ async function bundlePage(): Promise<string[]> {
 }
 
 /**
- * A module that is not taken as it is. An import of node:http reads all that it exports, also what makes Node.js load its client for fetch():
- * 14 MB that stay. What requires it does not. Express brings a parser for the bodies of requests, with tables of all encodings;
+ * A module that is not taken as it is. An import of node:http reads all that it exports, also what makes Node.js load its client for fetch(),
+ * which takes memory and time. What requires it does not. Express brings a parser for the bodies of requests, with tables of all encodings;
  * an interface that is read-only parses none.
  */
 const lighter: Plugin = {

@@ -63,13 +63,21 @@ describe('the image', () => {
     const objects = readdirSync(join(PROJECT, 'src/bpf')).filter((name) => name.endsWith('.bpf.c'));
     expect(files).toEqual(
       expect.arrayContaining([
-        ...['LICENSE', 'bin/netsonde', 'dist/LICENSES.txt', 'dist/bpf/LICENSE', 'dist/bpf_napi.node', 'dist/main.js'],
+        ...[
+          'LICENSE',
+          'bin/netsonde',
+          'dist/LICENSES.txt',
+          'dist/bpf/LICENSE',
+          'dist/bpf_napi.node',
+          'dist/main.js',
+          'dist/web/index.html',
+        ],
         ...['node_modules/.bin/node', 'node_modules/LICENSE', 'package.json'],
         ...objects.map((name) => `dist/bpf/${name.replace(/c$/, 'o')}`),
       ]),
     );
     const expected =
-      /^(LICENSE|package\.json|bin\/netsonde|node_modules\/(\.bin\/node|LICENSE)|dist\/.*(\.js|\.map|\.o|\.node|LICENSES?(\.txt)?))$/;
+      /^(LICENSE|package\.json|bin\/netsonde|node_modules\/(\.bin\/node|LICENSE)|dist\/web\/[\w.-]+\.(html|js|css)(\.gz)?|dist\/.*(\.js|\.map|\.o|\.node|LICENSES?(\.txt)?))$/;
     expect(files.filter((path) => !expected.test(path))).toEqual([]);
     expect(readdirSync(tree.at(`${HOME}/dist/bpf`))).toHaveLength(objects.length + 1);
   });
