@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+/* What the programs of socketlatency share: since when data waits in a socket, and what is kept and told of it. */
+#include "common/aim.bpf.h"
+#include "common/events.bpf.h"
+#include "common/histogram.bpf.h"
+#include "common/packet.bpf.h"
+#include "common/socket.bpf.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#define KIND_READ 0
+#define KIND_WRITE 1
+
+const volatile __u64 threshold = 0; /* nanoseconds: an event for what takes longer */
+
+/*
+ * Since when data has waited, in positions that only grow: sequence numbers of TCP, numbers of datagrams. Of what came
+ * after the first only when the next came is kept, so what is left by a part of it may seem to have waited longer than
+ * it did: since that one.
+ */
+struct clock {
+	__u64 first; /* nanoseconds; 0: nothing waits */
+	__u64 second; /* when the next came; 0: none came */
+	__u32 position; /* done up to here, the last time that we looked */
+	__u32 end; /* came with the first up to here */
+};
+
+struct socket_state {
+	struct clock read, write;
+	__u32 arrived; /* datagrams */
+	__u32 call_end; /* up to here goes what the process is writing just now; 0: not known */
+	__u32 writer; /* process id */
+	char writer_name[16];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct socket_state);
+} socket_states SEC(".maps");
+
+struct socket_histograms {
+	struct histogram read;
+	struct histogram write;
+};
+
+/* By namespace cookie. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, struct socket_histograms);
+} socket_histograms SEC(".maps");
+
+struct socket_event {
+	__u64 time; /* bpf_ktime_get_ns() */
+	__u64 netns;
+	__u64 delay; /* nanoseconds */
+	__u32 kind;
+	__u32 waiting; /* bytes, or datagrams, in the queue when this part of them left it */
+	__u32 pid;
+	char process[16];
+	struct packet_tuple tuple; /* as the data went: from its sender to its receiver */
+};
+
+EVENT_RECORD(packet_tuple);
+EVENT_RECORD(socket_event);
+
+static __always_inline bool is_inet(const struct sock *sk, __u16 protocol)
+{
+	__u16 family = sk->__sk_common.skc_family;
+
+	return (family == FAMILY_IPV4 || family == FAMILY_IPV6) && sk->sk_protocol == protocol;
+}
+
+static __always_inline struct socket_histograms *histograms_of(__u64 netns)
+{
+	static const struct socket_histograms zero = {};
+	struct socket_histograms *histograms = bpf_map_lookup_elem(&socket_histograms, &netns);
+
+	if (histograms)
+		return histograms;
+	bpf_map_update_elem(&socket_histograms, &netns, &zero, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&socket_histograms, &netns);
+}
+
+static __always_inline void read_end(__u8 *address, __be32 ipv4, const struct in6_addr *ipv6, __u16 family)
+{
+	if (family == FAMILY_IPV6) {
+		bpf_probe_read_kernel(address, 16, ipv6);
+		return;
+	}
+	address[10] = address[11] = 0xff;
+	__builtin_memcpy(address + 12, &ipv4, 4);
+}
+
+/* To the socket, or from it. */
+static __always_inline void read_socket_tuple(struct packet_tuple *tuple, struct sock *sk, __u32 kind)
+{
+	struct sock_common *common = &sk->__sk_common;
+	__u16 family = common->skc_family, local = common->skc_num, remote = bpf_ntohs(common->skc_dport);
+	bool reads = kind == KIND_READ;
+
+	__builtin_memset(tuple, 0, sizeof(*tuple));
+	tuple->family = family == FAMILY_IPV4 ? 4 : 6;
+	tuple->protocol = sk->sk_protocol;
+	read_end(reads ? tuple->destination : tuple->source, common->skc_rcv_saddr, &common->skc_v6_rcv_saddr, family);
+	read_end(reads ? tuple->source : tuple->destination, common->skc_daddr, &common->skc_v6_daddr, family);
+	tuple->source_port = reads ? remote : local;
+	tuple->destination_port = reads ? local : remote;
+}
+
+static __always_inline void observe(struct sock *sk, __u32 kind, __u64 since, __u64 now, __u32 waiting,
+				    const struct socket_state *state)
+{
+	__u64 netns = netns_id(sk->__sk_common.skc_net.net), delay = now - since;
+	struct socket_histograms *histograms;
+	struct socket_event *event;
+
+	if (!is_aimed_at(netns))
+		return;
+	histograms = histograms_of(netns);
+	if (since >= now)
+		delay = 0;
+	if (histograms)
+		histogram_add(kind == KIND_READ ? &histograms->read : &histograms->write, delay);
+	else
+		count_miss(map_full);
+	if (!events_enabled || delay <= threshold)
+		return;
+	event = event_reserve(netns, sizeof(*event));
+	if (!event)
+		return;
+	event->time = now;
+	event->netns = netns;
+	event->delay = delay;
+	event->kind = kind;
+	event->waiting = waiting;
+	read_socket_tuple(&event->tuple, sk, kind);
+	if (kind == KIND_READ) {
+		event->pid = bpf_get_current_pid_tgid() >> 32;
+		bpf_get_current_comm(event->process, sizeof(event->process));
+	} else {
+		event->pid = state->writer;
+		__builtin_memcpy(event->process, state->writer_name, sizeof(event->process));
+	}
+	event_submit(event);
+}
