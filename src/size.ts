@@ -5,7 +5,7 @@ const BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 
 const FORM = /^(\d{1,9})(B|KiB|MiB|GiB)$/;
 
 /** Bytes of `512KiB`, `64MiB`; undefined where the text is no size. */
-export function parseSize(text: string): number | undefined {
+function parseSize(text: string): number | undefined {
   const [, number, unit = ''] = FORM.exec(text) ?? [];
   return number === undefined ? undefined : Number(number) * (BYTES[unit] ?? 0);
 }

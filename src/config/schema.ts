@@ -13,7 +13,7 @@ import { podLabelsSchema } from './pod_labels.ts';
 import { LOG_LOKI, type LogLokiConfig, SINKS, type SinksConfig } from './sinks.ts';
 
 const DETAIL = z.enum(['core', 'full']);
-export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
+const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 const EVENTS_PER_SECOND = 100;

@@ -32,13 +32,9 @@ class HttpConnection {
     this.#config = config;
   }
 
-  get isOld(): boolean {
-    return performance.now() - this.#agentMs > CONNECTION_AGE_MS;
-  }
-
   /** @throws {Unavailable} where a file of ours cannot be read */
   async agent(): Promise<HttpAgent> {
-    if (this.isOld) this.close();
+    if (performance.now() - this.#agentMs > CONNECTION_AGE_MS) this.close();
     if (this.#agent !== undefined) return this.#agent;
     const common = { keepAlive: true, maxSockets: 1 };
     this.#agent =
@@ -170,11 +166,11 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
 }
 
 /** Seconds, or a date (RFC 9110, 10.2.3). */
-export function parseRetryAfter(text: string | undefined, nowMs = Date.now()): number {
+function parseRetryAfter(text: string | undefined): number {
   if (text === undefined) return 0;
   if (/^\d{1,9}$/.test(text)) return Number(text) * 1_000;
   const atMs = Date.parse(text);
-  return Number.isNaN(atMs) ? 0 : Math.max(0, atMs - nowMs);
+  return Number.isNaN(atMs) ? 0 : Math.max(0, atMs - Date.now());
 }
 
 /** Several addresses that all failed make an error of errors, without a message of its own. */

@@ -43,7 +43,7 @@ export class LokiSink implements Sink {
 }
 
 /** The URL of a server, or the whole one of its push API behind a proxy. */
-export function pushUrl(text: string): URL {
+function pushUrl(text: string): URL {
   const url = new URL(text);
   if (!url.pathname.endsWith('/push')) url.pathname = url.pathname.replace(/\/$/, '') + PUSH_PATH;
   return url;

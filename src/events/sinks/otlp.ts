@@ -75,7 +75,7 @@ export class OtlpSink implements Sink {
 }
 
 /** The URL of a collector, or the whole one of its logs. */
-export function logsUrl(text: string): URL {
+function logsUrl(text: string): URL {
   const url = new URL(text);
   if (!url.pathname.endsWith('/logs')) url.pathname = url.pathname.replace(/\/$/, '') + LOGS_PATH;
   return url;

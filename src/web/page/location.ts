@@ -1,4 +1,4 @@
-export const TABS = ['events', 'pods', 'probes', 'ledger', 'configuration'] as const;
+const TABS = ['events', 'pods', 'probes', 'ledger', 'configuration'] as const;
 export type Tab = (typeof TABS)[number];
 
 /** What is in the part of the URL behind `#`: the open tab, and its filters. */
