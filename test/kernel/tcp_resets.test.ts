@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HostPair } from '../support/hosts.ts';
 import { TestKernel } from '../support/kernel.ts';
-import { eventually } from '../support/oracle.ts';
+import { BY_TIMER, eventually } from '../support/oracle.ts';
 import { RESET_CASES, ResetCounter } from '../support/reset_cases.ts';
 import { endpoint, eventsOf, FAMILIES, growth, playScene } from '../support/scene.ts';
 
@@ -21,53 +21,57 @@ afterAll(async () => {
 });
 
 describe.each(FAMILIES)('over %s', (family) => {
-  it.each(RESET_CASES.map((one, index) => [one.name, one, 7_100 + index] as const))('%s', async (_, one, port) => {
-    agent.events.length = 0;
-    const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
-    const { grown, result } = await growth(agent, pods, RESETS, 'reason', () =>
-      playScene(pair, family, `PORT = ${port}\n${one.program}`),
-    );
-    expect(grown).toEqual(one.counts);
-    const total = Object.values(one.counts).reduce((sum, count) => sum + count, 0);
-    const events = await eventually(() => {
-      expect(eventsOf(agent, port)).toHaveLength(total);
-      return eventsOf(agent, port);
-    });
-    const [b, addressA, addressB] = [
-      endpoint(pair.addressB[family], port),
-      pair.addressA[family],
-      pair.addressB[family],
-    ];
-    expect(addressA).not.toBe(addressB);
-    if (one.sender !== undefined) {
-      const sent = events.find(({ pod, direction }) => direction === 'sent' && pod === pods[one.sender ?? 'a']);
-      expect(sent).toMatchObject({
-        probe: 'tcpreset',
-        type: 'tcp_reset',
-        protocol: 'tcp',
-        severity: 'warning',
-        namespace: '',
+  it.each(RESET_CASES.map((one, index) => [one.name, one, 7_100 + index] as const))(
+    '%s',
+    BY_TIMER,
+    async (_, one, port) => {
+      agent.events.length = 0;
+      const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
+      const { grown, result } = await growth(agent, pods, RESETS, 'reason', () =>
+        playScene(pair, family, `PORT = ${port}\n${one.program}`),
+      );
+      expect(grown).toEqual(one.counts);
+      const total = Object.values(one.counts).reduce((sum, count) => sum + count, 0);
+      const events = await eventually(() => {
+        expect(eventsOf(agent, port)).toHaveLength(total);
+        return eventsOf(agent, port);
       });
-      expect(sent?.netns).toBe(String(pair[one.sender].netns.cookie));
-      expect(one.sender === 'b' ? sent?.src : sent?.dst).toBe(b);
-      expect(one.sender === 'b' ? sent?.dst : sent?.src).toContain(addressA);
-      expect(one.sender === 'b' ? sent?.dst : sent?.src).not.toMatch(/:0$/);
-      expect(sent?.['state']).toBe(one.state);
-      expect(sent?.['pid']).toBe(one.byProcess === true ? result.pid : undefined);
-      expect(sent?.['process']).toBe(one.byProcess === true ? 'python3' : undefined);
-    }
-    const received = events.find(({ direction }) => direction === 'received');
-    expect(received?.['state']).toBe(one.receivedIn);
-    if (received !== undefined) {
-      // What comes while the process uses the socket waits until it is through, and is then taken in by the process.
-      expect([undefined, result.pid]).toContain(received['pid']);
-      const sender = received.pod === pods.a ? received.src : received.dst;
-      expect(sender).toBe(b);
-    }
-  });
+      const [b, addressA, addressB] = [
+        endpoint(pair.addressB[family], port),
+        pair.addressA[family],
+        pair.addressB[family],
+      ];
+      expect(addressA).not.toBe(addressB);
+      if (one.sender !== undefined) {
+        const sent = events.find(({ pod, direction }) => direction === 'sent' && pod === pods[one.sender ?? 'a']);
+        expect(sent).toMatchObject({
+          probe: 'tcpreset',
+          type: 'tcp_reset',
+          protocol: 'tcp',
+          severity: 'warning',
+          namespace: '',
+        });
+        expect(sent?.netns).toBe(String(pair[one.sender].netns.cookie));
+        expect(one.sender === 'b' ? sent?.src : sent?.dst).toBe(b);
+        expect(one.sender === 'b' ? sent?.dst : sent?.src).toContain(addressA);
+        expect(one.sender === 'b' ? sent?.dst : sent?.src).not.toMatch(/:0$/);
+        expect(sent?.['state']).toBe(one.state);
+        expect(sent?.['pid']).toBe(one.byProcess === true ? result.pid : undefined);
+        expect(sent?.['process']).toBe(one.byProcess === true ? 'python3' : undefined);
+      }
+      const received = events.find(({ direction }) => direction === 'received');
+      expect(received?.['state']).toBe(one.receivedIn);
+      if (received !== undefined) {
+        // What comes while the process uses the socket waits until it is through, and is then taken in by the process.
+        expect([undefined, result.pid]).toContain(received['pid']);
+        const sender = received.pod === pods.a ? received.src : received.dst;
+        expect(sender).toBe(b);
+      }
+    },
+  );
 });
 
-it('derives the reason from the socket where the kernel gives none', async () => {
+it('derives the reason from the socket where the kernel gives none', BY_TIMER, async () => {
   using counter = await ResetCounter.open(['tcp_reset_sent']);
   for (const [index, one] of RESET_CASES.entries()) {
     // What netfilter builds is not TCP's.

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HostPair } from '../support/hosts.ts';
 import { probesOf, TestKernel } from '../support/kernel.ts';
-import { eventually } from '../support/oracle.ts';
+import { BY_TIMER, eventually } from '../support/oracle.ts';
 import { RETRANSMIT_CASES, tcpCounters } from '../support/retransmit_cases.ts';
 import { endpoint, eventsOf, FAMILIES, growth, playScene } from '../support/scene.ts';
 
@@ -22,48 +22,52 @@ afterAll(async () => {
 });
 
 describe.each(FAMILIES)('over %s', (family) => {
-  it.each(RETRANSMIT_CASES.map((one, index) => [one.name, one, 7_300 + index] as const))('%s', async (_, one, port) => {
-    agent.events.length = 0;
-    const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
-    const before = tcpCounters(pair[one.sender].netns);
-    const { grown } = await growth(agent, pods, RETRANSMITS, 'kind', () =>
-      playScene(pair, family, `PORT = ${port}\n${one.program}`),
-    );
-    const after = tcpCounters(pair[one.sender].netns);
-    const more = (name: string) => (after[name] ?? 0) - (before[name] ?? 0);
-    expect(grown).toEqual(
-      Object.fromEntries(Object.entries(one.kinds).map(([kind, name]) => [`${one.sender} ${kind}`, more(name)])),
-    );
-    const total = Object.values(grown).reduce((sum, count) => sum + count, 0);
-    expect(total).toBe(more('TcpRetransSegs'));
-    expect(total).toBeGreaterThan(0);
-    const events = await eventually(() => {
-      expect(eventsOf(agent, port)).toHaveLength(total);
-      return eventsOf(agent, port);
-    });
-    const server = endpoint(pair.addressB[family], port);
-    for (const [index, event] of events.entries()) {
-      expect(event).toMatchObject({
-        probe: 'tcpretrans',
-        type: 'tcp_retransmit',
-        severity: 'warning',
-        protocol: 'tcp',
-        netns: String(pair[one.sender].netns.cookie),
-        pod: pods[one.sender],
-        state: one.state,
-        retransmits: index + 1,
-        [one.sender === 'a' ? 'dst' : 'src']: server,
+  it.each(RETRANSMIT_CASES.map((one, index) => [one.name, one, 7_300 + index] as const))(
+    '%s',
+    BY_TIMER,
+    async (_, one, port) => {
+      agent.events.length = 0;
+      const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
+      const before = tcpCounters(pair[one.sender].netns);
+      const { grown } = await growth(agent, pods, RETRANSMITS, 'kind', () =>
+        playScene(pair, family, `PORT = ${port}\n${one.program}`),
+      );
+      const after = tcpCounters(pair[one.sender].netns);
+      const more = (name: string) => (after[name] ?? 0) - (before[name] ?? 0);
+      expect(grown).toEqual(
+        Object.fromEntries(Object.entries(one.kinds).map(([kind, name]) => [`${one.sender} ${kind}`, more(name)])),
+      );
+      const total = Object.values(grown).reduce((sum, count) => sum + count, 0);
+      expect(total).toBe(more('TcpRetransSegs'));
+      expect(total).toBeGreaterThan(0);
+      const events = await eventually(() => {
+        expect(eventsOf(agent, port)).toHaveLength(total);
+        return eventsOf(agent, port);
       });
-      expect(Object.keys(one.kinds)).toContain(event['kind']);
-      expect(event['sequence']).toBe(events[0]?.['sequence']);
-      expect(event['sequence']).toBeGreaterThan(0);
-      if (one.state === 'ESTABLISHED') {
-        expect(event['cwnd']).toBeGreaterThan(0);
-        expect(event['srttSeconds']).toBeGreaterThan(0);
-        expect(event['srttSeconds']).toBeLessThan(0.5);
+      const server = endpoint(pair.addressB[family], port);
+      for (const [index, event] of events.entries()) {
+        expect(event).toMatchObject({
+          probe: 'tcpretrans',
+          type: 'tcp_retransmit',
+          severity: 'warning',
+          protocol: 'tcp',
+          netns: String(pair[one.sender].netns.cookie),
+          pod: pods[one.sender],
+          state: one.state,
+          retransmits: index + 1,
+          [one.sender === 'a' ? 'dst' : 'src']: server,
+        });
+        expect(Object.keys(one.kinds)).toContain(event['kind']);
+        expect(event['sequence']).toBe(events[0]?.['sequence']);
+        expect(event['sequence']).toBeGreaterThan(0);
+        if (one.state === 'ESTABLISHED') {
+          expect(event['cwnd']).toBeGreaterThan(0);
+          expect(event['srttSeconds']).toBeGreaterThan(0);
+          expect(event['srttSeconds']).toBeLessThan(0.5);
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 it('goes on counting from where it was when it is switched off and on, twice', async () => {
