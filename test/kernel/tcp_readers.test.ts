@@ -201,10 +201,11 @@ it('counts what stays exactly while connections come and go elsewhere in the has
     const snapshot = await pass.read(freeCycle());
     const [unmoved, moving] = rowsOf(snapshot);
     expect(unmoved).toEqual(still[0]);
-    // A connection in the making, with both ends, and one that goes.
+    // Both ends of a connection, and of as many as follow it into chains that the walk has still before it. Chains that are walked twice
+    // would show a thousand.
     const [before, now] = [still[1]?.sockets[ESTABLISHED] ?? 0, moving?.sockets[ESTABLISHED] ?? 0];
     expect(now).toBeGreaterThanOrEqual(before);
-    expect(now).toBeLessThanOrEqual(before + 4);
+    expect(now).toBeLessThanOrEqual(before + 40);
   });
   for (const count of await churn) expect(Number(count)).toBeGreaterThan(1_000);
   expect(walks).toBeGreaterThan(20);
