@@ -23,6 +23,9 @@ const volatile char no_loss_functions[FUNCTIONS][FUNCTION_LENGTH] __attribute__(
 /* The places of those functions, from and up to: for a kernel that does not put an address into words. */
 #define PLACES (2 * FUNCTIONS)
 const volatile __u64 no_loss_places[PLACES][2] = {};
+/* Multicast that is dropped without a reason, or with this one, is no loss. */
+const volatile bool no_loss_multicast = false;
+const volatile __u32 no_route = 0;
 const volatile bool with_stack = false;
 
 /* Whether a place in the kernel is in one of no_loss_functions, by its address: found out once. */
@@ -150,6 +153,18 @@ static __always_inline bool is_in_no_loss_function(__u64 location)
 	return found;
 }
 
+/* Kernel: include/uapi/linux/if_packet.h */
+#define PACKET_MULTICAST 2
+#define PACKET_LOOPBACK 5 /* multicast of our own, as it comes back */
+
+/* The kernel drops what comes for a group that nobody here has joined for want of a route, or gives no reason. */
+static __always_inline bool is_multicast(const struct sk_buff *skb)
+{
+	__u8 type = BPF_CORE_READ_BITFIELD(skb, pkt_type);
+
+	return type == PACKET_MULTICAST || type == PACKET_LOOPBACK;
+}
+
 static __always_inline bool is_no_loss(struct sk_buff *skb, __u64 location, __u32 reason)
 {
 	__u16 ethertype;
@@ -159,6 +174,8 @@ static __always_inline bool is_no_loss(struct sk_buff *skb, __u64 location, __u3
 	if (reason >= REASONS)
 		return false;
 	if (no_loss[reason])
+		return true;
+	if (no_loss_multicast && (reason == not_specified || reason == no_route) && is_multicast(skb))
 		return true;
 	if (reason != not_specified)
 		return false;

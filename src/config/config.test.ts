@@ -87,7 +87,7 @@ log: { level: inf }
       'probes.packetloss.stack: "on" is not allowed; allowed: true or false',
       'probes.packetloss.noLoss.0: "x y" is not allowed; allowed: a reason in the name that the kernel gives it, like TCP_OLD_DATA',
       'probes.packetloss.noLossFunctions: 3 is not allowed; allowed: a list',
-      'probes.packetloss.evnts: no such key (did you mean events?); there are: enabled, metrics, detail, events, limit, for, until, budget, pods, stack, noLoss, noLossFunctions',
+      'probes.packetloss.evnts: no such key (did you mean events?); there are: enabled, metrics, detail, events, limit, for, until, budget, pods, stack, noLoss, noLossFunctions, noLossMulticast',
       `probes.packetlos: no such key (did you mean packetloss?); there are: ${PROBES.map(({ name }) => name).join(', ')}`,
       'sinks.stdot: no such key (did you mean stdout?); there are: stdout, file, loki, otlp',
       'log.level: "inf" is not allowed; allowed: one of error, warn, info, debug',

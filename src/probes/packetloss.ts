@@ -213,7 +213,7 @@ export const packetloss = defineProbe({
     query: 'topk(10, sum by (node, namespace, pod, reason) (rate(netsonde_packet_drops_total[5m])))',
     limits: [
       'Only what this kernel drops: not what is lost on the wire, in a switch, or in the device before the kernel has it.',
-      'A packet that is freed early without being lost is left out by `noLoss`; what counts as a loss differs a little from kernel to kernel.',
+      'A packet that is freed early without being lost is left out by `noLoss`, multicast that nobody has joined by `noLossMulticast`; what counts as a loss differs a little from kernel to kernel.',
       'More than `limit` drops a second of one namespace are counted, and have no event.',
     ],
   },
@@ -233,6 +233,12 @@ export const packetloss = defineProbe({
       .max(FUNCTIONS_MAX)
       .default(NO_LOSS_FUNCTIONS_DEFAULT)
       .describe('Kernel functions whose drops are no loss where the kernel gives no reason (NOT_SPECIFIED).'),
+    noLossMulticast: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Multicast that finds no route or is dropped for no reason that the kernel gives is no loss: nobody here has joined the group.',
+      ),
   },
   hooks,
   requires: {
@@ -241,7 +247,8 @@ export const packetloss = defineProbe({
   },
   open: async (scope, sources, settings) => {
     const reasons = new DropReasons(sources.bpf);
-    const { stack, noLoss, noLossFunctions: functions } = settings.options;
+    const { stack, noLoss, noLossFunctions: functions, noLossMulticast } = settings.options;
+    const notSpecified = reasons.number('NOT_SPECIFIED');
     const symbols = openSymbols(sources);
     const decoding = { reasons, symbols, withStack: stack };
     const instance = await openEbpf<Constant>(scope, sources, settings, {
@@ -250,7 +257,10 @@ export const packetloss = defineProbe({
       constants: {
         ...processConstants(sources.bpf.btf()),
         with_stack: stack,
-        not_specified: reasons.number('NOT_SPECIFIED') ?? 0,
+        not_specified: notSpecified ?? 0,
+        // Where no drop has a reason, that says nothing.
+        no_loss_multicast: noLossMulticast && notSpecified !== undefined,
+        no_route: reasons.number('IP_INNOROUTES') ?? notSpecified ?? 0,
         no_loss: noLossFlags(reasons, noLoss),
         no_loss_functions: noLossFunctions(functions),
         no_loss_places: noLossPlaces(symbols, functions),

@@ -5,11 +5,13 @@ import { DropReasons } from '../../src/probes/drop_reasons.ts';
 import { BpfSource } from '../../src/sources/bpf/source.ts';
 import { compileFilters, DROP_CASES } from '../support/drop_cases.ts';
 import { HostPair } from '../support/hosts.ts';
-import { OBJECTS, TestKernel } from '../support/kernel.ts';
+import { OBJECTS, probesOf, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 import { endpoint, FAMILIES, growth, playScene } from '../support/scene.ts';
 
 const DROPS = 'netsonde_packet_drops_total';
+const IGNORED = 'netsonde_packet_drops_ignored_total';
+const OTHERS = 'tcpreset: false, tcpretrans: false';
 
 const resources = new AsyncDisposableStack();
 const filters = resources.use(compileFilters());
@@ -18,7 +20,7 @@ let agent: TestKernel;
 
 beforeAll(async () => {
   pair = resources.use(await HostPair.create());
-  agent = resources.use(await TestKernel.open('{ detail: full, probes: { tcpreset: false, tcpretrans: false } }'));
+  agent = resources.use(await TestKernel.open(`{ detail: full, probes: { ${OTHERS} } }`));
 });
 
 afterAll(() => resources.disposeAsync());
@@ -82,7 +84,7 @@ it('describes every reason that this kernel has, and shows one that it does not 
 it('takes the answers to a closed window for no loss', async () => {
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
   agent.events.length = 0;
-  const { grown } = await growth(agent, pods, 'netsonde_packet_drops_ignored_total', 'reason', () =>
+  const { grown } = await growth(agent, pods, IGNORED, 'reason', () =>
     playScene(
       pair,
       'ipv4',
@@ -116,4 +118,36 @@ except OSError as error: print(error.errno)
   );
   expect(result.printed).toEqual([101]);
   expect(grown).toEqual({});
+});
+
+it('takes multicast that nobody has joined for no loss, unless it is told otherwise', async () => {
+  const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
+  const send = (before = '', after = '') =>
+    playScene(
+      pair,
+      'ipv4',
+      `
+s = sock(A, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(ADDRESS[A]))
+${before}
+for n in range(5): s.sendto(b'x', ('239.1.2.3', 7492))
+${after}
+`,
+    );
+  const drops = () => growth(agent, pods, DROPS, 'reason', () => send());
+  agent.events.length = 0;
+  const { grown: ignored, result } = await growth(agent, pods, IGNORED, 'reason', drops);
+  expect(ignored).toEqual({ 'b NOT_SPECIFIED': 5 });
+  expect(result.grown).toEqual({});
+
+  // Who has joined it would have got it.
+  const filtered = () => send("drop(B, 'udp dport 7492 drop', 'type filter hook prerouting priority 0')", 'undrop(B)');
+  expect((await growth(agent, pods, DROPS, 'reason', filtered)).grown).toEqual({ 'b NETFILTER_DROP': 5 });
+
+  await agent.kernel.configure(probesOf(`{ probes: { ${OTHERS}, packetloss: { noLossMulticast: false } } }`));
+  expect((await drops()).grown).toEqual({ 'b NOT_SPECIFIED': 5 });
+  const multicast = () => agent.events.filter(({ dst }) => dst === '239.1.2.3:7492').map(({ reason }) => reason);
+  await eventually(() =>
+    expect(multicast()).toEqual([...new Array(5).fill('NETFILTER_DROP'), ...new Array(5).fill('NOT_SPECIFIED')]),
+  );
 });

@@ -416,6 +416,7 @@ struct sk_buff {
 	unsigned char *data;
 	unsigned int len;
 	__be16 protocol;
+	__u8 pkt_type : 3;
 	__u16 transport_header;
 	__u16 network_header;
 	unsigned char *head;

@@ -5,7 +5,7 @@ import { readString } from '../layout.ts';
 export const FILE = 'packetloss.bpf.o';
 
 /** Names of the `const volatile` variables. */
-export type Constant = 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at' | 'not_specified' | 'no_loss' | 'no_loss_functions' | 'no_loss_places' | 'with_stack';
+export type Constant = 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at' | 'not_specified' | 'no_loss' | 'no_loss_functions' | 'no_loss_places' | 'no_loss_multicast' | 'no_route' | 'with_stack';
 
 /** struct packet_drop_event */
 export const packetDropEvent = {
