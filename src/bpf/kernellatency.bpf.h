@@ -81,13 +81,7 @@ struct kernel_histograms {
 	struct histogram device;
 };
 
-/* By namespace cookie. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__uint(max_entries, 1024);
-	__type(key, __u64);
-	__type(value, struct kernel_histograms);
-} kernel_histograms SEC(".maps");
+NETNS_HISTOGRAMS(kernel_histograms);
 
 struct kernel_event {
 	__u64 time; /* bpf_ktime_get_ns() */
@@ -163,20 +157,6 @@ int packet_dropped(__u64 *ctx)
 	if (slot && slot->packet == address)
 		slot->packet = 0;
 	return 0;
-}
-
-static __always_inline struct kernel_histograms *histograms_of(__u64 netns)
-{
-	static const struct kernel_histograms zero = {};
-	struct kernel_histograms *histograms = bpf_map_lookup_elem(&kernel_histograms, &netns);
-
-	if (!histograms) {
-		bpf_map_update_elem(&kernel_histograms, &netns, &zero, BPF_NOEXIST);
-		histograms = bpf_map_lookup_elem(&kernel_histograms, &netns);
-	}
-	if (!histograms)
-		count_miss(map_full);
-	return histograms;
 }
 
 /* Two CPUs may have written into one slot at the same moment. */

@@ -72,13 +72,7 @@ struct transmit_histograms {
 	struct histogram driver;
 };
 
-/* By namespace cookie. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__uint(max_entries, 1024);
-	__type(key, __u64);
-	__type(value, struct transmit_histograms);
-} transmit_histograms SEC(".maps");
+NETNS_HISTOGRAMS(transmit_histograms);
 
 struct transmit_event {
 	__u64 time; /* bpf_ktime_get_ns() */
@@ -172,17 +166,6 @@ int BPF_PROG(packet_dropped, struct sk_buff *skb)
 	return 0;
 }
 
-static __always_inline struct transmit_histograms *histograms_of(__u64 netns)
-{
-	static const struct transmit_histograms zero = {};
-	struct transmit_histograms *histograms = bpf_map_lookup_elem(&transmit_histograms, &netns);
-
-	if (histograms)
-		return histograms;
-	bpf_map_update_elem(&transmit_histograms, &netns, &zero, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&transmit_histograms, &netns);
-}
-
 static __always_inline void tell(__u32 kind, __u64 netns, __u64 now, __u64 delay, const struct transmit *transmit,
 				 struct net_device *device)
 {
@@ -218,8 +201,6 @@ static __always_inline void observe(const struct transmit *transmit, struct net_
 			histogram_add(&histograms->qdisc, qdisc);
 		else
 			count_miss(untracked);
-	} else {
-		count_miss(map_full);
 	}
 	if (!events_enabled)
 		return;

@@ -47,13 +47,7 @@ struct socket_histograms {
 	struct histogram write;
 };
 
-/* By namespace cookie. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__uint(max_entries, 1024);
-	__type(key, __u64);
-	__type(value, struct socket_histograms);
-} socket_histograms SEC(".maps");
+NETNS_HISTOGRAMS(socket_histograms);
 
 struct socket_event {
 	__u64 time; /* bpf_ktime_get_ns() */
@@ -74,17 +68,6 @@ static __always_inline bool is_inet(const struct sock *sk, __u16 protocol)
 	__u16 family = sk->__sk_common.skc_family;
 
 	return (family == FAMILY_IPV4 || family == FAMILY_IPV6) && sk->sk_protocol == protocol;
-}
-
-static __always_inline struct socket_histograms *histograms_of(__u64 netns)
-{
-	static const struct socket_histograms zero = {};
-	struct socket_histograms *histograms = bpf_map_lookup_elem(&socket_histograms, &netns);
-
-	if (histograms)
-		return histograms;
-	bpf_map_update_elem(&socket_histograms, &netns, &zero, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&socket_histograms, &netns);
 }
 
 static __always_inline void read_end(__u8 *address, __be32 ipv4, const struct in6_addr *ipv6, __u16 family)
@@ -127,8 +110,6 @@ static __always_inline void observe(struct sock *sk, __u32 kind, __u64 since, __
 		delay = 0;
 	if (histograms)
 		histogram_add(kind == KIND_READ ? &histograms->read : &histograms->write, delay);
-	else
-		count_miss(map_full);
 	if (!events_enabled || delay <= threshold)
 		return;
 	event = event_reserve(netns, sizeof(*event));

@@ -9,24 +9,7 @@
  *
  * A call works until its time is over and notes where it stopped; the next one goes on from there.
  */
-#include "common/netns_walk.bpf.h"
-
-/* kernel: include/net/tcp_states.h */
-#define TCP_ESTABLISHED 1
-#define TCP_FIN_WAIT1 4
-#define TCP_FIN_WAIT2 5
-#define TCP_TIME_WAIT 6
-#define TCP_CLOSE_WAIT 8
-#define TCP_LAST_ACK 9
-#define TCP_LISTEN 10
-#define TCP_CLOSING 11
-#define TCP_STATES 16 /* the power of two above the last, TCP_NEW_SYN_RECV */
-
-/* In other states the sequence numbers do not tell what is queued, or are not there: not every entry is a whole socket.
- */
-#define WITH_QUEUES                                                                                 \
-	(1U << TCP_ESTABLISHED | 1U << TCP_FIN_WAIT1 | 1U << TCP_FIN_WAIT2 | 1U << TCP_CLOSE_WAIT | \
-	 1U << TCP_LAST_ACK | 1U << TCP_CLOSING)
+#include "tcpsummary.bpf.h"
 
 #define LISTENING_NULLS_BASE (1U << 29) /* kernel: include/net/inet_hashtables.h */
 
@@ -38,97 +21,6 @@
 #define CLOCK_EVERY 400
 #define CHUNK_COST 4
 #define SOCKET_COST 4
-
-/* Whether kernel memory can be read without calling a helper (6.2): the walk takes half the time. */
-const volatile bool can_cast = false;
-
-extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
-
-#define READ(type, address, field)                                                                  \
-	({                                                                                          \
-		type *_object = (type *)(address);                                                  \
-		can_cast ? ((type *)bpf_rdonly_cast(_object, bpf_core_type_id_kernel(type)))->field \
-			 : BPF_CORE_READ(_object, field);                                           \
-	})
-
-/* Where the walk over one hash goes on. */
-struct tcp_cursor {
-	__u32 walk; /* number of the walk that this is of */
-	__u32 bucket;
-	__u32 counted; /* sockets of this bucket that are counted already */
-	__u32 done;
-};
-
-struct tcp_row {
-	struct tcp_cursor own; /* in the namespace's own hash, if it has one */
-	__u32 walk; /* number of the walk that the following is of */
-	__u32 sockets[TCP_STATES];
-	__u32 largest_receive_queue, largest_send_queue;
-	__u64 receive_queue, send_queue;
-};
-
-/* By namespace cookie. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 256);
-	__type(key, __u64);
-	__type(value, struct tcp_row);
-} tcp_rows SEC(".maps");
-
-struct tcp_port {
-	__u64 netns;
-	__u64 port;
-};
-
-/* Of all sockets that listen on the port. */
-struct tcp_accept_queue {
-	__u32 walk;
-	__u32 length;
-	__u64 limit;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, struct tcp_port);
-	__type(value, struct tcp_accept_queue);
-} tcp_accept_queues SEC(".maps");
-
-/* How far a walk is, and what kept it from being right. */
-struct tcp_progress {
-	struct tcp_cursor connections; /* in the hash that namespaces share */
-	struct tcp_cursor listeners;
-	__u32 walk;
-	__u32 sockets;
-	__u32 rows_full; /* sockets of namespaces that there was no room for */
-	__u32 accept_queues_full;
-	__u32 strayed; /* chains that ended in another one */
-	__u32 unreadable;
-	__u64 longest, total; /* nanoseconds of one call, of all */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct tcp_progress);
-} tcp_progress_cell SEC(".maps");
-
-/*
- * The position of the call that runs; there is one at a time. In a map, where the verifier does not follow values: it
- * would look at every turn of the loops.
- */
-static struct {
-	__u64 deadline;
-	__u64 heads; /* where the heads of the chains are: address of the first */
-	__u64 node; /* in the present chain */
-	__u32 stride, buckets, nulls_base;
-	__u32 bucket, counted, skip, enough;
-	__u32 first, occupied, nth; /* the chunk: its first bucket, how many have sockets, which of those is next */
-	__u32 cost, expired;
-	struct tcp_progress progress;
-} walk;
 
 static struct {
 	__u8 buckets[CHUNK * BUCKET_BYTES_MAX];
@@ -144,95 +36,6 @@ static __always_inline void spend(__u32 cost)
 	walk.cost = 0;
 	if (bpf_ktime_get_ns() >= walk.deadline)
 		walk.expired = 1;
-}
-
-static __always_inline struct tcp_row *row_of(__u64 netns)
-{
-	static const struct tcp_row fresh;
-	struct tcp_row *row = bpf_map_lookup_elem(&tcp_rows, &netns);
-
-	if (!row) {
-		bpf_map_update_elem(&tcp_rows, &netns, &fresh, BPF_NOEXIST);
-		row = bpf_map_lookup_elem(&tcp_rows, &netns);
-		if (!row) {
-			walk.progress.rows_full++;
-			return NULL;
-		}
-	}
-	if (row->walk != walk.progress.walk) {
-		row->walk = walk.progress.walk;
-		__builtin_memset(row->sockets, 0, sizeof(row->sockets));
-		row->largest_receive_queue = row->largest_send_queue = 0;
-		row->receive_queue = row->send_queue = 0;
-	}
-	return row;
-}
-
-/* A socket that changes meanwhile may look as if it had less than nothing. */
-static __always_inline __u32 difference(__u32 end, __u32 start)
-{
-	return (__s32)(end - start) < 0 ? 0 : end - start;
-}
-
-static __always_inline void add_queues(struct tcp_row *row, __u64 sk)
-{
-	__u32 received = difference(READ(struct tcp_sock, sk, rcv_nxt), READ(struct tcp_sock, sk, copied_seq));
-	__u32 sent = difference(READ(struct tcp_sock, sk, write_seq), READ(struct tcp_sock, sk, snd_una));
-
-	row->receive_queue += received;
-	row->send_queue += sent;
-	if (received > row->largest_receive_queue)
-		row->largest_receive_queue = received;
-	if (sent > row->largest_send_queue)
-		row->largest_send_queue = sent;
-}
-
-static __always_inline void add_accept_queue(__u64 netns, __u64 sk)
-{
-	struct tcp_port port = {.netns = netns, .port = READ(struct sock_common, sk, skc_num)};
-	struct tcp_accept_queue *queue = bpf_map_lookup_elem(&tcp_accept_queues, &port);
-
-	if (!queue) {
-		struct tcp_accept_queue fresh = {};
-
-		bpf_map_update_elem(&tcp_accept_queues, &port, &fresh, BPF_NOEXIST);
-		queue = bpf_map_lookup_elem(&tcp_accept_queues, &port);
-		if (!queue) {
-			walk.progress.accept_queues_full++;
-			return;
-		}
-	}
-	if (queue->walk != walk.progress.walk) {
-		queue->walk = walk.progress.walk;
-		queue->length = queue->limit = 0;
-	}
-	queue->length += READ(struct sock, sk, sk_ack_backlog);
-	queue->limit += READ(struct sock, sk, sk_max_ack_backlog);
-}
-
-static __always_inline void count_socket(__u64 sk)
-{
-	__u64 net = (__u64)READ(struct sock_common, sk, skc_net.net);
-	__u64 netns = READ(struct net, net, net_cookie);
-	__u32 state = READ(struct sock_common, sk, skc_state);
-	struct tcp_row *row;
-
-	walk.progress.sockets++;
-	if (!netns) {
-		walk.progress.unreadable++;
-		return;
-	}
-	row = row_of(netns);
-	if (!row)
-		return;
-	/* A FIN_WAIT2 that nobody waits for is kept in the small form of a TIME_WAIT. */
-	if (state == TCP_TIME_WAIT)
-		state = READ(struct inet_timewait_sock, sk, tw_substate);
-	else if (state == TCP_LISTEN)
-		add_accept_queue(netns, sk);
-	else if (1U << (state & (TCP_STATES - 1)) & WITH_QUEUES)
-		add_queues(row, sk);
-	row->sockets[state & (TCP_STATES - 1)]++;
 }
 
 /* Goes to the next bucket of the chunk that has sockets; false at the chunk's end. */

@@ -20,6 +20,32 @@ struct histogram {
 
 EVENT_RECORD(histogram);
 
+/*
+ * The map of a struct of histograms, of the same name, by namespace cookie; and histograms_of(), which makes them for a
+ * namespace that is new, and counts what there is no room for.
+ */
+#define NETNS_HISTOGRAMS(name)                                                \
+	struct {                                                              \
+		__uint(type, BPF_MAP_TYPE_PERCPU_HASH);                       \
+		__uint(max_entries, 1024);                                    \
+		__type(key, __u64);                                           \
+		__type(value, struct name);                                   \
+	} name SEC(".maps");                                                  \
+	static __always_inline struct name *histograms_of(__u64 netns)        \
+	{                                                                     \
+		static const struct name zero = {};                           \
+		struct name *histograms = bpf_map_lookup_elem(&name, &netns); \
+                                                                              \
+		if (histograms)                                               \
+			return histograms;                                    \
+		bpf_map_update_elem(&name, &netns, &zero, BPF_NOEXIST);       \
+		histograms = bpf_map_lookup_elem(&name, &netns);              \
+		if (!histograms)                                              \
+			count_miss(map_full);                                 \
+		return histograms;                                            \
+	}                                                                     \
+	struct name
+
 static __always_inline __u32 histogram_bucket(__u64 nanoseconds)
 {
 	__u64 microseconds = nanoseconds ? (nanoseconds - 1) / 1000 : 0;
