@@ -50,6 +50,6 @@ export async function retry<T>(attempt: () => Promise<T>): Promise<T> {
 /**
  * For tests of what happens by a timer, and so in whatever process the CPU is running just then. There are kernels, of sandboxes, that
  * run no BPF program while process 1 runs: of 200 keepalives that ended a connection on such a busy machine, the kernel's own counters had
- * all and its tracepoints 199. Nothing that is loaded there sees the other one, so the test has another look.
+ * all and its tracepoints 199. Nothing that is loaded there sees the other one, so the test has one more look.
  */
-export const BY_TIMER = { retry: 2 };
+export const BY_TIMER = { retry: 1 };

@@ -22,6 +22,8 @@ export interface ResetCase {
   readonly state?: string;
   /** Of the event of who receives it. */
   readonly receivedIn?: string;
+  /** No process causes it. */
+  readonly byTimer?: boolean;
 }
 
 const LINGER = "client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))";
@@ -110,6 +112,7 @@ peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     derived: { 'a sent keepalive': 1, 'b sent linger': 1 },
     sender: 'a',
     state: 'ESTABLISHED',
+    byTimer: true,
   },
   {
     name: 'a queue of connections that overflows',
