@@ -1,8 +1,8 @@
 import { Counter, Registry } from 'prom-client';
-import { Aggregator } from '../src/collectors/aggregate.ts';
-import { freeCycle } from '../src/collectors/cycle.ts';
-import { TextWriter } from '../src/collectors/text_writer.ts';
-import { asNetnsId, type LooseEmit, type MetricSet, NO_LABELS } from '../src/probes/metric.ts';
+import { Aggregator } from '#collectors/aggregate.ts';
+import { TextWriter } from '#collectors/text_writer.ts';
+import { freeCycle } from '#core/cycle.ts';
+import { asNetnsId, type LooseEmit, type MetricSet, NO_LABELS } from '#probe/metric.ts';
 import { median, type Row, wallMs } from './measure.ts';
 
 const ENTITIES = 1_000;

@@ -1,4 +1,4 @@
-import { renderTable } from '../src/commands/table.ts';
+import { renderTable } from '#commands/table.ts';
 import { benchConntrack } from './conntrack.ts';
 import { benchEvents } from './events.ts';
 import { benchExposition } from './exposition.ts';

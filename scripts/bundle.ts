@@ -12,7 +12,7 @@ const KUBERNETES = 'kubernetes';
 const kubernetesApart: Plugin = {
   name: 'kubernetes-apart',
   setup(context) {
-    context.onResolve({ filter: /\/kubernetes\/session\.ts$/, namespace: 'file' }, ({ kind }) =>
+    context.onResolve({ filter: /[/#]kubernetes\/session\.ts$/, namespace: 'file' }, ({ kind }) =>
       kind === 'dynamic-import' ? { path: `./${KUBERNETES}.js`, external: true } : undefined,
     );
     context.onResolve({ filter: /./ }, async ({ path, pluginData, ...options }) => {
@@ -90,7 +90,7 @@ const lighter: Plugin = {
 const { metafile } = await build({
   entryPoints: {
     main: 'src/main.ts',
-    kernel_thread: 'src/kernel_thread.ts',
+    kernel_thread: 'src/kernel/thread.ts',
     [KUBERNETES]: 'src/kubernetes/session.ts',
   },
   plugins: [kubernetesApart, lighter],

@@ -1,8 +1,8 @@
 import { stringify } from 'yaml';
 import * as z from 'zod';
-import { AIM_KEYS, canAim, commonKeys, documentKeys, FOR_EVENTS } from '../src/config/schema.ts';
-import { PROBE_ALIASES, PROBES } from '../src/probes/index.ts';
-import type { AnyProbe } from '../src/probes/probe.ts';
+import { AIM_KEYS, canAim, commonKeys, documentKeys, FOR_EVENTS } from '#config/schema.ts';
+import type { AnyProbe } from '#probe/contract.ts';
+import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
 import { table } from './markdown.ts';
 
 /** docs/configuration.md, from the schema. */

@@ -1,10 +1,10 @@
-import { AGENT_METRICS } from '../src/agent_metrics.ts';
-import { SELF_METRICS } from '../src/collectors/self.ts';
-import { DESCRIBED_REASONS, describeReason } from '../src/probes/drop_hints.ts';
-import type { EventDescriptor } from '../src/probes/event.ts';
-import { PROBES } from '../src/probes/index.ts';
-import { isOpen, type Label, type MetricDescriptor, type MetricSet } from '../src/probes/metric.ts';
-import type { AnyProbe } from '../src/probes/probe.ts';
+import { SELF_METRICS } from '#collectors/self.ts';
+import { AGENT_METRICS } from '#http/agent_metrics.ts';
+import type { AnyProbe } from '#probe/contract.ts';
+import type { EventDescriptor } from '#probe/event.ts';
+import { isOpen, type Label, type MetricDescriptor, type MetricSet } from '#probe/metric.ts';
+import { PROBES } from '#probes/index.ts';
+import { DESCRIBED_REASONS, describeReason } from '#probes/packetloss/drop_hints.ts';
 import { configurationPage } from './configuration_page.ts';
 import { COST_TABLES } from './cost_tables.ts';
 import { table } from './markdown.ts';

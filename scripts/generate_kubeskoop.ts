@@ -1,9 +1,9 @@
+import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
+import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
 import { type Equivalent, isMissing, type KubeskoopProbe } from '../dashboards/kubeskoop/entry.ts';
 import { KUBESKOOP } from '../dashboards/kubeskoop/names.ts';
 import { rulesFile, selector } from '../dashboards/kubeskoop/rules.ts';
 import { rulesTestFile } from '../dashboards/kubeskoop/rules_test_file.ts';
-import { PROBE_ALIASES, PROBES } from '../src/probes/index.ts';
-import type { MetricDescriptor, MetricSet } from '../src/probes/metric.ts';
 import { table } from './markdown.ts';
 import { writeGenerated } from './write_generated.ts';
 

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { Btf, type BtfType, KIND } from '../src/sources/bpf/btf.ts';
-import { elfSection } from '../src/sources/bpf/elf.ts';
+import { Btf, type BtfType, KIND } from '#sources/bpf/btf.ts';
+import { elfSection } from '#sources/bpf/elf.ts';
 import { writeGenerated } from './write_generated.ts';
 
 /**
@@ -116,7 +116,7 @@ const NOTICE = '// Made by scripts/generate_layouts.ts from the BTF of the compi
 function importsOf(body: string): string[] {
   const readers = ['readBytes', 'readString'].filter((name) => body.includes(`${name}(`));
   return [
-    ...(body.includes('readCounter(') ? ["import { readCounter } from '../../counter.ts';"] : []),
+    ...(body.includes('readCounter(') ? ["import { readCounter } from '#core/counter.ts';"] : []),
     ...(readers.length > 0 ? [`import { ${readers.join(', ')} } from '../layout.ts';`] : []),
   ];
 }

@@ -1,5 +1,5 @@
-import { configSchema } from '../src/config/schema.ts';
-import { PROBES } from '../src/probes/index.ts';
+import { configSchema } from '#config/schema.ts';
+import { PROBES } from '#probes/index.ts';
 import { configTemplate } from './config_template.ts';
 import { writeGenerated } from './write_generated.ts';
 

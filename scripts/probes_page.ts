@@ -1,10 +1,10 @@
 import type * as z from 'zod';
-import { PROBE_COLUMNS, probeRows } from '../src/commands/probes.ts';
-import { canAim } from '../src/config/schema.ts';
-import type { HookPoint } from '../src/probes/hooks.ts';
-import { PROBES } from '../src/probes/index.ts';
-import type { MetricSet } from '../src/probes/metric.ts';
-import type { AnyProbe } from '../src/probes/probe.ts';
+import { PROBE_COLUMNS, probeRows } from '#commands/probes.ts';
+import { canAim } from '#config/schema.ts';
+import type { AnyProbe } from '#probe/contract.ts';
+import type { HookPoint } from '#probe/hooks.ts';
+import type { MetricSet } from '#probe/metric.ts';
+import { PROBES } from '#probes/index.ts';
 import { MODELS, panelsOf } from '../test/support/dashboards.ts';
 import { costsOf } from './cost_tables.ts';
 import { plain, table } from './markdown.ts';

@@ -1,4 +1,4 @@
-import { renderTable } from '../src/commands/table.ts';
+import { renderTable } from '#commands/table.ts';
 import { DECLARED_SERIES } from './series_count.ts';
 
 /** Prints how many series a Pod has, by probe, and fails where those by default are too many. */

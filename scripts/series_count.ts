@@ -1,5 +1,5 @@
-import { PROBES } from '../src/probes/index.ts';
-import { isOpen, type MetricDescriptor, type MetricSet } from '../src/probes/metric.ts';
+import { isOpen, type MetricDescriptor, type MetricSet } from '#probe/metric.ts';
+import { PROBES } from '#probes/index.ts';
 
 const USUAL: Readonly<Record<string, number>> = { device: 1, reason: 3, kind: 1, port: 1 };
 /** In all, where a Pod that is well has few of the combinations: two reasons for resets, two kinds of retransmits. */

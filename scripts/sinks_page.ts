@@ -1,5 +1,5 @@
-import { SECTIONS } from '../src/config/schema.ts';
-import { LOG_LOKI, SINKS } from '../src/config/sinks.ts';
+import { SECTIONS } from '#config/schema.ts';
+import { LOG_LOKI, SINKS } from '#config/sinks.ts';
 import { optionTable } from './option_table.ts';
 
 const LEAD = `# Where events go

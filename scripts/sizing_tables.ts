@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
+import { ConfigReader } from '#config/load.ts';
+import { desiredProbes } from '#config/schema.ts';
+import { PROBES } from '#probes/index.ts';
 import type { PrometheusFigures, SizingFigures } from '../bench/sizing_figures.ts';
-import { ConfigReader } from '../src/config/load.ts';
-import { desiredProbes } from '../src/config/schema.ts';
-import { PROBES } from '../src/probes/index.ts';
 import { table } from './markdown.ts';
 import { DECLARED_SERIES } from './series_count.ts';
 

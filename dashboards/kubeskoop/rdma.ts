@@ -1,4 +1,4 @@
-import { ERDMA_VENDOR, MLX5, STANDARD } from '../../src/probes/rdma_counters.ts';
+import { ERDMA_VENDOR, MLX5, STANDARD } from '#probes/rdma/rdma_counters.ts';
 import { type Equivalent, type KubeskoopProbe, type RdmaDriver, same } from './entry.ts';
 
 const RESOURCES = ['cm_id', 'cq', 'ctx', 'mr', 'pd', 'qp', 'srq'];

@@ -1,4 +1,4 @@
-import { isOpen, type MetricDescriptor } from '../../src/probes/metric.ts';
+import { isOpen, type MetricDescriptor } from '#probe/metric.ts';
 import { type Equivalent, RDMA_DRIVERS } from './entry.ts';
 import { KUBESKOOP } from './names.ts';
 import { keptLabels, type Rule, rulesOf } from './rules.ts';

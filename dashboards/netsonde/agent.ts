@@ -1,5 +1,5 @@
-import { AGENT_METRICS } from '../../src/agent_metrics.ts';
-import { SELF_METRICS } from '../../src/collectors/self.ts';
+import { SELF_METRICS } from '#collectors/self.ts';
+import { AGENT_METRICS } from '#http/agent_metrics.ts';
 import { dashboard } from './dashboard.ts';
 import { AGENT_JOB, CPU_SECONDS, RESIDENT_MEMORY, UP } from './foreign.ts';
 import { UIDS } from './links.ts';

@@ -1,10 +1,10 @@
-import { AGENT_METRICS } from '../../src/agent_metrics.ts';
-import { SELF_METRICS } from '../../src/collectors/self.ts';
-import { fd } from '../../src/probes/fd.ts';
-import { packetloss } from '../../src/probes/packetloss.ts';
-import { qdisc } from '../../src/probes/qdisc.ts';
-import { tcpreset } from '../../src/probes/tcpreset.ts';
-import { udp } from '../../src/probes/udp.ts';
+import { SELF_METRICS } from '#collectors/self.ts';
+import { AGENT_METRICS } from '#http/agent_metrics.ts';
+import { fd } from '#probes/fd.ts';
+import { packetloss } from '#probes/packetloss/packetloss.ts';
+import { qdisc } from '#probes/qdisc.ts';
+import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
+import { udp } from '#probes/udp.ts';
 import { AGENT_JOB, UP } from './foreign.ts';
 import { BY_ENTITY, BY_NODE, type Expression, gauge, increase, narrow, promql, rate, type View } from './promql.ts';
 import {

@@ -1,10 +1,10 @@
-import { netdev } from '../../src/probes/netdev.ts';
-import { packetloss } from '../../src/probes/packetloss.ts';
-import { softnet } from '../../src/probes/softnet.ts';
-import { tcp } from '../../src/probes/tcp.ts';
-import { tcpext } from '../../src/probes/tcpext.ts';
-import { tcpreset } from '../../src/probes/tcpreset.ts';
-import { tcpretrans } from '../../src/probes/tcpretrans.ts';
+import { netdev } from '#probes/netdev.ts';
+import { packetloss } from '#probes/packetloss/packetloss.ts';
+import { softnet } from '#probes/softnet.ts';
+import { tcp } from '#probes/tcp.ts';
+import { tcpext } from '#probes/tcpext/tcpext.ts';
+import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
+import { tcpretrans } from '#probes/tcpretrans.ts';
 import { dashboard } from './dashboard.ts';
 import { AGENT_JOB, UP } from './foreign.ts';
 import { toAgents, toNodes, toPods, UIDS } from './links.ts';

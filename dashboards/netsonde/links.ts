@@ -1,13 +1,13 @@
-import type { biolatency } from '../../src/probes/biolatency.ts';
-import type { conntrack } from '../../src/probes/conntrack.ts';
-import type { kernellatency } from '../../src/probes/kernellatency.ts';
-import type { netiftxlatency } from '../../src/probes/netiftxlatency.ts';
-import type { packetloss } from '../../src/probes/packetloss.ts';
-import type { socketlatency } from '../../src/probes/socketlatency.ts';
-import type { softirq } from '../../src/probes/softirq.ts';
-import type { tcpreset } from '../../src/probes/tcpreset.ts';
-import type { tcpretrans } from '../../src/probes/tcpretrans.ts';
-import type { virtcmdlatency } from '../../src/probes/virtcmdlatency.ts';
+import type { biolatency } from '#probes/biolatency.ts';
+import type { conntrack } from '#probes/conntrack/conntrack.ts';
+import type { kernellatency } from '#probes/kernellatency.ts';
+import type { netiftxlatency } from '#probes/netiftxlatency.ts';
+import type { packetloss } from '#probes/packetloss/packetloss.ts';
+import type { socketlatency } from '#probes/socketlatency.ts';
+import type { softirq } from '#probes/softirq.ts';
+import type { tcpreset } from '#probes/tcpreset/tcpreset.ts';
+import type { tcpretrans } from '#probes/tcpretrans.ts';
+import type { virtcmdlatency } from '#probes/virtcmdlatency.ts';
 
 /** From one dashboard to another, with the time and what is chosen. */
 

@@ -1,4 +1,4 @@
-import { PROBES } from '../../src/probes/index.ts';
+import { PROBES } from '#probes/index.ts';
 import { CLUSTER, NAMESPACE, NODE, POD, WORKLOAD } from './views.ts';
 
 /**

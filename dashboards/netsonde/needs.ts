@@ -1,5 +1,5 @@
-import { PROBES } from '../../src/probes/index.ts';
-import type { MetricDescriptor, MetricSet } from '../../src/probes/metric.ts';
+import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
+import { PROBES } from '#probes/index.ts';
 import type { Metric } from './promql.ts';
 
 interface Owner {

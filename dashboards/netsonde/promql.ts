@@ -1,4 +1,4 @@
-import type { MetricDescriptor } from '../../src/probes/metric.ts';
+import type { MetricDescriptor } from '#probe/metric.ts';
 
 /**
  * Queries of Prometheus, built from the descriptors: a metric, a label or a value that is renamed does not compile, and a panel knows

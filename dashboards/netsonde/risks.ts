@@ -1,12 +1,12 @@
-import { AGENT_METRICS } from '../../src/agent_metrics.ts';
-import { SELF_METRICS } from '../../src/collectors/self.ts';
-import type { Limit } from '../../src/limits.ts';
-import { conntrack } from '../../src/probes/conntrack.ts';
-import { packetloss } from '../../src/probes/packetloss.ts';
-import { softnet } from '../../src/probes/softnet.ts';
-import { tcp } from '../../src/probes/tcp.ts';
-import { tcpext } from '../../src/probes/tcpext.ts';
-import { tcpreset } from '../../src/probes/tcpreset.ts';
+import { SELF_METRICS } from '#collectors/self.ts';
+import type { Limit } from '#core/limits.ts';
+import { AGENT_METRICS } from '#http/agent_metrics.ts';
+import { conntrack } from '#probes/conntrack/conntrack.ts';
+import { packetloss } from '#probes/packetloss/packetloss.ts';
+import { softnet } from '#probes/softnet.ts';
+import { tcp } from '#probes/tcp.ts';
+import { tcpext } from '#probes/tcpext/tcpext.ts';
+import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
 import {
   as,
   BY_ENTITY,
@@ -29,7 +29,7 @@ export {
   RESETS,
   RETRANSMITS_LEAST,
   RETRANSMITTED,
-} from '../../src/limits.ts';
+} from '#core/limits.ts';
 
 /** What goes wrong, as the dashboards and the alerts both ask for it, and from where on it counts. */
 

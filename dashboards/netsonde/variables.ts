@@ -6,8 +6,8 @@ import {
   VariableRefresh,
   VariableSort,
 } from '@grafana/grafana-foundation-sdk/dashboard';
-import { AGENT_METRICS } from '../../src/agent_metrics.ts';
-import { sock } from '../../src/probes/sock.ts';
+import { AGENT_METRICS } from '#http/agent_metrics.ts';
+import { sock } from '#probes/sock.ts';
 import { EVENT_TYPES } from './logql.ts';
 import { type Metric, select } from './promql.ts';
 import { IS_POD, OF_NAMESPACE, OF_WORKLOAD, WORKLOAD_OF_POD } from './views.ts';

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { Counter } from '#core/counter.ts';
+import { freeCycle } from '#core/cycle.ts';
+import type { Entity } from '#pods/entity.ts';
+import { asNetnsId, defineMetrics, type LooseEmit, NO_LABELS } from '#probe/metric.ts';
 import { parseExposition, sampleValue } from '../../test/support/exposition.ts';
-import type { Counter } from '../counter.ts';
-import type { Entity } from '../pods/entity.ts';
-import { asNetnsId, defineMetrics, type LooseEmit, NO_LABELS } from '../probes/metric.ts';
 import { Aggregator } from './aggregate.ts';
-import { freeCycle } from './cycle.ts';
 import { TextWriter } from './text_writer.ts';
 
 const base = { help: 'Test.', source: 'test', scope: 'pod', detail: 'core' } as const;

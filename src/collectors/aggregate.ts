@@ -1,13 +1,6 @@
-import { addCounters, type Counter } from '../counter.ts';
-import {
-  type Emit,
-  type LooseEmit,
-  type MetricDescriptor,
-  type MetricSet,
-  type NetnsId,
-  NODE,
-} from '../probes/metric.ts';
-import type { Cycle } from './cycle.ts';
+import { addCounters, type Counter } from '#core/counter.ts';
+import type { Cycle } from '#core/cycle.ts';
+import { type Emit, type LooseEmit, type MetricDescriptor, type MetricSet, type NetnsId, NODE } from '#probe/metric.ts';
 import { EntityTable, NODE_SLOT } from './entities.ts';
 import { type Format, writeFamily } from './exposition.ts';
 import { createFamily, type Family } from './family.ts';

@@ -1,5 +1,5 @@
-import type { MetricSet } from '../probes/metric.ts';
-import type { RunningProbe } from '../probes/probe.ts';
+import type { RunningProbe } from '#probe/contract.ts';
+import type { MetricSet } from '#probe/metric.ts';
 
 export interface BudgetOptions {
   /** Share of one CPU. */

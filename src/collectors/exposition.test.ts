@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Counter } from '../counter.ts';
-import type { Entity } from '../pods/entity.ts';
-import { asNetnsId, type MetricDescriptor } from '../probes/metric.ts';
+import type { Counter } from '#core/counter.ts';
+import type { Entity } from '#pods/entity.ts';
+import { asNetnsId, type MetricDescriptor } from '#probe/metric.ts';
 import { EntityTable } from './entities.ts';
 import { type Format, writeFamily } from './exposition.ts';
 import { createFamily, type SampleLabels } from './family.ts';

@@ -1,5 +1,5 @@
-import { addCounters, type Counter } from '../counter.ts';
-import type { HistogramValue, MetricDescriptor } from '../probes/metric.ts';
+import { addCounters, type Counter } from '#core/counter.ts';
+import type { HistogramValue, MetricDescriptor } from '#probe/metric.ts';
 import type { EntityTable } from './entities.ts';
 import type { Family } from './family.ts';
 import type { SampleValue } from './sample.ts';

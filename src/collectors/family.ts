@@ -1,4 +1,4 @@
-import { isOpen, type MetricDescriptor } from '../probes/metric.ts';
+import { isOpen, type MetricDescriptor } from '#probe/metric.ts';
 import { renderLabels } from './labels.ts';
 import { OpenLabelLimit } from './open_label.ts';
 import type { SampleValue } from './sample.ts';

@@ -1,4 +1,4 @@
-import type { HistogramValue } from '../probes/metric.ts';
+import type { HistogramValue } from '#probe/metric.ts';
 
 /** A histogram that is filled here, not in the kernel. */
 export class Histogram {

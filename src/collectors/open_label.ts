@@ -1,4 +1,4 @@
-import { isOpen, type MetricDescriptor } from '../probes/metric.ts';
+import { isOpen, type MetricDescriptor } from '#probe/metric.ts';
 import type { SampleLabels } from './family.ts';
 import { addSamples, isReset, type SampleValue } from './sample.ts';
 

@@ -1,5 +1,5 @@
-import { addCounters, type Counter } from '../counter.ts';
-import type { HistogramValue } from '../probes/metric.ts';
+import { addCounters, type Counter } from '#core/counter.ts';
+import type { HistogramValue } from '#probe/metric.ts';
 
 /** What one sample says. Every row of a metric has the same kind. */
 export type SampleValue = Counter | HistogramValue;

@@ -1,5 +1,5 @@
-import type { EventSet, Publish } from '../probes/event.ts';
-import type { ProbeScope } from '../probes/probe.ts';
+import type { ProbeScope } from '#probe/contract.ts';
+import type { EventSet, Publish } from '#probe/event.ts';
 
 /** What a probe has acquired, and how it is taken down again. */
 export class Scope implements ProbeScope<EventSet>, AsyncDisposable {

@@ -1,9 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { beforeEach, expect, it } from 'vitest';
-import { asNetnsId, defineMetrics, type LooseEmit, type MetricSet, NO_LABELS } from '../probes/metric.ts';
-import type { RunningProbe } from '../probes/probe.ts';
+import { type Cycle, freeCycle } from '#core/cycle.ts';
+import type { RunningProbe } from '#probe/contract.ts';
+import { asNetnsId, defineMetrics, type LooseEmit, type MetricSet, NO_LABELS } from '#probe/metric.ts';
 import { Aggregator } from './aggregate.ts';
-import { type Cycle, freeCycle } from './cycle.ts';
 import { Scrape } from './scrape.ts';
 import type { ActiveProbe } from './supervisor.ts';
 import { TextWriter } from './text_writer.ts';

@@ -1,5 +1,5 @@
+import { Cycle } from '#core/cycle.ts';
 import type { Aggregator, Batch } from './aggregate.ts';
-import { Cycle } from './cycle.ts';
 import type { ActiveProbe } from './supervisor.ts';
 
 /** Longest time of one probe. What it has not given by then is left out of the page. */

@@ -1,7 +1,7 @@
-import type { Discovery } from '../pods/discovery.ts';
-import { hookKind } from '../probes/hooks.ts';
-import { defineMetrics, type Emit, NO_LABELS, NODE } from '../probes/metric.ts';
-import type { SourceErrors } from '../sources/errors.ts';
+import type { Discovery } from '#pods/discovery.ts';
+import { hookKind } from '#probe/hooks.ts';
+import { defineMetrics, type Emit, NO_LABELS, NODE } from '#probe/metric.ts';
+import type { SourceErrors } from '#sources/errors.ts';
 import type { Aggregator } from './aggregate.ts';
 import { Histogram } from './histogram.ts';
 import type { CollectOutcome } from './scrape.ts';

@@ -1,10 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { AnyProbe, ProbeScope, RunningProbe } from '#probe/contract.ts';
+import { Unsupported } from '#probe/contract.ts';
+import type { EventSet, Publish } from '#probe/event.ts';
+import type { Sources } from '#sources/sources.ts';
 import { eventually } from '../../test/support/oracle.ts';
-import type { EventSet, Publish } from '../probes/event.ts';
-import type { AnyProbe, ProbeScope, RunningProbe } from '../probes/probe.ts';
-import { Unsupported } from '../probes/probe.ts';
-import type { Sources } from '../sources/sources.ts';
 import { Aggregator } from './aggregate.ts';
 import { type DesiredProbe, Supervisor } from './supervisor.ts';
 

@@ -1,15 +1,15 @@
 import { isDeepStrictEqual } from 'node:util';
-import { withDeadline } from '../deadline.ts';
-import type { EventSet, Publish } from '../probes/event.ts';
-import type { MetricDescriptor, MetricSet } from '../probes/metric.ts';
+import { withDeadline } from '#core/deadline.ts';
 import {
   type AnyProbe,
   type ProbeSettings,
   type ProgramStatus,
   type RunningProbe,
   Unsupported,
-} from '../probes/probe.ts';
-import type { Sources } from '../sources/sources.ts';
+} from '#probe/contract.ts';
+import type { EventSet, Publish } from '#probe/event.ts';
+import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
+import type { Sources } from '#sources/sources.ts';
 import type { Aggregator, Detail } from './aggregate.ts';
 import { Budget } from './budget.ts';
 import { Scope } from './scope.ts';

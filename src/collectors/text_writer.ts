@@ -1,4 +1,4 @@
-import type { Counter } from '../counter.ts';
+import type { Counter } from '#core/counter.ts';
 
 const CHUNK_BYTES = 256 * 1024;
 /** Longest number: a 64-bit one has 20 digits, a double in its shortest form 24 characters. */

@@ -1,16 +1,16 @@
 import { release } from 'node:os';
-import { OBJECTS } from '../assets.ts';
-import type { ProbeStatus } from '../collectors/supervisor.ts';
-import { pastError } from '../config/clocks.ts';
-import { ConfigError } from '../config/faults.ts';
-import { ConfigReader } from '../config/load.ts';
-import { desiredProbes } from '../config/schema.ts';
-import { readContent } from '../config/watch.ts';
-import { Kernel } from '../kernel.ts';
-import type { Paths } from '../paths.ts';
-import type { HookStatus } from '../probes/hooks.ts';
-import { PROBES } from '../probes/index.ts';
-import type { Labels } from '../selector.ts';
+import type { ProbeStatus } from '#collectors/supervisor.ts';
+import { pastError } from '#config/clocks.ts';
+import { ConfigError } from '#config/faults.ts';
+import { ConfigReader } from '#config/load.ts';
+import { desiredProbes } from '#config/schema.ts';
+import { readContent } from '#config/watch.ts';
+import { OBJECTS } from '#core/assets.ts';
+import type { Paths } from '#core/paths.ts';
+import type { Labels } from '#core/selector.ts';
+import { Kernel } from '#kernel/kernel.ts';
+import type { HookStatus } from '#probe/hooks.ts';
+import { PROBES } from '#probes/index.ts';
 import { renderTable } from './table.ts';
 
 export interface CheckOptions {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { NotKubeskoop } from '../kubeskoop/input.ts';
 import { convertText } from './convert.ts';
+import { NotKubeskoop } from './kubeskoop/input.ts';
 
 function refusal(text: string): string {
   try {

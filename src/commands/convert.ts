@@ -1,13 +1,13 @@
 import { createReadStream } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { cutJson, pathText } from '../config/faults.ts';
-import { ConfigReader } from '../config/load.ts';
-import { readConfig } from '../kubeskoop/config.ts';
-import { convert } from '../kubeskoop/convert.ts';
-import { findInput, INPUT_BYTES_MAX, NotKubeskoop } from '../kubeskoop/input.ts';
-import type { Note } from '../kubeskoop/notes.ts';
-import { writeConfig, writeConfigMap } from '../kubeskoop/write.ts';
-import { PROBES } from '../probes/index.ts';
+import { cutJson, pathText } from '#config/faults.ts';
+import { ConfigReader } from '#config/load.ts';
+import { PROBES } from '#probes/index.ts';
+import { readConfig } from './kubeskoop/config.ts';
+import { convert } from './kubeskoop/convert.ts';
+import { findInput, INPUT_BYTES_MAX, NotKubeskoop } from './kubeskoop/input.ts';
+import type { Note } from './kubeskoop/notes.ts';
+import { writeConfig, writeConfigMap } from './kubeskoop/write.ts';
 
 export interface Converted {
   /** netsonde's configuration, which it accepts. */

@@ -1,5 +1,5 @@
-import { readToken } from '../api_access.ts';
-import type { EventRecord } from '../events/envelope.ts';
+import type { EventRecord } from '#events/envelope.ts';
+import { readToken } from '#http/access.ts';
 
 export interface EventsOptions {
   /** Of the agent. */

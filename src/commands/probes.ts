@@ -1,4 +1,4 @@
-import { PROBES } from '../probes/index.ts';
+import { PROBES } from '#probes/index.ts';
 import { renderTable } from './table.ts';
 
 export const PROBE_COLUMNS = ['PROBE', 'KIND', 'COST', 'DEFAULT', 'WHAT IT IS FOR'];

@@ -2,7 +2,7 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { PROBES } from '../probes/index.ts';
+import { PROBES } from '#probes/index.ts';
 import { Clocks } from './clocks.ts';
 import type { TimedSection } from './document.ts';
 import { ConfigReader } from './load.ts';

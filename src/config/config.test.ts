@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { PROBE_ALIASES, PROBES } from '../probes/index.ts';
-import { type AnyProbe, defineProbe } from '../probes/probe.ts';
+import { type AnyProbe, defineProbe } from '#probe/contract.ts';
+import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
 import { ConfigError, nearest } from './faults.ts';
 import { ConfigReader } from './load.ts';
 import { desiredProbes } from './schema.ts';

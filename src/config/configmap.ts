@@ -1,7 +1,7 @@
-import type { ApiSession } from '../kubernetes/api.ts';
-import { type ConfigMap, configMap } from '../kubernetes/objects.ts';
-import { Reflector, type ReflectorLog } from '../kubernetes/reflector.ts';
-import type { ResourceTally } from '../kubernetes/tally.ts';
+import type { ApiSession } from '#kubernetes/api.ts';
+import { type ConfigMap, configMap } from '#kubernetes/objects.ts';
+import { Reflector, type ReflectorLog } from '#kubernetes/reflector.ts';
+import type { ResourceTally } from '#kubernetes/tally.ts';
 import type { FileContent } from './watch.ts';
 
 export interface ConfigMapRef {

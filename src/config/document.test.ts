@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { PROBES } from '../probes/index.ts';
+import { PROBES } from '#probes/index.ts';
 import { ConfigError } from './faults.ts';
 import { ConfigReader } from './load.ts';
 import { desiredProbes } from './schema.ts';

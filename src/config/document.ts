@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { parseDuration } from '../duration.ts';
-import { type Labels, Selector } from '../selector.ts';
+import { parseDuration } from '#core/duration.ts';
+import { type Labels, Selector } from '#core/selector.ts';
 
 /** A mapping of a YAML document. */
 export type Mapping = Readonly<Record<string, unknown>>;

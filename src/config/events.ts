@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { milliseconds } from '../duration.ts';
+import { milliseconds } from '#core/duration.ts';
 
 const LIMIT = 200;
 const LIMIT_MAX = 100_000;

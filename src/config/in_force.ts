@@ -1,4 +1,4 @@
-import type { Labels } from '../selector.ts';
+import type { Labels } from '#core/selector.ts';
 import type { Clocks } from './clocks.ts';
 import type { TimedSection } from './document.ts';
 import type { ConfigReader } from './load.ts';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { PROBES } from '../probes/index.ts';
+import { PROBES } from '#probes/index.ts';
 import { ConfigReader } from './load.ts';
 
 const reader = new ConfigReader(PROBES);

@@ -1,7 +1,7 @@
 import * as z from 'zod';
-import { PROBE_ALIASES } from '../probes/index.ts';
-import type { AnyProbe } from '../probes/probe.ts';
-import { type Labels, Selector } from '../selector.ts';
+import { type Labels, Selector } from '#core/selector.ts';
+import type { AnyProbe } from '#probe/contract.ts';
+import { PROBE_ALIASES } from '#probes/index.ts';
 import {
   holdsOn,
   isMapping,

@@ -1,7 +1,7 @@
 import * as z from 'zod';
-import { DERIVED_NAMES, type PodLabels } from '../pods/labels.ts';
-import type { MetricSet } from '../probes/metric.ts';
-import type { AnyProbe } from '../probes/probe.ts';
+import { DERIVED_NAMES, type PodLabels } from '#pods/labels.ts';
+import type { AnyProbe } from '#probe/contract.ts';
+import type { MetricSet } from '#probe/metric.ts';
 
 /** Each is on every series of every Pod. */
 const LABELS_MAX = 8;

@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { milliseconds } from '../duration.ts';
-import { size } from '../size.ts';
+import { milliseconds } from '#core/duration.ts';
+import { size } from '#core/size.ts';
 
 const QUEUE_EVENTS = 10_000;
 const QUEUE_EVENTS_MAX = 1_000_000;

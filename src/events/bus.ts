@@ -1,8 +1,8 @@
+import { Ledger } from '#delivery/ledger.ts';
+import type { SinkQueue } from '#delivery/sink_queue.ts';
 import type { EventRecord } from './envelope.ts';
 import { type EventLine, toLine } from './event_line.ts';
 import { type EventFilter, matches } from './filter.ts';
-import { Ledger } from './ledger.ts';
-import type { SinkQueue } from './sink_queue.ts';
 
 /** An event with its number, counted from the start of the agent. */
 export interface NumberedLine extends EventLine {

@@ -1,4 +1,4 @@
-import type { Severity } from '../probes/event.ts';
+import type { Severity } from '#probe/event.ts';
 
 /** Who is at the other end of a packet. */
 export interface Peer {

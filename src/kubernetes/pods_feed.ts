@@ -1,5 +1,5 @@
-import type { PodName, PodsUpdate } from '../pods/directory.ts';
-import { workloadOf } from '../pods/workload.ts';
+import type { PodName, PodsUpdate } from '#pods/directory.ts';
+import { workloadOf } from '#pods/workload.ts';
 import type { Pod } from './objects.ts';
 import type { Follower } from './reflector.ts';
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { EventRecord } from '../events/envelope.ts';
+import { type PeerContext, withPeer } from '#events/enrich.ts';
+import type { EventRecord } from '#events/envelope.ts';
 import { AddressBook, type AddressOwner, type OwnerKind } from './address_book.ts';
 import { isPublic, networks } from './public.ts';
-import { type PeerContext, withPeer } from './resolve.ts';
 
 function owner(kind: OwnerKind, name: string, ips: readonly string[], createdMs = 0): AddressOwner {
   return { kind, namespace: kind === 'node' ? '' : 'shop', name, createdMs, ips };

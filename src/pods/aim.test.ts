@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { asNetnsId, type NetnsId } from '../probes/metric.ts';
+import { asNetnsId, type NetnsId } from '#probe/metric.ts';
 import { type Aim, Aims, matchesGlob } from './aim.ts';
 import type { Entity, EntityKind } from './entity.ts';
 import type { PodFacts } from './facts.ts';

@@ -1,5 +1,5 @@
-import type { NetnsId } from '../probes/metric.ts';
-import { Selector } from '../selector.ts';
+import { Selector } from '#core/selector.ts';
+import type { NetnsId } from '#probe/metric.ts';
 import type { Entity } from './entity.ts';
 import type { PodFacts, PodFinder } from './facts.ts';
 

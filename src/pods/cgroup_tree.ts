@@ -1,9 +1,9 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { Cycle } from '../collectors/cycle.ts';
-import type { Garbled } from '../sources/errors.ts';
-import { wholeLines } from '../sources/procfs/lines.ts';
-import { isGone, readText } from '../sources/procfs/read.ts';
+import type { Cycle } from '#core/cycle.ts';
+import type { Garbled } from '#sources/errors.ts';
+import { wholeLines } from '#sources/procfs/lines.ts';
+import { isGone, readText } from '#sources/procfs/read.ts';
 import { type CgroupPath, isOwnerName } from './cgroup.ts';
 
 /** A node of 250 Pods has some 1,500 cgroups in a hierarchy; what is past this is not searched. */

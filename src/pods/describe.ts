@@ -1,4 +1,4 @@
-import type { NetnsEntry } from '../sources/netns.ts';
+import type { NetnsEntry } from '#sources/netns.ts';
 import type { ContainerRef } from './cgroup.ts';
 import type { Entity, EntityKind } from './entity.ts';
 import { PROCESSES_MAX, type ProcessInfo, type ProcessTable } from './process_table.ts';

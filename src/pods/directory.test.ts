@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { asNetnsId } from '../probes/metric.ts';
+import { asNetnsId } from '#probe/metric.ts';
 import { PodDirectory, type PodName } from './directory.ts';
 import type { Entity } from './entity.ts';
 

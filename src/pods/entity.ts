@@ -1,4 +1,4 @@
-import type { NetnsId } from '../probes/metric.ts';
+import type { NetnsId } from '#probe/metric.ts';
 
 export type EntityKind = 'node' | 'pod' | 'container' | 'netns' | 'process';
 

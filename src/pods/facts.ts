@@ -1,4 +1,4 @@
-import type { Labels } from '../selector.ts';
+import type { Labels } from '#core/selector.ts';
 
 /** What a Pod is called, as Kubernetes has it. */
 export interface PodFacts {

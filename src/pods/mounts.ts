@@ -1,6 +1,6 @@
 import { statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { isGone, listDirectory } from '../sources/procfs/read.ts';
+import { isGone, listDirectory } from '#sources/procfs/read.ts';
 
 /** statfs type of a namespace file; kernel: include/uapi/linux/magic.h. */
 const NSFS_MAGIC = 0x6e736673;

@@ -1,11 +1,11 @@
 import { BpfError, netnsCookie, unavailable, withNetns } from 'bpf-napi';
-import type { Cycle } from '../collectors/cycle.ts';
-import { toCounter } from '../counter.ts';
-import { asNetnsId, type NetnsId } from '../probes/metric.ts';
-import type { NetnsRow } from '../sources/bpf/netns_list.ts';
-import { type NetnsObject, openNetnsObject } from '../sources/bpf/netns_object.ts';
-import type { BpfSource } from '../sources/bpf/source.ts';
-import { pidNamespaceLevels } from '../sources/procfs/pid_namespace.ts';
+import { toCounter } from '#core/counter.ts';
+import type { Cycle } from '#core/cycle.ts';
+import { asNetnsId, type NetnsId } from '#probe/metric.ts';
+import type { NetnsRow } from '#sources/bpf/netns_list.ts';
+import { type NetnsObject, openNetnsObject } from '#sources/bpf/netns_object.ts';
+import type { BpfSource } from '#sources/bpf/source.ts';
+import { pidNamespaceLevels } from '#sources/procfs/pid_namespace.ts';
 import { type ProcessTable, readProcessPass } from './process_table.ts';
 
 /** How the namespaces of the machine are listed, and told apart. */

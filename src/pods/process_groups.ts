@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import type { Cycle } from '../collectors/cycle.ts';
-import type { Paths } from '../paths.ts';
-import type { SourceErrors } from '../sources/errors.ts';
-import type { ProcessIndex, ProcessList } from '../sources/processes.ts';
-import { pidNamespaceLevels } from '../sources/procfs/pid_namespace.ts';
-import { readText } from '../sources/procfs/read.ts';
+import type { Cycle } from '#core/cycle.ts';
+import type { Paths } from '#core/paths.ts';
+import type { SourceErrors } from '#sources/errors.ts';
+import type { ProcessIndex, ProcessList } from '#sources/processes.ts';
+import { pidNamespaceLevels } from '#sources/procfs/pid_namespace.ts';
+import { readText } from '#sources/procfs/read.ts';
 import { type CgroupPath, cgroupsOf } from './cgroup.ts';
 import { CgroupTree } from './cgroup_tree.ts';
 import type { NetnsOwner } from './entity.ts';

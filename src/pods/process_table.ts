@@ -1,9 +1,9 @@
 import { join } from 'node:path';
-import type { Cycle } from '../collectors/cycle.ts';
-import type { NetnsId } from '../probes/metric.ts';
-import type { TaskDetails, TaskList } from '../sources/bpf/task_list.ts';
-import { readText } from '../sources/procfs/read.ts';
-import { parseStat } from '../sources/procfs/stat.ts';
+import type { Cycle } from '#core/cycle.ts';
+import type { NetnsId } from '#probe/metric.ts';
+import type { TaskDetails, TaskList } from '#sources/bpf/task_list.ts';
+import { readText } from '#sources/procfs/read.ts';
+import { parseStat } from '#sources/procfs/stat.ts';
 import { type ContainerRef, ownerOfFolders } from './cgroup.ts';
 import { readContainer, scanProcesses, TICKS_PER_SECOND } from './processes.ts';
 

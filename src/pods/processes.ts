@@ -1,8 +1,8 @@
 import { readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Cycle } from '../collectors/cycle.ts';
-import { isGone, readText } from '../sources/procfs/read.ts';
-import { parseStat } from '../sources/procfs/stat.ts';
+import type { Cycle } from '#core/cycle.ts';
+import { isGone, readText } from '#sources/procfs/read.ts';
+import { parseStat } from '#sources/procfs/stat.ts';
 import { type ContainerRef, parseCgroup } from './cgroup.ts';
 
 /** USER_HZ, in which /proc counts time on every architecture that we run on. */

@@ -1,4 +1,4 @@
-import type { Owner } from '../kubernetes/objects.ts';
+import type { Owner } from '#kubernetes/objects.ts';
 
 /** What a Pod belongs to, as people name it. */
 export type Workload = Owner;

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import * as z from 'zod';
-import type { Cycle } from '../collectors/cycle.ts';
-import { Descriptors, parseOpenFilesLimit } from '../sources/procfs/fd.ts';
-import { readText } from '../sources/procfs/read.ts';
-import { defineMetrics, type Emit, type NetnsId, NO_LABELS } from './metric.ts';
-import { defineProbe } from './probe.ts';
-import { ProcessReader } from './process_reader.ts';
+import type { Cycle } from '#core/cycle.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { defineMetrics, type Emit, type NetnsId, NO_LABELS } from '#probe/metric.ts';
+import { ProcessReader } from '#probe/process_reader.ts';
+import { Descriptors, parseOpenFilesLimit } from '#sources/procfs/fd.ts';
+import { readText } from '#sources/procfs/read.ts';
 
 // Namespaced: no, by process. A Pod has the processes of its cgroups (src/pods/process_groups.ts), in whatever network namespace. Those of the
 // node, and of hostNetwork Pods, which are not told apart from it, are not looked at: they would be all of the machine that are in no Pod.

@@ -1,6 +1,6 @@
-import { defineMetrics } from './metric.ts';
-import { fieldsOf, type MibField, runMibFields } from './mib_fields.ts';
-import { defineProbe } from './probe.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { defineMetrics } from '#probe/metric.ts';
+import { fieldsOf, type MibField, runMibFields } from '#probe/mib_fields.ts';
 
 // Namespaced: yes. Every struct net has its own ICMP statistics, messages by type included (kernel: net/ipv4/proc.c,
 // icmp_put(); net/ipv6/proc.c, snmp6_seq_show_icmpv6msg()).

@@ -1,7 +1,7 @@
-import type { Counter } from '../counter.ts';
-import { defineMetrics } from './metric.ts';
-import { fieldsOf, type MibField, runMibFields } from './mib_fields.ts';
-import { defineProbe } from './probe.ts';
+import type { Counter } from '#core/counter.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { defineMetrics } from '#probe/metric.ts';
+import { fieldsOf, type MibField, runMibFields } from '#probe/mib_fields.ts';
 
 // Namespaced: yes. Every struct net has an ipstats_mib for IPv4 and one for IPv6 (kernel: net/ipv4/proc.c, net/ipv6/proc.c),
 // and its own forwarding and default TTL.

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import type { Cycle } from '../collectors/cycle.ts';
-import { type IpVsStats, parseIpVsStats } from '../sources/procfs/ip_vs_stats.ts';
-import { readText } from '../sources/procfs/read.ts';
-import type { Sources } from '../sources/sources.ts';
-import { defineMetrics, type Emit, NO_LABELS } from './metric.ts';
-import { defineProbe, Unsupported } from './probe.ts';
+import type { Cycle } from '#core/cycle.ts';
+import { defineProbe, Unsupported } from '#probe/contract.ts';
+import { defineMetrics, type Emit, NO_LABELS } from '#probe/metric.ts';
+import { type IpVsStats, parseIpVsStats } from '#sources/procfs/ip_vs_stats.ts';
+import { readText } from '#sources/procfs/read.ts';
+import type { Sources } from '#sources/sources.ts';
 
 // Namespaced: yes, because services and their totals belong to struct netns_ipvs (kernel: net/netfilter/ipvs/ip_vs_ctl.c). The
 // kernel adds up the totals every two seconds, not for each packet, and only while net.ipv4.vs.run_estimation is on.

@@ -2,19 +2,10 @@ import { readlinkSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { join } from 'node:path';
 import { type BpfObject, BpfRing, clockOffset } from 'bpf-napi';
-import { mibRow, ownerNames } from '../bpf/generated/common.ts';
-import { type Constant, FILE, lifeBirth, lifeDeath } from '../bpf/generated/lifecycle.ts';
-import { duration } from '../duration.ts';
-import type { Memory } from '../sources/memory.ts';
-import type { MibIndex } from '../sources/mib/tables.ts';
-import type { NetnsDeparture } from '../sources/netns.ts';
-import { pidNamespaceLevels } from '../sources/procfs/pid_namespace.ts';
-import type { Sources } from '../sources/sources.ts';
-import { DEPARTURE_EVENTS, departureEvent, type End, totalsOf } from './departures.ts';
-import { type EbpfInstance, openTally } from './ebpf.ts';
-import { type HookTable, hook } from './hooks.ts';
-import { ledgerOf, NO_EVENTS } from './ledger.ts';
-import { asNetnsId, defineMetrics, type NetnsId, NODE } from './metric.ts';
+import { mibRow, ownerNames } from '#bpf/generated/common.ts';
+import { type Constant, FILE, lifeBirth, lifeDeath } from '#bpf/generated/lifecycle.ts';
+import { duration } from '#core/duration.ts';
+import { DEPARTURE_EVENTS, departureEvent, type End, totalsOf } from '#pods/departures.ts';
 import {
   defineProbe,
   type ProbeHealth,
@@ -22,8 +13,17 @@ import {
   type ProbeSettings,
   type Uncounted,
   Unsupported,
-} from './probe.ts';
-import { readMisses, type Tally } from './tally.ts';
+} from '#probe/contract.ts';
+import { type EbpfInstance, openTally } from '#probe/ebpf.ts';
+import { type HookTable, hook } from '#probe/hooks.ts';
+import { ledgerOf, NO_EVENTS } from '#probe/ledger.ts';
+import { asNetnsId, defineMetrics, type NetnsId, NODE } from '#probe/metric.ts';
+import { readMisses, type Tally } from '#probe/tally.ts';
+import type { Memory } from '#sources/memory.ts';
+import type { MibIndex } from '#sources/mib/tables.ts';
+import type { NetnsDeparture } from '#sources/netns.ts';
+import { pidNamespaceLevels } from '#sources/procfs/pid_namespace.ts';
+import type { Sources } from '#sources/sources.ts';
 
 // Namespaced: yes. What is told of a namespace is told with its cookie; the counters are its own.
 

@@ -1,13 +1,13 @@
 import * as z from 'zod';
-import type { Cycle } from '../collectors/cycle.ts';
-import type { Counter } from '../counter.ts';
-import type { LinkRow } from '../sources/netlink/link.ts';
-import type { NetnsEntry } from '../sources/netns.ts';
-import { describeMissing, missingCapabilities } from '../sources/procfs/capabilities.ts';
-import { type DeviceStats, parseNetDev } from '../sources/procfs/net_dev.ts';
-import type { Sources } from '../sources/sources.ts';
-import { defineMetrics, type Emit, type LooseEmit } from './metric.ts';
-import { defineProbe } from './probe.ts';
+import type { Counter } from '#core/counter.ts';
+import type { Cycle } from '#core/cycle.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { defineMetrics, type Emit, type LooseEmit } from '#probe/metric.ts';
+import type { LinkRow } from '#sources/netlink/link.ts';
+import type { NetnsEntry } from '#sources/netns.ts';
+import { describeMissing, missingCapabilities } from '#sources/procfs/capabilities.ts';
+import { type DeviceStats, parseNetDev } from '#sources/procfs/net_dev.ts';
+import type { Sources } from '#sources/sources.ts';
 
 // Namespaced: yes. net/dev lists the devices of the namespace (kernel: net/core/net-procfs.c, dev_seq_show()).
 

@@ -1,13 +1,13 @@
-import type { Cycle } from '../collectors/cycle.ts';
-import { freeCycle } from '../collectors/cycle.ts';
-import type { Counter } from '../counter.ts';
-import type { QdiscRow } from '../sources/netlink/qdisc.ts';
-import { QueuesPass } from '../sources/netlink/queues_pass.ts';
-import type { NetnsEntry } from '../sources/netns.ts';
-import { PassSource } from '../sources/pass_source.ts';
-import type { Sources } from '../sources/sources.ts';
-import { defineMetrics, type Emit, type NetnsId } from './metric.ts';
-import { defineProbe } from './probe.ts';
+import type { Counter } from '#core/counter.ts';
+import type { Cycle } from '#core/cycle.ts';
+import { freeCycle } from '#core/cycle.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { defineMetrics, type Emit, type NetnsId } from '#probe/metric.ts';
+import type { QdiscRow } from '#sources/netlink/qdisc.ts';
+import { QueuesPass } from '#sources/netlink/queues_pass.ts';
+import type { NetnsEntry } from '#sources/netns.ts';
+import { PassSource } from '#sources/pass_source.ts';
+import type { Sources } from '#sources/sources.ts';
 
 // Namespaced: yes. RTM_GETQDISC lists the devices of the namespace that the socket was opened in (kernel: net/sched/sch_api.c).
 

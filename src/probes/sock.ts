@@ -1,12 +1,12 @@
-import type { Cycle } from '../collectors/cycle.ts';
-import { type Counter, notNegative } from '../counter.ts';
-import { pageBytes } from '../sources/procfs/auxv.ts';
-import { readText } from '../sources/procfs/read.ts';
-import { parseSockstat } from '../sources/procfs/sockstat.ts';
-import type { FamilyCounts } from '../sources/sockstat/snapshot.ts';
-import type { Sources } from '../sources/sources.ts';
-import { defineMetrics, type Emit, type NetnsId, NO_LABELS, NODE } from './metric.ts';
-import { defineProbe } from './probe.ts';
+import { type Counter, notNegative } from '#core/counter.ts';
+import type { Cycle } from '#core/cycle.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { defineMetrics, type Emit, type NetnsId, NO_LABELS, NODE } from '#probe/metric.ts';
+import { pageBytes } from '#sources/procfs/auxv.ts';
+import { readText } from '#sources/procfs/read.ts';
+import { parseSockstat } from '#sources/procfs/sockstat.ts';
+import type { FamilyCounts } from '#sources/sockstat/snapshot.ts';
+import type { Sources } from '#sources/sources.ts';
 
 // Namespaced: partly. Sockets in use, TIME-WAIT and fragments are each namespace's; orphans, allocated sockets and memory
 // are the machine's in every namespace (kernel: net/ipv4/proc.c, sockstat_seq_show()), so they are node metrics.

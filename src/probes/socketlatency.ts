@@ -1,12 +1,12 @@
-import { type Constant, FILE, socketEvent } from '../bpf/generated/socketlatency.ts';
-import { duration, formatDuration } from '../duration.ts';
-import { defineEvents, type EventBody } from './event.ts';
-import { bucketsOption, LATENCY } from './histogram.ts';
-import { type HookTable, hook } from './hooks.ts';
-import { openNetnsLatencies } from './latency.ts';
-import { asNetnsId, defineMetrics } from './metric.ts';
-import { defineProbe } from './probe.ts';
-import { decodeTuple } from './scene.ts';
+import { type Constant, FILE, socketEvent } from '#bpf/generated/socketlatency.ts';
+import { duration, formatDuration } from '#core/duration.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { defineEvents, type EventBody } from '#probe/event.ts';
+import { bucketsOption, LATENCY } from '#probe/histogram.ts';
+import { type HookTable, hook } from '#probe/hooks.ts';
+import { openNetnsLatencies } from '#probe/latency.ts';
+import { asNetnsId, defineMetrics } from '#probe/metric.ts';
+import { decodeTuple } from '#probe/scene.ts';
 
 // Namespaced: yes. A socket is in the namespace that it was made in, and carries its cookie.
 

@@ -1,12 +1,12 @@
 import * as z from 'zod';
-import { type Constant, FILE, softirqEvent } from '../bpf/generated/softirq.ts';
-import { duration, formatDuration } from '../duration.ts';
-import { defineEvents, type EventBody } from './event.ts';
-import { bucketsOption, histogramValue, LATENCY, shownBuckets } from './histogram.ts';
-import { type HookTable, hook } from './hooks.ts';
-import { openLatencies } from './latency.ts';
-import { defineMetrics, NODE } from './metric.ts';
-import { defineProbe } from './probe.ts';
+import { type Constant, FILE, softirqEvent } from '#bpf/generated/softirq.ts';
+import { duration, formatDuration } from '#core/duration.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { defineEvents, type EventBody } from '#probe/event.ts';
+import { bucketsOption, histogramValue, LATENCY, shownBuckets } from '#probe/histogram.ts';
+import { type HookTable, hook } from '#probe/hooks.ts';
+import { openLatencies } from '#probe/latency.ts';
+import { defineMetrics, NODE } from '#probe/metric.ts';
 
 // Namespaced: no. A softirq serves a CPU, with packets of every namespace in one go.
 

@@ -1,7 +1,7 @@
-import { readText } from '../sources/procfs/read.ts';
-import { parseSoftnetStat } from '../sources/procfs/softnet_stat.ts';
-import { defineMetrics, NODE } from './metric.ts';
-import { defineProbe } from './probe.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { defineMetrics, NODE } from '#probe/metric.ts';
+import { readText } from '#sources/procfs/read.ts';
+import { parseSoftnetStat } from '#sources/procfs/softnet_stat.ts';
 
 // Namespaced: no. net/softnet_stat shows the CPUs of the machine in every namespace (kernel: net/core/net-procfs.c), so all of
 // this is the node's.

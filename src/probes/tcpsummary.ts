@@ -1,8 +1,8 @@
-import { type Cycle, freeCycle } from '../collectors/cycle.ts';
-import type { TcpSummary } from '../sources/sockets/snapshot.ts';
-import type { Sources } from '../sources/sources.ts';
-import { defineMetrics, type Emit, type NetnsId, NO_LABELS } from './metric.ts';
-import { defineProbe, Unsupported } from './probe.ts';
+import { type Cycle, freeCycle } from '#core/cycle.ts';
+import { defineProbe, Unsupported } from '#probe/contract.ts';
+import { defineMetrics, type Emit, type NetnsId, NO_LABELS } from '#probe/metric.ts';
+import type { TcpSummary } from '#sources/sockets/snapshot.ts';
+import type { Sources } from '#sources/sources.ts';
 
 // Namespaced: yes. Every TCP socket belongs to one namespace (kernel: include/net/sock.h, sock_common.skc_net), though all are
 // in one hash of the machine.

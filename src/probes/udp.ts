@@ -1,6 +1,6 @@
-import { defineMetrics } from './metric.ts';
-import { fieldsOf, runMibFields } from './mib_fields.ts';
-import { defineProbe } from './probe.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { defineMetrics } from '#probe/metric.ts';
+import { fieldsOf, runMibFields } from '#probe/mib_fields.ts';
 
 // Namespaced: yes. Every struct net has a udp_mib for IPv4 and one for IPv6 (kernel: net/ipv4/proc.c, net/ipv6/proc.c).
 

@@ -1,11 +1,11 @@
-import { type Constant, FILE, virtioEvent } from '../bpf/generated/virtcmdlatency.ts';
-import { duration, formatDuration } from '../duration.ts';
-import { defineEvents, type EventBody } from './event.ts';
-import { bucketsOption, histogramValue, isEmpty, LATENCY, shownBuckets } from './histogram.ts';
-import { type HookChoice, type HookTable, hook } from './hooks.ts';
-import { openLatencies } from './latency.ts';
-import { defineMetrics, NO_LABELS, NODE } from './metric.ts';
-import { defineProbe } from './probe.ts';
+import { type Constant, FILE, virtioEvent } from '#bpf/generated/virtcmdlatency.ts';
+import { duration, formatDuration } from '#core/duration.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { defineEvents, type EventBody } from '#probe/event.ts';
+import { bucketsOption, histogramValue, isEmpty, LATENCY, shownBuckets } from '#probe/histogram.ts';
+import { type HookChoice, type HookTable, hook } from '#probe/hooks.ts';
+import { openLatencies } from '#probe/latency.ts';
+import { defineMetrics, NO_LABELS, NODE } from '#probe/metric.ts';
 
 // Namespaced: no. The device belongs to the machine, whatever namespace it is in, and the driver waits with a lock held.
 

@@ -1,9 +1,9 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { BpfError, netnsCookie, withNetns } from 'bpf-napi';
-import type { Cycle } from '../collectors/cycle.ts';
-import { toCounter } from '../counter.ts';
-import type { NetnsId } from '../probes/metric.ts';
+import { toCounter } from '#core/counter.ts';
+import type { Cycle } from '#core/cycle.ts';
+import type { NetnsId } from '#probe/metric.ts';
 import type { Garbled, SourceErrors } from './errors.ts';
 import type { NetnsEntry, NetnsIndex } from './netns.ts';
 import { readText } from './procfs/read.ts';

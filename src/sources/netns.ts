@@ -1,4 +1,4 @@
-import type { NetnsId } from '../probes/metric.ts';
+import type { NetnsId } from '#probe/metric.ts';
 
 /** A network namespace that belongs to somebody. */
 export interface NetnsEntry {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { Cycle, freeCycle } from '../collectors/cycle.ts';
+import { Cycle, freeCycle } from '#core/cycle.ts';
 import { type Pass, PassSource } from './pass_source.ts';
 
 /** A source whose pass can be told to fail, and what happened to it. */

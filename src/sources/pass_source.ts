@@ -1,5 +1,5 @@
-import type { Cycle } from '../collectors/cycle.ts';
-import { type ProbeHealth, Unsupported } from '../probes/probe.ts';
+import type { Cycle } from '#core/cycle.ts';
+import { type ProbeHealth, Unsupported } from '#probe/contract.ts';
 
 /** A pass that failed may have met a shortage of memory: it is tried again after so long. */
 const RETRY_MS = 60_000;

@@ -1,5 +1,5 @@
-import type { Paths } from '../paths.ts';
-import type { Aims } from '../pods/aim.ts';
+import type { Paths } from '#core/paths.ts';
+import type { Aims } from '#pods/aim.ts';
 import type { BpfSource } from './bpf/source.ts';
 import type { SourceErrors } from './errors.ts';
 import type { Memories } from './memory.ts';

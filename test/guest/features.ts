@@ -1,6 +1,6 @@
-import { DEFAULT_PATHS } from '../../src/paths.ts';
-import { KIND } from '../../src/sources/bpf/btf.ts';
-import { BpfSource } from '../../src/sources/bpf/source.ts';
+import { DEFAULT_PATHS } from '#core/paths.ts';
+import { KIND } from '#sources/bpf/btf.ts';
+import { BpfSource } from '#sources/bpf/source.ts';
 import { OBJECTS } from '../support/kernel.ts';
 
 /** What the running kernel can do, asked from its types: what a check is to expect. */

@@ -1,4 +1,4 @@
-import type { CheckReport } from '../../src/commands/check.ts';
+import type { CheckReport } from '#commands/check.ts';
 import { type CheckGroup, type CheckOutcome, OUTCOME, REPORT } from './check.ts';
 import { runInGuest } from './guest.ts';
 import type { KernelName } from './kernels.ts';

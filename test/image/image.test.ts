@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { ProbeStatus } from '../../src/collectors/supervisor.ts';
+import type { ProbeStatus } from '#collectors/supervisor.ts';
 import { run } from '../support/command.ts';
 import { elfMachine } from '../support/elf.ts';
 import { TestNetns } from '../support/hosts.ts';
@@ -60,7 +60,9 @@ function packagesIn(folder: string): string[] {
 describe('the image', () => {
   it('has the agent, its licences and Node.js, and nothing else of the build', () => {
     const files = filesIn([tree.at(HOME)]).map((path) => path.slice(1));
-    const objects = readdirSync(join(PROJECT, 'src/bpf')).filter((name) => name.endsWith('.bpf.c'));
+    const objects = ['probes', 'walks']
+      .flatMap((folder) => readdirSync(join(PROJECT, 'src/bpf', folder)))
+      .filter((name) => name.endsWith('.bpf.c'));
     expect(files).toEqual(
       expect.arrayContaining([
         ...[

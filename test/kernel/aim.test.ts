@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { canAim } from '../../src/config/schema.ts';
-import { PROBES } from '../../src/probes/index.ts';
+import { canAim } from '#config/schema.ts';
+import { PROBES } from '#probes/index.ts';
 import { LoopDevice } from '../support/block.ts';
 import { CGROUP_V2, TestPod } from '../support/cgroups.ts';
 import { run, sh } from '../support/command.ts';

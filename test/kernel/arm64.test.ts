@@ -20,7 +20,8 @@ const REGISTERS: Readonly<Record<Machine, { readonly args: readonly number[]; re
 const OWN: Machine = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
 const folder = mkdtempSync(join(tmpdir(), 'machine-'));
 const folderOf = (machine: Machine) => (machine === OWN ? BUILT : folder);
-const objects = readdirSync(SOURCES)
+const objects = ['probes', 'walks']
+  .flatMap((room) => readdirSync(join(SOURCES, room)))
   .filter((name) => name.endsWith('.bpf.c'))
   .map((name) => name.replace(/c$/, 'o'));
 

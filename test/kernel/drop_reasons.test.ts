@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DEFAULT_PATHS } from '../../src/paths.ts';
-import { DESCRIBED_REASONS, describeReason } from '../../src/probes/drop_hints.ts';
-import { DropReasons } from '../../src/probes/drop_reasons.ts';
-import { BpfSource } from '../../src/sources/bpf/source.ts';
+import { DEFAULT_PATHS } from '#core/paths.ts';
+import { DESCRIBED_REASONS, describeReason } from '#probes/packetloss/drop_hints.ts';
+import { DropReasons } from '#probes/packetloss/drop_reasons.ts';
+import { BpfSource } from '#sources/bpf/source.ts';
 import { compileFilters, DROP_CASES } from '../support/drop_cases.ts';
 import { HostPair } from '../support/hosts.ts';
 import { OBJECTS, probesOf, TestKernel } from '../support/kernel.ts';

@@ -1,10 +1,10 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { AGENT_METRICS } from '../../src/agent_metrics.ts';
-import { SELF_METRICS } from '../../src/collectors/self.ts';
-import { PROBES } from '../../src/probes/index.ts';
-import { asNetnsId, defineMetrics, type MetricDescriptor, NO_LABELS } from '../../src/probes/metric.ts';
-import { defineProbe } from '../../src/probes/probe.ts';
+import { SELF_METRICS } from '#collectors/self.ts';
+import { AGENT_METRICS } from '#http/agent_metrics.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { asNetnsId, defineMetrics, type MetricDescriptor, NO_LABELS } from '#probe/metric.ts';
+import { PROBES } from '#probes/index.ts';
 import { AgentProcess } from '../support/agent_process.ts';
 import { sh } from '../support/command.ts';
 import { makeTraffic } from '../support/counters.ts';

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { BpfObject } from 'bpf-napi';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { FILE } from '../../src/bpf/generated/tcpreset.ts';
-import { DEFAULT_PATHS } from '../../src/paths.ts';
-import { HooksMissing, type HookTable, hook, hookName, openHooks, surveyHooks } from '../../src/probes/hooks.ts';
-import { PROBES } from '../../src/probes/index.ts';
-import { BpfSource } from '../../src/sources/bpf/source.ts';
+import { FILE } from '#bpf/generated/tcpreset.ts';
+import { DEFAULT_PATHS } from '#core/paths.ts';
+import { HooksMissing, type HookTable, hook, hookName, openHooks, surveyHooks } from '#probe/hooks.ts';
+import { PROBES } from '#probes/index.ts';
+import { BpfSource } from '#sources/bpf/source.ts';
 import { OBJECTS } from '../support/kernel.ts';
 
 const TRACEPOINT = hook('tp_btf/tcp_receive_reset', 1, 'tcp_reset_received');

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { icmp } from '../../src/probes/icmp.ts';
+import { icmp } from '#probes/icmp.ts';
 import { CountedPair, expectNstat, makeTraffic, ofPod } from '../support/counters.ts';
 import type { HostPair } from '../support/hosts.ts';
 

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { PROBES } from '../../src/probes/index.ts';
+import { PROBES } from '#probes/index.ts';
 import { CGROUP_V1, CGROUP_V2, TestPod } from '../support/cgroups.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
 import { TestNetns } from '../support/hosts.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ip } from '../../src/probes/ip.ts';
-import type { MetricDescriptor } from '../../src/probes/metric.ts';
+import type { MetricDescriptor } from '#probe/metric.ts';
+import { ip } from '#probes/ip.ts';
 import { CountedPair, expectNstat, makeTraffic, ofPod } from '../support/counters.ts';
 import type { HostPair } from '../support/hosts.ts';
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { netdev } from '../../src/probes/netdev.ts';
+import { netdev } from '#probes/netdev.ts';
 import { CountedPair, ofPod } from '../support/counters.ts';
 import type { HostPair } from '../support/hosts.ts';
 import type { TestKernel } from '../support/kernel.ts';

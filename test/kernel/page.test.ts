@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { PROBES } from '../../src/probes/index.ts';
+import { PROBES } from '#probes/index.ts';
 import { parseExposition, sampleValue } from '../support/exposition.ts';
 import { TestKernel } from '../support/kernel.ts';
 

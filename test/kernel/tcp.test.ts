@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { MetricDescriptor } from '../../src/probes/metric.ts';
-import { tcp } from '../../src/probes/tcp.ts';
+import type { MetricDescriptor } from '#probe/metric.ts';
+import { tcp } from '#probes/tcp.ts';
 import { CountedPair, expectNstat, ofPod } from '../support/counters.ts';
 import type { HostPair } from '../support/hosts.ts';
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { MetricDescriptor } from '../../src/probes/metric.ts';
-import { tcpext } from '../../src/probes/tcpext.ts';
+import type { MetricDescriptor } from '#probe/metric.ts';
+import { tcpext } from '#probes/tcpext/tcpext.ts';
 import { CountedPair, expectNstat, ofPod } from '../support/counters.ts';
 import type { HostPair } from '../support/hosts.ts';
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { udp } from '../../src/probes/udp.ts';
+import { udp } from '#probes/udp.ts';
 import { CountedPair, expectNstat, ofPod } from '../support/counters.ts';
 import type { HostPair } from '../support/hosts.ts';
 

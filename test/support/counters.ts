@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import type { MetricDescriptor } from '../../src/probes/metric.ts';
+import type { MetricDescriptor } from '#probe/metric.ts';
 import { type Exposition, sampleValue } from './exposition.ts';
 import { type Host, HostPair } from './hosts.ts';
 import { TestKernel } from './kernel.ts';

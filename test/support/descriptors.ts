@@ -1,7 +1,7 @@
-import { AGENT_METRICS } from '../../src/agent_metrics.ts';
-import { SELF_METRICS } from '../../src/collectors/self.ts';
-import { PROBES } from '../../src/probes/index.ts';
-import type { MetricDescriptor, MetricSet } from '../../src/probes/metric.ts';
+import { SELF_METRICS } from '#collectors/self.ts';
+import { AGENT_METRICS } from '#http/agent_metrics.ts';
+import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
+import { PROBES } from '#probes/index.ts';
 
 /** Every metric that there is. */
 export const METRICS: readonly MetricDescriptor[] = [

@@ -1,5 +1,5 @@
-import type { EventRecord } from '../../src/events/envelope.ts';
-import { type EventLine, toLine } from '../../src/events/event_line.ts';
+import type { EventRecord } from '#events/envelope.ts';
+import { type EventLine, toLine } from '#events/event_line.ts';
 
 /** Events that differ in their time, each a nanosecond later, and in their message. */
 export function makeEvents(count: number, more: Partial<EventRecord> = {}, first = 0): EventRecord[] {

@@ -1,9 +1,9 @@
-import { ConfigReader } from '../../src/config/load.ts';
-import type { SinksConfig } from '../../src/config/sinks.ts';
-import { EventBus } from '../../src/events/bus.ts';
-import type { EventRecord } from '../../src/events/envelope.ts';
-import { SinkSet } from '../../src/events/sink_set.ts';
-import { PROBES } from '../../src/probes/index.ts';
+import { ConfigReader } from '#config/load.ts';
+import type { SinksConfig } from '#config/sinks.ts';
+import { SinkSet } from '#delivery/sink_set.ts';
+import { EventBus } from '#events/bus.ts';
+import type { EventRecord } from '#events/envelope.ts';
+import { PROBES } from '#probes/index.ts';
 import { eventually } from './oracle.ts';
 
 /** The way of events from the bus through the sinks of a configuration, without an agent around it. */

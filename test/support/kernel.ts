@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url';
-import { ConfigReader } from '../../src/config/load.ts';
-import { desiredProbes } from '../../src/config/schema.ts';
-import type { DesiredProbes } from '../../src/door.ts';
-import type { EventRecord } from '../../src/events/envelope.ts';
-import { Kernel } from '../../src/kernel.ts';
-import { DEFAULT_PATHS, type Paths } from '../../src/paths.ts';
-import { PROBES } from '../../src/probes/index.ts';
-import type { AnyProbe } from '../../src/probes/probe.ts';
+import { ConfigReader } from '#config/load.ts';
+import { desiredProbes } from '#config/schema.ts';
+import { DEFAULT_PATHS, type Paths } from '#core/paths.ts';
+import type { EventRecord } from '#events/envelope.ts';
+import { Kernel } from '#kernel/kernel.ts';
+import type { DesiredProbes } from '#kernel/messages.ts';
+import type { AnyProbe } from '#probe/contract.ts';
+import { PROBES } from '#probes/index.ts';
 import { type Exposition, parseExposition } from './exposition.ts';
 
 export const OBJECTS = fileURLToPath(new URL('../../dist/bpf', import.meta.url));

@@ -1,4 +1,4 @@
-import { encodeRequest } from '../../src/sources/netlink/message.ts';
+import { encodeRequest } from '#sources/netlink/message.ts';
 
 /** Netlink messages as the kernel writes them, for the tests of decoders. */
 

@@ -1,7 +1,7 @@
-import { freeCycle } from '../../src/collectors/cycle.ts';
-import { BpfSource } from '../../src/sources/bpf/source.ts';
-import { MibPass } from '../../src/sources/mib/pass.ts';
-import { cpusOf } from '../../src/sources/procfs/cpus.ts';
+import { freeCycle } from '#core/cycle.ts';
+import { BpfSource } from '#sources/bpf/source.ts';
+import { MibPass } from '#sources/mib/pass.ts';
+import { cpusOf } from '#sources/procfs/cpus.ts';
 import { OBJECTS } from './kernel.ts';
 
 /** Prints the received segments and datagrams of every namespace, by cookie, as the pass sees them from where it runs. */

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { BpfObject } from 'bpf-napi';
-import { FILE } from '../../src/bpf/generated/tcpreset.ts';
-import { DEFAULT_PATHS } from '../../src/paths.ts';
-import { Counts } from '../../src/probes/counts.ts';
-import { ResetReasons } from '../../src/probes/reset_reasons.ts';
-import { processConstants } from '../../src/probes/scene.ts';
-import { BpfSource } from '../../src/sources/bpf/source.ts';
+import { FILE } from '#bpf/generated/tcpreset.ts';
+import { DEFAULT_PATHS } from '#core/paths.ts';
+import { Counts } from '#probe/counts.ts';
+import { processConstants } from '#probe/scene.ts';
+import { ResetReasons } from '#probes/tcpreset/reset_reasons.ts';
+import { BpfSource } from '#sources/bpf/source.ts';
 import type { HostPair } from './hosts.ts';
 import { OBJECTS } from './kernel.ts';
 

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { parseSnmp, parseSnmp6 } from '../../src/sources/procfs/snmp.ts';
+import { parseSnmp, parseSnmp6 } from '#sources/procfs/snmp.ts';
 import type { TestPod } from './cgroups.ts';
 
 const SHORT_PODS = fileURLToPath(new URL('./short_pods.py', import.meta.url));

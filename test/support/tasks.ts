@@ -1,7 +1,7 @@
-import { freeCycle } from '../../src/collectors/cycle.ts';
-import { openNetnsObject } from '../../src/sources/bpf/netns_object.ts';
-import { BpfSource } from '../../src/sources/bpf/source.ts';
-import { pidNamespaceLevels } from '../../src/sources/procfs/pid_namespace.ts';
+import { freeCycle } from '#core/cycle.ts';
+import { openNetnsObject } from '#sources/bpf/netns_object.ts';
+import { BpfSource } from '#sources/bpf/source.ts';
+import { pidNamespaceLevels } from '#sources/procfs/pid_namespace.ts';
 import { OBJECTS } from './kernel.ts';
 
 /** Prints how far above ours the PID namespace of /proc lies, and the processes that it numbers. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { ConfigReader } from '../../src/config/load.ts';
-import { PROBES } from '../../src/probes/index.ts';
+import { ConfigReader } from '#config/load.ts';
+import { PROBES } from '#probes/index.ts';
 
 const reader = new ConfigReader(PROBES);
 

@@ -2,15 +2,15 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
+import { convertText } from '#commands/convert.ts';
+import { NotKubeskoop } from '#commands/kubeskoop/input.ts';
+import { counterpartOf, EVENTS_ONLY, SHOWN_IN_FULL } from '#commands/kubeskoop/probes.ts';
+import { ConfigReader } from '#config/load.ts';
+import { desiredProbes } from '#config/schema.ts';
+import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
+import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
 import { isMissing } from '../../dashboards/kubeskoop/entry.ts';
 import { KUBESKOOP } from '../../dashboards/kubeskoop/names.ts';
-import { convertText } from '../../src/commands/convert.ts';
-import { ConfigReader } from '../../src/config/load.ts';
-import { desiredProbes } from '../../src/config/schema.ts';
-import { NotKubeskoop } from '../../src/kubeskoop/input.ts';
-import { counterpartOf, EVENTS_ONLY, SHOWN_IN_FULL } from '../../src/kubeskoop/probes.ts';
-import { PROBE_ALIASES, PROBES } from '../../src/probes/index.ts';
-import type { MetricDescriptor, MetricSet } from '../../src/probes/metric.ts';
 
 const reader = new ConfigReader(PROBES);
 

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import type { EventDescriptor } from '#probe/event.ts';
+import type { MetricSet } from '#probe/metric.ts';
+import { PROBES } from '#probes/index.ts';
 import { CPU_SECONDS, RESIDENT_MEMORY, UP } from '../../dashboards/netsonde/foreign.ts';
 import { UIDS } from '../../dashboards/netsonde/links.ts';
 import { WORKLOAD_OF_POD } from '../../dashboards/netsonde/views.ts';
-import type { EventDescriptor } from '../../src/probes/event.ts';
-import { PROBES } from '../../src/probes/index.ts';
-import type { MetricSet } from '../../src/probes/metric.ts';
 import { interpolate, MODELS, type PanelModel, panelsOf, queriesOf } from '../support/dashboards.ts';
 import { isSeries } from '../support/descriptors.ts';
 import { isLogql } from '../support/logql.ts';

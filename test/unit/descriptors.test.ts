@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import type { EventDescriptor } from '#probe/event.ts';
+import { isOpen, type MetricSet } from '#probe/metric.ts';
+import { PROBES } from '#probes/index.ts';
 import { COLLECTED, NOTES, OF_PROCESSES, PROGRAMS, PROGRAMS_OFF } from '../../bench/costs.ts';
-import type { EventDescriptor } from '../../src/probes/event.ts';
-import { PROBES } from '../../src/probes/index.ts';
-import { isOpen, type MetricSet } from '../../src/probes/metric.ts';
 import { isSeries, METRICS } from '../support/descriptors.ts';
 import { checkPromql } from '../support/promtool.ts';
 
@@ -50,7 +50,10 @@ it('no two metrics have one name', () => {
 describe.each(PROBES.map((probe) => [probe.name, probe] as const))('probe %s', (name, probe) => {
   it('is in the file of its name, says what it is for, and explains its options', () => {
     expect(name).toMatch(/^[a-z][a-z0-9_]*$/);
-    expect(existsSync(new URL(`../../src/probes/${name}.ts`, import.meta.url))).toBe(true);
+    const places = [`${name}.ts`, `${name}/${name}.ts`].map(
+      (path) => new URL(`../../src/probes/${path}`, import.meta.url),
+    );
+    expect(places.filter((place) => existsSync(place))).toHaveLength(1);
     expect(probe.summary).toMatch(SENTENCE);
     expect(probe.requires.kernel).not.toBe('');
     for (const schema of Object.values(probe.options as Record<string, { description?: string }>)) {

@@ -1,8 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, it } from 'vitest';
-import { PROBES } from '../../src/probes/index.ts';
-import type { MetricDescriptor } from '../../src/probes/metric.ts';
+import type { MetricDescriptor } from '#probe/metric.ts';
+import { PROBES } from '#probes/index.ts';
 import { parseExposition } from '../support/exposition.ts';
 import { TestKernel } from '../support/kernel.ts';
 import { promtool } from '../support/promtool.ts';

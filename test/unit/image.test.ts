@@ -30,7 +30,7 @@ describe('the Dockerfile', () => {
     const copied = copies.flatMap((copy) =>
       sourcesOf(copy, PROJECT, isIgnored).map(({ path }) => path.slice(PROJECT.length + 1)),
     );
-    for (const path of ['src/main.ts', 'src/bpf/packetloss.bpf.c', 'bpf-napi/src/addon.cc', 'bin/netsonde']) {
+    for (const path of ['src/main.ts', 'src/bpf/probes/packetloss.bpf.c', 'bpf-napi/src/addon.cc', 'bin/netsonde']) {
       expect(copied).toContain(path);
     }
     expect(copied.filter((path) => /\.test\.ts$|^(test|dist|\.\w)|node_modules|\/build\/|\.npmrc/.test(path))).toEqual(

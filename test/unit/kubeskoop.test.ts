@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { isOpen, type MetricDescriptor, type MetricSet } from '#probe/metric.ts';
+import { PROBES } from '#probes/index.ts';
 import { isMissing } from '../../dashboards/kubeskoop/entry.ts';
 import { KUBESKOOP } from '../../dashboards/kubeskoop/names.ts';
 import { type Rule, rulesOf } from '../../dashboards/kubeskoop/rules.ts';
-import { PROBES } from '../../src/probes/index.ts';
-import { isOpen, type MetricDescriptor, type MetricSet } from '../../src/probes/metric.ts';
 import { promtool } from '../support/promtool.ts';
 
 const RULES = fileURLToPath(new URL('../../dashboards/rules/kubeskoop.yaml', import.meta.url));

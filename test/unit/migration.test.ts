@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { PROBES } from '../../src/probes/index.ts';
+import { PROBES } from '#probes/index.ts';
 import { isSeries } from '../support/descriptors.ts';
 import { isLogql } from '../support/logql.ts';
 import { checkPromql } from '../support/promtool.ts';

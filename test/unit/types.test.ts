@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { asNetnsId, defineMetrics, type Emit, NODE } from '../../src/probes/metric.ts';
+import { asNetnsId, defineMetrics, type Emit, NODE } from '#probe/metric.ts';
 
 const base = { type: 'counter', help: 'x.', source: 'x', detail: 'core' } as const;
 

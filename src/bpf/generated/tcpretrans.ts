@@ -1,5 +1,5 @@
 // Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.
-import { readCounter } from '../../counter.ts';
+import { readCounter } from '#core/counter.ts';
 
 export const FILE = 'tcpretrans.bpf.o';
 

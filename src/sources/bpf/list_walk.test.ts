@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { freeCycle } from '../../collectors/cycle.ts';
+import { freeCycle } from '#core/cycle.ts';
 import { ListWalk } from './list_walk.ts';
 
 const DONE = 2 ** 31;

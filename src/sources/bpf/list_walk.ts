@@ -1,5 +1,5 @@
-import type { Cycle } from '../../collectors/cycle.ts';
-import type { Counter } from '../../counter.ts';
+import type { Counter } from '#core/counter.ts';
+import type { Cycle } from '#core/cycle.ts';
 
 /** Bits of a slice's result; src/bpf/common/netns_walk.bpf.h. */
 const DONE = 2 ** 31;

@@ -1,8 +1,8 @@
 import type { BpfObject } from 'bpf-napi';
-import { conntrackRow, FILE } from '../../bpf/generated/conntrack.ts';
-import type { Cycle } from '../../collectors/cycle.ts';
-import { asNetnsId } from '../../probes/metric.ts';
-import { Unsupported } from '../../probes/probe.ts';
+import { conntrackRow, FILE } from '#bpf/generated/conntrack.ts';
+import type { Cycle } from '#core/cycle.ts';
+import { Unsupported } from '#probe/contract.ts';
+import { asNetnsId } from '#probe/metric.ts';
 import { ListWalk, NETNS_DYING, rowsOf } from '../bpf/list_walk.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';

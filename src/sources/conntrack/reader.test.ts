@@ -1,6 +1,6 @@
 import { BpfError } from 'bpf-napi';
 import { expect, it } from 'vitest';
-import { Unsupported } from '../../probes/probe.ts';
+import { Unsupported } from '#probe/contract.ts';
 import { explainRefusal } from './reader.ts';
 
 const EPERM = 1;

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { BpfError } from 'bpf-napi';
-import { type Cycle, freeCycle } from '../../collectors/cycle.ts';
-import type { NetnsId } from '../../probes/metric.ts';
-import { type ProbeHealth, Unsupported } from '../../probes/probe.ts';
+import { type Cycle, freeCycle } from '#core/cycle.ts';
+import { type ProbeHealth, Unsupported } from '#probe/contract.ts';
+import type { NetnsId } from '#probe/metric.ts';
 import type { NetlinkQuestion } from '../netlink/client.ts';
 import {
   type ConntrackCounters,

@@ -1,7 +1,7 @@
-import type { Cycle } from '../../collectors/cycle.ts';
-import type { Counter } from '../../counter.ts';
-import type { NetnsId } from '../../probes/metric.ts';
-import type { ProbeHealth } from '../../probes/probe.ts';
+import type { Counter } from '#core/counter.ts';
+import type { Cycle } from '#core/cycle.ts';
+import type { ProbeHealth } from '#probe/contract.ts';
+import type { NetnsId } from '#probe/metric.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsIndex } from '../netns.ts';

@@ -1,4 +1,4 @@
-import { mibRow, mibValues } from '../../bpf/generated/common.ts';
+import { mibRow, mibValues } from '#bpf/generated/common.ts';
 import type { Btf } from '../bpf/btf.ts';
 
 /**
@@ -22,7 +22,7 @@ export type MibTable = (typeof MIB_TABLES)[number];
 
 /** Where the pass finds a field. */
 export interface PassColumn {
-  /** Bit of `tables` in a row of the pass; enum mib_table in src/bpf/mib.bpf.c. */
+  /** Bit of `tables` in a row of the pass; enum mib_table in src/bpf/walks/mib.bpf.c. */
   readonly bit: number;
   /** Byte of the value in a row. */
   readonly at: number;

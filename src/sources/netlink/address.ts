@@ -1,4 +1,4 @@
-import { formatIp } from '../../address.ts';
+import { formatIp } from '#core/address.ts';
 import type { Garbled } from '../errors.ts';
 import { bytesOf, decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, u8 } from './message.ts';
 

@@ -1,6 +1,6 @@
 import { BpfError, type NetlinkAnswer, netlinkDump, netlinkDumpAsync, unavailable } from 'bpf-napi';
-import type { Cycle } from '../../collectors/cycle.ts';
-import { Unsupported } from '../../probes/probe.ts';
+import type { Cycle } from '#core/cycle.ts';
+import { Unsupported } from '#probe/contract.ts';
 import type { Garbled, SourceErrors } from '../errors.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsEntry } from '../netns.ts';

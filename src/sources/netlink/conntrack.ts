@@ -1,4 +1,4 @@
-import { ipProtocolName } from '../../protocol.ts';
+import { ipProtocolName } from '#core/protocol_names.ts';
 import type { Garbled } from '../errors.ts';
 import {
   decodeAttributes,

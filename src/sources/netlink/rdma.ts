@@ -1,4 +1,4 @@
-import { type Counter, readCounter } from '../../counter.ts';
+import { type Counter, readCounter } from '#core/counter.ts';
 import type { Garbled } from '../errors.ts';
 import type { NetlinkQuestion } from './client.ts';
 import {

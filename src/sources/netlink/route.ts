@@ -1,4 +1,4 @@
-import type { Cycle } from '../../collectors/cycle.ts';
+import type { Cycle } from '#core/cycle.ts';
 import type { Garbled } from '../errors.ts';
 import type { NetnsEntry } from '../netns.ts';
 import { ADDRESS_REQUEST, decodeAddresses } from './address.ts';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Counter } from '../../counter.ts';
+import type { Counter } from '#core/counter.ts';
 import { forEachLine, readText } from './read.ts';
 
 /** `ffffffff81a0b2c0 t nf_hook_slow\t[nf_tables]`: address, type, name and module. Only code has one of these types. */

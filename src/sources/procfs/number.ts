@@ -1,4 +1,4 @@
-import { type Counter, toCounter } from '../../counter.ts';
+import { type Counter, toCounter } from '#core/counter.ts';
 
 /** Digits that always fit a safe integer. */
 const SAFE_DIGITS = 15;

@@ -1,4 +1,4 @@
-import type { Counter } from '../../counter.ts';
+import type { Counter } from '#core/counter.ts';
 import type { Garbled } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';

@@ -1,5 +1,5 @@
-import type { Counter } from '../../counter.ts';
-import type { NetnsId } from '../../probes/metric.ts';
+import type { Counter } from '#core/counter.ts';
+import type { NetnsId } from '#probe/metric.ts';
 
 /** Numbers of the TCP states. Kernel: include/net/tcp_states.h. */
 export const TCP_SYN_RECV = 3;

@@ -1,5 +1,5 @@
-import type { Cycle } from '../../collectors/cycle.ts';
-import { notNegative } from '../../counter.ts';
+import { notNegative } from '#core/counter.ts';
+import type { Cycle } from '#core/cycle.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsIndex } from '../netns.ts';
 import { parseSockstat, type Sockstat } from '../procfs/sockstat.ts';

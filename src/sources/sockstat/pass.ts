@@ -1,7 +1,7 @@
-import { FILE, sockRow } from '../../bpf/generated/sock.ts';
-import type { Cycle } from '../../collectors/cycle.ts';
-import { notNegative } from '../../counter.ts';
-import type { NetnsId } from '../../probes/metric.ts';
+import { FILE, sockRow } from '#bpf/generated/sock.ts';
+import { notNegative } from '#core/counter.ts';
+import type { Cycle } from '#core/cycle.ts';
+import type { NetnsId } from '#probe/metric.ts';
 import { PerCpuPass, type PerCpuProgram, type PerCpuRows } from '../bpf/percpu_pass.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { Pass } from '../pass_source.ts';
@@ -19,7 +19,7 @@ const PROGRAM: PerCpuProgram = {
   sumsFirst: 400,
 };
 
-/** Which of the sums, and of the fragments, are whose; src/bpf/sock.bpf.c, NAMES. */
+/** Which of the sums, and of the fragments, are whose; src/bpf/walks/sock.bpf.c, NAMES. */
 const FAMILIES = {
   ipv4: { tcp: 0, udp: 1, raw: 2, fragments: 0 },
   ipv6: { tcp: 3, udp: 4, raw: 5, fragments: 1 },

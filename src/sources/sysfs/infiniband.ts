@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Counter } from '../../counter.ts';
+import type { Counter } from '#core/counter.ts';
 import type { SourceErrors } from '../errors.ts';
 import { parseCounter } from '../procfs/number.ts';
 import { listDirectory, readText } from '../procfs/read.ts';

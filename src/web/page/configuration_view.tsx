@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import type { ConfigStatus } from '../../config/status.ts';
+import type { ConfigStatus } from '#config/status.ts';
 import { Empty, type ViewProps } from './app.tsx';
 import { documentText } from './document_text.ts';
 import { clock, span } from './format.ts';

@@ -1,4 +1,4 @@
-import type { Mapping } from '../../config/document.ts';
+import type { Mapping } from '#config/document.ts';
 
 const LINE_MAX = 100;
 

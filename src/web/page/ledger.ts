@@ -1,4 +1,4 @@
-import type { LedgerReport } from '../../server.ts';
+import type { LedgerReport } from '#server';
 
 /** An account of the events of a probe for one sink. */
 export interface Account {

@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import type { SinkStatus } from '../../events/sink_queue.ts';
+import type { SinkStatus } from '#delivery/sink_queue.ts';
 import { Empty, type ViewProps } from './app.tsx';
 import { clock, count, span } from './format.ts';
 import { type Account, accountsOf } from './ledger.ts';

@@ -1,4 +1,4 @@
-import type { ProbeReport } from '../../server.ts';
+import type { ProbeReport } from '#server';
 
 export type Tone = 'bad' | 'warn' | 'good' | 'off';
 

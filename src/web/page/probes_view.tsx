@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import type { ProbeReport } from '../../server.ts';
+import type { ProbeReport } from '#server';
 import { Empty, type ViewProps } from './app.tsx';
 import { percent, seconds, span } from './format.ts';
 import { type BpfCost, inOrder, stateOf } from './probe_view.ts';

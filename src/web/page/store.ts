@@ -1,8 +1,8 @@
-import type { Mapping } from '../../config/document.ts';
-import type { ConfigStatus } from '../../config/status.ts';
-import type { Trouble } from '../../door.ts';
-import type { SinkStatus } from '../../events/sink_queue.ts';
-import type { AgentReport, LedgerReport, ProbeReport } from '../../server.ts';
+import type { Mapping } from '#config/document.ts';
+import type { ConfigStatus } from '#config/status.ts';
+import type { SinkStatus } from '#delivery/sink_queue.ts';
+import type { Trouble } from '#kernel/messages.ts';
+import type { AgentReport, LedgerReport, ProbeReport } from '#server';
 import { followEvents, getJson, keepToken, type Refusal, RefusedError } from './api.ts';
 import { EventLog } from './event_log.ts';
 import { accountsOf, Balance } from './ledger.ts';

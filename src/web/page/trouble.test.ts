@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { Aggregator } from '../../collectors/aggregate.ts';
-import { troubleOf } from '../../collectors/trouble.ts';
-import type { Trouble, TroubleRow } from '../../door.ts';
+import { Aggregator } from '#collectors/aggregate.ts';
+import type { Trouble, TroubleRow } from '#kernel/messages.ts';
+import { troubleOf } from '#kernel/trouble.ts';
 import { COLUMNS, gradeOf, Rates, viewsOf } from './trouble.ts';
 
 const DROPS = 'netsonde_packet_drops_total';

@@ -1,4 +1,3 @@
-import type { Trouble, TroubleRow } from '../../door.ts';
 import {
   CONNTRACK,
   FAILED_CONNECTS,
@@ -8,7 +7,8 @@ import {
   RESETS,
   RETRANSMITS_LEAST,
   RETRANSMITTED,
-} from '../../limits.ts';
+} from '#core/limits.ts';
+import type { Trouble, TroubleRow } from '#kernel/messages.ts';
 import { entityName } from './format.ts';
 
 const WINDOW_MS = 60_000;

@@ -1,7 +1,7 @@
 import { deepEqual, equal } from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
-import type { CheckReport } from '../../../src/commands/check.ts';
-import { PROBES } from '../../../src/probes/index.ts';
+import type { CheckReport } from '#commands/check.ts';
+import { PROBES } from '#probes/index.ts';
 import { run } from '../../support/command.ts';
 import { defineChecks, REPORT } from '../check.ts';
 

@@ -1,9 +1,9 @@
 import { deepEqual, equal, ok } from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import type { BpfObject } from 'bpf-napi';
-import { histogram } from '../../../src/bpf/generated/common.ts';
-import { FILE } from '../../../src/bpf/generated/virtcmdlatency.ts';
-import { BpfSource } from '../../../src/sources/bpf/source.ts';
+import { histogram } from '#bpf/generated/common.ts';
+import { FILE } from '#bpf/generated/virtcmdlatency.ts';
+import { BpfSource } from '#sources/bpf/source.ts';
 import { sh } from '../../support/command.ts';
 import { OBJECTS, TestKernel } from '../../support/kernel.ts';
 import { histogramOf } from '../../support/latency.ts';

@@ -1,0 +1,126 @@
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { EventBus } from '#events/bus.ts';
+import type { EventRecord } from '#events/envelope.ts';
+import { PodLimiter } from '#events/limiter.ts';
+import type { EventDescriptor } from '#probe/event.ts';
+import { PROBES } from '#probes/index.ts';
+import { makeEvents } from '../../test/support/event_lines.ts';
+import { EventPipeline } from './lane.ts';
+
+let bus: EventBus;
+let pipeline: EventPipeline;
+let out: EventRecord[];
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
+  bus = new EventBus();
+  out = [];
+  bus.follow((events) => out.push(...events.map(({ record }) => record)));
+  pipeline = new EventPipeline(bus, PROBES);
+  pipeline.configure({ limit: 100, foldMs: 1_000, history: 0 });
+});
+
+afterEach(() => {
+  pipeline[Symbol.dispose]();
+  vi.useRealTimers();
+});
+
+/** One event, the given nanosecond after the hour. */
+function event(at: number, more: Partial<EventRecord> = {}): EventRecord {
+  const [made] = makeEvents(1, { pod: 'cart', reason: 'NO_SOCKET', src: '10.0.0.1:1', dst: '10.0.0.2:2', ...more }, at);
+  if (made === undefined) throw new Error('none made');
+  return made;
+}
+
+const balance = () => bus.ledger.before();
+
+it('of equal events sends the first, and at the end of the window one that stands for the rest', () => {
+  const events = Array.from({ length: 10 }, (_, at) => event(at));
+  pipeline.take(events);
+  expect(out).toEqual([events[0]]);
+  expect(balance()).toEqual([{ probe: 'packetloss', limited: 0, folded: 8, held: 1 }]);
+  vi.advanceTimersByTime(1_250);
+  const second = { ...events[9], count: 9, firstTime: events[1]?.time, lastTime: events[9]?.time };
+  expect(out).toEqual([events[0], second]);
+  expect(balance()).toEqual([{ probe: 'packetloss', limited: 0, folded: 8, held: 0 }]);
+  // Still the same thing: its window is open again.
+  pipeline.take([event(20)]);
+  expect(out).toHaveLength(2);
+  vi.advanceTimersByTime(1_250);
+  // One that stands for itself alone says no more than itself.
+  expect(out[2]).toEqual(event(20));
+  vi.advanceTimersByTime(1_250);
+  pipeline.take([event(30)]);
+  expect(out[3]).toEqual(event(30));
+});
+
+it.each([
+  ['a field that the type names', { reason: 'NETFILTER_DROP' }],
+  ['a port', { src: '10.0.0.1:9' }],
+  ['the namespace', { netns: '2' }],
+  ['the protocol', { protocol: 'udp' }],
+  ['the type', { probe: 'tcpreset', type: 'tcp_reset' }],
+])('events that differ in %s are not equal', (_, other) => {
+  pipeline.take([event(0), event(1, other)]);
+  expect(out).toHaveLength(2);
+});
+
+it('events that differ in what their type does not name are equal', () => {
+  pipeline.take([event(0, { length: 60 }), event(1, { length: 1_500, pid: 7 })]);
+  expect(out).toHaveLength(1);
+});
+
+it('names only fields that there are', () => {
+  for (const probe of PROBES) {
+    for (const { equalBy, fields } of Object.values<EventDescriptor>(probe.events)) {
+      expect(Object.keys(fields)).toEqual(expect.arrayContaining([...equalBy]));
+    }
+  }
+});
+
+it('sends what is held when folding is switched off, and when the agent ends', () => {
+  pipeline.take([event(0), event(1), event(2)]);
+  pipeline.configure({ limit: 100, foldMs: 0, history: 0 });
+  expect(out.map(({ count }) => count)).toEqual([undefined, 2]);
+  pipeline.take([event(3), event(4)]);
+  expect(out).toHaveLength(4);
+  pipeline.configure({ limit: 100, foldMs: 1_000, history: 0 });
+  pipeline.take([event(5), event(6)]);
+  pipeline[Symbol.dispose]();
+  expect(out).toHaveLength(6);
+  expect(balance()[0]?.held).toBe(0);
+});
+
+it('does not keep more windows than it may, and counts what goes past them', () => {
+  pipeline.configure({ limit: 100_000, foldMs: 1_000, history: 0 });
+  pipeline.take(Array.from({ length: 10_100 }, (_, at) => event(at, { src: `10.0.0.1:${at}` })));
+  expect(out).toHaveLength(10_100);
+  expect(pipeline.unfolded).toBe(100);
+});
+
+it('limits each Pod for itself, and counts what it leaves out', () => {
+  pipeline.configure({ limit: 100, foldMs: 0, history: 0 });
+  const storm = (pod: string, count: number) => Array.from({ length: count }, (_, at) => event(at, { pod }));
+  pipeline.take(storm('noisy', 50_000));
+  expect(out).toHaveLength(200);
+  pipeline.take(storm('quiet', 1));
+  expect(out).toHaveLength(201);
+  vi.advanceTimersByTime(1_000);
+  pipeline.take(storm('noisy', 50_000));
+  expect(out).toHaveLength(301);
+  expect(balance()).toEqual([{ probe: 'packetloss', limited: 99_700, folded: 0, held: 0 }]);
+  pipeline.configure({ limit: 1_000, foldMs: 0, history: 0 });
+  vi.advanceTimersByTime(1_000);
+  pipeline.take(storm('noisy', 50_000));
+  expect(out).toHaveLength(1_301);
+});
+
+it('gives Pods past the 4,096th one bucket together, until others have been quiet', () => {
+  let now = 0;
+  const limiter = new PodLimiter(1, () => now);
+  const admit = (pod: string) => limiter.admit(event(0, { pod }));
+  for (let pod = 0; pod < 4_096; pod++) expect(admit(`p${pod}`)).toBe(true);
+  expect([admit('a'), admit('b'), admit('c')]).toEqual([true, true, false]);
+  now = 10_000;
+  expect([admit('d'), admit('e'), admit('f')]).toEqual([true, true, true]);
+});

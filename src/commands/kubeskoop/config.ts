@@ -1,0 +1,180 @@
+import * as z from 'zod';
+import { isMapping, type Mapping } from '#config/document.ts';
+import { cutJson, faultsOf, formatFault } from '#config/faults.ts';
+import { hasKubeskoopKeys, type Input, NotKubeskoop } from './input.ts';
+
+type Path = readonly PropertyKey[];
+
+/** Something in KubeSkoop's configuration, and where. */
+export interface Given<Value> {
+  readonly path: Path;
+  readonly value: Value;
+}
+
+export interface Named {
+  readonly name: string;
+  readonly args: Mapping;
+}
+
+/** What KubeSkoop's configuration says, whichever of its two forms it is written in. */
+export interface KubeskoopConfig {
+  readonly metricProbes: readonly Given<Named>[];
+  readonly eventProbes: readonly Given<Named>[];
+  readonly sinks: readonly Given<Named>[];
+  /** `NAME=TEMPLATE` */
+  readonly labels: readonly Given<string>[];
+  readonly debug?: Given<boolean> | undefined;
+  /** Everything else that it has. */
+  readonly rest: readonly Given<unknown>[];
+  /** What KubeSkoop does not know, and ignores. */
+  readonly unknown: readonly Given<unknown>[];
+}
+
+type Shape = typeof z.strictObject;
+
+/** `- tcp` is short for `- name: tcp`, and is how the first form writes all of them. */
+function namedSchema(object: Shape) {
+  return z.preprocess(
+    (value) => (typeof value === 'string' ? { name: value } : value),
+    object({ name: z.string(), args: z.record(z.string(), z.unknown()).nullish() }),
+  );
+}
+
+/** That of 1.0. `debugmode` is what its chart writes, and it does not read. */
+function currentSchema(object: Shape) {
+  const list = z.array(namedSchema(object)).nullish();
+  return object({
+    debugMode: z.boolean().nullish(),
+    debugmode: z.boolean().nullish(),
+    port: z.int().nullish(),
+    address: z.string().nullish(),
+    enableController: z.boolean().nullish(),
+    controllerAddr: z.string().nullish(),
+    metrics: object({ probes: list, additionalLabels: z.array(z.string()).nullish() }).nullish(),
+    event: object({ probes: list, sinks: list }).nullish(),
+  });
+}
+
+/** That of 0.1. */
+function firstSchema(object: Shape) {
+  const list = z.array(namedSchema(object)).nullish();
+  const label = object({ source: z.string(), type: z.string().nullish(), replace: z.string().nullish() });
+  return object({
+    debugmode: z.boolean().nullish(),
+    metric_config: object({
+      interval: z.number().nullish(),
+      port: z.int().nullish(),
+      verbose: z.boolean().nullish(),
+      expose_labels: z.array(label).nullish(),
+      probes: list,
+    }).nullish(),
+    event_config: object({
+      port: z.int().nullish(),
+      infotolog: z.boolean().nullish(),
+      loki_enable: z.boolean().nullish(),
+      loki_address: z.string().nullish(),
+      probes: list,
+    }).nullish(),
+  });
+}
+
+/** Top-level keys of ours that KubeSkoop's configuration does not have. */
+const OURS = ['probes', 'sinks', 'detail', 'labels', 'events', 'peers', 'nodes', 'log', 'bpfStats'];
+
+/** @throws {NotKubeskoop} with everything that has a wrong form */
+export function readConfig(input: Input): KubeskoopConfig {
+  const { document } = input;
+  if (!hasKubeskoopKeys(document)) throw new NotKubeskoop(strangerText(document));
+  return 'metric_config' in document || 'event_config' in document ? readFirst(input) : readCurrent(input);
+}
+
+function strangerText(document: Mapping): string {
+  const needed = 'has neither `metrics` nor `event`';
+  if (isMapping(document['config']) && 'metricProbes' in document['config']) {
+    return `${needed}: these are values of KubeSkoop's chart; give what it makes of them: \`kubectl -n kubeskoop get configmap kubeskoop-config -o yaml\`, or \`helm template …\``;
+  }
+  const ours = OURS.filter((key) => key in document);
+  if (ours.length > 0) return `${needed}; ${ours.join(', ')}: this is a configuration of netsonde already`;
+  return `${needed}: this is no configuration of KubeSkoop; it has ${cutJson(Object.keys(document))}`;
+}
+
+function readCurrent(input: Input): KubeskoopConfig {
+  const { value, unknown } = validate(input, currentSchema);
+  const { debugMode, debugmode, metrics, event, ...others } = value;
+  return {
+    metricProbes: namedOf(metrics?.probes, ['metrics', 'probes']),
+    eventProbes: namedOf(event?.probes, ['event', 'probes']),
+    sinks: namedOf(event?.sinks, ['event', 'sinks']),
+    labels: (metrics?.additionalLabels ?? []).map((label, index) => ({
+      path: ['metrics', 'additionalLabels', index],
+      value: label,
+    })),
+    debug: givenOf(debugMode, 'debugMode') ?? givenOf(debugmode, 'debugmode'),
+    rest: restOf(others, []),
+    unknown,
+  };
+}
+
+function readFirst(input: Input): KubeskoopConfig {
+  const { value, unknown } = validate(input, firstSchema);
+  const { probes: metricProbes, expose_labels: labels, ...metrics } = value.metric_config ?? {};
+  const {
+    probes: eventProbes,
+    infotolog,
+    loki_enable: toLoki,
+    loki_address: addr,
+    ...events
+  } = value.event_config ?? {};
+  const sink = (key: string, name: string, args: Mapping) => ({ path: ['event_config', key], value: { name, args } });
+  return {
+    metricProbes: namedOf(metricProbes, ['metric_config', 'probes']),
+    eventProbes: namedOf(eventProbes, ['event_config', 'probes']),
+    sinks: [
+      ...(infotolog === true ? [sink('infotolog', 'stderr', {})] : []),
+      ...(toLoki === true ? [sink('loki_address', 'loki', { addr: addr ?? '' })] : []),
+    ],
+    labels: (labels ?? []).map(({ source, type, replace }, index) => ({
+      path: ['metric_config', 'expose_labels', index],
+      // What is no label of the Pod is what the second form has no words for.
+      value: `${replace || source}=\${${type === 'label' ? 'labels' : type}:${source}}`,
+    })),
+    debug: givenOf(value.debugmode, 'debugmode'),
+    rest: [...restOf(metrics, ['metric_config']), ...restOf(events, ['event_config'])],
+    unknown,
+  };
+}
+
+function namedOf(list: readonly { name: string; args?: Mapping | null | undefined }[] | null | undefined, path: Path) {
+  return (list ?? []).map(({ name, args }, index) => ({ path: [...path, index], value: { name, args: args ?? {} } }));
+}
+
+function givenOf<Value>(value: Value | null | undefined, key: string): Given<Value> | undefined {
+  return value === null || value === undefined ? undefined : { path: [key], value };
+}
+
+function restOf(mapping: Mapping, path: Path): Given<unknown>[] {
+  return Object.entries(mapping)
+    .filter(([, value]) => value !== null && value !== undefined)
+    .map(([key, value]) => ({ path: [...path, key], value }));
+}
+
+/** The value by a schema that lets unknown keys be, and those keys. */
+function validate<Output>({ document, lineOf }: Input, schemaOf: (object: Shape) => z.ZodType<Output>) {
+  const { issues } = schemaOf(z.strictObject).safeParse(document).error ?? { issues: [] };
+  const faults = issues
+    .filter(({ code }) => code !== 'unrecognized_keys')
+    .flatMap((issue) => {
+      const line = lineOf(issue.path);
+      const place = line === undefined ? '' : `line ${line}: `;
+      return faultsOf(new z.ZodError([issue]), { path: [], document }, () => []).map(
+        (fault) => `${place}${formatFault(fault)}`,
+      );
+    });
+  if (faults.length > 0) throw new NotKubeskoop(faults.join('\n'));
+  const unknown = issues.flatMap((issue) =>
+    issue.code === 'unrecognized_keys'
+      ? issue.keys.map((key) => ({ path: [...issue.path, key], value: undefined }))
+      : [],
+  );
+  return { value: schemaOf(z.object as unknown as Shape).parse(document), unknown };
+}

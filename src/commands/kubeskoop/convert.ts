@@ -1,0 +1,220 @@
+import { podLabelsSchema } from '#config/pod_labels.ts';
+import { DEFAULT_LISTEN } from '#http/listen_address.ts';
+import type { AnyProbe } from '#probe/contract.ts';
+import { PROBES } from '#probes/index.ts';
+import type { Given, KubeskoopConfig, Named } from './config.ts';
+import { Notes } from './notes.ts';
+import { counterpartOf, DEFAULTS, EVENTS_ONLY, OTHER_EVENTS, optionFor, SHOWN_IN_FULL } from './probes.ts';
+import { convertSinks } from './sinks.ts';
+
+type Options = Readonly<Record<string, unknown>>;
+
+/** A probe or a sink of ours, and where KubeSkoop's configuration asks for it. */
+export interface Section {
+  readonly name: string;
+  readonly options: Options;
+  readonly from: readonly Given<unknown>['path'][];
+  readonly remark?: string | undefined;
+}
+
+export interface Conversion {
+  readonly probes: readonly Section[];
+  /** On by default here and not asked for: of these the events are switched off. */
+  readonly quiet: readonly string[];
+  /** The same; these have no events. */
+  readonly untouched: readonly string[];
+  readonly sinks: readonly Section[];
+  /** By name the key of a label of the Pod. */
+  readonly labels: readonly (Given<string> & { readonly name: string })[];
+  readonly debug?: Given<boolean> | undefined;
+  readonly notes: Notes;
+}
+
+/** @param namespace Kubernetes namespace that KubeSkoop runs in, where it is known */
+export function convert(config: KubeskoopConfig, namespace?: string): Conversion {
+  const notes = new Notes();
+  const probes = convertProbes(config, notes);
+  const isAsked = ({ name }: AnyProbe) => probes.some((section) => section.name === name);
+  const notAsked = PROBES.filter((probe) => probe.enabledByDefault && !isAsked(probe));
+  const conversion = {
+    probes,
+    quiet: notAsked.filter(hasEvents).map(({ name }) => name),
+    untouched: notAsked.filter((probe) => !hasEvents(probe)).map(({ name }) => name),
+    sinks: convertSinks(config.sinks, namespace, notes),
+    labels: convertLabels(config.labels, notes),
+    debug: config.debug?.value === true ? config.debug : undefined,
+    notes,
+  };
+  for (const given of config.rest) {
+    const text = whyNot(given);
+    if (text !== undefined) notes.leaveOut(given, text);
+  }
+  leaveOutUnknown(config.unknown, notes);
+  return conversion;
+}
+
+/** To find the line of a key takes time, and nobody reads so many. */
+const UNKNOWN_MAX = 100;
+
+function leaveOutUnknown(unknown: readonly Given<unknown>[], notes: Notes): void {
+  for (const given of unknown.slice(0, UNKNOWN_MAX))
+    notes.leaveOut(given, 'KubeSkoop does not know this key, and ignores it');
+  const more = unknown.length - UNKNOWN_MAX;
+  if (more > 0) notes.leaveOut({ path: [], value: undefined }, `${more} more keys that KubeSkoop does not know`);
+}
+
+function hasEvents({ events }: AnyProbe): boolean {
+  return Object.keys(events).length > 0;
+}
+
+/** What the configuration asks of one probe. */
+interface Asked {
+  readonly probe: AnyProbe;
+  metrics?: Given<Named>;
+  events?: Given<Named>;
+}
+
+function convertProbes({ metricProbes, eventProbes }: KubeskoopConfig, notes: Notes): Section[] {
+  const asked = new Map<string, Asked>();
+  const halves = [
+    ...metricProbes.map((given) => ['metrics', given] as const),
+    ...eventProbes.map((given) => ['events', given] as const),
+  ];
+  for (const [half, given] of halves) {
+    const name = { path: given.path, value: given.value.name };
+    const probe = counterpartOf(name.value);
+    if (typeof probe === 'string') notes.leaveOut(name, probe);
+    else if (half === 'events' && !hasEvents(probe)) notes.leaveOut(name, `the probe ${probe.name} has metrics only`);
+    else {
+      const entry: Asked = asked.get(probe.name) ?? { probe };
+      if (entry[half] !== undefined) notes.tell(name, 'it is there twice, and this is the one that counts');
+      asked.set(probe.name, { ...entry, [half]: given });
+    }
+  }
+  return [...asked.values()].map((entry) => convertProbe(entry, notes));
+}
+
+/** What the file names is taken at its word, where it could have said otherwise. */
+function convertProbe({ probe, metrics, events }: Asked, notes: Notes): Section {
+  const { name, cost, enabledByDefault, requires } = probe;
+  const given = [metrics, events].filter((half) => half !== undefined);
+  const lacking = capabilitiesText(requires.capabilities);
+  const [first] = given;
+  if (first !== undefined && lacking !== undefined) notes.tell({ path: first.path, value: first.value.name }, lacking);
+  const other = OTHER_EVENTS.get(name);
+  if (events !== undefined && other !== undefined) notes.tell({ path: events.path, value: events.value.name }, other);
+  return {
+    name,
+    options: {
+      ...(enabledByDefault ? {} : { enabled: true }),
+      ...(metrics !== undefined || EVENTS_ONLY.has(name) ? {} : { metrics: false }),
+      ...(events !== undefined || !hasEvents(probe) ? {} : { events: false }),
+      ...(metrics !== undefined && SHOWN_IN_FULL.has(name) ? { detail: 'full' } : {}),
+      ...DEFAULTS[name],
+      ...given.map((half) => optionsOf(half, probe, notes)).reduce(mergeOptions, {}),
+    },
+    from: given.map(({ path }) => path),
+    remark: cost === 'high' ? 'its cost is high: `for: 15m` ends it by itself' : undefined,
+  };
+}
+
+/** Those of manifests/base are the ones for BPF. */
+function capabilitiesText(capabilities: readonly string[]): string | undefined {
+  if (capabilities.length === 0 || capabilities.includes('CAP_BPF')) return undefined;
+  return `it asks for ${capabilities.join(' and ')}, which manifests/components/all-probes gives and manifests/base does not (docs/capabilities.md)`;
+}
+
+function optionsOf({ path, value: { args } }: Given<Named>, { name, options }: AnyProbe, notes: Notes): Options {
+  const converted: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(args)) {
+    const place = [...path, 'args', key];
+    const option = optionFor(name, key);
+    if (option === undefined) {
+      notes.leaveOut({ path: place, value }, `the probe ${name} has nothing like it`);
+      continue;
+    }
+    const isGood = (candidate: unknown) => options[option].safeParse(candidate).success;
+    // What KubeSkoop does not know in a list it ignores.
+    const [good, bad] = Array.isArray(value)
+      ? [value.filter((item) => isGood([item])), value.filter((item) => !isGood([item]))]
+      : [value, []];
+    if (isGood(good)) converted[option] = good;
+    if (!isGood(good) || bad.length > 0) {
+      notes.leaveOut(
+        { path: place, value: isGood(good) ? bad : value },
+        `the option ${option} of ${name} does not take it`,
+      );
+    }
+  }
+  return converted;
+}
+
+/** Metrics and events have arguments of their own: of lists both are wanted. */
+function mergeOptions(first: Options, second: Options): Options {
+  const merged = Object.entries(second).map(([key, value]) => {
+    const before = first[key];
+    return [key, Array.isArray(before) && Array.isArray(value) ? [...new Set([...before, ...value])] : value];
+  });
+  return { ...first, ...Object.fromEntries(merged) };
+}
+
+const OF_A_LABEL = /^\$\{labels:([^}]*)\}$/;
+
+function convertLabels(labels: readonly Given<string>[], notes: Notes): Conversion['labels'] {
+  const schema = podLabelsSchema(PROBES);
+  const converted = new Map<string, Conversion['labels'][number]>();
+  for (const given of labels) {
+    const [name = '', template = ''] = given.value.split('=').map((part) => part.trim());
+    const key = OF_A_LABEL.exec(template)?.[1];
+    if (key === undefined) {
+      notes.leaveOut(
+        given,
+        'only the value of one label of the Pod can be one; Prometheus makes others (metric_relabel_configs)',
+      );
+      continue;
+    }
+    const before = [...converted.values()].map((label) => [label.name, label.value] as const);
+    const fault = schema.safeParse(Object.fromEntries([...before, [name, key]])).error?.issues[0];
+    if (fault === undefined) converted.set(name, { name, value: key, path: given.path });
+    else notes.leaveOut(given, `netsonde asks for ${fault.message}`);
+  }
+  return [...converted.values()];
+}
+
+const NO_CONTROLLER =
+  'there is no controller: no diagnosis, packet capture, latency detection and web console; `peers: cluster` names both ends of events (docs/kubernetes.md)';
+
+const NOT_HERE = 'where it listens is no part of the configuration';
+
+/** Why something that belongs to no probe and no sink is left out; undefined where nothing is lost. */
+function whyNot({ path, value }: Given<unknown>): string | undefined {
+  switch (path.join('.')) {
+    case 'port':
+    case 'metric_config.port':
+      return value === DEFAULT_LISTEN.port ? undefined : listenText('', String(value));
+    case 'address':
+      return addressText(String(value));
+    case 'enableController':
+      return value === true ? NO_CONTROLLER : undefined;
+    case 'controllerAddr':
+      return NO_CONTROLLER;
+    case 'metric_config.interval':
+      return 'nothing is cached: a scrape collects';
+    case 'metric_config.verbose':
+      return value === true ? 'labels of Pods are in `labels`, each by its name' : undefined;
+    case 'event_config.port':
+      return 'there is no gRPC server: events are on /api/v1/events, and `netsonde events` shows them';
+    default:
+      return undefined;
+  }
+}
+
+function listenText(host: string, port: string): string {
+  return `${NOT_HERE}: \`netsonde serve --listen ${host}:${port}\`, or listen.port of the chart`;
+}
+
+function addressText(address: string): string | undefined {
+  const [, host = '', port = ''] = /^tcp:\/\/([\w.:[\]-]*):(\d{1,5})$/.exec(address) ?? [];
+  if (['', '0.0.0.0'].includes(host) && Number(port) === DEFAULT_LISTEN.port) return undefined;
+  return port === '' ? `${NOT_HERE}: \`netsonde serve --listen HOST:PORT --api-socket FILE\`` : listenText(host, port);
+}

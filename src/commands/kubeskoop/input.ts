@@ -1,0 +1,171 @@
+import { type Document, isNode, isScalar, LineCounter, type Node, parseAllDocuments } from 'yaml';
+import { isMapping, type Mapping } from '#config/document.ts';
+import { ConfigError, cutJson } from '#config/faults.ts';
+import { toValue } from '#config/yaml.ts';
+
+/** Key of the ConfigMap that KubeSkoop's agent mounts as /etc/config. */
+const KEY = 'config.yaml';
+
+/** A manifest of a whole deployment is longer than one object may be in Kubernetes. */
+export const INPUT_BYTES_MAX = 1024 * 1024;
+
+/** What is not KubeSkoop's configuration, in words for who gave it. */
+export class NotKubeskoop extends Error {
+  override readonly name = 'NotKubeskoop';
+}
+
+/** A document that is meant to be KubeSkoop's configuration. */
+export interface Input {
+  readonly document: Mapping;
+  /** Line of the input that a value begins in; undefined where it is not known. */
+  readonly lineOf: (path: readonly PropertyKey[]) => number | undefined;
+  /** Kubernetes namespace of the ConfigMap that it comes from. */
+  readonly namespace?: string | undefined;
+  /** The ConfigMap that it comes from; empty where it is none. */
+  readonly configMap: string;
+}
+
+/**
+ * Finds KubeSkoop's configuration in a text: the document itself, or that in a ConfigMap among the objects of a manifest.
+ * @throws {NotKubeskoop}
+ */
+export function findInput(text: string): Input {
+  if (Buffer.byteLength(text) > INPUT_BYTES_MAX) throw new NotKubeskoop(`longer than ${INPUT_BYTES_MAX} bytes`);
+  const parsed = parse(text).filter(({ value }) => value !== null && value !== undefined);
+  const objects = parsed.flatMap(objectsOf);
+  if (objects.length > 0) return fromObjects(objects);
+  const [only, ...more] = parsed;
+  if (only === undefined) throw new NotKubeskoop('empty');
+  if (more.length > 0) throw new NotKubeskoop(`${parsed.length} documents, and none is a ConfigMap: give one`);
+  return { document: mappingOf(only.value), lineOf: (path) => only.lineOf(path), configMap: '' };
+}
+
+interface Parsed {
+  readonly document: Document.Parsed;
+  readonly value: unknown;
+  readonly lineOf: (path: readonly PropertyKey[]) => number | undefined;
+}
+
+/** @param place what the text is, for the words of an error */
+function parse(text: string, place = ''): Parsed[] {
+  const lineCounter = new LineCounter();
+  // Go's library, which KubeSkoop uses, merges `<<`. That of ours compares each key with each other one, and is not asked to.
+  const documents = parseAllDocuments(text, { lineCounter, merge: true, prettyErrors: true, uniqueKeys: false });
+  return [...(documents as Iterable<Document.Parsed>)].map((document) => {
+    const lineOf = (path: readonly PropertyKey[]) => {
+      const node = nodeAt(document, path);
+      return node?.range ? lineCounter.linePos(node.range[0]).line : undefined;
+    };
+    try {
+      return { document, value: toValue(document), lineOf };
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      const hint = text.includes('{{') ? '; a template of Helm is rendered first: `helm template …`' : '';
+      throw new NotKubeskoop(error.faults.map(({ allowed }) => place + allowed + hint).join('\n'));
+    }
+  });
+}
+
+/** What is not there, or is behind an alias, is where that is which it would be in. */
+function nodeAt(document: Document.Parsed, path: readonly PropertyKey[]): Node | undefined {
+  const node = path.length === 0 ? document.contents : document.getIn(path, true);
+  if (isNode(node)) return node;
+  return path.length === 0 ? undefined : nodeAt(document, path.slice(0, -1));
+}
+
+function mappingOf(value: unknown): Mapping {
+  if (isMapping(value)) return value;
+  throw new NotKubeskoop(`${cutJson(value)} is no configuration: a mapping of keys to values is`);
+}
+
+interface KubernetesObject {
+  readonly parsed: Parsed;
+  /** In its document: a List has items. */
+  readonly path: readonly (string | number)[];
+  readonly object: Mapping;
+}
+
+/** The objects of Kubernetes in a document: one, those of a List, or none. */
+function objectsOf(parsed: Parsed): KubernetesObject[] {
+  const { value } = parsed;
+  if (!isMapping(value) || typeof value['kind'] !== 'string' || typeof value['apiVersion'] !== 'string') return [];
+  const items = value['kind'].endsWith('List') ? value['items'] : undefined;
+  if (!Array.isArray(items)) return [{ parsed, path: [], object: value }];
+  return items.flatMap((item, index) => (isMapping(item) ? [{ parsed, path: ['items', index], object: item }] : []));
+}
+
+function fromObjects(objects: readonly KubernetesObject[]): Input {
+  const maps = objects.filter(({ object }) => object['kind'] === 'ConfigMap');
+  const [only] = maps;
+  if (only === undefined) throw new NotKubeskoop(`no ConfigMap among ${objects.length} Kubernetes objects`);
+  const holders = maps.filter(({ object }) => typeof dataOf(object)[KEY] === 'string');
+  if (holders.length === 0) {
+    const keys = maps.map(({ object }) => `${nameOf(object)} has ${cutJson(Object.keys(dataOf(object)))}`);
+    throw new NotKubeskoop(`no ConfigMap has the key ${KEY}; ${keys.join('; ')}`);
+  }
+  const [holder, ...others] = holders.length === 1 ? holders : holders.filter(isLikely);
+  if (holder === undefined) {
+    throw new NotKubeskoop(`none of these is KubeSkoop's: ${holders.map(({ object }) => nameOf(object)).join(', ')}`);
+  }
+  if (others.length > 0) {
+    const names = [holder, ...others].map(({ object }) => nameOf(object));
+    throw new NotKubeskoop(
+      `${names.length} ConfigMaps have a configuration of KubeSkoop: ${names.join(', ')}: give one`,
+    );
+  }
+  return inputOf(holder);
+}
+
+function dataOf(object: Mapping): Mapping {
+  return isMapping(object['data']) ? object['data'] : {};
+}
+
+interface Names {
+  readonly name?: string | undefined;
+  readonly namespace?: string | undefined;
+}
+
+/** What is no name in Kubernetes is none here: names go into comments and into a URL. */
+function namesOf({ metadata }: Mapping): Names {
+  const given = isMapping(metadata) ? metadata : {};
+  const nameIn = (value: unknown) =>
+    typeof value === 'string' && /^[a-z0-9][a-z0-9.-]{0,252}$/.test(value) ? value : undefined;
+  return { name: nameIn(given['name']), namespace: nameIn(given['namespace']) };
+}
+
+function nameOf(object: Mapping): string {
+  const { name, namespace } = namesOf(object);
+  return name === undefined ? 'a ConfigMap without name' : [namespace, name].filter(Boolean).join('/');
+}
+
+/** Other programs call their key config.yaml as well. */
+function isLikely(holder: KubernetesObject): boolean {
+  try {
+    return hasKubeskoopKeys(inputOf(holder).document);
+  } catch {
+    return false;
+  }
+}
+
+export function hasKubeskoopKeys(document: Mapping): boolean {
+  return ['metrics', 'event', 'metric_config', 'event_config'].some((key) => key in document);
+}
+
+function inputOf({ parsed, path, object }: KubernetesObject): Input {
+  const configMap = nameOf(object);
+  const [document, ...more] = parse(String(dataOf(object)[KEY]), `${KEY} of ${configMap}: `);
+  if (document === undefined || more.length > 0) throw new NotKubeskoop(`${configMap}: ${KEY} is not one document`);
+  const node = nodeAt(parsed.document, [...path, 'data', KEY]);
+  // The lines of a block follow the line that it begins in; those of a quoted text cannot be told.
+  const isBlock = isScalar(node) && node.type === 'BLOCK_LITERAL';
+  const before = isBlock ? (parsed.lineOf([...path, 'data', KEY]) ?? 0) : undefined;
+  return {
+    document: mappingOf(document.value),
+    lineOf: (inner) => {
+      const line = document.lineOf(inner);
+      return line === undefined || before === undefined ? undefined : before + line;
+    },
+    namespace: namesOf(object).namespace,
+    configMap,
+  };
+}

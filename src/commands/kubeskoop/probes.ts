@@ -1,0 +1,61 @@
+import { nearest } from '#config/faults.ts';
+import type { AnyProbe } from '#probe/contract.ts';
+import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
+
+/** Probes of KubeSkoop, of any of its versions, that we have nothing for, and what to do instead. */
+const WITHOUT_COUNTERPART: ReadonlyMap<string, string> = new Map([
+  [
+    'flow',
+    'there is no probe for flows yet: bytes and packets of each Pod are in `netdev`; who talks to whom is only in events (`peers: cluster`)',
+  ],
+  ['sched', 'KubeSkoop itself shows nothing by it: how long data waits for its process is in `socketlatency`'],
+  ['info', 'KubeSkoop itself no longer has it: the Pods of a node are in `netsonde_entities` and on /api/v1/entities'],
+]);
+
+/** Probes whose metrics KubeSkoop does not have, so that its configuration cannot ask for them. */
+export const EVENTS_ONLY: ReadonlySet<string> = new Set(['tcpreset', 'biolatency']);
+
+/** Probes that show some of what KubeSkoop shows only with `detail: full`; a test derives them from KubeSkoop's names. */
+export const SHOWN_IN_FULL: ReadonlySet<string> = new Set([
+  'netdev',
+  'tcp',
+  'udp',
+  'ip',
+  'tcpext',
+  'sock',
+  'ipvs',
+  'conntrack',
+  'qdisc',
+  'io',
+]);
+
+/** The probe of ours that a name of KubeSkoop's means, or why there is none. */
+export function counterpartOf(name: string): AnyProbe | string {
+  const ours = PROBE_ALIASES.get(name) ?? name;
+  const probe = PROBES.find((candidate) => candidate.name === ours);
+  if (probe !== undefined) return probe;
+  const why = WITHOUT_COUNTERPART.get(name);
+  if (why !== undefined) return why;
+  const guess = nearest(name, [...PROBES.map((candidate) => candidate.name), ...PROBE_ALIASES.keys()]);
+  return `neither KubeSkoop nor netsonde has such a probe${guess === undefined ? '' : ` (did you mean ${guess}?)`}`;
+}
+
+/** The option of ours that an argument of a probe of KubeSkoop's means, which takes its arguments in any case. */
+export function optionFor(probe: string, argument: string): string | undefined {
+  return OPTIONS.get(`${probe} ${argument.toLowerCase()}`);
+}
+
+const OPTIONS: ReadonlyMap<string, string> = new Map([
+  ['packetloss enablestack', 'stack'],
+  ['softirq softirq-types', 'vectors'],
+]);
+
+/** Where KubeSkoop's default is not ours. */
+export const DEFAULTS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  softirq: { vectors: ['net_rx'] },
+};
+
+/** Events that mean something else than KubeSkoop's of the same probe. */
+export const OTHER_EVENTS: ReadonlyMap<string, string> = new Map([
+  ['conntrack', 'an event is sent where the table is nearly full or takes no more, not for each change of an entry'],
+]);

@@ -1,0 +1,81 @@
+import { stringify } from 'yaml';
+import { pathText } from '#config/faults.ts';
+import type { Conversion, Section } from './convert.ts';
+import type { Input } from './input.ts';
+
+type Path = readonly PropertyKey[];
+
+/** The converted configuration as YAML, with comments that say where each part comes from. */
+export function writeConfig(conversion: Conversion, { lineOf, configMap }: Input): string {
+  const place = (path: Path) => {
+    const line = lineOf(path);
+    return line === undefined ? pathText(path) : `${pathText(path)}, line ${line}`;
+  };
+  const lines = [
+    `# Made by netsonde convert from KubeSkoop's configuration${configMap === '' ? '' : `, ConfigMap ${configMap}`}. Behind each part: where it comes from.`,
+    ...probeLines(conversion, place),
+    ...sinkLines(conversion.sinks, place),
+    ...labelLines(conversion, place),
+    ...(conversion.debug === undefined ? [] : ['log:', `  level: debug  # ${place(conversion.debug.path)}`]),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+/** On one line, whatever it is. */
+function flow(value: unknown): string {
+  const oneLine = { lineWidth: 0, blockQuote: false, singleQuote: false, doubleQuotedAsJSON: true } as const;
+  return stringify(value, { collectionStyle: 'flow', ...oneLine }).trimEnd();
+}
+
+function sectionLine({ name, from, remark }: Section, value: string, place: (path: Path) => string): string {
+  const comment = [...from.map(place), ...(remark === undefined ? [] : [remark])].join('; ');
+  return `  ${name}: ${value}  # ${comment}`;
+}
+
+function probeLines({ probes, quiet, untouched }: Conversion, place: (path: Path) => string): string[] {
+  const needsFull = probes.some(({ options }) => options['detail'] === 'full');
+  return [
+    'probes:',
+    ...(needsFull
+      ? [
+          '  # detail: full shows all that KubeSkoop shows (docs/kubeskoop-names.md). Delete it where nothing asks for those names.',
+        ]
+      : []),
+    ...probes.map((section) => sectionLine(section, isSwitch(section) ? 'true' : flow(section.options), place)),
+    '  # Not in the file, on by default: their metrics are shown, their events are not sent. `NAME: false` switches one off.',
+    ...(untouched.length === 0 ? [] : [`  # So are, without events: ${untouched.join(', ')}.`]),
+    ...quiet.map((name) => `  ${name}: { events: false }`),
+  ];
+}
+
+function isSwitch({ options }: Section): boolean {
+  return ['', 'enabled'].includes(Object.keys(options).join());
+}
+
+function sinkLines(sinks: readonly Section[], place: (path: Path) => string): string[] {
+  if (sinks.length === 0) return ['sinks: {}  # none: events are on /api/v1/events only'];
+  return ['sinks:', ...sinks.map((sink) => sectionLine(sink, flow(sink.options), place))];
+}
+
+function labelLines({ labels }: Conversion, place: (path: Path) => string): string[] {
+  if (labels.length === 0) return [];
+  return ['labels:', ...labels.map(({ name, value, path }) => `  ${flow(name)}: ${flow(value)}  # ${place(path)}`)];
+}
+
+const INDENT = '    ';
+
+/** The ConfigMap of `manifests/base` with a configuration in it. */
+export function writeConfigMap(config: string): string {
+  return [
+    'apiVersion: v1',
+    'kind: ConfigMap',
+    'metadata:',
+    '  name: netsonde',
+    '  namespace: netsonde',
+    '  labels:',
+    '    app.kubernetes.io/name: netsonde',
+    'data:',
+    '  netsonde.yaml: |',
+    config.replace(/^(?=.)/gm, INDENT),
+  ].join('\n');
+}

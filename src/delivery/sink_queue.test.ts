@@ -1,0 +1,325 @@
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import fc from 'fast-check';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { EventBus } from '#events/bus.ts';
+import type { EventLine } from '#events/event_line.ts';
+import { makeEvents, makeLines, messages } from '../../test/support/event_lines.ts';
+import { eventually } from '../../test/support/oracle.ts';
+import { MemoryBuffer } from './buffer.ts';
+import { type DropReason, Ledger } from './ledger.ts';
+import { type Receipt, type Sink, Unavailable } from './sink.ts';
+import { type BatchOptions, SinkQueue } from './sink_queue.ts';
+import { Spool } from './spool.ts';
+
+class FakeSink implements Sink {
+  readonly name = 'fake';
+  readonly written: EventLine[] = [];
+  readonly batches: number[] = [];
+  act: (batch: readonly EventLine[], receipt: Receipt, signal: AbortSignal) => Promise<void> = async () => undefined;
+
+  async write(batch: readonly EventLine[], receipt: Receipt, signal: AbortSignal): Promise<void> {
+    this.batches.push(batch.length);
+    await this.act(batch, receipt, signal);
+    this.written.push(...batch);
+  }
+
+  async close(): Promise<void> {}
+}
+
+let sink: FakeSink;
+let ledger: Ledger;
+let logged: string[];
+
+beforeEach(() => {
+  sink = new FakeSink();
+  ledger = new Ledger();
+  logged = [];
+});
+
+const MEBIBYTE = 1024 * 1024;
+
+function queue(capacity = 1_000, batch: Partial<BatchOptions> = {}, bytes = 16 * MEBIBYTE): SinkQueue {
+  const buffer = new MemoryBuffer({ events: capacity, bytes }, (events, reason) => {
+    for (const { record } of events) ledger.dropped(record.probe, 'fake', reason);
+  });
+  return new SinkQueue(
+    sink,
+    buffer,
+    { events: 500, bytes: MEBIBYTE, ageMs: 0, ...batch },
+    { name: 'fake', ledger, log: (_, message) => logged.push(message) },
+  );
+}
+
+function row() {
+  const [only] = ledger.rows(['fake']);
+  return { delivered: only?.delivered, pending: only?.pending, dropped: Object.fromEntries(only?.dropped ?? []) };
+}
+
+/** A gate that writes wait at until it is opened. */
+function gate(): { passed: Promise<void>; open: () => void } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return { passed: promise, open: resolve };
+}
+
+it('delivers everything in order', async () => {
+  const sent = makeLines(2_345);
+  const under = queue(10_000);
+  under.offer(sent);
+  await eventually(() => expect(sink.written).toEqual(sent));
+  expect(row()).toEqual({ delivered: 2_345, pending: 0, dropped: {} });
+});
+
+it('waits until a batch is large or old enough', async () => {
+  const under = queue(1_000, { events: 10, ageMs: 300 });
+  const startMs = performance.now();
+  under.offer(makeLines(4));
+  await wait(50);
+  under.offer(makeLines(6, {}, 4));
+  await eventually(() => expect(sink.batches).toEqual([10]));
+  expect(performance.now() - startMs).toBeLessThan(250);
+  under.offer(makeLines(3, {}, 10));
+  await wait(50);
+  under.offer(makeLines(1, {}, 13));
+  await eventually(() => expect(sink.batches).toEqual([10, 4]));
+  expect(performance.now() - startMs).toBeGreaterThan(299);
+  under.offer(makeLines(3, { message: 'x'.repeat(MEBIBYTE / 2) }));
+  await eventually(() => expect(sink.batches).toEqual([10, 4, 1, 1, 1]));
+});
+
+it('drops the oldest where a slow sink lets the queue fill up, and counts them', async () => {
+  const { passed, open } = gate();
+  sink.act = () => passed;
+  const under = queue(10);
+  const sent = makeLines(600);
+  under.offer(sent.slice(0, 5));
+  await wait(1);
+  under.offer(sent.slice(5));
+  expect(row()).toEqual({ delivered: 0, pending: 10, dropped: { queue_full: 590 } });
+  open();
+  await eventually(() => expect(row()).toEqual({ delivered: 10, pending: 0, dropped: { queue_full: 590 } }));
+  expect(messages(sink.written)).toEqual(messages([...sent.slice(0, 5), ...sent.slice(-5)]));
+});
+
+it('keeps to its limit of bytes as well', async () => {
+  const { passed, open } = gate();
+  sink.act = () => passed;
+  const lines = makeLines(100, { message: 'x'.repeat(1_000) });
+  const each = lines[0]?.bytes ?? 0;
+  const under = queue(1_000, { events: 1 }, 20 * each);
+  under.offer(lines);
+  await wait(1);
+  expect(under.status()).toMatchObject({ pending: 20, pendingBytes: 20 * each });
+  open();
+  await eventually(() => expect(row()).toEqual({ delivered: 20, pending: 0, dropped: { queue_full: 80 } }));
+});
+
+describe('a sink that fails', () => {
+  it('is tried again with all that it has not taken, in order; meanwhile it shows why', async () => {
+    let tries = 0;
+    sink.act = async (batch, receipt) => {
+      tries++;
+      if (tries > 2) return;
+      sink.written.push(...batch.slice(0, 2));
+      receipt.delivered(batch.slice(0, 2));
+      throw new Unavailable('no room');
+    };
+    const under = queue();
+    under.offer(makeLines(7));
+    await eventually(() => expect(row()).toEqual({ delivered: 2, pending: 5, dropped: {} }));
+    expect(under.status()).toMatchObject({ state: 'failed', reason: 'no room', pending: 5, until: expect.any(String) });
+    await eventually(() => expect(row()).toEqual({ delivered: 7, pending: 0, dropped: {} }));
+    expect(messages(sink.written)).toEqual(messages(makeLines(7)));
+    expect(under.status()).toMatchObject({ state: 'running', reason: '', retries: 2, until: null });
+    // The same failure is told once.
+    expect(logged).toEqual(['events do not go to fake: no room', expect.stringMatching(/^events go to fake again/)]);
+  });
+
+  it('is left alone for as long as it asks', async () => {
+    let tries = 0;
+    sink.act = async () => {
+      if (++tries === 1) throw new Unavailable('busy', 1_000);
+    };
+    const startMs = performance.now();
+    queue().offer(makeLines(1));
+    await eventually(() => expect(row().delivered).toBe(1));
+    expect(performance.now() - startMs).toBeGreaterThan(999);
+  });
+
+  it('drops what no try will make it take: single events, or a batch that we cannot write', async () => {
+    sink.act = async (batch, receipt) => {
+      if (batch.length === 3) receipt.rejected(batch.slice(1, 2), 'too old');
+      else throw new TypeError('ours');
+    };
+    const under = queue();
+    under.offer(makeLines(3));
+    await eventually(() => expect(row()).toEqual({ delivered: 2, pending: 0, dropped: { rejected: 1 } }));
+    expect(under.status()).toMatchObject({ state: 'running', rejected: { why: 'too old' } });
+    under.offer(makeLines(2));
+    await eventually(() =>
+      expect(row()).toEqual({ delivered: 2, pending: 0, dropped: { rejected: 1, write_failed: 2 } }),
+    );
+    expect(logged).toHaveLength(2);
+  });
+
+  it('hands what waits to the one that takes its place', async () => {
+    sink.act = async () => {
+      throw new Unavailable('wrong address');
+    };
+    const under = queue();
+    const sent = makeLines(20);
+    under.offer(sent);
+    await eventually(() => expect(under.status().state).toBe('failed'));
+    const other = new FakeSink();
+    await under.replace(other, { events: 500, bytes: MEBIBYTE, ageMs: 0 });
+    await eventually(() => expect(other.written).toEqual(sent));
+    expect(row()).toEqual({ delivered: 20, pending: 0, dropped: {} });
+  });
+
+  it('keeps what comes while one buffer takes the place of another', async () => {
+    sink.act = async () => {
+      throw new Unavailable('wrong address');
+    };
+    const under = queue();
+    under.offer(makeLines(5));
+    await eventually(() => expect(under.status().state).toBe('failed'));
+    const other = new FakeSink();
+    await under.replace(other, { events: 500, bytes: MEBIBYTE, ageMs: 0 }, async (buffer) => {
+      const waiting = await buffer.drain();
+      under.offer(makeLines(3, {}, 5));
+      await wait(20);
+      under.offer(makeLines(12_000, {}, 8));
+      const next = new MemoryBuffer({ events: 20_000, bytes: 16 * MEBIBYTE }, () => undefined);
+      next.push(waiting);
+      return next;
+    });
+    await eventually(() => expect(row()).toEqual({ delivered: 10_005, pending: 0, dropped: { queue_full: 2_003 } }));
+    expect(messages(other.written)).toEqual(messages(makeLines(10_005)));
+  });
+
+  it('hands on what hangs in a write, and does not count it twice when that comes back', async () => {
+    const { passed, open } = gate();
+    sink.act = () => passed;
+    const under = queue();
+    under.offer(makeLines(20));
+    await wait(1);
+    const other = new FakeSink();
+    await under.replace(other, { events: 500, bytes: MEBIBYTE, ageMs: 0 });
+    await eventually(() => expect(row()).toEqual({ delivered: 20, pending: 0, dropped: {} }));
+    open();
+    await wait(20);
+    under.offer(makeLines(1, {}, 20));
+    await eventually(() => expect(other.written).toHaveLength(21));
+    expect(row()).toEqual({ delivered: 21, pending: 0, dropped: {} });
+  });
+});
+
+/** What a sink may do with a write, and what may come before it. */
+const STEP = fc.record({
+  events: fc.integer({ min: 0, max: 40 }),
+  outcome: fc.constantFrom('takes', 'fails', 'fails late', 'rejects some', 'breaks', 'is replaced'),
+});
+
+it.each(['memory', 'spool'])(
+  'whatever a sink does, each event is once delivered, dropped or pending: in %s',
+  async (kind) => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(STEP, { maxLength: 12 }), async (steps) => {
+        await using folder = await mkdtempDisposable(join(tmpdir(), 'queue-'));
+        const counts = new Ledger();
+        const dropped = (probe: string, reason: DropReason, count: number) =>
+          counts.dropped(probe, 'fake', reason, count);
+        const memory = { events: 60, bytes: MEBIBYTE };
+        const buffer =
+          kind === 'memory'
+            ? new MemoryBuffer(memory, (events, reason) => dropped('packetloss', reason, events.length))
+            : await Spool.open({
+                directory: folder.path,
+                size: MEBIBYTE,
+                memory,
+                dropped,
+                recovered: () => undefined,
+                log: () => undefined,
+              });
+        const taken: EventLine[] = [];
+        let outcome = 'takes';
+        const fake = new FakeSink();
+        fake.act = async (batch, receipt) => {
+          const [first, rest] = [batch.slice(0, 3), batch.slice(3)];
+          if (outcome === 'breaks') throw new TypeError('ours');
+          if (outcome === 'fails') throw new Unavailable('no');
+          if (outcome === 'rejects some') receipt.rejected(first, 'bad');
+          else taken.push(...first);
+          if (outcome === 'fails late') {
+            receipt.delivered(first);
+            throw new Unavailable('no more');
+          }
+          taken.push(...rest);
+        };
+        const options = { events: 10, bytes: MEBIBYTE, ageMs: 0 };
+        const under = new SinkQueue(fake, buffer, options, { name: 'fake', ledger: counts, log: () => undefined });
+        let offered = 0;
+        for (const step of steps) {
+          outcome = step.outcome;
+          under.offer(makeLines(step.events, {}, offered));
+          offered += step.events;
+          await wait(2);
+          if (step.outcome === 'is replaced') await under.replace(fake, options);
+          const [known] = counts.rows(['fake']);
+          expect(known?.pending ?? 0).toBe(under.status().pending);
+        }
+        outcome = 'takes';
+        await under.close(2_000);
+        const [end] = counts.rows(['fake']);
+        const lost = [...(end?.dropped.values() ?? [])].reduce((sum, count) => sum + count, 0);
+        expect(end?.pending ?? 0).toBe(0);
+        expect((end?.delivered ?? 0) + lost).toBe(offered);
+        expect(taken).toHaveLength(end?.delivered ?? 0);
+        expect(new Set(messages(taken)).size).toBe(taken.length);
+      }),
+      { numRuns: 30 },
+    );
+  },
+  60_000,
+);
+
+it('writes what is left when it closes, at most for the time it is given', async () => {
+  const fast = queue(1_000, { ageMs: 60_000 });
+  fast.offer(makeLines(700));
+  await fast.close(1_000);
+  expect(row()).toEqual({ delivered: 700, pending: 0, dropped: {} });
+  sink.act = () => new Promise(() => undefined);
+  const slow = queue();
+  slow.offer(makeLines(600));
+  await slow.close(20);
+  expect(row()).toEqual({ delivered: 700, pending: 0, dropped: { shutdown: 600 } });
+});
+
+it('the bus gives events to sinks and followers, and keeps the last ones for who asks later', async () => {
+  const bus = new EventBus();
+  bus.historyMax = 1_000;
+  bus.sinks = [queue()];
+  const followed: string[] = [];
+  const subscription = bus.follow((batch) => followed.push(...messages(batch)));
+  bus.publish(makeEvents(2, { probe: 'one' }));
+  bus.publish(makeEvents(1, { probe: 'two' }));
+  subscription[Symbol.dispose]();
+  bus.publish(makeEvents(3_000, { probe: 'three' }));
+  expect(followed).toEqual(['event 0', 'event 1', 'event 0']);
+  expect(bus.history({})).toHaveLength(1_000);
+  expect(bus.history({ probe: ['one', 'two'] })).toEqual([]);
+  expect(bus.history({ since: '2026-01-01T00:00:00.000002990Z' })).toHaveLength(10);
+});
+
+it('the ledger of a sink that was not there all the time balances as well', () => {
+  for (let count = 0; count < 5; count++) ledger.published('one');
+  ledger.accepted('one', 'fake');
+  ledger.accepted('one', 'fake');
+  ledger.delivered('one', 'fake');
+  ledger.recovered('one', 'fake', 7);
+  expect(ledger.rows(['fake'])).toEqual([
+    { probe: 'one', sink: 'fake', delivered: 1, pending: 8, recovered: 7, dropped: new Map([['not_configured', 3]]) },
+  ]);
+});

@@ -1,0 +1,322 @@
+import { withDeadline } from '#core/deadline.ts';
+import type { EventLine } from '#events/event_line.ts';
+import type { BatchLimits, EventBuffer } from './buffer.ts';
+import type { DropReason, Ledger } from './ledger.ts';
+import { type Sink, Unavailable } from './sink.ts';
+
+/** When a batch is written: as soon as it is as large as this, or its first event is so old. */
+export interface BatchOptions extends BatchLimits {
+  readonly ageMs: number;
+}
+
+export interface SinkQueueOptions {
+  readonly name: string;
+  readonly ledger: Ledger;
+  readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
+}
+
+export const SINK_STATES = ['running', 'failed'] as const;
+
+/** A sink as `/api/v1/sinks` shows it. */
+export interface SinkStatus {
+  readonly name: string;
+  readonly state: (typeof SINK_STATES)[number];
+  /** Why it is failed; empty where it is not. */
+  readonly reason: string;
+  readonly since: string;
+  /** When it is tried again. */
+  readonly until: string | null;
+  readonly pending: number;
+  readonly pendingBytes: number;
+  readonly retries: number;
+  /** The last event that it refused for good, and why. */
+  readonly rejected: { readonly at: string; readonly why: string } | null;
+}
+
+const RETRY_FIRST_MS = 500;
+const RETRY_MAX_MS = 30_000;
+/** A sink may ask for more than that, but not get it. */
+const RETRY_AFTER_MAX_MS = 300_000;
+/** While the agent ends. */
+const RETRY_LAST_MS = 200;
+/** A write that takes so long is shown as a failure. */
+const STALLED_MS = 10_000;
+const LAST_MS = 1_000;
+/** Opening a spool takes a second at most, for a large one. */
+const HELD_MAX = 10_000;
+/** A write that is told to stop does so within this time, or is not waited for. */
+const ABORT_MS = 500;
+
+/** One batch at a sink: which of its events are dealt with. */
+class Attempt {
+  readonly controller = new AbortController();
+  readonly sinceMs = performance.now();
+  readonly open: Set<EventLine>;
+
+  constructor(batch: readonly EventLine[]) {
+    this.open = new Set(batch);
+  }
+
+  /** Those of the events that were not dealt with before. */
+  settle(events: readonly EventLine[]): EventLine[] {
+    return events.filter((event) => this.open.delete(event));
+  }
+}
+
+/**
+ * The bounded queue in front of a sink, so that a slow one holds up nobody. A sink that fails is tried again, with growing
+ * pauses. Nothing goes without being counted.
+ */
+export class SinkQueue {
+  readonly #options: SinkQueueOptions;
+  #sink: Sink;
+  #buffer: EventBuffer;
+  #batch: BatchOptions;
+  #attempt: Attempt | undefined;
+  #running: Promise<void> | undefined;
+  /** Ends the pause that the loop makes. */
+  #wake: () => void = () => undefined;
+  #oldestMs = 0;
+  #failures = 0;
+  #retries = 0;
+  #reason = '';
+  #sinceMs = Date.now();
+  #untilMs: number | undefined;
+  #rejected: SinkStatus['rejected'] = null;
+  #paused = false;
+  /** What came while one buffer takes the place of another. */
+  #held: EventLine[] | undefined;
+  /** Of the loop: an older one that comes back from a write that hung has nothing to do any more. */
+  #generation = 0;
+  #closing = false;
+  #ended = false;
+
+  constructor(sink: Sink, buffer: EventBuffer, batch: BatchOptions, options: SinkQueueOptions) {
+    this.#options = options;
+    this.#sink = sink;
+    this.#buffer = buffer;
+    this.#batch = batch;
+    this.#start();
+  }
+
+  get name(): string {
+    return this.#options.name;
+  }
+
+  offer(events: readonly EventLine[]): void {
+    if (this.#closing) return;
+    for (const { record } of events) this.#options.ledger.accepted(record.probe, this.name);
+    if (this.#held !== undefined) {
+      this.#hold(this.#held, events);
+      return;
+    }
+    if (this.#buffer.length === 0) this.#oldestMs = performance.now();
+    this.#buffer.push(events);
+    this.#start();
+    if (this.#failures === 0 && this.#isDue()) this.#wake();
+  }
+
+  status(): SinkStatus {
+    const stalledMs = this.#attempt === undefined ? 0 : performance.now() - this.#attempt.sinceMs;
+    const stalled = stalledMs > STALLED_MS ? `a write has taken ${Math.round(stalledMs / 1_000)} s so far` : '';
+    const spool = this.#buffer.failure === '' ? '' : `the spool is not written: ${this.#buffer.failure}`;
+    const reason = this.#reason || stalled || spool;
+    return {
+      name: this.name,
+      state: reason === '' ? 'running' : 'failed',
+      reason,
+      since: new Date(this.#sinceMs).toISOString(),
+      until: this.#untilMs === undefined ? null : new Date(this.#untilMs).toISOString(),
+      pending: this.#buffer.length,
+      pendingBytes: this.#buffer.bytes,
+      retries: this.#retries,
+      rejected: this.#rejected,
+    };
+  }
+
+  /**
+   * Lets another sink take what waits, from another buffer where `exchange` gives one.
+   * @param exchange moves what waits
+   */
+  async replace(
+    sink: Sink,
+    batch: BatchOptions,
+    exchange: (buffer: EventBuffer) => Promise<EventBuffer> = async (buffer) => buffer,
+  ): Promise<void> {
+    this.#paused = true;
+    await this.#interrupt();
+    await this.#sink.close();
+    this.#sink = sink;
+    this.#batch = batch;
+    this.#held = [];
+    this.#buffer = await exchange(this.#buffer);
+    this.#buffer.push(this.#held);
+    this.#held = undefined;
+    this.#failures = 0;
+    this.#setReason('');
+    this.#paused = false;
+    this.#start();
+  }
+
+  /** Writes what is left, at most for the given time; the rest is dropped, or stays in the spool. */
+  async close(deadlineMs: number): Promise<void> {
+    this.#closing = true;
+    this.#wake();
+    await withDeadline(this.#running ?? Promise.resolve(), deadlineMs, 'late').catch(() => undefined);
+    this.#ended = true;
+    await this.#interrupt();
+    // A disk that hangs must not keep the agent from ending.
+    await withDeadline(this.#buffer.close(), LAST_MS, 'late').catch(() => undefined);
+    await withDeadline(this.#sink.close(), LAST_MS, 'late').catch(() => undefined);
+  }
+
+  #hold(held: EventLine[], events: readonly EventLine[]): void {
+    const room = HELD_MAX - held.length;
+    held.push(...events.slice(0, room));
+    this.#drop(events.slice(room), 'queue_full');
+  }
+
+  /** Stops the loop and the write under way. What the write has not dealt with goes back. */
+  async #interrupt(): Promise<void> {
+    const attempt = this.#attempt;
+    attempt?.controller.abort(new Unavailable('interrupted'));
+    this.#wake();
+    await withDeadline(this.#running ?? Promise.resolve(), ABORT_MS, 'late').catch(() => undefined);
+    if (attempt !== undefined && this.#attempt === attempt) this.#putBack(attempt);
+    this.#generation++;
+    this.#running = undefined;
+  }
+
+  #start(): void {
+    if (this.#running !== undefined || this.#paused || this.#ended || this.#buffer.length === 0) return;
+    const generation = ++this.#generation;
+    const running = this.#loop(() => generation === this.#generation && !this.#paused && !this.#ended).finally(() => {
+      if (this.#running !== running) return;
+      this.#running = undefined;
+      this.#start();
+    });
+    this.#running = running;
+  }
+
+  async #loop(isWanted: () => boolean): Promise<void> {
+    while (this.#buffer.length > 0 && isWanted()) {
+      if (!this.#isDue()) {
+        await this.#pause(this.#oldestMs + this.#batch.ageMs - performance.now());
+        continue;
+      }
+      const retryMs = await this.#write(isWanted);
+      if (retryMs === undefined) continue;
+      await this.#pause(this.#closing ? Math.min(retryMs, RETRY_LAST_MS) : retryMs);
+      this.#untilMs = undefined;
+      this.#retries++;
+    }
+  }
+
+  #isDue(): boolean {
+    const { events, bytes, ageMs } = this.#batch;
+    if (this.#closing || this.#failures > 0) return true;
+    return this.#buffer.length >= events || this.#buffer.bytes >= bytes || performance.now() - this.#oldestMs >= ageMs;
+  }
+
+  /** Writes one batch. Returns how long to wait before the next one, where that is not at once. */
+  async #write(isWanted: () => boolean): Promise<number | undefined> {
+    const buffer = this.#buffer;
+    const batch = await buffer.take(this.#batch);
+    if (!isWanted()) {
+      buffer.settle(batch);
+      return undefined;
+    }
+    // All that was there has turned out to be damaged.
+    if (batch.length === 0) return RETRY_LAST_MS;
+    const attempt = new Attempt(batch);
+    this.#attempt = attempt;
+    let retryMs: number | undefined;
+    try {
+      await this.#sink.write(
+        batch,
+        {
+          delivered: (events) => this.#deliver(attempt.settle(events)),
+          rejected: (events, why) => this.#reject(attempt.settle(events), why),
+        },
+        attempt.controller.signal,
+      );
+      this.#deliver(attempt.settle(batch));
+      this.#succeeded();
+    } catch (error) {
+      if (this.#attempt !== attempt) return undefined;
+      retryMs = this.#failed(attempt, error as Error);
+    }
+    if (this.#attempt === attempt) this.#putBack(attempt);
+    return retryMs;
+  }
+
+  #putBack(attempt: Attempt): void {
+    this.#attempt = undefined;
+    const left = [...attempt.open];
+    attempt.open.clear();
+    this.#buffer.settle(left);
+    // What is there now came no earlier, but for a part of a larger heap that is due anyway.
+    this.#oldestMs = attempt.sinceMs;
+  }
+
+  #succeeded(): void {
+    if (this.#failures > 0) {
+      const seconds = Math.round((Date.now() - this.#sinceMs) / 1_000);
+      this.#options.log('info', `events go to ${this.name} again, after ${seconds} s`);
+    }
+    this.#failures = 0;
+    this.#setReason('');
+  }
+
+  #failed(attempt: Attempt, error: Error): number | undefined {
+    if (attempt.controller.signal.aborted) return undefined;
+    if (!(error instanceof Unavailable)) {
+      // Not the sink's fault but ours: the same batch would fail for ever.
+      const events = attempt.settle([...attempt.open]);
+      this.#drop(events, 'write_failed');
+      this.#options.log('error', `${events.length} events could not be written to ${this.name}: ${error.stack}`);
+      return undefined;
+    }
+    this.#failures++;
+    if (error.message !== this.#reason) {
+      this.#options.log('error', `events do not go to ${this.name}: ${error.message}`);
+    }
+    this.#setReason(error.message);
+    const growing = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** (this.#failures - 1));
+    // Many agents that lost the same server must not come back to it at the same time.
+    const retryMs = Math.max(growing * (0.5 + Math.random() / 2), error.retryAfterMs * (1 + Math.random() / 10));
+    this.#untilMs = Date.now() + Math.min(retryMs, RETRY_AFTER_MAX_MS);
+    return Math.min(retryMs, RETRY_AFTER_MAX_MS);
+  }
+
+  #setReason(reason: string): void {
+    if ((reason === '') !== (this.#reason === '')) this.#sinceMs = Date.now();
+    this.#reason = reason;
+    if (reason === '') this.#untilMs = undefined;
+  }
+
+  #deliver(events: readonly EventLine[]): void {
+    for (const { record } of events) this.#options.ledger.delivered(record.probe, this.name);
+  }
+
+  #reject(events: readonly EventLine[], why: string): void {
+    if (events.length === 0) return;
+    if (why !== this.#rejected?.why) this.#options.log('error', `${this.name} refused an event: ${why}`);
+    this.#rejected = { at: new Date().toISOString(), why };
+    this.#drop(events, 'rejected');
+  }
+
+  #drop(events: readonly EventLine[], reason: DropReason): void {
+    for (const { record } of events) this.#options.ledger.dropped(record.probe, this.name, reason);
+  }
+
+  #pause(pauseMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, Math.max(0, pauseMs));
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

@@ -1,0 +1,114 @@
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { EventLine } from '#events/event_line.ts';
+import { makeLines, messages } from '../../../test/support/event_lines.ts';
+import { parseSinks } from '../../../test/support/event_way.ts';
+import { Unavailable } from '../sink.ts';
+import { FileSink } from './file.ts';
+
+let folder: string;
+let path: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'file-sink-'));
+  path = join(folder, 'events.jsonl');
+});
+
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+async function open(
+  more: object = {},
+): Promise<{ write(events: readonly EventLine[]): Promise<void> } & AsyncDisposable> {
+  const { file } = parseSinks({ file: { path, ...more } });
+  if (file === undefined) throw new Error('no file');
+  const sink = new FileSink(file);
+  const receipt = { delivered: () => undefined, rejected: () => undefined };
+  return {
+    write: (events) => sink.write(events, receipt, new AbortController().signal),
+    [Symbol.asyncDispose]: () => sink.close(),
+  };
+}
+
+function read(name = path): string[] {
+  return readFileSync(name, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { message: string }).message);
+}
+
+it('writes JSON lines, after what is there already', async () => {
+  const lines = makeLines(5);
+  {
+    await using sink = await open();
+    await sink.write(lines.slice(0, 2));
+    await sink.write(lines.slice(2, 4));
+  }
+  await using sink = await open();
+  await sink.write(lines.slice(4));
+  expect(read()).toEqual(messages(lines));
+  expect(statSync(path).mode & 0o777).toBe(0o640);
+});
+
+it('puts aside a file that is large, and keeps as many as it may', async () => {
+  await using sink = await open({ rotateBytes: '1KiB', keep: 2 });
+  for (let batch = 0; batch < 5; batch++) await sink.write(makeLines(5, {}, batch * 5));
+  expect(readdirSync(folder).sort()).toEqual(['events.jsonl', 'events.jsonl.1', 'events.jsonl.2']);
+  expect([`${path}.2`, `${path}.1`, path].map((name) => read(name)[0])).toEqual(['event 10', 'event 15', 'event 20']);
+});
+
+it('keeps none where it is to keep none', async () => {
+  await using sink = await open({ rotateBytes: '1KiB', keep: 0 });
+  for (let batch = 0; batch < 3; batch++) await sink.write(makeLines(5, {}, batch * 5));
+  expect(readdirSync(folder)).toEqual(['events.jsonl']);
+  expect(read()[0]).toBe('event 10');
+});
+
+it('puts aside a file that is old', async () => {
+  await using sink = await open({ rotateAge: '1s' });
+  await sink.write(makeLines(1));
+  await wait(1_100);
+  await sink.write(makeLines(1, {}, 1));
+  expect([read(`${path}.1`), read()]).toEqual([['event 0'], ['event 1']]);
+});
+
+it('opens the file anew when somebody else has put it aside, removed or emptied it', async () => {
+  await using sink = await open();
+  await sink.write(makeLines(1));
+  renameSync(path, `${path}.old`);
+  await sink.write(makeLines(1, {}, 1));
+  expect([read(`${path}.old`), read()]).toEqual([['event 0'], ['event 1']]);
+  rmSync(path);
+  await sink.write(makeLines(1, {}, 2));
+  expect(read()).toEqual(['event 2']);
+  truncateSync(path, 0);
+  await sink.write(makeLines(1, {}, 3));
+  expect(read()).toEqual(['event 3']);
+});
+
+it('says why it cannot write, and writes once it can', async () => {
+  const blocked = join(folder, 'folder');
+  path = join(blocked, 'events.jsonl');
+  writeFileSync(blocked, '');
+  await using sink = await open();
+  await expect(sink.write(makeLines(1))).rejects.toThrow(Unavailable);
+  await expect(sink.write(makeLines(1))).rejects.toThrow(/EEXIST|ENOTDIR/);
+  rmSync(blocked);
+  await sink.write(makeLines(1));
+  expect(read()).toEqual(['event 0']);
+  rmSync(path);
+  mkdirSync(path);
+  await expect(sink.write(makeLines(1, {}, 1))).rejects.toThrow(/EISDIR/);
+});

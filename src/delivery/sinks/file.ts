@@ -1,0 +1,101 @@
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { SinkConfig } from '#config/sinks.ts';
+import type { EventLine } from '#events/event_line.ts';
+import { type Receipt, type Sink, Unavailable } from '../sink.ts';
+
+/** Writes a JSON object a line. Puts a file aside when it is large or old; opens it anew when somebody else has done so. */
+export class FileSink implements Sink {
+  readonly name = 'file';
+  readonly #config: SinkConfig<'file'>;
+  #file: FileHandle | undefined;
+  #inode = 0;
+  #size = 0;
+  #bornMs = 0;
+
+  constructor(config: SinkConfig<'file'>) {
+    this.#config = config;
+  }
+
+  async write(events: readonly EventLine[], _receipt: Receipt, signal: AbortSignal): Promise<void> {
+    const text = Buffer.from(events.map(({ json }) => `${json}\n`).join(''));
+    try {
+      await this.#prepare(text.length);
+      signal.throwIfAborted();
+      await this.#append(text);
+    } catch (error) {
+      await this.close();
+      throw error instanceof Unavailable ? error : new Unavailable((error as Error).message);
+    }
+  }
+
+  async close(): Promise<void> {
+    const file = this.#file;
+    this.#file = undefined;
+    // What the disk could not take it says when the file is closed.
+    await file?.close().catch(() => undefined);
+  }
+
+  async #append(text: Buffer): Promise<void> {
+    const { size } = (await this.#file?.stat()) ?? { size: 0 };
+    try {
+      await this.#file?.appendFile(text);
+    } catch (error) {
+      // A part may have found room: the whole batch comes again.
+      await this.#file?.truncate(size).catch(() => undefined);
+      throw error;
+    }
+    this.#size = size + text.length;
+  }
+
+  /** Opens the file where it is not open, or not the one of that name any more. */
+  async #prepare(bytes: number): Promise<void> {
+    const { path, rotateBytes, rotateAge } = this.#config;
+    if (this.#file !== undefined && (await inodeOf(path)) !== this.#inode) await this.close();
+    if (this.#file === undefined) await this.#open();
+    const isLarge = this.#size > 0 && this.#size + bytes > rotateBytes;
+    const isOld = this.#size > 0 && Date.now() - this.#bornMs > rotateAge;
+    if (!isLarge && !isOld) return;
+    await this.close();
+    await this.#rotate();
+    await this.#open();
+  }
+
+  async #open(): Promise<void> {
+    const { path } = this.#config;
+    await mkdir(dirname(path), { recursive: true });
+    this.#file = await open(path, 'a', 0o640);
+    const { ino, size, birthtimeMs } = await this.#file.stat();
+    this.#inode = ino;
+    this.#size = size;
+    this.#bornMs = birthtimeMs > 0 ? birthtimeMs : Date.now();
+  }
+
+  /** `path` becomes `path.1`, that `path.2`, and so on; the last one goes. */
+  async #rotate(): Promise<void> {
+    const { path, keep } = this.#config;
+    if (keep === 0) {
+      await rm(path, { force: true });
+      return;
+    }
+    for (let number = keep; number > 1; number--) await renameIfThere(`${path}.${number - 1}`, `${path}.${number}`);
+    await rename(path, `${path}.1`);
+  }
+}
+
+async function inodeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).ino;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return undefined;
+  }
+}
+
+async function renameIfThere(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}

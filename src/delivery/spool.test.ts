@@ -1,0 +1,178 @@
+import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { EventLine } from '#events/event_line.ts';
+import { makeLines, messages } from '../../test/support/event_lines.ts';
+import { eventually } from '../../test/support/oracle.ts';
+import { Spool, type SpoolOptions } from './spool.ts';
+
+let directory: string;
+let dropped: Record<string, number>;
+let recovered: Record<string, number>;
+let logged: string[];
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'spool-'));
+  dropped = {};
+  recovered = {};
+  logged = [];
+});
+
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const MEBIBYTE = 1024 * 1024;
+const BATCH = { events: 100, bytes: MEBIBYTE };
+
+function open(more: Partial<SpoolOptions> = {}): Promise<Spool> {
+  return Spool.open({
+    directory,
+    size: 64 * MEBIBYTE,
+    memory: { events: 10_000, bytes: 16 * MEBIBYTE },
+    dropped: (probe, reason, count) => {
+      dropped[`${probe} ${reason}`] = (dropped[`${probe} ${reason}`] ?? 0) + count;
+    },
+    recovered: (probe, count) => {
+      recovered[probe] = (recovered[probe] ?? 0) + count;
+    },
+    log: (_, message) => logged.push(message),
+    ...more,
+  });
+}
+
+/** Takes and delivers all that is there. */
+async function drainAll(spool: Spool): Promise<EventLine[]> {
+  const all: EventLine[] = [];
+  while (spool.length > 0) {
+    all.push(...(await spool.take(BATCH)));
+    spool.settle([]);
+  }
+  return all;
+}
+
+const files = () => readdirSync(directory).filter((name) => name.endsWith('.jsonl'));
+const total = (counts: Record<string, number>) => Object.values(counts).reduce((sum, count) => sum + count, 0);
+
+it('gives in order what it got, and has nothing left then', async () => {
+  const spool = await open();
+  const lines = makeLines(1_234);
+  spool.push(lines.slice(0, 700));
+  spool.push(lines.slice(700));
+  expect(spool.length).toBe(1_234);
+  expect(await drainAll(spool)).toEqual(lines);
+  expect([spool.length, spool.bytes]).toEqual([0, 0]);
+  await spool.close();
+  const next = await open();
+  expect([next.length, recovered]).toEqual([0, {}]);
+  await next.close();
+});
+
+it('gives lines that are longer than a batch may be one by one', async () => {
+  const spool = await open();
+  const lines = makeLines(5, { message: 'x'.repeat(5_000) });
+  spool.push(lines);
+  for (const line of lines) {
+    expect(await spool.take({ events: 100, bytes: 100 })).toEqual([line]);
+    spool.settle([]);
+  }
+  expect([spool.length, spool.bytes]).toEqual([0, 0]);
+  await spool.close();
+});
+
+it('gives again, and first, what was not delivered', async () => {
+  const spool = await open();
+  const lines = makeLines(250);
+  spool.push(lines);
+  const first = await spool.take(BATCH);
+  spool.settle([...first.slice(3, 5), ...first.slice(90)]);
+  expect(spool.length).toBe(250 - 88);
+  expect(messages(await spool.take(BATCH))).toEqual(messages([...lines.slice(3, 5), ...lines.slice(90, 100)]));
+  spool.settle([]);
+  expect(messages(await drainAll(spool))).toEqual(messages(lines.slice(100)));
+  await spool.close();
+});
+
+it('has after the process is killed what it had before; what was half written is cut off', async () => {
+  const killed = await open();
+  killed.push(makeLines(300));
+  killed.push(makeLines(50, { probe: 'tcpreset' }, 300));
+  await killed.take(BATCH);
+  killed.settle([]);
+  await killed.take(BATCH);
+  await eventually(() => expect(existsSync(join(directory, 'position'))).toBe(true));
+  const [file = ''] = files();
+  appendFileSync(join(directory, file), '{"time":"2026-01-01T00:00:00.0000');
+  const spool = await open();
+  expect(recovered).toEqual({ packetloss: 200, tcpreset: 50 });
+  expect(spool.length).toBe(250);
+  spool.push(makeLines(10, {}, 350));
+  const all = await drainAll(spool);
+  expect(messages(all)).toEqual(messages(makeLines(260, {}, 100)));
+  expect([spool.bytes, dropped]).toEqual([0, {}]);
+  await spool.close();
+});
+
+it('keeps within its size: the oldest give way, and are counted; files that are through are removed', async () => {
+  const spool = await open({ size: MEBIBYTE });
+  const lines = makeLines(2_000, { message: 'x'.repeat(1_000) });
+  for (let at = 0; at < lines.length; at += 50) {
+    spool.push(lines.slice(at, at + 50));
+    await eventually(() => expect(files().length).toBeGreaterThan(0));
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  await eventually(() => expect(spool.length + total(dropped)).toBe(2_000));
+  await eventually(() => {
+    const bytes = files().reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
+    expect(bytes).toBeLessThanOrEqual(MEBIBYTE);
+  });
+  expect(spool.length).toBeGreaterThan(600);
+  const left = spool.length;
+  expect(messages(await drainAll(spool))).toEqual(messages(lines.slice(-left)));
+  expect(dropped).toEqual({ 'packetloss spool_full': 2_000 - left });
+  await eventually(() => expect(files().length).toBeLessThanOrEqual(1));
+  await spool.close();
+});
+
+it('drops of damaged files what cannot be read, and nothing else', async () => {
+  const spool = await open();
+  spool.push(makeLines(30));
+  await spool.close();
+  const [file = ''] = files();
+  const path = join(directory, file);
+  const text = readFileSync(path, 'utf8').split('\n');
+  text[3] = '{"time":"2026","probe":"tcpreset", half';
+  text[7] = '\0\0\0';
+  writeFileSync(path, text.join('\n'));
+  const next = await open();
+  expect(await drainAll(next)).toHaveLength(28);
+  expect(dropped).toEqual({ 'tcpreset spool_damaged': 1, 'unknown spool_damaged': 1 });
+  next.push(makeLines(5));
+  await next.take({ events: 1, bytes: 1 });
+  next.settle([]);
+  rmSync(path);
+  for (const name of files()) rmSync(join(directory, name));
+  expect(await drainAll(next)).toEqual([]);
+  expect(dropped['packetloss spool_damaged']).toBe(4);
+  await next.close();
+});
+
+it('goes on in memory while the disk does not take anything, within the bounds of memory', async () => {
+  rmSync(directory, { recursive: true });
+  writeFileSync(directory, 'a file, not a directory');
+  const spool = await open({ memory: { events: 100, bytes: MEBIBYTE } });
+  expect(spool.failure).toMatch(/EEXIST|ENOTDIR/);
+  const lines = makeLines(150);
+  spool.push(lines);
+  expect(dropped).toEqual({ 'packetloss queue_full': 50 });
+  const batch = await spool.take({ events: 10, bytes: MEBIBYTE });
+  expect(messages(batch)).toEqual(messages(lines.slice(50, 60)));
+  spool.settle(batch.slice(5));
+  expect(spool.length).toBe(95);
+  rmSync(directory);
+  await eventually(() => expect(spool.failure).toBe(''));
+  await eventually(() => expect(files()).toHaveLength(1));
+  expect(messages(await drainAll(spool))).toEqual(messages(lines.slice(55)));
+  expect(logged).toHaveLength(1);
+  await spool.close();
+});

@@ -1,0 +1,58 @@
+import { addressOf } from '#core/address.ts';
+import { isPublic } from '#peers/public.ts';
+import type { EventRecord, Peer } from './envelope.ts';
+
+/** Whose addresses events name: nobody's, those of this node and its Pods, or those of the whole cluster. */
+export const PEERS = ['off', 'node', 'cluster'] as const;
+export type Peers = (typeof PEERS)[number];
+
+export interface PeerContext {
+  /** Name of this node. */
+  readonly node: string;
+  readonly find: (ip: string) => Peer | undefined;
+  /** Whether the Pod is one of this node. */
+  readonly isLocal: (namespace: string, pod: string) => boolean;
+  /** Whether an address is nobody's in the cluster; undefined where not all addresses of the cluster are known. */
+  readonly isExternal: ((ip: string) => boolean) | undefined;
+}
+
+/** Who is at the other end of an event; undefined where that is not sure. */
+export function peerOf(event: EventRecord, context: PeerContext): Peer | undefined {
+  const { src, dst, namespace, pod } = event;
+  if (src === undefined || dst === undefined || namespace === null || pod === null) return undefined;
+  const from = resolve(addressOf(src), context);
+  const to = resolve(addressOf(dst), context);
+  const isNode = namespace === '' && pod === '';
+  const isSelf = (peer: Peer | undefined) =>
+    isNode
+      ? peer?.kind === 'node' && peer.name === context.node
+      : peer?.kind === 'pod' && peer.namespace === namespace && peer.name === pod;
+  if (isSelf(from)) return isSelf(to) ? undefined : to;
+  if (isSelf(to)) return from;
+  // The node forwards packets between others: where one is going to says most.
+  if (isNode) return to ?? from;
+  // The API does not know the Pod's own address yet.
+  if (from !== undefined && to !== undefined) return undefined;
+  const other = from ?? to;
+  // Its address may have been that of another Pod of this node a moment ago.
+  const isNear = other?.kind === 'pod' && context.isLocal(other.namespace, other.name);
+  return isNear ? undefined : other;
+}
+
+function resolve(ip: string, { find, isExternal }: PeerContext): Peer | undefined {
+  const peer = find(ip);
+  if (peer !== undefined) return peer;
+  // A private address that nobody has may be a Pod's that no Service has: nothing tells.
+  return isExternal !== undefined && isPublic(ip) && isExternal(ip)
+    ? { kind: 'external', namespace: '', name: '', ip }
+    : undefined;
+}
+
+/** The event with its peer, where there is one. */
+export function withPeer(event: EventRecord, context: PeerContext): EventRecord {
+  const peer = peerOf(event, context);
+  if (peer === undefined) return event;
+  const { time, probe, type, severity, node, netns, namespace, pod, labels, ...rest } = event;
+  const head = { time, probe, type, severity, node, netns, namespace, pod };
+  return { ...head, ...(labels === undefined ? {} : { labels }), peer, ...rest };
+}

@@ -1,0 +1,316 @@
+import type { Registry } from 'prom-client';
+import { collectDefaultMetrics, Registry as PromRegistry } from 'prom-client';
+import { Aggregator } from '#collectors/aggregate.ts';
+import { type Format, OPENMETRICS_END } from '#collectors/exposition.ts';
+import { TextWriter } from '#collectors/text_writer.ts';
+import { freeCycle } from '#core/cycle.ts';
+import { DROP_REASONS, type FoldRow, type LedgerRow } from '#delivery/ledger.ts';
+import { SINK_STATES, type SinkStatus } from '#delivery/sink_queue.ts';
+import type { KernelLedgerEntry } from '#kernel/messages.ts';
+import type { ClusterState } from '#kubernetes/cluster.ts';
+import { defineMetrics, type Emit, NO_LABELS, NODE } from '#probe/metric.ts';
+import { writeProcessMetrics } from './process_metrics.ts';
+
+const AGENT = 'agent';
+
+const PROBE = { help: 'Name of the probe.', example: 'packetloss', max: 64 } as const;
+const SINK = { help: 'Name of the sink.', example: 'stdout', max: 16 } as const;
+
+const RESOURCE = { help: 'Resource that is watched.', example: 'pods', max: 16 } as const;
+
+const agent = { scope: 'agent', detail: 'core', source: 'agent' } as const;
+
+/** What the agent's main thread says of itself. */
+export const AGENT_METRICS = defineMetrics({
+  buildInfo: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_build_info',
+    help: 'Version of the agent and of the Node.js that it runs on.',
+    labels: {
+      version: { help: 'Version of the agent.', example: '0.1.0', max: 1 },
+      node_version: { help: 'Version of Node.js.', example: '24.0.0', max: 1 },
+    },
+  },
+  pageAge: {
+    ...agent,
+    type: 'gauge',
+    unit: 'seconds',
+    name: 'netsonde_page_age_seconds',
+    help: 'Age of the other metrics of this page: more than zero where the kernel thread does not answer.',
+    labels: {},
+  },
+  restarts: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_kernel_thread_restarts_total',
+    help: 'Times that the kernel thread was replaced because it failed or hung.',
+    labels: {},
+  },
+  stuck: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_kernel_threads_stuck',
+    help: 'Replaced kernel threads that have not ended.',
+    labels: {},
+  },
+  configSuccessful: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_config_last_reload_successful',
+    help: '1 if the last configuration was applied, 0 if it was faulty and the one before it stays.',
+    labels: {},
+  },
+  configTime: {
+    ...agent,
+    type: 'gauge',
+    unit: 'seconds',
+    name: 'netsonde_config_last_reload_success_timestamp_seconds',
+    help: 'Unix time at which a configuration was last applied.',
+    labels: {},
+  },
+  configGeneration: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_config_generation',
+    help: 'Number of the configuration in force, counted from the start of the agent.',
+    labels: {},
+  },
+  produced: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_produced_total',
+    help: 'Events that happened, before any limit.',
+    labels: { probe: PROBE },
+  },
+  limited: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_limited_total',
+    help: 'Events left out by a limit.',
+    labels: { probe: PROBE, stage: { help: 'Where the limit is.', values: ['kernel', 'agent'] } },
+  },
+  folded: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_folded_total',
+    help: 'Events that went into an equal one, which says how many it stands for.',
+    labels: { probe: PROBE },
+  },
+  unfolded: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_unfolded_total',
+    help: 'Events that were not compared with others because too many different ones came at the same time.',
+    labels: {},
+  },
+  delivered: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_delivered_total',
+    help: 'Events that the sink has taken.',
+    labels: { probe: PROBE, sink: SINK },
+  },
+  dropped: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_dropped_total',
+    help: 'Events that were lost. An empty sink: lost before they were given to any.',
+    labels: {
+      probe: PROBE,
+      sink: SINK,
+      stage: { help: 'Where it was lost.', values: ['kernel', 'sink'] },
+      reason: { help: 'Why.', values: ['ring_full', ...DROP_REASONS] },
+    },
+  },
+  pending: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_events_pending',
+    help: 'Events that wait for the sink. An empty sink: held to see whether equal ones come.',
+    labels: { probe: PROBE, sink: SINK },
+  },
+  connected: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_kubernetes_connected',
+    help: '1 if the Pods of this node are watched; 0 if the Kubernetes API does not answer as it should, and names are those last known.',
+    labels: {},
+  },
+  apiRequests: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_kubernetes_requests_total',
+    help: 'Requests to the Kubernetes API, and errors that ended a watch.',
+    labels: {
+      resource: RESOURCE,
+      verb: { help: 'What was asked for.', values: ['list', 'watch'] },
+      code: { help: 'HTTP status, or error where there was no answer.', example: '200', max: 64 },
+    },
+  },
+  apiRelists: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_kubernetes_relists_total',
+    help: 'Lists that were read again from the Kubernetes API, after a failure or because it was time.',
+    labels: { resource: RESOURCE },
+  },
+  apiAge: {
+    ...agent,
+    type: 'gauge',
+    unit: 'seconds',
+    name: 'netsonde_kubernetes_sync_age_seconds',
+    help: 'Time since something was last heard of the resource; a quiet watch has a bookmark every minute.',
+    labels: { resource: RESOURCE },
+  },
+  apiObjects: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_kubernetes_objects',
+    help: 'Objects of the Kubernetes API that are kept in memory.',
+    labels: { resource: RESOURCE },
+  },
+  peerAddresses: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_peer_addresses',
+    help: 'Addresses of Pods, Services and nodes by which events name who is at the other end.',
+    labels: {},
+  },
+  peerAddressesLeftOut: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_peer_addresses_left_out',
+    help: 'Addresses for which there was no room; events do not name them.',
+    labels: {},
+  },
+  recovered: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_recovered_total',
+    help: 'Events that an earlier run of the agent left in the spool of the sink.',
+    labels: { probe: PROBE, sink: SINK },
+  },
+  sinkState: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_sink_state',
+    help: '1 for the state that the sink is in; /api/v1/sinks gives the reason.',
+    labels: { sink: SINK, state: { help: 'State of the sink.', values: SINK_STATES } },
+  },
+  sinkBytes: {
+    ...agent,
+    type: 'gauge',
+    unit: 'bytes',
+    name: 'netsonde_sink_pending_bytes',
+    help: 'Bytes of the events that wait for the sink.',
+    labels: { sink: SINK },
+  },
+  sinkRetries: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_sink_retries_total',
+    help: 'Writes that the sink was offered again because it could not take them.',
+    labels: { sink: SINK },
+  },
+});
+
+export type KubernetesState = ClusterState;
+
+type AgentEmit = Emit<typeof AGENT_METRICS>;
+
+export interface AgentState {
+  readonly version: string;
+  readonly pageAgeSeconds: number;
+  readonly restarts: number;
+  readonly stuckThreads: number;
+  readonly config: { readonly successful: boolean; readonly appliedMs: number; readonly generation: number };
+  readonly kernelLedger: readonly KernelLedgerEntry[];
+  readonly foldLedger: readonly FoldRow[];
+  readonly unfolded: number;
+  readonly sinkLedger: readonly LedgerRow[];
+  readonly kubernetes: KubernetesState | undefined;
+  readonly sinks: readonly SinkStatus[];
+}
+
+/** The agent's own part of the page: what it says of itself, and of its process. */
+export class AgentMetrics {
+  readonly #aggregator = new Aggregator([AGENT], () => false);
+  readonly #registry: Registry = new PromRegistry();
+
+  constructor() {
+    this.#aggregator.addProbe(AGENT, AGENT_METRICS, 'full');
+    collectDefaultMetrics({ register: this.#registry });
+    // Gauges with the suffix of a counter.
+    for (const what of ['handles', 'requests', 'resources']) {
+      this.#registry.removeSingleMetric(`nodejs_active_${what}_total`);
+    }
+  }
+
+  async render(format: Format, state: AgentState): Promise<Uint8Array[]> {
+    const batch = this.#aggregator.begin(AGENT);
+    emitState(batch.emit as AgentEmit, state);
+    batch.commit();
+    const writer = new TextWriter();
+    await this.#aggregator.render(writer, format, freeCycle());
+    writeProcessMetrics(writer, await this.#registry.getMetricsAsJSON(), format);
+    if (format === 'openmetrics') writer.bytes(OPENMETRICS_END);
+    return writer.finish();
+  }
+}
+
+function emitState(emit: AgentEmit, state: AgentState): void {
+  emit('buildInfo', NODE, 1, { version: state.version, node_version: process.versions.node });
+  emit('pageAge', NODE, state.pageAgeSeconds, NO_LABELS);
+  emit('restarts', NODE, state.restarts, NO_LABELS);
+  emit('stuck', NODE, state.stuckThreads, NO_LABELS);
+  emit('configSuccessful', NODE, state.config.successful ? 1 : 0, NO_LABELS);
+  emit('configTime', NODE, state.config.appliedMs / 1000, NO_LABELS);
+  emit('configGeneration', NODE, state.config.generation, NO_LABELS);
+  emitEvents(emit, state);
+  for (const { name: sink, state: current, pendingBytes, retries } of state.sinks) {
+    for (const candidate of SINK_STATES) {
+      emit('sinkState', NODE, candidate === current ? 1 : 0, { sink, state: candidate });
+    }
+    emit('sinkBytes', NODE, pendingBytes, { sink });
+    emit('sinkRetries', NODE, retries, { sink });
+  }
+  if (state.kubernetes !== undefined) emitKubernetes(emit, state.kubernetes);
+}
+
+function emitEvents(emit: AgentEmit, { kernelLedger, foldLedger, unfolded, sinkLedger }: AgentState): void {
+  const before = new Map(foldLedger.map((row) => [row.probe, row]));
+  for (const { probe, stage, produced, limited, lost } of kernelLedger) {
+    const { limited: limitedHere = 0, folded = 0, held = 0 } = before.get(probe) ?? {};
+    emit('produced', NODE, produced, { probe });
+    if (stage === 'kernel') {
+      emit('limited', NODE, limited, { probe, stage });
+      emit('dropped', NODE, lost, { probe, sink: '', stage, reason: 'ring_full' });
+    }
+    emit('limited', NODE, limitedHere + (stage === 'agent' ? limited : 0), { probe, stage: 'agent' });
+    emit('folded', NODE, folded, { probe });
+    emit('pending', NODE, held, { probe, sink: '' });
+  }
+  emit('unfolded', NODE, unfolded, NO_LABELS);
+  for (const { probe, sink, delivered, pending, recovered, dropped } of sinkLedger) {
+    emit('delivered', NODE, delivered, { probe, sink });
+    emit('pending', NODE, pending, { probe, sink });
+    emit('recovered', NODE, recovered, { probe, sink });
+    for (const [reason, count] of dropped) emit('dropped', NODE, count, { probe, sink, stage: 'sink', reason });
+  }
+}
+
+function emitKubernetes(emit: AgentEmit, state: KubernetesState): void {
+  emit('connected', NODE, state.connected ? 1 : 0, NO_LABELS);
+  for (const { resource, requests, relists, objects, heardMs } of state.resources) {
+    for (const [request, count] of requests) {
+      const [verb, code = ''] = request.split(' ');
+      emit('apiRequests', NODE, count, { resource, verb: verb === 'list' ? 'list' : 'watch', code });
+    }
+    emit('apiRelists', NODE, relists, { resource });
+    emit('apiObjects', NODE, objects, { resource });
+    if (heardMs !== undefined) emit('apiAge', NODE, (performance.now() - heardMs) / 1000, { resource });
+  }
+  emit('peerAddresses', NODE, state.addresses, NO_LABELS);
+  emit('peerAddressesLeftOut', NODE, state.addressesLeftOut, NO_LABELS);
+}

@@ -1,0 +1,36 @@
+import type { Format } from '#collectors/exposition.ts';
+
+/** Prometheus gives up after ten seconds unless it says otherwise. */
+const DEADLINE_MS = 9_000;
+/** For the rest of the page, and the way. */
+const MARGIN_MS = 500;
+const DEADLINE_MIN_MS = 500;
+
+/**
+ * The format that an Accept header prefers. Only type and weight count: parameters such as the version or the
+ * escaping scheme differ from client to client, and we have one version of each.
+ */
+export function chooseFormat(accept: string | undefined): Format {
+  let openmetrics = 0;
+  let text = 0;
+  for (const part of (accept ?? '').split(',')) {
+    const [type = '', ...parameters] = part.split(';').map((piece) => piece.trim().toLowerCase());
+    const weight = weightOf(parameters);
+    if (type === 'application/openmetrics-text') openmetrics = Math.max(openmetrics, weight);
+    else if (type === 'text/plain' || type === 'text/*' || type === '*/*') text = Math.max(text, weight);
+  }
+  return openmetrics > 0 && openmetrics >= text ? 'openmetrics' : 'text';
+}
+
+function weightOf(parameters: readonly string[]): number {
+  const given = parameters.find((parameter) => parameter.startsWith('q='))?.slice(2);
+  const weight = given === undefined ? 1 : Number(given);
+  return Number.isFinite(weight) ? weight : 0;
+}
+
+/** How long a scraper waits for us, by its own word (X-Prometheus-Scrape-Timeout-Seconds). */
+export function scrapeDeadlineMs(header: string | undefined): number {
+  const seconds = Number(header);
+  if (header === undefined || !Number.isFinite(seconds) || seconds <= 0) return DEADLINE_MS;
+  return Math.max(DEADLINE_MIN_MS, seconds * 1000 - MARGIN_MS);
+}

@@ -1,0 +1,302 @@
+import { Aggregator } from '#collectors/aggregate.ts';
+import type { Format } from '#collectors/exposition.ts';
+import { Scrape } from '#collectors/scrape.ts';
+import { emitSelf, SELF, SELF_METRICS, SelfCounts } from '#collectors/self.ts';
+import { type ProbeStatus, Supervisor } from '#collectors/supervisor.ts';
+import { TextWriter } from '#collectors/text_writer.ts';
+import { freeCycle } from '#core/cycle.ts';
+import type { EventRecord } from '#events/envelope.ts';
+import { Aims } from '#pods/aim.ts';
+import { PodDirectory, type PodsUpdate } from '#pods/directory.ts';
+import { Discovery } from '#pods/discovery.ts';
+import type { Entity } from '#pods/entity.ts';
+import type { PodLabels } from '#pods/labels.ts';
+import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
+import { ProcessGroups } from '#pods/process_groups.ts';
+import type { AnyProbe } from '#probe/contract.ts';
+import { type HookStatus, surveyHooks } from '#probe/hooks.ts';
+import { ledgerOf, NO_EVENTS } from '#probe/ledger.ts';
+import type { Emit, NetnsId } from '#probe/metric.ts';
+import { RunTimes } from '#sources/bpf/run_times.ts';
+import { BpfSource } from '#sources/bpf/source.ts';
+import { SourceErrors } from '#sources/errors.ts';
+import { Memories } from '#sources/memory.ts';
+import { MibSource } from '#sources/mib/source.ts';
+import { NetFiles } from '#sources/net_files.ts';
+import { NetlinkClient } from '#sources/netlink/client.ts';
+import { RouteSource } from '#sources/netlink/route.ts';
+import { cpusOf } from '#sources/procfs/cpus.ts';
+import { socketSource } from '#sources/sockets/source.ts';
+import { sockstatSource } from '#sources/sockstat/source.ts';
+import type { Sources } from '#sources/sources.ts';
+import type { DesiredProbes, EntityStatus, KernelLedgerEntry, KernelOptions, Page, Trouble } from './messages.ts';
+import { EventOutbox } from './outbox.ts';
+import { troubleOf } from './trouble.ts';
+
+export type KernelLog = (level: 'info' | 'warn' | 'error', message: string) => void;
+
+export interface KernelHooks {
+  readonly probes: readonly AnyProbe[];
+  readonly events: (events: readonly EventRecord[]) => void;
+  readonly log: KernelLog;
+}
+
+/** Births are seen within two seconds. */
+const REFRESH_EVERY_MS = 1_000;
+/** However many ask for trouble, there is no more than a collection in such a time for them. */
+const FRESH_MS = 2_000;
+
+/** Everything that reads the kernel: discovery, sources, probes, aggregation, exposition. One thread, no HTTP, no sinks. */
+export class Kernel implements AsyncDisposable {
+  readonly #hooks: KernelHooks;
+  readonly #aggregator: Aggregator;
+  readonly #discovery: Discovery;
+  readonly #directory = new PodDirectory();
+  readonly #aims: Aims;
+  /** As discovered, without names from the Kubernetes API. */
+  #discovered: readonly Entity[] = [];
+  readonly #sources: Sources;
+  readonly #supervisor: Supervisor;
+  readonly #runTimes: RunTimes;
+  readonly #scrape: Scrape;
+  readonly #counts = new SelfCounts();
+  readonly #netns: BpfNetnsKernel;
+  readonly #outbox: EventOutbox;
+  /** A collection that has not ended: who asks for a page meanwhile shares it. */
+  #collecting: Promise<void> | undefined;
+  /** Resolves once every page of earlier collections is rendered. */
+  #rendered: Promise<unknown> = Promise.resolve();
+  /** When the last collection ended: by a clock that nobody sets, and by the wall clock. */
+  #collectedMs = Number.NEGATIVE_INFINITY;
+  #collected = new Date(0);
+  #refreshFailure = '';
+  #timer: NodeJS.Timeout | undefined;
+
+  private constructor(options: KernelOptions, hooks: KernelHooks, bpf: BpfSource, netns: BpfNetnsKernel) {
+    const { paths } = options;
+    this.#hooks = hooks;
+    this.#netns = netns;
+    const names = [...hooks.probes.map(({ name }) => name), SELF];
+    this.#aggregator = new Aggregator(names, (id) => this.#discovery.isIgnored(id));
+    this.#aims = new Aims(options.kubernetes ? this.#directory : undefined);
+    this.#discovery = new Discovery(paths, netns, (entities) => {
+      this.#discovered = entities;
+      this.#name();
+    });
+    this.#outbox = new EventOutbox({
+      node: options.node,
+      probes: hooks.probes,
+      find: (id) => this.#find(id),
+      refresh: () => this.#refresh(),
+      send: hooks.events,
+    });
+    const errors = new SourceErrors((message) => hooks.log('warn', message));
+    const files = new NetFiles(paths.proc, this.#discovery, errors);
+    const netlink = new NetlinkClient(files, errors);
+    const cpus = cpusOf(paths.sys);
+    this.#sources = {
+      paths,
+      netns: this.#discovery,
+      life: this.#discovery,
+      processes: new ProcessGroups(paths, () => this.#discovery.owners(), errors),
+      files,
+      mib: new MibSource(bpf, cpus, this.#discovery, files),
+      sockstat: sockstatSource(bpf, cpus, this.#discovery, files),
+      netlink,
+      route: new RouteSource(netlink),
+      sockets: socketSource(bpf, this.#discovery, files, netlink, errors),
+      bpf,
+      aims: this.#aims,
+      cpus,
+      errors,
+      memories: new Memories(),
+    };
+    this.#runTimes = new RunTimes(paths.proc);
+    this.#supervisor = new Supervisor({
+      definitions: hooks.probes,
+      sources: this.#sources,
+      aggregator: this.#aggregator,
+      publish: (probe) => this.#outbox.publisher(probe),
+      log: hooks.log,
+      runTimesMissing: () => this.#runTimes.missing,
+    });
+    this.#scrape = new Scrape(this.#aggregator);
+    this.#aggregator.addProbe(SELF, SELF_METRICS, 'full');
+  }
+
+  /** @throws where /proc or /sys cannot be read; everything else that is missing makes probes `unsupported` */
+  static async open(options: KernelOptions, hooks: KernelHooks): Promise<Kernel> {
+    const bpf = new BpfSource(options.objects, options.paths.sys);
+    const netns = await BpfNetnsKernel.open(bpf, options.paths.proc, hooks.log);
+    const kernel = new Kernel(options, hooks, bpf, netns);
+    await kernel.#discovery.refresh();
+    kernel.#schedule();
+    return kernel;
+  }
+
+  /**
+   * Resolves once every probe has come to rest in its new state.
+   * @param bpfStats measure the run time of BPF programs, though no budget needs it
+   */
+  async configure(desired: DesiredProbes, bpfStats = false): Promise<void> {
+    const hasBudget = this.#hooks.probes.some(
+      ({ name, kind }) => kind === 'ebpf' && desired[name]?.budget !== undefined,
+    );
+    this.#runTimes.want(bpfStats || hasBudget);
+    await this.#supervisor.apply(new Map(Object.entries(desired)));
+  }
+
+  namePods(update: PodsUpdate): void {
+    this.#directory.update(update);
+    this.#name();
+  }
+
+  labelPods(labels: PodLabels): void {
+    this.#directory.configure(labels);
+    this.#name();
+  }
+
+  /** Collects and renders a page. */
+  page(format: Format): Promise<Page> {
+    const startMs = performance.now();
+    return this.#afterCollection(() => this.#page(format, startMs));
+  }
+
+  /** The numbers by which one sees who is in trouble: a small part of a page. Collects where the last collection is old. */
+  async trouble(): Promise<Trouble> {
+    const isFresh = this.#collecting === undefined && performance.now() - this.#collectedMs < FRESH_MS;
+    const read = async () => troubleOf(this.#aggregator, this.#collected);
+    return isFresh ? read() : this.#afterCollection(read);
+  }
+
+  probes(): readonly ProbeStatus[] {
+    return this.#supervisor.status();
+  }
+
+  /** Which hook each thing of each BPF probe has on this kernel, also of those that are off. Loads and attaches each for a moment. */
+  async hooks(): Promise<readonly { readonly probe: string; readonly statuses: readonly HookStatus[] }[]> {
+    const found: { probe: string; statuses: readonly HookStatus[] }[] = [];
+    for (const { name, hooks } of this.#hooks.probes) {
+      if (hooks !== undefined) found.push({ probe: name, statuses: await surveyHooks(this.#sources.bpf, hooks) });
+    }
+    return found;
+  }
+
+  async entities(): Promise<readonly EntityStatus[]> {
+    const cycle = freeCycle();
+    const statuses: EntityStatus[] = [];
+    const places = new Map(this.#discovery.snapshot().map((entry) => [entry.id, entry]));
+    for (const entity of this.#aggregator.entities.all) {
+      const place = places.get(entity.netns);
+      const ips = place === undefined ? [] : this.#sources.route.addresses(place, cycle);
+      statuses.push(entityStatus(entity, ips));
+      await cycle.pause();
+    }
+    return statuses;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.#supervisor[Symbol.asyncDispose]();
+    this.#outbox[Symbol.dispose]();
+    this.#runTimes[Symbol.dispose]();
+    this.#netns[Symbol.dispose]();
+  }
+
+  #name(): void {
+    this.#aggregator.entities.set(this.#directory.nameAll(this.#discovered), this.#directory.noLabels);
+    this.#aims.set(this.#discovered.filter(({ isRetired }) => !isRetired));
+  }
+
+  #find(id: NetnsId): Entity | undefined {
+    const last = this.#aggregator.entities.find(id) ?? this.#discovery.lastKnown(id);
+    return last && this.#directory.name(last);
+  }
+
+  #schedule(): void {
+    this.#timer = setTimeout(async () => {
+      await this.#refresh();
+      this.#schedule();
+    }, REFRESH_EVERY_MS);
+    this.#timer.unref();
+  }
+
+  async #refresh(): Promise<void> {
+    try {
+      await this.#discovery.refresh();
+      this.#refreshFailure = '';
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== this.#refreshFailure) this.#hooks.log('error', `namespaces cannot be listed: ${message}`);
+      this.#refreshFailure = message;
+    }
+  }
+
+  /** Collects all probes, without a page. */
+  async collect(): Promise<void> {
+    await this.#refresh();
+    const active = this.#supervisor.active();
+    for (const outcome of await this.#scrape.run(active)) this.#counts.collected(outcome);
+    const batch = this.#aggregator.begin(SELF);
+    emitSelf(batch.emit as Emit<typeof SELF_METRICS>, {
+      counts: this.#counts,
+      aggregator: this.#aggregator,
+      discovery: this.#discovery,
+      errors: this.#sources.errors,
+      probes: this.#supervisor.status(),
+      active,
+      hasRunTimes: this.#runTimes.missing === undefined,
+    });
+    batch.commit();
+    this.#collectedMs = performance.now();
+    this.#collected = new Date();
+  }
+
+  /** Who asks at the same time shares one collection, which waits until what came of the one before is read. */
+  #afterCollection<T>(read: () => Promise<T>): Promise<T> {
+    this.#collecting ??= this.#rendered
+      .then(() => this.collect())
+      .finally(() => {
+        this.#collecting = undefined;
+      });
+    const answer = this.#collecting.then(read);
+    this.#rendered = Promise.allSettled([this.#rendered, answer]);
+    return answer;
+  }
+
+  /** Renders what was collected last. */
+  async render(format: Format): Promise<Page['chunks']> {
+    const writer = new TextWriter();
+    await this.#aggregator.render(writer, format, freeCycle());
+    return writer.finish();
+  }
+
+  async #page(format: Format, startMs: number): Promise<Page> {
+    const chunks = await this.render(format);
+    this.#counts.scraped((performance.now() - startMs) / 1000);
+    return { chunks, ledger: this.ledger() };
+  }
+
+  /** Of every probe that can have events, also while it is off. */
+  ledger(): KernelLedgerEntry[] {
+    const active = new Map(this.#supervisor.active().map(({ name, probe }) => [name, probe]));
+    return this.#hooks.probes
+      .filter(({ events }) => Object.keys(events).length > 0)
+      .map(({ name, kind }) => {
+        const earlier = ledgerOf(this.#sources.memories, name).value ?? NO_EVENTS;
+        const { produced, limited, lost } = active.get(name)?.ledger?.() ?? earlier;
+        return {
+          probe: name,
+          stage: kind === 'ebpf' ? 'kernel' : 'agent',
+          produced: Number(produced),
+          limited: Number(limited),
+          lost: Number(lost),
+        };
+      });
+  }
+}
+
+function entityStatus(entity: Entity, ips: readonly string[]): EntityStatus {
+  const { kind, namespace, pod, netns, uid, labels } = entity;
+  return { kind, namespace, pod, netns: String(netns), uid, labels, ips };
+}

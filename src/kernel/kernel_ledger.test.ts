@@ -1,0 +1,35 @@
+import { expect, it } from 'vitest';
+import type { EventRecord } from '#events/envelope.ts';
+import { KernelLedger } from './kernel_ledger.ts';
+import type { KernelLedgerEntry } from './messages.ts';
+
+function entry(probe: string, produced: number, limited: number, lost: number): KernelLedgerEntry {
+  return { probe, stage: 'kernel', produced, limited, lost };
+}
+
+function events(probe: string, count: number): EventRecord[] {
+  return Array.from({ length: count }, () => ({ probe }) as EventRecord);
+}
+
+it('is that of the thread, as long as there is one', () => {
+  const ledger = new KernelLedger();
+  ledger.received(events('packetloss', 3));
+  expect(ledger.total([entry('packetloss', 10, 5, 2)])).toEqual([entry('packetloss', 10, 5, 2)]);
+});
+
+it('goes on where a thread was given up, with what has arrived of it', () => {
+  const ledger = new KernelLedger();
+  ledger.received(events('packetloss', 3));
+  ledger.total([entry('packetloss', 10, 5, 2), entry('tcpreset', 0, 0, 0)]);
+  // After the last ledger, and of a probe that none had.
+  ledger.received([...events('packetloss', 4), ...events('softirq', 1)]);
+  ledger.replaced();
+  expect(ledger.total([entry('packetloss', 0, 0, 0), entry('softirq', 2, 1, 0)])).toEqual([
+    entry('packetloss', 14, 5, 2),
+    entry('softirq', 3, 1, 0),
+  ]);
+  ledger.received(events('packetloss', 1));
+  ledger.total([entry('packetloss', 1, 0, 0)]);
+  ledger.replaced();
+  expect(ledger.total([entry('packetloss', 0, 0, 0)])).toEqual([entry('packetloss', 15, 5, 2)]);
+});

@@ -1,0 +1,42 @@
+import type { EventRecord } from '#events/envelope.ts';
+import type { KernelLedgerEntry } from './messages.ts';
+
+type Counts = Pick<KernelLedgerEntry, 'produced' | 'limited' | 'lost'>;
+
+const NONE: Counts = { produced: 0, limited: 0, lost: 0 };
+
+/**
+ * What became of events before they left the kernel thread, over all threads that there were. Each begins at zero. Of one that was
+ * given up, its last ledger tells what it limited and lost; what it produced beside that is what has arrived.
+ */
+export class KernelLedger {
+  readonly #earlier = new Map<string, Counts>();
+  readonly #arrived = new Map<string, number>();
+  #last: readonly KernelLedgerEntry[] = [];
+
+  received(events: readonly EventRecord[]): void {
+    for (const { probe } of events) this.#arrived.set(probe, (this.#arrived.get(probe) ?? 0) + 1);
+  }
+
+  /** @param ledger of the thread in use */
+  total(ledger: readonly KernelLedgerEntry[]): KernelLedgerEntry[] {
+    this.#last = ledger;
+    return ledger.map((entry) => ({ ...entry, ...sum(entry, this.#earlier.get(entry.probe) ?? NONE) }));
+  }
+
+  /** The thread in use was given up. */
+  replaced(): void {
+    const last = new Map(this.#last.map((entry) => [entry.probe, entry]));
+    for (const probe of new Set([...last.keys(), ...this.#arrived.keys()])) {
+      const { limited, lost } = last.get(probe) ?? NONE;
+      const produced = (this.#arrived.get(probe) ?? 0) + limited + lost;
+      this.#earlier.set(probe, sum({ produced, limited, lost }, this.#earlier.get(probe) ?? NONE));
+    }
+    this.#last = [];
+    this.#arrived.clear();
+  }
+}
+
+function sum(a: Counts, b: Counts): Counts {
+  return { produced: a.produced + b.produced, limited: a.limited + b.limited, lost: a.lost + b.lost };
+}

@@ -1,0 +1,94 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { expect, it } from 'vitest';
+import { type EventRecord, formatTimeNs } from '#events/envelope.ts';
+import type { Entity } from '#pods/entity.ts';
+import { asNetnsId } from '#probe/metric.ts';
+import { packetloss } from '#probes/packetloss/packetloss.ts';
+import { EventOutbox } from './outbox.ts';
+
+const KNOWN = asNetnsId(1);
+const NEW = asNetnsId(2);
+
+function entity(id: number, pod: string): Entity {
+  return { kind: 'pod', netns: asNetnsId(id), inum: id, namespace: 'shop', pod, uid: '', labels: {} };
+}
+
+function setUp(born: boolean) {
+  const entities = new Map([[KNOWN, entity(1, 'cart')]]);
+  const sent: (readonly EventRecord[])[] = [];
+  let refreshes = 0;
+  const outbox = new EventOutbox({
+    node: 'n1',
+    probes: [packetloss],
+    find: (id) => entities.get(id),
+    refresh: async () => {
+      refreshes++;
+      await wait(5);
+      if (born) entities.set(NEW, entity(2, 'newborn'));
+    },
+    send: (events) => sent.push([...events]),
+  });
+  const publish = outbox.publisher('packetloss');
+  const drop = (netns: typeof KNOWN) =>
+    publish('packet_drop', {
+      timeNs: 1_700_000_000_123_456_789n,
+      netns,
+      src: '10.0.0.1:1',
+      dst: '10.0.0.2:2',
+      protocol: 'udp',
+      fields: { reason: 'NO_SOCKET', symbol: 'x', length: 1 } as never,
+      message: 'm',
+    });
+  return { drop, sent, refreshes: () => refreshes };
+}
+
+it('sends what comes in one go in one go, with its owner and the kernel’s time', async () => {
+  const { drop, sent } = setUp(false);
+  drop(KNOWN);
+  drop(KNOWN);
+  await wait(0);
+  expect(sent.map((batch) => batch.length)).toEqual([2]);
+  expect(sent[0]?.[0]).toEqual({
+    time: '2023-11-14T22:13:20.123456789Z',
+    probe: 'packetloss',
+    type: 'packet_drop',
+    severity: 'warning',
+    node: 'n1',
+    netns: '1',
+    namespace: 'shop',
+    pod: 'cart',
+    src: '10.0.0.1:1',
+    dst: '10.0.0.2:2',
+    protocol: 'udp',
+    reason: 'NO_SOCKET',
+    symbol: 'x',
+    length: 1,
+    message: 'm',
+  });
+});
+
+it('holds an event of a namespace that nobody has seen until somebody looked', async () => {
+  const { drop, sent, refreshes } = setUp(true);
+  drop(NEW);
+  drop(KNOWN);
+  await wait(0);
+  expect(sent.flat().map(({ pod }) => pod)).toEqual(['cart']);
+  await wait(50);
+  expect(sent.flat().map(({ pod }) => pod)).toEqual(['cart', 'newborn']);
+  expect(refreshes()).toBe(1);
+});
+
+it('never gives the event of an unknown namespace to the node', async () => {
+  const { drop, sent, refreshes } = setUp(false);
+  for (let index = 0; index < 1_500; index++) drop(NEW);
+  await wait(200);
+  const records = sent.flat();
+  expect(records).toHaveLength(1_500);
+  expect(records.every(({ namespace, pod }) => namespace === null && pod === null)).toBe(true);
+  expect(refreshes()).toBeLessThan(4);
+});
+
+it('writes times to the nanosecond', () => {
+  expect(formatTimeNs(1_000_000_000n)).toBe('1970-01-01T00:00:01.000000000Z');
+  expect(formatTimeNs(999n)).toBe('1970-01-01T00:00:00.000000999Z');
+});

@@ -1,0 +1,123 @@
+import { type EventRecord, formatTimeNs } from '#events/envelope.ts';
+import type { Entity } from '#pods/entity.ts';
+import type { AnyProbe } from '#probe/contract.ts';
+import type { EventBody, EventDescriptor, EventSet, Publish } from '#probe/event.ts';
+import { type NetnsId, NODE } from '#probe/metric.ts';
+
+/** Events that wait until their namespace is known. More go out without an owner. */
+const WAITING_MAX = 1_000;
+/** A look at the machine for the sake of an event: at most so often. */
+const REFRESH_EVERY_MS = 100;
+
+export interface OutboxOptions {
+  readonly node: string;
+  readonly probes: readonly AnyProbe[];
+  readonly find: (id: NetnsId) => Entity | undefined;
+  /** Looks for new namespaces. Never rejects. */
+  readonly refresh: () => Promise<void>;
+  /** Gets events in batches, as they come out of the kernel. */
+  readonly send: (events: readonly EventRecord[]) => void;
+}
+
+type AnyBody = EventBody<EventDescriptor>;
+type Owner = Pick<Entity, 'kind' | 'namespace' | 'pod' | 'labels'>;
+
+const NODE_OWNER: Owner = { kind: 'node', namespace: '', pod: '', labels: {} };
+
+/**
+ * Joins events with their entities, and hands them on in batches. An event of a namespace that nobody has seen yet waits
+ * for a look at the machine: to call it the node's would be wrong.
+ */
+export class EventOutbox implements Disposable {
+  readonly #options: OutboxOptions;
+  #ready: EventRecord[] = [];
+  #waiting: { readonly netns: NetnsId; readonly finish: (entity: Entity | undefined) => EventRecord }[] = [];
+  #refreshing = false;
+  #refreshedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: OutboxOptions) {
+    this.#options = options;
+  }
+
+  /** Sends what waits for its owner as it is: nobody will look any more. */
+  [Symbol.dispose](): void {
+    this.#attributeWaiting();
+    this.#send();
+  }
+
+  publisher(probe: string): Publish<EventSet> {
+    const events: EventSet = this.#options.probes.find(({ name }) => name === probe)?.events ?? {};
+    return (type, body) => {
+      const descriptor = events[type];
+      if (descriptor !== undefined) this.#add(probe, type, descriptor, body as AnyBody);
+    };
+  }
+
+  #add(probe: string, type: string, descriptor: EventDescriptor, body: AnyBody): void {
+    const finish = (owner: Owner | undefined) => this.#describe(probe, type, descriptor, body, owner);
+    if (body.netns === NODE) {
+      this.#push(finish(NODE_OWNER));
+      return;
+    }
+    const entity = this.#options.find(body.netns);
+    if (entity === undefined && this.#waiting.length < WAITING_MAX) {
+      this.#waiting.push({ netns: body.netns, finish });
+      this.#lookFor();
+      return;
+    }
+    this.#push(finish(entity));
+  }
+
+  #describe(
+    probe: string,
+    type: string,
+    { severity }: EventDescriptor,
+    body: AnyBody,
+    owner: Owner | undefined,
+  ): EventRecord {
+    const hasLabels = owner !== undefined && owner.kind !== 'node' && Object.keys(owner.labels).length > 0;
+    return {
+      time: formatTimeNs(body.timeNs),
+      probe,
+      type,
+      severity,
+      node: this.#options.node,
+      netns: body.netns === NODE ? '' : String(body.netns),
+      namespace: owner?.namespace ?? null,
+      pod: owner?.pod ?? null,
+      ...(hasLabels ? { labels: owner.labels } : {}),
+      ...(body.src === undefined ? {} : { src: body.src }),
+      ...(body.dst === undefined ? {} : { dst: body.dst }),
+      ...(body.protocol === undefined ? {} : { protocol: body.protocol }),
+      ...body.fields,
+      message: body.message,
+    };
+  }
+
+  /** What comes in one go is sent in one go. */
+  #push(record: EventRecord): void {
+    this.#ready.push(record);
+    if (this.#ready.length === 1) queueMicrotask(() => this.#send());
+  }
+
+  #send(): void {
+    const events = this.#ready.splice(0);
+    if (events.length > 0) this.#options.send(events);
+  }
+
+  #attributeWaiting(): void {
+    for (const { netns, finish } of this.#waiting.splice(0)) this.#push(finish(this.#options.find(netns)));
+  }
+
+  #lookFor(): void {
+    if (this.#refreshing) return;
+    this.#refreshing = true;
+    const pauseMs = Math.max(0, this.#refreshedMs + REFRESH_EVERY_MS - performance.now());
+    setTimeout(async () => {
+      this.#refreshedMs = performance.now();
+      await this.#options.refresh();
+      this.#refreshing = false;
+      this.#attributeWaiting();
+    }, pauseMs);
+  }
+}

@@ -1,0 +1,68 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { PROBES } from '#probes/index.ts';
+import { Kernel } from './kernel.ts';
+import type { FromKernel, KernelOptions, Page, Question, QuestionName, Questions } from './messages.ts';
+
+/** The kernel thread's side of the door. */
+
+if (parentPort === null) throw new Error('the kernel thread runs in a worker thread');
+const port = parentPort;
+
+function send(message: FromKernel, transfer: readonly ArrayBuffer[] = []): void {
+  port.postMessage(message, transfer);
+}
+
+type Answers = {
+  readonly [Name in QuestionName]: (ask: Questions[Name]['ask']) => Promise<Questions[Name]['answer']>;
+};
+
+function answersOf(kernel: Kernel): Answers {
+  return {
+    configure: async ({ probes, bpfStats }) => {
+      await kernel.configure(probes, bpfStats);
+      return null;
+    },
+    namePods: async (update) => {
+      kernel.namePods(update);
+      return null;
+    },
+    labelPods: async (labels) => {
+      kernel.labelPods(labels);
+      return null;
+    },
+    scrape: ({ format }) => kernel.page(format),
+    probes: async () => kernel.probes(),
+    entities: () => kernel.entities(),
+    trouble: () => kernel.trouble(),
+    ledger: async () => kernel.ledger(),
+    ping: async () => null,
+    close: async () => {
+      await kernel[Symbol.asyncDispose]();
+      return null;
+    },
+  };
+}
+
+/** The page is handed over, not copied. */
+function transferable(name: QuestionName, answer: unknown): ArrayBuffer[] {
+  if (name !== 'scrape') return [];
+  return [...new Set((answer as Page).chunks.map(({ buffer }) => buffer))];
+}
+
+const kernel = await Kernel.open(workerData as KernelOptions, {
+  probes: PROBES,
+  events: (events) => send({ kind: 'events', events }),
+  log: (level, message) => send({ kind: 'log', level, message }),
+});
+const answers = answersOf(kernel);
+
+port.on('message', async ({ id, name, ask }: Question) => {
+  try {
+    const answer = await answers[name](ask as never);
+    send({ kind: 'answer', id, answer }, transferable(name, answer));
+    if (name === 'close') port.close();
+  } catch (error) {
+    send({ kind: 'failure', id, message: (error as Error).message });
+  }
+});
+send({ kind: 'ready' });

@@ -1,0 +1,48 @@
+import type { Aggregator } from '#collectors/aggregate.ts';
+import type { MetricDescriptor } from '#probe/metric.ts';
+import { conntrack } from '#probes/conntrack/conntrack.ts';
+import { packetloss } from '#probes/packetloss/packetloss.ts';
+import { tcp } from '#probes/tcp.ts';
+import { tcpext } from '#probes/tcpext/tcpext.ts';
+import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
+import { udp } from '#probes/udp.ts';
+import type { Trouble } from './messages.ts';
+
+/** The metrics of `/api/v1/trouble`, in its order: what one looks at first, and what makes shares of it. */
+const TROUBLE: readonly MetricDescriptor[] = [
+  packetloss.metrics.drops,
+  tcpreset.metrics.resets,
+  tcp.metrics.retransmittedSegments,
+  tcp.metrics.sentSegments,
+  tcp.metrics.attemptFails,
+  tcp.metrics.activeOpens,
+  tcp.metrics.passiveOpens,
+  tcpext.metrics.listenOverflows,
+  udp.metrics.receiveBufferErrors,
+  conntrack.metrics.entries,
+  conntrack.metrics.limit,
+];
+
+/** Counters of what happened, by reason: who has none of them yet has a zero. */
+const COUNTED_BY_REASON: readonly MetricDescriptor[] = [packetloss.metrics.drops, tcpreset.metrics.resets];
+
+/** What was collected last of every entity that is shown. */
+export function troubleOf(aggregator: Aggregator, collected: Date): Trouble {
+  const sums = TROUBLE.map((metric) => aggregator.sums(metric));
+  const nothing = TROUBLE.map((metric) => (COUNTED_BY_REASON.includes(metric) ? 0 : undefined));
+  return {
+    collected: collected.toISOString(),
+    metrics: TROUBLE.map(({ name }) => name),
+    entities: aggregator.entities.shown().map(({ entity: { kind, namespace, pod, netns, isRetired }, slot }) => ({
+      kind,
+      namespace,
+      pod,
+      netns: String(netns),
+      gone: isRetired === true,
+      values: sums.map((bySlot, index) => {
+        const sum = bySlot?.get(slot) ?? (bySlot === undefined ? undefined : nothing[index]);
+        return sum === undefined ? null : Number(sum);
+      }),
+    })),
+  };
+}

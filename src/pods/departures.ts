@@ -1,0 +1,163 @@
+import type { Counter } from '#core/counter.ts';
+import { formatDuration } from '#core/duration.ts';
+import { defineEvents, type EventBody } from '#probe/event.ts';
+import { lastValue } from '#sources/mib/last.ts';
+import type { MibIndex, MibTable } from '#sources/mib/tables.ts';
+import type { NetnsDeparture } from '#sources/netns.ts';
+
+/** The last counters of a namespace, from its SNMP tables. */
+const TOTALS = {
+  receivedBytes: {
+    help: 'Bytes that IP received.',
+    fields: [
+      ['IpExt', 'InOctets'],
+      ['Ip6', 'InOctets'],
+    ],
+  },
+  sentBytes: {
+    help: 'Bytes that IP sent.',
+    fields: [
+      ['IpExt', 'OutOctets'],
+      ['Ip6', 'OutOctets'],
+    ],
+  },
+  tcpConnections: {
+    help: 'TCP connections, opened and accepted.',
+    fields: [
+      ['Tcp', 'ActiveOpens'],
+      ['Tcp', 'PassiveOpens'],
+    ],
+  },
+  tcpFailedConnects: {
+    help: 'TCP connections that were refused, or given up, before they stood.',
+    fields: [['Tcp', 'AttemptFails']],
+  },
+  tcpRetransmits: { help: 'TCP segments that were sent again.', fields: [['Tcp', 'RetransSegs']] },
+  tcpTimeouts: { help: 'TCP retransmission timeouts.', fields: [['TcpExt', 'TCPTimeouts']] },
+  tcpResetsSent: { help: 'TCP resets sent.', fields: [['Tcp', 'OutRsts']] },
+  tcpConnectionsReset: {
+    help: 'TCP connections that stood and were reset, by either side.',
+    fields: [['Tcp', 'EstabResets']],
+  },
+  tcpListenDrops: {
+    help: 'TCP connections that a listening socket dropped, for a full queue or another reason.',
+    fields: [['TcpExt', 'ListenDrops']],
+  },
+  udpDatagrams: {
+    help: 'UDP datagrams, received and sent.',
+    fields: [
+      ['Udp', 'InDatagrams'],
+      ['Udp', 'OutDatagrams'],
+      ['Udp6', 'InDatagrams'],
+      ['Udp6', 'OutDatagrams'],
+    ],
+  },
+  udpDrops: {
+    help: 'UDP datagrams that no socket got, because nobody listened or its buffer was full, or that could not be sent.',
+    fields: [
+      ['Udp', 'NoPorts'],
+      ['Udp', 'InErrors'],
+      ['Udp', 'SndbufErrors'],
+      ['Udp6', 'NoPorts'],
+      ['Udp6', 'InErrors'],
+      ['Udp6', 'SndbufErrors'],
+    ],
+  },
+  ipDiscards: {
+    help: 'IP packets that were discarded, received or to be sent, though nothing was wrong with them.',
+    fields: [
+      ['Ip', 'InDiscards'],
+      ['Ip', 'OutDiscards'],
+      ['Ip6', 'InDiscards'],
+      ['Ip6', 'OutDiscards'],
+    ],
+  },
+} as const satisfies Readonly<Record<string, { help: string; fields: readonly (readonly [MibTable, string])[] }>>;
+
+type TotalName = keyof typeof TOTALS;
+export type Totals = Partial<Record<TotalName, number>>;
+
+type TotalFields = { readonly [K in TotalName]: { type: 'number'; help: string; optional: true } };
+
+function totalFields(): TotalFields {
+  const entries = Object.entries(TOTALS).map(([name, { help }]) => [name, { type: 'number', help, optional: true }]);
+  return Object.fromEntries(entries) as TotalFields;
+}
+
+export const DEPARTURE_EVENTS = defineEvents({
+  pod_departed: {
+    help: 'A Pod, a container or a named network namespace is gone. Its last counters are in the event, where the kernel has told them.',
+    severity: 'info',
+    equalBy: ['uid'],
+    fields: {
+      kind: { type: 'string', help: 'What it was: pod, container or netns.' },
+      uid: { type: 'string', help: 'Pod UID or container ID.', optional: true },
+      livedSeconds: {
+        type: 'number',
+        help: 'How long it lived, from the start of the oldest process that was seen in it.',
+        optional: true,
+      },
+      ...totalFields(),
+    },
+  },
+});
+
+type DepartureEvent = EventBody<(typeof DEPARTURE_EVENTS)['pod_departed']>;
+
+/** The totals of a row that the kernel has copied; a field that this kernel does not have counts nothing. */
+export function totalsOf(index: MibIndex, row: Uint8Array): Totals {
+  const totals: Totals = {};
+  for (const [name, { fields }] of Object.entries(TOTALS)) {
+    const values = fields.map(([table, field]) => lastValue(index, row, table, field));
+    const known = values.filter((value): value is Counter => value !== undefined);
+    if (known.length > 0) totals[name as TotalName] = known.reduce<number>((sum, value) => sum + Number(value), 0);
+  }
+  return totals;
+}
+
+export interface End {
+  /** Wall clock, nanoseconds since the epoch. */
+  readonly timeNs: bigint;
+  /** After boot. */
+  readonly bootSeconds: number;
+  /** Undefined where the kernel has not told its last counters. */
+  readonly totals: Totals | undefined;
+}
+
+const NANOSECONDS_PER_SECOND = 1e9;
+
+export function departureEvent({ id, kind, uid, startSeconds }: NetnsDeparture, end: End): DepartureEvent {
+  const lived = startSeconds === undefined ? undefined : Math.max(0, end.bootSeconds - startSeconds);
+  return {
+    timeNs: end.timeNs,
+    netns: id,
+    fields: {
+      kind,
+      ...(uid === '' ? {} : { uid }),
+      ...(lived === undefined ? {} : { livedSeconds: Number(lived.toFixed(3)) }),
+      ...end.totals,
+    },
+    message: describeDeparture(kind, lived, end.totals),
+  };
+}
+
+const TROUBLES: readonly (readonly [TotalName, string])[] = [
+  ['tcpRetransmits', 'TCP segments sent again'],
+  ['tcpFailedConnects', 'TCP connections failed'],
+  ['tcpConnectionsReset', 'TCP connections reset'],
+  ['tcpListenDrops', 'TCP connections dropped by listening sockets'],
+  ['udpDrops', 'UDP datagrams dropped'],
+  ['ipDiscards', 'IP packets discarded'],
+];
+
+/** A sentence that an operator understands. */
+function describeDeparture(kind: string, lived: number | undefined, totals: Totals | undefined): string {
+  const what = { pod: 'The Pod', container: 'The container' }[kind] ?? 'The network namespace';
+  const after = lived === undefined ? '' : ` after ${formatDuration(lived * NANOSECONDS_PER_SECOND)}`;
+  if (totals === undefined) return `${what} is gone${after}. Its last counters are not known.`;
+  const troubles = TROUBLES.filter(([name]) => (totals[name] ?? 0) > 0).map(
+    ([name, text]) => `${totals[name]} ${text}`,
+  );
+  const { receivedBytes = 0, sentBytes = 0 } = totals;
+  return `${what} is gone${after}. It received ${receivedBytes} bytes and sent ${sentBytes}; ${troubles.length === 0 ? 'no losses were counted' : troubles.join(', ')}.`;
+}

@@ -1,0 +1,138 @@
+import type { z } from 'zod';
+import type { Counter } from '#core/counter.ts';
+import type { Cycle } from '#core/cycle.ts';
+import type { Aim } from '#pods/aim.ts';
+import type { Sources } from '#sources/sources.ts';
+import type { EventSet, Publish } from './event.ts';
+import type { HookTable } from './hooks.ts';
+import type { Emit, MetricSet, NetnsId } from './metric.ts';
+
+/** What a running probe holds. Closing the scope closes the probe. */
+export interface ProbeScope<E extends EventSet> {
+  /** Aborted when the probe is to close, also while it opens. */
+  readonly signal: AbortSignal;
+  /** Hands over a resource: released in reverse order, also when `open` fails half-way. Returns it. */
+  own<R extends Disposable | AsyncDisposable>(resource: R): R;
+  readonly publish: Publish<E>;
+  /** For what is neither a failed collection nor a failed open, once for each change. */
+  readonly warn: (message: string) => void;
+}
+
+/** A probe's own options: a schema for each key, with its default. */
+export type OptionsShape = z.ZodRawShape;
+
+export type OptionsOf<O extends OptionsShape> = z.output<z.ZodObject<O>>;
+
+/** What the configuration says of one probe. */
+export interface ProbeSettings<C> {
+  readonly metrics: boolean;
+  readonly events: boolean;
+  /** Events a second that one namespace may cause before the kernel refuses more. */
+  readonly limit: number;
+  /** Only these Pods; undefined: all, and the node. */
+  readonly aim?: Aim | undefined;
+  /** The probe's own options. */
+  readonly options: C;
+}
+
+export interface ProgramStatus {
+  readonly name: string;
+  /** The program's hook: `tp_btf/kfree_skb`. */
+  readonly hook: string;
+  readonly id: number;
+  readonly runs: bigint;
+  readonly runSeconds: number;
+  readonly missed: bigint;
+}
+
+/** Counts since the agent's start, of this and of earlier runs of the probe. */
+export interface KernelLedger {
+  readonly produced: bigint;
+  readonly limited: bigint;
+  readonly lost: bigint;
+}
+
+/** What a BPF program saw and could not count, by cause; a cause that a probe cannot have is not there. */
+export type Uncounted = Readonly<Partial<Record<'map_full' | 'untracked' | 'no_netns', Counter>>>;
+
+export interface ProbeHealth {
+  /** What reads the kernel now: `pass`, `files`, `netlink`, a hook. */
+  readonly reader: string;
+  /** Why it is not the better reader that there is elsewhere; undefined where it is. The probe is healthy all the same. */
+  readonly note?: string | undefined;
+  /** What does not run, and why; empty is healthy. */
+  readonly degraded: readonly string[];
+}
+
+export interface RunningProbe<M extends MetricSet> {
+  health(): ProbeHealth;
+  /** Called once a scrape where metrics are wanted. To emit nothing is not an error. */
+  collect?(emit: Emit<M>, cycle: Cycle): Promise<void>;
+  programs?(): readonly ProgramStatus[];
+  /** Bytes that each map holds in the kernel, by map name. */
+  mapBytes?(): Readonly<Record<string, number>>;
+  ledger?(): KernelLedger;
+  uncounted?(): Uncounted;
+  /** Of a probe that is aimed: the only namespaces that it is to show. */
+  readonly isShown?: ((id: NetnsId) => boolean) | undefined;
+}
+
+export interface Requirements {
+  readonly capabilities: readonly `CAP_${string}`[];
+  /** What the kernel must offer, in words. Asked from the kernel when the probe opens, never from its version. */
+  readonly kernel: string;
+}
+
+/** What an operator wants to know of a probe before there is a number of it: docs/probes.md is made from it. */
+export interface Guide {
+  /** What it answers. */
+  readonly question: string;
+  /** When to switch it on; of one that is on by default, when to look at it. */
+  readonly when: string;
+  /** PromQL, for where there is no dashboard at hand. */
+  readonly query: string;
+  /** What it does not see, or counts other than one would think. Sentences. */
+  readonly limits: readonly [string, ...string[]];
+}
+
+export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O extends OptionsShape> {
+  /** snake_case: configuration key, `probe` label, file stem. */
+  readonly name: string;
+  readonly kind: 'procfs' | 'netlink' | 'ebpf';
+  readonly cost: 'low' | 'medium' | 'high';
+  /** Runs without any configuration. */
+  readonly enabledByDefault: boolean;
+  /** One sentence: what it sees, when to switch it on. */
+  readonly summary: string;
+  readonly guide: Guide;
+  readonly metrics: M;
+  readonly events: E;
+  readonly options: O;
+  /** Where a BPF probe attaches. */
+  readonly hooks?: HookTable;
+  readonly requires: Requirements;
+  /**
+   * @throws {Unsupported} where this machine lacks what the probe needs: it is not tried again
+   * @throws anything else: tried again with growing pauses
+   */
+  open(
+    scope: ProbeScope<E>,
+    sources: Sources,
+    settings: ProbeSettings<OptionsOf<O>>,
+  ): Promise<RunningProbe<NoInfer<M>>>;
+}
+
+/** A probe whose types have been forgotten, as the supervisor and the list of probes see it. */
+// biome-ignore lint/suspicious/noExplicitAny: the three type parameters are invariant; nobody looks inside here
+export type AnyProbe = ProbeDefinition<any, any, any>;
+
+export function defineProbe<const M extends MetricSet, const E extends EventSet, O extends OptionsShape>(
+  definition: ProbeDefinition<M, E, O>,
+): ProbeDefinition<M, E, O> {
+  return definition;
+}
+
+/** The machine lacks something. The message names it, and reaches the operator as it is. */
+export class Unsupported extends Error {
+  override readonly name = 'Unsupported';
+}

@@ -1,0 +1,85 @@
+import type { BpfObject } from 'bpf-napi';
+import { countKey, countValue } from '#bpf/generated/common.ts';
+import { addCounters, type Counter } from '#core/counter.ts';
+import type { Memory } from '#sources/memory.ts';
+import type { Uncounted } from './contract.ts';
+import { asNetnsId, type NetnsId } from './metric.ts';
+import { readMisses, type Tally } from './tally.ts';
+
+/** What src/bpf/common/counts.bpf.h puts into an object. */
+const COUNTS = 'counts';
+
+export interface CountRow {
+  readonly netns: NetnsId;
+  /** What the probe tells apart, as its program numbers it. */
+  readonly reason: number;
+  readonly side: number;
+  readonly count: Counter;
+  readonly bytes: Counter;
+}
+
+/** What earlier runs of the probe have counted. */
+interface Totals {
+  readonly rows: readonly CountRow[];
+  readonly uncounted: Uncounted;
+}
+
+/** The counts of a BPF probe, which go on from run to run. */
+export class Counts implements Tally {
+  readonly #object: BpfObject;
+  readonly #earlier: Memory<Totals>;
+
+  constructor(object: BpfObject, earlier: Memory<Totals>) {
+    this.#object = object;
+    this.#earlier = earlier;
+  }
+
+  rows(): readonly CountRow[] {
+    const { count, view, keyAt, valueAt } = this.#object.map(COUNTS).dump();
+    const rows = Array.from({ length: count }, (_, index) => ({
+      netns: asNetnsId(countKey.netns(view, keyAt(index))),
+      reason: countKey.reason(view, keyAt(index)),
+      side: countKey.side(view, keyAt(index)),
+      count: countValue.count(view, valueAt(index)),
+      bytes: countValue.bytes(view, valueAt(index)),
+    }));
+    const earlier = this.#earlier.value?.rows ?? [];
+    return earlier.length === 0 ? rows : addRows(rows, earlier);
+  }
+
+  uncounted(): Uncounted {
+    // All that it counts it sees at once: there is nothing to keep track of.
+    const { map_full, no_netns } = readMisses(this.#object, this.#earlier.value?.uncounted);
+    return { map_full, no_netns };
+  }
+
+  sweep(isDead: (id: NetnsId) => boolean): void {
+    const map = this.#object.map(COUNTS);
+    const { count, view, keyAt } = map.dump();
+    for (let index = 0; index < count; index++) {
+      const at = keyAt(index);
+      if (isDead(asNetnsId(countKey.netns(view, at))))
+        map.delete(new Uint8Array(view.buffer.slice(at, at + countKey.SIZE)));
+    }
+    const { value } = this.#earlier;
+    if (value !== undefined) this.#earlier.value = { ...value, rows: value.rows.filter(({ netns }) => !isDead(netns)) };
+  }
+
+  remember(): void {
+    this.#earlier.value = { rows: this.rows(), uncounted: this.uncounted() };
+  }
+}
+
+function addRows(rows: readonly CountRow[], more: readonly CountRow[]): CountRow[] {
+  const keyOf = ({ netns, reason, side }: CountRow) => `${netns}/${reason}/${side}`;
+  const sums = new Map(rows.map((row) => [keyOf(row), row]));
+  for (const row of more) {
+    const sum = sums.get(keyOf(row));
+    const added =
+      sum === undefined
+        ? row
+        : { ...row, count: addCounters(sum.count, row.count), bytes: addCounters(sum.bytes, row.bytes) };
+    sums.set(keyOf(row), added);
+  }
+  return [...sums.values()];
+}

@@ -1,0 +1,323 @@
+import { join } from 'node:path';
+import { BpfError, type BpfMap, type BpfObject, BpfRing, clockOffset, jiffiesPerSecond } from 'bpf-napi';
+import { type Counter, readCounter } from '#core/counter.ts';
+import type { Aim, Aimed, Aims } from '#pods/aim.ts';
+import type { ObjectSpec } from '#sources/bpf/source.ts';
+import type { Memories, Memory } from '#sources/memory.ts';
+import { readText } from '#sources/procfs/read.ts';
+import type { Sources } from '#sources/sources.ts';
+import type { KernelLedger, ProbeHealth, ProbeScope, ProbeSettings, ProgramStatus, RunningProbe } from './contract.ts';
+import { Counts } from './counts.ts';
+import { type HookStatus, type HookTable, hookKind, type OpenHooks, openHooks } from './hooks.ts';
+import { ledgerOf, NO_EVENTS } from './ledger.ts';
+import { asNetnsId, type MetricSet, type NetnsId } from './metric.ts';
+import { sumPerCpu, type Tally } from './tally.ts';
+
+/** What src/bpf/common/events.bpf.h puts into every object that has events. */
+const RING = 'events';
+const LEDGER = 'event_ledgers';
+const BUCKETS = 'event_buckets';
+
+/** What src/bpf/common/aim.bpf.h puts into every object that can be aimed. */
+const AIMED = 'aimed_netns';
+
+/** struct event_ledger: produced, limited, lost. */
+const LEDGER_FIELDS = 3;
+const U64_BYTES = 8;
+
+/** Events wait in the kernel for so long: a ring of 1 MiB holds 5,000 of 200 bytes, so 100,000 a second are no trouble. */
+const DRAIN_EVERY_MS = 25;
+const DRAIN_BYTES = 256 * 1024;
+
+const NANOSECONDS = 1e-9;
+
+export interface EbpfOptions<Constant extends string> {
+  /** Name of the probe. */
+  readonly probe: string;
+  readonly hooks: HookTable;
+  readonly constants?: ObjectSpec<Constant>['constants'];
+  /** Entries of a map, or bytes of the ring, where they differ from the file's. */
+  readonly sizes?: Readonly<Record<string, number>>;
+  /** BPF helpers that all programs need, without their `bpf_`. */
+  readonly helpers?: readonly string[];
+  /** The probe can have events; otherwise the object has no ring. */
+  readonly events?: {
+    /** Bytes of the longest record. */
+    readonly recordBytesMax: number;
+    /** @param wallNs turns the kernel's time of the record into nanoseconds since the epoch */
+    onRecord(view: DataView, at: number, wallNs: (kernelTime: Counter) => bigint): void;
+  };
+}
+
+/** What earlier runs of a probe have counted. */
+interface Earlier {
+  readonly ledger: Memory<KernelLedger>;
+  /** By program. */
+  readonly missed: Memory<Readonly<Record<string, bigint>>>;
+}
+
+function earlierOf(memories: Memories, probe: string): Earlier {
+  return { ledger: ledgerOf(memories, probe), missed: memories.of(`missed/${probe}`) };
+}
+
+/** A loaded and attached object, and what every eBPF probe has to say of it. */
+export class EbpfInstance<T extends Tally = Tally> {
+  readonly object: BpfObject;
+  readonly tally: T;
+  readonly #programs: readonly string[];
+  readonly #hooks: readonly HookStatus[];
+  readonly #hasLedger: boolean;
+  readonly #earlier: Earlier;
+  readonly #aim: MapAim | undefined;
+
+  constructor(
+    { object, programs, statuses }: OpenHooks,
+    hasLedger: boolean,
+    earlier: Earlier,
+    tally: T,
+    aim: MapAim | undefined,
+  ) {
+    this.object = object;
+    this.tally = tally;
+    this.#programs = programs;
+    this.#hooks = statuses;
+    this.#hasLedger = hasLedger;
+    this.#earlier = earlier;
+    this.#aim = aim;
+  }
+
+  /** What a running eBPF probe has to say of itself, but for its own metrics. */
+  running(proc: string): Omit<RunningProbe<MetricSet>, 'collect'> {
+    return {
+      health: () => this.#health(),
+      programs: () => this.programs(),
+      mapBytes: () => this.mapBytes(proc),
+      ledger: () => this.ledger(),
+      uncounted: () => this.tally.uncounted(),
+      isShown: this.#aim === undefined ? undefined : (id) => this.#aim?.isAimed(id) === true,
+    };
+  }
+
+  #health(): ProbeHealth {
+    const hooks = this.#hooks.flatMap((status) => status.hooks);
+    return {
+      // Of many only the kinds; the programs are listed one by one.
+      reader: hooks.length === 1 ? hooks.join() : [...new Set(hooks.map(hookKind))].join(', '),
+      degraded: [
+        ...this.#hooks.filter(({ reason }) => reason !== '').map(({ what, reason }) => `${what}: ${reason}`),
+        ...(this.#aim?.degraded ?? []),
+      ],
+    };
+  }
+
+  programs(): ProgramStatus[] {
+    return this.#programs.map((name) => {
+      const { id, runs, runNanoseconds, missed } = this.object.programInfo(name);
+      return {
+        name,
+        hook: this.object.programs.find((program) => program.name === name)?.section ?? '',
+        id,
+        runs,
+        runSeconds: Number(runNanoseconds) * NANOSECONDS,
+        missed: missed + (this.#earlier.missed.value?.[name] ?? 0n),
+      };
+    });
+  }
+
+  /** Memory of each map in the kernel (man 5 proc, fdinfo). */
+  mapBytes(proc: string): Record<string, number> {
+    const bytes: Record<string, number> = {};
+    for (const map of this.object.maps.values()) {
+      const info = map.fd < 0 ? undefined : readText(join(proc, 'self/fdinfo', String(map.fd)));
+      const memlock = /^memlock:\s+(\d+)$/m.exec(info ?? '')?.[1];
+      if (memlock !== undefined) bytes[map.name] = Number(memlock);
+    }
+    return bytes;
+  }
+
+  ledger(): KernelLedger {
+    const { produced, limited, lost } = this.#earlier.ledger.value ?? NO_EVENTS;
+    const [producedNow = 0, limitedNow = 0, lostNow = 0] = this.#hasLedger
+      ? sumPerCpu(this.object, LEDGER, LEDGER_FIELDS)
+      : [];
+    return {
+      produced: produced + BigInt(producedNow),
+      limited: limited + BigInt(limitedNow),
+      lost: lost + BigInt(lostNow),
+    };
+  }
+
+  /** Keeps what was counted so far for the next run. Once, when nothing counts any more. */
+  remember(): void {
+    const missed = Object.fromEntries(this.programs().map((program) => [program.name, program.missed]));
+    this.#earlier.ledger.value = this.ledger();
+    this.#earlier.missed.value = { ...this.#earlier.missed.value, ...missed };
+  }
+}
+
+/**
+ * Opens a probe that counts by common/counts.bpf.h.
+ * @throws {Unsupported}
+ */
+export function openEbpf<Constant extends string>(
+  scope: ProbeScope<Record<string, never>>,
+  sources: Sources,
+  settings: ProbeSettings<unknown>,
+  options: EbpfOptions<Constant>,
+): Promise<EbpfInstance<Counts>> {
+  return openTally(
+    scope,
+    sources,
+    settings,
+    options,
+    (object) => new Counts(object, sources.memories.of(`counts/${options.probe}`)),
+  );
+}
+
+/**
+ * Loads and attaches the hooks of a probe, drains its ring into `onRecord`, and keeps what it has counted when the scope
+ * closes.
+ * @param tallyOf what reads the counts of the object
+ * @throws {Unsupported}
+ */
+export async function openTally<Constant extends string, T extends Tally>(
+  scope: ProbeScope<Record<string, never>>,
+  sources: Sources,
+  settings: ProbeSettings<unknown>,
+  options: EbpfOptions<Constant>,
+  tallyOf: (object: BpfObject) => T,
+): Promise<EbpfInstance<T>> {
+  const { aims, bpf, memories, netns } = sources;
+  const hasEvents = settings.events && options.events !== undefined;
+  bpf.check();
+  const room = aimRoom(netns.snapshot().length);
+  const open = await openHooks(bpf, options.hooks, specOf(options, settings, hasEvents, room));
+  const object = scope.own(open.object);
+  const tally = tallyOf(object);
+  const aim = settings.aim === undefined ? undefined : scope.own(new MapAim(object.map(AIMED), settings.aim, aims));
+  const instance = new EbpfInstance(open, hasEvents, earlierOf(memories, options.probe), tally, aim);
+  const ring =
+    hasEvents && options.events !== undefined ? scope.own(openRing(object, options.events, scope)) : undefined;
+  scope.own(
+    netns.onSweep((isDead) => {
+      tally.sweep(isDead);
+      if (hasEvents) sweepBuckets(object, isDead);
+    }),
+  );
+  scope.own({
+    [Symbol.dispose]: () => {
+      object.detach();
+      while (ring !== undefined && ring.drain() > 0);
+      instance.remember();
+      tally.remember();
+    },
+  });
+  return instance;
+}
+
+/** Without events, or an aim, the code for them is dead, and its maps are not created. */
+function specOf<Constant extends string>(
+  { hooks, constants, sizes = {}, helpers = [], events }: EbpfOptions<Constant>,
+  settings: ProbeSettings<unknown>,
+  hasEvents: boolean,
+  aimRoom: number,
+): Omit<ObjectSpec, 'programs'> {
+  const isAimed = settings.aim !== undefined;
+  const spec = {
+    file: hooks.file,
+    helpers,
+    sizes: isAimed ? { ...sizes, [AIMED]: aimRoom } : sizes,
+    constants: isAimed ? { ...constants, aimed: true } : { ...constants },
+    without: isAimed ? [] : [AIMED],
+  };
+  if (events === undefined) return spec;
+  if (!hasEvents) return { ...spec, without: [...spec.without, RING, BUCKETS, LEDGER] };
+  return {
+    ...spec,
+    constants: {
+      ...spec.constants,
+      events_enabled: true,
+      event_rate: settings.limit,
+      jiffies_per_second: jiffiesPerSecond(),
+    },
+  };
+}
+
+const AIM_ROOM_MIN = 256;
+const AIM_ROOM_MAX = 16_384;
+
+/** For the namespaces that there are, and three times as many to come. */
+function aimRoom(namespaces: number): number {
+  return Math.min(AIM_ROOM_MAX, Math.max(AIM_ROOM_MIN, 4 * namespaces));
+}
+
+/** Keeps the namespaces that a probe is aimed at in the map that its programs ask. */
+class MapAim implements Disposable {
+  readonly #aimed: Aimed;
+  /** Those that found no room. */
+  readonly #outside = new Set<NetnsId>();
+
+  constructor(map: BpfMap, aim: Aim, aims: Aims) {
+    this.#aimed = aims.follow(aim, {
+      add: (id) => this.#add(map, id),
+      remove: (id) => {
+        if (!this.#outside.delete(id)) map.delete(keyOf(id));
+      },
+    });
+  }
+
+  isAimed(id: NetnsId): boolean {
+    return this.#aimed.isAimed(id);
+  }
+
+  get degraded(): string[] {
+    const count = this.#outside.size;
+    return count === 0 ? [] : [`${count} namespaces that it is aimed at are not seen: ${AIMED} holds no more`];
+  }
+
+  [Symbol.dispose](): void {
+    this.#aimed[Symbol.dispose]();
+  }
+
+  #add(map: BpfMap, id: NetnsId): void {
+    try {
+      map.update(keyOf(id), YES);
+    } catch (error) {
+      if (!(error instanceof BpfError)) throw error;
+      this.#outside.add(id);
+    }
+  }
+}
+
+const YES = Uint8Array.of(1);
+
+function keyOf(id: NetnsId): Uint8Array {
+  return new Uint8Array(BigUint64Array.of(BigInt(id)).buffer);
+}
+
+function openRing(
+  object: BpfObject,
+  { recordBytesMax, onRecord }: NonNullable<EbpfOptions<string>['events']>,
+  scope: ProbeScope<Record<string, never>>,
+): BpfRing {
+  return new BpfRing(object, RING, {
+    recordBytesMax,
+    intervalMs: DRAIN_EVERY_MS,
+    bufferBytes: DRAIN_BYTES,
+    onBatch: ({ view, forEach }) => {
+      // Once a batch: a clock that is set takes effect at once, and events of a batch stay in order.
+      const offset = clockOffset();
+      forEach((at) => onRecord(view, at, (kernelTime) => BigInt(kernelTime) + offset));
+    },
+    onError: (error) => scope.warn(`events could not be read: ${(error as Error).message}`),
+  });
+}
+
+function sweepBuckets(object: BpfObject, isDead: (id: NetnsId) => boolean): void {
+  const map = object.map(BUCKETS);
+  const { count, view, keyAt } = map.dump();
+  for (let index = 0; index < count; index++) {
+    const at = keyAt(index);
+    if (isDead(asNetnsId(readCounter(view, at)))) map.delete(new Uint8Array(view.buffer.slice(at, at + U64_BYTES)));
+  }
+}

@@ -1,0 +1,165 @@
+import type { BpfObject } from 'bpf-napi';
+import * as z from 'zod';
+import { histogram } from '#bpf/generated/common.ts';
+import { addCounters, type Counter } from '#core/counter.ts';
+import { duration } from '#core/duration.ts';
+import type { Memory } from '#sources/memory.ts';
+import type { Uncounted } from './contract.ts';
+import type { BucketRange, HistogramValue, NetnsId } from './metric.ts';
+import { readMisses, type Tally } from './tally.ts';
+
+const NANOSECONDS = 1e-9;
+const MICROSECOND_NS = 1_000;
+
+/** Bucket i of the kernel ends at 2^i microseconds. */
+const BUCKETS: readonly number[] = Array.from({ length: histogram.countsCount - 1 }, (_, index) => 2 ** index / 1e6);
+
+/** What the descriptors of all latencies have in common. The configuration chooses which of the buckets are shown. */
+export const LATENCY = { type: 'histogram', unit: 'seconds', buckets: BUCKETS } as const;
+
+/** The option that chooses the buckets; by default those between two durations. */
+export function bucketsOption(from: string, to: string) {
+  return z
+    .strictObject({ from: duration(from), to: duration(to) })
+    .refine((range) => range.from < range.to, 'from must be shorter than to')
+    .prefault({})
+    .describe('Range of the histogram: it has a bucket at each doubling, from one microsecond to 16 seconds.');
+}
+
+/** The buckets of a range: what the ends fall into is still shown. */
+export function shownBuckets({ from, to }: { readonly from: number; readonly to: number }): BucketRange {
+  const lastOfAll = BUCKETS.length - 1;
+  const bucketOf = (nanoseconds: number) => Math.ceil(Math.log2(nanoseconds / MICROSECOND_NS));
+  return {
+    first: Math.max(0, Math.min(bucketOf(from), lastOfAll)),
+    last: Math.max(0, Math.min(bucketOf(to), lastOfAll)),
+  };
+}
+
+/** A struct histogram of the kernel, summed over the CPUs. */
+export interface Histogram {
+  readonly counts: readonly Counter[];
+  /** 0: it is empty. */
+  readonly sumNs: Counter;
+}
+
+export const EMPTY: Histogram = { counts: new Array<Counter>(histogram.countsCount).fill(0), sumNs: 0 };
+
+export function addHistograms(a: Histogram, b: Histogram): Histogram {
+  if (b.sumNs === 0) return a;
+  return {
+    counts: a.counts.map((count, index) => addCounters(count, b.counts[index] ?? 0)),
+    sumNs: addCounters(a.sumNs, b.sumNs),
+  };
+}
+
+function decodeHistogram(view: DataView, at: number): Histogram {
+  // Of most CPUs, where there are many.
+  if (histogram.sum(view, at) === 0) return EMPTY;
+  return {
+    counts: Array.from({ length: histogram.countsCount }, (_, index) => histogram.counts(view, at, index)),
+    sumNs: histogram.sum(view, at),
+  };
+}
+
+/** As a sample, in seconds. */
+export function histogramValue({ counts, sumNs }: Histogram, shown: BucketRange): HistogramValue {
+  return { counts, sum: Number(sumNs) * NANOSECONDS, shown };
+}
+
+export function isEmpty({ sumNs }: Histogram): boolean {
+  return sumNs === 0;
+}
+
+export interface HistogramMap<Key> {
+  /** The map: each value is some structs histogram, one after the other. */
+  readonly name: string;
+  decodeKey(view: DataView, at: number): Key;
+  /** The namespace whose death ends the row; undefined where the machine's own. */
+  netnsOf(key: Key): NetnsId | undefined;
+}
+
+export interface HistogramRow<Key> {
+  readonly key: Key;
+  readonly histograms: readonly Histogram[];
+}
+
+interface Totals<Key> {
+  /** By the bytes of the key. */
+  readonly rows: ReadonlyMap<string, HistogramRow<Key>>;
+  readonly uncounted: Uncounted;
+}
+
+/** The histograms of a BPF probe, which go on from run to run. */
+export class Histograms<Key> implements Tally {
+  readonly #object: BpfObject;
+  readonly #map: HistogramMap<Key>;
+  readonly #each: number;
+  readonly #earlier: Memory<Totals<Key>>;
+
+  /** @param each how many histograms a value has */
+  constructor(object: BpfObject, map: HistogramMap<Key>, each: number, earlier: Memory<Totals<Key>>) {
+    this.#object = object;
+    this.#map = map;
+    this.#each = each;
+    this.#earlier = earlier;
+  }
+
+  rows(): Iterable<HistogramRow<Key>> {
+    return this.#rows().values();
+  }
+
+  uncounted(): Uncounted {
+    return readMisses(this.#object, this.#earlier.value?.uncounted);
+  }
+
+  sweep(isDead: (id: NetnsId) => boolean): void {
+    const { name, decodeKey, netnsOf } = this.#map;
+    const gone = (key: Key) => {
+      const netns = netnsOf(key);
+      return netns !== undefined && isDead(netns);
+    };
+    const map = this.#object.map(name);
+    const { count, view, keyAt } = map.dump();
+    for (let index = 0; index < count; index++) {
+      const at = keyAt(index);
+      if (gone(decodeKey(view, at))) map.delete(new Uint8Array(view.buffer.slice(at, at + map.keyBytes)));
+    }
+    const { value } = this.#earlier;
+    if (value === undefined) return;
+    this.#earlier.value = { ...value, rows: new Map([...value.rows].filter(([, { key }]) => !gone(key))) };
+  }
+
+  remember(): void {
+    this.#earlier.value = { rows: this.#rows(), uncounted: this.uncounted() };
+  }
+
+  #rows(): Map<string, HistogramRow<Key>> {
+    const { name, decodeKey } = this.#map;
+    const map = this.#object.map(name);
+    const { count, view, keyAt, valueAt } = map.dump();
+    const rows = new Map(this.#earlier.value?.rows);
+    for (let index = 0; index < count; index++) {
+      const at = keyAt(index);
+      const text = Buffer.from(view.buffer, view.byteOffset + at, map.keyBytes).toString('latin1');
+      const now = this.#value(view, valueAt(index), map.valueBytes);
+      const before = rows.get(text);
+      const histograms =
+        before === undefined ? now : now.map((one, nth) => addHistograms(one, before.histograms[nth] ?? EMPTY));
+      rows.set(text, { key: decodeKey(view, at), histograms });
+    }
+    return rows;
+  }
+
+  /** A value, which is there once for each CPU where the map is per CPU. */
+  #value(view: DataView, at: number, bytes: number): Histogram[] {
+    const stride = this.#each * histogram.SIZE;
+    return Array.from({ length: this.#each }, (_, nth) => {
+      let sum = decodeHistogram(view, at + nth * histogram.SIZE);
+      for (let cpu = stride; cpu < bytes; cpu += stride) {
+        sum = addHistograms(sum, decodeHistogram(view, at + cpu + nth * histogram.SIZE));
+      }
+      return sum;
+    });
+  }
+}

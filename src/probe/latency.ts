@@ -1,0 +1,83 @@
+import type { BpfObject } from 'bpf-napi';
+import { readCounter } from '#core/counter.ts';
+import type { Sources } from '#sources/sources.ts';
+import type { ProbeScope, ProbeSettings, RunningProbe } from './contract.ts';
+import { type EbpfOptions, openTally } from './ebpf.ts';
+import { type HistogramMap, Histograms, histogramValue, isEmpty, shownBuckets } from './histogram.ts';
+import { asNetnsId, type LooseEmit, type MetricSet, type NetnsId, NO_LABELS } from './metric.ts';
+
+/** Room for the namespaces that there are, and as many again, within reason. */
+function namespaceRoom({ netns }: Sources): number {
+  return Math.min(ROOM_MAX, ROOM_MIN + 2 * netns.snapshot().length);
+}
+
+const ROOM_MIN = 64;
+const ROOM_MAX = 4_096;
+
+export interface OpenLatencies<Key> {
+  readonly histograms: Histograms<Key>;
+  /** What a running probe has to say of itself, but for its own metrics. */
+  readonly running: Omit<RunningProbe<MetricSet>, 'collect'>;
+}
+
+/**
+ * Opens a probe that keeps histograms in the kernel; they go on where an earlier run ended.
+ * @param each how many histograms a value of the map has
+ * @throws {Unsupported}
+ */
+export async function openLatencies<Constant extends string, Key>(
+  scope: ProbeScope<Record<string, never>>,
+  sources: Sources,
+  settings: ProbeSettings<unknown>,
+  options: EbpfOptions<Constant>,
+  map: HistogramMap<Key>,
+  each: number,
+): Promise<OpenLatencies<Key>> {
+  const { memories, paths } = sources;
+  const histogramsOf = (object: BpfObject) =>
+    new Histograms(object, map, each, memories.of(`histograms/${options.probe}`));
+  const instance = await openTally(scope, sources, settings, options, histogramsOf);
+  return { histograms: instance.tally, running: instance.running(paths.proc) };
+}
+
+/** What one of the histograms of a value is. */
+export interface NetnsLatency<M extends MetricSet> {
+  readonly metric: keyof M & string;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Opens a probe whose metrics are histograms of each namespace.
+ * @param map by namespace cookie: a value is the histograms of `kinds`, in that order
+ * @throws {Unsupported}
+ */
+export async function openNetnsLatencies<Constant extends string, M extends MetricSet>(
+  scope: ProbeScope<Record<string, never>>,
+  sources: Sources,
+  settings: ProbeSettings<{ readonly buckets: { readonly from: number; readonly to: number } }>,
+  options: EbpfOptions<Constant>,
+  map: string,
+  kinds: readonly NetnsLatency<M>[],
+): Promise<RunningProbe<M>> {
+  const { histograms, running } = await openLatencies<Constant, NetnsId>(
+    scope,
+    sources,
+    settings,
+    { ...options, sizes: { [map]: namespaceRoom(sources) } },
+    { name: map, decodeKey: (view, at) => asNetnsId(readCounter(view, at)), netnsOf: (netns) => netns },
+    kinds.length,
+  );
+  const shown = shownBuckets(settings.options.buckets);
+  return {
+    ...running,
+    collect: async (emit) => {
+      for (const { key, histograms: all } of histograms.rows()) {
+        for (const [index, histogram] of all.entries()) {
+          const kind = kinds[index];
+          if (kind === undefined || isEmpty(histogram)) continue;
+          (emit as LooseEmit)(kind.metric, key, histogramValue(histogram, shown), kind.labels ?? NO_LABELS);
+        }
+      }
+    },
+  };
+}

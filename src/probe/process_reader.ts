@@ -1,0 +1,68 @@
+import type { Cycle } from '#core/cycle.ts';
+import type { Garbled, SourceErrors } from '#sources/errors.ts';
+import { describeMissing, missingCapabilities } from '#sources/procfs/capabilities.ts';
+
+/** Reads something of many processes in one collection, and counts those that cannot be read. */
+export class ProcessReader {
+  readonly #errors: SourceErrors;
+  readonly #cycle: Cycle;
+  #read = 0;
+  #unreadable = 0;
+  #last = '';
+
+  constructor(errors: SourceErrors, cycle: Cycle) {
+    this.#errors = errors;
+    this.#cycle = cycle;
+  }
+
+  /**
+   * What `read` gives of each, without those that it gives nothing of: they are gone. Undefined where it throws for one of
+   * them: a part of a sum is a wrong sum.
+   * @param file what is read below /proc/<pid>
+   */
+  async all<Item, Result>(
+    file: string,
+    items: Iterable<Item>,
+    read: (item: Item) => Promise<Result | undefined> | Result | undefined,
+  ): Promise<Result[] | undefined> {
+    const results: Result[] = [];
+    let isWhole = true;
+    for (const item of items) {
+      this.#read++;
+      try {
+        const result = await read(item);
+        if (result !== undefined) results.push(result);
+      } catch (error) {
+        this.#cycle.signal.throwIfAborted();
+        this.#refuse(file, error as NodeJS.ErrnoException);
+        isWhole = false;
+      }
+      await this.#cycle.pause();
+    }
+    return isWhole ? results : undefined;
+  }
+
+  /** For the parser of a file below /proc/<pid>. */
+  garbled(file: string): Garbled {
+    return this.#errors.garbled('procfs', file);
+  }
+
+  /** For the operator; empty where all could be read. */
+  describe(): string[] {
+    return this.#unreadable === 0
+      ? []
+      : [
+          `${this.#unreadable} of ${this.#read} files of processes cannot be read, and whom they belong to is left out: ${this.#last}`,
+        ];
+  }
+
+  #refuse(file: string, error: NodeJS.ErrnoException): void {
+    this.#errors.count('procfs', file, error);
+    this.#unreadable++;
+    const { code, message } = error;
+    const isRefused = code === 'EACCES' || code === 'EPERM';
+    // The one for what belongs to other users, the other for what belongs to processes with other rights.
+    const missing = isRefused ? describeMissing(missingCapabilities(['CAP_DAC_READ_SEARCH', 'CAP_SYS_PTRACE'])) : '';
+    this.#last = missing === '' ? message : `${missing} (${message})`;
+  }
+}

@@ -1,0 +1,55 @@
+import { eventProcess, packetTuple } from '#bpf/generated/common.ts';
+import { formatEndpoint } from '#core/address.ts';
+import { ethertypeName, hasPorts, ipProtocolName } from '#core/protocol_names.ts';
+import type { Btf } from '#sources/bpf/btf.ts';
+
+export interface Tuple {
+  readonly src?: string;
+  readonly dst?: string;
+  readonly protocol: string;
+}
+
+/** A struct packet_tuple. */
+export function decodeTuple(view: DataView, at: number): Tuple {
+  if (packetTuple.family(view, at) === 0) return { protocol: ethertypeName(packetTuple.ethertype(view, at)) };
+  const protocol = ipProtocolName(packetTuple.protocol(view, at));
+  const port = (number: number) => (hasPorts(protocol) ? number : undefined);
+  return {
+    src: formatEndpoint(packetTuple.source(view, at), port(packetTuple.sourcePort(view, at))),
+    dst: formatEndpoint(packetTuple.destination(view, at), port(packetTuple.destinationPort(view, at))),
+    protocol,
+  };
+}
+
+/** The constant that common/process.bpf.h needs on x86; on arm64 the task itself knows. */
+export function processConstants(btf: Btf): { preempt_count_at?: bigint } {
+  const runqueues = btf.perCpuVariable('runqueues');
+  const count = btf.perCpuVariable('__preempt_count');
+  // From 6.2 to 6.14 it was in a struct.
+  const hot = btf.perCpuVariable('pcpu_hot');
+  const member = hot === undefined ? undefined : btf.memberBits(hot.type, 'preempt_count');
+  const at = count?.offset ?? (hot === undefined || member === undefined ? undefined : hot.offset + member / 8);
+  if (runqueues === undefined || at === undefined) return {};
+  return { preempt_count_at: BigInt.asUintN(64, BigInt(at - runqueues.offset)) };
+}
+
+const NOT_AN_INTERRUPT =
+  'only where the kernel did this on behalf of a process, as when it sends; not for what it received';
+
+/** Fields of an event that tell on whose behalf the kernel acted. */
+export const PROCESS_FIELDS = {
+  process: {
+    type: 'string',
+    help: `Name of the thread that the kernel was working for: ${NOT_AN_INTERRUPT}.`,
+    optional: true,
+  },
+  pid: { type: 'number', help: 'Its process, as the node numbers it.', optional: true },
+  cgroup: { type: 'string', help: 'Its control group: the id in the v2 hierarchy, in decimal.', optional: true },
+} as const;
+
+/** A struct event_process. */
+export function decodeProcess(view: DataView, at: number): { process?: string; pid?: number; cgroup?: string } {
+  const pid = eventProcess.pid(view, at);
+  if (pid === 0) return {};
+  return { process: eventProcess.name(view, at), pid, cgroup: String(eventProcess.cgroup(view, at)) };
+}

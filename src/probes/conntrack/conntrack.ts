@@ -1,0 +1,238 @@
+import * as z from 'zod';
+import type { Cycle } from '#core/cycle.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { ledgerOf, NO_EVENTS } from '#probe/ledger.ts';
+import { defineMetrics, type Emit, type NetnsId, NO_LABELS, NODE } from '#probe/metric.ts';
+import { ConntrackReader, type ConntrackRow } from '#sources/conntrack/reader.ts';
+import { CONNTRACK_COUNTERS, OTHER_STATES, PROTOCOLS, TCP_STATES } from '#sources/netlink/conntrack.ts';
+import type { Sources } from '#sources/sources.ts';
+import { PRESSURE_EVENTS, watchPressure } from './conntrack_pressure.ts';
+
+// Namespaced: yes, because each namespace counts its own entries and failures (net->ct.stat, nf_conntrack_net.count), though all
+// share one hash table. The limit is one number for the machine, which each namespace's own count is held against (kernel 6.18:
+// net/netfilter/nf_conntrack_core.c, __nf_conntrack_alloc()): a node metric. A namespace is shown from the first entry or count on:
+// most Pods never track a connection, and would show nothing but zeros.
+
+const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
+
+const metrics = defineMetrics({
+  entries: {
+    type: 'gauge',
+    scope: 'pod',
+    labels: {},
+    name: 'netsonde_conntrack_entries',
+    help: 'Connections that the network namespace tracks now.',
+    source: 'ctnetlink CTA_STATS_GLOBAL_ENTRIES',
+    detail: 'core',
+  },
+  limit: {
+    type: 'gauge',
+    scope: 'node',
+    labels: {},
+    name: 'netsonde_conntrack_entries_limit',
+    help: 'Connections that each network namespace may track, one number for the machine (net.netfilter.nf_conntrack_max).',
+    source: 'ctnetlink CTA_STATS_GLOBAL_MAX_ENTRIES',
+    detail: 'core',
+  },
+  invalid: {
+    ...counter,
+    name: 'netsonde_conntrack_invalid_total',
+    help: 'Packets that fit no connection and could not start one.',
+    source: 'ctnetlink CTA_STATS_INVALID',
+    detail: 'core',
+  },
+  insertFailed: {
+    ...counter,
+    name: 'netsonde_conntrack_insert_failed_total',
+    help: 'Connections that could not be added to the table, most often because another one has the same addresses and ports: their first packet is lost.',
+    source: 'ctnetlink CTA_STATS_INSERT_FAILED',
+    detail: 'core',
+  },
+  drop: {
+    ...counter,
+    name: 'netsonde_conntrack_drops_total',
+    help: 'Packets dropped because their connection could not be tracked: the table was full, or an entry could not be added.',
+    source: 'ctnetlink CTA_STATS_DROP',
+    detail: 'core',
+  },
+  earlyDrop: {
+    ...counter,
+    name: 'netsonde_conntrack_early_drops_total',
+    help: 'Connections given up before their time to make room in a full table.',
+    source: 'ctnetlink CTA_STATS_EARLY_DROP',
+    detail: 'core',
+  },
+  found: {
+    ...counter,
+    name: 'netsonde_conntrack_found_total',
+    help: 'Times that NAT found the addresses and ports that it wanted for a connection in use by another one.',
+    source: 'ctnetlink CTA_STATS_FOUND',
+    detail: 'full',
+  },
+  insert: {
+    ...counter,
+    name: 'netsonde_conntrack_inserts_total',
+    help: 'Entries that user space added to the table.',
+    source: 'ctnetlink CTA_STATS_INSERT',
+    detail: 'full',
+  },
+  error: {
+    ...counter,
+    name: 'netsonde_conntrack_errors_total',
+    help: 'ICMP messages that were malformed, or about no connection that is tracked.',
+    source: 'ctnetlink CTA_STATS_ERROR',
+    detail: 'full',
+  },
+  searchRestart: {
+    ...counter,
+    name: 'netsonde_conntrack_search_restarts_total',
+    help: 'Lookups that had to begin again because the table changed under them.',
+    source: 'ctnetlink CTA_STATS_SEARCH_RESTART',
+    detail: 'full',
+  },
+  clashResolve: {
+    ...counter,
+    name: 'netsonde_conntrack_clashes_resolved_total',
+    help: 'Packets that raced to start the same connection and were kept.',
+    source: 'ctnetlink CTA_STATS_CLASH_RESOLVE',
+    detail: 'full',
+  },
+  chainTooLong: {
+    ...counter,
+    name: 'netsonde_conntrack_chain_too_long_total',
+    help: 'Connections not added because their place in the hash table was crowded.',
+    source: 'ctnetlink CTA_STATS_CHAIN_TOOLONG',
+    detail: 'full',
+  },
+  byState: {
+    type: 'gauge',
+    scope: 'pod',
+    name: 'netsonde_conntrack_entries_by_state',
+    help: 'Connections that the network namespace tracks now, by protocol and state; with `states: true`.',
+    source: 'ctnetlink IPCTNL_MSG_CT_GET',
+    detail: 'full',
+    labels: {
+      protocol: { help: 'IP protocol.', values: PROTOCOLS },
+      state: {
+        help: 'State of a TCP connection; of others whether there was a reply, and whether they are safe from being given up early (assured).',
+        values: [...TCP_STATES, ...OTHER_STATES],
+      },
+    },
+  },
+});
+
+/** A probe has a second for its collection; the longest table that is begun with must fit into what this leaves. */
+const STATES_MS = 500;
+
+type ConntrackEmit = Emit<typeof metrics>;
+
+function isUsed({ entries, counters }: ConntrackRow): boolean {
+  return entries > 0 || CONNTRACK_COUNTERS.some((name) => (counters[name] ?? 0) > 0);
+}
+
+function emitRow(emit: ConntrackEmit, { id, entries, counters }: ConntrackRow): void {
+  emit('entries', id, entries, NO_LABELS);
+  for (const name of CONNTRACK_COUNTERS) {
+    const value = counters[name];
+    if (value !== undefined) emit(name, id, value, NO_LABELS);
+  }
+}
+
+/** By protocol and state, the longest tables first; what there is no time for is left out, and counted. */
+async function emitStates(
+  emit: ConntrackEmit,
+  rows: readonly ConntrackRow[],
+  reader: ConntrackReader,
+  { netns, errors }: Sources,
+  statesMax: number,
+  cycle: Cycle,
+): Promise<void> {
+  const endMs = performance.now() + STATES_MS;
+  const places = new Map(netns.snapshot().map((entry) => [entry.id, entry]));
+  for (const { id, entries } of [...rows].sort((a, b) => b.entries - a.entries)) {
+    const place = places.get(id);
+    if (place === undefined || entries === 0) continue;
+    if (entries > statesMax || performance.now() > endMs) {
+      errors.count('netlink', 'conntrack table', `a table of ${entries} entries was left out: too long, or no time`);
+      continue;
+    }
+    for (const { protocol, state, count } of (await reader.states(place, entries, cycle)) ?? []) {
+      emit('byState', id, count, { protocol, state });
+    }
+  }
+}
+
+export const conntrack = defineProbe({
+  name: 'conntrack',
+  kind: 'netlink',
+  cost: 'low',
+  enabledByDefault: true,
+  summary:
+    'Connection tracking of each Pod and of the node: how full the table is, and connections that could not be tracked. Always worth having where there are firewalls or NAT.',
+  guide: {
+    question: 'Is the table of tracked connections full, and what did that cost?',
+    when: 'Look here when new connections of many Pods fail at once, and DNS first. Switch on `states` to see what fills a table.',
+    query:
+      'max by (node, namespace, pod) (netsonde_conntrack_entries) / on (node) group_left () max by (node) (netsonde_conntrack_entries_limit > 0) > 0.8',
+    limits: [
+      'A namespace is shown from its first entry on: most Pods track nothing, their connections are tracked by the node.',
+      'A table is not read by state where it is longer than `statesMax`.',
+    ],
+  },
+  metrics,
+  events: PRESSURE_EVENTS,
+  options: {
+    threshold: z
+      .number()
+      .gt(0)
+      .max(1)
+      .default(0.9)
+      .describe('Share of the limit from which on the entries of a network namespace are an event.'),
+    states: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Count the entries by protocol and state as well. Each scrape then reads the table of each network namespace that has entries, off the event loop: 10 ms of CPU for each table and 2 ms for each 1,000 entries. Only with `detail: full`.',
+      ),
+    statesMax: z
+      .int()
+      .min(1)
+      .max(100_000)
+      .default(20_000)
+      .describe(
+        'Entries of the longest table that is read for `states`. One that is longer, or that there is no time for, is left out and counted in `netsonde_source_errors_total`.',
+      ),
+  },
+  requires: {
+    capabilities: ['CAP_BPF', 'CAP_PERFMON', 'CAP_NET_ADMIN', 'CAP_SYS_ADMIN'],
+    kernel:
+      'nf_conntrack, which is loaded where it is a module. With its BTF and since 5.19 one pass in the kernel reads all namespaces; else, and for `states`, ctnetlink is asked in each.',
+  },
+  open: async (scope, sources, { events, options: { threshold, states, statesMax } }) => {
+    const reader = scope.own(await ConntrackReader.open(sources));
+    const used = new Set<NetnsId>();
+    scope.own(
+      sources.netns.onSweep((isDead) => {
+        for (const id of used) if (isDead(id)) used.delete(id);
+      }),
+    );
+    if (events) await watchPressure(scope, sources, reader, threshold);
+    return {
+      health: () => ({
+        ...reader.health,
+        degraded: states && reader.refusal !== undefined ? [`no entries by state: ${reader.refusal}`] : [],
+      }),
+      collect: async (emit, cycle) => {
+        const { rows, limit } = await reader.read(cycle);
+        if (limit !== undefined) emit('limit', NODE, limit, NO_LABELS);
+        for (const row of rows) {
+          if (isUsed(row)) used.add(row.id);
+          if (used.has(row.id)) emitRow(emit, row);
+        }
+        if (states && emit.wants('byState') && reader.refusal === undefined)
+          await emitStates(emit, rows, reader, sources, statesMax, cycle);
+      },
+      ledger: () => ledgerOf(sources.memories, 'conntrack').value ?? NO_EVENTS,
+    };
+  },
+});

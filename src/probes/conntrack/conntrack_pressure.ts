@@ -1,0 +1,199 @@
+import { Cycle } from '#core/cycle.ts';
+import { repeat } from '#core/repeat.ts';
+import type { ProbeScope } from '#probe/contract.ts';
+import { defineEvents } from '#probe/event.ts';
+import { ledgerOf, NO_EVENTS } from '#probe/ledger.ts';
+import type { NetnsId } from '#probe/metric.ts';
+import type { ConntrackReader, ConntrackRow, ConntrackSnapshot } from '#sources/conntrack/reader.ts';
+import type { Sources } from '#sources/sources.ts';
+
+export const PRESSURE_EVENTS = defineEvents({
+  conntrack_pressure: {
+    help: 'Connections could not be tracked, or the table is nearly full; at most once a minute for each network namespace while that lasts.',
+    severity: 'warning',
+    equalBy: [],
+    fields: {
+      entries: { type: 'number', help: 'Connections that the network namespace tracks now.' },
+      limit: {
+        type: 'number',
+        help: 'Connections that it may track (net.netfilter.nf_conntrack_max).',
+        optional: true,
+      },
+      insertFailed: { type: 'number', help: 'Connections that could not be added to the table.' },
+      drops: { type: 'number', help: 'Packets dropped because their connection could not be tracked.' },
+      earlyDrops: { type: 'number', help: 'Connections given up before their time to make room.' },
+      seconds: { type: 'number', help: 'Time over which the last three were counted.' },
+    },
+  },
+});
+
+const LOOK_EVERY_MS = 10_000;
+/** A namespace whose table is in trouble gets an event at most so often: less than any `limit` lets through. */
+const PAUSE_MS = 60_000;
+const NANOSECONDS_PER_MS = 1_000_000n;
+
+const COUNTERS = ['insertFailed', 'drop', 'earlyDrop'] as const;
+type Failures = Readonly<Record<(typeof COUNTERS)[number], number>>;
+
+const NO_FAILURES: Failures = { insertFailed: 0, drop: 0, earlyDrop: 0 };
+
+/** One namespace whose table is nearly full, or could not take a connection. */
+export interface Pressure {
+  readonly netns: NetnsId;
+  readonly entries: number;
+  readonly limit: number | undefined;
+  /** Since they were last reported, or last found to be none. */
+  readonly failures: Failures;
+  readonly seconds: number;
+}
+
+/** What is known of a namespace: the counters that failures are counted from, and since when. */
+interface Baseline {
+  readonly counted: Failures;
+  readonly atMs: number;
+  readonly reportedMs: number;
+}
+
+export interface Findings {
+  readonly pressures: readonly Pressure[];
+  /** Namespaces that had one less than a minute ago. What they have lost meanwhile is in the next. */
+  readonly limited: number;
+}
+
+/**
+ * Finds tables under pressure: filled above a threshold, or with failures since the last look. Failures that are held back
+ * are added up until they may be reported, so none is forgotten.
+ */
+export class PressureWatch {
+  readonly #threshold: number;
+  readonly #baselines = new Map<NetnsId, Baseline>();
+  /** Namespaces that somebody was in at the last look; one that was not is new, and all it has counted happened since. */
+  #known: ReadonlySet<NetnsId> | undefined;
+  #lookedMs = 0;
+
+  /** @param threshold share of the limit, 0 to 1 */
+  constructor(threshold: number) {
+    this.#threshold = threshold;
+  }
+
+  /** @param known namespaces that belong to somebody; rows of others are of no interest */
+  look({ rows, limit }: ConntrackSnapshot, known: ReadonlySet<NetnsId>, nowMs: number): Findings {
+    const pressures: Pressure[] = [];
+    let limited = 0;
+    for (const id of this.#baselines.keys()) if (!known.has(id)) this.#baselines.delete(id);
+    for (const row of rows) {
+      if (!known.has(row.id)) continue;
+      const baseline = this.#baselineOf(row, nowMs);
+      const failures = since(baseline.counted, row);
+      const pressed = this.#isFull(row, limit) || COUNTERS.some((name) => failures[name] > 0);
+      if (pressed && nowMs - baseline.reportedMs < PAUSE_MS) {
+        limited++;
+        continue;
+      }
+      if (pressed) {
+        const seconds = Math.round((nowMs - baseline.atMs) / 1000);
+        pressures.push({ netns: row.id, entries: row.entries, limit, failures, seconds });
+      }
+      this.#baselines.set(row.id, {
+        counted: countedBy(row),
+        atMs: nowMs,
+        reportedMs: pressed ? nowMs : baseline.reportedMs,
+      });
+    }
+    this.#known = known;
+    this.#lookedMs = nowMs;
+    return { pressures, limited };
+  }
+
+  #isFull({ entries }: ConntrackRow, limit: number | undefined): boolean {
+    return limit !== undefined && limit > 0 && entries >= limit * this.#threshold;
+  }
+
+  #baselineOf(row: ConntrackRow, nowMs: number): Baseline {
+    let baseline = this.#baselines.get(row.id);
+    if (baseline === undefined) {
+      const isNew = this.#known !== undefined && !this.#known.has(row.id);
+      baseline = {
+        counted: isNew ? NO_FAILURES : countedBy(row),
+        atMs: isNew ? this.#lookedMs : nowMs,
+        reportedMs: Number.NEGATIVE_INFINITY,
+      };
+      this.#baselines.set(row.id, baseline);
+    }
+    return baseline;
+  }
+}
+
+function countedBy({ counters }: ConntrackRow): Failures {
+  return { insertFailed: counters.insertFailed ?? 0, drop: counters.drop ?? 0, earlyDrop: counters.earlyDrop ?? 0 };
+}
+
+/** A CPU's share is a 32-bit counter: where one has wrapped, the sum is smaller than before. */
+function since(before: Failures, row: ConntrackRow): Failures {
+  const now = countedBy(row);
+  const grown = (name: keyof Failures) => Math.max(0, now[name] - before[name]);
+  return { insertFailed: grown('insertFailed'), drop: grown('drop'), earlyDrop: grown('earlyDrop') };
+}
+
+/** A sentence that an operator understands. */
+export function describePressure({ entries, limit, failures, seconds }: Pressure): string {
+  const table =
+    limit === undefined || limit === 0
+      ? `${entries} connections`
+      : `${entries} of at most ${limit} connections (${Math.floor((100 * entries) / limit)} %)`;
+  const { insertFailed, drop, earlyDrop } = failures;
+  if (insertFailed + drop + earlyDrop === 0) {
+    return `The connection tracking table is nearly full: it holds ${table}. Once it is full, packets of new connections are dropped.`;
+  }
+  return `Connections could not be tracked: in the last ${seconds} s ${insertFailed} could not be added to the table, ${drop} packets were dropped for it, and ${earlyDrop} older connections were given up to make room. The table holds ${table}.`;
+}
+
+function publish(scope: ProbeScope<typeof PRESSURE_EVENTS>, pressure: Pressure): void {
+  const { netns, entries, limit, failures, seconds } = pressure;
+  scope.publish('conntrack_pressure', {
+    timeNs: BigInt(Date.now()) * NANOSECONDS_PER_MS,
+    netns,
+    fields: {
+      entries,
+      ...(limit === undefined ? {} : { limit }),
+      insertFailed: failures.insertFailed,
+      drops: failures.drop,
+      earlyDrops: failures.earlyDrop,
+      seconds,
+    },
+    message: describePressure(pressure),
+  });
+}
+
+/** Looks for pressure now, and again and again until the scope closes. */
+export async function watchPressure(
+  scope: ProbeScope<typeof PRESSURE_EVENTS>,
+  { netns, memories }: Sources,
+  reader: ConntrackReader,
+  threshold: number,
+): Promise<void> {
+  const watch = new PressureWatch(threshold);
+  const ledger = ledgerOf(memories, 'conntrack');
+  let failure = '';
+  const look = async () => {
+    try {
+      const snapshot = await reader.read(new Cycle(scope.signal));
+      const known = new Set(netns.snapshot().map(({ id }) => id));
+      const { pressures, limited } = watch.look(snapshot, known, performance.now());
+      const before = ledger.value ?? NO_EVENTS;
+      ledger.value = {
+        ...before,
+        produced: before.produced + BigInt(pressures.length + limited),
+        limited: before.limited + BigInt(limited),
+      };
+      for (const pressure of pressures) publish(scope, pressure);
+      failure = '';
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== failure && !scope.signal.aborted) scope.warn(`pressure cannot be looked for: ${message}`);
+      failure = message;
+    }
+  };
+  await look();
+  scope.own(repeat(LOOK_EVERY_MS, look));
+}

@@ -1,0 +1,85 @@
+import { type Btf, KIND } from '#sources/bpf/btf.ts';
+import type { BpfSource } from '#sources/bpf/source.ts';
+
+const PREFIX = /^SKB_(DROP_REASON_)?/;
+/** Members that are no reason. */
+const NO_REASON = /^SKB_DROP_REASON_(SUBSYS_|MAX$)/;
+const SUBSYSTEM_PREFIX = 'SKB_DROP_REASON_SUBSYS_';
+/** Subsystems number their own reasons, with the subsystem in the high half (kernel: include/net/dropreason.h). */
+const SUBSYSTEM_SHIFT = 16;
+const LOW_HALF = 0xffff;
+
+/** Enumerations of subsystems and the module that each may be in. */
+const SUBSYSTEM_ENUMS = [
+  { name: '___mac80211_drop_reason', module: 'mac80211' },
+  { name: 'ovs_drop_reason', module: 'openvswitch' },
+] as const;
+
+/** The reason on a kernel that tells none (before 5.17). */
+const NONE = 'unknown';
+
+/** Names of the reasons that the running kernel gives for a dropped packet. */
+export class DropReasons {
+  readonly #bpf: BpfSource;
+  readonly #names = new Map<number, string>();
+  readonly #subsystems = new Map<number, string>();
+  readonly #tells: boolean;
+
+  /** @param bpf whose types are the running kernel's: the numbers differ from kernel to kernel */
+  constructor(bpf: BpfSource) {
+    this.#bpf = bpf;
+    const btf = bpf.btf();
+    for (const [name, value] of enumMembers(btf, 'skb_drop_reason')) {
+      if (!NO_REASON.test(name)) this.#names.set(value, name.replace(PREFIX, ''));
+    }
+    for (const [name, value] of enumMembers(btf, 'skb_drop_reason_subsys')) {
+      this.#subsystems.set(value, name.slice(SUBSYSTEM_PREFIX.length));
+    }
+    this.#tells = this.#names.size > 0;
+    this.#readSubsystems();
+  }
+
+  /** Names of a subsystem are those that the kernel prints: `OVS_DROP_METER`. */
+  #readSubsystems(): void {
+    for (const { name, module } of SUBSYSTEM_ENUMS) {
+      const members = [...enumMembers(this.#bpf.btf(), name), ...enumMembers(this.#bpf.moduleBtf(module), name)];
+      for (const [member, value] of members) {
+        if (value >>> SUBSYSTEM_SHIFT !== 0) this.#names.set(value, member.replace(/^_+/, ''));
+      }
+    }
+  }
+
+  /** `NETFILTER_DROP`; a subsystem's reason that no enumeration names is `OPENVSWITCH_3`. */
+  name(reason: number): string {
+    const known = this.#names.get(reason);
+    if (known !== undefined) return known;
+    // The module may have come since; the answer is kept, so that each number is looked for once.
+    const subsystem = reason >>> SUBSYSTEM_SHIFT;
+    if (subsystem !== 0) this.#readSubsystems();
+    const name = this.#names.get(reason) ?? this.#number(reason, subsystem);
+    this.#names.set(reason, name);
+    return name;
+  }
+
+  #number(reason: number, subsystem: number): string {
+    if (!this.#tells) return NONE;
+    if (subsystem === 0) return `UNKNOWN_${reason}`;
+    return `${this.#subsystems.get(subsystem) ?? `SUBSYSTEM_${subsystem}`}_${reason & LOW_HALF}`;
+  }
+
+  /** Names of all that are known so far. */
+  get all(): readonly string[] {
+    return [...this.#names.values()];
+  }
+
+  /** Undefined where this kernel has no such reason. */
+  number(name: string): number | undefined {
+    for (const [value, known] of this.#names) if (known === name) return value;
+    return undefined;
+  }
+}
+
+function enumMembers(btf: Btf | undefined, name: string): ReadonlyMap<string, number> {
+  const type = btf?.find(KIND.enum, name) ?? btf?.find(KIND.enum64, name);
+  return btf === undefined || type === undefined ? new Map() : btf.enumValues(type);
+}

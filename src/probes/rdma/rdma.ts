@@ -1,0 +1,176 @@
+import { multiplyCounter } from '#core/counter.ts';
+import type { Cycle } from '#core/cycle.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { defineMetrics, type Emit, NODE } from '#probe/metric.ts';
+import { RDMA_RESOURCES } from '#sources/netlink/rdma.ts';
+import { describeMissing, missingCapabilities } from '#sources/procfs/capabilities.ts';
+import type { Sources } from '#sources/sources.ts';
+import { type PortCounters, rdmaDevices, rdmaPorts, readPortCounters } from '#sources/sysfs/infiniband.ts';
+import { isPortCounter, isShown, PORT_COUNTERS, PORT_TRAFFIC } from './rdma_counters.ts';
+
+// Namespaced: no. A device counts for all who use it; its counters cannot be told apart by Pod, so all of this is the node's. A device
+// that was moved into a Pod's namespace (rdma system set netns exclusive) is not the node's any more and is not shown.
+
+const DEVICE = { help: 'RDMA device.', example: 'mlx5_0', max: 64 } as const;
+const PORT = { help: 'Number of the port, from 1.', example: '1', max: 16 } as const;
+const RESOURCES = ['qp', 'cq', 'mr', 'pd', 'cm_id', 'ctx', 'srq'] as const;
+
+const ofPort = { type: 'counter', scope: 'node', labels: { device: DEVICE, port: PORT }, detail: 'core' } as const;
+const ofDevice = { type: 'gauge', scope: 'node', detail: 'core' } as const;
+
+const metrics = defineMetrics({
+  receivedBytes: {
+    ...ofPort,
+    name: 'netsonde_rdma_port_received_bytes_total',
+    unit: 'bytes',
+    help: 'Bytes that the RDMA port received.',
+    source: 'sysfs counters/port_rcv_data (in 4 octets), hw_counters of the driver',
+  },
+  sentBytes: {
+    ...ofPort,
+    name: 'netsonde_rdma_port_sent_bytes_total',
+    unit: 'bytes',
+    help: 'Bytes that the RDMA port sent.',
+    source: 'sysfs counters/port_xmit_data (in 4 octets), hw_counters of the driver',
+  },
+  receivedPackets: {
+    ...ofPort,
+    name: 'netsonde_rdma_port_received_packets_total',
+    help: 'Packets that the RDMA port received.',
+    source: 'sysfs counters/port_rcv_packets, hw_counters of the driver',
+  },
+  sentPackets: {
+    ...ofPort,
+    name: 'netsonde_rdma_port_sent_packets_total',
+    help: 'Packets that the RDMA port sent.',
+    source: 'sysfs counters/port_xmit_packets, hw_counters of the driver',
+  },
+  counters: {
+    ...ofPort,
+    name: 'netsonde_rdma_port_counters_total',
+    help: 'Errors, discards and events that the RDMA port counted, under the name that the kernel has for each.',
+    source: 'sysfs counters, hw_counters',
+    labels: { device: DEVICE, port: PORT, counter: { help: 'Name in sysfs.', values: PORT_COUNTERS } },
+  },
+  resources: {
+    ...ofDevice,
+    name: 'netsonde_rdma_resources',
+    help: 'Objects that exist on the RDMA device now, of processes and of the kernel itself.',
+    source: 'RDMA_NLDEV_CMD_RES_GET RDMA_NLDEV_ATTR_RES_SUMMARY',
+    labels: {
+      device: DEVICE,
+      resource: { help: 'Kind of object: queue pair, completion queue, memory region, ….', values: RESOURCES },
+    },
+  },
+  unknown: {
+    ...ofDevice,
+    name: 'netsonde_rdma_unknown_names',
+    help: 'Counters and kinds of objects that the RDMA device has and that are left out, because netsonde does not know their names.',
+    source: 'sysfs counters, hw_counters; RDMA_NLDEV_CMD_RES_GET',
+    labels: { device: DEVICE },
+  },
+});
+
+type RdmaEmit = Emit<typeof metrics>;
+
+const TRAFFIC = (Object.keys(PORT_TRAFFIC) as (keyof typeof PORT_TRAFFIC)[]).map((metric) => ({
+  metric,
+  names: Object.entries(PORT_TRAFFIC[metric]),
+}));
+
+function emitPort(emit: RdmaEmit, device: string, port: string, values: PortCounters['values']): void {
+  const labels = { device, port };
+  for (const { metric, names } of TRAFFIC) {
+    // Always the same name, also where it cannot be read just now: another would count a little differently, and step back.
+    const best = names.find(([name]) => values.has(name));
+    const value = best === undefined ? undefined : values.get(best[0]);
+    if (best !== undefined && value !== undefined) emit(metric, NODE, multiplyCounter(value, best[1]), labels);
+  }
+  for (const [name, value] of values) {
+    if (value !== undefined && isPortCounter(name)) emit('counters', NODE, value, { ...labels, counter: name });
+  }
+}
+
+/** Collects what sysfs has; returns how many names each device has that are not known. */
+async function collectPorts(
+  emit: RdmaEmit,
+  { paths, errors }: Sources,
+  devices: readonly string[],
+  cycle: Cycle,
+): Promise<Map<string, number>> {
+  const unknown = new Map<string, number>();
+  for (const device of devices) {
+    const names = new Set<string>();
+    for (const port of rdmaPorts(paths.sys, device)) {
+      const { values, others } = readPortCounters(paths.sys, device, port, isShown, errors);
+      emitPort(emit, device, port, values);
+      for (const name of others) names.add(name);
+      await cycle.pause();
+    }
+    unknown.set(device, names.size);
+  }
+  return unknown;
+}
+
+/** Whether the kernel answered. Kinds that are not known are added to the others. */
+function collectResources(
+  emit: RdmaEmit,
+  { netns, netlink }: Sources,
+  unknown: Map<string, number>,
+  cycle: Cycle,
+): boolean {
+  const rows = netns.node === undefined ? undefined : netlink.ask(netns.node, RDMA_RESOURCES, cycle);
+  for (const { device, resource, count } of rows ?? []) {
+    const known = RESOURCES.find((name) => name === resource);
+    if (known === undefined) unknown.set(device, (unknown.get(device) ?? 0) + 1);
+    else emit('resources', NODE, count, { device, resource: known });
+  }
+  return rows !== undefined;
+}
+
+export const rdma = defineProbe({
+  name: 'rdma',
+  kind: 'procfs',
+  cost: 'medium',
+  enabledByDefault: false,
+  summary: 'RDMA devices of the node: traffic, errors, congestion, objects in use. Worth having where Pods use RDMA.',
+  guide: {
+    question: 'Do the RDMA devices of the node carry traffic, and do they see errors or congestion?',
+    when: 'Switch it on for nodes whose Pods use RDMA.',
+    query: 'topk(10, rate(netsonde_rdma_port_counters_total[5m])) > 0',
+    limits: [
+      "It is the node's: a device counts for all who use it.",
+      'A device that was moved into the namespace of a Pod is not shown.',
+      'Counters that netsonde has no name for are left out and counted in `netsonde_rdma_unknown_names`.',
+    ],
+  },
+  metrics,
+  events: {},
+  options: {},
+  requires: {
+    capabilities: [],
+    kernel:
+      "RDMA (module ib_core); devices may come later. Objects in use are asked for in the node's network namespace: with CAP_SYS_ADMIN where the agent is in another one.",
+  },
+  open: async (_scope, sources) => {
+    let hasResources = true;
+    return {
+      health: () => {
+        const { sys } = sources.paths;
+        const noDevice = rdmaDevices(sys).length === 0 ? [`no RDMA device is there: ${sys}/class/infiniband`] : [];
+        const missing = describeMissing(missingCapabilities(['CAP_SYS_ADMIN']));
+        const noResources = hasResources
+          ? []
+          : [`the kernel does not tell the objects in use over netlink${missing === '' ? '' : ` (${missing})`}`];
+        return { reader: 'files, netlink', degraded: [...noDevice, ...noResources] };
+      },
+      collect: async (emit, cycle) => {
+        const devices = rdmaDevices(sources.paths.sys);
+        if (devices.length === 0) return;
+        const unknown = await collectPorts(emit, sources, devices, cycle);
+        hasResources = collectResources(emit, sources, unknown, cycle);
+        for (const [device, count] of unknown) emit('unknown', NODE, count, { device });
+      },
+    };
+  },
+});

@@ -1,0 +1,88 @@
+import * as z from 'zod';
+import type { Counter } from '#core/counter.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { fieldsOf, type MibField, runMibFields } from '#probe/mib_fields.ts';
+import { readText } from '#sources/procfs/read.ts';
+import { parseSnmp } from '#sources/procfs/snmp.ts';
+import type { Sources } from '#sources/sources.ts';
+import { metrics } from './tcpext_metrics.ts';
+
+// Namespaced: yes. Every struct net has its own linux_mib (kernel: net/ipv4/proc.c, netstat_seq_show()).
+
+const ABORTS: Readonly<Record<string, string>> = {
+  close: 'TCPAbortOnClose',
+  data: 'TCPAbortOnData',
+  failed: 'TCPAbortFailed',
+  linger: 'TCPAbortOnLinger',
+  memory: 'TCPAbortOnMemory',
+  timeout: 'TCPAbortOnTimeout',
+};
+
+const SKIPPED: Readonly<Record<string, string>> = {
+  syn_recv: 'TCPACKSkippedSynRecv',
+  paws: 'TCPACKSkippedPAWS',
+  seq: 'TCPACKSkippedSeq',
+  fin_wait2: 'TCPACKSkippedFinWait2',
+  time_wait: 'TCPACKSkippedTimeWait',
+  challenge: 'TCPACKSkippedChallenge',
+};
+
+const MILLISECOND_SECONDS = 1e-3;
+
+const byCause = (metric: string, fields: Readonly<Record<string, string>>): MibField[] =>
+  Object.entries(fields).map(([cause, field]) => ({ metric, table: 'TcpExt', field, labels: { cause } }));
+
+const { aborts, acksSkipped, fields: _, ...single } = metrics;
+
+const milliseconds = (value: Counter) => Number(value) * MILLISECOND_SECONDS;
+
+/** Fields with a metric of their own. */
+const NAMED: readonly MibField[] = [
+  ...fieldsOf(single).map((field) =>
+    field.metric === 'memoryPressureSeconds' ? { ...field, convert: milliseconds } : field,
+  ),
+  ...byCause('aborts', ABORTS),
+  ...byCause('acksSkipped', SKIPPED),
+];
+
+/** The rest of what this kernel has. */
+function otherFields({ paths, errors }: Sources): MibField[] {
+  const text = readText(`${paths.proc}/self/net/netstat`) ?? '';
+  const table = parseSnmp(text, errors.garbled('procfs', 'net/netstat')).get('TcpExt') ?? new Map();
+  const named = new Set(NAMED.map(({ field }) => field));
+  return [...table.keys()]
+    .filter((field) => !named.has(field))
+    .map((field) => ({ metric: 'fields', table: 'TcpExt', field, labels: { field } }));
+}
+
+export const tcpext = defineProbe({
+  name: 'tcpext',
+  kind: 'procfs',
+  cost: 'low',
+  enabledByDefault: true,
+  summary:
+    'The finer counters of TCP: full queues, timeouts, retransmissions by cause, aborts, zero windows. Always worth having.',
+  guide: {
+    question: 'Why does TCP of a Pod struggle: full queues, timeouts, closed windows, too little memory?',
+    when: 'Look here when `tcp` shows that segments are sent again, or when clients wait for their connections.',
+    query: 'sum by (namespace, pod) (rate(netsonde_tcp_listen_overflows_total[5m])) > 0',
+    limits: [
+      'By default only full queues are shown; everything else needs `detail: full`.',
+      'A field that the kernel lacks has no series; which ones there are differs between kernels.',
+    ],
+  },
+  metrics,
+  events: {},
+  options: {
+    fields: z
+      .enum(['named', 'all'])
+      .default('named')
+      .describe('`all` adds every other field of this kernel as netsonde_tcpext_fields_total, some 60 series a Pod.'),
+  },
+  requires: {
+    capabilities: ['CAP_BPF', 'CAP_PERFMON'],
+    kernel: 'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/netstat.',
+  },
+  open: (scope, sources, { options }) =>
+    runMibFields(scope, sources, options.fields === 'all' ? [...NAMED, ...otherFields(sources)] : NAMED),
+});

@@ -1,0 +1,175 @@
+import { type Constant, FILE, tcpResetEvent } from '#bpf/generated/tcpreset.ts';
+import { tcpStateName } from '#core/protocol_names.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { openEbpf } from '#probe/ebpf.ts';
+import { defineEvents, type EventBody } from '#probe/event.ts';
+import { type HookTable, hook } from '#probe/hooks.ts';
+import { asNetnsId, defineMetrics } from '#probe/metric.ts';
+import { decodeProcess, decodeTuple, PROCESS_FIELDS, processConstants } from '#probe/scene.ts';
+import { describeReset, ResetReasons } from './reset_reasons.ts';
+
+// Namespaced: yes. A socket carries the cookie; a reset without one is in the namespace of the packet that it answers.
+
+/** By the number that the program gives each. */
+const DIRECTIONS = ['sent', 'received'] as const;
+
+const REASON_HELP =
+  'Why, in the name that the running kernel gives the reason; in lower case where it gives none and this is derived from the socket.';
+
+const metrics = defineMetrics({
+  resets: {
+    type: 'counter',
+    scope: 'pod',
+    name: 'netsonde_tcp_resets_total',
+    help: 'TCP resets, by direction and reason.',
+    source: 'tcp:tcp_send_reset, tcp:tcp_receive_reset, map counts',
+    detail: 'core',
+    labels: {
+      direction: { help: 'sent: by this namespace; received: by one of its connections.', values: DIRECTIONS },
+      reason: { help: REASON_HELP, example: 'NO_SOCKET', max: 64 },
+    },
+  },
+});
+
+const events = defineEvents({
+  tcp_reset: {
+    help: 'A TCP connection was reset, or refused.',
+    severity: 'warning',
+    equalBy: ['direction', 'reason', 'state'],
+    fields: {
+      direction: { type: 'string', help: 'Whether the namespace sent the reset or received it.' },
+      reason: { type: 'string', help: REASON_HELP },
+      state: {
+        type: 'string',
+        help: 'State of the socket: CLOSE where it is being closed; not there where no socket is involved.',
+        optional: true,
+      },
+      ...PROCESS_FIELDS,
+    },
+  },
+});
+
+type ResetEvent = EventBody<(typeof events)['tcp_reset']>;
+
+const NO_REASON = 'this kernel gives no reasons for resets (they came with 6.10): they are derived from the socket';
+
+const hooks: HookTable = {
+  file: FILE,
+  points: [
+    {
+      what: 'resets sent',
+      choices: [
+        { hooks: [hook('raw_tp/tcp_send_reset', 3, 'tcp_reset_sent_reason')] },
+        // Before 6.10 the tracepoint does not fire without a socket, the functions do.
+        {
+          hooks: [
+            hook('fentry/tcp_v4_send_reset', 2, 'tcp_reset_v4_entry'),
+            hook('fentry/tcp_v6_send_reset', 2, 'tcp_reset_v6_entry'),
+            hook('fentry/tcp_send_active_reset', 1, 'tcp_reset_active_entry'),
+          ],
+          lacks: NO_REASON,
+        },
+        {
+          hooks: [
+            hook('kprobe/tcp_v4_send_reset', 2, 'tcp_reset_v4_probe'),
+            hook('kprobe/tcp_v6_send_reset', 2, 'tcp_reset_v6_probe'),
+            hook('kprobe/tcp_send_active_reset', 1, 'tcp_reset_active_probe'),
+          ],
+          lacks: NO_REASON,
+        },
+        {
+          hooks: [hook('raw_tp/tcp_send_reset', 2, 'tcp_reset_sent')],
+          lacks: `${NO_REASON}; those that no socket sends, as from a closed port, are not seen`,
+        },
+      ],
+    },
+    {
+      what: 'resets received',
+      choices: [
+        { hooks: [hook('tp_btf/tcp_receive_reset', 1, 'tcp_reset_received')] },
+        { hooks: [hook('fentry/tcp_reset', 1, 'tcp_reset_received_entry')] },
+        { hooks: [hook('kprobe/tcp_reset', 1, 'tcp_reset_received_probe')] },
+      ],
+    },
+  ],
+};
+
+function directionOf(side: number): (typeof DIRECTIONS)[number] {
+  return side === 0 ? 'sent' : 'received';
+}
+
+function decodeEvent(view: DataView, at: number, reasons: ResetReasons, timeNs: bigint): ResetEvent {
+  const direction = directionOf(tcpResetEvent.side(view, at));
+  const reason = reasons.name(tcpResetEvent.reason(view, at));
+  const state = tcpResetEvent.state(view, at);
+  const tuple = decodeTuple(view, at + tcpResetEvent.offsets.tuple);
+  const who =
+    direction === 'sent'
+      ? `${tuple.src} reset the connection with ${tuple.dst}`
+      : `${tuple.dst} was reset by ${tuple.src}`;
+  return {
+    timeNs,
+    netns: asNetnsId(tcpResetEvent.netns(view, at)),
+    ...tuple,
+    fields: {
+      direction,
+      reason,
+      ...(state === 0 ? {} : { state: tcpStateName(state) }),
+      ...decodeProcess(view, at + tcpResetEvent.offsets.process),
+    },
+    message: `TCP: ${who}: ${reason}. ${describeReset(reason)}`,
+  };
+}
+
+export const tcpreset = defineProbe({
+  name: 'tcpreset',
+  kind: 'ebpf',
+  cost: 'low',
+  enabledByDefault: true,
+  summary:
+    'TCP resets, per Pod, by direction and reason, with an event for each: shows refused connections and who breaks them off.',
+  guide: {
+    question: 'Who resets TCP connections, and why?',
+    when: 'Look here for `connection reset by peer`, `connection refused` and `broken pipe`.',
+    query: 'topk(10, sum by (namespace, pod, direction, reason) (rate(netsonde_tcp_resets_total[5m])))',
+    limits: [
+      'The reason of a reset that was received is not on the wire: it says what the connection was doing.',
+      'A reset that a device or firewall on the way has made looks like one of the peer.',
+    ],
+  },
+  metrics,
+  events,
+  options: {},
+  hooks,
+  requires: {
+    capabilities: ['CAP_BPF', 'CAP_PERFMON'],
+    kernel:
+      'BTF and ring buffers (5.8). The kernel’s own reasons since 6.10; before, resets without a socket need fentry or kprobes.',
+  },
+  open: async (scope, sources, settings) => {
+    sources.bpf.check();
+    const btf = sources.bpf.btf();
+    const reasons = new ResetReasons(btf);
+    const instance = await openEbpf<Constant>(scope, sources, settings, {
+      probe: 'tcpreset',
+      hooks,
+      constants: processConstants(btf),
+      sizes: { events: 256 * 1024 },
+      events: {
+        recordBytesMax: tcpResetEvent.SIZE,
+        onRecord: (view, at, wallNs) => {
+          const timeNs = wallNs(tcpResetEvent.time(view, at));
+          scope.publish('tcp_reset', decodeEvent(view, at, reasons, timeNs));
+        },
+      },
+    });
+    return {
+      ...instance.running(sources.paths.proc),
+      collect: async (emit) => {
+        for (const { netns, reason, side, count } of instance.tally.rows()) {
+          emit('resets', netns, count, { direction: directionOf(side), reason: reasons.name(reason) });
+        }
+      },
+    };
+  },
+});
