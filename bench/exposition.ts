@@ -2,7 +2,8 @@ import { Counter, Registry } from 'prom-client';
 import { Aggregator } from '#collectors/aggregate.ts';
 import { TextWriter } from '#collectors/text_writer.ts';
 import { freeCycle } from '#core/cycle.ts';
-import { asNetnsId, type LooseEmit, type MetricSet, NO_LABELS } from '#probe/metric.ts';
+import { asNetnsId } from '#core/netns.ts';
+import { type LooseEmit, type MetricSet, NO_LABELS } from '#probe/metric.ts';
 import { median, type Row, wallMs } from './measure.ts';
 
 const ENTITIES = 1_000;

@@ -1,12 +1,11 @@
 import { addCounters, type Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
-import { type Emit, type LooseEmit, type MetricDescriptor, type MetricSet, type NetnsId, NODE } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
+import { type Detail, type Emit, type LooseEmit, type MetricDescriptor, type MetricSet, NODE } from '#probe/metric.ts';
 import { EntityTable, NODE_SLOT } from './entities.ts';
 import { type Format, writeFamily } from './exposition.ts';
 import { createFamily, type Family } from './family.ts';
 import type { TextWriter } from './text_writer.ts';
-
-export type Detail = 'core' | 'full';
 
 /** Takes the samples of one probe in one cycle. */
 export interface Batch {

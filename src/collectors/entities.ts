@@ -1,5 +1,5 @@
+import type { NetnsId } from '#core/netns.ts';
 import type { Entity, EntityKind } from '#pods/entity.ts';
-import type { NetnsId } from '#probe/metric.ts';
 import { renderLabels } from './labels.ts';
 import { encode } from './text_writer.ts';
 

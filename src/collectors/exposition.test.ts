@@ -1,12 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Counter } from '#core/counter.ts';
+import { asNetnsId } from '#core/netns.ts';
 import type { Entity } from '#pods/entity.ts';
-import { asNetnsId, type MetricDescriptor } from '#probe/metric.ts';
+import type { MetricDescriptor } from '#probe/metric.ts';
 import { EntityTable } from './entities.ts';
 import { type Format, writeFamily } from './exposition.ts';
-import { createFamily, type SampleLabels } from './family.ts';
-import type { SampleValue } from './sample.ts';
+import { createFamily } from './family.ts';
+import type { SampleLabels, SampleValue } from './sample.ts';
 import { TextWriter } from './text_writer.ts';
 
 const COUNTER: MetricDescriptor = {

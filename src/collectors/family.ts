@@ -1,10 +1,8 @@
 import { isOpen, type MetricDescriptor } from '#probe/metric.ts';
 import { renderLabels } from './labels.ts';
 import { OpenLabelLimit } from './open_label.ts';
-import type { SampleValue } from './sample.ts';
+import type { SampleLabels, SampleValue } from './sample.ts';
 import { encode } from './text_writer.ts';
-
-export type SampleLabels = Readonly<Record<string, string>>;
 
 /** Calls back with the slot of the entity, the metric's own labels rendered (`device="eth0"`, or nothing), and the value. */
 export type VisitSample = (slot: number, labels: Uint8Array | undefined, value: SampleValue) => void;

@@ -1,5 +1,5 @@
 import { isOpen, type MetricDescriptor } from '#probe/metric.ts';
-import type { SampleLabels } from './family.ts';
+import type { SampleLabels } from './sample.ts';
 import { addSamples, isReset, type SampleValue } from './sample.ts';
 
 export const OVERFLOW = '*';

@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { freeCycle } from '#core/cycle.ts';
+import { asNetnsId } from '#core/netns.ts';
 import type { Entity } from '#pods/entity.ts';
-import { asNetnsId, defineMetrics, type LooseEmit, NO_LABELS } from '#probe/metric.ts';
+import { defineMetrics, type LooseEmit, NO_LABELS } from '#probe/metric.ts';
 import { parseExposition } from '../../test/support/exposition.ts';
 import { Aggregator } from './aggregate.ts';
 import { TextWriter } from './text_writer.ts';

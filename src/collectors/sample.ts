@@ -1,6 +1,8 @@
 import { addCounters, type Counter } from '#core/counter.ts';
 import type { HistogramValue } from '#probe/metric.ts';
 
+export type SampleLabels = Readonly<Record<string, string>>;
+
 /** What one sample says. Every row of a metric has the same kind. */
 export type SampleValue = Counter | HistogramValue;
 

@@ -1,8 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { beforeEach, expect, it } from 'vitest';
 import { type Cycle, freeCycle } from '#core/cycle.ts';
+import { asNetnsId } from '#core/netns.ts';
 import type { RunningProbe } from '#probe/contract.ts';
-import { asNetnsId, defineMetrics, type LooseEmit, type MetricSet, NO_LABELS } from '#probe/metric.ts';
+import { defineMetrics, type LooseEmit, type MetricSet, NO_LABELS } from '#probe/metric.ts';
 import { Aggregator } from './aggregate.ts';
 import { Scrape } from './scrape.ts';
 import type { ActiveProbe } from './supervisor.ts';

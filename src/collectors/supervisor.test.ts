@@ -1,12 +1,12 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { AnyProbe, ProbeScope, RunningProbe } from '#probe/contract.ts';
-import { Unsupported } from '#probe/contract.ts';
+import { Unsupported } from '#core/reader.ts';
+import type { AnyProbe, DesiredProbe, ProbeScope, RunningProbe } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
 import type { Sources } from '#sources/sources.ts';
 import { eventually } from '../../test/support/oracle.ts';
 import { Aggregator } from './aggregate.ts';
-import { type DesiredProbe, Supervisor } from './supervisor.ts';
+import { Supervisor } from './supervisor.ts';
 
 const RETRY_MS = 10;
 

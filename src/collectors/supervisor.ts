@@ -1,16 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
 import { withDeadline } from '#core/deadline.ts';
-import {
-  type AnyProbe,
-  type ProbeSettings,
-  type ProgramStatus,
-  type RunningProbe,
-  Unsupported,
-} from '#probe/contract.ts';
+import { Unsupported } from '#core/reader.ts';
+import type { AnyProbe, DesiredProbe, ProgramStatus, RunningProbe } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
 import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
 import type { Sources } from '#sources/sources.ts';
-import type { Aggregator, Detail } from './aggregate.ts';
+import type { Aggregator } from './aggregate.ts';
 import { Budget } from './budget.ts';
 import { Scope } from './scope.ts';
 
@@ -24,14 +19,6 @@ export const PROBE_STATES = [
   'stopping',
 ] as const;
 export type ProbeState = (typeof PROBE_STATES)[number];
-
-/** What the configuration asks of one probe. */
-export interface DesiredProbe {
-  readonly settings: ProbeSettings<Readonly<Record<string, unknown>>>;
-  readonly detail: Detail;
-  /** Share of one CPU; undefined: as much as it takes. */
-  readonly budget?: number | undefined;
-}
 
 export interface ProbeStatus {
   readonly name: string;

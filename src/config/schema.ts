@@ -1,11 +1,10 @@
 import * as z from 'zod';
 import { parseDuration } from '#core/duration.ts';
+import type { PodFilter } from '#core/pod_filter.ts';
 import { Selector } from '#core/selector.ts';
 import { PEERS, type Peers } from '#events/enrich.ts';
-import type { DesiredKernel, DesiredProbes } from '#kernel/messages.ts';
-import type { Aim } from '#pods/aim.ts';
 import type { PodLabels } from '#pods/labels.ts';
-import type { AnyProbe } from '#probe/contract.ts';
+import type { AnyProbe, DesiredKernel, DesiredProbes } from '#probe/contract.ts';
 import type { MetricDescriptor } from '#probe/metric.ts';
 import type { Mapping, TimedSection } from './document.ts';
 import { EVENTS, type EventsConfig } from './events.ts';
@@ -27,7 +26,7 @@ export interface ProbeConfig {
   readonly limit: number;
   /** Share of one CPU that the probe may take. */
   readonly budget?: number | undefined;
-  readonly pods?: Aim | undefined;
+  readonly pods?: PodFilter | undefined;
   readonly options: Readonly<Record<string, unknown>>;
 }
 
@@ -198,7 +197,7 @@ function probeSchema(probe: AnyProbe): z.ZodType<ProbeConfig> {
       detail: value['detail'] as 'core' | 'full' | undefined,
       limit: (value['limit'] as number | undefined) ?? EVENTS_PER_SECOND,
       budget: value['budget'] as number | undefined,
-      pods: value['pods'] as Aim | undefined,
+      pods: value['pods'] as PodFilter | undefined,
       options: Object.fromEntries(own.map((key) => [key, value[key]])),
     })),
   );

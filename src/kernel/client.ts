@@ -2,11 +2,11 @@ import { Worker } from 'node:worker_threads';
 import type { Format } from '#collectors/exposition.ts';
 import { withDeadline } from '#core/deadline.ts';
 import type { EventRecord } from '#events/envelope.ts';
-import type { PodName, PodsUpdate } from '#pods/directory.ts';
+import type { PodName, PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
+import type { DesiredKernel } from '#probe/contract.ts';
 import { KernelLedger } from './kernel_ledger.ts';
 import type {
-  DesiredKernel,
   FromKernel,
   KernelLedgerEntry,
   KernelOptions,

@@ -5,18 +5,20 @@ import { emitSelf, SELF, SELF_METRICS, SelfCounts } from '#collectors/self.ts';
 import { type ProbeStatus, Supervisor } from '#collectors/supervisor.ts';
 import { TextWriter } from '#collectors/text_writer.ts';
 import { freeCycle } from '#core/cycle.ts';
+import type { NetnsId } from '#core/netns.ts';
 import type { EventRecord } from '#events/envelope.ts';
-import { Aims } from '#pods/aim.ts';
-import { PodDirectory, type PodsUpdate } from '#pods/directory.ts';
+import { PodDirectory } from '#pods/directory.ts';
 import { Discovery } from '#pods/discovery.ts';
 import type { Entity } from '#pods/entity.ts';
+import type { PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
+import { PodFilterTracker } from '#pods/pod_filters.ts';
 import { ProcessGroups } from '#pods/process_groups.ts';
-import type { AnyProbe } from '#probe/contract.ts';
+import type { AnyProbe, DesiredProbes } from '#probe/contract.ts';
 import { type HookStatus, surveyHooks } from '#probe/hooks.ts';
 import { ledgerOf, NO_EVENTS } from '#probe/ledger.ts';
-import type { Emit, NetnsId } from '#probe/metric.ts';
+import type { Emit } from '#probe/metric.ts';
 import { RunTimes } from '#sources/bpf/run_times.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { SourceErrors } from '#sources/errors.ts';
@@ -29,7 +31,7 @@ import { cpusOf } from '#sources/procfs/cpus.ts';
 import { socketSource } from '#sources/sockets/source.ts';
 import { sockstatSource } from '#sources/sockstat/source.ts';
 import type { Sources } from '#sources/sources.ts';
-import type { DesiredProbes, EntityStatus, KernelLedgerEntry, KernelOptions, Page, Trouble } from './messages.ts';
+import type { EntityStatus, KernelLedgerEntry, KernelOptions, Page, Trouble } from './messages.ts';
 import { EventOutbox } from './outbox.ts';
 import { troubleOf } from './trouble.ts';
 
@@ -52,7 +54,7 @@ export class Kernel implements AsyncDisposable {
   readonly #aggregator: Aggregator;
   readonly #discovery: Discovery;
   readonly #directory = new PodDirectory();
-  readonly #aims: Aims;
+  readonly #aims: PodFilterTracker;
   /** As discovered, without names from the Kubernetes API. */
   #discovered: readonly Entity[] = [];
   readonly #sources: Sources;
@@ -78,7 +80,7 @@ export class Kernel implements AsyncDisposable {
     this.#netns = netns;
     const names = [...hooks.probes.map(({ name }) => name), SELF];
     this.#aggregator = new Aggregator(names, (id) => this.#discovery.isIgnored(id));
-    this.#aims = new Aims(options.kubernetes ? this.#directory : undefined);
+    this.#aims = new PodFilterTracker(options.kubernetes ? this.#directory : undefined);
     this.#discovery = new Discovery(paths, netns, (entities) => {
       this.#discovered = entities;
       this.#name();

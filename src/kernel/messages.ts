@@ -1,12 +1,11 @@
-import type { Detail } from '#collectors/aggregate.ts';
 import type { Format } from '#collectors/exposition.ts';
 import type { ProbeStatus } from '#collectors/supervisor.ts';
 import type { Paths } from '#core/paths.ts';
 import type { EventRecord } from '#events/envelope.ts';
-import type { Aim } from '#pods/aim.ts';
-import type { PodsUpdate } from '#pods/directory.ts';
 import type { EntityKind } from '#pods/entity.ts';
+import type { PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
+import type { DesiredKernel } from '#probe/contract.ts';
 
 /**
  * What passes between the main thread and the kernel thread, and nothing else does. Everything is plain data.
@@ -20,32 +19,6 @@ export interface KernelOptions {
   readonly node: string;
   /** Names of Pods come from the Kubernetes API. */
   readonly kubernetes: boolean;
-}
-
-/** What the configuration asks of the probes, by name; a probe that is not named is off. */
-export type DesiredProbes = Readonly<
-  Record<
-    string,
-    {
-      readonly detail: Detail;
-      /** Share of one CPU; undefined: as much as it takes. */
-      readonly budget?: number | undefined;
-      readonly settings: {
-        readonly metrics: boolean;
-        readonly events: boolean;
-        readonly limit: number;
-        readonly aim?: Aim | undefined;
-        readonly options: Readonly<Record<string, unknown>>;
-      };
-    }
-  >
->;
-
-/** What the configuration asks of the kernel thread. */
-export interface DesiredKernel {
-  readonly probes: DesiredProbes;
-  /** Measure the run time of BPF programs, though no budget needs it. */
-  readonly bpfStats: boolean;
 }
 
 /** Events of one probe before they are given to the sinks, since the agent's start. */

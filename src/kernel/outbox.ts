@@ -1,8 +1,9 @@
+import type { NetnsId } from '#core/netns.ts';
 import { type EventRecord, formatTimeNs } from '#events/envelope.ts';
 import type { Entity } from '#pods/entity.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import type { EventBody, EventDescriptor, EventSet, Publish } from '#probe/event.ts';
-import { type NetnsId, NODE } from '#probe/metric.ts';
+import { NODE } from '#probe/metric.ts';
 
 /** Events that wait until their namespace is known. More go out without an owner. */
 const WAITING_MAX = 1_000;

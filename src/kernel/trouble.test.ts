@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest';
 import { Aggregator } from '#collectors/aggregate.ts';
+import { asNetnsId } from '#core/netns.ts';
 import type { Entity } from '#pods/entity.ts';
-import { asNetnsId, type LooseEmit, NO_LABELS } from '#probe/metric.ts';
+import { type LooseEmit, NO_LABELS } from '#probe/metric.ts';
 import { packetloss } from '#probes/packetloss/packetloss.ts';
 import { tcp } from '#probes/tcp.ts';
 import { troubleOf } from './trouble.ts';

@@ -2,7 +2,7 @@ import { type Peers, withPeer } from '#events/enrich.ts';
 import type { EventRecord } from '#events/envelope.ts';
 import { AddressBook, type AddressOwner, type OwnerKind } from '#peers/address_book.ts';
 import { isPublic, networks } from '#peers/public.ts';
-import type { PodName, PodsUpdate } from '#pods/directory.ts';
+import type { PodName, PodsUpdate } from '#pods/facts.ts';
 import type { ApiSession } from './api.ts';
 import { type Addressed, endpointSlices, NODES, type Node, ownNode, type Pod, podsOf, SERVICES } from './objects.ts';
 import { PodsFeed } from './pods_feed.ts';

@@ -1,3 +1,4 @@
+import type { Owner } from '#pods/workload.ts';
 import type { Resource } from './reflector.ts';
 
 /**
@@ -24,11 +25,6 @@ interface ApiPod {
     readonly podIP?: string;
     readonly podIPs?: readonly { readonly ip?: string }[];
   };
-}
-
-export interface Owner {
-  readonly kind: string;
-  readonly name: string;
 }
 
 export interface Pod {

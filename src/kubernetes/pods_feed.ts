@@ -1,4 +1,4 @@
-import type { PodName, PodsUpdate } from '#pods/directory.ts';
+import type { PodName, PodsUpdate } from '#pods/facts.ts';
 import { workloadOf } from '#pods/workload.ts';
 import type { Pod } from './objects.ts';
 import type { Follower } from './reflector.ts';

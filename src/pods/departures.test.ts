@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { asNetnsId } from '#probe/metric.ts';
+import { asNetnsId } from '#core/netns.ts';
 import { departureEvent } from './departures.ts';
 
 const departure = { id: asNetnsId(7), kind: 'pod', uid: 'u', name: 'u', startSeconds: 100 };

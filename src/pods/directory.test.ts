@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { asNetnsId } from '#probe/metric.ts';
-import { PodDirectory, type PodName } from './directory.ts';
+import { asNetnsId } from '#core/netns.ts';
+import { PodDirectory } from './directory.ts';
 import type { Entity } from './entity.ts';
+import type { PodName } from './facts.ts';
 
 function podName(uid: string, name: string, createdMs = 1): PodName {
   return {

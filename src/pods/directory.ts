@@ -1,25 +1,6 @@
 import type { Entity } from './entity.ts';
+import type { PodName, PodsUpdate } from './facts.ts';
 import { labelValues, type PodLabels } from './labels.ts';
-import type { Workload } from './workload.ts';
-
-/** What the Kubernetes API says of a Pod. */
-export interface PodName {
-  readonly uid: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly workload: Workload;
-  /** Milliseconds since the epoch. */
-  readonly createdMs: number;
-}
-
-export interface PodsUpdate {
-  /** `set` is all there is. */
-  readonly whole: boolean;
-  readonly set: readonly PodName[];
-  /** UIDs. */
-  readonly deleted: readonly string[];
-}
 
 /** A Pod is deleted from the API before its namespace is gone, and its last events come later still. */
 const DELETED_MAX = 1_024;

@@ -1,8 +1,8 @@
 import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Cycle, freeCycle } from '#core/cycle.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import type { Paths } from '#core/paths.ts';
-import { asNetnsId, type NetnsId } from '#probe/metric.ts';
 import { livedBetween, type NetnsRow } from '#sources/bpf/netns_list.ts';
 import type { NetnsBirth, NetnsEntry, NetnsIndex, NetnsLife, NetnsWatcher } from '#sources/netns.ts';
 import { missingCapabilities } from '#sources/procfs/capabilities.ts';

@@ -1,4 +1,4 @@
-import type { NetnsId } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
 
 export type EntityKind = 'node' | 'pod' | 'container' | 'netns' | 'process';
 

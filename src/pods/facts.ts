@@ -1,4 +1,5 @@
 import type { Labels } from '#core/selector.ts';
+import type { Workload } from './workload.ts';
 
 /** What a Pod is called, as Kubernetes has it. */
 export interface PodFacts {
@@ -12,4 +13,23 @@ export interface PodFacts {
 export interface PodFinder {
   /** @returns undefined for a UID that is not known, or not yet */
   find(uid: string): PodFacts | undefined;
+}
+
+/** What the Kubernetes API says of a Pod. */
+export interface PodName {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly workload: Workload;
+  /** Milliseconds since the epoch. */
+  readonly createdMs: number;
+}
+
+export interface PodsUpdate {
+  /** `set` is all there is. */
+  readonly whole: boolean;
+  readonly set: readonly PodName[];
+  /** UIDs. */
+  readonly deleted: readonly string[];
 }

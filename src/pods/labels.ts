@@ -1,4 +1,4 @@
-import type { PodName } from './directory.ts';
+import type { PodName } from './facts.ts';
 
 /** Label names, each with where its value comes from: the key of a Pod's label, or a word with `@`. */
 export type PodLabels = Readonly<Record<string, string>>;

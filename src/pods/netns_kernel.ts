@@ -1,7 +1,7 @@
 import { BpfError, netnsCookie, unavailable, withNetns } from 'bpf-napi';
 import { toCounter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
-import { asNetnsId, type NetnsId } from '#probe/metric.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import type { NetnsRow } from '#sources/bpf/netns_list.ts';
 import { type NetnsObject, openNetnsObject } from '#sources/bpf/netns_object.ts';
 import type { BpfSource } from '#sources/bpf/source.ts';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Cycle } from '#core/cycle.ts';
-import type { NetnsId } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
 import type { TaskDetails, TaskList } from '#sources/bpf/task_list.ts';
 import { readText } from '#sources/procfs/read.ts';
 import { parseStat } from '#sources/procfs/stat.ts';

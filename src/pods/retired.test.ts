@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { asNetnsId } from '#probe/metric.ts';
+import { asNetnsId } from '#core/netns.ts';
 import type { Entity } from './entity.ts';
 import { Retired } from './retired.ts';
 

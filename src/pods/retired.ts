@@ -1,4 +1,4 @@
-import type { NetnsId } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
 import type { Entity } from './entity.ts';
 
 /** Entities whose namespaces are dead and whose last values are still shown, in the order of their deaths. */

@@ -1,4 +1,8 @@
-import type { Owner } from '#kubernetes/objects.ts';
+/** The object that a Pod belongs to. */
+export interface Owner {
+  readonly kind: string;
+  readonly name: string;
+}
 
 /** What a Pod belongs to, as people name it. */
 export type Workload = Owner;

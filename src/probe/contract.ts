@@ -1,11 +1,13 @@
 import type { z } from 'zod';
 import type { Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
-import type { Aim } from '#pods/aim.ts';
+import type { NetnsId } from '#core/netns.ts';
+import type { PodFilter } from '#core/pod_filter.ts';
+import type { ReaderHealth } from '#core/reader.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { EventSet, Publish } from './event.ts';
 import type { HookTable } from './hooks.ts';
-import type { Emit, MetricSet, NetnsId } from './metric.ts';
+import type { Detail, Emit, MetricSet } from './metric.ts';
 
 /** What a running probe holds. Closing the scope closes the probe. */
 export interface ProbeScope<E extends EventSet> {
@@ -23,16 +25,34 @@ export type OptionsShape = z.ZodRawShape;
 
 export type OptionsOf<O extends OptionsShape> = z.output<z.ZodObject<O>>;
 
-/** What the configuration says of one probe. */
+/** What a probe is opened with. */
 export interface ProbeSettings<C> {
   readonly metrics: boolean;
   readonly events: boolean;
   /** Events a second that one namespace may cause before the kernel refuses more. */
   readonly limit: number;
   /** Only these Pods; undefined: all, and the node. */
-  readonly aim?: Aim | undefined;
+  readonly aim?: PodFilter | undefined;
   /** The probe's own options. */
   readonly options: C;
+}
+
+/** What the configuration asks of one probe. */
+export interface DesiredProbe {
+  readonly settings: ProbeSettings<Readonly<Record<string, unknown>>>;
+  readonly detail: Detail;
+  /** Share of one CPU; undefined: as much as it takes. */
+  readonly budget?: number | undefined;
+}
+
+/** By name; a probe that is not named is off. */
+export type DesiredProbes = Readonly<Record<string, DesiredProbe>>;
+
+/** What the configuration asks of the kernel thread. */
+export interface DesiredKernel {
+  readonly probes: DesiredProbes;
+  /** Measure the run time of BPF programs, though no budget needs it. */
+  readonly bpfStats: boolean;
 }
 
 export interface ProgramStatus {
@@ -55,17 +75,8 @@ export interface KernelLedger {
 /** What a BPF program saw and could not count, by cause; a cause that a probe cannot have is not there. */
 export type Uncounted = Readonly<Partial<Record<'map_full' | 'untracked' | 'no_netns', Counter>>>;
 
-export interface ProbeHealth {
-  /** What reads the kernel now: `pass`, `files`, `netlink`, a hook. */
-  readonly reader: string;
-  /** Why it is not the better reader that there is elsewhere; undefined where it is. The probe is healthy all the same. */
-  readonly note?: string | undefined;
-  /** What does not run, and why; empty is healthy. */
-  readonly degraded: readonly string[];
-}
-
 export interface RunningProbe<M extends MetricSet> {
-  health(): ProbeHealth;
+  health(): ReaderHealth;
   /** Called once a scrape where metrics are wanted. To emit nothing is not an error. */
   collect?(emit: Emit<M>, cycle: Cycle): Promise<void>;
   programs?(): readonly ProgramStatus[];
@@ -130,9 +141,4 @@ export function defineProbe<const M extends MetricSet, const E extends EventSet,
   definition: ProbeDefinition<M, E, O>,
 ): ProbeDefinition<M, E, O> {
   return definition;
-}
-
-/** The machine lacks something. The message names it, and reaches the operator as it is. */
-export class Unsupported extends Error {
-  override readonly name = 'Unsupported';
 }

@@ -1,9 +1,9 @@
 import type { BpfObject } from 'bpf-napi';
 import { countKey, countValue } from '#bpf/generated/common.ts';
 import { addCounters, type Counter } from '#core/counter.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import type { Memory } from '#sources/memory.ts';
 import type { Uncounted } from './contract.ts';
-import { asNetnsId, type NetnsId } from './metric.ts';
 import { readMisses, type Tally } from './tally.ts';
 
 /** What src/bpf/common/counts.bpf.h puts into an object. */

@@ -1,16 +1,18 @@
 import { join } from 'node:path';
 import { BpfError, type BpfMap, type BpfObject, BpfRing, clockOffset, jiffiesPerSecond } from 'bpf-napi';
 import { type Counter, readCounter } from '#core/counter.ts';
-import type { Aim, Aimed, Aims } from '#pods/aim.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
+import type { FollowedPodFilter, PodFilter, PodFilters } from '#core/pod_filter.ts';
+import type { ReaderHealth } from '#core/reader.ts';
 import type { ObjectSpec } from '#sources/bpf/source.ts';
 import type { Memories, Memory } from '#sources/memory.ts';
 import { readText } from '#sources/procfs/read.ts';
 import type { Sources } from '#sources/sources.ts';
-import type { KernelLedger, ProbeHealth, ProbeScope, ProbeSettings, ProgramStatus, RunningProbe } from './contract.ts';
+import type { KernelLedger, ProbeScope, ProbeSettings, ProgramStatus, RunningProbe } from './contract.ts';
 import { Counts } from './counts.ts';
 import { type HookStatus, type HookTable, hookKind, type OpenHooks, openHooks } from './hooks.ts';
 import { ledgerOf, NO_EVENTS } from './ledger.ts';
-import { asNetnsId, type MetricSet, type NetnsId } from './metric.ts';
+import type { MetricSet } from './metric.ts';
 import { sumPerCpu, type Tally } from './tally.ts';
 
 /** What src/bpf/common/events.bpf.h puts into every object that has events. */
@@ -98,7 +100,7 @@ export class EbpfInstance<T extends Tally = Tally> {
     };
   }
 
-  #health(): ProbeHealth {
+  #health(): ReaderHealth {
     const hooks = this.#hooks.flatMap((status) => status.hooks);
     return {
       // Of many only the kinds; the programs are listed one by one.
@@ -253,11 +255,11 @@ function aimRoom(namespaces: number): number {
 
 /** Keeps the namespaces that a probe is aimed at in the map that its programs ask. */
 class MapAim implements Disposable {
-  readonly #aimed: Aimed;
+  readonly #aimed: FollowedPodFilter;
   /** Those that found no room. */
   readonly #outside = new Set<NetnsId>();
 
-  constructor(map: BpfMap, aim: Aim, aims: Aims) {
+  constructor(map: BpfMap, aim: PodFilter, aims: PodFilters) {
     this.#aimed = aims.follow(aim, {
       add: (id) => this.#add(map, id),
       remove: (id) => {

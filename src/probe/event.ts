@@ -1,4 +1,5 @@
-import type { NetnsId, NODE } from './metric.ts';
+import type { NetnsId } from '#core/netns.ts';
+import type { NODE } from './metric.ts';
 
 export type Severity = 'info' | 'warning' | 'critical';
 

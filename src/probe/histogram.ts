@@ -3,9 +3,10 @@ import * as z from 'zod';
 import { histogram } from '#bpf/generated/common.ts';
 import { addCounters, type Counter } from '#core/counter.ts';
 import { duration } from '#core/duration.ts';
+import type { NetnsId } from '#core/netns.ts';
 import type { Memory } from '#sources/memory.ts';
 import type { Uncounted } from './contract.ts';
-import type { BucketRange, HistogramValue, NetnsId } from './metric.ts';
+import type { BucketRange, HistogramValue } from './metric.ts';
 import { readMisses, type Tally } from './tally.ts';
 
 const NANOSECONDS = 1e-9;

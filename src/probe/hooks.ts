@@ -1,7 +1,7 @@
 import { BpfError, type BpfObject } from 'bpf-napi';
+import { Unsupported } from '#core/reader.ts';
 import type { Btf } from '#sources/bpf/btf.ts';
 import { asUnsupported, type BpfSource, type ObjectSpec } from '#sources/bpf/source.ts';
-import { Unsupported } from './contract.ts';
 
 export type HookKind = 'tp_btf' | 'raw_tp' | 'fentry' | 'fexit' | 'kprobe' | 'kretprobe';
 

@@ -1,10 +1,11 @@
 import type { BpfObject } from 'bpf-napi';
 import { readCounter } from '#core/counter.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { ProbeScope, ProbeSettings, RunningProbe } from './contract.ts';
 import { type EbpfOptions, openTally } from './ebpf.ts';
 import { type HistogramMap, Histograms, histogramValue, isEmpty, shownBuckets } from './histogram.ts';
-import { asNetnsId, type LooseEmit, type MetricSet, type NetnsId, NO_LABELS } from './metric.ts';
+import { type LooseEmit, type MetricSet, NO_LABELS } from './metric.ts';
 
 /** Room for the namespaces that there are, and as many again, within reason. */
 function namespaceRoom({ netns }: Sources): number {

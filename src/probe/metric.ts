@@ -1,4 +1,5 @@
 import type { Counter } from '#core/counter.ts';
+import type { NetnsId } from '#core/netns.ts';
 
 /** A label whose every value is known at build time, so its cost is known too. */
 export interface ClosedLabel {
@@ -21,6 +22,9 @@ export type Label = ClosedLabel | OpenLabel;
 /** `pod`: per network namespace. `node`: the machine as a whole. `agent`: netsonde about itself. */
 export type Scope = 'pod' | 'node' | 'agent';
 
+/** Which metrics of a probe are shown: those that people look at every day, or all. */
+export type Detail = 'core' | 'full';
+
 /** Everything about a metric, once: `/metrics`, docs/metrics.md and the dashboards are made from it. */
 export interface MetricDescriptor {
   /** The full name, literally, so that grep finds it. Base units; counters end in `_total`. */
@@ -33,7 +37,7 @@ export interface MetricDescriptor {
   readonly source: string;
   readonly scope: Scope;
   /** `core` is shown by default, `full` only with `detail: full`. */
-  readonly detail: 'core' | 'full';
+  readonly detail: Detail;
   readonly labels: Readonly<Record<string, Label>>;
   /** Upper bounds of a histogram, ascending, without +Inf. */
   readonly buckets?: readonly number[];
@@ -44,13 +48,6 @@ export type MetricSet = Readonly<Record<string, MetricDescriptor>>;
 /** Keeps the literal types of the descriptors, which make Emit check labels and subjects. */
 export function defineMetrics<const M extends MetricSet>(metrics: M): M {
   return metrics;
-}
-
-/** A network namespace: its cookie, never reused until reboot. On kernels before 5.12 its inode number. */
-export type NetnsId = Counter & { readonly __brand: 'NetnsId' };
-
-export function asNetnsId(cookie: Counter): NetnsId {
-  return cookie as NetnsId;
 }
 
 /** The subject of a number that is the machine's, not a namespace's. */

@@ -1,8 +1,8 @@
 import type { BpfObject } from 'bpf-napi';
 import { misses } from '#bpf/generated/common.ts';
 import { addCounters, type Counter, readCounter } from '#core/counter.ts';
+import type { NetnsId } from '#core/netns.ts';
 import type { Uncounted } from './contract.ts';
-import type { NetnsId } from './metric.ts';
 
 /** What src/bpf/common/misses.bpf.h puts into an object. */
 const MISSES = 'misses';

@@ -1,11 +1,12 @@
 import { blockEvent, blockKey, type Constant, FILE } from '#bpf/generated/biolatency.ts';
 import { duration, formatDuration } from '#core/duration.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { bucketsOption, histogramValue, LATENCY, shownBuckets } from '#probe/histogram.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
 import { openLatencies } from '#probe/latency.ts';
-import { asNetnsId, defineMetrics, type NetnsId } from '#probe/metric.ts';
+import { defineMetrics } from '#probe/metric.ts';
 
 // Namespaced: by whose process asked for it. What a process has written to files, the kernel writes back later in a
 // thread of its own: that is the node's, as is all that the kernel does for itself.

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import * as z from 'zod';
 import type { Cycle } from '#core/cycle.ts';
+import type { NetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
-import { defineMetrics, type Emit, type NetnsId, NO_LABELS } from '#probe/metric.ts';
+import { defineMetrics, type Emit, NO_LABELS } from '#probe/metric.ts';
 import { ProcessReader } from '#probe/process_reader.ts';
 import { Descriptors, parseOpenFilesLimit } from '#sources/procfs/fd.ts';
 import { readText } from '#sources/procfs/read.ts';

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Cycle } from '#core/cycle.ts';
-import { defineProbe, Unsupported } from '#probe/contract.ts';
+import { Unsupported } from '#core/reader.ts';
+import { defineProbe } from '#probe/contract.ts';
 import { defineMetrics, type Emit, NO_LABELS } from '#probe/metric.ts';
 import { type IpVsStats, parseIpVsStats } from '#sources/procfs/ip_vs_stats.ts';
 import { readText } from '#sources/procfs/read.ts';

@@ -1,11 +1,12 @@
 import { type Constant, FILE, kernelEvent } from '#bpf/generated/kernellatency.ts';
 import { duration, formatDuration } from '#core/duration.ts';
+import { asNetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { bucketsOption, LATENCY } from '#probe/histogram.ts';
 import { type Hook, type HookTable, hook } from '#probe/hooks.ts';
 import { openNetnsLatencies } from '#probe/latency.ts';
-import { asNetnsId, defineMetrics } from '#probe/metric.ts';
+import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple, processConstants } from '#probe/scene.ts';
 
 // Namespaced: yes. The IP layer of a namespace takes a packet from one of its devices, or from one of its sockets. What it

@@ -5,19 +5,14 @@ import { type BpfObject, BpfRing, clockOffset } from 'bpf-napi';
 import { mibRow, ownerNames } from '#bpf/generated/common.ts';
 import { type Constant, FILE, lifeBirth, lifeDeath } from '#bpf/generated/lifecycle.ts';
 import { duration } from '#core/duration.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
+import { type ReaderHealth, Unsupported } from '#core/reader.ts';
 import { DEPARTURE_EVENTS, departureEvent, type End, totalsOf } from '#pods/departures.ts';
-import {
-  defineProbe,
-  type ProbeHealth,
-  type ProbeScope,
-  type ProbeSettings,
-  type Uncounted,
-  Unsupported,
-} from '#probe/contract.ts';
+import { defineProbe, type ProbeScope, type ProbeSettings, type Uncounted } from '#probe/contract.ts';
 import { type EbpfInstance, openTally } from '#probe/ebpf.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
 import { ledgerOf, NO_EVENTS } from '#probe/ledger.ts';
-import { asNetnsId, defineMetrics, type NetnsId, NODE } from '#probe/metric.ts';
+import { defineMetrics, NODE } from '#probe/metric.ts';
 import { readMisses, type Tally } from '#probe/tally.ts';
 import type { Memory } from '#sources/memory.ts';
 import type { MibIndex } from '#sources/mib/tables.ts';
@@ -320,7 +315,7 @@ export const lifecycle = defineProbe({
     const isBlind = instance !== undefined && pidNamespaceLevels(sources.paths.proc) !== 0;
     return {
       ...running,
-      health: (): ProbeHealth => {
+      health: (): ReaderHealth => {
         if (running === undefined) return { reader: 'scan', degraded: [`${reason}: ${WITHOUT}`] };
         const health = running.health();
         if (!isBlind) return health;

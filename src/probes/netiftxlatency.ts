@@ -1,11 +1,12 @@
 import { type Constant, FILE, transmitEvent } from '#bpf/generated/netiftxlatency.ts';
 import { duration, formatDuration } from '#core/duration.ts';
+import { asNetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { bucketsOption, LATENCY } from '#probe/histogram.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
 import { openNetnsLatencies } from '#probe/latency.ts';
-import { asNetnsId, defineMetrics } from '#probe/metric.ts';
+import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple } from '#probe/scene.ts';
 
 // Namespaced: yes. A packet is in the namespace of the device that sends it; one that a Pod sends to another node passes a

@@ -1,8 +1,9 @@
 import type { Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import { freeCycle } from '#core/cycle.ts';
+import type { NetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
-import { defineMetrics, type Emit, type NetnsId } from '#probe/metric.ts';
+import { defineMetrics, type Emit } from '#probe/metric.ts';
 import type { QdiscRow } from '#sources/netlink/qdisc.ts';
 import { QueuesPass } from '#sources/netlink/queues_pass.ts';
 import type { NetnsEntry } from '#sources/netns.ts';

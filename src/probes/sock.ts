@@ -1,7 +1,8 @@
 import { type Counter, notNegative } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
+import type { NetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
-import { defineMetrics, type Emit, type NetnsId, NO_LABELS, NODE } from '#probe/metric.ts';
+import { defineMetrics, type Emit, NO_LABELS, NODE } from '#probe/metric.ts';
 import { pageBytes } from '#sources/procfs/auxv.ts';
 import { readText } from '#sources/procfs/read.ts';
 import { parseSockstat } from '#sources/procfs/sockstat.ts';

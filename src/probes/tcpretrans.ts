@@ -1,10 +1,11 @@
 import { type Constant, FILE, tcpRetransmitEvent } from '#bpf/generated/tcpretrans.ts';
+import { asNetnsId } from '#core/netns.ts';
 import { tcpStateName } from '#core/protocol_names.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { openEbpf } from '#probe/ebpf.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
-import { asNetnsId, defineMetrics } from '#probe/metric.ts';
+import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple } from '#probe/scene.ts';
 
 // Namespaced: yes. A socket is in one namespace for all its life, and carries the cookie.

@@ -1,6 +1,8 @@
 import { type Cycle, freeCycle } from '#core/cycle.ts';
-import { defineProbe, Unsupported } from '#probe/contract.ts';
-import { defineMetrics, type Emit, type NetnsId, NO_LABELS } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
+import { Unsupported } from '#core/reader.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { defineMetrics, type Emit, NO_LABELS } from '#probe/metric.ts';
 import type { TcpSummary } from '#sources/sockets/snapshot.ts';
 import type { Sources } from '#sources/sources.ts';
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { BpfError, netnsCookie, withNetns } from 'bpf-napi';
 import { toCounter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
-import type { NetnsId } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
 import type { Garbled, SourceErrors } from './errors.ts';
 import type { NetnsEntry, NetnsIndex } from './netns.ts';
 import { readText } from './procfs/read.ts';

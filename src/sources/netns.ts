@@ -1,4 +1,4 @@
-import type { NetnsId } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
 
 /** A network namespace that belongs to somebody. */
 export interface NetnsEntry {

@@ -1,5 +1,5 @@
 import type { Cycle } from '#core/cycle.ts';
-import { type ProbeHealth, Unsupported } from '#probe/contract.ts';
+import { type ReaderHealth, Unsupported } from '#core/reader.ts';
 
 /** A pass that failed may have met a shortage of memory: it is tried again after so long. */
 const RETRY_MS = 60_000;
@@ -54,7 +54,7 @@ export class PassSource<Snapshot> {
     };
   }
 
-  get health(): ProbeHealth {
+  get health(): ReaderHealth {
     return {
       reader: this.#pass === undefined ? this.#options.otherwiseName : 'pass',
       note: this.#reason,

@@ -1,5 +1,5 @@
 import type { Cycle } from '#core/cycle.ts';
-import type { NetnsId } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
 
 /** The processes of one owner: a Pod, a container, or a network namespace that is neither's. */
 export interface ProcessGroup {

@@ -1,5 +1,5 @@
 import type { Paths } from '#core/paths.ts';
-import type { Aims } from '#pods/aim.ts';
+import type { PodFilters } from '#core/pod_filter.ts';
 import type { BpfSource } from './bpf/source.ts';
 import type { SourceErrors } from './errors.ts';
 import type { Memories } from './memory.ts';
@@ -26,7 +26,7 @@ export interface Sources {
   readonly route: RouteSource;
   readonly sockets: SocketSource;
   readonly bpf: BpfSource;
-  readonly aims: Aims;
+  readonly aims: PodFilters;
   readonly cpus: Cpus;
   readonly errors: SourceErrors;
   readonly memories: Memories;

@@ -1,9 +1,10 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SELF_METRICS } from '#collectors/self.ts';
+import { asNetnsId } from '#core/netns.ts';
 import { AGENT_METRICS } from '#http/agent_metrics.ts';
 import { defineProbe } from '#probe/contract.ts';
-import { asNetnsId, defineMetrics, type MetricDescriptor, NO_LABELS } from '#probe/metric.ts';
+import { defineMetrics, type MetricDescriptor, NO_LABELS } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
 import { AgentProcess } from '../support/agent_process.ts';
 import { sh } from '../support/command.ts';

@@ -38,7 +38,7 @@ export async function checkDropStorm(packets: number): Promise<void> {
   ]) {
     run('ip', 'netns', 'exec', pod, 'nft', rule);
   }
-  // Aimed at the pair: the ledger is of the whole machine, and others may use it too.
+  // FollowedPodFilter at the pair: the ledger is of the whole machine, and others may use it too.
   const probes = `{ packetloss: { pods: { names: [${pair.a.netns.name}, ${pod}] } } }`;
   await using agent = await TestKernel.open(`{ detail: full, probes: ${probes} }`);
   const told = () => agent.events.filter(({ probe }) => probe === 'packetloss');

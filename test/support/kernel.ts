@@ -4,8 +4,7 @@ import { desiredProbes } from '#config/schema.ts';
 import { DEFAULT_PATHS, type Paths } from '#core/paths.ts';
 import type { EventRecord } from '#events/envelope.ts';
 import { Kernel } from '#kernel/kernel.ts';
-import type { DesiredProbes } from '#kernel/messages.ts';
-import type { AnyProbe } from '#probe/contract.ts';
+import type { AnyProbe, DesiredProbes } from '#probe/contract.ts';
 import { PROBES } from '#probes/index.ts';
 import { type Exposition, parseExposition } from './exposition.ts';
 

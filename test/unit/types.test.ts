@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { asNetnsId, defineMetrics, type Emit, NODE } from '#probe/metric.ts';
+import { asNetnsId } from '#core/netns.ts';
+import { defineMetrics, type Emit, NODE } from '#probe/metric.ts';
 
 const base = { type: 'counter', help: 'x.', source: 'x', detail: 'core' } as const;
 

@@ -3,32 +3,12 @@ import { DEFAULT_LISTEN } from '#http/listen_address.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import { PROBES } from '#probes/index.ts';
 import type { Given, KubeskoopConfig, Named } from './config.ts';
+import type { Conversion, Section } from './conversion.ts';
 import { Notes } from './notes.ts';
 import { counterpartOf, DEFAULTS, EVENTS_ONLY, OTHER_EVENTS, optionFor, SHOWN_IN_FULL } from './probes.ts';
 import { convertSinks } from './sinks.ts';
 
 type Options = Readonly<Record<string, unknown>>;
-
-/** A probe or a sink of ours, and where KubeSkoop's configuration asks for it. */
-export interface Section {
-  readonly name: string;
-  readonly options: Options;
-  readonly from: readonly Given<unknown>['path'][];
-  readonly remark?: string | undefined;
-}
-
-export interface Conversion {
-  readonly probes: readonly Section[];
-  /** On by default here and not asked for: of these the events are switched off. */
-  readonly quiet: readonly string[];
-  /** The same; these have no events. */
-  readonly untouched: readonly string[];
-  readonly sinks: readonly Section[];
-  /** By name the key of a label of the Pod. */
-  readonly labels: readonly (Given<string> & { readonly name: string })[];
-  readonly debug?: Given<boolean> | undefined;
-  readonly notes: Notes;
-}
 
 /** @param namespace Kubernetes namespace that KubeSkoop runs in, where it is known */
 export function convert(config: KubeskoopConfig, namespace?: string): Conversion {

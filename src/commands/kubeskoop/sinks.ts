@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import type { Given, Named } from './config.ts';
-import type { Section } from './convert.ts';
+import type { Section } from './conversion.ts';
 import type { Notes } from './notes.ts';
 
 /** Where KubeSkoop finds Loki at the address that it is given. */

@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
 import { pathText } from '#config/faults.ts';
-import type { Conversion, Section } from './convert.ts';
+import type { Conversion, Section } from './conversion.ts';
 import type { Input } from './input.ts';
 
 type Path = readonly PropertyKey[];

@@ -1,9 +1,11 @@
 import * as z from 'zod';
 import type { Cycle } from '#core/cycle.ts';
+import type { NetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { ledgerOf, NO_EVENTS } from '#probe/ledger.ts';
-import { defineMetrics, type Emit, type NetnsId, NO_LABELS, NODE } from '#probe/metric.ts';
-import { ConntrackReader, type ConntrackRow } from '#sources/conntrack/reader.ts';
+import { defineMetrics, type Emit, NO_LABELS, NODE } from '#probe/metric.ts';
+import { ConntrackReader } from '#sources/conntrack/reader.ts';
+import type { ConntrackRow } from '#sources/conntrack/snapshot.ts';
 import { CONNTRACK_COUNTERS, OTHER_STATES, PROTOCOLS, TCP_STATES } from '#sources/netlink/conntrack.ts';
 import type { Sources } from '#sources/sources.ts';
 import { PRESSURE_EVENTS, watchPressure } from './conntrack_pressure.ts';

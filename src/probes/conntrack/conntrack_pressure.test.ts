@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { asNetnsId } from '#probe/metric.ts';
-import type { ConntrackRow } from '#sources/conntrack/reader.ts';
+import { asNetnsId } from '#core/netns.ts';
+import type { ConntrackRow } from '#sources/conntrack/snapshot.ts';
 import { describePressure, PressureWatch } from './conntrack_pressure.ts';
 
 const A = asNetnsId(1);

@@ -1,10 +1,11 @@
 import { Cycle } from '#core/cycle.ts';
+import type { NetnsId } from '#core/netns.ts';
 import { repeat } from '#core/repeat.ts';
 import type { ProbeScope } from '#probe/contract.ts';
 import { defineEvents } from '#probe/event.ts';
 import { ledgerOf, NO_EVENTS } from '#probe/ledger.ts';
-import type { NetnsId } from '#probe/metric.ts';
-import type { ConntrackReader, ConntrackRow, ConntrackSnapshot } from '#sources/conntrack/reader.ts';
+import type { ConntrackReader } from '#sources/conntrack/reader.ts';
+import type { ConntrackRow, ConntrackSnapshot } from '#sources/conntrack/snapshot.ts';
 import type { Sources } from '#sources/sources.ts';
 
 export const PRESSURE_EVENTS = defineEvents({

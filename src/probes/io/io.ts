@@ -1,6 +1,8 @@
 import { join } from 'node:path';
-import { defineProbe, Unsupported } from '#probe/contract.ts';
-import { defineMetrics, type Emit, type NetnsId, NO_LABELS } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
+import { Unsupported } from '#core/reader.ts';
+import { defineProbe } from '#probe/contract.ts';
+import { defineMetrics, type Emit, NO_LABELS } from '#probe/metric.ts';
 import { ProcessReader } from '#probe/process_reader.ts';
 import type { Garbled } from '#sources/errors.ts';
 import { parseProcessIo } from '#sources/procfs/io.ts';

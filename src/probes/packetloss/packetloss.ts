@@ -1,11 +1,12 @@
 import * as z from 'zod';
 import { type Constant, FILE, packetDropEvent, packetDropStackEvent } from '#bpf/generated/packetloss.ts';
+import { asNetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
 import type { CountRow } from '#probe/counts.ts';
 import { openEbpf } from '#probe/ebpf.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
-import { asNetnsId, defineMetrics, type Emit } from '#probe/metric.ts';
+import { defineMetrics, type Emit } from '#probe/metric.ts';
 import { decodeProcess, decodeTuple, PROCESS_FIELDS, processConstants } from '#probe/scene.ts';
 import { KernelSymbols } from '#sources/procfs/kallsyms.ts';
 import type { Sources } from '#sources/sources.ts';

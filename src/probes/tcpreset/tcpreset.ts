@@ -1,10 +1,11 @@
 import { type Constant, FILE, tcpResetEvent } from '#bpf/generated/tcpreset.ts';
+import { asNetnsId } from '#core/netns.ts';
 import { tcpStateName } from '#core/protocol_names.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { openEbpf } from '#probe/ebpf.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
-import { asNetnsId, defineMetrics } from '#probe/metric.ts';
+import { defineMetrics } from '#probe/metric.ts';
 import { decodeProcess, decodeTuple, PROCESS_FIELDS, processConstants } from '#probe/scene.ts';
 import { describeReset, ResetReasons } from './reset_reasons.ts';
 

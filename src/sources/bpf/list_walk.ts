@@ -15,7 +15,7 @@ export function rowsOf(result: number): number {
 export const NETNS_INITIAL = 1;
 export const NETNS_DYING = 2;
 
-/** A program runs with its CPU to itself. Aim for less than the half millisecond that it may take. */
+/** A program runs with its CPU to itself. PodFilter for less than the half millisecond that it may take. */
 const SLICE_MS = 0.3;
 const ROWS_MIN = 4;
 

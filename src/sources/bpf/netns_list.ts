@@ -1,7 +1,7 @@
 import type { BpfObject } from 'bpf-napi';
 import { netnsRow } from '#bpf/generated/netns.ts';
 import type { Cycle } from '#core/cycle.ts';
-import { asNetnsId, type NetnsId } from '#probe/metric.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { ListWalk, NETNS_DYING, NETNS_INITIAL, rowsOf } from './list_walk.ts';
 
 export const NETNS_ROWS_MAX = 1024;

@@ -1,6 +1,6 @@
 import type { BpfObject } from 'bpf-napi';
 import { FILE } from '#bpf/generated/netns.ts';
-import { Unsupported } from '#probe/contract.ts';
+import { Unsupported } from '#core/reader.ts';
 import { NETNS_ROWS_MAX, NetnsList } from './netns_list.ts';
 import type { BpfSource } from './source.ts';
 import { TASK_ROWS_MAX, TaskList } from './task_list.ts';

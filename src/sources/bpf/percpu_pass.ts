@@ -1,7 +1,7 @@
 import type { BpfObject } from 'bpf-napi';
 import { addCounters, type Counter, readCounter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
-import { asNetnsId, type NetnsId } from '#probe/metric.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import type { Cpus } from '../procfs/cpus.ts';
 import { ListWalk, NETNS_DYING, rowsOf } from './list_walk.ts';
 import type { BpfSource } from './source.ts';

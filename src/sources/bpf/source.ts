@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BpfError, BpfObject, unavailable } from 'bpf-napi';
-import { Unsupported } from '#probe/contract.ts';
+import { Unsupported } from '#core/reader.ts';
 import { describeMissing, missingCapabilities } from '../procfs/capabilities.ts';
 import { Btf } from './btf.ts';
 

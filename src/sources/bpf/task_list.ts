@@ -2,7 +2,7 @@ import type { BpfObject } from 'bpf-napi';
 import { ownerNames } from '#bpf/generated/common.ts';
 import { taskRow } from '#bpf/generated/netns.ts';
 import type { Cycle } from '#core/cycle.ts';
-import { asNetnsId, type NetnsId } from '#probe/metric.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { ListWalk, rowsOf } from './list_walk.ts';
 
 export const TASK_ROWS_MAX = 128;

@@ -1,15 +1,15 @@
 import type { BpfObject } from 'bpf-napi';
 import { conntrackRow, FILE } from '#bpf/generated/conntrack.ts';
 import type { Cycle } from '#core/cycle.ts';
-import { Unsupported } from '#probe/contract.ts';
-import { asNetnsId } from '#probe/metric.ts';
+import { asNetnsId } from '#core/netns.ts';
+import { Unsupported } from '#core/reader.ts';
 import { ListWalk, NETNS_DYING, rowsOf } from '../bpf/list_walk.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';
 import { CONNTRACK_COUNTERS, type ConntrackCounters } from '../netlink/conntrack.ts';
 import type { Pass } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
-import type { ConntrackRow } from './reader.ts';
+import type { ConntrackRow } from './snapshot.ts';
 
 const ROWS_MAX = 256;
 /** Summing one CPU of one namespace takes about 0.1 µs; a first slice of this many stays below 0.3 ms. */

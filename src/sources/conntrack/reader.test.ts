@@ -1,6 +1,6 @@
 import { BpfError } from 'bpf-napi';
 import { expect, it } from 'vitest';
-import { Unsupported } from '#probe/contract.ts';
+import { Unsupported } from '#core/reader.ts';
 import { explainRefusal } from './reader.ts';
 
 const EPERM = 1;

@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import { BpfError } from 'bpf-napi';
 import { type Cycle, freeCycle } from '#core/cycle.ts';
-import { type ProbeHealth, Unsupported } from '#probe/contract.ts';
-import type { NetnsId } from '#probe/metric.ts';
+import { type ReaderHealth, Unsupported } from '#core/reader.ts';
 import type { NetlinkQuestion } from '../netlink/client.ts';
 import {
   type ConntrackCounters,
@@ -21,6 +20,7 @@ import { PassSource } from '../pass_source.ts';
 import { readText } from '../procfs/read.ts';
 import type { Sources } from '../sources.ts';
 import { ConntrackPass } from './pass.ts';
+import type { ConntrackRow, ConntrackSnapshot, StateCount } from './snapshot.ts';
 
 /** What the reader needs of all sources. */
 export type ConntrackSources = Pick<Sources, 'paths' | 'netns' | 'netlink' | 'bpf' | 'cpus' | 'errors'>;
@@ -56,26 +56,6 @@ const EINVAL = 22;
 const EPROTONOSUPPORT = 93;
 const EOPNOTSUPP = 95;
 
-export interface ConntrackRow {
-  readonly id: NetnsId;
-  /** Connections that are tracked now. */
-  readonly entries: number;
-  readonly counters: ConntrackCounters;
-}
-
-export interface ConntrackSnapshot {
-  readonly rows: readonly ConntrackRow[];
-  /**
-   * net.netfilter.nf_conntrack_max: one number for the machine, which the entries of each namespace are held against. 0: no
-   * limit. Undefined where the kernel does not show it.
-   */
-  readonly limit: number | undefined;
-}
-
-export interface StateCount extends TableEntry {
-  count: number;
-}
-
 /**
  * Connection tracking of every namespace: by one pass in the kernel where it can run, else by two netlink questions for
  * each namespace.
@@ -110,7 +90,7 @@ export class ConntrackReader implements AsyncDisposable {
     throw new Unsupported(`${reader.refusal}; the pass in the kernel cannot run: ${note}`);
   }
 
-  get health(): ProbeHealth {
+  get health(): ReaderHealth {
     return this.#source.health;
   }
 

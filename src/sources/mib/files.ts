@@ -1,6 +1,6 @@
 import type { Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
-import type { NetnsId } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
 import type { Garbled } from '../errors.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsIndex } from '../netns.ts';

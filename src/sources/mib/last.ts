@@ -1,6 +1,6 @@
 import { mibRow } from '#bpf/generated/common.ts';
 import { type Counter, readCounter } from '#core/counter.ts';
-import type { NetnsId } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
 import type { MibIndex, MibTable } from './tables.ts';
 
 /** Rows of the pass that the kernel has copied of namespaces at their death, for as long as these are shown. */

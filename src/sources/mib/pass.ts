@@ -2,7 +2,7 @@ import { mibRow, mibValues } from '#bpf/generated/common.ts';
 import { FILE } from '#bpf/generated/mib.ts';
 import { type Counter, readCounter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
-import type { NetnsId } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
 import { PerCpuPass, type PerCpuProgram, type PerCpuRows } from '../bpf/percpu_pass.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { Pass } from '../pass_source.ts';

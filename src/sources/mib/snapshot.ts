@@ -1,5 +1,5 @@
 import type { Counter } from '#core/counter.ts';
-import type { NetnsId } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
 import type { MibTable } from './tables.ts';
 
 /** A column of a snapshot; only the snapshot knows what is in it. */

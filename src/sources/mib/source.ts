@@ -1,7 +1,7 @@
 import type { Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
-import type { ProbeHealth } from '#probe/contract.ts';
-import type { NetnsId } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
+import type { ReaderHealth } from '#core/reader.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsIndex } from '../netns.ts';
@@ -62,7 +62,7 @@ export class MibSource {
     return this.#index;
   }
 
-  get health(): ProbeHealth {
+  get health(): ReaderHealth {
     return this.#source.health;
   }
 

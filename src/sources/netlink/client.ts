@@ -1,6 +1,6 @@
 import { BpfError, type NetlinkAnswer, netlinkDump, netlinkDumpAsync, unavailable } from 'bpf-napi';
 import type { Cycle } from '#core/cycle.ts';
-import { Unsupported } from '#probe/contract.ts';
+import { Unsupported } from '#core/reader.ts';
 import type { Garbled, SourceErrors } from '../errors.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsEntry } from '../netns.ts';

@@ -1,7 +1,7 @@
 import type { BpfObject } from 'bpf-napi';
 import { FILE, qdiscRow } from '#bpf/generated/qdisc.ts';
 import type { Cycle } from '#core/cycle.ts';
-import { asNetnsId, type NetnsId } from '#probe/metric.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { ListWalk, rowsOf } from '../bpf/list_walk.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { Pass } from '../pass_source.ts';

@@ -1,6 +1,6 @@
 import { addCounters, type Counter, notNegative } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
-import type { NetnsId } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetlinkClient, NetlinkQuestion } from '../netlink/client.ts';
 import { decodeInetDiag, type InetDiagRow, TCP_DIAG_REQUESTS } from '../netlink/inet_diag.ts';

@@ -2,7 +2,7 @@ import type { BpfMap, BpfObject } from 'bpf-napi';
 import { type Constant, FILE, tcpAcceptQueue, tcpPort, tcpProgress, tcpRow } from '#bpf/generated/tcpsummary.ts';
 import { readCounter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
-import { asNetnsId, type NetnsId } from '#probe/metric.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { KIND } from '../bpf/btf.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';

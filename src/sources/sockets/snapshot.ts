@@ -1,5 +1,5 @@
 import type { Counter } from '#core/counter.ts';
-import type { NetnsId } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
 
 /** Numbers of the TCP states. Kernel: include/net/tcp_states.h. */
 export const TCP_SYN_RECV = 3;

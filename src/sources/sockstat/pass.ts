@@ -1,7 +1,7 @@
 import { FILE, sockRow } from '#bpf/generated/sock.ts';
 import { notNegative } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
-import type { NetnsId } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
 import { PerCpuPass, type PerCpuProgram, type PerCpuRows } from '../bpf/percpu_pass.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { Pass } from '../pass_source.ts';

@@ -1,5 +1,5 @@
 import type { Counter } from '#core/counter.ts';
-import type { NetnsId } from '#probe/metric.ts';
+import type { NetnsId } from '#core/netns.ts';
 
 /** Socket counts of one IP version in one namespace. What the kernel lacks is undefined. */
 export interface FamilyCounts {

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { asNetnsId, type NetnsId } from '#probe/metric.ts';
-import { type Aim, Aims, matchesGlob } from './aim.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
+import type { PodFilter } from '#core/pod_filter.ts';
 import type { Entity, EntityKind } from './entity.ts';
 import type { PodFacts } from './facts.ts';
+import { matchesGlob, PodFilterTracker } from './pod_filters.ts';
 
 function entity(netns: number, kind: EntityKind, pod: string, uid = ''): Entity {
   return { kind, netns: asNetnsId(netns), inum: 0, namespace: '', pod, uid, labels: {} };
@@ -28,25 +29,25 @@ const DB = entity(3, 'pod', 'uid-db', 'uid-db');
 const CONTAINER = entity(4, 'container', '0123456789ab', '0123456789abcdef');
 
 let directory: Map<string, PodFacts>;
-let aims: Aims;
+let aims: PodFilterTracker;
 
 beforeEach(() => {
   directory = new Map([
     ['uid-web', { namespace: 'shop', name: 'web-1', labels: { app: 'web', tier: 'front' } }],
     ['uid-db', { namespace: 'data', name: 'db-0', labels: { app: 'db' } }],
   ]);
-  aims = new Aims({ find: (uid) => directory.get(uid) });
+  aims = new PodFilterTracker({ find: (uid) => directory.get(uid) });
   aims.set([NODE, WEB, DB, CONTAINER]);
 });
 
-function meant(aim: Aim): number[] {
+function meant(aim: PodFilter): number[] {
   const target = new Target();
   using _ = aims.follow(aim, target);
   return [...target.netns];
 }
 
 describe('an aim', () => {
-  it.each<[Aim, number[]]>([
+  it.each<[PodFilter, number[]]>([
     [{}, [2, 3, 4]],
     [{ namespaces: ['shop'] }, [2]],
     [{ namespaces: ['shop', 'data'] }, [2, 3]],
@@ -67,7 +68,7 @@ describe('an aim', () => {
   });
 
   it('goes by the names found on the machine without Kubernetes', () => {
-    aims = new Aims(undefined);
+    aims = new PodFilterTracker(undefined);
     aims.set([NODE, WEB, entity(5, 'netns', 'demo'), entity(6, 'process', 'nginx-77')]);
     expect(meant({ names: ['demo', 'nginx-*'] })).toEqual([5, 6]);
     expect(meant({})).toEqual([2, 5, 6]);

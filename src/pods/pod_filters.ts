@@ -1,36 +1,17 @@
+import type { NetnsId } from '#core/netns.ts';
+import type { FollowedPodFilter, PodFilter, PodFilters, PodFilterTarget } from '#core/pod_filter.ts';
 import { Selector } from '#core/selector.ts';
-import type { NetnsId } from '#probe/metric.ts';
 import type { Entity } from './entity.ts';
 import type { PodFacts, PodFinder } from './facts.ts';
 
-/** Which Pods are meant: those that all of this is true of. Without anything all Pods, but not the node. */
-export interface Aim {
-  readonly namespaces?: readonly string[] | undefined;
-  /** Of labels, in the syntax of Kubernetes. */
-  readonly selector?: string | undefined;
-  /** Globs: `*` is any letters, `?` any one. */
-  readonly names?: readonly string[] | undefined;
-}
-
-/** Takes the network namespaces of the Pods that an aim means, as they come and go. */
-export interface AimTarget {
-  add(id: NetnsId): void;
-  remove(id: NetnsId): void;
-}
-
-/** An aim that is followed. */
-export interface Aimed extends Disposable {
-  isAimed(id: NetnsId): boolean;
-}
-
 interface Follower {
   readonly isMeant: (facts: PodFacts) => boolean;
-  readonly target: AimTarget;
+  readonly target: PodFilterTarget;
   netns: ReadonlySet<NetnsId>;
 }
 
 /** Tells probes which network namespaces they are aimed at. A Pod of which Kubernetes does not know yet is not meant. */
-export class Aims {
+export class PodFilterTracker implements PodFilters {
   readonly #directory: PodFinder | undefined;
   readonly #followers = new Set<Follower>();
   #entities: readonly Entity[] = [];
@@ -47,7 +28,7 @@ export class Aims {
   }
 
   /** Calls `target` at once for what is there, and for each change until disposed. */
-  follow(aim: Aim, target: AimTarget): Aimed {
+  follow(aim: PodFilter, target: PodFilterTarget): FollowedPodFilter {
     const follower: Follower = { isMeant: meantBy(aim), target, netns: new Set() };
     this.#followers.add(follower);
     this.#update(follower);
@@ -77,7 +58,7 @@ export class Aims {
   }
 }
 
-function meantBy({ namespaces, selector, names }: Aim): (facts: PodFacts) => boolean {
+function meantBy({ namespaces, selector, names }: PodFilter): (facts: PodFacts) => boolean {
   const bySelector = selector === undefined ? undefined : Selector.parse(selector);
   return ({ namespace, name, labels }) =>
     (namespaces === undefined || namespaces.includes(namespace)) &&

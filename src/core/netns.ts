@@ -1,0 +1,8 @@
+import type { Counter } from './counter.ts';
+
+/** A network namespace: its cookie, never reused until reboot. On kernels before 5.12 its inode number. */
+export type NetnsId = Counter & { readonly __brand: 'NetnsId' };
+
+export function asNetnsId(cookie: Counter): NetnsId {
+  return cookie as NetnsId;
+}
