@@ -3,33 +3,36 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { constants, createGzip } from 'node:zlib';
 import express, { type Express, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
-import type { EventPipeline } from '#agent/lane.ts';
+import type { AgentReport } from '#api/agent.ts';
+import type { ConfigReport, ConfigStatus } from '#api/config.ts';
+import type { EntitiesReport } from '#api/entities.ts';
+import type { Failure } from '#api/errors.ts';
+import type { KernelLedgerEntry, LedgerReport } from '#api/ledger.ts';
+import type { ProbesReport } from '#api/probes.ts';
+import type { SinksReport } from '#api/sinks.ts';
+import type { Trouble } from '#api/trouble.ts';
 import { CONTENT_TYPES } from '#collectors/exposition.ts';
-import type { ProbeStatus } from '#collectors/supervisor.ts';
-import type { Mapping } from '#config/document.ts';
-import type { ConfigStatus } from '#config/status.ts';
 import { withDeadline } from '#core/deadline.ts';
-import type { LedgerRow } from '#delivery/ledger.ts';
 import type { SinkSet } from '#delivery/sink_set.ts';
 import type { EventBus } from '#events/bus.ts';
 import type { AgentMetrics, AgentState, KubernetesState } from '#http/agent_metrics.ts';
 import { serveEvents } from '#http/event_stream.ts';
 import { chooseFormat, scrapeDeadlineMs } from '#http/scrape_request.ts';
 import type { KernelClient } from '#kernel/client.ts';
-import type { KernelLedgerEntry } from '#kernel/messages.ts';
 import { PROBES } from '#probes/index.ts';
 import { servePage } from '#web/serve.ts';
 
 export interface ServerDeps {
   readonly version: string;
-  readonly kernel: KernelClient;
+  readonly kernel: Pick<KernelClient, 'ask' | 'ledger' | 'page' | 'restarts' | 'stuckThreads'>;
   readonly metrics: AgentMetrics;
   readonly bus: EventBus;
-  readonly pipeline: EventPipeline;
-  readonly sinks: SinkSet;
+  /** Events that were not compared with others. */
+  readonly unfolded: () => number;
+  readonly sinks: Pick<SinkSet, 'statuses' | 'rows'>;
   readonly config: () => ConfigStatus;
   /** The configuration in force, as a document. */
-  readonly document: () => Mapping;
+  readonly document: () => ConfigReport['document'];
   /** Name of this node. */
   readonly node: string;
   readonly started: Date;
@@ -39,33 +42,6 @@ export interface ServerDeps {
   readonly ready: () => boolean;
   /** RFC 3339: when the probe reverts by itself; null: not. */
   readonly until: (probe: string) => string | null;
-}
-
-/** A probe as the API shows it. */
-export type ProbeReport = ProbeStatus & { readonly summary: string; readonly until: string | null };
-
-/** What `/api/v1/agent` says. */
-export interface AgentReport {
-  readonly node: string;
-  readonly version: string;
-  /** Release of the kernel. */
-  readonly kernel: string;
-  readonly started: string;
-  /** By the clock of the node. */
-  readonly now: string;
-  /** Null: the Kubernetes API is not asked. */
-  readonly kubernetes: { readonly connected: boolean } | null;
-}
-
-/** What `/api/v1/ledger` says: for each probe and sink, produced + recovered = all the others. */
-export interface LedgerReport {
-  readonly probes: readonly (KernelLedgerEntry & {
-    /** By the limits after the kernel: `limited` is that where the event came to be. */
-    readonly limitedLater: number;
-    readonly folded: number;
-    readonly held: number;
-  })[];
-  readonly sinks: readonly (Omit<LedgerRow, 'dropped'> & { readonly dropped: Readonly<Record<string, number>> })[];
 }
 
 const API_DEADLINE_MS = 3_000;
@@ -82,7 +58,11 @@ export function createApp(deps: ServerDeps, access: RequestHandler): Express {
   app.disable('etag');
   app.use((request, response, next) => {
     if (request.method === 'GET' || request.method === 'HEAD') next();
-    else response.set('Allow', 'GET, HEAD').status(405).json({ error: 'the interface is read-only' });
+    else
+      response
+        .set('Allow', 'GET, HEAD')
+        .status(405)
+        .json({ error: 'the interface is read-only' } satisfies Failure);
   });
   app.get('/metrics', (request, response) => serveMetrics(deps, request, response));
   app.get('/healthz', (_request, response) => void response.type('text').send('ok\n'));
@@ -96,34 +76,37 @@ export function createApp(deps: ServerDeps, access: RequestHandler): Express {
   app.use('/api', access);
   app.get('/api/v1/probes', async (_request, response) => {
     const statuses = await answer(deps.kernel.ask('probes', null));
-    const probes: ProbeReport[] = statuses.map((status) => ({
+    const probes = statuses.map((status) => ({
       ...status,
       summary: SUMMARIES.get(status.name) ?? '',
       until: deps.until(status.name),
     }));
-    response.json({ probes });
+    response.json({ probes } satisfies ProbesReport);
   });
   app.get('/api/v1/entities', async (_request, response) => {
-    response.json({ entities: await answer(deps.kernel.ask('entities', null)) });
+    response.json({ entities: await answer(deps.kernel.ask('entities', null)) } satisfies EntitiesReport);
   });
   app.get('/api/v1/trouble', async (_request, response) => {
-    response.json(await answer(deps.kernel.ask('trouble', null)));
+    response.json((await answer(deps.kernel.ask('trouble', null))) satisfies Trouble);
   });
   app.get('/api/v1/agent', (_request, response) => void response.json(agentReport(deps)));
   app.get('/api/v1/ledger', async (_request, response) => {
     response.json(ledgerReport(await answer(deps.kernel.ledger()), deps));
   });
-  app.get('/api/v1/sinks', (_request, response) => void response.json({ sinks: deps.sinks.statuses() }));
+  app.get(
+    '/api/v1/sinks',
+    (_request, response) => void response.json({ sinks: deps.sinks.statuses() } satisfies SinksReport),
+  );
   app.get(
     '/api/v1/config',
-    (_request, response) => void response.json({ ...deps.config(), document: deps.document() }),
+    (_request, response) => void response.json({ ...deps.config(), document: deps.document() } satisfies ConfigReport),
   );
   app.get('/api/v1/events', (request, response) => serveEvents(deps.bus, request, response));
   app.get(['/', '/web/:name'], servePage);
-  app.use((_request, response) => void response.status(404).json({ error: 'no such page' }));
+  app.use((_request, response) => void response.status(404).json({ error: 'no such page' } satisfies Failure));
   app.use((error: Error, _request: Request, response: Response, next: NextFunction) => {
     if (response.headersSent) next(error);
-    else response.status(503).json({ error: error.message });
+    else response.status(503).json({ error: error.message } satisfies Failure);
   });
   return app;
 }
@@ -157,7 +140,7 @@ async function serveMetrics(deps: ServerDeps, request: Request, response: Respon
     format,
     scrapeDeadlineMs(request.get('x-prometheus-scrape-timeout-seconds')),
   );
-  const { kernel, config, bus, pipeline, sinks, version } = deps;
+  const { kernel, config, bus, unfolded, sinks, version } = deps;
   const { successful, appliedMs, generation } = config();
   const state: AgentState = {
     version,
@@ -167,7 +150,7 @@ async function serveMetrics(deps: ServerDeps, request: Request, response: Respon
     config: { successful, appliedMs, generation },
     kernelLedger: page.ledger,
     foldLedger: bus.ledger.before(),
-    unfolded: pipeline.unfolded,
+    unfolded: unfolded(),
     sinkLedger: sinks.rows(),
     sinks: sinks.statuses(),
     kubernetes: deps.kubernetes(),

@@ -3,14 +3,14 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { RequestHandler } from 'express';
 import type { Logger } from 'winston';
+import type { ConfigStatus, Fault } from '#api/config.ts';
 import { Clocks } from '#config/clocks.ts';
 import { type ConfigMapRef, type ConfigMapVersion, ConfigMapWatcher, formatConfigMapRef } from '#config/configmap.ts';
 import type { TimedSection } from '#config/document.ts';
-import { ConfigError, type Fault, pathText } from '#config/faults.ts';
+import { ConfigError, pathText } from '#config/faults.ts';
 import { InForce } from '#config/in_force.ts';
 import { ConfigReader } from '#config/load.ts';
 import { desiredKernel } from '#config/schema.ts';
-import type { ConfigStatus } from '#config/status.ts';
 import { type FileContent, FileWatcher, readContent } from '#config/watch.ts';
 import { OBJECTS, readVersion } from '#core/assets.ts';
 import type { Paths } from '#core/paths.ts';
@@ -227,7 +227,7 @@ export class Agent implements AsyncDisposable {
       kernel: this.#kernel,
       metrics: new AgentMetrics(),
       bus: this.#bus,
-      pipeline: this.#pipeline,
+      unfolded: () => this.#pipeline.unfolded,
       sinks: this.#sinks,
       config: () => this.#status,
       document: () => this.#inForce.config.document,

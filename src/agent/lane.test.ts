@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import type { EventRecord } from '#api/events.ts';
 import { EventBus } from '#events/bus.ts';
-import type { EventRecord } from '#events/envelope.ts';
 import { PodLimiter } from '#events/limiter.ts';
 import type { EventDescriptor } from '#probe/event.ts';
 import { PROBES } from '#probes/index.ts';

@@ -1,6 +1,6 @@
+import type { EventRecord } from '#api/events.ts';
 import type { EventsConfig } from '#config/events.ts';
 import type { EventBus } from '#events/bus.ts';
-import type { EventRecord } from '#events/envelope.ts';
 import { Folder } from '#events/fold.ts';
 import { PodLimiter } from '#events/limiter.ts';
 import type { AnyProbe } from '#probe/contract.ts';

@@ -1,5 +1,6 @@
+import type { EntityKind } from '#api/words.ts';
 import type { NetnsId } from '#core/netns.ts';
-import type { Entity, EntityKind } from '#pods/entity.ts';
+import type { Entity } from '#pods/entity.ts';
 import { renderLabels } from './labels.ts';
 import { encode } from './text_writer.ts';
 

@@ -1,3 +1,5 @@
+import type { ProbeStatus } from '#api/probes.ts';
+import { PROBE_STATES } from '#api/words.ts';
 import type { Discovery } from '#pods/discovery.ts';
 import { hookKind } from '#probe/hooks.ts';
 import { defineMetrics, type Emit, NO_LABELS, NODE } from '#probe/metric.ts';
@@ -5,7 +7,7 @@ import type { SourceErrors } from '#sources/errors.ts';
 import type { Aggregator } from './aggregate.ts';
 import { Histogram } from './histogram.ts';
 import type { CollectOutcome } from './scrape.ts';
-import { type ActiveProbe, PROBE_STATES, type ProbeStatus } from './supervisor.ts';
+import type { ActiveProbe } from './supervisor.ts';
 
 /** Name under which the kernel thread's own metrics stand among those of the probes. */
 export const SELF = 'self';

@@ -1,44 +1,15 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { ProbeStatus } from '#api/probes.ts';
+import type { ProbeState } from '#api/words.ts';
 import { withDeadline } from '#core/deadline.ts';
 import { Unsupported } from '#core/reader.ts';
-import type { AnyProbe, DesiredProbe, ProgramStatus, RunningProbe } from '#probe/contract.ts';
+import type { AnyProbe, DesiredProbe, RunningProbe } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
 import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { Aggregator } from './aggregate.ts';
 import { Budget } from './budget.ts';
 import { Scope } from './scope.ts';
-
-export const PROBE_STATES = [
-  'stopped',
-  'starting',
-  'running',
-  'degraded',
-  'unsupported',
-  'failed',
-  'stopping',
-] as const;
-export type ProbeState = (typeof PROBE_STATES)[number];
-
-export interface ProbeStatus {
-  readonly name: string;
-  readonly kind: string;
-  readonly cost: string;
-  readonly state: ProbeState;
-  readonly reason: string;
-  /** What reads the kernel: `pass`, `files`, `netlink`, a hook; empty while the probe does not run. */
-  readonly reader: string;
-  /** RFC 3339: when the probe came into this state. */
-  readonly since: string;
-  /** Of the last collection; null before the first. */
-  readonly collectSeconds: number | null;
-  /** The kernel measures how long its programs run: their `runs` and `runSeconds` grow. */
-  readonly measured: boolean;
-  readonly programs: readonly (Omit<ProgramStatus, 'runs' | 'missed'> & {
-    readonly runs: number;
-    readonly missed: number;
-  })[];
-}
 
 /** A probe that runs, as the scrape sees it. */
 export interface ActiveProbe {

@@ -1,5 +1,5 @@
 import { release } from 'node:os';
-import type { ProbeStatus } from '#collectors/supervisor.ts';
+import type { ProbeStatus } from '#api/probes.ts';
 import { pastError } from '#config/clocks.ts';
 import { ConfigError } from '#config/faults.ts';
 import { ConfigReader } from '#config/load.ts';

@@ -1,4 +1,4 @@
-import type { EventRecord } from '#events/envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 import { readToken } from '#http/access.ts';
 
 export interface EventsOptions {

@@ -1,15 +1,6 @@
 import type { z } from 'zod';
+import type { Fault } from '#api/config.ts';
 import type { Layer } from './document.ts';
-
-/** One thing that is wrong with a configuration. */
-export interface Fault {
-  /** Where: `probes.packetloss.limit`; empty for the document itself. */
-  readonly path: string;
-  /** The faulty value as JSON, cut; empty where there is none. */
-  readonly value: string;
-  /** What would be right, or what is wrong with the document, in words. */
-  readonly allowed: string;
-}
 
 export function formatFault({ path, value, allowed }: Fault): string {
   const place = path === '' ? 'the document' : path;

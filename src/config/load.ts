@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import type { Fault } from '#api/config.ts';
 import { type Labels, Selector } from '#core/selector.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import { PROBE_ALIASES } from '#probes/index.ts';
@@ -12,7 +13,7 @@ import {
   sectionsOf,
   timedSectionsOf,
 } from './document.ts';
-import { ConfigError, cutJson, type Fault, faultsOf, pathText } from './faults.ts';
+import { ConfigError, cutJson, faultsOf, pathText } from './faults.ts';
 import { inFull } from './in_full.ts';
 import { keysAt } from './keys.ts';
 import { AIM_KEYS, type Config, configSchema, documentKeys, probeKeys, SECTIONS } from './schema.ts';

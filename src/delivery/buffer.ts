@@ -1,5 +1,5 @@
+import type { DropReason } from '#api/words.ts';
 import type { EventLine } from '#events/event_line.ts';
-import type { DropReason } from './ledger.ts';
 
 /** How many events one write may have, and how many bytes their texts together. One event is always allowed. */
 export interface BatchLimits {

@@ -1,15 +1,4 @@
-/** Why a sink did not get an event. */
-export const DROP_REASONS = [
-  'queue_full',
-  'spool_full',
-  'spool_damaged',
-  'left_in_spool',
-  'rejected',
-  'write_failed',
-  'shutdown',
-  'not_configured',
-] as const;
-export type DropReason = (typeof DROP_REASONS)[number];
+import type { DropReason } from '#api/words.ts';
 
 interface Count {
   /** Given to the sink's queue. */

@@ -1,7 +1,9 @@
+import type { SinkStatus } from '#api/sinks.ts';
+import type { DropReason } from '#api/words.ts';
 import { withDeadline } from '#core/deadline.ts';
 import type { EventLine } from '#events/event_line.ts';
 import type { BatchLimits, EventBuffer } from './buffer.ts';
-import type { DropReason, Ledger } from './ledger.ts';
+import type { Ledger } from './ledger.ts';
 import { type Sink, Unavailable } from './sink.ts';
 
 /** When a batch is written: as soon as it is as large as this, or its first event is so old. */
@@ -13,24 +15,6 @@ export interface SinkQueueOptions {
   readonly name: string;
   readonly ledger: Ledger;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-}
-
-export const SINK_STATES = ['running', 'failed'] as const;
-
-/** A sink as `/api/v1/sinks` shows it. */
-export interface SinkStatus {
-  readonly name: string;
-  readonly state: (typeof SINK_STATES)[number];
-  /** Why it is failed; empty where it is not. */
-  readonly reason: string;
-  readonly since: string;
-  /** When it is tried again. */
-  readonly until: string | null;
-  readonly pending: number;
-  readonly pendingBytes: number;
-  readonly retries: number;
-  /** The last event that it refused for good, and why. */
-  readonly rejected: { readonly at: string; readonly why: string } | null;
 }
 
 const RETRY_FIRST_MS = 500;

@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { SinkStatus } from '#api/sinks.ts';
 import type { QueueConfig, SinkConfig, SinkName, SinksConfig, SpoolConfig } from '#config/sinks.ts';
 import type { EventBus } from '#events/bus.ts';
 import { type EventBuffer, MemoryBuffer } from './buffer.ts';
 import type { LedgerRow } from './ledger.ts';
 import type { Sink } from './sink.ts';
-import { type BatchOptions, SinkQueue, type SinkQueueOptions, type SinkStatus } from './sink_queue.ts';
+import { type BatchOptions, SinkQueue, type SinkQueueOptions } from './sink_queue.ts';
 import { FileSink } from './sinks/file.ts';
 import { LokiSink } from './sinks/loki.ts';
 import { StdoutSink } from './sinks/stdout.ts';

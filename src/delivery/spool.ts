@@ -1,7 +1,7 @@
-import type { EventRecord } from '#events/envelope.ts';
+import type { EventRecord } from '#api/events.ts';
+import type { DropReason } from '#api/words.ts';
 import type { EventLine } from '#events/event_line.ts';
 import { type BatchLimits, type EventBuffer, sumBytes } from './buffer.ts';
-import type { DropReason } from './ledger.ts';
 import { SpoolFiles } from './spool_files.ts';
 
 /** The oldest file is what gives way when the disk is full: the smaller the files, the less goes at once. */

@@ -1,6 +1,6 @@
+import type { EventRecord } from '#api/events.ts';
 import { Ledger } from '#delivery/ledger.ts';
 import type { SinkQueue } from '#delivery/sink_queue.ts';
-import type { EventRecord } from './envelope.ts';
 import { type EventLine, toLine } from './event_line.ts';
 import { type EventFilter, matches } from './filter.ts';
 

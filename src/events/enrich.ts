@@ -1,6 +1,6 @@
+import type { EventRecord, Peer } from '#api/events.ts';
 import { addressOf } from '#core/address.ts';
 import { isPublic } from '#peers/public.ts';
-import type { EventRecord, Peer } from './envelope.ts';
 
 /** Whose addresses events name: nobody's, those of this node and its Pods, or those of the whole cluster. */
 export const PEERS = ['off', 'node', 'cluster'] as const;

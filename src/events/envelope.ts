@@ -1,39 +1,4 @@
-import type { Severity } from '#probe/event.ts';
-
-/** Who is at the other end of a packet. */
-export interface Peer {
-  readonly kind: 'pod' | 'service' | 'node' | 'external';
-  readonly namespace: string;
-  readonly name: string;
-  readonly ip: string;
-}
-
-/**
- * One event, as every sink and the API give it away: a flat JSON object. The fields of its type follow those that
- * all events have.
- */
-export interface EventRecord {
-  /** RFC 3339 with nanoseconds, from the kernel's clock. */
-  readonly time: string;
-  readonly probe: string;
-  readonly type: string;
-  readonly severity: Severity;
-  readonly node: string;
-  /** Cookie of the network namespace, in decimal; empty where it happened to the machine as a whole. */
-  readonly netns: string;
-  /** Null where the namespace is nobody's that we know. Both empty: the node itself. */
-  readonly namespace: string | null;
-  readonly pod: string | null;
-  /** Configured Pod labels, where there are any. */
-  readonly labels?: Readonly<Record<string, string>>;
-  /** Who is at the other end, where that is known. */
-  readonly peer?: Peer;
-  readonly src?: string;
-  readonly dst?: string;
-  readonly protocol?: string;
-  readonly [field: string]: unknown;
-  readonly message: string;
-}
+import type { EventRecord } from '#api/events.ts';
 
 const NANOSECONDS_PER_SECOND = 1_000_000_000n;
 

@@ -1,4 +1,4 @@
-import type { EventRecord } from './envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 
 /** A finished event with its JSON text, which is made once for all who want it. */
 export interface EventLine {

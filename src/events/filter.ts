@@ -1,4 +1,4 @@
-import type { EventRecord } from './envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 
 /** Which events somebody wants; what is undefined does not matter, of a list any will do. */
 export interface EventFilter {

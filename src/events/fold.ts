@@ -1,4 +1,4 @@
-import type { EventRecord } from './envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 
 /** Windows that are open at the same time; what finds none is sent as it is. */
 const WINDOWS_MAX = 10_000;

@@ -1,4 +1,4 @@
-import type { EventRecord } from './envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 
 /** Pods that have a bucket of their own at the same time; more share one. */
 const BUCKETS_MAX = 4_096;

@@ -1,12 +1,13 @@
 import type { Registry } from 'prom-client';
 import { collectDefaultMetrics, Registry as PromRegistry } from 'prom-client';
+import type { KernelLedgerEntry } from '#api/ledger.ts';
+import type { SinkStatus } from '#api/sinks.ts';
+import { DROP_REASONS, SINK_STATES } from '#api/words.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
 import { type Format, OPENMETRICS_END } from '#collectors/exposition.ts';
 import { TextWriter } from '#collectors/text_writer.ts';
 import { freeCycle } from '#core/cycle.ts';
-import { DROP_REASONS, type FoldRow, type LedgerRow } from '#delivery/ledger.ts';
-import { SINK_STATES, type SinkStatus } from '#delivery/sink_queue.ts';
-import type { KernelLedgerEntry } from '#kernel/messages.ts';
+import type { FoldRow, LedgerRow } from '#delivery/ledger.ts';
 import type { ClusterState } from '#kubernetes/cluster.ts';
 import { defineMetrics, type Emit, NO_LABELS, NODE } from '#probe/metric.ts';
 import { writeProcessMetrics } from './process_metrics.ts';

@@ -1,4 +1,7 @@
 import type { Request, Response } from 'express';
+import type * as z from 'zod';
+import type { Failure } from '#api/errors.ts';
+import { EVENTS_QUERY, type EventsQuery, parseSince } from '#api/events_query.ts';
 import { nearest } from '#config/faults.ts';
 import type { EventBus, NumberedLine } from '#events/bus.ts';
 import { formatTimeNs } from '#events/envelope.ts';
@@ -16,7 +19,7 @@ const SSE = 'text/event-stream';
 
 interface Wish {
   readonly filter: EventFilter;
-  /** Of those that were, only so many of the newest. */
+  /** Caps how many past events are returned: the newest of them. */
   readonly last: number;
   readonly follow: boolean;
   readonly ndjson: boolean;
@@ -30,7 +33,7 @@ export function serveEvents(bus: EventBus, request: Request, response: Response)
     return;
   }
   if (wish.follow && bus.followers >= FOLLOWERS_MAX) {
-    response.status(503).json({ error: `${FOLLOWERS_MAX} clients follow already` });
+    response.status(503).json({ error: `${FOLLOWERS_MAX} clients follow already` } satisfies Failure);
     return;
   }
   response.set('Content-Type', wish.ndjson ? NDJSON : SSE);
@@ -81,38 +84,32 @@ function follow(
   });
 }
 
-const PARAMETERS = ['probe', 'type', 'namespace', 'pod', 'since', 'last', 'follow'];
-
-function readWish(request: Request): Wish | { error: string } {
-  const { query } = request;
-  const unknown = Object.keys(query).find((key) => !PARAMETERS.includes(key));
-  if (unknown !== undefined) return { error: `no such parameter: ${unknown}; there are ${PARAMETERS.join(', ')}` };
-  const twice = Object.keys(query).find((key) => typeof query[key] !== 'string');
-  if (twice !== undefined) return { error: `${twice} is there more than once; give probe=a,b for several` };
+function readWish(request: Request): Wish | Failure {
+  const { success, data: query, error } = EVENTS_QUERY.safeParse(request.query);
+  if (!success) return { error: faultOf(error) };
   const wrong = wrongName('probe', query) ?? wrongName('type', query);
   if (wrong !== undefined) return { error: wrong };
-  const text = (key: string) => (typeof query[key] === 'string' ? query[key] : undefined);
-  const list = (key: string) => text(key)?.split(',');
+  const { probe, type, namespace, pod, since, last, follow } = query;
   const ndjson = request.accepts([SSE, NDJSON]) === NDJSON;
-  const followText = text('follow') ?? (ndjson ? 'false' : 'true');
-  if (!['true', 'false'].includes(followText)) return { error: `follow: ${followText} is neither true nor false` };
-  const since = text('since');
-  const sinceTime = since === undefined ? undefined : parseSince(since);
-  if (sinceTime === null) return { error: `since: ${since} is neither a duration (10m) nor a time (RFC 3339)` };
-  const last = text('last');
-  if (last !== undefined && !/^\d{1,6}$/.test(last)) return { error: `last: ${last} is not a number of events` };
   return {
     last: last === undefined ? Number.POSITIVE_INFINITY : Number(last),
     filter: {
-      probe: list('probe'),
-      type: list('type'),
-      namespace: text('namespace'),
-      pod: text('pod'),
-      since: sinceTime,
+      probe: probe?.split(','),
+      type: type?.split(','),
+      namespace,
+      pod,
+      since: since === undefined ? undefined : timeText(parseSince(since, Date.now())),
     },
-    follow: followText === 'true' && request.method === 'GET',
+    follow: (follow ?? String(!ndjson)) === 'true' && request.method === 'GET',
     ndjson,
   };
+}
+
+/** The first fault: a parameter that there is not goes before a value that is wrong. */
+function faultOf({ issues }: z.ZodError): string {
+  const [unknown] = issues.flatMap((issue) => (issue.code === 'unrecognized_keys' ? issue.keys : []));
+  if (unknown === undefined) return issues[0]?.message ?? '';
+  return `no such parameter: ${unknown}; there are ${Object.keys(EVENTS_QUERY.shape).join(', ')}`;
 }
 
 const NAMES: Readonly<Record<'probe' | 'type', readonly string[]>> = {
@@ -121,9 +118,8 @@ const NAMES: Readonly<Record<'probe' | 'type', readonly string[]>> = {
 };
 
 /** A slip of the pen must not look as if nothing had happened. */
-function wrongName(key: 'probe' | 'type', query: Request['query']): string | undefined {
-  const given = typeof query[key] === 'string' ? query[key].split(',') : [];
-  const wrong = given.find((name) => !NAMES[key].includes(name));
+function wrongName(key: 'probe' | 'type', query: EventsQuery): string | undefined {
+  const wrong = query[key]?.split(',').find((name) => !NAMES[key].includes(name));
   if (wrong === undefined) return undefined;
   const near = nearest(wrong, NAMES[key]);
   const guess = near === undefined ? '' : ` (did you mean ${near}?)`;
@@ -131,13 +127,7 @@ function wrongName(key: 'probe' | 'type', query: Request['query']): string | und
 }
 
 const NANOSECONDS_PER_MS = 1_000_000n;
-const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
-
-/** `10m`, or a time; null where it is neither. */
-function parseSince(text: string): string | null {
-  const duration = /^(\d{1,6})([smh])$/.exec(text);
-  const unit = UNIT_MS[duration?.[2] ?? ''];
-  const atMs = duration !== null && unit !== undefined ? Date.now() - Number(duration[1]) * unit : Date.parse(text);
-  // As many digits as the time of an event has: they compare as texts.
-  return Number.isNaN(atMs) ? null : formatTimeNs(BigInt(atMs) * NANOSECONDS_PER_MS);
+/** As many digits as the time of an event has: they compare as texts. */
+function timeText(ms: number): string {
+  return formatTimeNs(BigInt(ms) * NANOSECONDS_PER_MS);
 }

@@ -1,20 +1,13 @@
 import { Worker } from 'node:worker_threads';
+import type { EventRecord } from '#api/events.ts';
+import type { KernelLedgerEntry } from '#api/ledger.ts';
 import type { Format } from '#collectors/exposition.ts';
 import { withDeadline } from '#core/deadline.ts';
-import type { EventRecord } from '#events/envelope.ts';
 import type { PodName, PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import type { DesiredKernel } from '#probe/contract.ts';
 import { KernelLedger } from './kernel_ledger.ts';
-import type {
-  FromKernel,
-  KernelLedgerEntry,
-  KernelOptions,
-  Page,
-  Question,
-  QuestionName,
-  Questions,
-} from './messages.ts';
+import type { FromKernel, KernelOptions, Page, Question, QuestionName, Questions } from './messages.ts';
 
 export interface KernelClientOptions {
   readonly kernel: KernelOptions;

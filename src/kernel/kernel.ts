@@ -1,12 +1,16 @@
+import type { EntityStatus } from '#api/entities.ts';
+import type { EventRecord } from '#api/events.ts';
+import type { KernelLedgerEntry } from '#api/ledger.ts';
+import type { ProbeStatus } from '#api/probes.ts';
+import type { Trouble } from '#api/trouble.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
 import type { Format } from '#collectors/exposition.ts';
 import { Scrape } from '#collectors/scrape.ts';
 import { emitSelf, SELF, SELF_METRICS, SelfCounts } from '#collectors/self.ts';
-import { type ProbeStatus, Supervisor } from '#collectors/supervisor.ts';
+import { Supervisor } from '#collectors/supervisor.ts';
 import { TextWriter } from '#collectors/text_writer.ts';
 import { freeCycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
-import type { EventRecord } from '#events/envelope.ts';
 import { PodDirectory } from '#pods/directory.ts';
 import { Discovery } from '#pods/discovery.ts';
 import type { Entity } from '#pods/entity.ts';
@@ -31,7 +35,7 @@ import { cpusOf } from '#sources/procfs/cpus.ts';
 import { socketSource } from '#sources/sockets/source.ts';
 import { sockstatSource } from '#sources/sockstat/source.ts';
 import type { Sources } from '#sources/sources.ts';
-import type { EntityStatus, KernelLedgerEntry, KernelOptions, Page, Trouble } from './messages.ts';
+import type { KernelOptions, Page } from './messages.ts';
 import { EventOutbox } from './outbox.ts';
 import { troubleOf } from './trouble.ts';
 

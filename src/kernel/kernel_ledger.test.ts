@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import type { EventRecord } from '#events/envelope.ts';
+import type { EventRecord } from '#api/events.ts';
+import type { KernelLedgerEntry } from '#api/ledger.ts';
 import { KernelLedger } from './kernel_ledger.ts';
-import type { KernelLedgerEntry } from './messages.ts';
 
 function entry(probe: string, produced: number, limited: number, lost: number): KernelLedgerEntry {
   return { probe, stage: 'kernel', produced, limited, lost };

@@ -1,5 +1,5 @@
-import type { EventRecord } from '#events/envelope.ts';
-import type { KernelLedgerEntry } from './messages.ts';
+import type { EventRecord } from '#api/events.ts';
+import type { KernelLedgerEntry } from '#api/ledger.ts';
 
 type Counts = Pick<KernelLedgerEntry, 'produced' | 'limited' | 'lost'>;
 

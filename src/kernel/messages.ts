@@ -1,8 +1,10 @@
+import type { EntityStatus } from '#api/entities.ts';
+import type { EventRecord } from '#api/events.ts';
+import type { KernelLedgerEntry } from '#api/ledger.ts';
+import type { ProbeStatus } from '#api/probes.ts';
+import type { Trouble } from '#api/trouble.ts';
 import type { Format } from '#collectors/exposition.ts';
-import type { ProbeStatus } from '#collectors/supervisor.ts';
 import type { Paths } from '#core/paths.ts';
-import type { EventRecord } from '#events/envelope.ts';
-import type { EntityKind } from '#pods/entity.ts';
 import type { PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import type { DesiredKernel } from '#probe/contract.ts';
@@ -21,50 +23,9 @@ export interface KernelOptions {
   readonly kubernetes: boolean;
 }
 
-/** Events of one probe before they are given to the sinks, since the agent's start. */
-export interface KernelLedgerEntry {
-  readonly probe: string;
-  /** Where they come to be, and are limited: in a program in the kernel, or where the probe looks at what it read. */
-  readonly stage: 'kernel' | 'agent';
-  readonly produced: number;
-  readonly limited: number;
-  readonly lost: number;
-}
-
 export interface Page {
   readonly chunks: readonly Uint8Array<ArrayBuffer>[];
   readonly ledger: readonly KernelLedgerEntry[];
-}
-
-/** An entity as the API shows it. */
-export interface EntityStatus {
-  readonly kind: EntityKind;
-  readonly namespace: string;
-  readonly pod: string;
-  readonly netns: string;
-  readonly uid: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly ips: readonly string[];
-}
-
-/** What tells of trouble of an entity, as the API shows it. */
-export interface TroubleRow {
-  readonly kind: EntityKind;
-  readonly namespace: string;
-  readonly pod: string;
-  readonly netns: string;
-  /** Its namespace is dead: these are its last values. */
-  readonly gone: boolean;
-  /** Sums over the labels of each metric of `metrics`; null where the probe is off, or the entity has no such number. */
-  readonly values: readonly (number | null)[];
-}
-
-export interface Trouble {
-  /** RFC 3339: when the values were collected. */
-  readonly collected: string;
-  /** Names of metrics. */
-  readonly metrics: readonly string[];
-  readonly entities: readonly TroubleRow[];
 }
 
 /** A question, its arguments and its answer. */

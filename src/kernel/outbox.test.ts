@@ -1,7 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect, it } from 'vitest';
+import type { EventRecord } from '#api/events.ts';
 import { asNetnsId } from '#core/netns.ts';
-import { type EventRecord, formatTimeNs } from '#events/envelope.ts';
+import { formatTimeNs } from '#events/envelope.ts';
 import type { Entity } from '#pods/entity.ts';
 import { packetloss } from '#probes/packetloss/packetloss.ts';
 import { EventOutbox } from './outbox.ts';

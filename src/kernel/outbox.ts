@@ -1,5 +1,6 @@
+import type { EventRecord } from '#api/events.ts';
 import type { NetnsId } from '#core/netns.ts';
-import { type EventRecord, formatTimeNs } from '#events/envelope.ts';
+import { formatTimeNs } from '#events/envelope.ts';
 import type { Entity } from '#pods/entity.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import type { EventBody, EventDescriptor, EventSet, Publish } from '#probe/event.ts';

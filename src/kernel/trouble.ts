@@ -1,3 +1,4 @@
+import type { Trouble } from '#api/trouble.ts';
 import type { Aggregator } from '#collectors/aggregate.ts';
 import type { MetricDescriptor } from '#probe/metric.ts';
 import { conntrack } from '#probes/conntrack/conntrack.ts';
@@ -6,7 +7,6 @@ import { tcp } from '#probes/tcp.ts';
 import { tcpext } from '#probes/tcpext/tcpext.ts';
 import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
 import { udp } from '#probes/udp.ts';
-import type { Trouble } from './messages.ts';
 
 /** The metrics of `/api/v1/trouble`, in its order: what one looks at first, and what makes shares of it. */
 const TROUBLE: readonly MetricDescriptor[] = [

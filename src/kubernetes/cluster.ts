@@ -1,5 +1,5 @@
+import type { EventRecord } from '#api/events.ts';
 import { type Peers, withPeer } from '#events/enrich.ts';
-import type { EventRecord } from '#events/envelope.ts';
 import { AddressBook, type AddressOwner, type OwnerKind } from '#peers/address_book.ts';
 import { isPublic, networks } from '#peers/public.ts';
 import type { PodName, PodsUpdate } from '#pods/facts.ts';

@@ -1,4 +1,4 @@
-import type { Peer } from '#events/envelope.ts';
+import type { Peer } from '#api/events.ts';
 
 export type OwnerKind = 'pod' | 'node' | 'service';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import type { EventRecord } from '#api/events.ts';
 import { type PeerContext, withPeer } from '#events/enrich.ts';
-import type { EventRecord } from '#events/envelope.ts';
 import { AddressBook, type AddressOwner, type OwnerKind } from './address_book.ts';
 import { isPublic, networks } from './public.ts';
 

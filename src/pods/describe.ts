@@ -1,6 +1,7 @@
+import type { EntityKind } from '#api/words.ts';
 import type { NetnsEntry } from '#sources/netns.ts';
 import type { ContainerRef } from './cgroup.ts';
-import type { Entity, EntityKind } from './entity.ts';
+import type { Entity } from './entity.ts';
 import { PROCESSES_MAX, type ProcessInfo, type ProcessTable } from './process_table.ts';
 
 /** Digits of a container ID that tools show. */

@@ -1,6 +1,5 @@
+import type { EntityKind } from '#api/words.ts';
 import type { NetnsId } from '#core/netns.ts';
-
-export type EntityKind = 'node' | 'pod' | 'container' | 'netns' | 'process';
 
 /** Whom samples and events belong to. */
 export interface Entity {

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { EntityKind } from '#api/words.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import type { PodFilter } from '#core/pod_filter.ts';
-import type { Entity, EntityKind } from './entity.ts';
+import type { Entity } from './entity.ts';
 import type { PodFacts } from './facts.ts';
 import { matchesGlob, PodFilterTracker } from './pod_filters.ts';
 

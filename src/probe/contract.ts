@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { ProbeCost, ProbeKind } from '#api/words.ts';
 import type { Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
@@ -109,8 +110,8 @@ export interface Guide {
 export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O extends OptionsShape> {
   /** snake_case: configuration key, `probe` label, file stem. */
   readonly name: string;
-  readonly kind: 'procfs' | 'netlink' | 'ebpf';
-  readonly cost: 'low' | 'medium' | 'high';
+  readonly kind: ProbeKind;
+  readonly cost: ProbeCost;
   /** Runs without any configuration. */
   readonly enabledByDefault: boolean;
   /** One sentence: what it sees, when to switch it on. */

@@ -1,7 +1,6 @@
+import type { Severity } from '#api/words.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { NODE } from './metric.ts';
-
-export type Severity = 'info' | 'warning' | 'critical';
 
 /** JSON types of a field; `strings` is a list. */
 export type FieldType = 'string' | 'number' | 'strings';

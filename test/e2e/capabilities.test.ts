@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { ProbeStatus } from '#collectors/supervisor.ts';
+import type { ProbeStatus } from '#api/probes.ts';
 import type { MetricDescriptor } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
 import { AgentProcess } from '../support/agent_process.ts';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { ConfigStatus } from '#config/status.ts';
+import type { ConfigStatus } from '#api/config.ts';
 import { AgentProcess } from '../support/agent_process.ts';
 import { configMapObject, nodeObject } from '../support/api_objects.ts';
 import { type ApiObject, ApiServer } from '../support/api_server.ts';

@@ -4,7 +4,7 @@ import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { ProbeStatus } from '#collectors/supervisor.ts';
+import type { ProbeStatus } from '#api/probes.ts';
 import { AgentProcess, BIN } from '../support/agent_process.ts';
 import { dropUdp } from '../support/event_rate.ts';
 import { HostPair } from '../support/hosts.ts';

@@ -3,7 +3,7 @@ import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EventRecord } from '#events/envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 import { AgentProcess } from '../support/agent_process.ts';
 import { run } from '../support/command.ts';
 import { sampleValue } from '../support/exposition.ts';

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EventRecord } from '#events/envelope.ts';
-import type { KernelLedgerEntry } from '#kernel/messages.ts';
+import type { EventRecord } from '#api/events.ts';
+import type { KernelLedgerEntry } from '#api/ledger.ts';
 import { run } from '../support/command.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
 import { type Host, HostPair, TestNetns, uniqueName } from '../support/hosts.ts';

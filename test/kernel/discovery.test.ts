@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EntityStatus } from '#kernel/messages.ts';
+import type { EntityStatus } from '#api/entities.ts';
 import { CGROUP_V2, TestCgroups } from '../support/cgroups.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { Host, TestNetns, uniqueName } from '../support/hosts.ts';

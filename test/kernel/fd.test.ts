@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { ProbeStatus } from '#collectors/supervisor.ts';
+import type { ProbeStatus } from '#api/probes.ts';
 import { AgentProcess } from '../support/agent_process.ts';
 import { CGROUP_V1, CGROUP_V2, TestPod } from '../support/cgroups.ts';
 import { run } from '../support/command.ts';

@@ -2,7 +2,7 @@ import { execFile, execFileSync } from 'node:child_process';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EventRecord } from '#events/envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 import { CGROUP_V1, CGROUP_V2, TestPod } from '../support/cgroups.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { Host, TestNetns } from '../support/hosts.ts';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EventRecord } from '#events/envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 import { run } from '../support/command.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { HostPair } from '../support/hosts.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { EventRecord } from '#events/envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 import { HostPair } from '../support/hosts.ts';
 import { type End, type Joined, joinSockets, told } from '../support/joined_sockets.ts';
 import { probesOf, TestKernel } from '../support/kernel.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
-import type { ConfigStatus } from '#config/status.ts';
+import type { ConfigStatus } from '#api/config.ts';
 import { AgentProcess } from './agent_process.ts';
 import { configMapObject } from './api_objects.ts';
 import type { ApiServer } from './api_server.ts';

@@ -1,4 +1,4 @@
-import type { EventRecord } from '#events/envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 import { type EventLine, toLine } from '#events/event_line.ts';
 
 /** Events that differ in their time, each a nanosecond later, and in their message. */

@@ -1,8 +1,8 @@
+import type { EventRecord } from '#api/events.ts';
 import { ConfigReader } from '#config/load.ts';
 import type { SinksConfig } from '#config/sinks.ts';
 import { SinkSet } from '#delivery/sink_set.ts';
 import { EventBus } from '#events/bus.ts';
-import type { EventRecord } from '#events/envelope.ts';
 import { PROBES } from '#probes/index.ts';
 import { eventually } from './oracle.ts';
 

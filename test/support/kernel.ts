@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
+import type { EventRecord } from '#api/events.ts';
 import { ConfigReader } from '#config/load.ts';
 import { desiredProbes } from '#config/schema.ts';
 import { DEFAULT_PATHS, type Paths } from '#core/paths.ts';
-import type { EventRecord } from '#events/envelope.ts';
 import { Kernel } from '#kernel/kernel.ts';
 import type { AnyProbe, DesiredProbes } from '#probe/contract.ts';
 import { PROBES } from '#probes/index.ts';

@@ -3,7 +3,7 @@ import { createServer as createHttps, type ServerOptions } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
-import type { EventRecord } from '#events/envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 
 export interface LokiEntry {
   readonly labels: Readonly<Record<string, string>>;

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import type { EntityStatus } from '#kernel/messages.ts';
+import type { EntityStatus } from '#api/entities.ts';
 import { AgentProcess } from './agent_process.ts';
 import { podObject } from './api_objects.ts';
 import type { ApiServer } from './api_server.ts';

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import type { EventRecord } from '#events/envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 import { type Exposition, sampleValue } from './exposition.ts';
 import type { HostPair } from './hosts.ts';
 import type { TestKernel } from './kernel.ts';

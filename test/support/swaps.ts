@@ -1,8 +1,8 @@
 import { mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import type { ConfigStatus } from '#config/status.ts';
-import type { ProbeReport } from '#server';
+import type { ConfigStatus } from '#api/config.ts';
+import type { ProbeReport } from '#api/probes.ts';
 import { AgentProcess } from './agent_process.ts';
 import { eventually } from './oracle.ts';
 import { swap } from './toggle.ts';

@@ -2,7 +2,7 @@ import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
-import type { ProbeStatus } from '#collectors/supervisor.ts';
+import type { ProbeStatus } from '#api/probes.ts';
 import { AgentProcess } from './agent_process.ts';
 import { run } from './command.ts';
 import { sampleValue } from './exposition.ts';

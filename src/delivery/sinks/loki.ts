@@ -1,5 +1,6 @@
+import type { EventRecord } from '#api/events.ts';
 import type { SinkConfig } from '#config/sinks.ts';
-import { type EventRecord, timeNsOf } from '#events/envelope.ts';
+import { timeNsOf } from '#events/envelope.ts';
 import type { EventLine } from '#events/event_line.ts';
 import type { Receipt, Sink } from '../sink.ts';
 import { deliver } from './deliver.ts';

@@ -1,9 +1,10 @@
 import { JsonLogsSerializer } from '@opentelemetry/otlp-transformer';
 import { type Resource, resourceFromAttributes } from '@opentelemetry/resources';
+import type { EventRecord } from '#api/events.ts';
+import type { Severity } from '#api/words.ts';
 import type { SinkConfig } from '#config/sinks.ts';
-import { type EventRecord, timeNsOf } from '#events/envelope.ts';
+import { timeNsOf } from '#events/envelope.ts';
 import type { EventLine } from '#events/event_line.ts';
-import type { Severity } from '#probe/event.ts';
 import type { Receipt, Sink } from '../sink.ts';
 import { deliver, type Outcome } from './deliver.ts';
 import { type Answer, HttpPoster } from './http.ts';

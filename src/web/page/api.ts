@@ -1,3 +1,4 @@
+import type { Failure } from '#api/errors.ts';
 import type { SeenEvent } from './event_log.ts';
 import { MessageReader } from './sse.ts';
 
@@ -52,7 +53,7 @@ async function request(path: string, headers: Record<string, string>, signal: Ab
 
 async function errorOf(response: Response): Promise<string> {
   try {
-    return ((await response.json()) as { error: string }).error;
+    return ((await response.json()) as Failure).error;
   } catch {
     return `the agent answers ${response.status}`;
   }

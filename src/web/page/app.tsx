@@ -9,13 +9,7 @@ import { PodsView } from './pods_view.tsx';
 import { isProblem } from './probe_view.ts';
 import { ProbesView } from './probes_view.tsx';
 import type { Store } from './store.ts';
-
-export interface ViewProps {
-  readonly store: Store;
-  readonly place: Place;
-  /** Sets some of the filters, which are kept in the URL. */
-  readonly filter: (filters: Place['filters']) => void;
-}
+import type { ViewProps } from './view.tsx';
 
 type Places = ReadonlyMap<Tab, Place>;
 
@@ -168,9 +162,4 @@ function Warnings({ store }: { store: Store }): JSX.Element {
       {streamFailure !== '' && <p class="warning">No events: {streamFailure}. Tried again by itself.</p>}
     </>
   );
-}
-
-/** Says why there is nothing to see. */
-export function Empty({ children }: { children: ComponentChildren }): JSX.Element {
-  return <p class="empty">{children}</p>;
 }

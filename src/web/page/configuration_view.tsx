@@ -1,8 +1,8 @@
 import type { JSX } from 'preact';
-import type { ConfigStatus } from '#config/status.ts';
-import { Empty, type ViewProps } from './app.tsx';
+import type { ConfigStatus } from '#api/config.ts';
 import { documentText } from './document_text.ts';
 import { clock, span } from './format.ts';
+import { Empty, type ViewProps } from './view.tsx';
 
 export function ConfigurationView({ store }: ViewProps): JSX.Element {
   const { config } = store.answers;

@@ -1,4 +1,6 @@
-import type { Mapping } from '#config/document.ts';
+import type { ConfigReport } from '#api/config.ts';
+
+type Mapping = ConfigReport['document'];
 
 const LINE_MAX = 100;
 

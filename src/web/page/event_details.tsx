@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import type { EventRecord } from '#events/envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 
 /** What has a place of its own. */
 const APART = ['message', 'hint', 'stack', 'peer', 'labels'];

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { EventRecord } from '#events/envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 import { choices, EVENTS_MAX, EventLog, matches, NO_FILTER, type SeenEvent } from './event_log.ts';
 import { MessageReader } from './sse.ts';
 

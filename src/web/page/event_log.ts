@@ -1,4 +1,4 @@
-import type { EventRecord } from '#events/envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 
 export const EVENTS_MAX = 500;
 

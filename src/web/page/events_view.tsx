@@ -1,11 +1,11 @@
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { BEGIN_WITH } from './api.ts';
-import { Empty, type ViewProps } from './app.tsx';
 import { EventDetails } from './event_details.tsx';
 import { choices, EVENTS_MAX, type Filter, matches, NO_FILTER, type SeenEvent } from './event_log.ts';
 import { clock, count, entityName } from './format.ts';
 import type { Store } from './store.ts';
+import { Empty, type ViewProps } from './view.tsx';
 
 export function EventsView({ store, place, filter }: ViewProps): JSX.Element {
   const [held, hold] = useState<readonly SeenEvent[] | undefined>(undefined);

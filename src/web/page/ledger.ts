@@ -1,4 +1,4 @@
-import type { LedgerReport } from '#server';
+import type { LedgerReport } from '#api/ledger.ts';
 
 /** An account of the events of a probe for one sink. */
 export interface Account {

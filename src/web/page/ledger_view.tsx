@@ -1,9 +1,9 @@
 import type { JSX } from 'preact';
-import type { SinkStatus } from '#delivery/sink_queue.ts';
-import { Empty, type ViewProps } from './app.tsx';
+import type { SinkStatus } from '#api/sinks.ts';
 import { clock, count, span } from './format.ts';
 import { type Account, accountsOf } from './ledger.ts';
 import type { Store } from './store.ts';
+import { Empty, type ViewProps } from './view.tsx';
 
 export function LedgerView({ store }: ViewProps): JSX.Element {
   const { sinks } = store.answers;

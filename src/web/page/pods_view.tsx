@@ -1,7 +1,7 @@
 import type { JSX } from 'preact';
-import { Empty, type ViewProps } from './app.tsx';
 import { clock, percent, rate, span } from './format.ts';
 import { COLUMNS, type Column, gradeOf, type TroubleView, viewsOf } from './trouble.ts';
+import { Empty, type ViewProps } from './view.tsx';
 
 const SHOWN_MAX = 200;
 

@@ -1,4 +1,4 @@
-import type { ProbeReport } from '#server';
+import type { ProbeReport } from '#api/probes.ts';
 
 export type Tone = 'bad' | 'warn' | 'good' | 'off';
 

@@ -1,8 +1,8 @@
 import type { JSX } from 'preact';
-import type { ProbeReport } from '#server';
-import { Empty, type ViewProps } from './app.tsx';
+import type { ProbeReport } from '#api/probes.ts';
 import { percent, seconds, span } from './format.ts';
 import { type BpfCost, inOrder, stateOf } from './probe_view.ts';
+import { Empty, type ViewProps } from './view.tsx';
 
 export function ProbesView({ store }: ViewProps): JSX.Element {
   const { probes } = store.answers;

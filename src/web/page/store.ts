@@ -1,8 +1,9 @@
-import type { Mapping } from '#config/document.ts';
-import type { ConfigStatus } from '#config/status.ts';
-import type { SinkStatus } from '#delivery/sink_queue.ts';
-import type { Trouble } from '#kernel/messages.ts';
-import type { AgentReport, LedgerReport, ProbeReport } from '#server';
+import type { AgentReport } from '#api/agent.ts';
+import type { ConfigReport } from '#api/config.ts';
+import type { LedgerReport } from '#api/ledger.ts';
+import type { ProbeReport, ProbesReport } from '#api/probes.ts';
+import type { SinkStatus, SinksReport } from '#api/sinks.ts';
+import type { Trouble } from '#api/trouble.ts';
 import { followEvents, getJson, keepToken, type Refusal, RefusedError } from './api.ts';
 import { EventLog } from './event_log.ts';
 import { accountsOf, Balance } from './ledger.ts';
@@ -22,7 +23,7 @@ const RETRY_MAX_MS = 10_000;
 export interface Answers {
   agent?: AgentReport;
   probes?: readonly ProbeReport[];
-  config?: ConfigStatus & { readonly document: Mapping };
+  config?: ConfigReport;
   sinks?: readonly SinkStatus[];
   ledger?: LedgerReport;
 }
@@ -177,14 +178,14 @@ export class Store {
         if (this.refusal !== undefined) this.#heal();
         break;
       case 'probes':
-        this.answers.probes = (answer as { probes: ProbeReport[] }).probes;
+        this.answers.probes = (answer as ProbesReport).probes;
         this.costs.add(this.answers.probes, performance.now());
         break;
       case 'config':
-        this.answers.config = answer as NonNullable<Answers['config']>;
+        this.answers.config = answer as ConfigReport;
         break;
       case 'sinks':
-        this.answers.sinks = (answer as { sinks: SinkStatus[] }).sinks;
+        this.answers.sinks = (answer as SinksReport).sinks;
         break;
       case 'ledger':
         this.answers.ledger = answer as LedgerReport;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import type { Trouble, TroubleRow } from '#api/trouble.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
-import type { Trouble, TroubleRow } from '#kernel/messages.ts';
 import { troubleOf } from '#kernel/trouble.ts';
 import { COLUMNS, gradeOf, Rates, viewsOf } from './trouble.ts';
 

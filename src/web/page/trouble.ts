@@ -1,3 +1,4 @@
+import type { Trouble, TroubleRow } from '#api/trouble.ts';
 import {
   CONNTRACK,
   FAILED_CONNECTS,
@@ -8,7 +9,6 @@ import {
   RETRANSMITS_LEAST,
   RETRANSMITTED,
 } from '#core/limits.ts';
-import type { Trouble, TroubleRow } from '#kernel/messages.ts';
 import { entityName } from './format.ts';
 
 const WINDOW_MS = 60_000;

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import type { LedgerReport } from '#api/ledger.ts';
+import type { ProbeReport } from '#api/probes.ts';
 import { ConfigReader } from '#config/load.ts';
 import { PROBES } from '#probes/index.ts';
-import type { LedgerReport, ProbeReport } from '#server';
 import { documentText } from './document_text.ts';
 import { clock, entityName, percent, rate, seconds, span } from './format.ts';
 import { accountsOf, Balance } from './ledger.ts';

@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { EventRecord } from '#events/envelope.ts';
+import type { EventRecord } from '#api/events.ts';
 import { run } from '../../support/command.ts';
 import { HostPair } from '../../support/hosts.ts';
 import { probesOf, TestKernel } from '../../support/kernel.ts';

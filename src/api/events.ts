@@ -1,0 +1,60 @@
+import * as z from 'zod';
+import { count, kernelTime, labels } from './fields.ts';
+import { PEER_KINDS, SEVERITIES } from './words.ts';
+
+const PEER = z
+  .strictObject({
+    kind: z.enum(PEER_KINDS).describe('What it is; `external`: outside of the cluster.'),
+    namespace: z.string().describe('Its namespace; empty where it has none.'),
+    name: z.string().describe('Its name; empty: `external`.'),
+    ip: z.string().describe('Its address.'),
+  })
+  .readonly();
+/** Who is at the other end of a packet. */
+export type Peer = z.infer<typeof PEER>;
+
+/** The fields that events of all types have. */
+const ENVELOPE = z.strictObject({
+  time: kernelTime().describe('When it happened, by the clock of the kernel.'),
+  probe: z.string().describe('Which probe saw it.'),
+  type: z.string().describe('What it is.'),
+  severity: z.enum(SEVERITIES).describe('How bad it is.'),
+  node: z.string().describe('Name of the node.'),
+  netns: z
+    .string()
+    .regex(/^\d{0,20}$/)
+    .describe('Cookie of the network namespace; empty where it happened to the machine as a whole.'),
+  namespace: z.string().nullable().describe('Namespace of the Pod; empty with `pod`: the node; null: nobody known.'),
+  pod: z.string().nullable().describe('Whose it is: name of the Pod, container, namespace or process.'),
+  labels: labels().exactOptional().describe('Labels of the Pod, those that are configured.'),
+  peer: PEER.exactOptional().describe('Who is at the other end.'),
+  src: z.string().exactOptional().describe('Source: `10.0.0.1:53`, `[::1]:53`; without a port where there is none.'),
+  dst: z.string().exactOptional().describe('Destination, likewise.'),
+  protocol: z.string().exactOptional().describe('In lower case: `tcp`, `udp`, `icmp`, …; else the type of the frame.'),
+  message: z.string().describe('A sentence for people.'),
+  count: count().min(2).exactOptional().describe('How many equal events this one stands for, itself counted.'),
+  firstTime: kernelTime().exactOptional().describe('With `count`: when the first of them happened.'),
+  lastTime: kernelTime().exactOptional().describe('With `count`: when the last of them happened.'),
+});
+
+/** An event of `/api/v1/events`, and of every sink: a flat object. The fields of its type are beside those of all. */
+export const EVENT = ENVELOPE.loose().readonly();
+export type EventRecord = z.infer<typeof EVENT>;
+
+const VALUES = { string: z.string(), number: z.number(), strings: z.array(z.string()).readonly() } as const;
+
+/** A field that only events of one type have. */
+export interface OwnField {
+  readonly type: keyof typeof VALUES;
+  /** Left out where it is not known. */
+  readonly optional?: boolean;
+}
+
+/** An event of one type, with no field but those that it declares. */
+export function eventOf(fields: Readonly<Record<string, OwnField>>): z.ZodType<EventRecord> {
+  const own = Object.entries(fields).map(([name, { type, optional }]) => [
+    name,
+    optional === true ? VALUES[type].exactOptional() : VALUES[type],
+  ]);
+  return ENVELOPE.extend(Object.fromEntries(own)).readonly() as unknown as z.ZodType<EventRecord>;
+}

@@ -1,0 +1,40 @@
+import * as z from 'zod';
+import { count } from './fields.ts';
+import { DROP_REASONS, LEDGER_STAGES } from './words.ts';
+
+/** Events of one probe before they leave the kernel thread, since the agent's start. */
+const KERNEL_ENTRY = z.strictObject({
+  probe: z.string().describe('Name of the probe.'),
+  stage: z.enum(LEDGER_STAGES).describe('Where `limited` and `lost` are counted.'),
+  produced: count().describe('Events that happened, before any limit.'),
+  limited: count().describe('Left out by the limit of a namespace.'),
+  lost: count().describe('Lost because the ring to the agent was full.'),
+});
+export type KernelLedgerEntry = Readonly<z.infer<typeof KERNEL_ENTRY>>;
+
+const SINK_ROW = z.strictObject({
+  probe: z.string().describe('Name of the probe.'),
+  sink: z.string().describe('Name of the sink.'),
+  delivered: count().describe('Taken by the sink.'),
+  pending: count().describe('Waiting for the sink.'),
+  recovered: count().describe('Found in the spool that an earlier run of the agent left.'),
+  dropped: z.partialRecord(z.enum(DROP_REASONS), count()).readonly().describe('Lost, by reason.'),
+});
+
+/** `/api/v1/ledger`. For each probe and sink, produced + recovered = all the others. */
+export const LEDGER_REPORT = z
+  .strictObject({
+    probes: z
+      .array(
+        KERNEL_ENTRY.extend({
+          limitedLater: count().describe('Left out by the limit of a Pod.'),
+          folded: count().describe('Went into an equal one.'),
+          held: count().describe('Held to see whether equal ones come.'),
+        }).readonly(),
+      )
+      .readonly()
+      .describe('Before events are given to the sinks.'),
+    sinks: z.array(SINK_ROW.readonly()).readonly().describe('At each sink, for every probe that had an event.'),
+  })
+  .readonly();
+export type LedgerReport = z.infer<typeof LEDGER_REPORT>;

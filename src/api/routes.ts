@@ -1,0 +1,95 @@
+import type * as z from 'zod';
+import { AGENT_REPORT } from './agent.ts';
+import { CONFIG_REPORT } from './config.ts';
+import { ENTITIES_REPORT } from './entities.ts';
+import { EVENT } from './events.ts';
+import { EVENTS_QUERY } from './events_query.ts';
+import { LEDGER_REPORT } from './ledger.ts';
+import { PROBES_REPORT } from './probes.ts';
+import { SINKS_REPORT } from './sinks.ts';
+import { TROUBLE } from './trouble.ts';
+
+export interface Route {
+  readonly path: string;
+  /** One sentence. */
+  readonly summary: string;
+  /** Parameters; without a schema there are none, and any that are given are ignored. */
+  readonly query?: z.ZodObject;
+  /** The body as JSON; in a stream, each event. */
+  readonly answer: z.ZodType;
+  /** Server-sent events, or one JSON object a line. */
+  readonly isStream?: boolean;
+  /** Why it answers with a status that not every route has. */
+  readonly statuses: Readonly<Record<number, string>>;
+}
+
+/** What every route may answer beside 200. */
+export const COMMON_STATUSES: Readonly<Record<number, string>> = {
+  401: 'The bearer token is missing, or another one.',
+  403: 'The API is not served to this address, or not by this name.',
+  405: 'The method is neither `GET` nor `HEAD`.',
+  503: 'The token file cannot be read.',
+};
+
+const HUNG = { 503: 'The kernel thread hangs or is being replaced.' };
+
+/** Everything at `/api/v1`. */
+export const ROUTES: readonly Route[] = [
+  {
+    path: '/api/v1/agent',
+    summary: 'Tells which node and agent this is, and whether the Kubernetes API is connected.',
+    answer: AGENT_REPORT,
+    statuses: {},
+  },
+  {
+    path: '/api/v1/probes',
+    summary: 'Lists the probes: what each is for, its state and why, what it reads by, what it costs.',
+    answer: PROBES_REPORT,
+    statuses: HUNG,
+  },
+  {
+    path: '/api/v1/entities',
+    summary: 'Lists the node, Pods, containers, namespaces and processes that numbers belong to, with their addresses.',
+    answer: ENTITIES_REPORT,
+    statuses: HUNG,
+  },
+  {
+    path: '/api/v1/trouble',
+    summary:
+      'Sums the counters that tell of trouble, for each entity, as of the last collection, which is at most 2 s old.',
+    answer: TROUBLE,
+    statuses: HUNG,
+  },
+  {
+    path: '/api/v1/events',
+    summary: 'Streams events, past ones and those that come.',
+    query: EVENTS_QUERY,
+    answer: EVENT,
+    isStream: true,
+    statuses: { 400: 'A parameter is wrong.', 503: 'Too many clients follow already.' },
+  },
+  {
+    path: '/api/v1/sinks',
+    summary: 'Lists the sinks: state, why, when each is tried again, what waits, the last event it refused.',
+    answer: SINKS_REPORT,
+    statuses: {},
+  },
+  {
+    path: '/api/v1/ledger',
+    summary: 'Accounts for the events of each probe, before the sinks and at each of them.',
+    answer: LEDGER_REPORT,
+    statuses: HUNG,
+  },
+  {
+    path: '/api/v1/config',
+    summary: 'Shows the configuration in force, where it is from, and the faults of the last one that was rejected.',
+    answer: CONFIG_REPORT,
+    statuses: {},
+  },
+];
+
+/** The answer of a path with or without parameters; undefined where there is no such route. */
+export function routeOf(path: string): Route | undefined {
+  const [name] = path.split('?', 1);
+  return ROUTES.find((route) => route.path === name);
+}

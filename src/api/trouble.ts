@@ -1,0 +1,28 @@
+import * as z from 'zod';
+import { cookie, time } from './fields.ts';
+import { ENTITY_KINDS } from './words.ts';
+
+const ROW = z
+  .strictObject({
+    kind: z.enum(ENTITY_KINDS).describe('What it is.'),
+    namespace: z.string().describe('Namespace of the Pod; empty for all others.'),
+    pod: z.string().describe('Name of the Pod, container, namespace or process; empty: the node.'),
+    netns: cookie().describe('Cookie of its network namespace.'),
+    gone: z.boolean().describe('The namespace is dead: these are its last values.'),
+    values: z
+      .array(z.number().nullable())
+      .readonly()
+      .describe('A sum for each of `metrics`; null where the probe is off, or there is no such number.'),
+  })
+  .readonly();
+export type TroubleRow = z.infer<typeof ROW>;
+
+/** `/api/v1/trouble` */
+export const TROUBLE = z
+  .strictObject({
+    collected: time().describe('When the values were collected.'),
+    metrics: z.array(z.string()).readonly().describe('Names of metrics.'),
+    entities: z.array(ROW).readonly().describe('Everybody on the node, and those that died lately.'),
+  })
+  .readonly();
+export type Trouble = z.infer<typeof TROUBLE>;
