@@ -3,7 +3,8 @@ import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { EventPipeline } from '#agent/lane.ts';
+import { Lane } from '#agent/lane.ts';
+import { Ledger } from '#delivery/ledger.ts';
 import { pushBody } from '#delivery/sinks/loki.ts';
 import { EventBus } from '#events/bus.ts';
 import { PROBES } from '#probes/index.ts';
@@ -28,9 +29,15 @@ export async function benchEvents(): Promise<Row[]> {
 function benchPipeline(): Row[] {
   const bus = new EventBus();
   bus.historyMax = 1_000;
-  using pipeline = new EventPipeline(bus, PROBES);
-  pipeline.configure({ limit: 100_000, foldMs: 5_000, history: 1_000 });
-  bus.follow((lines) => void pushBody(lines, {}, true));
+  using lane = new Lane({
+    node: 'n',
+    probes: PROBES,
+    ledger: new Ledger(),
+    bus,
+    peers: () => undefined,
+    deliver: (records) => void pushBody(records, {}, true),
+  });
+  lane.configure({ limit: 100_000, foldMs: 5_000, history: 1_000 });
   const costs: number[] = [];
   for (let run = 0; run < RUNS; run++) {
     // Different ones, of many Pods: nothing is folded or limited.
@@ -45,11 +52,11 @@ function benchPipeline(): Row[] {
       symbol: 'nft_do_chain+0x5d2/0x610 [nf_tables]',
     }));
     const start = process.cpuUsage();
-    for (let at = 0; at < EVENTS; at += BATCH) pipeline.take(events.slice(at, at + BATCH));
+    for (let at = 0; at < EVENTS; at += BATCH) lane.receive(events.slice(at, at + BATCH));
     const { user, system } = process.cpuUsage(start);
     costs.push((user + system) / EVENTS);
-    pipeline.configure({ limit: 100_000, foldMs: 0, history: 1_000 });
-    pipeline.configure({ limit: 100_000, foldMs: 5_000, history: 1_000 });
+    lane.configure({ limit: 100_000, foldMs: 0, history: 1_000 });
+    lane.configure({ limit: 100_000, foldMs: 5_000, history: 1_000 });
   }
   return [
     {

@@ -4,8 +4,9 @@ import { cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { constants, gzipSync } from 'node:zlib';
+import type { LaneRecord } from '#delivery/record.ts';
 import { pushBody } from '#delivery/sinks/loki.ts';
-import { type EventLine, toLine } from '#events/event_line.ts';
+import { EVENT_KIND } from '#events/event_kind.ts';
 import type { MetricSet } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
 import { AgentProcess } from '../test/support/agent_process.ts';
@@ -238,11 +239,11 @@ async function measureEvents(): Promise<Readonly<Record<string, EventFigures>>> 
   await using _anomalies = await provokeAnomalies(pair);
   await wait(EVENT_SECONDS * 1_000);
   const names = new Names();
-  const byType = new Map<string, EventLine[]>();
+  const byType = new Map<string, LaneRecord[]>();
   for (const record of loki.records) {
     const peer = { kind: 'pod', ...peerOf(names, record.dst), ip: record.dst?.replace(/:\d+$/, '') ?? '' } as const;
     const named = { ...record, node: 'worker-pool-1-0', ...names.of(record.pod ?? ''), peer };
-    byType.set(record.type, [...(byType.get(record.type) ?? []), toLine(named)]);
+    byType.set(record.type, [...(byType.get(record.type) ?? []), EVENT_KIND.toRecord(named)]);
   }
   return Object.fromEntries([...byType].sort().map(([type, lines]) => [type, figuresOf(lines)]));
 }
@@ -252,11 +253,11 @@ function peerOf(names: Names, address = '') {
   return { namespace, name: pod };
 }
 
-function figuresOf(lines: readonly EventLine[]): EventFigures {
+function figuresOf(lines: readonly LaneRecord[]): EventFigures {
   const batches = Array.from({ length: Math.ceil(lines.length / BATCH) }, (_, index) =>
     lines.slice(index * BATCH, (index + 1) * BATCH),
   );
-  const push = (events: readonly EventLine[]) => pushBody(events, { cluster: 'eu-1' }, true);
+  const push = (events: readonly LaneRecord[]) => pushBody(events, { cluster: 'eu-1' }, true);
   const gzip = (text: string) => gzipSync(text, { level: constants.Z_BEST_SPEED }).length;
   const mean = (values: readonly number[]) => Math.round(values.reduce((sum, value) => sum + value, 0) / lines.length);
   return {

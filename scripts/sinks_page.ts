@@ -1,5 +1,6 @@
-import { SECTIONS } from '#config/schema.ts';
-import { LOG_LOKI, SINKS } from '#config/sinks.ts';
+import { sections } from '#config/schema.ts';
+import { LOG_LOKI } from '#config/sinks.ts';
+import { KINDS } from '#core/record_kinds.ts';
 import { optionTable } from './option_table.ts';
 
 const LEAD = `# Where events go
@@ -95,11 +96,12 @@ says how many, not which: that many of the batch count as \`rejected\`, and the 
 
 /** docs/sinks.md */
 export function sinksPage(): string {
-  const { stdout, file, loki, otlp } = SINKS.def.innerType.shape;
+  const { events, sinks } = sections(KINDS);
+  const { stdout, file, loki, otlp } = sinks.def.innerType.shape;
   return [
     LEAD,
     '',
-    optionTable(SECTIONS.events),
+    optionTable(events),
     '',
     LEDGER,
     '',

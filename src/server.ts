@@ -13,10 +13,12 @@ import type { SinksReport } from '#api/sinks.ts';
 import type { Trouble } from '#api/trouble.ts';
 import { CONTENT_TYPES } from '#collectors/exposition.ts';
 import { withDeadline } from '#core/deadline.ts';
+import type { Ledger } from '#delivery/ledger.ts';
 import type { SinkSet } from '#delivery/sink_set.ts';
 import type { EventBus } from '#events/bus.ts';
 import type { AgentMetrics, AgentState, KubernetesState } from '#http/agent_metrics.ts';
 import { serveEvents } from '#http/event_stream.ts';
+import { sourceRows } from '#http/ledger.ts';
 import { chooseFormat, scrapeDeadlineMs } from '#http/scrape_request.ts';
 import type { KernelClient } from '#kernel/client.ts';
 import { PROBES } from '#probes/index.ts';
@@ -27,6 +29,7 @@ export interface ServerDeps {
   readonly kernel: Pick<KernelClient, 'ask' | 'ledger' | 'page' | 'restarts' | 'stuckThreads'>;
   readonly metrics: AgentMetrics;
   readonly bus: EventBus;
+  readonly ledger: Pick<Ledger, 'before'>;
   /** Events that were not compared with others. */
   readonly unfolded: () => number;
   readonly sinks: Pick<SinkSet, 'statuses' | 'rows'>;
@@ -123,13 +126,9 @@ function agentReport({ node, version, started, kubernetes }: ServerDeps): AgentR
   };
 }
 
-function ledgerReport(entries: readonly KernelLedgerEntry[], { bus, sinks }: ServerDeps): LedgerReport {
-  const before = new Map(bus.ledger.before().map((row) => [row.probe, row]));
+function ledgerReport(entries: readonly KernelLedgerEntry[], { ledger, sinks }: ServerDeps): LedgerReport {
   return {
-    probes: entries.map((entry) => {
-      const { limited: limitedLater = 0, folded = 0, held = 0 } = before.get(entry.probe) ?? {};
-      return { ...entry, limitedLater, folded, held };
-    }),
+    probes: sourceRows(entries, ledger.before()),
     sinks: sinks.rows().map((row) => ({ ...row, dropped: Object.fromEntries(row.dropped) })),
   };
 }
@@ -140,7 +139,7 @@ async function serveMetrics(deps: ServerDeps, request: Request, response: Respon
     format,
     scrapeDeadlineMs(request.get('x-prometheus-scrape-timeout-seconds')),
   );
-  const { kernel, config, bus, unfolded, sinks, version } = deps;
+  const { kernel, config, ledger, unfolded, sinks, version } = deps;
   const { successful, appliedMs, generation } = config();
   const state: AgentState = {
     version,
@@ -148,8 +147,7 @@ async function serveMetrics(deps: ServerDeps, request: Request, response: Respon
     restarts: kernel.restarts,
     stuckThreads: kernel.stuckThreads,
     config: { successful, appliedMs, generation },
-    kernelLedger: page.ledger,
-    foldLedger: bus.ledger.before(),
+    sources: sourceRows(page.ledger, ledger.before()),
     unfolded: unfolded(),
     sinkLedger: sinks.rows(),
     sinks: sinks.statuses(),

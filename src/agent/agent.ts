@@ -15,8 +15,10 @@ import { type FileContent, FileWatcher, readContent } from '#config/watch.ts';
 import { OBJECTS, readVersion } from '#core/assets.ts';
 import type { Paths } from '#core/paths.ts';
 import type { Labels } from '#core/selector.ts';
+import { Ledger } from '#delivery/ledger.ts';
 import { SinkSet } from '#delivery/sink_set.ts';
 import { EventBus } from '#events/bus.ts';
+import { RECORD_KINDS } from '#events/kinds.ts';
 import { apiAccess, readToken } from '#http/access.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
 import type { ListenAddress } from '#http/listen_address.ts';
@@ -27,7 +29,7 @@ import { Cluster } from '#kubernetes/cluster.ts';
 import { reportRejection } from '#kubernetes/rejection.ts';
 import { PROBES } from '#probes/index.ts';
 import { createApp } from '#server';
-import { EventPipeline } from './lane.ts';
+import { Lane } from './lane.ts';
 import { LogShipping } from './log_shipping.ts';
 
 export interface AgentOptions {
@@ -58,7 +60,8 @@ export class Agent implements AsyncDisposable {
   readonly #options: AgentOptions;
   readonly #inForce: InForce;
   readonly #bus = new EventBus();
-  readonly #pipeline = new EventPipeline(this.#bus, PROBES);
+  readonly #ledger = new Ledger();
+  readonly #lane: Lane;
   readonly #sinks: SinkSet;
   readonly #logShipping: LogShipping;
   readonly #kernel: KernelClient;
@@ -96,7 +99,19 @@ export class Agent implements AsyncDisposable {
       rejected: null,
     };
     this.#logShipping = new LogShipping(log, options.node);
-    this.#sinks = new SinkSet(this.#bus, (level, message) => log.log(level, message));
+    this.#sinks = new SinkSet({
+      ledger: this.#ledger,
+      kinds: RECORD_KINDS,
+      log: (level, message) => log.log(level, message),
+    });
+    this.#lane = new Lane({
+      node: options.node,
+      probes: PROBES,
+      ledger: this.#ledger,
+      bus: this.#bus,
+      peers: () => this.#cluster?.peers,
+      deliver: (records) => this.#sinks.offer(records),
+    });
     this.#kernel = new KernelClient({
       kernel: {
         paths: options.paths,
@@ -104,7 +119,7 @@ export class Agent implements AsyncDisposable {
         node: options.node,
         kubernetes: options.kubernetes,
       },
-      events: (events) => this.#pipeline.take(this.#cluster?.withPeers(events) ?? events),
+      events: (events) => this.#lane.receive(events),
       pods: () => this.#cluster?.pods ?? [],
       log: (level, message) => log.log(level, message),
     });
@@ -212,7 +227,7 @@ export class Agent implements AsyncDisposable {
     await this.#configMap?.[Symbol.asyncDispose]();
     await this.#cluster?.[Symbol.asyncDispose]();
     await this.#kernel[Symbol.asyncDispose]();
-    this.#pipeline[Symbol.dispose]();
+    this.#lane[Symbol.dispose]();
     await this.#sinks.close();
     await this.#logShipping[Symbol.asyncDispose]();
     for (const server of [this.#server, this.#unixServer]) {
@@ -227,7 +242,8 @@ export class Agent implements AsyncDisposable {
       kernel: this.#kernel,
       metrics: new AgentMetrics(),
       bus: this.#bus,
-      unfolded: () => this.#pipeline.unfolded,
+      ledger: this.#ledger,
+      unfolded: () => this.#lane.unfolded,
       sinks: this.#sinks,
       config: () => this.#status,
       document: () => this.#inForce.config.document,
@@ -302,7 +318,7 @@ export class Agent implements AsyncDisposable {
     await this.#cluster?.setPeers(config.peers);
     await this.#logShipping.apply(config.log.loki);
     this.#bus.historyMax = config.events.history;
-    this.#pipeline.configure(config.events);
+    this.#lane.configure(config.events);
     await this.#sinks.apply(config.sinks);
     try {
       await this.#kernel.labelPods(config.labels);

@@ -1,27 +1,30 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { EventRecord } from '#api/events.ts';
+import { Ledger } from '#delivery/ledger.ts';
 import { EventBus } from '#events/bus.ts';
 import { PodLimiter } from '#events/limiter.ts';
 import type { EventDescriptor } from '#probe/event.ts';
 import { PROBES } from '#probes/index.ts';
 import { makeEvents } from '../../test/support/event_lines.ts';
-import { EventPipeline } from './lane.ts';
+import { Lane } from './lane.ts';
 
 let bus: EventBus;
-let pipeline: EventPipeline;
+let ledger: Ledger;
+let lane: Lane;
 let out: EventRecord[];
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
   bus = new EventBus();
   out = [];
-  bus.follow((events) => out.push(...events.map(({ record }) => record)));
-  pipeline = new EventPipeline(bus, PROBES);
-  pipeline.configure({ limit: 100, foldMs: 1_000, history: 0 });
+  bus.follow((events) => out.push(...events.map(({ event }) => event)));
+  ledger = new Ledger();
+  lane = new Lane({ node: 'n', probes: PROBES, ledger, bus, peers: () => undefined, deliver: () => undefined });
+  lane.configure({ limit: 100, foldMs: 1_000, history: 0 });
 });
 
 afterEach(() => {
-  pipeline[Symbol.dispose]();
+  lane[Symbol.dispose]();
   vi.useRealTimers();
 });
 
@@ -32,25 +35,26 @@ function event(at: number, more: Partial<EventRecord> = {}): EventRecord {
   return made;
 }
 
-const balance = () => bus.ledger.before();
+const SOURCE = { kind: 'event', probe: 'packetloss' };
+const balance = () => ledger.before();
 
 it('of equal events sends the first, and at the end of the window one that stands for the rest', () => {
   const events = Array.from({ length: 10 }, (_, at) => event(at));
-  pipeline.take(events);
+  lane.receive(events);
   expect(out).toEqual([events[0]]);
-  expect(balance()).toEqual([{ probe: 'packetloss', limited: 0, folded: 8, held: 1 }]);
+  expect(balance()).toEqual([{ ...SOURCE, received: 10, limited: 0, folded: 8, held: 1 }]);
   vi.advanceTimersByTime(1_250);
   const second = { ...events[9], count: 9, firstTime: events[1]?.time, lastTime: events[9]?.time };
   expect(out).toEqual([events[0], second]);
-  expect(balance()).toEqual([{ probe: 'packetloss', limited: 0, folded: 8, held: 0 }]);
+  expect(balance()).toEqual([{ ...SOURCE, received: 10, limited: 0, folded: 8, held: 0 }]);
   // Still the same thing: its window is open again.
-  pipeline.take([event(20)]);
+  lane.receive([event(20)]);
   expect(out).toHaveLength(2);
   vi.advanceTimersByTime(1_250);
   // One that stands for itself alone says no more than itself.
   expect(out[2]).toEqual(event(20));
   vi.advanceTimersByTime(1_250);
-  pipeline.take([event(30)]);
+  lane.receive([event(30)]);
   expect(out[3]).toEqual(event(30));
 });
 
@@ -61,12 +65,12 @@ it.each([
   ['the protocol', { protocol: 'udp' }],
   ['the type', { probe: 'tcpreset', type: 'tcp_reset' }],
 ])('events that differ in %s are not equal', (_, other) => {
-  pipeline.take([event(0), event(1, other)]);
+  lane.receive([event(0), event(1, other)]);
   expect(out).toHaveLength(2);
 });
 
 it('events that differ in what their type does not name are equal', () => {
-  pipeline.take([event(0, { length: 60 }), event(1, { length: 1_500, pid: 7 })]);
+  lane.receive([event(0, { length: 60 }), event(1, { length: 1_500, pid: 7 })]);
   expect(out).toHaveLength(1);
 });
 
@@ -79,39 +83,39 @@ it('names only fields that there are', () => {
 });
 
 it('sends what is held when folding is switched off, and when the agent ends', () => {
-  pipeline.take([event(0), event(1), event(2)]);
-  pipeline.configure({ limit: 100, foldMs: 0, history: 0 });
+  lane.receive([event(0), event(1), event(2)]);
+  lane.configure({ limit: 100, foldMs: 0, history: 0 });
   expect(out.map(({ count }) => count)).toEqual([undefined, 2]);
-  pipeline.take([event(3), event(4)]);
+  lane.receive([event(3), event(4)]);
   expect(out).toHaveLength(4);
-  pipeline.configure({ limit: 100, foldMs: 1_000, history: 0 });
-  pipeline.take([event(5), event(6)]);
-  pipeline[Symbol.dispose]();
+  lane.configure({ limit: 100, foldMs: 1_000, history: 0 });
+  lane.receive([event(5), event(6)]);
+  lane[Symbol.dispose]();
   expect(out).toHaveLength(6);
   expect(balance()[0]?.held).toBe(0);
 });
 
 it('does not keep more windows than it may, and counts what goes past them', () => {
-  pipeline.configure({ limit: 100_000, foldMs: 1_000, history: 0 });
-  pipeline.take(Array.from({ length: 10_100 }, (_, at) => event(at, { src: `10.0.0.1:${at}` })));
+  lane.configure({ limit: 100_000, foldMs: 1_000, history: 0 });
+  lane.receive(Array.from({ length: 10_100 }, (_, at) => event(at, { src: `10.0.0.1:${at}` })));
   expect(out).toHaveLength(10_100);
-  expect(pipeline.unfolded).toBe(100);
+  expect(lane.unfolded).toBe(100);
 });
 
 it('limits each Pod for itself, and counts what it leaves out', () => {
-  pipeline.configure({ limit: 100, foldMs: 0, history: 0 });
+  lane.configure({ limit: 100, foldMs: 0, history: 0 });
   const storm = (pod: string, count: number) => Array.from({ length: count }, (_, at) => event(at, { pod }));
-  pipeline.take(storm('noisy', 50_000));
+  lane.receive(storm('noisy', 50_000));
   expect(out).toHaveLength(200);
-  pipeline.take(storm('quiet', 1));
+  lane.receive(storm('quiet', 1));
   expect(out).toHaveLength(201);
   vi.advanceTimersByTime(1_000);
-  pipeline.take(storm('noisy', 50_000));
+  lane.receive(storm('noisy', 50_000));
   expect(out).toHaveLength(301);
-  expect(balance()).toEqual([{ probe: 'packetloss', limited: 99_700, folded: 0, held: 0 }]);
-  pipeline.configure({ limit: 1_000, foldMs: 0, history: 0 });
+  expect(balance()).toEqual([{ ...SOURCE, received: 100_001, limited: 99_700, folded: 0, held: 0 }]);
+  lane.configure({ limit: 1_000, foldMs: 0, history: 0 });
   vi.advanceTimersByTime(1_000);
-  pipeline.take(storm('noisy', 50_000));
+  lane.receive(storm('noisy', 50_000));
   expect(out).toHaveLength(1_301);
 });
 

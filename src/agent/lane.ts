@@ -1,54 +1,107 @@
 import type { EventRecord } from '#api/events.ts';
 import type { EventsConfig } from '#config/events.ts';
+import type { Ledger } from '#delivery/ledger.ts';
+import type { LaneRecord, Source } from '#delivery/record.ts';
 import type { EventBus } from '#events/bus.ts';
-import { Folder } from '#events/fold.ts';
+import { withPeer } from '#events/enrich.ts';
+import { EVENT_KIND } from '#events/event_kind.ts';
+import { EventFold } from '#events/fold.ts';
 import { PodLimiter } from '#events/limiter.ts';
+import type { PeerLookup } from '#peers/peer.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 
+export interface LaneOptions {
+  /** Name of this node. */
+  readonly node: string;
+  readonly probes: readonly AnyProbe[];
+  readonly ledger: Ledger;
+  readonly bus: EventBus;
+  /** Whose addresses are; undefined where events are to name nobody. */
+  readonly peers: () => PeerLookup | undefined;
+  /** Gives records to the sinks that take their kind. */
+  readonly deliver: (records: readonly LaneRecord[]) => void;
+}
+
 /**
- * What an event passes between the kernel thread and the sinks: equal ones are folded, then each Pod has its limit. In this
- * order, a Pod that repeats itself keeps its share for what else it has to say.
+ * The way of a record from the kernel thread to the sinks, every stage in order:
+ *
+ *     receive → enrich → fold → limit → publish → deliver
+ *
+ * Records of other kinds than events come chosen (`probe/records.ts`) and finished: they are received and delivered. The
+ * ledger counts what each stage keeps.
  */
-export class EventPipeline implements Disposable {
-  readonly #bus: EventBus;
-  readonly #folder: Folder;
+export class Lane implements Disposable {
+  readonly #options: LaneOptions;
+  readonly #fold: EventFold;
   readonly #limiter = new PodLimiter(1);
 
-  constructor(bus: EventBus, probes: readonly AnyProbe[]) {
-    this.#bus = bus;
+  constructor(options: LaneOptions) {
+    this.#options = options;
+    const { ledger, probes } = options;
     const types = new Map(probes.map(({ name, events }) => [name, events]));
-    this.#folder = new Folder({
+    this.#fold = new EventFold({
       equalBy: (probe, type) => types.get(probe)?.[type]?.equalBy,
       send: (events) => this.#limit(events),
-      held: (probe, change) => bus.ledger.held(probe, change),
-      folded: (probe) => bus.ledger.folded(probe),
+      held: (event, change) => ledger.held(sourceOf(event), change),
+      folded: (event) => ledger.folded(sourceOf(event)),
     });
   }
 
   configure({ limit, foldMs }: EventsConfig): void {
     this.#limiter.perSecond = limit;
-    this.#folder.windowMs = foldMs;
+    this.#fold.windowMs = foldMs;
   }
 
-  take(events: readonly EventRecord[]): void {
-    this.#limit(events.filter((event) => this.#folder.take(event)));
+  receive(events: readonly EventRecord[]): void {
+    for (const event of events) this.#options.ledger.received(sourceOf(event));
+    this.#limit(this.#enrich(events).filter((event) => this.#fold.take(event)));
   }
 
+  receiveRecords(records: readonly LaneRecord[]): void {
+    for (const record of records) this.#options.ledger.received(record);
+    this.#deliver(records);
+  }
+
+  /** Events that were not compared with others, because too many different ones came at the same time. */
   get unfolded(): number {
-    return this.#folder.unfolded;
+    return this.#fold.unfolded;
   }
 
   /** Sends what is held. */
   [Symbol.dispose](): void {
-    this.#folder[Symbol.dispose]();
+    this.#fold[Symbol.dispose]();
   }
 
+  /** Names who is at the other end. */
+  #enrich(events: readonly EventRecord[]): readonly EventRecord[] {
+    const { node, peers } = this.#options;
+    const lookup = peers();
+    if (lookup === undefined) return events;
+    const context = { node, ...lookup };
+    return events.map((event) => withPeer(event, context));
+  }
+
+  /** After folding: a Pod that repeats itself keeps its share for what else it has to say. */
   #limit(events: readonly EventRecord[]): void {
     const admitted = events.filter((event) => {
       const admit = this.#limiter.admit(event);
-      if (!admit) this.#bus.ledger.limited(event.probe);
+      if (!admit) this.#options.ledger.limited(sourceOf(event));
       return admit;
     });
-    if (admitted.length > 0) this.#bus.publish(admitted);
+    if (admitted.length > 0) this.#publish(admitted);
   }
+
+  /** Gives events to those who follow them here, and to those who ask later. */
+  #publish(events: readonly EventRecord[]): void {
+    this.#deliver(this.#options.bus.publish(events));
+  }
+
+  #deliver(records: readonly LaneRecord[]): void {
+    for (const record of records) this.#options.ledger.published(record);
+    this.#options.deliver(records);
+  }
+}
+
+function sourceOf({ probe }: EventRecord): Source {
+  return { kind: EVENT_KIND.name, probe };
 }

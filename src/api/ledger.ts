@@ -2,6 +2,8 @@ import * as z from 'zod';
 import { count } from './fields.ts';
 import { DROP_REASONS, LEDGER_STAGES } from './words.ts';
 
+const kind = () => z.string().describe('Kind of the records: `event`.');
+
 /** Events of one probe before they leave the kernel thread, since the agent's start. */
 const KERNEL_ENTRY = z.strictObject({
   probe: z.string().describe('Name of the probe.'),
@@ -13,6 +15,7 @@ const KERNEL_ENTRY = z.strictObject({
 export type KernelLedgerEntry = Readonly<z.infer<typeof KERNEL_ENTRY>>;
 
 const SINK_ROW = z.strictObject({
+  kind: kind(),
   probe: z.string().describe('Name of the probe.'),
   sink: z.string().describe('Name of the sink.'),
   delivered: count().describe('Taken by the sink.'),
@@ -21,20 +24,24 @@ const SINK_ROW = z.strictObject({
   dropped: z.partialRecord(z.enum(DROP_REASONS), count()).readonly().describe('Lost, by reason.'),
 });
 
-/** `/api/v1/ledger`. For each probe and sink, produced + recovered = all the others. */
+/** `/api/v1/ledger`. For each kind, probe and sink, produced + recovered = all the others. */
 export const LEDGER_REPORT = z
   .strictObject({
     probes: z
       .array(
         KERNEL_ENTRY.extend({
+          kind: kind(),
           limitedLater: count().describe('Left out by the limit of a Pod.'),
           folded: count().describe('Went into an equal one.'),
           held: count().describe('Held to see whether equal ones come.'),
         }).readonly(),
       )
       .readonly()
-      .describe('Before events are given to the sinks.'),
-    sinks: z.array(SINK_ROW.readonly()).readonly().describe('At each sink, for every probe that had an event.'),
+      .describe('Before records are given to the sinks.'),
+    sinks: z
+      .array(SINK_ROW.readonly())
+      .readonly()
+      .describe('At each sink, for the kinds that it takes and every probe that had a record.'),
   })
   .readonly();
 export type LedgerReport = z.infer<typeof LEDGER_REPORT>;

@@ -31,11 +31,12 @@ export type SinkState = (typeof SINK_STATES)[number];
 /** Where events are counted first: in a program in the kernel, or where the probe looks at what it read. */
 export const LEDGER_STAGES = ['kernel', 'agent'] as const;
 
-/** Why a sink did not get an event. */
+/** Why a sink did not get a record. */
 export const DROP_REASONS = [
   'queue_full',
   'spool_full',
   'spool_damaged',
+  'unknown_kind',
   'left_in_spool',
   'rejected',
   'write_failed',

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import type { Fault } from '#api/config.ts';
+import { KINDS } from '#core/record_kinds.ts';
 import { type Labels, Selector } from '#core/selector.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import { PROBE_ALIASES } from '#probes/index.ts';
@@ -16,7 +17,7 @@ import {
 import { ConfigError, cutJson, faultsOf, pathText } from './faults.ts';
 import { inFull } from './in_full.ts';
 import { keysAt } from './keys.ts';
-import { AIM_KEYS, type Config, configSchema, documentKeys, probeKeys, SECTIONS } from './schema.ts';
+import { AIM_KEYS, type Config, configSchema, documentKeys, probeKeys, sections } from './schema.ts';
 import { parseYaml } from './yaml.ts';
 
 /** Sections that are in force for a time. */
@@ -24,16 +25,19 @@ const TIMED_MAX = 256;
 
 const NOTHING_OVER: ReadonlySet<string> = new Set();
 
-/** Reads configuration documents for a set of probes. */
+/** Reads configuration documents for a set of probes and of kinds of records. */
 export class ConfigReader {
   readonly #probes: readonly AnyProbe[];
+  readonly #kinds: readonly string[];
   readonly #schema: ReturnType<typeof configSchema>;
   readonly #documentKeys: readonly string[];
 
-  constructor(probes: readonly AnyProbe[]) {
+  /** @param kinds of records, all that there are */
+  constructor(probes: readonly AnyProbe[], kinds: readonly string[] = KINDS) {
     this.#probes = probes;
-    this.#schema = configSchema(probes);
-    this.#documentKeys = Object.keys(documentKeys(probes));
+    this.#kinds = kinds;
+    this.#schema = configSchema(probes, kinds);
+    this.#documentKeys = Object.keys(documentKeys(probes, kinds));
   }
 
   /** The configuration of an agent without a file. */
@@ -86,7 +90,7 @@ export class ConfigReader {
     if (first === undefined) return [...this.#documentKeys, ...forNodes];
     if (first !== 'probes') {
       const keys = [first, second, third, ...rest].filter((key) => key !== undefined);
-      return keysAt(z.strictObject(SECTIONS), keys);
+      return keysAt(z.strictObject(sections(this.#kinds)), keys);
     }
     const probe = this.#probes.find(({ name }) => name === second);
     if (probe === undefined) return this.#probes.map(({ name }) => name);

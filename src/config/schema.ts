@@ -1,15 +1,16 @@
 import * as z from 'zod';
 import { parseDuration } from '#core/duration.ts';
 import type { PodFilter } from '#core/pod_filter.ts';
+import { KINDS } from '#core/record_kinds.ts';
 import { Selector } from '#core/selector.ts';
-import { PEERS, type Peers } from '#events/enrich.ts';
+import { PEERS, type Peers } from '#peers/peer.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import type { AnyProbe, DesiredKernel, DesiredProbes } from '#probe/contract.ts';
 import type { MetricDescriptor } from '#probe/metric.ts';
 import type { Mapping, TimedSection } from './document.ts';
 import { EVENTS, type EventsConfig } from './events.ts';
 import { podLabelsSchema } from './pod_labels.ts';
-import { LOG_LOKI, type LogLokiConfig, SINKS, type SinksConfig } from './sinks.ts';
+import { LOG_LOKI, type LogLokiConfig, type SinksConfig, sinksSchema } from './sinks.ts';
 
 const DETAIL = z.enum(['core', 'full']);
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
@@ -35,14 +36,16 @@ export interface LogConfig {
   readonly loki?: LogLokiConfig | undefined;
 }
 
-/** What is not of the probes. */
-export const SECTIONS = {
-  events: z.prefault(EVENTS, {}),
-  sinks: SINKS,
-  log: z
-    .prefault(z.strictObject({ level: z.enum(LOG_LEVELS).default('info'), loki: LOG_LOKI.optional() }), {})
-    .describe("The agent's own log."),
-};
+/** What is not of the probes. @param kinds of records, all that there are */
+export function sections(kinds: readonly string[]) {
+  return {
+    events: z.prefault(EVENTS, {}),
+    sinks: sinksSchema(kinds),
+    log: z
+      .prefault(z.strictObject({ level: z.enum(LOG_LEVELS).default('info'), loki: LOG_LOKI.optional() }), {})
+      .describe("The agent's own log."),
+  };
+}
 
 /** The whole configuration, with every default filled in. */
 export interface Config {
@@ -204,7 +207,7 @@ function probeSchema(probe: AnyProbe): z.ZodType<ProbeConfig> {
 }
 
 /** The keys of the document, but for what holds on some nodes only. */
-export function documentKeys(probes: readonly AnyProbe[]) {
+export function documentKeys(probes: readonly AnyProbe[], kinds: readonly string[] = KINDS) {
   const byName = Object.fromEntries(
     probes.map((probe) => [probe.name, z.prefault(probeSchema(probe) as z.ZodType<ProbeConfig, unknown>, {})]),
   );
@@ -227,13 +230,16 @@ export function documentKeys(probes: readonly AnyProbe[]) {
       .describe(
         'Whose addresses events name, in Kubernetes: `off`, those of this `node` and its Pods, or of the whole `cluster`.',
       ),
-    ...SECTIONS,
+    ...sections(kinds),
   };
 }
 
 /** The schema of the document for these probes, without what holds on some nodes only. */
-export function configSchema(probes: readonly AnyProbe[]): z.ZodType<Omit<Config, 'timed' | 'document'>> {
-  return z.strictObject(documentKeys(probes)) as unknown as z.ZodType<Omit<Config, 'timed' | 'document'>>;
+export function configSchema(
+  probes: readonly AnyProbe[],
+  kinds: readonly string[] = KINDS,
+): z.ZodType<Omit<Config, 'timed' | 'document'>> {
+  return z.strictObject(documentKeys(probes, kinds)) as unknown as z.ZodType<Omit<Config, 'timed' | 'document'>>;
 }
 
 /** What the kernel thread is asked for. */

@@ -1,7 +1,10 @@
 import * as z from 'zod';
 import { milliseconds } from '#core/duration.ts';
+import type { Kind } from '#core/record_kinds.ts';
 import { size } from '#core/size.ts';
 
+/** What a sink gets that asks for nothing: an upgrade never starts to send more. */
+const DEFAULT_KIND: Kind = 'event';
 const QUEUE_EVENTS = 10_000;
 const QUEUE_EVENTS_MAX = 1_000_000;
 
@@ -127,17 +130,35 @@ const FILE = {
 
 const OTLP = { ...HTTP, compress: z.boolean().default(true).describe('Send with gzip.'), ...BATCH, ...QUEUE, ...SPOOL };
 
-export const SINKS = z
-  .strictObject({
-    stdout: section(QUEUE).optional().describe('A JSON object a line on standard output.'),
-    file: section(FILE).optional().describe('A JSON object a line in a file.'),
-    loki: section(LOKI).optional().describe("Grafana Loki's push API."),
-    otlp: section(OTLP).optional().describe('Logs by OTLP over HTTP, to an OpenTelemetry collector.'),
-  })
-  .prefault({ stdout: {} })
-  .describe('Where events go.');
+/** @param kinds of records, all that there are */
+export function sinksSchema(kinds: readonly string[]) {
+  const taken = {
+    kinds: z
+      .array(z.enum(kinds))
+      .min(1)
+      .default([DEFAULT_KIND])
+      .describe(`Which records it gets: ${kinds.map((kind) => `\`${kind}\``).join(', ')}.`),
+  };
+  return z
+    .strictObject({
+      stdout: section({ ...taken, ...QUEUE })
+        .optional()
+        .describe('A JSON object a line on standard output.'),
+      file: section({ ...FILE, ...taken })
+        .optional()
+        .describe('A JSON object a line in a file.'),
+      loki: section({ ...LOKI, ...taken })
+        .optional()
+        .describe("Grafana Loki's push API."),
+      otlp: section({ ...OTLP, ...taken })
+        .optional()
+        .describe('Logs by OTLP over HTTP, to an OpenTelemetry collector.'),
+    })
+    .prefault({ stdout: {} })
+    .describe('Where records go.');
+}
 
-export type SinksConfig = z.output<typeof SINKS>;
+export type SinksConfig = z.output<ReturnType<typeof sinksSchema>>;
 export type SinkName = keyof SinksConfig;
 export type SinkConfig<Name extends SinkName> = NonNullable<SinksConfig[Name]>;
 export type QueueConfig = SinkConfig<'stdout'>;

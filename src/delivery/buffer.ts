@@ -1,44 +1,44 @@
 import type { DropReason } from '#api/words.ts';
-import type { EventLine } from '#events/event_line.ts';
+import type { LaneRecord } from './record.ts';
 
-/** How many events one write may have, and how many bytes their texts together. One event is always allowed. */
+/** How many records one write may have, and how many bytes their texts together. One record is always allowed. */
 export interface BatchLimits {
-  readonly events: number;
+  readonly records: number;
   readonly bytes: number;
 }
 
-export type Dropped = (events: readonly EventLine[], reason: DropReason) => void;
+export type Dropped = (records: readonly LaneRecord[], reason: DropReason) => void;
 
 /** Keeps what a sink has not taken yet, in order and within a limit. */
-export interface EventBuffer {
+export interface RecordBuffer {
   readonly length: number;
-  /** Of the texts of the events. */
+  /** Of the texts of the records. */
   readonly bytes: number;
-  /** Why it cannot keep events as it should; empty where it can. */
+  /** Why it cannot keep records as it should; empty where it can. */
   readonly failure: string;
-  push(events: readonly EventLine[]): void;
+  push(records: readonly LaneRecord[]): void;
   /** The oldest ones. They stay until they are settled; one batch at a time. */
-  take(limits: BatchLimits): Promise<readonly EventLine[]>;
+  take(limits: BatchLimits): Promise<readonly LaneRecord[]>;
   /** Ends the batch that was taken: these of it stay in the buffer, in front of all others. */
-  settle(left: readonly EventLine[]): void;
+  settle(left: readonly LaneRecord[]): void;
   /** Takes out what is in memory. */
-  drain(): Promise<readonly EventLine[]> | readonly EventLine[];
+  drain(): Promise<readonly LaneRecord[]> | readonly LaneRecord[];
   /** Drops what would not outlive the agent. */
   close(): Promise<void>;
 }
 
-/** Where taken events are cut off from the front of the array only when they are many. */
+/** Where taken records are cut off from the front of the array only when they are many. */
 const COMPACT_AT = 1_024;
 
-/** Keeps events in memory. Where it is full the oldest give way: what is newest is what people look for. */
-export class MemoryBuffer implements EventBuffer {
+/** Keeps records in memory. Where it is full the oldest give way: what is newest is what people look for. */
+export class MemoryBuffer implements RecordBuffer {
   readonly failure = '';
   readonly #limits: BatchLimits;
   readonly #dropped: Dropped;
-  #events: EventLine[] = [];
+  #records: LaneRecord[] = [];
   #head = 0;
   #bytes = 0;
-  #taken: readonly EventLine[] = [];
+  #taken: readonly LaneRecord[] = [];
 
   constructor(limits: BatchLimits, dropped: Dropped) {
     this.#limits = limits;
@@ -46,50 +46,50 @@ export class MemoryBuffer implements EventBuffer {
   }
 
   get length(): number {
-    return this.#events.length - this.#head + this.#taken.length;
+    return this.#records.length - this.#head + this.#taken.length;
   }
 
   get bytes(): number {
     return this.#bytes;
   }
 
-  push(events: readonly EventLine[]): void {
-    for (const event of events) {
-      this.#events.push(event);
-      this.#bytes += event.bytes;
+  push(records: readonly LaneRecord[]): void {
+    for (const record of records) {
+      this.#records.push(record);
+      this.#bytes += record.bytes;
     }
     this.#trim();
   }
 
-  async take({ events: eventsMax, bytes: bytesMax }: BatchLimits): Promise<readonly EventLine[]> {
+  async take({ records: recordsMax, bytes: bytesMax }: BatchLimits): Promise<readonly LaneRecord[]> {
     let end = this.#head;
-    for (let bytes = 0; end < this.#events.length && end - this.#head < eventsMax; end++) {
-      bytes += this.#events[end]?.bytes ?? 0;
+    for (let bytes = 0; end < this.#records.length && end - this.#head < recordsMax; end++) {
+      bytes += this.#records[end]?.bytes ?? 0;
       if (bytes > bytesMax && end > this.#head) break;
     }
-    this.#taken = this.#events.slice(this.#head, end);
+    this.#taken = this.#records.slice(this.#head, end);
     this.#head = end;
     this.#compact();
     return this.#taken;
   }
 
-  settle(left: readonly EventLine[]): void {
+  settle(left: readonly LaneRecord[]): void {
     this.#bytes += sumBytes(left) - sumBytes(this.#taken);
     this.#taken = [];
     if (left.length > 0) {
-      this.#events = [...left, ...this.#events.slice(this.#head)];
+      this.#records = [...left, ...this.#records.slice(this.#head)];
       this.#head = 0;
     }
     this.#trim();
   }
 
-  drain(): readonly EventLine[] {
-    const events = [...this.#taken, ...this.#events.slice(this.#head)];
-    this.#events = [];
+  drain(): readonly LaneRecord[] {
+    const records = [...this.#taken, ...this.#records.slice(this.#head)];
+    this.#records = [];
     this.#taken = [];
     this.#head = 0;
     this.#bytes = 0;
-    return events;
+    return records;
   }
 
   async close(): Promise<void> {
@@ -100,22 +100,22 @@ export class MemoryBuffer implements EventBuffer {
   #trim(): void {
     const start = this.#head;
     let length = this.length;
-    while (this.#head < this.#events.length && (length > this.#limits.events || this.#bytes > this.#limits.bytes)) {
-      this.#bytes -= this.#events[this.#head]?.bytes ?? 0;
+    while (this.#head < this.#records.length && (length > this.#limits.records || this.#bytes > this.#limits.bytes)) {
+      this.#bytes -= this.#records[this.#head]?.bytes ?? 0;
       this.#head++;
       length--;
     }
-    if (this.#head > start) this.#dropped(this.#events.slice(start, this.#head), 'queue_full');
+    if (this.#head > start) this.#dropped(this.#records.slice(start, this.#head), 'queue_full');
     this.#compact();
   }
 
   #compact(): void {
-    if (this.#head < COMPACT_AT || this.#head * 2 < this.#events.length) return;
-    this.#events = this.#events.slice(this.#head);
+    if (this.#head < COMPACT_AT || this.#head * 2 < this.#records.length) return;
+    this.#records = this.#records.slice(this.#head);
     this.#head = 0;
   }
 }
 
-export function sumBytes(events: readonly EventLine[]): number {
-  return events.reduce((sum, { bytes }) => sum + bytes, 0);
+export function sumBytes(records: readonly LaneRecord[]): number {
+  return records.reduce((sum, { bytes }) => sum + bytes, 0);
 }

@@ -1,6 +1,8 @@
 import type { DropReason } from '#api/words.ts';
+import { Counts } from './counts.ts';
+import type { Source } from './record.ts';
 
-interface Count {
+interface SinkCount {
   /** Given to the sink's queue. */
   accepted: number;
   delivered: number;
@@ -9,9 +11,8 @@ interface Count {
   readonly dropped: Map<DropReason, number>;
 }
 
-/** What became of the events of a probe that were given to a sink: accepted + recovered = delivered + pending + dropped. */
-export interface LedgerRow {
-  readonly probe: string;
+/** What became of the records of a kind and probe that were given to a sink: accepted + recovered = delivered + pending + dropped. */
+export interface LedgerRow extends Source {
   readonly sink: string;
   readonly delivered: number;
   readonly pending: number;
@@ -19,106 +20,119 @@ export interface LedgerRow {
   readonly dropped: ReadonlyMap<DropReason, number>;
 }
 
-/** What became of the events of a probe before they were given to any sink. */
-export interface FoldRow {
-  readonly probe: string;
-  readonly limited: number;
-  readonly folded: number;
+interface LaneCount {
+  /** Came into the lane. */
+  received: number;
+  limited: number;
+  folded: number;
   /** Held until their window ends. */
-  readonly held: number;
+  held: number;
+  /** Given to all sinks that take the kind. */
+  published: number;
+}
+
+/** What became of the records of a kind and probe before they were given to any sink. */
+export type LaneRow = Source & Readonly<Omit<LaneCount, 'published'>>;
+
+/** Which kinds a sink takes. */
+export interface SinkKinds {
+  readonly name: string;
+  readonly kinds: ReadonlySet<string>;
 }
 
 /**
- * Accounts for every event of each probe from when it leaves the kernel thread: it is folded, limited or held, or given to
- * all sinks, and there delivered, dropped or still pending. With what the kernel counts (produced, limited, lost) that
- * balances to the event, for each sink.
+ * Accounts for every record from when it comes into the lane: it is folded, limited or held, or given to the sinks that
+ * take its kind, and there delivered, dropped or still pending. With what the kernel counts (produced, limited, lost) that
+ * balances to the record, for each kind, probe and sink.
  */
 export class Ledger {
-  readonly #counts = new Map<string, Map<string, Count>>();
-  readonly #before = new Map<string, { limited: number; folded: number; held: number; published: number }>();
+  readonly #lane = new Counts<LaneCount>(() => ({ received: 0, limited: 0, folded: 0, held: 0, published: 0 }));
+  readonly #sinks = new Map<string, Counts<SinkCount>>();
 
-  limited(probe: string): void {
-    this.#beforeOf(probe).limited++;
+  received(source: Source): void {
+    this.#lane.of(source).received++;
   }
 
-  folded(probe: string): void {
-    this.#beforeOf(probe).folded++;
+  limited(source: Source): void {
+    this.#lane.of(source).limited++;
   }
 
-  held(probe: string, change: 1 | -1): void {
-    this.#beforeOf(probe).held += change;
+  folded(source: Source): void {
+    this.#lane.of(source).folded++;
   }
 
-  /** Given to all sinks that there are. */
-  published(probe: string): void {
-    this.#beforeOf(probe).published++;
+  held(source: Source, change: 1 | -1): void {
+    this.#lane.of(source).held += change;
   }
 
-  accepted(probe: string, sink: string): void {
-    this.#of(probe, sink).accepted++;
+  published(source: Source): void {
+    this.#lane.of(source).published++;
   }
 
-  recovered(probe: string, sink: string, count: number): void {
-    this.#of(probe, sink).recovered += count;
+  accepted(source: Source, sink: string): void {
+    this.#at(sink).of(source).accepted++;
   }
 
-  delivered(probe: string, sink: string): void {
-    this.#of(probe, sink).delivered++;
+  recovered(source: Source, sink: string, count: number): void {
+    this.#at(sink).of(source).recovered += count;
   }
 
-  dropped(probe: string, sink: string, reason: DropReason, count = 1): void {
-    const { dropped } = this.#of(probe, sink);
+  delivered(source: Source, sink: string): void {
+    this.#at(sink).of(source).delivered++;
+  }
+
+  dropped(source: Source, sink: string, reason: DropReason, count = 1): void {
+    const { dropped } = this.#at(sink).of(source);
     dropped.set(reason, (dropped.get(reason) ?? 0) + count);
   }
 
-  before(): FoldRow[] {
-    return [...this.#before].map(([probe, { limited, folded, held }]) => ({ probe, limited, folded, held }));
+  before(): LaneRow[] {
+    return [...this.#lane].map(([source, { received, limited, folded, held }]) => ({
+      ...source,
+      received,
+      limited,
+      folded,
+      held,
+    }));
   }
 
-  /** Of these sinks, for every probe that had an event. */
-  rows(sinks: readonly string[]): LedgerRow[] {
-    return sinks.flatMap((sink) => [...this.#probesOf(sink)].map((probe) => this.#row(probe, sink)));
+  /** Of these sinks, for the kinds that each takes or still has records of, and every probe that had one. */
+  rows(sinks: readonly SinkKinds[]): LedgerRow[] {
+    return sinks.flatMap(({ name, kinds }) => {
+      const known = this.#at(name);
+      const sources = [...this.#lane, ...known].map(([source]) => source);
+      const unique = new Map(sources.map((source) => [`${source.kind} ${source.probe}`, source]));
+      return [...unique.values()]
+        .filter((source) => kinds.has(source.kind) || pendingOf(known.of(source)) > 0)
+        .map((source) => this.#row(source, name));
+    });
   }
 
-  #probesOf(sink: string): Set<string> {
-    return new Set([...this.#before.keys(), ...(this.#counts.get(sink)?.keys() ?? [])]);
-  }
-
-  #row(probe: string, sink: string): LedgerRow {
-    const { accepted, delivered, recovered, dropped } = this.#of(probe, sink);
-    const lost = [...dropped.values()].reduce((sum, count) => sum + count, 0);
-    const missed = (this.#before.get(probe)?.published ?? 0) - accepted;
+  #row(source: Source, sink: string): LedgerRow {
+    const count = this.#at(sink).of(source);
+    const missed = this.#lane.of(source).published - count.accepted;
     return {
-      probe,
+      ...source,
       sink,
-      delivered,
-      pending: accepted + recovered - delivered - lost,
-      recovered,
+      delivered: count.delivered,
+      pending: pendingOf(count),
+      recovered: count.recovered,
       // What was there before the sink was: a sink that is switched off and on again balances as well.
-      dropped: missed > 0 ? new Map(dropped).set('not_configured', missed) : dropped,
+      dropped: missed > 0 ? new Map(count.dropped).set('not_configured', missed) : count.dropped,
     };
   }
 
-  #beforeOf(probe: string): { limited: number; folded: number; held: number; published: number } {
-    let count = this.#before.get(probe);
-    if (count === undefined) {
-      count = { limited: 0, folded: 0, held: 0, published: 0 };
-      this.#before.set(probe, count);
+  #at(sink: string): Counts<SinkCount> {
+    let counts = this.#sinks.get(sink);
+    if (counts === undefined) {
+      counts = new Counts(() => ({ accepted: 0, delivered: 0, recovered: 0, dropped: new Map() }));
+      this.#sinks.set(sink, counts);
     }
-    return count;
+    return counts;
   }
+}
 
-  #of(probe: string, sink: string): Count {
-    let byProbe = this.#counts.get(sink);
-    if (byProbe === undefined) {
-      byProbe = new Map();
-      this.#counts.set(sink, byProbe);
-    }
-    let count = byProbe.get(probe);
-    if (count === undefined) {
-      count = { accepted: 0, delivered: 0, recovered: 0, dropped: new Map() };
-      byProbe.set(probe, count);
-    }
-    return count;
-  }
+function pendingOf({ accepted, recovered, delivered, dropped }: SinkCount): number {
+  const lost = [...dropped.values()].reduce((sum, count) => sum + count, 0);
+  return accepted + recovered - delivered - lost;
 }

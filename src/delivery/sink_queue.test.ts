@@ -5,23 +5,23 @@ import { setTimeout as wait } from 'node:timers/promises';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { DropReason } from '#api/words.ts';
-import { EventBus } from '#events/bus.ts';
-import type { EventLine } from '#events/event_line.ts';
-import { makeEvents, makeLines, messages } from '../../test/support/event_lines.ts';
+import { RECORD_KINDS } from '#events/kinds.ts';
+import { makeLines, messages } from '../../test/support/event_lines.ts';
 import { eventually } from '../../test/support/oracle.ts';
 import { MemoryBuffer } from './buffer.ts';
 import { Ledger } from './ledger.ts';
+import type { LaneRecord, Source } from './record.ts';
 import { type Receipt, type Sink, Unavailable } from './sink.ts';
 import { type BatchOptions, SinkQueue } from './sink_queue.ts';
 import { Spool } from './spool.ts';
 
 class FakeSink implements Sink {
   readonly name = 'fake';
-  readonly written: EventLine[] = [];
+  readonly written: LaneRecord[] = [];
   readonly batches: number[] = [];
-  act: (batch: readonly EventLine[], receipt: Receipt, signal: AbortSignal) => Promise<void> = async () => undefined;
+  act: (batch: readonly LaneRecord[], receipt: Receipt, signal: AbortSignal) => Promise<void> = async () => undefined;
 
-  async write(batch: readonly EventLine[], receipt: Receipt, signal: AbortSignal): Promise<void> {
+  async write(batch: readonly LaneRecord[], receipt: Receipt, signal: AbortSignal): Promise<void> {
     this.batches.push(batch.length);
     await this.act(batch, receipt, signal);
     this.written.push(...batch);
@@ -40,22 +40,26 @@ beforeEach(() => {
   logged = [];
 });
 
+const FAKE = { name: 'fake', kinds: new Set(['event']) };
+const PACKETLOSS = { kind: 'event', probe: 'packetloss' };
+const ONE = { kind: 'event', probe: 'one' };
+
 const MEBIBYTE = 1024 * 1024;
 
 function queue(capacity = 1_000, batch: Partial<BatchOptions> = {}, bytes = 16 * MEBIBYTE): SinkQueue {
-  const buffer = new MemoryBuffer({ events: capacity, bytes }, (events, reason) => {
-    for (const { record } of events) ledger.dropped(record.probe, 'fake', reason);
+  const buffer = new MemoryBuffer({ records: capacity, bytes }, (records, reason) => {
+    for (const record of records) ledger.dropped(record, 'fake', reason);
   });
   return new SinkQueue(
     sink,
     buffer,
-    { events: 500, bytes: MEBIBYTE, ageMs: 0, ...batch },
+    { records: 500, bytes: MEBIBYTE, ageMs: 0, ...batch },
     { name: 'fake', ledger, log: (_, message) => logged.push(message) },
   );
 }
 
 function row() {
-  const [only] = ledger.rows(['fake']);
+  const [only] = ledger.rows([FAKE]);
   return { delivered: only?.delivered, pending: only?.pending, dropped: Object.fromEntries(only?.dropped ?? []) };
 }
 
@@ -74,7 +78,7 @@ it('delivers everything in order', async () => {
 });
 
 it('waits until a batch is large or old enough', async () => {
-  const under = queue(1_000, { events: 10, ageMs: 300 });
+  const under = queue(1_000, { records: 10, ageMs: 300 });
   const startMs = performance.now();
   under.offer(makeLines(4));
   await wait(50);
@@ -109,7 +113,7 @@ it('keeps to its limit of bytes as well', async () => {
   sink.act = () => passed;
   const lines = makeLines(100, { message: 'x'.repeat(1_000) });
   const each = lines[0]?.bytes ?? 0;
-  const under = queue(1_000, { events: 1 }, 20 * each);
+  const under = queue(1_000, { records: 1 }, 20 * each);
   under.offer(lines);
   await wait(1);
   expect(under.status()).toMatchObject({ pending: 20, pendingBytes: 20 * each });
@@ -174,7 +178,7 @@ describe('a sink that fails', () => {
     under.offer(sent);
     await eventually(() => expect(under.status().state).toBe('failed'));
     const other = new FakeSink();
-    await under.replace(other, { events: 500, bytes: MEBIBYTE, ageMs: 0 });
+    await under.replace(other, { records: 500, bytes: MEBIBYTE, ageMs: 0 });
     await eventually(() => expect(other.written).toEqual(sent));
     expect(row()).toEqual({ delivered: 20, pending: 0, dropped: {} });
   });
@@ -187,12 +191,12 @@ describe('a sink that fails', () => {
     under.offer(makeLines(5));
     await eventually(() => expect(under.status().state).toBe('failed'));
     const other = new FakeSink();
-    await under.replace(other, { events: 500, bytes: MEBIBYTE, ageMs: 0 }, async (buffer) => {
+    await under.replace(other, { records: 500, bytes: MEBIBYTE, ageMs: 0 }, async (buffer) => {
       const waiting = await buffer.drain();
       under.offer(makeLines(3, {}, 5));
       await wait(20);
       under.offer(makeLines(12_000, {}, 8));
-      const next = new MemoryBuffer({ events: 20_000, bytes: 16 * MEBIBYTE }, () => undefined);
+      const next = new MemoryBuffer({ records: 20_000, bytes: 16 * MEBIBYTE }, () => undefined);
       next.push(waiting);
       return next;
     });
@@ -207,7 +211,7 @@ describe('a sink that fails', () => {
     under.offer(makeLines(20));
     await wait(1);
     const other = new FakeSink();
-    await under.replace(other, { events: 500, bytes: MEBIBYTE, ageMs: 0 });
+    await under.replace(other, { records: 500, bytes: MEBIBYTE, ageMs: 0 });
     await eventually(() => expect(row()).toEqual({ delivered: 20, pending: 0, dropped: {} }));
     open();
     await wait(20);
@@ -230,21 +234,22 @@ it.each(['memory', 'spool'])(
       fc.asyncProperty(fc.array(STEP, { maxLength: 12 }), async (steps) => {
         await using folder = await mkdtempDisposable(join(tmpdir(), 'queue-'));
         const counts = new Ledger();
-        const dropped = (probe: string, reason: DropReason, count: number) =>
-          counts.dropped(probe, 'fake', reason, count);
-        const memory = { events: 60, bytes: MEBIBYTE };
+        const dropped = (source: Source, reason: DropReason, count: number) =>
+          counts.dropped(source, 'fake', reason, count);
+        const memory = { records: 60, bytes: MEBIBYTE };
         const buffer =
           kind === 'memory'
-            ? new MemoryBuffer(memory, (events, reason) => dropped('packetloss', reason, events.length))
+            ? new MemoryBuffer(memory, (records, reason) => dropped(PACKETLOSS, reason, records.length))
             : await Spool.open({
                 directory: folder.path,
                 size: MEBIBYTE,
                 memory,
+                kinds: RECORD_KINDS,
                 dropped,
                 recovered: () => undefined,
                 log: () => undefined,
               });
-        const taken: EventLine[] = [];
+        const taken: LaneRecord[] = [];
         let outcome = 'takes';
         const fake = new FakeSink();
         fake.act = async (batch, receipt) => {
@@ -259,7 +264,7 @@ it.each(['memory', 'spool'])(
           }
           taken.push(...rest);
         };
-        const options = { events: 10, bytes: MEBIBYTE, ageMs: 0 };
+        const options = { records: 10, bytes: MEBIBYTE, ageMs: 0 };
         const under = new SinkQueue(fake, buffer, options, { name: 'fake', ledger: counts, log: () => undefined });
         let offered = 0;
         for (const step of steps) {
@@ -268,12 +273,12 @@ it.each(['memory', 'spool'])(
           offered += step.events;
           await wait(2);
           if (step.outcome === 'is replaced') await under.replace(fake, options);
-          const [known] = counts.rows(['fake']);
+          const [known] = counts.rows([FAKE]);
           expect(known?.pending ?? 0).toBe(under.status().pending);
         }
         outcome = 'takes';
         await under.close(2_000);
-        const [end] = counts.rows(['fake']);
+        const [end] = counts.rows([FAKE]);
         const lost = [...(end?.dropped.values() ?? [])].reduce((sum, count) => sum + count, 0);
         expect(end?.pending ?? 0).toBe(0);
         expect((end?.delivered ?? 0) + lost).toBe(offered);
@@ -298,29 +303,13 @@ it('writes what is left when it closes, at most for the time it is given', async
   expect(row()).toEqual({ delivered: 700, pending: 0, dropped: { shutdown: 600 } });
 });
 
-it('the bus gives events to sinks and followers, and keeps the last ones for who asks later', async () => {
-  const bus = new EventBus();
-  bus.historyMax = 1_000;
-  bus.sinks = [queue()];
-  const followed: string[] = [];
-  const subscription = bus.follow((batch) => followed.push(...messages(batch)));
-  bus.publish(makeEvents(2, { probe: 'one' }));
-  bus.publish(makeEvents(1, { probe: 'two' }));
-  subscription[Symbol.dispose]();
-  bus.publish(makeEvents(3_000, { probe: 'three' }));
-  expect(followed).toEqual(['event 0', 'event 1', 'event 0']);
-  expect(bus.history({})).toHaveLength(1_000);
-  expect(bus.history({ probe: ['one', 'two'] })).toEqual([]);
-  expect(bus.history({ since: '2026-01-01T00:00:00.000002990Z' })).toHaveLength(10);
-});
-
 it('the ledger of a sink that was not there all the time balances as well', () => {
-  for (let count = 0; count < 5; count++) ledger.published('one');
-  ledger.accepted('one', 'fake');
-  ledger.accepted('one', 'fake');
-  ledger.delivered('one', 'fake');
-  ledger.recovered('one', 'fake', 7);
-  expect(ledger.rows(['fake'])).toEqual([
-    { probe: 'one', sink: 'fake', delivered: 1, pending: 8, recovered: 7, dropped: new Map([['not_configured', 3]]) },
+  for (let count = 0; count < 5; count++) ledger.published(ONE);
+  ledger.accepted(ONE, 'fake');
+  ledger.accepted(ONE, 'fake');
+  ledger.delivered(ONE, 'fake');
+  ledger.recovered(ONE, 'fake', 7);
+  expect(ledger.rows([FAKE])).toEqual([
+    { ...ONE, sink: 'fake', delivered: 1, pending: 8, recovered: 7, dropped: new Map([['not_configured', 3]]) },
   ]);
 });

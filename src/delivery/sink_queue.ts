@@ -1,12 +1,12 @@
 import type { SinkStatus } from '#api/sinks.ts';
 import type { DropReason } from '#api/words.ts';
 import { withDeadline } from '#core/deadline.ts';
-import type { EventLine } from '#events/event_line.ts';
-import type { BatchLimits, EventBuffer } from './buffer.ts';
+import type { BatchLimits, RecordBuffer } from './buffer.ts';
 import type { Ledger } from './ledger.ts';
+import type { LaneRecord } from './record.ts';
 import { type Sink, Unavailable } from './sink.ts';
 
-/** When a batch is written: as soon as it is as large as this, or its first event is so old. */
+/** When a batch is written: as soon as it is as large as this, or its first record is so old. */
 export interface BatchOptions extends BatchLimits {
   readonly ageMs: number;
 }
@@ -31,19 +31,19 @@ const HELD_MAX = 10_000;
 /** A write that is told to stop does so within this time, or is not waited for. */
 const ABORT_MS = 500;
 
-/** One batch at a sink: which of its events are dealt with. */
+/** One batch at a sink: which of its records are dealt with. */
 class Attempt {
   readonly controller = new AbortController();
   readonly sinceMs = performance.now();
-  readonly open: Set<EventLine>;
+  readonly open: Set<LaneRecord>;
 
-  constructor(batch: readonly EventLine[]) {
+  constructor(batch: readonly LaneRecord[]) {
     this.open = new Set(batch);
   }
 
-  /** Those of the events that were not dealt with before. */
-  settle(events: readonly EventLine[]): EventLine[] {
-    return events.filter((event) => this.open.delete(event));
+  /** Those of the records that were not dealt with before. */
+  settle(records: readonly LaneRecord[]): LaneRecord[] {
+    return records.filter((record) => this.open.delete(record));
   }
 }
 
@@ -54,7 +54,7 @@ class Attempt {
 export class SinkQueue {
   readonly #options: SinkQueueOptions;
   #sink: Sink;
-  #buffer: EventBuffer;
+  #buffer: RecordBuffer;
   #batch: BatchOptions;
   #attempt: Attempt | undefined;
   #running: Promise<void> | undefined;
@@ -69,13 +69,13 @@ export class SinkQueue {
   #rejected: SinkStatus['rejected'] = null;
   #paused = false;
   /** What came while one buffer takes the place of another. */
-  #held: EventLine[] | undefined;
+  #held: LaneRecord[] | undefined;
   /** Of the loop: an older one that comes back from a write that hung has nothing to do any more. */
   #generation = 0;
   #closing = false;
   #ended = false;
 
-  constructor(sink: Sink, buffer: EventBuffer, batch: BatchOptions, options: SinkQueueOptions) {
+  constructor(sink: Sink, buffer: RecordBuffer, batch: BatchOptions, options: SinkQueueOptions) {
     this.#options = options;
     this.#sink = sink;
     this.#buffer = buffer;
@@ -87,15 +87,15 @@ export class SinkQueue {
     return this.#options.name;
   }
 
-  offer(events: readonly EventLine[]): void {
+  offer(records: readonly LaneRecord[]): void {
     if (this.#closing) return;
-    for (const { record } of events) this.#options.ledger.accepted(record.probe, this.name);
+    for (const record of records) this.#options.ledger.accepted(record, this.name);
     if (this.#held !== undefined) {
-      this.#hold(this.#held, events);
+      this.#hold(this.#held, records);
       return;
     }
     if (this.#buffer.length === 0) this.#oldestMs = performance.now();
-    this.#buffer.push(events);
+    this.#buffer.push(records);
     this.#start();
     if (this.#failures === 0 && this.#isDue()) this.#wake();
   }
@@ -125,7 +125,7 @@ export class SinkQueue {
   async replace(
     sink: Sink,
     batch: BatchOptions,
-    exchange: (buffer: EventBuffer) => Promise<EventBuffer> = async (buffer) => buffer,
+    exchange: (buffer: RecordBuffer) => Promise<RecordBuffer> = async (buffer) => buffer,
   ): Promise<void> {
     this.#paused = true;
     await this.#interrupt();
@@ -154,10 +154,10 @@ export class SinkQueue {
     await withDeadline(this.#sink.close(), LAST_MS, 'late').catch(() => undefined);
   }
 
-  #hold(held: EventLine[], events: readonly EventLine[]): void {
+  #hold(held: LaneRecord[], records: readonly LaneRecord[]): void {
     const room = HELD_MAX - held.length;
-    held.push(...events.slice(0, room));
-    this.#drop(events.slice(room), 'queue_full');
+    held.push(...records.slice(0, room));
+    this.#drop(records.slice(room), 'queue_full');
   }
 
   /** Stops the loop and the write under way. What the write has not dealt with goes back. */
@@ -197,9 +197,9 @@ export class SinkQueue {
   }
 
   #isDue(): boolean {
-    const { events, bytes, ageMs } = this.#batch;
+    const { records, bytes, ageMs } = this.#batch;
     if (this.#closing || this.#failures > 0) return true;
-    return this.#buffer.length >= events || this.#buffer.bytes >= bytes || performance.now() - this.#oldestMs >= ageMs;
+    return this.#buffer.length >= records || this.#buffer.bytes >= bytes || performance.now() - this.#oldestMs >= ageMs;
   }
 
   /** Writes one batch. Returns how long to wait before the next one, where that is not at once. */
@@ -219,8 +219,8 @@ export class SinkQueue {
       await this.#sink.write(
         batch,
         {
-          delivered: (events) => this.#deliver(attempt.settle(events)),
-          rejected: (events, why) => this.#reject(attempt.settle(events), why),
+          delivered: (records) => this.#deliver(attempt.settle(records)),
+          rejected: (records, why) => this.#reject(attempt.settle(records), why),
         },
         attempt.controller.signal,
       );
@@ -256,9 +256,9 @@ export class SinkQueue {
     if (attempt.controller.signal.aborted) return undefined;
     if (!(error instanceof Unavailable)) {
       // Not the sink's fault but ours: the same batch would fail for ever.
-      const events = attempt.settle([...attempt.open]);
-      this.#drop(events, 'write_failed');
-      this.#options.log('error', `${events.length} events could not be written to ${this.name}: ${error.stack}`);
+      const records = attempt.settle([...attempt.open]);
+      this.#drop(records, 'write_failed');
+      this.#options.log('error', `${records.length} events could not be written to ${this.name}: ${error.stack}`);
       return undefined;
     }
     this.#failures++;
@@ -279,19 +279,19 @@ export class SinkQueue {
     if (reason === '') this.#untilMs = undefined;
   }
 
-  #deliver(events: readonly EventLine[]): void {
-    for (const { record } of events) this.#options.ledger.delivered(record.probe, this.name);
+  #deliver(records: readonly LaneRecord[]): void {
+    for (const record of records) this.#options.ledger.delivered(record, this.name);
   }
 
-  #reject(events: readonly EventLine[], why: string): void {
-    if (events.length === 0) return;
+  #reject(records: readonly LaneRecord[], why: string): void {
+    if (records.length === 0) return;
     if (why !== this.#rejected?.why) this.#options.log('error', `${this.name} refused an event: ${why}`);
     this.#rejected = { at: new Date().toISOString(), why };
-    this.#drop(events, 'rejected');
+    this.#drop(records, 'rejected');
   }
 
-  #drop(events: readonly EventLine[], reason: DropReason): void {
-    for (const { record } of events) this.#options.ledger.dropped(record.probe, this.name, reason);
+  #drop(records: readonly LaneRecord[], reason: DropReason): void {
+    for (const record of records) this.#options.ledger.dropped(record, this.name, reason);
   }
 
   #pause(pauseMs: number): Promise<void> {

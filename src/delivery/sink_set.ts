@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { SinkStatus } from '#api/sinks.ts';
 import type { QueueConfig, SinkConfig, SinkName, SinksConfig, SpoolConfig } from '#config/sinks.ts';
-import type { EventBus } from '#events/bus.ts';
-import { type EventBuffer, MemoryBuffer } from './buffer.ts';
-import type { LedgerRow } from './ledger.ts';
+import { MemoryBuffer, type RecordBuffer } from './buffer.ts';
+import type { Ledger, LedgerRow } from './ledger.ts';
+import type { LaneRecord, StoredKind } from './record.ts';
 import type { Sink } from './sink.ts';
 import { type BatchOptions, SinkQueue, type SinkQueueOptions } from './sink_queue.ts';
 import { FileSink } from './sinks/file.ts';
@@ -15,7 +15,7 @@ import { Spool } from './spool.ts';
 export const FLUSH_MS = 4_000;
 
 /** Written as soon as it comes; what comes meanwhile goes together. */
-const AT_ONCE: BatchOptions = { events: 500, bytes: 1024 * 1024, ageMs: 0 };
+const AT_ONCE: BatchOptions = { records: 500, bytes: 1024 * 1024, ageMs: 0 };
 
 export type SinkLog = SinkQueueOptions['log'];
 
@@ -24,17 +24,35 @@ type BufferConfig = QueueConfig & { readonly spool?: SpoolConfig | undefined };
 interface Running {
   readonly queue: SinkQueue;
   config: BufferConfig;
+  kinds: ReadonlySet<string>;
+}
+
+export interface SinkSetOptions {
+  readonly ledger: Ledger;
+  /** Every kind that there is. */
+  readonly kinds: readonly StoredKind[];
+  readonly log: SinkLog;
 }
 
 /** The sinks that the configuration asks for, each behind its queue. */
 export class SinkSet {
-  readonly #bus: EventBus;
+  readonly #ledger: Ledger;
+  readonly #kinds: readonly StoredKind[];
   readonly #log: SinkLog;
   readonly #running = new Map<SinkName, Running>();
 
-  constructor(bus: EventBus, log: SinkLog) {
-    this.#bus = bus;
+  constructor({ ledger, kinds, log }: SinkSetOptions) {
+    this.#ledger = ledger;
+    this.#kinds = kinds;
     this.#log = log;
+  }
+
+  /** Gives each record to every sink that takes its kind. */
+  offer(records: readonly LaneRecord[]): void {
+    for (const { queue, kinds } of this.#running.values()) {
+      const taken = records.filter(({ kind }) => kinds.has(kind));
+      if (taken.length > 0) queue.offer(taken);
+    }
   }
 
   /** Opens, changes and closes sinks. What waits for a sink that is only changed is not lost. */
@@ -42,12 +60,10 @@ export class SinkSet {
     const wanted = Object.entries(config) as [SinkName, BufferConfig | undefined][];
     const removed = [...this.#running].filter(([name]) => config[name] === undefined);
     for (const [name] of removed) this.#running.delete(name);
-    this.#share();
     for (const [name, sinkConfig] of wanted) {
       if (sinkConfig !== undefined) await this.#open(name, sinkConfig, config);
     }
-    this.#share();
-    await Promise.all(removed.map(([name, { queue }]) => this.#remove(name, queue)));
+    await Promise.all(removed.map(([name, running]) => this.#remove(name, running)));
   }
 
   statuses(): SinkStatus[] {
@@ -55,32 +71,38 @@ export class SinkSet {
   }
 
   rows(): LedgerRow[] {
-    return this.#bus.ledger.rows([...this.#running.keys()]);
+    return this.#ledger.rows([...this.#running].map(([name, { kinds }]) => ({ name, kinds })));
   }
 
-  /** Lets all sinks take what is left, and says what became of the events. */
+  /** Lets all sinks take what is left, and says what became of the records of each kind. */
   async close(): Promise<void> {
     const sinks = [...this.#running];
     await Promise.all(sinks.map(([, { queue }]) => queue.close(FLUSH_MS)));
-    for (const [name] of sinks) this.#log('info', `events to ${name}: ${describe(this.#bus.ledger.rows([name]))}`);
+    for (const [name, { kinds }] of sinks) {
+      const rows = this.#ledger.rows([{ name, kinds }]);
+      for (const kind of new Set([...kinds, ...rows.map((row) => row.kind)])) {
+        this.#log('info', `${kind}s to ${name}: ${describe(rows.filter((row) => row.kind === kind))}`);
+      }
+    }
   }
 
   /** What stays in its spool is found there when the sink is configured again. */
-  async #remove(name: SinkName, queue: SinkQueue): Promise<void> {
+  async #remove(name: SinkName, { queue, kinds }: Running): Promise<void> {
     await queue.close(FLUSH_MS);
-    for (const { probe, pending } of this.#bus.ledger.rows([name])) {
-      if (pending > 0) this.#bus.ledger.dropped(probe, name, 'left_in_spool', pending);
+    for (const row of this.#ledger.rows([{ name, kinds }])) {
+      if (row.pending > 0) this.#ledger.dropped(row, name, 'left_in_spool', row.pending);
     }
   }
 
   async #open(name: SinkName, config: BufferConfig, all: SinksConfig): Promise<void> {
     const running = this.#running.get(name);
     if (isDeepStrictEqual(running?.config, config)) return;
+    const kinds = new Set<string>(config.kinds);
     const { sink, batch } = await this.#build(name, all);
     if (running === undefined) {
       const buffer = await this.#buffer(name, config);
-      const queue = new SinkQueue(sink, buffer, batch, { name, ledger: this.#bus.ledger, log: this.#log });
-      this.#running.set(name, { queue, config });
+      const queue = new SinkQueue(sink, buffer, batch, { name, ledger: this.#ledger, log: this.#log });
+      this.#running.set(name, { queue, config, kinds });
       return;
     }
     const isSameBuffer = isDeepStrictEqual(bufferOf(running.config), bufferOf(config));
@@ -92,6 +114,7 @@ export class SinkSet {
       return other;
     });
     running.config = config;
+    running.kinds = kinds;
   }
 
   async #build(name: SinkName, { loki, otlp, file }: SinksConfig): Promise<{ sink: Sink; batch: BatchOptions }> {
@@ -104,34 +127,31 @@ export class SinkSet {
     return { sink: new StdoutSink(), batch: AT_ONCE };
   }
 
-  async #buffer(name: SinkName, config: BufferConfig): Promise<EventBuffer> {
-    const { ledger } = this.#bus;
-    const memory = { events: config.queue, bytes: config.queueBytes };
+  async #buffer(name: SinkName, config: BufferConfig): Promise<RecordBuffer> {
+    const ledger = this.#ledger;
+    const memory = { records: config.queue, bytes: config.queueBytes };
     if (config.spool !== undefined) {
       return Spool.open({
         ...config.spool,
         memory,
-        dropped: (probe, reason, count) => ledger.dropped(probe, name, reason, count),
-        recovered: (probe, count) => ledger.recovered(probe, name, count),
+        kinds: this.#kinds,
+        dropped: (source, reason, count) => ledger.dropped(source, name, reason, count),
+        recovered: (source, count) => ledger.recovered(source, name, count),
         log: this.#log,
       });
     }
-    return new MemoryBuffer(memory, (events, reason) => {
-      for (const { record } of events) ledger.dropped(record.probe, name, reason);
+    return new MemoryBuffer(memory, (records, reason) => {
+      for (const record of records) ledger.dropped(record, name, reason);
     });
-  }
-
-  #share(): void {
-    this.#bus.sinks = [...this.#running.values()].map(({ queue }) => queue);
   }
 }
 
-function bufferOf({ queue, queueBytes, spool }: BufferConfig): BufferConfig {
+function bufferOf({ queue, queueBytes, spool }: BufferConfig): Omit<BufferConfig, 'kinds'> {
   return { queue, queueBytes, spool };
 }
 
 function batchOf({ batch }: SinkConfig<'loki' | 'otlp'>): BatchOptions {
-  return { events: batch.events, bytes: batch.bytes, ageMs: batch.age };
+  return { records: batch.events, bytes: batch.bytes, ageMs: batch.age };
 }
 
 function describe(rows: readonly LedgerRow[]): string {

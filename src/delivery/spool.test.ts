@@ -3,9 +3,10 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import type { EventLine } from '#events/event_line.ts';
+import { RECORD_KINDS } from '#events/kinds.ts';
 import { makeLines, messages } from '../../test/support/event_lines.ts';
 import { eventually } from '../../test/support/oracle.ts';
+import type { LaneRecord } from './record.ts';
 import { Spool, type SpoolOptions } from './spool.ts';
 
 let directory: string;
@@ -23,17 +24,18 @@ beforeEach(async () => {
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 const MEBIBYTE = 1024 * 1024;
-const BATCH = { events: 100, bytes: MEBIBYTE };
+const BATCH = { records: 100, bytes: MEBIBYTE };
 
 function open(more: Partial<SpoolOptions> = {}): Promise<Spool> {
   return Spool.open({
     directory,
     size: 64 * MEBIBYTE,
-    memory: { events: 10_000, bytes: 16 * MEBIBYTE },
-    dropped: (probe, reason, count) => {
+    memory: { records: 10_000, bytes: 16 * MEBIBYTE },
+    kinds: RECORD_KINDS,
+    dropped: ({ probe }, reason, count) => {
       dropped[`${probe} ${reason}`] = (dropped[`${probe} ${reason}`] ?? 0) + count;
     },
-    recovered: (probe, count) => {
+    recovered: ({ probe }, count) => {
       recovered[probe] = (recovered[probe] ?? 0) + count;
     },
     log: (_, message) => logged.push(message),
@@ -42,8 +44,8 @@ function open(more: Partial<SpoolOptions> = {}): Promise<Spool> {
 }
 
 /** Takes and delivers all that is there. */
-async function drainAll(spool: Spool): Promise<EventLine[]> {
-  const all: EventLine[] = [];
+async function drainAll(spool: Spool): Promise<LaneRecord[]> {
+  const all: LaneRecord[] = [];
   while (spool.length > 0) {
     all.push(...(await spool.take(BATCH)));
     spool.settle([]);
@@ -73,7 +75,7 @@ it('gives lines that are longer than a batch may be one by one', async () => {
   const lines = makeLines(5, { message: 'x'.repeat(5_000) });
   spool.push(lines);
   for (const line of lines) {
-    expect(await spool.take({ events: 100, bytes: 100 })).toEqual([line]);
+    expect(await spool.take({ records: 100, bytes: 100 })).toEqual([line]);
     spool.settle([]);
   }
   expect([spool.length, spool.bytes]).toEqual([0, 0]);
@@ -148,7 +150,7 @@ it('drops of damaged files what cannot be read, and nothing else', async () => {
   expect(await drainAll(next)).toHaveLength(28);
   expect(dropped).toEqual({ 'tcpreset spool_damaged': 1, 'unknown spool_damaged': 1 });
   next.push(makeLines(5));
-  await next.take({ events: 1, bytes: 1 });
+  await next.take({ records: 1, bytes: 1 });
   next.settle([]);
   rmSync(path);
   for (const name of files()) rmSync(join(directory, name));
@@ -160,12 +162,12 @@ it('drops of damaged files what cannot be read, and nothing else', async () => {
 it('goes on in memory while the disk does not take anything, within the bounds of memory', async () => {
   rmSync(directory, { recursive: true });
   writeFileSync(directory, 'a file, not a directory');
-  const spool = await open({ memory: { events: 100, bytes: MEBIBYTE } });
+  const spool = await open({ memory: { records: 100, bytes: MEBIBYTE } });
   expect(spool.failure).toMatch(/EEXIST|ENOTDIR/);
   const lines = makeLines(150);
   spool.push(lines);
   expect(dropped).toEqual({ 'packetloss queue_full': 50 });
-  const batch = await spool.take({ events: 10, bytes: MEBIBYTE });
+  const batch = await spool.take({ records: 10, bytes: MEBIBYTE });
   expect(messages(batch)).toEqual(messages(lines.slice(50, 60)));
   spool.settle(batch.slice(5));
   expect(spool.length).toBe(95);

@@ -1,15 +1,14 @@
-import type { EventRecord } from '#api/events.ts';
 import type { DropReason } from '#api/words.ts';
-import type { EventLine } from '#events/event_line.ts';
-import { type BatchLimits, type EventBuffer, sumBytes } from './buffer.ts';
+import { type BatchLimits, type RecordBuffer, sumBytes } from './buffer.ts';
+import { Counts } from './counts.ts';
+import type { LaneRecord, Source, StoredKind } from './record.ts';
 import { SpoolFiles } from './spool_files.ts';
+import { SpoolLines, sourceOf } from './spool_lines.ts';
 
 /** The oldest file is what gives way when the disk is full: the smaller the files, the less goes at once. */
 const FILES = 16;
 const APPEND_BYTES_MAX = 1024 * 1024;
 const RETRY_MS = 1_000;
-/** For lines that say no more whose they are. */
-const UNKNOWN_PROBE = 'unknown';
 
 export interface SpoolOptions {
   readonly directory: string;
@@ -17,9 +16,11 @@ export interface SpoolOptions {
   readonly size: number;
   /** What may wait in memory for the disk. */
   readonly memory: BatchLimits;
-  readonly dropped: (probe: string, reason: DropReason, count: number) => void;
-  /** Told how many events an earlier run left behind. */
-  readonly recovered: (probe: string, count: number) => void;
+  /** Every kind that there is. */
+  readonly kinds: readonly StoredKind[];
+  readonly dropped: (source: Source, reason: DropReason, count: number) => void;
+  /** Told how many records an earlier run left behind. */
+  readonly recovered: (source: Source, count: number) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
 }
 
@@ -29,26 +30,27 @@ interface Segment {
   bytes: number;
   /** Where it is read next. */
   offset: number;
-  /** Lines from there on, by probe. */
-  readonly unread: Map<string, number>;
+  /** Lines from there on. */
+  readonly unread: Counts<{ lines: number }>;
 }
 
 /**
- * Keeps events in files until they are delivered, also over the end of the process. Every event passes through them: a
+ * Keeps records in files until they are delivered, also over the end of the process. Every record passes through them: a
  * process that is killed loses what came in its last moment only. Where the disk does not take them, they wait in memory.
  */
-export class Spool implements EventBuffer {
+export class Spool implements RecordBuffer {
   readonly #options: SpoolOptions;
   readonly #files: SpoolFiles;
+  readonly #lines: SpoolLines;
   /** The last one is written to. */
   #segments: Segment[] = [];
   #nextId = 1;
-  #waiting: EventLine[] = [];
+  #waiting: LaneRecord[] = [];
   #waitingBytes = 0;
   #appending: Promise<void> | undefined;
-  #taken: { readonly events: readonly EventLine[]; readonly from: Segment | undefined } | undefined;
+  #taken: { readonly records: readonly LaneRecord[]; readonly from: Segment | undefined } | undefined;
   /** Taken from `from` before and not delivered. */
-  #left: readonly EventLine[] = [];
+  #left: readonly LaneRecord[] = [];
   #from: Segment | undefined;
   #length = 0;
   #bytes = 0;
@@ -61,6 +63,7 @@ export class Spool implements EventBuffer {
   private constructor(options: SpoolOptions) {
     this.#options = options;
     this.#files = new SpoolFiles(options.directory);
+    this.#lines = new SpoolLines(options.kinds);
   }
 
   /** Resolves once it is known what an earlier run left behind, or why that cannot be read. */
@@ -79,56 +82,56 @@ export class Spool implements EventBuffer {
     return this.#bytes;
   }
 
-  /** Why the disk does not take events; empty where it does. */
+  /** Why the disk does not take records; empty where it does. */
   get failure(): string {
     return this.#failure;
   }
 
-  push(events: readonly EventLine[]): void {
-    for (const event of events) {
-      this.#waiting.push(event);
-      this.#waitingBytes += event.bytes;
+  push(records: readonly LaneRecord[]): void {
+    for (const record of records) {
+      this.#waiting.push(record);
+      this.#waitingBytes += record.bytes;
       this.#length++;
-      this.#bytes += event.bytes;
+      this.#bytes += record.bytes;
     }
-    const { events: eventsMax, bytes: bytesMax } = this.#options.memory;
+    const { records: recordsMax, bytes: bytesMax } = this.#options.memory;
     let excess = 0;
-    for (; this.#waiting.length - excess > eventsMax || this.#waitingBytes > bytesMax; excess++) {
+    for (; this.#waiting.length - excess > recordsMax || this.#waitingBytes > bytesMax; excess++) {
       this.#waitingBytes -= this.#waiting[excess]?.bytes ?? 0;
     }
     if (excess > 0) this.#forget(this.#waiting.splice(0, excess), 'queue_full');
     if (this.#failure === '') this.#startAppending();
   }
 
-  async take({ events: eventsMax, bytes: bytesMax }: BatchLimits): Promise<readonly EventLine[]> {
+  async take({ records: recordsMax, bytes: bytesMax }: BatchLimits): Promise<readonly LaneRecord[]> {
     if (this.#left.length > 0) {
-      const events = this.#left;
+      const records = this.#left;
       this.#left = [];
-      this.#taken = { events, from: this.#from };
-      return events;
+      this.#taken = { records, from: this.#from };
+      return records;
     }
     for (;;) {
       await this.#appending;
       const segment = this.#segments.find(({ offset, bytes }) => offset < bytes);
       if (segment === undefined && this.#appending !== undefined) continue;
       if (segment === undefined) break;
-      const events = await this.#read(segment, eventsMax, bytesMax);
-      if (events.length === 0) continue;
-      this.#taken = { events, from: segment };
-      return events;
+      const records = await this.#read(segment, recordsMax, bytesMax);
+      if (records.length === 0) continue;
+      this.#taken = { records, from: segment };
+      return records;
     }
-    const events = this.#waiting.splice(0, eventsMax);
-    this.#waitingBytes -= sumBytes(events);
-    this.#taken = { events, from: undefined };
-    return events;
+    const records = this.#waiting.splice(0, recordsMax);
+    this.#waitingBytes -= sumBytes(records);
+    this.#taken = { records, from: undefined };
+    return records;
   }
 
-  settle(left: readonly EventLine[]): void {
+  settle(left: readonly LaneRecord[]): void {
     if (this.#taken === undefined) return;
-    const { events, from } = this.#taken;
+    const { records, from } = this.#taken;
     this.#taken = undefined;
-    this.#length -= events.length - left.length;
-    this.#bytes -= sumBytes(events) - sumBytes(left);
+    this.#length -= records.length - left.length;
+    this.#bytes -= sumBytes(records) - sumBytes(left);
     if (from === undefined) {
       this.#waiting.unshift(...left);
       this.#waitingBytes += sumBytes(left);
@@ -140,25 +143,25 @@ export class Spool implements EventBuffer {
   }
 
   /** Takes out what is in memory; what is in the files stays there, for a later run, and is no longer ours. */
-  async drain(): Promise<readonly EventLine[]> {
+  async drain(): Promise<readonly LaneRecord[]> {
     this.#closed = true;
     clearTimeout(this.#retry);
     await this.#appending;
-    if (this.#taken !== undefined) this.settle(this.#taken.events);
-    const events = this.#waiting;
+    if (this.#taken !== undefined) this.settle(this.#taken.records);
+    const records = this.#waiting;
     this.#waiting = [];
-    for (const { record } of this.#left) this.#options.dropped(record.probe, 'left_in_spool', 1);
+    for (const record of this.#left) this.#options.dropped(record, 'left_in_spool', 1);
     for (const { unread } of this.#segments) {
-      for (const [probe, count] of unread) this.#options.dropped(probe, 'left_in_spool', count);
+      for (const [source, { lines }] of unread) this.#options.dropped(source, 'left_in_spool', lines);
     }
     await this.#saving;
-    return events;
+    return records;
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#retry);
-    if (this.#taken !== undefined) this.settle(this.#taken.events);
+    if (this.#taken !== undefined) this.settle(this.#taken.records);
     await this.#appending;
     if (this.#waiting.length > 0) {
       this.#startAppending();
@@ -176,20 +179,19 @@ export class Spool implements EventBuffer {
         await this.#files.remove(id);
         continue;
       }
-      const unread = new Map<string, number>();
+      const unread = newCounts();
       const start = id === position.id ? position.offset : 0;
       const bytes = await this.#files.scan(id, start, (line) => {
-        const probe = probeOf(line);
-        unread.set(probe, (unread.get(probe) ?? 0) + 1);
+        unread.of(sourceOf(line)).lines++;
       });
       await this.#files.cut(id, bytes);
       segments.push({ id, bytes, offset: Math.min(start, bytes), unread });
     }
     for (const { bytes, offset, unread } of segments) {
       this.#bytes += bytes - offset;
-      for (const [probe, count] of unread) {
-        this.#length += count;
-        this.#options.recovered(probe, count);
+      for (const [source, { lines }] of unread) {
+        this.#length += lines;
+        this.#options.recovered(source, lines);
       }
     }
     this.#segments = segments;
@@ -213,38 +215,38 @@ export class Spool implements EventBuffer {
     }
     this.#failure = '';
     while (this.#waiting.length > 0) {
-      const events = this.#cutWaiting();
-      const text = Buffer.from(events.map(({ json }) => `${json}\n`).join(''));
+      const records = this.#cutWaiting();
+      const text = Buffer.from(records.map((record) => `${this.#lines.format(record)}\n`).join(''));
       this.#makeRoom(text.length);
       const segment = this.#segmentFor(text.length);
       try {
         await this.#files.append(segment.id, text, segment.bytes);
       } catch (error) {
-        this.#waiting.unshift(...events);
-        this.#waitingBytes += sumBytes(events);
+        this.#waiting.unshift(...records);
+        this.#waitingBytes += sumBytes(records);
         this.#fail(error as Error);
         return;
       }
       if (!this.#segments.includes(segment)) {
         // The file was found to be damaged meanwhile, and is gone.
-        this.#forget(events, 'spool_damaged');
+        this.#forget(records, 'spool_damaged');
         continue;
       }
       segment.bytes += text.length;
-      // On the disk each has its line end.
-      this.#bytes += events.length;
-      for (const { record } of events) segment.unread.set(record.probe, (segment.unread.get(record.probe) ?? 0) + 1);
+      // On the disk each has its header and its line end.
+      this.#bytes += text.length - sumBytes(records);
+      for (const record of records) segment.unread.of(record).lines++;
     }
   }
 
-  #cutWaiting(): EventLine[] {
+  #cutWaiting(): LaneRecord[] {
     let end = 0;
     for (let bytes = 0; end < this.#waiting.length && bytes < APPEND_BYTES_MAX; end++) {
       bytes += this.#waiting[end]?.bytes ?? 0;
     }
-    const events = this.#waiting.splice(0, end);
-    this.#waitingBytes -= sumBytes(events);
-    return events;
+    const records = this.#waiting.splice(0, end);
+    this.#waitingBytes -= sumBytes(records);
+    return records;
   }
 
   #fail(error: Error): void {
@@ -259,7 +261,7 @@ export class Spool implements EventBuffer {
   #segmentFor(bytes: number): Segment {
     const last = this.#segments.at(-1);
     if (last !== undefined && last.bytes + bytes <= this.#options.size / FILES) return last;
-    const segment = { id: this.#nextId++, bytes: 0, offset: 0, unread: new Map<string, number>() };
+    const segment = { id: this.#nextId++, bytes: 0, offset: 0, unread: newCounts() };
     this.#segments.push(segment);
     return segment;
   }
@@ -276,9 +278,9 @@ export class Spool implements EventBuffer {
   }
 
   #forgetSegment(segment: Segment, reason: DropReason): void {
-    for (const [probe, count] of segment.unread) {
-      this.#length -= count;
-      this.#options.dropped(probe, reason, count);
+    for (const [source, { lines }] of segment.unread) {
+      this.#length -= lines;
+      this.#options.dropped(source, reason, lines);
     }
     segment.unread.clear();
     this.#bytes -= segment.bytes - segment.offset;
@@ -286,16 +288,16 @@ export class Spool implements EventBuffer {
     void this.#files.remove(segment.id).catch((error: Error) => this.#options.log('warn', error.message));
   }
 
-  #forget(events: readonly EventLine[], reason: DropReason): void {
-    for (const { record } of events) this.#options.dropped(record.probe, reason, 1);
-    this.#length -= events.length;
-    this.#bytes -= sumBytes(events);
+  #forget(records: readonly LaneRecord[], reason: DropReason): void {
+    for (const record of records) this.#options.dropped(record, reason, 1);
+    this.#length -= records.length;
+    this.#bytes -= sumBytes(records);
   }
 
-  async #read(segment: Segment, eventsMax: number, bytesMax: number): Promise<EventLine[]> {
+  async #read(segment: Segment, recordsMax: number, bytesMax: number): Promise<LaneRecord[]> {
     let texts: string[];
     try {
-      texts = (await this.#files.read(segment.id, segment.offset, segment.bytes, bytesMax)).slice(0, eventsMax);
+      texts = (await this.#files.read(segment.id, segment.offset, segment.bytes, bytesMax)).slice(0, recordsMax);
     } catch (error) {
       this.#options.log('error', `a part of the spool is lost: ${(error as Error).message}`);
       this.#segments = this.#segments.filter((other) => other !== segment);
@@ -308,19 +310,30 @@ export class Spool implements EventBuffer {
   }
 
   /** A damaged line is dropped alone. */
-  #parse(segment: Segment, text: string): EventLine[] {
-    const bytes = Buffer.byteLength(text);
-    const probe = probeOf(text);
-    segment.offset += bytes + 1;
-    segment.unread.set(probe, Math.max(0, (segment.unread.get(probe) ?? 0) - 1));
-    this.#bytes--;
-    try {
-      return [{ record: JSON.parse(text) as EventRecord, json: text, bytes }];
-    } catch {
+  #parse(segment: Segment, line: string): LaneRecord[] {
+    const bytes = Buffer.byteLength(line) + 1;
+    const source = sourceOf(line);
+    const unread = segment.unread.of(source);
+    unread.lines = Math.max(0, unread.lines - 1);
+    segment.offset += bytes;
+    this.#bytes -= bytes;
+    const record = this.#restore(line, source);
+    if (record === undefined) {
       this.#length--;
-      this.#bytes -= bytes;
-      this.#options.dropped(probe, 'spool_damaged', 1);
       return [];
+    }
+    this.#bytes += record.bytes;
+    return [record];
+  }
+
+  #restore(line: string, source: Source): LaneRecord | undefined {
+    try {
+      const record = this.#lines.parse(line);
+      if (record === undefined) this.#options.dropped(source, 'unknown_kind', 1);
+      return record;
+    } catch {
+      this.#options.dropped(source, 'spool_damaged', 1);
+      return undefined;
     }
   }
 
@@ -348,6 +361,6 @@ export class Spool implements EventBuffer {
   }
 }
 
-function probeOf(line: string): string {
-  return /"probe":"([a-z0-9_]{1,64})"/.exec(line)?.[1] ?? UNKNOWN_PROBE;
+function newCounts(): Segment['unread'] {
+  return new Counts(() => ({ lines: 0 }));
 }

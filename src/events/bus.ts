@@ -1,35 +1,39 @@
 import type { EventRecord } from '#api/events.ts';
-import { Ledger } from '#delivery/ledger.ts';
-import type { SinkQueue } from '#delivery/sink_queue.ts';
-import { type EventLine, toLine } from './event_line.ts';
+import type { LaneRecord } from '#delivery/record.ts';
+import { EVENT_KIND } from './event_kind.ts';
 import { type EventFilter, matches } from './filter.ts';
 
-/** An event with its number, counted from the start of the agent. */
-export interface NumberedLine extends EventLine {
+/** An event with its text and its number, counted from the start of the agent. */
+export interface PublishedEvent {
   readonly number: number;
+  readonly event: EventRecord;
+  readonly json: string;
 }
 
-export type EventListener = (events: readonly NumberedLine[]) => void;
+export type EventListener = (events: readonly PublishedEvent[]) => void;
 
-/** Gives each event to every sink and to whoever follows, and keeps the last ones for who asks later. */
+/** Gives each event to whoever follows, and keeps the last ones for who asks later. */
 export class EventBus {
-  readonly ledger = new Ledger();
   /** Tells the numbers of this run of the agent from those of others. */
   readonly run = Date.now().toString(36);
   readonly #listeners = new Set<EventListener>();
-  #history: NumberedLine[] = [];
+  #history: PublishedEvent[] = [];
   #published = 0;
   #historyMax = 0;
-  #sinks: readonly SinkQueue[] = [];
 
-  publish(events: readonly EventRecord[]): void {
-    const lines = events.map((event) => ({ ...toLine(event), number: ++this.#published }));
-    for (const { probe } of events) this.ledger.published(probe);
-    for (const sink of this.#sinks) sink.offer(lines);
-    for (const line of lines) this.#history.push(line);
+  /** Returns the records of the events, for the sinks. */
+  publish(events: readonly EventRecord[]): LaneRecord[] {
+    const records = events.map(EVENT_KIND.toRecord);
+    const published = records.map(({ json }, index) => ({
+      number: ++this.#published,
+      event: events[index] as EventRecord,
+      json,
+    }));
+    for (const one of published) this.#history.push(one);
     // Cut seldom, not for each batch.
     if (this.#history.length > 2 * this.#historyMax) this.#cut();
-    for (const listener of this.#listeners) listener(lines);
+    for (const listener of this.#listeners) listener(published);
+    return records;
   }
 
   set historyMax(historyMax: number) {
@@ -38,9 +42,9 @@ export class EventBus {
   }
 
   /** @param after number of the last event that is not wanted any more */
-  history(filter: EventFilter, after = 0): NumberedLine[] {
+  history(filter: EventFilter, after = 0): PublishedEvent[] {
     this.#cut();
-    return this.#history.filter(({ record, number }) => number > after && matches(record, filter));
+    return this.#history.filter(({ event, number }) => number > after && matches(event, filter));
   }
 
   /** Until disposed. */
@@ -51,15 +55,6 @@ export class EventBus {
 
   get followers(): number {
     return this.#listeners.size;
-  }
-
-  get sinks(): readonly SinkQueue[] {
-    return this.#sinks;
-  }
-
-  /** Sends to these sinks from now on; what others got already is theirs. */
-  set sinks(sinks: readonly SinkQueue[]) {
-    this.#sinks = sinks;
   }
 
   #cut(): void {

@@ -1,19 +1,11 @@
 import type { EventRecord, Peer } from '#api/events.ts';
 import { addressOf } from '#core/address.ts';
+import type { PeerLookup } from '#peers/peer.ts';
 import { isPublic } from '#peers/public.ts';
 
-/** Whose addresses events name: nobody's, those of this node and its Pods, or those of the whole cluster. */
-export const PEERS = ['off', 'node', 'cluster'] as const;
-export type Peers = (typeof PEERS)[number];
-
-export interface PeerContext {
+export interface PeerContext extends PeerLookup {
   /** Name of this node. */
   readonly node: string;
-  readonly find: (ip: string) => Peer | undefined;
-  /** Whether the Pod is one of this node. */
-  readonly isLocal: (namespace: string, pod: string) => boolean;
-  /** Whether an address is nobody's in the cluster; undefined where not all addresses of the cluster are known. */
-  readonly isExternal: ((ip: string) => boolean) | undefined;
 }
 
 /** Who is at the other end of an event; undefined where that is not sure. */

@@ -7,14 +7,14 @@ const LOOKS_PER_WINDOW = 4;
 /** Fields of equal events of a type, beside those that all types have; undefined for a type that is not known. */
 export type EqualBy = (probe: string, type: string) => readonly string[] | undefined;
 
-export interface FolderHooks {
+export interface EventFoldCallbacks {
   readonly equalBy: EqualBy;
   /** Gets, when a window ends, the event that stands for those that were held. */
   readonly send: (events: readonly EventRecord[]) => void;
   /** An event is held, or no longer. */
-  readonly held: (probe: string, change: 1 | -1) => void;
+  readonly held: (event: EventRecord, change: 1 | -1) => void;
   /** An event went into another. */
-  readonly folded: (probe: string) => void;
+  readonly folded: (event: EventRecord) => void;
 }
 
 interface Window {
@@ -30,8 +30,8 @@ interface Window {
  * the last of them, with how many it stands for and when the first of them was. So the counts of what goes out add up to
  * what came in.
  */
-export class Folder implements Disposable {
-  readonly #hooks: FolderHooks;
+export class EventFold implements Disposable {
+  readonly #callbacks: EventFoldCallbacks;
   readonly #now: () => number;
   /** In the order in which they end: all are of the same length. */
   readonly #windows = new Map<string, Window>();
@@ -39,8 +39,8 @@ export class Folder implements Disposable {
   #timer: NodeJS.Timeout | undefined;
   #unfolded = 0;
 
-  constructor(hooks: FolderHooks, now: () => number = () => performance.now()) {
-    this.#hooks = hooks;
+  constructor(callbacks: EventFoldCallbacks, now: () => number = () => performance.now()) {
+    this.#callbacks = callbacks;
     this.#now = now;
   }
 
@@ -72,8 +72,8 @@ export class Folder implements Disposable {
     }
     if (window.last === undefined) {
       window.firstTime = event.time;
-      this.#hooks.held(event.probe, 1);
-    } else this.#hooks.folded(event.probe);
+      this.#callbacks.held(event, 1);
+    } else this.#callbacks.folded(event);
     window.last = event;
     window.count++;
     return false;
@@ -113,14 +113,14 @@ export class Folder implements Disposable {
   #send(windows: readonly Window[]): void {
     const events = windows.flatMap(({ last, firstTime, count }) => {
       if (last === undefined) return [];
-      this.#hooks.held(last.probe, -1);
+      this.#callbacks.held(last, -1);
       return count === 1 ? [last] : [{ ...last, count, firstTime, lastTime: last.time }];
     });
-    if (events.length > 0) this.#hooks.send(events);
+    if (events.length > 0) this.#callbacks.send(events);
   }
 
   #keyOf(event: EventRecord): string {
-    const fields = this.#hooks.equalBy(event.probe, event.type) ?? [];
+    const fields = this.#callbacks.equalBy(event.probe, event.type) ?? [];
     const { probe, type, netns, src, dst, protocol } = event;
     return JSON.stringify([probe, type, netns, src, dst, protocol, ...fields.map((field) => event[field])]);
   }

@@ -1,20 +1,20 @@
 import type { Registry } from 'prom-client';
 import { collectDefaultMetrics, Registry as PromRegistry } from 'prom-client';
-import type { KernelLedgerEntry } from '#api/ledger.ts';
 import type { SinkStatus } from '#api/sinks.ts';
-import { DROP_REASONS, SINK_STATES } from '#api/words.ts';
+import { SINK_STATES } from '#api/words.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
 import { type Format, OPENMETRICS_END } from '#collectors/exposition.ts';
 import { TextWriter } from '#collectors/text_writer.ts';
 import { freeCycle } from '#core/cycle.ts';
-import type { FoldRow, LedgerRow } from '#delivery/ledger.ts';
+import type { LedgerRow } from '#delivery/ledger.ts';
 import type { ClusterState } from '#kubernetes/cluster.ts';
-import { defineMetrics, type Emit, NO_LABELS, NODE } from '#probe/metric.ts';
+import { defineMetrics, type Emit, type LooseEmit, NO_LABELS, NODE } from '#probe/metric.ts';
+import type { SourceRow } from './ledger.ts';
+import { EVENT_METRICS, emitLedger, RECORD_METRICS } from './ledger_metrics.ts';
 import { writeProcessMetrics } from './process_metrics.ts';
 
 const AGENT = 'agent';
 
-const PROBE = { help: 'Name of the probe.', example: 'packetloss', max: 64 } as const;
 const SINK = { help: 'Name of the sink.', example: 'stdout', max: 16 } as const;
 
 const RESOURCE = { help: 'Resource that is watched.', example: 'pods', max: 16 } as const;
@@ -77,60 +77,8 @@ export const AGENT_METRICS = defineMetrics({
     help: 'Number of the configuration in force, counted from the start of the agent.',
     labels: {},
   },
-  produced: {
-    ...agent,
-    type: 'counter',
-    name: 'netsonde_events_produced_total',
-    help: 'Events that happened, before any limit.',
-    labels: { probe: PROBE },
-  },
-  limited: {
-    ...agent,
-    type: 'counter',
-    name: 'netsonde_events_limited_total',
-    help: 'Events left out by a limit.',
-    labels: { probe: PROBE, stage: { help: 'Where the limit is.', values: ['kernel', 'agent'] } },
-  },
-  folded: {
-    ...agent,
-    type: 'counter',
-    name: 'netsonde_events_folded_total',
-    help: 'Events that went into an equal one, which says how many it stands for.',
-    labels: { probe: PROBE },
-  },
-  unfolded: {
-    ...agent,
-    type: 'counter',
-    name: 'netsonde_events_unfolded_total',
-    help: 'Events that were not compared with others because too many different ones came at the same time.',
-    labels: {},
-  },
-  delivered: {
-    ...agent,
-    type: 'counter',
-    name: 'netsonde_events_delivered_total',
-    help: 'Events that the sink has taken.',
-    labels: { probe: PROBE, sink: SINK },
-  },
-  dropped: {
-    ...agent,
-    type: 'counter',
-    name: 'netsonde_events_dropped_total',
-    help: 'Events that were lost. An empty sink: lost before they were given to any.',
-    labels: {
-      probe: PROBE,
-      sink: SINK,
-      stage: { help: 'Where it was lost.', values: ['kernel', 'sink'] },
-      reason: { help: 'Why.', values: ['ring_full', ...DROP_REASONS] },
-    },
-  },
-  pending: {
-    ...agent,
-    type: 'gauge',
-    name: 'netsonde_events_pending',
-    help: 'Events that wait for the sink. An empty sink: held to see whether equal ones come.',
-    labels: { probe: PROBE, sink: SINK },
-  },
+  ...EVENT_METRICS,
+  ...RECORD_METRICS,
   connected: {
     ...agent,
     type: 'gauge',
@@ -185,13 +133,6 @@ export const AGENT_METRICS = defineMetrics({
     help: 'Addresses for which there was no room; events do not name them.',
     labels: {},
   },
-  recovered: {
-    ...agent,
-    type: 'counter',
-    name: 'netsonde_events_recovered_total',
-    help: 'Events that an earlier run of the agent left in the spool of the sink.',
-    labels: { probe: PROBE, sink: SINK },
-  },
   sinkState: {
     ...agent,
     type: 'gauge',
@@ -226,8 +167,7 @@ export interface AgentState {
   readonly restarts: number;
   readonly stuckThreads: number;
   readonly config: { readonly successful: boolean; readonly appliedMs: number; readonly generation: number };
-  readonly kernelLedger: readonly KernelLedgerEntry[];
-  readonly foldLedger: readonly FoldRow[];
+  readonly sources: readonly SourceRow[];
   readonly unfolded: number;
   readonly sinkLedger: readonly LedgerRow[];
   readonly kubernetes: KubernetesState | undefined;
@@ -268,7 +208,8 @@ function emitState(emit: AgentEmit, state: AgentState): void {
   emit('configSuccessful', NODE, state.config.successful ? 1 : 0, NO_LABELS);
   emit('configTime', NODE, state.config.appliedMs / 1000, NO_LABELS);
   emit('configGeneration', NODE, state.config.generation, NO_LABELS);
-  emitEvents(emit, state);
+  emit('unfolded', NODE, state.unfolded, NO_LABELS);
+  emitLedger(emit as LooseEmit, state.sources, state.sinkLedger);
   for (const { name: sink, state: current, pendingBytes, retries } of state.sinks) {
     for (const candidate of SINK_STATES) {
       emit('sinkState', NODE, candidate === current ? 1 : 0, { sink, state: candidate });
@@ -277,28 +218,6 @@ function emitState(emit: AgentEmit, state: AgentState): void {
     emit('sinkRetries', NODE, retries, { sink });
   }
   if (state.kubernetes !== undefined) emitKubernetes(emit, state.kubernetes);
-}
-
-function emitEvents(emit: AgentEmit, { kernelLedger, foldLedger, unfolded, sinkLedger }: AgentState): void {
-  const before = new Map(foldLedger.map((row) => [row.probe, row]));
-  for (const { probe, stage, produced, limited, lost } of kernelLedger) {
-    const { limited: limitedHere = 0, folded = 0, held = 0 } = before.get(probe) ?? {};
-    emit('produced', NODE, produced, { probe });
-    if (stage === 'kernel') {
-      emit('limited', NODE, limited, { probe, stage });
-      emit('dropped', NODE, lost, { probe, sink: '', stage, reason: 'ring_full' });
-    }
-    emit('limited', NODE, limitedHere + (stage === 'agent' ? limited : 0), { probe, stage: 'agent' });
-    emit('folded', NODE, folded, { probe });
-    emit('pending', NODE, held, { probe, sink: '' });
-  }
-  emit('unfolded', NODE, unfolded, NO_LABELS);
-  for (const { probe, sink, delivered, pending, recovered, dropped } of sinkLedger) {
-    emit('delivered', NODE, delivered, { probe, sink });
-    emit('pending', NODE, pending, { probe, sink });
-    emit('recovered', NODE, recovered, { probe, sink });
-    for (const [reason, count] of dropped) emit('dropped', NODE, count, { probe, sink, stage: 'sink', reason });
-  }
 }
 
 function emitKubernetes(emit: AgentEmit, state: KubernetesState): void {

@@ -3,7 +3,7 @@ import type * as z from 'zod';
 import type { Failure } from '#api/errors.ts';
 import { EVENTS_QUERY, type EventsQuery, parseSince } from '#api/events_query.ts';
 import { nearest } from '#config/faults.ts';
-import type { EventBus, NumberedLine } from '#events/bus.ts';
+import type { EventBus, PublishedEvent } from '#events/bus.ts';
 import { formatTimeNs } from '#events/envelope.ts';
 import { type EventFilter, matches } from '#events/filter.ts';
 import { PROBES } from '#probes/index.ts';
@@ -38,10 +38,10 @@ export function serveEvents(bus: EventBus, request: Request, response: Response)
   }
   response.set('Content-Type', wish.ndjson ? NDJSON : SSE);
   response.set('Cache-Control', 'no-store');
-  const send = (events: readonly NumberedLine[]) => {
+  const send = (events: readonly PublishedEvent[]) => {
     const text = events
-      .filter(({ record }) => matches(record, wish.filter))
-      .map((line) => (wish.ndjson ? `${line.json}\n` : frame(line, bus.run)));
+      .filter(({ event }) => matches(event, wish.filter))
+      .map((published) => (wish.ndjson ? `${published.json}\n` : frame(published, bus.run)));
     if (text.length > 0) response.write(text.join(''));
   };
   response.flushHeaders();
@@ -53,8 +53,8 @@ export function serveEvents(bus: EventBus, request: Request, response: Response)
   else response.end();
 }
 
-function frame({ record, json, number }: NumberedLine, run: string): string {
-  return `id: ${run}-${number}\nevent: ${record.type}\ndata: ${json}\n\n`;
+function frame({ event, json, number }: PublishedEvent, run: string): string {
+  return `id: ${run}-${number}\nevent: ${event.type}\ndata: ${json}\n\n`;
 }
 
 /** Number of the last event that a client has which comes back; undefined where it is new, or was with another run of the agent. */
@@ -70,7 +70,7 @@ function lastOf<T>(items: readonly T[], count: number): readonly T[] {
 function follow(
   bus: EventBus,
   response: Response,
-  send: (events: readonly NumberedLine[]) => void,
+  send: (events: readonly PublishedEvent[]) => void,
   ndjson: boolean,
 ): void {
   const subscription = bus.follow((events) => {

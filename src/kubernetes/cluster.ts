@@ -1,6 +1,5 @@
-import type { EventRecord } from '#api/events.ts';
-import { type Peers, withPeer } from '#events/enrich.ts';
 import { AddressBook, type AddressOwner, type OwnerKind } from '#peers/address_book.ts';
+import type { PeerLookup, Peers } from '#peers/peer.ts';
 import { isPublic, networks } from '#peers/public.ts';
 import type { PodName, PodsUpdate } from '#pods/facts.ts';
 import type { ApiSession } from './api.ts';
@@ -91,17 +90,15 @@ export class Cluster implements AsyncDisposable {
     }
   }
 
-  /** Names who is at the other end of each. */
-  withPeers(events: readonly EventRecord[]): readonly EventRecord[] {
-    if (this.#peers === 'off') return events;
+  /** Whose the addresses are, as far as is known now; undefined where `peers` is off. */
+  get peers(): PeerLookup | undefined {
+    if (this.#peers === 'off') return undefined;
     const wide = this.#wide;
-    const context = {
-      node: this.#options.node,
-      find: (ip: string) => this.#near.find(ip) ?? wide?.book.find(ip),
-      isLocal: (namespace: string, pod: string) => this.#feed.has(namespace, pod),
-      isExternal: wide?.isWhole === true ? (ip: string) => !wide.isPodNetwork(ip) : undefined,
+    return {
+      find: (ip) => this.#near.find(ip) ?? wide?.book.find(ip),
+      isLocal: (namespace, pod) => this.#feed.has(namespace, pod),
+      isExternal: wide?.isWhole === true ? (ip) => !wide.isPodNetwork(ip) : undefined,
     };
-    return events.map((event) => withPeer(event, context));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

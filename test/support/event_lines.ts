@@ -1,5 +1,6 @@
 import type { EventRecord } from '#api/events.ts';
-import { type EventLine, toLine } from '#events/event_line.ts';
+import type { LaneRecord } from '#delivery/record.ts';
+import { EVENT_KIND } from '#events/event_kind.ts';
 
 /** Events that differ in their time, each a nanosecond later, and in their message. */
 export function makeEvents(count: number, more: Partial<EventRecord> = {}, first = 0): EventRecord[] {
@@ -17,10 +18,10 @@ export function makeEvents(count: number, more: Partial<EventRecord> = {}, first
   }));
 }
 
-export function makeLines(count: number, more: Partial<EventRecord> = {}, first = 0): EventLine[] {
-  return makeEvents(count, more, first).map(toLine);
+export function makeLines(count: number, more: Partial<EventRecord> = {}, first = 0): LaneRecord[] {
+  return makeEvents(count, more, first).map(EVENT_KIND.toRecord);
 }
 
-export function messages(events: readonly EventLine[]): string[] {
-  return events.map(({ record }) => record.message);
+export function messages(records: readonly LaneRecord[]): string[] {
+  return records.map(({ json }) => (JSON.parse(json) as EventRecord).message);
 }

@@ -1,41 +1,72 @@
+import { Lane } from '#agent/lane.ts';
 import type { EventRecord } from '#api/events.ts';
 import { ConfigReader } from '#config/load.ts';
 import type { SinksConfig } from '#config/sinks.ts';
+import { Ledger } from '#delivery/ledger.ts';
+import type { LaneRecord, StoredKind } from '#delivery/record.ts';
 import { SinkSet } from '#delivery/sink_set.ts';
 import { EventBus } from '#events/bus.ts';
+import { RECORD_KINDS } from '#events/kinds.ts';
 import { PROBES } from '#probes/index.ts';
 import { eventually } from './oracle.ts';
 
-/** The way of events from the bus through the sinks of a configuration, without an agent around it. */
+/** The lane with the sinks of a configuration, without an agent around it. It folds and limits nothing. */
 export class EventWay implements AsyncDisposable {
-  readonly bus = new EventBus();
   readonly logged: string[] = [];
-  readonly sinks = new SinkSet(this.bus, (_, message) => this.logged.push(message));
+  readonly books = new Ledger();
+  readonly sinks: SinkSet;
+  readonly lane: Lane;
+  readonly #kinds: readonly StoredKind[];
   #published = 0;
 
-  static async open(sinks: object): Promise<EventWay> {
-    const way = new EventWay();
+  private constructor(kinds: readonly StoredKind[]) {
+    this.#kinds = kinds;
+    this.sinks = new SinkSet({ ledger: this.books, kinds, log: (_, message) => this.logged.push(message) });
+    this.lane = new Lane({
+      node: 'n',
+      probes: PROBES,
+      ledger: this.books,
+      bus: new EventBus(),
+      peers: () => undefined,
+      deliver: (records) => this.sinks.offer(records),
+    });
+    this.lane.configure({ limit: Number.MAX_SAFE_INTEGER, foldMs: 0, history: 0 });
+  }
+
+  /** @param kinds of records, all that there are */
+  static async open(sinks: object, kinds: readonly StoredKind[] = RECORD_KINDS): Promise<EventWay> {
+    const way = new EventWay(kinds);
     await way.apply(sinks);
     return way;
   }
 
   /** @param sinks as in a configuration */
   async apply(sinks: object): Promise<void> {
-    await this.sinks.apply(parseSinks(sinks));
+    await this.sinks.apply(parseSinks(sinks, this.#names));
   }
 
   publish(events: readonly EventRecord[]): void {
-    this.bus.publish(events);
+    this.lane.receive(events);
     this.#published += events.length;
+  }
+
+  /** Records of another kind than events. */
+  send(records: readonly LaneRecord[]): void {
+    this.lane.receiveRecords(records);
+    this.#published += records.length;
+  }
+
+  get #names(): string[] {
+    return this.#kinds.map(({ name }) => name);
   }
 
   status(name: string) {
     return this.sinks.statuses().find((status) => status.name === name);
   }
 
-  /** Of all probes: what came in is what is accounted for. */
-  ledger(sink: string) {
-    const rows = this.bus.ledger.rows([sink]);
+  /** Of all probes: what came in is what is accounted for. @param kinds all that there are by default */
+  ledger(sink: string, kinds: readonly string[] = this.#names) {
+    const rows = this.books.rows([{ name: sink, kinds: new Set(kinds) }]);
     const total = (of: (row: (typeof rows)[number]) => number) => rows.reduce((sum, row) => sum + of(row), 0);
     const dropped: Record<string, number> = {};
     for (const row of rows) {
@@ -65,6 +96,6 @@ export class EventWay implements AsyncDisposable {
   }
 }
 
-export function parseSinks(sinks: object): SinksConfig {
-  return new ConfigReader(PROBES).parse(JSON.stringify({ sinks })).sinks;
+export function parseSinks(sinks: object, kinds?: readonly string[]): SinksConfig {
+  return new ConfigReader(PROBES, kinds).parse(JSON.stringify({ sinks })).sinks;
 }

@@ -1,14 +1,14 @@
-import type { EventLine } from '#events/event_line.ts';
+import type { LaneRecord } from '../record.ts';
 import { type Receipt, Unavailable } from '../sink.ts';
 import type { Answer } from './http.ts';
 
-/** A server that refuses nearly everything is not asked about each event. */
+/** A server that refuses nearly everything is not asked about each record. */
 const REFUSALS_MAX = 100;
 
 /** Not the fault of what was sent: who we are, where we sent it to, or when. */
-const NOT_THE_EVENTS = new Set([401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 421, 425, 426, 429]);
+const NOT_THE_RECORDS = new Set([401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 421, 425, 426, 429]);
 
-/** Of a server that tells how many events of those that it has taken it has refused after all, but not which. */
+/** Of a server that tells how many records of those that it has taken it has refused after all, but not which. */
 export interface Outcome extends Answer {
   readonly refused?: { readonly count: number; readonly why: string } | undefined;
 }
@@ -19,9 +19,9 @@ export interface Outcome extends Answer {
  * @throws {Unavailable}
  */
 export async function deliver(
-  batch: readonly EventLine[],
+  batch: readonly LaneRecord[],
   receipt: Receipt,
-  send: (events: readonly EventLine[]) => Promise<Outcome>,
+  send: (records: readonly LaneRecord[]) => Promise<Outcome>,
 ): Promise<void> {
   const parts = [batch];
   for (let refusals = 0; parts.length > 0; ) {
@@ -32,7 +32,7 @@ export async function deliver(
       continue;
     }
     const why = reasonOf(status, text);
-    if (status < 400 || status >= 500 || NOT_THE_EVENTS.has(status)) throw new Unavailable(why, retryAfterMs);
+    if (status < 400 || status >= 500 || NOT_THE_RECORDS.has(status)) throw new Unavailable(why, retryAfterMs);
     refusals++;
     if (part.length === 1 || refusals > REFUSALS_MAX) {
       receipt.rejected(part, why);
@@ -43,7 +43,7 @@ export async function deliver(
   }
 }
 
-function settle(part: readonly EventLine[], receipt: Receipt, refused: Outcome['refused']): void {
+function settle(part: readonly LaneRecord[], receipt: Receipt, refused: Outcome['refused']): void {
   const taken = Math.max(0, part.length - (refused?.count ?? 0));
   receipt.delivered(part.slice(0, taken));
   if (refused !== undefined) receipt.rejected(part.slice(taken), refused.why);

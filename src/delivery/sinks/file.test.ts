@@ -13,9 +13,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import type { EventLine } from '#events/event_line.ts';
 import { makeLines, messages } from '../../../test/support/event_lines.ts';
 import { parseSinks } from '../../../test/support/event_way.ts';
+import type { LaneRecord } from '../record.ts';
 import { Unavailable } from '../sink.ts';
 import { FileSink } from './file.ts';
 
@@ -31,7 +31,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 async function open(
   more: object = {},
-): Promise<{ write(events: readonly EventLine[]): Promise<void> } & AsyncDisposable> {
+): Promise<{ write(events: readonly LaneRecord[]): Promise<void> } & AsyncDisposable> {
   const { file } = parseSinks({ file: { path, ...more } });
   if (file === undefined) throw new Error('no file');
   const sink = new FileSink(file);

@@ -1,7 +1,7 @@
 import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { SinkConfig } from '#config/sinks.ts';
-import type { EventLine } from '#events/event_line.ts';
+import type { LaneRecord } from '../record.ts';
 import { type Receipt, type Sink, Unavailable } from '../sink.ts';
 
 /** Writes a JSON object a line. Puts a file aside when it is large or old; opens it anew when somebody else has done so. */
@@ -17,8 +17,8 @@ export class FileSink implements Sink {
     this.#config = config;
   }
 
-  async write(events: readonly EventLine[], _receipt: Receipt, signal: AbortSignal): Promise<void> {
-    const text = Buffer.from(events.map(({ json }) => `${json}\n`).join(''));
+  async write(records: readonly LaneRecord[], _receipt: Receipt, signal: AbortSignal): Promise<void> {
+    const text = Buffer.from(records.map(({ json }) => `${json}\n`).join(''));
     try {
       await this.#prepare(text.length);
       signal.throwIfAborted();

@@ -1,7 +1,5 @@
-import type { EventRecord } from '#api/events.ts';
 import type { SinkConfig } from '#config/sinks.ts';
-import { timeNsOf } from '#events/envelope.ts';
-import type { EventLine } from '#events/event_line.ts';
+import type { Labels, LaneRecord } from '../record.ts';
 import type { Receipt, Sink } from '../sink.ts';
 import { deliver } from './deliver.ts';
 import { type Answer, HttpPoster } from './http.ts';
@@ -9,7 +7,6 @@ import { type Answer, HttpPoster } from './http.ts';
 const PUSH_PATH = '/loki/api/v1/push';
 const JOB = 'netsonde';
 
-type Labels = Readonly<Record<string, string>>;
 /** Nanoseconds since the epoch, the line, and structured metadata. */
 type Entry = readonly [string, string] | readonly [string, string, Labels];
 
@@ -29,17 +26,17 @@ export class LokiSink implements Sink {
     };
   }
 
-  write(events: readonly EventLine[], receipt: Receipt, signal: AbortSignal): Promise<void> {
-    return deliver(events, receipt, (part) => this.#push(part, signal));
+  write(records: readonly LaneRecord[], receipt: Receipt, signal: AbortSignal): Promise<void> {
+    return deliver(records, receipt, (part) => this.#push(part, signal));
   }
 
   async close(): Promise<void> {
     this.#poster.close();
   }
 
-  async #push(events: readonly EventLine[], signal: AbortSignal): Promise<Answer> {
+  async #push(records: readonly LaneRecord[], signal: AbortSignal): Promise<Answer> {
     const { labels, structuredMetadata } = this.#config;
-    return this.#poster.post(pushBody(events, labels, structuredMetadata), this.#headers, signal);
+    return this.#poster.post(pushBody(records, labels, structuredMetadata), this.#headers, signal);
   }
 }
 
@@ -50,53 +47,33 @@ function pushUrl(text: string): URL {
   return url;
 }
 
-/** Few labels, since each combination is a stream; within a stream in the order of time. */
-export function pushBody(events: readonly EventLine[], labels: Labels, withMetadata: boolean): string {
-  const streams = new Map<string, { stream: Labels; events: EventLine[] }>();
-  for (const event of events) {
-    const { node, probe, type, namespace } = event.record;
-    const key = `${node}\0${probe}\0${type}\0${namespace}`;
+/** A stream for each combination of labels, within it in the order of time. */
+export function pushBody(records: readonly LaneRecord[], labels: Labels, withMetadata: boolean): string {
+  const streams = new Map<string, { stream: Labels; records: LaneRecord[] }>();
+  for (const record of records) {
+    const key = keyOf(record.stream);
     const stream = streams.get(key);
-    if (stream !== undefined) stream.events.push(event);
-    else streams.set(key, { stream: { ...labels, ...streamLabels(event.record) }, events: [event] });
+    if (stream !== undefined) stream.records.push(record);
+    else streams.set(key, { stream: { ...labels, job: JOB, ...record.stream }, records: [record] });
   }
   return JSON.stringify({
-    streams: [...streams.values()].map(({ stream, events: lines }) => ({
+    streams: [...streams.values()].map(({ stream, records: entries }) => ({
       stream,
-      values: lines.sort(byTime).map((line) => entryOf(line, withMetadata)),
+      values: entries.sort(byTime).map((record) => entryOf(record, withMetadata)),
     })),
   });
 }
 
-function byTime({ record: a }: EventLine, { record: b }: EventLine): number {
-  return a.time < b.time ? -1 : Number(a.time > b.time);
+function keyOf(stream: Labels): string {
+  let key = '';
+  for (const name in stream) key += `${name}\0${stream[name]}\0`;
+  return key;
 }
 
-function entryOf({ record, json }: EventLine, withMetadata: boolean): Entry {
-  const time = timeNsOf(record);
-  return withMetadata ? [time, json, metadata(record)] : [time, json];
+function byTime({ timeNs: a }: LaneRecord, { timeNs: b }: LaneRecord): number {
+  return a.length - b.length || (a < b ? -1 : Number(a > b));
 }
 
-function streamLabels({ node, probe, type, namespace }: EventRecord): Labels {
-  return withoutEmpty({ job: JOB, node, probe, type, namespace });
-}
-
-function metadata({ pod, netns, severity, src, dst, protocol, peer }: EventRecord): Labels {
-  return withoutEmpty({
-    pod,
-    netns,
-    severity,
-    src,
-    dst,
-    protocol,
-    peer_kind: peer?.kind,
-    peer_namespace: peer?.namespace,
-    peer_name: peer?.name,
-    peer_ip: peer?.ip,
-  });
-}
-
-/** To Loki a label without a value is one that is not there. */
-function withoutEmpty(labels: Readonly<Record<string, string | null | undefined>>): Labels {
-  return Object.fromEntries(Object.entries(labels).filter((entry): entry is [string, string] => Boolean(entry[1])));
+function entryOf({ timeNs, json, metadata }: LaneRecord, withMetadata: boolean): Entry {
+  return withMetadata ? [timeNs, json, metadata] : [timeNs, json];
 }

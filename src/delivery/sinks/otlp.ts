@@ -1,10 +1,8 @@
 import { JsonLogsSerializer } from '@opentelemetry/otlp-transformer';
 import { type Resource, resourceFromAttributes } from '@opentelemetry/resources';
-import type { EventRecord } from '#api/events.ts';
 import type { Severity } from '#api/words.ts';
 import type { SinkConfig } from '#config/sinks.ts';
-import { timeNsOf } from '#events/envelope.ts';
-import type { EventLine } from '#events/event_line.ts';
+import type { LaneRecord } from '../record.ts';
 import type { Receipt, Sink } from '../sink.ts';
 import { deliver, type Outcome } from './deliver.ts';
 import { type Answer, HttpPoster } from './http.ts';
@@ -13,6 +11,15 @@ import { type Answer, HttpPoster } from './http.ts';
 
 type LogRecord = Parameters<typeof JsonLogsSerializer.serializeRequest>[0][number];
 type Attributes = LogRecord['attributes'];
+
+/** What has a place of its own in a log record, and all that are its attributes. */
+interface Fields {
+  readonly message?: string;
+  readonly time?: unknown;
+  readonly severity?: unknown;
+  readonly node?: string;
+  readonly [name: string]: unknown;
+}
 
 const LOGS_PATH = '/v1/logs';
 const SCOPE = { name: 'netsonde' };
@@ -30,42 +37,41 @@ export class OtlpSink implements Sink {
     this.#poster = new HttpPoster(logsUrl(config.url), config);
   }
 
-  write(events: readonly EventLine[], receipt: Receipt, signal: AbortSignal): Promise<void> {
-    return deliver(events, receipt, (part) => this.#export(part, signal));
+  write(records: readonly LaneRecord[], receipt: Receipt, signal: AbortSignal): Promise<void> {
+    return deliver(records, receipt, (part) => this.#export(part, signal));
   }
 
   async close(): Promise<void> {
     this.#poster.close();
   }
 
-  async #export(events: readonly EventLine[], signal: AbortSignal): Promise<Outcome> {
-    const body = JsonLogsSerializer.serializeRequest(events.map(({ record }) => this.#toLog(record)));
+  async #export(records: readonly LaneRecord[], signal: AbortSignal): Promise<Outcome> {
+    const body = JsonLogsSerializer.serializeRequest(records.map((record) => this.#toLog(record)));
     const answer = await this.#poster.post(body ?? '', { 'content-type': 'application/json' }, signal);
     return { ...answer, refused: refusedIn(answer) };
   }
 
-  #toLog(record: EventRecord): LogRecord {
-    const time = timeNsOf(record);
-    const hrTime = [Number(time.slice(0, -NANOSECOND_DIGITS)), Number(time.slice(-NANOSECOND_DIGITS))] as [
+  #toLog({ kind, timeNs, severity, json }: LaneRecord): LogRecord {
+    const hrTime = [Number(timeNs.slice(0, -NANOSECOND_DIGITS)), Number(timeNs.slice(-NANOSECOND_DIGITS))] as [
       number,
       number,
     ];
-    const { message, time: _time, type, severity, node, ...attributes } = record;
+    const { message, time: _time, severity: _severity, node, ...attributes } = JSON.parse(json) as Fields;
     return {
       hrTime,
       hrTimeObserved: hrTime,
-      eventName: type,
+      eventName: typeof attributes['type'] === 'string' ? attributes['type'] : kind,
       severityText: severity,
       severityNumber: SEVERITY_NUMBERS[severity],
-      body: message,
-      attributes: withoutNull({ type, ...attributes }),
+      body: message ?? json,
+      attributes: withoutNull(attributes),
       droppedAttributesCount: 0,
       resource: this.#resourceOf(node),
       instrumentationScope: SCOPE,
     };
   }
 
-  #resourceOf(node: string): Resource {
+  #resourceOf(node = ''): Resource {
     let resource = this.#resources.get(node);
     if (resource === undefined) {
       resource = resourceFromAttributes({ 'service.name': SCOPE.name, 'host.name': node });

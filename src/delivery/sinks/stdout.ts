@@ -1,7 +1,7 @@
 import { write as fsWrite } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import type { EventLine } from '#events/event_line.ts';
+import type { LaneRecord } from '../record.ts';
 import { type Receipt, type Sink, Unavailable } from '../sink.ts';
 
 const write = promisify(fsWrite);
@@ -23,8 +23,8 @@ export class StdoutSink implements Sink {
     this.#fd = fd;
   }
 
-  async write(events: readonly EventLine[], receipt: Receipt, signal: AbortSignal): Promise<void> {
-    const bytes = Buffer.from(`${this.#isTorn ? '\n' : ''}${events.map(({ json }) => `${json}\n`).join('')}`);
+  async write(records: readonly LaneRecord[], receipt: Receipt, signal: AbortSignal): Promise<void> {
+    const bytes = Buffer.from(`${this.#isTorn ? '\n' : ''}${records.map(({ json }) => `${json}\n`).join('')}`);
     let at = 0;
     try {
       while (at < bytes.length) {
@@ -34,7 +34,7 @@ export class StdoutSink implements Sink {
       this.#isTorn = false;
     } catch (error) {
       const whole = bytes.subarray(0, at).lastIndexOf('\n') + 1;
-      receipt.delivered(events.slice(0, countLines(bytes, whole) - (this.#isTorn && whole > 0 ? 1 : 0)));
+      receipt.delivered(records.slice(0, countLines(bytes, whole) - (this.#isTorn && whole > 0 ? 1 : 0)));
       if (at > 0) this.#isTorn = whole < at;
       throw error instanceof Unavailable ? error : new Unavailable((error as Error).message);
     }

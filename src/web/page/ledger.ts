@@ -1,7 +1,8 @@
 import type { LedgerReport } from '#api/ledger.ts';
 
-/** An account of the events of a probe for one sink. */
+/** An account of the records of a kind and probe for one sink. */
 export interface Account {
+  readonly kind: string;
   readonly probe: string;
   readonly sink: string;
   readonly produced: number;
@@ -17,18 +18,21 @@ export interface Account {
   readonly rest: number;
 }
 
-/** Of each probe that had an event, for each sink; for none where there is no sink. */
+/** Of each kind and probe that had a record, for each sink; for none where there is no sink. */
 export function accountsOf({ probes, sinks }: LedgerReport): Account[] {
   return probes
-    .filter(({ probe, produced }) => produced > 0 || sinks.some((row) => row.probe === probe && row.recovered > 0))
-    .flatMap((entry) => {
-      const rows = sinks.filter(({ probe }) => probe === entry.probe);
+    .map((entry) => ({
+      entry,
+      rows: sinks.filter(({ kind, probe }) => kind === entry.kind && probe === entry.probe),
+    }))
+    .filter(({ entry, rows }) => entry.produced > 0 || rows.some(({ recovered }) => recovered > 0))
+    .flatMap(({ entry, rows }) => {
       return rows.length === 0 ? [accountOf(entry, undefined)] : rows.map((row) => accountOf(entry, row));
     });
 }
 
 function accountOf(
-  { probe, produced, limited, limitedLater, lost, folded, held }: LedgerReport['probes'][number],
+  { kind, probe, produced, limited, limitedLater, lost, folded, held }: LedgerReport['probes'][number],
   row: LedgerReport['sinks'][number] | undefined,
 ): Account {
   const { sink = '', delivered = 0, pending = 0, recovered = 0, dropped = {} } = row ?? {};
@@ -37,6 +41,7 @@ function accountOf(
   const allLimited = limited + limitedLater;
   const known = allLimited + folded + held + delivered + pending + gone;
   return {
+    kind,
     probe,
     sink,
     produced,
@@ -71,8 +76,8 @@ export class Balance {
   readonly #looks = new Map<string, Look>();
 
   add(accounts: readonly Account[]): void {
-    for (const { probe, sink, rest, produced } of accounts) {
-      const key = `${probe} ${sink}`;
+    for (const { kind, probe, sink, rest, produced } of accounts) {
+      const key = `${kind} ${probe} ${sink}`;
       const before = this.#looks.get(key);
       const isSame = before?.rest === rest && before.produced === produced;
       const same = isSame ? before.same + 1 : 1;
@@ -81,9 +86,9 @@ export class Balance {
     }
   }
 
-  stateOf({ probe, sink, rest }: Account): 'balances' | 'on its way' | 'missing' {
+  stateOf({ kind, probe, sink, rest }: Account): 'balances' | 'on its way' | 'missing' {
     if (rest === 0) return 'balances';
-    const { same = 0, open = 0 } = this.#looks.get(`${probe} ${sink}`) ?? {};
+    const { same = 0, open = 0 } = this.#looks.get(`${kind} ${probe} ${sink}`) ?? {};
     return same >= SETTLED || open >= UNSETTLED ? 'missing' : 'on its way';
   }
 }

@@ -114,9 +114,10 @@ function Accounts({ store }: { store: Store }): JSX.Element {
       </thead>
       <tbody>
         {accounts.map((account) => (
-          <tr key={`${account.probe} ${account.sink}`}>
+          <tr key={`${account.kind} ${account.probe} ${account.sink}`}>
             <th scope="row" data-label="Probe" class="value">
               {account.probe}
+              {account.kind !== 'event' && <span class="sub">{account.kind}</span>}
             </th>
             <td data-label="Sink" class="value">
               {account.sink || '–'}

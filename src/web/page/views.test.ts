@@ -110,12 +110,40 @@ describe('probes', () => {
 describe('the ledger', () => {
   const report = (produced: number): LedgerReport => ({
     probes: [
-      { probe: 'a', stage: 'kernel', produced, limited: 10, lost: 5, limitedLater: 3, folded: 2, held: 1 },
-      { probe: 'b', stage: 'agent', produced: 0, limited: 0, lost: 0, limitedLater: 0, folded: 0, held: 0 },
+      {
+        kind: 'event',
+        probe: 'a',
+        stage: 'kernel',
+        produced,
+        limited: 10,
+        lost: 5,
+        limitedLater: 3,
+        folded: 2,
+        held: 1,
+      },
+      {
+        kind: 'event',
+        probe: 'b',
+        stage: 'agent',
+        produced: 0,
+        limited: 0,
+        lost: 0,
+        limitedLater: 0,
+        folded: 0,
+        held: 0,
+      },
     ],
     sinks: [
-      { probe: 'a', sink: 'stdout', delivered: 79, pending: 0, recovered: 0, dropped: {} },
-      { probe: 'a', sink: 'loki', delivered: 40, pending: 32, recovered: 2, dropped: { rejected: 9, queue_full: 0 } },
+      { kind: 'event', probe: 'a', sink: 'stdout', delivered: 79, pending: 0, recovered: 0, dropped: {} },
+      {
+        kind: 'event',
+        probe: 'a',
+        sink: 'loki',
+        delivered: 40,
+        pending: 32,
+        recovered: 2,
+        dropped: { rejected: 9, queue_full: 0 },
+      },
     ],
   });
 
@@ -158,7 +186,7 @@ describe('the ledger', () => {
 
   it('has no balance without a sink', () => {
     expect(accountsOf({ ...report(100), sinks: [] })).toEqual([
-      expect.objectContaining({ probe: 'a', sink: '', produced: 100, rest: 0 }),
+      expect.objectContaining({ kind: 'event', probe: 'a', sink: '', produced: 100, rest: 0 }),
     ]);
   });
 });

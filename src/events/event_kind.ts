@@ -1,0 +1,40 @@
+import type { EventRecord } from '#api/events.ts';
+import type { Kind } from '#core/record_kinds.ts';
+import { type LaneRecord, labelsOf, type RecordKind } from '#delivery/record.ts';
+import { timeNsOf } from './envelope.ts';
+
+const NAME: Kind = 'event';
+const VERSION = 1;
+
+/** Events as the sinks get them. */
+export const EVENT_KIND: RecordKind<EventRecord> = {
+  name: NAME,
+  version: VERSION,
+  toRecord: (event) => describe(event, JSON.stringify(event)),
+  restore: (version, json) => (version === VERSION ? describe(JSON.parse(json) as EventRecord, json) : undefined),
+};
+
+function describe(event: EventRecord, json: string): LaneRecord {
+  const { probe, severity, node, type, namespace, pod, netns, src, dst, protocol, peer } = event;
+  return {
+    kind: NAME,
+    probe,
+    timeNs: timeNsOf(event),
+    severity,
+    stream: labelsOf({ node, probe, type, namespace }),
+    metadata: labelsOf({
+      pod,
+      netns,
+      severity,
+      src,
+      dst,
+      protocol,
+      peer_kind: peer?.kind,
+      peer_namespace: peer?.namespace,
+      peer_name: peer?.name,
+      peer_ip: peer?.ip,
+    }),
+    json,
+    bytes: Buffer.byteLength(json),
+  };
+}

@@ -1,0 +1,8 @@
+import type { Kind } from '#core/record_kinds.ts';
+import type { StoredKind } from '#delivery/record.ts';
+import { EVENT_KIND } from './event_kind.ts';
+
+const BY_NAME: Readonly<Record<Kind, StoredKind>> = { event: EVENT_KIND };
+
+/** Every kind of record that there is. */
+export const RECORD_KINDS: readonly StoredKind[] = Object.values(BY_NAME);

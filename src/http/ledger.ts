@@ -1,0 +1,38 @@
+import type { KernelLedgerEntry } from '#api/ledger.ts';
+import type { LaneRow } from '#delivery/ledger.ts';
+import type { Source } from '#delivery/record.ts';
+import { EVENT_KIND } from '#events/event_kind.ts';
+
+/** What became of the records of a kind and probe before they were given to any sink. */
+export interface SourceRow extends Source, KernelLedgerEntry {
+  /** By the limits after the kernel: `limited` is that where the record came to be. */
+  readonly limitedLater: number;
+  readonly folded: number;
+  readonly held: number;
+}
+
+const NOTHING = { received: 0, limited: 0, folded: 0, held: 0 };
+
+/**
+ * @param kernel what was counted of events before they left the kernel thread
+ * @param lane what was counted after that. Records of other kinds than events come to be there
+ */
+export function sourceRows(kernel: readonly KernelLedgerEntry[], lane: readonly LaneRow[]): SourceRow[] {
+  const later = new Map(lane.filter(({ kind }) => kind === EVENT_KIND.name).map((row) => [row.probe, row]));
+  const events = kernel.map((entry) => toRow(EVENT_KIND.name, entry, later.get(entry.probe) ?? NOTHING));
+  const others = lane
+    .filter(({ kind }) => kind !== EVENT_KIND.name)
+    .map((row) => {
+      const { probe, received: produced } = row;
+      return toRow(row.kind, { probe, stage: 'agent', produced, limited: 0, lost: 0 }, row);
+    });
+  return [...events, ...others];
+}
+
+function toRow(
+  kind: string,
+  entry: KernelLedgerEntry,
+  { limited, folded, held }: Omit<LaneRow, keyof Source>,
+): SourceRow {
+  return { kind, ...entry, limitedLater: limited, folded, held };
+}

@@ -1,0 +1,158 @@
+import { DROP_REASONS } from '#api/words.ts';
+import type { LedgerRow } from '#delivery/ledger.ts';
+import type { Labels, Source } from '#delivery/record.ts';
+import { EVENT_KIND } from '#events/event_kind.ts';
+import { defineMetrics, type LooseEmit, NODE } from '#probe/metric.ts';
+import type { SourceRow } from './ledger.ts';
+
+const KIND = { help: 'Kind of the records.', example: 'event', max: 16 } as const;
+const PROBE = { help: 'Name of the probe.', example: 'packetloss', max: 64 } as const;
+const SINK = { help: 'Name of the sink.', example: 'stdout', max: 16 } as const;
+const LIMIT_STAGE = { help: 'Where the limit is.', values: ['kernel', 'agent'] } as const;
+const DROP_STAGE = { help: 'Where it was lost.', values: ['kernel', 'sink'] } as const;
+const REASON = { help: 'Why.', values: ['ring_full', ...DROP_REASONS] } as const;
+
+const agent = { scope: 'agent', detail: 'core', source: 'agent' } as const;
+
+/** What became of events. */
+export const EVENT_METRICS = defineMetrics({
+  produced: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_produced_total',
+    help: 'Events that happened, before any limit.',
+    labels: { probe: PROBE },
+  },
+  limited: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_limited_total',
+    help: 'Events left out by a limit.',
+    labels: { probe: PROBE, stage: LIMIT_STAGE },
+  },
+  folded: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_folded_total',
+    help: 'Events that went into an equal one, which says how many it stands for.',
+    labels: { probe: PROBE },
+  },
+  unfolded: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_unfolded_total',
+    help: 'Events that were not compared with others because too many different ones came at the same time.',
+    labels: {},
+  },
+  delivered: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_delivered_total',
+    help: 'Events that the sink has taken.',
+    labels: { probe: PROBE, sink: SINK },
+  },
+  dropped: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_dropped_total',
+    help: 'Events that were lost. An empty sink: lost before they were given to any.',
+    labels: { probe: PROBE, sink: SINK, stage: DROP_STAGE, reason: REASON },
+  },
+  pending: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_events_pending',
+    help: 'Events that wait for the sink. An empty sink: held to see whether equal ones come.',
+    labels: { probe: PROBE, sink: SINK },
+  },
+  recovered: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_events_recovered_total',
+    help: 'Events that an earlier run of the agent left in the spool of the sink.',
+    labels: { probe: PROBE, sink: SINK },
+  },
+});
+
+type EventMetric = keyof typeof EVENT_METRICS;
+
+/** The same of records of one kind. */
+function ofKind<const M extends EventMetric>(metric: M) {
+  const { labels, ...descriptor } = EVENT_METRICS[metric];
+  return { ...descriptor, labels: { kind: KIND, ...labels } };
+}
+
+/** What became of records of every kind, events too. */
+export const RECORD_METRICS = defineMetrics({
+  recordsProduced: {
+    ...ofKind('produced'),
+    name: 'netsonde_records_produced_total',
+    help: 'Records that came to be, before any limit.',
+  },
+  recordsLimited: {
+    ...ofKind('limited'),
+    name: 'netsonde_records_limited_total',
+    help: 'Records left out by a limit.',
+  },
+  recordsFolded: {
+    ...ofKind('folded'),
+    name: 'netsonde_records_folded_total',
+    help: 'Records that went into an equal one, which says how many it stands for.',
+  },
+  recordsDelivered: {
+    ...ofKind('delivered'),
+    name: 'netsonde_records_delivered_total',
+    help: 'Records that the sink has taken.',
+  },
+  recordsDropped: {
+    ...ofKind('dropped'),
+    name: 'netsonde_records_dropped_total',
+    help: 'Records that were lost. An empty sink: lost before they were given to any.',
+  },
+  recordsPending: {
+    ...ofKind('pending'),
+    name: 'netsonde_records_pending',
+    help: 'Records that wait for the sink. An empty sink: held to see whether equal ones come.',
+  },
+  recordsRecovered: {
+    ...ofKind('recovered'),
+    name: 'netsonde_records_recovered_total',
+    help: 'Records that an earlier run of the agent left in the spool of the sink.',
+  },
+});
+
+const BOTH = {
+  recordsProduced: 'produced',
+  recordsLimited: 'limited',
+  recordsFolded: 'folded',
+  recordsDelivered: 'delivered',
+  recordsDropped: 'dropped',
+  recordsPending: 'pending',
+  recordsRecovered: 'recovered',
+} as const satisfies Record<keyof typeof RECORD_METRICS, EventMetric>;
+
+/** Every row under `netsonde_records_*`, those of events under `netsonde_events_*` as well. */
+export function emitLedger(emit: LooseEmit, sources: readonly SourceRow[], sinks: readonly LedgerRow[]): void {
+  const count = (metric: keyof typeof BOTH, { kind, probe }: Source, value: number, labels: Labels = {}) => {
+    emit(metric, NODE, value, { kind, probe, ...labels });
+    if (kind === EVENT_KIND.name) emit(BOTH[metric], NODE, value, { probe, ...labels });
+  };
+  for (const row of sources) {
+    const { stage, produced, limited, lost, limitedLater, folded, held } = row;
+    count('recordsProduced', row, produced);
+    if (stage === 'kernel') {
+      count('recordsLimited', row, limited, { stage });
+      count('recordsDropped', row, lost, { sink: '', stage, reason: 'ring_full' });
+    }
+    count('recordsLimited', row, limitedLater + (stage === 'agent' ? limited : 0), { stage: 'agent' });
+    count('recordsFolded', row, folded);
+    count('recordsPending', row, held, { sink: '' });
+  }
+  for (const row of sinks) {
+    const { sink, delivered, pending, recovered, dropped } = row;
+    count('recordsDelivered', row, delivered, { sink });
+    count('recordsPending', row, pending, { sink });
+    count('recordsRecovered', row, recovered, { sink });
+    for (const [reason, lost] of dropped) count('recordsDropped', row, lost, { sink, stage: 'sink', reason });
+  }
+}
