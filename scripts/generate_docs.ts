@@ -9,13 +9,14 @@ import { configurationPage } from './configuration_page.ts';
 import { COST_TABLES } from './cost_tables.ts';
 import { table } from './markdown.ts';
 import { probesPage } from './probes_page.ts';
+import { RIGHTS_TABLES } from './rights_tables.ts';
 import { sinksPage } from './sinks_page.ts';
 import { SIZING_TABLES } from './sizing_tables.ts';
 import { writeGenerated, writeSections } from './write_generated.ts';
 
 /**
  * Writes docs/metrics.md, docs/events.md, docs/probes.md, docs/sinks.md, docs/configuration.md and docs/drop-reasons.md from descriptors
- * and schemas, and the tables of bench/README.md and docs/scale.md from what was measured.
+ * and schemas, and the tables of bench/README.md, docs/scale.md and docs/capabilities.md from what was measured.
  */
 
 const DOCS = new URL('../docs/', import.meta.url);
@@ -137,6 +138,7 @@ writeGenerated(new URL('events.md', DOCS), eventsPage());
 writeGenerated(new URL('probes.md', DOCS), probesPage(NOTICE));
 writeSections(new URL('README.md', BENCH), COST_TABLES);
 writeSections(new URL('scale.md', DOCS), SIZING_TABLES);
+writeSections(new URL('capabilities.md', DOCS), RIGHTS_TABLES);
 writeGenerated(new URL('configuration.md', DOCS), configurationPage(NOTICE));
 writeGenerated(new URL('sinks.md', DOCS), `${NOTICE}\n\n${sinksPage()}`);
 

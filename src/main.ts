@@ -7,6 +7,7 @@ import { createLog } from '#agent/log.ts';
 import { check } from '#commands/check.ts';
 import { convertFile } from '#commands/convert.ts';
 import { showEvents } from '#commands/events.ts';
+import { idle } from '#commands/idle.ts';
 import { listProbes } from '#commands/probes.ts';
 import { parseConfigMapRef } from '#config/configmap.ts';
 import { ConfigError } from '#config/faults.ts';
@@ -25,6 +26,7 @@ const USAGE = `netsonde: what the network does to every Pod of this node
   netsonde events [--follow] [--pod NAMESPACE/NAME] …   show the events of an agent
   netsonde probes                                       list all probes
   netsonde convert FILE [--strict] [-o yaml|configmap]  netsonde's configuration for one of KubeSkoop
+  netsonde idle                                         wait: for a container in which other commands are run
 
 Options of serve and check:
   --config FILE       configuration (YAML); without it all defaults hold
@@ -259,6 +261,8 @@ async function run(argv: readonly string[]): Promise<number> {
       return runProbes(args);
     case 'convert':
       return runConvert(args);
+    case 'idle':
+      return idle();
     case '--version':
       process.stdout.write(`${readVersion()}\n`);
       return 0;

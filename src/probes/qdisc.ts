@@ -116,7 +116,7 @@ export const qdisc = defineProbe({
   name: 'qdisc',
   kind: 'netlink',
   cost: 'low',
-  enabledByDefault: true,
+  enabledByDefault: false,
   summary:
     'Queueing disciplines of each Pod and of the node: drops, backlog, overlimits. Always worth having where tc shapes.',
   guide: {

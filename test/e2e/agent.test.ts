@@ -1,6 +1,6 @@
-import { cpSync, globSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { release, tmpdir } from 'node:os';
+import { constants, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -25,6 +25,13 @@ function configFile(name: string, text: string): string {
   const path = join(directory, name);
   writeFileSync(path, text);
   return path;
+}
+
+const { SIGTERM } = constants.signals;
+
+function catches(pid: number, signal: number): boolean {
+  const [, caught = '0'] = /^SigCgt:\t([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+  return (BigInt(`0x${caught}`) & (1n << BigInt(signal - 1))) !== 0n;
 }
 
 describe('the agent without a configuration', () => {
@@ -180,7 +187,8 @@ describe('a faulty start ends with one clear message', () => {
       cpSync(join(PROJECT, path), join(root, path), { recursive: true });
     }
     symlinkSync(join(PROJECT, 'node_modules'), join(root, 'node_modules'));
-    const rows = sh(`${root}/bin/netsonde check`).split('\n');
+    const withQueues = configFile('queues.yaml', 'probes: { qdisc: true }\n');
+    const rows = sh(`${root}/bin/netsonde check --config ${withQueues}`).split('\n');
     const row = (probe: string) => rows.find((line) => line.startsWith(`${probe} `)) ?? '';
     expect(row('packetloss')).toMatch(
       / unsupported .*the addon cannot be loaded: bpf_napi.node is not built: run scripts\/setup/,
@@ -231,6 +239,14 @@ describe('the other commands', () => {
     expect(agent.stdout).toMatch(/^packetloss +ebpf +low +on +Packets that the kernel drops/m);
   });
 
+  it('idle waits until it is ended', async () => {
+    await using agent = AgentProcess.run(['idle']);
+    // man 5 proc, SigCgt
+    await eventually(() => expect(catches(agent.pid, SIGTERM)).toBe(true));
+    process.kill(agent.pid, 'SIGTERM');
+    expect(await agent.exited).toMatchObject({ code: 0, signal: null });
+  });
+
   it('--help and --version', async () => {
     await using help = AgentProcess.run(['serve', '--help']);
     expect((await help.exited).code).toBe(0);
@@ -245,7 +261,8 @@ describe('without any capability', () => {
   const WITHOUT_CAPABILITIES = ['setpriv', '--bounding-set', '-all', '--inh-caps', '-all', '--no-new-privs'];
 
   it('the agent runs with what works, and says what the others lack', async () => {
-    await using agent = await AgentProcess.serve([], WITHOUT_CAPABILITIES);
+    const withQueues = configFile('queues.yaml', 'probes: { qdisc: true }\n');
+    await using agent = await AgentProcess.serve(['--config', withQueues], WITHOUT_CAPABILITIES);
     const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
     const byName = new Map(probes.map((probe) => [probe.name, probe]));
     expect(byName.get('tcp')).toMatchObject({ state: 'degraded', reader: 'files' });

@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ProbeStatus } from '#api/probes.ts';
+import { AGENT_RIGHTS, capabilitiesOf, type RightsSet } from '#core/rights.ts';
 import type { MetricDescriptor } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
+import { LOSSES, type Loss } from '../../scripts/rights_tables.ts';
 import { AgentProcess } from '../support/agent_process.ts';
 import { CGROUP_V2, TestPod } from '../support/cgroups.ts';
 import type { Exposition } from '../support/exposition.ts';
@@ -15,11 +17,12 @@ import { eventually } from '../support/oracle.ts';
 import { type SecurityContext, setpriv, shipped } from '../support/security_context.ts';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
-const DOCUMENT = readFileSync(join(PROJECT, 'docs/capabilities.md'), 'utf8');
 
 const CONTEXTS = {
   default: shipped([]).container.securityContext,
-  all: shipped(['all-probes']).container.securityContext,
+  packets: shipped(['packets']).container.securityContext,
+  processes: shipped(['processes']).container.securityContext,
+  all: shipped(['packets', 'processes']).container.securityContext,
 } as const;
 type SetName = keyof typeof CONTEXTS;
 
@@ -59,37 +62,6 @@ function confine(context: SecurityContext, user: number, capabilities: readonly 
     ...setpriv(context, user, capabilities),
   ];
 }
-
-interface Row {
-  readonly set: string;
-  readonly without: string;
-  readonly probes: readonly string[];
-  readonly state: string;
-  readonly reader: string | undefined;
-  readonly reason: string;
-}
-
-function words(cell: string): string[] {
-  return [...cell.matchAll(/`(\w+)`/g)].map(([, word = '']) => word);
-}
-
-function tableAfter(heading: string): string[][] {
-  const [, part = ''] = DOCUMENT.split(`\n## ${heading}\n`);
-  const rows = part.split('\n## ')[0]?.match(/^\|.*\|$/gm) ?? [];
-  return rows.slice(2).map((row) =>
-    row
-      .slice(1, -1)
-      .split('|')
-      .map((cell) => cell.trim()),
-  );
-}
-
-const ROWS: readonly Row[] = tableAfter('What each set lacks').map(
-  ([set = '', without = '', probes = '', becomes = '', reason = '']) => {
-    const [state = '', reader] = becomes.split(', by ');
-    return { set, without: words(without)[0] ?? '', probes: words(probes), state, reader, reason };
-  },
-);
 
 interface Seen {
   readonly probes: ReadonlyMap<string, ProbeStatus>;
@@ -202,10 +174,12 @@ async function see(set: SetName, without: string, user: number, check: (seen: Se
   return await Promise.race([seen, ended]);
 }
 
-/** Rows of the document that a probe is in: those of the set itself, unless there is one for the capability that is missing. */
-function rowOf(probe: string, set: SetName, without: string): Row | undefined {
-  const rows = ROWS.filter((row) => row.set === set && row.probes.includes(probe));
-  return rows.find((row) => without !== '' && row.without === without) ?? rows.find((row) => row.without === '');
+/** The measured loss of a probe: that of the set itself, unless there is one for the capability that is missing. */
+function lossOf(probe: string, set: SetName, without: string): Loss | undefined {
+  const losses = LOSSES.filter((loss) => loss.set === set && loss.probes.includes(probe));
+  return (
+    losses.find((loss) => without !== '' && loss.without === without) ?? losses.find((loss) => loss.without === '')
+  );
 }
 
 function plain(reason: string): string {
@@ -215,7 +189,7 @@ function plain(reason: string): string {
 function expectAsDocumented(seen: Seen, all: Seen, set: SetName, without: string): void {
   for (const [name, status] of seen.probes) {
     const best = all.probes.get(name);
-    const row = rowOf(name, set, without);
+    const row = lossOf(name, set, without);
     const where = `${name} with ${set} without ${without || 'nothing less'}`;
     const expected = {
       state: row?.state ?? best?.state,
@@ -235,31 +209,30 @@ function expectAsDocumented(seen: Seen, all: Seen, set: SetName, without: string
 }
 
 describe('docs/capabilities.md', () => {
-  it('lists the sets that are shipped, and a row for each of their capabilities', () => {
-    const sets = Object.fromEntries(
-      tableAfter('Sets')
-        .filter(([name]) => name === 'default' || name === 'all')
-        .map(([name, capabilities = '']) => [name, words(capabilities)]),
-    );
-    for (const [name, context] of Object.entries(CONTEXTS)) {
-      expect(context.capabilities.add).toEqual(sets[name]);
-      expect(context.capabilities.drop).toEqual(['ALL']);
-      for (const capability of context.capabilities.add) {
-        expect(ROWS.filter(({ set, without }) => set === name && without === capability)).not.toEqual([]);
-      }
+  it('has the sets that are shipped, and a loss for each of their capabilities', () => {
+    for (const [name, { capabilities }] of Object.entries(CONTEXTS)) {
+      const sets: RightsSet['name'][] = name === 'all' ? ['packets', 'processes'] : [name as RightsSet['name']];
+      expect([...capabilities.add].sort(), name).toEqual([...capabilitiesOf(sets)].sort());
+      expect(capabilities.drop).toEqual(['ALL']);
+    }
+    for (const { name, adds } of AGENT_RIGHTS) {
+      const isMissed = (capability: string) =>
+        LOSSES.some(({ set, without, reason }) =>
+          name === 'packets' ? reason.includes(capability) : set === name && without === capability,
+        );
+      for (const capability of adds) expect(isMissed(capability), `${name} ${capability}`).toBe(true);
     }
   });
 
   it('knows every probe, and every capability that one requires', () => {
     const names = PROBES.map(({ name }) => name);
-    for (const { probes } of ROWS) expect(names).toEqual(expect.arrayContaining([...probes]));
-    const known = tableAfter('Sets').flatMap(([capability = '']) => words(capability));
+    for (const { probes } of LOSSES) expect(names).toEqual(expect.arrayContaining([...probes]));
     for (const { name, requires } of PROBES) {
       for (const capability of requires.capabilities) {
         const short = capability.replace('CAP_', '');
-        expect(known, name).toContain(short);
+        expect(capabilitiesOf(['packets', 'processes']), name).toContain(short);
         // What a probe requires it misses somewhere, and says so by name.
-        const missed = ROWS.filter(({ probes }) => probes.includes(name)).map(
+        const missed = LOSSES.filter(({ probes }) => probes.includes(name)).map(
           ({ without, reason }) => `${without} ${reason}`,
         );
         if (!NEED_MODULES.has(name) && name !== 'virtcmdlatency')
@@ -293,12 +266,28 @@ describe('the shipped securityContext', () => {
     ['all', UNPRIVILEGED],
     ['default', CONTEXTS.default.runAsUser],
     ['default', UNPRIVILEGED],
+    ['packets', UNPRIVILEGED],
+    ['processes', UNPRIVILEGED],
   ] as const)('%s, as user %i, shows what the document says', async (set, user) => {
     await see(set, '', user, (seen) => expectAsDocumented(seen, all, set, ''));
   });
 
-  const LESS_ONE = (Object.keys(CONTEXTS) as SetName[]).flatMap((set) =>
-    CONTEXTS[set].capabilities.add.map((capability) => [set, capability] as const),
+  it('of the base starts without a warning, and runs all that is on by default', async () => {
+    const context = CONTEXTS.default;
+    const confined = confine(context, context.runAsUser, context.capabilities.add);
+    await using agent = await AgentProcess.serve([], confined);
+    await eventually(async () => expect((await agent.get('/readyz')).status).toBe(200), STARTED_MS);
+    const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
+    const on = new Set(PROBES.filter(({ enabledByDefault }) => enabledByDefault).map(({ name }) => name));
+    expect(
+      probes.filter(({ name }) => on.has(name)).map(({ name, state, reason }) => `${name} ${state} ${reason}`),
+    ).toEqual(PROBES.filter(({ name }) => on.has(name)).map(({ name }) => `${name} running `));
+    expect(agent.stderr).not.toMatch(/ (warn|error) /);
+  });
+
+  // Without the one capability that `packets` adds it is the default.
+  const LESS_ONE = AGENT_RIGHTS.filter(({ name }) => name !== 'packets').flatMap(({ name, adds }) =>
+    adds.map((capability) => [name as SetName, capability] as const),
   );
 
   it.each(LESS_ONE)('%s without %s loses what the document says, and nothing else', async (set, capability) => {

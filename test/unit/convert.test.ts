@@ -124,7 +124,7 @@ describe('a configuration of KubeSkoop', () => {
     expect(document).toEqual({
       probes: {
         conntrack: { events: false, detail: 'full' },
-        qdisc: { detail: 'full' },
+        qdisc: { enabled: true, detail: 'full' },
         netdev: { detail: 'full' },
         io: { enabled: true, detail: 'full' },
         sock: { detail: 'full' },

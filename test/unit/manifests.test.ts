@@ -25,7 +25,9 @@ function component(name: string): string {
 
 /** What each component is in the chart. */
 const VARIANTS: Readonly<Record<string, unknown>> = {
-  'all-probes': { capabilities: ['SYS_PTRACE', 'SYS_ADMIN', 'NET_ADMIN', 'DAC_READ_SEARCH'] },
+  packets: { packets: true },
+  processes: { processes: true },
+  tools: { tools: true },
   peers: { peers: true },
   'api-token': { apiTokenSecret: 'netsonde-api-token' },
   'configmap-api': { configSource: 'api' },
@@ -148,6 +150,8 @@ describe('what belongs together', () => {
   it('the version of the image is that of the agent, in the base and in the chart', () => {
     const { version } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8')) as { version: string };
     expect(container.image).toBe(`netsonde:${version}`);
+    const withTools = find<DaemonSet>(kustomize(BASE, [component('tools')]), 'DaemonSet').spec.template.spec.containers;
+    expect(withTools.map(({ image }) => image)).toEqual([container.image, container.image]);
     const chart = parse(readFileSync(join(CHART, 'Chart.yaml'), 'utf8'));
     expect(chart).toMatchObject({ version, appVersion: version });
   });
@@ -285,7 +289,7 @@ describe('the chart', () => {
         imagePullSecrets: [{ name: 'registry' }],
         config,
         listen: { host: '[::]', port: 9999 },
-        capabilities: ['BPF', 'PERFMON'],
+        extraCapabilities: ['SYS_RESOURCE'],
         stateDirectory: '/srv/netsonde',
         resources: { limits: null, requests: { cpu: '1' } },
         priorityClassName: '',
@@ -314,7 +318,7 @@ describe('the chart', () => {
       args: ['serve', '--config=/etc/netsonde/netsonde.yaml', '--listen=[::]:9999'],
       ports: [{ name: 'metrics', containerPort: 9999, hostPort: 9999, protocol: 'TCP' }],
       resources: { requests: { cpu: '1', memory: '160Mi' } },
-      securityContext: { capabilities: { drop: ['ALL'], add: ['BPF', 'PERFMON'] } },
+      securityContext: { capabilities: { drop: ['ALL'], add: ['BPF', 'PERFMON', 'SYS_RESOURCE'] } },
     });
     const { data } = find<{ data: Record<string, string> }>(objects, 'ConfigMap');
     expect(parse(data['netsonde.yaml'] ?? '')).toEqual(config);
@@ -349,7 +353,8 @@ describe('the chart', () => {
     it.each([
       [{ listen: { port: 0 } }],
       [{ listen: { port: '9102' } }],
-      [{ capabilities: ['CAP_BPF'] }],
+      [{ extraCapabilities: ['CAP_BPF'] }],
+      [{ packets: 'yes' }],
       [{ configSource: 'file' }],
       [{ stateDirectory: 'netsonde' }],
       [{ podMonitor: { enabled: 'yes' } }],

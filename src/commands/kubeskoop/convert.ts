@@ -1,4 +1,5 @@
 import { podLabelsSchema } from '#config/pod_labels.ts';
+import { rightsFor } from '#core/rights.ts';
 import { DEFAULT_LISTEN } from '#http/listen_address.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import { PROBES } from '#probes/index.ts';
@@ -98,10 +99,11 @@ function convertProbe({ probe, metrics, events }: Asked, notes: Notes): Section 
   };
 }
 
-/** Those of manifests/base are the ones for BPF. */
+/** A probe in BPF does with less what the capabilities of manifests/base allow. */
 function capabilitiesText(capabilities: readonly string[]): string | undefined {
   if (capabilities.length === 0 || capabilities.includes('CAP_BPF')) return undefined;
-  return `it asks for ${capabilities.join(' and ')}, which manifests/components/all-probes gives and manifests/base does not (docs/capabilities.md)`;
+  const components = rightsFor(capabilities)?.map((name) => `manifests/components/${name}`) ?? [];
+  return `it asks for ${capabilities.join(' and ')}, which ${components.join(' and ')} gives and manifests/base does not (docs/capabilities.md)`;
 }
 
 function optionsOf({ path, value: { args } }: Given<Named>, { name, options }: AnyProbe, notes: Notes): Options {

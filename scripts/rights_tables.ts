@@ -1,0 +1,49 @@
+import { readFileSync } from 'node:fs';
+import { RIGHTS } from '#core/rights.ts';
+import { table } from './markdown.ts';
+
+/** What becomes of probes where a set of rights lacks something, measured with every probe on. */
+export interface Loss {
+  /** Of rights beside `default`. */
+  readonly set: 'default' | 'packets' | 'processes';
+  /** The capability that the set has less; empty: none. */
+  readonly without: string;
+  readonly probes: readonly string[];
+  readonly state: string;
+  /** What reads instead. */
+  readonly reader?: string;
+  /** A part of the reason that the probe shows. */
+  readonly reason: string;
+}
+
+/** As `test/e2e/capabilities.test.ts` saw it on Linux 6.18. */
+export const LOSSES: readonly Loss[] = JSON.parse(
+  readFileSync(new URL('measured_rights.json', import.meta.url), 'utf8'),
+);
+
+function code(words: readonly string[]): string {
+  return words.map((word) => `\`${word}\``).join(' ');
+}
+
+/** The tables of docs/capabilities.md. */
+export const RIGHTS_TABLES: Readonly<Record<string, string>> = {
+  sets: table(
+    ['set', 'component and chart value', 'capabilities', 'brings'],
+    RIGHTS.map(({ name, adds, brings }) => [
+      name,
+      name === 'default' ? 'none: `manifests/base`, and the chart as it is' : `\`${name}\``,
+      `${name === 'default' || name === 'tools' ? '' : '+ '}${code(adds)}`,
+      brings,
+    ]),
+  ),
+  losses: table(
+    ['set', 'without', 'probes', 'become', 'the reason says'],
+    LOSSES.map(({ set, without, probes, state, reader, reason }) => [
+      set,
+      without === '' ? '' : code([without]),
+      code(probes),
+      reader === undefined ? state : `${state}, by ${reader}`,
+      reason,
+    ]),
+  ),
+};
