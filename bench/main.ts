@@ -5,6 +5,7 @@ import { benchExposition } from './exposition.ts';
 import { benchFootprint } from './footprint.ts';
 import { benchKernel } from './kernel.ts';
 import type { Row } from './measure.ts';
+import { benchMemory } from './memory.ts';
 import { benchMib } from './mib.ts';
 import { benchPods } from './pods.ts';
 import { benchProcesses } from './processes.ts';
@@ -26,6 +27,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   ring: benchRing,
   events: benchEvents,
   footprint: benchFootprint,
+  memory: benchMemory,
   kernel: benchKernel,
   sizing: benchSizing,
 };

@@ -81,3 +81,14 @@ it('every metric that a Markdown file names is there', () => {
     );
   expect(unknown).toEqual([]);
 });
+
+it('every file of src/ that a document names is there', () => {
+  const named = markdownFiles(ROOT)
+    .filter((path) => !path.endsWith(CHANGELOG))
+    .flatMap((path) =>
+      [...readFileSync(path, 'utf8').matchAll(/`(src\/[\w./]*\w)`/g)].map(([, file = '']) => [path, file]),
+    );
+  expect(named.length).toBeGreaterThan(50);
+  const gone = named.filter(([, file = '']) => !existsSync(join(ROOT, file)));
+  expect(gone.map(([path = '', file]) => `${relative(ROOT, path)}: ${file}`)).toEqual([]);
+});

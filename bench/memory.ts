@@ -1,0 +1,92 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { AgentProcess } from '../test/support/agent_process.ts';
+import { eventually } from '../test/support/oracle.ts';
+import { Namespaces, type Row } from './measure.ts';
+
+const NAMESPACES = 110;
+const SCRAPES = 60;
+const PROBE = fileURLToPath(new URL('./memory_probe.ts', import.meta.url));
+const KB = 1024;
+const MB = 1e6;
+
+/** Resident bytes of a process by what is mapped (man 5 proc, smaps); empty: memory of no file. */
+function residentByMapping(pid: number): { readonly name: string; readonly bytes: number }[] {
+  const mappings: { name: string; bytes: number }[] = [];
+  for (const line of readFileSync(`/proc/${pid}/smaps`, 'utf8').split('\n')) {
+    const [, name] = /^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \d+ *(.*)$/.exec(line) ?? [];
+    if (name !== undefined) mappings.push({ name, bytes: 0 });
+    const rss = /^Rss: +(\d+) kB$/.exec(line)?.[1];
+    const last = mappings.at(-1);
+    if (rss !== undefined && last !== undefined) last.bytes += Number(rss) * KB;
+  }
+  return mappings;
+}
+
+/** Bytes that the kernel holds for the BPF maps and programs of a process (fdinfo: `memlock`), each once. */
+function lockedBytes(pid: number, kind: 'map' | 'prog'): number {
+  const byId = new Map<string, number>();
+  for (const fd of readdirSync(`/proc/${pid}/fdinfo`)) {
+    let text: string;
+    try {
+      text = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8');
+    } catch {
+      continue;
+    }
+    const id = new RegExp(`^${kind}_id:\\s+(\\d+)$`, 'm').exec(text)?.[1];
+    const bytes = /^memlock:\s+(\d+)$/m.exec(text)?.[1];
+    if (id !== undefined && bytes !== undefined) byId.set(id, Number(bytes));
+  }
+  return [...byId.values()].reduce((sum, bytes) => sum + bytes, 0);
+}
+
+interface Thread {
+  readonly heap: number;
+  readonly malloced: number;
+  readonly arrayBuffers: number;
+}
+
+async function threadsOf(agent: AgentProcess): Promise<Readonly<Record<'main' | 'kernel', Thread>>> {
+  const from = agent.stderr.length;
+  process.kill(agent.pid, 'SIGUSR2');
+  const read = (name: string): Thread => {
+    const found = new RegExp(`^memory ${name} (\\d+) (\\d+) (\\d+)$`, 'm').exec(agent.stderr.slice(from));
+    if (found === null) throw new Error(`the ${name} thread has not reported`);
+    const [heap = 0, malloced = 0, arrayBuffers = 0] = found.slice(1).map(Number);
+    return { heap, malloced, arrayBuffers };
+  };
+  return eventually(() => ({ main: read('main'), kernel: read('kernel') }));
+}
+
+/** Where the memory of the running agent is: resident pages by what they hold, and what the kernel holds for it beside them. */
+export async function benchMemory(): Promise<Row[]> {
+  await using _namespaces = await Namespaces.create(NAMESPACES);
+  await using agent = await AgentProcess.serve([], [], { NODE_OPTIONS: `--import=${PROBE}` });
+  for (let scrape = 0; scrape < SCRAPES; scrape++) {
+    await (await agent.get('/metrics', { 'accept-encoding': 'gzip' })).arrayBuffer();
+    await wait(1_000);
+  }
+  const { main, kernel } = await threadsOf(agent);
+  const mappings = residentByMapping(agent.pid);
+  const sum = (isMeant: (name: string) => boolean) =>
+    mappings.reduce((total, { name, bytes }) => total + (isMeant(name) ? bytes : 0), 0);
+  const isFile = (name: string) => name.startsWith('/');
+  const isNode = (name: string) => /\/bin\/node$/.test(name);
+  const anonymous = sum((name) => !isFile(name));
+  const known = main.heap + kernel.heap + main.arrayBuffers + kernel.arrayBuffers;
+  const bench = `memory of the agent beside ${NAMESPACES} namespaces, asked each second`;
+  const rows: readonly (readonly [string, number])[] = [
+    ['resident', sum(() => true)],
+    ["pages of Node.js' own file", sum(isNode)],
+    ['pages of other files: libraries, the addon', sum((name) => isFile(name) && !isNode(name))],
+    ['anonymous', anonymous],
+    ['V8 heap, main thread', main.heap],
+    ['V8 heap, kernel thread', kernel.heap],
+    ['array buffers: dumps, pages, rings', main.arrayBuffers + kernel.arrayBuffers],
+    ['malloc: libbpf with its BTF, libuv, zones of V8, stacks', anonymous - known],
+    ['beside it, in the kernel: BPF maps', lockedBytes(agent.pid, 'map')],
+    ['beside it, in the kernel: BPF programs', lockedBytes(agent.pid, 'prog')],
+  ];
+  return rows.map(([what, bytes]) => ({ bench, what, value: bytes / MB, unit: 'MB' }));
+}
