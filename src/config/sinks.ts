@@ -135,7 +135,7 @@ export function sinksSchema(kinds: readonly string[]) {
   const taken = {
     kinds: z
       .array(z.enum(kinds))
-      .min(1)
+      .refine(({ length }) => length > 0, `at least one of ${kinds.join(', ')}`)
       .default([DEFAULT_KIND])
       .describe(`Which records it gets: ${kinds.map((kind) => `\`${kind}\``).join(', ')}.`),
   };

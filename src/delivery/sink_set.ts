@@ -74,10 +74,10 @@ export class SinkSet {
     return this.#ledger.rows([...this.#running].map(([name, { kinds }]) => ({ name, kinds })));
   }
 
-  /** Lets all sinks take what is left, and says what became of the records of each kind. */
-  async close(): Promise<void> {
+  /** Lets all sinks take what is left, at most for so long, and says what became of the records of each kind. */
+  async close(deadlineMs = FLUSH_MS): Promise<void> {
     const sinks = [...this.#running];
-    await Promise.all(sinks.map(([, { queue }]) => queue.close(FLUSH_MS)));
+    await Promise.all(sinks.map(([, { queue }]) => queue.close(deadlineMs)));
     for (const [name, { kinds }] of sinks) {
       const rows = this.#ledger.rows([{ name, kinds }]);
       for (const kind of new Set([...kinds, ...rows.map((row) => row.kind)])) {

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { RECORD_KINDS } from '#events/kinds.ts';
-import { makeLines, messages } from '../../test/support/event_lines.ts';
+import { makeEvents, makeLines, messages } from '../../test/support/event_lines.ts';
 import { eventually } from '../../test/support/oracle.ts';
+import { makeRequests, REQUEST_KIND } from '../../test/support/request_kind.ts';
 import type { LaneRecord } from './record.ts';
 import { Spool, type SpoolOptions } from './spool.ts';
 
@@ -176,5 +177,68 @@ it('goes on in memory while the disk does not take anything, within the bounds o
   await eventually(() => expect(files()).toHaveLength(1));
   expect(messages(await drainAll(spool))).toEqual(messages(lines.slice(55)));
   expect(logged).toHaveLength(1);
+  await spool.close();
+});
+
+it('reads what netsonde left behind before lines had a kind: an upgrade loses nothing', async () => {
+  const events = makeEvents(30).map((event) => `${JSON.stringify(event)}\n`);
+  const delivered = events.slice(0, 4).join('').length;
+  writeFileSync(join(directory, '0000000003.jsonl'), events.slice(0, 20).join(''));
+  writeFileSync(join(directory, '0000000004.jsonl'), events.slice(20).join(''));
+  writeFileSync(join(directory, 'position'), `3 ${delivered}\n`);
+  const spool = await open();
+  expect(recovered).toEqual({ packetloss: 26 });
+  spool.push(makeLines(5, {}, 30));
+  expect(await drainAll(spool)).toEqual(makeLines(31, {}, 4));
+  expect([spool.bytes, dropped]).toEqual([0, {}]);
+  await spool.close();
+});
+
+it('keeps kinds apart, and reads what an earlier version of a kind wrote', async () => {
+  const kinds = [...RECORD_KINDS, REQUEST_KIND];
+  const requests = makeRequests(10);
+  const records = requests.map(REQUEST_KIND.toRecord);
+  const old = requests
+    .slice(0, 3)
+    .map(({ verb, ...rest }) => `request/1 http ${JSON.stringify({ ...rest, method: verb })}\n`);
+  writeFileSync(join(directory, '0000000001.jsonl'), old.join(''));
+  const spool = await open({ kinds });
+  spool.push(records.slice(3));
+  spool.push(makeLines(4));
+  await spool.close();
+  const next = await open({ kinds });
+  expect(recovered).toEqual({ http: 3 + 10, packetloss: 4 });
+  const all = await drainAll(next);
+  expect(all.map(({ kind }) => kind)).toEqual([...records, ...makeLines(4)].map(({ kind }) => kind));
+  // What was written with other keys has them in another order.
+  expect(
+    all
+      .slice(0, 3)
+      .map(({ json, bytes, ...rest }) => ({
+        ...rest,
+        fields: JSON.parse(json),
+        isExact: bytes === Buffer.byteLength(json),
+      })),
+  ).toEqual(
+    records.slice(0, 3).map(({ json, bytes: _, ...rest }) => ({ ...rest, fields: JSON.parse(json), isExact: true })),
+  );
+  expect(all.slice(3)).toEqual([...records.slice(3), ...makeLines(4)]);
+  expect([next.bytes, next.length, dropped]).toEqual([0, 0, {}]);
+  await next.close();
+});
+
+it('counts what only another version of netsonde can read, and goes on behind it', async () => {
+  const [event] = makeEvents(1);
+  const lines = [
+    'flow/1 flow {"bytes":7}',
+    `event/2 packetloss ${JSON.stringify(event)}`,
+    `event/1 packetloss ${JSON.stringify(event)}`,
+  ];
+  writeFileSync(join(directory, '0000000001.jsonl'), `${lines.join('\n')}\n`);
+  const spool = await open();
+  expect(recovered).toEqual({ flow: 1, packetloss: 2 });
+  expect(await drainAll(spool)).toEqual(makeLines(1));
+  expect(dropped).toEqual({ 'flow unknown_kind': 1, 'packetloss unknown_kind': 1 });
+  expect([spool.bytes, spool.length]).toEqual([0, 0]);
   await spool.close();
 });
