@@ -7,7 +7,6 @@ import type { AgentReport } from '#api/agent.ts';
 import type { ConfigReport, ConfigStatus } from '#api/config.ts';
 import type { EntitiesReport } from '#api/entities.ts';
 import type { Failure } from '#api/errors.ts';
-import type { KernelLedgerEntry, LedgerReport } from '#api/ledger.ts';
 import type { ProbesReport } from '#api/probes.ts';
 import type { SinksReport } from '#api/sinks.ts';
 import type { Trouble } from '#api/trouble.ts';
@@ -18,7 +17,7 @@ import type { SinkSet } from '#delivery/sink_set.ts';
 import type { EventBus } from '#events/bus.ts';
 import type { AgentMetrics, AgentState, KubernetesState } from '#http/agent_metrics.ts';
 import { serveEvents } from '#http/event_stream.ts';
-import { sourceRows } from '#http/ledger.ts';
+import { ledgerReport, sourceRows } from '#http/ledger.ts';
 import { chooseFormat, scrapeDeadlineMs } from '#http/scrape_request.ts';
 import type { KernelClient } from '#kernel/client.ts';
 import { PROBES } from '#probes/index.ts';
@@ -94,7 +93,8 @@ export function createApp(deps: ServerDeps, access: RequestHandler): Express {
   });
   app.get('/api/v1/agent', (_request, response) => void response.json(agentReport(deps)));
   app.get('/api/v1/ledger', async (_request, response) => {
-    response.json(ledgerReport(await answer(deps.kernel.ledger()), deps));
+    const entries = await answer(deps.kernel.ledger());
+    response.json(ledgerReport(sourceRows(entries, deps.ledger.before()), deps.sinks.rows()));
   });
   app.get(
     '/api/v1/sinks',
@@ -123,13 +123,6 @@ function agentReport({ node, version, started, kubernetes }: ServerDeps): AgentR
     started: started.toISOString(),
     now: new Date().toISOString(),
     kubernetes: cluster === undefined ? null : { connected: cluster.connected },
-  };
-}
-
-function ledgerReport(entries: readonly KernelLedgerEntry[], { ledger, sinks }: ServerDeps): LedgerReport {
-  return {
-    probes: sourceRows(entries, ledger.before()),
-    sinks: sinks.rows().map((row) => ({ ...row, dropped: Object.fromEntries(row.dropped) })),
   };
 }
 

@@ -1,25 +1,39 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { EventRecord } from '#api/events.ts';
 import { Ledger } from '#delivery/ledger.ts';
+import type { LaneRecord } from '#delivery/record.ts';
 import { EventBus } from '#events/bus.ts';
 import { PodLimiter } from '#events/limiter.ts';
+import type { PeerLookup } from '#peers/peer.ts';
 import type { EventDescriptor } from '#probe/event.ts';
 import { PROBES } from '#probes/index.ts';
 import { makeEvents } from '../../test/support/event_lines.ts';
+import { makeRequests, REQUEST_KIND } from '../../test/support/request_kind.ts';
 import { Lane } from './lane.ts';
 
 let bus: EventBus;
 let ledger: Ledger;
 let lane: Lane;
 let out: EventRecord[];
+let delivered: LaneRecord[];
+let peers: PeerLookup | undefined;
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
   bus = new EventBus();
   out = [];
+  delivered = [];
+  peers = undefined;
   bus.follow((events) => out.push(...events.map(({ event }) => event)));
   ledger = new Ledger();
-  lane = new Lane({ node: 'n', probes: PROBES, ledger, bus, peers: () => undefined, deliver: () => undefined });
+  lane = new Lane({
+    node: 'n',
+    probes: PROBES,
+    ledger,
+    bus,
+    peers: () => peers,
+    deliver: (records) => delivered.push(...records),
+  });
   lane.configure({ limit: 100, foldMs: 1_000, history: 0 });
 });
 
@@ -127,4 +141,30 @@ it('gives Pods past the 4,096th one bucket together, until others have been quie
   expect([admit('a'), admit('b'), admit('c')]).toEqual([true, true, false]);
   now = 10_000;
   expect([admit('d'), admit('e'), admit('f')]).toEqual([true, true, true]);
+});
+
+it('names the peer of an event before anything else is done with it, as far as it is known at the time', () => {
+  const found = { kind: 'pod', namespace: 'shop', name: 'db', ip: '10.0.0.2' } as const;
+  lane.receive([event(0, { namespace: 'shop' })]);
+  peers = { find: (ip) => (ip === found.ip ? found : undefined), isLocal: () => false, isExternal: undefined };
+  const other = event(1, { namespace: 'shop', src: '10.0.0.1:7' });
+  lane.receive([other]);
+  expect(out.map(({ peer }) => peer)).toEqual([undefined, found]);
+  expect(delivered.map(({ json }) => json)).toEqual(out.map((one) => JSON.stringify(one)));
+  expect(delivered[1]?.metadata).toMatchObject({ peer_name: 'db' });
+});
+
+it('records of another kind are neither folded nor limited, and no event', () => {
+  lane.configure({ limit: 1, foldMs: 1_000, history: 100 });
+  bus.historyMax = 100;
+  const records = [...makeRequests(500), ...makeRequests(500)].map(REQUEST_KIND.toRecord);
+  lane.receiveRecords(records);
+  lane.receive([event(0)]);
+  expect(delivered.slice(0, 1_000)).toEqual(records);
+  expect(out).toEqual([event(0)]);
+  expect(bus.history({})).toHaveLength(1);
+  expect(balance()).toEqual([
+    { kind: 'request', probe: 'http', received: 1_000, limited: 0, folded: 0, held: 0 },
+    { ...SOURCE, received: 1, limited: 0, folded: 0, held: 0 },
+  ]);
 });

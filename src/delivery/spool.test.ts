@@ -212,13 +212,11 @@ it('keeps kinds apart, and reads what an earlier version of a kind wrote', async
   expect(all.map(({ kind }) => kind)).toEqual([...records, ...makeLines(4)].map(({ kind }) => kind));
   // What was written with other keys has them in another order.
   expect(
-    all
-      .slice(0, 3)
-      .map(({ json, bytes, ...rest }) => ({
-        ...rest,
-        fields: JSON.parse(json),
-        isExact: bytes === Buffer.byteLength(json),
-      })),
+    all.slice(0, 3).map(({ json, bytes, ...rest }) => ({
+      ...rest,
+      fields: JSON.parse(json),
+      isExact: bytes === Buffer.byteLength(json),
+    })),
   ).toEqual(
     records.slice(0, 3).map(({ json, bytes: _, ...rest }) => ({ ...rest, fields: JSON.parse(json), isExact: true })),
   );

@@ -1,5 +1,5 @@
-import type { KernelLedgerEntry } from '#api/ledger.ts';
-import type { LaneRow } from '#delivery/ledger.ts';
+import type { KernelLedgerEntry, LedgerReport } from '#api/ledger.ts';
+import type { LaneRow, LedgerRow } from '#delivery/ledger.ts';
 import type { Source } from '#delivery/record.ts';
 import { EVENT_KIND } from '#events/event_kind.ts';
 
@@ -9,6 +9,11 @@ export interface SourceRow extends Source, KernelLedgerEntry {
   readonly limitedLater: number;
   readonly folded: number;
   readonly held: number;
+}
+
+/** `/api/v1/ledger` */
+export function ledgerReport(probes: readonly SourceRow[], sinks: readonly LedgerRow[]): LedgerReport {
+  return { probes, sinks: sinks.map((row) => ({ ...row, dropped: Object.fromEntries(row.dropped) })) };
 }
 
 const NOTHING = { received: 0, limited: 0, folded: 0, held: 0 };
