@@ -3,6 +3,7 @@ import type { Fault } from '#api/config.ts';
 import { KINDS } from '#core/record_kinds.ts';
 import { type Labels, Selector } from '#core/selector.ts';
 import type { AnyProbe } from '#probe/contract.ts';
+import { RECORD_KEYS } from '#probe/records.ts';
 import { PROBE_ALIASES } from '#probes/index.ts';
 import {
   holdsOn,
@@ -95,6 +96,7 @@ export class ConfigReader {
     const probe = this.#probes.find(({ name }) => name === second);
     if (probe === undefined) return this.#probes.map(({ name }) => name);
     if (third === undefined) return probeKeys(probe);
+    if (third === 'records' && probe.records !== undefined) return RECORD_KEYS;
     return third === 'pods' ? AIM_KEYS : [];
   }
 }

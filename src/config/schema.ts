@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { parseDuration } from '#core/duration.ts';
+import { parsePercent } from '#core/percent.ts';
 import type { PodFilter } from '#core/pod_filter.ts';
 import { KINDS } from '#core/record_kinds.ts';
 import { Selector } from '#core/selector.ts';
@@ -7,6 +8,7 @@ import { PEERS, type Peers } from '#peers/peer.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import type { AnyProbe, DesiredKernel, DesiredProbes } from '#probe/contract.ts';
 import type { MetricDescriptor } from '#probe/metric.ts';
+import { type RecordRules, recordsSchema } from '#probe/records.ts';
 import type { Mapping, TimedSection } from './document.ts';
 import { EVENTS, type EventsConfig } from './events.ts';
 import { podLabelsSchema } from './pod_labels.ts';
@@ -25,6 +27,8 @@ export interface ProbeConfig {
   readonly events: boolean;
   readonly detail?: 'core' | 'full' | undefined;
   readonly limit: number;
+  /** Of a probe that offers records. */
+  readonly records?: RecordRules | undefined;
   /** Share of one CPU that the probe may take. */
   readonly budget?: number | undefined;
   readonly pods?: PodFilter | undefined;
@@ -93,17 +97,12 @@ function isTimestamp(text: string): boolean {
   return TIMESTAMP.test(text) && !Number.isNaN(Date.parse(text));
 }
 
-const PERCENT = /^\d{1,4}(\.\d{1,3})?%$/;
 const BUDGET_MIN = 0.0001;
 /** A probe may run on many CPUs at the same time. */
 const BUDGET_MAX = 64;
 
-function parseBudget(text: string): number {
-  return PERCENT.test(text) ? Number.parseFloat(text) / 100 : Number.NaN;
-}
-
 function isBudget(text: string): boolean {
-  const share = parseBudget(text);
+  const share = parsePercent(text) ?? 0;
   return share >= BUDGET_MIN && share <= BUDGET_MAX;
 }
 
@@ -163,6 +162,7 @@ export function commonKeys(probe: AnyProbe): z.ZodRawShape {
     metrics: z.boolean().default(true).describe('Show its metrics.'),
     detail: DETAIL.optional().describe('Which of its metrics, where it is not to be as for all probes.'),
     ...(hasEvents ? FOR_EVENTS : {}),
+    ...(probe.records === undefined ? {} : { records: recordsSchema(probe.records) }),
     for: textOf(isTime, 'a time of 1s to 8760h, like 15m')
       .optional()
       .describe(
@@ -172,7 +172,7 @@ export function commonKeys(probe: AnyProbe): z.ZodRawShape {
       .optional()
       .describe('The same at this time.'),
     budget: textOf(isBudget, 'a part of one CPU in percent, of 0.01% to 6400%, like 2%')
-      .transform(parseBudget)
+      .transform(parsePercent)
       .optional()
       .describe('Part of one CPU that the probe may take. One that takes more is closed, and tried again later.'),
     pods: canAim(probe)
@@ -199,6 +199,7 @@ function probeSchema(probe: AnyProbe): z.ZodType<ProbeConfig> {
       events: Object.keys(events).length > 0 && (value['events'] as boolean),
       detail: value['detail'] as 'core' | 'full' | undefined,
       limit: (value['limit'] as number | undefined) ?? EVENTS_PER_SECOND,
+      records: value['records'] as RecordRules | undefined,
       budget: value['budget'] as number | undefined,
       pods: value['pods'] as PodFilter | undefined,
       options: Object.fromEntries(own.map((key) => [key, value[key]])),
@@ -259,6 +260,7 @@ export function desiredProbes({ detail, probes }: Config): DesiredProbes {
           metrics: probe.metrics,
           events: probe.events,
           limit: probe.limit,
+          records: probe.records,
           aim: probe.pods,
           options: probe.options,
         },

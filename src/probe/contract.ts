@@ -9,6 +9,7 @@ import type { Sources } from '#sources/sources.ts';
 import type { EventSet, Publish } from './event.ts';
 import type { HookTable } from './hooks.ts';
 import type { Detail, Emit, MetricSet } from './metric.ts';
+import type { RecordOffer, RecordRules } from './records.ts';
 
 /** What a running probe holds. Closing the scope closes the probe. */
 export interface ProbeScope<E extends EventSet> {
@@ -34,6 +35,8 @@ export interface ProbeSettings<C> {
   readonly limit: number;
   /** Only these Pods; undefined: all, and the node. */
   readonly aim?: PodFilter | undefined;
+  /** Which records it sends, of a probe that offers any. */
+  readonly records?: RecordRules | undefined;
   /** The probe's own options. */
   readonly options: C;
 }
@@ -119,6 +122,8 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O exte
   readonly guide: Guide;
   readonly metrics: M;
   readonly events: E;
+  /** Records of a kind of its own. */
+  readonly records?: RecordOffer;
   readonly options: O;
   /** Where a BPF probe attaches. */
   readonly hooks?: HookTable;

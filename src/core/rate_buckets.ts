@@ -1,0 +1,62 @@
+/** Owners that have a bucket of their own at the same time; more share one. */
+const BUCKETS_MAX = 4_096;
+/** An owner may use at once what it saved in so many seconds. */
+const BURST_SECONDS = 2;
+const SHARED = '*';
+
+interface Bucket {
+  tokens: number;
+  atMs: number;
+}
+
+/** A token bucket for each owner, so that a noisy one takes nothing from the others. */
+export class RateBuckets {
+  #perSecond: number;
+  readonly #now: () => number;
+  readonly #buckets = new Map<string, Bucket>();
+
+  constructor(perSecond: number, now: () => number = () => performance.now()) {
+    this.#perSecond = perSecond;
+    this.#now = now;
+  }
+
+  set perSecond(perSecond: number) {
+    this.#perSecond = perSecond;
+  }
+
+  /** Whether this owner may have another one. */
+  admit(owner: string): boolean {
+    const bucket = this.#bucketOf(owner);
+    if (bucket.tokens < 1) return false;
+    bucket.tokens--;
+    return true;
+  }
+
+  /** Tokens of a full bucket: a whole one also where the rate is far below one a second. */
+  get #most(): number {
+    return Math.max(1, this.#perSecond * BURST_SECONDS);
+  }
+
+  #bucketOf(owner: string): Bucket {
+    const now = this.#now();
+    const known = this.#buckets.get(owner);
+    if (known !== undefined) {
+      known.tokens = Math.min(this.#most, known.tokens + ((now - known.atMs) / 1_000) * this.#perSecond);
+      known.atMs = now;
+      return known;
+    }
+    if (this.#buckets.size >= BUCKETS_MAX) {
+      this.#forgetFull(now);
+      if (this.#buckets.size >= BUCKETS_MAX && owner !== SHARED) return this.#bucketOf(SHARED);
+    }
+    const bucket = { tokens: this.#most, atMs: now };
+    this.#buckets.set(owner, bucket);
+    return bucket;
+  }
+
+  /** A bucket that has had the time to fill up is as good as none. */
+  #forgetFull(now: number): void {
+    const fullMs = (this.#most / this.#perSecond) * 1_000;
+    for (const [owner, { atMs }] of this.#buckets) if (now - atMs > fullMs) this.#buckets.delete(owner);
+  }
+}
