@@ -2,8 +2,10 @@ import { stringify } from 'yaml';
 import * as z from 'zod';
 import { AIM_KEYS, canAim, commonKeys, documentKeys, FOR_EVENTS } from '#config/schema.ts';
 import type { AnyProbe } from '#probe/contract.ts';
+import { recordsSchema } from '#probe/records.ts';
 import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
 import { table } from './markdown.ts';
+import { optionTable } from './option_table.ts';
 
 /** docs/configuration.md, from the schema. */
 
@@ -122,6 +124,24 @@ and change their labels. All of \`namespaces\`, \`selector\` and \`names\` that 
 - \`biolatency\` follows the requests of all, because only their end tells what they were, and counts those that it is aimed at.
 `.trim();
 
+const RECORDS = `
+Some probes offer records: a line for each thing that they saw, beside metrics and events. \`records\` in the section of such a probe says which of them are sent, and a sink takes them where
+its \`kinds\` name their kind ([sinks](sinks.md#kinds-of-records)). Nothing is sent that is not asked for.
+`.trim();
+
+const CHOICE = `
+For example \`records: { failed: true, slow: 1s, sample: 1%, perPod: 10/s }\`. A record is sent where at least one of \`failed\`, \`slow\` and \`sample\` asks for it, and its Pod is within \`perPod\`. Only what is asked for uses up that rate. What is past it is \`limited\` in
+[the ledger](sinks.md#the-ledger-what-arrived-and-what-became-of-the-rest).
+`.trim();
+
+/** Which probes have records, from their definitions. */
+function offers(): string {
+  const lines = PROBES.flatMap(({ name, records }) =>
+    records === undefined ? [] : [`- \`${name}\`, kind \`${records.kind}\`: ${records.help}`],
+  );
+  return lines.length === 0 ? 'No probe offers records yet.' : lines.join('\n');
+}
+
 const NODES = `
 A key of \`nodes\` is a label selector in the syntax of Kubernetes: \`a=b\`, \`a!=b\`, \`a in (b, c)\`, \`a notin (b)\`, \`a\`, \`!a\`, joined by commas; the empty one
 means all nodes. Behind it is what this document may have. Those that mean this node are merged into the rest in the order in which they are written: mappings key by
@@ -170,6 +190,16 @@ export function configurationPage(notice: string): string {
     '## Aimed at some Pods',
     '',
     AIM,
+    '',
+    '## Records',
+    '',
+    RECORDS,
+    '',
+    offers(),
+    '',
+    optionTable(recordsSchema({ kind: '', help: '' })),
+    '',
+    CHOICE,
     '',
     '## Overrides for some nodes',
     '',

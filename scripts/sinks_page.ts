@@ -3,9 +3,12 @@ import { LOG_LOKI } from '#config/sinks.ts';
 import { KINDS } from '#core/record_kinds.ts';
 import { optionTable } from './option_table.ts';
 
-const LEAD = `# Where events go
+const KINDS_TEXT = `A **record** is one line that a sink takes. Its **kind** says what it tells of; there ${KINDS.length === 1 ? 'is one kind' : 'are'} so far: ${KINDS.map((kind) => `\`${kind}\``).join(', ')}.
+A sink gets those that its \`kinds\` names, events by default: an upgrade never starts to send more.`;
 
-\`sinks\` in the configuration says where events go: to standard output, to a file, to Loki, to an OpenTelemetry collector, or to several of them. Each sink has a queue of its own: one that is slow or
+const LEAD = `# Where events and other records go
+
+\`sinks\` in the configuration says where records go: to standard output, to a file, to Loki, to an OpenTelemetry collector, or to several of them. Each sink has a queue of its own: one that is slow or
 fails holds up no other, and no scrape. Everything here is reloaded while the agent runs; what waits for a sink that is changed goes out by the new settings.
 
 \`\`\`yaml
@@ -20,7 +23,12 @@ sinks:
     bearerTokenFile: /var/run/secrets/loki/token
     tls: { ca: /etc/netsonde/ca.crt }
     spool: { directory: /var/lib/netsonde/spool, size: 256MiB }
+    kinds: [event]      # the default
 \`\`\`
+
+## Kinds of records
+
+${KINDS_TEXT}
 
 ## From the kernel to a sink
 
@@ -28,12 +36,14 @@ sinks:
 2. Equal events are **folded**: the first goes out at once, those that follow within \`events.fold\` become one with \`count\`, \`firstTime\` and \`lastTime\`. [Events](events.md) says for each type which fields make
    events equal; addresses with ports always do.
 3. Each Pod has a **limit** for all probes together, \`events.limit\`: a token bucket of two seconds' worth. A noisy Pod cannot take the sinks from the others.
-4. A **queue** for each sink, bounded in events and in bytes. When it is full the oldest give way, since what is newest is what people look for.
-5. The sink writes **batches**: when one is large enough, or its first event old enough.`;
+4. A **queue** for each sink, bounded in records and in bytes. When it is full the oldest give way, since what is newest is what people look for.
+5. The sink writes **batches**: when one is large enough, or its first record old enough.
+
+\`src/agent/lane.ts\` lists the stages in order. Records of other kinds skip steps 2 and 3: [\`records\`](configuration.md#records) of their probe says which are sent, and how many of a Pod.`;
 
 const LEDGER = `## The ledger: what arrived, and what became of the rest
 
-For each probe and sink, at any time and to the event:
+For each kind, probe and sink, at any time and to the record:
 
 \`\`\`
 produced + recovered = limited + folded + dropped + delivered + pending
@@ -41,29 +51,32 @@ produced + recovered = limited + folded + dropped + delivered + pending
 
 | term | metric | what it counts |
 | --- | --- | --- |
-| produced | \`netsonde_events_produced_total{probe}\` | what happened, past the threshold, before any limit |
-| recovered | \`netsonde_events_recovered_total{probe,sink}\` | found in the spool at the start: an earlier run produced it |
-| limited | \`netsonde_events_limited_total{probe,stage}\` | left out by the limit of a namespace (\`kernel\`) or of a Pod (\`agent\`) |
-| folded | \`netsonde_events_folded_total{probe}\` | went into an equal one |
-| dropped | \`netsonde_events_dropped_total{probe,sink,stage,reason}\` | lost. \`sink=""\`: before the sinks, the ring of the kernel was full |
-| delivered | \`netsonde_events_delivered_total{probe,sink}\` | taken by the sink: Loki has answered 2xx, the line is written |
-| pending | \`netsonde_events_pending{probe,sink}\` | waits, in the queue or in the spool. \`sink=""\`: held to see whether equal ones come |
+| produced | \`netsonde_records_produced_total{kind,probe}\` | what happened, past the threshold, before any limit |
+| recovered | \`netsonde_records_recovered_total{kind,probe,sink}\` | found in the spool at the start: an earlier run produced it |
+| limited | \`netsonde_records_limited_total{kind,probe,stage}\` | left out by the limit of a namespace (\`kernel\`) or of a Pod (\`agent\`) |
+| folded | \`netsonde_records_folded_total{kind,probe}\` | went into an equal one |
+| dropped | \`netsonde_records_dropped_total{kind,probe,sink,stage,reason}\` | lost. \`sink=""\`: before the sinks, the ring of the kernel was full |
+| delivered | \`netsonde_records_delivered_total{kind,probe,sink}\` | taken by the sink: Loki has answered 2xx, the line is written |
+| pending | \`netsonde_records_pending{kind,probe,sink}\` | waits, in the queue or in the spool. \`sink=""\`: held to see whether equal ones come |
 
-A series with an empty \`sink\` counts for every sink. Counters start at zero with the agent; those of the kernel also when its thread had to be replaced.
+Events are counted under \`netsonde_events_*\` as well, with the same values and without \`kind\`. \`/api/v1/ledger\` has the same numbers.
+
+A series with an empty \`sink\` counts for every sink that takes the kind. A sink has no series for a kind that it does not take, unless records of it still wait for it. Counters start at zero with the agent; those of the kernel also when its thread had to be replaced.
 
 | reason | when |
 | --- | --- |
-| \`ring_full\` | more events in 25 ms than the ring between kernel and agent holds |
-| \`queue_full\` | the sink was slower than the events for longer than its queue holds |
+| \`ring_full\` | more records in 25 ms than the ring between kernel and agent holds |
+| \`queue_full\` | the sink was slower than the records for longer than its queue holds |
 | \`spool_full\` | the same, with a spool: its oldest file was removed |
-| \`rejected\` | the sink refused this event for good; \`/api/v1/sinks\` has its words |
+| \`rejected\` | the sink refused this record for good; \`/api/v1/sinks\` has its words |
 | \`shutdown\` | the agent ended, or the sink was removed, and it did not take the rest within four seconds |
-| \`not_configured\` | the event came while the sink was not in the configuration |
-| \`spool_damaged\` | a file of the spool could not be read |
-| \`left_in_spool\` | the sink or its spool was taken out of the configuration with events in it; they are found there when it is configured again |
+| \`not_configured\` | the record came while the sink was not in the configuration, or did not take its kind |
+| \`spool_damaged\` | a file of the spool, or a line in it, could not be read |
+| \`unknown_kind\` | a line of the spool is of a kind, or of a version of it, that only another version of netsonde knows |
+| \`left_in_spool\` | the sink or its spool was taken out of the configuration with records in it; they are found there when it is configured again |
 | \`write_failed\` | an error in netsonde itself; the log has it |
 
-When the agent ends, its log says for each sink how many events were delivered, dropped and kept.
+When the agent ends, its log says for each sink and kind how many were delivered, dropped and kept.
 
 ## When a sink fails
 
@@ -77,21 +90,23 @@ Delivery is **at least once**: when an answer is lost on its way, the batch is s
 
 ## The spool
 
-With \`spool\`, every event goes through files on the disk until it is delivered. A restart or a \`SIGKILL\` of the agent loses what came in its last moment, some milliseconds, and nothing else; what had been
-delivered just before may be delivered once more. A crash of the machine can cost more: the agent does not wait for the disk. When the disk does not take the files, events wait in memory
-as without a spool, and the sink shows why. A spool belongs to one sink of one agent.`;
+With \`spool\`, every record goes through files on the disk until it is delivered. A restart or a \`SIGKILL\` of the agent loses what came in its last moment, some milliseconds, and nothing else; what had been
+delivered just before may be delivered once more. A crash of the machine can cost more: the agent does not wait for the disk. When the disk does not take the files, records wait in memory
+as without a spool, and the sink shows why. A spool belongs to one sink of one agent.
 
-const LOKI = `Stream labels are \`job="netsonde"\`, \`node\`, \`probe\`, \`type\` and, for Pods, \`namespace\`, with those of \`labels\`. \`pod\`, \`netns\`, \`severity\`, \`src\`, \`dst\`, \`protocol\`, \`peer_kind\`, \`peer_namespace\`, \`peer_name\` and \`peer_ip\` are structured
-metadata (Loki 3.0; \`structuredMetadata: false\` before). The line is the event as JSON, its time the kernel's, in nanoseconds. All drops of a Pod:
+Each line is the kind, the version of its JSON, the probe and the JSON: \`event/1 packetloss {…}\`. Lines without these are events of netsonde before it had kinds; they are read as such.`;
+
+const LOKI = `Stream labels of events are \`job="netsonde"\`, \`node\`, \`probe\`, \`type\` and, for Pods, \`namespace\`, with those of \`labels\`. \`pod\`, \`netns\`, \`severity\`, \`src\`, \`dst\`, \`protocol\`, \`peer_kind\`, \`peer_namespace\`, \`peer_name\` and \`peer_ip\` are structured
+metadata (Loki 3.0; \`structuredMetadata: false\` before). Other kinds have stream labels and metadata of their own, beside \`job\`. The line is the record as JSON, its time the kernel's, in nanoseconds. All drops of a Pod:
 
 \`\`\`logql
 {job="netsonde", type="packet_drop", namespace="shop"} | pod="cart-0" | json
 \`\`\`
 
 An event with \`count\` is as old as the last one it stands for, so that Loki must take entries out of order, as it does by default since 2.4. An answer 401, 403 or 404 is a fault of the
-configuration, not of the events: they wait.`;
+configuration, not of the records: they wait.`;
 
-const OTLP = `The body of a record is \`message\`, its attributes are the other fields, its resource has \`service.name\` and \`host.name\`. Where a collector takes a request but not all of its records, it
+const OTLP = `The body of a log record is \`message\`, or the whole JSON where a kind has no message. Its attributes are the other fields, its severity that of the record, its resource has \`service.name\` and \`host.name\`. Where a collector takes a request but not all of its records, it
 says how many, not which: that many of the batch count as \`rejected\`, and the reason shows with the sink.`;
 
 /** docs/sinks.md */
