@@ -1,7 +1,8 @@
 import { freeCycle } from '#core/cycle.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
-import { Discovery } from '#pods/discovery.ts';
 import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
+import { NetnsRegistry } from '#pods/registry.ts';
+import { Scanner } from '#pods/scanner.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { ConntrackReader, type ConntrackSources } from '#sources/conntrack/reader.ts';
 import { SourceErrors } from '#sources/errors.ts';
@@ -28,18 +29,18 @@ for n in range(int(sys.argv[1])):
     except ConnectionRefusedError: pass
 `;
 
-function sourcesOf(discovery: Discovery, bpf: BpfSource): ConntrackSources {
+function sourcesOf(netns: NetnsRegistry, bpf: BpfSource): ConntrackSources {
   const errors = new SourceErrors();
-  const netlink = new NetlinkClient(new NetFiles('/proc', discovery, errors), errors);
-  return { paths: DEFAULT_PATHS, netns: discovery, netlink, bpf, cpus: cpusOf('/sys'), errors };
+  const netlink = new NetlinkClient(new NetFiles('/proc', netns, errors), errors);
+  return { paths: DEFAULT_PATHS, netns, netlink, bpf, cpus: cpusOf('/sys'), errors };
 }
 
 /** Entries and counters of namespaces that all track something, by the pass and by netlink. */
-async function benchReaders(bpf: BpfSource, discovery: Discovery): Promise<Row[]> {
+async function benchReaders(bpf: BpfSource, registry: NetnsRegistry, scanner: Scanner): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES, TRACK);
-  await discovery.refresh();
-  await using pass = await ConntrackReader.open(sourcesOf(discovery, bpf));
-  await using netlink = await ConntrackReader.open(sourcesOf(discovery, new BpfSource('/nonexistent', '/sys')));
+  await scanner.refresh();
+  await using pass = await ConntrackReader.open(sourcesOf(registry, bpf));
+  await using netlink = await ConntrackReader.open(sourcesOf(registry, new BpfSource('/nonexistent', '/sys')));
   const medianOf = async (reader: ConntrackReader) => {
     const { rows } = await reader.read(freeCycle());
     if (rows.filter(({ entries }) => entries === 1).length < NAMESPACES) throw new Error('not all namespaces track');
@@ -47,7 +48,7 @@ async function benchReaders(bpf: BpfSource, discovery: Discovery): Promise<Row[]
   };
   const passMs = await medianOf(pass);
   const netlinkMs = await medianOf(netlink);
-  const bench = `connection tracking of ${discovery.snapshot().length} namespaces`;
+  const bench = `connection tracking of ${registry.snapshot().length} namespaces`;
   return [
     { bench, what: 'kernel pass, typed rows, CPU (median)', value: passMs, unit: 'ms', bound: { atMost: 2 } },
     { bench, what: 'netlink, CPU (median)', value: netlinkMs, unit: 'ms' },
@@ -56,7 +57,7 @@ async function benchReaders(bpf: BpfSource, discovery: Discovery): Promise<Row[]
 }
 
 /** Entries by protocol and state, of tables of several lengths. */
-async function benchStates(bpf: BpfSource, discovery: Discovery): Promise<Row[]> {
+async function benchStates(bpf: BpfSource, registry: NetnsRegistry, scanner: Scanner): Promise<Row[]> {
   using netns = new TestNetns();
   netns.ip('link set lo up');
   const inside = (...command: string[]) => run('ip', 'netns', 'exec', netns.name, ...command);
@@ -65,10 +66,10 @@ async function benchStates(bpf: BpfSource, discovery: Discovery): Promise<Row[]>
   for (const name of ['udp_timeout', 'udp_timeout_stream']) {
     inside('sysctl', '-qw', `net.netfilter.nf_conntrack_${name}=3600`);
   }
-  await discovery.refresh();
-  const place = discovery.snapshot().find(({ inum }) => inum === netns.inum);
+  await scanner.refresh();
+  const place = registry.snapshot().find(({ inum }) => inum === netns.inum);
   if (place === undefined) throw new Error('the namespace was not found');
-  await using reader = await ConntrackReader.open(sourcesOf(discovery, bpf));
+  await using reader = await ConntrackReader.open(sourcesOf(registry, bpf));
   const rows: Row[] = [];
   for (const entries of TABLES) {
     inside('conntrack', '-F');
@@ -84,7 +85,7 @@ async function benchStates(bpf: BpfSource, discovery: Discovery): Promise<Row[]>
 export async function benchConntrack(): Promise<Row[]> {
   const bpf = new BpfSource(OBJECTS, '/sys');
   using kernel = await BpfNetnsKernel.open(bpf, DEFAULT_PATHS.proc, () => undefined);
-  const discovery = new Discovery(DEFAULT_PATHS, kernel, () => undefined);
-  await discovery.refresh();
-  return [...(await benchReaders(bpf, discovery)), ...(await benchStates(bpf, discovery))];
+  const registry = new NetnsRegistry(DEFAULT_PATHS);
+  const scanner = new Scanner(DEFAULT_PATHS, kernel, registry);
+  return [...(await benchReaders(bpf, registry, scanner)), ...(await benchStates(bpf, registry, scanner))];
 }

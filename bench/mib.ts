@@ -1,7 +1,8 @@
 import { freeCycle } from '#core/cycle.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
-import { Discovery } from '#pods/discovery.ts';
 import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
+import { NetnsRegistry } from '#pods/registry.ts';
+import { Scanner } from '#pods/scanner.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { SourceErrors } from '#sources/errors.ts';
 import { MibFiles } from '#sources/mib/files.ts';
@@ -44,9 +45,9 @@ export async function benchMib(): Promise<Row[]> {
   const bpf = new BpfSource(OBJECTS, '/sys');
   using kernel = await BpfNetnsKernel.open(bpf, DEFAULT_PATHS.proc, () => undefined);
   using pass = await MibPass.open(bpf, cpusOf('/sys'));
-  const discovery = new Discovery(DEFAULT_PATHS, kernel, () => undefined);
-  await discovery.refresh();
-  const files = new MibFiles(discovery, new NetFiles('/proc', discovery, new SourceErrors()));
+  const registry = new NetnsRegistry(DEFAULT_PATHS);
+  await new Scanner(DEFAULT_PATHS, kernel, registry).refresh();
+  const files = new MibFiles(registry, new NetFiles('/proc', registry, new SourceErrors()));
   const tables: readonly MibTable[] = ['Tcp', 'TcpExt', 'Udp', 'Udp6'];
   const fields = fieldsOf(tables);
   const readPass = async () => decode(await pass.read(freeCycle()), fields);
@@ -56,7 +57,7 @@ export async function benchMib(): Promise<Row[]> {
   const passMs = median(await cpuMs(RUNS, readPass));
   const rawMs = median(await cpuMs(RUNS, async () => pass.read(freeCycle())));
   const filesMs = median(await cpuMs(RUNS / 4, readFiles));
-  const bench = `counters of ${discovery.snapshot().length} namespaces, ${fields.length} fields`;
+  const bench = `counters of ${registry.snapshot().length} namespaces, ${fields.length} fields`;
   return [
     { bench, what: 'kernel pass, typed rows, CPU (median)', value: passMs, unit: 'ms', bound: { atMost: 2 } },
     { bench, what: 'kernel pass alone, CPU (median)', value: rawMs, unit: 'ms' },

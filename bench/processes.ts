@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freeCycle } from '#core/cycle.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
-import { Discovery } from '#pods/discovery.ts';
 import { BpfNetnsKernel, type NetnsKernel } from '#pods/netns_kernel.ts';
 import { ProcessGroups } from '#pods/process_groups.ts';
+import { NetnsRegistry } from '#pods/registry.ts';
+import { Scanner } from '#pods/scanner.ts';
 import { PROBES } from '#probes/index.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { SourceErrors } from '#sources/errors.ts';
@@ -61,9 +62,9 @@ async function scrapeMs(probe?: string, options: object = {}): Promise<number> {
 /** Who the processes are: by the Pods' cgroups, and by a look at each process of the machine. */
 async function listMs(cgroup: string): Promise<number> {
   using kernel = await openKernel();
-  const discovery = new Discovery(DEFAULT_PATHS, kernel, () => undefined);
-  await discovery.refresh();
-  const groups = new ProcessGroups({ ...DEFAULT_PATHS, cgroup }, () => discovery.owners(), new SourceErrors());
+  const registry = new NetnsRegistry(DEFAULT_PATHS);
+  await new Scanner(DEFAULT_PATHS, kernel, registry).refresh();
+  const groups = new ProcessGroups({ ...DEFAULT_PATHS, cgroup }, () => registry.owners(), new SourceErrors());
   const read = () => groups.list(freeCycle());
   await cpuMs(3, read);
   return median(await cpuMs(RUNS, read));
@@ -73,11 +74,12 @@ async function listMs(cgroup: string): Promise<number> {
 async function refreshMs(open: () => Promise<NetnsKernel & Disposable>): Promise<number> {
   using kernel = await open();
   using netns = new TestNetns();
-  const discovery = new Discovery(DEFAULT_PATHS, kernel, () => undefined);
-  const refresh = () => discovery.refresh();
+  const registry = new NetnsRegistry(DEFAULT_PATHS);
+  const scanner = new Scanner(DEFAULT_PATHS, kernel, registry);
+  const refresh = () => scanner.refresh();
   await cpuMs(3, refresh);
   const took = median(await cpuMs(RUNS, refresh));
-  if (!discovery.owners().some(({ entity }) => entity.pod === netns.name)) throw new Error('the namespace is not seen');
+  if (!registry.owners().some(({ entity }) => entity.pod === netns.name)) throw new Error('the namespace is not seen');
   return took;
 }
 

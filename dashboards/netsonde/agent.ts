@@ -192,7 +192,7 @@ const completeness = [
     [
       series(promql`${gauge('sum', SELF_METRICS.entities, OF_AGENT, ['kind'])} > 0`, '{{kind}}'),
       series(gauge('sum', SELF_METRICS.unreadable, OF_AGENT, []), 'processes not readable'),
-      series(gauge('sum', SELF_METRICS.strangers, OF_AGENT, []), 'namespaces ignored'),
+      series(gauge('sum', SELF_METRICS.unowned, OF_AGENT, []), 'namespaces ignored'),
     ],
     THIRD,
   ),

@@ -1,6 +1,7 @@
 import type { ProbeStatus } from '#api/probes.ts';
 import { PROBE_STATES } from '#api/words.ts';
-import type { Discovery } from '#pods/discovery.ts';
+import type { NetnsRegistry } from '#pods/registry.ts';
+import type { Scanner } from '#pods/scanner.ts';
 import { hookKind } from '#probe/hooks.ts';
 import { defineMetrics, type Emit, NO_LABELS, NODE } from '#probe/metric.ts';
 import type { SourceErrors } from '#sources/errors.ts';
@@ -159,7 +160,7 @@ export const SELF_METRICS = defineMetrics({
     source: 'agent',
     labels: {},
   },
-  strangers: {
+  unowned: {
     ...agent,
     type: 'gauge',
     name: 'netsonde_namespaces_ignored',
@@ -239,7 +240,8 @@ export class SelfCounts {
 export interface SelfState {
   readonly counts: SelfCounts;
   readonly aggregator: Aggregator;
-  readonly discovery: Discovery;
+  readonly registry: Pick<NetnsRegistry, 'retired' | 'unowned'>;
+  readonly scanner: Pick<Scanner, 'reader' | 'unreadableProcesses'>;
   readonly errors: SourceErrors;
   readonly probes: readonly ProbeStatus[];
   readonly active: readonly ActiveProbe[];
@@ -248,7 +250,7 @@ export interface SelfState {
 }
 
 export function emitSelf(emit: SelfEmit, state: SelfState): void {
-  const { counts, aggregator, discovery, errors } = state;
+  const { counts, aggregator, registry, scanner, errors } = state;
   counts.emit(emit);
   for (const { name, state: current } of state.probes) {
     for (const candidate of PROBE_STATES) {
@@ -265,11 +267,11 @@ export function emitSelf(emit: SelfEmit, state: SelfState): void {
   emit('shadowed', NODE, aggregator.entities.shadowed, NO_LABELS);
   const kinds = aggregator.entities.countByKind();
   for (const kind of SELF_METRICS.entities.labels.kind.values) emit('entities', NODE, kinds.get(kind) ?? 0, { kind });
-  emit('retired', NODE, discovery.retired.size, NO_LABELS);
-  emit('retiredDropped', NODE, discovery.retired.dropped, NO_LABELS);
-  emit('strangers', NODE, discovery.strangers, NO_LABELS);
-  emit('discoveryReader', NODE, 1, { reader: discovery.reader });
-  emit('unreadable', NODE, discovery.unreadableProcesses, NO_LABELS);
+  emit('retired', NODE, registry.retired.size, NO_LABELS);
+  emit('retiredDropped', NODE, registry.retired.dropped, NO_LABELS);
+  emit('unowned', NODE, registry.unowned, NO_LABELS);
+  emit('discoveryReader', NODE, 1, { reader: scanner.reader });
+  emit('unreadable', NODE, scanner.unreadableProcesses, NO_LABELS);
 }
 
 function emitPrograms(emit: SelfEmit, name: string, probe: ActiveProbe['probe'], hasRunTimes: boolean): void {

@@ -52,7 +52,7 @@ beforeEach(() => {
   logs = [];
   supervisor = new Supervisor({
     definitions: [one.definition, two.definition],
-    sources: { netns: { blindness: undefined } } as Sources,
+    sources: { netns: { visibilityGap: undefined } } as Sources,
     aggregator: new Aggregator(['one', 'two'], () => false),
     publish: () => publish,
     log: (level, message) => void logs.push(`${level} ${message}`),
@@ -237,7 +237,7 @@ describe('a budget', () => {
     missing = undefined;
     supervisor = new Supervisor({
       definitions: [{ ...one.definition, kind: 'ebpf' }],
-      sources: { netns: { blindness: undefined } } as Sources,
+      sources: { netns: { visibilityGap: undefined } } as Sources,
       aggregator: new Aggregator(['one'], () => false),
       publish: () => publish,
       log: () => undefined,

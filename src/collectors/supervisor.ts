@@ -132,14 +132,14 @@ class Slot {
     const { name, kind, cost } = this.#definition;
     const probe = this.#instance?.active.probe;
     const health = probe?.health();
-    const { blindness } = this.#options.sources.netns;
+    const { visibilityGap } = this.#options.sources.netns;
     const hasBudget = this.#instance?.desired.budget !== undefined && kind === 'ebpf';
     const reasons = [
       ...(health?.degraded ?? []),
       ...(hasBudget && runTimesMissing !== undefined
         ? [`only collecting counts against the budget: ${runTimesMissing}`]
         : []),
-      ...(blindness !== undefined && this.#isOfPods ? [blindness] : []),
+      ...(visibilityGap !== undefined && this.#isOfPods ? [visibilityGap] : []),
       ...(this.#collectError === undefined ? [] : [`the last collection failed: ${this.#collectError.message}`]),
     ];
     const isDegraded = this.#state === 'running' && reasons.length > 0;

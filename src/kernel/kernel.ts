@@ -12,13 +12,14 @@ import { TextWriter } from '#collectors/text_writer.ts';
 import { freeCycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { PodDirectory } from '#pods/directory.ts';
-import { Discovery } from '#pods/discovery.ts';
 import type { Entity } from '#pods/entity.ts';
 import type { PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
 import { PodFilterTracker } from '#pods/pod_filters.ts';
 import { ProcessGroups } from '#pods/process_groups.ts';
+import { NetnsRegistry } from '#pods/registry.ts';
+import { Scanner } from '#pods/scanner.ts';
 import type { AnyProbe, DesiredProbes } from '#probe/contract.ts';
 import { type HookStatus, surveyHooks } from '#probe/hooks.ts';
 import { ledgerOf, NO_EVENTS } from '#probe/ledger.ts';
@@ -56,7 +57,8 @@ const FRESH_MS = 2_000;
 export class Kernel implements AsyncDisposable {
   readonly #hooks: KernelHooks;
   readonly #aggregator: Aggregator;
-  readonly #discovery: Discovery;
+  readonly #registry: NetnsRegistry;
+  readonly #scanner: Scanner;
   readonly #directory = new PodDirectory();
   readonly #aims: PodFilterTracker;
   /** As discovered, without names from the Kubernetes API. */
@@ -83,12 +85,13 @@ export class Kernel implements AsyncDisposable {
     this.#hooks = hooks;
     this.#netns = netns;
     const names = [...hooks.probes.map(({ name }) => name), SELF];
-    this.#aggregator = new Aggregator(names, (id) => this.#discovery.isIgnored(id));
+    this.#aggregator = new Aggregator(names, (id) => this.#registry.isIgnored(id));
     this.#aims = new PodFilterTracker(options.kubernetes ? this.#directory : undefined);
-    this.#discovery = new Discovery(paths, netns, (entities) => {
+    this.#registry = new NetnsRegistry(paths, (entities) => {
       this.#discovered = entities;
       this.#name();
     });
+    this.#scanner = new Scanner(paths, netns, this.#registry);
     this.#outbox = new EventOutbox({
       node: options.node,
       probes: hooks.probes,
@@ -97,20 +100,20 @@ export class Kernel implements AsyncDisposable {
       send: hooks.events,
     });
     const errors = new SourceErrors((message) => hooks.log('warn', message));
-    const files = new NetFiles(paths.proc, this.#discovery, errors);
+    const files = new NetFiles(paths.proc, this.#registry, errors);
     const netlink = new NetlinkClient(files, errors);
     const cpus = cpusOf(paths.sys);
     this.#sources = {
       paths,
-      netns: this.#discovery,
-      life: this.#discovery,
-      processes: new ProcessGroups(paths, () => this.#discovery.owners(), errors),
+      netns: this.#registry,
+      life: this.#registry,
+      processes: new ProcessGroups(paths, () => this.#registry.owners(), errors),
       files,
-      mib: new MibSource(bpf, cpus, this.#discovery, files),
-      sockstat: sockstatSource(bpf, cpus, this.#discovery, files),
+      mib: new MibSource(bpf, cpus, this.#registry, files),
+      sockstat: sockstatSource(bpf, cpus, this.#registry, files),
       netlink,
       route: new RouteSource(netlink),
-      sockets: socketSource(bpf, this.#discovery, files, netlink, errors),
+      sockets: socketSource(bpf, this.#registry, files, netlink, errors),
       bpf,
       aims: this.#aims,
       cpus,
@@ -135,7 +138,7 @@ export class Kernel implements AsyncDisposable {
     const bpf = new BpfSource(options.objects, options.paths.sys);
     const netns = await BpfNetnsKernel.open(bpf, options.paths.proc, hooks.log);
     const kernel = new Kernel(options, hooks, bpf, netns);
-    await kernel.#discovery.refresh();
+    await kernel.#scanner.refresh();
     kernel.#schedule();
     return kernel;
   }
@@ -191,7 +194,7 @@ export class Kernel implements AsyncDisposable {
   async entities(): Promise<readonly EntityStatus[]> {
     const cycle = freeCycle();
     const statuses: EntityStatus[] = [];
-    const places = new Map(this.#discovery.snapshot().map((entry) => [entry.id, entry]));
+    const places = new Map(this.#registry.snapshot().map((entry) => [entry.id, entry]));
     for (const entity of this.#aggregator.entities.all) {
       const place = places.get(entity.netns);
       const ips = place === undefined ? [] : this.#sources.route.addresses(place, cycle);
@@ -215,7 +218,7 @@ export class Kernel implements AsyncDisposable {
   }
 
   #find(id: NetnsId): Entity | undefined {
-    const last = this.#aggregator.entities.find(id) ?? this.#discovery.lastKnown(id);
+    const last = this.#aggregator.entities.find(id) ?? this.#registry.lastKnown(id);
     return last && this.#directory.name(last);
   }
 
@@ -229,7 +232,7 @@ export class Kernel implements AsyncDisposable {
 
   async #refresh(): Promise<void> {
     try {
-      await this.#discovery.refresh();
+      await this.#scanner.refresh();
       this.#refreshFailure = '';
     } catch (error) {
       const { message } = error as Error;
@@ -247,7 +250,8 @@ export class Kernel implements AsyncDisposable {
     emitSelf(batch.emit as Emit<typeof SELF_METRICS>, {
       counts: this.#counts,
       aggregator: this.#aggregator,
-      discovery: this.#discovery,
+      registry: this.#registry,
+      scanner: this.#scanner,
       errors: this.#sources.errors,
       probes: this.#supervisor.status(),
       active,

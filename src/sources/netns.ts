@@ -15,7 +15,7 @@ export interface NetnsIndex {
   /** The namespace of the node itself; undefined until the first scan. */
   readonly node: NetnsEntry | undefined;
   /** Why some namespaces, though they may be Pods', are not seen; undefined where all are. */
-  readonly blindness: string | undefined;
+  readonly visibilityGap: string | undefined;
   /** Directory of a process that is in the namespace now; undefined where none is left. */
   locate(entry: NetnsEntry): string | undefined;
   /** Where the namespace is mounted, if it is. */

@@ -4,8 +4,9 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { freeCycle } from '#core/cycle.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
-import { Discovery } from '#pods/discovery.ts';
 import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
+import { NetnsRegistry } from '#pods/registry.ts';
+import { Scanner } from '#pods/scanner.ts';
 import type { Btf } from '#sources/bpf/btf.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { SourceErrors } from '#sources/errors.ts';
@@ -76,7 +77,7 @@ const bpf = new BpfSource(OBJECTS, '/sys');
 const cpus = cpusOf('/sys');
 let namespaces: TestNetns[];
 let ids: NetnsId[];
-let discovery: Discovery;
+let registry: NetnsRegistry;
 let files: MibFiles;
 let pass: MibPass;
 let fields: { table: MibTable; field: string }[];
@@ -136,9 +137,9 @@ beforeAll(async () => {
   }
   ids = namespaces.map(({ cookie }) => asNetnsId(Number(cookie)));
   const kernel = resources.use(await BpfNetnsKernel.open(bpf, DEFAULT_PATHS.proc, () => undefined));
-  discovery = new Discovery(DEFAULT_PATHS, kernel, () => undefined);
-  await discovery.refresh();
-  files = new MibFiles(discovery, new NetFiles('/proc', discovery, new SourceErrors()));
+  registry = new NetnsRegistry(DEFAULT_PATHS);
+  await new Scanner(DEFAULT_PATHS, kernel, registry).refresh();
+  files = new MibFiles(registry, new NetFiles('/proc', registry, new SourceErrors()));
   pass = resources.use(await MibPass.open(bpf, cpus));
   fields = fieldsOfFiles();
 }, 120_000);
@@ -175,8 +176,8 @@ it('a table that the pass lacks is read from the files alone', async () => {
   const source = new MibSource(
     withoutUdp as BpfSource,
     cpus,
-    discovery,
-    new NetFiles('/proc', discovery, new SourceErrors()),
+    registry,
+    new NetFiles('/proc', registry, new SourceErrors()),
   );
   await using _use = await source.use(['Udp', 'Udp6', 'Tcp']);
   expect(source.health.reader).toBe('pass');

@@ -4,8 +4,9 @@ import { tcpPort } from '#bpf/generated/tcpsummary.ts';
 import { freeCycle } from '#core/cycle.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
-import { Discovery } from '#pods/discovery.ts';
 import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
+import { NetnsRegistry } from '#pods/registry.ts';
+import { Scanner } from '#pods/scanner.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { SourceErrors } from '#sources/errors.ts';
 import { NetFiles } from '#sources/net_files.ts';
@@ -116,11 +117,11 @@ beforeAll(async () => {
   empty = resources.use(new TestNetns());
   empty.ip('link set lo up');
   const kernel = resources.use(await BpfNetnsKernel.open(bpf, DEFAULT_PATHS.proc, () => undefined));
-  const discovery = new Discovery(DEFAULT_PATHS, kernel, () => undefined);
-  await discovery.refresh();
+  const registry = new NetnsRegistry(DEFAULT_PATHS);
+  await new Scanner(DEFAULT_PATHS, kernel, registry).refresh();
   const errors = new SourceErrors();
-  const files = new NetFiles('/proc', discovery, errors);
-  diag = new TcpDiag(discovery, files, new NetlinkClient(files, errors));
+  const files = new NetFiles('/proc', registry, errors);
+  diag = new TcpDiag(registry, files, new NetlinkClient(files, errors));
 }, 60_000);
 
 afterAll(() => resources.disposeAsync());

@@ -1,4 +1,6 @@
 import type { EntityKind } from '#api/words.ts';
+import type { NetnsId } from '#core/netns.ts';
+import type { NetnsRow } from '#sources/bpf/netns_list.ts';
 import type { NetnsEntry } from '#sources/netns.ts';
 import type { ContainerRef } from './cgroup.ts';
 import type { Entity } from './entity.ts';
@@ -7,27 +9,53 @@ import { PROCESSES_MAX, type ProcessInfo, type ProcessTable } from './process_ta
 /** Digits of a container ID that tools show. */
 const SHORT_ID = 12;
 
-export interface Described {
+/** A namespace as a scan finds it. */
+export interface Place {
+  readonly id: NetnsId;
+  readonly inum: number;
+  readonly pids: readonly number[];
+  /** Name of its mount. */
+  readonly mount: string | undefined;
+}
+
+/** Whose a namespace is, and what tells it. */
+export interface Ownership {
   readonly entity: Entity;
   /** Processes of the namespace, the oldest first. */
   readonly pids: readonly number[];
-  /** When the oldest of them began, after boot; undefined where there is none. */
+  /** When the oldest of them began, in seconds after boot; undefined where there is none. */
   readonly startSeconds: number | undefined;
-  /** A container's: nothing better will be learnt of it. */
+  /** The owner is the node, a Pod or a container: no later scan learns anything better. */
   readonly settled: boolean;
+}
+
+/**
+ * Finds the node's own namespace: the one of process 1; where that may not be seen, the machine's first one; else the one
+ * that the agent is in.
+ * @param live namespaces that the kernel lists, by inode number; undefined where it cannot be asked
+ * @param ownPid number of the agent's process, as its /proc has it
+ */
+export function nodeNetns(
+  places: readonly Place[],
+  live: ReadonlyMap<number, NetnsRow> | undefined,
+  ownPid: () => number,
+): NetnsId | undefined {
+  const ofPid = (pid: number) => places.find(({ pids }) => pids.includes(pid))?.id;
+  const initial = [...(live?.values() ?? [])].find((row) => row.initial)?.id;
+  const hasInitial = places.some(({ id, pids }) => id === initial && pids.length > 0);
+  return ofPid(1) ?? (hasInitial ? initial : undefined) ?? ofPid(ownPid());
 }
 
 /**
  * Names a namespace after its container, else after its mount, else after its oldest process. The agent's own container
  * names only what it is in: namespaces that were made inside of it have names of their own.
  */
-export function describe(
+export function ownerOf(
   entry: NetnsEntry,
-  pids: readonly number[],
-  mount: string | undefined,
+  { pids, mount }: Pick<Place, 'pids' | 'mount'>,
   table: Pick<ProcessTable, 'info'>,
   ownContainer: string | undefined,
-): Described {
+): Ownership {
   if (entry.isNode) {
     const entity = entityOf(entry, 'node', '', '');
     return { entity, pids: pids.slice(0, PROCESSES_MAX), startSeconds: undefined, settled: true };
@@ -67,7 +95,7 @@ function findContainer(processes: readonly ProcessInfo[], own: string | undefine
 }
 
 /** What was a Pod's stays so when its processes are gone, and only a mount is left. */
-export function keepOwner(before: Described | undefined, now: Described): Described {
+export function keepOwner(before: Ownership | undefined, now: Ownership): Ownership {
   const startSeconds = before?.startSeconds ?? now.startSeconds;
   if (before === undefined || !before.settled || now.settled) return { ...now, startSeconds };
   return { ...now, entity: before.entity, settled: true, startSeconds };

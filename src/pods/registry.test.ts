@@ -1,0 +1,315 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
+import { DEFAULT_PATHS } from '#core/paths.ts';
+import type { NetnsRow } from '#sources/bpf/netns_list.ts';
+import type { NetnsDeparture } from '#sources/netns.ts';
+import type { ContainerRef } from './cgroup.ts';
+import type { Entity } from './entity.ts';
+import { NetnsRegistry } from './registry.ts';
+
+const UID = '0f0f0f0f-1111-2222-3333-444455556666';
+const CONTAINER = 'ab'.repeat(32);
+const OWN = 'cd'.repeat(32);
+
+const [NODE, A, B, C] = [1, 2, 3, 4].map(asNetnsId) as [NetnsId, NetnsId, NetnsId, NetnsId];
+
+let proc: string;
+let nowMs: number;
+let shown: readonly Entity[][];
+let registry: NetnsRegistry;
+let containers: Map<number, ContainerRef>;
+
+beforeEach(() => {
+  proc = mkdtempSync(join(tmpdir(), 'registry-'));
+  mkdirSync(join(proc, 'self'));
+  writeFileSync(join(proc, 'self/cgroup'), `0::/docker/${OWN}\n`);
+  nowMs = 1_000;
+  shown = [];
+  containers = new Map();
+  registry = new NetnsRegistry(
+    { ...DEFAULT_PATHS, proc, netns: '/run/nets' },
+    (entities) => {
+      shown = [...shown, [...entities]];
+    },
+    () => nowMs,
+  );
+});
+
+afterEach(() => rmSync(proc, { recursive: true }));
+
+function rowsOf(...ids: readonly NetnsId[]): NetnsRow[] {
+  return ids.map((id) => ({ id, inum: Number(id) * 10, initial: false }));
+}
+
+const table = {
+  info: (pid: number) => ({ pid, comm: 'app', startSeconds: pid, container: () => containers.get(pid) }),
+};
+
+/** A scan that finds these namespaces, each with its processes, and whatever name it has as a mount. */
+function scan(places: readonly (readonly [NetnsId, readonly number[], string?])[], live = places.map(([id]) => id)) {
+  const before = registry.beforeLook();
+  registry.removeDead(before, rowsOf(...live));
+  registry.scanBegins();
+  for (const [id, pids, mount] of places) {
+    registry.found({ id, inum: Number(id) * 10, pids, mount }, id === NODE, table);
+  }
+  registry.removeMissing(before, new Set(places.map(([id]) => id)));
+  registry.noteUnowned(rowsOf(...live));
+  registry.afterLook(rowsOf(...live));
+}
+
+function birth(id: NetnsId, container = CONTAINER) {
+  return {
+    id,
+    inum: Number(id) * 10,
+    pid: 900,
+    startSeconds: 9,
+    podFolder: `pod${UID}`,
+    containerFolder: container,
+  };
+}
+
+function names(): string[] {
+  return (shown.at(-1) ?? []).map(({ kind, pod, isRetired }) => `${kind} ${pod}${isRetired ? ' retired' : ''}`);
+}
+
+describe('what is known', () => {
+  it('is what a scan has found, told once for each change', () => {
+    scan([
+      [NODE, [1]],
+      [A, [5], 'blue'],
+    ]);
+    expect(names()).toEqual(['node ', 'netns blue']);
+    expect(registry.node).toMatchObject({ id: NODE, isNode: true });
+    scan([
+      [NODE, [1]],
+      [A, [5], 'blue'],
+    ]);
+    expect(shown).toHaveLength(1);
+    expect(registry.owners().map(({ entity, pids }) => [entity.netns, pids])).toEqual([
+      [NODE, [1]],
+      [A, [5]],
+    ]);
+    scan([[NODE, [1]]]);
+    expect(names()).toEqual(['node ']);
+    expect(shown).toHaveLength(2);
+  });
+
+  it('changes its owner while it is young, and keeps it afterwards as long as its oldest process stays', () => {
+    scan([[A, [5]]]);
+    expect(names()).toEqual(['process app-5']);
+    containers.set(5, { podUid: UID });
+    nowMs += 9_999;
+    scan([[A, [5]]]);
+    expect(names()).toEqual([`pod ${UID}`]);
+    containers.clear();
+    nowMs += 60_000;
+    scan([[A, [5, 6]]]);
+    expect(registry.owners()[0]).toMatchObject({ entity: { uid: UID }, pids: [5, 6] });
+    scan([[A, [], 'cni-1']]);
+    expect(names()).toEqual([`pod ${UID}`]);
+    expect(registry.mountOf({ id: A, inum: 20, isNode: false })).toBe('/run/nets/cni-1');
+  });
+
+  it('is left as it is by a scan that was under way when its end was told', () => {
+    scan([[A, [5], 'blue']]);
+    registry.died(A);
+    registry.found({ id: A, inum: 20, pids: [5], mount: 'blue' }, false, table);
+    expect(registry.snapshot()).toEqual([]);
+  });
+
+  it('is told apart from another that has its number by the processes that were in it', () => {
+    scan([[A, [5, 6]]]);
+    expect(registry.heldBy(20, [6, 7])).toBe(A);
+    expect(registry.heldBy(20, [7])).toBeUndefined();
+    expect(registry.heldBy(30, [5])).toBeUndefined();
+  });
+});
+
+describe('a birth', () => {
+  it('names a Pod before any scan, and is not undone by one that saw less', () => {
+    registry.born(birth(A));
+    expect(names()).toEqual([`pod ${UID}`]);
+    scan([[A, [900], 'cni-1']]);
+    expect(names()).toEqual([`pod ${UID}`]);
+    expect(shown).toHaveLength(1);
+  });
+
+  it('takes the place of a name that was only a mount, and of none that is a container', () => {
+    scan([
+      [NODE, [1]],
+      [A, [5], 'blue'],
+    ]);
+    registry.born(birth(A));
+    expect(names()).toEqual(['node ', `pod ${UID}`]);
+    registry.born(birth(A, 'ef'.repeat(32)));
+    registry.born(birth(NODE));
+    expect(shown).toHaveLength(2);
+  });
+
+  it("is nobody's in the agent's own container, in no container, and after the end", () => {
+    registry.born(birth(A, OWN));
+    registry.born({ ...birth(A), podFolder: 'system.slice', containerFolder: '' });
+    expect(registry.snapshot()).toEqual([]);
+    registry.born(birth(A));
+    registry.died(A);
+    registry.born(birth(A));
+    expect(registry.snapshot()).toEqual([]);
+  });
+
+  it('after which the namespace is no longer unowned', () => {
+    scan([], [A]);
+    expect(registry.unowned).toBe(1);
+    registry.born(birth(A));
+    expect(registry.unowned).toBe(0);
+  });
+});
+
+describe('the dead', () => {
+  it('are remembered by name, and their samples are not unknown', () => {
+    registry.born(birth(A));
+    scan([], []);
+    expect(registry.lastKnown(A)).toMatchObject({ kind: 'pod', uid: UID });
+    expect(registry.isIgnored(A)).toBe(true);
+    expect(registry.isIgnored(B)).toBe(false);
+    expect(names()).toEqual([]);
+  });
+
+  it('are remembered up to a bound, the oldest goes first', () => {
+    for (let id = 10; id < 10 + 4_097; id++) {
+      registry.born(birth(asNetnsId(id)));
+      registry.died(asNetnsId(id));
+    }
+    expect(registry.lastKnown(asNetnsId(10))).toBeUndefined();
+    expect(registry.lastKnown(asNetnsId(11))).toBeDefined();
+    expect(registry.lastKnown(asNetnsId(4_106))).toBeDefined();
+  });
+
+  it('are those that nobody is left in, though the kernel still lists them, and may come back', () => {
+    scan([[A, [5], 'blue']]);
+    scan([], [A]);
+    expect(registry.lastKnown(A)).toMatchObject({ pod: 'blue' });
+    expect(registry.unowned).toBe(1);
+    scan([[A, [5], 'blue']]);
+    expect(names()).toEqual(['netns blue']);
+    expect(registry.unowned).toBe(0);
+  });
+});
+
+describe('the retired', () => {
+  let departures: NetnsDeparture[];
+  let looks: number;
+  let watching: Disposable;
+
+  beforeEach(() => {
+    departures = [];
+    looks = 0;
+    watching = registry.watch({
+      retireMs: 5_000,
+      beforeLook: () => {
+        looks++;
+      },
+      departed: (departure) => departures.push(departure),
+    });
+  });
+
+  it('are shown for their time, behind the living', () => {
+    scan([
+      [NODE, [1]],
+      [A, [5], 'blue'],
+    ]);
+    scan([[NODE, [1]]]);
+    expect(departures).toEqual([{ id: A, kind: 'netns', uid: '', name: 'blue', startSeconds: 5 }]);
+    expect(names()).toEqual(['node ', 'netns blue retired']);
+    expect(registry.retired.size).toBe(1);
+    expect(registry.died(A)).toBe(true);
+    nowMs += 4_999;
+    scan([[NODE, [1]]]);
+    expect(names()).toHaveLength(2);
+    nowMs += 1;
+    scan([[NODE, [1]]]);
+    expect(names()).toEqual(['node ']);
+    expect(registry.died(A)).toBe(false);
+    expect(looks).toBe(4);
+  });
+
+  it('are nobody whom only a process named, and nobody while no one watches', () => {
+    scan([
+      [NODE, [1]],
+      [A, [5]],
+    ]);
+    scan([[NODE, [1]]]);
+    expect(departures).toEqual([]);
+    registry.born(birth(B));
+    registry.died(B);
+    expect(registry.retired.size).toBe(1);
+    watching[Symbol.dispose]();
+    expect(names()).toEqual(['node ']);
+    registry.born(birth(C));
+    registry.died(C);
+    expect(registry.retired.size).toBe(0);
+    expect(departures.map(({ id }) => id)).toEqual([B]);
+  });
+
+  it('are not swept before their time is over', () => {
+    const gone: NetnsId[][] = [];
+    registry.onSweep((isDead) => gone.push([A, B].filter(isDead)));
+    registry.born(birth(A));
+    registry.died(A);
+    for (let look = 0; look < 4; look++) {
+      scan([[B, [5], 'blue']]);
+      nowMs += 5_000;
+    }
+    expect(gone).toEqual([[], [A], [A], [A]]);
+  });
+});
+
+it('a namespace is swept when two sweeps have not seen it alive, at most every five seconds', () => {
+  const gone: NetnsId[][] = [];
+  const sweeping = registry.onSweep((isDead) => gone.push([A, B].filter(isDead)));
+  const later = (ms: number, ...live: readonly NetnsId[]) => {
+    nowMs += ms;
+    registry.afterLook(rowsOf(...live));
+  };
+  later(0, A, B);
+  later(4_999, B);
+  later(1, B);
+  later(5_000, B);
+  expect(gone).toEqual([[], [], [A]]);
+  sweeping[Symbol.dispose]();
+  later(5_000);
+  expect(gone).toHaveLength(3);
+});
+
+describe('a scan is needed', () => {
+  it('for a namespace that is new, and for the first seconds of one without an owner', () => {
+    expect(registry.needsScan(rowsOf(A))).toBe(true);
+    scan([[A, [5], 'blue']], [A, B]);
+    expect(registry.needsScan(rowsOf(A, B))).toBe(true);
+    nowMs += 10_000;
+    expect(registry.needsScan(rowsOf(A, B))).toBe(false);
+    registry.born(birth(C));
+    expect(registry.needsScan(rowsOf(A, B, C))).toBe(false);
+  });
+
+  it('when a process has left the namespace in which it was seen', () => {
+    scan([[A, [5, 6]]]);
+    nowMs += 10_000;
+    const entry = { id: A, inum: 20, isNode: false };
+    for (const [pid, inum] of [
+      [5, 99],
+      [6, 20],
+    ]) {
+      mkdirSync(join(proc, `${pid}/ns`), { recursive: true });
+      symlinkSync(`net:[${inum}]`, join(proc, `${pid}/ns/net`));
+    }
+    expect(registry.needsScan(rowsOf(A))).toBe(false);
+    expect(registry.locate(entry)).toBe(join(proc, '6'));
+    expect(registry.needsScan(rowsOf(A))).toBe(true);
+    registry.scanBegins();
+    expect(registry.needsScan(rowsOf(A))).toBe(false);
+  });
+});

@@ -1,0 +1,151 @@
+import { readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Cycle, freeCycle } from '#core/cycle.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
+import type { Paths } from '#core/paths.ts';
+import { livedBetween, type NetnsRow } from '#sources/bpf/netns_list.ts';
+import { missingCapabilities } from '#sources/procfs/capabilities.ts';
+import { listDirectory } from '#sources/procfs/read.ts';
+import { readNetnsMounts } from './mounts.ts';
+import type { NetnsKernel } from './netns_kernel.ts';
+import { nodeNetns, type Place } from './owner.ts';
+import { type NetnsProcesses, type ProcessTable, readProcessFiles } from './process_table.ts';
+import type { NetnsRegistry } from './registry.ts';
+
+/** A scan looks at every process; where the kernel lists the namespaces it is needed only when something is new. */
+const SCAN_EVERY_MS = 30_000;
+const SCAN_ALONE_EVERY_MS = 900;
+
+/** Looks at the machine, by lists of the kernel or by /proc, and tells the registry which namespaces there are and who is in them. */
+export class Scanner {
+  readonly #paths: Paths;
+  readonly #kernel: NetnsKernel;
+  readonly #registry: NetnsRegistry;
+  readonly #mayLookAtAll: boolean;
+  #mountNames = '';
+  #scannedMs = Number.NEGATIVE_INFINITY;
+  #unreadable = 0;
+  #reader: 'pass' | 'files' = 'files';
+  #refreshing: Promise<void> | undefined;
+
+  constructor(paths: Paths, kernel: NetnsKernel, registry: NetnsRegistry) {
+    this.#paths = paths;
+    this.#kernel = kernel;
+    this.#registry = registry;
+    this.#mayLookAtAll = missingCapabilities(['CAP_SYS_PTRACE'], paths.proc).length === 0;
+  }
+
+  /** What the last scan has read. */
+  get reader(): 'pass' | 'files' {
+    return this.#reader;
+  }
+
+  /** Processes that the last scan could not look into. */
+  get unreadableProcesses(): number {
+    return this.#unreadable;
+  }
+
+  /**
+   * Looks for births and deaths. Cheap where nothing has changed: to be called every second and before each scrape. Callers
+   * at the same time share one look.
+   * @throws where /proc cannot be read
+   */
+  refresh(): Promise<void> {
+    this.#refreshing ??= this.#refresh().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  async #refresh(): Promise<void> {
+    const nowMs = performance.now();
+    const cycle = freeCycle();
+    const before = this.#registry.beforeLook();
+    const live = await this.#kernel.list(cycle);
+    if (live !== undefined) this.#registry.removeDead(before, live);
+    if (this.#scanDue(live, nowMs)) {
+      this.#scannedMs = nowMs;
+      await this.#scan(live, before, cycle);
+    }
+    this.#registry.afterLook(live);
+  }
+
+  #scanDue(live: readonly NetnsRow[] | undefined, nowMs: number): boolean {
+    const sinceMs = nowMs - this.#scannedMs;
+    if (live === undefined) return sinceMs >= SCAN_ALONE_EVERY_MS;
+    return sinceMs >= SCAN_EVERY_MS || this.#registry.needsScan(live) || this.#readMountNames() !== this.#mountNames;
+  }
+
+  #readMountNames(): string {
+    return listDirectory(this.#paths.netns).join('/');
+  }
+
+  async #scan(before: readonly NetnsRow[] | undefined, known: readonly NetnsId[], cycle: Cycle): Promise<void> {
+    this.#registry.scanBegins();
+    this.#mountNames = this.#readMountNames();
+    const mounts = readNetnsMounts(this.#paths.netns);
+    const table = await this.#readProcesses(cycle);
+    // A number may have passed to another namespace during the scan; one that lived before and after is sure.
+    const after = before && (await this.#kernel.list(cycle));
+    const sure = before && after ? livedBetween(before, after) : undefined;
+    const places = this.#join(table, mounts, sure);
+    const nodeId = nodeNetns(places, sure, () => this.#ownPid());
+    for (const place of places) {
+      this.#registry.found(place, place.id === nodeId, table);
+      await cycle.pause();
+    }
+    // Its last sockets may keep a namespace alive for a while, but nobody is left in it.
+    this.#registry.removeMissing(known, new Set(places.map(({ id }) => id)));
+    this.#registry.noteUnowned(sure?.values() ?? []);
+  }
+
+  async #readProcesses(cycle: Cycle): Promise<ProcessTable> {
+    const pass = await this.#kernel.processes(this.#registry.node?.id, cycle);
+    this.#reader = pass === undefined ? 'files' : 'pass';
+    const table = pass ?? (await readProcessFiles(this.#paths.proc, cycle));
+    this.#unreadable = table.unreadable;
+    this.#registry.visibilityGap = this.#gap(table.unreadable);
+    return table;
+  }
+
+  /** The right that it takes to look at other users' processes is the one thing that hides whole Pods. */
+  #gap(unreadable: number): string | undefined {
+    if (unreadable === 0 || this.#mayLookAtAll) return undefined;
+    return `CAP_SYS_PTRACE is missing: Pods of which only processes of other users tell are not seen (${unreadable} processes)`;
+  }
+
+  /** The namespaces that somebody is in or that have a name, each with what is known of it. */
+  #join(
+    { namespaces }: ProcessTable,
+    mounts: ReadonlyMap<number, string>,
+    sure: ReadonlyMap<number, NetnsRow> | undefined,
+  ): Place[] {
+    const places = new Map<NetnsId, Place>();
+    const add = ({ id: known, inum, pids }: NetnsProcesses) => {
+      const mount = mounts.get(inum);
+      const id = known ?? (sure === undefined ? this.#resolve(inum, pids, mount) : sure.get(inum)?.id);
+      if (id === undefined) return;
+      // The mount is of the namespace that has the number now.
+      const isNow = sure === undefined || sure.get(inum)?.id === id;
+      places.set(id, { id, inum, pids, mount: isNow ? mount : undefined });
+    };
+    for (const processes of namespaces) add(processes);
+    const peopled = new Set([...places.values()].flatMap(({ inum, mount }) => (mount === undefined ? [] : [inum])));
+    for (const inum of mounts.keys()) if (!peopled.has(inum)) add({ id: undefined, inum, pids: [] });
+    return [...places.values()];
+  }
+
+  /** Without a list from the kernel: the namespace that has this number now. */
+  #resolve(inum: number, pids: readonly number[], mount: string | undefined): NetnsId | undefined {
+    const known = this.#registry.heldBy(inum, pids);
+    if (known !== undefined) return known;
+    const path =
+      mount === undefined ? join(this.#paths.proc, String(pids[0]), 'ns/net') : join(this.#paths.netns, mount);
+    return this.#kernel.cookie(path) ?? asNetnsId(inum);
+  }
+
+  /** As our /proc numbers it. */
+  #ownPid(): number {
+    return Number(readlinkSync(join(this.#paths.proc, 'self')));
+  }
+}
