@@ -9,6 +9,8 @@ import { DEFAULT_PATHS } from '#core/paths.ts';
 import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
 import { NetnsRegistry } from '#pods/registry.ts';
 import { Scanner } from '#pods/scanner.ts';
+import type { ProbeContext } from '#probe/contract.ts';
+import { RetainedStates } from '#probe/retained.ts';
 import { tcpsummary } from '#probes/tcpsummary.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { SourceErrors } from '#sources/errors.ts';
@@ -134,10 +136,13 @@ async function open(resources: AsyncDisposableStack): Promise<Bench> {
   const files = new NetFiles(DEFAULT_PATHS.proc, netns, errors);
   const netlink = new NetlinkClient(files, errors);
   const scope = resources.use(
-    new Scope(
-      () => undefined,
-      () => undefined,
-    ),
+    new Scope({
+      probe: tcpsummary.name,
+      context: { errors } as ProbeContext,
+      retained: new RetainedStates(),
+      publish: () => undefined,
+      warn: () => undefined,
+    }),
   );
   const sources = { netns, sockets: socketSource(bpf, netns, files, netlink, errors) } as Partial<Sources> as Sources;
   const settings = { metrics: true, events: false, limit: 0, options: {} };

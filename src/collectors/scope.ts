@@ -1,20 +1,49 @@
-import type { ProbeScope } from '#probe/contract.ts';
+import type { Paths } from '#core/paths.ts';
+import type { PodFilters } from '#core/pod_filter.ts';
+import type { ProbeContext, ProbeScope } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
+import type { Retained, RetainedState, RetainedStates } from '#probe/retained.ts';
+import type { SourceErrors } from '#sources/errors.ts';
+import type { NetnsLife } from '#sources/netns.ts';
+
+export interface ScopeOptions {
+  readonly probe: string;
+  readonly context: ProbeContext;
+  readonly retained: RetainedStates;
+  readonly publish: Publish<EventSet>;
+  readonly warn: (message: string) => void;
+}
 
 /** What a probe has acquired, and how it is taken down again. */
 export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
+  readonly paths: Paths;
+  readonly errors: SourceErrors;
+  readonly filters: PodFilters;
+  readonly life: NetnsLife;
   readonly publish: Publish<EventSet>;
   readonly warn: (message: string) => void;
+  readonly #probe: string;
+  readonly #retained: RetainedStates;
   readonly #controller = new AbortController();
   readonly #resources = new AsyncDisposableStack();
 
-  constructor(publish: Publish<EventSet>, warn: (message: string) => void) {
+  constructor({ probe, context, retained, publish, warn }: ScopeOptions) {
+    this.paths = context.paths;
+    this.errors = context.errors;
+    this.filters = context.filters;
+    this.life = context.life;
     this.publish = publish;
     this.warn = warn;
+    this.#probe = probe;
+    this.#retained = retained;
   }
 
   get signal(): AbortSignal {
     return this.#controller.signal;
+  }
+
+  retained<T>(state: RetainedState<T>): Retained<T> {
+    return this.#retained.of(this.#probe, state);
   }
 
   own<R extends Disposable | AsyncDisposable>(resource: R): R {

@@ -1,8 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Unsupported } from '#core/reader.ts';
-import type { AnyProbe, DesiredProbe, ProbeScope, RunningProbe } from '#probe/contract.ts';
+import type { AnyProbe, DesiredProbe, ProbeContext, ProbeScope, RunningProbe } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
+import { defineRetained, RetainedStates } from '#probe/retained.ts';
 import type { Sources } from '#sources/sources.ts';
 import { eventually } from '../../test/support/oracle.ts';
 import { Aggregator } from './aggregate.ts';
@@ -53,6 +54,8 @@ beforeEach(() => {
   supervisor = new Supervisor({
     definitions: [one.definition, two.definition],
     sources: { netns: { visibilityGap: undefined } } as Sources,
+    context: {} as ProbeContext,
+    retained: new RetainedStates(),
     aggregator: new Aggregator(['one', 'two'], () => false),
     publish: () => publish,
     log: (level, message) => void logs.push(`${level} ${message}`),
@@ -81,6 +84,21 @@ describe('the set of running probes', () => {
     expect([stateOf('one'), stateOf('two')]).toEqual(['stopped', 'running']);
     expect(one.log).toEqual(['open', 'close']);
     expect(supervisor.active().map(({ name }) => name)).toEqual(['two']);
+  });
+
+  it('finds again what each has retained when it is switched on again', async () => {
+    const runs = defineRetained(() => 0);
+    for (const probe of [one, two]) {
+      probe.open = async (scope) => {
+        const count = scope.retained(runs);
+        count.value++;
+        return { health: () => ({ reader: `run ${count.value}`, degraded: [] }) };
+      };
+    }
+    await want('one');
+    await want('two');
+    await want('one', 'two');
+    expect(supervisor.status().map(({ reader }) => reader)).toEqual(['run 2', 'run 1']);
   });
 
   it('is left alone where nothing changed, and opened anew where an option did', async () => {
@@ -238,6 +256,8 @@ describe('a budget', () => {
     supervisor = new Supervisor({
       definitions: [{ ...one.definition, kind: 'ebpf' }],
       sources: { netns: { visibilityGap: undefined } } as Sources,
+      context: {} as ProbeContext,
+      retained: new RetainedStates(),
       aggregator: new Aggregator(['one'], () => false),
       publish: () => publish,
       log: () => undefined,

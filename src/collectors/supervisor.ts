@@ -3,9 +3,10 @@ import type { ProbeStatus } from '#api/probes.ts';
 import type { ProbeState } from '#api/words.ts';
 import { withDeadline } from '#core/deadline.ts';
 import { Unsupported } from '#core/reader.ts';
-import type { AnyProbe, DesiredProbe, RunningProbe } from '#probe/contract.ts';
+import type { AnyProbe, DesiredProbe, ProbeContext, RunningProbe } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
 import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
+import type { RetainedStates } from '#probe/retained.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { Aggregator } from './aggregate.ts';
 import { Budget } from './budget.ts';
@@ -22,6 +23,8 @@ export interface ActiveProbe {
 export interface SupervisorOptions {
   readonly definitions: readonly AnyProbe[];
   readonly sources: Sources;
+  readonly context: ProbeContext;
+  readonly retained: RetainedStates;
   readonly aggregator: Aggregator;
   readonly publish: (probe: string) => Publish<EventSet>;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
@@ -188,7 +191,9 @@ class Slot {
   async #open(desired: DesiredProbe): Promise<void> {
     this.#enter('starting', '');
     const { name, metrics } = this.#definition;
-    const scope = new Scope(this.#options.publish(name), (message) => this.#options.log('warn', `${name}: ${message}`));
+    const { context, retained, publish, log } = this.#options;
+    const warn = (message: string) => log('warn', `${name}: ${message}`);
+    const scope = new Scope({ probe: name, context, retained, publish: publish(name), warn });
     try {
       const opening = this.#definition.open(scope, this.#options.sources, desired.settings);
       const probe: RunningProbe<MetricSet> = await withDeadline(

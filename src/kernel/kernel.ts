@@ -22,12 +22,12 @@ import { NetnsRegistry } from '#pods/registry.ts';
 import { Scanner } from '#pods/scanner.ts';
 import type { AnyProbe, DesiredProbes } from '#probe/contract.ts';
 import { type HookStatus, surveyHooks } from '#probe/hooks.ts';
-import { ledgerOf, NO_EVENTS } from '#probe/ledger.ts';
+import { EVENT_LEDGER } from '#probe/ledger.ts';
 import type { Emit } from '#probe/metric.ts';
+import { RetainedStates } from '#probe/retained.ts';
 import { RunTimes } from '#sources/bpf/run_times.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { SourceErrors } from '#sources/errors.ts';
-import { Memories } from '#sources/memory.ts';
 import { MibSource } from '#sources/mib/source.ts';
 import { NetFiles } from '#sources/net_files.ts';
 import { NetlinkClient } from '#sources/netlink/client.ts';
@@ -60,10 +60,12 @@ export class Kernel implements AsyncDisposable {
   readonly #registry: NetnsRegistry;
   readonly #scanner: Scanner;
   readonly #directory = new PodDirectory();
-  readonly #aims: PodFilterTracker;
+  readonly #filters: PodFilterTracker;
   /** As discovered, without names from the Kubernetes API. */
   #discovered: readonly Entity[] = [];
   readonly #sources: Sources;
+  readonly #errors: SourceErrors;
+  readonly #retained = new RetainedStates();
   readonly #supervisor: Supervisor;
   readonly #runTimes: RunTimes;
   readonly #scrape: Scrape;
@@ -86,7 +88,7 @@ export class Kernel implements AsyncDisposable {
     this.#netns = netns;
     const names = [...hooks.probes.map(({ name }) => name), SELF];
     this.#aggregator = new Aggregator(names, (id) => this.#registry.isIgnored(id));
-    this.#aims = new PodFilterTracker(options.kubernetes ? this.#directory : undefined);
+    this.#filters = new PodFilterTracker(options.kubernetes ? this.#directory : undefined);
     this.#registry = new NetnsRegistry(paths, (entities) => {
       this.#discovered = entities;
       this.#name();
@@ -99,14 +101,13 @@ export class Kernel implements AsyncDisposable {
       refresh: () => this.#refresh(),
       send: hooks.events,
     });
-    const errors = new SourceErrors((message) => hooks.log('warn', message));
+    this.#errors = new SourceErrors((message) => hooks.log('warn', message));
+    const errors = this.#errors;
     const files = new NetFiles(paths.proc, this.#registry, errors);
     const netlink = new NetlinkClient(files, errors);
     const cpus = cpusOf(paths.sys);
     this.#sources = {
-      paths,
       netns: this.#registry,
-      life: this.#registry,
       processes: new ProcessGroups(paths, () => this.#registry.owners(), errors),
       files,
       mib: new MibSource(bpf, cpus, this.#registry, files),
@@ -115,15 +116,14 @@ export class Kernel implements AsyncDisposable {
       route: new RouteSource(netlink),
       sockets: socketSource(bpf, this.#registry, files, netlink, errors),
       bpf,
-      aims: this.#aims,
       cpus,
-      errors,
-      memories: new Memories(),
     };
     this.#runTimes = new RunTimes(paths.proc);
     this.#supervisor = new Supervisor({
       definitions: hooks.probes,
       sources: this.#sources,
+      context: { paths, errors, filters: this.#filters, life: this.#registry },
+      retained: this.#retained,
       aggregator: this.#aggregator,
       publish: (probe) => this.#outbox.publisher(probe),
       log: hooks.log,
@@ -214,7 +214,7 @@ export class Kernel implements AsyncDisposable {
 
   #name(): void {
     this.#aggregator.entities.set(this.#directory.nameAll(this.#discovered), this.#directory.noLabels);
-    this.#aims.set(this.#discovered.filter(({ isRetired }) => !isRetired));
+    this.#filters.set(this.#discovered.filter(({ isRetired }) => !isRetired));
   }
 
   #find(id: NetnsId): Entity | undefined {
@@ -252,7 +252,7 @@ export class Kernel implements AsyncDisposable {
       aggregator: this.#aggregator,
       registry: this.#registry,
       scanner: this.#scanner,
-      errors: this.#sources.errors,
+      errors: this.#errors,
       probes: this.#supervisor.status(),
       active,
       hasRunTimes: this.#runTimes.missing === undefined,
@@ -293,7 +293,7 @@ export class Kernel implements AsyncDisposable {
     return this.#hooks.probes
       .filter(({ events }) => Object.keys(events).length > 0)
       .map(({ name, kind }) => {
-        const earlier = ledgerOf(this.#sources.memories, name).value ?? NO_EVENTS;
+        const earlier = this.#retained.of(name, EVENT_LEDGER).value;
         const { produced, limited, lost } = active.get(name)?.ledger?.() ?? earlier;
         return {
           probe: name,

@@ -3,20 +3,35 @@ import type { ProbeCost, ProbeKind } from '#api/words.ts';
 import type { Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
-import type { PodFilter } from '#core/pod_filter.ts';
+import type { Paths } from '#core/paths.ts';
+import type { PodFilter, PodFilters } from '#core/pod_filter.ts';
 import type { ReaderHealth } from '#core/reader.ts';
+import type { SourceErrors } from '#sources/errors.ts';
+import type { NetnsLife } from '#sources/netns.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { EventSet, Publish } from './event.ts';
 import type { HookTable } from './hooks.ts';
 import type { Detail, Emit, MetricSet } from './metric.ts';
 import type { RecordOffer, RecordRules } from './records.ts';
+import type { Retained, RetainedState } from './retained.ts';
+
+/** What the agent offers every probe beside the readers of the kernel. */
+export interface ProbeContext {
+  readonly paths: Paths;
+  /** Counts what could not be read, or made no sense. */
+  readonly errors: SourceErrors;
+  readonly filters: PodFilters;
+  readonly life: NetnsLife;
+}
 
 /** What a running probe holds. Closing the scope closes the probe. */
-export interface ProbeScope<E extends EventSet> {
+export interface ProbeScope<E extends EventSet> extends ProbeContext {
   /** Aborted when the probe is to close, also while it opens. */
   readonly signal: AbortSignal;
   /** Hands over a resource: released in reverse order, also when `open` fails half-way. Returns it. */
   own<R extends Disposable | AsyncDisposable>(resource: R): R;
+  /** What earlier runs of this probe have left under a declaration, and later ones will find. */
+  retained<T>(state: RetainedState<T>): Retained<T>;
   readonly publish: Publish<E>;
   /** For what is neither a failed collection nor a failed open, once for each change. */
   readonly warn: (message: string) => void;

@@ -2,8 +2,8 @@ import type { BpfObject } from 'bpf-napi';
 import { countKey, countValue } from '#bpf/generated/common.ts';
 import { addCounters, type Counter } from '#core/counter.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
-import type { Memory } from '#sources/memory.ts';
 import type { Uncounted } from './contract.ts';
+import { defineRetained, type Retained } from './retained.ts';
 import { readMisses, type Tally } from './tally.ts';
 
 /** What src/bpf/common/counts.bpf.h puts into an object. */
@@ -24,12 +24,14 @@ interface Totals {
   readonly uncounted: Uncounted;
 }
 
+export const COUNTED = defineRetained<Totals>(() => ({ rows: [], uncounted: {} }));
+
 /** The counts of a BPF probe, which go on from run to run. */
 export class Counts implements Tally {
   readonly #object: BpfObject;
-  readonly #earlier: Memory<Totals>;
+  readonly #earlier: Retained<Totals>;
 
-  constructor(object: BpfObject, earlier: Memory<Totals>) {
+  constructor(object: BpfObject, earlier: Retained<Totals>) {
     this.#object = object;
     this.#earlier = earlier;
   }
@@ -43,13 +45,13 @@ export class Counts implements Tally {
       count: countValue.count(view, valueAt(index)),
       bytes: countValue.bytes(view, valueAt(index)),
     }));
-    const earlier = this.#earlier.value?.rows ?? [];
+    const earlier = this.#earlier.value.rows;
     return earlier.length === 0 ? rows : addRows(rows, earlier);
   }
 
   uncounted(): Uncounted {
     // All that it counts it sees at once: there is nothing to keep track of.
-    const { map_full, no_netns } = readMisses(this.#object, this.#earlier.value?.uncounted);
+    const { map_full, no_netns } = readMisses(this.#object, this.#earlier.value.uncounted);
     return { map_full, no_netns };
   }
 
@@ -61,8 +63,8 @@ export class Counts implements Tally {
       if (isDead(asNetnsId(countKey.netns(view, at))))
         map.delete(new Uint8Array(view.buffer.slice(at, at + countKey.SIZE)));
     }
-    const { value } = this.#earlier;
-    if (value !== undefined) this.#earlier.value = { ...value, rows: value.rows.filter(({ netns }) => !isDead(netns)) };
+    const { rows, uncounted } = this.#earlier.value;
+    this.#earlier.value = { rows: rows.filter(({ netns }) => !isDead(netns)), uncounted };
   }
 
   remember(): void {

@@ -5,14 +5,14 @@ import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import type { FollowedPodFilter, PodFilter, PodFilters } from '#core/pod_filter.ts';
 import type { ReaderHealth } from '#core/reader.ts';
 import type { ObjectSpec } from '#sources/bpf/source.ts';
-import type { Memories, Memory } from '#sources/memory.ts';
 import { readText } from '#sources/procfs/read.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { KernelLedger, ProbeScope, ProbeSettings, ProgramStatus, RunningProbe } from './contract.ts';
-import { Counts } from './counts.ts';
+import { COUNTED, Counts } from './counts.ts';
 import { type HookStatus, type HookTable, hookKind, type OpenHooks, openHooks } from './hooks.ts';
-import { ledgerOf, NO_EVENTS } from './ledger.ts';
+import { EVENT_LEDGER } from './ledger.ts';
 import type { MetricSet } from './metric.ts';
+import { defineRetained, type Retained } from './retained.ts';
 import { sumPerCpu, type Tally } from './tally.ts';
 
 /** What src/bpf/common/events.bpf.h puts into every object that has events. */
@@ -34,8 +34,6 @@ const DRAIN_BYTES = 256 * 1024;
 const NANOSECONDS = 1e-9;
 
 export interface EbpfOptions<Constant extends string> {
-  /** Name of the probe. */
-  readonly probe: string;
   readonly hooks: HookTable;
   readonly constants?: ObjectSpec<Constant>['constants'];
   /** Entries of a map, or bytes of the ring, where they differ from the file's. */
@@ -51,34 +49,36 @@ export interface EbpfOptions<Constant extends string> {
   };
 }
 
+/** Runs that the kernel has left out, by program. */
+const MISSED = defineRetained<Readonly<Record<string, bigint>>>(() => ({}));
+
 /** What earlier runs of a probe have counted. */
 interface Earlier {
-  readonly ledger: Memory<KernelLedger>;
-  /** By program. */
-  readonly missed: Memory<Readonly<Record<string, bigint>>>;
+  readonly ledger: Retained<KernelLedger>;
+  readonly missed: Retained<Readonly<Record<string, bigint>>>;
 }
 
-function earlierOf(memories: Memories, probe: string): Earlier {
-  return { ledger: ledgerOf(memories, probe), missed: memories.of(`missed/${probe}`) };
+interface InstanceOptions<T extends Tally> {
+  readonly proc: string;
+  readonly hasLedger: boolean;
+  readonly earlier: Earlier;
+  readonly tally: T;
+  readonly aim: MapAim | undefined;
 }
 
 /** A loaded and attached object, and what every eBPF probe has to say of it. */
 export class EbpfInstance<T extends Tally = Tally> {
   readonly object: BpfObject;
   readonly tally: T;
+  readonly #proc: string;
   readonly #programs: readonly string[];
   readonly #hooks: readonly HookStatus[];
   readonly #hasLedger: boolean;
   readonly #earlier: Earlier;
   readonly #aim: MapAim | undefined;
 
-  constructor(
-    { object, programs, statuses }: OpenHooks,
-    hasLedger: boolean,
-    earlier: Earlier,
-    tally: T,
-    aim: MapAim | undefined,
-  ) {
+  constructor({ object, programs, statuses }: OpenHooks, { proc, hasLedger, earlier, tally, aim }: InstanceOptions<T>) {
+    this.#proc = proc;
     this.object = object;
     this.tally = tally;
     this.#programs = programs;
@@ -89,11 +89,11 @@ export class EbpfInstance<T extends Tally = Tally> {
   }
 
   /** What a running eBPF probe has to say of itself, but for its own metrics. */
-  running(proc: string): Omit<RunningProbe<MetricSet>, 'collect'> {
+  running(): Omit<RunningProbe<MetricSet>, 'collect'> {
     return {
       health: () => this.#health(),
       programs: () => this.programs(),
-      mapBytes: () => this.mapBytes(proc),
+      mapBytes: () => this.mapBytes(),
       ledger: () => this.ledger(),
       uncounted: () => this.tally.uncounted(),
       isShown: this.#aim === undefined ? undefined : (id) => this.#aim?.isAimed(id) === true,
@@ -121,16 +121,16 @@ export class EbpfInstance<T extends Tally = Tally> {
         id,
         runs,
         runSeconds: Number(runNanoseconds) * NANOSECONDS,
-        missed: missed + (this.#earlier.missed.value?.[name] ?? 0n),
+        missed: missed + (this.#earlier.missed.value[name] ?? 0n),
       };
     });
   }
 
   /** Memory of each map in the kernel (man 5 proc, fdinfo). */
-  mapBytes(proc: string): Record<string, number> {
+  mapBytes(): Record<string, number> {
     const bytes: Record<string, number> = {};
     for (const map of this.object.maps.values()) {
-      const info = map.fd < 0 ? undefined : readText(join(proc, 'self/fdinfo', String(map.fd)));
+      const info = map.fd < 0 ? undefined : readText(join(this.#proc, 'self/fdinfo', String(map.fd)));
       const memlock = /^memlock:\s+(\d+)$/m.exec(info ?? '')?.[1];
       if (memlock !== undefined) bytes[map.name] = Number(memlock);
     }
@@ -138,7 +138,7 @@ export class EbpfInstance<T extends Tally = Tally> {
   }
 
   ledger(): KernelLedger {
-    const { produced, limited, lost } = this.#earlier.ledger.value ?? NO_EVENTS;
+    const { produced, limited, lost } = this.#earlier.ledger.value;
     const [producedNow = 0, limitedNow = 0, lostNow = 0] = this.#hasLedger
       ? sumPerCpu(this.object, LEDGER, LEDGER_FIELDS)
       : [];
@@ -167,13 +167,7 @@ export function openEbpf<Constant extends string>(
   settings: ProbeSettings<unknown>,
   options: EbpfOptions<Constant>,
 ): Promise<EbpfInstance<Counts>> {
-  return openTally(
-    scope,
-    sources,
-    settings,
-    options,
-    (object) => new Counts(object, sources.memories.of(`counts/${options.probe}`)),
-  );
+  return openTally(scope, sources, settings, options, (object) => new Counts(object, scope.retained(COUNTED)));
 }
 
 /**
@@ -189,15 +183,17 @@ export async function openTally<Constant extends string, T extends Tally>(
   options: EbpfOptions<Constant>,
   tallyOf: (object: BpfObject) => T,
 ): Promise<EbpfInstance<T>> {
-  const { aims, bpf, memories, netns } = sources;
+  const { bpf, netns } = sources;
   const hasEvents = settings.events && options.events !== undefined;
   bpf.check();
   const room = aimRoom(netns.snapshot().length);
   const open = await openHooks(bpf, options.hooks, specOf(options, settings, hasEvents, room));
   const object = scope.own(open.object);
   const tally = tallyOf(object);
-  const aim = settings.aim === undefined ? undefined : scope.own(new MapAim(object.map(AIMED), settings.aim, aims));
-  const instance = new EbpfInstance(open, hasEvents, earlierOf(memories, options.probe), tally, aim);
+  const aim =
+    settings.aim === undefined ? undefined : scope.own(new MapAim(object.map(AIMED), settings.aim, scope.filters));
+  const earlier = { ledger: scope.retained(EVENT_LEDGER), missed: scope.retained(MISSED) };
+  const instance = new EbpfInstance(open, { proc: scope.paths.proc, hasLedger: hasEvents, earlier, tally, aim });
   const ring =
     hasEvents && options.events !== undefined ? scope.own(openRing(object, options.events, scope)) : undefined;
   scope.own(
@@ -259,8 +255,8 @@ class MapAim implements Disposable {
   /** Those that found no room. */
   readonly #outside = new Set<NetnsId>();
 
-  constructor(map: BpfMap, aim: PodFilter, aims: PodFilters) {
-    this.#aimed = aims.follow(aim, {
+  constructor(map: BpfMap, aim: PodFilter, filters: PodFilters) {
+    this.#aimed = filters.follow(aim, {
       add: (id) => this.#add(map, id),
       remove: (id) => {
         if (!this.#outside.delete(id)) map.delete(keyOf(id));

@@ -4,9 +4,9 @@ import { histogram } from '#bpf/generated/common.ts';
 import { addCounters, type Counter } from '#core/counter.ts';
 import { duration } from '#core/duration.ts';
 import type { NetnsId } from '#core/netns.ts';
-import type { Memory } from '#sources/memory.ts';
 import type { Uncounted } from './contract.ts';
 import type { BucketRange, HistogramValue } from './metric.ts';
+import { defineRetained, type Retained } from './retained.ts';
 import { readMisses, type Tally } from './tally.ts';
 
 const NANOSECONDS = 1e-9;
@@ -85,33 +85,36 @@ export interface HistogramRow<Key> {
   readonly histograms: readonly Histogram[];
 }
 
-interface Totals<Key> {
-  /** By the bytes of the key. */
-  readonly rows: ReadonlyMap<string, HistogramRow<Key>>;
+interface Totals {
+  /** By the bytes of the key, each as a character. */
+  readonly rows: ReadonlyMap<string, readonly Histogram[]>;
   readonly uncounted: Uncounted;
 }
+
+/** What earlier runs of the probe have counted. */
+export const HISTOGRAMS = defineRetained<Totals>(() => ({ rows: new Map(), uncounted: {} }));
 
 /** The histograms of a BPF probe, which go on from run to run. */
 export class Histograms<Key> implements Tally {
   readonly #object: BpfObject;
   readonly #map: HistogramMap<Key>;
   readonly #each: number;
-  readonly #earlier: Memory<Totals<Key>>;
+  readonly #earlier: Retained<Totals>;
 
   /** @param each how many histograms a value has */
-  constructor(object: BpfObject, map: HistogramMap<Key>, each: number, earlier: Memory<Totals<Key>>) {
+  constructor(object: BpfObject, map: HistogramMap<Key>, each: number, earlier: Retained<Totals>) {
     this.#object = object;
     this.#map = map;
     this.#each = each;
     this.#earlier = earlier;
   }
 
-  rows(): Iterable<HistogramRow<Key>> {
-    return this.#rows().values();
+  rows(): HistogramRow<Key>[] {
+    return [...this.#rows()].map(([bytes, histograms]) => ({ key: this.#keyOf(bytes), histograms }));
   }
 
   uncounted(): Uncounted {
-    return readMisses(this.#object, this.#earlier.value?.uncounted);
+    return readMisses(this.#object, this.#earlier.value.uncounted);
   }
 
   sweep(isDead: (id: NetnsId) => boolean): void {
@@ -126,28 +129,30 @@ export class Histograms<Key> implements Tally {
       const at = keyAt(index);
       if (gone(decodeKey(view, at))) map.delete(new Uint8Array(view.buffer.slice(at, at + map.keyBytes)));
     }
-    const { value } = this.#earlier;
-    if (value === undefined) return;
-    this.#earlier.value = { ...value, rows: new Map([...value.rows].filter(([, { key }]) => !gone(key))) };
+    const { rows, uncounted } = this.#earlier.value;
+    this.#earlier.value = { rows: new Map([...rows].filter(([bytes]) => !gone(this.#keyOf(bytes)))), uncounted };
   }
 
   remember(): void {
     this.#earlier.value = { rows: this.#rows(), uncounted: this.uncounted() };
   }
 
-  #rows(): Map<string, HistogramRow<Key>> {
-    const { name, decodeKey } = this.#map;
-    const map = this.#object.map(name);
+  #keyOf(bytes: string): Key {
+    const buffer = Uint8Array.from(bytes, (character) => character.charCodeAt(0));
+    return this.#map.decodeKey(new DataView(buffer.buffer), 0);
+  }
+
+  #rows(): Map<string, readonly Histogram[]> {
+    const map = this.#object.map(this.#map.name);
     const { count, view, keyAt, valueAt } = map.dump();
-    const rows = new Map(this.#earlier.value?.rows);
+    const rows = new Map(this.#earlier.value.rows);
     for (let index = 0; index < count; index++) {
       const at = keyAt(index);
       const text = Buffer.from(view.buffer, view.byteOffset + at, map.keyBytes).toString('latin1');
       const now = this.#value(view, valueAt(index), map.valueBytes);
       const before = rows.get(text);
-      const histograms =
-        before === undefined ? now : now.map((one, nth) => addHistograms(one, before.histograms[nth] ?? EMPTY));
-      rows.set(text, { key: decodeKey(view, at), histograms });
+      const histograms = before === undefined ? now : now.map((one, nth) => addHistograms(one, before[nth] ?? EMPTY));
+      rows.set(text, histograms);
     }
     return rows;
   }

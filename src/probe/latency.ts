@@ -4,7 +4,7 @@ import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { ProbeScope, ProbeSettings, RunningProbe } from './contract.ts';
 import { type EbpfOptions, openTally } from './ebpf.ts';
-import { type HistogramMap, Histograms, histogramValue, isEmpty, shownBuckets } from './histogram.ts';
+import { HISTOGRAMS, type HistogramMap, Histograms, histogramValue, isEmpty, shownBuckets } from './histogram.ts';
 import { type LooseEmit, type MetricSet, NO_LABELS } from './metric.ts';
 
 /** Room for the namespaces that there are, and as many again, within reason. */
@@ -34,11 +34,9 @@ export async function openLatencies<Constant extends string, Key>(
   map: HistogramMap<Key>,
   each: number,
 ): Promise<OpenLatencies<Key>> {
-  const { memories, paths } = sources;
-  const histogramsOf = (object: BpfObject) =>
-    new Histograms(object, map, each, memories.of(`histograms/${options.probe}`));
+  const histogramsOf = (object: BpfObject) => new Histograms(object, map, each, scope.retained(HISTOGRAMS));
   const instance = await openTally(scope, sources, settings, options, histogramsOf);
-  return { histograms: instance.tally, running: instance.running(paths.proc) };
+  return { histograms: instance.tally, running: instance.running() };
 }
 
 /** What one of the histograms of a value is. */

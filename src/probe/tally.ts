@@ -19,12 +19,12 @@ export interface Tally {
 }
 
 /** What the object has missed, by all causes that there are. */
-export function readMisses(object: BpfObject, earlier: Uncounted | undefined): Required<Uncounted> {
+export function readMisses(object: BpfObject, earlier: Uncounted): Required<Uncounted> {
   const [mapFull = 0, untracked = 0, noNetns = 0] = sumPerCpu(object, MISSES, misses.SIZE / U64_BYTES);
   return {
-    map_full: addCounters(mapFull, earlier?.map_full ?? 0),
-    untracked: addCounters(untracked, earlier?.untracked ?? 0),
-    no_netns: addCounters(noNetns, earlier?.no_netns ?? 0),
+    map_full: addCounters(mapFull, earlier.map_full ?? 0),
+    untracked: addCounters(untracked, earlier.untracked ?? 0),
+    no_netns: addCounters(noNetns, earlier.no_netns ?? 0),
   };
 }
 

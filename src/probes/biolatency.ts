@@ -134,7 +134,6 @@ export const biolatency = defineProbe({
       sources,
       settings,
       {
-        probe: 'biolatency',
         hooks,
         constants: { threshold, node_netns: sources.netns.node?.id ?? 0 },
         events: {

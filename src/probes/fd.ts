@@ -161,15 +161,15 @@ export const fd = defineProbe({
     capabilities: ['CAP_SYS_PTRACE', 'CAP_DAC_READ_SEARCH'],
     kernel: 'Any: /proc/<pid>/fd. Since 6.2 descriptors are counted without listing them.',
   },
-  open: async (_scope, sources, { options }) => {
-    const descriptors = new Descriptors(sources.paths.proc);
+  open: async (scope, sources, { options }) => {
+    const descriptors = new Descriptors(scope.paths.proc);
     let degraded: readonly string[] = [];
     return {
       health: () => ({ reader: 'files', degraded }),
       collect: async (emit, cycle) => {
         const { groups, degraded: unlisted } = await sources.processes.list(cycle);
-        const reader = new ProcessReader(sources.errors, cycle);
-        const { proc } = sources.paths;
+        const reader = new ProcessReader(scope.errors, cycle);
+        const { proc } = scope.paths;
         const pods: PodUsage[] = [];
         for (const { netns, pids } of groups) {
           const usages = await reader.all('fd', pids, (pid) => usageOf(proc, descriptors, pid));

@@ -87,8 +87,8 @@ export const ipvs = defineProbe({
     capabilities: ['CAP_SYS_PTRACE'],
     kernel: 'IPVS (module ip_vs), loaded before the probe is switched on: /proc/<pid>/net/ip_vs_stats.',
   },
-  open: async (_scope, sources) => {
-    const path = join(sources.paths.proc, FILE);
+  open: async (scope, sources) => {
+    const path = join(scope.paths.proc, FILE);
     if (readText(path) === undefined) {
       throw new Unsupported(`the kernel has no IPVS, or its module ip_vs is not loaded: ${path} is missing`);
     }

@@ -257,7 +257,6 @@ export const kernellatency = defineProbe({
       sources,
       settings,
       {
-        probe: 'kernellatency',
         hooks,
         constants: { threshold: settings.options.threshold, ...processConstants(sources.bpf.btf()) },
         events: {

@@ -11,10 +11,10 @@ import { DEPARTURE_EVENTS, departureEvent, type End, totalsOf } from '#pods/depa
 import { defineProbe, type ProbeScope, type ProbeSettings, type Uncounted } from '#probe/contract.ts';
 import { type EbpfInstance, openTally } from '#probe/ebpf.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
-import { ledgerOf, NO_EVENTS } from '#probe/ledger.ts';
+import { EVENT_LEDGER } from '#probe/ledger.ts';
 import { defineMetrics, NODE } from '#probe/metric.ts';
+import { defineRetained, type Retained } from '#probe/retained.ts';
 import { readMisses, type Tally } from '#probe/tally.ts';
-import type { Memory } from '#sources/memory.ts';
 import type { MibIndex } from '#sources/mib/tables.ts';
 import type { NetnsDeparture } from '#sources/netns.ts';
 import { pidNamespaceLevels } from '#sources/procfs/pid_namespace.ts';
@@ -82,12 +82,14 @@ const WAITING_MAX = 1_024;
 const NANOSECONDS = 1e-9;
 const NANOSECONDS_PER_MS = 1_000_000n;
 
+const MISSED = defineRetained<Uncounted>(() => ({}));
+
 /** Nothing is counted in the kernel but what was missed. */
 class Missed implements Tally {
   readonly #object: BpfObject;
-  readonly #earlier: Memory<Uncounted>;
+  readonly #earlier: Retained<Uncounted>;
 
-  constructor(object: BpfObject, earlier: Memory<Uncounted>) {
+  constructor(object: BpfObject, earlier: Retained<Uncounted>) {
     this.#object = object;
     this.#earlier = earlier;
   }
@@ -114,17 +116,16 @@ function pidNamespace(proc: string): number {
 }
 
 async function openHooks(scope: Departed, sources: Sources, settings: Settings): Promise<EbpfInstance<Missed>> {
-  const { cpus, netns, paths } = sources;
+  const { cpus, netns } = sources;
   const possible = cpus.possible();
   const instance = await openTally<Constant, Missed>(
     scope,
     sources,
     settings,
     {
-      probe: 'lifecycle',
       hooks,
       constants: {
-        pid_namespace: pidNamespace(paths.proc),
+        pid_namespace: pidNamespace(scope.paths.proc),
         node_netns: netns.node?.id ?? 0,
         possible_cpus: possible.length,
         deaths_max: Math.max(COPIES_MIN, Math.floor(COPIES / possible.length)),
@@ -132,7 +133,7 @@ async function openHooks(scope: Departed, sources: Sources, settings: Settings):
       helpers: ['loop', 'map_lookup_percpu_elem'],
       sizes: { mib_rows: 1, percpu_cpus: possible.length },
     },
-    (object) => new Missed(object, sources.memories.of('missed births and deaths')),
+    (object) => new Missed(object, scope.retained(MISSED)),
   );
   const map = instance.object.map('percpu_cpus');
   for (const [index, cpu] of possible.entries()) map.update(bytesOf(index), bytesOf(cpu));
@@ -149,6 +150,8 @@ interface Counts {
   readonly collected: number;
 }
 
+const DEPARTURES = defineRetained<Counts>(() => ({ exact: 0, collected: 0 }));
+
 interface Waiting {
   readonly departure: NetnsDeparture;
   /** As far as it is known without the kernel. */
@@ -164,19 +167,18 @@ class Departures {
   /** Whether the kernel tells of ends at all. */
   readonly #index: MibIndex | undefined;
   readonly #waiting = new Map<NetnsId, Waiting>();
-  /** Of all runs of the probe. */
-  readonly #counts: Memory<Counts>;
+  readonly #counts: Retained<Counts>;
 
   constructor(scope: Departed, sources: Sources, publishes: boolean, index: MibIndex | undefined) {
     this.#scope = scope;
     this.#sources = sources;
     this.#publishes = publishes;
     this.#index = index;
-    this.#counts = sources.memories.of('departures');
+    this.#counts = scope.retained(DEPARTURES);
   }
 
   get counts(): Counts {
-    return this.#counts.value ?? { exact: 0, collected: 0 };
+    return this.#counts.value;
   }
 
   /** Somebody is gone, or has left; the kernel's word follows. */
@@ -187,8 +189,8 @@ class Departures {
   }
 
   ended(id: NetnsId, row: Uint8Array, timeNs: bigint, bootSeconds: number): void {
-    const { life, mib } = this.#sources;
-    if (life.died(id)) mib.last.keep(id, row);
+    const { mib } = this.#sources;
+    if (this.#scope.life.died(id)) mib.last.keep(id, row);
     const waiting = this.#waiting.get(id);
     if (waiting === undefined || this.#index === undefined) return;
     this.#waiting.delete(id);
@@ -211,16 +213,16 @@ class Departures {
     const isExact = end.totals !== undefined;
     this.#counts.value = { exact: exact + (isExact ? 1 : 0), collected: collected + (isExact ? 0 : 1) };
     if (!this.#publishes) return;
-    const ledger = ledgerOf(this.#sources.memories, 'lifecycle');
-    const before = ledger.value ?? NO_EVENTS;
+    const ledger = this.#scope.retained(EVENT_LEDGER);
+    const before = ledger.value;
     ledger.value = { ...before, produced: before.produced + 1n };
     this.#scope.publish('pod_departed', departureEvent(departure, end));
   }
 }
 
-function openRing(object: BpfObject, { life }: Sources, departures: Departures, scope: Departed): BpfRing {
+function openRing(object: BpfObject, departures: Departures, scope: Departed): BpfRing {
   const birth = (view: DataView, at: number) =>
-    life.born({
+    scope.life.born({
       id: asNetnsId(lifeBirth.netns(view, at)),
       inum: lifeBirth.inum(view, at),
       pid: lifeBirth.pid(view, at),
@@ -300,9 +302,9 @@ export const lifecycle = defineProbe({
     const seesDeaths = instance?.programs().some(({ name }) => name === STARTS) ?? false;
     const index = seesDeaths ? sources.mib.index : undefined;
     const departures = new Departures(scope, sources, settings.events, index);
-    const ring = instance && scope.own(openRing(instance.object, sources, departures, scope));
+    const ring = instance && scope.own(openRing(instance.object, departures, scope));
     scope.own(
-      sources.life.watch({
+      scope.life.watch({
         retireMs: settings.options.retire / 1e6,
         beforeLook: () => {
           if (ring !== undefined) drain(ring, scope);
@@ -311,8 +313,8 @@ export const lifecycle = defineProbe({
         departed: (departure) => departures.departed(departure),
       }),
     );
-    const running = instance?.running(sources.paths.proc);
-    const isBlind = instance !== undefined && pidNamespaceLevels(sources.paths.proc) !== 0;
+    const running = instance?.running();
+    const isBlind = instance !== undefined && pidNamespaceLevels(scope.paths.proc) !== 0;
     return {
       ...running,
       health: (): ReaderHealth => {
@@ -322,7 +324,7 @@ export const lifecycle = defineProbe({
         const blind = `${BIRTHS}: the agent is not in the PID namespace of its /proc (hostPID is missing)`;
         return { ...health, degraded: [...health.degraded, blind] };
       },
-      ledger: () => ledgerOf(sources.memories, 'lifecycle').value ?? NO_EVENTS,
+      ledger: () => scope.retained(EVENT_LEDGER).value,
       collect: async (emit) => {
         emit('departures', NODE, departures.counts.exact, { counters: 'exact' });
         emit('departures', NODE, departures.counts.collected, { counters: 'collected' });

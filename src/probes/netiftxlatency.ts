@@ -130,7 +130,6 @@ export const netiftxlatency = defineProbe({
       sources,
       settings,
       {
-        probe: 'netiftxlatency',
         hooks,
         constants: { threshold: settings.options.threshold },
         events: {

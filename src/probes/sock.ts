@@ -1,7 +1,7 @@
 import { type Counter, notNegative } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
-import { defineProbe } from '#probe/contract.ts';
+import { defineProbe, type ProbeContext } from '#probe/contract.ts';
 import { defineMetrics, type Emit, NO_LABELS, NODE } from '#probe/metric.ts';
 import { pageBytes } from '#sources/procfs/auxv.ts';
 import { readText } from '#sources/procfs/read.ts';
@@ -121,7 +121,7 @@ async function collectPods(emit: SockEmit, { sockstat }: Sources, cycle: Cycle):
   }
 }
 
-function collectNode(emit: SockEmit, { paths, errors }: Sources, page: number): void {
+function collectNode(emit: SockEmit, { paths, errors }: ProbeContext, page: number): void {
   const text = readText(`${paths.proc}/net/sockstat`) ?? '';
   const stat = parseSockstat(text, errors.garbled('procfs', 'net/sockstat'));
   const put = (
@@ -164,12 +164,12 @@ export const sock = defineProbe({
       'Any. With BTF and since 6.1 one pass in the kernel counts for all namespaces; else /proc/<pid>/net/sockstat and sockstat6.',
   },
   open: async (scope, sources) => {
-    const page = pageBytes(sources.paths.proc);
+    const page = pageBytes(scope.paths.proc);
     scope.own(await sources.sockstat.use());
     return {
       health: () => sources.sockstat.health,
       collect: async (emit, cycle) => {
-        collectNode(emit, sources, page);
+        collectNode(emit, scope, page);
         await collectPods(emit, sources, cycle);
       },
     };

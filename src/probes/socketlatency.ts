@@ -161,7 +161,6 @@ export const socketlatency = defineProbe({
       sources,
       settings,
       {
-        probe: 'socketlatency',
         hooks,
         constants: { threshold: settings.options.threshold },
         events: {

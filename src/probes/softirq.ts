@@ -142,7 +142,6 @@ export const softirq = defineProbe({
       sources,
       settings,
       {
-        probe: 'softirq',
         hooks,
         constants: {
           vectors: measured.reduce((bits, vector) => bits | (1 << VECTORS.indexOf(vector)), 0),

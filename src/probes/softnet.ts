@@ -73,7 +73,7 @@ export const softnet = defineProbe({
   events: {},
   options: {},
   requires: { capabilities: [], kernel: 'Any: /proc/net/softnet_stat.' },
-  open: async (_scope, { paths, cpus, errors }) => ({
+  open: async ({ paths, errors }, { cpus }) => ({
     health: () => ({ reader: 'files', degraded: [] }),
     collect: async (emit) => {
       const path = `${paths.proc}/net/softnet_stat`;

@@ -131,7 +131,6 @@ export const tcpretrans = defineProbe({
   requires: { capabilities: ['CAP_BPF', 'CAP_PERFMON'], kernel: 'BTF and ring buffers (5.8).' },
   open: async (scope, sources, settings) => {
     const instance = await openEbpf<Constant>(scope, sources, settings, {
-      probe: 'tcpretrans',
       hooks,
       sizes: { events: 256 * 1024 },
       events: {
@@ -141,7 +140,7 @@ export const tcpretrans = defineProbe({
       },
     });
     return {
-      ...instance.running(sources.paths.proc),
+      ...instance.running(),
       collect: async (emit) => {
         for (const { netns, reason, count } of instance.tally.rows()) {
           const kind = kindOf(reason);

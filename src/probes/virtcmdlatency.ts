@@ -136,7 +136,6 @@ export const virtcmdlatency = defineProbe({
       sources,
       settings,
       {
-        probe: 'virtcmdlatency',
         hooks,
         constants: { threshold: settings.options.threshold, node_netns: sources.netns.node?.id ?? 0 },
         sizes: { events: 64 * 1024 },

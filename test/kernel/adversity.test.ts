@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { FILE } from '#bpf/generated/packetloss.ts';
-import { Counts } from '#probe/counts.ts';
+import { COUNTED, Counts } from '#probe/counts.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { HostPair, TestNetns } from '../support/hosts.ts';
@@ -51,7 +51,7 @@ it('a count map that is full counts what it has no room for', async () => {
     without: ['events', 'event_buckets', 'event_ledgers'],
   });
   await object.attach('packet_drop_socket');
-  const counts = new Counts(object, { value: undefined });
+  const counts = new Counts(object, { value: COUNTED.initial() });
   // One row for each of the two namespaces: nobody listens on the port.
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 30, bytes: 1 });
   await pair.b.udpSend({ address: pair.addressA.ipv4, port: 7001, count: 30, bytes: 1 });

@@ -6,9 +6,9 @@ import { histogram as layout } from '#bpf/generated/common.ts';
 import { FILE } from '#bpf/generated/netiftxlatency.ts';
 import { readCounter } from '#core/counter.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
-import { type HistogramRow, Histograms } from '#probe/histogram.ts';
+import { HISTOGRAMS, type HistogramRow, Histograms } from '#probe/histogram.ts';
+import { RetainedStates } from '#probe/retained.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
-import { Memories } from '#sources/memory.ts';
 import { HostPair } from '../support/hosts.ts';
 import { OBJECTS, probesOf, TestKernel } from '../support/kernel.ts';
 
@@ -18,7 +18,7 @@ const MAP = 'transmit_histograms';
 const EACH = 2;
 
 const resources = new AsyncDisposableStack();
-const memories = new Memories();
+const retained = new RetainedStates();
 let pair: HostPair;
 
 beforeAll(async () => {
@@ -33,7 +33,7 @@ function histogramsOf(object: BpfObject): Histograms<NetnsId> {
     decodeKey: (view: DataView, at: number) => asNetnsId(readCounter(view, at)),
     netnsOf: (netns: NetnsId) => netns,
   };
-  return new Histograms(object, map, EACH, memories.of('test'));
+  return new Histograms(object, map, EACH, retained.of('test', HISTOGRAMS));
 }
 
 async function open(entries = 64, programs: readonly string[] = []): Promise<BpfObject> {

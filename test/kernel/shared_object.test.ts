@@ -5,7 +5,7 @@ import type { asNetnsId } from '#core/netns.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
 import { Shared } from '#core/shared.ts';
 import { defineProbe } from '#probe/contract.ts';
-import { Counts } from '#probe/counts.ts';
+import { COUNTED, Counts } from '#probe/counts.ts';
 import { defineMetrics, NO_LABELS } from '#probe/metric.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { TestNetns } from '../support/hosts.ts';
@@ -53,7 +53,7 @@ function probeOf(name: string) {
     requires: { capabilities: [], kernel: 'BTF.' },
     open: async (scope) => {
       const { value: object } = scope.own(await drops.acquire());
-      const counts = new Counts(object, { value: undefined });
+      const counts = new Counts(object, scope.retained(COUNTED));
       return {
         health: () => ({ reader: PROGRAM, degraded: [] }),
         collect: async (emit) => {

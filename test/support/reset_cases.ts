@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { BpfObject } from 'bpf-napi';
 import { FILE } from '#bpf/generated/tcpreset.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
-import { Counts } from '#probe/counts.ts';
+import { COUNTED, Counts } from '#probe/counts.ts';
 import { processConstants } from '#probe/scene.ts';
 import { ResetReasons } from '#probes/tcpreset/reset_reasons.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
@@ -154,7 +154,7 @@ export class ResetCounter implements Disposable {
 
   private constructor(object: BpfObject, reasons: ResetReasons) {
     this.#object = object;
-    this.#counts = new Counts(object, { value: undefined });
+    this.#counts = new Counts(object, { value: COUNTED.initial() });
     this.#reasons = reasons;
   }
 

@@ -2,10 +2,11 @@ import * as z from 'zod';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
-import { ledgerOf, NO_EVENTS } from '#probe/ledger.ts';
+import { EVENT_LEDGER } from '#probe/ledger.ts';
 import { defineMetrics, type Emit, NO_LABELS, NODE } from '#probe/metric.ts';
 import { ConntrackReader } from '#sources/conntrack/reader.ts';
 import type { ConntrackRow } from '#sources/conntrack/snapshot.ts';
+import type { SourceErrors } from '#sources/errors.ts';
 import { CONNTRACK_COUNTERS, OTHER_STATES, PROTOCOLS, TCP_STATES } from '#sources/netlink/conntrack.ts';
 import type { Sources } from '#sources/sources.ts';
 import { PRESSURE_EVENTS, watchPressure } from './conntrack_pressure.ts';
@@ -145,7 +146,8 @@ async function emitStates(
   emit: ConntrackEmit,
   rows: readonly ConntrackRow[],
   reader: ConntrackReader,
-  { netns, errors }: Sources,
+  { netns }: Sources,
+  errors: SourceErrors,
   statesMax: number,
   cycle: Cycle,
 ): Promise<void> {
@@ -211,7 +213,7 @@ export const conntrack = defineProbe({
       'nf_conntrack, which is loaded where it is a module. With its BTF and since 5.19 one pass in the kernel reads all namespaces; else, and for `states`, ctnetlink is asked in each.',
   },
   open: async (scope, sources, { events, options: { threshold, states, statesMax } }) => {
-    const reader = scope.own(await ConntrackReader.open(sources));
+    const reader = scope.own(await ConntrackReader.open({ ...sources, paths: scope.paths, errors: scope.errors }));
     const used = new Set<NetnsId>();
     scope.own(
       sources.netns.onSweep((isDead) => {
@@ -232,9 +234,9 @@ export const conntrack = defineProbe({
           if (used.has(row.id)) emitRow(emit, row);
         }
         if (states && emit.wants('byState') && reader.refusal === undefined)
-          await emitStates(emit, rows, reader, sources, statesMax, cycle);
+          await emitStates(emit, rows, reader, sources, scope.errors, statesMax, cycle);
       },
-      ledger: () => ledgerOf(sources.memories, 'conntrack').value ?? NO_EVENTS,
+      ledger: () => scope.retained(EVENT_LEDGER).value,
     };
   },
 });

@@ -3,7 +3,7 @@ import type { NetnsId } from '#core/netns.ts';
 import { repeat } from '#core/repeat.ts';
 import type { ProbeScope } from '#probe/contract.ts';
 import { defineEvents } from '#probe/event.ts';
-import { ledgerOf, NO_EVENTS } from '#probe/ledger.ts';
+import { EVENT_LEDGER } from '#probe/ledger.ts';
 import type { ConntrackReader } from '#sources/conntrack/reader.ts';
 import type { ConntrackRow, ConntrackSnapshot } from '#sources/conntrack/snapshot.ts';
 import type { Sources } from '#sources/sources.ts';
@@ -169,19 +169,19 @@ function publish(scope: ProbeScope<typeof PRESSURE_EVENTS>, pressure: Pressure):
 /** Looks for pressure now, and again and again until the scope closes. */
 export async function watchPressure(
   scope: ProbeScope<typeof PRESSURE_EVENTS>,
-  { netns, memories }: Sources,
+  { netns }: Sources,
   reader: ConntrackReader,
   threshold: number,
 ): Promise<void> {
   const watch = new PressureWatch(threshold);
-  const ledger = ledgerOf(memories, 'conntrack');
+  const ledger = scope.retained(EVENT_LEDGER);
   let failure = '';
   const look = async () => {
     try {
       const snapshot = await reader.read(new Cycle(scope.signal));
       const known = new Set(netns.snapshot().map(({ id }) => id));
       const { pressures, limited } = watch.look(snapshot, known, performance.now());
-      const before = ledger.value ?? NO_EVENTS;
+      const before = ledger.value;
       ledger.value = {
         ...before,
         produced: before.produced + BigInt(pressures.length + limited),

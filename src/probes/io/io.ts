@@ -4,6 +4,7 @@ import { Unsupported } from '#core/reader.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { defineMetrics, type Emit, NO_LABELS } from '#probe/metric.ts';
 import { ProcessReader } from '#probe/process_reader.ts';
+import { defineRetained } from '#probe/retained.ts';
 import type { Garbled } from '#sources/errors.ts';
 import { parseProcessIo } from '#sources/procfs/io.ts';
 import { readPidNamespace } from '#sources/procfs/pid_namespace.ts';
@@ -68,6 +69,9 @@ interface Kept {
   readonly totals: IoTotals;
   readonly netns: readonly NetnsId[];
 }
+
+/** By the key of the group. */
+const KEPT = defineRetained(() => new Map<string, Kept>());
 
 /** Reads the groups in one collection. */
 class GroupReader {
@@ -174,13 +178,12 @@ export const io = defineProbe({
     capabilities: ['CAP_SYS_PTRACE', 'CAP_DAC_READ_SEARCH'],
     kernel: '/proc/<pid>/io: CONFIG_TASK_IO_ACCOUNTING, which distributions have.',
   },
-  open: async (scope, { paths, processes, netns, errors, memories }) => {
+  open: async (scope, { processes, netns }) => {
+    const { paths, errors } = scope;
     if (readText(join(paths.proc, 'self/io')) === undefined) {
       throw new Unsupported('the kernel has no /proc/<pid>/io (CONFIG_TASK_IO_ACCOUNTING)');
     }
-    const memory = memories.of<Map<string, Kept>>('io');
-    memory.value ??= new Map();
-    const kept = memory.value;
+    const kept = scope.retained(KEPT).value;
     scope.own(
       netns.onSweep((isDead) => {
         for (const [key, { netns: ids }] of kept) if (ids.every(isDead)) kept.delete(key);

@@ -8,8 +8,8 @@ import { defineEvents, type EventBody } from '#probe/event.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
 import { defineMetrics, type Emit } from '#probe/metric.ts';
 import { decodeProcess, decodeTuple, PROCESS_FIELDS, processConstants } from '#probe/scene.ts';
+import type { BpfSource } from '#sources/bpf/source.ts';
 import { KernelSymbols } from '#sources/procfs/kallsyms.ts';
-import type { Sources } from '#sources/sources.ts';
 import { describeReason } from './drop_hints.ts';
 import { DropReasons } from './drop_reasons.ts';
 
@@ -130,8 +130,8 @@ function noLossFunctions(names: readonly string[]): Uint8Array {
 }
 
 /** Where the kernel does not print symbols itself (before 5.13), and the agent has to; undefined where it does. */
-function openSymbols({ bpf, paths }: Sources): KernelSymbols | undefined {
-  return bpf.hasHelper('snprintf') ? undefined : new KernelSymbols(paths.proc);
+function openSymbols(bpf: BpfSource, proc: string): KernelSymbols | undefined {
+  return bpf.hasHelper('snprintf') ? undefined : new KernelSymbols(proc);
 }
 
 /** The constant of the program: from and up to, each, as far as there is room. */
@@ -250,10 +250,9 @@ export const packetloss = defineProbe({
     const reasons = new DropReasons(sources.bpf);
     const { stack, noLoss, noLossFunctions: functions, noLossMulticast } = settings.options;
     const notSpecified = reasons.number('NOT_SPECIFIED');
-    const symbols = openSymbols(sources);
+    const symbols = openSymbols(sources.bpf, scope.paths.proc);
     const decoding = { reasons, symbols, withStack: stack };
     const instance = await openEbpf<Constant>(scope, sources, settings, {
-      probe: 'packetloss',
       hooks,
       constants: {
         ...processConstants(sources.bpf.btf()),
@@ -275,7 +274,7 @@ export const packetloss = defineProbe({
       },
     });
     return {
-      ...instance.running(sources.paths.proc),
+      ...instance.running(),
       collect: async (emit) => emitCounts(emit, instance.tally.rows(), reasons),
     };
   },

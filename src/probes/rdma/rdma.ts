@@ -1,6 +1,6 @@
 import { multiplyCounter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
-import { defineProbe } from '#probe/contract.ts';
+import { defineProbe, type ProbeContext } from '#probe/contract.ts';
 import { defineMetrics, type Emit, NODE } from '#probe/metric.ts';
 import { RDMA_RESOURCES } from '#sources/netlink/rdma.ts';
 import { describeMissing, missingCapabilities } from '#sources/procfs/capabilities.ts';
@@ -94,7 +94,7 @@ function emitPort(emit: RdmaEmit, device: string, port: string, values: PortCoun
 /** Collects what sysfs has; returns how many names each device has that are not known. */
 async function collectPorts(
   emit: RdmaEmit,
-  { paths, errors }: Sources,
+  { paths, errors }: ProbeContext,
   devices: readonly string[],
   cycle: Cycle,
 ): Promise<Map<string, number>> {
@@ -152,11 +152,11 @@ export const rdma = defineProbe({
     kernel:
       "RDMA (module ib_core); devices may come later. Objects in use are asked for in the node's network namespace: with CAP_SYS_ADMIN where the agent is in another one.",
   },
-  open: async (_scope, sources) => {
+  open: async (scope, sources) => {
     let hasResources = true;
     return {
       health: () => {
-        const { sys } = sources.paths;
+        const { sys } = scope.paths;
         const noDevice = rdmaDevices(sys).length === 0 ? [`no RDMA device is there: ${sys}/class/infiniband`] : [];
         const missing = describeMissing(missingCapabilities(['CAP_SYS_ADMIN']));
         const noResources = hasResources
@@ -165,9 +165,9 @@ export const rdma = defineProbe({
         return { reader: 'files, netlink', degraded: [...noDevice, ...noResources] };
       },
       collect: async (emit, cycle) => {
-        const devices = rdmaDevices(sources.paths.sys);
+        const devices = rdmaDevices(scope.paths.sys);
         if (devices.length === 0) return;
-        const unknown = await collectPorts(emit, sources, devices, cycle);
+        const unknown = await collectPorts(emit, scope, devices, cycle);
         hasResources = collectResources(emit, sources, unknown, cycle);
         for (const [device, count] of unknown) emit('unknown', NODE, count, { device });
       },

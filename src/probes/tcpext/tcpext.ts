@@ -1,10 +1,9 @@
 import * as z from 'zod';
 import type { Counter } from '#core/counter.ts';
-import { defineProbe } from '#probe/contract.ts';
+import { defineProbe, type ProbeContext } from '#probe/contract.ts';
 import { fieldsOf, type MibField, runMibFields } from '#probe/mib_fields.ts';
 import { readText } from '#sources/procfs/read.ts';
 import { parseSnmp } from '#sources/procfs/snmp.ts';
-import type { Sources } from '#sources/sources.ts';
 import { metrics } from './tcpext_metrics.ts';
 
 // Namespaced: yes. Every struct net has its own linux_mib (kernel: net/ipv4/proc.c, netstat_seq_show()).
@@ -46,7 +45,7 @@ const NAMED: readonly MibField[] = [
 ];
 
 /** The rest of what this kernel has. */
-function otherFields({ paths, errors }: Sources): MibField[] {
+function otherFields({ paths, errors }: ProbeContext): MibField[] {
   const text = readText(`${paths.proc}/self/net/netstat`) ?? '';
   const table = parseSnmp(text, errors.garbled('procfs', 'net/netstat')).get('TcpExt') ?? new Map();
   const named = new Set(NAMED.map(({ field }) => field));
@@ -84,5 +83,5 @@ export const tcpext = defineProbe({
     kernel: 'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/netstat.',
   },
   open: (scope, sources, { options }) =>
-    runMibFields(scope, sources, options.fields === 'all' ? [...NAMED, ...otherFields(sources)] : NAMED),
+    runMibFields(scope, sources, options.fields === 'all' ? [...NAMED, ...otherFields(scope)] : NAMED),
 });

@@ -152,7 +152,6 @@ export const tcpreset = defineProbe({
     const btf = sources.bpf.btf();
     const reasons = new ResetReasons(btf);
     const instance = await openEbpf<Constant>(scope, sources, settings, {
-      probe: 'tcpreset',
       hooks,
       constants: processConstants(btf),
       sizes: { events: 256 * 1024 },
@@ -165,7 +164,7 @@ export const tcpreset = defineProbe({
       },
     });
     return {
-      ...instance.running(sources.paths.proc),
+      ...instance.running(),
       collect: async (emit) => {
         for (const { netns, reason, side, count } of instance.tally.rows()) {
           emit('resets', netns, count, { direction: directionOf(side), reason: reasons.name(reason) });

@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { BpfError } from 'bpf-napi';
 import { type Cycle, freeCycle } from '#core/cycle.ts';
+import type { Paths } from '#core/paths.ts';
 import { type ReaderHealth, Unsupported } from '#core/reader.ts';
+import type { SourceErrors } from '../errors.ts';
 import type { NetlinkQuestion } from '../netlink/client.ts';
 import {
   type ConntrackCounters,
@@ -22,8 +24,11 @@ import type { Sources } from '../sources.ts';
 import { ConntrackPass } from './pass.ts';
 import type { ConntrackRow, ConntrackSnapshot, StateCount } from './snapshot.ts';
 
-/** What the reader needs of all sources. */
-export type ConntrackSources = Pick<Sources, 'paths' | 'netns' | 'netlink' | 'bpf' | 'cpus' | 'errors'>;
+/** What the reader needs. */
+export interface ConntrackSources extends Pick<Sources, 'netns' | 'netlink' | 'bpf' | 'cpus'> {
+  readonly paths: Paths;
+  readonly errors: SourceErrors;
+}
 
 const NETLINK_NETFILTER = 12;
 

@@ -6,7 +6,7 @@ import { type BpfObject, netnsCookie, withNetns } from 'bpf-napi';
 import { FILE } from '#bpf/generated/kernellatency.ts';
 import { readCounter } from '#core/counter.ts';
 import { asNetnsId } from '#core/netns.ts';
-import { Histograms } from '#probe/histogram.ts';
+import { HISTOGRAMS, Histograms } from '#probe/histogram.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { run, sh } from '../../support/command.ts';
 import { HostPair, type TestNetns } from '../../support/hosts.ts';
@@ -70,7 +70,7 @@ class StageCounter implements Disposable {
       decodeKey: (view: DataView, at: number) => BigInt(readCounter(view, at)),
       netnsOf: (id: bigint) => asNetnsId(Number(id)),
     };
-    this.#histograms = new Histograms(object, map, STAGES.length, { value: undefined });
+    this.#histograms = new Histograms(object, map, STAGES.length, { value: HISTOGRAMS.initial() });
   }
 
   static async open(...choices: readonly (readonly string[])[]): Promise<StageCounter> {
