@@ -1,9 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { ConfigReader } from '#config/load.ts';
 import { desiredProbes } from '#config/schema.ts';
+import { rightsFor } from '#core/rights.ts';
+import type { AnyProbe } from '#probe/contract.ts';
 import { PROBES } from '#probes/index.ts';
 import type { PrometheusFigures, SizingFigures } from '../bench/sizing_figures.ts';
 import { table } from './markdown.ts';
+import { LOSSES } from './rights_tables.ts';
 import { DECLARED_SERIES } from './series_count.ts';
 
 /** The tables of docs/scale.md, computed from what `npm run bench -- sizing` has measured. */
@@ -53,11 +56,27 @@ function bytes(value: number): string {
   return `${COUNT.format(value / 1_000 ** power)} ${UNITS[power]}`;
 }
 
+const OFF = new Set(PROBES.filter(({ enabledByDefault }) => !enabledByDefault).map(({ name }) => name));
+
 /** Of a node, on by default. */
 function seriesOf(detail: Detail): { readonly pod: number; readonly node: number } {
-  const rows = Object.values(FIGURES.series).map((ofProbe) => ofProbe[detail]);
+  const rows = Object.entries(FIGURES.series)
+    .filter(([name]) => !OFF.has(name))
+    .map(([, ofProbe]) => ofProbe[detail]);
   const sum = (of: (row: (typeof rows)[number]) => number) => rows.reduce((total, row) => total + of(row), 0);
   return { pod: sum(({ pod }) => pod), node: sum(({ node }) => node) };
+}
+
+const COSTS: ReadonlyMap<string, string> = new Map(PROBES.map(({ name, cost }) => [name, cost]));
+
+/** The sets of rights that a probe needs to show all that it is for. */
+function rightsOf(name: string): string {
+  const isLost = LOSSES.some(
+    ({ set, without, probes }) => set === 'default' && without === '' && probes.includes(name),
+  );
+  if (!OFF.has(name) || !isLost) return 'default';
+  const { requires } = PROBES.find((probe) => probe.name === name) as AnyProbe;
+  return rightsFor(requires.capabilities)?.join(', ') ?? '';
 }
 
 function byProbe(): string {
@@ -68,19 +87,35 @@ function byProbe(): string {
     const figures = [shown?.pod, isOn ? seen?.full.pod : undefined, shown?.node, core, full];
     return {
       pod: shown?.pod ?? 0,
-      cells: [`\`${name}\``, isOn ? 'on' : 'off', ...figures.map((figure) => String(figure ?? ''))],
+      cells: [
+        `\`${name}\``,
+        isOn ? 'on' : 'off',
+        COSTS.get(name) ?? '',
+        rightsOf(name),
+        ...figures.map((figure) => String(figure ?? '')),
+      ],
     };
   });
   const agent = FIGURES.series['agent'];
   const total = { core: seriesOf('core'), full: seriesOf('full') };
   return table(
-    ['probe', 'by default', 'a Pod, core', 'a Pod, full', 'the node, core', 'a Pod by declaration, core', 'full'],
+    [
+      'probe',
+      'by default',
+      'cost',
+      'rights',
+      'a Pod, core',
+      'a Pod, full',
+      'the node, core',
+      'a Pod by declaration, core',
+      'full',
+    ],
     [
       ...rows.sort((a, b) => b.pod - a.pod).map(({ cells }) => cells),
-      ['the agent about itself', '', '0', '0', String(agent?.core.node), '', ''],
+      ['the agent about itself', '', '', '', '0', '0', String(agent?.core.node), '', ''],
       [
         '__on by default__',
-        '',
+        ...['', '', ''],
         ...[total.core.pod, total.full.pod, total.core.node].map((value) => `__${value}__`),
         '',
         '',
