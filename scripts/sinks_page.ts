@@ -94,7 +94,7 @@ With \`spool\`, every record goes through files on the disk until it is delivere
 delivered just before may be delivered once more. A crash of the machine can cost more: the agent does not wait for the disk. When the disk does not take the files, records wait in memory
 as without a spool, and the sink shows why. A spool belongs to one sink of one agent.
 
-Each line is the kind, the version of its JSON, the probe and the JSON: \`event/1 packetloss {…}\`. Lines without these are events of netsonde before it had kinds; they are read as such.`;
+Each line is the kind, the version of its JSON, the probe and the JSON: \`event/1 packetloss {…}\`. Lines without these are events of netsonde before it had kinds; they are read as such. Versions before that cannot read the new lines, and count them as \`spool_damaged\`.`;
 
 const LOKI = `Stream labels of events are \`job="netsonde"\`, \`node\`, \`probe\`, \`type\` and, for Pods, \`namespace\`, with those of \`labels\`. \`pod\`, \`netns\`, \`severity\`, \`src\`, \`dst\`, \`protocol\`, \`peer_kind\`, \`peer_namespace\`, \`peer_name\` and \`peer_ip\` are structured
 metadata (Loki 3.0; \`structuredMetadata: false\` before). Other kinds have stream labels and metadata of their own, beside \`job\`. The line is the record as JSON, its time the kernel's, in nanoseconds. All drops of a Pod:

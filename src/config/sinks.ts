@@ -5,8 +5,8 @@ import { size } from '#core/size.ts';
 
 /** What a sink gets that asks for nothing: an upgrade never starts to send more. */
 const DEFAULT_KIND: Kind = 'event';
-const QUEUE_EVENTS = 10_000;
-const QUEUE_EVENTS_MAX = 1_000_000;
+const QUEUE_RECORDS = 10_000;
+const QUEUE_RECORDS_MAX = 1_000_000;
 
 /** A key with nothing behind it means all defaults. */
 function section<T extends z.ZodRawShape>(shape: T) {
@@ -21,9 +21,9 @@ const QUEUE = {
   queue: z
     .int()
     .min(1)
-    .max(QUEUE_EVENTS_MAX)
-    .default(QUEUE_EVENTS)
-    .describe('Events that may wait in memory; past that the oldest are dropped and counted.'),
+    .max(QUEUE_RECORDS_MAX)
+    .default(QUEUE_RECORDS)
+    .describe('Records that may wait in memory; past that the oldest are dropped and counted.'),
   queueBytes: size('16MiB', '64KiB', '1GiB').describe('Bytes that their texts may have.'),
 };
 
@@ -74,9 +74,9 @@ function faultOfUrl(text: string): string | undefined {
 /** Batches that are small enough for the defaults of servers, and large enough to be worth a request. */
 const BATCH = {
   batch: section({
-    events: z.int().min(1).max(100_000).default(5_000).describe('Events of a request.'),
+    events: z.int().min(1).max(100_000).default(5_000).describe('Records of a request.'),
     bytes: size('1MiB', '1KiB', '16MiB').describe('Bytes of their texts, before they are compressed.'),
-    age: milliseconds('1s', '0s', '1m').describe('So long may an event wait for others to go with it.'),
+    age: milliseconds('1s', '0s', '1m').describe('How long a record waits for others to go with it.'),
   }).prefault({}),
 };
 
@@ -84,10 +84,10 @@ const SPOOL = {
   spool: z
     .strictObject({
       directory: PATH.describe('Of this agent alone.'),
-      size: size('256MiB', '1MiB', '64GiB').describe('Bytes on the disk; past that the oldest events are dropped.'),
+      size: size('256MiB', '1MiB', '64GiB').describe('Bytes on the disk; past that the oldest records are dropped.'),
     })
     .optional()
-    .describe('Keep events on the disk until they are delivered, also when the agent ends.'),
+    .describe('Keep records on the disk until they are delivered, also when the agent ends.'),
 };
 
 const RESERVED_LABELS = ['job', 'node', 'probe', 'type', 'namespace'];

@@ -145,7 +145,7 @@ export const AGENT_METRICS = defineMetrics({
     type: 'gauge',
     unit: 'bytes',
     name: 'netsonde_sink_pending_bytes',
-    help: 'Bytes of the events that wait for the sink.',
+    help: 'Bytes of the records that wait for the sink.',
     labels: { sink: SINK },
   },
   sinkRetries: {
