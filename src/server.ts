@@ -44,9 +44,11 @@ export interface ServerDeps {
   readonly ready: () => boolean;
   /** RFC 3339: when the probe reverts by itself; null: not. */
   readonly until: (probe: string) => string | null;
+  /** How long the kernel thread may take for an answer of the API, in milliseconds. */
+  readonly answerMs?: number;
 }
 
-const API_DEADLINE_MS = 3_000;
+const ANSWER_MS = 3_000;
 
 const SUMMARIES: ReadonlyMap<string, string> = new Map(PROBES.map(({ name, summary }) => [name, summary]));
 
@@ -77,7 +79,7 @@ export function createApp(deps: ServerDeps, access: RequestHandler): Express {
   });
   app.use('/api', access);
   app.get('/api/v1/probes', async (_request, response) => {
-    const statuses = await answer(deps.kernel.ask('probes', null));
+    const statuses = await answer(deps, deps.kernel.ask('probes', null));
     const probes = statuses.map((status) => ({
       ...status,
       summary: SUMMARIES.get(status.name) ?? '',
@@ -86,14 +88,14 @@ export function createApp(deps: ServerDeps, access: RequestHandler): Express {
     response.json({ probes } satisfies ProbesReport);
   });
   app.get('/api/v1/entities', async (_request, response) => {
-    response.json({ entities: await answer(deps.kernel.ask('entities', null)) } satisfies EntitiesReport);
+    response.json({ entities: await answer(deps, deps.kernel.ask('entities', null)) } satisfies EntitiesReport);
   });
   app.get('/api/v1/trouble', async (_request, response) => {
-    response.json((await answer(deps.kernel.ask('trouble', null))) satisfies Trouble);
+    response.json((await answer(deps, deps.kernel.ask('trouble', null))) satisfies Trouble);
   });
   app.get('/api/v1/agent', (_request, response) => void response.json(agentReport(deps)));
   app.get('/api/v1/ledger', async (_request, response) => {
-    const entries = await answer(deps.kernel.ledger());
+    const entries = await answer(deps, deps.kernel.ledger());
     response.json(ledgerReport(sourceRows(entries, deps.ledger.before()), deps.sinks.rows()));
   });
   app.get(
@@ -168,6 +170,6 @@ async function sendChunks(request: Request, response: Response, chunks: readonly
   }
 }
 
-async function answer<T>(question: Promise<T>): Promise<T> {
-  return withDeadline(question, API_DEADLINE_MS, 'the kernel thread does not answer');
+function answer<T>({ answerMs = ANSWER_MS }: ServerDeps, question: Promise<T>): Promise<T> {
+  return withDeadline(question, answerMs, 'the kernel thread does not answer');
 }

@@ -3,8 +3,8 @@ import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EventRecord } from '#api/events.ts';
 import { AgentProcess } from '../support/agent_process.ts';
+import { readEvent } from '../support/contract.ts';
 import { dropUdp } from '../support/event_rate.ts';
 import { HostPair, startPython } from '../support/hosts.ts';
 import { LokiServer } from '../support/loki_server.ts';
@@ -45,7 +45,7 @@ describe('netsonde events', () => {
     const events = json.stdout
       .trimEnd()
       .split('\n')
-      .map((line) => JSON.parse(line) as EventRecord);
+      .map(readEvent);
     expect(events.filter((event) => event.src === src)).toHaveLength(1);
     expect(events.every(({ pod }) => pod === pair.b.netns.name)).toBe(true);
     const text = await run(...filters);

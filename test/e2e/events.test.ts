@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EventRecord } from '#api/events.ts';
 import { AgentProcess } from '../support/agent_process.ts';
+import { readEvent } from '../support/contract.ts';
 import { run } from '../support/command.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { HostPair } from '../support/hosts.ts';
@@ -37,7 +38,7 @@ function parseLines(text: string): EventRecord[] {
   return text
     .split('\n')
     .filter((line) => line.endsWith('}'))
-    .map((line) => JSON.parse(line) as EventRecord);
+    .map(readEvent);
 }
 
 /** Reads a stream of events until the test is through with it. */

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EntityStatus } from '#api/entities.ts';
 import type { EventRecord, Peer } from '#api/events.ts';
 import { AgentProcess } from '../support/agent_process.ts';
+import { readEvent } from '../support/contract.ts';
 import { endpointSliceObject, nodeObject, podObject, serviceObject } from '../support/api_objects.ts';
 import { ApiServer, type Mood } from '../support/api_server.ts';
 import { CGROUP_V1, TestPod } from '../support/cgroups.ts';
@@ -97,7 +98,7 @@ function eventsOf(text: string): EventRecord[] {
   return text
     .split('\n')
     .filter((line) => line.endsWith('}'))
-    .map((line) => JSON.parse(line) as EventRecord);
+    .map(readEvent);
 }
 
 /** Loses a datagram from one Pod to the other; its event. */

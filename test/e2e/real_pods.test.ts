@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EntityStatus } from '#api/entities.ts';
-import type { EventRecord } from '#api/events.ts';
 import { AgentProcess } from '../support/agent_process.ts';
+import { readEvent } from '../support/contract.ts';
 import { nodeObject, podObject } from '../support/api_objects.ts';
 import { ApiServer } from '../support/api_server.ts';
 import { Containerd, missingForContainerd, type RealPod } from '../support/containerd.ts';
@@ -75,7 +75,7 @@ describe.skipIf(missing !== undefined && !IS_REQUIRED)('real Pods, by containerd
       const found = agent.stdout
         .split('\n')
         .filter((line) => line.includes('"packet_drop"') && line.includes(':7003"') && line.endsWith('}'))
-        .map((line) => JSON.parse(line) as EventRecord)[0];
+        .map(readEvent)[0];
       if (found === undefined) throw new Error('no event yet');
       return found;
     });

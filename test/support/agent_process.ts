@@ -4,6 +4,7 @@ import { request } from 'node:http';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { createGunzip } from 'node:zlib';
+import { checkAnswer } from './contract.ts';
 import { type Exposition, parseExposition } from './exposition.ts';
 import { eventually } from './oracle.ts';
 
@@ -101,8 +102,12 @@ export class AgentProcess implements AsyncDisposable {
     });
   }
 
+  /** @throws where the answer is not what the API promises, to the field */
   async json<T>(path: string): Promise<T> {
-    return (await (await this.get(path)).json()) as T;
+    const response = await this.get(path);
+    const body: unknown = await response.json();
+    checkAnswer(path, response.status, body);
+    return body as T;
   }
 
   async page(): Promise<Exposition> {

@@ -1,0 +1,160 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { RequestHandler } from 'express';
+import type { ConfigStatus } from '#api/config.ts';
+import { Aggregator } from '#collectors/aggregate.ts';
+import { ConfigReader } from '#config/load.ts';
+import { asNetnsId } from '#core/netns.ts';
+import { SinkSet } from '#delivery/sink_set.ts';
+import { EventBus } from '#events/bus.ts';
+import { apiAccess } from '#http/access.ts';
+import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
+import type { QuestionName, Questions } from '#kernel/messages.ts';
+import { troubleOf } from '#kernel/trouble.ts';
+import type { Entity } from '#pods/entity.ts';
+import { PROBES } from '#probes/index.ts';
+import { createApp, type ServerDeps } from '#server';
+
+/** A token file that is not there. */
+const NO_FILE = '/nonexistent/token';
+
+function entity(kind: Entity['kind'], id: number, pod: string, isRetired = false): Entity {
+  const labels = kind === 'pod' ? { app: 'cart' } : {};
+  const [namespace, uid] = kind === 'pod' ? ['shop', `uid-${id}`] : ['', ''];
+  return { kind, netns: asNetnsId(id), inum: id, namespace, pod, uid, labels, isRetired };
+}
+
+const ENTITIES = [
+  entity('node', 1, ''),
+  entity('pod', 2, 'cart-0'),
+  entity('container', 3, 'facade'),
+  entity('netns', 4, 'blue'),
+  entity('process', 5, 'sleep-77'),
+  entity('pod', 6, 'cart-1', true),
+];
+
+export const KUBERNETES: KubernetesState = { connected: true, resources: [], addresses: 0, addressesLeftOut: 0 };
+
+/** The kernel thread, or what is left of it. */
+class FakeKernel {
+  state: 'answers' | 'hangs' | 'lost' = 'answers';
+  probes: Questions['probes']['answer'] = [];
+  readonly restarts = 0;
+  readonly stuckThreads = 0;
+
+  async ask<Name extends QuestionName>(name: Name): Promise<Questions[Name]['answer']> {
+    if (this.state === 'lost') throw new Error('the kernel thread is being replaced');
+    if (this.state === 'hangs') return new Promise(() => undefined);
+    return structuredClone(this.#answer(name)) as Questions[Name]['answer'];
+  }
+
+  ledger(): Promise<Questions['ledger']['answer']> {
+    return this.ask('ledger');
+  }
+
+  page(): Promise<never> {
+    return Promise.reject(new Error('there is no page'));
+  }
+
+  #answer(name: QuestionName): unknown {
+    const aggregator = new Aggregator([], () => false);
+    aggregator.entities.set(ENTITIES);
+    switch (name) {
+      case 'probes':
+        return this.probes;
+      case 'entities':
+        return aggregator.entities.all.map(({ kind, namespace, pod, netns, uid, labels }) => {
+          const ips = kind === 'netns' ? [] : ['10.0.0.1', 'fe80::1'];
+          return { kind, namespace, pod, netns: String(netns), uid, labels, ips };
+        });
+      case 'trouble':
+        return troubleOf(aggregator, new Date());
+      case 'ledger':
+        return PROBES.filter(({ events }) => Object.keys(events).length > 0).map(({ name: probe }, index) => {
+          const stage = index % 2 === 0 ? 'kernel' : 'agent';
+          return { probe, stage, produced: 20, limited: 1, lost: 0 };
+        });
+      default:
+        throw new Error(`nobody asks for ${name} by HTTP`);
+    }
+  }
+}
+
+export type Caller = 'this machine' | 'this machine by another name' | 'another machine';
+
+/** The HTTP interface on loopback, with a kernel thread whose state the test decides. All else is real. */
+export class ApiHost implements AsyncDisposable {
+  readonly kernel = new FakeKernel();
+  readonly bus = new EventBus();
+  readonly sinks = new SinkSet(this.bus, () => undefined);
+  readonly token = 'sixteen-or-more-characters';
+  status: ConfigStatus = {
+    file: '/etc/netsonde.yaml',
+    configMap: null,
+    generation: 1,
+    successful: true,
+    appliedMs: Date.now(),
+    rejected: null,
+  };
+  kubernetes: KubernetesState | undefined = KUBERNETES;
+  /** Whom a request seems to come from. */
+  caller: Caller = 'this machine';
+  tokenFile: string | undefined;
+  readonly app: ReturnType<typeof createApp>;
+  readonly #server: Server;
+
+  private constructor() {
+    const { document } = new ConfigReader(PROBES).defaults;
+    const deps: ServerDeps = {
+      version: '1.2.3',
+      kernel: this.kernel,
+      metrics: new AgentMetrics(),
+      bus: this.bus,
+      unfolded: () => 0,
+      sinks: this.sinks,
+      config: () => this.status,
+      document: () => document,
+      node: 'n1',
+      started: new Date(),
+      kubernetes: () => this.kubernetes,
+      ready: () => true,
+      until: (probe) => (probe === 'running' ? new Date().toISOString() : null),
+      answerMs: 50,
+    };
+    this.app = createApp(deps, (...call) => this.#access(...call));
+    this.#server = createServer(this.app);
+  }
+
+  static async open(): Promise<ApiHost> {
+    const host = new ApiHost();
+    host.bus.historyMax = 1_000;
+    await new Promise<void>((resolve) => {
+      host.#server.listen(0, '127.0.0.1', resolve);
+    });
+    return host;
+  }
+
+  fetch(path: string, init: RequestInit = {}): Promise<Response> {
+    return fetch(`http://127.0.0.1:${(this.#server.address() as AddressInfo).port}${path}`, init);
+  }
+
+  loseTokenFile(): void {
+    this.tokenFile = NO_FILE;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.closeAllConnections();
+    this.#server.close();
+    await this.sinks.close();
+  }
+
+  /** The real one, which sees another socket or name where the caller is to be another. */
+  #access(...[request, response, next]: Parameters<RequestHandler>): unknown {
+    const seen: Record<Caller, PropertyDescriptorMap> = {
+      'this machine': {},
+      'this machine by another name': { hostname: { value: 'page.example' } },
+      'another machine': { socket: { value: { localAddress: '10.0.0.1', remoteAddress: '10.0.0.2' } } },
+    };
+    return apiAccess(this.tokenFile)(Object.create(request, seen[this.caller]), response, next);
+  }
+}

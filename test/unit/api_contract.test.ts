@@ -1,0 +1,348 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { EventPipeline } from '#agent/lane.ts';
+import type { EventRecord } from '#api/events.ts';
+import { COMMON_STATUSES, ROUTES } from '#api/routes.ts';
+import { DROP_REASONS, PROBE_STATES } from '#api/words.ts';
+import { ConfigError } from '#config/faults.ts';
+import { ConfigReader } from '#config/load.ts';
+import { SINKS } from '#config/sinks.ts';
+import { asNetnsId } from '#core/netns.ts';
+import { withPeer } from '#events/enrich.ts';
+import { EventOutbox } from '#kernel/outbox.ts';
+import type { EventDescriptor } from '#probe/event.ts';
+import { PROBES } from '#probes/index.ts';
+import { ApiHost, KUBERNETES } from '../support/api_host.ts';
+import { checkAnswer, readEvent } from '../support/contract.ts';
+import { eventually } from '../support/oracle.ts';
+import { ProbesInAllStates } from '../support/probe_states.ts';
+
+const VALUES = { string: 'text', number: 1, strings: ['a', 'b'] } as const;
+const JSON_ROUTES = ROUTES.filter(({ isStream }) => isStream !== true);
+const EVENTS_PATH = '/api/v1/events';
+const NDJSON = { headers: { accept: 'application/x-ndjson' } };
+
+let probes: ProbesInAllStates;
+let host: ApiHost;
+let directory: string;
+
+beforeAll(async () => {
+  probes = await ProbesInAllStates.open();
+});
+
+afterAll(() => probes[Symbol.asyncDispose]());
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'contract-'));
+  host = await ApiHost.open();
+  host.kernel.probes = probes.status();
+});
+
+afterEach(async () => {
+  await host[Symbol.asyncDispose]();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** Every status that was seen, by path. */
+const seen = new Map<string, Set<number>>();
+
+/** Holds the answer to the contract: its body, and that its status is documented. */
+async function answerOf(path: string, init: RequestInit = {}): Promise<{ status: number; body: never }> {
+  const response = await host.fetch(path, init);
+  const { status } = response;
+  const body = (await response.json()) as never;
+  checkAnswer(path, status, body);
+  note(path, status);
+  return { status, body };
+}
+
+function note(path: string, status: number): void {
+  const [name = ''] = path.split('?');
+  seen.set(name, (seen.get(name) ?? new Set()).add(status));
+}
+
+/** What every route answers, as it is. */
+async function statuses(): Promise<Record<string, number>> {
+  const answers = await Promise.all(JSON_ROUTES.map(({ path }) => answerOf(path)));
+  return Object.fromEntries(
+    JSON_ROUTES.map(({ path }, index) => [path.replace('/api/v1/', ''), answers[index]?.status ?? 0]),
+  );
+}
+
+const WELL = { agent: 200, probes: 200, entities: 200, trouble: 200, sinks: 200, ledger: 200, config: 200 };
+const WITHOUT_KERNEL = { ...WELL, probes: 503, entities: 503, trouble: 503, ledger: 503 };
+
+/** Of each type an event with all fields and one with those only that it must have, as the kernel thread makes them. */
+async function eventsOfAllTypes(): Promise<EventRecord[]> {
+  const events: EventRecord[] = [];
+  const outbox = new EventOutbox({
+    node: 'n1',
+    probes: PROBES,
+    find: (netns) => ({
+      kind: 'pod',
+      netns,
+      inum: 2,
+      namespace: 'shop',
+      pod: 'cart-0',
+      uid: 'u',
+      labels: { app: 'cart' },
+    }),
+    refresh: async () => undefined,
+    send: (batch) => events.push(...batch),
+  });
+  for (const probe of PROBES) {
+    for (const [type, { fields }] of Object.entries<EventDescriptor>(probe.events)) {
+      const entries = Object.entries(fields);
+      const filled = (wanted: typeof entries) =>
+        Object.fromEntries(wanted.map(([name, field]) => [name, VALUES[field.type]])) as never;
+      const publish = outbox.publisher(probe.name) as (type: string, body: unknown) => void;
+      const body = { timeNs: 1_700_000_000_123_456_789n, netns: asNetnsId(2), message: 'm' };
+      publish(type, { ...body, src: '10.0.0.1:1', dst: '[::1]:2', protocol: 'udp', fields: filled(entries) });
+      publish(type, { ...body, fields: filled(entries.filter(([, { optional }]) => optional !== true)) });
+    }
+  }
+  await turn();
+  outbox[Symbol.dispose]();
+  return events;
+}
+
+async function historyOf(headers: Record<string, string>): Promise<string> {
+  const response = await host.fetch(`${EVENTS_PATH}?follow=false`, { headers });
+  note(EVENTS_PATH, response.status);
+  return response.text();
+}
+
+describe('every route', () => {
+  it('is there: those of the application are those of the contract', () => {
+    const paths = host.app.router.stack
+      .flatMap(({ route }) => route?.path ?? [])
+      .filter((path) => path.startsWith('/api'));
+    expect(paths.sort()).toEqual(ROUTES.map(({ path }) => path).sort());
+  });
+
+  it('answers where all is well, with a probe in each state', async () => {
+    expect(await statuses()).toEqual(WELL);
+    const { body } = await answerOf('/api/v1/probes');
+    const { probes: shown } = body as { probes: { name: string; state: string }[] };
+    expect(shown.map(({ state }) => state)).toEqual(PROBE_STATES);
+    expect(shown.map(({ name }) => name)).toEqual(PROBE_STATES);
+  });
+
+  it.each([
+    ['not asked', undefined, null],
+    ['connected', KUBERNETES, { connected: true }],
+    ['away', { ...KUBERNETES, connected: false }, { connected: false }],
+  ])('answers with the Kubernetes API %s', async (_, state, shown) => {
+    host.kubernetes = state;
+    expect(await statuses()).toEqual(WELL);
+    expect((await answerOf('/api/v1/agent')).body).toMatchObject({ kubernetes: shown });
+  });
+
+  it.each(['hangs', 'lost'] as const)('says so where the kernel thread %s', async (state) => {
+    host.kernel.state = state;
+    expect(await statuses()).toEqual(WITHOUT_KERNEL);
+  });
+
+  it('answers after a configuration was rejected, and before one was applied', async () => {
+    const fault = (() => {
+      try {
+        return new ConfigReader(PROBES).parse('{ probes: { packetloss: { limit: 0 }, nothing: true }, detail: much }');
+      } catch (error) {
+        return error;
+      }
+    })() as ConfigError;
+    expect(fault).toBeInstanceOf(ConfigError);
+    const rejected = { at: new Date().toISOString(), faults: fault.faults };
+    const configMap = 'netsonde/netsonde/netsonde.yaml';
+    host.status = { file: null, configMap, generation: 0, successful: false, appliedMs: 0, rejected };
+    expect(await statuses()).toEqual(WELL);
+    const { body } = await answerOf('/api/v1/config');
+    expect(body).toMatchObject({ rejected: { faults: [{ path: 'detail', value: '"much"' }, {}, {}] } });
+  });
+
+  it('refuses other machines without a token, other names, and methods that change things', async () => {
+    const all = async (init: RequestInit = {}) =>
+      Promise.all(ROUTES.map(async ({ path }) => (await answerOf(path, init)).status));
+    const each = (status: number) => ROUTES.map(() => status);
+    host.caller = 'this machine by another name';
+    expect(await all()).toEqual(each(403));
+    host.caller = 'another machine';
+    expect(await all()).toEqual(each(403));
+    host.tokenFile = join(directory, 'token');
+    writeFileSync(host.tokenFile, host.token);
+    expect(await all()).toEqual(each(401));
+    expect(await all({ headers: { authorization: 'Bearer another-one-of-them' } })).toEqual(each(401));
+    const bearer = { authorization: `Bearer ${host.token}` };
+    expect((await answerOf('/api/v1/agent', { headers: bearer })).status).toBe(200);
+    host.loseTokenFile();
+    expect(await all({ headers: bearer })).toEqual(each(503));
+    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) expect(await all({ method })).toEqual(each(405));
+  });
+});
+
+it('a path that is not there: 404 in words', async () => {
+  for (const path of ['/api/v1/nothing', '/api/v1', '/api/v2/agent', '/api/v1/probes/tcp']) {
+    expect((await answerOf(path)).status).toBe(404);
+  }
+  expect((await answerOf('/api/v1/nothing', { method: 'POST' })).status).toBe(405);
+});
+
+describe('sinks and their ledger', () => {
+  let refusing: Server;
+
+  beforeEach(async () => {
+    refusing = createServer((_, response) => void response.writeHead(400).end('entry too far behind'));
+    await new Promise<void>((resolve) => {
+      refusing.listen(0, '127.0.0.1', resolve);
+    });
+  });
+
+  afterEach(() => refusing.close());
+
+  it('answer of a sink that takes, one that refuses, one that fails, and none', async () => {
+    expect((await answerOf('/api/v1/sinks')).body).toEqual({ sinks: [] });
+    const blocked = join(directory, 'blocked');
+    writeFileSync(blocked, '');
+    const url = `http://127.0.0.1:${(refusing.address() as AddressInfo).port}`;
+    const taking = { path: join(directory, 'events.json') };
+    await host.sinks.apply(SINKS.parse({ file: taking, loki: { url, batch: { age: '10ms' } } }));
+    host.bus.publish(await eventsOfAllTypes());
+    await eventually(async () => {
+      const { body } = await answerOf('/api/v1/ledger');
+      const { sinks } = body as { sinks: { sink: string; delivered: number; dropped: object }[] };
+      const packetloss = { probe: 'packetloss', pending: 0 };
+      expect(sinks).toContainEqual(expect.objectContaining({ ...packetloss, sink: 'file', delivered: 2, dropped: {} }));
+      expect(sinks).toContainEqual(expect.objectContaining({ ...packetloss, sink: 'loki', dropped: { rejected: 2 } }));
+      expect((await answerOf('/api/v1/sinks')).body).toMatchObject({
+        sinks: expect.arrayContaining([
+          expect.objectContaining({ name: 'loki', rejected: expect.objectContaining({ why: expect.any(String) }) }),
+        ]),
+      });
+    });
+    await host.sinks.apply(SINKS.parse({ file: { path: join(blocked, 'events.json') } }));
+    host.bus.publish(await eventsOfAllTypes());
+    await eventually(async () => {
+      const { body } = await answerOf('/api/v1/sinks');
+      expect(body).toMatchObject({ sinks: [{ name: 'file', state: 'failed', until: expect.any(String) }] });
+    });
+    expect(await statuses()).toEqual(WELL);
+    rmSync(blocked);
+  });
+});
+
+describe('events', () => {
+  it('of every type have the fields of all and those that their type declares, in both forms', async () => {
+    const events = await eventsOfAllTypes();
+    const types = PROBES.flatMap(({ events: own }) => Object.keys(own));
+    expect([...new Set(events.map(({ type }) => type))].sort()).toEqual(types.sort());
+    host.bus.publish(events);
+    const lines = (await historyOf({ accept: 'application/x-ndjson' })).trimEnd().split('\n').map(readEvent);
+    expect(lines).toEqual(events);
+    const data = [...(await historyOf({})).matchAll(/^data: (.*)$/gm)].map(([, json = '']) => readEvent(json));
+    expect(data).toEqual(events);
+  });
+
+  it('keep to it when they are folded, have a peer, or belong to nobody', async () => {
+    const peer = { kind: 'service', namespace: 'shop', name: 'db', ip: '::1' } as const;
+    const context = {
+      node: 'n1',
+      find: (ip: string) => (ip === peer.ip ? peer : undefined),
+      isLocal: () => false,
+      isExternal: undefined,
+    };
+    const pipeline = new EventPipeline(host.bus, PROBES);
+    pipeline.configure({ limit: 1_000, foldMs: 60_000, history: 0 });
+    const events = (await eventsOfAllTypes()).map((event) => withPeer(event, context));
+    for (let times = 0; times < 3; times++) pipeline.take(events);
+    pipeline.take(events.map((event) => ({ ...event, netns: '', namespace: null, pod: null })));
+    pipeline[Symbol.dispose]();
+    const lines = (await historyOf({ accept: 'application/x-ndjson' })).trimEnd().split('\n').map(readEvent);
+    expect(lines.filter(({ count }) => count === 2).length).toBeGreaterThan(0);
+    expect(lines.filter((event) => event.peer?.name === 'db').length).toBeGreaterThan(0);
+    expect(lines.filter(({ pod }) => pod === null).length).toBeGreaterThan(0);
+  });
+
+  it.each([
+    ['folow=true', 'no such parameter: folow; there are probe, type, namespace, pod, since, last, follow'],
+    ['folow=true&last=x', 'no such parameter: folow'],
+    ['probe=packetloss&probe=tcp', 'probe is there more than once; give probe=a,b for several'],
+    ['pod[a]=b', 'pod[a]'],
+    ['probe=packetlos', 'probe: packetlos is none (did you mean packetloss?); there are: '],
+    ['type=packet_drop,tcp_rest', 'type: tcp_rest is none (did you mean tcp_reset?); there are: '],
+    ['since=yesterday', 'since: yesterday is neither a duration (10m) nor a time (RFC 3339)'],
+    ['since=', 'since:  is neither a duration (10m) nor a time (RFC 3339)'],
+    ['since=10d', 'since: 10d is neither'],
+    ['last=two', 'last: two is not a number of events'],
+    ['last=1234567', 'last: 1234567 is not a number of events'],
+    ['follow=maybe', 'follow: maybe is neither true nor false'],
+  ])('?%s is refused in words', async (query, words) => {
+    const { status, body } = await answerOf(`${EVENTS_PATH}?${query}`, NDJSON);
+    expect(status).toBe(400);
+    expect((body as { error: string }).error).toContain(words);
+  });
+
+  it('have a bound of clients that follow', async () => {
+    const streams = await Promise.all(Array.from({ length: 16 }, () => host.fetch(EVENTS_PATH)));
+    expect((await answerOf(EVENTS_PATH)).status).toBe(503);
+    await Promise.all(streams.map(({ body }) => body?.cancel()));
+  });
+});
+
+it('the tests above saw the statuses that are documented: no other, and each of them', () => {
+  for (const { path, statuses: own } of ROUTES) {
+    const documented = ['200', ...Object.keys(COMMON_STATUSES), ...Object.keys(own)];
+    expect([path, [...(seen.get(path) ?? [])].sort()]).toEqual([path, [...new Set(documented.map(Number))].sort()]);
+  }
+});
+
+type Node = Record<string, unknown> | unknown[];
+
+/** Whatever a schema allows any key in. */
+const OPEN = new Set(['document', 'labels', 'dropped']);
+
+/** Everything that has members within a value, but for what is open. */
+function nodesOf(value: unknown): Node[] {
+  if (typeof value !== 'object' || value === null) return [];
+  const inner = Object.entries(value).filter(([key]) => !OPEN.has(key));
+  return [value as Node, ...inner.flatMap(([, child]) => nodesOf(child))];
+}
+
+it.each(JSON_ROUTES.map(({ path }) => path))(
+  '%s: no field more, and none less, anywhere in the answer',
+  async (path) => {
+    host.status = {
+      ...host.status,
+      rejected: { at: new Date().toISOString(), faults: [{ path: '', value: '', allowed: '' }] },
+    };
+    await host.sinks.apply(SINKS.parse({ file: { path: join(directory, 'events.json') } }));
+    host.bus.publish(await eventsOfAllTypes());
+    const { body } = await answerOf(path);
+    const refused = (change: string) => expect(() => checkAnswer(path, 200, body), change).toThrow();
+    for (const node of nodesOf(body)) {
+      if (Array.isArray(node)) continue;
+      node['surplus'] = 1;
+      refused(`a field more in ${JSON.stringify(node).slice(0, 100)}`);
+      delete node['surplus'];
+      for (const [key, value] of Object.entries(node)) {
+        delete node[key];
+        refused(`${key} left out`);
+        node[key] = { [key]: value };
+        if (!OPEN.has(key)) refused(`${key} wrapped`);
+        node[key] = value;
+      }
+    }
+    checkAnswer(path, 200, body);
+  },
+);
+
+it('a reason to drop that is not in the contract is refused', async () => {
+  const row = { probe: 'tcp', sink: 'file', delivered: 0, pending: 0, recovered: 0 };
+  const report = (dropped: object) => ({ probes: [], sinks: [{ ...row, dropped }] });
+  for (const reason of DROP_REASONS) checkAnswer('/api/v1/ledger', 200, report({ [reason]: 1 }));
+  expect(() => checkAnswer('/api/v1/ledger', 200, report({ eaten: 1 }))).toThrow(/dropped/);
+});
