@@ -1,3 +1,4 @@
+import { EVENT } from '#api/events.ts';
 import { SELF_METRICS } from '#collectors/self.ts';
 import { AGENT_METRICS } from '#http/agent_metrics.ts';
 import type { AnyProbe } from '#probe/contract.ts';
@@ -5,8 +6,10 @@ import type { EventDescriptor } from '#probe/event.ts';
 import { isOpen, type Label, type MetricDescriptor, type MetricSet } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
 import { DESCRIBED_REASONS, describeReason } from '#probes/packetloss/drop_hints.ts';
+import { apiPage } from './api_page.ts';
 import { configurationPage } from './configuration_page.ts';
 import { COST_TABLES } from './cost_tables.ts';
+import { fieldTable } from './field_table.ts';
 import { table } from './markdown.ts';
 import { probesPage } from './probes_page.ts';
 import { RIGHTS_TABLES } from './rights_tables.ts';
@@ -15,7 +18,7 @@ import { SIZING_TABLES } from './sizing_tables.ts';
 import { writeGenerated, writeSections } from './write_generated.ts';
 
 /**
- * Writes docs/metrics.md, docs/events.md, docs/probes.md, docs/sinks.md, docs/configuration.md and docs/drop-reasons.md from descriptors
+ * Writes docs/api.md, docs/metrics.md, docs/events.md, docs/probes.md, docs/sinks.md, docs/configuration.md and docs/drop-reasons.md from descriptors
  * and schemas, and the tables of bench/README.md, docs/scale.md and docs/capabilities.md from what was measured.
  */
 
@@ -89,25 +92,6 @@ function eventSection(probe: AnyProbe, [type, event]: [string, EventDescriptor])
   ].join('\n');
 }
 
-const ENVELOPE: readonly (readonly string[])[] = [
-  ['`time`', 'RFC 3339 in UTC with nanoseconds, from the clock of the kernel'],
-  ['`probe`, `type`', 'which probe saw it, and what it is'],
-  ['`severity`', '`info`, `warning` or `critical`'],
-  ['`node`', 'name of the node'],
-  ['`netns`', 'cookie of the network namespace; empty where it happened to the machine as a whole'],
-  ['`namespace`, `pod`', 'whose it is; both empty: the node; both null: nobody that is known'],
-  ['`labels`', 'of the Pod, those that are configured; only where there are any'],
-  [
-    '`peer`',
-    'who is at the other end: `kind` (`pod`, `service`, `node` or `external`), `namespace`, `name`, `ip`; only where that is known',
-  ],
-  ['`src`, `dst`', 'addresses with ports where the protocol has them: `10.0.0.1:53`, `[::1]:53`'],
-  ['`protocol`', 'in lower case: `tcp`, `udp`, `icmp`, …; of a frame that is not IP its type: `arp`'],
-  ['`message`', 'a sentence for people'],
-  ['`count`', 'how many equal events this one stands for, itself counted; not there: one'],
-  ['`firstTime`, `lastTime`', 'with `count`: when the first and the last of them were'],
-];
-
 function eventsPage(): string {
   const sections = PROBES.flatMap((probe) =>
     Object.entries(probe.events as Record<string, EventDescriptor>).flatMap((entry) => [
@@ -120,10 +104,10 @@ function eventsPage(): string {
     '',
     '# Events',
     '',
-    'An event is a flat JSON object, the same on stdout and on `/api/v1/events`. These fields are in all of them, addresses where there',
-    'are any; those of the type follow.',
+    'An event is a flat JSON object, the same on stdout and on [`/api/v1/events`](api.md#apiv1events). These fields are in events of all',
+    'types, optional ones where they are known; those of the type follow. Times have nanoseconds.',
     '',
-    table(['field', 'what it says'], ENVELOPE),
+    fieldTable(EVENT),
     '',
     'Of events that are equal (same network namespace, `src`, `dst`, `protocol` and what each type below names) the first is sent at',
     'once. Those that follow within five seconds (`events.fold`) become one, sent when that time is over: the last of them, with',
@@ -135,6 +119,7 @@ function eventsPage(): string {
 
 writeGenerated(new URL('metrics.md', DOCS), metricsPage());
 writeGenerated(new URL('events.md', DOCS), eventsPage());
+writeGenerated(new URL('api.md', DOCS), `${NOTICE}\n\n${apiPage()}`);
 writeGenerated(new URL('probes.md', DOCS), probesPage(NOTICE));
 writeSections(new URL('README.md', BENCH), COST_TABLES);
 writeSections(new URL('scale.md', DOCS), SIZING_TABLES);

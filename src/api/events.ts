@@ -18,21 +18,32 @@ const ENVELOPE = z.strictObject({
   time: kernelTime().describe('When it happened, by the clock of the kernel.'),
   probe: z.string().describe('Which probe saw it.'),
   type: z.string().describe('What it is.'),
-  severity: z.enum(SEVERITIES).describe('How bad it is.'),
+  severity: z.enum(SEVERITIES).describe('How serious it is.'),
   node: z.string().describe('Name of the node.'),
   netns: z
     .string()
     .regex(/^\d{0,20}$/)
     .describe('Cookie of the network namespace; empty where it happened to the machine as a whole.'),
-  namespace: z.string().nullable().describe('Namespace of the Pod; empty with `pod`: the node; null: nobody known.'),
-  pod: z.string().nullable().describe('Whose it is: name of the Pod, container, namespace or process.'),
+  namespace: z.string().nullable().describe('Namespace of the Pod; empty where there is none; null: nobody known.'),
+  pod: z
+    .string()
+    .nullable()
+    .describe(
+      'Name of the Pod, container, namespace or process; empty: the node, or the whole machine; null: nobody known.',
+    ),
   labels: labels().exactOptional().describe('Labels of the Pod, those that are configured.'),
   peer: PEER.exactOptional().describe('Who is at the other end.'),
   src: z.string().exactOptional().describe('Source: `10.0.0.1:53`, `[::1]:53`; without a port where there is none.'),
   dst: z.string().exactOptional().describe('Destination, likewise.'),
-  protocol: z.string().exactOptional().describe('In lower case: `tcp`, `udp`, `icmp`, …; else the type of the frame.'),
+  protocol: z
+    .string()
+    .exactOptional()
+    .describe('In lower case: `tcp`, `udp`, `icmp`, …; of a frame that is not IP its type: `arp`.'),
   message: z.string().describe('A sentence for people.'),
-  count: count().min(2).exactOptional().describe('How many equal events this one stands for, itself counted.'),
+  count: count()
+    .min(2)
+    .exactOptional()
+    .describe('How many equal events this one stands for, itself counted; not there: one.'),
   firstTime: kernelTime().exactOptional().describe('With `count`: when the first of them happened.'),
   lastTime: kernelTime().exactOptional().describe('With `count`: when the last of them happened.'),
 });
@@ -40,6 +51,22 @@ const ENVELOPE = z.strictObject({
 /** An event of `/api/v1/events`, and of every sink: a flat object. The fields of its type are beside those of all. */
 export const EVENT = ENVELOPE.loose().readonly();
 export type EventRecord = z.infer<typeof EVENT>;
+
+/**
+ * What a client shows of an event in a line. An agent of another version may have other fields beside these, and other
+ * severities.
+ */
+export const EVENT_SUMMARY = ENVELOPE.pick({
+  time: true,
+  namespace: true,
+  pod: true,
+  type: true,
+  message: true,
+  count: true,
+})
+  .extend({ severity: z.string() })
+  .strip();
+export type EventSummary = z.infer<typeof EVENT_SUMMARY>;
 
 const VALUES = { string: z.string(), number: z.number(), strings: z.array(z.string()).readonly() } as const;
 
