@@ -1,4 +1,5 @@
-import type { EventRecord } from '#api/events.ts';
+import type { Failure } from '#api/errors.ts';
+import type { EventSummary } from '#api/events.ts';
 import { readToken } from '#http/access.ts';
 
 export interface EventsOptions {
@@ -29,7 +30,7 @@ export async function showEvents(
   const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile, '--token-file');
   const response = await ask(url, token, signal);
   if (!response.ok) throw new Error(`the agent answers ${response.status}: ${await reasonOf(response)}`);
-  const show = options.output === 'json' ? (line: string) => line : (line: string) => textOf(JSON.parse(line));
+  const show = options.output === 'json' ? (line: string) => line : await lineText();
   try {
     for await (const line of linesOf(response)) print(`${show(line)}\n`);
   } catch (error) {
@@ -62,7 +63,8 @@ async function ask(url: URL, token: string | undefined, signal: AbortSignal): Pr
 async function reasonOf(response: Response): Promise<string> {
   const text = await response.text();
   try {
-    return (JSON.parse(text) as { error?: string }).error ?? text;
+    const { error } = JSON.parse(text) as Partial<Failure>;
+    return typeof error === 'string' ? error : text;
   } catch {
     return text;
   }
@@ -79,12 +81,34 @@ async function* linesOf(response: Response): AsyncGenerator<string> {
 
 const SECOND_DIGITS = 'yyyy-mm-ddThh:mm:ss.mmm'.length;
 
-/** One line for people: when, whose, what. Control characters, which a process may have in its name, are shown as such. */
-function textOf({ time, namespace, pod, type, severity, message, count }: EventRecord): string {
+/**
+ * Turns an event into a line for people. One that is not as this version knows events, since the agent is of another, is
+ * shown as it came. The schema is loaded by this command only.
+ */
+async function lineText(): Promise<(line: string) => string> {
+  const { EVENT_SUMMARY } = await import('#api/events.ts');
+  return (line) => {
+    const { data } = EVENT_SUMMARY.safeParse(parseJson(line));
+    return visible(data === undefined ? line : textOf(data));
+  };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** When, whose, what. */
+function textOf({ time, namespace, pod, type, severity, message, count }: EventSummary): string {
   const owner = pod === null ? '?' : [namespace, pod].filter(Boolean).join('/') || 'node';
-  const times = typeof count === 'number' ? ` (${count} times)` : '';
-  return `${time.slice(0, SECOND_DIGITS)}Z ${severity} ${owner} ${type}: ${message}${times}`.replace(
-    /[\p{Cc}\p{Cf}]/gu,
-    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
-  );
+  const times = count === undefined ? '' : ` (${count} times)`;
+  return `${time.slice(0, SECOND_DIGITS)}Z ${severity} ${owner} ${type}: ${message}${times}`;
+}
+
+/** Shows control characters, which a process may have in its name, as what they are. */
+function visible(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
 }
