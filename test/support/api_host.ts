@@ -1,16 +1,20 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { RequestHandler } from 'express';
+import { Lane } from '#agent/lane.ts';
 import type { ConfigStatus } from '#api/config.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
 import { ConfigReader } from '#config/load.ts';
 import { asNetnsId } from '#core/netns.ts';
+import { Ledger } from '#delivery/ledger.ts';
 import { SinkSet } from '#delivery/sink_set.ts';
 import { EventBus } from '#events/bus.ts';
+import { RECORD_KINDS } from '#events/kinds.ts';
 import { apiAccess } from '#http/access.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
 import type { QuestionName, Questions } from '#kernel/messages.ts';
 import { troubleOf } from '#kernel/trouble.ts';
+import type { PeerLookup } from '#peers/peer.ts';
 import type { Entity } from '#pods/entity.ts';
 import { PROBES } from '#probes/index.ts';
 import { createApp, type ServerDeps } from '#server';
@@ -82,11 +86,15 @@ class FakeKernel {
 
 export type Caller = 'this machine' | 'this machine by another name' | 'another machine';
 
-/** The HTTP interface on loopback, with a kernel thread whose state the test decides. All else is real. */
+/** The HTTP interface on loopback with the lane and its sinks, and a kernel thread whose state the test decides. */
 export class ApiHost implements AsyncDisposable {
   readonly kernel = new FakeKernel();
   readonly bus = new EventBus();
-  readonly sinks = new SinkSet(this.bus, () => undefined);
+  readonly ledger = new Ledger();
+  readonly sinks = new SinkSet({ ledger: this.ledger, kinds: RECORD_KINDS, log: () => undefined });
+  readonly lane: Lane;
+  /** Who events find at the other end. */
+  peers: PeerLookup | undefined;
   readonly token = 'sixteen-or-more-characters';
   status: ConfigStatus = {
     file: '/etc/netsonde.yaml',
@@ -105,12 +113,22 @@ export class ApiHost implements AsyncDisposable {
 
   private constructor() {
     const { document } = new ConfigReader(PROBES).defaults;
+    this.lane = new Lane({
+      node: 'n1',
+      probes: PROBES,
+      ledger: this.ledger,
+      bus: this.bus,
+      peers: () => this.peers,
+      deliver: (records) => this.sinks.offer(records),
+    });
+    this.lane.configure({ limit: 1_000, foldMs: 0, history: 0 });
     const deps: ServerDeps = {
       version: '1.2.3',
       kernel: this.kernel,
       metrics: new AgentMetrics(),
       bus: this.bus,
-      unfolded: () => 0,
+      ledger: this.ledger,
+      unfolded: () => this.lane.unfolded,
       sinks: this.sinks,
       config: () => this.status,
       document: () => document,
@@ -145,6 +163,7 @@ export class ApiHost implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#server.closeAllConnections();
     this.#server.close();
+    this.lane[Symbol.dispose]();
     await this.sinks.close();
   }
 

@@ -5,15 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { EventPipeline } from '#agent/lane.ts';
 import type { EventRecord } from '#api/events.ts';
 import { COMMON_STATUSES, ROUTES } from '#api/routes.ts';
 import { DROP_REASONS, PROBE_STATES } from '#api/words.ts';
 import { ConfigError } from '#config/faults.ts';
 import { ConfigReader } from '#config/load.ts';
-import { SINKS } from '#config/sinks.ts';
+import { sinksSchema } from '#config/sinks.ts';
 import { asNetnsId } from '#core/netns.ts';
-import { withPeer } from '#events/enrich.ts';
+import { KINDS } from '#core/record_kinds.ts';
 import { EventOutbox } from '#kernel/outbox.ts';
 import type { EventDescriptor } from '#probe/event.ts';
 import { PROBES } from '#probes/index.ts';
@@ -22,6 +21,7 @@ import { checkAnswer, readEvent } from '../support/contract.ts';
 import { eventually } from '../support/oracle.ts';
 import { ProbesInAllStates } from '../support/probe_states.ts';
 
+const SINKS = sinksSchema(KINDS);
 const VALUES = { string: 'text', number: 1, strings: ['a', 'b'] } as const;
 const JSON_ROUTES = ROUTES.filter(({ isStream }) => isStream !== true);
 const EVENTS_PATH = '/api/v1/events';
@@ -211,7 +211,7 @@ describe('sinks and their ledger', () => {
     const url = `http://127.0.0.1:${(refusing.address() as AddressInfo).port}`;
     const taking = { path: join(directory, 'events.json') };
     await host.sinks.apply(SINKS.parse({ file: taking, loki: { url, batch: { age: '10ms' } } }));
-    host.bus.publish(await eventsOfAllTypes());
+    host.lane.receive(await eventsOfAllTypes());
     await eventually(async () => {
       const { body } = await answerOf('/api/v1/ledger');
       const { sinks } = body as { sinks: { sink: string; delivered: number; dropped: object }[] };
@@ -225,7 +225,7 @@ describe('sinks and their ledger', () => {
       });
     });
     await host.sinks.apply(SINKS.parse({ file: { path: join(blocked, 'events.json') } }));
-    host.bus.publish(await eventsOfAllTypes());
+    host.lane.receive(await eventsOfAllTypes());
     await eventually(async () => {
       const { body } = await answerOf('/api/v1/sinks');
       expect(body).toMatchObject({ sinks: [{ name: 'file', state: 'failed', until: expect.any(String) }] });
@@ -240,7 +240,7 @@ describe('events', () => {
     const events = await eventsOfAllTypes();
     const types = PROBES.flatMap(({ events: own }) => Object.keys(own));
     expect([...new Set(events.map(({ type }) => type))].sort()).toEqual(types.sort());
-    host.bus.publish(events);
+    host.lane.receive(events);
     const lines = (await historyOf({ accept: 'application/x-ndjson' })).trimEnd().split('\n').map(readEvent);
     expect(lines).toEqual(events);
     const data = [...(await historyOf({})).matchAll(/^data: (.*)$/gm)].map(([, json = '']) => readEvent(json));
@@ -249,18 +249,16 @@ describe('events', () => {
 
   it('keep to it when they are folded, have a peer, or belong to nobody', async () => {
     const peer = { kind: 'service', namespace: 'shop', name: 'db', ip: '::1' } as const;
-    const context = {
-      node: 'n1',
-      find: (ip: string) => (ip === peer.ip ? peer : undefined),
+    host.peers = {
+      find: (ip) => (ip === peer.ip ? peer : undefined),
       isLocal: () => false,
       isExternal: undefined,
     };
-    const pipeline = new EventPipeline(host.bus, PROBES);
-    pipeline.configure({ limit: 1_000, foldMs: 60_000, history: 0 });
-    const events = (await eventsOfAllTypes()).map((event) => withPeer(event, context));
-    for (let times = 0; times < 3; times++) pipeline.take(events);
-    pipeline.take(events.map((event) => ({ ...event, netns: '', namespace: null, pod: null })));
-    pipeline[Symbol.dispose]();
+    host.lane.configure({ limit: 1_000, foldMs: 60_000, history: 0 });
+    const events = await eventsOfAllTypes();
+    for (let times = 0; times < 3; times++) host.lane.receive(events);
+    host.lane.receive(events.map((event) => ({ ...event, netns: '', namespace: null, pod: null })));
+    host.lane[Symbol.dispose]();
     const lines = (await historyOf({ accept: 'application/x-ndjson' })).trimEnd().split('\n').map(readEvent);
     expect(lines.filter(({ count }) => count === 2).length).toBeGreaterThan(0);
     expect(lines.filter((event) => event.peer?.name === 'db').length).toBeGreaterThan(0);
@@ -320,7 +318,7 @@ it.each(JSON_ROUTES.map(({ path }) => path))(
       rejected: { at: new Date().toISOString(), faults: [{ path: '', value: '', allowed: '' }] },
     };
     await host.sinks.apply(SINKS.parse({ file: { path: join(directory, 'events.json') } }));
-    host.bus.publish(await eventsOfAllTypes());
+    host.lane.receive(await eventsOfAllTypes());
     const { body } = await answerOf(path);
     const refused = (change: string) => expect(() => checkAnswer(path, 200, body), change).toThrow();
     for (const node of nodesOf(body)) {
@@ -341,7 +339,7 @@ it.each(JSON_ROUTES.map(({ path }) => path))(
 );
 
 it('a reason to drop that is not in the contract is refused', async () => {
-  const row = { probe: 'tcp', sink: 'file', delivered: 0, pending: 0, recovered: 0 };
+  const row = { kind: 'event', probe: 'tcp', sink: 'file', delivered: 0, pending: 0, recovered: 0 };
   const report = (dropped: object) => ({ probes: [], sinks: [{ ...row, dropped }] });
   for (const reason of DROP_REASONS) checkAnswer('/api/v1/ledger', 200, report({ [reason]: 1 }));
   expect(() => checkAnswer('/api/v1/ledger', 200, report({ eaten: 1 }))).toThrow(/dropped/);
