@@ -4,12 +4,7 @@ import type { Source } from '#delivery/record.ts';
 import { EVENT_KIND } from '#events/event_kind.ts';
 
 /** What became of the records of a kind and probe before they were given to any sink. */
-export interface SourceRow extends Source, KernelLedgerEntry {
-  /** By the limits after the kernel: `limited` is that where the record came to be. */
-  readonly limitedLater: number;
-  readonly folded: number;
-  readonly held: number;
-}
+export type SourceRow = LedgerReport['probes'][number];
 
 /** `/api/v1/ledger` */
 export function ledgerReport(probes: readonly SourceRow[], sinks: readonly LedgerRow[]): LedgerReport {

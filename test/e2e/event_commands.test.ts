@@ -42,10 +42,7 @@ describe('netsonde events', () => {
     await eventually(() => expect(agent.stdout).toContain(`"${src}"`));
     const filters = ['--pod', pair.b.netns.name, '--probe', 'packetloss,tcpreset', '--type', 'packet_drop'];
     const json = await run(...filters, '--since', '1m', '-o', 'json');
-    const events = json.stdout
-      .trimEnd()
-      .split('\n')
-      .map(readEvent);
+    const events = json.stdout.trimEnd().split('\n').map(readEvent);
     expect(events.filter((event) => event.src === src)).toHaveLength(1);
     expect(events.every(({ pod }) => pod === pair.b.netns.name)).toBe(true);
     const text = await run(...filters);

@@ -3,9 +3,10 @@ import { PROBE_STATES, type ProbeState } from '#api/words.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
 import { Supervisor } from '#collectors/supervisor.ts';
 import { Unsupported } from '#core/reader.ts';
-import type { AnyProbe, DesiredProbe, ProbeScope, RunningProbe } from '#probe/contract.ts';
+import type { AnyProbe, DesiredProbe, ProbeContext, ProbeScope, RunningProbe } from '#probe/contract.ts';
 import type { EventSet } from '#probe/event.ts';
 import type { MetricSet } from '#probe/metric.ts';
+import { RetainedStates } from '#probe/retained.ts';
 import type { Sources } from '#sources/sources.ts';
 
 const PROGRAM = { name: 'on_drop', hook: 'tp_btf/kfree_skb', id: 7, runs: 3n, runSeconds: 0.25, missed: 0n };
@@ -25,7 +26,9 @@ export class ProbesInAllStates implements AsyncDisposable {
   private constructor() {
     this.#supervisor = new Supervisor({
       definitions: PROBE_STATES.map((state) => this.#probe(state)),
-      sources: { netns: { blindness: undefined } } as Sources,
+      sources: { netns: { visibilityGap: undefined } } as Sources,
+      context: {} as ProbeContext,
+      retained: new RetainedStates(),
       aggregator: new Aggregator(PROBE_STATES, () => false),
       publish: () => () => undefined,
       log: () => undefined,
