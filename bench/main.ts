@@ -1,5 +1,6 @@
 import { renderTable } from '#commands/table.ts';
 import { benchConntrack } from './conntrack.ts';
+import { benchEdges } from './edges.ts';
 import { benchEvents } from './events.ts';
 import { benchExposition } from './exposition.ts';
 import { benchFootprint } from './footprint.ts';
@@ -24,6 +25,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   scrape: benchScrape,
   processes: benchProcesses,
   exposition: benchExposition,
+  edges: benchEdges,
   ring: benchRing,
   events: benchEvents,
   footprint: benchFootprint,

@@ -3,7 +3,7 @@ import { SELF_METRICS } from '#collectors/self.ts';
 import { AGENT_METRICS } from '#http/agent_metrics.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import type { EventDescriptor } from '#probe/event.ts';
-import { isOpen, type Label, type MetricDescriptor, type MetricSet } from '#probe/metric.ts';
+import { isClosed, isJoint, type Label, type MetricDescriptor, type MetricSet } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
 import { DESCRIBED_REASONS, describeReason } from '#probes/packetloss/drop_hints.ts';
 import { apiPage } from './api_page.ts';
@@ -27,10 +27,16 @@ const BENCH = new URL('../bench/', import.meta.url);
 const NOTICE = '<!-- Made by scripts/generate_docs.ts from the descriptors. Do not edit. -->';
 
 function labelText([name, label]: [string, Label]): string {
-  const values = isOpen(label)
-    ? `such as \`${label.example}\`, at most ${label.max}`
-    : label.values.map((value) => `\`${value}\``).join(' ');
-  return `\`${name}\` (${values})`;
+  return `\`${name}\` (${valuesText(label)})`;
+}
+
+function valuesText(label: Label): string {
+  if (isClosed(label)) return label.values.map((value) => `\`${value}\``).join(' ');
+  const example = `such as \`${label.example}\``;
+  if (!isJoint(label)) return `${example}, at most ${label.max}`;
+  const { core, full } = label.joint.max;
+  const own = label.max === undefined ? '' : `, at most ${label.max} for each combination of the others`;
+  return `${example}${own}; one of the labels bounded together: at most ${core} combinations, ${full} at \`full\``;
 }
 
 function metricRow({ name, type, detail, labels, help, source }: MetricDescriptor): string[] {

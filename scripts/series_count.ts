@@ -1,4 +1,4 @@
-import { isOpen, type MetricDescriptor, type MetricSet } from '#probe/metric.ts';
+import { isClosed, type MetricDescriptor, type MetricSet } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
 
 const USUAL: Readonly<Record<string, number>> = { device: 1, reason: 3, kind: 1, port: 1 };
@@ -15,7 +15,7 @@ function seriesOf({ name, labels, buckets }: MetricDescriptor): number {
   const usual = USUAL_IN_ALL[name];
   if (usual !== undefined) return usual;
   return Object.entries(labels).reduce(
-    (product, [key, label]) => product * (isOpen(label) ? (USUAL[key] ?? 0) : label.values.length),
+    (product, [key, label]) => product * (isClosed(label) ? label.values.length : (USUAL[key] ?? 0)),
     buckets === undefined ? 1 : buckets.length + OF_HISTOGRAM,
   );
 }

@@ -1,4 +1,4 @@
-import { isOpen, type MetricDescriptor } from '#probe/metric.ts';
+import { isClosed, type MetricDescriptor } from '#probe/metric.ts';
 import { type Equivalent, RDMA_DRIVERS } from './entry.ts';
 import { KUBESKOOP } from './names.ts';
 import { keptLabels, type Rule, rulesOf } from './rules.ts';
@@ -28,7 +28,7 @@ function valuesFor(label: string, equivalents: readonly Equivalent[], descriptor
     ...(label === 'device' && rdma !== undefined ? RDMA_DRIVERS.map((driver) => `${driver}_0`) : []),
   ]);
   const declared = descriptor?.labels[label];
-  const others = declared === undefined || isOpen(declared) ? [declared?.example ?? OTHER, OTHER] : declared.values;
+  const others = declared === undefined || !isClosed(declared) ? [declared?.example ?? OTHER, OTHER] : declared.values;
   const free = others.filter((value) => !named.includes(value));
   return [...new Set([...named, ...free.slice(0, 2)])];
 }

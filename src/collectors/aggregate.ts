@@ -1,10 +1,23 @@
 import { addCounters, type Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
-import { type Detail, type Emit, type LooseEmit, type MetricDescriptor, type MetricSet, NODE } from '#probe/metric.ts';
+import {
+  type Detail,
+  type Emit,
+  isJoint,
+  type JointBound,
+  type LooseEmit,
+  type LooseRowReader,
+  type MetricDescriptor,
+  type MetricSet,
+  NODE,
+} from '#probe/metric.ts';
+import { Edges } from './edges.ts';
 import { EntityTable, NODE_SLOT } from './entities.ts';
 import { type Format, writeFamily } from './exposition.ts';
 import { createFamily, type Family } from './family.ts';
+import { JointFamily } from './joint_family.ts';
+import { SeriesLimit } from './series_limit.ts';
 import type { TextWriter } from './text_writer.ts';
 
 /** Takes the samples of one probe in one cycle. */
@@ -25,6 +38,10 @@ export class Aggregator {
   readonly #isIgnored: (id: NetnsId) => boolean;
   /** By probe, in the order of the page. Kept while a probe is off: what is under `*` must not step back. */
   readonly #families: ReadonlyMap<string, Map<string, Family>>;
+  /** By probe: the bounds that several of its metrics share. */
+  readonly #edges = new Map<string, Map<JointBound, Edges>>();
+  readonly #nowMs: () => number;
+  readonly limit = new SeriesLimit();
   /** Metrics that are taken, by probe. */
   readonly #wanted = new Map<string, ReadonlySet<string>>();
   readonly unattributed = new Map<string, number>();
@@ -34,8 +51,14 @@ export class Aggregator {
   /**
    * @param probes names, in the order of the page
    * @param isIgnored whether a namespace without entity is known to be nobody's, so that its samples do not count as unknown
+   * @param nowMs a clock that nobody sets
    */
-  constructor(probes: readonly string[], isIgnored: (id: NetnsId) => boolean) {
+  constructor(
+    probes: readonly string[],
+    isIgnored: (id: NetnsId) => boolean,
+    nowMs: () => number = () => performance.now(),
+  ) {
+    this.#nowMs = nowMs;
     this.#families = new Map(probes.map((probe) => [probe, new Map()]));
     this.#isIgnored = isIgnored;
     this.entities = new EntityTable(
@@ -55,8 +78,9 @@ export class Aggregator {
     for (const [key, metric] of Object.entries(metrics)) {
       if (detail === 'core' && metric.detail === 'full') continue;
       wanted.add(key);
-      if (!families.has(key)) families.set(key, this.#createFamily(metric));
+      if (!families.has(key)) families.set(key, this.#createFamily(probe, key, metrics));
     }
+    for (const edges of this.#edges.get(probe)?.values() ?? []) edges.detail = detail;
     this.removeProbe(probe);
     this.#wanted.set(probe, wanted);
   }
@@ -72,21 +96,39 @@ export class Aggregator {
     const wanted = this.#wanted.get(probe) ?? new Set();
     const families = new Map([...this.#familiesOf(probe)].filter(([key]) => wanted.has(key)));
     for (const family of families.values()) family.begin();
+    const bounds = this.#edges.get(probe);
+    for (const edges of bounds?.values() ?? []) edges.begin();
     let isOpen = true;
+    const slotOf = (subject: NetnsId | typeof NODE): number | undefined => {
+      if (isShown !== undefined && (subject === NODE || !isShown(subject))) return undefined;
+      return subject === NODE ? NODE_SLOT : this.#slotOf(probe, subject);
+    };
     const put = (...[metric, subject, value, labels, options]: Parameters<LooseEmit>): void => {
       const family = families.get(metric);
       if (!isOpen || family === undefined) return;
-      if (isShown !== undefined && (subject === NODE || !isShown(subject))) return;
-      const slot = subject === NODE ? NODE_SLOT : this.#slotOf(probe, subject);
+      const slot = slotOf(subject);
       if (slot !== undefined) family.put(slot, value, labels, options?.keep === true);
     };
-    const emit: LooseEmit = Object.assign(put, { wants: (metric: string) => families.has(metric) });
+    const rows = <Row>(bound: JointBound, given: Iterable<Row>, reader: LooseRowReader<Row>): void => {
+      if (!isOpen) return;
+      const edges = bounds?.get(bound);
+      if (edges === undefined) throw new Error(`no metric of ${probe} has labels of this bound`);
+      edges.take(given, reader, (row) => slotOf(reader.subject(row)));
+    };
+    const emit: LooseEmit = Object.assign(put, { rows, wants: (metric: string) => families.has(metric) });
     const end = (commit: boolean) => {
       if (!isOpen) return;
       isOpen = false;
+      if (commit) for (const edges of bounds?.values() ?? []) edges.commit(this.#nowMs());
       for (const family of families.values()) commit ? family.commit() : family.clear();
     };
     return { emit: emit as Emit<MetricSet>, commit: () => end(true), discard: () => end(false) };
+  }
+
+  /** Keeps the page within the limit of series: to be called once all probes are collected. What the agent says of itself is not counted. */
+  fit(): void {
+    const families = [...this.#allFamilies()].filter(({ descriptor }) => descriptor.scope !== 'agent');
+    this.limit.fit(families, this.#nowMs());
   }
 
   /** The page of all probes' metrics, in slices. */
@@ -125,11 +167,37 @@ export class Aggregator {
     return families;
   }
 
-  #createFamily(metric: MetricDescriptor): Family {
-    return createFamily(metric, (label) => {
-      const key = `${metric.name}\0${label}`;
-      this.overflows.set(key, (this.overflows.get(key) ?? 0) + 1);
-    });
+  #createFamily(probe: string, key: string, metrics: MetricSet): Family {
+    const metric = metrics[key] as MetricDescriptor;
+    const joint = Object.values(metric.labels).find(isJoint)?.joint;
+    if (joint !== undefined) return new JointFamily(key, metric, this.#edgesOf(probe, joint, metrics));
+    return createFamily(metric, (label) => this.#overflowed(metric, label));
+  }
+
+  #edgesOf(probe: string, bound: JointBound, metrics: MetricSet): Edges {
+    let bounds = this.#edges.get(probe);
+    if (bounds === undefined) {
+      bounds = new Map();
+      this.#edges.set(probe, bounds);
+    }
+    let edges = bounds.get(bound);
+    if (edges === undefined) {
+      const ranking = metrics[bound.rank[0] ?? ''] as MetricDescriptor;
+      const made: Edges = new Edges(
+        metrics,
+        bound,
+        (metric) => this.#wanted.get(probe)?.has(metric) === true,
+        () => this.#overflowed(ranking, made.layout.names.join()),
+      );
+      edges = made;
+      bounds.set(bound, edges);
+    }
+    return edges;
+  }
+
+  #overflowed(metric: MetricDescriptor, label: string): void {
+    const key = `${metric.name}\0${label}`;
+    this.overflows.set(key, (this.overflows.get(key) ?? 0) + 1);
   }
 
   *#allFamilies(): Generator<Family> {

@@ -1,4 +1,4 @@
-import { isOpen, type MetricDescriptor } from '#probe/metric.ts';
+import { type HistogramValue, isOpen, type MetricDescriptor } from '#probe/metric.ts';
 import { renderLabels } from './labels.ts';
 import { OpenLabelLimit } from './open_label.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
@@ -13,6 +13,10 @@ export type VisitSample = (slot: number, labels: Uint8Array | undefined, value: 
  */
 export interface Family {
   readonly descriptor: MetricDescriptor;
+  /** What `fold` folds. */
+  readonly kind: Foldable | 'plain';
+  /** How many series it has on the page. */
+  readonly series: number;
   /** The last collection was committed: what `visit` does not give is not there. */
   readonly isShown: boolean;
   begin(): void;
@@ -26,7 +30,22 @@ export interface Family {
   retire(slot: number): void;
   /** The entity of the slot is gone. */
   forget(slot: number): void;
+  /**
+   * Halves the bounds of its labels so many times, now and from now on; 0 is as declared.
+   * @returns series of the page that are under `*` by that
+   */
+  fold(level: number): number;
   visit(visit: VisitSample): void;
+}
+
+export type Foldable = 'edges' | 'labels';
+
+/** Beside those of its buckets a histogram has +Inf, sum and count. */
+const OF_HISTOGRAM = 3;
+
+export function seriesPerRow({ buckets }: MetricDescriptor, shown?: HistogramValue['shown']): number {
+  if (buckets === undefined) return 1;
+  return (shown === undefined ? buckets.length : shown.last - shown.first + 1) + OF_HISTOGRAM;
 }
 
 /** @param overflowed told of each row that is collapsed for the first time */
@@ -38,8 +57,10 @@ export function createFamily(descriptor: MetricDescriptor, overflowed: (label: s
 /** One number for each entity: arrays by slot, nothing is made while samples come in. */
 class PlainFamily implements Family {
   readonly descriptor: MetricDescriptor;
+  readonly kind = 'plain';
   #cycle = 0;
   #shown = -1;
+  #count = 0;
   #cycles = new Uint32Array(16);
   #values = new Float64Array(16);
   /** What a double cannot hold. */
@@ -55,13 +76,19 @@ class PlainFamily implements Family {
     return this.#shown === this.#cycle;
   }
 
+  get series(): number {
+    return this.isShown ? this.#count : 0;
+  }
+
   begin(): void {
     this.#cycle++;
+    this.#count = 0;
     for (const slot of this.#wide.keys()) if (!this.#retired.has(slot)) this.#wide.delete(slot);
   }
 
   put(slot: number, value: SampleValue): void {
     if (slot >= this.#cycles.length) this.#grow(slot);
+    if (this.#cycles[slot] !== this.#cycle) this.#count++;
     this.#cycles[slot] = this.#cycle;
     if (typeof value === 'bigint') {
       this.#wide.set(slot, value);
@@ -74,7 +101,11 @@ class PlainFamily implements Family {
   commit(): void {
     this.#shown = this.#cycle;
     this.#committed = this.#cycle;
-    for (const slot of this.#retired) if (this.#cycles[slot]) this.#cycles[slot] = this.#cycle;
+    for (const slot of this.#retired) {
+      if (!this.#cycles[slot]) continue;
+      if (this.#cycles[slot] !== this.#cycle) this.#count++;
+      this.#cycles[slot] = this.#cycle;
+    }
   }
 
   clear(): void {
@@ -95,6 +126,10 @@ class PlainFamily implements Family {
     if (slot < this.#cycles.length) this.#cycles[slot] = 0;
     this.#wide.delete(slot);
     this.#retired.delete(slot);
+  }
+
+  fold(): number {
+    return 0;
   }
 
   visit(visit: VisitSample): void {
@@ -121,6 +156,8 @@ interface Row {
   readonly labels: Uint8Array;
   value: SampleValue;
   cycle: number;
+  /** Never collapsed. */
+  keep: boolean;
 }
 
 /** Rows that nobody has put for so many cycles are dropped. */
@@ -129,10 +166,13 @@ const STALE_CYCLES = 16;
 /** Rows by entity and label values. */
 class LabelledFamily implements Family {
   readonly descriptor: MetricDescriptor;
+  readonly kind: Foldable | 'plain';
   readonly #names: readonly string[];
   readonly #limit: OpenLabelLimit | undefined;
   #cycle = 0;
   #shown = -1;
+  #count = 0;
+  #level = 0;
   readonly #slots = new Map<number, Map<string, Row>>();
   #committed = 0;
   readonly #retired = new Set<number>();
@@ -144,29 +184,35 @@ class LabelledFamily implements Family {
     this.#names = Object.keys(descriptor.labels);
     const open = Object.entries(descriptor.labels).filter(([, label]) => isOpen(label));
     this.#limit = open.length === 0 ? undefined : new OpenLabelLimit(descriptor, overflowed);
+    this.kind = this.#limit === undefined ? 'plain' : 'labels';
   }
 
   get isShown(): boolean {
     return this.#shown === this.#cycle;
   }
 
+  get series(): number {
+    return this.isShown ? this.#count : 0;
+  }
+
   begin(): void {
     this.#cycle++;
+    this.#count = 0;
     this.#limit?.begin();
     if (this.#cycle % STALE_CYCLES === 0) this.#dropStale();
   }
 
   put(slot: number, value: SampleValue, labels: SampleLabels, keep: boolean): void {
     if (this.#limit?.collapses(slot, labels, value, keep)) return;
-    this.#set(slot, labels, value);
+    this.#set(slot, labels, value, keep);
   }
 
   commit(): void {
     this.#shown = this.#cycle;
     this.#committed = this.#cycle;
-    this.#limit?.commit((slot, labels, total) => this.#set(slot, labels, total));
+    this.#limit?.commit(this.#setTotal);
     for (const slot of this.#retired) {
-      for (const row of this.#slots.get(slot)?.values() ?? []) row.cycle = this.#cycle;
+      for (const row of this.#slots.get(slot)?.values() ?? []) this.#show(row);
     }
   }
 
@@ -191,6 +237,25 @@ class LabelledFamily implements Family {
     this.#limit?.forget(slot);
   }
 
+  fold(level: number): number {
+    const limit = this.#limit;
+    if (limit === undefined) return 0;
+    const isMore = level > this.#level;
+    this.#level = level;
+    limit.fold(level);
+    if (!isMore || !this.isShown) return 0;
+    const before = this.#count;
+    for (const [slot, rows] of this.#slots) {
+      for (const [key, row] of rows) {
+        if (row.cycle !== this.#cycle || row.keep || !limit.folds(slot, this.#labelsOf(key), row.value)) continue;
+        rows.delete(key);
+        this.#count -= this.#seriesOf(row.value);
+      }
+    }
+    limit.totals(this.#setTotal);
+    return before - this.#count;
+  }
+
   visit(visit: VisitSample): void {
     if (!this.isShown) return;
     for (const [slot, rows] of this.#slots) {
@@ -198,20 +263,41 @@ class LabelledFamily implements Family {
     }
   }
 
-  #set(slot: number, labels: SampleLabels, value: SampleValue): void {
+  readonly #setTotal = (slot: number, labels: SampleLabels, total: SampleValue): void =>
+    this.#set(slot, labels, total, false);
+
+  #set(slot: number, labels: SampleLabels, value: SampleValue, keep: boolean): void {
     const key = this.#key(labels);
     let rows = this.#slots.get(slot);
     if (rows === undefined) {
       rows = new Map();
       this.#slots.set(slot, rows);
     }
-    const row = rows.get(key);
+    let row = rows.get(key);
     if (row === undefined) {
-      rows.set(key, { labels: this.#render(key, labels), value, cycle: this.#cycle });
+      row = { labels: this.#render(key, labels), value, cycle: -1, keep };
+      rows.set(key, row);
     } else {
       row.value = value;
-      row.cycle = this.#cycle;
+      row.keep = keep;
     }
+    this.#show(row);
+  }
+
+  #show(row: Row): void {
+    if (row.cycle === this.#cycle) return;
+    row.cycle = this.#cycle;
+    this.#count += this.#seriesOf(row.value);
+  }
+
+  #seriesOf(value: SampleValue): number {
+    return typeof value === 'object' ? seriesPerRow(this.descriptor, value.shown) : 1;
+  }
+
+  /** The labels that a key was made from. */
+  #labelsOf(key: string): SampleLabels {
+    const values = key.split('\0');
+    return Object.fromEntries(this.#names.map((name, index) => [name, values[index] ?? '']));
   }
 
   #key(labels: SampleLabels): string {

@@ -8,7 +8,7 @@ export const OVERFLOW = '*';
 const REMEMBERED_MAX = 1_024;
 
 interface Collapsed {
-  readonly labels: SampleLabels;
+  labels: SampleLabels;
   /** What it counted before it was reset. */
   before: SampleValue | undefined;
   last: SampleValue;
@@ -36,6 +36,7 @@ export class OpenLabelLimit {
   readonly #grows: boolean;
   readonly #overflowed: (label: string) => void;
   readonly #slots = new Map<number, Slot>();
+  #level = 0;
   #committed = 0;
   /** Counts commits, not attempts: a collection that failed says nothing of what has vanished. */
   #cycle = 1;
@@ -68,9 +69,49 @@ export class OpenLabelLimit {
     return true;
   }
 
-  /** Gives the totals under `*`. */
+  /** Ends a collection, and gives the totals under `*`. */
   commit(set: (slot: number, labels: SampleLabels, total: SampleValue) => void): void {
     this.#committed = this.#cycle;
+    this.totals(set);
+    for (const slot of this.#slots.values()) this.#forgetSome(slot);
+  }
+
+  /**
+   * Halves the bounds so many times. Values that are shown beyond that have no place any more: `folds` takes their rows. A
+   * counter that was folded stays so, as one that found no room.
+   */
+  fold(level: number): void {
+    const isMore = level > this.#level;
+    this.#level = level;
+    if (!isMore) return;
+    for (const slot of this.#slots.values()) {
+      for (const { name, max } of this.#open) {
+        const values = slot.admitted.get(name) as Map<string, number>;
+        for (const value of [...values.keys()].slice(max >> level)) values.delete(value);
+      }
+      for (const row of slot.collapsed.values()) row.labels = this.#withoutPlace(slot, row.labels) ?? row.labels;
+      for (const [key, { labels, total }] of slot.forgotten) {
+        const folded = this.#withoutPlace(slot, labels);
+        if (folded === undefined) continue;
+        slot.forgotten.delete(key);
+        this.#addForgotten(slot, folded, total);
+      }
+    }
+  }
+
+  /** Whether a row that is shown has no place any more: it is left to the totals. */
+  folds(slotIndex: number, labels: SampleLabels, value: SampleValue): boolean {
+    const slot = this.#slot(slotIndex);
+    const collapsed = this.#withoutPlace(slot, labels);
+    if (collapsed === undefined) return false;
+    // A total is made from its rows anew.
+    const isTotal = this.#open.some(({ name }) => labels[name] === OVERFLOW);
+    if (!isTotal) this.#note(slot, this.#keyOf(labels), collapsed, value);
+    return true;
+  }
+
+  /** Gives the totals under `*`. */
+  totals(set: (slot: number, labels: SampleLabels, total: SampleValue) => void): void {
     for (const [index, slot] of this.#slots) {
       const totals = new Map<string, { labels: SampleLabels; total: SampleValue }>();
       const add = (labels: SampleLabels, value: SampleValue) => {
@@ -85,7 +126,6 @@ export class OpenLabelLimit {
         else if (row.cycle === this.#cycle) add(row.labels, row.last);
       }
       for (const { labels, total } of totals.values()) set(index, labels, total);
-      this.#forgetSome(slot);
     }
   }
 
@@ -112,7 +152,7 @@ export class OpenLabelLimit {
     for (const { name, max } of this.#open) {
       const values = slot.admitted.get(name) as Map<string, number>;
       const value = labels[name] ?? '';
-      if (!values.has(value) && values.size >= max && !this.#makeRoom(values)) {
+      if (!values.has(value) && values.size >= max >> this.#level && !this.#makeRoom(values)) {
         collapsed ??= { ...labels };
         collapsed[name] = OVERFLOW;
         this.#overflowed(name);
@@ -152,12 +192,27 @@ export class OpenLabelLimit {
       if (row.cycle === this.#cycle) continue;
       slot.collapsed.delete(key);
       if (!this.#grows) continue;
-      const star = this.#keyOf(row.labels);
-      const entry = slot.forgotten.get(star);
-      const counted = countedOf(row);
-      if (entry === undefined) slot.forgotten.set(star, { labels: row.labels, total: counted });
-      else entry.total = addSamples(entry.total, counted);
+      this.#addForgotten(slot, row.labels, countedOf(row));
     }
+  }
+
+  #addForgotten(slot: Slot, labels: SampleLabels, counted: SampleValue): void {
+    const star = this.#keyOf(labels);
+    const entry = slot.forgotten.get(star);
+    if (entry === undefined) slot.forgotten.set(star, { labels, total: counted });
+    else entry.total = addSamples(entry.total, counted);
+  }
+
+  /** The labels with `*` for each value that has no place; undefined where all have one. */
+  #withoutPlace(slot: Slot, labels: SampleLabels): SampleLabels | undefined {
+    let collapsed: Record<string, string> | undefined;
+    for (const { name } of this.#open) {
+      const value = labels[name] ?? '';
+      if (value === OVERFLOW || slot.admitted.get(name)?.has(value)) continue;
+      collapsed ??= { ...labels };
+      collapsed[name] = OVERFLOW;
+    }
+    return collapsed;
   }
 
   #keyOf(labels: SampleLabels): string {

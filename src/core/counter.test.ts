@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { addCounters, multiplyCounter, notNegative, readCounter, toCounter } from './counter.ts';
+import { addCounters, multiplyCounter, notNegative, readCounter, subtractCounters, toCounter } from './counter.ts';
 
 function u64(value: bigint): DataView {
   const view = new DataView(new ArrayBuffer(8));
@@ -25,6 +25,18 @@ describe('addCounters', () => {
   it('wraps at 64 bits, as the kernel does', () => {
     expect(addCounters(2n ** 64n - 1n, 2)).toBe(1);
   });
+
+  it('adds seconds', () => {
+    expect(addCounters(0.5, 0.25)).toBe(0.75);
+    expect(addCounters(0.5, 3)).toBe(3.5);
+  });
+});
+
+it('subtractCounters is the growth, exactly', () => {
+  expect(subtractCounters(7, 3)).toBe(4);
+  expect(subtractCounters(2n ** 53n + 1n, Number.MAX_SAFE_INTEGER)).toBe(2);
+  expect(subtractCounters(2n ** 63n, 1)).toBe(2n ** 63n - 1n);
+  expect(subtractCounters(1.5, 0.5)).toBe(1);
 });
 
 it.each([

@@ -20,12 +20,19 @@ export function toCounter(value: bigint): Counter {
   return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value;
 }
 
+/** Exact for whole numbers, modulo 2^64; seconds with a fraction are rounded as doubles are. */
 export function addCounters(a: Counter, b: Counter): Counter {
   if (typeof a === 'number' && typeof b === 'number') {
     const sum = a + b;
-    if (Number.isSafeInteger(sum)) return sum;
+    if (Number.isSafeInteger(sum) || !Number.isInteger(sum)) return sum;
   }
   return toCounter(BigInt.asUintN(64, BigInt(a) + BigInt(b)));
+}
+
+/** The growth of a counter: `a` is at least `b`. Exact for whole numbers. */
+export function subtractCounters(a: Counter, b: Counter): Counter {
+  if (typeof a === 'number' && typeof b === 'number') return a - b;
+  return toCounter(BigInt(a) - BigInt(b));
 }
 
 /** Exact also where the product has more than 64 bits. */

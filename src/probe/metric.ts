@@ -17,7 +17,28 @@ export interface OpenLabel {
   readonly max: number;
 }
 
-export type Label = ClosedLabel | OpenLabel;
+/**
+ * Bounds several labels of a probe's metrics together. An edge is one combination of their values. All metrics whose labels
+ * refer to the same bound show the same edges of an entity: those that grow most by `rank`. The others are added up in
+ * one row whose joint labels are `*`. `src/collectors/edges.ts` has the invariants.
+ */
+export interface JointBound {
+  /** Edges that one entity shows, by detail. */
+  readonly max: Readonly<Record<'core' | 'full', number>>;
+  /** Keys of the metrics whose growth ranks edges: counters, or histograms by their observations, of detail `core`. */
+  readonly rank: readonly string[];
+}
+
+/** A label whose values come from the kernel and that is bounded together with others. */
+export interface JointLabel {
+  readonly help: string;
+  readonly example: string;
+  readonly joint: JointBound;
+  /** Values shown for each combination of the other joint labels; further ones are `*`. One label of a bound may have it. */
+  readonly max?: number;
+}
+
+export type Label = ClosedLabel | OpenLabel | JointLabel;
 
 /** `pod`: per network namespace. `node`: the machine as a whole. `agent`: netsonde about itself. */
 export type Scope = 'pod' | 'node' | 'agent';
@@ -93,9 +114,43 @@ export interface Emit<M extends MetricSet> {
     labels: LabelValues<M[K]>,
     options?: EmitOptions,
   ): void;
+  /** Hands the rows of a source to metrics whose labels are bounded together. Takes part in the collection as samples do. */
+  rows<Row>(bound: JointBound, rows: Iterable<Row>, reader: RowReader<M, Row>): void;
   /** Whether the metric is shown, at the detail that is asked for: what is not need not be read. */
   wants(metric: keyof M & string): boolean;
 }
+
+/** Names a row at its source. */
+export type RowKey = string | number | bigint;
+
+/** Reads the rows of a source. Rows whose labels are equal are added up: 200 addresses of one Service are one edge. */
+export interface RowReader<M extends MetricSet, Row> {
+  subject(row: Row): NetnsId | typeof NODE;
+  /** Names the row among those of its subject, for good: a value below the last one means that it began anew. */
+  key(row: Row): RowKey;
+  /**
+   * The joint labels, as they are known now. What the row counted before stays with the labels that it had then.
+   * One object for equal labels saves a look-up.
+   */
+  labels(row: Row): Readonly<Record<string, string>>;
+  /** Puts the totals of the row, each with the labels that are not joint. */
+  samples(row: Row, put: PutSample<M>): void;
+  /** The source deletes the row after this: under the same key it comes again from zero. */
+  isLast?(row: Row): boolean;
+  /** Edges that one entity shows, where the configuration asks for other than the descriptor. */
+  readonly max?: number | undefined;
+  /** The same for the label that has a bound of its own. */
+  readonly labelMax?: number | undefined;
+}
+
+/** The collection fails where the metric has no such value of a label. */
+export type PutSample<M extends MetricSet> = (
+  metric: keyof M & string,
+  value: Counter | HistogramValue,
+  labels: Readonly<Record<string, string>>,
+) => void;
+
+export type LooseRowReader<Row> = RowReader<MetricSet, Row>;
 
 /** Emit for metrics that are chosen by a table at run time, where types cannot follow. */
 export interface LooseEmit {
@@ -106,11 +161,20 @@ export interface LooseEmit {
     labels: Readonly<Record<string, string>>,
     options?: EmitOptions,
   ): void;
+  rows<Row>(bound: JointBound, rows: Iterable<Row>, reader: LooseRowReader<Row>): void;
   wants(metric: string): boolean;
 }
 
 export const NO_LABELS = {} as const;
 
 export function isOpen(label: Label): label is OpenLabel {
-  return 'max' in label;
+  return 'max' in label && !isJoint(label);
+}
+
+export function isClosed(label: Label): label is ClosedLabel {
+  return 'values' in label;
+}
+
+export function isJoint(label: Label): label is JointLabel {
+  return 'joint' in label;
 }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { EventDescriptor } from '#probe/event.ts';
-import { isOpen, type MetricSet } from '#probe/metric.ts';
+import { isJoint, isOpen, type MetricSet } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
 import { COLLECTED, NOTES, OF_PROCESSES, PROGRAMS, PROGRAMS_OFF } from '../../bench/costs.ts';
 import { isSeries, METRICS } from '../support/descriptors.ts';
@@ -31,6 +31,7 @@ describe.each(METRICS.map((metric) => [metric.name, metric] as const))('%s', (_,
       expect(name).toMatch(/^[a-z][a-z_]*$/);
       expect(['namespace', 'pod', 'le', 'quantile', 'job', 'instance', 'node']).not.toContain(name);
       if (isOpen(label)) expect(label.max).toBeGreaterThan(0);
+      else if (isJoint(label)) expect(label.joint.max.core).toBeGreaterThan(0);
       else expect(new Set(label.values).size).toBe(label.values.length);
     }
   });

@@ -1,0 +1,413 @@
+import { subtractCounters } from '#core/counter.ts';
+import type { JointBound, LooseRowReader, MetricSet, RowKey } from '#probe/metric.ts';
+import { Cells } from './cells.ts';
+import { CELL, type Column, EdgeLayout } from './edge_layout.ts';
+import { type Edge, newEdge, type Place, placeOf, type Row, type Slot, visibleOf } from './edge_slot.ts';
+import type { VisitSample } from './family.ts';
+import { NestedLabel } from './nested_label.ts';
+import { OVERFLOW } from './open_label.ts';
+import { decayOver, settle } from './ranking.ts';
+import { RowCounts } from './row_counts.ts';
+import type { SampleLabels, SampleValue } from './sample.ts';
+
+/** Rows that the last collection did not have and whose totals are remembered, in all. */
+const ABSENT_MAX = 4_096;
+
+/**
+ * Bounds the edges that an entity shows: combinations of the values of several labels. Takes the rows of a source and their
+ * labels; knows no kernel, no Pod and no identity. Rows with equal labels are one edge.
+ *
+ * A total of a row is never shown. Each collection adds what the row has grown since the one before to one series, the one
+ * that is the row's at that moment, and nothing is ever taken back. From this follow the invariants:
+ *
+ * 1. The series of an entity, those under `*` included, add up to what its rows have counted: at every scrape, exactly for
+ *    whole numbers, for each metric and combination of its other labels.
+ * 2. No counter falls while it is shown.
+ * 3. At most `max` edges are shown, and at most the nested label's own `max` values of it for each combination of the others.
+ * 4. The increases that Prometheus sees add up to what was counted, but for the first value of a series, which it never counts.
+ *    Moving an edge in or out adds nothing to them.
+ *
+ * An edge that moves in leaves under `*` what it counted there and is born at zero. An edge that finds room at once was never
+ * under `*` and is born with what it has. An edge that moves out cannot leave its total to `*`: a rate would count it a second
+ * time. It goes to a third row, `*moved-N`, which never grows: each time edges move out, N grows by one, and the series under
+ * the new name is born with all that edges which were moved out had counted. One that comes back begins at zero.
+ *
+ * A row that takes other labels keeps what it counted with the old ones. A row that is missing is remembered, and goes on
+ * where it was; the totals of the {@link ABSENT_MAX} last missed are kept. The source says which row it deletes. A row
+ * whose value falls began anew. A gauge has no past: it is the sum of the rows of this collection.
+ */
+export class Edges {
+  readonly layout: EdgeLayout;
+  readonly #bound: JointBound;
+  readonly #wants: (metric: string) => boolean;
+  readonly #slots = new Map<number, Slot>();
+  readonly #totals: Cells;
+  readonly #counts: RowCounts;
+  readonly #star: Place;
+  readonly #nested: NestedLabel | undefined;
+  readonly #overflowed: () => void;
+  #detail: 'core' | 'full' = 'core';
+  #max: number | undefined;
+  #nestedMax: number | undefined;
+  #level = 0;
+  /** Counts attempts: what a failed collection gave is overwritten. */
+  #attempt = 0;
+  #committed = 0;
+  #committedMs: number | undefined;
+  #rows = 0;
+  #present = 0;
+  /** Rows that the source deleted after the last collection. */
+  #deleted: { readonly slot: Slot; readonly row: Row }[] = [];
+
+  /**
+   * @param wants whether a metric is shown; one that ranks is taken all the same
+   * @param overflowed told of each edge that finds no room when it comes
+   * @throws where the descriptors do not fit together
+   */
+  constructor(
+    metrics: MetricSet,
+    bound: JointBound,
+    wants: (metric: string) => boolean,
+    overflowed: () => void = () => undefined,
+  ) {
+    this.#overflowed = overflowed;
+    this.layout = new EdgeLayout(metrics, bound);
+    this.#bound = bound;
+    this.#wants = wants;
+    this.#totals = new Cells(this.layout.width);
+    this.#counts = new RowCounts(this.layout);
+    this.#star = placeOf(this.layout.names.map(() => OVERFLOW));
+    this.#nested = this.layout.nested && new NestedLabel(this.layout.nested);
+  }
+
+  set detail(detail: 'core' | 'full') {
+    this.#detail = detail;
+  }
+
+  begin(): void {
+    this.#attempt++;
+    this.#present = 0;
+    for (const { slot, row } of this.#deleted) if (slot.rows.get(row.key) === row) this.#drop(slot, row);
+    this.#deleted = [];
+  }
+
+  /** @param slotOf the entity of a row; undefined: the row is left out */
+  take<Row>(rows: Iterable<Row>, reader: LooseRowReader<Row>, slotOf: (row: Row) => number | undefined): void {
+    this.#max = reader.max;
+    this.#nestedMax = reader.labelMax;
+    let block = 0;
+    const taken = new Map(
+      [...this.layout.metrics].filter(([key]) => this.#wants(key) || this.#bound.rank.includes(key)),
+    );
+    const put = (key: string, value: SampleValue, labels: SampleLabels) => {
+      const metric = taken.get(key);
+      if (metric !== undefined) this.#counts.write(block, metric, value, labels);
+      else if (!this.layout.metrics.has(key)) throw new Error(`${key} is not a metric of this bound`);
+    };
+    for (const given of rows) {
+      const index = slotOf(given);
+      if (index === undefined) continue;
+      const slot = this.#slot(index);
+      const row = this.#row(slot, reader.key(given), reader.labels(given));
+      row.isLast = reader.isLast?.(given) === true;
+      block = row.block;
+      this.#counts.begin(block);
+      reader.samples(given, put);
+    }
+  }
+
+  commit(nowMs: number): void {
+    const decay = decayOver(nowMs - (this.#committedMs ?? nowMs));
+    this.#committedMs = nowMs;
+    for (const slot of this.#slots.values()) {
+      const hasRows = slot.batchOf === this.#attempt;
+      if (!hasRows) slot.batch.length = 0;
+      if (!hasRows && slot.isRetired) continue;
+      this.#commitSlot(slot, decay, nowMs);
+    }
+    this.#committed = this.#attempt;
+    if (this.#rows - this.#present > ABSENT_MAX) this.#forgetAbsent();
+  }
+
+  /** Halves the bounds so many times, at once; after a collection that failed, with the next. @returns series that were folded by that */
+  fold(level: number): number {
+    this.#level = level;
+    if (this.#committed !== this.#attempt) return 0;
+    let folded = 0;
+    for (const slot of this.#slots.values()) {
+      const shown = [...slot.edges.values()].filter(({ isShown }) => isShown);
+      const { left } = settle(shown, this.#edgesMax, this.#committedMs ?? 0);
+      for (const edge of left) folded += this.#seriesOf(edge);
+      if (left.length > 0) this.#takeBack(slot);
+      this.#moveOut(slot, left);
+    }
+    return folded;
+  }
+
+  retire(index: number): void {
+    const slot = this.#slots.get(index);
+    if (slot !== undefined) slot.isRetired = true;
+  }
+
+  forget(index: number): void {
+    const slot = this.#slots.get(index);
+    if (slot === undefined) return;
+    this.#slots.delete(index);
+    for (const row of slot.rows.values()) this.#drop(slot, row);
+    for (const { block } of slot.visible) this.#totals.release(block);
+  }
+
+  visit(metric: string, visit: VisitSample): void {
+    for (const column of this.layout.metrics.get(metric)?.columns ?? []) {
+      for (const [index, slot] of this.#slots) {
+        for (const edge of slot.visible) {
+          const value = this.layout.read(this.#totals, edge.block, column);
+          if (value !== undefined) visit(index, this.#labelsOf(edge, column), value);
+        }
+      }
+    }
+  }
+
+  /** How many rows of a metric are shown. */
+  rowsOf(metric: string): number {
+    let count = 0;
+    const columns = this.layout.metrics.get(metric)?.columns ?? [];
+    for (const slot of this.#slots.values()) {
+      for (const { block } of slot.visible) {
+        for (const { at } of columns) if (!this.#totals.isEmpty(block + at)) count++;
+      }
+    }
+    return count;
+  }
+
+  get #edgesMax(): number {
+    return (this.#max ?? this.#bound.max[this.#detail]) >> this.#level;
+  }
+
+  #labelsOf(edge: Edge, column: Column): Uint8Array {
+    let labels = edge.rendered[column.shape];
+    if (labels === undefined) {
+      labels = this.layout.render(column, edge.values);
+      edge.rendered[column.shape] = labels;
+    }
+    return labels;
+  }
+
+  #seriesOf({ block }: Edge): number {
+    let series = 0;
+    for (const { columns, cells } of this.layout.metrics.values()) {
+      for (const { at } of columns) if (!this.#totals.isEmpty(block + at)) series += cells === 1 ? 1 : cells + 1;
+    }
+    return series;
+  }
+
+  #slot(index: number): Slot {
+    let slot = this.#slots.get(index);
+    if (slot === undefined) {
+      const rest = { ...newEdge(this.#star), block: this.#totals.take(), isShown: true };
+      slot = {
+        rows: new Map(),
+        edges: new Map(),
+        nested: new Map(),
+        rest,
+        visible: [rest],
+        moved: undefined,
+        moves: 0,
+        batch: [],
+        batchOf: 0,
+        isRetired: false,
+      };
+      this.#slots.set(index, slot);
+    }
+    if (slot.batchOf !== this.#attempt) {
+      slot.batch.length = 0;
+      slot.batchOf = this.#attempt;
+    }
+    return slot;
+  }
+
+  #row(slot: Slot, key: RowKey, labels: SampleLabels): Row {
+    let row = slot.rows.get(key);
+    const isKnown = row !== undefined && row.labels === labels && row.seen === this.#committed;
+    if (row === undefined) {
+      row = {
+        key,
+        block: this.#counts.take(),
+        labels,
+        place: this.#star,
+        nested: undefined,
+        gain: 0,
+        isLast: false,
+        seen: 0,
+        edge: undefined,
+        target: undefined,
+      };
+      slot.rows.set(key, row);
+      this.#rows++;
+    }
+    if (!isKnown) {
+      row.labels = labels;
+      row.place = this.#placeOf(labels);
+      row.nested = this.#nested?.valueOf(slot, row.place);
+    }
+    if (row.seen !== this.#attempt) {
+      row.seen = this.#attempt;
+      slot.batch.push(row);
+      this.#present++;
+    }
+    return row;
+  }
+
+  #placeOf(labels: SampleLabels): Place {
+    return placeOf(
+      this.layout.names.map((name) => {
+        const value = labels[name];
+        if (value === undefined) throw new Error(`a row has no label ${name}`);
+        return value;
+      }),
+    );
+  }
+
+  #commitSlot(slot: Slot, decay: number, nowMs: number): void {
+    this.#age(slot, decay);
+    for (const row of slot.batch) row.gain = this.#counts.grow(row.block);
+    const withdrawn =
+      this.#nested?.settle(slot, this.#nestedMax, this.#attempt, nowMs, (place, score) => {
+        this.#edge(slot, place, score).isNew = false;
+      }) ?? [];
+    this.#findEdges(slot);
+    const { entered, left } = settle(slot.edges.values(), this.#edgesMax, nowMs);
+    for (const edge of entered) {
+      edge.block = this.#totals.take();
+      edge.entered = this.#attempt;
+    }
+    this.#moveOut(slot, [...withdrawn, ...left]);
+    if (entered.length > 0) slot.visible = visibleOf(slot);
+    for (const row of slot.batch) this.#add(slot, row);
+    for (const edge of slot.edges.values()) {
+      if (edge.isNew && !edge.isShown) this.#overflowed();
+      edge.isNew = false;
+    }
+    for (const row of slot.batch) if (row.isLast) this.#deleted.push({ slot, row });
+  }
+
+  #age(slot: Slot, decay: number): void {
+    for (const edge of slot.edges.values()) edge.score *= decay;
+    this.#nested?.age(slot, decay);
+    for (const edge of slot.visible) for (const cell of this.layout.gauges) this.#totals.clear(edge.block + cell, 1);
+  }
+
+  /** Gives each row its edge. An edge without rows competes for no place. */
+  #findEdges(slot: Slot): void {
+    for (const row of slot.batch) {
+      row.edge = this.#edgeOf(slot, row);
+      if (row.edge === undefined) continue;
+      row.edge.score += row.gain;
+      // One copy of the labels is enough for all rows of an edge.
+      if (row.edge.key === row.place.key) row.place = row.edge;
+    }
+    for (const { key, isShown, used } of slot.edges.values()) {
+      if (!isShown && used !== this.#attempt) slot.edges.delete(key);
+    }
+  }
+
+  /** Where a row counts in this collection; undefined: under `*`. */
+  #edgeOf(slot: Slot, { place, nested }: Row): Edge | undefined {
+    const isOwn = nested === undefined || (nested.isShown && nested.bornAtZero !== this.#attempt);
+    const counts = isOwn ? place : nested.rest;
+    return counts.key === this.#star.key ? undefined : this.#edge(slot, counts, 0);
+  }
+
+  #edge(slot: Slot, place: Place, score: number): Edge {
+    let edge = slot.edges.get(place.key);
+    if (edge === undefined) {
+      edge = { ...newEdge(place), score };
+      slot.edges.set(place.key, edge);
+    }
+    edge.used = this.#attempt;
+    return edge;
+  }
+
+  /** Adds what a row grew to the one series that is its own now. */
+  #add(slot: Slot, row: Row): void {
+    const { block, edge, nested } = row;
+    const isShown = edge?.isShown === true;
+    const isBorn = isShown && edge.entered === this.#attempt && !edge.isNew;
+    row.target = isShown && !isBorn ? edge : undefined;
+    const target = (row.target ?? slot.rest).block;
+    const own = nested === undefined ? undefined : slot.edges.get(nested.own.key);
+    if (isBorn) this.#zero(edge, block);
+    if (own !== undefined && own !== edge && own.isShown && own.entered === this.#attempt) this.#zero(own, block);
+    const { kinds, width } = this.layout;
+    for (let cell = 0; cell < width; cell++) {
+      const grown = this.#counts.grown(block, cell);
+      if (grown === undefined) continue;
+      const at = kinds[cell] === CELL.gauge && isShown ? edge.block : target;
+      this.#totals.add(at + cell, grown);
+    }
+  }
+
+  /** Gives an edge the series that a row of it has. */
+  #zero({ block }: Edge, row: number): void {
+    const { kinds, width } = this.layout;
+    for (let cell = 0; cell < width; cell++) {
+      if (kinds[cell] === CELL.gauge || this.#counts.grown(row, cell) === undefined) continue;
+      if (this.#totals.isEmpty(block + cell)) this.#totals.set(block + cell, 0);
+    }
+  }
+
+  /** Leaves to `*` what edges that move out have grown in this collection: nobody has seen it with them. */
+  #takeBack(slot: Slot): void {
+    const { kinds, width } = this.layout;
+    if (slot.batchOf !== this.#committed) return;
+    for (const row of slot.batch) {
+      const { block, target } = row;
+      if (target === undefined || target.isShown) continue;
+      row.target = undefined;
+      for (let cell = 0; cell < width; cell++) {
+        const grown = this.#counts.grown(block, cell);
+        if (grown === undefined || kinds[cell] === CELL.gauge) continue;
+        const total = this.#totals.get(target.block + cell) ?? 0;
+        this.#totals.set(target.block + cell, subtractCounters(total, grown));
+        this.#totals.add(slot.rest.block + cell, grown);
+      }
+    }
+  }
+
+  #moveOut(slot: Slot, left: readonly Edge[]): void {
+    if (left.length === 0) return;
+    const { kinds, width, names } = this.layout;
+    slot.moves++;
+    const moved = {
+      ...newEdge(placeOf(names.map(() => `${OVERFLOW}moved-${slot.moves}`))),
+      block: slot.moved?.block ?? this.#totals.take(),
+      isShown: true,
+    };
+    slot.moved = moved;
+    for (const edge of left) {
+      for (let cell = 0; cell < width; cell++) {
+        const value = this.#totals.get(edge.block + cell);
+        const to = kinds[cell] === CELL.gauge ? slot.rest : moved;
+        if (value !== undefined) this.#totals.add(to.block + cell, value);
+      }
+      this.#totals.release(edge.block);
+      edge.block = -1;
+    }
+    slot.visible = visibleOf(slot);
+  }
+
+  #drop(slot: Slot, row: Row): void {
+    slot.rows.delete(row.key);
+    this.#counts.release(row.block);
+    this.#rows--;
+  }
+
+  /** Half of those that are missing, the longest first, so that it is not done each time. */
+  #forgetAbsent(): void {
+    const absent = [...this.#slots.values()].flatMap((slot) =>
+      [...slot.rows.values()].flatMap((row) => (row.seen === this.#attempt ? [] : [{ slot, row }])),
+    );
+    absent.sort((a, b) => a.row.seen - b.row.seen);
+    for (const { slot, row } of absent.slice(0, absent.length - ABSENT_MAX / 2)) this.#drop(slot, row);
+  }
+}

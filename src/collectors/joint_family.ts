@@ -1,0 +1,58 @@
+import type { MetricDescriptor } from '#probe/metric.ts';
+import type { Edges } from './edges.ts';
+import { type Family, seriesPerRow, type VisitSample } from './family.ts';
+
+/** One metric of those that share a joint bound: the edges that all of them show. */
+export class JointFamily implements Family {
+  readonly descriptor: MetricDescriptor;
+  readonly kind = 'edges';
+  readonly #key: string;
+  readonly #edges: Edges;
+  isShown = false;
+
+  constructor(key: string, descriptor: MetricDescriptor, edges: Edges) {
+    this.#key = key;
+    this.descriptor = descriptor;
+    this.#edges = edges;
+  }
+
+  get series(): number {
+    return this.isShown ? this.#edges.rowsOf(this.#key) * seriesPerRow(this.descriptor) : 0;
+  }
+
+  begin(): void {
+    this.isShown = false;
+  }
+
+  put(): void {
+    throw new Error(`${this.descriptor.name} is bounded together with others: its samples come as rows`);
+  }
+
+  commit(): void {
+    this.isShown = true;
+  }
+
+  clear(): void {
+    this.isShown = false;
+  }
+
+  stop(): void {
+    this.isShown = false;
+  }
+
+  retire(slot: number): void {
+    this.#edges.retire(slot);
+  }
+
+  forget(slot: number): void {
+    this.#edges.forget(slot);
+  }
+
+  fold(level: number): number {
+    return this.#edges.fold(level);
+  }
+
+  visit(visit: VisitSample): void {
+    if (this.isShown) this.#edges.visit(this.#key, visit);
+  }
+}

@@ -1,0 +1,87 @@
+import type { EdgeLayout } from './edge_layout.ts';
+import { type Edge, type Nested, type Place, placeOf, type Slot } from './edge_slot.ts';
+import { OVERFLOW } from './open_label.ts';
+import { settle } from './ranking.ts';
+
+/** Bounds the values of one joint label for each combination of the others, by the same ranking as edges. */
+export class NestedLabel {
+  readonly #index: number;
+  readonly #max: number;
+
+  constructor({ index, max }: NonNullable<EdgeLayout['nested']>) {
+    this.#index = index;
+    this.#max = max;
+  }
+
+  /** The value in these labels; undefined where it is `*` already. */
+  valueOf({ nested }: Slot, own: Place): Nested | undefined {
+    if (own.values[this.#index] === OVERFLOW) return undefined;
+    const rest = placeOf(own.values.map((value, index) => (index === this.#index ? OVERFLOW : value)));
+    let values = nested.get(rest.key);
+    if (values === undefined) {
+      values = new Map();
+      nested.set(rest.key, values);
+    }
+    let found = values.get(own.key);
+    if (found === undefined) {
+      found = { own, rest, score: 0, isShown: false, leadsSinceMs: undefined, isNew: true, used: 0, bornAtZero: 0 };
+      values.set(own.key, found);
+    }
+    return found;
+  }
+
+  age({ nested }: Slot, decay: number): void {
+    for (const values of nested.values()) for (const value of values.values()) value.score *= decay;
+  }
+
+  /**
+   * Gives places to the values of this collection.
+   * @param max in place of the descriptor's
+   * @param promote told of each value that has a place though it counted under `*` before: its edge competes by this score
+   * @returns shown edges whose value gave its place away
+   */
+  settle(
+    slot: Slot,
+    max: number | undefined,
+    attempt: number,
+    nowMs: number,
+    promote: (place: Place, score: number) => void,
+  ): Edge[] {
+    for (const { nested: value, gain } of slot.batch) {
+      if (value === undefined) continue;
+      value.score += gain;
+      value.used = attempt;
+    }
+    const withdrawn: Edge[] = [];
+    for (const [key, values] of slot.nested) {
+      dropUnused(slot, values, attempt);
+      if (values.size === 0) slot.nested.delete(key);
+      const { entered, left } = settle(values.values(), max ?? this.#max, nowMs);
+      for (const value of entered) {
+        if (value.isNew) continue;
+        value.bornAtZero = attempt;
+        promote(value.own, value.score);
+      }
+      withdrawn.push(...left.flatMap(({ own }) => withdraw(slot, own) ?? []));
+      for (const value of values.values()) value.isNew = false;
+    }
+    return withdrawn;
+  }
+}
+
+/** A value without rows keeps its place while its edge is shown. */
+function dropUnused({ edges }: Slot, values: Map<string, Nested>, attempt: number): void {
+  for (const [key, { used, isShown }] of values) {
+    const holdsPlace = isShown && edges.get(key)?.isShown === true;
+    if (used !== attempt && !holdsPlace) values.delete(key);
+  }
+}
+
+/** @returns the edge, where it was shown */
+function withdraw({ edges }: Slot, { key }: Place): Edge | undefined {
+  const edge = edges.get(key);
+  edges.delete(key);
+  if (edge?.isShown !== true) return undefined;
+  edge.isShown = false;
+  return edge;
+}

@@ -1,0 +1,67 @@
+import { type Counter, subtractCounters } from '#core/counter.ts';
+import { Cells } from './cells.ts';
+import { CELL, type EdgeLayout, type MetricColumns } from './edge_layout.ts';
+import type { SampleLabels, SampleValue } from './sample.ts';
+
+/** What rows have counted: for each the totals of its last collection, and those of this one or what they grew. */
+export class RowCounts {
+  readonly #layout: EdgeLayout;
+  readonly #cells: Cells;
+
+  constructor(layout: EdgeLayout) {
+    this.#layout = layout;
+    this.#cells = new Cells(layout.width * 2);
+  }
+
+  take(): number {
+    return this.#cells.take();
+  }
+
+  release(block: number): void {
+    this.#cells.release(block);
+  }
+
+  /** Begins the totals of this collection. */
+  begin(block: number): void {
+    this.#cells.clear(block + this.#layout.width, this.#layout.width);
+  }
+
+  write(block: number, metric: MetricColumns, value: SampleValue, labels: SampleLabels): void {
+    this.#layout.write(this.#cells, block + this.#layout.width, metric, value, labels);
+  }
+
+  /** What a cell has grown; of a gauge what it is. Undefined where this collection did not have it. */
+  grown(block: number, cell: number): Counter | undefined {
+    return this.#cells.get(block + this.#layout.width + cell);
+  }
+
+  /** Turns the totals of this collection into what they grew. @returns the growth by which edges are ranked */
+  grow(block: number): number {
+    const { kinds, rank, width } = this.#layout;
+    const cells = this.#cells;
+    const isReset = this.#isReset(block);
+    for (let cell = 0; cell < width; cell++) {
+      if (kinds[cell] === CELL.gauge) continue;
+      const now = cells.get(block + width + cell);
+      if (now === undefined) continue;
+      const before = isReset ? undefined : cells.get(block + cell);
+      cells.set(block + cell, now);
+      if (before !== undefined) cells.set(block + width + cell, now > before ? subtractCounters(now, before) : 0);
+    }
+    let gain = 0;
+    for (const cell of rank) gain += Number(cells.get(block + width + cell) ?? 0);
+    return gain;
+  }
+
+  /** A counter of the row has fallen. */
+  #isReset(block: number): boolean {
+    const { kinds, width } = this.#layout;
+    for (let cell = 0; cell < width; cell++) {
+      if (kinds[cell] !== CELL.counter) continue;
+      const now = this.#cells.get(block + width + cell);
+      const before = this.#cells.get(block + cell);
+      if (now !== undefined && before !== undefined && now < before) return true;
+    }
+    return false;
+  }
+}
