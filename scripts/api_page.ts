@@ -14,7 +14,7 @@ const OTHER_PATHS: readonly (readonly string[])[] = [
   ['`/readyz`', '200 after the first scan and the first configuration, 503 before'],
 ];
 
-const ACCESS = `## Access
+const ACCESS = `## Who may ask
 
 \`/api/v1/*\` shows addresses and names of processes. It is served by loopback, under the names \`localhost\`, \`127.0.0.1\` and \`[::1]\`, and on the Unix socket of \`--api-socket FILE\` (mode 0600).
 On other addresses it takes the bearer token in the file of \`--api-token-file\`, and is refused where there is none. The other paths are open.
@@ -30,8 +30,8 @@ the oldest process. Scrape with \`honor_labels: true\`.`;
 
 const ANSWERS = `## Answers
 
-An answer is JSON. A time is RFC 3339 in UTC. The tables below have every field; one that is not marked as optional is always there. A later version of the agent may add fields,
-and words to those that a field chooses from. Within \`v1\` it removes none and changes the meaning of none.
+An answer is JSON. A time is RFC 3339 in UTC. The tables below have every field; one that is not marked as optional is always there. A later version of the agent may have more fields, so a client ignores
+those that it does not know; it takes away or changes none within \`v1\`.
 
 With any status but 200 the body says why:`;
 

@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
 import * as z from 'zod';
+import { LIMIT_KEYS } from '#config/limits.ts';
 import { AIM_KEYS, canAim, commonKeys, documentKeys, FOR_EVENTS } from '#config/schema.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import { recordsSchema } from '#probe/records.ts';
@@ -88,6 +89,14 @@ log:
 \`\`\`
 `.trim();
 
+const LIMITS = `
+The agent's metrics about itself are not counted and never folded. A page that would be longer has the bounds of its labels halved, for every Pod alike, until it fits:
+those that several labels share (edges) first, then those of single open labels. Sums stay exact, and \`netsonde_page_series_folded_total\` counts what was
+folded. A fold is taken back once there was room for twice of what is bounded for ten minutes, or when the limit is raised. A counter of an open label that was folded stays under
+\`*\` until the agent starts anew. Series without an open label are never left out: a limit below their number is not kept.
+\`netsonde_page_series\` has how many there are. The default folds nothing on a node with 500 Pods and every metric ([series](scale.md#series)).
+`.trim();
+
 const TIMED = `
 A section with \`for\` or \`until\` is in force for that time. Then it is as if it were not in the document: what the rest of the document says of the
 probe holds, and else its defaults. The document is not changed. \`/api/v1/probes\` shows the end as \`until\`.
@@ -170,6 +179,12 @@ export function configurationPage(notice: string): string {
     keyTable(documentKeys(PROBES)),
     '',
     '`nodes` has overrides for some nodes, see below.',
+    '',
+    '## Limits',
+    '',
+    keyTable(LIMIT_KEYS),
+    '',
+    LIMITS,
     '',
     '## Keys of every probe',
     '',

@@ -179,6 +179,7 @@ const completeness = [
         promql`${rate(SELF_METRICS.overflow, OF_AGENT, ['metric', 'label'])} > 0`,
         '{{metric}} by {{label}}: in *',
       ),
+      series(promql`${rate(SELF_METRICS.seriesFolded, OF_AGENT, ['what'])} > 0`, '{{what}}: in * by limits.series'),
       series(promql`${rate(SELF_METRICS.unattributed, OF_AGENT, ['probe'])} > 0`, '{{probe}}: namespace unknown'),
       series(
         promql`${rate(SELF_METRICS.sourceErrors, OF_AGENT, ['source', 'path'])} > 0`,

@@ -308,6 +308,14 @@ const AGENT: readonly Alert[] = [
     summary: '{{ $labels.metric }} has more values of {{ $labels.label }} than are shown on node {{ $labels.node }}.',
     description: 'The rest is added up under `*`: sums stay right.',
   },
+  {
+    name: 'NetsondeSeriesFolded',
+    severity: 'warning',
+    expression: promql`${increase(SELF_METRICS.seriesFolded, LONG, [...BY_NODE, 'what'])} > 0`,
+    for: '5m',
+    summary: 'The page of node {{ $labels.node }} reached limits.series: {{ $labels.what }} went under *.',
+    description: 'Sums stay right. Raise `limits.series`, or show less: docs/scale.md has what to leave out.',
+  },
 ];
 
 export const ALERTS: readonly Alert[] = [...NETWORK, ...AGENT];

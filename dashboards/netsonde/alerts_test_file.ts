@@ -293,6 +293,15 @@ export const CASES: readonly Case[] = [
     labels: { ...TARGET, metric: 'netsonde_qdisc_drops_total', label: 'device' },
     summary: 'netsonde_qdisc_drops_total has more values of device than are shown on node n1.',
   },
+  {
+    alert: 'NetsondeSeriesFolded',
+    series: [
+      counts(SELF_METRICS.seriesFolded, { ...AGENT, what: 'edges' }, 1),
+      counts(SELF_METRICS.seriesFolded, { ...AGENT, what: 'labels' }, 0),
+    ],
+    labels: { ...TARGET, what: 'edges' },
+    summary: 'The page of node n1 reached limits.series: edges went under *.',
+  },
 ];
 
 function minutes(duration: string): number {

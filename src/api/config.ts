@@ -4,14 +4,14 @@ import { count, time } from './fields.ts';
 /** One thing that is wrong with a configuration. */
 const FAULT = z
   .strictObject({
-    path: z.string().describe('Place in the document: `probes.packetloss.limit`; empty for the document itself.'),
+    path: z.string().describe('Where: `probes.packetloss.limit`; empty for the document itself.'),
     value: z.string().describe('The faulty value as JSON, cut; empty where there is none.'),
-    allowed: z.string().describe('Values that are allowed, or the fault of the document, in words.'),
+    allowed: z.string().describe('What would be right, or what is wrong with the document, in words.'),
   })
   .readonly();
 export type Fault = z.infer<typeof FAULT>;
 
-/** The state of the configuration. */
+/** What became of the configuration. */
 const STATUS = z.strictObject({
   file: z.string().nullable().describe('File that it comes from; null: there is none.'),
   configMap: z
@@ -24,7 +24,7 @@ const STATUS = z.strictObject({
   rejected: z
     .strictObject({
       at: time().describe('When it was rejected.'),
-      faults: z.array(FAULT).readonly().describe('All its faults.'),
+      faults: z.array(FAULT).readonly().describe('All that is wrong with it.'),
     })
     .readonly()
     .nullable()

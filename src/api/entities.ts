@@ -4,7 +4,7 @@ import { ENTITY_KINDS } from './words.ts';
 
 const STATUS = z
   .strictObject({
-    kind: z.enum(ENTITY_KINDS).describe('Kind of entity.'),
+    kind: z.enum(ENTITY_KINDS).describe('What it is.'),
     namespace: z.string().describe('Namespace of the Pod; empty for all others.'),
     pod: z.string().describe('Name of the Pod, container, namespace or process; empty: the node.'),
     netns: cookie().describe('Cookie of its network namespace.'),
@@ -17,6 +17,6 @@ export type EntityStatus = z.infer<typeof STATUS>;
 
 /** `/api/v1/entities` */
 export const ENTITIES_REPORT = z
-  .strictObject({ entities: z.array(STATUS).readonly().describe('Entities that live.') })
+  .strictObject({ entities: z.array(STATUS).readonly().describe('Those that live.') })
   .readonly();
 export type EntitiesReport = z.infer<typeof ENTITIES_REPORT>;

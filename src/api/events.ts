@@ -4,21 +4,21 @@ import { PEER_KINDS, SEVERITIES } from './words.ts';
 
 const PEER = z
   .strictObject({
-    kind: z.enum(PEER_KINDS).describe('Kind of owner; `external`: outside of the cluster.'),
+    kind: z.enum(PEER_KINDS).describe('What it is; `external`: outside of the cluster.'),
     namespace: z.string().describe('Its namespace; empty where it has none.'),
     name: z.string().describe('Its name; empty: `external`.'),
     ip: z.string().describe('Its address.'),
   })
   .readonly();
-/** The owner of the address at the other end of a packet. */
+/** Who is at the other end of a packet. */
 export type Peer = z.infer<typeof PEER>;
 
 /** The fields that events of all types have. */
 const ENVELOPE = z.strictObject({
   time: kernelTime().describe('When it happened, by the clock of the kernel.'),
-  probe: z.string().describe('Probe that saw it.'),
-  type: z.string().describe('Type of the event.'),
-  severity: z.enum(SEVERITIES).describe('Severity.'),
+  probe: z.string().describe('Which probe saw it.'),
+  type: z.string().describe('What it is.'),
+  severity: z.enum(SEVERITIES).describe('How serious it is.'),
   node: z.string().describe('Name of the node.'),
   netns: z
     .string()
@@ -32,7 +32,7 @@ const ENVELOPE = z.strictObject({
       'Name of the Pod, container, namespace or process; empty: the node, or the whole machine; null: nobody known.',
     ),
   labels: labels().exactOptional().describe('Labels of the Pod, those that are configured.'),
-  peer: PEER.exactOptional().describe('Owner of the address at the other end.'),
+  peer: PEER.exactOptional().describe('Who is at the other end.'),
   src: z.string().exactOptional().describe('Source: `10.0.0.1:53`, `[::1]:53`; without a port where there is none.'),
   dst: z.string().exactOptional().describe('Destination, likewise.'),
   protocol: z
@@ -53,7 +53,7 @@ export const EVENT = ENVELOPE.loose().readonly();
 export type EventRecord = z.infer<typeof EVENT>;
 
 /**
- * The fields that a client shows of an event in a line. An agent of another version may have other fields beside these, and other
+ * What a client shows of an event in a line. An agent of another version may have other fields beside these, and other
  * severities.
  */
 export const EVENT_SUMMARY = ENVELOPE.pick({

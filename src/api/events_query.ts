@@ -13,18 +13,18 @@ const twice = ({ path }: { readonly path?: PropertyKey[] | undefined }) =>
 
 const text = () => z.string({ error: twice });
 
-/** The parameters of `/api/v1/events`; each at most once. */
+/** What `/api/v1/events` may be asked with; each at most once. */
 export const EVENTS_QUERY = z.strictObject({
-  probe: text().exactOptional().describe('Selects events of these probes; names separated by commas.'),
-  type: text().exactOptional().describe('Selects events of these types, separated by commas.'),
-  namespace: text().exactOptional().describe('Selects events of this namespace.'),
-  pod: text().exactOptional().describe('Selects events of the Pod of this name.'),
+  probe: text().exactOptional().describe('Names of probes, separated by commas.'),
+  type: text().exactOptional().describe('Types of events, separated by commas.'),
+  namespace: text().exactOptional().describe('Namespace of the Pod.'),
+  pod: text().exactOptional().describe('Name of the Pod.'),
   since: text()
     .refine((since) => !Number.isNaN(parseSince(since, 0)), {
       error: ({ input }) => `since: ${input} is neither a duration (10m) nor a time (RFC 3339)`,
     })
     .exactOptional()
-    .describe('Leaves out events from before `30s`, `10m` or `2h` ago, or before a time in RFC 3339.'),
+    .describe('Not those before: `30s`, `10m`, `2h` ago, or a time in RFC 3339.'),
   last: text()
     .regex(/^\d{1,6}$/, { error: ({ input }) => `last: ${input} is not a number of events` })
     .exactOptional()
@@ -34,6 +34,6 @@ export const EVENTS_QUERY = z.strictObject({
       error: ({ input }) => `follow: ${input} is neither true nor false`,
     })
     .exactOptional()
-    .describe('`true` goes on with events as they come, which is the default for server-sent events; `false` ends.'),
+    .describe('`true`: go on with events as they come, by default for server-sent events; `false`: end.'),
 });
 export type EventsQuery = z.infer<typeof EVENTS_QUERY>;

@@ -4,38 +4,32 @@ import { PROBE_COSTS, PROBE_KINDS, PROBE_STATES } from './words.ts';
 
 const PROGRAM = z.strictObject({
   name: z.string().describe('Name of the BPF program.'),
-  hook: z.string().describe('Kernel hook that it is attached to: `tp_btf/kfree_skb`.'),
+  hook: z.string().describe('What it is attached to: `tp_btf/kfree_skb`.'),
   id: z.int().min(1).describe('Number of the program in the kernel, as `bpftool` shows it.'),
   runs: count().describe('Runs since it was loaded; 0 unless it is measured.'),
-  runSeconds: z.number().min(0).describe('Time that these runs took, in seconds.'),
+  runSeconds: z.number().min(0).describe('Seconds that they took.'),
   missed: count().describe('Runs that the kernel left out.'),
 });
 
 /** A probe, as the kernel thread knows it. */
 const STATUS = z.strictObject({
   name: z.string().describe('Name of the probe: the key in the configuration.'),
-  kind: z.enum(PROBE_KINDS).describe('Interface by which it reads the kernel.'),
-  cost: z.enum(PROBE_COSTS).describe('Class of its cost.'),
-  state: z.enum(PROBE_STATES).describe('State of the probe; `stopped`: it is off.'),
-  reason: z
-    .string()
-    .describe('Reason for any other state than `running`; of a running probe, why it does not read the best way.'),
+  kind: z.enum(PROBE_KINDS).describe('How it reads the kernel.'),
+  cost: z.enum(PROBE_COSTS).describe('What it costs.'),
+  state: z.enum(PROBE_STATES).describe('What became of it; `stopped`: it is off.'),
+  reason: z.string().describe('Why it is not as it should be; of a running probe, why it does not read the best way.'),
   reader: z
     .string()
-    .describe('Reader of the kernel: `pass`, `files`, `netlink`, a hook; empty while the probe does not run.'),
+    .describe('What reads the kernel: `pass`, `files`, `netlink`, a hook; empty while the probe does not run.'),
   since: time().describe('When the probe came into this state.'),
-  collectSeconds: z
-    .number()
-    .min(0)
-    .nullable()
-    .describe('Duration of the last collection, in seconds; null before the first.'),
+  collectSeconds: z.number().min(0).nullable().describe('Duration of the last collection; null before the first.'),
   measured: z.boolean().describe('The kernel measures BPF programs: `runs` and `runSeconds` grow.'),
   programs: z.array(PROGRAM.readonly()).readonly().describe('BPF programs that it has loaded.'),
 });
 export type ProbeStatus = Readonly<z.infer<typeof STATUS>>;
 
 const REPORT = STATUS.extend({
-  summary: z.string().describe('Its purpose, in a sentence.'),
+  summary: z.string().describe('What it is for.'),
   until: time().nullable().describe('When the section of the configuration that switches it ends; null: never.'),
 }).readonly();
 export type ProbeReport = z.infer<typeof REPORT>;

@@ -23,7 +23,7 @@ export interface Route {
   readonly statuses: Readonly<Record<number, string>>;
 }
 
-/** Statuses that every route may answer beside 200. */
+/** What every route may answer beside 200. */
 export const COMMON_STATUSES: Readonly<Record<number, string>> = {
   401: 'The bearer token is missing, or another one.',
   403: 'The API is not served to this address, or not by this name.',

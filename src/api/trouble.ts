@@ -4,7 +4,7 @@ import { ENTITY_KINDS } from './words.ts';
 
 const ROW = z
   .strictObject({
-    kind: z.enum(ENTITY_KINDS).describe('Kind of entity.'),
+    kind: z.enum(ENTITY_KINDS).describe('What it is.'),
     namespace: z.string().describe('Namespace of the Pod; empty for all others.'),
     pod: z.string().describe('Name of the Pod, container, namespace or process; empty: the node.'),
     netns: cookie().describe('Cookie of its network namespace.'),
@@ -22,7 +22,7 @@ export const TROUBLE = z
   .strictObject({
     collected: time().describe('When the values were collected.'),
     metrics: z.array(z.string()).readonly().describe('Names of metrics.'),
-    entities: z.array(ROW).readonly().describe('Entities that live, and those that died lately.'),
+    entities: z.array(ROW).readonly().describe('Everybody on the node, and those that died lately.'),
   })
   .readonly();
 export type Trouble = z.infer<typeof TROUBLE>;

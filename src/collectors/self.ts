@@ -195,6 +195,30 @@ export const SELF_METRICS = defineMetrics({
       label: { help: 'Name of the label.', example: 'device', max: 16 },
     },
   },
+  series: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_page_series',
+    help: 'Series of all probes on the page; what the agent says of itself comes on top.',
+    source: 'agent',
+    labels: {},
+  },
+  seriesLimit: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_page_series_limit',
+    help: 'Most series of all probes on the page: `limits.series`.',
+    source: 'agent',
+    labels: {},
+  },
+  seriesFolded: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_page_series_folded_total',
+    help: 'Series that went under `*` because the page would have had more than `limits.series`.',
+    source: 'agent',
+    labels: { what: { help: 'edges go first, then values of other open labels.', values: ['edges', 'labels'] } },
+  },
   sourceErrors: {
     ...agent,
     type: 'counter',
@@ -262,6 +286,11 @@ export function emitSelf(emit: SelfEmit, state: SelfState): void {
   for (const [key, count] of aggregator.overflows) {
     const [metric = '', label = ''] = key.split('\0');
     emit('overflow', NODE, count, { metric, label });
+  }
+  emit('series', NODE, aggregator.limit.series, NO_LABELS);
+  emit('seriesLimit', NODE, aggregator.limit.max, NO_LABELS);
+  for (const what of SELF_METRICS.seriesFolded.labels.what.values) {
+    emit('seriesFolded', NODE, aggregator.limit.folded[what], { what });
   }
   for (const { source, path, count } of errors.counts.values()) emit('sourceErrors', NODE, count, { source, path });
   emit('shadowed', NODE, aggregator.entities.shadowed, NO_LABELS);

@@ -91,7 +91,7 @@ log: { level: inf }
       `probes.packetlos: no such key (did you mean packetloss?); there are: ${PROBES.map(({ name }) => name).join(', ')}`,
       'sinks.stdot: no such key (did you mean stdout?); there are: stdout, file, loki, otlp',
       'log.level: "inf" is not allowed; allowed: one of error, warn, info, debug',
-      'foo: no such key; there are: detail, bpfStats, probes, labels, peers, events, sinks, log, nodes',
+      'foo: no such key; there are: detail, bpfStats, probes, labels, peers, limits, events, sinks, log, nodes',
     ]);
   });
 

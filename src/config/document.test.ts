@@ -79,8 +79,8 @@ nodes:
       'nodes["pool=edge"].probes.tcp.fields: no such key; there are: enabled, metrics, detail, for, until, budget',
       'nodes["pool=edge"].probes.packetloss.limit: 0 is not allowed; allowed: at least 1',
       `nodes["pool=edge"].probes.packetlos: no such key (did you mean packetloss?); there are: ${PROBES.map(({ name }) => name).join(', ')}`,
-      'nodes["pool=edge"].nodes: no such key; there are: detail, bpfStats, probes, labels, peers, events, sinks, log',
-      'nodes["pool="].foo: no such key; there are: detail, bpfStats, probes, labels, peers, events, sinks, log',
+      'nodes["pool=edge"].nodes: no such key; there are: detail, bpfStats, probes, labels, peers, limits, events, sinks, log',
+      'nodes["pool="].foo: no such key; there are: detail, bpfStats, probes, labels, peers, limits, events, sinks, log',
       'nodes.bad: 5 is not allowed; allowed: a mapping of keys to values',
       'nodes["pool in edge"]: no label selector: ( and values at character 9, not "edge"',
     ]);

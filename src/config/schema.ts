@@ -11,6 +11,7 @@ import type { MetricDescriptor } from '#probe/metric.ts';
 import { type RecordRules, recordsSchema } from '#probe/records.ts';
 import type { Mapping, TimedSection } from './document.ts';
 import { EVENTS, type EventsConfig } from './events.ts';
+import { LIMITS, type LimitsConfig } from './limits.ts';
 import { podLabelsSchema } from './pod_labels.ts';
 import { LOG_LOKI, type LogLokiConfig, type SinksConfig, sinksSchema } from './sinks.ts';
 
@@ -43,6 +44,7 @@ export interface LogConfig {
 /** What is not of the probes. @param kinds of records, all that there are */
 export function sections(kinds: readonly string[]) {
   return {
+    limits: LIMITS,
     events: z.prefault(EVENTS, {}),
     sinks: sinksSchema(kinds),
     log: z
@@ -55,6 +57,7 @@ export function sections(kinds: readonly string[]) {
 export interface Config {
   readonly detail: 'core' | 'full';
   readonly bpfStats: boolean;
+  readonly limits: LimitsConfig;
   readonly probes: Readonly<Record<string, ProbeConfig>>;
   readonly labels: PodLabels;
   readonly peers: Peers;
@@ -245,7 +248,7 @@ export function configSchema(
 
 /** What the kernel thread is asked for. */
 export function desiredKernel(config: Config): DesiredKernel {
-  return { probes: desiredProbes(config), bpfStats: config.bpfStats };
+  return { probes: desiredProbes(config), bpfStats: config.bpfStats, series: config.limits.series };
 }
 
 export function desiredProbes({ detail, probes }: Config): DesiredProbes {

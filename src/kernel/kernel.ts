@@ -146,8 +146,10 @@ export class Kernel implements AsyncDisposable {
   /**
    * Resolves once every probe has come to rest in its new state.
    * @param bpfStats measure the run time of BPF programs, though no budget needs it
+   * @param series most series of all probes on a page
    */
-  async configure(desired: DesiredProbes, bpfStats = false): Promise<void> {
+  async configure(desired: DesiredProbes, bpfStats = false, series = Number.POSITIVE_INFINITY): Promise<void> {
+    this.#aggregator.limit.max = series;
     const hasBudget = this.#hooks.probes.some(
       ({ name, kind }) => kind === 'ebpf' && desired[name]?.budget !== undefined,
     );
@@ -246,6 +248,7 @@ export class Kernel implements AsyncDisposable {
     await this.#refresh();
     const active = this.#supervisor.active();
     for (const outcome of await this.#scrape.run(active)) this.#counts.collected(outcome);
+    this.#aggregator.fit();
     const batch = this.#aggregator.begin(SELF);
     emitSelf(batch.emit as Emit<typeof SELF_METRICS>, {
       counts: this.#counts,

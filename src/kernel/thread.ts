@@ -18,8 +18,8 @@ type Answers = {
 
 function answersOf(kernel: Kernel): Answers {
   return {
-    configure: async ({ probes, bpfStats }) => {
-      await kernel.configure(probes, bpfStats);
+    configure: async ({ probes, bpfStats, series }) => {
+      await kernel.configure(probes, bpfStats, series);
       return null;
     },
     namePods: async (update) => {

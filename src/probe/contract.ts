@@ -72,6 +72,8 @@ export interface DesiredKernel {
   readonly probes: DesiredProbes;
   /** Measure the run time of BPF programs, though no budget needs it. */
   readonly bpfStats: boolean;
+  /** Most series of all probes on a page. */
+  readonly series: number;
 }
 
 export interface ProgramStatus {

@@ -53,7 +53,7 @@ export class TestKernel implements AsyncDisposable {
       },
     );
     const config = new ConfigReader(options.probes ?? PROBES).parse(yaml);
-    await kernel.configure(desiredProbes(config), config.bpfStats);
+    await kernel.configure(desiredProbes(config), config.bpfStats, config.limits.series);
     return new TestKernel(kernel, events, logs);
   }
 

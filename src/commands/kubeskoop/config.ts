@@ -79,7 +79,7 @@ function firstSchema(object: Shape) {
 }
 
 /** Top-level keys of ours that KubeSkoop's configuration does not have. */
-const OURS = ['probes', 'sinks', 'detail', 'labels', 'events', 'peers', 'nodes', 'log', 'bpfStats'];
+const OURS = ['probes', 'sinks', 'detail', 'labels', 'events', 'peers', 'nodes', 'log', 'bpfStats', 'limits'];
 
 /** @throws {NotKubeskoop} with everything that has a wrong form */
 export function readConfig(input: Input): KubeskoopConfig {

@@ -1,0 +1,27 @@
+import { expect, it } from 'vitest';
+import { PROBES } from '#probes/index.ts';
+import { ConfigReader } from './load.ts';
+import { desiredKernel } from './schema.ts';
+
+const reader = new ConfigReader(PROBES);
+
+/** Of a Pod at `full`, by docs/scale.md. */
+const POD_SERIES = 272;
+
+it('a page may have the series of 500 Pods with every metric, where nothing else is said', () => {
+  const { limits, document } = reader.parse('limits:');
+  expect(limits.series).toBeGreaterThan(500 * POD_SERIES);
+  expect(document['limits']).toEqual({ series: limits.series });
+});
+
+it('the kernel thread is told of the limit', () => {
+  expect(desiredKernel(reader.parse('limits: { series: 5000 }')).series).toBe(5_000);
+});
+
+it.each([
+  ['limits: { series: 10 }', /^limits\.series: 10 .*1000/],
+  ['limits: { series: many }', /^limits\.series: "many"/],
+  ['limits: { serie: 5000 }', /^limits\.serie: no such key \(did you mean series\?\); there are: series$/],
+])('%s is a fault that names what is allowed', (text, fault) => {
+  expect(() => reader.parse(text)).toThrow(fault);
+});
