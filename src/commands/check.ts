@@ -11,9 +11,10 @@ import type { Labels } from '#core/selector.ts';
 import { Kernel } from '#kernel/kernel.ts';
 import type { HookStatus } from '#probe/hooks.ts';
 import { PROBES } from '#probes/index.ts';
+import { NODE_OPTIONS, nodeLabelsOf, parseOptions, pathsOf } from './options.ts';
 import { renderTable } from './table.ts';
 
-export interface CheckOptions {
+interface CheckOptions {
   readonly configFile: string | undefined;
   readonly paths: Paths;
   readonly nodeLabels: Labels;
@@ -30,17 +31,31 @@ export interface CheckReport {
   readonly hooks: readonly ({ readonly probe: string } & HookStatus)[];
 }
 
-export interface CheckOutcome {
+interface CheckOutcome {
   readonly text: string;
   readonly exitCode: 0 | 1;
 }
 
+/** `netsonde check`. */
+export async function runCheck(args: readonly string[]): Promise<number> {
+  const values = parseOptions(args, { ...NODE_OPTIONS, strict: { type: 'boolean' }, json: { type: 'boolean' } });
+  const { text, exitCode } = await check({
+    configFile: values.config,
+    paths: pathsOf(values),
+    nodeLabels: nodeLabelsOf(values['node-label']),
+    strict: values.strict === true,
+    json: values.json === true,
+  });
+  process.stdout.write(`${text}\n`);
+  return exitCode;
+}
+
 /**
- * `netsonde check`: validates the configuration, opens every probe that it enables, collects once, and tells what became
+ * Validates the configuration, opens every probe that it enables, collects once, and tells what became
  * of each, and which hooks this kernel has for those in BPF. Fails on a faulty configuration and on a probe that failed; with `strict` also on one that is unsupported
  * or degraded.
  */
-export async function check({ configFile, paths, nodeLabels, strict, json }: CheckOptions): Promise<CheckOutcome> {
+async function check({ configFile, paths, nodeLabels, strict, json }: CheckOptions): Promise<CheckOutcome> {
   const reader = new ConfigReader(PROBES);
   let config = reader.defaults;
   if (configFile !== undefined) {

@@ -8,6 +8,7 @@ import { convert } from './kubeskoop/convert.ts';
 import { findInput, INPUT_BYTES_MAX, NotKubeskoop } from './kubeskoop/input.ts';
 import type { Note } from './kubeskoop/notes.ts';
 import { writeConfig, writeConfigMap } from './kubeskoop/write.ts';
+import { parseArguments } from './options.ts';
 
 export interface Converted {
   /** netsonde's configuration, which it accepts. */
@@ -17,8 +18,25 @@ export interface Converted {
   readonly leftOut: number;
 }
 
+/** `netsonde convert`. */
+export async function runConvert(args: readonly string[]): Promise<number> {
+  const { values, positionals } = parseArguments(args, {
+    strict: { type: 'boolean', default: false },
+    output: { type: 'string', short: 'o', default: 'yaml' },
+  });
+  const { strict, output } = values;
+  const [file, ...more] = positionals;
+  if (file === undefined || more.length > 0)
+    throw new Error("convert: give one file, KubeSkoop's configuration; - is standard input");
+  if (output !== 'yaml' && output !== 'configmap') throw new Error(`-o ${output}: give yaml or configmap`);
+  const { text, warnings, leftOut } = await convertFile(file, output);
+  process.stdout.write(text);
+  for (const warning of warnings) process.stderr.write(`netsonde: warning: ${warning}\n`);
+  return strict && leftOut > 0 ? 1 : 0;
+}
+
 /**
- * `netsonde convert`: what KubeSkoop's configuration says, as one of netsonde's.
+ * What KubeSkoop's configuration says, as one of netsonde's.
  * @param output `configmap` wraps it into a manifest
  * @throws {NotKubeskoop}
  */
@@ -49,7 +67,7 @@ function warningOf({ path, value, isLeftOut, text: what }: Note): string {
 }
 
 /** @param path `-` is standard input. @throws where it cannot be read, or is too long */
-export async function convertFile(path: string, output: 'yaml' | 'configmap'): Promise<Converted> {
+async function convertFile(path: string, output: 'yaml' | 'configmap'): Promise<Converted> {
   const stream = path === '-' ? process.stdin : createReadStream(path, { end: INPUT_BYTES_MAX });
   try {
     return convertText(await text(stream), output);

@@ -1,8 +1,9 @@
 import type { Failure } from '#api/errors.ts';
 import type { EventSummary } from '#api/events.ts';
 import { readToken } from '#http/access.ts';
+import { DEFAULT_URL, parseOptions } from './options.ts';
 
-export interface EventsOptions {
+interface EventsOptions {
   /** Of the agent. */
   readonly url: string;
   readonly probe?: string | undefined;
@@ -16,16 +17,47 @@ export interface EventsOptions {
   readonly tokenFile?: string | undefined;
 }
 
+/** `netsonde events`. */
+export async function runEvents(args: readonly string[]): Promise<number> {
+  const values = parseOptions(args, {
+    url: { type: 'string', default: DEFAULT_URL },
+    follow: { type: 'boolean', short: 'f', default: false },
+    since: { type: 'string' },
+    probe: { type: 'string', multiple: true },
+    type: { type: 'string', multiple: true },
+    pod: { type: 'string' },
+    output: { type: 'string', short: 'o', default: 'text' },
+    'token-file': { type: 'string' },
+  });
+  const { url, follow, since, pod, output } = values;
+  if (output !== 'json' && output !== 'text') throw new Error(`-o ${output}: give json or text`);
+  const stopped = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => stopped.abort());
+  // The reader may have seen enough: `netsonde events --follow | head`.
+  process.stdout.on('error', () => stopped.abort());
+  await showEvents(
+    {
+      url,
+      follow,
+      since,
+      pod,
+      output,
+      tokenFile: values['token-file'],
+      probe: values.probe?.join(),
+      type: values.type?.join(),
+    },
+    (text) => void process.stdout.write(text),
+    stopped.signal,
+  );
+  return 0;
+}
+
 /**
- * `netsonde events`: shows events of an agent, those that it keeps in memory or those that come.
+ * Shows events of an agent, those that it keeps in memory or those that come.
  * @param signal ends it
  * @throws where the agent cannot be reached or refuses the question
  */
-export async function showEvents(
-  options: EventsOptions,
-  print: (text: string) => void,
-  signal: AbortSignal,
-): Promise<void> {
+async function showEvents(options: EventsOptions, print: (text: string) => void, signal: AbortSignal): Promise<void> {
   const url = questionOf(options);
   const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile, '--token-file');
   const response = await ask(url, token, signal);

@@ -1,4 +1,5 @@
 import { PROBES } from '#probes/index.ts';
+import { parseOptions } from './options.ts';
 import { renderTable } from './table.ts';
 
 export const PROBE_COLUMNS = ['PROBE', 'KIND', 'COST', 'DEFAULT', 'WHAT IT IS FOR'];
@@ -15,6 +16,8 @@ export function probeRows(): string[][] {
 }
 
 /** `netsonde probes`: the catalogue. */
-export function listProbes(): string {
-  return renderTable([PROBE_COLUMNS, ...probeRows()]);
+export function runProbes(args: readonly string[]): number {
+  parseOptions(args, {});
+  process.stdout.write(`${renderTable([PROBE_COLUMNS, ...probeRows()])}\n`);
+  return 0;
 }

@@ -1,0 +1,74 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
+import { DEFAULT_PATHS, type Paths } from '#core/paths.ts';
+import { isLabel, type Labels } from '#core/selector.ts';
+import { DEFAULT_LISTEN } from '#http/listen_address.ts';
+
+/** Folder of `serve` for what survives a restart. */
+export const DEFAULT_STATE = '/var/lib/netsonde';
+/** Agent that `events` asks. */
+export const DEFAULT_URL = `http://127.0.0.1:${DEFAULT_LISTEN.port}`;
+
+/** Options of every command. main.ts answers them before a command runs. */
+const COMMON_OPTIONS = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } } as const;
+
+/** Options of the commands that read this node: `serve` and `check`. */
+export const NODE_OPTIONS = {
+  config: { type: 'string' },
+  proc: { type: 'string' },
+  sys: { type: 'string' },
+  cgroup: { type: 'string' },
+  netns: { type: 'string' },
+  'node-label': { type: 'string', multiple: true },
+} as const;
+
+/**
+ * The values of a command's options.
+ * @throws {TypeError} with a `code`, for an option that the command does not have, and for an argument that is none
+ */
+export function parseOptions<const Options extends ParseArgsOptionsConfig>(args: readonly string[], options: Options) {
+  return parseArgs({ args: [...args], options: { ...COMMON_OPTIONS, ...options } }).values;
+}
+
+/** The same for a command that takes arguments beside its options. */
+export function parseArguments<const Options extends ParseArgsOptionsConfig>(
+  args: readonly string[],
+  options: Options,
+) {
+  return parseArgs({ args: [...args], options: { ...COMMON_OPTIONS, ...options }, allowPositionals: true });
+}
+
+/** A file or folder in every mount of the file system, by which a wrong folder is recognised. */
+const MARKS: Partial<Record<keyof Paths, string>> = { proc: 'self', sys: 'devices/system/cpu' };
+
+/** @throws for a folder that does not exist, and for one where the file system is not mounted */
+export function pathsOf(given: Partial<Paths>): Paths {
+  const paths = { ...DEFAULT_PATHS };
+  for (const name of Object.keys(DEFAULT_PATHS) as (keyof Paths)[]) {
+    const path = given[name];
+    if (path === undefined) continue;
+    if (!existsSync(path)) throw new Error(`--${name} ${path}: there is no such folder`);
+    const mark = MARKS[name];
+    if (mark !== undefined && !existsSync(join(path, mark))) {
+      throw new Error(
+        `--${name} ${path}: no ${name}fs is mounted there (it has no ${mark}); give the host's ${DEFAULT_PATHS[name]}`,
+      );
+    }
+    paths[name] = path;
+  }
+  return paths;
+}
+
+/** @throws for a text that is no label */
+export function nodeLabelsOf(given: readonly string[] = []): Labels {
+  return Object.fromEntries(
+    given.map((text) => {
+      const [, key, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
+      if (key === undefined || value === undefined || !isLabel(key, value)) {
+        throw new Error(`--node-label ${text}: give KEY=VALUE, like topology.kubernetes.io/zone=a`);
+      }
+      return [key, value];
+    }),
+  );
+}

@@ -1,0 +1,57 @@
+import { hostname } from 'node:os';
+import { Agent } from '#agent/agent.ts';
+import { createLog } from '#agent/log.ts';
+import { parseConfigMapRef } from '#config/configmap.ts';
+import { readVersion } from '#core/assets.ts';
+import { DEFAULT_LISTEN, type ListenAddress, parseListenAddress } from '#http/listen_address.ts';
+import { MODES, type Mode, usesKubernetes } from '#kubernetes/mode.ts';
+import { DEFAULT_STATE, NODE_OPTIONS, nodeLabelsOf, parseOptions, pathsOf } from './options.ts';
+
+/** `netsonde serve`: runs the agent until SIGTERM or SIGINT. */
+export async function runServe(args: readonly string[]): Promise<number> {
+  const values = parseOptions(args, {
+    ...NODE_OPTIONS,
+    listen: { type: 'string' },
+    'api-socket': { type: 'string' },
+    'api-token-file': { type: 'string' },
+    state: { type: 'string', default: DEFAULT_STATE },
+    kubernetes: { type: 'string' },
+    configmap: { type: 'string' },
+  });
+  const listen: ListenAddress = values.listen === undefined ? DEFAULT_LISTEN : parseListenAddress(values.listen);
+  const configMap = values.configmap === undefined ? undefined : parseConfigMapRef(values.configmap);
+  const kubernetes = usesKubernetes(parseMode(values.kubernetes), process.env);
+  if (configMap !== undefined && values.config !== undefined) throw new Error('give --config or --configmap, not both');
+  if (configMap !== undefined && !kubernetes) throw new Error('--configmap needs the API: give --kubernetes on');
+  const log = createLog('info');
+  const stopped = new Promise<string>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => resolve(signal));
+  });
+  const agent = await Agent.start({
+    configFile: values.config,
+    configMap,
+    kubernetes,
+    node: process.env['NODE_NAME'] || hostname(),
+    listen,
+    apiSocket: values['api-socket'],
+    apiTokenFile: values['api-token-file'],
+    paths: pathsOf(values),
+    state: values.state,
+    nodeLabels: nodeLabelsOf(values['node-label']),
+    log,
+  });
+  log.info(`netsonde ${readVersion()} serves on ${agent.address}`);
+  log.info(`${await stopped}: the agent ends`);
+  await agent[Symbol.asyncDispose]();
+  if (agent.isStuck) {
+    log.error('a kernel thread hangs: the agent ends itself by SIGKILL');
+    process.kill(process.pid, 'SIGKILL');
+  }
+  return 0;
+}
+
+function parseMode(text = 'auto'): Mode {
+  const mode = MODES.find((candidate) => candidate === text);
+  if (mode === undefined) throw new Error(`--kubernetes ${text}: is not one of ${MODES.join(', ')}`);
+  return mode;
+}
