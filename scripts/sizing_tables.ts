@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { desiredProbes } from '#agent/desired_kernel.ts';
 import { ConfigReader } from '#config/load.ts';
-import { desiredProbes } from '#config/schema.ts';
 import { rightsFor } from '#core/rights.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import { PROBES } from '#probes/index.ts';

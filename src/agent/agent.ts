@@ -1,16 +1,11 @@
 import type { Server } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
-import { isDeepStrictEqual } from 'node:util';
 import type { RequestHandler } from 'express';
 import type { Logger } from 'winston';
-import type { ConfigStatus, Fault } from '#api/config.ts';
 import { Clocks } from '#config/clocks.ts';
 import { type ConfigMapRef, type ConfigMapVersion, ConfigMapWatcher, formatConfigMapRef } from '#config/configmap.ts';
-import type { TimedSection } from '#config/document.ts';
-import { ConfigError, pathText } from '#config/faults.ts';
-import { InForce } from '#config/in_force.ts';
+import type { ConfigError } from '#config/faults.ts';
 import { ConfigReader } from '#config/load.ts';
-import { desiredKernel } from '#config/schema.ts';
 import { type FileContent, FileWatcher, readContent } from '#config/watch.ts';
 import { OBJECTS, readVersion } from '#core/assets.ts';
 import type { Paths } from '#core/paths.ts';
@@ -29,6 +24,7 @@ import { Cluster } from '#kubernetes/cluster.ts';
 import { reportRejection } from '#kubernetes/rejection.ts';
 import { PROBES } from '#probes/index.ts';
 import { createApp } from '#server';
+import { type ConfigFollower, ConfigLoop } from './config_loop.ts';
 import { Lane } from './lane.ts';
 import { LogShipping } from './log_shipping.ts';
 
@@ -58,7 +54,7 @@ const API_WAIT_MS = 3_000;
 /** The running agent: configuration, kernel thread, events and HTTP, wired together. */
 export class Agent implements AsyncDisposable {
   readonly #options: AgentOptions;
-  readonly #inForce: InForce;
+  readonly #config: ConfigLoop;
   readonly #bus = new EventBus();
   readonly #ledger = new Ledger();
   readonly #lane: Lane;
@@ -72,32 +68,9 @@ export class Agent implements AsyncDisposable {
   #cluster: Cluster | undefined;
   #configMap: ConfigMapWatcher | undefined;
   readonly #ending = new AbortController();
-  #nodeLabels: Labels;
-  /** What was read last, of a file or a ConfigMap. */
-  #content: FileContent | undefined;
-  #version: ConfigMapVersion | undefined;
-  #applied = false;
-  #applying: Promise<void> = Promise.resolve();
-  #status: ConfigStatus;
-
   private constructor(options: AgentOptions, clocks: Clocks) {
     const { log } = options;
     this.#options = options;
-    this.#nodeLabels = options.nodeLabels;
-    this.#inForce = new InForce({
-      reader: new ConfigReader(PROBES),
-      labels: () => this.#nodeLabels,
-      clocks,
-      ended: (sections) => this.#revert(sections),
-    });
-    this.#status = {
-      file: options.configFile ?? null,
-      configMap: options.configMap === undefined ? null : formatConfigMapRef(options.configMap),
-      generation: 0,
-      successful: false,
-      appliedMs: 0,
-      rejected: null,
-    };
     this.#logShipping = new LogShipping(log, options.node);
     this.#sinks = new SinkSet({
       ledger: this.#ledger,
@@ -123,6 +96,35 @@ export class Agent implements AsyncDisposable {
       pods: () => this.#cluster?.pods ?? [],
       log: (level, message) => log.log(level, message),
     });
+    this.#config = new ConfigLoop({
+      origin: {
+        file: options.configFile ?? null,
+        configMap: options.configMap === undefined ? null : formatConfigMapRef(options.configMap),
+      },
+      reader: new ConfigReader(PROBES),
+      clocks,
+      nodeLabels: options.nodeLabels,
+      followers: this.#followers(),
+      kernel: this.#kernel,
+      log: (level, message) => log.log(level, message),
+      rejected: (error, version) => this.#report(error, version),
+    });
+  }
+
+  /** In this order: a log level that shows the rest, and the way of events before there are any. */
+  #followers(): Record<string, ConfigFollower> {
+    return {
+      log: async ({ log }) => {
+        this.#options.log.level = log.level;
+        await this.#logShipping.apply(log.loki);
+      },
+      peers: ({ peers }) => this.#cluster?.setPeers(peers),
+      events: ({ events }) => {
+        this.#bus.historyMax = events.history;
+        this.#lane.configure(events);
+      },
+      sinks: ({ sinks }) => this.#sinks.apply(sinks),
+    };
   }
 
   /**
@@ -134,13 +136,13 @@ export class Agent implements AsyncDisposable {
     const { state: directory, log } = options;
     const agent = new Agent(options, await Clocks.open({ directory, warn: (message) => log.warn(message) }));
     try {
-      agent.#content = options.configFile === undefined ? undefined : await readContent(options.configFile);
+      const content = options.configFile === undefined ? undefined : await readContent(options.configFile);
       // A fault that can be seen now is told before anything is started.
-      if (agent.#content !== undefined) agent.#inForce.check(textOf(agent.#content));
+      if (content !== undefined) agent.#config.check(content);
       await agent.#listen();
       await agent.#connect();
       await agent.#kernel.start();
-      await agent.#begin();
+      await agent.#begin(content);
     } catch (error) {
       await agent[Symbol.asyncDispose]();
       throw error;
@@ -149,32 +151,23 @@ export class Agent implements AsyncDisposable {
   }
 
   /** The first configuration, and a watch for the next. */
-  async #begin(): Promise<void> {
+  async #begin(content: FileContent | undefined): Promise<void> {
     const { configFile, configMap, log } = this.#options;
     if (this.#session !== undefined && configMap !== undefined) {
-      const changed = (content: FileContent, version: ConfigMapVersion | undefined) => this.#reload(content, version);
-      this.#configMap = new ConfigMapWatcher(this.#session, configMap, (level, text) => log.log(level, text), changed);
+      this.#configMap = new ConfigMapWatcher(
+        this.#session,
+        configMap,
+        (level, text) => log.log(level, text),
+        (changed, version) => void this.#config.reload(changed, version),
+      );
       await Promise.race([this.#configMap.firstRead, wait(API_WAIT_MS, undefined, { ref: false })]);
-      this.#applying = this.#applying.then(() => this.#applyInstead());
-      await this.#applying;
+      await this.#config.fallBack();
       return;
     }
-    if (this.#content !== undefined) await this.#inForce.take(textOf(this.#content));
-    this.#applying = this.#accept();
-    await this.#applying;
-    if (configFile !== undefined && this.#content !== undefined) {
-      this.#watcher = new FileWatcher(configFile, this.#content, (changed) => this.#reload(changed));
+    await this.#config.begin(content);
+    if (configFile !== undefined && content !== undefined) {
+      this.#watcher = new FileWatcher(configFile, content, (changed) => void this.#config.reload(changed));
     }
-  }
-
-  /** The defaults, where the ConfigMap was not there in time, or is faulty. */
-  async #applyInstead(): Promise<void> {
-    if (this.#applied) return;
-    if (this.#status.rejected === null) {
-      this.#reject([{ path: '', value: '', allowed: 'cannot be read: the Kubernetes API does not answer yet' }]);
-    }
-    this.#options.log.warn('there is no configuration to apply: all defaults hold until there is one');
-    await this.#apply();
   }
 
   async #connect(): Promise<void> {
@@ -188,7 +181,7 @@ export class Agent implements AsyncDisposable {
       node,
       log: (level, message) => log.log(level, message),
       pods: (update) => this.#tellKernel(this.#kernel.namePods(update)),
-      nodeLabels: (labels) => this.#setNodeLabels(labels),
+      nodeLabels: (labels) => void this.#config.setNodeLabels(labels),
     });
     log.info(`Pods of the node ${node} by the Kubernetes API at ${this.#session.server}`);
     await this.#cluster.listed(API_WAIT_MS);
@@ -197,14 +190,6 @@ export class Agent implements AsyncDisposable {
   /** A thread that was lost meanwhile is replaced, and the next one is told everything. */
   #tellKernel(told: Promise<void>): void {
     told.catch((error: Error) => this.#options.log.debug(`the kernel thread was not told: ${error.message}`));
-  }
-
-  #setNodeLabels(given: Labels): void {
-    const labels = { ...this.#options.nodeLabels, ...given };
-    if (isDeepStrictEqual(labels, this.#nodeLabels)) return;
-    this.#nodeLabels = labels;
-    // They may choose other overrides of the same document.
-    if (this.#applied && this.#content !== undefined) this.#reload(this.#content, this.#version);
   }
 
   /** `HOST:PORT` that the agent serves on. */
@@ -223,7 +208,7 @@ export class Agent implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending.abort(new Error('the agent ends'));
     this.#watcher?.[Symbol.dispose]();
-    this.#inForce[Symbol.dispose]();
+    await this.#config[Symbol.asyncDispose]();
     await this.#configMap?.[Symbol.asyncDispose]();
     await this.#cluster?.[Symbol.asyncDispose]();
     await this.#kernel[Symbol.asyncDispose]();
@@ -245,13 +230,13 @@ export class Agent implements AsyncDisposable {
       ledger: this.#ledger,
       unfolded: () => this.#lane.unfolded,
       sinks: this.#sinks,
-      config: () => this.#status,
-      document: () => this.#inForce.config.document,
+      config: () => this.#config.status,
+      document: () => this.#config.document,
       node: this.#options.node,
       started: new Date(),
       kubernetes: () => this.#kubernetesState(),
-      ready: () => this.#applied,
-      until: (probe: string) => this.#inForce.until(probe),
+      ready: () => this.#config.isApplied,
+      until: (probe: string) => this.#config.until(probe),
     };
     const { apiSocket, apiTokenFile, listen } = this.#options;
     if (apiTokenFile !== undefined) await readToken(apiTokenFile);
@@ -265,33 +250,6 @@ export class Agent implements AsyncDisposable {
     // Who may open the file, may read.
     const open: RequestHandler = (_request, _response, next) => next();
     this.#unixServer = await listenOnUnix(apiSocket, createApp(deps, open));
-  }
-
-  /** Faults of a later configuration never end the agent: the one in force stays. */
-  #reload(content: FileContent, version?: ConfigMapVersion): void {
-    const isRead = content === this.#content;
-    this.#content = content;
-    this.#version = version;
-    this.#applying = this.#applying.then(async () => {
-      try {
-        const { config } = this.#inForce;
-        await this.#inForce.take(textOf(content));
-        if (isRead && isDeepStrictEqual(config, this.#inForce.config)) return;
-        await this.#accept();
-        this.#options.log.info(`configuration ${this.#status.generation} applied`);
-      } catch (error) {
-        if (!(error instanceof ConfigError)) throw error;
-        this.#reject(error.faults);
-        this.#options.log.error(`the new configuration is not applied:\n${error.message}`);
-        this.#report(error, version);
-      }
-    });
-  }
-
-  /** By itself, and not as another configuration: the document is the same. */
-  #revert(sections: readonly TimedSection[]): void {
-    for (const { path } of sections) this.#options.log.info(`${pathText(path)}: its time is over`);
-    this.#applying = this.#applying.then(() => this.#apply());
   }
 
   #kubernetesState(): KubernetesState | undefined {
@@ -310,43 +268,4 @@ export class Agent implements AsyncDisposable {
       if (!this.#ending.signal.aborted) log.warn(`no Event tells of the rejected configuration: ${failure.message}`);
     });
   }
-
-  /** What is in force now; all defaults before a configuration was taken. */
-  async #apply(): Promise<void> {
-    const { config } = this.#inForce;
-    this.#options.log.level = config.log.level;
-    await this.#cluster?.setPeers(config.peers);
-    await this.#logShipping.apply(config.log.loki);
-    this.#bus.historyMax = config.events.history;
-    this.#lane.configure(config.events);
-    await this.#sinks.apply(config.sinks);
-    try {
-      await this.#kernel.labelPods(config.labels);
-      await this.#kernel.configure(desiredKernel(config));
-    } catch (error) {
-      // The thread was lost meanwhile; the next one gets the same wish.
-      this.#options.log.warn(`the probes follow with the next kernel thread: ${(error as Error).message}`);
-    }
-    this.#applied = true;
-  }
-
-  async #accept(): Promise<void> {
-    await this.#apply();
-    this.#status = {
-      ...this.#status,
-      generation: this.#status.generation + 1,
-      successful: true,
-      appliedMs: Date.now(),
-    };
-  }
-
-  #reject(faults: readonly Fault[]): void {
-    this.#status = { ...this.#status, successful: false, rejected: { at: new Date().toISOString(), faults } };
-  }
-}
-
-/** @throws {ConfigError} where it could not be read */
-function textOf(content: FileContent): string {
-  if ('error' in content) throw new ConfigError([{ path: '', value: '', allowed: `cannot be read: ${content.error}` }]);
-  return content.text;
 }

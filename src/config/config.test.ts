@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { desiredProbes } from '#agent/desired_kernel.ts';
 import { type AnyProbe, defineProbe } from '#probe/contract.ts';
 import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
 import { ConfigError, nearest } from './faults.ts';
 import { ConfigReader } from './load.ts';
-import { desiredProbes } from './schema.ts';
 
 const reader = new ConfigReader(PROBES);
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { desiredProbes } from '#agent/desired_kernel.ts';
 import { PROBES } from '#probes/index.ts';
 import { ConfigError } from './faults.ts';
 import { ConfigReader } from './load.ts';
-import { desiredProbes } from './schema.ts';
 
 const reader = new ConfigReader(PROBES);
 

@@ -6,7 +6,7 @@ import { KINDS } from '#core/record_kinds.ts';
 import { Selector } from '#core/selector.ts';
 import { PEERS, type Peers } from '#peers/peer.ts';
 import type { PodLabels } from '#pods/labels.ts';
-import type { AnyProbe, DesiredKernel, DesiredProbes } from '#probe/contract.ts';
+import type { AnyProbe } from '#probe/contract.ts';
 import type { MetricDescriptor } from '#probe/metric.ts';
 import { type RecordRules, recordsSchema } from '#probe/records.ts';
 import type { Mapping, TimedSection } from './document.ts';
@@ -244,30 +244,4 @@ export function configSchema(
   kinds: readonly string[] = KINDS,
 ): z.ZodType<Omit<Config, 'timed' | 'document'>> {
   return z.strictObject(documentKeys(probes, kinds)) as unknown as z.ZodType<Omit<Config, 'timed' | 'document'>>;
-}
-
-/** What the kernel thread is asked for. */
-export function desiredKernel(config: Config): DesiredKernel {
-  return { probes: desiredProbes(config), bpfStats: config.bpfStats, series: config.limits.series };
-}
-
-export function desiredProbes({ detail, probes }: Config): DesiredProbes {
-  const enabled = Object.entries(probes).filter(([, probe]) => probe.enabled);
-  return Object.fromEntries(
-    enabled.map(([name, probe]) => [
-      name,
-      {
-        detail: probe.detail ?? detail,
-        budget: probe.budget,
-        settings: {
-          metrics: probe.metrics,
-          events: probe.events,
-          limit: probe.limit,
-          records: probe.records,
-          aim: probe.pods,
-          options: probe.options,
-        },
-      },
-    ]),
-  );
 }

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
+import { desiredProbes } from '#agent/desired_kernel.ts';
 import type { EventRecord } from '#api/events.ts';
 import { ConfigReader } from '#config/load.ts';
-import { desiredProbes } from '#config/schema.ts';
 import { DEFAULT_PATHS, type Paths } from '#core/paths.ts';
 import { Kernel } from '#kernel/kernel.ts';
 import type { AnyProbe, DesiredProbes } from '#probe/contract.ts';

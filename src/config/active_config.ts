@@ -4,27 +4,26 @@ import type { TimedSection } from './document.ts';
 import type { ConfigReader } from './load.ts';
 import type { Config } from './schema.ts';
 
-/** A timer knows nothing of a wall clock that is set: so often it is looked at. */
+/** A timer does not notice that the wall clock is set: the clock is read again after this time at the latest. */
 const LOOK_EVERY_MS = 10_000;
 
-export interface InForceOptions {
+export interface ActiveConfigOptions {
   readonly reader: ConfigReader;
-  /** Labels of this node, as they are now. */
-  readonly labels: () => Labels;
   readonly clocks: Clocks;
   /** The time of these sections is over: `config` is another one. */
   readonly ended: (sections: readonly TimedSection[]) => void;
 }
 
 /** The document that is in force, and what it says at the moment for this node. */
-export class InForce implements Disposable {
-  readonly #options: InForceOptions;
+export class ActiveConfig implements Disposable {
+  readonly #options: ActiveConfigOptions;
   #text = '{}';
+  #labels: Labels = {};
   #config: Config;
   #over: ReadonlySet<string> = new Set();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(options: InForceOptions) {
+  constructor(options: ActiveConfigOptions) {
     this.#options = options;
     this.#config = options.reader.defaults;
   }
@@ -40,14 +39,24 @@ export class InForce implements Disposable {
 
   /**
    * Takes another document in place of the one in force.
+   * @param labels of this node
    * @throws {ConfigError} for a faulty one: then nothing has changed
    */
-  async take(text: string): Promise<void> {
-    const { reader, labels, clocks } = this.#options;
-    const { timed } = reader.parse(text, labels());
+  async take(text: string, labels: Labels): Promise<void> {
+    const { reader, clocks } = this.#options;
+    const { timed } = reader.parse(text, labels);
     await clocks.take(timed);
     this.#text = text;
+    this.#labels = labels;
     this.#resolve(timed);
+  }
+
+  /**
+   * Other labels of this node may choose other overrides of the document in force.
+   * @throws {ConfigError} where one of these ends before it begins: then nothing has changed
+   */
+  relabel(labels: Labels): Promise<void> {
+    return this.take(this.#text, labels);
   }
 
   /** RFC 3339: when a section of the probe that is in force ends, the first of them; null where none does. */
@@ -65,9 +74,9 @@ export class InForce implements Disposable {
   }
 
   #resolve(timed: readonly TimedSection[]): void {
-    const { reader, labels, clocks } = this.#options;
+    const { reader, clocks } = this.#options;
     this.#over = new Set(timed.filter((section) => clocks.isOver(section)).map(({ id }) => id));
-    this.#config = reader.parse(this.#text, labels(), this.#over);
+    this.#config = reader.parse(this.#text, this.#labels, this.#over);
     this.#wait();
   }
 
