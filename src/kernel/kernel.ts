@@ -17,7 +17,6 @@ import type { PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
 import { PodFilterTracker } from '#pods/pod_filters.ts';
-import { ProcessGroups } from '#pods/process_groups.ts';
 import { NetnsRegistry } from '#pods/registry.ts';
 import { Scanner } from '#pods/scanner.ts';
 import type { AnyProbe, DesiredProbes } from '#probe/contract.ts';
@@ -28,15 +27,10 @@ import { RetainedStates } from '#probe/retained.ts';
 import { RunTimes } from '#sources/bpf/run_times.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { SourceErrors } from '#sources/errors.ts';
-import { MibSource } from '#sources/mib/source.ts';
-import { NetFiles } from '#sources/net_files.ts';
-import { NetlinkClient } from '#sources/netlink/client.ts';
-import { RouteSource } from '#sources/netlink/route.ts';
-import { cpusOf } from '#sources/procfs/cpus.ts';
-import { socketSource } from '#sources/sockets/source.ts';
-import { sockstatSource } from '#sources/sockstat/source.ts';
 import type { Sources } from '#sources/sources.ts';
+import { Collection } from './collection.ts';
 import type { KernelOptions, Page } from './messages.ts';
+import { openSources } from './open_sources.ts';
 import { EventOutbox } from './outbox.ts';
 import { troubleOf } from './trouble.ts';
 
@@ -72,13 +66,7 @@ export class Kernel implements AsyncDisposable {
   readonly #counts = new SelfCounts();
   readonly #netns: BpfNetnsKernel;
   readonly #outbox: EventOutbox;
-  /** A collection that has not ended: who asks for a page meanwhile shares it. */
-  #collecting: Promise<void> | undefined;
-  /** Resolves once every page of earlier collections is rendered. */
-  #rendered: Promise<unknown> = Promise.resolve();
-  /** When the last collection ended: by a clock that nobody sets, and by the wall clock. */
-  #collectedMs = Number.NEGATIVE_INFINITY;
-  #collected = new Date(0);
+  readonly #collection = new Collection(() => this.collect());
   #refreshFailure = '';
   #timer: NodeJS.Timeout | undefined;
 
@@ -102,27 +90,12 @@ export class Kernel implements AsyncDisposable {
       send: hooks.events,
     });
     this.#errors = new SourceErrors((message) => hooks.log('warn', message));
-    const errors = this.#errors;
-    const files = new NetFiles(paths.proc, this.#registry, errors);
-    const netlink = new NetlinkClient(files, errors);
-    const cpus = cpusOf(paths.sys);
-    this.#sources = {
-      netns: this.#registry,
-      processes: new ProcessGroups(paths, () => this.#registry.owners(), errors),
-      files,
-      mib: new MibSource(bpf, cpus, this.#registry, files),
-      sockstat: sockstatSource(bpf, cpus, this.#registry, files),
-      netlink,
-      route: new RouteSource(netlink),
-      sockets: socketSource(bpf, this.#registry, files, netlink, errors),
-      bpf,
-      cpus,
-    };
+    this.#sources = openSources(paths, bpf, this.#registry, this.#errors);
     this.#runTimes = new RunTimes(paths.proc);
     this.#supervisor = new Supervisor({
       definitions: hooks.probes,
       sources: this.#sources,
-      context: { paths, errors, filters: this.#filters, life: this.#registry },
+      context: { paths, errors: this.#errors, filters: this.#filters, life: this.#registry },
       retained: this.#retained,
       aggregator: this.#aggregator,
       publish: (probe) => this.#outbox.publisher(probe),
@@ -170,14 +143,12 @@ export class Kernel implements AsyncDisposable {
   /** Collects and renders a page. */
   page(format: Format): Promise<Page> {
     const startMs = performance.now();
-    return this.#afterCollection(() => this.#page(format, startMs));
+    return this.#collection.fresh(() => this.#page(format, startMs));
   }
 
   /** The numbers by which one sees who is in trouble: a small part of a page. Collects where the last collection is old. */
-  async trouble(): Promise<Trouble> {
-    const isFresh = this.#collecting === undefined && performance.now() - this.#collectedMs < FRESH_MS;
-    const read = async () => troubleOf(this.#aggregator, this.#collected);
-    return isFresh ? read() : this.#afterCollection(read);
+  trouble(): Promise<Trouble> {
+    return this.#collection.recent(FRESH_MS, async (collected) => troubleOf(this.#aggregator, collected));
   }
 
   probes(): readonly ProbeStatus[] {
@@ -261,20 +232,6 @@ export class Kernel implements AsyncDisposable {
       hasRunTimes: this.#runTimes.missing === undefined,
     });
     batch.commit();
-    this.#collectedMs = performance.now();
-    this.#collected = new Date();
-  }
-
-  /** Who asks at the same time shares one collection, which waits until what came of the one before is read. */
-  #afterCollection<T>(read: () => Promise<T>): Promise<T> {
-    this.#collecting ??= this.#rendered
-      .then(() => this.collect())
-      .finally(() => {
-        this.#collecting = undefined;
-      });
-    const answer = this.#collecting.then(read);
-    this.#rendered = Promise.allSettled([this.#rendered, answer]);
-    return answer;
   }
 
   /** Renders what was collected last. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { desiredProbes } from '#agent/desired_kernel.ts';
 import { ConfigReader } from '#config/load.ts';
-import { desiredProbes } from '#config/schema.ts';
 import { PROBES } from '#probes/index.ts';
 import type { AnyProbe } from './contract.ts';
 import { type Candidate, causeOf, RecordGate, type RecordOffer, type RecordRules } from './records.ts';

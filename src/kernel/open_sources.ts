@@ -1,0 +1,35 @@
+import type { Paths } from '#core/paths.ts';
+import { ProcessGroups } from '#pods/process_groups.ts';
+import type { NetnsRegistry } from '#pods/registry.ts';
+import type { BpfSource } from '#sources/bpf/source.ts';
+import type { SourceErrors } from '#sources/errors.ts';
+import { MibSource } from '#sources/mib/source.ts';
+import { NetFiles } from '#sources/net_files.ts';
+import { NetlinkClient } from '#sources/netlink/client.ts';
+import { RouteSource } from '#sources/netlink/route.ts';
+import { cpusOf } from '#sources/procfs/cpus.ts';
+import { socketSource } from '#sources/sockets/source.ts';
+import { sockstatSource } from '#sources/sockstat/source.ts';
+import type { Sources } from '#sources/sources.ts';
+
+/**
+ * Opens all readers of the kernel.
+ * @throws where /sys has no list of CPUs
+ */
+export function openSources(paths: Paths, bpf: BpfSource, registry: NetnsRegistry, errors: SourceErrors): Sources {
+  const files = new NetFiles(paths.proc, registry, errors);
+  const netlink = new NetlinkClient(files, errors);
+  const cpus = cpusOf(paths.sys);
+  return {
+    netns: registry,
+    processes: new ProcessGroups(paths, () => registry.owners(), errors),
+    files,
+    mib: new MibSource(bpf, cpus, registry, files),
+    sockstat: sockstatSource(bpf, cpus, registry, files),
+    netlink,
+    route: new RouteSource(netlink),
+    sockets: socketSource(bpf, registry, files, netlink, errors),
+    bpf,
+    cpus,
+  };
+}
