@@ -1,0 +1,207 @@
+import { EventEmitter } from 'node:events';
+import type { Worker } from 'node:worker_threads';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { DesiredKernel } from '#probe/contract.ts';
+import { KernelClient } from './client.ts';
+import type { Question, QuestionName } from './messages.ts';
+
+const HANG_MS = 5_000;
+const FIRST: DesiredKernel = { probes: {}, bpfStats: false };
+const SECOND: DesiredKernel = { probes: {}, bpfStats: true };
+
+/** A kernel thread that answers what it is asked, but for what a test takes away. */
+class FakeWorker extends EventEmitter {
+  readonly asked: Question[] = [];
+  /** Does not answer these. */
+  silent = new Set<QuestionName>();
+  /** Cannot be ended, as a thread in a read that hangs. */
+  hangs = false;
+
+  postMessage(question: Question): void {
+    this.asked.push(question);
+    if (this.silent.has(question.name) || this.hangs) return;
+    const answer = question.name === 'scrape' ? { chunks: [], ledger: [] } : null;
+    queueMicrotask(() => this.emit('message', { kind: 'answer', id: question.id, answer }));
+  }
+
+  terminate(): Promise<number> {
+    if (this.hangs) return new Promise(() => undefined);
+    queueMicrotask(() => this.emit('exit', 1));
+    return Promise.resolve(1);
+  }
+
+  names(): QuestionName[] {
+    return this.asked.map(({ name }) => name).filter((name) => name !== 'ping');
+  }
+}
+
+let workers: FakeWorker[];
+/** Changes a worker before anything is asked of it; what it returns decides whether the thread gets ready. */
+let prepare: (worker: FakeWorker, number: number) => 'ready' | 'fails' | 'waits';
+let logs: string[];
+let client: KernelClient;
+
+function worker(): Worker {
+  const made = new FakeWorker();
+  workers.push(made);
+  const what = prepare(made, workers.length);
+  queueMicrotask(() => {
+    if (what === 'ready') made.emit('message', { kind: 'ready' });
+    if (what === 'fails') made.emit('error', new Error('no list of CPUs'));
+  });
+  return made as unknown as Worker;
+}
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] });
+  workers = [];
+  logs = [];
+  prepare = () => 'ready';
+  client = new KernelClient({
+    kernel: { paths: { proc: '', sys: '', cgroup: '', netns: '' }, objects: '', node: 'n1', kubernetes: false },
+    events: () => undefined,
+    pods: () => [{ uid: 'u', namespace: 'shop', pod: 'cart', labels: {} } as never],
+    log: (level, message) => logs.push(`${level} ${message}`),
+    hangMs: HANG_MS,
+    worker,
+  });
+});
+
+afterEach(async () => {
+  const closed = client[Symbol.asyncDispose]();
+  await vi.advanceTimersByTimeAsync(HANG_MS + 1_000);
+  await closed;
+  vi.useRealTimers();
+});
+
+const last = () => workers.at(-1) as FakeWorker;
+
+describe('a thread that starts', () => {
+  it('is told labels, Pods and the last wish, in this order', async () => {
+    await client.start();
+    await client.configure(FIRST);
+    expect(last().names()).toEqual(['labelPods', 'namePods', 'configure']);
+    await client.labelPods({ app: 'app' });
+    await client.configure(SECOND);
+    workers[0]?.emit('exit', 1);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(workers).toHaveLength(2);
+    expect(last().asked.slice(0, 3)).toMatchObject([
+      { name: 'labelPods', ask: { app: 'app' } },
+      { name: 'namePods', ask: { whole: true, set: [{ pod: 'cart' }] } },
+      { name: 'configure', ask: SECOND },
+    ]);
+    expect(client.restarts).toBe(1);
+    expect(logs).toEqual(['error the kernel thread ended: it is replaced', 'info a new kernel thread runs']);
+  });
+
+  it('and fails reaches the caller where it is the first', async () => {
+    prepare = () => 'fails';
+    await expect(client.start()).rejects.toThrow('no list of CPUs');
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(workers).toHaveLength(1);
+  });
+
+  it('and fails later is retried with growing pauses', async () => {
+    await client.start();
+    prepare = (_, number) => (number < 5 ? 'fails' : 'ready');
+    workers[0]?.emit('error', new Error('broken'));
+    const startedAfter: number[] = [];
+    for (let ms = 0; workers.length < 5 && ms < 10_000; ms += 50) {
+      const before = workers.length;
+      await vi.advanceTimersByTimeAsync(50);
+      if (workers.length > before) startedAfter.push(ms + 50);
+    }
+    expect(startedAfter).toEqual([100, 300, 700, 1_500]);
+    expect(client.restarts).toBe(4);
+    expect(logs.filter((line) => line.includes('could not be started: no list of CPUs'))).toHaveLength(3);
+    expect(logs.at(-1)).toBe('info a new kernel thread runs');
+  });
+
+  it('and is lost while it is told its wish is replaced by one thread, not by two', async () => {
+    await client.start();
+    await client.configure(FIRST);
+    prepare = (made, number) => {
+      if (number === 2) made.silent = new Set(['configure', 'ping']);
+      return 'ready';
+    };
+    workers[0]?.emit('exit', 1);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(workers).toHaveLength(3);
+    expect(client.restarts).toBe(2);
+    expect(last().names()).toEqual(['labelPods', 'namePods', 'configure']);
+  });
+
+  it('is ended where the agent ends meanwhile', async () => {
+    await client.start();
+    prepare = () => 'waits';
+    workers[0]?.emit('exit', 1);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(workers).toHaveLength(2);
+    const ended = vi.spyOn(last(), 'terminate');
+    await client[Symbol.asyncDispose]();
+    expect(ended).toHaveBeenCalledOnce();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(workers).toHaveLength(2);
+    expect(client.stuckThreads).toBe(0);
+  });
+});
+
+describe('a thread that hangs', () => {
+  async function hang(): Promise<FakeWorker> {
+    const hung = last();
+    hung.hangs = true;
+    // Up to a second until a ping and as long until it is found silent for too long; then the pause before the next thread.
+    await vi.advanceTimersByTimeAsync(HANG_MS + 3_000);
+    return hung;
+  }
+
+  it('is given up: its questions are answered with the reason, and it counts as stuck until it ends', async () => {
+    await client.start();
+    last().silent.add('probes');
+    const question = expect(client.ask('probes', null)).rejects.toThrow(
+      /^the kernel thread did not answer for \d+ ms$/,
+    );
+    const hung = await hang();
+    await question;
+    expect(logs[0]).toMatch(/^error the kernel thread did not answer for \d+ ms: it is replaced$/);
+    expect(workers).toHaveLength(2);
+    expect(client.stuckThreads).toBe(1);
+    expect(await client.ask('ping', null)).toBeNull();
+    hung.emit('exit', 1);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(client.stuckThreads).toBe(0);
+  });
+
+  it('leaves the last good page, with its age', async () => {
+    await client.start();
+    const { page, ageSeconds } = await client.page('text', 1_000);
+    expect(ageSeconds).toBe(0);
+    last().hangs = true;
+    const late = client.page('text', 1_000);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(await late).toEqual({ page, ageSeconds: 1 });
+    // A thread that is silent for half of the time is not asked any more.
+    await vi.advanceTimersByTimeAsync(3_500);
+    const { length } = last().asked;
+    expect(await client.page('text', 1_000)).toEqual({ page, ageSeconds: 4.5 });
+    expect(last().asked).toHaveLength(length);
+    await expect(client.page('openmetrics', 1_000)).rejects.toThrow('the kernel thread does not answer');
+  });
+
+  it('is not replaced once three hang, until one of them ends', async () => {
+    await client.start();
+    const hung = await hang();
+    await hang();
+    await hang();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(workers).toHaveLength(3);
+    expect(client.stuckThreads).toBe(3);
+    expect(logs.at(-1)).toBe('error 3 kernel threads hang: no other is started before one ends');
+    await expect(client.ask('probes', null)).rejects.toThrow('the kernel thread is being replaced');
+    hung.emit('exit', 1);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(workers).toHaveLength(4);
+    expect(logs.at(-1)).toBe('info a new kernel thread runs');
+  });
+});

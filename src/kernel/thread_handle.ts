@@ -1,0 +1,129 @@
+import { Worker } from 'node:worker_threads';
+import type { EventRecord } from '#api/events.ts';
+import type { FromKernel, KernelOptions, Question, QuestionName, Questions } from './messages.ts';
+
+export interface ThreadCallbacks {
+  readonly events: (events: readonly EventRecord[]) => void;
+  readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
+  /** The thread ended, or threw. */
+  readonly lost: (why: string) => void;
+}
+
+interface Pending {
+  readonly resolve: (answer: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export function startWorker(options: KernelOptions): Worker {
+  const file = import.meta.url.endsWith('.ts') ? './thread.ts' : './kernel_thread.js';
+  return new Worker(new URL(file, import.meta.url), { workerData: options, name: 'kernel' });
+}
+
+/** One kernel thread as the main thread sees it, with the questions that it has not answered. */
+export class ThreadHandle {
+  readonly #worker: Worker;
+  readonly #callbacks: ThreadCallbacks;
+  readonly #pending = new Map<number, Pending>();
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<void>();
+  readonly #startedMs = performance.now();
+  #nextId = 1;
+  #hasEnded = false;
+  /** When the ping was sent that is not answered. */
+  #pingedMs: number | undefined;
+
+  constructor(worker: Worker, callbacks: ThreadCallbacks) {
+    this.#worker = worker;
+    this.#callbacks = callbacks;
+    worker.on('message', (message: FromKernel) => this.#receive(message));
+    worker.on('error', (error: Error) => {
+      this.#ready.reject(error);
+      callbacks.lost(`failed: ${error.message}`);
+    });
+    worker.on('exit', () => {
+      this.#hasEnded = true;
+      this.#ended.resolve();
+      this.#ready.reject(new Error('the kernel thread ended'));
+      callbacks.lost('ended');
+    });
+  }
+
+  /** Resolves once the thread takes questions; rejects where it ends before. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  /** Resolves once the thread has ended. A thread that hangs in the kernel does not. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** How long ago the thread was started, in milliseconds. */
+  get ageMs(): number {
+    return performance.now() - this.#startedMs;
+  }
+
+  /** How long the thread owes the answer to a ping, in milliseconds; 0 where it owes none. */
+  get silentMs(): number {
+    return this.#pingedMs === undefined ? 0 : performance.now() - this.#pingedMs;
+  }
+
+  /** Sends a ping, unless one is unanswered. */
+  ping(): void {
+    if (this.#pingedMs !== undefined) return;
+    this.#pingedMs = performance.now();
+    this.ask('ping', null).then(
+      () => {
+        this.#pingedMs = undefined;
+      },
+      // Given up: its questions were answered with the reason.
+      () => undefined,
+    );
+  }
+
+  /** @throws what the thread throws, or why it was given up before it answered */
+  ask<Name extends QuestionName>(name: Name, ask: Questions[Name]['ask']): Promise<Questions[Name]['answer']> {
+    const id = this.#nextId++;
+    const question: Question<Name> = { id, name, ask };
+    const answer = new Promise<unknown>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
+    this.#worker.postMessage(question);
+    return answer as Promise<Questions[Name]['answer']>;
+  }
+
+  /**
+   * Answers every open question with the reason, and ends the thread.
+   * @returns a promise that a thread which hangs in the kernel never resolves
+   */
+  end(reason: Error): Promise<unknown> {
+    for (const { reject } of this.#pending.values()) reject(reason);
+    this.#pending.clear();
+    this.#worker.removeAllListeners('message');
+    return this.#worker.terminate();
+  }
+
+  #receive(message: FromKernel): void {
+    switch (message.kind) {
+      case 'ready':
+        this.#ready.resolve();
+        break;
+      case 'events':
+        this.#callbacks.events(message.events);
+        break;
+      case 'log':
+        this.#callbacks.log(message.level, message.message);
+        break;
+      case 'answer':
+        this.#pending.get(message.id)?.resolve(message.answer);
+        this.#pending.delete(message.id);
+        break;
+      case 'failure':
+        this.#pending.get(message.id)?.reject(new Error(message.message));
+        this.#pending.delete(message.id);
+        break;
+    }
+  }
+}
