@@ -1,4 +1,3 @@
-import type { Server } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { RequestHandler } from 'express';
 import type { Logger } from 'winston';
@@ -17,7 +16,7 @@ import { RECORD_KINDS } from '#events/kinds.ts';
 import { apiAccess, readToken } from '#http/access.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
 import type { ListenAddress } from '#http/listen_address.ts';
-import { listenOnUnix } from '#http/unix_socket.ts';
+import { Listeners } from '#http/listeners.ts';
 import { KernelClient } from '#kernel/client.ts';
 import type { ApiSession } from '#kubernetes/api.ts';
 import { Cluster } from '#kubernetes/cluster.ts';
@@ -61,13 +60,13 @@ export class Agent implements AsyncDisposable {
   readonly #sinks: SinkSet;
   readonly #logShipping: LogShipping;
   readonly #kernel: KernelClient;
-  #server: Server | undefined;
-  #unixServer: Server | undefined;
+  readonly #listeners = new Listeners();
   #watcher: FileWatcher | undefined;
   #session: ApiSession | undefined;
   #cluster: Cluster | undefined;
   #configMap: ConfigMapWatcher | undefined;
   readonly #ending = new AbortController();
+
   private constructor(options: AgentOptions, clocks: Clocks) {
     const { log } = options;
     this.#options = options;
@@ -194,10 +193,7 @@ export class Agent implements AsyncDisposable {
 
   /** `HOST:PORT` that the agent serves on. */
   get address(): string {
-    const address = this.#server?.address();
-    if (address === null || address === undefined || typeof address === 'string') return '';
-    const { family, address: host, port } = address;
-    return family === 'IPv6' ? `[${host}]:${port}` : `${host}:${port}`;
+    return this.#listeners.address;
   }
 
   /** A thread hangs in the kernel: process.exit() would wait for it for ever. */
@@ -215,10 +211,7 @@ export class Agent implements AsyncDisposable {
     this.#lane[Symbol.dispose]();
     await this.#sinks.close();
     await this.#logShipping[Symbol.asyncDispose]();
-    for (const server of [this.#server, this.#unixServer]) {
-      server?.closeAllConnections();
-      server?.close();
-    }
+    this.#listeners[Symbol.dispose]();
   }
 
   async #listen(): Promise<void> {
@@ -240,16 +233,11 @@ export class Agent implements AsyncDisposable {
     };
     const { apiSocket, apiTokenFile, listen } = this.#options;
     if (apiTokenFile !== undefined) await readToken(apiTokenFile);
-    const app = createApp(deps, apiAccess(apiTokenFile));
-    await new Promise<void>((resolve, reject) => {
-      const listening = (error?: Error) => (error === undefined ? resolve() : reject(error));
-      const { host, port } = listen;
-      this.#server = host === undefined ? app.listen(port, listening) : app.listen(port, host, listening);
-    });
+    await this.#listeners.onAddress(listen, createApp(deps, apiAccess(apiTokenFile)));
     if (apiSocket === undefined) return;
     // Who may open the file, may read.
     const open: RequestHandler = (_request, _response, next) => next();
-    this.#unixServer = await listenOnUnix(apiSocket, createApp(deps, open));
+    await this.#listeners.onUnix(apiSocket, createApp(deps, open));
   }
 
   #kubernetesState(): KubernetesState | undefined {
