@@ -19,7 +19,7 @@ const STATUS = z.strictObject({
     .nullable()
     .describe('`namespace/name/key` that it comes from, through the Kubernetes API; null: it does not.'),
   generation: count().describe('Number of the configuration in force, counted from the start; 0: all defaults hold.'),
-  successful: z.boolean().describe('The last one that was read was applied.'),
+  successful: z.boolean().describe('The last one that was read was applied, by every part of the agent.'),
   appliedMs: count().describe('When one was applied last, in milliseconds since 1970; 0: never.'),
   rejected: z
     .strictObject({
@@ -28,7 +28,9 @@ const STATUS = z.strictObject({
     })
     .readonly()
     .nullable()
-    .describe('The last one that was rejected, also when a later one was applied; null: none.'),
+    .describe(
+      'The last one that was rejected, or not applied by every part of the agent, also when a later one was applied; null: none.',
+    ),
 });
 export type ConfigStatus = Readonly<z.infer<typeof STATUS>>;
 

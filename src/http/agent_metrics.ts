@@ -59,7 +59,7 @@ export const AGENT_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_config_last_reload_successful',
-    help: '1 if the last configuration was applied, 0 if it was faulty and the one before it stays.',
+    help: '1 if the last configuration was applied, 0 if it was faulty and the one before it stays, or if a part of the agent cannot follow it.',
     labels: {},
   },
   configTime: {
