@@ -57,7 +57,11 @@ export async function runEvents(args: readonly string[]): Promise<number> {
  * @param signal ends it
  * @throws where the agent cannot be reached or refuses the question
  */
-async function showEvents(options: EventsOptions, print: (text: string) => void, signal: AbortSignal): Promise<void> {
+export async function showEvents(
+  options: EventsOptions,
+  print: (text: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const url = questionOf(options);
   const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile, '--token-file');
   const response = await ask(url, token, signal);

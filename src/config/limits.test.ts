@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
+import { desiredKernel } from '#agent/desired_kernel.ts';
 import { PROBES } from '#probes/index.ts';
 import { ConfigReader } from './load.ts';
-import { desiredKernel } from './schema.ts';
 
 const reader = new ConfigReader(PROBES);
 

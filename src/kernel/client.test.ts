@@ -6,8 +6,8 @@ import { KernelClient } from './client.ts';
 import type { Question, QuestionName } from './messages.ts';
 
 const HANG_MS = 5_000;
-const FIRST: DesiredKernel = { probes: {}, bpfStats: false };
-const SECOND: DesiredKernel = { probes: {}, bpfStats: true };
+const FIRST: DesiredKernel = { probes: {}, bpfStats: false, series: 1_000 };
+const SECOND: DesiredKernel = { probes: {}, bpfStats: true, series: 1_000 };
 
 /** A kernel thread that answers what it is asked, but for what a test takes away. */
 class FakeWorker extends EventEmitter {
