@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { addCounters, type Counter, subtractCounters } from '#core/counter.ts';
+import { addCounters, type Counter, subtractCounters, toCounter } from '#core/counter.ts';
 import { asNetnsId } from '#core/netns.ts';
 import { defineMetrics, type LooseRowReader, NO_LABELS } from '#probe/metric.ts';
 import { Edges } from './edges.ts';
@@ -163,7 +163,7 @@ interface RowStep {
   readonly peer: number;
   readonly port: number;
   readonly grown: Counter;
-  /** Begins anew from zero; is deleted after this. Only in a collection that is taken. */
+  /** Begins anew, and has counted less by now than what was taken last; is deleted after this. Only in a collection that is taken. */
   readonly kind: 'grows' | 'anew' | 'last';
 }
 
@@ -176,14 +176,15 @@ class Source {
 
   next({ key, peer, port, grown, kind }: RowStep, commit: boolean): Given {
     const before = this.#rows.get(key);
-    const isAnew = commit && kind === 'anew' && before !== undefined;
+    const taken = this.#taken.get(`${key} ${this.#lives.get(key)}`)?.bytes ?? 0;
+    const isAnew = commit && kind === 'anew' && before !== undefined && taken > 0;
     if (before === undefined || isAnew) this.#lives.set(key, (this.#lives.get(key) ?? 0) + 1);
-    const small = isAnew ? 0 : Number(BigInt(grown) % 100n);
+    const small = Number(BigInt(grown) % 100n);
     const { bytes, failed, delay } = (isAnew ? undefined : before) ?? { bytes: 0, failed: 0, delay: EMPTY_DELAY };
     const row = {
       key: String(key),
       labels: { peer: `p${peer}`, port: String(port) },
-      bytes: addCounters(bytes, isAnew ? 0 : grown),
+      bytes: isAnew ? toCounter(BigInt(grown) % BigInt(taken)) : addCounters(bytes, grown),
       failed: (failed ?? 0) + small,
       open: small,
       delay: { counts: (delay ?? EMPTY_DELAY).counts.map((count, index) => count + (small % (index + 2))), sum: 0 },
@@ -356,6 +357,36 @@ describe('who is shown', () => {
       ['peer="web",port="1"', 7],
       ['peer="db",port="1"', 6],
       ['peer="*",port="*"', 5],
+    ]);
+  });
+});
+
+describe('the values of the label with a bound of its own', () => {
+  const of = (port: string, bytes: number): Given => ({ key: port, labels: { peer: 'web', port }, bytes });
+
+  it('change for one that grows clearly more, which leaves under * what it counted there', () => {
+    const ours = new Ours();
+    let before: Page = new Map();
+    for (let scrape = 1; scrape < 40; scrape++) {
+      ours.collect(
+        [of('1', 1_000 * scrape), of('2', 900 * scrape), of('3', 100 + 9_000 * (scrape - 1))],
+        {},
+        scrape * EVERY_MS,
+      );
+      const page = ours.page('bytes');
+      if (page.has('peer="web",port="3"') && !before.has('peer="web",port="3"')) {
+        expect(page.get('peer="web",port="3"')).toBe(0);
+        // Port 2 has lost its place: both count under * of their peer in this collection.
+        const star = 'peer="web",port="*"';
+        expect(page.get(star)).toBe(Number(before.get(star)) + 9_000 + 900);
+      }
+      before = page;
+    }
+    expect([...before.keys()].sort()).toEqual([
+      'peer="*moved-1",port="*moved-1"',
+      'peer="web",port="*"',
+      'peer="web",port="1"',
+      'peer="web",port="3"',
     ]);
   });
 });
