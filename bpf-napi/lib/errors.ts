@@ -1,6 +1,7 @@
 /**
  * - `BPF_UNAVAILABLE`: the addon or libbpf is not there.
- * - `BPF_OPEN`, `BPF_LOAD`, `BPF_ATTACH`, `BPF_RUN`, `BPF_MAP`, `BPF_RING`, `BPF_STATS`: the step that failed.
+ * - `BPF_OPEN`, `BPF_LOAD`, `BPF_ATTACH`, `BPF_RUN`, `BPF_ITERATOR`, `BPF_MAP`, `BPF_RING`, `BPF_STATS`: the step that
+ *   failed.
  * - `BPF_VERIFIER`: a load that the kernel's verifier refused; `verifier` has its telling lines.
  * - `BPF_CLOSED`, `BPF_BUSY`: the handle was closed, or a load or an attach is under way.
  * - `NETNS`, `NETLINK`: entering a namespace, talking to the kernel in it.
@@ -12,6 +13,7 @@ export type BpfErrorCode =
   | 'BPF_VERIFIER'
   | 'BPF_ATTACH'
   | 'BPF_RUN'
+  | 'BPF_ITERATOR'
   | 'BPF_MAP'
   | 'BPF_RING'
   | 'BPF_STATS'
@@ -60,9 +62,12 @@ const CODES: Readonly<Record<string, BpfErrorCode>> = {
   open: 'BPF_OPEN',
   load: 'BPF_LOAD',
   attach: 'BPF_ATTACH',
+  plug: 'BPF_ATTACH',
   run: 'BPF_RUN',
+  iterate: 'BPF_ITERATOR',
   'open ring': 'BPF_RING',
   drain: 'BPF_RING',
+  watch: 'BPF_RING',
   enable: 'BPF_STATS',
 };
 

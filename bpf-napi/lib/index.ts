@@ -1,11 +1,20 @@
 export { BpfError, type BpfErrorCode } from './errors.ts';
+export { BpfLink } from './link.ts';
 export { BpfMap, type MapDump } from './map.ts';
 export { unavailable } from './native.ts';
-export { BpfObject, type BpfProgram, type BpfProgramInfo } from './object.ts';
-export { BpfRing, type RingBatch, type RingOptions } from './ring.ts';
+export {
+  BpfObject,
+  type BpfProgram,
+  type BpfProgramInfo,
+  type IteratorOptions,
+  type PacketRun,
+  type PacketRunOptions,
+} from './object.ts';
+export { BpfRing, type RingBatch, type RingOptions, type RingWakeUp } from './ring.ts';
 export {
   BpfStats,
   clockOffset,
+  enterNetns,
   jiffiesPerSecond,
   libbpfVersion,
   type NetlinkAnswer,

@@ -58,6 +58,14 @@ export class BpfMap {
     guarded('BPF_MAP', () => this.#native.setAutocreate(this.#index, wanted));
   }
 
+  /**
+   * Before the load: takes the kernel's map of a loaded object in place of an own one. Types and sizes of keys and values must
+   * be equal; the number of entries becomes that of the other. The map lives until both objects are closed, in any order.
+   */
+  reuse(other: BpfMap): void {
+    this.#maxEntries = guarded('BPF_MAP', () => this.#native.reuseMap(this.#index, other.fd));
+  }
+
   /** Writes the value into `target`; false where there is no such key. */
   lookup(key: Uint8Array, target: Uint8Array): boolean {
     return guarded('BPF_MAP', () => this.#native.lookup(this.#index, key, target));
@@ -94,5 +102,14 @@ export class BpfMap {
   /** Copies the first `bytes` of an array that was declared with BPF_F_MMAPABLE. No system call after the first. */
   readMapped(target: Uint8Array, bytes: number): void {
     guarded('BPF_MAP', () => this.#native.readMapped(this.#index, target, bytes));
+  }
+
+  /**
+   * Writes into an array that was declared with BPF_F_MMAPABLE, `offset` bytes from its start. No system call after the first.
+   * Programs may read meanwhile: each whole word of eight bytes at a multiple of eight is stored at once, before and after
+   * these each of four at a multiple of four; one word after the other, in their order.
+   */
+  writeMapped(offset: number, bytes: Uint8Array): void {
+    guarded('BPF_MAP', () => this.#native.writeMapped(this.#index, offset, bytes));
   }
 }

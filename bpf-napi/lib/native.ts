@@ -8,6 +8,7 @@ export interface NativeModule {
   readonly Ring: new (object: NativeObject, map: number) => NativeRing;
   readonly Stats: new () => NativeStats;
   withNetns<T>(path: string, inside: () => T): T;
+  enterNetns(path: string): void;
   netnsCookie(): bigint;
   netlinkDump(protocol: number, request: Uint8Array, bytesMax: number): NativeAnswer;
   netlinkDumpAsync(protocol: number, request: Uint8Array, bytesMax: number): Promise<NativeAnswer>;
@@ -27,10 +28,17 @@ export interface NativeObject {
   setAutocreate(map: number, create: boolean): void;
   setMaxEntries(map: number, entries: number): void;
   setConstant(name: string, value: bigint | Uint8Array): void;
+  reuseMap(map: number, fd: number): number;
   load(): Promise<void>;
-  attach(program: string): Promise<void>;
+  attach(program: string): Promise<number>;
+  attachCgroup(program: string, cgroup: string | number): Promise<number>;
+  plug(program: string, arrayFd: number, index: number): number;
+  detachOne(link: number): void;
   detach(): void;
   run(program: string, args: BigUint64Array): number;
+  runPacket(program: string, packet: Uint8Array, left: Uint8Array, repeat: number): NativeRun;
+  readIterator(program: string, bytesMax: number, mapFd: number | undefined): Uint8Array;
+  readIteratorAsync(program: string, bytesMax: number, mapFd: number | undefined): Promise<Uint8Array>;
   programInfo(program: string): { id: number; runNanoseconds: bigint; runs: bigint; missed: bigint };
   mapFd(map: number): number;
   lookup(map: number, key: Uint8Array, value: Uint8Array): boolean;
@@ -38,7 +46,14 @@ export interface NativeObject {
   delete(map: number, key: Uint8Array): boolean;
   dump(map: number, target: Uint8Array): number;
   readMapped(map: number, target: Uint8Array, bytes: number): void;
+  writeMapped(map: number, offset: number, bytes: Uint8Array): void;
   close(): void;
+}
+
+export interface NativeRun {
+  result: number;
+  bytes: number;
+  nanoseconds: number;
 }
 
 export interface NativeMap {
@@ -51,6 +66,8 @@ export interface NativeMap {
 
 export interface NativeRing {
   drain(target: Uint8Array, recordBytesMax: number): number;
+  watch(ready: () => void): void;
+  unwatch(): void;
   close(): void;
 }
 

@@ -1,5 +1,6 @@
 import { BpfError, guarded, guardedAsync } from './errors.ts';
 import { closed, watchForLeak } from './leaks.ts';
+import { BpfLink } from './link.ts';
 import { BpfMap } from './map.ts';
 import { type NativeObject, native } from './native.ts';
 
@@ -17,6 +18,34 @@ export interface BpfProgramInfo {
   /** Runs that the kernel skipped because the program was already running on that CPU (since 5.12). */
   readonly missed: bigint;
 }
+
+export interface PacketRunOptions {
+  /** How often the program runs on the packet: 1 to 1,000,000, 1 by default. The thread is blocked meanwhile. */
+  readonly repeat?: number;
+  /** Bytes of the longest packet that the program may leave; by default 256 more than it gets. */
+  readonly bytesMax?: number;
+}
+
+export interface PacketRun {
+  /** What the last run returned, 32 bits. */
+  readonly result: number;
+  /** The packet as the last run left it. */
+  readonly packet: Uint8Array;
+  /** Of one run, on average. */
+  readonly nanoseconds: number;
+}
+
+export interface IteratorOptions {
+  /** Refuses a longer output. */
+  readonly bytesMax: number;
+  /** The map to walk, for iterators that take one (`iter/bpf_map_elem`, `iter/bpf_sk_storage_map`). */
+  readonly map?: BpfMap;
+}
+
+const EINVAL = 22;
+const REPEAT_MAX = 1_000_000;
+const PACKET_GROWTH_BYTES = 256;
+const PACKET_BYTES_MAX = 1 << 20;
 
 /**
  * An instance of a BPF object file. The order is: open, choose programs, set constants and sizes, `load`,
@@ -88,11 +117,33 @@ export class BpfObject implements Disposable {
    * Attaches a loaded program to the hook of its section, off the event loop.
    * @throws {BpfError} BPF_ATTACH, BPF_CLOSED
    */
-  attach(program: string): Promise<void> {
-    return guardedAsync('BPF_ATTACH', () => this.#native.attach(program));
+  async attach(program: string): Promise<BpfLink> {
+    return this.#link(program, await guardedAsync('BPF_ATTACH', () => this.#native.attach(program)));
   }
 
-  /** Detaches every program. The maps stay, so that the last counts can be read. */
+  /**
+   * Attaches a loaded program of a cgroup type (`cgroup_skb/egress`, `sockops`, …) to a cgroup, beside the programs that are
+   * there, off the event loop. It sees what the cgroup and those below do.
+   * @param cgroup folder of the cgroup in a hierarchy of version 2, or a descriptor of it, which may be closed at once
+   * @throws {BpfError} BPF_ATTACH, with EPERM without CAP_NET_ADMIN; BPF_CLOSED
+   */
+  async attachCgroup(program: string, cgroup: string | number): Promise<BpfLink> {
+    return this.#link(program, await guardedAsync('BPF_ATTACH', () => this.#native.attachCgroup(program, cgroup)));
+  }
+
+  /**
+   * Puts a loaded program into a place of a PROG_ARRAY, for `bpf_tail_call`. The array may be another object's; it lives
+   * until the link is closed. What was in the place before is out.
+   * @throws {BpfError} BPF_ATTACH: no such array, place or type of program; BPF_CLOSED
+   */
+  plug(program: string, array: BpfMap, index: number): BpfLink {
+    return this.#link(
+      program,
+      guarded('BPF_ATTACH', () => this.#native.plug(program, array.fd, index)),
+    );
+  }
+
+  /** Detaches every program, from hooks, cgroups and arrays. The maps stay, so that the last counts can be read. */
   detach(): void {
     guarded('BPF_ATTACH', () => this.#native.detach());
   }
@@ -103,6 +154,42 @@ export class BpfObject implements Disposable {
    */
   run(program: string, args: BigUint64Array): number {
     return guarded('BPF_RUN', () => this.#native.run(program, args));
+  }
+
+  /**
+   * Runs a program that gets packets (tc, cgroup_skb, …) on one that is given, in this thread's network namespace
+   * (BPF_PROG_TEST_RUN). It need not be attached.
+   * @param packet an Ethernet frame, header included, also for programs that see it from the IP header on; 14 bytes to about
+   *   3,500, as the kernel has room
+   * @throws {BpfError} BPF_RUN, with ENOSPC where the packet that is left is longer than bytesMax
+   */
+  runPacket(program: string, packet: Uint8Array, options: PacketRunOptions = {}): PacketRun {
+    const { repeat = 1, bytesMax = packet.length + PACKET_GROWTH_BYTES } = options;
+    this.#bound(program, 'repeat', repeat, REPEAT_MAX);
+    this.#bound(program, 'bytesMax', bytesMax, PACKET_BYTES_MAX);
+    const left = new Uint8Array(bytesMax);
+    const { result, bytes, nanoseconds } = guarded('BPF_RUN', () =>
+      this.#native.runPacket(program, packet, left, repeat),
+    );
+    return { result, packet: left.subarray(0, bytes), nanoseconds };
+  }
+
+  /**
+   * Walks what an iterator (`iter/tcp`, …) goes through, in this thread's network namespace, and returns all that the program
+   * wrote. The program is attached for this walk only.
+   * @throws {BpfError} BPF_ITERATOR, with ENOBUFS where it wrote more than bytesMax, E2BIG where more than 32 KiB for one entry
+   */
+  readIterator(program: string, { bytesMax, map }: IteratorOptions): Uint8Array {
+    return guarded('BPF_ITERATOR', () => this.#native.readIterator(program, bytesMax, map?.fd));
+  }
+
+  /**
+   * The same for a long walk: begins at once, in this thread's network namespace, and goes on off the event loop. It goes to its
+   * end also where the object is closed meanwhile, and keeps program and map to then.
+   * @throws {BpfError} as a rejection: BPF_ITERATOR
+   */
+  readIteratorAsync(program: string, { bytesMax, map }: IteratorOptions): Promise<Uint8Array> {
+    return guardedAsync('BPF_ITERATOR', () => this.#native.readIteratorAsync(program, bytesMax, map?.fd));
   }
 
   programInfo(program: string): BpfProgramInfo {
@@ -121,5 +208,15 @@ export class BpfObject implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #link(program: string, id: number): BpfLink {
+    return new BpfLink(this, this.#native, program, id);
+  }
+
+  #bound(program: string, field: string, value: number, max: number): void {
+    if (Number.isInteger(value) && value >= 1 && value <= max) return;
+    const message = `run ${program}: ${field} is ${value}, it must be an integer from 1 to ${max}`;
+    throw new BpfError('BPF_RUN', message, { operation: 'run', subject: program, errno: EINVAL });
   }
 }

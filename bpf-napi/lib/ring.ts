@@ -3,10 +3,20 @@ import { closed, watchForLeak } from './leaks.ts';
 import { type NativeRing, native } from './native.ts';
 import type { BpfObject } from './object.ts';
 
+/**
+ * - `timer`: every `intervalMs`, whatever is there. Programs submit with BPF_RB_NO_WAKEUP or without.
+ * - `epoll`: when the kernel tells of a record, and then until the ring is empty; while nothing comes, nothing runs. Every program
+ *   must submit without BPF_RB_NO_WAKEUP: the kernel tells of a record only where all before it were taken, so one that
+ *   it does not tell of holds back those that follow.
+ */
+export type RingWakeUp = 'timer' | 'epoll';
+
 export interface RingOptions {
   /** Bytes of the longest record that the programs write. Longer ones are left out, and onError is told. */
   readonly recordBytesMax: number;
-  /** Milliseconds between two drains. Records wait in the kernel meanwhile: the ring must hold that many. */
+  /** What makes it drain, at first; `timer` by default. */
+  readonly wakeBy?: RingWakeUp;
+  /** Milliseconds between two drains by the timer. Records wait in the kernel meanwhile: the ring must hold that many. */
   readonly intervalMs: number;
   /** Bytes of the one buffer that a drain fills. What does not fit is taken in the next turn of the event loop. */
   readonly bufferBytes: number;
@@ -26,8 +36,8 @@ const HEADER_BYTES = 8;
 const EINVAL = 22;
 
 /**
- * Drains a BPF ring buffer by a timer. Programs submit with BPF_RB_NO_WAKEUP: one wake-up and one call for each
- * event would cost ten times as much. The timer does not keep the process alive.
+ * Drains a BPF ring buffer by a timer or when the kernel wakes it. Under load the timer costs a fraction: one wake-up and
+ * one call for each event cost ten times as much. Neither keeps the process alive.
  */
 export class BpfRing implements Disposable {
   readonly #native: NativeRing;
@@ -36,7 +46,9 @@ export class BpfRing implements Disposable {
   readonly #view: DataView;
   /** A drain stops when less than this is left of its buffer. */
   readonly #reserve: number;
+  #wakeBy: RingWakeUp = 'timer';
   #timer: NodeJS.Timeout | undefined;
+  #rest: NodeJS.Immediate | undefined;
   #closed = false;
 
   /** @throws {BpfError} BPF_RING where the map is no ring, the object is not loaded or the buffer too small. */
@@ -52,7 +64,23 @@ export class BpfRing implements Disposable {
     this.#buffer = new Uint8Array(options.bufferBytes);
     this.#view = new DataView(this.#buffer.buffer);
     watchForLeak(this, this.#native, `BPF ring ${mapName}`);
-    this.#wait();
+    this.#next(false);
+    if (options.wakeBy !== undefined) this.wakeBy(options.wakeBy);
+  }
+
+  /**
+   * Changes what makes the ring drain, at any time, also in onBatch. No record is lost or handed out twice: what is there
+   * when the kernel's notices are waited for is drained first.
+   * @throws {BpfError} BPF_CLOSED, BPF_RING
+   */
+  wakeBy(wakeUp: RingWakeUp): void {
+    if (wakeUp === this.#wakeBy && !this.#closed) return;
+    guarded('BPF_RING', () => {
+      if (wakeUp === 'epoll') this.#native.watch(this.#ready());
+      else this.#native.unwatch();
+    });
+    this.#wakeBy = wakeUp;
+    this.#next(wakeUp === 'epoll' || this.#rest !== undefined);
   }
 
   /**
@@ -69,6 +97,7 @@ export class BpfRing implements Disposable {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
+    clearImmediate(this.#rest);
     closed(this);
     this.#native.close();
   }
@@ -85,27 +114,40 @@ export class BpfRing implements Disposable {
     }
   }
 
-  #wait(): void {
-    // A timer that held the ring would keep a forgotten one alive, and the leak alarm silent.
+  /** What the kernel's notice calls. A function that held the ring would keep a forgotten one alive, and the leak alarm silent. */
+  #ready(): () => void {
     const weak = new WeakRef(this);
-    this.#timer = setTimeout(() => {
+    return () => {
       const ring = weak.deref();
-      if (ring !== undefined) ring.#turn();
-    }, this.#options.intervalMs);
+      if (ring !== undefined && ring.#rest === undefined) ring.#turn();
+    };
+  }
+
+  /** What is left in the ring is taken after other work of the loop; else the next turn waits for what wakes it. */
+  #next(isMore: boolean): void {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#rest);
+    this.#rest = isMore ? setImmediate(() => this.#turn()) : undefined;
+    if (isMore || this.#wakeBy === 'epoll') return;
+    this.#timer = setTimeout(this.#ready(), this.#options.intervalMs);
     this.#timer.unref();
   }
 
   #turn(): void {
+    this.#rest = undefined;
     if (this.#closed) return;
     let bytes = 0;
+    let failed = false;
     try {
       bytes = this.drain();
     } catch (error) {
+      // The records that it was about are taken.
+      failed = true;
       this.#options.onError(error);
     }
     if (this.#closed) return;
-    // A drain that filled its buffer left something behind; other work of the loop comes first, then the rest.
-    if (bytes + this.#reserve > this.#options.bufferBytes) setImmediate(() => this.#turn());
-    else this.#wait();
+    const isFull = bytes + this.#reserve > this.#options.bufferBytes;
+    // The kernel tells of the next record only to who has taken all before it.
+    this.#next(isFull || (this.#wakeBy === 'epoll' && (bytes > 0 || failed)));
   }
 }

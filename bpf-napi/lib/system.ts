@@ -23,6 +23,16 @@ export function withNetns<T>(path: string, inside: () => T): T {
   );
 }
 
+/**
+ * Moves this worker thread into the network namespace at `path` for the rest of its life; there is no way back but
+ * `withNetns`. Sockets that the thread opens are inside. What runs on libuv's pool is not (`dns.lookup`, `fs.promises`):
+ * its threads belong to the process. Needs CAP_SYS_ADMIN.
+ * @throws {BpfError} NETNS; with EINVAL on the main thread, which every other thread starts from
+ */
+export function enterNetns(path: string): void {
+  guarded('NETNS', () => native().enterNetns(path));
+}
+
 /** The cookie of this thread's network namespace, unique until reboot (since 5.12 set when the namespace is made). */
 export function netnsCookie(): bigint {
   return guarded('NETNS', () => native().netnsCookie());

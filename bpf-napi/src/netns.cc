@@ -43,6 +43,17 @@ Napi::Value WithNetns(const Napi::CallbackInfo& info) {
   return function.Call({});
 }
 
+/** Moves this thread into the network namespace at a path, for the rest of its life. */
+void EnterNetns(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const std::string path = info[0].As<Napi::String>();
+  if (gettid() == getpid()) {
+    Throw(env, "enter", EINVAL, path, "the main thread stays where the process is: start a worker thread for it");
+  }
+  const UniqueFd target(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!target || setns(target.get(), CLONE_NEWNET) != 0) Throw(env, "enter", errno, path);
+}
+
 /** The cookie of the namespace that this thread is in. */
 Napi::Value NetnsCookie(const Napi::CallbackInfo& info) {
   const UniqueFd socket_fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -58,6 +69,7 @@ Napi::Value NetnsCookie(const Napi::CallbackInfo& info) {
 
 void InitNetns(Napi::Env env, Napi::Object exports) {
   exports.Set("withNetns", Napi::Function::New<WithNetns>(env, "withNetns"));
+  exports.Set("enterNetns", Napi::Function::New<EnterNetns>(env, "enterNetns"));
   exports.Set("netnsCookie", Napi::Function::New<NetnsCookie>(env, "netnsCookie"));
 }
 

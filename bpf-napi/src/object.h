@@ -27,10 +27,17 @@ class BpfObjectWrap : public Napi::ObjectWrap<BpfObjectWrap> {
   void SetAutocreate(const Napi::CallbackInfo& info);
   void SetMaxEntries(const Napi::CallbackInfo& info);
   void SetConstant(const Napi::CallbackInfo& info);
+  Napi::Value ReuseMap(const Napi::CallbackInfo& info);
   Napi::Value Load(const Napi::CallbackInfo& info);
   Napi::Value Attach(const Napi::CallbackInfo& info);
+  Napi::Value AttachCgroup(const Napi::CallbackInfo& info);
+  Napi::Value Plug(const Napi::CallbackInfo& info);
+  void DetachOne(const Napi::CallbackInfo& info);
   void Detach(const Napi::CallbackInfo& info);
   Napi::Value Run(const Napi::CallbackInfo& info);
+  Napi::Value RunPacket(const Napi::CallbackInfo& info);
+  Napi::Value ReadIterator(const Napi::CallbackInfo& info);
+  Napi::Value ReadIteratorAsync(const Napi::CallbackInfo& info);
   Napi::Value ProgramInfo(const Napi::CallbackInfo& info);
   Napi::Value MapFd(const Napi::CallbackInfo& info);
   Napi::Value Lookup(const Napi::CallbackInfo& info);
@@ -38,6 +45,7 @@ class BpfObjectWrap : public Napi::ObjectWrap<BpfObjectWrap> {
   Napi::Value Delete(const Napi::CallbackInfo& info);
   Napi::Value Dump(const Napi::CallbackInfo& info);
   void ReadMapped(const Napi::CallbackInfo& info);
+  void WriteMapped(const Napi::CallbackInfo& info);
   void Close(const Napi::CallbackInfo& info);
 
   std::shared_ptr<ObjectHandle> handle_;

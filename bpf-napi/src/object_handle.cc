@@ -66,31 +66,24 @@ void ObjectHandle::Index() {
   bpf_object__for_each_program(program, object_) programs_.push_back(program);
 }
 
-const void* ObjectHandle::Mapped(size_t map, size_t bytes) {
-  const auto found = mappings_.find(map);
-  if (found != mappings_.end()) {
-    if (bytes <= found->second.bytes) return found->second.address;
-    errno = EINVAL;
-    return nullptr;
-  }
+void* ObjectHandle::Mapped(size_t map, size_t offset, size_t bytes, int protection) {
+  const std::pair<size_t, int> key{map, protection};
+  auto found = mappings_.find(key);
   const size_t whole = RoundUp8(bpf_map__value_size(maps_[map])) * bpf_map__max_entries(maps_[map]);
-  if (bytes > whole) {
+  if (offset > whole || bytes > whole - offset) {
     errno = EINVAL;
     return nullptr;
   }
-  void* address = mmap(nullptr, whole, PROT_READ, MAP_SHARED, bpf_map__fd(maps_[map]), 0);
-  if (address == MAP_FAILED) return nullptr;
-  mappings_[map] = {address, whole};
-  return address;
-}
-
-void ObjectHandle::Detach() {
-  for (bpf_link* link : links_) bpf_link__destroy(link);
-  links_.clear();
+  if (found == mappings_.end()) {
+    void* address = mmap(nullptr, whole, protection, MAP_SHARED, bpf_map__fd(maps_[map]), 0);
+    if (address == MAP_FAILED) return nullptr;
+    found = mappings_.emplace(key, Mapping{static_cast<uint8_t*>(address), whole}).first;
+  }
+  return found->second.address + offset;
 }
 
 void ObjectHandle::Release() {
-  Detach();
+  attachments_.Clear();
   for (const auto& [map, mapping] : mappings_) munmap(mapping.address, mapping.bytes);
   mappings_.clear();
   maps_.clear();

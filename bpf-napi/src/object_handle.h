@@ -5,11 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "attachment.h"
 #include "handle.h"
 
 namespace bpf_napi {
@@ -45,18 +46,25 @@ class ObjectHandle final : public Handle {
   const std::vector<bpf_program*>& programs() const { return programs_; }
   void Index();
 
-  void AddLink(bpf_link* link) { links_.push_back(link); }
-  void Detach();
+  Attachments& attachments() { return attachments_; }
 
-  /** The map's memory, mapped on first use; nullptr with errno set where that fails. */
-  const void* Mapped(size_t map, size_t bytes);
+  /** From here on maps keep what they are: libbpf checks that for some changes only. */
+  void BeginLoad() { load_begun_ = true; }
+  bool load_begun() const { return load_begun_; }
+
+  /**
+   * Where `bytes` from `offset` of the map's memory are, which is mapped on first use; nullptr with errno set where
+   * that fails.
+   * @param protection PROT_READ, or PROT_READ | PROT_WRITE
+   */
+  void* Mapped(size_t map, size_t offset, size_t bytes, int protection);
 
  protected:
   void Release() final;
 
  private:
   struct Mapping {
-    void* address;
+    uint8_t* address;
     size_t bytes;
   };
 
@@ -64,8 +72,10 @@ class ObjectHandle final : public Handle {
   std::string name_;
   std::vector<bpf_map*> maps_;
   std::vector<bpf_program*> programs_;
-  std::vector<bpf_link*> links_;
-  std::unordered_map<size_t, Mapping> mappings_;
+  bool load_begun_ = false;
+  Attachments attachments_;
+  /** By map and protection. */
+  std::map<std::pair<size_t, int>, Mapping> mappings_;
 };
 
 }  // namespace bpf_napi

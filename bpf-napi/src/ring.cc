@@ -9,6 +9,7 @@
 
 #include "addon.h"
 #include "error.h"
+#include "fd_watch.h"
 #include "object.h"
 
 namespace bpf_napi {
@@ -52,11 +53,18 @@ class RingHandle final : public Handle {
     return used_ == 0 && too_long_ != 0 ? -EMSGSIZE : static_cast<long>(used_);
   }
 
+  /** Calls a function while there is something in the ring that its programs told of. Returns 0 or an errno. */
+  int Watch(Napi::Env env, Napi::Function call) { return watch_.Start(env, ring_buffer__epoll_fd(ring_), call); }
+  void Unwatch() { watch_.Stop(); }
+
   /** Bytes of the longest record that was left out, once. */
   size_t TakeTooLong() { return std::exchange(too_long_, 0); }
 
  protected:
-  void Release() final { ring_buffer__free(std::exchange(ring_, nullptr)); }
+  void Release() final {
+    watch_.Stop();
+    ring_buffer__free(std::exchange(ring_, nullptr));
+  }
 
  private:
   static int Take(void* context, void* data, size_t size) {
@@ -75,6 +83,7 @@ class RingHandle final : public Handle {
   }
 
   ring_buffer* ring_ = nullptr;
+  FdWatch watch_;
   uint8_t* target_ = nullptr;
   size_t used_ = 0, room_ = 0, reserve_ = 0, record_bytes_max_ = 0, too_long_ = 0;
 };
@@ -82,8 +91,10 @@ class RingHandle final : public Handle {
 class BpfRingWrap : public Napi::ObjectWrap<BpfRingWrap> {
  public:
   static Napi::Function Define(Napi::Env env) {
-    return DefineClass(env, "NativeRing",
-                       {InstanceMethod<&BpfRingWrap::Drain>("drain"), InstanceMethod<&BpfRingWrap::Close>("close")});
+    return DefineClass(
+        env, "NativeRing",
+        {InstanceMethod<&BpfRingWrap::Drain>("drain"), InstanceMethod<&BpfRingWrap::Watch>("watch"),
+         InstanceMethod<&BpfRingWrap::Unwatch>("unwatch"), InstanceMethod<&BpfRingWrap::Close>("close")});
   }
 
   explicit BpfRingWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<BpfRingWrap>(info) {
@@ -109,6 +120,17 @@ class BpfRingWrap : public Napi::ObjectWrap<BpfRingWrap> {
     }
     if (bytes < 0) Throw(info.Env(), "drain", static_cast<int>(-bytes), name_);
     return Napi::Number::New(info.Env(), static_cast<double>(bytes));
+  }
+
+  void Watch(const Napi::CallbackInfo& info) {
+    if (handle_->closed()) Throw(info.Env(), "watch", EBADF, name_, "closed");
+    const int error = handle_->Watch(info.Env(), info[0].As<Napi::Function>());
+    if (error != 0) Throw(info.Env(), "watch", error, name_);
+  }
+
+  void Unwatch(const Napi::CallbackInfo& info) {
+    if (handle_->closed()) Throw(info.Env(), "watch", EBADF, name_, "closed");
+    handle_->Unwatch();
   }
 
   void Close(const Napi::CallbackInfo&) { handle_->Close(); }

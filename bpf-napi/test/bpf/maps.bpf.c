@@ -118,6 +118,36 @@ int churn(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+/*
+ * Attached, it reads the first row again and again, on every system call: its writer fills each field with
+ * one byte. Counts in `numbers` the fields that have two (0), and how often a field changed under its eyes
+ * (1).
+ */
+SEC("raw_tp/sys_enter")
+int watch_row(struct bpf_raw_tracepoint_args *ctx)
+{
+	__u32 zero = 0, one = 1;
+	volatile struct pair *row = bpf_map_lookup_elem(&rows, &zero);
+	__u64 *torn = bpf_map_lookup_elem(&numbers, &zero);
+	__u64 *changes = bpf_map_lookup_elem(&numbers, &one);
+	__u64 last = 0;
+	int i;
+
+	if (!row || !torn || !changes)
+		return 0;
+	for (i = 0; i < 64; i++) {
+		__u64 first = row->first;
+		__u32 third = row->third;
+
+		if (first != (first & 0xff) * 0x0101010101010101 || third != (third & 0xff) * 0x01010101)
+			__sync_fetch_and_add(torn, 1);
+		if (i && first != last)
+			__sync_fetch_and_add(changes, 1);
+		last = first;
+	}
+	return 0;
+}
+
 /* args: which constant. Returns its value, the lower 32 bits. */
 SEC("raw_tp/sys_enter")
 int constant(struct bpf_raw_tracepoint_args *ctx)

@@ -23,6 +23,7 @@ __u32 sequence;
 
 struct emission {
 	__u64 bytes;
+	__u64 flags;
 	__u32 lost;
 };
 
@@ -40,19 +41,31 @@ static long emit_one(__u32 index, struct emission *emission)
 		record[i] = (number & 0xff) * 0x01010101;
 	record[0] = number;
 	record[1] = bytes;
-	if (bpf_ringbuf_output(&records, record, bytes, BPF_RB_NO_WAKEUP))
+	if (bpf_ringbuf_output(&records, record, bytes, emission->flags))
 		emission->lost++;
 	return 0;
+}
+
+static int emit_all(struct bpf_raw_tracepoint_args *ctx, __u64 flags)
+{
+	struct emission emission = {.bytes = ctx->args[1], .flags = flags};
+
+	bpf_loop(ctx->args[0], emit_one, &emission, 0);
+	return emission.lost;
 }
 
 /* args: how many records, and the bytes of each or 0 for 8 to 71 by turns. Returns how many found no room. */
 SEC("raw_tp/sys_enter")
 int emit(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct emission emission = {.bytes = ctx->args[1]};
+	return emit_all(ctx, BPF_RB_NO_WAKEUP);
+}
 
-	bpf_loop(ctx->args[0], emit_one, &emission, 0);
-	return emission.lost;
+/* The same for who waits by epoll: the kernel tells of a record where its reader has taken all before it. */
+SEC("raw_tp/sys_enter")
+int emit_waking(struct bpf_raw_tracepoint_args *ctx)
+{
+	return emit_all(ctx, 0);
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <napi.h>
+
+namespace bpf_napi {
+
+/**
+ * Calls a JavaScript function in each turn of this thread's event loop in which a descriptor is readable. It does not
+ * keep the loop alive. Where the thread ends first, the watch ends with it.
+ */
+class FdWatch {
+ public:
+  FdWatch() = default;
+  FdWatch(const FdWatch&) = delete;
+  FdWatch& operator=(const FdWatch&) = delete;
+  ~FdWatch() { Stop(); }
+
+  /** Returns 0 or an errno. The descriptor must stay open until `Stop`. */
+  int Start(Napi::Env env, int fd, Napi::Function call);
+
+  /** Once is as good as twice. From here on the function is not called any more. */
+  void Stop();
+
+ private:
+  struct Poll;
+  Poll* poll_ = nullptr;
+};
+
+}  // namespace bpf_napi

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <bpf/bpf.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "arguments.h"
+#include "error.h"
+#include "object.h"
+
+/* What an object's maps do. */
+
+namespace bpf_napi {
+
+void BpfObjectWrap::SetAutocreate(const Napi::CallbackInfo& info) {
+  ObjectHandle& handle = Open(info.Env(), "choose");
+  bpf_map* map = FindMap(info.Env(), handle, info[0], "choose");
+  const int error = bpf_map__set_autocreate(map, info[1].As<Napi::Boolean>());
+  if (error != 0) Throw(info.Env(), "choose", -error, bpf_map__name(map));
+}
+
+void BpfObjectWrap::SetMaxEntries(const Napi::CallbackInfo& info) {
+  ObjectHandle& handle = Open(info.Env(), "size");
+  bpf_map* map = FindMap(info.Env(), handle, info[0], "size");
+  const int error = bpf_map__set_max_entries(map, info[1].As<Napi::Number>().Uint32Value());
+  if (error != 0) Throw(info.Env(), "size", -error, bpf_map__name(map));
+}
+
+/** Gives a map of this object the kernel's map behind a descriptor. Returns how many entries that has. */
+Napi::Value BpfObjectWrap::ReuseMap(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  ObjectHandle& handle = Open(env, "reuse");
+  bpf_map* map = FindMap(env, handle, info[0], "reuse");
+  const std::string name = bpf_map__name(map);
+  if (handle.load_begun()) Throw(env, "reuse", EBUSY, name, "the object is loaded");
+  const int fd = info[1].As<Napi::Number>().Int32Value();
+  bpf_map_info other = {};
+  __u32 size = sizeof(other);
+  int error = bpf_obj_get_info_by_fd(fd, &other, &size);
+  if (error != 0) Throw(env, "reuse", -error, name, "the other object is not loaded");
+  // libbpf takes any map; then a program would fail to load, or read something else.
+  const auto expect = [&](const char* what, uint32_t own, uint32_t others) {
+    if (own == others) return;
+    Throw(env, "reuse", EINVAL, name,
+          std::string(what) + " is " + std::to_string(own) + ", that of the other map " + std::to_string(others));
+  };
+  expect("the type", bpf_map__type(map), other.type);
+  expect("the size of a key", bpf_map__key_size(map), other.key_size);
+  expect("the size of a value", bpf_map__value_size(map), other.value_size);
+  LogCapture log;
+  error = bpf_map__reuse_fd(map, fd);
+  if (error != 0) Throw(env, "reuse", -error, name, log.take());
+  return Napi::Number::New(env, other.max_entries);
+}
+
+Napi::Value BpfObjectWrap::MapFd(const Napi::CallbackInfo& info) {
+  ObjectHandle& handle = Open(info.Env(), "ask");
+  return Napi::Number::New(info.Env(), bpf_map__fd(FindMap(info.Env(), handle, info[0], "ask")));
+}
+
+Napi::Value BpfObjectWrap::Lookup(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  ObjectHandle& handle = Open(env, "look up");
+  bpf_map* map = FindMap(env, handle, info[0], "look up");
+  const std::string name = bpf_map__name(map);
+  const uint8_t* key = Bytes(env, info[1], bpf_map__key_size(map), "look up", name);
+  uint8_t* value = Bytes(env, info[2], ValueBytes(map), "look up", name);
+  if (bpf_map_lookup_elem(bpf_map__fd(map), key, value) == 0) return Napi::Boolean::New(env, true);
+  if (errno != ENOENT) Throw(env, "look up", errno, name);
+  return Napi::Boolean::New(env, false);
+}
+
+void BpfObjectWrap::Update(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  ObjectHandle& handle = Open(env, "update");
+  bpf_map* map = FindMap(env, handle, info[0], "update");
+  const std::string name = bpf_map__name(map);
+  const uint8_t* key = Bytes(env, info[1], bpf_map__key_size(map), "update", name);
+  const uint8_t* value = Bytes(env, info[2], ValueBytes(map), "update", name);
+  if (bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY) != 0) Throw(env, "update", errno, name);
+}
+
+Napi::Value BpfObjectWrap::Delete(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  ObjectHandle& handle = Open(env, "delete");
+  bpf_map* map = FindMap(env, handle, info[0], "delete");
+  const std::string name = bpf_map__name(map);
+  const uint8_t* key = Bytes(env, info[1], bpf_map__key_size(map), "delete", name);
+  if (bpf_map_delete_elem(bpf_map__fd(map), key) == 0) return Napi::Boolean::New(env, true);
+  if (errno != ENOENT) Throw(env, "delete", errno, name);
+  return Napi::Boolean::New(env, false);
+}
+
+namespace {
+
+/* What kernels say of a type of map that they cannot read in one go; no number of user space. */
+constexpr int kNotSupported = 524;
+
+/* Copies entries one by one, at most `*entries`, and sets that to their number. Returns 0 or an error number. */
+int CopyByKeys(int fd, size_t key_bytes, size_t value_bytes, uint8_t* keys, uint8_t* values, __u32* entries) {
+  const __u32 capacity = *entries;
+  const uint8_t* previous = nullptr;
+  for (*entries = 0; *entries < capacity;) {
+    uint8_t* key = keys + *entries * key_bytes;
+    if (bpf_map_get_next_key(fd, previous, key) != 0) return errno == ENOENT ? 0 : errno;
+    previous = key;
+    if (bpf_map_lookup_elem(fd, key, values + *entries * value_bytes) == 0) {
+      ++*entries;
+    } else if (errno != ENOENT) {
+      return errno;
+    } else {
+      // It went meanwhile: from a key that is not there the kernel would start anew.
+      return 0;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+Napi::Value BpfObjectWrap::Dump(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  ObjectHandle& handle = Open(env, "dump");
+  bpf_map* map = FindMap(env, handle, info[0], "dump");
+  const std::string name = bpf_map__name(map);
+  const size_t key_bytes = bpf_map__key_size(map), value_bytes = ValueBytes(map);
+  const __u32 capacity = bpf_map__max_entries(map);
+  const size_t values_at = RoundUp8(capacity * key_bytes);
+  uint8_t* target = Bytes(env, info[1], values_at + capacity * value_bytes, "dump", name);
+  // Where the kernel would go on: a bucket number or a key. There is room for all entries, so nobody asks.
+  std::vector<uint8_t> cursor(std::max(key_bytes, sizeof(__u64)));
+  __u32 entries = capacity;
+  const int fd = bpf_map__fd(map);
+  int error = bpf_map_lookup_batch(fd, nullptr, cursor.data(), target, target + values_at, &entries, nullptr);
+  // Before 5.13 per-CPU arrays cannot be read in one go.
+  if (error == -kNotSupported) {
+    entries = capacity;
+    error = -CopyByKeys(fd, key_bytes, value_bytes, target, target + values_at, &entries);
+  }
+  // ENOENT is the end of the map. Success is not: entries that moved meanwhile were copied twice and took the room.
+  if (error != 0 && error != -ENOENT) Throw(env, "dump", -error, name);
+  return Napi::Number::New(env, entries);
+}
+
+void BpfObjectWrap::ReadMapped(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  ObjectHandle& handle = Open(env, "read");
+  const size_t index = MapIndex(env, handle, info[0], "read");
+  const size_t bytes = info[2].As<Napi::Number>().Uint32Value();
+  uint8_t* target = Bytes(env, info[1], bytes, "read", bpf_map__name(handle.maps()[index]));
+  const void* memory = handle.Mapped(index, 0, bytes, PROT_READ);
+  if (memory == nullptr) Throw(env, "read", errno, bpf_map__name(handle.maps()[index]));
+  memcpy(target, memory, bytes);
+}
+
+namespace {
+
+template <typename Word>
+bool StoreWord(uint8_t*& target, const uint8_t*& source, size_t& bytes) {
+  if (bytes < sizeof(Word) || reinterpret_cast<uintptr_t>(target) % sizeof(Word) != 0) return false;
+  Word word;
+  memcpy(&word, source, sizeof(word));
+  __atomic_store_n(reinterpret_cast<Word*>(target), word, __ATOMIC_RELEASE);
+  target += sizeof(word);
+  source += sizeof(word);
+  bytes -= sizeof(word);
+  return true;
+}
+
+/** Each step stores the longest aligned word, at once: programs may read it on another CPU meanwhile. */
+void StoreWords(uint8_t* target, const uint8_t* source, size_t bytes) {
+  while (bytes > 0) {
+    StoreWord<uint64_t>(target, source, bytes) || StoreWord<uint32_t>(target, source, bytes) ||
+        StoreWord<uint16_t>(target, source, bytes) || StoreWord<uint8_t>(target, source, bytes);
+  }
+}
+
+}  // namespace
+
+void BpfObjectWrap::WriteMapped(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  ObjectHandle& handle = Open(env, "write");
+  const size_t index = MapIndex(env, handle, info[0], "write");
+  const std::string name = bpf_map__name(handle.maps()[index]);
+  const int64_t offset = info[1].As<Napi::Number>().Int64Value();
+  const auto source = info[2].As<Napi::Uint8Array>();
+  if (offset < 0) Throw(env, "write", EINVAL, name, "offset " + std::to_string(offset));
+  auto* memory = static_cast<uint8_t*>(handle.Mapped(index, offset, source.ByteLength(), PROT_READ | PROT_WRITE));
+  if (memory == nullptr) Throw(env, "write", errno, name);
+  StoreWords(memory, source.Data(), source.ByteLength());
+}
+
+}  // namespace bpf_napi

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <napi.h>
+
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+#include "error.h"
+#include "object_handle.h"
+
+namespace bpf_napi {
+
+/** Runs a blocking step of an object on libuv's pool and settles a promise with its outcome. */
+class ObjectWorker : public Napi::AsyncWorker {
+ public:
+  /** The handle is busy, by its `BeginWork`. */
+  ObjectWorker(Napi::Env env, std::shared_ptr<ObjectHandle> handle)
+      : AsyncWorker(env), deferred_(env), handle_(std::move(handle)) {}
+
+  /** Starts the work; the worker deletes itself when it is through. */
+  Napi::Promise Start() {
+    Napi::Promise promise = deferred_.Promise();
+    Queue();
+    return promise;
+  }
+
+ protected:
+  /** On a thread of the pool. */
+  virtual Failure Step(ObjectHandle& handle) = 0;
+
+  /** What the promise resolves to. */
+  virtual Napi::Value Result(Napi::Env env) { return env.Undefined(); }
+
+  void Execute() final {
+    failure_ = Step(*handle_);
+    handle_->EndWork();
+  }
+
+  void OnOK() final {
+    // Also where the close came after the step: who sees the promise resolve may use the object.
+    if (handle_->closed() && !failure_.failed()) failure_ = {"use", EBADF, handle_->name(), "closed meanwhile"};
+    if (failure_.failed()) {
+      deferred_.Reject(ToError(Env(), failure_).Value());
+    } else {
+      deferred_.Resolve(Result(Env()));
+    }
+  }
+
+ private:
+  Napi::Promise::Deferred deferred_;
+  std::shared_ptr<ObjectHandle> handle_;
+  Failure failure_;
+};
+
+}  // namespace bpf_napi

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+
+/*
+ * What the addon calls of libuv, which Node exports. Node-API's headers come without uv.h. The ABI of libuv is stable
+ * within version 1 (docs.libuv.org, "Design overview" and "Version-checking"), and no layout is used here.
+ */
+extern "C" {
+struct uv_loop_s;
+struct uv_handle_s;
+struct uv_poll_s;
+
+size_t uv_handle_size(int type);
+const char* uv_handle_type_name(int type);
+void uv_handle_set_data(uv_handle_s* handle, void* data);
+void* uv_handle_get_data(const uv_handle_s* handle);
+void uv_unref(uv_handle_s* handle);
+void uv_close(uv_handle_s* handle, void (*closed)(uv_handle_s*));
+
+/** Returns 0 or a negative errno, as the next one. */
+int uv_poll_init(uv_loop_s* loop, uv_poll_s* poll, int fd);
+int uv_poll_start(uv_poll_s* poll, int events, void (*ready)(uv_poll_s*, int status, int events));
+}
+
+namespace bpf_napi {
+
+// UV_POLL of uv_handle_type, UV_READABLE of uv_poll_event.
+constexpr int kUvPoll = 8;
+constexpr int kUvReadable = 1;
+
+}  // namespace bpf_napi
