@@ -16,9 +16,19 @@ it('the garbage collector leaves an object alone while one of its maps is in use
   expect(await run('map', 'forget')).toMatchObject({ warnings: [], programs: 2 });
 });
 
+it('the garbage collector leaves an object alone while one of its links is in use', async () => {
+  expect(await run('link', 'forget')).toMatchObject({ warnings: [], programs: 3 });
+});
+
+it('the garbage collector finds an object that was forgotten with its link: closes both and warns', async () => {
+  const warning = `BpfLeakWarning: BPF object ${objectPath('hooks')} was garbage collected while it was open`;
+  expect(await run('forgotten link', 'forget')).toMatchObject({ warnings: [warning], programs: 2 });
+});
+
 describe.each([
   ['object', `BPF object ${objectPath('ring')}`],
   ['ring', 'BPF ring records'],
+  ['epoll ring', 'BPF ring records'],
   ['statistics', 'BPF statistics'],
 ])('the garbage collector finds a thing (%s)', (thing, what) => {
   it('that was forgotten: closes it and warns', async () => {

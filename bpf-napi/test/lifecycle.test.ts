@@ -112,6 +112,8 @@ describe('while a load is under way', () => {
     expect(() => object.map('values').fd).toThrow(expect.objectContaining({ code: 'BPF_BUSY' }));
     expect(() => new BpfRing(object, 'values', RING)).toThrow(expect.objectContaining({ code: 'BPF_BUSY' }));
     await expect(object.load()).rejects.toMatchObject({ code: 'BPF_BUSY' });
+    expect(() => object.runPacket('slow_1', new Uint8Array(60))).toThrow(expect.objectContaining({ code: 'BPF_BUSY' }));
+    await expect(object.attachCgroup('slow_1', '/')).rejects.toMatchObject({ code: 'BPF_BUSY' });
     await load;
     expect(() => object.detach()).not.toThrow();
   });
@@ -161,17 +163,24 @@ describe('after close', () => {
     setConstant: (object) => object.setConstant('small', 1),
     load: (object) => object.load(),
     attach: (object) => object.attach('fill'),
+    attachCgroup: (object) => object.attachCgroup('fill', '/'),
+    plug: (object) => object.plug('fill', object.map('pairs'), 0),
+    runPacket: (object) => object.runPacket('fill', bytes),
+    readIterator: (object) => object.readIterator('fill', { bytesMax: 1 }),
+    readIteratorAsync: (object) => object.readIteratorAsync('fill', { bytesMax: 1 }),
     detach: (object) => object.detach(),
     run: (object) => object.run('fill', BigUint64Array.of(1n)),
     programInfo: (object) => object.programInfo('fill'),
     'map.fd': (object) => object.map('pairs').fd,
     'map.resize': (object) => object.map('pairs').resize(8),
+    'map.reuse': (object) => object.map('pairs').reuse(object.map('pairs')),
     'map.create': (object) => object.map('pairs').create(false),
     'map.lookup': (object) => object.map('pairs').lookup(bytes, bytes),
     'map.update': (object) => object.map('pairs').update(bytes, bytes),
     'map.delete': (object) => object.map('pairs').delete(bytes),
     'map.dump': (object) => object.map('pairs').dump(),
     'map.readMapped': (object) => object.map('rows').readMapped(bytes, 8),
+    'map.writeMapped': (object) => object.map('rows').writeMapped(0, bytes),
     'new BpfRing': (object) => new BpfRing(object, 'rows', RING),
   };
 

@@ -1,6 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { BpfError, netlinkDump, netnsCookie, withNetns } from '../lib/index.ts';
+import { BpfError, enterNetns, netlinkDump, netnsCookie, withNetns } from '../lib/index.ts';
 import { TestNamespace } from './support/namespace.ts';
 import { openDescriptors } from './support/process_state.ts';
 
@@ -22,6 +24,84 @@ it('the cookie tells the namespaces apart and stays', () => {
   expect(new Set([home, inFirst, inSecond]).size).toBe(3);
   expect(netnsCookie()).toBe(home);
   expect(withNetns(first.path, netnsCookie)).toBe(inFirst);
+});
+
+describe('enterNetns', () => {
+  /** Threads of this process that are in the namespace at a path. */
+  const threadsIn = (path: string) =>
+    readdirSync('/proc/self/task').filter((task) => {
+      const { ino, dev } = statSync(`/proc/self/task/${task}/ns/net`);
+      return ino === statSync(path).ino && dev === statSync(path).dev;
+    }).length;
+
+  const startIn = (path: string) =>
+    new Worker(new URL('./support/worker.ts', import.meta.url), {
+      workerData: { task: 'liveInNamespace', objects: '', path },
+    });
+
+  it('moves a worker thread for good, with its sockets, and no other thread', async () => {
+    using namespace = new TestNamespace();
+    namespace.batch('link set lo up');
+    const home = netnsCookie();
+    const worker = startIn(namespace.path);
+    const exit = once(worker, 'exit');
+    const [seen] = await once(worker, 'message');
+    expect(seen.home).toBe(home);
+    expect(seen.entered).toBe(withNetns(namespace.path, netnsCookie));
+    expect([...seen.devices.matchAll(/^\s*(\S+):/gm)].map(([, name]: string[]) => name)).toEqual(namespace.links());
+    expect(seen.answer).toBe('connected');
+    // Inside, withNetns goes out and comes back to where the thread lives.
+    expect(seen.back).toBe(home);
+    expect(seen.after).toBe(seen.entered);
+    expect(netnsCookie()).toBe(home);
+    expect(threadsIn(namespace.path)).toBe(1);
+    const listening = () => readFileSync('/proc/thread-self/net/tcp', 'utf8');
+    const port = `0100007F:${seen.port.toString(16).toUpperCase().padStart(4, '0')} 00000000:0000 0A`;
+    expect(withNetns(namespace.path, listening)).toContain(port);
+    expect(listening()).not.toContain(port);
+    worker.postMessage('end');
+    await exit;
+    expect(threadsIn(namespace.path)).toBe(0);
+  });
+
+  it('lets the namespace go when the thread is terminated', async () => {
+    using namespace = new TestNamespace();
+    namespace.batch('link set lo up');
+    const before = openDescriptors();
+    for (let round = 0; round < 3; round++) {
+      const worker = startIn(namespace.path);
+      await once(worker, 'message');
+      expect(threadsIn(namespace.path)).toBe(1);
+      await worker.terminate();
+      expect(threadsIn(namespace.path)).toBe(0);
+    }
+    expect(openDescriptors()).toEqual(before);
+  });
+
+  it('refuses the main thread, which stays where it is', () => {
+    const home = netnsCookie();
+    expect(() => enterNetns(first.path)).toThrow(
+      expect.objectContaining({
+        code: 'NETNS',
+        operation: 'enter',
+        subject: first.path,
+        errno: 22,
+        message: expect.stringContaining('the main thread stays where the process is: start a worker thread'),
+      }),
+    );
+    expect(netnsCookie()).toBe(home);
+  });
+
+  it.each([
+    ['that is not there', '/run/netns/no-such-namespace', 2],
+    ['of another kind of namespace', '/proc/self/ns/mnt', 22],
+  ])('refuses a path %s: the thread ends with the error', async (_what, path, errno) => {
+    const before = openDescriptors();
+    const worker = startIn(path);
+    const [error] = await once(worker, 'error');
+    expect(error).toMatchObject({ name: 'BpfError', code: 'NETNS', subject: path, errno });
+    expect(openDescriptors()).toEqual(before);
+  });
 });
 
 describe('withNetns', () => {

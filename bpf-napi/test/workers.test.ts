@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { TestCgroup } from './support/cgroup.ts';
 import { loadObject, OBJECTS } from './support/objects.ts';
-import { openDescriptors, ownPrograms } from './support/process_state.ts';
+import { mappedMaps, openDescriptors, ownPrograms } from './support/process_state.ts';
 
-function start(task: string): Worker {
-  return new Worker(new URL('./support/worker.ts', import.meta.url), { workerData: { task, objects: OBJECTS } });
+function start(task: string, path = ''): Worker {
+  return new Worker(new URL('./support/worker.ts', import.meta.url), { workerData: { task, objects: OBJECTS, path } });
 }
 
 /** The next message of a worker; its error, if it has one, is thrown. */
@@ -26,6 +27,7 @@ beforeEach(() => {
 afterEach(() => {
   expect(ownPrograms()).toEqual([]);
   expect(openDescriptors()).toEqual(before);
+  expect(mappedMaps()).toBe(0);
 });
 
 it('several threads use the addon at once, each its own objects', async () => {
@@ -54,12 +56,26 @@ describe('a thread that is terminated leaves nothing', () => {
     ['with programs attached, a ring that is drained and statistics', 'hold', 5],
     ['while it collects netlink answers', 'netlink', 20],
     ['inside a namespace', 'insideNamespace', 3],
+    ['while a ring goes from epoll to the timer and back', 'epollRing', 10],
+    ['in a notice of epoll', 'insideNotice', 3],
+    ['while it reads iterators', 'iterate', 5],
   ])('%s', async (_what, task, rounds) => {
     for (let round = 0; round < rounds; round++) {
       const worker = start(task);
       expect(await messageOf(worker)).toBe('ready');
       await new Promise((resolve) => setTimeout(resolve, 3 * round));
       expect(await worker.terminate()).toBe(1);
+    }
+  });
+
+  it('with programs in a cgroup and in an array, a shared map and memory that is written', async () => {
+    using cgroup = new TestCgroup();
+    for (let round = 0; round < 5; round++) {
+      const worker = start('holdAttachments', cgroup.path);
+      expect(await messageOf(worker)).toBe('ready');
+      await new Promise((resolve) => setTimeout(resolve, 3 * round));
+      expect(await worker.terminate()).toBe(1);
+      expect(ownPrograms()).toEqual([]);
     }
   });
 

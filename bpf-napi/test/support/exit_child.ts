@@ -19,6 +19,16 @@ const onError = (error: unknown) => {
   throw error;
 };
 new BpfRing(object, 'records', { recordBytesMax: 256, intervalMs: 1, bufferBytes: 4096, onBatch: () => {}, onError });
+new BpfRing(await load('ring', 'emit_waking'), 'records', {
+  recordBytesMax: 256,
+  wakeBy: 'epoll',
+  intervalMs: 1,
+  bufferBytes: 4096,
+  onBatch: () => {},
+  onError,
+});
+const base = await load('packets', 'dispatch_tc');
+(await load('parser', 'answer_42')).plug('answer_42', base.map('next_tc'), 1);
 new BpfStats();
 const slow = await BpfObject.open(join(objects, 'verifier.bpf.o'));
 slow.choosePrograms(['slow_1']);

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { BpfObject, BpfRing, BpfStats, type RingOptions } from '../../lib/index.ts';
+import { type BpfLink, BpfObject, BpfRing, BpfStats, type RingOptions } from '../../lib/index.ts';
 import { openDescriptors, ownPrograms } from './process_state.ts';
 
 /** A process of leak_alarm.test.ts, run with --expose-gc: forgets one thing or closes it, and prints what came of it. */
@@ -32,13 +32,23 @@ async function make(): Promise<void> {
   const makers: Record<string, () => BpfRing | BpfStats | Promise<BpfObject>> = {
     object: load,
     ring: () => new BpfRing(owner, 'records', RING),
+    'epoll ring': () => new BpfRing(owner, 'records', { ...RING, wakeBy: 'epoll' }),
     statistics: () => new BpfStats(),
   };
   const handle = await makers[thing]?.();
   if (closes === 'close') handle?.close();
 }
 
+async function attach(): Promise<BpfLink> {
+  const object = await BpfObject.open(join(objects, 'hooks.bpf.o'));
+  object.choosePrograms(['count_exec']);
+  await object.load();
+  return await object.attach('count_exec');
+}
+
 const map = thing === 'map' ? (await load()).map('records') : undefined;
+const link = thing === 'link' ? await attach() : undefined;
+if (thing === 'forgotten link') await attach();
 await make();
 for (let i = 0; i < 20 && (i < 10 || warnings.length === 0); i++) {
   await setTimeout(5);
@@ -53,3 +63,4 @@ console.log(
 );
 owner.close();
 map?.fd; // used to the end
+link?.close();

@@ -1,9 +1,21 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
-import { parentPort, workerData } from 'node:worker_threads';
-import { BpfObject, BpfRing, BpfStats, netlinkDumpAsync, withNetns } from '../../lib/index.ts';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import {
+  BpfObject,
+  BpfRing,
+  BpfStats,
+  enterNetns,
+  netlinkDumpAsync,
+  netnsCookie,
+  type RingWakeUp,
+  withNetns,
+} from '../../lib/index.ts';
 
 /** What a worker thread of workers.test.ts does; it says 'ready' when it is in the middle of it. */
-const { task, objects } = workerData as { task: keyof typeof TASKS; objects: string };
+const { task, objects, path } = workerData as { task: keyof typeof TASKS; objects: string; path: string };
 
 async function open(name: string, programs: readonly string[]): Promise<BpfObject> {
   const object = await BpfObject.open(join(objects, `${name}.bpf.o`));
@@ -72,6 +84,101 @@ const TASKS = {
     object.run('emit', BigUint64Array.of(100n, 0n));
     ready();
     setInterval(() => object.run('emit', BigUint64Array.of(100n, 0n)), 1);
+  },
+
+  /** All that an object can have: a cgroup (`path`), plugs, a shared map, memory that is written. */
+  async holdAttachments() {
+    const base = await open('packets', ['count_egress', 'dispatch_tc']);
+    await base.load();
+    await base.attachCgroup('count_egress', path);
+    const parser = await open('parser', ['answer_42', 'parse']);
+    parser.map('counts').reuse(base.map('counts'));
+    await parser.load();
+    parser.plug('answer_42', base.map('next_tc'), 1);
+    const maps = await open('maps', ['fill']);
+    await maps.load();
+    ready();
+    for (;;) {
+      maps.map('rows').writeMapped(0, new Uint8Array(16));
+      maps.map('rows').readMapped(new Uint8Array(16), 16);
+      base.runPacket('dispatch_tc', new Uint8Array(60).fill(1), { repeat: 10 });
+      (await base.attachCgroup('count_egress', path)).close();
+    }
+  },
+
+  /** A ring that goes from one way of waiting to the other while records come. */
+  async epollRing() {
+    const object = await open('ring', ['emit_waking']);
+    await object.load();
+    const onError = (error: unknown) => {
+      throw error;
+    };
+    const ring = new BpfRing(object, 'records', {
+      recordBytesMax: 256,
+      wakeBy: 'epoll',
+      intervalMs: 1,
+      bufferBytes: 4096,
+      onBatch: () => {},
+      onError,
+    });
+    let rounds = 0;
+    setInterval(() => {
+      object.run('emit_waking', BigUint64Array.of(100n, 0n));
+      const wakeUps: RingWakeUp[] = ['epoll', 'epoll', 'timer'];
+      ring.wakeBy(wakeUps[rounds++ % 3] ?? 'timer');
+    }, 1);
+    ready();
+  },
+
+  /** In a callback of epoll that does not return. */
+  async insideNotice() {
+    const object = await open('ring', ['emit_waking']);
+    await object.load();
+    new BpfRing(object, 'records', {
+      recordBytesMax: 256,
+      wakeBy: 'epoll',
+      intervalMs: 1,
+      bufferBytes: 4096,
+      onBatch: () => {
+        ready();
+        for (;;);
+      },
+      onError: () => {},
+    });
+    setTimeout(() => object.run('emit_waking', BigUint64Array.of(1n, 0n)), 20);
+    setInterval(() => {}, 1000);
+  },
+
+  /** Long walks, one after the other. */
+  async iterate() {
+    const object = await open('iterators', ['map_entries']);
+    object.map('entries').resize(20_000);
+    await object.load();
+    const map = object.map('entries');
+    for (let i = 0; i < 20_000; i++) map.update(new Uint8Array(Uint32Array.of(i).buffer), new Uint8Array(8));
+    ready();
+    for (;;) await Promise.all([1, 2].map(() => object.readIteratorAsync('map_entries', { bytesMax: 1 << 20, map })));
+  },
+
+  /** Lives in the namespace at `path` and tells what it sees there. */
+  async liveInNamespace() {
+    const home = netnsCookie();
+    enterNetns(path);
+    const entered = netnsCookie();
+    const devices = readFileSync('/proc/thread-self/net/dev', 'utf8');
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const answer = await new Promise((resolve, reject) => {
+      const socket = connect(port, '127.0.0.1', () => resolve('connected'));
+      socket.once('error', reject);
+      server.once('connection', (peer) => peer.destroy());
+    });
+    const back = withNetns('/proc/self/ns/net', netnsCookie);
+    parentPort?.postMessage({ home, entered, devices, port, answer, back, after: netnsCookie() });
+    await once(parentPort as MessagePort, 'message');
+    server.close();
+    parentPort?.close();
   },
 
   /** RTM_GETLINK dumps, one after the other. */

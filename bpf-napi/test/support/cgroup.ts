@@ -1,0 +1,43 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { TestNamespace } from './namespace.ts';
+
+let made = 0;
+
+/** Where cgroups of version 2 are: everywhere on some machines, beside those of version 1 on others. */
+function mountOfVersion2(): string {
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  const mount = mounts.map((line) => line.split(' ')).find(([, , type]) => type === 'cgroup2')?.[1];
+  if (mount === undefined) throw new Error('no cgroup2 is mounted');
+  return mount;
+}
+
+/** Sends so many datagrams of one byte to itself, and ends when it has them all. */
+const TRAFFIC = `
+  const socket = require('node:dgram').createSocket('udp4');
+  let missing = Number(process.argv[1]);
+  socket.on('message', () => { if (--missing === 0) socket.close(); });
+  socket.bind(0, '127.0.0.1', () => {
+    for (let i = missing; i > 0; i--) socket.send('x', socket.address().port, '127.0.0.1');
+  });`;
+
+/** A cgroup of its own for a test. */
+export class TestCgroup implements Disposable {
+  readonly path = join(mountOfVersion2(), `bpf-napi-${process.pid}-${made++}`);
+
+  constructor() {
+    mkdirSync(this.path);
+  }
+
+  /** A process in the cgroup sends datagrams to itself in the namespace, and has ended. */
+  traffic({ name }: TestNamespace, datagrams: number): void {
+    const enter = 'echo $$ > "$1/cgroup.procs" && shift && exec "$@"';
+    const command = ['ip', 'netns', 'exec', name, process.execPath, '--eval', TRAFFIC, String(datagrams)];
+    execFileSync('sh', ['-c', enter, 'sh', this.path, ...command], { timeout: 20_000 });
+  }
+
+  [Symbol.dispose](): void {
+    rmdirSync(this.path);
+  }
+}
