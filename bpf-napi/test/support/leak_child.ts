@@ -15,8 +15,9 @@ const RING: RingOptions = {
   },
 };
 
-async function load(): Promise<BpfObject> {
-  const object = await BpfObject.open(join(objects, 'ring.bpf.o'));
+async function load(name = 'ring', program = 'emit'): Promise<BpfObject> {
+  const object = await BpfObject.open(join(objects, `${name}.bpf.o`));
+  object.choosePrograms([program]);
   await object.load();
   return object;
 }
@@ -30,7 +31,7 @@ const before = openDescriptors();
 
 async function make(): Promise<void> {
   const makers: Record<string, () => BpfRing | BpfStats | Promise<BpfObject>> = {
-    object: load,
+    object: () => load(),
     ring: () => new BpfRing(owner, 'records', RING),
     'epoll ring': () => new BpfRing(owner, 'records', { ...RING, wakeBy: 'epoll' }),
     statistics: () => new BpfStats(),
@@ -40,9 +41,7 @@ async function make(): Promise<void> {
 }
 
 async function attach(): Promise<BpfLink> {
-  const object = await BpfObject.open(join(objects, 'hooks.bpf.o'));
-  object.choosePrograms(['count_exec']);
-  await object.load();
+  const object = await load('hooks', 'count_exec');
   return await object.attach('count_exec');
 }
 
