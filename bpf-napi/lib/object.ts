@@ -177,7 +177,7 @@ export class BpfObject implements Disposable {
   /**
    * Walks what an iterator (`iter/tcp`, …) goes through, in this thread's network namespace, and returns all that the program
    * wrote. The program is attached for this walk only.
-   * @throws {BpfError} BPF_ITERATOR, with ENOBUFS where it wrote more than bytesMax, E2BIG where more than 32 KiB for one entry
+   * @throws {BpfError} BPF_ITERATOR, with ENOBUFS where it wrote more than bytesMax, E2BIG where 32 KiB or more for one entry
    */
   readIterator(program: string, { bytesMax, map }: IteratorOptions): Uint8Array {
     return guarded('BPF_ITERATOR', () => this.#native.readIterator(program, bytesMax, map?.fd));

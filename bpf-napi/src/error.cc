@@ -16,9 +16,6 @@ thread_local std::string* captured = nullptr;
 // The kernel's verifier log of one program is at most 16 MiB; more than this of it explains nothing.
 constexpr size_t kLogBytesMax = 1 << 20;
 
-// ENOTSUPP of the kernel, which user space has no name for.
-constexpr int kKernelNotSupported = 524;
-
 int Print(enum libbpf_print_level level, const char* format, va_list arguments) {
   if (captured == nullptr || level == LIBBPF_DEBUG || captured->size() >= kLogBytesMax) return 0;
   va_list again;

@@ -7,6 +7,9 @@
 
 namespace bpf_napi {
 
+/** ENOTSUPP of the kernel, which user space has no name for. */
+constexpr int kKernelNotSupported = 524;
+
 /** What went wrong, in the one shape that lib/errors.ts turns into a BpfError. */
 struct Failure {
   std::string operation;  // "open", "load", "attach", ...

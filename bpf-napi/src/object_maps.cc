@@ -97,9 +97,6 @@ Napi::Value BpfObjectWrap::Delete(const Napi::CallbackInfo& info) {
 
 namespace {
 
-/* What kernels say of a type of map that they cannot read in one go; no number of user space. */
-constexpr int kNotSupported = 524;
-
 /* Copies entries one by one, at most `*entries`, and sets that to their number. Returns 0 or an error number. */
 int CopyByKeys(int fd, size_t key_bytes, size_t value_bytes, uint8_t* keys, uint8_t* values, __u32* entries) {
   const __u32 capacity = *entries;
@@ -137,7 +134,7 @@ Napi::Value BpfObjectWrap::Dump(const Napi::CallbackInfo& info) {
   const int fd = bpf_map__fd(map);
   int error = bpf_map_lookup_batch(fd, nullptr, cursor.data(), target, target + values_at, &entries, nullptr);
   // Before 5.13 per-CPU arrays cannot be read in one go.
-  if (error == -kNotSupported) {
+  if (error == -kKernelNotSupported) {
     entries = capacity;
     error = -CopyByKeys(fd, key_bytes, value_bytes, target, target + values_at, &entries);
   }

@@ -42,7 +42,8 @@ Napi::Value BpfObjectWrap::RunPacket(const Napi::CallbackInfo& info) {
           "the program leaves a packet of " + std::to_string(options.data_size_out) + " bytes, there is room for " +
               std::to_string(left.ByteLength()));
   }
-  if (error == -EINVAL) {
+  // EFAULT comes from programs of tracing hooks, ENOTSUPP from those that no test run is made for.
+  if (error == -EINVAL || error == -EFAULT || error == -kKernelNotSupported) {
     Throw(env, "run", EINVAL, name,
           "it takes a program of a type that gets packets, and an Ethernet frame of 14 bytes to a page less the "
           "kernel's own room, not " +

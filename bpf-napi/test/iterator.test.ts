@@ -78,11 +78,11 @@ describe.each([
     });
   });
 
-  it('takes up to 32 KiB of one entry and refuses more', async () => {
-    using fits = await loadEntries(3, ['map_filler'], 8);
+  it('takes less than 32 KiB of one entry and refuses more', async () => {
+    using fits = await loadEntries(3, ['map_filler'], 7);
     const bytes = await read(fits, 'map_filler', { bytesMax: 1 << 20, map: fits.map('entries') });
-    expect(bytes).toHaveLength(3 * 8 * FILLER_BYTES);
-    using object = await loadEntries(1, ['map_filler'], 9);
+    expect(bytes).toHaveLength(3 * 7 * FILLER_BYTES);
+    using object = await loadEntries(1, ['map_filler'], 8);
     const options = { bytesMax: 1 << 20, map: object.map('entries') };
     await expect(async () => read(object, 'map_filler', options)).rejects.toMatchObject({
       code: 'BPF_ITERATOR',

@@ -98,7 +98,9 @@ describe('enterNetns', () => {
   ])('refuses a path %s: the thread ends with the error', async (_what, path, errno) => {
     const before = openDescriptors();
     const worker = startIn(path);
+    const exit = new Promise((resolve) => worker.once('exit', resolve));
     const [error] = await once(worker, 'error');
+    await exit;
     expect(error).toMatchObject({ name: 'BpfError', code: 'NETNS', subject: path, errno });
     expect(openDescriptors()).toEqual(before);
   });

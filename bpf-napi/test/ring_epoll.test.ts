@@ -246,8 +246,8 @@ describe('wakeBy', () => {
   it('outside of a drain, in the middle of a burst, does not either', async () => {
     using ring = openRing({ bufferBytes: 512 });
     emit(500);
-    await vi.waitFor(() => expect(numbers).not.toEqual([]), { interval: 0 });
-    expect(numbers.length).toBeLessThan(500);
+    while (numbers.length === 0) await turnsOfTheLoop(1);
+    expect(numbers.length).toBeLessThan(400);
     ring.wakeBy('timer');
     await vi.waitFor(() => expect(numbers).toEqual(upTo(500)));
   });
