@@ -185,7 +185,7 @@ export class BpfObject implements Disposable {
 
   /**
    * The same for a long walk: begins at once, in this thread's network namespace, and goes on off the event loop. It goes to its
-   * end also where the object is closed meanwhile, and keeps program and map to then.
+   * end also where the object is closed meanwhile, and holds program and map until then.
    * @throws {BpfError} as a rejection: BPF_ITERATOR
    */
   readIteratorAsync(program: string, { bytesMax, map }: IteratorOptions): Promise<Uint8Array> {

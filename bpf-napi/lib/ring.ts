@@ -6,8 +6,8 @@ import type { BpfObject } from './object.ts';
 /**
  * - `timer`: every `intervalMs`, whatever is there. Programs submit with BPF_RB_NO_WAKEUP or without.
  * - `epoll`: when the kernel tells of a record, and then until the ring is empty; while nothing comes, nothing runs. Every program
- *   must submit without BPF_RB_NO_WAKEUP: the kernel tells of a record only where all before it were taken, so one that
- *   it does not tell of holds back those that follow.
+ *   must submit without BPF_RB_NO_WAKEUP: the kernel tells of a record only where all before it were taken, so a silent
+ *   one holds back the notices of those that follow.
  */
 export type RingWakeUp = 'timer' | 'epoll';
 
@@ -147,7 +147,7 @@ export class BpfRing implements Disposable {
     }
     if (this.#closed) return;
     const isFull = bytes + this.#reserve > this.#options.bufferBytes;
-    // The kernel tells of the next record only to who has taken all before it.
+    // The kernel tells of the next record only where all before it were taken.
     this.#next(isFull || (this.#wakeBy === 'epoll' && (bytes > 0 || failed)));
   }
 }

@@ -33,8 +33,8 @@ class LinkAttachment final : public Attachment {
 };
 
 /**
- * A place in a PROG_ARRAY. The array holds its programs, so without this one would go on running after its object is
- * closed. Its descriptor keeps the array, which may be another object's.
+ * A place in a PROG_ARRAY. The array holds its programs: without this, a program would go on running after its object
+ * is closed. The descriptor keeps the array, which may be another object's.
  */
 class PlugAttachment final : public Attachment {
  public:

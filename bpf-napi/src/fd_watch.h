@@ -19,7 +19,7 @@ class FdWatch {
   /** Returns 0 or an errno. The descriptor must stay open until `Stop`. */
   int Start(Napi::Env env, int fd, Napi::Function call);
 
-  /** Once is as good as twice. From here on the function is not called any more. */
+  /** Twice is as good as once. From here on the function is not called any more. */
   void Stop();
 
  private:

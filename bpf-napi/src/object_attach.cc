@@ -108,7 +108,7 @@ Napi::Value BpfObjectWrap::AttachCgroup(const Napi::CallbackInfo& info) {
   std::string cgroup;
   UniqueFd fd;
   if (info[1].IsNumber()) {
-    // A copy: the caller may close his before the pool comes to it.
+    // A copy: the caller may close the original before the pool comes to it.
     const int given = info[1].As<Napi::Number>().Int32Value();
     cgroup = "descriptor " + std::to_string(given);
     fd.reset(fcntl(given, F_DUPFD_CLOEXEC, 0));

@@ -74,7 +74,7 @@ describe('plug', () => {
     parser.close();
   });
 
-  it('leaves the place to who emptied it by the map', async () => {
+  it('may be closed after the place was emptied by the map', async () => {
     using base = await loadBase();
     using parser = await loadParser();
     const link = parser.plug('answer_42', base.map('next_tc'), 1);

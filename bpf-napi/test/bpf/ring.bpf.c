@@ -61,7 +61,7 @@ int emit(struct bpf_raw_tracepoint_args *ctx)
 	return emit_all(ctx, BPF_RB_NO_WAKEUP);
 }
 
-/* The same for who waits by epoll: the kernel tells of a record where its reader has taken all before it. */
+/* The same with notice: the kernel tells of a record where its reader has taken all before it. */
 SEC("raw_tp/sys_enter")
 int emit_waking(struct bpf_raw_tracepoint_args *ctx)
 {
