@@ -22,7 +22,7 @@ const async_ = (object: BpfObject, ...args: Parameters<BpfObject['readIterator']
 /** Loaded, with so many entries: key and value are i and 1000 + i. */
 async function loadEntries(count: number, programs: readonly string[], copies = 1): Promise<BpfObject> {
   const object = await openObject('iterators', programs);
-  object.map('entries').resize(Math.max(count, 1));
+  object.map('entries').resize(Math.max(count, 16));
   object.setConstant('copies', copies);
   await object.load();
   for (let i = 0; i < count; i++) {
