@@ -1,3 +1,24 @@
+/** What is in a compiled object, by name; each has one in generated/. */
+export interface ObjectLayout {
+  readonly constant: string;
+  readonly map: string;
+  readonly program: string;
+}
+
+/** An enum of the programs, from generated/. */
+type Values = Readonly<Record<string, number>>;
+
+/** The names of an enum, in the order of their values. */
+export function namesOf<E extends Values>(values: E): readonly [keyof E & string, ...(keyof E & string)[]] {
+  const names = Object.entries(values).sort(([, a], [, b]) => a - b);
+  return names.map(([name]) => name) as unknown as readonly [keyof E & string, ...(keyof E & string)[]];
+}
+
+/** The name that an enum has for a value; undefined where it has none. */
+export function nameOf<E extends Values>(values: E, value: number): (keyof E & string) | undefined {
+  return Object.keys(values).find((name) => values[name] === value);
+}
+
 const decoder = new TextDecoder('utf-8');
 
 /** A C string in an array of `length` bytes; it ends at the first NUL, or at the end of the array. */

@@ -38,24 +38,3 @@ export function hasPorts(protocol: string): boolean {
 export function ethertypeName(number: number): string {
   return ETHERTYPES[number] ?? `ethertype-0x${number.toString(16).padStart(4, '0')}`;
 }
-
-/** States of TCP by number (kernel: include/net/tcp_states.h). */
-const TCP_STATES = [
-  undefined,
-  'ESTABLISHED',
-  'SYN_SENT',
-  'SYN_RECV',
-  'FIN_WAIT1',
-  'FIN_WAIT2',
-  'TIME_WAIT',
-  'CLOSE',
-  'CLOSE_WAIT',
-  'LAST_ACK',
-  'LISTEN',
-  'CLOSING',
-  'NEW_SYN_RECV',
-];
-
-export function tcpStateName(number: number): string {
-  return TCP_STATES[number] ?? `STATE_${number}`;
-}

@@ -1,3 +1,5 @@
+import { ownerLength } from '#bpf/generated/common.ts';
+
 /** What a process's cgroup path says of whom it belongs to. */
 export interface ContainerRef {
   readonly podUid?: string;
@@ -6,12 +8,12 @@ export interface ContainerRef {
 
 const UID = '[0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}';
 /** Static Pods have a hash of their manifest as UID. */
-const STATIC_UID = '[0-9a-f]{32}';
+const STATIC_UID = `[0-9a-f]{${ownerLength.static_pod_uid}}`;
 
 /** `pod<uid>` (cgroupfs), `kubepods-besteffort-pod<uid_>.slice` (systemd). */
 const POD = new RegExp(`^(?:.*-)?pod(${UID}|${STATIC_UID})(?:\\.slice)?$`);
 /** `<id>`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`. */
-const CONTAINER = /^(?:[a-z-]+-)?([0-9a-f]{64})(?:\.scope)?$/;
+const CONTAINER = new RegExp(`^(?:[a-z-]+-)?([0-9a-f]{${ownerLength.container_id}})(?:\\.scope)?$`);
 
 /** A cgroup, as a line of /proc/<pid>/cgroup names it. */
 export interface CgroupPath {

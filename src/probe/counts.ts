@@ -1,5 +1,5 @@
 import type { BpfObject } from 'bpf-napi';
-import { countKey, countValue } from '#bpf/generated/common.ts';
+import { type CommonLayout, countKey, countValue } from '#bpf/generated/common.ts';
 import { addCounters, type Counter } from '#core/counter.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import type { Uncounted } from './contract.ts';
@@ -7,7 +7,7 @@ import { defineRetained, type Retained } from './retained.ts';
 import { readMisses, type Tally } from './tally.ts';
 
 /** What src/bpf/common/counts.bpf.h puts into an object. */
-const COUNTS = 'counts';
+const COUNTS: CommonLayout['map'] = 'counts';
 
 export interface CountRow {
   readonly netns: NetnsId;

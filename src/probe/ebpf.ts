@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { BpfError, type BpfMap, type BpfObject, BpfRing, clockOffset, jiffiesPerSecond } from 'bpf-napi';
+import { type CommonLayout, eventLedger, MAX_ENTRIES } from '#bpf/generated/common.ts';
+import type { ObjectLayout } from '#bpf/layout.ts';
 import { type Counter, readCounter } from '#core/counter.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import type { FollowedPodFilter, PodFilter, PodFilters } from '#core/pod_filter.ts';
@@ -15,16 +17,17 @@ import type { MetricSet } from './metric.ts';
 import { defineRetained, type Retained } from './retained.ts';
 import { sumPerCpu, type Tally } from './tally.ts';
 
+type CommonMap = CommonLayout['map'];
+type CommonConstants = Partial<Record<CommonLayout['constant'], boolean | number>>;
+
 /** What src/bpf/common/events.bpf.h puts into every object that has events. */
-const RING = 'events';
-const LEDGER = 'event_ledgers';
-const BUCKETS = 'event_buckets';
+const RING: CommonMap = 'events';
+const LEDGER: CommonMap = 'event_ledgers';
+const BUCKETS: CommonMap = 'event_buckets';
 
 /** What src/bpf/common/aim.bpf.h puts into every object that can be aimed. */
-const AIMED = 'aimed_netns';
+const AIMED: CommonMap = 'aimed_netns';
 
-/** struct event_ledger: produced, limited, lost. */
-const LEDGER_FIELDS = 3;
 const U64_BYTES = 8;
 
 /** Events wait in the kernel for so long: a ring of 1 MiB holds 5,000 of 200 bytes, so 100,000 a second are no trouble. */
@@ -33,11 +36,11 @@ const DRAIN_BYTES = 256 * 1024;
 
 const NANOSECONDS = 1e-9;
 
-export interface EbpfOptions<Constant extends string> {
-  readonly hooks: HookTable;
-  readonly constants?: ObjectSpec<Constant>['constants'];
+export interface EbpfOptions<L extends ObjectLayout> {
+  readonly hooks: HookTable<L['program']>;
+  readonly constants?: ObjectSpec<L>['constants'];
   /** Entries of a map, or bytes of the ring, where they differ from the file's. */
-  readonly sizes?: Readonly<Record<string, number>>;
+  readonly sizes?: ObjectSpec<L>['sizes'];
   /** BPF helpers that all programs need, without their `bpf_`. */
   readonly helpers?: readonly string[];
   /** The probe can have events; otherwise the object has no ring. */
@@ -139,13 +142,12 @@ export class EbpfInstance<T extends Tally = Tally> {
 
   ledger(): KernelLedger {
     const { produced, limited, lost } = this.#earlier.ledger.value;
-    const [producedNow = 0, limitedNow = 0, lostNow = 0] = this.#hasLedger
-      ? sumPerCpu(this.object, LEDGER, LEDGER_FIELDS)
-      : [];
+    if (!this.#hasLedger) return { produced, limited, lost };
+    const now = sumPerCpu(this.object, LEDGER, eventLedger);
     return {
-      produced: produced + BigInt(producedNow),
-      limited: limited + BigInt(limitedNow),
-      lost: lost + BigInt(lostNow),
+      produced: produced + BigInt(now.produced),
+      limited: limited + BigInt(now.limited),
+      lost: lost + BigInt(now.lost),
     };
   }
 
@@ -161,11 +163,11 @@ export class EbpfInstance<T extends Tally = Tally> {
  * Opens a probe that counts by common/counts.bpf.h.
  * @throws {Unsupported}
  */
-export function openEbpf<Constant extends string>(
+export function openEbpf<L extends ObjectLayout>(
   scope: ProbeScope<Record<string, never>>,
   sources: Sources,
   settings: ProbeSettings<unknown>,
-  options: EbpfOptions<Constant>,
+  options: EbpfOptions<L>,
 ): Promise<EbpfInstance<Counts>> {
   return openTally(scope, sources, settings, options, (object) => new Counts(object, scope.retained(COUNTED)));
 }
@@ -176,11 +178,11 @@ export function openEbpf<Constant extends string>(
  * @param tallyOf what reads the counts of the object
  * @throws {Unsupported}
  */
-export async function openTally<Constant extends string, T extends Tally>(
+export async function openTally<L extends ObjectLayout, T extends Tally>(
   scope: ProbeScope<Record<string, never>>,
   sources: Sources,
   settings: ProbeSettings<unknown>,
-  options: EbpfOptions<Constant>,
+  options: EbpfOptions<L>,
   tallyOf: (object: BpfObject) => T,
 ): Promise<EbpfInstance<T>> {
   const { bpf, netns } = sources;
@@ -214,8 +216,8 @@ export async function openTally<Constant extends string, T extends Tally>(
 }
 
 /** Without events, or an aim, the code for them is dead, and its maps are not created. */
-function specOf<Constant extends string>(
-  { hooks, constants, sizes = {}, helpers = [], events }: EbpfOptions<Constant>,
+function specOf<L extends ObjectLayout>(
+  { hooks, constants, sizes = {}, helpers = [], events }: EbpfOptions<L>,
   settings: ProbeSettings<unknown>,
   hasEvents: boolean,
   aimRoom: number,
@@ -225,23 +227,20 @@ function specOf<Constant extends string>(
     file: hooks.file,
     helpers,
     sizes: isAimed ? { ...sizes, [AIMED]: aimRoom } : sizes,
-    constants: isAimed ? { ...constants, aimed: true } : { ...constants },
+    constants: isAimed ? { ...constants, ...({ aimed: true } satisfies CommonConstants) } : { ...constants },
     without: isAimed ? [] : [AIMED],
   };
   if (events === undefined) return spec;
   if (!hasEvents) return { ...spec, without: [...spec.without, RING, BUCKETS, LEDGER] };
-  return {
-    ...spec,
-    constants: {
-      ...spec.constants,
-      events_enabled: true,
-      event_rate: settings.limit,
-      jiffies_per_second: jiffiesPerSecond(),
-    },
+  const forEvents: CommonConstants = {
+    events_enabled: true,
+    event_rate: settings.limit,
+    jiffies_per_second: jiffiesPerSecond(),
   };
+  return { ...spec, constants: { ...spec.constants, ...forEvents } };
 }
 
-const AIM_ROOM_MIN = 256;
+const AIM_ROOM_MIN = MAX_ENTRIES.aimed_netns;
 const AIM_ROOM_MAX = 16_384;
 
 /** For the namespaces that there are, and three times as many to come. */
@@ -295,7 +294,7 @@ function keyOf(id: NetnsId): Uint8Array {
 
 function openRing(
   object: BpfObject,
-  { recordBytesMax, onRecord }: NonNullable<EbpfOptions<string>['events']>,
+  { recordBytesMax, onRecord }: NonNullable<EbpfOptions<ObjectLayout>['events']>,
   scope: ProbeScope<Record<string, never>>,
 ): BpfRing {
   return new BpfRing(object, RING, {

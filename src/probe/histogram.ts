@@ -72,9 +72,9 @@ export function isEmpty({ sumNs }: Histogram): boolean {
   return sumNs === 0;
 }
 
-export interface HistogramMap<Key> {
+export interface HistogramMap<Key, Name extends string = string> {
   /** The map: each value is some structs histogram, one after the other. */
-  readonly name: string;
+  readonly name: Name;
   decodeKey(view: DataView, at: number): Key;
   /** The namespace whose death ends the row; undefined where the machine's own. */
   netnsOf(key: Key): NetnsId | undefined;

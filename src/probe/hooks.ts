@@ -6,26 +6,26 @@ import { asUnsupported, type BpfSource, type ObjectSpec } from '#sources/bpf/sou
 export type HookKind = 'tp_btf' | 'raw_tp' | 'fentry' | 'fexit' | 'kprobe' | 'kretprobe';
 
 /** A place in the kernel, and the program for it. */
-export interface Hook {
+export interface Hook<P extends string = string> {
   readonly kind: HookKind;
   /** Name of the tracepoint or of the function. */
   readonly target: string;
   /** The program reads so many arguments; the place must have at least these. */
   readonly arguments: number;
-  readonly program: string;
+  readonly program: P;
   /** Kernel module that the function is in, where it may be in one. */
   readonly module?: string;
 }
 
 /** Hooks that together see one thing whole, or nearly. */
-export interface HookChoice {
-  readonly hooks: readonly Hook[];
+export interface HookChoice<P extends string = string> {
+  readonly hooks: readonly Hook<P>[];
   /** What is not seen this way, in words. */
   readonly lacks?: string;
 }
 
 /** One thing that a probe wants to see. */
-export interface HookPoint {
+export interface HookPoint<P extends string = string> {
   /** In words, for the operator. */
   readonly what: string;
   /** Without it the probe is degraded, not unsupported. */
@@ -33,13 +33,13 @@ export interface HookPoint {
   /** What makes other hooks useless, in words: for the operator of a kernel that has none of the choices. */
   readonly why?: string;
   /** The best first. */
-  readonly choices: readonly HookChoice[];
+  readonly choices: readonly HookChoice<P>[];
 }
 
-/** What a probe hooks; its programs are all in one object file. */
-export interface HookTable {
+/** What a probe hooks; its programs `P` are all in one object file. */
+export interface HookTable<P extends string = string> {
   readonly file: string;
-  readonly points: readonly HookPoint[];
+  readonly points: readonly HookPoint<P>[];
 }
 
 /** What became of a point. */
@@ -61,7 +61,12 @@ export function hookKind(name: string): string {
 }
 
 /** `hook('tp_btf/kfree_skb', 4, 'packet_drop_socket')` */
-export function hook(section: `${HookKind}/${string}`, args: number, program: string, module?: string): Hook {
+export function hook<const P extends string>(
+  section: `${HookKind}/${string}`,
+  args: number,
+  program: P,
+  module?: string,
+): Hook<P> {
   const [kind = '', target = ''] = section.split('/');
   return { kind: kind as HookKind, target, arguments: args, program, ...(module === undefined ? {} : { module }) };
 }

@@ -1,4 +1,5 @@
 import type { BpfObject } from 'bpf-napi';
+import type { ObjectLayout } from '#bpf/layout.ts';
 import { readCounter } from '#core/counter.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import type { Sources } from '#sources/sources.ts';
@@ -26,12 +27,12 @@ export interface OpenLatencies<Key> {
  * @param each how many histograms a value of the map has
  * @throws {Unsupported}
  */
-export async function openLatencies<Constant extends string, Key>(
+export async function openLatencies<L extends ObjectLayout, Key>(
   scope: ProbeScope<Record<string, never>>,
   sources: Sources,
   settings: ProbeSettings<unknown>,
-  options: EbpfOptions<Constant>,
-  map: HistogramMap<Key>,
+  options: EbpfOptions<L>,
+  map: HistogramMap<Key, L['map']>,
   each: number,
 ): Promise<OpenLatencies<Key>> {
   const histogramsOf = (object: BpfObject) => new Histograms(object, map, each, scope.retained(HISTOGRAMS));
@@ -45,24 +46,34 @@ export interface NetnsLatency<M extends MetricSet> {
   readonly labels?: Readonly<Record<string, string>>;
 }
 
+/** What each histogram of a struct is, in the order of the struct. */
+export function inOrderOf<Part extends string, const Kinds extends Readonly<Record<Part, unknown>>>(
+  { offsets }: { readonly offsets: Readonly<Record<Part, number>> },
+  kinds: Kinds,
+): Kinds[Part][] {
+  const parts = Object.keys(offsets) as Part[];
+  return parts.sort((a, b) => offsets[a] - offsets[b]).map((part) => kinds[part]);
+}
+
 /**
  * Opens a probe whose metrics are histograms of each namespace.
  * @param map by namespace cookie: a value is the histograms of `kinds`, in that order
  * @throws {Unsupported}
  */
-export async function openNetnsLatencies<Constant extends string, M extends MetricSet>(
+export async function openNetnsLatencies<L extends ObjectLayout, M extends MetricSet>(
   scope: ProbeScope<Record<string, never>>,
   sources: Sources,
   settings: ProbeSettings<{ readonly buckets: { readonly from: number; readonly to: number } }>,
-  options: EbpfOptions<Constant>,
-  map: string,
+  options: EbpfOptions<L>,
+  map: L['map'],
   kinds: readonly NetnsLatency<M>[],
 ): Promise<RunningProbe<M>> {
-  const { histograms, running } = await openLatencies<Constant, NetnsId>(
+  const sizes: EbpfOptions<ObjectLayout>['sizes'] = { [map]: namespaceRoom(sources) };
+  const { histograms, running } = await openLatencies<L, NetnsId>(
     scope,
     sources,
     settings,
-    { ...options, sizes: { [map]: namespaceRoom(sources) } },
+    { ...options, sizes },
     { name: map, decodeKey: (view, at) => asNetnsId(readCounter(view, at)), netnsOf: (netns) => netns },
     kinds.length,
   );

@@ -1,4 +1,5 @@
-import { eventProcess, packetTuple } from '#bpf/generated/common.ts';
+import { eventProcess, packetTuple, tcpState } from '#bpf/generated/common.ts';
+import { nameOf } from '#bpf/layout.ts';
 import { formatEndpoint } from '#core/address.ts';
 import { ethertypeName, hasPorts, ipProtocolName } from '#core/protocol_names.ts';
 import type { Btf } from '#sources/bpf/btf.ts';
@@ -19,6 +20,11 @@ export function decodeTuple(view: DataView, at: number): Tuple {
     dst: formatEndpoint(packetTuple.destination(view, at), port(packetTuple.destinationPort(view, at))),
     protocol,
   };
+}
+
+/** A state of TCP as the kernel's sources name it: `SYN_SENT`. */
+export function tcpStateName(state: number): string {
+  return nameOf(tcpState, state)?.toUpperCase() ?? `STATE_${state}`;
 }
 
 /** The constant that common/process.bpf.h needs on x86; on arm64 the task itself knows. */

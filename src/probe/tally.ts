@@ -1,13 +1,11 @@
 import type { BpfObject } from 'bpf-napi';
-import { misses } from '#bpf/generated/common.ts';
+import { type CommonLayout, misses } from '#bpf/generated/common.ts';
 import { addCounters, type Counter, readCounter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { Uncounted } from './contract.ts';
 
 /** What src/bpf/common/misses.bpf.h puts into an object. */
-const MISSES = 'misses';
-
-const U64_BYTES = 8;
+const MISSES: CommonLayout['map'] = 'misses';
 
 /** What the object of a BPF probe has counted, which goes on from run to run. */
 export interface Tally {
@@ -20,7 +18,7 @@ export interface Tally {
 
 /** What the object has missed, by all causes that there are. */
 export function readMisses(object: BpfObject, earlier: Uncounted): Required<Uncounted> {
-  const [mapFull = 0, untracked = 0, noNetns = 0] = sumPerCpu(object, MISSES, misses.SIZE / U64_BYTES);
+  const { mapFull, untracked, noNetns } = sumPerCpu(object, MISSES, misses);
   return {
     map_full: addCounters(mapFull, earlier.map_full ?? 0),
     untracked: addCounters(untracked, earlier.untracked ?? 0),
@@ -28,16 +26,20 @@ export function readMisses(object: BpfObject, earlier: Uncounted): Required<Unco
   };
 }
 
-/** The u64 fields of the one entry of a per-CPU array, each summed over the CPUs. */
-export function sumPerCpu(object: BpfObject, name: string, fields: number): Counter[] {
+/** The fields of the one entry of a per-CPU array, each summed over the CPUs. All must be u64. */
+export function sumPerCpu<Field extends string>(
+  object: BpfObject,
+  name: CommonLayout['map'],
+  struct: { readonly SIZE: number; readonly offsets: Readonly<Record<Field, number>> },
+): Record<Field, Counter> {
   const map = object.map(name);
   const value = new Uint8Array(map.valueBytes);
   map.lookup(new Uint8Array(map.keyBytes), value);
   const view = new DataView(value.buffer);
-  const stride = fields * U64_BYTES;
-  return Array.from({ length: fields }, (_, field) => {
+  const sums = Object.entries<number>(struct.offsets).map(([field, offset]) => {
     let sum: Counter = 0;
-    for (let at = field * U64_BYTES; at < value.length; at += stride) sum = addCounters(sum, readCounter(view, at));
-    return sum;
+    for (let at = offset; at < value.length; at += struct.SIZE) sum = addCounters(sum, readCounter(view, at));
+    return [field, sum];
   });
+  return Object.fromEntries(sums);
 }

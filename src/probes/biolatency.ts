@@ -1,4 +1,5 @@
-import { blockEvent, blockKey, type Constant, FILE } from '#bpf/generated/biolatency.ts';
+import { blockEvent, blockKey, blockOperation, FILE, type Layout } from '#bpf/generated/biolatency.ts';
+import { nameOf, namesOf } from '#bpf/layout.ts';
 import { duration, formatDuration } from '#core/duration.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
@@ -11,9 +12,7 @@ import { defineMetrics } from '#probe/metric.ts';
 // Namespaced: by whose process asked for it. What a process has written to files, the kernel writes back later in a
 // thread of its own: that is the node's, as is all that the kernel does for itself.
 
-/** By the number of the operation in the program. */
-const OPERATIONS = ['read', 'write', 'flush', 'discard', 'other'] as const;
-type Operation = (typeof OPERATIONS)[number];
+type Operation = keyof typeof blockOperation;
 
 const metrics = defineMetrics({
   delay: {
@@ -25,7 +24,7 @@ const metrics = defineMetrics({
     detail: 'core',
     labels: {
       device: { help: 'Name of the device.', example: 'nvme0n1', max: 16 },
-      operation: { help: 'What the device had to do.', values: OPERATIONS },
+      operation: { help: 'What the device had to do.', values: namesOf(blockOperation) },
     },
   },
 });
@@ -49,7 +48,7 @@ const events = defineEvents({
   },
 });
 
-const hooks: HookTable = {
+const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
     {
@@ -82,7 +81,7 @@ function decodeKey(view: DataView, at: number): Key {
   return {
     netns: asNetnsId(blockKey.netns(view, at)),
     device: blockKey.device(view, at),
-    operation: OPERATIONS[blockKey.operation(view, at)] ?? 'other',
+    operation: nameOf(blockOperation, blockKey.operation(view, at)) ?? 'other',
   };
 }
 
@@ -129,7 +128,7 @@ export const biolatency = defineProbe({
   },
   open: async (scope, sources, settings) => {
     const { threshold, buckets } = settings.options;
-    const { histograms, running } = await openLatencies<Constant, Key>(
+    const { histograms, running } = await openLatencies<Layout, Key>(
       scope,
       sources,
       settings,

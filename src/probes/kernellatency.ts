@@ -1,11 +1,12 @@
-import { type Constant, FILE, kernelEvent } from '#bpf/generated/kernellatency.ts';
+import { FILE, kernelEvent, kernelHistograms, type Layout, packetWay } from '#bpf/generated/kernellatency.ts';
+import { nameOf } from '#bpf/layout.ts';
 import { duration, formatDuration } from '#core/duration.ts';
 import { asNetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { bucketsOption, LATENCY } from '#probe/histogram.ts';
 import { type Hook, type HookTable, hook } from '#probe/hooks.ts';
-import { openNetnsLatencies } from '#probe/latency.ts';
+import { inOrderOf, openNetnsLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple, processConstants } from '#probe/scene.ts';
 
@@ -41,17 +42,16 @@ const metrics = defineMetrics({
   },
 });
 
-/** The histograms of a value, in their order. */
-const KINDS = [
-  { metric: 'receive', labels: { stage: 'prerouting' } },
-  { metric: 'receive', labels: { stage: 'input' } },
-  { metric: 'receive', labels: { stage: 'transport' } },
-  { metric: 'send', labels: { stage: 'output' } },
-  { metric: 'send', labels: { stage: 'postrouting' } },
-  { metric: 'send', labels: { stage: 'neighbour' } },
-  { metric: 'receive', labels: { stage: 'delivery' } },
-  { metric: 'send', labels: { stage: 'device' } },
-] as const;
+const KINDS = inOrderOf(kernelHistograms, {
+  prerouting: { metric: 'receive', labels: { stage: 'prerouting' } },
+  input: { metric: 'receive', labels: { stage: 'input' } },
+  transport: { metric: 'receive', labels: { stage: 'transport' } },
+  output: { metric: 'send', labels: { stage: 'output' } },
+  postrouting: { metric: 'send', labels: { stage: 'postrouting' } },
+  neighbour: { metric: 'send', labels: { stage: 'neighbour' } },
+  delivery: { metric: 'receive', labels: { stage: 'delivery' } },
+  device: { metric: 'send', labels: { stage: 'device' } },
+});
 
 const whole = {
   delaySeconds: { type: 'number', help: 'How long all stages took together.' },
@@ -94,13 +94,13 @@ const QUEUED = hook('tp_btf/net_dev_queue', 1, 'packet_queued');
 const NO_FUNCTIONS = 'no function of the IP layer can be hooked, so there is one stage, by tracepoints';
 
 /** Name, arguments that are read, program. */
-type FunctionHook = readonly [name: string, args: number, program: string];
+type FunctionHook<P extends string> = readonly [name: string, args: number, program: P];
 
-function fentry([name, args, program]: FunctionHook): Hook {
+function fentry<P extends string>([name, args, program]: FunctionHook<P>): Hook<`${P}_entry`> {
   return hook(`fentry/${name}`, args, `${program}_entry`);
 }
 
-function kprobe([name, args, program]: FunctionHook): Hook {
+function kprobe<P extends string>([name, args, program]: FunctionHook<P>): Hook<`${P}_probe`> {
   return hook(`kprobe/${name}`, args, `${program}_probe`);
 }
 
@@ -123,7 +123,7 @@ const SEND = [
 const SEND_TCP_V6 = ['ip6_xmit', 2, 'sent_tcp_v6'] as const;
 
 /** In each choice the end of a way is to be seen before any begin is. */
-const hooks: HookTable = {
+const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
     {
@@ -181,13 +181,14 @@ const hooks: HookTable = {
 
 type EventType = keyof typeof events & string;
 
-/** By the number of the way in the program: the type of its event, and its stages. */
-const WAYS = [
-  { type: 'kernel_receive_slow', stages: ['prerouting', 'input', 'transport'] },
-  { type: 'kernel_send_slow', stages: ['output', 'postrouting', 'neighbour'] },
-  { type: 'kernel_receive_slow', stages: ['delivery'] },
-  { type: 'kernel_send_slow', stages: ['device'] },
-] as const satisfies readonly { type: EventType; stages: readonly string[] }[];
+/** Of each way the type of its event, and its stages. */
+const WAYS: Readonly<Record<keyof typeof packetWay, { readonly type: EventType; readonly stages: readonly string[] }>> =
+  {
+    receive: { type: 'kernel_receive_slow', stages: ['prerouting', 'input', 'transport'] },
+    send: { type: 'kernel_send_slow', stages: ['output', 'postrouting', 'neighbour'] },
+    delivery: { type: 'kernel_receive_slow', stages: ['delivery'] },
+    device: { type: 'kernel_send_slow', stages: ['device'] },
+  };
 
 type SlowEvent = EventBody<(typeof events)['kernel_receive_slow']> & EventBody<(typeof events)['kernel_send_slow']>;
 
@@ -196,8 +197,9 @@ function decodeEvent(
   at: number,
   timeNs: bigint,
 ): { readonly type: EventType; readonly body: SlowEvent } | undefined {
-  const way = WAYS[kernelEvent.way(view, at)];
-  if (way === undefined) return undefined;
+  const name = nameOf(packetWay, kernelEvent.way(view, at));
+  if (name === undefined) return undefined;
+  const way = WAYS[name];
   const { src, dst, protocol } = decodeTuple(view, at + kernelEvent.offsets.tuple);
   const length = kernelEvent.length(view, at);
   const delaysNs = way.stages.map((_, index) => Number(kernelEvent.stages(view, at, index)));
@@ -252,7 +254,7 @@ export const kernellatency = defineProbe({
   },
   open: (scope, sources, settings) => {
     sources.bpf.check();
-    return openNetnsLatencies<Constant, typeof metrics>(
+    return openNetnsLatencies<Layout, typeof metrics>(
       scope,
       sources,
       settings,

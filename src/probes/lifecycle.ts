@@ -3,7 +3,7 @@ import { uptime } from 'node:os';
 import { join } from 'node:path';
 import { type BpfObject, BpfRing, clockOffset } from 'bpf-napi';
 import { mibRow, ownerNames } from '#bpf/generated/common.ts';
-import { type Constant, FILE, lifeBirth, lifeDeath } from '#bpf/generated/lifecycle.ts';
+import { FILE, type Layout, lifeBirth, lifeDeath, lifeKind } from '#bpf/generated/lifecycle.ts';
 import { duration } from '#core/duration.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { type ReaderHealth, Unsupported } from '#core/reader.ts';
@@ -42,9 +42,9 @@ const metrics = defineMetrics({
 const BIRTHS = 'Pods at once when they begin';
 const DEATHS = 'last counters of Pods that end';
 const EXECUTES = 'process_executes';
-const STARTS = 'work_starts';
+const STARTS = 'work_starts' satisfies Layout['program'];
 
-const hooks: HookTable = {
+const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
     { what: BIRTHS, optional: true, choices: [{ hooks: [hook('tp_btf/sched_process_exec', 1, EXECUTES)] }] },
@@ -63,10 +63,8 @@ const hooks: HookTable = {
   ],
 };
 
-/** enum life_kind */
-const BIRTH = 0;
-
-const RING = 'records';
+const RING: Layout['map'] = 'records';
+const CPUS: Layout['map'] = 'percpu_cpus';
 const DRAIN_EVERY_MS = 25;
 const DRAIN_BYTES = 64 * 1024;
 /** A full ring. */
@@ -118,7 +116,7 @@ function pidNamespace(proc: string): number {
 async function openHooks(scope: Departed, sources: Sources, settings: Settings): Promise<EbpfInstance<Missed>> {
   const { cpus, netns } = sources;
   const possible = cpus.possible();
-  const instance = await openTally<Constant, Missed>(
+  const instance = await openTally<Layout, Missed>(
     scope,
     sources,
     settings,
@@ -131,11 +129,11 @@ async function openHooks(scope: Departed, sources: Sources, settings: Settings):
         deaths_max: Math.max(COPIES_MIN, Math.floor(COPIES / possible.length)),
       },
       helpers: ['loop', 'map_lookup_percpu_elem'],
-      sizes: { mib_rows: 1, percpu_cpus: possible.length },
+      sizes: { mib_rows: 1, [CPUS]: possible.length },
     },
     (object) => new Missed(object, scope.retained(MISSED)),
   );
-  const map = instance.object.map('percpu_cpus');
+  const map = instance.object.map(CPUS);
   for (const [index, cpu] of possible.entries()) map.update(bytesOf(index), bytesOf(cpu));
   return instance;
 }
@@ -246,7 +244,7 @@ function openRing(object: BpfObject, departures: Departures, scope: Departed): B
     intervalMs: DRAIN_EVERY_MS,
     bufferBytes: DRAIN_BYTES,
     onBatch: ({ view, forEach }) =>
-      forEach((at) => (lifeBirth.kind(view, at) === BIRTH ? birth(view, at) : death(view, at))),
+      forEach((at) => (lifeBirth.kind(view, at) === lifeKind.birth ? birth(view, at) : death(view, at))),
     onError: (error) => scope.warn(`births and deaths could not be read: ${(error as Error).message}`),
   });
 }

@@ -1,11 +1,11 @@
-import { type Constant, FILE, transmitEvent } from '#bpf/generated/netiftxlatency.ts';
+import { FILE, type Layout, transmitEvent, transmitHistograms, transmitKind } from '#bpf/generated/netiftxlatency.ts';
 import { duration, formatDuration } from '#core/duration.ts';
 import { asNetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { bucketsOption, LATENCY } from '#probe/histogram.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
-import { openNetnsLatencies } from '#probe/latency.ts';
+import { inOrderOf, openNetnsLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple } from '#probe/scene.ts';
 
@@ -29,8 +29,7 @@ const metrics = defineMetrics({
   },
 });
 
-/** The histograms of a value, in their order. */
-const KINDS = [{ metric: 'qdisc' }, { metric: 'driver' }] as const;
+const KINDS = inOrderOf(transmitHistograms, { qdisc: { metric: 'qdisc' }, driver: { metric: 'driver' } });
 
 const fields = {
   device: { type: 'string', help: 'Device that sent the packet.' },
@@ -54,7 +53,7 @@ const events = defineEvents({
   },
 });
 
-const hooks: HookTable = {
+const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
     {
@@ -91,7 +90,7 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint): SlowEvent {
     protocol,
     fields: { device, qdisc, delaySeconds: delayNs / 1e9, length },
     message:
-      transmitEvent.kind(view, at) === 0
+      transmitEvent.kind(view, at) === transmitKind.qdisc
         ? `${packet} waited ${took} in the queue (${qdisc}) of ${device}.`
         : `${packet} was accepted by the driver of ${device} only after ${took}.`,
   };
@@ -125,7 +124,7 @@ export const netiftxlatency = defineProbe({
   hooks,
   requires: { capabilities: ['CAP_BPF', 'CAP_PERFMON'], kernel: 'BTF and ring buffers (5.8).' },
   open: (scope, sources, settings) =>
-    openNetnsLatencies<Constant, typeof metrics>(
+    openNetnsLatencies<Layout, typeof metrics>(
       scope,
       sources,
       settings,
@@ -135,7 +134,7 @@ export const netiftxlatency = defineProbe({
         events: {
           recordBytesMax: transmitEvent.SIZE,
           onRecord: (view, at, wallNs) => {
-            const type = transmitEvent.kind(view, at) === 0 ? 'qdisc_slow' : 'driver_transmit_slow';
+            const type = transmitEvent.kind(view, at) === transmitKind.qdisc ? 'qdisc_slow' : 'driver_transmit_slow';
             scope.publish(type, decodeEvent(view, at, wallNs(transmitEvent.time(view, at))));
           },
         },

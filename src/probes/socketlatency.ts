@@ -1,11 +1,11 @@
-import { type Constant, FILE, socketEvent } from '#bpf/generated/socketlatency.ts';
+import { FILE, type Layout, socketEvent, socketHistograms, socketKind } from '#bpf/generated/socketlatency.ts';
 import { duration, formatDuration } from '#core/duration.ts';
 import { asNetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { bucketsOption, LATENCY } from '#probe/histogram.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
-import { openNetnsLatencies } from '#probe/latency.ts';
+import { inOrderOf, openNetnsLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple } from '#probe/scene.ts';
 
@@ -28,9 +28,7 @@ const metrics = defineMetrics({
   },
 });
 
-/** The histograms of a value, in their order. */
-const KINDS = [{ metric: 'read' }, { metric: 'write' }] as const;
-const READ = 0;
+const KINDS = inOrderOf(socketHistograms, { read: { metric: 'read' }, write: { metric: 'write' } });
 
 const fields = {
   delaySeconds: { type: 'number', help: 'How long the data waited.' },
@@ -64,7 +62,7 @@ const WRITE_FUNCTIONS = [
   hook('fentry/tcp_sendmsg_locked', 3, 'data_written_entry'),
 ];
 
-const hooks: HookTable = {
+const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
     {
@@ -105,7 +103,7 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint): SlowEvent {
   const pid = socketEvent.pid(view, at);
   const waiting = socketEvent.waiting(view, at);
   const took = formatDuration(delayNs);
-  const isRead = socketEvent.kind(view, at) === READ;
+  const isRead = socketEvent.kind(view, at) === socketKind.read;
   // A socket of UDP that is not connected knows no other side.
   const isConnected = src !== undefined && !src.endsWith(':0');
   return {
@@ -156,7 +154,7 @@ export const socketlatency = defineProbe({
       'BTF and storage with sockets (5.11); the tracepoints sock:sk_data_ready (6.3) and tcp:tcp_sendmsg_locked (6.16), before them fentry.',
   },
   open: (scope, sources, settings) =>
-    openNetnsLatencies<Constant, typeof metrics>(
+    openNetnsLatencies<Layout, typeof metrics>(
       scope,
       sources,
       settings,
@@ -166,7 +164,7 @@ export const socketlatency = defineProbe({
         events: {
           recordBytesMax: socketEvent.SIZE,
           onRecord: (view, at, wallNs) => {
-            const type = socketEvent.kind(view, at) === READ ? 'socket_read_slow' : 'socket_write_slow';
+            const type = socketEvent.kind(view, at) === socketKind.read ? 'socket_read_slow' : 'socket_write_slow';
             scope.publish(type, decodeEvent(view, at, wallNs(socketEvent.time(view, at))));
           },
         },

@@ -1,5 +1,6 @@
 import * as z from 'zod';
-import { type Constant, FILE, softirqEvent } from '#bpf/generated/softirq.ts';
+import { FILE, type Layout, softirqEvent, softirqKind, softirqVector } from '#bpf/generated/softirq.ts';
+import { nameOf, namesOf } from '#bpf/layout.ts';
 import { duration, formatDuration } from '#core/duration.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
@@ -10,8 +11,9 @@ import { defineMetrics, NODE } from '#probe/metric.ts';
 
 // Namespaced: no. A softirq serves a CPU, with packets of every namespace in one go.
 
-/** In the order of the kernel's numbers (kernel: include/linux/interrupt.h). */
-const VECTORS = ['hi', 'timer', 'net_tx', 'net_rx', 'block', 'irq_poll', 'tasklet', 'sched', 'hrtimer', 'rcu'] as const;
+type Vector = keyof typeof softirqVector;
+
+const VECTORS = namesOf(softirqVector);
 
 const latency = {
   ...LATENCY,
@@ -35,8 +37,7 @@ const metrics = defineMetrics({
   },
 });
 
-/** By the number of the kind in the program. */
-const KINDS = ['wait', 'run'] as const;
+const KINDS = namesOf(softirqKind).length;
 
 const fields = {
   cpu: { type: 'number', help: 'Number of the CPU.' },
@@ -61,7 +62,7 @@ const events = defineEvents({
   },
 });
 
-const hooks: HookTable = {
+const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
     {
@@ -89,7 +90,7 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint): SlowEvent {
   const task = softirqEvent.task(view, at);
   const pid = softirqEvent.pid(view, at);
   const took =
-    softirqEvent.kind(view, at) === 0
+    softirqEvent.kind(view, at) === softirqKind.wait
       ? `the softirq ${vector} waited ${formatDuration(delayNs)} until it was served`
       : `the softirq ${vector} ran for ${formatDuration(delayNs)}`;
   return {
@@ -100,8 +101,8 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint): SlowEvent {
   };
 }
 
-function vectorName(number: number): (typeof VECTORS)[number] {
-  return VECTORS[number] ?? 'hi';
+function vectorName(number: number): Vector {
+  return nameOf(softirqVector, number) ?? 'hi';
 }
 
 export const softirq = defineProbe({
@@ -137,21 +138,21 @@ export const softirq = defineProbe({
   open: async (scope, sources, settings) => {
     const { vectors, threshold, buckets } = settings.options;
     const measured = VECTORS.filter((vector) => vectors.includes(vector));
-    const { histograms, running } = await openLatencies<Constant, number>(
+    const { histograms, running } = await openLatencies<Layout, number>(
       scope,
       sources,
       settings,
       {
         hooks,
         constants: {
-          vectors: measured.reduce((bits, vector) => bits | (1 << VECTORS.indexOf(vector)), 0),
+          vectors: measured.reduce((bits, vector) => bits | (1 << softirqVector[vector]), 0),
           threshold,
           node_netns: sources.netns.node?.id ?? 0,
         },
         events: {
           recordBytesMax: softirqEvent.SIZE,
           onRecord: (view, at, wallNs) => {
-            const type = softirqEvent.kind(view, at) === 0 ? 'softirq_wait_slow' : 'softirq_run_slow';
+            const type = softirqEvent.kind(view, at) === softirqKind.wait ? 'softirq_wait_slow' : 'softirq_run_slow';
             scope.publish(type, decodeEvent(view, at, wallNs(softirqEvent.time(view, at))));
           },
         },
@@ -167,8 +168,8 @@ export const softirq = defineProbe({
           key,
           histograms: [histogram],
         } of histograms.rows()) {
-          const vector = vectorName(Math.floor(key / KINDS.length));
-          const kind = KINDS[key % KINDS.length];
+          const vector = vectorName(Math.floor(key / KINDS));
+          const kind = nameOf(softirqKind, key % KINDS);
           if (histogram === undefined || kind === undefined || !measured.includes(vector)) continue;
           emit(kind, NODE, histogramValue(histogram, shown), { vector });
         }

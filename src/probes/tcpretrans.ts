@@ -1,20 +1,17 @@
-import { type Constant, FILE, tcpRetransmitEvent } from '#bpf/generated/tcpretrans.ts';
+import { FILE, type Layout, retransmitKind, tcpRetransmitEvent } from '#bpf/generated/tcpretrans.ts';
+import { nameOf, namesOf } from '#bpf/layout.ts';
 import { asNetnsId } from '#core/netns.ts';
-import { tcpStateName } from '#core/protocol_names.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { openEbpf } from '#probe/ebpf.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
 import { defineMetrics } from '#probe/metric.ts';
-import { decodeTuple } from '#probe/scene.ts';
+import { decodeTuple, tcpStateName } from '#probe/scene.ts';
 
 // Namespaced: yes. A socket is in one namespace for all its life, and carries the cookie.
 
-/** By the number that the program gives each (enum retransmit_kind), and what made the kernel do it. */
-const KINDS = ['rto', 'fast', 'tlp', 'syn', 'synack'] as const;
-type Kind = (typeof KINDS)[number];
-
-const CAUSES: Readonly<Record<Kind, string>> = {
+/** What made the kernel do it. */
+const CAUSES: Readonly<Record<keyof typeof retransmitKind, string>> = {
   rto: 'the acknowledgement did not come in time',
   fast: 'later data was acknowledged, this was not',
   tlp: 'it probes whether the last data was lost',
@@ -33,7 +30,7 @@ const metrics = defineMetrics({
     labels: {
       kind: {
         help: 'rto: after a timeout, until what was lost is there; fast: after later data was acknowledged; tlp: tail loss probe; syn, synack: while a connection is made.',
-        values: KINDS,
+        values: namesOf(retransmitKind),
       },
     },
   },
@@ -57,7 +54,7 @@ const events = defineEvents({
 
 type RetransmitEvent = EventBody<(typeof events)['tcp_retransmit']>;
 
-const hooks: HookTable = {
+const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
     {
@@ -78,13 +75,9 @@ const hooks: HookTable = {
 
 const MICROSECONDS = 1e-6;
 
-function kindOf(number: number): Kind | undefined {
-  return KINDS[number];
-}
-
 function decodeEvent(view: DataView, at: number, timeNs: bigint): RetransmitEvent {
   const number = tcpRetransmitEvent.kind(view, at);
-  const kind = kindOf(number);
+  const kind = nameOf(retransmitKind, number);
   const state = tcpStateName(tcpRetransmitEvent.state(view, at));
   const sequence = tcpRetransmitEvent.sequence(view, at);
   const retransmits = tcpRetransmitEvent.retransmits(view, at);
@@ -130,7 +123,7 @@ export const tcpretrans = defineProbe({
   hooks,
   requires: { capabilities: ['CAP_BPF', 'CAP_PERFMON'], kernel: 'BTF and ring buffers (5.8).' },
   open: async (scope, sources, settings) => {
-    const instance = await openEbpf<Constant>(scope, sources, settings, {
+    const instance = await openEbpf<Layout>(scope, sources, settings, {
       hooks,
       sizes: { events: 256 * 1024 },
       events: {
@@ -143,7 +136,7 @@ export const tcpretrans = defineProbe({
       ...instance.running(),
       collect: async (emit) => {
         for (const { netns, reason, count } of instance.tally.rows()) {
-          const kind = kindOf(reason);
+          const kind = nameOf(retransmitKind, reason);
           if (kind !== undefined) emit('retransmits', netns, count, { kind });
         }
       },

@@ -1,3 +1,5 @@
+import { tcpState } from '#bpf/generated/common.ts';
+import { namesOf } from '#bpf/layout.ts';
 import { type Cycle, freeCycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { Unsupported } from '#core/reader.ts';
@@ -9,21 +11,7 @@ import type { Sources } from '#sources/sources.ts';
 // Namespaced: yes. Every TCP socket belongs to one namespace (kernel: include/net/sock.h, sock_common.skc_net), though all are
 // in one hash of the machine.
 
-/** In the order of the kernel's numbers, from 1 on: include/net/tcp_states.h. */
-const STATES = [
-  'established',
-  'syn_sent',
-  'syn_recv',
-  'fin_wait1',
-  'fin_wait2',
-  'time_wait',
-  'close',
-  'close_wait',
-  'last_ack',
-  'listen',
-  'closing',
-  'new_syn_recv',
-] as const;
+const STATES = namesOf(tcpState);
 
 const PORT = { help: 'TCP port that is listened on.', example: '443', max: 32 } as const;
 

@@ -1,4 +1,4 @@
-import { type Constant, FILE, virtioEvent } from '#bpf/generated/virtcmdlatency.ts';
+import { FILE, type Layout, virtioEvent } from '#bpf/generated/virtcmdlatency.ts';
 import { duration, formatDuration } from '#core/duration.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
@@ -58,10 +58,10 @@ function choice(
   kinds: readonly ['fentry', 'fexit'] | readonly ['kprobe', 'kretprobe'],
   name: string,
   args: number,
-): HookChoice {
+): HookChoice<Layout['program']> {
   const [begin, end] = kinds;
   const program = name === 'virtnet_send_command' ? 'command' : 'command_reply';
-  const suffixes = { fentry: 'entry', fexit: 'exit', kprobe: 'probe', kretprobe: 'return' };
+  const suffixes = { fentry: 'entry', fexit: 'exit', kprobe: 'probe', kretprobe: 'return' } as const;
   return {
     hooks: [
       hook(`${end}/${name}`, args, `${program}_${suffixes[end]}`, MODULE),
@@ -70,7 +70,7 @@ function choice(
   };
 }
 
-const hooks: HookTable = {
+const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
     {
@@ -131,7 +131,7 @@ export const virtcmdlatency = defineProbe({
     kernel: 'BTF, ring buffers (5.8), and fentry or kprobes; the driver virtio_net.',
   },
   open: async (scope, sources, settings) => {
-    const { histograms, running } = await openLatencies<Constant, undefined>(
+    const { histograms, running } = await openLatencies<Layout, undefined>(
       scope,
       sources,
       settings,

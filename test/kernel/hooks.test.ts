@@ -3,7 +3,7 @@ import { BpfObject } from 'bpf-napi';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { FILE } from '#bpf/generated/tcpreset.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
-import { HooksMissing, type HookTable, hook, hookName, openHooks, surveyHooks } from '#probe/hooks.ts';
+import { type Hook, HooksMissing, type HookTable, hook, hookName, openHooks, surveyHooks } from '#probe/hooks.ts';
 import { PROBES } from '#probes/index.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { OBJECTS } from '../support/kernel.ts';
@@ -38,7 +38,7 @@ async function open(hooks: HookTable) {
 }
 
 /** What this kernel says to a function hook: each of the two is refused on some. */
-async function allows(which: typeof FENTRY): Promise<boolean> {
+async function allows(which: Hook): Promise<boolean> {
   const [status] = await surveyHooks(bpf, table({ what: 'received', choices: [{ hooks: [which] }] }));
   loads = [];
   return status?.hooks.length === 1;

@@ -12,9 +12,9 @@
  * submitted, exactly. A program that includes this has one ring, one ledger and one table of buckets.
  */
 
-const volatile bool events_enabled = false;
-const volatile __u64 event_rate = 100; /* tokens a second and namespace, and the size of a bucket */
-const volatile __u64 jiffies_per_second = 250;
+const volatile bool events_enabled = false; /* those below are then set too */
+const volatile __u64 event_rate = 0; /* tokens a second and namespace, and the size of a bucket */
+const volatile __u64 jiffies_per_second = 0;
 
 struct event_ledger {
 	__u64 produced; /* would be an event */

@@ -3,6 +3,7 @@
 
 #include "kernel.h"
 #include "percpu.bpf.h"
+#include "shared.bpf.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
@@ -33,9 +34,16 @@ struct mib_values {
 	__u64 icmp6[16];
 };
 
+enum mib_ip_setting {
+	IP_SETTING_FORWARDING, /* as net/snmp shows it, 1 or 2 */
+	IP_SETTING_DEFAULT_TTL,
+};
+
+#define IP_SETTINGS (IP_SETTING_DEFAULT_TTL + 1)
+
 /* What a namespace has only once, not by CPU. */
 struct mib_once {
-	__u64 ip_settings[2]; /* forwarding as net/snmp shows it, 1 or 2; default TTL */
+	__u64 ip_settings[IP_SETTINGS];
 	__u64 icmp_received[ICMP_TYPES];
 	__u64 icmp_sent[ICMP_TYPES];
 	__u64 icmp6_errors_received[ICMP6_ERRORS];
@@ -60,6 +68,9 @@ enum mib_table {
 	MIB_ICMP_TYPES,
 	MIB_ICMP6_TYPES,
 };
+
+SHARED_ENUM(mib_table);
+SHARED_ENUM(mib_ip_setting);
 
 #define MIB_ALL_PER_CPU ((1U << MIB_IP_SETTINGS) - 1)
 
@@ -176,8 +187,8 @@ static __always_inline void mib_read_once(struct net *net, struct mib_row *row)
 	if (bpf_core_field_exists(net->mib.icmpv6msg_statistics))
 		icmp6 = BPF_CORE_READ(net, mib.icmpv6msg_statistics);
 	if (BPF_CORE_READ_INTO(&forwarding, settings, data[0]) == 0) {
-		once->ip_settings[0] = forwarding ? 1 : 2;
-		once->ip_settings[1] = BPF_CORE_READ(net, ipv4.sysctl_ip_default_ttl);
+		once->ip_settings[IP_SETTING_FORWARDING] = forwarding ? 1 : 2;
+		once->ip_settings[IP_SETTING_DEFAULT_TTL] = BPF_CORE_READ(net, ipv4.sysctl_ip_default_ttl);
 		row->tables |= 1U << MIB_IP_SETTINGS;
 	}
 	if (MIB_COPY(once->icmp_received, icmp, 0) && MIB_COPY(once->icmp_sent, icmp, ICMP_SENT))

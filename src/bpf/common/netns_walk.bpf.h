@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernel.h"
+#include "shared.bpf.h"
 #include <linux/bpf.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
@@ -21,11 +22,19 @@
 #define NETNS_WALK_MAX (1 << 16) /* entries of one walk; more would mean that the list is broken */
 
 /* What a call returns: the number of rows written, and these. */
-#define NETNS_WALK_DONE (1U << 31) /* the slice reached the end of the walk */
-#define NETNS_WALK_STARTS_INITIAL (1U << 30) /* the walk started in the initial namespace */
+enum netns_walk_result {
+	NETNS_WALK_STARTS_INITIAL = 1U << 30, /* the walk started in the initial namespace */
+	NETNS_WALK_DONE = 1U << 31, /* the slice reached the end of the walk */
+};
 
-#define NETNS_INITIAL 1U /* the machine's first namespace: the one that follows the list's head */
-#define NETNS_DYING 2U /* nothing refers to it any more; the kernel is about to tear it down */
+/* Flags of a row. */
+enum netns_flag {
+	NETNS_INITIAL = 1, /* the machine's first namespace: the one that follows the list's head */
+	NETNS_DYING = 2, /* nothing refers to it any more; the kernel is about to tear it down */
+};
+
+SHARED_ENUM(netns_walk_result);
+SHARED_ENUM(netns_flag);
 
 struct netns_walk {
 	struct list_head *position, *start;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernel.h"
+#include "shared.bpf.h"
 #include <linux/bpf.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
@@ -17,9 +18,14 @@
 #define OWNER_LEVELS 32 /* folders of a path that are looked at, from the innermost on */
 #define OWNER_SUBSYSTEMS 16 /* controllers of a kernel: 15 in 6.18 */
 
-#define CONTAINER_ID 64 /* hexadecimal digits */
-#define POD_UID 36
-#define STATIC_POD_UID 32 /* a hash of its manifest */
+/* Characters of what the names hold. */
+enum owner_length {
+	CONTAINER_ID = 64, /* hexadecimal digits */
+	POD_UID = 36,
+	STATIC_POD_UID = 32, /* a hash of its manifest */
+};
+
+SHARED_ENUM(owner_length);
 
 struct owner_name {
 	char text[OWNER_NAME];

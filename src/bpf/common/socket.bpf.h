@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include "tcp_state.bpf.h"
 #include "tuple.bpf.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
@@ -9,22 +10,6 @@
 
 #define FAMILY_IPV4 2
 #define FAMILY_IPV6 10
-
-/* Kernel: include/net/tcp_states.h */
-enum tcp_state {
-	STATE_ESTABLISHED = 1,
-	STATE_SYN_SENT,
-	STATE_SYN_RECV,
-	STATE_FIN_WAIT1,
-	STATE_FIN_WAIT2,
-	STATE_TIME_WAIT,
-	STATE_CLOSE,
-	STATE_CLOSE_WAIT,
-	STATE_LAST_ACK,
-	STATE_LISTEN,
-	STATE_CLOSING,
-	STATE_NEW_SYN_RECV,
-};
 
 /* Of a TIME_WAIT or a request socket there is only the sock_common. */
 static __always_inline bool socket_is_full(__u8 state)

@@ -4,8 +4,27 @@ import { readString } from '../layout.ts';
 
 export const FILE = 'biolatency.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'threshold' | 'node_netns';
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'threshold' | 'node_netns';
+  readonly map: 'aimed_netns' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'block_histograms' | 'block_requests';
+  readonly program: 'block_io_start' | 'block_rq_issue' | 'block_rq_issue_queue' | 'block_rq_complete';
+}
+
+/** Entries of each map, or bytes of a ring, as the file has it. */
+export const MAX_ENTRIES = {
+  block_histograms: 2048,
+  block_requests: 16384,
+} as const;
+
+/** enum block_operation */
+export const blockOperation = {
+  read: 0,
+  write: 1,
+  flush: 2,
+  discard: 3,
+  other: 4,
+} as const;
 
 /** struct block_event */
 export const blockEvent = {

@@ -2,6 +2,27 @@
 import { readCounter } from '#core/counter.ts';
 import { readBytes, readString } from '../layout.ts';
 
+/** Names in several objects. */
+export interface CommonLayout {
+  readonly constant: 'aimed' | 'event_rate' | 'events_enabled' | 'jiffies_per_second' | 'node_netns' | 'preempt_count_at' | 'threshold';
+  readonly map: 'aimed_netns' | 'counts' | 'event_buckets' | 'event_ledgers' | 'events' | 'mib_rows' | 'mib_scratch' | 'misses' | 'owner_scratch' | 'percpu_anchor' | 'percpu_cpus';
+}
+
+/** Entries of each map, or bytes of a ring, as the file has it. */
+export const MAX_ENTRIES = {
+  aimed_netns: 256,
+  counts: 10240,
+  event_buckets: 4096,
+  event_ledgers: 1,
+  events: 1048576,
+  mib_rows: 256,
+  mib_scratch: 1,
+  misses: 1,
+  owner_scratch: 1,
+  percpu_anchor: 1,
+  percpu_cpus: 1,
+} as const;
+
 /** struct count_key */
 export const countKey = {
   SIZE: 16,
@@ -54,6 +75,12 @@ export const histogram = {
   countsCount: 26,
 } as const;
 
+/** enum mib_ip_setting */
+export const mibIpSetting = {
+  forwarding: 0,
+  default_ttl: 1,
+} as const;
+
 /** struct mib_row */
 export const mibRow = {
   SIZE: 3936,
@@ -75,6 +102,23 @@ export const mibRow = {
   onceIcmp6InfosReceivedCount: 16,
   onceIcmp6InfosSent: (view: DataView, at: number, index: number) => readCounter(view, at + 544 + index * 8),
   onceIcmp6InfosSentCount: 16,
+} as const;
+
+/** enum mib_table */
+export const mibTable = {
+  tcp: 0,
+  tcpext: 1,
+  udp: 2,
+  udp6: 3,
+  udplite: 4,
+  udplite6: 5,
+  ip: 6,
+  ip6: 7,
+  icmp: 8,
+  icmp6: 9,
+  ip_settings: 10,
+  icmp_types: 11,
+  icmp6_types: 12,
 } as const;
 
 /** struct mib_values */
@@ -112,6 +156,25 @@ export const misses = {
   noNetns: (view: DataView, at: number) => readCounter(view, at + 16),
 } as const;
 
+/** enum netns_flag */
+export const netnsFlag = {
+  initial: 1,
+  dying: 2,
+} as const;
+
+/** enum netns_walk_result */
+export const netnsWalkResult = {
+  starts_initial: 1073741824,
+  done: 2147483648,
+} as const;
+
+/** enum owner_length */
+export const ownerLength = {
+  container_id: 64,
+  pod_uid: 36,
+  static_pod_uid: 32,
+} as const;
+
 /** struct owner_names */
 export const ownerNames = {
   SIZE: 512,
@@ -131,4 +194,20 @@ export const packetTuple = {
   ethertype: (view: DataView, at: number) => view.getUint16(at + 36, true),
   protocol: (view: DataView, at: number) => view.getUint8(at + 38),
   family: (view: DataView, at: number) => view.getUint8(at + 39),
+} as const;
+
+/** enum tcp_state */
+export const tcpState = {
+  established: 1,
+  syn_sent: 2,
+  syn_recv: 3,
+  fin_wait1: 4,
+  fin_wait2: 5,
+  time_wait: 6,
+  close: 7,
+  close_wait: 8,
+  last_ack: 9,
+  listen: 10,
+  closing: 11,
+  new_syn_recv: 12,
 } as const;

@@ -3,8 +3,17 @@ import { readCounter } from '#core/counter.ts';
 
 export const FILE = 'conntrack.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = never;
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: never;
+  readonly map: 'percpu_cpus' | 'percpu_anchor' | 'conntrack_rows';
+  readonly program: 'conntrack_read';
+}
+
+/** Entries of each map, or bytes of a ring, as the file has it. */
+export const MAX_ENTRIES = {
+  conntrack_rows: 256,
+} as const;
 
 /** struct conntrack_row */
 export const conntrackRow = {

@@ -4,8 +4,27 @@ import { readBytes } from '../layout.ts';
 
 export const FILE = 'kernellatency.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at' | 'threshold';
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at' | 'threshold';
+  readonly map: 'aimed_netns' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'packet_slots' | 'packet_deliveries' | 'kernel_histograms';
+  readonly program: 'packet_dropped' | 'device_received' | 'socket_ready' | 'device_queued' | 'packet_queued' | 'device_sent' | 'received_v4_exit' | 'received_v6_exit' | 'received_v4_return' | 'received_v6_return' | 'input_v4_entry' | 'input_v4_probe' | 'input_v6_entry' | 'input_v6_probe' | 'transport_v4_entry' | 'transport_v4_probe' | 'transport_v6_entry' | 'transport_v6_probe' | 'transport_v4_exit' | 'transport_v6_exit' | 'transport_v4_return' | 'transport_v6_return' | 'sent_v4_entry' | 'sent_v6_entry' | 'sent_tcp_v6_entry' | 'sent_v4_probe' | 'sent_v6_probe' | 'sent_tcp_v6_probe' | 'output_v4_entry' | 'output_v4_probe' | 'output_v6_entry' | 'output_v6_probe' | 'postrouting_v4_entry' | 'postrouting_v4_probe' | 'postrouting_v6_entry' | 'postrouting_v6_probe';
+}
+
+/** Entries of each map, or bytes of a ring, as the file has it. */
+export const MAX_ENTRIES = {
+  packet_slots: 8192,
+  packet_deliveries: 1,
+  kernel_histograms: 1024,
+} as const;
+
+/** enum packet_way */
+export const packetWay = {
+  receive: 0,
+  send: 1,
+  delivery: 2,
+  device: 3,
+} as const;
 
 /** struct kernel_event */
 export const kernelEvent = {

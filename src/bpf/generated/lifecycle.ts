@@ -3,8 +3,25 @@ import { readCounter } from '#core/counter.ts';
 
 export const FILE = 'lifecycle.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = 'pid_namespace' | 'node_netns' | 'possible_cpus' | 'deaths_max';
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: 'pid_namespace' | 'node_netns' | 'possible_cpus' | 'deaths_max';
+  readonly map: 'mib_scratch' | 'mib_rows' | 'percpu_cpus' | 'percpu_anchor' | 'misses' | 'owner_scratch' | 'records' | 'owned' | 'cleanup';
+  readonly program: 'process_executes' | 'work_queued' | 'work_starts';
+}
+
+/** Entries of each map, or bytes of a ring, as the file has it. */
+export const MAX_ENTRIES = {
+  records: 524288,
+  owned: 2048,
+  cleanup: 1,
+} as const;
+
+/** enum life_kind */
+export const lifeKind = {
+  birth: 0,
+  death: 1,
+} as const;
 
 /** struct cleanup_state */
 export const cleanupState = {

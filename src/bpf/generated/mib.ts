@@ -2,5 +2,9 @@
 
 export const FILE = 'mib.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = never;
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: never;
+  readonly map: 'mib_scratch' | 'mib_rows' | 'percpu_cpus' | 'percpu_anchor';
+  readonly program: 'mib_read';
+}

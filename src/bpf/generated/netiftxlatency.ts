@@ -4,8 +4,27 @@ import { readBytes, readString } from '../layout.ts';
 
 export const FILE = 'netiftxlatency.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'threshold';
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'threshold';
+  readonly map: 'address_cells' | 'aimed_netns' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'queued_packets' | 'transmits' | 'transmit_depths' | 'transmit_histograms';
+  readonly program: 'packet_queued' | 'transmit_started' | 'packet_dropped' | 'transmit_done';
+}
+
+/** Entries of each map, or bytes of a ring, as the file has it. */
+export const MAX_ENTRIES = {
+  address_cells: 8,
+  queued_packets: 16384,
+  transmits: 8,
+  transmit_depths: 1,
+  transmit_histograms: 1024,
+} as const;
+
+/** enum transmit_kind */
+export const transmitKind = {
+  qdisc: 0,
+  driver: 1,
+} as const;
 
 /** struct queued_packet */
 export const queuedPacket = {

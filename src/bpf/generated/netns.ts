@@ -4,8 +4,18 @@ import { readString } from '../layout.ts';
 
 export const FILE = 'netns.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = never;
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: never;
+  readonly map: 'owner_scratch' | 'netns_rows' | 'task_rows';
+  readonly program: 'netns_list' | 'task_list';
+}
+
+/** Entries of each map, or bytes of a ring, as the file has it. */
+export const MAX_ENTRIES = {
+  netns_rows: 1024,
+  task_rows: 128,
+} as const;
 
 /** struct netns_row */
 export const netnsRow = {

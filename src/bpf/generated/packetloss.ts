@@ -4,8 +4,31 @@ import { readString } from '../layout.ts';
 
 export const FILE = 'packetloss.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at' | 'not_specified' | 'no_loss' | 'no_loss_functions' | 'no_loss_places' | 'no_loss_multicast' | 'no_route' | 'with_stack';
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at' | 'not_specified' | 'no_loss' | 'no_loss_functions' | 'no_loss_places' | 'no_loss_multicast' | 'no_route' | 'with_stack';
+  readonly map: 'aimed_netns' | 'misses' | 'counts' | 'event_ledgers' | 'event_buckets' | 'events' | 'packet_drop_places';
+  readonly program: 'packet_drop_socket' | 'packet_drop_reason' | 'packet_drop';
+}
+
+/** Entries of each map, or bytes of a ring, as the file has it. */
+export const MAX_ENTRIES = {
+  packet_drop_places: 1024,
+} as const;
+
+/** enum drop_limit */
+export const dropLimit = {
+  reasons: 256,
+  functions: 16,
+  function_length: 32,
+  places: 32,
+} as const;
+
+/** enum drop_side */
+export const dropSide = {
+  lost: 0,
+  ignored: 1,
+} as const;
 
 /** struct packet_drop_event */
 export const packetDropEvent = {

@@ -3,8 +3,17 @@ import { readCounter } from '#core/counter.ts';
 
 export const FILE = 'qdisc.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = never;
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: never;
+  readonly map: 'qdisc_rows';
+  readonly program: 'qdisc_find';
+}
+
+/** Entries of each map, or bytes of a ring, as the file has it. */
+export const MAX_ENTRIES = {
+  qdisc_rows: 1024,
+} as const;
 
 /** struct qdisc_row */
 export const qdiscRow = {

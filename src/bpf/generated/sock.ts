@@ -3,8 +3,39 @@ import { readCounter } from '#core/counter.ts';
 
 export const FILE = 'sock.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = never;
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: never;
+  readonly map: 'sock_places' | 'percpu_cpus' | 'percpu_anchor' | 'sock_rows';
+  readonly program: 'sock_protocols' | 'sock_read';
+}
+
+/** Entries of each map, or bytes of a ring, as the file has it. */
+export const MAX_ENTRIES = {
+  sock_places: 6,
+  sock_rows: 256,
+} as const;
+
+/** enum sock_fragments */
+export const sockFragments = {
+  ipv4: 0,
+  ipv6: 1,
+} as const;
+
+/** enum sock_place */
+export const sockPlace = {
+  none: 4294967295,
+} as const;
+
+/** enum sock_protocol */
+export const sockProtocol = {
+  tcp: 0,
+  udp: 1,
+  raw: 2,
+  tcp6: 3,
+  udp6: 4,
+  raw6: 5,
+} as const;
 
 /** struct sock_row */
 export const sockRow = {

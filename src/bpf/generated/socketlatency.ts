@@ -4,8 +4,23 @@ import { readString } from '../layout.ts';
 
 export const FILE = 'socketlatency.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'threshold';
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'threshold';
+  readonly map: 'aimed_netns' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'socket_states' | 'socket_histograms';
+  readonly program: 'data_arrived' | 'data_arrived_entry' | 'data_read' | 'data_read_v4_exit' | 'data_read_v6_exit' | 'data_written' | 'data_written_entry' | 'write_goes_on_exit' | 'pages_written_entry' | 'data_sent';
+}
+
+/** Entries of each map, or bytes of a ring, as the file has it. */
+export const MAX_ENTRIES = {
+  socket_histograms: 1024,
+} as const;
+
+/** enum socket_kind */
+export const socketKind = {
+  read: 0,
+  write: 1,
+} as const;
 
 /** struct socket_event */
 export const socketEvent = {

@@ -4,8 +4,38 @@ import { readString } from '../layout.ts';
 
 export const FILE = 'softirq.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'vectors' | 'threshold' | 'node_netns';
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'vectors' | 'threshold' | 'node_netns';
+  readonly map: 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'softirq_clocks' | 'softirq_histograms';
+  readonly program: 'softirq_raise' | 'softirq_entry' | 'softirq_exit';
+}
+
+/** Entries of each map, or bytes of a ring, as the file has it. */
+export const MAX_ENTRIES = {
+  softirq_clocks: 1,
+  softirq_histograms: 20,
+} as const;
+
+/** enum softirq_kind */
+export const softirqKind = {
+  wait: 0,
+  run: 1,
+} as const;
+
+/** enum softirq_vector */
+export const softirqVector = {
+  hi: 0,
+  timer: 1,
+  net_tx: 2,
+  net_rx: 3,
+  block: 4,
+  irq_poll: 5,
+  tasklet: 6,
+  sched: 7,
+  hrtimer: 8,
+  rcu: 9,
+} as const;
 
 /** struct softirq_clock */
 export const softirqClock = {

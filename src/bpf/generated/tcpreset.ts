@@ -3,8 +3,35 @@ import { readCounter } from '#core/counter.ts';
 
 export const FILE = 'tcpreset.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at';
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at';
+  readonly map: 'aimed_netns' | 'misses' | 'counts' | 'event_ledgers' | 'event_buckets' | 'events';
+  readonly program: 'tcp_reset_sent_reason' | 'tcp_reset_sent' | 'tcp_reset_received' | 'tcp_reset_v4_entry' | 'tcp_reset_v6_entry' | 'tcp_reset_active_entry' | 'tcp_reset_v4_probe' | 'tcp_reset_v6_probe' | 'tcp_reset_active_probe' | 'tcp_reset_received_entry' | 'tcp_reset_received_probe';
+}
+
+/** enum reset_reason */
+export const resetReason = {
+  no_listener: 65536,
+  queue_full: 65537,
+  time_wait: 65538,
+  after_close: 65539,
+  invalid_segment: 65540,
+  linger: 65541,
+  not_accepted: 65542,
+  unread_data: 65543,
+  keepalive: 65544,
+  abort: 65545,
+  refused: 65546,
+  broken_pipe: 65547,
+  by_peer: 65548,
+} as const;
+
+/** enum reset_side */
+export const resetSide = {
+  sent: 0,
+  received: 1,
+} as const;
 
 /** struct tcp_reset_event */
 export const tcpResetEvent = {

@@ -3,8 +3,21 @@ import { readCounter } from '#core/counter.ts';
 
 export const FILE = 'tcpretrans.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second';
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second';
+  readonly map: 'aimed_netns' | 'misses' | 'counts' | 'event_ledgers' | 'event_buckets' | 'events';
+  readonly program: 'tcp_retransmit_error' | 'tcp_retransmit' | 'tcp_retransmit_synack';
+}
+
+/** enum retransmit_kind */
+export const retransmitKind = {
+  rto: 0,
+  fast: 1,
+  tlp: 2,
+  syn: 3,
+  synack: 4,
+} as const;
 
 /** struct tcp_retransmit_event */
 export const tcpRetransmitEvent = {

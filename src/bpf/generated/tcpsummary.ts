@@ -3,8 +3,24 @@ import { readCounter } from '#core/counter.ts';
 
 export const FILE = 'tcpsummary.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = 'can_cast';
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: 'can_cast';
+  readonly map: 'tcp_progress_cell' | 'tcp_rows' | 'tcp_accept_queues';
+  readonly program: 'tcp_count';
+}
+
+/** Entries of each map, or bytes of a ring, as the file has it. */
+export const MAX_ENTRIES = {
+  tcp_progress_cell: 1,
+  tcp_rows: 256,
+  tcp_accept_queues: 1024,
+} as const;
+
+/** enum tcp_states */
+export const tcpStates = {
+  with_queues: 2866,
+} as const;
 
 /** struct tcp_accept_queue */
 export const tcpAcceptQueue = {

@@ -4,8 +4,18 @@ import { readString } from '../layout.ts';
 
 export const FILE = 'virtcmdlatency.bpf.o';
 
-/** Names of the `const volatile` variables. */
-export type Constant = 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'threshold' | 'node_netns';
+/** Names in the object; the constants are its `const volatile` variables. */
+export interface Layout {
+  readonly constant: 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'threshold' | 'node_netns';
+  readonly map: 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'virtio_commands' | 'virtio_histograms';
+  readonly program: 'command_entry' | 'command_exit' | 'command_probe' | 'command_return' | 'command_reply_entry' | 'command_reply_exit' | 'command_reply_probe' | 'command_reply_return';
+}
+
+/** Entries of each map, or bytes of a ring, as the file has it. */
+export const MAX_ENTRIES = {
+  virtio_commands: 1024,
+  virtio_histograms: 1,
+} as const;
 
 /** struct virtio_command */
 export const virtioCommand = {

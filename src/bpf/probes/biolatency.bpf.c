@@ -4,18 +4,30 @@
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
 #include "common/netns.bpf.h"
+#include "common/shared.bpf.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
 #define OPERATION_MASK 0xff /* of cmd_flags; kernel: include/linux/blk_types.h, REQ_OP_MASK */
 #define KERNEL_THREAD 0x00200000 /* of a task's flags; kernel: include/linux/sched.h, PF_KTHREAD */
 
+/* The kernel's first ones are told apart; kernel: include/linux/blk_types.h, enum req_op. */
+enum block_operation {
+	OPERATION_READ,
+	OPERATION_WRITE,
+	OPERATION_FLUSH,
+	OPERATION_DISCARD,
+	OPERATION_OTHER,
+};
+
+SHARED_ENUM(block_operation);
+
 const volatile __u64 threshold = 0; /* nanoseconds: an event for what takes longer */
 const volatile __u64 node_netns = 0; /* what the kernel does for nobody in particular is the node's */
 
 struct block_key {
 	__u64 netns; /* cookie */
-	__u32 operation; /* REQ_OP_*, or OPERATION_OTHER */
+	__u32 operation; /* enum block_operation */
 	__u32 unused;
 	char device[32];
 };
@@ -54,9 +66,6 @@ struct block_event {
 
 EVENT_RECORD(block_key);
 EVENT_RECORD(block_event);
-
-/* What the rest is called: the operations that are told apart are the kernel's first ones. */
-#define OPERATION_OTHER 4
 
 static __always_inline void read_owner(struct block_request *record)
 {

@@ -8,6 +8,7 @@
 #include "common/header.bpf.h"
 #include "common/histogram.bpf.h"
 #include "common/process.bpf.h"
+#include "common/shared.bpf.h"
 #include "common/socket.bpf.h"
 #include <linux/ptrace.h>
 #include <bpf/bpf_tracing.h>
@@ -24,6 +25,8 @@ enum packet_way {
 	WAY_DELIVERY,
 	WAY_DEVICE,
 };
+
+SHARED_ENUM(packet_way);
 
 #define STAGES_MAX 3
 

@@ -6,6 +6,7 @@
 #include "common/netns_walk.bpf.h"
 #include "common/owner.bpf.h"
 #include "common/pid.bpf.h"
+#include "common/shared.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 const volatile __u32 pid_namespace = 0; /* inode number: processes that it does not number are another node's */
@@ -15,6 +16,8 @@ const volatile __u32 deaths_max = 64; /* that one run copies: it holds its CPU m
 
 /* A record begins with its kind. */
 enum life_kind { LIFE_BIRTH, LIFE_DEATH };
+
+SHARED_ENUM(life_kind);
 
 struct life_birth {
 	__u32 kind;

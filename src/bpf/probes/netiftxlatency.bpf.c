@@ -5,6 +5,7 @@
 #include "common/events.bpf.h"
 #include "common/header.bpf.h"
 #include "common/histogram.bpf.h"
+#include "common/shared.bpf.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
@@ -16,8 +17,9 @@
 #define PROGRAM_DROP 2
 #define PROGRAM_DONE 3
 
-#define KIND_QDISC 0
-#define KIND_DRIVER 1
+enum transmit_kind { KIND_QDISC, KIND_DRIVER };
+
+SHARED_ENUM(transmit_kind);
 
 const volatile __u64 threshold = 0; /* nanoseconds: an event for what takes longer */
 

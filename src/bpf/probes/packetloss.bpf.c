@@ -6,23 +6,30 @@
 #include "common/events.bpf.h"
 #include "common/packet.bpf.h"
 #include "common/process.bpf.h"
+#include "common/shared.bpf.h"
 #include <bpf/bpf_tracing.h>
 
-#define REASONS 256 /* the kernel's own reasons are below; those of a subsystem have its number in the high half */
+enum drop_side {
+	SIDE_LOST,
+	SIDE_IGNORED, /* no loss by configuration */
+};
 
-#define SIDE_LOST 0
-#define SIDE_IGNORED 1 /* no loss by configuration */
+enum drop_limit {
+	DROP_REASONS = 256, /* the kernel's own are below; those of a subsystem have its number in the high half */
+	DROP_FUNCTIONS = 16,
+	DROP_FUNCTION_LENGTH = 32, /* with the NUL */
+	DROP_PLACES = 2 * DROP_FUNCTIONS, /* the compiler may have split a function */
+};
 
-#define FUNCTION_LENGTH 32
-#define FUNCTIONS 16
+SHARED_ENUM(drop_side);
+SHARED_ENUM(drop_limit);
 
 const volatile __u32 not_specified = 0; /* the number of this reason, which is another one before 6.3 */
-const volatile __u8 no_loss[REASONS] = {};
+const volatile __u8 no_loss[DROP_REASONS] = {};
 /* Functions whose drops without a reason are no loss. Padded with zeros. */
-const volatile char no_loss_functions[FUNCTIONS][FUNCTION_LENGTH] __attribute__((aligned(8))) = {};
+const volatile char no_loss_functions[DROP_FUNCTIONS][DROP_FUNCTION_LENGTH] __attribute__((aligned(8))) = {};
 /* The places of those functions, from and up to: for a kernel that does not put an address into words. */
-#define PLACES (2 * FUNCTIONS)
-const volatile __u64 no_loss_places[PLACES][2] = {};
+const volatile __u64 no_loss_places[DROP_PLACES][2] = {};
 /* Multicast that is dropped without a reason, or with this one, is no loss. */
 const volatile bool no_loss_multicast = false;
 const volatile __u32 no_route = 0;
@@ -114,7 +121,7 @@ static __always_inline void cut_suffix(char *name)
 {
 	bool cut = false;
 
-	for (int i = 0; i < FUNCTION_LENGTH; i++) {
+	for (int i = 0; i < DROP_FUNCTION_LENGTH; i++) {
 		cut = cut || name[i] == '.' || name[i] == ' ';
 		if (cut)
 			name[i] = 0;
@@ -123,7 +130,7 @@ static __always_inline void cut_suffix(char *name)
 
 static __always_inline bool is_in_no_loss_place(__u64 location)
 {
-	for (int i = 0; i < PLACES; i++) {
+	for (int i = 0; i < DROP_PLACES; i++) {
 		if (location >= no_loss_places[i][0] && location < no_loss_places[i][1])
 			return true;
 	}
@@ -134,7 +141,7 @@ static __always_inline bool is_in_no_loss_function(__u64 location)
 {
 	static const char format[] = "%ps";
 	__u32 *known = bpf_map_lookup_elem(&packet_drop_places, &location), found = 0;
-	__u64 name[FUNCTION_LENGTH / sizeof(__u64)] = {};
+	__u64 name[DROP_FUNCTION_LENGTH / sizeof(__u64)] = {};
 
 	if (known)
 		return *known;
@@ -142,7 +149,7 @@ static __always_inline bool is_in_no_loss_function(__u64 location)
 		return is_in_no_loss_place(location);
 	bpf_snprintf((char *)name, sizeof(name), format, &location, sizeof(location));
 	cut_suffix((char *)name);
-	for (int i = 0; i < FUNCTIONS; i++) {
+	for (int i = 0; i < DROP_FUNCTIONS; i++) {
 		const volatile __u64 *candidate = (const volatile __u64 *)no_loss_functions[i];
 
 		if (candidate[0] && candidate[0] == name[0] && candidate[1] == name[1] && candidate[2] == name[2] &&
@@ -171,7 +178,7 @@ static __always_inline bool is_no_loss(struct sk_buff *skb, __u64 location, __u3
 
 	/* One register for check and access: the compiler would check a copy, which the verifier does not follow. */
 	barrier_var(reason);
-	if (reason >= REASONS)
+	if (reason >= DROP_REASONS)
 		return false;
 	if (no_loss[reason])
 		return true;

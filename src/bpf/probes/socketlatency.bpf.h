@@ -6,12 +6,14 @@
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
 #include "common/packet.bpf.h"
+#include "common/shared.bpf.h"
 #include "common/socket.bpf.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-#define KIND_READ 0
-#define KIND_WRITE 1
+enum socket_kind { KIND_READ, KIND_WRITE };
+
+SHARED_ENUM(socket_kind);
 
 const volatile __u64 threshold = 0; /* nanoseconds: an event for what takes longer */
 

@@ -2,13 +2,31 @@
 /* How long softirqs wait from when they are raised, and how long they run, by vector. */
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
+#include "common/shared.bpf.h"
 #include <bpf/bpf_tracing.h>
 
-#define VECTORS 10 /* kernel: include/linux/interrupt.h, NR_SOFTIRQS */
+/* Kernel: include/linux/interrupt.h */
+enum softirq_vector {
+	VECTOR_HI,
+	VECTOR_TIMER,
+	VECTOR_NET_TX,
+	VECTOR_NET_RX,
+	VECTOR_BLOCK,
+	VECTOR_IRQ_POLL,
+	VECTOR_TASKLET,
+	VECTOR_SCHED,
+	VECTOR_HRTIMER,
+	VECTOR_RCU,
+};
 
-#define KIND_WAIT 0
-#define KIND_RUN 1
-#define KINDS 2
+#define VECTORS (VECTOR_RCU + 1)
+
+enum softirq_kind { KIND_WAIT, KIND_RUN };
+
+#define KINDS (KIND_RUN + 1)
+
+SHARED_ENUM(softirq_vector);
+SHARED_ENUM(softirq_kind);
 
 const volatile __u32 vectors = 0; /* a bit for each that is measured */
 const volatile __u64 threshold = 0; /* nanoseconds: an event for what takes longer */

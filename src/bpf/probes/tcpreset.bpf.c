@@ -7,14 +7,14 @@
 #include "common/netns.bpf.h"
 #include "common/packet.bpf.h"
 #include "common/process.bpf.h"
+#include "common/shared.bpf.h"
 #include "common/socket.bpf.h"
 #include <linux/ptrace.h>
 #include <bpf/bpf_tracing.h>
 
-#define SIDE_SENT 0
-#define SIDE_RECEIVED 1
+enum reset_side { SIDE_SENT, SIDE_RECEIVED };
 
-/* Reasons of ours, where the kernel gives none: above its own. User space names them in this order. */
+/* Reasons of ours, where the kernel gives none: above its own. */
 enum reset_reason {
 	REASON_NO_LISTENER = 1 << 16,
 	REASON_QUEUE_FULL,
@@ -30,6 +30,9 @@ enum reset_reason {
 	REASON_BROKEN_PIPE,
 	REASON_BY_PEER,
 };
+
+SHARED_ENUM(reset_side);
+SHARED_ENUM(reset_reason);
 
 extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak; /* 6.2 */
 

@@ -5,6 +5,7 @@
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
 #include "common/netns.bpf.h"
+#include "common/shared.bpf.h"
 #include "common/socket.bpf.h"
 #include <bpf/bpf_tracing.h>
 
@@ -14,6 +15,8 @@
 #define TIME_LOSS_PROBE 5
 
 enum retransmit_kind { KIND_RTO, KIND_FAST, KIND_TLP, KIND_SYN, KIND_SYNACK };
+
+SHARED_ENUM(retransmit_kind);
 
 struct tcp_retransmit_event {
 	__u64 time; /* bpf_ktime_get_ns() */

@@ -2,12 +2,36 @@
 /* The socket counts of every network namespace: what net/sockstat and net/sockstat6 show of it. */
 #include "common/netns_walk.bpf.h"
 #include "common/percpu.bpf.h"
+#include "common/shared.bpf.h"
 
-#define PROTOCOLS 6
 #define PROTOCOLS_MAX 256 /* of the whole kernel: some dozens */
-#define NO_PROTOCOL (~0U)
 
 /* In the order of the names below. */
+enum sock_protocol {
+	PROTOCOL_TCP,
+	PROTOCOL_UDP,
+	PROTOCOL_RAW,
+	PROTOCOL_TCP6,
+	PROTOCOL_UDP6,
+	PROTOCOL_RAW6,
+};
+
+#define PROTOCOLS (PROTOCOL_RAW6 + 1)
+
+/* Where a protocol is among the kernel's counts. */
+enum sock_place {
+	SOCK_PLACE_NONE = ~0U, /* this kernel lacks it */
+};
+
+enum sock_fragments {
+	FRAGMENTS_IPV4,
+	FRAGMENTS_IPV6,
+};
+
+SHARED_ENUM(sock_protocol);
+SHARED_ENUM(sock_place);
+SHARED_ENUM(sock_fragments);
+
 struct sock_sums {
 	__u64 used;
 	__u64 in_use[PROTOCOLS];
@@ -18,8 +42,8 @@ struct sock_row {
 	__u32 flags;
 	__u32 complete; /* every CPU was read */
 	__u64 time_wait;
-	__u64 fragment_queues[2];
-	__u64 fragment_bytes[2];
+	__u64 fragment_queues[FRAGMENTS_IPV6 + 1];
+	__u64 fragment_bytes[FRAGMENTS_IPV6 + 1];
 	struct sock_sums sums;
 };
 
@@ -31,7 +55,7 @@ struct {
 	__type(value, struct sock_row);
 } sock_rows SEC(".maps");
 
-/* The place of each protocol among the kernel's counts; NO_PROTOCOL where this kernel lacks it. */
+/* The place of each protocol. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, PROTOCOLS);
@@ -92,7 +116,7 @@ int sock_protocols(void *ctx)
 
 #pragma unroll
 	for (__u32 i = 0; i < PROTOCOLS; i++) {
-		__u32 nth = i, none = NO_PROTOCOL;
+		__u32 nth = i, none = SOCK_PLACE_NONE;
 
 		bpf_map_update_elem(&sock_places, &nth, &none, BPF_ANY);
 	}
@@ -136,7 +160,7 @@ static long add_cpu(__u64 index, struct sock_sum *sum)
 		__u32 nth = i;
 		__u32 *place = bpf_map_lookup_elem(&sock_places, &nth);
 
-		if (!place || *place == NO_PROTOCOL)
+		if (!place || *place == SOCK_PLACE_NONE)
 			continue;
 		if (bpf_probe_read_kernel(&count, sizeof(count), &share->val[*place]))
 			row->complete = 0;
@@ -160,10 +184,10 @@ static __always_inline bool write_row(struct netns_walk *netns, struct net *net,
 	row->complete = 1;
 	/* The kernel keeps one reference of its own. */
 	row->time_wait = BPF_CORE_READ(net, ipv4.tcp_death_row.tw_refcount.refs.counter) - 1;
-	row->fragment_queues[0] = BPF_CORE_READ(net, ipv4.fqdir, rhashtable.nelems.counter);
-	row->fragment_bytes[0] = BPF_CORE_READ(net, ipv4.fqdir, mem.counter);
-	row->fragment_queues[1] = BPF_CORE_READ(net, ipv6.fqdir, rhashtable.nelems.counter);
-	row->fragment_bytes[1] = BPF_CORE_READ(net, ipv6.fqdir, mem.counter);
+	row->fragment_queues[FRAGMENTS_IPV4] = BPF_CORE_READ(net, ipv4.fqdir, rhashtable.nelems.counter);
+	row->fragment_bytes[FRAGMENTS_IPV4] = BPF_CORE_READ(net, ipv4.fqdir, mem.counter);
+	row->fragment_queues[FRAGMENTS_IPV6] = BPF_CORE_READ(net, ipv6.fqdir, rhashtable.nelems.counter);
+	row->fragment_bytes[FRAGMENTS_IPV6] = BPF_CORE_READ(net, ipv6.fqdir, mem.counter);
 	__builtin_memset(&row->sums, 0, sizeof(row->sums));
 	sum.counts = BPF_CORE_READ(net, core.prot_inuse);
 	bpf_loop(walk->cpus, add_cpu, &sum, 0);

@@ -4,23 +4,19 @@
 /* What a walk over the TCP sockets counts: each socket for its namespace, what it has queued, and whom it keeps
  * waiting. */
 #include "common/netns_walk.bpf.h"
+#include "common/shared.bpf.h"
+#include "common/tcp_state.bpf.h"
 
-/* kernel: include/net/tcp_states.h */
-#define TCP_ESTABLISHED 1
-#define TCP_FIN_WAIT1 4
-#define TCP_FIN_WAIT2 5
-#define TCP_TIME_WAIT 6
-#define TCP_CLOSE_WAIT 8
-#define TCP_LAST_ACK 9
-#define TCP_LISTEN 10
-#define TCP_CLOSING 11
-#define TCP_STATES 16 /* the power of two above the last, TCP_NEW_SYN_RECV */
+#define TCP_STATES 16 /* the power of two above the last */
 
-/* In other states the sequence numbers do not tell what is queued, or are not there: not every entry is a whole socket.
- */
-#define WITH_QUEUES                                                                                 \
-	(1U << TCP_ESTABLISHED | 1U << TCP_FIN_WAIT1 | 1U << TCP_FIN_WAIT2 | 1U << TCP_CLOSE_WAIT | \
-	 1U << TCP_LAST_ACK | 1U << TCP_CLOSING)
+/* Bits by state. In other states the sequence numbers do not tell what is queued, or are not there: not every entry is
+ * a whole socket. */
+enum tcp_states {
+	TCP_STATES_WITH_QUEUES = 1 << STATE_ESTABLISHED | 1 << STATE_FIN_WAIT1 | 1 << STATE_FIN_WAIT2 |
+				 1 << STATE_CLOSE_WAIT | 1 << STATE_LAST_ACK | 1 << STATE_CLOSING,
+};
+
+SHARED_ENUM(tcp_states);
 
 /* Whether kernel memory can be read without calling a helper (6.2): the walk takes half the time. */
 const volatile bool can_cast = false;
@@ -193,11 +189,11 @@ static __always_inline void count_socket(__u64 sk)
 	if (!row)
 		return;
 	/* A FIN_WAIT2 that nobody waits for is kept in the small form of a TIME_WAIT. */
-	if (state == TCP_TIME_WAIT)
+	if (state == STATE_TIME_WAIT)
 		state = READ(struct inet_timewait_sock, sk, tw_substate);
-	else if (state == TCP_LISTEN)
+	else if (state == STATE_LISTEN)
 		add_accept_queue(netns, sk);
-	else if (1U << (state & (TCP_STATES - 1)) & WITH_QUEUES)
+	else if (1U << (state & (TCP_STATES - 1)) & TCP_STATES_WITH_QUEUES)
 		add_queues(row, sk);
 	row->sockets[state & (TCP_STATES - 1)]++;
 }

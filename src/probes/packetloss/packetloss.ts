@@ -1,5 +1,12 @@
 import * as z from 'zod';
-import { type Constant, FILE, packetDropEvent, packetDropStackEvent } from '#bpf/generated/packetloss.ts';
+import {
+  dropLimit,
+  dropSide,
+  FILE,
+  type Layout,
+  packetDropEvent,
+  packetDropStackEvent,
+} from '#bpf/generated/packetloss.ts';
 import { asNetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
 import type { CountRow } from '#probe/counts.ts';
@@ -87,16 +94,10 @@ const NO_LOSS_FUNCTIONS_DEFAULT = [
   'sk_stream_kill_queues',
   'unix_release_sock',
 ];
-/** Room in the kernel program. */
-const FUNCTIONS_MAX = 16;
-const FUNCTION_BYTES = 32;
-/** The compiler may have split a function. */
-const PLACES_MAX = 2 * FUNCTIONS_MAX;
+/** The name of a function, as long as the program has room for. */
+const FUNCTION = new RegExp(`^[a-z_][a-z0-9_]{0,${dropLimit.function_length - 2}}$`, 'i');
 
-/** The kernel's array of flags; reasons of subsystems are above it. */
-const REASON_FLAGS = 256;
-
-const hooks: HookTable = {
+const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
     {
@@ -115,17 +116,17 @@ const hooks: HookTable = {
 };
 
 function noLossFlags(reasons: DropReasons, names: readonly string[]): Uint8Array {
-  const flags = new Uint8Array(REASON_FLAGS);
+  const flags = new Uint8Array(dropLimit.reasons);
   for (const name of names) {
     const reason = reasons.number(name);
-    if (reason !== undefined && reason < REASON_FLAGS) flags[reason] = 1;
+    if (reason !== undefined && reason < dropLimit.reasons) flags[reason] = 1;
   }
   return flags;
 }
 
 function noLossFunctions(names: readonly string[]): Uint8Array {
-  const table = Buffer.alloc(FUNCTIONS_MAX * FUNCTION_BYTES);
-  for (const [index, name] of names.entries()) table.write(name, index * FUNCTION_BYTES, 'latin1');
+  const table = Buffer.alloc(dropLimit.functions * dropLimit.function_length);
+  for (const [index, name] of names.entries()) table.write(name, index * dropLimit.function_length, 'latin1');
   return table;
 }
 
@@ -136,8 +137,8 @@ function openSymbols(bpf: BpfSource, proc: string): KernelSymbols | undefined {
 
 /** The constant of the program: from and up to, each, as far as there is room. */
 function noLossPlaces(symbols: KernelSymbols | undefined, functions: readonly string[]): Uint8Array {
-  const places = new BigUint64Array(2 * PLACES_MAX);
-  for (const [index, range] of (symbols?.ranges(functions) ?? []).slice(0, PLACES_MAX).entries()) {
+  const places = new BigUint64Array(2 * dropLimit.places);
+  for (const [index, range] of (symbols?.ranges(functions) ?? []).slice(0, dropLimit.places).entries()) {
     places.set(range, 2 * index);
   }
   return new Uint8Array(places.buffer);
@@ -186,13 +187,10 @@ function decodeStack(view: DataView, at: number, symbol: string, symbols: Kernel
   return frames.slice(Math.max(0, frames.indexOf(symbol)));
 }
 
-/** enum of the program: what is no loss is counted apart. */
-const SIDE_IGNORED = 1;
-
 function emitCounts(emit: DropEmit, rows: readonly CountRow[], reasons: DropReasons): void {
   for (const { netns, reason, side, count, bytes } of rows) {
     const labels = { reason: reasons.name(reason) };
-    if (side === SIDE_IGNORED) {
+    if (side === dropSide.ignored) {
       emit('ignored', netns, count, labels);
     } else {
       emit('drops', netns, count, labels);
@@ -230,8 +228,12 @@ export const packetloss = defineProbe({
       .default(NO_LOSS_DEFAULT)
       .describe('Reasons that are no loss: counted apart, without events.'),
     noLossFunctions: z
-      .array(z.string().regex(/^[a-z_][a-z0-9_]{0,30}$/i, 'the name of a kernel function, at most 31 characters'))
-      .max(FUNCTIONS_MAX)
+      .array(
+        z
+          .string()
+          .regex(FUNCTION, `the name of a kernel function, at most ${dropLimit.function_length - 1} characters`),
+      )
+      .max(dropLimit.functions)
       .default(NO_LOSS_FUNCTIONS_DEFAULT)
       .describe('Kernel functions whose drops are no loss where the kernel gives no reason (NOT_SPECIFIED).'),
     noLossMulticast: z
@@ -252,7 +254,7 @@ export const packetloss = defineProbe({
     const notSpecified = reasons.number('NOT_SPECIFIED');
     const symbols = openSymbols(sources.bpf, scope.paths.proc);
     const decoding = { reasons, symbols, withStack: stack };
-    const instance = await openEbpf<Constant>(scope, sources, settings, {
+    const instance = await openEbpf<Layout>(scope, sources, settings, {
       hooks,
       constants: {
         ...processConstants(sources.bpf.btf()),

@@ -1,27 +1,10 @@
+import { resetReason } from '#bpf/generated/tcpreset.ts';
 import { type Btf, KIND } from '#sources/bpf/btf.ts';
 
 const PREFIX = 'SK_RST_REASON_';
 
-/** Numbers of ours begin here (enum reset_reason of the program), in this order. */
-const OURS_FROM = 1 << 16;
-const OURS = [
-  'no_listener',
-  'queue_full',
-  'time_wait',
-  'after_close',
-  'invalid_segment',
-  'linger',
-  'not_accepted',
-  'unread_data',
-  'keepalive',
-  'abort',
-  'refused',
-  'broken_pipe',
-  'by_peer',
-];
-
-/** Reasons in plain words: the kernel's (include/net/rstreason.h, 6.10 to 7.x) and ours. */
-const SENTENCES: Readonly<Record<string, string>> = {
+/** The kernel's reasons in plain words (include/net/rstreason.h, 6.10 to 7.x). */
+const KERNEL_SENTENCES: Readonly<Record<string, string>> = {
   NOT_SPECIFIED: 'The kernel gives no reason.',
   NO_SOCKET: 'Nobody listens on the port, or the connection does not exist any more.',
   TCP_INVALID_ACK_SEQUENCE: 'The other end acknowledged what was never sent.',
@@ -48,6 +31,10 @@ const SENTENCES: Readonly<Record<string, string>> = {
   MPTCP_RST_EBADPERF: 'MPTCP broke the subflow off: it is too slow.',
   MPTCP_RST_EMIDDLEBOX: 'MPTCP broke the subflow off: something on the way changes its segments.',
   ERROR: 'The kernel met an error that it does not tell apart.',
+};
+
+/** Those that the program derives. */
+const OUR_SENTENCES: Readonly<Record<keyof typeof resetReason, string>> = {
   no_listener: 'Nobody listens on the port, or the connection does not exist any more.',
   queue_full: 'The accept queue of the server is full.',
   time_wait: 'A segment came for a connection that is over.',
@@ -63,9 +50,11 @@ const SENTENCES: Readonly<Record<string, string>> = {
   by_peer: 'The other end broke the connection off.',
 };
 
+const SENTENCES: Readonly<Record<string, string>> = { ...KERNEL_SENTENCES, ...OUR_SENTENCES };
+
 /** Names of the reasons of the running kernel, and of those that the program derives. */
 export class ResetReasons {
-  readonly #names = new Map<number, string>(OURS.map((name, index) => [OURS_FROM + index, name]));
+  readonly #names = new Map<number, string>(Object.entries(resetReason).map(([name, value]) => [value, name]));
 
   constructor(btf: Btf) {
     const type = btf.find(KIND.enum, 'sk_rst_reason');

@@ -1,18 +1,15 @@
-import { type Constant, FILE, tcpResetEvent } from '#bpf/generated/tcpreset.ts';
+import { FILE, type Layout, resetSide, tcpResetEvent } from '#bpf/generated/tcpreset.ts';
+import { namesOf } from '#bpf/layout.ts';
 import { asNetnsId } from '#core/netns.ts';
-import { tcpStateName } from '#core/protocol_names.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { openEbpf } from '#probe/ebpf.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
 import { defineMetrics } from '#probe/metric.ts';
-import { decodeProcess, decodeTuple, PROCESS_FIELDS, processConstants } from '#probe/scene.ts';
+import { decodeProcess, decodeTuple, PROCESS_FIELDS, processConstants, tcpStateName } from '#probe/scene.ts';
 import { describeReset, ResetReasons } from './reset_reasons.ts';
 
 // Namespaced: yes. A socket carries the cookie; a reset without one is in the namespace of the packet that it answers.
-
-/** By the number that the program gives each. */
-const DIRECTIONS = ['sent', 'received'] as const;
 
 const REASON_HELP =
   'Why, in the name that the running kernel gives the reason; in lower case where it gives none and this is derived from the socket.';
@@ -26,7 +23,7 @@ const metrics = defineMetrics({
     source: 'tcp:tcp_send_reset, tcp:tcp_receive_reset, map counts',
     detail: 'core',
     labels: {
-      direction: { help: 'sent: by this namespace; received: by one of its connections.', values: DIRECTIONS },
+      direction: { help: 'sent: by this namespace; received: by one of its connections.', values: namesOf(resetSide) },
       reason: { help: REASON_HELP, example: 'NO_SOCKET', max: 64 },
     },
   },
@@ -54,7 +51,7 @@ type ResetEvent = EventBody<(typeof events)['tcp_reset']>;
 
 const NO_REASON = 'this kernel gives no reasons for resets (they came with 6.10): they are derived from the socket';
 
-const hooks: HookTable = {
+const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
     {
@@ -95,8 +92,8 @@ const hooks: HookTable = {
   ],
 };
 
-function directionOf(side: number): (typeof DIRECTIONS)[number] {
-  return side === 0 ? 'sent' : 'received';
+function directionOf(side: number): keyof typeof resetSide {
+  return side === resetSide.sent ? 'sent' : 'received';
 }
 
 function decodeEvent(view: DataView, at: number, reasons: ResetReasons, timeNs: bigint): ResetEvent {
@@ -151,7 +148,7 @@ export const tcpreset = defineProbe({
     sources.bpf.check();
     const btf = sources.bpf.btf();
     const reasons = new ResetReasons(btf);
-    const instance = await openEbpf<Constant>(scope, sources, settings, {
+    const instance = await openEbpf<Layout>(scope, sources, settings, {
       hooks,
       constants: processConstants(btf),
       sizes: { events: 256 * 1024 },

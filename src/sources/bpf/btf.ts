@@ -125,7 +125,7 @@ export class Btf {
       id,
       kind: (info >>> 24) & 0x1f,
       vlen: info & 0xffff,
-      name: this.#string(this.#view.getUint32(at, true)),
+      name: this.string(this.#view.getUint32(at, true)),
       sizeOrType: this.#view.getUint32(at + 8, true),
       extra: at + TYPE_BYTES,
     };
@@ -147,7 +147,7 @@ export class Btf {
     const members: BtfMember[] = [];
     for (let index = 0, at = type.extra; index < type.vlen; index++, at += 12) {
       members.push({
-        name: this.#string(this.#view.getUint32(at, true)),
+        name: this.string(this.#view.getUint32(at, true)),
         type: this.#view.getUint32(at + 4, true),
         // With bit fields in the struct the high byte is the width of this one.
         bits: this.#view.getUint32(at + 8, true) & 0xffffff,
@@ -213,7 +213,7 @@ export class Btf {
     const wide = type.kind === KIND.enum64;
     const values = new Map<string, number>();
     for (let index = 0, at = type.extra; index < type.vlen; index++, at += wide ? 12 : 8) {
-      values.set(this.#string(this.#view.getUint32(at, true)), this.#view.getUint32(at + 4, true));
+      values.set(this.string(this.#view.getUint32(at, true)), this.#view.getUint32(at + 4, true));
     }
     return values;
   }
@@ -249,8 +249,9 @@ export class Btf {
     return type === undefined ? undefined : this.type(type.sizeOrType).vlen;
   }
 
-  #string(offset: number): string {
-    if (this.#base !== undefined && offset < this.#baseStrings) return this.#base.#string(offset);
+  /** The string at an offset, as records and .BTF.ext name it. */
+  string(offset: number): string {
+    if (this.#base !== undefined && offset < this.#baseStrings) return this.#base.string(offset);
     const start = this.#stringsAt + offset - this.#baseStrings;
     const end = this.#bytes.indexOf(0, start);
     return this.#bytes.toString('latin1', start, end);

@@ -1,21 +1,17 @@
+import { netnsWalkResult } from '#bpf/generated/common.ts';
 import type { Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 
-/** Bits of a slice's result; src/bpf/common/netns_walk.bpf.h. */
-const DONE = 2 ** 31;
-const STARTS_INITIAL = 2 ** 30;
-const ROWS_MASK = STARTS_INITIAL - 1;
+/** The other bits of a slice's result are the number of its rows. */
+const { done: DONE, starts_initial: STARTS_INITIAL } = netnsWalkResult;
+const ROWS_MASK = ~(DONE | STARTS_INITIAL);
 
 /** Rows that a slice has written. */
 export function rowsOf(result: number): number {
   return result & ROWS_MASK;
 }
 
-/** A row's flags. */
-export const NETNS_INITIAL = 1;
-export const NETNS_DYING = 2;
-
-/** A program runs with its CPU to itself. PodFilter for less than the half millisecond that it may take. */
+/** A program runs with its CPU to itself. Aim for less than the half millisecond that it may take. */
 const SLICE_MS = 0.3;
 const ROWS_MIN = 4;
 

@@ -1,10 +1,11 @@
-import type { BpfObject } from 'bpf-napi';
-import { netnsRow } from '#bpf/generated/netns.ts';
+import { netnsFlag } from '#bpf/generated/common.ts';
+import { type Layout, MAX_ENTRIES, netnsRow } from '#bpf/generated/netns.ts';
 import type { Cycle } from '#core/cycle.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
-import { ListWalk, NETNS_DYING, NETNS_INITIAL, rowsOf } from './list_walk.ts';
+import { ListWalk, rowsOf } from './list_walk.ts';
+import type { LoadedObject } from './source.ts';
 
-export const NETNS_ROWS_MAX = 1024;
+const ROWS_MAX = MAX_ENTRIES.netns_rows;
 
 export interface NetnsRow {
   readonly id: NetnsId;
@@ -15,13 +16,13 @@ export interface NetnsRow {
 
 /** Lists every network namespace of the machine that is alive: some microseconds for hundreds, where /proc takes 10 µs a process. */
 export class NetnsList {
-  readonly #object: BpfObject;
-  readonly #walk = new ListWalk(NETNS_ROWS_MAX, NETNS_ROWS_MAX);
-  readonly #buffer = new Uint8Array(NETNS_ROWS_MAX * netnsRow.SIZE);
+  readonly #object: LoadedObject<Layout>;
+  readonly #walk = new ListWalk(ROWS_MAX, ROWS_MAX);
+  readonly #buffer = new Uint8Array(ROWS_MAX * netnsRow.SIZE);
   readonly #view = new DataView(this.#buffer.buffer);
 
   /** @param object of netns.bpf.c, loaded with `netns_list` */
-  constructor(object: BpfObject) {
+  constructor(object: LoadedObject<Layout>) {
     this.#object = object;
   }
 
@@ -43,7 +44,7 @@ export class NetnsList {
           rows.push({
             id: asNetnsId(netnsRow.cookie(this.#view, at)),
             inum: netnsRow.inum(this.#view, at),
-            initial: (netnsRow.flags(this.#view, at) & NETNS_INITIAL) !== 0,
+            initial: (netnsRow.flags(this.#view, at) & netnsFlag.initial) !== 0,
           });
         },
       },
@@ -51,7 +52,7 @@ export class NetnsList {
     );
     return rows
       .map((row, index) => (index === 0 && startsInitial ? { ...row, initial: true } : row))
-      .filter((_, index) => ((flags[index] ?? 0) & NETNS_DYING) === 0);
+      .filter((_, index) => ((flags[index] ?? 0) & netnsFlag.dying) === 0);
   }
 }
 

@@ -1,9 +1,8 @@
-import type { BpfObject } from 'bpf-napi';
-import { FILE } from '#bpf/generated/netns.ts';
+import { FILE, type Layout } from '#bpf/generated/netns.ts';
 import { Unsupported } from '#core/reader.ts';
-import { NETNS_ROWS_MAX, NetnsList } from './netns_list.ts';
-import type { BpfSource } from './source.ts';
-import { TASK_ROWS_MAX, TaskList } from './task_list.ts';
+import { NetnsList } from './netns_list.ts';
+import type { BpfSource, LoadedObject } from './source.ts';
+import { TaskList } from './task_list.ts';
 
 /** The lists that the kernel gives of its namespaces and processes. */
 export interface NetnsObject extends Disposable {
@@ -21,11 +20,10 @@ export interface NetnsObject extends Disposable {
 export async function openNetnsObject(bpf: BpfSource, levels: number | undefined): Promise<NetnsObject> {
   if (levels === undefined) return namespacesAlone(bpf, 'the agent is not in the PID namespace of its /proc');
   try {
-    const object = await bpf.load({
+    const object = await bpf.load<Layout>({
       file: FILE,
       programs: ['netns_list', 'task_list'],
       helpers: ['loop'],
-      sizes: { netns_rows: NETNS_ROWS_MAX, task_rows: TASK_ROWS_MAX },
     });
     return lists(object, new TaskList(object, levels), '');
   } catch (error) {
@@ -35,16 +33,15 @@ export async function openNetnsObject(bpf: BpfSource, levels: number | undefined
 }
 
 async function namespacesAlone(bpf: BpfSource, reason: string): Promise<NetnsObject> {
-  const object = await bpf.load({
+  const object = await bpf.load<Layout>({
     file: FILE,
     programs: ['netns_list'],
     helpers: ['loop'],
-    sizes: { netns_rows: NETNS_ROWS_MAX },
     without: ['task_rows', 'owner_scratch'],
   });
   return lists(object, undefined, reason);
 }
 
-function lists(object: BpfObject, tasks: TaskList | undefined, reason: string): NetnsObject {
-  return { namespaces: new NetnsList(object), tasks, reason, [Symbol.dispose]: () => object.close() };
+function lists(object: LoadedObject<Layout>, tasks: TaskList | undefined, reason: string): NetnsObject {
+  return { namespaces: new NetnsList(object), tasks, reason, [Symbol.dispose]: () => object[Symbol.dispose]() };
 }

@@ -1,20 +1,25 @@
 import type { BpfObject } from 'bpf-napi';
+import { type CommonLayout, netnsFlag } from '#bpf/generated/common.ts';
+import type { ObjectLayout } from '#bpf/layout.ts';
 import { addCounters, type Counter, readCounter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import type { Cpus } from '../procfs/cpus.ts';
-import { ListWalk, NETNS_DYING, rowsOf } from './list_walk.ts';
+import { ListWalk, rowsOf } from './list_walk.ts';
 import type { BpfSource } from './source.ts';
 
-const ROWS_MAX = 256;
+/** src/bpf/common/percpu.bpf.h */
+const CPUS: CommonLayout['map'] = 'percpu_cpus';
 
 /** A program that writes a row for each namespace, with sums over the CPUs that it is told (src/bpf/common/percpu.bpf.h). */
-export interface PerCpuProgram {
+export interface PerCpuProgram<L extends ObjectLayout = ObjectLayout> {
   readonly file: string;
   /** The first is the one that reads; all are loaded. */
-  readonly programs: readonly [string, ...string[]];
+  readonly programs: readonly [L['program'], ...L['program'][]];
   /** The map of the rows. */
-  readonly rows: string;
+  readonly rows: L['map'];
+  /** Rows that a slice can hold, as the file has it. */
+  readonly rowsMax: number;
   readonly row: {
     readonly SIZE: number;
     cookie(view: DataView, at: number): Counter;
@@ -96,15 +101,20 @@ export class PerCpuPass implements Disposable {
   }
 
   /**
-   * @param rowsMax rows that one slice can hold
+   * @param rowsMax rows that one slice can hold, where it is not as many as the file has room for
    * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, without the right
    */
-  static async open(bpf: BpfSource, program: PerCpuProgram, cpus: Cpus, rowsMax = ROWS_MAX): Promise<PerCpuPass> {
+  static async open(
+    bpf: BpfSource,
+    program: PerCpuProgram,
+    cpus: Cpus,
+    rowsMax = program.rowsMax,
+  ): Promise<PerCpuPass> {
     const object = await bpf.load({
       file: program.file,
       programs: program.programs,
       helpers: ['loop', 'map_lookup_percpu_elem'],
-      sizes: { [program.rows]: rowsMax, percpu_cpus: cpus.possible().length },
+      sizes: { [program.rows]: rowsMax, [CPUS]: cpus.possible().length },
     });
     return new PerCpuPass(object, program, cpus, rowsMax);
   }
@@ -138,7 +148,7 @@ export class PerCpuPass implements Disposable {
   }
 
   #setCpus(cpus: readonly number[]): void {
-    const map = this.object.map('percpu_cpus');
+    const map = this.object.map(CPUS);
     for (const [index, cpu] of cpus.entries()) map.update(bytesOf(index), bytesOf(cpu));
   }
 
@@ -157,7 +167,7 @@ export class PerCpuPass implements Disposable {
         key: (index) => row.cookie(this.#bufferView, index * row.SIZE),
         row: (index) => {
           const at = index * row.SIZE;
-          if ((row.flags(this.#bufferView, at) & NETNS_DYING) !== 0) return;
+          if ((row.flags(this.#bufferView, at) & netnsFlag.dying) !== 0) return;
           this.#rows.add(this.#buffer.subarray(at, at + row.SIZE), asNetnsId(row.cookie(this.#bufferView, at)));
         },
       },

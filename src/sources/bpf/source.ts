@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { BpfError, BpfObject, unavailable } from 'bpf-napi';
+import { BpfError, type BpfMap, BpfObject, unavailable } from 'bpf-napi';
+import type { ObjectLayout } from '#bpf/layout.ts';
 import { Unsupported } from '#core/reader.ts';
 import { describeMissing, missingCapabilities } from '../procfs/capabilities.ts';
 import { Btf } from './btf.ts';
@@ -10,18 +11,24 @@ const BTF = 'kernel/btf';
 const EPERM = 1;
 const EACCES = 13;
 
-export interface ObjectSpec<Constant extends string = string> {
+export interface ObjectSpec<L extends ObjectLayout = ObjectLayout> {
   /** File name in the object directory. */
   readonly file: string;
   /** The programs to load; the others of the file cost nothing. */
-  readonly programs: readonly string[];
-  readonly constants?: Partial<Readonly<Record<Constant, boolean | number | bigint | Uint8Array>>>;
+  readonly programs: readonly L['program'][];
+  readonly constants?: Partial<Readonly<Record<L['constant'], boolean | number | bigint | Uint8Array>>>;
   /** Entries of a map, or bytes of a ring, where they differ from the file's. */
-  readonly sizes?: Readonly<Record<string, number>>;
+  readonly sizes?: Partial<Readonly<Record<L['map'], number>>>;
   /** BPF helpers that the programs cannot do without, without their `bpf_`: a kernel that lacks one says something else. */
   readonly helpers?: readonly string[];
   /** Maps that the chosen programs cannot reach, given the constants; a file need not have them. */
-  readonly without?: readonly string[];
+  readonly without?: readonly L['map'][];
+}
+
+/** A loaded object by what is in it: a name that it does not have does not compile. */
+export interface LoadedObject<L extends ObjectLayout> extends Disposable {
+  map(name: L['map']): BpfMap;
+  run(program: L['program'], args: BigUint64Array): number;
 }
 
 /** Loads our BPF objects and knows the kernel's types. */
@@ -88,7 +95,7 @@ export class BpfSource {
    * @throws {Unsupported} where the addon, the object, BTF, a right or a kernel feature is missing
    * @throws {BpfError} for what may pass: no memory, say
    */
-  async load<Constant extends string>(spec: ObjectSpec<Constant>): Promise<BpfObject> {
+  async load<L extends ObjectLayout>(spec: ObjectSpec<L>): Promise<BpfObject> {
     this.check();
     const path = join(this.#directory, spec.file);
     if (!existsSync(path)) throw new Unsupported(`${spec.file} was not built: scripts/setup needs clang for it`);
@@ -122,7 +129,9 @@ function configure(object: BpfObject, spec: ObjectSpec): void {
   for (const [name, value] of Object.entries(spec.constants ?? {})) {
     if (value !== undefined) object.setConstant(name, value);
   }
-  for (const [name, entries] of Object.entries(spec.sizes ?? {})) object.map(name).resize(entries);
+  for (const [name, entries] of Object.entries(spec.sizes ?? {})) {
+    if (entries !== undefined) object.map(name).resize(entries);
+  }
   for (const name of spec.without ?? []) object.maps.get(name)?.create(false);
 }
 

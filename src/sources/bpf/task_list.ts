@@ -1,11 +1,11 @@
-import type { BpfObject } from 'bpf-napi';
 import { ownerNames } from '#bpf/generated/common.ts';
-import { taskRow } from '#bpf/generated/netns.ts';
+import { type Layout, MAX_ENTRIES, taskRow } from '#bpf/generated/netns.ts';
 import type { Cycle } from '#core/cycle.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { ListWalk, rowsOf } from './list_walk.ts';
+import type { LoadedObject } from './source.ts';
 
-export const TASK_ROWS_MAX = 128;
+const ROWS_MAX = MAX_ENTRIES.task_rows;
 const ROWS_FIRST = 64;
 
 const NANOSECONDS = 1e-9;
@@ -51,17 +51,17 @@ export class TaskDetails {
 
 /** Lists every process of a PID namespace: a millisecond for 2,000, where /proc takes 10 µs each. */
 export class TaskList {
-  readonly #object: BpfObject;
+  readonly #object: LoadedObject<Layout>;
   readonly #levels: number;
-  readonly #walk = new ListWalk(TASK_ROWS_MAX, ROWS_FIRST);
-  readonly #buffer = new Uint8Array(TASK_ROWS_MAX * taskRow.SIZE);
+  readonly #walk = new ListWalk(ROWS_MAX, ROWS_FIRST);
+  readonly #buffer = new Uint8Array(ROWS_MAX * taskRow.SIZE);
   readonly #view = new DataView(this.#buffer.buffer);
 
   /**
    * @param object of netns.bpf.c, loaded with `task_list`
    * @param levels how far above our own PID namespace the one is that numbers the processes
    */
-  constructor(object: BpfObject, levels: number) {
+  constructor(object: LoadedObject<Layout>, levels: number) {
     this.#object = object;
     this.#levels = levels;
   }

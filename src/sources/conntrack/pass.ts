@@ -1,17 +1,17 @@
-import type { BpfObject } from 'bpf-napi';
-import { conntrackRow, FILE } from '#bpf/generated/conntrack.ts';
+import { netnsFlag } from '#bpf/generated/common.ts';
+import { conntrackRow, FILE, type Layout, MAX_ENTRIES } from '#bpf/generated/conntrack.ts';
 import type { Cycle } from '#core/cycle.ts';
 import { asNetnsId } from '#core/netns.ts';
 import { Unsupported } from '#core/reader.ts';
-import { ListWalk, NETNS_DYING, rowsOf } from '../bpf/list_walk.ts';
-import type { BpfSource } from '../bpf/source.ts';
+import { ListWalk, rowsOf } from '../bpf/list_walk.ts';
+import type { BpfSource, LoadedObject } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';
 import { CONNTRACK_COUNTERS, type ConntrackCounters } from '../netlink/conntrack.ts';
 import type { Pass } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
 import type { ConntrackRow } from './snapshot.ts';
 
-const ROWS_MAX = 256;
+const ROWS_MAX = MAX_ENTRIES.conntrack_rows;
 /** Summing one CPU of one namespace takes about 0.1 µs; a first slice of this many stays below 0.3 ms. */
 const SUMS_FIRST = 2_000;
 
@@ -19,12 +19,12 @@ const { SIZE } = conntrackRow;
 
 /** Reads connection tracking of all namespaces by a BPF program that sums the CPUs: 0.4 µs a namespace on two CPUs. */
 export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
-  readonly #object: BpfObject;
+  readonly #object: LoadedObject<Layout>;
   readonly #errors: SourceErrors;
   readonly #walk: ListWalk;
   readonly #cpus: bigint;
 
-  private constructor(object: BpfObject, cpus: readonly number[], errors: SourceErrors) {
+  private constructor(object: LoadedObject<Layout>, cpus: readonly number[], errors: SourceErrors) {
     this.#object = object;
     this.#errors = errors;
     this.#walk = new ListWalk(ROWS_MAX, SUMS_FIRST / cpus.length);
@@ -34,11 +34,11 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
   /** @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, the right, or nf_conntrack */
   static async open(bpf: BpfSource, { possible }: Cpus, errors: SourceErrors): Promise<ConntrackPass> {
     const cpus = possible();
-    const object = await bpf.load({
+    const object = await bpf.load<Layout>({
       file: FILE,
       programs: ['conntrack_read'],
       helpers: ['loop', 'map_lookup_percpu_elem'],
-      sizes: { conntrack_rows: ROWS_MAX, percpu_cpus: cpus.length },
+      sizes: { percpu_cpus: cpus.length },
     });
     try {
       for (const [index, cpu] of cpus.entries()) object.map('percpu_cpus').update(u32(index), u32(cpu));
@@ -67,7 +67,7 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
         key: (index) => conntrackRow.cookie(view, index * SIZE),
         row: (index) => {
           const at = index * SIZE;
-          if ((conntrackRow.flags(view, at) & NETNS_DYING) !== 0) return;
+          if ((conntrackRow.flags(view, at) & netnsFlag.dying) !== 0) return;
           if (conntrackRow.complete(view, at) === 0) this.#errors.count('bpf', 'conntrack', 'a row is not complete');
           else rows.push(decodeRow(view, at));
         },
@@ -84,7 +84,7 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
   }
 
   [Symbol.dispose](): void {
-    this.#object.close();
+    this.#object[Symbol.dispose]();
   }
 }
 

@@ -1,5 +1,5 @@
-import { mibRow, mibValues } from '#bpf/generated/common.ts';
-import { FILE } from '#bpf/generated/mib.ts';
+import { MAX_ENTRIES, mibRow, mibValues } from '#bpf/generated/common.ts';
+import { FILE, type Layout } from '#bpf/generated/mib.ts';
 import { type Counter, readCounter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
@@ -13,10 +13,11 @@ import { MibIndex, type MibTable } from './tables.ts';
 
 const { SIZE } = mibRow;
 
-const PROGRAM: PerCpuProgram = {
+const PROGRAM: PerCpuProgram<Layout> = {
   file: FILE,
   programs: ['mib_read'],
   rows: 'mib_rows',
+  rowsMax: MAX_ENTRIES.mib_rows,
   row: mibRow,
   sums: { at: mibRow.offsets.values, bytes: mibValues.SIZE },
   sumsFirst: 200,

@@ -1,4 +1,4 @@
-import { mibRow, mibValues } from '#bpf/generated/common.ts';
+import { mibIpSetting, mibRow, mibTable, mibValues } from '#bpf/generated/common.ts';
 import type { Btf } from '../bpf/btf.ts';
 
 /**
@@ -22,7 +22,7 @@ export type MibTable = (typeof MIB_TABLES)[number];
 
 /** Where the pass finds a field. */
 export interface PassColumn {
-  /** Bit of `tables` in a row of the pass; enum mib_table in src/bpf/walks/mib.bpf.c. */
+  /** Bit of `tables` in a row of the pass. */
   readonly bit: number;
   /** Byte of the value in a row. */
   readonly at: number;
@@ -112,6 +112,8 @@ const ICMP_ALIASES = {
 const ICMP: Enumeration = { lastMember: '__ICMP_MIB_MAX', prefix: 'ICMP_MIB_', aliases: ICMP_ALIASES };
 const ICMP6: Enumeration = { lastMember: '__ICMP6_MIB_MAX', prefix: 'ICMP6_MIB_', aliases: ICMP_ALIASES };
 
+const IP_SETTINGS = { Forwarding: mibIpSetting.forwarding, DefaultTTL: mibIpSetting.default_ttl };
+
 /** Kernel: net/ipv4/proc.c, icmpmibmap. By number of the message type. */
 const ICMP_TYPES: Readonly<Record<string, number>> = {
   EchoReps: 0,
@@ -148,22 +150,6 @@ const ICMP6_INFOS: Readonly<Record<string, number>> = {
   MLDv2Reports: 15,
 };
 
-const BITS = {
-  tcp: 0,
-  tcpext: 1,
-  udp: 2,
-  udp6: 3,
-  udplite: 4,
-  udplite6: 5,
-  ip: 6,
-  ip6: 7,
-  icmp: 8,
-  icmp6: 9,
-  ipSettings: 10,
-  icmpTypes: 11,
-  icmp6Types: 12,
-} as const;
-
 type Values = keyof (typeof mibValues)['offsets'];
 
 function memberOf({ prefix, aliases }: Enumeration, field: string, members: ReadonlyMap<string, number>) {
@@ -176,7 +162,7 @@ function memberOf({ prefix, aliases }: Enumeration, field: string, members: Read
 function counted(values: Values, enumeration: Enumeration): Part {
   const { lastMember } = enumeration;
   return {
-    bit: BITS[values],
+    bit: mibTable[values],
     perCpu: true,
     at: mibRow.offsets.values + mibValues.offsets[values],
     count: mibValues[`${values}Count`],
@@ -192,10 +178,15 @@ function counted(values: Values, enumeration: Enumeration): Part {
 type Once = Extract<keyof (typeof mibRow)['offsets'], `once${string}`>;
 
 /** What has the same place on every kernel; `prefix` is in front of the names. */
-function fixed(bit: keyof typeof BITS, once: Once, prefix: string, indexes: Readonly<Record<string, number>>): Part {
+function fixed(
+  bit: keyof typeof mibTable,
+  once: Once,
+  prefix: string,
+  indexes: Readonly<Record<string, number>>,
+): Part {
   const byField = new Map(Object.entries(indexes).map(([name, index]) => [prefix + name, index]));
   return {
-    bit: BITS[bit],
+    bit: mibTable[bit],
     perCpu: false,
     at: mibRow.offsets[once],
     count: mibRow[`${once}Count`],
@@ -212,20 +203,20 @@ const PARTS: Readonly<Record<MibTable, readonly Part[]>> = {
   Udp6: [counted('udp6', UDP)],
   UdpLite: [counted('udplite', UDP)],
   UdpLite6: [counted('udplite6', UDP)],
-  Ip: [fixed('ipSettings', 'onceIpSettings', '', { Forwarding: 0, DefaultTTL: 1 }), counted('ip', IP)],
+  Ip: [fixed('ip_settings', 'onceIpSettings', '', IP_SETTINGS), counted('ip', IP)],
   IpExt: [counted('ip', IP)],
   Ip6: [counted('ip6', IP)],
   // The enumeration has members for types of messages too, which no kernel counts.
   Icmp: [
-    fixed('icmpTypes', 'onceIcmpReceived', 'In', ICMP_TYPES),
-    fixed('icmpTypes', 'onceIcmpSent', 'Out', ICMP_TYPES),
+    fixed('icmp_types', 'onceIcmpReceived', 'In', ICMP_TYPES),
+    fixed('icmp_types', 'onceIcmpSent', 'Out', ICMP_TYPES),
     counted('icmp', ICMP),
   ],
   Icmp6: [
-    fixed('icmp6Types', 'onceIcmp6ErrorsReceived', 'In', ICMP6_ERRORS),
-    fixed('icmp6Types', 'onceIcmp6ErrorsSent', 'Out', ICMP6_ERRORS),
-    fixed('icmp6Types', 'onceIcmp6InfosReceived', 'In', ICMP6_INFOS),
-    fixed('icmp6Types', 'onceIcmp6InfosSent', 'Out', ICMP6_INFOS),
+    fixed('icmp6_types', 'onceIcmp6ErrorsReceived', 'In', ICMP6_ERRORS),
+    fixed('icmp6_types', 'onceIcmp6ErrorsSent', 'Out', ICMP6_ERRORS),
+    fixed('icmp6_types', 'onceIcmp6InfosReceived', 'In', ICMP6_INFOS),
+    fixed('icmp6_types', 'onceIcmp6InfosSent', 'Out', ICMP6_INFOS),
     counted('icmp6', ICMP6),
   ],
 };

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { TCP_LISTEN, TCP_NEW_SYN_RECV, TCP_SYN_RECV } from '../sockets/snapshot.ts';
+import { tcpState } from '#bpf/generated/common.ts';
 import { decodeInetDiag, type InetDiagRow, TCP_DIAG_REQUESTS } from './inet_diag.ts';
 import { encodeRequest } from './message.ts';
 
@@ -35,7 +35,7 @@ function diag(row: InetDiagRow, attributes: Uint8Array = new Uint8Array()): Uint
 
 const u32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
 const anyRow = fc.record({
-  state: fc.integer({ min: 0, max: 255 }).filter((state) => state !== TCP_SYN_RECV),
+  state: fc.integer({ min: 0, max: 255 }).filter((state) => state !== tcpState.syn_recv),
   port: fc.integer({ min: 0, max: 65535 }),
   receiveQueue: u32,
   sendQueue: u32,
@@ -63,17 +63,17 @@ describe('decodeInetDiag', () => {
   });
 
   it('tells a request for a connection from a socket that is in SYN_RECV', () => {
-    const row = { state: TCP_SYN_RECV, port: 80, receiveQueue: 0, sendQueue: 0 };
+    const row = { state: tcpState.syn_recv, port: 80, receiveQueue: 0, sendQueue: 0 };
     const states = (attributes: Uint8Array) => decodeInetDiag(diag(row, attributes), ignore)?.map(({ state }) => state);
-    expect(states(attribute(INET_DIAG_SHUTDOWN, 1))).toEqual([TCP_SYN_RECV]);
-    expect(states(new Uint8Array())).toEqual([TCP_NEW_SYN_RECV]);
-    expect(states(attribute(15, 4))).toEqual([TCP_NEW_SYN_RECV]);
+    expect(states(attribute(INET_DIAG_SHUTDOWN, 1))).toEqual([tcpState.syn_recv]);
+    expect(states(new Uint8Array())).toEqual([tcpState.new_syn_recv]);
+    expect(states(attribute(15, 4))).toEqual([tcpState.new_syn_recv]);
     // A mask that is cut is none.
-    expect(states(attribute(INET_DIAG_SHUTDOWN, 1).subarray(0, 3))).toEqual([TCP_NEW_SYN_RECV]);
+    expect(states(attribute(INET_DIAG_SHUTDOWN, 1).subarray(0, 3))).toEqual([tcpState.new_syn_recv]);
   });
 
   it('refuses an answer that is cut anywhere but between two messages', () => {
-    const rows = [1, 6, TCP_LISTEN].map((state) => ({ state, port: 443, receiveQueue: 1, sendQueue: 2 }));
+    const rows = [1, 6, tcpState.listen].map((state) => ({ state, port: 443, receiveQueue: 1, sendQueue: 2 }));
     const whole = join(rows.map((row) => diag(row)));
     for (let length = 0; length <= whole.length; length++) {
       const cut = whole.subarray(0, length);

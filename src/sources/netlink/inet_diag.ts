@@ -1,5 +1,5 @@
+import { tcpState } from '#bpf/generated/common.ts';
 import type { Garbled } from '../errors.ts';
-import { TCP_NEW_SYN_RECV, TCP_SYN_RECV } from '../sockets/snapshot.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP } from './message.ts';
 
 /**
@@ -14,7 +14,7 @@ const IPPROTO_TCP = 6;
 
 /** struct inet_diag_req_v2: family, protocol, extensions, padding, states, socket. */
 const REQUEST_BYTES = 56;
-const ALL_STATES = 0x1fff;
+const ALL_STATES = (1 << (tcpState.new_syn_recv + 1)) - 1;
 
 /** struct inet_diag_msg: family, state, timer, retransmits, socket (source port first), expiry, both queues, user, inode. */
 const MESSAGE_BYTES = 72;
@@ -65,9 +65,9 @@ export function decodeInetDiag(messages: Uint8Array, garbled: Garbled): InetDiag
     }
     const { view, start } = payload;
     const state = view.getUint8(start + STATE);
-    const isRequest = state === TCP_SYN_RECV && !decodeAttributes(payload, MESSAGE_BYTES).has(INET_DIAG_SHUTDOWN);
+    const isRequest = state === tcpState.syn_recv && !decodeAttributes(payload, MESSAGE_BYTES).has(INET_DIAG_SHUTDOWN);
     rows.push({
-      state: isRequest ? TCP_NEW_SYN_RECV : state,
+      state: isRequest ? tcpState.new_syn_recv : state,
       port: view.getUint16(start + SOURCE_PORT, false),
       receiveQueue: view.getUint32(start + RECEIVE_QUEUE, true),
       sendQueue: view.getUint32(start + SEND_QUEUE, true),

@@ -1,28 +1,27 @@
-import type { BpfObject } from 'bpf-napi';
-import { FILE, qdiscRow } from '#bpf/generated/qdisc.ts';
+import { FILE, type Layout, MAX_ENTRIES, qdiscRow } from '#bpf/generated/qdisc.ts';
 import type { Cycle } from '#core/cycle.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { ListWalk, rowsOf } from '../bpf/list_walk.ts';
-import type { BpfSource } from '../bpf/source.ts';
+import type { BpfSource, LoadedObject } from '../bpf/source.ts';
 import type { Pass } from '../pass_source.ts';
 
-const ROWS_MAX = 1024;
+const ROWS_MAX = MAX_ENTRIES.qdisc_rows;
 const ROWS_FIRST = 128;
 
 /** Finds the namespaces that have a device with a queue. */
 export class QueuesPass implements Pass<ReadonlySet<NetnsId>> {
-  readonly #object: BpfObject;
+  readonly #object: LoadedObject<Layout>;
   readonly #walk = new ListWalk(ROWS_MAX, ROWS_FIRST);
   readonly #buffer = new Uint8Array(ROWS_MAX * qdiscRow.SIZE);
   readonly #view = new DataView(this.#buffer.buffer);
 
-  private constructor(object: BpfObject) {
+  private constructor(object: LoadedObject<Layout>) {
     this.#object = object;
   }
 
   /** @throws {Unsupported} */
   static async open(bpf: BpfSource): Promise<QueuesPass> {
-    return new QueuesPass(await bpf.load({ file: FILE, programs: ['qdisc_find'], helpers: ['loop'] }));
+    return new QueuesPass(await bpf.load<Layout>({ file: FILE, programs: ['qdisc_find'], helpers: ['loop'] }));
   }
 
   async read(cycle: Cycle): Promise<ReadonlySet<NetnsId>> {
@@ -47,6 +46,6 @@ export class QueuesPass implements Pass<ReadonlySet<NetnsId>> {
   }
 
   [Symbol.dispose](): void {
-    this.#object.close();
+    this.#object[Symbol.dispose]();
   }
 }

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import { tcpState } from '#bpf/generated/common.ts';
 import { summarize } from './diag.ts';
-import { NO_SOCKETS, STATES_WITH_QUEUES, TCP_LISTEN } from './snapshot.ts';
+import { hasQueues, NO_SOCKETS } from './snapshot.ts';
 
 const port = fc.integer({ min: 1, max: 5 });
 const u32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
@@ -18,7 +19,7 @@ it('adds up what each row says; a difference below zero is none', () => {
       for (let state = 1; state < NO_SOCKETS.sockets.length; state++) {
         expect(summary.sockets[state]).toBe(rows.filter((row) => row.state === state).length);
       }
-      const queued = rows.filter(({ state }) => STATES_WITH_QUEUES.has(state));
+      const queued = rows.filter(({ state }) => hasQueues(state));
       const received = queued.map(({ receiveQueue }) => (receiveQueue < 2 ** 31 ? receiveQueue : 0));
       const sent = queued.map(({ sendQueue }) => (sendQueue < 2 ** 31 ? sendQueue : 0));
       expect(summary).toMatchObject({
@@ -27,7 +28,7 @@ it('adds up what each row says; a difference below zero is none', () => {
         largestReceiveQueue: Math.max(0, ...received),
         largestSendQueue: Math.max(0, ...sent),
       });
-      const listening = rows.filter(({ state }) => state === TCP_LISTEN);
+      const listening = rows.filter(({ state }) => state === tcpState.listen);
       expect([...summary.acceptQueues].sort((a, b) => a.port - b.port)).toEqual(
         [...new Set(listening.map((row) => row.port))]
           .sort((a, b) => a - b)
@@ -47,7 +48,7 @@ it('adds up what each row says; a difference below zero is none', () => {
 
 it('has the fullest accept queue first', () => {
   const listener = (port: number, receiveQueue: number, sendQueue: number) => ({
-    state: TCP_LISTEN,
+    state: tcpState.listen,
     port,
     receiveQueue,
     sendQueue,

@@ -1,3 +1,4 @@
+import { tcpState } from '#bpf/generated/common.ts';
 import { addCounters, type Counter, notNegative } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
@@ -6,15 +7,7 @@ import type { NetlinkClient, NetlinkQuestion } from '../netlink/client.ts';
 import { decodeInetDiag, type InetDiagRow, TCP_DIAG_REQUESTS } from '../netlink/inet_diag.ts';
 import type { NetnsEntry, NetnsIndex } from '../netns.ts';
 import { parseSockstat } from '../procfs/sockstat.ts';
-import {
-  type AcceptQueue,
-  byFullness,
-  NO_SOCKETS,
-  STATES_WITH_QUEUES,
-  TCP_LISTEN,
-  type TcpSnapshot,
-  type TcpSummary,
-} from './snapshot.ts';
+import { type AcceptQueue, byFullness, hasQueues, NO_SOCKETS, type TcpSnapshot, type TcpSummary } from './snapshot.ts';
 
 const NETLINK_SOCK_DIAG = 4;
 
@@ -76,10 +69,10 @@ export function summarize(rows: readonly InetDiagRow[]): TcpSummary {
   for (const row of rows) {
     const { state, port } = row;
     if (state < sockets.length) sockets[state] = (sockets[state] ?? 0) + 1;
-    if (state === TCP_LISTEN) {
+    if (state === tcpState.listen) {
       const { length, limit } = acceptQueues.get(port) ?? { length: 0, limit: 0 };
       acceptQueues.set(port, { port, length: length + row.receiveQueue, limit: addCounters(limit, row.sendQueue) });
-    } else if (STATES_WITH_QUEUES.has(state)) {
+    } else if (hasQueues(state)) {
       // Differences of sequence numbers, which a socket that changes meanwhile may show as less than zero.
       const received = Math.max(0, row.receiveQueue | 0);
       const sent = Math.max(0, row.sendQueue | 0);

@@ -1,10 +1,18 @@
-import type { BpfMap, BpfObject } from 'bpf-napi';
-import { type Constant, FILE, tcpAcceptQueue, tcpPort, tcpProgress, tcpRow } from '#bpf/generated/tcpsummary.ts';
+import type { BpfMap } from 'bpf-napi';
+import {
+  FILE,
+  type Layout,
+  MAX_ENTRIES,
+  tcpAcceptQueue,
+  tcpPort,
+  tcpProgress,
+  tcpRow,
+} from '#bpf/generated/tcpsummary.ts';
 import { readCounter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { KIND } from '../bpf/btf.ts';
-import type { BpfSource } from '../bpf/source.ts';
+import type { BpfSource, LoadedObject } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';
 import type { Pass } from '../pass_source.ts';
 import { type AcceptQueue, byFullness, NO_SOCKETS, type TcpSnapshot, type TcpSummary } from './snapshot.ts';
@@ -22,10 +30,10 @@ const SLICE_US = 400;
 const WALK_MS = 100;
 const WALKS_MAX = 3;
 
-const ROWS_MIN = 256;
+const ROWS_MIN = MAX_ENTRIES.tcp_rows;
 const ROWS_MAX = 1 << 15;
 /** Ports that the listeners of one namespace have, on average. */
-const PORTS = 4;
+const PORTS = MAX_ENTRIES.tcp_accept_queues / MAX_ENTRIES.tcp_rows;
 
 const STATES = NO_SOCKETS.sockets.length;
 
@@ -42,14 +50,20 @@ export class TcpPass implements Pass<TcpSnapshot> {
   readonly #bpf: BpfSource;
   readonly #options: PassOptions;
   readonly #errors: SourceErrors;
-  #object: BpfObject;
+  #object: LoadedObject<Layout>;
   #rows: number;
   #walk = 0;
   #closed = false;
   readonly #progress = new Uint8Array(tcpProgress.SIZE);
   readonly #progressView = new DataView(this.#progress.buffer);
 
-  private constructor(bpf: BpfSource, options: PassOptions, errors: SourceErrors, rows: number, object: BpfObject) {
+  private constructor(
+    bpf: BpfSource,
+    options: PassOptions,
+    errors: SourceErrors,
+    rows: number,
+    object: LoadedObject<Layout>,
+  ) {
     this.#bpf = bpf;
     this.#options = options;
     this.#errors = errors;
@@ -107,10 +121,10 @@ export class TcpPass implements Pass<TcpSnapshot> {
   async #grow(): Promise<void> {
     this.#rows *= 2;
     const larger = await load(this.#bpf, this.#options, this.#rows);
-    this.#object.close();
+    this.#object[Symbol.dispose]();
     this.#object = larger;
     if (this.#closed) {
-      larger.close();
+      larger[Symbol.dispose]();
       throw new Error('the walk was closed');
     }
   }
@@ -146,13 +160,13 @@ export class TcpPass implements Pass<TcpSnapshot> {
     return queues;
   }
 
-  get object(): BpfObject {
+  get object(): LoadedObject<Layout> {
     return this.#object;
   }
 
   [Symbol.dispose](): void {
     this.#closed = true;
-    this.#object.close();
+    this.#object[Symbol.dispose]();
   }
 }
 
@@ -160,8 +174,8 @@ function hasCast(bpf: BpfSource): boolean {
   return bpf.btf().find(KIND.function, 'bpf_rdonly_cast') !== undefined;
 }
 
-function load(bpf: BpfSource, { canCast }: PassOptions, rows: number): Promise<BpfObject> {
-  return bpf.load<Constant>({
+function load(bpf: BpfSource, { canCast }: PassOptions, rows: number): Promise<LoadedObject<Layout>> {
+  return bpf.load<Layout>({
     file: FILE,
     programs: ['tcp_count'],
     helpers: ['loop'],

@@ -1,13 +1,12 @@
+import { tcpState } from '#bpf/generated/common.ts';
+import { tcpStates } from '#bpf/generated/tcpsummary.ts';
 import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 
-/** Numbers of the TCP states. Kernel: include/net/tcp_states.h. */
-export const TCP_SYN_RECV = 3;
-export const TCP_LISTEN = 10;
-export const TCP_NEW_SYN_RECV = 12;
-
-/** States that sequence numbers tell the queues in: ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING. */
-export const STATES_WITH_QUEUES: ReadonlySet<number> = new Set([1, 4, 5, 8, 9, 11]);
+/** Whether sequence numbers tell the queues in this state. */
+export function hasQueues(state: number): boolean {
+  return state <= tcpState.new_syn_recv && (tcpStates.with_queues & (1 << state)) !== 0;
+}
 
 /** Connections that are established and not accepted yet, of all sockets that listen on the port. */
 export interface AcceptQueue {
@@ -41,7 +40,7 @@ export interface TcpSummary {
 }
 
 export const NO_SOCKETS: TcpSummary = {
-  sockets: new Array<number>(TCP_NEW_SYN_RECV + 1).fill(0),
+  sockets: new Array<number>(tcpState.new_syn_recv + 1).fill(0),
   receiveQueue: 0,
   sendQueue: 0,
   largestReceiveQueue: 0,

@@ -1,30 +1,39 @@
-import { FILE, sockRow } from '#bpf/generated/sock.ts';
+import {
+  FILE,
+  type Layout,
+  MAX_ENTRIES,
+  sockFragments,
+  sockPlace,
+  sockProtocol,
+  sockRow,
+} from '#bpf/generated/sock.ts';
 import { notNegative } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { PerCpuPass, type PerCpuProgram, type PerCpuRows } from '../bpf/percpu_pass.ts';
-import type { BpfSource } from '../bpf/source.ts';
+import type { BpfSource, LoadedObject } from '../bpf/source.ts';
 import type { Pass } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
 import type { FamilyCounts, SockstatRow } from './snapshot.ts';
 
 const { SIZE, offsets } = sockRow;
 
-const PROGRAM: PerCpuProgram = {
+const PROGRAM: PerCpuProgram<Layout> = {
   file: FILE,
   programs: ['sock_read', 'sock_protocols'],
   rows: 'sock_rows',
+  rowsMax: MAX_ENTRIES.sock_rows,
   row: sockRow,
   sums: { at: offsets.sumsUsed, bytes: SIZE - offsets.sumsUsed },
   sumsFirst: 400,
 };
 
-/** Which of the sums, and of the fragments, are whose; src/bpf/walks/sock.bpf.c, NAMES. */
+/** Which of the sums, and of the fragments, are whose. */
+const { tcp, udp, raw, tcp6, udp6, raw6 } = sockProtocol;
 const FAMILIES = {
-  ipv4: { tcp: 0, udp: 1, raw: 2, fragments: 0 },
-  ipv6: { tcp: 3, udp: 4, raw: 5, fragments: 1 },
+  ipv4: { tcp, udp, raw, fragments: sockFragments.ipv4 },
+  ipv6: { tcp: tcp6, udp: udp6, raw: raw6, fragments: sockFragments.ipv6 },
 } as const;
-const NO_PROTOCOL = 0xffffffff;
 const U64_BYTES = 8;
 
 /** Reads the socket counts of all namespaces from the kernel's own structures. */
@@ -41,13 +50,14 @@ export class SockstatPass implements Pass<readonly SockstatRow[]> {
   /** @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the right */
   static async open(bpf: BpfSource, cpus: Cpus): Promise<SockstatPass> {
     const pass = await PerCpuPass.open(bpf, PROGRAM, cpus);
-    pass.object.run('sock_protocols', new BigUint64Array());
-    const places = pass.object.map('sock_places').dump();
+    const object: LoadedObject<Layout> = pass.object;
+    object.run('sock_protocols', new BigUint64Array());
+    const places = object.map('sock_places').dump();
     const has = Array.from(
       { length: places.count },
-      (_, index) => places.view.getUint32(places.valueAt(index), true) !== NO_PROTOCOL,
+      (_, index) => places.view.getUint32(places.valueAt(index), true) !== sockPlace.none,
     );
-    if (has[0] !== true) {
+    if (has[tcp] !== true) {
       pass[Symbol.dispose]();
       throw new Error('the protocols of the kernel were not found');
     }

@@ -1,0 +1,330 @@
+import { basename } from 'node:path';
+import { Btf, type BtfType, KIND } from '#sources/bpf/btf.ts';
+import { elfSection } from '#sources/bpf/elf.ts';
+
+/**
+ * What src/bpf/generated says of the compiled objects, so that nothing is written in C and again in TypeScript: the structs and enums that cross to user space,
+ * and the names of maps, programs and constants.
+ */
+
+/** Variables that keep an enum in the BTF; src/bpf/common/shared.bpf.h. */
+const SHARED_SECTION = 'shared';
+/** Variables that keep the record of a ring in the BTF; src/bpf/common/events.bpf.h. */
+const RECORD_SUFFIX = '_record';
+
+const NOTICE = '// Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.';
+
+function camel(name: string): string {
+  return name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function pointee(btf: Btf, pointer: number): BtfType {
+  return btf.resolve(btf.resolve(pointer).sizeOrType);
+}
+
+function variables(btf: Btf, section: string): { name: string; variable: BtfType }[] {
+  const data = btf.find(KIND.dataSection, section);
+  if (data === undefined) return [];
+  return btf.sectionVariables(data).map(({ type }) => ({ name: btf.type(type).name, variable: btf.type(type) }));
+}
+
+interface MapDefinition {
+  readonly name: string;
+  /** Undefined where it has none: the storage of sockets. */
+  readonly maxEntries: number | undefined;
+  readonly structs: readonly BtfType[];
+}
+
+/** A map is a variable of a struct whose members are pointers: a type to its type, a number to an array of so many. */
+function mapsOf(btf: Btf): MapDefinition[] {
+  return variables(btf, '.maps').map(({ name, variable }) => {
+    const members = btf.members(btf.resolve(variable.sizeOrType));
+    const target = (member: string) => {
+      const found = members.find((one) => one.name === member);
+      return found === undefined ? undefined : pointee(btf, found.type);
+    };
+    const entries = target('max_entries');
+    const types = [target('key'), target('value')].filter((type) => type !== undefined);
+    return { name, maxEntries: entries && btf.array(entries).count, structs: types.filter(isStruct) };
+  });
+}
+
+function isStruct({ kind }: BtfType): boolean {
+  return kind === KIND.struct;
+}
+
+/** The structs that user space reads: keys and values of maps, and the records of rings. */
+function sharedStructs(btf: Btf, maps: readonly MapDefinition[]): BtfType[] {
+  const records = variables(btf, '.rodata')
+    .filter(({ name }) => name.endsWith(RECORD_SUFFIX))
+    .map(({ variable }) => pointee(btf, variable.sizeOrType));
+  const structs = [...maps.flatMap((map) => map.structs), ...records];
+  return [...new Map(structs.map((struct) => [struct.name, struct])).values()].sort(byName);
+}
+
+function sharedEnums(btf: Btf): BtfType[] {
+  return variables(btf, SHARED_SECTION)
+    .map(({ variable }) => btf.resolve(variable.sizeOrType))
+    .sort(byName);
+}
+
+function byName(a: { readonly name: string }, b: { readonly name: string }): number {
+  return a.name.localeCompare(b.name);
+}
+
+/** A field as a reader: `(view, at) => …`, with an index for an array. */
+interface Field {
+  readonly name: string;
+  readonly offset: number;
+  readonly reader?: string;
+  readonly count?: number;
+}
+
+function fieldsOf(btf: Btf, struct: BtfType, shared: readonly string[], base = 0, prefix = ''): Field[] {
+  return btf.members(struct).flatMap((member) => {
+    const offset = base + member.bits / 8;
+    const path = prefix === '' ? member.name : `${prefix}_${member.name}`;
+    const name = camel(path);
+    const type = btf.resolve(member.type);
+    // One that has readers of its own is read with them, at its offset.
+    if (type.kind === KIND.struct && shared.includes(type.name)) return [{ name, offset }];
+    if (type.kind === KIND.struct) return fieldsOf(btf, type, shared, offset, path);
+    if (type.kind !== KIND.array)
+      return [{ name, offset, reader: `(view: DataView, at: number) => ${scalar(btf, type, `at + ${offset}`)}` }];
+    return [arrayField(btf, type, name, offset)];
+  });
+}
+
+function arrayField(btf: Btf, type: BtfType, name: string, offset: number): Field {
+  const { element, count } = btf.array(type);
+  const inner = btf.resolve(element);
+  if (isByte(btf, inner)) {
+    const read = inner.name === 'char' ? 'readString' : 'readBytes';
+    return { name, offset, reader: `(view: DataView, at: number) => ${read}(view, at + ${offset}, ${count})` };
+  }
+  const stride = inner.kind === KIND.array ? btf.array(inner).count : inner.sizeOrType;
+  const place = `at + ${offset} + index * ${stride}`;
+  const value = inner.kind === KIND.array ? `readString(view, ${place}, ${stride})` : scalar(btf, inner, place);
+  return { name, offset, count, reader: `(view: DataView, at: number, index: number) => ${value}` };
+}
+
+function isByte(btf: Btf, type: BtfType): boolean {
+  return type.kind === KIND.int && btf.integer(type).bits === 8;
+}
+
+function scalar(btf: Btf, type: BtfType, place: string): string {
+  if (type.kind === KIND.enum) return `view.getUint32(${place}, true)`;
+  if (type.kind !== KIND.int) throw new Error(`no reader for a member of kind ${type.kind} (${type.name})`);
+  const { bits, signed } = btf.integer(type);
+  if (bits === 64) return `readCounter(view, ${place})`;
+  const little = bits === 8 ? '' : ', true';
+  return `view.get${signed ? 'Int' : 'Uint'}${bits}(${place}${little})`;
+}
+
+function renderStruct(btf: Btf, struct: BtfType, shared: readonly string[]): string {
+  const fields = fieldsOf(btf, struct, shared);
+  const lines = fields.flatMap(({ name, reader, count }) => [
+    ...(reader === undefined ? [] : [`  ${name}: ${reader},`]),
+    ...(count === undefined ? [] : [`  ${name}Count: ${count},`]),
+  ]);
+  const offsets = fields.map(({ name, offset }) => `${name}: ${offset}`).join(', ');
+  return [
+    `/** struct ${struct.name} */`,
+    `export const ${camel(struct.name)} = {`,
+    `  SIZE: ${struct.sizeOrType},`,
+    `  offsets: { ${offsets} },`,
+    ...lines,
+    '} as const;',
+  ].join('\n');
+}
+
+/** What all the names begin with, up to a `_`; of one alone the name of its enum. */
+function commonPrefix(enumName: string, names: readonly string[]): string {
+  const [first = '', ...others] = names;
+  if (others.length === 0) return first.startsWith(`${enumName.toUpperCase()}_`) ? `${enumName}_` : '';
+  let length = first.lastIndexOf('_') + 1;
+  while (!others.every((name) => name.startsWith(first.slice(0, length)))) {
+    length = first.lastIndexOf('_', length - 2) + 1;
+  }
+  return first.slice(0, length);
+}
+
+/** Members go by their names in lower case, without what they have in common: KIND_RTO is `rto`. */
+function renderEnum(btf: Btf, type: BtfType): string {
+  const values = [...btf.enumValues(type)];
+  const prefix = commonPrefix(
+    type.name,
+    values.map(([name]) => name),
+  );
+  const lines = values.map(([name, value]) => `  ${name.slice(prefix.length).toLowerCase()}: ${value},`);
+  return [`/** enum ${type.name} */`, `export const ${camel(type.name)} = {`, ...lines, '} as const;'].join('\n');
+}
+
+function renderUnion(names: readonly string[]): string {
+  return names.length === 0 ? 'never' : names.map((name) => `'${name}'`).join(' | ');
+}
+
+function renderEntries(maps: readonly MapDefinition[]): string[] {
+  const sized = maps.filter(({ maxEntries }) => maxEntries !== undefined);
+  return sized.length === 0
+    ? []
+    : [
+        '/** Entries of each map, or bytes of a ring, as the file has it. */',
+        'export const MAX_ENTRIES = {',
+        ...sized.map(({ name, maxEntries }) => `  ${name}: ${maxEntries},`),
+        '} as const;',
+        '',
+      ];
+}
+
+function importsOf(body: string): string[] {
+  const readers = ['readBytes', 'readString'].filter((name) => body.includes(`${name}(`));
+  return [
+    ...(body.includes('readCounter(') ? ["import { readCounter } from '#core/counter.ts';"] : []),
+    ...(readers.length > 0 ? [`import { ${readers.join(', ')} } from '../layout.ts';`] : []),
+  ];
+}
+
+export interface CompiledObject {
+  /** Name of the file. */
+  readonly file: string;
+  readonly btf: Btf;
+  readonly programs: readonly string[];
+}
+
+/** @throws where the file is no object with BTF */
+export function readCompiledObject(file: string, bytes: Uint8Array): CompiledObject {
+  const btf = new Btf(elfSection(bytes, '.BTF'));
+  return { file, btf, programs: programsOf(btf, elfSection(bytes, '.BTF.ext')) };
+}
+
+/** The functions that are in a section of a hook; what they call is in .text. Kernel: Documentation/bpf/btf.rst, .BTF.ext. */
+function programsOf(btf: Btf, extension: Uint8Array): string[] {
+  const view = new DataView(extension.buffer, extension.byteOffset, extension.byteLength);
+  const word = (at: number) => view.getUint32(at, true);
+  const start = word(4) + word(8);
+  const end = start + word(12);
+  const recordBytes = word(start);
+  const programs: string[] = [];
+  for (let at = start + 4; at < end; ) {
+    const isText = btf.string(word(at)) === '.text';
+    const count = word(at + 4);
+    for (let index = 0; index < count && !isText; index++) {
+      programs.push(btf.type(word(at + 8 + index * recordBytes + 4)).name);
+    }
+    at += 8 + count * recordBytes;
+  }
+  return programs;
+}
+
+interface Described extends CompiledObject {
+  readonly maps: readonly MapDefinition[];
+  readonly constants: readonly string[];
+  /** Text of each enum and struct, by its name. */
+  readonly types: ReadonlyMap<string, string>;
+}
+
+function describe(object: CompiledObject): Described {
+  const { btf } = object;
+  const maps = mapsOf(btf);
+  const structs = sharedStructs(btf, maps);
+  const names = structs.map(({ name }) => name);
+  return {
+    ...object,
+    maps,
+    constants: variables(btf, '.rodata')
+      .map(({ name }) => name)
+      .filter((name) => !name.endsWith(RECORD_SUFFIX) && !name.includes('.')),
+    types: new Map([
+      ...sharedEnums(btf).map((type) => [type.name, renderEnum(btf, type)] as const),
+      ...structs.map((struct) => [struct.name, renderStruct(btf, struct, names)] as const),
+    ]),
+  };
+}
+
+/**
+ * Those that several objects have, in the order of their names; they come from the common headers and are written once.
+ * @throws where they are not the same
+ */
+function inSeveral<T>(what: string, objects: readonly ReadonlyMap<string, T>[]): Map<string, T> {
+  const seen = new Map<string, T>();
+  const several = new Map<string, T>();
+  for (const [name, value] of objects.flatMap((object) => [...object])) {
+    if (seen.has(name)) {
+      if (seen.get(name) !== value) throw new Error(`${what} ${name} is not the same in all objects`);
+      several.set(name, value);
+    }
+    seen.set(name, value);
+  }
+  return new Map([...several].sort(([a], [b]) => a.localeCompare(b)));
+}
+
+function renderObject({ file, maps, programs, constants, types }: Described, common: Common): string {
+  const body = [...types].filter(([name]) => !common.types.has(name)).map(([, text]) => text);
+  return [
+    NOTICE,
+    ...importsOf(body.join()),
+    '',
+    `export const FILE = '${file}';`,
+    '',
+    '/** Names in the object; the constants are its `const volatile` variables. */',
+    'export interface Layout {',
+    `  readonly constant: ${renderUnion(constants)};`,
+    `  readonly map: ${renderUnion(maps.map(({ name }) => name))};`,
+    `  readonly program: ${renderUnion(programs)};`,
+    '}',
+    '',
+    ...renderEntries(maps.filter(({ name }) => !common.maps.has(name))),
+    ...body.flatMap((text) => [text, '']),
+  ].join('\n');
+}
+
+interface Common {
+  readonly types: ReadonlyMap<string, string>;
+  readonly maps: ReadonlyMap<string, number | undefined>;
+  readonly constants: ReadonlyMap<string, true>;
+}
+
+function renderCommon({ types, maps, constants }: Common): string {
+  const body = [...types.values()];
+  const entries = [...maps].map(([name, maxEntries]) => ({ name, maxEntries, structs: [] }));
+  return [
+    NOTICE,
+    ...importsOf(body.join()),
+    '',
+    '/** Names in several objects. */',
+    'export interface CommonLayout {',
+    `  readonly constant: ${renderUnion([...constants.keys()])};`,
+    `  readonly map: ${renderUnion([...maps.keys()])};`,
+    '}',
+    '',
+    ...renderEntries(entries),
+    ...body.flatMap((text) => [text, '']),
+  ].join('\n');
+}
+
+/**
+ * The generated files by name: one for each object, and common.ts for what several of them share.
+ * @throws where a type or a map of one name is not the same in all objects
+ */
+export function renderLayouts(objects: readonly CompiledObject[]): Map<string, string> {
+  const described = objects.map(describe);
+  const common: Common = {
+    types: inSeveral(
+      'the type',
+      described.map(({ types }) => types),
+    ),
+    maps: inSeveral(
+      'max_entries of the map',
+      described.map(({ maps }) => new Map(maps.map(({ name, maxEntries }) => [name, maxEntries]))),
+    ),
+    constants: inSeveral(
+      'the constant',
+      described.map(({ constants }) => new Map(constants.map((name) => [name, true] as const))),
+    ),
+  };
+  return new Map([
+    ...described.map((object) => [`${basename(object.file, '.bpf.o')}.ts`, renderObject(object, common)] as const),
+    ['common.ts', renderCommon(common)],
+  ]);
+}
