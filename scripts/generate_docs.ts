@@ -4,6 +4,7 @@ import { AGENT_METRICS } from '#http/agent_metrics.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import type { EventDescriptor } from '#probe/event.ts';
 import { isClosed, isJoint, type Label, type MetricDescriptor, type MetricSet } from '#probe/metric.ts';
+import { sourceOf } from '#probe/mib_fields.ts';
 import { PROBES } from '#probes/index.ts';
 import { DESCRIBED_REASONS, describeReason } from '#probes/packetloss/drop_hints.ts';
 import { apiPage } from './api_page.ts';
@@ -39,8 +40,9 @@ function valuesText(label: Label): string {
   return `${example}${own}; one of the labels bounded together: at most ${core} combinations, ${full} at \`full\``;
 }
 
-function metricRow({ name, type, detail, labels, help, source }: MetricDescriptor): string[] {
-  return [`\`${name}\``, type, detail, Object.entries(labels).map(labelText).join('; '), help, source];
+function metricRow(metric: MetricDescriptor): string[] {
+  const { name, type, detail, labels, help } = metric;
+  return [`\`${name}\``, type, detail, Object.entries(labels).map(labelText).join('; '), help, sourceOf(metric)];
 }
 
 function metricTable(metrics: MetricSet): string {

@@ -1,5 +1,6 @@
 import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
+import type { Mib4Table, Mib6Table, MibTable } from '#sources/mib/tables.ts';
 
 /** A label whose every value is known at build time, so its cost is known too. */
 export interface ClosedLabel {
@@ -46,16 +47,25 @@ export type Scope = 'pod' | 'node' | 'agent';
 /** Which metrics of a probe are shown: those that people look at every day, or all. */
 export type Detail = 'core' | 'full';
 
+/** A field of the kernel's MIBs, under its name in the table; the unit where the metric has another. */
+export type MibPlace<T extends MibTable> = readonly [table: T, field: string, unit?: 'milliseconds'];
+
+/** Where the number is born: in a field of the MIBs, or a file and field, a netlink attribute, a BPF map, in words. */
+type Origin =
+  | { readonly mib: MibPlace<Mib4Table>; readonly mib6?: MibPlace<Mib6Table>; readonly source?: never }
+  | { readonly mib?: never; readonly mib6: MibPlace<Mib6Table>; readonly source?: never }
+  | { readonly mib?: never; readonly mib6?: never; readonly source: string };
+
 /** Everything about a metric, once: `/metrics`, docs/metrics.md and the dashboards are made from it. */
-export interface MetricDescriptor {
+export type MetricDescriptor = Description & Origin;
+
+interface Description {
   /** The full name, literally, so that grep finds it. Base units; counters end in `_total`. */
   readonly name: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
   readonly unit?: 'seconds' | 'bytes' | 'ratio';
   /** One sentence for an operator. */
   readonly help: string;
-  /** Where the number is born: a file and field, a netlink attribute, a BPF map. */
-  readonly source: string;
   readonly scope: Scope;
   /** `core` is shown by default, `full` only with `detail: full`. */
   readonly detail: Detail;

@@ -1,10 +1,10 @@
 import { type Counter, notNegative } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { MibSnapshot } from '#sources/mib/snapshot.ts';
-import type { MibTable } from '#sources/mib/tables.ts';
+import { MIB_FILES, type MibTable } from '#sources/mib/tables.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { ProbeScope, RunningProbe } from './contract.ts';
-import { type LooseEmit, type MetricSet, NO_LABELS } from './metric.ts';
+import { type LooseEmit, type MetricDescriptor, type MetricSet, type MibPlace, NO_LABELS } from './metric.ts';
 
 /** Which field of which table a metric shows. */
 export interface MibField {
@@ -16,19 +16,39 @@ export interface MibField {
   readonly convert?: (value: Counter) => Counter;
 }
 
-/** `net/snmp Tcp.InSegs`, `net/netstat IpExt.InOctets`, `net/snmp6 Ip6InReceives`. */
-const SOURCE = /net\/(?:(?:snmp|netstat) (\w+)\.|snmp6 (Ip6|Icmp6|Udp6|UdpLite6))(\w+)/g;
+const MILLISECOND_SECONDS = 1e-3;
 
-/** The fields that the sources of metrics name. Where a metric has families, those of the files for IPv6 are `ipv6`. */
+const CONVERSIONS = { milliseconds: (value: Counter) => Number(value) * MILLISECOND_SECONDS } as const;
+
+/** The fields that metrics are of, without those metrics that are of none. Where a metric has families, `mib6` is `ipv6`. */
 export function fieldsOf(metrics: MetricSet): MibField[] {
-  return Object.entries(metrics).flatMap(([metric, { source, type, labels }]) =>
-    [...source.matchAll(SOURCE)].map(([, table4, table6, field = '']) => {
-      const labelled = 'family' in labels ? { family: table6 === undefined ? 'ipv4' : 'ipv6' } : NO_LABELS;
-      const base = { metric, table: (table6 ?? table4) as MibTable, field, labels: labelled };
+  return Object.entries(metrics).flatMap(([metric, descriptor]) =>
+    placesOf(descriptor).map(([table, field, unit]) => {
+      const family = isOfIpv6(table) ? 'ipv6' : 'ipv4';
+      const base = { metric, table, field, labels: 'family' in descriptor.labels ? { family } : NO_LABELS };
+      if (unit !== undefined) return { ...base, convert: CONVERSIONS[unit] };
       // A share of a gauge on one CPU may be negative.
-      return type === 'gauge' ? { ...base, convert: notNegative } : base;
+      return descriptor.type === 'gauge' ? { ...base, convert: notNegative } : base;
     }),
   );
+}
+
+/** Where a metric is born, in words: of one of the MIBs `net/snmp Tcp.InSegs, net/snmp6 Ip6InReceives`. */
+export function sourceOf(descriptor: MetricDescriptor): string {
+  if (descriptor.source !== undefined) return descriptor.source;
+  const texts = placesOf(descriptor).map(([table, field, unit]) => {
+    const name = isOfIpv6(table) ? `${table}${field}` : `${table}.${field}`;
+    return `${MIB_FILES[table]} ${name}${unit === undefined ? '' : `, ${unit}`}`;
+  });
+  return texts.join(', ');
+}
+
+function placesOf({ mib, mib6 }: MetricDescriptor): MibPlace<MibTable>[] {
+  return [mib, mib6].filter((place) => place !== undefined);
+}
+
+function isOfIpv6(table: MibTable): boolean {
+  return MIB_FILES[table] === 'net/snmp6';
 }
 
 /**

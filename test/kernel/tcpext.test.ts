@@ -27,7 +27,7 @@ describe.each([
     const { page } = both;
     const expected = new Map([...both.expected].filter(([name]) => name.startsWith('TcpExt')));
     expect(expected.size).toBeGreaterThan(100);
-    const seen = new Set(single.map(({ source }) => source.replace(/^.*TcpExt\./, 'TcpExt').replace(/,.*$/, '')));
+    const seen = new Set(single.map(({ mib }) => mib?.slice(0, 2).join('')));
     const compare = (field: string, value: number | undefined) => {
       seen.add(`TcpExt${field}`);
       expect(value, field).toBe(expected.get(`TcpExt${field}`));

@@ -69,12 +69,10 @@ export function ofPod(
 }
 
 /** The names that nstat has for the fields of a metric; one without families has its field under `ipv4`. */
-function nstatNames({ source }: MetricDescriptor): { ipv4?: string; ipv6?: string } {
-  const ipv4 = /net\/(?:snmp|netstat) (\w+)\.(\w+)/.exec(source);
-  const ipv6 = /net\/snmp6 (\w+)/.exec(source);
+function nstatNames({ mib, mib6 }: MetricDescriptor): { ipv4?: string; ipv6?: string } {
   return {
-    ...(ipv4 === null ? {} : { ipv4: `${ipv4[1]}${ipv4[2]}` }),
-    ...(ipv6?.[1] === undefined ? {} : { ipv6: ipv6[1] }),
+    ...(mib === undefined ? {} : { ipv4: `${mib[0]}${mib[1]}` }),
+    ...(mib6 === undefined ? {} : { ipv6: `${mib6[0]}${mib6[1]}` }),
   };
 }
 

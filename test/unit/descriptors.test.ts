@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { EventDescriptor } from '#probe/event.ts';
 import { isJoint, isOpen, type MetricSet } from '#probe/metric.ts';
+import { sourceOf } from '#probe/mib_fields.ts';
 import { PROBES } from '#probes/index.ts';
 import { COLLECTED, NOTES, OF_PROCESSES, PROGRAMS, PROGRAMS_OFF } from '../../bench/costs.ts';
 import { isSeries, METRICS } from '../support/descriptors.ts';
@@ -23,7 +24,7 @@ describe.each(METRICS.map((metric) => [metric.name, metric] as const))('%s', (_,
 
   it('says what it is in a sentence, and where it comes from', () => {
     expect(metric.help).toMatch(SENTENCE);
-    expect(metric.source).not.toBe('');
+    expect(sourceOf(metric)).not.toBe('');
   });
 
   it('has labels with names, help and bounds', () => {

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { isClosed, type MetricDescriptor, type MetricSet } from '#probe/metric.ts';
+import { sourceOf } from '#probe/mib_fields.ts';
 import { PROBES } from '#probes/index.ts';
 import { isMissing } from '../../dashboards/kubeskoop/entry.ts';
 import { KUBESKOOP } from '../../dashboards/kubeskoop/names.ts';
@@ -86,8 +87,8 @@ const ofMibs = existing.filter(({ name }) => /^kubeskoop_(tcp|udp|ip|tcpext)_/.t
 it.each(ofMibs.map((rule) => [rule.name, rule] as const))("%s is the kernel's field of that name", (name, rule) => {
   const { metric, only } = rule.equivalent;
   const field = name.replace(/^kubeskoop_[a-z]+_/, '');
-  const source = descriptors.get(metric)?.source ?? '';
-  const [shown = ''] = /(?<=\.)\w+/.exec(source) ?? [];
+  const descriptor = descriptors.get(metric);
+  const [shown = ''] = /(?<=\.)\w+/.exec(descriptor === undefined ? '' : sourceOf(descriptor)) ?? [];
   const cause = (only?.['cause']?.[0] ?? '').replaceAll('_', '');
   if (cause === '') expect(shown.toLowerCase()).toBe(field);
   else expect([`${shown}${cause}`, `${shown}on${cause}`].map((text) => text.toLowerCase())).toContain(field);

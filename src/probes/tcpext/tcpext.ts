@@ -1,5 +1,4 @@
 import * as z from 'zod';
-import type { Counter } from '#core/counter.ts';
 import { defineProbe, type ProbeContext } from '#probe/contract.ts';
 import { fieldsOf, type MibField, runMibFields } from '#probe/mib_fields.ts';
 import { readText } from '#sources/procfs/read.ts';
@@ -26,20 +25,12 @@ const SKIPPED: Readonly<Record<string, string>> = {
   challenge: 'TCPACKSkippedChallenge',
 };
 
-const MILLISECOND_SECONDS = 1e-3;
-
 const byCause = (metric: string, fields: Readonly<Record<string, string>>): MibField[] =>
   Object.entries(fields).map(([cause, field]) => ({ metric, table: 'TcpExt', field, labels: { cause } }));
 
-const { aborts, acksSkipped, fields: _, ...single } = metrics;
-
-const milliseconds = (value: Counter) => Number(value) * MILLISECOND_SECONDS;
-
 /** Fields with a metric of their own. */
 const NAMED: readonly MibField[] = [
-  ...fieldsOf(single).map((field) =>
-    field.metric === 'memoryPressureSeconds' ? { ...field, convert: milliseconds } : field,
-  ),
+  ...fieldsOf(metrics),
   ...byCause('aborts', ABORTS),
   ...byCause('acksSkipped', SKIPPED),
 ];

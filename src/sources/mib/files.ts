@@ -6,22 +6,7 @@ import type { NetFiles } from '../net_files.ts';
 import type { NetnsIndex } from '../netns.ts';
 import { parseSnmp, parseSnmp6 } from '../procfs/snmp.ts';
 import type { Column, MibSnapshot } from './snapshot.ts';
-import type { MibTable } from './tables.ts';
-
-/** Which file holds a table. Those of IPv6 are in net/snmp6 with their name in front of each field. */
-const FILE_OF: Readonly<Record<MibTable, string>> = {
-  Tcp: 'net/snmp',
-  Udp: 'net/snmp',
-  UdpLite: 'net/snmp',
-  Ip: 'net/snmp',
-  Icmp: 'net/snmp',
-  TcpExt: 'net/netstat',
-  IpExt: 'net/netstat',
-  Udp6: 'net/snmp6',
-  UdpLite6: 'net/snmp6',
-  Ip6: 'net/snmp6',
-  Icmp6: 'net/snmp6',
-};
+import { MIB_FILES, type MibTable } from './tables.ts';
 
 type Row = ReadonlyMap<MibTable, ReadonlyMap<string, Counter>>;
 
@@ -51,7 +36,7 @@ type Parse = <T>(path: string, parser: (text: string, garbled: Garbled) => T) =>
 
 function readRow(tables: ReadonlySet<MibTable>, parse: Parse): Row {
   const row = new Map<MibTable, ReadonlyMap<string, Counter>>();
-  const wanted = (file: string) => [...tables].filter((table) => FILE_OF[table] === file);
+  const wanted = (file: string) => [...tables].filter((table) => MIB_FILES[table] === file);
   for (const file of ['net/snmp', 'net/netstat']) {
     const inside = wanted(file);
     if (inside.length === 0) continue;

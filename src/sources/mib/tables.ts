@@ -19,6 +19,24 @@ export const MIB_TABLES = [
   'Icmp6',
 ] as const;
 export type MibTable = (typeof MIB_TABLES)[number];
+/** Those that are of IPv6 alone, and all others. */
+export type Mib6Table = Extract<MibTable, `${string}6`>;
+export type Mib4Table = Exclude<MibTable, Mib6Table>;
+
+/** Which file holds a table. Those of IPv6 are in net/snmp6 with their name in front of each field. */
+export const MIB_FILES = {
+  Tcp: 'net/snmp',
+  Udp: 'net/snmp',
+  UdpLite: 'net/snmp',
+  Ip: 'net/snmp',
+  Icmp: 'net/snmp',
+  TcpExt: 'net/netstat',
+  IpExt: 'net/netstat',
+  Udp6: 'net/snmp6',
+  UdpLite6: 'net/snmp6',
+  Ip6: 'net/snmp6',
+  Icmp6: 'net/snmp6',
+} as const satisfies Readonly<Record<MibTable, string>>;
 
 /** Where the pass finds a field. */
 export interface PassColumn {
