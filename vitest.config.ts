@@ -1,10 +1,26 @@
 import { defineConfig } from 'vitest/config';
 
-/** One file at a time: they change the machine (namespaces, traffic, BPF programs) or measure it. */
-const alone = { fileParallelism: false, pool: 'forks', testTimeout: 30_000, hookTimeout: 60_000 } as const;
+/** These run one after the other, when all others are through. */
+const ALONE: Readonly<Record<string, string>> = {
+  'bpf-napi/test/system.test.ts': 'run times of BPF programs are one switch of the whole machine',
+  'test/kernel/adversity.test.ts': 'looks at the resets of every namespace, and floods a ring',
+  'test/kernel/drop_storm.test.ts': 'keeps a CPU busy with drops, all of which are to be counted',
+  'test/kernel/fd.test.ts': 'opens half a million descriptors, which every other agent would count',
+  'test/kernel/netiftxlatency.test.ts': 'measures how long the kernel makes packets wait',
+  'test/kernel/process_table.test.ts': 'compares all processes of the machine',
+  'test/kernel/sock.test.ts': 'compares the orphaned and allocated sockets of the machine',
+  'test/kernel/socketlatency.test.ts': 'measures how long the kernel makes data wait',
+  'test/kernel/softirq.test.ts': 'looks at the softirqs of the machine, with a limit of events for all',
+  'test/kernel/tcp_readers.test.ts': 'counts how often a walk sees connections in the making',
+  'test/e2e/loki_agent.test.ts': 'makes 5,000 drops a second, none of which may be lost',
+};
+const alone = Object.keys(ALONE);
 
-/** These wait for clocks more than they work, and look at nothing but their own agents and servers: some at a time. */
-const WAITING = ['configmap', 'control', 'hang', 'kubernetes', 'loki'].map((name) => `test/e2e/${name}.test.ts`);
+/** A timeout is for what hangs: how fast something is, is told by `bench`. */
+const patient = { pool: 'forks', testTimeout: 120_000, hookTimeout: 120_000 } as const;
+/** Some wait more than they work. They make namespaces, Pods and servers of their own, and look at nothing else. */
+const together = { ...patient, maxWorkers: 4, sequence: { groupOrder: 0 } } as const;
+const single = { ...patient, fileParallelism: false } as const;
 
 export default defineConfig({
   test: {
@@ -12,38 +28,28 @@ export default defineConfig({
     projects: [
       {
         test: {
+          ...together,
           name: 'unit',
-          include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts'],
-          sequence: { groupOrder: 0 },
-          // Some wait more than they work.
-          maxWorkers: 4,
+          include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts', 'test/guest/kernels.test.ts'],
         },
       },
-      { test: { ...alone, name: 'addon', include: ['bpf-napi/test/*.test.ts'], sequence: { groupOrder: 1 } } },
-      { test: { ...alone, name: 'kernel', include: ['test/kernel/*.test.ts'], sequence: { groupOrder: 2 } } },
+      { test: { ...together, name: 'addon', include: ['bpf-napi/test/*.test.ts'], exclude: alone } },
+      { test: { ...together, name: 'kernel', include: ['test/kernel/*.test.ts'], exclude: alone } },
+      { test: { ...together, name: 'e2e', include: ['test/e2e/*.test.ts'], exclude: alone } },
+      { test: { ...single, name: 'alone', include: alone, sequence: { groupOrder: 1 } } },
       {
         test: {
-          ...alone,
-          fileParallelism: true,
-          maxWorkers: 3,
-          name: 'e2e-waiting',
-          include: WAITING,
-          sequence: { groupOrder: 3 },
+          ...single,
+          name: 'guest',
+          include: ['test/guest/guest.test.ts'],
+          // Boots at the very beginning, beside all others; the tests collect what came of it.
+          globalSetup: ['test/guest/background.ts'],
+          sequence: { groupOrder: 2 },
         },
       },
-      {
-        test: {
-          ...alone,
-          name: 'e2e',
-          include: ['test/e2e/*.test.ts'],
-          exclude: WAITING,
-          sequence: { groupOrder: 4 },
-        },
-      },
-      { test: { ...alone, name: 'guest', include: ['test/guest/*.test.ts'], sequence: { groupOrder: 5 } } },
       // Not part of `npm test`.
-      { test: { ...alone, name: 'soak', include: ['test/soak/*.test.ts'], sequence: { groupOrder: 6 } } },
-      { test: { ...alone, name: 'image', include: ['test/image/*.test.ts'], sequence: { groupOrder: 7 } } },
+      { test: { ...single, name: 'soak', include: ['test/soak/*.test.ts'], sequence: { groupOrder: 3 } } },
+      { test: { ...single, name: 'image', include: ['test/image/*.test.ts'], sequence: { groupOrder: 4 } } },
     ],
   },
 });

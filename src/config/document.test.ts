@@ -225,9 +225,6 @@ describe('budget and pods', () => {
   ])('%s', (probe, fault) => expect(faultsOf(`probes: { ${probe} }`)).toEqual([fault]));
 });
 
-/** Two seconds, but for a machine with much else to do; what goes by the square of the length takes minutes. */
-const IN_TIME_MS = 20_000;
-
 describe('garbage as long as a document may be', () => {
   const limit = 256 * 1024 - 64;
   const keys = `{ ${Array.from({ length: 15_000 }, (_, index) => `pr${index}: ${index}`).join(', ')} }`;
@@ -241,24 +238,15 @@ describe('garbage as long as a document may be', () => {
     ['control characters', '\u0001'.repeat(limit)],
     ['one key again and again', 'a: 1\n'.repeat(limit / 5)],
     ['aliases', Array.from({ length: 12_000 }, (_, i) => `- &a${i} [*a${Math.max(0, i - 1)}]`).join('\n')],
-  ])(
-    '%s: faults that can be read, in time',
-    (_, text) => {
-      const start = performance.now();
-      const faults = faultsOf(text);
-      expect(performance.now() - start).toBeLessThan(IN_TIME_MS);
-      expect(faults.length).toBeGreaterThan(0);
-      expect(faults.length).toBeLessThanOrEqual(101);
-      for (const fault of faults) expect(fault.length).toBeLessThan(1_000);
-    },
-    2 * IN_TIME_MS,
-  );
+  ])('%s: faults that can be read', (_, text) => {
+    // What goes by the square of the length takes minutes, and times out.
+    const faults = faultsOf(text);
+    expect(faults.length).toBeGreaterThan(0);
+    expect(faults.length).toBeLessThanOrEqual(101);
+    for (const fault of faults) expect(fault.length).toBeLessThan(1_000);
+  });
 
-  it(
-    'tells how many more faults there are',
-    () => {
-      expect(faultsOf(keys).at(-1)).toBe('the document: 14900 more faults');
-    },
-    IN_TIME_MS,
-  );
+  it('tells how many more faults there are', () => {
+    expect(faultsOf(keys).at(-1)).toBe('the document: 14900 more faults');
+  });
 });

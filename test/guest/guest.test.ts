@@ -1,11 +1,10 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, inject, it } from 'vitest';
+import { collect, DEADLINE_MS } from './background.ts';
 import { TESTED_GROUPS } from './checks/index.ts';
 import { missingForGuest, runInGuest } from './guest.ts';
 import { TESTED } from './kernels.ts';
-import { type Checked, runChecks } from './run_checks.ts';
+import type { Checked } from './run_checks.ts';
 
-/** Three times what it takes on a quiet machine. */
-const DEADLINE_MS = 600_000;
 /** Where nobody looks at what was skipped, a guest that cannot run is a failure. */
 const IS_REQUIRED = process.env['CI'] !== undefined;
 
@@ -16,14 +15,13 @@ for (const kernel of TESTED) {
   describe.skipIf(missing !== undefined && !IS_REQUIRED)(title, () => {
     let checked: Checked;
 
-    /** One boot for all. What the guest prints beside outcomes is shown with the checks that it did not come to. */
+    /** One boot for all, which began with the first tests. What the guest prints beside outcomes is shown with the checks that it did not come to. */
     beforeAll(async () => {
-      const printed: string[] = [];
       checked =
         missing === undefined
-          ? await runChecks(kernel, TESTED_GROUPS, DEADLINE_MS)
-          : { outcomes: new Map(), report: undefined, printed, failure: missing };
-    }, DEADLINE_MS + 30_000);
+          ? await collect(inject('guests'), kernel)
+          : { outcomes: new Map(), report: undefined, printed: [], failure: missing };
+    }, DEADLINE_MS);
 
     for (const { name, titles } of TESTED_GROUPS) {
       it.each(titles)(`${name}: %s`, (check) => {

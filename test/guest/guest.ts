@@ -34,6 +34,8 @@ export interface GuestOptions {
   readonly deadlineMs: number;
   /** Each line that the command prints, on stdout or stderr, as it comes. */
   readonly line: (line: string) => void;
+  /** Ends the guest before its time. */
+  readonly signal?: AbortSignal;
 }
 
 /** What this machine lacks for a guest with that kernel; undefined where it has everything. */
@@ -67,7 +69,8 @@ export async function runInGuest(name: KernelName, options: GuestOptions): Promi
   }
 }
 
-async function boot(kernel: Kernel, folder: string, { command, deadlineMs, line }: GuestOptions): Promise<number> {
+async function boot(kernel: Kernel, folder: string, options: GuestOptions): Promise<number> {
+  const { command, deadlineMs, line, signal } = options;
   writeFileSync(join(folder, 'initramfs'), makeInitramfs(kernel, join(folder, 'tree'), command));
   // QEMU ends with this process, however that ends.
   const qemu = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...qemuArguments(kernel, folder)], {
@@ -82,6 +85,8 @@ async function boot(kernel: Kernel, folder: string, { command, deadlineMs, line 
     isLate = true;
     qemu.kill('SIGKILL');
   }, deadlineMs);
+  const abort = () => qemu.kill('SIGKILL');
+  signal?.addEventListener('abort', abort);
   let status: number | undefined;
   createInterface({ input: qemu.stdout }).on('line', (text) => {
     const found = STATUS.exec(text)?.[1];
@@ -99,6 +104,7 @@ async function boot(kernel: Kernel, folder: string, { command, deadlineMs, line 
     return status;
   } finally {
     clearTimeout(deadline);
+    signal?.removeEventListener('abort', abort);
   }
 }
 

@@ -15,11 +15,15 @@ export interface Checked {
   readonly failure: string | undefined;
 }
 
-/** Boots a kernel and runs checks there: one boot for all. */
+/**
+ * Boots a kernel and runs checks there: one boot for all.
+ * @param signal ends the guest
+ */
 export async function runChecks(
   kernel: KernelName,
   groups: readonly CheckGroup[],
   deadlineMs: number,
+  signal?: AbortSignal,
 ): Promise<Checked> {
   const outcomes = new Map<string, CheckOutcome>();
   const printed: string[] = [];
@@ -38,7 +42,7 @@ export async function runChecks(
   const command = ['node', '--liftoff-only', 'test/guest/inside.ts', ...groups.map(({ name }) => name)];
   let failure: string | undefined;
   try {
-    const status = await runInGuest(kernel, { command, deadlineMs, line });
+    const status = await runInGuest(kernel, { command, deadlineMs, line, ...(signal === undefined ? {} : { signal }) });
     if (status !== 0) failure = `the guest ended with status ${status}`;
   } catch (error) {
     failure = (error as Error).message;

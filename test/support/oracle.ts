@@ -24,7 +24,7 @@ export async function readBoth<Oracle, Ours>(
 }
 
 /** Waits until something holds. @throws with the last failure after the deadline */
-export async function eventually<T>(what: () => Promise<T> | T, deadlineMs = 5_000): Promise<T> {
+export async function eventually<T>(what: () => Promise<T> | T, deadlineMs = 30_000): Promise<T> {
   const endMs = performance.now() + deadlineMs;
   for (;;) {
     try {

@@ -1,6 +1,8 @@
 import type { Reporter, TestModule } from 'vitest/node';
 
-/** Prints `N passed, N failed` alone on the last line, for people and for machines that look no further. */
+const SLOWEST = 10;
+
+/** Prints the slowest files, and `N passed, N failed` alone on the last line, for people and for machines that look no further. */
 export default class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     let passed = 0;
@@ -13,7 +15,18 @@ export default class SummaryReporter implements Reporter {
         else if (state === 'failed') failed++;
       }
     }
+    const lines = [...slowestFiles(modules), `${passed} passed, ${failed} failed`];
     // After what the other reporters still print.
-    process.once('exit', () => process.stdout.write(`${passed} passed, ${failed} failed\n`));
+    process.once('exit', () => process.stdout.write(`${lines.join('\n')}\n`));
   }
+}
+
+/** `  12.3 s  kernel  test/kernel/io.test.ts`, the slowest first; with imports and hooks. */
+function slowestFiles(modules: readonly TestModule[]): string[] {
+  const files = modules.map((module) => {
+    const { collectDuration, duration } = module.diagnostic();
+    return { ms: collectDuration + duration, name: `${module.project.name}  ${module.relativeModuleId}` };
+  });
+  const slowest = files.sort((a, b) => b.ms - a.ms).slice(0, SLOWEST);
+  return ['The slowest files:', ...slowest.map(({ ms, name }) => `${(ms / 1_000).toFixed(1).padStart(6)} s  ${name}`)];
 }

@@ -1,0 +1,53 @@
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { TestProject } from 'vitest/node';
+import { TESTED_GROUPS } from './checks/index.ts';
+import { missingForGuest } from './guest.ts';
+import { type KernelName, TESTED } from './kernels.ts';
+import { type Checked, runChecks } from './run_checks.ts';
+
+/** For a machine that has much else to do: a guest alone takes two minutes. */
+export const DEADLINE_MS = 1_200_000;
+const LOOK_MS = 200;
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** The folder where outcomes are put, a file for each kernel, once its guest has ended. */
+    guests: string;
+  }
+}
+
+/** Boots all guests that `npm test` wants, in the process of vitest: they run while other projects are tested. */
+export default function setup(project: TestProject): () => Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'netsonde-guests-'));
+  project.provide('guests', folder);
+  const controller = new AbortController();
+  const running = TESTED.filter((kernel) => missingForGuest(kernel) === undefined).map(async (kernel) => {
+    put(folder, kernel, await runChecks(kernel, TESTED_GROUPS, DEADLINE_MS, controller.signal));
+  });
+  return async () => {
+    controller.abort();
+    await Promise.all(running);
+    rmSync(folder, { recursive: true, force: true });
+  };
+}
+
+function fileOf(folder: string, kernel: KernelName): string {
+  return join(folder, `${kernel}.json`);
+}
+
+function put(folder: string, kernel: KernelName, { outcomes, ...rest }: Checked): void {
+  const file = fileOf(folder, kernel);
+  writeFileSync(`${file}.new`, JSON.stringify({ ...rest, outcomes: [...outcomes] }));
+  renameSync(`${file}.new`, file);
+}
+
+/** Waits until the guest with that kernel has ended. */
+export async function collect(folder: string, kernel: KernelName): Promise<Checked> {
+  const file = fileOf(folder, kernel);
+  while (!existsSync(file)) await wait(LOOK_MS);
+  const { outcomes, ...rest } = JSON.parse(readFileSync(file, 'utf8'));
+  return { ...rest, outcomes: new Map(outcomes) };
+}

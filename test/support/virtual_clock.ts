@@ -1,0 +1,17 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Clock } from '../../src/core/clock.ts';
+
+/** Moves only when somebody sleeps, and then at once: pauses of minutes take no time, and their length is exact. */
+export class VirtualClock implements Clock {
+  #nowMs = 0;
+
+  now(): number {
+    return this.#nowMs;
+  }
+
+  async sleep(ms: number): Promise<void> {
+    // Whole milliseconds add up without rounding.
+    this.#nowMs += Math.ceil(ms);
+    await turn();
+  }
+}
