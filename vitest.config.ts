@@ -9,7 +9,6 @@ const ALONE: Readonly<Record<string, string>> = {
   'test/kernel/netiftxlatency.test.ts': 'measures how long the kernel makes packets wait',
   'test/kernel/process_table.test.ts': 'compares all processes of the machine',
   'test/kernel/sock.test.ts': 'compares the orphaned and allocated sockets of the machine',
-  'test/kernel/socketlatency.test.ts': 'measures how long the kernel makes data wait',
   'test/kernel/softirq.test.ts': 'looks at the softirqs of the machine, with a limit of events for all',
   'test/kernel/tcp_readers.test.ts': 'counts how often a walk sees connections in the making',
   'test/e2e/loki_agent.test.ts': 'makes 5,000 drops a second, none of which may be lost',

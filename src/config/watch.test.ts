@@ -41,7 +41,7 @@ it('sees every swap of ..data, one after the other', async () => {
   using _watcher = watching(join(directory, 'config.yaml'), { text: 'zero' });
   for (let generation = 1; generation <= 20; generation++) {
     swap(generation, `text ${generation}`);
-    await eventually(() => expect(texts()).toHaveLength(generation), 1_000);
+    await eventually(() => expect(texts()).toHaveLength(generation));
     expect(texts().at(-1)).toBe(`text ${generation}`);
   }
 });

@@ -31,8 +31,6 @@ const UNPRIVILEGED = 65_532;
 const NEED_MODULES = new Set(['ipvs', 'rdma']);
 /** These hook functions, which this kernel may not allow. */
 const NEED_FUNCTIONS = new Set(['kernellatency', 'virtcmdlatency']);
-const STARTED_MS = 15_000;
-const SETTLED_MS = 15_000;
 /** Whose the processes of the Pod are. */
 const POD_USER = 64_321;
 
@@ -164,12 +162,12 @@ async function see(set: SetName, without: string, user: number, check: (seen: Se
   const ended = agent.exited.then(({ code, signal }) => {
     throw new Error(`the agent ended with ${code ?? signal}:\n${agent.stderr}`);
   });
-  const seen = eventually(async () => expect((await agent.get('/readyz')).status).toBe(200), STARTED_MS).then(() =>
+  const seen = eventually(async () => expect((await agent.get('/readyz')).status).toBe(200)).then(() =>
     eventually(async () => {
       const now = await look(agent);
       check(now);
       return now;
-    }, SETTLED_MS),
+    }),
   );
   return await Promise.race([seen, ended]);
 }

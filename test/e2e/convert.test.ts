@@ -10,9 +10,6 @@ import { dropUdp } from '../support/event_rate.ts';
 import { HostPair } from '../support/hosts.ts';
 import { eventually } from '../support/oracle.ts';
 
-/** Of a machine with much else to do. */
-const PATIENCE_MS = 20_000;
-
 const fixture = (name: string) => new URL(`../fixtures/kubeskoop/${name}.yaml`, import.meta.url);
 
 function convert(args: readonly string[], input = ''): { code: number | null; stdout: string; stderr: string } {
@@ -61,7 +58,7 @@ describe('netsonde convert', () => {
       const on = probes.filter(({ state }) => state !== 'stopped').map(({ name }) => name);
       expect(on.sort()).toEqual([...ASKED, ...BY_DEFAULT].sort());
       expect(probes.filter(({ state }) => state === 'failed' || state === 'starting')).toEqual([]);
-    }, PATIENCE_MS);
+    });
 
     const port = await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 1, bytes: 9 });
     await eventually(() => {
@@ -70,8 +67,8 @@ describe('netsonde convert', () => {
         .map((line) => JSON.parse(line))
         .filter(({ src }) => src === `${pair.addressA.ipv4}:${port}`);
       expect(drops).toEqual([expect.objectContaining({ probe: 'packetloss', stack: expect.any(Array) })]);
-    }, PATIENCE_MS);
-  }, 120_000);
+    });
+  });
 
   it('takes a manifest, and gives one', () => {
     const { code, stdout } = convert(['-o', 'configmap', fixture('manifest').pathname]);

@@ -60,7 +60,7 @@ describe('netsonde events', () => {
       const port = await drop();
       await eventually(() => expect(command.stdout).toContain(`:${port} `), 500);
       return port;
-    }, 10_000);
+    });
     expect(command.stdout).toContain(`${pair.addressA.ipv4}:${src}`);
     command.signal('SIGINT');
     expect(await command.exited).toEqual({ code: 0, signal: null });
@@ -109,7 +109,7 @@ while True:
     expect(mine[0]?.['process']).toBe(name);
     const printed = own.stdout.split('\n').filter((line) => line.includes(':4711"') && line.endsWith('}'));
     expect(JSON.parse(printed[0] ?? '{}')).toMatchObject({ process: name });
-  }, 10_000);
+  });
   const { stdout } = await run('--url', own.url ?? '', '--pod', pair.b.netns.name);
   expect(stdout).toContain(':4711');
   // biome-ignore lint/suspicious/noControlCharactersInRegex: there must be none
@@ -133,18 +133,18 @@ it("the agent's own log goes to Loki, at the level that is set, and follows the 
   write('info');
   await using own = await AgentProcess.serve(['--config', config]);
   const lines = () => loki.entries.filter(({ labels }) => labels['job'] === 'netsonde-agent').map(({ line }) => line);
-  await eventually(() => expect(lines().join('\n')).toMatch(/serves on/), 10_000);
+  await eventually(() => expect(lines().join('\n')).toMatch(/serves on/));
   expect(loki.entries[0]?.labels).toMatchObject({ job: 'netsonde-agent', level: 'info' });
   expect(loki.requests[0]?.headers).toMatchObject({ authorization: 'Bearer first', 'x-scope-orgid': 't' });
   writeFileSync(token, 'second\n');
   write('error');
   await eventually(async () => expect(await own.json('/api/v1/config')).toMatchObject({ generation: 2 }));
   writeFileSync(config, '{ broken');
-  await eventually(() => expect(lines().join('\n')).toMatch(/the new configuration is not applied/), 10_000);
+  await eventually(() => expect(lines().join('\n')).toMatch(/the new configuration is not applied/));
   expect(own.stderr).not.toMatch(/configuration 2 applied/);
   expect(loki.requests.at(-1)?.headers.authorization).toBe('Bearer second');
   write('info', { url: 'http://127.0.0.1:1' });
-  await eventually(() => expect(own.stderr).toMatch(/a part of the log did not get to Loki: .*ECONNREFUSED/), 10_000);
+  await eventually(() => expect(own.stderr).toMatch(/a part of the log did not get to Loki: .*ECONNREFUSED/));
   own.signal('SIGTERM');
   expect(await own.exited).toEqual({ code: 0, signal: null });
 });

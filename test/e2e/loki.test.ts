@@ -147,7 +147,6 @@ describe('a server in trouble', () => {
   it('that says when to come back is not asked before', async () => {
     await using way = await EventWay.open(sink());
     loki.fault = times(1, { status: 429, headers: { 'retry-after': '2' }, text: 'ingestion rate limit exceeded' });
-    const startMs = performance.now();
     await publishFor(way, 300);
     await eventually(() =>
       expect(way.status('loki')).toMatchObject({
@@ -157,7 +156,6 @@ describe('a server in trouble', () => {
     );
     const ledger = await way.settled('loki');
     expect(ledger).toMatchObject({ delivered: ledger.published, lost: 0 });
-    expect(performance.now() - startMs).toBeGreaterThan(2_000);
     const gaps = loki.requests.map(({ atMs }, index) => atMs - (loki.requests[index - 1]?.atMs ?? atMs));
     expect(Math.max(...gaps)).toBeGreaterThan(1_999);
   });
@@ -187,7 +185,7 @@ describe('a server in trouble', () => {
     await bound();
     expect(way.status('loki')).toMatchObject({ state: 'failed', reason: expect.stringContaining('ECONNREFUSED') });
     await loki.up();
-    const ledger = await way.settled('loki', 20_000);
+    const ledger = await way.settled('loki');
     expect(ledger).toMatchObject({ published: 5_100, delivered: 2_100, dropped: { queue_full: 3_000 }, lost: 3_000 });
     expect(loki.records.map(({ message }) => message).slice(100)).toEqual(
       makeEvents(2_000, {}, 3_100).map(({ message }) => message),

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EntityStatus } from '#api/entities.ts';
 import { AgentProcess } from '../support/agent_process.ts';
@@ -92,8 +93,7 @@ describe.skipIf(missing !== undefined && !IS_REQUIRED)('real Pods, by containerd
 
   it('Pods with hostNetwork fall to the node', async () => {
     const host = await start('host', true);
-    const seen = performance.now();
-    await eventually(() => expect(performance.now() - seen).toBeGreaterThan(2_500));
+    await wait(2_500);
     const { entities } = await agent.json<{ entities: EntityStatus[] }>('/api/v1/entities');
     expect(entities.filter(({ uid, pod }) => uid === host.uid || pod === 'host')).toEqual([]);
     expect(entities.filter(({ kind }) => kind === 'node')).toHaveLength(1);
@@ -104,5 +104,5 @@ describe.skipIf(missing !== undefined && !IS_REQUIRED)('real Pods, by containerd
   it(`${TIMES} Pods, created and deleted one after the other, leave nothing behind`, async () => {
     const { heapGrowth } = await churnPods(server, containerd, NODE, TIMES);
     expect(heapGrowth).toBeLessThan(HEAP_GROWTH_MAX);
-  }, 120_000);
+  });
 });

@@ -87,7 +87,7 @@ it('a full disk under the spool: events wait in memory, and go out all the same'
   }
   await eventually(() => expect(way.logged.join('\n')).toMatch(/the spool is not written: ENOSPC/));
   await server.up();
-  const ledger = await way.settled('otlp', 20_000);
+  const ledger = await way.settled('otlp');
   expect(ledger.delivered + ledger.lost).toBe(10_000);
   expect(ledger.dropped).toEqual(ledger.lost === 0 ? {} : { queue_full: ledger.lost });
   expect(server.records).toHaveLength(ledger.delivered);
@@ -147,7 +147,7 @@ it('a spool that is configured, moved and taken away while events wait: each is 
   await way.apply(otlp('one'));
   expect(way.ledger('otlp')).toMatchObject({ pending: 200, recovered: 200, dropped: { left_in_spool: 300 } });
   await server.up();
-  expect(await way.settled('otlp', 20_000)).toMatchObject({
+  expect(await way.settled('otlp')).toMatchObject({
     published: 300,
     recovered: 200,
     delivered: 200,
@@ -212,7 +212,7 @@ it.each([
   way.publish(makeEvents(500));
   if (reason !== undefined) await eventually(() => expect(way.status('otlp')?.reason).toMatch(reason));
   server.fault = undefined;
-  expect(await way.settled('otlp', 20_000)).toMatchObject({ delivered: 500, lost: 0 });
+  expect(await way.settled('otlp')).toMatchObject({ delivered: 500, lost: 0 });
   expect(server.records).toHaveLength(500);
 });
 
@@ -225,7 +225,7 @@ it('otlp: a collector that is down, and one that refuses an event', async () => 
     expect(way.status('otlp')).toMatchObject({ state: 'failed', reason: expect.stringMatching(/ECONNREFUSED/) }),
   );
   await server.up();
-  await way.settled('otlp', 20_000);
+  await way.settled('otlp');
   server.refuse = (message) => message === 'event 142';
   way.publish(makeEvents(100, {}, 100));
   expect(await way.settled('otlp')).toMatchObject({ delivered: 199, dropped: { rejected: 1 } });

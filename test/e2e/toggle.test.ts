@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, it } from 'vitest';
 import { HostPair } from '../support/hosts.ts';
 import { prepare, rewrite, swap, toggle } from '../support/toggle.ts';
 
@@ -19,16 +19,11 @@ afterAll(() => pair[Symbol.asyncDispose]());
 it.each([
   ['the file is rewritten', rewrite],
   ['..data is swapped', swap],
-])(
-  `${TIMES} toggles, each applied within a second, leave nothing behind when %s`,
-  async (_, write) => {
-    const directory = mkdtempSync(join(tmpdir(), 'toggle-'));
-    try {
-      const { slowestMs } = await toggle(pair, directory, write, TIMES);
-      expect(slowestMs).toBeGreaterThan(0);
-    } finally {
-      rmSync(directory, { recursive: true });
-    }
-  },
-  120_000,
-);
+])(`${TIMES} toggles are applied and leave nothing behind when %s`, async (_, write) => {
+  const directory = mkdtempSync(join(tmpdir(), 'toggle-'));
+  try {
+    await toggle(pair, directory, write, TIMES);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});

@@ -116,7 +116,7 @@ sys.stdin.readline()
   gone[Symbol.dispose]();
   await eventually(async () => {
     expect((await agent.page()).samples.some(({ labels }) => labels['pod'] === name)).toBe(false);
-  }, 10_000);
+  });
   using newcomer = new TestNetns();
   await agent.page();
   const resets = async () =>

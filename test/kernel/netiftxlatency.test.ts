@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { EventRecord } from '#api/events.ts';
 import { sampleValue } from '../support/exposition.ts';
@@ -125,7 +126,8 @@ it('takes no packet for one that was dropped where it waited, nor for one that w
     expect(tbf?.drops).toBeGreaterThan(150);
     // What is left in the queue, goes with the queue.
   }
-  await new Promise((resolve) => setTimeout(resolve, 250));
+  // What was taken for a packet that was dropped would have waited for so long.
+  await wait(2_000);
   const before = { a: await histogram(QDISC), driver: await histogram(DRIVER), untracked: await untracked() };
   agent.events.length = 0;
   {
@@ -137,8 +139,8 @@ it('takes no packet for one that was dropped where it waited, nor for one that w
   const waited = grown(before.a, await histogram(QDISC));
   const sent = grown(before.driver, await histogram(DRIVER));
   expect(waited.count).toBeGreaterThan(500);
-  expect(Math.max(...filled(waited))).toBeLessThan(0.2);
-  expect(slowOnes('qdisc_slow').filter(({ delaySeconds }) => Number(delaySeconds) > 0.2)).toEqual([]);
+  expect(Math.max(...filled(waited))).toBeLessThan(2);
+  expect(slowOnes('qdisc_slow').filter(({ delaySeconds }) => Number(delaySeconds) > 2)).toEqual([]);
   expect(sent.count - waited.count).toBeGreaterThan(100);
   // Other namespaces of the machine send as well.
   expect((await untracked()) - before.untracked).toBeGreaterThanOrEqual(sent.count - waited.count);

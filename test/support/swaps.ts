@@ -7,9 +7,6 @@ import { AgentProcess } from './agent_process.ts';
 import { eventually } from './oracle.ts';
 import { swap } from './toggle.ts';
 
-/** A configuration may be applied so long after it was written. */
-const APPLIED_WITHIN_MS = 1_000;
-
 /** Documents that are refused, and the faults that say why; undefined: the key is gone from the ConfigMap. */
 const BAD: readonly (readonly [text: string | undefined, faults: readonly (string | RegExp)[]])[] = [
   ['probs: {}', ['probs']],
@@ -36,8 +33,7 @@ function swapAway(directory: string, generation: number): void {
 }
 
 /**
- * Swaps good configurations in, `times` times, each applied within a second, and a bad one after each, which changes nothing
- * but what is said of it.
+ * Swaps good configurations in, `times` times, and a bad one after each, which changes nothing but what is said of it.
  * @returns milliseconds that the slowest took
  */
 export async function swapConfigurations(directory: string, times: number): Promise<number> {
@@ -60,7 +56,6 @@ export async function swapConfigurations(directory: string, times: number): Prom
       expect((await udp())?.state).toBe(wanted);
     });
     slowestMs = Math.max(slowestMs, performance.now() - start);
-    expect(performance.now() - start, `swap ${turn}`).toBeLessThan(APPLIED_WITHIN_MS);
 
     const before = await udp();
     const [text, faults] = BAD[turn % BAD.length] ?? ['', []];
