@@ -29,6 +29,8 @@ export default defineConfig({
         test: {
           ...together,
           name: 'unit',
+          // Half of the time would go for loading the same modules into one process after the other; none of them has a state.
+          isolate: false,
           include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts', 'test/guest/kernels.test.ts'],
         },
       },
