@@ -1,21 +1,26 @@
 import type { Reporter, TestModule } from 'vitest/node';
 
 const SLOWEST = 10;
+/** More than that were left out by a filter on the command line. */
+const SKIPPED_MAX = 100;
 
 /** Prints the slowest files, and `N passed, N failed` alone on the last line, for people and for machines that look no further. */
 export default class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     let passed = 0;
     let failed = unhandledErrors.length;
+    const skipped: string[] = [];
     for (const module of modules) {
       failed += module.errors().length;
       for (const test of module.children.allTests()) {
         const { state } = test.result();
         if (state === 'passed') passed++;
         else if (state === 'failed') failed++;
+        else skipped.push(`skipped: ${module.relativeModuleId} > ${test.fullName}`);
       }
     }
-    const lines = [...slowestFiles(modules), `${passed} passed, ${failed} failed`];
+    const isWhole = skipped.length <= SKIPPED_MAX;
+    const lines = [...(isWhole ? skipped : []), ...slowestFiles(modules), `${passed} passed, ${failed} failed`];
     // After what the other reporters still print.
     process.once('exit', () => process.stdout.write(`${lines.join('\n')}\n`));
   }

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { ALERTS, anchor, RECORDINGS } from '../../dashboards/netsonde/alerts.ts';
 import { CASES } from '../../dashboards/netsonde/alerts_test_file.ts';
+import { lacks } from '../support/programs.ts';
 import { promtool } from '../support/promtool.ts';
 
 const DIRECTORY = new URL('../../dashboards/rules/', import.meta.url);
@@ -18,14 +19,18 @@ interface RulesFile {
 }
 
 describe('the rules', () => {
-  it('are right to promtool', () => {
+  it.skipIf(lacks('promtool'))('are right to promtool', () => {
     const count = ALERTS.length + RECORDINGS.length;
     expect(promtool('check', 'rules', RULES, '')).toContain(`SUCCESS: ${count} rules found`);
   });
 
-  it('fire when they should, not before, and not for the neighbour', () => {
-    expect(promtool('test', 'rules', RULES_TEST, '')).toMatch(/^\s*SUCCESS\s*$/m);
-  }, 60_000);
+  it.skipIf(lacks('promtool'))(
+    'fire when they should, not before, and not for the neighbour',
+    () => {
+      expect(promtool('test', 'rules', RULES_TEST, '')).toMatch(/^\s*SUCCESS\s*$/m);
+    },
+    60_000,
+  );
 
   it('each have a case in that test', () => {
     expect(CASES.map(({ alert }) => alert)).toEqual(ALERTS.map(({ name }) => name));

@@ -6,6 +6,7 @@ import { sourceOf } from '#probe/mib_fields.ts';
 import { PROBES } from '#probes/index.ts';
 import { COLLECTED, NOTES, OF_PROCESSES, PROGRAMS, PROGRAMS_OFF } from '../../bench/costs.ts';
 import { isSeries, METRICS } from '../support/descriptors.ts';
+import { lacks } from '../support/programs.ts';
 import { checkPromql } from '../support/promtool.ts';
 
 /** A sentence: starts with a capital (or a figure, or code), ends with a full stop, and is one. */
@@ -86,7 +87,7 @@ describe.each(PROBES.map((probe) => [probe.name, probe] as const))('probe %s', (
   });
 });
 
-it('the queries of all probes are PromQL', () => {
+it.skipIf(lacks('promtool'))('the queries of all probes are PromQL', () => {
   checkPromql(PROBES.map(({ guide }) => guide.query));
 });
 

@@ -5,6 +5,7 @@ import type { MetricDescriptor } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
 import { parseExposition } from '../support/exposition.ts';
 import { TestKernel } from '../support/kernel.ts';
+import { lacks } from '../support/programs.ts';
 import { promtool } from '../support/promtool.ts';
 
 const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
@@ -45,7 +46,7 @@ it('the page over the fixture tree is the golden one (npm run golden writes it)'
   expect(page).toBe(readFileSync(GOLDEN, 'utf8'));
 });
 
-it('promtool finds nothing to say about the golden page', () => {
+it.skipIf(lacks('promtool'))('promtool finds nothing to say about the golden page', () => {
   expect(promtool('check', 'metrics', readFileSync(GOLDEN, 'utf8'))).toBe('');
 });
 

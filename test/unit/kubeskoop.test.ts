@@ -10,6 +10,7 @@ import { PROBES } from '#probes/index.ts';
 import { isMissing } from '../../dashboards/kubeskoop/entry.ts';
 import { KUBESKOOP } from '../../dashboards/kubeskoop/names.ts';
 import { type Rule, rulesOf } from '../../dashboards/kubeskoop/rules.ts';
+import { lacks } from '../support/programs.ts';
 import { promtool } from '../support/promtool.ts';
 
 const RULES = fileURLToPath(new URL('../../dashboards/rules/kubeskoop.yaml', import.meta.url));
@@ -108,13 +109,13 @@ describe('the rules', () => {
     for (const group of file.groups) expect(Object.keys(group)).toEqual(['name', 'rules']);
   });
 
-  it('are right to promtool', () => {
+  it.skipIf(lacks('promtool'))('are right to promtool', () => {
     expect(promtool('check', 'rules', RULES, '')).toContain(
       `SUCCESS: ${KUBESKOOP.flatMap(rulesOf).length} rules found`,
     );
   });
 
-  it('choose, add up, convert and label as the map says', () => {
+  it.skipIf(lacks('promtool'))('choose, add up, convert and label as the map says', () => {
     expect(promtool('test', 'rules', RULES_TEST, '')).toMatch(/^\s*SUCCESS\s*$/m);
   });
 
@@ -147,7 +148,7 @@ function testRules(series: Record<string, string>, expectations: readonly string
   }
 }
 
-describe('a recorded series', () => {
+describe.skipIf(lacks('promtool'))('a recorded series', () => {
   const OPENS = 'netsonde_tcp_active_opens_total';
   const RECORDED = 'kubeskoop_tcp_activeopens';
   const POD = 'namespace="shop",pod="cart-0"';

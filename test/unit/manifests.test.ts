@@ -11,6 +11,7 @@ import { PROBES } from '#probes/index.ts';
 import { ChartRenderer } from '../support/chart.ts';
 import { typeFaults } from '../support/kubernetes_types.ts';
 import { type KubernetesObject, kustomize } from '../support/kustomize.ts';
+import { lacks } from '../support/programs.ts';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const BASE = join(PROJECT, 'manifests/base');
@@ -259,11 +260,11 @@ describe('the configuration', () => {
   });
 });
 
-describe('the chart', () => {
+describe.skipIf(lacks('go'))('the chart', () => {
   let renderer: ChartRenderer;
   beforeAll(() => {
     renderer = new ChartRenderer();
-  }, 120_000);
+  });
   afterAll(() => renderer[Symbol.dispose]());
 
   /** Helm makes the namespace, if it is asked to. */

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { PROBES } from '#probes/index.ts';
 import { isSeries } from '../support/descriptors.ts';
 import { isLogql } from '../support/logql.ts';
+import { lacks } from '../support/programs.ts';
 import { checkPromql } from '../support/promtool.ts';
 
 const DOCS = new URL('../../docs/', import.meta.url);
@@ -36,7 +37,7 @@ function rowsOf(head: string): string[][] {
 }
 
 describe('docs/migration.md', () => {
-  it('has queries that Prometheus and Loki understand, of metrics that there are', () => {
+  it.skipIf(lacks('promtool'))('has queries that Prometheus and Loki understand, of metrics that there are', () => {
     const queries = blocks('promql');
     expect(queries).toHaveLength(1);
     checkPromql(queries);
