@@ -5,7 +5,7 @@ const ALONE: Readonly<Record<string, string>> = {
   'bpf-napi/test/system.test.ts': 'run times of BPF programs are one switch of the whole machine',
   'test/kernel/adversity.test.ts': 'looks at the resets of every namespace, and floods a ring',
   'test/kernel/drop_storm.test.ts': 'keeps a CPU busy with drops, all of which are to be counted',
-  'test/kernel/fd.test.ts': 'opens half a million descriptors, which every other agent would count',
+  'test/kernel/fd_many.test.ts': 'opens half a million descriptors, which every other agent would count',
   'test/kernel/netiftxlatency.test.ts': 'measures how long the kernel makes packets wait',
   'test/kernel/process_table.test.ts': 'compares all processes of the machine',
   'test/kernel/sock.test.ts': 'compares the orphaned and allocated sockets of the machine',

@@ -8,7 +8,7 @@ const CHILD = join(import.meta.dirname, 'support/leak_child.ts');
 
 async function run(thing: string, closes: 'close' | 'forget'): Promise<unknown> {
   const parameters = ['--expose-gc', '--no-warnings', CHILD, OBJECTS, thing, closes];
-  const { stdout } = await promisify(execFile)(process.execPath, parameters, { timeout: 10_000 });
+  const { stdout } = await promisify(execFile)(process.execPath, parameters, { timeout: 60_000 });
   return JSON.parse(stdout);
 }
 

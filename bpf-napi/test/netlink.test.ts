@@ -130,12 +130,11 @@ it('takes a single answer, of a request that is no dump', () => {
 });
 
 it('takes a single answer that is marked as one of many, and does not wait for the others', () => {
-  const start = performance.now();
+  // Such a wait ends with an error.
   const { messages } = withNetns(namespace.path, () =>
     netlinkDump(NETLINK_NETFILTER, request(IPCTNL_MSG_CT_GET_STATS, 0), PLENTY),
   );
   expect(decode(messages, 4).map(({ type }) => type)).toEqual([IPCTNL_MSG_CT_GET_STATS]);
-  expect(performance.now() - start).toBeLessThan(1_000);
   // The same family's dumps have an end.
   const dump = withNetns(namespace.path, () =>
     netlinkDump(NETLINK_NETFILTER, request(IPCTNL_MSG_CT_GET_STATS_CPU, NLM_F_DUMP), PLENTY),

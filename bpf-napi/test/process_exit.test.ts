@@ -14,7 +14,7 @@ describe('a process that closes nothing ends quietly and with 0', () => {
     'with a thread in a load',
   ])('%s', async (way) => {
     // Rejects on any other code than 0, a signal, and a process that a timer or a handle keeps alive.
-    const child = await promisify(execFile)(process.execPath, [CHILD, OBJECTS, way], { timeout: 10_000 });
+    const child = await promisify(execFile)(process.execPath, [CHILD, OBJECTS, way], { timeout: 60_000 });
     expect(child).toEqual({ stdout: '', stderr: '' });
   });
 });

@@ -7,6 +7,8 @@ const EINVAL = 22;
 const EMSGSIZE = 90;
 const RECORD_BYTES_MAX = 256;
 const BUFFER_BYTES = 4096;
+/** For a machine with much else to do. */
+const PATIENT = { timeout: 30_000 };
 
 let object: BpfObject;
 let before: string[];
@@ -65,7 +67,7 @@ describe('by its timer', () => {
       expect(emit(50)).toBe(0);
       await new Promise((resolve) => setTimeout(resolve, 3));
     }
-    await vi.waitFor(() => expect(numbers).toHaveLength(500));
+    await vi.waitFor(() => expect(numbers).toHaveLength(500), PATIENT);
     expect(numbers).toEqual(upTo(500));
     expect(errors).toEqual([]);
   });
@@ -83,7 +85,7 @@ describe('by its timer', () => {
       },
     });
     expect(emit(1000)).toBe(0);
-    await vi.waitFor(() => expect(numbers).toHaveLength(1000));
+    await vi.waitFor(() => expect(numbers).toHaveLength(1000), PATIENT);
     expect(numbers).toEqual(upTo(1000));
     expect(turns.length).toBeGreaterThan(10);
     expect(new Set(turns).size).toBe(turns.length);
@@ -93,11 +95,11 @@ describe('by its timer', () => {
     using _ring = openRing();
     const lost = emit(2000, 56);
     expect(lost).toBeGreaterThan(0);
-    await vi.waitFor(() => expect(numbers).toHaveLength(2000 - lost));
+    await vi.waitFor(() => expect(numbers).toHaveLength(2000 - lost), PATIENT);
     expect(numbers).toEqual(upTo(2000 - lost));
     numbers = [];
     expect(emit(10)).toBe(0);
-    await vi.waitFor(() => expect(numbers).toHaveLength(10));
+    await vi.waitFor(() => expect(numbers).toHaveLength(10), PATIENT);
   });
 
   it('tells an exception of onBatch to onError, and goes on', async () => {
@@ -110,9 +112,9 @@ describe('by its timer', () => {
       },
     });
     emit(3);
-    await vi.waitFor(() => expect(errors).toEqual([thrown]));
+    await vi.waitFor(() => expect(errors).toEqual([thrown]), PATIENT);
     emit(2);
-    await vi.waitFor(() => expect(numbers).toEqual([3, 4]));
+    await vi.waitFor(() => expect(numbers).toEqual([3, 4]), PATIENT);
     expect(errors).toHaveLength(1);
   });
 
@@ -124,7 +126,7 @@ describe('by its timer', () => {
       },
     });
     emit(1000);
-    await vi.waitFor(() => expect(numbers).not.toEqual([]));
+    await vi.waitFor(() => expect(numbers).not.toEqual([]), PATIENT);
     const handedOut = numbers.length;
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(numbers).toHaveLength(handedOut);
@@ -140,12 +142,12 @@ describe('a record that is longer than recordBytesMax', () => {
     emit(3, 32);
     emit(2, 128);
     emit(3, 64);
-    await vi.waitFor(() => expect(errors).not.toEqual([]));
+    await vi.waitFor(() => expect(errors).not.toEqual([]), PATIENT);
     expect(numbers).toEqual([0, 1, 2, 5, 6, 7]);
     expect(errors).toEqual([expect.objectContaining({ code: 'BPF_RING', subject: 'records', errno: EMSGSIZE })]);
     expect((errors[0] as BpfError).message).toContain('a record of 128 bytes');
     emit(1, 64);
-    await vi.waitFor(() => expect(numbers.at(-1)).toBe(8));
+    await vi.waitFor(() => expect(numbers.at(-1)).toBe(8), PATIENT);
     expect(errors).toHaveLength(1);
   });
 

@@ -7,9 +7,10 @@ import type { ProbeStatus } from '#api/probes.ts';
 import { AgentProcess } from '../support/agent_process.ts';
 import { CGROUP_V1, CGROUP_V2, TestPod } from '../support/cgroups.ts';
 import { run } from '../support/command.ts';
-import { type Exposition, sampleValue } from '../support/exposition.ts';
+import { sampleValue } from '../support/exposition.ts';
 import { TestNetns } from '../support/hosts.ts';
 import { TestKernel } from '../support/kernel.ts';
+import { listed, startIn, statusOf, type Usage, untilShown, usageOf } from '../support/open_files.ts';
 import { eventually, readBoth } from '../support/oracle.ts';
 import { type Worker, Workers } from '../support/workers.ts';
 
@@ -28,58 +29,12 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 
-interface Usage {
-  readonly open: number | undefined;
-  readonly sockets: number | undefined;
-  readonly limitUsed: number | undefined;
-}
-
-function usageOf(page: Exposition, pod: string): Usage {
-  return {
-    open: sampleValue(page, 'netsonde_open_file_descriptors', { pod }),
-    sockets: sampleValue(page, 'netsonde_open_sockets', { pod }),
-    limitUsed: sampleValue(page, 'netsonde_file_descriptor_limit_used_ratio', { pod }),
-  };
-}
-
-/** What `ls` shows of the processes. */
-function listed(processes: readonly Worker[]): Usage {
-  const links = processes.map(({ pid }) => run('ls', '-l', `/proc/${pid}/fd`).match(/ -> .*/g) ?? []);
-  const limits = processes.map(({ pid }) =>
-    Number(/Max open files +(\d+)/.exec(run('cat', `/proc/${pid}/limits`))?.[1]),
-  );
-  return {
-    open: links.flat().length,
-    sockets: links.flat().filter((link) => link.startsWith(' -> socket:')).length,
-    limitUsed: Math.max(...links.map((all, index) => all.length / (limits[index] ?? 0))),
-  };
-}
-
 /** What the page shows of a Pod, and what `ls` shows of these processes, at the same time. */
 function compare(pod: string, processes: readonly Worker[]): Promise<{ oracle: Usage; ours: Usage }> {
   return readBoth(
     () => listed(processes),
     async () => usageOf(await agent.page(), pod),
   );
-}
-
-/** A process of the Pod with nine threads and so much open. */
-async function startIn(workers: Workers, netns: TestNetns, pod: TestPod, files: number, sockets: number) {
-  const worker = await workers.start(netns);
-  pod.add(worker.pid);
-  await worker.threads(8);
-  await worker.files(files);
-  await worker.sockets(sockets);
-  return worker;
-}
-
-/** Waits until numbers of a Pod or namespace are on the page. */
-async function untilShown(pod: string): Promise<void> {
-  await eventually(async () => expect(usageOf(await agent.page(), pod).open).toBeDefined());
-}
-
-function statusOf(): ProbeStatus | undefined {
-  return agent.kernel.probes().find(({ name }) => name === 'fd');
 }
 
 describe.each([
@@ -96,9 +51,9 @@ describe.each([
     for (const count of [10, 20, 30]) ofA.push(await startIn(workers, netnsA, podA, count, count / 10));
     const ofB = [await startIn(workers, netnsB, podB, 1, 40)];
     await ofA[1]?.limit(64);
-    await untilShown(podA.uid);
-    await untilShown(podB.uid);
-    expect(statusOf()).toMatchObject({ state: 'running', reason: '' });
+    await untilShown(agent, podA.uid);
+    await untilShown(agent, podB.uid);
+    expect(statusOf(agent)).toMatchObject({ state: 'running', reason: '' });
 
     const a = await compare(podA.uid, ofA);
     expect(a.ours).toEqual(a.oracle);
@@ -118,7 +73,7 @@ describe.each([
     using netns = new TestNetns();
     await using workers = await Workers.create();
     const first = await startIn(workers, netns, pod, 5, 1);
-    await untilShown(pod.uid);
+    await untilShown(agent, pod.uid);
     const second = await workers.start(netns);
     pod.add(second.pid, pod.addContainer());
     const below = await workers.start(netns);
@@ -135,7 +90,7 @@ describe.each([
     await using workers = await Workers.create();
     const other = await startIn(workers, netns, pod, 0, 0);
     const worker = await startIn(workers, netns, pod, 33, 4);
-    await untilShown(pod.uid);
+    await untilShown(agent, pod.uid);
     const { ours: before } = await compare(pod.uid, [worker, other]);
     worker.endFirstThread();
     await eventually(() => expect(run('ls', `/proc/${worker.pid}/fd`)).toBe(''));
@@ -148,7 +103,7 @@ describe('descriptors of a namespace without a container', () => {
     using netns = new TestNetns();
     await using workers = await Workers.create();
     const first = await workers.start(netns);
-    await untilShown(netns.name);
+    await untilShown(agent, netns.name);
     const child = await first.fork();
     const second = await workers.start(netns);
     await child.sockets(5);
@@ -162,7 +117,7 @@ describe('descriptors of a namespace without a container', () => {
 
   it('are none where nobody is in it', async () => {
     using netns = new TestNetns();
-    await untilShown(netns.name);
+    await untilShown(agent, netns.name);
     expect(usageOf(await agent.page(), netns.name)).toEqual({ open: 0, sockets: 0, limitUsed: undefined });
   });
 
@@ -176,7 +131,7 @@ it('processes that end meanwhile are no failure', async () => {
   using netns = new TestNetns();
   await using workers = await Workers.create();
   const worker = await startIn(workers, netns, pod, 1, 1);
-  await untilShown(pod.uid);
+  await untilShown(agent, pod.uid);
   const { ours: alone } = await compare(pod.uid, [worker]);
   let isOver = false;
   const churn = worker.churn(join(directory, 'file'), 4096, 1).finally(() => {
@@ -187,31 +142,13 @@ it('processes that end meanwhile are no failure', async () => {
     const page = await agent.page();
     most = Math.max(most, usageOf(page, pod.uid).open ?? 0);
     expect(sampleValue(page, 'netsonde_source_errors_total', { source: 'procfs', path: 'fd' })).toBeUndefined();
-    expect(statusOf()).toMatchObject({ state: 'running', reason: '' });
+    expect(statusOf(agent)).toMatchObject({ state: 'running', reason: '' });
     await pause(5);
   }
   expect(await churn).toBeGreaterThan(1);
   // It was seen while it had children.
   expect(most).toBeGreaterThan(alone.open ?? 0);
   expect(usageOf(await agent.page(), pod.uid)).toEqual(alone);
-});
-
-it('sockets are left out, and that is told, where there are more descriptors than can be looked at in time', async () => {
-  await using pod = new TestPod(CGROUP_V2);
-  using netns = new TestNetns();
-  await using workers = await Workers.create();
-  const first = await startIn(workers, netns, pod, 10_000, 5);
-  await untilShown(pod.uid);
-  const processes = [first];
-  for (let count = 0; count < 49; count++) processes.push(await first.fork());
-  const { open, sockets, limitUsed } = usageOf(await agent.page(), pod.uid);
-  expect(open).toBeGreaterThan(500_000);
-  expect(limitUsed).toBeGreaterThan(0);
-  expect(sockets).toBeUndefined();
-  expect(statusOf()).toMatchObject({
-    state: 'degraded',
-    reason: expect.stringMatching(/^sockets of \d+ of the Pods are not counted/),
-  });
 });
 
 describe('without CAP_SYS_PTRACE', () => {
