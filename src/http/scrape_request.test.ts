@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { parseListenAddress } from './listen_address.ts';
 import { chooseFormat, scrapeDeadlineMs } from './scrape_request.ts';
 
 describe('chooseFormat', () => {
@@ -34,17 +33,4 @@ describe('scrapeDeadlineMs', () => {
     ['x', 9_000],
     ['-1', 9_000],
   ])('%s: %d', (header, deadline) => expect(scrapeDeadlineMs(header)).toBe(deadline));
-});
-
-describe('parseListenAddress', () => {
-  it.each([
-    ['127.0.0.1:9102', { host: '127.0.0.1', port: 9102 }],
-    ['[::1]:80', { host: '::1', port: 80 }],
-    [':9000', { host: undefined, port: 9000 }],
-    ['localhost:0', { host: 'localhost', port: 0 }],
-  ])('%s', (text, expected) => expect(parseListenAddress(text)).toEqual(expected));
-
-  it.each(['9102', '1.2.3.4', '::1:80', 'a:65536', 'a:x', ''])('refuses %j', (text) => {
-    expect(() => parseListenAddress(text)).toThrow(/HOST:PORT/);
-  });
 });

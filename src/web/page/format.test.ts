@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest';
+import type { ProbeReport } from '#api/probes.ts';
+import { clock, entityName, percent, rate, seconds, span } from './format.ts';
+
+describe('numbers', () => {
+  it.each([
+    [0, '0'],
+    [0.001, '<0.01'],
+    [0.0234, '0.023'],
+    [4.128, '4.13'],
+    [12_345.6, '12,346'],
+  ])('rate %s', (value, text) => expect(rate(value)).toBe(text));
+
+  it('of all kinds', () => {
+    expect(percent(0.0123)).toBe('1.23 %');
+    expect([4.2e-8, 8.5e-4, 0.0123, 4.05].map(seconds)).toEqual(['42 ns', '850 µs', '12.3 ms', '4.05 s']);
+    expect([-5, 0, 14_000, 200_000, 7_500_000, 90_000_000].map(span)).toEqual([
+      '0 s',
+      '0 s',
+      '14 s',
+      '3 min 20 s',
+      '2 h 5 min',
+      '1 d 1 h',
+    ]);
+    expect(clock('2026-11-21T03:04:05.067891234Z', true)).toMatch(/^\d\d:\d4:05\.067$/);
+  });
+
+  it('names', () => {
+    expect(entityName({ namespace: 'shop', pod: 'web' })).toBe('shop/web');
+    expect(entityName({ namespace: '', pod: 'web' })).toBe('web');
+    expect(entityName({ namespace: '', pod: '' })).toBe('the node');
+    expect(entityName({ namespace: null, pod: null })).toBe('nobody known');
+  });
+});
+
+function _probe(name: string, state: ProbeReport['state'], runSeconds?: number, runs = 10): ProbeReport {
+  const program = { name, hook: 'tp_btf/kfree_skb', id: 1, missed: 0, runs, runSeconds: runSeconds ?? 0 };
+  return {
+    name,
+    kind: 'ebpf',
+    cost: 'low',
+    state,
+    reason: '',
+    reader: '',
+    since: '',
+    until: null,
+    summary: '',
+    collectSeconds: null,
+    measured: runSeconds !== undefined,
+    programs: state === 'stopped' ? [] : [program],
+  };
+}

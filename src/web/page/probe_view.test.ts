@@ -1,0 +1,57 @@
+import { describe, expect, it } from 'vitest';
+import type { ProbeReport } from '#api/probes.ts';
+import { BpfCosts, inOrder, isProblem } from './probe_view.ts';
+
+function probe(name: string, state: ProbeReport['state'], runSeconds?: number, runs = 10): ProbeReport {
+  const program = { name, hook: 'tp_btf/kfree_skb', id: 1, missed: 0, runs, runSeconds: runSeconds ?? 0 };
+  return {
+    name,
+    kind: 'ebpf',
+    cost: 'low',
+    state,
+    reason: '',
+    reader: '',
+    since: '',
+    until: null,
+    summary: '',
+    collectSeconds: null,
+    measured: runSeconds !== undefined,
+    programs: state === 'stopped' ? [] : [program],
+  };
+}
+
+describe('probes', () => {
+  it('come with problems first, then what runs, then what is off', () => {
+    const probes = (['stopped', 'running', 'unsupported', 'degraded', 'starting', 'failed'] as const).map((state) =>
+      probe(state, state),
+    );
+    const names = inOrder(probes).map(({ name }) => name);
+    expect(names).toEqual(['failed', 'degraded', 'unsupported', 'running', 'starting', 'stopped']);
+    expect(probes.filter(isProblem)).toHaveLength(3);
+  });
+
+  it('show first what is so for a time', () => {
+    const timed = { ...probe('timed', 'running'), until: '2026-01-01T00:15:00Z' };
+    expect(inOrder([probe('first', 'running'), timed, probe('bad', 'failed')])).toEqual([
+      probe('bad', 'failed'),
+      timed,
+      probe('first', 'running'),
+    ]);
+  });
+
+  it('have a cost between two readings, where it is measured', () => {
+    const costs = new BpfCosts();
+    const first = probe('a', 'running', 1);
+    costs.add([first], 1_000);
+    expect(costs.of(first)).toEqual({ secondsPerRun: 0.1, share: null });
+    const second = probe('a', 'running', 1.01);
+    costs.add([second], 2_000);
+    expect(costs.of(second)?.share).toBeCloseTo(0.01);
+    // Its programs were loaded anew.
+    const third = probe('a', 'running', 0, 0);
+    costs.add([third], 3_000);
+    expect(costs.of(third)).toEqual({ secondsPerRun: null, share: null });
+    expect(costs.of(probe('a', 'running'))).toBeUndefined();
+    expect(costs.of(probe('a', 'stopped', 1))).toBeUndefined();
+  });
+});
