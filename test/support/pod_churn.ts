@@ -54,8 +54,7 @@ export async function churnPods(
   await settle(agent);
   const before = { descriptors: agent.descriptors, heap: await heapOf(agent) };
   for (let index = 0; index < times; index++) await one(WARM + index);
-  await settle(agent);
-  expect(agent.descriptors).toBe(before.descriptors);
+  await eventually(() => expect(agent.descriptors).toBe(before.descriptors));
   const { entities } = await agent.json<{ entities: EntityStatus[] }>('/api/v1/entities');
   expect(entities.filter(({ namespace }) => namespace === NAMESPACE)).toEqual([]);
   expect(sampleValue(await agent.page(), 'netsonde_kubernetes_objects', { resource: 'pods' })).toBe(

@@ -102,8 +102,7 @@ export async function toggle(
     if (heapAt.includes(generation)) heap.set(generation, await heapOf(agent));
   }
   expect(last.every((value) => (value ?? 0) > 0)).toBe(true);
-  await settle(agent);
-  expect(agent.descriptors).toBe(before.descriptors);
+  await eventually(() => expect(agent.descriptors).toBe(before.descriptors));
   expect(agent.programs.length).toBe(before.programs);
   return { slowestMs, heap };
 }
