@@ -158,15 +158,17 @@ describe('Pods of the API', () => {
 
   it('events carry the name, the labels, and who is at the other end, over IPv4 and IPv6', async () => {
     server.put('pods', webPod(podB.uid, 'web-b', [pair.addressB.ipv4, pair.addressB.ipv6]));
-    await wait(200);
     for (const family of ['ipv4', 'ipv6'] as const) {
-      const event = await loseOne(pair.addressA[family], pair.addressB[family]);
-      expect(event).toMatchObject({
-        node: NODE,
-        namespace: 'shop',
-        pod: 'web-b',
-        labels: { app: 'web', workload: 'web', workload_kind: 'Deployment' },
-        peer: { kind: 'pod', namespace: 'shop', name: 'web-a', ip: pair.addressA[family] },
+      // The first ones may come before the agent has been told of the Pod.
+      await eventually(async () => {
+        const event = await loseOne(pair.addressA[family], pair.addressB[family]);
+        expect(event).toMatchObject({
+          node: NODE,
+          namespace: 'shop',
+          pod: 'web-b',
+          labels: { app: 'web', workload: 'web', workload_kind: 'Deployment' },
+          peer: { kind: 'pod', namespace: 'shop', name: 'web-a', ip: pair.addressA[family] },
+        });
       });
     }
   });

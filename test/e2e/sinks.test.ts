@@ -207,7 +207,7 @@ it.each([
   ['answers 500', { status: 500, text: 'oh no' }, /it answers 500: oh no/],
 ] as const)('otlp: a collector that %s loses nothing', async (_, fault, reason) => {
   await using server = await OtlpServer.start();
-  await using way = await EventWay.open({ otlp: { url: server.url, timeout: '1500ms', batch: { age: '50ms' } } });
+  await using way = await EventWay.open({ otlp: { url: server.url, timeout: '60s', batch: { age: '50ms' } } });
   server.fault = fault;
   way.publish(makeEvents(500));
   if (reason !== undefined) await eventually(() => expect(way.status('otlp')?.reason).toMatch(reason));
@@ -218,7 +218,7 @@ it.each([
 
 it('otlp: a collector that is down, and one that refuses an event', async () => {
   await using server = await OtlpServer.start();
-  await using way = await EventWay.open({ otlp: { url: server.url, timeout: '500ms', batch: { age: '50ms' } } });
+  await using way = await EventWay.open({ otlp: { url: server.url, timeout: '60s', batch: { age: '50ms' } } });
   await server.down();
   way.publish(makeEvents(100));
   await eventually(() =>

@@ -83,6 +83,11 @@ export class LokiServer implements AsyncDisposable {
     return this.entries.map(({ line }) => JSON.parse(line) as EventRecord);
   }
 
+  /** Requests that came, whatever became of them. */
+  get asked(): number {
+    return this.#count;
+  }
+
   /** Listens where it listened before. */
   async up(): Promise<void> {
     const listener = (request: IncomingMessage, response: ServerResponse) => {
