@@ -274,7 +274,7 @@ describe('the shipped securityContext', () => {
     const context = CONTEXTS.default;
     const confined = confine(context, context.runAsUser, context.capabilities.add);
     await using agent = await AgentProcess.serve([], confined);
-    await eventually(async () => expect((await agent.get('/readyz')).status).toBe(200), STARTED_MS);
+    await eventually(async () => expect((await agent.get('/readyz')).status).toBe(200));
     const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
     const on = new Set(PROBES.filter(({ enabledByDefault }) => enabledByDefault).map(({ name }) => name));
     expect(
