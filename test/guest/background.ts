@@ -22,6 +22,8 @@ declare module 'vitest' {
 /** Boots all guests that `npm test` wants, in the process of vitest: they run while other projects are tested. */
 export default function setup(project: TestProject): () => Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'netsonde-guests-'));
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  process.once('exit', remove);
   project.provide('guests', folder);
   const controller = new AbortController();
   const running = TESTED.filter((kernel) => missingForGuest(kernel) === undefined).map(async (kernel) => {
@@ -30,7 +32,7 @@ export default function setup(project: TestProject): () => Promise<void> {
   return async () => {
     controller.abort();
     await Promise.all(running);
-    rmSync(folder, { recursive: true, force: true });
+    remove();
   };
 }
 

@@ -59,13 +59,17 @@ export async function runInGuest(name: KernelName, options: GuestOptions): Promi
   const kernel = findKernel(name);
   if (kernel === undefined) throw new Error(`the kernel ${name} has not been fetched`);
   const folder = mkdtempSync(join(tmpdir(), 'netsonde-guest-'));
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  // Whoever interrupts this process ends the guest with it.
+  process.once('exit', remove);
   try {
     return await boot(kernel, folder, options);
   } catch (error) {
     const { message } = error as Error;
     throw new Error(`kernel ${kernel.release}: ${message}\n${consoleTail(folder)}`, { cause: error });
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    process.off('exit', remove);
+    remove();
   }
 }
 

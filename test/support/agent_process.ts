@@ -11,7 +11,7 @@ import { eventually } from './oracle.ts';
 export const BIN = fileURLToPath(new URL('../../bin/netsonde', import.meta.url));
 
 /** Of a machine with much else to do. */
-const START_MS = 60_000;
+const START_MS = 110_000;
 
 /** The one status of ours whose answer has no body. */
 const NOT_MODIFIED = 304;
