@@ -112,6 +112,7 @@ it('one sink that fails keeps nothing from the others', async () => {
   await way.apply({ file: { path }, otlp: { url: server.url, batch: { age: '50ms' } } });
   way.publish(makeEvents(10, {}, 310));
   expect(await way.settled('otlp')).toMatchObject({ delivered: 310, dropped: { not_configured: 10 } });
+  await way.settled('file');
   expect(readLines(path)).toHaveLength(320);
 });
 
