@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-/** These run one after the other, when all others are through. */
+/** These run one after the other, before all others: the guest that boots meanwhile has the second CPU then. */
 const ALONE: Readonly<Record<string, string>> = {
   'bpf-napi/test/system.test.ts': 'run times of BPF programs are one switch of the whole machine',
   'test/kernel/adversity.test.ts': 'looks at the resets of every namespace, and floods a ring',
@@ -19,7 +19,7 @@ const alone = Object.keys(ALONE);
 /** A timeout is for what hangs: how fast something is, is told by `bench`. */
 const patient = { pool: 'forks', testTimeout: 120_000, hookTimeout: 120_000 } as const;
 /** Some wait more than they work. They make namespaces, Pods and servers of their own, and look at nothing else. */
-const together = { ...patient, maxWorkers: 4, sequence: { groupOrder: 0 } } as const;
+const together = { ...patient, maxWorkers: 4, sequence: { groupOrder: 2 } } as const;
 const single = { ...patient, fileParallelism: false } as const;
 
 export default defineConfig({
@@ -46,12 +46,12 @@ export default defineConfig({
           include: ['test/guest/guest.test.ts'],
           // Boots at the very beginning, beside all others; the tests collect what came of it.
           globalSetup: ['test/guest/background.ts'],
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 3 },
         },
       },
       // Not part of `npm test`.
-      { test: { ...single, name: 'soak', include: ['test/soak/*.test.ts'], sequence: { groupOrder: 3 } } },
-      { test: { ...single, name: 'image', include: ['test/image/*.test.ts'], sequence: { groupOrder: 4 } } },
+      { test: { ...single, name: 'soak', include: ['test/soak/*.test.ts'], sequence: { groupOrder: 4 } } },
+      { test: { ...single, name: 'image', include: ['test/image/*.test.ts'], sequence: { groupOrder: 5 } } },
     ],
   },
 });
