@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 const ALONE: Readonly<Record<string, string>> = {
   'bpf-napi/test/system.test.ts': 'run times of BPF programs are one switch of the whole machine',
   'test/kernel/adversity.test.ts': 'looks at the resets of every namespace, and floods a ring',
+  'test/kernel/conntrack_churn.test.ts': 'reads the tables of all namespaces, for which the probe has half a second',
   'test/kernel/drop_storm.test.ts': 'keeps a CPU busy with drops, all of which are to be counted',
   'test/kernel/fd_many.test.ts': 'opens half a million descriptors, which every other agent would count',
   'test/kernel/netiftxlatency.test.ts': 'measures how long the kernel makes packets wait',

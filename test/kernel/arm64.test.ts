@@ -23,7 +23,8 @@ const folderOf = (machine: Machine) => (machine === OWN ? BUILT : folder);
 const objects = ['probes', 'walks']
   .flatMap((room) => readdirSync(join(SOURCES, room)))
   .filter((name) => name.endsWith('.bpf.c'))
-  .map((name) => name.replace(/c$/, 'o'));
+  .map((name) => name.replace(/c$/, 'o'))
+  .sort();
 
 beforeAll(() => {
   const other = MACHINES.find((machine) => machine !== OWN);

@@ -1,18 +1,17 @@
-import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EventRecord } from '#api/events.ts';
 import type { KernelLedgerEntry } from '#api/ledger.ts';
 import { run } from '../support/command.ts';
+import { errorsOf } from '../support/conntrack_errors.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
-import { type Host, HostPair, TestNetns, uniqueName } from '../support/hosts.ts';
+import { type Host, HostPair, TestNetns } from '../support/hosts.ts';
 import { probesOf, TestKernel } from '../support/kernel.ts';
 import { eventually, readBoth } from '../support/oracle.ts';
 
 const CONFIG = '{ detail: full, probes: { conntrack: { states: true } } }';
 const SNAT_PORT = 7035;
 const CLOCKS_APART_MS = 100;
-const CHURN = 15;
 
 /**
  * What the hosts of the tests cannot send: echo requests, ICMP errors about nothing, TCP segments with flags that make no sense,
@@ -152,12 +151,6 @@ function oursOf(page: Exposition, host: Host): ReturnType<typeof oracleOf> {
   };
 }
 
-function errorsOf(page: Exposition): string[] {
-  return page.samples
-    .filter(({ name, labels }) => name === 'netsonde_source_errors_total' && labels['path']?.startsWith('conntrack'))
-    .map(({ labels, value }) => `${labels['source']} ${labels['path']} ${value}`);
-}
-
 describe.each([
   ['pass', {}],
   ['netlink', { objects: '/nonexistent' }],
@@ -233,33 +226,6 @@ describe.each([
     expect(oursOf(page, pair.a).entries).toBe(countOf(pair.a));
     expect(errorsOf(page)).toEqual([expect.stringMatching(/^netlink conntrack table [1-9]/)]);
     await agent.kernel.configure(probesOf(CONFIG));
-  });
-
-  it('has no error of namespaces that die after they were listed', async () => {
-    const before = errorsOf(await agent.page());
-    const name = uniqueName('ch');
-    const each = (line: string) => `for i in $(seq ${CHURN}); do ${line}; done`;
-    const script = [
-      each(`ip netns add ${name}$i`),
-      each(`ip netns exec ${name}$i conntrack -I -p udp -s 192.0.2.1 -d 192.0.2.2 --sport 1 --dport 2 -t 300`),
-      // Until all have been seen.
-      'read line',
-      each(`ip netns del ${name}$i`),
-    ].join('; ');
-    const churn = spawn('sh', ['-c', script], { stdio: ['pipe', 'ignore', 'ignore'] });
-    let running = true;
-    const ended = new Promise((resolve) => churn.once('exit', resolve)).finally(() => {
-      running = false;
-    });
-    const seen = new Set<string>();
-    while (running) {
-      const page = await agent.page();
-      for (const { labels } of page.samples) if (labels['pod']?.startsWith(name)) seen.add(labels['pod']);
-      if (seen.size === CHURN) churn.stdin.end('\n');
-    }
-    expect(await ended).toBe(0);
-    expect(seen.size).toBe(CHURN);
-    expect(errorsOf(await agent.page())).toEqual(before);
   });
 });
 
