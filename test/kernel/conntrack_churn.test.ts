@@ -37,7 +37,7 @@ describe.each([
     while (running) {
       const page = await agent.page();
       for (const { labels } of page.samples) if (labels['pod']?.startsWith(name)) seen.add(labels['pod']);
-      if (seen.size === CHURN) churn.stdin.end('\n');
+      if (seen.size === CHURN && !churn.stdin.writableEnded) churn.stdin.end('\n');
     }
     expect(await ended).toBe(0);
     expect(seen.size).toBe(CHURN);

@@ -30,7 +30,7 @@ afterAll(async () => {
   await pair?.[Symbol.asyncDispose]();
 });
 
-/** FollowedPodFilter at the pair: the ledger and the events are of the whole machine, and others may use it too. */
+/** Of the pair only: the ledger and the events are of the whole machine, and others may use it too. */
 function configOf(options: string): string {
   const names = [pair.a, pair.b].map(({ netns }) => netns.name);
   return `{ probes: { packetloss: { pods: { names: [${names}] }, ${options} } } }`;
