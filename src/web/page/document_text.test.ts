@@ -1,27 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import type { ProbeReport } from '#api/probes.ts';
 import { ConfigReader } from '#config/load.ts';
 import { PROBES } from '#probes/index.ts';
 import { documentText } from './document_text.ts';
-
-function _probe(name: string, state: ProbeReport['state'], runSeconds?: number, runs = 10): ProbeReport {
-  const program = { name, hook: 'tp_btf/kfree_skb', id: 1, missed: 0, runs, runSeconds: runSeconds ?? 0 };
-  return {
-    name,
-    kind: 'ebpf',
-    cost: 'low',
-    state,
-    reason: '',
-    reader: '',
-    since: '',
-    until: null,
-    summary: '',
-    collectSeconds: null,
-    measured: runSeconds !== undefined,
-    programs: state === 'stopped' ? [] : [program],
-  };
-}
 
 describe('a document as text', () => {
   it('is YAML that says the same', () => {

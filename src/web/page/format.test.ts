@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import type { ProbeReport } from '#api/probes.ts';
 import { clock, entityName, percent, rate, seconds, span } from './format.ts';
 
 describe('numbers', () => {
@@ -32,21 +31,3 @@ describe('numbers', () => {
     expect(entityName({ namespace: null, pod: null })).toBe('nobody known');
   });
 });
-
-function _probe(name: string, state: ProbeReport['state'], runSeconds?: number, runs = 10): ProbeReport {
-  const program = { name, hook: 'tp_btf/kfree_skb', id: 1, missed: 0, runs, runSeconds: runSeconds ?? 0 };
-  return {
-    name,
-    kind: 'ebpf',
-    cost: 'low',
-    state,
-    reason: '',
-    reader: '',
-    since: '',
-    until: null,
-    summary: '',
-    collectSeconds: null,
-    measured: runSeconds !== undefined,
-    programs: state === 'stopped' ? [] : [program],
-  };
-}

@@ -1,25 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { LedgerReport } from '#api/ledger.ts';
-import type { ProbeReport } from '#api/probes.ts';
 import { accountsOf, Balance } from './ledger.ts';
-
-function _probe(name: string, state: ProbeReport['state'], runSeconds?: number, runs = 10): ProbeReport {
-  const program = { name, hook: 'tp_btf/kfree_skb', id: 1, missed: 0, runs, runSeconds: runSeconds ?? 0 };
-  return {
-    name,
-    kind: 'ebpf',
-    cost: 'low',
-    state,
-    reason: '',
-    reader: '',
-    since: '',
-    until: null,
-    summary: '',
-    collectSeconds: null,
-    measured: runSeconds !== undefined,
-    programs: state === 'stopped' ? [] : [program],
-  };
-}
 
 describe('the ledger', () => {
   const report = (produced: number): LedgerReport => ({

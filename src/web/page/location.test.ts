@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import type { ProbeReport } from '#api/probes.ts';
 import { formatPlace, parsePlace } from './location.ts';
 
 describe('the place in the URL', () => {
@@ -13,21 +12,3 @@ describe('the place in the URL', () => {
     for (const hash of ['', '#', '#nothing', '#%%%']) expect(parsePlace(hash)).toEqual({ tab: 'events', filters: {} });
   });
 });
-
-function _probe(name: string, state: ProbeReport['state'], runSeconds?: number, runs = 10): ProbeReport {
-  const program = { name, hook: 'tp_btf/kfree_skb', id: 1, missed: 0, runs, runSeconds: runSeconds ?? 0 };
-  return {
-    name,
-    kind: 'ebpf',
-    cost: 'low',
-    state,
-    reason: '',
-    reader: '',
-    since: '',
-    until: null,
-    summary: '',
-    collectSeconds: null,
-    measured: runSeconds !== undefined,
-    programs: state === 'stopped' ? [] : [program],
-  };
-}
