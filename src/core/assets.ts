@@ -1,12 +1,12 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
 /** What is built is in dist/, beside the bundle; from the sources that is two folders up. */
-const dist = existsSync(join(here, 'bpf')) && here.endsWith('dist') ? here : join(here, '..', '..', 'dist');
+const dist = basename(here) === 'dist' ? here : join(here, '..', '..', 'dist');
 
 /** Where the compiled BPF objects are. */
 export const OBJECTS = join(dist, 'bpf');
