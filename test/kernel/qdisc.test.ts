@@ -11,6 +11,8 @@ interface Qdisc {
   readonly [stat: string]: unknown;
 }
 
+const CONFIG = '{ detail: full, probes: { qdisc: true } }';
+
 const resources = new AsyncDisposableStack();
 const [htb, mq, ingress] = [uniqueName('h'), uniqueName('m'), uniqueName('i')];
 let pair: HostPair;
@@ -46,9 +48,9 @@ async function shape(hosts: HostPair): Promise<void> {
 }
 
 beforeAll(async () => {
-  const counted = resources.use(await CountedPair.create('{ detail: full }', shape));
+  const counted = resources.use(await CountedPair.create(CONFIG, shape));
   ({ pair, agent } = counted);
-  withoutPass = resources.use(await TestKernel.open('{ detail: full }', { objects: '/nonexistent' }));
+  withoutPass = resources.use(await TestKernel.open(CONFIG, { objects: '/nonexistent' }));
 });
 
 afterAll(() => resources.disposeAsync());
