@@ -63,16 +63,17 @@ export const PROGRAMS: readonly Program[] = [
       ['tp_btf/tcp_receive_reset', '87'],
     ],
   },
-  {
-    probe: 'lifecycle',
-    note: 'nearly all on the node itself; in a namespace without an owner a program that is executed is looked for in the cgroups, 2.6 µs',
-    hits: [
-      ['tp_btf/sched_process_exec', '153'],
-      ['tp_btf/workqueue_queue_work', '59'],
-      ['tp_btf/workqueue_execute_start', '1'],
-    ],
-  },
 ];
+
+/** Programs of discovery, which run whichever probes do. */
+export const PROGRAMS_ALWAYS: Program = {
+  probe: 'discovery',
+  hits: [
+    ['tp_btf/sched_process_exec', '153'],
+    ['tp_btf/workqueue_queue_work', '59'],
+    ['tp_btf/workqueue_execute_start', '1'],
+  ],
+};
 
 /** The same of probes that are off by default, each on its own. */
 export const PROGRAMS_OFF: readonly Program[] = [
@@ -125,6 +126,8 @@ export const PROGRAMS_OFF: readonly Program[] = [
 
 /** What fits no table. */
 export const NOTES: Readonly<Record<string, string>> = {
+  lifecycle:
+    "Attaches nothing of its own: it takes what discovery's programs tell, which run all the time, nearly all their hits on the node itself. In a namespace without an owner a program that is executed is looked for in the cgroups, 2.6 µs.",
   ipvs: 'Opens one small file a namespace; no figure of its own was measured.',
   rdma: "Opens a file for each counter of a port: 0.37 ms for a port with 50 of them in the test's files, to which hardware adds the time of its firmware.",
   virtcmdlatency: 'Not measured: it runs for control commands only, which are rare.',

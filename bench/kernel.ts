@@ -14,7 +14,7 @@ import { median, type Row } from './measure.ts';
 const SOURCES = fileURLToPath(new URL('./kernel/', import.meta.url));
 
 /** Default-on BPF probes. */
-const PROBES = ['packetloss', 'tcpretrans', 'tcpreset', 'lifecycle'] as const;
+const PROBES = ['packetloss', 'tcpretrans', 'tcpreset'] as const;
 
 /** Off by default, and measured by the hit with those; by its tracepoints, where functions cannot be hooked. */
 const MEASURED = 'kernellatency';
@@ -81,7 +81,7 @@ async function perHit(pair: HostPair, file: string): Promise<Row[]> {
   await playScene(pair, 'ipv4', LOAD);
   makeWork();
   const bench = 'a hit of a program, events on';
-  return agent.kernel.probes().flatMap(({ name, programs }) =>
+  return [agent.kernel.discovery(), ...agent.kernel.probes()].flatMap(({ name, programs }) =>
     programs
       .filter(({ hook }) => empty.programs.some(({ section }) => section === hook))
       .map(({ name: program, hook, runs, runSeconds }) => {

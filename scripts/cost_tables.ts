@@ -1,4 +1,4 @@
-import { COLLECTED, NOTES, OF_PROCESSES, PROGRAMS, PROGRAMS_OFF } from '../bench/costs.ts';
+import { COLLECTED, NOTES, OF_PROCESSES, PROGRAMS, PROGRAMS_ALWAYS, PROGRAMS_OFF } from '../bench/costs.ts';
 import { table } from './markdown.ts';
 
 /** Tables of bench/README.md, and the same figures in words for docs/probes.md. */
@@ -26,7 +26,9 @@ export const COST_TABLES: Readonly<Record<string, string>> = {
   ),
   programs: table(
     ['probe', 'program', 'above empty'],
-    PROGRAMS.flatMap(({ probe, hits }) => hits.map(([hook, ns]) => [`\`${probe}\``, `\`${hook}\``, `${ns} ns`])),
+    [PROGRAMS_ALWAYS, ...PROGRAMS].flatMap(({ probe, hits }) =>
+      hits.map(([hook, ns]) => [`\`${probe}\``, `\`${hook}\``, `${ns} ns`]),
+    ),
   ),
   'programs of probes that are off': table(
     ['probe', 'program', 'above empty'],

@@ -79,13 +79,16 @@ export function createApp(deps: ServerDeps, access: RequestHandler): Express {
   });
   app.use('/api', access);
   app.get('/api/v1/probes', async (_request, response) => {
-    const statuses = await answer(deps, deps.kernel.ask('probes', null));
+    const [discovery, statuses] = await Promise.all([
+      answer(deps, deps.kernel.ask('discovery', null)),
+      answer(deps, deps.kernel.ask('probes', null)),
+    ]);
     const probes = statuses.map((status) => ({
       ...status,
       summary: SUMMARIES.get(status.name) ?? '',
       until: deps.until(status.name),
     }));
-    response.json({ probes } satisfies ProbesReport);
+    response.json({ discovery, probes } satisfies ProbesReport);
   });
   app.get('/api/v1/entities', async (_request, response) => {
     response.json({ entities: await answer(deps, deps.kernel.ask('entities', null)) } satisfies EntitiesReport);

@@ -36,6 +36,11 @@ export type ProbeReport = z.infer<typeof REPORT>;
 
 /** `/api/v1/probes` */
 export const PROBES_REPORT = z
-  .strictObject({ probes: z.array(REPORT).readonly().describe('Every probe, running or not.') })
+  .strictObject({
+    discovery: STATUS.readonly().describe(
+      'What finds the network namespaces and their owners; it cannot be switched off.',
+    ),
+    probes: z.array(REPORT).readonly().describe('Every probe, running or not.'),
+  })
   .readonly();
 export type ProbesReport = z.infer<typeof PROBES_REPORT>;

@@ -2,9 +2,9 @@ import type { Paths } from '#core/paths.ts';
 import type { PodFilters } from '#core/pod_filter.ts';
 import type { ProbeContext, ProbeScope } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
+import type { NetnsLife } from '#probe/life.ts';
 import type { Retained, RetainedState, RetainedStates } from '#probe/retained.ts';
 import type { SourceErrors } from '#sources/errors.ts';
-import type { NetnsLife } from '#sources/netns.ts';
 
 export interface ScopeOptions {
   readonly probe: string;

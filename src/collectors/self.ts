@@ -14,6 +14,10 @@ import type { ActiveProbe } from './supervisor.ts';
 export const SELF = 'self';
 
 const PROBE = { help: 'Name of the probe.', example: 'tcp', max: 64 } as const;
+const PROBE_OR_DISCOVERY = {
+  ...PROBE,
+  help: 'Name of the probe; discovery: what finds the network namespaces and their owners, which cannot be switched off.',
+} as const;
 const PROGRAM = { help: 'Name of the BPF program.', example: 'packet_drop', max: 64 } as const;
 
 /** Few: a node has them for each of its probes. The mean is exact all the same. */
@@ -30,7 +34,7 @@ export const SELF_METRICS = defineMetrics({
     name: 'netsonde_probe_state',
     help: '1 for the state that the probe is in; /api/v1/probes gives the reason.',
     source: 'agent',
-    labels: { probe: PROBE, state: { help: 'State of the probe.', values: PROBE_STATES } },
+    labels: { probe: PROBE_OR_DISCOVERY, state: { help: 'State of the probe.', values: PROBE_STATES } },
   },
   hookInfo: {
     ...agent,
@@ -39,7 +43,7 @@ export const SELF_METRICS = defineMetrics({
     help: 'Kernel hook that a program of the probe is attached to.',
     source: 'agent',
     labels: {
-      probe: PROBE,
+      probe: PROBE_OR_DISCOVERY,
       hook: { help: 'Hook, as libbpf names it.', example: 'tp_btf/kfree_skb', max: 64 },
       kind: { help: 'Kind of the hook.', example: 'tp_btf', max: 16 },
     },
@@ -69,7 +73,7 @@ export const SELF_METRICS = defineMetrics({
     name: 'netsonde_probe_bpf_run_seconds_total',
     help: 'Time that the BPF program ran, since it was loaded; there while the kernel measures it: with `bpfStats: true`, a budget, or the sysctl kernel.bpf_stats_enabled.',
     source: 'bpf_prog_info.run_time_ns',
-    labels: { probe: PROBE, program: PROGRAM },
+    labels: { probe: PROBE_OR_DISCOVERY, program: PROGRAM },
   },
   runs: {
     ...agent,
@@ -77,7 +81,7 @@ export const SELF_METRICS = defineMetrics({
     name: 'netsonde_probe_bpf_runs_total',
     help: 'Runs of the BPF program, since it was loaded; there while the kernel measures it: with `bpfStats: true`, a budget, or the sysctl kernel.bpf_stats_enabled.',
     source: 'bpf_prog_info.run_cnt',
-    labels: { probe: PROBE, program: PROGRAM },
+    labels: { probe: PROBE_OR_DISCOVERY, program: PROGRAM },
   },
   missed: {
     ...agent,
@@ -85,7 +89,7 @@ export const SELF_METRICS = defineMetrics({
     name: 'netsonde_probe_missed_total',
     help: 'Runs of the BPF program that the kernel skipped because it was already running on that CPU: not in any count.',
     source: 'bpf_prog_info.recursion_misses',
-    labels: { probe: PROBE, program: PROGRAM },
+    labels: { probe: PROBE_OR_DISCOVERY, program: PROGRAM },
   },
   uncounted: {
     ...agent,
@@ -94,7 +98,7 @@ export const SELF_METRICS = defineMetrics({
     help: 'What the BPF programs of the probe saw and could not count.',
     source: 'map misses',
     labels: {
-      probe: PROBE,
+      probe: PROBE_OR_DISCOVERY,
       cause: {
         help: 'map_full: more namespaces, reasons or devices than the map holds; untracked: nobody saw it begin, or there was no room to keep that; no_netns: it belongs to no namespace, as a packet without device and socket.',
         values: ['map_full', 'untracked', 'no_netns'],
@@ -268,7 +272,7 @@ export interface SelfState {
   readonly scanner: Pick<Scanner, 'reader' | 'unreadableProcesses'>;
   readonly errors: SourceErrors;
   readonly probes: readonly ProbeStatus[];
-  readonly active: readonly ActiveProbe[];
+  readonly active: readonly Pick<ActiveProbe, 'name' | 'probe'>[];
   /** The kernel measures how long BPF programs run. */
   readonly hasRunTimes: boolean;
 }

@@ -3,7 +3,7 @@ import type { ProbeStatus } from '#api/probes.ts';
 import type { ProbeState } from '#api/words.ts';
 import { withDeadline } from '#core/deadline.ts';
 import { Unsupported } from '#core/reader.ts';
-import type { AnyProbe, DesiredProbe, ProbeContext, RunningProbe } from '#probe/contract.ts';
+import type { AnyProbe, DesiredProbe, ProbeContext, ProgramStatus, RunningProbe } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
 import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
 import type { RetainedStates } from '#probe/retained.ts';
@@ -11,6 +11,10 @@ import type { Sources } from '#sources/sources.ts';
 import type { Aggregator } from './aggregate.ts';
 import { Budget } from './budget.ts';
 import { Scope } from './scope.ts';
+
+export function programReports(programs: readonly ProgramStatus[]): ProbeStatus['programs'] {
+  return programs.map((program) => ({ ...program, runs: Number(program.runs), missed: Number(program.missed) }));
+}
 
 /** A probe that runs, as the scrape sees it. */
 export interface ActiveProbe {
@@ -156,11 +160,7 @@ class Slot {
       since: this.#since.toISOString(),
       collectSeconds: this.#collectSeconds,
       measured: runTimesMissing === undefined,
-      programs: (probe?.programs?.() ?? []).map((program) => ({
-        ...program,
-        runs: Number(program.runs),
-        missed: Number(program.missed),
-      })),
+      programs: programReports(probe?.programs?.() ?? []),
     };
   }
 

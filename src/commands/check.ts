@@ -26,8 +26,9 @@ interface CheckOptions {
 export interface CheckReport {
   /** Release of the kernel. */
   readonly kernel: string;
+  /** Discovery first, which is told like a probe. */
   readonly probes: readonly Pick<ProbeStatus, 'name' | 'state' | 'reader' | 'reason'>[];
-  /** Of BPF probes, running or not: what this kernel has for each thing that they see. */
+  /** Of discovery and of BPF probes, running or not: what this kernel has for each thing that they see. */
   readonly hooks: readonly ({ readonly probe: string } & HookStatus)[];
 }
 
@@ -78,7 +79,12 @@ async function check({ configFile, paths, nodeLabels, strict, json }: CheckOptio
   await kernel.page('text');
   const report: CheckReport = {
     kernel: release(),
-    probes: kernel.probes().map(({ name, state, reader, reason }) => ({ name, state, reader, reason })),
+    probes: [kernel.discovery(), ...kernel.probes()].map(({ name, state, reader, reason }) => ({
+      name,
+      state,
+      reader,
+      reason,
+    })),
     hooks: (await kernel.hooks()).flatMap(({ probe, statuses }) => statuses.map((status) => ({ probe, ...status }))),
   };
   const bad = new Set(strict ? ['failed', 'unsupported', 'degraded'] : ['failed']);

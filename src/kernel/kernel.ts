@@ -15,6 +15,7 @@ import { PodDirectory } from '#pods/directory.ts';
 import type { Entity } from '#pods/entity.ts';
 import type { PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
+import { LIFECYCLE_HOOKS, Lifecycle } from '#pods/lifecycle.ts';
 import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
 import { PodFilterTracker } from '#pods/pod_filters.ts';
 import { NetnsRegistry } from '#pods/registry.ts';
@@ -29,6 +30,7 @@ import { BpfSource } from '#sources/bpf/source.ts';
 import { SourceErrors } from '#sources/errors.ts';
 import type { Sources } from '#sources/sources.ts';
 import { Collection } from './collection.ts';
+import { DISCOVERY, DiscoveryStatus } from './discovery_status.ts';
 import type { KernelOptions, Page } from './messages.ts';
 import { openSources } from './open_sources.ts';
 import { EventOutbox } from './outbox.ts';
@@ -53,6 +55,8 @@ export class Kernel implements AsyncDisposable {
   readonly #aggregator: Aggregator;
   readonly #registry: NetnsRegistry;
   readonly #scanner: Scanner;
+  readonly #life: Lifecycle;
+  readonly #discovery: DiscoveryStatus;
   readonly #directory = new PodDirectory();
   readonly #filters: PodFilterTracker;
   /** As discovered, without names from the Kubernetes API. */
@@ -91,11 +95,19 @@ export class Kernel implements AsyncDisposable {
     });
     this.#errors = new SourceErrors((message) => hooks.log('warn', message));
     this.#sources = openSources(paths, bpf, this.#registry, this.#errors);
+    this.#life = new Lifecycle({
+      bpf,
+      cpus: this.#sources.cpus,
+      paths,
+      registry: this.#registry,
+      warn: (message) => hooks.log('warn', message),
+    });
+    this.#discovery = new DiscoveryStatus(this.#registry, this.#life);
     this.#runTimes = new RunTimes(paths.proc);
     this.#supervisor = new Supervisor({
       definitions: hooks.probes,
       sources: this.#sources,
-      context: { paths, errors: this.#errors, filters: this.#filters, life: this.#registry },
+      context: { paths, errors: this.#errors, filters: this.#filters, life: this.#life },
       retained: this.#retained,
       aggregator: this.#aggregator,
       publish: (probe) => this.#outbox.publisher(probe),
@@ -112,6 +124,7 @@ export class Kernel implements AsyncDisposable {
     const netns = await BpfNetnsKernel.open(bpf, options.paths.proc, hooks.log);
     const kernel = new Kernel(options, hooks, bpf, netns);
     await kernel.#scanner.refresh();
+    await kernel.#life.start();
     kernel.#schedule();
     return kernel;
   }
@@ -155,11 +168,19 @@ export class Kernel implements AsyncDisposable {
     return this.#supervisor.status();
   }
 
-  /** Which hook each thing of each BPF probe has on this kernel, also of those that are off. Loads and attaches each for a moment. */
+  /** What finds the namespaces and whose they are, told like a probe; it cannot be switched off. */
+  discovery(): ProbeStatus {
+    return this.#discovery.status(this.#runTimes.missing);
+  }
+
+  /** Which hook each thing of discovery and of each BPF probe has on this kernel, also of those that are off. Loads and attaches each for a moment. */
   async hooks(): Promise<readonly { readonly probe: string; readonly statuses: readonly HookStatus[] }[]> {
-    const found: { probe: string; statuses: readonly HookStatus[] }[] = [];
+    const { bpf } = this.#sources;
+    const found: { probe: string; statuses: readonly HookStatus[] }[] = [
+      { probe: DISCOVERY, statuses: await surveyHooks(bpf, LIFECYCLE_HOOKS) },
+    ];
     for (const { name, hooks } of this.#hooks.probes) {
-      if (hooks !== undefined) found.push({ probe: name, statuses: await surveyHooks(this.#sources.bpf, hooks) });
+      if (hooks !== undefined) found.push({ probe: name, statuses: await surveyHooks(bpf, hooks) });
     }
     return found;
   }
@@ -182,6 +203,7 @@ export class Kernel implements AsyncDisposable {
     await this.#supervisor[Symbol.asyncDispose]();
     this.#outbox[Symbol.dispose]();
     this.#runTimes[Symbol.dispose]();
+    this.#life[Symbol.dispose]();
     this.#netns[Symbol.dispose]();
   }
 
@@ -227,8 +249,8 @@ export class Kernel implements AsyncDisposable {
       registry: this.#registry,
       scanner: this.#scanner,
       errors: this.#errors,
-      probes: this.#supervisor.status(),
-      active,
+      probes: [this.discovery(), ...this.#supervisor.status()],
+      active: [{ name: DISCOVERY, probe: this.#life.report }, ...active],
       hasRunTimes: this.#runTimes.missing === undefined,
     });
     batch.commit();

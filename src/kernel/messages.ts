@@ -37,6 +37,7 @@ export interface Questions {
   labelPods: { ask: PodLabels; answer: null };
   scrape: { ask: { format: Format }; answer: Page };
   probes: { ask: null; answer: readonly ProbeStatus[] };
+  discovery: { ask: null; answer: ProbeStatus };
   entities: { ask: null; answer: readonly EntityStatus[] };
   trouble: { ask: null; answer: Trouble };
   ledger: { ask: null; answer: readonly KernelLedgerEntry[] };

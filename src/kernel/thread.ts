@@ -32,6 +32,7 @@ function answersOf(kernel: Kernel): Answers {
     },
     scrape: ({ format }) => kernel.page(format),
     probes: async () => kernel.probes(),
+    discovery: async () => kernel.discovery(),
     entities: () => kernel.entities(),
     trouble: () => kernel.trouble(),
     ledger: async () => kernel.ledger(),

@@ -1,9 +1,9 @@
 import type { Counter } from '#core/counter.ts';
 import { formatDuration } from '#core/duration.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
+import type { NetnsDeparture } from '#probe/life.ts';
 import { lastValue } from '#sources/mib/last.ts';
 import type { MibIndex, MibTable } from '#sources/mib/tables.ts';
-import type { NetnsDeparture } from '#sources/netns.ts';
 
 /** The last counters of a namespace, from its SNMP tables. */
 const TOTALS = {

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
+import type { NetnsDeath, NetnsDeparture } from '#probe/life.ts';
 import type { NetnsRow } from '#sources/bpf/netns_list.ts';
-import type { NetnsDeparture } from '#sources/netns.ts';
 import type { ContainerRef } from './cgroup.ts';
 import type { Entity } from './entity.ts';
 import { NetnsRegistry } from './registry.ts';
@@ -72,6 +72,10 @@ function birth(id: NetnsId, container = CONTAINER) {
   };
 }
 
+function deathOf(id: NetnsId): NetnsDeath {
+  return { id, row: new Uint8Array(), timeNs: 0n, bootSeconds: 0 };
+}
+
 function names(): string[] {
   return (shown.at(-1) ?? []).map(({ kind, pod, isRetired }) => `${kind} ${pod}${isRetired ? ' retired' : ''}`);
 }
@@ -116,7 +120,7 @@ describe('what is known', () => {
 
   it('is left as it is by a scan that was under way when its end was told', () => {
     scan([[A, [5], 'blue']]);
-    registry.died(A);
+    registry.died(deathOf(A));
     registry.found({ id: A, inum: 20, pids: [5], mount: 'blue' }, false, table);
     expect(registry.snapshot()).toEqual([]);
   });
@@ -155,9 +159,29 @@ describe('a birth', () => {
     registry.born({ ...birth(A), podFolder: 'system.slice', containerFolder: '' });
     expect(registry.snapshot()).toEqual([]);
     registry.born(birth(A));
-    registry.died(A);
+    registry.died(deathOf(A));
     registry.born(birth(A));
     expect(registry.snapshot()).toEqual([]);
+  });
+
+  it('that is still to be passed on is known before the machine is looked at, and the watcher after it', () => {
+    const order: string[] = [];
+    const listening = registry.listen({
+      drain: () => {
+        order.push('drain');
+        registry.born(birth(A));
+      },
+    });
+    using _ = registry.watch({
+      retireMs: 0,
+      beforeLook: () => order.push('look'),
+      departed: () => undefined,
+      died: () => undefined,
+    });
+    expect(registry.beforeLook()).toEqual([A]);
+    listening[Symbol.dispose]();
+    registry.beforeLook();
+    expect(order).toEqual(['drain', 'look', 'look']);
   });
 
   it('after which the namespace is no longer unowned', () => {
@@ -181,7 +205,7 @@ describe('the dead', () => {
   it('are remembered up to a bound, the oldest goes first', () => {
     for (let id = 10; id < 10 + 4_097; id++) {
       registry.born(birth(asNetnsId(id)));
-      registry.died(asNetnsId(id));
+      registry.died(deathOf(asNetnsId(id)));
     }
     expect(registry.lastKnown(asNetnsId(10))).toBeUndefined();
     expect(registry.lastKnown(asNetnsId(11))).toBeDefined();
@@ -201,11 +225,13 @@ describe('the dead', () => {
 
 describe('the retired', () => {
   let departures: NetnsDeparture[];
+  let deaths: { death: NetnsDeath; isShown: boolean }[];
   let looks: number;
   let watching: Disposable;
 
   beforeEach(() => {
     departures = [];
+    deaths = [];
     looks = 0;
     watching = registry.watch({
       retireMs: 5_000,
@@ -213,8 +239,16 @@ describe('the retired', () => {
         looks++;
       },
       departed: (departure) => departures.push(departure),
+      died: (death, isShown) => deaths.push({ death, isShown }),
     });
   });
+
+  /** Whether the watcher is told that the namespace is still shown. */
+  function isShownAtDeath(id: NetnsId): boolean | undefined {
+    deaths = [];
+    registry.died(deathOf(id));
+    return deaths[0]?.isShown;
+  }
 
   it('are shown for their time, behind the living', () => {
     scan([
@@ -225,14 +259,14 @@ describe('the retired', () => {
     expect(departures).toEqual([{ id: A, kind: 'netns', uid: '', name: 'blue', startSeconds: 5 }]);
     expect(names()).toEqual(['node ', 'netns blue retired']);
     expect(registry.retired.size).toBe(1);
-    expect(registry.died(A)).toBe(true);
+    expect(isShownAtDeath(A)).toBe(true);
     nowMs += 4_999;
     scan([[NODE, [1]]]);
     expect(names()).toHaveLength(2);
     nowMs += 1;
     scan([[NODE, [1]]]);
     expect(names()).toEqual(['node ']);
-    expect(registry.died(A)).toBe(false);
+    expect(isShownAtDeath(A)).toBe(false);
     expect(looks).toBe(4);
   });
 
@@ -244,21 +278,29 @@ describe('the retired', () => {
     scan([[NODE, [1]]]);
     expect(departures).toEqual([]);
     registry.born(birth(B));
-    registry.died(B);
+    registry.died(deathOf(B));
     expect(registry.retired.size).toBe(1);
     watching[Symbol.dispose]();
     expect(names()).toEqual(['node ']);
     registry.born(birth(C));
-    registry.died(C);
+    registry.died(deathOf(C));
     expect(registry.retired.size).toBe(0);
     expect(departures.map(({ id }) => id)).toEqual([B]);
+  });
+
+  it('are not those who come back', () => {
+    scan([[A, [5], 'blue']]);
+    scan([], [A]);
+    expect(names()).toEqual(['netns blue retired']);
+    registry.born(birth(A));
+    expect(names()).toEqual([`pod ${UID}`]);
   });
 
   it('are not swept before their time is over', () => {
     const gone: NetnsId[][] = [];
     registry.onSweep((isDead) => gone.push([A, B].filter(isDead)));
     registry.born(birth(A));
-    registry.died(A);
+    registry.died(deathOf(A));
     for (let look = 0; look < 4; look++) {
       scan([[B, [5], 'blue']]);
       nowMs += 5_000;

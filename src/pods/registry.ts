@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import type { NetnsId } from '#core/netns.ts';
 import type { Paths } from '#core/paths.ts';
+import type { NetnsDeath, NetnsWatcher } from '#probe/life.ts';
 import type { NetnsRow } from '#sources/bpf/netns_list.ts';
-import type { NetnsBirth, NetnsEntry, NetnsIndex, NetnsLife, NetnsWatcher } from '#sources/netns.ts';
+import type { NetnsEntry, NetnsIndex } from '#sources/netns.ts';
 import { ownerOfFolders } from './cgroup.ts';
 import type { Entity, NetnsOwner } from './entity.ts';
 import { containerEntity, keepOwner, type Ownership, ownerOf, type Place, sameName } from './owner.ts';
@@ -37,11 +38,29 @@ interface Dead {
 /** Gets the entities whose namespaces are alive, and after them the retired ones, in the order of their deaths. */
 export type EntitiesListener = (entities: readonly Entity[]) => void;
 
+/** A namespace in which a Pod's or a container's process was seen at once when it began. */
+export interface NetnsBirth {
+  readonly id: NetnsId;
+  readonly inum: number;
+  readonly pid: number;
+  /** When the process began, in seconds after boot. */
+  readonly startSeconds: number;
+  /** The innermost folders of its control group that may be a Pod's and a container's. */
+  readonly podFolder: string;
+  readonly containerFolder: string;
+}
+
+/** Tells the registry of births and deaths between two looks at the machine. */
+export interface NetnsEvents {
+  /** Passes on all that has been told until now. */
+  drain(): void;
+}
+
 /**
  * The network namespaces of this machine: which are known, dead or retired, and whose each is. It lists nothing itself: the
  * scanner tells what it has found, and the kernel births and deaths between two scans.
  */
-export class NetnsRegistry implements NetnsIndex, NetnsLife {
+export class NetnsRegistry implements NetnsIndex {
   readonly #paths: Paths;
   readonly #listener: EntitiesListener;
   readonly #now: () => number;
@@ -52,6 +71,7 @@ export class NetnsRegistry implements NetnsIndex, NetnsLife {
   readonly #dead = new Map<NetnsId, Dead>();
   readonly #retired = new Retired(RETIRED_MAX);
   readonly #sweepers = new Set<(isDead: (id: NetnsId) => boolean) => void>();
+  #events: NetnsEvents | undefined;
   #watcher: NetnsWatcher | undefined;
   #live: ReadonlySet<NetnsId> = new Set();
   #liveBefore: ReadonlySet<NetnsId> = new Set();
@@ -105,6 +125,17 @@ export class NetnsRegistry implements NetnsIndex, NetnsLife {
     return { [Symbol.dispose]: () => void this.#sweepers.delete(sweep) };
   }
 
+  /** Takes births and deaths from there until disposed. */
+  listen(events: NetnsEvents): Disposable {
+    this.#events = events;
+    return {
+      [Symbol.dispose]: () => {
+        this.#events = undefined;
+      },
+    };
+  }
+
+  /** As `NetnsLife.watch`. */
   watch(watcher: NetnsWatcher): Disposable {
     this.#watcher = watcher;
     return {
@@ -132,11 +163,12 @@ export class NetnsRegistry implements NetnsIndex, NetnsLife {
     this.#notify();
   }
 
-  died(id: NetnsId): boolean {
+  died(death: NetnsDeath): void {
+    const { id } = death;
     if (this.#forget(id)) this.#notify();
     const dead = this.#dead.get(id);
     if (dead !== undefined) this.#dead.set(id, { ...dead, isFinal: true });
-    return this.#retired.has(id);
+    this.#watcher?.died(death, this.#retired.has(id));
   }
 
   locate(entry: NetnsEntry): string | undefined {
@@ -162,6 +194,7 @@ export class NetnsRegistry implements NetnsIndex, NetnsLife {
 
   /** To be called before the machine is looked at. Returns the namespaces that are known: one born later may not be in what is read from now on. */
   beforeLook(): readonly NetnsId[] {
+    this.#events?.drain();
     this.#watcher?.beforeLook();
     return [...this.#known.keys()];
   }

@@ -7,10 +7,10 @@ import type { Paths } from '#core/paths.ts';
 import type { PodFilter, PodFilters } from '#core/pod_filter.ts';
 import type { ReaderHealth } from '#core/reader.ts';
 import type { SourceErrors } from '#sources/errors.ts';
-import type { NetnsLife } from '#sources/netns.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { EventSet, Publish } from './event.ts';
 import type { HookTable } from './hooks.ts';
+import type { NetnsLife } from './life.ts';
 import type { Detail, Emit, MetricSet } from './metric.ts';
 import type { RecordOffer, RecordRules } from './records.ts';
 import type { Retained, RetainedState } from './retained.ts';
@@ -21,6 +21,7 @@ export interface ProbeContext {
   /** Counts what could not be read, or made no sense. */
   readonly errors: SourceErrors;
   readonly filters: PodFilters;
+  /** Births and deaths of namespaces. */
   readonly life: NetnsLife;
 }
 

@@ -63,10 +63,16 @@ interface Earlier {
 
 interface InstanceOptions<T extends Tally> {
   readonly proc: string;
-  readonly hasLedger: boolean;
-  readonly earlier: Earlier;
   readonly tally: T;
-  readonly aim: MapAim | undefined;
+  /** The object counts events. */
+  readonly hasLedger?: boolean;
+  /** Undefined: it is opened once. */
+  readonly earlier?: Earlier;
+  readonly aim?: MapAim | undefined;
+}
+
+function nothingEarlier(): Earlier {
+  return { ledger: { value: EVENT_LEDGER.initial() }, missed: { value: MISSED.initial() } };
 }
 
 /** A loaded and attached object, and what every eBPF probe has to say of it. */
@@ -80,7 +86,10 @@ export class EbpfInstance<T extends Tally = Tally> {
   readonly #earlier: Earlier;
   readonly #aim: MapAim | undefined;
 
-  constructor({ object, programs, statuses }: OpenHooks, { proc, hasLedger, earlier, tally, aim }: InstanceOptions<T>) {
+  constructor(
+    { object, programs, statuses }: OpenHooks,
+    { proc, tally, hasLedger = false, earlier = nothingEarlier(), aim }: InstanceOptions<T>,
+  ) {
     this.#proc = proc;
     this.object = object;
     this.tally = tally;

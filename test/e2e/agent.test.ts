@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AgentReport } from '#api/agent.ts';
 import type { ConfigStatus } from '#api/config.ts';
 import type { LedgerReport } from '#api/ledger.ts';
-import type { ProbeStatus } from '#api/probes.ts';
+import type { ProbeStatus, ProbesReport } from '#api/probes.ts';
 import type { Trouble } from '#api/trouble.ts';
 import { readVersion } from '#core/assets.ts';
 import { PROBES } from '#probes/index.ts';
@@ -70,7 +70,10 @@ describe('the agent without a configuration', () => {
   });
 
   it('tells how each probe does', async () => {
-    const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
+    const { discovery, probes } = await agent.json<ProbesReport>('/api/v1/probes');
+    expect(discovery).toMatchObject({ name: 'discovery', state: 'running', reader: 'tp_btf', reason: '' });
+    expect(discovery.programs).toHaveLength(3);
+    for (const { id } of discovery.programs) expect(agent.programs).toContain(String(id));
     expect(probes.map(({ name, state }) => `${name} ${state}`)).toEqual(
       PROBES.map(({ name, enabledByDefault }) => `${name} ${enabledByDefault ? 'running' : 'stopped'}`),
     );
@@ -220,6 +223,8 @@ describe('the other commands', () => {
     await using agent = AgentProcess.run(['check', '--config', file]);
     expect((await agent.exited).code).toBe(0);
     expect(agent.stdout).toMatch(/^PROBE +STATE +READER +REASON$/m);
+    expect(agent.stdout).toMatch(/^discovery +running +tp_btf$/m);
+    expect(agent.stdout).toMatch(/^discovery +Pods at once when they begin +tp_btf\/sched_process_exec$/m);
     expect(agent.stdout).toMatch(/^softnet +stopped$/m);
     expect(agent.stdout).toMatch(/^packetloss +running +tp_btf\/kfree_skb$/m);
     expect(agent.stdout).toMatch(/^PROBE +SEES +HOOK +REASON$/m);

@@ -30,6 +30,10 @@ it('without BTF every eBPF probe says so, and the others go on', async () => {
     paths: { sys },
   });
   const page = await agent.page();
+  expect(agent.kernel.discovery()).toMatchObject({
+    state: 'degraded',
+    reason: expect.stringContaining('this kernel has no BTF'),
+  });
   const statuses = agent.kernel.probes();
   for (const { name, state, reason } of statuses.filter(({ kind, state }) => kind === 'ebpf' && state !== 'stopped')) {
     // What the kernel does not tell of births and deaths, a look at the machine does.

@@ -3,6 +3,7 @@ import { BpfObject } from 'bpf-napi';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { FILE } from '#bpf/generated/tcpreset.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
+import { LIFECYCLE_HOOKS } from '#pods/lifecycle.ts';
 import { type Hook, HooksMissing, type HookTable, hook, hookName, openHooks, surveyHooks } from '#probe/hooks.ts';
 import { PROBES } from '#probes/index.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
@@ -44,18 +45,17 @@ async function allows(which: Hook): Promise<boolean> {
   return status?.hooks.length === 1;
 }
 
-describe.each(PROBES.flatMap(({ name, hooks }) => (hooks === undefined ? [] : [[name, hooks] as const])))(
-  'the table of %s',
-  (_, hooks) => {
-    it('names programs of the object by their hooks', async () => {
-      using object = await BpfObject.open(join(OBJECTS, hooks.file));
-      const sections = new Map(object.programs.map(({ name, section }) => [name, section]));
-      const declared = hooks.points.flatMap(({ choices }) => choices.flatMap((choice) => choice.hooks));
-      for (const one of declared) expect(sections.get(one.program)).toBe(hookName(one));
-      expect(new Set(declared.map(({ program }) => program))).toEqual(new Set(sections.keys()));
-    });
-  },
-);
+const TABLES = PROBES.flatMap(({ name, hooks }) => (hooks === undefined ? [] : [[name, hooks] as const]));
+
+describe.each([['discovery', LIFECYCLE_HOOKS] as const, ...TABLES])('the table of %s', (_, hooks) => {
+  it('names programs of the object by their hooks', async () => {
+    using object = await BpfObject.open(join(OBJECTS, hooks.file));
+    const sections = new Map(object.programs.map(({ name, section }) => [name, section]));
+    const declared = hooks.points.flatMap(({ choices }) => choices.flatMap((choice) => choice.hooks));
+    for (const one of declared) expect(sections.get(one.program)).toBe(hookName(one));
+    expect(new Set(declared.map(({ program }) => program))).toEqual(new Set(sections.keys()));
+  });
+});
 
 it('loads all first choices in one go, without a trial', async () => {
   const { programs, statuses } = await open(

@@ -6,7 +6,7 @@ import type { EventRecord } from '#api/events.ts';
 import { CGROUP_V1, CGROUP_V2, TestPod } from '../support/cgroups.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
 import { Host, TestNetns } from '../support/hosts.ts';
-import { TestKernel } from '../support/kernel.ts';
+import { probesOf, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 import { liveShortly, oracleOf, totalsOf } from '../support/short_pods.ts';
 
@@ -61,6 +61,69 @@ describe.each([
         expect(shown('netsonde_tcp_attempt_fails_total')).toBe(2 * (index + 2));
       }
     }
+  });
+});
+
+describe('with the probe off', () => {
+  const COUNT = 40;
+
+  it('Pods that live for milliseconds are still named by their events, and only the last counters are not shown', async () => {
+    await using agent = await TestKernel.open('{ detail: full, probes: { lifecycle: false } }');
+    await using stack = new AsyncDisposableStack();
+    const pods = await makePods(stack, CGROUP_V2, COUNT);
+    await liveShortly(pods);
+    await eventually(() => {
+      const named = new Set(agent.events.filter(({ type }) => type === 'packet_drop').map(({ pod }) => pod));
+      expect(pods.filter(({ uid }) => !named.has(uid))).toEqual([]);
+    });
+    expect(agent.events.filter(({ type }) => type === 'pod_departed')).toEqual([]);
+    const page = await agent.page();
+    expect(sampleValue(page, 'netsonde_entities_retired', {})).toBe(0);
+    expect(sampleValue(page, 'netsonde_departures_total', { counters: 'exact' })).toBeUndefined();
+  });
+
+  it('the programs stay, which are discovery’s, and switching it on and off loads none and loses no count', async () => {
+    await using agent = await TestKernel.open();
+    const programs = () => agent.kernel.discovery().programs.map(({ name, id }) => ({ name, id }));
+    const before = programs();
+    expect(before.map(({ name }) => name).sort()).toEqual(['process_executes', 'work_queued', 'work_starts']);
+    await using stack = new AsyncDisposableStack();
+    const [first, second, third] = await makePods(stack, CGROUP_V2, 3);
+    if (first === undefined || second === undefined || third === undefined) throw new Error('no Pods');
+    const departures = async () => sampleValue(await agent.page(), 'netsonde_departures_total', { counters: 'exact' });
+    await liveShortly([first]);
+    await eventually(() => expect(departureOf(agent, first.uid)).toBeDefined());
+    const counted = await departures();
+    await agent.kernel.configure(probesOf('{ probes: { lifecycle: false } }'));
+    expect(programs()).toEqual(before);
+    await liveShortly([second]);
+    await eventually(async () => {
+      const page = await agent.page();
+      expect(page.samples.filter(({ labels }) => labels['pod'] === second.uid)).toEqual([]);
+      expect((await agent.kernel.entities()).some(({ uid }) => uid === second.uid)).toBe(false);
+    });
+    await agent.kernel.configure(probesOf('{}'));
+    expect(programs()).toEqual(before);
+    expect(await departures()).toBe(counted);
+    await liveShortly([third]);
+    await eventually(() => expect(departureOf(agent, third.uid)).toBeDefined());
+    expect(departureOf(agent, second.uid)).toBeUndefined();
+  });
+});
+
+it('discovery tells of its programs as a probe does', async () => {
+  await using agent = await TestKernel.open();
+  expect(agent.kernel.discovery()).toMatchObject({ name: 'discovery', state: 'running', reader: 'tp_btf', reason: '' });
+  const page = await agent.page();
+  const probe = 'discovery';
+  expect(sampleValue(page, 'netsonde_probe_state', { probe, state: 'running' })).toBe(1);
+  expect(sampleValue(page, 'netsonde_probe_hook_info', { probe, hook: 'tp_btf/sched_process_exec' })).toBe(1);
+  expect(sampleValue(page, 'netsonde_probe_missed_total', { probe, program: 'work_starts' })).toBe(0);
+  expect(sampleValue(page, 'netsonde_probe_uncounted_total', { probe, cause: 'untracked' })).toBe(0);
+  expect(sampleValue(page, 'netsonde_bpf_map_bytes', { map: 'discovery/records' })).toBeGreaterThan(1 << 19);
+  expect((await agent.kernel.hooks())[0]).toMatchObject({
+    probe,
+    statuses: [{ hooks: ['tp_btf/sched_process_exec'], reason: '' }, { reason: '' }],
   });
 });
 
@@ -156,6 +219,7 @@ it('without the hooks the last scrape is all there is, and the probe says so', a
   await using agent = await TestKernel.open('{ detail: full }', { objects: '/nonexistent' });
   const status = agent.kernel.probes().find(({ name }) => name === 'lifecycle');
   expect(status).toMatchObject({ state: 'degraded', reader: 'scan', reason: expect.stringContaining('not built') });
+  expect(agent.kernel.discovery()).toMatchObject({ name: 'discovery', state: 'degraded', reason: status?.reason });
   const netns = new TestNetns();
   netns.ip('link set lo up');
   const sent = async () =>

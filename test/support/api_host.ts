@@ -12,6 +12,7 @@ import { EventBus } from '#events/bus.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
 import { apiAccess } from '#http/access.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
+import { DiscoveryStatus } from '#kernel/discovery_status.ts';
 import type { QuestionName, Questions } from '#kernel/messages.ts';
 import { troubleOf } from '#kernel/trouble.ts';
 import type { PeerLookup } from '#peers/peer.ts';
@@ -43,6 +44,8 @@ export const KUBERNETES: KubernetesState = { connected: true, resources: [], add
 class FakeKernel {
   state: 'answers' | 'hangs' | 'lost' = 'answers';
   probes: Questions['probes']['answer'] = [];
+  /** What discovery lacks. */
+  degraded: readonly string[] = [];
   readonly restarts = 0;
   readonly stuckThreads = 0;
 
@@ -60,12 +63,22 @@ class FakeKernel {
     return Promise.reject(new Error('there is no page'));
   }
 
+  #discovery(): ConstructorParameters<typeof DiscoveryStatus>[1]['report'] {
+    const program = { name: 'work_starts', hook: 'tp_btf/workqueue_execute_start', id: 7, runSeconds: 0.5 };
+    return {
+      health: () => ({ reader: this.degraded.length > 0 ? 'scan' : 'tp_btf', degraded: this.degraded }),
+      programs: () => (this.degraded.length > 0 ? [] : [{ ...program, runs: 5n, missed: 0n }]),
+    };
+  }
+
   #answer(name: QuestionName): unknown {
     const aggregator = new Aggregator([], () => false);
     aggregator.entities.set(ENTITIES);
     switch (name) {
       case 'probes':
         return this.probes;
+      case 'discovery':
+        return new DiscoveryStatus({ visibilityGap: undefined }, { report: this.#discovery() }).status(undefined);
       case 'entities':
         return aggregator.entities.all.map(({ kind, namespace, pod, netns, uid, labels }) => {
           const ips = kind === 'netns' ? [] : ['10.0.0.1', 'fe80::1'];

@@ -12,8 +12,20 @@ import { eventually } from './oracle.ts';
 /** Environment of an agent whose heap is measured. */
 export const HEAP_PROBE = { NODE_OPTIONS: `--import=${fileURLToPath(new URL('./heap_probe.ts', import.meta.url))}` };
 
-/** What is switched, and how many BPF programs each has. */
-const SWITCHED = { packetloss: 1, tcpretrans: 2, tcpreset: 2, qdisc: 1, tcpsummary: 1, conntrack: 1, sock: 2 };
+/**
+ * What is switched, and how many BPF programs each has. The programs that see Pods begin and end are discovery's: the one
+ * exception to off leaves nothing, since without the probe `lifecycle` a short-lived Pod is to be named all the same.
+ */
+const SWITCHED = {
+  packetloss: 1,
+  tcpretrans: 2,
+  tcpreset: 2,
+  lifecycle: 0,
+  qdisc: 1,
+  tcpsummary: 1,
+  conntrack: 1,
+  sock: 2,
+};
 const PROGRAMS = Object.values(SWITCHED).reduce((sum, count) => sum + count, 0);
 /** Switched as well: what they have depends on the functions that this kernel lets be hooked. */
 const OF_FUNCTIONS = ['kernellatency', 'virtcmdlatency'];

@@ -134,6 +134,15 @@ describe('every route', () => {
   });
 
   it.each([
+    ['runs', [], { state: 'running', reader: 'tp_btf', reason: '' }],
+    ['only scans', ['no BTF'], { state: 'degraded', reader: 'scan', reason: 'no BTF', programs: [] }],
+  ])('answers where discovery %s', async (_, degraded, shown) => {
+    host.kernel.degraded = degraded;
+    expect(await statuses()).toEqual(WELL);
+    expect((await answerOf('/api/v1/probes')).body).toMatchObject({ discovery: { name: 'discovery', ...shown } });
+  });
+
+  it.each([
     ['not asked', undefined, null],
     ['connected', KUBERNETES, { connected: true }],
     ['away', { ...KUBERNETES, connected: false }, { connected: false }],

@@ -24,6 +24,8 @@ export const lifecycle = defineChecks('lifecycle', async (resources) => resource
         `${status?.state} ${status?.reader} ${status?.reason}`,
         /^degraded scan this kernel lacks the BPF helper bpf_loop/,
       );
+      equal(agent.kernel.discovery().state, 'degraded');
+      equal(agent.kernel.discovery().reason, status?.reason);
       return;
     }
     await using stack = new AsyncDisposableStack();

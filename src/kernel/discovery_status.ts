@@ -1,0 +1,47 @@
+import type { ProbeStatus } from '#api/probes.ts';
+import { programReports } from '#collectors/supervisor.ts';
+import type { Lifecycle } from '#pods/lifecycle.ts';
+import type { NetnsRegistry } from '#pods/registry.ts';
+
+/** The name under which discovery stands beside the probes. */
+export const DISCOVERY = 'discovery';
+
+/** How well namespaces and their owners are found, told like a probe; it runs as long as the agent does. */
+export class DiscoveryStatus {
+  readonly #registry: Pick<NetnsRegistry, 'visibilityGap'>;
+  readonly #life: Pick<Lifecycle, 'report'>;
+  #state: ProbeStatus['state'] = 'running';
+  #since = new Date();
+
+  constructor(registry: Pick<NetnsRegistry, 'visibilityGap'>, life: Pick<Lifecycle, 'report'>) {
+    this.#registry = registry;
+    this.#life = life;
+  }
+
+  /** @param runTimesMissing why the run time of BPF programs is not measured; undefined where it is */
+  status(runTimesMissing: string | undefined): ProbeStatus {
+    const { visibilityGap } = this.#registry;
+    const { report } = this.#life;
+    const { reader, degraded } = report.health();
+    const reasons = [...degraded, ...(visibilityGap === undefined ? [] : [visibilityGap])];
+    this.#enter(reasons.length > 0 ? 'degraded' : 'running');
+    return {
+      name: DISCOVERY,
+      kind: 'ebpf',
+      cost: 'low',
+      state: this.#state,
+      reason: reasons.join('; '),
+      reader,
+      since: this.#since.toISOString(),
+      collectSeconds: null,
+      measured: runTimesMissing === undefined,
+      programs: programReports(report.programs?.() ?? []),
+    };
+  }
+
+  #enter(state: ProbeStatus['state']): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#since = new Date();
+  }
+}

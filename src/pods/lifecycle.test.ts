@@ -1,0 +1,48 @@
+import { expect, it } from 'vitest';
+import { asNetnsId } from '#core/netns.ts';
+import { DEFAULT_PATHS } from '#core/paths.ts';
+import { Unsupported } from '#core/reader.ts';
+import type { NetnsDeparture } from '#probe/life.ts';
+import type { BpfSource } from '#sources/bpf/source.ts';
+import { cpusOf } from '#sources/procfs/cpus.ts';
+import { Lifecycle } from './lifecycle.ts';
+import { NetnsRegistry } from './registry.ts';
+
+const UID = '0f0f0f0f-1111-2222-3333-444455556666';
+
+it.each([new Unsupported('this kernel has no BTF'), new Error('no memory')])(
+  'a kernel that cannot tell of births and deaths fails nothing: %s',
+  async (refusal) => {
+    const bpf = {
+      check: () => {
+        throw refusal;
+      },
+    } as Partial<BpfSource> as BpfSource;
+    const warnings: string[] = [];
+    const registry = new NetnsRegistry(DEFAULT_PATHS);
+    const options = { bpf, cpus: cpusOf('/sys'), paths: DEFAULT_PATHS, registry };
+    using life = new Lifecycle({ ...options, warn: (message) => warnings.push(message) });
+    await life.start();
+    expect(life.health.reader).toBe('scan');
+    expect(life.health.degraded).toEqual([
+      expect.stringMatching(`^${refusal.message}: Pods are found by the next look`),
+    ]);
+    expect(warnings).toEqual([expect.stringContaining(refusal.message)]);
+    expect(life.report.health()).toEqual(life.health);
+    expect([life.report.programs, life.tellsDeaths, life.untoldDeaths]).toEqual([undefined, false, undefined]);
+
+    // The scans go on, and who watches hears of what they find gone.
+    const departures: NetnsDeparture[] = [];
+    using _ = life.watch({
+      retireMs: 1_000,
+      beforeLook: () => undefined,
+      departed: (departure) => departures.push(departure),
+      died: () => undefined,
+    });
+    const [id, inum] = [asNetnsId(1), 10];
+    registry.born({ id, inum, pid: 1, startSeconds: 1, podFolder: `pod${UID}`, containerFolder: '' });
+    const before = registry.beforeLook();
+    registry.removeDead(before, []);
+    expect(departures.map(({ uid }) => uid)).toEqual([UID]);
+  },
+);

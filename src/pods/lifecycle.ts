@@ -1,0 +1,223 @@
+import { readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { type BpfObject, BpfRing, clockOffset } from 'bpf-napi';
+import { mibRow, ownerNames } from '#bpf/generated/common.ts';
+import { FILE, type Layout, lifeBirth, lifeDeath, lifeKind } from '#bpf/generated/lifecycle.ts';
+import type { Counter } from '#core/counter.ts';
+import { asNetnsId } from '#core/netns.ts';
+import type { Paths } from '#core/paths.ts';
+import type { ReaderHealth } from '#core/reader.ts';
+import type { RunningProbe, Uncounted } from '#probe/contract.ts';
+import { EbpfInstance } from '#probe/ebpf.ts';
+import { type HookTable, hook, openHooks } from '#probe/hooks.ts';
+import type { NetnsLife, NetnsWatcher } from '#probe/life.ts';
+import type { MetricSet } from '#probe/metric.ts';
+import { readMisses } from '#probe/tally.ts';
+import type { BpfSource, ObjectSpec } from '#sources/bpf/source.ts';
+import type { Cpus } from '#sources/procfs/cpus.ts';
+import { pidNamespaceLevels } from '#sources/procfs/pid_namespace.ts';
+import type { NetnsEvents, NetnsRegistry } from './registry.ts';
+
+const BIRTHS = 'Pods at once when they begin';
+const DEATHS = 'last counters of Pods that end';
+const EXECUTES = 'process_executes';
+const STARTS = 'work_starts' satisfies Layout['program'];
+
+/** Where births and deaths are seen. */
+export const LIFECYCLE_HOOKS: HookTable<Layout['program']> = {
+  file: FILE,
+  points: [
+    { what: BIRTHS, optional: true, choices: [{ hooks: [hook('tp_btf/sched_process_exec', 1, EXECUTES)] }] },
+    {
+      what: DEATHS,
+      optional: true,
+      choices: [
+        {
+          hooks: [
+            hook('tp_btf/workqueue_queue_work', 3, 'work_queued'),
+            hook('tp_btf/workqueue_execute_start', 1, STARTS),
+          ],
+        },
+      ],
+    },
+  ],
+};
+
+const RING: Layout['map'] = 'records';
+const CPUS: Layout['map'] = 'percpu_cpus';
+const DRAIN_EVERY_MS = 25;
+const DRAIN_BYTES = 64 * 1024;
+/** Drains that empty a full ring. */
+const DRAINS_MAX = 10;
+/** A copy takes up to a microsecond a CPU and namespace: a run of two milliseconds, but always a few copies. */
+const COPIES = 2_000;
+const COPIES_MIN = 16;
+
+const NANOSECONDS = 1e-9;
+
+const WITHOUT = 'Pods are found by the next look at the machine, and their last counters are those of the last scrape';
+
+export interface LifecycleOptions {
+  readonly bpf: BpfSource;
+  readonly cpus: Cpus;
+  readonly paths: Paths;
+  readonly registry: NetnsRegistry;
+  readonly warn: (message: string) => void;
+}
+
+interface Running extends Disposable {
+  readonly instance: EbpfInstance;
+  readonly ring: BpfRing;
+}
+
+/**
+ * Births and deaths of namespaces as the kernel tells of them: a source of the registry that belongs to the agent, whichever
+ * probes run. Where the kernel cannot run it, the scans go on alone.
+ */
+export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
+  readonly #options: LifecycleOptions;
+  /** The agent is not in the PID namespace of its /proc: no birth is told. */
+  readonly #isOutside: boolean;
+  #running: Running | undefined;
+  /** Why it does not run. */
+  #reason = 'not started';
+
+  constructor(options: LifecycleOptions) {
+    this.#options = options;
+    this.#isOutside = pidNamespaceLevels(options.paths.proc) !== 0;
+  }
+
+  /** To be called once, when the registry knows the node's own namespace. What cannot run is not tried again. */
+  async start(): Promise<void> {
+    try {
+      this.#running = await this.#open();
+    } catch (error) {
+      this.#reason = (error as Error).message;
+      this.#options.warn(`births and deaths are not told: ${this.#reason}: ${WITHOUT}`);
+    }
+  }
+
+  get health(): ReaderHealth {
+    if (this.#running === undefined) return { reader: 'scan', degraded: [`${this.#reason}: ${WITHOUT}`] };
+    const health = this.#running.instance.running().health();
+    if (!this.#isOutside) return health;
+    const outside = `${BIRTHS}: the agent is not in the PID namespace of its /proc (hostPID is missing)`;
+    return { ...health, degraded: [...health.degraded, outside] };
+  }
+
+  get tellsDeaths(): boolean {
+    return this.#running?.instance.programs().some(({ name }) => name === STARTS) ?? false;
+  }
+
+  get untoldDeaths(): Counter | undefined {
+    return this.#running && readMisses(this.#running.instance.object, {}).map_full;
+  }
+
+  /** What it has to say beside the probes. */
+  get report(): RunningProbe<MetricSet> {
+    return { ...this.#running?.instance.running(), health: () => this.health };
+  }
+
+  watch(watcher: NetnsWatcher): Disposable {
+    return this.#options.registry.watch(watcher);
+  }
+
+  /** Takes all that is there now, not what comes meanwhile. */
+  drain(): void {
+    try {
+      for (let drains = 0; drains < DRAINS_MAX && (this.#running?.ring.drain() ?? 0) > 0; drains++);
+    } catch (error) {
+      this.#warnOfRing(error);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#running?.[Symbol.dispose]();
+    this.#running = undefined;
+  }
+
+  async #open(): Promise<Running> {
+    const { bpf, cpus, paths, registry } = this.#options;
+    using resources = new DisposableStack();
+    bpf.check();
+    const possible = cpus.possible();
+    const open = await openHooks(bpf, LIFECYCLE_HOOKS, this.#spec(possible));
+    const object = resources.use(open.object);
+    const map = object.map(CPUS);
+    for (const [index, cpu] of possible.entries()) map.update(bytesOf(index), bytesOf(cpu));
+    const instance = new EbpfInstance(open, { proc: paths.proc, tally: untoldBirths(object) });
+    const ring = resources.use(this.#openRing(object));
+    resources.use(registry.listen(this));
+    const all = resources.move();
+    return { instance, ring, [Symbol.dispose]: () => all.dispose() };
+  }
+
+  #spec(possible: readonly number[]): Omit<ObjectSpec<Layout>, 'programs'> {
+    const { paths, registry } = this.#options;
+    return {
+      file: FILE,
+      constants: {
+        pid_namespace: this.#isOutside ? 0 : ownPidNamespace(paths.proc),
+        node_netns: registry.node?.id ?? 0,
+        possible_cpus: possible.length,
+        deaths_max: Math.max(COPIES_MIN, Math.floor(COPIES / possible.length)),
+      },
+      helpers: ['loop', 'map_lookup_percpu_elem'],
+      sizes: { mib_rows: 1, [CPUS]: possible.length },
+    };
+  }
+
+  #openRing(object: BpfObject): BpfRing {
+    return new BpfRing(object, RING, {
+      recordBytesMax: lifeDeath.SIZE,
+      intervalMs: DRAIN_EVERY_MS,
+      bufferBytes: DRAIN_BYTES,
+      onBatch: ({ view, forEach }) =>
+        forEach((at) => (lifeBirth.kind(view, at) === lifeKind.birth ? this.#birth(view, at) : this.#death(view, at))),
+      onError: (error) => this.#warnOfRing(error),
+    });
+  }
+
+  #birth(view: DataView, at: number): void {
+    this.#options.registry.born({
+      id: asNetnsId(lifeBirth.netns(view, at)),
+      inum: lifeBirth.inum(view, at),
+      pid: lifeBirth.pid(view, at),
+      startSeconds: Number(lifeBirth.start(view, at)) * NANOSECONDS,
+      podFolder: ownerNames.podText(view, at + lifeBirth.offsets.owner),
+      containerFolder: ownerNames.containerText(view, at + lifeBirth.offsets.owner),
+    });
+  }
+
+  #death(view: DataView, at: number): void {
+    const place = at + lifeDeath.offsets.row;
+    this.#options.registry.died({
+      id: asNetnsId(mibRow.cookie(view, place)),
+      row: new Uint8Array(view.buffer.slice(place, place + mibRow.SIZE)),
+      timeNs: BigInt(lifeDeath.time(view, at)) + clockOffset(),
+      bootSeconds: Number(lifeDeath.boot(view, at)) * NANOSECONDS,
+    });
+  }
+
+  #warnOfRing(error: unknown): void {
+    this.#options.warn(`births and deaths could not be read: ${(error as Error).message}`);
+  }
+}
+
+/** Inode number of the PID namespace in which births are told; kernel: bpf/common/pid.bpf.h. */
+function ownPidNamespace(proc: string): number {
+  return Number(/\d+/.exec(readlinkSync(join(proc, 'self/ns/pid')))?.[0]);
+}
+
+function bytesOf(u32: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(u32).buffer);
+}
+
+/** Nothing is counted in the kernel but births and deaths that found no room; the deaths are the watcher's. */
+function untoldBirths(object: BpfObject) {
+  return {
+    uncounted: (): Uncounted => ({ untracked: readMisses(object, {}).untracked }),
+    sweep: () => undefined,
+    remember: () => undefined,
+  };
+}
