@@ -1,3 +1,5 @@
+/** Decides what becomes of a new configuration: taken, validated, applied and reported, or rejected while the one before stays in force. */
+
 import { isDeepStrictEqual } from 'node:util';
 import type { ConfigStatus, Fault } from '#api/config.ts';
 import { ActiveConfig } from '#config/active_config.ts';

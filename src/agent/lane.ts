@@ -1,3 +1,9 @@
+/**
+ * Every stage between the kernel thread and the sinks, in order:
+ *
+ *     receive → enrich → fold → limit → publish → deliver
+ */
+
 import type { EventRecord } from '#api/events.ts';
 import type { EventsConfig } from '#config/events.ts';
 import type { Ledger } from '#delivery/ledger.ts';
@@ -23,10 +29,6 @@ export interface LaneOptions {
 }
 
 /**
- * The way of a record from the kernel thread to the sinks, every stage in order:
- *
- *     receive → enrich → fold → limit → publish → deliver
- *
  * Records of other kinds than events come chosen (`probe/records.ts`) and finished: they are received and delivered. The
  * ledger counts what each stage keeps.
  */

@@ -1,3 +1,5 @@
+/** Opens and closes probes as the configuration asks, and tries one that failed again after growing pauses. */
+
 import { isDeepStrictEqual } from 'node:util';
 import type { ProbeStatus } from '#api/probes.ts';
 import type { ProbeState } from '#api/words.ts';

@@ -1,3 +1,5 @@
+/** Attaches BPF programs: for each thing that a probe wants to see, the hooks are tried best first. */
+
 import { BpfError, type BpfObject } from 'bpf-napi';
 import { Unsupported } from '#core/reader.ts';
 import type { Btf } from '#sources/bpf/btf.ts';
