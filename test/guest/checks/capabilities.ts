@@ -1,6 +1,7 @@
 import { equal, match } from 'node:assert/strict';
 import { sh } from '../../support/command.ts';
 import { defineChecks } from '../check.ts';
+import { withQdisc } from '../config_file.ts';
 import { kernelFeatures } from '../features.ts';
 
 /** What manifests/base gives to the agent. */
@@ -11,7 +12,9 @@ export const capabilities = defineChecks('capabilities', async () => undefined, 
     const { hasPass, resetReasons } = kernelFeatures();
     // Where there is no pass, maps count against the limit of locked memory, too (before 5.11).
     const set = hasPass ? DEFAULT : `${DEFAULT},+sys_resource`;
-    const rows = sh(`setpriv --bounding-set ${set} --inh-caps ${set} --no-new-privs bin/netsonde check`).split('\n');
+    const rows = sh(
+      `setpriv --bounding-set ${set} --inh-caps ${set} --no-new-privs bin/netsonde check --config ${withQdisc()}`,
+    ).split('\n');
     const row = (probe: string) => rows.find((line) => line.startsWith(`${probe} `)) ?? '';
     match(row('tcpsummary'), hasPass ? / running +pass$/ : / unsupported .*needs CAP_SYS_ADMIN/);
     match(
