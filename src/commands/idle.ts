@@ -11,5 +11,6 @@ export function idle(): Promise<0> {
     resolve(0);
   };
   for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, end);
+  process.stderr.write('netsonde: idles until SIGTERM: other commands are run beside it\n');
   return promise;
 }
