@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** What is built is in dist/, beside the bundle; from the sources that is two folders up. */
+/** What is built is in dist/, beside the bundle; from the sources, which are in src/core, that is two folders up. */
 const dist = basename(here) === 'dist' ? here : join(here, '..', '..', 'dist');
 
 /** Where the compiled BPF objects are. */

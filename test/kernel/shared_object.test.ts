@@ -86,7 +86,7 @@ it('switching one of two probes on an object neither loads it again nor loses wh
     const sample = page.samples.find(
       ({ name: metric, labels }) => metric === `netsonde_${name}_total` && labels['pod'] === netns.name,
     );
-    return sample?.value;
+    return sample === undefined ? undefined : Number(sample.value);
   };
   expect([drops.users, loads.length]).toEqual([2, 1]);
   const { id } = (loads[0] as BpfObject).programInfo(PROGRAM);
