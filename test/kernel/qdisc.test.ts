@@ -47,8 +47,6 @@ async function shape(hosts: HostPair): Promise<void> {
   await hosts.b.udpSend({ address: '10.9.3.1', port: 6103, count: 5, bytes: 100 });
 }
 
-const CONFIG = '{ detail: full, probes: { qdisc: true } }';
-
 beforeAll(async () => {
   const counted = resources.use(await CountedPair.create(CONFIG, shape));
   ({ pair, agent } = counted);
