@@ -4,7 +4,7 @@ import { HostPair } from '../../support/hosts.ts';
 import { probesOf, TestKernel } from '../../support/kernel.ts';
 import { readBoth } from '../../support/oracle.ts';
 import { defineChecks } from '../check.ts';
-import { withQdisc } from '../config_file.ts';
+import { withQueues } from '../configurations.ts';
 import { type Features, kernelFeatures } from '../features.ts';
 
 const CONFIG = '{ detail: full, probes: { tcpext: { fields: all }, packetloss: false, qdisc: true } }';
@@ -49,7 +49,7 @@ async function samplesOf(agent: TestKernel, { a, b }: HostPair): Promise<Record<
 
 export const agent = defineChecks('agent', open, {
   'starts, and its check prints what became of each probe': async ({ features: { hasPass, dropReasons } }) => {
-    const rows = sh(`bin/netsonde check --config ${withQdisc()}`).trimEnd().split('\n');
+    const rows = sh(`bin/netsonde check --config ${withQueues()}`).trimEnd().split('\n');
     match(rows[0] ?? '', /^PROBE +STATE +READER +REASON$/);
     const row = (probe: string) => rows.find((line) => line.startsWith(`${probe} `)) ?? '';
     const reader = hasPass ? / running +pass$/ : / running +files +this kernel lacks the BPF helper bpf_loop/;

@@ -1,7 +1,7 @@
 import { equal, match } from 'node:assert/strict';
 import { sh } from '../../support/command.ts';
 import { defineChecks } from '../check.ts';
-import { withQdisc } from '../config_file.ts';
+import { withQueues } from '../configurations.ts';
 import { kernelFeatures } from '../features.ts';
 
 /** What manifests/base gives to the agent. */
@@ -13,7 +13,7 @@ export const capabilities = defineChecks('capabilities', async () => undefined, 
     // Where there is no pass, maps count against the limit of locked memory, too (before 5.11).
     const set = hasPass ? DEFAULT : `${DEFAULT},+sys_resource`;
     const rows = sh(
-      `setpriv --bounding-set ${set} --inh-caps ${set} --no-new-privs bin/netsonde check --config ${withQdisc()}`,
+      `setpriv --bounding-set ${set} --inh-caps ${set} --no-new-privs bin/netsonde check --config ${withQueues()}`,
     ).split('\n');
     const row = (probe: string) => rows.find((line) => line.startsWith(`${probe} `)) ?? '';
     match(row('tcpsummary'), hasPass ? / running +pass$/ : / unsupported .*needs CAP_SYS_ADMIN/);

@@ -14,9 +14,6 @@ const OFF = '{ probes: { packetloss: false, tcpretrans: false, tcpreset: false }
 const ON =
   '{ probes: { socketlatency: { enabled: true, threshold: 90ms }, packetloss: false, tcpretrans: false, tcpreset: false } }';
 
-/** What the test measures begins a little before what the kernel does, and ends a little after: some milliseconds under emulation. */
-const ALLOWED = 0.05;
-
 const ENDS: readonly End[] = [
   { family: 'AF_INET', address: '10.9.0.2' },
   { family: 'AF_INET6', address: 'fd09::2' },
@@ -36,8 +33,13 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
   return { pair, agent, can };
 }
 
-function near(value: number, measured: number, what: string): void {
-  ok(Math.abs(value - measured) < measured * ALLOWED, `${what}: ${value} s, measured ${measured} s`);
+/**
+ * What was measured from outside cannot be shorter, and what the check waited in between cannot be longer.
+ * @param waited seconds
+ */
+function between(value: number, waited: number, measured: number, what: string): void {
+  // A timer may be a moment early.
+  ok(value > waited - 0.002 && value <= measured, `${what}: ${value} s, waited ${waited} s, measured ${measured} s`);
 }
 
 async function refuses({ agent }: Context): Promise<void> {
@@ -48,13 +50,19 @@ async function refuses({ agent }: Context): Promise<void> {
 }
 
 /** The only event of this type to this port tells the delay. */
-async function expectEvent({ agent }: Context, type: string, port: number, measured: number): Promise<void> {
+async function expectEvent(
+  { agent }: Context,
+  type: string,
+  port: number,
+  waited: number,
+  measured: number,
+): Promise<void> {
   const events = await eventually(() => {
     const found = agent.events.filter((event) => event.type === type && event.dst?.endsWith(`:${port}`));
     equal(found.length, 1);
     return found;
   });
-  near(Number(events[0]?.['delaySeconds']), measured, type);
+  between(Number(events[0]?.['delaySeconds']), waited, measured, type);
 }
 
 async function stopReader(context: Context, protocol: 'tcp' | 'udp'): Promise<void> {
@@ -79,8 +87,8 @@ async function stopReader(context: Context, protocol: 'tcp' | 'udp'): Promise<vo
     const measured = ((await reading) - sentNs) / 1e9;
     const waited = grown(before, await histogram());
     equal(waited.count, 1);
-    near(waited.sum, measured, `${protocol} ${end.family}`);
-    await expectEvent(context, 'socket_read_slow', joined.port, measured);
+    between(waited.sum, 0.4, measured, `${protocol} ${end.family}`);
+    await expectEvent(context, 'socket_read_slow', joined.port, 0.4, measured);
 
     // Neither a look nor a failed try is a read, and nothing is left of it.
     const later = await histogram();
@@ -92,7 +100,7 @@ async function stopReader(context: Context, protocol: 'tcp' | 'udp'): Promise<vo
     await told(receiver, 'drain()');
     const more = grown(later, await histogram());
     equal(more.count, 1);
-    near(more.sum, second, `${protocol} ${end.family} after a look`);
+    between(more.sum, 0.2, second, `${protocol} ${end.family} after a look`);
   }
 }
 
@@ -111,25 +119,25 @@ export const socketlatency = defineChecks('socketlatency', open, {
       await using joined = await joinSockets(pair, 'tcp', end);
       const { receiver, sender } = joined;
       const first = await histogram();
+      let written = 0;
       for (let index = 0; index < 10; index++) {
-        await told(sender, "s.send(b'x' * 50)");
-        await told(receiver, 's.recv(100)');
+        const writtenNs = await told(sender, "s.send(b'x' * 50)");
+        written += ((await told(receiver, 's.recv(100)')) - writtenNs) / 1e9;
       }
       const quick = grown(first, await histogram());
       equal(quick.count, 10);
-      ok(quick.sum < 0.2, `${quick.sum} s for ten writes that are sent at once`);
+      ok(quick.sum <= written, `${quick.sum} s for ten writes that are sent at once, measured ${written} s`);
 
       agent.events.length = 0;
       const before = await histogram();
       const writtenNs = await told(sender, "s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1); s.send(b'x' * 50)");
       await wait(150);
-      const sentNs = await told(sender, 's.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)');
-      await told(receiver, 's.recv(100)');
-      const measured = (sentNs - writtenNs) / 1e9;
+      await told(sender, 's.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)');
+      const measured = ((await told(receiver, 's.recv(100)')) - writtenNs) / 1e9;
       const waited = grown(before, await histogram());
       equal(waited.count, 1);
-      near(waited.sum, measured, end.family);
-      await expectEvent(context, 'socket_write_slow', joined.port, measured);
+      between(waited.sum, 0.15, measured, end.family);
+      await expectEvent(context, 'socket_write_slow', joined.port, 0.15, measured);
     }
   },
 
