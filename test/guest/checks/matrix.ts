@@ -1,6 +1,8 @@
 import { deepEqual, equal } from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import type { CheckReport } from '#commands/check.ts';
+import { DISCOVERY } from '#kernel/discovery_status.ts';
+import { LIFECYCLE_HOOKS } from '#pods/lifecycle.ts';
 import { PROBES } from '#probes/index.ts';
 import { run } from '../../support/command.ts';
 import { defineChecks, REPORT } from '../check.ts';
@@ -16,13 +18,14 @@ export const matrix = defineChecks('matrix', async () => undefined, {
     process.stdout.write(`${REPORT}${JSON.stringify(report)}\n`);
     deepEqual(
       report.probes.map(({ name }) => name),
-      PROBES.map(({ name }) => name),
+      [DISCOVERY, ...PROBES.map(({ name }) => name)],
     );
     const silent = report.probes.filter(
       ({ state, reader, reason }) => !STATES.includes(state) || (state === 'running' ? reader : reason) === '',
     );
     deepEqual(silent, []);
-    const points = PROBES.flatMap(({ name, hooks }) => hooks?.points.map(({ what }) => `${name} ${what}`) ?? []);
+    const tables = [{ name: DISCOVERY, hooks: LIFECYCLE_HOOKS }, ...PROBES];
+    const points = tables.flatMap(({ name, hooks }) => hooks?.points.map(({ what }) => `${name} ${what}`) ?? []);
     deepEqual(
       report.hooks.map(({ probe, what }) => `${probe} ${what}`),
       points,
