@@ -19,7 +19,10 @@ const alone = Object.keys(ALONE);
 
 /** A timeout is for what hangs: how fast something is, is told by `bench`. */
 const patient = { pool: 'forks', testTimeout: 120_000, hookTimeout: 120_000 } as const;
-/** Some wait more than they work. They make namespaces, Pods and servers of their own, and look at nothing else. */
+/**
+ * Some wait more than they work. Where files share a process (`isolate: false`), modules are loaded once, which is half of the CPU; none
+ * of them has a state. They make namespaces, Pods and servers of their own, and look at nothing else.
+ */
 const together = { ...patient, maxWorkers: 4, sequence: { groupOrder: 2 } } as const;
 const single = { ...patient, fileParallelism: false } as const;
 
@@ -31,14 +34,13 @@ export default defineConfig({
         test: {
           ...together,
           name: 'unit',
-          // Half of the time would go for loading the same modules into one process after the other; none of them has a state.
           isolate: false,
           include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts', 'test/guest/kernels.test.ts'],
         },
       },
       { test: { ...together, name: 'addon', include: ['bpf-napi/test/*.test.ts'], exclude: alone } },
-      { test: { ...together, name: 'kernel', include: ['test/kernel/*.test.ts'], exclude: alone } },
-      { test: { ...together, name: 'e2e', include: ['test/e2e/*.test.ts'], exclude: alone } },
+      { test: { ...together, name: 'kernel', isolate: false, include: ['test/kernel/*.test.ts'], exclude: alone } },
+      { test: { ...together, name: 'e2e', isolate: false, include: ['test/e2e/*.test.ts'], exclude: alone } },
       { test: { ...single, name: 'alone', include: alone, sequence: { groupOrder: 1 } } },
       {
         test: {

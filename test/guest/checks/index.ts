@@ -30,17 +30,8 @@ export const GROUPS: readonly CheckGroup[] = [
   matrix,
 ];
 
-/** What `npm test` runs: what the kernel of the machine itself may not show, on another one. */
-export const TESTED_GROUPS: readonly CheckGroup[] = [
-  agent,
-  capabilities,
-  packetloss,
-  tcpreset,
-  socketlatency,
-  kernellatency,
-  virtcmdlatency,
-  lifecycle,
-  ipvs,
-  rdma,
-  matrix,
-];
+/**
+ * What `npm test` runs on another kernel: what the machine's own may not show, and a slice of the rest. Every check takes 25 times the CPU
+ * that it takes on the machine itself; `npm run test:kernels` has all of them.
+ */
+export const TESTED_GROUPS: readonly CheckGroup[] = [agent, packetloss, virtcmdlatency, lifecycle, ipvs, rdma, matrix];
