@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type BpfObject, BpfRing, type RingOptions } from '../lib/index.ts';
+import { expectNothingLeft } from './support/nothing_left.ts';
 import { loadObject, openObject, u32 } from './support/objects.ts';
-import { openDescriptors, ownPrograms } from './support/process_state.ts';
+import { ownPrograms } from './support/process_state.ts';
 
 const RING: RingOptions = {
   recordBytesMax: 256,
@@ -14,14 +15,7 @@ const RING: RingOptions = {
   },
 };
 
-let before: string[];
-beforeEach(() => {
-  before = openDescriptors();
-});
-afterEach(() => {
-  expect(ownPrograms()).toEqual([]);
-  expect(openDescriptors()).toEqual(before);
-});
+expectNothingLeft();
 
 function execsCounted(object: BpfObject): bigint {
   const count = new BigUint64Array(1);

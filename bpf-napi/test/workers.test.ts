@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { TestCgroup } from './support/cgroup.ts';
+import { expectNothingLeft } from './support/nothing_left.ts';
 import { loadObject, OBJECTS } from './support/objects.ts';
-import { mappedMaps, openDescriptors, ownPrograms } from './support/process_state.ts';
+import { ownPrograms } from './support/process_state.ts';
 
 function start(task: string, path = ''): Worker {
   return new Worker(new URL('./support/worker.ts', import.meta.url), { workerData: { task, objects: OBJECTS, path } });
@@ -15,20 +16,12 @@ async function messageOf(worker: Worker): Promise<unknown> {
   return message;
 }
 
-let before: string[];
 beforeAll(async () => {
   // What a first worker thread leaves open is Node's: descriptors that it keeps for the next.
   const worker = start('count');
   await once(worker, 'exit');
 });
-beforeEach(() => {
-  before = openDescriptors();
-});
-afterEach(() => {
-  expect(ownPrograms()).toEqual([]);
-  expect(openDescriptors()).toEqual(before);
-  expect(mappedMaps()).toBe(0);
-});
+expectNothingLeft();
 
 it('several threads use the addon at once, each its own objects', async () => {
   const workers = Array.from({ length: 4 }, () => start('count'));
