@@ -3,7 +3,7 @@ import { PROBES } from '#probes/index.ts';
 import { Kernel } from './kernel.ts';
 import type { FromKernel, KernelOptions, Page, Question, QuestionName, Questions } from './messages.ts';
 
-/** The kernel thread's side of the door. */
+/** The kernel thread's end of what is declared in messages.ts. */
 
 if (parentPort === null) throw new Error('the kernel thread runs in a worker thread');
 const port = parentPort;
