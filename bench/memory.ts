@@ -7,7 +7,7 @@ import { Namespaces, type Row } from './measure.ts';
 
 const NAMESPACES = 110;
 const SCRAPES = 60;
-const PROBE = fileURLToPath(new URL('./memory_probe.ts', import.meta.url));
+const PROBE = fileURLToPath(new URL('./memory_probe.mjs', import.meta.url));
 const KB = 1024;
 const MB = 1e6;
 
