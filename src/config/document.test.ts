@@ -1,20 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { desiredProbes } from '#agent/desired_kernel.ts';
 import { PROBES } from '#probes/index.ts';
-import { ConfigError } from './faults.ts';
+import { faultsOf } from '../../test/support/config_faults.ts';
 import { ConfigReader } from './load.ts';
 
 const reader = new ConfigReader(PROBES);
-
-function faultsOf(text: string): string[] {
-  try {
-    reader.parse(text);
-    return [];
-  } catch (error) {
-    if (error instanceof ConfigError) return error.message.split('\n');
-    throw error;
-  }
-}
 
 describe('overrides for some nodes', () => {
   const text = `

@@ -2,20 +2,11 @@ import { describe, expect, it } from 'vitest';
 import { desiredProbes } from '#agent/desired_kernel.ts';
 import { type AnyProbe, defineProbe } from '#probe/contract.ts';
 import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
-import { ConfigError, nearest } from './faults.ts';
+import { faultsOf } from '../../test/support/config_faults.ts';
+import { nearest } from './faults.ts';
 import { ConfigReader } from './load.ts';
 
 const reader = new ConfigReader(PROBES);
-
-function faultsOf(text: string): string[] {
-  try {
-    reader.parse(text);
-    return [];
-  } catch (error) {
-    if (error instanceof ConfigError) return error.message.split('\n');
-    throw error;
-  }
-}
 
 describe('a good configuration', () => {
   it('without anything in it runs the default probes and prints events', () => {

@@ -1,0 +1,16 @@
+import { ConfigError } from '#config/faults.ts';
+import { ConfigReader } from '#config/load.ts';
+import { PROBES } from '#probes/index.ts';
+
+const reader = new ConfigReader(PROBES);
+
+/** What is wrong with a configuration, a line each; empty where it is good. */
+export function faultsOf(text: string): string[] {
+  try {
+    reader.parse(text);
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message.split('\n');
+    throw error;
+  }
+}
