@@ -101,11 +101,12 @@ const TIMED = `
 A section with \`for\` or \`until\` is in force for that time. Then it is as if it were not in the document: what the rest of the document says of the
 probe holds, and else its defaults. The document is not changed. \`/api/v1/probes\` shows the end as \`until\`.
 
-- \`for\` counts from when this section was first applied, \`until\` is a time of the wall clock. An edit elsewhere in the document changes nothing; a
-  section that says something else, or was gone meanwhile, counts anew.
-- A restart changes nothing: when each section ends is kept in \`timed.json\` in the folder of \`--state\` (default \`/var/lib/netsonde\`). The
+- \`for\` counts from when this section was first applied, by a clock that nobody sets; \`until\` is a time of the wall clock. An edit elsewhere in the
+  document changes nothing; a section that says something else, or was gone meanwhile, counts anew.
+- A restart of the agent changes nothing: when each section ends is kept in \`timed.json\` in the folder of \`--state\` (default \`/var/lib/netsonde\`). The
   folder above must be there; mount a writable one where the root is read-only. An \`emptyDir\` survives a restart of the container, a \`hostPath\` also a
   new Pod of the DaemonSet. Where nothing can be written the agent says so, and \`for\` counts anew after a restart. A file that is damaged is told of and ignored.
+- After a reboot only the wall clock tells how much of \`for\` is left; it is never more than \`for\`.
 - \`until\` in the past is a fault where it is new. In the first document that an agent reads it is over: a new node must not fail for it.
 - A node has at most 256 such sections.
 `.trim();

@@ -132,8 +132,11 @@ export class Agent implements AsyncDisposable {
    * @throws where the address cannot be listened on or /proc not be read
    */
   static async start(options: AgentOptions): Promise<Agent> {
-    const { state: directory, log } = options;
-    const agent = new Agent(options, await Clocks.open({ directory, warn: (message) => log.warn(message) }));
+    const { state: directory, paths, log } = options;
+    const agent = new Agent(
+      options,
+      await Clocks.open({ directory, proc: paths.proc, warn: (message) => log.warn(message) }),
+    );
     try {
       const content = options.configFile === undefined ? undefined : await readContent(options.configFile);
       // A fault that can be seen now is told before anything is started.

@@ -38,7 +38,7 @@ async function open(nodeLabels: Labels = {}): Promise<ConfigLoop> {
   return new ConfigLoop({
     origin: { file: '/etc/netsonde.yaml', configMap: null },
     reader: READER,
-    clocks: await Clocks.open({ directory, warn: (message) => logs.push(`warn ${message}`) }),
+    clocks: await Clocks.open({ directory, proc: '/proc', warn: (message) => logs.push(`warn ${message}`) }),
     nodeLabels,
     followers: {
       log: ({ log }) => step(`log ${log.level}`),
@@ -67,7 +67,7 @@ beforeEach(async () => {
   desired = undefined;
   podLabels = undefined;
   during = () => undefined;
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'], now: START });
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'hrtime'], now: START });
   loop = await open();
 });
 
@@ -240,6 +240,19 @@ describe('a section whose time ends', () => {
     expect(loop.until('udp')).toBeNull();
     expect(loop.status).toMatchObject({ generation: 1, successful: true, appliedMs: START });
     expect(logs).toEqual(['info probes.udp: its time is over']);
+  });
+
+  it.each([
+    ['back', -3_600_000],
+    ['forward', 3_600_000],
+  ])('reverts on time where the wall clock is set an hour %s', async (_, byMs) => {
+    await loop.begin({ text: 'probes: { udp: { enabled: false, for: 20s } }' });
+    vi.setSystemTime(START + byMs);
+    expect(loop.until('udp')).toBe(new Date(START + byMs + 20_000).toISOString());
+    await vi.advanceTimersByTimeAsync(19_999);
+    expect(isOn('udp')).toBe(false);
+    await vi.advanceTimersByTimeAsync(2);
+    await vi.waitFor(() => expect(isOn('udp')).toBe(true));
   });
 
   it('keeps its end when another part of the document changes', async () => {

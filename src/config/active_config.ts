@@ -4,7 +4,7 @@ import type { TimedSection } from './document.ts';
 import type { ConfigReader } from './load.ts';
 import type { Config } from './schema.ts';
 
-/** A timer does not notice that the wall clock is set: the clock is read again after this time at the latest. */
+/** A timer does not notice that the wall clock is set, as `until` needs: the clock is read again after this time at the latest. */
 const LOOK_EVERY_MS = 10_000;
 
 export interface ActiveConfigOptions {
@@ -84,7 +84,7 @@ export class ActiveConfig implements Disposable {
     clearTimeout(this.#timer);
     const left = this.#config.timed
       .filter(({ id }) => !this.#over.has(id))
-      .map((section) => (this.#options.clocks.endOf(section) ?? Number.POSITIVE_INFINITY) - Date.now());
+      .map((section) => this.#options.clocks.leftOf(section));
     if (left.length === 0) return;
     this.#timer = setTimeout(() => this.#look(), Math.max(1, Math.min(...left, LOOK_EVERY_MS)));
     this.#timer.unref();

@@ -1,4 +1,13 @@
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -11,19 +20,41 @@ const reader = new ConfigReader(PROBES);
 const START = Date.UTC(2026, 10, 21, 3);
 
 let directory: string;
+/** The wall clock, and the one that nobody sets. */
 let now: number;
+let monotonic: number;
 let warnings: string[];
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'clocks-'));
   now = START;
+  monotonic = 5_000_000;
   warnings = [];
+  boot('5cd2a1f4-6a43-4c2c-a2a9-0f6f8f0e6f00');
 });
 
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 function open(folder = directory): Promise<Clocks> {
-  return Clocks.open({ directory: folder, warn: (message) => warnings.push(message), now: () => now });
+  return Clocks.open({
+    directory: folder,
+    proc: join(directory, 'proc'),
+    warn: (message) => warnings.push(message),
+    wall: () => now,
+    monotonic: () => monotonic,
+  });
+}
+
+function boot(id: string): void {
+  const folder = join(directory, 'proc/sys/kernel/random');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'boot_id'), `${id}\n`);
+}
+
+/** Time goes by, on both clocks. */
+function pass(ms: number): void {
+  now += ms;
+  monotonic += ms;
 }
 
 function sections(...probes: string[]): readonly TimedSection[] {
@@ -31,7 +62,9 @@ function sections(...probes: string[]): readonly TimedSection[] {
 }
 
 function leftOf(clocks: Clocks, timed: readonly TimedSection[]): number[] {
-  return timed.map((section) => (clocks.endOf(section) ?? Number.NaN) - now);
+  const left = timed.map((section) => clocks.leftOf(section));
+  expect(timed.map((section) => (clocks.endOf(section) ?? Number.NaN) - now)).toEqual(left);
+  return left;
 }
 
 const FILE = 'timed.json';
@@ -42,12 +75,12 @@ describe('a section with for', () => {
     const clocks = await open();
     await clocks.take(timed);
     expect(leftOf(clocks, timed)).toEqual([900_000]);
-    now += 895_000;
+    pass(895_000);
     const restarted = await open();
     await restarted.take(timed);
     expect(leftOf(restarted, timed)).toEqual([5_000]);
     expect(timed.map((section) => restarted.isOver(section))).toEqual([false]);
-    now += 5_000;
+    pass(5_000);
     expect(timed.map((section) => restarted.isOver(section))).toEqual([true]);
     const later = await open();
     await later.take(timed);
@@ -58,24 +91,79 @@ describe('a section with for', () => {
   it('counts anew when it says something else, or was gone meanwhile, and not when others change', async () => {
     const clocks = await open();
     await clocks.take(sections('udp: { for: 15m }'));
-    now += 60_000;
+    pass(60_000);
     await clocks.take(sections('udp: { for: 15m }', 'tcp: { for: 1m }'));
     expect(leftOf(clocks, sections('udp: { for: 15m }', 'tcp: { for: 1m }'))).toEqual([840_000, 60_000]);
     await clocks.take(sections('udp: { for: 15m, metrics: false }'));
     expect(leftOf(clocks, sections('udp: { for: 15m, metrics: false }'))).toEqual([900_000]);
     await clocks.take([]);
-    now += 60_000;
+    pass(60_000);
     await clocks.take(sections('udp: { for: 15m }'));
     expect(leftOf(clocks, sections('udp: { for: 15m }'))).toEqual([900_000]);
   });
 
-  it('does not become longer when the clock is set back', async () => {
+  it.each([
+    ['back', -3_600_000],
+    ['forward', 3_600_000],
+  ])('takes as long where the wall clock is set an hour %s, also while the agent is not there', async (_, byMs) => {
     const timed = sections('udp: { for: 15m }');
-    await (await open()).take(timed);
-    now -= 3_600_000;
     const clocks = await open();
     await clocks.take(timed);
-    expect(leftOf(clocks, timed)).toEqual([900_000]);
+    pass(60_000);
+    now += byMs;
+    expect(leftOf(clocks, timed)).toEqual([840_000]);
+    await clocks.take(timed);
+    now += byMs;
+    const restarted = await open();
+    await restarted.take(timed);
+    expect(leftOf(restarted, timed)).toEqual([840_000]);
+    pass(839_999);
+    expect([clocks, restarted].map((some) => timed.map((section) => some.isOver(section)))).toEqual([[false], [false]]);
+    pass(1);
+    expect([clocks, restarted].map((some) => timed.map((section) => some.isOver(section)))).toEqual([[true], [true]]);
+  });
+
+  it.each([
+    ['on time', 60_000, 840_000],
+    ['set back', -3_600_000, 900_000],
+    ['set forward', 3_600_000, -2_700_000],
+  ])('goes by the wall clock after a reboot, %s, and is never longer than it says', async (_, byMs, leftMs) => {
+    const timed = sections('udp: { for: 15m }');
+    await (await open()).take(timed);
+    boot('another');
+    monotonic = 0;
+    now += byMs;
+    const rebooted = await open();
+    await rebooted.take(timed);
+    expect(leftOf(rebooted, timed)).toEqual([leftMs]);
+  });
+
+  it("goes by the wall clock where nothing names the boot, or the file is an older agent's", async () => {
+    const timed = sections('udp: { for: 15m }');
+    boot('');
+    await (await open()).take(timed);
+    pass(60_000);
+    monotonic += 1_000_000;
+    const unnamed = await open();
+    await unnamed.take(timed);
+    expect(leftOf(unnamed, timed)).toEqual([840_000]);
+    const { version, ends } = JSON.parse(readFileSync(join(directory, FILE), 'utf8'));
+    writeFileSync(join(directory, FILE), JSON.stringify({ version, ends }));
+    const older = await open();
+    await older.take(timed);
+    expect(leftOf(older, timed)).toEqual([840_000]);
+    expect(warnings).toEqual([]);
+  });
+
+  it('shows one end while both clocks go alike, give or take a little', async () => {
+    const timed = sections('udp: { for: 15m }');
+    const clocks = await open();
+    await clocks.take(timed);
+    const ends = [0, 700, -900].map((byMs) => {
+      now += byMs;
+      return timed.map((section) => clocks.endOf(section));
+    });
+    expect(ends).toEqual([[START + 900_000], [START + 900_000], [START + 900_000]]);
   });
 });
 
@@ -98,12 +186,22 @@ describe('a section with until', () => {
     expect(readFileSync(join(directory, FILE), 'utf8')).toBe(text);
   });
 
+  it('goes by the wall clock, which may be set', async () => {
+    const timed = sections('tcp: { until: 2026-11-21T03:30:00Z }');
+    const clocks = await open();
+    await clocks.take(timed);
+    now += 3_600_000;
+    expect(timed.map((section) => clocks.isOver(section))).toEqual([true]);
+    now -= 3_600_000;
+    expect(leftOf(clocks, timed)).toEqual([1_800_000]);
+  });
+
   it('that has passed while it was in force, or before the agent started, is just over', async () => {
     const timed = sections('tcp: { until: 2026-11-21T03:00:05Z }');
     const clocks = await open();
     await clocks.take(timed);
     expect(leftOf(clocks, timed)).toEqual([5_000]);
-    now += 6_000;
+    pass(6_000);
     await clocks.take([...timed, ...sections('udp: { for: 1m }')]);
     expect(timed.map((section) => clocks.isOver(section))).toEqual([true]);
     rmSync(join(directory, FILE));
@@ -140,7 +238,7 @@ describe('the file', () => {
     const timed = sections('udp: { for: 15m }');
     await clocks.take(timed);
     const again = await open();
-    now += 1_000;
+    pass(1_000);
     await again.take(timed);
     expect(leftOf(again, timed)).toEqual([899_000]);
     expect(warnings).toHaveLength(1);
@@ -159,7 +257,7 @@ describe('the file', () => {
         /state\/timed\.json cannot be written \(ENOTDIR.*\): after a restart of the agent `for` counts anew; give a folder with --state$/,
       ),
     ]);
-    now += 900_000;
+    pass(900_000);
     expect(timed.map((section) => clocks.isOver(section))).toEqual([true]);
   });
 });

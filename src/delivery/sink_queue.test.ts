@@ -168,6 +168,25 @@ describe('a sink that fails', () => {
     expect(row()).toMatchObject({ delivered: 1, pending: 0 });
   });
 
+  it.each([
+    ['back', -3_600_000],
+    ['forward', 3_600_000],
+  ])('is tried again in time, and told how long it failed, where the wall clock is set an hour %s', async (_, byMs) => {
+    let tries = 0;
+    sink.act = async () => {
+      if (++tries === 1) throw new Unavailable('busy', 10_000);
+    };
+    stopTime();
+    queue().offer(makeLines(1));
+    await vi.advanceTimersByTimeAsync(5_000);
+    vi.setSystemTime(Date.now() + byMs);
+    await vi.advanceTimersByTimeAsync(4_999);
+    expect(row()).toMatchObject({ delivered: 0, pending: 1 });
+    await vi.advanceTimersByTimeAsync(1_001);
+    expect(row()).toMatchObject({ delivered: 1, pending: 0 });
+    expect(logged[1]).toMatch(/^events go to fake again, after 1[01] s$/);
+  });
+
   it('drops what no try will make it take: single events, or a batch that we cannot write', async () => {
     sink.act = async (batch, receipt) => {
       if (batch.length === 3) receipt.rejected(batch.slice(1, 2), 'too old');

@@ -64,7 +64,8 @@ export class SinkQueue {
   #failures = 0;
   #retries = 0;
   #reason = '';
-  #sinceMs = Date.now();
+  /** Since when it is in its state: by the wall clock, and by one that nobody sets. */
+  #since = { wallMs: Date.now(), ms: performance.now() };
   #untilMs: number | undefined;
   #rejected: SinkStatus['rejected'] = null;
   #paused = false;
@@ -109,7 +110,7 @@ export class SinkQueue {
       name: this.name,
       state: reason === '' ? 'running' : 'failed',
       reason,
-      since: new Date(this.#sinceMs).toISOString(),
+      since: new Date(this.#since.wallMs).toISOString(),
       until: this.#untilMs === undefined ? null : new Date(this.#untilMs).toISOString(),
       pending: this.#buffer.length,
       pendingBytes: this.#buffer.bytes,
@@ -245,7 +246,7 @@ export class SinkQueue {
 
   #succeeded(): void {
     if (this.#failures > 0) {
-      const seconds = Math.round((Date.now() - this.#sinceMs) / 1_000);
+      const seconds = Math.round((performance.now() - this.#since.ms) / 1_000);
       this.#options.log('info', `events go to ${this.name} again, after ${seconds} s`);
     }
     this.#failures = 0;
@@ -274,7 +275,9 @@ export class SinkQueue {
   }
 
   #setReason(reason: string): void {
-    if ((reason === '') !== (this.#reason === '')) this.#sinceMs = Date.now();
+    if ((reason === '') !== (this.#reason === '')) {
+      this.#since = { wallMs: Date.now(), ms: performance.now() };
+    }
     this.#reason = reason;
     if (reason === '') this.#untilMs = undefined;
   }

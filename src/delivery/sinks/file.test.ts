@@ -11,8 +11,7 @@ import {
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { makeLines, messages } from '../../../test/support/event_lines.ts';
 import { parseSinks } from '../../../test/support/event_way.ts';
 import type { LaneRecord } from '../record.ts';
@@ -31,10 +30,11 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 async function open(
   more: object = {},
+  now?: () => number,
 ): Promise<{ write(events: readonly LaneRecord[]): Promise<void> } & AsyncDisposable> {
   const { file } = parseSinks({ file: { path, ...more } });
   if (file === undefined) throw new Error('no file');
-  const sink = new FileSink(file);
+  const sink = new FileSink(file, now);
   const receipt = { delivered: () => undefined, rejected: () => undefined };
   return {
     write: (events) => sink.write(events, receipt, new AbortController().signal),
@@ -76,12 +76,57 @@ it('keeps none where it is to keep none', async () => {
   expect(read()[0]).toBe('event 10');
 });
 
-it('puts aside a file that is old', async () => {
-  await using sink = await open({ rotateAge: '1s' });
-  await sink.write(makeLines(1));
-  await wait(1_100);
-  await sink.write(makeLines(1, {}, 1));
-  expect([read(`${path}.1`), read()]).toEqual([['event 0'], ['event 1']]);
+describe('a file that is old', () => {
+  const HOUR_MS = 3_600_000;
+  let nowMs: number;
+
+  beforeEach(() => {
+    nowMs = 1_000;
+  });
+  afterEach(() => void vi.useRealTimers());
+
+  function setWallClock(byMs: number): void {
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + byMs });
+  }
+
+  async function writeEarlier(): Promise<void> {
+    await using sink = await open();
+    await sink.write(makeLines(1));
+  }
+
+  it.each([
+    ['stays as it is', 0],
+    ['is set an hour back', -HOUR_MS],
+    ['is set an hour forward', HOUR_MS],
+  ])('is put aside after its time, and not before, where the wall clock %s', async (_, byMs) => {
+    await using sink = await open({ rotateAge: '30m' }, () => nowMs);
+    await sink.write(makeLines(1));
+    setWallClock(byMs);
+    nowMs += 1_790_000;
+    await sink.write(makeLines(1, {}, 1));
+    expect(readdirSync(folder)).toEqual(['events.jsonl']);
+    nowMs += 11_000;
+    await sink.write(makeLines(1, {}, 2));
+    expect([read(`${path}.1`), read()]).toEqual([['event 0', 'event 1'], ['event 2']]);
+  });
+
+  it('is as old as the wall clock says where an earlier run made it', async () => {
+    await writeEarlier();
+    setWallClock(HOUR_MS);
+    await using sink = await open({ rotateAge: '30m' });
+    await sink.write(makeLines(1, {}, 1));
+    expect([read(`${path}.1`), read()]).toEqual([['event 0'], ['event 1']]);
+  });
+
+  it('is new where it is of a time to come', async () => {
+    await writeEarlier();
+    setWallClock(-HOUR_MS);
+    await using sink = await open({ rotateAge: '30m' }, () => nowMs);
+    await sink.write(makeLines(1, {}, 1));
+    nowMs += 1_801_000;
+    await sink.write(makeLines(1, {}, 2));
+    expect([read(`${path}.1`), read()]).toEqual([['event 0', 'event 1'], ['event 2']]);
+  });
 });
 
 it('opens the file anew when somebody else has put it aside, removed or emptied it', async () => {

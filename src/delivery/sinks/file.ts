@@ -8,13 +8,17 @@ import { type Receipt, type Sink, Unavailable } from '../sink.ts';
 export class FileSink implements Sink {
   readonly name = 'file';
   readonly #config: SinkConfig<'file'>;
+  /** Milliseconds of a clock that nobody sets. */
+  readonly #now: () => number;
   #file: FileHandle | undefined;
   #inode = 0;
   #size = 0;
+  /** By `#now`. */
   #bornMs = 0;
 
-  constructor(config: SinkConfig<'file'>) {
+  constructor(config: SinkConfig<'file'>, now = () => performance.now()) {
     this.#config = config;
+    this.#now = now;
   }
 
   async write(records: readonly LaneRecord[], _receipt: Receipt, signal: AbortSignal): Promise<void> {
@@ -54,7 +58,7 @@ export class FileSink implements Sink {
     if (this.#file !== undefined && (await inodeOf(path)) !== this.#inode) await this.close();
     if (this.#file === undefined) await this.#open();
     const isLarge = this.#size > 0 && this.#size + bytes > rotateBytes;
-    const isOld = this.#size > 0 && Date.now() - this.#bornMs > rotateAge;
+    const isOld = this.#size > 0 && this.#now() - this.#bornMs > rotateAge;
     if (!isLarge && !isOld) return;
     await this.close();
     await this.#rotate();
@@ -68,7 +72,9 @@ export class FileSink implements Sink {
     const { ino, size, birthtimeMs } = await this.#file.stat();
     this.#inode = ino;
     this.#size = size;
-    this.#bornMs = birthtimeMs > 0 ? birthtimeMs : Date.now();
+    // How old the file of an earlier run is only the wall clock can tell, once. One from a time to come is new.
+    const ageMs = birthtimeMs > 0 ? Math.max(0, Date.now() - birthtimeMs) : 0;
+    this.#bornMs = this.#now() - ageMs;
   }
 
   /** `path` becomes `path.1`, that `path.2`, and so on; the last one goes. */

@@ -161,16 +161,19 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
   return {
     status: response.statusCode ?? 0,
     text: text.trim().slice(0, TEXT_MAX),
-    retryAfterMs: parseRetryAfter(response.headers['retry-after']),
+    retryAfterMs: parseRetryAfter(response.headers['retry-after'], response.headers.date),
   };
 }
 
-/** Seconds, or a date (RFC 9110, 10.2.3). */
-function parseRetryAfter(text: string | undefined): number {
+/**
+ * Seconds, or a date (RFC 9110, 10.2.3), in milliseconds from now.
+ * @param date when the server answered, by its own clock, which need not be ours; without it a date says nothing
+ */
+export function parseRetryAfter(text: string | undefined, date: string | undefined): number {
   if (text === undefined) return 0;
   if (/^\d{1,9}$/.test(text)) return Number(text) * 1_000;
-  const atMs = Date.parse(text);
-  return Number.isNaN(atMs) ? 0 : Math.max(0, atMs - Date.now());
+  const leftMs = Date.parse(text) - Date.parse(date ?? '');
+  return Number.isNaN(leftMs) ? 0 : Math.max(0, leftMs);
 }
 
 /** Several addresses that all failed make an error of errors, without a message of its own. */

@@ -1,0 +1,95 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Where the wall clock is read, and why it is right there. */
+export interface Place {
+  readonly reads: number;
+  readonly why: string;
+}
+
+/** By file, from the root of the repository. Everything else takes its time from a clock that nobody sets. */
+export const PLACES: Readonly<Record<string, Place>> = {
+  'bench/sizing.ts': { reads: 1, why: 'the date of a measurement' },
+  'src/agent/agent.ts': { reads: 1, why: 'when the agent was started, for people' },
+  'src/agent/config_loop.ts': { reads: 2, why: 'when a document was applied or rejected, for people and for alerts' },
+  'src/collectors/supervisor.ts': {
+    reads: 3,
+    why: 'since when a probe is in its state, and when it is tried again, for people',
+  },
+  'src/commands/check.ts': { reads: 2, why: '`until` is a time of the wall clock' },
+  'src/config/clocks.ts': { reads: 1, why: '`until` is a time of the wall clock, and `for` is shown as one' },
+  'src/delivery/sink_queue.ts': {
+    reads: 4,
+    why: 'since when a sink fails, when it is tried again and when it refused, for people',
+  },
+  'src/delivery/sinks/file.ts': { reads: 1, why: 'the age of a file that an earlier run made, once' },
+  'src/events/bus.ts': { reads: 1, why: 'the name of a run, which differs from that of the run before' },
+  'src/http/event_stream.ts': { reads: 1, why: '`since` is compared with the timestamps of events' },
+  'src/kernel/collection.ts': { reads: 1, why: 'when a page was collected, for people' },
+  'src/kernel/discovery_status.ts': { reads: 2, why: 'since when discovery is in its state, for people' },
+  'src/kubernetes/rejection.ts': { reads: 1, why: 'the timestamp of a Kubernetes event' },
+  'src/probes/conntrack/conntrack_pressure.ts': { reads: 1, why: 'the timestamp of an event' },
+  'src/probes/lifecycle.ts': { reads: 1, why: 'the timestamp of an event' },
+  'src/server.ts': { reads: 1, why: 'what the clock of the node says, for people' },
+  'src/web/page/app.tsx': { reads: 1, why: 'how long ago a time of the wall clock is' },
+  'src/web/page/store.ts': {
+    reads: 3,
+    why: 'how far the clock of the browser is from that of the node, asked anew with each answer',
+  },
+  'test/support/api_host.ts': { reads: 4, why: 'stands for the agent, and shows the same times' },
+  'test/support/containerd.ts': { reads: 1, why: 'gRPC takes a deadline as a date' },
+};
+
+const FOLDERS = ['bench', 'bpf-napi/lib', 'scripts', 'src', 'test'];
+const IS_CODE = /\.tsx?$/;
+const IS_TEST = /\.test\.tsx?$/;
+/** Each also where it is only named: `now = Date.now`. `new Date(time)` reads no clock, `Date()` does. */
+const READS = /\bDate\s*\.\s*now\b|\bnew\s+Date\b(?!\s*\(\s*[^\s)])|(?<!\bnew\s+)(?<![\w.])Date\s*\(/g;
+const COMMENTS_AND_TEXTS = /\/\*[\s\S]*?\*\/|(?<![:'"`\\])\/\/[^\n]*|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"/g;
+
+export interface WallClockSurvey {
+  readonly files: number;
+  readonly reads: number;
+  /** Sentences, each with the file it is about. */
+  readonly violations: readonly string[];
+}
+
+/**
+ * Holds the reads of the wall clock against the list of places. Tests may read it: they look at what is shown.
+ * @param root of the repository
+ */
+export function surveyWallClock(root: string, places: Readonly<Record<string, Place>> = PLACES): WallClockSurvey {
+  const files = FOLDERS.flatMap((folder) => codeBelow(root, folder));
+  const violations: string[] = [];
+  let reads = 0;
+  for (const file of files) {
+    const found = readsOf(readFileSync(join(root, file), 'utf8'));
+    const allowed = places[file]?.reads ?? 0;
+    reads += found.length;
+    if (found.length > allowed) violations.push(tooManyOf(file, found, allowed));
+    if (found.length < allowed)
+      violations.push(`${file}: reads the wall clock ${found.length} times, the list says ${allowed}`);
+  }
+  for (const file of Object.keys(places)) {
+    if (!files.includes(file)) violations.push(`${file}: is in the list of scripts/wall_clock.ts, and not there`);
+  }
+  return { files: files.length, reads, violations };
+}
+
+function tooManyOf(file: string, lines: readonly number[], allowed: number): string {
+  const may = allowed === 0 ? '' : `, and may ${allowed} times`;
+  return `${file}: reads the wall clock in line ${lines.join(', ')}${may}; take performance.now() for how long something takes, or add the place with its reason to scripts/wall_clock.ts`;
+}
+
+/** Numbers of the lines. */
+function readsOf(text: string): number[] {
+  const code = text.replace(COMMENTS_AND_TEXTS, (part) => part.replace(/[^\n]/g, ' '));
+  return [...code.matchAll(READS)].map(({ index }) => code.slice(0, index).split('\n').length);
+}
+
+function codeBelow(root: string, folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((path) => IS_CODE.test(path) && !IS_TEST.test(path) && !path.includes('node_modules'))
+    .map((path) => join(folder, path))
+    .sort();
+}
