@@ -62,8 +62,8 @@ describe('a faulty configuration', () => {
 detail: fulll
 foo: 1
 probes:
+  packetloss: { stack: on, limit: 0, noLoss: [x y], evnts: 1 }
   packetlos: {}
-  packetloss: { stack: on, limit: 0, noLoss: [x y], noLossFunctions: 3, evnts: 1 }
   tcp: 5
   tcpext: { fields: al, events: true }
 sinks: { stdot: {} }
@@ -77,8 +77,7 @@ log: { level: inf }
       'probes.packetloss.limit: 0 is not allowed; allowed: at least 1',
       'probes.packetloss.stack: "on" is not allowed; allowed: true or false',
       'probes.packetloss.noLoss.0: "x y" is not allowed; allowed: a reason in the name that the kernel gives it, like TCP_OLD_DATA',
-      'probes.packetloss.noLossFunctions: 3 is not allowed; allowed: a list',
-      'probes.packetloss.evnts: no such key (did you mean events?); there are: enabled, metrics, detail, events, limit, for, until, budget, pods, stack, noLoss, noLossFunctions, noLossMulticast',
+      'probes.packetloss.evnts: no such key (did you mean events?); there are: enabled, metrics, detail, events, limit, for, until, budget, pods, stack, noLoss',
       `probes.packetlos: no such key (did you mean packetloss?); there are: ${PROBES.map(({ name }) => name).join(', ')}`,
       'sinks.stdot: no such key (did you mean stdout?); there are: stdout, file, loki, otlp',
       'log.level: "inf" is not allowed; allowed: one of error, warn, info, debug',

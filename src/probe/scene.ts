@@ -14,12 +14,22 @@ export interface Tuple {
 export function decodeTuple(view: DataView, at: number): Tuple {
   if (packetTuple.family(view, at) === 0) return { protocol: ethertypeName(packetTuple.ethertype(view, at)) };
   const protocol = ipProtocolName(packetTuple.protocol(view, at));
-  const port = (number: number) => (hasPorts(protocol) ? number : undefined);
+  const port = (number: number) => (hasPorts(protocol) && !isLaterFragment(view, at) ? number : undefined);
   return {
     src: formatEndpoint(packetTuple.source(view, at), port(packetTuple.sourcePort(view, at))),
     dst: formatEndpoint(packetTuple.destination(view, at), port(packetTuple.destinationPort(view, at))),
     protocol,
   };
+}
+
+/** Whether a struct packet_tuple is of a fragment that is not its packet's first: such a one has no ports. */
+export function isLaterFragment(view: DataView, at: number): boolean {
+  return (
+    packetTuple.family(view, at) !== 0 &&
+    hasPorts(ipProtocolName(packetTuple.protocol(view, at))) &&
+    packetTuple.sourcePort(view, at) === 0 &&
+    packetTuple.destinationPort(view, at) === 0
+  );
 }
 
 /** A state of TCP as the kernel's sources name it: `SYN_SENT`. */
@@ -37,6 +47,14 @@ export function processConstants(btf: Btf): { preempt_count_at?: bigint } {
   const at = count?.offset ?? (hot === undefined || member === undefined ? undefined : hot.offset + member / 8);
   if (runqueues === undefined || at === undefined) return {};
   return { preempt_count_at: BigInt.asUintN(64, BigInt(at - runqueues.offset)) };
+}
+
+/** The constant that common/fragment.bpf.h needs. */
+export function fragmentConstants(btf: Btf): { timer_bases_at?: bigint } {
+  const runqueues = btf.perCpuVariable('runqueues');
+  const bases = btf.perCpuVariable('timer_bases');
+  if (runqueues === undefined || bases === undefined) return {};
+  return { timer_bases_at: BigInt.asUintN(64, BigInt(bases.offset - runqueues.offset)) };
 }
 
 const NOT_AN_INTERRUPT =

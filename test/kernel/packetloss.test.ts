@@ -164,18 +164,18 @@ it('goes on counting from where it was when it is switched off and on', async ()
   expect(told()).toEqual([]);
 });
 
-it('counts what is no loss apart, and says nothing of it', async () => {
-  await agent.kernel.configure(probesOf(configOf('detail: full, noLoss: [NETFILTER_DROP]')));
+it('counts what is configured as no loss apart, and says nothing of it', async () => {
+  await agent.kernel.configure(probesOf(configOf('noLoss: [NETFILTER_DROP]')));
   agent.events.length = 0;
-  const ignored = async () =>
-    sampleValue(await agent.page(), 'netsonde_packet_drops_ignored_total', {
+  const configured = async () =>
+    sampleValue(await agent.page(), 'netsonde_packet_discards_total', {
       pod: pair.b.netns.name,
-      reason: 'NETFILTER_DROP',
+      class: 'configured',
     }) ?? 0;
-  const before = await ignored();
+  const before = await configured();
   const lost = await drops(pair.b.netns.name, 'NETFILTER_DROP');
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 6, bytes: 5 });
-  expect((await ignored()) - before).toBe(6);
+  expect((await configured()) - before).toBe(6);
   expect(await drops(pair.b.netns.name, 'NETFILTER_DROP')).toBe(lost);
   expect(eventsTo(7001)).toEqual([]);
 });

@@ -197,14 +197,6 @@ undrop(A)
     has: 'addresses',
   },
   {
-    name: 'a frame for another host',
-    families: ['ipv4'],
-    program: `${FORGED}\nframe(forged(ADDRESS[A]), bytes.fromhex('020000000001'))`,
-    where: 'b',
-    reason: 'OTHERHOST',
-    count: 1,
-  },
-  {
     name: 'a wrong checksum of the header',
     families: ['ipv4'],
     program: `${FORGED}\nframe(forged(ADDRESS[A], check=0x5555))`,

@@ -111,6 +111,21 @@ struct rhashtable {
 struct fqdir {
 	struct rhashtable rhashtable;
 	atomic_long_t mem;
+	struct net *net;
+};
+
+struct timer_list {
+	unsigned long expires;
+};
+
+struct inet_frag_queue {
+	struct timer_list timer;
+	struct fqdir *fqdir;
+};
+
+/* Per-CPU, and of each CPU some. */
+struct timer_base {
+	struct timer_list *running_timer;
 };
 
 struct inet_ehash_bucket {
@@ -206,6 +221,7 @@ struct net {
 	struct netns_ipv6 ipv6;
 	struct netns_ct ct;
 	struct net_generic *gen;
+	struct net_device *loopback_dev;
 	__u64 net_cookie;
 };
 
@@ -419,6 +435,7 @@ struct sk_buff {
 	__u8 pkt_type : 3;
 	__u16 transport_header;
 	__u16 network_header;
+	__u16 mac_header;
 	unsigned char *head;
 };
 

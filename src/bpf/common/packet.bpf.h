@@ -109,19 +109,33 @@ static __always_inline void packet_read_tuple(struct packet_tuple *tuple, struct
 }
 
 /*
- * Cookie of the namespace that a packet is in, 0 if none: its device's, else its socket's. A packet in a TCP queue has
- * no device, and one in a UDP receive queue has other data in its place, which is no kernel address and reads as zero.
- * The receiver is a plain number: see plain_argument().
+ * Cookie of the namespace of a packet's device, 0 if it has none. A packet in a TCP queue has no device; in a
+ * UDP receive queue or among fragments it has other data in its place, so that the namespace has to prove itself.
  */
-static __always_inline __u64 packet_netns(struct sk_buff *skb, const struct sock *receiver)
+static __always_inline __u64 device_netns(struct sk_buff *skb)
 {
 	struct net_device *device = skb->dev;
 	struct net *net = device ? device->nd_net.net : NULL;
+
+	if (!net || net->loopback_dev->nd_net.net != net)
+		return 0;
+	return netns_id(net);
+}
+
+/*
+ * Cookie of the namespace that a packet is in, 0 if none: its device's, else its socket's. The receiver is a plain
+ * number: see plain_argument().
+ */
+static __always_inline __u64 packet_netns(struct sk_buff *skb, const struct sock *receiver)
+{
+	__u64 netns = device_netns(skb);
 	struct sock *owner = skb->sk;
 
-	if (!net && receiver)
-		return netns_read_id(BPF_CORE_READ(receiver, __sk_common.skc_net.net));
-	if (!net && owner)
-		net = owner->__sk_common.skc_net.net;
-	return net ? netns_id(net) : 0;
+	if (netns)
+		return netns;
+	if (receiver)
+		netns = netns_read_id(BPF_CORE_READ(receiver, __sk_common.skc_net.net));
+	if (!netns && owner)
+		netns = netns_id(owner->__sk_common.skc_net.net);
+	return netns;
 }

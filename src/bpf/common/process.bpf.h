@@ -3,6 +3,7 @@
 
 #include "events.bpf.h"
 #include "kernel.h"
+#include "netns.bpf.h"
 #include <linux/bpf.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
@@ -61,4 +62,15 @@ static __always_inline void event_read_process(struct event_process *process)
 	process->pid = bpf_get_current_pid_tgid() >> 32;
 	process->cgroup = bpf_get_current_cgroup_id();
 	bpf_get_current_comm(process->name, sizeof(process->name));
+}
+
+/* The namespace of the running process; 0 where none is: a kernel thread, or a process that ends. */
+static __always_inline __u64 task_netns(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct nsproxy *nsproxy = BPF_CORE_READ(task, nsproxy);
+
+	if (BPF_CORE_READ(task, flags) & KERNEL_THREAD || !nsproxy)
+		return 0;
+	return netns_read_id(BPF_CORE_READ(nsproxy, net_ns));
 }

@@ -6,28 +6,48 @@ export const FILE = 'packetloss.bpf.o';
 
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
-  readonly constant: 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'preempt_count_at' | 'not_specified' | 'no_loss' | 'no_loss_functions' | 'no_loss_places' | 'no_loss_multicast' | 'no_route' | 'with_stack';
-  readonly map: 'aimed_netns' | 'misses' | 'counts' | 'event_ledgers' | 'event_buckets' | 'events' | 'packet_drop_places';
+  readonly constant: 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'timer_bases_at' | 'preempt_count_at' | 'not_specified' | 'has_reasons' | 'rules' | 'subsystem_rules' | 'node_netns' | 'with_stack';
+  readonly map: 'aimed_netns' | 'misses' | 'counts' | 'event_ledgers' | 'event_buckets' | 'events';
   readonly program: 'packet_drop_socket' | 'packet_drop_reason' | 'packet_drop';
 }
 
-/** Entries of each map, or bytes of a ring, as the file has it. */
-export const MAX_ENTRIES = {
-  packet_drop_places: 1024,
+/** enum discard_class */
+export const discardClass = {
+  answered_by_reset: 0,
+  control: 1,
+  duplicate: 2,
+  no_listener_multicast: 3,
+  not_for_us: 4,
+  before_forwarding: 5,
+  unhandled_protocol: 6,
+  purged: 7,
+  configured: 8,
+  unclassified: 9,
 } as const;
 
 /** enum drop_limit */
 export const dropLimit = {
   reasons: 256,
-  functions: 16,
-  function_length: 32,
-  places: 32,
+  subsystems: 8,
 } as const;
 
 /** enum drop_side */
 export const dropSide = {
   lost: 0,
-  ignored: 1,
+  discarded: 1,
+} as const;
+
+/** enum loss_rule */
+export const lossRule = {
+  unknown: 0,
+  loss: 1,
+  no_reason: 2,
+  request: 3,
+  unicast: 4,
+  window: 5,
+  bridge: 6,
+  queue: 7,
+  class: 8,
 } as const;
 
 /** struct packet_drop_event */

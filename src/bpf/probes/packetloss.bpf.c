@@ -1,47 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Packets that the kernel threw away, by namespace and reason; and for a limited number the scene. */
+/* Packets that the kernel frees unused: those lost by namespace and reason, the rest by class; and for a limited number
+ * of losses the scene. */
 #include "common/aim.bpf.h"
 #include "common/argument.bpf.h"
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
+#include "common/fragment.bpf.h"
+#include "common/loss.bpf.h"
 #include "common/packet.bpf.h"
 #include "common/process.bpf.h"
 #include "common/shared.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 enum drop_side {
-	SIDE_LOST,
-	SIDE_IGNORED, /* no loss by configuration */
+	SIDE_LOST, /* reason: the kernel's */
+	SIDE_DISCARDED, /* reason: the class */
 };
 
 enum drop_limit {
 	DROP_REASONS = 256, /* the kernel's own are below; those of a subsystem have its number in the high half */
-	DROP_FUNCTIONS = 16,
-	DROP_FUNCTION_LENGTH = 32, /* with the NUL */
-	DROP_PLACES = 2 * DROP_FUNCTIONS, /* the compiler may have split a function */
+	DROP_SUBSYSTEMS = 8,
 };
 
 SHARED_ENUM(drop_side);
 SHARED_ENUM(drop_limit);
 
 const volatile __u32 not_specified = 0; /* the number of this reason, which is another one before 6.3 */
-const volatile __u8 no_loss[DROP_REASONS] = {};
-/* Functions whose drops without a reason are no loss. Padded with zeros. */
-const volatile char no_loss_functions[DROP_FUNCTIONS][DROP_FUNCTION_LENGTH] __attribute__((aligned(8))) = {};
-/* The places of those functions, from and up to: for a kernel that does not put an address into words. */
-const volatile __u64 no_loss_places[DROP_PLACES][2] = {};
-/* Multicast that is dropped without a reason, or with this one, is no loss. */
-const volatile bool no_loss_multicast = false;
-const volatile __u32 no_route = 0;
+const volatile bool has_reasons = false; /* since 5.17 */
+const volatile __u8 rules[DROP_REASONS] = {}; /* enum loss_rule, by reason */
+const volatile __u8 subsystem_rules[DROP_SUBSYSTEMS] = {};
+const volatile __u64 node_netns = 0; /* what has left its namespace's device and socket is the node's */
 const volatile bool with_stack = false;
-
-/* Whether a place in the kernel is in one of no_loss_functions, by its address: found out once. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 1024);
-	__type(key, __u64);
-	__type(value, __u32);
-} packet_drop_places SEC(".maps");
 
 #define SYMBOL_LENGTH 80
 #define STACK_FRAMES 16
@@ -86,7 +75,7 @@ static __always_inline void print_symbol(char *symbol, __u64 address)
 }
 
 static __always_inline void fill_event(struct packet_drop_event *event, struct sk_buff *skb, __u64 location,
-				       const struct count_key *key)
+				       const struct count_key *key, const struct packet_view *view)
 {
 	struct net_device *device = skb->dev;
 
@@ -95,8 +84,7 @@ static __always_inline void fill_event(struct packet_drop_event *event, struct s
 	event->location = location;
 	event->reason = key->reason;
 	event->length = skb->len;
-	__builtin_memset(&event->tuple, 0, sizeof(event->tuple));
-	packet_read_tuple(&event->tuple, skb);
+	event->tuple = view->tuple;
 	event_read_process(&event->process);
 	if (!device || bpf_probe_read_kernel_str(event->device, sizeof(event->device), device->name) < 0)
 		event->device[0] = 0;
@@ -116,104 +104,66 @@ static __always_inline void fill_stack(void *ctx, struct packet_drop_stack_event
 	}
 }
 
-/* The compiler may have split a function: `name.part.0` is in `name`. */
-static __always_inline void cut_suffix(char *name)
+static __always_inline __u32 rule_of(__u32 reason)
 {
-	bool cut = false;
-
-	for (int i = 0; i < DROP_FUNCTION_LENGTH; i++) {
-		cut = cut || name[i] == '.' || name[i] == ' ';
-		if (cut)
-			name[i] = 0;
-	}
-}
-
-static __always_inline bool is_in_no_loss_place(__u64 location)
-{
-	for (int i = 0; i < DROP_PLACES; i++) {
-		if (location >= no_loss_places[i][0] && location < no_loss_places[i][1])
-			return true;
-	}
-	return false;
-}
-
-static __always_inline bool is_in_no_loss_function(__u64 location)
-{
-	static const char format[] = "%ps";
-	__u32 *known = bpf_map_lookup_elem(&packet_drop_places, &location), found = 0;
-	__u64 name[DROP_FUNCTION_LENGTH / sizeof(__u64)] = {};
-
-	if (known)
-		return *known;
-	if (!can_print())
-		return is_in_no_loss_place(location);
-	bpf_snprintf((char *)name, sizeof(name), format, &location, sizeof(location));
-	cut_suffix((char *)name);
-	for (int i = 0; i < DROP_FUNCTIONS; i++) {
-		const volatile __u64 *candidate = (const volatile __u64 *)no_loss_functions[i];
-
-		if (candidate[0] && candidate[0] == name[0] && candidate[1] == name[1] && candidate[2] == name[2] &&
-		    candidate[3] == name[3])
-			found = 1;
-	}
-	bpf_map_update_elem(&packet_drop_places, &location, &found, BPF_ANY);
-	return found;
-}
-
-/* Kernel: include/uapi/linux/if_packet.h */
-#define PACKET_MULTICAST 2
-#define PACKET_LOOPBACK 5 /* multicast of our own, as it comes back */
-
-/* The kernel drops what comes for a group that nobody here has joined for want of a route, or gives no reason. */
-static __always_inline bool is_multicast(const struct sk_buff *skb)
-{
-	__u8 type = BPF_CORE_READ_BITFIELD(skb, pkt_type);
-
-	return type == PACKET_MULTICAST || type == PACKET_LOOPBACK;
-}
-
-static __always_inline bool is_no_loss(struct sk_buff *skb, __u64 location, __u32 reason)
-{
-	__u16 ethertype;
+	__u32 subsystem = reason >> 16;
 
 	/* One register for check and access: the compiler would check a copy, which the verifier does not follow. */
 	barrier_var(reason);
-	if (reason >= DROP_REASONS)
-		return false;
-	if (no_loss[reason])
-		return true;
-	if (no_loss_multicast && (reason == not_specified || reason == no_route) && is_multicast(skb))
-		return true;
-	if (reason != not_specified)
-		return false;
-	/* Netlink and Unix messages are freed this way as well. */
-	ethertype = bpf_ntohs(skb->protocol);
-	if (ethertype != ETHERTYPE_IPV4 && ethertype != ETHERTYPE_IPV6)
-		return true;
-	return is_in_no_loss_function(location);
+	barrier_var(subsystem);
+	if (reason < DROP_REASONS)
+		return rules[reason];
+	return subsystem < DROP_SUBSYSTEMS ? subsystem_rules[subsystem] : RULE_UNKNOWN;
+}
+
+/* Netlink and Unix messages are freed this way as well: they have neither an IP header nor that of a link. */
+static __always_inline bool is_packet(struct sk_buff *skb, bool has_place)
+{
+	__u16 ethertype = bpf_ntohs(skb->protocol);
+
+	return ethertype == ETHERTYPE_IPV4 || ethertype == ETHERTYPE_IPV6 ||
+	       (has_place && skb->mac_header != HEADER_UNSET);
+}
+
+/*
+ * For a packet that has neither device nor socket any more: a checksum that is looked at when the process reads, or
+ * fragments whose rest did not come. What is nobody's is the node's.
+ */
+static __always_inline __u64 netns_elsewhere(const struct packet_view *view, int class)
+{
+	__u64 netns = 0;
+
+	if (view->is_delivered && class == LOST)
+		netns = in_process() ? task_netns() : fragment_timer_netns();
+	return netns ?: node_netns;
 }
 
 static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 location, __u32 reason,
 				       const struct sock *receiver)
 {
-	struct count_key key = {.netns = packet_netns(skb, receiver), .reason = reason};
+	bool has_place = device_netns(skb) != 0;
+	struct count_key key = {.netns = packet_netns(skb, receiver)};
+	struct packet_view view = {};
+	int class;
 
+	if (!is_packet(skb, has_place))
+		return 0;
+	packet_view(&view, skb);
+	class = judge_loss(&view, rule_of(reason), receiver, has_reasons, has_place);
+	if (!key.netns)
+		key.netns = netns_elsewhere(&view, class);
 	if (!is_aimed_at(key.netns))
 		return 0;
-	key.side = is_no_loss(skb, location, reason) ? SIDE_IGNORED : SIDE_LOST;
-	if (!key.netns) {
-		if (key.side == SIDE_LOST)
-			count_miss(no_netns);
-		return 0;
-	}
+	key.side = class == LOST ? SIDE_LOST : SIDE_DISCARDED;
+	key.reason = class == LOST ? reason : class;
 	count_add(&key, skb->len);
-	if (key.side == SIDE_IGNORED || !events_enabled)
+	if (class != LOST || !events_enabled)
 		return 0;
 	if (with_stack) {
 		struct packet_drop_stack_event *event = event_reserve(key.netns, sizeof(*event));
 
 		if (event) {
-			fill_event(&event->drop, skb, location, &key);
+			fill_event(&event->drop, skb, location, &key, &view);
 			fill_stack(ctx, event);
 			event_submit(event);
 		}
@@ -221,7 +171,7 @@ static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 loc
 		struct packet_drop_event *event = event_reserve(key.netns, sizeof(*event));
 
 		if (event) {
-			fill_event(event, skb, location, &key);
+			fill_event(event, skb, location, &key, &view);
 			event_submit(event);
 		}
 	}
@@ -232,7 +182,7 @@ static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 loc
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(packet_drop_socket, struct sk_buff *skb, void *location, __u32 reason)
 {
-	return handle_drop(ctx, skb, (__u64)location, reason, skb->dev ? NULL : plain_argument(ctx, 3));
+	return handle_drop(ctx, skb, (__u64)location, reason, plain_argument(ctx, 3));
 }
 
 SEC("tp_btf/kfree_skb")

@@ -167,6 +167,30 @@ const FAMILIES: readonly (readonly [prefix: string, what: string, hint: string])
 /** All that are described, in the order of the kernel. */
 export const DESCRIBED_REASONS: readonly string[] = Object.keys(REASONS);
 
+/** Functions of the kernel that free lost packets without a reason, by name. */
+// biome-ignore format: a function a line
+const PLACES: Readonly<Record<string, readonly [what: string, hint: string]>> = {
+  neigh_invalidate: ['The next hop does not answer ARP or neighbour discovery.', 'Is it up, and in the same network? ip neigh.'],
+  ndisc_error_report: ['The next hop does not answer neighbour discovery.', 'Is it up, and in the same network? ip -6 neigh.'],
+  qdisc_reset: ['The queue of the device was emptied.', 'A queue or device that was changed or taken away under traffic: tc -s qdisc, ip link.'],
+  rtnl_kfree_skbs: ['The queue of the device was emptied.', 'A queue or device that was changed or taken away under traffic: tc -s qdisc, ip link.'],
+  ip_error: ['A route refuses the packet.', 'ip route: a blackhole, prohibit or unreachable route.'],
+  ip6_pkt_drop: ['A route refuses the packet.', 'ip -6 route: a blackhole, prohibit or unreachable route.'],
+  dst_discard: ['A route swallows the packet.', 'ip route: a blackhole route.'],
+  dst_discard_out: ['A route swallows the packet.', 'ip route: a blackhole route.'],
+  veth_xdp_rcv_skb: ['An XDP program refused the packet.', 'bpftool net: which one, and its own counters.'],
+  do_xdp_generic: ['An XDP program refused the packet.', 'bpftool net: which one, and its own counters.'],
+  __dev_forward_skb: ['The other end of the device is down, or takes no packet of this size.', 'ip link: state and MTU of both ends.'],
+  __dev_forward_skb2: ['The other end of the device is down, or takes no packet of this size.', 'ip link: state and MTU of both ends.'],
+};
+
+/** As describeReason(), where the kernel gives no reason by the function that freed the packet: `ip_error+0x1f/0x2a0`. */
+export function describeDrop(reason: string, symbol: string): ReasonDescription {
+  const name = /^[\w$]+/.exec(symbol)?.[0] ?? '';
+  const place = reason === 'NOT_SPECIFIED' || reason === 'unknown' ? PLACES[name] : undefined;
+  return place === undefined ? describeReason(reason) : { what: place[0], hint: place[1] };
+}
+
 /** A reason in plain words; also one that is newer than this table. */
 export function describeReason(name: string): ReasonDescription {
   const known = Object.hasOwn(REASONS, name) ? REASONS[name] : undefined;

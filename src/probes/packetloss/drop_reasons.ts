@@ -77,6 +77,12 @@ export class DropReasons {
     for (const [value, known] of this.#names) if (known === name) return value;
     return undefined;
   }
+
+  /** The number of a subsystem, such as `OPENVSWITCH`; undefined where this kernel has none of this name. */
+  subsystem(name: string): number | undefined {
+    for (const [value, known] of this.#subsystems) if (known === name) return value;
+    return undefined;
+  }
 }
 
 function enumMembers(btf: Btf | undefined, name: string): ReadonlyMap<string, number> {

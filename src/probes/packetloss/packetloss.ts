@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import {
-  dropLimit,
+  type discardClass,
   dropSide,
   FILE,
   type Layout,
@@ -14,11 +14,19 @@ import { openEbpf } from '#probe/ebpf.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
 import { defineMetrics, type Emit } from '#probe/metric.ts';
-import { decodeProcess, decodeTuple, PROCESS_FIELDS, processConstants } from '#probe/scene.ts';
+import {
+  decodeProcess,
+  decodeTuple,
+  fragmentConstants,
+  isLaterFragment,
+  PROCESS_FIELDS,
+  processConstants,
+} from '#probe/scene.ts';
 import type { BpfSource } from '#sources/bpf/source.ts';
 import { KernelSymbols } from '#sources/procfs/kallsyms.ts';
-import { describeReason } from './drop_hints.ts';
+import { describeDrop } from './drop_hints.ts';
 import { DropReasons } from './drop_reasons.ts';
+import { lossRules, subsystemRules } from './loss_rules.ts';
 
 // Namespaced: yes. A packet is in the namespace of its device, else of its socket; both carry the cookie.
 
@@ -29,6 +37,20 @@ const REASON = {
 } as const;
 
 const counter = { type: 'counter', scope: 'pod', labels: { reason: REASON } } as const;
+
+/** enum discard_class, in the order of the program. */
+const DISCARD_CLASSES = [
+  'answered_by_reset',
+  'control',
+  'duplicate',
+  'no_listener_multicast',
+  'not_for_us',
+  'before_forwarding',
+  'unhandled_protocol',
+  'purged',
+  'configured',
+  'unclassified',
+] as const satisfies readonly (keyof typeof discardClass)[];
 
 const metrics = defineMetrics({
   drops: {
@@ -46,12 +68,16 @@ const metrics = defineMetrics({
     source: 'skb:kfree_skb, map counts',
     detail: 'full',
   },
-  ignored: {
-    ...counter,
-    name: 'netsonde_packet_drops_ignored_total',
-    help: 'Packets that the kernel freed for a reason that is no loss by configuration.',
+  discards: {
+    type: 'counter',
+    scope: 'pod',
+    labels: {
+      class: { help: 'Why it is no loss.', values: DISCARD_CLASSES },
+    },
+    name: 'netsonde_packet_discards_total',
+    help: 'Packets that the kernel freed unused and nobody misses, by class.',
     source: 'skb:kfree_skb, map counts',
-    detail: 'full',
+    detail: 'core',
   },
 });
 
@@ -79,24 +105,6 @@ const events = defineEvents({
 type DropEvent = EventBody<(typeof events)['packet_drop']>;
 type DropEmit = Emit<typeof metrics>;
 
-/** Data received twice, and buffers that go with their socket: the kernel frees them, but nobody misses them. */
-const NO_LOSS_DEFAULT = ['CONSUMED', 'SOCKET_CLOSE', 'TCP_OLD_DATA', 'TCP_OLD_SEQUENCE', 'QUEUE_PURGE', 'TCP_RESET'];
-
-/**
- * Functions that free what nobody misses without giving a reason: queues of closed sockets, multicast that nobody joined, and before 6.4 errors
- * of ICMPv6 that were taken note of.
- */
-const NO_LOSS_FUNCTIONS_DEFAULT = [
-  'icmpv6_rcv',
-  'ip6_mc_input',
-  'nfnetlink_rcv_batch',
-  'skb_queue_purge',
-  'sk_stream_kill_queues',
-  'unix_release_sock',
-];
-/** The name of a function, as long as the program has room for. */
-const FUNCTION = new RegExp(`^[a-z_][a-z0-9_]{0,${dropLimit.function_length - 2}}$`, 'i');
-
 const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
@@ -115,33 +123,9 @@ const hooks: HookTable<Layout['program']> = {
   ],
 };
 
-function noLossFlags(reasons: DropReasons, names: readonly string[]): Uint8Array {
-  const flags = new Uint8Array(dropLimit.reasons);
-  for (const name of names) {
-    const reason = reasons.number(name);
-    if (reason !== undefined && reason < dropLimit.reasons) flags[reason] = 1;
-  }
-  return flags;
-}
-
-function noLossFunctions(names: readonly string[]): Uint8Array {
-  const table = Buffer.alloc(dropLimit.functions * dropLimit.function_length);
-  for (const [index, name] of names.entries()) table.write(name, index * dropLimit.function_length, 'latin1');
-  return table;
-}
-
 /** Where the kernel does not print symbols itself (before 5.13), and the agent has to; undefined where it does. */
 function openSymbols(bpf: BpfSource, proc: string): KernelSymbols | undefined {
   return bpf.hasHelper('snprintf') ? undefined : new KernelSymbols(proc);
-}
-
-/** The constant of the program: from and up to, each, as far as there is room. */
-function noLossPlaces(symbols: KernelSymbols | undefined, functions: readonly string[]): Uint8Array {
-  const places = new BigUint64Array(2 * dropLimit.places);
-  for (const [index, range] of (symbols?.ranges(functions) ?? []).slice(0, dropLimit.places).entries()) {
-    places.set(range, 2 * index);
-  }
-  return new Uint8Array(places.buffer);
 }
 
 interface Decoding {
@@ -158,7 +142,8 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint, decoding: Decod
   const length = packetDropEvent.length(view, at);
   const device = packetDropEvent.device(view, at);
   const tuple = decodeTuple(view, at + packetDropEvent.offsets.tuple);
-  const { what, hint } = describeReason(reason);
+  const { what, hint } = describeDrop(reason, symbol);
+  const part = isLaterFragment(view, at + packetDropEvent.offsets.tuple) ? 'fragment of a ' : '';
   const path = tuple.src === undefined ? '' : ` from ${tuple.src} to ${tuple.dst}`;
   return {
     timeNs,
@@ -173,7 +158,7 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint, decoding: Decod
       ...decodeProcess(view, at + packetDropEvent.offsets.process),
       ...(withStack ? { stack: decodeStack(view, at, symbol, symbols) } : {}),
     },
-    message: `The kernel dropped a ${tuple.protocol} packet of ${length} bytes${path}: ${reason}${symbol === '' ? '' : ` in ${symbol}`}. ${what}`,
+    message: `The kernel dropped a ${part}${tuple.protocol} packet of ${length} bytes${path}: ${reason}${symbol === '' ? '' : ` in ${symbol}`}. ${what}`,
   };
 }
 
@@ -189,10 +174,10 @@ function decodeStack(view: DataView, at: number, symbol: string, symbols: Kernel
 
 function emitCounts(emit: DropEmit, rows: readonly CountRow[], reasons: DropReasons): void {
   for (const { netns, reason, side, count, bytes } of rows) {
-    const labels = { reason: reasons.name(reason) };
-    if (side === dropSide.ignored) {
-      emit('ignored', netns, count, labels);
+    if (side === dropSide.discarded) {
+      emit('discards', netns, count, { class: DISCARD_CLASSES[reason] ?? 'unclassified' });
     } else {
+      const labels = { reason: reasons.name(reason) };
       emit('drops', netns, count, labels);
       emit('bytes', netns, bytes, labels);
     }
@@ -212,7 +197,9 @@ export const packetloss = defineProbe({
     query: 'topk(10, sum by (node, namespace, pod, reason) (rate(netsonde_packet_drops_total[5m])))',
     limits: [
       'Only what this kernel drops: not what is lost on the wire, in a switch, or in the device before the kernel has it.',
-      'A packet that is freed early without being lost is left out by `noLoss`, multicast that nobody has joined by `noLossMulticast`; what counts as a loss differs a little from kernel to kernel.',
+      'A packet is lost where somebody decided so or something ran out, or where a packet for this host alone asked for something that nobody gave: a SYN, a datagram, an echo request. The other packets that the kernel frees unused are in `netsonde_packet_discards_total` and have no event.',
+      'Kernels before 5.17 give no reasons, those before 6.11 do not tell the receiving socket: what the rule cannot tell there is in the class `unclassified`.',
+      'A packet that has left its device and has no socket is counted on the node.',
       'More than `limit` drops a second of one namespace are counted, and have no event.',
     ],
   },
@@ -225,22 +212,9 @@ export const packetloss = defineProbe({
       .describe('Put the kernel call stack into each event: some 8 µs more for each, where one without takes 1.5 µs.'),
     noLoss: z
       .array(z.string().regex(/^[A-Z][A-Z0-9_]*$/, 'a reason in the name that the kernel gives it, like TCP_OLD_DATA'))
-      .default(NO_LOSS_DEFAULT)
-      .describe('Reasons that are no loss: counted apart, without events.'),
-    noLossFunctions: z
-      .array(
-        z
-          .string()
-          .regex(FUNCTION, `the name of a kernel function, at most ${dropLimit.function_length - 1} characters`),
-      )
-      .max(dropLimit.functions)
-      .default(NO_LOSS_FUNCTIONS_DEFAULT)
-      .describe('Kernel functions whose drops are no loss where the kernel gives no reason (NOT_SPECIFIED).'),
-    noLossMulticast: z
-      .boolean()
-      .default(true)
+      .default([])
       .describe(
-        'Multicast that finds no route or is dropped for no reason that the kernel gives is no loss: nobody here has joined the group.',
+        'Reasons that are no loss here, in addition to the rule: counted as discards of the class `configured`.',
       ),
   },
   hooks,
@@ -250,22 +224,22 @@ export const packetloss = defineProbe({
   },
   open: async (scope, sources, settings) => {
     const reasons = new DropReasons(sources.bpf);
-    const { stack, noLoss, noLossFunctions: functions, noLossMulticast } = settings.options;
-    const notSpecified = reasons.number('NOT_SPECIFIED');
+    const { stack, noLoss } = settings.options;
     const symbols = openSymbols(sources.bpf, scope.paths.proc);
     const decoding = { reasons, symbols, withStack: stack };
+    const btf = sources.bpf.btf();
+    const notSpecified = reasons.number('NOT_SPECIFIED');
     const instance = await openEbpf<Layout>(scope, sources, settings, {
       hooks,
       constants: {
-        ...processConstants(sources.bpf.btf()),
+        ...processConstants(btf),
+        ...fragmentConstants(btf),
         with_stack: stack,
+        node_netns: sources.netns.node?.id ?? 0,
         not_specified: notSpecified ?? 0,
-        // Where no drop has a reason, that says nothing.
-        no_loss_multicast: noLossMulticast && notSpecified !== undefined,
-        no_route: reasons.number('IP_INNOROUTES') ?? notSpecified ?? 0,
-        no_loss: noLossFlags(reasons, noLoss),
-        no_loss_functions: noLossFunctions(functions),
-        no_loss_places: noLossPlaces(symbols, functions),
+        has_reasons: notSpecified !== undefined,
+        rules: lossRules(reasons, noLoss),
+        subsystem_rules: subsystemRules(reasons),
       },
       events: {
         recordBytesMax: packetDropStackEvent.SIZE,

@@ -112,41 +112,12 @@ export const packetloss = defineChecks('packetloss', open, {
     );
   },
 
-  'takes multicast that nobody has joined for no loss, where drops have reasons': async ({ agent, pair, features }) => {
-    if (!features.dropReasons) return;
+  'takes multicast that nobody has joined for no loss': async ({ agent, pair }) => {
     const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
     pair.a.netns.ip(`route add 239.0.0.0/8 dev ${pair.deviceA}`);
     const { grown } = await growth(agent, pods, DROPS, 'reason', () =>
       pair.a.udpSend({ address: '239.1.2.3', port: 7010, count: 5, bytes: 20 }),
     );
     deepEqual(grown, {}, JSON.stringify(agent.events));
-    await agent.kernel.configure(probesOf(config('{ noLossMulticast: false }')));
-    const lost = await growth(agent, pods, DROPS, 'reason', () =>
-      pair.a.udpSend({ address: '239.1.2.3', port: 7010, count: 5, bytes: 20 }),
-    );
-    deepEqual(Object.values(lost.grown), [5], JSON.stringify(lost.grown));
-  },
-
-  'counts no loss where a function is configured so and there is no reason': async (context) => {
-    const { agent, pair, features } = context;
-    if (features.dropReasons) return;
-    // What frees the packets here: the kernel gives no reason, so the function decides.
-    await agent.kernel.configure(probesOf(config('{ noLossFunctions: [nf_hook_slow, __udp4_lib_rcv] }')));
-    const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
-    const send = async (port: number) => {
-      await pair.a.udpSend({ address: pair.addressB.ipv4, port, count: 5, bytes: 20 });
-    };
-    await retry(async () => {
-      const { grown } = await growth(agent, pods, DROPS, 'reason', async () => {
-        await send(7001);
-        await send(7009);
-      });
-      deepEqual(grown, {});
-    });
-    await agent.kernel.configure(probesOf(config('{ noLossFunctions: [nf_hook_slow] }')));
-    await retry(async () => {
-      const { grown } = await growth(agent, pods, DROPS, 'reason', () => send(7009));
-      deepEqual(grown, { 'b unknown': 5 });
-    });
   },
 });

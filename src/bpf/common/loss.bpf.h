@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include "kernel.h"
+#include "packet.bpf.h"
+#include "shared.bpf.h"
+#include "tcp_state.bpf.h"
+#include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <stdbool.h>
+
+/*
+ * Whether a packet that the kernel frees is lost. It is where somebody decided so or something ran out, whatever the
+ * packet; and where a packet for this host alone asked for something that nobody gave. Everything else is a discard.
+ */
+
+enum discard_class {
+	CLASS_ANSWERED_BY_RESET, /* TCP that is no request and finds no connection */
+	CLASS_CONTROL, /* carries no data: acknowledgements, closing segments, errors and answers of ICMP, discovery */
+	CLASS_DUPLICATE, /* its data was here already */
+	CLASS_NO_LISTENER_MULTICAST, /* multicast or broadcast that nobody here waits for */
+	CLASS_NOT_FOR_US, /* for the MAC address of another host */
+	CLASS_BEFORE_FORWARDING, /* multicast on a port of a bridge that does not forward yet */
+	CLASS_UNHANDLED_PROTOCOL, /* a type of frame that nobody here speaks */
+	CLASS_PURGED, /* waited in a socket that was closed */
+	CLASS_CONFIGURED, /* no loss by configuration */
+	CLASS_UNCLASSIFIED, /* the rule cannot tell */
+};
+
+/* What a reason says; the rest is read from the packet. */
+enum loss_rule {
+	RULE_UNKNOWN, /* a reason newer than this table */
+	RULE_LOSS, /* decided, or ran out */
+	RULE_NO_REASON, /* the kernel gives none: where the packet was tells */
+	RULE_REQUEST, /* a loss if it asked for something */
+	RULE_UNICAST, /* a loss if it was for one host */
+	RULE_WINDOW, /* a loss if it is more than a probe of the window */
+	RULE_BRIDGE, /* as RULE_UNICAST, on a port that does not forward yet */
+	RULE_QUEUE, /* a loss unless it waited in a socket */
+	RULE_CLASS, /* RULE_CLASS + class: no loss, whatever the packet */
+};
+
+SHARED_ENUM(discard_class);
+SHARED_ENUM(loss_rule);
+
+#define LOST (-1)
+
+/* Kernel: include/uapi/linux/if_packet.h */
+#define PACKET_BROADCAST 1
+#define PACKET_MULTICAST 2
+#define PACKET_OTHERHOST 3
+#define PACKET_LOOPBACK 5 /* multicast of our own, as it comes back */
+
+#define HEADER_UNSET 0xffff
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+#define ICMP_ECHO 8
+#define ICMPV6_ECHO 128
+/* Kernel: include/uapi/linux/icmpv6.h. Listener reports, and from 133 on routers, neighbours and redirects. */
+#define ICMPV6_LISTENER_FIRST 130
+#define ICMPV6_REDIRECT 137
+#define ICMPV6_LISTENER2 143
+
+/* A packet, as far as the rule asks. */
+struct packet_view {
+	struct packet_tuple tuple;
+	bool is_shared; /* for more than one host */
+	bool is_for_other; /* host */
+	bool is_delivered; /* its transport protocol has it */
+	bool has_frame; /* begins with the header of the link */
+	__u8 tcp_flags;
+	__u8 icmp_type;
+	__u32 payload; /* bytes of TCP */
+};
+
+static __always_inline bool is_icmp(__u8 protocol)
+{
+	return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
+}
+
+/* Only the first one has ports. */
+static __always_inline bool is_later_fragment(const struct packet_tuple *tuple)
+{
+	return tuple->family && packet_has_ports(tuple->protocol) && !tuple->source_port && !tuple->destination_port;
+}
+
+static __always_inline bool is_shared_address(const struct packet_tuple *tuple)
+{
+	if (tuple->family == 4)
+		return tuple->destination[12] >> 4 == 14 ||
+		       (tuple->destination[12] == 255 && tuple->destination[13] == 255 &&
+			tuple->destination[14] == 255 && tuple->destination[15] == 255);
+	return tuple->family == 6 && tuple->destination[0] == 0xff;
+}
+
+/* Bytes after the TCP header that the IP header vouches for: a device pads short frames. */
+static __always_inline __u32 tcp_payload(struct sk_buff *skb, const void *network, const void *transport,
+					 const struct packet_tuple *tuple)
+{
+	__u16 length = 0;
+	__u8 offset = 0;
+	__u32 headers, total;
+
+	bpf_probe_read_kernel(&offset, sizeof(offset), transport + 12);
+	headers = transport - network + (offset >> 4) * 4;
+	bpf_probe_read_kernel(&length, sizeof(length), network + (tuple->family == 4 ? 2 : 4));
+	total = bpf_ntohs(length) + (tuple->family == 4 ? 0 : 40);
+	/* Merged packets that are longer than the field can say have a zero there. */
+	if (!length)
+		return BPF_CORE_READ(skb, len);
+	return total > headers ? total - headers : 0;
+}
+
+static __always_inline void packet_view(struct packet_view *view, struct sk_buff *skb)
+{
+	const unsigned char *head = BPF_CORE_READ(skb, head), *data = BPF_CORE_READ(skb, data);
+	__u16 network = BPF_CORE_READ(skb, network_header), transport = BPF_CORE_READ(skb, transport_header);
+	__u16 frame = BPF_CORE_READ(skb, mac_header);
+	__u8 type = BPF_CORE_READ_BITFIELD_PROBED(skb, pkt_type), destination = 0;
+
+	packet_read_tuple(&view->tuple, skb);
+	view->has_frame = frame != HEADER_UNSET && frame < network && data == head + frame;
+	if (view->has_frame)
+		bpf_probe_read_kernel(&destination, sizeof(destination), data);
+	view->is_for_other = type == PACKET_OTHERHOST;
+	view->is_shared = type == PACKET_BROADCAST || type == PACKET_MULTICAST || type == PACKET_LOOPBACK ||
+			  destination & 1 || is_shared_address(&view->tuple);
+	if (!view->tuple.family || transport == HEADER_UNSET || transport <= network)
+		return;
+	view->is_delivered = data >= head + transport;
+	if (is_icmp(view->tuple.protocol))
+		bpf_probe_read_kernel(&view->icmp_type, sizeof(view->icmp_type), head + transport);
+	if (view->tuple.protocol != IPPROTO_TCP)
+		return;
+	bpf_probe_read_kernel(&view->tcp_flags, sizeof(view->tcp_flags), head + transport + 13);
+	view->payload = tcp_payload(skb, head + network, head + transport, &view->tuple);
+}
+
+static __always_inline bool is_link_control(const struct packet_view *view)
+{
+	if (!view->tuple.family)
+		return false;
+	if (view->tuple.protocol == IPPROTO_IGMP)
+		return true;
+	return view->tuple.protocol == IPPROTO_ICMPV6 && (view->icmp_type >= ICMPV6_LISTENER_FIRST) &&
+	       (view->icmp_type <= ICMPV6_REDIRECT || view->icmp_type == ICMPV6_LISTENER2);
+}
+
+static __always_inline bool is_syn(const struct packet_view *view)
+{
+	return (view->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+}
+
+static __always_inline int class_of_shared(const struct packet_view *view)
+{
+	return is_link_control(view) ? CLASS_CONTROL : CLASS_NO_LISTENER_MULTICAST;
+}
+
+/* Nobody was there for it. */
+static __always_inline int judge_request(const struct packet_view *view)
+{
+	__u8 protocol = view->tuple.protocol;
+
+	if (view->is_shared)
+		return class_of_shared(view);
+	if (view->is_for_other)
+		return CLASS_NOT_FOR_US;
+	if (protocol == IPPROTO_TCP) {
+		if (is_syn(view))
+			return LOST;
+		return view->tcp_flags & TCP_RST ? CLASS_CONTROL : CLASS_ANSWERED_BY_RESET;
+	}
+	if (is_icmp(protocol))
+		return view->icmp_type == (protocol == IPPROTO_ICMP ? ICMP_ECHO : ICMPV6_ECHO) ? LOST : CLASS_CONTROL;
+	return LOST;
+}
+
+static __always_inline bool is_closing(__u8 state)
+{
+	return state == STATE_TIME_WAIT || state == STATE_FIN_WAIT1 || state == STATE_FIN_WAIT2 ||
+	       state == STATE_CLOSE_WAIT || state == STATE_CLOSING || state == STATE_LAST_ACK || state == STATE_CLOSE;
+}
+
+static __always_inline bool is_queue_full(const struct sock *listener)
+{
+	return BPF_CORE_READ(listener, sk_ack_backlog) > BPF_CORE_READ(listener, sk_max_ack_backlog);
+}
+
+/* TCP has it and gives no reason. The receiver is known since 6.11. */
+static __always_inline int judge_tcp(const struct packet_view *view, const struct sock *receiver)
+{
+	__u8 state = receiver ? BPF_CORE_READ(receiver, __sk_common.skc_state) : 0;
+
+	if (view->tcp_flags & TCP_RST)
+		return CLASS_CONTROL;
+	if (state == STATE_LISTEN && is_queue_full(receiver))
+		return LOST;
+	if (is_syn(view)) {
+		/* Repeated, or both ends connect at once. */
+		if (state == STATE_LISTEN || state == STATE_SYN_SENT || state == STATE_SYN_RECV ||
+		    state == STATE_NEW_SYN_RECV || state == STATE_TIME_WAIT)
+			return CLASS_CONTROL;
+		return CLASS_UNCLASSIFIED;
+	}
+	if (view->payload > 1)
+		return is_closing(state) ? CLASS_DUPLICATE : CLASS_UNCLASSIFIED;
+	if (receiver || view->tcp_flags & TCP_FIN)
+		return CLASS_CONTROL;
+	/* The last acknowledgement of a handshake that a full queue refuses looks the same. */
+	return CLASS_UNCLASSIFIED;
+}
+
+/* Where the kernel gives no reason. `has_reasons`: it gives some elsewhere. */
+static __always_inline int judge_place(const struct packet_view *view, const struct sock *receiver, bool has_reasons,
+				       bool has_place)
+{
+	if (view->is_delivered) {
+		if (view->tuple.protocol == IPPROTO_TCP)
+			return judge_tcp(view, receiver);
+		if (is_later_fragment(&view->tuple))
+			return CLASS_UNCLASSIFIED;
+		if (view->tuple.protocol == IPPROTO_UDP && !has_place)
+			return has_reasons ? CLASS_PURGED : CLASS_UNCLASSIFIED;
+		if (view->tuple.protocol == IPPROTO_IGMP)
+			return CLASS_CONTROL;
+		return judge_request(view);
+	}
+	if (view->is_for_other)
+		return CLASS_NOT_FOR_US;
+	if (!view->is_shared)
+		return LOST;
+	/* A program of the driver refused the whole frame; the stack itself has reasons for what it does not send on.
+	 */
+	if (view->has_frame && !is_link_control(view))
+		return has_reasons ? LOST : CLASS_UNCLASSIFIED;
+	return class_of_shared(view);
+}
+
+/*
+ * LOST, or the class of the discard.
+ * @param receiver the socket that the packet came to, a plain number; NULL where the kernel does not tell
+ * @param has_place the packet is on a device
+ */
+static __always_inline int judge_loss(const struct packet_view *view, __u32 rule, const struct sock *receiver,
+				      bool has_reasons, bool has_place)
+{
+	switch (rule) {
+	case RULE_UNKNOWN:
+		return CLASS_UNCLASSIFIED;
+	case RULE_LOSS:
+		return LOST;
+	case RULE_NO_REASON:
+		return judge_place(view, receiver, has_reasons, has_place);
+	case RULE_REQUEST:
+		return judge_request(view);
+	case RULE_UNICAST:
+		if (view->is_for_other)
+			return CLASS_NOT_FOR_US;
+		return view->is_shared ? class_of_shared(view) : LOST;
+	case RULE_WINDOW:
+		return view->payload > 1 ? LOST : CLASS_CONTROL;
+	case RULE_BRIDGE:
+		return view->is_shared ? CLASS_BEFORE_FORWARDING : LOST;
+	case RULE_QUEUE:
+		return view->is_delivered || !has_place ? CLASS_PURGED : LOST;
+	default:
+		return rule - RULE_CLASS;
+	}
+}
