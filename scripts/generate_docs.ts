@@ -7,6 +7,7 @@ import { isClosed, isJoint, type Label, type MetricDescriptor, type MetricSet } 
 import { sourceOf } from '#probe/mib_fields.ts';
 import { PROBES } from '#probes/index.ts';
 import { DESCRIBED_REASONS, describeReason } from '#probes/packetloss/drop_hints.ts';
+import { CLASS_HELP, DISCARD_CLASSES, lossWords } from '#probes/packetloss/loss_rules.ts';
 import { apiPage } from './api_page.ts';
 import { configurationPage } from './configuration_page.ts';
 import { COST_TABLES } from './cost_tables.ts';
@@ -138,7 +139,7 @@ writeGenerated(new URL('sinks.md', DOCS), `${NOTICE}\n\n${sinksPage()}`);
 function dropReasonsPage(): string {
   const rows = DESCRIBED_REASONS.map((name) => {
     const { what, hint } = describeReason(name);
-    return [`\`${name}\``, what, hint];
+    return [`\`${name}\``, what, hint, lossWords(name)];
   });
   return [
     NOTICE,
@@ -149,7 +150,23 @@ function dropReasonsPage(): string {
     '`packet_drop`. A kernel has only some of them; one that is not here is shown by its name all the same. `RX_DROP_*` come from wireless',
     'devices.',
     '',
-    table(['reason', 'what happened', 'what to check'], rows),
+    table(['reason', 'what happened', 'what to check', 'lost'], rows),
+    '',
+    '## What counts as lost',
+    '',
+    'A packet is lost where somebody decided so or something ran out (a firewall, a filter, a queue, a buffer, memory, a checksum, a route,',
+    'a neighbour, the TTL, the MTU), whatever the packet; and where a packet for this host alone asked for something that nobody gave: a SYN,',
+    'a datagram, an echo request. Every other packet that the kernel frees unused is a discard: `netsonde_packet_discards_total` has it by',
+    'class, and it makes no event. Both together are all packets for which `skb:kfree_skb` fires; messages of netlink and Unix sockets are',
+    'none. The decision is made in the kernel, by the reason, the type of the packet, its flags and the state of the receiving socket.',
+    '',
+    table(
+      ['class', 'what it holds'],
+      DISCARD_CLASSES.map((name) => [`\`${name}\``, CLASS_HELP[name]]),
+    ),
+    '',
+    'Kernels before 5.17 give no reasons, those before 6.11 do not tell the receiving socket. What cannot be told from a loss there is in',
+    '`unclassified`, on 5.10 each SYN and each TCP segment with data that TCP itself drops, up to 6.10 each bare acknowledgement that TCP drops without a reason.',
     '',
   ].join('\n');
 }

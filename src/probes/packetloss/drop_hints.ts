@@ -191,12 +191,21 @@ export function describeDrop(reason: string, symbol: string): ReasonDescription 
   return place === undefined ? describeReason(reason) : { what: place[0], hint: place[1] };
 }
 
+function describe(name: string): readonly [what: string, hint: string] | undefined {
+  if (Object.hasOwn(REASONS, name)) return REASONS[name];
+  const family = FAMILIES.find(([prefix]) => name.startsWith(prefix));
+  return family === undefined ? undefined : [family[1], family[2]];
+}
+
+/** Whether this table has the reason: one that is newer has no words yet. */
+export function isDescribed(name: string): boolean {
+  return describe(name) !== undefined;
+}
+
 /** A reason in plain words; also one that is newer than this table. */
 export function describeReason(name: string): ReasonDescription {
-  const known = Object.hasOwn(REASONS, name) ? REASONS[name] : undefined;
+  const known = describe(name);
   if (known !== undefined) return { what: known[0], hint: known[1] };
-  const family = FAMILIES.find(([prefix]) => name.startsWith(prefix));
-  if (family !== undefined) return { what: family[1], hint: family[2] };
   return {
     what: 'This reason is newer than netsonde.',
     hint: 'The function in `symbol` tells more; the source of the kernel explains the name.',

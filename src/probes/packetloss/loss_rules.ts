@@ -1,6 +1,37 @@
 import { discardClass, dropLimit, lossRule } from '#bpf/generated/packetloss.ts';
-import { DESCRIBED_REASONS } from './drop_hints.ts';
+import { isDescribed } from './drop_hints.ts';
 import type { DropReasons } from './drop_reasons.ts';
+
+/** enum discard_class, in the order of the program. */
+export const DISCARD_CLASSES = [
+  'answered_by_reset',
+  'control',
+  'duplicate',
+  'no_listener_multicast',
+  'not_for_us',
+  'before_forwarding',
+  'unhandled_protocol',
+  'purged',
+  'configured',
+  'unclassified',
+] as const satisfies readonly (keyof typeof discardClass)[];
+
+/** What each class holds, for the documentation. */
+export const CLASS_HELP: Readonly<Record<(typeof DISCARD_CLASSES)[number], string>> = {
+  answered_by_reset:
+    'A TCP segment that is no request and finds no connection: the kernel answers it with a reset, which `netsonde_tcp_resets_total` counts.',
+  control:
+    'A packet that carries no data and has done its work: an acknowledgement, a closing segment, a reset, an error or answer of ICMP, neighbour discovery, a report of multicast groups.',
+  duplicate: 'Data or a fragment that was here already.',
+  no_listener_multicast: 'Multicast or broadcast that nobody in the namespace waits for.',
+  not_for_us: 'A frame for the MAC address of another host, seen on a flooded or promiscuous port.',
+  before_forwarding: 'Multicast or broadcast on a port of a bridge that does not forward yet.',
+  unhandled_protocol: 'A frame of a type that nobody here speaks, such as LLDP.',
+  purged: 'Data that waited in a socket when it was closed.',
+  configured: 'A reason that the option `noLoss` names.',
+  unclassified:
+    'The rule cannot tell, or does not know the reason: on kernels from 5.17 on there should be next to none, before them some are losses.',
+};
 
 const discard = (name: keyof typeof discardClass) => lossRule.class + discardClass[name];
 
@@ -57,7 +88,7 @@ export function lossRules(reasons: DropReasons, configured: readonly string[]): 
     const reason = reasons.number(name);
     if (reason !== undefined && reason < rules.length) rules[reason] = rule;
   };
-  for (const name of DESCRIBED_REASONS) set(name, RULES[name] ?? lossRule.loss);
+  for (const name of reasons.all) set(name, RULES[name] ?? (isDescribed(name) ? lossRule.loss : lossRule.unknown));
   // A kernel without reasons gives 0 to each.
   if (reasons.number('NOT_SPECIFIED') === undefined) rules[0] = lossRule.no_reason;
   for (const name of configured) set(name, discard('configured'));
@@ -71,4 +102,20 @@ export function subsystemRules(reasons: DropReasons): Uint8Array {
     if (subsystem !== undefined && subsystem < rules.length) rules[subsystem] = lossRule.loss;
   }
   return rules;
+}
+
+const RULE_WORDS: Readonly<Record<number, string>> = {
+  [lossRule.loss]: 'yes',
+  [lossRule.no_reason]: 'by place, packet and socket',
+  [lossRule.request]: 'a SYN, datagram, echo request or another packet for this host alone',
+  [lossRule.unicast]: 'for one host; else `no_listener_multicast`',
+  [lossRule.window]: 'more than one byte; else `control`',
+  [lossRule.bridge]: 'for one host; else `before_forwarding`',
+  [lossRule.queue]: 'from a queue of a device; else `purged`',
+};
+
+/** Whether a described reason means loss, in words for the documentation. */
+export function lossWords(name: string): string {
+  const rule = RULES[name] ?? lossRule.loss;
+  return RULE_WORDS[rule] ?? `no: \`${DISCARD_CLASSES[rule - lossRule.class]}\``;
 }

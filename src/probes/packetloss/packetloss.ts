@@ -26,7 +26,7 @@ import type { BpfSource } from '#sources/bpf/source.ts';
 import { KernelSymbols } from '#sources/procfs/kallsyms.ts';
 import { describeDrop } from './drop_hints.ts';
 import { DropReasons } from './drop_reasons.ts';
-import { lossRules, subsystemRules } from './loss_rules.ts';
+import { DISCARD_CLASSES, lossRules, subsystemRules } from './loss_rules.ts';
 
 // Namespaced: yes. A packet is in the namespace of its device, else of its socket; both carry the cookie.
 
@@ -37,20 +37,6 @@ const REASON = {
 } as const;
 
 const counter = { type: 'counter', scope: 'pod', labels: { reason: REASON } } as const;
-
-/** enum discard_class, in the order of the program. */
-const DISCARD_CLASSES = [
-  'answered_by_reset',
-  'control',
-  'duplicate',
-  'no_listener_multicast',
-  'not_for_us',
-  'before_forwarding',
-  'unhandled_protocol',
-  'purged',
-  'configured',
-  'unclassified',
-] as const satisfies readonly (keyof typeof discardClass)[];
 
 const metrics = defineMetrics({
   drops: {
@@ -158,7 +144,7 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint, decoding: Decod
       ...decodeProcess(view, at + packetDropEvent.offsets.process),
       ...(withStack ? { stack: decodeStack(view, at, symbol, symbols) } : {}),
     },
-    message: `The kernel dropped a ${part}${tuple.protocol} packet of ${length} bytes${path}: ${reason}${symbol === '' ? '' : ` in ${symbol}`}. ${what}`,
+    message: `The kernel dropped a ${part}packet of ${length} bytes (${tuple.protocol}${path}): ${reason}${symbol === '' ? '' : ` in ${symbol}`}. ${what}`,
   };
 }
 
