@@ -1,12 +1,5 @@
 import * as z from 'zod';
-import {
-  type discardClass,
-  dropSide,
-  FILE,
-  type Layout,
-  packetDropEvent,
-  packetDropStackEvent,
-} from '#bpf/generated/packetloss.ts';
+import { dropSide, FILE, type Layout, packetDropEvent, packetDropStackEvent } from '#bpf/generated/packetloss.ts';
 import { asNetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
 import type { CountRow } from '#probe/counts.ts';
