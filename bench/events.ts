@@ -8,6 +8,7 @@ import { Ledger } from '#delivery/ledger.ts';
 import { pushBody } from '#delivery/sinks/loki.ts';
 import { EventBus } from '#events/bus.ts';
 import { PROBES } from '#probes/index.ts';
+import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 import { AgentProcess } from '../test/support/agent_process.ts';
 import { makeEvents } from '../test/support/event_lines.ts';
 import { dropUdp } from '../test/support/event_rate.ts';
@@ -32,12 +33,13 @@ function benchPipeline(): Row[] {
   using lane = new Lane({
     node: 'n',
     probes: PROBES,
+    ephemeral: DEFAULT_PORT_RANGE,
     ledger: new Ledger(),
     bus,
     peers: () => undefined,
     deliver: (records) => void pushBody(records, {}, true),
   });
-  lane.configure({ limit: 100_000, foldMs: 5_000, history: 1_000 });
+  lane.configure({ limit: 100_000, foldMs: 5_000, foldBy: 'connection', history: 1_000 });
   const costs: number[] = [];
   for (let run = 0; run < RUNS; run++) {
     // Different ones, of many Pods: nothing is folded or limited.
@@ -55,8 +57,8 @@ function benchPipeline(): Row[] {
     for (let at = 0; at < EVENTS; at += BATCH) lane.receive(events.slice(at, at + BATCH));
     const { user, system } = process.cpuUsage(start);
     costs.push((user + system) / EVENTS);
-    lane.configure({ limit: 100_000, foldMs: 0, history: 1_000 });
-    lane.configure({ limit: 100_000, foldMs: 5_000, history: 1_000 });
+    lane.configure({ limit: 100_000, foldMs: 0, foldBy: 'connection', history: 1_000 });
+    lane.configure({ limit: 100_000, foldMs: 5_000, foldBy: 'connection', history: 1_000 });
   }
   return [
     {

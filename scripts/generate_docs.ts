@@ -122,6 +122,11 @@ function eventsPage(): string {
     'once. Those that follow within five seconds (`events.fold`) become one, sent when that time is over: the last of them, with',
     '`count`. The counts of what is sent, one where there is none, add up to what the limits let through.',
     '',
+    'The port of the client makes no difference (`events.foldBy: service`): the failed look-ups of a Pod are one event with `ports`. Which',
+    'end is the client the event itself tells (a SYN comes from it), else the ports: one that the kernel gives to clients',
+    '(`net.ipv4.ip_local_port_range` of the node) against one that it does not, or one from 1024 on against one below. Where both may be',
+    "a client's, it is the one that changes. `events.foldBy: connection` tells the ports apart.",
+    '',
     ...sections,
   ].join('\n');
 }

@@ -34,7 +34,7 @@ ${KINDS_TEXT}
 
 1. The kernel's program makes an event of what passes the threshold of its probe, at most \`limit\` a second for each network namespace.
 2. Equal events are **folded**: the first goes out at once, those that follow within \`events.fold\` become one with \`count\`, \`firstTime\` and \`lastTime\`. [Events](events.md) says for each type which fields make
-   events equal; addresses with ports always do.
+   events equal; addresses always do, and the ports but for that of the client (\`events.foldBy\`).
 3. Each Pod has a **limit** for all probes together, \`events.limit\`: a token bucket of two seconds' worth. A noisy Pod cannot take the sinks from the others.
 4. A **queue** for each sink, bounded in records and in bytes. When it is full the oldest give way, since what is newest is what people look for.
 5. The sink writes **batches**: when one is large enough, or its first record old enough.

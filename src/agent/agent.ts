@@ -23,6 +23,7 @@ import { Cluster } from '#kubernetes/cluster.ts';
 import { reportRejection } from '#kubernetes/rejection.ts';
 import { PROBES } from '#probes/index.ts';
 import { createApp } from '#server';
+import { readPortRange } from '#sources/procfs/port_range.ts';
 import { type ConfigFollower, ConfigLoop } from './config_loop.ts';
 import { Lane } from './lane.ts';
 import { LogShipping } from './log_shipping.ts';
@@ -79,6 +80,7 @@ export class Agent implements AsyncDisposable {
     this.#lane = new Lane({
       node: options.node,
       probes: PROBES,
+      ephemeral: readPortRange(options.paths.proc),
       ledger: this.#ledger,
       bus: this.#bus,
       peers: () => this.#cluster?.peers,

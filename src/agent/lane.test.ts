@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { EventRecord } from '#api/events.ts';
 import { Ledger } from '#delivery/ledger.ts';
 import type { LaneRecord } from '#delivery/record.ts';
@@ -7,6 +7,7 @@ import { PodLimiter } from '#events/limiter.ts';
 import type { PeerLookup } from '#peers/peer.ts';
 import type { EventDescriptor } from '#probe/event.ts';
 import { PROBES } from '#probes/index.ts';
+import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 import { makeEvents } from '../../test/support/event_lines.ts';
 import { makeRequests, REQUEST_KIND } from '../../test/support/request_kind.ts';
 import { Lane } from './lane.ts';
@@ -29,12 +30,13 @@ beforeEach(() => {
   lane = new Lane({
     node: 'n',
     probes: PROBES,
+    ephemeral: DEFAULT_PORT_RANGE,
     ledger,
     bus,
     peers: () => peers,
     deliver: (records) => delivered.push(...records),
   });
-  lane.configure({ limit: 100, foldMs: 1_000, history: 0 });
+  lane.configure({ limit: 100, foldMs: 1_000, foldBy: 'service', history: 0 });
 });
 
 afterEach(() => {
@@ -74,7 +76,7 @@ it('of equal events sends the first, and at the end of the window one that stand
 
 it.each([
   ['a field that the type names', { reason: 'NETFILTER_DROP' }],
-  ['a port', { src: '10.0.0.1:9' }],
+  ['a port that no kernel chose', { src: '10.0.0.1:9' }],
   ['the namespace', { netns: '2' }],
   ['the protocol', { protocol: 'udp' }],
   ['the type', { probe: 'tcpreset', type: 'tcp_reset' }],
@@ -88,6 +90,108 @@ it('events that differ in what their type does not name are equal', () => {
   expect(out).toHaveLength(1);
 });
 
+/** A look-up that failed, from one of the ports that kernels give to clients. */
+function lookup(at: number, more: Partial<EventRecord> = {}): EventRecord {
+  return event(at, { src: `10.0.0.1:${40_000 + at}`, dst: '10.96.0.10:53', protocol: 'udp', ...more });
+}
+
+function fold(events: readonly EventRecord[]): void {
+  lane.receive(events);
+  vi.advanceTimersByTime(1_250);
+}
+
+describe('by service', () => {
+  const PORTS = Array.from({ length: 16 }, (_, at) => 40_001 + at);
+
+  it('twenty look-ups that failed are the first, and one that stands for the rest, with the ports', () => {
+    const events = Array.from({ length: 20 }, (_, at) => lookup(at));
+    fold(events);
+    const rest = { count: 19, ports: PORTS, morePorts: 3, firstTime: events[1]?.time, lastTime: events[19]?.time };
+    expect(out).toEqual([events[0], { ...events[19], ...rest }]);
+    expect(balance()).toEqual([{ ...SOURCE, received: 20, limited: 0, folded: 18, held: 0 }]);
+  });
+
+  it('so are the answers that did not get through', () => {
+    fold([0, 1, 2].map((at) => lookup(at, { src: '10.96.0.10:53', dst: `[fd00::1]:${40_000 + at}` })));
+    expect(out.slice(1)).toMatchObject([{ count: 2, ports: [40_001, 40_002] }]);
+  });
+
+  it('has no ports where they are all the same', () => {
+    fold([lookup(0), lookup(0), lookup(0)]);
+    expect(out[1]).toMatchObject({ count: 2 });
+    expect(out[1]).not.toHaveProperty('ports');
+  });
+
+  it('tells no more ports than it keeps', () => {
+    fold(Array.from({ length: 500 }, (_, at) => lookup(at)));
+    expect(out[1]).toMatchObject({ count: 499, ports: PORTS, morePorts: 240 });
+  });
+
+  it.each([
+    ['the service', { dst: '10.96.0.10:54' }],
+    ['the address of the service', { dst: '10.96.0.11:53' }],
+    ['the address of the client', { src: '10.0.0.2:40001' }],
+    ['the direction', { src: '10.96.0.10:53', dst: '10.0.0.1:40001' }],
+  ])('is not equal where %s differs', (_, other) => {
+    lane.receive([lookup(0), lookup(1, other)]);
+    expect(out).toHaveLength(2);
+  });
+
+  it("learns which end is the client where both ports may be a client's: the one that changes", () => {
+    const between = (client: number, service: number) =>
+      lookup(0, { src: `10.0.0.1:${client}`, dst: `10.0.0.2:${service}` });
+    lane.receive([between(40_000, 50_051), between(40_000, 50_051), between(40_001, 50_051)]);
+    expect(out).toHaveLength(1);
+    // It has learnt that 50051 is the service, so another one is another service.
+    lane.receive([between(40_000, 50_052)]);
+    expect(out).toHaveLength(2);
+    lane.receive([between(40_002, 50_051)]);
+    vi.advanceTimersByTime(1_250);
+    expect(out.slice(2)).toMatchObject([{ count: 3, ports: [40_000, 40_001, 40_002] }]);
+    // The window that follows has not forgotten it.
+    lane.receive([between(40_003, 50_051), between(40_000, 50_053)]);
+    expect(out.slice(3)).toMatchObject([{ dst: '10.0.0.2:50053' }]);
+  });
+
+  it('takes a client that both ends could be from what the event tells', () => {
+    const syn = { probe: 'tcpretrans', type: 'tcp_retransmit', kind: 'syn', state: 'SYN_SENT', protocol: 'tcp' };
+    const retransmit = (at: number, more = {}) => lookup(at, { ...syn, dst: '10.0.0.2:50051', ...more });
+    fold([retransmit(0), retransmit(1), retransmit(2)]);
+    expect(out.slice(1)).toMatchObject([{ count: 2, ports: [40_001, 40_002] }]);
+    lane.receive([retransmit(0, { dst: '10.0.0.2:50052' })]);
+    expect(out).toHaveLength(3);
+    const refused = { probe: 'tcpreset', type: 'tcp_reset', reason: 'x', protocol: 'tcp', state: 'SYN_SENT' };
+    const reset = (at: number) =>
+      lookup(0, { ...refused, direction: 'received', src: '10.0.0.2:40000', dst: `10.0.0.1:${50_000 + at}` });
+    fold([reset(0), reset(1)]);
+    expect(out.slice(3)).toMatchObject([{ dst: '10.0.0.1:50000' }, { dst: '10.0.0.1:50001' }]);
+    expect(out[4]).not.toHaveProperty('count');
+  });
+});
+
+describe('by connection', () => {
+  beforeEach(() => lane.configure({ limit: 100, foldMs: 1_000, foldBy: 'connection', history: 0 }));
+
+  it('each port is another connection', () => {
+    fold(Array.from({ length: 20 }, (_, at) => lookup(at)));
+    expect(out).toHaveLength(20);
+    fold([lookup(30), lookup(30), lookup(30)]);
+    expect(out.slice(20)).toEqual([
+      lookup(30),
+      { ...lookup(30), count: 2, firstTime: lookup(30).time, lastTime: lookup(30).time },
+    ]);
+  });
+
+  it('takes over with what is held sent', () => {
+    fold([lookup(0), lookup(1)]);
+    lane.configure({ limit: 100, foldMs: 1_000, foldBy: 'service', history: 0 });
+    lane.receive([lookup(2), lookup(3), lookup(4)]);
+    lane.configure({ limit: 100, foldMs: 1_000, foldBy: 'connection', history: 0 });
+    expect(out.at(-1)).toMatchObject({ count: 2, ports: [40_003, 40_004] });
+    expect(balance()[0]?.held).toBe(0);
+  });
+});
+
 it('names only fields that there are', () => {
   for (const probe of PROBES) {
     for (const { equalBy, fields } of Object.values<EventDescriptor>(probe.events)) {
@@ -98,11 +202,11 @@ it('names only fields that there are', () => {
 
 it('sends what is held when folding is switched off, and when the agent ends', () => {
   lane.receive([event(0), event(1), event(2)]);
-  lane.configure({ limit: 100, foldMs: 0, history: 0 });
+  lane.configure({ limit: 100, foldMs: 0, foldBy: 'service', history: 0 });
   expect(out.map(({ count }) => count)).toEqual([undefined, 2]);
   lane.receive([event(3), event(4)]);
   expect(out).toHaveLength(4);
-  lane.configure({ limit: 100, foldMs: 1_000, history: 0 });
+  lane.configure({ limit: 100, foldMs: 1_000, foldBy: 'service', history: 0 });
   lane.receive([event(5), event(6)]);
   lane[Symbol.dispose]();
   expect(out).toHaveLength(6);
@@ -110,14 +214,14 @@ it('sends what is held when folding is switched off, and when the agent ends', (
 });
 
 it('does not keep more windows than it may, and counts what goes past them', () => {
-  lane.configure({ limit: 100_000, foldMs: 1_000, history: 0 });
-  lane.receive(Array.from({ length: 10_100 }, (_, at) => event(at, { src: `10.0.0.1:${at}` })));
+  lane.configure({ limit: 100_000, foldMs: 1_000, foldBy: 'service', history: 0 });
+  lane.receive(Array.from({ length: 10_100 }, (_, at) => event(at, { src: `10.0.${at >> 8}.${at & 255}:9` })));
   expect(out).toHaveLength(10_100);
   expect(lane.unfolded).toBe(100);
 });
 
 it('limits each Pod for itself, and counts what it leaves out', () => {
-  lane.configure({ limit: 100, foldMs: 0, history: 0 });
+  lane.configure({ limit: 100, foldMs: 0, foldBy: 'service', history: 0 });
   const storm = (pod: string, count: number) => Array.from({ length: count }, (_, at) => event(at, { pod }));
   lane.receive(storm('noisy', 50_000));
   expect(out).toHaveLength(200);
@@ -127,7 +231,7 @@ it('limits each Pod for itself, and counts what it leaves out', () => {
   lane.receive(storm('noisy', 50_000));
   expect(out).toHaveLength(301);
   expect(balance()).toEqual([{ ...SOURCE, received: 100_001, limited: 99_700, folded: 0, held: 0 }]);
-  lane.configure({ limit: 1_000, foldMs: 0, history: 0 });
+  lane.configure({ limit: 1_000, foldMs: 0, foldBy: 'service', history: 0 });
   vi.advanceTimersByTime(1_000);
   lane.receive(storm('noisy', 50_000));
   expect(out).toHaveLength(1_301);
@@ -155,7 +259,7 @@ it('names the peer of an event before anything else is done with it, as far as i
 });
 
 it('records of another kind are neither folded nor limited, and no event', () => {
-  lane.configure({ limit: 1, foldMs: 1_000, history: 100 });
+  lane.configure({ limit: 1, foldMs: 1_000, foldBy: 'service', history: 100 });
   bus.historyMax = 100;
   const records = [...makeRequests(500), ...makeRequests(500)].map(REQUEST_KIND.toRecord);
   lane.receiveRecords(records);

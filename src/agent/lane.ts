@@ -15,11 +15,14 @@ import { EventFold } from '#events/fold.ts';
 import { PodLimiter } from '#events/limiter.ts';
 import type { PeerLookup } from '#peers/peer.ts';
 import type { AnyProbe } from '#probe/contract.ts';
+import type { PortRange } from '#sources/procfs/port_range.ts';
 
 export interface LaneOptions {
   /** Name of this node. */
   readonly node: string;
   readonly probes: readonly AnyProbe[];
+  /** Ports that this node's kernel gives to clients. */
+  readonly ephemeral: PortRange;
   readonly ledger: Ledger;
   readonly bus: EventBus;
   /** Whose addresses are; undefined where events are to name nobody. */
@@ -39,18 +42,20 @@ export class Lane implements Disposable {
 
   constructor(options: LaneOptions) {
     this.#options = options;
-    const { ledger, probes } = options;
+    const { ledger, probes, ephemeral } = options;
     const types = new Map(probes.map(({ name, events }) => [name, events]));
     this.#fold = new EventFold({
-      equalBy: (probe, type) => types.get(probe)?.[type]?.equalBy,
+      describe: (probe, type) => types.get(probe)?.[type],
+      ephemeral,
       send: (events) => this.#limit(events),
       held: (event, change) => ledger.held(sourceOf(event), change),
       folded: (event) => ledger.folded(sourceOf(event)),
     });
   }
 
-  configure({ limit, foldMs }: EventsConfig): void {
+  configure({ limit, foldMs, foldBy }: EventsConfig): void {
     this.#limiter.perSecond = limit;
+    this.#fold.by = foldBy;
     this.#fold.windowMs = foldMs;
   }
 

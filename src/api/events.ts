@@ -44,6 +44,15 @@ const ENVELOPE = z.strictObject({
     .min(2)
     .exactOptional()
     .describe('How many equal events this one stands for, itself counted; not there: one.'),
+  ports: z
+    .array(z.int().min(0).max(65_535))
+    .readonly()
+    .exactOptional()
+    .describe('With `count`: ports of the client, where they were not all the same; the first 16.'),
+  morePorts: count()
+    .min(1)
+    .exactOptional()
+    .describe('With `ports`: how many more there were; of an event that stands for very many, at least.'),
   firstTime: kernelTime().exactOptional().describe('With `count`: when the first of them happened.'),
   lastTime: kernelTime().exactOptional().describe('With `count`: when the last of them happened.'),
 });

@@ -6,9 +6,14 @@ const LIMIT_MAX = 100_000;
 const HISTORY = 1_000;
 const HISTORY_MAX = 100_000;
 
+const FOLD_BY = ['service', 'connection'] as const;
+/** Whether events that differ in the port of the client only are equal. */
+export type FoldBy = (typeof FOLD_BY)[number];
+
 export interface EventsConfig {
   readonly limit: number;
   readonly foldMs: number;
+  readonly foldBy: FoldBy;
   readonly history: number;
 }
 
@@ -26,6 +31,12 @@ export const EVENTS = z
     fold: milliseconds('5s', '0s', '1m').describe(
       'Of equal events in such a time the first is sent, and one more that stands for the rest; `0s` sends them all.',
     ),
+    foldBy: z
+      .enum(FOLD_BY)
+      .default('service')
+      .describe(
+        '`service`: events that differ in nothing but the port of the client are equal, and `ports` has these ports; `connection`: they are not.',
+      ),
     history: z
       .int()
       .min(0)
@@ -33,4 +44,4 @@ export const EVENTS = z
       .default(HISTORY)
       .describe('Events that are kept in memory for `netsonde events` and `/api/v1/events`.'),
   })
-  .transform(({ limit, fold, history }): EventsConfig => ({ limit, foldMs: fold, history }));
+  .transform(({ limit, fold, foldBy, history }): EventsConfig => ({ limit, foldMs: fold, foldBy, history }));

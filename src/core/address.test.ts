@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatEndpoint, formatIp } from './address.ts';
+import { addressOf, formatEndpoint, formatIp, portOf } from './address.ts';
 
 /** Sixteen bytes from groups of four hexadecimal digits. */
 function v6(...groups: readonly number[]): Uint8Array {
@@ -43,4 +43,16 @@ it('puts the port behind the address, in brackets where it is IPv6', () => {
   expect(formatEndpoint(Uint8Array.of(10, 0, 0, 1), 53)).toBe('10.0.0.1:53');
   expect(formatEndpoint(v6(0, 0, 0, 0, 0, 0, 0, 1), 53)).toBe('[::1]:53');
   expect(formatEndpoint(v6(0, 0, 0, 0, 0, 0, 0, 1), undefined)).toBe('::1');
+});
+
+describe('an endpoint', () => {
+  it.each([
+    ['10.0.0.1:53', '10.0.0.1', 53],
+    ['10.0.0.1', '10.0.0.1', undefined],
+    ['[2001:db8::1]:65535', '2001:db8::1', 65_535],
+    ['2001:db8::1', '2001:db8::1', undefined],
+    ['::', '::', undefined],
+  ])('%s has its address and its port', (endpoint, address, port) => {
+    expect([addressOf(endpoint), portOf(endpoint)]).toEqual([address, port]);
+  });
 });

@@ -38,3 +38,9 @@ export function addressOf(endpoint: string): string {
   const colon = endpoint.indexOf(':');
   return colon >= 0 && colon === endpoint.lastIndexOf(':') ? endpoint.slice(0, colon) : endpoint;
 }
+
+/** The port of `10.0.0.1:53` or `[::1]:53`; undefined where there is none. */
+export function portOf(endpoint: string): number | undefined {
+  const end = endpoint.startsWith('[') ? endpoint.indexOf(']') + 1 : addressOf(endpoint).length;
+  return endpoint[end] === ':' ? Number(endpoint.slice(end + 1)) : undefined;
+}

@@ -1,14 +1,22 @@
 import type { EventRecord } from '#api/events.ts';
+import type { FoldBy } from '#config/events.ts';
+import { addressOf, portOf } from '#core/address.ts';
+import type { EventDescriptor } from '#probe/event.ts';
+import type { PortRange } from '#sources/procfs/port_range.ts';
+import { clientEndOf } from './client_end.ts';
 
 /** Windows that are open at the same time; what finds none is sent as it is. */
 const WINDOWS_MAX = 10_000;
 const LOOKS_PER_WINDOW = 4;
-
-/** Fields of equal events of a type, beside those that all types have; undefined for a type that is not known. */
-export type EqualBy = (probe: string, type: string) => readonly string[] | undefined;
+/** Ports of clients: told in an event, and told apart in a window. */
+const PORTS_SHOWN = 16;
+const PORTS_MAX = 256;
 
 export interface EventFoldCallbacks {
-  readonly equalBy: EqualBy;
+  /** Undefined for a type that is not known: then the fields that all types have decide. */
+  readonly describe: (probe: string, type: string) => Pick<EventDescriptor, 'equalBy' | 'client'> | undefined;
+  /** Ports that this node's kernel gives to clients. */
+  readonly ephemeral: PortRange;
   /** Gets, when a window ends, the event that stands for those that were held. */
   readonly send: (events: readonly EventRecord[]) => void;
   /** An event is held, or no longer. */
@@ -17,8 +25,20 @@ export interface EventFoldCallbacks {
   readonly folded: (event: EventRecord) => void;
 }
 
+type End = 'src' | 'dst';
+
+interface Key {
+  readonly text: string;
+  /** The end whose port makes no difference. */
+  readonly client: End | undefined;
+}
+
 interface Window {
   readonly endsMs: number;
+  /** What it is found by: two keys where it is not known yet which end is the client. */
+  keys: readonly Key[];
+  /** Ports of the client, of the held ones. */
+  readonly ports: Set<number>;
   /** The last of the held ones. */
   last: EventRecord | undefined;
   firstTime: string;
@@ -29,13 +49,18 @@ interface Window {
  * Of equal events within a window the first goes out at once; the others are held, and become one at the end of the window:
  * the last of them, with how many it stands for and when the first of them was. So the counts of what goes out add up to
  * what came in.
+ *
+ * By service, events are equal also where the port of the client differs. Where the ports do not tell the client, the second event does:
+ * the end whose port has stayed is the service.
  */
 export class EventFold implements Disposable {
   readonly #callbacks: EventFoldCallbacks;
   readonly #now: () => number;
   /** In the order in which they end: all are of the same length. */
-  readonly #windows = new Map<string, Window>();
+  readonly #windows = new Set<Window>();
+  readonly #byKey = new Map<string, Window>();
   #windowMs = 0;
+  #by: FoldBy = 'service';
   #timer: NodeJS.Timeout | undefined;
   #unfolded = 0;
 
@@ -55,6 +80,13 @@ export class EventFold implements Disposable {
     this.#timer.unref();
   }
 
+  /** What is held goes out. */
+  set by(by: FoldBy) {
+    if (by === this.#by) return;
+    this.flush();
+    this.#by = by;
+  }
+
   /** Events that were not compared with others, because too many windows were open. */
   get unfolded(): number {
     return this.#unfolded;
@@ -63,10 +95,10 @@ export class EventFold implements Disposable {
   /** Whether the event is to go out now. */
   take(event: EventRecord): boolean {
     if (this.#windowMs === 0) return true;
-    const key = this.#keyOf(event);
-    const window = this.#windows.get(key);
+    const keys = this.#keysOf(event);
+    const window = this.#find(keys);
     if (window === undefined) {
-      if (this.#windows.size < WINDOWS_MAX) this.#open(key);
+      if (this.#windows.size < WINDOWS_MAX) this.#open(keys);
       else this.#unfolded++;
       return true;
     }
@@ -76,28 +108,31 @@ export class EventFold implements Disposable {
     } else this.#callbacks.folded(event);
     window.last = event;
     window.count++;
+    addPort(window, event);
     return false;
   }
 
   /** Ends the windows that are due. One in which something came is followed by another. */
   sweep(): void {
     const now = this.#now();
-    const due: [string, Window][] = [];
-    for (const entry of this.#windows) {
-      if (entry[1].endsMs > now) break;
-      due.push(entry);
+    const due: Window[] = [];
+    for (const window of this.#windows) {
+      if (window.endsMs > now) break;
+      due.push(window);
     }
-    for (const [key, { last }] of due) {
-      this.#windows.delete(key);
-      if (last !== undefined) this.#open(key);
+    for (const window of due) {
+      this.#windows.delete(window);
+      for (const { text } of window.keys) this.#byKey.delete(text);
+      if (window.last !== undefined) this.#open(window.keys);
     }
-    this.#send(due.map(([, window]) => window));
+    this.#send(due);
   }
 
   /** Ends all windows. */
   flush(): void {
-    const windows = [...this.#windows.values()];
+    const windows = [...this.#windows];
     this.#windows.clear();
+    this.#byKey.clear();
     this.#send(windows);
   }
 
@@ -106,22 +141,73 @@ export class EventFold implements Disposable {
     this.flush();
   }
 
-  #open(key: string): void {
-    this.#windows.set(key, { endsMs: this.#now() + this.#windowMs, last: undefined, firstTime: '', count: 0 });
+  #open(keys: readonly Key[]): void {
+    const endsMs = this.#now() + this.#windowMs;
+    const window = { endsMs, keys, ports: new Set<number>(), last: undefined, firstTime: '', count: 0 };
+    this.#windows.add(window);
+    for (const { text } of keys) this.#byKey.set(text, window);
+  }
+
+  /** Learns which end is the client, where the window that is found did not know. */
+  #find(keys: readonly Key[]): Window | undefined {
+    const found = keys.flatMap((key) => {
+      const window = this.#byKey.get(key.text);
+      return window === undefined ? [] : [{ key, window }];
+    });
+    const [first] = found;
+    if (first === undefined) return undefined;
+    const { key, window } = first;
+    const isSame = found.length === window.keys.length && found.every((other) => other.window === window);
+    if (!isSame) this.#decide(window, key);
+    return window;
+  }
+
+  #decide(window: Window, key: Key): void {
+    if (window.keys.length === 1) return;
+    for (const { text } of window.keys) if (text !== key.text) this.#byKey.delete(text);
+    window.keys = [key];
+    if (window.last !== undefined) addPort(window, window.last);
   }
 
   #send(windows: readonly Window[]): void {
-    const events = windows.flatMap(({ last, firstTime, count }) => {
+    const events = windows.flatMap(({ last, firstTime, count, ports }) => {
       if (last === undefined) return [];
       this.#callbacks.held(last, -1);
-      return count === 1 ? [last] : [{ ...last, count, firstTime, lastTime: last.time }];
+      return count === 1 ? [last] : [{ ...last, count, ...told(ports), firstTime, lastTime: last.time }];
     });
     if (events.length > 0) this.#callbacks.send(events);
   }
 
-  #keyOf(event: EventRecord): string {
-    const fields = this.#callbacks.equalBy(event.probe, event.type) ?? [];
+  /** All that equal events have in common; two where either end may be the client. */
+  #keysOf(event: EventRecord): readonly Key[] {
+    const { describe, ephemeral } = this.#callbacks;
     const { probe, type, netns, src, dst, protocol } = event;
-    return JSON.stringify([probe, type, netns, src, dst, protocol, ...fields.map((field) => event[field])]);
+    const descriptor = describe(probe, type);
+    const fields = descriptor?.equalBy.map((field) => event[field]) ?? [];
+    const keyOf = (client: End | undefined): Key => {
+      const ends = [client === 'src' ? hostOf(src) : src, client === 'dst' ? hostOf(dst) : dst];
+      return { text: JSON.stringify([probe, type, netns, ...ends, protocol, ...fields]), client };
+    };
+    if (this.#by === 'connection') return [keyOf(undefined)];
+    const client = clientEndOf(event, descriptor?.client?.(event), ephemeral);
+    return client === 'either' ? [keyOf('src'), keyOf('dst')] : [keyOf(client)];
   }
+}
+
+function hostOf(endpoint: string | undefined): string | undefined {
+  return endpoint === undefined ? undefined : addressOf(endpoint);
+}
+
+/** Where it is not known yet which end is the client, all ports have been the same. */
+function addPort({ keys, ports }: Window, event: EventRecord): void {
+  const [key] = keys;
+  const endpoint = keys.length === 1 && key?.client !== undefined ? event[key.client] : undefined;
+  const port = endpoint === undefined ? undefined : portOf(endpoint);
+  if (port !== undefined && ports.size < PORTS_MAX) ports.add(port);
+}
+
+function told(ports: ReadonlySet<number>): Pick<EventRecord, 'ports' | 'morePorts'> {
+  if (ports.size < 2) return {};
+  const more = ports.size - PORTS_SHOWN;
+  return { ports: [...ports].slice(0, PORTS_SHOWN), ...(more > 0 ? { morePorts: more } : {}) };
 }

@@ -23,6 +23,8 @@ export interface EventDescriptor {
    * short time the first is sent, and one more that stands for the rest.
    */
   readonly equalBy: readonly string[];
+  /** Which end is the client, where the fields tell; else the ports are looked at. */
+  readonly client?: (fields: Readonly<Record<string, unknown>>) => 'src' | 'dst' | undefined;
 }
 
 /** Keyed by event type. */

@@ -41,6 +41,8 @@ const events = defineEvents({
     help: 'TCP sent something again, because no acknowledgement came.',
     severity: 'warning',
     equalBy: ['kind', 'state'],
+    // It is seen at the sender.
+    client: ({ kind }) => (kind === 'syn' ? 'src' : kind === 'synack' ? 'dst' : undefined),
     fields: {
       kind: { type: 'string', help: 'Why: rto, fast, tlp, syn or synack.' },
       state: { type: 'string', help: 'State of the connection; NEW_SYN_RECV while the server waits for the client.' },

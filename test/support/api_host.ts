@@ -19,6 +19,7 @@ import type { PeerLookup } from '#peers/peer.ts';
 import type { Entity } from '#pods/entity.ts';
 import { PROBES } from '#probes/index.ts';
 import { createApp, type ServerDeps } from '#server';
+import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 
 /** A token file that is not there. */
 const NO_FILE = '/nonexistent/token';
@@ -129,12 +130,13 @@ export class ApiHost implements AsyncDisposable {
     this.lane = new Lane({
       node: 'n1',
       probes: PROBES,
+      ephemeral: DEFAULT_PORT_RANGE,
       ledger: this.ledger,
       bus: this.bus,
       peers: () => this.peers,
       deliver: (records) => this.sinks.offer(records),
     });
-    this.lane.configure({ limit: 1_000, foldMs: 0, history: 0 });
+    this.lane.configure({ limit: 1_000, foldMs: 0, foldBy: 'service', history: 0 });
     const deps: ServerDeps = {
       version: '1.2.3',
       kernel: this.kernel,

@@ -8,6 +8,7 @@ import { SinkSet } from '#delivery/sink_set.ts';
 import { EventBus } from '#events/bus.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
 import { PROBES } from '#probes/index.ts';
+import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 import { eventually } from './oracle.ts';
 
 /** The lane with the sinks of a configuration, without an agent around it. It folds and limits nothing. */
@@ -25,12 +26,13 @@ export class EventWay implements AsyncDisposable {
     this.lane = new Lane({
       node: 'n',
       probes: PROBES,
+      ephemeral: DEFAULT_PORT_RANGE,
       ledger: this.books,
       bus: new EventBus(),
       peers: () => undefined,
       deliver: (records) => this.sinks.offer(records),
     });
-    this.lane.configure({ limit: Number.MAX_SAFE_INTEGER, foldMs: 0, history: 0 });
+    this.lane.configure({ limit: Number.MAX_SAFE_INTEGER, foldMs: 0, foldBy: 'service', history: 0 });
   }
 
   /** @param kinds of records, all that there are */

@@ -263,7 +263,7 @@ describe('events', () => {
       isLocal: () => false,
       isExternal: undefined,
     };
-    host.lane.configure({ limit: 1_000, foldMs: 60_000, history: 0 });
+    host.lane.configure({ limit: 1_000, foldMs: 60_000, foldBy: 'service', history: 0 });
     const events = await eventsOfAllTypes();
     for (let times = 0; times < 3; times++) host.lane.receive(events);
     host.lane.receive(events.map((event) => ({ ...event, netns: '', namespace: null, pod: null })));

@@ -34,6 +34,11 @@ const events = defineEvents({
     help: 'A TCP connection was reset, or refused.',
     severity: 'warning',
     equalBy: ['direction', 'reason', 'state'],
+    client: ({ direction, state }) => {
+      if (state === 'SYN_SENT') return direction === 'sent' ? 'src' : 'dst';
+      if (state === 'LISTEN' || state === 'NEW_SYN_RECV') return direction === 'sent' ? 'dst' : 'src';
+      return undefined;
+    },
     fields: {
       direction: { type: 'string', help: 'Whether the namespace sent the reset or received it.' },
       reason: { type: 'string', help: REASON_HELP },

@@ -149,6 +149,9 @@ function EventRow({ seen: { id, event }, isOpen, toggle }: RowProps): JSX.Elemen
         </td>
         <td data-label="Times" class="number value">
           {typeof event['count'] === 'number' ? count(event['count']) : 1}
+          {event.ports !== undefined && (
+            <span class="sub quiet">{count(event.ports.length + (event.morePorts ?? 0))} ports</span>
+          )}
         </td>
       </tr>
       {isOpen && (

@@ -1,0 +1,27 @@
+import { join } from 'node:path';
+import { readText } from './read.ts';
+
+/** First and last port that a kernel gives to clients by itself. */
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** What kernels begin with (net/ipv4/af_inet.c, inet_init_net()). */
+export const DEFAULT_PORT_RANGE: PortRange = { first: 32_768, last: 60_999 };
+
+const FILE = 'sys/net/ipv4/ip_local_port_range';
+const PORT_MAX = 65_535;
+
+/** Of the agent's own network namespace: the node's, where it runs in that. What kernels begin with where there is none to read. */
+export function readPortRange(proc: string): PortRange {
+  let text: string | undefined;
+  try {
+    text = readText(join(proc, FILE));
+  } catch {
+    return DEFAULT_PORT_RANGE;
+  }
+  const [, first, last] = /^\s*(\d{1,5})\s+(\d{1,5})\s*$/.exec(text ?? '') ?? [];
+  const range = { first: Number(first), last: Number(last) };
+  return range.first >= 1 && range.first <= range.last && range.last <= PORT_MAX ? range : DEFAULT_PORT_RANGE;
+}
