@@ -19,7 +19,7 @@ beforeAll(async () => {
   for (const rule of [
     'add table inet t',
     'add chain inet t in { type filter hook input priority 0; }',
-    'add rule inet t in udp dport 7001 counter drop',
+    'add rule inet t in udp dport { 7001-7004, 53 } counter drop',
   ]) {
     run('ip', 'netns', 'exec', pair.b.netns.name, 'nft', rule);
   }
@@ -97,6 +97,22 @@ describe.each([
   });
 });
 
+it('failed look-ups, each from a port of its own, are the first and one for all the others', async () => {
+  const address = pair.addressB.ipv4;
+  const ports = new Set<number>();
+  for (let times = 0; times < 20; times++) ports.add(await pair.a.udpSend({ address, port: 53, count: 1, bytes: 30 }));
+  expect(ports.size).toBeGreaterThan(10);
+  await eventually(() => {
+    const found = parseLines(agent.stdout).filter(({ dst }) => dst === `${address}:53`);
+    expect(found.reduce((sum, { count = 1 }) => sum + count, 0)).toBe(20);
+    expect(found[0]).not.toHaveProperty('count');
+    // More than two where the twenty took longer than a window.
+    expect(found.length).toBeLessThan(10);
+    for (const event of found.slice(1)) for (const port of event.ports ?? []) expect(ports).toContain(port);
+    expect(found[1]?.ports?.length).toBeGreaterThan(1);
+  });
+});
+
 it('the ledger balances: what the kernel produced is limited, lost or delivered', async () => {
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 500, bytes: 9 });
   await eventually(async () => {
@@ -141,8 +157,8 @@ it('the ledger balances for events that come to be in the agent', async () => {
 });
 
 it('a stream goes on where it ended, and begins with as many as are asked for', async () => {
-  for (let times = 0; times < 4; times++) {
-    await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 1, bytes: 9 });
+  for (const port of [7001, 7002, 7003, 7004]) {
+    await pair.a.udpSend({ address: pair.addressB.ipv4, port, count: 1, bytes: 9 });
   }
   const ask = async (query: string, headers: Record<string, string> = {}) => {
     const accept = { accept: 'text/event-stream' };
