@@ -151,6 +151,16 @@ static __always_inline bool is_link_control(const struct packet_view *view)
 	       (view->icmp_type <= ICMPV6_REDIRECT || view->icmp_type == ICMPV6_LISTENER2);
 }
 
+#define DHCP_SERVER 67
+#define DHCP_CLIENT 68
+
+/* An answer to an address that the client does not have yet: a packet socket reads it, IP itself cannot. */
+static __always_inline bool is_dhcp_answer(const struct packet_tuple *tuple)
+{
+	return tuple->family == 4 && tuple->protocol == IPPROTO_UDP && tuple->source_port == DHCP_SERVER &&
+	       tuple->destination_port == DHCP_CLIENT;
+}
+
 static __always_inline bool is_syn(const struct packet_view *view)
 {
 	return (view->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
@@ -233,7 +243,7 @@ static __always_inline int judge_place(const struct packet_view *view, const str
 	if (view->is_for_other)
 		return CLASS_NOT_FOR_US;
 	if (!view->is_shared)
-		return LOST;
+		return is_dhcp_answer(&view->tuple) ? CLASS_CONTROL : LOST;
 	/* A program of the driver refused the whole frame; the stack itself has reasons for what it does not send on.
 	 */
 	if (view->has_frame && !is_link_control(view))
@@ -261,6 +271,8 @@ static __always_inline int judge_loss(const struct packet_view *view, __u32 rule
 	case RULE_UNICAST:
 		if (view->is_for_other)
 			return CLASS_NOT_FOR_US;
+		if (is_dhcp_answer(&view->tuple))
+			return CLASS_CONTROL;
 		return view->is_shared ? class_of_shared(view) : LOST;
 	case RULE_WINDOW:
 		return view->payload > 1 ? LOST : CLASS_CONTROL;

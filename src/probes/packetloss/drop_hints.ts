@@ -174,6 +174,7 @@ const PLACES: Readonly<Record<string, readonly [what: string, hint: string]>> = 
   ndisc_error_report: ['The next hop does not answer neighbour discovery.', 'Is it up, and in the same network? ip -6 neigh.'],
   qdisc_reset: ['The queue of the device was emptied.', 'A queue or device that was changed or taken away under traffic: tc -s qdisc, ip link.'],
   rtnl_kfree_skbs: ['The queue of the device was emptied.', 'A queue or device that was changed or taken away under traffic: tc -s qdisc, ip link.'],
+  tun_queue_purge: ['The program behind the device ended with packets unread.', 'Did a VPN or virtual machine stop under traffic?'],
   ip_error: ['A route refuses the packet.', 'ip route: a blackhole, prohibit or unreachable route.'],
   ip6_pkt_drop: ['A route refuses the packet.', 'ip -6 route: a blackhole, prohibit or unreachable route.'],
   dst_discard: ['A route swallows the packet.', 'ip route: a blackhole route.'],

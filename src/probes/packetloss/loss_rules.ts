@@ -21,7 +21,7 @@ export const CLASS_HELP: Readonly<Record<(typeof DISCARD_CLASSES)[number], strin
   answered_by_reset:
     'A TCP segment that is no request and finds no connection: the kernel answers it with a reset, which `netsonde_tcp_resets_total` counts.',
   control:
-    'A packet that carries no data and has done its work: an acknowledgement, a closing segment, a reset, an error or answer of ICMP, neighbour discovery, a report of multicast groups.',
+    'A packet that carries no data and has done its work: an acknowledgement, a closing segment, a reset, an error or answer of ICMP, neighbour discovery, a report of multicast groups, an answer of DHCP.',
   duplicate: 'Data or a fragment that was here already.',
   no_listener_multicast: 'Multicast or broadcast that nobody in the namespace waits for.',
   not_for_us: 'A frame for the MAC address of another host, seen on a flooded or promiscuous port.',
@@ -63,6 +63,8 @@ const RULES: Readonly<Record<string, number>> = {
   CONSUMED: discard('control'),
   TCP_CLOSE: discard('control'),
   TCP_FASTOPEN: discard('control'),
+  // Answered by an acknowledgement: a SYN that was sent again, or a host that starts anew and asks again at once.
+  TCP_INVALID_SYN: discard('control'),
   TCP_RESET: discard('control'),
   TCP_RFC7323_PAWS_ACK: discard('control'),
   DUP_FRAG: discard('duplicate'),
