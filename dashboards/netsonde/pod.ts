@@ -94,6 +94,7 @@ const tiles = [
 
 const harm = [
   graph('Packets lost, by reason', [series(rate(packetloss.metrics.drops, OF_POD, ['reason']), '{{reason}}')], {
+    width: WIDTH.half,
     stacked: true,
     empty: 'No packet was lost.',
     events: ['packet_drop'],
@@ -102,14 +103,21 @@ const harm = [
   graph(
     'Resets, by direction and reason',
     [series(rate(tcpreset.metrics.resets, OF_POD, ['direction', 'reason']), '{{direction}} {{reason}}')],
-    { stacked: true, empty: 'No connection was reset.', events: ['tcp_reset'], eventsBy: 'reason' },
+    { width: WIDTH.half, stacked: true, empty: 'No connection was reset.', events: ['tcp_reset'], eventsBy: 'reason' },
   ),
   graph('Sent again, by cause', [series(rate(tcpretrans.metrics.retransmits, OF_POD, ['kind']), '{{kind}}')], {
     what: 'rto and syn: nothing came back at all. fast and tlp: single packets were lost. synack: the client does not answer.',
+    width: WIDTH.half,
     stacked: true,
     empty: 'Nothing was sent again.',
     events: ['tcp_retransmit'],
     eventsBy: 'kind',
+  }),
+  graph('Freed without loss, by class', [series(rate(packetloss.metrics.discards, OF_POD, ['class']), '{{class}}')], {
+    what: 'Packets that did their work or that nobody here waited for. unclassified: the rule cannot tell.',
+    width: WIDTH.half,
+    stacked: true,
+    empty: 'No packet was discarded.',
   }),
 ];
 

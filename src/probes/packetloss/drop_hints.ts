@@ -13,7 +13,7 @@ export interface ReasonDescription {
 const REASONS: Readonly<Record<string, readonly [what: string, hint: string]>> = {
   CONSUMED: ['The packet was used up as it should be.', 'Nothing: this is no loss.'],
   NOT_SPECIFIED: ['The kernel gives no reason here.', 'The function in `symbol` tells more; XDP programs, blackhole routes and packets above the MTU of a veth end here.'],
-  NO_SOCKET: ['Nobody listens on the port, or the connection does not exist any more.', 'Is the server up, and on this address and port? Does the client use a connection that is gone?'],
+  NO_SOCKET: ['Nobody listens on the port.', 'Is the server up, and on this address and port?'],
   SOCKET_CLOSE: ['The socket was closed with data still queued.', 'Normal when a process ends; else, who closes too early?'],
   SOCKET_FILTER: ['A filter on the socket or its control group refused the packet.', 'Which BPF programs are attached to the socket or the cgroup? (bpftool cgroup tree)'],
   SOCKET_RCVBUFF: ['The receive buffer of the socket is full.', 'The process reads too slowly: more CPU for it, or a larger SO_RCVBUF (net.core.rmem_max).'],
@@ -41,7 +41,7 @@ const REASONS: Readonly<Record<string, readonly [what: string, hint: string]>> =
   TCP_AOFAILURE: ['The TCP-AO signature of the segment is wrong.', 'Do both ends have the same key?'],
   SOCKET_BACKLOG: ['The backlog of the socket is full, while its process holds it.', 'The process is too slow or has too little CPU; a larger SO_RCVBUF helps with bursts.'],
   TCP_FLAGS: ['The flags of the segment make no sense here.', 'A port scan, or a middlebox that breaks connections.'],
-  TCP_ABORT_ON_DATA: ['Data came for a connection that was closed already.', 'The reader closes before the sender is through.'],
+  TCP_ABORT_ON_DATA: ['Data came for a connection that was closed already; a reset answered it.', 'The event `tcp_reset` tells whether something was cut off.'],
   TCP_ZEROWINDOW: ['The sender sends though the receive window is closed.', 'The process does not read: look at its CPU and its receive queue (ss -tn).'],
   TCP_OLD_DATA: ['The data was here already.', 'Needless retransmissions of the sender: a lossy or slow way back.'],
   TCP_OVERWINDOW: ['The data is beyond the receive window.', 'The process reads too slowly, or the sender ignores the window.'],
