@@ -32,7 +32,7 @@ for n in range(int(sys.argv[1])):
 function sourcesOf(netns: NetnsRegistry, bpf: BpfSource): ConntrackSources {
   const errors = new SourceErrors();
   const netlink = new NetlinkClient(new NetFiles('/proc', netns, errors), errors);
-  return { paths: DEFAULT_PATHS, netns, netlink, bpf, cpus: cpusOf('/sys'), errors };
+  return { paths: DEFAULT_PATHS, netns, netlink, bpf, cpus: cpusOf('/sys'), errors, warn: () => undefined };
 }
 
 /** Entries and counters of namespaces that all track something, by the pass and by netlink. */

@@ -144,7 +144,10 @@ async function open(resources: AsyncDisposableStack): Promise<Bench> {
       warn: () => undefined,
     }),
   );
-  const sources = { netns, sockets: socketSource(bpf, netns, files, netlink, errors) } as Partial<Sources> as Sources;
+  const sources = {
+    netns,
+    sockets: socketSource(bpf, netns, files, netlink, errors, () => undefined),
+  } as Partial<Sources> as Sources;
   const settings = { metrics: true, events: false, limit: 0, options: {} };
   const probe = await tcpsummary.open(scope, sources, settings);
   const collect = async () => {

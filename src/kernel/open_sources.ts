@@ -14,9 +14,16 @@ import type { Sources } from '#sources/sources.ts';
 
 /**
  * Opens all readers of the kernel.
+ * @param warn told why a pass in the kernel does not run
  * @throws where /sys has no list of CPUs
  */
-export function openSources(paths: Paths, bpf: BpfSource, registry: NetnsRegistry, errors: SourceErrors): Sources {
+export function openSources(
+  paths: Paths,
+  bpf: BpfSource,
+  registry: NetnsRegistry,
+  errors: SourceErrors,
+  warn: (message: string) => void,
+): Sources {
   const files = new NetFiles(paths.proc, registry, errors);
   const netlink = new NetlinkClient(files, errors);
   const cpus = cpusOf(paths.sys);
@@ -24,11 +31,11 @@ export function openSources(paths: Paths, bpf: BpfSource, registry: NetnsRegistr
     netns: registry,
     processes: new ProcessGroups(paths, () => registry.owners(), errors),
     files,
-    mib: new MibSource(bpf, cpus, registry, files),
-    sockstat: sockstatSource(bpf, cpus, registry, files),
+    mib: new MibSource(bpf, cpus, registry, files, warn),
+    sockstat: sockstatSource(bpf, cpus, registry, files, warn),
     netlink,
     route: new RouteSource(netlink),
-    sockets: socketSource(bpf, registry, files, netlink, errors),
+    sockets: socketSource(bpf, registry, files, netlink, errors, warn),
     bpf,
     cpus,
   };

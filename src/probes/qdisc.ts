@@ -140,6 +140,8 @@ export const qdisc = defineProbe({
     const node = sources.netns.node;
     if (node !== undefined) sources.netlink.check(node, freeCycle());
     const queues: Queues = new PassSource({
+      what: 'queues',
+      warn: scope.warn,
       open: () => QueuesPass.open(sources.bpf),
       otherwise: async () => undefined,
       otherwiseName: 'netlink',

@@ -1,15 +1,17 @@
 import { expect, it } from 'vitest';
 import { Cycle, freeCycle } from '#core/cycle.ts';
+import { Unsupported } from '#core/reader.ts';
 import { type Pass, PassSource } from './pass_source.ts';
 
 /** A source whose pass can be told to fail, and what happened to it. */
-function setUp({ opens = true } = {}) {
+function setUp({ refusal = undefined as Error | undefined } = {}) {
   const seen = { opened: 0, closed: 0, passes: 0, others: 0 };
-  const control = { fails: false };
+  const control = { fails: false, reason: 'the kernel refused' };
+  const warnings: string[] = [];
   const pass: Pass<string> = {
     read: async () => {
       seen.passes++;
-      if (control.fails) throw new Error('the kernel refused');
+      if (control.fails) throw new Error(control.reason);
       return 'pass';
     },
     [Symbol.dispose]: () => {
@@ -17,9 +19,11 @@ function setUp({ opens = true } = {}) {
     },
   };
   const source = new PassSource<string>({
+    what: 'counts',
+    warn: (message) => warnings.push(message),
     open: async () => {
       seen.opened++;
-      if (!opens) throw new Error('no BTF');
+      if (refusal !== undefined) throw refusal;
       return pass;
     },
     otherwise: async () => {
@@ -28,7 +32,7 @@ function setUp({ opens = true } = {}) {
     },
     otherwiseName: 'files',
   });
-  return { source, seen, control };
+  return { source, seen, control, warnings };
 }
 
 it('opens for the first user and closes after the last, whatever the order of calls', async () => {
@@ -53,24 +57,51 @@ it('reads once a cycle, whoever asks', async () => {
   expect(seen.passes).toBe(2);
 });
 
-it('reads in the other way where the pass does not open, and says why', async () => {
-  const { source, seen } = setUp({ opens: false });
+it('reads in the other way where the kernel lacks what the pass needs, and says why: there it is the best way', async () => {
+  const { source, seen, warnings } = setUp({ refusal: new Unsupported('no BTF') });
   await using _use = await source.use();
   expect(source.health).toEqual({ reader: 'files', note: 'no BTF', degraded: [] });
   expect(await source.read(freeCycle())).toBe('files');
   expect(seen.closed).toBe(0);
+  expect(warnings).toEqual(['counts: the pass in the kernel does not run, the reader is files: no BTF']);
+});
+
+it('is degraded where the pass does not open though the kernel could run it', async () => {
+  const { source, warnings } = setUp({ refusal: new RangeError('66.7 is no BigInt') });
+  await using _use = await source.use();
+  expect(source.health).toMatchObject({
+    reader: 'files',
+    degraded: ['the pass in the kernel failed, the reader is files: 66.7 is no BigInt'],
+  });
+  expect(warnings).toEqual(['counts: the pass in the kernel does not run, the reader is files: 66.7 is no BigInt']);
 });
 
 it('goes over to the other way when the pass fails, within the same cycle, and closes it', async () => {
-  const { source, seen, control } = setUp();
+  const { source, seen, control, warnings } = setUp();
   await using _use = await source.use();
   expect(source.health.reader).toBe('pass');
   control.fails = true;
   expect(await source.read(freeCycle())).toBe('files');
-  expect(source.health).toEqual({ reader: 'files', note: 'the kernel refused', degraded: [] });
+  expect(source.health).toEqual({
+    reader: 'files',
+    note: 'the kernel refused',
+    degraded: ['the pass in the kernel failed, the reader is files: the kernel refused'],
+  });
   expect(seen.closed).toBe(1);
   expect(await source.read(freeCycle())).toBe('files');
   expect(seen.passes).toBe(1);
+  expect(warnings).toEqual(['counts: the pass in the kernel does not run, the reader is files: the kernel refused']);
+});
+
+it('warns once of each reason, however often the pass is tried again', async () => {
+  const { source, control, warnings } = setUp();
+  control.fails = true;
+  for (const reason of ['no memory', 'no memory', 'no right']) {
+    control.reason = reason;
+    await using _use = await source.use();
+    await source.read(freeCycle());
+  }
+  expect(warnings.map((text) => text.split(': ').at(-1))).toEqual(['no memory', 'no right']);
 });
 
 it('keeps the pass when the cycle was given up', async () => {
@@ -86,6 +117,8 @@ it('keeps the pass when the cycle was given up', async () => {
 it('does not take a pass that was opened meanwhile for the one that failed', async () => {
   const opened: { closed: boolean; fail: (error: Error) => void }[] = [];
   const source = new PassSource<string>({
+    what: 'counts',
+    warn: () => undefined,
     open: async () => {
       const { promise, reject } = Promise.withResolvers<string>();
       const pass = { closed: false, fail: reject };

@@ -10,6 +10,10 @@ export interface Pass<Snapshot> extends Disposable {
 }
 
 export interface PassSourceOptions<Snapshot> {
+  /** What is read, for the log: `socket counts`. */
+  readonly what: string;
+  /** Told why the pass does not run: once, until there is another reason. */
+  readonly warn: (message: string) => void;
   /** @throws where the kernel cannot run it; the message is the reason that is shown */
   readonly open: () => Promise<Pass<Snapshot>>;
   /** Reads the same without the pass: slower, and everywhere. */
@@ -31,7 +35,11 @@ export class PassSource<Snapshot> {
   readonly #options: PassSourceOptions<Snapshot>;
   #users = 0;
   #pass: Pass<Snapshot> | undefined;
+  /** Why the pass does not run. */
   #reason: string | undefined;
+  /** Whether this kernel lacks what the pass needs, so that the other way is the best one here. */
+  #isUnsupported = false;
+  #warned: string | undefined;
   #opened = false;
   /** When the pass is to be tried again; never where it runs, or where the kernel lacks it. */
   #retryAtMs = Number.POSITIVE_INFINITY;
@@ -55,10 +63,12 @@ export class PassSource<Snapshot> {
   }
 
   get health(): ReaderHealth {
+    const { otherwiseName } = this.#options;
+    const isBroken = this.#reason !== undefined && !this.#isUnsupported;
     return {
-      reader: this.#pass === undefined ? this.#options.otherwiseName : 'pass',
+      reader: this.#pass === undefined ? otherwiseName : 'pass',
       note: this.#reason,
-      degraded: [],
+      degraded: isBroken ? [`the pass in the kernel failed, the reader is ${otherwiseName}: ${this.#reason}`] : [],
     };
   }
 
@@ -85,8 +95,7 @@ export class PassSource<Snapshot> {
   }
 
   #giveUp(pass: Pass<Snapshot>, error: unknown): void {
-    this.#reason = messageOf(error);
-    this.#retryAtMs = performance.now() + RETRY_MS;
+    this.#explain(error);
     pass[Symbol.dispose]();
     this.#pass = undefined;
   }
@@ -116,9 +125,19 @@ export class PassSource<Snapshot> {
     try {
       this.#pass = await this.#options.open();
     } catch (error) {
-      this.#reason = messageOf(error);
-      if (!(error instanceof Unsupported)) this.#retryAtMs = performance.now() + RETRY_MS;
+      this.#explain(error);
     }
+  }
+
+  #explain(error: unknown): void {
+    const { what, warn, otherwiseName } = this.#options;
+    const reason = messageOf(error);
+    this.#reason = reason;
+    this.#isUnsupported = error instanceof Unsupported;
+    if (!this.#isUnsupported) this.#retryAtMs = performance.now() + RETRY_MS;
+    if (reason === this.#warned) return;
+    this.#warned = reason;
+    warn(`${what}: the pass in the kernel does not run, the reader is ${otherwiseName}: ${reason}`);
   }
 
   #closePass(): void {

@@ -178,6 +178,7 @@ it('a table that the pass lacks is read from the files alone', async () => {
     cpus,
     registry,
     new NetFiles('/proc', registry, new SourceErrors()),
+    () => undefined,
   );
   await using _use = await source.use(['Udp', 'Udp6', 'Tcp']);
   expect(source.health.reader).toBe('pass');

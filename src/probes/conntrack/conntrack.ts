@@ -4,8 +4,10 @@ import type { NetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { EVENT_LEDGER } from '#probe/ledger.ts';
 import { defineMetrics, type Emit, NO_LABELS, NODE } from '#probe/metric.ts';
+import { defineRetained } from '#probe/retained.ts';
 import { ConntrackReader } from '#sources/conntrack/reader.ts';
 import type { ConntrackRow } from '#sources/conntrack/snapshot.ts';
+import { WideCounters } from '#sources/conntrack/wide.ts';
 import type { SourceErrors } from '#sources/errors.ts';
 import { CONNTRACK_COUNTERS, OTHER_STATES, PROTOCOLS, TCP_STATES } from '#sources/netlink/conntrack.ts';
 import type { Sources } from '#sources/sources.ts';
@@ -127,6 +129,9 @@ const metrics = defineMetrics({
 /** A probe has a second for its collection; the longest table that is begun with must fit into what this leaves. */
 const STATES_MS = 500;
 
+/** A counter that has wrapped goes on where it was when its probe is on again. */
+const WIDE = defineRetained(() => new WideCounters());
+
 type ConntrackEmit = Emit<typeof metrics>;
 
 function isUsed({ entries, counters }: ConntrackRow): boolean {
@@ -213,19 +218,23 @@ export const conntrack = defineProbe({
       'nf_conntrack, which is loaded where it is a module. With its BTF and since 5.19 one pass in the kernel reads all namespaces; else, and for `states`, ctnetlink is asked in each.',
   },
   open: async (scope, sources, { events, options: { threshold, states, statesMax } }) => {
-    const reader = scope.own(await ConntrackReader.open({ ...sources, paths: scope.paths, errors: scope.errors }));
+    const { paths, errors, warn } = scope;
+    const wide = scope.retained(WIDE).value;
+    const reader = scope.own(await ConntrackReader.open({ ...sources, paths, errors, warn }, wide));
     const used = new Set<NetnsId>();
     scope.own(
       sources.netns.onSweep((isDead) => {
         for (const id of used) if (isDead(id)) used.delete(id);
+        wide.sweep(isDead);
       }),
     );
     if (events) await watchPressure(scope, sources, reader, threshold);
     return {
-      health: () => ({
-        ...reader.health,
-        degraded: states && reader.refusal !== undefined ? [`no entries by state: ${reader.refusal}`] : [],
-      }),
+      health: () => {
+        const { degraded, ...health } = reader.health;
+        const noStates = states && reader.refusal !== undefined ? [`no entries by state: ${reader.refusal}`] : [];
+        return { ...health, degraded: [...degraded, ...noStates] };
+      },
       collect: async (emit, cycle) => {
         const { rows, limit } = await reader.read(cycle);
         if (limit !== undefined) emit('limit', NODE, limit, NO_LABELS);

@@ -35,10 +35,13 @@ export class ListWalk {
   readonly #rowsMax: number;
   #rows: number;
 
-  /** @param rowsMax rows that the program has room for @param rowsFirst rows to begin with, until the cost of one is known */
+  /**
+   * @param rowsMax rows that the program has room for
+   * @param rowsFirst rows to begin with, until the cost of one is known; any positive number, such as a share for each CPU
+   */
   constructor(rowsMax: number, rowsFirst: number) {
     this.#rowsMax = rowsMax;
-    this.#rows = Math.max(ROWS_MIN, Math.min(rowsMax, rowsFirst));
+    this.#rows = Math.max(ROWS_MIN, Math.min(rowsMax, Math.floor(rowsFirst)));
   }
 
   /** Returns whether a walk over namespaces started in the initial one, which the flags of its first row cannot tell. */

@@ -122,6 +122,8 @@ export class PerCpuPass implements Disposable {
   async read(cycle: Cycle): Promise<PerCpuRows> {
     const online = this.#cpus.online();
     if (online.join() !== this.#online) {
+      // Until the program has its CPUs again: a cycle may end in the midst.
+      this.#online = '';
       await this.#readOffline(online, cycle);
       this.#online = online.join();
     }

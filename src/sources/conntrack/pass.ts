@@ -6,10 +6,11 @@ import { Unsupported } from '#core/reader.ts';
 import { ListWalk, rowsOf } from '../bpf/list_walk.ts';
 import type { BpfSource, LoadedObject } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';
-import { CONNTRACK_COUNTERS, type ConntrackCounters } from '../netlink/conntrack.ts';
+import { CONNTRACK_COUNTERS, type ConntrackCounter } from '../netlink/conntrack.ts';
 import type { Pass } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
 import type { ConntrackRow } from './snapshot.ts';
+import type { WideCounters } from './wide.ts';
 
 const ROWS_MAX = MAX_ENTRIES.conntrack_rows;
 /** Summing one CPU of one namespace takes about 0.1 µs; a first slice of this many stays below 0.3 ms. */
@@ -23,16 +24,23 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
   readonly #errors: SourceErrors;
   readonly #walk: ListWalk;
   readonly #cpus: bigint;
+  readonly #wide: WideCounters;
 
-  private constructor(object: LoadedObject<Layout>, cpus: readonly number[], errors: SourceErrors) {
+  private constructor(object: LoadedObject<Layout>, cpus: readonly number[], wide: WideCounters, errors: SourceErrors) {
     this.#object = object;
+    this.#wide = wide;
     this.#errors = errors;
     this.#walk = new ListWalk(ROWS_MAX, SUMS_FIRST / cpus.length);
     this.#cpus = BigInt(cpus.length);
   }
 
   /** @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, the right, or nf_conntrack */
-  static async open(bpf: BpfSource, { possible }: Cpus, errors: SourceErrors): Promise<ConntrackPass> {
+  static async open(
+    bpf: BpfSource,
+    { possible }: Cpus,
+    wide: WideCounters,
+    errors: SourceErrors,
+  ): Promise<ConntrackPass> {
     const cpus = possible();
     const object = await bpf.load<Layout>({
       file: FILE,
@@ -42,7 +50,7 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
     });
     try {
       for (const [index, cpu] of cpus.entries()) object.map('percpu_cpus').update(u32(index), u32(cpu));
-      const pass = new ConntrackPass(object, cpus, errors);
+      const pass = new ConntrackPass(object, cpus, wide, errors);
       pass.#run(0, 1);
       return pass;
     } catch (error) {
@@ -69,7 +77,7 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
           const at = index * SIZE;
           if ((conntrackRow.flags(view, at) & netnsFlag.dying) !== 0) return;
           if (conntrackRow.complete(view, at) === 0) this.#errors.count('bpf', 'conntrack', 'a row is not complete');
-          else rows.push(decodeRow(view, at));
+          else rows.push(this.#decode(view, at));
         },
       },
       cycle,
@@ -83,6 +91,13 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
     return result;
   }
 
+  #decode(view: DataView, at: number): ConntrackRow {
+    const id = asNetnsId(conntrackRow.cookie(view, at));
+    const sums: Partial<Record<ConntrackCounter, number>> = {};
+    for (const name of CONNTRACK_COUNTERS) sums[name] = Number(conntrackRow[name](view, at));
+    return { id, entries: Number(conntrackRow.entries(view, at)), counters: this.#wide.widen(id, sums) };
+  }
+
   [Symbol.dispose](): void {
     this.#object[Symbol.dispose]();
   }
@@ -90,14 +105,4 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
 
 function u32(value: number): Uint8Array {
   return new Uint8Array(Uint32Array.of(value).buffer);
-}
-
-function decodeRow(view: DataView, at: number): ConntrackRow {
-  const counters: Record<string, number> = {};
-  for (const name of CONNTRACK_COUNTERS) counters[name] = Number(conntrackRow[name](view, at));
-  return {
-    id: asNetnsId(conntrackRow.cookie(view, at)),
-    entries: Number(conntrackRow.entries(view, at)),
-    counters: counters as ConntrackCounters,
-  };
 }

@@ -23,11 +23,13 @@ import { readText } from '../procfs/read.ts';
 import type { Sources } from '../sources.ts';
 import { ConntrackPass } from './pass.ts';
 import type { ConntrackRow, ConntrackSnapshot, StateCount } from './snapshot.ts';
+import { WideCounters } from './wide.ts';
 
 /** What the reader needs. */
 export interface ConntrackSources extends Pick<Sources, 'netns' | 'netlink' | 'bpf' | 'cpus'> {
   readonly paths: Paths;
   readonly errors: SourceErrors;
+  readonly warn: (message: string) => void;
 }
 
 const NETLINK_NETFILTER = 12;
@@ -68,26 +70,33 @@ const EOPNOTSUPP = 95;
 export class ConntrackReader implements AsyncDisposable {
   readonly #sources: ConntrackSources;
   readonly #source: PassSource<readonly ConntrackRow[]>;
+  readonly #wide: WideCounters;
   #use: AsyncDisposable | undefined;
   /** What netlink said last. */
   #asked: GlobalStats | undefined;
   /** Why ctnetlink cannot be asked, if so. */
   readonly refusal: string | undefined;
 
-  private constructor(sources: ConntrackSources, refusal: string | undefined) {
+  private constructor(sources: ConntrackSources, wide: WideCounters, refusal: string | undefined) {
     this.#sources = sources;
+    this.#wide = wide;
     this.refusal = refusal;
     this.#source = new PassSource({
-      open: () => ConntrackPass.open(sources.bpf, sources.cpus, sources.errors),
+      what: 'connection tracking',
+      warn: sources.warn,
+      open: () => ConntrackPass.open(sources.bpf, sources.cpus, wide, sources.errors),
       otherwise: (cycle) => this.#ask(cycle),
       otherwiseName: 'netlink',
     });
   }
 
-  /** @throws {Unsupported} where there is no connection tracking, or no way to ask for it */
-  static async open(sources: ConntrackSources): Promise<ConntrackReader> {
+  /**
+   * @param wide what was counted so far, where that is to go on
+   * @throws {Unsupported} where there is no connection tracking, or no way to ask for it
+   */
+  static async open(sources: ConntrackSources, wide = new WideCounters()): Promise<ConntrackReader> {
     // First: the question makes the kernel load the modules, whose types the pass needs.
-    const reader = new ConntrackReader(sources, refusalOf(sources));
+    const reader = new ConntrackReader(sources, wide, refusalOf(sources));
     reader.#use = await reader.#source.use();
     if (reader.health.reader === 'pass' || reader.refusal === undefined) return reader;
     const { note } = reader.health;
@@ -136,7 +145,7 @@ export class ConntrackReader implements AsyncDisposable {
       const counters = stats && netlink.ask(entry, CPU_STATS, cycle);
       if (stats !== undefined && counters !== undefined) {
         this.#asked = stats;
-        rows.push({ id: entry.id, entries: stats.entries, counters });
+        rows.push({ id: entry.id, entries: stats.entries, counters: this.#wide.widen(entry.id, counters) });
       }
       await cycle.pause();
     }

@@ -32,11 +32,13 @@ export class MibSource {
   readonly #absent = new Set<MibTable>();
   #index: MibIndex | undefined;
 
-  constructor(bpf: BpfSource, cpus: Cpus, netns: NetnsIndex, files: NetFiles) {
+  constructor(bpf: BpfSource, cpus: Cpus, netns: NetnsIndex, files: NetFiles, warn: (message: string) => void) {
     this.#bpf = bpf;
     this.#files = new MibFiles(netns, files);
     netns.onSweep((isDead) => this.last.sweep(isDead));
     this.#source = new PassSource({
+      what: 'SNMP counters',
+      warn,
       open: () => this.#openPass(cpus),
       otherwise: (cycle) => this.#files.read(new Set(this.#tables()), cycle),
       otherwiseName: 'files',

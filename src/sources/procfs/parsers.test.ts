@@ -6,7 +6,7 @@ import { parseNetDev } from './net_dev.ts';
 import { parseCounter, parseHexCounter } from './number.ts';
 import { parseSnmp, parseSnmp6 } from './snmp.ts';
 import { parseSockstat } from './sockstat.ts';
-import { parseCpuList, parseSoftnetStat } from './softnet_stat.ts';
+import { parseSoftnetStat } from './softnet_stat.ts';
 import { parseStat } from './stat.ts';
 
 const ignore = () => undefined;
@@ -325,10 +325,3 @@ describe('parseOpenFilesLimit', () => {
     fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => parseOpenFilesLimit(text) === undefined));
   });
 });
-
-it.each([
-  ['0-3', [0, 1, 2, 3]],
-  ['0', [0]],
-  ['0-1,4,6-7\n', [0, 1, 4, 6, 7]],
-  ['', []],
-])('parseCpuList(%j)', (text, cpus) => expect(parseCpuList(text)).toEqual(cpus));

@@ -50,16 +50,3 @@ export function parseSoftnetStat(text: string, onlineCpus: readonly number[], ga
   }
   return rows;
 }
-
-/** Parses a CPU list of sysfs: `0-3,8`. */
-export function parseCpuList(text: string): number[] {
-  const cpus: number[] = [];
-  for (const part of text.trim().split(',')) {
-    const range = /^(\d+)(?:-(\d+))?$/.exec(part);
-    if (range === null) continue;
-    const first = Number(range[1]);
-    const last = Number(range[2] ?? range[1]);
-    for (let cpu = first; cpu <= last; cpu++) cpus.push(cpu);
-  }
-  return cpus;
-}

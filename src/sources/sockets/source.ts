@@ -18,9 +18,12 @@ export function socketSource(
   files: NetFiles,
   netlink: NetlinkClient,
   errors: SourceErrors,
+  warn: (message: string) => void,
 ): SocketSource {
   const diag = new TcpDiag(netns, files, netlink);
   return new PassSource({
+    what: 'TCP sockets',
+    warn,
     open: () => TcpPass.open(bpf, netns.snapshot().length, errors),
     otherwise: (cycle) => diag.read(cycle),
     otherwiseName: 'netlink',

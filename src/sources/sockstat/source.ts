@@ -10,8 +10,16 @@ import type { SockstatRow } from './snapshot.ts';
 /** The socket counts of every namespace. */
 export type SockstatSource = PassSource<readonly SockstatRow[]>;
 
-export function sockstatSource(bpf: BpfSource, cpus: Cpus, netns: NetnsIndex, files: NetFiles): SockstatSource {
+export function sockstatSource(
+  bpf: BpfSource,
+  cpus: Cpus,
+  netns: NetnsIndex,
+  files: NetFiles,
+  warn: (message: string) => void,
+): SockstatSource {
   return new PassSource({
+    what: 'socket counts',
+    warn,
     open: () => SockstatPass.open(bpf, cpus),
     otherwise: (cycle) => readSockstatFiles(netns, files, cycle),
     otherwiseName: 'files',
