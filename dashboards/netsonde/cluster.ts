@@ -1,4 +1,4 @@
-import { netdev } from '#probes/netdev.ts';
+import { netdev } from '#probes/netdev/netdev.ts';
 import { packetloss } from '#probes/packetloss/packetloss.ts';
 import { softnet } from '#probes/softnet.ts';
 import { tcp } from '#probes/tcp.ts';

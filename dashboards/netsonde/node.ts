@@ -1,6 +1,6 @@
 import { biolatency } from '#probes/biolatency.ts';
 import { conntrack } from '#probes/conntrack/conntrack.ts';
-import { netdev } from '#probes/netdev.ts';
+import { netdev } from '#probes/netdev/netdev.ts';
 import { netiftxlatency } from '#probes/netiftxlatency.ts';
 import { packetloss } from '#probes/packetloss/packetloss.ts';
 import { qdisc } from '#probes/qdisc.ts';

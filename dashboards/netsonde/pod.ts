@@ -5,7 +5,7 @@ import { icmp } from '#probes/icmp.ts';
 import { io } from '#probes/io/io.ts';
 import { ip } from '#probes/ip.ts';
 import { kernellatency } from '#probes/kernellatency.ts';
-import { netdev } from '#probes/netdev.ts';
+import { netdev } from '#probes/netdev/netdev.ts';
 import { netiftxlatency } from '#probes/netiftxlatency.ts';
 import { packetloss } from '#probes/packetloss/packetloss.ts';
 import { qdisc } from '#probes/qdisc.ts';

@@ -8,7 +8,7 @@ import { ip } from './ip.ts';
 import { ipvs } from './ipvs.ts';
 import { kernellatency } from './kernellatency.ts';
 import { lifecycle } from './lifecycle.ts';
-import { netdev } from './netdev.ts';
+import { netdev } from './netdev/netdev.ts';
 import { netiftxlatency } from './netiftxlatency.ts';
 import { packetloss } from './packetloss/packetloss.ts';
 import { qdisc } from './qdisc.ts';

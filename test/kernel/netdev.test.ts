@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { netdev } from '#probes/netdev.ts';
+import { netdev } from '#probes/netdev/netdev.ts';
+import { sh } from '../support/command.ts';
 import { CountedPair, ofPod } from '../support/counters.ts';
-import type { HostPair } from '../support/hosts.ts';
-import type { TestKernel } from '../support/kernel.ts';
+import { type HostPair, TestNetns, uniqueName } from '../support/hosts.ts';
+import { TestKernel } from '../support/kernel.ts';
+import { makeBridge, makeNodeDevices } from '../support/node_devices.ts';
 import { readBoth } from '../support/oracle.ts';
 
 let pair: HostPair;
@@ -61,5 +63,51 @@ describe.each([
         expect(ofPod(ours, host, `netsonde_netdev_${what}_total`, { device: ifname }), `${ifname} ${what}`).toBe(value);
       }
     }
+  });
+});
+
+describe('the devices of the node', () => {
+  const CONFIG = '{ detail: full, probes: { netdev: true } }';
+
+  async function shownBy(node: TestKernel): Promise<string[]> {
+    const { samples } = await node.page();
+    return samples
+      .filter(({ name, labels }) => name === 'netsonde_netdev_received_bytes_total' && labels['pod'] === '')
+      .map(({ labels }) => labels['device'] ?? '');
+  }
+
+  it('are shown by where their other end is, of every kind that this kernel has', async () => {
+    using resources = new DisposableStack();
+    const devices = makeNodeDevices(resources, resources.use(new TestNetns()));
+    await using node = await TestKernel.open(CONFIG);
+    const shown = await shownBy(node);
+    expect(devices.length).toBeGreaterThan(6);
+    for (const { what, name, isNodes } of devices) expect(shown.includes(name), what).toBe(isNodes);
+  });
+
+  it('are shown as what they are where one is made anew under its name', async () => {
+    using resources = new DisposableStack();
+    const pod = resources.use(new TestNetns());
+    const name = uniqueName('d');
+    sh(`ip link add ${name} type veth peer name ${uniqueName('p')} netns ${pod.name}`);
+    await using node = await TestKernel.open(CONFIG);
+    expect(await shownBy(node)).not.toContain(name);
+    sh(`ip link del ${name}`);
+    sh(`ip link add ${name} type bridge`);
+    expect(await shownBy(node)).toContain(name);
+    sh(`ip link del ${name}`);
+    sh(`ip link add ${name} type veth peer name ${uniqueName('p')} netns ${pod.name}`);
+    resources.defer(() => sh(`ip link del ${name}`));
+    expect(await shownBy(node)).not.toContain(name);
+  });
+
+  it('have a series each, also where their names are not UTF-8', async () => {
+    using resources = new DisposableStack();
+    const name = uniqueName('d');
+    makeBridge(resources, `\\377${name}`);
+    makeBridge(resources, `\\376${name}`);
+    await using node = await TestKernel.open(CONFIG);
+    const shown = await shownBy(node);
+    expect(shown.filter((device) => device.endsWith(name)).sort()).toEqual([`/fe${name}`, `/ff${name}`]);
   });
 });

@@ -1,5 +1,6 @@
+import { deviceName } from '#core/device_name.ts';
 import type { Garbled } from '../errors.ts';
-import { decodeAttributes, decodeMessages, encodeRequest, NLM_F_DUMP, text, u32 } from './message.ts';
+import { decodeAttributes, decodeMessages, encodeRequest, NLM_F_DUMP, stringBytes, text, u32 } from './message.ts';
 
 /**
  * Network devices by RTM_GETLINK (man 7 rtnetlink). Kernel: net/core/rtnetlink.c, rtnl_fill_ifinfo();
@@ -16,8 +17,10 @@ const FLAGS = 8;
 const IFF_LOOPBACK = 0x8;
 
 const IFLA_IFNAME = 3;
+const IFLA_LINK = 5;
 const IFLA_LINKINFO = 18;
 const IFLA_EXT_MASK = 29;
+const IFLA_LINK_NETNSID = 37;
 const IFLA_INFO_KIND = 1;
 /** Leaves out the statistics, nine tenths of an answer. */
 const RTEXT_FILTER_SKIP_STATS = 0x8;
@@ -28,6 +31,11 @@ export interface LinkRow {
   /** `veth`, `bridge`, `vlan`, …; undefined for a device that is no software's: a physical or a paravirtual one, and `lo`. */
   readonly kind: string | undefined;
   readonly loopback: boolean;
+  /**
+   * Whether the device that it is linked to is in another namespace: the other end of a pair (veth, netkit), most often. Drivers tell by
+   * get_link_net() (kernel: struct rtnl_link_ops).
+   */
+  readonly linkedOutside: boolean;
 }
 
 export const LINK_REQUEST = encodeRequest(RTM_GETLINK, NLM_F_DUMP, linkRequestPayload());
@@ -48,14 +56,16 @@ export function decodeLinks(messages: Uint8Array, garbled: Garbled): LinkRow[] {
     const flags = u32(payload, FLAGS);
     if (type !== RTM_NEWLINK) continue;
     const attributes = decodeAttributes(payload, IFINFOMSG_BYTES);
-    const name = text(attributes.get(IFLA_IFNAME));
-    if (ifindex === undefined || flags === undefined || name === undefined) {
+    const nameBytes = stringBytes(attributes.get(IFLA_IFNAME));
+    if (ifindex === undefined || flags === undefined || nameBytes === undefined) {
       garbled('a device without its index or name');
       continue;
     }
     const info = attributes.get(IFLA_LINKINFO);
     const kind = info === undefined ? undefined : text(decodeAttributes(info).get(IFLA_INFO_KIND));
-    rows.push({ ifindex, name, kind, loopback: (flags & IFF_LOOPBACK) !== 0 });
+    // Zero: a tunnel, which is linked to no device; where its packets go is no other end of it.
+    const linkedOutside = attributes.has(IFLA_LINK_NETNSID) && (u32(attributes.get(IFLA_LINK)) ?? 0) > 0;
+    rows.push({ ifindex, name: deviceName(nameBytes), kind, loopback: (flags & IFF_LOOPBACK) !== 0, linkedOutside });
   }
   return rows;
 }

@@ -92,10 +92,16 @@ export function u8(span: Span | undefined, offset = 0): number | undefined {
 
 /** A string, which ends at its first NUL. */
 export function text(span: Span | undefined): string | undefined {
+  const bytes = stringBytes(span);
+  return bytes && decoder.decode(bytes);
+}
+
+/** The same as bytes, which need not be UTF-8. */
+export function stringBytes(span: Span | undefined): Uint8Array | undefined {
   if (span === undefined) return undefined;
   const bytes = bytesOf(span);
   const nul = bytes.indexOf(0);
-  return decoder.decode(nul < 0 ? bytes : bytes.subarray(0, nul));
+  return nul < 0 ? bytes : bytes.subarray(0, nul);
 }
 
 export function bytesOf(span: Span): Uint8Array {

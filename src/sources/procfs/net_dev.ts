@@ -1,4 +1,5 @@
 import type { Counter } from '#core/counter.ts';
+import { deviceName } from '#core/device_name.ts';
 import type { Garbled } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
@@ -46,9 +47,9 @@ export function parseNetDev(text: string, garbled: Garbled): Map<string, DeviceS
   return devices;
 }
 
-/** The file was read byte by byte; a name is UTF-8, as tools and netlink take it. */
+/** The file was read byte by byte. */
 function decodeName(name: string): string {
-  return ASCII.test(name) ? name : Buffer.from(name, 'latin1').toString('utf8');
+  return ASCII.test(name) ? name : deviceName(Buffer.from(name, 'latin1'));
 }
 
 function parseRow(text: string): DeviceStats | undefined {

@@ -5,9 +5,9 @@ import { defineProbe } from '#probe/contract.ts';
 import { defineMetrics, type Emit, type LooseEmit } from '#probe/metric.ts';
 import type { LinkRow } from '#sources/netlink/link.ts';
 import type { NetnsEntry } from '#sources/netns.ts';
-import { describeMissing, missingCapabilities } from '#sources/procfs/capabilities.ts';
-import { type DeviceStats, parseNetDev } from '#sources/procfs/net_dev.ts';
+import type { DeviceStats } from '#sources/procfs/net_dev.ts';
 import type { Sources } from '#sources/sources.ts';
+import { NodeDevices, readDevices } from './node_devices.ts';
 
 // Namespaced: yes. net/dev lists the devices of the namespace (kernel: net/core/net-procfs.c, dev_seq_show()).
 
@@ -122,35 +122,6 @@ type Device = keyof typeof metrics & keyof DeviceStats;
 
 const COLUMNS = Object.keys(metrics) as Device[];
 
-/** Kinds of the node's devices, asked for again when there are others. */
-class NodeDevices {
-  readonly #sources: Sources;
-  #links: ReadonlyMap<string, LinkRow> = new Map();
-  #names = '';
-
-  constructor(sources: Sources) {
-    this.#sources = sources;
-  }
-
-  lookUp(entry: NetnsEntry, names: Iterable<string>, cycle: Cycle): ReadonlyMap<string, LinkRow> {
-    const asked = [...names].join(' ');
-    if (asked !== this.#names) {
-      this.#names = asked;
-      this.#links = new Map(this.#sources.route.links(entry, cycle).map((link) => [link.name, link]));
-    }
-    return this.#links;
-  }
-
-  get degraded(): string[] {
-    if (this.#names === '' || this.#links.size > 0) return [];
-    const missing = describeMissing(missingCapabilities(['CAP_SYS_ADMIN']));
-    const why = missing === '' ? '' : `: ${missing}, and the agent is not in the network namespace of the node`;
-    return [
-      `the Pods' ends of the node's devices are shown as well, because the kernel does not tell which they are${why}`,
-    ];
-  }
-}
-
 interface Options {
   readonly loopback: boolean;
   readonly nodeVeth: boolean;
@@ -172,21 +143,24 @@ function emitDevice(
 
 async function collectAll(
   emit: Emit<typeof metrics>,
-  { netns, files }: Sources,
+  sources: Sources,
   nodeDevices: NodeDevices,
   { loopback, nodeVeth }: Options,
   cycle: Cycle,
 ): Promise<void> {
-  for (const entry of netns.snapshot()) {
-    const devices = files.parse(entry, 'net/dev', cycle, parseNetDev) ?? new Map<string, DeviceStats>();
-    const links = entry.isNode ? nodeDevices.lookUp(entry, devices.keys(), cycle) : undefined;
-    for (const [device, stats] of devices) {
-      const link = links?.get(device);
-      if (!loopback && device === 'lo') continue;
-      // On the node these are the other ends of the Pods' devices: each Pod shows its own.
-      if (!nodeVeth && link?.kind === 'veth') continue;
-      const isPhysical = link !== undefined && link.kind === undefined && !link.loopback;
-      emitDevice(emit, entry, device, stats, isPhysical);
+  const emitAll = (entry: NetnsEntry, device: string, stats: DeviceStats, keep: boolean) => {
+    if (loopback || device !== 'lo') emitDevice(emit, entry, device, stats, keep);
+  };
+  // Linked to another namespace: the other ends of the Pods' devices. Each Pod shows its own.
+  const isShown = ({ linkedOutside }: LinkRow) => nodeVeth || !linkedOutside;
+  for (const entry of sources.netns.snapshot()) {
+    if (entry.isNode) {
+      for (const [device, { stats, link }] of nodeDevices.read(entry, isShown, cycle)) {
+        const isPhysical = link !== undefined && link.kind === undefined && !link.loopback;
+        emitAll(entry, device, stats, isPhysical);
+      }
+    } else {
+      for (const [device, stats] of readDevices(sources, entry, cycle)) emitAll(entry, device, stats, false);
     }
     await cycle.pause();
   }
@@ -204,7 +178,8 @@ export const netdev = defineProbe({
     query:
       'topk(10, sum by (namespace, pod, device) (rate(netsonde_netdev_received_drops_total[5m]) + rate(netsonde_netdev_sent_drops_total[5m])))',
     limits: [
-      "The node's ends of the Pods' devices are left out, unless `nodeVeth` is on, and so is `lo`, unless `loopback` is.",
+      "The node's ends of the Pods' devices (`veth…`, `cali…`, `lxc…`, `eni…`, netkit: whatever the kernel says is linked to another namespace) are left out, unless `nodeVeth` is on, and so is `lo`, unless `loopback` is.",
+      "Of an SR-IOV representor or a port of Open vSwitch the kernel does not tell whose the other side is: it is the node's.",
       'What a driver counts in its own names (`ethtool -S`) is not read.',
     ],
   },
@@ -217,7 +192,7 @@ export const netdev = defineProbe({
   requires: {
     capabilities: [],
     kernel:
-      "Any: /proc/<pid>/net/dev. Which of the node's devices are veth is asked in its namespace: with CAP_SYS_ADMIN where the agent is in another one.",
+      "Any: /proc/<pid>/net/dev. Which of the node's devices are ends of Pods' is asked in its namespace: with CAP_SYS_ADMIN where the agent is in another one.",
   },
   open: async (_scope, sources, { options }) => {
     const nodeDevices = new NodeDevices(sources);

@@ -1,0 +1,111 @@
+import { describe, expect, it } from 'vitest';
+import { freeCycle } from '#core/cycle.ts';
+import { asNetnsId } from '#core/netns.ts';
+import type { LinkRow } from '#sources/netlink/link.ts';
+import { NET_DEV_COLUMNS } from '#sources/procfs/net_dev.ts';
+import { NodeDevices } from './node_devices.ts';
+
+const NODE = { id: asNetnsId(1), inum: 1, isNode: true };
+
+/** A device at one moment; its bytes are how one is told from another. */
+interface Device {
+  readonly ifindex: number;
+  readonly bytes: number;
+  readonly isPods?: boolean;
+}
+type Moment = Readonly<Record<string, Device>>;
+
+/** The kernel at a moment for each question: the file first, then netlink, and the last moment ever after. */
+function machine(...moments: readonly Moment[]) {
+  let asked = 0;
+  const next = () => moments[Math.min(asked++, moments.length - 1)] ?? {};
+  const numbers = (bytes: number) => NET_DEV_COLUMNS.map((_, index) => (index === 0 ? bytes : 0)).join(' ');
+  const devices = new NodeDevices({
+    files: {
+      parse: (
+        _entry: unknown,
+        _path: string,
+        _cycle: unknown,
+        parser: (text: string, garbled: () => void) => unknown,
+      ) =>
+        parser(
+          Object.entries(next())
+            .map(([name, { bytes }]) => `  ${name}: ${numbers(bytes)}\n`)
+            .join(''),
+          () => undefined,
+        ),
+    },
+    route: {
+      links: () =>
+        Object.entries(next()).map(
+          ([name, { ifindex, isPods = false }]): LinkRow => ({
+            ifindex,
+            name,
+            kind: isPods ? 'veth' : 'bridge',
+            loopback: false,
+            linkedOutside: isPods,
+          }),
+        ),
+    },
+  } as unknown as ConstructorParameters<typeof NodeDevices>[0]);
+  return {
+    devices,
+    read: () => {
+      const rows = devices.read(NODE as never, ({ linkedOutside }) => !linkedOutside, freeCycle());
+      return Object.fromEntries([...rows].map(([name, { stats }]) => [name, stats.receivedBytes]));
+    },
+    asked: () => asked,
+  };
+}
+
+const ETH0 = { ifindex: 2, bytes: 100 };
+const VETH = { ifindex: 7, bytes: 9_000, isPods: true };
+const BRIDGE = { ifindex: 8, bytes: 5 };
+
+describe('the devices of the node', () => {
+  it('are shown from the first reading on, and the other ends of the Pods are not', () => {
+    const { read, asked } = machine({ eth0: ETH0, x: VETH });
+    expect(read()).toEqual({ eth0: 100 });
+    expect(asked()).toBe(4);
+    expect(read()).toEqual({ eth0: 100 });
+    expect(asked()).toBe(6);
+  });
+
+  it('that are made anew under their name are what they are now', () => {
+    const before = { eth0: ETH0, x: VETH };
+    const after = { eth0: ETH0, x: BRIDGE };
+    const { read } = machine(before, before, before, before, after);
+    expect(read()).toEqual({ eth0: 100 });
+    expect(read()).toEqual({ eth0: 100, x: 5 });
+    const back = machine(after, after, after, after, before);
+    expect(back.read()).toEqual({ eth0: 100, x: 5 });
+    expect(back.read()).toEqual({ eth0: 100 });
+  });
+
+  it('never have the value of the device that had their name before', () => {
+    const before = { eth0: ETH0, x: VETH };
+    const after = { eth0: ETH0, x: BRIDGE };
+    // The file is read before the change, netlink is asked after it.
+    const { read } = machine(before, before, before, before, before, after);
+    read();
+    expect(read()).toEqual({ eth0: 100, x: 5 });
+    const swapped = machine({ a: ETH0, b: BRIDGE }, { a: BRIDGE, b: ETH0 });
+    expect(swapped.read()).toEqual({ a: 5, b: 100 });
+  });
+
+  it('are read three times while they change, and those that still do are left out', () => {
+    const moment = (ifindex: number) => ({ eth0: ETH0, x: { ifindex, bytes: ifindex } });
+    const { read, asked } = machine(...Array.from({ length: 6 }, (_, index) => moment(10 + index)));
+    expect(read()).toEqual({ eth0: 100 });
+    expect(asked()).toBe(6);
+    expect(read()).toEqual({ eth0: 100, x: 15 });
+  });
+
+  it('are all shown, with the reason, where the kernel does not tell what they are', () => {
+    const none = machine({ eth0: ETH0, x: VETH }, {}, { eth0: ETH0, x: VETH }, {});
+    expect(none.devices.degraded).toEqual([]);
+    expect(none.read()).toEqual({ eth0: 100, x: 9_000 });
+    expect(none.devices.degraded).toEqual([expect.stringContaining("the Pods' ends of the node's devices are shown")]);
+    expect(none.asked()).toBe(2);
+  });
+});

@@ -1,0 +1,67 @@
+import type { Cycle } from '#core/cycle.ts';
+import type { LinkRow } from '#sources/netlink/link.ts';
+import type { NetnsEntry } from '#sources/netns.ts';
+import { describeMissing, missingCapabilities } from '#sources/procfs/capabilities.ts';
+import { type DeviceStats, parseNetDev } from '#sources/procfs/net_dev.ts';
+import type { Sources } from '#sources/sources.ts';
+
+/** Readings while devices change, before those that changed are left out. */
+const TRIES = 3;
+
+export interface NodeDevice {
+  readonly stats: DeviceStats;
+  /** Undefined where the kernel does not tell. */
+  readonly link?: LinkRow | undefined;
+}
+
+type Links = ReadonlyMap<string, LinkRow>;
+type DeviceSources = Pick<Sources, 'files' | 'route'>;
+
+export function readDevices(
+  { files }: Pick<Sources, 'files'>,
+  entry: NetnsEntry,
+  cycle: Cycle,
+): Map<string, DeviceStats> {
+  return files.parse(entry, 'net/dev', cycle, parseNetDev) ?? new Map();
+}
+
+/**
+ * The devices of the node, with what they are. The file has names, and what a device is goes by its number: a name may have become
+ * another device's meanwhile. So a row counts where its name had the same number before and after.
+ */
+export class NodeDevices {
+  readonly #sources: DeviceSources;
+  #links: Links = new Map();
+  #hasDevices = false;
+
+  constructor(sources: DeviceSources) {
+    this.#sources = sources;
+  }
+
+  /** @param isShown devices that are not are of no interest, whichever they are */
+  read(entry: NetnsEntry, isShown: (link: LinkRow) => boolean, cycle: Cycle): Map<string, NodeDevice> {
+    for (let tries = 1; ; tries++) {
+      const before = this.#links;
+      const stats = readDevices(this.#sources, entry, cycle);
+      const after = new Map(this.#sources.route.links(entry, cycle).map((link) => [link.name, link]));
+      this.#links = after;
+      this.#hasDevices = stats.size > 0;
+      if (after.size === 0) return new Map([...stats].map(([name, row]) => [name, { stats: row }]));
+      const shown = [...stats].flatMap(([name, row]) => {
+        const link = after.get(name);
+        return link === undefined || isShown(link) ? [{ name, stats: row, link }] : [];
+      });
+      const sure = shown.filter(({ name, link }) => link !== undefined && link.ifindex === before.get(name)?.ifindex);
+      if (sure.length === shown.length || tries === TRIES) return new Map(sure.map(({ name, ...row }) => [name, row]));
+    }
+  }
+
+  get degraded(): string[] {
+    if (!this.#hasDevices || this.#links.size > 0) return [];
+    const missing = describeMissing(missingCapabilities(['CAP_SYS_ADMIN']));
+    const why = missing === '' ? '' : `: ${missing}, and the agent is not in the network namespace of the node`;
+    return [
+      `the Pods' ends of the node's devices are shown as well, because the kernel does not tell which they are${why}`,
+    ];
+  }
+}
