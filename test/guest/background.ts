@@ -27,7 +27,8 @@ export default function setup(project: TestProject): () => Promise<void> {
   project.provide('guests', folder);
   const controller = new AbortController();
   const running = TESTED.filter((kernel) => missingForGuest(kernel) === undefined).map(async (kernel) => {
-    put(folder, kernel, await runChecks(kernel, TESTED_GROUPS, DEADLINE_MS, controller.signal));
+    const options = { deadlineMs: DEADLINE_MS, signal: controller.signal };
+    put(folder, kernel, await runChecks(kernel, TESTED_GROUPS, options));
   });
   return async () => {
     controller.abort();

@@ -17,6 +17,9 @@ export const OUTCOME = 'check: ';
 /** What the line starts with that has what `netsonde check --json` says of every probe. */
 export const REPORT = 'report: ';
 
+/** The variable that tells how many CPUs the guest was given. */
+export const CPUS_GIVEN = 'NETSONDE_GUEST_CPUS';
+
 /** @param open makes what the checks share; what it hands to the stack is released after the last one */
 export function defineChecks<Context>(
   name: string,

@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { CPUS_GIVEN } from './check.ts';
 import { findKernel, type Kernel, type KernelName } from './kernels.ts';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
@@ -36,6 +37,8 @@ export interface GuestOptions {
   readonly line: (line: string) => void;
   /** Ends the guest before its time. */
   readonly signal?: AbortSignal;
+  /** One by default: QEMU 7 may keep running code that another CPU of the guest is patching, and each program that is attached patches some. */
+  readonly cpus?: number;
 }
 
 /** What this machine lacks for a guest with that kernel; undefined where it has everything. */
@@ -74,11 +77,11 @@ export async function runInGuest(name: KernelName, options: GuestOptions): Promi
 }
 
 async function boot(kernel: Kernel, folder: string, options: GuestOptions): Promise<number> {
-  const { command, deadlineMs, line, signal } = options;
-  writeFileSync(join(folder, 'initramfs'), makeInitramfs(kernel, join(folder, 'tree'), command));
+  const { command, deadlineMs, line, signal, cpus = 1 } = options;
+  writeFileSync(join(folder, 'initramfs'), makeInitramfs(kernel, join(folder, 'tree'), jobScript(command, cpus)));
   // QEMU ends with this process, however that ends. It goes before others: deadlines in the guest run on while it has no CPU.
   const first = ['nice', '-n', '-10', 'setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64'] as const;
-  const [program, ...words] = [...first, ...qemuArguments(kernel, folder)];
+  const [program, ...words] = [...first, ...qemuArguments(kernel, folder, cpus)];
   const qemu = spawn(program, words, {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -114,13 +117,12 @@ async function boot(kernel: Kernel, folder: string, options: GuestOptions): Prom
   }
 }
 
-function qemuArguments(kernel: Kernel, folder: string): string[] {
+function qemuArguments(kernel: Kernel, folder: string, cpus: number): string[] {
   const given = {
-    // One CPU: QEMU 7 may keep running code that another CPU of the guest is patching, and each program that is attached patches some.
     accel: 'tcg,thread=single',
     // Emulation of later ones costs a quarter more: their wide registers, and five levels of page tables.
     cpu: 'Nehalem',
-    smp: '1',
+    smp: String(cpus),
     m: '1024',
     display: 'none',
     kernel: kernel.image,
@@ -137,7 +139,7 @@ function qemuArguments(kernel: Kernel, folder: string): string[] {
 }
 
 /** An archive with process 1, the modules that it loads in this order, and the job. */
-function makeInitramfs(kernel: Kernel, tree: string, command: readonly string[]): Uint8Array {
+function makeInitramfs(kernel: Kernel, tree: string, job: string): Uint8Array {
   for (const name of ['modules', 'proc', 'dev']) mkdirSync(join(tree, name), { recursive: true });
   copyFileSync(BUSYBOX, join(tree, 'busybox'));
   copyFileSync(INIT, join(tree, 'init'));
@@ -148,7 +150,7 @@ function makeInitramfs(kernel: Kernel, tree: string, command: readonly string[])
     writeFileSync(target, isPacked ? execFileSync(BUSYBOX, ['unxz', '-c', path], LARGE) : readFileSync(path));
   }
   writeFileSync(join(tree, 'modules_path'), join(kernel.base, 'lib/modules', kernel.release));
-  writeFileSync(join(tree, 'job'), jobScript(command));
+  writeFileSync(join(tree, 'job'), job);
   const names = execFileSync('find', ['.'], { cwd: tree });
   return execFileSync('cpio', ['-o', '-H', 'newc', '--quiet'], { cwd: tree, input: names, ...LARGE });
 }
@@ -165,9 +167,9 @@ function bootModules({ base, release }: Kernel): string[] {
   return [...new Set(files)];
 }
 
-function jobScript(command: readonly string[]): string {
+function jobScript(command: readonly string[], cpus: number): string {
   const quote = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
-  return `export PATH=${quote(dirname(process.execPath))}:${PATH} HOME=/tmp NO_COLOR=1
+  return `export PATH=${quote(dirname(process.execPath))}:${PATH} HOME=/tmp NO_COLOR=1 ${CPUS_GIVEN}=${cpus}
 cd ${quote(PROJECT)}
 exec ${command.map(quote).join(' ')}
 `;

@@ -6,14 +6,21 @@ import type { CheckReport } from '#commands/check.ts';
 import { renderTable } from '#commands/table.ts';
 import { table } from '../../scripts/markdown.ts';
 import { run } from '../support/command.ts';
+import type { CheckGroup } from './check.ts';
+import { cpus as CPUS } from './checks/cpus.ts';
 import { GROUPS } from './checks/index.ts';
 import { everyProbe } from './checks/matrix.ts';
 import { missingForGuest } from './guest.ts';
 import { fetchKernel, findKernel, type KernelName } from './kernels.ts';
-import { runChecks } from './run_checks.ts';
+import { type Checked, runChecks } from './run_checks.ts';
 
 const NETSONDE = fileURLToPath(new URL('../../bin/netsonde', import.meta.url));
 const DEADLINE_MS = 1_200_000;
+/** Numbers of CPUs that machines have, the even shares of which are no whole numbers, and the kernel that has them. */
+const SHAPES = { kernel: '6.1', cpus: [3, 5, 12, 24] } as const satisfies {
+  kernel: KernelName;
+  cpus: readonly number[];
+};
 /** Where nobody looks at what was skipped, a kernel that cannot be had is a failure. */
 const IS_REQUIRED = process.env['CI'] !== undefined;
 
@@ -34,9 +41,28 @@ export async function testKernel(
     return { report: undefined, faults: IS_REQUIRED ? [`${name}: ${missing}`] : [] };
   }
   say(`kernel ${name}: ${findKernel(name)?.release}`);
-  const { outcomes, report, printed, failure } = await runChecks(name, GROUPS, DEADLINE_MS);
+  const { outcomes, report, printed, failure } = await runChecks(name, GROUPS, { deadlineMs: DEADLINE_MS });
+  const faults = faultsOf(name, GROUPS, { outcomes, report, printed, failure });
+  say(`kernel ${name}: ${outcomes.size} checks, ${faults.length} failed`);
+  if (name === SHAPES.kernel) faults.push(...(await testShapes(say)));
+  return { report, faults };
+}
+
+/** On machines of other shapes than the one CPU of the other checks. */
+async function testShapes(say: (text: string) => void): Promise<string[]> {
   const faults: string[] = [];
-  for (const group of GROUPS) {
+  for (const cpus of SHAPES.cpus) {
+    const checked = await runChecks(SHAPES.kernel, [CPUS], { deadlineMs: DEADLINE_MS, cpus });
+    const found = faultsOf(`${SHAPES.kernel} with ${cpus} CPUs`, [CPUS], checked);
+    say(`kernel ${SHAPES.kernel} with ${cpus} CPUs: ${checked.outcomes.size} checks, ${found.length} failed`);
+    faults.push(...found);
+  }
+  return faults;
+}
+
+function faultsOf(name: string, groups: readonly CheckGroup[], { outcomes, printed, failure }: Checked): string[] {
+  const faults: string[] = [];
+  for (const group of groups) {
     for (const title of group.titles) {
       const key = `${group.name}: ${title}`;
       const outcome = outcomes.get(key);
@@ -45,8 +71,7 @@ export async function testKernel(
     }
   }
   if (failure !== undefined) faults.push([`${name}: ${failure}`, ...printed.slice(-40)].join('\n'));
-  say(`kernel ${name}: ${outcomes.size} checks, ${faults.length} failed`);
-  return { report, faults };
+  return faults;
 }
 
 function missingKernel(name: KernelName): string | undefined {

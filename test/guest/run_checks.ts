@@ -1,6 +1,6 @@
 import type { CheckReport } from '#commands/check.ts';
 import { type CheckGroup, type CheckOutcome, OUTCOME, REPORT } from './check.ts';
-import { runInGuest } from './guest.ts';
+import { type GuestOptions, runInGuest } from './guest.ts';
 import type { KernelName } from './kernels.ts';
 
 /** What came of all checks on one kernel. */
@@ -15,15 +15,11 @@ export interface Checked {
   readonly failure: string | undefined;
 }
 
-/**
- * Boots a kernel and runs checks there: one boot for all.
- * @param signal ends the guest
- */
+/** Boots a kernel and runs checks there: one boot for all. */
 export async function runChecks(
   kernel: KernelName,
   groups: readonly CheckGroup[],
-  deadlineMs: number,
-  signal?: AbortSignal,
+  options: Pick<GuestOptions, 'deadlineMs' | 'signal' | 'cpus'>,
 ): Promise<Checked> {
   const outcomes = new Map<string, CheckOutcome>();
   const printed: string[] = [];
@@ -42,7 +38,7 @@ export async function runChecks(
   const command = ['node', '--liftoff-only', 'test/guest/inside.ts', ...groups.map(({ name }) => name)];
   let failure: string | undefined;
   try {
-    const status = await runInGuest(kernel, { command, deadlineMs, line, ...(signal === undefined ? {} : { signal }) });
+    const status = await runInGuest(kernel, { ...options, command, line });
     if (status !== 0) failure = `the guest ended with status ${status}`;
   } catch (error) {
     failure = (error as Error).message;

@@ -1,6 +1,8 @@
 import type { CheckGroup } from '../check.ts';
 import { agent } from './agent.ts';
 import { capabilities } from './capabilities.ts';
+import { cpus } from './cpus.ts';
+import { devices } from './devices.ts';
 import { ipvs } from './ipvs.ts';
 import { kernellatency } from './kernellatency.ts';
 import { latency } from './latency.ts';
@@ -17,6 +19,8 @@ import { virtcmdlatency } from './virtcmdlatency.ts';
 export const GROUPS: readonly CheckGroup[] = [
   agent,
   capabilities,
+  cpus,
+  devices,
   packetloss,
   tcpreset,
   tcpretrans,
