@@ -6,10 +6,15 @@ export const FILE = 'packetloss.bpf.o';
 
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
-  readonly constant: 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'timer_bases_at' | 'preempt_count_at' | 'not_specified' | 'has_reasons' | 'rules' | 'subsystem_rules' | 'node_netns' | 'with_stack';
-  readonly map: 'aimed_netns' | 'misses' | 'counts' | 'event_ledgers' | 'event_buckets' | 'events';
-  readonly program: 'packet_drop_socket' | 'packet_drop_reason' | 'packet_drop';
+  readonly constant: 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'timer_bases_at' | 'preempt_count_at' | 'not_specified' | 'has_reasons' | 'rules' | 'subsystem_rules' | 'waits_for_udp' | 'receive_buffer' | 'protocol_memory' | 'node_netns' | 'with_stack';
+  readonly map: 'aimed_netns' | 'misses' | 'counts' | 'event_ledgers' | 'event_buckets' | 'events' | 'waiting_drops';
+  readonly program: 'packet_drop_udp' | 'packet_drop_socket' | 'packet_drop_reason' | 'packet_drop';
 }
+
+/** Entries of each map, or bytes of a ring, as the file has it. */
+export const MAX_ENTRIES = {
+  waiting_drops: 1,
+} as const;
 
 /** enum discard_class */
 export const discardClass = {
@@ -72,4 +77,11 @@ export const packetDropStackEvent = {
   addressesCount: 16,
   symbols: (view: DataView, at: number, index: number) => readString(view, at + 336 + index * 80, 80),
   symbolsCount: 16,
+} as const;
+
+/** struct waiting_drop */
+export const waitingDrop = {
+  SIZE: 224,
+  offsets: { isWaiting: 0, key: 8, event: 24 },
+  isWaiting: (view: DataView, at: number) => readCounter(view, at + 0),
 } as const;

@@ -29,6 +29,9 @@ const volatile __u32 not_specified = 0; /* the number of this reason, which is a
 const volatile bool has_reasons = false; /* since 5.17 */
 const volatile __u8 rules[DROP_REASONS] = {}; /* enum loss_rule, by reason */
 const volatile __u8 subsystem_rules[DROP_SUBSYSTEMS] = {};
+const volatile bool waits_for_udp = false; /* the tracepoint does not tell the receiver */
+const volatile __u32 receive_buffer = 0; /* the number of SOCKET_RCVBUFF */
+const volatile __u32 protocol_memory = 0; /* that of PROTO_MEM */
 const volatile __u64 node_netns = 0; /* what has left its namespace's device and socket is the node's */
 const volatile bool with_stack = false;
 
@@ -58,6 +61,19 @@ EVENT_RECORD(packet_tuple);
 EVENT_RECORD(packet_drop_event);
 EVENT_RECORD(packet_drop_stack_event);
 
+struct waiting_drop {
+	__u64 is_waiting;
+	struct count_key key; /* as it counts if nobody claims it */
+	struct packet_drop_event event;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct waiting_drop);
+} waiting_drops SEC(".maps");
+
 /* Since 5.13; before, user space looks into /proc/kallsyms. */
 static __always_inline bool can_print(void)
 {
@@ -75,9 +91,9 @@ static __always_inline void print_symbol(char *symbol, __u64 address)
 }
 
 static __always_inline void fill_event(struct packet_drop_event *event, struct sk_buff *skb, __u64 location,
-				       const struct count_key *key, const struct packet_view *view)
+				       const struct count_key *key, const struct packet_view *view, bool has_place)
 {
-	struct net_device *device = skb->dev;
+	struct net_device *device = has_place ? skb->dev : NULL;
 
 	event->time = bpf_ktime_get_ns();
 	event->netns = key->netns;
@@ -138,42 +154,107 @@ static __always_inline __u64 netns_elsewhere(const struct packet_view *view, int
 	return netns ?: node_netns;
 }
 
+static __always_inline struct packet_drop_event *reserve_drop(__u64 netns)
+{
+	return event_reserve(netns,
+			     with_stack ? sizeof(struct packet_drop_stack_event) : sizeof(struct packet_drop_event));
+}
+
+static __always_inline void submit_drop(void *ctx, struct packet_drop_event *event)
+{
+	if (with_stack)
+		fill_stack(ctx, (struct packet_drop_stack_event *)event);
+	event_submit(event);
+}
+
+/*
+ * Before 6.11 a datagram that finds its socket's buffer full has lost its device and does not know its socket. The
+ * tracepoint that follows on the same CPU does, so the drop waits for it.
+ */
+static __always_inline bool waits_for_socket(const struct packet_view *view, const struct count_key *key, __u32 reason,
+					     bool has_place)
+{
+	return waits_for_udp && !key->netns && !has_place && view->is_delivered &&
+	       view->tuple.protocol == IPPROTO_UDP &&
+	       (!has_reasons || reason == receive_buffer || reason == protocol_memory);
+}
+
+/* It was no full buffer after all. */
+static __always_inline void settle_waiting(void)
+{
+	__u32 zero = 0;
+	struct waiting_drop *waiting = waits_for_udp ? bpf_map_lookup_elem(&waiting_drops, &zero) : NULL;
+
+	if (!waiting || !waiting->is_waiting)
+		return;
+	waiting->is_waiting = 0;
+	if (is_aimed_at(waiting->key.netns))
+		count_add(&waiting->key, waiting->event.length);
+}
+
 static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 location, __u32 reason,
 				       const struct sock *receiver)
 {
 	bool has_place = device_netns(skb) != 0;
 	struct count_key key = {.netns = packet_netns(skb, receiver)};
 	struct packet_view view = {};
+	struct waiting_drop *waiting = NULL;
+	struct packet_drop_event *event;
+	__u32 zero = 0;
 	int class;
 
+	settle_waiting();
 	if (!is_packet(skb, has_place))
 		return 0;
 	packet_view(&view, skb);
 	class = judge_loss(&view, rule_of(reason), receiver, has_reasons, has_place);
+	if (waits_for_socket(&view, &key, reason, has_place))
+		waiting = bpf_map_lookup_elem(&waiting_drops, &zero);
 	if (!key.netns)
 		key.netns = netns_elsewhere(&view, class);
-	if (!is_aimed_at(key.netns))
-		return 0;
 	key.side = class == LOST ? SIDE_LOST : SIDE_DISCARDED;
 	key.reason = class == LOST ? reason : class;
+	if (waiting) {
+		waiting->key = key;
+		key.reason = reason;
+		fill_event(&waiting->event, skb, location, &key, &view, has_place);
+		waiting->is_waiting = 1;
+		return 0;
+	}
+	if (!is_aimed_at(key.netns))
+		return 0;
 	count_add(&key, skb->len);
 	if (class != LOST || !events_enabled)
 		return 0;
-	if (with_stack) {
-		struct packet_drop_stack_event *event = event_reserve(key.netns, sizeof(*event));
+	event = reserve_drop(key.netns);
+	if (event) {
+		fill_event(event, skb, location, &key, &view, has_place);
+		submit_drop(ctx, event);
+	}
+	return 0;
+}
 
-		if (event) {
-			fill_event(&event->drop, skb, location, &key, &view);
-			fill_stack(ctx, event);
-			event_submit(event);
-		}
-	} else {
-		struct packet_drop_event *event = event_reserve(key.netns, sizeof(*event));
+SEC("tp_btf/udp_fail_queue_rcv_skb")
+int BPF_PROG(packet_drop_udp, int error, struct sock *sk)
+{
+	__u32 zero = 0;
+	struct waiting_drop *waiting = bpf_map_lookup_elem(&waiting_drops, &zero);
+	struct count_key key = {.side = SIDE_LOST};
+	struct packet_drop_event *event;
 
-		if (event) {
-			fill_event(event, skb, location, &key, &view);
-			event_submit(event);
-		}
+	if (!waiting || !waiting->is_waiting)
+		return 0;
+	waiting->is_waiting = 0;
+	key.netns = netns_id(sk->__sk_common.skc_net.net);
+	key.reason = waiting->event.reason;
+	if (!is_aimed_at(key.netns))
+		return 0;
+	count_add(&key, waiting->event.length);
+	event = events_enabled ? reserve_drop(key.netns) : NULL;
+	if (event) {
+		*event = waiting->event;
+		event->netns = key.netns;
+		submit_drop(ctx, event);
 	}
 	return 0;
 }

@@ -84,17 +84,22 @@ const events = defineEvents({
 type DropEvent = EventBody<(typeof events)['packet_drop']>;
 type DropEmit = Emit<typeof metrics>;
 
+/** Since 6.11 the tracepoint has the receiving socket. */
+const RECEIVER_ARGUMENTS = 4;
+
+const UDP_FULL = hook('tp_btf/udp_fail_queue_rcv_skb', 2, 'packet_drop_udp');
+
 const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
     {
       what: 'dropped packets',
       choices: [
-        // The receiving socket came with 6.11, the reason with 5.17.
-        { hooks: [hook('tp_btf/kfree_skb', 4, 'packet_drop_socket')] },
-        { hooks: [hook('tp_btf/kfree_skb', 3, 'packet_drop_reason')] },
+        // The receiving socket came with 6.11, the reason with 5.17. Without the socket a second tracepoint tells whose buffer was full.
+        { hooks: [hook('tp_btf/kfree_skb', RECEIVER_ARGUMENTS, 'packet_drop_socket')] },
+        { hooks: [hook('tp_btf/kfree_skb', 3, 'packet_drop_reason'), UDP_FULL] },
         {
-          hooks: [hook('tp_btf/kfree_skb', 2, 'packet_drop')],
+          hooks: [hook('tp_btf/kfree_skb', 2, 'packet_drop'), UDP_FULL],
           lacks: 'this kernel gives no reasons for drops (they came with 5.17)',
         },
       ],
@@ -217,6 +222,9 @@ export const packetloss = defineProbe({
         node_netns: sources.netns.node?.id ?? 0,
         not_specified: notSpecified ?? 0,
         has_reasons: notSpecified !== undefined,
+        waits_for_udp: btf.tracepointArguments('kfree_skb') !== RECEIVER_ARGUMENTS,
+        receive_buffer: reasons.number('SOCKET_RCVBUFF') ?? 0,
+        protocol_memory: reasons.number('PROTO_MEM') ?? 0,
         rules: lossRules(reasons, noLoss),
         subsystem_rules: subsystemRules(reasons),
       },

@@ -2,10 +2,11 @@ import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { EventRecord } from '#api/events.ts';
 import { run } from '../../support/command.ts';
+import { DROP_CASES } from '../../support/drop_cases.ts';
 import { HostPair } from '../../support/hosts.ts';
 import { probesOf, TestKernel } from '../../support/kernel.ts';
 import { eventually, retry } from '../../support/oracle.ts';
-import { endpoint, FAMILIES, growth } from '../../support/scene.ts';
+import { endpoint, FAMILIES, growth, playScene } from '../../support/scene.ts';
 import { defineChecks } from '../check.ts';
 import { type Features, kernelFeatures } from '../features.ts';
 
@@ -76,6 +77,29 @@ export const packetloss = defineChecks('packetloss', open, {
 
   'counts datagrams for a closed port, and names the function': async (context) => {
     await dropAll(context, 7009, context.features.dropReasons ? 'NO_SOCKET' : 'unknown', UDP);
+  },
+
+  'counts datagrams that find a full receive buffer, on the namespace of the socket': async ({
+    agent,
+    pair,
+    features,
+  }) => {
+    const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
+    const reason = features.dropReasons ? 'SOCKET_RCVBUFF' : 'unknown';
+    const full = DROP_CASES.find(({ name }) => name === 'a full receive buffer');
+    for (const family of FAMILIES) {
+      agent.events.length = 0;
+      const { grown, result } = await growth(agent, pods, DROPS, 'reason', () =>
+        playScene(pair, family, `PORT = 7011\n${full?.program}`),
+      );
+      const count = result.printed[0] ?? 0;
+      ok(count > 0);
+      deepEqual(grown, { [`b ${reason}`]: count }, family);
+      await eventually(() => {
+        const found = agent.events.filter(({ dst, pod }) => dst?.endsWith(':7011') && pod === pods.b);
+        equal(found.length, count);
+      });
+    }
   },
 
   'shows the stack': async (context) => {
