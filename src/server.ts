@@ -19,6 +19,7 @@ import type { AgentMetrics, AgentState, KubernetesState } from '#http/agent_metr
 import { serveEvents } from '#http/event_stream.ts';
 import { ledgerReport, sourceRows } from '#http/ledger.ts';
 import { chooseFormat, scrapeDeadlineMs } from '#http/scrape_request.ts';
+import type { Scrapers } from '#http/scrapers.ts';
 import type { KernelClient } from '#kernel/client.ts';
 import { PROBES } from '#probes/index.ts';
 import { servePage } from '#web/serve.ts';
@@ -27,6 +28,7 @@ export interface ServerDeps {
   readonly version: string;
   readonly kernel: Pick<KernelClient, 'ask' | 'ledger' | 'page' | 'restarts' | 'stuckThreads'>;
   readonly metrics: AgentMetrics;
+  readonly scrapers: Scrapers;
   readonly bus: EventBus;
   readonly ledger: Pick<Ledger, 'before'>;
   /** Events that were not compared with others. */
@@ -133,10 +135,10 @@ function agentReport({ node, version, started, kubernetes }: ServerDeps): AgentR
 
 async function serveMetrics(deps: ServerDeps, request: Request, response: Response): Promise<void> {
   const format = chooseFormat(request.get('accept'));
-  const { page, ageSeconds } = await deps.kernel.page(
-    format,
-    scrapeDeadlineMs(request.get('x-prometheus-scrape-timeout-seconds')),
-  );
+  const timeout = request.get('x-prometheus-scrape-timeout-seconds');
+  const askedMs = performance.now();
+  const holdMs = timeout === undefined ? undefined : deps.scrapers.holdMs(request.socket);
+  const { page, ageSeconds } = await deps.kernel.page(format, scrapeDeadlineMs(timeout), holdMs);
   const { kernel, config, ledger, unfolded, sinks, version } = deps;
   const { successful, appliedMs, generation } = config();
   const state: AgentState = {
@@ -151,7 +153,8 @@ async function serveMetrics(deps: ServerDeps, request: Request, response: Respon
     sinks: sinks.statuses(),
     kubernetes: deps.kubernetes(),
   };
-  const chunks = [...page.chunks, ...(await deps.metrics.render(format, state))];
+  const view = holdMs === undefined ? undefined : { askedMs, holdMs };
+  const chunks = [...page.chunks, ...(await deps.metrics.render(format, state, view))];
   response.set('Content-Type', CONTENT_TYPES[format]);
   response.set('Vary', 'Accept, Accept-Encoding');
   if (ageSeconds > 0) response.set('Age', String(Math.ceil(ageSeconds)));

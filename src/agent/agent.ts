@@ -17,6 +17,7 @@ import { apiAccess, readToken } from '#http/access.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
 import type { ListenAddress } from '#http/listen_address.ts';
 import { Listeners } from '#http/listeners.ts';
+import { Scrapers } from '#http/scrapers.ts';
 import { KernelClient } from '#kernel/client.ts';
 import type { ApiSession } from '#kubernetes/api.ts';
 import { Cluster } from '#kubernetes/cluster.ts';
@@ -62,6 +63,7 @@ export class Agent implements AsyncDisposable {
   readonly #logShipping: LogShipping;
   readonly #kernel: KernelClient;
   readonly #listeners = new Listeners();
+  readonly #scrapers = new Scrapers();
   #watcher: FileWatcher | undefined;
   #session: ApiSession | undefined;
   #cluster: Cluster | undefined;
@@ -118,6 +120,9 @@ export class Agent implements AsyncDisposable {
       log: async ({ log }) => {
         this.#options.log.level = log.level;
         await this.#logShipping.apply(log.loki);
+      },
+      limits: ({ limits }) => {
+        this.#scrapers.intervalMs = limits.scrapeInterval;
       },
       peers: ({ peers }) => this.#cluster?.setPeers(peers),
       events: ({ events }) => {
@@ -224,6 +229,7 @@ export class Agent implements AsyncDisposable {
       version: readVersion(),
       kernel: this.#kernel,
       metrics: new AgentMetrics(),
+      scrapers: this.#scrapers,
       bus: this.#bus,
       ledger: this.#ledger,
       unfolded: () => this.#lane.unfolded,

@@ -5,6 +5,7 @@ import {
   type Detail,
   type Emit,
   isJoint,
+  isOpen,
   type JointBound,
   type LooseEmit,
   type LooseRowReader,
@@ -12,6 +13,7 @@ import {
   type MetricSet,
   NODE,
 } from '#probe/metric.ts';
+import { type CountsFromZero, HOLD_MAX_MS, type ScraperView } from './births.ts';
 import { Edges } from './edges.ts';
 import { EntityTable, NODE_SLOT } from './entities.ts';
 import { type Format, writeFamily } from './exposition.ts';
@@ -29,6 +31,14 @@ export interface Batch {
   discard(): void;
 }
 
+/** Since when a probe counts, and shows it, by the clock of the aggregator. */
+interface Watch {
+  readonly sinceMs: number;
+  /** It counts itself, in a BPF program: whatever is new counts from zero. */
+  readonly isOwn: boolean;
+  committedMs: number | undefined;
+}
+
 /**
  * Joins samples of namespaces with the entities that these belong to. A sample of a namespace that is nobody's is
  * counted and left out, never guessed.
@@ -42,6 +52,11 @@ export class Aggregator {
   readonly #edges = new Map<string, Map<JointBound, Edges>>();
   readonly #nowMs: () => number;
   readonly limit = new SeriesLimit();
+  /** By probe that is on. */
+  readonly #watches = new Map<string, Watch>();
+  /** By slot: when a row of it was last born. */
+  readonly #births = new Map<number, number>();
+  #scraped: ScraperView | undefined;
   /** Metrics that are taken, by probe. */
   readonly #wanted = new Map<string, ReadonlySet<string>>();
   readonly unattributed = new Map<string, number>();
@@ -52,27 +67,38 @@ export class Aggregator {
    * @param probes names, in the order of the page
    * @param isIgnored whether a namespace without entity is known to be nobody's, so that its samples do not count as unknown
    * @param nowMs a clock that nobody sets
+   * @param isNew whether a namespace has only just begun, and while we looked
    */
   constructor(
     probes: readonly string[],
     isIgnored: (id: NetnsId) => boolean,
     nowMs: () => number = () => performance.now(),
+    isNew: (id: NetnsId) => boolean = () => false,
   ) {
     this.#nowMs = nowMs;
     this.#families = new Map(probes.map((probe) => [probe, new Map()]));
     this.#isIgnored = isIgnored;
-    this.entities = new EntityTable(
-      (slot) => {
+    this.entities = new EntityTable({
+      freed: (slot) => {
+        this.#births.delete(slot);
         for (const family of this.#allFamilies()) family.forget(slot);
       },
-      (slot) => {
+      retired: (slot) => {
         for (const family of this.#allFamilies()) family.retire(slot);
       },
-    );
+      renamed: (slot) => {
+        for (const family of this.#allFamilies()) family.renamed(slot, this.#nowMs());
+      },
+      isNew,
+      nowMs,
+    });
   }
 
-  /** Makes room for a probe's metrics; those above the detail are not taken. */
-  addProbe(probe: string, metrics: MetricSet, detail: Detail): void {
+  /**
+   * Makes room for a probe's metrics; those above the detail are not taken.
+   * @param isOwn the probe counts itself, from zero on, and not the kernel, which may have counted for long
+   */
+  addProbe(probe: string, metrics: MetricSet, detail: Detail, isOwn = false): void {
     const families = this.#familiesOf(probe);
     const wanted = new Set<string>();
     for (const [key, metric] of Object.entries(metrics)) {
@@ -83,6 +109,7 @@ export class Aggregator {
     for (const edges of this.#edges.get(probe)?.values() ?? []) edges.detail = detail;
     this.removeProbe(probe);
     this.#wanted.set(probe, wanted);
+    this.#watches.set(probe, { sinceMs: this.#nowMs(), isOwn, committedMs: undefined });
   }
 
   /** Shows nothing of the probe any more. */
@@ -119,8 +146,8 @@ export class Aggregator {
     const end = (commit: boolean) => {
       if (!isOpen) return;
       isOpen = false;
-      if (commit) for (const edges of bounds?.values() ?? []) edges.commit(this.#nowMs());
-      for (const family of families.values()) commit ? family.commit() : family.clear();
+      if (commit) this.#commit(probe, families.values());
+      else for (const family of families.values()) family.clear();
     };
     return { emit: emit as Emit<MetricSet>, commit: () => end(true), discard: () => end(false) };
   }
@@ -131,12 +158,27 @@ export class Aggregator {
     this.limit.fit(families, this.#nowMs());
   }
 
-  /** The page of all probes' metrics, in slices. */
-  async render(writer: TextWriter, format: Format, cycle: Cycle): Promise<void> {
+  /**
+   * The page of all probes' metrics, in slices.
+   * @param view where it is for a scraper, which sees rows that are new at 0 first
+   */
+  async render(writer: TextWriter, format: Format, cycle: Cycle, view?: ScraperView): Promise<void> {
+    this.#scraped = view ?? this.#scraped;
     for (const family of this.#allFamilies()) {
-      writeFamily(writer, family, this.entities, format);
+      writeFamily(writer, family, this.entities, format, view);
       await cycle.pause();
     }
+  }
+
+  /** Whether somebody who scrapes may not have seen yet what the namespace has counted: its rows are not to go before. */
+  isHeld(id: NetnsId): boolean {
+    const slot = this.entities.attribute(id);
+    const bornMs = typeof slot === 'number' ? this.#births.get(slot) : undefined;
+    if (bornMs === undefined || this.#scraped === undefined) return false;
+    const nowMs = this.#nowMs();
+    const { askedMs, holdMs } = this.#scraped;
+    // The hold is longer than from scrape to scrape.
+    return nowMs - askedMs < 2 * HOLD_MAX_MS && nowMs - bornMs < 2 * holdMs;
   }
 
   /** What a metric that is no histogram shows, summed over its labels, by slot; undefined where the last collection gave nothing. */
@@ -149,6 +191,14 @@ export class Aggregator {
       return sums;
     }
     return undefined;
+  }
+
+  #commit(probe: string, families: Iterable<Family>): void {
+    const nowMs = this.#nowMs();
+    for (const edges of this.#edges.get(probe)?.values() ?? []) edges.commit(nowMs);
+    for (const family of families) family.commit(nowMs);
+    const watch = this.#watches.get(probe);
+    if (watch !== undefined) watch.committedMs = nowMs;
   }
 
   #slotOf(probe: string, id: NetnsId): number | undefined {
@@ -171,7 +221,7 @@ export class Aggregator {
     const metric = metrics[key] as MetricDescriptor;
     const joint = Object.values(metric.labels).find(isJoint)?.joint;
     if (joint !== undefined) return new JointFamily(key, metric, this.#edgesOf(probe, joint, metrics));
-    return createFamily(metric, (label) => this.#overflowed(metric, label));
+    return createFamily(metric, (label) => this.#overflowed(metric, label), this.#fromZero(probe, metric));
   }
 
   #edgesOf(probe: string, bound: JointBound, metrics: MetricSet): Edges {
@@ -188,11 +238,30 @@ export class Aggregator {
         bound,
         (metric) => this.#wanted.get(probe)?.has(metric) === true,
         () => this.#overflowed(ranking, made.layout.names.join()),
+        this.#fromZero(probe, ranking),
       );
       edges = made;
       bounds.set(bound, edges);
     }
     return edges;
+  }
+
+  /** Notes births as well: it is asked once for each row that is new. */
+  #fromZero(probe: string, metric: MetricDescriptor): CountsFromZero {
+    const labels = Object.values(metric.labels);
+    const isOpenHere = labels.some(isOpen) && metric.scope === 'pod';
+    const moves = labels.some((label) => isOpen(label) && label.moves === true);
+    return (slot) => {
+      const watch = this.#watches.get(probe);
+      if (watch === undefined) return false;
+      const { atMs, isNew } = this.entities.arrivalOf(slot);
+      const isOurs = watch.isOwn || metric.scope === 'agent';
+      const isSeenBorn = isNew && atMs > watch.sinceMs;
+      const isAdded = isOpenHere && watch.committedMs !== undefined && watch.committedMs > atMs;
+      if (!isOurs && (moves || !(isSeenBorn || isAdded))) return false;
+      this.#births.set(slot, this.#nowMs());
+      return true;
+    };
   }
 
   #overflowed(metric: MetricDescriptor, label: string): void {

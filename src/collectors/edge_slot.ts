@@ -52,6 +52,10 @@ export interface Row {
 
 /** What the bound keeps of one entity. */
 export interface Slot {
+  /** Of the entity. */
+  readonly index: number;
+  /** What is new of it counts from zero, and is shown at 0 first. */
+  fromZero: boolean;
   readonly rows: Map<RowKey, Row>;
   readonly edges: Map<string, Edge>;
   /** By the other joint labels: the values of the nested one. */

@@ -1,5 +1,6 @@
 import { subtractCounters } from '#core/counter.ts';
 import type { JointBound, LooseRowReader, MetricSet, RowKey } from '#probe/metric.ts';
+import { Births, type CountsFromZero, type ScraperView } from './births.ts';
 import { Cells } from './cells.ts';
 import { CELL, type Column, EdgeLayout } from './edge_layout.ts';
 import { type Edge, newEdge, type Place, placeOf, type Row, type Slot, visibleOf } from './edge_slot.ts';
@@ -8,7 +9,7 @@ import { NestedLabel } from './nested_label.ts';
 import { OVERFLOW } from './open_label.ts';
 import { decayOver, settle } from './ranking.ts';
 import { RowCounts } from './row_counts.ts';
-import type { SampleLabels, SampleValue } from './sample.ts';
+import { type SampleLabels, type SampleValue, zeroOf } from './sample.ts';
 
 /** Rows that the last collection did not have and whose totals are remembered, in all. */
 const ABSENT_MAX = 4_096;
@@ -24,13 +25,14 @@ const ABSENT_MAX = 4_096;
  *    whole numbers, for each metric and combination of its other labels.
  * 2. No counter falls while it is shown.
  * 3. At most `max` edges are shown, and at most the nested label's own `max` values of it for each combination of the others.
- * 4. The increases that Prometheus sees add up to what was counted, but for the first value of a series, which it never counts.
- *    Moving an edge in or out adds nothing to them.
+ * 4. The increases that Prometheus sees add up to what was counted: it never counts the first value of a series, so that
+ *    one that counts from zero is shown to it at 0 first. Moving an edge in or out adds nothing to them.
  *
  * An edge that moves in leaves under `*` what it counted there and is born at zero. An edge that finds room at once was never
  * under `*` and is born with what it has. An edge that moves out cannot leave its total to `*`: a rate would count it a second
  * time. It goes to a third row, `*moved-N`, which never grows: each time edges move out, N grows by one, and the series under
- * the new name is born with all that edges which were moved out had counted. One that comes back begins at zero.
+ * the new name is born with all that edges which were moved out had counted, but for what no scraper has seen yet: that is
+ * left under `*`. One that comes back begins at zero.
  *
  * A row that takes other labels keeps what it counted with the old ones. A row that is missing is remembered, and goes on
  * where it was; the totals of the {@link ABSENT_MAX} last missed are kept. The source says which row it deletes. A row
@@ -46,6 +48,9 @@ export class Edges {
   readonly #star: Place;
   readonly #nested: NestedLabel | undefined;
   readonly #overflowed: () => void;
+  readonly #fromZero: CountsFromZero;
+  /** By the cell of a series: of a histogram the first one. */
+  readonly #births = new Births<number>();
   #detail: 'core' | 'full' = 'core';
   #max: number | undefined;
   #nestedMax: number | undefined;
@@ -62,6 +67,7 @@ export class Edges {
   /**
    * @param wants whether a metric is shown; one that ranks is taken all the same
    * @param overflowed told of each edge that finds no room when it comes
+   * @param fromZero whether the rows of an entity count from zero; by default no series is shown at 0 first
    * @throws where the descriptors do not fit together
    */
   constructor(
@@ -69,8 +75,10 @@ export class Edges {
     bound: JointBound,
     wants: (metric: string) => boolean,
     overflowed: () => void = () => undefined,
+    fromZero: CountsFromZero = () => false,
   ) {
     this.#overflowed = overflowed;
+    this.#fromZero = fromZero;
     this.layout = new EdgeLayout(metrics, bound);
     this.#bound = bound;
     this.#wants = wants;
@@ -119,6 +127,7 @@ export class Edges {
   commit(nowMs: number): void {
     const decay = decayOver(nowMs - (this.#committedMs ?? nowMs));
     this.#committedMs = nowMs;
+    this.#births.prune(nowMs);
     for (const slot of this.#slots.values()) {
       const hasRows = slot.batchOf === this.#attempt;
       if (!hasRows) slot.batch.length = 0;
@@ -154,15 +163,25 @@ export class Edges {
     if (slot === undefined) return;
     this.#slots.delete(index);
     for (const row of slot.rows.values()) this.#drop(slot, row);
-    for (const { block } of slot.visible) this.#totals.release(block);
+    for (const { block } of slot.visible) this.#release(block);
   }
 
-  visit(metric: string, visit: VisitSample): void {
+  renamed(index: number, nowMs: number): void {
+    if (this.#births.size === 0) return;
+    for (const { block } of this.#slots.get(index)?.visible ?? []) {
+      for (let cell = 0; cell < this.layout.width; cell++) this.#births.renamed(block + cell, nowMs);
+    }
+  }
+
+  /** @param view where it is a scraper that looks */
+  visit(metric: string, visit: VisitSample, view?: ScraperView): void {
     for (const column of this.layout.metrics.get(metric)?.columns ?? []) {
       for (const [index, slot] of this.#slots) {
         for (const edge of slot.visible) {
           const value = this.layout.read(this.#totals, edge.block, column);
-          if (value !== undefined) visit(index, this.#labelsOf(edge, column), value);
+          if (value === undefined) continue;
+          const isAtZero = this.#births.isAtZero(edge.block + column.at, view);
+          visit(index, this.#labelsOf(edge, column), isAtZero ? zeroOf(value) : value);
         }
       }
     }
@@ -206,6 +225,8 @@ export class Edges {
     if (slot === undefined) {
       const rest = { ...newEdge(this.#star), block: this.#totals.take(), isShown: true };
       slot = {
+        index,
+        fromZero: false,
         rows: new Map(),
         edges: new Map(),
         nested: new Map(),
@@ -283,6 +304,7 @@ export class Edges {
     }
     this.#moveOut(slot, [...withdrawn, ...left]);
     if (entered.length > 0) slot.visible = visibleOf(slot);
+    if (slot.batch.length > 0) slot.fromZero = this.#fromZero(slot.index);
     for (const row of slot.batch) this.#add(slot, row);
     for (const edge of slot.edges.values()) {
       if (edge.isNew && !edge.isShown) this.#overflowed();
@@ -336,22 +358,35 @@ export class Edges {
     row.target = isShown && !isBorn ? edge : undefined;
     const target = (row.target ?? slot.rest).block;
     const own = nested === undefined ? undefined : slot.edges.get(nested.own.key);
-    if (isBorn) this.#zero(edge, block);
-    if (own !== undefined && own !== edge && own.isShown && own.entered === this.#attempt) this.#zero(own, block);
+    if (isBorn) this.#zero(slot, edge, block);
+    if (own !== undefined && own !== edge && own.isShown && own.entered === this.#attempt) this.#zero(slot, own, block);
     const { kinds, width } = this.layout;
     for (let cell = 0; cell < width; cell++) {
       const grown = this.#counts.grown(block, cell);
       if (grown === undefined) continue;
       const at = kinds[cell] === CELL.gauge && isShown ? edge.block : target;
+      this.#bear(slot, at, cell);
       this.#totals.add(at + cell, grown);
     }
   }
 
+  /** To be called before something is added to a counter: one that is empty begins now. */
+  #bear({ fromZero }: Slot, block: number, cell: number): void {
+    if (!fromZero || this.layout.kinds[cell] === CELL.gauge || !this.#totals.isEmpty(block + cell)) return;
+    this.#births.add(block + cell, this.#committedMs ?? 0);
+  }
+
+  #release(block: number): void {
+    this.#totals.release(block);
+    for (let cell = 0; cell < this.layout.width; cell++) this.#births.delete(block + cell);
+  }
+
   /** Gives an edge the series that a row of it has. */
-  #zero({ block }: Edge, row: number): void {
+  #zero(slot: Slot, { block }: Edge, row: number): void {
     const { kinds, width } = this.layout;
     for (let cell = 0; cell < width; cell++) {
       if (kinds[cell] === CELL.gauge || this.#counts.grown(row, cell) === undefined) continue;
+      this.#bear(slot, block, cell);
       if (this.#totals.isEmpty(block + cell)) this.#totals.set(block + cell, 0);
     }
   }
@@ -369,6 +404,7 @@ export class Edges {
         if (grown === undefined || kinds[cell] === CELL.gauge) continue;
         const total = this.#totals.get(target.block + cell) ?? 0;
         this.#totals.set(target.block + cell, subtractCounters(total, grown));
+        this.#bear(slot, slot.rest.block, cell);
         this.#totals.add(slot.rest.block + cell, grown);
       }
     }
@@ -387,10 +423,13 @@ export class Edges {
     for (const edge of left) {
       for (let cell = 0; cell < width; cell++) {
         const value = this.#totals.get(edge.block + cell);
-        const to = kinds[cell] === CELL.gauge ? slot.rest : moved;
-        if (value !== undefined) this.#totals.add(to.block + cell, value);
+        if (value === undefined) continue;
+        const isUnseen = this.#births.isUnseen(edge.block + cell);
+        if (isUnseen) this.#bear(slot, slot.rest.block, cell);
+        const to = isUnseen || kinds[cell] === CELL.gauge ? slot.rest : moved;
+        this.#totals.add(to.block + cell, value);
       }
-      this.#totals.release(edge.block);
+      this.#release(edge.block);
       edge.block = -1;
     }
     slot.visible = visibleOf(slot);

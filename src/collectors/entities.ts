@@ -9,6 +9,26 @@ export const NODE_SLOT = 0;
 
 export type Attribution = 'unknown' | 'shadowed' | number;
 
+/** What is asked and told of slots. */
+export interface SlotListener {
+  /** Nobody is in the slot any more. */
+  freed(slot: number): void;
+  /** Who is in the slot has died, and keeps its last values. */
+  retired(slot: number): void;
+  /** Who is in the slot has other labels. */
+  renamed?(slot: number): void;
+  /** Whether a namespace has only just begun: it has counted nothing before it got its slot. */
+  isNew?(id: NetnsId): boolean;
+  /** A clock that nobody sets. */
+  nowMs?(): number;
+}
+
+interface Arrival {
+  readonly atMs: number;
+  /** With a namespace that had only just begun. */
+  readonly isNew: boolean;
+}
+
 const NO_ENTITY = { namespace: '', pod: '' };
 
 /**
@@ -16,8 +36,7 @@ const NO_ENTITY = { namespace: '', pod: '' };
  * are rendered once.
  */
 export class EntityTable {
-  readonly #slotFreed: (slot: number) => void;
-  readonly #slotRetired: (slot: number) => void;
+  readonly #listener: SlotListener;
   readonly #slots = new Map<NetnsId, Attribution>();
   #entities: readonly Entity[] = [];
   readonly #byId = new Map<NetnsId, Entity>();
@@ -25,13 +44,11 @@ export class EntityTable {
   readonly #free: number[] = [];
   #shadowed = 0;
 
-  /**
-   * @param slotFreed told when nobody is in the slot any more
-   * @param slotRetired told when who is in the slot has died, and keeps its last values
-   */
-  constructor(slotFreed: (slot: number) => void, slotRetired: (slot: number) => void) {
-    this.#slotFreed = slotFreed;
-    this.#slotRetired = slotRetired;
+  /** By slot; that of the node was there before all. */
+  readonly #arrivals: Arrival[] = [{ atMs: Number.NEGATIVE_INFINITY, isNew: false }];
+
+  constructor(listener: SlotListener) {
+    this.#listener = listener;
   }
 
   /**
@@ -100,6 +117,11 @@ export class EntityTable {
     return this.#labels[slot] as Uint8Array;
   }
 
+  /** When who is in the slot came into it. */
+  arrivalOf(slot: number): Arrival {
+    return this.#arrivals[slot] as Arrival;
+  }
+
   countByKind(): Map<EntityKind, number> {
     const counts = new Map<EntityKind, number>();
     for (const { kind } of this.#entities) counts.set(kind, (counts.get(kind) ?? 0) + 1);
@@ -120,8 +142,13 @@ export class EntityTable {
     // A new name takes the values along: those of one who is dead do not come again.
     if (isNew || before === undefined || keyOf(before) !== keyOf(entity) || before.labels !== entity.labels) {
       this.#labels[slot] = encode(renderLabels({ namespace: entity.namespace, pod: entity.pod, ...entity.labels }));
+      if (!isNew) this.#listener.renamed?.(slot);
     }
-    if (entity.isRetired && !before?.isRetired) this.#slotRetired(slot);
+    if (isNew) {
+      const isNewborn = this.#listener.isNew?.(entity.netns) === true;
+      this.#arrivals[slot] = { atMs: this.#listener.nowMs?.() ?? 0, isNew: isNewborn };
+    }
+    if (entity.isRetired && !before?.isRetired) this.#listener.retired(slot);
   }
 
   #release(id: NetnsId): void {
@@ -129,7 +156,7 @@ export class EntityTable {
     this.#slots.delete(id);
     if (typeof slot !== 'number' || slot === NODE_SLOT) return;
     this.#free.push(slot);
-    this.#slotFreed(slot);
+    this.#listener.freed(slot);
   }
 }
 

@@ -29,15 +29,12 @@ function render(
   descriptor: MetricDescriptor,
   samples: readonly (readonly [slot: number, value: SampleValue, labels?: SampleLabels])[],
   format: Format,
-  entities = new EntityTable(
-    () => undefined,
-    () => undefined,
-  ),
+  entities = new EntityTable({ freed: () => undefined, retired: () => undefined }),
 ): string {
   const family = createFamily(descriptor, () => undefined);
   family.begin();
   for (const [slot, value, labels] of samples) family.put(slot, value, labels ?? {}, false);
-  family.commit();
+  family.commit(0);
   const writer = new TextWriter();
   writeFamily(writer, family, entities, format);
   return Buffer.concat(writer.finish()).toString();
@@ -132,10 +129,7 @@ describe('labels', () => {
     const label = fc.string({ unit: 'grapheme', maxLength: 12 });
     fc.assert(
       fc.property(label, label, (namespace, pod) => {
-        const entities = new EntityTable(
-          () => undefined,
-          () => undefined,
-        );
+        const entities = new EntityTable({ freed: () => undefined, retired: () => undefined });
         entities.set([entity(5, namespace, pod)]);
         const slot = entities.attribute(asNetnsId(5));
         return (
@@ -147,10 +141,7 @@ describe('labels', () => {
   });
 
   it('are UTF-8, byte for byte', () => {
-    const entities = new EntityTable(
-      () => undefined,
-      () => undefined,
-    );
+    const entities = new EntityTable({ freed: () => undefined, retired: () => undefined });
     entities.set([entity(5, 'größe', '日本 🚀')]);
     expect(names(render(COUNTER, [[1, 1]], 'text', entities))).toEqual(['größe', '日本 🚀']);
   });

@@ -1,5 +1,6 @@
 import { addCounters, type Counter } from '#core/counter.ts';
 import type { HistogramValue, MetricDescriptor } from '#probe/metric.ts';
+import type { ScraperView } from './births.ts';
 import type { EntityTable } from './entities.ts';
 import type { Family } from './family.ts';
 import type { SampleValue } from './sample.ts';
@@ -27,8 +28,17 @@ const LINE = encode('\n');
 
 const COUNTER_SUFFIX = '_total';
 
-/** Writes all samples of a family; nothing, not even its head, where it has none. */
-export function writeFamily(writer: TextWriter, family: Family, entities: EntityTable, format: Format): void {
+/**
+ * Writes all samples of a family; nothing, not even its head, where it has none.
+ * @param view where it is for a scraper
+ */
+export function writeFamily(
+  writer: TextWriter,
+  family: Family,
+  entities: EntityTable,
+  format: Format,
+  view?: ScraperView,
+): void {
   const { descriptor } = family;
   const writeSample = sampleWriter(writer, descriptor, entities, format);
   let headed = false;
@@ -36,7 +46,7 @@ export function writeFamily(writer: TextWriter, family: Family, entities: Entity
     if (!headed) writer.text(renderHead(descriptor, format));
     headed = true;
     writeSample(slot, labels, value);
-  });
+  }, view);
 }
 
 /** In OpenMetrics a counter's family is named without `_total`. */

@@ -1,7 +1,8 @@
 import { type HistogramValue, isOpen, type MetricDescriptor } from '#probe/metric.ts';
+import { Births, type CountsFromZero, type ScraperView } from './births.ts';
 import { renderLabels } from './labels.ts';
 import { OpenLabelLimit } from './open_label.ts';
-import type { SampleLabels, SampleValue } from './sample.ts';
+import { isReset, type SampleLabels, type SampleValue, zeroOf } from './sample.ts';
 import { encode } from './text_writer.ts';
 
 /** Calls back with the slot of the entity, the metric's own labels rendered (`device="eth0"`, or nothing), and the value. */
@@ -21,7 +22,7 @@ export interface Family {
   readonly isShown: boolean;
   begin(): void;
   put(slot: number, value: SampleValue, labels: SampleLabels, keep: boolean): void;
-  commit(): void;
+  commit(nowMs: number): void;
   /** Shows nothing until the next commit. */
   clear(): void;
   /** The same, for a probe that is switched off: what it showed is no last value of anybody. */
@@ -30,12 +31,15 @@ export interface Family {
   retire(slot: number): void;
   /** The entity of the slot is gone. */
   forget(slot: number): void;
+  /** The entity of the slot has other labels. */
+  renamed(slot: number, nowMs: number): void;
   /**
    * Halves the bounds of its labels so many times, now and from now on; 0 is as declared.
    * @returns series of the page that are under `*` by that
    */
   fold(level: number): number;
-  visit(visit: VisitSample): void;
+  /** @param view where it is a scraper that looks */
+  visit(visit: VisitSample, view?: ScraperView): void;
 }
 
 export type Foldable = 'edges' | 'labels';
@@ -48,10 +52,17 @@ export function seriesPerRow({ buckets }: MetricDescriptor, shown?: HistogramVal
   return (shown === undefined ? buckets.length : shown.last - shown.first + 1) + OF_HISTOGRAM;
 }
 
-/** @param overflowed told of each row that is collapsed for the first time */
-export function createFamily(descriptor: MetricDescriptor, overflowed: (label: string) => void): Family {
+/**
+ * @param overflowed told of each row that is collapsed for the first time
+ * @param fromZero asked of rows that are new; by default none is shown at 0 first
+ */
+export function createFamily(
+  descriptor: MetricDescriptor,
+  overflowed: (label: string) => void,
+  fromZero: CountsFromZero = () => false,
+): Family {
   const isPlain = Object.keys(descriptor.labels).length === 0 && descriptor.type !== 'histogram';
-  return isPlain ? new PlainFamily(descriptor) : new LabelledFamily(descriptor, overflowed);
+  return isPlain ? new PlainFamily(descriptor, fromZero) : new LabelledFamily(descriptor, overflowed, fromZero);
 }
 
 /** One number for each entity: arrays by slot, nothing is made while samples come in. */
@@ -67,9 +78,14 @@ class PlainFamily implements Family {
   readonly #wide = new Map<number, bigint>();
   #committed = 0;
   readonly #retired = new Set<number>();
+  readonly #fromZero: CountsFromZero;
+  /** Slots that had no value before this cycle. */
+  readonly #fresh = new Set<number>();
+  readonly #births = new Births<number>();
 
-  constructor(descriptor: MetricDescriptor) {
+  constructor(descriptor: MetricDescriptor, fromZero: CountsFromZero) {
     this.descriptor = descriptor;
+    this.#fromZero = fromZero;
   }
 
   get isShown(): boolean {
@@ -89,6 +105,7 @@ class PlainFamily implements Family {
   put(slot: number, value: SampleValue): void {
     if (slot >= this.#cycles.length) this.#grow(slot);
     if (this.#cycles[slot] !== this.#cycle) this.#count++;
+    if (this.#cycles[slot] === 0 && this.descriptor.type !== 'gauge') this.#fresh.add(slot);
     this.#cycles[slot] = this.#cycle;
     if (typeof value === 'bigint') {
       this.#wide.set(slot, value);
@@ -98,9 +115,15 @@ class PlainFamily implements Family {
     }
   }
 
-  commit(): void {
+  commit(nowMs: number): void {
     this.#shown = this.#cycle;
     this.#committed = this.#cycle;
+    this.#births.prune(nowMs);
+    for (const slot of this.#fresh) {
+      if (this.#cycles[slot] !== this.#cycle) continue;
+      this.#fresh.delete(slot);
+      if (this.#fromZero(slot)) this.#births.add(slot, nowMs);
+    }
     for (const slot of this.#retired) {
       if (!this.#cycles[slot]) continue;
       if (this.#cycles[slot] !== this.#cycle) this.#count++;
@@ -126,18 +149,25 @@ class PlainFamily implements Family {
     if (slot < this.#cycles.length) this.#cycles[slot] = 0;
     this.#wide.delete(slot);
     this.#retired.delete(slot);
+    this.#fresh.delete(slot);
+    this.#births.delete(slot);
+  }
+
+  renamed(slot: number, nowMs: number): void {
+    this.#births.renamed(slot, nowMs);
   }
 
   fold(): number {
     return 0;
   }
 
-  visit(visit: VisitSample): void {
+  visit(visit: VisitSample, view?: ScraperView): void {
     if (!this.isShown) return;
     const cycles = this.#cycles;
     for (let slot = 0; slot < cycles.length; slot++) {
       if (cycles[slot] !== this.#cycle) continue;
-      visit(slot, undefined, this.#wide.get(slot) ?? (this.#values[slot] as number));
+      const value = this.#wide.get(slot) ?? (this.#values[slot] as number);
+      visit(slot, undefined, this.#births.isAtZero(slot, view) ? 0 : value);
     }
   }
 
@@ -162,6 +192,8 @@ interface Row {
 
 /** Rows that nobody has put for so many cycles are dropped. */
 const STALE_CYCLES = 16;
+/** Rows of counters that are remembered for each entity beyond that: one that comes again goes on, and is not born at zero. */
+const ABSENT_MAX = 256;
 
 /** Rows by entity and label values. */
 class LabelledFamily implements Family {
@@ -178,9 +210,14 @@ class LabelledFamily implements Family {
   readonly #retired = new Set<number>();
   /** Rendered labels, shared by all entities. */
   readonly #rendered = new Map<string, Uint8Array>();
+  readonly #fromZero: CountsFromZero;
+  /** Rows that were on no page, or began anew while they were away; with their slots. */
+  readonly #fresh = new Map<Row, number>();
+  readonly #births = new Births<Row>();
 
-  constructor(descriptor: MetricDescriptor, overflowed: (label: string) => void) {
+  constructor(descriptor: MetricDescriptor, overflowed: (label: string) => void, fromZero: CountsFromZero) {
     this.descriptor = descriptor;
+    this.#fromZero = fromZero;
     this.#names = Object.keys(descriptor.labels);
     const open = Object.entries(descriptor.labels).filter(([, label]) => isOpen(label));
     this.#limit = open.length === 0 ? undefined : new OpenLabelLimit(descriptor, overflowed);
@@ -207,10 +244,16 @@ class LabelledFamily implements Family {
     this.#set(slot, labels, value, keep);
   }
 
-  commit(): void {
+  commit(nowMs: number): void {
     this.#shown = this.#cycle;
-    this.#committed = this.#cycle;
     this.#limit?.commit(this.#setTotal);
+    this.#committed = this.#cycle;
+    this.#births.prune(nowMs);
+    for (const [row, slot] of this.#fresh) {
+      if (row.cycle !== this.#cycle) continue;
+      this.#fresh.delete(row);
+      if (this.#fromZero(slot)) this.#births.add(row, nowMs);
+    }
     for (const slot of this.#retired) {
       for (const row of this.#slots.get(slot)?.values() ?? []) this.#show(row);
     }
@@ -233,8 +276,17 @@ class LabelledFamily implements Family {
 
   forget(slot: number): void {
     this.#retired.delete(slot);
+    for (const row of this.#slots.get(slot)?.values() ?? []) {
+      this.#fresh.delete(row);
+      this.#births.delete(row);
+    }
     this.#slots.delete(slot);
     this.#limit?.forget(slot);
+  }
+
+  renamed(slot: number, nowMs: number): void {
+    if (this.#births.size === 0) return;
+    for (const row of this.#slots.get(slot)?.values() ?? []) this.#births.renamed(row, nowMs);
   }
 
   fold(level: number): number {
@@ -253,13 +305,18 @@ class LabelledFamily implements Family {
       }
     }
     limit.totals(this.#setTotal);
+    // A total that came to be by this has what other rows have shown.
+    this.#fresh.clear();
     return before - this.#count;
   }
 
-  visit(visit: VisitSample): void {
+  visit(visit: VisitSample, view?: ScraperView): void {
     if (!this.isShown) return;
     for (const [slot, rows] of this.#slots) {
-      for (const row of rows.values()) if (row.cycle === this.#cycle) visit(slot, row.labels, row.value);
+      for (const row of rows.values()) {
+        if (row.cycle !== this.#cycle) continue;
+        visit(slot, row.labels, this.#births.isAtZero(row, view) ? zeroOf(row.value) : row.value);
+      }
     }
   }
 
@@ -277,7 +334,10 @@ class LabelledFamily implements Family {
     if (row === undefined) {
       row = { labels: this.#render(key, labels), value, cycle: -1, keep };
       rows.set(key, row);
+      if (this.#grows) this.#fresh.set(row, slot);
     } else {
+      const wasAway = row.cycle < this.#committed;
+      if (wasAway && this.#grows && isReset(value, row.value)) this.#fresh.set(row, slot);
       row.value = value;
       row.keep = keep;
     }
@@ -316,13 +376,23 @@ class LabelledFamily implements Family {
     return rendered;
   }
 
+  get #grows(): boolean {
+    return this.descriptor.type !== 'gauge';
+  }
+
   #dropStale(): void {
     const used = new Set<string>();
     for (const rows of this.#slots.values()) {
-      for (const [key, row] of rows) {
-        if (row.cycle + STALE_CYCLES < this.#cycle) rows.delete(key);
-        else used.add(key);
+      const stale = [...rows].filter(([, { cycle }]) => cycle + STALE_CYCLES < this.#cycle);
+      const kept = this.#grows ? ABSENT_MAX : 0;
+      if (stale.length > kept) {
+        stale.sort(([, a], [, b]) => a.cycle - b.cycle);
+        for (const [key, row] of stale.slice(0, stale.length - kept)) {
+          rows.delete(key);
+          this.#fresh.delete(row);
+        }
       }
+      for (const key of rows.keys()) used.add(key);
     }
     for (const key of this.#rendered.keys()) if (!used.has(key)) this.#rendered.delete(key);
   }

@@ -1,4 +1,5 @@
 import type { MetricDescriptor } from '#probe/metric.ts';
+import type { ScraperView } from './births.ts';
 import type { Edges } from './edges.ts';
 import { type Family, seriesPerRow, type VisitSample } from './family.ts';
 
@@ -48,11 +49,15 @@ export class JointFamily implements Family {
     this.#edges.forget(slot);
   }
 
+  renamed(slot: number, nowMs: number): void {
+    this.#edges.renamed(slot, nowMs);
+  }
+
   fold(level: number): number {
     return this.#edges.fold(level);
   }
 
-  visit(visit: VisitSample): void {
-    if (this.isShown) this.#edges.visit(this.#key, visit);
+  visit(visit: VisitSample, view?: ScraperView): void {
+    if (this.isShown) this.#edges.visit(this.#key, visit, view);
   }
 }

@@ -22,6 +22,11 @@ export function isReset(now: SampleValue, before: SampleValue): boolean {
   return countOf(now) < countOf(before);
 }
 
+/** What a row of this kind shows before it has counted anything. */
+export function zeroOf(value: SampleValue): SampleValue {
+  return typeof value === 'object' ? { ...value, counts: value.counts.map(() => 0), sum: 0 } : 0;
+}
+
 function countOf(value: SampleValue): Counter {
   return typeof value === 'object' ? value.counts.reduce(addCounters, 0) : value;
 }

@@ -192,7 +192,7 @@ class Slot {
 
   async #open(desired: DesiredProbe): Promise<void> {
     this.#enter('starting', '');
-    const { name, metrics } = this.#definition;
+    const { name, kind, metrics } = this.#definition;
     const { context, retained, publish, log } = this.#options;
     const warn = (message: string) => log('warn', `${name}: ${message}`);
     const scope = new Scope({ probe: name, context, retained, publish: publish(name), warn });
@@ -203,7 +203,7 @@ class Slot {
         OPEN_DEADLINE_MS,
         `did not open within ${OPEN_DEADLINE_MS / 1000} s`,
       );
-      this.#options.aggregator.addProbe(name, metrics, desired.detail);
+      this.#options.aggregator.addProbe(name, metrics, desired.detail, kind === 'ebpf');
       this.#collectSeconds = null;
       this.#collectError = undefined;
       const budget = this.#watch(probe, desired, scope);

@@ -18,10 +18,18 @@ it('the kernel thread is told of the limit', () => {
   expect(desiredKernel(reader.parse('limits: { series: 5000 }')).series).toBe(5_000);
 });
 
+it('the interval of scrapes is in milliseconds', () => {
+  expect(reader.parse('limits: { scrapeInterval: 30s }').limits.scrapeInterval).toBe(30_000);
+});
+
 it.each([
   ['limits: { series: 10 }', /^limits\.series: 10 .*1000/],
   ['limits: { series: many }', /^limits\.series: "many"/],
-  ['limits: { serie: 5000 }', /^limits\.serie: no such key \(did you mean series\?\); there are: series$/],
+  [
+    'limits: { serie: 5000 }',
+    /^limits\.serie: no such key \(did you mean series\?\); there are: series, scrapeInterval$/,
+  ],
+  ['limits: { scrapeInterval: 5m }', /^limits\.scrapeInterval: "5m" .*1s to 2m/],
 ])('%s is a fault that names what is allowed', (text, fault) => {
   expect(() => reader.parse(text)).toThrow(fault);
 });

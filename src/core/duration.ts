@@ -27,18 +27,20 @@ const NANOSECONDS_PER_MS = 1e6;
 
 /** The schema of a span of time between two bounds: text in the document, milliseconds behind it. `0s` is a duration here. */
 export function milliseconds(byDefault: string, atLeast: string, atMost: string) {
+  return millisecondsBetween(atLeast, atMost).prefault(byDefault);
+}
+
+/** The same without a default. */
+export function millisecondsBetween(atLeast: string, atMost: string) {
   const [least = 0, most = 0] = [parseDuration(atLeast), parseDuration(atMost)];
-  return z
-    .string()
-    .transform((text, context) => {
-      const nanoseconds = parseDuration(text);
-      if (nanoseconds !== undefined && nanoseconds >= least && nanoseconds <= most) {
-        return nanoseconds / NANOSECONDS_PER_MS;
-      }
-      context.addIssue({ code: 'custom', message: `a duration from ${atLeast} to ${atMost}, like 500ms, 5s or 1m` });
-      return z.NEVER;
-    })
-    .prefault(byDefault);
+  return z.string().transform((text, context) => {
+    const nanoseconds = parseDuration(text);
+    if (nanoseconds !== undefined && nanoseconds >= least && nanoseconds <= most) {
+      return nanoseconds / NANOSECONDS_PER_MS;
+    }
+    context.addIssue({ code: 'custom', message: `a duration from ${atLeast} to ${atMost}, like 500ms, 5s or 1m` });
+    return z.NEVER;
+  });
 }
 
 const MILLISECONDS_IN_SECOND = 1_000;

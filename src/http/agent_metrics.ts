@@ -3,6 +3,7 @@ import { collectDefaultMetrics, Registry as PromRegistry } from 'prom-client';
 import type { SinkStatus } from '#api/sinks.ts';
 import { SINK_STATES } from '#api/words.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
+import type { ScraperView } from '#collectors/births.ts';
 import { type Format, OPENMETRICS_END } from '#collectors/exposition.ts';
 import { TextWriter } from '#collectors/text_writer.ts';
 import { freeCycle } from '#core/cycle.ts';
@@ -188,12 +189,13 @@ export class AgentMetrics {
     }
   }
 
-  async render(format: Format, state: AgentState): Promise<Uint8Array[]> {
+  /** @param view where it is for a scraper */
+  async render(format: Format, state: AgentState, view?: ScraperView): Promise<Uint8Array[]> {
     const batch = this.#aggregator.begin(AGENT);
     emitState(batch.emit as AgentEmit, state);
     batch.commit();
     const writer = new TextWriter();
-    await this.#aggregator.render(writer, format, freeCycle());
+    await this.#aggregator.render(writer, format, freeCycle(), view);
     writeProcessMetrics(writer, await this.#registry.getMetricsAsJSON(), format);
     if (format === 'openmetrics') writer.bytes(OPENMETRICS_END);
     return writer.finish();

@@ -2,13 +2,16 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { ListenAddress } from './listen_address.ts';
 import { listenOnUnix } from './unix_socket.ts';
 
+/** Scrapers come again over the same connection, by which they are told apart: up to every two minutes. */
+const KEEP_ALIVE_MS = 125_000;
+
 /** Everything that the agent serves on. */
 export class Listeners implements Disposable {
   readonly #servers: Server[] = [];
 
   /** @throws where the address cannot be listened on */
   async onAddress({ host, port }: ListenAddress, app: RequestListener): Promise<void> {
-    const server = createServer(app);
+    const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, app);
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen({ host, port }, resolve));
     this.#servers.push(server);
   }

@@ -39,7 +39,8 @@ export class KernelClient implements AsyncDisposable {
   readonly #options: KernelClientOptions;
   readonly #hangMs: number;
   readonly #keeper: ThreadKeeper;
-  readonly #lastPages = new Map<Format, { readonly page: Page; readonly atMs: number }>();
+  /** By format, and whether for a scraper: that one may not see what others do. */
+  readonly #lastPages = new Map<string, { readonly page: Page; readonly atMs: number }>();
   readonly #ledger = new KernelLedger();
   #desired: DesiredKernel | undefined;
   #podLabels: PodLabels = {};
@@ -95,18 +96,24 @@ export class KernelClient implements AsyncDisposable {
 
   /**
    * A fresh page, or the last one where the thread does not give one in time.
+   * @param holdMs for a scraper: how long a new row is shown at 0
    * @throws where there is none of either
    */
-  async page(format: Format, deadlineMs: number): Promise<AgedPage> {
+  async page(format: Format, deadlineMs: number, holdMs?: number): Promise<AgedPage> {
+    const kind = holdMs === undefined ? format : `${format} for scrapers`;
     try {
       // A thread that is silent for a while would only make the scraper wait.
       if ((this.#keeper.thread?.silentMs ?? 0) > this.#hangMs / 2) throw new Error('the kernel thread does not answer');
-      const answer = await withDeadline(this.ask('scrape', { format }), deadlineMs, 'the page was not ready in time');
+      const answer = await withDeadline(
+        this.ask('scrape', { format, holdMs }),
+        deadlineMs,
+        'the page was not ready in time',
+      );
       const page = { ...answer, ledger: this.#ledger.total(answer.ledger) };
-      this.#lastPages.set(format, { page, atMs: performance.now() });
+      this.#lastPages.set(kind, { page, atMs: performance.now() });
       return { page, ageSeconds: 0 };
     } catch (error) {
-      const last = this.#lastPages.get(format);
+      const last = this.#lastPages.get(kind);
       if (last === undefined) throw error;
       return { page: last.page, ageSeconds: (performance.now() - last.atMs) / 1000 };
     }

@@ -4,6 +4,7 @@ import type { KernelLedgerEntry } from '#api/ledger.ts';
 import type { ProbeStatus } from '#api/probes.ts';
 import type { Trouble } from '#api/trouble.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
+import type { ScraperView } from '#collectors/births.ts';
 import type { Format } from '#collectors/exposition.ts';
 import { Scrape } from '#collectors/scrape.ts';
 import { emitSelf, SELF, SELF_METRICS, SelfCounts } from '#collectors/self.ts';
@@ -79,12 +80,18 @@ export class Kernel implements AsyncDisposable {
     this.#hooks = hooks;
     this.#netns = netns;
     const names = [...hooks.probes.map(({ name }) => name), SELF];
-    this.#aggregator = new Aggregator(names, (id) => this.#registry.isIgnored(id));
+    this.#aggregator = new Aggregator(
+      names,
+      (id) => this.#registry.isIgnored(id),
+      () => performance.now(),
+      (id) => this.#registry.isNew(id),
+    );
     this.#filters = new PodFilterTracker(options.kubernetes ? this.#directory : undefined);
     this.#registry = new NetnsRegistry(paths, (entities) => {
       this.#discovered = entities;
       this.#name();
     });
+    this.#registry.holdRetired((id) => this.#aggregator.isHeld(id));
     this.#scanner = new Scanner(paths, netns, this.#registry);
     this.#outbox = new EventOutbox({
       node: options.node,
@@ -153,10 +160,13 @@ export class Kernel implements AsyncDisposable {
     this.#name();
   }
 
-  /** Collects and renders a page. */
-  page(format: Format): Promise<Page> {
-    const startMs = performance.now();
-    return this.#collection.fresh(() => this.#page(format, startMs));
+  /**
+   * Collects and renders a page.
+   * @param holdMs for a scraper: how long it, and every other one, sees a new row at 0
+   */
+  page(format: Format, holdMs?: number): Promise<Page> {
+    const askedMs = performance.now();
+    return this.#collection.fresh(() => this.#page(format, askedMs, holdMs));
   }
 
   /** The numbers by which one sees who is in trouble: a small part of a page. Collects where the last collection is old. */
@@ -257,15 +267,15 @@ export class Kernel implements AsyncDisposable {
   }
 
   /** Renders what was collected last. */
-  async render(format: Format): Promise<Page['chunks']> {
+  async render(format: Format, view?: ScraperView): Promise<Page['chunks']> {
     const writer = new TextWriter();
-    await this.#aggregator.render(writer, format, freeCycle());
+    await this.#aggregator.render(writer, format, freeCycle(), view);
     return writer.finish();
   }
 
-  async #page(format: Format, startMs: number): Promise<Page> {
-    const chunks = await this.render(format);
-    this.#counts.scraped((performance.now() - startMs) / 1000);
+  async #page(format: Format, askedMs: number, holdMs: number | undefined): Promise<Page> {
+    const chunks = await this.render(format, holdMs === undefined ? undefined : { askedMs, holdMs });
+    this.#counts.scraped((performance.now() - askedMs) / 1000);
     return { chunks, ledger: this.ledger() };
   }
 

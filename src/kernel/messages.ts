@@ -35,7 +35,8 @@ export interface Questions {
   namePods: { ask: PodsUpdate; answer: null };
   /** Which labels every Pod shows. */
   labelPods: { ask: PodLabels; answer: null };
-  scrape: { ask: { format: Format }; answer: Page };
+  /** With `holdMs` for a scraper, which sees a new row at 0 for so long. */
+  scrape: { ask: { format: Format; holdMs: number | undefined }; answer: Page };
   probes: { ask: null; answer: readonly ProbeStatus[] };
   discovery: { ask: null; answer: ProbeStatus };
   entities: { ask: null; answer: readonly EntityStatus[] };

@@ -30,7 +30,7 @@ function answersOf(kernel: Kernel): Answers {
       kernel.labelPods(labels);
       return null;
     },
-    scrape: ({ format }) => kernel.page(format),
+    scrape: ({ format, holdMs }) => kernel.page(format, holdMs),
     probes: async () => kernel.probes(),
     discovery: async () => kernel.discovery(),
     entities: () => kernel.entities(),

@@ -21,6 +21,8 @@ const RETIRED_MAX = 256;
 
 interface Known extends NetnsEntry {
   readonly bornMs: number;
+  /** When it was first listed, or seen to begin. */
+  readonly listedMs: number;
   pids: readonly number[];
   mount: string | undefined;
   ownership: Ownership;
@@ -78,6 +80,9 @@ export class NetnsRegistry implements NetnsIndex {
   #sweptMs = Number.NEGATIVE_INFINITY;
   #changed = false;
   #hasMoved = false;
+  /** When the machine had been looked at for the first time. */
+  #lookedMs = Number.POSITIVE_INFINITY;
+  #isHeld: (id: NetnsId) => boolean = () => false;
 
   visibilityGap: string | undefined;
 
@@ -120,6 +125,17 @@ export class NetnsRegistry implements NetnsIndex {
     return this.#dead.get(id)?.entity;
   }
 
+  /** Whether a namespace has only just begun, and while we looked: one that was there before has counters with a past. */
+  isNew(id: NetnsId): boolean {
+    const listedMs = this.#known.get(id)?.listedMs;
+    return listedMs !== undefined && listedMs > this.#lookedMs && this.#now() - listedMs < YOUNG_MS;
+  }
+
+  /** Keeps what is retired past its time while `isHeld`. */
+  holdRetired(isHeld: (id: NetnsId) => boolean): void {
+    this.#isHeld = isHeld;
+  }
+
   onSweep(sweep: (isDead: (id: NetnsId) => boolean) => void): Disposable {
     this.#sweepers.add(sweep);
     return { [Symbol.dispose]: () => void this.#sweepers.delete(sweep) };
@@ -155,9 +171,11 @@ export class NetnsRegistry implements NetnsIndex {
     const entity = containerEntity(entry, container);
     if (entity === undefined || known?.isNode || known?.ownership.settled || this.#dead.get(id)?.isFinal) return;
     const bornMs = known?.bornMs ?? this.#now();
+    const listedMs = this.#listedMs(id, known, bornMs);
     const ownership = { entity, pids: [pid], startSeconds, settled: true };
     const pids = [pid, ...(known?.pids ?? [])];
-    this.#known.set(id, { ...entry, bornMs, pids, mount: known?.mount, ownership, first: { pid, startSeconds } });
+    const first = { pid, startSeconds };
+    this.#known.set(id, { ...entry, bornMs, listedMs, pids, mount: known?.mount, ownership, first });
     this.#unowned.delete(id);
     this.#retired.delete(id);
     this.#notify();
@@ -252,8 +270,9 @@ export class NetnsRegistry implements NetnsIndex {
     const first =
       pid === undefined || now.startSeconds === undefined ? undefined : { pid, startSeconds: now.startSeconds };
     const bornMs = known?.bornMs ?? nowMs;
+    const listedMs = this.#listedMs(id, known, nowMs);
     this.#retired.delete(id);
-    this.#known.set(id, { ...entry, bornMs, pids: ownership.pids, mount, ownership, first });
+    this.#known.set(id, { ...entry, bornMs, listedMs, pids: ownership.pids, mount, ownership, first });
     if (known === undefined || !sameName(known.ownership.entity, ownership.entity)) this.#changed = true;
   }
 
@@ -268,9 +287,14 @@ export class NetnsRegistry implements NetnsIndex {
   /** To be called when the machine has been looked at. @param live namespaces that the kernel lists, where it can be asked */
   afterLook(live: readonly NetnsRow[] | undefined): void {
     const nowMs = this.#now();
-    if (this.#retired.expire(nowMs)) this.#changed = true;
+    if (this.#lookedMs > nowMs) this.#lookedMs = nowMs;
+    if (this.#retired.expire(nowMs, this.#isHeld)) this.#changed = true;
     if (this.#changed) this.#notify();
     if (nowMs - this.#sweptMs >= SWEEP_EVERY_MS) this.#sweep(live, nowMs);
+  }
+
+  #listedMs(id: NetnsId, known: Known | undefined, nowMs: number): number {
+    return known?.listedMs ?? this.#unowned.get(id) ?? nowMs;
   }
 
   #notify(): void {

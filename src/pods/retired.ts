@@ -44,10 +44,10 @@ export class Retired {
     this.#entities.clear();
   }
 
-  /** Lets go of those whose time is over; returns whether there was any. */
-  expire(nowMs: number): boolean {
+  /** Lets go of those whose time is over and that nothing holds; returns whether there was any. */
+  expire(nowMs: number, isHeld: (id: NetnsId) => boolean = () => false): boolean {
     const before = this.#entities.size;
-    for (const [id, { untilMs }] of this.#entities) if (untilMs <= nowMs) this.#entities.delete(id);
+    for (const [id, { untilMs }] of this.#entities) if (untilMs <= nowMs && !isHeld(id)) this.#entities.delete(id);
     return this.#entities.size < before;
   }
 }

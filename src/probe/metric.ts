@@ -16,6 +16,8 @@ export interface OpenLabel {
   readonly help: string;
   readonly example: string;
   readonly max: number;
+  /** What a value names may have counted elsewhere before it came here, as a device that is moved: a new row does not count from zero. */
+  readonly moves?: true;
 }
 
 /**

@@ -12,6 +12,7 @@ import { EventBus } from '#events/bus.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
 import { apiAccess } from '#http/access.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
+import { Scrapers } from '#http/scrapers.ts';
 import { DiscoveryStatus } from '#kernel/discovery_status.ts';
 import type { QuestionName, Questions } from '#kernel/messages.ts';
 import { troubleOf } from '#kernel/trouble.ts';
@@ -141,6 +142,7 @@ export class ApiHost implements AsyncDisposable {
       version: '1.2.3',
       kernel: this.kernel,
       metrics: new AgentMetrics(),
+      scrapers: new Scrapers(),
       bus: this.bus,
       ledger: this.ledger,
       unfolded: () => this.lane.unfolded,

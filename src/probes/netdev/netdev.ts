@@ -11,7 +11,7 @@ import { NodeDevices, readDevices } from './node_devices.ts';
 
 // Namespaced: yes. net/dev lists the devices of the namespace (kernel: net/core/net-procfs.c, dev_seq_show()).
 
-const DEVICE = { help: 'Network device.', example: 'eth0', max: 16 } as const;
+const DEVICE = { help: 'Network device.', example: 'eth0', max: 16, moves: true } as const;
 
 const counter = { type: 'counter', scope: 'pod', labels: { device: DEVICE } } as const;
 

@@ -1,0 +1,70 @@
+/** Longest time that a new row is shown at 0: enough for who scrapes every two minutes. */
+export const HOLD_MAX_MS = 151_000;
+/** A page may still be written that was asked for before a birth was forgotten. */
+const WRITING_MS = 15_000;
+
+/** The page as a scraper sees it that computes increases: one that never saw a row at 0 misses its first value for good. */
+export interface ScraperView {
+  /** When it was asked for, by the clock of the commits. */
+  readonly askedMs: number;
+  /** A new row is shown at 0 for so long: every scraper comes by in that time. */
+  readonly holdMs: number;
+}
+
+interface Birth {
+  bornMs: number;
+  /** Who asks from here on sees the value, whatever the hold becomes: nobody may see 0 after it. */
+  valueFromMs: number;
+}
+
+/**
+ * Rows that are new and count from zero. Scrapers see each of them at 0 until the hold is over, and then at its value. It
+ * needs no knowledge of who they are: what is seen depends on when the page was asked for, so that it never steps back for
+ * anybody, and whoever comes more often than the hold lasts sees the 0 before the value.
+ */
+export class Births<Key> {
+  readonly #births = new Map<Key, Birth>();
+
+  get size(): number {
+    return this.#births.size;
+  }
+
+  add(key: Key, nowMs: number): void {
+    this.#births.delete(key);
+    this.#births.set(key, { bornMs: nowMs, valueFromMs: Number.POSITIVE_INFINITY });
+  }
+
+  delete(key: Key): void {
+    if (this.#births.size > 0) this.#births.delete(key);
+  }
+
+  /** No scraper has seen its value. */
+  isUnseen(key: Key): boolean {
+    return this.#births.get(key)?.valueFromMs === Number.POSITIVE_INFINITY;
+  }
+
+  /** The row has another name from now on, under which nobody has seen it. One whose value was seen keeps it: its increase was counted. */
+  renamed(key: Key, nowMs: number): void {
+    if (this.isUnseen(key)) this.add(key, nowMs);
+  }
+
+  /** Whether the row is at 0 for who sees the page so. @param view undefined: no scraper, who sees what is */
+  isAtZero(key: Key, view: ScraperView | undefined): boolean {
+    if (view === undefined || this.#births.size === 0) return false;
+    const birth = this.#births.get(key);
+    if (birth === undefined) return false;
+    if (view.askedMs >= birth.bornMs + view.holdMs) birth.valueFromMs = Math.min(birth.valueFromMs, view.askedMs);
+    return view.askedMs < birth.valueFromMs;
+  }
+
+  /** Forgets those that nobody sees at 0 any more. */
+  prune(nowMs: number): void {
+    for (const [key, { bornMs }] of this.#births) {
+      if (nowMs - bornMs < HOLD_MAX_MS + WRITING_MS) return;
+      this.#births.delete(key);
+    }
+  }
+}
+
+/** Whether a row that was not there at the last commit counts from zero, by the slot of its entity. */
+export type CountsFromZero = (slot: number) => boolean;

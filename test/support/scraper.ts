@@ -1,0 +1,26 @@
+import type { Exposition } from './exposition.ts';
+
+/** What a Prometheus server adds up of counters, by name: as increase() over all of its samples, without extrapolation. */
+export class CountingScraper {
+  readonly #last = new Map<string, number>();
+  readonly #counted = new Map<string, number>();
+  /** Samples that were below the one before. */
+  readonly resets: string[] = [];
+
+  scrape({ samples, types }: Exposition): void {
+    for (const { name, labels, value } of samples) {
+      if (types.get(name) === 'gauge' || name.endsWith('_sum')) continue;
+      const key = `${name} ${JSON.stringify(labels)}`;
+      const now = Number(value);
+      const last = this.#last.get(key);
+      this.#last.set(key, now);
+      if (last === undefined) continue;
+      if (now < last) this.resets.push(key);
+      this.#counted.set(name, (this.#counted.get(name) ?? 0) + (now < last ? now : now - last));
+    }
+  }
+
+  counted(name: string): number {
+    return this.#counted.get(name) ?? 0;
+  }
+}
