@@ -1,6 +1,9 @@
 import { guarded } from './errors.ts';
 import type { NativeMap, NativeObject } from './native.ts';
 
+/** A map may have room for many more entries than it has. */
+const ROOM_FIRST = 256;
+
 /** Entries of a map, as the kernel copied them: `count` keys, and the value of each at the same index. */
 export interface MapDump {
   readonly count: number;
@@ -23,6 +26,8 @@ export class BpfMap {
   readonly #valueBytes: number;
   #maxEntries: number;
   #buffer = new Uint8Array(0);
+  /** Entries that the last dump had room for. */
+  #room = ROOM_FIRST;
 
   constructor(owner: object, handle: NativeObject, index: number, map: NativeMap) {
     this.owner = owner;
@@ -51,6 +56,14 @@ export class BpfMap {
   resize(maxEntries: number): void {
     guarded('BPF_MAP', () => this.#native.setMaxEntries(this.#index, maxEntries));
     this.#maxEntries = maxEntries;
+  }
+
+  /**
+   * Before the load: a hash takes the memory of an entry when it comes, not of all at once (BPF_F_NO_PREALLOC). Programs of
+   * tracing may do so safely since 6.1 (kernel: kernel/bpf/memalloc.c).
+   */
+  allocateOnDemand(): void {
+    guarded('BPF_MAP', () => this.#native.setOnDemand(this.#index));
   }
 
   /** Before the load: whether the map is created at all. A program that can reach a map that is not, fails to load. */
@@ -82,13 +95,22 @@ export class BpfMap {
 
   /**
    * Copies all entries of a hash or an array into one buffer, which the next dump overwrites: with one system call where the
-   * kernel allows it, else (per-CPU arrays before 5.13) one by one. Entries that come or go meanwhile may be missed, or be there twice.
+   * kernel allows it, and again where there are more than twice as many as ever before, else (per-CPU arrays before 5.13) one
+   * by one. Entries that come or go meanwhile may be missed, or be there twice.
    */
   dump(): MapDump {
-    const valuesAt = (this.#maxEntries * this.keyBytes + 7) & ~7;
-    const bytes = valuesAt + this.#maxEntries * this.#valueBytes;
-    if (this.#buffer.length < bytes) this.#buffer = new Uint8Array(bytes);
-    const count = guarded('BPF_MAP', () => this.#native.dump(this.#index, this.#buffer));
+    for (;;) {
+      const capacity = Math.min(this.#room, this.#maxEntries);
+      const valuesAt = (capacity * this.keyBytes + 7) & ~7;
+      const bytes = valuesAt + capacity * this.#valueBytes;
+      if (this.#buffer.length < bytes) this.#buffer = new Uint8Array(bytes);
+      const count = guarded('BPF_MAP', () => this.#native.dump(this.#index, this.#buffer, capacity));
+      if (count >= 0) return this.#dumped(count, valuesAt);
+      this.#room *= 2;
+    }
+  }
+
+  #dumped(count: number, valuesAt: number): MapDump {
     const { keyBytes } = this;
     const valueBytes = this.#valueBytes;
     return {

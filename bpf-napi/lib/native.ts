@@ -27,6 +27,7 @@ export interface NativeObject {
   setAutoload(program: string, load: boolean): void;
   setAutocreate(map: number, create: boolean): void;
   setMaxEntries(map: number, entries: number): void;
+  setOnDemand(map: number): void;
   setConstant(name: string, value: bigint | Uint8Array): void;
   reuseMap(map: number, fd: number): number;
   load(): Promise<void>;
@@ -44,7 +45,7 @@ export interface NativeObject {
   lookup(map: number, key: Uint8Array, value: Uint8Array): boolean;
   update(map: number, key: Uint8Array, value: Uint8Array): void;
   delete(map: number, key: Uint8Array): boolean;
-  dump(map: number, target: Uint8Array): number;
+  dump(map: number, target: Uint8Array, capacity: number): number;
   readMapped(map: number, target: Uint8Array, bytes: number): void;
   writeMapped(map: number, offset: number, bytes: Uint8Array): void;
   close(): void;

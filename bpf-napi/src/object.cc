@@ -87,6 +87,7 @@ Napi::Function BpfObjectWrap::Define(Napi::Env env) {
                       InstanceMethod<&BpfObjectWrap::SetAutoload>("setAutoload"),
                       InstanceMethod<&BpfObjectWrap::SetAutocreate>("setAutocreate"),
                       InstanceMethod<&BpfObjectWrap::SetMaxEntries>("setMaxEntries"),
+                      InstanceMethod<&BpfObjectWrap::SetOnDemand>("setOnDemand"),
                       InstanceMethod<&BpfObjectWrap::SetConstant>("setConstant"),
                       InstanceMethod<&BpfObjectWrap::ReuseMap>("reuseMap"),
                       InstanceMethod<&BpfObjectWrap::Load>("load"),

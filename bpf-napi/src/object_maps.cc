@@ -30,6 +30,13 @@ void BpfObjectWrap::SetMaxEntries(const Napi::CallbackInfo& info) {
   if (error != 0) Throw(info.Env(), "size", -error, bpf_map__name(map));
 }
 
+void BpfObjectWrap::SetOnDemand(const Napi::CallbackInfo& info) {
+  ObjectHandle& handle = Open(info.Env(), "set up");
+  bpf_map* map = FindMap(info.Env(), handle, info[0], "set up");
+  const int error = bpf_map__set_map_flags(map, bpf_map__map_flags(map) | BPF_F_NO_PREALLOC);
+  if (error != 0) Throw(info.Env(), "set up", -error, bpf_map__name(map));
+}
+
 /** Gives a map of this object the kernel's map behind a descriptor. Returns how many entries that has. */
 Napi::Value BpfObjectWrap::ReuseMap(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
@@ -119,26 +126,31 @@ int CopyByKeys(int fd, size_t key_bytes, size_t value_bytes, uint8_t* keys, uint
 
 }  // namespace
 
+/** Returns the number of entries copied, at most the given one; -1 where there may be more. */
 Napi::Value BpfObjectWrap::Dump(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   ObjectHandle& handle = Open(env, "dump");
   bpf_map* map = FindMap(env, handle, info[0], "dump");
   const std::string name = bpf_map__name(map);
   const size_t key_bytes = bpf_map__key_size(map), value_bytes = ValueBytes(map);
-  const __u32 capacity = bpf_map__max_entries(map);
+  const __u32 capacity = info[2].As<Napi::Number>().Uint32Value();
+  const bool has_all_room = capacity >= bpf_map__max_entries(map);
   const size_t values_at = RoundUp8(capacity * key_bytes);
   uint8_t* target = Bytes(env, info[1], values_at + capacity * value_bytes, "dump", name);
-  // Where the kernel would go on: a bucket number or a key. There is room for all entries, so nobody asks.
+  // Where the kernel would go on: a bucket number or a key. Nobody asks: without room for all it starts anew.
   std::vector<uint8_t> cursor(std::max(key_bytes, sizeof(__u64)));
   __u32 entries = capacity;
   const int fd = bpf_map__fd(map);
   int error = bpf_map_lookup_batch(fd, nullptr, cursor.data(), target, target + values_at, &entries, nullptr);
+  bool is_end = error == -ENOENT;
   // Before 5.13 per-CPU arrays cannot be read in one go.
   if (error == -kKernelNotSupported) {
     entries = capacity;
     error = -CopyByKeys(fd, key_bytes, value_bytes, target, target + values_at, &entries);
+    is_end = error == 0 && entries < capacity;
   }
-  // ENOENT is the end of the map. Success is not: entries that moved meanwhile were copied twice and took the room.
+  // With room for all, success is not the end either: entries that moved meanwhile were copied twice and took the room.
+  if (!is_end && !has_all_room && (error == 0 || error == -ENOSPC)) return Napi::Number::New(env, -1);
   if (error != 0 && error != -ENOENT) Throw(env, "dump", -error, name);
   return Napi::Number::New(env, entries);
 }

@@ -54,6 +54,15 @@ describe('dump', () => {
     }
   });
 
+  it('has every entry, also where there are many more than in the dump before', async () => {
+    using object = await pairsOf(16_384);
+    const map = object.map('pairs');
+    for (const count of [1, 256, 257, 5_000, 16_384]) {
+      fill(object, count);
+      expect(readPairs(map).size).toBe(count);
+    }
+  });
+
   it('of an array has every entry', async () => {
     using object = await loadObject('maps', ['fill']);
     object.map('numbers').update(u32(2), new Uint8Array(BigUint64Array.of(22n).buffer));

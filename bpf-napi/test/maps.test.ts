@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { loadObject, openObject, u32 } from './support/objects.ts';
 import { fill, PAIR_BYTES, pair, pairsOf, readPairs } from './support/pairs.ts';
@@ -51,6 +52,21 @@ describe('before the load', () => {
     expect(object.map('pairs').maxEntries).toBe(10);
     expect(fill(object, 1000)).toBe(10);
     expect(readPairs(object.map('pairs')).size).toBe(10);
+  });
+
+  it('a map takes memory for the entries that it has, where that is wanted', async () => {
+    const bytesWith = async (onDemand: boolean): Promise<number> => {
+      using object = await openObject('maps', ['fill']);
+      object.setConstant('key_step', 1);
+      object.map('pairs').resize(100_000);
+      if (onDemand) object.map('pairs').allocateOnDemand();
+      await object.load();
+      expect(fill(object, 3)).toBe(3);
+      return Number(
+        /^memlock:\s+(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${object.map('pairs').fd}`, 'utf8'))?.[1],
+      );
+    };
+    expect(await bytesWith(true)).toBeLessThan((await bytesWith(false)) / 3);
   });
 
   it('a map that no program reaches can be left out', async () => {

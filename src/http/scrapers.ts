@@ -71,7 +71,7 @@ function intervalOf(visits: Visits): number | undefined {
   return gaps.length < GAPS ? undefined : gaps.reduce((sum, gap) => sum + gap, 0);
 }
 
-/** A scrape may come late, and take its time. */
+/** A scrape may come late and take its time, and one a second may fail. */
 function holdOf(intervalMs: number): number {
-  return Math.min(HOLD_MAX_MS, 1.25 * intervalMs + 1_000);
+  return Math.min(HOLD_MAX_MS, 1.25 * intervalMs + 2_000);
 }

@@ -216,8 +216,10 @@ function bytesOf(u32: number): Uint8Array {
 /** Nothing is counted in the kernel but births and deaths that found no room; the deaths are the watcher's. */
 function untoldBirths(object: BpfObject) {
   return {
+    map: 'owned' satisfies Layout['map'],
     uncounted: (): Uncounted => ({ untracked: readMisses(object, {}).untracked }),
-    sweep: () => undefined,
+    // The kernel itself pushes out who was told of longest ago.
+    sweep: () => 0,
     remember: () => undefined,
   };
 }

@@ -4,10 +4,13 @@ import { addCounters, type Counter } from '#core/counter.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import type { Uncounted } from './contract.ts';
 import { defineRetained, type Retained } from './retained.ts';
-import { readMisses, type Tally } from './tally.ts';
+import { NAMESPACES_MAX } from './room.ts';
+import { readMisses, sweepMap, type Tally } from './tally.ts';
 
 /** What src/bpf/common/counts.bpf.h puts into an object. */
-const COUNTS: CommonLayout['map'] = 'counts';
+export const COUNTS: CommonLayout['map'] = 'counts';
+/** Four reasons in each of the namespaces that a node may hold. */
+export const COUNTS_MAX = 4 * NAMESPACES_MAX;
 
 export interface CountRow {
   readonly netns: NetnsId;
@@ -28,6 +31,7 @@ export const COUNTED = defineRetained<Totals>(() => ({ rows: [], uncounted: {} }
 
 /** The counts of a BPF probe, which go on from run to run. */
 export class Counts implements Tally {
+  readonly map = COUNTS;
   readonly #object: BpfObject;
   readonly #earlier: Retained<Totals>;
 
@@ -55,16 +59,11 @@ export class Counts implements Tally {
     return { map_full, no_netns };
   }
 
-  sweep(isDead: (id: NetnsId) => boolean): void {
-    const map = this.#object.map(COUNTS);
-    const { count, view, keyAt } = map.dump();
-    for (let index = 0; index < count; index++) {
-      const at = keyAt(index);
-      if (isDead(asNetnsId(countKey.netns(view, at))))
-        map.delete(new Uint8Array(view.buffer.slice(at, at + countKey.SIZE)));
-    }
+  sweep(isDead: (id: NetnsId) => boolean): number {
+    const left = sweepMap(this.#object.map(COUNTS), (view, at) => isDead(asNetnsId(countKey.netns(view, at))));
     const { rows, uncounted } = this.#earlier.value;
     this.#earlier.value = { rows: rows.filter(({ netns }) => !isDead(netns)), uncounted };
+    return left;
   }
 
   remember(): void {

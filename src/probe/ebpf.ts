@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { BpfError, type BpfMap, type BpfObject, BpfRing, clockOffset, jiffiesPerSecond } from 'bpf-napi';
-import { type CommonLayout, eventLedger, MAX_ENTRIES } from '#bpf/generated/common.ts';
+import { type CommonLayout, eventLedger } from '#bpf/generated/common.ts';
 import type { ObjectLayout } from '#bpf/layout.ts';
 import { type Counter, readCounter } from '#core/counter.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
@@ -10,12 +10,13 @@ import type { ObjectSpec } from '#sources/bpf/source.ts';
 import { readText } from '#sources/procfs/read.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { KernelLedger, ProbeScope, ProbeSettings, ProgramStatus, RunningProbe } from './contract.ts';
-import { COUNTED, Counts } from './counts.ts';
+import { COUNTED, COUNTS, COUNTS_MAX, Counts } from './counts.ts';
 import { type HookStatus, type HookTable, hookKind, type OpenHooks, openHooks } from './hooks.ts';
 import { EVENT_LEDGER } from './ledger.ts';
 import type { MetricSet } from './metric.ts';
 import { defineRetained, type Retained } from './retained.ts';
-import { sumPerCpu, type Tally } from './tally.ts';
+import { NAMESPACES_MAX, Room } from './room.ts';
+import { sumPerCpu, sweepMap, type Tally } from './tally.ts';
 
 type CommonMap = CommonLayout['map'];
 type CommonConstants = Partial<Record<CommonLayout['constant'], boolean | number>>;
@@ -28,8 +29,6 @@ const BUCKETS: CommonMap = 'event_buckets';
 /** What src/bpf/common/aim.bpf.h puts into every object that can be aimed. */
 const AIMED: CommonMap = 'aimed_netns';
 
-const U64_BYTES = 8;
-
 /** Events wait in the kernel for so long: a ring of 1 MiB holds 5,000 of 200 bytes, so 100,000 a second are no trouble. */
 const DRAIN_EVERY_MS = 25;
 const DRAIN_BYTES = 256 * 1024;
@@ -41,6 +40,8 @@ export interface EbpfOptions<L extends ObjectLayout> {
   readonly constants?: ObjectSpec<L>['constants'];
   /** Entries of a map, or bytes of the ring, where they differ from the file's. */
   readonly sizes?: ObjectSpec<L>['sizes'];
+  /** As {@link ObjectSpec.onDemand}. */
+  readonly onDemand?: ObjectSpec<L>['onDemand'];
   /** BPF helpers that all programs need, without their `bpf_`. */
   readonly helpers?: readonly string[];
   /** The probe can have events; otherwise the object has no ring. */
@@ -69,6 +70,8 @@ interface InstanceOptions<T extends Tally> {
   /** Undefined: it is opened once. */
   readonly earlier?: Earlier;
   readonly aim?: MapAim | undefined;
+  /** Maps that have an entry for each of what there is: a hash, which may be full. */
+  readonly growing?: readonly string[];
 }
 
 function nothingEarlier(): Earlier {
@@ -85,10 +88,12 @@ export class EbpfInstance<T extends Tally = Tally> {
   readonly #hasLedger: boolean;
   readonly #earlier: Earlier;
   readonly #aim: MapAim | undefined;
+  readonly #room: Room;
+  readonly #growing: readonly string[];
 
   constructor(
     { object, programs, statuses }: OpenHooks,
-    { proc, tally, hasLedger = false, earlier = nothingEarlier(), aim }: InstanceOptions<T>,
+    { proc, tally, hasLedger = false, earlier = nothingEarlier(), aim, growing = [] }: InstanceOptions<T>,
   ) {
     this.#proc = proc;
     this.object = object;
@@ -98,6 +103,19 @@ export class EbpfInstance<T extends Tally = Tally> {
     this.#hasLedger = hasLedger;
     this.#earlier = earlier;
     this.#aim = aim;
+    this.#room = new Room(tally);
+    this.#growing = growing;
+  }
+
+  /** Namespaces that are dead make room for new ones. */
+  sweep(isDead: (id: NetnsId) => boolean): void {
+    const { object, tally } = this;
+    const entries = tally.sweep(isDead);
+    if (this.#growing.includes(tally.map)) this.#room.look(tally, tally.map, entries, object.map(tally.map).maxEntries);
+    if (!this.#hasLedger) return;
+    const buckets = object.map(BUCKETS);
+    const left = sweepMap(buckets, (view, at) => isDead(asNetnsId(readCounter(view, at))));
+    this.#room.lookAtBuckets(BUCKETS, left, buckets.maxEntries);
   }
 
   /** What a running eBPF probe has to say of itself, but for its own metrics. */
@@ -120,6 +138,7 @@ export class EbpfInstance<T extends Tally = Tally> {
       degraded: [
         ...this.#hooks.filter(({ reason }) => reason !== '').map(({ what, reason }) => `${what}: ${reason}`),
         ...(this.#aim?.degraded ?? []),
+        ...this.#room.degraded,
       ],
     };
   }
@@ -178,7 +197,9 @@ export function openEbpf<L extends ObjectLayout>(
   settings: ProbeSettings<unknown>,
   options: EbpfOptions<L>,
 ): Promise<EbpfInstance<Counts>> {
-  return openTally(scope, sources, settings, options, (object) => new Counts(object, scope.retained(COUNTED)));
+  const onDemand = { [COUNTS]: COUNTS_MAX, ...options.onDemand };
+  const countsOf = (object: BpfObject) => new Counts(object, scope.retained(COUNTED));
+  return openTally(scope, sources, settings, { ...options, onDemand }, countsOf);
 }
 
 /**
@@ -197,22 +218,24 @@ export async function openTally<L extends ObjectLayout, T extends Tally>(
   const { bpf, netns } = sources;
   const hasEvents = settings.events && options.events !== undefined;
   bpf.check();
-  const room = aimRoom(netns.snapshot().length);
-  const open = await openHooks(bpf, options.hooks, specOf(options, settings, hasEvents, room));
+  const open = await openHooks(bpf, options.hooks, specOf(options, settings, hasEvents));
   const object = scope.own(open.object);
   const tally = tallyOf(object);
   const aim =
     settings.aim === undefined ? undefined : scope.own(new MapAim(object.map(AIMED), settings.aim, scope.filters));
   const earlier = { ledger: scope.retained(EVENT_LEDGER), missed: scope.retained(MISSED) };
-  const instance = new EbpfInstance(open, { proc: scope.paths.proc, hasLedger: hasEvents, earlier, tally, aim });
+  const growing = Object.keys(options.onDemand ?? {});
+  const instance = new EbpfInstance(open, {
+    proc: scope.paths.proc,
+    hasLedger: hasEvents,
+    earlier,
+    tally,
+    aim,
+    growing,
+  });
   const ring =
     hasEvents && options.events !== undefined ? scope.own(openRing(object, options.events, scope)) : undefined;
-  scope.own(
-    netns.onSweep((isDead) => {
-      tally.sweep(isDead);
-      if (hasEvents) sweepBuckets(object, isDead);
-    }),
-  );
+  scope.own(netns.onSweep((isDead) => instance.sweep(isDead)));
   scope.own({
     [Symbol.dispose]: () => {
       object.detach();
@@ -226,16 +249,20 @@ export async function openTally<L extends ObjectLayout, T extends Tally>(
 
 /** Without events, or an aim, the code for them is dead, and its maps are not created. */
 function specOf<L extends ObjectLayout>(
-  { hooks, constants, sizes = {}, helpers = [], events }: EbpfOptions<L>,
+  { hooks, constants, sizes = {}, onDemand = {}, helpers = [], events }: EbpfOptions<L>,
   settings: ProbeSettings<unknown>,
   hasEvents: boolean,
-  aimRoom: number,
 ): Omit<ObjectSpec, 'programs'> {
   const isAimed = settings.aim !== undefined;
   const spec = {
     file: hooks.file,
     helpers,
-    sizes: isAimed ? { ...sizes, [AIMED]: aimRoom } : sizes,
+    sizes,
+    onDemand: {
+      ...onDemand,
+      ...(isAimed ? { [AIMED]: NAMESPACES_MAX } : {}),
+      ...(hasEvents ? { [BUCKETS]: NAMESPACES_MAX } : {}),
+    },
     constants: isAimed ? { ...constants, ...({ aimed: true } satisfies CommonConstants) } : { ...constants },
     without: isAimed ? [] : [AIMED],
   };
@@ -247,14 +274,6 @@ function specOf<L extends ObjectLayout>(
     jiffies_per_second: jiffiesPerSecond(),
   };
   return { ...spec, constants: { ...spec.constants, ...forEvents } };
-}
-
-const AIM_ROOM_MIN = MAX_ENTRIES.aimed_netns;
-const AIM_ROOM_MAX = 16_384;
-
-/** For the namespaces that there are, and three times as many to come. */
-function aimRoom(namespaces: number): number {
-  return Math.min(AIM_ROOM_MAX, Math.max(AIM_ROOM_MIN, 4 * namespaces));
 }
 
 /** Keeps the namespaces that a probe is aimed at in the map that its programs ask. */
@@ -317,13 +336,4 @@ function openRing(
     },
     onError: (error) => scope.warn(`events could not be read: ${(error as Error).message}`),
   });
-}
-
-function sweepBuckets(object: BpfObject, isDead: (id: NetnsId) => boolean): void {
-  const map = object.map(BUCKETS);
-  const { count, view, keyAt } = map.dump();
-  for (let index = 0; index < count; index++) {
-    const at = keyAt(index);
-    if (isDead(asNetnsId(readCounter(view, at)))) map.delete(new Uint8Array(view.buffer.slice(at, at + U64_BYTES)));
-  }
 }

@@ -7,7 +7,7 @@ import type { NetnsId } from '#core/netns.ts';
 import type { Uncounted } from './contract.ts';
 import type { BucketRange, HistogramValue } from './metric.ts';
 import { defineRetained, type Retained } from './retained.ts';
-import { readMisses, type Tally } from './tally.ts';
+import { readMisses, sweepMap, type Tally } from './tally.ts';
 
 const NANOSECONDS = 1e-9;
 const MICROSECOND_NS = 1_000;
@@ -117,20 +117,20 @@ export class Histograms<Key> implements Tally {
     return readMisses(this.#object, this.#earlier.value.uncounted);
   }
 
-  sweep(isDead: (id: NetnsId) => boolean): void {
+  get map(): string {
+    return this.#map.name;
+  }
+
+  sweep(isDead: (id: NetnsId) => boolean): number {
     const { name, decodeKey, netnsOf } = this.#map;
     const gone = (key: Key) => {
       const netns = netnsOf(key);
       return netns !== undefined && isDead(netns);
     };
-    const map = this.#object.map(name);
-    const { count, view, keyAt } = map.dump();
-    for (let index = 0; index < count; index++) {
-      const at = keyAt(index);
-      if (gone(decodeKey(view, at))) map.delete(new Uint8Array(view.buffer.slice(at, at + map.keyBytes)));
-    }
+    const left = sweepMap(this.#object.map(name), (view, at) => gone(decodeKey(view, at)));
     const { rows, uncounted } = this.#earlier.value;
     this.#earlier.value = { rows: new Map([...rows].filter(([bytes]) => !gone(this.#keyOf(bytes)))), uncounted };
+    return left;
   }
 
   remember(): void {

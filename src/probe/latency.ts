@@ -1,4 +1,5 @@
 import type { BpfObject } from 'bpf-napi';
+import { histogram as struct } from '#bpf/generated/common.ts';
 import type { ObjectLayout } from '#bpf/layout.ts';
 import { readCounter } from '#core/counter.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
@@ -7,14 +8,18 @@ import type { ProbeScope, ProbeSettings, RunningProbe } from './contract.ts';
 import { type EbpfOptions, openTally } from './ebpf.ts';
 import { HISTOGRAMS, type HistogramMap, Histograms, histogramValue, isEmpty, shownBuckets } from './histogram.ts';
 import { type LooseEmit, type MetricSet, NO_LABELS } from './metric.ts';
+import { NAMESPACES_MAX } from './room.ts';
 
-/** Room for the namespaces that there are, and as many again, within reason. */
-function namespaceRoom({ netns }: Sources): number {
-  return Math.min(ROOM_MAX, ROOM_MIN + 2 * netns.snapshot().length);
+/** Where the memory of all entries is taken at once. */
+const PREALLOCATED_BYTES = 32 * 1024 * 1024;
+const PREALLOCATED_MIN = 256;
+const PREALLOCATED_MAX = 4_096;
+
+/** Namespaces for which there is room where a map has the memory of all of them from the start. */
+function preallocatedRoom(histograms: number, cpus: number): number {
+  const bytes = histograms * struct.SIZE * cpus;
+  return Math.min(PREALLOCATED_MAX, Math.max(PREALLOCATED_MIN, Math.floor(PREALLOCATED_BYTES / bytes)));
 }
-
-const ROOM_MIN = 64;
-const ROOM_MAX = 4_096;
 
 export interface OpenLatencies<Key> {
   readonly histograms: Histograms<Key>;
@@ -68,12 +73,15 @@ export async function openNetnsLatencies<L extends ObjectLayout, M extends Metri
   map: L['map'],
   kinds: readonly NetnsLatency<M>[],
 ): Promise<RunningProbe<M>> {
-  const sizes: EbpfOptions<ObjectLayout>['sizes'] = { [map]: namespaceRoom(sources) };
+  const sizes: EbpfOptions<ObjectLayout>['sizes'] = {
+    [map]: preallocatedRoom(kinds.length, sources.cpus.possible().length),
+  };
+  const onDemand: EbpfOptions<ObjectLayout>['onDemand'] = { [map]: NAMESPACES_MAX };
   const { histograms, running } = await openLatencies<L, NetnsId>(
     scope,
     sources,
     settings,
-    { ...options, sizes },
+    { ...options, sizes, onDemand },
     { name: map, decodeKey: (view, at) => asNetnsId(readCounter(view, at)), netnsOf: (netns) => netns },
     kinds.length,
   );

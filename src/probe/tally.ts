@@ -1,4 +1,4 @@
-import type { BpfObject } from 'bpf-napi';
+import type { BpfMap, BpfObject } from 'bpf-napi';
 import { type CommonLayout, misses } from '#bpf/generated/common.ts';
 import { addCounters, type Counter, readCounter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
@@ -9,9 +9,11 @@ const MISSES: CommonLayout['map'] = 'misses';
 
 /** What the object of a BPF probe has counted, which goes on from run to run. */
 export interface Tally {
+  /** The map that it reads. */
+  readonly map: string;
   uncounted(): Uncounted;
-  /** Namespaces that are dead make room for new ones. */
-  sweep(isDead: (id: NetnsId) => boolean): void;
+  /** Namespaces that are dead make room for new ones. Returns how many entries are left. */
+  sweep(isDead: (id: NetnsId) => boolean): number;
   /** Keeps what was counted so far for the next run. Once, when nothing counts any more. */
   remember(): void;
 }
@@ -24,6 +26,19 @@ export function readMisses(object: BpfObject, earlier: Uncounted): Required<Unco
     untracked: addCounters(untracked, earlier.untracked ?? 0),
     no_netns: addCounters(noNetns, earlier.no_netns ?? 0),
   };
+}
+
+/** Deletes entries by their keys. Returns how many are left. */
+export function sweepMap(map: BpfMap, isGone: (view: DataView, at: number) => boolean): number {
+  const { count, view, keyAt } = map.dump();
+  let left = count;
+  for (let index = 0; index < count; index++) {
+    const at = keyAt(index);
+    if (!isGone(view, at)) continue;
+    map.delete(new Uint8Array(view.buffer.slice(at, at + map.keyBytes)));
+    left--;
+  }
+  return left;
 }
 
 /** The fields of the one entry of a per-CPU array, each summed over the CPUs. All must be u64. */

@@ -8,6 +8,7 @@ import { bucketsOption, histogramValue, LATENCY, shownBuckets } from '#probe/his
 import { type HookTable, hook } from '#probe/hooks.ts';
 import { openLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
+import { NAMESPACES_MAX } from '#probe/room.ts';
 
 // Namespaced: by whose process asked for it. What a process has written to files, the kernel writes back later in a
 // thread of its own: that is the node's, as is all that the kernel does for itself.
@@ -135,6 +136,7 @@ export const biolatency = defineProbe({
       {
         hooks,
         constants: { threshold, node_netns: sources.netns.node?.id ?? 0 },
+        onDemand: { block_histograms: NAMESPACES_MAX },
         events: {
           recordBytesMax: blockEvent.SIZE,
           onRecord: (view, at, wallNs) =>

@@ -14,6 +14,11 @@ export interface QueryResult {
   readonly value: number;
 }
 
+export interface Series {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly samples: readonly { readonly time: number; readonly value: number }[];
+}
+
 export interface Target {
   /** `host:port` */
   readonly address: string;
@@ -23,6 +28,10 @@ export interface Target {
 export interface PrometheusOptions {
   readonly targets: readonly Target[];
   readonly ruleFile?: string;
+  /** From scrape to scrape, in seconds. */
+  readonly intervalSeconds?: number;
+  /** Tells servers apart that scrape the same: by it each has moments of its own to scrape at. */
+  readonly replica?: string;
 }
 
 async function freePort(): Promise<number> {
@@ -33,7 +42,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** A Prometheus server that scrapes and evaluates rules every second; scripts/setup --test fetches it. */
+/** A Prometheus server that scrapes every second, unless it is told otherwise, and evaluates rules every second; scripts/setup --test fetches it. */
 export class PrometheusServer implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #directory: string;
@@ -52,10 +61,20 @@ export class PrometheusServer implements AsyncDisposable {
   }
 
   /** Resolves once it answers. */
-  static async start({ targets, ruleFile }: PrometheusOptions): Promise<PrometheusServer> {
+  static async start({
+    targets,
+    ruleFile,
+    intervalSeconds = 1,
+    replica = '',
+  }: PrometheusOptions): Promise<PrometheusServer> {
     const directory = mkdtempSync(join(tmpdir(), 'prometheus-'));
     const config = {
-      global: { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' },
+      global: {
+        scrape_interval: `${intervalSeconds}s`,
+        scrape_timeout: `${Math.min(intervalSeconds, 10)}s`,
+        evaluation_interval: '1s',
+        external_labels: { replica },
+      },
       rule_files: ruleFile === undefined ? [] : [ruleFile],
       scrape_configs: [
         {
@@ -111,6 +130,17 @@ export class PrometheusServer implements AsyncDisposable {
     const { status, data, error } = (await response.json()) as { status: string; data: T; error?: string };
     if (status !== 'success') throw new Error(`${path}: ${error}`);
     return data;
+  }
+
+  /** All samples of the last `seconds`, by series, each with its time in seconds. */
+  async samples(selector: string, seconds: number): Promise<Series[]> {
+    const { result } = await this.get<{ result: { metric: Record<string, string>; values: [number, string][] }[] }>(
+      `query?query=${encodeURIComponent(`${selector}[${seconds}s]`)}`,
+    );
+    return result.map(({ metric, values }) => ({
+      labels: metric,
+      samples: values.map(([time, value]) => ({ time, value: Number(value) })),
+    }));
   }
 
   /** An instant query that gives a vector, as of now. */

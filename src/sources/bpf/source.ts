@@ -4,7 +4,7 @@ import { BpfError, type BpfMap, BpfObject, unavailable } from 'bpf-napi';
 import type { ObjectLayout } from '#bpf/layout.ts';
 import { Unsupported } from '#core/reader.ts';
 import { describeMissing, missingCapabilities } from '../procfs/capabilities.ts';
-import { Btf } from './btf.ts';
+import { Btf, KIND } from './btf.ts';
 
 const BTF = 'kernel/btf';
 
@@ -19,6 +19,8 @@ export interface ObjectSpec<L extends ObjectLayout = ObjectLayout> {
   readonly constants?: Partial<Readonly<Record<L['constant'], boolean | number | bigint | Uint8Array>>>;
   /** Entries of a map, or bytes of a ring, where they differ from the file's. */
   readonly sizes?: Partial<Readonly<Record<L['map'], number>>>;
+  /** Entries of hashes that take the memory of each when it comes. Where programs may not do that, `sizes` or the file says how many. */
+  readonly onDemand?: Partial<Readonly<Record<L['map'], number>>>;
   /** BPF helpers that the programs cannot do without, without their `bpf_`: a kernel that lacks one says something else. */
   readonly helpers?: readonly string[];
   /** Maps that the chosen programs cannot reach, given the constants; a file need not have them. */
@@ -104,6 +106,7 @@ export class BpfSource {
     const object = await BpfObject.open(path);
     try {
       configure(object, spec);
+      if (this.allocatesOnDemand()) takeOnDemand(object, spec.onDemand ?? {});
       await object.load();
       return object;
     } catch (error) {
@@ -116,6 +119,11 @@ export class BpfSource {
   hasHelper(name: string): boolean {
     const known = this.btf().enumWithMember('BPF_FUNC_map_lookup_elem');
     return known === undefined || known.has(`BPF_FUNC_${name}`);
+  }
+
+  /** Whether programs may make entries of a hash whose memory is not there yet: since 6.1 from a cache of their own (kernel: kernel/bpf/memalloc.c). */
+  allocatesOnDemand(): boolean {
+    return this.btf().find(KIND.struct, 'bpf_mem_alloc') !== undefined;
   }
 
   #needHelpers(names: readonly string[]): void {
@@ -133,6 +141,14 @@ function configure(object: BpfObject, spec: ObjectSpec): void {
     if (entries !== undefined) object.map(name).resize(entries);
   }
   for (const name of spec.without ?? []) object.maps.get(name)?.create(false);
+}
+
+function takeOnDemand(object: BpfObject, maps: NonNullable<ObjectSpec['onDemand']>): void {
+  for (const [name, entries] of Object.entries(maps)) {
+    if (entries === undefined) continue;
+    object.map(name).resize(entries);
+    object.map(name).allocateOnDemand();
+  }
 }
 
 /** What the kernel will refuse again, whatever we do. */

@@ -1,0 +1,56 @@
+"""Makes named network namespaces with traffic over loopback in each: many_netns.py PREFIX COUNT. Removes them at the end of its input."""
+
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+import sys
+
+CLONE_NEWNET, MS_BIND, MNT_DETACH = 0x40000000, 4096, 2
+SIOCSIFFLAGS, IFF_UP_RUNNING = 0x8914, 0x41
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def checked(result: int) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def make(path: str) -> None:
+    checked(libc.unshare(CLONE_NEWNET))
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o444))
+    checked(libc.mount(b'/proc/self/ns/net', path.encode(), None, MS_BIND, None))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack('16sH14x', b'lo', IFF_UP_RUNNING))
+
+
+def use() -> None:
+    """A datagram that is read, one to a port at which nobody listens, and a connection with some bytes."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reader, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as writer:
+        reader.bind(('127.0.0.1', 0))
+        writer.sendto(b'x', reader.getsockname())
+        reader.recv(1)
+        writer.sendto(b'x', ('127.0.0.1', 9))
+    with socket.create_server(('127.0.0.1', 0)) as server, socket.create_connection(server.getsockname()) as client:
+        accepted, _ = server.accept()
+        with accepted:
+            client.sendall(b'x' * 100)
+            accepted.recv(100)
+
+
+paths = [f'/run/netns/{sys.argv[1]}{number}' for number in range(int(sys.argv[2]))]
+os.makedirs('/run/netns', exist_ok=True)
+made = []
+try:
+    for path in paths:
+        made.append(path)
+        make(path)
+        use()
+    print('ready', flush=True)
+    sys.stdin.read()
+finally:
+    for path in made:
+        libc.umount2(path.encode(), MNT_DETACH)
+        if os.path.exists(path):
+            os.unlink(path)
