@@ -192,6 +192,43 @@ describe('a birth', () => {
   });
 });
 
+describe('a namespace has only just begun', () => {
+  it('where it was not there at the first look, for ten seconds', () => {
+    scan([[A, [5]]]);
+    nowMs += 1_000;
+    scan([
+      [A, [5]],
+      [B, [6]],
+    ]);
+    expect([A, B].map((id) => registry.isNew(id))).toEqual([false, true]);
+    nowMs += 10_000;
+    expect(registry.isNew(B)).toBe(false);
+  });
+
+  it('where it was listed without an owner a moment ago, and not where that was long ago', () => {
+    scan([[NODE, [1]]], [NODE, A]);
+    nowMs += 1_000;
+    scan([[NODE, [1]]], [NODE, A, B]);
+    nowMs += 1_000;
+    scan([
+      [NODE, [1]],
+      [A, [5]],
+      [B, [6]],
+    ]);
+    expect([A, B].map((id) => registry.isNew(id))).toEqual([false, true]);
+  });
+
+  it('where the kernel told of its birth, unless it comes back', () => {
+    scan([[NODE, [1]]]);
+    nowMs += 1_000;
+    registry.born(birth(A));
+    expect(registry.isNew(A)).toBe(true);
+    scan([[NODE, [1]]], [NODE, A]);
+    registry.born(birth(A));
+    expect(registry.isNew(A)).toBe(false);
+  });
+});
+
 describe('the dead', () => {
   it('are remembered by name, and their samples are not unknown', () => {
     registry.born(birth(A));

@@ -294,6 +294,8 @@ export class NetnsRegistry implements NetnsIndex {
   }
 
   #listedMs(id: NetnsId, known: Known | undefined, nowMs: number): number {
+    // One that comes back was there before.
+    if (this.#dead.has(id)) return Number.NEGATIVE_INFINITY;
     return known?.listedMs ?? this.#unowned.get(id) ?? nowMs;
   }
 

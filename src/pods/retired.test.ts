@@ -7,6 +7,16 @@ function entity(id: number): Entity {
   return { kind: 'pod', netns: asNetnsId(id), inum: id, namespace: '', pod: `pod${id}`, uid: `${id}`, labels: {} };
 }
 
+it('keeps those that are held past their time', () => {
+  const retired = new Retired(4);
+  retired.add(entity(1), 10);
+  retired.add(entity(2), 10);
+  expect(retired.expire(20, (id) => id === asNetnsId(1))).toBe(true);
+  expect(retired.entities.map(({ pod }) => pod)).toEqual(['pod1']);
+  expect(retired.expire(30)).toBe(true);
+  expect(retired.size).toBe(0);
+});
+
 it('lets go of each when its time is over', () => {
   const retired = new Retired(10);
   retired.add(entity(1), 100);

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import type { AnyProbe } from '#probe/contract.ts';
 import { PROBES } from '#probes/index.ts';
-import type { ObjectSpec } from '#sources/bpf/source.ts';
+import type { BpfSource, ObjectSpec } from '#sources/bpf/source.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
 import { TestKernel } from '../support/kernel.ts';
 import { ManyNetns } from '../support/many_netns.ts';
@@ -22,17 +22,23 @@ function podsOf({ samples }: Exposition, metric: string, names: readonly string[
   return names.filter((name) => pods.has(name)).length;
 }
 
-/** The same probes, whose maps by namespace have room for few. */
+/** The same source, whose maps by namespace have room for few. */
+function crowded(bpf: BpfSource): BpfSource {
+  const load = (spec: ObjectSpec) => {
+    const onDemand = Object.fromEntries(Object.keys(spec.onDemand ?? {}).map((map) => [map, FEW]));
+    return bpf.load({ ...spec, onDemand });
+  };
+  return new Proxy(bpf, {
+    get: (_, key) => {
+      const value: unknown = key === 'load' ? load : Reflect.get(bpf, key, bpf);
+      return typeof value === 'function' ? value.bind(bpf) : value;
+    },
+  });
+}
+
 const CROWDED: readonly AnyProbe[] = PROBES.map((probe) => ({
   ...probe,
-  open: (scope, sources, settings) => {
-    const few = Object.create(sources.bpf) as typeof sources.bpf;
-    few.load = (spec: ObjectSpec) => {
-      const onDemand = Object.fromEntries(Object.keys(spec.onDemand ?? {}).map((map) => [map, FEW]));
-      return sources.bpf.load({ ...spec, onDemand });
-    };
-    return probe.open(scope, { ...sources, bpf: few }, settings);
-  },
+  open: (scope, sources, settings) => probe.open(scope, { ...sources, bpf: crowded(sources.bpf) }, settings),
 }));
 
 it(`measures each of ${MANY} namespaces that come after an agent began on an empty node`, async () => {

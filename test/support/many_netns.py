@@ -26,11 +26,12 @@ def make(path: str) -> None:
 
 
 def use() -> None:
-    """A datagram that is read, one to a port at which nobody listens, and a connection with some bytes."""
+    """Some datagrams that are read, one to a port at which nobody listens, and a connection with some bytes."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reader, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as writer:
         reader.bind(('127.0.0.1', 0))
-        writer.sendto(b'x', reader.getsockname())
-        reader.recv(1)
+        for _ in range(5):
+            writer.sendto(b'x', reader.getsockname())
+            reader.recv(1)
         writer.sendto(b'x', ('127.0.0.1', 9))
     with socket.create_server(('127.0.0.1', 0)) as server, socket.create_connection(server.getsockname()) as client:
         accepted, _ = server.accept()
