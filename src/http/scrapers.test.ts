@@ -84,6 +84,10 @@ describe('what is known of scrapers', () => {
     expect(scrapers.holdMs({})).toBe(UNKNOWN);
   });
 
+  it('of more connections than are remembered nobody is taken for known', () => {
+    expect(scrape(100_000, ...Array.from({ length: 65 }, () => server(1_000)))).toBe(UNKNOWN);
+  });
+
   it('is of no matter where the configuration says it', () => {
     scrapers.intervalMs = 30_000;
     expect(scrapers.holdMs({})).toBe(39_500);

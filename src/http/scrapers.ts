@@ -28,6 +28,8 @@ export class Scrapers {
   readonly #now: () => number;
   readonly #startMs: number;
   readonly #visits = new Map<object, Visits>();
+  /** When a connection was last forgotten for want of room. */
+  #crowdedMs = Number.NEGATIVE_INFINITY;
 
   /** @param now milliseconds of a clock that nobody sets */
   constructor(now: () => number = () => performance.now()) {
@@ -46,8 +48,9 @@ export class Scrapers {
     if (this.intervalMs !== undefined) return holdOf(this.intervalMs);
     const intervals = [...this.#visits.values()].map(intervalOf);
     const longest = Math.max(...intervals.map((interval) => interval ?? UNKNOWN_MS));
-    const atStart = Math.min(UNKNOWN_MS, INTERVALS_AT_START * longest);
-    return holdOf(nowMs - this.#startMs < atStart ? Math.max(longest, UNKNOWN_MS) : longest);
+    const isStarting = nowMs - this.#startMs < Math.min(UNKNOWN_MS, INTERVALS_AT_START * longest);
+    const isCrowded = nowMs - this.#crowdedMs < HOLD_MAX_MS;
+    return holdOf(isStarting || isCrowded ? Math.max(longest, UNKNOWN_MS) : longest);
   }
 
   #note(connection: object, nowMs: number): void {
@@ -56,8 +59,12 @@ export class Scrapers {
     this.#visits.set(connection, visits);
     for (const [other, times] of this.#visits) {
       const untilMs = (times.at(-1) ?? 0) + (times.length > GAPS_MIN ? HOLD_MAX_MS : holdOf(UNKNOWN_MS));
-      if (untilMs < nowMs || this.#visits.size > CONNECTIONS_MAX) this.#visits.delete(other);
+      if (untilMs < nowMs) this.#visits.delete(other);
     }
+    const [longestAway] = this.#visits.keys();
+    if (this.#visits.size <= CONNECTIONS_MAX || longestAway === undefined) return;
+    this.#visits.delete(longestAway);
+    this.#crowdedMs = nowMs;
   }
 }
 

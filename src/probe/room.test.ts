@@ -27,9 +27,15 @@ it('a map is full while each entry is taken', () => {
   expect(room.degraded).toEqual([]);
 });
 
+it('a map with much room lacked memory for a moment: that is no lasting state', () => {
+  missed++;
+  room.look(tally, 'counts', 8, 10);
+  expect(room.degraded).toEqual([]);
+});
+
 it('a map in which something found no room is full for a minute, even where the dead have left some since', () => {
   missed++;
-  room.look(tally, 'counts', 2, 10);
+  room.look(tally, 'counts', 9, 10);
   nowMs = 59_000;
   room.look(tally, 'counts', 2, 10);
   expect(room.degraded).toHaveLength(1);

@@ -3,8 +3,10 @@ import type { Tally } from './tally.ts';
 /** Network namespaces that a node may hold: many more than Pods, since a Pod may make some of its own. */
 export const NAMESPACES_MAX = 16_384;
 
-/** What found no room makes a map full for so long: it may be there only now and then. */
+/** A map that is nearly full when the dead have gone, and had no room before, is full for so long. */
 const MISSED_MS = 60_000;
+/** With more room than this it was memory that was missing, for a moment. */
+const NEARLY = 7 / 8;
 
 /** Tells whether what a BPF probe keeps for each namespace has found room. */
 export class Room {
@@ -22,7 +24,7 @@ export class Room {
   /** To be called when the dead have made room. @param entries that are left in the map */
   look(tally: Pick<Tally, 'uncounted'>, map: string, entries: number, max: number): void {
     const missed = missesOf(tally);
-    if (missed > this.#missed) this.#missedMs = this.#now();
+    if (missed > this.#missed && entries >= NEARLY * max) this.#missedMs = this.#now();
     this.#missed = missed;
     const isFull = entries >= max || this.#now() - this.#missedMs < MISSED_MS;
     this.#note(

@@ -79,7 +79,7 @@ class Run implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
   readonly #directory = mkdtempSync(join(tmpdir(), 'bursts-'));
   readonly #prefix = uniqueName('b');
-  readonly #startMs = performance.now();
+  #startMs = performance.now();
   readonly #bursts: Burst[] = [];
   readonly #alive: { readonly netns: TestNetns; readonly burst: Burst; readonly untilMs: number }[] = [];
   readonly #devices: TestNetns;
@@ -123,6 +123,7 @@ class Run implements AsyncDisposable {
       );
     }
     await this.#scraped();
+    this.#startMs = performance.now();
   }
 
   /** Makes a namespace, and at once its burst. */
