@@ -8,7 +8,7 @@ const OTHER_PATHS: readonly (readonly string[])[] = [
   ['`/`', '[a page](page.md) for people: probes, Pods by their worst numbers, live events, ledger, configuration'],
   [
     '`/metrics`',
-    '[metrics](metrics.md) in the Prometheus text format, or OpenMetrics to a scraper that prefers it; gzip',
+    '[metrics](metrics.md) in the Prometheus text format, or OpenMetrics to a scraper that prefers it; gzip. Who sends `X-Prometheus-Scrape-Timeout-Seconds` sees a new counter row [at 0 first](adr/0022-born-at-zero.md)',
   ],
   ['`/healthz`', '200 while the agent is alive'],
   ['`/readyz`', '200 after the first scan and the first configuration, 503 before'],

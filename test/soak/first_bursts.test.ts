@@ -6,11 +6,11 @@ const MINUTE_MS = 60_000;
 it.each<[string, BurstsOptions]>([
   [
     'ten minutes, each scrapes each second',
-    { intervals: [1, 1], seconds: 600, everySeconds: 3, lifeSeconds: 8, kills: 2 },
+    { intervals: [1, 1], rounds: 200, everySeconds: 3, lifeSeconds: 8, kills: 2 },
   ],
   [
     'every 15 and every 30 seconds, and Pods that live a minute',
-    { intervals: [15, 30], seconds: 420, everySeconds: 10, lifeSeconds: 60, kills: 1 },
+    { intervals: [15, 30], rounds: 36, everySeconds: 10, lifeSeconds: 60, kills: 1 },
   ],
 ])(
   'two Prometheus servers see what happened in each namespace: %s',

@@ -26,8 +26,9 @@ const SETTLE_MS = 240_000;
 
 export interface BurstsOptions {
   readonly intervals: readonly [number, number];
-  readonly seconds: number;
-  /** From one new namespace to the next, and how long each lives. */
+  /** New namespaces, one after the other. */
+  readonly rounds: number;
+  /** From one new namespace to the next, at least, and how long each lives. */
   readonly everySeconds: number;
   readonly lifeSeconds: number;
   readonly kills: number;
@@ -37,6 +38,7 @@ export interface BurstsOptions {
 
 export interface BurstsReport {
   readonly namespaces: number;
+  readonly seconds: number;
   readonly scrapes: readonly number[];
   /** When each scraped, in seconds of its interval. */
   readonly phases: readonly number[];
@@ -283,18 +285,18 @@ for _ in range(${50 * (this.devices % 3) + 10}):
 export async function checkFirstBursts(options: BurstsOptions): Promise<BurstsReport> {
   await using run = new Run(options);
   await run.begin();
-  const { seconds, everySeconds, kills } = options;
+  const { rounds, everySeconds, kills } = options;
   let killed = 0;
-  while (run.elapsedSeconds < seconds) {
+  for (let round = 1; round <= rounds; round++) {
     const nextMs = performance.now() + everySeconds * 1_000;
     run.bear();
     run.bury();
     run.renewDevice();
     // Somebody looks between two scrapes: the zero is not used up.
     await run.agent.page();
-    if (run.namespaces % 4 === 0) run.burstAgain();
-    if (run.namespaces % 3 === 0) await run.toggle();
-    if (killed < kills && run.elapsedSeconds > (seconds * (killed + 1)) / (kills + 1)) {
+    if (round % 4 === 0) run.burstAgain();
+    if (round % 3 === 0) await run.toggle();
+    if (killed < kills && round >= (rounds * (killed + 1)) / (kills + 1)) {
       killed++;
       await run.kill();
     }
@@ -316,6 +318,7 @@ export async function checkFirstBursts(options: BurstsOptions): Promise<BurstsRe
   }
   return {
     namespaces: run.namespaces,
+    seconds: Math.round(run.elapsedSeconds),
     scrapes: scrapes.map(({ length }) => length),
     phases: scrapes.map((times, nth) => Number(((times.at(-1) ?? 0) % (options.intervals[nth] ?? 1)).toFixed(3))),
     kills: killed,
