@@ -37,6 +37,7 @@ export const PLACES: Readonly<Record<string, Place>> = {
     why: 'how far the clock of the browser is from that of the node, asked anew with each answer',
   },
   'test/support/api_host.ts': { reads: 4, why: 'stands for the agent, and shows the same times' },
+  'test/support/first_bursts.ts': { reads: 2, why: 'the times of samples in Prometheus are times of the wall clock' },
   'test/support/containerd.ts': { reads: 1, why: 'gRPC takes a deadline as a date' },
 };
 
