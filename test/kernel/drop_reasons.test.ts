@@ -4,6 +4,7 @@ import { DESCRIBED_REASONS, describeDrop, describeReason } from '#probes/packetl
 import { DropReasons } from '#probes/packetloss/drop_reasons.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { compileFilters, DROP_CASES } from '../support/drop_cases.ts';
+import { sampleValue } from '../support/exposition.ts';
 import { HostPair } from '../support/hosts.ts';
 import { OBJECTS, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
@@ -61,6 +62,7 @@ describe.each(FAMILIES)('over %s', (family) => {
       if (one.has === undefined) expect(event.src).toMatch(new RegExp(`^\\[?${source}\\]?:[1-9]\\d+$`));
       else expect(event.src).toBe(one.has === 'addresses' ? source : undefined);
       expect(event.message).toContain(describeDrop(one.reason, String(event['symbol'])).what);
+      if (one.message !== undefined) expect(event.message).toMatch(one.message);
       expect(event['symbol']).toMatch(one.symbol ?? /^\w+[.\w]*\+0x/);
       expect(event['pid']).toBe(one.byProcess === true ? result.pid : undefined);
       expect(event['process']).toBe(one.byProcess === true ? 'python3' : undefined);
@@ -102,6 +104,26 @@ time.sleep(1.5)
   );
   expect(grown['b duplicate']).toBeGreaterThan(0);
   expect(agent.events.filter(({ dst }) => dst?.endsWith(':7490'))).toEqual([]);
+});
+
+it('takes datagrams that wait unread when their socket is closed for no loss, and counts them on the node', async () => {
+  const purged = async () => sampleValue(await agent.page(), DISCARDS, { pod: '', class: 'purged' }) ?? 0;
+  const before = await purged();
+  const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
+  const { grown } = await growth(agent, pods, DROPS, 'reason', () =>
+    playScene(
+      pair,
+      'ipv4',
+      `
+server = sock(B, socket.SOCK_DGRAM); server.bind((ADDRESS[B], 7493))
+client = sock(A, socket.SOCK_DGRAM)
+for _ in range(20): client.sendto(b'x', (ADDRESS[B], 7493))
+server.close()
+`,
+    ),
+  );
+  expect(grown).toEqual({});
+  await eventually(async () => expect((await purged()) - before).toBeGreaterThanOrEqual(20));
 });
 
 it('sees no packet where there is no route for one', async () => {

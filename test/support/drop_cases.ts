@@ -22,6 +22,14 @@ __attribute__((section("xdp"), used)) int verdict_xdp(struct xdp_md *xdp)
 {
 	return is_udp((void *)(long)xdp->data, (void *)(long)xdp->data_end) ? XDP_DROP : XDP_PASS;
 }
+__attribute__((section("xdp_arp"), used)) int verdict_arp(struct xdp_md *xdp)
+{
+	unsigned char *data = (void *)(long)xdp->data;
+
+	if (data + 14 > (unsigned char *)(long)xdp->data_end)
+		return XDP_PASS;
+	return data[12] == 0x08 && data[13] == 0x06 ? XDP_DROP : XDP_PASS;
+}
 `;
 
 /** Programs for tc and XDP that drop UDP. */
@@ -49,6 +57,7 @@ export interface DropCase {
   /** The kernel worked for the process that sent. */
   readonly byProcess?: boolean;
   readonly symbol?: RegExp;
+  readonly message?: RegExp;
   /** UDP where it is not this. */
   readonly protocol?: string;
   /** Addresses where they are not those of the two namespaces. */
@@ -178,6 +187,70 @@ undrop(A)
     where: 'b',
     reason: 'UDP_CSUM',
     count: 1,
+  },
+  {
+    name: 'a wrong UDP checksum that the reader finds',
+    program: `
+server = sock(B, socket.SOCK_DGRAM); server.bind((ADDRESS[B], PORT)); server.settimeout(0.2)
+def long(check): return struct.pack('!HHHH', 40000, PORT, 508, check) + b'x' * 500
+for n in range(10): raw(17, long(0x5555))
+enter(B)
+try: server.recv(600)
+except socket.timeout: pass
+`,
+    where: 'b',
+    reason: 'UDP_CSUM',
+    count: 10,
+    byProcess: true,
+    symbol: /recvmsg/,
+  },
+  {
+    name: 'fragments that are not the first',
+    program: `
+rule = 'frag frag-off != 0 drop' if V6 else 'ip frag-off & 0x1fff != 0 drop'
+drop(B, rule, 'type filter hook prerouting priority -450')
+sock(A, socket.SOCK_DGRAM).sendto(b'x' * 4000, (ADDRESS[B], PORT))
+undrop(B)
+`,
+    where: 'b',
+    reason: 'NETFILTER_DROP',
+    count: 2,
+    has: 'addresses',
+    message: /dropped a fragment of a packet of \d+ bytes/,
+  },
+  {
+    name: 'fragments whose first never comes',
+    families: ['ipv4'],
+    setUp: ({ b }) => void b.netns.exec('sysctl -qw net.ipv4.ipfrag_time=1'),
+    tearDown: ({ b }) => void b.netns.exec('sysctl -qw net.ipv4.ipfrag_time=30'),
+    program: `
+s = sock(A, socket.SOCK_RAW, 255)
+a, b = (socket.inet_aton(ADDRESS[x]) for x in (A, B))
+for n in range(5):
+    s.sendto(struct.pack('!BBHHHBBH4s4s', 0x45, 0, 0, 300 + n, 0x2000 | 100, 64, 17, 0, a, b) + b'y' * 80, (ADDRESS[B], 0))
+time.sleep(1.5)
+`,
+    where: 'b',
+    reason: 'FRAG_REASM_TIMEOUT',
+    count: 5,
+    has: 'addresses',
+    message: /dropped a fragment/,
+  },
+  {
+    name: 'a frame that is not IP and that an XDP program refuses',
+    families: ['ipv4'],
+    setUp: ({ b, deviceB }, filters) => void b.netns.ip(`link set ${deviceB} xdp obj ${filters} sec xdp_arp`),
+    tearDown: ({ b, deviceB }) => void b.netns.ip(`link set ${deviceB} xdp off`),
+    program: `${FORGED}
+make_packet_socket(DEVICE_A).send(bytes([255] * 6) + open_mac(A, DEVICE_A) + struct.pack('!H', 0x0806) + bytes(28))
+time.sleep(0.05)
+`,
+    where: 'b',
+    reason: 'NOT_SPECIFIED',
+    count: 1,
+    protocol: 'arp',
+    has: 'nothing',
+    symbol: /xdp/,
   },
   {
     name: 'a wrong TCP checksum',
