@@ -11,7 +11,7 @@ import { NetnsRegistry } from '#pods/registry.ts';
 import { Scanner } from '#pods/scanner.ts';
 import type { ProbeContext } from '#probe/contract.ts';
 import { RetainedStates } from '#probe/retained.ts';
-import { tcpsummary } from '#probes/tcpsummary.ts';
+import { tcpsummary } from '#probes/tcpsummary/tcpsummary.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { SourceErrors } from '#sources/errors.ts';
 import { NetFiles } from '#sources/net_files.ts';

@@ -30,6 +30,7 @@ export const PLACES: Readonly<Record<string, Place>> = {
   'src/kubernetes/rejection.ts': { reads: 1, why: 'the timestamp of a Kubernetes event' },
   'src/probes/conntrack/conntrack_pressure.ts': { reads: 1, why: 'the timestamp of an event' },
   'src/probes/lifecycle.ts': { reads: 1, why: 'the timestamp of an event' },
+  'src/probes/tcpsummary/accept_queue_events.ts': { reads: 1, why: 'the timestamp of an event' },
   'src/server.ts': { reads: 1, why: 'what the clock of the node says, for people' },
   'src/web/page/app.tsx': { reads: 1, why: 'how long ago a time of the wall clock is' },
   'src/web/page/store.ts': {

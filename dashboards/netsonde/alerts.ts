@@ -4,6 +4,7 @@ import { fd } from '#probes/fd.ts';
 import { packetloss } from '#probes/packetloss/packetloss.ts';
 import { qdisc } from '#probes/qdisc.ts';
 import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
+import { tcpsummary } from '#probes/tcpsummary/tcpsummary.ts';
 import { udp } from '#probes/udp.ts';
 import { AGENT_JOB, UP } from './foreign.ts';
 import { BY_ENTITY, BY_NODE, type Expression, gauge, increase, narrow, promql, rate, type View } from './promql.ts';
@@ -179,7 +180,17 @@ const NETWORK: readonly Alert[] = [
     for: '10m',
     summary: `${WHO} drops ${RATE} connections a second because its accept queue is full.`,
     description:
-      'The application accepts too slowly: it is busy, blocked, or throttled by its CPU limit. Its clients wait a second or more. See the accept queues on the Pod dashboard for the port; a larger backlog (and net.core.somaxconn) helps against bursts only.',
+      'The application accepts too slowly: it is busy, blocked, or throttled by its CPU limit. Its clients wait a second or more. The events of type accept_queue_full name the port; a larger backlog (and net.core.somaxconn) helps against bursts only.',
+  },
+  {
+    name: 'NetsondeAcceptQueueFull',
+    severity: 'warning',
+    // Of several sockets that listen on a port one may hang, and refuse its share of the clients for as long as nobody looks.
+    expression: promql`${gauge('max', tcpsummary.metrics.acceptQueueFullest, ALL, [...BY_ENTITY, 'port'])} >= 1`,
+    for: '2m',
+    summary: `${WHO} does not accept connections on port {{ $labels.port }}: an accept queue has been full for two minutes.`,
+    description:
+      'A process or thread that listens hangs, or is throttled by its CPU limit. Where several listen on the port (SO_REUSEPORT) the others go on, and a share of the clients waits. ss -ltn shows the sockets one by one.',
   },
   {
     name: 'NetsondeReceiveDrops',

@@ -8,6 +8,7 @@ import { softnet } from '#probes/softnet.ts';
 import { tcp } from '#probes/tcp.ts';
 import { tcpext } from '#probes/tcpext/tcpext.ts';
 import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
+import { tcpsummary } from '#probes/tcpsummary/tcpsummary.ts';
 import { udp } from '#probes/udp.ts';
 import { ALERTS, type Alert, annotationsOf } from './alerts.ts';
 import { UP } from './foreign.ts';
@@ -162,6 +163,19 @@ export const CASES: readonly Case[] = [
     series: [counts(tcpext.metrics.listenOverflows, CART, 0.05), counts(tcpext.metrics.listenOverflows, WEB, 0)],
     labels: CART,
     summary: 'shop/cart-0 on node n1 drops 50m connections a second because its accept queue is full.',
+  },
+  {
+    alert: 'NetsondeAcceptQueueFull',
+    // One of eight sockets hangs: their sum is 14 % of the limit.
+    series: [
+      shows(tcpsummary.metrics.acceptQueueFullest, { ...CART, port: '80' }, 1),
+      shows(tcpsummary.metrics.acceptQueueLength, { ...CART, port: '80' }, 9),
+      shows(tcpsummary.metrics.acceptQueueLimit, { ...CART, port: '80' }, 64),
+      shows(tcpsummary.metrics.acceptQueueFullest, { ...WEB, port: '80' }, 0.98),
+    ],
+    labels: { ...CART, port: '80' },
+    summary:
+      'shop/cart-0 on node n1 does not accept connections on port 80: an accept queue has been full for two minutes.',
   },
   {
     alert: 'NetsondeReceiveDrops',

@@ -9,7 +9,7 @@ import { sock } from '#probes/sock.ts';
 import { softirq } from '#probes/softirq.ts';
 import { softnet } from '#probes/softnet.ts';
 import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
-import { tcpsummary } from '#probes/tcpsummary.ts';
+import { tcpsummary } from '#probes/tcpsummary/tcpsummary.ts';
 import { virtcmdlatency } from '#probes/virtcmdlatency.ts';
 import { dashboard } from './dashboard.ts';
 import { toAgents, UIDS } from './links.ts';

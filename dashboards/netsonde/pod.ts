@@ -15,7 +15,7 @@ import { tcp } from '#probes/tcp.ts';
 import { tcpext } from '#probes/tcpext/tcpext.ts';
 import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
 import { tcpretrans } from '#probes/tcpretrans.ts';
-import { tcpsummary } from '#probes/tcpsummary.ts';
+import { tcpsummary } from '#probes/tcpsummary/tcpsummary.ts';
 import { udp } from '#probes/udp.ts';
 import { dashboard } from './dashboard.ts';
 import { UIDS } from './links.ts';
@@ -138,11 +138,11 @@ const connections = [
   ),
   graph(
     'Accept queues',
-    [
-      series(gauge('max', tcpsummary.metrics.acceptQueueLength, OF_POD, ['port']), 'port {{port}}'),
-      series(gauge('min', tcpsummary.metrics.acceptQueueLimit, OF_POD, ['port']), 'port {{port}} limit'),
-    ],
-    { what: 'The fullest of the chosen Pods. Above the limit connections are dropped.', empty: 'Nobody listens.' },
+    [series(gauge('max', tcpsummary.metrics.acceptQueueFullest, OF_POD, ['port']), 'port {{port}}')],
+    {
+      what: 'How full the fullest socket of each port is, of the chosen Pods. At 100 % it refuses connections; the event accept_queue_full tells of it also between two scrapes.',
+      empty: 'Nobody listens.',
+    },
   ),
 ];
 

@@ -21,7 +21,7 @@ import { tcp } from './tcp.ts';
 import { tcpext } from './tcpext/tcpext.ts';
 import { tcpreset } from './tcpreset/tcpreset.ts';
 import { tcpretrans } from './tcpretrans.ts';
-import { tcpsummary } from './tcpsummary.ts';
+import { tcpsummary } from './tcpsummary/tcpsummary.ts';
 import { udp } from './udp.ts';
 import { virtcmdlatency } from './virtcmdlatency.ts';
 

@@ -22,7 +22,7 @@ const SWITCHED = {
   tcpreset: 2,
   lifecycle: 0,
   qdisc: 1,
-  tcpsummary: 1,
+  tcpsummary: 2,
   conntrack: 1,
   sock: 2,
 };

@@ -260,6 +260,7 @@ struct pid {
 
 struct kernfs_node {
 	const char *name;
+	__u64 id;
 	struct kernfs_node *__parent; /* 6.15 */
 };
 
@@ -363,9 +364,15 @@ struct sk_buff_head {
 	__u32 qlen;
 };
 
+struct sock_cgroup_data {
+	struct cgroup *cgroup; /* of the v2 hierarchy */
+};
+
 struct sock {
 	struct sock_common __sk_common;
 	struct socket *sk_socket;
+	struct sock_cgroup_data sk_cgrp_data;
+	atomic_t sk_drops;
 	__u32 sk_ack_backlog;
 	__u32 sk_max_ack_backlog;
 	unsigned long sk_lingertime;

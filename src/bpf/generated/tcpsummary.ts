@@ -1,12 +1,13 @@
 // Made by scripts/generate_layouts.ts from the BTF of the compiled object. Do not edit.
 import { readCounter } from '#core/counter.ts';
+import { readBytes } from '../layout.ts';
 
 export const FILE = 'tcpsummary.bpf.o';
 
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
   readonly constant: 'can_cast';
-  readonly map: 'tcp_progress_cell' | 'tcp_rows' | 'tcp_accept_queues';
+  readonly map: 'tcp_progress_cell' | 'tcp_rows' | 'tcp_accept_queues' | 'tcp_listeners';
   readonly program: 'tcp_count';
 }
 
@@ -15,6 +16,7 @@ export const MAX_ENTRIES = {
   tcp_progress_cell: 1,
   tcp_rows: 256,
   tcp_accept_queues: 1024,
+  tcp_listeners: 1024,
 } as const;
 
 /** enum tcp_states */
@@ -24,11 +26,28 @@ export const tcpStates = {
 
 /** struct tcp_accept_queue */
 export const tcpAcceptQueue = {
-  SIZE: 16,
-  offsets: { walk: 0, length: 4, limit: 8 },
+  SIZE: 24,
+  offsets: { walk: 0, length: 4, limit: 8, fullestLength: 16, fullestLimit: 20 },
   walk: (view: DataView, at: number) => view.getUint32(at + 0, true),
   length: (view: DataView, at: number) => view.getUint32(at + 4, true),
   limit: (view: DataView, at: number) => readCounter(view, at + 8),
+  fullestLength: (view: DataView, at: number) => view.getUint32(at + 16, true),
+  fullestLimit: (view: DataView, at: number) => view.getUint32(at + 20, true),
+} as const;
+
+/** struct tcp_listener */
+export const tcpListener = {
+  SIZE: 56,
+  offsets: { netns: 0, cgroup: 8, walk: 16, drops: 20, length: 24, limit: 28, port: 32, family: 36, address: 40 },
+  netns: (view: DataView, at: number) => readCounter(view, at + 0),
+  cgroup: (view: DataView, at: number) => readCounter(view, at + 8),
+  walk: (view: DataView, at: number) => view.getUint32(at + 16, true),
+  drops: (view: DataView, at: number) => view.getUint32(at + 20, true),
+  length: (view: DataView, at: number) => view.getUint32(at + 24, true),
+  limit: (view: DataView, at: number) => view.getUint32(at + 28, true),
+  port: (view: DataView, at: number) => view.getUint32(at + 32, true),
+  family: (view: DataView, at: number) => view.getUint32(at + 36, true),
+  address: (view: DataView, at: number) => readBytes(view, at + 40, 16),
 } as const;
 
 /** struct tcp_port */
@@ -41,8 +60,8 @@ export const tcpPort = {
 
 /** struct tcp_progress */
 export const tcpProgress = {
-  SIZE: 72,
-  offsets: { connectionsWalk: 0, connectionsBucket: 4, connectionsCounted: 8, connectionsDone: 12, listenersWalk: 16, listenersBucket: 20, listenersCounted: 24, listenersDone: 28, walk: 32, sockets: 36, rowsFull: 40, acceptQueuesFull: 44, strayed: 48, unreadable: 52, longest: 56, total: 64 },
+  SIZE: 80,
+  offsets: { connectionsWalk: 0, connectionsBucket: 4, connectionsCounted: 8, connectionsDone: 12, listenersWalk: 16, listenersBucket: 20, listenersCounted: 24, listenersDone: 28, walk: 32, sockets: 36, rowsFull: 40, acceptQueuesFull: 44, listenersFull: 48, strayed: 52, unreadable: 56, longest: 64, total: 72 },
   connectionsWalk: (view: DataView, at: number) => view.getUint32(at + 0, true),
   connectionsBucket: (view: DataView, at: number) => view.getUint32(at + 4, true),
   connectionsCounted: (view: DataView, at: number) => view.getUint32(at + 8, true),
@@ -55,10 +74,11 @@ export const tcpProgress = {
   sockets: (view: DataView, at: number) => view.getUint32(at + 36, true),
   rowsFull: (view: DataView, at: number) => view.getUint32(at + 40, true),
   acceptQueuesFull: (view: DataView, at: number) => view.getUint32(at + 44, true),
-  strayed: (view: DataView, at: number) => view.getUint32(at + 48, true),
-  unreadable: (view: DataView, at: number) => view.getUint32(at + 52, true),
-  longest: (view: DataView, at: number) => readCounter(view, at + 56),
-  total: (view: DataView, at: number) => readCounter(view, at + 64),
+  listenersFull: (view: DataView, at: number) => view.getUint32(at + 48, true),
+  strayed: (view: DataView, at: number) => view.getUint32(at + 52, true),
+  unreadable: (view: DataView, at: number) => view.getUint32(at + 56, true),
+  longest: (view: DataView, at: number) => readCounter(view, at + 64),
+  total: (view: DataView, at: number) => readCounter(view, at + 72),
 } as const;
 
 /** struct tcp_row */

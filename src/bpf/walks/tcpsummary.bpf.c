@@ -223,7 +223,8 @@ static __always_inline bool walk_all_listeners(void)
 	return pause(&walk.progress.listeners);
 }
 
-/* args: number of the walk, never 0; nanoseconds that this call may take. Returns whether the walk is at its end. */
+/* args: number of the walk, never 0; nanoseconds that this call may take; whether only listeners that have dropped
+ * something are wanted. Returns whether the walk is at its end. */
 SEC("raw_tp/sys_enter")
 int tcp_count(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -239,9 +240,12 @@ int tcp_count(struct bpf_raw_tracepoint_args *ctx)
 	walk.progress.walk = number;
 	walk.deadline = start + ctx->args[1];
 	walk.expired = walk.cost = 0;
-	netns_walk_begin(&netns, 0, NETNS_WALK_MAX);
-	bpf_loop(NETNS_WALK_MAX, step, &netns, 0);
-	if (netns.done)
+	walk.listeners_only = ctx->args[2];
+	if (!walk.listeners_only) {
+		netns_walk_begin(&netns, 0, NETNS_WALK_MAX);
+		bpf_loop(NETNS_WALK_MAX, step, &netns, 0);
+	}
+	if (walk.listeners_only || netns.done)
 		walk_all_listeners();
 	took = bpf_ktime_get_ns() - start;
 	walk.progress.total += took;

@@ -7,6 +7,7 @@
 #include "common/shared.bpf.h"
 #include "common/tcp_state.bpf.h"
 
+#define FAMILY_IPV4 2 /* AF_INET */
 #define TCP_STATES 16 /* the power of two above the last */
 
 /* Bits by state. In other states the sequence numbers do not tell what is queued, or are not there: not every entry is
@@ -59,11 +60,12 @@ struct tcp_port {
 	__u64 port;
 };
 
-/* Of all sockets that listen on the port. */
+/* Of all sockets that listen on the port, and of the fullest of them. */
 struct tcp_accept_queue {
 	__u32 walk;
 	__u32 length;
 	__u64 limit;
+	__u32 fullest_length, fullest_limit;
 };
 
 struct {
@@ -73,6 +75,25 @@ struct {
 	__type(value, struct tcp_accept_queue);
 } tcp_accept_queues SEC(".maps");
 
+/* A listening socket that has dropped something. */
+struct tcp_listener {
+	__u64 netns;
+	__u64 cgroup; /* id in the v2 hierarchy; 0 if it has none */
+	__u32 walk;
+	__u32 drops;
+	__u32 length, limit;
+	__u32 port, family;
+	__u8 address[16];
+};
+
+/* By the address of the socket: it may become another one, of another port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, struct tcp_listener);
+} tcp_listeners SEC(".maps");
+
 /* How far a walk is, and what kept it from being right. */
 struct tcp_progress {
 	struct tcp_cursor connections; /* in the hash that namespaces share */
@@ -81,6 +102,7 @@ struct tcp_progress {
 	__u32 sockets;
 	__u32 rows_full; /* sockets of namespaces that there was no room for */
 	__u32 accept_queues_full;
+	__u32 listeners_full;
 	__u32 strayed; /* chains that ended in another one */
 	__u32 unreadable;
 	__u64 longest, total; /* nanoseconds of one call, of all */
@@ -106,6 +128,7 @@ static struct {
 	__u32 bucket, counted, skip, enough;
 	__u32 first, occupied, nth; /* the chunk: its first bucket, how many have sockets, which of those is next */
 	__u32 cost, expired;
+	__u32 listeners_only;
 	struct tcp_progress progress;
 } walk;
 
@@ -154,6 +177,7 @@ static __always_inline void add_accept_queue(__u64 netns, __u64 sk)
 {
 	struct tcp_port port = {.netns = netns, .port = READ(struct sock_common, sk, skc_num)};
 	struct tcp_accept_queue *queue = bpf_map_lookup_elem(&tcp_accept_queues, &port);
+	__u64 length, limit;
 
 	if (!queue) {
 		struct tcp_accept_queue fresh = {};
@@ -168,9 +192,50 @@ static __always_inline void add_accept_queue(__u64 netns, __u64 sk)
 	if (queue->walk != walk.progress.walk) {
 		queue->walk = walk.progress.walk;
 		queue->length = queue->limit = 0;
+		queue->fullest_length = queue->fullest_limit = 0;
 	}
-	queue->length += READ(struct sock, sk, sk_ack_backlog);
-	queue->limit += READ(struct sock, sk, sk_max_ack_backlog);
+	length = READ(struct sock, sk, sk_ack_backlog);
+	limit = READ(struct sock, sk, sk_max_ack_backlog);
+	queue->length += length;
+	queue->limit += limit;
+	/* One more than the limit may wait: kernel, include/net/sock.h, sk_acceptq_is_full(). */
+	if (length * (queue->fullest_limit + 1ULL) > queue->fullest_length * (limit + 1)) {
+		queue->fullest_length = length;
+		queue->fullest_limit = limit;
+	}
+}
+
+/* What tcp_listendrop() has counted: few listeners have dropped anything. */
+static __always_inline void add_listener(__u64 netns, __u64 sk)
+{
+	static const struct tcp_listener fresh;
+	struct tcp_listener *listener;
+	__u32 drops = READ(struct sock, sk, sk_drops.counter);
+	struct cgroup *cgroup;
+
+	if (!drops)
+		return;
+	bpf_map_update_elem(&tcp_listeners, &sk, &fresh, BPF_ANY);
+	listener = bpf_map_lookup_elem(&tcp_listeners, &sk);
+	if (!listener) {
+		walk.progress.listeners_full++;
+		return;
+	}
+	listener->walk = walk.progress.walk;
+	listener->netns = netns;
+	listener->drops = drops;
+	listener->length = READ(struct sock, sk, sk_ack_backlog);
+	listener->limit = READ(struct sock, sk, sk_max_ack_backlog);
+	listener->port = READ(struct sock_common, sk, skc_num);
+	listener->family = READ(struct sock_common, sk, skc_family);
+	if (listener->family == FAMILY_IPV4)
+		BPF_CORE_READ_INTO((__be32 *)listener->address, (struct sock_common *)sk, skc_rcv_saddr);
+	else
+		BPF_CORE_READ_INTO(&listener->address, (struct sock_common *)sk, skc_v6_rcv_saddr);
+	if (bpf_core_field_exists(((struct sock *)0)->sk_cgrp_data)) {
+		cgroup = BPF_CORE_READ((struct sock *)sk, sk_cgrp_data.cgroup);
+		listener->cgroup = cgroup ? BPF_CORE_READ(cgroup, kn, id) : 0;
+	}
 }
 
 static __always_inline void count_socket(__u64 sk)
@@ -183,6 +248,10 @@ static __always_inline void count_socket(__u64 sk)
 	walk.progress.sockets++;
 	if (!netns) {
 		walk.progress.unreadable++;
+		return;
+	}
+	if (state == STATE_LISTEN && walk.listeners_only) {
+		add_listener(netns, sk);
 		return;
 	}
 	row = row_of(netns);

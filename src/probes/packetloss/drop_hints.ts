@@ -50,7 +50,7 @@ const REASONS: Readonly<Record<string, readonly [what: string, hint: string]>> =
   TCP_RFC7323_PAWS_ACK: ['The timestamp of the acknowledgement is too old.', 'Reordered acknowledgements: mostly harmless.'],
   TCP_RFC7323_TW_PAWS: ['The timestamp is older than that of the connection that waits in TIME_WAIT.', 'NAT that mixes hosts with different clocks, or ports that are used again too soon.'],
   TCP_RFC7323_TSECR: ['The segment echoes a timestamp that was never sent.', 'A middlebox that changes TCP options.'],
-  TCP_LISTEN_OVERFLOW: ['The accept queue of the server is full.', 'The server accepts too slowly, or its backlog is small: ss -ltn, net.core.somaxconn.'],
+  TCP_LISTEN_OVERFLOW: ['The accept queue of the server was full when a client completed its connection. A SYN that is refused for it is no drop of a packet: see the event accept_queue_full.', 'The server accepts too slowly, or its backlog is small: ss -ltn, net.core.somaxconn.'],
   TCP_OLD_SEQUENCE: ['The segment is older than what was received already.', 'Duplicates, or keepalive and window probes: mostly harmless.'],
   TCP_INVALID_SEQUENCE: ['The sequence number is outside of the window.', 'A middlebox or NAT that mixes connections.'],
   TCP_INVALID_END_SEQUENCE: ['The segment ends outside of the window.', 'A sender that ignores the window, or a middlebox.'],

@@ -1,7 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { tcpState } from '#bpf/generated/common.ts';
-import { decodeInetDiag, type InetDiagRow, TCP_DIAG_REQUESTS } from './inet_diag.ts';
+import {
+  decodeInetDiag,
+  decodeListeners,
+  type InetDiagRow,
+  LISTENER_REQUESTS,
+  TCP_DIAG_REQUESTS,
+} from './inet_diag.ts';
 import { encodeRequest } from './message.ts';
 
 const ignore = () => undefined;
@@ -100,5 +106,41 @@ describe('decodeInetDiag', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => decode(encodeRequest(SOCK_DIAG_BY_FAMILY, 0, bytes))),
     );
+  });
+});
+
+describe('decodeListeners', () => {
+  const INET_DIAG_SKMEMINFO = 7;
+  const DROPS = 4 + 8 * 4;
+  const row = { state: tcpState.listen, port: 443, receiveQueue: 9, sendQueue: 8 };
+
+  function listener(drops: number): Uint8Array {
+    const memory = attribute(INET_DIAG_SKMEMINFO, 9 * 4);
+    new DataView(memory.buffer).setUint32(DROPS, drops, true);
+    const message = diag(row, memory);
+    message.set([10, 0, 0, 1], 16 + 8);
+    new DataView(message.buffer).setBigUint64(16 + 44, 77n, true);
+    return message;
+  }
+
+  it('asks for those of a family, with their memory', () => {
+    expect([...LISTENER_REQUESTS.ipv4.subarray(16, 24)]).toEqual([2, 6, 1 << 6, 0, 0, 1 << 2, 0, 0]);
+    expect(LISTENER_REQUESTS.ipv6[16]).toBe(10);
+  });
+
+  it('gives those that have dropped something', () => {
+    const messages = join([listener(0), listener(18), diag(row)]);
+    expect(decodeListeners(messages, ignore)).toEqual([{ ...row, address: '10.0.0.1', cookie: 77n, drops: 18 }]);
+  });
+
+  it('leaves out what is cut, and is told of it', () => {
+    const whole = join([listener(1), listener(2)]);
+    for (let length = 0; length <= whole.length; length++) {
+      const rows = decodeListeners(whole.subarray(0, length), ignore);
+      expect([1, 2].slice(0, rows.length)).toEqual(rows.map(({ drops }) => drops));
+    }
+    const said: string[] = [];
+    decodeListeners(encodeRequest(SOCK_DIAG_BY_FAMILY, 0, new Uint8Array(71)), (what) => said.push(what));
+    expect(said).toEqual(['a socket whose message is too short']);
   });
 });

@@ -1,6 +1,7 @@
 import { tcpState } from '#bpf/generated/common.ts';
+import { formatIp } from '#core/address.ts';
 import type { Garbled } from '../errors.ts';
-import { decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP } from './message.ts';
+import { decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, u32 } from './message.ts';
 
 /**
  * TCP sockets by SOCK_DIAG_BY_FAMILY (man 7 sock_diag). Kernel: net/ipv4/{inet_diag,tcp_diag}.c;
@@ -25,6 +26,11 @@ const SEND_QUEUE = 60;
 
 /** Only full sockets have it. */
 const INET_DIAG_SHUTDOWN = 8;
+/** An array of u32; sk_drops is the ninth (include/uapi/linux/sock_diag.h, SK_MEMINFO_DROPS). */
+const INET_DIAG_SKMEMINFO = 7;
+const SK_MEMINFO_DROPS = 8 * 4;
+const SOURCE = 8;
+const COOKIE = 44;
 
 export interface InetDiagRow {
   /** The state by its number. */
@@ -38,10 +44,16 @@ export interface InetDiagRow {
 /** Asks for the TCP sockets of one family. */
 export const TCP_DIAG_REQUESTS = { ipv4: diagRequest(AF_INET), ipv6: diagRequest(AF_INET6) } as const;
 
-function diagRequest(family: number): Uint8Array {
+/** Asks for those that listen, with what they have dropped. */
+export const LISTENER_REQUESTS = {
+  ipv4: diagRequest(AF_INET, 1 << tcpState.listen, 1 << (INET_DIAG_SKMEMINFO - 1)),
+  ipv6: diagRequest(AF_INET6, 1 << tcpState.listen, 1 << (INET_DIAG_SKMEMINFO - 1)),
+} as const;
+
+function diagRequest(family: number, states = ALL_STATES, extensions = 0): Uint8Array {
   const payload = new Uint8Array(REQUEST_BYTES);
-  payload.set([family, IPPROTO_TCP]);
-  new DataView(payload.buffer).setUint32(4, ALL_STATES, true);
+  payload.set([family, IPPROTO_TCP, extensions]);
+  new DataView(payload.buffer).setUint32(4, states, true);
   return encodeRequest(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, payload);
 }
 
@@ -74,4 +86,38 @@ export function decodeInetDiag(messages: Uint8Array, garbled: Garbled): InetDiag
     });
   }
   return isWhole ? rows : undefined;
+}
+
+/** A socket that listens. */
+export interface ListenerRow extends InetDiagRow {
+  readonly address: string;
+  /** Names the socket for good. */
+  readonly cookie: bigint;
+  readonly drops: number;
+}
+
+/** Those that have dropped something; what is cut, or does not tell it, is left out. */
+export function decodeListeners(messages: Uint8Array, garbled: Garbled): ListenerRow[] {
+  const rows: ListenerRow[] = [];
+  for (const { type, payload } of decodeMessages(messages, garbled)) {
+    if (type !== SOCK_DIAG_BY_FAMILY) continue;
+    if (length(payload) < MESSAGE_BYTES) {
+      garbled('a socket whose message is too short');
+      continue;
+    }
+    const { view, start } = payload;
+    const drops = u32(decodeAttributes(payload, MESSAGE_BYTES).get(INET_DIAG_SKMEMINFO), SK_MEMINFO_DROPS) ?? 0;
+    if (drops === 0) continue;
+    const bytes = view.getUint8(start) === AF_INET ? 4 : 16;
+    rows.push({
+      state: view.getUint8(start + STATE),
+      port: view.getUint16(start + SOURCE_PORT, false),
+      receiveQueue: view.getUint32(start + RECEIVE_QUEUE, true),
+      sendQueue: view.getUint32(start + SEND_QUEUE, true),
+      address: formatIp(new Uint8Array(view.buffer, view.byteOffset + start + SOURCE, bytes)),
+      cookie: view.getBigUint64(start + COOKIE, true),
+      drops,
+    });
+  }
+  return rows;
 }

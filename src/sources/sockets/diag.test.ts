@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { tcpState } from '#bpf/generated/common.ts';
 import { summarize } from './diag.ts';
-import { hasQueues, NO_SOCKETS } from './snapshot.ts';
+import { fullness, hasQueues, NO_SOCKETS } from './snapshot.ts';
 
 const port = fc.integer({ min: 1, max: 5 });
 const u32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
@@ -38,6 +38,7 @@ it('adds up what each row says; a difference below zero is none', () => {
               port: number,
               length: sum(same.map(({ receiveQueue }) => receiveQueue)),
               limit: sum(same.map(({ sendQueue }) => sendQueue)),
+              fullest: expect.anything(),
             };
           }),
       );
@@ -46,13 +47,20 @@ it('adds up what each row says; a difference below zero is none', () => {
   expect(summarize([])).toEqual(NO_SOCKETS);
 });
 
+function listener(port: number, receiveQueue: number, sendQueue: number) {
+  return { state: tcpState.listen, port, receiveQueue, sendQueue };
+}
+
+it('tells the fullest of the sockets that share a port', () => {
+  const rows = [...Array.from({ length: 7 }, () => listener(80, 0, 8)), listener(80, 9, 8), listener(80, 100, 1_000)];
+  const [queue] = summarize(rows).acceptQueues;
+  expect(queue).toEqual({ port: 80, length: 109, limit: 1_064, fullest: { length: 9, limit: 8 } });
+  expect(queue && fullness(queue.fullest)).toBe(1);
+  // By the fullest, not by the sum.
+  expect(summarize([...rows, listener(81, 5, 9)]).acceptQueues.map(({ port }) => port)).toEqual([80, 81]);
+});
+
 it('has the fullest accept queue first', () => {
-  const listener = (port: number, receiveQueue: number, sendQueue: number) => ({
-    state: tcpState.listen,
-    port,
-    receiveQueue,
-    sendQueue,
-  });
   const rows = [listener(1, 0, 10), listener(2, 5, 10), listener(3, 2, 2), listener(4, 0, 0), listener(5, 5, 10)];
   expect(summarize(rows).acceptQueues.map(({ port }) => port)).toEqual([3, 2, 5, 1, 4]);
 });

@@ -7,7 +7,15 @@ import type { NetlinkClient, NetlinkQuestion } from '../netlink/client.ts';
 import { decodeInetDiag, type InetDiagRow, TCP_DIAG_REQUESTS } from '../netlink/inet_diag.ts';
 import type { NetnsEntry, NetnsIndex } from '../netns.ts';
 import { parseSockstat } from '../procfs/sockstat.ts';
-import { type AcceptQueue, byFullness, hasQueues, NO_SOCKETS, type TcpSnapshot, type TcpSummary } from './snapshot.ts';
+import {
+  type AcceptQueue,
+  byFullness,
+  fullness,
+  hasQueues,
+  NO_SOCKETS,
+  type TcpSnapshot,
+  type TcpSummary,
+} from './snapshot.ts';
 
 const NETLINK_SOCK_DIAG = 4;
 
@@ -70,8 +78,14 @@ export function summarize(rows: readonly InetDiagRow[]): TcpSummary {
     const { state, port } = row;
     if (state < sockets.length) sockets[state] = (sockets[state] ?? 0) + 1;
     if (state === tcpState.listen) {
-      const { length, limit } = acceptQueues.get(port) ?? { length: 0, limit: 0 };
-      acceptQueues.set(port, { port, length: length + row.receiveQueue, limit: addCounters(limit, row.sendQueue) });
+      const own = { length: row.receiveQueue, limit: row.sendQueue };
+      const { length, limit, fullest } = acceptQueues.get(port) ?? { length: 0, limit: 0, fullest: own };
+      acceptQueues.set(port, {
+        port,
+        length: length + own.length,
+        limit: addCounters(limit, own.limit),
+        fullest: fullness(own) > fullness(fullest) ? own : fullest,
+      });
     } else if (hasQueues(state)) {
       // Differences of sequence numbers, which a socket that changes meanwhile may show as less than zero.
       const received = Math.max(0, row.receiveQueue | 0);

@@ -1,4 +1,3 @@
-import type { BpfMap } from 'bpf-napi';
 import {
   FILE,
   type Layout,
@@ -16,6 +15,7 @@ import type { BpfSource, LoadedObject } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';
 import type { Pass } from '../pass_source.ts';
 import { type AcceptQueue, byFullness, NO_SOCKETS, type TcpSnapshot, type TcpSummary } from './snapshot.ts';
+import { SLICE_US, visitWalked, WALK_MS, WALKS_MAX, walkSockets } from './walk.ts';
 
 export interface PassOptions {
   /** Whether the kernel lets a program read its memory without calling a helper (6.2), which takes half the time. */
@@ -25,10 +25,6 @@ export interface PassOptions {
   /** Time of one walk in all: some half a million sockets. */
   readonly walkMs: number;
 }
-
-const SLICE_US = 400;
-const WALK_MS = 100;
-const WALKS_MAX = 3;
 
 const ROWS_MIN = MAX_ENTRIES.tcp_rows;
 const ROWS_MAX = 1 << 15;
@@ -90,31 +86,19 @@ export class TcpPass implements Pass<TcpSnapshot> {
   /** @throws where the walk could not be ended, or cannot be trusted */
   async read(cycle: Cycle): Promise<TcpSnapshot> {
     for (let walks = 1; ; ) {
-      await this.#walkAll(cycle);
+      await walkSockets(
+        this.#object,
+        { walk: ++this.#walk, listenersOnly: false },
+        this.#options,
+        this.#progress,
+        cycle,
+      );
       const at = this.#progressView;
       const isFull = tcpProgress.rowsFull(at, 0) + tcpProgress.acceptQueuesFull(at, 0) > 0;
       if (isFull && this.#rows < ROWS_MAX) await this.#grow();
       else if (tcpProgress.rowsFull(at, 0) > 0) throw new Error(`TCP sockets in more than ${ROWS_MAX} namespaces`);
       else if (tcpProgress.strayed(at, 0) === 0) return this.#snapshot();
       else if (walks++ === WALKS_MAX) throw new Error(`the TCP sockets changed under ${WALKS_MAX} walks`);
-    }
-  }
-
-  async #walkAll(cycle: Cycle): Promise<void> {
-    const { sliceUs, walkMs } = this.#options;
-    this.#walk++;
-    const args = BigUint64Array.of(BigInt(this.#walk), BigInt(sliceUs) * 1000n);
-    const at = this.#progressView;
-    for (;;) {
-      const done = this.#object.run('tcp_count', args) !== 0;
-      this.#object.map('tcp_progress_cell').readMapped(this.#progress, tcpProgress.SIZE);
-      if (tcpProgress.unreadable(at, 0) > 0) throw new Error('kernel memory of TCP sockets could not be read');
-      if (done) return;
-      // As the kernel has measured it: without the time that this thread had to wait.
-      if (Number(tcpProgress.total(at, 0)) > walkMs * 1e6) {
-        throw new Error(`${tcpProgress.sockets(at, 0)} TCP sockets took ${walkMs} ms, and there are more`);
-      }
-      await cycle.pause();
     }
   }
 
@@ -136,7 +120,7 @@ export class TcpPass implements Pass<TcpSnapshot> {
       this.#errors.count('bpf', 'tcp accept queues', `${left} sockets listen on more ports than there is room for`);
     const acceptQueues = this.#acceptQueues();
     const summaries = new Map<NetnsId, TcpSummary>();
-    forEach(this.#object.map('tcp_rows'), this.#walk, tcpRow.walk, (view, key, at) => {
+    visitWalked(this.#object.map('tcp_rows'), this.#walk, tcpRow.walk, (view, key, at) => {
       const id = asNetnsId(readCounter(view, key));
       summaries.set(id, readSummary(view, at, acceptQueues.get(id) ?? []));
     });
@@ -145,12 +129,13 @@ export class TcpPass implements Pass<TcpSnapshot> {
 
   #acceptQueues(): Map<NetnsId, AcceptQueue[]> {
     const queues = new Map<NetnsId, AcceptQueue[]>();
-    forEach(this.#object.map('tcp_accept_queues'), this.#walk, tcpAcceptQueue.walk, (view, key, at) => {
+    visitWalked(this.#object.map('tcp_accept_queues'), this.#walk, tcpAcceptQueue.walk, (view, key, at) => {
       const id = asNetnsId(tcpPort.netns(view, key));
       const queue = {
         port: Number(tcpPort.port(view, key)),
         length: tcpAcceptQueue.length(view, at),
         limit: tcpAcceptQueue.limit(view, at),
+        fullest: { length: tcpAcceptQueue.fullestLength(view, at), limit: tcpAcceptQueue.fullestLimit(view, at) },
       };
       const others = queues.get(id);
       if (others === undefined) queues.set(id, [queue]);
@@ -182,22 +167,6 @@ function load(bpf: BpfSource, { canCast }: PassOptions, rows: number): Promise<L
     constants: { can_cast: canCast },
     sizes: { tcp_rows: rows, tcp_accept_queues: rows * PORTS },
   });
-}
-
-/** Visits the entries of this walk; those that are left from an earlier one are deleted. */
-function forEach(
-  map: BpfMap,
-  walk: number,
-  walkOf: (view: DataView, at: number) => number,
-  visit: (view: DataView, key: number, value: number) => void,
-): void {
-  const { count, view, keyAt, valueAt } = map.dump();
-  for (let index = 0; index < count; index++) {
-    const key = keyAt(index);
-    const value = valueAt(index);
-    if (walkOf(view, value) === walk) visit(view, key, value);
-    else map.delete(new Uint8Array(view.buffer, key, map.keyBytes));
-  }
 }
 
 function readSummary(view: DataView, at: number, acceptQueues: readonly AcceptQueue[]): TcpSummary {

@@ -8,20 +8,42 @@ export function hasQueues(state: number): boolean {
   return state <= tcpState.new_syn_recv && (tcpStates.with_queues & (1 << state)) !== 0;
 }
 
-/** Connections that are established and not accepted yet, of all sockets that listen on the port. */
+/** Connections that are established and not accepted yet. */
+export interface Backlog {
+  readonly length: number;
+  readonly limit: number;
+}
+
+/** Of all sockets that listen on the port. */
 export interface AcceptQueue {
   readonly port: number;
   readonly length: number;
   readonly limit: Counter;
+  /** Of the one socket that is nearest to refusing. */
+  readonly fullest: Backlog;
 }
 
 /** For sorting: the fullest first, then by port. */
 export function byFullness(a: AcceptQueue, b: AcceptQueue): number {
-  return fullness(b) - fullness(a) || a.port - b.port;
+  return fullness(b.fullest) - fullness(a.fullest) || a.port - b.port;
 }
 
-function fullness({ length, limit }: AcceptQueue): number {
-  return length / Math.max(1, Number(limit));
+/** 1 where it refuses: one more than the limit may wait (include/net/sock.h, sk_acceptq_is_full()). */
+export function fullness({ length, limit }: Backlog): number {
+  return length / (limit + 1);
+}
+
+/** A socket that listens and has dropped something. */
+export interface Listener extends Backlog {
+  readonly netns: NetnsId;
+  /** Names the socket for as long as it is there. */
+  readonly key: string;
+  readonly address: string;
+  readonly port: number;
+  /** Segments since it listens; 32 bits, which may wrap. */
+  readonly drops: number;
+  /** Id of its control group in the v2 hierarchy, in decimal; undefined where it is not known. */
+  readonly cgroup: string | undefined;
 }
 
 /** What the TCP sockets of one namespace add up to, IPv4 and IPv6. */

@@ -4,9 +4,11 @@ import { type Cycle, freeCycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { Unsupported } from '#core/reader.ts';
 import { defineProbe } from '#probe/contract.ts';
+import { EVENT_LEDGER } from '#probe/ledger.ts';
 import { defineMetrics, type Emit, NO_LABELS } from '#probe/metric.ts';
-import type { TcpSummary } from '#sources/sockets/snapshot.ts';
+import { fullness, type TcpSummary } from '#sources/sockets/snapshot.ts';
 import type { Sources } from '#sources/sources.ts';
+import { ACCEPT_QUEUE_EVENTS, watchAcceptQueues } from './accept_queue_events.ts';
 
 // Namespaced: yes. Every TCP socket belongs to one namespace (kernel: include/net/sock.h, sock_common.skc_net), though all are
 // in one hash of the machine.
@@ -70,6 +72,14 @@ const metrics = defineMetrics({
     source: 'sock.sk_max_ack_backlog, SOCK_DIAG idiag_wqueue',
     detail: 'core',
   },
+  acceptQueueFullest: {
+    ...acceptQueue,
+    unit: 'ratio',
+    name: 'netsonde_tcp_accept_queue_fullest_ratio',
+    help: 'How full the fullest accept queue is, of the sockets that listen on the port (SO_REUSEPORT): at 1 that socket refuses connections, however empty the others are.',
+    source: 'sock.sk_ack_backlog, sk_max_ack_backlog; SOCK_DIAG idiag_rqueue, idiag_wqueue',
+    detail: 'core',
+  },
 });
 
 /** Made once: they are emitted for every namespace. */
@@ -83,10 +93,11 @@ function emitSummary(emit: Emit<typeof metrics>, id: NetnsId, summary: TcpSummar
   emit('sendQueue', id, summary.sendQueue, NO_LABELS);
   emit('largestReceiveQueue', id, summary.largestReceiveQueue, NO_LABELS);
   emit('largestSendQueue', id, summary.largestSendQueue, NO_LABELS);
-  for (const { port, length, limit } of summary.acceptQueues) {
+  for (const { port, length, limit, fullest } of summary.acceptQueues) {
     const labels = { port: String(port) };
     emit('acceptQueueLength', id, length, labels);
     emit('acceptQueueLimit', id, limit, labels);
+    emit('acceptQueueFullest', id, fullness(fullest), labels);
   }
 }
 
@@ -117,32 +128,34 @@ export const tcpsummary = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'TCP connections of each Pod by state, the bytes in their queues, and the accept queues of its ports. Always worth having.',
+    'TCP connections of each Pod by state, the bytes in their queues, and the accept queues of its ports, with an event for each that was full. Always worth having.',
   guide: {
     question: 'How many TCP connections does a Pod have, in which states, and does data wait in their queues?',
     when: 'Look here when clients wait for connections (accept queues), when a server reads too slowly, or when connections are not closed.',
-    query:
-      'max by (namespace, pod, port) (netsonde_tcp_accept_queue_length / (netsonde_tcp_accept_queue_limit > 0)) > 0.5',
+    query: 'max by (namespace, pod, port) (netsonde_tcp_accept_queue_fullest_ratio) > 0.5',
     limits: [
+      'A full accept queue is an event where it refused connections, also between two scrapes; the numbers show it only if it is full just then.',
       'It is a look at one moment: what comes and goes between two scrapes is not seen, and a socket that changes its state during the look may be missed or be counted twice.',
       'Above some half a million sockets the look is given up, and shows nothing, with a reason.',
     ],
   },
   metrics,
-  events: {},
+  events: ACCEPT_QUEUE_EVENTS,
   options: {},
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
       'Any. With BTF and since 6.1 one walk in the kernel counts the sockets of all namespaces; else SOCK_DIAG in each, with CAP_SYS_ADMIN.',
   },
-  open: async (scope, sources) => {
+  open: async (scope, sources, { events }) => {
     const { sockets } = sources;
     scope.own(await sockets.use());
     if (sockets.health.reader !== 'pass') checkNetlink(sources);
+    if (events) await watchAcceptQueues(scope, sources);
     return {
       health: () => sockets.health,
       collect: (emit, cycle) => collectAll(emit, sources, cycle),
+      ledger: () => scope.retained(EVENT_LEDGER).value,
     };
   },
 });

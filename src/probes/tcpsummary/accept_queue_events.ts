@@ -1,0 +1,95 @@
+import { Cycle } from '#core/cycle.ts';
+import type { NetnsId } from '#core/netns.ts';
+import { repeat } from '#core/repeat.ts';
+import type { ProbeScope } from '#probe/contract.ts';
+import { defineEvents } from '#probe/event.ts';
+import { EVENT_LEDGER } from '#probe/ledger.ts';
+import { parseSnmp } from '#sources/procfs/snmp.ts';
+import { listenerSource } from '#sources/sockets/listeners.ts';
+import type { Sources } from '#sources/sources.ts';
+import { AcceptQueueWatch, describeFullQueue, type FullQueue, type ListenCounts } from './accept_queues.ts';
+
+export const ACCEPT_QUEUE_EVENTS = defineEvents({
+  accept_queue_full: {
+    help: 'The accept queue of a listening socket was full: the application accepts too slowly, and its clients wait a second or more. Looked for every five seconds.',
+    severity: 'warning',
+    // A different number is another event: numbers of events that became one would be lost.
+    equalBy: ['address', 'port', 'refused'],
+    fields: {
+      address: { type: 'string', help: 'Address that the socket listens on; `0.0.0.0` or `::`: on all.' },
+      port: { type: 'number', help: 'Port that it listens on.' },
+      sockets: { type: 'number', help: 'Sockets there that refused: with SO_REUSEPORT several listen on a port.' },
+      length: { type: 'number', help: 'Connections that wait to be accepted now, of the fullest of these sockets.' },
+      limit: {
+        type: 'number',
+        help: 'Connections of that socket that may wait, and one more: the backlog of listen(2), at most net.core.somaxconn.',
+      },
+      refused: {
+        type: 'number',
+        help: 'Segments that asked for a connection, or completed one, and were dropped since the last event. A client that tries again is counted again.',
+      },
+      seconds: { type: 'number', help: 'Time over which they were counted.' },
+      cgroup: {
+        type: 'string',
+        help: 'Control group of who made the socket: the id in the v2 hierarchy, in decimal.',
+        optional: true,
+      },
+    },
+  },
+});
+
+type AcceptQueueScope = ProbeScope<typeof ACCEPT_QUEUE_EVENTS>;
+
+const LOOK_EVERY_MS = 5_000;
+const NANOSECONDS_PER_MS = 1_000_000n;
+
+function publish(scope: AcceptQueueScope, queue: FullQueue): void {
+  const { listener, sockets, refused, seconds } = queue;
+  const { netns, address, port, length, limit, cgroup } = listener;
+  scope.publish('accept_queue_full', {
+    timeNs: BigInt(Date.now()) * NANOSECONDS_PER_MS,
+    netns,
+    protocol: 'tcp',
+    fields: { address, port, sockets, length, limit, refused, seconds, ...(cgroup === undefined ? {} : { cgroup }) },
+    message: describeFullQueue(queue),
+  });
+}
+
+/** Looks for full accept queues now, and again and again until the scope closes. */
+export async function watchAcceptQueues(scope: AcceptQueueScope, sources: Sources): Promise<void> {
+  const source = listenerSource(sources, scope.errors);
+  scope.own(await source.use());
+  const watch = new AcceptQueueWatch();
+  const ledger = scope.retained(EVENT_LEDGER);
+  let failure = '';
+  const look = async () => {
+    try {
+      const cycle = new Cycle(scope.signal);
+      const listeners = await source.read(cycle);
+      const places = new Map(sources.netns.snapshot().map((entry) => [entry.id, entry]));
+      const countsOf = (id: NetnsId): ListenCounts | undefined => {
+        const place = places.get(id);
+        const table = place && sources.files.parse(place, 'net/netstat', cycle, parseSnmp)?.get('TcpExt');
+        const [overflows, drops] = [table?.get('ListenOverflows'), table?.get('ListenDrops')];
+        return overflows === undefined || drops === undefined ? undefined : { overflows, drops };
+      };
+      const owned = listeners.filter(({ netns }) => places.has(netns));
+      const { full, limited } = watch.look(owned, countsOf, performance.now());
+      const before = ledger.value;
+      ledger.value = {
+        ...before,
+        produced: before.produced + BigInt(full.length + limited),
+        limited: before.limited + BigInt(limited),
+      };
+      for (const queue of full) publish(scope, queue);
+      failure = '';
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== failure && !scope.signal.aborted)
+        scope.warn(`full accept queues cannot be looked for: ${message}`);
+      failure = message;
+    }
+  };
+  await look();
+  scope.own(repeat(LOOK_EVERY_MS, look));
+}

@@ -1,0 +1,148 @@
+import type { Counter } from '#core/counter.ts';
+import type { NetnsId } from '#core/netns.ts';
+import { fullness, type Listener } from '#sources/sockets/snapshot.ts';
+
+/** What a namespace has counted of all its listening sockets, those that are gone too. */
+export interface ListenCounts {
+  /** TcpExt ListenOverflows: refused because an accept queue was full. */
+  readonly overflows: Counter;
+  /** TcpExt ListenDrops: those, and refused for any other reason. */
+  readonly drops: Counter;
+}
+
+/** An address and port of a namespace where an accept queue was full. */
+export interface FullQueue {
+  /** The fullest of those that refused. */
+  readonly listener: Listener;
+  /** Sockets that refused: several may listen on the port. */
+  readonly sockets: number;
+  /** By all of them, since their last one, or since the last look at which they had refused nothing. */
+  readonly refused: number;
+  readonly seconds: number;
+}
+
+export interface FullQueues {
+  readonly full: readonly FullQueue[];
+  /** Those past the bound of their namespace. What they have refused is in the next. */
+  readonly limited: number;
+}
+
+interface Baseline {
+  readonly netns: NetnsId;
+  readonly port: number;
+  readonly drops: number;
+  readonly atMs: number;
+}
+
+interface Growth {
+  readonly listener: Listener;
+  readonly before: Baseline;
+  readonly refused: number;
+}
+
+function baselineAt({ netns, port, drops }: Listener, atMs: number): Baseline {
+  return { netns, port, drops, atMs };
+}
+
+function fullQueueOf(sockets: readonly Growth[], nowMs: number): FullQueue {
+  const [fullest] = sockets.toSorted((a, b) => fullness(b.listener) - fullness(a.listener)) as [Growth];
+  const sinceMs = Math.min(...sockets.map(({ before }) => before.atMs));
+  return {
+    listener: fullest.listener,
+    sockets: sockets.length,
+    refused: sockets.reduce((sum, { refused }) => sum + refused, 0),
+    seconds: Math.round((nowMs - sinceMs) / 1_000),
+  };
+}
+
+/** Of one namespace at one look: less than any `limit` lets through. */
+const QUEUES_MAX = 16;
+/** Readings of the namespace's counts that are kept: it goes on counting between a walk over its sockets and the reading that follows. */
+const READINGS = 2;
+
+/**
+ * Finds listening sockets whose accept queue was full since the last look. The kernel counts for each what it drops
+ * (tcp_listendrop()), for that reason and for rarer ones, like a lack of memory. It was a full queue where it is full now, or where its
+ * namespace has counted overflows meanwhile: a queue that is only busy, or fills and empties without a drop, is none.
+ */
+export class AcceptQueueWatch {
+  #baselines: ReadonlyMap<string, Baseline> = new Map();
+  /** The older one first. */
+  readonly #readings = new Map<NetnsId, readonly ListenCounts[]>();
+  #lookedMs: number | undefined;
+
+  /**
+   * @param listeners those that have ever dropped something
+   * @param countsOf read after them; undefined where that cannot be
+   * @param nowMs of a clock that nobody sets
+   */
+  look(listeners: readonly Listener[], countsOf: (id: NetnsId) => ListenCounts | undefined, nowMs: number): FullQueues {
+    const byNetns = Map.groupBy(listeners, ({ netns }) => netns);
+    const baselines = new Map<string, Baseline>();
+    const full: FullQueue[] = [];
+    let limited = 0;
+    for (const [netns, own] of byNetns) {
+      const grown = own.map((listener) => this.#growthOf(listener, nowMs));
+      const { told, left } = judge(grown, this.#hasOverflowed(netns, grown, countsOf));
+      for (const growth of grown) baselines.set(growth.listener.key, baselineAt(growth.listener, nowMs));
+      // What is not told now is told later, whole.
+      for (const { listener, before } of left) baselines.set(listener.key, before);
+      const places = [...Map.groupBy(told, ({ listener }) => `${listener.port} ${listener.address}`).values()];
+      full.push(...places.slice(0, QUEUES_MAX).map((sockets) => fullQueueOf(sockets, nowMs)));
+      for (const { listener, before } of places.slice(QUEUES_MAX).flat()) baselines.set(listener.key, before);
+      limited += Math.max(0, places.length - QUEUES_MAX);
+    }
+    for (const netns of this.#readings.keys()) if (!byNetns.has(netns)) this.#readings.delete(netns);
+    this.#baselines = baselines;
+    this.#lookedMs = nowMs;
+    return { full, limited };
+  }
+
+  #growthOf(listener: Listener, nowMs: number): Growth {
+    const before = this.#baselineOf(listener, nowMs);
+    return { listener, before, refused: listener.drops - before.drops };
+  }
+
+  /** What was dropped before the first look is not told; a socket that comes later has dropped all since. */
+  #baselineOf({ key, netns, port, drops }: Listener, nowMs: number): Baseline {
+    const known = this.#baselines.get(key);
+    // Another one may have taken the place of the socket; and the number may have wrapped.
+    if (known !== undefined && known.netns === netns && known.port === port && known.drops <= drops) return known;
+    const isFirst = this.#lookedMs === undefined;
+    return { netns, port, drops: isFirst ? drops : 0, atMs: this.#lookedMs ?? nowMs };
+  }
+
+  /** Whether the namespace has counted a full queue since its last drop but one; undefined: the next look will tell. */
+  #hasOverflowed(
+    netns: NetnsId,
+    grown: readonly Growth[],
+    countsOf: (id: NetnsId) => ListenCounts | undefined,
+  ): boolean | undefined {
+    const known = this.#readings.get(netns);
+    if (known !== undefined && grown.every(({ refused }) => refused === 0)) return false;
+    const counts = countsOf(netns);
+    if (counts === undefined) return false;
+    const readings = known ?? (this.#lookedMs === undefined ? [counts] : []);
+    this.#readings.set(netns, [...readings, counts].slice(-READINGS));
+    const [first] = readings;
+    if (first !== undefined && readings.length === READINGS) return counts.overflows > first.overflows;
+    // All that the namespace ever dropped was dropped by sockets that are there, and since the last look but one.
+    const drops = grown.reduce((sum, { listener }) => sum + listener.drops, 0);
+    if (counts.overflows > 0 && counts.drops === drops) return true;
+    return counts.overflows === 0 ? false : undefined;
+  }
+}
+
+/** Those of a namespace that were full, and those of which only the next look will tell. */
+function judge(grown: readonly Growth[], hasOverflowed: boolean | undefined): { told: Growth[]; left: Growth[] } {
+  const told = grown.filter(({ refused, listener }) => refused > 0 && (hasOverflowed || fullness(listener) >= 1));
+  return { told, left: hasOverflowed === undefined ? grown.filter((growth) => !told.includes(growth)) : [] };
+}
+
+/** A sentence that an operator understands. */
+export function describeFullQueue({ listener, sockets, refused, seconds }: FullQueue): string {
+  const { address, port, length, limit } = listener;
+  const endpoint = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+  const where = sockets === 1 ? '' : ` at the fullest of ${sockets} sockets`;
+  return `The accept queue of ${endpoint} was full: in the last ${seconds} s ${refused} segments of new connections were dropped. Now ${length} connections wait to be accepted${where}; the limit is ${limit}.`;
+}

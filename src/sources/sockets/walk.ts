@@ -1,0 +1,66 @@
+import type { BpfMap } from 'bpf-napi';
+import { type Layout, tcpProgress } from '#bpf/generated/tcpsummary.ts';
+import type { Cycle } from '#core/cycle.ts';
+import type { LoadedObject } from '../bpf/source.ts';
+
+export const SLICE_US = 400;
+export const WALK_MS = 100;
+/** A walk that strayed is repeated: so many in all. */
+export const WALKS_MAX = 3;
+
+interface Walk {
+  /** Its number, never 0. */
+  readonly walk: number;
+  /** Only listening sockets that have dropped something are wanted. */
+  readonly listenersOnly: boolean;
+}
+
+interface Pace {
+  /** Time of one call, which has its CPU to itself. It takes a little more: it ends the chain that it is in. */
+  readonly sliceUs: number;
+  /** Time of one walk in all. */
+  readonly walkMs: number;
+}
+
+/**
+ * Walks over the sockets, in slices, to the end.
+ * @param progress gets a struct tcp_progress
+ * @throws where the walk could not be ended, or memory could not be read
+ */
+export async function walkSockets(
+  object: LoadedObject<Layout>,
+  { walk, listenersOnly }: Walk,
+  { sliceUs, walkMs }: Pace,
+  progress: Uint8Array,
+  cycle: Cycle,
+): Promise<void> {
+  const args = BigUint64Array.of(BigInt(walk), BigInt(sliceUs) * 1000n, listenersOnly ? 1n : 0n);
+  const at = new DataView(progress.buffer, progress.byteOffset);
+  for (;;) {
+    const done = object.run('tcp_count', args) !== 0;
+    object.map('tcp_progress_cell').readMapped(progress, tcpProgress.SIZE);
+    if (tcpProgress.unreadable(at, 0) > 0) throw new Error('kernel memory of TCP sockets could not be read');
+    if (done) return;
+    // As the kernel has measured it: without the time that this thread had to wait.
+    if (Number(tcpProgress.total(at, 0)) > walkMs * 1e6) {
+      throw new Error(`${tcpProgress.sockets(at, 0)} TCP sockets took ${walkMs} ms, and there are more`);
+    }
+    await cycle.pause();
+  }
+}
+
+/** Visits the entries of this walk; those that are left from an earlier one are deleted. */
+export function visitWalked(
+  map: BpfMap,
+  walk: number,
+  walkOf: (view: DataView, at: number) => number,
+  visit: (view: DataView, key: number, value: number) => void,
+): void {
+  const { count, view, keyAt, valueAt } = map.dump();
+  for (let index = 0; index < count; index++) {
+    const key = keyAt(index);
+    const value = valueAt(index);
+    if (walkOf(view, value) === walk) visit(view, key, value);
+    else map.delete(new Uint8Array(view.buffer, key, map.keyBytes));
+  }
+}
