@@ -128,7 +128,7 @@ describe('a configuration of KubeSkoop', () => {
         netdev: { detail: 'full' },
         io: { enabled: true, detail: 'full' },
         sock: { detail: 'full' },
-        tcpsummary: true,
+        tcpsummary: { events: false },
         tcp: { detail: 'full' },
         tcpext: { detail: 'full' },
         udp: { detail: 'full' },
@@ -237,7 +237,7 @@ describe('a configuration of KubeSkoop', () => {
     const { document, lines } = converted(list);
     expect(document).toEqual(converted(fixture('config')).document);
     // The lines of a quoted text are not those of the file.
-    expect(lines).toContain('  tcpsummary: true  # metrics.probes.5');
+    expect(lines).toContain('  tcpsummary: { events: false }  # metrics.probes.5');
   });
 
   it.each([

@@ -57,7 +57,7 @@ function publish(scope: AcceptQueueScope, queue: FullQueue): void {
 
 /** Looks for full accept queues now, and again and again until the scope closes. */
 export async function watchAcceptQueues(scope: AcceptQueueScope, sources: Sources): Promise<void> {
-  const source = listenerSource(sources, scope.errors);
+  const source = listenerSource(sources, scope.errors, scope.warn);
   scope.own(await source.use());
   const watch = new AcceptQueueWatch();
   const ledger = scope.retained(EVENT_LEDGER);

@@ -32,11 +32,13 @@ export type ListenerSource = PassSource<readonly Listener[]>;
 
 /** A reader of its own: it may be asked while a scrape reads the sockets. */
 export function listenerSource(
-  sources: Pick<Sources, 'bpf' | 'netns' | 'netlink'>,
+  { bpf, netns, netlink }: Pick<Sources, 'bpf' | 'netns' | 'netlink'>,
   errors: SourceErrors,
+  warn: (message: string) => void,
 ): ListenerSource {
-  const { bpf, netns, netlink } = sources;
   return new PassSource({
+    what: 'listening TCP sockets',
+    warn,
     open: () => ListenerPass.open(bpf, errors),
     otherwise: async (cycle) => {
       const listeners: Listener[] = [];
