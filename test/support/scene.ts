@@ -2,11 +2,18 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { EventRecord } from '#api/events.ts';
 import { type Exposition, sampleValue } from './exposition.ts';
-import type { HostPair } from './hosts.ts';
 import type { TestKernel } from './kernel.ts';
 
 export type Family = 'ipv4' | 'ipv6';
 export const FAMILIES: readonly Family[] = ['ipv4', 'ipv6'];
+
+/** Where a scene is played. */
+export interface ScenePair {
+  readonly a: { readonly netns: { readonly name: string } };
+  readonly b: { readonly netns: { readonly name: string } };
+  readonly addressA: Readonly<Record<Family, string>>;
+  readonly addressB: Readonly<Record<Family, string>>;
+}
 
 /** One Python process with sockets in both namespaces: what happens at the two ends has an order. */
 const PRELUDE = `
@@ -66,7 +73,7 @@ const execute = promisify(execFile);
  * numbers that it printed.
  */
 export async function playScene(
-  pair: HostPair,
+  pair: ScenePair,
   family: Family,
   program: string,
 ): Promise<{ pid: number; printed: number[] }> {
