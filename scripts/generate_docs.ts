@@ -95,7 +95,7 @@ function eventSection(probe: AnyProbe, [type, event]: [string, EventDescriptor])
   return [
     `## ${type}`,
     '',
-    `${event.help} Severity: ${event.severity}. Probe: \`${probe.name}\`. ${equalText(event)}`,
+    `${event.help} Severity: ${event.severity}${event.info === undefined ? '' : `; info ${event.info}`}. Probe: \`${probe.name}\`. ${equalText(event)}`,
     '',
     table(['field', 'type', 'there', 'what it says'], rows),
   ].join('\n');
@@ -118,7 +118,7 @@ function eventsPage(): string {
     '',
     fieldTable(EVENT),
     '',
-    'Of events that are equal (same network namespace, `src`, `dst`, `protocol` and what each type below names) the first is sent at',
+    'Of events that are equal (same severity, network namespace, `src`, `dst`, `protocol` and what each type below names) the first is sent at',
     'once. Those that follow within five seconds (`events.fold`) become one, sent when that time is over: the last of them, with',
     '`count`. The counts of what is sent, one where there is none, add up to what the limits let through.',
     '',

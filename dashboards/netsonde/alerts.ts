@@ -76,7 +76,8 @@ export const RECORDINGS: readonly Recording[] = [
 /** A node answers scans and health checks for all that is on it: from so many times as much on it is told of. */
 const NODE_FACTOR = 10;
 const drops = (view: View) => rate(packetloss.metrics.drops, view, [...BY_ENTITY, 'reason']);
-const resets = (view: View) => rate(tcpreset.metrics.resets, view, [...BY_ENTITY, 'direction', 'reason']);
+const resets = (view: View) =>
+  rate(tcpreset.metrics.resets, view, [...BY_ENTITY, 'direction', 'reason'], { outcome: ['cut_off'] });
 
 /** Of the Pods that send on a node, and at least so many. */
 const LOSSY_PODS = { share: 0.2, least: 3 };
@@ -146,9 +147,9 @@ const NETWORK: readonly Alert[] = [
     severity: 'warning',
     expression: promql`${resets(PODS)} > ${RESETS.alert} or ${resets(NODES)} > ${RESETS.alert * NODE_FACTOR}`,
     for: '10m',
-    summary: `${WHO}: ${RATE} TCP resets {{ $labels.direction }} a second: {{ $labels.reason }}.`,
+    summary: `${WHO}: ${RATE} TCP resets {{ $labels.direction }} a second cut something off: {{ $labels.reason }}.`,
     description:
-      'The reason tells whether nobody listens, the application closed with data unread, or the other side gave up. The events of type tcp_reset name the process and the peer.',
+      'The reason tells whether nobody listens, the application closed with data unread, or the other side gave up; what belongs to an orderly end is left out. The events of type tcp_reset name the process and the peer.',
   },
   {
     name: 'NetsondeTcpRetransmits',
@@ -159,9 +160,9 @@ const NETWORK: readonly Alert[] = [
       unit: 'percentunit',
     },
     for: '10m',
-    summary: `${WHO} sends ${PERCENT} of its TCP segments again.`,
+    summary: `${WHO} sends ${PERCENT} of its TCP segments again, those left out that had arrived.`,
     description:
-      'Packets are lost on the way to its peers. The events of type tcp_retransmit tell which peers: one peer is that peer or its path, all are this Pod or its node.',
+      'Packets are lost on the way to its peers: what they had twice (DSACK) is left out. The events of type tcp_retransmit tell which peers: one peer is that peer or its path, all are this Pod or its node.',
   },
   {
     name: 'NetsondeConnectFailures',

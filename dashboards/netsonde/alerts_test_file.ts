@@ -53,9 +53,14 @@ function shows(metric: Metric, labels: Labels, value: number): Series {
   return { metric, labels, values: `${value}x${MINUTES}` };
 }
 
-/** A Pod that sends 100 segments a second, and some of them again. */
-function sender(labels: Labels, again: number): Series[] {
-  return [counts(tcp.metrics.sentSegments, labels, 100), counts(tcp.metrics.retransmittedSegments, labels, again)];
+/** A Pod that sends 100 segments a second, and some of them again; some of these had arrived. */
+function sender(labels: Labels, again: number, needless?: number): Series[] {
+  return [
+    counts(tcp.metrics.sentSegments, labels, 100),
+    counts(tcp.metrics.retransmittedSegments, labels, again),
+    // An agent without tcpext does not know.
+    ...(needless === undefined ? [] : [counts(tcpext.metrics.dsackReceived, labels, needless)]),
+  ];
 }
 
 function opener(labels: Labels, opened: number, failed: number): Series[] {
@@ -75,6 +80,10 @@ const CONNTRACK_LIMITS = [NODE, OTHER_NODE].map((labels) => shows(conntrack.metr
 function failures(labels: Labels, drops: number): Series[] {
   const { drop, earlyDrop, insertFailed } = conntrack.metrics;
   return [counts(drop, labels, drops), counts(earlyDrop, labels, 0), counts(insertFailed, labels, 0)];
+}
+
+function resets(labels: Labels, direction: string, reason: string, perSecond: number, outcome = 'cut_off'): Series {
+  return counts(tcpreset.metrics.resets, { ...labels, direction, reason, outcome }, perSecond);
 }
 
 const sentAgain = (labels: Labels) => sender(labels, 10);
@@ -138,18 +147,20 @@ export const CASES: readonly Case[] = [
   {
     alert: 'NetsondeTcpResets',
     series: [
-      counts(tcpreset.metrics.resets, { ...NODE, direction: 'sent', reason: 'NO_SOCKET' }, 60),
-      counts(tcpreset.metrics.resets, { ...OTHER_NODE, direction: 'sent', reason: 'NO_SOCKET' }, 40),
-      counts(tcpreset.metrics.resets, { ...WEB, direction: 'received', reason: 'refused' }, 4),
+      resets(NODE, 'sent', 'NO_SOCKET', 60),
+      resets(OTHER_NODE, 'sent', 'NO_SOCKET', 40),
+      resets(WEB, 'received', 'refused', 4),
+      resets(CART, 'sent', 'TCP_ABORT_ON_DATA', 60, 'orderly'),
     ],
     labels: { ...TARGET, direction: 'sent', reason: 'NO_SOCKET' },
-    summary: 'Node n1: 60 TCP resets sent a second: NO_SOCKET.',
+    summary: 'Node n1: 60 TCP resets sent a second cut something off: NO_SOCKET.',
   },
   {
     alert: 'NetsondeTcpRetransmits',
-    series: [...sender(CART, 6), ...sender(WEB, 4)],
+    // Most of what the second sends again had arrived.
+    series: [...sender(CART, 7, 1), ...sender(WEB, 30, 26)],
     labels: CART,
-    summary: 'shop/cart-0 on node n1 sends 6% of its TCP segments again.',
+    summary: 'shop/cart-0 on node n1 sends 6% of its TCP segments again, those left out that had arrived.',
   },
   {
     alert: 'NetsondeConnectFailures',

@@ -9,7 +9,7 @@ import { dashboard } from './dashboard.ts';
 import { AGENT_JOB, UP } from './foreign.ts';
 import { toAgents, toNodes, toPods, UIDS } from './links.ts';
 import { OF_SCOPE, ratesByType } from './logql.ts';
-import { eventGraph, graph, series, table, tile } from './panels.ts';
+import { eventGraph, graph, series, table, tile, WIDTH } from './panels.ts';
 import { BY_ENTITY, BY_NODE, gauge, increase, narrow, promql, rate, top } from './promql.ts';
 import {
   BACKLOG_DROPS,
@@ -70,7 +70,7 @@ const tiles = [
     },
   ),
   tile('Pods with resets', countOf(promql`${resets(PODS_NOW, BY_ENTITY)} > ${RESETS.notice}`, OF_AGENT), {
-    what: `Pods with more than ${RESETS.notice} TCP reset a second, sent or received.`,
+    what: `Pods with more than ${RESETS.notice} TCP reset a second that cuts something off, sent or received.`,
     limits: [1, 10],
     opens: toPods,
     events: ['tcp_reset'],
@@ -125,12 +125,21 @@ const graphs = [
     { stacked: true, empty: 'No connection was reset.', events: ['tcp_reset'], eventsBy: 'reason' },
   ),
   graph('Sent again, by cause', [series(rate(tcpretrans.metrics.retransmits, OF_CLUSTER, ['kind']), '{{kind}}')], {
-    what: 'rto and syn: nothing came back at all. fast and tlp: single packets were lost. synack: the client does not answer.',
+    what: 'rto and syn: nothing came back at all. fast: single packets were lost. synack: the client does not answer. tlp: the acknowledgement is late, mostly without a loss. mtu: a link on the way takes only smaller packets.',
     stacked: true,
     empty: 'Nothing was sent again.',
     events: ['tcp_retransmit'],
     eventsBy: 'kind',
   }),
+  graph(
+    'Sent again, and needlessly',
+    [
+      series(rate(tcp.metrics.retransmittedSegments, OF_CLUSTER, []), 'sent again'),
+      series(rate(tcpext.metrics.dsackReceived, OF_CLUSTER, []), 'of these needless: had arrived (DSACK)'),
+      series(rate(tcpext.metrics.lossProbeRecoveries, OF_CLUSTER, []), 'lost, and repaired by a loss probe'),
+    ],
+    { width: WIDTH.whole },
+  ),
   graph(
     'Accept queue full, by Pod',
     [series(top(10, rate(tcpext.metrics.listenOverflows, OF_CLUSTER, BY_ENTITY)), '{{node}} {{namespace}}/{{pod}}')],

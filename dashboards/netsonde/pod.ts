@@ -56,12 +56,13 @@ const tiles = [
     events: ['packet_drop'],
   }),
   tile('Sent again', retransmitted(OF_POD, []), {
-    what: 'Of the TCP segments.',
+    what: 'Of the TCP segments; what had arrived all the same (DSACK) is left out.',
     empty: NO_SEGMENTS,
     limits: [RETRANSMITTED.notice, RETRANSMITTED.alert],
     events: ['tcp_retransmit'],
   }),
   tile('Resets', resets(OF_POD, []), {
+    what: 'By which somebody lost something; those of an orderly end are left out.',
     empty: 'No connection was reset.',
     limits: [RESETS.notice, RESETS.alert],
     events: ['tcp_reset'],
@@ -106,8 +107,8 @@ const harm = [
     { width: WIDTH.half, stacked: true, empty: 'No connection was reset.', events: ['tcp_reset'], eventsBy: 'reason' },
   ),
   graph('Sent again, by cause', [series(rate(tcpretrans.metrics.retransmits, OF_POD, ['kind']), '{{kind}}')], {
-    what: 'rto and syn: nothing came back at all. fast and tlp: single packets were lost. synack: the client does not answer.',
     width: WIDTH.half,
+    what: 'rto and syn: nothing came back at all. fast: single packets were lost. synack: the client does not answer. tlp: the acknowledgement is late, mostly without a loss. mtu: a link on the way takes only smaller packets.',
     stacked: true,
     empty: 'Nothing was sent again.',
     events: ['tcp_retransmit'],
@@ -119,6 +120,15 @@ const harm = [
     stacked: true,
     empty: 'No packet was discarded.',
   }),
+  graph(
+    'Sent again, and needlessly',
+    [
+      series(rate(tcp.metrics.retransmittedSegments, OF_POD, []), 'sent again'),
+      series(rate(tcpext.metrics.dsackReceived, OF_POD, []), 'of these needless: had arrived (DSACK)'),
+      series(rate(tcpext.metrics.lossProbeRecoveries, OF_POD, []), 'lost, and repaired by a loss probe'),
+    ],
+    { width: WIDTH.whole },
+  ),
 ];
 
 const connections = [

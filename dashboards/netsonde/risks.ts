@@ -42,9 +42,18 @@ export const BACKLOG_DROPS: Limit = { notice: 0.1, alert: 1 };
 
 export const loss = (view: View, by: By): Expression => rate(packetloss.metrics.drops, view, by);
 
-export const resets = (view: View, by: By): Expression => rate(tcpreset.metrics.resets, view, by);
+/** By which somebody lost something. */
+export const resets = (view: View, by: By): Expression =>
+  rate(tcpreset.metrics.resets, view, by, { outcome: ['cut_off'] });
 
-export const retransmits = (view: View, by: By): Expression => rate(tcp.metrics.retransmittedSegments, view, by);
+/** Without what the other end says that it had twice (DSACK), where that is known. */
+function withoutNeedless(view: View, by: By, count: typeof rate): Expression {
+  const all = count(tcp.metrics.retransmittedSegments, view, by);
+  const needless = count(tcpext.metrics.dsackReceived, view, by);
+  return promql`clamp_min(${all} - (${needless} or 0 * ${all}), 0)`;
+}
+
+export const retransmits = (view: View, by: By): Expression => withoutNeedless(view, by, rate);
 
 /** Of the segments that were sent; nothing where none were. */
 export function retransmitted(view: View, by: By): Expression {
@@ -54,7 +63,7 @@ export function retransmitted(view: View, by: By): Expression {
 
 /** The same for a table: shares of what is worth a share. */
 export function notablyRetransmitted(view: View, by: By): Expression {
-  return promql`${retransmitted(view, by)} and ${increase(tcp.metrics.retransmittedSegments, view, by)} > ${RETRANSMITS_NOTABLE}`;
+  return promql`${retransmitted(view, by)} and ${withoutNeedless(view, by, increase)} > ${RETRANSMITS_NOTABLE}`;
 }
 
 export const failedConnects = (view: View, by: By): Expression => rate(tcp.metrics.attemptFails, view, by);

@@ -181,12 +181,12 @@ export class EventFold implements Disposable {
   /** All that equal events have in common; two where either end may be the client. */
   #keysOf(event: EventRecord): readonly Key[] {
     const { describe, ephemeral } = this.#callbacks;
-    const { probe, type, netns, src, dst, protocol } = event;
+    const { probe, type, severity, netns, src, dst, protocol } = event;
     const descriptor = describe(probe, type);
     const fields = descriptor?.equalBy.map((field) => event[field]) ?? [];
     const keyOf = (client: End | undefined): Key => {
       const ends = [client === 'src' ? hostOf(src) : src, client === 'dst' ? hostOf(dst) : dst];
-      return { text: JSON.stringify([probe, type, netns, ...ends, protocol, ...fields]), client };
+      return { text: JSON.stringify([probe, type, severity, netns, ...ends, protocol, ...fields]), client };
     };
     if (this.#by === 'connection') return [keyOf(undefined)];
     const client = clientEndOf(event, descriptor?.client?.(event), ephemeral);

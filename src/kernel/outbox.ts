@@ -1,4 +1,5 @@
 import type { EventRecord } from '#api/events.ts';
+import type { Severity } from '#api/words.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { formatTimeNs } from '#events/envelope.ts';
 import type { Entity } from '#pods/entity.ts';
@@ -21,7 +22,7 @@ export interface OutboxOptions {
   readonly send: (events: readonly EventRecord[]) => void;
 }
 
-type AnyBody = EventBody<EventDescriptor>;
+type AnyBody = Omit<EventBody<EventDescriptor>, 'severity'> & { readonly severity?: Severity };
 type Owner = Pick<Entity, 'kind' | 'namespace' | 'pod' | 'labels'>;
 
 const NODE_OWNER: Owner = { kind: 'node', namespace: '', pod: '', labels: {} };
@@ -82,7 +83,7 @@ export class EventOutbox implements Disposable {
       time: formatTimeNs(body.timeNs),
       probe,
       type,
-      severity,
+      severity: body.severity ?? severity,
       node: this.#options.node,
       netns: body.netns === NODE ? '' : String(body.netns),
       namespace: owner?.namespace ?? null,

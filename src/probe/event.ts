@@ -17,6 +17,8 @@ export interface EventDescriptor {
   /** One sentence for an operator. */
   readonly help: string;
   readonly severity: Severity;
+  /** When an event of this type is no more than `info`, in words: the probe says so in each. */
+  readonly info?: string;
   readonly fields: Readonly<Record<string, FieldDescriptor>>;
   /**
    * Fields that equal events have in common, beside network namespace, addresses and protocol: of equal events within a
@@ -58,6 +60,8 @@ export interface EventBody<E extends EventDescriptor> {
   /** Lower case: tcp, udp, icmp, … */
   readonly protocol?: string;
   readonly fields: Fields<E>;
+  /** Where it is less than its type: see `EventDescriptor.info`. */
+  readonly severity?: E extends { readonly info: string } ? 'info' : never;
   /** A sentence that an operator understands without the source code. */
   readonly message: string;
 }

@@ -1,3 +1,4 @@
+import * as z from 'zod';
 import { FILE, type Layout, retransmitKind, tcpRetransmitEvent } from '#bpf/generated/tcpretrans.ts';
 import { nameOf, namesOf } from '#bpf/layout.ts';
 import { asNetnsId } from '#core/netns.ts';
@@ -10,14 +11,57 @@ import { decodeTuple, tcpStateName } from '#probe/scene.ts';
 
 // Namespaced: yes. A socket is in one namespace for all its life, and carries the cookie.
 
+type Kind = keyof typeof retransmitKind;
+
 /** What made the kernel do it. */
-const CAUSES: Readonly<Record<keyof typeof retransmitKind, string>> = {
+const CAUSES: Readonly<Record<Kind, string>> = {
   rto: 'the acknowledgement did not come in time',
   fast: 'later data was acknowledged, this was not',
-  tlp: 'it probes whether the last data was lost',
+  tlp: 'it asks whether the last data was lost, or the acknowledgement is only late',
   syn: 'the server does not answer',
   synack: 'the client does not confirm',
+  mtu: 'a link on the way takes only smaller packets, and said so',
+  fastopen: 'the server did not take the data that came with the SYN',
 };
+
+/** How something is sent again where nothing was lost. */
+const NO_LOSS: ReadonlySet<Kind> = new Set(['tlp', 'mtu', 'fastopen']);
+/** This end has closed: where no data is sent again it is the FIN, and all data is there. */
+const CLOSING: ReadonlySet<string> = new Set(['FIN_WAIT1', 'CLOSING', 'LAST_ACK']);
+const BARE_FIN = 'the other end has not yet confirmed that this one is done; all data is there';
+const FULL_QUEUE = 'the client has confirmed, but the accept queue of the server was full';
+const DEFERRED = 'the client has confirmed, and the server waits for its first data (TCP_DEFER_ACCEPT)';
+
+interface Retransmit {
+  readonly kind: Kind;
+  readonly state: string;
+  readonly length: number;
+  readonly confirmed: boolean;
+  readonly deferred: boolean;
+  readonly retransmits: number;
+  readonly needless: number;
+}
+
+interface Judgement {
+  readonly isLoss: boolean;
+  readonly cause: string;
+}
+
+/** Whether something was lost, as far as the sender knows, and what made it send again. */
+export function judgeRetransmit({ kind, state, length, confirmed, deferred }: Retransmit): Judgement {
+  if (kind === 'synack' && confirmed) return { isLoss: !deferred, cause: deferred ? DEFERRED : FULL_QUEUE };
+  if (NO_LOSS.has(kind)) return { isLoss: false, cause: CAUSES[kind] };
+  if (CLOSING.has(state) && length === 0) return { isLoss: false, cause: BARE_FIN };
+  return { isLoss: true, cause: CAUSES[kind] };
+}
+
+/** What the receiver has said of those before: DSACK is for data that it had already. */
+function needlessText({ needless, retransmits }: Retransmit): string {
+  if (needless === 0) return '';
+  const text = ` The other end had ${needless} of them already (DSACK)`;
+  // The answer to this one cannot be there yet.
+  return needless >= retransmits - 1 ? `${text}: the way or the other end is slow, and loses nothing.` : `${text}.`;
+}
 
 const metrics = defineMetrics({
   retransmits: {
@@ -29,7 +73,7 @@ const metrics = defineMetrics({
     detail: 'core',
     labels: {
       kind: {
-        help: 'rto: after a timeout, until what was lost is there; fast: after later data was acknowledged; tlp: tail loss probe; syn, synack: while a connection is made.',
+        help: 'rto: after a timeout, until what was lost is there; fast: after later data was acknowledged; tlp: tail loss probe, mostly for an acknowledgement that is late; syn, synack: while a connection is made; mtu: too large for the path, again in smaller segments; fastopen: not taken with the SYN.',
         values: namesOf(retransmitKind),
       },
     },
@@ -40,14 +84,20 @@ const events = defineEvents({
   tcp_retransmit: {
     help: 'TCP sent something again, because no acknowledgement came.',
     severity: 'warning',
+    info: 'where nothing was lost: kinds `tlp`, `mtu` and `fastopen`, a FIN without data, and a SYN-ACK while the server waits for data (TCP_DEFER_ACCEPT)',
     equalBy: ['kind', 'state'],
     // It is seen at the sender.
     client: ({ kind }) => (kind === 'syn' ? 'src' : kind === 'synack' ? 'dst' : undefined),
     fields: {
-      kind: { type: 'string', help: 'Why: rto, fast, tlp, syn or synack.' },
+      kind: { type: 'string', help: 'Why: rto, fast, tlp, syn, synack, mtu or fastopen.' },
       state: { type: 'string', help: 'State of the connection; NEW_SYN_RECV while the server waits for the client.' },
       sequence: { type: 'number', help: 'Sequence number of the first byte.' },
       retransmits: { type: 'number', help: 'Segments that the connection has sent again so far, these counted.' },
+      needless: {
+        type: 'number',
+        help: 'How often the other end has said that it had the data already (DSACK); as many as `retransmits`, or one less, mean that nothing was lost.',
+      },
+      bytes: { type: 'number', help: 'Bytes of data that are sent again now; 0: a SYN or a FIN.' },
       srttSeconds: { type: 'number', help: 'Smoothed round-trip time of the connection.', optional: true },
       cwnd: { type: 'number', help: 'Congestion window in segments.', optional: true },
     },
@@ -77,29 +127,39 @@ const hooks: HookTable<Layout['program']> = {
 
 const MICROSECONDS = 1e-6;
 
-function decodeEvent(view: DataView, at: number, timeNs: bigint): RetransmitEvent {
-  const number = tcpRetransmitEvent.kind(view, at);
-  const kind = nameOf(retransmitKind, number);
+function decodeEvent(view: DataView, at: number, kind: Kind, timeNs: bigint): RetransmitEvent {
   const state = tcpStateName(tcpRetransmitEvent.state(view, at));
   const sequence = tcpRetransmitEvent.sequence(view, at);
   const retransmits = tcpRetransmitEvent.retransmits(view, at);
   const srtt = tcpRetransmitEvent.srtt(view, at);
   const cwnd = tcpRetransmitEvent.cwnd(view, at);
   const tuple = decodeTuple(view, at + tcpRetransmitEvent.offsets.tuple);
-  const cause = kind === undefined ? '' : `: ${CAUSES[kind]}`;
+  const retransmit = {
+    kind,
+    state,
+    retransmits,
+    needless: tcpRetransmitEvent.needless(view, at),
+    length: tcpRetransmitEvent.length(view, at),
+    confirmed: tcpRetransmitEvent.confirmed(view, at) !== 0,
+    deferred: tcpRetransmitEvent.deferred(view, at) !== 0,
+  };
+  const { isLoss, cause } = judgeRetransmit(retransmit);
   return {
     timeNs,
     netns: asNetnsId(tcpRetransmitEvent.netns(view, at)),
     ...tuple,
     fields: {
-      kind: kind ?? String(number),
+      kind,
       state,
       sequence,
       retransmits,
+      needless: retransmit.needless,
+      bytes: retransmit.length,
       ...(srtt === 0 ? {} : { srttSeconds: srtt * MICROSECONDS }),
       ...(cwnd === 0 ? {} : { cwnd }),
     },
-    message: `TCP sent again from ${tuple.src} to ${tuple.dst} in ${state} (${kind}, ${retransmits} so far)${cause}.`,
+    ...(isLoss ? {} : { severity: 'info' as const }),
+    message: `TCP sent again from ${tuple.src} to ${tuple.dst} in ${state} (${kind}, ${retransmits} so far): ${cause}.${needlessText(retransmit)}`,
   };
 }
 
@@ -116,22 +176,34 @@ export const tcpretrans = defineProbe({
     query: 'sum by (namespace, pod, kind) (rate(netsonde_tcp_retransmits_total[5m])) > 0',
     limits: [
       'It is seen at the sender: who receives has no sign of it.',
-      'A segment that is sent again was not always lost: it, or its acknowledgement, may only be late.',
+      'A segment that is sent again was not always lost: it, or its acknowledgement, may only be late. The event says what the other end had twice (`needless`), `netsonde_tcp_dsacks_received_total` counts it.',
+      'What a tail loss probe repaired is known only when it is acknowledged: `netsonde_tcp_loss_probe_recoveries_total` counts it, and there is no event.',
     ],
   },
   metrics,
   events,
-  options: {},
+  options: {
+    lossProbes: z
+      .boolean()
+      .default(false)
+      .describe(
+        'An event of severity info for each tail loss probe as well. Most are answered by an acknowledgement that was only late, as at the end of a connection.',
+      ),
+  },
   hooks,
   requires: { capabilities: ['CAP_BPF', 'CAP_PERFMON'], kernel: 'BTF and ring buffers (5.8).' },
   open: async (scope, sources, settings) => {
     const instance = await openEbpf<Layout>(scope, sources, settings, {
       hooks,
+      constants: { loss_probe_events: settings.options.lossProbes },
       sizes: { events: 256 * 1024 },
       events: {
         recordBytesMax: tcpRetransmitEvent.SIZE,
-        onRecord: (view, at, wallNs) =>
-          scope.publish('tcp_retransmit', decodeEvent(view, at, wallNs(tcpRetransmitEvent.time(view, at)))),
+        onRecord: (view, at, wallNs) => {
+          const kind = nameOf(retransmitKind, tcpRetransmitEvent.kind(view, at));
+          if (kind === undefined) return;
+          scope.publish('tcp_retransmit', decodeEvent(view, at, kind, wallNs(tcpRetransmitEvent.time(view, at))));
+        },
       },
     });
     return {

@@ -12,7 +12,7 @@ let agent: TestKernel;
 
 beforeAll(async () => {
   pair = await HostPair.create();
-  agent = await TestKernel.open('{ detail: full, probes: { packetloss: false } }');
+  agent = await TestKernel.open('{ detail: full, probes: { packetloss: false, tcpretrans: false } }');
 });
 
 afterAll(async () => {
@@ -35,6 +35,12 @@ describe.each(FAMILIES)('over %s', (family) => {
         expect(eventsOf(agent, port)).toHaveLength(total);
         return eventsOf(agent, port);
       });
+      const isInfo = (key: string) => key.endsWith(' orderly');
+      const infos = Object.entries(one.counts).reduce((sum, [key, count]) => sum + (isInfo(key) ? count : 0), 0);
+      expect(events.filter(({ severity }) => severity === 'info')).toHaveLength(infos);
+      for (const { severity, ...event } of events) {
+        expect(severity).toBe(event['outcome'] === 'orderly' ? 'info' : 'warning');
+      }
       const [b, addressA, addressB] = [
         endpoint(pair.addressB[family], port),
         pair.addressA[family],
@@ -47,7 +53,6 @@ describe.each(FAMILIES)('over %s', (family) => {
           probe: 'tcpreset',
           type: 'tcp_reset',
           protocol: 'tcp',
-          severity: 'warning',
           namespace: '',
         });
         expect(sent?.netns).toBe(String(pair[one.sender].netns.cookie));
@@ -81,7 +86,7 @@ describe('derives the reason from the socket where the kernel gives none', () =>
 
   for (const [index, one] of RESET_CASES.entries()) {
     // What netfilter builds is not TCP's.
-    if (one.sender === undefined) continue;
+    if (Object.keys(one.derived).length === 0) continue;
     it(one.name, one.byTimer === true ? BY_TIMER : {}, async () => {
       const counted = await counter.during(pair, () =>
         playScene(pair, 'ipv4', `PORT = ${7_200 + index}\n${one.program}`),
@@ -89,6 +94,53 @@ describe('derives the reason from the socket where the kernel gives none', () =>
       expect(counted).toEqual(one.derived);
     });
   }
+});
+
+it.each(FAMILIES)('warns of nothing where ten TLS clients close first, over %s', async (family) => {
+  agent.events.length = 0;
+  const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
+  const { grown, result } = await growth(agent, pods, RESETS, 'reason', () =>
+    playScene(
+      pair,
+      family,
+      `
+import tempfile
+def node(ns, program):
+    return subprocess.Popen(['ip', 'netns', 'exec', ns, '${process.execPath}', '-e', program], stdout=subprocess.PIPE, text=True)
+with tempfile.TemporaryDirectory() as folder:
+    key, cert = folder + '/key', folder + '/cert'
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', key, '-out', cert, '-subj', '/CN=test'], check=True, stderr=subprocess.DEVNULL)
+    server = node(B, '''
+const { readFileSync } = require('fs');
+require('https').createServer({ key: readFileSync('%s'), cert: readFileSync('%s') }, (_, answer) => answer.end('x'.repeat(2000)))
+  .listen(7198, '%s', () => console.log('up'))''' % (key, cert, ADDRESS[B]))
+    server.stdout.readline()
+    client = node(A, '''
+const https = require('https');
+let bytes = 0, left = 10;
+for (let i = 0; i < 10; i++) {
+  const agent = new https.Agent({ keepAlive: true });
+  https.get({ host: '%s', port: 7198, agent, rejectUnauthorized: false }, (answer) => {
+    answer.on('data', (chunk) => (bytes += chunk.length));
+    answer.on('end', () => { agent.destroy(); if (--left === 0) console.log(bytes) });
+  });
+}''' % ADDRESS[B])
+    print(client.communicate()[0].strip())
+    time.sleep(0.1); server.kill(); server.wait()
+`,
+    ),
+  );
+  expect(result.printed).toEqual([20_000]);
+  expect(Object.keys(grown).filter((key) => !key.endsWith(' orderly'))).toEqual([]);
+  const total = Object.values(grown).reduce((sum, count) => sum + count, 0);
+  // At least the answer to a close_notify that comes too late.
+  expect(total).toBeGreaterThan(0);
+  const events = await eventually(() => {
+    const found = eventsOf(agent, 7_198);
+    expect(found).toHaveLength(total);
+    return found;
+  });
+  expect(new Set(events.map(({ severity }) => severity))).toEqual(new Set(['info']));
 });
 
 it('counts a connection that an administrator kills, by the process that does', async () => {
@@ -105,11 +157,17 @@ time.sleep(0.05)
 `,
     ),
   );
-  expect(grown).toEqual({ 'a sent TCP_STATE': 1, 'b received by_peer': 1 });
+  expect(grown).toEqual({ 'a sent TCP_STATE': 1, 'b received by_peer orderly': 1 });
   const sent = await eventually(() => {
     const found = eventsOf(agent, 7199).find(({ direction }) => direction === 'sent');
     expect(found).toBeDefined();
     return found;
   });
-  expect(sent).toMatchObject({ pod: pods.a, process: 'ss', dst: endpoint(pair.addressB.ipv4, 7199) });
+  expect(sent?.message).toContain('killed from outside');
+  expect(sent).toMatchObject({
+    severity: 'warning',
+    pod: pods.a,
+    process: 'ss',
+    dst: endpoint(pair.addressB.ipv4, 7199),
+  });
 });

@@ -2,11 +2,23 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HostPair } from '../support/hosts.ts';
 import { probesOf, TestKernel } from '../support/kernel.ts';
 import { BY_TIMER, eventually } from '../support/oracle.ts';
-import { RETRANSMIT_CASES, tcpCounters } from '../support/retransmit_cases.ts';
+import {
+  BLACK_HOLE_PROGRAM,
+  PATH_MTU_PROGRAM,
+  RETRANSMIT_CASES,
+  RETRANSMIT_PROBES,
+  severityOf,
+  tcpCounters,
+} from '../support/retransmit_cases.ts';
+import { RoutedPair } from '../support/routed_pair.ts';
 import { endpoint, eventsOf, FAMILIES, growth, playScene } from '../support/scene.ts';
 
 const RETRANSMITS = 'netsonde_tcp_retransmits_total';
-const CONFIG = '{ detail: full, probes: { packetloss: false, tcpreset: false } }';
+const CONFIG = `{ detail: full, probes: ${RETRANSMIT_PROBES} }`;
+
+/** The messages that a path is too narrow, as a firewall drops them that knows no better. */
+const NO_ICMP =
+  'add table inet hole; add chain inet hole c { type filter hook output priority 0; }; add rule inet hole c icmp type destination-unreachable drop; add rule inet hole c icmpv6 type packet-too-big drop';
 
 let pair: HostPair;
 let agent: TestKernel;
@@ -49,7 +61,7 @@ describe.each(FAMILIES)('over %s', (family) => {
         expect(event).toMatchObject({
           probe: 'tcpretrans',
           type: 'tcp_retransmit',
-          severity: 'warning',
+          severity: severityOf(one, event),
           protocol: 'tcp',
           netns: String(pair[one.sender].netns.cookie),
           pod: pods[one.sender],
@@ -58,8 +70,10 @@ describe.each(FAMILIES)('over %s', (family) => {
           [one.sender === 'a' ? 'dst' : 'src']: server,
         });
         expect(Object.keys(one.kinds)).toContain(event['kind']);
-        expect(event['sequence']).toBe(events[0]?.['sequence']);
+        const same = events.find(({ bytes }) => bytes === event['bytes']);
+        expect(event['sequence']).toBe(same?.['sequence']);
         expect(event['sequence']).toBeGreaterThan(0);
+        expect(event['needless']).toBe(0);
         if (one.state === 'ESTABLISHED') {
           expect(event['cwnd']).toBeGreaterThan(0);
           expect(event['srttSeconds']).toBeGreaterThan(0);
@@ -69,6 +83,82 @@ describe.each(FAMILIES)('over %s', (family) => {
       }
     },
   );
+});
+
+describe.each(FAMILIES)('on a path that takes only smaller packets, over %s', (family) => {
+  let routed: RoutedPair;
+
+  beforeAll(() => {
+    routed = new RoutedPair();
+  });
+
+  afterAll(() => routed?.[Symbol.dispose]());
+
+  async function play(port: number, program: string) {
+    agent.events.length = 0;
+    const before = tcpCounters(routed.a.netns);
+    const { grown } = await growth(agent, { a: routed.a.netns.name }, RETRANSMITS, 'kind', () =>
+      playScene(routed, family, `PORT = ${port}\n${program}`),
+    );
+    const after = tcpCounters(routed.a.netns);
+    return { grown, more: (name: string) => (after[name] ?? 0) - (before[name] ?? 0) };
+  }
+
+  it('calls it a timeout while nobody says so', BY_TIMER, async () => {
+    routed.router.exec(`nft ${NO_ICMP}`);
+    const { grown, more } = await play(7_390, BLACK_HOLE_PROGRAM);
+    routed.router.exec('nft delete table inet hole');
+    expect(Object.keys(grown)).not.toContain('a mtu');
+    expect(grown['a rto']).toBe(more('TcpExtTCPTimeouts'));
+    expect(grown['a rto']).toBeGreaterThan(0);
+    const events = await eventually(() => {
+      const found = eventsOf(agent, 7_390).filter(({ type, kind }) => type === 'tcp_retransmit' && kind === 'rto');
+      expect(found).toHaveLength(grown['a rto'] ?? 0);
+      return found;
+    });
+    expect(new Set(events.map(({ severity }) => severity))).toEqual(new Set(['warning']));
+  });
+
+  it('tells it from a timeout, and warns of nothing', async () => {
+    const { grown, more } = await play(7_391, PATH_MTU_PROGRAM);
+    expect(Object.keys(grown)).toEqual(['a mtu']);
+    expect(more('TcpRetransSegs')).toBeGreaterThan(0);
+    expect(more('TcpExtTCPTimeouts')).toBe(0);
+    const events = await eventually(() => {
+      const found = eventsOf(agent, 7_391);
+      expect(found).toHaveLength(grown['a mtu'] ?? 0);
+      return found;
+    });
+    expect(new Set(events.map(({ severity, kind }) => `${severity} ${kind}`))).toEqual(new Set(['info mtu']));
+  });
+});
+
+it('makes no event of a loss probe by default, and counts it', BY_TIMER, async () => {
+  await agent.kernel.configure(probesOf('{ detail: full, probes: { packetloss: false, tcpreset: false } }'));
+  agent.events.length = 0;
+  // Short connections to a server that takes its time to close, as of a database without a pool.
+  const { grown } = await growth(agent, { a: pair.a.netns.name }, RETRANSMITS, 'kind', () =>
+    playScene(
+      pair,
+      'ipv4',
+      `
+server = listen(B, 7395)
+for i in range(20):
+    client = sock(A); client.connect((ADDRESS[B], 7395)); peer, _ = server.accept()
+    for j in range(4):
+        client.send(b'x'); peer.recv(1); peer.send(b'y'); client.recv(1)
+    client.send(b'x'); client.close(); time.sleep(0.02)
+    assert peer.recv(9) == b'x'; peer.close()
+`,
+    ),
+  );
+  expect(Object.keys(grown)).toEqual(['a tlp']);
+  // What comes after it in the same ring is there, so the probe would be.
+  const lost = RETRANSMIT_CASES.find(({ name }) => name.startsWith('a SYN that'));
+  await playScene(pair, 'ipv4', `PORT = 7396\n${lost?.program}`);
+  await eventually(() => expect(eventsOf(agent, 7_396)).not.toEqual([]));
+  expect(eventsOf(agent, 7_395)).toEqual([]);
+  await agent.kernel.configure(probesOf(CONFIG));
 });
 
 it('goes on counting from where it was when it is switched off and on, twice', async () => {

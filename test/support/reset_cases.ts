@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { BpfObject } from 'bpf-napi';
-import { FILE } from '#bpf/generated/tcpreset.ts';
+import { FILE, resetOutcome } from '#bpf/generated/tcpreset.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
 import { COUNTED, Counts } from '#probe/counts.ts';
 import { processConstants } from '#probe/scene.ts';
@@ -12,7 +12,7 @@ import { OBJECTS } from './kernel.ts';
 export interface ResetCase {
   readonly name: string;
   readonly program: string;
-  /** What is counted where, and nothing else. */
+  /** What is counted where, and nothing else; `orderly` where nobody loses anything by it. */
   readonly counts: Readonly<Record<string, number>>;
   /** What is sent, with the reasons that are derived on a kernel that gives none. */
   readonly derived: Readonly<Record<string, number>>;
@@ -28,6 +28,22 @@ export interface ResetCase {
 
 const LINGER = "client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))";
 
+const PEER_LINGER = "peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))";
+
+/** The server forgets a connection, and its client does not hear of it. */
+const FORGET = `
+server, client, peer = connected(PORT)
+drop(B, 'tcp sport %d drop' % PORT, 'type filter hook output priority 0')
+${PEER_LINGER}; peer.close(); undrop(B)
+`;
+
+/** The server does not hear that the client has closed. */
+const CLOSE_UNHEARD = `
+server, client, peer = connected(PORT)
+drop(B, 'tcp dport %d tcp flags & fin == fin drop' % PORT)
+client.close()
+`;
+
 /** Each on a port of its own: PORT. */
 export const RESET_CASES: readonly ResetCase[] = [
   {
@@ -41,23 +57,49 @@ export const RESET_CASES: readonly ResetCase[] = [
   {
     name: 'SO_LINGER with no time',
     program: `server, client, peer = connected(PORT); ${LINGER}; client.close(); time.sleep(0.05)`,
-    counts: { 'a sent TCP_STATE': 1, 'b received by_peer': 1 },
-    derived: { 'a sent linger': 1 },
+    counts: { 'a sent TCP_STATE orderly': 1, 'b received by_peer orderly': 1 },
+    derived: { 'a sent linger orderly': 1 },
     sender: 'a',
     byProcess: true,
     state: 'CLOSE',
     receivedIn: 'ESTABLISHED',
   },
   {
+    name: 'SO_LINGER with no time over data on the way',
+    program: `
+server, client, peer = connected(PORT)
+drop(B, 'tcp dport %d drop' % PORT)
+client.send(b'x'); ${LINGER}; client.close()
+${PEER_LINGER}; peer.close()
+undrop(B)
+`,
+    counts: { 'a sent TCP_STATE': 1, 'b sent TCP_STATE orderly': 1 },
+    derived: { 'a sent linger': 1, 'b sent linger orderly': 1 },
+    sender: 'a',
+    byProcess: true,
+    state: 'CLOSE',
+  },
+  {
     name: 'a close with unread data',
     program:
       "server, client, peer = connected(PORT); peer.send(b'x' * 99); time.sleep(0.05); client.close(); time.sleep(0.05)",
-    counts: { 'a sent TCP_ABORT_ON_CLOSE': 1, 'b received by_peer': 1 },
+    counts: { 'a sent TCP_ABORT_ON_CLOSE': 1, 'b received by_peer orderly': 1 },
     derived: { 'a sent unread_data': 1 },
     sender: 'a',
     byProcess: true,
     state: 'CLOSE',
     receivedIn: 'ESTABLISHED',
+  },
+  {
+    name: 'a close with an unread close_notify',
+    program:
+      "server, client, peer = connected(PORT); peer.send(b'x' * 24); time.sleep(0.05); client.send(b'x' * 24); client.shutdown(1); client.close(); time.sleep(0.05)",
+    counts: { 'a sent TCP_ABORT_ON_CLOSE orderly': 1, 'b received broken_pipe orderly': 1 },
+    derived: { 'a sent unread_data orderly': 1 },
+    sender: 'a',
+    byProcess: true,
+    state: 'CLOSE',
+    receivedIn: 'CLOSE_WAIT',
   },
   {
     name: 'data after the close',
@@ -70,10 +112,104 @@ export const RESET_CASES: readonly ResetCase[] = [
     receivedIn: 'CLOSE_WAIT',
   },
   {
+    name: 'a close_notify after the close',
+    program:
+      "server, client, peer = connected(PORT); client.close(); time.sleep(0.05); peer.send(b'x' * 24); time.sleep(0.05)",
+    counts: { 'a sent TCP_TIMEWAIT_SOCKET orderly': 1, 'b received broken_pipe orderly': 1 },
+    derived: { 'a sent time_wait orderly': 1 },
+    sender: 'a',
+    state: 'TIME_WAIT',
+    receivedIn: 'CLOSE_WAIT',
+  },
+  {
+    name: 'data that meets the close',
+    program: `${CLOSE_UNHEARD}peer.send(b'x' * 99); time.sleep(0.05); undrop(B)`,
+    counts: { 'a received by_peer orderly': 1, 'a sent TCP_ABORT_ON_DATA': 1, 'b received by_peer': 1 },
+    derived: { 'a sent after_close': 1 },
+    sender: 'a',
+    state: 'CLOSE',
+    receivedIn: 'FIN_WAIT1',
+  },
+  {
+    name: 'a close_notify that meets the close',
+    program: `${CLOSE_UNHEARD}peer.send(b'x' * 24); time.sleep(0.05); undrop(B)`,
+    counts: { 'a received by_peer orderly': 1, 'a sent TCP_ABORT_ON_DATA orderly': 1, 'b received by_peer orderly': 1 },
+    derived: { 'a sent after_close orderly': 1 },
+    sender: 'a',
+    state: 'CLOSE',
+    receivedIn: 'FIN_WAIT1',
+  },
+  {
+    name: 'data after a shutdown of both directions',
+    program:
+      "server, client, peer = connected(PORT); client.shutdown(2); time.sleep(0.05); peer.send(b'x' * 99); time.sleep(0.05)",
+    counts: { 'a received by_peer orderly': 1, 'a sent TCP_ABORT_ON_DATA': 1, 'b received broken_pipe': 1 },
+    derived: { 'a sent after_close': 1 },
+    sender: 'a',
+    state: 'CLOSE',
+    receivedIn: 'FIN_WAIT2',
+  },
+  {
+    name: 'an acknowledgement of what was never sent',
+    program: `
+client = sock(B); client.bind((ADDRESS[B], PORT)); client.setblocking(False)
+drop(A, 'tcp dport 40000 drop')
+client.connect_ex((ADDRESS[A], 40000))
+raw(6, segment(PORT, 0x10)); time.sleep(0.05)
+client.close(); undrop(A)
+`,
+    counts: { 'b sent TCP_INVALID_ACK_SEQUENCE': 1 },
+    derived: { 'b sent invalid_segment': 1 },
+    sender: 'b',
+    state: 'SYN_SENT',
+  },
+  {
+    name: 'TCP_LINGER2 with no time',
+    program:
+      'server, client, peer = connected(PORT); client.setsockopt(6, socket.TCP_LINGER2, -1); client.close(); time.sleep(0.1)',
+    counts: { 'a sent TCP_ABORT_ON_DATA orderly': 1, 'b received broken_pipe orderly': 1 },
+    derived: { 'a sent after_close orderly': 1 },
+    sender: 'a',
+    state: 'CLOSE',
+    receivedIn: 'CLOSE_WAIT',
+  },
+  {
+    name: 'a FIN over a connection that is gone',
+    program: `${FORGET}server.close(); client.close(); time.sleep(0.05)`,
+    counts: { 'b sent TCP_STATE orderly': 1, 'b sent NO_SOCKET orderly': 1, 'a received by_peer orderly': 1 },
+    derived: { 'b sent linger orderly': 1, 'b sent no_listener orderly': 1 },
+    receivedIn: 'FIN_WAIT1',
+  },
+  {
+    name: 'a request over a connection that is gone',
+    program: `${FORGET}server.close(); client.send(b'request'); time.sleep(0.05)`,
+    counts: { 'b sent TCP_STATE orderly': 1, 'b sent NO_SOCKET': 1, 'a received by_peer': 1 },
+    derived: { 'b sent linger orderly': 1, 'b sent no_listener': 1 },
+    receivedIn: 'ESTABLISHED',
+  },
+  {
+    name: 'a keepalive to a server that has started anew',
+    program: `${FORGET}
+client.setsockopt(6, socket.TCP_KEEPIDLE, 1); client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+select.select([client], [], [], 5); time.sleep(0.05)
+`,
+    counts: { 'b sent TCP_STATE orderly': 1, 'b sent TCP_FLAGS orderly': 1, 'a received by_peer orderly': 1 },
+    derived: { 'b sent linger orderly': 1, 'b sent invalid_segment orderly': 1 },
+    receivedIn: 'ESTABLISHED',
+    byTimer: true,
+  },
+  {
+    name: 'a request to a server that has started anew',
+    program: `${FORGET}client.send(b'request'); time.sleep(0.05)`,
+    counts: { 'b sent TCP_STATE orderly': 1, 'b sent TCP_FLAGS': 1, 'a received by_peer': 1 },
+    derived: { 'b sent linger orderly': 1, 'b sent invalid_segment': 1 },
+    receivedIn: 'ESTABLISHED',
+  },
+  {
     name: 'an ACK to a listening port',
     program: 'server = listen(B, PORT); raw(6, segment(PORT, 0x10)); time.sleep(0.05)',
-    counts: { 'b sent TCP_FLAGS': 1 },
-    derived: { 'b sent invalid_segment': 1 },
+    counts: { 'b sent TCP_FLAGS orderly': 1 },
+    derived: { 'b sent invalid_segment orderly': 1 },
     sender: 'b',
     state: 'LISTEN',
   },
@@ -81,7 +217,7 @@ export const RESET_CASES: readonly ResetCase[] = [
     name: 'a listening socket that is closed over a waiting connection',
     program:
       'server = listen(B, PORT); client = sock(A); client.connect((ADDRESS[B], PORT)); time.sleep(0.05); server.close(); time.sleep(0.05)',
-    counts: { 'b sent TCP_STATE': 1, 'a received by_peer': 1 },
+    counts: { 'b sent TCP_STATE': 1, 'a received by_peer orderly': 1 },
     derived: { 'b sent not_accepted': 1 },
     sender: 'b',
     byProcess: true,
@@ -106,10 +242,10 @@ drop(B, 'tcp dport %d drop' % PORT)
 time.sleep(2.5)
 undrop(B)
 ${LINGER}
-peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+${PEER_LINGER}
 `,
-    counts: { 'a sent TCP_KEEPALIVE_TIMEOUT': 1, 'b sent TCP_STATE': 1 },
-    derived: { 'a sent keepalive': 1, 'b sent linger': 1 },
+    counts: { 'a sent TCP_KEEPALIVE_TIMEOUT': 1, 'b sent TCP_STATE orderly': 1 },
+    derived: { 'a sent keepalive': 1, 'b sent linger orderly': 1 },
     sender: 'a',
     state: 'ESTABLISHED',
     byTimer: true,
@@ -138,13 +274,21 @@ for client in clients[:3]:
     ${LINGER}
     client.close(); time.sleep(0.05)
 `,
-    counts: { 'b sent INVALID_SYN': 1, 'a received by_peer': 1, 'a sent TCP_STATE': 3, 'b received by_peer': 3 },
-    derived: { 'b sent queue_full': 1, 'a sent linger': 3 },
+    counts: {
+      'b sent INVALID_SYN': 1,
+      'a received by_peer': 1,
+      'a sent TCP_STATE orderly': 3,
+      'b received by_peer orderly': 3,
+    },
+    derived: { 'b sent queue_full': 1, 'a sent linger orderly': 3 },
     sender: 'b',
     state: 'LISTEN',
     receivedIn: 'ESTABLISHED',
   },
 ];
+
+const directionOf = (side: number) => ((side & 1) === 0 ? 'sent' : 'received');
+const isOrderly = (side: number) => side >> 1 === resetOutcome.orderly;
 
 /** Counts resets with programs of the test's choice, also those that a better one keeps the agent from using here. */
 export class ResetCounter implements Disposable {
@@ -184,7 +328,7 @@ export class ResetCounter implements Disposable {
     const rows = this.#counts.rows().filter(({ netns }) => names.has(BigInt(netns)));
     return new Map(
       rows.map(({ netns, reason, side, count }) => [
-        `${names.get(BigInt(netns))} ${side === 0 ? 'sent' : 'received'} ${this.#reasons.name(reason)}`,
+        `${names.get(BigInt(netns))} ${directionOf(side)} ${this.#reasons.name(reason)}${isOrderly(side) ? ' orderly' : ''}`,
         Number(count),
       ]),
     );

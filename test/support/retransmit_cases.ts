@@ -8,7 +8,36 @@ export interface RetransmitCase {
   readonly state: string;
   /** The counter of the kernel that must have grown as much, for each kind that must be there. */
   readonly kinds: Readonly<Record<string, string>>;
+  /** Something gets lost: a warning, but for loss probes and a FIN without data. */
+  readonly isLoss: boolean;
 }
+
+/** The configuration that the cases want: an event for each, so that none is missed. */
+export const RETRANSMIT_PROBES = '{ packetloss: false, tcpreset: false, tcpretrans: { lossProbes: true } }';
+
+export function severityOf(
+  { isLoss }: RetransmitCase,
+  { kind, bytes, state }: Readonly<Record<string, unknown>>,
+): string {
+  return isLoss && kind !== 'tlp' && (state !== 'FIN_WAIT1' || bytes !== 0) ? 'warning' : 'info';
+}
+
+/** Too large for a link on the way, and the router says so: all arrives, and no timer runs. */
+export const PATH_MTU_PROGRAM = `
+server, client, peer = connected(PORT)
+client.sendall(b'x' * 30000)
+assert len(peer.recv(30000, socket.MSG_WAITALL)) == 30000
+`;
+
+/** The same where nobody hears of it: nothing large arrives, and what goes again is after a timeout. */
+export const BLACK_HOLE_PROGRAM = `
+server, client, peer = connected(PORT)
+client.sendall(b'x' * 30000); time.sleep(0.8)
+peer.setblocking(False)
+try: assert peer.recv(1) is None
+except BlockingIOError: pass
+client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); client.close()
+`;
 
 /** Each on a port of its own: PORT. */
 export const RETRANSMIT_CASES: readonly RetransmitCase[] = [
@@ -25,6 +54,7 @@ peer.recv(99)
     sender: 'a',
     state: 'ESTABLISHED',
     kinds: { tlp: 'TcpExtTCPLossProbes', rto: 'TcpExtTCPTimeouts' },
+    isLoss: true,
   },
   {
     name: 'one lost segment of many',
@@ -41,6 +71,7 @@ assert len(peer.recv(600, socket.MSG_WAITALL)) == 600
     sender: 'a',
     state: 'ESTABLISHED',
     kinds: { fast: 'TcpExtTCPFastRetrans' },
+    isLoss: true,
   },
   {
     name: 'a SYN that does not get through',
@@ -53,6 +84,7 @@ client.close(); undrop(B)
     sender: 'a',
     state: 'SYN_SENT',
     kinds: { syn: 'TcpExtTCPSynRetrans' },
+    isLoss: true,
   },
   {
     name: 'a SYN-ACK that nobody confirms',
@@ -65,11 +97,81 @@ undrop(B); server.close()
     sender: 'b',
     state: 'NEW_SYN_RECV',
     kinds: { synack: 'TcpExtTCPSynRetrans' },
+    isLoss: true,
+  },
+  {
+    name: 'a SYN-ACK while the server waits for data',
+    program: `
+server = listen(B, PORT); server.setsockopt(6, socket.TCP_DEFER_ACCEPT, 1)
+client = sock(A); client.connect((ADDRESS[B], PORT)); time.sleep(1.3)
+client.send(b'x'); peer, _ = server.accept(); assert peer.recv(1) == b'x'
+`,
+    sender: 'b',
+    state: 'NEW_SYN_RECV',
+    kinds: { synack: 'TcpExtTCPSynRetrans' },
+    isLoss: false,
+  },
+  {
+    name: 'data that the server does not take with the SYN',
+    program: `
+subprocess.run(['ip', 'netns', 'exec', A, 'sysctl', '-qw', 'net.ipv4.tcp_fastopen=5'], check=True)
+server = listen(B, PORT)
+client = sock(A); client.setsockopt(6, 30, 1)
+client.connect((ADDRESS[B], PORT)); client.send(b'x' * 99)
+peer, _ = server.accept(); assert peer.recv(99, socket.MSG_WAITALL) == b'x' * 99
+`,
+    sender: 'a',
+    state: 'ESTABLISHED',
+    kinds: { fastopen: 'TcpRetransSegs' },
+    isLoss: false,
+  },
+  {
+    name: 'an orderly close, which the server confirms late',
+    program: `
+server, client, peer = connected(PORT)
+for i in range(4):
+    client.send(b'x'); peer.recv(1); peer.send(b'y'); client.recv(1)
+client.send(b'x'); client.close(); time.sleep(0.03)
+assert peer.recv(9) == b'x'; peer.close()
+`,
+    sender: 'a',
+    state: 'FIN_WAIT1',
+    kinds: { tlp: 'TcpExtTCPDSACKRecv' },
+    isLoss: false,
+  },
+  {
+    name: 'a FIN that does not get through',
+    program: `
+server, client, peer = connected(PORT)
+client.send(b'x' * 99); peer.recv(99); time.sleep(0.1)
+drop(B, 'tcp dport %d drop' % PORT)
+client.close(); time.sleep(0.5); undrop(B)
+peer.recv(1)
+`,
+    sender: 'a',
+    state: 'FIN_WAIT1',
+    kinds: { tlp: 'TcpExtTCPLossProbes', rto: 'TcpExtTCPTimeouts' },
+    isLoss: false,
+  },
+  {
+    name: 'data and a FIN that do not get through',
+    program: `
+server, client, peer = connected(PORT)
+client.send(b'x' * 99); peer.recv(99); time.sleep(0.1)
+drop(B, 'tcp dport %d drop' % PORT)
+client.send(b'y' * 9); client.close(); time.sleep(0.7); undrop(B)
+assert peer.recv(9, socket.MSG_WAITALL) == b'y' * 9; peer.recv(1)
+`,
+    sender: 'a',
+    state: 'FIN_WAIT1',
+    kinds: { tlp: 'TcpExtTCPLossProbes', rto: 'NOT_PROBES' },
+    isLoss: true,
   },
 ];
 
 /** The kernel's counters of a namespace, by the names of nstat. */
 export function tcpCounters(netns: TestNetns): Record<string, number> {
   const { kernel } = JSON.parse(netns.exec('nstat -asj')) as { kernel: Record<string, number> };
-  return kernel;
+  // After a timeout the rest of what was lost goes again without another.
+  return { ...kernel, NOT_PROBES: (kernel['TcpRetransSegs'] ?? 0) - (kernel['TcpExtTCPLossProbes'] ?? 0) };
 }

@@ -122,7 +122,8 @@ function readAll(
   for (const [name, pod] of Object.entries(pods)) {
     for (const { labels } of page.samples.filter((sample) => sample.name === metric && sample.labels['pod'] === pod)) {
       const direction = labels['direction'] === undefined ? '' : ` ${labels['direction']}`;
-      values[`${name}${direction} ${labels[label]}`] = sampleValue(page, metric, labels) ?? 0;
+      const orderly = labels['outcome'] === 'orderly' ? ' orderly' : '';
+      values[`${name}${direction} ${labels[label]}${orderly}`] = sampleValue(page, metric, labels) ?? 0;
     }
   }
   return values;

@@ -330,6 +330,7 @@ struct netdev_queue;
 struct net_device {
 	char name[16];
 	unsigned int flags;
+	unsigned int mtu;
 	int ifindex;
 	possible_net_t nd_net;
 	struct list_head dev_list;
@@ -368,6 +369,16 @@ struct sock_cgroup_data {
 	struct cgroup *cgroup; /* of the v2 hierarchy */
 };
 
+struct rb_node {
+	struct rb_node *rb_right;
+};
+
+struct rb_root {
+	struct rb_node *rb_node;
+};
+
+struct dst_entry;
+
 struct sock {
 	struct sock_common __sk_common;
 	struct socket *sk_socket;
@@ -377,6 +388,10 @@ struct sock {
 	__u32 sk_max_ack_backlog;
 	unsigned long sk_lingertime;
 	struct sk_buff_head sk_receive_queue;
+	struct sk_buff_head sk_write_queue;
+	struct rb_root tcp_rtx_queue; /* by sequence number: of struct sk_buff, which begins with its node */
+	struct dst_entry *sk_dst_cache;
+	__u8 sk_shutdown;
 	__u16 sk_protocol;
 };
 
@@ -389,10 +404,17 @@ struct inet_sock {
 	__be16 inet_sport;
 };
 
+struct request_sock_queue {
+	__u8 rskq_defer_accept; /* of a listening socket: how often it waits for data */
+};
+
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	struct request_sock_queue icsk_accept_queue;
 	__u8 icsk_ca_state : 5;
 	__u8 icsk_pending;
+	__u8 icsk_retransmits;
+	__u32 icsk_pmtu_cookie; /* the path MTU that the segments are made for */
 };
 
 struct tcp_sock {
@@ -400,6 +422,11 @@ struct tcp_sock {
 	__u32 srtt_us;
 	__u32 snd_cwnd;
 	__u32 total_retrans;
+	__u32 dsack_dups;
+	__u32 undo_marker;
+	__u64 bytes_acked;
+	__u8 syn_data : 1;
+	__u8 syn_data_acked : 1;
 	__u32 rcv_nxt;
 	__u32 copied_seq;
 	__u32 write_seq;
@@ -415,12 +442,18 @@ struct request_sock {
 	__u8 num_retrans;
 };
 
+struct inet_request_sock {
+	__u16 acked : 1;
+};
+
 struct tcp_request_sock {
 	__u32 snt_isn;
 };
 
 struct tcp_skb_cb {
 	__u32 seq;
+	__u32 end_seq; /* with SYN and FIN */
+	__u8 tcp_flags;
 };
 
 struct dst_entry {

@@ -54,11 +54,6 @@ SHARED_ENUM(loss_rule);
 
 #define HEADER_UNSET 0xffff
 
-#define TCP_FIN 0x01
-#define TCP_SYN 0x02
-#define TCP_RST 0x04
-#define TCP_ACK 0x10
-
 #define ICMP_ECHO 8
 #define ICMPV6_ECHO 128
 /* Kernel: include/uapi/linux/icmpv6.h. Listener reports, and from 133 on routers, neighbours and redirects. */

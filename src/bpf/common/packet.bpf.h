@@ -108,6 +108,27 @@ static __always_inline void packet_read_tuple(struct packet_tuple *tuple, struct
 		packet_read_ipv6(tuple, network);
 }
 
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+/* Of a segment that TCP has in its hands (kernel: include/net/tcp.h, TCP_SKB_CB()). */
+static __always_inline __u8 packet_tcp_flags(const struct sk_buff *skb)
+{
+	return BPF_CORE_READ((const struct tcp_skb_cb *)skb->cb, tcp_flags);
+}
+
+/* Bytes of data of such a segment. */
+static __always_inline __u32 packet_tcp_length(const struct sk_buff *skb)
+{
+	const struct tcp_skb_cb *segment = (const struct tcp_skb_cb *)skb->cb;
+	__u8 flags = packet_tcp_flags(skb);
+
+	return BPF_CORE_READ(segment, end_seq) - BPF_CORE_READ(segment, seq) - !!(flags & TCP_SYN) -
+	       !!(flags & TCP_FIN);
+}
+
 /*
  * Cookie of the namespace of a packet's device, 0 if it has none. A packet in a TCP queue has no device; in a
  * UDP receive queue or among fragments it has other data in its place, so that the namespace has to prove itself.

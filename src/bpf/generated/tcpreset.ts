@@ -10,6 +10,12 @@ export interface Layout {
   readonly program: 'tcp_reset_sent_reason' | 'tcp_reset_sent' | 'tcp_reset_received' | 'tcp_reset_v4_entry' | 'tcp_reset_v6_entry' | 'tcp_reset_active_entry' | 'tcp_reset_v4_probe' | 'tcp_reset_v6_probe' | 'tcp_reset_active_probe' | 'tcp_reset_received_entry' | 'tcp_reset_received_probe';
 }
 
+/** enum reset_outcome */
+export const resetOutcome = {
+  orderly: 0,
+  cut_off: 1,
+} as const;
+
 /** enum reset_reason */
 export const resetReason = {
   no_listener: 65536,
@@ -33,10 +39,22 @@ export const resetSide = {
   received: 1,
 } as const;
 
+/** struct reset_scene */
+export const resetScene = {
+  SIZE: 16,
+  offsets: { unacknowledged: 0, unread: 4, refused: 8, answersSyn: 12, neverAccepted: 13, outcome: 14 },
+  unacknowledged: (view: DataView, at: number) => view.getUint32(at + 0, true),
+  unread: (view: DataView, at: number) => view.getUint32(at + 4, true),
+  refused: (view: DataView, at: number) => view.getUint32(at + 8, true),
+  answersSyn: (view: DataView, at: number) => view.getUint8(at + 12),
+  neverAccepted: (view: DataView, at: number) => view.getUint8(at + 13),
+  outcome: (view: DataView, at: number) => view.getUint8(at + 14),
+} as const;
+
 /** struct tcp_reset_event */
 export const tcpResetEvent = {
-  SIZE: 96,
-  offsets: { time: 0, netns: 8, reason: 16, side: 20, state: 21, tuple: 22, process: 64 },
+  SIZE: 112,
+  offsets: { time: 0, netns: 8, reason: 16, side: 20, state: 21, scene: 24, tuple: 40, process: 80 },
   time: (view: DataView, at: number) => readCounter(view, at + 0),
   netns: (view: DataView, at: number) => readCounter(view, at + 8),
   reason: (view: DataView, at: number) => view.getUint32(at + 16, true),

@@ -5,7 +5,7 @@ export const FILE = 'tcpretrans.bpf.o';
 
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
-  readonly constant: 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second';
+  readonly constant: 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'loss_probe_events';
   readonly map: 'aimed_netns' | 'misses' | 'counts' | 'event_ledgers' | 'event_buckets' | 'events';
   readonly program: 'tcp_retransmit_error' | 'tcp_retransmit' | 'tcp_retransmit_synack';
 }
@@ -17,18 +17,24 @@ export const retransmitKind = {
   tlp: 2,
   syn: 3,
   synack: 4,
+  mtu: 5,
+  fastopen: 6,
 } as const;
 
 /** struct tcp_retransmit_event */
 export const tcpRetransmitEvent = {
-  SIZE: 80,
-  offsets: { time: 0, netns: 8, tuple: 16, sequence: 56, retransmits: 60, srtt: 64, cwnd: 68, kind: 72, state: 73 },
+  SIZE: 88,
+  offsets: { time: 0, netns: 8, tuple: 16, sequence: 56, length: 60, retransmits: 64, needless: 68, srtt: 72, cwnd: 76, kind: 80, state: 81, confirmed: 82, deferred: 83 },
   time: (view: DataView, at: number) => readCounter(view, at + 0),
   netns: (view: DataView, at: number) => readCounter(view, at + 8),
   sequence: (view: DataView, at: number) => view.getUint32(at + 56, true),
-  retransmits: (view: DataView, at: number) => view.getUint32(at + 60, true),
-  srtt: (view: DataView, at: number) => view.getUint32(at + 64, true),
-  cwnd: (view: DataView, at: number) => view.getUint32(at + 68, true),
-  kind: (view: DataView, at: number) => view.getUint8(at + 72),
-  state: (view: DataView, at: number) => view.getUint8(at + 73),
+  length: (view: DataView, at: number) => view.getUint32(at + 60, true),
+  retransmits: (view: DataView, at: number) => view.getUint32(at + 64, true),
+  needless: (view: DataView, at: number) => view.getUint32(at + 68, true),
+  srtt: (view: DataView, at: number) => view.getUint32(at + 72, true),
+  cwnd: (view: DataView, at: number) => view.getUint32(at + 76, true),
+  kind: (view: DataView, at: number) => view.getUint8(at + 80),
+  state: (view: DataView, at: number) => view.getUint8(at + 81),
+  confirmed: (view: DataView, at: number) => view.getUint8(at + 82),
+  deferred: (view: DataView, at: number) => view.getUint8(at + 83),
 } as const;

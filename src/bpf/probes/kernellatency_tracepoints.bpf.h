@@ -30,7 +30,6 @@ struct tcp_fields {
 	__u8 header_length, flags;
 };
 
-#define TCP_FIN 0x1
 #define IPV6_HEADER 40
 
 /*

@@ -5,6 +5,7 @@
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
 #include "common/netns.bpf.h"
+#include "common/packet.bpf.h"
 #include "common/shared.bpf.h"
 #include "common/socket.bpf.h"
 #include <bpf/bpf_tracing.h>
@@ -14,24 +15,54 @@
 #define CA_LOSS 4
 #define TIME_LOSS_PROBE 5
 
-enum retransmit_kind { KIND_RTO, KIND_FAST, KIND_TLP, KIND_SYN, KIND_SYNACK };
+enum retransmit_kind { KIND_RTO, KIND_FAST, KIND_TLP, KIND_SYN, KIND_SYNACK, KIND_MTU, KIND_FASTOPEN };
 
 SHARED_ENUM(retransmit_kind);
+
+/* Most of them repair nothing: the other end only waits with its acknowledgement. */
+const volatile bool loss_probe_events = false;
 
 struct tcp_retransmit_event {
 	__u64 time; /* bpf_ktime_get_ns() */
 	__u64 netns;
 	struct packet_tuple tuple;
 	__u32 sequence; /* of the first byte */
+	__u32 length; /* bytes of data; 0: a bare SYN or FIN */
 	__u32 retransmits; /* of this connection so far, this one counted */
+	__u32 needless; /* of those: what the other end says that it had already (DSACK) */
 	__u32 srtt; /* microseconds; 0 before the first measurement */
 	__u32 cwnd; /* segments */
 	__u8 kind;
 	__u8 state;
+	__u8 confirmed; /* a SYN-ACK whose ACK has come */
+	__u8 deferred; /* the server wants data with it (TCP_DEFER_ACCEPT) */
 };
 
 EVENT_RECORD(tcp_retransmit_event);
 EVENT_RECORD(packet_tuple);
+
+/*
+ * Neither a timeout nor a gap made the kernel do it: both note where they began, to be taken back. What is not lost but
+ * has to go again brings the connection into Loss without (net/ipv4/tcp_input.c, tcp_simple_retransmit()).
+ */
+static __always_inline bool is_no_loss(const struct tcp_sock *tcp, __u8 congestion)
+{
+	return congestion != CA_RECOVERY && !tcp->undo_marker && !tcp->inet_conn.icsk_retransmits;
+}
+
+/* Data that went with the SYN, and that the server did not take: it is sent once the connection is there. */
+static __always_inline bool is_fastopen(const struct tcp_sock *tcp)
+{
+	return BPF_CORE_READ_BITFIELD(tcp, syn_data) && !BPF_CORE_READ_BITFIELD(tcp, syn_data_acked) &&
+	       tcp->bytes_acked <= 1;
+}
+
+/* Segments too large for the path go again, in smaller ones. A timeout while the window is reduced (ECN) has no mark to
+ * go back to either: so the path must be narrower than the device as well. */
+static __always_inline bool is_for_mtu(const struct sock *sk, const struct tcp_sock *tcp)
+{
+	return tcp->inet_conn.icsk_pmtu_cookie < BPF_CORE_READ(sk, sk_dst_cache, dev, mtu);
+}
 
 static __always_inline __u32 retransmit_kind(const struct sock *sk, const struct tcp_sock *tcp)
 {
@@ -42,12 +73,14 @@ static __always_inline __u32 retransmit_kind(const struct sock *sk, const struct
 		return KIND_SYN;
 	if (state == STATE_SYN_RECV)
 		return KIND_SYNACK;
-	/* A timeout brings the connection into Loss, where it stays until all that was lost is there. */
-	if (congestion == CA_LOSS)
-		return KIND_RTO;
+	if (is_no_loss(tcp, congestion) && is_fastopen(tcp))
+		return KIND_FASTOPEN;
 	/* The timer of the probe is still noted as pending while it sends; in Recovery it is another's. */
 	if (congestion < CA_RECOVERY && connection->icsk_pending == TIME_LOSS_PROBE)
 		return KIND_TLP;
+	/* A timeout brings the connection into Loss, where it stays until all that was lost is there. */
+	if (congestion == CA_LOSS)
+		return is_no_loss(tcp, congestion) && is_for_mtu(sk, tcp) ? KIND_MTU : KIND_RTO;
 	return KIND_FAST;
 }
 
@@ -64,8 +97,11 @@ static __always_inline __u64 count_retransmit(const struct sock *sk, __u32 kind)
 
 static __always_inline struct tcp_retransmit_event *reserve_event(__u64 netns, __u32 kind)
 {
-	struct tcp_retransmit_event *event = events_enabled && netns ? event_reserve(netns, sizeof(*event)) : NULL;
+	struct tcp_retransmit_event *event;
 
+	if (!events_enabled || !netns || (kind == KIND_TLP && !loss_probe_events))
+		return NULL;
+	event = event_reserve(netns, sizeof(*event));
 	if (!event)
 		return NULL;
 	__builtin_memset(event, 0, sizeof(*event));
@@ -91,7 +127,9 @@ static __always_inline int handle_segment(struct sock *sk, struct sk_buff *skb)
 		return 0;
 	socket_read_tuple(&event->tuple, sk);
 	event->sequence = BPF_CORE_READ((struct tcp_skb_cb *)skb->cb, seq);
+	event->length = packet_tcp_length(skb);
 	event->retransmits = tcp->total_retrans;
+	event->needless = tcp->dsack_dups;
 	event->srtt = tcp->srtt_us >> 3;
 	event->cwnd = tcp->snd_cwnd;
 	event->state = sk->__sk_common.skc_state;
@@ -125,6 +163,8 @@ int BPF_PROG(tcp_retransmit_synack, struct sock *sk, struct request_sock *reques
 	event->sequence = BPF_CORE_READ((struct tcp_request_sock *)request, snt_isn);
 	event->retransmits = request->num_retrans + 1;
 	event->state = STATE_NEW_SYN_RECV;
+	event->confirmed = BPF_CORE_READ_BITFIELD_PROBED((struct inet_request_sock *)request, acked);
+	event->deferred = !!BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_accept_queue.rskq_defer_accept);
 	event_submit(event);
 	return 0;
 }

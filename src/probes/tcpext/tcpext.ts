@@ -57,7 +57,7 @@ export const tcpext = defineProbe({
     when: 'Look here when `tcp` shows that segments are sent again, or when clients wait for their connections.',
     query: 'sum by (namespace, pod) (rate(netsonde_tcp_listen_overflows_total[5m])) > 0',
     limits: [
-      'By default only full queues are shown; everything else needs `detail: full`.',
+      'By default only full queues, DSACKs and what loss probes repaired are shown; everything else needs `detail: full`.',
       'A field that the kernel lacks has no series; which ones there are differs between kernels.',
     ],
   },

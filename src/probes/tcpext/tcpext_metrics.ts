@@ -123,7 +123,7 @@ export const metrics = defineMetrics({
     name: 'netsonde_tcp_loss_probe_recoveries_total',
     help: 'Losses that a tail loss probe repaired.',
     mib: ['TcpExt', 'TCPLossProbeRecovery'],
-    detail: 'full',
+    detail: 'core',
   },
   spuriousRtos: {
     ...counter,
@@ -177,9 +177,9 @@ export const metrics = defineMetrics({
   dsackReceived: {
     ...counter,
     name: 'netsonde_tcp_dsacks_received_total',
-    help: 'DSACKs received: the other side got data twice.',
+    help: 'DSACKs received: the other side got data twice, so what was sent again was needless.',
     mib: ['TcpExt', 'TCPDSACKRecv'],
-    detail: 'full',
+    detail: 'core',
   },
   dsackOfoReceived: {
     ...counter,

@@ -1,5 +1,5 @@
-import { FILE, type Layout, resetSide, tcpResetEvent } from '#bpf/generated/tcpreset.ts';
-import { namesOf } from '#bpf/layout.ts';
+import { FILE, type Layout, resetOutcome, resetScene, resetSide, tcpResetEvent } from '#bpf/generated/tcpreset.ts';
+import { nameOf, namesOf } from '#bpf/layout.ts';
 import { asNetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { openEbpf } from '#probe/ebpf.ts';
@@ -7,12 +7,15 @@ import { defineEvents, type EventBody } from '#probe/event.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeProcess, decodeTuple, PROCESS_FIELDS, processConstants, tcpStateName } from '#probe/scene.ts';
-import { describeReset, ResetReasons } from './reset_reasons.ts';
+import { describeReset, ResetReasons, type ResetScene } from './reset_reasons.ts';
 
 // Namespaced: yes. A socket carries the cookie; a reset without one is in the namespace of the packet that it answers.
 
 const REASON_HELP =
   'Why, in the name that the running kernel gives the reason; in lower case where it gives none and this is derived from the socket.';
+
+const OUTCOME_HELP =
+  '`cut_off`: somebody lost something by it, a connection or data; `orderly`: nobody did, as at the end of TLS.';
 
 const metrics = defineMetrics({
   resets: {
@@ -25,6 +28,7 @@ const metrics = defineMetrics({
     labels: {
       direction: { help: 'sent: by this namespace; received: by one of its connections.', values: namesOf(resetSide) },
       reason: { help: REASON_HELP, example: 'NO_SOCKET', max: 64 },
+      outcome: { help: OUTCOME_HELP, values: namesOf(resetOutcome) },
     },
   },
 });
@@ -33,6 +37,7 @@ const events = defineEvents({
   tcp_reset: {
     help: 'A TCP connection was reset, or refused.',
     severity: 'warning',
+    info: 'where nobody lost anything by it: [the rule](resets.md)',
     equalBy: ['direction', 'reason', 'state'],
     client: ({ direction, state }) => {
       if (state === 'SYN_SENT') return direction === 'sent' ? 'src' : 'dst';
@@ -45,6 +50,22 @@ const events = defineEvents({
       state: {
         type: 'string',
         help: 'State of the socket: CLOSE where it is being closed; not there where no socket is involved.',
+        optional: true,
+      },
+      outcome: { type: 'string', help: OUTCOME_HELP },
+      unacknowledgedBytes: {
+        type: 'number',
+        help: 'Data of this end that the other one has not confirmed, where there is any.',
+        optional: true,
+      },
+      unreadBytes: {
+        type: 'number',
+        help: 'Received data that the process has not read, where there is any.',
+        optional: true,
+      },
+      refusedBytes: {
+        type: 'number',
+        help: 'Data of the segment that the reset answers, where there is any.',
         optional: true,
       },
       ...PROCESS_FIELDS,
@@ -101,10 +122,34 @@ function directionOf(side: number): keyof typeof resetSide {
   return side === resetSide.sent ? 'sent' : 'received';
 }
 
+function decodeScene(view: DataView, at: number, reasons: ResetReasons): ResetScene {
+  const scene = at + tcpResetEvent.offsets.scene;
+  return {
+    reason: reasons.name(tcpResetEvent.reason(view, at)),
+    state: tcpResetEvent.state(view, at) === 0 ? 'NONE' : tcpStateName(tcpResetEvent.state(view, at)),
+    isSent: tcpResetEvent.side(view, at) === resetSide.sent,
+    isCutOff: resetScene.outcome(view, scene) === resetOutcome.cut_off,
+    unacknowledged: resetScene.unacknowledged(view, scene),
+    unread: resetScene.unread(view, scene),
+    refused: resetScene.refused(view, scene),
+    answersSyn: resetScene.answersSyn(view, scene) !== 0,
+    neverAccepted: resetScene.neverAccepted(view, scene) !== 0,
+  };
+}
+
+function bytesOf({ unacknowledged, unread, refused }: ResetScene) {
+  return {
+    ...(unacknowledged === 0 ? {} : { unacknowledgedBytes: unacknowledged }),
+    ...(unread === 0 ? {} : { unreadBytes: unread }),
+    ...(refused === 0 ? {} : { refusedBytes: refused }),
+  };
+}
+
 function decodeEvent(view: DataView, at: number, reasons: ResetReasons, timeNs: bigint): ResetEvent {
   const direction = directionOf(tcpResetEvent.side(view, at));
-  const reason = reasons.name(tcpResetEvent.reason(view, at));
   const state = tcpResetEvent.state(view, at);
+  const scene = decodeScene(view, at, reasons);
+  const { reason, isCutOff } = scene;
   const tuple = decodeTuple(view, at + tcpResetEvent.offsets.tuple);
   const who =
     direction === 'sent'
@@ -118,9 +163,12 @@ function decodeEvent(view: DataView, at: number, reasons: ResetReasons, timeNs: 
       direction,
       reason,
       ...(state === 0 ? {} : { state: tcpStateName(state) }),
+      outcome: isCutOff ? 'cut_off' : 'orderly',
+      ...bytesOf(scene),
       ...decodeProcess(view, at + tcpResetEvent.offsets.process),
     },
-    message: `TCP: ${who}: ${reason}. ${describeReset(reason)}`,
+    ...(isCutOff ? {} : { severity: 'info' as const }),
+    message: `TCP: ${who}: ${reason}. ${describeReset(scene)}`,
   };
 }
 
@@ -134,7 +182,8 @@ export const tcpreset = defineProbe({
   guide: {
     question: 'Who resets TCP connections, and why?',
     when: 'Look here for `connection reset by peer`, `connection refused` and `broken pipe`.',
-    query: 'topk(10, sum by (namespace, pod, direction, reason) (rate(netsonde_tcp_resets_total[5m])))',
+    query:
+      'topk(10, sum by (namespace, pod, direction, reason) (rate(netsonde_tcp_resets_total{outcome="cut_off"}[5m])))',
     limits: [
       'The reason of a reset that was received is not on the wire: it says what the connection was doing.',
       'A reset that a device or firewall on the way has made looks like one of the peer.',
@@ -169,7 +218,9 @@ export const tcpreset = defineProbe({
       ...instance.running(),
       collect: async (emit) => {
         for (const { netns, reason, side, count } of instance.tally.rows()) {
-          emit('resets', netns, count, { direction: directionOf(side), reason: reasons.name(reason) });
+          const outcome = nameOf(resetOutcome, side >> 1);
+          if (outcome === undefined) continue;
+          emit('resets', netns, count, { direction: directionOf(side & 1), reason: reasons.name(reason), outcome });
         }
       },
     };

@@ -2,7 +2,15 @@ import { deepEqual, equal, ok } from 'node:assert/strict';
 import { HostPair } from '../../support/hosts.ts';
 import { TestKernel } from '../../support/kernel.ts';
 import { eventually } from '../../support/oracle.ts';
-import { RETRANSMIT_CASES, type RetransmitCase, tcpCounters } from '../../support/retransmit_cases.ts';
+import {
+  PATH_MTU_PROGRAM,
+  RETRANSMIT_CASES,
+  RETRANSMIT_PROBES,
+  type RetransmitCase,
+  severityOf,
+  tcpCounters,
+} from '../../support/retransmit_cases.ts';
+import { RoutedPair } from '../../support/routed_pair.ts';
 import { eventsOf, FAMILIES, growth, playScene } from '../../support/scene.ts';
 import { defineChecks } from '../check.ts';
 
@@ -13,7 +21,7 @@ interface Context {
 
 async function open(resources: AsyncDisposableStack): Promise<Context> {
   const pair = resources.use(await HostPair.create());
-  return { pair, agent: resources.use(await TestKernel.open('{ probes: { packetloss: false, tcpreset: false } }')) };
+  return { pair, agent: resources.use(await TestKernel.open(`{ probes: ${RETRANSMIT_PROBES} }`)) };
 }
 
 /** As the kernel counts, by what made it send again, with an event for each. */
@@ -35,6 +43,7 @@ async function play({ pair, agent }: Context, one: RetransmitCase, firstPort: nu
     equal(total, more('TcpRetransSegs'));
     await eventually(() => equal(eventsOf(agent, port).length, total));
     for (const event of eventsOf(agent, port)) {
+      equal(event.severity, severityOf(one, event));
       equal(event['state'], one.state);
       equal(event.pod, sender.name);
       equal(event.netns, String(sender.id));
@@ -42,10 +51,27 @@ async function play({ pair, agent }: Context, one: RetransmitCase, firstPort: nu
   }
 }
 
-export const tcpretrans = defineChecks(
-  'tcpretrans',
-  open,
-  Object.fromEntries(
-    RETRANSMIT_CASES.map((one, index) => [one.name, (context) => play(context, one, 7_300 + 2 * index)]),
+/** What goes again because of the path is no timeout, and no warning. */
+async function playPathMtu({ agent }: Context): Promise<void> {
+  for (const family of FAMILIES) {
+    using routed = new RoutedPair();
+    const sender = routed.a.netns;
+    const before = tcpCounters(sender);
+    const { grown } = await growth(agent, { a: sender.name }, 'netsonde_tcp_retransmits_total', 'kind', () =>
+      playScene(routed, family, `PORT = 7390\n${PATH_MTU_PROGRAM}`),
+    );
+    const after = tcpCounters(sender);
+    deepEqual(Object.keys(grown), ['a mtu'], family);
+    equal(after['TcpExtTCPTimeouts'] ?? 0, before['TcpExtTCPTimeouts'] ?? 0);
+    const events = () => eventsOf(agent, 7_390).filter(({ pod }) => pod === sender.name);
+    await eventually(() => equal(events().length, grown['a mtu']));
+    ok(events().every(({ severity, kind }) => severity === 'info' && kind === 'mtu'));
+  }
+}
+
+export const tcpretrans = defineChecks('tcpretrans', open, {
+  ...Object.fromEntries(
+    RETRANSMIT_CASES.map((one, index) => [one.name, (context: Context) => play(context, one, 7_300 + 2 * index)]),
   ),
-);
+  'a path that takes only smaller packets': playPathMtu,
+});

@@ -1,0 +1,50 @@
+import { sh } from './command.ts';
+import { TestNetns, uniqueName } from './hosts.ts';
+
+/** Below what the ends take, and the least that IPv6 allows is 1,280. */
+export const NARROW_MTU = 1_300;
+
+/** Two namespaces with a router between them, whose link to the second takes smaller packets than those of the ends. */
+export class RoutedPair implements Disposable {
+  readonly a: { readonly netns: TestNetns };
+  readonly b: { readonly netns: TestNetns };
+  readonly router: TestNetns;
+  readonly addressA = { ipv4: '10.9.1.1', ipv6: 'fd09:1::1' };
+  readonly addressB = { ipv4: '10.9.2.1', ipv6: 'fd09:2::1' };
+  readonly #resources: DisposableStack;
+
+  constructor() {
+    using resources = new DisposableStack();
+    this.a = { netns: resources.use(new TestNetns()) };
+    this.b = { netns: resources.use(new TestNetns()) };
+    this.router = resources.use(new TestNetns());
+    this.router.exec('sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1');
+    this.#connect(this.a.netns, 1);
+    const narrow = this.#connect(this.b.netns, 2);
+    this.router.ip(`link set ${narrow} mtu ${NARROW_MTU}`);
+    // All neighbours are known from here on: a SYN that waits for one would be sent again.
+    for (const address of [this.addressB.ipv4, this.addressB.ipv6]) this.a.netns.exec(`ping -qc 1 -w 10 ${address}`);
+    this.#resources = resources.move();
+  }
+
+  #connect(end: TestNetns, net: number): string {
+    const [device, port] = [uniqueName('ve'), uniqueName('vr')];
+    sh(`ip link add ${device} netns ${end.name} type veth peer name ${port} netns ${this.router.name}`);
+    for (const [netns, name, host] of [
+      [end, device, 1],
+      [this.router, port, 2],
+    ] as const) {
+      netns.ip('link set lo up');
+      netns.ip(`addr add 10.9.${net}.${host}/24 dev ${name}`);
+      netns.ip(`addr add fd09:${net}::${host}/64 dev ${name} nodad`);
+      netns.ip(`link set ${name} up`);
+    }
+    end.ip(`route add default via 10.9.${net}.2`);
+    end.ip(`-6 route add default via fd09:${net}::2`);
+    return port;
+  }
+
+  [Symbol.dispose](): void {
+    this.#resources.dispose();
+  }
+}
