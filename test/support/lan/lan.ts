@@ -1,0 +1,138 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { sh } from '../command.ts';
+import { TestNetns, uniqueName } from '../hosts.ts';
+
+/** Environment of the programs in the namespaces: nothing of the test's own settings reaches them. */
+const ENVIRONMENT = { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', LC_ALL: 'C' };
+
+export interface Finished {
+  readonly code: number;
+  readonly stdout: string;
+  /** Both outputs, for people. */
+  readonly output: string;
+}
+
+/** A namespace with one device, `eth0`, as a Pod has it. */
+export class LanHost implements Disposable {
+  readonly role: string;
+  readonly netns: TestNetns;
+  readonly ipv4: string;
+  /** Not there where the namespace has IPv6 switched off. */
+  readonly ipv6: string | undefined;
+
+  constructor(role: string, netns: TestNetns, ipv4: string, ipv6: string | undefined) {
+    this.role = role;
+    this.netns = netns;
+    this.ipv4 = ipv4;
+    this.ipv6 = ipv6;
+  }
+
+  get name(): string {
+    return this.netns.name;
+  }
+
+  /** Command line that runs a program inside. */
+  inside(...command: readonly string[]): [string, string[]] {
+    return ['ip', ['netns', 'exec', this.name, ...command]];
+  }
+
+  /** Runs a program to its end, or for so long. */
+  run(command: readonly string[], timeoutMs = 60_000, env: NodeJS.ProcessEnv = {}): Promise<Finished> {
+    const [program, args] = this.inside(...command);
+    const child = spawn(program, args, {
+      env: { ...ENVIRONMENT, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: timeoutMs,
+      killSignal: 'SIGKILL',
+    });
+    const texts = { stdout: '', output: '' };
+    child.stdout.on('data', (data) => {
+      texts.stdout += String(data);
+      texts.output += String(data);
+    });
+    child.stderr.on('data', (data) => {
+      texts.output += String(data);
+    });
+    return new Promise((resolve) => {
+      child.once('error', (error) => resolve({ code: -1, stdout: '', output: String(error) }));
+      child.once('close', (code, signal) =>
+        resolve({ ...texts, code: code ?? -1, output: `${texts.output}${signal ?? ''}` }),
+      );
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.netns[Symbol.dispose]();
+    rmSync(`/etc/netns/${this.name}`, { recursive: true, force: true });
+  }
+}
+
+export interface JoinOptions {
+  readonly ipv6?: boolean;
+  /** No IPv4 address: the host is to ask for one. */
+  readonly unconfigured?: boolean;
+}
+
+/** Namespaces joined by a bridge that has a namespace of its own. Resolvers ask the first host that has joined. */
+export class Lan implements Disposable {
+  /** All names of its namespaces begin so. */
+  readonly prefix = uniqueName('lan');
+  /** Others may run the same test on this machine. */
+  readonly subnet = `10.83.${process.pid % 256}`;
+  readonly subnet6 = `fd83:${(process.pid % 65_536).toString(16)}:`;
+  readonly bridge: TestNetns;
+  /** Those that are there until the end. */
+  readonly hosts: LanHost[] = [];
+  readonly #resources = new DisposableStack();
+  #joined = 0;
+
+  constructor() {
+    this.bridge = this.#resources.use(new TestNetns(`${this.prefix}-bridge`));
+    this.bridge.ip('link add br0 type bridge');
+    this.bridge.ip('link set br0 up');
+    this.bridge.ip('link set lo up');
+  }
+
+  get nameserver(): string {
+    return `${this.subnet}.1`;
+  }
+
+  /** A host that is there until the end. */
+  join(role: string, options: JoinOptions = {}): LanHost {
+    const host = this.#resources.use(this.visit(role, options));
+    this.hosts.push(host);
+    return host;
+  }
+
+  /** A host that leaves when it is disposed. Its number is one that no other has had. */
+  visit(role: string, { ipv6 = true, unconfigured = false }: JoinOptions = {}): LanHost {
+    const number = ++this.#joined;
+    // Of 250 numbers for IPv4 a hundred are given to those that ask.
+    const address = `${this.subnet}.${number < 100 ? number : 150 + ((number - 100) % 90)}`;
+    const netns = new TestNetns(`${this.prefix}-${role}`);
+    const host = new LanHost(role, netns, unconfigured ? '' : address, ipv6 ? `${this.subnet6}:${number}` : undefined);
+    mkdirSync(`/etc/netns/${netns.name}`, { recursive: true });
+    writeFileSync(`/etc/netns/${netns.name}/resolv.conf`, `nameserver ${this.nameserver}\n`);
+    // As a kubelet or an operator writes it: before the device is there.
+    if (!ipv6) netns.exec('sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1');
+    netns.exec('sysctl -qw net.ipv4.ip_forward=0');
+    this.#connect(host, number);
+    return host;
+  }
+
+  #connect({ netns, ipv4, ipv6 }: LanHost, number: number): void {
+    netns.ip('link set lo up');
+    const port = `port${number}`;
+    sh(`ip link add eth0 netns ${netns.name} type veth peer name ${port} netns ${this.bridge.name}`);
+    this.bridge.ip(`link set ${port} master br0`);
+    this.bridge.ip(`link set ${port} up`);
+    if (ipv4 !== '') netns.ip(`addr add ${ipv4}/24 dev eth0`);
+    if (ipv6 !== undefined) netns.ip(`addr add ${ipv6}/64 dev eth0 nodad`);
+    netns.ip('link set eth0 up');
+  }
+
+  [Symbol.dispose](): void {
+    this.#resources.dispose();
+  }
+}

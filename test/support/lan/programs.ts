@@ -1,0 +1,54 @@
+import { existsSync, globSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const SERVERS = fileURLToPath(new URL('../../../.cache/servers', import.meta.url));
+const FOLDERS = [
+  ...['usr/sbin', 'usr/bin', 'usr/lib/postgresql/*/bin'].flatMap((folder) => globSync(join(SERVERS, folder))),
+  ...globSync('/usr/lib/postgresql/*/bin'),
+  ...(process.env['PATH'] ?? '').split(':'),
+];
+
+/** Programs of Debian's packages that the traffic is made of, and the npm that comes with the machine. */
+const NEEDED = [
+  'nginx',
+  'curl',
+  'initdb',
+  'postgres',
+  'pgbench',
+  'redis-check-rdb',
+  'redis-benchmark',
+  'dnsmasq',
+  'busybox',
+  'npm',
+  'nft',
+  'openssl',
+  'setpriv',
+] as const;
+
+export type Program = (typeof NEEDED)[number];
+
+/** Whether a test has to be skipped that needs them; with `CI` set it is to fail instead. */
+export function lacksApplications(): boolean {
+  return process.env['CI'] === undefined && NEEDED.some((name) => find(name) === undefined);
+}
+
+function find(name: string): string | undefined {
+  return FOLDERS.map((folder) => join(folder, name)).find((path) => existsSync(path));
+}
+
+export function program(name: Program): string {
+  const path = find(name);
+  if (path === undefined) throw new Error(`${name} is not on this machine: run scripts/setup --test`);
+  return path;
+}
+
+/** npm on the Node.js that runs the tests. */
+export function npm(): readonly string[] {
+  return [process.execPath, realpathSync(program('npm'))];
+}
+
+/** For programs that were unpacked and not installed. */
+export function libraries(): NodeJS.ProcessEnv {
+  return { LD_LIBRARY_PATH: globSync(join(SERVERS, 'usr/lib/*-linux-gnu')).join(':') };
+}

@@ -1,0 +1,95 @@
+import { chmodSync } from 'node:fs';
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { expect } from 'vitest';
+import type { EventRecord } from '#api/events.ts';
+import { makeActivities } from './clients.ts';
+import { FAULTS, type Fault, FaultScene } from './faults.ts';
+import { Judge } from './judge.ts';
+import { Lan } from './lan.ts';
+import { report } from './report.ts';
+import { startServers } from './servers.ts';
+import { Traffic } from './traffic.ts';
+import { Watch } from './watch.ts';
+
+/** Until what is folded (five seconds) has been sent. */
+const SETTLE_MS = 7_000;
+
+export interface SilenceOptions {
+  readonly seconds: number;
+  /** Share of the clients of a whole LAN. */
+  readonly share: number;
+  /** Then faults happen, while the applications go on. */
+  readonly withFaults: boolean;
+  /** Gets what was done and what was said. */
+  readonly write?: (report: object) => void;
+}
+
+/**
+ * Namespaces whose applications do what applications do, and an agent that has nothing to say about it: no packet is lost, no event is a
+ * warning, and no application complains. Of a fault it says what was written down before, and nothing else.
+ */
+export async function checkSilence({ seconds, share, withFaults, write }: SilenceOptions): Promise<void> {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'lan-'));
+  // A server that is not root has its files in it.
+  chmodSync(folder.path, 0o755);
+  await using watch = await Watch.start(folder.path);
+  using lan = new Lan();
+  watch.follow(lan);
+  await using servers = await startServers(lan, folder.path);
+  const activities = makeActivities(lan, servers, share);
+  using scene = new FaultScene(lan, servers);
+  const judge = new Judge(watch);
+  const settle = async () => {
+    await wait(SETTLE_MS);
+    await watch.read();
+  };
+
+  await using traffic = new Traffic(activities);
+  await wait(seconds * 1_000);
+  await traffic[Symbol.asyncDispose]();
+  await settle();
+  write?.(await report(watch, traffic, servers, lan.hosts));
+  for (const [app, { requests }] of traffic.figures) expect.soft(requests, app).toBeGreaterThan(0);
+  expect.soft(traffic.errors).toEqual([]);
+  expect.soft(watch.totals('netsonde_packet_drops_total', 'reason')).toEqual({});
+  expect.soft(judge.next()).toEqual([]);
+  if (!withFaults) return;
+
+  await using others = new Traffic(activities);
+  const told: FaultReport[] = [];
+  for (const fault of FAULTS) {
+    const failures = await fault.happen(scene).then(
+      () => [],
+      (error: unknown) => [String(error)],
+    );
+    await settle();
+    told.push(compare(fault, failures, judge, lan));
+  }
+  await others[Symbol.asyncDispose]();
+  write?.(told);
+  expect(told.map(({ name, seen }) => ({ name, seen }))).toEqual(
+    told.map(({ name, expected }) => ({ name, seen: expected })),
+  );
+  expect(others.errors).toEqual([]);
+}
+
+interface FaultReport {
+  readonly name: string;
+  readonly expected: readonly string[];
+  /** And why the fault could not be made. */
+  readonly seen: readonly string[];
+  /** What nobody had written down. */
+  readonly unexpected: readonly EventRecord[];
+}
+
+/** What was written down before, and types and namespaces of what was told since the last time, each once. */
+function compare({ name, expected }: Fault, failures: readonly string[], judge: Judge, { prefix }: Lan): FaultReport {
+  const expectedIn = new Set(expected.map((line) => `${prefix}-${line.split(' ')[1]}`));
+  const lineOf = ({ type, pod }: EventRecord) => `${type} ${pod === null ? 'unknown' : pod.replace(`${prefix}-`, '')}`;
+  const events = judge.next(expectedIn);
+  const unexpected = events.filter((event) => !expected.includes(lineOf(event)));
+  return { name, expected, seen: [...new Set(events.map(lineOf)), ...failures].sort(), unexpected };
+}

@@ -1,0 +1,94 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { EventRecord } from '#api/events.ts';
+import { AgentProcess } from '../agent_process.ts';
+import type { Lan } from './lan.ts';
+
+const POLL_MS = 10_000;
+
+/** As an operator has it, with the details that the test asks for. */
+const PROBES = { packetloss: { detail: 'full' }, tcpext: { detail: 'full' } };
+
+/** An agent as it is in production, and what it says of the namespaces of a LAN: in its file of events and on its page. */
+export class Watch implements AsyncDisposable {
+  readonly agent: AgentProcess;
+  readonly #file: string;
+  /** The last value of each series; also those of namespaces that are gone. */
+  readonly #last = new Map<string, { name: string; labels: Readonly<Record<string, string>>; value: number }>();
+  readonly #ending = new AbortController();
+  #polling: Promise<void> = Promise.resolve();
+  #lan: Lan | undefined;
+
+  private constructor(agent: AgentProcess, file: string) {
+    this.agent = agent;
+    this.#file = file;
+  }
+
+  /** @param folder for its configuration and its events */
+  static async start(folder: string): Promise<Watch> {
+    const [file, config] = [join(folder, 'events.jsonl'), join(folder, 'netsonde.yaml')];
+    writeFileSync(config, JSON.stringify({ probes: PROBES, sinks: { file: { path: file } } }));
+    return new Watch(await AgentProcess.serve(['--config', config, '--state', join(folder, 'state')]), file);
+  }
+
+  /** From now on, of these namespaces. */
+  follow(lan: Lan): void {
+    this.#lan = lan;
+    this.#polling = this.#poll();
+  }
+
+  /** Events of the LAN that ask for somebody's attention; also those whose namespace the agent does not know. */
+  get warnings(): EventRecord[] {
+    const lines = readFileSync(this.#file, 'utf8').split('\n').slice(0, -1);
+    return lines
+      .map((line) => JSON.parse(line) as EventRecord)
+      .filter(({ severity }) => severity !== 'info')
+      .filter((event) => this.#isOurs(event));
+  }
+
+  /** Sums of a metric over the namespaces of the LAN, by one label; what is 0 is left out. */
+  totals(metric: string, label: string): Record<string, number> {
+    const sums: Record<string, number> = {};
+    for (const { name, labels, value } of this.#last.values()) {
+      if (name !== metric || value === 0) continue;
+      const key = labels[label] ?? '';
+      sums[key] = (sums[key] ?? 0) + value;
+    }
+    return sums;
+  }
+
+  /** Reads the page once more. */
+  async read(): Promise<void> {
+    for (const { name, labels, value } of (await this.agent.page()).samples) {
+      if (!this.#isName(labels['pod'])) continue;
+      this.#last.set(`${name} ${JSON.stringify(labels)}`, { name, labels, value: Number(value) });
+    }
+  }
+
+  #isName(pod: string | null | undefined): boolean {
+    return this.#lan !== undefined && pod?.startsWith(`${this.#lan.prefix}-`) === true;
+  }
+
+  /** One that names the wrong namespace is ours by its addresses. */
+  #isOurs({ pod, src = '', dst = '' }: EventRecord): boolean {
+    const { subnet, subnet6 } = this.#lan ?? { subnet: '-', subnet6: '-' };
+    const isInside = (end: string) =>
+      end.startsWith(`${subnet}.`) || end.startsWith(`[${subnet6}:`) || end.startsWith(`${subnet6}:`);
+    return this.#isName(pod) || isInside(src) || isInside(dst);
+  }
+
+  async #poll(): Promise<void> {
+    const { signal } = this.#ending;
+    while (!signal.aborted) {
+      await this.read();
+      await wait(POLL_MS, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending.abort();
+    await this.#polling;
+    await this.agent[Symbol.asyncDispose]();
+  }
+}
