@@ -105,7 +105,7 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
       kubeskoop_ip_reasmfails: same('netsonde_ip_reassembly_failures_total'),
       kubeskoop_ip_fragoks: same('netsonde_ip_fragmented_packets_total'),
       kubeskoop_ip_fragfails: same('netsonde_ip_fragmentation_failures_total'),
-      kubeskoop_ip_fragcreates: same('netsonde_ip_fragments_created_total'),
+      kubeskoop_ip_fragcreates: same('netsonde_ip_fragments_generated_total'),
     },
   },
   {

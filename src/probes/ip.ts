@@ -186,7 +186,7 @@ const metrics = defineMetrics({
   },
   fragmentsCreated: {
     ...counter,
-    name: 'netsonde_ip_fragments_created_total',
+    name: 'netsonde_ip_fragments_generated_total',
     help: 'IP fragments made.',
     mib: ['Ip', 'FragCreates'],
     mib6: ['Ip6', 'FragCreates'],

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { renderHead } from '#collectors/exposition.ts';
 import type { EventDescriptor } from '#probe/event.ts';
-import { isJoint, isOpen, type MetricSet } from '#probe/metric.ts';
+import { isJoint, isOpen, type MetricDescriptor, type MetricSet } from '#probe/metric.ts';
 import { sourceOf } from '#probe/mib_fields.ts';
 import { PROBES } from '#probes/index.ts';
 import { COLLECTED, NOTES, OF_PROCESSES, PROGRAMS, PROGRAMS_OFF } from '../../bench/costs.ts';
@@ -45,9 +46,56 @@ describe.each(METRICS.map((metric) => [metric.name, metric] as const))('%s', (_,
   });
 });
 
-it('no two metrics have one name', () => {
-  const names = METRICS.map(({ name }) => name);
-  expect(new Set(names).size).toBe(names.length);
+/** What OpenMetrics appends to the name of a family. A family may have none of these names that is another's. */
+const SUFFIXES = ['_total', '_created', '_bucket', '_sum', '_count', '_gsum', '_gcount', '_info'];
+
+/** Of all that is on a page in one of the formats: names that two families lay claim to. */
+function clashes(metrics: readonly Pick<MetricDescriptor, 'name' | 'type'>[]): string[] {
+  const owners = new Map<string, Set<string>>();
+  for (const { name, type } of metrics) {
+    const family = type === 'counter' ? name.replace(/_total$/, '') : name;
+    for (const claimed of [family, ...SUFFIXES.map((suffix) => family + suffix)]) {
+      owners.set(claimed, (owners.get(claimed) ?? new Set()).add(`${type} ${name}`));
+    }
+  }
+  return [...owners].filter(([, by]) => by.size > 1).map(([name, by]) => `${name}: ${[...by].join(', ')}`);
+}
+
+describe('families', () => {
+  it('have names of their own, whatever a format appends to them', () => {
+    const names = METRICS.map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+    expect(clashes(METRICS)).toEqual([]);
+  });
+
+  it.each([
+    [{ name: 'netsonde_x', type: 'gauge' } as const, { name: 'netsonde_x_total', type: 'counter' } as const],
+    [{ name: 'netsonde_x', type: 'histogram' } as const, { name: 'netsonde_x_count', type: 'gauge' } as const],
+    [{ name: 'netsonde_x', type: 'histogram' } as const, { name: 'netsonde_x_sum_total', type: 'counter' } as const],
+    [{ name: 'netsonde_x_total', type: 'counter' } as const, { name: 'netsonde_x_created', type: 'gauge' } as const],
+    [{ name: 'netsonde_x', type: 'gauge' } as const, { name: 'netsonde_x_info', type: 'gauge' } as const],
+  ])('that would clash are found: %o, %o', (one, other) => {
+    expect(clashes([one, other])).not.toEqual([]);
+    expect(clashes([one, { ...other, name: 'netsonde_y' }])).toEqual([]);
+  });
+
+  it('end in what is appended only where it is appended to them', () => {
+    for (const { name, type, labels } of METRICS) {
+      const family = type === 'counter' ? name.replace(/_total$/, '') : name;
+      const suffix = SUFFIXES.find((one) => family.endsWith(one));
+      // The one that Prometheus has no type for: a gauge that is 1, and says something by its labels.
+      const isInfo = suffix === '_info' && type === 'gauge' && Object.keys(labels).length > 0;
+      expect(suffix === undefined || isInfo, name).toBe(true);
+    }
+  });
+
+  it('are named for their unit, which OpenMetrics shows of no other', () => {
+    for (const { name, type, unit } of METRICS) {
+      const head = renderHead({ name, type, help: 'x.', ...(unit === undefined ? {} : { unit }) }, 'openmetrics');
+      const family = type === 'counter' ? name.replace(/_total$/, '') : name;
+      expect(head.includes(`# UNIT ${family} ${unit}\n`), name).toBe(unit !== undefined);
+    }
+  });
 });
 
 describe.each(PROBES.map((probe) => [probe.name, probe] as const))('probe %s', (name, probe) => {

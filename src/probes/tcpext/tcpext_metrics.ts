@@ -470,7 +470,7 @@ export const metrics = defineMetrics({
   },
   timeWait: {
     ...counter,
-    name: 'netsonde_tcp_time_wait_sockets_total',
+    name: 'netsonde_tcp_time_wait_expired_total',
     help: 'Sockets that went through TIME-WAIT and timed out.',
     mib: ['TcpExt', 'TW'],
     detail: 'full',
