@@ -12,7 +12,8 @@ interface Wide {
 
 /**
  * Counters that go on where a CPU's share wraps: the sum of the shares then falls by 2^32. Modulo 2^32 the sum has grown by what all
- * shares together have, so no share needs to be known. A namespace that is new is shown as it is.
+ * shares together have, so no share needs to be known. A namespace that is new is shown as it is, and so are all
+ * after a restart of the agent: what had wrapped by then is in no number of the kernel.
  */
 export class WideCounters {
   readonly #namespaces = new Map<NetnsId, Map<ConntrackCounter, Wide>>();
