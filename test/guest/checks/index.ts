@@ -7,6 +7,7 @@ import { ipvs } from './ipvs.ts';
 import { kernellatency } from './kernellatency.ts';
 import { latency } from './latency.ts';
 import { lifecycle } from './lifecycle.ts';
+import { listeners } from './listeners.ts';
 import { matrix } from './matrix.ts';
 import { packetloss } from './packetloss.ts';
 import { rdma } from './rdma.ts';
@@ -24,6 +25,7 @@ export const GROUPS: readonly CheckGroup[] = [
   packetloss,
   tcpreset,
   tcpretrans,
+  listeners,
   latency,
   socketlatency,
   kernellatency,
