@@ -13,6 +13,7 @@ import { configurationPage } from './configuration_page.ts';
 import { COST_TABLES } from './cost_tables.ts';
 import { fieldTable } from './field_table.ts';
 import { table } from './markdown.ts';
+import { orderlyPage } from './orderly_page.ts';
 import { probesPage } from './probes_page.ts';
 import { RIGHTS_TABLES } from './rights_tables.ts';
 import { sinksPage } from './sinks_page.ts';
@@ -21,7 +22,7 @@ import { writeGenerated, writeSections } from './write_generated.ts';
 
 /**
  * Writes docs/api.md, docs/metrics.md, docs/events.md, docs/probes.md, docs/sinks.md, docs/configuration.md and docs/drop-reasons.md from descriptors
- * and schemas, and the tables of bench/README.md, docs/scale.md and docs/capabilities.md from what was measured.
+ * and schemas, docs/orderly-traffic.md from the catalogue that the tests play, and the tables of bench/README.md, docs/scale.md and docs/capabilities.md from what was measured.
  */
 
 const DOCS = new URL('../docs/', import.meta.url);
@@ -184,3 +185,4 @@ function dropReasonsPage(): string {
 }
 
 writeGenerated(new URL('drop-reasons.md', DOCS), dropReasonsPage());
+writeGenerated(new URL('orderly-traffic.md', DOCS), `${NOTICE}\n\n${orderlyPage()}`);

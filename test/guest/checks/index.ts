@@ -9,6 +9,7 @@ import { latency } from './latency.ts';
 import { lifecycle } from './lifecycle.ts';
 import { listeners } from './listeners.ts';
 import { matrix } from './matrix.ts';
+import { orderly } from './orderly.ts';
 import { packetloss } from './packetloss.ts';
 import { rdma } from './rdma.ts';
 import { socketlatency } from './socketlatency.ts';
@@ -23,6 +24,7 @@ export const GROUPS: readonly CheckGroup[] = [
   cpus,
   devices,
   packetloss,
+  orderly,
   tcpreset,
   tcpretrans,
   listeners,

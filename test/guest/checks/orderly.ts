@@ -1,0 +1,43 @@
+import { deepEqual, ok } from 'node:assert/strict';
+import { isFor, PATTERNS, type Pattern } from '../../support/orderly/catalogue.ts';
+import { Kernel } from '../../support/orderly/needs.ts';
+import { openTheatres, type Theatre } from '../../support/orderly/theatre.ts';
+import { faultsOf, Unclassified } from '../../support/orderly/verdict.ts';
+import { defineChecks } from '../check.ts';
+import { kernelFeatures } from '../features.ts';
+
+/** Of a hundred. */
+const UNCLASSIFIED_MAX = 1;
+
+interface Context {
+  readonly theatres: readonly Theatre[];
+  readonly kernel: Kernel;
+  readonly unclassified: Unclassified;
+}
+
+async function open(resources: AsyncDisposableStack): Promise<Context> {
+  return { theatres: await openTheatres(resources), kernel: new Kernel(), unclassified: new Unclassified() };
+}
+
+/** Nothing is lost, and then one packet, where this kernel can tell. */
+const check = (pattern: Pattern) => async (context: Context) => {
+  const { theatres, kernel, unclassified } = context;
+  if (!kernel.plays(pattern)) return;
+  for (const theatre of theatres.filter(({ family }) => isFor(pattern, family))) {
+    const orderly = await theatre.play(pattern.id, false);
+    deepEqual(faultsOf(orderly, 0), [], `${theatre.family}: nothing is lost`);
+    const twin = await theatre.play(pattern.id, true);
+    deepEqual(faultsOf(twin, kernel.dropsOf(pattern)), [], `${theatre.family}: ${pattern.twin.words}`);
+    unclassified.add(orderly);
+    unclassified.add(twin);
+  }
+};
+
+export const orderly = defineChecks('orderly', open, {
+  ...Object.fromEntries(PATTERNS.map((pattern) => [pattern.title, check(pattern)])),
+  'knows a class for nearly all that the kernel freed, where drops have reasons': async ({ unclassified }) => {
+    if (!kernelFeatures().dropReasons) return;
+    ok(unclassified.freed > 0);
+    ok(100 * unclassified.share <= UNCLASSIFIED_MAX, `${unclassified.share} of ${unclassified.freed}`);
+  },
+});

@@ -1,0 +1,3 @@
+import { testPatterns } from '../support/orderly/suite.ts';
+
+testPatterns(() => true);

@@ -1,0 +1,217 @@
+import type { Family } from '../scene.ts';
+
+/** What a kernel has to have for a pattern; the host that tests run on may lack it, where a guest has it as a module. */
+export type Needs = 'esp' | 'geneve' | 'gre' | 'ipip' | 'sit' | 'vlan';
+
+/** How the twin of a pattern loses its packet. */
+export interface Twin {
+  readonly words: string;
+  /**
+   * The reason without which the agent cannot tell it from the pattern: where the kernel has no such reason, neither is a drop. Without it
+   * the place in the kernel or the packet itself tells.
+   */
+  readonly reason?: string;
+}
+
+/** A piece of traffic in which nothing is lost, and its twin, in which one packet is. `id` is a function of the Python beside this. */
+export interface Pattern {
+  readonly id: string;
+  readonly title: string;
+  readonly twin: Twin;
+  readonly families?: readonly Family[];
+  readonly needs?: Needs;
+  /** Part of `npm test`; the others are in `test:soak` and `test:kernels`. */
+  readonly often?: true;
+}
+
+/** Traffic that is not in the catalogue, and why. */
+export interface NotShown {
+  readonly title: string;
+  readonly why: string;
+}
+
+const FILTERED: Twin = { words: 'a firewall drops one packet of it' };
+const DAMAGED_WORDS = 'one like it arrives with a wrong checksum';
+const DAMAGED_TCP: Twin = { words: DAMAGED_WORDS, reason: 'TCP_CSUM' };
+const DAMAGED_ICMP: Twin = { words: DAMAGED_WORDS, reason: 'ICMP_CSUM' };
+const DAMAGED_UDP: Twin = { words: 'a datagram arrives with a wrong checksum' };
+const CLOSED: Twin = { words: 'a datagram goes to a port that nobody listens on' };
+const UNREAD: Twin = { words: 'the process ends with one packet unread' };
+const IPV4: readonly Family[] = ['ipv4'];
+
+export interface Chapter {
+  readonly title: string;
+  readonly patterns: readonly Pattern[];
+}
+
+export const CATALOGUE: readonly Chapter[] = [
+  {
+    title: 'The end of a connection',
+    patterns: [
+      {
+        id: 'close_client_first',
+        title: 'The client closes first, the server a moment later',
+        twin: FILTERED,
+        often: true,
+      },
+      { id: 'close_server_first', title: 'The server closes first', twin: FILTERED },
+      { id: 'close_at_once', title: 'Both close at the same time', twin: FILTERED, often: true },
+      { id: 'close_before_read', title: 'Closed before the last bytes are read', twin: FILTERED },
+      { id: 'close_before_accept', title: 'Closed before the server accepts', twin: FILTERED },
+      { id: 'close_many', title: 'Twenty short connections', twin: FILTERED },
+      { id: 'close_on_loopback', title: 'A connection of a host with itself', twin: FILTERED },
+      { id: 'close_tls_by_both', title: 'TLS, which both ends close', twin: FILTERED },
+      { id: 'write_after_shutdown', title: 'Written to a peer that sends no more', twin: FILTERED },
+      {
+        id: 'time_wait_reuse',
+        title: 'A new connection with the ports of one in TIME_WAIT',
+        twin: FILTERED,
+        often: true,
+      },
+      { id: 'time_wait_reset', title: 'A reset to a connection in TIME_WAIT', twin: DAMAGED_TCP, often: true },
+      {
+        id: 'reset_to_closed_port',
+        title: 'A reset for a connection that is gone',
+        twin: { words: 'a SYN goes to a closed port', reason: 'NO_SOCKET' },
+      },
+    ],
+  },
+  {
+    title: 'A connection',
+    patterns: [
+      { id: 'keepalives', title: 'Keepalives', twin: FILTERED },
+      { id: 'keepalives_after_close', title: 'Keepalives to an end that has closed', twin: FILTERED },
+      { id: 'defer_accept', title: 'TCP_DEFER_ACCEPT', twin: FILTERED, often: true },
+      { id: 'fast_open', title: 'TCP Fast Open', twin: FILTERED },
+      { id: 'syn_cookies', title: 'SYN cookies', twin: FILTERED },
+      { id: 'simultaneous_open', title: 'Both connect to each other', twin: FILTERED },
+      { id: 'mptcp', title: 'Multipath TCP', twin: FILTERED },
+      { id: 'mptcp_to_plain', title: 'Multipath TCP to a server without it', twin: FILTERED },
+      { id: 'ack_twice', title: 'An acknowledgement that was there already', twin: DAMAGED_TCP },
+      { id: 'syn_twice', title: 'The SYN of a connection that is established', twin: DAMAGED_TCP },
+      { id: 'urgent_data', title: 'Urgent data', twin: FILTERED },
+    ],
+  },
+  {
+    title: 'Datagrams',
+    patterns: [
+      { id: 'udp_exchange', title: 'A datagram and its answer', twin: CLOSED },
+      { id: 'udp_loopback', title: 'The same on the loopback device', twin: CLOSED },
+      {
+        id: 'udp_unread',
+        title: 'A socket closed with unread datagrams',
+        twin: { words: 'a wrong checksum that is seen when the process reads', reason: 'UDP_CSUM' },
+        often: true,
+      },
+      { id: 'udp_peeked', title: 'Datagrams looked at before they are read', twin: FILTERED },
+      { id: 'udp_segments', title: 'Ten datagrams in one call (UDP_SEGMENT)', twin: FILTERED },
+      {
+        id: 'fragments',
+        title: 'Fragments that are joined',
+        twin: { words: 'the second fragment never comes', reason: 'FRAG_REASM_TIMEOUT' },
+        often: true,
+      },
+      { id: 'fragments_out_of_order', title: 'Fragments, the last one first', twin: FILTERED },
+      {
+        id: 'path_mtu',
+        title: 'A smaller MTU on the way',
+        twin: { words: 'a datagram is larger than the other end takes' },
+      },
+      {
+        id: 'raw_protocol',
+        title: 'A protocol that a raw socket takes',
+        twin: { words: 'the same one without the socket' },
+      },
+      { id: 'sniffer', title: 'Packet sockets, as tcpdump has them, that begin and end', twin: FILTERED },
+    ],
+  },
+  {
+    title: 'ICMP',
+    patterns: [
+      { id: 'ping_raw', title: 'Ping by a raw socket', twin: FILTERED, often: true },
+      { id: 'ping_dgram', title: 'Ping by a ping socket', twin: FILTERED },
+      { id: 'ping_raw_loopback', title: 'Ping by a raw socket to the loopback address', twin: FILTERED },
+      { id: 'ping_dgram_loopback', title: 'Ping by a ping socket to the loopback address', twin: FILTERED },
+      { id: 'ping_answer_late', title: 'An answer to a ping that has ended', twin: DAMAGED_ICMP },
+      { id: 'ping_all', title: 'Ping to the broadcast address; to all nodes over IPv6', twin: FILTERED, often: true },
+      { id: 'icmp_error_to_socket', title: 'An error for a socket', twin: DAMAGED_ICMP },
+      { id: 'icmp_error_to_nobody', title: 'An error about what nobody here sent', twin: DAMAGED_ICMP },
+    ],
+  },
+  {
+    title: 'To many',
+    patterns: [
+      { id: 'multicast_joined', title: 'A group with a member', twin: FILTERED },
+      { id: 'multicast_not_joined', title: 'A group without a member here', twin: FILTERED },
+      { id: 'multicast_to_all', title: 'To all hosts, at a port that nobody listens on', twin: FILTERED },
+      { id: 'multicast_dns', title: 'Multicast DNS', twin: FILTERED },
+      { id: 'multicast_own', title: 'A member that hears itself', twin: FILTERED },
+      { id: 'broadcast', title: 'A broadcast that nobody waits for', twin: FILTERED, families: IPV4, often: true },
+    ],
+  },
+  {
+    title: 'Neighbours',
+    patterns: [
+      { id: 'resolution', title: 'ARP; neighbour discovery', twin: FILTERED },
+      { id: 'resolution_of_others', title: 'ARP and neighbour discovery for a third host', twin: FILTERED },
+      { id: 'announcement', title: 'Gratuitous ARP; an unsolicited advertisement', twin: FILTERED },
+      { id: 'new_address', title: 'A new address: probes for it, detection of duplicates', twin: FILTERED },
+      { id: 'lease', title: 'DHCP by dnsmasq and udhcpc; router advertisements', twin: FILTERED },
+      {
+        id: 'without_ipv6',
+        title: 'IPv6 switched off at one of two',
+        twin: { words: 'a datagram to it, where it does not take any' },
+        often: true,
+      },
+      { id: 'lldp', title: 'LLDP', twin: DAMAGED_UDP },
+      { id: 'spanning_tree', title: 'A frame of the spanning tree protocol', twin: DAMAGED_UDP },
+      { id: 'unknown_protocol', title: 'A protocol of the link that nobody speaks', twin: DAMAGED_UDP },
+      { id: 'unknown_vlan', title: 'A VLAN that nobody is in', twin: DAMAGED_UDP },
+      { id: 'other_mac', title: 'Frames for others on a promiscuous port', twin: CLOSED, often: true },
+    ],
+  },
+  {
+    title: 'Devices',
+    patterns: [
+      { id: 'bridge_start', title: 'Ports of a bridge that is not up yet', twin: CLOSED, often: true },
+      { id: 'bridge_traffic', title: 'A bridge', twin: FILTERED },
+      { id: 'bridge_flood', title: 'A bridge that sends to all ports', twin: CLOSED },
+      { id: 'bridge_empty', title: 'Multicast of a bridge without ports', twin: FILTERED },
+      { id: 'macvlan', title: 'macvlan', twin: CLOSED },
+      { id: 'tun', title: 'tun, as a VPN has it', twin: UNREAD },
+      { id: 'tap', title: 'tap', twin: UNREAD },
+      { id: 'xdp_redirect', title: 'XDP_REDIRECT', twin: { words: 'the program drops one packet' } },
+      { id: 'mirror', title: 'A mirror by tc, to a device that nobody looks at', twin: FILTERED },
+      { id: 'forwarded', title: 'A router on the way', twin: { words: 'the hop limit ends there' } },
+    ],
+  },
+  {
+    title: 'Tunnels',
+    patterns: [
+      { id: 'vxlan', title: 'VXLAN', twin: FILTERED },
+      { id: 'vxlan_start', title: 'VXLAN that knows of no other host yet', twin: FILTERED },
+      { id: 'geneve', title: 'Geneve', twin: FILTERED, needs: 'geneve' },
+      { id: 'ipip', title: 'IP in IP', twin: FILTERED, needs: 'ipip' },
+      { id: 'gre', title: 'GRE', twin: FILTERED, needs: 'gre' },
+      { id: 'sit', title: 'IPv6 in IPv4', twin: FILTERED, families: IPV4, needs: 'sit' },
+      { id: 'vlan', title: 'VLAN', twin: FILTERED, needs: 'vlan' },
+      { id: 'ipsec', title: 'IPsec: ESP in transport mode', twin: FILTERED, needs: 'esp' },
+    ],
+  },
+];
+
+export const NOT_SHOWN: readonly NotShown[] = [
+  { title: 'WireGuard', why: 'its keys are set by a tool of its own, which the tests do not install' },
+  { title: 'Segmentation and joining by a network card', why: 'virtual devices leave them to the kernel' },
+  { title: 'AF_XDP without copies', why: 'needs a network card whose driver has it' },
+  {
+    title: 'The first large packet to a router whose MTU is smaller',
+    why: 'that packet is lost, and sent again: it counts',
+  },
+];
+
+export const PATTERNS: readonly Pattern[] = CATALOGUE.flatMap(({ patterns }) => patterns);
+
+export function isFor(pattern: Pattern, family: Family): boolean {
+  return pattern.families?.includes(family) ?? true;
+}

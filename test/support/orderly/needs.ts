@@ -1,0 +1,47 @@
+import { DEFAULT_PATHS } from '#core/paths.ts';
+import { DropReasons } from '#probes/packetloss/drop_reasons.ts';
+import { BpfSource } from '#sources/bpf/source.ts';
+import { TestNetns } from '../hosts.ts';
+import { OBJECTS } from '../kernel.ts';
+import type { Needs, Pattern } from './catalogue.ts';
+
+const TRIES: Readonly<Record<Needs, (netns: TestNetns) => string>> = {
+  esp: (netns) =>
+    netns.ip(
+      `xfrm state add src 10.0.0.1 dst 10.0.0.2 proto esp spi 1 mode transport enc cbc(aes) 0x${'00'.repeat(16)} auth hmac(sha256) 0x${'00'.repeat(32)}`,
+    ),
+  geneve: (netns) => netns.ip('link add g type geneve id 1 remote 10.0.0.2'),
+  gre: (netns) => netns.ip('link add g type gre local 10.0.0.1 remote 10.0.0.2'),
+  ipip: (netns) => netns.ip('link add i type ipip local 10.0.0.1 remote 10.0.0.2'),
+  sit: (netns) => netns.ip('link add s type sit local 10.0.0.1 remote 10.0.0.2'),
+  vlan: (netns) => netns.ip('link add v link lo type vlan id 1'),
+};
+
+/** What this kernel has for the catalogue. */
+export class Kernel {
+  readonly #known = new Map<Needs, boolean>();
+  readonly #reasons = new DropReasons(new BpfSource(OBJECTS, DEFAULT_PATHS.sys));
+
+  /** Drops of the twin, as far as the agent can tell it from the pattern. */
+  dropsOf({ twin }: Pattern): 0 | 1 {
+    return twin.reason === undefined || this.#reasons.number(twin.reason) !== undefined ? 1 : 0;
+  }
+
+  /** Whether it has the devices: found out by making one. */
+  plays({ needs }: Pattern): boolean {
+    if (needs === undefined) return true;
+    const has = this.#known.get(needs) ?? this.#has(needs);
+    this.#known.set(needs, has);
+    return has;
+  }
+
+  #has(needs: Needs): boolean {
+    using netns = new TestNetns();
+    try {
+      TRIES[needs](netns);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
