@@ -337,16 +337,18 @@ async function scrapeTimes(server: PrometheusServer, run: Run): Promise<number[]
 async function fallsWithin(server: PrometheusServer, run: Run): Promise<string[]> {
   const names = (await server.get<string[]>('label/__name__/values')).filter((name) => COUNTER.test(name));
   expect(names).toContain(DROPS);
-  const found: string[] = [];
-  for (const { fromSeconds, toSeconds } of run.lives) {
+  const fallen = async (name: string, atSeconds: number, seconds: number) => {
+    const rows = await server.query(`resets(${name}[${seconds}s] @ ${atSeconds.toFixed(3)}) > 0`);
+    return rows.flatMap(({ labels }) =>
+      labels['device']?.startsWith(DEVICE) ? [] : [`${name}${JSON.stringify(labels)}`],
+    );
+  };
+  const lives = run.lives.flatMap(({ fromSeconds, toSeconds }) => {
     const seconds = Math.floor(toSeconds - fromSeconds);
-    if (seconds < 1) continue;
-    for (const name of names) {
-      const fallen = await server.query(`resets(${name}[${seconds}s] @ ${toSeconds.toFixed(3)}) > 0`);
-      for (const { labels } of fallen) {
-        if (!labels['device']?.startsWith(DEVICE)) found.push(`${name}${JSON.stringify(labels)}`);
-      }
-    }
-  }
-  return found;
+    return seconds < 1 ? [] : [{ toSeconds, seconds }];
+  });
+  const found = await Promise.all(
+    lives.flatMap(({ toSeconds, seconds }) => names.map((name) => fallen(name, toSeconds, seconds))),
+  );
+  return found.flat();
 }
