@@ -137,8 +137,10 @@ async function serveMetrics(deps: ServerDeps, request: Request, response: Respon
   const format = chooseFormat(request.get('accept'));
   const timeout = request.get('x-prometheus-scrape-timeout-seconds');
   const askedMs = performance.now();
-  const holdMs = timeout === undefined ? undefined : deps.scrapers.holdMs(request.socket);
-  const { page, ageSeconds } = await deps.kernel.page(format, scrapeDeadlineMs(timeout), holdMs);
+  const thread = deps.kernel.restarts;
+  const hold = timeout === undefined ? undefined : deps.scrapers.asked(request.socket, thread);
+  const scraping = hold && { holdMs: hold.holdMs, seenMs: hold.seen?.kernelMs };
+  const { page, ageSeconds } = await deps.kernel.page(format, scrapeDeadlineMs(timeout), scraping);
   const { kernel, config, ledger, unfolded, sinks, version } = deps;
   const { successful, appliedMs, generation } = config();
   const state: AgentState = {
@@ -153,11 +155,16 @@ async function serveMetrics(deps: ServerDeps, request: Request, response: Respon
     sinks: sinks.statuses(),
     kubernetes: deps.kubernetes(),
   };
-  const view = holdMs === undefined ? undefined : { askedMs, holdMs };
+  const view = hold && { askedMs, holdMs: hold.holdMs, seenMs: hold.seen?.agentMs };
+  const agentMs = performance.now();
   const chunks = [...page.chunks, ...(await deps.metrics.render(format, state, view))];
   response.set('Content-Type', CONTENT_TYPES[format]);
   response.set('Vary', 'Accept, Accept-Encoding');
   if (ageSeconds > 0) response.set('Age', String(Math.ceil(ageSeconds)));
+  // An old page shows nobody what is new.
+  const written = { thread, kernelMs: page.writtenMs, agentMs };
+  if (hold !== undefined && ageSeconds === 0)
+    response.once('finish', () => deps.scrapers.served(request.socket, written));
   await sendChunks(request, response, chunks);
 }
 

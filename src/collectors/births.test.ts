@@ -67,9 +67,9 @@ function collect(emit: (emit: LooseEmit) => void, commit = true): void {
 }
 
 /** @param holdMs undefined: for somebody who is no scraper */
-async function page(holdMs?: number): Promise<Exposition> {
+async function page(holdMs?: number, seenMs?: number): Promise<Exposition> {
   const writer = new TextWriter();
-  const view: ScraperView | undefined = holdMs === undefined ? undefined : { askedMs: nowMs, holdMs };
+  const view: ScraperView | undefined = holdMs === undefined ? undefined : { askedMs: nowMs, holdMs, seenMs };
   await aggregator.render(writer, 'text', freeCycle(), view);
   return parseExposition(Buffer.concat(writer.finish()).toString());
 }
@@ -149,8 +149,20 @@ const RUN = fc.record<Run>({
   ),
 });
 
-/** Two servers that scrape, and somebody who looks: what is on their pages, from the first burst until all is shown. */
-async function run({ intervals, phases, curlEveryMs, bursts }: Run, view: (hold: number) => number | undefined) {
+/**
+ * Two servers that scrape, and somebody who looks: what is on their pages, from the first burst until all is shown.
+ * @param isTold what each has seen last is known
+ */
+async function run(
+  { intervals, phases, curlEveryMs, bursts }: Run,
+  view: (hold: number) => number | undefined,
+  isTold = false,
+) {
+  const seenMs: (number | undefined)[] = [undefined, undefined];
+  const oldest = () => {
+    const [first, second] = seenMs;
+    return isTold && first !== undefined && second !== undefined ? Math.min(first, second) : undefined;
+  };
   nowMs = 0;
   restart(true);
   aggregator.entities.set([pod(1), pod(2), pod(3)]);
@@ -168,7 +180,10 @@ async function run({ intervals, phases, curlEveryMs, bursts }: Run, view: (hold:
       collect((emit) => counted.emit(emit));
       for (const [nth, interval] of intervals.entries()) {
         if (dueMs[nth] !== next) continue;
-        servers[nth]?.scrape(await page(view(holdMs)));
+        const shown = await page(view(holdMs), oldest());
+        servers[nth]?.scrape(shown);
+        // Written after the commit.
+        seenMs[nth] = nowMs + 0.5;
         dueMs[nth] = next + interval;
       }
       if (curlMs !== next) continue;
@@ -238,6 +253,17 @@ describe('a row of our own counts', () => {
     expect(await values('netsonde_drops_total', HOLD_MAX_MS)).toEqual({ r: 7 });
     nowMs = 900;
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 0 });
+  });
+
+  it('has its value as soon as all have seen it at 0', async () => {
+    nowMs = 1_000;
+    put('drops', 7, { reason: 'r' });
+    const shown = async (seenMs: number) => (await page(60_000, seenMs)).samples.map(({ value }) => value);
+    expect(await shown(1_000)).toEqual(['0']);
+    nowMs = 1_001;
+    expect(await shown(1_000)).toEqual(['0']);
+    expect(await shown(1_001)).toEqual(['7']);
+    expect(await shown(1_000)).toEqual(['7']);
   });
 
   it('that no page has shown is not born', async () => {

@@ -9,6 +9,8 @@ export interface ScraperView {
   readonly askedMs: number;
   /** A new row is shown at 0 for so long: every scraper comes by in that time. */
   readonly holdMs: number;
+  /** When the page was written that every scraper has had since; undefined where not all are known. What was born before, all have seen at 0. */
+  readonly seenMs?: number | undefined;
 }
 
 interface Birth {
@@ -18,8 +20,8 @@ interface Birth {
 }
 
 /**
- * Rows that are new and count from zero. Scrapers see each of them at 0 until the hold is over, and then at its value. It
- * needs no knowledge of who they are: what is seen depends on when the page was asked for, so that it never steps back for
+ * Rows that are new and count from zero. Scrapers see each of them at 0 until all that are known have seen it so, or the hold is
+ * over, and then at its value. What is seen depends on when the page was asked for, so that it never steps back for
  * anybody, and whoever comes more often than the hold lasts sees the 0 before the value.
  */
 export class Births<Key> {
@@ -53,7 +55,9 @@ export class Births<Key> {
     if (view === undefined || this.#births.size === 0) return false;
     const birth = this.#births.get(key);
     if (birth === undefined) return false;
-    if (view.askedMs >= birth.bornMs + view.holdMs) birth.valueFromMs = Math.min(birth.valueFromMs, view.askedMs);
+    const isSeen = view.seenMs !== undefined && birth.bornMs < view.seenMs;
+    if (isSeen || view.askedMs >= birth.bornMs + view.holdMs)
+      birth.valueFromMs = Math.min(birth.valueFromMs, view.askedMs);
     return view.askedMs < birth.valueFromMs;
   }
 

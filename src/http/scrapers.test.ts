@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { HOLD_MAX_MS } from '#collectors/births.ts';
-import { Scrapers } from './scrapers.ts';
+import { type Peer, Scrapers } from './scrapers.ts';
 
 const UNKNOWN = 77_000;
 
@@ -29,7 +29,7 @@ function scrape(untilMs: number, ...all: readonly Scraper[]): number {
   let holdMs = Number.NaN;
   for (const { connection, atMs } of times.sort((a, b) => a.atMs - b.atMs)) {
     nowMs = atMs;
-    holdMs = scrapers.holdMs(connection());
+    ({ holdMs } = scrapers.asked(connection(), 0));
   }
   return holdMs;
 }
@@ -81,7 +81,7 @@ describe('what is known of scrapers', () => {
     const one = server(1_000);
     expect(scrape(100_000, one)).toBe(3_250);
     nowMs = 100_100;
-    expect(scrapers.holdMs({})).toBe(UNKNOWN);
+    expect(scrapers.asked({}, 0).holdMs).toBe(UNKNOWN);
   });
 
   it('of more connections than are remembered nobody is taken for known', () => {
@@ -90,6 +90,62 @@ describe('what is known of scrapers', () => {
 
   it('is of no matter where the configuration says it', () => {
     scrapers.intervalMs = 30_000;
-    expect(scrapers.holdMs({})).toBe(39_500);
+    expect(scrapers.asked({}, 0)).toEqual({ holdMs: 39_500, seen: undefined });
+  });
+});
+
+describe('what all scrapers have seen', () => {
+  let a: Peer;
+  let b: Peer & { destroyed?: boolean };
+
+  /** Each scrapes once, and is given its page at once. @returns what was told to the last one */
+  function scrapeBoth(thread = 0) {
+    let seen: unknown;
+    for (const connection of [a, b]) {
+      nowMs += 500;
+      ({ seen } = scrapers.asked(connection, thread));
+      scrapers.served(connection, { thread, kernelMs: nowMs + 7_000, agentMs: nowMs });
+    }
+    return seen;
+  }
+
+  beforeEach(() => {
+    [a, b] = [{}, {}];
+    for (let round = 0; round < 20; round++) scrapeBoth();
+  });
+
+  it('is the page of the one who came longest ago', () => {
+    expect(nowMs).toBe(20_000);
+    expect(scrapeBoth()).toEqual({ thread: 0, kernelMs: 27_000, agentMs: 20_000 });
+  });
+
+  it('stays where it was while one did not get its page whole', () => {
+    nowMs += 500;
+    scrapers.asked(a, 0);
+    nowMs += 500;
+    expect(scrapers.asked(b, 0).seen).toEqual({ thread: 0, kernelMs: 26_500, agentMs: 19_500 });
+  });
+
+  it('is not known while there is somebody of whom nothing is known, nor where one comes irregularly', () => {
+    scrapers.asked({}, 0);
+    expect(scrapeBoth()).toBeUndefined();
+    const shared = {};
+    for (const gap of [1_000, 9_000, 1_000, 9_000, 1_000, 9_000]) {
+      nowMs += gap;
+      scrapers.asked(shared, 0);
+      scrapers.served(shared, { thread: 0, kernelMs: nowMs, agentMs: nowMs });
+    }
+    expect(scrapers.asked(shared, 0).seen).toBeUndefined();
+  });
+
+  it('is not known after one has gone: it may not have taken the page', () => {
+    b.destroyed = true;
+    nowMs += 500;
+    expect(scrapers.asked(a, 0)).toEqual({ holdMs: 3_250, seen: undefined });
+  });
+
+  it('begins anew with another kernel thread', () => {
+    expect(scrapeBoth(1)).toBeUndefined();
+    expect(scrapeBoth(1)).toEqual({ thread: 1, kernelMs: 28_000, agentMs: 21_000 });
   });
 });

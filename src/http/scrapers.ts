@@ -13,8 +13,32 @@ const INTERVALS_AT_START = 10;
 /** Connections that are remembered. */
 const CONNECTIONS_MAX = 64;
 
-/** Scrapes that came over one connection, the latest last. */
-type Visits = readonly number[];
+/** When a page was written: its part of the kernel thread and its part of the main thread, each by the clock of its thread. */
+export interface Written {
+  /** Which kernel thread it was: each has a clock of its own, and rows of its own. */
+  readonly thread: number;
+  readonly kernelMs: number;
+  readonly agentMs: number;
+}
+
+/** What a new row is to be shown by, as `ScraperView` says. */
+export interface Hold {
+  readonly holdMs: number;
+  /** The pages that every scraper has had since. */
+  readonly seen: Written | undefined;
+}
+
+/** The same object for all requests that come over it: a socket. */
+export interface Peer {
+  readonly destroyed?: boolean;
+}
+
+interface Connection {
+  /** When scrapes came, the latest last. */
+  readonly times: readonly number[];
+  /** The last page that it was given whole. */
+  written: Written | undefined;
+}
 
 /**
  * Learns how often scrapers come, so that each sees a new row at 0 before its value. Who they are is not known: two servers of one
@@ -27,7 +51,7 @@ export class Scrapers {
   intervalMs: number | undefined;
   readonly #now: () => number;
   readonly #startMs: number;
-  readonly #visits = new Map<object, Visits>();
+  readonly #connections = new Map<Peer, Connection>();
   /** When a connection was last forgotten for want of room. */
   #crowdedMs = Number.NEGATIVE_INFINITY;
 
@@ -39,43 +63,64 @@ export class Scrapers {
 
   /**
    * Notes a scrape.
-   * @param connection the same object for all requests that come over it
-   * @returns how long a new row is shown at 0 to every scraper, in milliseconds
+   * @param thread counts the kernel threads: what another one has shown says nothing of this one's rows
    */
-  holdMs(connection: object): number {
+  asked(connection: Peer, thread: number): Hold {
     const nowMs = this.#now();
     this.#note(connection, nowMs);
-    if (this.intervalMs !== undefined) return holdOf(this.intervalMs);
-    const intervals = [...this.#visits.values()].map(intervalOf);
-    const longest = Math.max(...intervals.map((interval) => interval ?? UNKNOWN_MS));
+    if (this.intervalMs !== undefined) return { holdMs: holdOf(this.intervalMs), seen: undefined };
+    const known = [...this.#connections.values()];
+    const intervals = known.map(({ times }) => intervalOf(times));
+    const longest = Math.max(...intervals.map((interval) => interval?.ms ?? UNKNOWN_MS));
     const isStarting = nowMs - this.#startMs < Math.min(UNKNOWN_MS, INTERVALS_AT_START * longest);
     const isCrowded = nowMs - this.#crowdedMs < HOLD_MAX_MS;
-    return holdOf(isStarting || isCrowded ? Math.max(longest, UNKNOWN_MS) : longest);
+    if (isStarting || isCrowded) return { holdMs: holdOf(Math.max(longest, UNKNOWN_MS)), seen: undefined };
+    // Who has closed the connection may not have taken the page.
+    const isThere = [...this.#connections.keys()].every(({ destroyed }) => destroyed !== true);
+    const isEachOne = isThere && intervals.every((interval) => interval?.isRegular === true);
+    return { holdMs: holdOf(longest), seen: isEachOne ? oldestOf(known, thread) : undefined };
   }
 
-  #note(connection: object, nowMs: number): void {
-    const visits = [...(this.#visits.get(connection) ?? []), nowMs].slice(-GAPS - 1);
-    this.#visits.delete(connection);
-    this.#visits.set(connection, visits);
-    for (const [other, times] of this.#visits) {
-      const untilMs = (times.at(-1) ?? 0) + (times.length > GAPS_MIN ? HOLD_MAX_MS : holdOf(UNKNOWN_MS));
-      if (untilMs < nowMs) this.#visits.delete(other);
+  /** The page was given whole. */
+  served(connection: Peer, written: Written): void {
+    const known = this.#connections.get(connection);
+    if (known !== undefined) known.written = written;
+  }
+
+  #note(connection: Peer, nowMs: number): void {
+    const known = this.#connections.get(connection);
+    const times = [...(known?.times ?? []), nowMs].slice(-GAPS - 1);
+    this.#connections.delete(connection);
+    this.#connections.set(connection, { times, written: known?.written });
+    for (const [other, { times: visits }] of this.#connections) {
+      const untilMs = (visits.at(-1) ?? 0) + (visits.length > GAPS_MIN ? HOLD_MAX_MS : holdOf(UNKNOWN_MS));
+      if (untilMs < nowMs) this.#connections.delete(other);
     }
-    const [longestAway] = this.#visits.keys();
-    if (this.#visits.size <= CONNECTIONS_MAX || longestAway === undefined) return;
-    this.#visits.delete(longestAway);
+    const [longestAway] = this.#connections.keys();
+    if (this.#connections.size <= CONNECTIONS_MAX || longestAway === undefined) return;
+    this.#connections.delete(longestAway);
     this.#crowdedMs = nowMs;
   }
 }
 
+/** Undefined where one has had no page of the thread yet. */
+function oldestOf(connections: readonly Connection[], thread: number): Written | undefined {
+  const pages = connections.flatMap(({ written }) => (written?.thread === thread ? [written] : []));
+  if (pages.length < connections.length) return undefined;
+  return {
+    thread,
+    kernelMs: Math.min(...pages.map(({ kernelMs }) => kernelMs)),
+    agentMs: Math.min(...pages.map(({ agentMs }) => agentMs)),
+  };
+}
+
 /** Undefined while it is not known. */
-function intervalOf(visits: Visits): number | undefined {
-  const gaps = visits.slice(1).map((time, index) => time - (visits[index] as number));
+function intervalOf(times: readonly number[]): { readonly ms: number; readonly isRegular: boolean } | undefined {
+  const gaps = times.slice(1).map((time, index) => time - (times[index] as number));
   if (gaps.length < GAPS_MIN) return undefined;
   const longest = Math.max(...gaps);
-  const isRegular = longest - Math.min(...gaps) <= JITTER * longest + JITTER_MS;
-  if (isRegular) return longest;
-  return gaps.length < GAPS ? undefined : gaps.reduce((sum, gap) => sum + gap, 0);
+  if (longest - Math.min(...gaps) <= JITTER * longest + JITTER_MS) return { ms: longest, isRegular: true };
+  return gaps.length < GAPS ? undefined : { ms: gaps.reduce((sum, gap) => sum + gap, 0), isRegular: false };
 }
 
 /** A scrape may come late and take its time, and one a second may fail. */

@@ -7,7 +7,7 @@ import type { PodName, PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import type { DesiredKernel } from '#probe/contract.ts';
 import { KernelLedger } from './kernel_ledger.ts';
-import type { KernelOptions, Page, QuestionName, Questions } from './messages.ts';
+import type { KernelOptions, Page, QuestionName, Questions, Scraping } from './messages.ts';
 import { startWorker, ThreadHandle } from './thread_handle.ts';
 import { ThreadKeeper } from './thread_keeper.ts';
 
@@ -96,16 +96,16 @@ export class KernelClient implements AsyncDisposable {
 
   /**
    * A fresh page, or the last one where the thread does not give one in time.
-   * @param holdMs for a scraper: how long a new row is shown at 0
+   * @param scraping where it is for a scraper
    * @throws where there is none of either
    */
-  async page(format: Format, deadlineMs: number, holdMs?: number): Promise<AgedPage> {
-    const kind = holdMs === undefined ? format : `${format} for scrapers`;
+  async page(format: Format, deadlineMs: number, scraping?: Scraping): Promise<AgedPage> {
+    const kind = scraping === undefined ? format : `${format} for scrapers`;
     try {
       // A thread that is silent for a while would only make the scraper wait.
       if ((this.#keeper.thread?.silentMs ?? 0) > this.#hangMs / 2) throw new Error('the kernel thread does not answer');
       const answer = await withDeadline(
-        this.ask('scrape', { format, holdMs }),
+        this.ask('scrape', { format, scraping }),
         deadlineMs,
         'the page was not ready in time',
       );
@@ -113,7 +113,8 @@ export class KernelClient implements AsyncDisposable {
       this.#lastPages.set(kind, { page, atMs: performance.now() });
       return { page, ageSeconds: 0 };
     } catch (error) {
-      const last = this.#lastPages.get(kind);
+      // One of the other kind is better than none.
+      const last = this.#lastPages.get(kind) ?? [...this.#lastPages].find(([other]) => other.startsWith(format))?.[1];
       if (last === undefined) throw error;
       return { page: last.page, ageSeconds: (performance.now() - last.atMs) / 1000 };
     }

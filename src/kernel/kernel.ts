@@ -32,7 +32,7 @@ import { SourceErrors } from '#sources/errors.ts';
 import type { Sources } from '#sources/sources.ts';
 import { Collection } from './collection.ts';
 import { DISCOVERY, DiscoveryStatus } from './discovery_status.ts';
-import type { KernelOptions, Page } from './messages.ts';
+import type { KernelOptions, Page, Scraping } from './messages.ts';
 import { openSources } from './open_sources.ts';
 import { EventOutbox } from './outbox.ts';
 import { troubleOf } from './trouble.ts';
@@ -162,11 +162,11 @@ export class Kernel implements AsyncDisposable {
 
   /**
    * Collects and renders a page.
-   * @param holdMs for a scraper: how long it, and every other one, sees a new row at 0
+   * @param scraping where it is for a scraper
    */
-  page(format: Format, holdMs?: number): Promise<Page> {
+  page(format: Format, scraping?: Scraping): Promise<Page> {
     const askedMs = performance.now();
-    return this.#collection.fresh(() => this.#page(format, askedMs, holdMs));
+    return this.#collection.fresh(() => this.#page(format, askedMs, scraping));
   }
 
   /** The numbers by which one sees who is in trouble: a small part of a page. Collects where the last collection is old. */
@@ -273,10 +273,11 @@ export class Kernel implements AsyncDisposable {
     return writer.finish();
   }
 
-  async #page(format: Format, askedMs: number, holdMs: number | undefined): Promise<Page> {
-    const chunks = await this.render(format, holdMs === undefined ? undefined : { askedMs, holdMs });
+  async #page(format: Format, askedMs: number, scraping: Scraping | undefined): Promise<Page> {
+    const writtenMs = performance.now();
+    const chunks = await this.render(format, scraping && { askedMs, ...scraping });
     this.#counts.scraped((performance.now() - askedMs) / 1000);
-    return { chunks, ledger: this.ledger() };
+    return { chunks, ledger: this.ledger(), writtenMs };
   }
 
   /** Of every probe that can have events, also while it is off. */

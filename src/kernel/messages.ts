@@ -26,6 +26,15 @@ export interface KernelOptions {
 export interface Page {
   readonly chunks: readonly Uint8Array<ArrayBuffer>[];
   readonly ledger: readonly KernelLedgerEntry[];
+  /** When it was written, by the clock of its thread. */
+  readonly writtenMs: number;
+}
+
+/** How a scraper sees new rows. */
+export interface Scraping {
+  readonly holdMs: number;
+  /** `writtenMs` of the page that every scraper has had since. */
+  readonly seenMs: number | undefined;
 }
 
 /** A question, its arguments and its answer. */
@@ -35,8 +44,7 @@ export interface Questions {
   namePods: { ask: PodsUpdate; answer: null };
   /** Which labels every Pod shows. */
   labelPods: { ask: PodLabels; answer: null };
-  /** With `holdMs` for a scraper, which sees a new row at 0 for so long. */
-  scrape: { ask: { format: Format; holdMs: number | undefined }; answer: Page };
+  scrape: { ask: { format: Format; scraping: Scraping | undefined }; answer: Page };
   probes: { ask: null; answer: readonly ProbeStatus[] };
   discovery: { ask: null; answer: ProbeStatus };
   entities: { ask: null; answer: readonly EntityStatus[] };

@@ -30,7 +30,7 @@ function answersOf(kernel: Kernel): Answers {
       kernel.labelPods(labels);
       return null;
     },
-    scrape: ({ format, holdMs }) => kernel.page(format, holdMs),
+    scrape: ({ format, scraping }) => kernel.page(format, scraping),
     probes: async () => kernel.probes(),
     discovery: async () => kernel.discovery(),
     entities: () => kernel.entities(),
