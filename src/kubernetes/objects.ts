@@ -36,21 +36,24 @@ export interface Pod {
   readonly owner: Owner | undefined;
   /** Milliseconds since the epoch. */
   readonly createdMs: number;
+  /** It uses the node's network. */
+  readonly hostNetwork: boolean;
   /** Of its own network; empty where it uses the node's, and where it has ended. */
   readonly ips: readonly string[];
 }
 
-/** A static Pod's UID is a hash of its manifest. */
-const STATIC_UID = /^[0-9a-f]{32}$/;
 const CONFIG_MIRROR = 'kubernetes.io/config.mirror';
+/** The hash of a manifest, or the UID that a manifest has. */
+const CONFIG_UID = /^(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 
 /**
- * In the API a static Pod is shown by a mirror that the kubelet makes, with a UID of its own; an annotation has that of the Pod. Others may
- * write annotations as well: only what cannot be another Pod's UID is believed.
+ * In the API a static Pod is shown by a mirror that the kubelet makes, with a UID of its own; an annotation has that of the Pod (kubelet,
+ * pkg/kubelet/pod/mirror_client.go). Others may write annotations as well: whoever has the UID himself goes before a mirror
+ * (`PodsFeed`).
  */
 function cgroupUid({ uid, annotations }: ApiMetadata): string {
   const mirrored = annotations?.[CONFIG_MIRROR];
-  return mirrored !== undefined && STATIC_UID.test(mirrored) ? mirrored : uid;
+  return mirrored !== undefined && CONFIG_UID.test(mirrored) ? mirrored : uid;
 }
 
 export function trimPod({ metadata, spec, status }: ApiPod): Pod {
@@ -64,6 +67,7 @@ export function trimPod({ metadata, spec, status }: ApiPod): Pod {
     labels: metadata.labels ?? {},
     owner: owner === undefined ? undefined : { kind: owner.kind, name: owner.name },
     createdMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
+    hostNetwork: spec?.hostNetwork === true,
     ips: spec?.hostNetwork === true || hasEnded ? [] : ips.filter(isText),
   };
 }
@@ -72,7 +76,8 @@ export function podsOf(node: string): Resource<Pod> {
   return {
     name: 'pods',
     path: '/api/v1/pods',
-    fieldSelector: `spec.nodeName=${node},status.phase!=Succeeded,status.phase!=Failed`,
+    // Those that have ended, too: the namespace of one may live on.
+    fieldSelector: `spec.nodeName=${node}`,
     list: 'cache',
     trim: trimPod,
   };

@@ -21,17 +21,17 @@ export class PodsFeed implements Follower<Pod>, Disposable {
   }
 
   get all(): readonly PodName[] {
-    return [...this.#pods.values()];
+    return [...this.#pods].filter(([object, pod]) => this.#isHolder(object, pod)).map(([, pod]) => pod);
   }
 
   has(namespace: string, name: string): boolean {
     return this.#byName.has(nameKey({ namespace, name }));
   }
 
-  set(object: string, { uid, namespace, name, labels, owner, createdMs }: Pod): void {
+  set(object: string, { uid, namespace, name, labels, owner, createdMs, hostNetwork }: Pod): void {
     const before = this.#pods.get(object);
     const workload = workloadOf({ name, labels, owner, createdMs });
-    const pod: PodName = { uid, namespace, name, labels, workload, createdMs };
+    const pod: PodName = { uid, namespace, name, labels, workload, createdMs, hostNetwork };
     if (before === undefined) this.#countName(pod, 1);
     this.#pods.set(object, pod);
     // Most changes are of the status.
@@ -46,12 +46,19 @@ export class PodsFeed implements Follower<Pod>, Disposable {
     this.#countName(before, -1);
     this.#pods.delete(object);
     this.#changed.delete(object);
-    this.#deleted.add(before.uid);
+    const other = [...this.#pods].find(([, pod]) => pod.uid === before.uid);
+    if (other === undefined) this.#deleted.add(before.uid);
+    else this.#changed.add(other[0]);
     this.#settle();
   }
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
+  }
+
+  /** Whether the UID is the object's own, or no other's of this node: then it is a mirror. */
+  #isHolder(object: string, { uid }: PodName): boolean {
+    return uid === object || this.#pods.get(uid)?.uid !== uid;
   }
 
   #countName(pod: PodName, by: number): void {
@@ -69,7 +76,10 @@ export class PodsFeed implements Follower<Pod>, Disposable {
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const set = [...this.#changed].map((object) => this.#pods.get(object)).filter((pod) => pod !== undefined);
+    const set = [...this.#changed].flatMap((object) => {
+      const pod = this.#pods.get(object);
+      return pod !== undefined && this.#isHolder(object, pod) ? [pod] : [];
+    });
     const deleted = [...this.#deleted];
     this.#changed.clear();
     this.#deleted.clear();

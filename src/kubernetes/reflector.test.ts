@@ -84,20 +84,20 @@ async function askedAgain({ sentMs }: Scene, times: number): Promise<void> {
 }
 
 describe.concurrent('a copy by list and watch', () => {
-  it('has what the server has: of its own node, until it is deleted or has ended', async () => {
+  it('has what the server has: of its own node, also what has ended, until it is deleted', async () => {
     await using scene = await follow();
     const { server, names, add } = scene;
     add('one');
     add('other', { name: 'other', node: 'node-2' });
     const ended = add('ended', { name: 'ended', phase: 'Succeeded' });
-    await eventually(() => expect(names()).toEqual(['one']));
+    await eventually(() => expect(names()).toEqual(['ended', 'one']));
     await eventually(() => expect(server.requests.some(({ isWatch }) => isWatch)).toBe(true));
     expect(server.requests[0]?.query.get('resourceVersion')).toBe('0');
     const two = add('two');
-    await eventually(() => expect(names()).toEqual(['one', 'two']));
-    server.put('pods', podObject({ uid: two, name: 'two', phase: 'Failed' }));
-    await eventually(() => expect(names()).toEqual(['one']));
+    await eventually(() => expect(names()).toEqual(['ended', 'one', 'two']));
+    server.delete('pods', two);
     server.delete('pods', ended);
+    await eventually(() => expect(names()).toEqual(['one']));
     expect(scene.reflector.tally).toMatchObject({ isConnected: true, objects: 1, relists: 0 });
     expect(scene.log).toEqual([]);
   });

@@ -11,6 +11,7 @@ function podName(uid: string, name: string, createdMs = 1): PodName {
     name,
     labels: { app: 'web' },
     workload: { kind: 'Deployment', name: 'web' },
+    hostNetwork: false,
     createdMs,
   };
 }

@@ -22,6 +22,8 @@ export interface PodName {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly workload: Workload;
+  /** It uses the node's network. */
+  readonly hostNetwork: boolean;
   /** Milliseconds since the epoch. */
   readonly createdMs: number;
 }

@@ -173,13 +173,15 @@ describe('Pods of the API', () => {
     }
   });
 
-  it('a static Pod goes by the hash that the annotation of its mirror has', async () => {
-    const hash = randomUUID().replaceAll('-', '');
-    await using cgroups = new TestPod(CGROUP_V1, hash);
+  it.each([
+    ['hash', randomUUID().replaceAll('-', '')],
+    ['UID of its manifest', randomUUID()],
+  ])('a static Pod goes by the %s that the annotation of its mirror has', async (_, uid) => {
+    await using cgroups = new TestPod(CGROUP_V1, uid);
     using netns = new TestNetns();
     await using host = await Host.start(netns);
     cgroups.add(host.pid);
-    const annotations = { 'kubernetes.io/config.mirror': hash, 'kubernetes.io/config.hash': hash };
+    const annotations = { 'kubernetes.io/config.mirror': uid, 'kubernetes.io/config.hash': uid };
     const mirror = podObject({
       name: 'proxy-node-1',
       namespace: 'kube-system',
@@ -191,6 +193,26 @@ describe('Pods of the API', () => {
     await eventually(async () => expect(sampleValue(await agent.page(), IN_USE, labels)).toBeDefined());
     server.delete('pods', mirror.metadata.uid);
   });
+
+  it.each(['Succeeded', 'Failed'])(
+    'one that has ended (%s) before the agent heard of it has its name while its namespace lives',
+    async (phase) => {
+      await using cgroups = new TestPod(CGROUP_V1);
+      using netns = new TestNetns();
+      server.put('pods', podObject({ uid: cgroups.uid, name: `job-${phase.toLowerCase()}`, namespace: 'shop', phase }));
+      const labels = { namespace: 'shop', pod: `job-${phase.toLowerCase()}` };
+      const shown = async () => expect(sampleValue(await agent.page(), IN_USE, labels)).toBeDefined();
+      {
+        await using host = await Host.start(netns);
+        cgroups.add(host.pid);
+        await eventually(shown);
+      }
+      // Nobody is in it any more.
+      await wait(2_000);
+      await shown();
+      server.delete('pods', cgroups.uid);
+    },
+  );
 
   it('with hostNetwork fall to the node', async () => {
     await using cgroups = new TestPod(CGROUP_V1);

@@ -141,7 +141,17 @@ it('follows Pods as Kubernetes tells of them, from the moment that their entity 
   const tell = (uid: string, namespace: string, labels: Record<string, string>) =>
     agent.kernel.namePods({
       whole: false,
-      set: [{ uid, namespace, name: `pod-${uid}`, labels, workload: { kind: '', name: '' }, createdMs: 0 }],
+      set: [
+        {
+          uid,
+          namespace,
+          name: `pod-${uid}`,
+          labels,
+          workload: { kind: '', name: '' },
+          hostNetwork: false,
+          createdMs: 0,
+        },
+      ],
       deleted: [],
     });
   /** A process in a Pod and a namespace of its own, which drops datagrams when it is told to. */
