@@ -87,10 +87,14 @@ export class Kernel implements AsyncDisposable {
       (id) => this.#registry.isNew(id),
     );
     this.#filters = new PodFilterTracker(options.kubernetes ? this.#directory : undefined);
-    this.#registry = new NetnsRegistry(paths, (entities) => {
-      this.#discovered = entities;
-      this.#name();
-    });
+    this.#registry = new NetnsRegistry(
+      paths,
+      (entities) => {
+        this.#discovered = entities;
+        this.#name();
+      },
+      (uid) => this.#directory.find(uid)?.hostNetwork,
+    );
     this.#registry.holdRetired((id) => this.#aggregator.isHeld(id));
     this.#scanner = new Scanner(paths, netns, this.#registry);
     this.#outbox = new EventOutbox({
@@ -152,6 +156,7 @@ export class Kernel implements AsyncDisposable {
 
   namePods(update: PodsUpdate): void {
     this.#directory.update(update);
+    this.#registry.judgeAgain();
     this.#name();
   }
 

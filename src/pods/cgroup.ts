@@ -3,17 +3,39 @@ import { ownerLength } from '#bpf/generated/common.ts';
 /** What a process's cgroup path says of whom it belongs to. */
 export interface ContainerRef {
   readonly podUid?: string;
+  /** Below the Pod's cgroup; without a Pod the outermost. */
   readonly containerId?: string;
+  /**
+   * The Pod's cgroup is inside of what is not the node's own to hand out: of a container, by its ID, or of a user or a
+   * machine, which is empty. Whoever runs there may give cgroups any name.
+   */
+  readonly within?: string;
+}
+
+/** Names of the folders of a cgroup's path that say whose it is; empty where there is none. */
+export interface OwnerFolders {
+  /** The outermost that is a Pod's. */
+  readonly pod: string;
+  /** The outermost of a container below it; without a Pod the outermost. */
+  readonly container: string;
+  /** What the Pod is inside of: the outermost of a container, or a slice of users or machines. */
+  readonly outer: string;
 }
 
 const UID = '[0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}';
 /** Static Pods have a hash of their manifest as UID. */
 const STATIC_UID = `[0-9a-f]{${ownerLength.static_pod_uid}}`;
+const ID = `[0-9a-f]{${ownerLength.container_id}}`;
 
-/** `pod<uid>` (cgroupfs), `kubepods-besteffort-pod<uid_>.slice` (systemd). */
-const POD = new RegExp(`^(?:.*-)?pod(${UID}|${STATIC_UID})(?:\\.slice)?$`);
-/** `<id>`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`. */
-const CONTAINER = new RegExp(`^(?:[a-z-]+-)?([0-9a-f]{${ownerLength.container_id}})(?:\\.scope)?$`);
+/**
+ * `pod<uid>` (cgroupfs), `kubepods-besteffort-pod<uid_>.slice` (systemd), and both in one name,
+ * `kubepods-besteffort-pod<uid_>.slice:cri-containerd:<id>`: the kubelet names slices and the runtime makes folders.
+ */
+const POD = new RegExp(`^(?:.*-)?pod(${UID}|${STATIC_UID})(?:\\.slice(?::[^:]{0,23}:(${ID}))?)?$`);
+/** `<id>`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, `kata_<id>`, `system.slice:docker:<id>`. */
+const CONTAINER = new RegExp(`^(?:.*[-_:])?(${ID})(?:\\.scope)?$`);
+/** Folders directly below the root in which others than the node may make cgroups. */
+const HANDED_OUT = /^(?:user|machine)\.slice$/;
 
 /** A cgroup, as a line of /proc/<pid>/cgroup names it. */
 export interface CgroupPath {
@@ -23,13 +45,13 @@ export interface CgroupPath {
 }
 
 /**
- * Reads /proc/<pid>/cgroup (man 7 cgroups): a line `id:controllers:path` for each hierarchy, v1 and v2. A path is
- * matched by its last segments only: from inside a cgroup namespace another Pod's reads `/../../pod<uid>/<id>`.
+ * Reads /proc/<pid>/cgroup (man 7 cgroups): a line `id:controllers:path` for each hierarchy, v1 and v2. From inside a
+ * cgroup namespace another Pod's path reads `/../../pod<uid>/<id>`.
  */
 export function parseCgroup(text: string): ContainerRef | undefined {
   for (const { path } of pathsIn(text)) {
-    const found = ownerOf(path);
-    if (found !== undefined) return found.ref;
+    const ref = ownerOfFolders(foldersOf(path).names);
+    if (ref !== undefined) return ref;
   }
   return undefined;
 }
@@ -37,16 +59,23 @@ export function parseCgroup(text: string): ContainerRef | undefined {
 /** The cgroups that hold all of a Pod, by its UID, or of a container, by its ID: one for each hierarchy that has the process there. */
 export function cgroupsOf(text: string, uid: string): CgroupPath[] {
   return pathsIn(text).flatMap(({ hierarchy, path }) => {
-    const found = ownerOf(path);
-    return found === undefined || (found.ref.podUid ?? found.ref.containerId) !== uid
-      ? []
-      : [{ hierarchy, path: found.path }];
+    const { names, paths } = foldersOf(path);
+    const ref = ownerOfFolders(names);
+    if (ref?.podUid === uid) return [{ hierarchy, path: paths.pod }];
+    if (ref?.within === uid) return [{ hierarchy, path: paths.outer }];
+    return ref?.podUid === undefined && ref?.containerId === uid ? [{ hierarchy, path: paths.container }] : [];
   });
 }
 
-/** The same by the names of the two innermost folders that may be a Pod's and a container's, or empty. */
-export function ownerOfFolders(pod: string, container: string): ContainerRef | undefined {
-  return ownerOf(`/${pod}/${container}`)?.ref;
+/** What the names of folders say, or undefined where none of them is a Pod's or a container's. */
+export function ownerOfFolders({ pod, container, outer }: OwnerFolders): ContainerRef | undefined {
+  const [, uid, joined] = POD.exec(pod) ?? [];
+  const containerId = joined ?? CONTAINER.exec(container)?.[1];
+  const ofContainer = containerId === undefined ? {} : { containerId };
+  if (uid === undefined) return containerId === undefined ? undefined : ofContainer;
+  // systemd does not allow `-` in a slice's name, so the kubelet writes `_`.
+  const ofPod = { podUid: uid.replaceAll('_', '-'), ...ofContainer };
+  return outer === '' ? ofPod : { ...ofPod, within: CONTAINER.exec(outer)?.[1] ?? '' };
 }
 
 /** Whether a cgroup of this name is a Pod's or a container's. */
@@ -54,38 +83,43 @@ export function isOwnerName(name: string): boolean {
   return POD.test(name) || CONTAINER.test(name);
 }
 
+/** Of cgroup v2 first, as the kernel's own list has it. */
 function pathsIn(text: string): CgroupPath[] {
-  return text.split('\n').map((line) => {
+  const paths = text.split('\n').map((line) => {
     const [, hierarchy = '', ...path] = line.split(':');
     return { hierarchy, path: path.join(':') };
   });
+  return paths.sort((a, b) => Number(a.hierarchy !== '') - Number(b.hierarchy !== ''));
 }
 
-interface Owner {
-  readonly ref: ContainerRef;
-  /** Of the Pod's cgroup, or of the container's where there is no Pod. */
-  readonly path: string;
-}
+type Folders = { readonly [K in keyof OwnerFolders]: string };
 
-function ownerOf(path: string): Owner | undefined {
+/**
+ * The same search as in bpf/common/owner.bpf.h, from the root on. A Pod's cgroup is the outermost that may be one: what is
+ * further in was made by whoever runs in it.
+ */
+function foldersOf(path: string): { readonly names: OwnerFolders; readonly paths: Folders } {
   const segments = path.split('/').filter((segment) => segment !== '');
-  const upTo = (index: number) => `/${segments.slice(0, index + 1).join('/')}`;
-  // A container may have cgroups of its own below: look for the innermost that is one.
-  for (let index = segments.length - 1; index >= 0; index--) {
-    const containerId = CONTAINER.exec(segments[index] ?? '')?.[1];
-    if (containerId !== undefined) {
-      const podUid = POD.exec(segments[index - 1] ?? '')?.[1];
-      return podUid === undefined
-        ? { ref: { containerId }, path: upTo(index) }
-        : { ref: { podUid: plainUid(podUid), containerId }, path: upTo(index - 1) };
-    }
-    const podUid = POD.exec(segments[index] ?? '')?.[1];
-    if (podUid !== undefined) return { ref: { podUid: plainUid(podUid) }, path: upTo(index) };
-  }
-  return undefined;
-}
-
-/** systemd does not allow `-` in a slice's name, so the kubelet writes `_`. */
-function plainUid(uid: string): string {
-  return uid.replaceAll('_', '-');
+  const find = (what: (segment: string, index: number) => boolean, from = 0): number => {
+    const index = segments.slice(from).findIndex((segment, after) => what(segment, from + after));
+    return index < 0 ? segments.length : from + index;
+  };
+  const isPod = (segment: string) => POD.test(segment);
+  const isContainer = (segment: string) => !POD.test(segment) && CONTAINER.test(segment);
+  const pod = find(isPod);
+  const container = find(isContainer, pod === segments.length ? 0 : pod);
+  const outer = find((segment, index) => index < pod && isContainer(segment));
+  const slice = find((segment, index) => index === 0 && HANDED_OUT.test(segment));
+  const within = outer < segments.length ? outer : slice;
+  const isWithin = pod < segments.length && within < segments.length;
+  const places = { pod, container, outer: isWithin ? within : segments.length };
+  const both = (give: (index: number) => string): Folders => ({
+    pod: give(places.pod),
+    container: give(places.container),
+    outer: give(places.outer),
+  });
+  return {
+    names: both((index) => segments[index] ?? ''),
+    paths: both((index) => (index < segments.length ? `/${segments.slice(0, index + 1).join('/')}` : '')),
+  };
 }

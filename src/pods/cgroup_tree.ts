@@ -101,7 +101,8 @@ function readProcs(folder: string, garbled: Garbled): number[] {
   }
 }
 
-function foldersIn(folder: string): string[] {
+/** Cgroups right below one; none where it is gone. */
+export function foldersIn(folder: string): string[] {
   try {
     return readdirSync(folder, { withFileTypes: true })
       .filter((entry) => entry.isDirectory())

@@ -40,7 +40,7 @@ it.each([new Unsupported('this kernel has no BTF'), new Error('no memory')])(
       died: () => undefined,
     });
     const [id, inum] = [asNetnsId(1), 10];
-    registry.born({ id, inum, pid: 1, startSeconds: 1, podFolder: `pod${UID}`, containerFolder: '' });
+    registry.born({ id, inum, pid: 1, startSeconds: 1, folders: { pod: `pod${UID}`, container: '', outer: '' } });
     const before = registry.beforeLook();
     registry.removeDead(before, []);
     expect(departures.map(({ uid }) => uid)).toEqual([UID]);

@@ -1,7 +1,7 @@
 import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { type BpfObject, BpfRing, clockOffset } from 'bpf-napi';
-import { mibRow, ownerNames } from '#bpf/generated/common.ts';
+import { mibRow } from '#bpf/generated/common.ts';
 import { FILE, type Layout, lifeBirth, lifeDeath, lifeKind } from '#bpf/generated/lifecycle.ts';
 import type { Counter } from '#core/counter.ts';
 import { asNetnsId } from '#core/netns.ts';
@@ -14,6 +14,7 @@ import type { NetnsLife, NetnsWatcher } from '#probe/life.ts';
 import type { MetricSet } from '#probe/metric.ts';
 import { readMisses } from '#probe/tally.ts';
 import type { BpfSource, ObjectSpec } from '#sources/bpf/source.ts';
+import { ownerFolders } from '#sources/bpf/task_list.ts';
 import type { Cpus } from '#sources/procfs/cpus.ts';
 import { pidNamespaceLevels } from '#sources/procfs/pid_namespace.ts';
 import type { NetnsEvents, NetnsRegistry } from './registry.ts';
@@ -184,8 +185,7 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
       inum: lifeBirth.inum(view, at),
       pid: lifeBirth.pid(view, at),
       startSeconds: Number(lifeBirth.start(view, at)) * NANOSECONDS,
-      podFolder: ownerNames.podText(view, at + lifeBirth.offsets.owner),
-      containerFolder: ownerNames.containerText(view, at + lifeBirth.offsets.owner),
+      folders: ownerFolders(view, at + lifeBirth.offsets.owner),
     });
   }
 

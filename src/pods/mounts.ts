@@ -9,12 +9,16 @@ const NSFS_MAGIC = 0x6e736673;
  * Names of the network namespaces that are mounted in a directory, as `ip netns add` and container runtimes do, by inode
  * number. A file that is no mount is what a reboot or a crash left there.
  */
-export function readNetnsMounts(directory: string): Map<number, string> {
-  const mounts = new Map<number, string>();
+export function readNetnsMounts(directory: string): Map<number, readonly string[]> {
+  const mounts = new Map<number, string[]>();
   for (const name of listDirectory(directory)) {
     const path = join(directory, name);
     try {
-      if (statfsSync(path).type === NSFS_MAGIC) mounts.set(statSync(path).ino, name);
+      if (statfsSync(path).type !== NSFS_MAGIC) continue;
+      const { ino } = statSync(path);
+      const names = mounts.get(ino);
+      if (names === undefined) mounts.set(ino, [name]);
+      else names.push(name);
     } catch (error) {
       if (!isGone(error) && (error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
     }

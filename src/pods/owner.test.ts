@@ -1,120 +1,219 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { asNetnsId, type NetnsId } from '#core/netns.ts';
-import type { NetnsRow } from '#sources/bpf/netns_list.ts';
+import { asNetnsId } from '#core/netns.ts';
 import type { ContainerRef } from './cgroup.ts';
-import { keepOwner, nodeNetns, ownerOf, type Place } from './owner.ts';
-import { PROCESSES_MAX, type ProcessInfo } from './process_table.ts';
+import {
+  type Claim,
+  claimantOf,
+  type Evidence,
+  type Home,
+  homeOf,
+  isSandboxMount,
+  type Owner,
+  ownerOf,
+} from './owner.ts';
 
-const UID = '0f0f0f0f-1111-2222-3333-444455556666';
-const CONTAINER = 'ab'.repeat(32);
+const A = 'aaaaaaaa-1111-2222-3333-444455556666';
+const B = 'bbbbbbbb-1111-2222-3333-444455556666';
+const BOX = 'ab'.repeat(32);
 const OWN = 'cd'.repeat(32);
 
-const entry = { id: asNetnsId(7), inum: 70, isNode: false };
-
-/** A table of processes: name, start in seconds and container by number. */
-function tableOf(processes: Readonly<Record<number, readonly [string, number, ContainerRef?]>>) {
-  return {
-    info: (pid: number): ProcessInfo | undefined => {
-      const process = processes[pid];
-      if (process === undefined) return undefined;
-      const [comm, startSeconds, container] = process;
-      return { pid, comm, startSeconds, container: () => container };
-    },
-  };
+function claim(uid: string, home: Home, kind: Claim['kind'] = 'pod'): Claim {
+  return { kind, uid, home };
 }
 
-function place(id: number, pids: readonly number[]): Place {
-  return { id: asNetnsId(id), inum: id * 10, pids, mount: undefined };
+function podOwner(uid: string, isHome = true): Owner {
+  return { kind: 'pod', name: uid, uid, isHome };
 }
 
-function rows(...ids: readonly [id: number, initial: boolean][]): ReadonlyMap<number, NetnsRow> {
-  return new Map(ids.map(([id, initial]) => [id * 10, { id: asNetnsId(id), inum: id * 10, initial }]));
-}
+const mounted = (name: string): Owner => ({ kind: 'netns', name, uid: '', isHome: false });
+const process = (name: string): Owner => ({ kind: 'process', name, uid: '', isHome: false });
 
-describe("the node's own namespace", () => {
-  const live = rows([1, true], [2, false], [3, false]);
-  const of = (places: readonly Place[], listed: typeof live | undefined, own: number): NetnsId | undefined =>
-    nodeNetns(places, listed, () => own);
+const NOTHING: Evidence = {
+  inum: 70,
+  isNode: false,
+  claims: [],
+  before: undefined,
+  beforeHome: undefined,
+  mounts: [],
+  oldest: undefined,
+};
+const oldest = { comm: 'sh', pid: 6 };
 
-  it('is that of process 1', () => {
-    expect(of([place(1, [5]), place(2, [9, 1])], live, 5)).toBe(2);
-  });
+/** What there is, from the best evidence on, and what is said with nothing better. */
+const RANKS: readonly (readonly [name: string, evidence: Partial<Evidence>, owner: Owner])[] = [
+  ['it is the node’s', { isNode: true }, { kind: 'node', name: '', uid: '', isHome: true }],
+  ['a process of one at home here', { claims: [claim(A, 'here')] }, podOwner(A)],
+  ['it was home to one who has left', { before: podOwner(B), beforeHome: 'here' }, podOwner(B)],
+  ['a process of a guest', { claims: [claim('guest', 'elsewhere')] }, podOwner('guest', false)],
+  ['a mount', { mounts: ['red', 'blue'] }, mounted('blue')],
+  ['a process of one who uses the node’s network', { claims: [claim('host', 'node')] }, podOwner('host', false)],
+  ['its oldest process', { oldest }, process('sh-6')],
+  ['its number', {}, process('netns-70')],
+];
 
-  it("is the machine's first one where process 1 is not seen, if somebody is seen in that", () => {
-    expect(of([place(3, [9]), place(1, [5])], live, 9)).toBe(1);
-    expect(of([place(3, [9]), place(1, [])], live, 9)).toBe(3);
-  });
-
-  it("is the agent's where the kernel does not tell which is the first, and none where nothing tells", () => {
-    expect(of([place(2, [5]), place(3, [9])], undefined, 9)).toBe(3);
-    expect(of([place(2, [5])], undefined, 9)).toBeUndefined();
+describe('the better evidence wins', () => {
+  it.each(RANKS.map(([name], rank) => [name, rank] as const))('%s', (_, rank) => {
+    for (const [, better, owner] of RANKS.slice(rank, rank + 1)) {
+      // With all that is worse, in all mixtures, and whoever was there first.
+      const worse = RANKS.slice(rank + 1);
+      for (let mix = 0; mix < 2 ** worse.length; mix++) {
+        const chosen = worse.filter((_rank, index) => mix & (1 << index)).map(([, evidence]) => evidence);
+        const claims = [better, ...chosen].flatMap((evidence) => evidence.claims ?? []);
+        for (const order of [claims, [...claims].reverse()]) {
+          expect(ownerOf(Object.assign({ ...NOTHING }, ...chosen, better, { claims: order }))).toEqual(owner);
+        }
+      }
+    }
   });
 });
 
-describe('the owner of a namespace', () => {
-  const pod: ContainerRef = { podUid: UID, containerId: CONTAINER };
+describe('of evidence of one rank', () => {
+  it.each<[string, Partial<Evidence>, Owner]>([
+    ['the oldest process', { claims: [claim(A, 'here'), claim(B, 'here')] }, podOwner(A)],
+    [
+      'the one that was known before an older process',
+      { claims: [claim(A, 'here'), claim(B, 'here')], before: podOwner(B), beforeHome: 'here' },
+      podOwner(B),
+    ],
+    [
+      'who is at home here before a guest that was known',
+      { claims: [claim(A, 'elsewhere'), claim(B, 'here')], before: podOwner(A, false), beforeHome: 'elsewhere' },
+      podOwner(B),
+    ],
+    ['the guest of the oldest process', { claims: [claim(B, 'elsewhere'), claim(A, 'elsewhere')] }, podOwner(B, false)],
+    ['the mount that was known', { mounts: ['a', 'b'], before: mounted('b') }, mounted('b')],
+    ['another mount when that is gone', { mounts: ['c', 'a'], before: mounted('b') }, mounted('a')],
+  ])('%s', (_, evidence, owner) => expect(ownerOf({ ...NOTHING, ...evidence })).toEqual(owner));
+});
 
-  it('is the Pod of its oldest process that is in one', () => {
-    const table = tableOf({ 3: ['pause', 20, pod], 4: ['sh', 10], 5: ['late', 30, { containerId: CONTAINER }] });
-    expect(ownerOf(entry, { pids: [5, 3, 4], mount: 'cni-1' }, table, undefined)).toEqual({
-      entity: { kind: 'pod', netns: 7, inum: 70, namespace: '', pod: UID, uid: UID, labels: {} },
-      pids: [4, 3, 5],
-      startSeconds: 10,
-      settled: true,
+describe('what was known', () => {
+  it.each<[string, Partial<Evidence>, Owner]>([
+    ['stays where only the mount is left', { before: podOwner(A), beforeHome: 'here', mounts: ['cni-1'] }, podOwner(A)],
+    [
+      'stays where the Pod is at home in another namespace now, whoever is a guest here',
+      { before: podOwner(A), beforeHome: 'elsewhere', claims: [claim(B, 'elsewhere')] },
+      podOwner(A),
+    ],
+    [
+      'gives way to who is at home here',
+      { before: podOwner(A), beforeHome: 'here', claims: [claim(B, 'here')] },
+      podOwner(B),
+    ],
+    [
+      'is a guest’s who turns out to be at home elsewhere',
+      { before: podOwner(A), beforeHome: 'elsewhere', claims: [claim(A, 'elsewhere')] },
+      podOwner(A, false),
+    ],
+    [
+      'is forgotten of a guest that has left',
+      { before: podOwner(A, false), beforeHome: 'elsewhere', mounts: ['blue'] },
+      mounted('blue'),
+    ],
+    [
+      'is forgotten of one who turns out to use the node’s network',
+      { before: podOwner(A), beforeHome: 'node', mounts: ['router'] },
+      mounted('router'),
+    ],
+    ['is forgotten of a process', { before: process('sh-6'), oldest: { comm: 'app', pid: 9 } }, process('app-9')],
+  ])('%s', (_, evidence, owner) => expect(ownerOf({ ...NOTHING, ...evidence })).toEqual(owner));
+});
+
+it('a container goes by the first digits of its ID', () => {
+  expect(ownerOf({ ...NOTHING, claims: [claim(BOX, 'here', 'container')] })).toEqual({
+    kind: 'container',
+    name: BOX.slice(0, 12),
+    uid: BOX,
+    isHome: true,
+  });
+});
+
+describe('the home of a Pod', () => {
+  const place = (
+    id: number,
+    startSeconds: number | undefined,
+    given: { order?: number; isSandbox?: boolean; isOthers?: boolean } = {},
+  ) => ({
+    id: asNetnsId(id),
+    startSeconds,
+    isSandbox: false,
+    isOthers: false,
+    order: id,
+    ...given,
+  });
+  const nowhere = { hostNetwork: undefined, nodeStartSeconds: undefined };
+
+  it.each([
+    ['the only one', [place(1, 5)], 1],
+    ['one with processes before one without, which is older', [place(1, undefined), place(2, 5)], 2],
+    ['one of a runtime before one that was made earlier', [place(1, 5), place(2, 9, { isSandbox: true })], 2],
+    [
+      'one that is no other’s before one of a runtime',
+      [place(1, 5, { isOthers: true, isSandbox: true }), place(2, 9)],
+      2,
+    ],
+    ['one with processes, though it may be another’s', [place(1, undefined), place(2, 5, { isOthers: true })], 2],
+    ['one with processes before one of a runtime', [place(1, undefined, { isSandbox: true }), place(2, 5)], 2],
+    ['the one that was made first, though its process is younger', [place(1, 9), place(2, 5)], 1],
+    ['the one that was made first, whatever its number', [place(7, 9, { order: 1 }), place(3, 5, { order: 2 })], 7],
+    ['the first of those that are left', [place(2, undefined), place(1, undefined)], 1],
+  ])('is %s', (_, places, home) => {
+    expect(homeOf({ ...nowhere, places })).toBe(home);
+    expect(homeOf({ ...nowhere, places: [...places].reverse() })).toBe(home);
+    expect(homeOf({ ...nowhere, hostNetwork: false, nodeStartSeconds: 0, places })).toBe(home);
+    expect(homeOf({ ...nowhere, hostNetwork: true, places })).toBe('node');
+  });
+
+  it('is the node’s network where its oldest process is there', () => {
+    const places = [place(1, 5), place(2, 6)];
+    expect(homeOf({ ...nowhere, nodeStartSeconds: 5, places })).toBe('node');
+    expect(homeOf({ ...nowhere, nodeStartSeconds: 5.1, places })).toBe(1);
+    expect(homeOf({ ...nowhere, nodeStartSeconds: 5, places: [place(1, undefined)] })).toBe('node');
+  });
+
+  it('is none where it is nowhere', () => expect(homeOf({ ...nowhere, places: [] })).toBeUndefined());
+
+  it('does not depend on the order in which its namespaces are looked at', () => {
+    const given = fc.record({
+      startSeconds: fc.option(fc.nat(5), { nil: undefined }),
+      isSandbox: fc.boolean(),
+      isOthers: fc.boolean(),
+      order: fc.nat(100),
     });
-  });
-
-  it('is a container without a Pod, by the first digits of its ID', () => {
-    const { entity } = ownerOf(
-      entry,
-      { pids: [3], mount: undefined },
-      tableOf({ 3: ['app', 1, { containerId: CONTAINER }] }),
-      undefined,
+    const some = fc.uniqueArray(given, { minLength: 1, maxLength: 6, selector: ({ order }) => order });
+    fc.assert(
+      fc.property(some, (facts) => {
+        const places = facts.map((fact, index) => ({ ...fact, id: asNetnsId(index + 1) }));
+        expect(homeOf({ ...nowhere, places: [...places].reverse() })).toBe(homeOf({ ...nowhere, places }));
+      }),
     );
-    expect(entity).toMatchObject({ kind: 'container', pod: CONTAINER.slice(0, 12), uid: CONTAINER });
   });
+});
+
+describe('whose a process is', () => {
+  const pod = { podUid: A, containerId: BOX };
+  it.each<[string, ContainerRef | undefined, boolean, object | undefined]>([
+    ['nobody’s', undefined, true, undefined],
+    ['a Pod’s', pod, true, { kind: 'pod', uid: A }],
+    ['a Pod’s, the first one', pod, false, { kind: 'pod', uid: A }],
+    ['a container’s', { containerId: BOX }, true, { kind: 'container', uid: BOX }],
+    ['one in a container, where there are Pods', { ...pod, within: OWN }, true, { kind: 'container', uid: OWN }],
+    ['one in a container, where there are none', { ...pod, within: OWN }, false, { kind: 'pod', uid: A }],
+    ['one of a user, where there are Pods', { ...pod, within: '' }, true, undefined],
+    ['one of a user, where there are none', { ...pod, within: '' }, false, { kind: 'pod', uid: A }],
+  ])('%s', (_, ref, hasPods, claimant) => expect(claimantOf(ref, undefined, hasPods)).toEqual(claimant));
 
   it("is never the agent's own container, in which it may make namespaces", () => {
-    const table = tableOf({ 3: ['agent', 1, { podUid: UID, containerId: OWN }] });
-    expect(ownerOf(entry, { pids: [3], mount: 'blue' }, table, OWN).entity).toMatchObject({ kind: 'netns' });
-    expect(ownerOf(entry, { pids: [3], mount: 'blue' }, table, CONTAINER).entity).toMatchObject({ kind: 'pod' });
-  });
-
-  it('is the mount, else the oldest process, else the number, and may still change', () => {
-    const table = tableOf({ 8: ['sleep', 5], 6: ['sh', 5] });
-    const named = (pids: readonly number[], mount?: string) => {
-      const { entity, settled } = ownerOf(entry, { pids, mount }, table, undefined);
-      return [entity.kind, entity.pod, settled];
-    };
-    expect(named([8, 6], 'blue')).toEqual(['netns', 'blue', false]);
-    expect(named([8, 6])).toEqual(['process', 'sh-6', false]);
-    expect(named([99])).toEqual(['process', 'netns-70', false]);
-  });
-
-  it('is the node for its own namespace, whoever is in it', () => {
-    const table = tableOf({ 3: ['app', 1, pod] });
-    const { entity, settled } = ownerOf({ ...entry, isNode: true }, { pids: [3], mount: 'x' }, table, undefined);
-    expect([entity.kind, entity.pod, entity.uid, settled]).toEqual(['node', '', '', true]);
-  });
-
-  it('is looked for among a bounded number of processes', () => {
-    const pids = Array.from({ length: PROCESSES_MAX + 1 }, (_, index) => index + 1);
-    const table = tableOf({ 1: ['first', 1], [PROCESSES_MAX + 1]: ['last', 0, pod] });
-    expect(ownerOf(entry, { pids, mount: undefined }, table, undefined).entity.pod).toBe('first-1');
+    expect(claimantOf({ podUid: A, containerId: OWN }, { containerId: OWN }, true)).toBeUndefined();
+    expect(claimantOf(pod, { containerId: OWN }, true)).toEqual({ kind: 'pod', uid: A });
+    expect(claimantOf({ podUid: A }, {}, true)).toEqual({ kind: 'pod', uid: A });
   });
 });
 
-describe('an owner that was found before', () => {
-  const none = { pids: [], mount: 'cni-1' };
-  const asMount = ownerOf(entry, none, tableOf({}), undefined);
-  const asPod = ownerOf(entry, { pids: [3], mount: 'cni-1' }, tableOf({ 3: ['a', 4, { podUid: UID }] }), undefined);
-
-  it('stays when only the mount is left, with the start of its first process', () => {
-    expect(keepOwner(asPod, asMount)).toEqual({ entity: asPod.entity, pids: [], startSeconds: 4, settled: true });
-  });
-
-  it('gives way to a better one, and to nothing before the first', () => {
-    expect(keepOwner(asMount, asPod).entity.kind).toBe('pod');
-    expect(keepOwner(undefined, asMount)).toEqual(asMount);
-  });
-});
+it.each([
+  [`cni-${A}`, true],
+  [A, true],
+  ['cni-1', false],
+  ['router', false],
+  [`x${A}`, false],
+])('isSandboxMount(%j)', (name, expected) => expect(isSandboxMount(name)).toBe(expected));

@@ -1,106 +1,153 @@
 import type { EntityKind } from '#api/words.ts';
 import type { NetnsId } from '#core/netns.ts';
-import type { NetnsRow } from '#sources/bpf/netns_list.ts';
-import type { NetnsEntry } from '#sources/netns.ts';
 import type { ContainerRef } from './cgroup.ts';
-import type { Entity } from './entity.ts';
-import { PROCESSES_MAX, type ProcessInfo, type ProcessTable } from './process_table.ts';
 
 /** Digits of a container ID that tools show. */
 const SHORT_ID = 12;
 
-/** A namespace as a scan finds it. */
-export interface Place {
-  readonly id: NetnsId;
+/** A Pod or a container, by a process of it. */
+export interface Claimant {
+  readonly kind: 'pod' | 'container';
+  /** Pod UID or container ID. */
+  readonly uid: string;
+}
+
+/** Where a Pod or a container is at home, seen from a namespace that its processes are in: `node` where it uses the node's network. */
+export type Home = 'here' | 'elsewhere' | 'node';
+
+export interface Claim extends Claimant {
+  readonly home: Home;
+}
+
+/** All that tells whose a namespace is. */
+export interface Evidence {
   readonly inum: number;
-  readonly pids: readonly number[];
-  /** Name of its mount. */
-  readonly mount: string | undefined;
+  readonly isNode: boolean;
+  /** Whose processes are in it, that of the oldest process first. */
+  readonly claims: readonly Claim[];
+  /** Whose it was at the last look. */
+  readonly before: Owner | undefined;
+  /** Where that one is at home now; of a Pod or a container only. */
+  readonly beforeHome: Home | undefined;
+  /** Names of its mounts. */
+  readonly mounts: readonly string[];
+  /** Its oldest process. */
+  readonly oldest: { readonly comm: string; readonly pid: number } | undefined;
 }
 
-/** Whose a namespace is, and what tells it. */
-export interface Ownership {
-  readonly entity: Entity;
-  /** Processes of the namespace, the oldest first. */
-  readonly pids: readonly number[];
-  /** When the oldest of them began, in seconds after boot; undefined where there is none. */
+export interface Owner {
+  readonly kind: EntityKind;
+  /** Without names from Kubernetes; empty for the node. */
+  readonly name: string;
+  /** Pod UID or container ID; empty where there is none. */
+  readonly uid: string;
+  /** It is, or was, the namespace of the Pod or the container itself, and not one that a process of it has made or entered. */
+  readonly isHome: boolean;
+}
+
+/**
+ * Whose a namespace is. The better evidence wins:
+ * 1. It is the node's.
+ * 2. A process of a Pod or a container that is at home here: of several the one that was known, then that of the oldest process.
+ * 3. It was such a one's, whose processes have gone.
+ * 4. A process of one that is at home in another namespace: it has made this one, or is a guest.
+ * 5. A mount has a name: the one that was known, then the first in order.
+ * 6. A process of one that is at home in the node's network: what it makes has names of its own.
+ * 7. The oldest process, else the number.
+ */
+export function ownerOf(evidence: Evidence): Owner {
+  const { inum, isNode, claims, before, beforeHome, mounts, oldest } = evidence;
+  if (isNode) return { kind: 'node', name: '', uid: '', isHome: true };
+  const athome = claims.filter(({ home }) => home === 'here');
+  const known = athome.find(({ uid }) => before?.isHome === true && uid === before.uid);
+  const host = known ?? athome[0];
+  if (host !== undefined) return { ...named(host), isHome: true };
+  const isLeft = before?.isHome === true && claims.every(({ uid }) => uid !== before.uid);
+  if (isLeft && beforeHome !== undefined && beforeHome !== 'node') return before;
+  const guest = claims.find(({ home }) => home === 'elsewhere');
+  if (guest !== undefined) return { ...named(guest), isHome: false };
+  const [first] = [...mounts].sort();
+  if (first !== undefined) {
+    const isKnown = before?.kind === 'netns' && mounts.includes(before.name);
+    return isKnown ? before : { kind: 'netns', name: first, uid: '', isHome: false };
+  }
+  const maker = claims[0];
+  if (maker !== undefined) return { ...named(maker), isHome: false };
+  const name = oldest === undefined ? `netns-${inum}` : `${oldest.comm}-${oldest.pid}`;
+  return { kind: 'process', name, uid: '', isHome: false };
+}
+
+function named({ kind, uid }: Claimant): Omit<Owner, 'isHome'> {
+  return { kind, name: kind === 'pod' ? uid : uid.slice(0, SHORT_ID), uid };
+}
+
+/** A namespace that a Pod or a container has processes in, or that was its home. */
+export interface HomePlace {
+  readonly id: NetnsId;
+  /** When its oldest process in it began, in seconds after boot; undefined where none is left. */
   readonly startSeconds: number | undefined;
-  /** The owner is the node, a Pod or a container: no later scan learns anything better. */
-  readonly settled: boolean;
+  /** Somebody else is in it who is in no other: he can only be at home here. */
+  readonly isOthers: boolean;
+  /** A container runtime has mounted it for a Pod. */
+  readonly isSandbox: boolean;
+  /** Later namespaces have higher numbers. */
+  readonly order: number;
+}
+
+/** All that tells where a Pod or a container is at home. */
+export interface HomeEvidence {
+  /** All but the node's, at least one. */
+  readonly places: readonly HomePlace[];
+  /** What Kubernetes says of it. */
+  readonly hostNetwork: boolean | undefined;
+  /** When its oldest process in the node's namespace began; undefined where there is none. */
+  readonly nodeStartSeconds: number | undefined;
 }
 
 /**
- * Finds the node's own namespace: the one of process 1; where that may not be seen, the machine's first one; else the one
- * that the agent is in.
- * @param live namespaces that the kernel lists, by inode number; undefined where it cannot be asked
- * @param ownPid number of the agent's process, as its /proc has it
+ * The one namespace of a Pod's that is its own: the node's, where Kubernetes says so or, without it, where its oldest process is; else
+ * one with processes before one without, one that can be no other's home, one that a runtime made for a Pod before others, and the first before those
+ * that were made later.
  */
-export function nodeNetns(
-  places: readonly Place[],
-  live: ReadonlyMap<number, NetnsRow> | undefined,
-  ownPid: () => number,
-): NetnsId | undefined {
-  const ofPid = (pid: number) => places.find(({ pids }) => pids.includes(pid))?.id;
-  const initial = [...(live?.values() ?? [])].find((row) => row.initial)?.id;
-  const hasInitial = places.some(({ id, pids }) => id === initial && pids.length > 0);
-  return ofPid(1) ?? (hasInitial ? initial : undefined) ?? ofPid(ownPid());
+export function homeOf({ places, hostNetwork, nodeStartSeconds }: HomeEvidence): NetnsId | 'node' | undefined {
+  const [first, ...others] = places;
+  if (first === undefined) return undefined;
+  const oldest = Math.min(...places.map(({ startSeconds }) => startSeconds ?? Number.POSITIVE_INFINITY));
+  if (hostNetwork ?? (nodeStartSeconds !== undefined && nodeStartSeconds <= oldest)) return 'node';
+  return others.reduce((best, place) => (isBetterHome(place, best) ? place : best), first).id;
+}
+
+function isBetterHome(a: HomePlace, b: HomePlace): boolean {
+  const [isLive, otherLives] = [a.startSeconds !== undefined, b.startSeconds !== undefined];
+  if (isLive !== otherLives) return isLive;
+  if (a.isOthers !== b.isOthers) return b.isOthers;
+  if (a.isSandbox !== b.isSandbox) return a.isSandbox;
+  return a.order < b.order;
+}
+
+/** Names of containerd and of CRI-O for the namespaces that they make: `cni-<uuid>` and `<uuid>`. */
+const SANDBOX_MOUNT = /^(?:cni-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+export function isSandboxMount(name: string): boolean {
+  return SANDBOX_MOUNT.test(name);
 }
 
 /**
- * Names a namespace after its container, else after its mount, else after its oldest process. The agent's own container
- * names only what it is in: namespaces that were made inside of it have names of their own.
+ * The Pod or the container that a process is of. The agent's own container names only what it is in: namespaces that were made inside of
+ * it have names of their own.
+ * @param own the agent's
+ * @param hasPods this machine has Pods of its own: then who is inside of a container, or of a user's cgroup, is none of them, whatever he
+ * has called his cgroup. Where it has none, it is a Pod of a node that is a container, as of kind or k3d.
  */
-export function ownerOf(
-  entry: NetnsEntry,
-  { pids, mount }: Pick<Place, 'pids' | 'mount'>,
-  table: Pick<ProcessTable, 'info'>,
-  ownContainer: string | undefined,
-): Ownership {
-  if (entry.isNode) {
-    const entity = entityOf(entry, 'node', '', '');
-    return { entity, pids: pids.slice(0, PROCESSES_MAX), startSeconds: undefined, settled: true };
-  }
-  const processes = pids
-    .slice(0, PROCESSES_MAX)
-    .map((pid) => table.info(pid))
-    .filter((process): process is ProcessInfo => process !== undefined)
-    .sort((a, b) => a.startSeconds - b.startSeconds || a.pid - b.pid);
-  const [oldest] = processes;
-  const common = { pids: processes.map(({ pid }) => pid), startSeconds: oldest?.startSeconds };
-  const contained = containerEntity(entry, findContainer(processes, ownContainer));
-  if (contained !== undefined) return { ...common, entity: contained, settled: true };
-  if (mount !== undefined) return { ...common, entity: entityOf(entry, 'netns', mount, ''), settled: false };
-  const name = oldest === undefined ? `netns-${entry.inum}` : `${oldest.comm}-${oldest.pid}`;
-  return { ...common, entity: entityOf(entry, 'process', name, ''), settled: false };
-}
-
-/** The Pod or the container that a namespace belongs to, if any. */
-export function containerEntity(entry: NetnsEntry, container: ContainerRef | undefined): Entity | undefined {
-  const { podUid, containerId } = container ?? {};
-  if (podUid !== undefined) return entityOf(entry, 'pod', podUid, podUid);
-  if (containerId !== undefined) return entityOf(entry, 'container', containerId.slice(0, SHORT_ID), containerId);
-  return undefined;
-}
-
-function entityOf({ id, inum }: NetnsEntry, kind: EntityKind, pod: string, uid: string): Entity {
-  return { kind, netns: id, inum, namespace: '', pod, uid, labels: {} };
-}
-
-function findContainer(processes: readonly ProcessInfo[], own: string | undefined): ContainerRef | undefined {
-  for (const { container } of processes) {
-    const found = container();
-    if (found !== undefined && (own === undefined || found.containerId !== own)) return found;
-  }
-  return undefined;
-}
-
-/** What was a Pod's stays so when its processes are gone, and only a mount is left. */
-export function keepOwner(before: Ownership | undefined, now: Ownership): Ownership {
-  const startSeconds = before?.startSeconds ?? now.startSeconds;
-  if (before === undefined || !before.settled || now.settled) return { ...now, startSeconds };
-  return { ...now, entity: before.entity, settled: true, startSeconds };
-}
-
-export function sameName(a: Entity, b: Entity): boolean {
-  return a.kind === b.kind && a.namespace === b.namespace && a.pod === b.pod && a.uid === b.uid;
+export function claimantOf(
+  ref: ContainerRef | undefined,
+  own: ContainerRef | undefined,
+  hasPods: boolean,
+): Claimant | undefined {
+  const { podUid, containerId, within } = ref ?? {};
+  if (own?.containerId !== undefined && containerId === own.containerId) return undefined;
+  const isOwn = within === undefined || !hasPods;
+  if (podUid !== undefined && isOwn) return { kind: 'pod', uid: podUid };
+  const uid = podUid === undefined ? containerId : within;
+  return uid === undefined || uid === '' ? undefined : { kind: 'container', uid };
 }

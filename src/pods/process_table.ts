@@ -32,7 +32,7 @@ export interface ProcessTable {
   readonly namespaces: readonly NetnsProcesses[];
   /** Processes whose namespace we may not see: that takes CAP_SYS_PTRACE for other users' processes. */
   readonly unreadable: number;
-  /** Of one of the first `PROCESSES_MAX` processes of a namespace; undefined where it is gone. */
+  /** Of one of the first `PROCESSES_MAX` processes of a namespace, or of one in the node's that is somebody's; undefined where it is gone. */
   info(pid: number): ProcessInfo | undefined;
 }
 
@@ -58,24 +58,22 @@ export async function readProcessFiles(proc: string, cycle: Cycle): Promise<Proc
 
 /**
  * From the kernel's own list.
- * @param node the node's own namespace, where it is known: of its processes nobody asks whose they are
+ * @param node the node's own namespace, where it is known; else it is the one of process 1
  */
 export async function readProcessPass(tasks: TaskList, node: NetnsId | undefined, cycle: Cycle): Promise<ProcessTable> {
   const namespaces = new Map<NetnsId, { id: NetnsId; inum: number; pids: number[] }>();
   const kept = new Map<number, TaskDetails>();
-  await tasks.read(
-    node,
-    ({ pid, netns, inum, keep }) => {
-      let namespace = namespaces.get(netns);
-      if (namespace === undefined) {
-        namespace = { id: netns, inum, pids: [] };
-        namespaces.set(netns, namespace);
-      }
-      namespace.pids.push(pid);
-      if (namespace.pids.length <= PROCESSES_MAX) kept.set(pid, keep());
-    },
-    cycle,
-  );
+  let ofNode = node;
+  await tasks.read(({ pid, netns, inum, isOwned, keep }) => {
+    let namespace = namespaces.get(netns);
+    if (namespace === undefined) {
+      namespace = { id: netns, inum, pids: [] };
+      namespaces.set(netns, namespace);
+    }
+    if (pid === 1) ofNode ??= netns;
+    namespace.pids.push(pid);
+    if (namespace.pids.length <= PROCESSES_MAX || (netns === ofNode && isOwned)) kept.set(pid, keep());
+  }, cycle);
   return {
     namespaces: [...namespaces.values()],
     unreadable: 0,
@@ -83,7 +81,7 @@ export async function readProcessPass(tasks: TaskList, node: NetnsId | undefined
       const details = kept.get(pid);
       if (details === undefined) return undefined;
       const { comm, startSeconds } = details;
-      return { pid, comm, startSeconds, container: () => ownerOfFolders(details.podFolder, details.containerFolder) };
+      return { pid, comm, startSeconds, container: () => ownerOfFolders(details.folders) };
     },
   };
 }

@@ -21,6 +21,7 @@ let nowMs: number;
 let shown: readonly Entity[][];
 let registry: NetnsRegistry;
 let containers: Map<number, ContainerRef>;
+let hostNetwork: Map<string, boolean>;
 
 beforeEach(() => {
   proc = mkdtempSync(join(tmpdir(), 'registry-'));
@@ -29,11 +30,13 @@ beforeEach(() => {
   nowMs = 1_000;
   shown = [];
   containers = new Map();
+  hostNetwork = new Map();
   registry = new NetnsRegistry(
     { ...DEFAULT_PATHS, proc, netns: '/run/nets' },
     (entities) => {
       shown = [...shown, [...entities]];
     },
+    (uid) => hostNetwork.get(uid),
     () => nowMs,
   );
 });
@@ -48,27 +51,30 @@ const table = {
   info: (pid: number) => ({ pid, comm: 'app', startSeconds: pid, container: () => containers.get(pid) }),
 };
 
-/** A scan that finds these namespaces, each with its processes, and whatever name it has as a mount. */
-function scan(places: readonly (readonly [NetnsId, readonly number[], string?])[], live = places.map(([id]) => id)) {
+/** A scan that finds these namespaces, each with its processes, and whatever names it has as a mount. */
+function scan(
+  places: readonly (readonly [NetnsId, readonly number[], ...string[]])[],
+  live = places.map(([id]) => id),
+) {
   const before = registry.beforeLook();
   registry.removeDead(before, rowsOf(...live));
   registry.scanBegins();
-  for (const [id, pids, mount] of places) {
-    registry.found({ id, inum: Number(id) * 10, pids, mount }, id === NODE, table);
+  for (const [id, pids, ...mounts] of places) {
+    registry.found({ id, inum: Number(id) * 10, pids, mounts, order: Number(id) }, id === NODE, table);
   }
+  registry.judge(places.find(([id]) => id === NODE)?.[1] ?? [], table);
   registry.removeMissing(before, new Set(places.map(([id]) => id)));
   registry.noteUnowned(rowsOf(...live));
   registry.afterLook(rowsOf(...live));
 }
 
-function birth(id: NetnsId, container = CONTAINER) {
+function birth(id: NetnsId, container = CONTAINER, uid = UID) {
   return {
     id,
     inum: Number(id) * 10,
     pid: 900,
     startSeconds: 9,
-    podFolder: `pod${UID}`,
-    containerFolder: container,
+    folders: { pod: `pod${uid}`, container, outer: '' },
   };
 }
 
@@ -121,7 +127,8 @@ describe('what is known', () => {
   it('is left as it is by a scan that was under way when its end was told', () => {
     scan([[A, [5], 'blue']]);
     registry.died(deathOf(A));
-    registry.found({ id: A, inum: 20, pids: [5], mount: 'blue' }, false, table);
+    registry.found({ id: A, inum: 20, pids: [5], mounts: ['blue'], order: 2 }, false, table);
+    registry.judge([], table);
     expect(registry.snapshot()).toEqual([]);
   });
 
@@ -131,6 +138,177 @@ describe('what is known', () => {
     expect(registry.heldBy(20, [7])).toBeUndefined();
     expect(registry.heldBy(30, [5])).toBeUndefined();
   });
+});
+
+describe('of several namespaces of one Pod', () => {
+  const uids = () => (shown.at(-1) ?? []).map(({ kind, netns, uid }) => [kind, netns, uid]);
+
+  beforeEach(() => {
+    for (const pid of [5, 6, 7]) containers.set(pid, { podUid: UID, containerId: CONTAINER });
+  });
+
+  it('all are its, and its own comes first: that which was made first, though its processes are younger', () => {
+    scan([
+      [B, [5]],
+      [A, [6]],
+    ]);
+    expect(uids()).toEqual([
+      ['pod', A, UID],
+      ['pod', B, UID],
+    ]);
+  });
+
+  it('one with processes comes before one that is left and still mounted', () => {
+    scan([[A, [5], 'cni-1']]);
+    scan([
+      [A, [], 'cni-1'],
+      [B, [6], 'cni-2'],
+    ]);
+    expect(uids()).toEqual([
+      ['pod', B, UID],
+      ['pod', A, UID],
+    ]);
+    // No later scan changes anything.
+    nowMs += 60_000;
+    scan([
+      [A, [], 'cni-1'],
+      [B, [6], 'cni-2'],
+    ]);
+    expect(shown).toHaveLength(2);
+  });
+
+  it('those that one makes who uses the node’s network have the names of their mounts', () => {
+    scan([
+      [NODE, [1, 5]],
+      [A, [6], 'router'],
+      [B, [7]],
+    ]);
+    expect(uids()).toEqual([
+      ['node', NODE, ''],
+      ['netns', A, ''],
+      ['pod', B, UID],
+    ]);
+    expect(names()[1]).toBe('netns router');
+  });
+
+  it('the same where only Kubernetes says that it uses the node’s network, as soon as it does', () => {
+    scan([[A, [6], 'router']]);
+    expect(names()).toEqual([`pod ${UID}`]);
+    hostNetwork.set(UID, true);
+    registry.judgeAgain();
+    expect(names()).toEqual(['netns router']);
+    hostNetwork.set(UID, false);
+    registry.judgeAgain();
+    expect(names()).toEqual([`pod ${UID}`]);
+  });
+
+  it('one that has visited the node’s network is not one who uses it', () => {
+    scan([
+      [NODE, [1, 6]],
+      [A, [5], 'cni-1'],
+    ]);
+    expect(names()).toEqual(['node ', `pod ${UID}`]);
+  });
+});
+
+describe('a namespace that another Pod has entered', () => {
+  const OTHER = '9f9f9f9f-1111-2222-3333-444455556666';
+
+  beforeEach(() => {
+    containers.set(5, { podUid: OTHER, containerId: OWN.replaceAll('c', 'e') });
+    scan([[A, [5], 'cni-1']]);
+  });
+
+  it('is the Pod’s that begins in it', () => {
+    registry.born(birth(B, 'ee'.repeat(32), OTHER));
+    expect(names()).toEqual([`pod ${OTHER}`, `pod ${OTHER}`]);
+    registry.born(birth(B));
+    expect(names()).toEqual([`pod ${OTHER}`, `pod ${UID}`]);
+    nowMs += 60_000;
+    containers.set(900, { podUid: UID, containerId: CONTAINER });
+    scan([
+      [A, [5], 'cni-1'],
+      [B, [900]],
+    ]);
+    expect(names()).toEqual([`pod ${OTHER}`, `pod ${UID}`]);
+  });
+
+  it('is the Pod’s that is nowhere else, though the other’s own was made later and its process is older', () => {
+    containers.set(4, { podUid: OTHER });
+    containers.set(900, { podUid: UID });
+    scan([
+      [C, [5]],
+      [B, [4, 900]],
+    ]);
+    expect(names().sort()).toEqual([`pod ${UID}`, `pod ${OTHER}`]);
+    expect(registry.owners().map(({ entity }) => [entity.netns, entity.uid])).toEqual(
+      expect.arrayContaining([
+        [B, UID],
+        [C, OTHER],
+      ]),
+    );
+  });
+
+  it('has its mount’s name again when nobody is in it', () => {
+    registry.born(birth(B, 'ee'.repeat(32), OTHER));
+    scan([
+      [A, [5], 'cni-1'],
+      [B, [], 'blue'],
+    ]);
+    expect(names()).toEqual([`pod ${OTHER}`, 'netns blue']);
+  });
+
+  it('is not searched again and again for a Pod that is known, but is as long as it is young and only a guest is', () => {
+    nowMs += 60_000;
+    registry.born(birth(B, 'ee'.repeat(32), OTHER));
+    containers.set(900, { podUid: OTHER });
+    const both = () =>
+      scan([
+        [A, [5], 'cni-1'],
+        [B, [900]],
+      ]);
+    both();
+    expect(registry.needsScan(rowsOf(A, B))).toBe(true);
+    nowMs += 10_000;
+    expect(registry.needsScan(rowsOf(A, B))).toBe(false);
+  });
+});
+
+describe('a Pod inside of a container', () => {
+  beforeEach(() => containers.set(5, { podUid: UID, containerId: CONTAINER, within: 'ee'.repeat(32) }));
+
+  it('is a Pod where the machine has none of its own', () => {
+    scan([[A, [5]]]);
+    expect(names()).toEqual([`pod ${UID}`]);
+  });
+
+  it('is the container where it has, also where that is learnt later', () => {
+    scan([[A, [5]]]);
+    containers.set(6, { podUid: '9f9f9f9f-1111-2222-3333-444455556666' });
+    nowMs += 60_000;
+    scan([
+      [A, [5]],
+      [B, [6]],
+    ]);
+    expect(names()[0]).toBe(`container ${'e'.repeat(12)}`);
+  });
+});
+
+it('a name that a process or a mount gave is given up for the Pod’s, however late that is seen', () => {
+  scan([[A, [5], 'cni-1']]);
+  nowMs += 60_000;
+  // The plugin is still there, and the Pod's process came in without executing anything.
+  containers.set(6, { podUid: UID });
+  scan([[A, [5, 6], 'cni-1']]);
+  expect(names()).toEqual([`pod ${UID}`]);
+});
+
+it('a namespace that is mounted twice keeps the name that it has', () => {
+  scan([[A, [], 'green']]);
+  scan([[A, [], 'blue', 'green']]);
+  expect(names()).toEqual(['netns green']);
+  scan([[A, [], 'blue']]);
+  expect(names()).toEqual(['netns blue']);
 });
 
 describe('a birth', () => {
@@ -156,7 +334,7 @@ describe('a birth', () => {
 
   it("is nobody's in the agent's own container, in no container, and after the end", () => {
     registry.born(birth(A, OWN));
-    registry.born({ ...birth(A), podFolder: 'system.slice', containerFolder: '' });
+    registry.born({ ...birth(A), folders: { pod: '', container: '', outer: '' } });
     expect(registry.snapshot()).toEqual([]);
     registry.born(birth(A));
     registry.died(deathOf(A));
@@ -325,6 +503,46 @@ describe('the retired', () => {
     expect(departures.map(({ id }) => id)).toEqual([B]);
   });
 
+  it('are gone when their own namespace is, not when one is that they had made or entered', () => {
+    for (const pid of [5, 6, 7]) containers.set(pid, { podUid: UID, containerId: CONTAINER });
+    scan([
+      [A, [5]],
+      [B, [6]],
+    ]);
+    registry.died(deathOf(B));
+    expect(departures).toEqual([]);
+    scan([
+      [A, [5]],
+      [C, [7]],
+    ]);
+    registry.died(deathOf(A));
+    expect(departures).toMatchObject([{ id: A, uid: UID }]);
+  });
+
+  it('are not those who have a new home when the old one goes', () => {
+    for (const pid of [5, 6]) containers.set(pid, { podUid: UID, containerId: CONTAINER });
+    scan([[A, [5], 'cni-1']]);
+    scan([
+      [A, [], 'cni-1'],
+      [B, [6]],
+    ]);
+    registry.died(deathOf(A));
+    expect(departures).toEqual([]);
+    registry.died(deathOf(B));
+    expect(departures).toMatchObject([{ id: B, uid: UID }]);
+  });
+
+  it('are not those who use the node’s network and have made a namespace', () => {
+    containers.set(5, { podUid: UID, containerId: CONTAINER });
+    scan([
+      [NODE, [1, 5]],
+      [A, [5]],
+    ]);
+    expect(names()).toEqual([`node `, `pod ${UID}`]);
+    registry.died(deathOf(A));
+    expect(departures).toEqual([]);
+  });
+
   it('are not those who come back', () => {
     scan([[A, [5], 'blue']]);
     scan([], [A]);
@@ -370,8 +588,17 @@ describe('a scan is needed', () => {
     expect(registry.needsScan(rowsOf(A, B))).toBe(true);
     nowMs += 10_000;
     expect(registry.needsScan(rowsOf(A, B))).toBe(false);
-    registry.born(birth(C));
-    expect(registry.needsScan(rowsOf(A, B, C))).toBe(false);
+  });
+
+  it('once after a birth, which tells less than a scan', () => {
+    scan([[NODE, [1]]]);
+    registry.born(birth(A));
+    expect(registry.needsScan(rowsOf(NODE, A))).toBe(true);
+    scan([
+      [NODE, [1]],
+      [A, [900]],
+    ]);
+    expect(registry.needsScan(rowsOf(NODE, A))).toBe(false);
   });
 
   it('when a process has left the namespace in which it was seen', () => {

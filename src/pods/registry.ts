@@ -1,15 +1,19 @@
 import { join } from 'node:path';
+import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { Paths } from '#core/paths.ts';
 import type { NetnsDeath, NetnsWatcher } from '#probe/life.ts';
 import type { NetnsRow } from '#sources/bpf/netns_list.ts';
 import type { NetnsEntry, NetnsIndex } from '#sources/netns.ts';
-import { ownerOfFolders } from './cgroup.ts';
+import { type OwnerFolders, ownerOfFolders } from './cgroup.ts';
 import type { Entity, NetnsOwner } from './entity.ts';
-import { containerEntity, keepOwner, type Ownership, ownerOf, type Place, sameName } from './owner.ts';
-import type { ProcessTable } from './process_table.ts';
+import { OwnerJudge } from './judge.ts';
+import type { Place } from './place.ts';
+import { PROCESSES_MAX, type ProcessTable } from './process_table.ts';
 import { isProcess, readContainer, readNetnsInum } from './processes.ts';
 import { Retired } from './retired.ts';
+import { Sandboxes } from './sandboxes.ts';
+import { oldestFirst, tracesOf } from './traces.ts';
 
 /** A younger namespace is scanned again: its owner may still appear, or join it from elsewhere. */
 const YOUNG_MS = 10_000;
@@ -23,11 +27,13 @@ interface Known extends NetnsEntry {
   readonly bornMs: number;
   /** When it was first listed, or seen to begin. */
   readonly listedMs: number;
-  pids: readonly number[];
-  mount: string | undefined;
-  ownership: Ownership;
+  /** The oldest first. */
+  readonly pids: readonly number[];
+  readonly mounts: readonly string[];
   /** The process that a scan or a birth saw first. It seldom leaves: an agent that may not look where it is now relies on it. */
   readonly first: { readonly pid: number; readonly startSeconds: number } | undefined;
+  /** Only a birth tells of it: the next scan may know better. */
+  readonly isUnconfirmed: boolean;
 }
 
 /** Whose a namespace was. */
@@ -47,9 +53,8 @@ export interface NetnsBirth {
   readonly pid: number;
   /** When the process began, in seconds after boot. */
   readonly startSeconds: number;
-  /** The innermost folders of its control group that may be a Pod's and a container's. */
-  readonly podFolder: string;
-  readonly containerFolder: string;
+  /** What the path of its control group says. */
+  readonly folders: OwnerFolders;
 }
 
 /** Tells the registry of births and deaths between two looks at the machine. */
@@ -66,7 +71,8 @@ export class NetnsRegistry implements NetnsIndex {
   readonly #paths: Paths;
   readonly #listener: EntitiesListener;
   readonly #now: () => number;
-  readonly #ownContainer: string | undefined;
+  readonly #judge: OwnerJudge;
+  readonly #sandboxes: Sandboxes;
   readonly #known = new Map<NetnsId, Known>();
   /** When namespaces were first listed that have no process that we see and no mount: another node's, on a machine that plays several. */
   readonly #unowned = new Map<NetnsId, number>();
@@ -86,12 +92,21 @@ export class NetnsRegistry implements NetnsIndex {
 
   visibilityGap: string | undefined;
 
-  /** @param now a clock that nobody sets, in milliseconds */
-  constructor(paths: Paths, listener: EntitiesListener = () => undefined, now = () => performance.now()) {
+  /**
+   * @param hostNetwork what Kubernetes says of a Pod, by its UID; undefined where it says nothing
+   * @param now a clock that nobody sets, in milliseconds
+   */
+  constructor(
+    paths: Paths,
+    listener: EntitiesListener = () => undefined,
+    hostNetwork: (uid: string) => boolean | undefined = () => undefined,
+    now = () => performance.now(),
+  ) {
     this.#paths = paths;
     this.#listener = listener;
     this.#now = now;
-    this.#ownContainer = readContainer(paths.proc, 'self')?.containerId;
+    this.#sandboxes = new Sandboxes(paths);
+    this.#judge = new OwnerJudge(readContainer(paths.proc, 'self'), hostNetwork);
   }
 
   snapshot(): readonly NetnsEntry[] {
@@ -99,7 +114,10 @@ export class NetnsRegistry implements NetnsIndex {
   }
 
   owners(): readonly NetnsOwner[] {
-    return [...this.#known.values()].map(({ ownership, pids }) => ({ entity: ownership.entity, pids }));
+    return [...this.#known.values()].flatMap(({ id, pids }) => {
+      const entity = this.#judge.get(id)?.entity;
+      return entity === undefined ? [] : [{ entity, pids }];
+    });
   }
 
   get node(): NetnsEntry | undefined {
@@ -163,22 +181,28 @@ export class NetnsRegistry implements NetnsIndex {
     };
   }
 
-  born({ id, inum, pid, startSeconds, podFolder, containerFolder }: NetnsBirth): void {
-    const container = ownerOfFolders(podFolder, containerFolder);
-    if (this.#ownContainer !== undefined && container?.containerId === this.#ownContainer) return;
+  born({ id, inum, pid, startSeconds, folders }: NetnsBirth): void {
+    const ref = ownerOfFolders(folders);
     const known = this.#known.get(id);
-    const entry = { id, inum, isNode: false };
-    const entity = containerEntity(entry, container);
-    if (entity === undefined || known?.isNode || known?.ownership.settled || this.#dead.get(id)?.isFinal) return;
+    if (ref === undefined || known?.isNode || this.#dead.get(id)?.isFinal) return;
+    const mounts = known?.mounts ?? [];
+    const unknown = { inum, isNode: false, mounts, order: Number.POSITIVE_INFINITY, oldest: undefined };
+    if (!this.#judge.add(id, unknown, { ref, startSeconds })) return;
     const bornMs = known?.bornMs ?? this.#now();
-    const listedMs = this.#listedMs(id, known, bornMs);
-    const ownership = { entity, pids: [pid], startSeconds, settled: true };
-    const pids = [pid, ...(known?.pids ?? [])];
-    const first = { pid, startSeconds };
-    this.#known.set(id, { ...entry, bornMs, listedMs, pids, mount: known?.mount, ownership, first });
+    this.#known.set(id, {
+      id,
+      inum,
+      isNode: false,
+      bornMs,
+      listedMs: this.#listedMs(id, known, bornMs),
+      pids: [...(known?.pids ?? []), pid],
+      mounts,
+      first: { pid, startSeconds },
+      isUnconfirmed: true,
+    });
     this.#unowned.delete(id);
     this.#retired.delete(id);
-    this.#notify();
+    if (this.#judge.judge(id)) this.#notify();
   }
 
   died(death: NetnsDeath): void {
@@ -206,7 +230,7 @@ export class NetnsRegistry implements NetnsIndex {
   }
 
   mountOf(entry: NetnsEntry): string | undefined {
-    const mount = this.#known.get(entry.id)?.mount;
+    const mount = this.#known.get(entry.id)?.mounts[0];
     return mount === undefined ? undefined : join(this.#paths.netns, mount);
   }
 
@@ -231,12 +255,13 @@ export class NetnsRegistry implements NetnsIndex {
 
   /** Whether a scan may find something: a namespace that is new, or so young that its owner may still appear, or a process that has moved. */
   needsScan(live: readonly NetnsRow[]): boolean {
-    const isYoung = (bornMs: number) => this.#now() - bornMs < YOUNG_MS;
     return (
       this.#hasMoved ||
       live.some(({ id }) => !this.#known.has(id) && !this.#unowned.has(id)) ||
-      [...this.#unowned.values()].some(isYoung) ||
-      [...this.#known.values()].some(({ bornMs, ownership }) => !ownership.settled && isYoung(bornMs))
+      [...this.#unowned.values()].some((bornMs) => this.#isYoung(bornMs)) ||
+      [...this.#known.values()].some(
+        ({ id, bornMs, isUnconfirmed }) => isUnconfirmed || (this.#isYoung(bornMs) && !this.#isSettled(id)),
+      )
     );
   }
 
@@ -250,30 +275,54 @@ export class NetnsRegistry implements NetnsIndex {
     return known?.pids.some((pid) => pids.includes(pid)) ? known.id : undefined;
   }
 
-  /** A scan has found a namespace, with a process in it or a mount. */
+  /** A scan has found a namespace, with a process in it or a mount. Whose it is `judge` says. */
   found(place: Place, isNode: boolean, table: Pick<ProcessTable, 'info'>): void {
-    const { id, inum, pids, mount } = place;
-    const nowMs = this.#now();
-    const known = this.#known.get(id);
-    const isYoung = known === undefined || nowMs - known.bornMs < YOUNG_MS;
-    const oldest = known?.pids[0];
-    if (known !== undefined && !isYoung && known.mount === mount && oldest !== undefined && pids.includes(oldest)) {
-      known.pids = [oldest, ...pids.filter((pid) => pid !== oldest)];
-      return;
-    }
+    const { id, inum, pids, mounts, order } = place;
     // Its end was told while the scan went on.
     if (this.#dead.get(id)?.isFinal) return;
-    const entry = { id, inum, isNode };
-    const now = ownerOf(entry, place, table, this.#ownContainer);
-    const ownership = keepOwner(known?.ownership, now);
-    const [pid] = now.pids;
-    const first =
-      pid === undefined || now.startSeconds === undefined ? undefined : { pid, startSeconds: now.startSeconds };
-    const bornMs = known?.bornMs ?? nowMs;
-    const listedMs = this.#listedMs(id, known, nowMs);
+    const known = this.#known.get(id);
+    const bornMs = known?.bornMs ?? this.#now();
     this.#retired.delete(id);
-    this.#known.set(id, { ...entry, bornMs, listedMs, pids: ownership.pids, mount, ownership, first });
-    if (known === undefined || !sameName(known.ownership.entity, ownership.entity)) this.#changed = true;
+    const oldest = known?.pids[0];
+    const isLeft = oldest === undefined || !pids.includes(oldest);
+    const isSame = known !== undefined && !isLeft && sameTexts(known.mounts, mounts);
+    if (isSame && !this.#isYoung(bornMs) && this.#isSettled(id)) {
+      this.#known.set(id, { ...known, pids: [oldest, ...pids.filter((pid) => pid !== oldest)] });
+      return;
+    }
+    const processes = isNode ? [] : oldestFirst(pids, table);
+    const [eldest] = processes;
+    const first = eldest === undefined ? undefined : { pid: eldest.pid, startSeconds: eldest.startSeconds };
+    const found = isNode ? pids.slice(0, PROCESSES_MAX) : processes.map(({ pid }) => pid);
+    const listedMs = this.#listedMs(id, known, this.#now());
+    this.#known.set(id, { id, inum, isNode, bornMs, listedMs, pids: found, mounts, first, isUnconfirmed: false });
+    this.#judge.put(id, { inum, isNode, mounts, order, traces: tracesOf(processes), oldest: eldest });
+  }
+
+  /**
+   * Says whose each namespace is, by all that was found: to be called at the end of a scan.
+   * @param atNode processes in the node's own namespace
+   */
+  judge(atNode: readonly number[], table: Pick<ProcessTable, 'info'>): void {
+    this.#judge.lookAtNode(atNode, table);
+    if (this.#judge.judgeAll()) this.#changed = true;
+  }
+
+  /** Looks for the Pods of machines that run outside of their cgroups. */
+  async findMachines(cycle: Cycle): Promise<void> {
+    const lone = this.#judge.loneContainers.flatMap(({ netns, uid }) => {
+      const pid = this.#known.get(netns)?.pids[0];
+      return pid === undefined ? [] : [{ containerId: uid, pid }];
+    });
+    const pods = lone.length === 0 ? new Map() : await this.#sandboxes.podsOf(lone, cycle);
+    if (pods.size === 0) return;
+    this.#judge.knowPods(pods);
+    if (this.#judge.judgeAll()) this.#changed = true;
+  }
+
+  /** Says anew whose each namespace is: Kubernetes knows more. */
+  judgeAgain(): void {
+    if (this.#judge.judgeAll()) this.#notify();
   }
 
   /** Of the namespaces that the kernel lists, those are unowned that no scan has found. */
@@ -299,18 +348,26 @@ export class NetnsRegistry implements NetnsIndex {
     return known?.listedMs ?? this.#unowned.get(id) ?? nowMs;
   }
 
+  #isYoung(bornMs: number): boolean {
+    return this.#now() - bornMs < YOUNG_MS;
+  }
+
+  /** Who is at home there is known: no later scan learns anything better. */
+  #isSettled(id: NetnsId): boolean {
+    return this.#judge.get(id)?.owner.isHome === true;
+  }
+
   #notify(): void {
     this.#changed = false;
-    const alive = [...this.#known.values()].map(({ ownership }) => ownership.entity);
-    this.#listener([...alive, ...this.#retired.entities]);
+    this.#listener([...this.#judge.entities, ...this.#retired.entities]);
   }
 
   /** Returns whether it was known. */
   #forget(id: NetnsId): boolean {
-    const known = this.#known.get(id);
-    if (known === undefined) return false;
     this.#known.delete(id);
-    const { entity, startSeconds } = known.ownership;
+    const judged = this.#judge.remove(id);
+    if (judged === undefined) return false;
+    const { owner, entity, startSeconds } = judged;
     this.#dead.set(id, { entity, isFinal: false });
     if (this.#dead.size > DEAD_MAX) {
       const [oldest] = this.#dead.keys();
@@ -319,7 +376,10 @@ export class NetnsRegistry implements NetnsIndex {
     // Nobody asks any more for a namespace that only a process gave a name.
     if (this.#watcher !== undefined && entity.kind !== 'process' && entity.kind !== 'node') {
       this.#retired.add(entity, this.#now() + this.#watcher.retireMs);
-      this.#watcher.departed({ id, kind: entity.kind, uid: entity.uid, name: entity.pod, startSeconds });
+      // A Pod that has lost one that it had made or entered lives, and so does one that has another home now.
+      const { kind, uid, isHome } = owner;
+      if (uid === '' || (isHome && !this.#judge.isAtHome(uid)))
+        this.#watcher.departed({ id, kind, uid, name: entity.pod, startSeconds });
     }
     return true;
   }
@@ -331,4 +391,8 @@ export class NetnsRegistry implements NetnsIndex {
     const isDead = (id: NetnsId) => !this.#live.has(id) && !this.#liveBefore.has(id) && !this.#retired.has(id);
     for (const sweep of this.#sweepers) sweep(isDead);
   }
+}
+
+function sameTexts(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((text) => b.includes(text));
 }

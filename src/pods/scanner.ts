@@ -8,7 +8,7 @@ import { missingCapabilities } from '#sources/procfs/capabilities.ts';
 import { listDirectory } from '#sources/procfs/read.ts';
 import { readNetnsMounts } from './mounts.ts';
 import type { NetnsKernel } from './netns_kernel.ts';
-import { nodeNetns, type Place } from './owner.ts';
+import { nodeNetns, orderOf, type Place } from './place.ts';
 import { type NetnsProcesses, type ProcessTable, readProcessFiles } from './process_table.ts';
 import type { NetnsRegistry } from './registry.ts';
 
@@ -88,12 +88,14 @@ export class Scanner {
     // A number may have passed to another namespace during the scan; one that lived before and after is sure.
     const after = before && (await this.#kernel.list(cycle));
     const sure = before && after ? livedBetween(before, after) : undefined;
-    const places = this.#join(table, mounts, sure);
+    const places = this.#join(table, mounts, sure, orderOf(after));
     const nodeId = nodeNetns(places, sure, () => this.#ownPid());
     for (const place of places) {
       this.#registry.found(place, place.id === nodeId, table);
       await cycle.pause();
     }
+    this.#registry.judge(places.find(({ id }) => id === nodeId)?.pids ?? [], table);
+    await this.#registry.findMachines(cycle);
     // Its last sockets may keep a namespace alive for a while, but nobody is left in it.
     this.#registry.removeMissing(known, new Set(places.map(({ id }) => id)));
     this.#registry.noteUnowned(sure?.values() ?? []);
@@ -117,20 +119,23 @@ export class Scanner {
   /** The namespaces that somebody is in or that have a name, each with what is known of it. */
   #join(
     { namespaces }: ProcessTable,
-    mounts: ReadonlyMap<number, string>,
+    mounts: ReadonlyMap<number, readonly string[]>,
     sure: ReadonlyMap<number, NetnsRow> | undefined,
+    order: (id: NetnsId) => number,
   ): Place[] {
     const places = new Map<NetnsId, Place>();
     const add = ({ id: known, inum, pids }: NetnsProcesses) => {
-      const mount = mounts.get(inum);
-      const id = known ?? (sure === undefined ? this.#resolve(inum, pids, mount) : sure.get(inum)?.id);
+      const names = mounts.get(inum) ?? [];
+      const id = known ?? (sure === undefined ? this.#resolve(inum, pids, names[0]) : sure.get(inum)?.id);
       if (id === undefined) return;
       // The mount is of the namespace that has the number now.
       const isNow = sure === undefined || sure.get(inum)?.id === id;
-      places.set(id, { id, inum, pids, mount: isNow ? mount : undefined });
+      places.set(id, { id, inum, pids, mounts: isNow ? names : [], order: order(id) });
     };
     for (const processes of namespaces) add(processes);
-    const peopled = new Set([...places.values()].flatMap(({ inum, mount }) => (mount === undefined ? [] : [inum])));
+    const peopled = new Set(
+      [...places.values()].flatMap(({ inum, mounts: names }) => (names.length === 0 ? [] : [inum])),
+    );
     for (const inum of mounts.keys()) if (!peopled.has(inum)) add({ id: undefined, inum, pids: [] });
     return [...places.values()];
   }

@@ -1,6 +1,7 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freeCycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
@@ -14,7 +15,11 @@ import { eventually, readBoth } from '../support/oracle.ts';
 
 const UID = '0f0f0f0f-1111-2222-3333-444455556666';
 const CONTAINER = 'ab'.repeat(32);
+const OTHER = '9f9f9f9f-1111-2222-3333-444455556666';
 const INNER = 'cd'.repeat(32);
+const SLICE = `kubepods-besteffort-pod${UID.replaceAll('-', '_')}.slice`;
+const POD = { podUid: UID, containerId: CONTAINER };
+const NODE_IN_CONTAINER = fileURLToPath(new URL('../support/node_in_container.ts', import.meta.url));
 const TASKS = fileURLToPath(new URL('../support/tasks.ts', import.meta.url));
 
 let lists: NetnsObject;
@@ -58,8 +63,6 @@ it('sees the same processes in the same namespaces as /proc shows, and those tha
   expect(ours).toHaveLength(oracle.facts.length + oracle.unreadable);
 });
 
-const SLICE = `kubepods-besteffort-pod${UID.replaceAll('-', '_')}.slice`;
-
 describe.each([
   ['v1', CGROUP_V1],
   ['v2', CGROUP_V2],
@@ -68,7 +71,51 @@ describe.each([
     ['cgroupfs', ['kubepods', 'besteffort', `pod${UID}`, CONTAINER], { podUid: UID, containerId: CONTAINER }],
     ['systemd', [SLICE, `cri-containerd-${CONTAINER}.scope`], { podUid: UID, containerId: CONTAINER }],
     ['below the container', [`pod${UID}`, CONTAINER, 'init.scope', 'a', 'b'], { podUid: UID, containerId: CONTAINER }],
-    ['a container in a container', [`pod${UID}`, CONTAINER, 'docker', INNER], { containerId: INNER }],
+    ['a container in a container', [`pod${UID}`, CONTAINER, 'docker', INNER], { podUid: UID, containerId: CONTAINER }],
+    ['a container in none of a Pod', ['docker', CONTAINER, 'docker', INNER], { containerId: CONTAINER }],
+    ['a look-alike', [`pod${UID}`, CONTAINER, `pod${OTHER}`, INNER], { podUid: UID, containerId: CONTAINER }],
+    [
+      'a whole look-alike',
+      ['kubepods', `pod${UID}`, CONTAINER, 'kubepods', 'burstable', `pod${OTHER}`, INNER],
+      { podUid: UID, containerId: CONTAINER },
+    ],
+    ['a look-alike right in the Pod', [`pod${UID}`, `pod${OTHER}`, INNER], { podUid: UID, containerId: INNER }],
+    [
+      'three Pods, one in the other',
+      [`pod${UID}`, CONTAINER, `pod${OTHER}`, INNER, `pod${'0a'.repeat(16)}`, '12'.repeat(32)],
+      { podUid: UID, containerId: CONTAINER },
+    ],
+    ['slices for folders', ['containerd.service', `${SLICE}:cri-containerd:${CONTAINER}`], POD],
+    ['slices for folders, and below', [`${SLICE}:crio:${CONTAINER}`, 'docker', INNER], POD],
+    ['slices for folders without a Pod', [`system.slice:docker:${CONTAINER}`], { containerId: CONTAINER }],
+    ['Kata in the Pod', ['kubepods', `pod${UID}`, `kata_${CONTAINER}`], POD],
+    ['Kata outside', ['kata_overhead', CONTAINER], { containerId: CONTAINER }],
+    [
+      'a Pod in a container',
+      ['docker', CONTAINER, 'kubelet', 'kubepods', `pod${UID}`, INNER],
+      { podUid: UID, containerId: INNER, within: CONTAINER },
+    ],
+    [
+      'a Pod in a container in a container',
+      [`docker-${CONTAINER}.scope`, 'docker', INNER, `pod${UID}`, '12'.repeat(32)],
+      { podUid: UID, containerId: '12'.repeat(32), within: CONTAINER },
+    ],
+    [
+      'podman',
+      ['machine.slice', `machine-libpod_pod_${INNER}.slice`, `libpod-${CONTAINER}.scope`],
+      { containerId: CONTAINER },
+    ],
+    ['a name that is nearly one', [`pod${UID.slice(0, -1)}g`, CONTAINER], { containerId: CONTAINER }],
+    [
+      'deep below',
+      [`pod${UID}`, CONTAINER, ...Array.from({ length: 60 }, () => 'x')],
+      { podUid: UID, containerId: CONTAINER },
+    ],
+    [
+      'deep look-alikes',
+      [`pod${UID}`, ...Array.from({ length: 15 }, (_, index) => [CONTAINER, `pod${OTHER}`][index % 2] as string)],
+      { podUid: UID, containerId: CONTAINER },
+    ],
     ['the Pod itself', ['kubepods', `pod${UID}`], { podUid: UID }],
     [
       'a static Pod',
@@ -80,27 +127,30 @@ describe.each([
     ['a long name', [`${'a-'.repeat(92)}${CONTAINER}.scope`, 'x'], { containerId: CONTAINER }],
   ])('a process says whose it is: %s', async (_name, segments, expected) => {
     await using cgroup = new TestCgroups(hierarchy, ...segments);
-    using netns = new TestNetns();
-    await using host = await Host.start(netns);
-    cgroup.add(host.pid);
+    await using child = await sleeping();
+    cgroup.add(child.pid);
     const pass = await readPass();
-    expect(facts(pass, [host.pid])).toEqual(facts(await readProcessFiles('/proc', freeCycle()), [host.pid]));
-    expect(pass.info(host.pid)?.container()).toEqual(expected);
-    expect(pass.namespaces.find(({ pids }) => pids.includes(host.pid))).toMatchObject({
-      id: Number(netns.cookie),
-      inum: netns.inum,
-    });
+    expect(facts(pass, [child.pid])).toEqual(facts(await readProcessFiles('/proc', freeCycle()), [child.pid]));
+    expect(pass.info(child.pid)?.container()).toEqual(expected);
   });
 });
 
-it('does not ask whose the processes of the node are', async () => {
+it('says in which namespace a process is', async () => {
+  using netns = new TestNetns();
+  await using host = await Host.start(netns);
+  expect((await readPass()).namespaces.find(({ pids }) => pids.includes(host.pid))).toMatchObject({
+    id: Number(netns.cookie),
+    inum: netns.inum,
+  });
+});
+
+it('knows whose processes use the network of the node, however many there are', async () => {
   await using pod = new TestPod(CGROUP_V2);
   await using host = await sleeping();
   pod.add(host.pid);
   expect((await readPass()).info(host.pid)?.container()).toMatchObject({ podUid: pod.uid });
   const own = (await readPass()).namespaces.find(({ pids }) => pids.includes(process.pid))?.id;
-  expect((await readPass(own)).info(host.pid)).toMatchObject({ comm: 'sleep' });
-  expect((await readPass(own)).info(host.pid)?.container()).toBeUndefined();
+  expect((await readPass(own)).info(host.pid)?.container()).toMatchObject({ podUid: pod.uid });
 });
 
 async function sleeping(): Promise<{ pid: number } & AsyncDisposable> {
@@ -134,6 +184,25 @@ it('misses none and shows none twice while others come and go', async () => {
     churn.kill('SIGKILL');
     await gone;
   }
+});
+
+it('on a node that is a container nothing counts that is further out, as in kind', async () => {
+  await using pod = new TestPod(CGROUP_V2);
+  const cluster = ['kubelet', 'kubepods', 'burstable', `pod${UID}`, CONTAINER];
+  const paths: readonly (readonly [string[], object | undefined])[] = [
+    [cluster, POD],
+    [[...cluster, `pod${OTHER}`, INNER], POD],
+    [['docker', CONTAINER], { containerId: CONTAINER }],
+    [['init.scope'], undefined],
+    [['user.slice', 'user-0.slice', `pod${UID}`, CONTAINER], { ...POD, within: '' }],
+    [['machine.slice', `pod${UID}`, CONTAINER], { ...POD, within: '' }],
+    [['user.slice', `docker-${INNER}.scope`, `pod${UID}`, CONTAINER], { ...POD, within: INNER }],
+    [['users.slice', `pod${UID}`, CONTAINER], POD],
+  ];
+  const script = 'echo $$ > "$0/cgroup.procs"; exec unshare --cgroup --pid --fork --mount-proc "$@"';
+  const args = [process.execPath, NODE_IN_CONTAINER, pod.container, ...paths.map(([path]) => path.join('/'))];
+  const { stdout } = await promisify(execFile)('sh', ['-c', script, pod.container, ...args]);
+  expect(JSON.parse(stdout)).toEqual(paths.map(([, ref]) => [ref ?? null, ref ?? null]));
 });
 
 describe('in a PID namespace inside of ours', () => {

@@ -8,5 +8,5 @@ import { OBJECTS } from './kernel.ts';
 const own = pidNamespaceLevels('/proc');
 using lists = await openNetnsObject(new BpfSource(OBJECTS, '/sys'), own);
 const pids: number[] = [];
-await lists.tasks?.read(undefined, ({ pid }) => pids.push(pid), freeCycle());
+await lists.tasks?.read(({ pid }) => pids.push(pid), freeCycle());
 process.stdout.write(JSON.stringify({ own, pids }));

@@ -225,8 +225,15 @@ struct net {
 	__u64 net_cookie;
 };
 
+struct css_set;
+
+struct cgroup_namespace {
+	struct css_set *root_cset;
+};
+
 struct nsproxy {
 	struct net *net_ns;
+	struct cgroup_namespace *cgroup_ns;
 };
 
 struct thread_info {
@@ -243,8 +250,11 @@ struct sched_entity {
 	struct cfs_rq *cfs_rq; /* with FAIR_GROUP_SCHED */
 };
 
+struct task_struct;
+
 struct pid_namespace {
 	struct ns_common ns;
+	struct task_struct *child_reaper; /* its process 1 */
 };
 
 /* An ID in one PID namespace. */

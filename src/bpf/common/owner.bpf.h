@@ -9,14 +9,16 @@
 #include <stdbool.h>
 
 /*
- * Whose a process is: the names of the innermost folders of its control group that are a container's and a Pod's, or
- * nothing. Here is only looked for what may be one; src/pods/cgroup.ts knows the names exactly.
+ * Whose a process is: the names of the folders of its control group's path that are a Pod's and a container's, or
+ * nothing. A Pod's cgroup is the outermost that may be one: what is further in was made by whoever runs in it.
+ * src/pods/cgroup.ts decides by these names, and finds the same in the paths of /proc.
  *
  * To be called under rcu_read_lock(), which keeps the task's cgroups and the names of their folders.
  */
 #define OWNER_NAME 256 /* bytes of the longest name of a folder, with the NUL */
-#define OWNER_LEVELS 32 /* folders of a path that are looked at, from the innermost on */
+#define OWNER_LEVELS 256 /* folders of a path; of one that is deeper nobody says whose it is */
 #define OWNER_SUBSYSTEMS 16 /* controllers of a kernel: 15 in 6.18 */
+#define OWNER_RUNTIME 24 /* characters between the colons of `….slice:cri-containerd:<id>`, and one */
 
 /* Characters of what the names hold. */
 enum owner_length {
@@ -31,9 +33,11 @@ struct owner_name {
 	char text[OWNER_NAME];
 };
 
+/* Empty where there is none. */
 struct owner_names {
-	struct owner_name container; /* empty: there is none, or it is the Pod's own folder */
-	struct owner_name pod;
+	struct owner_name container; /* the outermost below the Pod; without a Pod the outermost */
+	struct owner_name pod; /* the outermost */
+	struct owner_name outer; /* what the Pod is in: the outermost container, or a slice of users or machines */
 };
 
 struct {
@@ -43,10 +47,19 @@ struct {
 	__type(value, struct owner_names);
 } owner_scratch SEC(".maps");
 
+/* Name of the folder that is looked at. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__uint(value_size, OWNER_NAME);
+} owner_current SEC(".maps");
+
 struct owner_search {
-	const struct css_set *set;
-	const struct kernfs_node *folder, *seen;
-	bool found;
+	const struct css_set *set, *base;
+	const struct kernfs_node *folder, *root, *seen;
+	__u64 owner; /* kernfs ID of the Pod's folder, or of the container's where there is no Pod */
+	bool is_whole; /* the search came to the root */
 };
 
 enum owner_kind { OWNER_NONE, OWNER_CONTAINER, OWNER_POD };
@@ -56,57 +69,138 @@ static __always_inline char owner_at(const struct owner_name *name, __u32 index)
 	return name->text[index & (OWNER_NAME - 1)];
 }
 
-/*
- * Not 0 where what starts there is neither the whole name nor follows a `-`. Here and below differences are added up by
- * `|`, because the verifier follows each branch.
- */
-static __always_inline __u32 owner_joined(const struct owner_name *name, __u32 start)
+/* 1 where it is that character, without a branch: the verifier follows each. */
+static __always_inline __u32 owner_is(const struct owner_name *name, __u32 index, char wanted)
 {
-	return start ? owner_at(name, start - 1) ^ '-' : 0;
+	__u32 difference = (__u8)(owner_at(name, index) ^ wanted);
+
+	return (difference - 1) >> 31;
 }
 
-static __always_inline bool owner_is_pod(const struct owner_name *name, __u32 stem, __u32 uid)
+/* Here and below differences are added up by `|`: 0 where all is as wanted. */
+static __always_inline __u32 owner_not_digits(const struct owner_name *name, __u32 start, __u32 count)
 {
-	__u32 start = stem - uid - 3;
+	__u32 strange = 0;
 
-	if (stem < uid + 3)
-		return false;
-	return !((owner_at(name, start) ^ 'p') | (owner_at(name, start + 1) ^ 'o') | (owner_at(name, start + 2) ^ 'd') |
-		 owner_joined(name, start));
-}
-
-static __always_inline bool owner_is_container(const struct owner_name *name, __u32 stem)
-{
-	__u32 start = stem - CONTAINER_ID, strange;
-
-	if (stem < CONTAINER_ID)
-		return false;
-	strange = owner_joined(name, start);
-	for (__u32 index = 0; index < CONTAINER_ID; index++) {
+	for (__u32 index = 0; index < count; index++) {
 		__u32 digit = (__u8)owner_at(name, start + index);
 
 		/* Negative where it is above 9, and above f, counted from 0 and from a. */
 		strange |= ((9 - (__u8)(digit - '0')) & (5 - (__u8)(digit - 'a'))) >> 31;
 	}
-	return !strange;
+	return strange;
+}
+
+/* A UID has dashes; systemd does not allow them in a slice's name, so the kubelet writes underscores. */
+static __always_inline __u32 owner_not_dash(const struct owner_name *name, __u32 index)
+{
+	return (owner_is(name, index, '-') | owner_is(name, index, '_')) ^ 1;
+}
+
+/* Not 0 where `pod` does not stand before that place, as the whole beginning or after a `-`. */
+static __always_inline __u32 owner_not_pod(const struct owner_name *name, __u32 start)
+{
+	__u32 before = start > 3 ? owner_at(name, start - 4) ^ '-' : 0;
+
+	return before | (owner_at(name, start - 3) ^ 'p') | (owner_at(name, start - 2) ^ 'o') |
+	       (owner_at(name, start - 1) ^ 'd');
+}
+
+/* Global functions, so that the verifier looks at each once, and not at the paths through all of them together. */
+__noinline int owner_is_pod(const struct owner_name *name, __u32 stem)
+{
+	__u32 start = stem - POD_UID;
+
+	if (!name || stem < POD_UID + 3)
+		return 0;
+	return !(owner_not_pod(name, start) | owner_not_digits(name, start, 8) | owner_not_dash(name, start + 8) |
+		 owner_not_digits(name, start + 9, 4) | owner_not_dash(name, start + 13) |
+		 owner_not_digits(name, start + 14, 4) | owner_not_dash(name, start + 18) |
+		 owner_not_digits(name, start + 19, 4) | owner_not_dash(name, start + 23) |
+		 owner_not_digits(name, start + 24, 12));
+}
+
+__noinline int owner_is_static_pod(const struct owner_name *name, __u32 stem)
+{
+	__u32 start = stem - STATIC_POD_UID;
+
+	if (!name || stem < STATIC_POD_UID + 3)
+		return 0;
+	return !(owner_not_pod(name, start) | owner_not_digits(name, start, STATIC_POD_UID));
+}
+
+/* The whole name, or what follows `-`, `_` or `:`. */
+__noinline int owner_is_container(const struct owner_name *name, __u32 stem)
+{
+	__u32 start = stem - CONTAINER_ID, joined = 1;
+
+	if (!name || stem < CONTAINER_ID)
+		return 0;
+	if (start)
+		joined = owner_is(name, start - 1, '-') | owner_is(name, start - 1, '_') |
+			 owner_is(name, start - 1, ':');
+	return !(owner_not_digits(name, start, CONTAINER_ID) | (joined ^ 1));
+}
+
+/* Length of the name without the ending `.slice` or `.scope`, of which `second` is the second letter. */
+static __always_inline __u32 owner_stem(const struct owner_name *name, __u32 length, char second)
+{
+	if (length > 6 && !((owner_at(name, length - 6) ^ '.') | (owner_at(name, length - 5) ^ 's') |
+			    (owner_at(name, length - 4) ^ second) | (owner_at(name, length - 1) ^ 'e')))
+		return length - 6;
+	return length;
+}
+
+/*
+ * Length of the slice's name in `<slice>:<runtime>:<id>`, which a runtime makes that takes the kubelet's name of a
+ * slice for that of a folder; 0 in other names.
+ */
+__noinline int owner_joined_slice(const struct owner_name *name, __u32 length)
+{
+	__u32 end = length - CONTAINER_ID - 1, place = 0;
+
+	if (!name || length < CONTAINER_ID + OWNER_RUNTIME + 1 || owner_at(name, end) != ':')
+		return 0;
+	/* From the farthest on: the nearest is wanted. */
+	for (__u32 index = OWNER_RUNTIME; index; index--) {
+		__u32 is_colon = owner_is(name, end - index, ':');
+
+		place += is_colon * (end - index - place);
+	}
+	return place;
 }
 
 /* What a folder of this name may be: an enum owner_kind. A global function, so that the verifier looks at it once. */
 __noinline int owner_kind_of(const struct owner_name *name, __u32 length)
 {
-	__u32 stem = length;
+	__u32 slice;
 
 	if (!name)
 		return OWNER_NONE;
-	/* `.scope` and `.slice`: the point, an `s` and an `e` are enough. */
-	if (length > 6 && !((owner_at(name, length - 6) ^ '.') | (owner_at(name, length - 5) ^ 's') |
-			    (owner_at(name, length - 1) ^ 'e')))
-		stem -= 6;
-	if (owner_is_container(name, stem))
-		return OWNER_CONTAINER;
-	if (owner_is_pod(name, stem, POD_UID) || owner_is_pod(name, stem, STATIC_POD_UID))
+	slice = owner_joined_slice(name, length);
+	if (!slice || owner_stem(name, slice, 'l') == slice)
+		slice = length;
+	slice = owner_stem(name, slice, 'l');
+	if (owner_is_pod(name, slice) || owner_is_static_pod(name, slice))
 		return OWNER_POD;
-	return OWNER_NONE;
+	return owner_is_container(name, owner_stem(name, length, 'c')) ? OWNER_CONTAINER : OWNER_NONE;
+}
+
+static __always_inline __u32 owner_is_not(const struct owner_name *name, const char *text, __u32 size)
+{
+	__u32 difference = 0;
+
+#pragma unroll
+	for (__u32 index = 0; index < size; index++)
+		difference |= owner_at(name, index) ^ text[index];
+	return difference;
+}
+
+/* `user.slice` and `machine.slice`, in which others than the node may make cgroups. */
+static __always_inline bool owner_is_handed_out(const struct owner_name *name)
+{
+	return !owner_is_not(name, "user.slice", sizeof("user.slice")) ||
+	       !owner_is_not(name, "machine.slice", sizeof("machine.slice"));
 }
 
 /* Length of the name, 0 where it cannot be read. */
@@ -127,72 +221,125 @@ static __always_inline const struct kernfs_node *owner_parent(const struct kernf
 	return BPF_CORE_READ(old, parent);
 }
 
+static __always_inline void owner_copy(struct owner_name *to, const struct owner_name *from)
+{
+	bpf_probe_read_kernel(to, sizeof(*to), from);
+}
+
+/* A Pod's folder, further out than whatever was found before. */
+static __always_inline void owner_take_pod(struct owner_names *names, const struct owner_name *name)
+{
+	/* The container that the Pod of before was in is one of this Pod's. */
+	if (names->outer.text[0])
+		owner_copy(&names->container, &names->outer);
+	names->outer.text[0] = 0;
+	owner_copy(&names->pod, name);
+}
+
 /* A step from a folder to the one it is in: the body of a bpf_loop() callback. */
 static long owner_step_up(__u64 level, struct owner_search *search)
 {
 	__u32 zero = 0;
 	struct owner_names *names = bpf_map_lookup_elem(&owner_scratch, &zero);
+	struct owner_name *name = bpf_map_lookup_elem(&owner_current, &zero);
 	const struct kernfs_node *folder = search->folder, *parent = owner_parent(folder);
 	int kind;
 
-	/* The root is nobody's. */
-	if (!names || !parent)
+	if (!names || !name)
 		return 1;
-	kind = owner_kind_of(&names->container, owner_read_name(&names->container, folder));
-	if (kind == OWNER_NONE) {
-		search->folder = parent;
-		return 0;
+	/* The root is nobody's. */
+	if (!parent || folder == search->root) {
+		search->is_whole = true;
+		return 1;
 	}
-	search->found = true;
+	search->folder = parent;
+	kind = owner_kind_of(name, owner_read_name(name, folder));
 	if (kind == OWNER_POD) {
-		names->container.text[0] = 0;
-		parent = folder;
+		owner_take_pod(names, name);
+		search->owner = BPF_CORE_READ(folder, id);
+	} else if (kind == OWNER_CONTAINER && names->pod.text[0]) {
+		owner_copy(&names->outer, name);
+	} else if (kind == OWNER_CONTAINER) {
+		owner_copy(&names->container, name);
+		search->owner = BPF_CORE_READ(folder, id);
+	} else if (names->pod.text[0] && !names->outer.text[0] && owner_is_handed_out(name) &&
+		   (parent == search->root || !owner_parent(parent))) {
+		owner_copy(&names->outer, name);
 	}
-	if (owner_kind_of(&names->pod, owner_read_name(&names->pod, parent)) != OWNER_POD)
-		names->pod.text[0] = 0;
-	return 1;
+	return 0;
 }
 
-static __always_inline bool owner_search_cgroup(struct owner_search *search, const struct cgroup *cgroup)
+/* Folder of a cgroup, or NULL. */
+static __always_inline const struct kernfs_node *owner_folder(const struct cgroup *cgroup)
 {
-	search->folder = BPF_CORE_READ(cgroup, kn);
+	return cgroup ? BPF_CORE_READ(cgroup, kn) : NULL;
+}
+
+static __always_inline bool owner_search_folder(struct owner_search *search, const struct kernfs_node *folder,
+						const struct kernfs_node *base)
+{
+	__u32 zero = 0;
+	struct owner_names *names = bpf_map_lookup_elem(&owner_scratch, &zero);
+
 	/* Controllers that are mounted together, or all in v2, share a folder. */
-	if (!search->folder || search->folder == search->seen)
+	if (!names || !folder || folder == search->seen)
 		return false;
-	search->seen = search->folder;
+	search->folder = search->seen = folder;
+	search->root = base;
+	search->owner = 0;
+	search->is_whole = false;
+	names->container.text[0] = names->pod.text[0] = names->outer.text[0] = 0;
 	bpf_loop(OWNER_LEVELS, owner_step_up, search, 0);
-	return search->found;
+	if (!search->is_whole)
+		search->owner = 0;
+	return search->owner;
+}
+
+static __always_inline const struct kernfs_node *owner_folder_of(const struct css_set *set, __u64 index)
+{
+	struct cgroup_subsys_state *subsystem = NULL;
+	const void *place = (const void *)set + bpf_core_field_offset(struct css_set, subsys);
+
+	if (!set || bpf_probe_read_kernel(&subsystem, sizeof(subsystem), place + index * sizeof(subsystem)) ||
+	    !subsystem)
+		return NULL;
+	return owner_folder(BPF_CORE_READ(subsystem, cgroup));
 }
 
 static long owner_search_subsystem(__u64 index, struct owner_search *search)
 {
-	struct cgroup_subsys_state *subsystem = NULL;
-	const void *place = (const void *)search->set + bpf_core_field_offset(struct css_set, subsys);
-
-	if (bpf_probe_read_kernel(&subsystem, sizeof(subsystem), place + index * sizeof(subsystem)) || !subsystem)
-		return 0;
-	return owner_search_cgroup(search, BPF_CORE_READ(subsystem, cgroup));
+	return owner_search_folder(search, owner_folder_of(search->set, index), owner_folder_of(search->base, index));
 }
 
-/* Leaves the names in the scratch; returns whether it found any. Global for the same reason. */
-__noinline int owner_search_task(__u64 address)
+/*
+ * Address of the cgroups that process 1 of a PID namespace takes for the root: on a node that is a container itself,
+ * all that is further out is not the node's.
+ */
+static __always_inline __u64 owner_base(const struct pid_namespace *pids)
+{
+	return (__u64)BPF_CORE_READ(pids, child_reaper, nsproxy, cgroup_ns, root_cset);
+}
+
+/* Leaves the names in the scratch; returns the ID of the owner's folder, 0: nobody's. Global for the same reason. */
+__noinline __u64 owner_search_task(__u64 address, __u64 base)
 {
 	const struct task_struct *task = (const void *)address;
-	const struct css_set *set = BPF_CORE_READ(task, cgroups);
-	struct owner_search search = {.set = set};
+	struct owner_search search = {.set = BPF_CORE_READ(task, cgroups), .base = (const void *)base};
+	const struct css_set *set = search.set, *root = search.base;
 	__u32 subsystems = bpf_core_field_size(set->subsys) / sizeof(void *);
 
 	if (subsystems > OWNER_SUBSYSTEMS)
 		subsystems = OWNER_SUBSYSTEMS;
-	if (!owner_search_cgroup(&search, BPF_CORE_READ(set, dfl_cgrp)))
+	if (!owner_search_folder(&search, owner_folder(BPF_CORE_READ(set, dfl_cgrp)),
+				 base ? owner_folder(BPF_CORE_READ(root, dfl_cgrp)) : NULL))
 		bpf_loop(subsystems, owner_search_subsystem, &search, 0);
-	return search.found;
+	return search.owner;
 }
 
-/* Valid until the next call on this CPU; NULL where it is nobody's. */
-static __always_inline const struct owner_names *owner_find(__u64 task)
+/* The names that the last search on this CPU has left. */
+static __always_inline const struct owner_names *owner_found(void)
 {
 	__u32 zero = 0;
 
-	return owner_search_task(task) ? bpf_map_lookup_elem(&owner_scratch, &zero) : NULL;
+	return bpf_map_lookup_elem(&owner_scratch, &zero);
 }

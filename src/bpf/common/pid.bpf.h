@@ -43,8 +43,9 @@ static __always_inline __u32 pid_in_view(const struct pid_view *view, const stru
 
 #define PID_LEVELS 32 /* kernel: include/linux/pid_namespace.h, MAX_PID_NS_LEVEL */
 
-/* How a PID namespace, by its inode number, numbers a task; 0 where it is not in it. */
-static __always_inline __u32 pid_in_namespace(const struct task_struct *task, __u32 inum)
+/* How a PID namespace, by its inode number, numbers a task; 0 where it is not in it. Leaves the namespace in `ns`. */
+static __always_inline __u32 pid_in_namespace(const struct task_struct *task, __u32 inum,
+					      const struct pid_namespace **ns)
 {
 	const struct pid *pid = BPF_CORE_READ(task, thread_pid);
 	__u32 deepest = BPF_CORE_READ(pid, level);
@@ -52,7 +53,8 @@ static __always_inline __u32 pid_in_namespace(const struct task_struct *task, __
 	for (__u32 level = 0; level < PID_LEVELS && level <= deepest; level++) {
 		const struct upid *number = pid_number(pid, level);
 
-		if (BPF_CORE_READ(number, ns, ns.inum) == inum)
+		*ns = BPF_CORE_READ(number, ns);
+		if (BPF_CORE_READ(*ns, ns.inum) == inum)
 			return BPF_CORE_READ(number, nr);
 	}
 	return 0;

@@ -5,7 +5,7 @@ import { readBytes, readString } from '../layout.ts';
 /** Names in several objects. */
 export interface CommonLayout {
   readonly constant: 'aimed' | 'event_rate' | 'events_enabled' | 'jiffies_per_second' | 'node_netns' | 'preempt_count_at' | 'threshold';
-  readonly map: 'aimed_netns' | 'counts' | 'event_buckets' | 'event_ledgers' | 'events' | 'mib_rows' | 'mib_scratch' | 'misses' | 'owner_scratch' | 'percpu_anchor' | 'percpu_cpus';
+  readonly map: 'aimed_netns' | 'counts' | 'event_buckets' | 'event_ledgers' | 'events' | 'mib_rows' | 'mib_scratch' | 'misses' | 'owner_current' | 'owner_scratch' | 'percpu_anchor' | 'percpu_cpus';
 }
 
 /** Entries of each map, or bytes of a ring, as the file has it. */
@@ -18,6 +18,7 @@ export const MAX_ENTRIES = {
   mib_rows: 256,
   mib_scratch: 1,
   misses: 1,
+  owner_current: 1,
   owner_scratch: 1,
   percpu_anchor: 1,
   percpu_cpus: 1,
@@ -177,10 +178,11 @@ export const ownerLength = {
 
 /** struct owner_names */
 export const ownerNames = {
-  SIZE: 512,
-  offsets: { containerText: 0, podText: 256 },
+  SIZE: 768,
+  offsets: { containerText: 0, podText: 256, outerText: 512 },
   containerText: (view: DataView, at: number) => readString(view, at + 0, 256),
   podText: (view: DataView, at: number) => readString(view, at + 256, 256),
+  outerText: (view: DataView, at: number) => readString(view, at + 512, 256),
 } as const;
 
 /** struct packet_tuple */

@@ -6,7 +6,7 @@ export const FILE = 'lifecycle.bpf.o';
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
   readonly constant: 'pid_namespace' | 'node_netns' | 'possible_cpus' | 'deaths_max';
-  readonly map: 'mib_scratch' | 'mib_rows' | 'percpu_cpus' | 'percpu_anchor' | 'misses' | 'owner_scratch' | 'records' | 'owned' | 'cleanup';
+  readonly map: 'mib_scratch' | 'mib_rows' | 'percpu_cpus' | 'percpu_anchor' | 'misses' | 'owner_scratch' | 'owner_current' | 'records' | 'owned' | 'cleanup';
   readonly program: 'process_executes' | 'work_queued' | 'work_starts';
 }
 
@@ -34,7 +34,7 @@ export const cleanupState = {
 
 /** struct life_birth */
 export const lifeBirth = {
-  SIZE: 544,
+  SIZE: 800,
   offsets: { kind: 0, inum: 4, netns: 8, start: 16, pid: 24, owner: 28 },
   kind: (view: DataView, at: number) => view.getUint32(at + 0, true),
   inum: (view: DataView, at: number) => view.getUint32(at + 4, true),
@@ -50,4 +50,12 @@ export const lifeDeath = {
   kind: (view: DataView, at: number) => view.getUint32(at + 0, true),
   time: (view: DataView, at: number) => readCounter(view, at + 8),
   boot: (view: DataView, at: number) => readCounter(view, at + 16),
+} as const;
+
+/** struct told_owner */
+export const toldOwner = {
+  SIZE: 16,
+  offsets: { owner: 0, first: 8 },
+  owner: (view: DataView, at: number) => readCounter(view, at + 0),
+  first: (view: DataView, at: number) => readCounter(view, at + 8),
 } as const;

@@ -7,7 +7,7 @@ export const FILE = 'netns.bpf.o';
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
   readonly constant: never;
-  readonly map: 'owner_scratch' | 'netns_rows' | 'task_rows';
+  readonly map: 'owner_scratch' | 'owner_current' | 'netns_rows' | 'task_rows';
   readonly program: 'netns_list' | 'task_list';
 }
 
@@ -28,7 +28,7 @@ export const netnsRow = {
 
 /** struct task_row */
 export const taskRow = {
-  SIZE: 560,
+  SIZE: 816,
   offsets: { cookie: 0, start: 8, tgid: 16, pid: 20, inum: 24, comm: 28, owner: 44 },
   cookie: (view: DataView, at: number) => readCounter(view, at + 0),
   start: (view: DataView, at: number) => readCounter(view, at + 8),

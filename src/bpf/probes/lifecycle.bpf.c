@@ -44,13 +44,24 @@ struct {
 const struct life_birth *const volatile life_birth_record = NULL;
 const struct life_death *const volatile life_death_record = NULL;
 
-/* Namespaces whose owner has been told. One that is pushed out is told again. */
+/* Whose a namespace was said to be, and when for the first time. */
+struct told_owner {
+	__u64 owner; /* kernfs ID of its folder */
+	__u64 first; /* nanoseconds after boot */
+};
+
+/*
+ * Namespaces whose owner has been told. One that is pushed out is told again. While it is young whoever else executes a
+ * program there is told, too: it may have been made, or prepared, by another one than the Pod that it is for.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 2048);
 	__type(key, __u64);
-	__type(value, __u8);
+	__type(value, struct told_owner);
 } owned SEC(".maps");
+
+#define YOUNG_NS 60000000000ULL
 
 /* A container's first program is executed once its network namespace and its control group are what they will be. */
 SEC("tp_btf/sched_process_exec")
@@ -59,23 +70,32 @@ int BPF_PROG(process_executes, struct task_struct *task)
 	struct net *net = task->nsproxy->net_ns;
 	__u64 netns = net->net_cookie;
 	__u64 address = bpf_get_current_task(); /* the same, as a number */
+	const struct pid_namespace *pids = NULL;
+	struct told_owner told = {}, *before;
 	const struct owner_names *owner;
 	struct life_birth *birth;
-	__u8 one = 1;
 	__u32 pid;
 
-	if (netns == node_netns || bpf_map_lookup_elem(&owned, &netns))
+	if (netns == node_netns)
 		return 0;
-	pid = pid_in_namespace(task, pid_namespace);
-	owner = pid ? owner_find(address) : NULL;
-	if (!owner)
+	before = bpf_map_lookup_elem(&owned, &netns);
+	told.first = bpf_ktime_get_boot_ns();
+	if (before && told.first - before->first > YOUNG_NS)
+		return 0;
+	pid = pid_in_namespace(task, pid_namespace, &pids);
+	told.owner = pid ? owner_search_task(address, owner_base(pids)) : 0;
+	owner = owner_found();
+	if (!told.owner || !owner || (before && before->owner == told.owner))
 		return 0;
 	birth = bpf_ringbuf_reserve(&records, sizeof(*birth), 0);
 	if (!birth) {
 		count_miss(untracked);
 		return 0;
 	}
-	bpf_map_update_elem(&owned, &netns, &one, BPF_ANY);
+	if (before)
+		before->owner = told.owner;
+	else
+		bpf_map_update_elem(&owned, &netns, &told, BPF_ANY);
 	birth->kind = LIFE_BIRTH;
 	birth->inum = BPF_CORE_READ(net, ns.inum);
 	birth->netns = netns;

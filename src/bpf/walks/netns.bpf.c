@@ -41,7 +41,7 @@ struct {
 struct task_walk {
 	struct list_head *position, *start;
 	struct pid_view view;
-	__u64 node;
+	__u64 base;
 	__u32 skip, left, rows, done;
 };
 
@@ -90,12 +90,11 @@ static __always_inline void write_task(const struct task_walk *walk, struct task
 	row->inum = BPF_CORE_READ(net, ns.inum);
 	row->start = BPF_CORE_READ(task, start_boottime);
 	BPF_CORE_READ_INTO(&row->comm, task, comm);
-	owner = row->cookie == walk->node ? NULL : owner_find((__u64)task);
+	owner = owner_search_task((__u64)task, walk->base) ? owner_found() : NULL;
 	if (owner) {
 		__builtin_memcpy(&row->owner, owner, sizeof(row->owner));
 	} else {
-		row->owner.container.text[0] = 0;
-		row->owner.pod.text[0] = 0;
+		row->owner.container.text[0] = row->owner.pod.text[0] = row->owner.outer.text[0] = 0;
 	}
 }
 
@@ -125,16 +124,17 @@ static long task_step(__u64 index, struct task_walk *walk)
 }
 
 /*
- * args: processes to skip, rows to write, levels between our PID namespace and the one that numbers are wanted of,
- * cookie of the node's namespace, of whose processes nobody asks the owner. Run like netns_list.
+ * args: processes to skip, rows to write, levels between our PID namespace and the one that numbers are wanted of. Run
+ * like netns_list.
  */
 SEC("raw_tp/sys_enter")
 int task_list(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task(), *leader;
-	struct task_walk walk = {.skip = ctx->args[0], .left = ctx->args[1], .node = ctx->args[3]};
+	struct task_walk walk = {.skip = ctx->args[0], .left = ctx->args[1]};
 
 	pid_view_of_current(&walk.view, ctx->args[2]);
+	walk.base = owner_base(walk.view.ns);
 	leader = BPF_CORE_READ(task, group_leader);
 	walk.start = walk.position = (void *)leader + bpf_core_field_offset(struct task_struct, tasks);
 	bpf_loop(TASKS_MAX, task_step, &walk, 0);

@@ -37,7 +37,7 @@ async function namespacesAlone(bpf: BpfSource, reason: string): Promise<NetnsObj
     file: FILE,
     programs: ['netns_list'],
     helpers: ['loop'],
-    without: ['task_rows', 'owner_scratch'],
+    without: ['task_rows', 'owner_scratch', 'owner_current'],
   });
   return lists(object, undefined, reason);
 }

@@ -10,12 +10,16 @@ const ROWS_FIRST = 64;
 
 const NANOSECONDS = 1e-9;
 
+const OWNERS = [ownerNames.offsets.podText, ownerNames.offsets.containerText];
+
 /** A process, as the kernel has it: no right to look into it is needed. */
 export interface TaskRow {
   readonly pid: number;
   readonly netns: NetnsId;
   /** Inode number of the network namespace. */
   readonly inum: number;
+  /** It is in a folder that may be a Pod's or a container's. */
+  readonly isOwned: boolean;
   /** The rest of it. Most are never asked for: only the bytes are kept. */
   readonly keep: () => TaskDetails;
 }
@@ -38,15 +42,19 @@ export class TaskDetails {
     return taskRow.comm(this.#view, 0);
   }
 
-  /** The innermost folder of its control group that may be a Pod's; empty where there is none. */
-  get podFolder(): string {
-    return ownerNames.podText(this.#view, taskRow.offsets.owner);
+  /** Names of the folders of its control group that say whose it is; empty where there is none. */
+  get folders(): { readonly pod: string; readonly container: string; readonly outer: string } {
+    return ownerFolders(this.#view, taskRow.offsets.owner);
   }
+}
 
-  /** The same of a container's. */
-  get containerFolder(): string {
-    return ownerNames.containerText(this.#view, taskRow.offsets.owner);
-  }
+/** The names in a struct owner_names. */
+export function ownerFolders(view: DataView, at: number): TaskDetails['folders'] {
+  return {
+    pod: ownerNames.podText(view, at),
+    container: ownerNames.containerText(view, at),
+    outer: ownerNames.outerText(view, at),
+  };
 }
 
 /** Lists every process of a PID namespace: a millisecond for 2,000, where /proc takes 10 µs each. */
@@ -66,16 +74,13 @@ export class TaskList {
     this.#levels = levels;
   }
 
-  /**
-   * Visits those that have a number there and are not on their way out. What is to be kept of one has to be taken at once.
-   * @param node the node's own namespace: whose its processes are is not looked up
-   */
-  async read(node: NetnsId | undefined, visit: (task: TaskRow) => void, cycle: Cycle): Promise<void> {
+  /** Visits those that have a number there and are not on their way out. What is to be kept of one has to be taken at once. */
+  async read(visit: (task: TaskRow) => void, cycle: Cycle): Promise<void> {
     const place = (index: number) => index * taskRow.SIZE;
-    const [levels, nodeCookie] = [BigInt(this.#levels), BigInt(node ?? 0)];
+    const levels = BigInt(this.#levels);
     await this.#walk.run(
       (skip, count) => {
-        const args = BigUint64Array.of(BigInt(skip), BigInt(count), levels, nodeCookie);
+        const args = BigUint64Array.of(BigInt(skip), BigInt(count), levels);
         const result = this.#object.run('task_list', args);
         this.#object.map('task_rows').readMapped(this.#buffer, place(rowsOf(result)));
         return result;
@@ -95,6 +100,7 @@ export class TaskList {
       pid: taskRow.pid(this.#view, at),
       netns: asNetnsId(taskRow.cookie(this.#view, at)),
       inum: taskRow.inum(this.#view, at),
+      isOwned: OWNERS.some((offset) => this.#buffer[at + taskRow.offsets.owner + offset] !== 0),
       keep: () => new TaskDetails(this.#buffer.slice(at, at + taskRow.SIZE)),
     };
   }

@@ -1,0 +1,44 @@
+import type { NetnsId } from '#core/netns.ts';
+import type { NetnsRow } from '#sources/bpf/netns_list.ts';
+
+/** A namespace as a scan finds it. */
+export interface Place {
+  readonly id: NetnsId;
+  readonly inum: number;
+  readonly pids: readonly number[];
+  /** Names of its mounts. */
+  readonly mounts: readonly string[];
+  /** Later namespaces have higher numbers. */
+  readonly order: number;
+}
+
+/**
+ * Finds the node's own namespace: the one of process 1; where that may not be seen, the machine's first one; else the one
+ * that the agent is in.
+ * @param live namespaces that the kernel lists, by inode number; undefined where it cannot be asked
+ * @param ownPid number of the agent's process, as its /proc has it
+ */
+export function nodeNetns(
+  places: readonly Place[],
+  live: ReadonlyMap<number, NetnsRow> | undefined,
+  ownPid: () => number,
+): NetnsId | undefined {
+  const ofPid = (pid: number) => places.find(({ pids }) => pids.includes(pid))?.id;
+  const initial = [...(live?.values() ?? [])].find((row) => row.initial)?.id;
+  const hasInitial = places.some(({ id, pids }) => id === initial && pids.length > 0);
+  return ofPid(1) ?? (hasInitial ? initial : undefined) ?? ofPid(ownPid());
+}
+
+/**
+ * The order in which namespaces were made. The kernel adds each at the end of its list (net/core/net_namespace.c, setup_net()), and the walk
+ * begins somewhere in it. Cookies do not tell: each CPU gives them out of a block of its own.
+ */
+export function orderOf(live: readonly NetnsRow[] | undefined): (id: NetnsId) => number {
+  if (live === undefined) return Number;
+  const first = Math.max(
+    0,
+    live.findIndex(({ initial }) => initial),
+  );
+  const orders = new Map(live.map(({ id }, index) => [id, (index - first + live.length) % live.length]));
+  return (id) => orders.get(id) ?? live.length;
+}
