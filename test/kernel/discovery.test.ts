@@ -105,6 +105,11 @@ describe.each([
       { kind: 'pod', pod: UID, uid: UID },
     ],
     ['CRI-O', [`kubepods-pod${UID.replaceAll('-', '_')}.slice`, `crio-${CONTAINER}.scope`], { kind: 'pod', uid: UID }],
+    [
+      'slices for folders',
+      [`kubepods-burstable-pod${UID.replaceAll('-', '_')}.slice:cri-containerd:${CONTAINER}`],
+      { kind: 'pod', uid: UID },
+    ],
     ['docker', [`docker-${CONTAINER}.scope`], { kind: 'container', pod: CONTAINER.slice(0, 12), uid: CONTAINER }],
   ])('names a namespace after the container of its process: %s', async (_name, segments, expected) => {
     await using cgroup = new TestCgroups(CGROUP_V2, ...segments);

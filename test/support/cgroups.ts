@@ -63,9 +63,9 @@ export class TestPod implements AsyncDisposable {
     return this.#cgroups.below(randomBytes(32).toString('hex'));
   }
 
-  /** Makes a cgroup below the first container, as one with cgroups of its own does. */
-  inner(name: string): string {
-    return this.#cgroups.below(this.container.slice(this.#cgroups.path.length + 1), name);
+  /** Makes cgroups below the first container, as one with cgroups of its own does. */
+  inner(...names: readonly string[]): string {
+    return this.#cgroups.below(this.container.slice(this.#cgroups.path.length + 1), ...names);
   }
 
   add(pid: number, cgroup = this.container): void {
