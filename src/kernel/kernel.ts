@@ -101,7 +101,7 @@ export class Kernel implements AsyncDisposable {
       node: options.node,
       probes: hooks.probes,
       find: (id) => this.#find(id),
-      refresh: () => this.#refresh(),
+      refresh: () => this.#refresh(() => this.#scanner.refreshAnew()),
       send: hooks.events,
     });
     this.#errors = new SourceErrors((message) => hooks.log('warn', message));
@@ -240,9 +240,9 @@ export class Kernel implements AsyncDisposable {
     this.#timer.unref();
   }
 
-  async #refresh(): Promise<void> {
+  async #refresh(look = () => this.#scanner.refresh()): Promise<void> {
     try {
-      await this.#scanner.refresh();
+      await look();
       this.#refreshFailure = '';
     } catch (error) {
       const { message } = error as Error;

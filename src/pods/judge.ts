@@ -43,8 +43,9 @@ export class OwnerJudge {
   readonly #scenes = new Map<NetnsId, Scene>();
   readonly #present = new Map<NetnsId, readonly Present[]>();
   readonly #judged = new Map<NetnsId, Judged>();
-  /** Who was looked for in the node's namespace. */
+  /** Who was looked for in the node's namespace, and whether anybody was there. */
   #askedAtNode: ReadonlySet<string> = new Set();
+  #isAnyAtNode = false;
   /** A Pod was seen that is this machine's own. */
   #hasPods = false;
   /** Pods of machines, by container ID. */
@@ -120,7 +121,8 @@ export class OwnerJudge {
    */
   lookAtNode(pids: readonly number[], table: Pick<ProcessTable, 'info'>): void {
     const uids = new Set([...this.#present.values()].flat().map(({ uid }) => uid));
-    if (pids.length === 0 || [...uids].every((uid) => this.#askedAtNode.has(uid))) return;
+    // Who was there may only have been on the way into a namespace.
+    if (pids.length === 0 || (!this.#isAnyAtNode && [...uids].every((uid) => this.#askedAtNode.has(uid)))) return;
     this.#askedAtNode = uids;
     const starts = new Map<string, number>();
     for (const pid of pids.slice(0, NODE_PROCESSES_MAX)) {
@@ -129,8 +131,10 @@ export class OwnerJudge {
       if (process === undefined || ref === undefined) continue;
       this.#learn(ref);
       const uid = this.#claimantOf(ref)?.uid;
-      if (uid !== undefined) starts.set(uid, Math.min(process.startSeconds, starts.get(uid) ?? process.startSeconds));
+      if (uid !== undefined && uids.has(uid))
+        starts.set(uid, Math.min(process.startSeconds, starts.get(uid) ?? process.startSeconds));
     }
+    this.#isAnyAtNode = starts.size > 0;
     this.#homes.atNode = starts;
   }
 

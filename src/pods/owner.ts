@@ -113,7 +113,7 @@ export function homeOf({ places, hostNetwork, nodeStartSeconds }: HomeEvidence):
   const [first, ...others] = places;
   if (first === undefined) return undefined;
   const oldest = Math.min(...places.map(({ startSeconds }) => startSeconds ?? Number.POSITIVE_INFINITY));
-  if (hostNetwork ?? (nodeStartSeconds !== undefined && nodeStartSeconds <= oldest)) return 'node';
+  if (hostNetwork ?? (nodeStartSeconds !== undefined && nodeStartSeconds < oldest)) return 'node';
   return others.reduce((best, place) => (isBetterHome(place, best) ? place : best), first).id;
 }
 

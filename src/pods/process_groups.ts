@@ -21,7 +21,7 @@ interface Draft {
 
 /**
  * The processes of a Pod or a container are those of its cgroups, whatever network namespace they are in; those of other
- * namespaces are the ones that are in them and in no Pod. A container inside of another has what is in its own cgroup.
+ * namespaces are the ones that are in them and in no Pod.
  */
 export class ProcessGroups implements ProcessIndex {
   readonly #paths: Paths;

@@ -202,6 +202,23 @@ describe('of several namespaces of one Pod', () => {
     expect(names()).toEqual([`pod ${UID}`]);
   });
 
+  it('one that was seen on its way into its namespace is at home there', () => {
+    registry.born(birth(A));
+    scan(
+      [
+        [NODE, [1, 5]],
+        [A, [6], 'cni-1'],
+      ],
+      [NODE, A],
+    );
+    expect(names().sort()).toEqual(['netns cni-1', 'node ']);
+    scan([
+      [NODE, [1]],
+      [A, [6], 'cni-1'],
+    ]);
+    expect(names().sort()).toEqual(['node ', `pod ${UID}`]);
+  });
+
   it('one that has visited the node’s network is not one who uses it', () => {
     scan([
       [NODE, [1, 6]],
@@ -533,12 +550,12 @@ describe('the retired', () => {
   });
 
   it('are not those who use the node’s network and have made a namespace', () => {
-    containers.set(5, { podUid: UID, containerId: CONTAINER });
+    for (const pid of [5, 6]) containers.set(pid, { podUid: UID, containerId: CONTAINER });
     scan([
       [NODE, [1, 5]],
-      [A, [5]],
+      [A, [6]],
     ]);
-    expect(names()).toEqual([`node `, `pod ${UID}`]);
+    expect(names()).toEqual(['node ', `pod ${UID}`]);
     registry.died(deathOf(A));
     expect(departures).toEqual([]);
   });

@@ -113,6 +113,18 @@ describe('with the list of the kernel', () => {
     expect(kernel.scans).toBe(1);
   });
 
+  it('who wants to know what is now gets a look that begins later, shared by all who do', async () => {
+    kernel.lists = [[row(1)], [row(1)], [row(1), row(2)]];
+    kernel.namespaces = [held(1, 1)];
+    const first = scanner.refresh();
+    const later = [scanner.refreshAnew(), scanner.refreshAnew()];
+    await first;
+    kernel.namespaces = [held(1, 1), held(2, 9)];
+    await Promise.all(later);
+    expect(ids()).toEqual([1, 2]);
+    expect(kernel.scans).toBe(2);
+  });
+
   it('a change of the mounts is a reason to scan', async () => {
     kernel.lists = [[row(1)]];
     kernel.namespaces = [held(1, 1)];

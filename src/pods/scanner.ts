@@ -57,6 +57,15 @@ export class Scanner {
     return this.#refreshing;
   }
 
+  /**
+   * The same by a look that begins after the call: one that is under way may have missed what is asked for.
+   * @throws where /proc cannot be read
+   */
+  async refreshAnew(): Promise<void> {
+    await this.#refreshing?.catch(() => undefined);
+    await this.refresh();
+  }
+
   async #refresh(): Promise<void> {
     const nowMs = performance.now();
     const cycle = freeCycle();

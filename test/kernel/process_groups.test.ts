@@ -78,19 +78,17 @@ describe.each([
     });
   });
 
-  it('belong to the innermost container that has a namespace of its own', async () => {
+  it('belong to the Pod, also those of containers inside of one of its containers', async () => {
     await using pod = new TestPod(hierarchy);
     using netns = new TestNetns();
     using innerNetns = new TestNetns();
     await using workers = await Workers.create();
     const outer = await workers.start(netns);
     const inner = await workers.start(innerNetns);
-    const id = randomBytes(32).toString('hex');
     pod.add(outer.pid);
-    pod.add(inner.pid, pod.inner(id));
-    const owners = [owner(netns, 'pod', pod.uid, outer), owner(innerNetns, 'container', id, inner)];
-    expect(await pidsOf(owners, { cgroup })).toEqual({ [pod.uid]: pids(outer), [id]: pids(inner) });
-    // Without one it is a part of the Pod.
+    pod.add(inner.pid, pod.inner(randomBytes(32).toString('hex')));
+    const owners = [owner(netns, 'pod', pod.uid, outer), owner(innerNetns, 'pod', pod.uid, inner)];
+    expect(await pidsOf(owners, { cgroup })).toEqual({ [pod.uid]: pids(outer, inner) });
     expect(await pidsOf(owners.slice(0, 1), { cgroup })).toEqual({ [pod.uid]: pids(outer, inner) });
   });
 
