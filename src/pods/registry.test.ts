@@ -444,6 +444,16 @@ describe('the dead', () => {
     expect(registry.lastKnown(asNetnsId(4_106))).toBeDefined();
   });
 
+  it('are known by name though they end during the scan that finds them', () => {
+    containers.set(900, { podUid: UID });
+    registry.found({ id: A, inum: 20, pids: [900], mounts: [], order: 2 }, false, table);
+    registry.born(birth(A));
+    registry.died(deathOf(A));
+    registry.judge([], table);
+    expect(registry.lastKnown(A)).toMatchObject({ kind: 'pod', uid: UID });
+    expect(registry.owners()).toEqual([]);
+  });
+
   it('are those that nobody is left in, though the kernel still lists them, and may come back', () => {
     scan([[A, [5], 'blue']]);
     scan([], [A]);

@@ -365,6 +365,8 @@ export class NetnsRegistry implements NetnsIndex {
   /** Returns whether it was known. */
   #forget(id: NetnsId): boolean {
     this.#known.delete(id);
+    // It ends while the scan that has found it goes on.
+    if (this.#judge.get(id) === undefined) this.#judge.judge(id);
     const judged = this.#judge.remove(id);
     if (judged === undefined) return false;
     const { owner, entity, startSeconds } = judged;
