@@ -4,6 +4,7 @@
 #include "kernel.h"
 #include "packet.bpf.h"
 #include "shared.bpf.h"
+#include "socket.bpf.h"
 #include "tcp_state.bpf.h"
 #include <linux/bpf.h>
 #include <bpf/bpf_core_read.h>
@@ -37,6 +38,7 @@ enum loss_rule {
 	RULE_UNICAST, /* a loss if it was for one host */
 	RULE_WINDOW, /* a loss if it is more than a probe of the window */
 	RULE_BRIDGE, /* as RULE_UNICAST, on a port that does not forward yet */
+	RULE_OLD, /* a loss if it is new to its connection; kernel: tcp_validate_incoming(), by timestamp */
 	RULE_QUEUE, /* a loss unless it waited in a socket */
 	RULE_CLASS, /* RULE_CLASS + class: no loss, whatever the packet */
 };
@@ -70,6 +72,7 @@ struct packet_view {
 	bool has_frame; /* begins with the header of the link */
 	__u8 tcp_flags;
 	__u8 icmp_type;
+	__u32 sequence; /* of TCP, host order */
 	__u32 payload; /* bytes of TCP */
 };
 
@@ -117,6 +120,7 @@ static __always_inline void packet_view(struct packet_view *view, struct sk_buff
 	__u16 network = BPF_CORE_READ(skb, network_header), transport = BPF_CORE_READ(skb, transport_header);
 	__u16 frame = BPF_CORE_READ(skb, mac_header);
 	__u8 type = BPF_CORE_READ_BITFIELD_PROBED(skb, pkt_type), destination = 0;
+	__be32 sequence = 0;
 
 	packet_read_tuple(&view->tuple, skb);
 	view->has_frame = frame != HEADER_UNSET && frame < network && data == head + frame;
@@ -133,6 +137,8 @@ static __always_inline void packet_view(struct packet_view *view, struct sk_buff
 	if (view->tuple.protocol != IPPROTO_TCP)
 		return;
 	bpf_probe_read_kernel(&view->tcp_flags, sizeof(view->tcp_flags), head + transport + 13);
+	bpf_probe_read_kernel(&sequence, sizeof(sequence), head + transport + 4);
+	view->sequence = bpf_ntohl(sequence);
 	view->payload = tcp_payload(skb, head + network, head + transport, &view->tuple);
 }
 
@@ -220,6 +226,28 @@ static __always_inline int judge_tcp(const struct packet_view *view, const struc
 	return CLASS_UNCLASSIFIED;
 }
 
+/*
+ * A timestamp that is too old: a late copy of what was received, or another host behind the same address. The receiver
+ * knows what it has.
+ */
+static __always_inline int judge_old(const struct packet_view *view, const struct sock *receiver)
+{
+	__u8 state;
+
+	if (is_syn(view))
+		return LOST;
+	if (!view->payload)
+		return CLASS_CONTROL;
+	if (!receiver)
+		return CLASS_UNCLASSIFIED;
+	state = BPF_CORE_READ(receiver, __sk_common.skc_state);
+	if (!socket_is_full(state))
+		return CLASS_DUPLICATE;
+	return (__s32)(view->sequence + view->payload - BPF_CORE_READ((const struct tcp_sock *)receiver, rcv_nxt)) > 0
+		       ? LOST
+		       : CLASS_DUPLICATE;
+}
+
 /* Where the kernel gives no reason. `has_reasons`: it gives some elsewhere. */
 static __always_inline int judge_place(const struct packet_view *view, const struct sock *receiver, bool has_reasons,
 				       bool has_place)
@@ -273,6 +301,8 @@ static __always_inline int judge_loss(const struct packet_view *view, __u32 rule
 		return view->payload > 1 ? LOST : CLASS_CONTROL;
 	case RULE_BRIDGE:
 		return view->is_shared ? CLASS_BEFORE_FORWARDING : LOST;
+	case RULE_OLD:
+		return judge_old(view, receiver);
 	case RULE_QUEUE:
 		return view->is_delivered || !has_place ? CLASS_PURGED : LOST;
 	default:

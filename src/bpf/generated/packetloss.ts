@@ -51,8 +51,9 @@ export const lossRule = {
   unicast: 4,
   window: 5,
   bridge: 6,
-  queue: 7,
-  class: 8,
+  old: 7,
+  queue: 8,
+  class: 9,
 } as const;
 
 /** struct packet_drop_event */

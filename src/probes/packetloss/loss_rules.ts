@@ -45,6 +45,8 @@ const RULES: Readonly<Record<string, number>> = {
   IP_NOPROTO: lossRule.request,
   TCP_FLAGS: lossRule.request,
   TCP_ZEROWINDOW: lossRule.window,
+  TCP_RFC7323_PAWS: lossRule.old,
+  TCP_RFC7323_TW_PAWS: lossRule.old,
   DEV_READY: lossRule.unicast,
   INVALID_PROTO: lossRule.unicast,
   IPV6DISABLED: lossRule.unicast,
@@ -113,6 +115,7 @@ const RULE_WORDS: Readonly<Record<number, string>> = {
   [lossRule.unicast]: 'for one host; else `no_listener_multicast`',
   [lossRule.window]: 'more than one byte; else `control`',
   [lossRule.bridge]: 'for one host; else `before_forwarding`',
+  [lossRule.old]: 'a SYN, or data that is new to the connection; else `control` or `duplicate`',
   [lossRule.queue]: 'from a queue of a device; else `purged`',
 };
 
