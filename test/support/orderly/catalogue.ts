@@ -31,6 +31,8 @@ export interface NotShown {
 }
 
 const FILTERED: Twin = { words: 'a firewall drops one packet of it' };
+/** Of a packet for many: one that nobody waits for looks the same, but for the reason. */
+const FILTERED_SHARED: Twin = { ...FILTERED, reason: 'NETFILTER_DROP' };
 const DAMAGED_WORDS = 'one like it arrives with a wrong checksum';
 const DAMAGED_TCP: Twin = { words: DAMAGED_WORDS, reason: 'TCP_CSUM' };
 const DAMAGED_ICMP: Twin = { words: DAMAGED_WORDS, reason: 'ICMP_CSUM' };
@@ -56,11 +58,23 @@ export const CATALOGUE: readonly Chapter[] = [
       },
       { id: 'close_server_first', title: 'The server closes first', twin: FILTERED },
       { id: 'close_at_once', title: 'Both close at the same time', twin: FILTERED, often: true },
+      {
+        id: 'close_after_one_shot',
+        title: 'The client sends and closes; the server closes 20 ms later',
+        twin: FILTERED,
+      },
+      { id: 'close_half', title: 'The client sends no more, and gets 13 MB', twin: FILTERED, often: true },
       { id: 'close_before_read', title: 'Closed before the last bytes are read', twin: FILTERED },
       { id: 'close_before_accept', title: 'Closed before the server accepts', twin: FILTERED },
       { id: 'close_many', title: 'Twenty short connections', twin: FILTERED },
       { id: 'close_on_loopback', title: 'A connection of a host with itself', twin: FILTERED },
       { id: 'close_tls_by_both', title: 'TLS, which both ends close', twin: FILTERED },
+      {
+        id: 'close_tls_by_client',
+        title: 'TLS: the server says that it closes to a client that is gone',
+        twin: FILTERED,
+      },
+      { id: 'close_by_reset', title: 'A reset ends a connection whose work is done', twin: DAMAGED_TCP },
       { id: 'write_after_shutdown', title: 'Written to a peer that sends no more', twin: FILTERED },
       {
         id: 'time_wait_reuse',
@@ -69,6 +83,8 @@ export const CATALOGUE: readonly Chapter[] = [
         often: true,
       },
       { id: 'time_wait_reset', title: 'A reset to a connection in TIME_WAIT', twin: DAMAGED_TCP, often: true },
+      { id: 'time_wait_fin_again', title: 'The last FIN comes again', twin: DAMAGED_TCP },
+      { id: 'fin_to_closed_port', title: 'A FIN for a connection that is gone at both ends', twin: DAMAGED_TCP },
       {
         id: 'reset_to_closed_port',
         title: 'A reset for a connection that is gone',
@@ -81,15 +97,19 @@ export const CATALOGUE: readonly Chapter[] = [
     patterns: [
       { id: 'keepalives', title: 'Keepalives', twin: FILTERED },
       { id: 'keepalives_after_close', title: 'Keepalives to an end that has closed', twin: FILTERED },
+      { id: 'zero_window', title: 'A reader that rests: closed window, probes, opened again', twin: FILTERED },
       { id: 'defer_accept', title: 'TCP_DEFER_ACCEPT', twin: FILTERED, often: true },
       { id: 'fast_open', title: 'TCP Fast Open', twin: FILTERED },
       { id: 'syn_cookies', title: 'SYN cookies', twin: FILTERED },
       { id: 'simultaneous_open', title: 'Both connect to each other', twin: FILTERED },
       { id: 'mptcp', title: 'Multipath TCP', twin: FILTERED },
       { id: 'mptcp_to_plain', title: 'Multipath TCP to a server without it', twin: FILTERED },
+      { id: 'ack_to_listener', title: 'An ACK for a connection of which the server knows nothing', twin: DAMAGED_TCP },
       { id: 'ack_twice', title: 'An acknowledgement that was there already', twin: DAMAGED_TCP },
       { id: 'syn_twice', title: 'The SYN of a connection that is established', twin: DAMAGED_TCP },
       { id: 'urgent_data', title: 'Urgent data', twin: FILTERED },
+      { id: 'segments_by_device', title: 'Large segments (TSO)', twin: FILTERED },
+      { id: 'segments_by_kernel', title: 'Segments cut and joined by the kernel (GSO, GRO)', twin: FILTERED },
     ],
   },
   {
@@ -133,7 +153,12 @@ export const CATALOGUE: readonly Chapter[] = [
       { id: 'ping_raw_loopback', title: 'Ping by a raw socket to the loopback address', twin: FILTERED },
       { id: 'ping_dgram_loopback', title: 'Ping by a ping socket to the loopback address', twin: FILTERED },
       { id: 'ping_answer_late', title: 'An answer to a ping that has ended', twin: DAMAGED_ICMP },
-      { id: 'ping_all', title: 'Ping to the broadcast address; to all nodes over IPv6', twin: FILTERED, often: true },
+      {
+        id: 'ping_all',
+        title: 'Ping to the broadcast address; to all nodes over IPv6',
+        twin: FILTERED_SHARED,
+        often: true,
+      },
       { id: 'icmp_error_to_socket', title: 'An error for a socket', twin: DAMAGED_ICMP },
       { id: 'icmp_error_to_nobody', title: 'An error about what nobody here sent', twin: DAMAGED_ICMP },
     ],
@@ -141,22 +166,28 @@ export const CATALOGUE: readonly Chapter[] = [
   {
     title: 'To many',
     patterns: [
-      { id: 'multicast_joined', title: 'A group with a member', twin: FILTERED },
-      { id: 'multicast_not_joined', title: 'A group without a member here', twin: FILTERED },
-      { id: 'multicast_to_all', title: 'To all hosts, at a port that nobody listens on', twin: FILTERED },
-      { id: 'multicast_dns', title: 'Multicast DNS', twin: FILTERED },
-      { id: 'multicast_own', title: 'A member that hears itself', twin: FILTERED },
-      { id: 'broadcast', title: 'A broadcast that nobody waits for', twin: FILTERED, families: IPV4, often: true },
+      { id: 'multicast_joined', title: 'A group with a member', twin: FILTERED_SHARED },
+      { id: 'multicast_not_joined', title: 'A group without a member here', twin: FILTERED_SHARED },
+      { id: 'multicast_to_all', title: 'To all hosts, at a port that nobody listens on', twin: FILTERED_SHARED },
+      { id: 'multicast_dns', title: 'Multicast DNS', twin: FILTERED_SHARED },
+      { id: 'multicast_own', title: 'A member that hears itself', twin: FILTERED_SHARED },
+      {
+        id: 'broadcast',
+        title: 'A broadcast that nobody waits for',
+        twin: FILTERED_SHARED,
+        families: IPV4,
+        often: true,
+      },
     ],
   },
   {
     title: 'Neighbours',
     patterns: [
-      { id: 'resolution', title: 'ARP; neighbour discovery', twin: FILTERED },
-      { id: 'resolution_of_others', title: 'ARP and neighbour discovery for a third host', twin: FILTERED },
-      { id: 'announcement', title: 'Gratuitous ARP; an unsolicited advertisement', twin: FILTERED },
-      { id: 'new_address', title: 'A new address: probes for it, detection of duplicates', twin: FILTERED },
-      { id: 'lease', title: 'DHCP by dnsmasq and udhcpc; router advertisements', twin: FILTERED },
+      { id: 'resolution', title: 'ARP; neighbour discovery', twin: FILTERED_SHARED },
+      { id: 'resolution_of_others', title: 'ARP and neighbour discovery for a third host', twin: FILTERED_SHARED },
+      { id: 'announcement', title: 'Gratuitous ARP; an unsolicited advertisement', twin: FILTERED_SHARED },
+      { id: 'new_address', title: 'A new address: probes for it, detection of duplicates', twin: FILTERED_SHARED },
+      { id: 'lease', title: 'DHCP by dnsmasq and udhcpc; router advertisements', twin: FILTERED_SHARED },
       {
         id: 'without_ipv6',
         title: 'IPv6 switched off at one of two',
