@@ -32,6 +32,14 @@ class Bridged:
     def up(self):
         t = self.t
         t.ip(t.b, f"link set {self.name} up")
+        # A port forwards when the kernel has noticed that its other end is up.
+        ports = 1 + len(self.c)
+        for _ in range(200):
+            if t.run(t.b, "bridge", "link", "show").count("state forwarding") >= ports:
+                break
+            rest(0.02)
+        else:
+            raise AssertionError("a port of the bridge does not forward")
         t.give(t.a, self.a[1], self.one)
         t.give(t.c, self.c[0][1], self.two)
         t.introduce(t.a, self.a[1], self.two, t.c, self.c[0][1])
