@@ -314,12 +314,6 @@ describe('a row of our own counts', () => {
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ young: 7, born: 9 });
   });
 
-  it('is not held anew because its entity is told of again, however often', async () => {
-    put('drops', 7, { reason: 'r' });
-    for (nowMs = 0; nowMs < 1_000; nowMs += 100) aggregator.entities.set([{ ...pod(1), labels: {} }]);
-    expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 7 });
-  });
-
   it('that is a gauge is what it is', async () => {
     put('open', 7, { reason: 'r' });
     expect(await values('netsonde_open', 1_000)).toEqual({ r: 7 });

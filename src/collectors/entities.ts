@@ -141,10 +141,8 @@ export class EntityTable {
     }
     // A new name takes the values along: those of one who is dead do not come again.
     if (isNew || before === undefined || keyOf(before) !== keyOf(entity) || before.labels !== entity.labels) {
-      const labels = encode(renderLabels({ namespace: entity.namespace, pod: entity.pod, ...entity.labels }));
-      const isRenamed = !isNew && Buffer.compare(labels, this.labelsOf(slot)) !== 0;
-      this.#labels[slot] = labels;
-      if (isRenamed) this.#listener.renamed?.(slot);
+      this.#labels[slot] = encode(renderLabels({ namespace: entity.namespace, pod: entity.pod, ...entity.labels }));
+      if (!isNew) this.#listener.renamed?.(slot);
     }
     if (isNew) {
       const isNewborn = this.#listener.isNew?.(entity.netns) === true;

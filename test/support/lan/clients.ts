@@ -7,7 +7,7 @@ import { ECHO_PORT, PACKAGES, REGISTRY_URL, type Servers, WEB_FILES, WEB_IDLE_SE
 import type { Activity } from './traffic.ts';
 
 /** Seconds for which idle connections are idle. */
-const IDLE_SECONDS = 20;
+const IDLE_SECONDS = 10;
 const LARGE_PING = 4_000;
 
 /** What udhcpc runs: the address comes and goes. */

@@ -1,0 +1,10 @@
+import { it } from 'vitest';
+import { FAULTS } from '../support/lan/faults.ts';
+import { lacksApplications } from '../support/lan/programs.ts';
+import { checkSilence } from '../support/lan/silence.ts';
+
+it.skipIf(lacksApplications())(
+  'real traffic between namespaces: nothing is lost, and nothing is said; of a fault both ends are told',
+  () => checkSilence({ seconds: 15, share: 0.1, faults: FAULTS.slice(0, 1) }),
+  300_000,
+);
