@@ -25,6 +25,8 @@ function question(request: Uint8Array): NetlinkQuestion<InetDiagRow[] | undefine
   return { protocol: NETLINK_SOCK_DIAG, what: 'tcp', request, decode: decodeInetDiag };
 }
 
+const NO_BACKLOG = { length: 0, limit: 0 } as const;
+
 /**
  * Adds up the TCP sockets of one namespace after the other, by SOCK_DIAG: on any kernel. Each answer walks the hash of
  * the whole machine, 0.2 ms even for nothing, so sockstat tells where there is something to ask for.
@@ -79,7 +81,7 @@ export function summarize(rows: readonly InetDiagRow[]): TcpSummary {
     if (state < sockets.length) sockets[state] = (sockets[state] ?? 0) + 1;
     if (state === tcpState.listen) {
       const own = { length: row.receiveQueue, limit: row.sendQueue };
-      const { length, limit, fullest } = acceptQueues.get(port) ?? { length: 0, limit: 0, fullest: own };
+      const { length, limit, fullest } = acceptQueues.get(port) ?? { length: 0, limit: 0, fullest: NO_BACKLOG };
       acceptQueues.set(port, {
         port,
         length: length + own.length,

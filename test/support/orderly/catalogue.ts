@@ -105,6 +105,7 @@ export const CATALOGUE: readonly Chapter[] = [
       { id: 'mptcp', title: 'Multipath TCP', twin: FILTERED },
       { id: 'mptcp_to_plain', title: 'Multipath TCP to a server without it', twin: FILTERED },
       { id: 'ack_to_listener', title: 'An ACK for a connection of which the server knows nothing', twin: DAMAGED_TCP },
+      { id: 'data_twice', title: 'Data that was there already', twin: DAMAGED_TCP },
       { id: 'ack_twice', title: 'An acknowledgement that was there already', twin: DAMAGED_TCP },
       { id: 'syn_twice', title: 'The SYN of a connection that is established', twin: DAMAGED_TCP },
       { id: 'urgent_data', title: 'Urgent data', twin: FILTERED },
