@@ -2,10 +2,12 @@ import type { EventRecord } from '#api/events.ts';
 import type { Watch } from './watch.ts';
 
 const DSACKS = 'netsonde_tcp_dsacks_received_total';
+const RETRANSMITS = 'netsonde_tcp_retransmits_total';
 
 /**
- * Says which warnings count. A retransmission timeout on a machine with much else to do is no loss where the other end has said that it got
- * the data twice (DSACK): each namespace has as many free as it got of these.
+ * Says which warnings count. On a machine with much else to do segments wait, and overtake each other where a process moves to another CPU:
+ * the sender then sends again what is not lost. That is excused where the other end has said that it got data twice (DSACK), apart from what
+ * loss probes have sent it twice: each namespace has as many free as there are such answers.
  */
 export class Judge {
   readonly #watch: Watch;
@@ -16,19 +18,27 @@ export class Judge {
     this.#watch = watch;
   }
 
-  /** @returns warnings since the last time, without timeouts that were needless in namespaces where none is expected */
+  /** How many times TCP has sent again, needlessly, by namespace. */
+  get excused(): Record<string, number> {
+    return Object.fromEntries(this.#excused);
+  }
+
+  /** @returns warnings since the last time, without what was needless in namespaces where none is expected */
   next(expectedIn: ReadonlySet<string> = new Set()): EventRecord[] {
     const { warnings } = this.#watch;
-    const needless = this.#watch.totals(DSACKS, 'pod');
+    const doubled = this.#watch.totals(DSACKS, 'pod');
+    const probed = this.#watch.totals(RETRANSMITS, 'pod', { kind: 'tlp' });
     const fresh = warnings.slice(this.#seen);
     this.#seen = warnings.length;
     return fresh.filter((event) => {
       const { pod, type, count = 1 } = event;
-      if (type !== 'tcp_retransmit' || !('kind' in event) || event['kind'] !== 'rto') return true;
+      const kind = 'kind' in event ? event['kind'] : undefined;
+      if (type !== 'tcp_retransmit' || (kind !== 'rto' && kind !== 'fast')) return true;
       if (pod === null || expectedIn.has(pod)) return true;
       const excused = (this.#excused.get(pod) ?? 0) + count;
+      if (excused > (doubled[pod] ?? 0) - (probed[pod] ?? 0)) return true;
       this.#excused.set(pod, excused);
-      return excused > (needless[pod] ?? 0);
+      return false;
     });
   }
 }

@@ -64,7 +64,7 @@ export async function checkSilence({ seconds, share, faults, write }: SilenceOpt
     told.push(compare(fault, failures, judge, lan));
   }
   await traffic[Symbol.asyncDispose]();
-  write?.({ faults: told, errors: traffic.errors });
+  write?.({ faults: told, errors: traffic.errors, excused: judge.excused });
   expect
     .soft(told.map(({ name, seen }) => ({ name, seen })))
     .toEqual(told.map(({ name, expected }) => ({ name, seen: expected })));
