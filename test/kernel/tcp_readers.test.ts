@@ -142,7 +142,7 @@ it.each([
     );
     expect(ours).toEqual(oracle);
     expect(ours.map((row) => row?.sockets[ESTABLISHED])).toEqual([2 * MANY, 2000, 2000, 0]);
-    const queue = [{ port: 7000, length: 0, limit: 128 }];
+    const queue = [{ port: 7000, length: 0, limit: 128, fullest: { length: 0, limit: 0 } }];
     expect(ours.map((row) => row?.acceptQueues)).toEqual([queue, queue, queue, []]);
     expect(ours[3]).toEqual(NO_SOCKETS);
   },
