@@ -10,12 +10,19 @@ const POLL_MS = 10_000;
 /** As an operator has it, with the details that the test asks for. */
 const PROBES = { packetloss: { detail: 'full' }, tcpext: { detail: 'full' } };
 
+interface Series {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly last: number;
+  readonly grown: number;
+}
+
 /** An agent as it is in production, and what it says of the namespaces of a LAN: in its file of events and on its page. */
 export class Watch implements AsyncDisposable {
   readonly agent: AgentProcess;
   readonly #file: string;
-  /** The last value of each series; also those of namespaces that are gone. */
-  readonly #last = new Map<string, { name: string; labels: Readonly<Record<string, string>>; value: number }>();
+  /** What each series has grown to; also those of namespaces that are gone. */
+  readonly #series = new Map<string, Series>();
   readonly #ending = new AbortController();
   #polling: Promise<void> = Promise.resolve();
   #lan: Lan | undefined;
@@ -47,10 +54,10 @@ export class Watch implements AsyncDisposable {
       .filter((event) => this.#isOurs(event));
   }
 
-  /** Sums of a metric over the namespaces of the LAN, of series that have these labels, by one label; what is 0 is left out. */
+  /** Sums of a counter over the namespaces of the LAN, of series that have these labels, by one label; what is 0 is left out. */
   totals(metric: string, label: string, only: Readonly<Record<string, string>> = {}): Record<string, number> {
     const sums: Record<string, number> = {};
-    for (const { name, labels, value } of this.#last.values()) {
+    for (const { name, labels, grown: value } of this.#series.values()) {
       if (name !== metric || value === 0) continue;
       if (Object.entries(only).some(([key, wanted]) => labels[key] !== wanted)) continue;
       const key = labels[label] ?? '';
@@ -63,7 +70,11 @@ export class Watch implements AsyncDisposable {
   async read(): Promise<void> {
     for (const { name, labels, value } of (await this.agent.page()).samples) {
       if (!this.#isName(labels['pod'])) continue;
-      this.#last.set(`${name} ${JSON.stringify(labels)}`, { name, labels, value: Number(value) });
+      const key = `${name} ${JSON.stringify(labels)}`;
+      const { last, grown } = this.#series.get(key) ?? { last: 0, grown: 0 };
+      const now = Number(value);
+      // Counters of BPF begin anew where the agent has replaced its kernel thread.
+      this.#series.set(key, { name, labels, last: now, grown: grown + (now < last ? now : now - last) });
     }
   }
 
