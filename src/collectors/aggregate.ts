@@ -198,7 +198,10 @@ export class Aggregator {
     for (const edges of this.#edges.get(probe)?.values() ?? []) edges.commit(nowMs);
     for (const family of families) family.commit(nowMs);
     const watch = this.#watches.get(probe);
-    if (watch !== undefined) watch.committedMs = nowMs;
+    if (watch === undefined) return;
+    // A probe that was off holds anew what nobody had seen.
+    if (watch.committedMs === undefined) for (const slot of this.#births.keys()) this.#births.set(slot, nowMs);
+    watch.committedMs = nowMs;
   }
 
   #slotOf(probe: string, id: NetnsId): number | undefined {

@@ -275,6 +275,8 @@ describe('a row of our own counts', () => {
 
   it('goes on where it was, when it comes again: however long it was away', async () => {
     put('drops', 7, { reason: 'r' });
+    nowMs = 1_000;
+    expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 7 });
     for (let cycle = 0; cycle < 100; cycle++) collect(() => undefined);
     nowMs = 500_000;
     put('drops', 7, { reason: 'r' });
@@ -291,11 +293,98 @@ describe('a row of our own counts', () => {
 
   it('goes on after the probe was off', async () => {
     put('drops', 7, { reason: 'r' });
+    nowMs = 1_000;
+    expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 7 });
     aggregator.removeProbe('test');
     nowMs = 500_000;
     aggregator.addProbe('test', metrics, 'core', true);
     put('drops', 7, { reason: 'r' });
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 7 });
+  });
+
+  it.each(['drops', 'plain', 'delay', 'sent'])(
+    'of %s is at 0 anew after the probe was off, or its collection failed, before the value was seen',
+    async (metric) => {
+      const samples = async (seenMs?: number) => (await page(1_000, seenMs)).samples.map(({ value }) => Number(value));
+      const count = () =>
+        collect((emit) => {
+          if (metric === 'drops') emit('drops', A, 7, { reason: 'r' });
+          if (metric === 'plain') emit('plain', A, 7, NO_LABELS);
+          if (metric === 'delay') emit('delay', A, { counts: [1, 2, 3], sum: 9 }, { reason: 'r' });
+          if (metric === 'sent')
+            emit.rows(BOUND, [7], {
+              subject: () => A,
+              key: () => 'r',
+              labels: () => ({ peer: 'r' }),
+              samples: (total, put) => put('sent', total, {}),
+            });
+        });
+      const zero = (values: readonly number[]) => values.length > 0 && values.every((value) => value === 0);
+      count();
+      expect(zero(await samples())).toBe(true);
+      aggregator.removeProbe('test');
+      nowMs = 400;
+      expect(await samples()).toEqual([]);
+      aggregator.addProbe('test', metrics, 'core', true);
+      nowMs = 1_500;
+      count();
+      expect(zero(await samples(401))).toBe(true);
+      collect(() => undefined, false);
+      expect(await samples()).toEqual([]);
+      nowMs = 2_300;
+      count();
+      nowMs = 3_299;
+      expect(zero(await samples(1_501))).toBe(true);
+      nowMs = 3_300;
+      expect(zero(await samples())).toBe(false);
+    },
+  );
+
+  it('has its value late, but not never, where the collection fails again and again', async () => {
+    put('drops', 7, { reason: 'r' });
+    for (; nowMs < 2 * HOLD_MAX_MS; nowMs += 1_000) {
+      collect(() => undefined, false);
+      put('drops', 7, { reason: 'r' });
+    }
+    expect(await values('netsonde_drops_total', 30_000)).toEqual({ r: 7 });
+  });
+
+  it('is at 0 anew when it comes again, where its value was not seen before', async () => {
+    put('drops', 7, { reason: 'r' });
+    collect(() => undefined);
+    nowMs = 5_000;
+    put('drops', 7, { reason: 'r' });
+    expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 0 });
+    nowMs = 6_000;
+    expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 7 });
+  });
+
+  it.each(['drops', 'plain'])('of %s goes on where its Pod died while the probe was off', async (metric) => {
+    const count = () => put(metric, 7, metric === 'plain' ? NO_LABELS : { reason: 'r' });
+    const value = async () => (await page(1_000)).samples.map((sample) => Number(sample.value));
+    count();
+    nowMs = 1_000;
+    expect(await value()).toEqual([7]);
+    aggregator.removeProbe('test');
+    nowMs = 5_000;
+    aggregator.entities.set([{ ...pod(1), isRetired: true }]);
+    aggregator.addProbe('test', metrics, 'core', true);
+    count();
+    expect(await value()).toEqual([7]);
+  });
+
+  it('that was held when the probe was switched off is not to go before it was held again', async () => {
+    put('drops', 7, { reason: 'r' });
+    await page(1_000);
+    aggregator.removeProbe('test');
+    aggregator.addProbe('test', metrics, 'core', true);
+    nowMs = 1_900;
+    put('drops', 7, { reason: 'r' });
+    nowMs = 3_800;
+    await page(1_000);
+    expect(aggregator.isHeld(A)).toBe(true);
+    nowMs = 3_901;
+    expect(aggregator.isHeld(A)).toBe(false);
   });
 
   it('is at 0 anew under another name, unless its value was seen', async () => {
@@ -397,9 +486,9 @@ describe('births', () => {
     const births = new Births<string>();
     births.add('old', 0);
     births.add('young', 10_000);
-    births.prune(HOLD_MAX_MS);
+    births.commit(HOLD_MAX_MS);
     expect(births.size).toBe(2);
-    births.prune(HOLD_MAX_MS + 20_000);
+    births.commit(HOLD_MAX_MS + 20_000);
     expect(births.size).toBe(1);
   });
 });

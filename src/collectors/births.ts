@@ -14,7 +14,9 @@ export interface ScraperView {
 }
 
 interface Birth {
-  bornMs: number;
+  /** When the hold began first. */
+  readonly firstMs: number;
+  readonly bornMs: number;
   /** Who asks from here on sees the value, whatever the hold becomes: nobody may see 0 after it. */
   valueFromMs: number;
 }
@@ -26,14 +28,15 @@ interface Birth {
  */
 export class Births<Key> {
   readonly #births = new Map<Key, Birth>();
+  #committedMs = 0;
+  #isAway = false;
 
   get size(): number {
     return this.#births.size;
   }
 
   add(key: Key, nowMs: number): void {
-    this.#births.delete(key);
-    this.#births.set(key, { bornMs: nowMs, valueFromMs: Number.POSITIVE_INFINITY });
+    this.#hold(key, nowMs, nowMs);
   }
 
   delete(key: Key): void {
@@ -50,6 +53,32 @@ export class Births<Key> {
     if (this.isUnseen(key)) this.add(key, nowMs);
   }
 
+  /**
+   * The row was on no page, and is from now on: pages of that time have shown nobody its 0. One that keeps vanishing
+   * has its value late, but not for ever.
+   */
+  returned(key: Key, nowMs: number): void {
+    const birth = this.#births.get(key);
+    if (birth?.valueFromMs !== Number.POSITIVE_INFINITY || this.#committedMs - birth.firstMs >= HOLD_MAX_MS) return;
+    this.#hold(key, nowMs, birth.firstMs);
+  }
+
+  /** No row is on a page until the next commit. */
+  away(): void {
+    this.#isAway = true;
+  }
+
+  /** All rows are on the page again. Forgets those that nobody sees at 0 any more. */
+  commit(nowMs: number): void {
+    if (this.#isAway) for (const key of [...this.#births.keys()]) this.returned(key, nowMs);
+    this.#isAway = false;
+    this.#committedMs = nowMs;
+    for (const [key, { bornMs }] of this.#births) {
+      if (nowMs - bornMs < HOLD_MAX_MS + WRITING_MS) return;
+      this.#births.delete(key);
+    }
+  }
+
   /** Whether the row is at 0 for who sees the page so. @param view undefined: no scraper, who sees what is */
   isAtZero(key: Key, view: ScraperView | undefined): boolean {
     if (view === undefined || this.#births.size === 0) return false;
@@ -61,12 +90,9 @@ export class Births<Key> {
     return view.askedMs < birth.valueFromMs;
   }
 
-  /** Forgets those that nobody sees at 0 any more. */
-  prune(nowMs: number): void {
-    for (const [key, { bornMs }] of this.#births) {
-      if (nowMs - bornMs < HOLD_MAX_MS + WRITING_MS) return;
-      this.#births.delete(key);
-    }
+  #hold(key: Key, bornMs: number, firstMs: number): void {
+    this.#births.delete(key);
+    this.#births.set(key, { firstMs, bornMs, valueFromMs: Number.POSITIVE_INFINITY });
   }
 }
 

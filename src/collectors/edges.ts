@@ -127,7 +127,7 @@ export class Edges {
   commit(nowMs: number): void {
     const decay = decayOver(nowMs - (this.#committedMs ?? nowMs));
     this.#committedMs = nowMs;
-    this.#births.prune(nowMs);
+    this.#births.commit(nowMs);
     for (const slot of this.#slots.values()) {
       const hasRows = slot.batchOf === this.#attempt;
       if (!hasRows) slot.batch.length = 0;
@@ -136,6 +136,11 @@ export class Edges {
     }
     this.#committed = this.#attempt;
     if (this.#rows - this.#present > ABSENT_MAX) this.#forgetAbsent();
+  }
+
+  /** Shows nothing until the next commit. */
+  clear(): void {
+    this.#births.away();
   }
 
   /** Halves the bounds so many times, at once; after a collection that failed, with the next. @returns series that were folded by that */

@@ -25,7 +25,7 @@ export interface Family {
   commit(nowMs: number): void;
   /** Shows nothing until the next commit. */
   clear(): void;
-  /** The same, for a probe that is switched off: what it showed is no last value of anybody. */
+  /** The same, for a probe that is switched off: what it showed is no last value of anybody, but a row that is put again goes on. */
   stop(): void;
   /** The entity of the slot is dead: what it showed last is shown again and again, but for what is still put. */
   retire(slot: number): void;
@@ -77,7 +77,8 @@ class PlainFamily implements Family {
   /** What a double cannot hold. */
   readonly #wide = new Map<number, bigint>();
   #committed = 0;
-  readonly #retired = new Set<number>();
+  /** Dead ones, and the cycle since which a row of them is a last value. */
+  readonly #retired = new Map<number, number>();
   readonly #fromZero: CountsFromZero;
   /** Slots that had no value before this cycle. */
   readonly #fresh = new Set<number>();
@@ -118,14 +119,14 @@ class PlainFamily implements Family {
   commit(nowMs: number): void {
     this.#shown = this.#cycle;
     this.#committed = this.#cycle;
-    this.#births.prune(nowMs);
+    this.#births.commit(nowMs);
     for (const slot of this.#fresh) {
       if (this.#cycles[slot] !== this.#cycle) continue;
       this.#fresh.delete(slot);
       if (this.#fromZero(slot)) this.#births.add(slot, nowMs);
     }
-    for (const slot of this.#retired) {
-      if (!this.#cycles[slot]) continue;
+    for (const [slot, sinceCycle] of this.#retired) {
+      if (!this.#cycles[slot] || this.#cycles[slot] < sinceCycle) continue;
       if (this.#cycles[slot] !== this.#cycle) this.#count++;
       this.#cycles[slot] = this.#cycle;
     }
@@ -133,6 +134,7 @@ class PlainFamily implements Family {
 
   clear(): void {
     this.#shown = -1;
+    this.#births.away();
   }
 
   stop(): void {
@@ -141,8 +143,7 @@ class PlainFamily implements Family {
   }
 
   retire(slot: number): void {
-    if ((this.#cycles[slot] ?? 0) < this.#committed) this.forget(slot);
-    this.#retired.add(slot);
+    this.#retired.set(slot, this.#committed);
   }
 
   forget(slot: number): void {
@@ -207,7 +208,8 @@ class LabelledFamily implements Family {
   #level = 0;
   readonly #slots = new Map<number, Map<string, Row>>();
   #committed = 0;
-  readonly #retired = new Set<number>();
+  /** Dead ones, and the cycle since which a row of them is a last value. */
+  readonly #retired = new Map<number, number>();
   /** Rendered labels, shared by all entities. */
   readonly #rendered = new Map<string, Uint8Array>();
   readonly #fromZero: CountsFromZero;
@@ -248,19 +250,21 @@ class LabelledFamily implements Family {
     this.#shown = this.#cycle;
     this.#limit?.commit(this.#setTotal);
     this.#committed = this.#cycle;
-    this.#births.prune(nowMs);
+    this.#births.commit(nowMs);
     for (const [row, slot] of this.#fresh) {
       if (row.cycle !== this.#cycle) continue;
       this.#fresh.delete(row);
-      if (this.#fromZero(slot)) this.#births.add(row, nowMs);
+      if (this.#births.isUnseen(row)) this.#births.returned(row, nowMs);
+      else if (this.#fromZero(slot)) this.#births.add(row, nowMs);
     }
-    for (const slot of this.#retired) {
-      for (const row of this.#slots.get(slot)?.values() ?? []) this.#show(row);
+    for (const [slot, sinceCycle] of this.#retired) {
+      for (const row of this.#slots.get(slot)?.values() ?? []) if (row.cycle >= sinceCycle) this.#show(row);
     }
   }
 
   clear(): void {
     this.#shown = -1;
+    this.#births.away();
   }
 
   stop(): void {
@@ -269,9 +273,7 @@ class LabelledFamily implements Family {
   }
 
   retire(slot: number): void {
-    const rows = this.#slots.get(slot);
-    for (const [key, row] of rows ?? []) if (row.cycle < this.#committed) rows?.delete(key);
-    this.#retired.add(slot);
+    this.#retired.set(slot, this.#committed);
   }
 
   forget(slot: number): void {
@@ -337,7 +339,8 @@ class LabelledFamily implements Family {
       if (this.#grows) this.#fresh.set(row, slot);
     } else {
       const wasAway = row.cycle < this.#committed;
-      if (wasAway && this.#grows && isReset(value, row.value)) this.#fresh.set(row, slot);
+      const isHeldAnew = this.#births.isUnseen(row) || isReset(value, row.value);
+      if (wasAway && this.#grows && isHeldAnew) this.#fresh.set(row, slot);
       row.value = value;
       row.keep = keep;
     }

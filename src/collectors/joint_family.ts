@@ -35,10 +35,11 @@ export class JointFamily implements Family {
 
   clear(): void {
     this.isShown = false;
+    this.#edges.clear();
   }
 
   stop(): void {
-    this.isShown = false;
+    this.clear();
   }
 
   retire(slot: number): void {
