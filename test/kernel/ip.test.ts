@@ -56,7 +56,7 @@ describe.each([
     expect(ofPod(page, host, 'netsonde_ip_default_ttl')).toBe(host === pair.b ? 77 : 64);
     const moved = (metric: string, labels = {}) => ofPod(page, host, `netsonde_ip_${metric}_total`, labels);
     for (const family of ['ipv4', 'ipv6']) {
-      expect(moved(host === pair.a ? 'fragments_created' : 'reassembly_succeeded', { family })).toBeGreaterThan(0);
+      expect(moved(host === pair.a ? 'fragments_generated' : 'reassembly_succeeded', { family })).toBeGreaterThan(0);
       expect(moved('received_ecn_packets', { family, codepoint: 'ce' })).toBe(host === pair.b ? 3 : 0);
     }
     expect(moved('send_no_routes', { family: 'ipv4' })).toBe(host === pair.a ? 3 : 0);

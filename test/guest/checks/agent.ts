@@ -58,7 +58,7 @@ export const agent = defineChecks('agent', open, {
     match(row('qdisc'), hasPass ? / running +pass, netlink$/ : / running +netlink +this kernel lacks/);
     match(
       row('packetloss'),
-      dropReasons ? / running +tp_btf\/kfree_skb$/ : / degraded +tp_btf\/kfree_skb .*gives no reasons for drops/,
+      dropReasons ? / running +tp_btf(\/kfree_skb)?$/ : / degraded +tp_btf .*gives no reasons for drops/,
     );
   },
 
