@@ -37,6 +37,14 @@ interface Watch {
   /** It counts itself, in a BPF program: whatever is new counts from zero. */
   readonly isOwn: boolean;
   committedMs: number | undefined;
+  /** Its rows are on no page: it was off, or its last collection failed. */
+  isAway: boolean;
+}
+
+/** When a row of an entity was last born, and from when on it is held: later, where it was away before anybody saw it. */
+interface Held {
+  readonly bornMs: number;
+  readonly fromMs: number;
 }
 
 /**
@@ -54,8 +62,8 @@ export class Aggregator {
   readonly limit = new SeriesLimit();
   /** By probe that is on. */
   readonly #watches = new Map<string, Watch>();
-  /** By slot: when a row of it was last born. */
-  readonly #births = new Map<number, number>();
+  /** By slot. */
+  readonly #held = new Map<number, Held>();
   #scraped: ScraperView | undefined;
   /** Metrics that are taken, by probe. */
   readonly #wanted = new Map<string, ReadonlySet<string>>();
@@ -80,7 +88,7 @@ export class Aggregator {
     this.#isIgnored = isIgnored;
     this.entities = new EntityTable({
       freed: (slot) => {
-        this.#births.delete(slot);
+        this.#held.delete(slot);
         for (const family of this.#allFamilies()) family.forget(slot);
       },
       retired: (slot) => {
@@ -109,7 +117,7 @@ export class Aggregator {
     for (const edges of this.#edges.get(probe)?.values() ?? []) edges.detail = detail;
     this.removeProbe(probe);
     this.#wanted.set(probe, wanted);
-    this.#watches.set(probe, { sinceMs: this.#nowMs(), isOwn, committedMs: undefined });
+    this.#watches.set(probe, { sinceMs: this.#nowMs(), isOwn, committedMs: undefined, isAway: true });
   }
 
   /** Shows nothing of the probe any more. */
@@ -147,7 +155,7 @@ export class Aggregator {
       if (!isOpen) return;
       isOpen = false;
       if (commit) this.#commit(probe, families.values());
-      else for (const family of families.values()) family.clear();
+      else this.#discard(probe, families.values());
     };
     return { emit: emit as Emit<MetricSet>, commit: () => end(true), discard: () => end(false) };
   }
@@ -173,12 +181,12 @@ export class Aggregator {
   /** Whether somebody who scrapes may not have seen yet what the namespace has counted: its rows are not to go before. */
   isHeld(id: NetnsId): boolean {
     const slot = this.entities.attribute(id);
-    const bornMs = typeof slot === 'number' ? this.#births.get(slot) : undefined;
-    if (bornMs === undefined || this.#scraped === undefined) return false;
+    const held = typeof slot === 'number' ? this.#held.get(slot) : undefined;
+    if (held === undefined || this.#scraped === undefined) return false;
     const nowMs = this.#nowMs();
     const { askedMs, holdMs } = this.#scraped;
     // The hold is longer than from scrape to scrape.
-    return nowMs - askedMs < 2 * HOLD_MAX_MS && nowMs - bornMs < 2 * holdMs;
+    return nowMs - askedMs < 2 * HOLD_MAX_MS && nowMs - held.fromMs < 2 * holdMs;
   }
 
   /** What a metric that is no histogram shows, summed over its labels, by slot; undefined where the last collection gave nothing. */
@@ -199,9 +207,21 @@ export class Aggregator {
     for (const family of families) family.commit(nowMs);
     const watch = this.#watches.get(probe);
     if (watch === undefined) return;
-    // A probe that was off holds anew what nobody had seen.
-    if (watch.committedMs === undefined) for (const slot of this.#births.keys()) this.#births.set(slot, nowMs);
+    if (watch.isAway) this.#holdAnew(nowMs);
+    watch.isAway = false;
     watch.committedMs = nowMs;
+  }
+
+  #discard(probe: string, families: Iterable<Family>): void {
+    for (const family of families) family.clear();
+    const watch = this.#watches.get(probe);
+    if (watch !== undefined) watch.isAway = true;
+  }
+
+  /** Rows that come back hold anew what nobody had seen, for as long as `Births` does: their entities stay as long. */
+  #holdAnew(nowMs: number): void {
+    for (const [slot, { bornMs }] of this.#held)
+      if (nowMs - bornMs < HOLD_MAX_MS) this.#held.set(slot, { bornMs, fromMs: nowMs });
   }
 
   #slotOf(probe: string, id: NetnsId): number | undefined {
@@ -262,7 +282,8 @@ export class Aggregator {
       const isSeenBorn = isNew && atMs > watch.sinceMs;
       const isAdded = isOpenHere && watch.committedMs !== undefined && watch.committedMs > atMs;
       if (!isOurs && (moves || !(isSeenBorn || isAdded))) return false;
-      this.#births.set(slot, this.#nowMs());
+      const nowMs = this.#nowMs();
+      this.#held.set(slot, { bornMs: nowMs, fromMs: nowMs });
       return true;
     };
   }

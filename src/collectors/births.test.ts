@@ -387,6 +387,19 @@ describe('a row of our own counts', () => {
     expect(aggregator.isHeld(A)).toBe(false);
   });
 
+  it('is not to go before it was held again, where its collection fails again and again: but not for ever', async () => {
+    const seen = async () => (await values('netsonde_drops_total', 30_000))['r'] === 7;
+    let seenMs: number | undefined;
+    for (; nowMs < 4 * HOLD_MAX_MS; nowMs += 15_000) {
+      collect(() => undefined, false);
+      put('drops', 7, { reason: 'r' });
+      if (await seen()) seenMs ??= nowMs;
+      if (seenMs === undefined) expect(aggregator.isHeld(A)).toBe(true);
+    }
+    expect(seenMs).toBeGreaterThan(60_000);
+    expect(aggregator.isHeld(A)).toBe(false);
+  });
+
   it('is at 0 anew under another name, unless its value was seen', async () => {
     put('drops', 7, { reason: 'young' });
     nowMs = 2_000;
