@@ -197,11 +197,6 @@ static __always_inline bool is_closing(__u8 state)
 	       state == STATE_CLOSE_WAIT || state == STATE_CLOSING || state == STATE_LAST_ACK || state == STATE_CLOSE;
 }
 
-static __always_inline bool is_queue_full(const struct sock *listener)
-{
-	return BPF_CORE_READ(listener, sk_ack_backlog) > BPF_CORE_READ(listener, sk_max_ack_backlog);
-}
-
 /* TCP has it and gives no reason. The receiver is known since 6.11. */
 static __always_inline int judge_tcp(const struct packet_view *view, const struct sock *receiver)
 {
@@ -209,7 +204,7 @@ static __always_inline int judge_tcp(const struct packet_view *view, const struc
 
 	if (view->tcp_flags & TCP_RST)
 		return CLASS_CONTROL;
-	if (state == STATE_LISTEN && is_queue_full(receiver))
+	if (state == STATE_LISTEN && socket_queue_full(receiver))
 		return LOST;
 	if (is_syn(view)) {
 		/* Repeated, or both ends connect at once. */

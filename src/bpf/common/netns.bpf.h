@@ -17,3 +17,16 @@ static __always_inline __u64 netns_read_id(const struct net *net)
 {
 	return bpf_core_field_exists(net->net_cookie) ? BPF_CORE_READ(net, net_cookie) : BPF_CORE_READ(net, ns.inum);
 }
+
+#define KERNEL_THREAD 0x00200000 /* of a task's flags; kernel: include/linux/sched.h, PF_KTHREAD */
+
+/* The namespace of the running process; 0 where none is: a kernel thread, or a process that ends. */
+static __always_inline __u64 task_netns(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct nsproxy *nsproxy = BPF_CORE_READ(task, nsproxy);
+
+	if (BPF_CORE_READ(task, flags) & KERNEL_THREAD || !nsproxy)
+		return 0;
+	return netns_read_id(BPF_CORE_READ(nsproxy, net_ns));
+}

@@ -18,8 +18,6 @@ struct event_process {
 
 EVENT_RECORD(event_process);
 
-#define KERNEL_THREAD 0x00200000 /* PF_KTHREAD */
-
 /* Kernel: include/linux/preempt.h. The softirq bit says that one is served; disabled bottom halves count in twos above
  * it. */
 #define IN_INTERRUPT 0xff0100
@@ -62,15 +60,4 @@ static __always_inline void event_read_process(struct event_process *process)
 	process->pid = bpf_get_current_pid_tgid() >> 32;
 	process->cgroup = bpf_get_current_cgroup_id();
 	bpf_get_current_comm(process->name, sizeof(process->name));
-}
-
-/* The namespace of the running process; 0 where none is: a kernel thread, or a process that ends. */
-static __always_inline __u64 task_netns(void)
-{
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct nsproxy *nsproxy = BPF_CORE_READ(task, nsproxy);
-
-	if (BPF_CORE_READ(task, flags) & KERNEL_THREAD || !nsproxy)
-		return 0;
-	return netns_read_id(BPF_CORE_READ(nsproxy, net_ns));
 }

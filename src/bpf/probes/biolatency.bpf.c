@@ -9,7 +9,6 @@
 #include <bpf/bpf_tracing.h>
 
 #define OPERATION_MASK 0xff /* of cmd_flags; kernel: include/linux/blk_types.h, REQ_OP_MASK */
-#define KERNEL_THREAD 0x00200000 /* of a task's flags; kernel: include/linux/sched.h, PF_KTHREAD */
 
 /* The kernel's first ones are told apart; kernel: include/linux/blk_types.h, enum req_op. */
 enum block_operation {
@@ -69,12 +68,7 @@ EVENT_RECORD(block_event);
 
 static __always_inline void read_owner(struct block_request *record)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct nsproxy *nsproxy = BPF_CORE_READ(task, nsproxy);
-
-	record->netns = node_netns;
-	if (!(BPF_CORE_READ(task, flags) & KERNEL_THREAD) && nsproxy)
-		record->netns = netns_read_id(BPF_CORE_READ(nsproxy, net_ns));
+	record->netns = task_netns() ?: node_netns;
 	record->pid = bpf_get_current_pid_tgid() >> 32;
 	bpf_get_current_comm(record->process, sizeof(record->process));
 }

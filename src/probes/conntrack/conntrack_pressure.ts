@@ -1,9 +1,7 @@
-import { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
-import { repeat } from '#core/repeat.ts';
 import type { ProbeScope } from '#probe/contract.ts';
 import { defineEvents } from '#probe/event.ts';
-import { EVENT_LEDGER } from '#probe/ledger.ts';
+import { watchRepeatedly } from '#probe/watch.ts';
 import type { ConntrackReader } from '#sources/conntrack/reader.ts';
 import type { ConntrackRow, ConntrackSnapshot } from '#sources/conntrack/snapshot.ts';
 import type { Sources } from '#sources/sources.ts';
@@ -174,27 +172,15 @@ export async function watchPressure(
   threshold: number,
 ): Promise<void> {
   const watch = new PressureWatch(threshold);
-  const ledger = scope.retained(EVENT_LEDGER);
-  let failure = '';
-  const look = async () => {
-    try {
-      const snapshot = await reader.read(new Cycle(scope.signal));
+  await watchRepeatedly(scope, {
+    everyMs: LOOK_EVERY_MS,
+    what: 'pressure',
+    look: async (cycle) => {
+      const snapshot = await reader.read(cycle);
       const known = new Set(netns.snapshot().map(({ id }) => id));
       const { pressures, limited } = watch.look(snapshot, known, performance.now());
-      const before = ledger.value;
-      ledger.value = {
-        ...before,
-        produced: before.produced + BigInt(pressures.length + limited),
-        limited: before.limited + BigInt(limited),
-      };
-      for (const pressure of pressures) publish(scope, pressure);
-      failure = '';
-    } catch (error) {
-      const { message } = error as Error;
-      if (message !== failure && !scope.signal.aborted) scope.warn(`pressure cannot be looked for: ${message}`);
-      failure = message;
-    }
-  };
-  await look();
-  scope.own(repeat(LOOK_EVERY_MS, look));
+      return { found: pressures, limited };
+    },
+    publish: (pressure) => publish(scope, pressure),
+  });
 }

@@ -1,9 +1,7 @@
-import { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
-import { repeat } from '#core/repeat.ts';
 import type { ProbeScope } from '#probe/contract.ts';
 import { defineEvents } from '#probe/event.ts';
-import { EVENT_LEDGER } from '#probe/ledger.ts';
+import { watchRepeatedly } from '#probe/watch.ts';
 import { parseSnmp } from '#sources/procfs/snmp.ts';
 import { listenerSource } from '#sources/sockets/listeners.ts';
 import type { Sources } from '#sources/sources.ts';
@@ -60,11 +58,10 @@ export async function watchAcceptQueues(scope: AcceptQueueScope, sources: Source
   const source = listenerSource(sources, scope.errors, scope.warn);
   scope.own(await source.use());
   const watch = new AcceptQueueWatch();
-  const ledger = scope.retained(EVENT_LEDGER);
-  let failure = '';
-  const look = async () => {
-    try {
-      const cycle = new Cycle(scope.signal);
+  await watchRepeatedly(scope, {
+    everyMs: LOOK_EVERY_MS,
+    what: 'full accept queues',
+    look: async (cycle) => {
       const listeners = await source.read(cycle);
       const places = new Map(sources.netns.snapshot().map((entry) => [entry.id, entry]));
       const countsOf = (id: NetnsId): ListenCounts | undefined => {
@@ -75,21 +72,8 @@ export async function watchAcceptQueues(scope: AcceptQueueScope, sources: Source
       };
       const owned = listeners.filter(({ netns }) => places.has(netns));
       const { full, limited } = watch.look(owned, countsOf, performance.now());
-      const before = ledger.value;
-      ledger.value = {
-        ...before,
-        produced: before.produced + BigInt(full.length + limited),
-        limited: before.limited + BigInt(limited),
-      };
-      for (const queue of full) publish(scope, queue);
-      failure = '';
-    } catch (error) {
-      const { message } = error as Error;
-      if (message !== failure && !scope.signal.aborted)
-        scope.warn(`full accept queues cannot be looked for: ${message}`);
-      failure = message;
-    }
-  };
-  await look();
-  scope.own(repeat(LOOK_EVERY_MS, look));
+      return { found: full, limited };
+    },
+    publish: (queue) => publish(scope, queue),
+  });
 }

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+/* The rule by which a reset is orderly or has cut something off; docs/resets.md has it in words. */
+#include "common/events.bpf.h"
+#include "common/kernel.h"
+#include "common/packet.bpf.h"
+#include "common/shared.bpf.h"
+#include "common/socket.bpf.h"
+
+#define NO_STATE 0
+
+/* Kernel: include/net/sock.h, enum sock_flags */
+#define SOCK_DEAD (1 << 0)
+#define SOCK_DONE (1 << 1) /* the other end's FIN is here */
+#define SOCK_KEEPOPEN (1 << 3)
+#define SOCK_LINGER (1 << 4)
+
+#define RCV_SHUTDOWN 1
+
+enum reset_side { SIDE_SENT, SIDE_RECEIVED };
+
+/* Whether it took something away from somebody. */
+enum reset_outcome { OUTCOME_ORDERLY, OUTCOME_CUT_OFF };
+
+SHARED_ENUM(reset_side);
+SHARED_ENUM(reset_outcome);
+
+/* What a reset ends, and what is lost by it. Bytes of data, without SYN and FIN. */
+struct reset_scene {
+	__u32 unacknowledged; /* sent or to be sent, and not confirmed by the other end */
+	__u32 unread; /* received, and closed over */
+	__u32 refused; /* of the segment that is answered */
+	__u8 answers_syn;
+	__u8 never_accepted;
+	__u8 outcome;
+};
+
+EVENT_RECORD(reset_scene);
+
+static __always_inline __u8 state_of(const struct sock *sk)
+{
+	return sk ? BPF_CORE_READ(sk, __sk_common.skc_state) : NO_STATE;
+}
+
+/*
+ * Bytes of a TLS record that says that no more will come (close_notify): with TLS 1.3; with 1.2 and AES-GCM, ChaCha20,
+ * AES-CBC with SHA-1, SHA-256, SHA-384. Both ends send one, and hardly any program waits for the other's.
+ */
+static __always_inline bool is_close_notify(__u32 bytes)
+{
+	return bytes == 24 || bytes == 31 || bytes == 23 || bytes == 53 || bytes == 69 || bytes == 85;
+}
+
+static __always_inline bool is_data(__u32 bytes)
+{
+	return bytes && !is_close_notify(bytes);
+}
+
+#define QUEUE_DEPTH_MAX 24 /* of a balanced tree: a million segments */
+
+/* Whether the last segment in the queues of a socket is its FIN. */
+static __always_inline bool ends_with_fin(const struct sock *sk)
+{
+	struct sk_buff *last = BPF_CORE_READ(sk, sk_write_queue.prev);
+	struct rb_node *node, *next;
+
+	if (!BPF_CORE_READ(sk, sk_write_queue.qlen)) {
+		node = BPF_CORE_READ(sk, tcp_rtx_queue.rb_node);
+		for (int depth = 0; node && depth < QUEUE_DEPTH_MAX; depth++) {
+			next = BPF_CORE_READ(node, rb_right);
+			if (!next)
+				break;
+			node = next;
+		}
+		last = (struct sk_buff *)node;
+	}
+	return last && packet_tcp_flags(last) & TCP_FIN;
+}
+
+/* Whether the FIN is among what is not confirmed. */
+static __always_inline bool fin_is_outstanding(const struct sock *sk, const struct sk_buff *skb, __u8 state)
+{
+	if (state == STATE_FIN_WAIT1 || state == STATE_CLOSING || state == STATE_LAST_ACK)
+		return true;
+	if (state != STATE_CLOSE)
+		return false;
+	/* Which state it was in is not noted. What came after the close found a FIN sent, and the queues are empty. */
+	return skb || ends_with_fin(sk);
+}
+
+static __always_inline __u32 unacknowledged_bytes(const struct sock *sk, const struct sk_buff *skb, __u8 state)
+{
+	const struct tcp_sock *tcp = (const struct tcp_sock *)sk;
+	__u32 bytes = BPF_CORE_READ(tcp, write_seq) - BPF_CORE_READ(tcp, snd_una);
+
+	return bytes && fin_is_outstanding(sk, skb, state) ? bytes - 1 : bytes;
+}
+
+/* Of a socket that is being closed: what is there after a reset that came can still be read. */
+static __always_inline __u32 unread_bytes(const struct sock *sk)
+{
+	const struct tcp_sock *tcp = (const struct tcp_sock *)sk;
+	__u32 unread = BPF_CORE_READ(tcp, rcv_nxt) - BPF_CORE_READ(tcp, copied_seq);
+
+	return unread && BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DONE ? unread - 1 : unread;
+}
+
+/* Nobody will read what comes: the process has closed the socket, or shut it down. */
+static __always_inline bool is_closed(const struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DEAD || BPF_CORE_READ(sk, sk_shutdown) & RCV_SHUTDOWN;
+}
+
+/* The answer to a segment. */
+static __always_inline bool answer_cuts_off(const struct reset_scene *scene, const struct sock *sk, __u8 state)
+{
+	if (scene->answers_syn || state == STATE_NEW_SYN_RECV)
+		return true;
+	if (state == STATE_LISTEN && socket_queue_full(sk))
+		return true;
+	if (state != NO_STATE && state != STATE_LISTEN && state != STATE_TIME_WAIT && !is_closed(sk))
+		return true;
+	return is_data(scene->refused) || is_data(scene->unacknowledged);
+}
+
+/* On our own account. A timeout, a killed connection and a lack of memory find the socket in its state. */
+static __always_inline bool abort_cuts_off(const struct reset_scene *scene, const struct sock *sk, __u8 state)
+{
+	if (scene->never_accepted || (state != STATE_CLOSE && !is_closed(sk)))
+		return true;
+	return is_data(scene->unacknowledged) || is_data(scene->unread);
+}
+
+/* A socket that has sent more than a SYN. */
+static __always_inline bool has_sent(__u8 state)
+{
+	return state != NO_STATE && state != STATE_LISTEN && state != STATE_SYN_SENT && socket_is_full(state);
+}
+
+static __always_inline void read_scene(struct reset_scene *scene, const struct sock *sk, const struct sk_buff *skb,
+				       __u8 state, __u8 side)
+{
+	bool cut_off;
+
+	__builtin_memset(scene, 0, sizeof(*scene));
+	if (has_sent(state))
+		scene->unacknowledged = unacknowledged_bytes(sk, skb, state);
+	if (side == SIDE_RECEIVED) {
+		cut_off = state == STATE_SYN_SENT || is_data(scene->unacknowledged);
+	} else if (skb) {
+		scene->answers_syn = (packet_tcp_flags(skb) & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+		scene->refused = packet_tcp_length(skb);
+		cut_off = answer_cuts_off(scene, sk, state);
+	} else {
+		scene->never_accepted = state == STATE_CLOSE && !BPF_CORE_READ(sk, sk_socket) &&
+					!(BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DEAD);
+		if (state == STATE_CLOSE)
+			scene->unread = unread_bytes(sk);
+		cut_off = abort_cuts_off(scene, sk, state);
+	}
+	scene->outcome = cut_off ? OUTCOME_CUT_OFF : OUTCOME_ORDERLY;
+}

@@ -1,0 +1,49 @@
+import { Cycle } from '#core/cycle.ts';
+import { repeat } from '#core/repeat.ts';
+import type { ProbeScope } from './contract.ts';
+import { EVENT_LEDGER } from './ledger.ts';
+
+/** What one look has found, and how much more there was than is told. */
+export interface Findings<T> {
+  readonly found: readonly T[];
+  readonly limited: number;
+}
+
+export interface WatchOptions<T> {
+  readonly everyMs: number;
+  /** In words, for the operator: `full accept queues`. */
+  readonly what: string;
+  readonly look: (cycle: Cycle) => Promise<Findings<T>>;
+  readonly publish: (one: T) => void;
+}
+
+/**
+ * Looks for events that no BPF program makes: now, and again and again until the scope closes. A look that fails is told
+ * once, and the next one is made all the same.
+ */
+export async function watchRepeatedly<T>(
+  scope: Pick<ProbeScope<Record<string, never>>, 'own' | 'retained' | 'signal' | 'warn'>,
+  { everyMs, what, look, publish }: WatchOptions<T>,
+): Promise<void> {
+  const ledger = scope.retained(EVENT_LEDGER);
+  let failure = '';
+  const once = async () => {
+    try {
+      const { found, limited } = await look(new Cycle(scope.signal));
+      const before = ledger.value;
+      ledger.value = {
+        ...before,
+        produced: before.produced + BigInt(found.length + limited),
+        limited: before.limited + BigInt(limited),
+      };
+      for (const one of found) publish(one);
+      failure = '';
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== failure && !scope.signal.aborted) scope.warn(`${what} cannot be looked for: ${message}`);
+      failure = message;
+    }
+  };
+  await once();
+  scope.own(repeat(everyMs, once));
+}
