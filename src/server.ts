@@ -129,7 +129,7 @@ function agentReport({ node, version, started, kubernetes }: ServerDeps): AgentR
     kernel: release(),
     started: started.toISOString(),
     now: new Date().toISOString(),
-    kubernetes: cluster === undefined ? null : { connected: cluster.connected },
+    kubernetes: cluster === undefined ? null : { connected: cluster.connected, trouble: cluster.trouble ?? null },
   };
 }
 

@@ -292,9 +292,9 @@ const AGENT: readonly Alert[] = [
     severity: 'warning',
     expression: promql`${gauge('min', AGENT_METRICS.connected, ALL, BY_NODE)} == 0`,
     for: '10m',
-    summary: 'netsonde on node {{ $labels.node }} does not reach the Kubernetes API.',
+    summary: 'netsonde on node {{ $labels.node }} does not learn of its Pods from the Kubernetes API.',
     description:
-      'Pods that are new since then go by their UID; numbers go on. Check the API server, the network policy and the rights of the service account.',
+      'Pods that are new since then go by their UID; numbers go on. The reason is on /api/v1/agent: the API is away or refuses the agent, it has no node of this name, or the agent has no token.',
   },
   {
     name: 'NetsondeConfigRefused',

@@ -292,7 +292,7 @@ export const CASES: readonly Case[] = [
     alert: 'NetsondeKubernetesAway',
     series: [shows(AGENT_METRICS.connected, AGENT, 0), shows(AGENT_METRICS.connected, OTHER_AGENT, 1)],
     labels: TARGET,
-    summary: 'netsonde on node n1 does not reach the Kubernetes API.',
+    summary: 'netsonde on node n1 does not learn of its Pods from the Kubernetes API.',
   },
   {
     alert: 'NetsondeConfigRefused',

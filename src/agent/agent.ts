@@ -21,6 +21,7 @@ import { Scrapers } from '#http/scrapers.ts';
 import { KernelClient } from '#kernel/client.ts';
 import type { ApiSession } from '#kubernetes/api.ts';
 import { Cluster } from '#kubernetes/cluster.ts';
+import type { KubernetesUse } from '#kubernetes/mode.ts';
 import { reportRejection } from '#kubernetes/rejection.ts';
 import { PROBES } from '#probes/index.ts';
 import { createApp } from '#server';
@@ -33,8 +34,7 @@ export interface AgentOptions {
   readonly configFile: string | undefined;
   /** Instead of a file; takes `kubernetes`. */
   readonly configMap: ConfigMapRef | undefined;
-  /** The Kubernetes API is asked. */
-  readonly kubernetes: boolean;
+  readonly kubernetes: KubernetesUse;
   /** Name of this node. */
   readonly node: string;
   readonly listen: ListenAddress;
@@ -93,7 +93,7 @@ export class Agent implements AsyncDisposable {
         paths: options.paths,
         objects: OBJECTS,
         node: options.node,
-        kubernetes: options.kubernetes,
+        kubernetes: options.kubernetes.asked,
       },
       events: (events) => this.#lane.receive(events),
       pods: () => this.#cluster?.pods ?? [],
@@ -170,7 +170,7 @@ export class Agent implements AsyncDisposable {
         (changed, version) => void this.#config.reload(changed, version),
       );
       await Promise.race([this.#configMap.firstRead, wait(API_WAIT_MS, undefined, { ref: false })]);
-      await this.#config.fallBack();
+      await this.#config.fallBack(this.#configMap.trouble);
       return;
     }
     await this.#config.begin(content);
@@ -181,7 +181,8 @@ export class Agent implements AsyncDisposable {
 
   async #connect(): Promise<void> {
     const { kubernetes, node, log } = this.#options;
-    if (!kubernetes) return;
+    if (kubernetes.trouble !== undefined) log.warn(kubernetes.trouble);
+    if (!kubernetes.asked) return;
     // The client library: only who needs it loads it.
     const { openSession } = await import('#kubernetes/session.ts');
     this.#session = openSession();
@@ -253,8 +254,11 @@ export class Agent implements AsyncDisposable {
 
   #kubernetesState(): KubernetesState | undefined {
     const state = this.#cluster?.state;
-    if (state === undefined || this.#configMap === undefined) return state;
-    return { ...state, resources: [...state.resources, this.#configMap.tally] };
+    const { trouble } = this.#options.kubernetes;
+    if (state === undefined) return trouble === undefined ? undefined : notAsked(trouble);
+    if (this.#configMap === undefined) return state;
+    const resources = [...state.resources, this.#configMap.tally];
+    return { ...state, resources, trouble: state.trouble ?? this.#configMap.trouble };
   }
 
   /** Where everybody can see it: on the ConfigMap. */
@@ -267,4 +271,8 @@ export class Agent implements AsyncDisposable {
       if (!this.#ending.signal.aborted) log.warn(`no Event tells of the rejected configuration: ${failure.message}`);
     });
   }
+}
+
+function notAsked(trouble: string): KubernetesState {
+  return { connected: false, trouble, resources: [], addresses: 0, addressesLeftOut: 0 };
 }

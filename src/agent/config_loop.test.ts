@@ -210,6 +210,13 @@ describe('a document that is late', () => {
     expect(loop.status).toMatchObject({ generation: 1, successful: true });
   });
 
+  it('is told why, where that is known', async () => {
+    await loop.fallBack('configmaps: https://api 403 forbidden');
+    expect(loop.status.rejected?.faults).toEqual([
+      { path: '', value: '', allowed: 'cannot be read: configmaps: https://api 403 forbidden' },
+    ]);
+  });
+
   it('needs no defaults where it came just in time', async () => {
     const inTime = loop.reload({ text: 'probes: { udp: false }' });
     await loop.fallBack();

@@ -92,12 +92,15 @@ export class ConfigLoop implements AsyncDisposable {
     });
   }
 
-  /** Applies all defaults, unless a document was applied before: its source is late, or the document is faulty. */
-  fallBack(): Promise<void> {
+  /**
+   * Applies all defaults, unless a document was applied before: its source is late, or the document is faulty.
+   * @param why the source is late
+   */
+  fallBack(why = 'the Kubernetes API does not answer yet'): Promise<void> {
     return this.#queue(async () => {
       if (this.#isApplied) return;
       if (this.#status.rejected === null) {
-        this.#reject([{ path: '', value: '', allowed: 'cannot be read: the Kubernetes API does not answer yet' }]);
+        this.#reject([{ path: '', value: '', allowed: `cannot be read: ${why}` }]);
       }
       this.#options.log('warn', 'there is no configuration to apply: all defaults hold until there is one');
       await this.#apply();

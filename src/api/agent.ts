@@ -10,10 +10,13 @@ export const AGENT_REPORT = z
     started: time().describe('When the agent started.'),
     now: time().describe('The clock of the node.'),
     kubernetes: z
-      .strictObject({ connected: z.boolean().describe('The Pods of this node are watched.') })
+      .strictObject({
+        connected: z.boolean().describe('The Pods of this node are watched.'),
+        trouble: z.string().nullable().describe('Why it is not as it should be, and what helps; null: it is.'),
+      })
       .readonly()
       .nullable()
-      .describe('Null: the Kubernetes API is not asked.'),
+      .describe('Null: the Kubernetes API is not asked, and need not be.'),
   })
   .readonly();
 export type AgentReport = z.infer<typeof AGENT_REPORT>;

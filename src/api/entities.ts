@@ -10,7 +10,12 @@ const STATUS = z
     netns: cookie().describe('Cookie of its network namespace.'),
     uid: z.string().describe('UID of the Pod or ID of the container; empty for all others.'),
     labels: labels().describe('Labels of the Pod, those that are configured.'),
-    ips: z.array(z.string()).readonly().describe('Addresses of the namespace.'),
+    ips: z
+      .array(z.string())
+      .readonly()
+      .describe(
+        'Addresses of the namespace; where the agent may not enter it, those that the Kubernetes API has of the Pod.',
+      ),
   })
   .readonly();
 export type EntityStatus = z.infer<typeof STATUS>;

@@ -4,7 +4,7 @@ import { createLog } from '#agent/log.ts';
 import { parseConfigMapRef } from '#config/configmap.ts';
 import { readVersion } from '#core/assets.ts';
 import { DEFAULT_LISTEN, type ListenAddress, parseListenAddress } from '#http/listen_address.ts';
-import { MODES, type Mode, usesKubernetes } from '#kubernetes/mode.ts';
+import { kubernetesUse, MODES, type Mode } from '#kubernetes/mode.ts';
 import { DEFAULT_STATE, NODE_OPTIONS, nodeLabelsOf, parseOptions, pathsOf } from './options.ts';
 
 /** `netsonde serve`: runs the agent until SIGTERM or SIGINT. */
@@ -20,9 +20,9 @@ export async function runServe(args: readonly string[]): Promise<number> {
   });
   const listen: ListenAddress = values.listen === undefined ? DEFAULT_LISTEN : parseListenAddress(values.listen);
   const configMap = values.configmap === undefined ? undefined : parseConfigMapRef(values.configmap);
-  const kubernetes = usesKubernetes(parseMode(values.kubernetes), process.env);
+  const kubernetes = kubernetesUse(parseMode(values.kubernetes), process.env);
   if (configMap !== undefined && values.config !== undefined) throw new Error('give --config or --configmap, not both');
-  if (configMap !== undefined && !kubernetes) throw new Error('--configmap needs the API: give --kubernetes on');
+  if (configMap !== undefined && !kubernetes.asked) throw new Error('--configmap needs the API: give --kubernetes on');
   const log = createLog('info');
   const stopped = new Promise<string>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => resolve(signal));

@@ -85,9 +85,18 @@ export class ConfigMapWatcher implements AsyncDisposable {
     return this.#reflector[Symbol.asyncDispose]();
   }
 
-  #contentOf({ text, keys }: ConfigMap): FileContent {
+  /** Why there is nothing to read, and what helps; undefined: it was read. */
+  get trouble(): string | undefined {
+    const { trouble } = this.#reflector.tally;
+    return trouble && `configmaps: ${trouble}`;
+  }
+
+  #contentOf({ text, isBinary, keys }: ConfigMap): FileContent {
     if (text !== undefined) return { text };
     const { namespace, name, key } = this.#ref;
+    if (isBinary) {
+      return { error: `the ConfigMap ${namespace}/${name} has no text under ${key}: its binaryData is not UTF-8` };
+    }
     return { error: `the ConfigMap ${namespace}/${name} has no key ${key}; it has: ${keys.join(', ') || 'none'}` };
   }
 

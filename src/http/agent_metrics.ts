@@ -84,7 +84,7 @@ export const AGENT_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_kubernetes_connected',
-    help: '1 if the Pods of this node are watched; 0 if the Kubernetes API does not answer as it should, and names are those last known.',
+    help: '1 if the Pods of this node are watched; 0 if not, and names are those last known: the Kubernetes API does not answer as it should, has no node of this name, or a Pod of the agent has no token. /api/v1/agent gives the reason.',
     labels: {},
   },
   apiRequests: {

@@ -207,7 +207,8 @@ export class Kernel implements AsyncDisposable {
     for (const entity of this.#aggregator.entities.all) {
       const place = places.get(entity.netns);
       const ips = place === undefined ? [] : this.#sources.route.addresses(place, cycle);
-      statuses.push(entityStatus(entity, ips));
+      // Who may not enter the namespace knows those that the API has.
+      statuses.push(entityStatus(entity, ips.length > 0 ? ips : (this.#directory.find(entity.uid)?.ips ?? [])));
       await cycle.pause();
     }
     return statuses;

@@ -4,6 +4,8 @@ export interface ApiRequest {
   readonly method: 'GET' | 'POST';
   /** `/api/v1/pods`, with its query. */
   readonly path: string;
+  /** In place of whole objects as JSON. */
+  readonly accept?: string;
   readonly body?: unknown;
   readonly signal: AbortSignal;
 }

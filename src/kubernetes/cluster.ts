@@ -3,6 +3,7 @@ import type { PeerLookup, Peers } from '#peers/peer.ts';
 import { isPublic, networks } from '#peers/public.ts';
 import type { PodName, PodsUpdate } from '#pods/facts.ts';
 import type { ApiSession } from './api.ts';
+import { nearNode } from './node_name.ts';
 import { type Addressed, endpointSlices, NODES, type Node, ownNode, type Pod, podsOf, SERVICES } from './objects.ts';
 import { PodsFeed } from './pods_feed.ts';
 import { type Follower, Reflector, type ReflectorLog, type Resource, type Timing } from './reflector.ts';
@@ -15,10 +16,15 @@ export interface ClusterOptions {
   readonly log: ReflectorLog;
   readonly pods: (update: PodsUpdate) => void;
   readonly nodeLabels: (labels: Readonly<Record<string, string>>) => void;
+  /** Within this time a look-up is sent that all agents may need at once, in milliseconds. */
+  readonly spreadMs?: number;
 }
 
 export interface ClusterState {
+  /** The Pods of this node are watched. */
   readonly connected: boolean;
+  /** Why it is not as it should be, and what helps; undefined: it is. */
+  readonly trouble: string | undefined;
   readonly resources: readonly ResourceTally[];
   readonly addresses: number;
   readonly addressesLeftOut: number;
@@ -38,6 +44,11 @@ export class Cluster implements AsyncDisposable {
   readonly #near = new AddressBook();
   #peers: Peers = 'off';
   #wide: WideBook | undefined;
+  /** Objects of the API that are this node: one, or none. */
+  readonly #nodes = new Set<string>();
+  /** Undefined: the API has this node, as far as we know. */
+  #unknownNode: string | undefined;
+  readonly #ending = new AbortController();
   #listed: () => void = () => undefined;
   readonly #podsListed = new Promise<void>((resolve) => {
     this.#listed = resolve;
@@ -70,7 +81,10 @@ export class Cluster implements AsyncDisposable {
     const resources = [...this.#own, ...(this.#wide?.reflectors ?? [])].map(({ tally }) => tally);
     const books = this.#wide === undefined ? [this.#near] : [this.#near, this.#wide.book];
     return {
-      connected: resources.every(({ resource, isConnected }) => resource !== 'pods' || isConnected),
+      connected:
+        this.#unknownNode === undefined &&
+        resources.every(({ resource, isConnected }) => resource !== 'pods' || isConnected),
+      trouble: troubleOf(resources) ?? this.#unknownNode,
       resources,
       addresses: books.reduce((sum, { size }) => sum + size, 0),
       addressesLeftOut: books.reduce((sum, { leftOut }) => sum + leftOut, 0),
@@ -102,6 +116,7 @@ export class Cluster implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending.abort(new Error('closed'));
     this.#feed[Symbol.dispose]();
     await Promise.all(
       [...this.#own, ...(this.#wide === undefined ? [] : [this.#wide])].map((part) => part[Symbol.asyncDispose]()),
@@ -134,10 +149,40 @@ export class Cluster implements AsyncDisposable {
       set: (object, node) => {
         this.#near.set(object, [nodeOwner(node)]);
         this.#options.nodeLabels(node.labels);
+        this.#nodes.add(object);
+        if (this.#unknownNode === undefined) return;
+        this.#unknownNode = undefined;
+        this.#options.log('info', `node: ${this.#options.session.server} has the node ${node.name} now`);
       },
-      delete: (object) => this.#near.delete(object),
+      delete: (object) => {
+        this.#near.delete(object);
+        this.#nodes.delete(object);
+      },
+      listed: () => {
+        if (this.#nodes.size === 0) void this.#missNode();
+      },
     };
   }
+
+  /** By a name that the API does not have no Pod is found, and nothing fails. */
+  async #missNode(): Promise<void> {
+    if (this.#unknownNode !== undefined) return;
+    const { session, node, log, spreadMs } = this.#options;
+    const unknown = `${session.server} has no node ${node}, so no Pod has a name: set NODE_NAME to spec.nodeName`;
+    this.#unknownNode = unknown;
+    const hint = await nearNode(session, node, this.#ending.signal, spreadMs).catch(() => '');
+    // It may have been made meanwhile.
+    if (this.#nodes.size > 0 || this.#ending.signal.aborted) return;
+    this.#unknownNode = hint === '' ? unknown : `${unknown}; ${hint}`;
+    log('warn', `node: ${this.#unknownNode}`);
+  }
+}
+
+/** The Pods matter most. */
+function troubleOf(resources: readonly ResourceTally[]): string | undefined {
+  const troubles = resources.filter(({ trouble }) => trouble !== undefined);
+  const [first] = troubles.sort((a, b) => Number(b.resource === 'pods') - Number(a.resource === 'pods'));
+  return first && `${first.resource}: ${first.trouble}`;
 }
 
 function nodeOwner({ name, ips }: Node): AddressOwner {

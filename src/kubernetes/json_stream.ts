@@ -1,7 +1,11 @@
+import { parsePruned, type Shape } from './json_prune.ts';
+
 /** The longest object that is taken: etcd refuses what is longer than 1.5 MiB, and JSON in JSON doubles. */
 const OBJECT_BYTES_MAX = 8 * 1024 * 1024;
 
 const LINE_FEED = 0x0a;
+const CARRIAGE_RETURN = 0x0d;
+const SPACE = 0x20;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const OPEN_BRACE = 0x7b;
@@ -20,16 +24,20 @@ class Pieces {
     if (piece.length > 0) this.#pieces.push(piece);
   }
 
-  take(): string {
-    const text = Buffer.concat(this.#pieces).toString();
+  take(): Buffer {
+    const bytes = this.#pieces.length === 1 ? this.#pieces[0] : Buffer.concat(this.#pieces);
     this.#pieces = [];
     this.#bytes = 0;
-    return text;
+    return bytes ?? Buffer.alloc(0);
   }
 }
 
-/** The JSON objects of a stream that has one a line. @throws for a line that is none, and for one that is too long */
-export async function* jsonLines(body: AsyncIterable<Buffer>): AsyncGenerator<unknown> {
+/**
+ * The JSON objects of a stream that has one a line.
+ * @param shape what is kept of each
+ * @throws for a line that is none, and for one that is too long
+ */
+export async function* jsonLines(body: AsyncIterable<Buffer>, shape: Shape = true): AsyncGenerator<unknown> {
   const pieces = new Pieces();
   for await (const chunk of body) {
     let start = 0;
@@ -37,22 +45,28 @@ export async function* jsonLines(body: AsyncIterable<Buffer>): AsyncGenerator<un
       pieces.add(chunk.subarray(start, end));
       start = end + 1;
       const line = pieces.take();
-      if (line.trim() !== '') yield JSON.parse(line);
+      if (!isBlank(line)) yield parsePruned(line, shape);
     }
     pieces.add(chunk.subarray(start));
   }
 }
 
+function isBlank(line: Buffer): boolean {
+  return line.every((byte) => byte === SPACE || byte === CARRIAGE_RETURN);
+}
+
 /**
  * Reads a list of Kubernetes, `{…,"metadata":{…},"items":[{…},{…}]}`, and parses one item at a time: of a list of 100 MB,
  * only one object is in memory. Returns what the list says of itself.
+ * @param shape what is kept of each item
  * @throws for what is no such list, also for one that breaks off
  */
 export async function readList(
   body: AsyncIterable<Buffer>,
   item: (object: unknown) => void,
+  shape: Shape = true,
 ): Promise<{ readonly resourceVersion: string; readonly continue: string }> {
-  const scanner = new ListScanner(item);
+  const scanner = new ListScanner((bytes) => item(parsePruned(bytes, shape)));
   for await (const chunk of body) scanner.push(chunk);
   const { metadata } = JSON.parse(scanner.finish()) as { metadata?: { resourceVersion?: string; continue?: string } };
   if (metadata?.resourceVersion === undefined) throw new Error('a list without metadata.resourceVersion');
@@ -68,7 +82,7 @@ const TAIL_LENGTH = 64;
 
 /** Cuts a list into its items by counting braces outside of strings. */
 class ListScanner {
-  readonly #item: (object: unknown) => void;
+  readonly #item: (bytes: Buffer) => void;
   /** The list without its items. */
   readonly #frame = new Pieces();
   readonly #object = new Pieces();
@@ -81,7 +95,7 @@ class ListScanner {
   #inString = false;
   #isEscaped = false;
 
-  constructor(item: (object: unknown) => void) {
+  constructor(item: (bytes: Buffer) => void) {
     this.#item = item;
   }
 
@@ -100,7 +114,7 @@ class ListScanner {
   }
 
   finish(): string {
-    return this.#frame.take();
+    return this.#frame.take().toString();
   }
 
   #string(byte: number | undefined): void {
@@ -126,7 +140,7 @@ class ListScanner {
     if (!this.#inItems) return;
     if (this.#depth === IN_ITEMS) {
       this.#object.add(chunk.subarray(this.#start, at + 1));
-      this.#item(JSON.parse(this.#object.take()));
+      this.#item(this.#object.take());
       this.#start = at + 1;
     } else if (this.#depth === IN_LIST) {
       this.#inItems = false;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { endpointSliceObject, nodeObject, podObject, serviceObject } from '../../test/support/api_objects.ts';
-import { configMap, endpointSlices, NODES, podsOf, SERVICES, trimPod } from './objects.ts';
+import { parsePruned } from './json_prune.ts';
+import { configMap, endpointSlices, NODES, ownNode, podsOf, SERVICES, trimPod } from './objects.ts';
 
 describe('what is kept of an object', () => {
   it('of a Pod: its name, labels, owner, and its own addresses', () => {
@@ -61,6 +62,45 @@ describe('what is kept of an object', () => {
       data: { k: 'text', other: 'long' },
       binaryData: { bin: '' },
     } as never);
-    expect(map).toEqual({ uid: 'u', resourceVersion: '3', text: 'text', keys: ['k', 'other', 'bin'] });
+    expect(map).toEqual({
+      uid: 'u',
+      resourceVersion: '3',
+      text: 'text',
+      isBinary: false,
+      keys: ['k', 'other', 'bin'],
+    });
+  });
+
+  it('of a ConfigMap also a text that stands in binaryData, as a volume would have it', () => {
+    const metadata = { uid: 'u', name: 'c', namespace: 'd', resourceVersion: '3' };
+    const textOf = (bytes: Buffer) =>
+      configMap('d', 'c', 'k').trim({ metadata, binaryData: { k: bytes.toString('base64') } } as never);
+    expect(textOf(Buffer.from('log: { level: debug } # ü'))).toMatchObject({
+      text: 'log: { level: debug } # ü',
+      isBinary: false,
+    });
+    expect(textOf(Buffer.from([0xff, 0x00]))).toMatchObject({ text: undefined, isBinary: true });
+  });
+
+  it('is read without what is not named: no environment of a Pod, and all that is trimmed from', () => {
+    const pod = {
+      ...podObject({ uid: 'u', name: 'p', ips: ['10.0.0.1'], labels: { a: 'b' } }),
+      spec: { nodeName: 'n', containers: [{ env: [{ name: 'PASSWORD', value: 'secret' }] }] },
+    };
+    const resource = podsOf('n');
+    const read = parsePruned(Buffer.from(JSON.stringify(pod)), resource.keep);
+    expect(JSON.stringify(read)).not.toMatch(/secret|containers/);
+    expect(resource.trim(read as never)).toEqual(resource.trim(pod as never));
+    const all = [
+      [ownNode('n'), nodeObject('n', ['192.0.2.1'], ['10.0.0.0/24'])],
+      [NODES, nodeObject('n', ['192.0.2.1'], ['10.0.0.0/24'])],
+      [SERVICES, serviceObject('s', 'd', ['10.96.0.1'])],
+      [endpointSlices('n'), endpointSliceObject('e', 'd', [{ name: 'b', ip: '10.0.0.2' }])],
+      [configMap('d', 'c', 'k'), { metadata: { uid: 'u', name: 'c', resourceVersion: '3' }, data: { k: 'text' } }],
+    ] as const;
+    for (const [{ keep, trim, name }, object] of all) {
+      const pruned = parsePruned(Buffer.from(JSON.stringify(object)), keep);
+      expect(trim(pruned as never), name).toEqual(trim(object as never));
+    }
   });
 });

@@ -1,9 +1,10 @@
 import type { Owner } from '#pods/workload.ts';
+import type { Shape } from './json_prune.ts';
 import type { Resource } from './reflector.ts';
 
 /**
  * What netsonde reads of objects of the Kubernetes API (https://kubernetes.io/docs/reference/kubernetes-api/), and what it keeps of
- * them: a Pod of 10 kB leaves a few hundred bytes.
+ * them: a Pod of 10 kB leaves a few hundred bytes. What no shape names, as the environment of containers, is not even parsed.
  */
 
 interface ApiMetadata {
@@ -26,6 +27,25 @@ interface ApiPod {
     readonly podIPs?: readonly { readonly ip?: string }[];
   };
 }
+
+const METADATA = {
+  uid: true,
+  name: true,
+  namespace: true,
+  creationTimestamp: true,
+  resourceVersion: true,
+} as const satisfies Shape;
+
+const POD = {
+  metadata: {
+    ...METADATA,
+    labels: true,
+    annotations: { 'kubernetes.io/config.mirror': true },
+    ownerReferences: { kind: true, name: true, controller: true },
+  },
+  spec: { nodeName: true, hostNetwork: true },
+  status: { phase: true, podIP: true, podIPs: { ip: true } },
+} as const satisfies Shape;
 
 export interface Pod {
   /** As the cgroup path has it. */
@@ -79,6 +99,7 @@ export function podsOf(node: string): Resource<Pod> {
     // Those that have ended, too: the namespace of one may live on.
     fieldSelector: `spec.nodeName=${node}`,
     list: 'cache',
+    keep: POD,
     trim: trimPod,
   };
 }
@@ -88,6 +109,12 @@ interface ApiNode {
   readonly spec?: { readonly podCIDR?: string; readonly podCIDRs?: readonly string[] };
   readonly status?: { readonly addresses?: readonly { readonly type: string; readonly address: string }[] };
 }
+
+const NODE = {
+  metadata: { ...METADATA, labels: true },
+  spec: { podCIDR: true, podCIDRs: true },
+  status: { addresses: true },
+} as const satisfies Shape;
 
 export interface Node {
   readonly name: string;
@@ -106,7 +133,8 @@ function trimNode({ metadata, spec, status }: ApiNode): Node {
 }
 
 export function ownNode(name: string): Resource<Node> {
-  return { name: 'node', path: '/api/v1/nodes', fieldSelector: `metadata.name=${name}`, list: 'cache', trim: trimNode };
+  const fieldSelector = `metadata.name=${name}`;
+  return { name: 'node', path: '/api/v1/nodes', fieldSelector, list: 'cache', keep: NODE, trim: trimNode };
 }
 
 /** Of the others no labels are needed. */
@@ -114,6 +142,7 @@ export const NODES: Resource<Node> = {
   name: 'nodes',
   path: '/api/v1/nodes',
   list: 'cache',
+  keep: { ...NODE, metadata: METADATA },
   trim: (node: ApiNode) => ({ ...trimNode(node), labels: {} }),
 };
 
@@ -138,6 +167,11 @@ export const SERVICES: Resource<Addressed> = {
   name: 'services',
   path: '/api/v1/services',
   list: 'cache',
+  keep: {
+    metadata: METADATA,
+    spec: { clusterIP: true, clusterIPs: true, externalIPs: true },
+    status: { loadBalancer: { ingress: { ip: true } } },
+  },
   trim: ({ metadata, spec, status }: ApiService) => {
     const ingress = status?.loadBalancer?.ingress?.map(({ ip }) => ip) ?? [];
     const all = [...(spec?.clusterIPs ?? [spec?.clusterIP]), ...(spec?.externalIPs ?? []), ...ingress];
@@ -165,6 +199,11 @@ export function endpointSlices(thisNode: string): Resource<readonly Addressed[]>
     name: 'endpointslices',
     path: '/apis/discovery.k8s.io/v1/endpointslices',
     list: 'pages',
+    keep: {
+      metadata: METADATA,
+      addressType: true,
+      endpoints: { addresses: true, nodeName: true, conditions: true, targetRef: true },
+    },
     trim: ({ metadata, addressType, endpoints }: ApiEndpointSlice) => {
       if (addressType === 'FQDN') return undefined;
       const pods = (endpoints ?? []).flatMap(({ addresses = [], nodeName, conditions, targetRef }) => {
@@ -187,8 +226,10 @@ interface ApiConfigMap {
 export interface ConfigMap {
   readonly uid: string;
   readonly resourceVersion: string;
-  /** Undefined: it has no such key. */
+  /** Undefined: it has no such key, or no text there. */
   readonly text: string | undefined;
+  /** The key is there, and what it has is no text. */
+  readonly isBinary: boolean;
   readonly keys: readonly string[];
 }
 
@@ -198,13 +239,28 @@ export function configMap(namespace: string, name: string, key: string): Resourc
     path: `/api/v1/namespaces/${namespace}/configmaps`,
     fieldSelector: `metadata.name=${name}`,
     list: 'cache',
-    trim: ({ metadata, data, binaryData }: ApiConfigMap) => ({
-      uid: metadata.uid,
-      resourceVersion: metadata.resourceVersion ?? '',
-      text: data?.[key],
-      keys: Object.keys({ ...data, ...binaryData }),
-    }),
+    keep: { metadata: METADATA, data: true, binaryData: true },
+    trim: ({ metadata, data, binaryData }: ApiConfigMap) => {
+      const binary = binaryData?.[key];
+      const text = data?.[key] ?? (binary === undefined ? undefined : textIn(binary));
+      return {
+        uid: metadata.uid,
+        resourceVersion: metadata.resourceVersion ?? '',
+        text,
+        isBinary: text === undefined && binary !== undefined,
+        keys: Object.keys({ ...data, ...binaryData }),
+      };
+    },
   };
+}
+
+/** The text in base64, as a volume would have it in a file. */
+function textIn(base64: string): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(base64, 'base64'));
+  } catch {
+    return undefined;
+  }
 }
 
 function isText(text: string | undefined): text is string {

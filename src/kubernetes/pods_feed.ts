@@ -28,10 +28,10 @@ export class PodsFeed implements Follower<Pod>, Disposable {
     return this.#byName.has(nameKey({ namespace, name }));
   }
 
-  set(object: string, { uid, namespace, name, labels, owner, createdMs, hostNetwork }: Pod): void {
+  set(object: string, { uid, namespace, name, labels, owner, createdMs, hostNetwork, ips }: Pod): void {
     const before = this.#pods.get(object);
     const workload = workloadOf({ name, labels, owner, createdMs });
-    const pod: PodName = { uid, namespace, name, labels, workload, createdMs, hostNetwork };
+    const pod: PodName = { uid, namespace, name, labels, workload, createdMs, hostNetwork, ips };
     if (before === undefined) this.#countName(pod, 1);
     this.#pods.set(object, pod);
     // Most changes are of the status.

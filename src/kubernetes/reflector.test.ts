@@ -13,6 +13,9 @@ const HEALS_WITHIN_MS = 10_000;
 const SPACING_MS = 1_000;
 /** What may never be seen is asked for twice a minute at most. */
 const FORBIDDEN_MS = 30_000;
+/** For so long a refusal is taken for that of a server that has just begun. */
+const GRACE_MS = 120_000;
+const SLOWEST_MS = 8_000;
 /** No answer and no stream of a server that is well is given up for its slowness: a busy machine has others to serve. */
 const PATIENT = { answerMs: 60_000, idleMs: 60_000 };
 /** For a server that falls silent: it is given up after this, in real time. */
@@ -243,16 +246,41 @@ describe.concurrent('a copy by list and watch', () => {
     expect(scene.reflector.tally.objects).toBe(1);
   });
 
-  it('asks seldom for what it may not see', async () => {
+  it('asks seldom for what it may not see for long, and says which right is missing', async () => {
     await using scene = await follow();
-    const { server, sentMs, log } = scene;
+    const { server, clock, sentMs, log } = scene;
     await eventually(() => expect(server.requests.some(({ isWatch }) => isWatch)).toBe(true));
-    const before = sentMs.length;
     server.mood = { kind: 'fails', status: 403 };
     server.resetStreams();
+    const refusedMs = clock.now();
+    await eventually(() => expect(clock.now() - refusedMs).toBeGreaterThan(10 * GRACE_MS));
+    expectMeasured(
+      { ...scene, sentMs: sentMs.filter((atMs) => atMs > refusedMs + GRACE_MS + SLOWEST_MS) },
+      FORBIDDEN_MS,
+    );
+    expect(log).toEqual([
+      expect.stringMatching(
+        /403 the server is not well .the service account needs list and watch of pods in the cluster/,
+      ),
+    ]);
+    expect(scene.reflector.tally.trouble).toContain('403 the server is not well');
+  });
+
+  it('has what there is within ten seconds of the end of a refusal: a server that begins refuses everybody for a while', async () => {
+    await using scene = await follow();
+    const { server, clock, names, add } = scene;
+    await eventually(() => expect(server.requests.some(({ isWatch }) => isWatch)).toBe(true));
+    await server.kill();
     await askedAgain(scene, 5);
-    // The first one could not know.
-    expectMeasured({ ...scene, sentMs: sentMs.slice(before) }, FORBIDDEN_MS);
-    expect(log).toEqual([expect.stringContaining('403 the server is not well')]);
+    server.mood = { kind: 'fails', status: 403 };
+    await server.restart(9);
+    const refusedMs = clock.now();
+    await eventually(() => expect(clock.now() - refusedMs).toBeGreaterThan(60_000));
+    add('one');
+    const backMs = clock.now();
+    server.mood = { kind: 'well' };
+    await eventually(() => expect(names()).toEqual(['one']));
+    expect(clock.now() - backMs).toBeLessThanOrEqual(HEALS_WITHIN_MS);
+    expectMeasured(scene);
   });
 });

@@ -1,7 +1,9 @@
 import { type Clock, SYSTEM_CLOCK } from '#core/clock.ts';
-import { ApiError, type ApiResponse, type ApiSession, errorOf, withQuery } from './api.ts';
+import { ApiError, type ApiSession, errorOf, withQuery } from './api.ts';
+import { Call } from './call.ts';
+import type { Shape } from './json_prune.ts';
 import { jsonLines, readList } from './json_stream.ts';
-import { forbiddenPauseMs, jittered, pauseMs } from './pace.ts';
+import { jittered, pauseMs, refusalPauseMs, reopenPauseMs } from './pace.ts';
 import type { ResourceTally } from './tally.ts';
 
 /** What is watched, and what is kept of each object. */
@@ -16,6 +18,8 @@ export interface Resource<T> {
    * would come whole, and be too long.
    */
   readonly list: 'cache' | 'pages';
+  /** What is read of an object; nothing else of it is parsed. */
+  readonly keep: { readonly metadata: Shape; readonly [key: string]: Shape };
   /** Keeps what is needed; undefined: nothing of it is. */
   readonly trim: (object: never) => T | undefined;
 }
@@ -58,6 +62,9 @@ const CODES_MAX = 64;
 /** The time between two lists varies by this part of it. */
 const RELIST_JITTER = 0.2;
 
+/** What is read of the object of an event that says what went wrong. */
+const STATUS = { code: true, message: true } as const;
+
 interface Metadata {
   readonly uid?: string;
   readonly resourceVersion?: string;
@@ -91,6 +98,8 @@ export class Reflector<T> implements AsyncDisposable {
   #notBeforeMs = 0;
   #heardMs: number | undefined;
   #failures = 0;
+  /** Since when every answer is a refusal. */
+  #refusedMs: number | undefined;
   #relists = -1;
   #trouble: string | undefined;
   #isConnected = false;
@@ -121,6 +130,7 @@ export class Reflector<T> implements AsyncDisposable {
       heardMs: this.#heardMs,
       objects: this.#known.size,
       isConnected: this.#isConnected,
+      trouble: this.#trouble,
     };
   }
 
@@ -169,22 +179,41 @@ export class Reflector<T> implements AsyncDisposable {
     this.#isConnected = false;
     if (error instanceof ApiError) {
       if (error.status === 401) this.#session.renew();
-      const isRefused = error.status === 403 || error.status === 404;
-      const delayMs = isRefused ? forbiddenPauseMs(Math.random()) : error.retryAfterMs;
+      const delayMs = this.#refusalDelayMs(error) || error.retryAfterMs;
       if (delayMs > 0) this.#notBeforeMs = this.#startedMs + delayMs;
-    } else if (isCertificateFault(error)) {
-      this.#session.renew();
+    } else {
+      this.#refusedMs = undefined;
+      if (isCertificateFault(error)) this.#session.renew();
     }
     // A server that was away may have come back with other resource versions.
     this.#version = undefined;
-    if (this.#trouble === error.message) return;
-    this.#trouble = error.message;
-    this.#log('warn', `${this.#resource.name}: ${this.#session.server} ${error.message}; what was last known stays`);
+    const trouble = `${this.#session.server} ${error.message}${this.#remedy(error)}`;
+    if (this.#trouble === trouble) return;
+    this.#trouble = trouble;
+    this.#log('warn', `${this.#resource.name}: ${trouble}; what was last known stays`);
+  }
+
+  /** 0: it is no refusal, or one that may soon be over. */
+  #refusalDelayMs({ status }: ApiError): number {
+    if (status !== 403 && status !== 404) {
+      this.#refusedMs = undefined;
+      return 0;
+    }
+    this.#refusedMs ??= this.#startedMs;
+    return refusalPauseMs(this.#startedMs - this.#refusedMs, Math.random());
+  }
+
+  #remedy(error: Error): string {
+    if (!(error instanceof ApiError) || error.status !== 403) return '';
+    const [, namespace, resource] = /(?:\/namespaces\/([^/]+))?\/([^/]+)$/.exec(this.#resource.path) ?? [];
+    const where = namespace === undefined ? 'the cluster' : `the namespace ${namespace}`;
+    return ` (the service account needs list and watch of ${resource} in ${where}: docs/kubernetes.md)`;
   }
 
   #heard(): void {
     this.#heardMs = this.#clock.now();
     this.#isConnected = true;
+    this.#refusedMs = undefined;
     if (this.#trouble === undefined) return;
     this.#trouble = undefined;
     this.#log('info', `${this.#resource.name}: ${this.#session.server} answers again`);
@@ -199,7 +228,8 @@ export class Reflector<T> implements AsyncDisposable {
       const { path, fieldSelector, list } = this.#resource;
       const paging = list === 'cache' ? { resourceVersion: 0 } : { limit: PAGE_OBJECTS, continue: next };
       await using call = await this.#ask('list', withQuery(path, { fieldSelector, ...paging }));
-      const page = await readList(call.body(this.#timing.answerMs), (object) => this.#set(object, found));
+      const body = call.body(this.#timing.answerMs);
+      const page = await readList(body, (object) => this.#set(object, found), this.#resource.keep);
       version = page.resourceVersion;
       next = page.continue === '' ? undefined : page.continue;
     } while (next !== undefined);
@@ -222,13 +252,14 @@ export class Reflector<T> implements AsyncDisposable {
       resourceVersion: this.#version,
       timeoutSeconds: Math.max(1, Math.round(streamMs / 1000)),
     };
+    const shape = { type: true, object: { ...this.#resource.keep, ...STATUS } } as const;
     await using call = await this.#ask('watch', withQuery(path, query));
     this.#heard();
     const openedMs = this.#clock.now();
     // A server that does not end the stream by itself is not waited for.
     const deadline = setTimeout(() => call.end(), streamMs + this.#timing.answerMs);
     try {
-      for await (const event of jsonLines(call.body(this.#timing.idleMs))) {
+      for await (const event of jsonLines(call.body(this.#timing.idleMs), shape)) {
         this.#heard();
         this.#take(event as WatchEvent);
       }
@@ -240,6 +271,7 @@ export class Reflector<T> implements AsyncDisposable {
     }
     if (this.#clock.now() - openedMs >= STABLE_MS) this.#failures = 0;
     else this.#failures++;
+    this.#notBeforeMs = this.#clock.now() + reopenPauseMs(Math.random());
   }
 
   #take({ type, object }: WatchEvent): void {
@@ -324,65 +356,4 @@ function isEarlier(version = '', before = ''): boolean {
 function isCertificateFault(error: Error): boolean {
   const { code = '' } = error as NodeJS.ErrnoException;
   return /CERT|^ERR_(TLS|SSL)|SIGNATURE/.test(code);
-}
-
-/** One request, and what is needed to end it. */
-class Call implements AsyncDisposable {
-  readonly #controller = new AbortController();
-  readonly #parent: AbortSignal;
-  readonly #abort = () => this.#controller.abort(this.#parent.reason);
-  response: ApiResponse | undefined;
-
-  constructor(parent: AbortSignal) {
-    this.#parent = parent;
-    parent.addEventListener('abort', this.#abort, { once: true });
-    if (parent.aborted) this.#abort();
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  /** @throws once the time is over, and then ends the request */
-  async within<R>(work: Promise<R>, ms: number, late: string): Promise<R> {
-    const timer = setTimeout(() => this.#controller.abort(new Error(`${late} within ${ms / 1000} s`)), ms);
-    try {
-      return await work;
-    } catch (error) {
-      throw this.signal.aborted ? this.signal.reason : error;
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  /** What comes in; the call is ended where nothing does for so long. */
-  async *body(idleMs: number): AsyncGenerator<Buffer> {
-    const body = this.response?.body;
-    if (body === undefined) throw new Error('there is no answer yet');
-    const timer = setTimeout(() => body.destroy(new Error(`sent nothing for ${idleMs / 1000} s`)), idleMs);
-    try {
-      for await (const chunk of body as AsyncIterable<Buffer>) {
-        timer.refresh();
-        yield chunk;
-      }
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  /** The connection is what failed. */
-  get isBroken(): boolean {
-    return (this.response?.body.errored ?? null) !== null;
-  }
-
-  end(): void {
-    this.response?.body.destroy(new Error('took too long'));
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#parent.removeEventListener('abort', this.#abort);
-    this.response?.body.on('error', () => undefined);
-    this.response?.body.destroy();
-    this.#controller.abort(new Error('done'));
-  }
 }

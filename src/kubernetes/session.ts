@@ -2,8 +2,9 @@ import { type ClientRequest, request as httpRequest, type IncomingMessage, type 
 import { request as httpsRequest } from 'node:https';
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { KubeConfig } from '@kubernetes/client-node';
+import type { KubeConfig } from '@kubernetes/client-node';
 import type { ApiRequest, ApiResponse, ApiSession } from './api.ts';
+import { loadKubeConfig } from './kubeconfig.ts';
 
 /**
  * Loaded in Kubernetes mode only, for the memory that the client library takes. It knows kubeconfigs,
@@ -29,7 +30,7 @@ class KubeSession implements ApiSession {
 
   constructor(file: string | undefined) {
     this.#file = file;
-    this.#config = loadConfig(file);
+    this.#config = loadKubeConfig(file, process.env);
   }
 
   get server(): string {
@@ -38,20 +39,21 @@ class KubeSession implements ApiSession {
 
   renew(): void {
     try {
-      this.#config = loadConfig(this.#file);
+      this.#config = loadKubeConfig(this.#file, process.env);
     } catch {
       // A file that is being replaced: the next request fails as well, and tries again.
     }
   }
 
-  async request({ method, path, body, signal }: ApiRequest): Promise<ApiResponse> {
+  async request({ method, path, accept = 'application/json', body, signal }: ApiRequest): Promise<ApiResponse> {
     const url = new URL(this.#config.getCurrentCluster()?.server ?? '');
     const options: RequestOptions = { headers: {} };
     await this.#config.applyToHTTPSOptions(options as Parameters<KubeConfig['applyToHTTPSOptions']>[0]);
     const text = body === undefined ? undefined : JSON.stringify(body);
     const headers = {
       ...options.headers,
-      Accept: 'application/json',
+      ...authorizationOf(options),
+      Accept: accept,
       // Only lists are long, and a stream that is compressed arrives late.
       ...(path.includes('watch=') ? {} : { 'Accept-Encoding': 'gzip' }),
       ...(text === undefined ? {} : { 'Content-Type': 'application/json' }),
@@ -74,14 +76,10 @@ class KubeSession implements ApiSession {
   }
 }
 
-function loadConfig(file: string | undefined): KubeConfig {
-  const config = new KubeConfig();
-  if (file === undefined) config.loadFromDefault();
-  else config.loadFromFile(file);
-  const server = config.getCurrentCluster()?.server;
-  if (server === undefined || !URL.canParse(server))
-    throw new Error('the kubeconfig has no current cluster with a server');
-  return config;
+/** A file that has a token may end in a line feed, which no header may have. */
+function authorizationOf({ headers }: RequestOptions): { readonly Authorization?: string } {
+  const { Authorization: given } = (headers ?? {}) as { readonly Authorization?: unknown };
+  return typeof given === 'string' ? { Authorization: given.trim() } : {};
 }
 
 function answerOf(call: ClientRequest): Promise<ApiResponse> {

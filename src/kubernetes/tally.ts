@@ -8,4 +8,6 @@ export interface ResourceTally {
   readonly heardMs: number | undefined;
   readonly objects: number;
   readonly isConnected: boolean;
+  /** What went wrong with the last request, and what helps; undefined: nothing. */
+  readonly trouble: string | undefined;
 }

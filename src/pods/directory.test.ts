@@ -13,6 +13,7 @@ function podName(uid: string, name: string, createdMs = 1): PodName {
     workload: { kind: 'Deployment', name: 'web' },
     hostNetwork: false,
     createdMs,
+    ips: [],
   };
 }
 

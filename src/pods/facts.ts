@@ -26,6 +26,8 @@ export interface PodName {
   readonly hostNetwork: boolean;
   /** Milliseconds since the epoch. */
   readonly createdMs: number;
+  /** Of its own network; empty where it uses the node's, and where it has ended. */
+  readonly ips: readonly string[];
 }
 
 export interface PodsUpdate {

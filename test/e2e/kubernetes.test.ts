@@ -182,7 +182,10 @@ describe('Pods of the API', () => {
     await using host = await Host.start(netns);
     cgroups.add(host.pid);
     const annotations = { 'kubernetes.io/config.mirror': uid, 'kubernetes.io/config.hash': uid };
+    // Of a namespace that says nothing of its addresses, those of the API are shown.
+    const ips = ['10.77.0.9'];
     const mirror = podObject({
+      ips,
       name: 'proxy-node-1',
       namespace: 'kube-system',
       annotations,
@@ -191,6 +194,8 @@ describe('Pods of the API', () => {
     server.put('pods', mirror);
     const labels = { namespace: 'kube-system', pod: 'proxy-node-1', workload: 'proxy-node-1', workload_kind: 'Pod' };
     await eventually(async () => expect(sampleValue(await agent.page(), IN_USE, labels)).toBeDefined());
+    const { entities } = await agent.json<{ entities: EntityStatus[] }>('/api/v1/entities');
+    expect(entities.find((entity) => entity.uid === uid)).toMatchObject({ ips });
     server.delete('pods', mirror.metadata.uid);
   });
 
@@ -342,4 +347,15 @@ describe('peers: cluster', () => {
     expect(await peerOf('192.0.2.20')).toEqual({ kind: 'node', namespace: '', name: 'node-2', ip: '192.0.2.20' });
     expect(await peerOf('203.0.113.5')).toEqual({ kind: 'external', namespace: '', name: '', ip: '203.0.113.5' });
   });
+});
+
+it('on SIGTERM the agent ends in good order while the API server takes requests and answers none', async () => {
+  await namedA();
+  server.mood = { kind: 'hangs' };
+  server.resetStreams();
+  await eventually(async () => expect(sampleValue(await agent.page(), 'netsonde_kubernetes_connected', {})).toBe(0));
+  agent.signal('SIGTERM');
+  // Else Kubernetes would end it by SIGKILL.
+  expect(await agent.exited).toMatchObject({ code: 0 });
+  expect(agent.stderr).toContain('SIGTERM: the agent ends');
 });

@@ -150,6 +150,7 @@ it('follows Pods as Kubernetes tells of them, from the moment that their entity 
           workload: { kind: '', name: '' },
           hostNetwork: false,
           createdMs: 0,
+          ips: [],
         },
       ],
       deleted: [],

@@ -36,7 +36,8 @@ async function eventuallyDropped(agent: TestKernel, pod: string, count: number):
 }
 
 function podName(uid: string, name: string, hostNetwork = false): PodName {
-  return { uid, namespace: 'shop', name, labels: {}, workload: { kind: 'Pod', name }, createdMs: 1, hostNetwork };
+  const workload = { kind: 'Pod', name };
+  return { uid, namespace: 'shop', name, labels: {}, workload, createdMs: 1, hostNetwork, ips: [] };
 }
 
 /** Datagrams to a port that nobody listens on. */

@@ -40,7 +40,13 @@ const ENTITIES = [
   entity('pod', 6, 'cart-1', true),
 ];
 
-export const KUBERNETES: KubernetesState = { connected: true, resources: [], addresses: 0, addressesLeftOut: 0 };
+export const KUBERNETES: KubernetesState = {
+  connected: true,
+  trouble: undefined,
+  resources: [],
+  addresses: 0,
+  addressesLeftOut: 0,
+};
 
 /** The kernel thread, or what is left of it. */
 class FakeKernel {

@@ -177,6 +177,11 @@ export class ApiServer implements AsyncDisposable {
     this.#of(resource).delete(uid);
   }
 
+  /** The token that is good now. */
+  get token(): string {
+    return this.#token;
+  }
+
   /** Only the new token is good from now on; the file has it when told. */
   rotateToken(): { readonly write: () => void } {
     const token = randomUUID();

@@ -144,8 +144,8 @@ describe('every route', () => {
 
   it.each([
     ['not asked', undefined, null],
-    ['connected', KUBERNETES, { connected: true }],
-    ['away', { ...KUBERNETES, connected: false }, { connected: false }],
+    ['connected', KUBERNETES, { connected: true, trouble: null }],
+    ['away', { ...KUBERNETES, connected: false, trouble: 'pods: gone' }, { connected: false, trouble: 'pods: gone' }],
   ])('answers with the Kubernetes API %s', async (_, state, shown) => {
     host.kubernetes = state;
     expect(await statuses()).toEqual(WELL);

@@ -1,4 +1,5 @@
 import type { ComponentChildren, JSX } from 'preact';
+import type { AgentReport } from '#api/agent.ts';
 import { AccessView } from './access_view.tsx';
 import { ConfigurationView } from './configuration_view.tsx';
 import { EventsView } from './events_view.tsx';
@@ -75,9 +76,14 @@ function Head({ store }: { store: Store }): JSX.Element {
   );
 }
 
-function kubernetesText(state: { readonly connected: boolean } | null): ComponentChildren {
+function kubernetesText(state: AgentReport['kubernetes']): ComponentChildren {
   if (state === null) return 'not asked';
-  return state.connected ? 'connected' : <strong class="bad">not connected: names of Pods are those last known</strong>;
+  if (state.connected) return 'connected';
+  return (
+    <strong class="bad" title={state.trouble ?? ''}>
+      not connected: names of Pods are those last known
+    </strong>
+  );
 }
 
 function Fact({ name, children }: { name: string; children: ComponentChildren }): JSX.Element {

@@ -1,0 +1,62 @@
+import type { ApiResponse } from './api.ts';
+
+/** One request, and what is needed to end it. */
+export class Call implements AsyncDisposable {
+  readonly #controller = new AbortController();
+  readonly #parent: AbortSignal;
+  readonly #abort = () => this.#controller.abort(this.#parent.reason);
+  response: ApiResponse | undefined;
+
+  constructor(parent: AbortSignal) {
+    this.#parent = parent;
+    parent.addEventListener('abort', this.#abort, { once: true });
+    if (parent.aborted) this.#abort();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** @throws once the time is over, and then ends the request */
+  async within<R>(work: Promise<R>, ms: number, late: string): Promise<R> {
+    const timer = setTimeout(() => this.#controller.abort(new Error(`${late} within ${ms / 1000} s`)), ms);
+    try {
+      return await work;
+    } catch (error) {
+      throw this.signal.aborted ? this.signal.reason : error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** What comes in; the call is ended where nothing does for so long. */
+  async *body(idleMs: number): AsyncGenerator<Buffer> {
+    const body = this.response?.body;
+    if (body === undefined) throw new Error('there is no answer yet');
+    const timer = setTimeout(() => body.destroy(new Error(`sent nothing for ${idleMs / 1000} s`)), idleMs);
+    try {
+      for await (const chunk of body as AsyncIterable<Buffer>) {
+        timer.refresh();
+        yield chunk;
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** The connection is what failed. */
+  get isBroken(): boolean {
+    return (this.response?.body.errored ?? null) !== null;
+  }
+
+  end(): void {
+    this.response?.body.destroy(new Error('took too long'));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#parent.removeEventListener('abort', this.#abort);
+    this.response?.body.on('error', () => undefined);
+    this.response?.body.destroy();
+    this.#controller.abort(new Error('done'));
+  }
+}

@@ -1,0 +1,68 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { type ApiSession, errorOf, withQuery } from './api.ts';
+import type { Shape } from './json_prune.ts';
+import { readList } from './json_stream.ts';
+
+interface Named {
+  readonly metadata: { readonly name: string; readonly labels?: Readonly<Record<string, string>> };
+}
+
+const HOSTNAME = 'kubernetes.io/hostname';
+const KEEP = { metadata: { name: true, labels: { [HOSTNAME]: true } } } as const satisfies Shape;
+/** Names and labels only, not the images and addresses of nodes. */
+const METADATA_ONLY = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
+const PAGE_NODES = 500;
+const PAGES_MAX = 4;
+const SHOWN_MAX = 3;
+/** All agents of a cluster may have the same fault. */
+const SPREAD_MS = 10_000;
+const DEADLINE_MS = 10_000;
+
+/**
+ * What may be meant by a node's name that the API does not have, as the end of a sentence: `do you mean n6?`.
+ * @throws where the API does not answer
+ */
+export async function nearNode(
+  session: ApiSession,
+  node: string,
+  signal: AbortSignal,
+  spreadMs = SPREAD_MS,
+): Promise<string> {
+  await wait(Math.random() * spreadMs, undefined, { signal });
+  const nodes = await nodesOf(session, AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]));
+  const near = nodes.filter((each) => isNear(each, node)).map(({ metadata }) => metadata.name);
+  if (near.length > 0) return `do you mean ${shown(near)}?`;
+  return nodes.length === 0 ? 'it has no nodes' : `it has ${shown(nodes.map(({ metadata }) => metadata.name))}`;
+}
+
+async function nodesOf(session: ApiSession, signal: AbortSignal): Promise<readonly Named[]> {
+  const nodes: Named[] = [];
+  let next: string | undefined;
+  for (let page = 0; page < PAGES_MAX; page++) {
+    const path = withQuery('/api/v1/nodes', { limit: PAGE_NODES, continue: next });
+    const response = await session.request({ method: 'GET', path, accept: METADATA_ONLY, signal });
+    if (response.status !== 200) throw await errorOf(response);
+    const list = await readList(response.body, (object) => nodes.push(object as Named), KEEP);
+    if (list.continue === '') break;
+    next = list.continue;
+  }
+  return nodes;
+}
+
+/** The same but for upper case, the domain, or what the cloud calls the host. */
+function isNear({ metadata: { name, labels } }: Named, node: string): boolean {
+  return [name, labels?.[HOSTNAME] ?? name].some(
+    (each) => each.toLowerCase() === node.toLowerCase() || firstLabel(each) === firstLabel(node),
+  );
+}
+
+/** Of an address that is all of it. */
+function firstLabel(name: string): string {
+  const [first = '', ...domain] = name.toLowerCase().split('.');
+  return /^\d+$/.test(first) ? [first, ...domain].join('.') : first;
+}
+
+function shown(names: readonly string[]): string {
+  const more = names.length - SHOWN_MAX;
+  return `${names.slice(0, SHOWN_MAX).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+}
