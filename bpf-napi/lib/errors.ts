@@ -5,6 +5,7 @@
  * - `BPF_VERIFIER`: a load that the kernel's verifier refused; `verifier` has its telling lines.
  * - `BPF_CLOSED`, `BPF_BUSY`: the handle was closed, or a load or an attach is under way.
  * - `NETNS`, `NETLINK`: entering a namespace, talking to the kernel in it.
+ * - `LOCK`: locking a file.
  */
 export type BpfErrorCode =
   | 'BPF_UNAVAILABLE'
@@ -20,7 +21,8 @@ export type BpfErrorCode =
   | 'BPF_CLOSED'
   | 'BPF_BUSY'
   | 'NETNS'
-  | 'NETLINK';
+  | 'NETLINK'
+  | 'LOCK';
 
 /** Every error of this package. */
 export class BpfError extends Error {

@@ -10,6 +10,7 @@ export {
   type PacketRun,
   type PacketRunOptions,
 } from './object.ts';
+export { exitNow, tryLock } from './process.ts';
 export { BpfRing, type RingBatch, type RingOptions, type RingWakeUp } from './ring.ts';
 export {
   BpfStats,

@@ -14,6 +14,8 @@ export interface NativeModule {
   netlinkDumpAsync(protocol: number, request: Uint8Array, bytesMax: number): Promise<NativeAnswer>;
   clockOffset(): bigint;
   jiffiesPerSecond(): number;
+  tryLock(fd: number): Promise<boolean>;
+  exitNow(code: number): void;
 }
 
 export interface NativeAnswer {

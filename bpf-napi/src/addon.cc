@@ -19,6 +19,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitNetns(env, exports);
   InitNetlink(env, exports);
   InitSystem(env, exports);
+  InitProcess(env, exports);
   return exports;
 }
 

@@ -1,0 +1,19 @@
+import { open } from 'node:fs/promises';
+import { setTimeout as wait } from 'node:timers/promises';
+import { exitNow, tryLock } from '../../lib/index.ts';
+
+/** A process of process.test.ts: holds a lock until it is killed, or ends while all threads of libuv's pool hang. */
+const [, , way, path = ''] = process.argv;
+
+if (way === 'lock') {
+  const file = await open(path);
+  process.stdout.write(`${await tryLock(file.fd)}\n`);
+  await wait(60_000);
+  await file.close();
+} else {
+  // Nobody writes into the pipe: no open comes back.
+  for (let count = 0; count < 8; count++) void open(path);
+  await wait(100);
+  process.stdout.write('before\n');
+  exitNow(0);
+}
