@@ -28,6 +28,7 @@ export const FLOORS: readonly Floor[] = [
   { name: 'probe' },
   { name: 'sources' },
   { name: 'bpf' },
+  { name: 'files' },
   { name: 'api' },
   { name: 'core' },
 ];

@@ -42,7 +42,8 @@ class LockWorker final : public Napi::AsyncWorker {
   int error_ = 0;
 };
 
-/** Whether this open file has the lock now. It ends with the last descriptor of that opening, so with the process at the latest. */
+/** Whether this open file has the lock now. It ends with the last descriptor of that opening, so with the process at
+ * the latest. */
 Napi::Value TryLock(const Napi::CallbackInfo& info) {
   auto* worker = new LockWorker(info.Env(), info[0].As<Napi::Number>().Int32Value());
   return worker->Start();

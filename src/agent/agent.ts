@@ -13,6 +13,7 @@ import { Ledger } from '#delivery/ledger.ts';
 import { SinkSet } from '#delivery/sink_set.ts';
 import { EventBus } from '#events/bus.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
+import { Files } from '#files/files.ts';
 import { apiAccess, readToken } from '#http/access.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
 import type { ListenAddress } from '#http/listen_address.ts';
@@ -58,6 +59,7 @@ export class Agent implements AsyncDisposable {
   readonly #config: ConfigLoop;
   readonly #bus = new EventBus();
   readonly #ledger = new Ledger();
+  readonly #files = new Files();
   readonly #lane: Lane;
   readonly #sinks: SinkSet;
   readonly #logShipping: LogShipping;
@@ -77,6 +79,7 @@ export class Agent implements AsyncDisposable {
     this.#sinks = new SinkSet({
       ledger: this.#ledger,
       kinds: RECORD_KINDS,
+      files: this.#files,
       log: (level, message) => log.log(level, message),
     });
     this.#lane = new Lane({

@@ -56,6 +56,26 @@ sinks: { stdout: {} }
 });
 
 describe('a faulty configuration', () => {
+  it('has two sinks whose spools are in one folder, also where only some nodes have the second', () => {
+    const spool = (directory: string) => ({ url: 'http://there', spool: { directory } });
+    const loki = spool('/var/spool/a/');
+    const fault = expect.stringMatching(
+      /^sinks\.otlp\.spool\.directory: .* a folder of its own: the spool of loki is there$/,
+    );
+    expect(faultsOf(JSON.stringify({ sinks: { loki, otlp: spool('/var/spool/b/../a') } }))).toEqual([fault]);
+    const onSome = { sinks: { loki }, nodes: { '': { sinks: { otlp: spool('/var/spool/a') } } } };
+    expect(faultsOf(JSON.stringify(onSome))).toEqual([fault]);
+    expect(reader.parse(JSON.stringify({ sinks: { loki, otlp: spool('/var/spool/b') } })).sinks.otlp).toBeDefined();
+  });
+
+  it('has layers that are right each by itself and not together', () => {
+    const loki = { url: 'http://there', bearerTokenFile: '/token' };
+    const more = { sinks: { loki: { url: 'http://there', basicAuth: { username: 'u', passwordFile: '/password' } } } };
+    expect(faultsOf(JSON.stringify({ sinks: { loki }, nodes: { '': more } }))).toEqual([
+      expect.stringMatching(/^sinks\.loki: .*basicAuth or bearerTokenFile, not both$/),
+    ]);
+  });
+
   it('tells all faults at once, each with its place, its value and what is allowed', () => {
     expect(
       faultsOf(`

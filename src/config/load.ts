@@ -63,7 +63,11 @@ export class ConfigReader {
       throw new ConfigError([{ path: '', value: '', allowed: `more than ${TIMED_MAX} sections with for or until` }]);
     }
     const merged = mergeLayers(held, over);
-    return { ...this.#schema.parse(merged), timed, document: inFull(this.#schema, merged) };
+    const whole = { path: [], document: merged };
+    const config = this.#schema.safeParse(merged);
+    // Layers that are right each by itself need not be so together.
+    if (!config.success) throw new ConfigError(faultsOf(config.error, whole, (path) => this.#knownKeys(path, whole)));
+    return { ...config.data, timed, document: inFull(this.#schema, merged) };
   }
 
   #faultsOf(layer: Layer): readonly Fault[] {

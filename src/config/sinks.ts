@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import * as z from 'zod';
 import { milliseconds } from '#core/duration.ts';
 import type { Kind } from '#core/record_kinds.ts';
@@ -153,6 +154,15 @@ export function sinksSchema(kinds: readonly string[]) {
       otlp: section({ ...OTLP, ...taken })
         .optional()
         .describe('Logs by OTLP over HTTP, to an OpenTelemetry collector.'),
+    })
+    .superRefine(({ loki, otlp }, context) => {
+      const [folder, other] = [loki, otlp].map((sink) => sink?.spool && resolve(sink.spool.directory));
+      if (folder === undefined || folder !== other) return;
+      context.addIssue({
+        code: 'custom',
+        path: ['otlp', 'spool', 'directory'],
+        message: 'a folder of its own: the spool of loki is there',
+      });
     })
     .prefault({ stdout: {} })
     .describe('Where records go.');

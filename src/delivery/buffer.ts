@@ -23,8 +23,8 @@ export interface RecordBuffer {
   settle(left: readonly LaneRecord[]): void;
   /** Takes out what is in memory. */
   drain(): Promise<readonly LaneRecord[]> | readonly LaneRecord[];
-  /** Drops what would not outlive the agent. */
-  close(): Promise<void>;
+  /** Drops what would not outlive the agent. @param deadlineMs a disk that hangs is waited for no longer */
+  close(deadlineMs?: number): Promise<void>;
 }
 
 /** Where taken records are cut off from the front of the array only when they are many. */
@@ -118,4 +118,14 @@ export class MemoryBuffer implements RecordBuffer {
 
 export function sumBytes(records: readonly LaneRecord[]): number {
   return records.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** Takes records off the front of an array: at least one, where there is one. */
+export function cutFront(records: LaneRecord[], { records: recordsMax, bytes: bytesMax }: BatchLimits): LaneRecord[] {
+  let end = 0;
+  for (let bytes = 0; end < records.length && end < recordsMax; end++) {
+    bytes += records[end]?.bytes ?? 0;
+    if (bytes > bytesMax && end > 0) break;
+  }
+  return records.splice(0, end);
 }

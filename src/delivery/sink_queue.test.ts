@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { DropReason } from '#api/words.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
+import { Files } from '#files/files.ts';
 import { makeLines, messages } from '../../test/support/event_lines.ts';
 import { eventually } from '../../test/support/oracle.ts';
 import { MemoryBuffer } from './buffer.ts';
@@ -279,6 +280,7 @@ it.each(['memory', 'spool'])(
                 size: MEBIBYTE,
                 memory,
                 kinds: RECORD_KINDS,
+                files: new Files(),
                 dropped,
                 recovered: () => undefined,
                 log: () => undefined,

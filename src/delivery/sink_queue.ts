@@ -151,7 +151,7 @@ export class SinkQueue {
     this.#ended = true;
     await this.#interrupt();
     // A disk that hangs must not keep the agent from ending.
-    await withDeadline(this.#buffer.close(), LAST_MS, 'late').catch(() => undefined);
+    await this.#buffer.close(LAST_MS);
     await withDeadline(this.#sink.close(), LAST_MS, 'late').catch(() => undefined);
   }
 
@@ -173,7 +173,7 @@ export class SinkQueue {
   }
 
   #start(): void {
-    if (this.#running !== undefined || this.#paused || this.#ended || this.#buffer.length === 0) return;
+    if (this.#running !== undefined || this.#paused || this.#ended || this.#buffer.length <= 0) return;
     const generation = ++this.#generation;
     const running = this.#loop(() => generation === this.#generation && !this.#paused && !this.#ended).finally(() => {
       if (this.#running !== running) return;

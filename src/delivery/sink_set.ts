@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { SinkStatus } from '#api/sinks.ts';
 import type { QueueConfig, SinkConfig, SinkName, SinksConfig, SpoolConfig } from '#config/sinks.ts';
+import type { Files } from '#files/files.ts';
 import { MemoryBuffer, type RecordBuffer } from './buffer.ts';
 import type { Ledger, LedgerRow } from './ledger.ts';
 import type { LaneRecord, StoredKind } from './record.ts';
@@ -31,6 +32,7 @@ export interface SinkSetOptions {
   readonly ledger: Ledger;
   /** Every kind that there is. */
   readonly kinds: readonly StoredKind[];
+  readonly files: Files;
   readonly log: SinkLog;
 }
 
@@ -38,12 +40,14 @@ export interface SinkSetOptions {
 export class SinkSet {
   readonly #ledger: Ledger;
   readonly #kinds: readonly StoredKind[];
+  readonly #files: Files;
   readonly #log: SinkLog;
   readonly #running = new Map<SinkName, Running>();
 
-  constructor({ ledger, kinds, log }: SinkSetOptions) {
+  constructor({ ledger, kinds, files, log }: SinkSetOptions) {
     this.#ledger = ledger;
     this.#kinds = kinds;
+    this.#files = files;
     this.#log = log;
   }
 
@@ -135,6 +139,7 @@ export class SinkSet {
         ...config.spool,
         memory,
         kinds: this.#kinds,
+        files: this.#files,
         dropped: (source, reason, count) => ledger.dropped(source, name, reason, count),
         recovered: (source, count) => ledger.recovered(source, name, count),
         log: this.#log,

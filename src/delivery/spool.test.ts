@@ -1,9 +1,19 @@
-import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { mkdtemp, mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { RECORD_KINDS } from '#events/kinds.ts';
+import { Files } from '#files/files.ts';
 import { makeEvents, makeLines, messages } from '../../test/support/event_lines.ts';
 import { eventually } from '../../test/support/oracle.ts';
 import { makeRequests, REQUEST_KIND } from '../../test/support/request_kind.ts';
@@ -33,6 +43,7 @@ function open(more: Partial<SpoolOptions> = {}): Promise<Spool> {
     size: 64 * MEBIBYTE,
     memory: { records: 10_000, bytes: 16 * MEBIBYTE },
     kinds: RECORD_KINDS,
+    files: new Files(),
     dropped: ({ probe }, reason, count) => {
       dropped[`${probe} ${reason}`] = (dropped[`${probe} ${reason}`] ?? 0) + count;
     },
@@ -106,13 +117,17 @@ it('has after the process is killed what it had before; what was half written is
   await eventually(() => expect(existsSync(join(directory, 'position'))).toBe(true));
   const [file = ''] = files();
   appendFileSync(join(directory, file), '{"time":"2026-01-01T00:00:00.0000');
-  const spool = await open();
+  // As if it were gone: the lock of a process ends with it.
+  await using left = await mkdtempDisposable(join(tmpdir(), 'spool-'));
+  cpSync(directory, left.path, { recursive: true });
+  const spool = await open({ directory: left.path });
   expect(recovered).toEqual({ packetloss: 200, tcpreset: 50 });
   expect(spool.length).toBe(250);
   spool.push(makeLines(10, {}, 350));
   const all = await drainAll(spool);
   expect(messages(all)).toEqual(messages(makeLines(260, {}, 100)));
   expect([spool.bytes, dropped]).toEqual([0, {}]);
+  await killed.close();
   await spool.close();
 });
 
@@ -179,7 +194,7 @@ it('goes on in memory while the disk does not take anything, within the bounds o
   await eventually(() => expect(spool.failure).toBe(''));
   await eventually(() => expect(files()).toHaveLength(1));
   expect(messages(await drainAll(spool))).toEqual(messages(lines.slice(55)));
-  expect(logged).toHaveLength(1);
+  expect(logged).toEqual([expect.stringContaining('is not written'), 'the spool is written again']);
   await spool.close();
 });
 

@@ -1,14 +1,24 @@
 import type { DropReason } from '#api/words.ts';
-import { type BatchLimits, type RecordBuffer, sumBytes } from './buffer.ts';
-import { Counts } from './counts.ts';
+import { withDeadline } from '#core/deadline.ts';
+import type { Files } from '#files/files.ts';
+import { FileSystemHangs } from '#files/gate.ts';
+import { type BatchLimits, cutFront, type RecordBuffer, sumBytes } from './buffer.ts';
 import type { LaneRecord, Source, StoredKind } from './record.ts';
-import { SpoolFiles } from './spool_files.ts';
-import { SpoolLines, sourceOf } from './spool_lines.ts';
+import { NotOurs, type Position, SpoolFiles } from './spool_files.ts';
+import { type Line, NOBODY, SpoolLines, sourceOf } from './spool_lines.ts';
+import { SpoolProgress } from './spool_progress.ts';
+import { recover } from './spool_recovery.ts';
+import { KnownSources, Segment } from './spool_segments.ts';
 
 /** The oldest file is what gives way when the disk is full: the smaller the files, the less goes at once. */
 const FILES = 16;
+/** Files that others change end early. */
+const FILES_MAX = 4 * FILES;
 const APPEND_BYTES_MAX = 1024 * 1024;
 const RETRY_MS = 1_000;
+const CLOSE_MS = 1_000;
+/** Numbers that are tried for a new file. */
+const NUMBERS_MAX = 100;
 
 export interface SpoolOptions {
   readonly directory: string;
@@ -18,52 +28,51 @@ export interface SpoolOptions {
   readonly memory: BatchLimits;
   /** Every kind that there is. */
   readonly kinds: readonly StoredKind[];
+  readonly files: Files;
   readonly dropped: (source: Source, reason: DropReason, count: number) => void;
   /** Told how many records an earlier run left behind. */
   readonly recovered: (source: Source, count: number) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
 }
 
-interface Segment {
-  readonly id: number;
-  /** End of its last whole line. */
-  bytes: number;
-  /** Where it is read next. */
-  offset: number;
-  /** Lines from there on. */
-  readonly unread: Counts<{ lines: number }>;
-}
-
 /**
  * Keeps records in files until they are delivered, also over the end of the process. Every record passes through them: a
  * process that is killed loses what came in its last moment only. Where the disk does not take them, they wait in memory.
+ *
+ * Files may be damaged at any time and in any way. What a file was to have and has not is dropped and counted; a line that nobody
+ * counted before is counted when it is found.
  */
 export class Spool implements RecordBuffer {
   readonly #options: SpoolOptions;
   readonly #files: SpoolFiles;
   readonly #lines: SpoolLines;
+  readonly #progress: SpoolProgress;
+  readonly #sources = new KnownSources(NOBODY);
   /** The last one is written to. */
   #segments: Segment[] = [];
   #nextId = 1;
   #waiting: LaneRecord[] = [];
   #waitingBytes = 0;
   #appending: Promise<void> | undefined;
-  #taken: { readonly records: readonly LaneRecord[]; readonly from: Segment | undefined } | undefined;
-  /** Taken from `from` before and not delivered. */
+  /** What is being written. */
+  #written: readonly LaneRecord[] = [];
+  #taken: { readonly records: readonly LaneRecord[]; readonly isOfFile: boolean } | undefined;
+  /** Taken from a file before and not delivered. */
   #left: readonly LaneRecord[] = [];
-  #from: Segment | undefined;
-  #length = 0;
-  #bytes = 0;
   #isRecovered = false;
   #closed = false;
   #failure = '';
+  #failedWriting = false;
+  /** What the log was told last. */
+  #told = '';
   #retry: NodeJS.Timeout | undefined;
-  #saving: Promise<void> | undefined;
 
   private constructor(options: SpoolOptions) {
     this.#options = options;
-    this.#files = new SpoolFiles(options.directory);
+    this.#files = new SpoolFiles(options.directory, options.files);
     this.#lines = new SpoolLines(options.kinds);
+    const warn = (message: string) => options.log('warn', message);
+    this.#progress = new SpoolProgress(this.#files, () => this.#position(), warn);
   }
 
   /** Resolves once it is known what an earlier run left behind, or why that cannot be read. */
@@ -75,11 +84,14 @@ export class Spool implements RecordBuffer {
   }
 
   get length(): number {
-    return this.#length;
+    const inMemory =
+      this.#waiting.length + this.#written.length + this.#left.length + (this.#taken?.records.length ?? 0);
+    return this.#segments.reduce((sum, { lines }) => sum + lines, inMemory);
   }
 
   get bytes(): number {
-    return this.#bytes;
+    const taken = sumBytes(this.#taken?.records ?? []) + sumBytes(this.#left) + sumBytes(this.#written);
+    return this.#segments.reduce((sum, { unreadBytes }) => sum + unreadBytes, taken + this.#waitingBytes);
   }
 
   /** Why the disk does not take records; empty where it does. */
@@ -91,23 +103,21 @@ export class Spool implements RecordBuffer {
     for (const record of records) {
       this.#waiting.push(record);
       this.#waitingBytes += record.bytes;
-      this.#length++;
-      this.#bytes += record.bytes;
     }
     const { records: recordsMax, bytes: bytesMax } = this.#options.memory;
     let excess = 0;
     for (; this.#waiting.length - excess > recordsMax || this.#waitingBytes > bytesMax; excess++) {
       this.#waitingBytes -= this.#waiting[excess]?.bytes ?? 0;
     }
-    if (excess > 0) this.#forget(this.#waiting.splice(0, excess), 'queue_full');
-    if (this.#failure === '') this.#startAppending();
+    if (excess > 0) this.#drop(this.#waiting.splice(0, excess), 'queue_full');
+    if (this.#retry === undefined) this.#startAppending();
   }
 
-  async take({ records: recordsMax, bytes: bytesMax }: BatchLimits): Promise<readonly LaneRecord[]> {
+  async take(limits: BatchLimits): Promise<readonly LaneRecord[]> {
     if (this.#left.length > 0) {
       const records = this.#left;
       this.#left = [];
-      this.#taken = { records, from: this.#from };
+      this.#taken = { records, isOfFile: true };
       return records;
     }
     for (;;) {
@@ -115,88 +125,71 @@ export class Spool implements RecordBuffer {
       const segment = this.#segments.find(({ offset, bytes }) => offset < bytes);
       if (segment === undefined && this.#appending !== undefined) continue;
       if (segment === undefined) break;
-      const records = await this.#read(segment, recordsMax, bytesMax);
+      const lines = await this.#read(segment, limits.bytes);
+      if (lines === undefined) break;
+      const records = lines.slice(0, limits.records).flatMap((line) => this.#restore(segment, line));
+      if (segment.offset === segment.bytes) this.#dropLines(segment.skip(), 'spool_damaged');
       if (records.length === 0) continue;
-      this.#taken = { records, from: segment };
+      this.#taken = { records, isOfFile: true };
       return records;
     }
-    const records = this.#waiting.splice(0, recordsMax);
-    this.#waitingBytes -= sumBytes(records);
-    this.#taken = { records, from: undefined };
+    const records = this.#cutWaiting(limits);
+    this.#taken = { records, isOfFile: false };
     return records;
   }
 
   settle(left: readonly LaneRecord[]): void {
     if (this.#taken === undefined) return;
-    const { records, from } = this.#taken;
+    const { isOfFile } = this.#taken;
     this.#taken = undefined;
-    this.#length -= records.length - left.length;
-    this.#bytes -= sumBytes(records) - sumBytes(left);
-    if (from === undefined) {
-      this.#waiting.unshift(...left);
-      this.#waitingBytes += sumBytes(left);
+    if (!isOfFile) {
+      this.#putBack(left);
       return;
     }
     this.#left = left;
-    this.#from = from;
     if (left.length === 0) this.#advance();
   }
 
   /** Takes out what is in memory; what is in the files stays there, for a later run, and is no longer ours. */
   async drain(): Promise<readonly LaneRecord[]> {
-    this.#closed = true;
-    clearTimeout(this.#retry);
-    await this.#appending;
-    if (this.#taken !== undefined) this.settle(this.#taken.records);
-    const records = this.#waiting;
-    this.#waiting = [];
-    for (const record of this.#left) this.#options.dropped(record, 'left_in_spool', 1);
-    for (const { unread } of this.#segments) {
-      for (const [source, { lines }] of unread) this.#options.dropped(source, 'left_in_spool', lines);
-    }
-    await this.#saving;
+    await this.#finish();
+    const records = this.#waiting.splice(0);
+    this.#waitingBytes = 0;
+    this.#leave();
     return records;
   }
 
-  async close(): Promise<void> {
+  async close(deadlineMs = CLOSE_MS): Promise<void> {
+    // What hangs is not waited for: it may be on the disk, or not.
+    await withDeadline(this.#finish(), deadlineMs, 'late').catch(() => undefined);
+    const lost = [...this.#written, ...this.#waiting.splice(0)];
+    this.#written = [];
+    this.#waitingBytes = 0;
+    this.#drop(lost, 'shutdown');
+  }
+
+  async #finish(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#retry);
     if (this.#taken !== undefined) this.settle(this.#taken.records);
     await this.#appending;
-    if (this.#waiting.length > 0) {
+    if (this.#waiting.length > 0 && this.#failure === '') {
       this.#startAppending();
       await this.#appending;
     }
-    this.#forget(this.#waiting.splice(0), 'shutdown');
-    await this.#saving;
+    await this.#progress.saved;
+    await this.#files.release().catch(() => undefined);
   }
 
   async #recover(): Promise<void> {
-    const { ids, position } = await this.#files.list();
-    const segments: Segment[] = [];
-    for (const id of ids) {
-      if (id < position.id) {
-        await this.#files.remove(id);
-        continue;
-      }
-      const unread = newCounts();
-      const start = id === position.id ? position.offset : 0;
-      const bytes = await this.#files.scan(id, start, (line) => {
-        unread.of(sourceOf(line)).lines++;
-      });
-      await this.#files.cut(id, bytes);
-      segments.push({ id, bytes, offset: Math.min(start, bytes), unread });
-    }
-    for (const { bytes, offset, unread } of segments) {
-      this.#bytes += bytes - offset;
-      for (const [source, { lines }] of unread) {
-        this.#length += lines;
-        this.#options.recovered(source, lines);
-      }
+    const warn = (message: string) => this.#options.log('warn', message);
+    const { segments, nextId } = await recover(this.#files, this.#sources, warn);
+    for (const segment of segments) {
+      for (const [source, lines] of segment.remaining()) this.#options.recovered(source, lines);
     }
     this.#segments = segments;
     this.#isRecovered = true;
-    this.#nextId = Math.max(position.id, ids.at(-1) ?? 0) + 1;
+    this.#nextId = Math.max(this.#nextId, nextId);
     this.#makeRoom(0);
   }
 
@@ -207,160 +200,193 @@ export class Spool implements RecordBuffer {
   }
 
   async #append(): Promise<void> {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
     try {
+      if (await this.#files.claim()) {
+        this.#leave();
+        this.#isRecovered = false;
+      }
       if (!this.#isRecovered) await this.#recover();
+      // Of a full disk nothing is known before the next write.
+      if (!this.#failedWriting) this.#succeed();
+      while (this.#waiting.length > 0) {
+        this.#failedWriting = true;
+        await this.#write();
+        this.#failedWriting = false;
+        this.#succeed();
+      }
     } catch (error) {
       this.#fail(error as Error);
-      return;
-    }
-    this.#failure = '';
-    while (this.#waiting.length > 0) {
-      const records = this.#cutWaiting();
-      const text = Buffer.from(records.map((record) => `${this.#lines.format(record)}\n`).join(''));
-      this.#makeRoom(text.length);
-      const segment = this.#segmentFor(text.length);
-      try {
-        await this.#files.append(segment.id, text, segment.bytes);
-      } catch (error) {
-        this.#waiting.unshift(...records);
-        this.#waitingBytes += sumBytes(records);
-        this.#fail(error as Error);
-        return;
-      }
-      if (!this.#segments.includes(segment)) {
-        // The file was found to be damaged meanwhile, and is gone.
-        this.#forget(records, 'spool_damaged');
-        continue;
-      }
-      segment.bytes += text.length;
-      // On the disk each has its header and its line end.
-      this.#bytes += text.length - sumBytes(records);
-      for (const record of records) segment.unread.of(record).lines++;
     }
   }
 
-  #cutWaiting(): LaneRecord[] {
-    let end = 0;
-    for (let bytes = 0; end < this.#waiting.length && bytes < APPEND_BYTES_MAX; end++) {
-      bytes += this.#waiting[end]?.bytes ?? 0;
+  /** Moves some records from memory to the disk. @throws what keeps the disk from taking them: they are in memory again */
+  async #write(): Promise<void> {
+    const { size } = this.#options;
+    const records = this.#cutWaiting({
+      records: Number.POSITIVE_INFINITY,
+      bytes: Math.min(APPEND_BYTES_MAX, size / FILES),
+    });
+    const text = Buffer.from(records.map((record) => `${this.#lines.format(record)}\n`).join(''));
+    if (text.length > size) {
+      this.#drop(records, 'spool_full');
+      return;
     }
-    const records = this.#waiting.splice(0, end);
+    this.#written = records;
+    this.#makeRoom(text.length);
+    let segment: Segment | undefined;
+    try {
+      segment = await this.#segmentFor(text.length);
+      await this.#files.append(segment.id, text, segment.bytes);
+    } catch (error) {
+      if (this.#reclaimWritten()) this.#putBack(records);
+      if (!(error instanceof NotOurs) || segment === undefined) throw error;
+      segment.isSealed = true;
+      // A new file that is changed at once: the next one waits a moment.
+      if (segment.bytes === 0) throw error;
+      this.#options.log('warn', error.message);
+      return;
+    }
+    if (!this.#reclaimWritten()) return;
+    if (!this.#segments.includes(segment)) {
+      // The file was found to be damaged meanwhile, and goes.
+      this.#putBack(records);
+      return;
+    }
+    segment.bytes += text.length;
+    for (const record of records) segment.add(record);
+  }
+
+  /** False where the spool was closed meanwhile, and the records were counted then. */
+  #reclaimWritten(): boolean {
+    const isOurs = this.#written.length > 0;
+    this.#written = [];
+    return isOurs;
+  }
+
+  #cutWaiting(limits: BatchLimits): LaneRecord[] {
+    const records = cutFront(this.#waiting, limits);
     this.#waitingBytes -= sumBytes(records);
     return records;
   }
 
-  #fail(error: Error): void {
-    if (error.message !== this.#failure) this.#options.log('error', `the spool is not written: ${error.message}`);
-    this.#failure = error.message;
-    clearTimeout(this.#retry);
+  #putBack(records: readonly LaneRecord[]): void {
+    this.#waiting.unshift(...records);
+    this.#waitingBytes += sumBytes(records);
+  }
+
+  #succeed(): void {
+    if (this.#failure !== '') this.#options.log('info', 'the spool is written again');
+    this.#failure = '';
+    this.#told = '';
+  }
+
+  /** A full disk fails every second: the log gets one line for it. */
+  #fail(error: NodeJS.ErrnoException): void {
+    const { message, name } = error;
+    const kind = error.code ?? (error instanceof FileSystemHangs ? name : message);
+    if (kind !== this.#told) this.#options.log('error', `the spool is not written: ${message}`);
+    this.#told = kind;
+    this.#failure = message;
     if (this.#closed) return;
     this.#retry = setTimeout(() => this.#startAppending(), RETRY_MS);
     this.#retry.unref();
   }
 
-  #segmentFor(bytes: number): Segment {
+  async #segmentFor(bytes: number): Promise<Segment> {
     const last = this.#segments.at(-1);
-    if (last !== undefined && last.bytes + bytes <= this.#options.size / FILES) return last;
-    const segment = { id: this.#nextId++, bytes: 0, offset: 0, unread: newCounts() };
-    this.#segments.push(segment);
-    return segment;
+    const hasRoom = last !== undefined && (last.bytes === 0 || last.bytes + bytes <= this.#options.size / FILES);
+    if (last !== undefined && hasRoom && !last.isSealed) return last;
+    for (let tries = 1; ; tries++) {
+      const id = this.#nextId++;
+      try {
+        await this.#files.create(id);
+        const segment = new Segment(id);
+        this.#segments.push(segment);
+        return segment;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || tries === NUMBERS_MAX) throw error;
+      }
+    }
   }
 
   /** Drops the oldest files until so many bytes more find room. What is being delivered of them is not dropped. */
   #makeRoom(bytes: number): void {
     let total = this.#segments.reduce((sum, segment) => sum + segment.bytes, bytes);
-    while (total > this.#options.size && this.#segments.length > 0) {
+    while ((total > this.#options.size || this.#segments.length > FILES_MAX) && this.#segments.length > 0) {
       const [oldest] = this.#segments.splice(0, 1) as [Segment];
       total -= oldest.bytes;
-      this.#forgetSegment(oldest, 'spool_full');
-      this.#save();
+      this.#remove(oldest, 'spool_full');
     }
   }
 
-  #forgetSegment(segment: Segment, reason: DropReason): void {
-    for (const [source, { lines }] of segment.unread) {
-      this.#length -= lines;
-      this.#options.dropped(source, reason, lines);
-    }
-    segment.unread.clear();
-    this.#bytes -= segment.bytes - segment.offset;
-    segment.offset = segment.bytes;
-    void this.#files.remove(segment.id).catch((error: Error) => this.#options.log('warn', error.message));
+  #remove(segment: Segment, reason: DropReason): void {
+    this.#dropLines(segment.skip(), reason);
+    this.#progress.save([segment.id]);
   }
 
-  #forget(records: readonly LaneRecord[], reason: DropReason): void {
+  /** What is in the files is no longer ours. */
+  #leave(): void {
+    for (const segment of this.#segments) this.#dropLines(segment.skip(), 'left_in_spool');
+    this.#drop(this.#left, 'left_in_spool');
+    this.#left = [];
+    this.#segments = [];
+    this.#progress.forget();
+  }
+
+  #drop(records: readonly LaneRecord[], reason: DropReason): void {
     for (const record of records) this.#options.dropped(record, reason, 1);
-    this.#length -= records.length;
-    this.#bytes -= sumBytes(records);
   }
 
-  async #read(segment: Segment, recordsMax: number, bytesMax: number): Promise<LaneRecord[]> {
-    let texts: string[];
+  #dropLines(lines: readonly [Source, number][], reason: DropReason): void {
+    for (const [source, count] of lines) this.#options.dropped(source, reason, count);
+  }
+
+  /** Undefined where the file system hangs: then what is in memory goes first. */
+  async #read(segment: Segment, bytesMax: number): Promise<Line[] | undefined> {
     try {
-      texts = (await this.#files.read(segment.id, segment.offset, segment.bytes, bytesMax)).slice(0, recordsMax);
+      const lines = await this.#files.read(segment.id, segment.offset, segment.bytes, bytesMax);
+      // It may have given way while it was read.
+      return this.#segments.includes(segment) ? lines : [];
     } catch (error) {
+      if (error instanceof FileSystemHangs) {
+        if (this.#retry === undefined) this.#fail(error);
+        return undefined;
+      }
+      if (!this.#segments.includes(segment)) return [];
       this.#options.log('error', `a part of the spool is lost: ${(error as Error).message}`);
       this.#segments = this.#segments.filter((other) => other !== segment);
-      this.#forgetSegment(segment, 'spool_damaged');
+      this.#remove(segment, 'spool_damaged');
       return [];
     }
-    // It may have given way while it was read.
-    if (!this.#segments.includes(segment)) return [];
-    return texts.flatMap((text) => this.#parse(segment, text));
   }
 
   /** A damaged line is dropped alone. */
-  #parse(segment: Segment, line: string): LaneRecord[] {
-    const bytes = Buffer.byteLength(line) + 1;
-    const source = sourceOf(line);
-    const unread = segment.unread.of(source);
-    unread.lines = Math.max(0, unread.lines - 1);
-    segment.offset += bytes;
-    this.#bytes -= bytes;
-    const record = this.#restore(line, source);
-    if (record === undefined) {
-      this.#length--;
-      return [];
-    }
-    this.#bytes += record.bytes;
-    return [record];
-  }
-
-  #restore(line: string, source: Source): LaneRecord | undefined {
+  #restore(segment: Segment, line: Line): LaneRecord[] {
+    const source = this.#sources.bound(sourceOf(line.text));
+    if (!segment.pass(source, line.bytes)) this.#options.recovered(source, 1);
     try {
-      const record = this.#lines.parse(line);
-      if (record === undefined) this.#options.dropped(source, 'unknown_kind', 1);
-      return record;
+      const record = this.#lines.parse(line, source);
+      if (record !== undefined) return [record];
+      this.#options.dropped(source, 'unknown_kind', 1);
     } catch {
       this.#options.dropped(source, 'spool_damaged', 1);
-      return undefined;
     }
+    return [];
   }
 
   /** All that was read is delivered. */
   #advance(): void {
+    for (const segment of this.#segments) segment.settled = segment.offset;
     const last = this.#segments.at(-1);
-    const done = this.#segments.filter(
-      ({ offset, bytes }, index) => offset === bytes && this.#segments[index] !== last,
-    );
+    const done = this.#segments.filter((segment) => segment.offset === segment.bytes && segment !== last);
     this.#segments = this.#segments.filter((segment) => !done.includes(segment));
-    for (const { id } of done) {
-      void this.#files.remove(id).catch((error: Error) => this.#options.log('warn', error.message));
-    }
-    this.#save();
+    this.#progress.save(done.map(({ id }) => id));
   }
 
-  /** Without it, what was delivered is delivered once more by the next run. */
-  #save(): void {
+  #position(): Position {
     const head = this.#segments[0];
-    const position = head === undefined ? { id: this.#nextId, offset: 0 } : { id: head.id, offset: head.offset };
-    const saved = (this.#saving ?? Promise.resolve())
-      .then(() => this.#files.savePosition(position))
-      .catch((error: Error) => this.#options.log('warn', `the position in the spool is not written: ${error.message}`));
-    this.#saving = saved;
+    return head === undefined ? { id: this.#nextId, offset: 0 } : { id: head.id, offset: head.settled };
   }
-}
-
-function newCounts(): Segment['unread'] {
-  return new Counts(() => ({ lines: 0 }));
 }

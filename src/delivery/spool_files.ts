@@ -1,5 +1,9 @@
-import { mkdir, open, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { constants, type FileHandle, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { assertRegular, type Files, replaceFile } from '#files/files.ts';
+import { FolderLock } from '#files/lock.ts';
+import { type Line, splitLines } from './spool_lines.ts';
 
 /** Where reading goes on: number of the file, and byte in it. */
 export interface Position {
@@ -7,111 +11,196 @@ export interface Position {
   readonly offset: number;
 }
 
-const NAME = /^(\d{10})\.jsonl$/;
+/** What the position says where nothing was delivered. */
+const START: Position = { id: 0, offset: 0 };
+
+const NAME = /^(\d{10,15})\.jsonl$/;
+/** Numbers of files go on from the greatest: one near the end of those that have a name is not ours. */
+const ID_MAX = 1e14;
 const POSITION = 'position';
+const POSITION_BYTES_MAX = 64;
 const CHUNK_BYTES = 1024 * 1024;
-const NEWLINE = 0x0a;
-/** A line of ours is far shorter: this is no file of ours. */
-const LINE_BYTES_MAX = 16 * CHUNK_BYTES;
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
+const { O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
+/** A link leads elsewhere, and the other end of a pipe may never come. */
+const SAFE = O_NOFOLLOW | O_NONBLOCK;
+
+/** The file has another length than what was written to it: somebody else changes it. */
+export class NotOurs extends Error {
+  override readonly name = 'NotOurs';
+}
 
 /**
  * The files of a spool: numbered, of JSON lines, with the position up to which they are delivered beside them. They
- * survive the process, not the machine: nothing waits for the disk.
+ * survive the process, not the machine: nothing waits for the disk. The folder is locked while it is in use.
  */
 export class SpoolFiles {
   readonly directory: string;
+  readonly #files: Files;
+  #lock: FolderLock | undefined;
 
-  constructor(directory: string) {
+  constructor(directory: string, files: Files) {
     this.directory = directory;
+    this.#files = files;
+  }
+
+  /**
+   * Takes the folder, which is made where it is missing.
+   * @returns whether it is another one than before, or was not ours before
+   * @throws where another sink or agent has it
+   */
+  claim(): Promise<boolean> {
+    return this.#step(async () => {
+      if ((await this.#lock?.holds()) === true) return false;
+      await this.#lock?.release();
+      this.#lock = undefined;
+      await mkdir(this.directory, { recursive: true, mode: FOLDER_MODE });
+      this.#lock = await FolderLock.take(this.directory);
+      if (this.#lock === undefined) {
+        throw new Error(
+          `${this.directory} is the spool of another sink or agent, which runs: give each its own folder`,
+        );
+      }
+      return true;
+    });
+  }
+
+  async release(): Promise<void> {
+    await this.#step(async () => {
+      await this.#lock?.release();
+      this.#lock = undefined;
+    });
   }
 
   /** Numbers of the files that there are, in order, and where reading goes on. */
-  async list(): Promise<{ ids: number[]; position: Position }> {
-    await mkdir(this.directory, { recursive: true });
-    const names = await readdir(this.directory);
-    const ids = names.flatMap((name) => NAME.exec(name)?.[1] ?? []).map(Number);
-    return { ids: ids.sort((a, b) => a - b), position: await this.#position() };
+  list(): Promise<{ ids: number[]; position: Position }> {
+    return this.#step(async () => {
+      const names = await readdir(this.directory);
+      const ids = names.flatMap((name) => NAME.exec(name)?.[1] ?? []).map(Number);
+      const known = ids.filter((id) => id <= ID_MAX && names.includes(nameOf(id))).sort((a, b) => a - b);
+      return { ids: known, position: await this.#position() };
+    });
   }
 
+  /** Makes a file. @throws EEXIST where there is one */
+  async create(id: number): Promise<void> {
+    await this.#step(async () => {
+      await using _file = await open(this.#path(id), O_WRONLY | O_CREAT | O_EXCL | SAFE, FILE_MODE);
+    });
+  }
+
+  /**
+   * Writes at the end of a file.
+   * @param from its length
+   * @throws {NotOurs} where that is not its length, or it is no file; then nothing was written
+   */
   async append(id: number, text: Uint8Array, from: number): Promise<void> {
-    await mkdir(this.directory, { recursive: true });
-    const file = await open(this.#path(id), 'a');
-    try {
-      await file.appendFile(text);
-    } catch (error) {
-      // A part may have found room.
-      await file.truncate(from).catch(() => undefined);
-      throw error;
-    } finally {
-      await file.close();
-    }
-  }
-
-  /** Whole lines from `offset` on and before `end`, of about so many bytes, at least one. */
-  async read(id: number, offset: number, end: number, bytes: number): Promise<string[]> {
-    const file = await open(this.#path(id), 'r');
-    try {
-      for (let room = bytes; ; room *= 2) {
-        const length = Math.min(room, end - offset);
-        const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, offset);
-        const whole = buffer.subarray(0, bytesRead).lastIndexOf(NEWLINE);
-        if (whole >= 0) return buffer.toString('utf8', 0, whole).split('\n');
-        if (bytesRead < room || room > LINE_BYTES_MAX) throw new Error(`${this.#path(id)} has no line at ${offset}`);
+    await this.#step(async (signal) => {
+      await using file = await open(this.#path(id), O_WRONLY | SAFE).catch((error: NodeJS.ErrnoException) => {
+        throw ['ENOENT', 'ELOOP', 'ENXIO'].includes(error.code ?? '') ? new NotOurs(error.message) : error;
+      });
+      const stats = await file.stat();
+      if (!isOurs(stats) || stats.size !== from) throw new NotOurs(`${this.#path(id)} was changed by somebody else`);
+      try {
+        for (let at = 0; at < text.length; )
+          at += (await file.write(text, at, text.length - at, from + at)).bytesWritten;
+        signal.throwIfAborted();
+      } catch (error) {
+        // A part may have found room, or all of it after nobody waited any more: it comes again.
+        await file.truncate(from).catch(() => undefined);
+        throw error;
       }
-    } finally {
-      await file.close();
+    });
+  }
+
+  /** The lines from `offset` on and before `end`, of about so many bytes, at least one. @throws where there is none */
+  async read(id: number, offset: number, end: number, bytes: number): Promise<Line[]> {
+    for (let room = bytes; ; room *= 2) {
+      const length = Math.min(room, end - offset);
+      const read = await this.#chunk(id, offset, length);
+      if (read.length === 0) throw new Error(`${this.#path(id)} ends before ${offset}`);
+      // Its last line has no end where that byte was changed, or the file was cut.
+      const { lines } = splitLines(read, room >= end - offset || read.length < length);
+      if (lines.length > 0) return lines;
     }
   }
 
-  /** Calls for every line from `offset` on. Returns where the last whole one ends. */
-  async scan(id: number, offset: number, line: (text: string) => void): Promise<number> {
-    const file = await open(this.#path(id), 'r');
-    try {
-      const { size } = await file.stat();
-      let end = Math.min(offset, size);
-      let rest = Buffer.alloc(0);
-      for (let at = end; at < size; ) {
-        const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(CHUNK_BYTES), 0, CHUNK_BYTES, at);
-        if (bytesRead === 0) break;
-        at += bytesRead;
-        const bytes = Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
-        const whole = bytes.lastIndexOf(NEWLINE) + 1;
-        if (whole > 0) for (const text of bytes.toString('utf8', 0, whole - 1).split('\n')) line(text);
-        end += whole;
-        rest = bytes.subarray(whole);
+  /** Calls for every line from `offset` on. Returns where the last whole one ends; 0 where `offset` is not the start of one. */
+  async scan(id: number, offset: number, take: (line: Line) => void): Promise<number> {
+    if (offset > 0 && (await this.#chunk(id, offset - 1, 1)).toString('latin1') !== '\n') return 0;
+    let end = offset;
+    let rest: Buffer = Buffer.alloc(0);
+    for (;;) {
+      const chunk = await this.#chunk(id, end + rest.length, CHUNK_BYTES);
+      if (chunk.length === 0) return end;
+      const split = splitLines(Buffer.concat([rest, chunk]), false);
+      for (const line of split.lines) {
+        take(line);
+        end += line.bytes;
       }
-      return end;
-    } finally {
-      await file.close();
+      rest = split.rest;
     }
   }
 
-  /** Cuts off what was being written when the process was killed. */
+  /** Cuts off what was being written when the process was killed. @throws where it is no file of ours */
   async cut(id: number, bytes: number): Promise<void> {
-    await truncate(this.#path(id), bytes);
+    await this.#step(async () => {
+      await using file = await open(this.#path(id), O_RDWR | SAFE);
+      const stats = await file.stat();
+      if (!isOurs(stats)) throw new Error(`${this.#path(id)} is a link, or has another name elsewhere`);
+      if (stats.size > bytes) await file.truncate(bytes);
+      // Versions before had them readable for everybody.
+      await file.chmod(FILE_MODE);
+    });
   }
 
   async remove(id: number): Promise<void> {
-    await rm(this.#path(id), { force: true });
+    await this.#step(() => rm(this.#path(id), { force: true }));
   }
 
   async savePosition({ id, offset }: Position): Promise<void> {
-    const path = join(this.directory, POSITION);
-    await writeFile(`${path}.new`, `${id} ${offset}\n`);
-    await rename(`${path}.new`, path);
+    await this.#step((signal) => replaceFile(join(this.directory, POSITION), `${id} ${offset}\n`, signal));
   }
 
+  #step<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return this.#files.run(this.directory, work, { alone: true });
+  }
+
+  #chunk(id: number, at: number, length: number): Promise<Buffer> {
+    return this.#step(async () => {
+      await using file: FileHandle = await open(this.#path(id), O_RDONLY | SAFE);
+      assertRegular(this.#path(id), await file.stat());
+      const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, at);
+      return buffer.subarray(0, bytesRead);
+    });
+  }
+
+  /** Anything else than what we write is taken for none: what was delivered comes twice then, and nothing is lost. */
   async #position(): Promise<Position> {
+    const path = join(this.directory, POSITION);
     try {
-      const [, id, offset] = /^(\d+) (\d+)\n$/.exec(await readFile(join(this.directory, POSITION), 'utf8')) ?? [];
-      return { id: Number(id ?? 0), offset: Number(offset ?? 0) };
+      await using file = await open(path, O_RDONLY | SAFE);
+      const stats = await file.stat();
+      if (!stats.isFile() || stats.size > POSITION_BYTES_MAX) return START;
+      const [, id, offset] = /^(\d{1,15}) (\d{1,15})\n$/.exec(await readFile(file, 'latin1')) ?? [];
+      return Number(id ?? 0) > ID_MAX ? START : { id: Number(id ?? 0), offset: Number(offset ?? 0) };
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      return { id: 0, offset: 0 };
+      if (!['ENOENT', 'ELOOP', 'ENXIO'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+      return START;
     }
   }
 
   #path(id: number): string {
-    return join(this.directory, `${String(id).padStart(10, '0')}.jsonl`);
+    return join(this.directory, nameOf(id));
   }
+}
+
+function nameOf(id: number): string {
+  return `${String(id).padStart(10, '0')}.jsonl`;
+}
+
+/** A file that has a name elsewhere is one that we would cut there as well. */
+function isOurs(stats: Stats): boolean {
+  return stats.isFile() && stats.nlink === 1;
 }

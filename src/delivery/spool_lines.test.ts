@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { RECORD_KINDS } from '#events/kinds.ts';
 import { makeLines } from '../../test/support/event_lines.ts';
 import { makeRequests, REQUEST_KIND } from '../../test/support/request_kind.ts';
-import { SpoolLines, sourceOf } from './spool_lines.ts';
+import { type Line, SpoolLines, sourceOf, splitLines } from './spool_lines.ts';
 
 const lines = new SpoolLines([...RECORD_KINDS, REQUEST_KIND]);
 const RECORDS = [
@@ -11,10 +11,12 @@ const RECORDS = [
   ...makeRequests(12).map(REQUEST_KIND.toRecord),
 ];
 
+const lineOf = (text: string): Line => ({ text, isText: true, bytes: Buffer.byteLength(text) + 1 });
+
 /** What can be read of a line, and undefined where it is malformed. */
 function read(line: string) {
   try {
-    return lines.parse(line);
+    return lines.parse(lineOf(line), sourceOf(line));
   } catch {
     return undefined;
   }
@@ -24,7 +26,7 @@ it('a line gives back its record, and tells whose it is', () => {
   for (const record of RECORDS) {
     const line = lines.format(record);
     expect(line).not.toContain('\n');
-    expect(lines.parse(line)).toEqual(record);
+    expect(read(line)).toEqual(record);
     expect(sourceOf(line)).toEqual({ kind: record.kind, probe: record.probe });
   }
   expect(lines.format(RECORDS[3] as (typeof RECORDS)[number])).toMatch(/^request\/2 http \{"timeNs"/);
@@ -50,5 +52,43 @@ it('whatever a line says, it is read or refused', () => {
         expect(sourceOf(line)).toEqual({ kind: expect.any(String), probe: expect.stringMatching(/^[a-z0-9_]{1,64}$/) });
       },
     ),
+  );
+});
+
+it.each([
+  'null',
+  '7',
+  '[]',
+  '{}',
+  '{"time":5}',
+  '{"time":"2026-01-01T00:00:00.000000000Z"}',
+  'event/1 packetloss {}',
+  'event/1 packetloss {"time":"2026-01-01T00:00:00.000000000Z","probe":"packetloss","severity":"loud"}',
+  'event/1 packetloss {"time":"2026-01-01T00:00:00.000000000Z","probe":"packetloss","severity":"info","pod":{}}',
+  'event/1 packetloss {"time":"2026-01-01T00:00:00.000000000Z","probe":"tcpreset","severity":"info"}',
+])('%s is no record', (line) => {
+  expect(read(line)).toBeUndefined();
+});
+
+it('a line whose bytes are no UTF-8 is no record, and takes as many bytes as it has', () => {
+  const [record] = makeLines(1, { message: 'XY' });
+  const bytes = Buffer.from(`${lines.format(record as (typeof RECORDS)[number])}\nnext\n`);
+  bytes[bytes.indexOf('XY')] = 0xff;
+  const [line, next] = splitLines(bytes, false).lines;
+  expect(line).toMatchObject({ isText: false, bytes: bytes.length - 5 });
+  expect(next).toEqual({ text: 'next', isText: true, bytes: 5 });
+  expect(() => lines.parse(line as Line, { kind: 'event', probe: 'packetloss' })).toThrow('no record');
+});
+
+it('lines take all bytes, whatever these are', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), fc.boolean(), (given, isEnd) => {
+      const bytes = Buffer.from(given.map((byte) => (byte < 60 ? 0x0a : byte)));
+      const { lines: split, rest } = splitLines(bytes, isEnd);
+      expect(split.reduce((sum, line) => sum + line.bytes, 0) + rest.length).toBe(bytes.length);
+      expect(split.every((line) => line.bytes > 0 && !line.text.includes('\n'))).toBe(true);
+      if (isEnd) expect(rest).toHaveLength(0);
+      else expect(rest).not.toContain(0x0a);
+    }),
   );
 });

@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+import { SEVERITIES } from '#api/words.ts';
 import type { LaneRecord, Source, StoredKind } from './record.ts';
 
 /** `request/1 http {…}`: kind, version of its JSON, probe, JSON. */
@@ -5,7 +7,36 @@ const HEADER = /^([a-z0-9_]{1,64})\/(\d{1,6}) ([a-z0-9_]{1,64}) (?=\{)/;
 /** A line without a header is an event: earlier versions of netsonde knew nothing else. */
 const BARE = { kind: 'event', version: 1 };
 /** For lines that say no more whose they are. */
-const UNKNOWN_PROBE = 'unknown';
+export const NOBODY: Source = { kind: BARE.kind, probe: 'unknown' };
+const NEWLINE = 0x0a;
+/** A line of ours is far shorter. A longer one is taken as several. */
+const LINE_BYTES_MAX = 4 * 1024 * 1024;
+
+/** A line of a file. */
+export interface Line {
+  /** Without its line end. */
+  readonly text: string;
+  /** Its bytes are UTF-8; where they are not, `text` has others in their place. */
+  readonly isText: boolean;
+  /** That it takes in the file. */
+  readonly bytes: number;
+}
+
+/** @param isEnd what comes after the last line end is a line as well */
+export function splitLines(bytes: Buffer, isEnd: boolean): { readonly lines: Line[]; readonly rest: Buffer } {
+  const lines: Line[] = [];
+  let start = 0;
+  while (start < bytes.length) {
+    const newline = bytes.indexOf(NEWLINE, start);
+    const isLong = (newline < 0 ? bytes.length : newline) - start >= LINE_BYTES_MAX;
+    if (newline < 0 && !isLong && !isEnd) break;
+    const end = isLong ? start + LINE_BYTES_MAX : newline < 0 ? bytes.length : newline + 1;
+    const line = bytes.subarray(start, !isLong && newline >= 0 ? newline : end);
+    lines.push({ text: line.toString('utf8'), isText: isUtf8(line), bytes: end - start });
+    start = end;
+  }
+  return { lines, rest: bytes.subarray(start) };
+}
 
 /** Records as lines of a spool, and back. */
 export class SpoolLines {
@@ -23,17 +54,30 @@ export class SpoolLines {
 
   /**
    * Undefined for a kind, or a version of its JSON, that only another version of netsonde knows.
-   * @throws where the line is malformed
+   * @param source whose it was taken for when it was counted
+   * @throws where the line is malformed: sinks rely on what a record is, and one that is none would cost its whole batch
    */
-  parse(line: string): LaneRecord | undefined {
-    const [header = '', kind = BARE.kind, version = BARE.version] = HEADER.exec(line) ?? [];
-    return this.#kinds.get(kind)?.restore(Number(version), line.slice(header.length));
+  parse({ text, isText }: Line, source: Source): LaneRecord | undefined {
+    const [header = '', kind = BARE.kind, version = BARE.version] = HEADER.exec(text) ?? [];
+    const record = this.#kinds.get(kind)?.restore(Number(version), text.slice(header.length));
+    if (record === undefined) return undefined;
+    if (!isText || !isRecord(record) || record.kind !== source.kind || record.probe !== source.probe) {
+      throw new Error('the line is no record');
+    }
+    return record;
   }
+}
+
+function isRecord({ timeNs, severity, stream, metadata }: LaneRecord): boolean {
+  const labels = [...Object.values(stream), ...Object.values(metadata)] as unknown[];
+  return (
+    /^\d{1,20}$/.test(timeNs) && SEVERITIES.includes(severity) && labels.every((label) => typeof label === 'string')
+  );
 }
 
 /** Whose a line is, also where the rest of it is malformed. */
 export function sourceOf(line: string): Source {
   const [, kind, , probe] = HEADER.exec(line) ?? [];
   if (kind !== undefined && probe !== undefined) return { kind, probe };
-  return { kind: BARE.kind, probe: /"probe":"([a-z0-9_]{1,64})"/.exec(line)?.[1] ?? UNKNOWN_PROBE };
+  return { kind: BARE.kind, probe: /"probe":"([a-z0-9_]{1,64})"/.exec(line)?.[1] ?? NOBODY.probe };
 }

@@ -21,6 +21,7 @@ import type { Entity } from '#pods/entity.ts';
 import { PROBES } from '#probes/index.ts';
 import { createApp, type ServerDeps } from '#server';
 import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
+import { Files } from '../../src/files/files.ts';
 
 /** A token file that is not there. */
 const NO_FILE = '/nonexistent/token';
@@ -112,7 +113,7 @@ export class ApiHost implements AsyncDisposable {
   readonly kernel = new FakeKernel();
   readonly bus = new EventBus();
   readonly ledger = new Ledger();
-  readonly sinks = new SinkSet({ ledger: this.ledger, kinds: RECORD_KINDS, log: () => undefined });
+  readonly sinks = new SinkSet({ ledger: this.ledger, kinds: RECORD_KINDS, files: new Files(), log: () => undefined });
   readonly lane: Lane;
   /** Who events find at the other end. */
   peers: PeerLookup | undefined;

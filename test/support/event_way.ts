@@ -9,6 +9,7 @@ import { EventBus } from '#events/bus.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
 import { PROBES } from '#probes/index.ts';
 import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
+import { Files } from '../../src/files/files.ts';
 import { eventually } from './oracle.ts';
 
 /** The lane with the sinks of a configuration, without an agent around it. It folds and limits nothing. */
@@ -22,7 +23,12 @@ export class EventWay implements AsyncDisposable {
 
   private constructor(kinds: readonly StoredKind[]) {
     this.#kinds = kinds;
-    this.sinks = new SinkSet({ ledger: this.books, kinds, log: (_, message) => this.logged.push(message) });
+    this.sinks = new SinkSet({
+      ledger: this.books,
+      kinds,
+      files: new Files(),
+      log: (_, message) => this.logged.push(message),
+    });
     this.lane = new Lane({
       node: 'n',
       probes: PROBES,

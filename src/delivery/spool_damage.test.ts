@@ -1,0 +1,475 @@
+import {
+  appendFileSync,
+  chmodSync,
+  closeSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import fc from 'fast-check';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { RECORD_KINDS } from '#events/kinds.ts';
+import { Files } from '#files/files.ts';
+import type { StepOptions } from '#files/gate.ts';
+import { sh } from '../../test/support/command.ts';
+import { makeLines, messages } from '../../test/support/event_lines.ts';
+import { eventually } from '../../test/support/oracle.ts';
+import { Ledger } from './ledger.ts';
+import type { LaneRecord } from './record.ts';
+import { Spool, type SpoolOptions } from './spool.ts';
+
+const MEBIBYTE = 1024 * 1024;
+const BATCH = { records: 7, bytes: MEBIBYTE };
+const SINK = { name: 'sink', kinds: new Set(['event']) };
+
+/** A spool with its account: what came in, and what became of it. */
+class Account {
+  readonly ledger = new Ledger();
+  readonly logged: string[] = [];
+  readonly delivered: LaneRecord[] = [];
+  readonly spool: Spool;
+
+  private constructor(spool: (account: Account) => Spool) {
+    this.spool = spool(this);
+  }
+
+  static async open(directory: string, more: Partial<SpoolOptions> = {}): Promise<Account> {
+    const account = new Account(() => undefined as never);
+    const spool = await Spool.open({
+      directory,
+      size: 64 * MEBIBYTE,
+      memory: { records: 10_000, bytes: 16 * MEBIBYTE },
+      kinds: RECORD_KINDS,
+      files: new Files(),
+      dropped: (source, reason, count) => account.ledger.dropped(source, 'sink', reason, count),
+      recovered: (source, count) => account.ledger.recovered(source, 'sink', count),
+      log: (level, message) => account.logged.push(`${level}: ${message}`),
+      ...more,
+    });
+    return Object.assign(account, { spool });
+  }
+
+  push(records: readonly LaneRecord[]): void {
+    for (const record of records) this.ledger.accepted(record, 'sink');
+    this.spool.push(records);
+  }
+
+  async deliver(): Promise<number> {
+    const batch = await this.spool.take(BATCH);
+    for (const record of batch) this.ledger.delivered(record, 'sink');
+    this.delivered.push(...batch);
+    this.spool.settle([]);
+    this.check();
+    return batch.length;
+  }
+
+  /** Delivers all that is there. @returns how often it asked */
+  async drain(): Promise<number> {
+    for (let takes = 0; ; takes++) {
+      if (this.spool.length === 0) return takes;
+      await this.deliver();
+    }
+  }
+
+  /** What the ledger has open is what the spool has, and nothing is below zero. */
+  check(): void {
+    const { length, bytes } = this.spool;
+    const pending = this.ledger.rows([SINK]).map((row) => row.pending);
+    expect(Math.min(length, bytes, ...pending)).toBeGreaterThanOrEqual(0);
+    expect(pending.reduce((sum, count) => sum + count, 0)).toBe(length);
+  }
+
+  get dropped(): Record<string, number> {
+    return Object.fromEntries(
+      this.ledger
+        .rows([SINK])
+        .flatMap(({ probe, dropped }) => [...dropped].map(([reason, count]) => [`${probe} ${reason}`, count])),
+    );
+  }
+}
+
+let directory: string;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'damage-'));
+});
+
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const segments = () => readdirSync(directory).filter((name) => name.endsWith('.jsonl'));
+
+function segment(): string {
+  const [name] = segments();
+  if (name === undefined) throw new Error('the spool has no file');
+  return join(directory, name);
+}
+
+/** Once what was pushed is on the disk. */
+async function written(count: number): Promise<void> {
+  await eventually(() => {
+    const lines = segments().flatMap((name) => readFileSync(join(directory, name), 'latin1').match(/\n/g) ?? []);
+    expect(lines.length).toBeGreaterThanOrEqual(count);
+  });
+}
+
+function overwrite(path: string, at: number, text: string | Uint8Array): void {
+  const file = openSync(path, 'r+');
+  writeSync(file, Buffer.from(text), 0, undefined, at);
+  closeSync(file);
+}
+
+it('a second spool on the folder waits in memory and says so, and has the folder once the first is closed', async () => {
+  const first = await Account.open(directory);
+  first.push(makeLines(20));
+  await written(20);
+  const second = await Account.open(directory);
+  expect(second.spool.failure).toContain(`${directory} is the spool of another sink or agent`);
+  second.push(makeLines(32, {}, 20));
+  // What the first one finds of the others is nothing.
+  first.push(makeLines(5, {}, 52));
+  expect(await second.drain()).toBeLessThan(10);
+  expect(messages(second.delivered)).toEqual(messages(makeLines(32, {}, 20)));
+  await first.drain();
+  expect(first.delivered).toHaveLength(25);
+  first.push(makeLines(3, {}, 60));
+  await first.spool.close();
+  await eventually(() => expect(second.spool.failure).toBe(''));
+  await second.drain();
+  expect(messages(second.delivered.slice(32))).toEqual(messages(makeLines(3, {}, 60)));
+  expect(second.logged.filter((line) => line.startsWith('error'))).toHaveLength(1);
+  await second.spool.close();
+});
+
+it('a folder of others stays theirs: what cannot go into it is counted at the end', async () => {
+  const first = await Account.open(directory);
+  const second = await Account.open(directory);
+  second.push(makeLines(4));
+  await second.spool.close();
+  second.check();
+  expect(second.dropped).toEqual({ 'packetloss shutdown': 4 });
+  await first.spool.close();
+});
+
+it('lines that somebody appends to a file in use change nothing', async () => {
+  const account = await Account.open(directory);
+  account.push(makeLines(10));
+  await written(10);
+  appendFileSync(segment(), readFileSync(segment()));
+  account.push(makeLines(5, {}, 10));
+  await written(25);
+  await account.drain();
+  expect(messages(account.delivered)).toEqual(messages(makeLines(15)));
+  expect(account.dropped).toEqual({});
+  await account.spool.close();
+});
+
+it.each([
+  ['a line end becomes a space', (text: string) => text.replace('\n', ' '), 13],
+  ['the space before the JSON becomes a line end', (text: string) => text.replace(' {', '\n{'), 15],
+  ['another space becomes a line end', (text: string) => text.replace('event 7', 'event\n7'), 14],
+  ['the end is cut off', (text: string) => text.slice(0, -250), undefined],
+  ['all is cut off', () => '', 0],
+  ['it has other lines', () => 'null\n{}\n{"time":5}\n', 0],
+  ['it is foreign', () => '\0'.repeat(5_000), 0],
+] as const)('of a file in use, when %s, only what is damaged is lost', async (_, damage, delivered) => {
+  const account = await Account.open(directory);
+  account.push(makeLines(15));
+  await written(15);
+  writeFileSync(segment(), damage(readFileSync(segment(), 'utf8')));
+  expect(await account.drain()).toBeLessThan(20);
+  if (delivered !== undefined) expect(account.delivered).toHaveLength(delivered);
+  account.push(makeLines(3, { probe: 'tcpreset' }));
+  await account.drain();
+  expect(account.delivered.filter(({ probe }) => probe === 'tcpreset')).toHaveLength(3);
+  await account.spool.close();
+});
+
+it.each(['null', '{}', '{"time":5}', '', '\0\0', 'event/1 packetloss {}', '{"probe":"packetloss"}'])(
+  'at the start a line %j is dropped alone, with its cause',
+  async (line) => {
+    const first = await Account.open(directory);
+    first.push(makeLines(4));
+    await first.spool.close();
+    const text = readFileSync(segment(), 'utf8').split('\n');
+    writeFileSync(segment(), [text[0], line, ...text.slice(1)].join('\n'));
+    const account = await Account.open(directory);
+    account.check();
+    await account.drain();
+    expect(messages(account.delivered)).toEqual(messages(makeLines(4)));
+    const probe = line.includes('packetloss') ? 'packetloss' : 'unknown';
+    expect(account.dropped).toEqual({ [`${probe} spool_damaged`]: 1 });
+    await account.spool.close();
+  },
+);
+
+it.each(['99 0\n', '1 17\n', '1 999999\n', '9999999999999 0\n', '1 -5\n', 'x', '\n'.repeat(100)])(
+  'with a position %j nothing is lost',
+  async (position) => {
+    const first = await Account.open(directory);
+    first.push(makeLines(6));
+    await first.spool.close();
+    writeFileSync(join(directory, 'position'), position);
+    const account = await Account.open(directory);
+    account.push(makeLines(2, {}, 6));
+    await account.drain();
+    expect(messages(account.delivered)).toEqual(messages(makeLines(8)));
+    await account.spool.close();
+    const next = await Account.open(directory);
+    expect(next.spool.length).toBe(0);
+    await next.spool.close();
+  },
+);
+
+it('finds files again whatever their number', async () => {
+  writeFileSync(join(directory, 'position'), '9999999999 0\n');
+  const first = await Account.open(directory);
+  first.push(makeLines(5));
+  await first.spool.close();
+  expect(segments()).toEqual(['10000000000.jsonl']);
+  const next = await Account.open(directory);
+  await next.drain();
+  expect(next.delivered).toHaveLength(5);
+  await next.spool.close();
+});
+
+it('leaves alone what is no file of its own: links, pipes, folders', async () => {
+  const victim = join(directory, 'victim');
+  const text = 'a line\nand no line end';
+  writeFileSync(victim, text, { mode: 0o644 });
+  symlinkSync(victim, join(directory, '0000000001.jsonl'));
+  linkSync(victim, join(directory, '0000000002.jsonl'));
+  mkdirSync(join(directory, '0000000003.jsonl'));
+  sh(`mkfifo ${directory}/0000000004.jsonl`);
+  symlinkSync(victim, join(directory, 'position'));
+  symlinkSync(victim, join(directory, 'position.new'));
+  const account = await Account.open(directory);
+  expect(account.logged.filter((line) => line.includes('is left as it is'))).toHaveLength(4);
+  account.push(makeLines(10));
+  await account.drain();
+  await account.spool.close();
+  expect(account.delivered).toHaveLength(10);
+  expect([readFileSync(victim, 'utf8'), statSync(victim).mode & 0o777]).toEqual([text, 0o644]);
+  expect(account.dropped).toEqual({});
+});
+
+it('is for its owner alone, also what an earlier version left', async () => {
+  const inner = join(directory, 'a/b');
+  mkdirSync(join(directory, 'a'), { mode: 0o755 });
+  const first = await Account.open(inner);
+  first.push(makeLines(3));
+  await first.deliver();
+  await first.spool.close();
+  const modes = () =>
+    ['.', ...readdirSync(inner).sort()].map((name) => (statSync(join(inner, name)).mode & 0o777).toString(8));
+  expect(modes()).toEqual(['700', '600', '600']);
+  for (const name of readdirSync(inner)) chmodSync(join(inner, name), 0o644);
+  const next = await Account.open(inner);
+  next.push(makeLines(1));
+  await next.drain();
+  await next.spool.close();
+  expect(modes()).toEqual(['700', '600', '600']);
+});
+
+it('follows a folder that takes the place of its own', async () => {
+  const account = await Account.open(join(directory, 'spool'));
+  account.push(makeLines(5));
+  const file = () => readdirSync(join(directory, 'spool')).filter((name) => name.endsWith('.jsonl'));
+  await eventually(() => expect(account.spool.length - file().length).toBe(4));
+  await account.deliver();
+  account.push(makeLines(4, {}, 5));
+  await wait(50);
+  renameSync(join(directory, 'spool'), join(directory, 'away'));
+  account.push(makeLines(3, {}, 20));
+  await account.drain();
+  expect(account.delivered.map(({ json }) => json)).toEqual(
+    expect.arrayContaining(makeLines(3, {}, 20).map(({ json }) => json)),
+  );
+  await account.spool.close();
+});
+
+it.skipIf(process.getuid?.() !== 0)('keeps to one file where the disk is full, and tells the log once', async () => {
+  sh(`mount -t tmpfs -o size=64k,mode=700 none ${directory}`);
+  try {
+    expect(() => writeFileSync(join(directory, 'ballast'), Buffer.alloc(MEBIBYTE))).toThrow('ENOSPC');
+    const account = await Account.open(directory, { size: MEBIBYTE });
+    for (let round = 0; round < 4; round++) {
+      account.push(makeLines(200, { message: 'x'.repeat(500) }, round * 200));
+      await wait(5);
+    }
+    await eventually(() => expect(account.spool.failure).toContain('ENOSPC'));
+    await wait(2_500);
+    expect(segments().length).toBeLessThanOrEqual(1);
+    expect(account.logged).toHaveLength(1);
+    await account.drain();
+    expect(account.delivered).toHaveLength(800);
+    rmSync(join(directory, 'ballast'));
+    account.push(makeLines(5));
+    await eventually(() => expect(account.spool.failure).toBe(''));
+    await account.drain();
+    await account.spool.close();
+    expect(account.logged).toHaveLength(2);
+  } finally {
+    sh(`umount ${directory}`);
+  }
+});
+
+/** A disk that can be stopped: what is begun then comes to its end when it goes on. */
+class StoppableDisk extends Files {
+  #stopped: PromiseWithResolvers<void> | undefined;
+
+  stop(): void {
+    this.#stopped = Promise.withResolvers();
+  }
+
+  goOn(): void {
+    this.#stopped?.resolve();
+    this.#stopped = undefined;
+  }
+
+  override run<T>(path: string, work: (signal: AbortSignal) => Promise<T>, options?: StepOptions): Promise<T> {
+    return super.run(
+      path,
+      async (signal) => {
+        await this.#stopped?.promise;
+        return work(signal);
+      },
+      options,
+    );
+  }
+}
+
+it('goes on in memory while the disk hangs, and on the disk once that is back, each record once', async () => {
+  const files = new StoppableDisk({ deadlineMs: 50 });
+  const account = await Account.open(directory, { files });
+  account.push(makeLines(10));
+  await written(10);
+  files.stop();
+  account.push(makeLines(10, {}, 10));
+  await eventually(() => expect(account.spool.failure).toContain('does not answer'));
+  // What is in files waits there.
+  await eventually(async () => {
+    await account.deliver();
+    expect(account.spool.length).toBe(10);
+  });
+  files.goOn();
+  await eventually(() => expect(account.spool.failure).toBe(''));
+  account.push(makeLines(5, {}, 20));
+  await account.drain();
+  expect(messages(account.delivered).sort()).toEqual(messages(makeLines(25)).sort());
+  await account.spool.close();
+  expect(account.logged.filter((line) => line.startsWith('error'))).toHaveLength(1);
+  const next = await Account.open(directory);
+  expect(next.spool.length).toBe(0);
+  await next.spool.close();
+});
+
+it('ends though the disk hangs, and counts what was not written', async () => {
+  const files = new StoppableDisk({ deadlineMs: 60_000 });
+  const account = await Account.open(directory, { files });
+  account.push(makeLines(10));
+  await written(10);
+  files.stop();
+  account.push(makeLines(6, {}, 10));
+  await account.spool.close(20);
+  account.check();
+  expect(account.dropped).toEqual({ 'packetloss shutdown': 6 });
+  expect(account.spool.length).toBe(10);
+  files.goOn();
+  // The lock is given back once the disk is.
+  await eventually(async () => {
+    const next = await Account.open(directory);
+    await next.spool.close();
+    expect(next.spool.failure).toBe('');
+  });
+});
+
+/** Something that happens to the files while nobody looks. */
+const DAMAGE = fc.oneof(
+  fc.record({ way: fc.constant('flip'), at: fc.nat(), bytes: fc.uint8Array({ minLength: 1, maxLength: 40 }) }),
+  fc.record({ way: fc.constant('line ends'), at: fc.nat(), bytes: fc.constant(Buffer.from('\n')) }),
+  fc.record({ way: fc.constant('no line ends'), at: fc.nat(), bytes: fc.constant(Buffer.from(' ')) }),
+  fc.record({ way: fc.constant('cut'), at: fc.nat(), bytes: fc.constant(Buffer.alloc(0)) }),
+  fc.record({ way: fc.constant('append'), at: fc.nat(), bytes: fc.uint8Array({ minLength: 1, maxLength: 400 }) }),
+  fc.record({ way: fc.constant('double'), at: fc.nat(), bytes: fc.constant(Buffer.alloc(0)) }),
+  fc.record({ way: fc.constant('replace'), at: fc.nat(), bytes: fc.uint8Array({ maxLength: 400 }) }),
+  fc.record({ way: fc.constant('remove'), at: fc.nat(), bytes: fc.constant(Buffer.alloc(0)) }),
+  fc.record({ way: fc.constant('position'), at: fc.nat({ max: 3 }), bytes: fc.uint8Array({ maxLength: 3 }) }),
+);
+
+function damage({ way, at, bytes }: { way: string; at: number; bytes: Uint8Array }): void {
+  if (way === 'position') {
+    writeFileSync(join(directory, 'position'), at === 0 ? bytes : `${at} ${bytes[0] ?? 0}\n`);
+    return;
+  }
+  const names = segments();
+  const path = join(directory, names[at % Math.max(1, names.length)] ?? 'none');
+  if (names.length === 0) return;
+  const { size } = statSync(path);
+  const place = size === 0 ? 0 : at % size;
+  if (way === 'flip') overwrite(path, place, bytes);
+  if (way === 'line ends' || way === 'no line ends') {
+    const text = readFileSync(path, 'latin1');
+    const next = text.indexOf(way === 'line ends' ? ' ' : '\n', place);
+    if (next >= 0) overwrite(path, next, bytes);
+  }
+  if (way === 'cut') truncateSync(path, place);
+  if (way === 'append') appendFileSync(path, bytes);
+  if (way === 'double') appendFileSync(path, readFileSync(path));
+  if (way === 'replace') {
+    rmSync(path);
+    writeFileSync(path, bytes);
+  }
+  if (way === 'remove') rmSync(path);
+}
+
+it('whatever happens to its files, it ends, it goes on, and the ledger balances', async () => {
+  const step = fc.oneof(
+    fc.record({ what: fc.constant('push' as const), count: fc.integer({ min: 1, max: 30 }) }),
+    fc.record({ what: fc.constant('deliver' as const), count: fc.integer({ min: 1, max: 4 }) }),
+    fc.record({ what: fc.constant('reopen' as const), count: fc.constant(0) }),
+    fc.record({ what: fc.constant('damage' as const), count: fc.constant(0), damage: DAMAGE }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 14 }), async (steps) => {
+      rmSync(directory, { recursive: true, force: true });
+      const files = new Files();
+      let account = await Account.open(directory, { files, size: MEBIBYTE });
+      let pushed = 0;
+      for (const one of steps) {
+        if (one.what === 'push') {
+          const probe = ['packetloss', 'tcpreset'][pushed % 2] as string;
+          account.push(makeLines(one.count, { probe, message: 'ünï' }, pushed));
+          pushed += one.count;
+        } else if (one.what === 'deliver') {
+          for (let count = 0; count < one.count; count++) await account.deliver();
+        } else if (one.what === 'damage') damage(one.damage);
+        else {
+          await account.spool.close();
+          account.check();
+          account = await Account.open(directory, { files, size: MEBIBYTE });
+        }
+        account.check();
+      }
+      const left = account.spool.length;
+      expect(await account.drain()).toBeLessThanOrEqual(left + 5);
+      account.push(makeLines(1, { probe: 'last' }));
+      await account.drain();
+      expect(account.delivered.at(-1)?.probe).toBe('last');
+      await account.spool.close();
+    }),
+    { numRuns: 60 },
+  );
+});

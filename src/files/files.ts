@@ -1,0 +1,85 @@
+import type { Stats } from 'node:fs';
+import { constants, type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
+import { FileGate } from './gate.ts';
+
+const { O_RDONLY, O_NONBLOCK, O_NOCTTY } = constants;
+const CHUNK_BYTES = 64 * 1024;
+/** Nobody but us reads what is kept. */
+const MODE = 0o600;
+
+/** Reads and writes files that users name: regular ones only, in bounded time. */
+export class Files extends FileGate {
+  /**
+   * At most so many bytes of a regular file.
+   * @throws an error that names the file and what is wrong with it
+   */
+  read(path: string, bytesMax: number): Promise<Buffer> {
+    return this.run(path, async (signal) => {
+      // Before it is opened: a device may do something when it is, and a pipe wait for somebody else.
+      assertRegular(path, await stat(path));
+      signal.throwIfAborted();
+      await using file = await open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+      assertRegular(path, await file.stat());
+      return await readSome(path, file, bytesMax, signal);
+    });
+  }
+
+  /** Of the whole file. @throws as {@link read}, and where it is longer */
+  async readText(path: string, bytesMax: number): Promise<string> {
+    const bytes = await this.read(path, bytesMax + 1);
+    if (bytes.length > bytesMax) throw new Error(`${path} has more than ${bytesMax} bytes`);
+    return bytes.toString('utf8');
+  }
+
+  stat(path: string): Promise<Stats> {
+    return this.run(path, () => stat(path));
+  }
+
+  /** Writes a file whole or not at all, as one that its owner alone may read. */
+  replace(path: string, text: string): Promise<void> {
+    return this.run(path, (signal) => replaceFile(path, text, signal), { alone: true });
+  }
+}
+
+/** For a step of a gate: writes a file whole or not at all. */
+export async function replaceFile(path: string, text: string, signal: AbortSignal): Promise<void> {
+  const temporary = `${path}.new`;
+  // A link of that name would lead elsewhere.
+  await rm(temporary, { force: true });
+  {
+    await using file = await open(temporary, 'wx', MODE);
+    await file.writeFile(text);
+  }
+  signal.throwIfAborted();
+  await rename(temporary, path);
+}
+
+/** @throws for all that is no regular file, in words that say what it is */
+export function assertRegular(path: string, stats: Stats): void {
+  if (!stats.isFile()) throw new Error(`${path} is ${kindOf(stats)}, not a regular file`);
+}
+
+function kindOf(stats: Stats): string {
+  if (stats.isDirectory()) return 'a folder';
+  if (stats.isFIFO()) return 'a pipe';
+  if (stats.isSocket()) return 'a socket';
+  if (stats.isSymbolicLink()) return 'a link';
+  return 'a device';
+}
+
+async function readSome(path: string, file: FileHandle, bytesMax: number, signal: AbortSignal): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  while (length < bytesMax) {
+    signal.throwIfAborted();
+    const room = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, bytesMax - length));
+    const { bytesRead } = await file.read(room, 0, room.length).catch((error: NodeJS.ErrnoException) => {
+      // Says stat(2) or not: a file of procfs that waits for news, say.
+      throw error.code === 'EAGAIN' ? new Error(`${path} gives no end of the file: it is no ordinary file`) : error;
+    });
+    if (bytesRead === 0) break;
+    chunks.push(room.subarray(0, bytesRead));
+    length += bytesRead;
+  }
+  return Buffer.concat(chunks);
+}
