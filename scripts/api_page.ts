@@ -1,8 +1,20 @@
 import type * as z from 'zod';
 import { FAILURE } from '#api/errors.ts';
 import { COMMON_STATUSES, ROUTES, type Route } from '#api/routes.ts';
+import {
+  CONNECTIONS_MAX,
+  FIRST_REQUEST_MS,
+  NEWCOMERS_MAX,
+  PIPELINED_MAX,
+  UNREAD_BYTES_MAX,
+  UNREAD_MS,
+} from '#http/connections.ts';
+import { PAGES_MAX } from '#kernel/client.ts';
 import { fieldTable } from './field_table.ts';
 import { table } from './markdown.ts';
+
+const MIB = 1024 * 1024;
+const SECOND = 1_000;
 
 const OTHER_PATHS: readonly (readonly string[])[] = [
   ['`/`', '[a page](page.md) for people: probes, Pods by their worst numbers, live events, ledger, configuration'],
@@ -23,7 +35,30 @@ On other addresses it takes the bearer token in the file of \`--api-token-file\`
 curl -s http://localhost:9102/api/v1/probes
 curl -s --unix-socket /run/netsonde.sock http://netsonde/api/v1/probes
 curl -s -H "Authorization: Bearer $(cat token)" http://10.0.0.1:9102/api/v1/probes
-\`\`\``;
+\`\`\`
+
+- A request with \`Forwarded\`, \`X-Forwarded-*\`, \`Via\`, \`X-Real-IP\` or the like comes from a proxy, which asks for somebody else: it needs the token, by loopback and on the Unix socket too.
+- Every user of the machine can ask by loopback. With \`--api-socket-only\` loopback needs the token as any other address does, and only the Unix socket does not.
+- A browser that asks for a page of another site (\`Origin\`, \`Sec-Fetch-Site\`) is refused on every path; a link from another site is followed.
+
+## Bounds
+
+Whoever reaches the port can ask, so everything that a client can make the agent keep has a bound. What is refused or closed is counted in \`netsonde_http_refused_total{cause}\`.
+
+| what | bound | beyond it | \`cause\` |
+| --- | --- | --- | --- |
+| connections, of all addresses and the Unix socket | ${CONNECTIONS_MAX}, and ${NEWCOMERS_MAX} that have come within a quarter of a second and asked nothing yet | of the address that has most, one that asks nothing is closed, else its oldest; IPv6 counts by /64 | \`connections\` |
+| requests that a connection sends ahead | ${PIPELINED_MAX}; they are answered one after the other | the connection is closed | \`pipelined\` |
+| bytes of answers that no client has taken | ${UNREAD_BYTES_MAX / MIB} MiB | of the address that has most, the connection with most is closed | \`unread\` |
+| time in which a client takes nothing of its answer | ${UNREAD_MS / SECOND} s | the connection is closed | \`unread\` |
+| bytes that a client which follows events has not taken | 1 MiB | the connection is closed | \`unread\` |
+| time to the first request | ${FIRST_REQUEST_MS / SECOND} s | the connection is closed | \`silent\` |
+| header of a request | 16 KiB | 431 | \`malformed\` |
+| pages that are made at a time | ${PAGES_MAX}; addresses take turns | the request waits, as long as the scraper does and at most 14 s, then gets the last page, or 503 | \`busy\` |
+| questions of the API to the kernel thread at a time | 4; addresses take turns | the request waits for 3 s, then 503 | \`busy\` |
+| clients that follow events | 16 | 503 | \`followers\` |
+
+A client that has gone is not worked for. An answer with 503 has \`Retry-After\`. The other causes are \`malformed\` (no HTTP), \`site\` (a page of another site), \`host\` (another name, or none), \`address\` (another machine, or a proxy) and \`token\`.`;
 
 const SERIES = `A Pod's series carry \`namespace\`, \`pod\` and configured \`labels\`; those of the node carry them all, empty. Outside of Kubernetes \`pod\` is the name of the container, of the \`ip netns\` namespace, or of
 the oldest process. Scrape with \`honor_labels: true\`.`;

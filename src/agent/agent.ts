@@ -1,5 +1,4 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { RequestHandler } from 'express';
 import type { Logger } from 'winston';
 import { Clocks } from '#config/clocks.ts';
 import { type ConfigMapRef, type ConfigMapVersion, ConfigMapWatcher, formatConfigMapRef } from '#config/configmap.ts';
@@ -14,10 +13,12 @@ import { SinkSet } from '#delivery/sink_set.ts';
 import { EventBus } from '#events/bus.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
 import { Files } from '#files/files.ts';
-import { apiAccess, readToken } from '#http/access.ts';
+import { accessTo, readToken } from '#http/access.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
+import { Connections } from '#http/connections.ts';
 import type { ListenAddress } from '#http/listen_address.ts';
 import { Listeners } from '#http/listeners.ts';
+import { Refusals } from '#http/refusals.ts';
 import { Scrapers } from '#http/scrapers.ts';
 import { KernelClient } from '#kernel/client.ts';
 import type { ApiSession } from '#kubernetes/api.ts';
@@ -42,6 +43,8 @@ export interface AgentOptions {
   /** Path of a Unix socket to serve on as well. */
   readonly apiSocket: string | undefined;
   readonly apiTokenFile: string | undefined;
+  /** Who asks by loopback is no other than one of another machine. */
+  readonly apiSocketOnly: boolean;
   readonly paths: Paths;
   /** Folder for what survives a restart. */
   readonly state: string;
@@ -64,7 +67,9 @@ export class Agent implements AsyncDisposable {
   readonly #sinks: SinkSet;
   readonly #logShipping: LogShipping;
   readonly #kernel: KernelClient;
-  readonly #listeners = new Listeners();
+  readonly #refusals = new Refusals();
+  readonly #connections = new Connections(this.#refusals);
+  readonly #listeners = new Listeners(this.#connections);
   readonly #scrapers = new Scrapers();
   #watcher: FileWatcher | undefined;
   #session: ApiSession | undefined;
@@ -229,6 +234,7 @@ export class Agent implements AsyncDisposable {
   }
 
   async #listen(): Promise<void> {
+    const warn = (message: string) => void this.#options.log.warn(message);
     const deps = {
       version: readVersion(),
       kernel: this.#kernel,
@@ -245,14 +251,15 @@ export class Agent implements AsyncDisposable {
       kubernetes: () => this.#kubernetesState(),
       ready: () => this.#config.isApplied,
       until: (probe: string) => this.#config.until(probe),
+      connections: this.#connections,
+      refusals: this.#refusals,
+      warn,
     };
-    const { apiSocket, apiTokenFile, listen } = this.#options;
+    const { apiSocket, apiSocketOnly, apiTokenFile, listen } = this.#options;
     if (apiTokenFile !== undefined) await readToken(apiTokenFile);
-    await this.#listeners.onAddress(listen, createApp(deps, apiAccess(apiTokenFile)));
-    if (apiSocket === undefined) return;
-    // Who may open the file, may read.
-    const open: RequestHandler = (_request, _response, next) => next();
-    await this.#listeners.onUnix(apiSocket, createApp(deps, open));
+    const rights = { tokenFile: apiTokenFile, socketOnly: apiSocketOnly, refusals: this.#refusals, warn };
+    await this.#listeners.onAddress(listen, createApp(deps, accessTo('tcp', rights)));
+    if (apiSocket !== undefined) await this.#listeners.onUnix(apiSocket, createApp(deps, accessTo('unix', rights)));
   }
 
   #kubernetesState(): KubernetesState | undefined {

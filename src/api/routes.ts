@@ -25,10 +25,11 @@ export interface Route {
 
 /** What every route may answer beside 200. */
 export const COMMON_STATUSES: Readonly<Record<number, string>> = {
+  400: 'The `Host` is none, or there are several.',
   401: 'The bearer token is missing, or another one.',
-  403: 'The API is not served to this address, or not by this name.',
+  403: 'The API is not served to this address, not by this name, or not to a page of another site.',
   405: 'The method is neither `GET` nor `HEAD`.',
-  503: 'The token file cannot be read.',
+  503: 'The token file cannot be read, or others were served all the time.',
 };
 
 const HUNG = { 503: 'The kernel thread hangs or is being replaced.' };
@@ -66,7 +67,7 @@ export const ROUTES: readonly Route[] = [
     query: EVENTS_QUERY,
     answer: EVENT,
     isStream: true,
-    statuses: { 400: 'A parameter is wrong.', 503: 'Too many clients follow already.' },
+    statuses: { 400: 'A parameter, or the `Host`, is wrong.', 503: 'Too many clients follow already.' },
   },
   {
     path: '/api/v1/sinks',

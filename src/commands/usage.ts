@@ -24,6 +24,7 @@ Options of serve:
   --api-socket FILE   serve on this Unix socket as well
   --api-token-file FILE
                       /api/v1/* on other addresses than loopback takes this bearer token; without one it is refused there
+  --api-socket-only   /api/v1/* on loopback takes the token as well: every user of the machine can ask there
   --state DIR         folder for what survives a restart: when \`for\` ends (default ${DEFAULT_STATE})
   --kubernetes MODE   names of Pods by the Kubernetes API: auto (in a Pod with a service account), on, off (default auto);
                       $NODE_NAME is the name of this node (default: the host's), $KUBECONFIG a kubeconfig

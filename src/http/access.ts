@@ -1,10 +1,14 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import type { Socket } from 'node:net';
-import type { RequestHandler } from 'express';
+import type { RequestHandler, Response } from 'express';
+import { sendFailure } from './failure.ts';
+import { forwardedBy, type Host, hostOf, isLocalHost, otherSite } from './origin.ts';
+import { isLocal } from './peer.ts';
+import type { RefusalCause, Refusals } from './refusals.ts';
 
 const TOKEN_LENGTH_MIN = 16;
 const TOKEN_LENGTH_MAX = 4_096;
+const REALM = 'Bearer realm="netsonde"';
 
 /** @throws where the file cannot be read, or holds no token that is worth the name */
 export async function readToken(file: string, option = '--api-token-file'): Promise<string> {
@@ -16,37 +20,116 @@ export async function readToken(file: string, option = '--api-token-file'): Prom
   );
 }
 
+export interface AccessOptions {
+  readonly tokenFile: string | undefined;
+  /** Who asks by loopback needs the token as well: every user of the machine can do that. */
+  readonly socketOnly: boolean;
+  readonly refusals: Refusals;
+  readonly warn: (message: string) => void;
+}
+
+/** Where a server listens. */
+export type Transport = 'tcp' | 'unix';
+
+/** Who may ask: `all` for every route, `api` in addition for /api/v1. */
+export interface Access {
+  readonly all: RequestHandler;
+  readonly api: RequestHandler;
+}
+
 /**
- * Who may read /api/v1/*, which shows addresses and names of processes, by TCP: who asks by loopback, and who has the token.
- * The file is read for each request: a Secret that is changed takes effect at once.
+ * Who may read what. /api/v1 shows addresses and names of processes: it is for who asks by loopback or the Unix socket, which only who may
+ * open its file can do, and for who has the token. The token's file is read for each request: a Secret that is changed takes effect at once.
  */
-export function apiAccess(tokenFile: string | undefined): RequestHandler {
-  return async (request, response, next) => {
-    if (isLocal(request.socket)) {
-      if (isLocalName(request.hostname)) next();
-      else {
-        response.status(403).json({
-          error: `by loopback /api/v1 goes by the names localhost, 127.0.0.1 and [::1], not ${request.hostname}`,
-        });
+export function accessTo(transport: Transport, { tokenFile, socketOnly, refusals, warn }: AccessOptions): Access {
+  const isUnix = transport === 'unix';
+  const refuse = (response: Response, cause: RefusalCause, error: string) => {
+    refusals.count(cause);
+    sendFailure(response, 403, error);
+  };
+  const hasToken = tokenCheck(tokenFile, refusals, warn);
+  return {
+    all: (request, response, next) => {
+      let host: Host | undefined;
+      try {
+        host = hostOf(request);
+      } catch (error) {
+        refusals.count('host');
+        sendFailure(response, 400, (error as Error).message);
+        return;
       }
+      const other = otherSite(request.headers, host);
+      if (other === undefined) next();
+      else refuse(response, 'site', `a page of another site asks, and would read the answer: ${other}`);
+    },
+    api: (request, response, next) => {
+      const isHere = isUnix || (!socketOnly && isLocal(request.socket));
+      const forwarded = forwardedBy(request.headers);
+      const host = hostOf(request);
+      if (isHere && forwarded === undefined) {
+        if (isLocalHost(host, isUnix)) next();
+        else
+          refuse(
+            response,
+            'host',
+            `here /api/v1 goes by the names localhost, 127.0.0.1 and [::1], not ${host?.name ?? 'none'}`,
+          );
+        return;
+      }
+      if (tokenFile !== undefined) return hasToken(request, response, next);
+      if (isHere) {
+        refuse(
+          response,
+          'address',
+          `a proxy asks for somebody else (${forwarded}): start the agent with --api-token-file, and ask with the token`,
+        );
+        return;
+      }
+      refuse(
+        response,
+        'address',
+        socketOnly
+          ? '/api/v1 is for the Unix socket only (--api-socket-only): ask there, or start the agent with --api-token-file'
+          : '/api/v1 is for this machine only: ask by loopback or the Unix socket, or start the agent with --api-token-file',
+      );
       return;
+    },
+  };
+}
+
+function tokenCheck(file: string | undefined, refusals: Refusals, warn: (message: string) => void): RequestHandler {
+  let told = '';
+  /** Undefined where it cannot be read: what is wrong with the file, and where it is, is for who runs the agent. */
+  const current = async (path: string): Promise<string | undefined> => {
+    try {
+      const token = await readToken(path);
+      told = '';
+      return token;
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== told) warn(message);
+      told = message;
+      return undefined;
     }
-    if (tokenFile === undefined) {
-      response.status(403).json({
-        error:
-          '/api/v1 is for this machine only: ask by loopback or the Unix socket, or start the agent with --api-token-file',
-      });
-      return;
-    }
+  };
+  const refuse = (response: Response, status: number, error: string) => {
+    refusals.count('token');
+    sendFailure(response, status, error);
+  };
+  return async (request, response, next) => {
     const given = /^Bearer +(\S+) *$/i.exec(request.get('authorization') ?? '')?.[1];
-    if (given !== undefined && isSame(given, await readToken(tokenFile))) {
-      next();
+    if (given === undefined || file === undefined) {
+      response.set('WWW-Authenticate', REALM);
+      refuse(response, 401, 'a bearer token is needed');
       return;
     }
-    response
-      .status(401)
-      .set('WWW-Authenticate', `Bearer realm="netsonde"${given === undefined ? '' : ', error="invalid_token"'}`)
-      .json({ error: given === undefined ? 'a bearer token is needed' : 'the bearer token is another one' });
+    const token = await current(file);
+    if (token === undefined) refuse(response, 503, 'the token of the agent cannot be read; its log says why');
+    else if (isSame(given, token)) next();
+    else {
+      response.set('WWW-Authenticate', `${REALM}, error="invalid_token"`);
+      refuse(response, 401, 'the bearer token is another one');
+    }
   };
 }
 
@@ -54,17 +137,4 @@ export function apiAccess(tokenFile: string | undefined): RequestHandler {
 function isSame(a: string, b: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(a), digest(b));
-}
-
-function isLocal({ localAddress, remoteAddress }: Socket): boolean {
-  return isLoopback(localAddress) && isLoopback(remoteAddress);
-}
-
-/** Any other name may be a web page's, whose name server says that it is this machine: a browser would let the page read the answer. */
-function isLocalName(name: string | undefined): boolean {
-  return name === undefined || name === 'localhost' || isLoopback(name.replace(/^\[(.*)\]$/, '$1'));
-}
-
-function isLoopback(address: string | undefined): boolean {
-  return address === '::1' || /^(::ffff:)?127\./.test(address ?? '');
 }

@@ -10,6 +10,7 @@ import { freeCycle } from '#core/cycle.ts';
 import type { LedgerRow } from '#delivery/ledger.ts';
 import type { ClusterState } from '#kubernetes/cluster.ts';
 import { defineMetrics, type Emit, type LooseEmit, NO_LABELS, NODE } from '#probe/metric.ts';
+import { emitHttp, HTTP_METRICS, type HttpState } from './http_metrics.ts';
 import type { SourceRow } from './ledger.ts';
 import { EVENT_METRICS, emitLedger, RECORD_METRICS } from './ledger_metrics.ts';
 import { writeProcessMetrics } from './process_metrics.ts';
@@ -78,6 +79,7 @@ export const AGENT_METRICS = defineMetrics({
     help: 'Number of the configuration in force, counted from the start of the agent.',
     labels: {},
   },
+  ...HTTP_METRICS,
   ...EVENT_METRICS,
   ...RECORD_METRICS,
   connected: {
@@ -173,6 +175,7 @@ export interface AgentState {
   readonly sinkLedger: readonly LedgerRow[];
   readonly kubernetes: KubernetesState | undefined;
   readonly sinks: readonly SinkStatus[];
+  readonly http: HttpState;
 }
 
 /** The agent's own part of the page: what it says of itself, and of its process. */
@@ -210,6 +213,7 @@ function emitState(emit: AgentEmit, state: AgentState): void {
   emit('configSuccessful', NODE, state.config.successful ? 1 : 0, NO_LABELS);
   emit('configTime', NODE, state.config.appliedMs / 1000, NO_LABELS);
   emit('configGeneration', NODE, state.config.generation, NO_LABELS);
+  emitHttp(emit as LooseEmit, state.http);
   emit('unfolded', NODE, state.unfolded, NO_LABELS);
   emitLedger(emit as LooseEmit, state.sources, state.sinkLedger);
   for (const { name: sink, state: current, pendingBytes, retries } of state.sinks) {

@@ -7,6 +7,8 @@ import type { EventBus, PublishedEvent } from '#events/bus.ts';
 import { formatTimeNs } from '#events/envelope.ts';
 import { type EventFilter, matches } from '#events/filter.ts';
 import { PROBES } from '#probes/index.ts';
+import { sendFailure } from './failure.ts';
+import type { Refusals } from './refusals.ts';
 
 const FOLLOWERS_MAX = 16;
 /** A client that does not read must not make us keep its events. */
@@ -26,14 +28,15 @@ interface Wish {
 }
 
 /** `/api/v1/events`: server-sent events, or one JSON object a line with `Accept: application/x-ndjson`. */
-export function serveEvents(bus: EventBus, request: Request, response: Response): void {
+export function serveEvents(bus: EventBus, refusals: Refusals, request: Request, response: Response): void {
   const wish = readWish(request);
   if ('error' in wish) {
-    response.status(400).json(wish);
+    sendFailure(response, 400, wish.error);
     return;
   }
   if (wish.follow && bus.followers >= FOLLOWERS_MAX) {
-    response.status(503).json({ error: `${FOLLOWERS_MAX} clients follow already` } satisfies Failure);
+    refusals.count('followers');
+    sendFailure(response, 503, `${FOLLOWERS_MAX} clients follow already`);
     return;
   }
   response.set('Content-Type', wish.ndjson ? NDJSON : SSE);
@@ -49,7 +52,7 @@ export function serveEvents(bus: EventBus, request: Request, response: Response)
   if (seen !== undefined) send(bus.history({ ...wish.filter, since: undefined }, seen));
   // What is there is of interest to who does not follow, and to who says since when.
   else if (!wish.follow || wish.filter.since !== undefined) send(lastOf(bus.history(wish.filter), wish.last));
-  if (wish.follow) follow(bus, response, send, wish.ndjson);
+  if (wish.follow) follow(bus, refusals, response, send, wish.ndjson);
   else response.end();
 }
 
@@ -69,13 +72,16 @@ function lastOf<T>(items: readonly T[], count: number): readonly T[] {
 
 function follow(
   bus: EventBus,
+  refusals: Refusals,
   response: Response,
   send: (events: readonly PublishedEvent[]) => void,
   ndjson: boolean,
 ): void {
   const subscription = bus.follow((events) => {
     send(events);
-    if (response.writableLength > UNREAD_BYTES_MAX) response.destroy();
+    if (response.writableLength <= UNREAD_BYTES_MAX) return;
+    refusals.count('unread');
+    response.destroy();
   });
   const timer = ndjson ? undefined : setInterval(() => response.write(': nothing new\n\n'), KEEPALIVE_MS);
   response.on('close', () => {

@@ -5,6 +5,8 @@ const DEADLINE_MS = 9_000;
 /** For the rest of the page, and the way. */
 const MARGIN_MS = 500;
 const DEADLINE_MIN_MS = 500;
+/** All probes together have eight seconds. */
+const DEADLINE_MAX_MS = 14_000;
 
 /**
  * The format that an Accept header prefers. Only type and weight count: parameters such as the version or the
@@ -32,5 +34,5 @@ function weightOf(parameters: readonly string[]): number {
 export function scrapeDeadlineMs(header: string | undefined): number {
   const seconds = Number(header);
   if (header === undefined || !Number.isFinite(seconds) || seconds <= 0) return DEADLINE_MS;
-  return Math.max(DEADLINE_MIN_MS, seconds * 1000 - MARGIN_MS);
+  return Math.min(DEADLINE_MAX_MS, Math.max(DEADLINE_MIN_MS, seconds * 1000 - MARGIN_MS));
 }

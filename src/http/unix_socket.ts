@@ -1,24 +1,21 @@
 import { lstatSync, unlinkSync } from 'node:fs';
-import { createServer, type RequestListener, type Server } from 'node:http';
-import { connect } from 'node:net';
+import { connect, type Server } from 'node:net';
 
 /** Only root, and who the agent runs as, may connect. */
 const MASK = 0o177;
 
 /**
- * Serves on a Unix socket. One that an agent has left behind is replaced.
+ * Listens on a Unix socket. One that an agent has left behind is replaced.
  * @throws where the path is something else, or another process listens there
  */
-export async function listenOnUnix(path: string, app: RequestListener): Promise<Server> {
+export async function bindUnix(server: Server, path: string): Promise<void> {
   await removeStale(path);
-  const server = createServer(app);
   const mask = process.umask(MASK);
   try {
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve));
   } finally {
     process.umask(mask);
   }
-  return server;
 }
 
 async function removeStale(path: string): Promise<void> {

@@ -2,12 +2,14 @@ import { EventEmitter } from 'node:events';
 import type { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { DesiredKernel } from '#probe/contract.ts';
-import { KernelClient } from './client.ts';
+import { KernelClient, PAGES_MAX, type PageCaller } from './client.ts';
 import type { Question, QuestionName } from './messages.ts';
 
 const HANG_MS = 5_000;
 const FIRST: DesiredKernel = { probes: {}, bpfStats: false, series: 1_000 };
 const SECOND: DesiredKernel = { probes: {}, bpfStats: true, series: 1_000 };
+
+const SCRAPER: PageCaller = { owner: '10.0.0.1', signal: new AbortController().signal };
 
 /** A kernel thread that answers what it is asked, but for what a test takes away. */
 class FakeWorker extends EventEmitter {
@@ -175,18 +177,50 @@ describe('a thread that hangs', () => {
 
   it('leaves the last good page, with its age', async () => {
     await client.start();
-    const { page, ageSeconds } = await client.page('text', 1_000);
+    const { page, ageSeconds } = await client.page('text', 1_000, SCRAPER);
     expect(ageSeconds).toBe(0);
     last().hangs = true;
-    const late = client.page('text', 1_000);
+    const late = client.page('text', 1_000, SCRAPER);
     await vi.advanceTimersByTimeAsync(1_000);
     expect(await late).toEqual({ page, ageSeconds: 1 });
     // A thread that is silent for half of the time is not asked any more.
     await vi.advanceTimersByTimeAsync(3_500);
     const { length } = last().asked;
-    expect(await client.page('text', 1_000)).toEqual({ page, ageSeconds: 4.5 });
+    expect(await client.page('text', 1_000, SCRAPER)).toEqual({ page, ageSeconds: 4.5 });
     expect(last().asked).toHaveLength(length);
-    await expect(client.page('openmetrics', 1_000)).rejects.toThrow('the kernel thread does not answer');
+    await expect(client.page('openmetrics', 1_000, SCRAPER)).rejects.toThrow('the kernel thread does not answer');
+  });
+
+  it('is asked for so many pages at a time, and told of one that nobody waits for', async () => {
+    await client.start();
+    last().silent = new Set(['scrape']);
+    const gone = new AbortController();
+    const asked = () => last().asked.filter(({ name }) => name === 'scrape');
+    const pages = [SCRAPER, ...Array.from({ length: PAGES_MAX + 1 }, () => ({ owner: 'flood', signal: gone.signal }))]
+      .map((caller) => client.page('text', 14_000, caller))
+      .map((page) => page.catch(({ message }: Error) => message));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(asked()).toHaveLength(PAGES_MAX);
+    gone.abort(new Error('the client has gone'));
+    await vi.advanceTimersByTimeAsync(0);
+    // They have their turn until the thread is through with them; who still waited is asked for no more.
+    expect(asked()).toHaveLength(PAGES_MAX);
+    const forgotten = last().asked.filter(({ name }) => name === 'forget');
+    expect(forgotten.map(({ ask }) => ask)).toEqual(
+      asked()
+        .slice(1)
+        .map(({ id }) => id),
+    );
+    last().silent = new Set();
+    for (const { id } of asked()) last().emit('message', { kind: 'answer', id, answer: { chunks: [], ledger: [] } });
+    await vi.advanceTimersByTimeAsync(0);
+    expect(await Promise.all(pages)).toEqual([
+      ...Array.from({ length: PAGES_MAX }, () => expect.objectContaining({ ageSeconds: 0 })),
+      'the client has gone',
+      'the client has gone',
+    ]);
+    await client.page('text', 1_000, SCRAPER);
+    expect(asked()).toHaveLength(PAGES_MAX + 1);
   });
 
   it('is not replaced once three hang, until one of them ends', async () => {

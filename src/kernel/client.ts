@@ -3,6 +3,7 @@ import type { EventRecord } from '#api/events.ts';
 import type { KernelLedgerEntry } from '#api/ledger.ts';
 import type { Format } from '#collectors/exposition.ts';
 import { withDeadline } from '#core/deadline.ts';
+import { Turns } from '#core/turns.ts';
 import type { PodName, PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import type { DesiredKernel } from '#probe/contract.ts';
@@ -24,6 +25,21 @@ export interface KernelClientOptions {
 }
 
 const HANG_MS = 5_000;
+/** Pages that the thread is asked for at a time. Scrapers that ask together share a collection. */
+export const PAGES_MAX = 4;
+
+/** There is no kernel thread that answers. */
+export class NoThreadError extends Error {
+  override readonly name = 'NoThreadError';
+}
+
+/** Who asks for a page. */
+export interface PageCaller {
+  /** Callers of one owner wait for each other before others wait for them. */
+  readonly owner: string;
+  /** Nobody waits for the page any longer. */
+  readonly signal: AbortSignal;
+}
 
 /** A page and how old it is: more than zero where the kernel thread does not answer. */
 export interface AgedPage {
@@ -42,6 +58,7 @@ export class KernelClient implements AsyncDisposable {
   /** By format, and whether for a scraper: that one may not see what others do. */
   readonly #lastPages = new Map<string, { readonly page: Page; readonly atMs: number }>();
   readonly #ledger = new KernelLedger();
+  readonly #pages = new Turns(PAGES_MAX);
   #desired: DesiredKernel | undefined;
   #podLabels: PodLabels = {};
 
@@ -97,15 +114,18 @@ export class KernelClient implements AsyncDisposable {
   /**
    * A fresh page, or the last one where the thread does not give one in time.
    * @param scraping where it is for a scraper
-   * @throws where there is none of either
+   * @throws where there is none of either, and once the caller has gone
    */
-  async page(format: Format, deadlineMs: number, scraping?: Scraping): Promise<AgedPage> {
+  async page(format: Format, deadlineMs: number, caller: PageCaller, scraping?: Scraping): Promise<AgedPage> {
+    const { owner, signal } = caller;
     const kind = scraping === undefined ? format : `${format} for scrapers`;
     try {
       // A thread that is silent for a while would only make the scraper wait.
-      if ((this.#keeper.thread?.silentMs ?? 0) > this.#hangMs / 2) throw new Error('the kernel thread does not answer');
+      if ((this.#keeper.thread?.silentMs ?? 0) > this.#hangMs / 2)
+        throw new NoThreadError('the kernel thread does not answer');
       const answer = await withDeadline(
-        this.ask('scrape', { format, scraping }),
+        // A page that comes too late has its turn until the thread is through with it.
+        this.#pages.run(owner, () => this.ask('scrape', { format, scraping }, signal), { signal, waitMs: deadlineMs }),
         deadlineMs,
         'the page was not ready in time',
       );
@@ -113,6 +133,7 @@ export class KernelClient implements AsyncDisposable {
       this.#lastPages.set(kind, { page, atMs: performance.now() });
       return { page, ageSeconds: 0 };
     } catch (error) {
+      signal.throwIfAborted();
       // One of the other kind is better than none.
       const last = this.#lastPages.get(kind) ?? [...this.#lastPages].find(([other]) => other.startsWith(format))?.[1];
       if (last === undefined) throw error;
@@ -125,11 +146,18 @@ export class KernelClient implements AsyncDisposable {
     return this.#ledger.total(await this.ask('ledger', null));
   }
 
-  /** @throws where there is no thread, or it is replaced before it answers */
-  ask<Name extends QuestionName>(name: Name, ask: Questions[Name]['ask']): Promise<Questions[Name]['answer']> {
+  /**
+   * @param signal tells the thread that nobody waits for the answer
+   * @throws where there is no thread, or it is replaced before it answers
+   */
+  ask<Name extends QuestionName>(
+    name: Name,
+    ask: Questions[Name]['ask'],
+    signal?: AbortSignal,
+  ): Promise<Questions[Name]['answer']> {
     const { thread } = this.#keeper;
-    if (thread === undefined) return Promise.reject(new Error('the kernel thread is being replaced'));
-    return thread.ask(name, ask);
+    if (thread === undefined) return Promise.reject(new NoThreadError('the kernel thread is being replaced'));
+    return thread.ask(name, ask, signal);
   }
 
   /** Closes every probe, in good order where the thread answers. */

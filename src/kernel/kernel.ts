@@ -168,10 +168,15 @@ export class Kernel implements AsyncDisposable {
   /**
    * Collects and renders a page.
    * @param scraping where it is for a scraper
+   * @param isForgotten tells whether nobody waits for it any longer
+   * @throws where that is so before it is rendered
    */
-  page(format: Format, scraping?: Scraping): Promise<Page> {
+  page(format: Format, scraping?: Scraping, isForgotten = () => false): Promise<Page> {
     const askedMs = performance.now();
-    return this.#collection.fresh(() => this.#page(format, askedMs, scraping));
+    return this.#collection.fresh(async () => {
+      if (isForgotten()) throw new Error('nobody waits for the page');
+      return this.#page(format, askedMs, scraping);
+    });
   }
 
   /** The numbers by which one sees who is in trouble: a small part of a page. Collects where the last collection is old. */

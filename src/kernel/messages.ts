@@ -52,6 +52,8 @@ export interface Questions {
   ledger: { ask: null; answer: readonly KernelLedgerEntry[] };
   /** Answered at once by a thread that is alive. */
   ping: { ask: null; answer: null };
+  /** Nobody waits any longer for the answer to the question of this id. */
+  forget: { ask: number; answer: null };
   close: { ask: null; answer: null };
 }
 

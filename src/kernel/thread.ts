@@ -13,8 +13,15 @@ function send(message: FromKernel, transfer: readonly ArrayBuffer[] = []): void 
 }
 
 type Answers = {
-  readonly [Name in QuestionName]: (ask: Questions[Name]['ask']) => Promise<Questions[Name]['answer']>;
+  readonly [Name in QuestionName]: (
+    ask: Questions[Name]['ask'],
+    isForgotten: () => boolean,
+  ) => Promise<Questions[Name]['answer']>;
 };
+
+/** Questions that are not answered yet, and of these the ones that nobody waits for. */
+const open = new Set<number>();
+const forgotten = new Set<number>();
 
 function answersOf(kernel: Kernel): Answers {
   return {
@@ -30,13 +37,17 @@ function answersOf(kernel: Kernel): Answers {
       kernel.labelPods(labels);
       return null;
     },
-    scrape: ({ format, scraping }) => kernel.page(format, scraping),
+    scrape: ({ format, scraping }, isForgotten) => kernel.page(format, scraping, isForgotten),
     probes: async () => kernel.probes(),
     discovery: async () => kernel.discovery(),
     entities: () => kernel.entities(),
     trouble: () => kernel.trouble(),
     ledger: async () => kernel.ledger(),
     ping: async () => null,
+    forget: async (id) => {
+      if (open.has(id)) forgotten.add(id);
+      return null;
+    },
     close: async () => {
       await kernel[Symbol.asyncDispose]();
       return null;
@@ -58,12 +69,16 @@ const kernel = await Kernel.open(workerData as KernelOptions, {
 const answers = answersOf(kernel);
 
 port.on('message', async ({ id, name, ask }: Question) => {
+  open.add(id);
   try {
-    const answer = await answers[name](ask as never);
+    const answer = await answers[name](ask as never, () => forgotten.has(id));
     send({ kind: 'answer', id, answer }, transferable(name, answer));
     if (name === 'close') port.close();
   } catch (error) {
     send({ kind: 'failure', id, message: (error as Error).message });
+  } finally {
+    open.delete(id);
+    forgotten.delete(id);
   }
 });
 send({ kind: 'ready' });

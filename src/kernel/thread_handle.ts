@@ -85,13 +85,26 @@ export class ThreadHandle {
     );
   }
 
-  /** @throws what the thread throws, or why it was given up before it answered */
-  ask<Name extends QuestionName>(name: Name, ask: Questions[Name]['ask']): Promise<Questions[Name]['answer']> {
+  /**
+   * @param signal tells the thread that nobody waits for the answer, which still comes
+   * @throws what the thread throws, or why it was given up before it answered
+   */
+  async ask<Name extends QuestionName>(
+    name: Name,
+    ask: Questions[Name]['ask'],
+    signal?: AbortSignal,
+  ): Promise<Questions[Name]['answer']> {
     const id = this.#nextId++;
     const question: Question<Name> = { id, name, ask };
     const answer = new Promise<unknown>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
     this.#worker.postMessage(question);
-    return answer as Promise<Questions[Name]['answer']>;
+    const forget = () => this.ask('forget', id).catch(() => undefined);
+    signal?.addEventListener('abort', forget, { once: true });
+    try {
+      return (await answer) as Questions[Name]['answer'];
+    } finally {
+      signal?.removeEventListener('abort', forget);
+    }
   }
 
   /**

@@ -1,6 +1,4 @@
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import type { RequestHandler } from 'express';
+import type { Request } from 'express';
 import { Lane } from '#agent/lane.ts';
 import type { ConfigStatus } from '#api/config.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
@@ -10,9 +8,13 @@ import { Ledger } from '#delivery/ledger.ts';
 import { SinkSet } from '#delivery/sink_set.ts';
 import { EventBus } from '#events/bus.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
-import { apiAccess } from '#http/access.ts';
+import { accessTo } from '#http/access.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
+import { Connections } from '#http/connections.ts';
+import { Listeners } from '#http/listeners.ts';
+import { Refusals } from '#http/refusals.ts';
 import { Scrapers } from '#http/scrapers.ts';
+import { NoThreadError } from '#kernel/client.ts';
 import { DiscoveryStatus } from '#kernel/discovery_status.ts';
 import type { QuestionName, Questions } from '#kernel/messages.ts';
 import { troubleOf } from '#kernel/trouble.ts';
@@ -59,7 +61,7 @@ class FakeKernel {
   readonly stuckThreads = 0;
 
   async ask<Name extends QuestionName>(name: Name): Promise<Questions[Name]['answer']> {
-    if (this.state === 'lost') throw new Error('the kernel thread is being replaced');
+    if (this.state === 'lost') throw new NoThreadError('the kernel thread is being replaced');
     if (this.state === 'hangs') return new Promise(() => undefined);
     return structuredClone(this.#answer(name)) as Questions[Name]['answer'];
   }
@@ -106,7 +108,7 @@ class FakeKernel {
   }
 }
 
-export type Caller = 'this machine' | 'this machine by another name' | 'another machine';
+export type Caller = 'this machine' | 'this machine by another name' | 'this machine by two names' | 'another machine';
 
 /** The HTTP interface on loopback with the lane and its sinks, and a kernel thread whose state the test decides. */
 export class ApiHost implements AsyncDisposable {
@@ -131,7 +133,10 @@ export class ApiHost implements AsyncDisposable {
   caller: Caller = 'this machine';
   tokenFile: string | undefined;
   readonly app: ReturnType<typeof createApp>;
-  readonly #server: Server;
+  readonly warnings: string[] = [];
+  readonly refusals = new Refusals();
+  readonly #connections = new Connections(this.refusals);
+  readonly #listeners = new Listeners(this.#connections);
 
   private constructor() {
     const { document } = new ConfigReader(PROBES).defaults;
@@ -162,22 +167,30 @@ export class ApiHost implements AsyncDisposable {
       ready: () => true,
       until: (probe) => (probe === 'running' ? new Date().toISOString() : null),
       answerMs: 50,
+      connections: this.#connections,
+      refusals: this.refusals,
+      warn: (message) => this.warnings.push(message),
     };
-    this.app = createApp(deps, (...call) => this.#access(...call));
-    this.#server = createServer(this.app);
+    this.app = createApp(deps, {
+      all: (request, response, next) => this.#access.all(this.#seen(request), response, next),
+      api: (request, response, next) => this.#access.api(this.#seen(request), response, next),
+    });
   }
 
   static async open(): Promise<ApiHost> {
     const host = new ApiHost();
     host.bus.historyMax = 1_000;
-    await new Promise<void>((resolve) => {
-      host.#server.listen(0, '127.0.0.1', resolve);
-    });
+    await host.#listeners.onAddress({ host: '127.0.0.1', port: 0 }, host.app);
     return host;
   }
 
+  /** `HOST:PORT` */
+  get address(): string {
+    return this.#listeners.address;
+  }
+
   fetch(path: string, init: RequestInit = {}): Promise<Response> {
-    return fetch(`http://127.0.0.1:${(this.#server.address() as AddressInfo).port}${path}`, init);
+    return fetch(`http://${this.address}${path}`, init);
   }
 
   loseTokenFile(): void {
@@ -185,19 +198,25 @@ export class ApiHost implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#server.closeAllConnections();
-    this.#server.close();
+    this.#listeners[Symbol.dispose]();
     this.lane[Symbol.dispose]();
     await this.sinks.close();
   }
 
-  /** The real one, which sees another socket or name where the caller is to be another. */
-  #access(...[request, response, next]: Parameters<RequestHandler>): unknown {
+  get #access(): ReturnType<typeof accessTo> {
+    const { refusals, tokenFile } = this;
+    const warn = (message: string) => void this.warnings.push(message);
+    return accessTo('tcp', { tokenFile, socketOnly: false, refusals, warn });
+  }
+
+  /** The request with another socket or name, where the caller is to be another. */
+  #seen(request: Request): Request {
     const seen: Record<Caller, PropertyDescriptorMap> = {
       'this machine': {},
-      'this machine by another name': { hostname: { value: 'page.example' } },
+      'this machine by another name': { headersDistinct: { value: { host: ['page.example'] } } },
+      'this machine by two names': { headersDistinct: { value: { host: ['localhost', 'page.example'] } } },
       'another machine': { socket: { value: { localAddress: '10.0.0.1', remoteAddress: '10.0.0.2' } } },
     };
-    return apiAccess(this.tokenFile)(Object.create(request, seen[this.caller]), response, next);
+    return Object.create(request, seen[this.caller]);
   }
 }

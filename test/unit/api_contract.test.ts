@@ -180,6 +180,8 @@ describe('every route', () => {
     const each = (status: number) => ROUTES.map(() => status);
     host.caller = 'this machine by another name';
     expect(await all()).toEqual(each(403));
+    host.caller = 'this machine by two names';
+    expect(await all()).toEqual(each(400));
     host.caller = 'another machine';
     expect(await all()).toEqual(each(403));
     host.tokenFile = join(directory, 'token');
@@ -190,8 +192,15 @@ describe('every route', () => {
     expect((await answerOf('/api/v1/agent', { headers: bearer })).status).toBe(200);
     host.loseTokenFile();
     expect(await all({ headers: bearer })).toEqual(each(503));
+    expect(new Set(host.warnings)).toEqual(new Set([expect.stringContaining('/nonexistent/token')]));
+    const lost = await answerOf('/api/v1/agent', { headers: bearer });
+    expect(lost.body).toEqual({ error: 'the token of the agent cannot be read; its log says why' });
     for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) expect(await all({ method })).toEqual(each(405));
   });
+});
+
+it.each(['/web/%ff', '/web/%', '/web/%E0%A4%A'])('a path that is malformed, %s: 400 in words', async (path) => {
+  expect(await answerOf(path)).toEqual({ status: 400, body: { error: 'the path or the query is malformed' } });
 });
 
 it('a path that is not there: 404 in words', async () => {

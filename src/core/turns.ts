@@ -1,0 +1,89 @@
+/** Nobody had the time for it. */
+export class BusyError extends Error {
+  override readonly name = 'BusyError';
+}
+
+interface Waiting {
+  readonly start: () => void;
+}
+
+export interface TurnOptions {
+  /** Rejects what still waits. */
+  readonly signal?: AbortSignal | undefined;
+  /** How long it may wait, in milliseconds. */
+  readonly waitMs: number;
+}
+
+/** Runs so many at a time. The next one is taken owner by owner: whoever asks a thousand times is waited for once by everybody else. */
+export class Turns {
+  readonly #max: number;
+  #running = 0;
+  /** The owner whose turn is next comes first. */
+  readonly #waiting = new Map<string, Waiting[]>();
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** Work that waits. */
+  get waiting(): number {
+    return [...this.#waiting.values()].reduce((sum, { length }) => sum + length, 0);
+  }
+
+  /**
+   * Runs the work once it is its turn, which it has until it is settled.
+   * @throws {BusyError} where its turn has not come in time
+   * @throws why the signal was aborted before its turn, and what the work throws
+   */
+  async run<T>(owner: string, work: () => Promise<T>, options: TurnOptions): Promise<T> {
+    options.signal?.throwIfAborted();
+    if (this.#running >= this.#max) await this.#wait(owner, options);
+    else this.#running++;
+    try {
+      return await work();
+    } finally {
+      this.#next();
+    }
+  }
+
+  #wait(owner: string, { signal, waitMs }: TurnOptions): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const queue = this.#waiting.get(owner) ?? [];
+      this.#waiting.set(owner, queue);
+      const leave = (error: Error) => {
+        settle();
+        queue.splice(queue.indexOf(mine), 1);
+        if (queue.length === 0) this.#waiting.delete(owner);
+        reject(error);
+      };
+      const abort = () => leave(signal?.reason as Error);
+      const timer = setTimeout(() => leave(new BusyError(`${this.#max} others were served all the time`)), waitMs);
+      const settle = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', abort);
+      };
+      const mine: Waiting = {
+        start: () => {
+          settle();
+          resolve();
+        },
+      };
+      signal?.addEventListener('abort', abort, { once: true });
+      queue.push(mine);
+    });
+  }
+
+  /** Hands the turn on. */
+  #next(): void {
+    const [first] = this.#waiting;
+    if (first === undefined) {
+      this.#running--;
+      return;
+    }
+    const [owner, queue] = first;
+    const next = queue.shift();
+    this.#waiting.delete(owner);
+    if (queue.length > 0) this.#waiting.set(owner, queue);
+    next?.start();
+  }
+}

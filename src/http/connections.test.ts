@@ -1,0 +1,265 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { connect, type NetConnectOpts, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { eventually } from '../../test/support/oracle.ts';
+import { type ConnectionLimits, Connections, PIPELINED_MAX } from './connections.ts';
+import { Listeners } from './listeners.ts';
+import { type RefusalCause, Refusals } from './refusals.ts';
+
+const MIB = 1024 * 1024;
+const LARGE = Buffer.alloc(8 * MIB, 'x');
+
+/** A server whose application answers `/fast` at once, `/large` with 8 MiB, and `/held` when the test says so. */
+class Host {
+  readonly refusals = new Refusals();
+  readonly connections: Connections;
+  readonly #listeners: Listeners;
+  readonly #directory = mkdtempSync(join(tmpdir(), 'connections-'));
+  readonly clients: Socket[] = [];
+  /** Requests that the application was given. */
+  readonly asked: string[] = [];
+  readonly held: ServerResponse[] = [];
+  /** Most requests of the application that were open at a time. */
+  mostOpen = 0;
+  #open = 0;
+
+  constructor(limits: Partial<ConnectionLimits> = {}) {
+    this.connections = new Connections(this.refusals, limits);
+    this.#listeners = new Listeners(this.connections);
+  }
+
+  async start(): Promise<this> {
+    const app = (request: IncomingMessage, response: ServerResponse) => this.#answer(request, response);
+    await this.#listeners.onAddress({ host: '127.0.0.1', port: 0 }, app);
+    await this.#listeners.onUnix(this.#unixPath, app);
+    return this;
+  }
+
+  /** A client that takes nothing before it is told to. */
+  client(text: string, by: 'tcp' | 'unix' = 'tcp', options: { allowHalfOpen?: boolean } = {}): Socket {
+    const [host, port] = this.#listeners.address.split(':');
+    const where: NetConnectOpts = by === 'unix' ? { path: this.#unixPath } : { host, port: Number(port) };
+    const socket = connect({ ...where, ...options });
+    socket.on('error', () => undefined);
+    socket.pause();
+    socket.write(text);
+    this.clients.push(socket);
+    return socket;
+  }
+
+  count(cause: RefusalCause): number {
+    return this.refusals.counts.get(cause) ?? 0;
+  }
+
+  close(): void {
+    for (const client of this.clients) client.destroy();
+    this.#listeners[Symbol.dispose]();
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  get #unixPath(): string {
+    return join(this.#directory, 'api.sock');
+  }
+
+  #answer({ url = '' }: IncomingMessage, response: ServerResponse): void {
+    this.asked.push(url);
+    this.#open++;
+    this.mostOpen = Math.max(this.mostOpen, this.#open);
+    response.once('close', () => {
+      this.#open--;
+    });
+    if (url === '/held') this.held.push(response);
+    else response.end(url === '/large' ? LARGE : `answer to ${url}\n`);
+  }
+}
+
+let host: Host;
+let opened: Host[];
+
+async function serve(limits: Partial<ConnectionLimits> = {}): Promise<Host> {
+  host = await new Host(limits).start();
+  opened.push(host);
+  return host;
+}
+
+beforeEach(() => {
+  opened = [];
+});
+afterEach(() => {
+  for (const each of opened) each.close();
+});
+
+const get = (path: string, version = '1.1', headers = '') =>
+  `GET ${path} HTTP/${version}\r\nHost: localhost\r\n${headers}\r\n`;
+
+/** All that the client gets until the connection closes, or until `end` is in it. */
+function received(client: Socket, end?: string): Promise<string> {
+  let text = '';
+  return new Promise((resolve) => {
+    client.on('data', (data) => {
+      text += String(data);
+      if (end !== undefined && text.includes(end)) resolve(text);
+    });
+    client.once('close', () => resolve(text));
+    client.resume();
+  });
+}
+
+/** A connection of its own. */
+const answered = (path: string, by: 'tcp' | 'unix' = 'tcp') =>
+  received(host.client(get(path, '1.1', 'Connection: close\r\n'), by));
+
+describe('requests that are sent ahead', () => {
+  it('are answered one after the other, in order', async () => {
+    await serve();
+    const paths = Array.from({ length: PIPELINED_MAX }, (_, index) => `/fast/${index}`);
+    const text = await received(
+      host.client(paths.map((path) => get(path)).join('') + get('/last', '1.1', 'Connection: close\r\n')),
+    );
+    expect([...text.matchAll(/^answer to (\S+)$/gm)].map(([, path]) => path)).toEqual([...paths, '/last']);
+    expect(host.asked).toEqual([...paths, '/last']);
+    expect(host.mostOpen).toBe(1);
+  });
+
+  it.each([
+    ['over TCP', 'tcp', '1.1', '/held'],
+    ['over the Unix socket', 'unix', '1.1', '/held'],
+    ['for answers of 8 MiB', 'tcp', '1.1', '/large'],
+    // What comes after the only request of a connection is none.
+    ['by HTTP/1.0', 'tcp', '1.0', '/held', 'malformed'],
+  ] as const)(
+    'a thousand, %s, by a client that takes nothing: closed and counted, and others are answered',
+    async (_, by, version, path, cause: RefusalCause = 'pipelined') => {
+      await serve();
+      host.client(get(path, version).repeat(1_000), by);
+      await eventually(() => expect(host.count(cause)).toBe(1));
+      expect(await answered('/healthz')).toContain('answer to /healthz');
+      await eventually(() => expect(host.connections.count).toBe(0));
+      expect([host.asked.filter((asked) => asked === path).length, host.connections.unreadBytes]).toEqual([1, 0]);
+    },
+  );
+
+  it('are not worked on once the client has gone', async () => {
+    await serve();
+    const client = host.client(get('/held').repeat(10));
+    await eventually(() => expect(host.held).toHaveLength(1));
+    client.destroy();
+    await eventually(() => expect(host.connections.count).toBe(0));
+    host.held[0]?.end('late');
+    expect(await answered('/fast')).toContain('answer to /fast');
+    expect(host.asked).toEqual(['/held', '/fast']);
+  });
+
+  it('of a client that has closed its half are no work for ever', async () => {
+    await serve();
+    const client = host.client(get('/held').repeat(10), 'tcp', { allowHalfOpen: true });
+    client.end();
+    await eventually(() => expect(host.asked).toHaveLength(1));
+    await eventually(() => expect(host.connections.count).toBe(0));
+    expect(host.asked).toHaveLength(1);
+  });
+});
+
+describe('connections', () => {
+  it('have a bound: the newest is served, and the owner that has most gives way', async () => {
+    await serve({ connections: 8, newcomers: 1_000 });
+    const unix = host.client(get('/held'), 'unix');
+    await eventually(() => expect(host.held).toHaveLength(1));
+    for (let index = 0; index < 200; index++) host.client(get('/held'));
+    await eventually(() => expect(host.count('connections')).toBe(200 - 7));
+    expect(host.connections.count).toBe(8);
+    expect(await answered('/healthz')).toContain('answer to /healthz');
+    host.held[0]?.end('here it is');
+    expect(await received(unix, 'here')).toContain('here it is');
+  });
+
+  it('that ask nothing give way first', async () => {
+    await serve({ connections: 3, newcomers: 0 });
+    const busy = host.client(get('/held'));
+    await eventually(() => expect(host.held).toHaveLength(1));
+    const idle = host.client('');
+    await eventually(() => expect(host.connections.count).toBe(2));
+    host.client(get('/held'));
+    await eventually(() => expect(host.held).toHaveLength(2));
+    const closed = once(idle, 'close');
+    host.client(get('/held'));
+    idle.resume();
+    await closed;
+    host.held[0]?.end('it has stayed');
+    expect(await received(busy, 'stayed')).toContain('it has stayed');
+  });
+
+  it.each(['', 'GET / HT', 'GET / HTTP/1.1\r\nHost: localhost\r\nX: '])(
+    'that never end their first request, %j, are closed',
+    async (text) => {
+      await serve({ firstRequestMs: 50 });
+      expect(await received(host.client(text))).toBe('');
+      expect(host.count('silent')).toBe(1);
+    },
+  );
+
+  it('with a body are closed after the answer, and are not read to its end', async () => {
+    await serve();
+    const head = 'POST /fast HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n';
+    expect(await received(host.client(head))).toMatch(/Connection: close[\s\S]*answer to/);
+  });
+
+  it.each([
+    ['is no HTTP', 'hello\r\n\r\n', '400 Bad Request', 'this is not HTTP/1.1'],
+    [
+      'has a header of a megabyte',
+      `GET / HTTP/1.1\r\nX: ${'x'.repeat(MIB)}`,
+      '431 ',
+      'the header of the request is too long',
+    ],
+  ])('whose request %s are told so', async (_, text, status, words) => {
+    await serve();
+    const answer = await received(host.client(text));
+    expect(answer.startsWith(`HTTP/1.1 ${status}`)).toBe(true);
+    expect(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')))).toEqual({ error: words });
+    expect(host.count('malformed')).toBe(1);
+  });
+});
+
+describe('answers that clients do not take', () => {
+  it('have a bound for all connections together: the oldest give way, and a client that reads is served', async () => {
+    await serve({ unreadBytes: 20 * MIB });
+    for (let index = 0; index < 12; index++) host.client(get('/large'));
+    await eventually(() => expect(host.asked).toHaveLength(12));
+    expect(host.connections.unreadBytes).toBeLessThanOrEqual(28 * MIB);
+    expect(host.count('unread')).toBeGreaterThanOrEqual(8);
+    const text = await answered('/large');
+    expect(text.length).toBeGreaterThan(LARGE.length);
+    expect(host.connections.unreadBytes).toBeLessThanOrEqual(20 * MIB);
+  });
+
+  it('are given up where nothing of them is taken for a while', async () => {
+    await serve({ unreadMs: 50 });
+    host.client(get('/large'));
+    await eventually(() => expect(host.count('unread')).toBe(1));
+    expect([host.connections.count, host.connections.unreadBytes]).toEqual([0, 0]);
+    // Who has taken all of it may ask again later.
+    const client = host.client(get('/fast'));
+    expect(await received(client, 'answer to')).toContain('answer to /fast');
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    client.write(get('/again'));
+    expect(await received(client, 'answer to')).toContain('answer to /again');
+  });
+});
+
+it('after a change of who may connect every connection ends, those that are answered with their answer', async () => {
+  await serve();
+  const idle = host.client(get('/fast'));
+  await received(idle, 'answer to');
+  const busy = host.client(get('/held'));
+  await eventually(() => expect(host.held).toHaveLength(1));
+  const closed = once(idle, 'close');
+  host.connections.retire();
+  await closed;
+  host.held[0]?.end('the last one');
+  expect(await received(busy)).toContain('the last one');
+});

@@ -1,0 +1,223 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { keyOf, ownerOf, type PeerKey } from './peer.ts';
+import type { RefusalCause, Refusals } from './refusals.ts';
+
+/** Of all addresses and sockets together. What the kernel keeps for a client that reads nothing, up to 4 MB, is the agent's memory as well. */
+export const CONNECTIONS_MAX = 64;
+/** Beside these, connections that have just come: whoever opens many must not push out one whose request is on its way. */
+export const NEWCOMERS_MAX = 192;
+const NEW_MS = 250;
+/** Requests of one connection that wait for the one before them; a client that sends more ahead has its connection closed. */
+export const PIPELINED_MAX = 16;
+/** Bytes of answers that clients have not taken, of all connections together. */
+export const UNREAD_BYTES_MAX = 32 * 1024 * 1024;
+/** A client takes something of its answer within this time. */
+export const UNREAD_MS = 30_000;
+/** The first request of a connection is there within this time, after TLS. */
+export const FIRST_REQUEST_MS = 10_000;
+
+export interface ConnectionLimits {
+  readonly connections: number;
+  readonly newcomers: number;
+  readonly pipelined: number;
+  readonly unreadBytes: number;
+  readonly unreadMs: number;
+  readonly firstRequestMs: number;
+}
+
+const LIMITS: ConnectionLimits = {
+  connections: CONNECTIONS_MAX,
+  newcomers: NEWCOMERS_MAX,
+  pipelined: PIPELINED_MAX,
+  unreadBytes: UNREAD_BYTES_MAX,
+  unreadMs: UNREAD_MS,
+  firstRequestMs: FIRST_REQUEST_MS,
+};
+
+interface Call {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly app: RequestListener;
+}
+
+interface Connection {
+  readonly key: PeerKey;
+  readonly owner: string;
+  /** The one below TLS. */
+  readonly socket: Socket;
+  readonly openedMs: number;
+  hasAsked: boolean;
+  /** The one that is answered. */
+  active: Call | undefined;
+  readonly waiting: Call[];
+  /** Closes one that asks nothing. */
+  readonly silence: NodeJS.Timeout;
+}
+
+/**
+ * Every connection to the agent, by all its addresses and sockets. Each has one request answered at a time; there are so many of them, and so
+ * many bytes that clients have not taken. Where a bound is reached, the owner that has most gives way, so that a newcomer is served whoever
+ * fills the agent: a probe of the kubelet and a scraper of another address always are.
+ */
+export class Connections implements Disposable {
+  readonly #limits: ConnectionLimits;
+  readonly #refusals: Refusals;
+  /** Oldest first. */
+  readonly #known = new Map<PeerKey, Connection>();
+
+  constructor(refusals: Refusals, limits: Partial<ConnectionLimits> = {}) {
+    this.#refusals = refusals;
+    this.#limits = { ...LIMITS, ...limits };
+  }
+
+  get count(): number {
+    return this.#known.size;
+  }
+
+  /** Bytes of answers that no client has taken. */
+  get unreadBytes(): number {
+    return [...this.#known.values()].reduce((sum, connection) => sum + unreadOf(connection), 0);
+  }
+
+  /** A connection that was accepted. */
+  open(socket: Socket): void {
+    const connection: Connection = {
+      key: keyOf(socket),
+      owner: ownerOf(socket),
+      socket,
+      openedMs: performance.now(),
+      hasAsked: false,
+      active: undefined,
+      waiting: [],
+      silence: setTimeout(() => this.#close(connection, 'silent'), this.#limits.firstRequestMs),
+    };
+    socket.once('close', () => this.#forget(connection));
+    // A client that resets its connection is no concern of ours.
+    socket.on('error', () => undefined);
+    this.#known.set(connection.key, connection);
+    this.#bound(connection);
+  }
+
+  /** Answers the request by `app`, once those before it of the same connection are answered. */
+  handle(request: IncomingMessage, response: ServerResponse, app: RequestListener): void {
+    const connection = this.#known.get(keyOf(request.socket));
+    // Closed while its requests were read.
+    if (connection === undefined) return;
+    if (!connection.hasAsked) {
+      clearTimeout(connection.silence);
+      connection.hasAsked = true;
+      this.#bound(connection);
+    }
+    const call = { request, response, app };
+    if (connection.active === undefined) this.#begin(connection, call);
+    else if (connection.waiting.length < this.#limits.pipelined) connection.waiting.push(call);
+    else this.#close(connection, 'pipelined');
+  }
+
+  /** Bytes came that are no request: what is to be told goes out, unless it would end up within an answer. */
+  malformed(socket: Socket, answer: string): void {
+    const connection = this.#known.get(keyOf(socket));
+    if (connection === undefined) return;
+    if (connection.active === undefined && socket.writable) socket.write(answer);
+    this.#close(connection, 'malformed');
+  }
+
+  /** Makes room for an answer: connections that take nothing of theirs give way. */
+  makeRoom(): void {
+    for (;;) {
+      const holders = [...this.#known.values()].filter((connection) => unreadOf(connection) > 0);
+      // One that is larger than the bound is served all the same.
+      if (holders.length < 2 || this.unreadBytes <= this.#limits.unreadBytes) return;
+      const victim = victimOf(holders, unreadOf);
+      if (victim === undefined) return;
+      this.#close(victim, 'unread');
+    }
+  }
+
+  /** Closes those that have nothing to answer, as after a change of who may connect; others when they are answered. */
+  retire(): void {
+    for (const connection of this.#known.values()) {
+      if (connection.active === undefined) connection.socket.destroy();
+      else connection.active.response.once('close', () => connection.socket.destroy());
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const { socket } of this.#known.values()) socket.destroy();
+  }
+
+  /** Closes what is too much. @param newest stays */
+  #bound(newest: Connection): void {
+    const { connections, newcomers } = this.#limits;
+    if (this.#known.size <= connections) return;
+    const sinceMs = performance.now() - NEW_MS;
+    const isNew = ({ hasAsked, openedMs }: Connection) => !hasAsked && openedMs > sinceMs;
+    const [fresh, settled] = [
+      [...this.#known.values()].filter(isNew),
+      [...this.#known.values()].filter((one) => !isNew(one)),
+    ];
+    const group = settled.length > connections ? settled : fresh.length > newcomers ? fresh : [];
+    const victim = victimOf(
+      group.filter((connection) => connection !== newest),
+      () => 1,
+    );
+    if (victim !== undefined) this.#close(victim, 'connections');
+  }
+
+  #begin(connection: Connection, call: Call): void {
+    const { request, response, app } = call;
+    connection.active = call;
+    // Whoever else waits for the end of this one comes first.
+    response.once('close', () => queueMicrotask(() => this.#next(connection)));
+    // From here on nothing comes but what the client takes. A stream that goes on has a bound of its own.
+    response.once('prefinish', () =>
+      response.setTimeout(this.#limits.unreadMs, () => this.#close(connection, 'unread')),
+    );
+    // The rest of a body would be read for nothing.
+    if (request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined)
+      response.shouldKeepAlive = false;
+    this.makeRoom();
+    app(request, response);
+  }
+
+  #next(connection: Connection): void {
+    connection.active = undefined;
+    const next = connection.waiting.shift();
+    if (next !== undefined) this.#begin(connection, next);
+  }
+
+  #close(connection: Connection, cause: RefusalCause): void {
+    this.#refusals.count(cause);
+    this.#forget(connection);
+    connection.socket.destroy();
+  }
+
+  #forget(connection: Connection): void {
+    clearTimeout(connection.silence);
+    connection.waiting.length = 0;
+    if (this.#known.get(connection.key) === connection) this.#known.delete(connection.key);
+  }
+}
+
+function unreadOf({ active }: Connection): number {
+  return active?.response.writableLength ?? 0;
+}
+
+/** Of the owner that has most: one that is not answered now, then the one that has most, then the oldest. */
+function victimOf(
+  connections: readonly Connection[],
+  sizeOf: (connection: Connection) => number,
+): Connection | undefined {
+  const sizes = new Map<string, number>();
+  for (const connection of connections) {
+    sizes.set(connection.owner, (sizes.get(connection.owner) ?? 0) + sizeOf(connection));
+  }
+  const most = Math.max(...sizes.values());
+  const candidates = connections.filter(({ owner }) => sizes.get(owner) === most);
+  const largest = Math.max(...candidates.map(sizeOf));
+  return (
+    candidates.find(({ active }) => active === undefined) ??
+    candidates.find((connection) => sizeOf(connection) === largest)
+  );
+}

@@ -1,0 +1,93 @@
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { isIPv4, isIPv6 } from 'node:net';
+import { isLoopback } from './peer.ts';
+
+/** What a client calls the server: an address, or a name in small letters without the dot at its end. */
+export interface Host {
+  readonly name: string;
+  readonly isAddress: boolean;
+  /** Empty: that of the scheme. */
+  readonly port: string;
+}
+
+const HOST = /^(?:\[(?<v6>[0-9a-f:.]+)\]|(?<name>[a-z0-9_.-]+))(?::(?<port>\d{0,5}))?$/i;
+
+/** Parses `Host`, or what is between `//` and `/` of a URL; undefined where it is none (RFC 9110, 7.2; RFC 3986, 3.2.2). */
+export function parseHost(text: string): Host | undefined {
+  const { v6, name = '', port = '' } = HOST.exec(text)?.groups ?? {};
+  if (v6 !== undefined) return isIPv6(v6) ? { name: v6.toLowerCase(), isAddress: true, port } : undefined;
+  const plain = name.toLowerCase().replace(/\.$/, '');
+  if (plain === '') return undefined;
+  return { name: plain, isAddress: isIPv4(plain), port };
+}
+
+/**
+ * The host that the request is for; undefined where a client of HTTP/1.0 names none.
+ * @throws with what is wrong with it
+ */
+export function hostOf({
+  url = '',
+  headersDistinct,
+}: Pick<IncomingMessage, 'url' | 'headersDistinct'>): Host | undefined {
+  const given = headersDistinct['host'] ?? [];
+  // A whole URL goes before the header (RFC 9112, 3.2.2).
+  const inUrl = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i.exec(url)?.[1];
+  if (given.length > 1) throw new Error('the request has more than one Host');
+  const [text = inUrl] = inUrl === undefined ? given : [inUrl];
+  if (text === undefined || text === '') return undefined;
+  const host = parseHost(text);
+  if (host === undefined) throw new Error('the Host is neither a name nor an address');
+  return host;
+}
+
+/**
+ * Only this machine goes by it. Any other name may be a web page's, whose name server says that it is this machine: a browser would let the
+ * page read the answer.
+ * @param isUnix by a Unix socket, for which clients make up a name: one without a dot is nobody's in the DNS
+ */
+export function isLocalHost(host: Host | undefined, isUnix: boolean): boolean {
+  if (host === undefined || host.name === 'localhost') return true;
+  return host.isAddress ? isLoopback(host.name) : isUnix && !host.name.includes('.');
+}
+
+const HTTP_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
+
+/**
+ * Why a browser asks for a page of another site; undefined where it does not. Who follows a link from another site is let through: that site
+ * cannot read what it leads to (Fetch Metadata, W3C; RFC 6454).
+ */
+export function otherSite(headers: IncomingHttpHeaders, host: Host | undefined): string | undefined {
+  const { origin } = headers;
+  if (origin !== undefined && !isSameOrigin(origin, host)) return 'Origin is another one than the Host';
+  const site = headers['sec-fetch-site'];
+  if (site === undefined || site === 'same-origin' || site === 'none') return undefined;
+  const isLink = headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';
+  return isLink ? undefined : `Sec-Fetch-Site is neither same-origin nor none`;
+}
+
+function isSameOrigin(origin: string, host: Host | undefined): boolean {
+  const [, scheme = '', authority = ''] = /^(https?:)\/\/(.*)$/i.exec(origin) ?? [];
+  const own = parseHost(authority);
+  if (own === undefined || host === undefined) return false;
+  const standard = HTTP_PORTS[scheme.toLowerCase()] ?? '';
+  return own.name === host.name && (own.port || standard) === (host.port || standard);
+}
+
+/** What proxies add, for whom they ask. */
+const FORWARDED = new Set([
+  'forwarded',
+  'via',
+  'x-real-ip',
+  'x-client-ip',
+  'x-cluster-client-ip',
+  'x-original-forwarded-for',
+  'x-envoy-external-address',
+  'true-client-ip',
+  'cf-connecting-ip',
+  'fastly-client-ip',
+]);
+
+/** The header by which a proxy says that it asks for somebody else; undefined where none does. */
+export function forwardedBy(headers: IncomingHttpHeaders): string | undefined {
+  return Object.keys(headers).find((name) => FORWARDED.has(name) || name.startsWith('x-forwarded-'));
+}

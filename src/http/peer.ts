@@ -1,0 +1,40 @@
+import { BlockList, isIPv6, type Socket } from 'node:net';
+
+/** The same for a TCP connection and what is TLS within it: a Unix socket has no TLS. */
+export type PeerKey = string | Socket;
+
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
+LOOPBACK.addAddress('::1', 'ipv6');
+LOOPBACK.addSubnet('::ffff:127.0.0.0', 104, 'ipv6');
+
+/** Of an address in the form that the kernel or a URL has it, without brackets. */
+export function isLoopback(address: string | undefined): boolean {
+  return address !== undefined && LOOPBACK.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+}
+
+export function keyOf(socket: Socket): PeerKey {
+  const { remoteAddress, remotePort, localAddress, localPort } = socket;
+  return remotePort === undefined ? socket : [remoteAddress, remotePort, localAddress, localPort].join();
+}
+
+const MAPPED = /^::ffff:(?=[\d.]+$)/;
+/** What one machine has of IPv6. */
+const NETWORK_GROUPS = 4;
+
+/** Who is behind the socket, as far as a connection shows it: an address, a network of IPv6, or everybody who may open the Unix socket. */
+export function ownerOf({ remoteAddress }: Socket): string {
+  if (remoteAddress === undefined) return 'unix';
+  const address = remoteAddress.replace(MAPPED, '');
+  if (!isIPv6(address) || isLoopback(address)) return isLoopback(address) ? 'loopback' : address;
+  const [head = '', tail = ''] = address.split('::');
+  const heads = head.split(':');
+  const tails = tail === '' ? [] : tail.split(':');
+  const zeros = address.includes('::') ? Array<string>(8 - heads.length - tails.length).fill('0') : [];
+  return [...heads, ...zeros, ...tails].slice(0, NETWORK_GROUPS).join(':');
+}
+
+/** Both ends are this machine's. */
+export function isLocal({ localAddress, remoteAddress }: Socket): boolean {
+  return isLoopback(localAddress) && isLoopback(remoteAddress);
+}

@@ -1,0 +1,28 @@
+/** Why a request or a connection gets no answer of its own. */
+export const REFUSAL_CAUSES = [
+  'connections',
+  'pipelined',
+  'unread',
+  'silent',
+  'malformed',
+  'busy',
+  'followers',
+  'site',
+  'host',
+  'address',
+  'token',
+] as const;
+export type RefusalCause = (typeof REFUSAL_CAUSES)[number];
+
+/** Counts what was refused, from the start of the agent. */
+export class Refusals {
+  readonly #counts = new Map<RefusalCause, number>(REFUSAL_CAUSES.map((cause) => [cause, 0]));
+
+  count(cause: RefusalCause): void {
+    this.#counts.set(cause, (this.#counts.get(cause) ?? 0) + 1);
+  }
+
+  get counts(): ReadonlyMap<RefusalCause, number> {
+    return this.#counts;
+  }
+}
