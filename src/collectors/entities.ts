@@ -1,11 +1,14 @@
 import type { EntityKind } from '#api/words.ts';
-import type { NetnsId } from '#core/netns.ts';
+import { type NetnsId, UNLISTED } from '#core/netns.ts';
 import type { Entity } from '#pods/entity.ts';
 import { renderLabels } from './labels.ts';
 import { encode } from './text_writer.ts';
 
 /** The slot of the node: of machine-wide numbers, and of its own namespace. */
 export const NODE_SLOT = 0;
+
+/** The slot of the namespaces that are nobody's, all together. */
+export const UNLISTED_SLOT = 1;
 
 export type Attribution = 'unknown' | 'shadowed' | number;
 
@@ -30,6 +33,9 @@ interface Arrival {
 }
 
 const NO_ENTITY = { namespace: '', pod: '' };
+const UNLISTED_ENTITY = { namespace: '', pod: 'unlisted' };
+/** Of slots that are there before all. */
+const ALWAYS: Arrival = { atMs: Number.NEGATIVE_INFINITY, isNew: false };
 
 /**
  * The entities that samples may belong to, each in a slot: a small number that families index by. The labels of a slot
@@ -37,15 +43,15 @@ const NO_ENTITY = { namespace: '', pod: '' };
  */
 export class EntityTable {
   readonly #listener: SlotListener;
-  readonly #slots = new Map<NetnsId, Attribution>();
+  readonly #slots = new Map<NetnsId, Attribution>([[UNLISTED, UNLISTED_SLOT]]);
   #entities: readonly Entity[] = [];
   readonly #byId = new Map<NetnsId, Entity>();
-  readonly #labels: Uint8Array[] = [encode(renderLabels(NO_ENTITY))];
+  readonly #labels: Uint8Array[] = [encode(renderLabels(NO_ENTITY)), encode(renderLabels(UNLISTED_ENTITY))];
   readonly #free: number[] = [];
   #shadowed = 0;
 
-  /** By slot; that of the node was there before all. */
-  readonly #arrivals: Arrival[] = [{ atMs: Number.NEGATIVE_INFINITY, isNew: false }];
+  /** By slot. */
+  readonly #arrivals: Arrival[] = [ALWAYS, ALWAYS];
 
   constructor(listener: SlotListener) {
     this.#listener = listener;
@@ -60,6 +66,7 @@ export class EntityTable {
    */
   set(entities: readonly Entity[], noLabels: Readonly<Record<string, string>> = {}): void {
     this.#labels[NODE_SLOT] = encode(renderLabels({ ...NO_ENTITY, ...noLabels }));
+    this.#labels[UNLISTED_SLOT] = encode(renderLabels({ ...UNLISTED_ENTITY, ...noLabels }));
     const hidden = new Set([...this.#slots.keys()].filter((id) => this.#slots.get(id) === 'shadowed'));
     const shown = chooseShown(entities, hidden);
     const before = new Map(this.#byId);

@@ -4,7 +4,7 @@ import type { Counter } from '#core/counter.ts';
 import { asNetnsId } from '#core/netns.ts';
 import type { Entity } from '#pods/entity.ts';
 import type { MetricDescriptor } from '#probe/metric.ts';
-import { EntityTable } from './entities.ts';
+import { EntityTable, UNLISTED_SLOT } from './entities.ts';
 import { type Format, writeFamily } from './exposition.ts';
 import { createFamily } from './family.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
@@ -143,7 +143,7 @@ describe('labels', () => {
   it('are UTF-8, byte for byte', () => {
     const entities = new EntityTable({ freed: () => undefined, retired: () => undefined });
     entities.set([entity(5, 'größe', '日本 🚀')]);
-    expect(names(render(COUNTER, [[1, 1]], 'text', entities))).toEqual(['größe', '日本 🚀']);
+    expect(names(render(COUNTER, [[UNLISTED_SLOT + 1, 1]], 'text', entities))).toEqual(['größe', '日本 🚀']);
   });
 });
 

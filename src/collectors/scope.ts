@@ -3,6 +3,7 @@ import type { PodFilters } from '#core/pod_filter.ts';
 import type { ProbeContext, ProbeScope } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
 import type { NetnsLife } from '#probe/life.ts';
+import type { Owners } from '#probe/owners.ts';
 import type { Retained, RetainedState, RetainedStates } from '#probe/retained.ts';
 import type { SourceErrors } from '#sources/errors.ts';
 
@@ -19,6 +20,7 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
   readonly paths: Paths;
   readonly errors: SourceErrors;
   readonly filters: PodFilters;
+  readonly owners: Owners;
   readonly life: NetnsLife;
   readonly publish: Publish<EventSet>;
   readonly warn: (message: string) => void;
@@ -31,6 +33,7 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
     this.paths = context.paths;
     this.errors = context.errors;
     this.filters = context.filters;
+    this.owners = context.owners;
     this.life = context.life;
     this.publish = publish;
     this.warn = warn;

@@ -154,7 +154,9 @@ export const FOR_EVENTS = {
     .min(1)
     .max(EVENTS_PER_SECOND_MAX)
     .default(EVENTS_PER_SECOND)
-    .describe('Events a second that one network namespace may cause; more are counted, not sent.'),
+    .describe(
+      'Events a second that one Pod may cause, with all of its network namespaces, and those together that are nobody’s; more are counted, not sent.',
+    ),
 };
 
 /** The keys that the section of a probe may have, but for its own options. */

@@ -25,6 +25,7 @@ import type { AnyProbe, DesiredProbes } from '#probe/contract.ts';
 import { type HookStatus, surveyHooks } from '#probe/hooks.ts';
 import { EVENT_LEDGER } from '#probe/ledger.ts';
 import type { Emit } from '#probe/metric.ts';
+import { type OwnedNetns, OwnerSlots } from '#probe/owners.ts';
 import { RetainedStates } from '#probe/retained.ts';
 import { RunTimes } from '#sources/bpf/run_times.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
@@ -60,6 +61,7 @@ export class Kernel implements AsyncDisposable {
   readonly #discovery: DiscoveryStatus;
   readonly #directory = new PodDirectory();
   readonly #filters: PodFilterTracker;
+  readonly #owners: OwnerSlots;
   /** As discovered, without names from the Kubernetes API. */
   #discovered: readonly Entity[] = [];
   readonly #sources: Sources;
@@ -96,6 +98,8 @@ export class Kernel implements AsyncDisposable {
       (uid) => this.#directory.find(uid)?.hostNetwork,
     );
     this.#registry.holdRetired((id) => this.#aggregator.isHeld(id));
+    this.#owners = new OwnerSlots(this.#registry);
+    this.#registry.holdOwners(this.#owners);
     this.#scanner = new Scanner(paths, netns, this.#registry);
     this.#outbox = new EventOutbox({
       node: options.node,
@@ -118,7 +122,7 @@ export class Kernel implements AsyncDisposable {
     this.#supervisor = new Supervisor({
       definitions: hooks.probes,
       sources: this.#sources,
-      context: { paths, errors: this.#errors, filters: this.#filters, life: this.#life },
+      context: { paths, errors: this.#errors, filters: this.#filters, owners: this.#owners, life: this.#life },
       retained: this.#retained,
       aggregator: this.#aggregator,
       publish: (probe) => this.#outbox.publisher(probe),
@@ -229,7 +233,9 @@ export class Kernel implements AsyncDisposable {
   }
 
   #name(): void {
-    this.#aggregator.entities.set(this.#directory.nameAll(this.#discovered), this.#directory.noLabels);
+    const named = this.#directory.nameAll(this.#discovered);
+    this.#aggregator.entities.set(named, this.#directory.noLabels);
+    this.#owners.set(named.flatMap(ownedBy));
     this.#filters.set(this.#discovered.filter(({ isRetired }) => !isRetired));
   }
 
@@ -308,6 +314,13 @@ export class Kernel implements AsyncDisposable {
         };
       });
   }
+}
+
+/** Whose room in the maps of BPF probes a namespace takes. A process may make as many as it likes: it has none of its own. */
+function ownedBy({ kind, netns: id, uid, namespace, pod, isRetired }: Entity): OwnedNetns[] {
+  if (isRetired || kind === 'process') return [];
+  const owner = uid === '' ? `${kind} ${id}` : uid;
+  return [{ id, owner, name: kind === 'node' ? 'the node' : namespace === '' ? pod : `${namespace}/${pod}` }];
 }
 
 function entityStatus(entity: Entity, ips: readonly string[]): EntityStatus {

@@ -219,7 +219,8 @@ function untoldBirths(object: BpfObject) {
     map: 'owned' satisfies Layout['map'],
     uncounted: (): Uncounted => ({ untracked: readMisses(object, {}).untracked }),
     // The kernel itself pushes out who was told of longest ago.
-    sweep: () => 0,
+    sweep: () => new Map(),
+    freed: () => undefined,
     remember: () => undefined,
   };
 }

@@ -3,6 +3,7 @@ import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { Paths } from '#core/paths.ts';
 import type { NetnsDeath, NetnsWatcher } from '#probe/life.ts';
+import type { OwnerSlots } from '#probe/owners.ts';
 import type { NetnsRow } from '#sources/bpf/netns_list.ts';
 import type { NetnsEntry, NetnsIndex } from '#sources/netns.ts';
 import { type OwnerFolders, ownerOfFolders } from './cgroup.ts';
@@ -79,8 +80,10 @@ export class NetnsRegistry implements NetnsIndex {
   readonly #dead = new Map<NetnsId, Dead>();
   readonly #retired = new Retired(RETIRED_MAX);
   readonly #sweepers = new Set<(isDead: (id: NetnsId) => boolean) => void>();
+  #owners: Pick<OwnerSlots, 'sweep'> | undefined;
   #events: NetnsEvents | undefined;
   #watcher: NetnsWatcher | undefined;
+  #nested: ReadonlySet<NetnsId> = new Set();
   #live: ReadonlySet<NetnsId> = new Set();
   #liveBefore: ReadonlySet<NetnsId> = new Set();
   #sweptMs = Number.NEGATIVE_INFINITY;
@@ -138,6 +141,21 @@ export class NetnsRegistry implements NetnsIndex {
     return this.#dead.has(id) || this.#unowned.has(id);
   }
 
+  /** Whether the namespace is alive, was looked at, and belongs to nobody. */
+  isUnowned(id: NetnsId): boolean {
+    return this.#unowned.has(id);
+  }
+
+  /** Whether the namespace belongs to somebody, or did before it died. */
+  wasOwned(id: NetnsId): boolean {
+    return this.#known.has(id) || this.#dead.has(id);
+  }
+
+  /** Whether the kernel lists the namespace as made by a process that is root only in a user namespace of its own. */
+  isNested(id: NetnsId): boolean {
+    return this.#nested.has(id);
+  }
+
   /** Whose a dead namespace was. */
   lastKnown(id: NetnsId): Entity | undefined {
     return this.#dead.get(id)?.entity;
@@ -152,6 +170,11 @@ export class NetnsRegistry implements NetnsIndex {
   /** Keeps what is retired past its time while `isHeld`. */
   holdRetired(isHeld: (id: NetnsId) => boolean): void {
     this.#isHeld = isHeld;
+  }
+
+  /** Whose slots are freed after each sweep. */
+  holdOwners(owners: Pick<OwnerSlots, 'sweep'>): void {
+    this.#owners = owners;
   }
 
   onSweep(sweep: (isDead: (id: NetnsId) => boolean) => void): Disposable {
@@ -337,6 +360,7 @@ export class NetnsRegistry implements NetnsIndex {
   afterLook(live: readonly NetnsRow[] | undefined): void {
     const nowMs = this.#now();
     if (this.#lookedMs > nowMs) this.#lookedMs = nowMs;
+    this.#nested = new Set(live?.flatMap(({ id, isNested }) => (isNested ? [id] : [])));
     if (this.#retired.expire(nowMs, this.#isHeld)) this.#changed = true;
     if (this.#changed) this.#notify();
     if (nowMs - this.#sweptMs >= SWEEP_EVERY_MS) this.#sweep(live, nowMs);
@@ -392,6 +416,7 @@ export class NetnsRegistry implements NetnsIndex {
     this.#live = live === undefined ? new Set(this.#known.keys()) : new Set(live.map(({ id }) => id));
     const isDead = (id: NetnsId) => !this.#live.has(id) && !this.#liveBefore.has(id) && !this.#retired.has(id);
     for (const sweep of this.#sweepers) sweep(isDead);
+    this.#owners?.sweep(isDead);
   }
 }
 

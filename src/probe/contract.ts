@@ -12,6 +12,7 @@ import type { EventSet, Publish } from './event.ts';
 import type { HookTable } from './hooks.ts';
 import type { NetnsLife } from './life.ts';
 import type { Detail, Emit, MetricSet } from './metric.ts';
+import type { Owners } from './owners.ts';
 import type { RecordOffer, RecordRules } from './records.ts';
 import type { Retained, RetainedState } from './retained.ts';
 
@@ -21,6 +22,7 @@ export interface ProbeContext {
   /** Counts what could not be read, or made no sense. */
   readonly errors: SourceErrors;
   readonly filters: PodFilters;
+  readonly owners: Owners;
   /** Births and deaths of namespaces. */
   readonly life: NetnsLife;
 }
@@ -47,7 +49,7 @@ export type OptionsOf<O extends OptionsShape> = z.output<z.ZodObject<O>>;
 export interface ProbeSettings<C> {
   readonly metrics: boolean;
   readonly events: boolean;
-  /** Events a second that one namespace may cause before the kernel refuses more. */
+  /** Events a second that one owner may cause, with all of his namespaces, before the kernel refuses more. */
   readonly limit: number;
   /** Only these Pods; undefined: all, and the node. */
   readonly aim?: PodFilter | undefined;

@@ -1,56 +1,87 @@
 import type { BpfObject } from 'bpf-napi';
-import { type CommonLayout, countKey, countValue } from '#bpf/generated/common.ts';
-import { addCounters, type Counter } from '#core/counter.ts';
-import { asNetnsId, type NetnsId } from '#core/netns.ts';
+import { type CommonLayout, countKey, countValue, MAX_ENTRIES, ownerSlot } from '#bpf/generated/common.ts';
+import { addCounters, type Counter, subtractCounters } from '#core/counter.ts';
+import { asNetnsId, type NetnsId, UNLISTED } from '#core/netns.ts';
 import type { Uncounted } from './contract.ts';
+import { type Owners, SLOTS } from './owners.ts';
 import { defineRetained, type Retained } from './retained.ts';
-import { NAMESPACES_MAX } from './room.ts';
-import { readMisses, sweepMap, type Tally } from './tally.ts';
+import { bytesOf, NAMESPACES_MAX } from './room.ts';
+import { hasRest, readMisses, sweepMap, type Tally } from './tally.ts';
 
 /** What src/bpf/common/counts.bpf.h puts into an object. */
 export const COUNTS: CommonLayout['map'] = 'counts';
+const REST: CommonLayout['map'] = 'count_rest';
 /** Four reasons in each of the namespaces that a node may hold. */
 export const COUNTS_MAX = 4 * NAMESPACES_MAX;
 
+/** What is told apart of each slot that has no row left. */
+const RESTS = MAX_ENTRIES.count_rest / SLOTS;
+/** Stands for all reasons that are not told apart; in metrics it is called {@link OTHER_REASONS}. */
+export const ANY_REASON = 0xffff_ffff;
+export const OTHER_REASONS = 'other';
+
 export interface CountRow {
+  /** {@link UNLISTED} for those together that are nobody's. */
   readonly netns: NetnsId;
-  /** What the probe tells apart, as its program numbers it. */
+  /** What the probe tells apart, as its program numbers it; or {@link ANY_REASON}. */
   readonly reason: number;
   readonly side: number;
   readonly count: Counter;
   readonly bytes: Counter;
 }
 
+/** What a number of `count_rest` stands for. */
+export type RestKey = (rest: number) => Pick<CountRow, 'reason' | 'side'>;
+
 /** What earlier runs of the probe have counted. */
 interface Totals {
   readonly rows: readonly CountRow[];
   readonly uncounted: Uncounted;
+  /** By key: what was told as nobody's, and stays so. */
+  readonly told: Map<string, CountRow>;
+  /** All of that, by what the probe tells apart. */
+  readonly unlisted: Map<string, CountRow>;
 }
 
-export const COUNTED = defineRetained<Totals>(() => ({ rows: [], uncounted: {} }));
+export const COUNTED = defineRetained<Totals>(() => ({
+  rows: [],
+  uncounted: {},
+  told: new Map(),
+  unlisted: new Map(),
+}));
 
-/** The counts of a BPF probe, which go on from run to run. */
+/**
+ * The counts of a BPF probe, which go on from run to run. What is counted in a namespace is told as its owner's, or as
+ * nobody's: that does not change any more when an owner is found later.
+ */
 export class Counts implements Tally {
   readonly map = COUNTS;
   readonly #object: BpfObject;
+  readonly #restKey: RestKey;
+  readonly #owners: Owners;
   readonly #earlier: Retained<Totals>;
 
-  constructor(object: BpfObject, earlier: Retained<Totals>) {
+  constructor(object: BpfObject, restKey: RestKey, owners: Owners, earlier: Retained<Totals>) {
     this.#object = object;
+    this.#restKey = restKey;
+    this.#owners = owners;
     this.#earlier = earlier;
   }
 
   rows(): readonly CountRow[] {
-    const { count, view, keyAt, valueAt } = this.#object.map(COUNTS).dump();
-    const rows = Array.from({ length: count }, (_, index) => ({
-      netns: asNetnsId(countKey.netns(view, keyAt(index))),
-      reason: countKey.reason(view, keyAt(index)),
-      side: countKey.side(view, keyAt(index)),
-      count: countValue.count(view, valueAt(index)),
-      bytes: countValue.bytes(view, valueAt(index)),
-    }));
-    const earlier = this.#earlier.value.rows;
-    return earlier.length === 0 ? rows : addRows(rows, earlier);
+    const { told, unlisted } = this.#earlier.value;
+    const owned = this.#all().flatMap((row) => {
+      if (row.netns !== UNLISTED && this.#owners.isUnowned(row.netns)) {
+        this.#tellUnlisted(row);
+        return [];
+      }
+      const left = told.size === 0 ? row : minus(row, told.get(keyOf(row)));
+      return left.count === 0 ? [] : [left];
+    });
+    const isSum = unlisted.size > 0 || owned.some(({ netns }) => this.#owners.homeOf(netns) !== netns);
+    if (!isSum) return owned;
+    const shown = owned.map((row) => ({ ...row, netns: this.#owners.homeOf(row.netns) }));
+    return [...sumRows([...shown, ...unlisted.values()]).values()];
   }
 
   uncounted(): Uncounted {
@@ -59,28 +90,99 @@ export class Counts implements Tally {
     return { map_full, no_netns };
   }
 
-  sweep(isDead: (id: NetnsId) => boolean): number {
-    const left = sweepMap(this.#object.map(COUNTS), (view, at) => isDead(asNetnsId(countKey.netns(view, at))));
-    const { rows, uncounted } = this.#earlier.value;
-    this.#earlier.value = { rows: rows.filter(({ netns }) => !isDead(netns)), uncounted };
+  sweep(isDead: (id: NetnsId) => boolean): ReadonlyMap<NetnsId, number> {
+    const isGone = (id: NetnsId) => id !== UNLISTED && isDead(id);
+    const { told } = this.#earlier.value;
+    const kept: CountRow[] = [];
+    for (const row of this.#all()) {
+      if (!isGone(row.netns)) continue;
+      const home = this.#owners.homeOf(row.netns);
+      if (!this.#owners.wasOwned(row.netns)) this.#tellUnlisted(row);
+      else if (!isGone(home)) kept.push({ ...minus(row, told.get(keyOf(row))), netns: home });
+      told.delete(keyOf(row));
+    }
+    const left = sweepMap(this.#object.map(COUNTS), isGone, (view, at) => asNetnsId(countKey.netns(view, at)));
+    const { value } = this.#earlier;
+    const rows = [...value.rows.filter(({ netns }) => !isGone(netns)), ...kept];
+    this.#earlier.value = { ...value, rows: kept.length === 0 ? rows : [...sumRows(rows).values()] };
     return left;
   }
 
+  freed(slot: number): void {
+    const none = new Uint8Array(countValue.SIZE);
+    for (let rest = 0; rest < RESTS; rest++) this.#object.map(REST).update(bytesOf(slot * RESTS + rest), none);
+  }
+
   remember(): void {
-    this.#earlier.value = { rows: this.rows(), uncounted: this.uncounted() };
+    this.#earlier.value = { ...this.#earlier.value, rows: this.#all(), uncounted: this.uncounted() };
+  }
+
+  /** As counted, whoever it belongs to. */
+  #all(): CountRow[] {
+    const { count, view, keyAt, valueAt } = this.#object.map(COUNTS).dump();
+    const rows = Array.from({ length: count }, (_, index) => ({
+      netns: asNetnsId(countKey.netns(view, keyAt(index))),
+      reason: countKey.reason(view, keyAt(index)),
+      side: countKey.side(view, keyAt(index)),
+      count: countValue.count(view, valueAt(index)),
+      bytes: countValue.bytes(view, valueAt(index)),
+    }));
+    const rest = this.#rest();
+    const earlier = this.#earlier.value.rows;
+    return rest.length + earlier.length === 0 ? rows : [...sumRows([...rows, ...rest, ...earlier]).values()];
+  }
+
+  /** What found no row, of each owner under its own namespace. */
+  #rest(): CountRow[] {
+    if (!hasRest(this.#object)) return [];
+    const { count, view, keyAt, valueAt } = this.#object.map(REST).dump();
+    const rows: CountRow[] = [];
+    for (let index = 0; index < count; index++) {
+      const counted = countValue.count(view, valueAt(index));
+      if (counted === 0) continue;
+      const place = view.getUint32(keyAt(index), true);
+      const slot = Math.floor(place / RESTS);
+      const netns = slot < ownerSlot.first ? UNLISTED : this.#owners.ownerOf(slot)?.home;
+      if (netns === undefined) continue;
+      rows.push({
+        ...this.#restKey(place % RESTS),
+        netns,
+        count: counted,
+        bytes: countValue.bytes(view, valueAt(index)),
+      });
+    }
+    return rows;
+  }
+
+  /** Adds what is new in the row. */
+  #tellUnlisted(row: CountRow): void {
+    const { told, unlisted } = this.#earlier.value;
+    const more = { ...minus(row, told.get(keyOf(row))), netns: UNLISTED };
+    if (more.count === 0) return;
+    const sum = unlisted.get(keyOf(more));
+    unlisted.set(keyOf(more), sum === undefined ? more : plus(sum, more));
+    told.set(keyOf(row), row);
   }
 }
 
-function addRows(rows: readonly CountRow[], more: readonly CountRow[]): CountRow[] {
-  const keyOf = ({ netns, reason, side }: CountRow) => `${netns}/${reason}/${side}`;
-  const sums = new Map(rows.map((row) => [keyOf(row), row]));
-  for (const row of more) {
+function keyOf({ netns, reason, side }: CountRow): string {
+  return `${netns}/${reason}/${side}`;
+}
+
+function plus(a: CountRow, b: CountRow): CountRow {
+  return { ...a, count: addCounters(a.count, b.count), bytes: addCounters(a.bytes, b.bytes) };
+}
+
+function minus(a: CountRow, b: CountRow | undefined): CountRow {
+  if (b === undefined) return a;
+  return { ...a, count: subtractCounters(a.count, b.count), bytes: subtractCounters(a.bytes, b.bytes) };
+}
+
+function sumRows(rows: readonly CountRow[]): Map<string, CountRow> {
+  const sums = new Map<string, CountRow>();
+  for (const row of rows) {
     const sum = sums.get(keyOf(row));
-    const added =
-      sum === undefined
-        ? row
-        : { ...row, count: addCounters(sum.count, row.count), bytes: addCounters(sum.bytes, row.bytes) };
-    sums.set(keyOf(row), added);
+    sums.set(keyOf(row), sum === undefined ? row : plus(sum, row));
   }
-  return [...sums.values()];
+  return sums;
 }

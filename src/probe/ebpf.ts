@@ -1,22 +1,23 @@
 import { join } from 'node:path';
 import { BpfError, type BpfMap, type BpfObject, BpfRing, clockOffset, jiffiesPerSecond } from 'bpf-napi';
-import { type CommonLayout, eventLedger } from '#bpf/generated/common.ts';
+import { type CommonLayout, eventLedger, MAX_ENTRIES } from '#bpf/generated/common.ts';
 import type { ObjectLayout } from '#bpf/layout.ts';
-import { type Counter, readCounter } from '#core/counter.ts';
-import { asNetnsId, type NetnsId } from '#core/netns.ts';
+import type { Counter } from '#core/counter.ts';
+import type { NetnsId } from '#core/netns.ts';
 import type { FollowedPodFilter, PodFilter, PodFilters } from '#core/pod_filter.ts';
 import type { ReaderHealth } from '#core/reader.ts';
 import type { ObjectSpec } from '#sources/bpf/source.ts';
 import { readText } from '#sources/procfs/read.ts';
 import type { Sources } from '#sources/sources.ts';
 import type { KernelLedger, ProbeScope, ProbeSettings, ProgramStatus, RunningProbe } from './contract.ts';
-import { COUNTED, COUNTS, COUNTS_MAX, Counts } from './counts.ts';
+import { COUNTED, COUNTS, COUNTS_MAX, Counts, type RestKey } from './counts.ts';
 import { type HookStatus, type HookTable, hookKind, type OpenHooks, openHooks } from './hooks.ts';
 import { EVENT_LEDGER } from './ledger.ts';
 import type { MetricSet } from './metric.ts';
+import { LISTED_MAX, type Owners, type Shares, SLOTS } from './owners.ts';
 import { defineRetained, type Retained } from './retained.ts';
-import { NAMESPACES_MAX, Room } from './room.ts';
-import { sumPerCpu, sweepMap, type Tally } from './tally.ts';
+import { bytesOf, Room } from './room.ts';
+import { sumPerCpu, type Tally } from './tally.ts';
 
 type CommonMap = CommonLayout['map'];
 type CommonConstants = Partial<Record<CommonLayout['constant'], boolean | number>>;
@@ -26,8 +27,16 @@ const RING: CommonMap = 'events';
 const LEDGER: CommonMap = 'event_ledgers';
 const BUCKETS: CommonMap = 'event_buckets';
 
+/** What src/bpf/common/share.bpf.h puts into every object that has events, or counts by namespace. */
+const OWNERS: CommonMap = 'owners';
+
+/** An owner may have so much of the ring filled, as a part of it, while its reader is late. */
+const RING_SHARES = 4;
+
 /** What src/bpf/common/aim.bpf.h puts into every object that can be aimed. */
 const AIMED: CommonMap = 'aimed_netns';
+/** Aimed-at namespaces that have no owner with a slot: only so many, so that they leave room for the others. */
+const AIMED_UNLISTED_MAX = 1_024;
 
 /** Events wait in the kernel for so long: a ring of 1 MiB holds 5,000 of 200 bytes, so 100,000 a second are no trouble. */
 const DRAIN_EVERY_MS = 25;
@@ -40,8 +49,8 @@ export interface EbpfOptions<L extends ObjectLayout> {
   readonly constants?: ObjectSpec<L>['constants'];
   /** Entries of a map, or bytes of the ring, where they differ from the file's. */
   readonly sizes?: ObjectSpec<L>['sizes'];
-  /** As {@link ObjectSpec.onDemand}. */
-  readonly onDemand?: ObjectSpec<L>['onDemand'];
+  /** The map of what it counts by namespace, in which each owner has his share; an object has one at most. */
+  readonly room?: RoomOptions<L['map']>;
   /** BPF helpers that all programs need, without their `bpf_`. */
   readonly helpers?: readonly string[];
   /** The probe can have events; otherwise the object has no ring. */
@@ -51,6 +60,20 @@ export interface EbpfOptions<L extends ObjectLayout> {
     /** @param wallNs turns the kernel's time of the record into nanoseconds since the epoch */
     onRecord(view: DataView, at: number, wallNs: (kernelTime: Counter) => bigint): void;
   };
+}
+
+export interface CountsOptions<L extends ObjectLayout> extends Omit<EbpfOptions<L>, 'room'> {
+  readonly restKey: RestKey;
+}
+
+interface RoomOptions<Name extends string = string> {
+  readonly map: Name;
+  /** Rows that owners share, where each takes its memory when it comes. */
+  readonly rows: number;
+  /** Rows in all where their memory is taken from the start. */
+  readonly preallocated: number;
+  /** Rows of the map, beyond the others, for what a slot has no row for. */
+  readonly rests: number;
 }
 
 /** Runs that the kernel has left out, by program. */
@@ -70,8 +93,7 @@ interface InstanceOptions<T extends Tally> {
   /** Undefined: it is opened once. */
   readonly earlier?: Earlier;
   readonly aim?: MapAim | undefined;
-  /** Maps that have an entry for each of what there is: a hash, which may be full. */
-  readonly growing?: readonly string[];
+  readonly room?: Room | undefined;
 }
 
 function nothingEarlier(): Earlier {
@@ -88,12 +110,11 @@ export class EbpfInstance<T extends Tally = Tally> {
   readonly #hasLedger: boolean;
   readonly #earlier: Earlier;
   readonly #aim: MapAim | undefined;
-  readonly #room: Room;
-  readonly #growing: readonly string[];
+  readonly #room: Room | undefined;
 
   constructor(
     { object, programs, statuses }: OpenHooks,
-    { proc, tally, hasLedger = false, earlier = nothingEarlier(), aim, growing = [] }: InstanceOptions<T>,
+    { proc, tally, hasLedger = false, earlier = nothingEarlier(), aim, room }: InstanceOptions<T>,
   ) {
     this.#proc = proc;
     this.object = object;
@@ -103,19 +124,14 @@ export class EbpfInstance<T extends Tally = Tally> {
     this.#hasLedger = hasLedger;
     this.#earlier = earlier;
     this.#aim = aim;
-    this.#room = new Room(tally);
-    this.#growing = growing;
+    this.#room = room;
   }
 
   /** Namespaces that are dead make room for new ones. */
   sweep(isDead: (id: NetnsId) => boolean): void {
-    const { object, tally } = this;
-    const entries = tally.sweep(isDead);
-    if (this.#growing.includes(tally.map)) this.#room.look(tally, tally.map, entries, object.map(tally.map).maxEntries);
-    if (!this.#hasLedger) return;
-    const buckets = object.map(BUCKETS);
-    const left = sweepMap(buckets, (view, at) => isDead(asNetnsId(readCounter(view, at))));
-    this.#room.lookAtBuckets(BUCKETS, left, buckets.maxEntries);
+    const sweep = () => this.tally.sweep(isDead);
+    if (this.#room === undefined) sweep();
+    else this.#room.sweep(sweep);
   }
 
   /** What a running eBPF probe has to say of itself, but for its own metrics. */
@@ -138,7 +154,7 @@ export class EbpfInstance<T extends Tally = Tally> {
       degraded: [
         ...this.#hooks.filter(({ reason }) => reason !== '').map(({ what, reason }) => `${what}: ${reason}`),
         ...(this.#aim?.degraded ?? []),
-        ...this.#room.degraded,
+        ...(this.#room?.degraded ?? []),
       ],
     };
   }
@@ -195,11 +211,11 @@ export function openEbpf<L extends ObjectLayout>(
   scope: ProbeScope<Record<string, never>>,
   sources: Sources,
   settings: ProbeSettings<unknown>,
-  options: EbpfOptions<L>,
+  options: CountsOptions<L>,
 ): Promise<EbpfInstance<Counts>> {
-  const onDemand = { [COUNTS]: COUNTS_MAX, ...options.onDemand };
-  const countsOf = (object: BpfObject) => new Counts(object, scope.retained(COUNTED));
-  return openTally(scope, sources, settings, { ...options, onDemand }, countsOf);
+  const room = { map: COUNTS, rows: COUNTS_MAX, preallocated: MAX_ENTRIES.counts, rests: 0 };
+  const countsOf = (object: BpfObject) => new Counts(object, options.restKey, scope.owners, scope.retained(COUNTED));
+  return openTally<L, Counts>(scope, sources, settings, { ...options, room }, countsOf);
 }
 
 /**
@@ -218,20 +234,25 @@ export async function openTally<L extends ObjectLayout, T extends Tally>(
   const { bpf, netns } = sources;
   const hasEvents = settings.events && options.events !== undefined;
   bpf.check();
-  const open = await openHooks(bpf, options.hooks, specOf(options, settings, hasEvents));
+  const shares =
+    options.room && scope.owners.shares(bpf.allocatesOnDemand() ? options.room.rows : options.room.preallocated);
+  const open = await openHooks(bpf, options.hooks, specOf(options, settings, hasEvents, shares));
   const object = scope.own(open.object);
   const tally = tallyOf(object);
-  const aim =
-    settings.aim === undefined ? undefined : scope.own(new MapAim(object.map(AIMED), settings.aim, scope.filters));
+  scope.own(new OwnersMap(object, tally, scope.owners));
+  const aim = settings.aim === undefined ? undefined : scope.own(new MapAim(object.map(AIMED), settings.aim, scope));
   const earlier = { ledger: scope.retained(EVENT_LEDGER), missed: scope.retained(MISSED) };
-  const growing = Object.keys(options.onDemand ?? {});
+  const room =
+    options.room === undefined || shares === undefined
+      ? undefined
+      : new Room(object, options.room.map, shares, scope.owners);
   const instance = new EbpfInstance(open, {
     proc: scope.paths.proc,
     hasLedger: hasEvents,
     earlier,
     tally,
     aim,
-    growing,
+    room,
   });
   const ring =
     hasEvents && options.events !== undefined ? scope.own(openRing(object, options.events, scope)) : undefined;
@@ -249,21 +270,26 @@ export async function openTally<L extends ObjectLayout, T extends Tally>(
 
 /** Without events, or an aim, the code for them is dead, and its maps are not created. */
 function specOf<L extends ObjectLayout>(
-  { hooks, constants, sizes = {}, onDemand = {}, helpers = [], events }: EbpfOptions<L>,
+  { hooks, constants, sizes = {}, helpers = [], events, room }: EbpfOptions<L>,
   settings: ProbeSettings<unknown>,
   hasEvents: boolean,
+  shares: Shares | undefined,
 ): Omit<ObjectSpec, 'programs'> {
   const isAimed = settings.aim !== undefined;
+  const own: CommonConstants = {
+    ...(isAimed ? { aimed: true } : {}),
+    ...(shares === undefined ? {} : { owner_rows: shares.ofOwner, unlisted_rows: shares.ofUnlisted }),
+  };
   const spec = {
     file: hooks.file,
     helpers,
-    sizes,
+    sizes: { ...sizes, ...(room === undefined ? {} : { [room.map]: room.preallocated }) },
     onDemand: {
-      ...onDemand,
-      ...(isAimed ? { [AIMED]: NAMESPACES_MAX } : {}),
-      ...(hasEvents ? { [BUCKETS]: NAMESPACES_MAX } : {}),
+      [OWNERS]: LISTED_MAX,
+      ...(room === undefined ? {} : { [room.map]: room.rows + room.rests * SLOTS }),
+      ...(isAimed ? { [AIMED]: LISTED_MAX + AIMED_UNLISTED_MAX } : {}),
     },
-    constants: isAimed ? { ...constants, ...({ aimed: true } satisfies CommonConstants) } : { ...constants },
+    constants: { ...constants, ...own },
     without: isAimed ? [] : [AIMED],
   };
   if (events === undefined) return spec;
@@ -272,20 +298,54 @@ function specOf<L extends ObjectLayout>(
     events_enabled: true,
     event_rate: settings.limit,
     jiffies_per_second: jiffiesPerSecond(),
+    ring_share: Math.floor((sizes[RING as L['map']] ?? MAX_ENTRIES.events) / RING_SHARES),
   };
   return { ...spec, constants: { ...spec.constants, ...forEvents } };
+}
+
+/** Tells the programs of an object which namespaces are whose. */
+class OwnersMap implements Disposable {
+  readonly #followed: Disposable;
+
+  constructor(object: BpfObject, tally: Tally, owners: Owners) {
+    const map = object.map(OWNERS);
+    this.#followed = owners.follow({
+      listed: (id, slot) => {
+        try {
+          map.update(keyOf(id), bytesOf(slot));
+        } catch (error) {
+          // Where the map is full it shares the room of who is not listed.
+          if (!(error instanceof BpfError)) throw error;
+        }
+      },
+      unlisted: (id) => void map.delete(keyOf(id)),
+      freed: (slot) => tally.freed(slot),
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#followed[Symbol.dispose]();
+  }
 }
 
 /** Keeps the namespaces that a probe is aimed at in the map that its programs ask. */
 class MapAim implements Disposable {
   readonly #aimed: FollowedPodFilter;
+  readonly #owners: Owners;
   /** Those that found no room. */
   readonly #outside = new Set<NetnsId>();
+  readonly #unlisted = new Set<NetnsId>();
 
-  constructor(map: BpfMap, aim: PodFilter, filters: PodFilters) {
+  constructor(
+    map: BpfMap,
+    aim: PodFilter,
+    { filters, owners }: { readonly filters: PodFilters; readonly owners: Owners },
+  ) {
+    this.#owners = owners;
     this.#aimed = filters.follow(aim, {
       add: (id) => this.#add(map, id),
       remove: (id) => {
+        this.#unlisted.delete(id);
         if (!this.#outside.delete(id)) map.delete(keyOf(id));
       },
     });
@@ -305,6 +365,13 @@ class MapAim implements Disposable {
   }
 
   #add(map: BpfMap, id: NetnsId): void {
+    if (this.#owners.slotOf(id) === undefined) {
+      if (this.#unlisted.size >= AIMED_UNLISTED_MAX) {
+        this.#outside.add(id);
+        return;
+      }
+      this.#unlisted.add(id);
+    }
     try {
       map.update(keyOf(id), YES);
     } catch (error) {

@@ -1,13 +1,14 @@
 import type { BpfObject } from 'bpf-napi';
 import * as z from 'zod';
-import { histogram } from '#bpf/generated/common.ts';
-import { addCounters, type Counter } from '#core/counter.ts';
+import { histogram, ownerSlot } from '#bpf/generated/common.ts';
+import { addCounters, type Counter, readCounter, toCounter } from '#core/counter.ts';
 import { duration } from '#core/duration.ts';
-import type { NetnsId } from '#core/netns.ts';
+import { asNetnsId, type NetnsId, UNLISTED } from '#core/netns.ts';
 import type { Uncounted } from './contract.ts';
 import type { BucketRange, HistogramValue } from './metric.ts';
+import type { Owners } from './owners.ts';
 import { defineRetained, type Retained } from './retained.ts';
-import { readMisses, sweepMap, type Tally } from './tally.ts';
+import { readMisses, slotOfRest, sweepMap, type Tally } from './tally.ts';
 
 const NANOSECONDS = 1e-9;
 const MICROSECOND_NS = 1_000;
@@ -76,13 +77,40 @@ export interface HistogramMap<Key, Name extends string = string> {
   /** The map: each value is some structs histogram, one after the other. */
   readonly name: Name;
   decodeKey(view: DataView, at: number): Key;
-  /** The namespace whose death ends the row; undefined where the machine's own. */
-  netnsOf(key: Key): NetnsId | undefined;
+  /** The key begins with the cookie of a namespace, whose death ends the row; else the rows are the machine's. */
+  readonly isByNetns: boolean;
 }
 
 export interface HistogramRow<Key> {
   readonly key: Key;
   readonly histograms: readonly Histogram[];
+}
+
+const COOKIE_BYTES = 8;
+
+function readNetns(view: DataView, at: number): NetnsId {
+  return asNetnsId(readCounter(view, at));
+}
+
+/** Each as a character. */
+function bytesAt(view: DataView, at: number, length: number): string {
+  return Buffer.from(view.buffer, view.byteOffset + at, length).toString('latin1');
+}
+
+/** The namespace that a key begins with. */
+function netnsOf(bytes: string): NetnsId {
+  return asNetnsId(toCounter(Buffer.from(bytes.slice(0, COOKIE_BYTES), 'latin1').readBigUInt64LE()));
+}
+
+/** The same key of another namespace. */
+function ofNetns(bytes: string, id: NetnsId): string {
+  const cookie = Buffer.alloc(COOKIE_BYTES);
+  cookie.writeBigUInt64LE(BigInt(id));
+  return cookie.toString('latin1') + bytes.slice(COOKIE_BYTES);
+}
+
+function sumOf(before: readonly Histogram[] | undefined, now: readonly Histogram[]): readonly Histogram[] {
+  return before === undefined ? now : now.map((one, nth) => addHistograms(one, before[nth] ?? EMPTY));
 }
 
 interface Totals {
@@ -99,13 +127,15 @@ export class Histograms<Key> implements Tally {
   readonly #object: BpfObject;
   readonly #map: HistogramMap<Key>;
   readonly #each: number;
+  readonly #owners: Owners;
   readonly #earlier: Retained<Totals>;
 
   /** @param each how many histograms a value has */
-  constructor(object: BpfObject, map: HistogramMap<Key>, each: number, earlier: Retained<Totals>) {
+  constructor(object: BpfObject, map: HistogramMap<Key>, each: number, owners: Owners, earlier: Retained<Totals>) {
     this.#object = object;
     this.#map = map;
     this.#each = each;
+    this.#owners = owners;
     this.#earlier = earlier;
   }
 
@@ -121,16 +151,36 @@ export class Histograms<Key> implements Tally {
     return this.#map.name;
   }
 
-  sweep(isDead: (id: NetnsId) => boolean): number {
-    const { name, decodeKey, netnsOf } = this.#map;
-    const gone = (key: Key) => {
-      const netns = netnsOf(key);
-      return netns !== undefined && isDead(netns);
-    };
-    const left = sweepMap(this.#object.map(name), (view, at) => gone(decodeKey(view, at)));
+  sweep(isDead: (id: NetnsId) => boolean): ReadonlyMap<NetnsId, number> {
+    if (!this.#map.isByNetns) return new Map();
+    const map = this.#object.map(this.#map.name);
     const { rows, uncounted } = this.#earlier.value;
-    this.#earlier.value = { rows: new Map([...rows].filter(([bytes]) => !gone(this.#keyOf(bytes)))), uncounted };
+    const kept = new Map<string, readonly Histogram[]>();
+    /** What was never anybody's stays, added up. */
+    const keep = (bytes: string, histograms: () => readonly Histogram[]) => {
+      const id = netnsOf(bytes);
+      const isGone = id !== UNLISTED && isDead(id);
+      if (isGone && this.#owners.wasOwned(id)) return;
+      const key = isGone ? ofNetns(bytes, UNLISTED) : bytes;
+      kept.set(key, sumOf(kept.get(key), histograms()));
+    };
+    for (const [bytes, histograms] of rows) keep(bytes, () => histograms);
+    const left = sweepMap(map, isDead, readNetns, (view, keyAt, valueAt) =>
+      keep(bytesAt(view, keyAt, map.keyBytes), () => this.#value(view, valueAt, map.valueBytes)),
+    );
+    this.#earlier.value = { rows: kept, uncounted };
     return left;
+  }
+
+  freed(slot: number): void {
+    if (!this.#map.isByNetns) return;
+    const map = this.#object.map(this.#map.name);
+    const { count, view, keyAt } = map.dump();
+    for (let index = 0; index < count; index++) {
+      const at = keyAt(index);
+      if (slotOfRest(readNetns(view, at)) === slot)
+        map.delete(new Uint8Array(view.buffer.slice(at, at + map.keyBytes)));
+    }
   }
 
   remember(): void {
@@ -147,14 +197,19 @@ export class Histograms<Key> implements Tally {
     const { count, view, keyAt, valueAt } = map.dump();
     const rows = new Map(this.#earlier.value.rows);
     for (let index = 0; index < count; index++) {
-      const at = keyAt(index);
-      const text = Buffer.from(view.buffer, view.byteOffset + at, map.keyBytes).toString('latin1');
-      const now = this.#value(view, valueAt(index), map.valueBytes);
-      const before = rows.get(text);
-      const histograms = before === undefined ? now : now.map((one, nth) => addHistograms(one, before[nth] ?? EMPTY));
-      rows.set(text, histograms);
+      const bytes = this.#shownKey(bytesAt(view, keyAt(index), map.keyBytes));
+      if (bytes !== undefined)
+        rows.set(bytes, sumOf(rows.get(bytes), this.#value(view, valueAt(index), map.valueBytes)));
     }
     return rows;
+  }
+
+  /** What an owner has no row for is shown under its own namespace; undefined where the owner is gone. */
+  #shownKey(bytes: string): string | undefined {
+    const slot = this.#map.isByNetns ? slotOfRest(netnsOf(bytes)) : undefined;
+    if (slot === undefined) return bytes;
+    const id = slot < ownerSlot.first ? UNLISTED : this.#owners.ownerOf(slot)?.home;
+    return id === undefined ? undefined : ofNetns(bytes, id);
   }
 
   /** A value, which is there once for each CPU where the map is per CPU. */

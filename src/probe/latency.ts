@@ -40,7 +40,8 @@ export async function openLatencies<L extends ObjectLayout, Key>(
   map: HistogramMap<Key, L['map']>,
   each: number,
 ): Promise<OpenLatencies<Key>> {
-  const histogramsOf = (object: BpfObject) => new Histograms(object, map, each, scope.retained(HISTOGRAMS));
+  const histogramsOf = (object: BpfObject) =>
+    new Histograms(object, map, each, scope.owners, scope.retained(HISTOGRAMS));
   const instance = await openTally(scope, sources, settings, options, histogramsOf);
   return { histograms: instance.tally, running: instance.running() };
 }
@@ -73,16 +74,18 @@ export async function openNetnsLatencies<L extends ObjectLayout, M extends Metri
   map: L['map'],
   kinds: readonly NetnsLatency<M>[],
 ): Promise<RunningProbe<M>> {
-  const sizes: EbpfOptions<ObjectLayout>['sizes'] = {
-    [map]: preallocatedRoom(kinds.length, sources.cpus.possible().length),
+  const room = {
+    map,
+    rows: NAMESPACES_MAX,
+    preallocated: preallocatedRoom(kinds.length, sources.cpus.possible().length),
+    rests: 1,
   };
-  const onDemand: EbpfOptions<ObjectLayout>['onDemand'] = { [map]: NAMESPACES_MAX };
   const { histograms, running } = await openLatencies<L, NetnsId>(
     scope,
     sources,
     settings,
-    { ...options, sizes, onDemand },
-    { name: map, decodeKey: (view, at) => asNetnsId(readCounter(view, at)), netnsOf: (netns) => netns },
+    { ...options, room },
+    { name: map, decodeKey: (view, at) => asNetnsId(readCounter(view, at)), isByNetns: true },
     kinds.length,
   );
   const shown = shownBuckets(settings.options.buckets);

@@ -1,52 +1,107 @@
+import type { BpfMap, BpfObject } from 'bpf-napi';
 import { beforeEach, expect, it } from 'vitest';
+import { ownerSlot } from '#bpf/generated/common.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
+import { OwnerSlots, SLOTS, sharesOf } from './owners.ts';
 import { Room } from './room.ts';
 
-let missed: number;
-let nowMs: number;
+const SHARES = { ofOwner: 2, ofUnlisted: 3 };
+const [CART, MADE, DB, NOBODYS, NESTED] = [11, 12, 13, 14, 15].map(asNetnsId) as [
+  NetnsId,
+  NetnsId,
+  NetnsId,
+  NetnsId,
+  NetnsId,
+];
+
+/** An array of u32 by slot. */
+class SlotArray {
+  readonly values = new Uint32Array(SLOTS);
+
+  update(key: Uint8Array, value: Uint8Array): void {
+    const read = (bytes: Uint8Array) => new DataView(bytes.buffer).getUint32(0, true);
+    this.values[read(key)] = read(value);
+  }
+
+  dump() {
+    const cells = Uint32Array.from({ length: 2 * SLOTS }, (_, at) =>
+      at < SLOTS ? at : (this.values[at - SLOTS] ?? 0),
+    );
+    return {
+      count: SLOTS,
+      view: new DataView(cells.buffer),
+      keyAt: (index: number) => 4 * index,
+      valueAt: (index: number) => 4 * (SLOTS + index),
+    };
+  }
+}
+
+let taken: SlotArray;
+let returned: SlotArray;
+let owners: OwnerSlots;
 let room: Room;
 
-const tally = { uncounted: () => ({ map_full: missed }) };
+const held = (slot: number) => ((taken.values[slot] ?? 0) - (returned.values[slot] ?? 0)) | 0;
+const slotOf = (id: NetnsId) => owners.slotOf(id) ?? Number.NaN;
 
 beforeEach(() => {
-  missed = 3;
-  nowMs = 0;
-  room = new Room(tally, () => nowMs);
-});
-
-it('a map with room says nothing, whatever earlier runs have missed', () => {
-  room.look(tally, 'counts', 9, 10);
-  expect(room.degraded).toEqual([]);
-});
-
-it('a map is full while each entry is taken', () => {
-  room.look(tally, 'counts', 10, 10);
-  expect(room.degraded).toEqual([
-    'counts holds 10 of 10 entries: what finds no room is in no other count than map_full',
+  taken = new SlotArray();
+  returned = new SlotArray();
+  owners = new OwnerSlots({ isUnowned: () => false, isNested: (id) => id === NESTED, wasOwned: () => true });
+  owners.set([
+    { id: CART, owner: 'cart', name: 'shop/cart' },
+    { id: MADE, owner: 'cart', name: 'shop/cart' },
+    { id: DB, owner: 'db', name: 'shop/db' },
   ]);
-  room.look(tally, 'counts', 9, 10);
+  const maps: Record<string, SlotArray> = { rows_taken: taken, rows_returned: returned };
+  room = new Room({ map: (name: string) => maps[name] as unknown as BpfMap } as BpfObject, 'counts', SHARES, owners);
+});
+
+it('three quarters of a map are for owners, and each has room', () => {
+  expect(sharesOf(65_536)).toEqual({ ofOwner: 48, ofUnlisted: 8_192 });
+  expect(sharesOf(256)).toEqual({ ofOwner: 1, ofUnlisted: 32 });
+});
+
+it('gives back the rows of the dead, to the slot that took them', () => {
+  taken.values[slotOf(CART)] = 2;
+  room.sweep(() => new Map([[CART, 1]]));
+  expect([held(slotOf(CART)), held(slotOf(DB))]).toEqual([1, 0]);
   expect(room.degraded).toEqual([]);
 });
 
-it('a map with much room lacked memory for a moment: that is no lasting state', () => {
-  missed++;
-  room.look(tally, 'counts', 8, 10);
-  expect(room.degraded).toEqual([]);
+it('what was taken when nobody was listed is its owner’s as soon as he is', () => {
+  taken.values[ownerSlot.unlisted] = 2;
+  room.sweep(() => new Map([[DB, 2]]));
+  expect([held(ownerSlot.unlisted), held(slotOf(DB))]).toEqual([0, 2]);
 });
 
-it('a map in which something found no room is full for a minute, even where the dead have left some since', () => {
-  missed++;
-  room.look(tally, 'counts', 9, 10);
-  nowMs = 59_000;
-  room.look(tally, 'counts', 2, 10);
-  expect(room.degraded).toHaveLength(1);
-  nowMs = 60_000;
-  room.look(tally, 'counts', 2, 10);
-  expect(room.degraded).toEqual([]);
+it('keeps namespaces of unprivileged processes apart from the others that nobody has listed', () => {
+  taken.values[ownerSlot.unlisted] = 1;
+  taken.values[ownerSlot.nested] = 3;
+  room.sweep(
+    () =>
+      new Map([
+        [NOBODYS, 1],
+        [NESTED, 3],
+      ]),
+  );
+  expect([held(ownerSlot.unlisted), held(ownerSlot.nested)]).toEqual([1, 3]);
+  expect(room.degraded).toEqual([
+    'counts: namespaces that are nobody\'s used up their 3 rows: what is more is added up as the pod "unlisted"',
+  ]);
 });
 
-it('the limits of events are told apart', () => {
-  room.lookAtBuckets('event_buckets', 4, 4);
-  expect(room.degraded).toEqual(['event_buckets holds 4 namespaces: others send no events']);
-  room.lookAtBuckets('event_buckets', 3, 4);
+it('says who has used up his share, with all of his namespaces', () => {
+  taken.values[slotOf(CART)] = 2;
+  room.sweep(
+    () =>
+      new Map([
+        [CART, 1],
+        [MADE, 1],
+        [DB, 1],
+      ]),
+  );
+  expect(room.degraded).toEqual(['counts: shop/cart used up the 2 rows of a Pod: what is more is added up']);
+  room.sweep(() => new Map([[CART, 1]]));
   expect(room.degraded).toEqual([]);
 });

@@ -1,54 +1,90 @@
-import type { Tally } from './tally.ts';
+import type { BpfMap, BpfObject } from 'bpf-napi';
+import { type CommonLayout, ownerSlot } from '#bpf/generated/common.ts';
+import type { NetnsId } from '#core/netns.ts';
+import { type Owners, type Shares, SLOTS } from './owners.ts';
 
 /** Network namespaces that a node may hold: many more than Pods, since a Pod may make some of its own. */
 export const NAMESPACES_MAX = 16_384;
 
-/** A map that is nearly full when the dead have gone, and had no room before, is full for so long. */
-const MISSED_MS = 60_000;
-/** With more room than this it was memory that was missing, for a moment. */
-const NEARLY = 7 / 8;
+/** What src/bpf/common/room.bpf.h puts into an object. */
+const TAKEN: CommonLayout['map'] = 'rows_taken';
+const RETURNED: CommonLayout['map'] = 'rows_returned';
 
-/** Tells whether what a BPF probe keeps for each namespace has found room. */
+/** Owners that are named of those that have no room left. */
+const NAMED_MAX = 3;
+
+/** Tells the programs of an object what has been given back of the rows that each slot took, and who has none left. */
 export class Room {
-  readonly #now: () => number;
-  readonly #full = new Map<string, string>();
-  #missed: bigint;
-  #missedMs = Number.NEGATIVE_INFINITY;
+  readonly #map: string;
+  readonly #taken: BpfMap;
+  readonly #returned: BpfMap;
+  readonly #shares: Shares;
+  readonly #owners: Owners;
+  /** By slot, at the last look. */
+  #full: readonly number[] = [];
 
-  /** @param now milliseconds of a clock that nobody sets */
-  constructor(tally: Pick<Tally, 'uncounted'>, now: () => number = () => performance.now()) {
-    this.#now = now;
-    this.#missed = missesOf(tally);
+  /** @param map whose rows they are */
+  constructor(object: BpfObject, map: string, shares: Shares, owners: Owners) {
+    this.#map = map;
+    this.#taken = object.map(TAKEN);
+    this.#returned = object.map(RETURNED);
+    this.#shares = shares;
+    this.#owners = owners;
   }
 
-  /** To be called when the dead have made room. @param entries that are left in the map */
-  look(tally: Pick<Tally, 'uncounted'>, map: string, entries: number, max: number): void {
-    const missed = missesOf(tally);
-    if (missed > this.#missed && entries >= NEARLY * max) this.#missedMs = this.#now();
-    this.#missed = missed;
-    const isFull = entries >= max || this.#now() - this.#missedMs < MISSED_MS;
-    this.#note(
-      map,
-      isFull,
-      `holds ${entries} of ${max} entries: what finds no room is in no other count than map_full`,
-    );
-  }
-
-  /** The same of the map of the limits of events, whose refusals are no misses. */
-  lookAtBuckets(map: string, entries: number, max: number): void {
-    this.#note(map, entries >= max, `holds ${max} namespaces: others send no events`);
+  /**
+   * Counts anew what each slot holds: rows of the dead are back, and those of a namespace that was listed meanwhile are its
+   * owner's.
+   * @param sweep drops the rows of the dead, and returns how many each namespace has
+   */
+  sweep(sweep: () => ReadonlyMap<NetnsId, number>): void {
+    // Before: what a program takes meanwhile is then held twice until the next sweep, and never lost.
+    const taken = readSlots(this.#taken);
+    const held = new Uint32Array(SLOTS);
+    for (const [id, rows] of sweep()) {
+      const slot = this.#owners.slotOf(id) ?? (this.#owners.isNested(id) ? ownerSlot.nested : ownerSlot.unlisted);
+      held[slot] = (held[slot] ?? 0) + rows;
+    }
+    const returned = readSlots(this.#returned);
+    for (const [slot, count] of taken.entries()) {
+      const back = (count - (held[slot] ?? 0)) >>> 0;
+      if (back !== returned[slot]) this.#returned.update(bytesOf(slot), bytesOf(back));
+    }
+    this.#full = [...held.keys()].filter((slot) => (held[slot] ?? 0) >= this.#shareOf(slot));
   }
 
   get degraded(): string[] {
-    return [...this.#full].map(([map, what]) => `${map} ${what}`);
+    const { ofOwner, ofUnlisted } = this.#shares;
+    const owners = this.#full.filter((slot) => slot >= ownerSlot.first);
+    const names = owners.slice(0, NAMED_MAX).map((slot) => this.#owners.ownerOf(slot)?.name ?? `slot ${slot}`);
+    const more = owners.length > NAMED_MAX ? ` and ${owners.length - NAMED_MAX} more` : '';
+    return [
+      ...(owners.length === 0
+        ? []
+        : [`${this.#map}: ${names.join(', ')}${more} used up the ${ofOwner} rows of a Pod: what is more is added up`]),
+      ...(owners.length === this.#full.length
+        ? []
+        : [
+            `${this.#map}: namespaces that are nobody's used up their ${ofUnlisted} rows: what is more is added up as the pod "unlisted"`,
+          ]),
+    ];
   }
 
-  #note(map: string, isFull: boolean, what: string): void {
-    if (isFull) this.#full.set(map, what);
-    else this.#full.delete(map);
+  #shareOf(slot: number): number {
+    return slot < ownerSlot.first ? this.#shares.ofUnlisted : this.#shares.ofOwner;
   }
 }
 
-function missesOf(tally: Pick<Tally, 'uncounted'>): bigint {
-  return BigInt(tally.uncounted().map_full ?? 0);
+/** The u32 of each slot. */
+function readSlots(map: BpfMap): Uint32Array {
+  const { count, view, keyAt, valueAt } = map.dump();
+  const values = new Uint32Array(SLOTS);
+  for (let index = 0; index < count; index++) {
+    values[view.getUint32(keyAt(index), true)] = view.getUint32(valueAt(index), true);
+  }
+  return values;
+}
+
+export function bytesOf(u32: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(u32).buffer);
 }

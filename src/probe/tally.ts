@@ -1,7 +1,7 @@
 import type { BpfMap, BpfObject } from 'bpf-napi';
 import { type CommonLayout, misses } from '#bpf/generated/common.ts';
 import { addCounters, type Counter, readCounter } from '#core/counter.ts';
-import type { NetnsId } from '#core/netns.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import type { Uncounted } from './contract.ts';
 
 /** What src/bpf/common/misses.bpf.h puts into an object. */
@@ -12,8 +12,10 @@ export interface Tally {
   /** The map that it reads. */
   readonly map: string;
   uncounted(): Uncounted;
-  /** Namespaces that are dead make room for new ones. Returns how many entries are left. */
-  sweep(isDead: (id: NetnsId) => boolean): number;
+  /** Namespaces that are dead make room for new ones. Returns how many rows each of the others has. */
+  sweep(isDead: (id: NetnsId) => boolean): ReadonlyMap<NetnsId, number>;
+  /** The owner of the slot is gone: what is added up there is the next one's. */
+  freed(slot: number): void;
   /** Keeps what was counted so far for the next run. Once, when nothing counts any more. */
   remember(): void;
 }
@@ -28,15 +30,43 @@ export function readMisses(object: BpfObject, earlier: Uncounted): Required<Unco
   };
 }
 
-/** Deletes entries by their keys. Returns how many are left. */
-export function sweepMap(map: BpfMap, isGone: (view: DataView, at: number) => boolean): number {
-  const { count, view, keyAt } = map.dump();
-  let left = count;
+const REST = 1n << 63n;
+
+/** Key of the row for what a slot has no room to tell apart, in place of a cookie: src/bpf/common/room.bpf.h. */
+export function restOf(slot: number): NetnsId {
+  return asNetnsId(REST | BigInt(slot));
+}
+
+/** The slot of such a row; undefined of a namespace. */
+export function slotOfRest(id: NetnsId): number | undefined {
+  return typeof id === 'bigint' && id >= REST ? Number(id - REST) : undefined;
+}
+
+/** Whether something is counted with the rest of its owner. */
+export function hasRest(object: BpfObject): boolean {
+  return sumPerCpu(object, MISSES, misses).addedUp !== 0;
+}
+
+/**
+ * Deletes the entries of dead namespaces. Returns how many each of the others has.
+ * @param gone is called for each that is deleted
+ */
+export function sweepMap(
+  map: BpfMap,
+  isDead: (id: NetnsId) => boolean,
+  netnsOf: (view: DataView, at: number) => NetnsId,
+  gone: (view: DataView, keyAt: number, valueAt: number) => void = () => undefined,
+): Map<NetnsId, number> {
+  const { count, view, keyAt, valueAt } = map.dump();
+  const left = new Map<NetnsId, number>();
   for (let index = 0; index < count; index++) {
     const at = keyAt(index);
-    if (!isGone(view, at)) continue;
-    map.delete(new Uint8Array(view.buffer.slice(at, at + map.keyBytes)));
-    left--;
+    const id = netnsOf(view, at);
+    if (slotOfRest(id) !== undefined) continue;
+    if (isDead(id)) {
+      gone(view, at, valueAt(index));
+      map.delete(new Uint8Array(view.buffer.slice(at, at + map.keyBytes)));
+    } else left.set(id, (left.get(id) ?? 0) + 1);
   }
   return left;
 }

@@ -1,4 +1,4 @@
-import { blockEvent, blockKey, blockOperation, FILE, type Layout } from '#bpf/generated/biolatency.ts';
+import { blockEvent, blockKey, blockOperation, FILE, type Layout, MAX_ENTRIES } from '#bpf/generated/biolatency.ts';
 import { nameOf, namesOf } from '#bpf/layout.ts';
 import { duration, formatDuration } from '#core/duration.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
@@ -136,14 +136,19 @@ export const biolatency = defineProbe({
       {
         hooks,
         constants: { threshold, node_netns: sources.netns.node?.id ?? 0 },
-        onDemand: { block_histograms: NAMESPACES_MAX },
+        room: {
+          map: 'block_histograms',
+          rows: NAMESPACES_MAX,
+          preallocated: MAX_ENTRIES.block_histograms,
+          rests: Object.keys(blockOperation).length,
+        },
         events: {
           recordBytesMax: blockEvent.SIZE,
           onRecord: (view, at, wallNs) =>
             scope.publish('block_io_slow', decodeEvent(view, at, wallNs(blockEvent.time(view, at)))),
         },
       },
-      { name: 'block_histograms', decodeKey, netnsOf: ({ netns }) => netns },
+      { name: 'block_histograms', decodeKey, isByNetns: true },
       1,
     );
     const shown = shownBuckets(buckets);

@@ -157,7 +157,7 @@ export const softirq = defineProbe({
           },
         },
       },
-      { name: 'softirq_histograms', decodeKey: (view, at) => view.getUint32(at, true), netnsOf: () => undefined },
+      { name: 'softirq_histograms', decodeKey: (view, at) => view.getUint32(at, true), isByNetns: false },
       1,
     );
     const shown = shownBuckets(buckets);

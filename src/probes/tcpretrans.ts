@@ -195,6 +195,7 @@ export const tcpretrans = defineProbe({
   open: async (scope, sources, settings) => {
     const instance = await openEbpf<Layout>(scope, sources, settings, {
       hooks,
+      restKey: (reason) => ({ reason, side: 0 }),
       constants: { loss_probe_events: settings.options.lossProbes },
       sizes: { events: 256 * 1024 },
       events: {

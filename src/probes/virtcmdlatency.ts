@@ -145,7 +145,7 @@ export const virtcmdlatency = defineProbe({
             scope.publish('virtio_command_slow', decodeEvent(view, at, wallNs(virtioEvent.time(view, at)))),
         },
       },
-      { name: 'virtio_histograms', decodeKey: () => undefined, netnsOf: () => undefined },
+      { name: 'virtio_histograms', decodeKey: () => undefined, isByNetns: false },
       1,
     );
     const shown = shownBuckets(settings.options.buckets);

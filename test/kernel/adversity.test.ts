@@ -4,12 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { FILE } from '#bpf/generated/packetloss.ts';
-import { COUNTED, Counts } from '#probe/counts.ts';
+import { UNLISTED } from '#core/netns.ts';
+import { ANY_REASON, COUNTED, Counts } from '#probe/counts.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { HostPair, TestNetns } from '../support/hosts.ts';
 import { OBJECTS, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
+import { NO_OWNERS } from '../support/owners.ts';
 import { PythonProgram } from '../support/python.ts';
 import { eventsOf } from '../support/scene.ts';
 
@@ -47,20 +49,24 @@ it('without BTF every eBPF probe says so, and the others go on', async () => {
   ).toBeDefined();
 });
 
-it('a count map that is full counts what it has no room for', async () => {
+it('what has no row left is counted with the rest', async () => {
   using object = await new BpfSource(OBJECTS, '/sys').load({
     file: FILE,
     programs: ['packet_drop_socket'],
-    sizes: { counts: 1 },
+    constants: { unlisted_rows: 1 },
     without: ['events', 'event_buckets', 'event_ledgers'],
   });
   await object.attach('packet_drop_socket');
-  const counts = new Counts(object, { value: COUNTED.initial() });
+  const counts = new Counts(object, (rest) => ({ reason: ANY_REASON, side: rest }), NO_OWNERS, {
+    value: COUNTED.initial(),
+  });
   // One row for each of the two namespaces: nobody listens on the port.
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 30, bytes: 1 });
   await pair.b.udpSend({ address: pair.addressA.ipv4, port: 7001, count: 30, bytes: 1 });
-  expect(counts.rows()).toHaveLength(1);
-  expect(Number(counts.uncounted().map_full)).toBeGreaterThanOrEqual(30);
+  const [row, rest, ...others] = counts.rows();
+  expect([row?.count, rest?.netns, others]).toEqual([30, UNLISTED, []]);
+  expect(Number(rest?.count)).toBeGreaterThanOrEqual(30);
+  expect(counts.uncounted().map_full).toBe(0);
 });
 
 it('a ring that overflows loses events, counts them, and loses no count', async () => {

@@ -11,6 +11,7 @@ import { RetainedStates } from '#probe/retained.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { HostPair } from '../support/hosts.ts';
 import { OBJECTS, probesOf, TestKernel } from '../support/kernel.ts';
+import { NO_OWNERS } from '../support/owners.ts';
 
 const PROBES = ['softirq', 'biolatency', 'netiftxlatency', 'socketlatency', 'kernellatency'];
 const PROGRAMS = ['transmit_done', 'transmit_started', 'packet_dropped', 'packet_queued'];
@@ -31,9 +32,9 @@ function histogramsOf(object: BpfObject): Histograms<NetnsId> {
   const map = {
     name: MAP,
     decodeKey: (view: DataView, at: number) => asNetnsId(readCounter(view, at)),
-    netnsOf: (netns: NetnsId) => netns,
+    isByNetns: true,
   };
-  return new Histograms(object, map, EACH, retained.of('test', HISTOGRAMS));
+  return new Histograms(object, map, EACH, NO_OWNERS, retained.of('test', HISTOGRAMS));
 }
 
 async function open(entries = 64, programs: readonly string[] = []): Promise<BpfObject> {

@@ -5,11 +5,12 @@ import type { asNetnsId } from '#core/netns.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
 import { Shared } from '#core/shared.ts';
 import { defineProbe } from '#probe/contract.ts';
-import { COUNTED, Counts } from '#probe/counts.ts';
+import { ANY_REASON, COUNTED, Counts } from '#probe/counts.ts';
 import { defineMetrics, NO_LABELS } from '#probe/metric.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { TestNetns } from '../support/hosts.ts';
 import { OBJECTS, probesOf, TestKernel } from '../support/kernel.ts';
+import { NO_OWNERS } from '../support/owners.ts';
 
 /** Programs of tp_btf/kfree_skb for kernels with and without reasons; the last runs on all. */
 const PROGRAM = 'packet_drop';
@@ -53,7 +54,12 @@ function probeOf(name: string) {
     requires: { capabilities: [], kernel: 'BTF.' },
     open: async (scope) => {
       const { value: object } = scope.own(await drops.acquire());
-      const counts = new Counts(object, scope.retained(COUNTED));
+      const counts = new Counts(
+        object,
+        (rest) => ({ reason: ANY_REASON, side: rest }),
+        NO_OWNERS,
+        scope.retained(COUNTED),
+      );
       return {
         health: () => ({ reader: PROGRAM, degraded: [] }),
         collect: async (emit) => {

@@ -2,12 +2,13 @@ import { join } from 'node:path';
 import { BpfObject } from 'bpf-napi';
 import { FILE, resetOutcome } from '#bpf/generated/tcpreset.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
-import { COUNTED, Counts } from '#probe/counts.ts';
+import { ANY_REASON, COUNTED, Counts } from '#probe/counts.ts';
 import { processConstants } from '#probe/scene.ts';
 import { ResetReasons } from '#probes/tcpreset/reset_reasons.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import type { HostPair } from './hosts.ts';
 import { OBJECTS } from './kernel.ts';
+import { NO_OWNERS } from './owners.ts';
 
 export interface ResetCase {
   readonly name: string;
@@ -298,7 +299,9 @@ export class ResetCounter implements Disposable {
 
   private constructor(object: BpfObject, reasons: ResetReasons) {
     this.#object = object;
-    this.#counts = new Counts(object, { value: COUNTED.initial() });
+    this.#counts = new Counts(object, (rest) => ({ reason: ANY_REASON, side: rest }), NO_OWNERS, {
+      value: COUNTED.initial(),
+    });
     this.#reasons = reasons;
   }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "misses.bpf.h"
+#include "room.bpf.h"
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
@@ -23,20 +24,48 @@ struct count_value {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 10240);
+	__uint(max_entries, 20480);
 	__type(key, struct count_key);
 	__type(value, struct count_value);
 } counts SEC(".maps");
 
-static __always_inline void count_add(const struct count_key *key, __u64 bytes)
+/* What a slot has no row for is told apart by so few numbers of the probe. */
+#define COUNT_RESTS 16
+
+/* Index: slot * COUNT_RESTS + rest. It is all there from the start, so that a count always has a place. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOTS *COUNT_RESTS);
+	__type(key, __u32);
+	__type(value, struct count_value);
+} count_rest SEC(".maps");
+
+static __always_inline struct count_value *count_make(const struct count_key *key, __u32 slot)
+{
+	struct count_value zero = {};
+
+	if (!room_take(slot))
+		return NULL;
+	if (bpf_map_update_elem(&counts, key, &zero, BPF_NOEXIST))
+		room_give_back(slot);
+	return bpf_map_lookup_elem(&counts, key);
+}
+
+/* @param rest what is told apart where the owner has no row left: below COUNT_RESTS */
+static __always_inline void count_add(const struct count_key *key, struct netns_clue clue, __u64 bytes, __u32 rest)
 {
 	struct count_value *value = bpf_map_lookup_elem(&counts, key);
 
 	if (!value) {
-		struct count_value zero = {};
+		__u32 slot = owner_slot(key->netns, clue);
 
-		bpf_map_update_elem(&counts, key, &zero, BPF_NOEXIST);
-		value = bpf_map_lookup_elem(&counts, key);
+		value = count_make(key, slot);
+		if (!value) {
+			__u32 index = slot * COUNT_RESTS + rest;
+
+			value = bpf_map_lookup_elem(&count_rest, &index);
+			count_miss(added_up);
+		}
 		if (!value) {
 			count_miss(map_full);
 			return;

@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include "share.bpf.h"
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
 /*
- * The one way of an event from a probe to user space: count it as produced, ask the namespace's token
+ * The one way of an event from a probe to user space: count it as produced, ask the owner's token
  * bucket, reserve room in the ring. What is refused is counted, so that produced = limited + lost +
  * submitted, exactly. A program that includes this has one ring, one ledger and one table of buckets.
  */
 
 const volatile bool events_enabled = false; /* those below are then set too */
-const volatile __u64 event_rate = 0; /* tokens a second and namespace, and the size of a bucket */
+const volatile __u64 event_rate = 0; /* tokens a second and owner, and the size of a bucket */
 const volatile __u64 jiffies_per_second = 0;
+const volatile __u64 ring_share = 0; /* bytes of the ring that one owner may have in it */
 
 struct event_ledger {
 	__u64 produced; /* would be an event */
-	__u64 limited; /* refused by the bucket of its namespace */
+	__u64 limited; /* refused: past the rate of its owner, or his share of the ring */
 	__u64 lost; /* the ring was full */
 };
 
@@ -32,13 +34,15 @@ struct {
 struct event_bucket {
 	__u64 refilled; /* jiffies */
 	__u64 tokens; /* in units of 1/jiffies_per_second of an event */
+	__u64 position; /* of the reader of the ring, when what follows began to be counted */
+	__u64 bytes; /* put into the ring since then */
 };
 
-/* By namespace cookie. A namespace that finds no room here gets no events: they count as limited. */
+/* By slot: however many namespaces one makes, they have one bucket. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__type(key, __u64);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOTS);
+	__type(key, __u32);
 	__type(value, struct event_bucket);
 } event_buckets SEC(".maps");
 
@@ -54,20 +58,9 @@ struct {
  * Two CPUs may race for the last token and both get it: the limit is a bound on cost, not an exact
  * number. jiffies, because reading the clock costs ten times as much as all the rest of this.
  */
-static __always_inline bool event_take_token(__u64 netns)
+static __always_inline bool event_take_token(struct event_bucket *bucket)
 {
-	__u64 now = bpf_jiffies64(), full = event_rate * jiffies_per_second;
-	struct event_bucket *bucket = bpf_map_lookup_elem(&event_buckets, &netns);
-
-	if (!bucket) {
-		struct event_bucket fresh = {.refilled = now, .tokens = full};
-
-		bpf_map_update_elem(&event_buckets, &netns, &fresh, BPF_NOEXIST);
-		bucket = bpf_map_lookup_elem(&event_buckets, &netns);
-		if (!bucket)
-			return false;
-	}
-	__u64 elapsed = now - bucket->refilled;
+	__u64 now = bpf_jiffies64(), full = event_rate * jiffies_per_second, elapsed = now - bucket->refilled;
 
 	if (elapsed) {
 		__u64 tokens = bucket->tokens + elapsed * event_rate;
@@ -82,20 +75,36 @@ static __always_inline bool event_take_token(__u64 netns)
 	return true;
 }
 
+/* Whether the owner may have so many more bytes in the ring, whose reader may be late. */
+static __always_inline bool event_take_share(struct event_bucket *bucket, __u64 size)
+{
+	__u64 position = bpf_ringbuf_query(&events, BPF_RB_CONS_POS);
+
+	if (bucket->position != position) {
+		bucket->position = position;
+		bucket->bytes = 0;
+	}
+	if (bucket->bytes + size > ring_share)
+		return false;
+	bucket->bytes += size;
+	return true;
+}
+
 /*
  * Room for an event of `size` bytes (a constant), or NULL. Atomic adds, though the ledger is per CPU: a program may be
  * interrupted by another one that shares it.
  */
-static __always_inline void *event_reserve(__u64 netns, __u64 size)
+static __always_inline void *event_reserve(__u64 netns, struct netns_clue clue, __u64 size)
 {
-	__u32 zero = 0;
+	__u32 zero = 0, slot = owner_slot(netns, clue);
 	struct event_ledger *ledger = bpf_map_lookup_elem(&event_ledgers, &zero);
+	struct event_bucket *bucket = bpf_map_lookup_elem(&event_buckets, &slot);
 	void *event;
 
-	if (!ledger)
+	if (!ledger || !bucket)
 		return NULL;
 	__sync_fetch_and_add(&ledger->produced, 1);
-	if (!event_take_token(netns)) {
+	if (!event_take_token(bucket) || !event_take_share(bucket, size)) {
 		__sync_fetch_and_add(&ledger->limited, 1);
 		return NULL;
 	}

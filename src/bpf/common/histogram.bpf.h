@@ -3,6 +3,7 @@
 
 #include "events.bpf.h"
 #include "misses.bpf.h"
+#include "room.bpf.h"
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
@@ -22,28 +23,42 @@ EVENT_RECORD(histogram);
 
 /*
  * The map of a struct of histograms, of the same name, by namespace cookie; and histograms_of(), which makes them for a
- * namespace that is new, and counts what there is no room for.
+ * namespace that is new. One whose owner has no room left shares the histograms of the rest of that owner.
  */
-#define NETNS_HISTOGRAMS(name)                                                \
-	struct {                                                              \
-		__uint(type, BPF_MAP_TYPE_PERCPU_HASH);                       \
-		__uint(max_entries, 1024);                                    \
-		__type(key, __u64);                                           \
-		__type(value, struct name);                                   \
-	} name SEC(".maps");                                                  \
-	static __always_inline struct name *histograms_of(__u64 netns)        \
-	{                                                                     \
-		static const struct name zero = {};                           \
-		struct name *histograms = bpf_map_lookup_elem(&name, &netns); \
-                                                                              \
-		if (histograms)                                               \
-			return histograms;                                    \
-		bpf_map_update_elem(&name, &netns, &zero, BPF_NOEXIST);       \
-		histograms = bpf_map_lookup_elem(&name, &netns);              \
-		if (!histograms)                                              \
-			count_miss(map_full);                                 \
-		return histograms;                                            \
-	}                                                                     \
+#define NETNS_HISTOGRAMS(name)                                                                 \
+	struct {                                                                               \
+		__uint(type, BPF_MAP_TYPE_PERCPU_HASH);                                        \
+		__uint(max_entries, 1024);                                                     \
+		__type(key, __u64);                                                            \
+		__type(value, struct name);                                                    \
+	} name SEC(".maps");                                                                   \
+	static __always_inline struct name *histograms_of(__u64 netns, struct netns_clue clue) \
+	{                                                                                      \
+		static const struct name zero = {};                                            \
+		struct name *histograms = bpf_map_lookup_elem(&name, &netns);                  \
+		__u64 rest;                                                                    \
+		__u32 slot;                                                                    \
+                                                                                               \
+		if (histograms)                                                                \
+			return histograms;                                                     \
+		slot = owner_slot(netns, clue);                                                \
+		if (room_take(slot)) {                                                         \
+			if (bpf_map_update_elem(&name, &netns, &zero, BPF_NOEXIST))            \
+				room_give_back(slot);                                          \
+			histograms = bpf_map_lookup_elem(&name, &netns);                       \
+			if (histograms)                                                        \
+				return histograms;                                             \
+		}                                                                              \
+		rest = REST_OF(slot);                                                          \
+		histograms = bpf_map_lookup_elem(&name, &rest);                                \
+		if (histograms)                                                                \
+			return histograms;                                                     \
+		bpf_map_update_elem(&name, &rest, &zero, BPF_NOEXIST);                         \
+		histograms = bpf_map_lookup_elem(&name, &rest);                                \
+		if (!histograms)                                                               \
+			count_miss(map_full);                                                  \
+		return histograms;                                                             \
+	}                                                                                      \
 	struct name
 
 static __always_inline __u32 histogram_bucket(__u64 nanoseconds)

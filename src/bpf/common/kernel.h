@@ -210,8 +210,13 @@ struct net_generic {
 	void *ptr[1];
 };
 
+struct user_namespace {
+	int level; /* 0: the machine's first */
+};
+
 struct net {
 	struct list_head list;
+	struct user_namespace *user_ns;
 	struct ns_common ns;
 	struct list_head dev_base_head;
 	struct sock *rtnl;

@@ -5,11 +5,12 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
-/* What a probe saw and has in no count and no histogram. */
+/* What a probe saw and has in no count and no histogram; but for the last one. */
 struct misses {
 	__u64 map_full; /* the map had no room */
 	__u64 untracked; /* nobody saw it begin, or there was no room to keep that */
 	__u64 no_netns; /* belongs to no namespace */
+	__u64 added_up; /* is counted, but with the rest of its owner, who has no row left */
 };
 
 struct {

@@ -31,6 +31,7 @@ enum netns_walk_result {
 enum netns_flag {
 	NETNS_INITIAL = 1, /* the machine's first namespace: the one that follows the list's head */
 	NETNS_DYING = 2, /* nothing refers to it any more; the kernel is about to tear it down */
+	NETNS_NESTED = 4, /* made in a user namespace that is not the machine's first */
 };
 
 SHARED_ENUM(netns_walk_result);

@@ -4,15 +4,16 @@ import { readBytes, readString } from '../layout.ts';
 
 /** Names in several objects. */
 export interface CommonLayout {
-  readonly constant: 'aimed' | 'event_rate' | 'events_enabled' | 'jiffies_per_second' | 'node_netns' | 'preempt_count_at' | 'threshold';
-  readonly map: 'aimed_netns' | 'counts' | 'event_buckets' | 'event_ledgers' | 'events' | 'mib_rows' | 'mib_scratch' | 'misses' | 'owner_current' | 'owner_scratch' | 'percpu_anchor' | 'percpu_cpus';
+  readonly constant: 'aimed' | 'event_rate' | 'events_enabled' | 'jiffies_per_second' | 'node_netns' | 'owner_rows' | 'preempt_count_at' | 'ring_share' | 'threshold' | 'unlisted_rows';
+  readonly map: 'aimed_netns' | 'count_rest' | 'counts' | 'event_buckets' | 'event_ledgers' | 'events' | 'mib_rows' | 'mib_scratch' | 'misses' | 'owner_current' | 'owner_scratch' | 'owners' | 'percpu_anchor' | 'percpu_cpus' | 'rows_returned' | 'rows_taken';
 }
 
 /** Entries of each map, or bytes of a ring, as the file has it. */
 export const MAX_ENTRIES = {
   aimed_netns: 256,
-  counts: 10240,
-  event_buckets: 4096,
+  count_rest: 16416,
+  counts: 20480,
+  event_buckets: 1026,
   event_ledgers: 1,
   events: 1048576,
   mib_rows: 256,
@@ -20,8 +21,11 @@ export const MAX_ENTRIES = {
   misses: 1,
   owner_current: 1,
   owner_scratch: 1,
+  owners: 2048,
   percpu_anchor: 1,
   percpu_cpus: 1,
+  rows_returned: 1026,
+  rows_taken: 1026,
 } as const;
 
 /** struct count_key */
@@ -43,10 +47,12 @@ export const countValue = {
 
 /** struct event_bucket */
 export const eventBucket = {
-  SIZE: 16,
-  offsets: { refilled: 0, tokens: 8 },
+  SIZE: 32,
+  offsets: { refilled: 0, tokens: 8, position: 16, bytes: 24 },
   refilled: (view: DataView, at: number) => readCounter(view, at + 0),
   tokens: (view: DataView, at: number) => readCounter(view, at + 8),
+  position: (view: DataView, at: number) => readCounter(view, at + 16),
+  bytes: (view: DataView, at: number) => readCounter(view, at + 24),
 } as const;
 
 /** struct event_ledger */
@@ -150,17 +156,19 @@ export const mibValues = {
 
 /** struct misses */
 export const misses = {
-  SIZE: 24,
-  offsets: { mapFull: 0, untracked: 8, noNetns: 16 },
+  SIZE: 32,
+  offsets: { mapFull: 0, untracked: 8, noNetns: 16, addedUp: 24 },
   mapFull: (view: DataView, at: number) => readCounter(view, at + 0),
   untracked: (view: DataView, at: number) => readCounter(view, at + 8),
   noNetns: (view: DataView, at: number) => readCounter(view, at + 16),
+  addedUp: (view: DataView, at: number) => readCounter(view, at + 24),
 } as const;
 
 /** enum netns_flag */
 export const netnsFlag = {
   initial: 1,
   dying: 2,
+  nested: 4,
 } as const;
 
 /** enum netns_walk_result */
@@ -183,6 +191,13 @@ export const ownerNames = {
   containerText: (view: DataView, at: number) => readString(view, at + 0, 256),
   podText: (view: DataView, at: number) => readString(view, at + 256, 256),
   outerText: (view: DataView, at: number) => readString(view, at + 512, 256),
+} as const;
+
+/** enum owner_slot */
+export const ownerSlot = {
+  unlisted: 0,
+  nested: 1,
+  first: 2,
 } as const;
 
 /** struct packet_tuple */

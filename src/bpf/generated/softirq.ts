@@ -6,8 +6,8 @@ export const FILE = 'softirq.bpf.o';
 
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
-  readonly constant: 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'vectors' | 'threshold' | 'node_netns';
-  readonly map: 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'softirq_clocks' | 'softirq_histograms';
+  readonly constant: 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'vectors' | 'threshold' | 'node_netns';
+  readonly map: 'owners' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'rows_taken' | 'rows_returned' | 'softirq_clocks' | 'softirq_histograms';
   readonly program: 'softirq_raise' | 'softirq_entry' | 'softirq_exit';
 }
 

@@ -113,20 +113,37 @@ static __always_inline void read_key(struct block_key *key, struct request *requ
 		bpf_probe_read_kernel_str(key->device, sizeof(key->device), disk->disk_name);
 }
 
-static __always_inline struct histogram *histogram_of(const struct block_key *key)
+static __always_inline struct histogram *histogram_made(const struct block_key *key)
 {
 	static const struct histogram zero = {};
-	struct histogram *histogram = bpf_map_lookup_elem(&block_histograms, key);
 
-	if (histogram)
-		return histogram;
 	bpf_map_update_elem(&block_histograms, key, &zero, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&block_histograms, key);
 }
 
+/* Of an owner who has no row left only the operations are told apart. */
+static __always_inline struct histogram *histogram_of(const struct block_key *key)
+{
+	struct block_key rest = {.operation = key->operation, .device = "other"};
+	struct histogram *histogram = bpf_map_lookup_elem(&block_histograms, key);
+	__u32 slot;
+
+	if (histogram)
+		return histogram;
+	slot = owner_slot(key->netns, (struct netns_clue){});
+	if (room_take(slot)) {
+		histogram = histogram_made(key);
+		if (histogram)
+			return histogram;
+		room_give_back(slot);
+	}
+	rest.netns = REST_OF(slot);
+	return bpf_map_lookup_elem(&block_histograms, &rest) ?: histogram_made(&rest);
+}
+
 static __always_inline void tell(const struct block_key *key, const struct block_request *record, __u64 now)
 {
-	struct block_event *event = event_reserve(key->netns, sizeof(*event));
+	struct block_event *event = event_reserve(key->netns, (struct netns_clue){}, sizeof(*event));
 
 	if (!event)
 		return;

@@ -30,7 +30,7 @@ static __always_inline int handle_transport(const struct sk_buff *skb)
 
 static __always_inline int observe_receive(struct packet_delivery *delivery)
 {
-	struct kernel_histograms *histograms = histograms_of(delivery->netns);
+	struct kernel_histograms *histograms = histograms_of(delivery->netns, (struct netns_clue){});
 	__u64 now = bpf_ktime_get_ns(), stages[STAGES_MAX];
 	struct kernel_event *event;
 
@@ -236,7 +236,7 @@ int BPF_PROG(packet_queued, struct sk_buff *skb)
 	slot->packet = 0;
 	if (!read_stages(stages, slot->begun, slot->passed, now))
 		return 0;
-	histograms = histograms_of(slot->netns);
+	histograms = histograms_of(slot->netns, (struct netns_clue){.sk = skb->sk});
 	if (histograms) {
 		histogram_add(&histograms->output, stages[0]);
 		histogram_add(&histograms->postrouting, stages[1]);

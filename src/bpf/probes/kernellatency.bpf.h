@@ -182,7 +182,7 @@ static __always_inline struct kernel_event *reserve_event(__u32 way, __u64 netns
 
 	if (!events_enabled || stages[0] + stages[1] + stages[2] <= threshold)
 		return NULL;
-	event = event_reserve(netns, sizeof(*event));
+	event = event_reserve(netns, (struct netns_clue){}, sizeof(*event));
 	if (!event)
 		return NULL;
 	event->time = now;

@@ -100,7 +100,7 @@ int BPF_PROG(socket_ready, struct sock *sk)
 	}
 	delivery->packet = 0;
 	stages[0] = now - delivery->begun;
-	histograms = histograms_of(delivery->netns);
+	histograms = histograms_of(delivery->netns, (struct netns_clue){.sk = sk});
 	if (histograms)
 		histogram_add(&histograms->delivery, stages[0]);
 	event = reserve_event(WAY_DELIVERY, delivery->netns, now, stages, delivery->length);
@@ -161,7 +161,7 @@ int BPF_PROG(device_sent, struct sk_buff *skb, int result, struct net_device *de
 		return 0;
 	}
 	stages[0] = now - slot->begun;
-	histograms = histograms_of(slot->netns);
+	histograms = histograms_of(slot->netns, (struct netns_clue){.device = device});
 	if (histograms)
 		histogram_add(&histograms->device, stages[0]);
 	event = reserve_event(WAY_DEVICE, slot->netns, now, stages, slot->length);

@@ -171,7 +171,7 @@ int BPF_PROG(packet_dropped, struct sk_buff *skb)
 static __always_inline void tell(__u32 kind, __u64 netns, __u64 now, __u64 delay, const struct transmit *transmit,
 				 struct net_device *device)
 {
-	struct transmit_event *event = event_reserve(netns, sizeof(*event));
+	struct transmit_event *event = event_reserve(netns, (struct netns_clue){.device = device}, sizeof(*event));
 
 	if (!event)
 		return;
@@ -191,7 +191,7 @@ static __always_inline void tell(__u32 kind, __u64 netns, __u64 now, __u64 delay
 static __always_inline void observe(const struct transmit *transmit, struct net_device *device)
 {
 	__u64 netns = netns_id(device->nd_net.net), now = bpf_ktime_get_ns();
-	struct transmit_histograms *histograms = histograms_of(netns);
+	struct transmit_histograms *histograms = histograms_of(netns, (struct netns_clue){.device = device});
 	__u64 driver = now - transmit->started, qdisc = 0;
 
 	/* Two CPUs may have written into one slot at the same moment. */

@@ -22,7 +22,14 @@ enum drop_limit {
 	DROP_SUBSYSTEMS = 8,
 };
 
+/* What is told apart of an owner who has no row left. */
+enum drop_rest {
+	REST_LOST,
+	REST_DISCARDED, /* REST_DISCARDED + class */
+};
+
 SHARED_ENUM(drop_side);
+SHARED_ENUM(drop_rest);
 SHARED_ENUM(drop_limit);
 
 const volatile __u32 not_specified = 0; /* the number of this reason, which is another one before 6.3 */
@@ -154,9 +161,9 @@ static __always_inline __u64 netns_elsewhere(const struct packet_view *view, int
 	return netns ?: node_netns;
 }
 
-static __always_inline struct packet_drop_event *reserve_drop(__u64 netns)
+static __always_inline struct packet_drop_event *reserve_drop(__u64 netns, struct netns_clue clue)
 {
-	return event_reserve(netns,
+	return event_reserve(netns, clue,
 			     with_stack ? sizeof(struct packet_drop_stack_event) : sizeof(struct packet_drop_event));
 }
 
@@ -179,6 +186,17 @@ static __always_inline bool waits_for_socket(const struct packet_view *view, con
 	       (!has_reasons || reason == receive_buffer || reason == protocol_memory);
 }
 
+/* What counts tell apart of an owner who has no room for reasons: losses, and each class of discards. */
+static __always_inline __u32 rest_of(const struct count_key *key)
+{
+	return key->side == SIDE_LOST ? REST_LOST : REST_DISCARDED + key->reason;
+}
+
+static __always_inline void count_drop(const struct count_key *key, struct netns_clue clue, __u32 length)
+{
+	count_add(key, clue, length, rest_of(key));
+}
+
 /* It was no full buffer after all. */
 static __always_inline void settle_waiting(void)
 {
@@ -189,7 +207,7 @@ static __always_inline void settle_waiting(void)
 		return;
 	waiting->is_waiting = 0;
 	if (is_aimed_at(waiting->key.netns))
-		count_add(&waiting->key, waiting->event.length);
+		count_drop(&waiting->key, (struct netns_clue){}, waiting->event.length);
 }
 
 static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 location, __u32 reason,
@@ -197,6 +215,8 @@ static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 loc
 {
 	bool has_place = device_netns(skb) != 0;
 	struct count_key key = {.netns = packet_netns(skb, receiver)};
+	/* In a queue a packet may have other data in place of its device. */
+	struct netns_clue clue = {.device = has_place ? skb->dev : NULL, .sk = receiver};
 	struct packet_view view = {};
 	struct waiting_drop *waiting = NULL;
 	struct packet_drop_event *event;
@@ -223,10 +243,10 @@ static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 loc
 	}
 	if (!is_aimed_at(key.netns))
 		return 0;
-	count_add(&key, skb->len);
+	count_drop(&key, clue, skb->len);
 	if (class != LOST || !events_enabled)
 		return 0;
-	event = reserve_drop(key.netns);
+	event = reserve_drop(key.netns, clue);
 	if (event) {
 		fill_event(event, skb, location, &key, &view, has_place);
 		submit_drop(ctx, event);
@@ -240,6 +260,7 @@ int BPF_PROG(packet_drop_udp, int error, struct sock *sk)
 	__u32 zero = 0;
 	struct waiting_drop *waiting = bpf_map_lookup_elem(&waiting_drops, &zero);
 	struct count_key key = {.side = SIDE_LOST};
+	struct netns_clue clue = {.sk = sk};
 	struct packet_drop_event *event;
 
 	if (!waiting || !waiting->is_waiting)
@@ -249,8 +270,8 @@ int BPF_PROG(packet_drop_udp, int error, struct sock *sk)
 	key.reason = waiting->event.reason;
 	if (!is_aimed_at(key.netns))
 		return 0;
-	count_add(&key, waiting->event.length);
-	event = events_enabled ? reserve_drop(key.netns) : NULL;
+	count_drop(&key, clue, waiting->event.length);
+	event = events_enabled ? reserve_drop(key.netns, clue) : NULL;
 	if (event) {
 		*event = waiting->event;
 		event->netns = key.netns;

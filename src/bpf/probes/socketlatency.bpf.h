@@ -107,14 +107,14 @@ static __always_inline void observe(struct sock *sk, __u32 kind, __u64 since, __
 
 	if (!is_aimed_at(netns))
 		return;
-	histograms = histograms_of(netns);
+	histograms = histograms_of(netns, (struct netns_clue){.sk = sk});
 	if (since >= now)
 		delay = 0;
 	if (histograms)
 		histogram_add(kind == KIND_READ ? &histograms->read : &histograms->write, delay);
 	if (!events_enabled || delay <= threshold)
 		return;
-	event = event_reserve(netns, sizeof(*event));
+	event = event_reserve(netns, (struct netns_clue){.sk = sk}, sizeof(*event));
 	if (!event)
 		return;
 	event->time = now;

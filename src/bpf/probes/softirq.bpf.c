@@ -93,7 +93,7 @@ static __always_inline void observe(__u32 vector, __u32 kind, __u64 begun, __u64
 		histogram_add(histogram, delay);
 	if (!events_enabled || delay <= threshold)
 		return;
-	event = event_reserve(node_netns, sizeof(*event));
+	event = event_reserve(node_netns, (struct netns_clue){}, sizeof(*event));
 	if (!event)
 		return;
 	event->time = now;

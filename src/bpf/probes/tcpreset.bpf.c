@@ -65,6 +65,7 @@ static __always_inline void count_reset(const struct sock *sk, const struct sk_b
 {
 	struct count_key key = {.netns = netns, .reason = reason};
 	struct tcp_reset_event *event;
+	struct netns_clue clue = {.sk = sk};
 	struct reset_scene scene;
 	__u8 state = state_of(sk);
 
@@ -72,8 +73,8 @@ static __always_inline void count_reset(const struct sock *sk, const struct sk_b
 		return;
 	read_scene(&scene, sk, skb, state, side);
 	key.side = COUNT_SIDE(side, scene.outcome);
-	count_add(&key, 0);
-	event = events_enabled ? event_reserve(netns, sizeof(*event)) : NULL;
+	count_add(&key, clue, 0, key.side);
+	event = events_enabled ? event_reserve(netns, clue, sizeof(*event)) : NULL;
 	if (!event)
 		return;
 	__builtin_memset(event, 0, sizeof(*event));

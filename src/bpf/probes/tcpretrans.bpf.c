@@ -91,17 +91,17 @@ static __always_inline __u64 count_retransmit(const struct sock *sk, __u32 kind)
 
 	if (!is_aimed_at(key.netns))
 		return 0;
-	count_add(&key, 0);
+	count_add(&key, (struct netns_clue){.sk = sk}, 0, kind);
 	return key.netns;
 }
 
-static __always_inline struct tcp_retransmit_event *reserve_event(__u64 netns, __u32 kind)
+static __always_inline struct tcp_retransmit_event *reserve_event(const struct sock *sk, __u64 netns, __u32 kind)
 {
 	struct tcp_retransmit_event *event;
 
 	if (!events_enabled || !netns || (kind == KIND_TLP && !loss_probe_events))
 		return NULL;
-	event = event_reserve(netns, sizeof(*event));
+	event = event_reserve(netns, (struct netns_clue){.sk = sk}, sizeof(*event));
 	if (!event)
 		return NULL;
 	__builtin_memset(event, 0, sizeof(*event));
@@ -122,7 +122,7 @@ static __always_inline int handle_segment(struct sock *sk, struct sk_buff *skb)
 		return 0;
 	kind = retransmit_kind(sk, tcp);
 	netns = count_retransmit(sk, kind);
-	event = reserve_event(netns, kind);
+	event = reserve_event(sk, netns, kind);
 	if (!event)
 		return 0;
 	socket_read_tuple(&event->tuple, sk);
@@ -155,7 +155,7 @@ SEC("tp_btf/tcp_retransmit_synack")
 int BPF_PROG(tcp_retransmit_synack, struct sock *sk, struct request_sock *request)
 {
 	__u64 netns = count_retransmit(sk, KIND_SYNACK);
-	struct tcp_retransmit_event *event = reserve_event(netns, KIND_SYNACK);
+	struct tcp_retransmit_event *event = reserve_event(sk, netns, KIND_SYNACK);
 
 	if (!event)
 		return 0;

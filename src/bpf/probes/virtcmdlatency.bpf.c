@@ -61,7 +61,7 @@ static __always_inline int handle_command(const void *driver, __u8 class, __u8 c
 static __always_inline void tell(const struct virtio_command *record, __u64 thread, __u64 now)
 {
 	struct virtnet_info *driver = (void *)record->driver;
-	struct virtio_event *event = event_reserve(node_netns, sizeof(*event));
+	struct virtio_event *event = event_reserve(node_netns, (struct netns_clue){}, sizeof(*event));
 
 	if (!event)
 		return;

@@ -54,7 +54,7 @@ static __always_inline bool write_row(struct netns_walk *walk, struct net *net, 
 		return false;
 	row->cookie = BPF_CORE_READ(net, net_cookie);
 	row->inum = BPF_CORE_READ(net, ns.inum);
-	row->flags = flags;
+	row->flags = flags | (BPF_CORE_READ(net, user_ns, level) > 0 ? NETNS_NESTED : 0);
 	return true;
 }
 

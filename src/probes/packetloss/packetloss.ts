@@ -1,8 +1,15 @@
 import * as z from 'zod';
-import { dropSide, FILE, type Layout, packetDropEvent, packetDropStackEvent } from '#bpf/generated/packetloss.ts';
+import {
+  dropRest,
+  dropSide,
+  FILE,
+  type Layout,
+  packetDropEvent,
+  packetDropStackEvent,
+} from '#bpf/generated/packetloss.ts';
 import { asNetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
-import type { CountRow } from '#probe/counts.ts';
+import { ANY_REASON, type CountRow, OTHER_REASONS } from '#probe/counts.ts';
 import { openEbpf } from '#probe/ebpf.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
@@ -161,7 +168,7 @@ function emitCounts(emit: DropEmit, rows: readonly CountRow[], reasons: DropReas
     if (side === dropSide.discarded) {
       emit('discards', netns, count, { class: DISCARD_CLASSES[reason] ?? 'unclassified' });
     } else {
-      const labels = { reason: reasons.name(reason) };
+      const labels = { reason: reason === ANY_REASON ? OTHER_REASONS : reasons.name(reason) };
       emit('drops', netns, count, labels);
       emit('bytes', netns, bytes, labels);
     }
@@ -184,7 +191,8 @@ export const packetloss = defineProbe({
       'A packet is lost where somebody decided so or something ran out, or where a packet for this host alone asked for something that nobody gave: a SYN, a datagram, an echo request. The other packets that the kernel frees unused are in `netsonde_packet_discards_total` and have no event.',
       'Kernels before 5.17 give no reasons, those before 6.11 do not tell the receiving socket: what the rule cannot tell there is in the class `unclassified`.',
       'A packet that has left its device and has no socket is counted on the node.',
-      'More than `limit` drops a second of one namespace are counted, and have no event.',
+      'More than `limit` drops a second of one Pod are counted, and have no event.',
+      'A Pod has room for 48 rows, by namespace and reason; what is more is counted under the reason `other`. What is lost in namespaces that nobody has listed (yet) is counted as the pod `unlisted`.',
     ],
   },
   metrics,
@@ -215,6 +223,10 @@ export const packetloss = defineProbe({
     const notSpecified = reasons.number('NOT_SPECIFIED');
     const instance = await openEbpf<Layout>(scope, sources, settings, {
       hooks,
+      restKey: (rest) =>
+        rest === dropRest.lost
+          ? { reason: ANY_REASON, side: dropSide.lost }
+          : { reason: rest - dropRest.discarded, side: dropSide.discarded },
       constants: {
         ...processConstants(btf),
         ...fragmentConstants(btf),

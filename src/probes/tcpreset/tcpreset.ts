@@ -2,6 +2,7 @@ import { FILE, type Layout, resetOutcome, resetScene, resetSide, tcpResetEvent }
 import { nameOf, namesOf } from '#bpf/layout.ts';
 import { asNetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
+import { ANY_REASON, OTHER_REASONS } from '#probe/counts.ts';
 import { openEbpf } from '#probe/ebpf.ts';
 import { defineEvents, type EventBody } from '#probe/event.ts';
 import { type HookTable, hook } from '#probe/hooks.ts';
@@ -204,6 +205,7 @@ export const tcpreset = defineProbe({
     const reasons = new ResetReasons(btf);
     const instance = await openEbpf<Layout>(scope, sources, settings, {
       hooks,
+      restKey: (side) => ({ reason: ANY_REASON, side }),
       constants: processConstants(btf),
       sizes: { events: 256 * 1024 },
       events: {
@@ -220,7 +222,8 @@ export const tcpreset = defineProbe({
         for (const { netns, reason, side, count } of instance.tally.rows()) {
           const outcome = nameOf(resetOutcome, side >> 1);
           if (outcome === undefined) continue;
-          emit('resets', netns, count, { direction: directionOf(side & 1), reason: reasons.name(reason), outcome });
+          const name = reason === ANY_REASON ? OTHER_REASONS : reasons.name(reason);
+          emit('resets', netns, count, { direction: directionOf(side & 1), reason: name, outcome });
         }
       },
     };

@@ -12,6 +12,8 @@ export interface NetnsRow {
   readonly inum: number;
   /** The machine's first namespace. */
   readonly initial: boolean;
+  /** Made in a user namespace that is not the machine's first: by a process that is root only there. */
+  readonly isNested?: boolean;
 }
 
 /** Lists every network namespace of the machine that is alive: some microseconds for hundreds, where /proc takes 10 µs a process. */
@@ -45,6 +47,7 @@ export class NetnsList {
             id: asNetnsId(netnsRow.cookie(this.#view, at)),
             inum: netnsRow.inum(this.#view, at),
             initial: (netnsRow.flags(this.#view, at) & netnsFlag.initial) !== 0,
+            isNested: (netnsRow.flags(this.#view, at) & netnsFlag.nested) !== 0,
           });
         },
       },

@@ -5,7 +5,6 @@ import { fileURLToPath } from 'node:url';
 import { type BpfObject, netnsCookie, withNetns } from 'bpf-napi';
 import { FILE } from '#bpf/generated/kernellatency.ts';
 import { readCounter } from '#core/counter.ts';
-import { asNetnsId } from '#core/netns.ts';
 import { HISTOGRAMS, Histograms } from '#probe/histogram.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { run, sh } from '../../support/command.ts';
@@ -13,6 +12,7 @@ import { HostPair, type TestNetns } from '../../support/hosts.ts';
 import { OBJECTS, TestKernel } from '../../support/kernel.ts';
 import { grown, histogramOf, type PageHistogram } from '../../support/latency.ts';
 import { eventually } from '../../support/oracle.ts';
+import { NO_OWNERS } from '../../support/owners.ts';
 import { endpoint, FAMILIES, type Family } from '../../support/scene.ts';
 import { defineChecks } from '../check.ts';
 
@@ -68,9 +68,9 @@ class StageCounter implements Disposable {
     const map = {
       name: 'kernel_histograms',
       decodeKey: (view: DataView, at: number) => BigInt(readCounter(view, at)),
-      netnsOf: (id: bigint) => asNetnsId(Number(id)),
+      isByNetns: true,
     };
-    this.#histograms = new Histograms(object, map, STAGES.length, { value: HISTOGRAMS.initial() });
+    this.#histograms = new Histograms(object, map, STAGES.length, NO_OWNERS, { value: HISTOGRAMS.initial() });
   }
 
   static async open(...choices: readonly (readonly string[])[]): Promise<StageCounter> {

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include "netns.bpf.h"
+#include "shared.bpf.h"
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <stdbool.h>
+
+/*
+ * Whose a namespace is, so that nobody takes the room of others (ADR 25). An owner, such as a Pod with all of its
+ * namespaces, is a slot: a small number that user space gives. Namespaces that it has not listed share two more slots.
+ */
+enum owner_slot {
+	SLOT_UNLISTED,
+	SLOT_NESTED, /* unlisted, and made by a process that is root only in a user namespace of its own */
+	SLOT_FIRST, /* of the owners */
+};
+
+SHARED_ENUM(owner_slot);
+
+#define SLOTS (SLOT_FIRST + 1024)
+
+/* By namespace cookie: the slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2048);
+	__type(key, __u64);
+	__type(value, __u32);
+} owners SEC(".maps");
+
+/* By what a namespace can be found that is known by its cookie only, if it has to; each may be NULL. */
+struct netns_clue {
+	const struct net_device *device;
+	const struct sock *sk;
+};
+
+static __always_inline const struct net *clue_net(struct netns_clue clue)
+{
+	/* Variables: to read by CO-RE what is in a struct would look for the struct in the kernel. */
+	const struct net_device *device = clue.device;
+	const struct sock *sk = clue.sk;
+
+	if (device)
+		return BPF_CORE_READ(device, nd_net.net);
+	return sk ? BPF_CORE_READ(sk, __sk_common.skc_net.net) : NULL;
+}
+
+static __always_inline __u32 owner_slot(__u64 netns, struct netns_clue clue)
+{
+	__u32 *slot = bpf_map_lookup_elem(&owners, &netns);
+	const struct net *net;
+
+	if (slot)
+		return *slot < SLOTS ? *slot : SLOT_UNLISTED;
+	net = clue_net(clue);
+	return net && BPF_CORE_READ(net, user_ns, level) > 0 ? SLOT_NESTED : SLOT_UNLISTED;
+}

@@ -1,0 +1,73 @@
+import { beforeEach, expect, it } from 'vitest';
+import { ownerSlot } from '#bpf/generated/common.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
+import { NETNS_EACH_MAX, type OwnedNetns, OwnerSlots, SLOTS } from './owners.ts';
+
+let owners: OwnerSlots;
+let told: string[];
+
+const owned = (id: number, owner: string): OwnedNetns => ({ id: asNetnsId(id), owner, name: `shop/${owner}` });
+const slotOf = (id: number) => owners.slotOf(asNetnsId(id));
+const nobodyIsDead = () => false;
+const allAreDead = () => true;
+
+beforeEach(() => {
+  told = [];
+  owners = new OwnerSlots({ isUnowned: () => false, isNested: () => false, wasOwned: () => true });
+  owners.follow({
+    listed: (id: NetnsId, slot) => told.push(`+${id} ${slot}`),
+    unlisted: (id) => told.push(`-${id}`),
+    freed: (slot) => told.push(`freed ${slot}`),
+  });
+});
+
+it('all namespaces of an owner share a slot, each owner has another', () => {
+  owners.set([owned(1, 'cart'), owned(2, 'cart'), owned(3, 'db')]);
+  expect([slotOf(1), slotOf(2), slotOf(3)]).toEqual([ownerSlot.first, ownerSlot.first, ownerSlot.first + 1]);
+  expect(owners.ownerOf(ownerSlot.first)).toMatchObject({ name: 'shop/cart', home: 1 });
+});
+
+it('who follows later is told of all that is there', () => {
+  owners.set([owned(1, 'cart')]);
+  const late: number[] = [];
+  owners.follow({ listed: (_, slot) => late.push(slot), unlisted: () => undefined, freed: () => undefined });
+  expect(late).toEqual([ownerSlot.first]);
+});
+
+it('an owner has so many namespaces listed and no more, and those that were listed stay', () => {
+  const many = Array.from({ length: NETNS_EACH_MAX + 5 }, (_, index) => owned(100 + index, 'cart'));
+  owners.set([...many, owned(1, 'db')]);
+  expect(many.filter(({ id }) => owners.slotOf(id) !== undefined)).toEqual(many.slice(0, NETNS_EACH_MAX));
+  expect(slotOf(1)).toBe(ownerSlot.first + 1);
+  told = [];
+  owners.set(many);
+  expect(told).toEqual(['-1']);
+});
+
+it('a slot is free when the namespaces of its owner are dead, not before', () => {
+  owners.set([owned(1, 'cart')]);
+  owners.set([]);
+  expect(slotOf(1)).toBeUndefined();
+  owners.sweep(nobodyIsDead);
+  expect(owners.ownerOf(ownerSlot.first)).toMatchObject({ home: 1 });
+  owners.set([owned(2, 'db')]);
+  expect(slotOf(2)).toBe(ownerSlot.first + 1);
+  owners.sweep(allAreDead);
+  expect(told.at(-1)).toBe(`freed ${ownerSlot.first}`);
+  owners.set([owned(2, 'db'), owned(3, 'new')]);
+  expect(slotOf(3)).toBe(ownerSlot.first);
+});
+
+it('a Pod that gets another namespace keeps its slot', () => {
+  owners.set([owned(1, 'cart')]);
+  owners.set([owned(2, 'cart')]);
+  owners.sweep(allAreDead);
+  expect([slotOf(1), slotOf(2)]).toEqual([undefined, ownerSlot.first]);
+  expect(owners.ownerOf(ownerSlot.first)?.home).toBe(2);
+});
+
+it('more owners than slots share the room of who is not listed, and are counted', () => {
+  const room = SLOTS - ownerSlot.first;
+  owners.set(Array.from({ length: room + 3 }, (_, index) => owned(index + 1, `pod ${index}`)));
+  expect([slotOf(room), slotOf(room + 1), owners.withoutSlot]).toEqual([SLOTS - 1, undefined, 3]);
+});

@@ -1,0 +1,117 @@
+import { describe, expect, it } from 'vitest';
+import { FILE } from '#bpf/generated/packetloss.ts';
+import { asNetnsId, UNLISTED } from '#core/netns.ts';
+import { DEFAULT_PATHS } from '#core/paths.ts';
+import { ANY_REASON, COUNTED, Counts } from '#probe/counts.ts';
+import { OwnerSlots } from '#probe/owners.ts';
+import { PROBES } from '#probes/index.ts';
+import { BpfSource } from '#sources/bpf/source.ts';
+import { CGROUP_V1, TestPod } from '../support/cgroups.ts';
+import { type Exposition, sampleValue } from '../support/exposition.ts';
+import { TestNetns } from '../support/hosts.ts';
+import { OBJECTS, TestKernel } from '../support/kernel.ts';
+import { NamespaceFlood } from '../support/namespace_flood.ts';
+import { eventually } from '../support/oracle.ts';
+import { FreesOracle } from '../support/orderly/frees.ts';
+import { withShares } from '../support/shares.ts';
+
+const NAMESPACES = 40;
+/** A tenth of what the flood would take. */
+const SHARES = { ofOwner: 8, ofUnlisted: 8 };
+const DROPS = 'netsonde_packet_drops_total';
+
+function drop(netns: TestNetns, count: number): void {
+  netns.ip('link set lo up');
+  netns.python(`
+import socket
+for _ in range(${count}):
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))
+`);
+}
+
+const dropsOf = (page: Exposition, pod: string) => sampleValue(page, DROPS, { pod, reason: 'NO_SOCKET' });
+
+describe.each([
+  ['root', false],
+  ['root in a user namespace of its own', true],
+])('of namespaces that a process of a Pod makes which is %s', (_, isNested) => {
+  it('every packet is in some row, and the rows of others are exact', async () => {
+    await using pod = new TestPod(CGROUP_V1);
+    await using flood = await NamespaceFlood.make(NAMESPACES, pod.container, isNested);
+    using victim = new TestNetns();
+    using oracle = await FreesOracle.open([255, 255]);
+    using object = await new BpfSource(OBJECTS, DEFAULT_PATHS.sys).load({
+      file: FILE,
+      programs: ['packet_drop_socket'],
+      constants: { owner_rows: SHARES.ofOwner, unlisted_rows: SHARES.ofUnlisted, aimed: true },
+      without: ['events', 'event_buckets', 'event_ledgers'],
+    });
+    const owners = new OwnerSlots({
+      isUnowned: (id) => flood.ids.includes(id),
+      isNested: () => isNested,
+      wasOwned: () => false,
+    });
+    owners.set([{ id: asNetnsId(Number(victim.id)), owner: 'victim', name: 'victim' }]);
+    const bytes = (id: bigint) => new Uint8Array(BigUint64Array.of(id).buffer);
+    // What others do on this machine is not looked at.
+    for (const id of [...flood.ids, victim.id]) object.map('aimed_netns').update(bytes(BigInt(id)), Uint8Array.of(1));
+    owners.follow({
+      listed: (id, slot) => object.map('owners').update(bytes(BigInt(id)), new Uint8Array(Uint32Array.of(slot).buffer)),
+      unlisted: () => undefined,
+      freed: () => undefined,
+    });
+    await object.attach('packet_drop_socket');
+    const counts = new Counts(object, (rest) => ({ reason: ANY_REASON, side: rest }), owners, {
+      value: COUNTED.initial(),
+    });
+    const inums = new Set([...flood.inums, victim.inum]);
+    const freed = () => [...oracle.read(inums).values()].reduce((sum, { count }) => sum + count, 0);
+    await flood.lose();
+    drop(victim, 5);
+    await flood.lose();
+    const sum = (of: ReturnType<typeof counts.rows>) => of.reduce((total, { count }) => total + Number(count), 0);
+    // What a closed socket had not read is thrown away a moment later.
+    const rows = await eventually(() => {
+      const now = counts.rows();
+      expect(freed()).toBeGreaterThanOrEqual(4 * NAMESPACES + 5);
+      expect(sum(now)).toBe(freed());
+      return now;
+    });
+    const ofVictim = rows.filter(({ netns }) => netns === asNetnsId(Number(victim.id)));
+    expect(sum(rows.filter(({ netns }) => netns === UNLISTED))).toBeGreaterThanOrEqual(4 * NAMESPACES);
+    expect(Math.max(...ofVictim.map(({ count }) => Number(count)))).toBe(5);
+    expect(counts.uncounted().map_full).toBe(0);
+  });
+});
+
+it('a flood of namespaces takes no counts and no events from others, and the agent says who is limited', async () => {
+  await using pod = new TestPod(CGROUP_V1);
+  await using flood = await NamespaceFlood.make(NAMESPACES, pod.container, false);
+  await using nested = await NamespaceFlood.make(NAMESPACES, pod.container, true);
+  await using agent = await TestKernel.open('{ probes: { packetloss: { limit: 20 } } }', {
+    probes: withShares(PROBES, SHARES),
+  });
+  using before = new TestNetns();
+  drop(before, 3);
+  await Promise.all([flood.lose(), nested.lose()]);
+  drop(before, 4);
+  using after = new TestNetns();
+  // What is lost before a look at the machine is nobody's.
+  await eventually(async () => expect((await agent.kernel.entities()).map(({ pod: of }) => of)).toContain(after.name));
+  drop(after, 5);
+  await Promise.all([flood.lose(), nested.lose()]);
+  const page = await eventually(async () => {
+    const now = await agent.page();
+    expect([dropsOf(now, before.name), dropsOf(now, after.name)]).toEqual([7, 5]);
+    return now;
+  });
+  expect(sampleValue(page, DROPS, { pod: 'unlisted', reason: 'other' })).toBeGreaterThan(NAMESPACES);
+  const eventsOf = (name: string) => agent.events.filter(({ probe, pod: of }) => probe === 'packetloss' && of === name);
+  await eventually(() => expect([eventsOf(before.name).length, eventsOf(after.name).length]).toEqual([7, 5]));
+  await eventually(() =>
+    expect(agent.kernel.probes().find(({ name }) => name === 'packetloss')).toMatchObject({
+      state: 'degraded',
+      reason: expect.stringContaining("namespaces that are nobody's used up their"),
+    }),
+  );
+});
