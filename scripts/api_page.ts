@@ -29,7 +29,7 @@ const OTHER_PATHS: readonly (readonly string[])[] = [
 const ACCESS = `## Who may ask
 
 \`/api/v1/*\` shows addresses and names of processes. It is served by loopback, under the names \`localhost\`, \`127.0.0.1\` and \`[::1]\`, and on the Unix socket of \`--api-socket FILE\` (mode 0600).
-On other addresses it takes the bearer token in the file of \`--api-token-file\`, and is refused where there is none. The other paths are open.
+On other addresses it takes the bearer token in the file of \`--api-token-file\`, and is refused where there is none. The other paths are open, unless there is a [web configuration](web-config.md), which may ask everybody for a password or a certificate on all of them.
 
 \`\`\`sh
 curl -s http://localhost:9102/api/v1/probes
@@ -58,7 +58,7 @@ Whoever reaches the port can ask, so everything that a client can make the agent
 | questions of the API to the kernel thread at a time | 4; addresses take turns | the request waits for 3 s, then 503 | \`busy\` |
 | clients that follow events | 16 | 503 | \`followers\` |
 
-A client that has gone is not worked for. An answer with 503 has \`Retry-After\`. The other causes are \`malformed\` (no HTTP), \`site\` (a page of another site), \`host\` (another name, or none), \`address\` (another machine, or a proxy) and \`token\`.`;
+A client that has gone is not worked for. An answer with 503 has \`Retry-After\`. The other causes are \`malformed\` (no HTTP), \`site\` (a page of another site), \`host\` (another name, or none), \`address\` (another machine, or a proxy), \`token\`, and \`password\`, \`certificate\` and \`tls\` of a [web configuration](web-config.md).`;
 
 const SERIES = `A Pod's series carry \`namespace\`, \`pod\` and configured \`labels\`; those of the node carry them all, empty. Outside of Kubernetes \`pod\` is the name of the container, of the \`ip netns\` namespace, or of
 the oldest process. Scrape with \`honor_labels: true\`.`;

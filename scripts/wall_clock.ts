@@ -24,6 +24,11 @@ export const PLACES: Readonly<Record<string, Place>> = {
   },
   'src/delivery/sinks/file.ts': { reads: 1, why: 'the age of a file that an earlier run made, once' },
   'src/events/bus.ts': { reads: 1, why: 'the name of a run, which differs from that of the run before' },
+  'src/http/front.ts': { reads: 1, why: 'whether the certificate of a client is valid' },
+  'src/http/web_file.ts': {
+    reads: 3,
+    why: 'whether a certificate is valid, and when a file was taken, for people and for alerts',
+  },
   'src/http/event_stream.ts': { reads: 1, why: '`since` is compared with the timestamps of events' },
   'src/kernel/collection.ts': { reads: 1, why: 'when a page was collected, for people' },
   'src/kernel/discovery_status.ts': { reads: 2, why: 'since when discovery is in its state, for people' },
@@ -39,6 +44,7 @@ export const PLACES: Readonly<Record<string, Place>> = {
   },
   'test/support/api_host.ts': { reads: 4, why: 'stands for the agent, and shows the same times' },
   'test/support/first_bursts.ts': { reads: 2, why: 'the times of samples in Prometheus are times of the wall clock' },
+  'test/support/web_certificates.ts': { reads: 2, why: 'certificates are valid by the wall clock' },
   'test/support/containerd.ts': { reads: 1, why: 'gRPC takes a deadline as a date' },
 };
 

@@ -15,15 +15,16 @@ import type { SinkSet } from '#delivery/sink_set.ts';
 import type { EventBus } from '#events/bus.ts';
 import type { Access } from '#http/access.ts';
 import type { AgentMetrics, AgentState, KubernetesState } from '#http/agent_metrics.ts';
+import { callerOf } from '#http/caller.ts';
 import type { Connections } from '#http/connections.ts';
 import { serveEvents } from '#http/event_stream.ts';
 import { sendFailure } from '#http/failure.ts';
 import { gzip } from '#http/gzip.ts';
 import { ledgerReport, sourceRows } from '#http/ledger.ts';
-import { ownerOf } from '#http/peer.ts';
 import type { Refusals } from '#http/refusals.ts';
 import { chooseFormat, scrapeDeadlineMs } from '#http/scrape_request.ts';
 import type { Scrapers } from '#http/scrapers.ts';
+import type { WebStatus } from '#http/web_file.ts';
 import { type KernelClient, NoThreadError, type PageCaller } from '#kernel/client.ts';
 import { PROBES } from '#probes/index.ts';
 import { servePage } from '#web/serve.ts';
@@ -53,6 +54,8 @@ export interface ServerDeps {
   readonly connections: Pick<Connections, 'count' | 'makeRoom' | 'unreadBytes'>;
   readonly refusals: Refusals;
   readonly warn: (message: string) => void;
+  /** Undefined where there is no web configuration. */
+  readonly web: () => WebStatus | undefined;
   /** How long the kernel thread may take for an answer of the API, in milliseconds. */
   readonly answerMs?: number;
 }
@@ -80,14 +83,7 @@ export function createApp(deps: ServerDeps, access: Access): Express {
   });
   app.use(access.all);
   app.get('/metrics', (request, response) => serveMetrics(deps, request, response));
-  app.get('/healthz', (_request, response) => void response.type('text').send('ok\n'));
-  app.get('/readyz', (_request, response) => {
-    const ready = deps.ready();
-    response
-      .status(ready ? 200 : 503)
-      .type('text')
-      .send(ready ? 'ok\n' : 'the first scan or the first configuration is not through yet\n');
-  });
+  serveHealth(app, deps);
   app.use('/api', access.api);
   serveApi(app, deps);
   app.get(['/', '/web/:name'], servePage);
@@ -97,6 +93,24 @@ export function createApp(deps: ServerDeps, access: Access): Express {
     else answerError(deps, error, request, response);
   });
   return app;
+}
+
+/** What the kubelet asks, for an address of its own: it has neither a password nor a certificate. */
+export function createHealthApp(deps: Pick<ServerDeps, 'ready'>): Express {
+  const app = express().disable('x-powered-by').disable('etag');
+  serveHealth(app, deps);
+  return app.use((_request, response) => sendFailure(response, 404, 'here are /healthz and /readyz only'));
+}
+
+function serveHealth(app: Express, { ready }: Pick<ServerDeps, 'ready'>): void {
+  app.get('/healthz', (_request, response) => void response.type('text').send('ok\n'));
+  app.get('/readyz', (_request, response) => {
+    const isReady = ready();
+    response
+      .status(isReady ? 200 : 503)
+      .type('text')
+      .send(isReady ? 'ok\n' : 'the first scan or the first configuration is not through yet\n');
+  });
 }
 
 function serveApi(app: Express, deps: ServerDeps): void {
@@ -168,13 +182,6 @@ function answerError({ refusals, warn }: ServerDeps, error: Error, request: Requ
   sendFailure(response, 503, 'the agent failed to answer; its log says why');
 }
 
-/** Who asks, until the response closes. */
-function callerOf(request: Request, response: Response): PageCaller {
-  const gone = new AbortController();
-  response.once('close', () => gone.abort(new Error('the client has gone')));
-  return { owner: ownerOf(request.socket), signal: gone.signal };
-}
-
 function agentReport({ node, version, started, kubernetes }: ServerDeps): AgentReport {
   const cluster = kubernetes();
   return {
@@ -235,7 +242,12 @@ function agentState(deps: ServerDeps, entries: readonly KernelLedgerEntry[], pag
     sinkLedger: sinks.rows(),
     sinks: sinks.statuses(),
     kubernetes: deps.kubernetes(),
-    http: { connections: connections.count, unreadBytes: connections.unreadBytes, refused: refusals.counts },
+    http: {
+      connections: connections.count,
+      unreadBytes: connections.unreadBytes,
+      refused: refusals.counts,
+      web: deps.web(),
+    },
   };
 }
 

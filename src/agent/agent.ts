@@ -1,5 +1,4 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Logger } from 'winston';
 import { Clocks } from '#config/clocks.ts';
 import { type ConfigMapRef, type ConfigMapVersion, ConfigMapWatcher, formatConfigMapRef } from '#config/configmap.ts';
 import type { ConfigError } from '#config/faults.ts';
@@ -13,12 +12,7 @@ import { SinkSet } from '#delivery/sink_set.ts';
 import { EventBus } from '#events/bus.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
 import { Files } from '#files/files.ts';
-import { accessTo, readToken } from '#http/access.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
-import { Connections } from '#http/connections.ts';
-import type { ListenAddress } from '#http/listen_address.ts';
-import { Listeners } from '#http/listeners.ts';
-import { Refusals } from '#http/refusals.ts';
 import { Scrapers } from '#http/scrapers.ts';
 import { KernelClient } from '#kernel/client.ts';
 import type { ApiSession } from '#kubernetes/api.ts';
@@ -26,31 +20,24 @@ import { Cluster } from '#kubernetes/cluster.ts';
 import type { KubernetesUse } from '#kubernetes/mode.ts';
 import { reportRejection } from '#kubernetes/rejection.ts';
 import { PROBES } from '#probes/index.ts';
-import { createApp } from '#server';
 import { readPortRange } from '#sources/procfs/port_range.ts';
 import { type ConfigFollower, ConfigLoop } from './config_loop.ts';
 import { Lane } from './lane.ts';
 import { LogShipping } from './log_shipping.ts';
+import { Serving, type ServingOptions } from './serving.ts';
 
-export interface AgentOptions {
+export interface AgentOptions extends ServingOptions {
   readonly configFile: string | undefined;
   /** Instead of a file; takes `kubernetes`. */
   readonly configMap: ConfigMapRef | undefined;
   readonly kubernetes: KubernetesUse;
   /** Name of this node. */
   readonly node: string;
-  readonly listen: ListenAddress;
-  /** Path of a Unix socket to serve on as well. */
-  readonly apiSocket: string | undefined;
-  readonly apiTokenFile: string | undefined;
-  /** Who asks by loopback is no other than one of another machine. */
-  readonly apiSocketOnly: boolean;
   readonly paths: Paths;
   /** Folder for what survives a restart. */
   readonly state: string;
   /** Of this node: what `nodes` in the configuration selects by. */
   readonly nodeLabels: Labels;
-  readonly log: Logger;
 }
 
 /** How long a start waits for the Kubernetes API: for the names of Pods, which would else change a moment later, and for the configuration. */
@@ -67,9 +54,7 @@ export class Agent implements AsyncDisposable {
   readonly #sinks: SinkSet;
   readonly #logShipping: LogShipping;
   readonly #kernel: KernelClient;
-  readonly #refusals = new Refusals();
-  readonly #connections = new Connections(this.#refusals);
-  readonly #listeners = new Listeners(this.#connections);
+  readonly #serving = new Serving();
   readonly #scrapers = new Scrapers();
   #watcher: FileWatcher | undefined;
   #session: ApiSession | undefined;
@@ -212,7 +197,7 @@ export class Agent implements AsyncDisposable {
 
   /** `HOST:PORT` that the agent serves on. */
   get address(): string {
-    return this.#listeners.address;
+    return this.#serving.address;
   }
 
   /** A thread hangs in the kernel: process.exit() would wait for it for ever. */
@@ -230,12 +215,12 @@ export class Agent implements AsyncDisposable {
     this.#lane[Symbol.dispose]();
     await this.#sinks.close();
     await this.#logShipping[Symbol.asyncDispose]();
-    this.#listeners[Symbol.dispose]();
+    this.#serving[Symbol.dispose]();
   }
 
   async #listen(): Promise<void> {
-    const warn = (message: string) => void this.#options.log.warn(message);
-    const deps = {
+    const { log, node } = this.#options;
+    await this.#serving.listen(this.#options, this.#files, {
       version: readVersion(),
       kernel: this.#kernel,
       metrics: new AgentMetrics(),
@@ -246,20 +231,13 @@ export class Agent implements AsyncDisposable {
       sinks: this.#sinks,
       config: () => this.#config.status,
       document: () => this.#config.document,
-      node: this.#options.node,
+      node,
       started: new Date(),
       kubernetes: () => this.#kubernetesState(),
       ready: () => this.#config.isApplied,
-      until: (probe: string) => this.#config.until(probe),
-      connections: this.#connections,
-      refusals: this.#refusals,
-      warn,
-    };
-    const { apiSocket, apiSocketOnly, apiTokenFile, listen } = this.#options;
-    if (apiTokenFile !== undefined) await readToken(apiTokenFile);
-    const rights = { tokenFile: apiTokenFile, socketOnly: apiSocketOnly, refusals: this.#refusals, warn };
-    await this.#listeners.onAddress(listen, createApp(deps, accessTo('tcp', rights)));
-    if (apiSocket !== undefined) await this.#listeners.onUnix(apiSocket, createApp(deps, accessTo('unix', rights)));
+      until: (probe) => this.#config.until(probe),
+      warn: (message) => void log.warn(message),
+    });
   }
 
   #kubernetesState(): KubernetesState | undefined {

@@ -26,7 +26,7 @@ export interface Route {
 /** What every route may answer beside 200. */
 export const COMMON_STATUSES: Readonly<Record<number, string>> = {
   400: 'The `Host` is none, or there are several.',
-  401: 'The bearer token is missing, or another one.',
+  401: 'The bearer token, or the password of a web configuration, is missing, or another one.',
   403: 'The API is not served to this address, not by this name, or not to a page of another site.',
   405: 'The method is neither `GET` nor `HEAD`.',
   503: 'The token file cannot be read, or others were served all the time.',

@@ -8,6 +8,8 @@ import { readContent } from '#config/watch.ts';
 import { OBJECTS } from '#core/assets.ts';
 import type { Paths } from '#core/paths.ts';
 import type { Labels } from '#core/selector.ts';
+import { Files } from '#files/files.ts';
+import { webFileFault } from '#http/web_file.ts';
 import { Kernel } from '#kernel/kernel.ts';
 import type { HookStatus } from '#probe/hooks.ts';
 import { PROBES } from '#probes/index.ts';
@@ -20,6 +22,7 @@ interface CheckOptions {
   readonly nodeLabels: Labels;
   readonly strict: boolean;
   readonly json: boolean;
+  readonly webConfigFile: string | undefined;
 }
 
 /** What `check --json` prints. */
@@ -39,24 +42,37 @@ interface CheckOutcome {
 
 /** `netsonde check`. */
 export async function runCheck(args: readonly string[]): Promise<number> {
-  const values = parseOptions(args, { ...NODE_OPTIONS, strict: { type: 'boolean' }, json: { type: 'boolean' } });
+  const values = parseOptions(args, {
+    ...NODE_OPTIONS,
+    strict: { type: 'boolean' },
+    json: { type: 'boolean' },
+    'web.config.file': { type: 'string' },
+  });
   const { text, exitCode } = await check({
     configFile: values.config,
     paths: pathsOf(values),
     nodeLabels: nodeLabelsOf(values['node-label']),
     strict: values.strict === true,
     json: values.json === true,
+    webConfigFile: values['web.config.file'],
   });
   process.stdout.write(`${text}\n`);
   return exitCode;
 }
 
 /**
- * Validates the configuration, opens every probe that it enables, collects once, and tells what became
+ * Validates the configuration and that of the web, opens every probe that it enables, collects once, and tells what became
  * of each, and which hooks this kernel has for those in BPF. Fails on a faulty configuration and on a probe that failed; with `strict` also on one that is unsupported
  * or degraded.
  */
-async function check({ configFile, paths, nodeLabels, strict, json }: CheckOptions): Promise<CheckOutcome> {
+async function check({
+  configFile,
+  paths,
+  nodeLabels,
+  strict,
+  json,
+  webConfigFile,
+}: CheckOptions): Promise<CheckOutcome> {
   const reader = new ConfigReader(PROBES);
   let config = reader.defaults;
   if (configFile !== undefined) {
@@ -71,6 +87,8 @@ async function check({ configFile, paths, nodeLabels, strict, json }: CheckOptio
       return { text: error.message, exitCode: 1 };
     }
   }
+  const webFault = webConfigFile === undefined ? undefined : await webFileFault(new Files(), webConfigFile);
+  if (webFault !== undefined) return { text: webFault, exitCode: 1 };
   await using kernel = await Kernel.open(
     { paths, objects: OBJECTS, node: '', kubernetes: false },
     { probes: PROBES, events: () => undefined, log: () => undefined },

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
+import { Readable } from 'node:stream';
 import type { Failure } from '#api/errors.ts';
 import type { EventSummary } from '#api/events.ts';
 import { readToken } from '#http/access.ts';
@@ -6,6 +9,8 @@ import { DEFAULT_URL, parseOptions } from './options.ts';
 interface EventsOptions {
   /** Of the agent. */
   readonly url: string;
+  /** Path of the agent's Unix socket, which goes before the URL. */
+  readonly socketPath?: string | undefined;
   readonly probe?: string | undefined;
   readonly type?: string | undefined;
   /** `namespace/name`, or a name. */
@@ -28,6 +33,7 @@ export async function runEvents(args: readonly string[]): Promise<number> {
     pod: { type: 'string' },
     output: { type: 'string', short: 'o', default: 'text' },
     'token-file': { type: 'string' },
+    'api-socket': { type: 'string' },
   });
   const { url, follow, since, pod, output } = values;
   if (output !== 'json' && output !== 'text') throw new Error(`-o ${output}: give json or text`);
@@ -43,6 +49,7 @@ export async function runEvents(args: readonly string[]): Promise<number> {
       pod,
       output,
       tokenFile: values['token-file'],
+      socketPath: values['api-socket'],
       probe: values.probe?.join(),
       type: values.type?.join(),
     },
@@ -64,14 +71,15 @@ export async function showEvents(
 ): Promise<void> {
   const url = questionOf(options);
   const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile, '--token-file');
-  const response = await ask(url, token, signal);
+  const { socketPath } = options;
+  const response = await (socketPath === undefined ? ask(url, token, signal) : askSocket(socketPath, url, signal));
   if (!response.ok) throw new Error(`the agent answers ${response.status}: ${await reasonOf(response)}`);
   const show = options.output === 'json' ? (line: string) => line : await lineText();
   try {
     for await (const line of linesOf(response)) print(`${show(line)}\n`);
   } catch (error) {
     if (signal.aborted) return;
-    throw new Error(`the agent at ${url.host} went away: ${(error as Error).message}`);
+    throw new Error(`the agent at ${socketPath ?? url.host} went away: ${(error as Error).message}`);
   }
 }
 
@@ -93,6 +101,23 @@ async function ask(url: URL, token: string | undefined, signal: AbortSignal): Pr
     throw new Error(
       `no agent answers at ${url.host} (--url): ${cause instanceof AggregateError ? (cause.errors[0] as Error).message : ((cause as Error)?.message ?? message)}`,
     );
+  }
+}
+
+/** @throws where nobody listens there */
+async function askSocket(socketPath: string, url: URL, signal: AbortSignal): Promise<Response> {
+  const call = request({
+    socketPath,
+    path: `${url.pathname}${url.search}`,
+    headers: { accept: 'application/x-ndjson', host: 'localhost' },
+    signal,
+  });
+  call.end();
+  try {
+    const [message] = (await once(call, 'response')) as [IncomingMessage];
+    return new Response(Readable.toWeb(message) as ReadableStream<Uint8Array>, { status: message.statusCode ?? 0 });
+  } catch (error) {
+    throw new Error(`no agent answers at ${socketPath} (--api-socket): ${(error as Error).message}`);
   }
 }
 

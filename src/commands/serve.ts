@@ -15,11 +15,14 @@ export async function runServe(args: readonly string[]): Promise<number> {
     'api-socket': { type: 'string' },
     'api-token-file': { type: 'string' },
     'api-socket-only': { type: 'boolean', default: false },
+    'web.config.file': { type: 'string' },
+    'health-listen': { type: 'string' },
     state: { type: 'string', default: DEFAULT_STATE },
     kubernetes: { type: 'string' },
     configmap: { type: 'string' },
   });
   const listen: ListenAddress = values.listen === undefined ? DEFAULT_LISTEN : parseListenAddress(values.listen);
+  const health = values['health-listen'];
   const configMap = values.configmap === undefined ? undefined : parseConfigMapRef(values.configmap);
   const kubernetes = kubernetesUse(parseMode(values.kubernetes), process.env);
   if (configMap !== undefined && values.config !== undefined) throw new Error('give --config or --configmap, not both');
@@ -37,6 +40,8 @@ export async function runServe(args: readonly string[]): Promise<number> {
     apiSocket: values['api-socket'],
     apiTokenFile: values['api-token-file'],
     apiSocketOnly: values['api-socket-only'],
+    webConfigFile: values['web.config.file'],
+    healthListen: health === undefined ? undefined : parseListenAddress(health, '--health-listen'),
     paths: pathsOf(values),
     state: values.state,
     nodeLabels: nodeLabelsOf(values['node-label']),

@@ -25,6 +25,10 @@ Options of serve:
   --api-token-file FILE
                       /api/v1/* on other addresses than loopback takes this bearer token; without one it is refused there
   --api-socket-only   /api/v1/* on loopback takes the token as well: every user of the machine can ask there
+  --web.config.file FILE
+                      TLS, certificates of clients and passwords, as Prometheus' exporters have them: docs/web-config.md
+  --health-listen HOST:PORT
+                      /healthz and /readyz alone, without TLS and password, for the kubelet
   --state DIR         folder for what survives a restart: when \`for\` ends (default ${DEFAULT_STATE})
   --kubernetes MODE   names of Pods by the Kubernetes API: auto (in a Pod with a service account), on, off (default auto);
                       $NODE_NAME is the name of this node (default: the host's), $KUBECONFIG a kubeconfig
@@ -38,10 +42,13 @@ Options of events:
   --type NAME,…       of these types
   --pod POD           of this Pod: NAMESPACE/NAME, or NAME
   -o json|text        how (default text)
+  --api-socket FILE   the agent's Unix socket, instead of --url
   --token-file FILE   has the bearer token, where the agent is on another machine
 Options of check:
   --strict            fail as well where a probe is unsupported or degraded
   --json              print what was found as JSON
+  --web.config.file FILE
+                      validate this as well
 Options of convert:
   FILE                KubeSkoop's config.yaml, or a manifest with its ConfigMap; - is standard input
   --strict            fail as well where something was left out

@@ -24,7 +24,7 @@ beforeEach(() => {
   tokenFile = join(directory, 'token');
   writeFileSync(tokenFile, TOKEN);
   refusals = new Refusals();
-  listeners = new Listeners(new Connections(refusals));
+  listeners = new Listeners(new Connections(refusals), refusals);
   warnings = [];
 });
 afterEach(() => {
@@ -38,6 +38,7 @@ async function serve(options: { token?: boolean; socketOnly?: boolean } = {}): P
       tokenFile: options.token === true ? tokenFile : undefined,
       socketOnly: options.socketOnly === true,
       refusals,
+      web: undefined,
       warn: (message) => warnings.push(message),
     });
     const app = express().use(access.all).use('/api', access.api);

@@ -1,13 +1,17 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
 import type { RequestHandler, Response } from 'express';
 import { sendFailure } from './failure.ts';
 import { forwardedBy, type Host, hostOf, isLocalHost, otherSite } from './origin.ts';
 import { isLocal } from './peer.ts';
 import type { RefusalCause, Refusals } from './refusals.ts';
+import type { WebAccess } from './web_access.ts';
 
 const TOKEN_LENGTH_MIN = 16;
 const TOKEN_LENGTH_MAX = 4_096;
+const BEARER = /^Bearer +(\S+) *$/i;
+const API = /^\/api\//i;
 const REALM = 'Bearer realm="netsonde"';
 
 /** @throws where the file cannot be read, or holds no token that is worth the name */
@@ -26,6 +30,8 @@ export interface AccessOptions {
   readonly socketOnly: boolean;
   readonly refusals: Refusals;
   readonly warn: (message: string) => void;
+  /** Who is known by TCP; undefined where there is no web configuration. */
+  readonly web: WebAccess | undefined;
 }
 
 /** Where a server listens. */
@@ -41,11 +47,19 @@ export interface Access {
  * Who may read what. /api/v1 shows addresses and names of processes: it is for who asks by loopback or the Unix socket, which only who may
  * open its file can do, and for who has the token. The token's file is read for each request: a Secret that is changed takes effect at once.
  */
-export function accessTo(transport: Transport, { tokenFile, socketOnly, refusals, warn }: AccessOptions): Access {
+export function accessTo(transport: Transport, { tokenFile, socketOnly, refusals, warn, web }: AccessOptions): Access {
   const isUnix = transport === 'unix';
+  const known = isUnix ? undefined : web;
   const refuse = (response: Response, cause: RefusalCause, error: string) => {
     refusals.count(cause);
     sendFailure(response, 403, error);
+  };
+  const elsewhere = socketOnly ? SOCKET_ONLY : NOT_HERE;
+  /** Why the request is not of this machine; undefined where it is. */
+  const whyAway = ({ headers, socket }: IncomingMessage): string | undefined => {
+    if (!isUnix && (socketOnly || !isLocal(socket))) return elsewhere;
+    const header = forwardedBy(headers);
+    return header && `a proxy asks for somebody else (${header}): ${WITH_TOKEN}`;
   };
   const hasToken = tokenCheck(tokenFile, refusals, warn);
   return {
@@ -55,47 +69,39 @@ export function accessTo(transport: Transport, { tokenFile, socketOnly, refusals
         host = hostOf(request);
       } catch (error) {
         refusals.count('host');
-        sendFailure(response, 400, (error as Error).message);
-        return;
+        return sendFailure(response, 400, (error as Error).message);
       }
       const other = otherSite(request.headers, host);
-      if (other === undefined) next();
-      else refuse(response, 'site', `a page of another site asks, and would read the answer: ${other}`);
+      // Who has a token instead shows it where it is asked for.
+      const hasBearer =
+        tokenFile !== undefined && API.test(request.path) && BEARER.test(request.get('authorization') ?? '');
+      if (other === undefined) {
+        if (known === undefined || hasBearer) return next();
+        return known.check(request, response, next);
+      }
+      return refuse(response, 'site', `a page of another site asks, and would read the answer: ${other}`);
     },
     api: (request, response, next) => {
-      const isHere = isUnix || (!socketOnly && isLocal(request.socket));
-      const forwarded = forwardedBy(request.headers);
+      // A user or a certificate of the web configuration has access to everything.
+      if (known?.isKnown(request) === true) return next();
+      // A token came instead of a password: it has to be the right one, from here as well.
+      const away = known?.asksPasswords === true ? elsewhere : whyAway(request);
+      if (away !== undefined)
+        return tokenFile === undefined ? refuse(response, 'address', away) : hasToken(request, response, next);
       const host = hostOf(request);
-      if (isHere && forwarded === undefined) {
-        if (isLocalHost(host, isUnix)) next();
-        else
-          refuse(
-            response,
-            'host',
-            `here /api/v1 goes by the names localhost, 127.0.0.1 and [::1], not ${host?.name ?? 'none'}`,
-          );
-        return;
-      }
-      if (tokenFile !== undefined) return hasToken(request, response, next);
-      if (isHere) {
-        refuse(
-          response,
-          'address',
-          `a proxy asks for somebody else (${forwarded}): start the agent with --api-token-file, and ask with the token`,
-        );
-        return;
-      }
-      refuse(
-        response,
-        'address',
-        socketOnly
-          ? '/api/v1 is for the Unix socket only (--api-socket-only): ask there, or start the agent with --api-token-file'
-          : '/api/v1 is for this machine only: ask by loopback or the Unix socket, or start the agent with --api-token-file',
-      );
-      return;
+      if (isLocalHost(host, isUnix)) return next();
+      const names = 'localhost, 127.0.0.1 and [::1]';
+      return refuse(response, 'host', `here /api/v1 goes by the names ${names}, not ${host?.name}`);
     },
   };
 }
+
+const NOT_HERE =
+  '/api/v1 is for this machine only: ask by loopback or the Unix socket, or start the agent with --api-token-file';
+const SOCKET_ONLY =
+  '/api/v1 is for the Unix socket only (--api-socket-only): ask there, or start the agent with --api-token-file';
+
+const WITH_TOKEN = 'start the agent with --api-token-file, and ask with the token';
 
 function tokenCheck(file: string | undefined, refusals: Refusals, warn: (message: string) => void): RequestHandler {
   let told = '';
@@ -117,7 +123,7 @@ function tokenCheck(file: string | undefined, refusals: Refusals, warn: (message
     sendFailure(response, status, error);
   };
   return async (request, response, next) => {
-    const given = /^Bearer +(\S+) *$/i.exec(request.get('authorization') ?? '')?.[1];
+    const given = BEARER.exec(request.get('authorization') ?? '')?.[1];
     if (given === undefined || file === undefined) {
       response.set('WWW-Authenticate', REALM);
       refuse(response, 401, 'a bearer token is needed');

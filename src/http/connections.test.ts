@@ -29,7 +29,7 @@ class Host {
 
   constructor(limits: Partial<ConnectionLimits> = {}) {
     this.connections = new Connections(this.refusals, limits);
-    this.#listeners = new Listeners(this.connections);
+    this.#listeners = new Listeners(this.connections, this.refusals);
   }
 
   async start(): Promise<this> {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { keyOf, ownerOf, type PeerKey } from './peer.ts';
+import { keyOf, ownerOf, type PeerKey, UNIX } from './peer.ts';
 import type { RefusalCause, Refusals } from './refusals.ts';
 
 /** Of all addresses and sockets together. What the kernel keeps for a client that reads nothing, up to 4 MB, is the agent's memory as well. */
@@ -135,11 +135,13 @@ export class Connections implements Disposable {
     }
   }
 
-  /** Closes those that have nothing to answer, as after a change of who may connect; others when they are answered. */
+  /** After a change of who may connect by TCP: closes those that have nothing to answer and streams, others when they are answered. */
   retire(): void {
-    for (const connection of this.#known.values()) {
-      if (connection.active === undefined) connection.socket.destroy();
-      else connection.active.response.once('close', () => connection.socket.destroy());
+    for (const { active, owner, socket } of this.#known.values()) {
+      if (owner === UNIX) continue;
+      const isStream = active?.response.headersSent === true && !active.response.writableEnded;
+      if (active === undefined || isStream) socket.destroy();
+      else active.response.once('close', () => socket.destroy());
     }
   }
 

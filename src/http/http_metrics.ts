@@ -1,5 +1,6 @@
 import { defineMetrics, type LooseEmit, NO_LABELS, NODE } from '#probe/metric.ts';
 import { REFUSAL_CAUSES, type RefusalCause } from './refusals.ts';
+import type { WebStatus } from './web_file.ts';
 
 const agent = { scope: 'agent', detail: 'core', source: 'agent' } as const;
 
@@ -27,16 +28,46 @@ export const HTTP_METRICS = defineMetrics({
     help: 'Requests that were refused, and connections that were closed, by cause; docs/api.md has the bounds.',
     labels: { cause: { help: 'Why.', values: REFUSAL_CAUSES } },
   },
+  webSuccessful: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_web_config_last_reload_successful',
+    help: '1 if the file of --web.config.file is in force as it is, 0 if it is faulty and what was in force before stays.',
+    labels: {},
+  },
+  webTime: {
+    ...agent,
+    type: 'gauge',
+    unit: 'seconds',
+    name: 'netsonde_web_config_last_reload_success_timestamp_seconds',
+    help: 'Unix time at which the file of --web.config.file, or a file that it names, was last taken.',
+    labels: {},
+  },
+  webCertificate: {
+    ...agent,
+    type: 'gauge',
+    unit: 'seconds',
+    name: 'netsonde_web_certificate_expiry_timestamp_seconds',
+    help: 'Unix time at which the certificate expires that the agent serves with.',
+    labels: {},
+  },
 });
 
 export interface HttpState {
+  /** Undefined: there is no --web.config.file. */
+  readonly web: WebStatus | undefined;
   readonly connections: number;
   readonly unreadBytes: number;
   readonly refused: ReadonlyMap<RefusalCause, number>;
 }
 
-export function emitHttp(emit: LooseEmit, { connections, unreadBytes, refused }: HttpState): void {
+export function emitHttp(emit: LooseEmit, { connections, unreadBytes, refused, web }: HttpState): void {
   emit('httpConnections', NODE, connections, NO_LABELS);
   emit('httpUnread', NODE, unreadBytes, NO_LABELS);
+  if (web !== undefined) {
+    emit('webSuccessful', NODE, web.successful ? 1 : 0, NO_LABELS);
+    emit('webTime', NODE, web.appliedMs / 1_000, NO_LABELS);
+    if (web.certificateUntilMs !== undefined) emit('webCertificate', NODE, web.certificateUntilMs / 1_000, NO_LABELS);
+  }
   for (const [cause, count] of refused) emit('httpRefused', NODE, count, { cause });
 }

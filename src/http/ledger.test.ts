@@ -58,7 +58,7 @@ async function pageOf(ledger: Ledger): Promise<Exposition> {
     sinkLedger: ledger.rows(SINKS),
     kubernetes: undefined,
     sinks: [],
-    http: { connections: 0, unreadBytes: 0, refused: new Map() },
+    http: { connections: 0, unreadBytes: 0, refused: new Map(), web: undefined },
   };
   return parseExposition(Buffer.concat(await new AgentMetrics().render('text', state)).toString());
 }

@@ -9,11 +9,11 @@ export const DEFAULT_LISTEN: ListenAddress = { host: undefined, port: 9102 };
 const PORT_MAX = 65_535;
 
 /** Parses `HOST:PORT`, `[::]:PORT` or `:PORT`. @throws with what is wrong */
-export function parseListenAddress(text: string): ListenAddress {
+export function parseListenAddress(text: string, option = '--listen'): ListenAddress {
   const found = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[^:]*)):(?<port>\d{1,5})$/.exec(text);
   const port = Number(found?.groups?.['port']);
   if (found === null || port > PORT_MAX) {
-    throw new Error(`--listen ${text}: give HOST:PORT with a port of 0 to ${PORT_MAX}, like :9102 or 127.0.0.1:9102`);
+    throw new Error(`${option} ${text}: give HOST:PORT with a port of 0 to ${PORT_MAX}, like :9102 or 127.0.0.1:9102`);
   }
   const host = found.groups?.['v6'] ?? found.groups?.['host'] ?? '';
   return { host: host === '' ? undefined : host, port };

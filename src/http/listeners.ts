@@ -1,7 +1,11 @@
 import { createServer as createHttp, type Server as HttpServer, type RequestListener } from 'node:http';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Connections } from './connections.ts';
+import { rawAnswer } from './failure.ts';
+import { Front } from './front.ts';
 import type { ListenAddress } from './listen_address.ts';
+import type { Refusals } from './refusals.ts';
+import type { TlsSettings } from './tls_settings.ts';
 import { bindUnix } from './unix_socket.ts';
 
 /** Scrapers come again over the same connection, by which they are told apart: up to every two minutes. */
@@ -10,22 +14,31 @@ const KEEP_ALIVE_MS = 125_000;
 /** Everything that the agent serves on. */
 export class Listeners implements Disposable {
   readonly #connections: Connections;
+  readonly #refusals: Refusals;
   readonly #servers: Server[] = [];
 
-  constructor(connections: Connections) {
+  constructor(connections: Connections, refusals: Refusals) {
     this.#connections = connections;
+    this.#refusals = refusals;
   }
 
-  /** @throws where the address cannot be listened on */
-  async onAddress({ host, port }: ListenAddress, app: RequestListener): Promise<void> {
-    const server = this.#server(this.#http(app));
+  /**
+   * @param tls undefined: without TLS
+   * @returns what changes that
+   * @throws where the address cannot be listened on
+   */
+  async onAddress({ host, port }: ListenAddress, app: RequestListener, tls?: TlsSettings): Promise<Front> {
+    const front = new Front(this.#http(app), this.#refusals);
+    front.use(tls);
+    const server = this.#server(front);
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen({ host, port }, resolve));
     this.#servers.push(server);
+    return front;
   }
 
   /** @throws where the path is something else than a socket, or another process listens there */
   async onUnix(path: string, app: RequestListener): Promise<void> {
-    const server = this.#server(this.#http(app));
+    const server = this.#server(new Front(this.#http(app), this.#refusals));
     await bindUnix(server, path);
     this.#servers.push(server);
   }
@@ -47,11 +60,11 @@ export class Listeners implements Disposable {
     this.#connections[Symbol.dispose]();
   }
 
-  /** Accepts, and hands what is accepted to the one that speaks HTTP. */
-  #server(http: HttpServer): Server {
+  /** Accepts, and hands on what is accepted. */
+  #server(front: Front): Server {
     return createServer({ allowHalfOpen: true, noDelay: true }, (socket: Socket) => {
       this.#connections.open(socket);
-      if (!socket.destroyed) http.emit('connection', socket);
+      if (!socket.destroyed) front.accept(socket);
     });
   }
 
@@ -67,13 +80,7 @@ export class Listeners implements Disposable {
 }
 
 function malformedAnswer(code: string | undefined): string {
-  const isLong = code === 'HPE_HEADER_OVERFLOW';
-  const body = JSON.stringify({ error: isLong ? 'the header of the request is too long' : 'this is not HTTP/1.1' });
-  const head = [
-    `HTTP/1.1 ${isLong ? '431 Request Header Fields Too Large' : '400 Bad Request'}`,
-    'Content-Type: application/json; charset=utf-8',
-    `Content-Length: ${body.length}`,
-    'Connection: close',
-  ];
-  return [...head, '', body].join('\r\n');
+  return code === 'HPE_HEADER_OVERFLOW'
+    ? rawAnswer('431 Request Header Fields Too Large', 'the header of the request is too long')
+    : rawAnswer('400 Bad Request', 'this is not HTTP/1.1');
 }

@@ -18,13 +18,16 @@ export function keyOf(socket: Socket): PeerKey {
   return remotePort === undefined ? socket : [remoteAddress, remotePort, localAddress, localPort].join();
 }
 
+/** Owner of every connection by a Unix socket. */
+export const UNIX = 'unix';
+
 const MAPPED = /^::ffff:(?=[\d.]+$)/;
 /** What one machine has of IPv6. */
 const NETWORK_GROUPS = 4;
 
 /** Who is behind the socket, as far as a connection shows it: an address, a network of IPv6, or everybody who may open the Unix socket. */
 export function ownerOf({ remoteAddress }: Socket): string {
-  if (remoteAddress === undefined) return 'unix';
+  if (remoteAddress === undefined) return UNIX;
   const address = remoteAddress.replace(MAPPED, '');
   if (!isIPv6(address) || isLoopback(address)) return isLoopback(address) ? 'loopback' : address;
   const [head = '', tail = ''] = address.split('::');

@@ -11,6 +11,9 @@ export const REFUSAL_CAUSES = [
   'host',
   'address',
   'token',
+  'password',
+  'certificate',
+  'tls',
 ] as const;
 export type RefusalCause = (typeof REFUSAL_CAUSES)[number];
 

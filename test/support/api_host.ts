@@ -136,7 +136,7 @@ export class ApiHost implements AsyncDisposable {
   readonly warnings: string[] = [];
   readonly refusals = new Refusals();
   readonly #connections = new Connections(this.refusals);
-  readonly #listeners = new Listeners(this.#connections);
+  readonly #listeners = new Listeners(this.#connections, this.refusals);
 
   private constructor() {
     const { document } = new ConfigReader(PROBES).defaults;
@@ -170,6 +170,7 @@ export class ApiHost implements AsyncDisposable {
       connections: this.#connections,
       refusals: this.refusals,
       warn: (message) => this.warnings.push(message),
+      web: () => undefined,
     };
     this.app = createApp(deps, {
       all: (request, response, next) => this.#access.all(this.#seen(request), response, next),
@@ -206,7 +207,7 @@ export class ApiHost implements AsyncDisposable {
   get #access(): ReturnType<typeof accessTo> {
     const { refusals, tokenFile } = this;
     const warn = (message: string) => void this.warnings.push(message);
-    return accessTo('tcp', { tokenFile, socketOnly: false, refusals, warn });
+    return accessTo('tcp', { tokenFile, socketOnly: false, refusals, warn, web: undefined });
   }
 
   /** The request with another socket or name, where the caller is to be another. */

@@ -13,6 +13,15 @@ interface Model {
 
 /** What we use of https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.PodMonitor. */
 const STRINGS = z.record(z.string(), z.string());
+const KEY = z.strictObject({ name: z.string(), key: z.string() });
+const SOURCE = z.strictObject({ secret: KEY.optional(), configMap: KEY.optional() });
+const TLS_CONFIG = z.strictObject({
+  ca: SOURCE.optional(),
+  cert: SOURCE.optional(),
+  keySecret: KEY.optional(),
+  serverName: z.string().optional(),
+  insecureSkipVerify: z.boolean().optional(),
+});
 const POD_MONITOR = z.strictObject({
   apiVersion: z.literal('monitoring.coreos.com/v1'),
   kind: z.literal('PodMonitor'),
@@ -24,6 +33,9 @@ const POD_MONITOR = z.strictObject({
         port: z.string(),
         path: z.string(),
         interval: z.string().optional(),
+        scheme: z.enum(['http', 'https']).optional(),
+        tlsConfig: TLS_CONFIG.optional(),
+        basicAuth: z.strictObject({ username: KEY, password: KEY }).optional(),
         honorLabels: z.boolean(),
         relabelings: z.array(z.strictObject({ sourceLabels: z.array(z.string()), targetLabel: z.string() })),
       }),

@@ -28,6 +28,8 @@ export interface Target {
 export interface PrometheusOptions {
   readonly targets: readonly Target[];
   readonly ruleFile?: string;
+  /** Scrape configurations beside that of the targets. */
+  readonly jobs?: readonly object[];
   /** From scrape to scrape, in seconds. */
   readonly intervalSeconds?: number;
   /** Tells servers apart that scrape the same: by it each has moments of its own to scrape at. */
@@ -64,6 +66,7 @@ export class PrometheusServer implements AsyncDisposable {
   static async start({
     targets,
     ruleFile,
+    jobs = [],
     intervalSeconds = 1,
     replica = '',
   }: PrometheusOptions): Promise<PrometheusServer> {
@@ -82,6 +85,7 @@ export class PrometheusServer implements AsyncDisposable {
           honor_labels: true,
           static_configs: targets.map(({ address, labels }) => ({ targets: [address], labels })),
         },
+        ...jobs,
       ],
     };
     // JSON is YAML.
@@ -117,6 +121,16 @@ export class PrometheusServer implements AsyncDisposable {
   /** The folder of its database. */
   get data(): string {
     return join(this.#directory, 'data');
+  }
+
+  /** What became of the last scrape of each job: `up`, or what was wrong. */
+  async outcomes(): Promise<Record<string, string>> {
+    const { activeTargets } = await this.get<{
+      activeTargets: { scrapePool: string; health: string; lastError: string }[];
+    }>('targets?state=active');
+    return Object.fromEntries(
+      activeTargets.map(({ scrapePool, health, lastError }) => [scrapePool, health === 'up' ? 'up' : lastError]),
+    );
   }
 
   /** Writes all that it has as blocks, and returns the folder of these. */

@@ -32,6 +32,10 @@ const VARIANTS: Readonly<Record<string, unknown>> = {
   peers: { peers: true },
   'api-token': { apiTokenSecret: 'netsonde-api-token' },
   'configmap-api': { configSource: 'api' },
+  'web-config': {
+    web: { configSecret: 'netsonde-web' },
+    podMonitor: { tlsConfig: { ca: { secret: { name: 'netsonde-web', key: 'ca.crt' } }, serverName: 'netsonde' } },
+  },
 };
 
 function idOf({ kind, metadata }: KubernetesObject): string {
@@ -298,7 +302,17 @@ describe.skipIf(lacks('go'))('the chart', () => {
         tolerations: [{ key: 'edge', effect: 'NoSchedule' }],
         affinity: { nodeAffinity: {} },
         maxUnavailable: 3,
-        podMonitor: { labels: { release: 'prometheus' }, interval: '30s' },
+        web: { configSecret: 'own-web', healthPort: 9998 },
+        podMonitor: {
+          labels: { release: 'prometheus' },
+          interval: '30s',
+          tlsConfig: {
+            cert: { secret: { name: 'scrape', key: 'tls.crt' } },
+            keySecret: { name: 'scrape', key: 'tls.key' },
+            insecureSkipVerify: true,
+          },
+          basicAuth: { username: { name: 'scrape', key: 'user' }, password: { name: 'scrape', key: 'password' } },
+        },
         networkPolicy: { from: [{ namespaceSelector: { matchLabels: { name: 'monitoring' } } }] },
       },
       'watching',
@@ -316,7 +330,14 @@ describe.skipIf(lacks('go'))('the chart', () => {
     expect(spec.containers[0]).toMatchObject({
       image: 'registry.example/netsonde:9.9.9',
       imagePullPolicy: 'Always',
-      args: ['serve', '--config=/etc/netsonde/netsonde.yaml', '--listen=[::]:9999'],
+      args: [
+        'serve',
+        '--config=/etc/netsonde/netsonde.yaml',
+        '--listen=[::]:9999',
+        '--web.config.file=/etc/netsonde-web/web.yml',
+        '--health-listen=127.0.0.1:9998',
+      ],
+      livenessProbe: { httpGet: { path: '/healthz', host: '127.0.0.1', port: 9998 } },
       ports: [{ name: 'metrics', containerPort: 9999, hostPort: 9999, protocol: 'TCP' }],
       resources: { requests: { cpu: '1', memory: '160Mi' } },
       securityContext: { capabilities: { drop: ['ALL'], add: ['BPF', 'PERFMON', 'SYS_RESOURCE'] } },
@@ -360,6 +381,9 @@ describe.skipIf(lacks('go'))('the chart', () => {
       [{ stateDirectory: 'netsonde' }],
       [{ podMonitor: { enabled: 'yes' } }],
       [{ podMonitor: { interval: '30' } }],
+      [{ podMonitor: { tlsConfig: { ca: { secret: { name: 'web' } } } } }],
+      [{ podMonitor: { basicAuth: { user: { name: 'a', key: 'b' } } } }],
+      [{ web: { healthPort: '9103' } }],
       [{ image: { pullPolicy: 'always' } }],
       [{ config: 'detail: full' }],
     ])('%j is refused', (given) => expect(isGood(given)).toBe(false));

@@ -1,0 +1,83 @@
+import type { Logger } from 'winston';
+import type { Files } from '#files/files.ts';
+import { type AccessOptions, accessTo, readToken } from '#http/access.ts';
+import { Connections } from '#http/connections.ts';
+import type { ListenAddress } from '#http/listen_address.ts';
+import { Listeners } from '#http/listeners.ts';
+import { Refusals } from '#http/refusals.ts';
+import { WebAccess } from '#http/web_access.ts';
+import { WebFile } from '#http/web_file.ts';
+import { createApp, createHealthApp, type ServerDeps } from '#server';
+
+export interface ServingOptions {
+  readonly listen: ListenAddress;
+  /** Address of /healthz and /readyz alone, without TLS. */
+  readonly healthListen: ListenAddress | undefined;
+  /** Path of a Unix socket to serve on as well. */
+  readonly apiSocket: string | undefined;
+  readonly apiTokenFile: string | undefined;
+  /** Who asks by loopback is no other than one of another machine. */
+  readonly apiSocketOnly: boolean;
+  /** TLS and passwords, in the format of Prometheus' exporters. */
+  readonly webConfigFile: string | undefined;
+  readonly log: Logger;
+}
+
+/** Every address and socket that the agent serves on, with who may ask there. */
+export class Serving implements Disposable {
+  readonly #refusals = new Refusals();
+  readonly #connections = new Connections(this.#refusals);
+  readonly #listeners = new Listeners(this.#connections, this.#refusals);
+  #web: WebFile | undefined;
+
+  /** @throws where an address cannot be listened on, and for a token or a web configuration that cannot be used */
+  async listen(
+    options: ServingOptions,
+    files: Files,
+    known: Omit<ServerDeps, 'connections' | 'refusals' | 'web'>,
+  ): Promise<void> {
+    const { apiSocket, apiTokenFile, healthListen, listen, webConfigFile, log } = options;
+    const [connections, refusals] = [this.#connections, this.#refusals];
+    if (apiTokenFile !== undefined) await readToken(apiTokenFile);
+    /** What follows a change of the web configuration. */
+    let follow: (settings: WebFile['settings']) => void = () => undefined;
+    this.#web =
+      webConfigFile === undefined
+        ? undefined
+        : await WebFile.open({
+            files,
+            path: webConfigFile,
+            changed: (settings) => follow(settings),
+            log: (level, message) => void log.log(level, message),
+          });
+    const deps: ServerDeps = { ...known, connections, refusals, web: () => this.#web?.status };
+    const web = this.#web && new WebAccess(this.#web.settings, refusals);
+    const rights: AccessOptions = {
+      tokenFile: apiTokenFile,
+      socketOnly: options.apiSocketOnly,
+      refusals,
+      warn: deps.warn,
+      web,
+    };
+    const app = createApp(deps, accessTo('tcp', rights));
+    const front = await this.#listeners.onAddress(listen, app, this.#web?.settings.tls);
+    follow = (settings) => {
+      front.use(settings.tls);
+      web?.use(settings);
+      connections.retire();
+    };
+    if (healthListen !== undefined) await this.#listeners.onAddress(healthListen, createHealthApp(deps));
+    if (apiSocket !== undefined) await this.#listeners.onUnix(apiSocket, createApp(deps, accessTo('unix', rights)));
+  }
+
+  /** `HOST:PORT` of the first address. */
+  get address(): string {
+    return this.#listeners.address;
+  }
+
+  /** Closes every connection. */
+  [Symbol.dispose](): void {
+    this.#web?.[Symbol.dispose]();
+    this.#listeners[Symbol.dispose]();
+  }
+}

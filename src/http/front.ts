@@ -1,0 +1,56 @@
+import type { Server as HttpServer } from 'node:http';
+import type { Socket } from 'node:net';
+import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
+import { rawAnswer } from './failure.ts';
+import type { Refusals } from './refusals.ts';
+import { clientFault, type TlsSettings } from './tls_settings.ts';
+
+const HANDSHAKE_MS = 10_000;
+
+/** What stands between a connection and who speaks HTTP: TLS, where it is asked for, which may change while the server runs. */
+export class Front {
+  readonly #http: HttpServer;
+  readonly #refusals: Refusals;
+  #tls: TlsServer | undefined;
+
+  constructor(http: HttpServer, refusals: Refusals) {
+    this.#http = http;
+    this.#refusals = refusals;
+  }
+
+  /** For connections that come from now on. @param settings undefined: without TLS */
+  use(settings: TlsSettings | undefined): void {
+    this.#tls = settings && this.#server(settings);
+  }
+
+  accept(socket: Socket): void {
+    (this.#tls ?? this.#http).emit('connection', socket);
+  }
+
+  #server({ config, context }: TlsSettings): TlsServer {
+    const options = {
+      ...context,
+      // What is wrong with a certificate is told in words, once the client can read them.
+      requestCert: config.clientAuth !== 'NoClientCert',
+      rejectUnauthorized: false,
+      handshakeTimeout: HANDSHAKE_MS,
+      ALPNProtocols: ['http/1.1'],
+    };
+    return createServer(options, (socket: TLSSocket) => {
+      const error = clientFault(config, socket, Date.now());
+      if (error === undefined) this.#http.emit('connection', socket);
+      else this.#refuse(socket, error);
+    }).on('tlsClientError', (_error, socket) => {
+      this.#refusals.count('tls');
+      socket.destroy();
+    });
+  }
+
+  /** Before any of its bytes is taken for a request. */
+  #refuse(socket: TLSSocket, error: string): void {
+    this.#refusals.count('certificate');
+    socket.on('error', () => undefined);
+    socket.resume();
+    socket.end(rawAnswer('403 Forbidden', error));
+  }
+}

@@ -1,0 +1,62 @@
+import type { TLSSocket } from 'node:tls';
+import type { NextFunction, Request, Response } from 'express';
+import { callerOf } from './caller.ts';
+import { sendFailure } from './failure.ts';
+import { basicCredentials, Passwords } from './passwords.ts';
+import type { Refusals } from './refusals.ts';
+import { isVerifiedClient } from './tls_settings.ts';
+import type { WebSettings } from './web_file.ts';
+
+/** Whom a web configuration lets in by TCP, once TLS has; and the headers of answers. */
+export class WebAccess {
+  readonly #refusals: Refusals;
+  #settings: WebSettings;
+  #passwords: Passwords;
+  readonly #known = new WeakSet<Request>();
+
+  constructor(settings: WebSettings, refusals: Refusals) {
+    this.#refusals = refusals;
+    this.#settings = settings;
+    this.#passwords = new Passwords(settings.users);
+  }
+
+  use(settings: WebSettings): void {
+    this.#settings = settings;
+    this.#passwords = new Passwords(settings.users);
+  }
+
+  /** Everybody needs a password, or on /api/v1 the token. */
+  get asksPasswords(): boolean {
+    return !this.#passwords.isEmpty;
+  }
+
+  /** The request has a user's password, or came with a certificate that was verified. */
+  isKnown(request: Request): boolean {
+    return this.#known.has(request);
+  }
+
+  async check(request: Request, response: Response, next: NextFunction): Promise<void> {
+    for (const [name, value] of Object.entries(this.#settings.headers)) response.set(name, value);
+    const { tls } = this.#settings;
+    const passwords = this.#passwords;
+    if (passwords.isEmpty) {
+      if (tls !== undefined && isVerifiedClient(tls.config, request.socket as TLSSocket)) this.#known.add(request);
+      next();
+      return;
+    }
+    const given = basicCredentials(request.get('authorization'));
+    const { owner, signal } = callerOf(request, response);
+    if (given !== undefined && (await passwords.areRight(...given, owner, signal))) {
+      this.#known.add(request);
+      next();
+      return;
+    }
+    this.#refusals.count('password');
+    response.set('WWW-Authenticate', 'Basic realm="netsonde", charset="UTF-8"');
+    sendFailure(
+      response,
+      401,
+      given === undefined ? 'a user name and a password are needed' : 'the user name or the password is another one',
+    );
+  }
+}
