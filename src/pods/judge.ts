@@ -14,8 +14,8 @@ export interface Scene {
   readonly inum: number;
   readonly isNode: boolean;
   readonly mounts: readonly string[];
-  /** Later namespaces have higher numbers. */
-  readonly order: number;
+  /** Later namespaces have higher numbers; undefined where that is not known. */
+  readonly order: number | undefined;
   /** Of its processes that are in a Pod or a container, the oldest first, one for each of these. */
   readonly traces: readonly Trace[];
   readonly oldest: ProcessInfo | undefined;

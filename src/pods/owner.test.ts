@@ -132,7 +132,7 @@ describe('the home of a Pod', () => {
   const place = (
     id: number,
     startSeconds: number | undefined,
-    given: { order?: number; isSandbox?: boolean; isOthers?: boolean } = {},
+    given: { order?: number | undefined; isSandbox?: boolean; isOthers?: boolean } = {},
   ) => ({
     id: asNetnsId(id),
     startSeconds,
@@ -157,6 +157,16 @@ describe('the home of a Pod', () => {
     ['the one that was made first, though its process is younger', [place(1, 9), place(2, 5)], 1],
     ['the one that was made first, whatever its number', [place(7, 9, { order: 1 }), place(3, 5, { order: 2 })], 7],
     ['the first of those that are left', [place(2, undefined), place(1, undefined)], 1],
+    [
+      'without the order the one of the oldest process, whatever its number',
+      [place(7, 5, { order: undefined }), place(3, 9, { order: undefined })],
+      7,
+    ],
+    [
+      'without the order the same one of two whose processes are of one age',
+      [place(7, 5, { order: undefined }), place(3, 5, { order: undefined })],
+      3,
+    ],
   ])('is %s', (_, places, home) => {
     expect(homeOf({ ...nowhere, places })).toBe(home);
     expect(homeOf({ ...nowhere, places: [...places].reverse() })).toBe(home);
@@ -183,8 +193,12 @@ describe('the home of a Pod', () => {
     });
     const some = fc.uniqueArray(given, { minLength: 1, maxLength: 6, selector: ({ order }) => order });
     fc.assert(
-      fc.property(some, (facts) => {
-        const places = facts.map((fact, index) => ({ ...fact, id: asNetnsId(index + 1) }));
+      fc.property(some, fc.boolean(), (facts, isListed) => {
+        const places = facts.map(({ order, ...fact }, index) => ({
+          ...fact,
+          order: isListed ? order : undefined,
+          id: asNetnsId(index + 1),
+        }));
         expect(homeOf({ ...nowhere, places: [...places].reverse() })).toBe(homeOf({ ...nowhere, places }));
       }),
     );

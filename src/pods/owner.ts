@@ -90,8 +90,8 @@ export interface HomePlace {
   readonly isOthers: boolean;
   /** A container runtime has mounted it for a Pod. */
   readonly isSandbox: boolean;
-  /** Later namespaces have higher numbers. */
-  readonly order: number;
+  /** Later namespaces have higher numbers; undefined where that is not known, and the oldest process stands in for it. */
+  readonly order: number | undefined;
 }
 
 /** All that tells where a Pod or a container is at home. */
@@ -122,7 +122,9 @@ function isBetterHome(a: HomePlace, b: HomePlace): boolean {
   if (isLive !== otherLives) return isLive;
   if (a.isOthers !== b.isOthers) return b.isOthers;
   if (a.isSandbox !== b.isSandbox) return a.isSandbox;
-  return a.order < b.order;
+  if (a.order !== undefined && b.order !== undefined) return a.order < b.order;
+  const [start, otherStart] = [a.startSeconds ?? Number.POSITIVE_INFINITY, b.startSeconds ?? Number.POSITIVE_INFINITY];
+  return start === otherStart ? a.id < b.id : start < otherStart;
 }
 
 /** Names of containerd and of CRI-O for the namespaces that they make: `cni-<uuid>` and `<uuid>`. */

@@ -8,8 +8,8 @@ export interface Place {
   readonly pids: readonly number[];
   /** Names of its mounts. */
   readonly mounts: readonly string[];
-  /** Later namespaces have higher numbers. */
-  readonly order: number;
+  /** Later namespaces have higher numbers; undefined where the kernel's list cannot be read. */
+  readonly order: number | undefined;
 }
 
 /**
@@ -33,8 +33,8 @@ export function nodeNetns(
  * The order in which namespaces were made. The kernel adds each at the end of its list (net/core/net_namespace.c, setup_net()), and the walk
  * begins somewhere in it. Cookies do not tell: each CPU gives them out of a block of its own.
  */
-export function orderOf(live: readonly NetnsRow[] | undefined): (id: NetnsId) => number {
-  if (live === undefined) return Number;
+export function orderOf(live: readonly NetnsRow[] | undefined): (id: NetnsId) => number | undefined {
+  if (live === undefined) return () => undefined;
   const first = Math.max(
     0,
     live.findIndex(({ initial }) => initial),

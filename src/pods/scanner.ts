@@ -130,7 +130,7 @@ export class Scanner {
     { namespaces }: ProcessTable,
     mounts: ReadonlyMap<number, readonly string[]>,
     sure: ReadonlyMap<number, NetnsRow> | undefined,
-    order: (id: NetnsId) => number,
+    order: (id: NetnsId) => number | undefined,
   ): Place[] {
     const places = new Map<NetnsId, Place>();
     const add = ({ id: known, inum, pids }: NetnsProcesses) => {
