@@ -9,6 +9,7 @@ import { EventOutbox } from './outbox.ts';
 
 const KNOWN = asNetnsId(1);
 const NEW = asNetnsId(2);
+const STRANGE = asNetnsId(3);
 
 function entity(id: number, pod: string): Entity {
   return { kind: 'pod', netns: asNetnsId(id), inum: id, namespace: 'shop', pod, uid: '', labels: {} };
@@ -87,6 +88,16 @@ it('never gives the event of an unknown namespace to the node', async () => {
   expect(records).toHaveLength(1_500);
   expect(records.every(({ namespace, pod }) => namespace === null && pod === null)).toBe(true);
   expect(refreshes()).toBeLessThan(4);
+});
+
+it('names the events of a namespace, however many another has that nobody finds', async () => {
+  const { drop, sent } = setUp(true);
+  for (let index = 0; index < 20_000; index++) drop(STRANGE);
+  drop(NEW);
+  await wait(50);
+  const records = sent.flat();
+  expect(records).toHaveLength(20_001);
+  expect(records.filter(({ pod }) => pod === 'newborn')).toHaveLength(1);
 });
 
 it('writes times to the nanosecond', () => {

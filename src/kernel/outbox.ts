@@ -8,7 +8,9 @@ import type { EventBody, EventDescriptor, EventSet, Publish } from '#probe/event
 import { NODE } from '#probe/metric.ts';
 
 /** Events that wait until their namespace is known. More go out without an owner. */
-const WAITING_MAX = 1_000;
+const WAITING_MAX = 8_192;
+/** Of one namespace, so that none takes the names of others: Pods that start together have their events at once. */
+const WAITING_OF_ONE_MAX = 128;
 /** A look at the machine for the sake of an event: at most so often. */
 const REFRESH_EVERY_MS = 100;
 
@@ -35,6 +37,7 @@ export class EventOutbox implements Disposable {
   readonly #options: OutboxOptions;
   #ready: EventRecord[] = [];
   #waiting: { readonly netns: NetnsId; readonly finish: (entity: Entity | undefined) => EventRecord }[] = [];
+  readonly #waitingOf = new Map<NetnsId, number>();
   #refreshing = false;
   #refreshedMs = Number.NEGATIVE_INFINITY;
 
@@ -63,8 +66,10 @@ export class EventOutbox implements Disposable {
       return;
     }
     const entity = this.#options.find(body.netns);
-    if (entity === undefined && this.#waiting.length < WAITING_MAX) {
+    const others = this.#waitingOf.get(body.netns) ?? 0;
+    if (entity === undefined && this.#waiting.length < WAITING_MAX && others < WAITING_OF_ONE_MAX) {
       this.#waiting.push({ netns: body.netns, finish });
+      this.#waitingOf.set(body.netns, others + 1);
       this.#lookFor();
       return;
     }
@@ -109,6 +114,7 @@ export class EventOutbox implements Disposable {
   }
 
   #attributeWaiting(): void {
+    this.#waitingOf.clear();
     for (const { netns, finish } of this.#waiting.splice(0)) this.#push(finish(this.#options.find(netns)));
   }
 
