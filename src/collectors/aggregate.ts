@@ -95,7 +95,9 @@ export class Aggregator {
         for (const family of this.#allFamilies()) family.retire(slot);
       },
       renamed: (slot) => {
-        for (const family of this.#allFamilies()) family.renamed(slot, this.#nowMs());
+        const nowMs = this.#nowMs();
+        this.#holdAnew(nowMs, slot);
+        for (const family of this.#allFamilies()) family.renamed(slot, nowMs);
       },
       isNew,
       nowMs,
@@ -218,10 +220,15 @@ export class Aggregator {
     if (watch !== undefined) watch.isAway = true;
   }
 
-  /** Rows that come back hold anew what nobody had seen, for as long as `Births` does: their entities stay as long. */
-  #holdAnew(nowMs: number): void {
-    for (const [slot, { bornMs }] of this.#held)
-      if (nowMs - bornMs < HOLD_MAX_MS) this.#held.set(slot, { bornMs, fromMs: nowMs });
+  /**
+   * Rows that come back, or have another name, hold anew what nobody had seen, for as long as `Births` does: their entities stay as long.
+   * @param only the one of which that is so; undefined: all
+   */
+  #holdAnew(nowMs: number, only?: number): void {
+    for (const slot of only === undefined ? [...this.#held.keys()] : [only]) {
+      const held = this.#held.get(slot);
+      if (held !== undefined && nowMs - held.bornMs < HOLD_MAX_MS) this.#held.set(slot, { ...held, fromMs: nowMs });
+    }
   }
 
   #slotOf(probe: string, id: NetnsId): number | undefined {

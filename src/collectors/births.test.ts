@@ -205,9 +205,7 @@ async function run(
 }
 
 describe('the increases that scrapers see', () => {
-  it('are what was counted, for both, whatever their intervals and phases, and whoever looks between', {
-    timeout: 60_000,
-  }, async () => {
+  it('are what was counted, for both, whatever their intervals and phases, and whoever looks between', {}, async () => {
     await fc.assert(
       fc.asyncProperty(RUN, async (given) => {
         const { servers, curl, counted } = await run(given, (holdMs) => holdMs);
@@ -414,6 +412,30 @@ describe('a row of our own counts', () => {
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ young: 7, born: 0 });
     nowMs = 3_500;
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ young: 7, born: 9 });
+  });
+
+  it('has its value in time, however often others come and go meanwhile', async () => {
+    collect((emit) => {
+      emit('drops', A, 7, { reason: 'r' });
+      emit('plain', A, 7, NO_LABELS);
+    });
+    for (; nowMs < 1_000; nowMs += 100) {
+      expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 0 });
+      // Each look at the machine names all of them anew.
+      aggregator.entities.set(nowMs % 200 === 0 ? [pod(1), pod(2)] : [pod(1)]);
+    }
+    expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 7 });
+    expect(await values('netsonde_plain_total', 1_000)).toEqual({ 'pod-1': 7 });
+  });
+
+  it('has its value late where it is given name after name, but not for ever', async () => {
+    for (const isSeen = async () => (await values('netsonde_drops_total', 1_000))['r'] === 7; !(await isSeen()); ) {
+      nowMs += 500;
+      aggregator.entities.set([pod(1, `name-${nowMs}`)]);
+      put('drops', 7, { reason: 'r' });
+      expect(nowMs).toBeLessThan(2 * HOLD_MAX_MS);
+    }
+    expect(nowMs).toBeGreaterThanOrEqual(HOLD_MAX_MS);
   });
 
   it('that is a gauge is what it is', async () => {

@@ -48,16 +48,11 @@ export class Births<Key> {
     return this.#births.get(key)?.valueFromMs === Number.POSITIVE_INFINITY;
   }
 
-  /** The row has another name from now on, under which nobody has seen it. One whose value was seen keeps it: its increase was counted. */
-  renamed(key: Key, nowMs: number): void {
-    if (this.isUnseen(key)) this.add(key, nowMs);
-  }
-
   /**
-   * The row was on no page, and is from now on: pages of that time have shown nobody its 0. One that keeps vanishing
-   * has its value late, but not for ever.
+   * The row has another name from now on, or was on no page until now: nobody has seen its 0 as it is shown. One whose value was seen keeps it: its
+   * increase was counted. One that keeps vanishing, or is given name after name, has its value late, but not for ever.
    */
-  returned(key: Key, nowMs: number): void {
+  holdAnew(key: Key, nowMs: number): void {
     const birth = this.#births.get(key);
     if (birth?.valueFromMs !== Number.POSITIVE_INFINITY || this.#committedMs - birth.firstMs >= HOLD_MAX_MS) return;
     this.#hold(key, nowMs, birth.firstMs);
@@ -70,7 +65,7 @@ export class Births<Key> {
 
   /** All rows are on the page again. Forgets those that nobody sees at 0 any more. */
   commit(nowMs: number): void {
-    if (this.#isAway) for (const key of [...this.#births.keys()]) this.returned(key, nowMs);
+    if (this.#isAway) for (const key of [...this.#births.keys()]) this.holdAnew(key, nowMs);
     this.#isAway = false;
     this.#committedMs = nowMs;
     for (const [key, { bornMs }] of this.#births) {

@@ -174,7 +174,7 @@ export class Edges {
   renamed(index: number, nowMs: number): void {
     if (this.#births.size === 0) return;
     for (const { block } of this.#slots.get(index)?.visible ?? []) {
-      for (let cell = 0; cell < this.layout.width; cell++) this.#births.renamed(block + cell, nowMs);
+      for (let cell = 0; cell < this.layout.width; cell++) this.#births.holdAnew(block + cell, nowMs);
     }
   }
 

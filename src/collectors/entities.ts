@@ -80,7 +80,7 @@ export class EntityTable {
     }
     for (const entity of entities) {
       if (shown.get(keyOf(entity)) === entity) {
-        this.#assign(entity, before.get(entity.netns));
+        this.#assign(entity, before.get(entity.netns)?.isRetired === true);
       } else {
         this.#slots.set(entity.netns, 'shadowed');
         if (!hidden.has(entity.netns)) this.#shadowed++;
@@ -135,7 +135,7 @@ export class EntityTable {
     return counts;
   }
 
-  #assign(entity: Entity, before: Entity | undefined): void {
+  #assign(entity: Entity, wasRetired: boolean): void {
     if (isNode(entity)) {
       this.#slots.set(entity.netns, NODE_SLOT);
       return;
@@ -146,16 +146,15 @@ export class EntityTable {
       slot = this.#free.pop() ?? this.#labels.length;
       this.#slots.set(entity.netns, slot);
     }
+    const labels = encode(renderLabels({ namespace: entity.namespace, pod: entity.pod, ...entity.labels }));
     // A new name takes the values along: those of one who is dead do not come again.
-    if (isNew || before === undefined || keyOf(before) !== keyOf(entity) || before.labels !== entity.labels) {
-      this.#labels[slot] = encode(renderLabels({ namespace: entity.namespace, pod: entity.pod, ...entity.labels }));
-      if (!isNew) this.#listener.renamed?.(slot);
-    }
+    if (!isNew && Buffer.compare(labels, this.labelsOf(slot)) !== 0) this.#listener.renamed?.(slot);
+    this.#labels[slot] = labels;
     if (isNew) {
       const isNewborn = this.#listener.isNew?.(entity.netns) === true;
       this.#arrivals[slot] = { atMs: this.#listener.nowMs?.() ?? 0, isNew: isNewborn };
     }
-    if (entity.isRetired && !before?.isRetired) this.#listener.retired(slot);
+    if (entity.isRetired && !wasRetired) this.#listener.retired(slot);
   }
 
   #release(id: NetnsId): void {

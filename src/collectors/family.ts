@@ -155,7 +155,7 @@ class PlainFamily implements Family {
   }
 
   renamed(slot: number, nowMs: number): void {
-    this.#births.renamed(slot, nowMs);
+    this.#births.holdAnew(slot, nowMs);
   }
 
   fold(): number {
@@ -254,7 +254,7 @@ class LabelledFamily implements Family {
     for (const [row, slot] of this.#fresh) {
       if (row.cycle !== this.#cycle) continue;
       this.#fresh.delete(row);
-      if (this.#births.isUnseen(row)) this.#births.returned(row, nowMs);
+      if (this.#births.isUnseen(row)) this.#births.holdAnew(row, nowMs);
       else if (this.#fromZero(slot)) this.#births.add(row, nowMs);
     }
     for (const [slot, sinceCycle] of this.#retired) {
@@ -288,7 +288,7 @@ class LabelledFamily implements Family {
 
   renamed(slot: number, nowMs: number): void {
     if (this.#births.size === 0) return;
-    for (const row of this.#slots.get(slot)?.values() ?? []) this.#births.renamed(row, nowMs);
+    for (const row of this.#slots.get(slot)?.values() ?? []) this.#births.holdAnew(row, nowMs);
   }
 
   fold(level: number): number {

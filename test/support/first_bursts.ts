@@ -22,7 +22,7 @@ const FAULTS = [
   'prometheus_target_scrapes_sample_out_of_order_total',
   'prometheus_target_scrapes_sample_out_of_bounds_total',
 ];
-const SETTLE_MS = 240_000;
+const SETTLE_MS = 60_000;
 
 export interface BurstsOptions {
   readonly intervals: readonly [number, number];
