@@ -205,7 +205,7 @@ async function run(
 }
 
 describe('the increases that scrapers see', () => {
-  it('are what was counted, for both, whatever their intervals and phases, and whoever looks between', {}, async () => {
+  it('are what was counted, for both, whatever their intervals and phases, and whoever looks between', async () => {
     await fc.assert(
       fc.asyncProperty(RUN, async (given) => {
         const { servers, curl, counted } = await run(given, (holdMs) => holdMs);
