@@ -337,10 +337,13 @@ struct Qdisc_ops {
 };
 
 struct Qdisc {
+	unsigned int flags;
 	const struct Qdisc_ops *ops;
 };
 
-struct netdev_queue;
+struct netdev_queue {
+	struct Qdisc *qdisc;
+};
 
 struct net_device {
 	char name[16];
@@ -351,6 +354,7 @@ struct net_device {
 	struct list_head dev_list;
 	struct Qdisc *qdisc; /* at the root */
 	struct netdev_queue *ingress_queue;
+	struct netdev_queue *_tx; /* the queues for what it sends */
 };
 
 struct proto {
@@ -488,6 +492,7 @@ struct sk_buff {
 	unsigned int len;
 	__be16 protocol;
 	__u8 pkt_type : 3;
+	__u16 queue_mapping;
 	__u16 transport_header;
 	__u16 network_header;
 	__u16 mac_header;

@@ -40,6 +40,7 @@ enum loss_rule {
 	RULE_BRIDGE, /* as RULE_UNICAST, on a port that does not forward yet */
 	RULE_OLD, /* a loss if it is new to its connection; kernel: tcp_validate_incoming(), by timestamp */
 	RULE_QUEUE, /* a loss unless it waited in a socket */
+	RULE_QDISC, /* a loss; as RULE_UNICAST where the device has no queue yet, or no more */
 	RULE_CLASS, /* RULE_CLASS + class: no loss, whatever the packet */
 };
 
@@ -70,6 +71,7 @@ struct packet_view {
 	bool is_for_other; /* host */
 	bool is_delivered; /* its transport protocol has it */
 	bool has_frame; /* begins with the header of the link */
+	bool is_on_idle; /* device, which sends nothing */
 	__u8 tcp_flags;
 	__u8 icmp_type;
 	__u32 sequence; /* of TCP, host order */
@@ -114,7 +116,22 @@ static __always_inline __u32 tcp_payload(struct sk_buff *skb, const void *networ
 	return total > headers ? total - headers : 0;
 }
 
-static __always_inline void packet_view(struct packet_view *view, struct sk_buff *skb)
+/* Kernel: include/net/sch_generic.h */
+#define TCQ_F_BUILTIN 1
+
+/*
+ * Its device is not up or has no carrier: a queue that refuses everything (kernel: net/sched/sch_generic.c, noop_qdisc) stands in for its
+ * own. The other one that is built in refuses nothing.
+ */
+static __always_inline bool is_on_idle_device(struct sk_buff *skb)
+{
+	const struct netdev_queue *queue = BPF_CORE_READ(skb, dev, _tx);
+
+	queue = (const void *)queue + BPF_CORE_READ(skb, queue_mapping) * bpf_core_type_size(struct netdev_queue);
+	return BPF_CORE_READ(queue, qdisc, flags) & TCQ_F_BUILTIN;
+}
+
+static __always_inline void packet_view(struct packet_view *view, struct sk_buff *skb, __u32 rule)
 {
 	const unsigned char *head = BPF_CORE_READ(skb, head), *data = BPF_CORE_READ(skb, data);
 	__u16 network = BPF_CORE_READ(skb, network_header), transport = BPF_CORE_READ(skb, transport_header);
@@ -126,6 +143,7 @@ static __always_inline void packet_view(struct packet_view *view, struct sk_buff
 	view->has_frame = frame != HEADER_UNSET && frame < network && data == head + frame;
 	if (view->has_frame)
 		bpf_probe_read_kernel(&destination, sizeof(destination), data);
+	view->is_on_idle = rule == RULE_QDISC && is_on_idle_device(skb);
 	view->is_for_other = type == PACKET_OTHERHOST;
 	view->is_shared = type == PACKET_BROADCAST || type == PACKET_MULTICAST || type == PACKET_LOOPBACK ||
 			  destination & 1 || is_shared_address(&view->tuple);
@@ -286,6 +304,10 @@ static __always_inline int judge_loss(const struct packet_view *view, __u32 rule
 		return judge_place(view, receiver, has_reasons, has_place);
 	case RULE_REQUEST:
 		return judge_request(view);
+	case RULE_QDISC:
+		if (!view->is_on_idle)
+			return LOST;
+		/* fall through */
 	case RULE_UNICAST:
 		if (view->is_for_other)
 			return CLASS_NOT_FOR_US;

@@ -59,7 +59,8 @@ export const lossRule = {
   bridge: 6,
   old: 7,
   queue: 8,
-  class: 9,
+  qdisc: 9,
+  class: 10,
 } as const;
 
 /** struct packet_drop_event */

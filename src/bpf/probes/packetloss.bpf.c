@@ -220,14 +220,14 @@ static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 loc
 	struct packet_view view = {};
 	struct waiting_drop *waiting = NULL;
 	struct packet_drop_event *event;
-	__u32 zero = 0;
+	__u32 zero = 0, rule = rule_of(reason);
 	int class;
 
 	settle_waiting();
 	if (!is_packet(skb, has_place))
 		return 0;
-	packet_view(&view, skb);
-	class = judge_loss(&view, rule_of(reason), receiver, has_reasons, has_place);
+	packet_view(&view, skb, rule);
+	class = judge_loss(&view, rule, receiver, has_reasons, has_place);
 	if (waits_for_socket(&view, &key, reason, has_place))
 		waiting = bpf_map_lookup_elem(&waiting_drops, &zero);
 	if (!key.netns)

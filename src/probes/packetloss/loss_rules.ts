@@ -59,6 +59,7 @@ const RULES: Readonly<Record<string, number>> = {
   LOCAL_MAC: lossRule.unicast,
   NO_TX_TARGET: lossRule.unicast,
   BRIDGE_INGRESS_STP_STATE: lossRule.bridge,
+  QDISC_DROP: lossRule.qdisc,
   QUEUE_PURGE: lossRule.queue,
   SOCKET_CLOSE: lossRule.queue,
   TCP_ABORT_ON_DATA: discard('answered_by_reset'),
@@ -116,6 +117,7 @@ const RULE_WORDS: Readonly<Record<number, string>> = {
   [lossRule.window]: 'more than one byte; else `control`',
   [lossRule.bridge]: 'for one host; else `before_forwarding`',
   [lossRule.old]: 'a SYN, or data that is new to the connection; else `control` or `duplicate`',
+  [lossRule.qdisc]: 'yes; where the device has no carrier yet, for one host only, else `no_listener_multicast` or `control`',
   [lossRule.queue]: 'from a queue of a device; else `purged`',
 };
 

@@ -1,4 +1,5 @@
 import { deepEqual, ok } from 'node:assert/strict';
+import { sh } from '../../support/command.ts';
 import { isFor, PATTERNS, type Pattern } from '../../support/orderly/catalogue.ts';
 import { Kernel } from '../../support/orderly/needs.ts';
 import { openTheatres, type Theatre } from '../../support/orderly/theatre.ts';
@@ -16,6 +17,8 @@ interface Context {
 }
 
 async function open(resources: AsyncDisposableStack): Promise<Context> {
+  // Its device file comes with the module, which nothing else asks for.
+  sh('modprobe -q tun || true');
   return { theatres: await openTheatres(resources), kernel: new Kernel(), unclassified: new Unclassified() };
 }
 

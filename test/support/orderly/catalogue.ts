@@ -121,7 +121,7 @@ export const CATALOGUE: readonly Chapter[] = [
       {
         id: 'udp_unread',
         title: 'A socket closed with unread datagrams',
-        twin: { words: 'a wrong checksum that is seen when the process reads', reason: 'UDP_CSUM' },
+        twin: { words: 'a wrong checksum that is seen when the process reads', reason: 'SOCKET_CLOSE' },
         often: true,
       },
       { id: 'udp_peeked', title: 'Datagrams looked at before they are read', twin: FILTERED },
@@ -209,6 +209,12 @@ export const CATALOGUE: readonly Chapter[] = [
       { id: 'bridge_traffic', title: 'A bridge', twin: FILTERED },
       { id: 'bridge_flood', title: 'A bridge that sends to all ports', twin: CLOSED },
       { id: 'bridge_empty', title: 'Multicast of a bridge without ports', twin: FILTERED },
+      {
+        id: 'no_carrier',
+        title: 'A device whose other end is not up yet',
+        twin: { words: 'a datagram goes to one host behind it' },
+        often: true,
+      },
       { id: 'macvlan', title: 'macvlan', twin: CLOSED },
       { id: 'tun', title: 'tun, as a VPN has it', twin: UNREAD },
       { id: 'tap', title: 'tap', twin: UNREAD },

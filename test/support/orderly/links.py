@@ -112,6 +112,28 @@ def bridge_empty(t):
 
 
 @pattern
+def no_carrier(t):
+    """A device whose other end is not up yet: who starts speaks to all, and nobody is there."""
+    name, address, other = t.name(), t.inner(11, 1), t.inner(11, 2)
+    t.ip(t.b, f"link add {name} type veth peer name {name}p")
+    t.callback(t.ip, t.b, f"link del {name}")
+    t.ip(t.b, f"link set {name} up")
+    t.give(t.b, name, address)
+    t.ip(t.b, f"neigh add {other} lladdr 02:00:00:00:00:07 dev {name}")
+    s = t.udp(t.b)
+    index = socket.if_nametoindex(name)
+    if t.v6:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+    else:
+        s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack("IIi", 0, 0, index))
+    for _ in range(3):
+        s.sendto(b"x", ("ff05::7777" if t.v6 else "239.7.7.7", t.port))
+    if t.twin:
+        s.sendto(b"x", (other, t.port))
+    rest()
+
+
+@pattern
 def macvlan(t):
     name, address = t.name(), t.inner(8, 1)
     t.ip(t.a, f"link add {name} link {t.device[t.a]} type macvlan mode bridge")
