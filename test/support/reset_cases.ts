@@ -316,11 +316,14 @@ export class ResetCounter implements Disposable {
   }
 
   /** What was counted in the two namespaces while something happened, as in `ResetCase.counts`. */
-  async during(pair: HostPair, happen: () => Promise<unknown>): Promise<Record<string, number>> {
+  async during<T>(
+    pair: HostPair,
+    happen: () => Promise<T>,
+  ): Promise<{ readonly derived: Record<string, number>; readonly result: T }> {
     const before = this.#read(pair);
-    await happen();
+    const result = await happen();
     const grown = [...this.#read(pair)].map(([key, count]) => [key, count - (before.get(key) ?? 0)] as const);
-    return Object.fromEntries(grown.filter(([, count]) => count > 0));
+    return { derived: Object.fromEntries(grown.filter(([, count]) => count > 0)), result };
   }
 
   #read({ a, b }: HostPair): Map<string, number> {

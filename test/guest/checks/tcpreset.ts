@@ -18,7 +18,9 @@ const KPROBE = ['tcp_reset_v4_probe', 'tcp_reset_v6_probe', 'tcp_reset_active_pr
 async function compare({ pair }: Context, programs: readonly string[], family: Family, port: number): Promise<void> {
   using counter = await ResetCounter.open(programs);
   for (const [index, one] of RESET_CASES.entries()) {
-    const counted = await counter.during(pair, () => playScene(pair, family, `PORT = ${port + index}\n${one.program}`));
+    const { derived: counted } = await counter.during(pair, () =>
+      playScene(pair, family, `PORT = ${port + index}\n${one.program}`),
+    );
     const received = Object.entries(one.counts).filter(([key]) => key.includes(' received '));
     deepEqual(counted, { ...one.derived, ...Object.fromEntries(received) }, one.name);
   }
