@@ -120,8 +120,8 @@ static __always_inline __u32 tcp_payload(struct sk_buff *skb, const void *networ
 #define TCQ_F_BUILTIN 1
 
 /*
- * Its device is not up or has no carrier: a queue that refuses everything (kernel: net/sched/sch_generic.c, noop_qdisc) stands in for its
- * own. The other one that is built in refuses nothing.
+ * Its device is not up or has no carrier: a queue that refuses everything (kernel: net/sched/sch_generic.c, noop_qdisc)
+ * stands in for its own. The other one that is built in refuses nothing.
  */
 static __always_inline bool is_on_idle_device(struct sk_buff *skb)
 {

@@ -117,7 +117,8 @@ const RULE_WORDS: Readonly<Record<number, string>> = {
   [lossRule.window]: 'more than one byte; else `control`',
   [lossRule.bridge]: 'for one host; else `before_forwarding`',
   [lossRule.old]: 'a SYN, or data that is new to the connection; else `control` or `duplicate`',
-  [lossRule.qdisc]: 'yes; where the device has no carrier yet, for one host only, else `no_listener_multicast` or `control`',
+  [lossRule.qdisc]:
+    'yes; where the device has no carrier yet, for one host only, else `no_listener_multicast` or `control`',
   [lossRule.queue]: 'from a queue of a device; else `purged`',
 };
 
