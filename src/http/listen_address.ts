@@ -13,7 +13,9 @@ export function parseListenAddress(text: string, option = '--listen'): ListenAdd
   const found = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[^:]*)):(?<port>\d{1,5})$/.exec(text);
   const port = Number(found?.groups?.['port']);
   if (found === null || port > PORT_MAX) {
-    throw new Error(`${option} ${text}: give HOST:PORT with a port of 0 to ${PORT_MAX}, like :9102 or 127.0.0.1:9102`);
+    throw new Error(
+      `${option} ${text}: give HOST:PORT with a port of 0 to ${PORT_MAX}, like :9102, 127.0.0.1:9102 or [::]:9102`,
+    );
   }
   const host = found.groups?.['v6'] ?? found.groups?.['host'] ?? '';
   return { host: host === '' ? undefined : host, port };

@@ -1,12 +1,24 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseAllDocuments, stringify } from 'yaml';
+import { parseAllDocuments } from 'yaml';
 import type { KubernetesObject } from './kustomize.ts';
 
 const RENDERER = fileURLToPath(new URL('./render_chart/main.go', import.meta.url));
+
+const CACHE = fileURLToPath(new URL('../../.cache', import.meta.url));
 
 /** Debian's packages of Go, which scripts/setup --test installs; nothing is fetched. */
 const GO = { GO111MODULE: 'off', GOPATH: '/usr/share/gocode', GOFLAGS: '-mod=mod' };
@@ -14,17 +26,25 @@ const GO = { GO111MODULE: 'off', GOPATH: '/usr/share/gocode', GOFLAGS: '-mod=mod
 /** Renders a chart by the templates of Go and sprig, as Helm does. */
 export class ChartRenderer implements Disposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'netsonde-chart-'));
-  readonly #program = join(this.#folder, 'render_chart');
+  readonly #program = join(CACHE, `render_chart-${createHash('sha256').update(readFileSync(RENDERER)).digest('hex')}`);
 
+  /** Builds the renderer where it was not built before. */
   constructor() {
-    execFileSync('go', ['build', '-o', this.#program, RENDERER], { env: { ...process.env, ...GO } });
+    if (existsSync(this.#program)) return;
+    const built = join(this.#folder, 'render_chart');
+    execFileSync('go', ['build', '-o', built, RENDERER], { env: { ...process.env, ...GO } });
+    mkdirSync(CACHE, { recursive: true });
+    // Whole at once: two may build it beside each other.
+    copyFileSync(built, `${this.#program}.${process.pid}`);
+    renameSync(`${this.#program}.${process.pid}`, this.#program);
   }
 
   /** @throws with what a template says */
-  render(chart: string, values: unknown = {}, namespace = 'netsonde'): KubernetesObject[] {
+  render(chart: string, values: unknown = {}, namespace = 'netsonde', release = 'netsonde'): KubernetesObject[] {
     const file = join(this.#folder, 'values.yaml');
-    writeFileSync(file, stringify(values));
-    const text = execFileSync(this.#program, [chart, file, namespace], { encoding: 'utf8' });
+    // JSON is YAML in which every text has quotes.
+    writeFileSync(file, JSON.stringify(values));
+    const text = execFileSync(this.#program, [chart, file, namespace, release], { encoding: 'utf8', stdio: 'pipe' });
     return parseAllDocuments(text).map((document) => {
       if (document.errors[0] !== undefined) throw document.errors[0];
       return document.toJS() as KubernetesObject;

@@ -99,3 +99,37 @@ export function typeFaults(object: KubernetesObject): string[] {
   if (model === undefined || !GROUPS.has(apiVersion)) return [`there is no ${kind} in ${apiVersion}`];
   return [...faultsOfModel(object, model, kind)];
 }
+
+/** Every way to a key of an object, but for keys that people choose themselves. */
+export function* keysIn(
+  value: unknown,
+  path: readonly (string | number)[] = [],
+): Generator<readonly (string | number)[]> {
+  if (typeof value !== 'object' || value === null) return;
+  const isFree = [
+    'labels',
+    'annotations',
+    'matchLabels',
+    'nodeSelector',
+    'data',
+    'limits',
+    'requests',
+    'podLabels',
+    'podAnnotations',
+  ].includes(String(path.at(-1)));
+  for (const [key, each] of Object.entries(value)) {
+    if (!Array.isArray(value) && !isFree) yield [...path, key];
+    yield* keysIn(each, [...path, key]);
+  }
+}
+
+/** The object with an `x` at the end of that key. */
+export function misspelt<T>(object: T, path: readonly (string | number)[]): T {
+  const copy = structuredClone(object);
+  let node = copy as Record<string | number, unknown>;
+  for (const key of path.slice(0, -1)) node = node[key] as Record<string | number, unknown>;
+  const last = path.at(-1) ?? '';
+  node[`${last}x`] = node[last];
+  delete node[last];
+  return copy;
+}

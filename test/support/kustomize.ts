@@ -24,6 +24,14 @@ const KUSTOMIZATION = z.strictObject({
     .default([]),
 });
 
+/** A strategic merge patch, of which we use no more than this. */
+const DELETION = z.strictObject({
+  $patch: z.literal('delete'),
+  apiVersion: z.string(),
+  kind: z.string(),
+  metadata: z.strictObject({ name: z.string() }),
+});
+
 /** RFC 6902 */
 const OPERATIONS = z.array(
   z.strictObject({ op: z.enum(['add', 'replace', 'remove', 'test']), path: z.string(), value: z.unknown().optional() }),
@@ -85,7 +93,12 @@ function applyFolder(folder: string, objects: KubernetesObject[]): void {
   for (const { target, patch } of patches) {
     const found = objects.filter(({ kind, metadata }) => kind === target.kind && metadata.name === target.name);
     if (found.length !== 1) throw new Error(`${folder}: ${found.length} objects are ${target.kind} ${target.name}`);
-    for (const operation of OPERATIONS.parse(parse(patch))) applyOperation(found[0], operation);
+    const given: unknown = parse(patch);
+    if (Array.isArray(given)) for (const operation of OPERATIONS.parse(given)) applyOperation(found[0], operation);
+    else {
+      DELETION.parse(given);
+      objects.splice(objects.indexOf(found[0] as KubernetesObject), 1);
+    }
   }
   setImages(objects, images);
 }

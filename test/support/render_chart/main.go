@@ -1,7 +1,7 @@
 // Renders a Helm chart as helm template does, for charts that use no more of Helm than this one: the values of the chart and those of
-// a file on top, sprig, include, toYaml, .Files.Get, .Release, .Chart. Prints the documents, each with its template's name.
+// a file on top, sprig, include, toYaml, fromYaml, .Files.Get, .Release, .Chart. Prints the documents, each with its template's name.
 //
-//	render_chart CHART VALUES NAMESPACE
+//	render_chart CHART VALUES NAMESPACE RELEASE
 package main
 
 import (
@@ -70,6 +70,10 @@ func functions(root *template.Template) template.FuncMap {
 	delete(functions, "env")
 	delete(functions, "expandenv")
 	functions["toYaml"] = toYaml
+	functions["fromYaml"] = func(text string) (values, error) {
+		read := values{}
+		return read, yaml.Unmarshal([]byte(text), &read)
+	}
 	functions["include"] = func(name string, data interface{}) (string, error) {
 		var text bytes.Buffer
 		err := root.ExecuteTemplate(&text, name, data)
@@ -88,7 +92,7 @@ func chartOf(root string) (values, error) {
 	return chart, err
 }
 
-func render(root, valuesFile, namespace string) error {
+func render(root, valuesFile, namespace, release string) error {
 	chart, err := chartOf(root)
 	if err != nil {
 		return err
@@ -120,7 +124,7 @@ func render(root, valuesFile, namespace string) error {
 	data := values{
 		"Values":  merge(defaults, given),
 		"Chart":   chart,
-		"Release": values{"Name": "netsonde", "Namespace": namespace, "Service": "Helm"},
+		"Release": values{"Name": release, "Namespace": namespace, "Service": "Helm"},
 		"Files":   files{root},
 	}
 	for _, path := range paths {
@@ -137,11 +141,11 @@ func render(root, valuesFile, namespace string) error {
 }
 
 func main() {
-	if len(os.Args) != 4 {
-		fmt.Fprintln(os.Stderr, "usage: render_chart CHART VALUES NAMESPACE")
+	if len(os.Args) != 5 {
+		fmt.Fprintln(os.Stderr, "usage: render_chart CHART VALUES NAMESPACE RELEASE")
 		os.Exit(2)
 	}
-	if err := render(os.Args[1], os.Args[2], os.Args[3]); err != nil {
+	if err := render(os.Args[1], os.Args[2], os.Args[3], os.Args[4]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
