@@ -19,7 +19,7 @@ const SLOWEST_MS = 8_000;
 /** No answer and no stream of a server that is well is given up for its slowness: a busy machine has others to serve. */
 const PATIENT = { answerMs: 60_000, idleMs: 60_000 };
 /** For a server that falls silent: it is given up after this, in real time. */
-const IMPATIENT = { answerMs: 500, idleMs: 2_500 };
+const IMPATIENT = { answerMs: 1_500, idleMs: 2_500 };
 
 interface Scene extends AsyncDisposable {
   readonly server: ApiServer;

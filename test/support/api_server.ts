@@ -351,7 +351,12 @@ export class ApiServer implements AsyncDisposable {
     const stream = { response, resource, since, matches };
     for (const change of this.#changes) if (change.resource === resource) send(stream, change);
     this.#streams.add(stream);
-    const timer = setTimeout(() => response.end(), Number(query.get('timeoutSeconds') ?? 60) * 1_000);
+    const end = () => {
+      // Nothing is written after the end, though the connection may live on for a moment.
+      this.#streams.delete(stream);
+      response.end();
+    };
+    const timer = setTimeout(end, Number(query.get('timeoutSeconds') ?? 60) * 1_000);
     response.once('close', () => {
       clearTimeout(timer);
       this.#streams.delete(stream);
