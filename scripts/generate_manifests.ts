@@ -1,9 +1,10 @@
 import { configSchema } from '#config/schema.ts';
 import { PROBES } from '#probes/index.ts';
 import { configTemplate } from './config_template.ts';
+import { SECCOMP_PROFILE } from './seccomp_profile.ts';
 import { writeGenerated } from './write_generated.ts';
 
-/** Writes the configuration of the manifests, with every option that there is, from its schema. */
+/** Writes the configuration of the manifests, with every option that there is, from its schema, and the seccomp profile. */
 
 const MANIFESTS = new URL('../manifests/', import.meta.url);
 
@@ -32,3 +33,4 @@ data:
 ${indented(document)}`,
 );
 writeGenerated(new URL('chart/files/netsonde.yaml', MANIFESTS), document);
+writeGenerated(new URL('seccomp/netsonde.json', MANIFESTS), `${JSON.stringify(SECCOMP_PROFILE, null, 2)}\n`);

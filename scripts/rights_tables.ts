@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { RIGHTS } from '#core/rights.ts';
 import { table } from './markdown.ts';
+import { SEEN_ONLY, STATED } from './seccomp_profile.ts';
 
 /** What becomes of probes where a set of rights lacks something, measured with every probe on. */
 export interface Loss {
@@ -45,5 +46,9 @@ export const RIGHTS_TABLES: Readonly<Record<string, string>> = {
       reader === undefined ? state : `${state}, by ${reader}`,
       reason,
     ]),
+  ),
+  calls: table(
+    ['what for', 'system calls'],
+    [...STATED.map(({ why, calls }) => [why, code(calls)]), ['The agent was seen to make them.', code(SEEN_ONLY)]],
   ),
 };

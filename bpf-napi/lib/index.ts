@@ -22,5 +22,7 @@ export {
   netlinkDump,
   netlinkDumpAsync,
   netnsCookie,
+  refusedCalls,
+  type SystemCall,
   withNetns,
 } from './system.ts';

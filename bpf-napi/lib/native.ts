@@ -4,6 +4,7 @@ import { BpfError } from './errors.ts';
 /** What `build/bpf_napi.node` exports. The one place that knows; everything else uses index.ts. */
 export interface NativeModule {
   readonly libbpfVersion: string;
+  refusedCalls(): string[];
   openObject(path: string): Promise<NativeObject>;
   readonly Ring: new (object: NativeObject, map: number) => NativeRing;
   readonly Stats: new () => NativeStats;

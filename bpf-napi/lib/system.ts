@@ -66,6 +66,17 @@ export function netlinkDumpAsync(protocol: number, request: Uint8Array, bytesMax
   return guardedAsync('NETLINK', () => native().netlinkDumpAsync(protocol, request, bytesMax));
 }
 
+export type SystemCall = 'bpf' | 'setns' | 'perf_event_open' | 'socket(AF_NETLINK)';
+
+/**
+ * System calls that something refuses in front of the kernel: a seccomp filter, a security module. Each is made in a way that changes nothing. `bpf`
+ * is among them also for who has no CAP_BPF.
+ * @throws {BpfError} BPF_UNAVAILABLE
+ */
+export function refusedCalls(): readonly SystemCall[] {
+  return native().refusedCalls() as SystemCall[];
+}
+
 /** Nanoseconds to add to a bpf_ktime_get_ns() for wall-clock time. Changes when the clock is set. */
 export function clockOffset(): bigint {
   return native().clockOffset();

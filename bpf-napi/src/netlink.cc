@@ -21,6 +21,8 @@ namespace {
 // The kernel fills a dump's datagram up to 32 KiB, more only for a single message that is longer.
 constexpr size_t kDatagramBytes = 64 * 1024;
 constexpr int kTimeoutSeconds = 2;
+// Who floods the socket with datagrams of his own does not keep us for ever.
+constexpr int kForeignMax = 10000;
 
 struct Dump {
   std::vector<uint8_t> messages;
@@ -74,10 +76,17 @@ Progress Take(Dump& dump, const uint8_t* data, size_t size, const Question& ques
 Failure Receive(const Question& question, Dump& dump) {
   static thread_local std::vector<uint8_t> datagram(kDatagramBytes);
   Failure failure;
-  for (;;) {
-    const ssize_t size = recv(question.fd.get(), datagram.data(), datagram.size(), MSG_TRUNC);
+  for (int foreign = 0;;) {
+    sockaddr_nl sender = {};
+    socklen_t sender_bytes = sizeof(sender);
+    const ssize_t size = recvfrom(question.fd.get(), datagram.data(), datagram.size(), MSG_TRUNC,
+                                  reinterpret_cast<sockaddr*>(&sender), &sender_bytes);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) return {"dump", errno, "netlink"};
+    if (sender.nl_pid != 0) {
+      if (++foreign > kForeignMax) return {"dump", EBADMSG, "netlink", "somebody else than the kernel answers"};
+      continue;
+    }
     if (static_cast<size_t>(size) > datagram.size()) return {"dump", EMSGSIZE, "netlink"};
     if (Take(dump, datagram.data(), size, question, failure) == Progress::kDone) return failure;
   }
@@ -98,12 +107,13 @@ Question Ask(const Napi::CallbackInfo& info) {
   if (setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) != 0) {
     Throw(env, "connect", errno, "netlink");
   }
+  // Once connected to it, only the kernel may send (kernel: net/netlink/af_netlink.c, netlink_getsockbyportid): else
+  // whoever has CAP_NET_ADMIN in the namespace could answer in its place.
   sockaddr_nl kernel = {};
   kernel.nl_family = AF_NETLINK;
-  if (sendto(fd.get(), request.Data(), request.ByteLength(), 0, reinterpret_cast<sockaddr*>(&kernel), sizeof(kernel)) <
-      0) {
-    Throw(env, "send", errno, "netlink");
-  }
+  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&kernel), sizeof(kernel)) != 0)
+    Throw(env, "connect", errno, "netlink");
+  if (send(fd.get(), request.Data(), request.ByteLength(), 0) < 0) Throw(env, "send", errno, "netlink");
   return {std::move(fd), header.nlmsg_seq, (header.nlmsg_flags & NLM_F_DUMP) != 0,
           info[2].As<Napi::Number>().Uint32Value()};
 }

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/netlink.h>
 #include <napi.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <string>
+#include <vector>
 
 #include "addon.h"
 #include "error.h"
@@ -38,6 +45,26 @@ Napi::Value JiffiesPerSecond(const Napi::CallbackInfo& info) {
     Throw(info.Env(), "ask", errno, "CLOCK_MONOTONIC_COARSE");
   }
   return Napi::Number::New(info.Env(), static_cast<double>((kNanosecondsPerSecond + tick.tv_nsec / 2) / tick.tv_nsec));
+}
+
+/** What filters and security modules answer, and the kernel does not where the arguments are wrong. */
+bool IsRefusal(int64_t result) {
+  return result < 0 && (errno == EPERM || errno == EACCES || errno == ENOSYS || errno == EAFNOSUPPORT);
+}
+
+/** Makes each call in a way that changes nothing: with arguments that the kernel finds wrong before it asks for a
+ * right. */
+Napi::Value RefusedCalls(const Napi::CallbackInfo& info) {
+  std::vector<std::string> refused;
+  constexpr int kNoCommand = 0x7fff;
+  if (IsRefusal(syscall(SYS_bpf, kNoCommand, nullptr, 0))) refused.emplace_back("bpf");
+  if (IsRefusal(setns(-1, 0))) refused.emplace_back("setns");
+  if (IsRefusal(syscall(SYS_perf_event_open, nullptr, 0, -1, -1, ~0UL))) refused.emplace_back("perf_event_open");
+  const UniqueFd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  if (!netlink && IsRefusal(-1)) refused.emplace_back("socket(AF_NETLINK)");
+  Napi::Array names = Napi::Array::New(info.Env(), refused.size());
+  for (size_t at = 0; at < refused.size(); at++) names.Set(at, refused[at]);
+  return names;
 }
 
 /** The kernel measures the run time of BPF programs while one of these is open. */
@@ -76,6 +103,7 @@ void InitSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("libbpfVersion", Napi::String::New(env, libbpf_version_string()));
   exports.Set("clockOffset", Napi::Function::New<ClockOffset>(env, "clockOffset"));
   exports.Set("jiffiesPerSecond", Napi::Function::New<JiffiesPerSecond>(env, "jiffiesPerSecond"));
+  exports.Set("refusedCalls", Napi::Function::New<RefusedCalls>(env, "refusedCalls"));
   exports.Set("Stats", StatsWrap::Define(env));
 }
 

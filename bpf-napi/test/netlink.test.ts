@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { netlinkDump, netlinkDumpAsync, withNetns } from '../lib/index.ts';
 import { TestNamespace } from './support/namespace.ts';
@@ -39,6 +41,18 @@ function request(type: number, flags: number, body: number[] = []): Uint8Array {
   });
   return new Uint8Array(view.buffer);
 }
+
+const FORGER = `
+import socket, struct, sys
+link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+done = struct.pack("=IHHIIi", 20, 3, 2, 4711, 0, 0)
+print("ready")
+while True:
+    try:
+        link.sendto(done, (int(sys.argv[1]), 0))
+    except OSError:
+        pass
+`;
 
 const LINKS = request(RTM_GETLINK, NLM_F_DUMP);
 
@@ -113,6 +127,30 @@ it('collects an answer that is longer than one datagram', () => {
   const rows = decode(messages, IFADDRMSG_BYTES);
   expect(rows.every(({ type }) => type === RTM_NEWADDR)).toBe(true);
   expect(rows.map((row) => row.attribute(IFA_ADDRESS)?.join('.'))).toEqual(expected);
+});
+
+it('takes no answer of anybody else than the kernel', async () => {
+  using forged = new TestNamespace();
+  forged.batch(
+    Array.from({ length: ADDRESSES }, (_, i) => `address add 10.78.${i >> 8}.${i & 255}/32 dev lo`).join('\n'),
+  );
+  const addresses = request(RTM_GETADDR, NLM_F_DUMP);
+  const ask = () => withNetns(forged.path, () => netlinkDump(NETLINK_ROUTE, addresses, PLENTY));
+  const whole = decode(ask().messages, IFADDRMSG_BYTES).length;
+  expect(whole).toBe(ADDRESSES);
+  // A socket of netlink has the number of its process. An end of the answer, with the right sequence number, again and again.
+  const forger = spawn('ip', ['netns', 'exec', forged.name, 'python3', '-u', '-c', FORGER, String(process.pid)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  try {
+    await once(forger.stdout, 'data');
+    for (let times = 0; times < 50; times++) {
+      expect(decode(ask().messages, IFADDRMSG_BYTES)).toHaveLength(whole);
+    }
+  } finally {
+    forger.kill('SIGKILL');
+    await once(forger, 'exit');
+  }
 });
 
 it('takes an empty answer', () => {

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Unsupported } from '#core/reader.ts';
+import { NotYet, Unsupported } from '#core/reader.ts';
 import type { AnyProbe, DesiredProbe, ProbeContext, ProbeScope, RunningProbe } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
 import { defineRetained, RetainedStates } from '#probe/retained.ts';
@@ -60,6 +60,7 @@ beforeEach(() => {
     publish: () => publish,
     log: (level, message) => void logs.push(`${level} ${message}`),
     retryFirstMs: RETRY_MS,
+    lookEveryMs: RETRY_MS,
   });
 });
 
@@ -139,6 +140,42 @@ describe('a probe that cannot open', () => {
     expect(stateOf('two')).toBe('running');
     await wait(5 * RETRY_MS);
     expect(one.log).toEqual(['open', 'close']);
+  });
+
+  it('is opened once what was not there has come, and asks for nothing else before', async () => {
+    let isThere = false;
+    let looks = 0;
+    const { open } = one;
+    one.open = async () => {
+      throw new NotYet('ip_vs is not loaded yet', () => {
+        looks++;
+        return isThere;
+      });
+    };
+    await want('one');
+    expect(stateOf('one')).toBe('unsupported: ip_vs is not loaded yet');
+    await vi.waitFor(() => expect(looks).toBeGreaterThan(2));
+    expect(one.log).toEqual(['open', 'close']);
+    expect(logs).toEqual(['warn one: unsupported: ip_vs is not loaded yet']);
+    one.open = open;
+    isThere = true;
+    await vi.waitFor(() => expect(stateOf('one')).toBe('running'));
+    // Nor is it looked for any more.
+    const { length } = one.log;
+    await wait(5 * RETRY_MS);
+    expect(one.log).toHaveLength(length);
+  });
+
+  it('is not looked for once it is switched off', async () => {
+    let looks = 0;
+    one.open = async () => {
+      throw new NotYet('not yet', () => ++looks < 0);
+    };
+    await want('one');
+    await want();
+    const before = looks;
+    await wait(5 * RETRY_MS);
+    expect(looks).toBe(before);
   });
 
   it('is tried again where it failed, until it opens', async () => {

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ProbeStatus } from '#api/probes.ts';
 import type { ProbeState } from '#api/words.ts';
 import { withDeadline } from '#core/deadline.ts';
-import { Unsupported } from '#core/reader.ts';
+import { NotYet, Unsupported } from '#core/reader.ts';
 import type { AnyProbe, DesiredProbe, ProbeContext, ProgramStatus, RunningProbe } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
 import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
@@ -39,6 +39,7 @@ export interface SupervisorOptions {
   /** The same for a probe that was over its budget. */
   readonly budgetPauseFirstMs?: number;
   readonly budgetEveryMs?: number;
+  readonly lookEveryMs?: number;
   /** Why the run time of BPF programs is not measured; undefined where it is. */
   readonly runTimesMissing?: () => string | undefined;
 }
@@ -46,6 +47,8 @@ export interface SupervisorOptions {
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 60_000;
 const OPEN_DEADLINE_MS = 30_000;
+/** What was not there may come: it is looked for so often, which costs a look at a file. */
+const LOOK_EVERY_MS = 10_000;
 const BUDGET_EVERY_MS = 10_000;
 const BUDGET_PAUSE_FIRST_MS = 30_000;
 const BUDGET_PAUSE_MAX_MS = 30 * 60_000;
@@ -250,6 +253,7 @@ class Slot {
     this.#refused = desired;
     if (error instanceof Unsupported) {
       this.#enter('unsupported', error.message);
+      if (error instanceof NotYet) this.#lookFor(error);
       return;
     }
     this.#enter('failed', error.message);
@@ -265,6 +269,16 @@ class Slot {
     this.#enter('failed', `${spent}; it is tried again at ${new Date(Date.now() + pauseMs).toISOString()}`);
     this.#retryIn(pauseMs);
     this.#budgetPauseMs = Math.min(pauseMs * 2, BUDGET_PAUSE_MAX_MS);
+  }
+
+  #lookFor(missing: NotYet): void {
+    this.#retry = setInterval(() => {
+      if (!missing.isThere()) return;
+      clearInterval(this.#retry);
+      this.#refused = undefined;
+      void this.#move();
+    }, this.#options.lookEveryMs ?? LOOK_EVERY_MS);
+    this.#retry.unref();
   }
 
   #retryIn(pauseMs: number): void {

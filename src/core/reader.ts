@@ -12,3 +12,14 @@ export interface ReaderHealth {
 export class Unsupported extends Error {
   override readonly name = 'Unsupported';
 }
+
+/** The machine lacks something that may come while we run, such as a module of the kernel. */
+export class NotYet extends Unsupported {
+  /** Whether it has come. Costs little, and never throws. */
+  readonly isThere: () => boolean;
+
+  constructor(message: string, isThere: () => boolean) {
+    super(message);
+    this.isThere = isThere;
+  }
+}

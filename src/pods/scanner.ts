@@ -6,6 +6,7 @@ import type { Paths } from '#core/paths.ts';
 import { livedBetween, type NetnsRow } from '#sources/bpf/netns_list.ts';
 import { missingCapabilities } from '#sources/procfs/capabilities.ts';
 import { listDirectory } from '#sources/procfs/read.ts';
+import { hidingOf } from './hidden_processes.ts';
 import { readNetnsMounts } from './mounts.ts';
 import type { NetnsKernel } from './netns_kernel.ts';
 import { nodeNetns, orderOf, type Place } from './place.ts';
@@ -22,6 +23,8 @@ export class Scanner {
   readonly #kernel: NetnsKernel;
   readonly #registry: NetnsRegistry;
   readonly #mayLookAtAll: boolean;
+  /** Why /proc does not have all processes; undefined where it does. */
+  readonly #hiding: string | undefined;
   #mountNames = '';
   #scannedMs = Number.NEGATIVE_INFINITY;
   #unreadable = 0;
@@ -33,6 +36,7 @@ export class Scanner {
     this.#kernel = kernel;
     this.#registry = registry;
     this.#mayLookAtAll = missingCapabilities(['CAP_SYS_PTRACE'], paths.proc).length === 0;
+    this.#hiding = hidingOf(paths.proc);
   }
 
   /** What the last scan has read. */
@@ -115,7 +119,8 @@ export class Scanner {
     this.#reader = pass === undefined ? 'files' : 'pass';
     const table = pass ?? (await readProcessFiles(this.#paths.proc, cycle));
     this.#unreadable = table.unreadable;
-    this.#registry.visibilityGap = this.#gap(table.unreadable);
+    // The kernel's own list has what /proc hides.
+    this.#registry.visibilityGap = (pass === undefined ? this.#hiding : undefined) ?? this.#gap(table.unreadable);
     return table;
   }
 

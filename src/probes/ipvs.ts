@@ -1,6 +1,7 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cycle } from '#core/cycle.ts';
-import { Unsupported } from '#core/reader.ts';
+import { NotYet } from '#core/reader.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { defineMetrics, type Emit, NO_LABELS } from '#probe/metric.ts';
 import { type IpVsStats, parseIpVsStats } from '#sources/procfs/ip_vs_stats.ts';
@@ -77,7 +78,7 @@ export const ipvs = defineProbe({
     limits: [
       'Totals of a namespace: neither by service nor by server.',
       'The kernel adds them up every two seconds, and only while `net.ipv4.vs.run_estimation` is on.',
-      'A module that is loaded later is found when the probe is switched on again.',
+      'A module that is loaded later is found within ten seconds.',
     ],
   },
   metrics,
@@ -85,12 +86,13 @@ export const ipvs = defineProbe({
   options: {},
   requires: {
     capabilities: ['CAP_SYS_PTRACE'],
-    kernel: 'IPVS (module ip_vs), loaded before the probe is switched on: /proc/<pid>/net/ip_vs_stats.',
+    kernel: 'IPVS (module ip_vs), which may be loaded later: /proc/<pid>/net/ip_vs_stats.',
   },
   open: async (scope, sources) => {
     const path = join(scope.paths.proc, FILE);
     if (readText(path) === undefined) {
-      throw new Unsupported(`the kernel has no IPVS, or its module ip_vs is not loaded: ${path} is missing`);
+      const missing = `the kernel has no IPVS, or its module ip_vs is not loaded: ${path} is missing`;
+      throw new NotYet(missing, () => existsSync(path));
     }
     return {
       health: () => ({ reader: 'files', degraded: [] }),

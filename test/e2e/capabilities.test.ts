@@ -9,11 +9,13 @@ import { AGENT_RIGHTS, capabilitiesOf, type RightsSet } from '#core/rights.ts';
 import type { MetricDescriptor } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
 import { LOSSES, type Loss } from '../../scripts/rights_tables.ts';
+import { SECCOMP_PROFILE } from '../../scripts/seccomp_profile.ts';
 import { AgentProcess } from '../support/agent_process.ts';
 import { CGROUP_V2, TestPod } from '../support/cgroups.ts';
 import type { Exposition } from '../support/exposition.ts';
 import { TestNetns } from '../support/hosts.ts';
 import { eventually } from '../support/oracle.ts';
+import { compileProfile, type Profile, underFilter } from '../support/seccomp.ts';
 import { type SecurityContext, setpriv, shipped } from '../support/security_context.ts';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
@@ -27,6 +29,8 @@ const CONTEXTS = {
 type SetName = keyof typeof CONTEXTS;
 
 const UNPRIVILEGED = 65_532;
+const AF_NETLINK = 16;
+const EAFNOSUPPORT = 97;
 /** What these see is there with modules that this kernel may lack. */
 const NEED_MODULES = new Set(['ipvs', 'rdma']);
 /** These hook functions, which this kernel may not allow. */
@@ -37,6 +41,8 @@ const POD_USER = 64_321;
 const directory = mkdtempSync(join(tmpdir(), 'capabilities-'));
 const config = join(directory, 'config.yaml');
 const place = join(directory, 'project');
+/** The profile that is shipped: all that is documented holds under it. */
+const filter = join(directory, 'filter');
 
 /** Runs a command with the project at a place where any user may read it, and nothing that can be written. */
 const READ_ONLY = `set -e
@@ -58,6 +64,7 @@ function confine(context: SecurityContext, user: number, capabilities: readonly 
   return [
     ...(context.readOnlyRootFilesystem ? ['unshare', '--mount', 'sh', '-c', READ_ONLY, 'sh', PROJECT, place] : []),
     ...setpriv(context, user, capabilities),
+    ...underFilter(filter),
   ];
 }
 
@@ -105,6 +112,7 @@ while True:
 beforeAll(async () => {
   chmodSync(directory, 0o755);
   mkdirSync(place);
+  writeFileSync(filter, compileProfile(SECCOMP_PROFILE));
   const probes = PROBES.map(({ name }) => `  ${name}: ${name === 'conntrack' ? '{ states: true }' : 'true'}`);
   writeFileSync(config, ['detail: full', 'sinks: {}', 'probes:', ...probes].join('\n'));
   pod = resources.use(new TestPod(CGROUP_V2));
@@ -158,6 +166,7 @@ async function see(set: SetName, without: string, user: number, check: (seen: Se
   const status = readFileSync(`/proc/${agent.pid}/status`, 'utf8');
   expect(status).toMatch(new RegExp(`^Uid:\\t${user}\\t${user}\\t`, 'm'));
   expect(status).toMatch(/^NoNewPrivs:\t1$/m);
+  expect(status).toMatch(/^Seccomp:\t2$/m);
   expect(readFileSync(`/proc/${agent.pid}/mountinfo`, 'utf8')).toMatch(/^\d+ \d+ \S+ \S+ \/ ro[, ]/m);
   const ended = agent.exited.then(({ code, signal }) => {
     throw new Error(`the agent ended with ${code ?? signal}:\n${agent.stderr}`);
@@ -290,5 +299,35 @@ describe('the shipped securityContext', () => {
 
   it.each(LESS_ONE)('%s without %s loses what the document says, and nothing else', async (set, capability) => {
     await see(set, capability, UNPRIVILEGED, (seen) => expectAsDocumented(seen, all, set, capability));
+  });
+
+  it('under a filter that refuses netlink and bpf() each probe names the filter, and none runs that delivers nothing', async () => {
+    const refusing: Profile = {
+      defaultAction: 'SCMP_ACT_ALLOW',
+      syscalls: [
+        { names: ['bpf'], action: 'SCMP_ACT_ERRNO' },
+        // As RestrictAddressFamilies of systemd answers.
+        {
+          names: ['socket'],
+          action: 'SCMP_ACT_ERRNO',
+          errnoRet: EAFNOSUPPORT,
+          args: [{ index: 0, value: AF_NETLINK, op: 'SCMP_CMP_EQ' }],
+        },
+      ],
+    };
+    const file = join(directory, 'refusing');
+    writeFileSync(file, compileProfile(refusing));
+    await using agent = await AgentProcess.serve(['--config', config], underFilter(file));
+    await eventually(async () => expect((await agent.get('/readyz')).status).toBe(200));
+    const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
+    const seen = new Map(probes.map(({ name, state, reason }) => [name, `${state}: ${reason}`]));
+    expect(seen.get('qdisc')).toMatch(
+      /^unsupported: a filter of system calls \(seccomp\) refuses socket\(AF_NETLINK\)/,
+    );
+    expect(seen.get('conntrack')).toMatch(
+      /^unsupported: a filter of system calls \(seccomp\) refuses socket\(AF_NETLINK\)/,
+    );
+    expect(seen.get('packetloss')).toMatch(/^unsupported: .*a filter of system calls \(seccomp\) refuses bpf/);
+    expect(seen.get('tcp')).toMatch(/^running: .*a filter of system calls \(seccomp\) refuses bpf/);
   });
 });

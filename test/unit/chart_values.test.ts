@@ -67,6 +67,8 @@ describe('values', () => {
     [{ extraVolumes: [{ secret: {} }] }],
     [{ extraVolumeMounts: [{ name: 'a', mountPath: 'a' }] }],
     [{ podLabels: { a: 1 } }],
+    [{ seccompProfile: { type: 'localhost' } }],
+    [{ seccompProfile: { type: 'Localhost', localhostProfile: '/netsonde.json' } }],
   ])('%j is refused', (given) => expect(isGood(given)).toBe(false));
 });
 

@@ -37,6 +37,7 @@ const VARIANTS: Readonly<Record<string, unknown>> = {
     podMonitor: { tlsConfig: { ca: { secret: { name: 'netsonde-web', key: 'ca.crt' } }, serverName: 'netsonde' } },
   },
   'own-configmap': { ownConfigMap: true },
+  seccomp: { seccompProfile: { type: 'Localhost', localhostProfile: 'netsonde.json' } },
   'no-podmonitor': { podMonitor: { enabled: false } },
 };
 

@@ -215,7 +215,7 @@ export const conntrack = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON', 'CAP_NET_ADMIN', 'CAP_SYS_ADMIN'],
     kernel:
-      'nf_conntrack, which is loaded where it is a module. With its BTF and since 5.19 one pass in the kernel reads all namespaces; else, and for `states`, ctnetlink is asked in each.',
+      'nf_conntrack, which may be loaded later, and is not by the agent. With its BTF and since 5.19 one pass in the kernel reads all namespaces; else, and for `states`, ctnetlink is asked in each.',
   },
   open: async (scope, sources, { events, options: { threshold, states, statesMax } }) => {
     const { paths, errors, warn } = scope;

@@ -212,7 +212,7 @@ export const packetloss = defineProbe({
   hooks,
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
-    kernel: 'BTF and ring buffers (5.8). Reasons since 5.17; before, every drop is NOT_SPECIFIED.',
+    kernel: 'BTF and ring buffers (5.8). Reasons since 5.17; before, every drop has the reason `unknown`.',
   },
   open: async (scope, sources, settings) => {
     const reasons = new DropReasons(sources.bpf);

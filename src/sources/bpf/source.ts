@@ -4,6 +4,8 @@ import { BpfError, type BpfMap, BpfObject, unavailable } from 'bpf-napi';
 import type { ObjectLayout } from '#bpf/layout.ts';
 import { Unsupported } from '#core/reader.ts';
 import { describeMissing, missingCapabilities } from '../procfs/capabilities.ts';
+import { readText } from '../procfs/read.ts';
+import { refusalOf } from '../refusals.ts';
 import { Btf, KIND } from './btf.ts';
 
 const BTF = 'kernel/btf';
@@ -151,14 +153,35 @@ function takeOnDemand(object: BpfObject, maps: NonNullable<ObjectSpec['onDemand'
   }
 }
 
-/** What the kernel will refuse again, whatever we do. */
-export function asUnsupported(error: unknown): unknown {
+/**
+ * What the kernel will refuse again, whatever we do.
+ * @param lockdown man 7 kernel_lockdown; undefined where it cannot be read
+ */
+export function asUnsupported(error: unknown, lockdown = readText(LOCKDOWN)): unknown {
   if (!(error instanceof BpfError)) return error;
   const lasting = error.code === 'BPF_VERIFIER' || error.errno === EPERM || error.errno === EACCES;
   if (!lasting) return error;
-  const why = error.code === 'BPF_LOAD' && error.errno === EPERM ? `: ${whyNotPermitted(error)}` : '';
-  return new Unsupported(`${error.message}${why}`, { cause: error });
+  return new Unsupported([error.message, ...whyRefused(error, lockdown)].join(': '), { cause: error });
 }
+
+function whyRefused(error: BpfError, lockdown: string | undefined): readonly string[] {
+  if (isLockedDown(error, lockdown)) return [CONFIDENTIALITY];
+  if (error.errno !== EPERM) return [];
+  if (error.code === 'BPF_LOAD') return [whyNotPermitted(error)];
+  const refusal = refusalOf('perf_event_open');
+  return error.code === 'BPF_ATTACH' && refusal !== undefined ? [refusal] : [];
+}
+
+/** Under confidentiality programs have no helper that reads kernel memory (kernel: kernel/bpf/helpers.c, bpf_base_func_proto). */
+function isLockedDown({ message, verifier }: BpfError, lockdown: string | undefined): boolean {
+  const lacksReads = READ_HELPERS.test([message, ...verifier].join('\n'));
+  return lacksReads && (lockdown === undefined || lockdown.includes('[confidentiality]'));
+}
+
+const LOCKDOWN = '/sys/kernel/security/lockdown';
+const CONFIDENTIALITY =
+  'the kernel is locked down (lockdown=confidentiality), so that no program may read its memory; start it with lockdown=integrity';
+const READ_HELPERS = /(cannot use helper|unknown func) bpf_probe_read/;
 
 /** CAP_SYS_ADMIN does as well as the two that came with 5.8. Before 5.11 maps are locked memory (man 2 getrlimit). */
 function whyNotPermitted({ log }: BpfError): string {
@@ -169,5 +192,5 @@ function whyNotPermitted({ log }: BpfError): string {
   const memory = describeMissing(missingCapabilities(['CAP_SYS_RESOURCE']));
   return memory !== '' && /failed to create/.test(log)
     ? `${memory}, which this kernel asks for where maps are larger than \`ulimit -l\``
-    : 'this kernel allows no such program';
+    : (refusalOf('bpf') ?? 'this kernel allows no such program');
 }

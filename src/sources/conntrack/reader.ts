@@ -1,8 +1,9 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { BpfError } from 'bpf-napi';
 import { type Cycle, freeCycle } from '#core/cycle.ts';
 import type { Paths } from '#core/paths.ts';
-import { type ReaderHealth, Unsupported } from '#core/reader.ts';
+import { NotYet, type ReaderHealth, Unsupported } from '#core/reader.ts';
 import type { SourceErrors } from '../errors.ts';
 import type { NetlinkQuestion } from '../netlink/client.ts';
 import {
@@ -58,6 +59,8 @@ const ENTRIES_MORE = 10_000;
 /** Some hundred microseconds of decoding. */
 const ENTRIES_A_PIECE = 256;
 
+const NO_CONNTRACK = 'this kernel does not track connections: nf_conntrack is not loaded';
+
 const EPERM = 1;
 const EINVAL = 22;
 const EPROTONOSUPPORT = 93;
@@ -92,10 +95,13 @@ export class ConntrackReader implements AsyncDisposable {
 
   /**
    * @param wide what was counted so far, where that is to go on
-   * @throws {Unsupported} where there is no connection tracking, or no way to ask for it
+   * @throws {NotYet} where there is no connection tracking
+   * @throws {Unsupported} where there is no way to ask for it
    */
   static async open(sources: ConntrackSources, wide = new WideCounters()): Promise<ConntrackReader> {
-    // First: the question makes the kernel load the modules, whose types the pass needs.
+    // A question would make the kernel load the module, and track every connection from then on.
+    const limit = limitPath(sources);
+    if (!existsSync(limit)) throw new NotYet(`${NO_CONNTRACK} (${limit} is missing)`, () => existsSync(limit));
     const reader = new ConntrackReader(sources, wide, refusalOf(sources));
     reader.#use = await reader.#source.use();
     if (reader.health.reader === 'pass' || reader.refusal === undefined) return reader;
@@ -200,5 +206,5 @@ export function explainRefusal(error: unknown, tracks: boolean): string {
   if (![EINVAL, EOPNOTSUPP, EPROTONOSUPPORT].includes(error.errno)) throw error;
   return tracks
     ? 'this kernel tracks connections, but cannot be asked: ctnetlink (module nf_conntrack_netlink) is missing'
-    : 'this kernel does not track connections: nf_conntrack is missing';
+    : NO_CONNTRACK;
 }

@@ -6,6 +6,7 @@ import type { NetFiles } from '../net_files.ts';
 import type { NetnsEntry } from '../netns.ts';
 import { missingCapabilities } from '../procfs/capabilities.ts';
 import { isGone } from '../procfs/read.ts';
+import { refusalOf } from '../refusals.ts';
 
 /** Of one namespace: ten thousand devices with their qdiscs. */
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
@@ -41,8 +42,8 @@ export class NetlinkClient {
   }
 
   /**
-   * Enters a namespace to see whether we may.
-   * @throws {Unsupported} where the addon or CAP_SYS_ADMIN is missing
+   * Enters a namespace to see whether we may, and whether there are sockets of netlink at all.
+   * @throws {Unsupported} where the addon or CAP_SYS_ADMIN is missing, or a filter refuses one of these
    */
   check(entry: NetnsEntry, cycle: Cycle): void {
     const missing = unavailable();
@@ -51,9 +52,13 @@ export class NetlinkClient {
       this.#files.enter(entry, cycle, () => undefined);
     } catch (error) {
       if (!(error instanceof BpfError) || (error.errno !== EPERM && error.errno !== EACCES)) throw error;
-      const [right = 'CAP_SYS_PTRACE'] = missingCapabilities(['CAP_SYS_ADMIN']);
-      throw new Unsupported(`entering a network namespace needs ${right}`, { cause: error });
+      const [right] = missingCapabilities(['CAP_SYS_ADMIN']);
+      const refusal = right === undefined ? refusalOf('setns') : undefined;
+      const why = refusal ?? `entering a network namespace needs ${right ?? 'CAP_SYS_PTRACE'}`;
+      throw new Unsupported(why, { cause: error });
     }
+    const refusal = refusalOf('socket(AF_NETLINK)');
+    if (refusal !== undefined) throw new Unsupported(refusal);
   }
 
   /** Undefined where the namespace is gone, or the question failed, which is counted. */

@@ -1,0 +1,264 @@
+import { readFileSync } from 'node:fs';
+
+/** System calls that the agent was seen to make: `scripts/measure_calls.ts`. */
+const MEASURED: readonly string[] = JSON.parse(readFileSync(new URL('measured_calls.json', import.meta.url), 'utf8'));
+
+interface Family {
+  readonly why: string;
+  readonly calls: readonly string[];
+}
+
+/** What was not seen and has to be allowed all the same, each with its reason. */
+export const STATED: readonly Family[] = [
+  {
+    why: 'The runtime, between the filter and the first instruction of the agent.',
+    calls: [
+      'execve',
+      'close_range',
+      'faccessat2',
+      'getppid',
+      'prctl',
+      'setresgid',
+      'setresuid',
+      'setgroups',
+      'capset',
+      'capget',
+      'setsid',
+    ],
+  },
+  {
+    why: 'The same on arm64, in another libc, or in another version of libuv.',
+    calls: [
+      ...[
+        'epoll_pwait',
+        'epoll_pwait2',
+        'epoll_wait',
+        'epoll_create1',
+        'eventfd2',
+        'pipe2',
+        'dup',
+        'dup3',
+        'poll',
+        'ppoll',
+      ],
+      ...[
+        'select',
+        'pselect6',
+        'clone',
+        'clone3',
+        'fstat',
+        'newfstatat',
+        'statx',
+        'stat',
+        'lstat',
+        'access',
+        'faccessat',
+        'readlink',
+        'readlinkat',
+      ],
+      ...[
+        'open',
+        'openat',
+        'getdents',
+        'getdents64',
+        'mkdir',
+        'mkdirat',
+        'unlink',
+        'unlinkat',
+        'rename',
+        'renameat',
+        'renameat2',
+        'chmod',
+        'fchmod',
+        'fchmodat',
+      ],
+      ...[
+        'chown',
+        'fchown',
+        'fchownat',
+        'utimensat',
+        'rmdir',
+        'arch_prctl',
+        'rseq',
+        'set_robust_list',
+        'get_robust_list',
+        'set_tid_address',
+        'membarrier',
+      ],
+      ...[
+        'getrlimit',
+        'setrlimit',
+        'prlimit64',
+        'uname',
+        'sysinfo',
+        'getcpu',
+        'sched_getaffinity',
+        'time',
+        'gettimeofday',
+        'clock_gettime',
+        'clock_getres',
+      ],
+    ],
+  },
+  {
+    why: 'Memory, threads, signals and time, as a machine under pressure needs them.',
+    calls: [
+      ...[
+        'brk',
+        'mmap',
+        'mprotect',
+        'mremap',
+        'munmap',
+        'madvise',
+        'mlock',
+        'munlock',
+        'msync',
+        'pkey_alloc',
+        'pkey_mprotect',
+        'pkey_free',
+      ],
+      ...[
+        'futex',
+        'futex_waitv',
+        'sched_yield',
+        'nanosleep',
+        'clock_nanosleep',
+        'restart_syscall',
+        'rt_sigaction',
+        'rt_sigprocmask',
+        'rt_sigreturn',
+      ],
+      ...[
+        'rt_sigtimedwait',
+        'sigaltstack',
+        'kill',
+        'tgkill',
+        'tkill',
+        'exit',
+        'exit_group',
+        'wait4',
+        'waitid',
+        'gettid',
+        'getpid',
+        'getrandom',
+        'getrusage',
+      ],
+    ],
+  },
+  {
+    why: 'Sinks, the API and /metrics: connections over TCP and a Unix socket, and name servers over UDP.',
+    calls: [
+      ...[
+        'socket',
+        'socketpair',
+        'bind',
+        'listen',
+        'accept',
+        'accept4',
+        'connect',
+        'shutdown',
+        'getsockname',
+        'getpeername',
+        'getsockopt',
+        'setsockopt',
+      ],
+      ...[
+        'sendto',
+        'recvfrom',
+        'sendmsg',
+        'recvmsg',
+        'sendmmsg',
+        'recvmmsg',
+        'read',
+        'readv',
+        'write',
+        'writev',
+        'ioctl',
+        'fcntl',
+        'close',
+      ],
+    ],
+  },
+  {
+    why: 'The spool, the file sink and what outlives a restart; files that are watched.',
+    calls: [
+      ...[
+        'pread64',
+        'pwrite64',
+        'preadv',
+        'pwritev',
+        'lseek',
+        'ftruncate',
+        'truncate',
+        'fsync',
+        'fdatasync',
+        'fallocate',
+        'flock',
+        'fadvise64',
+      ],
+      ...[
+        'inotify_init1',
+        'inotify_add_watch',
+        'inotify_rm_watch',
+        'statfs',
+        'fstatfs',
+        'umask',
+        'getcwd',
+        'copy_file_range',
+        'sendfile',
+        'linkat',
+        'symlinkat',
+      ],
+    ],
+  },
+  {
+    why: 'The kernel: programs and maps of BPF, performance events for kprobes, other network namespaces.',
+    calls: ['bpf', 'perf_event_open', 'setns'],
+  },
+  {
+    why: 'Who we are.',
+    calls: [
+      'getuid',
+      'geteuid',
+      'getgid',
+      'getegid',
+      'getgroups',
+      'getresuid',
+      'getresgid',
+      'sched_getscheduler',
+      'sched_setscheduler',
+      'getpriority',
+      'setpriority',
+    ],
+  },
+];
+
+/** Seen, and refused all the same: libuv asks once and goes on without; what a ring does passes by every filter. */
+const REFUSED = new Set(['io_uring_setup', 'io_uring_enter', 'io_uring_register']);
+
+const ALLOWED = [...new Set([...MEASURED, ...STATED.flatMap(({ calls }) => calls)])]
+  .filter((name) => !REFUSED.has(name))
+  .sort();
+
+/** What a runtime reads: https://kubernetes.io/docs/reference/node/seccomp/, in the form of Docker's profiles. */
+export interface SeccompProfile {
+  readonly defaultAction: string;
+  readonly defaultErrnoRet: number;
+  readonly architectures: readonly string[];
+  readonly syscalls: readonly { readonly names: readonly string[]; readonly action: string }[];
+}
+
+/** Calls that were seen and that no family has. */
+export const SEEN_ONLY = MEASURED.filter(
+  (name) => ALLOWED.includes(name) && !STATED.some(({ calls }) => calls.includes(name)),
+);
+
+const EPERM = 1;
+
+/** Everything that the agent does, and nothing else: another call fails with EPERM. */
+export const SECCOMP_PROFILE: SeccompProfile = {
+  defaultAction: 'SCMP_ACT_ERRNO',
+  defaultErrnoRet: EPERM,
+  architectures: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_AARCH64'],
+  syscalls: [{ names: ALLOWED, action: 'SCMP_ACT_ALLOW' }],
+};
