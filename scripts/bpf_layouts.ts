@@ -30,13 +30,15 @@ function variables(btf: Btf, section: string): { name: string; variable: BtfType
 
 interface MapDefinition {
   readonly name: string;
+  /** Kernel: include/uapi/linux/bpf.h, enum bpf_map_type. */
+  readonly type: number;
   /** Undefined where it has none: the storage of sockets. */
   readonly maxEntries: number | undefined;
   readonly structs: readonly BtfType[];
 }
 
 /** A map is a variable of a struct whose members are pointers: a type to its type, a number to an array of so many. */
-function mapsOf(btf: Btf): MapDefinition[] {
+export function mapsOf(btf: Btf): MapDefinition[] {
   return variables(btf, '.maps').map(({ name, variable }) => {
     const members = btf.members(btf.resolve(variable.sizeOrType));
     const target = (member: string) => {
@@ -45,7 +47,14 @@ function mapsOf(btf: Btf): MapDefinition[] {
     };
     const entries = target('max_entries');
     const types = [target('key'), target('value')].filter((type) => type !== undefined);
-    return { name, maxEntries: entries && btf.array(entries).count, structs: types.filter(isStruct) };
+    const kind = target('type');
+    if (kind === undefined) throw new Error(`the map ${name} has no type`);
+    return {
+      name,
+      type: btf.array(kind).count,
+      maxEntries: entries && btf.array(entries).count,
+      structs: types.filter(isStruct),
+    };
   });
 }
 
@@ -164,7 +173,7 @@ function renderUnion(names: readonly string[]): string {
   return names.length === 0 ? 'never' : names.map((name) => `'${name}'`).join(' | ');
 }
 
-function renderEntries(maps: readonly MapDefinition[]): string[] {
+function renderEntries(maps: readonly Pick<MapDefinition, 'name' | 'maxEntries'>[]): string[] {
   const sized = maps.filter(({ maxEntries }) => maxEntries !== undefined);
   return sized.length === 0
     ? []
@@ -287,7 +296,7 @@ interface Common {
 
 function renderCommon({ types, maps, constants }: Common): string {
   const body = [...types.values()];
-  const entries = [...maps].map(([name, maxEntries]) => ({ name, maxEntries, structs: [] }));
+  const entries = [...maps].map(([name, maxEntries]) => ({ name, maxEntries }));
   return [
     NOTICE,
     ...importsOf(body.join()),

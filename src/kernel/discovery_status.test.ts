@@ -4,7 +4,10 @@ import { DiscoveryStatus } from './discovery_status.ts';
 const program = { name: 'work_starts', hook: 'tp_btf/workqueue_execute_start', id: 7, runSeconds: 0 };
 
 it('is degraded for what the programs lack and for what the agent may not see, and says since when', () => {
-  const registry: { visibilityGap: string | undefined } = { visibilityGap: undefined };
+  const registry: { visibilityGap: string | undefined; crowd: string | undefined } = {
+    visibilityGap: undefined,
+    crowd: undefined,
+  };
   let degraded: readonly string[] = [];
   const report = {
     health: () => ({ reader: 'tp_btf', degraded }),
@@ -31,5 +34,7 @@ it('is degraded for what the programs lack and for what the agent may not see, a
 
 it('has no programs where none could be loaded', () => {
   const report = { health: () => ({ reader: 'scan', degraded: ['no BTF'] }) };
-  expect(new DiscoveryStatus({ visibilityGap: undefined }, { report }).status(undefined).programs).toEqual([]);
+  expect(
+    new DiscoveryStatus({ visibilityGap: undefined, crowd: undefined }, { report }).status(undefined).programs,
+  ).toEqual([]);
 });

@@ -8,22 +8,22 @@ export const DISCOVERY = 'discovery';
 
 /** How well namespaces and their owners are found, told like a probe; it runs as long as the agent does. */
 export class DiscoveryStatus {
-  readonly #registry: Pick<NetnsRegistry, 'visibilityGap'>;
+  readonly #registry: Pick<NetnsRegistry, 'visibilityGap' | 'crowd'>;
   readonly #life: Pick<Lifecycle, 'report'>;
   #state: ProbeStatus['state'] = 'running';
   #since = new Date();
 
-  constructor(registry: Pick<NetnsRegistry, 'visibilityGap'>, life: Pick<Lifecycle, 'report'>) {
+  constructor(registry: Pick<NetnsRegistry, 'visibilityGap' | 'crowd'>, life: Pick<Lifecycle, 'report'>) {
     this.#registry = registry;
     this.#life = life;
   }
 
   /** @param runTimesMissing why the run time of BPF programs is not measured; undefined where it is */
   status(runTimesMissing: string | undefined): ProbeStatus {
-    const { visibilityGap } = this.#registry;
+    const { visibilityGap, crowd } = this.#registry;
     const { report } = this.#life;
     const { reader, degraded } = report.health();
-    const reasons = [...degraded, ...(visibilityGap === undefined ? [] : [visibilityGap])];
+    const reasons = [...degraded, visibilityGap, crowd].filter((reason) => reason !== undefined);
     this.#enter(reasons.length > 0 ? 'degraded' : 'running');
     return {
       name: DISCOVERY,

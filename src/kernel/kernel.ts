@@ -21,6 +21,7 @@ import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
 import { PodFilterTracker } from '#pods/pod_filters.ts';
 import { NetnsRegistry } from '#pods/registry.ts';
 import { Scanner } from '#pods/scanner.ts';
+import { ownerKey } from '#pods/shared_room.ts';
 import type { AnyProbe, DesiredProbes } from '#probe/contract.ts';
 import { type HookStatus, surveyHooks } from '#probe/hooks.ts';
 import { EVENT_LEDGER } from '#probe/ledger.ts';
@@ -115,6 +116,7 @@ export class Kernel implements AsyncDisposable {
       cpus: this.#sources.cpus,
       paths,
       registry: this.#registry,
+      owners: this.#owners,
       warn: (message) => hooks.log('warn', message),
     });
     this.#discovery = new DiscoveryStatus(this.#registry, this.#life);
@@ -317,10 +319,16 @@ export class Kernel implements AsyncDisposable {
 }
 
 /** Whose room in the maps of BPF probes a namespace takes. A process may make as many as it likes: it has none of its own. */
-function ownedBy({ kind, netns: id, uid, namespace, pod, isRetired }: Entity): OwnedNetns[] {
+function ownedBy(entity: Entity): OwnedNetns[] {
+  const { kind, netns: id, namespace, pod, isRetired } = entity;
   if (isRetired || kind === 'process') return [];
-  const owner = uid === '' ? `${kind} ${id}` : uid;
-  return [{ id, owner, name: kind === 'node' ? 'the node' : namespace === '' ? pod : `${namespace}/${pod}` }];
+  return [
+    {
+      id,
+      owner: ownerKey(entity),
+      name: kind === 'node' ? 'the node' : namespace === '' ? pod : `${namespace}/${pod}`,
+    },
+  ];
 }
 
 function entityStatus(entity: Entity, ips: readonly string[]): EntityStatus {

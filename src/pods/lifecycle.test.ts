@@ -3,6 +3,7 @@ import { asNetnsId } from '#core/netns.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
 import { Unsupported } from '#core/reader.ts';
 import type { NetnsDeparture } from '#probe/life.ts';
+import { OwnerSlots } from '#probe/owners.ts';
 import type { BpfSource } from '#sources/bpf/source.ts';
 import { cpusOf } from '#sources/procfs/cpus.ts';
 import { Lifecycle } from './lifecycle.ts';
@@ -20,7 +21,7 @@ it.each([new Unsupported('this kernel has no BTF'), new Error('no memory')])(
     } as Partial<BpfSource> as BpfSource;
     const warnings: string[] = [];
     const registry = new NetnsRegistry(DEFAULT_PATHS);
-    const options = { bpf, cpus: cpusOf('/sys'), paths: DEFAULT_PATHS, registry };
+    const options = { bpf, cpus: cpusOf('/sys'), paths: DEFAULT_PATHS, registry, owners: new OwnerSlots(registry) };
     using life = new Lifecycle({ ...options, warn: (message) => warnings.push(message) });
     await life.start();
     expect(life.health.reader).toBe('scan');

@@ -11,7 +11,9 @@ import type { RunningProbe, Uncounted } from '#probe/contract.ts';
 import { EbpfInstance } from '#probe/ebpf.ts';
 import { type HookTable, hook, openHooks } from '#probe/hooks.ts';
 import type { NetnsLife, NetnsWatcher } from '#probe/life.ts';
+import { OwnersMap } from '#probe/listed.ts';
 import type { MetricSet } from '#probe/metric.ts';
+import { LISTED_MAX, type Owners } from '#probe/owners.ts';
 import { readMisses } from '#probe/tally.ts';
 import type { BpfSource, ObjectSpec } from '#sources/bpf/source.ts';
 import { ownerFolders } from '#sources/bpf/task_list.ts';
@@ -63,6 +65,7 @@ export interface LifecycleOptions {
   readonly cpus: Cpus;
   readonly paths: Paths;
   readonly registry: NetnsRegistry;
+  readonly owners: Owners;
   readonly warn: (message: string) => void;
 }
 
@@ -138,7 +141,7 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
   }
 
   async #open(): Promise<Running> {
-    const { bpf, cpus, paths, registry } = this.#options;
+    const { bpf, cpus, paths, registry, owners } = this.#options;
     using resources = new DisposableStack();
     bpf.check();
     const possible = cpus.possible();
@@ -146,7 +149,9 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     const object = resources.use(open.object);
     const map = object.map(CPUS);
     for (const [index, cpu] of possible.entries()) map.update(bytesOf(index), bytesOf(cpu));
-    const instance = new EbpfInstance(open, { proc: paths.proc, tally: untoldBirths(object) });
+    const tally = untoldBirths(object);
+    resources.use(new OwnersMap(object, tally, owners));
+    const instance = new EbpfInstance(open, { proc: paths.proc, tally });
     const ring = resources.use(this.#openRing(object));
     resources.use(registry.listen(this));
     const all = resources.move();
@@ -165,6 +170,7 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
       },
       helpers: ['loop', 'map_lookup_percpu_elem'],
       sizes: { mib_rows: 1, [CPUS]: possible.length },
+      onDemand: { owners: LISTED_MAX },
     };
   }
 

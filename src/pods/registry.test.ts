@@ -444,6 +444,17 @@ describe('the dead', () => {
     expect(registry.lastKnown(asNetnsId(4_106))).toBeDefined();
   });
 
+  it('of one owner take no room from those of others', () => {
+    registry.born(birth(A));
+    registry.died(deathOf(A));
+    const other = { pod: 'pod0f0f0f0f-9999-2222-3333-444455556666', container: '', outer: '' };
+    for (let id = 100; id < 100 + 5_000; id++) {
+      registry.born({ ...birth(asNetnsId(id)), folders: other });
+      registry.died(deathOf(asNetnsId(id)));
+    }
+    expect(registry.lastKnown(A)).toBeDefined();
+  });
+
   it('are known by name though they end during the scan that finds them', () => {
     containers.set(900, { podUid: UID });
     registry.found({ id: A, inum: 20, pids: [900], mounts: [], order: 2 }, false, table);
@@ -645,4 +656,16 @@ describe('a scan is needed', () => {
     registry.scanBegins();
     expect(registry.needsScan(rowsOf(A))).toBe(false);
   });
+});
+
+it('a flood of namespaces that only processes name is shown up to a bound, and said', () => {
+  const flood = Array.from({ length: 300 }, (_, index) => [asNetnsId(1_000 + index), [index + 10]] as const);
+  scan([[A, [5], 'blue'], ...flood]);
+  expect(shown.at(-1)?.filter(({ kind }) => kind === 'process')).toHaveLength(256);
+  expect(shown.at(-1)?.map(({ pod }) => pod)).toContain('blue');
+  expect(registry.crowd).toBe('44 namespaces that only a process gives a name are not shown: 256 are');
+  // What they count is nobody's.
+  expect([registry.isUnowned(asNetnsId(1_299)), registry.wasOwned(asNetnsId(1_299))]).toEqual([true, false]);
+  scan([[A, [5], 'blue']]);
+  expect(registry.crowd).toBeUndefined();
 });

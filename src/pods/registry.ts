@@ -14,6 +14,7 @@ import { PROCESSES_MAX, type ProcessTable } from './process_table.ts';
 import { isProcess, readContainer, readNetnsInum } from './processes.ts';
 import { Retired } from './retired.ts';
 import { Sandboxes } from './sandboxes.ts';
+import { ownerKey, SharedRoom } from './shared_room.ts';
 import { oldestFirst, tracesOf } from './traces.ts';
 
 /** A younger namespace is scanned again: its owner may still appear, or join it from elsewhere. */
@@ -21,6 +22,8 @@ const YOUNG_MS = 10_000;
 const SWEEP_EVERY_MS = 5_000;
 /** Caps how many dead namespaces are remembered, so that what is left of them is not counted as unknown. */
 const DEAD_MAX = 4_096;
+/** Caps how many namespaces are shown that only a process gives a name: one process makes thousands of them. */
+const PROCESSES_SHOWN_MAX = 256;
 /** Caps how many dead entities are still shown: two a second for two minutes. */
 const RETIRED_MAX = 256;
 
@@ -77,9 +80,11 @@ export class NetnsRegistry implements NetnsIndex {
   readonly #known = new Map<NetnsId, Known>();
   /** When namespaces were first listed that have no process that we see and no mount: another node's, on a machine that plays several. */
   readonly #unowned = new Map<NetnsId, number>();
-  readonly #dead = new Map<NetnsId, Dead>();
+  readonly #dead = new SharedRoom<Dead>(DEAD_MAX);
   readonly #retired = new Retired(RETIRED_MAX);
   readonly #sweepers = new Set<(isDead: (id: NetnsId) => boolean) => void>();
+  /** Namespaces past {@link PROCESSES_SHOWN_MAX}. */
+  #unshown: ReadonlySet<NetnsId> = new Set();
   #owners: Pick<OwnerSlots, 'sweep'> | undefined;
   #events: NetnsEvents | undefined;
   #watcher: NetnsWatcher | undefined;
@@ -132,23 +137,31 @@ export class NetnsRegistry implements NetnsIndex {
     return this.#unowned.size;
   }
 
+  /** What is too much to be shown, in words; undefined where all is. */
+  get crowd(): string | undefined {
+    const { size } = this.#unshown;
+    return size === 0
+      ? undefined
+      : `${size} namespaces that only a process gives a name are not shown: ${PROCESSES_SHOWN_MAX} are`;
+  }
+
   get retired(): Pick<Retired, 'size' | 'dropped'> {
     return this.#retired;
   }
 
   /** Whether the namespace is known to belong to nobody: it is dead, or unowned. */
   isIgnored(id: NetnsId): boolean {
-    return this.#dead.has(id) || this.#unowned.has(id);
+    return this.#dead.has(id) || this.isUnowned(id);
   }
 
   /** Whether the namespace is alive, was looked at, and belongs to nobody. */
   isUnowned(id: NetnsId): boolean {
-    return this.#unowned.has(id);
+    return this.#unowned.has(id) || this.#unshown.has(id);
   }
 
   /** Whether the namespace belongs to somebody, or did before it died. */
   wasOwned(id: NetnsId): boolean {
-    return this.#known.has(id) || this.#dead.has(id);
+    return (this.#known.has(id) || this.#dead.has(id)) && !this.#unshown.has(id);
   }
 
   /** Whether the kernel lists the namespace as made by a process that is root only in a user namespace of its own. */
@@ -232,7 +245,7 @@ export class NetnsRegistry implements NetnsIndex {
     const { id } = death;
     if (this.#forget(id)) this.#notify();
     const dead = this.#dead.get(id);
-    if (dead !== undefined) this.#dead.set(id, { ...dead, isFinal: true });
+    if (dead !== undefined) this.#dead.set(id, ownerKey(dead.entity), { ...dead, isFinal: true });
     this.#watcher?.died(death, this.#retired.has(id));
   }
 
@@ -383,7 +396,11 @@ export class NetnsRegistry implements NetnsIndex {
 
   #notify(): void {
     this.#changed = false;
-    this.#listener([...this.#judge.entities, ...this.#retired.entities]);
+    const { entities } = this.#judge;
+    const processes = entities.filter(({ kind }) => kind === 'process').map(({ netns }) => netns);
+    this.#unshown = new Set(processes.slice(PROCESSES_SHOWN_MAX));
+    const shown = entities.filter(({ netns }) => !this.#unshown.has(netns));
+    this.#listener([...shown, ...this.#retired.entities]);
   }
 
   /** Returns whether it was known. */
@@ -394,11 +411,7 @@ export class NetnsRegistry implements NetnsIndex {
     const judged = this.#judge.remove(id);
     if (judged === undefined) return false;
     const { owner, entity, startSeconds } = judged;
-    this.#dead.set(id, { entity, isFinal: false });
-    if (this.#dead.size > DEAD_MAX) {
-      const [oldest] = this.#dead.keys();
-      if (oldest !== undefined) this.#dead.delete(oldest);
-    }
+    this.#dead.set(id, ownerKey(entity), { entity, isFinal: false });
     // Nobody asks any more for a namespace that only a process gave a name.
     if (this.#watcher !== undefined && entity.kind !== 'process' && entity.kind !== 'node') {
       this.#retired.add(entity, this.#now() + this.#watcher.retireMs);

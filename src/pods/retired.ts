@@ -1,18 +1,18 @@
 import type { NetnsId } from '#core/netns.ts';
 import type { Entity } from './entity.ts';
+import { ownerKey, SharedRoom } from './shared_room.ts';
 
-/** Entities whose namespaces are dead and whose last values are still shown, in the order of their deaths. */
+/** Entities whose namespaces are dead and whose last values are still shown, in the order of their deaths. No Pod takes the room of others. */
 export class Retired {
-  readonly #max: number;
-  readonly #entities = new Map<NetnsId, { readonly entity: Entity; readonly untilMs: number }>();
+  readonly #entities: SharedRoom<{ readonly entity: Entity; readonly untilMs: number }>;
   #dropped = 0;
 
   constructor(max: number) {
-    this.#max = max;
+    this.#entities = new SharedRoom(max);
   }
 
   get entities(): Entity[] {
-    return [...this.#entities.values()].map(({ entity }) => entity);
+    return [...this.#entities.entries()].map(([, { entity }]) => entity);
   }
 
   get size(): number {
@@ -29,11 +29,8 @@ export class Retired {
   }
 
   add(entity: Entity, untilMs: number): void {
-    this.#entities.set(entity.netns, { entity: { ...entity, isRetired: true }, untilMs });
-    if (this.#entities.size <= this.#max) return;
-    const [oldest] = this.#entities.keys();
-    if (oldest !== undefined) this.#entities.delete(oldest);
-    this.#dropped++;
+    const retired = { entity: { ...entity, isRetired: true }, untilMs };
+    if (this.#entities.set(entity.netns, ownerKey(entity), retired)) this.#dropped++;
   }
 
   delete(id: NetnsId): void {
@@ -47,7 +44,8 @@ export class Retired {
   /** Lets go of those whose time is over and that nothing holds; returns whether there was any. */
   expire(nowMs: number, isHeld: (id: NetnsId) => boolean = () => false): boolean {
     const before = this.#entities.size;
-    for (const [id, { untilMs }] of this.#entities) if (untilMs <= nowMs && !isHeld(id)) this.#entities.delete(id);
+    for (const [id, { untilMs }] of [...this.#entities.entries()])
+      if (untilMs <= nowMs && !isHeld(id)) this.#entities.delete(id);
     return this.#entities.size < before;
   }
 }

@@ -1,10 +1,9 @@
 import { join } from 'node:path';
-import { BpfError, type BpfMap, type BpfObject, BpfRing, clockOffset, jiffiesPerSecond } from 'bpf-napi';
+import { type BpfObject, BpfRing, clockOffset, jiffiesPerSecond } from 'bpf-napi';
 import { type CommonLayout, eventLedger, MAX_ENTRIES } from '#bpf/generated/common.ts';
 import type { ObjectLayout } from '#bpf/layout.ts';
 import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
-import type { FollowedPodFilter, PodFilter, PodFilters } from '#core/pod_filter.ts';
 import type { ReaderHealth } from '#core/reader.ts';
 import type { ObjectSpec } from '#sources/bpf/source.ts';
 import { readText } from '#sources/procfs/read.ts';
@@ -13,10 +12,11 @@ import type { KernelLedger, ProbeScope, ProbeSettings, ProgramStatus, RunningPro
 import { COUNTED, COUNTS, COUNTS_MAX, Counts, type RestKey } from './counts.ts';
 import { type HookStatus, type HookTable, hookKind, type OpenHooks, openHooks } from './hooks.ts';
 import { EVENT_LEDGER } from './ledger.ts';
+import { AIMED, AIMED_UNLISTED_MAX, MapAim, OWNERS, OwnersMap } from './listed.ts';
 import type { MetricSet } from './metric.ts';
-import { LISTED_MAX, type Owners, type Shares, SLOTS } from './owners.ts';
+import { LISTED_MAX, type Shares, SLOTS } from './owners.ts';
 import { defineRetained, type Retained } from './retained.ts';
-import { bytesOf, Room } from './room.ts';
+import { Room } from './room.ts';
 import { sumPerCpu, type Tally } from './tally.ts';
 
 type CommonMap = CommonLayout['map'];
@@ -27,16 +27,8 @@ const RING: CommonMap = 'events';
 const LEDGER: CommonMap = 'event_ledgers';
 const BUCKETS: CommonMap = 'event_buckets';
 
-/** What src/bpf/common/share.bpf.h puts into every object that has events, or counts by namespace. */
-const OWNERS: CommonMap = 'owners';
-
 /** An owner may have so much of the ring filled, as a part of it, while its reader is late. */
 const RING_SHARES = 4;
-
-/** What src/bpf/common/aim.bpf.h puts into every object that can be aimed. */
-const AIMED: CommonMap = 'aimed_netns';
-/** Aimed-at namespaces that have no owner with a slot: only so many, so that they leave room for the others. */
-const AIMED_UNLISTED_MAX = 1_024;
 
 /** Events wait in the kernel for so long: a ring of 1 MiB holds 5,000 of 200 bytes, so 100,000 a second are no trouble. */
 const DRAIN_EVERY_MS = 25;
@@ -301,90 +293,6 @@ function specOf<L extends ObjectLayout>(
     ring_share: Math.floor((sizes[RING as L['map']] ?? MAX_ENTRIES.events) / RING_SHARES),
   };
   return { ...spec, constants: { ...spec.constants, ...forEvents } };
-}
-
-/** Tells the programs of an object which namespaces are whose. */
-class OwnersMap implements Disposable {
-  readonly #followed: Disposable;
-
-  constructor(object: BpfObject, tally: Tally, owners: Owners) {
-    const map = object.map(OWNERS);
-    this.#followed = owners.follow({
-      listed: (id, slot) => {
-        try {
-          map.update(keyOf(id), bytesOf(slot));
-        } catch (error) {
-          // Where the map is full it shares the room of who is not listed.
-          if (!(error instanceof BpfError)) throw error;
-        }
-      },
-      unlisted: (id) => void map.delete(keyOf(id)),
-      freed: (slot) => tally.freed(slot),
-    });
-  }
-
-  [Symbol.dispose](): void {
-    this.#followed[Symbol.dispose]();
-  }
-}
-
-/** Keeps the namespaces that a probe is aimed at in the map that its programs ask. */
-class MapAim implements Disposable {
-  readonly #aimed: FollowedPodFilter;
-  readonly #owners: Owners;
-  /** Those that found no room. */
-  readonly #outside = new Set<NetnsId>();
-  readonly #unlisted = new Set<NetnsId>();
-
-  constructor(
-    map: BpfMap,
-    aim: PodFilter,
-    { filters, owners }: { readonly filters: PodFilters; readonly owners: Owners },
-  ) {
-    this.#owners = owners;
-    this.#aimed = filters.follow(aim, {
-      add: (id) => this.#add(map, id),
-      remove: (id) => {
-        this.#unlisted.delete(id);
-        if (!this.#outside.delete(id)) map.delete(keyOf(id));
-      },
-    });
-  }
-
-  isAimed(id: NetnsId): boolean {
-    return this.#aimed.isAimed(id);
-  }
-
-  get degraded(): string[] {
-    const count = this.#outside.size;
-    return count === 0 ? [] : [`${count} namespaces that it is aimed at are not seen: ${AIMED} holds no more`];
-  }
-
-  [Symbol.dispose](): void {
-    this.#aimed[Symbol.dispose]();
-  }
-
-  #add(map: BpfMap, id: NetnsId): void {
-    if (this.#owners.slotOf(id) === undefined) {
-      if (this.#unlisted.size >= AIMED_UNLISTED_MAX) {
-        this.#outside.add(id);
-        return;
-      }
-      this.#unlisted.add(id);
-    }
-    try {
-      map.update(keyOf(id), YES);
-    } catch (error) {
-      if (!(error instanceof BpfError)) throw error;
-      this.#outside.add(id);
-    }
-  }
-}
-
-const YES = Uint8Array.of(1);
-
-function keyOf(id: NetnsId): Uint8Array {
-  return new Uint8Array(BigUint64Array.of(BigInt(id)).buffer);
 }
 
 function openRing(

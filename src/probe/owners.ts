@@ -63,6 +63,8 @@ interface OwnerSlot {
   /** Of his namespaces the first; the last one when all have gone. */
   readonly home: NetnsId;
   readonly listed: ReadonlySet<NetnsId>;
+  /** Of those the ones that he has left: they may still lose packets, until they are dead. */
+  readonly left: ReadonlySet<NetnsId>;
 }
 
 /** What is known of namespaces beside their owners. */
@@ -93,12 +95,12 @@ export class OwnerSlots implements Owners {
   /** Takes all namespaces that are somebody's now, an owner's own one before those that it has made. */
   set(owned: readonly OwnedNetns[]): void {
     const byOwner = Map.groupBy(owned, ({ owner }) => owner);
-    // The room of those that are gone is for those that come.
+    const owners = new Map(owned.map(({ id, owner }) => [id, owner]));
     for (const [owner, slot] of this.#owners) {
-      const now = new Set(byOwner.get(owner)?.map(({ id }) => id));
-      const listed = new Set([...slot.listed].filter((id) => now.has(id)));
+      // It is another's now.
+      const listed = new Set([...slot.listed].filter((id) => (owners.get(id) ?? owner) === owner));
       for (const id of slot.listed) if (!listed.has(id)) this.#unlist(id);
-      this.#owners.set(owner, { ...slot, listed });
+      this.#owners.set(owner, { ...slot, listed, left: new Set([...listed].filter((id) => !owners.has(id))) });
     }
     this.#homeless = 0;
     for (const [owner, namespaces] of byOwner) this.#put(owner, namespaces);
@@ -143,7 +145,17 @@ export class OwnerSlots implements Owners {
   /** Frees the slots of owners of whom nothing is left: to be called when the maps have been swept. */
   sweep(isDead: (id: NetnsId) => boolean): void {
     for (const id of this.#others.keys()) if (isDead(id)) this.#others.delete(id);
-    for (const [owner, { slot, home, listed }] of this.#owners) {
+    for (const [owner, before] of this.#owners) {
+      const { slot, home } = before;
+      const listed = new Set(before.listed);
+      const left = new Set(before.left);
+      for (const id of before.left) {
+        if (!isDead(id)) continue;
+        listed.delete(id);
+        left.delete(id);
+        this.#unlist(id);
+      }
+      this.#owners.set(owner, { ...before, listed, left });
       if (listed.size > 0 || !isDead(home)) continue;
       this.#owners.delete(owner);
       this.#bySlot.delete(slot);
@@ -163,13 +175,21 @@ export class OwnerSlots implements Owners {
     for (const { id } of namespaces) this.#others.set(id, owner);
     this.#others.delete(first.id);
     const listed = new Set(before?.listed);
+    const left = new Set(before?.left);
     for (const { id } of namespaces) {
-      if (listed.has(id) || listed.size >= NETNS_EACH_MAX) continue;
+      if (listed.has(id)) continue;
+      const [oldest] = left;
+      if (listed.size >= NETNS_EACH_MAX && oldest !== undefined) {
+        listed.delete(oldest);
+        left.delete(oldest);
+        this.#unlist(oldest);
+      }
+      if (listed.size >= NETNS_EACH_MAX) continue;
       listed.add(id);
       this.#byNetns.set(id, slot);
       for (const follower of this.#followers) follower.listed(id, slot);
     }
-    this.#owners.set(owner, { slot, name: first.name, home: first.id, listed });
+    this.#owners.set(owner, { slot, name: first.name, home: first.id, listed, left });
     this.#bySlot.set(slot, owner);
   }
 

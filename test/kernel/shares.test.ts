@@ -18,6 +18,8 @@ import { withShares } from '../support/shares.ts';
 const NAMESPACES = 40;
 /** A tenth of what the flood would take. */
 const SHARES = { ofOwner: 8, ofUnlisted: 8 };
+/** Events a second of an owner: as many as a victim has drops. */
+const LIMIT = 7;
 const DROPS = 'netsonde_packet_drops_total';
 
 function drop(netns: TestNetns, count: number): void {
@@ -27,6 +29,11 @@ import socket
 for _ in range(${count}):
     socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))
 `);
+}
+
+/** What is lost before a look at the machine is nobody's. */
+function listed(agent: TestKernel, { name }: TestNetns): Promise<void> {
+  return eventually(async () => expect((await agent.kernel.entities()).map(({ pod }) => pod)).toContain(name));
 }
 
 const dropsOf = (page: Exposition, pod: string) => sampleValue(page, DROPS, { pod, reason: 'NO_SOCKET' });
@@ -88,16 +95,17 @@ it('a flood of namespaces takes no counts and no events from others, and the age
   await using pod = new TestPod(CGROUP_V1);
   await using flood = await NamespaceFlood.make(NAMESPACES, pod.container, false);
   await using nested = await NamespaceFlood.make(NAMESPACES, pod.container, true);
-  await using agent = await TestKernel.open('{ probes: { packetloss: { limit: 20 } } }', {
+  await using agent = await TestKernel.open(`{ probes: { packetloss: { limit: ${LIMIT} } } }`, {
     probes: withShares(PROBES, SHARES),
   });
   using before = new TestNetns();
+  const startMs = performance.now();
+  await listed(agent, before);
   drop(before, 3);
   await Promise.all([flood.lose(), nested.lose()]);
   drop(before, 4);
   using after = new TestNetns();
-  // What is lost before a look at the machine is nobody's.
-  await eventually(async () => expect((await agent.kernel.entities()).map(({ pod: of }) => of)).toContain(after.name));
+  await listed(agent, after);
   drop(after, 5);
   await Promise.all([flood.lose(), nested.lose()]);
   const page = await eventually(async () => {
@@ -108,6 +116,12 @@ it('a flood of namespaces takes no counts and no events from others, and the age
   expect(sampleValue(page, DROPS, { pod: 'unlisted', reason: 'other' })).toBeGreaterThan(NAMESPACES);
   const eventsOf = (name: string) => agent.events.filter(({ probe, pod: of }) => probe === 'packetloss' && of === name);
   await eventually(() => expect([eventsOf(before.name).length, eventsOf(after.name).length]).toEqual([7, 5]));
+  // However many namespaces: those that nobody has listed have a rate together, and so have those of user namespaces.
+  const seconds = (performance.now() - startMs) / 1_000;
+  const ids = new Set([...flood.ids, ...nested.ids].map(String));
+  const told = agent.events.filter(({ probe, netns }) => probe === 'packetloss' && ids.has(netns));
+  expect(told.length).toBeGreaterThan(0);
+  expect(told.length).toBeLessThanOrEqual(2 * LIMIT * (1 + seconds));
   await eventually(() =>
     expect(agent.kernel.probes().find(({ name }) => name === 'packetloss')).toMatchObject({
       state: 'degraded',

@@ -89,7 +89,10 @@ class FakeKernel {
       case 'probes':
         return this.probes;
       case 'discovery':
-        return new DiscoveryStatus({ visibilityGap: undefined }, { report: this.#discovery() }).status(undefined);
+        return new DiscoveryStatus(
+          { visibilityGap: undefined, crowd: undefined },
+          { report: this.#discovery() },
+        ).status(undefined);
       case 'entities':
         return aggregator.entities.all.map(({ kind, namespace, pod, netns, uid, labels }) => {
           const ips = kind === 'netns' ? [] : ['10.0.0.1', 'fe80::1'];

@@ -6,7 +6,7 @@ export const FILE = 'lifecycle.bpf.o';
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
   readonly constant: 'pid_namespace' | 'node_netns' | 'possible_cpus' | 'deaths_max';
-  readonly map: 'mib_scratch' | 'mib_rows' | 'percpu_cpus' | 'percpu_anchor' | 'misses' | 'owner_scratch' | 'owner_current' | 'records' | 'owned' | 'cleanup';
+  readonly map: 'mib_scratch' | 'mib_rows' | 'percpu_cpus' | 'percpu_anchor' | 'misses' | 'owner_scratch' | 'owner_current' | 'owners' | 'records' | 'owned' | 'births' | 'cleanup';
   readonly program: 'process_executes' | 'work_queued' | 'work_starts';
 }
 
@@ -14,6 +14,7 @@ export interface Layout {
 export const MAX_ENTRIES = {
   records: 524288,
   owned: 2048,
+  births: 1024,
   cleanup: 1,
 } as const;
 
@@ -23,13 +24,22 @@ export const lifeKind = {
   death: 1,
 } as const;
 
+/** struct birth_share */
+export const birthShare = {
+  SIZE: 16,
+  offsets: { begun: 0, told: 8 },
+  begun: (view: DataView, at: number) => readCounter(view, at + 0),
+  told: (view: DataView, at: number) => readCounter(view, at + 8),
+} as const;
+
 /** struct cleanup_state */
 export const cleanupState = {
-  SIZE: 16,
-  offsets: { function: 0, steps: 8, copies: 12 },
+  SIZE: 24,
+  offsets: { function: 0, steps: 8, copies: 12, unlisted: 16 },
   function: (view: DataView, at: number) => readCounter(view, at + 0),
   steps: (view: DataView, at: number) => view.getUint32(at + 8, true),
   copies: (view: DataView, at: number) => view.getUint32(at + 12, true),
+  unlisted: (view: DataView, at: number) => view.getUint32(at + 16, true),
 } as const;
 
 /** struct life_birth */

@@ -6,6 +6,7 @@
 #include "common/netns_walk.bpf.h"
 #include "common/owner.bpf.h"
 #include "common/pid.bpf.h"
+#include "common/share.bpf.h"
 #include "common/shared.bpf.h"
 #include <bpf/bpf_tracing.h>
 
@@ -35,10 +36,12 @@ struct life_death {
 	struct mib_row row;
 };
 
+#define RING_BYTES (1 << 19)
+
 /* Holds 132 deaths; user space maps it twice, and all of it counts as resident there. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 19);
+	__uint(max_entries, RING_BYTES);
 } records SEC(".maps");
 
 const struct life_birth *const volatile life_birth_record = NULL;
@@ -62,6 +65,46 @@ struct {
 } owned SEC(".maps");
 
 #define YOUNG_NS 60000000000ULL
+
+/*
+ * Births that an owner may have told in a second: a Pod begins with a few, and another that makes namespaces must not
+ * fill the ring. By a hash of the owner: of two that meet there each has what the other leaves.
+ */
+#define BIRTHS_EACH 16
+#define BIRTHS_NS 1000000000ULL
+#define BIRTH_BITS 10
+
+struct birth_share {
+	__u64 begun; /* nanoseconds after boot */
+	__u64 told; /* since then */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << BIRTH_BITS);
+	__type(key, __u32);
+	__type(value, struct birth_share);
+} births SEC(".maps");
+
+static __always_inline bool take_birth(__u64 owner, __u64 now)
+{
+	__u32 index = (owner * 0x9e3779b97f4a7c15ULL) >> (64 - BIRTH_BITS);
+	struct birth_share *share = bpf_map_lookup_elem(&births, &index);
+
+	if (!share)
+		return false;
+	if (now - share->begun > BIRTHS_NS) {
+		share->begun = now;
+		share->told = 0;
+	}
+	return share->told++ < BIRTHS_EACH;
+}
+
+/* Whoever has a cgroup of his own may make others in it that look like a container's: half of the ring is for Pods. */
+static __always_inline bool ring_has_room(bool is_pod)
+{
+	return is_pod || bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) < RING_BYTES / 2;
+}
 
 /* A container's first program is executed once its network namespace and its control group are what they will be. */
 SEC("tp_btf/sched_process_exec")
@@ -87,7 +130,9 @@ int BPF_PROG(process_executes, struct task_struct *task)
 	owner = owner_found();
 	if (!told.owner || !owner || (before && before->owner == told.owner))
 		return 0;
-	birth = bpf_ringbuf_reserve(&records, sizeof(*birth), 0);
+	birth = take_birth(told.owner, told.first) && ring_has_room(owner->pod.text[0])
+			? bpf_ringbuf_reserve(&records, sizeof(*birth), 0)
+			: NULL;
 	if (!birth) {
 		count_miss(untracked);
 		return 0;
@@ -106,6 +151,8 @@ int BPF_PROG(process_executes, struct task_struct *task)
 	return 0;
 }
 
+#define UNLISTED_MAX 96 /* deaths that one run copies of who is not listed; a node begins no more Pods in a second */
+
 /*
  * What the runs of cleanup_net() share. Counters of a walk are here and not on the stack, where the verifier of 7.2
  * knows their values and follows the loop through each.
@@ -114,6 +161,7 @@ struct cleanup_state {
 	__u64 function; /* its address, which is not exported: of the first work of its queue that we see */
 	__u32 steps; /* of this run's walk */
 	__u32 copies;
+	__u32 unlisted; /* of these */
 };
 
 struct {
@@ -155,6 +203,22 @@ static __always_inline void copy_counters(struct net *net, const struct mib_cpus
 	bpf_ringbuf_submit(death, BPF_RB_NO_WAKEUP);
 }
 
+/*
+ * The last counters are shown of who is listed. A Pod that lives for milliseconds is not listed yet; its birth has been
+ * told.
+ */
+static __always_inline bool is_wanted(struct cleanup_state *state, __u64 netns)
+{
+	if (bpf_map_lookup_elem(&owners, &netns))
+		return true;
+	if (!bpf_map_lookup_elem(&owned, &netns))
+		return false;
+	if (state->unlisted++ < UNLISTED_MAX)
+		return true;
+	count_miss(map_full);
+	return false;
+}
+
 static __always_inline bool visit(struct netns_walk *netns, struct net *net, __u32 flags)
 {
 	struct cleanup_state *state;
@@ -162,7 +226,9 @@ static __always_inline bool visit(struct netns_walk *netns, struct net *net, __u
 	if (!(flags & NETNS_DYING))
 		return true;
 	state = find_cleanup();
-	if (state && state->copies++ < deaths_max)
+	if (!state || !is_wanted(state, BPF_CORE_READ(net, net_cookie)))
+		return true;
+	if (state->copies++ < deaths_max)
 		copy_counters(net, &((struct death_walk *)netns)->cpus);
 	else
 		count_miss(map_full);
@@ -201,7 +267,7 @@ int BPF_PROG(work_starts, struct work_struct *work)
 
 	if (!state || !state->function || (__u64)work->func != state->function)
 		return 0;
-	state->copies = 0;
+	state->copies = state->unlisted = 0;
 	state->steps = NETNS_WALK_MAX;
 	walk.cpus.anchor = percpu_anchor_base();
 	walk.cpus.count = possible_cpus;

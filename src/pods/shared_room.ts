@@ -1,0 +1,71 @@
+import type { NetnsId } from '#core/netns.ts';
+import type { Entity } from './entity.ts';
+
+/** Whose an entity is: what has only a process' name is one owner's together, since a process makes as many as it likes. */
+export function ownerKey({ kind, uid, netns }: Pick<Entity, 'kind' | 'uid' | 'netns'>): string {
+  if (kind === 'process') return kind;
+  return uid === '' ? `${kind} ${netns}` : uid;
+}
+
+/** Remembers something of so many namespaces. Where there are more, the owner who has most gives way, with his oldest. */
+export class SharedRoom<V> {
+  readonly #max: number;
+  readonly #values = new Map<NetnsId, { readonly owner: string; readonly value: V }>();
+  readonly #owners = new Map<string, Set<NetnsId>>();
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  get size(): number {
+    return this.#values.size;
+  }
+
+  has(id: NetnsId): boolean {
+    return this.#values.has(id);
+  }
+
+  get(id: NetnsId): V | undefined {
+    return this.#values.get(id)?.value;
+  }
+
+  /** In the order in which they came first. */
+  *entries(): Generator<[NetnsId, V]> {
+    for (const [id, { value }] of this.#values) yield [id, value];
+  }
+
+  /** Returns whether another had to give way. */
+  set(id: NetnsId, owner: string, value: V): boolean {
+    const before = this.#values.get(id);
+    if (before !== undefined && before.owner !== owner) this.delete(id);
+    this.#values.set(id, { owner, value });
+    const ids = this.#owners.get(owner);
+    if (ids === undefined) this.#owners.set(owner, new Set([id]));
+    else ids.add(id);
+    if (this.#values.size <= this.#max) return false;
+    const [oldest] = this.#largest();
+    if (oldest !== undefined) this.delete(oldest);
+    return true;
+  }
+
+  delete(id: NetnsId): void {
+    const found = this.#values.get(id);
+    if (found === undefined) return;
+    this.#values.delete(id);
+    const ids = this.#owners.get(found.owner);
+    ids?.delete(id);
+    if (ids?.size === 0) this.#owners.delete(found.owner);
+  }
+
+  clear(): void {
+    this.#values.clear();
+    this.#owners.clear();
+  }
+
+  /** Of those that have as many, the one that came first. */
+  #largest(): ReadonlySet<NetnsId> {
+    let largest: ReadonlySet<NetnsId> = new Set();
+    for (const ids of this.#owners.values()) if (ids.size > largest.size) largest = ids;
+    return largest;
+  }
+}

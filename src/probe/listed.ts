@@ -1,0 +1,103 @@
+/** What BPF programs look namespaces up in. */
+
+import { BpfError, type BpfMap, type BpfObject } from 'bpf-napi';
+import type { CommonLayout } from '#bpf/generated/common.ts';
+import type { NetnsId } from '#core/netns.ts';
+import type { FollowedPodFilter, PodFilter, PodFilters } from '#core/pod_filter.ts';
+import type { Owners } from './owners.ts';
+import { bytesOf } from './room.ts';
+import type { Tally } from './tally.ts';
+
+type CommonMap = CommonLayout['map'];
+
+/** What src/bpf/common/share.bpf.h puts into every object that has events, or counts by namespace. */
+export const OWNERS: CommonMap = 'owners';
+
+/** What src/bpf/common/aim.bpf.h puts into every object that can be aimed. */
+export const AIMED: CommonMap = 'aimed_netns';
+/** Aimed-at namespaces that have no owner with a slot: only so many, so that they leave room for the others. */
+export const AIMED_UNLISTED_MAX = 1_024;
+
+/** Tells the programs of an object which namespaces are whose. */
+export class OwnersMap implements Disposable {
+  readonly #followed: Disposable;
+
+  constructor(object: BpfObject, tally: Tally, owners: Owners) {
+    const map = object.map(OWNERS);
+    this.#followed = owners.follow({
+      listed: (id, slot) => {
+        try {
+          map.update(keyOf(id), bytesOf(slot));
+        } catch (error) {
+          // Where the map is full it shares the room of who is not listed.
+          if (!(error instanceof BpfError)) throw error;
+        }
+      },
+      unlisted: (id) => void map.delete(keyOf(id)),
+      freed: (slot) => tally.freed(slot),
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#followed[Symbol.dispose]();
+  }
+}
+
+/** Keeps the namespaces that a probe is aimed at in the map that its programs ask. */
+export class MapAim implements Disposable {
+  readonly #aimed: FollowedPodFilter;
+  readonly #owners: Owners;
+  /** Those that found no room. */
+  readonly #outside = new Set<NetnsId>();
+  readonly #unlisted = new Set<NetnsId>();
+
+  constructor(
+    map: BpfMap,
+    aim: PodFilter,
+    { filters, owners }: { readonly filters: PodFilters; readonly owners: Owners },
+  ) {
+    this.#owners = owners;
+    this.#aimed = filters.follow(aim, {
+      add: (id) => this.#add(map, id),
+      remove: (id) => {
+        this.#unlisted.delete(id);
+        if (!this.#outside.delete(id)) map.delete(keyOf(id));
+      },
+    });
+  }
+
+  isAimed(id: NetnsId): boolean {
+    return this.#aimed.isAimed(id);
+  }
+
+  get degraded(): string[] {
+    const count = this.#outside.size;
+    return count === 0 ? [] : [`${count} namespaces that it is aimed at are not seen: ${AIMED} holds no more`];
+  }
+
+  [Symbol.dispose](): void {
+    this.#aimed[Symbol.dispose]();
+  }
+
+  #add(map: BpfMap, id: NetnsId): void {
+    if (this.#owners.slotOf(id) === undefined) {
+      if (this.#unlisted.size >= AIMED_UNLISTED_MAX) {
+        this.#outside.add(id);
+        return;
+      }
+      this.#unlisted.add(id);
+    }
+    try {
+      map.update(keyOf(id), YES);
+    } catch (error) {
+      if (!(error instanceof BpfError)) throw error;
+      this.#outside.add(id);
+    }
+  }
+}
+
+const YES = Uint8Array.of(1);
+
+function keyOf(id: NetnsId): Uint8Array {
+  return new Uint8Array(BigUint64Array.of(BigInt(id)).buffer);
+}

@@ -1,0 +1,96 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { mapsOf, readCompiledObject } from '../../scripts/bpf_layouts.ts';
+
+const OBJECTS = fileURLToPath(new URL('../../dist/bpf', import.meta.url));
+
+/** Kernel: include/uapi/linux/bpf.h, enum bpf_map_type. */
+const ARRAYS = [2, 6];
+
+/** Why nobody takes the room of others in a map: docs/adr/0025-every-owners-share.md. */
+const RULES = {
+  /** An array of which every entry is somebody's, or the machine's, from the start. */
+  fixed: [
+    'address_cells',
+    'cleanup',
+    'count_rest',
+    'event_buckets',
+    'event_ledgers',
+    'mib_scratch',
+    'misses',
+    'owner_current',
+    'owner_scratch',
+    'packet_deliveries',
+    'percpu_anchor',
+    'percpu_cpus',
+    'rows_returned',
+    'rows_taken',
+    'softirq_clocks',
+    'softirq_histograms',
+    'tcp_progress_cell',
+    'transmit_depths',
+    'transmits',
+    'virtio_histograms',
+    'waiting_drops',
+  ],
+  /** Rows by slot: an object has one such map, with what counts its rows. */
+  rows: ['block_histograms', 'counts', 'kernel_histograms', 'socket_histograms', 'transmit_histograms'],
+  /** Written by user space, so many namespaces of each owner. */
+  listed: ['aimed_netns', 'owners'],
+  /** A ring of which a slot has a part. */
+  ring: ['events'],
+  /** An array that is found by a hash: the later one wins, and who was there is counted as untracked. */
+  later: ['packet_slots', 'queued_packets'],
+  /** As many as there are requests or sockets: its memory comes and goes with them. */
+  device: ['block_requests', 'socket_states', 'virtio_commands'],
+  /** Rows of a walk, which user space reads before the next one. */
+  walk: ['conntrack_rows', 'mib_rows', 'netns_rows', 'qdisc_rows', 'sock_places', 'sock_rows', 'task_rows'],
+  /** Rows of a walk, so many of each slot. */
+  walkBySlot: ['tcp_accept_queues', 'tcp_listeners', 'tcp_rows'],
+  /** Births and deaths: so many births of an owner in a second, and deaths only of who was told of. */
+  life: ['births', 'owned', 'records'],
+} as const;
+
+type Rule = keyof typeof RULES;
+
+function ruleOf(map: string): Rule | undefined {
+  return (Object.keys(RULES) as Rule[]).find((rule) => (RULES[rule] as readonly string[]).includes(map));
+}
+
+const files = readdirSync(OBJECTS).filter((name) => name.endsWith('.bpf.o'));
+
+describe.each(files)('%s', (file) => {
+  const maps = mapsOf(readCompiledObject(file, readFileSync(join(OBJECTS, file))).btf);
+  const names = maps.map(({ name }) => name);
+
+  it('has a rule of whose room it is for each map', () => {
+    expect(names.filter((name) => ruleOf(name) === undefined)).toEqual([]);
+  });
+
+  it('has room from the start where nobody is to take it', () => {
+    const fixed = maps.filter(({ name }) => ruleOf(name) === 'fixed' || ruleOf(name) === 'later');
+    expect(fixed.filter(({ type }) => !ARRAYS.includes(type)).map(({ name }) => name)).toEqual([]);
+  });
+
+  it('has what its rules need', () => {
+    const rows = names.filter((name) => ruleOf(name) === 'rows');
+    expect(rows.length).toBeLessThanOrEqual(1);
+    if (rows.length > 0) expect(names).toEqual(expect.arrayContaining(['owners', 'rows_taken', 'rows_returned']));
+    if (names.includes('events')) expect(names).toEqual(expect.arrayContaining(['owners', 'event_buckets']));
+  });
+});
+
+it('has no rule for a map that is not there', () => {
+  const there = new Set(
+    files.flatMap((file) =>
+      mapsOf(readCompiledObject(file, readFileSync(join(OBJECTS, file))).btf).map(({ name }) => name),
+    ),
+  );
+  expect(
+    Object.values(RULES)
+      .flat()
+      .filter((name) => !there.has(name)),
+  ).toEqual([]);
+});
