@@ -1,14 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { FILE } from '#bpf/generated/packetloss.ts';
+import { freeCycle } from '#core/cycle.ts';
 import { asNetnsId, UNLISTED } from '#core/netns.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
 import { ANY_REASON, COUNTED, Counts } from '#probe/counts.ts';
 import { OwnerSlots } from '#probe/owners.ts';
 import { PROBES } from '#probes/index.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
+import { SourceErrors } from '#sources/errors.ts';
+import { TcpPass } from '#sources/sockets/pass.ts';
 import { CGROUP_V1, TestPod } from '../support/cgroups.ts';
+import { sh } from '../support/command.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
-import { TestNetns } from '../support/hosts.ts';
+import { startPython, TestNetns } from '../support/hosts.ts';
 import { OBJECTS, TestKernel } from '../support/kernel.ts';
 import { NamespaceFlood } from '../support/namespace_flood.ts';
 import { eventually } from '../support/oracle.ts';
@@ -89,6 +93,26 @@ describe.each([
     expect(Math.max(...ofVictim.map(({ count }) => Number(count)))).toBe(5);
     expect(counts.uncounted().map_full).toBe(0);
   });
+});
+
+it('a namespace that listens on everything hides no accept queue of another', async () => {
+  using greedy = new TestNetns();
+  using victim = new TestNetns();
+  const listen = (count: number) => `
+import socket, time
+kept = [socket.create_server(('127.0.0.1', 0)) for _ in range(${count})]
+print('ready', flush=True)
+time.sleep(1000)
+`;
+  for (const { name } of [greedy, victim]) sh(`ip -n ${name} link set lo up`);
+  await using _greedy = await startPython(greedy, listen(40));
+  await using _victim = await startPython(victim, listen(3));
+  using pass = await TcpPass.open(new BpfSource(OBJECTS, DEFAULT_PATHS.sys), 2, new SourceErrors(), { portsEach: 8 });
+  for (let walks = 0; walks < 2; walks++) {
+    const snapshot = await pass.read(freeCycle());
+    const queuesOf = ({ id }: TestNetns) => snapshot.summary(asNetnsId(Number(id)))?.acceptQueues.length;
+    expect([queuesOf(greedy), queuesOf(victim)]).toEqual([8, 3]);
+  }
 });
 
 it('a flood of namespaces takes no counts and no events from others, and the agent says who is limited', async () => {

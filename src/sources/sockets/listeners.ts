@@ -93,7 +93,7 @@ class ListenerPass implements Pass<readonly Listener[]> {
       programs: ['tcp_count'],
       helpers: ['loop'],
       constants: { can_cast: bpf.btf().find(KIND.function, 'bpf_rdonly_cast') !== undefined },
-      sizes: { tcp_rows: 1, tcp_accept_queues: 1 },
+      sizes: { tcp_rows: LISTENERS_MAX, tcp_accept_queues: 1 },
     });
     return new ListenerPass(errors, object);
   }

@@ -24,8 +24,11 @@ export interface PassOptions {
   readonly sliceUs: number;
   /** Time of one walk in all: some half a million sockets. */
   readonly walkMs: number;
+  /** Ports of one namespace whose accept queues are told: one that listens on everything must not hide those of the others. */
+  readonly portsEach: number;
 }
 
+const PORTS_EACH = 4_096;
 const ROWS_MIN = MAX_ENTRIES.tcp_rows;
 const ROWS_MAX = 1 << 15;
 /** Ports that the listeners of one namespace have, on average. */
@@ -77,7 +80,7 @@ export class TcpPass implements Pass<TcpSnapshot> {
     errors: SourceErrors,
     options: Partial<PassOptions> = {},
   ): Promise<TcpPass> {
-    const all = { canCast: hasCast(bpf), sliceUs: SLICE_US, walkMs: WALK_MS, ...options };
+    const all = { canCast: hasCast(bpf), sliceUs: SLICE_US, walkMs: WALK_MS, portsEach: PORTS_EACH, ...options };
     let rows = ROWS_MIN;
     while (rows < 2 * namespaces && rows < ROWS_MAX) rows *= 2;
     return new TcpPass(bpf, all, errors, rows, await load(bpf, all, rows));
@@ -115,7 +118,8 @@ export class TcpPass implements Pass<TcpSnapshot> {
 
   #snapshot(): TcpSnapshot {
     // Connections are counted all the same: a Pod that listens on everything must not hide those of the others.
-    const left = tcpProgress.acceptQueuesFull(this.#progressView, 0);
+    const at = this.#progressView;
+    const left = tcpProgress.acceptQueuesFull(at, 0) + tcpProgress.acceptQueuesLeft(at, 0);
     if (left > 0)
       this.#errors.count('bpf', 'tcp accept queues', `${left} sockets listen on more ports than there is room for`);
     const acceptQueues = this.#acceptQueues();
@@ -159,12 +163,12 @@ function hasCast(bpf: BpfSource): boolean {
   return bpf.btf().find(KIND.function, 'bpf_rdonly_cast') !== undefined;
 }
 
-function load(bpf: BpfSource, { canCast }: PassOptions, rows: number): Promise<LoadedObject<Layout>> {
+function load(bpf: BpfSource, { canCast, portsEach }: PassOptions, rows: number): Promise<LoadedObject<Layout>> {
   return bpf.load<Layout>({
     file: FILE,
     programs: ['tcp_count'],
     helpers: ['loop'],
-    constants: { can_cast: canCast },
+    constants: { can_cast: canCast, ports_each: portsEach },
     sizes: { tcp_rows: rows, tcp_accept_queues: rows * PORTS },
   });
 }
