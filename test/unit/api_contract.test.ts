@@ -1,6 +1,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -13,9 +13,13 @@ import { ConfigReader } from '#config/load.ts';
 import { sinksSchema } from '#config/sinks.ts';
 import { asNetnsId } from '#core/netns.ts';
 import { KINDS } from '#core/record_kinds.ts';
+import { Connections } from '#http/connections.ts';
+import { Listeners } from '#http/listeners.ts';
+import { Refusals } from '#http/refusals.ts';
 import { EventOutbox } from '#kernel/outbox.ts';
 import type { EventDescriptor } from '#probe/event.ts';
 import { PROBES } from '#probes/index.ts';
+import { createHealthApp } from '#server';
 import { ApiHost, KUBERNETES } from '../support/api_host.ts';
 import { checkAnswer, readEvent } from '../support/contract.ts';
 import { eventually } from '../support/oracle.ts';
@@ -157,6 +161,15 @@ describe('every route', () => {
     expect(await statuses()).toEqual(WITHOUT_KERNEL);
   });
 
+  it('waits for its turn at the kernel thread, and says when there was none', async () => {
+    host.kernel.state = 'hangs';
+    await statuses();
+    const response = await host.fetch('/api/v1/entities');
+    expect([response.status, response.headers.get('retry-after')]).toEqual([503, '1']);
+    expect(await response.json()).toEqual({ error: '4 others were served all the time' });
+    expect(host.refusals.counts.get('busy')).toBe(1);
+  });
+
   it('answers after a configuration was rejected, and before one was applied', async () => {
     const fault = (() => {
       try {
@@ -201,6 +214,18 @@ describe('every route', () => {
 
 it.each(['/web/%ff', '/web/%', '/web/%E0%A4%A'])('a path that is malformed, %s: 400 in words', async (path) => {
   expect(await answerOf(path)).toEqual({ status: 400, body: { error: 'the path or the query is malformed' } });
+});
+
+it('the address for the kubelet has health and nothing else', async () => {
+  let isReady = false;
+  const refusals = new Refusals();
+  using listeners = new Listeners(new Connections(refusals), refusals);
+  await listeners.onAddress({ host: '127.0.0.1', port: 0 }, createHealthApp({ ready: () => isReady }));
+  const statusOf = async (path: string) => (await fetch(`http://${listeners.address}${path}`)).status;
+  expect([await statusOf('/healthz'), await statusOf('/readyz')]).toEqual([200, 503]);
+  isReady = true;
+  expect(await statusOf('/readyz')).toBe(200);
+  for (const path of ['/', '/metrics', '/api/v1/agent', '/web/%ff']) expect(await statusOf(path)).toBe(404);
 });
 
 it('a path that is not there: 404 in words', async () => {
@@ -300,6 +325,23 @@ describe('events', () => {
     const { status, body } = await answerOf(`${EVENTS_PATH}?${query}`, NDJSON);
     expect(status).toBe(400);
     expect((body as { error: string }).error).toContain(words);
+  });
+
+  it('that a client does not take have a bound: its connection is closed, and counted', async () => {
+    const [address, port] = host.address.split(':');
+    const client = connect(Number(port), address).on('error', () => undefined);
+    client.pause();
+    client.write(`GET ${EVENTS_PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+    await eventually(() => expect(host.bus.followers).toBe(1));
+    const [event] = await eventsOfAllTypes();
+    const batch = Array.from({ length: 200 }, () => ({ ...event, message: 'm'.repeat(2_000) }) as EventRecord);
+    await eventually(async () => {
+      host.lane.receive(batch);
+      await turn();
+      expect(host.bus.followers).toBe(0);
+    });
+    expect(host.refusals.counts.get('unread')).toBe(1);
+    client.destroy();
   });
 
   it('have a bound of clients that follow', async () => {
