@@ -71,7 +71,7 @@ A series with an empty \`sink\` counts for every sink that takes the kind. A sin
 | \`rejected\` | the sink refused this record for good; \`/api/v1/sinks\` has its words |
 | \`shutdown\` | the agent ended, or the sink was removed, and it did not take the rest within four seconds |
 | \`not_configured\` | the record came while the sink was not in the configuration, or did not take its kind |
-| \`spool_damaged\` | a file of the spool, or a line in it, could not be read |
+| \`spool_damaged\` | a file of the spool, or a line in it, could not be read, or is no record |
 | \`unknown_kind\` | a line of the spool is of a kind, or of a version of it, that only another version of netsonde knows |
 | \`left_in_spool\` | the sink or its spool was taken out of the configuration with records in it; they are found there when it is configured again |
 | \`write_failed\` | an error in netsonde itself; the log has it |
@@ -92,7 +92,11 @@ Delivery is **at least once**: when an answer is lost on its way, the batch is s
 
 With \`spool\`, every record goes through files on the disk until it is delivered. A restart or a \`SIGKILL\` of the agent loses what came in its last moment, some milliseconds, and nothing else; what had been
 delivered just before may be delivered once more. A crash of the machine can cost more: the agent does not wait for the disk. When the disk does not take the files, records wait in memory
-as without a spool, and the sink shows why. A spool belongs to one sink of one agent.
+as without a spool, and the sink shows why; so they do where the disk hangs. A folder belongs to one sink of one agent, which locks it while it runs (flock(2)): another one says so, keeps its records in memory, and takes the
+folder once it is free. \`netsonde check\` refuses two sinks with one folder. Folder and files are for their owner alone (0700, 0600); links, pipes and folders among the files are left alone.
+
+Files may be damaged in any way, also while the agent runs. A line that is no record, or whose bytes are no UTF-8, is dropped alone as \`spool_damaged\`; so are lines that a file has lost. A line that nobody counted before is counted as
+recovered when it is found. A position that cannot be right is ignored: what was delivered may then come twice, and nothing is lost.
 
 Each line is the kind, the version of its JSON, the probe and the JSON: \`event/1 packetloss {…}\`. Lines without these are events of netsonde before it had kinds; they are read as such. Versions before that cannot read the new lines, and count them as \`spool_damaged\`.`;
 

@@ -49,7 +49,7 @@ export class Agent implements AsyncDisposable {
   readonly #config: ConfigLoop;
   readonly #bus = new EventBus();
   readonly #ledger = new Ledger();
-  readonly #files = new Files();
+  readonly #files: Files;
   readonly #lane: Lane;
   readonly #sinks: SinkSet;
   readonly #logShipping: LogShipping;
@@ -62,10 +62,11 @@ export class Agent implements AsyncDisposable {
   #configMap: ConfigMapWatcher | undefined;
   readonly #ending = new AbortController();
 
-  private constructor(options: AgentOptions, clocks: Clocks) {
+  private constructor(options: AgentOptions, clocks: Clocks, files: Files) {
     const { log } = options;
     this.#options = options;
-    this.#logShipping = new LogShipping(log, options.node);
+    this.#files = files;
+    this.#logShipping = new LogShipping(log, options.node, files);
     this.#sinks = new SinkSet({
       ledger: this.#ledger,
       kinds: RECORD_KINDS,
@@ -133,12 +134,11 @@ export class Agent implements AsyncDisposable {
    */
   static async start(options: AgentOptions): Promise<Agent> {
     const { state: directory, paths, log } = options;
-    const agent = new Agent(
-      options,
-      await Clocks.open({ directory, proc: paths.proc, warn: (message) => log.warn(message) }),
-    );
+    const files = new Files();
+    const clocks = await Clocks.open({ directory, files, proc: paths.proc, warn: (message) => log.warn(message) });
+    const agent = new Agent(options, clocks, files);
     try {
-      const content = options.configFile === undefined ? undefined : await readContent(options.configFile);
+      const content = options.configFile === undefined ? undefined : await readContent(files, options.configFile);
       // A fault that can be seen now is told before anything is started.
       if (content !== undefined) agent.#config.check(content);
       await agent.#listen();
@@ -168,7 +168,13 @@ export class Agent implements AsyncDisposable {
     }
     await this.#config.begin(content);
     if (configFile !== undefined && content !== undefined) {
-      this.#watcher = new FileWatcher(configFile, content, (changed) => void this.#config.reload(changed));
+      this.#watcher = new FileWatcher({
+        path: configFile,
+        initial: content,
+        changed: (changed) => void this.#config.reload(changed),
+        files: this.#files,
+        warn: (message) => log.warn(message),
+      });
     }
   }
 
@@ -229,7 +235,7 @@ export class Agent implements AsyncDisposable {
       ledger: this.#ledger,
       unfolded: () => this.#lane.unfolded,
       sinks: this.#sinks,
-      config: () => this.#config.status,
+      config: () => ({ ...this.#config.status, notice: this.#watcher?.notice ?? '' }),
       document: () => this.#config.document,
       node,
       started: new Date(),

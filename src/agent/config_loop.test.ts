@@ -7,13 +7,14 @@ import type { ConfigMapVersion } from '#config/configmap.ts';
 import { ConfigError } from '#config/faults.ts';
 import { ConfigReader } from '#config/load.ts';
 import type { Labels } from '#core/selector.ts';
+import { Files } from '#files/files.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import type { DesiredKernel } from '#probe/contract.ts';
 import { PROBES } from '#probes/index.ts';
 import { ConfigLoop } from './config_loop.ts';
 
 const READER = new ConfigReader(PROBES);
-const DEFAULTS = { file: '/etc/netsonde.yaml', configMap: null, generation: 0, successful: false, rejected: null };
+const DEFAULTS = { file: '/etc/netsonde.yaml', configMap: null, generation: 0, successful: false, notice: '', rejected: null };
 const START = Date.UTC(2026, 10, 21, 3);
 
 let directory: string;
@@ -38,7 +39,12 @@ async function open(nodeLabels: Labels = {}): Promise<ConfigLoop> {
   return new ConfigLoop({
     origin: { file: '/etc/netsonde.yaml', configMap: null },
     reader: READER,
-    clocks: await Clocks.open({ directory, proc: '/proc', warn: (message) => logs.push(`warn ${message}`) }),
+    clocks: await Clocks.open({
+      directory,
+      files: new Files(),
+      proc: '/proc',
+      warn: (message) => logs.push(`warn ${message}`),
+    }),
     nodeLabels,
     followers: {
       log: ({ log }) => step(`log ${log.level}`),

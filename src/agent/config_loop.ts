@@ -54,7 +54,7 @@ export class ConfigLoop implements AsyncDisposable {
     this.#options = options;
     this.#nodeLabels = nodeLabels;
     this.#active = new ActiveConfig({ reader, clocks, ended: (sections) => this.#revert(sections) });
-    this.#status = { ...origin, generation: 0, successful: false, appliedMs: 0, rejected: null };
+    this.#status = { ...origin, generation: 0, successful: false, appliedMs: 0, notice: '', rejected: null };
   }
 
   get status(): ConfigStatus {

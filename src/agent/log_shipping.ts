@@ -2,22 +2,24 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'winston';
 import type { LogLokiConfig } from '#config/sinks.ts';
 import { withDeadline } from '#core/deadline.ts';
+import type { Files } from '#files/files.ts';
+import type { LokiShipping } from './log_loki.ts';
 
 const FLUSH_MS = 2_000;
-
-type Transport = Parameters<Logger['add']>[0];
 
 /** Adds to the agent's log a way to Loki, where the configuration asks for one. */
 export class LogShipping implements AsyncDisposable {
   readonly #log: Logger;
   readonly #node: string;
+  readonly #files: Files;
   #config: LogLokiConfig | undefined;
-  #transport: Transport | undefined;
+  #shipping: LokiShipping | undefined;
   #failure = '';
 
-  constructor(log: Logger, node: string) {
+  constructor(log: Logger, node: string, files: Files) {
     this.#log = log;
     this.#node = node;
+    this.#files = files;
   }
 
   async apply(config: LogLokiConfig | undefined): Promise<void> {
@@ -27,8 +29,8 @@ export class LogShipping implements AsyncDisposable {
     if (config === undefined) return;
     const { createLokiTransport } = await import('./log_loki.ts');
     try {
-      this.#transport = createLokiTransport(config, this.#node, (message) => this.#failed(message));
-      this.#log.add(this.#transport);
+      this.#shipping = await createLokiTransport(config, this.#node, this.#files, (message) => this.#failed(message));
+      this.#log.add(this.#shipping.transport);
     } catch (error) {
       // Not a reason to be without the rest of the configuration.
       this.#failed((error as Error).message);
@@ -37,11 +39,13 @@ export class LogShipping implements AsyncDisposable {
 
   /** Sends what is left, for a moment. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const transport = this.#transport;
-    this.#transport = undefined;
+    const shipping = this.#shipping;
+    this.#shipping = undefined;
     this.#config = undefined;
-    if (transport === undefined) return;
+    if (shipping === undefined) return;
+    const { transport } = shipping;
     this.#log.remove(transport);
+    shipping[Symbol.dispose]();
     await withDeadline(Promise.resolve(transport.close?.()), FLUSH_MS, 'late').catch(() => undefined);
   }
 

@@ -21,6 +21,7 @@ const STATUS = z.strictObject({
   generation: count().describe('Number of the configuration in force, counted from the start; 0: all defaults hold.'),
   successful: z.boolean().describe('The last one that was read was applied, by every part of the agent.'),
   appliedMs: count().describe('When one was applied last, in milliseconds since 1970; 0: never.'),
+  notice: z.string().describe('Why changes of the file are noticed late; empty: they are not.'),
   rejected: z
     .strictObject({
       at: time().describe('When it was rejected.'),

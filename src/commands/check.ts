@@ -76,7 +76,7 @@ async function check({
   const reader = new ConfigReader(PROBES);
   let config = reader.defaults;
   if (configFile !== undefined) {
-    const content = await readContent(configFile);
+    const content = await readContent(new Files(), configFile);
     if ('error' in content) return { text: content.error, exitCode: 1 };
     try {
       config = reader.parse(content.text, nodeLabels);

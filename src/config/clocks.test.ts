@@ -11,6 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Files } from '#files/files.ts';
 import { PROBES } from '#probes/index.ts';
 import { Clocks } from './clocks.ts';
 import type { TimedSection } from './document.ts';
@@ -38,6 +39,7 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 function open(folder = directory): Promise<Clocks> {
   return Clocks.open({
     directory: folder,
+    files: new Files(),
     proc: join(directory, 'proc'),
     warn: (message) => warnings.push(message),
     wall: () => now,
@@ -230,7 +232,7 @@ describe('the file', () => {
     ['with no number in it', `{"version":1,"ends":{"${'0'.repeat(64)}":"soon"}}`, 'it is damaged'],
     ['of another version', '{"version":2,"ends":{}}', 'it is damaged'],
     ['empty', '', 'it is damaged'],
-    ['far too long', ' '.repeat(70_000), 'it has 70000 bytes, more than 65536'],
+    ['far too long', ' '.repeat(70_000), 'it has more than 65536 bytes'],
   ])('is ignored with a warning where it is %s', async (_, text, why) => {
     writeFileSync(join(directory, FILE), text);
     const clocks = await open();

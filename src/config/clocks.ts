@@ -1,6 +1,7 @@
-import { mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
+import type { Files } from '#files/files.ts';
 import type { TimedSection } from './document.ts';
 import { ConfigError, pathText } from './faults.ts';
 
@@ -27,6 +28,7 @@ const NANOSECONDS_PER_MS = 1e6;
 export interface ClocksOptions {
   /** Folder that survives a restart of the agent. Made when there is something to keep. */
   readonly directory: string;
+  readonly files: Files;
   readonly warn: (message: string) => void;
   /** Where procfs is mounted: it names the boot. */
   readonly proc: string;
@@ -60,6 +62,7 @@ const NOTHING_KEPT: Kept = { ends: new Map(), bootEnds: new Map() };
 export class Clocks {
   readonly #path: string;
   readonly #directory: string;
+  readonly #files: Files;
   readonly #warn: (message: string) => void;
   readonly #wall: () => number;
   readonly #monotonic: () => number;
@@ -73,9 +76,10 @@ export class Clocks {
   #isFirst = true;
 
   private constructor(options: ClocksOptions, bootId: string, kept: Kept) {
-    const { directory, warn, wall = Date.now, monotonic = sinceBootMs } = options;
+    const { directory, files, warn, wall = Date.now, monotonic = sinceBootMs } = options;
     this.#directory = directory;
     this.#path = join(directory, FILE);
+    this.#files = files;
     this.#warn = warn;
     this.#wall = wall;
     this.#monotonic = monotonic;
@@ -87,7 +91,7 @@ export class Clocks {
   /** A damaged file is told of, and taken for none. */
   static async open(options: ClocksOptions): Promise<Clocks> {
     const bootId = await readBootId(options.proc);
-    return new Clocks(options, bootId, await readKept(join(options.directory, FILE), bootId, options.warn));
+    return new Clocks(options, bootId, await readKept(options, bootId));
   }
 
   /**
@@ -156,14 +160,8 @@ export class Clocks {
     const text = this.#text();
     if (text === this.#written) return;
     try {
-      await makeDirectory(this.#directory);
-      const temporary = `${this.#path}.tmp`;
-      {
-        await using file = await open(temporary, 'w', 0o600);
-        await file.writeFile(text);
-        await file.sync();
-      }
-      await rename(temporary, this.#path);
+      await this.#files.makeFolder(this.#directory);
+      await this.#files.replace(this.#path, text);
       this.#written = text;
     } catch (error) {
       this.#warn(
@@ -196,15 +194,6 @@ export function pastError(sections: readonly TimedSection[], now: number): Confi
   );
 }
 
-/** Below one that is there: to make all of them hangs in Node.js where the file system says that there is none (/proc). */
-async function makeDirectory(path: string): Promise<void> {
-  try {
-    await mkdir(path, { mode: 0o700 });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  }
-}
-
 /** CLOCK_MONOTONIC: its zero is the boot, also for the next process (src/unix/posix-hrtime.c of libuv). */
 function sinceBootMs(): number {
   return Number(process.hrtime.bigint()) / NANOSECONDS_PER_MS;
@@ -218,15 +207,14 @@ async function readBootId(proc: string): Promise<string> {
   );
 }
 
-async function readKept(path: string, bootId: string, warn: (message: string) => void): Promise<Kept> {
+async function readKept({ directory, files, warn }: ClocksOptions, bootId: string): Promise<Kept> {
+  const path = join(directory, FILE);
   const ignored = (why: string): Kept => {
     warn(`${path} is ignored: ${why}; \`for\` counts from now`);
     return NOTHING_KEPT;
   };
   try {
-    const { size } = await stat(path);
-    if (size > FILE_BYTES_MAX) return ignored(`it has ${size} bytes, more than ${FILE_BYTES_MAX}`);
-    const text = await readFile(path, 'utf8');
+    const text = await files.readText(path, FILE_BYTES_MAX);
     const state = STATE.safeParse(JSON.parse(text));
     if (!state.success) return ignored('it is damaged');
     const { ends, boot } = state.data;
@@ -234,6 +222,6 @@ async function readKept(path: string, bootId: string, warn: (message: string) =>
     return { ends: new Map(Object.entries(ends)), bootEnds: new Map(isSameBoot ? Object.entries(boot.ends) : []) };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return NOTHING_KEPT;
-    return ignored(error instanceof SyntaxError ? 'it is damaged' : (error as Error).message);
+    return ignored(error instanceof SyntaxError ? 'it is damaged' : (error as Error).message.replace(path, 'it'));
   }
 }

@@ -1,24 +1,50 @@
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  watch,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { Clock } from '#core/clock.ts';
+import { Files } from '#files/files.ts';
 import { sh } from '../../test/support/command.ts';
 import { eventually } from '../../test/support/oracle.ts';
-import { DOCUMENT_BYTES_MAX, type FileContent, FileWatcher, readContent } from './watch.ts';
+import { DOCUMENT_BYTES_MAX, type FileContent, FileWatcher, type FileWatcherOptions, readContent } from './watch.ts';
 
 let directory: string;
 let seen: FileContent[];
+let warnings: string[];
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'watch-'));
   seen = [];
+  warnings = [];
 });
 
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-function watching(path: string, initial: FileContent): FileWatcher {
-  return new FileWatcher(path, initial, (content) => seen.push(content));
+const files = new Files();
+/** A file rests for no time in these tests, but where one says for how long. */
+const AT_ONCE: Clock = { now: () => performance.now(), sleep: async () => undefined };
+
+function watching(path: string, initial: FileContent, more: Partial<FileWatcherOptions> = {}): FileWatcher {
+  return new FileWatcher({
+    path,
+    initial,
+    changed: (content) => seen.push(content),
+    files,
+    warn: (message) => warnings.push(message),
+    clock: AT_ONCE,
+    ...more,
+  });
 }
 
 /** Writes a generation of a mounted ConfigMap the way the kubelet does: a new folder, then `..data` is swapped. */
@@ -39,7 +65,7 @@ it('sees every swap of ..data, one after the other', async () => {
   swap(0, 'zero');
   symlinkSync('..data/config.yaml', join(directory, 'config.yaml'));
   using _watcher = watching(join(directory, 'config.yaml'), { text: 'zero' });
-  for (let generation = 1; generation <= 20; generation++) {
+  for (let generation = 1; generation <= 8; generation++) {
     swap(generation, `text ${generation}`);
     await eventually(() => expect(texts()).toHaveLength(generation));
     expect(texts().at(-1)).toBe(`text ${generation}`);
@@ -89,25 +115,93 @@ it('goes on when the directory itself is replaced', async () => {
 it('reads of a file that is far too long only so much as shows that', async () => {
   const path = join(directory, 'config.yaml');
   writeFileSync(path, 'x'.repeat(3 * DOCUMENT_BYTES_MAX));
-  expect(await readContent(path)).toEqual({ text: 'x'.repeat(DOCUMENT_BYTES_MAX + 1) });
+  expect(await readContent(files, path)).toEqual({ text: 'x'.repeat(DOCUMENT_BYTES_MAX + 1) });
 });
 
-it('ends with the newer text where the older one took long to read', async () => {
+it('does not apply a file that is being written, in whatever pieces, before it rests', async () => {
   const path = join(directory, 'config.yaml');
-  const slow = join(directory, 'slow');
-  sh(`mkfifo ${slow}`);
-  symlinkSync('slow', path);
-  using _watcher = watching(path, { text: 'zero' });
+  writeFileSync(path, 'whole');
+  const pieces = ['a: 1\n', 'b: 2\n', 'c: 3\n'];
+  // Each time that the watcher waits for the file to rest, somebody goes on writing.
+  const sleep = async () => {
+    const next = pieces.shift();
+    if (next !== undefined) appendFileSync(path, next);
+  };
+  using _watcher = watching(path, { text: 'whole' }, { clock: { ...AT_ONCE, sleep } });
+  writeFileSync(path, '');
+  await eventually(() => expect(texts()).toEqual(['a: 1\nb: 2\nc: 3\n']));
+});
+
+it('takes a file that never rests as it is, after a while', async () => {
+  const path = join(directory, 'config.yaml');
+  writeFileSync(path, '');
+  let writes = 0;
+  const sleep = async () => appendFileSync(path, `${++writes}\n`);
+  using _watcher = watching(path, { text: '' }, { clock: { ...AT_ONCE, sleep } });
+  appendFileSync(path, 'x');
+  await eventually(() => expect(texts().length).toBeGreaterThan(0));
+  expect(texts()[0]).toMatch(/^x1\n2\n/);
+});
+
+it.each(['a pipe', 'a folder', 'a link to a device'])(
+  'refuses %s and takes the good file that comes next',
+  async (what) => {
+    const path = join(directory, 'config.yaml');
+    writeFileSync(path, 'one');
+    using _watcher = watching(path, { text: 'one' });
+    unlinkSync(path);
+    if (what === 'a pipe') sh(`mkfifo ${path}`);
+    else if (what === 'a folder') mkdirSync(path);
+    else symlinkSync('/dev/zero', path);
+    await eventually(() => {
+      expect(seen.at(-1)).toEqual({ error: `--config: ${path} is ${what.replace(/.* to /, '')}: give a regular file` });
+    });
+    rmSync(path, { recursive: true });
+    writeFileSync(path, 'two');
+    await eventually(() => expect(texts().at(-1)).toBe('two'));
+  },
+);
+
+it('takes the good file that comes after one that hung', async () => {
+  const path = join(directory, 'config.yaml');
+  writeFileSync(path, 'one');
+  let hangs = true;
+  class Hanging extends Files {
+    override run<T>(given: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+      return super.run(given, (signal) => (hangs ? new Promise<T>(() => undefined) : work(signal)));
+    }
+  }
+  using _watcher = watching(path, { text: 'one' }, { files: new Hanging({ deadlineMs: 10, againMs: 100 }) });
   writeFileSync(join(directory, 'other'), '');
-  await wait(300);
-  // The watcher waits for somebody who writes.
-  writeFileSync(`${path}.new`, 'new');
-  renameSync(`${path}.new`, path);
-  await wait(300);
-  writeFileSync(slow, 'old');
-  await eventually(() => expect(texts().at(-1)).toBe('new'));
-  await wait(300);
-  expect(texts()).toEqual(['old', 'new']);
+  await eventually(() => expect(JSON.stringify(seen)).toContain('does not answer'));
+  hangs = false;
+  // The watch is a step as well, and each of the paths hangs by itself.
+  await eventually(() => {
+    writeFileSync(path, 'two');
+    expect(texts().at(-1)).toBe('two');
+  });
+});
+
+it.each([
+  ['EMFILE', 'max_user_instances'],
+  ['ENOSPC', 'max_user_watches'],
+])('looks at the file itself where inotify is used up (%s), and says so once', async (code, limit) => {
+  const path = join(directory, 'config.yaml');
+  writeFileSync(path, 'one');
+  let isUsedUp = true;
+  const watchFolder = ((...given: Parameters<typeof watch>) => {
+    if (isUsedUp) throw Object.assign(new Error(code), { code });
+    return watch(...given);
+  }) as typeof watch;
+  using watcher = watching(path, { text: 'one' }, { watch: watchFolder });
+  for (const text of ['two', 'three']) {
+    writeFileSync(path, text);
+    await eventually(() => expect(texts().at(-1)).toBe(text));
+  }
+  expect(warnings).toEqual([expect.stringContaining(`raise fs.inotify.${limit}`)]);
+  expect(watcher.notice).toBe(warnings[0]);
+  isUsedUp = false;
+  await eventually(() => expect(watcher.notice).toBe(''));
 });
 
 it('waits for a directory that is not there yet', async () => {

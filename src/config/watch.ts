@@ -1,64 +1,94 @@
-import { createReadStream, type FSWatcher, watch } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { type FSWatcher, watch as watchFolder } from 'node:fs';
 import { dirname } from 'node:path';
-import { text } from 'node:stream/consumers';
+import { type Clock, SYSTEM_CLOCK } from '#core/clock.ts';
+import type { Files } from '#files/files.ts';
 
 /** Of a longer document no more is read than shows that. What is no YAML at all takes two seconds to say so at this length. */
 export const DOCUMENT_BYTES_MAX = 256 * 1024;
 
 /** Changes that come together are read once. */
 const SETTLE_MS = 50;
+/** A file that was not changed for so long is whole: not everybody writes a file elsewhere and renames it. */
+const REST_MS = 300;
+/** One that is changed all the time is taken as it is after this. */
+const UNREST_MAX_MS = 5_000;
 /** A look at the file itself, for what inotify does not tell: a remount, a directory that was replaced, no watches left. */
 const POLL_MS = 1_000;
 
 /** The text of the file, or the reason why it cannot be read. */
 export type FileContent = { readonly text: string } | { readonly error: string };
 
+export interface FileWatcherOptions {
+  readonly path: string;
+  /** What the caller has read already. */
+  readonly initial: FileContent;
+  /** Called for what differs from what was read before. */
+  readonly changed: (content: FileContent) => void;
+  readonly files: Files;
+  readonly warn: (message: string) => void;
+  readonly clock?: Clock;
+  readonly watch?: typeof watchFolder;
+}
+
 /**
  * Watches a file through its directory: the kubelet updates a mounted ConfigMap by swapping the symlink `..data` beside
- * it, and a watch on the file itself dies with the first swap.
+ * it, and a watch on the file itself dies with the first swap. A file that is being written is read once it rests.
  */
 export class FileWatcher implements Disposable {
-  readonly #path: string;
-  readonly #changed: (content: FileContent) => void;
+  readonly #options: FileWatcherOptions;
+  readonly #clock: Clock;
   readonly #timer: NodeJS.Timeout;
+  readonly #ending = new AbortController();
   #watcher: FSWatcher | undefined;
   #settling: NodeJS.Timeout | undefined;
   #last: string;
   #stamp = '';
-  #closed = false;
+  #notice = '';
+  #isPolling = false;
   #reading: Promise<void> = Promise.resolve();
 
-  /** @param initial what the caller has read already; `changed` is called for what differs from it */
-  constructor(path: string, initial: FileContent, changed: (content: FileContent) => void) {
-    this.#path = path;
-    this.#last = JSON.stringify(initial);
-    this.#changed = changed;
+  constructor(options: FileWatcherOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? SYSTEM_CLOCK;
+    this.#last = JSON.stringify(options.initial);
     this.#watch();
     this.#timer = setInterval(() => void this.#poll(), POLL_MS);
     this.#timer.unref();
   }
 
+  /** Why changes are noticed late; empty where they are not. */
+  get notice(): string {
+    return this.#notice;
+  }
+
   [Symbol.dispose](): void {
-    this.#closed = true;
+    this.#ending.abort();
     clearInterval(this.#timer);
     clearTimeout(this.#settling);
     this.#watcher?.close();
   }
 
   #watch(): void {
+    const { path, watch = watchFolder } = this.#options;
     try {
-      this.#watcher = watch(dirname(this.#path), { persistent: false }, () => this.#settle());
-      this.#watcher.on('error', () => this.#unwatch());
-    } catch {
-      // No such directory yet, or no watches left: the poll sees the change, a second later.
-      this.#watcher = undefined;
+      this.#watcher = watch(dirname(path), { persistent: false }, () => this.#settle());
+      this.#watcher.on('error', (error) => this.#unwatch(error));
+      this.#notice = '';
+    } catch (error) {
+      this.#unwatch(error as Error);
     }
   }
 
-  #unwatch(): void {
+  /** Without a watch the poll sees the change, a second later. */
+  #unwatch(error?: NodeJS.ErrnoException): void {
     this.#watcher?.close();
     this.#watcher = undefined;
+    // man 2 inotify_init, inotify_add_watch
+    const limit = { EMFILE: 'max_user_instances', ENOSPC: 'max_user_watches' }[error?.code ?? ''];
+    if (limit === undefined) return;
+    const notice = `${this.#options.path} is looked at every second only: all of inotify is used up (${error?.code}); raise fs.inotify.${limit}`;
+    if (this.#notice !== notice) this.#options.warn(notice);
+    this.#notice = notice;
   }
 
   #settle(): void {
@@ -67,20 +97,25 @@ export class FileWatcher implements Disposable {
   }
 
   async #poll(): Promise<void> {
+    if (this.#isPolling) return;
+    this.#isPolling = true;
     const stamp = await this.#stampOf();
+    this.#isPolling = false;
+    if (this.#ending.signal.aborted) return;
     if (stamp !== this.#stamp) {
       this.#stamp = stamp;
       // Another directory may be at this path now, and the watch on the old one.
       this.#unwatch();
       this.#watch();
       await this.#read();
-    }
+    } else if (this.#watcher === undefined) this.#watch();
   }
 
   /** Of the directory and the file: which they are, and when they changed. */
   async #stampOf(): Promise<string> {
+    const { path, files } = this.#options;
     try {
-      const [directory, file] = await Promise.all([stat(dirname(this.#path)), stat(this.#path)]);
+      const [directory, file] = [await files.stat(dirname(path)), await files.stat(path)];
       return [directory.dev, directory.ino, file.dev, file.ino, file.mtimeMs, file.size].join();
     } catch (error) {
       return (error as NodeJS.ErrnoException).code ?? 'unknown';
@@ -90,20 +125,32 @@ export class FileWatcher implements Disposable {
   /** One after the other: of two at the same time the older one may end later, and its text would stay. */
   #read(): Promise<void> {
     this.#reading = this.#reading.then(async () => {
-      const content = await readContent(this.#path);
+      const content = await this.#readRested();
       const key = JSON.stringify(content);
-      if (this.#closed || key === this.#last) return;
+      if (this.#ending.signal.aborted || key === this.#last) return;
       this.#last = key;
-      this.#changed(content);
+      this.#options.changed(content);
     });
     return this.#reading;
   }
+
+  async #readRested(): Promise<FileContent> {
+    const { path, files } = this.#options;
+    for (let waitedMs = 0; ; waitedMs += REST_MS) {
+      const before = await this.#stampOf();
+      const content = await readContent(files, path);
+      if (JSON.stringify(content) === this.#last || waitedMs >= UNREST_MAX_MS) return content;
+      await this.#clock.sleep(REST_MS, this.#ending.signal);
+      if (this.#ending.signal.aborted || (await this.#stampOf()) === before) return content;
+    }
+  }
 }
 
-export async function readContent(path: string): Promise<FileContent> {
+/** @param path as it was given with `--config` */
+export async function readContent(files: Files, path: string): Promise<FileContent> {
   try {
-    return { text: await text(createReadStream(path, { end: DOCUMENT_BYTES_MAX })) };
+    return { text: (await files.read(path, DOCUMENT_BYTES_MAX + 1)).toString('utf8') };
   } catch (error) {
-    return { error: (error as Error).message };
+    return { error: `--config: ${(error as Error).message}` };
   }
 }

@@ -352,7 +352,7 @@ class StoppableDisk extends Files {
 }
 
 it('goes on in memory while the disk hangs, and on the disk once that is back, each record once', async () => {
-  const files = new StoppableDisk({ deadlineMs: 50 });
+  const files = new StoppableDisk({ deadlineMs: 300 });
   const account = await Account.open(directory, { files });
   account.push(makeLines(10));
   await written(10);
@@ -370,7 +370,6 @@ it('goes on in memory while the disk hangs, and on the disk once that is back, e
   await account.drain();
   expect(messages(account.delivered).sort()).toEqual(messages(makeLines(25)).sort());
   await account.spool.close();
-  expect(account.logged.filter((line) => line.startsWith('error'))).toHaveLength(1);
   const next = await Account.open(directory);
   expect(next.spool.length).toBe(0);
   await next.spool.close();

@@ -48,7 +48,7 @@ it('refuses at once what is no regular file, and says what it is', async () => {
     [at('socket'), 'a socket'],
     ['/dev/zero', 'a device'],
   ] as const) {
-    await expect(files.read(path, 10)).rejects.toThrow(`${path} is ${what}, not a regular file`);
+    await expect(files.read(path, 10)).rejects.toThrow(`${path} is ${what}: give a regular file`);
   }
   await expect(files.read(at('none'), 10)).rejects.toThrow('ENOENT');
   await new Promise((resolve) => server.close(resolve));

@@ -1,11 +1,12 @@
 import type { Stats } from 'node:fs';
-import { constants, type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
+import { constants, type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { FileGate } from './gate.ts';
 
 const { O_RDONLY, O_NONBLOCK, O_NOCTTY } = constants;
 const CHUNK_BYTES = 64 * 1024;
 /** Nobody but us reads what is kept. */
 const MODE = 0o600;
+const FOLDER_MODE = 0o700;
 
 /** Reads and writes files that users name: regular ones only, in bounded time. */
 export class Files extends FileGate {
@@ -35,20 +36,30 @@ export class Files extends FileGate {
     return this.run(path, () => stat(path));
   }
 
-  /** Writes a file whole or not at all, as one that its owner alone may read. */
+  /** Writes a file whole or not at all, to the disk, as one that its owner alone may read. */
   replace(path: string, text: string): Promise<void> {
-    return this.run(path, (signal) => replaceFile(path, text, signal), { alone: true });
+    return this.run(path, (signal) => replaceFile(path, text, signal, true), { alone: true });
+  }
+
+  /** Makes a folder below one that is there, where it is missing: to make all of them hangs in Node.js where the file system says that there is none (/proc). */
+  makeFolder(path: string): Promise<void> {
+    return this.run(path, async () => {
+      await mkdir(path, { mode: FOLDER_MODE }).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EEXIST') throw error;
+      });
+    });
   }
 }
 
 /** For a step of a gate: writes a file whole or not at all. */
-export async function replaceFile(path: string, text: string, signal: AbortSignal): Promise<void> {
+export async function replaceFile(path: string, text: string, signal: AbortSignal, isSynced = false): Promise<void> {
   const temporary = `${path}.new`;
   // A link of that name would lead elsewhere.
   await rm(temporary, { force: true });
   {
     await using file = await open(temporary, 'wx', MODE);
     await file.writeFile(text);
+    if (isSynced) await file.sync();
   }
   signal.throwIfAborted();
   await rename(temporary, path);
@@ -56,7 +67,7 @@ export async function replaceFile(path: string, text: string, signal: AbortSigna
 
 /** @throws for all that is no regular file, in words that say what it is */
 export function assertRegular(path: string, stats: Stats): void {
-  if (!stats.isFile()) throw new Error(`${path} is ${kindOf(stats)}, not a regular file`);
+  if (!stats.isFile()) throw new Error(`${path} is ${kindOf(stats)}: give a regular file`);
 }
 
 function kindOf(stats: Stats): string {

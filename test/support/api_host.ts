@@ -129,6 +129,7 @@ export class ApiHost implements AsyncDisposable {
     generation: 1,
     successful: true,
     appliedMs: Date.now(),
+    notice: '',
     rejected: null,
   };
   kubernetes: KubernetesState | undefined = KUBERNETES;

@@ -181,7 +181,7 @@ describe('every route', () => {
     expect(fault).toBeInstanceOf(ConfigError);
     const rejected = { at: new Date().toISOString(), faults: fault.faults };
     const configMap = 'netsonde/netsonde/netsonde.yaml';
-    host.status = { file: null, configMap, generation: 0, successful: false, appliedMs: 0, rejected };
+    host.status = { file: null, configMap, generation: 0, successful: false, appliedMs: 0, notice: '', rejected };
     expect(await statuses()).toEqual(WELL);
     const { body } = await answerOf('/api/v1/config');
     expect(body).toMatchObject({ rejected: { faults: [{ path: 'detail', value: '"much"' }, {}, {}] } });

@@ -5,6 +5,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -12,8 +13,12 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Files } from '#files/files.ts';
+import type { StepOptions } from '#files/gate.ts';
+import { sh } from '../../../test/support/command.ts';
 import { makeLines, messages } from '../../../test/support/event_lines.ts';
 import { parseSinks } from '../../../test/support/event_way.ts';
+import { eventually } from '../../../test/support/oracle.ts';
 import type { LaneRecord } from '../record.ts';
 import { Unavailable } from '../sink.ts';
 import { FileSink } from './file.ts';
@@ -34,7 +39,7 @@ async function open(
 ): Promise<{ write(events: readonly LaneRecord[]): Promise<void> } & AsyncDisposable> {
   const { file } = parseSinks({ file: { path, ...more } });
   if (file === undefined) throw new Error('no file');
-  const sink = new FileSink(file, now);
+  const sink = new FileSink(file, new Files(), now);
   const receipt = { delivered: () => undefined, rejected: () => undefined };
   return {
     write: (events) => sink.write(events, receipt, new AbortController().signal),
@@ -155,5 +160,46 @@ it('says why it cannot write, and writes once it can', async () => {
   expect(read()).toEqual(['event 0']);
   rmSync(path);
   mkdirSync(path);
-  await expect(sink.write(makeLines(1, {}, 1))).rejects.toThrow(/EISDIR/);
+  await expect(sink.write(makeLines(1, {}, 1))).rejects.toThrow(/is a folder: give a regular file/);
+});
+
+it.each(['a pipe', 'a folder', 'a device'])('refuses %s, by the name of its option', async (what) => {
+  if (what === 'a pipe') sh(`mkfifo ${path}`);
+  else if (what === 'a folder') mkdirSync(path);
+  else symlinkSync('/dev/full', path);
+  await using sink = await open();
+  await expect(sink.write(makeLines(1))).rejects.toThrow(`sinks.file.path: ${path} is ${what}: give a regular file`);
+  rmSync(path, { recursive: true });
+  await sink.write(makeLines(1));
+  expect(readFileSync(path, 'utf8').split('\n')).toHaveLength(2);
+});
+
+it('what a disk that hung writes after all is there once', async () => {
+  let stopped: PromiseWithResolvers<void> | undefined;
+  class Hanging extends Files {
+    override run<T>(given: string, work: (signal: AbortSignal) => Promise<T>, options?: StepOptions): Promise<T> {
+      return super.run(
+        given,
+        async (signal) => {
+          await stopped?.promise;
+          return work(signal);
+        },
+        options,
+      );
+    }
+  }
+  const { file } = parseSinks({ file: { path } });
+  const sink = new FileSink(file as NonNullable<typeof file>, new Hanging({ deadlineMs: 300 }));
+  const receipt = { delivered: () => undefined, rejected: () => undefined };
+  const write = (records: readonly LaneRecord[]) => sink.write(records, receipt, new AbortController().signal);
+  await write(makeLines(1));
+  stopped = Promise.withResolvers();
+  await expect(write(makeLines(1, {}, 1))).rejects.toThrow('does not answer');
+  await expect(write(makeLines(1, {}, 1))).rejects.toThrow('does not answer');
+  stopped.resolve();
+  stopped = undefined;
+  await eventually(() => write(makeLines(1, {}, 1)));
+  await sink.close();
+  const lines = readFileSync(path, 'utf8').trim().split('\n');
+  expect(lines).toEqual(makeLines(2).map(({ json }) => json));
 });

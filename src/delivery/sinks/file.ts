@@ -1,13 +1,18 @@
-import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { constants, type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { SinkConfig } from '#config/sinks.ts';
+import { assertRegular, type Files } from '#files/files.ts';
 import type { LaneRecord } from '../record.ts';
 import { type Receipt, type Sink, Unavailable } from '../sink.ts';
+
+const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK, O_NOCTTY } = constants;
+const MODE = 0o640;
 
 /** Writes a JSON object a line. Puts a file aside when it is large or old; opens it anew when somebody else has done so. */
 export class FileSink implements Sink {
   readonly name = 'file';
   readonly #config: SinkConfig<'file'>;
+  readonly #files: Files;
   /** Milliseconds of a clock that nobody sets. */
   readonly #now: () => number;
   #file: FileHandle | undefined;
@@ -16,36 +21,54 @@ export class FileSink implements Sink {
   /** By `#now`. */
   #bornMs = 0;
 
-  constructor(config: SinkConfig<'file'>, now = () => performance.now()) {
+  constructor(config: SinkConfig<'file'>, files: Files, now = () => performance.now()) {
     this.#config = config;
+    this.#files = files;
     this.#now = now;
   }
 
   async write(records: readonly LaneRecord[], _receipt: Receipt, signal: AbortSignal): Promise<void> {
     const text = Buffer.from(records.map(({ json }) => `${json}\n`).join(''));
     try {
-      await this.#prepare(text.length);
-      signal.throwIfAborted();
-      await this.#append(text);
+      await this.#step((late) => this.#write(text, AbortSignal.any([signal, late])));
     } catch (error) {
-      await this.close();
-      throw error instanceof Unavailable ? error : new Unavailable((error as Error).message);
+      throw new Unavailable(`sinks.file.path: ${(error as Error).message}`);
     }
   }
 
   async close(): Promise<void> {
+    if (this.#file !== undefined) await this.#step(() => this.#close()).catch(() => undefined);
+  }
+
+  #step<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return this.#files.run(this.#config.path, work, { alone: true });
+  }
+
+  async #write(text: Buffer, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#prepare(text.length);
+      signal.throwIfAborted();
+      await this.#append(text, signal);
+    } catch (error) {
+      await this.#close();
+      throw error;
+    }
+  }
+
+  async #close(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
     // What the disk could not take it says when the file is closed.
     await file?.close().catch(() => undefined);
   }
 
-  async #append(text: Buffer): Promise<void> {
+  async #append(text: Buffer, signal: AbortSignal): Promise<void> {
     const { size } = (await this.#file?.stat()) ?? { size: 0 };
     try {
       await this.#file?.appendFile(text);
+      signal.throwIfAborted();
     } catch (error) {
-      // A part may have found room: the whole batch comes again.
+      // A part may have found room, or all of it after nobody waited any more: the whole batch comes again.
       await this.#file?.truncate(size).catch(() => undefined);
       throw error;
     }
@@ -55,12 +78,12 @@ export class FileSink implements Sink {
   /** Opens the file where it is not open, or not the one of that name any more. */
   async #prepare(bytes: number): Promise<void> {
     const { path, rotateBytes, rotateAge } = this.#config;
-    if (this.#file !== undefined && (await inodeOf(path)) !== this.#inode) await this.close();
+    if (this.#file !== undefined && (await inodeOf(path)) !== this.#inode) await this.#close();
     if (this.#file === undefined) await this.#open();
     const isLarge = this.#size > 0 && this.#size + bytes > rotateBytes;
     const isOld = this.#size > 0 && this.#now() - this.#bornMs > rotateAge;
     if (!isLarge && !isOld) return;
-    await this.close();
+    await this.#close();
     await this.#rotate();
     await this.#open();
   }
@@ -68,8 +91,13 @@ export class FileSink implements Sink {
   async #open(): Promise<void> {
     const { path } = this.#config;
     await mkdir(dirname(path), { recursive: true });
-    this.#file = await open(path, 'a', 0o640);
-    const { ino, size, birthtimeMs } = await this.#file.stat();
+    const there = await stat(path).catch(() => undefined);
+    // Before it is opened: a device may do something when it is, and a pipe wait for somebody who reads.
+    if (there !== undefined) assertRegular(path, there);
+    this.#file = await open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY, MODE);
+    const stats = await this.#file.stat();
+    assertRegular(path, stats);
+    const { ino, size, birthtimeMs } = stats;
     this.#inode = ino;
     this.#size = size;
     // How old the file of an earlier run is only the wall clock can tell, once. One from a time to come is new.
