@@ -1,3 +1,4 @@
+import { exitNow } from 'bpf-napi';
 import { runCheck } from '#commands/check.ts';
 import { runConvert } from '#commands/convert.ts';
 import { runEvents } from '#commands/events.ts';
@@ -7,6 +8,7 @@ import { runServe } from '#commands/serve.ts';
 import { USAGE } from '#commands/usage.ts';
 import { ConfigError } from '#config/faults.ts';
 import { readVersion } from '#core/assets.ts';
+import { sizePool } from '#core/pool.ts';
 
 /** Each takes the arguments after its name and gives the exit code. */
 const COMMANDS = new Map<string | undefined, (args: readonly string[]) => number | Promise<number>>([
@@ -41,6 +43,7 @@ function explain(error: unknown): string {
   return code !== undefined || !(error instanceof TypeError) ? message : String(stack);
 }
 
+sizePool(process.env);
 try {
   process.exitCode = await run(process.argv.slice(2));
 } catch (error) {
@@ -48,8 +51,8 @@ try {
   process.exitCode = 1;
 }
 /**
- * Nothing is left by now, and the process ends by itself. What still runs must not keep it, but process.exit() is the last
- * resort: it may wait for ever for a thread that compiles and itself waits for the collector of this one (Node.js 24).
+ * Nothing is left by now, and the process ends by itself. What hangs must not keep it: a thread in a look-up of a name, in a file
+ * system, in the kernel. process.exit() would wait for such threads, and at times for one that compiles (Node.js 24).
  */
-const LAST_RESORT_MS = 2_000;
-setTimeout(() => process.exit(), LAST_RESORT_MS).unref();
+const LAST_RESORT_MS = 200;
+setTimeout(() => exitNow(Number(process.exitCode ?? 0)), LAST_RESORT_MS).unref();

@@ -5,10 +5,11 @@ import type { ConfigError } from '#config/faults.ts';
 import { ConfigReader } from '#config/load.ts';
 import { type FileContent, FileWatcher, readContent } from '#config/watch.ts';
 import { OBJECTS, readVersion } from '#core/assets.ts';
+import { withDeadline } from '#core/deadline.ts';
 import type { Paths } from '#core/paths.ts';
 import type { Labels } from '#core/selector.ts';
 import { Ledger } from '#delivery/ledger.ts';
-import { SinkSet } from '#delivery/sink_set.ts';
+import { FLUSH_MS, SinkSet } from '#delivery/sink_set.ts';
 import { EventBus } from '#events/bus.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
 import { Files } from '#files/files.ts';
@@ -38,7 +39,14 @@ export interface AgentOptions extends ServingOptions {
   readonly state: string;
   /** Of this node: what `nodes` in the configuration selects by. */
   readonly nodeLabels: Labels;
+  /** Ends a start that is under way. */
+  readonly stop: AbortSignal;
 }
+
+/** What an end takes at most, and of it what asks others, and what is left of the log. */
+const END_MS = 4_700;
+const ASKING_MS = 300;
+const LOG_MS = 300;
 
 /** How long a start waits for the Kubernetes API: for the names of Pods, which would else change a moment later, and for the configuration. */
 const API_WAIT_MS = 3_000;
@@ -130,26 +138,38 @@ export class Agent implements AsyncDisposable {
   /**
    * Resolves once the agent serves.
    * @throws {ConfigError} for a faulty configuration in a file; one in a ConfigMap is reported, and all defaults hold
-   * @throws where the address cannot be listened on or /proc not be read
+   * @throws where the address cannot be listened on or /proc not be read, and where it is to stop before it serves
    */
   static async start(options: AgentOptions): Promise<Agent> {
-    const { state: directory, paths, log } = options;
+    const { state: directory, paths, stop, log } = options;
     const files = new Files();
-    const clocks = await Clocks.open({ directory, files, proc: paths.proc, warn: (message) => log.warn(message) });
-    const agent = new Agent(options, clocks, files);
+    const stopped = rejectionOf(stop);
+    const opening = Clocks.open({ directory, files, proc: paths.proc, warn: (message) => log.warn(message) });
+    const agent = new Agent(options, await Promise.race([opening, stopped]), files);
     try {
-      const content = options.configFile === undefined ? undefined : await readContent(files, options.configFile);
-      // A fault that can be seen now is told before anything is started.
-      if (content !== undefined) agent.#config.check(content);
-      await agent.#listen();
-      await agent.#connect();
-      await agent.#kernel.start();
-      await agent.#begin(content);
+      await Promise.race([agent.#start(), stopped]);
     } catch (error) {
       await agent[Symbol.asyncDispose]();
       throw error;
     }
     return agent;
+  }
+
+  async #start(): Promise<void> {
+    const { configFile, stop } = this.#options;
+    const content = configFile === undefined ? undefined : await readContent(this.#files, configFile);
+    // A fault that can be seen now is told before anything is started.
+    if (content !== undefined) this.#config.check(content);
+    for (const step of [
+      () => this.#listen(),
+      () => this.#connect(),
+      () => this.#kernel.start(),
+      () => this.#begin(content),
+    ]) {
+      // What is closed is not to be started.
+      stop.throwIfAborted();
+      await step();
+    }
   }
 
   /** The first configuration, and a watch for the next. */
@@ -206,21 +226,18 @@ export class Agent implements AsyncDisposable {
     return this.#serving.address;
   }
 
-  /** A thread hangs in the kernel: process.exit() would wait for it for ever. */
-  get isStuck(): boolean {
-    return this.#kernel.stuckThreads > 0;
-  }
-
+  /** Through after five seconds, whatever hangs: sinks have what the steps before leave of them. */
   async [Symbol.asyncDispose](): Promise<void> {
+    const endMs = performance.now() + END_MS;
     this.#ending.abort(new Error('the agent ends'));
     this.#watcher?.[Symbol.dispose]();
-    await this.#config[Symbol.asyncDispose]();
-    await this.#configMap?.[Symbol.asyncDispose]();
-    await this.#cluster?.[Symbol.asyncDispose]();
+    // What they wait for may hang: a file system, the Kubernetes API.
+    const asking = [this.#config, this.#configMap, this.#cluster].map((part) => part?.[Symbol.asyncDispose]());
+    await withDeadline(Promise.allSettled(asking), ASKING_MS, 'late').catch(() => undefined);
     await this.#kernel[Symbol.asyncDispose]();
     this.#lane[Symbol.dispose]();
-    await this.#sinks.close();
-    await this.#logShipping[Symbol.asyncDispose]();
+    await this.#sinks.close(Math.min(FLUSH_MS, endMs - LOG_MS - performance.now()));
+    await this.#logShipping.close(LOG_MS);
     this.#serving[Symbol.dispose]();
   }
 
@@ -269,4 +286,13 @@ export class Agent implements AsyncDisposable {
 
 function notAsked(trouble: string): KubernetesState {
   return { connected: false, trouble, resources: [], addresses: 0, addressesLeftOut: 0 };
+}
+
+/** Rejects with the signal's reason, once it has one; nobody need wait for it. */
+function rejectionOf(signal: AbortSignal): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  promise.catch(() => undefined);
+  if (signal.aborted) reject(signal.reason);
+  else signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  return promise;
 }

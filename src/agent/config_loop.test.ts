@@ -14,7 +14,14 @@ import { PROBES } from '#probes/index.ts';
 import { ConfigLoop } from './config_loop.ts';
 
 const READER = new ConfigReader(PROBES);
-const DEFAULTS = { file: '/etc/netsonde.yaml', configMap: null, generation: 0, successful: false, notice: '', rejected: null };
+const DEFAULTS = {
+  file: '/etc/netsonde.yaml',
+  configMap: null,
+  generation: 0,
+  successful: false,
+  notice: '',
+  rejected: null,
+};
 const START = Date.UTC(2026, 10, 21, 3);
 
 let directory: string;

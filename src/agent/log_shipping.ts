@@ -8,7 +8,7 @@ import type { LokiShipping } from './log_loki.ts';
 const FLUSH_MS = 2_000;
 
 /** Adds to the agent's log a way to Loki, where the configuration asks for one. */
-export class LogShipping implements AsyncDisposable {
+export class LogShipping {
   readonly #log: Logger;
   readonly #node: string;
   readonly #files: Files;
@@ -24,7 +24,7 @@ export class LogShipping implements AsyncDisposable {
 
   async apply(config: LogLokiConfig | undefined): Promise<void> {
     if (isDeepStrictEqual(config, this.#config)) return;
-    await this[Symbol.asyncDispose]();
+    await this.close();
     this.#config = config;
     if (config === undefined) return;
     const { createLokiTransport } = await import('./log_loki.ts');
@@ -38,7 +38,7 @@ export class LogShipping implements AsyncDisposable {
   }
 
   /** Sends what is left, for a moment. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  async close(deadlineMs = FLUSH_MS): Promise<void> {
     const shipping = this.#shipping;
     this.#shipping = undefined;
     this.#config = undefined;
@@ -46,7 +46,7 @@ export class LogShipping implements AsyncDisposable {
     const { transport } = shipping;
     this.#log.remove(transport);
     shipping[Symbol.dispose]();
-    await withDeadline(Promise.resolve(transport.close?.()), FLUSH_MS, 'late').catch(() => undefined);
+    await withDeadline(Promise.resolve(transport.close?.()), deadlineMs, 'late').catch(() => undefined);
   }
 
   #failed(message: string): void {

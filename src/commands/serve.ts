@@ -28,10 +28,16 @@ export async function runServe(args: readonly string[]): Promise<number> {
   if (configMap !== undefined && values.config !== undefined) throw new Error('give --config or --configmap, not both');
   if (configMap !== undefined && !kubernetes.asked) throw new Error('--configmap needs the API: give --kubernetes on');
   const log = createLog('info');
+  const stop = new AbortController();
   const stopped = new Promise<string>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => resolve(signal));
+    for (const signal of ['SIGTERM', 'SIGINT']) {
+      process.once(signal, () => {
+        resolve(signal);
+        stop.abort(new Error(signal));
+      });
+    }
   });
-  const agent = await Agent.start({
+  const starting = Agent.start({
     configFile: values.config,
     configMap,
     kubernetes,
@@ -45,15 +51,15 @@ export async function runServe(args: readonly string[]): Promise<number> {
     paths: pathsOf(values),
     state: values.state,
     nodeLabels: nodeLabelsOf(values['node-label']),
+    stop: stop.signal,
     log,
   });
-  log.info(`netsonde ${readVersion()} serves on ${agent.address}`);
+  const agent = await starting.catch((error: Error) => {
+    if (!stop.signal.aborted) throw error;
+  });
+  if (agent !== undefined) log.info(`netsonde ${readVersion()} serves on ${agent.address}`);
   log.info(`${await stopped}: the agent ends`);
-  await agent[Symbol.asyncDispose]();
-  if (agent.isStuck) {
-    log.error('a kernel thread hangs: the agent ends itself by SIGKILL');
-    process.kill(process.pid, 'SIGKILL');
-  }
+  await agent?.[Symbol.asyncDispose]();
   return 0;
 }
 

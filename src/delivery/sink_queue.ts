@@ -25,7 +25,10 @@ const RETRY_AFTER_MAX_MS = 300_000;
 const RETRY_LAST_MS = 200;
 /** A write that takes so long is shown as a failure. */
 const STALLED_MS = 10_000;
-const LAST_MS = 1_000;
+/** Of the time to close, for what comes after the last write. */
+const LAST_MS = 500;
+/** For a write that is told to stop. */
+const LAST_ABORT_MS = 200;
 /** Opening a spool takes a second at most, for a large one. */
 const HELD_MAX = 10_000;
 /** A write that is told to stop does so within this time, or is not waited for. */
@@ -143,16 +146,19 @@ export class SinkQueue {
     this.#start();
   }
 
-  /** Writes what is left, at most for the given time; the rest is dropped, or stays in the spool. */
+  /** Writes what is left, and is through after the given time, whatever hangs; the rest is dropped, or stays in the spool. */
   async close(deadlineMs: number): Promise<void> {
     this.#closing = true;
     this.#wake();
-    await withDeadline(this.#running ?? Promise.resolve(), deadlineMs, 'late').catch(() => undefined);
+    const writeMs = Math.max(0, deadlineMs - LAST_MS);
+    await withDeadline(this.#running ?? Promise.resolve(), writeMs, 'late').catch(() => undefined);
     this.#ended = true;
-    await this.#interrupt();
-    // A disk that hangs must not keep the agent from ending.
-    await this.#buffer.close(LAST_MS);
-    await withDeadline(this.#sink.close(), LAST_MS, 'late').catch(() => undefined);
+    await this.#interrupt(LAST_ABORT_MS);
+    const leftMs = LAST_MS - LAST_ABORT_MS;
+    await Promise.all([
+      this.#buffer.close(leftMs),
+      withDeadline(this.#sink.close(), leftMs, 'late').catch(() => undefined),
+    ]);
   }
 
   #hold(held: LaneRecord[], records: readonly LaneRecord[]): void {
@@ -162,11 +168,11 @@ export class SinkQueue {
   }
 
   /** Stops the loop and the write under way. What the write has not dealt with goes back. */
-  async #interrupt(): Promise<void> {
+  async #interrupt(abortMs = ABORT_MS): Promise<void> {
     const attempt = this.#attempt;
     attempt?.controller.abort(new Unavailable('interrupted'));
     this.#wake();
-    await withDeadline(this.#running ?? Promise.resolve(), ABORT_MS, 'late').catch(() => undefined);
+    await withDeadline(this.#running ?? Promise.resolve(), abortMs, 'late').catch(() => undefined);
     if (attempt !== undefined && this.#attempt === attempt) this.#putBack(attempt);
     this.#generation++;
     this.#running = undefined;

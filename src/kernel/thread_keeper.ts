@@ -15,8 +15,11 @@ export interface ThreadKeeperOptions {
 
 const PING_EVERY_MS = 1_000;
 const START_DEADLINE_MS = 30_000;
-/** A thread ends within this time, unless it is stuck. */
-const TERMINATE_MS = 1_000;
+/** A thread closes its probes within this time, and ends within that one, unless it is stuck. */
+const CLOSE_MS = 2_000;
+const TERMINATE_MS = 300;
+/** A thread that owes an answer for so long is not waited for when the agent ends. */
+const SILENT_MS = 1_000;
 const RESTART_FIRST_MS = 100;
 const RESTART_MAX_MS = 30_000;
 /** A thread of this age has not failed at its start. */
@@ -72,7 +75,8 @@ export class ThreadKeeper implements AsyncDisposable {
     clearInterval(this.#pingTimer);
     clearTimeout(this.#restartTimer);
     if (this.#thread !== undefined) {
-      await withDeadline(this.#thread.ask('close', null), this.#options.hangMs, 'no answer').catch((error: Error) =>
+      const closeMs = this.#thread.silentMs > SILENT_MS ? 0 : Math.min(this.#options.hangMs, CLOSE_MS);
+      await withDeadline(this.#thread.ask('close', null), closeMs, 'no answer').catch((error: Error) =>
         this.#options.log('warn', `the kernel thread did not close: ${error.message}`),
       );
     }
