@@ -86,7 +86,7 @@ written, and a server that is down, slow, or says 429 or 5xx. Files with certifi
 
 What a server refuses for its content (400, 413, 422, …) is found by sending halves, dropped alone and counted as \`rejected\`.
 
-Delivery is **at least once**: when an answer is lost on its way, the batch is sent again. Loki keeps one of two entries with the same time and text. On \`SIGTERM\` sinks get four seconds to take what is left.
+Delivery is **at least once**: when an answer is lost on its way, the batch is sent again. Loki keeps one of two entries with the same time and text. On \`SIGTERM\` sinks get up to four seconds to take what is left.
 
 ## The spool
 

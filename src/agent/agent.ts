@@ -204,6 +204,8 @@ export class Agent implements AsyncDisposable {
     if (!kubernetes.asked) return;
     // The client library: only who needs it loads it.
     const { openSession } = await import('#kubernetes/session.ts');
+    const { checkKubeconfig } = await import('#kubernetes/kubeconfig_files.ts');
+    await checkKubeconfig(this.#files, process.env);
     this.#session = openSession();
     this.#cluster = new Cluster({
       session: this.#session,
