@@ -284,8 +284,7 @@ export class Spool implements RecordBuffer {
 
   /** A full disk fails every second: the log gets one line for it. */
   #fail(error: NodeJS.ErrnoException): void {
-    const { message, name } = error;
-    const kind = error.code ?? (error instanceof FileSystemHangs ? name : message);
+    const { message, code: kind = message } = error;
     if (kind !== this.#told) this.#options.log('error', `the spool is not written: ${message}`);
     this.#told = kind;
     this.#failure = message;

@@ -53,10 +53,10 @@ it('runs steps on one path one after the other, and on others meanwhile', async 
 it('gives up what does not come back, and tries such a path again now and then', async () => {
   const first = words(gate.run('/a', work.step('1')));
   await vi.advanceTimersByTimeAsync(5_000);
-  expect(await first).toBe('/a does not answer since 5 s: look at the file system that it is on');
+  expect(await first).toBe('/a does not answer: look at the file system that it is on');
   expect([work.aborted, gate.hanging]).toEqual([['1'], 1]);
   await vi.advanceTimersByTimeAsync(4_000);
-  expect(await words(gate.run('/a', work.step('2')))).toContain('does not answer since 9 s');
+  expect(await words(gate.run('/a', work.step('2')))).toContain('does not answer');
   await vi.advanceTimersByTimeAsync(21_000);
   const again = words(gate.run('/a', work.step('3')));
   await work.end('3');

@@ -78,7 +78,7 @@ export class FileGate {
     };
     const timer = setTimeout(() => {
       step.isLate = true;
-      const error = this.#waiting.delete(step) ? this.#busy(step) : new FileSystemHangs(path, this.#deadlineMs);
+      const error = this.#waiting.delete(step) ? this.#busy(step) : new FileSystemHangs(path);
       abort.abort(error);
       reject(error);
       this.#beginWaiting();
@@ -96,7 +96,7 @@ export class FileGate {
       const hanging = earlier.filter(({ isLate }) => isLate);
       if (hanging.length > 0 && !this.#mayTryAgain(step, hanging)) {
         this.#waiting.delete(step);
-        step.fail(new FileSystemHangs(step.path, performance.now() - Math.min(...hanging.map((one) => one.sinceMs))));
+        step.fail(new FileSystemHangs(step.path));
       } else if (earlier.length === hanging.length && this.#running.size < this.#stepsMax) {
         this.#waiting.delete(step);
         this.#running.add(step);
@@ -113,7 +113,7 @@ export class FileGate {
   #busy({ path }: Step): Error {
     const { hanging } = this;
     return hanging < this.#stepsMax
-      ? new FileSystemHangs(path, this.#deadlineMs)
+      ? new FileSystemHangs(path)
       : new Error(`${path} is not opened: ${hanging} other files hang already`);
   }
 }
@@ -122,7 +122,7 @@ export class FileGate {
 export class FileSystemHangs extends Error {
   override readonly name = 'FileSystemHangs';
 
-  constructor(path: string, ms: number) {
-    super(`${path} does not answer since ${Math.round(ms / 1_000)} s: look at the file system that it is on`);
+  constructor(path: string) {
+    super(`${path} does not answer: look at the file system that it is on`);
   }
 }

@@ -63,7 +63,7 @@ it('serves and ends, with its last account, though names, servers, the disk and 
   );
   await eventually(() => expect(agent.stderr).toContain('configuration 2 applied'));
   for (const text of ['a part of the log did not get to Loki', 'the spool is not written']) {
-    expect(agent.stderr).toMatch(new RegExp(`${text}: ${hangs.disk}\\S* does not answer since`));
+    expect(agent.stderr).toMatch(new RegExp(`${text}: ${hangs.disk}\\S* does not answer:`));
   }
   await eventually(async () => {
     netns.python("import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 7001))");
