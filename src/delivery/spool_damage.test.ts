@@ -310,7 +310,7 @@ it.skipIf(process.getuid?.() !== 0)('keeps to one file where the disk is full, a
       await wait(5);
     }
     await eventually(() => expect(account.spool.failure).toContain('ENOSPC'));
-    await wait(2_500);
+    await wait(1_200);
     expect(segments().length).toBeLessThanOrEqual(1);
     expect(account.logged).toHaveLength(1);
     await account.drain();
@@ -469,6 +469,6 @@ it('whatever happens to its files, it ends, it goes on, and the ledger balances'
       expect(account.delivered.at(-1)?.probe).toBe('last');
       await account.spool.close();
     }),
-    { numRuns: 60 },
+    { numRuns: 30 },
   );
 });
