@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type { DropReason } from '#api/words.ts';
 import { withDeadline } from '#core/deadline.ts';
 import type { Files } from '#files/files.ts';
@@ -135,6 +136,8 @@ export class Spool implements RecordBuffer {
     }
     const records = this.#cutWaiting(limits);
     this.#taken = { records, isOfFile: false };
+    // Who asks again at once for what the disk does not give must not keep the answer of the disk from coming in.
+    if (records.length === 0) await turn();
     return records;
   }
 

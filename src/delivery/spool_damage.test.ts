@@ -80,7 +80,8 @@ class Account {
   async drain(): Promise<number> {
     for (let takes = 0; ; takes++) {
       if (this.spool.length === 0) return takes;
-      await this.deliver();
+      // A busy machine may be late for the deadline.
+      if ((await this.deliver()) === 0) await wait(5);
     }
   }
 
@@ -373,6 +374,27 @@ it('goes on in memory while the disk hangs, and on the disk once that is back, e
   const next = await Account.open(directory);
   expect(next.spool.length).toBe(0);
   await next.spool.close();
+});
+
+it('holds up nobody while the disk hangs, however often it is asked', async () => {
+  const files = new StoppableDisk({ deadlineMs: 300 });
+  const account = await Account.open(directory, { files });
+  account.push(makeLines(10));
+  await written(10);
+  files.stop();
+  await eventually(async () => {
+    await account.deliver();
+    expect(account.spool.failure).toContain('does not answer');
+  });
+  let hasRun = false;
+  setTimeout(() => {
+    hasRun = true;
+  }, 0);
+  for (let takes = 0; takes < 10_000 && !hasRun; takes++) await account.deliver();
+  expect([hasRun, account.spool.length]).toEqual([true, 10]);
+  files.goOn();
+  await account.drain();
+  await account.spool.close();
 });
 
 it('ends though the disk hangs, and counts what was not written', async () => {
