@@ -38,7 +38,7 @@ export class Serving implements Disposable {
   ): Promise<void> {
     const { apiSocket, apiTokenFile, healthListen, listen, webConfigFile, log } = options;
     const [connections, refusals] = [this.#connections, this.#refusals];
-    if (apiTokenFile !== undefined) await readToken(apiTokenFile);
+    if (apiTokenFile !== undefined) await readToken(files, apiTokenFile);
     /** What follows a change of the web configuration. */
     let follow: (settings: WebFile['settings']) => void = () => undefined;
     this.#web =
@@ -53,6 +53,7 @@ export class Serving implements Disposable {
     const deps: ServerDeps = { ...known, connections, refusals, web: () => this.#web?.status };
     const web = this.#web && new WebAccess(this.#web.settings, refusals);
     const rights: AccessOptions = {
+      files,
       tokenFile: apiTokenFile,
       socketOnly: options.apiSocketOnly,
       refusals,

@@ -3,6 +3,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Failure } from '#api/errors.ts';
 import type { EventSummary } from '#api/events.ts';
+import { Files } from '#files/files.ts';
 import { readToken } from '#http/access.ts';
 import { DEFAULT_URL, parseOptions } from './options.ts';
 
@@ -70,7 +71,8 @@ export async function showEvents(
   signal: AbortSignal,
 ): Promise<void> {
   const url = questionOf(options);
-  const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile, '--token-file');
+  const token =
+    options.tokenFile === undefined ? undefined : await readToken(new Files(), options.tokenFile, '--token-file');
   const { socketPath } = options;
   const response = await (socketPath === undefined ? ask(url, token, signal) : askSocket(socketPath, url, signal));
   if (!response.ok) throw new Error(`the agent answers ${response.status}: ${await reasonOf(response)}`);

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import express from 'express';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { Files } from '#files/files.ts';
+import { sh } from '../../test/support/command.ts';
 import { accessTo } from './access.ts';
 import { Connections } from './connections.ts';
 import { Listeners } from './listeners.ts';
@@ -35,6 +37,7 @@ afterEach(() => {
 async function serve(options: { token?: boolean; socketOnly?: boolean } = {}): Promise<void> {
   for (const transport of ['tcp', 'unix'] as const) {
     const access = accessTo(transport, {
+      files: new Files(),
       tokenFile: options.token === true ? tokenFile : undefined,
       socketOnly: options.socketOnly === true,
       refusals,
@@ -127,4 +130,16 @@ it('a token that cannot be read is told of once, to who runs the agent', async (
   }
   expect(warnings).toEqual([expect.stringContaining(tokenFile)]);
   expect(refusals.counts.get('token')).toBe(3);
+});
+
+it('a token on a pipe is waited for by nobody', async () => {
+  await serve({ token: true, socketOnly: true });
+  rmSync(tokenFile);
+  sh(`mkfifo ${tokenFile}`);
+  const headers = { Host: 'localhost', Authorization: `Bearer ${TOKEN}` };
+  for (let times = 0; times < 8; times++) expect(await statusOf('tcp', '/api/v1/agent', headers)).toBe(503);
+  expect(warnings).toEqual([`--api-token-file: ${tokenFile} is a pipe: give a regular file`]);
+  rmSync(tokenFile);
+  writeFileSync(tokenFile, TOKEN);
+  expect(await statusOf('tcp', '/api/v1/agent', headers)).toBe(200);
 });

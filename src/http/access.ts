@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import type { RequestHandler, Response } from 'express';
+import type { Files } from '#files/files.ts';
 import { sendFailure } from './failure.ts';
 import { forwardedBy, type Host, hostOf, isLocalHost, otherSite } from './origin.ts';
 import { isLocal } from './peer.ts';
@@ -10,13 +10,17 @@ import type { WebAccess } from './web_access.ts';
 
 const TOKEN_LENGTH_MIN = 16;
 const TOKEN_LENGTH_MAX = 4_096;
+const TOKEN_BYTES_MAX = 64 * 1024;
 const BEARER = /^Bearer +(\S+) *$/i;
 const API = /^\/api\//i;
 const REALM = 'Bearer realm="netsonde"';
 
 /** @throws where the file cannot be read, or holds no token that is worth the name */
-export async function readToken(file: string, option = '--api-token-file'): Promise<string> {
-  const token = (await readFile(file, 'utf8')).trim();
+export async function readToken(files: Files, file: string, option = '--api-token-file'): Promise<string> {
+  const text = await files.readText(file, TOKEN_BYTES_MAX).catch((error: Error) => {
+    throw new Error(`${option}: ${error.message}`);
+  });
+  const token = text.trim();
   if (token.length >= TOKEN_LENGTH_MIN && token.length <= TOKEN_LENGTH_MAX && /^[\x21-\x7e]+$/.test(token))
     return token;
   throw new Error(
@@ -25,6 +29,7 @@ export async function readToken(file: string, option = '--api-token-file'): Prom
 }
 
 export interface AccessOptions {
+  readonly files: Files;
   readonly tokenFile: string | undefined;
   /** Who asks by loopback needs the token as well: every user of the machine can do that. */
   readonly socketOnly: boolean;
@@ -47,7 +52,10 @@ export interface Access {
  * Who may read what. /api/v1 shows addresses and names of processes: it is for who asks by loopback or the Unix socket, which only who may
  * open its file can do, and for who has the token. The token's file is read for each request: a Secret that is changed takes effect at once.
  */
-export function accessTo(transport: Transport, { tokenFile, socketOnly, refusals, warn, web }: AccessOptions): Access {
+export function accessTo(
+  transport: Transport,
+  { files, tokenFile, socketOnly, refusals, warn, web }: AccessOptions,
+): Access {
   const isUnix = transport === 'unix';
   const known = isUnix ? undefined : web;
   const refuse = (response: Response, cause: RefusalCause, error: string) => {
@@ -61,7 +69,7 @@ export function accessTo(transport: Transport, { tokenFile, socketOnly, refusals
     const header = forwardedBy(headers);
     return header && `a proxy asks for somebody else (${header}): ${WITH_TOKEN}`;
   };
-  const hasToken = tokenCheck(tokenFile, refusals, warn);
+  const hasToken = tokenCheck(files, tokenFile, refusals, warn);
   return {
     all: (request, response, next) => {
       let host: Host | undefined;
@@ -103,12 +111,17 @@ const SOCKET_ONLY =
 
 const WITH_TOKEN = 'start the agent with --api-token-file, and ask with the token';
 
-function tokenCheck(file: string | undefined, refusals: Refusals, warn: (message: string) => void): RequestHandler {
+function tokenCheck(
+  files: Files,
+  file: string | undefined,
+  refusals: Refusals,
+  warn: (message: string) => void,
+): RequestHandler {
   let told = '';
   /** Undefined where it cannot be read: what is wrong with the file, and where it is, is for who runs the agent. */
   const current = async (path: string): Promise<string | undefined> => {
     try {
-      const token = await readToken(path);
+      const token = await readToken(files, path);
       told = '';
       return token;
     } catch (error) {

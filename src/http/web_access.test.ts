@@ -67,7 +67,7 @@ async function serve(document: Record<string, unknown>, tokenFile?: string, sock
   });
   const known = new WebAccess(web.settings, refusals);
   const warn = () => undefined;
-  const access = accessTo('tcp', { tokenFile, socketOnly, refusals, warn, web: known });
+  const access = accessTo('tcp', { files: new Files(), tokenFile, socketOnly, refusals, warn, web: known });
   const app = express().use(access.all).use('/api', access.api);
   app.use((_request, response) => void response.send('here'));
   const front = await listeners.onAddress({ host: '127.0.0.1', port: 0 }, app, web.settings.tls);

@@ -211,7 +211,7 @@ export class ApiHost implements AsyncDisposable {
   get #access(): ReturnType<typeof accessTo> {
     const { refusals, tokenFile } = this;
     const warn = (message: string) => void this.warnings.push(message);
-    return accessTo('tcp', { tokenFile, socketOnly: false, refusals, warn, web: undefined });
+    return accessTo('tcp', { files: new Files(), tokenFile, socketOnly: false, refusals, warn, web: undefined });
   }
 
   /** The request with another socket or name, where the caller is to be another. */
