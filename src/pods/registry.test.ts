@@ -669,3 +669,10 @@ it('a flood of namespaces that only processes name is shown up to a bound, and s
   scan([[A, [5], 'blue']]);
   expect(registry.crowd).toBeUndefined();
 });
+
+it('nobody is looked for in a namespace for longer than it is young', () => {
+  scan([[A, [5], 'blue']], [A, B]);
+  expect([registry.isUnowned(A), registry.isUnowned(B), registry.isIgnored(B)]).toEqual([false, false, true]);
+  nowMs += 10_001;
+  expect([registry.isUnowned(A), registry.isUnowned(B)]).toEqual([false, true]);
+});

@@ -151,12 +151,13 @@ export class NetnsRegistry implements NetnsIndex {
 
   /** Whether the namespace is known to belong to nobody: it is dead, or unowned. */
   isIgnored(id: NetnsId): boolean {
-    return this.#dead.has(id) || this.isUnowned(id);
+    return this.#dead.has(id) || this.#unowned.has(id) || this.#unshown.has(id);
   }
 
-  /** Whether the namespace is alive, was looked at, and belongs to nobody. */
+  /** Whether nobody was found for the namespace, though it is no longer young: its owner will hardly appear any more. */
   isUnowned(id: NetnsId): boolean {
-    return this.#unowned.has(id) || this.#unshown.has(id);
+    const listedMs = this.#unowned.get(id);
+    return (listedMs !== undefined && !this.#isYoung(listedMs)) || this.#unshown.has(id);
   }
 
   /** Whether the namespace belongs to somebody, or did before it died. */

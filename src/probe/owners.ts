@@ -49,7 +49,7 @@ export interface Owners {
   homeOf(id: NetnsId): NetnsId;
   /** Who has a slot, and the namespace that what is his alone is shown under. */
   ownerOf(slot: number): Pick<OwnerSlot, 'name' | 'home'> | undefined;
-  /** The namespace is alive, was looked at, and is nobody's. */
+  /** The namespace is alive, and after ten seconds of looking it is nobody's. */
   isUnowned(id: NetnsId): boolean;
   /** The namespace was made by a process that is root only in a user namespace of its own. */
   isNested(id: NetnsId): boolean;
