@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { desiredProbes } from '#agent/desired_kernel.ts';
+import { EVENT_METADATA } from '#core/record_kinds.ts';
 import { type AnyProbe, defineProbe } from '#probe/contract.ts';
 import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
 import { faultsOf } from '../../test/support/config_faults.ts';
@@ -199,7 +200,7 @@ describe('sinks', () => {
     ],
     [
       'loki: { url: "http://x", spol: {} }',
-      /^sinks\.loki\.spol: no such key \(did you mean spool\?\); there are: url, timeout/,
+      /^sinks\.loki\.spol: no such key \(did you mean spool\?\); there are: url, proxy, timeout/,
     ],
     [
       'loki: { url: "http://x", tls: { cert: /a } }',
@@ -213,6 +214,39 @@ describe('sinks', () => {
       'loki: { url: "http://x", bearerTokenFile: /a, basicAuth: { username: u, passwordFile: /b } }',
       'sinks.loki: (hidden) is not allowed; allowed: basicAuth or bearerTokenFile, not both',
     ],
+    ...['Host', 'content-length', 'Transfer-Encoding', 'Proxy-Authorization'].map((name): [string, RegExp] => [
+      `loki: { url: "http://x", headers: { ${name}: x } }`,
+      new RegExp(`^sinks\\.loki\\.headers\\.${name}: .*allowed: a header that does not say how the request is sent$`),
+    ]),
+    [
+      'otlp: { url: "http://x", headers: { X-A: "1\\r\\nHost: y" } }',
+      /^sinks\.otlp\.headers\.X-A: \(hidden\) is not allowed; allowed: one line of plain text, without control/,
+    ],
+    [
+      'loki: { url: "http://x", headers: { "a b": x } }',
+      /^sinks\.loki\.headers\["a b"\]: .* a name of letters, digits and -$/,
+    ],
+    [
+      'loki: { url: "http://x", headers: { __proto__: x } }',
+      /^sinks\.loki\.headers\.__proto__: .*allowed: another name$/,
+    ],
+    [
+      'loki: { url: "http://x", labels: { __proto__: x } }',
+      /^sinks\.loki\.labels\.__proto__: .*allowed: another name$/,
+    ],
+    ['loki: { url: "http://x", headers: { X-A: "1", x-a: "2" } }', /allowed: each header once; x-a is there twice$/],
+    [
+      'loki: { url: "http://x", tenant: a, headers: { X-Scope-OrgID: b } }',
+      /allowed: tenant or the header X-Scope-OrgID, not both$/,
+    ],
+    [
+      'loki: { url: "http://x", bearerTokenFile: /a, headers: { Authorization: b } }',
+      /allowed: basicAuth, bearerTokenFile or the header Authorization, one of them$/,
+    ],
+    ...['https://proxy', 'http://u:p@proxy', 'http://proxy/path', 'proxy:3128'].map((url): [string, RegExp] => [
+      `loki: { url: "http://x", proxy: { url: "${url}" } }`,
+      /^sinks\.loki\.proxy\.url: .* allowed: a URL /,
+    ]),
   ])('{ %s }: %s', (text, fault) => {
     const [first] = faultsOf(`sinks: { ${text} }`);
     if (typeof fault === 'string') expect(first).toBe(fault);
@@ -234,10 +268,21 @@ describe('sinks', () => {
     expect(faults.join()).not.toContain('hunter2');
   });
 
-  it('labels that we set ourselves are refused', () => {
-    expect(faultsOf('sinks: { loki: { url: "http://x", labels: { job: x } } }')[0]).toMatch(
-      /a label other than job, node, probe, type, namespace/,
-    );
+  it.each(['job', 'node', 'probe', 'type', 'namespace', ...EVENT_METADATA])(
+    'the label %s is refused: we set it ourselves, or send it as metadata',
+    (name) => {
+      expect(faultsOf(`sinks: { loki: { url: "http://x", labels: { ${name}: x } } }`)[0]).toMatch(
+        /a label other than job, node, probe, type, namespace, pod, /,
+      );
+    },
+  );
+
+  it('labels that Loki would not take are refused', () => {
+    const labels = (text: string) => faultsOf(`sinks: { loki: { url: "http://x", labels: { ${text} } } }`)[0];
+    const eleven = Array.from({ length: 11 }, (_, index) => `l${index}: x`).join(', ');
+    expect(labels(eleven)).toMatch(/^sinks\.loki\.labels: .* allowed: at most 10 labels$/);
+    expect(labels('__stream_shard__: x')).toMatch(/a name of letters, digits and _, not two _ first$/);
+    expect(labels(`cluster: ${'x'.repeat(2_049)}`)).toMatch(/allowed: at most 2048$/);
   });
 });
 

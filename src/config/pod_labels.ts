@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { DERIVED_NAMES, type PodLabels } from '#pods/labels.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import type { MetricSet } from '#probe/metric.ts';
+import { namesTo } from './names_to.ts';
 
 /** Each is on every series of every Pod. */
 const LABELS_MAX = 8;
@@ -21,7 +22,7 @@ export function podLabelsSchema(probes: readonly AnyProbe[]): z.ZodType<PodLabel
     Object.values(metrics as MetricSet).flatMap(({ labels }) => Object.keys(labels)),
   );
   const taken = new Set([...RESERVED, ...ofMetrics]);
-  return z.record(z.string(), z.string()).superRefine((labels, context) => {
+  return namesTo(z.string(), z.string()).superRefine((labels, context) => {
     const fault = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
     const entries = Object.entries(labels);
     if (entries.length > LABELS_MAX) fault([], `at most ${LABELS_MAX} labels`);

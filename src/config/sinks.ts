@@ -1,21 +1,42 @@
 import { resolve } from 'node:path';
 import * as z from 'zod';
 import { milliseconds } from '#core/duration.ts';
-import type { Kind } from '#core/record_kinds.ts';
+import { EVENT_METADATA, type Kind } from '#core/record_kinds.ts';
 import { size } from '#core/size.ts';
+import { namesTo } from './names_to.ts';
 
 /** What a sink gets that asks for nothing: an upgrade never starts to send more. */
 const DEFAULT_KIND: Kind = 'event';
 const QUEUE_RECORDS = 10_000;
 const QUEUE_RECORDS_MAX = 1_000_000;
 
+interface Credentials {
+  readonly basicAuth?: unknown;
+  readonly bearerTokenFile?: unknown;
+  readonly tenant?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 /** A key with nothing behind it means all defaults. */
 function section<T extends z.ZodRawShape>(shape: T) {
-  const schema = z.strictObject(shape).refine((value) => {
-    const { basicAuth, bearerTokenFile } = value as { basicAuth?: unknown; bearerTokenFile?: unknown };
-    return basicAuth === undefined || bearerTokenFile === undefined;
-  }, 'basicAuth or bearerTokenFile, not both');
+  const schema = z.strictObject(shape).superRefine((value, context) => {
+    const why = faultOfCredentials(value);
+    if (why !== undefined) context.addIssue({ code: 'custom', message: why });
+  });
   return z.preprocess((value) => value ?? {}, schema);
+}
+
+function faultOfCredentials({ basicAuth, bearerTokenFile, tenant, headers = {} }: Credentials): string | undefined {
+  if (basicAuth !== undefined && bearerTokenFile !== undefined) return 'basicAuth or bearerTokenFile, not both';
+  const names = Object.keys(headers).map((name) => name.toLowerCase());
+  const twice = names.find((name, index) => names.indexOf(name) < index);
+  if (twice !== undefined) return `each header once; ${twice} is there twice`;
+  if ((basicAuth ?? bearerTokenFile) !== undefined && names.includes('authorization')) {
+    return 'basicAuth, bearerTokenFile or the header Authorization, one of them';
+  }
+  return tenant !== undefined && names.includes('x-scope-orgid')
+    ? 'tenant or the header X-Scope-OrgID, not both'
+    : undefined;
 }
 
 const QUEUE = {
@@ -30,28 +51,61 @@ const QUEUE = {
 
 const PATH = z.string().regex(/^\//, 'an absolute path');
 
+/** Headers that say how a request is sent: they are ours. */
+const OUR_HEADERS = new Set([
+  'connection',
+  'content-encoding',
+  'content-length',
+  'content-type',
+  'expect',
+  'host',
+  'keep-alive',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+const HEADERS = namesTo(
+  z
+    .string()
+    .regex(/^[A-Za-z0-9-]+$/, 'a name of letters, digits and -')
+    .refine((name) => !OUR_HEADERS.has(name.toLowerCase()), 'a header that does not say how the request is sent'),
+  z.string().regex(/^[\t\x20-\x7e\x80-\xff]*$/, 'one line of plain text, without control characters'),
+)
+  .default({})
+  .describe('More headers. Not for secrets: they are text in the configuration.');
+
+const BASIC_AUTH = z.strictObject({
+  username: z.string().min(1).describe('The user.'),
+  passwordFile: PATH.describe('File that has the password; read anew for each request.'),
+});
+
+function url(faultOf: (text: string) => string | undefined) {
+  return z.string().superRefine((text, context) => {
+    const why = faultOf(text);
+    if (why !== undefined) context.addIssue({ code: 'custom', message: why });
+  });
+}
+
 /** Credentials are files: a Secret is mounted as one, is replaced while we run, and is in no configuration. */
 const HTTP = {
-  url: z
-    .string()
-    .superRefine((text, context) => {
-      const why = faultOfUrl(text);
-      if (why !== undefined) context.addIssue({ code: 'custom', message: why });
-    })
-    .describe('Of the server; the path of its API is added.'),
-  timeout: milliseconds('10s', '100ms', '5m').describe('A request that takes longer has failed.'),
-  basicAuth: z
+  url: url(faultOfUrl).describe('Of the server; the path of its API is added.'),
+  proxy: z
     .strictObject({
-      username: z.string().min(1).describe('The user.'),
-      passwordFile: PATH.describe('File that has the password; read anew for each request.'),
+      url: url(faultOfProxy).describe('Of the proxy: http://proxy.example:3128.'),
+      basicAuth: BASIC_AUTH.optional().describe('Where the proxy asks for a user and a password.'),
     })
     .optional()
-    .describe('Where the server asks for a user and a password.'),
+    .describe(
+      'Way to the server; for https:// by CONNECT. Variables of the environment such as HTTPS_PROXY are not used.',
+    ),
+  timeout: milliseconds('10s', '100ms', '5m').describe('A request that takes longer has failed.'),
+  basicAuth: BASIC_AUTH.optional().describe('Where the server asks for a user and a password.'),
   bearerTokenFile: PATH.optional().describe('File that has the token; read anew for each request.'),
-  headers: z
-    .record(z.string().regex(/^[A-Za-z0-9-]+$/, 'a name of letters, digits and -'), z.string())
-    .default({})
-    .describe('More headers. Not for secrets: they are text in the configuration.'),
+  headers: HEADERS,
   tls: z
     .strictObject({
       ca: PATH.optional().describe("File with the certificates that sign the server's; without it the system's hold."),
@@ -70,6 +124,13 @@ function faultOfUrl(text: string): string | undefined {
   if (protocol !== 'http:' && protocol !== 'https:') return 'a URL that begins with http:// or https://';
   if (username !== '' || password !== '') return 'a URL without user and password; give basicAuth';
   return search + hash === '' ? undefined : 'a URL without ? and #';
+}
+
+function faultOfProxy(text: string): string | undefined {
+  const why = faultOfUrl(text);
+  if (why !== undefined) return why;
+  const { protocol, pathname } = new URL(text);
+  return protocol === 'http:' && pathname === '/' ? undefined : 'a URL like http://proxy.example:3128';
 }
 
 /** Batches that are small enough for the defaults of servers, and large enough to be worth a request. */
@@ -91,12 +152,24 @@ const SPOOL = {
     .describe('Keep records on the disk until they are delivered, also when the agent ends.'),
 };
 
-const RESERVED_LABELS = ['job', 'node', 'probe', 'type', 'namespace'];
+const STREAM_LABELS = ['job', 'node', 'probe', 'type', 'namespace'];
+const LOG_LABELS = ['job', 'node', 'level'];
+/** Loki takes 15 for a stream (`max_label_names_per_series`). */
+const LABELS_MAX = 15 - STREAM_LABELS.length;
+/** Bytes; `max_label_value_length` of Loki. */
+const LABEL_LENGTH_MAX = 2_048;
 
-const LABEL_NAME = z
-  .string()
-  .regex(/^[a-zA-Z_][a-zA-Z0-9_]*$/, 'a name of letters, digits and _')
-  .refine((name) => !RESERVED_LABELS.includes(name), `a label other than ${RESERVED_LABELS.join(', ')}`);
+/** @param taken what Loki would rename, or refuse, beside ours */
+function lokiLabels(taken: readonly string[]) {
+  const name = z
+    .string()
+    .regex(/^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/, 'a name of letters, digits and _, not two _ first')
+    .refine((text) => !taken.includes(text), `a label other than ${taken.join(', ')}`);
+  return namesTo(name, z.string().min(1).max(LABEL_LENGTH_MAX))
+    .refine((labels) => Object.keys(labels).length <= LABELS_MAX, `at most ${LABELS_MAX} labels`)
+    .default({})
+    .describe('More labels for all streams: the cluster.');
+}
 
 const LOKI = {
   ...HTTP,
@@ -105,7 +178,7 @@ const LOKI = {
     .regex(/^[A-Za-z0-9!._*'()|-]{1,150}$/, "at most 150 letters, digits and !._*'()-")
     .optional()
     .describe('Header X-Scope-OrgID.'),
-  labels: z.record(LABEL_NAME, z.string().min(1)).default({}).describe('More labels for all streams: the cluster.'),
+  labels: lokiLabels([...STREAM_LABELS, ...EVENT_METADATA]),
   structuredMetadata: z
     .boolean()
     .default(true)
@@ -179,7 +252,7 @@ export type SpoolConfig = NonNullable<SinkConfig<'loki'>['spool']>;
 export const LOG_LOKI = section({
   ...HTTP,
   tenant: LOKI.tenant,
-  labels: LOKI.labels,
+  labels: lokiLabels(LOG_LABELS),
 }).describe('Send the log to Loki as well.');
 
 export type LogLokiConfig = z.output<typeof LOG_LOKI>;

@@ -1,5 +1,5 @@
 import type { EventRecord } from '#api/events.ts';
-import type { Kind } from '#core/record_kinds.ts';
+import type { EventMetadata, Kind } from '#core/record_kinds.ts';
 import { type LaneRecord, labelsOf, type RecordKind } from '#delivery/record.ts';
 import { timeNsOf } from './envelope.ts';
 
@@ -33,7 +33,7 @@ function describe(event: EventRecord, json: string): LaneRecord {
       peer_namespace: peer?.namespace,
       peer_name: peer?.name,
       peer_ip: peer?.ip,
-    }),
+    } satisfies Record<EventMetadata, string | null | undefined>),
     json,
     bytes: Buffer.byteLength(json),
   };

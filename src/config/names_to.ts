@@ -1,0 +1,14 @@
+import * as z from 'zod';
+
+/** A mapping of names that the document chooses. Zod leaves the key `__proto__` out without a word: it is a fault. */
+export function namesTo<Key extends z.core.$ZodRecordKey, Value extends z.ZodType>(key: Key, value: Value) {
+  return z.preprocess(
+    (given, context) => {
+      if (typeof given === 'object' && given !== null && Object.hasOwn(given, '__proto__')) {
+        context.issues.push({ code: 'custom', input: given, path: ['__proto__'], message: 'another name' });
+      }
+      return given;
+    },
+    z.record(key, value),
+  );
+}
