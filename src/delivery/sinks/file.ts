@@ -4,6 +4,7 @@ import type { SinkConfig } from '#config/sinks.ts';
 import { assertRegular, type Files } from '#files/files.ts';
 import type { LaneRecord } from '../record.ts';
 import { type Receipt, type Sink, Unavailable } from '../sink.ts';
+import { messageOf } from './advice.ts';
 
 const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK, O_NOCTTY } = constants;
 const MODE = 0o640;
@@ -32,7 +33,7 @@ export class FileSink implements Sink {
     try {
       await this.#step((late) => this.#write(text, AbortSignal.any([signal, late])));
     } catch (error) {
-      throw new Unavailable(`sinks.file.path: ${(error as Error).message}`);
+      throw new Unavailable(`sinks.file.path: ${messageOf(error)}`);
     }
   }
 

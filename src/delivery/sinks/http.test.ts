@@ -1,5 +1,18 @@
-import { expect, it } from 'vitest';
-import { parseRetryAfter } from './http.ts';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type AddressInfo, connect, Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { makeCertificates } from '../../../test/support/certificates.ts';
+import { makeEvents } from '../../../test/support/event_lines.ts';
+import { EventWay, parseSinks } from '../../../test/support/event_way.ts';
+import { HttpProxy } from '../../../test/support/http_proxy.ts';
+import { LokiServer } from '../../../test/support/loki_server.ts';
+import { eventually } from '../../../test/support/oracle.ts';
+import type { Network } from './dial.ts';
+import { type Answer, HttpPoster, parseRetryAfter } from './http.ts';
 
 const DATE = 'Sat, 21 Nov 2026 03:00:00 GMT';
 
@@ -13,4 +26,290 @@ it.each([
   ['nothing', undefined, DATE, 0],
 ])('Retry-After says %s', (_, text, date, ms) => {
   expect(parseRetryAfter(text, date)).toBe(ms);
+});
+
+let folder: string;
+let closing: AsyncDisposableStack;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'http-'));
+  closing = new AsyncDisposableStack();
+});
+
+afterEach(async () => {
+  await closing.disposeAsync();
+  await rm(folder, { recursive: true, force: true });
+});
+
+type Serve = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** A server that reads each request and answers as it is told. Returns its port. */
+async function serve(answer: Serve, host = '127.0.0.1'): Promise<number> {
+  const server = createServer((request, response) => {
+    request.resume().on('end', () => answer(request, response));
+  });
+  closing.defer(async () => {
+    const closed = new Promise((resolve) => server.close(resolve));
+    server.closeAllConnections();
+    await closed;
+  });
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
+  return (server.address() as AddressInfo).port;
+}
+
+function secretFile(secret: string): string {
+  const path = join(folder, 'secret');
+  writeFileSync(path, `${secret}\n`);
+  return path;
+}
+
+async function way(config: { readonly url: string }, name: 'loki' | 'otlp' = 'loki'): Promise<EventWay> {
+  const opened = await EventWay.open({ [name]: { batch: { age: '20ms' }, ...config } });
+  closing.use(opened);
+  return opened;
+}
+
+/** Sends three events, and waits until the sink says why they do not arrive. */
+async function failureOf(config: { readonly url: string }, name: 'loki' | 'otlp' = 'loki'): Promise<string> {
+  const opened = await way(config, name);
+  opened.publish(makeEvents(3));
+  await eventually(() => expect(opened.status(name)).toMatchObject({ state: 'failed', pending: 3 }));
+  const { reason = '' } = opened.status(name) ?? {};
+  expect(opened.logged).toEqual([`events do not go to ${name}: ${reason}`]);
+  // Nobody takes what is left.
+  await opened.sinks.close(1);
+  return reason;
+}
+
+const page = '<html><head><title>Log in</title></head><body>Who are you?</body></html>';
+
+describe('an answer that is not that of the server', () => {
+  it.each(['loki', 'otlp'] as const)('200 with a login page is no delivery: %s', async (name) => {
+    const port = await serve((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end(page));
+    expect(await failureOf({ url: `http://127.0.0.1:${port}` }, name)).toMatch(
+      /^it answers 200; .*, with a page: a login, or a proxy, stands in front of it. Is url right\?$/,
+    );
+  });
+
+  it.each([
+    ['loki', 200, '', 'it answers 200; Loki answers 204. Is url right?'],
+    ['loki', 202, 'ok', 'it answers 202; Loki answers 204. Is url right?'],
+    ['otlp', 200, 'ok', 'it answers 200; that is no answer of a collector. Is url right?'],
+  ] as const)('%s: %i with "%s"', async (name, status, text, reason) => {
+    const port = await serve((_, response) => response.writeHead(status, { 'content-type': 'text/plain' }).end(text));
+    expect(await failureOf({ url: `http://127.0.0.1:${port}` }, name)).toBe(reason);
+  });
+
+  it.each([
+    [204, undefined, undefined],
+    [200, undefined, undefined],
+    [200, 'application/json', '{"partialSuccess":{}}'],
+  ])('otlp: %i, %s, %s is a delivery', async (status, type, text) => {
+    const headers = type === undefined ? {} : { 'content-type': type };
+    const port = await serve((_, response) => response.writeHead(status, headers).end(text));
+    const opened = await way({ url: `http://127.0.0.1:${port}` }, 'otlp');
+    opened.publish(makeEvents(3));
+    expect(await opened.settled('otlp')).toMatchObject({ delivered: 3, lost: 0 });
+  });
+
+  it.each([301, 302, 307, 308])('%i names the place, and our credentials do not go there', async (status) => {
+    let asked = 0;
+    const other = await serve((_, response) => {
+      asked++;
+      response.writeHead(204).end();
+    });
+    const location = `http://u:p@127.0.0.1:${other}/loki/api/v1/push?token=t0psecret`;
+    const port = await serve((_, response) => response.writeHead(status, { location }).end('moved'));
+    expect(await failureOf({ url: `http://127.0.0.1:${port}` })).toBe(
+      `it answers ${status}; it sends us to http://127.0.0.1:${other}/loki/api/v1/push: give that place as url, if it is the right one`,
+    );
+    expect(asked).toBe(0);
+  });
+
+  it('that has no end is read to a bound, however long it goes on', async () => {
+    let sent = 0;
+    const port = await serve((_, response) => {
+      response.writeHead(500);
+      response.on('error', () => undefined);
+      const more = () => {
+        while (!response.destroyed && response.write('x'.repeat(65_536))) sent += 65_536;
+      };
+      response.on('drain', more);
+      more();
+    });
+    const reason = await failureOf({ url: `http://127.0.0.1:${port}` });
+    expect(reason).toMatch(/^it answers 500: x{300}…; its log has why$/);
+    const soFar = sent;
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(sent).toBe(soFar);
+  });
+
+  it('is shown without what writes over a terminal, and without our secrets', async () => {
+    const port = await serve(({ headers }, response) => {
+      const { authorization = '', 'x-key': key = '', 'x-scope-orgid': tenant = '' } = headers;
+      response
+        .writeHead(401)
+        .end(`\u001b[2Jno \u202eright\u0007 for ${authorization}, ${String(key)} and ${String(tenant)}\nmore`);
+    });
+    const url = `http://127.0.0.1:${port}`;
+    const headers = { 'X-Key': 'k3y-of-ours' };
+    const shown = /^it answers 401: \[2Jno right for (?:Bearer|Basic) \*\*\*, \*\*\* and \*\*\*; it wants to know/;
+    const path = secretFile('hunter2');
+    expect(await failureOf({ url, headers, tenant: 'team-a', bearerTokenFile: path } as never)).toMatch(shown);
+    const basicAuth = { username: 'u', passwordFile: path };
+    expect(await failureOf({ url, headers, tenant: 'team-a', basicAuth } as never)).toMatch(shown);
+  });
+});
+
+describe('a proxy', () => {
+  it('gets requests for http:// as they are, with its own credentials', async () => {
+    const loki = closing.use(await LokiServer.start());
+    const proxy = closing.use(await HttpProxy.start());
+    proxy.login = `Basic ${Buffer.from('u:hunter2').toString('base64')}`;
+    const basicAuth = { username: 'u', passwordFile: secretFile('hunter2') };
+    const opened = await way({ url: loki.url, proxy: { url: proxy.url, basicAuth } } as never);
+    opened.publish(makeEvents(3));
+    expect(await opened.settled('loki')).toMatchObject({ delivered: 3, lost: 0 });
+    expect(proxy.asked).toEqual([{ line: `POST ${loki.url}/loki/api/v1/push`, login: proxy.login }]);
+    expect(loki.requests[0]?.headers).not.toHaveProperty('proxy-authorization');
+    expect(loki.requests[0]?.headers.host).toBe(`127.0.0.1:${loki.port}`);
+  });
+
+  it('opens a way for https://, and sees nothing of what goes over it', async () => {
+    makeCertificates(folder);
+    const at = (name: string) => join(folder, name);
+    const tls = { key: readFileSync(at('server.key')), cert: readFileSync(at('server.crt')) };
+    const loki = closing.use(await LokiServer.start(tls));
+    const proxy = closing.use(await HttpProxy.start());
+    proxy.login = `Basic ${Buffer.from('u:hunter2').toString('base64')}`;
+    const basicAuth = { username: 'u', passwordFile: secretFile('hunter2') };
+    const config = { url: loki.url, tls: { ca: at('ca.crt') }, bearerTokenFile: secretFile('hunter2') };
+    const opened = await way({ ...config, proxy: { url: proxy.url, basicAuth } } as never);
+    opened.publish(makeEvents(3));
+    expect(await opened.settled('loki')).toMatchObject({ delivered: 3, lost: 0 });
+    expect(proxy.asked).toEqual([{ line: `CONNECT 127.0.0.1:${loki.port}`, login: proxy.login }]);
+    expect(loki.requests[0]?.headers).toMatchObject({ authorization: 'Bearer hunter2' });
+    expect(await failureOf({ ...config, proxy: { url: proxy.url } } as never)).toBe(
+      `127.0.0.1:${loki.port}: the proxy ${proxy.url.slice('http://'.length)} answers 407: give proxy.basicAuth`,
+    );
+  });
+
+  it.each(['http', 'https'])('that does not let us in says what it wants, for %s://', async (protocol) => {
+    const proxy = closing.use(await HttpProxy.start());
+    proxy.login = 'Basic other';
+    expect(await failureOf({ url: `${protocol}://loki.invalid`, proxy: { url: proxy.url } } as never)).toMatch(
+      /answers 407.*give proxy\.basicAuth|answers 407; the proxy wants to know who we are: proxy.basicAuth/,
+    );
+  });
+
+  it('in the environment is not used, and said where it may be missed', async () => {
+    process.env['HTTPS_PROXY'] = 'http://127.0.0.1:9';
+    closing.defer(() => void delete process.env['HTTPS_PROXY']);
+    expect(await failureOf({ url: 'http://127.0.0.1:1' })).toMatch(
+      /ECONNREFUSED.*nobody listens there.*; HTTPS_PROXY is not used: give the option proxy$/,
+    );
+  });
+});
+
+describe('a name', () => {
+  function post(url: string, network: Network, timeout = '10s'): Promise<Answer> {
+    const { loki } = parseSinks({ loki: { url, timeout, compress: false } });
+    if (loki === undefined) throw new Error('no sink');
+    const poster = new HttpPoster(new URL(url), loki, 1, network);
+    closing.defer(() => poster.close());
+    return poster.post('text', {}, new AbortController().signal);
+  }
+
+  const V4 = { address: '192.0.2.1', family: 4 };
+  const V6 = { address: '2001:db8::1', family: 6 };
+
+  /** A socket that fails, that never comes about, or that does after a while. */
+  const fails = (code: string) => {
+    const socket = new Socket();
+    setImmediate(() => socket.destroy(Object.assign(new Error(`connect ${code}`), { code })));
+    return socket;
+  };
+  const hangs = () => new Socket();
+  const slow = (port: number) => {
+    const socket = new Socket();
+    setTimeout(() => socket.connect(port, '127.0.0.1'), 300);
+    return socket;
+  };
+
+  it.each([
+    ['IPv6 has no route', [V4, V6], () => fails('ENETUNREACH')],
+    ['IPv6 has no route, and comes first', [V6, V4], () => fails('ENETUNREACH')],
+    ['IPv6 never answers', [V4, V6], hangs],
+    ['IPv6 never answers, and comes first', [V6, V4], hangs],
+  ])('of two families, one dead, 300 ms to connect by the other: %s', async (_, addresses, dead) => {
+    const port = await serve((_request, response) => response.writeHead(204).end());
+    const opened: string[] = [];
+    const network: Network = {
+      lookup: async () => addresses,
+      open: (address) => {
+        opened.push(address);
+        return address === V4.address ? slow(port) : dead();
+      },
+    };
+    expect(await post(`http://loki.example:${port}`, network)).toMatchObject({ status: 204 });
+    expect(opened.sort()).toEqual([V4.address, V6.address]);
+  });
+
+  it('is tried at every address, the families in turns, and each failure is told', async () => {
+    const opened: string[] = [];
+    const network: Network = {
+      lookup: async () => [V4, { address: '192.0.2.2', family: 4 }, V6],
+      open: (address) => {
+        opened.push(address);
+        return fails(`E${opened.length}`);
+      },
+    };
+    await expect(post('http://loki.example', network)).rejects.toThrow(
+      'loki.example: connect E1; connect E2; connect E3',
+    );
+    expect(opened).toEqual([V4.address, V6.address, '192.0.2.2']);
+  });
+
+  it('whose addresses do not answer says so', async () => {
+    const network: Network = { lookup: async () => [V4, V6], open: hangs };
+    await expect(post('http://loki.example:3100', network, '400ms')).rejects.toThrow(
+      'loki.example:3100: nothing answered a connection to 192.0.2.1:3100 and [2001:db8::1]:3100 within 400 ms: is the address right',
+    );
+  });
+
+  it('that DNS never answers for is asked for once, however often we try', async () => {
+    let lookups = 0;
+    const { promise, resolve } = Promise.withResolvers<(typeof V4)[]>();
+    const port = await serve((_, response) => response.writeHead(204).end());
+    const network: Network = {
+      lookup: () => {
+        lookups++;
+        return promise;
+      },
+      open: () => connect(port, '127.0.0.1'),
+    };
+    const { loki } = parseSinks({ loki: { url: 'http://loki.example', timeout: '100ms' } });
+    if (loki === undefined) throw new Error('no sink');
+    const poster = new HttpPoster(new URL(loki.url), loki, 1, network);
+    closing.defer(() => poster.close());
+    const post = () => poster.post('text', {}, new AbortController().signal);
+    for (let attempt = 0; attempt < 3; attempt++) {
+      await expect(post()).rejects.toThrow(
+        'loki.example: DNS had no answer for loki.example within 100 ms: does the resolver of the node work?',
+      );
+    }
+    expect(lookups).toBe(1);
+    resolve([V4]);
+    await eventually(async () => expect(await post()).toMatchObject({ status: 204 }));
+  });
+
+  it('that does not exist is told from one that DNS gives no answer for', async () => {
+    const network: Network = {
+      lookup: async () => {
+        throw Object.assign(new Error('getaddrinfo ENOTFOUND loki.example'), { code: 'ENOTFOUND' });
+      },
+      open: hangs,
+    };
+    await expect(post('http://loki.example', network)).rejects.toThrow(/ENOTFOUND.*: DNS knows no such name/);
+  });
 });

@@ -1,89 +1,86 @@
-import { readFile } from 'node:fs/promises';
 import { type ClientRequest, Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
-import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import type { Duplex } from 'node:stream';
 import { promisify } from 'node:util';
 import { constants, gzip as zlibGzip } from 'node:zlib';
 import type { HttpConfig } from '#config/sinks.ts';
 import { Unavailable } from '../sink.ts';
+import { messageOf } from './advice.ts';
+import { Dialer, type Network, type Progress } from './dial.ts';
+import { basicLogin, readSecret } from './files.ts';
+import { inert, Secrets } from './inert.ts';
 
 const gzip = promisify(zlibGzip);
 
 /** A connection is used no longer than that: a name may mean another address by then, and a certificate may be renewed. */
 const CONNECTION_AGE_MS = 300_000;
-/** Of what a server says. */
-const TEXT_MAX = 1_000;
+/** More of an answer is not read: what a server has to say fits. */
+const ANSWER_BYTES_MAX = 64 * 1024;
+const NO_ANSWER = 'it did not answer';
 
 export interface Answer {
   readonly status: number;
-  /** Cut. */
+  /** Without the secrets that were sent. Not yet fit to be shown. */
   readonly text: string;
+  /** There was more of it than is read. */
+  readonly isCut: boolean;
+  readonly contentType: string;
+  /** Where a redirect leads, without query and credentials. */
+  readonly location: string;
   readonly retryAfterMs: number;
-}
-
-/** A connection to one server that is kept, and what it takes to be let in. */
-class HttpConnection {
-  readonly #url: URL;
-  readonly #config: HttpConfig;
-  #agent: HttpAgent | undefined;
-  #agentMs = 0;
-
-  constructor(url: URL, config: HttpConfig) {
-    this.#url = url;
-    this.#config = config;
-  }
-
-  /** @throws {Unavailable} where a file of ours cannot be read */
-  async agent(): Promise<HttpAgent> {
-    if (performance.now() - this.#agentMs > CONNECTION_AGE_MS) this.close();
-    if (this.#agent !== undefined) return this.#agent;
-    const common = { keepAlive: true, maxSockets: 1 };
-    this.#agent =
-      this.#url.protocol === 'https:'
-        ? new HttpsAgent({ ...common, ...(await this.#tlsOptions()) })
-        : new HttpAgent(common);
-    this.#agentMs = performance.now();
-    return this.#agent;
-  }
-
-  /** @throws {Unavailable} where a file of ours cannot be read */
-  async credentials(): Promise<Record<string, string>> {
-    const { basicAuth, bearerTokenFile } = this.#config;
-    if (basicAuth !== undefined) {
-      const password = await readSecret(basicAuth.passwordFile);
-      return { authorization: `Basic ${Buffer.from(`${basicAuth.username}:${password}`).toString('base64')}` };
-    }
-    return bearerTokenFile === undefined ? {} : { authorization: `Bearer ${await readSecret(bearerTokenFile)}` };
-  }
-
-  close(): void {
-    this.#agent?.destroy();
-    this.#agent = undefined;
-  }
-
-  async #tlsOptions(): Promise<object> {
-    const { ca, cert, key, serverName, insecureSkipVerify = false } = this.#config.tls ?? {};
-    return {
-      ...(ca === undefined ? {} : { ca: await readText(ca) }),
-      ...(cert === undefined ? {} : { cert: await readText(cert) }),
-      ...(key === undefined ? {} : { key: await readText(key) }),
-      ...(serverName === undefined ? {} : { servername: serverName }),
-      rejectUnauthorized: !insecureSkipVerify,
-    };
-  }
 }
 
 type PostConfig = HttpConfig & { readonly compress: boolean };
 
-/** Posts to one URL. Addresses and files are looked up anew with each new connection. */
+/** What a request waits for, and until when. */
+interface Dialing extends Progress {
+  readonly signal: AbortSignal;
+}
+
+/** Keeps connections to one server. */
+class ConnectionPool extends HttpAgent {
+  readonly #dialer: Dialer;
+  readonly #bornMs = new WeakMap<Duplex, number>();
+
+  constructor(dialer: Dialer, connectionsMax: number) {
+    super({ keepAlive: true, maxSockets: connectionsMax });
+    this.#dialer = dialer;
+  }
+
+  override createConnection(options: object, done: (error: Error | null, socket: Duplex) => void): undefined {
+    // The signal of a request itself does not get here.
+    const { dialing } = options as { dialing: Dialing };
+    this.#dialer.dial(dialing.signal, dialing).then(
+      (socket) => {
+        this.#bornMs.set(socket, performance.now());
+        done(null, socket);
+      },
+      (error: Error) => done(error, undefined as never),
+    );
+  }
+
+  override keepSocketAlive(socket: Duplex): boolean {
+    const isOld = performance.now() - (this.#bornMs.get(socket) ?? 0) > CONNECTION_AGE_MS;
+    // The types of Node do not know what it returns.
+    return !isOld && (super.keepSocketAlive(socket) as unknown as boolean);
+  }
+
+  /** Those that nobody uses now. */
+  closeIdle(): void {
+    for (const sockets of Object.values(this.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
+  }
+}
+
+/** Posts to one URL, over as many connections at once as it may. Tokens and passwords are read anew for each request. */
 export class HttpPoster {
   readonly #url: URL;
   readonly #config: PostConfig;
-  readonly #connection: HttpConnection;
+  readonly #pool: ConnectionPool;
+  readonly #secrets = new Secrets();
 
-  constructor(url: URL, config: PostConfig) {
+  constructor(url: URL, config: PostConfig, connectionsMax = 1, network?: Network) {
     this.#url = url;
     this.#config = config;
-    this.#connection = new HttpConnection(url, config);
+    this.#pool = new ConnectionPool(new Dialer(url, config, network), connectionsMax);
   }
 
   /** @throws {Unavailable} where there is no answer */
@@ -92,77 +89,146 @@ export class HttpPoster {
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<Answer> {
-    const { compress, timeout: timeoutMs, headers: configured } = this.#config;
+    const { compress, timeout: timeoutMs } = this.#config;
     const timeout = AbortSignal.timeout(timeoutMs);
+    const dialing = { waitsFor: NO_ANSWER, signal: AbortSignal.any([signal, timeout]) };
     const encoding = compress ? { 'content-encoding': 'gzip' } : {};
-    const all = { ...configured, ...(await this.#connection.credentials()), ...headers, ...encoding };
+    const all = { ...(await this.#ownHeaders(headers)), ...encoding };
     const body = compress ? await gzip(text, { level: constants.Z_BEST_SPEED }) : Buffer.from(text);
     try {
-      return await this.#tryTwice(body, all, AbortSignal.any([signal, timeout]));
+      return this.#withoutSecrets(await this.#tryTwice(body, all, dialing));
     } catch (error) {
-      this.close();
       signal.throwIfAborted();
-      if (timeout.aborted) throw new Unavailable(`${this.#url.host} did not answer within ${timeoutMs} ms`);
-      throw error instanceof Unavailable ? error : new Unavailable(`${this.#url.host}: ${messageOf(error)}`);
+      const why = timeout.aborted ? late(dialing.waitsFor, timeoutMs) : messageOf(error);
+      throw new Unavailable(inert(this.#secrets.hide(`${this.#url.host}: ${why}${proxyHint(this.#config)}`), 600));
     }
   }
 
   close(): void {
-    this.#connection.close();
+    this.#pool.destroy();
+  }
+
+  /** @throws {Unavailable} where a file of ours cannot be read */
+  async #ownHeaders(headers: Readonly<Record<string, string>>): Promise<Record<string, string>> {
+    const { basicAuth, bearerTokenFile, proxy, headers: configured } = this.#config;
+    const secrets = [...Object.values(configured), ...(headers[TENANT] === undefined ? [] : [headers[TENANT]])];
+    const all: Record<string, string> = { host: this.#url.host, ...lowerCase(configured) };
+    if (basicAuth !== undefined) {
+      const { header, password } = await basicLogin(basicAuth);
+      all['authorization'] = header;
+      secrets.push(password, header.replace('Basic ', ''));
+    }
+    if (bearerTokenFile !== undefined) {
+      const token = await readSecret(bearerTokenFile);
+      all['authorization'] = `Bearer ${token}`;
+      secrets.push(token);
+    }
+    if (proxy?.basicAuth !== undefined) {
+      const { header, password } = await basicLogin(proxy.basicAuth);
+      secrets.push(password, header.replace('Basic ', ''));
+      if (this.#isAsked) all['proxy-authorization'] = header;
+    }
+    this.#secrets.set(secrets);
+    return { ...all, ...headers };
+  }
+
+  /** The proxy gets the request itself, and not only a way to the server. */
+  get #isAsked(): boolean {
+    return this.#config.proxy !== undefined && this.#url.protocol === 'http:';
   }
 
   /** A server may close a connection that was idle just when we use it again. */
-  async #tryTwice(body: Uint8Array, headers: Record<string, string>, signal: AbortSignal): Promise<Answer> {
-    const first = await this.#request(headers, signal);
+  async #tryTwice(body: Uint8Array, headers: Record<string, string>, dialing: Dialing): Promise<Answer> {
+    const first = this.#request(headers, dialing);
     try {
-      return await exchange(first, body);
+      return await exchange(first, body, dialing);
     } catch (error) {
-      if (!first.reusedSocket || signal.aborted) throw error;
-      this.close();
-      return exchange(await this.#request(headers, signal), body);
+      if (!first.reusedSocket || dialing.signal.aborted) throw error;
+      this.#pool.closeIdle();
+      return exchange(this.#request(headers, dialing), body, dialing);
     }
   }
 
-  async #request(headers: Record<string, string>, signal: AbortSignal): Promise<ClientRequest> {
-    const options = { method: 'POST', headers, signal, agent: await this.#connection.agent() };
-    return this.#url.protocol === 'https:' ? requestHttps(this.#url, options) : requestHttp(this.#url, options);
+  #request(headers: Record<string, string>, dialing: Dialing): ClientRequest {
+    const { hostname, port, pathname, href } = this.#url;
+    const path = this.#isAsked ? href : pathname;
+    // What the pool opens is a connection by TLS where the URL says so.
+    const options = {
+      method: 'POST',
+      hostname,
+      port,
+      path,
+      headers,
+      signal: dialing.signal,
+      dialing,
+      agent: this.#pool,
+    };
+    return requestHttp(options);
+  }
+
+  #withoutSecrets(answer: Answer): Answer {
+    return { ...answer, text: this.#secrets.hide(answer.text), location: this.#secrets.hide(answer.location) };
   }
 }
 
-/** @throws {Unavailable} */
-async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    throw new Unavailable((error as Error).message);
-  }
+/** Header that names whose data it is, for Loki. */
+export const TENANT = 'x-scope-orgid';
+
+function lowerCase(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
 }
 
-/** Editors leave a line end. */
-async function readSecret(path: string): Promise<string> {
-  const secret = (await readText(path)).trim();
-  if (!/^[\x20-\x7e]+$/.test(secret)) throw new Unavailable(`${path} is empty, or no single line of plain ASCII`);
-  return secret;
+function late(waitsFor: string, timeoutMs: number): string {
+  const [what = '', ...question] = waitsFor.split(': ');
+  return [`${what} within ${timeoutMs} ms`, ...question].join(': ');
 }
 
-function exchange(call: ClientRequest, body: Uint8Array): Promise<Answer> {
+/** Somebody may wonder why their environment is not heeded. */
+function proxyHint({ proxy }: HttpConfig): string {
+  const names = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy'];
+  const name = names.find((known) => (process.env[known] ?? '') !== '');
+  return proxy !== undefined || name === undefined ? '' : `; ${name} is not used: give the option proxy`;
+}
+
+function exchange(call: ClientRequest, body: Uint8Array, progress: Progress): Promise<Answer> {
   return new Promise((resolve, reject) => {
     call.on('error', reject);
+    call.once('socket', () => {
+      progress.waitsFor = NO_ANSWER;
+    });
     call.once('response', (response) => readAnswer(response).then(resolve, reject));
     call.end(body);
   });
 }
 
 async function readAnswer(response: IncomingMessage): Promise<Answer> {
-  let text = '';
-  for await (const chunk of response) {
-    if (text.length < TEXT_MAX) text += String(chunk);
+  const { statusCode: status = 0, headers } = response;
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of response) {
+      chunks.push(chunk as Buffer);
+      bytes += (chunk as Buffer).length;
+      // Leaving the loop ends the connection as well.
+      if (bytes > ANSWER_BYTES_MAX) break;
+    }
+  } catch (error) {
+    // A refusal is one, however the rest of its words gets lost.
+    if (status < 300) throw error;
   }
   return {
-    status: response.statusCode ?? 0,
-    text: text.trim().slice(0, TEXT_MAX),
-    retryAfterMs: parseRetryAfter(response.headers['retry-after'], response.headers.date),
+    status,
+    text: Buffer.concat(chunks).subarray(0, ANSWER_BYTES_MAX).toString().trim(),
+    isCut: bytes > ANSWER_BYTES_MAX,
+    contentType: (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '',
+    location: placeOf(headers.location),
+    retryAfterMs: parseRetryAfter(headers['retry-after'], headers.date),
   };
+}
+
+/** Without what may be a secret. */
+function placeOf(location: string | undefined): string {
+  return (location ?? '').replace(/[?#].*$/su, '').replace(/\/\/[^/@]*@/, '//');
 }
 
 /**
@@ -174,11 +240,4 @@ export function parseRetryAfter(text: string | undefined, date: string | undefin
   if (/^\d{1,9}$/.test(text)) return Number(text) * 1_000;
   const leftMs = Date.parse(text) - Date.parse(date ?? '');
   return Number.isNaN(leftMs) ? 0 : Math.max(0, leftMs);
-}
-
-/** Several addresses that all failed make an error of errors, without a message of its own. */
-function messageOf(error: unknown): string {
-  if (error instanceof AggregateError) return error.errors.map(messageOf).join('; ');
-  const { message, code } = error as NodeJS.ErrnoException;
-  return code === undefined || message.includes(code) ? message : `${message} (${code})`;
 }

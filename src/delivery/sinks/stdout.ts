@@ -3,6 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { LaneRecord } from '../record.ts';
 import { type Receipt, type Sink, Unavailable } from '../sink.ts';
+import { messageOf } from './advice.ts';
 
 const write = promisify(fsWrite);
 
@@ -36,7 +37,7 @@ export class StdoutSink implements Sink {
       const whole = bytes.subarray(0, at).lastIndexOf('\n') + 1;
       receipt.delivered(records.slice(0, countLines(bytes, whole) - (this.#isTorn && whole > 0 ? 1 : 0)));
       if (at > 0) this.#isTorn = whole < at;
-      throw error instanceof Unavailable ? error : new Unavailable((error as Error).message);
+      throw error instanceof Unavailable ? error : new Unavailable(messageOf(error));
     }
   }
 

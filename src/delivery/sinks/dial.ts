@@ -1,0 +1,210 @@
+import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
+import { request as requestHttp } from 'node:http';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { promisify } from 'node:util';
+import type { HttpConfig } from '#config/sinks.ts';
+import { Unavailable } from '../sink.ts';
+import { messageOf } from './advice.ts';
+import { basicLogin, tlsOptions } from './files.ts';
+
+/** The next address is tried after that, beside the ones before (RFC 8305, 5). */
+const NEXT_ADDRESS_MS = 250;
+
+/** What a connection waits for. */
+export interface Progress {
+  waitsFor: string;
+}
+
+/** How names are resolved and sockets opened; others in tests. */
+export interface Network {
+  readonly lookup: (name: string) => Promise<readonly LookupAddress[]>;
+  readonly open: (address: string, port: number) => Socket;
+}
+
+const lookupAll = promisify(dnsLookup);
+
+const NETWORK: Network = {
+  lookup: (name) => lookupAll(name, { all: true, order: 'verbatim' }),
+  open: (host, port) => connectTcp({ host, port, noDelay: true }),
+};
+
+type DialConfig = Pick<HttpConfig, 'tls' | 'proxy'>;
+
+/**
+ * Opens connections to one server: over every address of its name as browsers do, through a proxy where there is one, with TLS where the URL says so.
+ * Names are resolved, and files read, anew for each.
+ */
+export class Dialer {
+  readonly #url: URL;
+  readonly #config: DialConfig;
+  readonly #network: Network;
+  /** A resolver that hangs holds a thread of the process: one at a time. */
+  readonly #lookups = new Map<string, Promise<readonly LookupAddress[]>>();
+
+  constructor(url: URL, config: DialConfig, network: Network = NETWORK) {
+    this.#url = url;
+    this.#config = config;
+    this.#network = network;
+  }
+
+  /** @throws {Unavailable} where a file of ours cannot be read, or the proxy refuses; an error of the system */
+  async dial(signal: AbortSignal, progress: Progress): Promise<Socket> {
+    const { proxy } = this.#config;
+    const isSecure = this.#url.protocol === 'https:';
+    const next = proxy === undefined ? this.#url : new URL(proxy.url);
+    let socket = await this.#connect(next, signal, progress);
+    try {
+      if (isSecure && proxy !== undefined) socket = await this.#tunnel(socket, proxy, signal, progress);
+      return isSecure ? await this.#secure(socket, signal, progress) : socket;
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    }
+  }
+
+  async #connect({ hostname, port: given, protocol }: URL, signal: AbortSignal, progress: Progress): Promise<Socket> {
+    const name = hostOf(hostname);
+    const port = given === '' ? (protocol === 'https:' ? 443 : 80) : Number(given);
+    progress.waitsFor = `DNS had no answer for ${name}: does the resolver of the node work?`;
+    const addresses = isIP(name) === 0 ? await within(this.#resolve(name), signal) : [{ address: name, family: 0 }];
+    const ordered = alternate(addresses).map(({ address }) => address);
+    if (ordered.length === 0) throw new Unavailable(`${name} has no address`);
+    progress.waitsFor = `nothing answered a connection to ${ordered.map((at) => placeOf(at, port)).join(' and ')}: is the address right, and no firewall or NetworkPolicy in between?`;
+    return connectFirst(ordered, (address) => this.#network.open(address, port), signal);
+  }
+
+  #resolve(name: string): Promise<readonly LookupAddress[]> {
+    let lookup = this.#lookups.get(name);
+    if (lookup === undefined) {
+      lookup = this.#network.lookup(name).finally(() => this.#lookups.delete(name));
+      this.#lookups.set(name, lookup);
+    }
+    return lookup;
+  }
+
+  async #tunnel(
+    socket: Socket,
+    { url, basicAuth }: NonNullable<DialConfig['proxy']>,
+    signal: AbortSignal,
+    progress: Progress,
+  ): Promise<Socket> {
+    progress.waitsFor = `the proxy ${new URL(url).host} did not answer`;
+    const { hostname, port } = this.#url;
+    const path = `${hostname}:${port === '' ? 443 : port}`;
+    const login = basicAuth === undefined ? {} : { 'proxy-authorization': (await basicLogin(basicAuth)).header };
+    const call = requestHttp({
+      method: 'CONNECT',
+      path,
+      headers: { host: path, ...login },
+      createConnection: () => socket,
+      signal,
+    });
+    const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+    call.on('error', reject);
+    call.once('connect', ({ statusCode = 0 }, connected: Socket) => {
+      if (statusCode >= 200 && statusCode < 300) resolve(connected);
+      else reject(new Unavailable(proxyRefusal(new URL(url).host, statusCode)));
+    });
+    call.once('response', ({ statusCode = 0 }) => reject(new Unavailable(proxyRefusal(new URL(url).host, statusCode))));
+    call.end();
+    return promise;
+  }
+
+  async #secure(socket: Socket, signal: AbortSignal, progress: Progress): Promise<Socket> {
+    progress.waitsFor = 'the TLS handshake had no end';
+    const options = await within(tlsOptions(this.#config, hostOf(this.#url.hostname)), signal);
+    const secure = connectTls({ ...options, socket, ALPNProtocols: ['http/1.1'] });
+    await opened(secure, 'secureConnect', signal);
+    return secure;
+  }
+}
+
+export function proxyRefusal(proxy: string, status: number): string {
+  const remedy = status === 407 ? 'give proxy.basicAuth' : 'does it let us connect to this host and port?';
+  return `the proxy ${proxy} answers ${status}: ${remedy}`;
+}
+
+/** A URL has an IPv6 address in brackets. */
+function hostOf(hostname: string): string {
+  return hostname.replace(/^\[(.*)\]$/, '$1');
+}
+
+function placeOf(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/** The families in turns, that of the first address first. */
+function alternate(addresses: readonly LookupAddress[]): readonly LookupAddress[] {
+  const first = addresses.filter(({ family }) => family === addresses[0]?.family);
+  const others = addresses.filter(({ family }) => family !== addresses[0]?.family);
+  return Array.from({ length: Math.max(first.length, others.length) }, (_, index) => [first[index], others[index]])
+    .flat()
+    .filter((address) => address !== undefined);
+}
+
+/**
+ * The first connection that comes about. An address that does not answer is not given up when the next one is tried: a slow way beside a dead one
+ * has all the time that there is.
+ */
+async function connectFirst(
+  addresses: readonly string[],
+  open: (address: string) => Socket,
+  signal: AbortSignal,
+): Promise<Socket> {
+  const sockets: Socket[] = [];
+  const failures: string[] = [];
+  const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+  let index = 0;
+  let timer: NodeJS.Timeout | undefined;
+  const next = () => {
+    clearTimeout(timer);
+    const address = addresses[index++];
+    if (address === undefined) return;
+    const socket = open(address);
+    sockets.push(socket);
+    socket.once('connect', () => resolve(socket));
+    socket.once('error', (error) => {
+      failures.push(messageOf(error));
+      if (failures.length === addresses.length) reject(new Unavailable(failures.join('; ')));
+      else next();
+    });
+    if (index < addresses.length) timer = setTimeout(next, NEXT_ADDRESS_MS);
+  };
+  // Nobody may wait for it any more.
+  promise.catch(() => undefined);
+  next();
+  try {
+    const winner = await within(promise, signal);
+    sockets.splice(sockets.indexOf(winner), 1);
+    return winner;
+  } finally {
+    clearTimeout(timer);
+    index = addresses.length;
+    for (const socket of sockets) socket.on('error', () => undefined).destroy();
+  }
+}
+
+function opened(socket: Socket, event: string, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  socket.once(event, () => resolve());
+  socket.once('error', reject);
+  socket.once('close', () => reject(new Error('the server closed the connection')));
+  return within(promise, signal).catch((error) => {
+    socket.on('error', () => undefined).destroy();
+    throw error;
+  });
+}
+
+/** The outcome of a promise, or a rejection as soon as the signal says so. */
+async function within<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener('abort', abort);
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}

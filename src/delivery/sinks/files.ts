@@ -1,0 +1,45 @@
+import { readFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import type { HttpConfig } from '#config/sinks.ts';
+import { Unavailable } from '../sink.ts';
+import { messageOf } from './advice.ts';
+
+type Login = NonNullable<HttpConfig['basicAuth']>;
+
+/** @throws {Unavailable} where a file cannot be read, or has no secret in it */
+export async function basicLogin({ username, passwordFile }: Login): Promise<{ header: string; password: string }> {
+  const password = await readSecret(passwordFile);
+  return { header: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`, password };
+}
+
+/** Options of node:tls, read anew for each connection: files are renewed. @throws {Unavailable} */
+export async function tlsOptions({ tls }: Pick<HttpConfig, 'tls'>, host: string): Promise<object> {
+  const { ca, cert, key, serverName, insecureSkipVerify = false } = tls ?? {};
+  return {
+    ...(ca === undefined ? {} : { ca: await readText(ca) }),
+    ...(cert === undefined ? {} : { cert: await readText(cert) }),
+    ...(key === undefined ? {} : { key: await readText(key) }),
+    ...nameOf(serverName ?? host),
+    rejectUnauthorized: !insecureSkipVerify,
+  };
+}
+
+/** An address is no name that a server could choose its certificate by (RFC 6066, 3). */
+function nameOf(host: string): object {
+  return isIP(host) === 0 ? { servername: host, host } : { host };
+}
+
+/** Editors leave a line end. @throws {Unavailable} */
+export async function readSecret(path: string): Promise<string> {
+  const secret = (await readText(path)).trim();
+  if (!/^[\x20-\x7e]+$/.test(secret)) throw new Unavailable(`${path} is empty, or no single line of plain ASCII`);
+  return secret;
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new Unavailable(messageOf(error));
+  }
+}
