@@ -56,7 +56,7 @@ produced + recovered = limited + folded + dropped + delivered + pending
 | limited | \`netsonde_records_limited_total{kind,probe,stage}\` | left out by the limit of a namespace (\`kernel\`) or of a Pod (\`agent\`) |
 | folded | \`netsonde_records_folded_total{kind,probe}\` | went into an equal one |
 | dropped | \`netsonde_records_dropped_total{kind,probe,sink,stage,reason}\` | lost. \`sink=""\`: before the sinks, the ring of the kernel was full |
-| delivered | \`netsonde_records_delivered_total{kind,probe,sink}\` | taken by the sink: Loki has answered 2xx, the line is written |
+| delivered | \`netsonde_records_delivered_total{kind,probe,sink}\` | taken by the sink: Loki has answered 204, a collector 2xx as the protocol has it, the line is written |
 | pending | \`netsonde_records_pending{kind,probe,sink}\` | waits, in the queue or in the spool. \`sink=""\`: held to see whether equal ones come |
 
 Events are counted under \`netsonde_events_*\` as well, with the same values and without \`kind\`. \`/api/v1/ledger\` has the same numbers.
@@ -80,11 +80,23 @@ When the agent ends, its log says for each sink and kind how many were delivered
 
 ## When a sink fails
 
-It is \`failed\`, with the reason, on \`/api/v1/sinks\` and as \`netsonde_sink_state{sink,state="failed"} 1\`; the log tells it once. It is tried again after half a second, then after twice as long each time up to 30 s, with jitter, or
-as late as the server asks by \`Retry-After\` (at most five minutes). That holds for a wrong address, a refused certificate, a tenant or a token that is missing, a full disk, a path that cannot be
-written, and a server that is down, slow, or says 429 or 5xx. Files with certificates and secrets are read again, and names resolved again, with each new connection; tokens with each request.
+It is \`failed\`, with the reason and what helps, on \`/api/v1/sinks\` and as \`netsonde_sink_state{sink,state="failed"} 1\`; the log tells each kind of failure once, whatever numbers are in it, until the sink was well for a minute.
+It is tried again after half a second, then after twice as long each time up to 30 s, with jitter, or as late as the server asks by \`Retry-After\` (at most five minutes). That holds for a wrong address, a refused certificate, a tenant or a token that is missing, a full disk,
+a path that cannot be written, and a server that is down, slow, or says 429 or 5xx. Files with certificates are read again, and names resolved again, with each new connection; tokens and passwords with each request.
 
-What a server refuses for its content (400, 413, 422, …) is found by sending halves, dropped alone and counted as \`rejected\`.
+| answer | what becomes of the records |
+| --- | --- |
+| 204 of Loki; 2xx of a collector with its JSON, or without a body | delivered |
+| 400, 422 and other 4xx | what is refused is found by sending halves, dropped alone and counted as \`rejected\`; after a hundred refusals of one batch the parts that are still refused go whole |
+| 413, or words that say the same | sent again in halves; requests stay smaller for ten minutes. One record alone that is too large is \`rejected\` |
+| 429 | kept, and tried later with half as much at once; what is taken makes requests larger again |
+| any other 2xx, such as a login page with 200 | kept, the sink is \`failed\`: it is not the server that answers |
+| 3xx | kept, the sink is \`failed\` and names the place, which is not gone to: credentials are for the server that \`url\` names |
+| 401, 403, 404, 405, 407, 408, 5xx, none | kept, the sink is \`failed\` |
+
+A name with several addresses is tried at all of them, IPv6 and IPv4 in turns, a quarter of a second apart; the first connection that comes about is used, and each has the whole of \`timeout\`. \`proxy\` is the way through an HTTP proxy; \`HTTP_PROXY\`, \`HTTPS_PROXY\`
+and \`NO_PROXY\` in the environment are not used, since they are often set for all Pods of a cluster and would send what stays inside to the outside. Of an answer at most 64 KiB are read; what is shown of it is one short line, without control characters and
+without our tokens, passwords, headers and tenant.
 
 Delivery is **at least once**: when an answer is lost on its way, the batch is sent again. Loki keeps one of two entries with the same time and text. On \`SIGTERM\` sinks get up to four seconds to take what is left.
 
@@ -101,17 +113,20 @@ recovered when it is found. A position that cannot be right is ignored: what was
 Each line is the kind, the version of its JSON, the probe and the JSON: \`event/1 packetloss {…}\`. Lines without these are events of netsonde before it had kinds; they are read as such. Versions before that cannot read the new lines, and count them as \`spool_damaged\`.`;
 
 const LOKI = `Stream labels of events are \`job="netsonde"\`, \`node\`, \`probe\`, \`type\` and, for Pods, \`namespace\`, with those of \`labels\`. \`pod\`, \`netns\`, \`severity\`, \`src\`, \`dst\`, \`protocol\`, \`peer_kind\`, \`peer_namespace\`, \`peer_name\` and \`peer_ip\` are structured
-metadata (Loki 3.0; \`structuredMetadata: false\` before). Other kinds have stream labels and metadata of their own, beside \`job\`. The line is the record as JSON, its time the kernel's, in nanoseconds. All drops of a Pod:
+metadata (Loki 3.0; \`structuredMetadata: false\` before); labels of these names are refused. Other kinds have stream labels and metadata of their own, beside \`job\`. The line is the record as JSON, its time the kernel's, in nanoseconds. All drops of a Pod:
 
 \`\`\`logql
 {job="netsonde", type="packet_drop", namespace="shop"} | pod="cart-0" | json
 \`\`\`
 
-An event with \`count\` is as old as the last one it stands for, so that Loki must take entries out of order, as it does by default since 2.4. An answer 401, 403 or 404 is a fault of the
-configuration, not of the records: they wait.`;
+An event with \`count\` is as old as the last one it stands for, so that Loki must take entries out of order, as it does by default since 2.4.
+
+Each request has one stream, up to four are under way at once ([ADR 25](adr/0025-one-stream-a-request.md)): of several streams Loki answers for the last one only, and a refusal of another stays unsaid. A stream that is refused, for the limit of streams,
+its rate, its labels or a policy that blocks it, holds up no other; when it was refused for a minute while others were taken, its records are \`rejected\`. What Loki takes for no stream, such as structured metadata that is not allowed, makes the sink \`failed\`
+and waits. Where an administrator has set \`block_ingestion_status_code: 200\`, Loki says nothing at all and drops what it takes: no client can tell. The same holds for parts of a stream that Loki itself divides (\`shard_streams\`).`;
 
 const OTLP = `The body of a log record is \`message\`, or the whole JSON where a kind has no message. Its attributes are the other fields, its severity that of the record, its resource has \`service.name\` and \`host.name\`. Where a collector takes a request but not all of its records, it
-says how many, not which: that many of the batch count as \`rejected\`, and the reason shows with the sink.`;
+says how many, not which: that many of the batch count as \`rejected\`, and the reason shows with the sink. An answer that is neither empty nor JSON, such as a login page, is no delivery.`;
 
 /** docs/sinks.md */
 export function sinksPage(): string {

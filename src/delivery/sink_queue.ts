@@ -5,6 +5,7 @@ import type { BatchLimits, RecordBuffer } from './buffer.ts';
 import type { Ledger } from './ledger.ts';
 import type { LaneRecord } from './record.ts';
 import { type Sink, Unavailable } from './sink.ts';
+import { Told } from './told.ts';
 
 /** When a batch is written: as soon as it is as large as this, or its first record is so old. */
 export interface BatchOptions extends BatchLimits {
@@ -39,6 +40,7 @@ class Attempt {
   readonly controller = new AbortController();
   readonly sinceMs = performance.now();
   readonly open: Set<LaneRecord>;
+  hasSettled = false;
 
   constructor(batch: readonly LaneRecord[]) {
     this.open = new Set(batch);
@@ -46,7 +48,9 @@ class Attempt {
 
   /** Those of the records that were not dealt with before. */
   settle(records: readonly LaneRecord[]): LaneRecord[] {
-    return records.filter((record) => this.open.delete(record));
+    const settled = records.filter((record) => this.open.delete(record));
+    if (settled.length > 0) this.hasSettled = true;
+    return settled;
   }
 }
 
@@ -71,6 +75,9 @@ export class SinkQueue {
   #since = { wallMs: Date.now(), ms: performance.now() };
   #untilMs: number | undefined;
   #rejected: SinkStatus['rejected'] = null;
+  readonly #told = new Told();
+  /** The log has the failure that there is now. */
+  #isTold = false;
   #paused = false;
   /** What came while one buffer takes the place of another. */
   #held: LaneRecord[] | undefined;
@@ -136,6 +143,7 @@ export class SinkQueue {
     await this.#sink.close();
     this.#sink = sink;
     this.#batch = batch;
+    this.#told.clear();
     this.#held = [];
     this.#buffer = await exchange(this.#buffer);
     this.#buffer.push(this.#held);
@@ -251,11 +259,12 @@ export class SinkQueue {
   }
 
   #succeeded(): void {
-    if (this.#failures > 0) {
+    if (this.#isTold) {
       const seconds = Math.round((performance.now() - this.#since.ms) / 1_000);
       this.#options.log('info', `events go to ${this.name} again, after ${seconds} s`);
     }
     this.#failures = 0;
+    this.#isTold = false;
     this.#setReason('');
   }
 
@@ -268,8 +277,11 @@ export class SinkQueue {
       this.#options.log('error', `${records.length} events could not be written to ${this.name}: ${error.stack}`);
       return undefined;
     }
-    this.#failures++;
-    if (error.message !== this.#reason) {
+    // What takes a part of all is not to be left alone for longer and longer.
+    const isNew = this.#told.isNew(error.message, this.#failures > 0);
+    this.#failures = attempt.hasSettled ? 1 : this.#failures + 1;
+    if (isNew) {
+      this.#isTold = true;
       this.#options.log('error', `events do not go to ${this.name}: ${error.message}`);
     }
     this.#setReason(error.message);
@@ -294,7 +306,7 @@ export class SinkQueue {
 
   #reject(records: readonly LaneRecord[], why: string): void {
     if (records.length === 0) return;
-    if (why !== this.#rejected?.why) this.#options.log('error', `${this.name} refused an event: ${why}`);
+    if (this.#told.isNew(`refused: ${why}`)) this.#options.log('error', `${this.name} refused an event: ${why}`);
     this.#rejected = { at: new Date().toISOString(), why };
     this.#drop(records, 'rejected');
   }

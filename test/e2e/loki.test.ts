@@ -1,10 +1,10 @@
-import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { makeCertificates } from '../support/certificates.ts';
 import { makeEvents } from '../support/event_lines.ts';
 import { EventWay } from '../support/event_way.ts';
 import { type Fault, LokiServer } from '../support/loki_server.ts';
@@ -118,12 +118,16 @@ describe('a server in trouble', () => {
 
   it.each<[string, (request: number) => Fault | undefined, RegExp, object?]>([
     ['that answers 500', times(2, { status: 500, text: 'ingester gone' }), /it answers 500: ingester gone/],
-    ['that answers 503 with a page', times(1, { status: 503, text: '<html>\nno' }), /it answers 503: <html>$/m],
+    ['that answers 503 with a page', times(1, { status: 503, text: '<html>\nno' }), /it answers 503: <html>/],
     ['that resets connections', times(2, { reset: 'before' }), /ECONNRESET|socket hang up/],
     ['that resets after it took the push', times(2, { reset: 'after' }), /ECONNRESET|socket hang up/],
     ['that never answers', times(1, { hang: true }), /did not answer within 500 ms/, { timeout: '500ms' }],
     ['that knows no such tenant', times(1, { status: 401, text: 'no org id' }), /it answers 401: no org id/],
-    ['that sends us elsewhere', times(1, { status: 302, headers: { location: '/x' } }), /it answers 302/],
+    [
+      'that sends us elsewhere',
+      times(1, { status: 302, headers: { location: '/x' } }),
+      /it answers 302; it sends us to \/x/,
+    ],
   ])('%s loses nothing', async (_, fault, reason, more) => {
     await using way = await EventWay.open(sink(more));
     loki.fault = fault;
@@ -154,7 +158,7 @@ describe('a server in trouble', () => {
     await eventually(() =>
       expect(way.status('loki')).toMatchObject({
         state: 'failed',
-        reason: 'it answers 429: ingestion rate limit exceeded',
+        reason: expect.stringMatching(/^it answers 429: ingestion rate limit exceeded/),
       }),
     );
     const ledger = await way.settled('loki');
@@ -301,15 +305,3 @@ describe('TLS', () => {
     expect(server.entries).toHaveLength(6);
   });
 });
-
-function makeCertificates(folder: string): void {
-  const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-  openssl('req', '-x509', ...key, '-keyout', 'ca.key', '-out', 'ca.crt', '-days', '2', '-subj', '/CN=test-ca');
-  for (const name of ['server', 'client']) {
-    openssl('req', ...key, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', `/CN=${name}`);
-    writeFileSync(join(folder, 'ext'), 'subjectAltName=IP:127.0.0.1');
-    const signed = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'ext'];
-    openssl('x509', '-req', '-in', `${name}.csr`, '-out', `${name}.crt`, ...signed);
-  }
-}

@@ -4,6 +4,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import type { EventRecord } from '#api/events.ts';
+import { Ingester } from './loki_ingester.ts';
+import { bodyTooLarge, type LokiLimits, NO_ORG_ID, type Reply } from './loki_limits.ts';
 
 export interface LokiEntry {
   readonly labels: Readonly<Record<string, string>>;
@@ -54,6 +56,7 @@ export class LokiServer implements AsyncDisposable {
   fault: (request: number) => Fault | undefined = () => undefined;
   /** Why an entry is refused. */
   refuse: (entry: LokiEntry) => string | undefined = () => undefined;
+  readonly #ingester = new Ingester();
   readonly #tls: ServerOptions | undefined;
   /** By labels. */
   readonly #streams = new Map<string, { newest: string; readonly lines: Map<string, Set<string>> }>();
@@ -86,6 +89,10 @@ export class LokiServer implements AsyncDisposable {
   /** Requests that came, whatever became of them. */
   get asked(): number {
     return this.#count;
+  }
+
+  set limits(limits: LokiLimits) {
+    this.#ingester.limits = limits;
   }
 
   /** Listens where it listened before. */
@@ -130,22 +137,22 @@ export class LokiServer implements AsyncDisposable {
     }
     const { status, text } = this.#push(request, Buffer.concat(chunks));
     if (fault?.reset === 'after') request.socket.resetAndDestroy();
-    else response.writeHead(status).end(text);
+    else
+      response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(text === '' ? '' : `${text}\n`);
   }
 
-  #push(request: IncomingMessage, body: Buffer): { status: number; text: string } {
-    if (request.method !== 'POST' || request.url !== '/loki/api/v1/push')
-      return { status: 404, text: '404 page not found' };
-    if (request.headers['content-type'] !== 'application/json') return { status: 415, text: 'not JSON' };
-    const text = request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
-    const entries = entriesOf(JSON.parse(text.toString()) as Push);
-    this.requests.push({ headers: request.headers, atMs: performance.now(), entries: entries.length });
-    const refusals = entries.flatMap((entry) => {
-      const why = this.refuse(entry);
-      if (why === undefined) this.#take(entry);
-      return why ?? [];
-    });
-    return refusals.length === 0 ? { status: 204, text: '' } : { status: 400, text: refusals[0] ?? '' };
+  #push({ method, url, headers }: IncomingMessage, body: Buffer): Reply {
+    if (method !== 'POST' || url !== '/loki/api/v1/push') return { status: 404, text: '404 page not found' };
+    if (headers['content-type'] !== 'application/json') return { status: 415, text: 'not JSON' };
+    const { authEnabled = false, maxBodyBytes = Number.MAX_SAFE_INTEGER } = this.#ingester.limits;
+    const tenant = headers['x-scope-orgid'];
+    if (authEnabled && tenant === undefined) return NO_ORG_ID;
+    const text = headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
+    if (text.length > maxBodyBytes) return bodyTooLarge(text.length, maxBodyBytes);
+    const streams = streamsOf(JSON.parse(text.toString()) as Push);
+    this.requests.push({ headers, atMs: performance.now(), entries: streams.flat().length });
+    const ingester = { refuse: this.refuse, take: (entry: LokiEntry) => this.#take(entry) };
+    return this.#ingester.push(typeof tenant === 'string' ? tenant : 'fake', streams, ingester);
   }
 
   #take(entry: LokiEntry): void {
@@ -174,8 +181,8 @@ export class LokiServer implements AsyncDisposable {
 }
 
 /** @throws where it is not what Loki takes */
-function entriesOf({ streams }: Push): LokiEntry[] {
-  return streams.flatMap(({ stream, values }) => {
+function streamsOf({ streams }: Push): LokiEntry[][] {
+  return streams.map(({ stream, values }) => {
     for (const [name, value] of Object.entries(stream)) {
       if (!/^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name) || typeof value !== 'string') throw new Error(`label ${name}`);
     }

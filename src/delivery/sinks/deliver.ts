@@ -1,55 +1,179 @@
+import { sumBytes } from '../buffer.ts';
 import type { LaneRecord } from '../record.ts';
 import { type Receipt, Unavailable } from '../sink.ts';
-import type { Answer } from './http.ts';
+import { RequestSize } from './request_size.ts';
+import type { NotNow, Verdict } from './verdict.ts';
 
 /** A server that refuses nearly everything is not asked about each record. */
 const REFUSALS_MAX = 100;
+/** Where so many streams are refused and none is taken, it is not the streams. */
+const REFUSED_STREAMS_MAX = 5;
+/** A stream that is refused for so long, and so often, while others are taken, is given up. */
+const GIVE_UP_MS = 60_000;
+const GIVE_UP_TRIES = 5;
+/** Of the streams that are remembered. */
+const STREAMS_MAX = 1_000;
 
-/** Not the fault of what was sent: who we are, where we sent it to, or when. */
-const NOT_THE_RECORDS = new Set([401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 421, 425, 426, 429]);
-
-/** Of a server that tells how many records of those that it has taken it has refused after all, but not which. */
-export interface Outcome extends Answer {
-  readonly refused?: { readonly count: number; readonly why: string } | undefined;
+/** Records whose requests are independent of those of others, in order. */
+export interface Stream {
+  readonly key: string;
+  readonly records: readonly LaneRecord[];
 }
 
-/**
- * Sends a batch. Where the server refuses it for what is in it, its halves are sent, and so on: what is at fault is
- * dropped, and keeps nothing else from getting there. What is sent again meanwhile the server has had before.
- * @throws {Unavailable}
- */
-export async function deliver(
-  batch: readonly LaneRecord[],
-  receipt: Receipt,
-  send: (records: readonly LaneRecord[]) => Promise<Outcome>,
-): Promise<void> {
-  const parts = [batch];
-  for (let refusals = 0; parts.length > 0; ) {
-    const part = parts.pop() ?? [];
-    const { status, text, retryAfterMs, refused } = await send(part);
-    if (status >= 200 && status < 300) {
-      settle(part, receipt, refused);
-      continue;
-    }
-    const why = reasonOf(status, text);
-    if (status < 400 || status >= 500 || NOT_THE_RECORDS.has(status)) throw new Unavailable(why, retryAfterMs);
-    refusals++;
-    if (part.length === 1 || refusals > REFUSALS_MAX) {
-      receipt.rejected(part, why);
-    } else {
-      const half = Math.ceil(part.length / 2);
-      parts.push(part.slice(half), part.slice(0, half));
-    }
+interface Refused {
+  readonly sinceMs: number;
+  tries: number;
+}
+
+export interface DeliveryOptions {
+  /** Requests at the same time, each of another stream. */
+  readonly requestsMax: number;
+  readonly send: (records: readonly LaneRecord[], signal: AbortSignal) => Promise<Verdict>;
+  /** Milliseconds of a clock that nobody sets. */
+  readonly now?: () => number;
+}
+
+/** What one write has come to. */
+class Round {
+  readonly receipt: Receipt;
+  readonly signal: AbortSignal;
+  readonly refused: { readonly stream: Stream; readonly left: readonly LaneRecord[]; readonly verdict: NotNow }[] = [];
+  refusals = 0;
+  hasTaken = false;
+  failure: Error | undefined;
+
+  constructor(receipt: Receipt, signal: AbortSignal) {
+    this.receipt = receipt;
+    this.signal = signal;
+  }
+
+  get isOver(): boolean {
+    return this.failure !== undefined || (!this.hasTaken && this.refused.length >= REFUSED_STREAMS_MAX);
   }
 }
 
-function settle(part: readonly LaneRecord[], receipt: Receipt, refused: Outcome['refused']): void {
-  const taken = Math.max(0, part.length - (refused?.count ?? 0));
-  receipt.delivered(part.slice(0, taken));
-  if (refused !== undefined) receipt.rejected(part.slice(taken), refused.why);
-}
+/**
+ * Sends batches stream by stream, and finds out what the server refuses: what is at fault is dropped alone, what is too much comes in smaller
+ * requests, and a stream that gets no further holds up no other. What is sent again meanwhile the server has had before.
+ */
+export class Delivery {
+  readonly #options: DeliveryOptions;
+  readonly #now: () => number;
+  readonly #size: RequestSize;
+  readonly #refused = new Map<string, Refused>();
+  #takenMs = Number.NEGATIVE_INFINITY;
 
-function reasonOf(status: number, text: string): string {
-  const line = text.split('\n', 1)[0];
-  return `it answers ${status}${line === '' ? '' : `: ${line}`}`;
+  constructor(options: DeliveryOptions) {
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+    this.#size = new RequestSize(this.#now);
+  }
+
+  /** @throws {Unavailable} where something is left */
+  async deliver(streams: readonly Stream[], receipt: Receipt, signal: AbortSignal): Promise<void> {
+    const round = new Round(receipt, signal);
+    const waiting = [...streams].sort((a, b) => this.#triesOf(a) - this.#triesOf(b));
+    const work = async () => {
+      for (let stream = waiting.shift(); stream !== undefined && !round.isOver; stream = waiting.shift()) {
+        await this.#deliverStream(stream, round);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(this.#options.requestsMax, streams.length) }, work));
+    const left = round.refused.filter((refusal) => !this.#givesUp(refusal, round));
+    if (round.failure !== undefined) throw round.failure;
+    const [first] = left;
+    if (first === undefined) return;
+    const retryAfterMs = Math.max(...left.map(({ verdict }) => verdict.retryAfterMs));
+    throw new Unavailable(first.verdict.why, retryAfterMs);
+  }
+
+  async #deliverStream(stream: Stream, round: Round): Promise<void> {
+    const parts = [stream.records];
+    while (parts.length > 0 && !round.isOver) {
+      const [part, later] = this.#size.cut(parts.pop() ?? []);
+      if (later.length > 0) parts.push(later);
+      let verdict: Verdict;
+      try {
+        verdict = await this.#options.send(part, round.signal);
+      } catch (error) {
+        round.failure ??= error as Error;
+        return;
+      }
+      if (verdict.is === 'not now') {
+        this.#notNow(stream, [...part, ...parts.toReversed().flat()], part, verdict, round);
+        return;
+      }
+      parts.push(...this.#settle(stream, part, verdict, round));
+    }
+  }
+
+  /** Returns what is to be sent in parts, the first one last. */
+  #settle(
+    { key }: Stream,
+    part: readonly LaneRecord[],
+    verdict: Exclude<Verdict, NotNow>,
+    round: Round,
+  ): (readonly LaneRecord[])[] {
+    if (verdict.is === 'taken') {
+      this.#size.taken(sumBytes(part));
+      this.#refused.delete(key);
+      this.#takenMs = this.#now();
+      round.hasTaken = true;
+      const taken = Math.max(0, part.length - (verdict.refused?.count ?? 0));
+      round.receipt.delivered(part.slice(0, taken));
+      if (verdict.refused !== undefined) round.receipt.rejected(part.slice(taken), verdict.refused.why);
+      return [];
+    }
+    if (verdict.is === 'too large') this.#size.refused(sumBytes(part));
+    else round.refusals++;
+    if (part.length === 1 || round.refusals > REFUSALS_MAX) {
+      round.receipt.rejected(part, verdict.why);
+      return [];
+    }
+    const half = Math.ceil(part.length / 2);
+    return [part.slice(half), part.slice(0, half)];
+  }
+
+  /** @param left of the stream, with the part that was sent */
+  #notNow(
+    stream: Stream,
+    left: readonly LaneRecord[],
+    part: readonly LaneRecord[],
+    verdict: NotNow,
+    round: Round,
+  ): void {
+    const { why, retryAfterMs, ofStream, isTooMuch } = verdict;
+    const bytes = sumBytes(part);
+    if (isTooMuch && part.length > 1) this.#size.refused(bytes);
+    // One record that is more than the server takes at once is refused for ever, and nothing else is.
+    const isAlone = isTooMuch && part.length === 1 && !this.#size.wasTaken(bytes);
+    if (ofStream) round.refused.push({ stream, left, verdict });
+    else if (isAlone) round.refused.push({ stream, left: part, verdict });
+    else round.failure ??= new Unavailable(why, retryAfterMs);
+  }
+
+  /** Whether a stream was refused for so long, while others were taken, that what is left of it is dropped. */
+  #givesUp({ stream, left, verdict }: Round['refused'][number], { receipt }: Round): boolean {
+    const nowMs = this.#now();
+    const refused = this.#refused.get(stream.key) ?? { sinceMs: nowMs, tries: 0 };
+    refused.tries++;
+    this.#remember(stream.key, refused);
+    const isOld = nowMs - refused.sinceMs >= GIVE_UP_MS && refused.tries >= GIVE_UP_TRIES;
+    const othersAreTaken = this.#takenMs > refused.sinceMs && nowMs - this.#takenMs < GIVE_UP_MS;
+    if (!isOld || !othersAreTaken) return false;
+    receipt.rejected(left, `${verdict.why}; others are taken`);
+    if (!verdict.ofStream) this.#refused.delete(stream.key);
+    return true;
+  }
+
+  #remember(key: string, refused: Refused): void {
+    const [oldest] = this.#refused.keys();
+    if (!this.#refused.has(key) && this.#refused.size >= STREAMS_MAX && oldest !== undefined)
+      this.#refused.delete(oldest);
+    this.#refused.set(key, refused);
+  }
+
+  #triesOf({ key }: Stream): number {
+    return this.#refused.get(key)?.tries ?? 0;
+  }
 }

@@ -1,42 +1,64 @@
 import type { SinkConfig } from '#config/sinks.ts';
 import type { Labels, LaneRecord } from '../record.ts';
 import type { Receipt, Sink } from '../sink.ts';
-import { deliver } from './deliver.ts';
-import { type Answer, HttpPoster } from './http.ts';
+import { Delivery, type Stream } from './deliver.ts';
+import type { Network } from './dial.ts';
+import { HttpPoster, TENANT } from './http.ts';
+import { judgeLoki } from './loki_verdict.ts';
 
 const PUSH_PATH = '/loki/api/v1/push';
 const JOB = 'netsonde';
+/** A round trip for each stream must not take as long as all of them together. */
+const REQUESTS_MAX = 4;
 
 /** Nanoseconds since the epoch, the line, and structured metadata. */
 type Entry = readonly [string, string] | readonly [string, string, Labels];
 
-/** Pushes to Grafana Loki (https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs). */
+export interface LokiOptions {
+  readonly network?: Network;
+  /** Milliseconds of a clock that nobody sets. */
+  readonly now?: () => number;
+}
+
+/**
+ * Pushes to Grafana Loki (https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs). Each request has one stream: of several,
+ * Loki's answer tells what became of the last.
+ */
 export class LokiSink implements Sink {
   readonly name = 'loki';
   readonly #config: SinkConfig<'loki'>;
+  readonly #url: URL;
   readonly #poster: HttpPoster;
+  readonly #delivery: Delivery;
   readonly #headers: Record<string, string>;
 
-  constructor(config: SinkConfig<'loki'>) {
+  constructor(config: SinkConfig<'loki'>, { network, now }: LokiOptions = {}) {
     this.#config = config;
-    this.#poster = new HttpPoster(pushUrl(config.url), config);
+    this.#url = pushUrl(config.url);
+    this.#poster = new HttpPoster(this.#url, config, REQUESTS_MAX, network);
+    this.#delivery = new Delivery({
+      requestsMax: REQUESTS_MAX,
+      send: (records, signal) => this.#push(records, signal),
+      ...(now === undefined ? {} : { now }),
+    });
     this.#headers = {
       'content-type': 'application/json',
-      ...(config.tenant === undefined ? {} : { 'x-scope-orgid': config.tenant }),
+      ...(config.tenant === undefined ? {} : { [TENANT]: config.tenant }),
     };
   }
 
   write(records: readonly LaneRecord[], receipt: Receipt, signal: AbortSignal): Promise<void> {
-    return deliver(records, receipt, (part) => this.#push(part, signal));
+    return this.#delivery.deliver(streamsOf(records), receipt, signal);
   }
 
   async close(): Promise<void> {
     this.#poster.close();
   }
 
-  async #push(records: readonly LaneRecord[], signal: AbortSignal): Promise<Answer> {
+  async #push(records: readonly LaneRecord[], signal: AbortSignal) {
     const { labels, structuredMetadata } = this.#config;
-    return this.#poster.post(pushBody(records, labels, structuredMetadata), this.#headers, signal);
+    const body = pushBody(records, labels, structuredMetadata);
+    return judgeLoki(await this.#poster.post(body, this.#headers, signal), this.#url);
   }
 }
 
@@ -47,21 +69,22 @@ function pushUrl(text: string): URL {
   return url;
 }
 
-/** A stream for each combination of labels, within it in the order of time. */
-export function pushBody(records: readonly LaneRecord[], labels: Labels, withMetadata: boolean): string {
-  const streams = new Map<string, { stream: Labels; records: LaneRecord[] }>();
+/** One for each combination of labels, within it in the order of time. */
+export function streamsOf(records: readonly LaneRecord[]): Stream[] {
+  const streams = new Map<string, LaneRecord[]>();
   for (const record of records) {
     const key = keyOf(record.stream);
     const stream = streams.get(key);
-    if (stream !== undefined) stream.records.push(record);
-    else streams.set(key, { stream: { ...labels, job: JOB, ...record.stream }, records: [record] });
+    if (stream !== undefined) stream.push(record);
+    else streams.set(key, [record]);
   }
-  return JSON.stringify({
-    streams: [...streams.values()].map(({ stream, records: entries }) => ({
-      stream,
-      values: entries.sort(byTime).map((record) => entryOf(record, withMetadata)),
-    })),
-  });
+  return [...streams].map(([key, inStream]) => ({ key, records: inStream.sort(byTime) }));
+}
+
+/** @param records of one stream */
+export function pushBody(records: readonly LaneRecord[], labels: Labels, withMetadata: boolean): string {
+  const stream = { ...labels, job: JOB, ...records[0]?.stream };
+  return JSON.stringify({ streams: [{ stream, values: records.map((record) => entryOf(record, withMetadata)) }] });
 }
 
 function keyOf(stream: Labels): string {

@@ -4,8 +4,10 @@ import type { Severity } from '#api/words.ts';
 import type { SinkConfig } from '#config/sinks.ts';
 import type { LaneRecord } from '../record.ts';
 import type { Receipt, Sink } from '../sink.ts';
-import { deliver, type Outcome } from './deliver.ts';
+import { Delivery } from './deliver.ts';
 import { type Answer, HttpPoster } from './http.ts';
+import { inert } from './inert.ts';
+import { judgeFailure, judgeStranger, type Verdict } from './verdict.ts';
 
 // Loaded only where the sink is configured: the format and what it needs are large.
 
@@ -30,25 +32,28 @@ const NANOSECOND_DIGITS = 9;
 /** Sends logs by OTLP over HTTP, in JSON (https://opentelemetry.io/docs/specs/otlp/#otlphttp). */
 export class OtlpSink implements Sink {
   readonly name = 'otlp';
+  readonly #url: URL;
   readonly #poster: HttpPoster;
+  readonly #delivery: Delivery;
   readonly #resources = new Map<string, Resource>();
 
   constructor(config: SinkConfig<'otlp'>) {
-    this.#poster = new HttpPoster(logsUrl(config.url), config);
+    this.#url = logsUrl(config.url);
+    this.#poster = new HttpPoster(this.#url, config);
+    this.#delivery = new Delivery({ requestsMax: 1, send: (records, signal) => this.#export(records, signal) });
   }
 
   write(records: readonly LaneRecord[], receipt: Receipt, signal: AbortSignal): Promise<void> {
-    return deliver(records, receipt, (part) => this.#export(part, signal));
+    return this.#delivery.deliver([{ key: '', records }], receipt, signal);
   }
 
   async close(): Promise<void> {
     this.#poster.close();
   }
 
-  async #export(records: readonly LaneRecord[], signal: AbortSignal): Promise<Outcome> {
+  async #export(records: readonly LaneRecord[], signal: AbortSignal): Promise<Verdict> {
     const body = JsonLogsSerializer.serializeRequest(records.map((record) => this.#toLog(record)));
-    const answer = await this.#poster.post(body ?? '', { 'content-type': 'application/json' }, signal);
-    return { ...answer, refused: refusedIn(answer) };
+    return judge(await this.#poster.post(body ?? '', { 'content-type': 'application/json' }, signal), this.#url);
   }
 
   #toLog({ kind, timeNs, severity, json }: LaneRecord): LogRecord {
@@ -92,16 +97,34 @@ function withoutNull(fields: Readonly<Record<string, unknown>>): Attributes {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)) as Attributes;
 }
 
-/** A collector may take a part, and says how many records it did not, but not which. */
-function refusedIn({ text }: Answer): Outcome['refused'] {
+/** A part of ExportLogsServiceResponse (opentelemetry/proto/collector/logs/v1/logs_service.proto). */
+interface Response {
+  readonly partialSuccess?: { readonly rejectedLogRecords?: number | string; readonly errorMessage?: unknown } | null;
+}
+
+/** Some answer without a body, Loki among them; the protocol has one in JSON (https://opentelemetry.io/docs/specs/otlp/#otlphttp-response). */
+function judge(answer: Answer, url: URL): Verdict {
+  const { status, text, contentType, isCut } = answer;
+  if (status < 200 || status >= 300) return judgeFailure(answer, url);
+  if (text === '' || contentType === 'application/x-protobuf') return { is: 'taken' };
+  const response = isCut ? undefined : parse(text);
+  if (response === undefined) return judgeStranger(answer, 'that is no answer of a collector');
+  return { is: 'taken', refused: refusedIn(response) };
+}
+
+function parse(text: string): Response | undefined {
   try {
-    const { rejectedLogRecords, errorMessage } =
-      JsonLogsSerializer.deserializeResponse(Buffer.from(text)).partialSuccess ?? {};
-    const count = Number(rejectedLogRecords ?? 0);
-    return count > 0
-      ? { count, why: `it refused ${count} records: ${errorMessage ?? 'it does not say why'}` }
-      : undefined;
+    const response: unknown = JSON.parse(text);
+    return typeof response === 'object' && response !== null ? response : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** A collector may take a part, and says how many records it did not, but not which. */
+function refusedIn({ partialSuccess }: Response): { readonly count: number; readonly why: string } | undefined {
+  const { rejectedLogRecords, errorMessage } = partialSuccess ?? {};
+  const count = Number(rejectedLogRecords ?? 0);
+  const words = typeof errorMessage === 'string' ? inert(errorMessage) : '';
+  return count > 0 ? { count, why: `it refused ${count} records: ${words || 'it does not say why'}` } : undefined;
 }

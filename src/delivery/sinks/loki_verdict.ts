@@ -1,0 +1,54 @@
+import type { Answer } from './http.ts';
+import { judgeFailure, judgeStranger, notNow, type Verdict } from './verdict.ts';
+
+// What Loki's own words mean: pkg/validation/validate.go, pkg/distributor, pkg/ingester/instance.go and stream.go of github.com/grafana/loki.
+
+const NO_CONTENT = 204;
+/** `block_ingestion_until`, unless `block_ingestion_status_code` says otherwise. */
+const BLOCKED_STATUS = 260;
+const BLOCKED = /ingestion blocked/i;
+const STREAM_LIMIT = /maximum active stream limit/i;
+const STREAM_RATE = /per stream rate limit/i;
+const NO_METADATA = /structured metadata, but this feature is disallowed/i;
+/** Of the labels, which are the same for all records of a stream. */
+const LABELS =
+  /label names; limit|label name too long|label value too long|duplicate label name|missing required labels/i;
+
+/** What an answer to a push means. */
+export function judgeLoki(answer: Answer, url: URL): Verdict {
+  const { status, text } = answer;
+  if (status === NO_CONTENT) return { is: 'taken' };
+  // A tenant or a policy, which is for some streams, may be blocked.
+  if (status === BLOCKED_STATUS || (status !== 200 && BLOCKED.test(text))) {
+    return { ...notNow(answer, 'limits_config.block_ingestion_until is set'), ofStream: true };
+  }
+  if (status >= 200 && status < 300) return judgeStranger(answer, 'Loki answers 204');
+  if (status === 400 && NO_METADATA.test(text)) {
+    return notNow(
+      answer,
+      'set structuredMetadata: false, or allow it in Loki (limits_config.allow_structured_metadata)',
+    );
+  }
+  if (status === 400 && LABELS.test(text)) {
+    return { ...notNow(answer, 'look at labels, or at the limits of the tenant (limits_config)'), ofStream: true };
+  }
+  if (status === 429) return judgeLimit(answer);
+  return judgeFailure(answer, url);
+}
+
+function judgeLimit(answer: Answer): Verdict {
+  const { text } = answer;
+  if (STREAM_LIMIT.test(text)) {
+    return {
+      ...notNow(answer, 'the tenant has too many streams (limits_config.max_global_streams_per_user)'),
+      ofStream: true,
+    };
+  }
+  if (STREAM_RATE.test(text)) {
+    return { ...notNow(answer, 'limits_config.per_stream_rate_limit'), ofStream: true, isTooMuch: true };
+  }
+  return {
+    ...notNow(answer, 'the limit of the tenant: limits_config.ingestion_rate_mb and ingestion_burst_size_mb'),
+    isTooMuch: true,
+  };
+}
