@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Lane } from '#agent/lane.ts';
 import { Ledger } from '#delivery/ledger.ts';
-import { pushBody } from '#delivery/sinks/loki.ts';
+import { pushBody, streamsOf } from '#delivery/sinks/loki.ts';
 import { EventBus } from '#events/bus.ts';
 import { PROBES } from '#probes/index.ts';
 import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
@@ -37,7 +37,9 @@ function benchPipeline(): Row[] {
     ledger: new Ledger(),
     bus,
     peers: () => undefined,
-    deliver: (records) => void pushBody(records, {}, true),
+    deliver: (records) => {
+      for (const stream of streamsOf(records)) pushBody(stream.records, {}, true);
+    },
   });
   lane.configure({ limit: 100_000, foldMs: 5_000, foldBy: 'connection', history: 1_000 });
   const costs: number[] = [];

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { constants, gzipSync } from 'node:zlib';
 import type { LaneRecord } from '#delivery/record.ts';
-import { pushBody } from '#delivery/sinks/loki.ts';
+import { pushBody, streamsOf } from '#delivery/sinks/loki.ts';
 import { EVENT_KIND } from '#events/event_kind.ts';
 import type { MetricSet } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
@@ -256,8 +256,8 @@ function peerOf(names: Names, address = '') {
 function figuresOf(lines: readonly LaneRecord[]): EventFigures {
   const batches = Array.from({ length: Math.ceil(lines.length / BATCH) }, (_, index) =>
     lines.slice(index * BATCH, (index + 1) * BATCH),
-  );
-  const push = (events: readonly LaneRecord[]) => pushBody(events, { cluster: 'eu-1' }, true);
+  ).flatMap((batch) => streamsOf(batch).map(({ records }) => records));
+  const push = (events: readonly LaneRecord[]) => pushBody(events, { cluster: 'eu-1', job: 'netsonde' }, true);
   const gzip = (text: string) => gzipSync(text, { level: constants.Z_BEST_SPEED }).length;
   const mean = (values: readonly number[]) => Math.round(values.reduce((sum, value) => sum + value, 0) / lines.length);
   return {

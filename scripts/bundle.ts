@@ -109,8 +109,6 @@ const { metafile } = await build({
   legalComments: 'none',
   logLevel: 'warning',
   metafile: true,
-  // winston-loki would use it for protobuf, which has no structured metadata.
-  external: ['snappy'],
   // Packages in the older module format call require() for what Node.js has built in.
   banner: {
     js: "import { createRequire as netsondeRequire } from 'node:module'; const require = netsondeRequire(import.meta.url);",

@@ -165,7 +165,7 @@ export function sinksPage(): string {
     '',
     "## The agent's own log",
     '',
-    'The log goes to standard error, from `log.level` on. With `log.loki` it goes to Loki as well, with the labels `job="netsonde-agent"`, `node` and `level`. What cannot be sent is dropped, and after a failure the next try comes a minute later.',
+    'The log goes to standard error, from `log.level` on. With `log.loki` it goes to Loki as well, with the labels `job="netsonde-agent"`, `node` and `level`. It goes as events go, with the same tries and states; 2,000 lines or 1 MiB may wait, and past that the oldest are dropped.',
     '',
     optionTable(LOG_LOKI),
     '',

@@ -12,6 +12,7 @@ export const PLACES: Readonly<Record<string, Place>> = {
   'bench/sizing.ts': { reads: 1, why: 'the date of a measurement' },
   'src/agent/agent.ts': { reads: 1, why: 'when the agent was started, for people' },
   'src/agent/config_loop.ts': { reads: 2, why: 'when a document was applied or rejected, for people and for alerts' },
+  'src/agent/log_loki.ts': { reads: 1, why: 'the time of a line of the log' },
   'src/collectors/supervisor.ts': {
     reads: 3,
     why: 'since when a probe is in its state, and when it is tried again, for people',

@@ -1,111 +1,67 @@
-import { Agent as HttpsAgent } from 'node:https';
-import { format } from 'winston';
-import LokiTransport from 'winston-loki';
+import Transport from 'winston-transport';
 import type { LogLokiConfig } from '#config/sinks.ts';
-import type { Files } from '#files/files.ts';
+import { MemoryBuffer } from '#delivery/buffer.ts';
+import { Ledger } from '#delivery/ledger.ts';
+import type { LaneRecord } from '#delivery/record.ts';
+import { SinkQueue, type SinkQueueOptions } from '#delivery/sink_queue.ts';
+import { LokiSink } from '#delivery/sinks/loki.ts';
 
 // Loaded only where it is configured.
 
-const BATCH_SECONDS = 2;
-/** The transport asks for a secret without waiting: it gets what the file said so long ago at most. */
-const SECRET_MS = 10_000;
-const SECRET_BYTES_MAX = 64 * 1024;
-const CERTIFICATES_BYTES_MAX = 4 * 1024 * 1024;
+const JOB = 'netsonde-agent';
+const LEVEL = Symbol.for('level');
+const BATCH = { records: 1_000, bytes: 256 * 1024, ageMs: 2_000 };
+/** What may wait; past that the oldest lines are dropped. All of them are on standard error as well. */
+const QUEUE = { records: 2_000, bytes: 1024 * 1024 };
+const DIGITS_BELOW_MILLISECOND = 6;
 
-export interface LokiShipping extends Disposable {
-  readonly transport: LokiTransport;
+interface Info {
+  readonly message: unknown;
+  readonly [LEVEL]: string;
 }
 
-/**
- * Ships the agent's own log by winston-loki. What cannot be sent is dropped: it is on stderr as well, and the transport
- * knows no bounds for what it would keep.
- * @param failed told of each batch that was lost
- * @throws where a file of the configuration cannot be read
- */
-export async function createLokiTransport(
-  config: LogLokiConfig,
-  node: string,
-  files: Files,
-  failed: (message: string) => void,
-): Promise<LokiShipping> {
-  const { tenant, basicAuth, bearerTokenFile } = config;
-  const secretFile = basicAuth?.passwordFile ?? bearerTokenFile;
-  const agent = config.url.startsWith('https:') ? new HttpsAgent(await tlsOptions(config, files)) : undefined;
-  const secret = secretFile === undefined ? undefined : await SecretFile.open(secretFile, files, failed);
-  const headers = { ...config.headers, ...(tenant === undefined ? {} : { 'x-scope-orgid': tenant }) };
-  // The transport copies them for each request: a token that was replaced is used.
-  const withSecret = Object.defineProperty({ ...headers }, 'authorization', {
-    enumerable: secret !== undefined,
-    get: () =>
-      basicAuth === undefined
-        ? `Bearer ${secret?.value}`
-        : `Basic ${Buffer.from(`${basicAuth.username}:${secret?.value}`).toString('base64')}`,
-  });
-  const transport = new LokiTransport({
-    host: config.url.replace(/\/$/, ''),
-    json: true,
-    interval: BATCH_SECONDS,
-    timeout: config.timeout,
-    clearOnError: true,
-    gracefulShutdown: false,
-    headers: withSecret,
-    labels: { ...config.labels, job: 'netsonde-agent', node },
-    format: format.printf(({ message }) => String(message)),
-    onConnectionError: (error) => failed(error instanceof AggregateError ? String(error.errors[0]) : String(error)),
-    ...(agent === undefined ? {} : { httpsAgent: agent }),
-  });
-  return { transport, [Symbol.dispose]: () => secret?.[Symbol.dispose]() };
-}
+/** Ships the agent's own log, a line a record, as the sinks ship theirs. */
+export class LokiTransport extends Transport {
+  readonly #node: string;
+  readonly #queue: SinkQueue;
+  /** Of the line before: lines of the same millisecond stay in order. */
+  #last = { ms: 0, lines: 0 };
 
-/** A secret that is read again every few seconds. */
-class SecretFile implements Disposable {
-  readonly #path: string;
-  readonly #files: Files;
-  readonly #timer: NodeJS.Timeout;
-  #value = '';
-
-  private constructor(path: string, files: Files, failed: (message: string) => void) {
-    this.#path = path;
-    this.#files = files;
-    this.#timer = setInterval(() => void this.#read().catch((error: Error) => failed(error.message)), SECRET_MS);
-    this.#timer.unref();
+  /** @param log told of what does not arrive */
+  constructor(config: LogLokiConfig, node: string, log: SinkQueueOptions['log']) {
+    super();
+    this.#node = node;
+    const sink = new LokiSink({ ...config, structuredMetadata: false, compress: true }, { job: JOB });
+    const ledger = new Ledger();
+    const buffer = new MemoryBuffer(QUEUE, (records, reason) => {
+      for (const record of records) ledger.dropped(record, sink.name, reason);
+    });
+    this.#queue = new SinkQueue(sink, buffer, BATCH, { name: sink.name, what: 'lines of the log', ledger, log });
   }
 
-  /** @throws where it cannot be read now */
-  static async open(path: string, files: Files, failed: (message: string) => void): Promise<SecretFile> {
-    const secret = new SecretFile(path, files, failed);
-    try {
-      await secret.#read();
-    } catch (error) {
-      secret[Symbol.dispose]();
-      throw error;
-    }
-    return secret;
+  override log(info: Info, next: () => void): void {
+    this.#queue.offer([this.#record(info)]);
+    next();
   }
 
-  get value(): string {
-    return this.#value;
+  /** Sends what is left, at most for so long. */
+  flush(deadlineMs: number): Promise<void> {
+    return this.#queue.close(deadlineMs);
   }
 
-  [Symbol.dispose](): void {
-    clearInterval(this.#timer);
+  #record({ message, [LEVEL]: level }: Info): LaneRecord {
+    const ms = Date.now();
+    this.#last = { ms, lines: ms === this.#last.ms ? this.#last.lines + 1 : 0 };
+    const line = String(message);
+    return {
+      kind: 'log',
+      probe: '',
+      timeNs: `${ms}${String(this.#last.lines).padStart(DIGITS_BELOW_MILLISECOND, '0')}`,
+      severity: 'info',
+      stream: { node: this.#node, level },
+      metadata: {},
+      json: line,
+      bytes: Buffer.byteLength(line),
+    };
   }
-
-  async #read(): Promise<void> {
-    this.#value = (await this.#files.readText(this.#path, SECRET_BYTES_MAX)).trim();
-  }
-}
-
-async function tlsOptions({ tls }: LogLokiConfig, files: Files): Promise<object> {
-  const { ca, cert, key, serverName, insecureSkipVerify = false } = tls ?? {};
-  const read = (path: string | undefined) =>
-    path === undefined ? undefined : files.read(path, CERTIFICATES_BYTES_MAX);
-  return {
-    keepAlive: true,
-    ca: await read(ca),
-    cert: await read(cert),
-    key: await read(key),
-    servername: serverName,
-    rejectUnauthorized: !insecureSkipVerify,
-  };
 }

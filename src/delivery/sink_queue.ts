@@ -14,6 +14,8 @@ export interface BatchOptions extends BatchLimits {
 
 export interface SinkQueueOptions {
   readonly name: string;
+  /** What it takes, in the words of the log. */
+  readonly what?: string;
   readonly ledger: Ledger;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
 }
@@ -96,6 +98,10 @@ export class SinkQueue {
 
   get name(): string {
     return this.#options.name;
+  }
+
+  get #what(): string {
+    return this.#options.what ?? 'events';
   }
 
   offer(records: readonly LaneRecord[]): void {
@@ -261,7 +267,7 @@ export class SinkQueue {
   #succeeded(): void {
     if (this.#isTold) {
       const seconds = Math.round((performance.now() - this.#since.ms) / 1_000);
-      this.#options.log('info', `events go to ${this.name} again, after ${seconds} s`);
+      this.#options.log('info', `${this.#what} go to ${this.name} again, after ${seconds} s`);
     }
     this.#failures = 0;
     this.#isTold = false;
@@ -274,7 +280,10 @@ export class SinkQueue {
       // Not the sink's fault but ours: the same batch would fail for ever.
       const records = attempt.settle([...attempt.open]);
       this.#drop(records, 'write_failed');
-      this.#options.log('error', `${records.length} events could not be written to ${this.name}: ${error.stack}`);
+      this.#options.log(
+        'error',
+        `${records.length} ${this.#what} could not be written to ${this.name}: ${error.stack}`,
+      );
       return undefined;
     }
     // What takes a part of all is not to be left alone for longer and longer.
@@ -282,7 +291,7 @@ export class SinkQueue {
     this.#failures = attempt.hasSettled ? 1 : this.#failures + 1;
     if (isNew) {
       this.#isTold = true;
-      this.#options.log('error', `events do not go to ${this.name}: ${error.message}`);
+      this.#options.log('error', `${this.#what} do not go to ${this.name}: ${error.message}`);
     }
     this.#setReason(error.message);
     const growing = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** (this.#failures - 1));
@@ -306,7 +315,8 @@ export class SinkQueue {
 
   #reject(records: readonly LaneRecord[], why: string): void {
     if (records.length === 0) return;
-    if (this.#told.isNew(`refused: ${why}`)) this.#options.log('error', `${this.name} refused an event: ${why}`);
+    if (this.#told.isNew(`refused: ${why}`))
+      this.#options.log('error', `${this.name} refused some ${this.#what}: ${why}`);
     this.#rejected = { at: new Date().toISOString(), why };
     this.#drop(records, 'rejected');
   }

@@ -1,4 +1,4 @@
-import type { SinkConfig } from '#config/sinks.ts';
+import type { HttpConfig, SinkConfig } from '#config/sinks.ts';
 import type { Labels, LaneRecord } from '../record.ts';
 import type { Receipt, Sink } from '../sink.ts';
 import { Delivery, type Stream } from './deliver.ts';
@@ -14,7 +14,11 @@ const REQUESTS_MAX = 4;
 /** Nanoseconds since the epoch, the line, and structured metadata. */
 type Entry = readonly [string, string] | readonly [string, string, Labels];
 
+type LokiConfig = HttpConfig & Pick<SinkConfig<'loki'>, 'tenant' | 'labels' | 'structuredMetadata' | 'compress'>;
+
 export interface LokiOptions {
+  /** The label that says whose lines they are. */
+  readonly job?: string;
   readonly network?: Network;
   /** Milliseconds of a clock that nobody sets. */
   readonly now?: () => number;
@@ -26,14 +30,16 @@ export interface LokiOptions {
  */
 export class LokiSink implements Sink {
   readonly name = 'loki';
-  readonly #config: SinkConfig<'loki'>;
+  readonly #config: LokiConfig;
+  readonly #labels: Labels;
   readonly #url: URL;
   readonly #poster: HttpPoster;
   readonly #delivery: Delivery;
   readonly #headers: Record<string, string>;
 
-  constructor(config: SinkConfig<'loki'>, { network, now }: LokiOptions = {}) {
+  constructor(config: LokiConfig, { job = JOB, network, now }: LokiOptions = {}) {
     this.#config = config;
+    this.#labels = { ...config.labels, job };
     this.#url = pushUrl(config.url);
     this.#poster = new HttpPoster(this.#url, config, REQUESTS_MAX, network);
     this.#delivery = new Delivery({
@@ -56,8 +62,7 @@ export class LokiSink implements Sink {
   }
 
   async #push(records: readonly LaneRecord[], signal: AbortSignal) {
-    const { labels, structuredMetadata } = this.#config;
-    const body = pushBody(records, labels, structuredMetadata);
+    const body = pushBody(records, this.#labels, this.#config.structuredMetadata);
     return judgeLoki(await this.#poster.post(body, this.#headers, signal), this.#url);
   }
 }
@@ -83,7 +88,7 @@ export function streamsOf(records: readonly LaneRecord[]): Stream[] {
 
 /** @param records of one stream */
 export function pushBody(records: readonly LaneRecord[], labels: Labels, withMetadata: boolean): string {
-  const stream = { ...labels, job: JOB, ...records[0]?.stream };
+  const stream = { ...labels, ...records[0]?.stream };
   return JSON.stringify({ streams: [{ stream, values: records.map((record) => entryOf(record, withMetadata)) }] });
 }
 
