@@ -40,6 +40,8 @@ class Round {
   readonly refused: { readonly stream: Stream; readonly left: readonly LaneRecord[]; readonly verdict: NotNow }[] = [];
   refusals = 0;
   hasTaken = false;
+  /** Something was not sent, since the round was over before. */
+  hasUnsent = false;
   failure: Error | undefined;
 
   constructor(receipt: Receipt, signal: AbortSignal) {
@@ -74,17 +76,18 @@ export class Delivery {
     const round = new Round(receipt, signal);
     const waiting = [...streams].sort((a, b) => this.#triesOf(a) - this.#triesOf(b));
     const work = async () => {
-      for (let stream = waiting.shift(); stream !== undefined && !round.isOver; stream = waiting.shift()) {
-        await this.#deliverStream(stream, round);
+      while (waiting.length > 0 && !round.isOver) {
+        const stream = waiting.shift();
+        if (stream !== undefined) await this.#deliverStream(stream, round);
       }
     };
     await Promise.all(Array.from({ length: Math.min(this.#options.requestsMax, streams.length) }, work));
     const left = round.refused.filter((refusal) => !this.#givesUp(refusal, round));
     if (round.failure !== undefined) throw round.failure;
-    const [first] = left;
-    if (first === undefined) return;
-    const retryAfterMs = Math.max(...left.map(({ verdict }) => verdict.retryAfterMs));
-    throw new Unavailable(first.verdict.why, retryAfterMs);
+    if (left.length === 0 && waiting.length === 0 && !round.hasUnsent) return;
+    const [first] = left.length > 0 ? left : round.refused;
+    const retryAfterMs = Math.max(0, ...left.map(({ verdict }) => verdict.retryAfterMs));
+    throw new Unavailable(first?.verdict.why ?? '', retryAfterMs);
   }
 
   async #deliverStream(stream: Stream, round: Round): Promise<void> {
@@ -105,6 +108,7 @@ export class Delivery {
       }
       parts.push(...this.#settle(stream, part, verdict, round));
     }
+    if (parts.length > 0) round.hasUnsent = true;
   }
 
   /** Returns what is to be sent in parts, the first one last. */

@@ -1,0 +1,82 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { makeLines } from '../../../test/support/event_lines.ts';
+import type { LaneRecord } from '../record.ts';
+import { Unavailable } from '../sink.ts';
+import { Delivery, type Stream } from './deliver.ts';
+import type { Verdict } from './verdict.ts';
+
+const notNow = (ofStream: boolean, isTooMuch: boolean): Verdict => ({
+  is: 'not now',
+  why: 'no',
+  retryAfterMs: 0,
+  ofStream,
+  isTooMuch,
+});
+
+const VERDICTS: Readonly<Record<string, Verdict>> = {
+  taken: { is: 'taken' },
+  'taken but for one': { is: 'taken', refused: { count: 1, why: 'one' } },
+  refused: { is: 'refused', why: 'bad' },
+  'too large': { is: 'too large', why: 'large' },
+  'stream, not now': notNow(true, false),
+  'stream, too fast': notNow(true, true),
+  'not now': notNow(false, false),
+  'too fast': notNow(false, true),
+};
+
+const STEP = fc.record({
+  /** Records of each stream. */
+  streams: fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 9 }),
+  /** What is answered, in turns. */
+  verdicts: fc.array(fc.constantFrom(...Object.keys(VERDICTS)), { minLength: 1, maxLength: 6 }),
+  ms: fc.integer({ min: 1, max: 40_000 }),
+});
+
+it('whatever is answered, a record that is not left is delivered or refused once', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(STEP, { maxLength: 15 }), fc.integer({ min: 1, max: 4 }), async (steps, requestsMax) => {
+      let nowMs = 0;
+      let verdicts: readonly string[] = ['taken'];
+      let asked = 0;
+      const delivery = new Delivery({
+        requestsMax,
+        send: async () => VERDICTS[verdicts[asked++ % verdicts.length] ?? 'taken'] ?? { is: 'taken' },
+        now: () => nowMs,
+      });
+      const open = new Map<LaneRecord, string>();
+      const settle = (records: readonly LaneRecord[]) => {
+        for (const record of records) expect(open.delete(record)).toBe(true);
+      };
+      let made = 0;
+      const write = async (): Promise<boolean> => {
+        const keys = [...new Set(open.values())];
+        const streams: Stream[] = keys.map((key) => ({
+          key,
+          records: [...open].flatMap(([record, of]) => (of === key ? [record] : [])),
+        }));
+        try {
+          await delivery.deliver(streams, { delivered: settle, rejected: settle }, new AbortController().signal);
+          return true;
+        } catch (error) {
+          expect(error).toBeInstanceOf(Unavailable);
+          return false;
+        }
+      };
+      for (const step of steps) {
+        nowMs += step.ms;
+        verdicts = step.verdicts;
+        step.streams.forEach((count, index) => {
+          for (const record of makeLines(count, {}, made)) open.set(record, `stream ${index}`);
+          made += count;
+        });
+        if (await write()) expect(open.size).toBe(0);
+        else expect(open.size).toBeGreaterThan(0);
+      }
+      verdicts = ['taken'];
+      expect(await write()).toBe(true);
+      expect(open.size).toBe(0);
+    }),
+    { numRuns: 300 },
+  );
+});
