@@ -4,7 +4,7 @@ import { makeLines } from '../../../test/support/event_lines.ts';
 import type { LaneRecord } from '../record.ts';
 import { Unavailable } from '../sink.ts';
 import { Delivery, type Stream } from './deliver.ts';
-import type { Verdict } from './verdict.ts';
+import type { NotNow, Verdict } from './verdict.ts';
 
 const notNow = (ofStream: boolean, isTooMuch: boolean): Verdict => ({
   is: 'not now',
@@ -79,4 +79,33 @@ it('whatever is answered, a record that is not left is delivered or refused once
     }),
     { numRuns: 300 },
   );
+});
+
+it('what it does not get to, since all that it tried was refused, stays', async () => {
+  let nowMs = 0;
+  const refused = Array.from(
+    { length: 8 },
+    (_, index): Stream => ({
+      key: `refused ${index}`,
+      records: makeLines(1, { namespace: 'refused' }, index),
+    }),
+  );
+  const good: Stream = { key: 'good', records: makeLines(1, { namespace: 'good' }, 9) };
+  const delivery = new Delivery({
+    requestsMax: 1,
+    send: async ([record]) =>
+      record?.stream['namespace'] === 'good' ? { is: 'taken' } : { ...(notNow(true, false) as NotNow), why: 'no' },
+    now: () => nowMs,
+  });
+  const rejected: LaneRecord[] = [];
+  const receipt = {
+    delivered: () => undefined,
+    rejected: (records: readonly LaneRecord[]) => void rejected.push(...records),
+  };
+  const write = (streams: readonly Stream[]) => delivery.deliver(streams, receipt, new AbortController().signal);
+  for (; nowMs < 60_000; nowMs += 10_000) await expect(write([good, ...refused])).rejects.toThrow('no');
+  expect(rejected).toEqual([]);
+  // Five are asked for and given up. The other three nobody was asked for.
+  await expect(write(refused)).rejects.toThrow('no');
+  expect(rejected).toHaveLength(5);
 });
