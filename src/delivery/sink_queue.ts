@@ -150,6 +150,7 @@ export class SinkQueue {
     this.#sink = sink;
     this.#batch = batch;
     this.#told.clear();
+    this.#isTold = false;
     this.#held = [];
     this.#buffer = await exchange(this.#buffer);
     this.#buffer.push(this.#held);

@@ -34,19 +34,35 @@ export interface DeliveryOptions {
 }
 
 /** What one write has come to. */
-class Round {
-  readonly receipt: Receipt;
+class Round implements Receipt {
+  readonly #receipt: Receipt;
   readonly signal: AbortSignal;
+  /** Records that have no receipt. */
+  #open: number;
   readonly refused: { readonly stream: Stream; readonly left: readonly LaneRecord[]; readonly verdict: NotNow }[] = [];
   refusals = 0;
   hasTaken = false;
-  /** Something was not sent, since the round was over before. */
-  hasUnsent = false;
   failure: Error | undefined;
 
-  constructor(receipt: Receipt, signal: AbortSignal) {
-    this.receipt = receipt;
+  constructor(records: number, receipt: Receipt, signal: AbortSignal) {
+    this.#open = records;
+    this.#receipt = receipt;
     this.signal = signal;
+  }
+
+  delivered(records: readonly LaneRecord[]): void {
+    this.#open -= records.length;
+    this.#receipt.delivered(records);
+  }
+
+  rejected(records: readonly LaneRecord[], why: string): void {
+    this.#open -= records.length;
+    this.#receipt.rejected(records, why);
+  }
+
+  /** Nothing is left for another write. */
+  get isDone(): boolean {
+    return this.#open === 0;
   }
 
   get isOver(): boolean {
@@ -73,7 +89,8 @@ export class Delivery {
 
   /** @throws {Unavailable} where something is left */
   async deliver(streams: readonly Stream[], receipt: Receipt, signal: AbortSignal): Promise<void> {
-    const round = new Round(receipt, signal);
+    const records = streams.reduce((sum, stream) => sum + stream.records.length, 0);
+    const round = new Round(records, receipt, signal);
     const waiting = [...streams].sort((a, b) => this.#triesOf(a) - this.#triesOf(b));
     const work = async () => {
       while (waiting.length > 0 && !round.isOver) {
@@ -84,7 +101,7 @@ export class Delivery {
     await Promise.all(Array.from({ length: Math.min(this.#options.requestsMax, streams.length) }, work));
     const left = round.refused.filter((refusal) => !this.#givesUp(refusal, round));
     if (round.failure !== undefined) throw round.failure;
-    if (left.length === 0 && waiting.length === 0 && !round.hasUnsent) return;
+    if (round.isDone) return;
     const [first] = left.length > 0 ? left : round.refused;
     const retryAfterMs = Math.max(0, ...left.map(({ verdict }) => verdict.retryAfterMs));
     throw new Unavailable(first?.verdict.why ?? '', retryAfterMs);
@@ -108,7 +125,6 @@ export class Delivery {
       }
       parts.push(...this.#settle(stream, part, verdict, round));
     }
-    if (parts.length > 0) round.hasUnsent = true;
   }
 
   /** Returns what is to be sent in parts, the first one last. */
@@ -124,14 +140,14 @@ export class Delivery {
       this.#takenMs = this.#now();
       round.hasTaken = true;
       const taken = Math.max(0, part.length - (verdict.refused?.count ?? 0));
-      round.receipt.delivered(part.slice(0, taken));
-      if (verdict.refused !== undefined) round.receipt.rejected(part.slice(taken), verdict.refused.why);
+      round.delivered(part.slice(0, taken));
+      if (verdict.refused !== undefined) round.rejected(part.slice(taken), verdict.refused.why);
       return [];
     }
     if (verdict.is === 'too large') this.#size.refused(sumBytes(part));
     else round.refusals++;
     if (part.length === 1 || round.refusals > REFUSALS_MAX) {
-      round.receipt.rejected(part, verdict.why);
+      round.rejected(part, verdict.why);
       return [];
     }
     const half = Math.ceil(part.length / 2);
@@ -157,7 +173,7 @@ export class Delivery {
   }
 
   /** Whether a stream was refused for so long, while others were taken, that what is left of it is dropped. */
-  #givesUp({ stream, left, verdict }: Round['refused'][number], { receipt }: Round): boolean {
+  #givesUp({ stream, left, verdict }: Round['refused'][number], round: Round): boolean {
     const nowMs = this.#now();
     const refused = this.#refused.get(stream.key) ?? { sinceMs: nowMs, tries: 0 };
     refused.tries++;
@@ -165,7 +181,7 @@ export class Delivery {
     const isOld = nowMs - refused.sinceMs >= GIVE_UP_MS && refused.tries >= GIVE_UP_TRIES;
     const othersAreTaken = this.#takenMs > refused.sinceMs && nowMs - this.#takenMs < GIVE_UP_MS;
     if (!isOld || !othersAreTaken) return false;
-    receipt.rejected(left, `${verdict.why}; others are taken`);
+    round.rejected(left, `${verdict.why}; others are taken`);
     if (!verdict.ofStream) this.#refused.delete(stream.key);
     return true;
   }
