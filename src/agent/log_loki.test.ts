@@ -20,7 +20,7 @@ it('ships each line once, by the client of the sinks: in order, with secrets rea
   const told: string[] = [];
   const log = createLogger({ level: 'info', transports: [new transports.Console({ silent: true })] });
   log.on('data', ({ message }) => told.push(String(message)));
-  await using shipping = new LogShipping(log, 'n1');
+  const shipping = new LogShipping(log, 'n1');
   const ship = (more: object) => {
     const text = JSON.stringify({ log: { loki: { url: loki.url, tenant: 't', ...more } } });
     return shipping.apply(new ConfigReader(PROBES).parse(text).log.loki);
@@ -47,6 +47,7 @@ it('ships each line once, by the client of the sinks: in order, with secrets rea
   await eventually(() => expect(shown(loki).map(([, line]) => line)).toContain('four'));
   await eventually(() => expect(shown(loki).map(([, line]) => line)).toContainEqual(expect.stringMatching(/ENOENT/)));
   expect(loki.requests.at(-1)?.headers.authorization).toBe('Bearer another');
+  await shipping.close();
 });
 
 it('what waits when it ends is sent, and a Loki that is away holds nobody up', async () => {
@@ -57,11 +58,11 @@ it('what waits when it ends is sent, and a Loki that is away holds nobody up', a
   const shipping = new LogShipping(log, 'n1');
   await shipping.apply(config(loki.url));
   log.info('last');
-  await shipping[Symbol.asyncDispose]();
+  await shipping.close();
   expect(shown(loki)).toEqual([['info', 'last']]);
   loki.fault = () => ({ hang: true });
   await shipping.apply(config(loki.url));
   for (let line = 0; line < 5_000; line++) log.info(`${line}`);
-  await shipping[Symbol.asyncDispose]();
+  await shipping.close();
   expect(loki.entries).toHaveLength(1);
 });

@@ -6,7 +6,7 @@ import type { LokiTransport } from './log_loki.ts';
 const FLUSH_MS = 1_500;
 
 /** Adds to the agent's log a way to Loki, where the configuration asks for one. */
-export class LogShipping implements AsyncDisposable {
+export class LogShipping {
   readonly #log: Logger;
   readonly #node: string;
   #config: LogLokiConfig | undefined;
@@ -19,7 +19,7 @@ export class LogShipping implements AsyncDisposable {
 
   async apply(config: LogLokiConfig | undefined): Promise<void> {
     if (isDeepStrictEqual(config, this.#config)) return;
-    await this[Symbol.asyncDispose]();
+    await this.close();
     this.#config = config;
     if (config === undefined) return;
     const { LokiTransport } = await import('./log_loki.ts');
@@ -28,12 +28,12 @@ export class LogShipping implements AsyncDisposable {
   }
 
   /** Sends what is left, for a moment. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  async close(deadlineMs = FLUSH_MS): Promise<void> {
     const transport = this.#transport;
     this.#transport = undefined;
     this.#config = undefined;
     if (transport === undefined) return;
     this.#log.remove(transport);
-    await transport.flush(FLUSH_MS);
+    await transport.flush(deadlineMs);
   }
 }
