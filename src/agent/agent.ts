@@ -74,7 +74,7 @@ export class Agent implements AsyncDisposable {
     const { log } = options;
     this.#options = options;
     this.#files = files;
-    this.#logShipping = new LogShipping(log, options.node);
+    this.#logShipping = new LogShipping(log, options.node, files);
     this.#sinks = new SinkSet({
       ledger: this.#ledger,
       kinds: RECORD_KINDS,

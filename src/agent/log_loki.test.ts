@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { createLogger, transports } from 'winston';
 import { ConfigReader } from '#config/load.ts';
+import { Files } from '#files/files.ts';
 import { PROBES } from '#probes/index.ts';
 import { LokiServer } from '../../test/support/loki_server.ts';
 import { eventually } from '../../test/support/oracle.ts';
@@ -20,7 +21,7 @@ it('ships each line once, by the client of the sinks: in order, with secrets rea
   const told: string[] = [];
   const log = createLogger({ level: 'info', transports: [new transports.Console({ silent: true })] });
   log.on('data', ({ message }) => told.push(String(message)));
-  const shipping = new LogShipping(log, 'n1');
+  const shipping = new LogShipping(log, 'n1', new Files());
   const ship = (more: object) => {
     const text = JSON.stringify({ log: { loki: { url: loki.url, tenant: 't', ...more } } });
     return shipping.apply(new ConfigReader(PROBES).parse(text).log.loki);
@@ -55,7 +56,7 @@ it('what waits when it ends is sent, and a Loki that is away holds nobody up', a
   const log = createLogger({ level: 'info', transports: [new transports.Console({ silent: true })] });
   const config = (url: string) =>
     new ConfigReader(PROBES).parse(JSON.stringify({ log: { loki: { url, timeout: '60s' } } })).log.loki;
-  const shipping = new LogShipping(log, 'n1');
+  const shipping = new LogShipping(log, 'n1', new Files());
   await shipping.apply(config(loki.url));
   log.info('last');
   await shipping.close();

@@ -5,6 +5,7 @@ import { Ledger } from '#delivery/ledger.ts';
 import type { LaneRecord } from '#delivery/record.ts';
 import { SinkQueue, type SinkQueueOptions } from '#delivery/sink_queue.ts';
 import { LokiSink } from '#delivery/sinks/loki.ts';
+import type { Files } from '#files/files.ts';
 
 // Loaded only where it is configured.
 
@@ -28,10 +29,10 @@ export class LokiTransport extends Transport {
   #last = { ms: 0, lines: 0 };
 
   /** @param log told of what does not arrive */
-  constructor(config: LogLokiConfig, node: string, log: SinkQueueOptions['log']) {
+  constructor(config: LogLokiConfig, node: string, files: Files, log: SinkQueueOptions['log']) {
     super();
     this.#node = node;
-    const sink = new LokiSink({ ...config, structuredMetadata: false, compress: true }, { job: JOB });
+    const sink = new LokiSink({ ...config, structuredMetadata: false, compress: true }, files, { job: JOB });
     const ledger = new Ledger();
     const buffer = new MemoryBuffer(QUEUE, (records, reason) => {
       for (const record of records) ledger.dropped(record, sink.name, reason);

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'winston';
 import type { LogLokiConfig } from '#config/sinks.ts';
+import type { Files } from '#files/files.ts';
 import type { LokiTransport } from './log_loki.ts';
 
 const FLUSH_MS = 1_500;
@@ -9,12 +10,14 @@ const FLUSH_MS = 1_500;
 export class LogShipping {
   readonly #log: Logger;
   readonly #node: string;
+  readonly #files: Files;
   #config: LogLokiConfig | undefined;
   #transport: LokiTransport | undefined;
 
-  constructor(log: Logger, node: string) {
+  constructor(log: Logger, node: string, files: Files) {
     this.#log = log;
     this.#node = node;
+    this.#files = files;
   }
 
   async apply(config: LogLokiConfig | undefined): Promise<void> {
@@ -23,7 +26,7 @@ export class LogShipping {
     this.#config = config;
     if (config === undefined) return;
     const { LokiTransport } = await import('./log_loki.ts');
-    this.#transport = new LokiTransport(config, this.#node, (level, message) => this.#log[level](message));
+    this.#transport = new LokiTransport(config, this.#node, this.#files, (level, message) => this.#log[level](message));
     this.#log.add(this.#transport);
   }
 

@@ -122,11 +122,11 @@ export class SinkSet {
   }
 
   async #build(name: SinkName, { loki, otlp, file }: SinksConfig): Promise<{ sink: Sink; batch: BatchOptions }> {
-    if (name === 'loki' && loki !== undefined) return { sink: new LokiSink(loki), batch: batchOf(loki) };
+    if (name === 'loki' && loki !== undefined) return { sink: new LokiSink(loki, this.#files), batch: batchOf(loki) };
     if (name === 'file' && file !== undefined) return { sink: new FileSink(file, this.#files), batch: AT_ONCE };
     if (name === 'otlp' && otlp !== undefined) {
       const { OtlpSink } = await import('./sinks/otlp.ts');
-      return { sink: new OtlpSink(otlp), batch: batchOf(otlp) };
+      return { sink: new OtlpSink(otlp, this.#files), batch: batchOf(otlp) };
     }
     return { sink: new StdoutSink(), batch: AT_ONCE };
   }

@@ -4,6 +4,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { promisify } from 'node:util';
 import type { HttpConfig } from '#config/sinks.ts';
+import type { Files } from '#files/files.ts';
 import { Unavailable } from '../sink.ts';
 import { messageOf } from './advice.ts';
 import { basicLogin, tlsOptions } from './files.ts';
@@ -38,13 +39,15 @@ type DialConfig = Pick<HttpConfig, 'tls' | 'proxy'>;
 export class Dialer {
   readonly #url: URL;
   readonly #config: DialConfig;
+  readonly #files: Files;
   readonly #network: Network;
   /** A resolver that hangs holds a thread of the process: one at a time. */
   readonly #lookups = new Map<string, Promise<readonly LookupAddress[]>>();
 
-  constructor(url: URL, config: DialConfig, network: Network = NETWORK) {
+  constructor(url: URL, config: DialConfig, files: Files, network: Network = NETWORK) {
     this.#url = url;
     this.#config = config;
+    this.#files = files;
     this.#network = network;
   }
 
@@ -92,7 +95,8 @@ export class Dialer {
     progress.waitsFor = `the proxy ${new URL(url).host} did not answer`;
     const { hostname, port } = this.#url;
     const path = `${hostname}:${port === '' ? 443 : port}`;
-    const login = basicAuth === undefined ? {} : { 'proxy-authorization': (await basicLogin(basicAuth)).header };
+    const login =
+      basicAuth === undefined ? {} : { 'proxy-authorization': (await basicLogin(basicAuth, this.#files)).header };
     const call = requestHttp({
       method: 'CONNECT',
       path,
@@ -113,7 +117,7 @@ export class Dialer {
 
   async #secure(socket: Socket, signal: AbortSignal, progress: Progress): Promise<Socket> {
     progress.waitsFor = 'the TLS handshake had no end';
-    const options = await within(tlsOptions(this.#config, hostOf(this.#url.hostname)), signal);
+    const options = await within(tlsOptions(this.#config, hostOf(this.#url.hostname), this.#files), signal);
     const secure = connectTls({ ...options, socket, ALPNProtocols: ['http/1.1'] });
     await opened(secure, 'secureConnect', signal);
     return secure;

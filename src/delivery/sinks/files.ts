@@ -1,24 +1,30 @@
-import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import type { HttpConfig } from '#config/sinks.ts';
+import type { Files } from '#files/files.ts';
 import { Unavailable } from '../sink.ts';
 import { messageOf } from './advice.ts';
 
 type Login = NonNullable<HttpConfig['basicAuth']>;
 
+const SECRET_BYTES_MAX = 64 * 1024;
+const CERTIFICATES_BYTES_MAX = 4 * 1024 * 1024;
+
 /** @throws {Unavailable} where a file cannot be read, or has no secret in it */
-export async function basicLogin({ username, passwordFile }: Login): Promise<{ header: string; password: string }> {
-  const password = await readSecret(passwordFile);
+export async function basicLogin(
+  { username, passwordFile }: Login,
+  files: Files,
+): Promise<{ header: string; password: string }> {
+  const password = await readSecret(passwordFile, files);
   return { header: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`, password };
 }
 
 /** Options of node:tls, read anew for each connection: files are renewed. @throws {Unavailable} */
-export async function tlsOptions({ tls }: Pick<HttpConfig, 'tls'>, host: string): Promise<object> {
+export async function tlsOptions({ tls }: Pick<HttpConfig, 'tls'>, host: string, files: Files): Promise<object> {
   const { ca, cert, key, serverName, insecureSkipVerify = false } = tls ?? {};
   return {
-    ...(ca === undefined ? {} : { ca: await readText(ca) }),
-    ...(cert === undefined ? {} : { cert: await readText(cert) }),
-    ...(key === undefined ? {} : { key: await readText(key) }),
+    ...(ca === undefined ? {} : { ca: await readText(ca, files, CERTIFICATES_BYTES_MAX) }),
+    ...(cert === undefined ? {} : { cert: await readText(cert, files, CERTIFICATES_BYTES_MAX) }),
+    ...(key === undefined ? {} : { key: await readText(key, files, CERTIFICATES_BYTES_MAX) }),
     ...nameOf(serverName ?? host),
     rejectUnauthorized: !insecureSkipVerify,
   };
@@ -30,15 +36,15 @@ function nameOf(host: string): object {
 }
 
 /** Editors leave a line end. @throws {Unavailable} */
-export async function readSecret(path: string): Promise<string> {
-  const secret = (await readText(path)).trim();
+export async function readSecret(path: string, files: Files): Promise<string> {
+  const secret = (await readText(path, files, SECRET_BYTES_MAX)).trim();
   if (!/^[\x20-\x7e]+$/.test(secret)) throw new Unavailable(`${path} is empty, or no single line of plain ASCII`);
   return secret;
 }
 
-async function readText(path: string): Promise<string> {
+async function readText(path: string, files: Files, bytesMax: number): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return await files.readText(path, bytesMax);
   } catch (error) {
     throw new Unavailable(messageOf(error));
   }

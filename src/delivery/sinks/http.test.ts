@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -5,6 +6,7 @@ import { type AddressInfo, connect, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Files } from '#files/files.ts';
 import { makeCertificates } from '../../../test/support/certificates.ts';
 import { makeEvents } from '../../../test/support/event_lines.ts';
 import { EventWay, parseSinks } from '../../../test/support/event_way.ts';
@@ -161,6 +163,15 @@ describe('an answer that is not that of the server', () => {
   });
 });
 
+it('a token or a certificate that is no regular file holds up nothing, and is told', async () => {
+  const path = join(folder, 'pipe');
+  execFileSync('mkfifo', [path]);
+  expect(await failureOf({ url: 'http://127.0.0.1:1', bearerTokenFile: path } as never)).toMatch(/pipe.*regular file/);
+  const tls = { ca: path };
+  const port = await serve(() => undefined);
+  expect(await failureOf({ url: `https://127.0.0.1:${port}`, tls } as never)).toMatch(/pipe.*regular file/);
+});
+
 describe('a proxy', () => {
   it('gets requests for http:// as they are, with its own credentials', async () => {
     const loki = closing.use(await LokiServer.start());
@@ -215,7 +226,7 @@ describe('a name', () => {
   function post(url: string, network: Network, timeout = '10s'): Promise<Answer> {
     const { loki } = parseSinks({ loki: { url, timeout, compress: false } });
     if (loki === undefined) throw new Error('no sink');
-    const poster = new HttpPoster(new URL(url), loki, 1, network);
+    const poster = new HttpPoster(new URL(url), loki, new Files(), 1, network);
     closing.defer(() => poster.close());
     return poster.post('text', {}, new AbortController().signal);
   }
@@ -290,7 +301,7 @@ describe('a name', () => {
     };
     const { loki } = parseSinks({ loki: { url: 'http://loki.example', timeout: '100ms' } });
     if (loki === undefined) throw new Error('no sink');
-    const poster = new HttpPoster(new URL(loki.url), loki, 1, network);
+    const poster = new HttpPoster(new URL(loki.url), loki, new Files(), 1, network);
     closing.defer(() => poster.close());
     const post = () => poster.post('text', {}, new AbortController().signal);
     for (let attempt = 0; attempt < 3; attempt++) {

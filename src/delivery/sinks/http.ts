@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { promisify } from 'node:util';
 import { constants, gzip as zlibGzip } from 'node:zlib';
 import type { HttpConfig } from '#config/sinks.ts';
+import type { Files } from '#files/files.ts';
 import { Unavailable } from '../sink.ts';
 import { messageOf } from './advice.ts';
 import { Dialer, type Network, type Progress } from './dial.ts';
@@ -74,13 +75,15 @@ class ConnectionPool extends HttpAgent {
 export class HttpPoster {
   readonly #url: URL;
   readonly #config: PostConfig;
+  readonly #files: Files;
   readonly #pool: ConnectionPool;
   readonly #secrets = new Secrets();
 
-  constructor(url: URL, config: PostConfig, connectionsMax = 1, network?: Network) {
+  constructor(url: URL, config: PostConfig, files: Files, connectionsMax = 1, network?: Network) {
     this.#url = url;
     this.#config = config;
-    this.#pool = new ConnectionPool(new Dialer(url, config, network), connectionsMax);
+    this.#files = files;
+    this.#pool = new ConnectionPool(new Dialer(url, config, files, network), connectionsMax);
   }
 
   /** @throws {Unavailable} where there is no answer */
@@ -114,17 +117,17 @@ export class HttpPoster {
     const secrets = [...Object.values(configured), ...(headers[TENANT] === undefined ? [] : [headers[TENANT]])];
     const all: Record<string, string> = { host: this.#url.host, ...lowerCase(configured) };
     if (basicAuth !== undefined) {
-      const { header, password } = await basicLogin(basicAuth);
+      const { header, password } = await basicLogin(basicAuth, this.#files);
       all['authorization'] = header;
       secrets.push(password, header.replace('Basic ', ''));
     }
     if (bearerTokenFile !== undefined) {
-      const token = await readSecret(bearerTokenFile);
+      const token = await readSecret(bearerTokenFile, this.#files);
       all['authorization'] = `Bearer ${token}`;
       secrets.push(token);
     }
     if (proxy?.basicAuth !== undefined) {
-      const { header, password } = await basicLogin(proxy.basicAuth);
+      const { header, password } = await basicLogin(proxy.basicAuth, this.#files);
       secrets.push(password, header.replace('Basic ', ''));
       if (this.#isAsked) all['proxy-authorization'] = header;
     }

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Files } from '#files/files.ts';
 import { makeEvents, makeLines } from '../../../test/support/event_lines.ts';
 import { EventWay, parseSinks } from '../../../test/support/event_way.ts';
 import type { LokiLimits } from '../../../test/support/loki_limits.ts';
@@ -180,7 +181,7 @@ describe('a stream that Loki refuses', () => {
     constructor() {
       const { loki: config } = parseSinks(sink());
       if (config === undefined) throw new Error('no sink');
-      this.#sink = new LokiSink(config, { now: () => this.#nowMs });
+      this.#sink = new LokiSink(config, new Files(), { now: () => this.#nowMs });
     }
 
     async write(records: readonly LaneRecord[]): Promise<string> {

@@ -1,4 +1,5 @@
 import type { HttpConfig, SinkConfig } from '#config/sinks.ts';
+import type { Files } from '#files/files.ts';
 import type { Labels, LaneRecord } from '../record.ts';
 import type { Receipt, Sink } from '../sink.ts';
 import { Delivery, type Stream } from './deliver.ts';
@@ -37,11 +38,11 @@ export class LokiSink implements Sink {
   readonly #delivery: Delivery;
   readonly #headers: Record<string, string>;
 
-  constructor(config: LokiConfig, { job = JOB, network, now }: LokiOptions = {}) {
+  constructor(config: LokiConfig, files: Files, { job = JOB, network, now }: LokiOptions = {}) {
     this.#config = config;
     this.#labels = { ...config.labels, job };
     this.#url = pushUrl(config.url);
-    this.#poster = new HttpPoster(this.#url, config, REQUESTS_MAX, network);
+    this.#poster = new HttpPoster(this.#url, config, files, REQUESTS_MAX, network);
     this.#delivery = new Delivery({
       requestsMax: REQUESTS_MAX,
       send: (records, signal) => this.#push(records, signal),

@@ -2,6 +2,7 @@ import { JsonLogsSerializer } from '@opentelemetry/otlp-transformer';
 import { type Resource, resourceFromAttributes } from '@opentelemetry/resources';
 import type { Severity } from '#api/words.ts';
 import type { SinkConfig } from '#config/sinks.ts';
+import type { Files } from '#files/files.ts';
 import type { LaneRecord } from '../record.ts';
 import type { Receipt, Sink } from '../sink.ts';
 import { Delivery } from './deliver.ts';
@@ -37,9 +38,9 @@ export class OtlpSink implements Sink {
   readonly #delivery: Delivery;
   readonly #resources = new Map<string, Resource>();
 
-  constructor(config: SinkConfig<'otlp'>) {
+  constructor(config: SinkConfig<'otlp'>, files: Files) {
     this.#url = logsUrl(config.url);
-    this.#poster = new HttpPoster(this.#url, config);
+    this.#poster = new HttpPoster(this.#url, config, files);
     this.#delivery = new Delivery({ requestsMax: 1, send: (records, signal) => this.#export(records, signal) });
   }
 
