@@ -121,7 +121,7 @@ metadata (Loki 3.0; \`structuredMetadata: false\` before); labels of these names
 
 An event with \`count\` is as old as the last one it stands for, so that Loki must take entries out of order, as it does by default since 2.4.
 
-Each request has one stream, up to four are under way at once ([ADR 25](adr/0025-one-stream-a-request.md)): of several streams Loki answers for the last one only, and a refusal of another stays unsaid. A stream that is refused, for the limit of streams,
+Each request has one stream, up to four are under way at once ([ADR 28](adr/0028-one-stream-a-request.md)): of several streams Loki answers for the last one only, and a refusal of another stays unsaid. A stream that is refused, for the limit of streams,
 its rate, its labels or a policy that blocks it, holds up no other; when it was refused for a minute while others were taken, its records are \`rejected\`. What Loki takes for no stream, such as structured metadata that is not allowed, makes the sink \`failed\`
 and waits. Where an administrator has set \`block_ingestion_status_code: 200\`, Loki says nothing at all and drops what it takes: no client can tell. The same holds for parts of a stream that Loki itself divides (\`shard_streams\`).`;
 
