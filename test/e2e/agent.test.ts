@@ -149,7 +149,7 @@ describe('a faulty start ends with one clear message', () => {
   it('a configuration that is not there', async () => {
     await using agent = AgentProcess.run(['serve', '--config', join(directory, 'missing.yaml')]);
     expect((await agent.exited).code).toBe(1);
-    expect(agent.stderr).toMatch(/the document: cannot be read: ENOENT.*missing\.yaml/);
+    expect(agent.stderr).toMatch(/the document: cannot be read: --config: ENOENT.*missing\.yaml/);
   });
 
   it('a port in use', async () => {

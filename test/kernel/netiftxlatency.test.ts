@@ -5,7 +5,7 @@ import { sampleValue } from '../support/exposition.ts';
 import { HostPair } from '../support/hosts.ts';
 import { probesOf, TestKernel } from '../support/kernel.ts';
 import { filled, grown, histogramOf, type PageHistogram } from '../support/latency.ts';
-import { eventually, retry } from '../support/oracle.ts';
+import { BY_TIMER, eventually, retry } from '../support/oracle.ts';
 import { bucketDelays, sendAtOnce, shape, TOKEN_BUCKET } from '../support/shaper.ts';
 
 const QDISC = 'netsonde_qdisc_delay_seconds';
@@ -117,7 +117,7 @@ describe.each([
   });
 });
 
-it('takes no packet for one that was dropped where it waited, nor for one that was cut into segments', async () => {
+it('takes no packet for one that was dropped where it waited, nor for one that was cut into segments', BY_TIMER, async () => {
   {
     using _shaper = shape(pair, 'tbf rate 64kbit burst 1600 limit 3000');
     // As long as the segments below: a packet of another length would not be taken for one of them anyhow.
