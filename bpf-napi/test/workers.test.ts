@@ -41,22 +41,25 @@ it('a thread that ends leaves nothing, though it closed nothing', async () => {
   expect(await exit).toEqual([0]);
 });
 
+/** Threads are terminated after up to so long, each a little later than the one before. */
+const SPREAD_MS = 60;
+
 describe('a thread that is terminated leaves nothing', () => {
   it.each([
     ['in a load', 'slowLoad', 3],
     ['in a load of an object that it has closed', 'closeInSlowLoad', 3],
-    ['while it opens and loads', 'openAndLoad', 20],
+    ['while it opens and loads', 'openAndLoad', 8],
     ['with programs attached, a ring that is drained and statistics', 'hold', 5],
-    ['while it collects netlink answers', 'netlink', 20],
+    ['while it collects netlink answers', 'netlink', 8],
     ['inside a namespace', 'insideNamespace', 3],
-    ['while a ring goes from epoll to the timer and back', 'epollRing', 10],
+    ['while a ring goes from epoll to the timer and back', 'epollRing', 6],
     ['in a notice of epoll', 'insideNotice', 3],
     ['while it reads iterators', 'iterate', 5],
   ])('%s', async (_what, task, rounds) => {
     for (let round = 0; round < rounds; round++) {
       const worker = start(task);
       expect(await messageOf(worker)).toBe('ready');
-      await new Promise((resolve) => setTimeout(resolve, 3 * round));
+      await new Promise((resolve) => setTimeout(resolve, (SPREAD_MS * round) / rounds));
       expect(await worker.terminate()).toBe(1);
     }
   });
