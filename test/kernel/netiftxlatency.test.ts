@@ -117,34 +117,38 @@ describe.each([
   });
 });
 
-it('takes no packet for one that was dropped where it waited, nor for one that was cut into segments', BY_TIMER, async () => {
-  {
-    using _shaper = shape(pair, 'tbf rate 64kbit burst 1600 limit 3000');
-    // As long as the segments below: a packet of another length would not be taken for one of them anyhow.
-    await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 400, bytes: 1_472 });
-    const [tbf] = JSON.parse(pair.a.netns.tc(`-s -j qdisc show dev ${pair.deviceA}`)) as { drops: number }[];
-    expect(tbf?.drops).toBeGreaterThan(150);
-    // What is left in the queue, goes with the queue.
-  }
-  // What was taken for a packet that was dropped would have waited for so long.
-  await wait(2_000);
-  const before = { a: await histogram(QDISC), driver: await histogram(DRIVER), untracked: await untracked() };
-  agent.events.length = 0;
-  {
-    // Too small for what TCP hands over at once: the packets are cut on their way in.
-    using _shaper = shape(pair, 'tbf rate 200mbit burst 5000 limit 10000000');
-    await pair.a.tcpExchange({ address: pair.addressB.ipv4, port: PORT, count: 3, bytes: 400_000 });
-  }
-  await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 500, bytes: 1_000 });
-  const waited = grown(before.a, await histogram(QDISC));
-  const sent = grown(before.driver, await histogram(DRIVER));
-  expect(waited.count).toBeGreaterThan(500);
-  expect(Math.max(...filled(waited))).toBeLessThan(2);
-  expect(slowOnes('qdisc_slow').filter(({ delaySeconds }) => Number(delaySeconds) > 2)).toEqual([]);
-  expect(sent.count - waited.count).toBeGreaterThan(100);
-  // Other namespaces of the machine send as well.
-  expect((await untracked()) - before.untracked).toBeGreaterThanOrEqual(sent.count - waited.count);
-});
+it(
+  'takes no packet for one that was dropped where it waited, nor for one that was cut into segments',
+  BY_TIMER,
+  async () => {
+    {
+      using _shaper = shape(pair, 'tbf rate 64kbit burst 1600 limit 3000');
+      // As long as the segments below: a packet of another length would not be taken for one of them anyhow.
+      await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 400, bytes: 1_472 });
+      const [tbf] = JSON.parse(pair.a.netns.tc(`-s -j qdisc show dev ${pair.deviceA}`)) as { drops: number }[];
+      expect(tbf?.drops).toBeGreaterThan(150);
+      // What is left in the queue, goes with the queue.
+    }
+    // What was taken for a packet that was dropped would have waited for so long.
+    await wait(2_000);
+    const before = { a: await histogram(QDISC), driver: await histogram(DRIVER), untracked: await untracked() };
+    agent.events.length = 0;
+    {
+      // Too small for what TCP hands over at once: the packets are cut on their way in.
+      using _shaper = shape(pair, 'tbf rate 200mbit burst 5000 limit 10000000');
+      await pair.a.tcpExchange({ address: pair.addressB.ipv4, port: PORT, count: 3, bytes: 400_000 });
+    }
+    await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 500, bytes: 1_000 });
+    const waited = grown(before.a, await histogram(QDISC));
+    const sent = grown(before.driver, await histogram(DRIVER));
+    expect(waited.count).toBeGreaterThan(500);
+    expect(Math.max(...filled(waited))).toBeLessThan(2);
+    expect(slowOnes('qdisc_slow').filter(({ delaySeconds }) => Number(delaySeconds) > 2)).toEqual([]);
+    expect(sent.count - waited.count).toBeGreaterThan(100);
+    // Other namespaces of the machine send as well.
+    expect((await untracked()) - before.untracked).toBeGreaterThanOrEqual(sent.count - waited.count);
+  },
+);
 
 it('leaves out loopback', async () => {
   await pair.a.tcpServe({ address: '127.0.0.1', port: PORT });
