@@ -1,4 +1,4 @@
-"""Makes named network namespaces with traffic over loopback in each: many_netns.py PREFIX COUNT. Removes them at the end of its input."""
+"""Makes named network namespaces with traffic over loopback in each, and once more for each line: many_netns.py PREFIX COUNT. Removes them at the end of its input."""
 
 import ctypes
 import fcntl
@@ -49,7 +49,13 @@ try:
         make(path)
         use()
     print('ready', flush=True)
-    sys.stdin.read()
+    for _ in sys.stdin:
+        for path in paths:
+            handle = os.open(path, os.O_RDONLY)
+            checked(libc.setns(handle, CLONE_NEWNET))
+            os.close(handle)
+            use()
+        print('used', flush=True)
 finally:
     for path in made:
         libc.umount2(path.encode(), MNT_DETACH)

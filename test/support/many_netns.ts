@@ -1,5 +1,6 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { uniqueName } from './hosts.ts';
 
@@ -8,30 +9,34 @@ const PROGRAM = fileURLToPath(new URL('./many_netns.py', import.meta.url));
 /** So many named network namespaces, in each of which something was sent over loopback once it was made; gone when disposed. */
 export class ManyNetns implements AsyncDisposable {
   readonly names: readonly string[];
-  readonly #end: () => Promise<void>;
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
 
-  private constructor(names: readonly string[], end: () => Promise<void>) {
+  private constructor(names: readonly string[], child: ChildProcessByStdio<Writable, Readable, null>) {
     this.names = names;
-    this.#end = end;
+    this.#child = child;
   }
 
   static async create(count: number): Promise<ManyNetns> {
     const prefix = uniqueName('many');
     const child = spawn('python3', [PROGRAM, prefix, String(count)], { stdio: ['pipe', 'pipe', 'inherit'] });
     const exited = once(child, 'exit');
-    const end = async () => {
-      child.stdin.end();
-      await exited;
-    };
     const [outcome] = (await Promise.race([once(child.stdout, 'data'), exited])) as [unknown];
     if (!String(outcome).startsWith('ready')) throw new Error(`the namespaces are not there: ${outcome}`);
     return new ManyNetns(
       Array.from({ length: count }, (_, number) => `${prefix}${number}`),
-      end,
+      child,
     );
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#end();
+  /** Sends the same in each once more. */
+  async use(): Promise<void> {
+    this.#child.stdin.write('\n');
+    await once(this.#child.stdout, 'data');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const exited = once(this.#child, 'exit');
+    this.#child.stdin.end();
+    await exited;
   }
 }
