@@ -1,5 +1,5 @@
 import type { Registry } from 'prom-client';
-import { collectDefaultMetrics, Registry as PromRegistry } from 'prom-client';
+import { Registry as PromRegistry } from 'prom-client';
 import type { SinkStatus } from '#api/sinks.ts';
 import { SINK_STATES } from '#api/words.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
@@ -13,7 +13,7 @@ import { defineMetrics, type Emit, type LooseEmit, NO_LABELS, NODE } from '#prob
 import { emitHttp, HTTP_METRICS, type HttpState } from './http_metrics.ts';
 import type { SourceRow } from './ledger.ts';
 import { EVENT_METRICS, emitLedger, RECORD_METRICS } from './ledger_metrics.ts';
-import { writeProcessMetrics } from './process_metrics.ts';
+import { measureProcess, writeProcessMetrics } from './process_metrics.ts';
 
 const AGENT = 'agent';
 
@@ -185,11 +185,7 @@ export class AgentMetrics {
 
   constructor() {
     this.#aggregator.addProbe(AGENT, AGENT_METRICS, 'full');
-    collectDefaultMetrics({ register: this.#registry });
-    // Gauges with the suffix of a counter.
-    for (const what of ['handles', 'requests', 'resources']) {
-      this.#registry.removeSingleMetric(`nodejs_active_${what}_total`);
-    }
+    measureProcess(this.#registry);
   }
 
   /** @param view where it is for a scraper */
