@@ -1,3 +1,4 @@
+import { parseArgs } from 'node:util';
 import { renderTable } from '#commands/table.ts';
 import { benchConntrack } from './conntrack.ts';
 import { benchEdges } from './edges.ts';
@@ -5,6 +6,8 @@ import { benchEvents } from './events.ts';
 import { benchExposition } from './exposition.ts';
 import { benchFootprint } from './footprint.ts';
 import { benchKernel } from './kernel.ts';
+import { LIVED_ARGUMENTS, livedOptions } from './lived/arguments.ts';
+import { benchLived } from './lived/lived.ts';
 import type { Row } from './measure.ts';
 import { benchMemory } from './memory.ts';
 import { benchMib } from './mib.ts';
@@ -15,7 +18,9 @@ import { benchScrape } from './scrape.ts';
 import { benchSizing } from './sizing.ts';
 import { benchTcpsummary } from './tcpsummary.ts';
 
-/** `npm run bench`: all of them; `npm run bench -- mib exposition`: these. Prints a table, then the same as JSON. */
+/** `npm run bench`: all of them; `npm run bench -- mib exposition`: these; options are those of `lived`. Prints a table, then the same as JSON. */
+
+const { values: given, positionals: wanted } = parseArgs({ options: LIVED_ARGUMENTS, allowPositionals: true });
 
 const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   mib: benchMib,
@@ -32,7 +37,16 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   memory: benchMemory,
   kernel: benchKernel,
   sizing: benchSizing,
+  lived: () => benchLived(livedOptions(given)),
 };
+
+/** Where it is of several: median [quartiles], mean, n. */
+function figure({ value, unit, spread }: Row): string {
+  const shown = `${value.toFixed(2)} ${unit}`.trim();
+  if (spread === undefined) return shown;
+  const { quartiles, mean, n } = spread;
+  return `${shown} [${quartiles.map((quartile) => quartile.toFixed(2)).join('-')}], mean ${mean.toFixed(2)}, n=${n}`;
+}
 
 function verdict({ value, bound }: Row): string {
   if (bound?.atMost !== undefined)
@@ -42,7 +56,6 @@ function verdict({ value, bound }: Row): string {
   return '';
 }
 
-const wanted = process.argv.slice(2);
 const unknown = wanted.find((name) => !(name in BENCHES));
 if (unknown !== undefined) throw new Error(`no bench ${unknown}; there are ${Object.keys(BENCHES).join(', ')}`);
 const rows: Row[] = [];
@@ -51,6 +64,6 @@ for (const [name, bench] of Object.entries(BENCHES)) {
   process.stderr.write(`bench: ${name}\n`);
   rows.push(...(await bench()));
 }
-const cells = rows.map((row) => [row.bench, row.what, `${row.value.toFixed(2)} ${row.unit}`.trim(), verdict(row)]);
+const cells = rows.map((row) => [row.bench, row.what, figure(row), verdict(row)]);
 process.stdout.write(`${renderTable([['BENCH', 'WHAT', 'VALUE', 'ASKED'], ...cells])}\n\n${JSON.stringify(rows)}\n`);
 process.exit(rows.some((row) => verdict(row).startsWith('MISSED')) ? 1 : 0);

@@ -7,8 +7,17 @@ export interface Row {
   readonly what: string;
   readonly value: number;
   readonly unit: string;
+  /** Where the value is the median of several. */
+  readonly spread?: Spread;
   /** What the value must not exceed, or must reach, where something is asked of it. */
   readonly bound?: { readonly atMost?: number; readonly atLeast?: number };
+}
+
+export interface Spread {
+  readonly median: number;
+  readonly quartiles: readonly [number, number];
+  readonly mean: number;
+  readonly n: number;
 }
 
 export function quantile(values: readonly number[], share: number): number {
@@ -18,6 +27,15 @@ export function quantile(values: readonly number[], share: number): number {
 
 export function median(values: readonly number[]): number {
   return quantile(values, 0.5);
+}
+
+export function spreadOf(values: readonly number[]): Spread {
+  return {
+    median: median(values),
+    quartiles: [quantile(values, 0.25), quantile(values, 0.75)],
+    mean: values.reduce((sum, value) => sum + value, 0) / values.length,
+    n: values.length,
+  };
 }
 
 /** Milliseconds of CPU that a piece of work takes in this process, all threads: run by run. */

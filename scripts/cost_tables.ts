@@ -50,18 +50,18 @@ export function costsOf(probe: string): string {
   const collected = COLLECTED.filter(({ probes }) => probes.includes(probe)).map(({ probes, ms: cost, withoutMs }) => {
     const together = probes.length > 1 ? ` for ${code(probes)} together` : '';
     const without = withoutMs === undefined ? '' : `, ${ms(withoutMs)} without the passes`;
-    return `[Collected](${README}#a-full-node) in ${ms(cost)}${together} on a node of 110 Pods${without}.`;
+    return `[Collected](${README}#a-full-node) in ${ms(cost)}${together} on a node of 110 Pods${without}, in a loop.`;
   });
   const rows = OF_PROCESSES.filter((row) => row.probe === probe).map(({ what, ms: cost }) => `${what} ${ms(cost)}`);
   const ofProcesses =
     rows.length === 0
       ? []
-      : [`[Collected](${README}#processes) on a node of 110 Pods of 20 processes, CPU: ${rows.join(', ')}.`];
+      : [`[Collected](${README}#processes) on a node of 110 Pods of 20 processes, CPU, in a loop: ${rows.join(', ')}.`];
   const programs = [...PROGRAMS, ...PROGRAMS_OFF]
     .filter((row) => row.probe === probe)
     .map(({ hits, note }) => {
       const each = hits.map(([hook, ns]) => `\`${hook}\` ${ns} ns`).join(', ');
-      return `[In the kernel](${README}#programs-in-the-kernel), for each hit${note === undefined ? '' : `, ${note}`}: ${each}.`;
+      return `[In the kernel](${README}#programs-in-the-kernel), for each hit, in a loop${note === undefined ? '' : `, ${note}`}: ${each}.`;
     });
   const note = NOTES[probe];
   return [...collected, ...ofProcesses, ...programs, ...(note === undefined ? [] : [note])].join(' ');

@@ -26,7 +26,7 @@ All of them have this in common:
 - A probe that lacks something is \`unsupported\` or \`degraded\`, with the reason, and takes no other down. [What runs on which kernel](kernels.md) and
   [what is lost without a capability](capabilities.md#what-each-set-lacks) were measured.
 - *Without the passes*: before Linux 5.19, for \`sock\` and \`tcpsummary\` 6.1, or without BTF, counters are read from files or over netlink in each namespace. The numbers are the same.
-- Costs are of one machine on one day: [how they were measured](../bench/README.md).`;
+- Costs are of one machine on one day, and of a probe called in a loop: [how they were measured, and what the whole agent costs as it runs](../bench/README.md).`;
 
 interface Panel {
   readonly name: string;

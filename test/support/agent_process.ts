@@ -39,9 +39,14 @@ export class AgentProcess implements AsyncDisposable {
     });
   }
 
-  /** Runs any command of the agent; `wrapper` is put in front of it. */
-  static run(args: readonly string[], wrapper: readonly string[] = [], env: NodeJS.ProcessEnv = {}): AgentProcess {
-    const [command = BIN, ...rest] = [...wrapper, BIN, ...args];
+  /** Runs any command of the agent; `wrapper` is put in front of it, `bin` is that of another checkout. */
+  static run(
+    args: readonly string[],
+    wrapper: readonly string[] = [],
+    env: NodeJS.ProcessEnv = {},
+    bin = BIN,
+  ): AgentProcess {
+    const [command = bin, ...rest] = [...wrapper, bin, ...args];
     return new AgentProcess(
       spawn(command, rest, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] }),
     );
@@ -52,8 +57,9 @@ export class AgentProcess implements AsyncDisposable {
     args: readonly string[] = [],
     wrapper: readonly string[] = [],
     env: NodeJS.ProcessEnv = {},
+    bin = BIN,
   ): Promise<AgentProcess> {
-    const agent = AgentProcess.run(['serve', '--listen', '127.0.0.1:0', ...args], wrapper, env);
+    const agent = AgentProcess.run(['serve', '--listen', '127.0.0.1:0', ...args], wrapper, env, bin);
     await eventually(() => {
       if (agent.url === undefined) throw new Error(`the agent does not serve:\n${agent.stderr}`);
     }, START_MS);

@@ -1,0 +1,91 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { nodeObject, podObject } from '../../test/support/api_objects.ts';
+import { ApiServer } from '../../test/support/api_server.ts';
+import { Containerd, missingForContainerd, type RealPod } from '../../test/support/containerd.ts';
+
+const PROGRAM = fileURLToPath(new URL('./sockets.py', import.meta.url));
+const NODE = 'node-1';
+const NAMESPACE = 'bench';
+const STARTED_AT_ONCE = 4;
+
+export type BedKind = 'namespaces' | 'pods';
+
+/** What agents run beside: so many namespaces or Pods, each with twenty sockets and light traffic. Gone when disposed. */
+export interface Bed extends AsyncDisposable {
+  readonly what: string;
+  /** What an agent is started with there. */
+  readonly args: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+}
+
+export async function makeBed(kind: BedKind, count: number): Promise<Bed> {
+  return kind === 'namespaces' ? bareNamespaces(count) : realPods(count);
+}
+
+async function bareNamespaces(count: number): Promise<Bed> {
+  const resources = new AsyncDisposableStack();
+  await talkIn([String(count)], resources);
+  return bed(`${count} namespaces`, [], {}, resources);
+}
+
+/** By containerd, runc and CNI, named by an API server. */
+async function realPods(count: number): Promise<Bed> {
+  const missing = missingForContainerd();
+  if (missing !== undefined) throw new Error(`no Pods without ${missing}: scripts/setup --test installs it`);
+  await using resources = new AsyncDisposableStack();
+  const server = resources.use(await ApiServer.start());
+  server.put('nodes', nodeObject(NODE, ['10.209.0.1']));
+  const containerd = resources.use(await Containerd.start());
+  const pods: RealPod[] = [];
+  const startSome = async (first: number) => {
+    for (let number = first; number < count; number += STARTED_AT_ONCE) {
+      const pod = await containerd.run({ name: `pod-${number}`, namespace: NAMESPACE });
+      server.put('pods', podObject({ uid: pod.uid, name: pod.name, namespace: NAMESPACE, node: NODE, ips: [pod.ip] }));
+      pods.push(pod);
+    }
+  };
+  await Promise.all(Array.from({ length: STARTED_AT_ONCE }, (_, first) => startSome(first)));
+  await talkIn(['pids', ...processesOf(pods.map(({ uid }) => uid))], resources);
+  return bed(`${count} Pods`, ['--kubernetes', 'on'], server.environment(NODE), resources.move());
+}
+
+function bed(what: string, args: readonly string[], env: NodeJS.ProcessEnv, resources: AsyncDisposableStack): Bed {
+  return { what, args, env, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}
+
+/** A process of each Pod. @throws where one has none */
+function processesOf(uids: readonly string[]): string[] {
+  const byUid = new Map<string, string>();
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const [, uid] = /\/pod([0-9a-f-]{36})\//.exec(readFileSync(`/proc/${pid}/cgroup`, 'utf8')) ?? [];
+      if (uid !== undefined) byUid.set(uid, pid);
+    } catch (error) {
+      // The process has ended since the folder was listed.
+      if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    }
+  }
+  return uids.map((uid) => {
+    const pid = byUid.get(uid);
+    if (pid === undefined) throw new Error(`Pod ${uid} has no process`);
+    return pid;
+  });
+}
+
+async function talkIn(args: readonly string[], resources: AsyncDisposableStack): Promise<void> {
+  const child = spawn('python3', [PROGRAM, ...args], { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+  const exited = once(child, 'exit');
+  resources.defer(async () => {
+    // It leads a process group of its own.
+    if (child.exitCode === null) process.kill(-(child.pid ?? 0), 'SIGKILL');
+    await exited;
+  });
+  const [outcome] = (await Promise.race([once(child.stdout, 'data'), exited])) as [unknown];
+  if (!String(outcome).startsWith('ready')) {
+    await resources.disposeAsync();
+    throw new Error(`the sockets are not there: ${outcome}`);
+  }
+}

@@ -1,0 +1,160 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { type Row, type Spread, spreadOf } from '../measure.ts';
+import { type BedKind, makeBed } from './bed.ts';
+import { type Subject, startSubjects } from './subject.ts';
+import { cpuMsOf, netOfIdle, type Use, wakeupsOf } from './threads.ts';
+
+const MB = 1e6;
+/** While namespaces are new to the agent their owners are looked for again and again. */
+const YOUNG_MS = 11_000;
+/** What a scrape leaves to be done, such as collecting garbage, is done by then. */
+const SETTLE_MS = 5_000;
+const FIRST_EVERY_MS = 1_000;
+const MS_PER_SECOND = 1_000;
+/** A thread that takes less of a scrape, in milliseconds of CPU, or of a second, has no row. */
+const SHOWN_MS = 0.1;
+const SHOWN_WAKEUPS = 0.5;
+
+export interface LivedOptions {
+  readonly bed: BedKind;
+  /** Namespaces or Pods. */
+  readonly count: number;
+  /** Cadences, one after the other, in seconds. */
+  readonly everySeconds: readonly number[];
+  /** Scrapes measured at each cadence, of each process. */
+  readonly scrapes: number;
+  /** Scrapes that came before, one a second. */
+  readonly before: number;
+  readonly idleSeconds: number;
+  /** Other built checkouts, asked in the same run. */
+  readonly baselines: readonly string[];
+}
+
+interface Bounds {
+  readonly cpuMs: number;
+}
+
+/** What is asked of a scrape beside so many Pods, at each cadence. */
+const BOUNDS: Readonly<Record<number, Bounds>> = { 110: { cpuMs: 12 }, 220: { cpuMs: 22 } };
+const ANONYMOUS_MB = 60;
+const IDLE_MS_PER_SECOND = 1;
+const IDLE_WAKEUPS = 5;
+
+/**
+ * What the agent costs as it is run: started by bin/netsonde, asked over HTTP at the pace of a Prometheus, measured from outside.
+ * Processes are asked in turn, in the reverse order each other round.
+ */
+export async function benchLived(options: LivedOptions): Promise<Row[]> {
+  const { bed: kind, count, before, scrapes, everySeconds, idleSeconds, baselines } = options;
+  await using resources = new AsyncDisposableStack();
+  const bed = resources.use(await makeBed(kind, count));
+  const subjects = await startSubjects(bed, baselines, resources);
+  await wait(YOUNG_MS);
+  const rows = new Rows(`lived, ${bed.what}`, count);
+  if (before > 0) {
+    const { uses } = await askInTurn(subjects, before, FIRST_EVERY_MS);
+    // How much a second costs idle is not known yet: the first scrapes are told as they are.
+    for (const [subject, found] of uses)
+      rows.add(subject, `CPU of the first ${before} scrapes, idle in it`, 'ms', spreadOf(found.map(cpuMsOf)));
+  }
+  await wait(SETTLE_MS);
+  const idle = await measureIdle(subjects, idleSeconds * MS_PER_SECOND);
+  for (const [subject, use] of idle) rows.addIdle(subject, use);
+  for (const seconds of everySeconds) {
+    const before = new Map(subjects.map((subject) => [subject, subject.asked]));
+    const { uses, all } = await askInTurn(subjects, scrapes, seconds * MS_PER_SECOND);
+    for (const subject of subjects) {
+      const what = `each ${seconds} s, after ${before.get(subject)} scrapes`;
+      rows.addScrapes(subject, what, { uses: get(uses, subject), all: get(all, subject), idle: get(idle, subject) });
+    }
+  }
+  for (const subject of subjects) rows.addState(subject);
+  return rows.rows;
+}
+
+function get<K, V>(map: ReadonlyMap<K, V>, key: K): V {
+  const value = map.get(key);
+  if (value === undefined) throw new Error('a process was not measured');
+  return value;
+}
+
+/** Asks each process so many times; `all` is what each used from the first round's start to the last one's end. */
+async function askInTurn(subjects: readonly Subject[], rounds: number, everyMs: number) {
+  const uses = new Map<Subject, Use[]>(subjects.map((subject) => [subject, []]));
+  const begun = new Map(subjects.map((subject) => [subject, subject.times()]));
+  let dueMs = performance.now();
+  for (let round = 0; round < rounds; round++) {
+    for (const subject of round % 2 === 0 ? subjects : subjects.toReversed())
+      uses.get(subject)?.push(await subject.scrape());
+    dueMs += everyMs;
+    await wait(Math.max(0, dueMs - performance.now()));
+  }
+  const all = new Map(subjects.map((subject) => [subject, subject.times().since(get(begun, subject))]));
+  return { uses, all };
+}
+
+async function measureIdle(subjects: readonly Subject[], forMs: number): Promise<Map<Subject, Use>> {
+  const before = new Map(subjects.map((subject) => [subject, subject.times()]));
+  await wait(forMs);
+  return new Map(subjects.map((subject) => [subject, subject.times().since(get(before, subject))]));
+}
+
+class Rows {
+  readonly rows: Row[] = [];
+  readonly #bench: string;
+  readonly #count: number;
+
+  constructor(bench: string, count: number) {
+    this.#bench = bench;
+    this.#count = count;
+  }
+
+  /** @param atMost what is asked, of this tree only: the others are there to compare with */
+  add({ name }: Subject, what: string, unit: string, measured: number | Spread, atMost?: number): void {
+    const isAsked = atMost !== undefined && name === 'netsonde' && this.#count in BOUNDS;
+    this.rows.push({
+      bench: `${this.#bench}: ${name}`,
+      what,
+      unit,
+      ...(typeof measured === 'number' ? { value: measured } : { value: measured.median, spread: measured }),
+      ...(isAsked ? { bound: { atMost } } : {}),
+    });
+  }
+
+  addIdle(subject: Subject, use: Use): void {
+    const perSecond = (value: number) => (value / use.elapsedMs) * MS_PER_SECOND;
+    this.add(subject, 'idle, CPU', 'ms/s', perSecond(cpuMsOf(use)), IDLE_MS_PER_SECOND);
+    this.add(subject, 'idle, wakeups', '/s', perSecond(wakeupsOf(use)), IDLE_WAKEUPS);
+    for (const [name, { cpuMs, wakeups }] of use.threads) {
+      if (perSecond(wakeups) < SHOWN_WAKEUPS && perSecond(cpuMs) < SHOWN_MS) continue;
+      this.add(subject, `idle, CPU of ${name}`, 'ms/s', perSecond(cpuMs));
+      this.add(subject, `idle, wakeups of ${name}`, '/s', perSecond(wakeups));
+    }
+  }
+
+  addScrapes(
+    subject: Subject,
+    what: string,
+    { uses, all, idle }: { readonly uses: readonly Use[]; readonly all: Use; readonly idle: Use },
+  ): void {
+    const net = uses.map((use) => netOfIdle(use, idle));
+    const ofThread = (name: string) => spreadOf(net.map((byThread) => byThread.get(name) ?? 0));
+    this.add(subject, `CPU of a scrape less idle, ${what}`, 'ms', ofThread('all'), BOUNDS[this.#count]?.cpuMs);
+    for (const name of new Set(net.flatMap((byThread) => [...byThread.keys()]))) {
+      const spread = ofThread(name);
+      if (name !== 'all' && spread.median >= SHOWN_MS) this.add(subject, `of it ${name}, ${what}`, 'ms', spread);
+    }
+    // What is done between two scrapes because of them is in this, and in nothing else.
+    this.add(subject, `CPU, all of it, ${what}`, 'ms/s', (cpuMsOf(all) / all.elapsedMs) * MS_PER_SECOND);
+  }
+
+  addState(subject: Subject): void {
+    const { page, anonymousBytes, workingSetBytes } = subject;
+    const after = `after ${subject.asked} scrapes`;
+    this.add(subject, `RssAnon ${after}`, 'MB', anonymousBytes / MB, ANONYMOUS_MB);
+    if (workingSetBytes !== undefined) this.add(subject, `working set ${after}`, 'MB', workingSetBytes / MB);
+    this.add(subject, 'series', '', page.series);
+    this.add(subject, 'page', 'kB', page.bytes / 1_000);
+    this.add(subject, 'page as sent, gzip', 'kB', page.sentBytes / 1_000);
+  }
+}

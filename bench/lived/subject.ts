@@ -1,0 +1,166 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { Agent, request } from 'node:http';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+import { AgentProcess } from '../../test/support/agent_process.ts';
+import { eventually } from '../../test/support/oracle.ts';
+import type { Bed } from './bed.ts';
+import { MemoryGroup } from './memory_group.ts';
+import { ThreadTimes, type Use } from './threads.ts';
+
+const KB = 1024;
+const TREE = fileURLToPath(new URL('../..', import.meta.url));
+const EXPORTER = 'prometheus-node-exporter';
+/** As Prometheus asks. */
+const HEADERS = {
+  accept: 'application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1',
+  'accept-encoding': 'gzip',
+  'user-agent': 'Prometheus/2.42.0',
+  'x-prometheus-scrape-timeout-seconds': '10',
+};
+/** What a request causes is done by then: the answer, and what the agent does after it. */
+const SCRAPE_MS = 300;
+
+interface Page {
+  readonly series: number;
+  readonly bytes: number;
+  /** As it was sent, compressed. */
+  readonly sentBytes: number;
+}
+
+interface Started extends AsyncDisposable {
+  readonly pid: number;
+  /** host:port */
+  readonly address: string;
+}
+
+/** A process that is asked for metrics, and whose use of CPU and memory is measured from outside. */
+export class Subject implements AsyncDisposable {
+  readonly name: string;
+  readonly #started: Started;
+  readonly #memory: MemoryGroup;
+  /** As Prometheus does it: one connection, kept. */
+  readonly #connection = new Agent({ keepAlive: true, maxSockets: 1 });
+  page: Page = { series: 0, bytes: 0, sentBytes: 0 };
+  asked = 0;
+
+  private constructor(name: string, started: Started, memory: MemoryGroup) {
+    this.name = name;
+    this.#started = started;
+    this.#memory = memory;
+  }
+
+  static async netsonde(name: string, tree: string, { args, env }: Bed): Promise<Subject> {
+    const bin = join(tree, 'bin/netsonde');
+    return Subject.#start(name, async (wrapper) => {
+      const agent = await AgentProcess.serve(args, wrapper, env, bin);
+      return {
+        pid: agent.pid,
+        address: new URL(agent.url ?? '').host,
+        [Symbol.asyncDispose]: () => agent[Symbol.asyncDispose](),
+      };
+    });
+  }
+
+  /** Debian's exporter for a machine; undefined where it is neither installed nor fetched. */
+  static async nodeExporter(): Promise<Subject | undefined> {
+    const program = [`/usr/bin/${EXPORTER}`, join(TREE, '.cache', EXPORTER)].find((path) => existsSync(path));
+    if (program === undefined) return undefined;
+    return Subject.#start('node_exporter', async ([command = program, ...rest]) => {
+      const args = command === program ? [] : [...rest, program];
+      const child = spawn(command, [...args, '--web.listen-address=127.0.0.1:0'], {
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+      const exited = once(child, 'exit');
+      let log = '';
+      child.stderr.on('data', (data) => {
+        log += String(data);
+      });
+      const dispose = async () => {
+        child.kill('SIGKILL');
+        await exited;
+      };
+      const address = await eventually(() => {
+        const [, found] = /msg="Listening on" address=(\S+)/.exec(log) ?? [];
+        if (found === undefined) throw new Error(`${EXPORTER} does not serve:\n${log}`);
+        return found;
+      });
+      return { pid: child.pid ?? 0, address, [Symbol.asyncDispose]: dispose };
+    });
+  }
+
+  static async #start(name: string, start: (wrapper: readonly string[]) => Promise<Started>): Promise<Subject> {
+    const memory = MemoryGroup.make();
+    try {
+      return new Subject(name, await start(memory.wrapper), memory);
+    } catch (error) {
+      await memory[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Asks for the page and returns what all threads used from just before it to 0.3 s later. */
+  async scrape(): Promise<Use> {
+    const before = this.times();
+    const [sent] = await Promise.all([this.#ask(), new Promise((resolve) => setTimeout(resolve, SCRAPE_MS))]);
+    const use = this.times().since(before);
+    this.asked++;
+    const text = gunzipSync(sent).toString();
+    this.page = {
+      series: text.split('\n').filter((line) => line !== '' && !line.startsWith('#')).length,
+      bytes: Buffer.byteLength(text),
+      sentBytes: sent.length,
+    };
+    return use;
+  }
+
+  times(): ThreadTimes {
+    return ThreadTimes.of(this.#started.pid);
+  }
+
+  /** Anonymous memory in bytes: RssAnon of /proc/PID/status. */
+  get anonymousBytes(): number {
+    const status = readFileSync(`/proc/${this.#started.pid}/status`, 'utf8');
+    return Number(/^RssAnon:\s+(\d+)/m.exec(status)?.[1]) * KB;
+  }
+
+  /** Bytes that count against a container's limit, as the kubelet reckons; undefined where no cgroup can be made. */
+  get workingSetBytes(): number | undefined {
+    return this.#memory.workingSetBytes;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#connection.destroy();
+    await this.#started[Symbol.asyncDispose]();
+    await this.#memory[Symbol.asyncDispose]();
+  }
+
+  #ask(): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      const url = `http://${this.#started.address}/metrics`;
+      const call = request(url, { headers: HEADERS, agent: this.#connection }, (answer) => {
+        const parts: Buffer[] = [];
+        answer.on('data', (part: Buffer) => parts.push(part));
+        answer.once('error', reject);
+        answer.once('end', () => {
+          if (answer.statusCode === 200 && answer.headers['content-encoding'] === 'gzip') resolve(Buffer.concat(parts));
+          else reject(new Error(`${this.name} answered ${answer.statusCode}, not compressed`));
+        });
+      });
+      call.once('error', reject);
+      call.end();
+    });
+  }
+}
+
+/** This tree, the others, and the exporter, each in a process of its own. */
+export async function startSubjects(bed: Bed, baselines: readonly string[], resources: AsyncDisposableStack) {
+  const subjects = [resources.use(await Subject.netsonde('netsonde', TREE, bed))];
+  for (const tree of baselines) subjects.push(resources.use(await Subject.netsonde(basename(tree), tree, bed)));
+  const exporter = await Subject.nodeExporter();
+  if (exporter !== undefined) subjects.push(resources.use(exporter));
+  return subjects;
+}

@@ -1,0 +1,77 @@
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** What a thread has used since it began. */
+interface ThreadUse {
+  readonly name: string;
+  readonly cpuMs: number;
+  /** How often it was woken: it had gone to sleep of itself. */
+  readonly wakeups: number;
+}
+
+const NANOSECONDS_PER_MS = 1e6;
+
+/** What all threads of a process have used, at one moment. */
+export class ThreadTimes {
+  readonly #byTid: ReadonlyMap<string, ThreadUse>;
+  readonly atMs = performance.now();
+
+  private constructor(byTid: ReadonlyMap<string, ThreadUse>) {
+    this.#byTid = byTid;
+  }
+
+  /** Reads /proc/PID/task/TID/schedstat, comm and status (Documentation/scheduler/sched-stats.rst, man 5 proc). */
+  static of(pid: number): ThreadTimes {
+    const byTid = new Map<string, ThreadUse>();
+    for (const tid of readdirSync(`/proc/${pid}/task`)) {
+      const folder = `/proc/${pid}/task/${tid}`;
+      try {
+        const [onCpuNs] = readFileSync(`${folder}/schedstat`, 'utf8').split(' ');
+        const [, switches] = /^voluntary_ctxt_switches:\s+(\d+)$/m.exec(readFileSync(`${folder}/status`, 'utf8')) ?? [];
+        byTid.set(tid, {
+          name: readFileSync(`${folder}/comm`, 'utf8').trim(),
+          cpuMs: Number(onCpuNs) / NANOSECONDS_PER_MS,
+          wakeups: Number(switches),
+        });
+      } catch (error) {
+        // The thread has ended since the folder was listed.
+        if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+      }
+    }
+    return new ThreadTimes(byTid);
+  }
+
+  /** What was used since an earlier moment; a thread that has ended meanwhile is not in it. */
+  since(earlier: ThreadTimes): Use {
+    const threads = new Map<string, { cpuMs: number; wakeups: number }>();
+    for (const [tid, { name, cpuMs, wakeups }] of this.#byTid) {
+      const before = earlier.#byTid.get(tid);
+      const sum = threads.get(name) ?? { cpuMs: 0, wakeups: 0 };
+      sum.cpuMs += cpuMs - (before?.cpuMs ?? 0);
+      sum.wakeups += wakeups - (before?.wakeups ?? 0);
+      threads.set(name, sum);
+    }
+    return { elapsedMs: this.atMs - earlier.atMs, threads };
+  }
+}
+
+/** What was used meanwhile, by the name of the thread. */
+export interface Use {
+  readonly elapsedMs: number;
+  readonly threads: ReadonlyMap<string, { readonly cpuMs: number; readonly wakeups: number }>;
+}
+
+export function cpuMsOf({ threads }: Use): number {
+  return [...threads.values()].reduce((sum, { cpuMs }) => sum + cpuMs, 0);
+}
+
+export function wakeupsOf({ threads }: Use): number {
+  return [...threads.values()].reduce((sum, { wakeups }) => sum + wakeups, 0);
+}
+
+/** CPU milliseconds without those that the process would have used idle, by the name of the thread; `all`: of all of them. */
+export function netOfIdle(use: Use, idle: Use): ReadonlyMap<string, number> {
+  const share = use.elapsedMs / idle.elapsedMs;
+  const net = new Map([['all', cpuMsOf(use) - cpuMsOf(idle) * share]]);
+  for (const [name, { cpuMs }] of use.threads) net.set(name, cpuMs - (idle.threads.get(name)?.cpuMs ?? 0) * share);
+  return net;
+}
