@@ -22,6 +22,7 @@ import { socketSource } from '#sources/sockets/source.ts';
 import type { Sources } from '#sources/sources.ts';
 import { TestNetns } from '../test/support/hosts.ts';
 import { OBJECTS } from '../test/support/kernel.ts';
+import { UNOWNED } from '../test/support/owners.ts';
 import { cpuMs, median, type Row } from './measure.ts';
 
 const NAMESPACES = 110;
@@ -146,7 +147,7 @@ async function open(resources: AsyncDisposableStack): Promise<Bench> {
   );
   const sources = {
     netns,
-    sockets: socketSource(bpf, netns, files, netlink, errors, () => undefined),
+    sockets: socketSource(bpf, netns, files, netlink, UNOWNED, errors, () => undefined),
   } as Partial<Sources> as Sources;
   const settings = { metrics: true, events: false, limit: 0, options: {} };
   const probe = await tcpsummary.open(scope, sources, settings);
@@ -155,6 +156,6 @@ async function open(resources: AsyncDisposableStack): Promise<Bench> {
     await probe.collect?.(batch.emit, freeCycle());
     batch.commit();
   };
-  const pass = resources.use(await TcpPass.open(bpf, NAMESPACES, errors));
+  const pass = resources.use(await TcpPass.open(bpf, NAMESPACES, UNOWNED, errors));
   return new Bench(collect, pass, new TcpDiag(netns, files, netlink));
 }

@@ -110,7 +110,9 @@ export class Kernel implements AsyncDisposable {
       send: hooks.events,
     });
     this.#errors = new SourceErrors((message) => hooks.log('warn', message));
-    this.#sources = openSources(paths, bpf, this.#registry, this.#errors, (message) => hooks.log('warn', message));
+    this.#sources = openSources(paths, bpf, this.#registry, this.#owners, this.#errors, (message) =>
+      hooks.log('warn', message),
+    );
     this.#life = new Lifecycle({
       bpf,
       cpus: this.#sources.cpus,

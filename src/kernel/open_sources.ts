@@ -1,6 +1,8 @@
 import type { Paths } from '#core/paths.ts';
 import { ProcessGroups } from '#pods/process_groups.ts';
 import type { NetnsRegistry } from '#pods/registry.ts';
+import { OwnersMap } from '#probe/listed.ts';
+import type { Owners } from '#probe/owners.ts';
 import type { BpfSource } from '#sources/bpf/source.ts';
 import type { SourceErrors } from '#sources/errors.ts';
 import { MibSource } from '#sources/mib/source.ts';
@@ -21,6 +23,7 @@ export function openSources(
   paths: Paths,
   bpf: BpfSource,
   registry: NetnsRegistry,
+  owners: Owners,
   errors: SourceErrors,
   warn: (message: string) => void,
 ): Sources {
@@ -35,7 +38,7 @@ export function openSources(
     sockstat: sockstatSource(bpf, cpus, registry, files, warn),
     netlink,
     route: new RouteSource(netlink),
-    sockets: socketSource(bpf, registry, files, netlink, errors, warn),
+    sockets: socketSource(bpf, registry, files, netlink, (object) => new OwnersMap(object, owners), errors, warn),
     bpf,
     cpus,
   };

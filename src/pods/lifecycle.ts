@@ -150,7 +150,7 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     const map = object.map(CPUS);
     for (const [index, cpu] of possible.entries()) map.update(bytesOf(index), bytesOf(cpu));
     const tally = untoldBirths(object);
-    resources.use(new OwnersMap(object, tally, owners));
+    resources.use(new OwnersMap(object, owners, tally));
     const instance = new EbpfInstance(open, { proc: paths.proc, tally });
     const ring = resources.use(this.#openRing(object));
     resources.use(registry.listen(this));

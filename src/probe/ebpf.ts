@@ -231,7 +231,7 @@ export async function openTally<L extends ObjectLayout, T extends Tally>(
   const open = await openHooks(bpf, options.hooks, specOf(options, settings, hasEvents, shares));
   const object = scope.own(open.object);
   const tally = tallyOf(object);
-  scope.own(new OwnersMap(object, tally, scope.owners));
+  scope.own(new OwnersMap(object, scope.owners, tally));
   const aim = settings.aim === undefined ? undefined : scope.own(new MapAim(object.map(AIMED), settings.aim, scope));
   const earlier = { ledger: scope.retained(EVENT_LEDGER), missed: scope.retained(MISSED) };
   const room =

@@ -22,7 +22,8 @@ export const AIMED_UNLISTED_MAX = 1_024;
 export class OwnersMap implements Disposable {
   readonly #followed: Disposable;
 
-  constructor(object: BpfObject, tally: Tally, owners: Owners) {
+  /** @param tally what the object counts from run to run, if it does */
+  constructor(object: Pick<BpfObject, 'map'>, owners: Owners, tally?: Pick<Tally, 'freed'>) {
     const map = object.map(OWNERS);
     this.#followed = owners.follow({
       listed: (id, slot) => {
@@ -34,7 +35,7 @@ export class OwnersMap implements Disposable {
         }
       },
       unlisted: (id) => void map.delete(keyOf(id)),
-      freed: (slot) => tally.freed(slot),
+      freed: (slot) => tally?.freed(slot),
     });
   }
 

@@ -1,16 +1,19 @@
-import { describe, expect, it } from 'vitest';
+import type { BpfObject } from 'bpf-napi';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FILE } from '#bpf/generated/packetloss.ts';
 import { freeCycle } from '#core/cycle.ts';
 import { asNetnsId, type NetnsId, UNLISTED } from '#core/netns.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
 import { ANY_REASON, COUNTED, Counts } from '#probe/counts.ts';
+import { OwnersMap } from '#probe/listed.ts';
 import { OwnerSlots } from '#probe/owners.ts';
 import { PROBES } from '#probes/index.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { SourceErrors } from '#sources/errors.ts';
+import { listenerSource } from '#sources/sockets/listeners.ts';
 import { TcpPass } from '#sources/sockets/pass.ts';
+import type { Sources } from '#sources/sources.ts';
 import { CGROUP_V1, TestPod } from '../support/cgroups.ts';
-import { sh } from '../support/command.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
 import { startPython, TestNetns } from '../support/hosts.ts';
 import { OBJECTS, TestKernel } from '../support/kernel.ts';
@@ -101,24 +104,86 @@ describe.each([
   });
 });
 
-it('a namespace that listens on everything hides no accept queue of another', async () => {
-  using greedy = new TestNetns();
-  using victim = new TestNetns();
-  const listen = (count: number) => `
+describe('of the room for listening sockets', () => {
+  /** Runs in each namespace: so many sockets that listen, and of each some that wait to be accepted. */
+  const listen = (sockets: number, waiting: number) => `
 import socket, time
-kept = [socket.create_server(('127.0.0.1', 0)) for _ in range(${count})]
+kept = [socket.create_server(('127.0.0.1', 0), backlog=0) for _ in range(${sockets})]
+for listener in list(kept):
+    for _ in range(${waiting}):
+        client = socket.socket()
+        client.setblocking(False)
+        client.connect_ex(listener.getsockname())
+        kept.append(client)
 print('ready', flush=True)
 time.sleep(1000)
 `;
-  for (const { name } of [greedy, victim]) sh(`ip -n ${name} link set lo up`);
-  await using _greedy = await startPython(greedy, listen(40));
-  await using _victim = await startPython(victim, listen(3));
-  using pass = await TcpPass.open(new BpfSource(OBJECTS, DEFAULT_PATHS.sys), 2, new SourceErrors(), { portsEach: 8 });
-  for (let walks = 0; walks < 2; walks++) {
-    const snapshot = await pass.read(freeCycle());
-    const queuesOf = ({ id }: TestNetns) => snapshot.summary(asNetnsId(Number(id)))?.acceptQueues.length;
-    expect([queuesOf(greedy), queuesOf(victim)]).toEqual([8, 3]);
+
+  /** Two namespaces of one Pod, one of another, and two that nobody has listed. */
+  async function makeBed(each: number, waiting: number) {
+    await using made = new AsyncDisposableStack();
+    const netns = Array.from({ length: 5 }, () => made.use(new TestNetns()));
+    const [first, second, victim] = netns as [TestNetns, TestNetns, TestNetns];
+    const ids = netns.map(({ id }) => asNetnsId(Number(id)));
+    const owners = new OwnerSlots({ isUnowned: () => false, isNested: () => false, wasOwned: () => true });
+    owners.set([
+      { id: idOf(first), owner: 'greedy', name: 'greedy' },
+      { id: idOf(second), owner: 'greedy', name: 'greedy' },
+      { id: idOf(victim), owner: 'victim', name: 'victim' },
+    ]);
+    for (const one of netns) {
+      one.ip('link set lo up');
+      made.use(await startPython(one, listen(one === victim ? 3 : each, waiting)));
+    }
+    const held = made.move();
+    const list = (object: Pick<BpfObject, 'map'>) => new OwnersMap(object, owners);
+    return { netns, ids, list, [Symbol.asyncDispose]: () => held.disposeAsync() };
   }
+
+  const idOf = ({ id }: TestNetns) => asNetnsId(Number(id));
+  /** Of the greedy Pod, of the victim, of what nobody has listed. */
+  const sumOf = ([first = 0, second = 0, victim, ...others]: readonly number[]) => [
+    first + second,
+    victim,
+    others.reduce((sum, count) => sum + count, 0),
+  ];
+
+  let bed: Awaited<ReturnType<typeof makeBed>>;
+
+  beforeAll(async () => {
+    bed = await makeBed(40, 4);
+  });
+
+  afterAll(() => bed[Symbol.asyncDispose]());
+
+  it('a Pod that listens on everything, in however many namespaces, hides no accept queue of another', async () => {
+    const bpf = new BpfSource(OBJECTS, DEFAULT_PATHS.sys);
+    using pass = await TcpPass.open(bpf, 2, bed.list, new SourceErrors(), { portsEach: 8 });
+    for (let walks = 0; walks < 2; walks++) {
+      const snapshot = await pass.read(freeCycle());
+      const counts = bed.ids.map((id) => snapshot.summary(id)?.acceptQueues.length ?? 0);
+      const [greedy, victim, unlisted] = sumOf(counts);
+      expect([greedy, victim]).toEqual([8, 3]);
+      // Others on this machine are not listed either.
+      expect(unlisted).toBeLessThanOrEqual(8);
+    }
+  });
+
+  it('a Pod whose listening sockets all drop, in however many namespaces, hides none of another', async () => {
+    const bpf = new BpfSource(OBJECTS, DEFAULT_PATHS.sys);
+    const errors = new SourceErrors();
+    const sources = { bpf } as Sources;
+    const source = listenerSource(sources, bed.list, errors, () => undefined);
+    await using _used = await source.use();
+    await eventually(async () => {
+      const listeners = await source.read(freeCycle());
+      const counts = bed.ids.map((id) => listeners.filter(({ netns }) => netns === id).length);
+      const [greedy, victim, unlisted] = sumOf(counts);
+      expect([greedy, victim]).toEqual([64, 3]);
+      expect(unlisted).toBeLessThanOrEqual(64);
+    });
+    expect([...errors.counts.values()].map(({ path }) => path)).toEqual(['tcp listeners']);
+  });
 });
 
 it('a flood of namespaces takes no counts and no events from others, and the agent says who is limited', async () => {

@@ -17,6 +17,7 @@ import { NO_SOCKETS, type TcpSnapshot } from '#sources/sockets/snapshot.ts';
 import { TestNetns } from '../support/hosts.ts';
 import { OBJECTS } from '../support/kernel.ts';
 import { readBoth } from '../support/oracle.ts';
+import { UNOWNED } from '../support/owners.ts';
 import { TcpHost } from '../support/tcp_host.ts';
 
 const MANY = 4_900;
@@ -57,7 +58,7 @@ let empty: TestNetns;
 let diag: TcpDiag;
 
 function open(options: Partial<PassOptions> = {}): Promise<TcpPass> {
-  return TcpPass.open(bpf, 16, new SourceErrors(), options);
+  return TcpPass.open(bpf, 16, UNOWNED, new SourceErrors(), options);
 }
 
 function idOf({ cookie }: TestNetns): NetnsId {

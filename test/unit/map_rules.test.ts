@@ -30,6 +30,7 @@ const RULES = {
     'softirq_clocks',
     'softirq_histograms',
     'tcp_progress_cell',
+    'tcp_shares',
     'transmit_depths',
     'transmits',
     'virtio_histograms',

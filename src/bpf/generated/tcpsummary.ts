@@ -6,8 +6,8 @@ export const FILE = 'tcpsummary.bpf.o';
 
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
-  readonly constant: 'ports_each' | 'can_cast';
-  readonly map: 'tcp_progress_cell' | 'tcp_rows' | 'tcp_accept_queues' | 'tcp_listeners';
+  readonly constant: 'ports_each' | 'listeners_each' | 'can_cast';
+  readonly map: 'tcp_progress_cell' | 'owners' | 'tcp_rows' | 'tcp_accept_queues' | 'tcp_listeners' | 'tcp_shares';
   readonly program: 'tcp_count';
 }
 
@@ -17,6 +17,7 @@ export const MAX_ENTRIES = {
   tcp_rows: 256,
   tcp_accept_queues: 1024,
   tcp_listeners: 1024,
+  tcp_shares: 1026,
 } as const;
 
 /** enum tcp_states */
@@ -85,17 +86,24 @@ export const tcpProgress = {
 /** struct tcp_row */
 export const tcpRow = {
   SIZE: 112,
-  offsets: { ownWalk: 0, ownBucket: 4, ownCounted: 8, ownDone: 12, walk: 16, ports: 20, sockets: 24, largestReceiveQueue: 88, largestSendQueue: 92, receiveQueue: 96, sendQueue: 104 },
+  offsets: { ownWalk: 0, ownBucket: 4, ownCounted: 8, ownDone: 12, walk: 16, sockets: 20, largestReceiveQueue: 84, largestSendQueue: 88, receiveQueue: 96, sendQueue: 104 },
   ownWalk: (view: DataView, at: number) => view.getUint32(at + 0, true),
   ownBucket: (view: DataView, at: number) => view.getUint32(at + 4, true),
   ownCounted: (view: DataView, at: number) => view.getUint32(at + 8, true),
   ownDone: (view: DataView, at: number) => view.getUint32(at + 12, true),
   walk: (view: DataView, at: number) => view.getUint32(at + 16, true),
-  ports: (view: DataView, at: number) => view.getUint32(at + 20, true),
-  sockets: (view: DataView, at: number, index: number) => view.getUint32(at + 24 + index * 4, true),
+  sockets: (view: DataView, at: number, index: number) => view.getUint32(at + 20 + index * 4, true),
   socketsCount: 16,
-  largestReceiveQueue: (view: DataView, at: number) => view.getUint32(at + 88, true),
-  largestSendQueue: (view: DataView, at: number) => view.getUint32(at + 92, true),
+  largestReceiveQueue: (view: DataView, at: number) => view.getUint32(at + 84, true),
+  largestSendQueue: (view: DataView, at: number) => view.getUint32(at + 88, true),
   receiveQueue: (view: DataView, at: number) => readCounter(view, at + 96),
   sendQueue: (view: DataView, at: number) => readCounter(view, at + 104),
+} as const;
+
+/** struct tcp_share */
+export const tcpShare = {
+  SIZE: 8,
+  offsets: { walk: 0, taken: 4 },
+  walk: (view: DataView, at: number) => view.getUint32(at + 0, true),
+  taken: (view: DataView, at: number) => view.getUint32(at + 4, true),
 } as const;

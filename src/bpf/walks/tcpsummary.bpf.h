@@ -4,13 +4,14 @@
 /* What a walk over the TCP sockets counts: each socket for its namespace, what it has queued, and whom it keeps
  * waiting. */
 #include "common/netns_walk.bpf.h"
+#include "common/share.bpf.h"
 #include "common/shared.bpf.h"
 #include "common/tcp_state.bpf.h"
 
 #define FAMILY_IPV4 2 /* AF_INET */
-/* A namespace has so many rows of a walk: one that listens on everything must not hide what others wait for. */
+/* Each owner has so many rows of a walk: one that listens on everything must not hide what others wait for. */
 const volatile __u32 ports_each = 4096;
-#define LISTENERS_EACH 64
+const volatile __u32 listeners_each = 64;
 
 #define TCP_STATES 16 /* the power of two above the last */
 
@@ -46,7 +47,6 @@ struct tcp_cursor {
 struct tcp_row {
 	struct tcp_cursor own; /* in the namespace's own hash, if it has one */
 	__u32 walk; /* number of the walk that the following is of */
-	__u32 ports; /* accept queues, or listening sockets, that are kept of it */
 	__u32 sockets[TCP_STATES];
 	__u32 largest_receive_queue, largest_send_queue;
 	__u64 receive_queue, send_queue;
@@ -99,6 +99,19 @@ struct {
 	__type(value, struct tcp_listener);
 } tcp_listeners SEC(".maps");
 
+/* Accept queues, or listening sockets, that are kept of the owner. By slot. */
+struct tcp_share {
+	__u32 walk;
+	__u32 taken;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOTS);
+	__type(key, __u32);
+	__type(value, struct tcp_share);
+} tcp_shares SEC(".maps");
+
 /* How far a walk is, and what kept it from being right. */
 struct tcp_progress {
 	struct tcp_cursor connections; /* in the hash that namespaces share */
@@ -107,7 +120,7 @@ struct tcp_progress {
 	__u32 sockets;
 	__u32 rows_full; /* sockets of namespaces that there was no room for */
 	__u32 accept_queues_full;
-	__u32 accept_queues_left; /* past those of their namespace */
+	__u32 accept_queues_left; /* past those of their owner */
 	__u32 listeners_full;
 	__u32 strayed; /* chains that ended in another one */
 	__u32 unreadable;
@@ -153,12 +166,30 @@ static __always_inline struct tcp_row *row_of(__u64 netns)
 	}
 	if (row->walk != walk.progress.walk) {
 		row->walk = walk.progress.walk;
-		row->ports = 0;
 		__builtin_memset(row->sockets, 0, sizeof(row->sockets));
 		row->largest_receive_queue = row->largest_send_queue = 0;
 		row->receive_queue = row->send_queue = 0;
 	}
 	return row;
+}
+
+/* Takes one of so many rows that the owner of the socket has in this walk. */
+static __always_inline bool take_share(__u64 netns, __u64 sk, __u32 each)
+{
+	struct netns_clue clue = {.sk = (const struct sock *)sk};
+	__u32 slot = owner_slot(netns, clue);
+	struct tcp_share *share = bpf_map_lookup_elem(&tcp_shares, &slot);
+
+	if (!share)
+		return false;
+	if (share->walk != walk.progress.walk) {
+		share->walk = walk.progress.walk;
+		share->taken = 0;
+	}
+	if (share->taken >= each)
+		return false;
+	share->taken++;
+	return true;
 }
 
 /* A socket that changes meanwhile may look as if it had less than nothing. */
@@ -180,18 +211,15 @@ static __always_inline void add_queues(struct tcp_row *row, __u64 sk)
 		row->largest_send_queue = sent;
 }
 
-static __always_inline void add_accept_queue(struct tcp_row *row, __u64 netns, __u64 sk)
+static __always_inline void add_accept_queue(__u64 netns, __u64 sk)
 {
 	struct tcp_port port = {.netns = netns, .port = READ(struct sock_common, sk, skc_num)};
 	struct tcp_accept_queue *queue = bpf_map_lookup_elem(&tcp_accept_queues, &port);
 	__u64 length, limit;
 
-	if (!queue || queue->walk != walk.progress.walk) {
-		if (row->ports >= ports_each) {
-			walk.progress.accept_queues_left++;
-			return;
-		}
-		row->ports++;
+	if ((!queue || queue->walk != walk.progress.walk) && !take_share(netns, sk, ports_each)) {
+		walk.progress.accept_queues_left++;
+		return;
 	}
 	if (!queue) {
 		struct tcp_accept_queue fresh = {};
@@ -226,16 +254,13 @@ static __always_inline void add_listener(__u64 netns, __u64 sk)
 	struct tcp_listener *listener;
 	__u32 drops = READ(struct sock, sk, sk_drops.counter);
 	struct cgroup *cgroup;
-	struct tcp_row *row;
 
 	if (!drops)
 		return;
-	row = row_of(netns);
-	if (!row || row->ports >= LISTENERS_EACH) {
+	if (!take_share(netns, sk, listeners_each)) {
 		walk.progress.listeners_full++;
 		return;
 	}
-	row->ports++;
 	bpf_map_update_elem(&tcp_listeners, &sk, &fresh, BPF_ANY);
 	listener = bpf_map_lookup_elem(&tcp_listeners, &sk);
 	if (!listener) {
@@ -282,7 +307,7 @@ static __always_inline void count_socket(__u64 sk)
 	if (state == STATE_TIME_WAIT)
 		state = READ(struct inet_timewait_sock, sk, tw_substate);
 	else if (state == STATE_LISTEN)
-		add_accept_queue(row, netns, sk);
+		add_accept_queue(netns, sk);
 	else if (1U << (state & (TCP_STATES - 1)) & TCP_STATES_WITH_QUEUES)
 		add_queues(row, sk);
 	row->sockets[state & (TCP_STATES - 1)]++;

@@ -1,6 +1,8 @@
+import type { BpfObject } from 'bpf-napi';
 import type { NetnsId } from '#core/netns.ts';
 import type { ProbeScope } from '#probe/contract.ts';
 import { defineEvents } from '#probe/event.ts';
+import { OwnersMap } from '#probe/listed.ts';
 import { watchRepeatedly } from '#probe/watch.ts';
 import { parseSnmp } from '#sources/procfs/snmp.ts';
 import { listenerSource } from '#sources/sockets/listeners.ts';
@@ -55,7 +57,8 @@ function publish(scope: AcceptQueueScope, queue: FullQueue): void {
 
 /** Looks for full accept queues now, and again and again until the scope closes. */
 export async function watchAcceptQueues(scope: AcceptQueueScope, sources: Sources): Promise<void> {
-  const source = listenerSource(sources, scope.errors, scope.warn);
+  const list = (object: Pick<BpfObject, 'map'>) => new OwnersMap(object, scope.owners);
+  const source = listenerSource(sources, list, scope.errors, scope.warn);
   scope.own(await source.use());
   const watch = new AcceptQueueWatch();
   await watchRepeatedly(scope, {

@@ -1,5 +1,5 @@
 import { BpfError } from 'bpf-napi';
-import { FILE, type Layout, MAX_ENTRIES, tcpListener, tcpProgress } from '#bpf/generated/tcpsummary.ts';
+import { FILE, type Layout, tcpListener, tcpProgress } from '#bpf/generated/tcpsummary.ts';
 import { formatIp } from '#core/address.ts';
 import { readCounter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
@@ -12,9 +12,12 @@ import { decodeListeners, LISTENER_REQUESTS, type ListenerRow } from '../netlink
 import { type Pass, PassSource } from '../pass_source.ts';
 import type { Sources } from '../sources.ts';
 import type { Listener } from './snapshot.ts';
-import { SLICE_US, visitWalked, WALK_MS, WALKS_MAX, walkSockets } from './walk.ts';
+import { type ListOwners, SLICE_US, visitWalked, WALK_MS, WALKS_MAX, walkSockets } from './walk.ts';
 
-const LISTENERS_MAX = MAX_ENTRIES.tcp_listeners;
+/** Listening sockets that drop, of one owner; without the walk of one namespace. */
+const LISTENERS_EACH = 64;
+/** Room for the listeners of as many owners as a node has Pods, taken as it is needed. */
+const LISTENERS_MAX = 256 * LISTENERS_EACH;
 const FAMILY_IPV4 = 2;
 const NETLINK_SOCK_DIAG = 4;
 
@@ -30,27 +33,30 @@ const QUESTIONS = Object.values(LISTENER_REQUESTS).map(
 /** The listening TCP sockets of every namespace that have dropped something: by one walk in the kernel, else by SOCK_DIAG. */
 export type ListenerSource = PassSource<readonly Listener[]>;
 
-/** A reader of its own: it may be asked while a scrape reads the sockets. */
+/**
+ * A reader of its own: it may be asked while a scrape reads the sockets.
+ * @param list tells the object whose each namespace is, until disposed
+ */
 export function listenerSource(
   { bpf, netns, netlink }: Pick<Sources, 'bpf' | 'netns' | 'netlink'>,
+  list: ListOwners,
   errors: SourceErrors,
   warn: (message: string) => void,
 ): ListenerSource {
   return new PassSource({
     what: 'listening TCP sockets',
     warn,
-    open: () => ListenerPass.open(bpf, errors),
+    open: () => ListenerPass.open(bpf, list, errors),
     otherwise: async (cycle) => {
       const listeners: Listener[] = [];
       for (const entry of netns.snapshot()) {
-        for (const question of QUESTIONS) {
-          for (const row of netlink.ask(entry, question, cycle) ?? []) listeners.push(listenerOf(entry.id, row));
-        }
+        const rows = QUESTIONS.flatMap((question) => netlink.ask(entry, question, cycle) ?? []);
+        listeners.push(...rows.slice(0, LISTENERS_EACH).map((row) => listenerOf(entry.id, row)));
+        const left = rows.length - LISTENERS_EACH;
+        if (left > 0) errors.count('netlink', 'tcp listeners', leftOut(left));
         await cycle.pause();
       }
-      const left = listeners.length - LISTENERS_MAX;
-      if (left > 0) errors.count('netlink', 'tcp listeners', leftOut(left));
-      return listeners.slice(0, LISTENERS_MAX);
+      return listeners;
     },
     otherwiseName: 'netlink',
     mayPass: (error) => !(error instanceof BpfError),
@@ -72,30 +78,36 @@ function listenerOf(netns: Listener['netns'], row: ListenerRow): Listener {
 }
 
 function leftOut(count: number): string {
-  return `${count} listening sockets that drop are past the ${LISTENERS_MAX} that there is room for`;
+  return `${count} listening sockets that drop are past the ${LISTENERS_EACH} of a Pod`;
 }
 
 class ListenerPass implements Pass<readonly Listener[]> {
   readonly #errors: SourceErrors;
   readonly #object: LoadedObject<Layout>;
+  readonly #listed: Disposable;
   readonly #progress = new Uint8Array(tcpProgress.SIZE);
   #walk = 0;
 
-  private constructor(errors: SourceErrors, object: LoadedObject<Layout>) {
+  private constructor(errors: SourceErrors, object: LoadedObject<Layout>, listed: Disposable) {
     this.#errors = errors;
     this.#object = object;
+    this.#listed = listed;
   }
 
   /** @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the right */
-  static async open(bpf: BpfSource, errors: SourceErrors): Promise<ListenerPass> {
+  static async open(bpf: BpfSource, list: ListOwners, errors: SourceErrors): Promise<ListenerPass> {
     const object = await bpf.load<Layout>({
       file: FILE,
       programs: ['tcp_count'],
       helpers: ['loop'],
-      constants: { can_cast: bpf.btf().find(KIND.function, 'bpf_rdonly_cast') !== undefined },
-      sizes: { tcp_rows: LISTENERS_MAX, tcp_accept_queues: 1 },
+      constants: {
+        can_cast: bpf.btf().find(KIND.function, 'bpf_rdonly_cast') !== undefined,
+        listeners_each: LISTENERS_EACH,
+      },
+      sizes: { tcp_rows: 1, tcp_accept_queues: 1 },
+      onDemand: { tcp_listeners: LISTENERS_MAX },
     });
-    return new ListenerPass(errors, object);
+    return new ListenerPass(errors, object, list(object));
   }
 
   /** @throws where the walk could not be ended, or cannot be trusted */
@@ -133,6 +145,7 @@ class ListenerPass implements Pass<readonly Listener[]> {
   }
 
   [Symbol.dispose](): void {
+    this.#listed[Symbol.dispose]();
     this.#object[Symbol.dispose]();
   }
 }

@@ -15,7 +15,7 @@ import type { BpfSource, LoadedObject } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';
 import type { Pass } from '../pass_source.ts';
 import { type AcceptQueue, byFullness, NO_SOCKETS, type TcpSnapshot, type TcpSummary } from './snapshot.ts';
-import { SLICE_US, visitWalked, WALK_MS, WALKS_MAX, walkSockets } from './walk.ts';
+import { type ListOwners, SLICE_US, visitWalked, WALK_MS, WALKS_MAX, walkSockets } from './walk.ts';
 
 export interface PassOptions {
   /** Whether the kernel lets a program read its memory without calling a helper (6.2), which takes half the time. */
@@ -24,7 +24,7 @@ export interface PassOptions {
   readonly sliceUs: number;
   /** Time of one walk in all: some half a million sockets. */
   readonly walkMs: number;
-  /** Ports of one namespace whose accept queues are told: one that listens on everything must not hide those of the others. */
+  /** Ports of one owner whose accept queues are told: one that listens on everything must not hide those of the others. */
   readonly portsEach: number;
 }
 
@@ -47,9 +47,11 @@ const STATES = NO_SOCKETS.sockets.length;
  */
 export class TcpPass implements Pass<TcpSnapshot> {
   readonly #bpf: BpfSource;
+  readonly #list: ListOwners;
   readonly #options: PassOptions;
   readonly #errors: SourceErrors;
   #object: LoadedObject<Layout>;
+  #listed: Disposable;
   #rows: number;
   #walk = 0;
   #closed = false;
@@ -58,32 +60,37 @@ export class TcpPass implements Pass<TcpSnapshot> {
 
   private constructor(
     bpf: BpfSource,
+    list: ListOwners,
     options: PassOptions,
     errors: SourceErrors,
     rows: number,
     object: LoadedObject<Layout>,
   ) {
     this.#bpf = bpf;
+    this.#list = list;
     this.#options = options;
     this.#errors = errors;
     this.#rows = rows;
     this.#object = object;
+    this.#listed = list(object);
   }
 
   /**
    * @param namespaces that there are now; what there is no room for later makes the maps grow
+   * @param list tells each object that is loaded whose each namespace is
    * @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the right
    */
   static async open(
     bpf: BpfSource,
     namespaces: number,
+    list: ListOwners,
     errors: SourceErrors,
     options: Partial<PassOptions> = {},
   ): Promise<TcpPass> {
     const all = { canCast: hasCast(bpf), sliceUs: SLICE_US, walkMs: WALK_MS, portsEach: PORTS_EACH, ...options };
     let rows = ROWS_MIN;
     while (rows < 2 * namespaces && rows < ROWS_MAX) rows *= 2;
-    return new TcpPass(bpf, all, errors, rows, await load(bpf, all, rows));
+    return new TcpPass(bpf, list, all, errors, rows, await load(bpf, all, rows));
   }
 
   /** @throws where the walk could not be ended, or cannot be trusted */
@@ -108,10 +115,12 @@ export class TcpPass implements Pass<TcpSnapshot> {
   async #grow(): Promise<void> {
     this.#rows *= 2;
     const larger = await load(this.#bpf, this.#options, this.#rows);
+    this.#listed[Symbol.dispose]();
     this.#object[Symbol.dispose]();
     this.#object = larger;
+    this.#listed = this.#list(larger);
     if (this.#closed) {
-      larger[Symbol.dispose]();
+      this[Symbol.dispose]();
       throw new Error('the walk was closed');
     }
   }
@@ -155,6 +164,7 @@ export class TcpPass implements Pass<TcpSnapshot> {
 
   [Symbol.dispose](): void {
     this.#closed = true;
+    this.#listed[Symbol.dispose]();
     this.#object[Symbol.dispose]();
   }
 }

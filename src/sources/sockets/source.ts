@@ -8,15 +8,18 @@ import { PassSource } from '../pass_source.ts';
 import { TcpDiag } from './diag.ts';
 import { TcpPass } from './pass.ts';
 import type { TcpSnapshot } from './snapshot.ts';
+import type { ListOwners } from './walk.ts';
 
 /** The TCP sockets of every namespace: by one walk in the kernel where it can run, else by SOCK_DIAG in each. */
 export type SocketSource = PassSource<TcpSnapshot>;
 
+/** @param list tells each object that is loaded whose each namespace is */
 export function socketSource(
   bpf: BpfSource,
   netns: NetnsIndex,
   files: NetFiles,
   netlink: NetlinkClient,
+  list: ListOwners,
   errors: SourceErrors,
   warn: (message: string) => void,
 ): SocketSource {
@@ -24,7 +27,7 @@ export function socketSource(
   return new PassSource({
     what: 'TCP sockets',
     warn,
-    open: () => TcpPass.open(bpf, netns.snapshot().length, errors),
+    open: () => TcpPass.open(bpf, netns.snapshot().length, list, errors),
     otherwise: (cycle) => diag.read(cycle),
     otherwiseName: 'netlink',
     // A walk that did not come to its end says nothing of the next one; and SOCK_DIAG would take longer.

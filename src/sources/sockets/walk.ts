@@ -8,6 +8,9 @@ export const WALK_MS = 100;
 /** A walk that strayed is repeated: so many in all. */
 export const WALKS_MAX = 3;
 
+/** Tells an object whose each namespace is, until disposed: src/bpf/common/share.bpf.h. */
+export type ListOwners = (object: LoadedObject<Layout>) => Disposable;
+
 interface Walk {
   /** Its number, never 0. */
   readonly walk: number;
