@@ -121,6 +121,59 @@ describe('attribution', () => {
   });
 });
 
+describe('a column', () => {
+  const C = asNetnsId(3);
+  const values = [7, undefined, 2n ** 60n];
+  const column = (emit: LooseEmit, metric: string, ids = [A, B, C]) =>
+    emit.column(metric, ids, NO_LABELS, (row) => values[row]);
+
+  it('is what a sample of each namespace would be', async () => {
+    aggregator.entities.set([entity(1, 'a'), entity(2, 'b'), entity(3, 'c')]);
+    cycle((emit) => column(emit, 'plain'));
+    expect((await page()).samples.map(({ labels, value }) => [labels['pod'], value])).toEqual([
+      ['a', '7'],
+      ['c', '1152921504606846976'],
+    ]);
+  });
+
+  it('counts each sample of nobody, but for those that are known to be nobody’s', () => {
+    cycle((emit) => {
+      column(emit, 'plain');
+      column(emit, 'plain');
+      column(emit, 'plain', [A, B, asNetnsId(99)]);
+      column(emit, 'detailed');
+    });
+    expect(aggregator.unattributed.get('test')).toBe(2);
+  });
+
+  it('finds its namespaces anew where these have other entities than the column before', async () => {
+    const ids = [A, B, C];
+    cycle((emit) => {
+      column(emit, 'plain', ids);
+      aggregator.entities.set([entity(2, 'b')]);
+      aggregator.entities.set([entity(2, 'b'), entity(3, 'c')]);
+      column(emit, 'plain', ids);
+    });
+    expect((await page()).samples.map(({ labels, value }) => [labels['pod'], value])).toEqual([
+      ['c', '1152921504606846976'],
+    ]);
+  });
+
+  it('shows only what its probe is aimed at', async () => {
+    const batch = aggregator.begin('test', (id) => id === A);
+    (batch.emit as LooseEmit).column('plain', [B, A], NO_LABELS, () => 5);
+    batch.commit();
+    expect((await page()).samples.map(({ labels }) => labels['pod'])).toEqual(['a']);
+  });
+
+  it('is not taken once the batch is closed', async () => {
+    const batch = aggregator.begin('test');
+    batch.commit();
+    column(batch.emit as LooseEmit, 'plain');
+    expect((await page()).samples).toEqual([]);
+  });
+});
+
 describe('what is shown', () => {
   it('is the last committed cycle: nothing of one that was discarded, nor of one before', async () => {
     cycle((emit) => emit('plain', A, 1, NO_LABELS));

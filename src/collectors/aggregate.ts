@@ -4,6 +4,7 @@ import type { NetnsId } from '#core/netns.ts';
 import {
   type Detail,
   type Emit,
+  type EmitOptions,
   isJoint,
   isOpen,
   type JointBound,
@@ -19,7 +20,9 @@ import { EntityTable, NODE_SLOT } from './entities.ts';
 import { type Format, writeFamily } from './exposition.ts';
 import { createFamily, type Family } from './family.ts';
 import { JointFamily } from './joint_family.ts';
+import type { SampleLabels, SampleValue } from './sample.ts';
 import { SeriesLimit } from './series_limit.ts';
+import { NOBODY, SubjectSlots, UNKNOWN } from './subject_slots.ts';
 import type { TextWriter } from './text_writer.ts';
 
 /** Takes the samples of one probe in one cycle. */
@@ -136,23 +139,53 @@ export class Aggregator {
     const bounds = this.#edges.get(probe);
     for (const edges of bounds?.values() ?? []) edges.begin();
     let isOpen = true;
-    const slotOf = (subject: NetnsId | typeof NODE): number | undefined => {
-      if (isShown !== undefined && (subject === NODE || !isShown(subject))) return undefined;
-      return subject === NODE ? NODE_SLOT : this.#slotOf(probe, subject);
+    const slotOf = (subject: NetnsId | typeof NODE): number => {
+      if (isShown !== undefined && (subject === NODE || !isShown(subject))) return NOBODY;
+      return subject === NODE ? NODE_SLOT : this.#slotOf(subject);
     };
-    const put = (...[metric, subject, value, labels, options]: Parameters<LooseEmit>): void => {
+    const slots = new SubjectSlots(this.entities, slotOf);
+    const put = (
+      metric: string,
+      subject: NetnsId | typeof NODE,
+      value: SampleValue,
+      labels: SampleLabels,
+      options?: EmitOptions,
+    ): void => {
       const family = families.get(metric);
       if (!isOpen || family === undefined) return;
       const slot = slotOf(subject);
-      if (slot !== undefined) family.put(slot, value, labels, options?.keep === true);
+      if (slot >= 0) family.put(slot, value, labels, options?.keep === true);
+      else if (slot === UNKNOWN) this.#countUnknown(probe);
+    };
+    const column = (
+      metric: string,
+      subjects: readonly NetnsId[],
+      labels: SampleLabels,
+      read: (row: number) => SampleValue | undefined,
+    ): void => {
+      const family = families.get(metric);
+      if (!isOpen || family === undefined) return;
+      const places = slots.of(subjects);
+      for (let row = 0; row < places.length; row++) {
+        const slot = places[row] as number;
+        if (slot === NOBODY) continue;
+        const value = read(row);
+        if (value === undefined) continue;
+        if (slot === UNKNOWN) this.#countUnknown(probe);
+        else family.put(slot, value, labels, false);
+      }
     };
     const rows = <Row>(bound: JointBound, given: Iterable<Row>, reader: LooseRowReader<Row>): void => {
       if (!isOpen) return;
       const edges = bounds?.get(bound);
       if (edges === undefined) throw new Error(`no metric of ${probe} has labels of this bound`);
-      edges.take(given, reader, (row) => slotOf(reader.subject(row)));
+      edges.take(given, reader, (row) => {
+        const slot = slotOf(reader.subject(row));
+        if (slot === UNKNOWN) this.#countUnknown(probe);
+        return slot < 0 ? undefined : slot;
+      });
     };
-    const emit: LooseEmit = Object.assign(put, { rows, wants: (metric: string) => families.has(metric) });
+    const emit: LooseEmit = Object.assign(put, { column, rows, wants: (metric: string) => families.has(metric) });
     const end = (commit: boolean) => {
       if (!isOpen) return;
       isOpen = false;
@@ -176,7 +209,7 @@ export class Aggregator {
     this.#scraped = view ?? this.#scraped;
     for (const family of this.#allFamilies()) {
       writeFamily(writer, family, this.entities, format, view);
-      await cycle.pause();
+      if (cycle.isDue) await cycle.pause();
     }
   }
 
@@ -231,14 +264,15 @@ export class Aggregator {
     }
   }
 
-  #slotOf(probe: string, id: NetnsId): number | undefined {
+  #slotOf(id: NetnsId): number {
     const attribution = this.entities.attribute(id);
     if (typeof attribution === 'number') return attribution;
     // What a dead Pod left behind in a kernel map goes with the next sweep; it is not somebody unknown.
-    if (attribution === 'unknown' && !this.#isIgnored(id)) {
-      this.unattributed.set(probe, (this.unattributed.get(probe) ?? 0) + 1);
-    }
-    return undefined;
+    return attribution === 'unknown' && !this.#isIgnored(id) ? UNKNOWN : NOBODY;
+  }
+
+  #countUnknown(probe: string): void {
+    this.unattributed.set(probe, (this.unattributed.get(probe) ?? 0) + 1);
   }
 
   #familiesOf(probe: string): Map<string, Family> {

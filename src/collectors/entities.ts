@@ -49,6 +49,8 @@ export class EntityTable {
   readonly #labels: Uint8Array[] = [encode(renderLabels(NO_ENTITY)), encode(renderLabels(UNLISTED_ENTITY))];
   readonly #free: number[] = [];
   #shadowed = 0;
+  /** Grows whenever it may be that a namespace has another slot, or a slot other labels. */
+  version = 0;
 
   /** By slot. */
   readonly #arrivals: Arrival[] = [ALWAYS, ALWAYS];
@@ -65,6 +67,7 @@ export class EntityTable {
    * @param noLabels configured labels as the node shows them: empty
    */
   set(entities: readonly Entity[], noLabels: Readonly<Record<string, string>> = {}): void {
+    this.version++;
     this.#labels[NODE_SLOT] = encode(renderLabels({ ...NO_ENTITY, ...noLabels }));
     this.#labels[UNLISTED_SLOT] = encode(renderLabels({ ...UNLISTED_ENTITY, ...noLabels }));
     const hidden = new Set([...this.#slots.keys()].filter((id) => this.#slots.get(id) === 'shadowed'));

@@ -54,8 +54,8 @@ export class OpenLabelLimit {
     this.#cycle = this.#committed + 1;
     if (this.#grows) return;
     for (const { admitted, collapsed } of this.#slots.values()) {
-      for (const values of admitted.values()) values.clear();
-      collapsed.clear();
+      for (const values of admitted.values()) if (values.size > 0) values.clear();
+      if (collapsed.size > 0) collapsed.clear();
     }
   }
 
@@ -113,6 +113,7 @@ export class OpenLabelLimit {
   /** Gives the totals under `*`. */
   totals(set: (slot: number, labels: SampleLabels, total: SampleValue) => void): void {
     for (const [index, slot] of this.#slots) {
+      if (slot.collapsed.size + slot.forgotten.size === 0) continue;
       const totals = new Map<string, { labels: SampleLabels; total: SampleValue }>();
       const add = (labels: SampleLabels, value: SampleValue) => {
         const key = this.#keyOf(labels);
@@ -187,6 +188,7 @@ export class OpenLabelLimit {
   }
 
   #forgetSome(slot: Slot): void {
+    if (slot.collapsed.size <= REMEMBERED_MAX) return;
     for (const [key, row] of slot.collapsed) {
       if (slot.collapsed.size <= REMEMBERED_MAX) return;
       if (row.cycle === this.#cycle) continue;

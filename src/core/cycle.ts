@@ -15,12 +15,17 @@ export class Cycle {
     this.signal = signal;
   }
 
+  /** This slice has taken long enough. To be asked before `pause` where pieces are many and small: each `await` makes promises. */
+  get isDue(): boolean {
+    return performance.now() - this.#sliceStart >= SLICE_MS;
+  }
+
   /**
    * To be awaited between pieces of work: lets the event loop turn where this one took long enough.
    * @throws the signal's reason, where nobody waits for the result any more
    */
   async pause(): Promise<void> {
-    if (performance.now() - this.#sliceStart < SLICE_MS) return;
+    if (!this.isDue) return;
     await nextTurn();
     this.signal.throwIfAborted();
     this.#sliceStart = performance.now();

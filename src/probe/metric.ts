@@ -126,6 +126,17 @@ export interface Emit<M extends MetricSet> {
     labels: LabelValues<M[K]>,
     options?: EmitOptions,
   ): void;
+  /**
+   * Hands over a column: of each namespace the sample that `emit` would hand over.
+   * @param subjects not changed until the end of the collection: equal columns of namespaces share one look-up
+   * @param value by the index of the namespace; undefined: it has no such sample
+   */
+  column<K extends keyof M & string>(
+    metric: K,
+    subjects: readonly NetnsId[],
+    labels: LabelValues<M[K]>,
+    value: (row: number) => Value<M[K]> | undefined,
+  ): void;
   /** Hands the rows of a source to metrics whose labels are bounded together. Takes part in the collection as samples do. */
   rows<Row>(bound: JointBound, rows: Iterable<Row>, reader: RowReader<M, Row>): void;
   /** Whether the metric is shown, at the detail that is asked for: what is not need not be read. */
@@ -172,6 +183,12 @@ export interface LooseEmit {
     value: Counter | HistogramValue,
     labels: Readonly<Record<string, string>>,
     options?: EmitOptions,
+  ): void;
+  column(
+    metric: string,
+    subjects: readonly NetnsId[],
+    labels: Readonly<Record<string, string>>,
+    value: (row: number) => Counter | HistogramValue | undefined,
   ): void;
   rows<Row>(bound: JointBound, rows: Iterable<Row>, reader: LooseRowReader<Row>): void;
   wants(metric: string): boolean;

@@ -73,16 +73,14 @@ async function emitFields(
   emit: LooseEmit,
   cycle: Cycle,
 ): Promise<void> {
-  const columns = fields.flatMap((field) => {
-    if (!emit.wants(field.metric)) return [];
-    const column = snapshot.column(field.table, field.field);
-    return column === undefined ? [] : [{ ...field, column }];
-  });
-  for (const [row, id] of snapshot.ids.entries()) {
-    for (const { metric, labels, convert, column } of columns) {
+  for (const { metric, table, field, labels, convert } of fields) {
+    if (!emit.wants(metric)) continue;
+    const column = snapshot.column(table, field);
+    if (column === undefined) continue;
+    emit.column(metric, snapshot.ids, labels, (row) => {
       const value = snapshot.value(row, column);
-      if (value !== undefined) emit(metric, id, convert === undefined ? value : convert(value), labels);
-    }
-    await cycle.pause();
+      return value === undefined || convert === undefined ? value : convert(value);
+    });
+    if (cycle.isDue) await cycle.pause();
   }
 }

@@ -46,11 +46,15 @@ export class Room {
       held[slot] = (held[slot] ?? 0) + rows;
     }
     const returned = readSlots(this.#returned);
-    for (const [slot, count] of taken.entries()) {
-      const back = (count - (held[slot] ?? 0)) >>> 0;
+    const full: number[] = [];
+    // By index: each second thousands of slots are looked at, and an iterator makes an object for each.
+    for (let slot = 0; slot < SLOTS; slot++) {
+      const rows = held[slot] ?? 0;
+      const back = ((taken[slot] ?? 0) - rows) >>> 0;
       if (back !== returned[slot]) this.#returned.update(bytesOf(slot), bytesOf(back));
+      if (rows >= this.#shareOf(slot)) full.push(slot);
     }
-    this.#full = [...held.keys()].filter((slot) => (held[slot] ?? 0) >= this.#shareOf(slot));
+    this.#full = full;
   }
 
   get degraded(): string[] {

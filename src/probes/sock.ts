@@ -1,6 +1,5 @@
 import { type Counter, notNegative } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
-import type { NetnsId } from '#core/netns.ts';
 import { defineProbe, type ProbeContext } from '#probe/contract.ts';
 import { defineMetrics, type Emit, NO_LABELS, NODE } from '#probe/metric.ts';
 import { pageBytes } from '#sources/procfs/auxv.ts';
@@ -100,24 +99,24 @@ const metrics = defineMetrics({
 type SockEmit = Emit<typeof metrics>;
 type FamilyMetric = 'tcpInUse' | 'udpInUse' | 'rawInUse' | 'fragmentQueues' | 'fragmentBytes';
 
-function emitFamily(emit: SockEmit, id: NetnsId, counts: FamilyCounts, family: 'ipv4' | 'ipv6'): void {
-  const put = (metric: FamilyMetric, value: Counter | undefined) => {
-    if (value !== undefined) emit(metric, id, value, { family });
-  };
-  put('tcpInUse', counts.tcp);
-  put('udpInUse', counts.udp);
-  put('rawInUse', counts.raw);
-  put('fragmentQueues', counts.fragmentQueues);
-  put('fragmentBytes', counts.fragmentBytes);
-}
+const FAMILY_COUNTS: Readonly<Record<FamilyMetric, keyof FamilyCounts>> = {
+  tcpInUse: 'tcp',
+  udpInUse: 'udp',
+  rawInUse: 'raw',
+  fragmentQueues: 'fragmentQueues',
+  fragmentBytes: 'fragmentBytes',
+};
+const FAMILIES = FAMILY.values.map((family) => ({ family }));
 
 async function collectPods(emit: SockEmit, { sockstat }: Sources, cycle: Cycle): Promise<void> {
-  for (const { id, used, timeWait, ipv4, ipv6 } of await sockstat.read(cycle)) {
-    if (used !== undefined) emit('used', id, used, NO_LABELS);
-    if (timeWait !== undefined) emit('timeWait', id, timeWait, NO_LABELS);
-    emitFamily(emit, id, ipv4, 'ipv4');
-    emitFamily(emit, id, ipv6, 'ipv6');
-    await cycle.pause();
+  const rows = await sockstat.read(cycle);
+  const ids = rows.map(({ id }) => id);
+  emit.column('used', ids, NO_LABELS, (row) => rows[row]?.used);
+  emit.column('timeWait', ids, NO_LABELS, (row) => rows[row]?.timeWait);
+  for (const [metric, count] of Object.entries(FAMILY_COUNTS) as [FamilyMetric, keyof FamilyCounts][]) {
+    if (!emit.wants(metric)) continue;
+    for (const labels of FAMILIES) emit.column(metric, ids, labels, (row) => rows[row]?.[labels.family][count]);
+    if (cycle.isDue) await cycle.pause();
   }
 }
 

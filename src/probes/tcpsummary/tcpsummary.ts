@@ -1,7 +1,6 @@
 import { tcpState } from '#bpf/generated/common.ts';
 import { namesOf } from '#bpf/layout.ts';
 import { type Cycle, freeCycle } from '#core/cycle.ts';
-import type { NetnsId } from '#core/netns.ts';
 import { Unsupported } from '#core/reader.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { EVENT_LEDGER } from '#probe/ledger.ts';
@@ -85,29 +84,29 @@ const metrics = defineMetrics({
 /** Made once: they are emitted for every namespace. */
 const STATE_LABELS = STATES.map((state) => ({ state }));
 
-function emitSummary(emit: Emit<typeof metrics>, id: NetnsId, summary: TcpSummary): void {
-  STATE_LABELS.forEach((labels, index) => {
-    emit('connections', id, summary.sockets[index + 1] ?? 0, labels);
-  });
-  emit('receiveQueue', id, summary.receiveQueue, NO_LABELS);
-  emit('sendQueue', id, summary.sendQueue, NO_LABELS);
-  emit('largestReceiveQueue', id, summary.largestReceiveQueue, NO_LABELS);
-  emit('largestSendQueue', id, summary.largestSendQueue, NO_LABELS);
-  for (const { port, length, limit, fullest } of summary.acceptQueues) {
-    const labels = { port: String(port) };
-    emit('acceptQueueLength', id, length, labels);
-    emit('acceptQueueLimit', id, limit, labels);
-    emit('acceptQueueFullest', id, fullness(fullest), labels);
-  }
-}
+const QUEUES = ['receiveQueue', 'sendQueue', 'largestReceiveQueue', 'largestSendQueue'] as const;
 
 async function collectAll(emit: Emit<typeof metrics>, { netns, sockets }: Sources, cycle: Cycle): Promise<void> {
   const snapshot = await sockets.read(cycle);
-  for (const { id } of netns.snapshot()) {
-    const summary = snapshot.summary(id);
-    if (summary !== undefined) emitSummary(emit, id, summary);
-    await cycle.pause();
+  const ids = netns.snapshot().map(({ id }) => id);
+  const summaries = ids.map((id) => snapshot.summary(id));
+  for (const [index, labels] of STATE_LABELS.entries()) {
+    emit.column('connections', ids, labels, (row) => countOf(summaries[row], index + 1));
   }
+  for (const queue of QUEUES) emit.column(queue, ids, NO_LABELS, (row) => summaries[row]?.[queue]);
+  for (const [row, id] of ids.entries()) {
+    for (const { port, length, limit, fullest } of summaries[row]?.acceptQueues ?? []) {
+      const labels = { port: String(port) };
+      emit('acceptQueueLength', id, length, labels);
+      emit('acceptQueueLimit', id, limit, labels);
+      emit('acceptQueueFullest', id, fullness(fullest), labels);
+    }
+    if (cycle.isDue) await cycle.pause();
+  }
+}
+
+function countOf(summary: TcpSummary | undefined, state: number): number | undefined {
+  return summary && (summary.sockets[state] ?? 0);
 }
 
 /** @throws {Unsupported} where the namespaces cannot be asked either */
