@@ -84,8 +84,10 @@ async function askInTurn(subjects: readonly Subject[], rounds: number, everyMs: 
   const begun = new Map(subjects.map((subject) => [subject, subject.times()]));
   let dueMs = performance.now();
   for (let round = 0; round < rounds; round++) {
-    for (const subject of round % 2 === 0 ? subjects : subjects.toReversed())
-      uses.get(subject)?.push(await subject.scrape());
+    for (const subject of round % 2 === 0 ? subjects : subjects.toReversed()) {
+      const use = await subject.scrape();
+      if (use !== undefined) uses.get(subject)?.push(use);
+    }
     dueMs += everyMs;
     await wait(Math.max(0, dueMs - performance.now()));
   }
@@ -149,7 +151,8 @@ class Rows {
   }
 
   addState(subject: Subject): void {
-    const { page, anonymousBytes, workingSetBytes } = subject;
+    const { page, failed, anonymousBytes, workingSetBytes } = subject;
+    if (failed > 0) this.add(subject, 'scrapes without an answer', '', failed);
     const after = `after ${subject.asked} scrapes`;
     this.add(subject, `RssAnon ${after}`, 'MB', anonymousBytes / MB, ANONYMOUS_MB);
     if (workingSetBytes !== undefined) this.add(subject, `working set ${after}`, 'MB', workingSetBytes / MB);

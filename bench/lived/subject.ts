@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { basename, join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { AgentProcess } from '../../test/support/agent_process.ts';
@@ -46,6 +47,8 @@ export class Subject implements AsyncDisposable {
   readonly #connection = new Agent({ keepAlive: true, maxSockets: 1 });
   page: Page = { series: 0, bytes: 0, sentBytes: 0 };
   asked = 0;
+  /** Scrapes that were not answered with a page, as on a machine that is too busy. */
+  failed = 0;
 
   private constructor(name: string, started: Started, memory: MemoryGroup) {
     this.name = name;
@@ -94,20 +97,25 @@ export class Subject implements AsyncDisposable {
 
   static async #start(name: string, start: (wrapper: readonly string[]) => Promise<Started>): Promise<Subject> {
     const memory = MemoryGroup.make();
-    try {
-      return new Subject(name, await start(memory.wrapper), memory);
-    } catch (error) {
-      await memory[Symbol.asyncDispose]();
-      throw error;
-    }
+    await using resources = new AsyncDisposableStack();
+    resources.use(memory);
+    const started = resources.use(await start(memory.wrapper));
+    const subject = new Subject(name, started, memory);
+    await eventually(() => subject.#ask());
+    resources.move();
+    return subject;
   }
 
-  /** Asks for the page and returns what all threads used from just before it to 0.3 s later. */
-  async scrape(): Promise<Use> {
+  /** Asks for the page and returns what all threads used from just before it to 0.3 s later; undefined where none came. */
+  async scrape(): Promise<Use | undefined> {
     const before = this.times();
-    const [sent] = await Promise.all([this.#ask(), new Promise((resolve) => setTimeout(resolve, SCRAPE_MS))]);
-    const use = this.times().since(before);
     this.asked++;
+    const [sent] = await Promise.all([this.#ask().catch(() => undefined), wait(SCRAPE_MS)]);
+    const use = this.times().since(before);
+    if (sent === undefined) {
+      this.failed++;
+      return undefined;
+    }
     const text = gunzipSync(sent).toString();
     this.page = {
       series: text.split('\n').filter((line) => line !== '' && !line.startsWith('#')).length,

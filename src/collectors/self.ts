@@ -160,7 +160,15 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_entities_retired_dropped_total',
-    help: 'Dead entities whose last values went before their time, because too many died.',
+    help: 'Dead entities whose last values went before their time, because the dead have no more than a share of the page.',
+    source: 'agent',
+    labels: {},
+  },
+  retiredPassedOver: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_entities_retired_passed_over_total',
+    help: "Dead containers and named namespaces, no Pod's, on a node in Kubernetes, whose last values are not shown since they lost nothing.",
     source: 'agent',
     labels: {},
   },
@@ -302,6 +310,7 @@ export function emitSelf(emit: SelfEmit, state: SelfState): void {
   for (const kind of SELF_METRICS.entities.labels.kind.values) emit('entities', NODE, kinds.get(kind) ?? 0, { kind });
   emit('retired', NODE, registry.retired.size, NO_LABELS);
   emit('retiredDropped', NODE, registry.retired.dropped, NO_LABELS);
+  emit('retiredPassedOver', NODE, registry.retired.passedOver, NO_LABELS);
   emit('unowned', NODE, registry.unowned, NO_LABELS);
   emit('discoveryReader', NODE, 1, { reader: scanner.reader });
   emit('unreadable', NODE, scanner.unreadableProcesses, NO_LABELS);

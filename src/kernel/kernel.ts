@@ -19,7 +19,7 @@ import type { PodLabels } from '#pods/labels.ts';
 import { LIFECYCLE_HOOKS, Lifecycle } from '#pods/lifecycle.ts';
 import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
 import { PodFilterTracker } from '#pods/pod_filters.ts';
-import { NetnsRegistry } from '#pods/registry.ts';
+import { NetnsRegistry, RETIRED_MAX } from '#pods/registry.ts';
 import { Scanner } from '#pods/scanner.ts';
 import { ownerKey } from '#pods/shared_room.ts';
 import type { AnyProbe, DesiredProbes } from '#probe/contract.ts';
@@ -34,6 +34,7 @@ import { SourceErrors } from '#sources/errors.ts';
 import type { Sources } from '#sources/sources.ts';
 import { Collection } from './collection.ts';
 import { DISCOVERY, DiscoveryStatus } from './discovery_status.ts';
+import { lastWords } from './last_words.ts';
 import type { KernelOptions, Page, Scraping } from './messages.ts';
 import { openSources } from './open_sources.ts';
 import { EventOutbox } from './outbox.ts';
@@ -75,6 +76,7 @@ export class Kernel implements AsyncDisposable {
   readonly #netns: BpfNetnsKernel;
   readonly #outbox: EventOutbox;
   readonly #collection = new Collection(() => this.collect());
+  readonly #hasPods: boolean;
   #refreshFailure = '';
   #timer: NodeJS.Timeout | undefined;
 
@@ -82,6 +84,7 @@ export class Kernel implements AsyncDisposable {
     const { paths } = options;
     this.#hooks = hooks;
     this.#netns = netns;
+    this.#hasPods = options.kubernetes;
     const names = [...hooks.probes.map(({ name }) => name), SELF];
     this.#aggregator = new Aggregator(
       names,
@@ -251,6 +254,8 @@ export class Kernel implements AsyncDisposable {
   #schedule(): void {
     this.#timer = setTimeout(async () => {
       await this.#refresh();
+      // Who is dropped for want of room may be one that lost packets: it is known only once they are collected.
+      if (this.#registry.retired.unknown > RETIRED_MAX / 2) await this.#collection.fresh(async () => undefined);
       this.#schedule();
     }, REFRESH_EVERY_MS);
     this.#timer.unref();
@@ -270,8 +275,10 @@ export class Kernel implements AsyncDisposable {
   /** Collects all probes, without a page. */
   async collect(): Promise<void> {
     await this.#refresh();
+    const dead = new Set(this.#registry.retired.entities.map(({ netns }) => netns));
     const active = this.#supervisor.active();
     for (const outcome of await this.#scrape.run(active)) this.#counts.collected(outcome);
+    if (dead.size > 0) this.#registry.chooseRetired(lastWords(this.#aggregator, dead), this.#hasPods);
     this.#aggregator.fit();
     const batch = this.#aggregator.begin(SELF);
     emitSelf(batch.emit as Emit<typeof SELF_METRICS>, {

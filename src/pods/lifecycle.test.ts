@@ -36,6 +36,7 @@ it.each([new Unsupported('this kernel has no BTF'), new Error('no memory')])(
     const departures: NetnsDeparture[] = [];
     using _ = life.watch({
       retireMs: 1_000,
+      retireShare: 0.25,
       beforeLook: () => undefined,
       departed: (departure) => departures.push(departure),
       died: () => undefined,

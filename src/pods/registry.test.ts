@@ -9,6 +9,7 @@ import type { NetnsRow } from '#sources/bpf/netns_list.ts';
 import type { ContainerRef } from './cgroup.ts';
 import type { Entity } from './entity.ts';
 import { NetnsRegistry } from './registry.ts';
+import { RETIRED_MIN } from './retired.ts';
 
 const UID = '0f0f0f0f-1111-2222-3333-444455556666';
 const CONTAINER = 'ab'.repeat(32);
@@ -369,6 +370,7 @@ describe('a birth', () => {
     });
     using _ = registry.watch({
       retireMs: 0,
+      retireShare: 0.25,
       beforeLook: () => order.push('look'),
       departed: () => undefined,
       died: () => undefined,
@@ -488,6 +490,7 @@ describe('the retired', () => {
     looks = 0;
     watching = registry.watch({
       retireMs: 5_000,
+      retireShare: 0.25,
       beforeLook: () => {
         looks++;
       },
@@ -521,6 +524,26 @@ describe('the retired', () => {
     expect(names()).toEqual(['node ']);
     expect(isShownAtDeath(A)).toBe(false);
     expect(looks).toBe(4);
+  });
+
+  it('are no more than their share once it is known what they tell', () => {
+    const all = Array.from({ length: 40 }, (_, index) => asNetnsId(1_000 + index));
+    const lost = all[0];
+    scan([[NODE, [1]], ...all.map((id, index): [NetnsId, number[], string] => [id, [], `job-${index}`])]);
+    scan([[NODE, [1]]]);
+    expect(registry.retired.size).toBe(all.length);
+    const notified = shown.length;
+    registry.chooseRetired(() => undefined, false);
+    expect(shown).toHaveLength(notified);
+    registry.chooseRetired((id) => (id === lost ? 'loss' : 'nothing'), false);
+    expect(names()).toHaveLength(1 + RETIRED_MIN);
+    expect(names()).toContain('netns job-0 retired');
+    expect(names()).toContain('netns job-39 retired');
+    expect(names()).not.toContain('netns job-1 retired');
+    expect(registry.retired.dropped).toBe(all.length - RETIRED_MIN);
+    registry.chooseRetired((id) => (id === lost ? 'loss' : 'nothing'), true);
+    expect(names()).toEqual(['node ', 'netns job-0 retired']);
+    expect(registry.retired.passedOver).toBe(RETIRED_MIN - 1);
   });
 
   it('are nobody whom only a process named, and nobody while no one watches', () => {

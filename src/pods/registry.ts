@@ -12,7 +12,7 @@ import { OwnerJudge } from './judge.ts';
 import type { Place } from './place.ts';
 import { PROCESSES_MAX, type ProcessTable } from './process_table.ts';
 import { isProcess, readContainer, readNetnsInum } from './processes.ts';
-import { Retired } from './retired.ts';
+import { type LastWords, Retired, retiredMax } from './retired.ts';
 import { Sandboxes } from './sandboxes.ts';
 import { ownerKey, SharedRoom } from './shared_room.ts';
 import { oldestFirst, tracesOf } from './traces.ts';
@@ -24,8 +24,8 @@ const SWEEP_EVERY_MS = 5_000;
 const DEAD_MAX = 4_096;
 /** Caps how many namespaces are shown that only a process gives a name: one process makes thousands of them. */
 const PROCESSES_SHOWN_MAX = 256;
-/** Caps how many dead entities are still shown: two a second for two minutes. */
-const RETIRED_MAX = 256;
+/** Caps how many dead entities are kept until it is known what they tell: two a second for two minutes. */
+export const RETIRED_MAX = 256;
 
 interface Known extends NetnsEntry {
   readonly bornMs: number;
@@ -97,6 +97,8 @@ export class NetnsRegistry implements NetnsIndex {
   /** When the machine had been looked at for the first time. */
   #lookedMs = Number.POSITIVE_INFINITY;
   #isHeld: (id: NetnsId) => boolean = () => false;
+  /** Entities that are shown and live. */
+  #living = 0;
 
   visibilityGap: string | undefined;
 
@@ -145,7 +147,7 @@ export class NetnsRegistry implements NetnsIndex {
       : `${size} namespaces that only a process gives a name are not shown: ${PROCESSES_SHOWN_MAX} are`;
   }
 
-  get retired(): Pick<Retired, 'size' | 'dropped'> {
+  get retired(): Pick<Retired, 'entities' | 'size' | 'unknown' | 'dropped' | 'passedOver'> {
     return this.#retired;
   }
 
@@ -179,6 +181,17 @@ export class NetnsRegistry implements NetnsIndex {
   isNew(id: NetnsId): boolean {
     const listedMs = this.#known.get(id)?.listedMs;
     return listedMs !== undefined && listedMs > this.#lookedMs && this.#now() - listedMs < YOUNG_MS;
+  }
+
+  /**
+   * Lets go of the dead that are more than their share of the page. To be called when a collection has ended.
+   * @param words what the last values of an entity tell; undefined where they are not collected yet
+   * @param hasPods this node has Pods: namespaces of others stay only where they have lost something
+   */
+  chooseRetired(words: (id: NetnsId) => LastWords | undefined, hasPods: boolean): void {
+    if (this.#watcher === undefined) return;
+    const max = retiredMax(this.#living, this.#watcher.retireShare);
+    if (this.#retired.choose({ max, hasPods, words })) this.#notify();
   }
 
   /** Keeps what is retired past its time while `isHeld`. */
@@ -401,6 +414,7 @@ export class NetnsRegistry implements NetnsIndex {
     const processes = entities.filter(({ kind }) => kind === 'process').map(({ netns }) => netns);
     this.#unshown = new Set(processes.slice(PROCESSES_SHOWN_MAX));
     const shown = entities.filter(({ netns }) => !this.#unshown.has(netns));
+    this.#living = shown.length;
     this.#listener([...shown, ...this.#retired.entities]);
   }
 

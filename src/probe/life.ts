@@ -30,6 +30,8 @@ export interface NetnsDeath {
 export interface NetnsWatcher {
   /** Time for which an entity is still shown after its death, in milliseconds. */
   readonly retireMs: number;
+  /** Share of all entities on a page that the dead take at most: 0 to 1. */
+  readonly retireShare: number;
   /** Called before each look at the machine, when all births and deaths until now have been told. */
   beforeLook(): void;
   departed(departure: NetnsDeparture): void;

@@ -1,4 +1,5 @@
 import { uptime } from 'node:os';
+import * as z from 'zod';
 import { duration } from '#core/duration.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { DEPARTURE_EVENTS, departureEvent, type End, totalsOf } from '#pods/departures.ts';
@@ -137,6 +138,14 @@ export const lifecycle = defineProbe({
     retire: duration('2m').describe(
       'So long the last values of a Pod, a container or a named network namespace are shown after its end. Two scrapers should both see them.',
     ),
+    share: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0.25)
+      .describe(
+        'Share of all that are on the page that the dead take at most, but 16 of them always: first those that lost something, then those with other trouble, then the youngest.',
+      ),
   },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
@@ -150,6 +159,7 @@ export const lifecycle = defineProbe({
     scope.own(
       life.watch({
         retireMs: settings.options.retire / 1e6,
+        retireShare: settings.options.share,
         beforeLook: () => departures.expire(performance.now()),
         departed: (departure) => departures.departed(departure),
         died: (death, isShown) => departures.died(death, isShown),

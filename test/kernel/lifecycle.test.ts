@@ -29,7 +29,7 @@ describe.each([
   const COUNT = 60;
   let agent: TestKernel;
   beforeAll(async () => {
-    agent = await TestKernel.open('{ detail: full, probes: { tcp: true, udp: true, lifecycle: true } }');
+    agent = await TestKernel.open('{ detail: full, probes: { tcp: true, udp: true, lifecycle: { share: 1 } } }');
   });
   afterAll(() => agent[Symbol.asyncDispose]());
 

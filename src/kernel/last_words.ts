@@ -1,0 +1,58 @@
+import type { Aggregator } from '#collectors/aggregate.ts';
+import type { NetnsId } from '#core/netns.ts';
+import type { LastWords } from '#pods/retired.ts';
+import type { MetricDescriptor } from '#probe/metric.ts';
+import { ip } from '#probes/ip.ts';
+import { packetloss } from '#probes/packetloss/packetloss.ts';
+import { tcp } from '#probes/tcp.ts';
+import { tcpext } from '#probes/tcpext/tcpext.ts';
+import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
+import { tcpretrans } from '#probes/tcpretrans.ts';
+import { udp } from '#probes/udp.ts';
+
+/** Packets and connections that somebody wanted and did not get. */
+const LOSS: readonly MetricDescriptor[] = [
+  packetloss.metrics.drops,
+  tcpext.metrics.listenOverflows,
+  tcpext.metrics.listenDrops,
+  udp.metrics.receiveErrors,
+  udp.metrics.receiveBufferErrors,
+  udp.metrics.sendBufferErrors,
+  ip.metrics.receiveDiscards,
+  ip.metrics.sendDiscards,
+];
+
+/** What failed, was reset or had to be sent again. */
+const TROUBLE: readonly MetricDescriptor[] = [
+  tcpreset.metrics.resets,
+  tcpretrans.metrics.retransmits,
+  tcp.metrics.attemptFails,
+  tcp.metrics.establishedResets,
+  tcp.metrics.retransmittedSegments,
+  tcpext.metrics.timeouts,
+  udp.metrics.noPort,
+];
+
+/**
+ * What the last values of dead entities tell, as far as the probes that run have collected them.
+ * @param dead those that had died before the collection began
+ */
+export function lastWords(aggregator: Aggregator, dead: ReadonlySet<NetnsId>): (id: NetnsId) => LastWords | undefined {
+  const loss = slotsWithAny(aggregator, LOSS);
+  const trouble = slotsWithAny(aggregator, TROUBLE);
+  return (id) => {
+    if (!dead.has(id)) return undefined;
+    const slot = aggregator.entities.attribute(id);
+    // Somebody else is shown in its place.
+    if (typeof slot !== 'number') return 'nothing';
+    if (loss.has(slot)) return 'loss';
+    return trouble.has(slot) ? 'trouble' : 'nothing';
+  };
+}
+
+function slotsWithAny(aggregator: Aggregator, metrics: readonly MetricDescriptor[]): ReadonlySet<number> {
+  const slots = new Set<number>();
+  for (const metric of metrics)
+    for (const [slot, sum] of aggregator.sums(metric) ?? []) if (Number(sum) > 0) slots.add(slot);
+  return slots;
+}
