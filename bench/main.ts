@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { renderTable } from '#commands/table.ts';
+import { benchAttacks } from './attacks.ts';
 import { benchConntrack } from './conntrack.ts';
 import { benchEdges } from './edges.ts';
 import { benchEvents } from './events.ts';
@@ -37,6 +38,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   memory: benchMemory,
   kernel: benchKernel,
   sizing: benchSizing,
+  attacks: benchAttacks,
   lived: () => benchLived(livedOptions(given)),
 };
 

@@ -143,6 +143,17 @@ describe.concurrent.each([
     await eventuallyDropped(restarted, victim.uid, 0);
   });
 
+  it.each([
+    ['v1', CGROUP_V1],
+    ['v2', CGROUP_V2],
+  ])('a process 300 cgroups below its container, of %s, is its Pod’s', async (_version, hierarchy) => {
+    await using pod = new TestPod(hierarchy);
+    using netns = new TestNetns();
+    const deep = pod.inner(...new Array<string>(300).fill('a'));
+    await using _process = await startIn(deep, netns);
+    await eventuallyOf(agent, netns, { kind: 'pod', uid: pod.uid });
+  });
+
   it('a Pod that Kubernetes does not know yet has its UID, whatever plugin was there before', async () => {
     await using knowing = await open({ kubernetes: true });
     const mount = `cni-${randomUUID()}`;

@@ -149,6 +149,17 @@ it.each([
   },
 );
 
+it('leaves out a hash that is larger than what an owner may have walked, and nothing else', async () => {
+  const errors = new SourceErrors();
+  using pass = await TcpPass.open(bpf, 16, UNOWNED, errors, { bucketsEach: 8 });
+  const { oracle, ours } = await readBoth(
+    async () => rowsOf(await diag.read(freeCycle())),
+    async () => rowsOf(await pass.read(freeCycle())),
+  );
+  expect(ours).toEqual([oracle[0], undefined, oracle[2], oracle[3]]);
+  expect([...errors.counts.values()].map(({ path }) => path)).toEqual(['tcp hashes']);
+});
+
 it('makes room for what it had none for', async () => {
   await using crowd = new TcpHost(empty);
   await crowd.call('listen_on_many', { address: LOOPBACK, count: LISTENERS });

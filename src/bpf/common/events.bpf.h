@@ -60,19 +60,25 @@ struct {
  */
 static __always_inline bool event_take_token(struct event_bucket *bucket)
 {
-	__u64 now = bpf_jiffies64(), full = event_rate * jiffies_per_second, elapsed = now - bucket->refilled;
+	__u64 now = bpf_jiffies64(), full = event_rate * jiffies_per_second;
+	/* Another CPU may write meanwhile: each is read once, and that one may have been ahead of this one. */
+	__u64 tokens = *(volatile __u64 *)&bucket->tokens;
+	__s64 elapsed = now - *(volatile __u64 *)&bucket->refilled;
 
-	if (elapsed) {
-		__u64 tokens = bucket->tokens + elapsed * event_rate;
-
+	if (elapsed > 0) {
+		tokens += elapsed * event_rate;
 		/* A long rest must not overflow the sum. */
-		bucket->tokens = elapsed > jiffies_per_second || tokens > full ? full : tokens;
+		if (elapsed > (__s64)jiffies_per_second || tokens > full)
+			tokens = full;
 		bucket->refilled = now;
 	}
-	if (bucket->tokens < jiffies_per_second)
-		return false;
-	bucket->tokens -= jiffies_per_second;
-	return true;
+	if (tokens >= jiffies_per_second) {
+		bucket->tokens = tokens - jiffies_per_second;
+		return true;
+	}
+	if (elapsed > 0)
+		bucket->tokens = tokens;
+	return false;
 }
 
 /* Whether the owner may have so many more bytes in the ring, whose reader may be late. */

@@ -285,6 +285,8 @@ struct kernfs_node___before_6_15 {
 
 struct cgroup {
 	struct kernfs_node *kn;
+	int level; /* 0: the root */
+	struct cgroup *ancestors[1]; /* by level, itself the last (6.1) */
 };
 
 struct cgroup_subsys_state {

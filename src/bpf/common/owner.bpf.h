@@ -16,7 +16,7 @@
  * To be called under rcu_read_lock(), which keeps the task's cgroups and the names of their folders.
  */
 #define OWNER_NAME 256 /* bytes of the longest name of a folder, with the NUL */
-#define OWNER_LEVELS 256 /* folders of a path; of one that is deeper nobody says whose it is */
+#define OWNER_LEVELS 256 /* folders of a path, the outermost; before 6.1 nobody says whose one is that is deeper */
 #define OWNER_SUBSYSTEMS 16 /* controllers of a kernel: 15 in 6.18 */
 #define OWNER_RUNTIME 24 /* characters between the colons of `….slice:cri-containerd:<id>`, and one */
 
@@ -269,9 +269,18 @@ static long owner_step_up(__u64 level, struct owner_search *search)
 	return 0;
 }
 
-/* Folder of a cgroup, or NULL. */
+/* Folder of a cgroup, or NULL. Of one that is far below its owner's, the one further out that the search gets through.
+ */
 static __always_inline const struct kernfs_node *owner_folder(const struct cgroup *cgroup)
 {
+	const void *place = (const void *)cgroup + (OWNER_LEVELS - 1) * sizeof(cgroup);
+	const struct cgroup *outer = NULL;
+
+	if (!cgroup)
+		return NULL;
+	if (bpf_core_field_exists(cgroup->ancestors) && BPF_CORE_READ(cgroup, level) >= OWNER_LEVELS &&
+	    !bpf_probe_read_kernel(&outer, sizeof(outer), place + bpf_core_field_offset(struct cgroup, ancestors)))
+		cgroup = outer;
 	return cgroup ? BPF_CORE_READ(cgroup, kn) : NULL;
 }
 

@@ -48,13 +48,30 @@ static __always_inline const struct net *clue_net(struct netns_clue clue)
 	return sk ? BPF_CORE_READ(sk, __sk_common.skc_net.net) : NULL;
 }
 
+static __always_inline bool owner_listed(__u64 netns, __u32 *slot)
+{
+	__u32 *listed = bpf_map_lookup_elem(&owners, &netns);
+
+	if (listed)
+		*slot = *listed < SLOTS ? *listed : SLOT_UNLISTED;
+	return listed;
+}
+
+static __always_inline __u32 unlisted_slot(const struct net *net)
+{
+	return net && BPF_CORE_READ(net, user_ns, level) > 0 ? SLOT_NESTED : SLOT_UNLISTED;
+}
+
 static __always_inline __u32 owner_slot(__u64 netns, struct netns_clue clue)
 {
-	__u32 *slot = bpf_map_lookup_elem(&owners, &netns);
-	const struct net *net;
+	__u32 slot;
 
-	if (slot)
-		return *slot < SLOTS ? *slot : SLOT_UNLISTED;
-	net = clue_net(clue);
-	return net && BPF_CORE_READ(net, user_ns, level) > 0 ? SLOT_NESTED : SLOT_UNLISTED;
+	return owner_listed(netns, &slot) ? slot : unlisted_slot(clue_net(clue));
+}
+
+static __always_inline __u32 owner_slot_of(__u64 netns, const struct net *net)
+{
+	__u32 slot;
+
+	return owner_listed(netns, &slot) ? slot : unlisted_slot(net);
 }

@@ -6,7 +6,7 @@ export const FILE = 'tcpsummary.bpf.o';
 
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
-  readonly constant: 'ports_each' | 'listeners_each' | 'can_cast';
+  readonly constant: 'ports_each' | 'listeners_each' | 'buckets_each' | 'can_cast';
   readonly map: 'tcp_progress_cell' | 'owners' | 'tcp_rows' | 'tcp_accept_queues' | 'tcp_listeners' | 'tcp_shares';
   readonly program: 'tcp_count';
 }
@@ -61,8 +61,8 @@ export const tcpPort = {
 
 /** struct tcp_progress */
 export const tcpProgress = {
-  SIZE: 80,
-  offsets: { connectionsWalk: 0, connectionsBucket: 4, connectionsCounted: 8, connectionsDone: 12, listenersWalk: 16, listenersBucket: 20, listenersCounted: 24, listenersDone: 28, walk: 32, sockets: 36, rowsFull: 40, acceptQueuesFull: 44, acceptQueuesLeft: 48, listenersFull: 52, strayed: 56, unreadable: 60, longest: 64, total: 72 },
+  SIZE: 88,
+  offsets: { connectionsWalk: 0, connectionsBucket: 4, connectionsCounted: 8, connectionsDone: 12, listenersWalk: 16, listenersBucket: 20, listenersCounted: 24, listenersDone: 28, walk: 32, sockets: 36, rowsFull: 40, acceptQueuesFull: 44, acceptQueuesLeft: 48, hashesLeft: 52, listenersFull: 56, strayed: 60, unreadable: 64, longest: 72, total: 80 },
   connectionsWalk: (view: DataView, at: number) => view.getUint32(at + 0, true),
   connectionsBucket: (view: DataView, at: number) => view.getUint32(at + 4, true),
   connectionsCounted: (view: DataView, at: number) => view.getUint32(at + 8, true),
@@ -76,34 +76,37 @@ export const tcpProgress = {
   rowsFull: (view: DataView, at: number) => view.getUint32(at + 40, true),
   acceptQueuesFull: (view: DataView, at: number) => view.getUint32(at + 44, true),
   acceptQueuesLeft: (view: DataView, at: number) => view.getUint32(at + 48, true),
-  listenersFull: (view: DataView, at: number) => view.getUint32(at + 52, true),
-  strayed: (view: DataView, at: number) => view.getUint32(at + 56, true),
-  unreadable: (view: DataView, at: number) => view.getUint32(at + 60, true),
-  longest: (view: DataView, at: number) => readCounter(view, at + 64),
-  total: (view: DataView, at: number) => readCounter(view, at + 72),
+  hashesLeft: (view: DataView, at: number) => view.getUint32(at + 52, true),
+  listenersFull: (view: DataView, at: number) => view.getUint32(at + 56, true),
+  strayed: (view: DataView, at: number) => view.getUint32(at + 60, true),
+  unreadable: (view: DataView, at: number) => view.getUint32(at + 64, true),
+  longest: (view: DataView, at: number) => readCounter(view, at + 72),
+  total: (view: DataView, at: number) => readCounter(view, at + 80),
 } as const;
 
 /** struct tcp_row */
 export const tcpRow = {
   SIZE: 112,
-  offsets: { ownWalk: 0, ownBucket: 4, ownCounted: 8, ownDone: 12, walk: 16, sockets: 20, largestReceiveQueue: 84, largestSendQueue: 88, receiveQueue: 96, sendQueue: 104 },
+  offsets: { ownWalk: 0, ownBucket: 4, ownCounted: 8, ownDone: 12, walk: 16, left: 20, sockets: 24, largestReceiveQueue: 88, largestSendQueue: 92, receiveQueue: 96, sendQueue: 104 },
   ownWalk: (view: DataView, at: number) => view.getUint32(at + 0, true),
   ownBucket: (view: DataView, at: number) => view.getUint32(at + 4, true),
   ownCounted: (view: DataView, at: number) => view.getUint32(at + 8, true),
   ownDone: (view: DataView, at: number) => view.getUint32(at + 12, true),
   walk: (view: DataView, at: number) => view.getUint32(at + 16, true),
-  sockets: (view: DataView, at: number, index: number) => view.getUint32(at + 20 + index * 4, true),
+  left: (view: DataView, at: number) => view.getUint32(at + 20, true),
+  sockets: (view: DataView, at: number, index: number) => view.getUint32(at + 24 + index * 4, true),
   socketsCount: 16,
-  largestReceiveQueue: (view: DataView, at: number) => view.getUint32(at + 84, true),
-  largestSendQueue: (view: DataView, at: number) => view.getUint32(at + 88, true),
+  largestReceiveQueue: (view: DataView, at: number) => view.getUint32(at + 88, true),
+  largestSendQueue: (view: DataView, at: number) => view.getUint32(at + 92, true),
   receiveQueue: (view: DataView, at: number) => readCounter(view, at + 96),
   sendQueue: (view: DataView, at: number) => readCounter(view, at + 104),
 } as const;
 
 /** struct tcp_share */
 export const tcpShare = {
-  SIZE: 8,
-  offsets: { walk: 0, taken: 4 },
+  SIZE: 12,
+  offsets: { walk: 0, taken: 4, buckets: 8 },
   walk: (view: DataView, at: number) => view.getUint32(at + 0, true),
   taken: (view: DataView, at: number) => view.getUint32(at + 4, true),
+  buckets: (view: DataView, at: number) => view.getUint32(at + 8, true),
 } as const;

@@ -178,16 +178,36 @@ static __always_inline bool pause(struct tcp_cursor *cursor)
 	return cursor->done;
 }
 
+/* Whether a namespace's own hash is to be walked: a walk that has begun ends. */
+static __always_inline bool may_walk_own(struct tcp_row *row, __u64 netns, struct net *net, __u32 buckets)
+{
+	struct tcp_share *share;
+
+	if (row->own.walk == walk.progress.walk)
+		return true;
+	share = share_of(netns, net);
+	if (share && buckets <= buckets_each - share->buckets) {
+		share->buckets += buckets;
+		return true;
+	}
+	if (!row->left)
+		walk.progress.hashes_left++;
+	row->left = 1;
+	return false;
+}
+
 /* Walks the hash that the namespace's connections are in, unless it has been walked; false if it is not done. */
 static __always_inline bool walk_netns(struct netns_walk *netns, struct net *net, __u32 flags)
 {
 	struct inet_hashinfo *hash = BPF_CORE_READ(net, ipv4.tcp_death_row.hashinfo);
 	struct tcp_cursor *cursor = &walk.progress.connections;
+	__u32 buckets = BPF_CORE_READ(hash, ehash_mask) + 1;
 
 	if (BPF_CORE_READ(hash, pernet)) {
-		struct tcp_row *row = row_of(BPF_CORE_READ(net, net_cookie));
+		__u64 cookie = BPF_CORE_READ(net, net_cookie);
+		struct tcp_row *row = row_of(cookie);
 
-		if (!row)
+		if (!row || !may_walk_own(row, cookie, net, buckets))
 			return true;
 		cursor = &row->own;
 	}
@@ -196,7 +216,7 @@ static __always_inline bool walk_netns(struct netns_walk *netns, struct net *net
 	resume(cursor);
 	walk.heads = (__u64)BPF_CORE_READ(hash, ehash);
 	walk.stride = sizeof(__u64);
-	walk.buckets = BPF_CORE_READ(hash, ehash_mask) + 1;
+	walk.buckets = buckets;
 	walk.nulls_base = 0;
 	bpf_loop(1 << 20, walk_connections, NULL, 0);
 	return pause(cursor);

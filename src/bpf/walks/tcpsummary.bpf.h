@@ -12,6 +12,8 @@
 /* Each owner has so many rows of a walk: one that listens on everything must not hide what others wait for. */
 const volatile __u32 ports_each = 4096;
 const volatile __u32 listeners_each = 64;
+/* A namespace may have a hash of its own, as large as it likes: so many buckets of an owner's are walked. */
+const volatile __u32 buckets_each = 1 << 18;
 
 #define TCP_STATES 16 /* the power of two above the last */
 
@@ -47,6 +49,7 @@ struct tcp_cursor {
 struct tcp_row {
 	struct tcp_cursor own; /* in the namespace's own hash, if it has one */
 	__u32 walk; /* number of the walk that the following is of */
+	__u32 left; /* its own hash was not walked */
 	__u32 sockets[TCP_STATES];
 	__u32 largest_receive_queue, largest_send_queue;
 	__u64 receive_queue, send_queue;
@@ -99,10 +102,11 @@ struct {
 	__type(value, struct tcp_listener);
 } tcp_listeners SEC(".maps");
 
-/* Accept queues, or listening sockets, that are kept of the owner. By slot. */
+/* What the owner has taken in this walk. By slot. */
 struct tcp_share {
 	__u32 walk;
-	__u32 taken;
+	__u32 taken; /* accept queues, or listening sockets, that are kept */
+	__u32 buckets; /* of hashes of its namespaces' own */
 };
 
 struct {
@@ -121,6 +125,7 @@ struct tcp_progress {
 	__u32 rows_full; /* sockets of namespaces that there was no room for */
 	__u32 accept_queues_full;
 	__u32 accept_queues_left; /* past those of their owner */
+	__u32 hashes_left; /* of namespaces' own, past the buckets of their owner */
 	__u32 listeners_full;
 	__u32 strayed; /* chains that ended in another one */
 	__u32 unreadable;
@@ -166,6 +171,7 @@ static __always_inline struct tcp_row *row_of(__u64 netns)
 	}
 	if (row->walk != walk.progress.walk) {
 		row->walk = walk.progress.walk;
+		row->left = 0;
 		__builtin_memset(row->sockets, 0, sizeof(row->sockets));
 		row->largest_receive_queue = row->largest_send_queue = 0;
 		row->receive_queue = row->send_queue = 0;
@@ -173,20 +179,25 @@ static __always_inline struct tcp_row *row_of(__u64 netns)
 	return row;
 }
 
-/* Takes one of so many rows that the owner of the socket has in this walk. */
-static __always_inline bool take_share(__u64 netns, __u64 sk, __u32 each)
+/* What the owner of a namespace has taken in this walk, or NULL. */
+static __always_inline struct tcp_share *share_of(__u64 netns, const struct net *net)
 {
-	struct netns_clue clue = {.sk = (const struct sock *)sk};
-	__u32 slot = owner_slot(netns, clue);
+	__u32 slot = owner_slot_of(netns, net);
 	struct tcp_share *share = bpf_map_lookup_elem(&tcp_shares, &slot);
 
-	if (!share)
-		return false;
-	if (share->walk != walk.progress.walk) {
+	if (share && share->walk != walk.progress.walk) {
 		share->walk = walk.progress.walk;
-		share->taken = 0;
+		share->taken = share->buckets = 0;
 	}
-	if (share->taken >= each)
+	return share;
+}
+
+/* Takes one of so many rows that the owner of the socket has in this walk. */
+static __always_inline bool take_row(__u64 netns, __u64 sk, __u32 each)
+{
+	struct tcp_share *share = share_of(netns, READ(struct sock_common, sk, skc_net.net));
+
+	if (!share || share->taken >= each)
 		return false;
 	share->taken++;
 	return true;
@@ -217,7 +228,7 @@ static __always_inline void add_accept_queue(__u64 netns, __u64 sk)
 	struct tcp_accept_queue *queue = bpf_map_lookup_elem(&tcp_accept_queues, &port);
 	__u64 length, limit;
 
-	if ((!queue || queue->walk != walk.progress.walk) && !take_share(netns, sk, ports_each)) {
+	if ((!queue || queue->walk != walk.progress.walk) && !take_row(netns, sk, ports_each)) {
 		walk.progress.accept_queues_left++;
 		return;
 	}
@@ -257,7 +268,7 @@ static __always_inline void add_listener(__u64 netns, __u64 sk)
 
 	if (!drops)
 		return;
-	if (!take_share(netns, sk, listeners_each)) {
+	if (!take_row(netns, sk, listeners_each)) {
 		walk.progress.listeners_full++;
 		return;
 	}

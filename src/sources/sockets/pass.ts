@@ -26,9 +26,13 @@ export interface PassOptions {
   readonly walkMs: number;
   /** Ports of one owner whose accept queues are told: one that listens on everything must not hide those of the others. */
   readonly portsEach: number;
+  /** Buckets of one owner that are walked, of hashes that its namespaces have for themselves. */
+  readonly bucketsEach: number;
 }
 
 const PORTS_EACH = 4_096;
+/** They take a millisecond. */
+const BUCKETS_EACH = 1 << 18;
 const ROWS_MIN = MAX_ENTRIES.tcp_rows;
 const ROWS_MAX = 1 << 15;
 /** Ports that the listeners of one namespace have, on average. */
@@ -87,7 +91,14 @@ export class TcpPass implements Pass<TcpSnapshot> {
     errors: SourceErrors,
     options: Partial<PassOptions> = {},
   ): Promise<TcpPass> {
-    const all = { canCast: hasCast(bpf), sliceUs: SLICE_US, walkMs: WALK_MS, portsEach: PORTS_EACH, ...options };
+    const all = {
+      canCast: hasCast(bpf),
+      sliceUs: SLICE_US,
+      walkMs: WALK_MS,
+      portsEach: PORTS_EACH,
+      bucketsEach: BUCKETS_EACH,
+      ...options,
+    };
     let rows = ROWS_MIN;
     while (rows < 2 * namespaces && rows < ROWS_MAX) rows *= 2;
     return new TcpPass(bpf, list, all, errors, rows, await load(bpf, all, rows));
@@ -128,16 +139,29 @@ export class TcpPass implements Pass<TcpSnapshot> {
   #snapshot(): TcpSnapshot {
     // Connections are counted all the same: a Pod that listens on everything must not hide those of the others.
     const at = this.#progressView;
-    const left = tcpProgress.acceptQueuesFull(at, 0) + tcpProgress.acceptQueuesLeft(at, 0);
-    if (left > 0)
-      this.#errors.count('bpf', 'tcp accept queues', `${left} sockets listen on more ports than there is room for`);
+    const queuesLeft = tcpProgress.acceptQueuesFull(at, 0) + tcpProgress.acceptQueuesLeft(at, 0);
+    if (queuesLeft > 0)
+      this.#errors.count(
+        'bpf',
+        'tcp accept queues',
+        `${queuesLeft} sockets listen on more ports than there is room for`,
+      );
+    const hashesLeft = tcpProgress.hashesLeft(at, 0);
+    if (hashesLeft > 0)
+      this.#errors.count(
+        'bpf',
+        'tcp hashes',
+        `${hashesLeft} namespaces have larger hashes of their own than are walked of a Pod`,
+      );
     const acceptQueues = this.#acceptQueues();
+    const left = new Set<NetnsId>();
     const summaries = new Map<NetnsId, TcpSummary>();
     visitWalked(this.#object.map('tcp_rows'), this.#walk, tcpRow.walk, (view, key, at) => {
       const id = asNetnsId(readCounter(view, key));
-      summaries.set(id, readSummary(view, at, acceptQueues.get(id) ?? []));
+      if (tcpRow.left(view, at) !== 0) left.add(id);
+      else summaries.set(id, readSummary(view, at, acceptQueues.get(id) ?? []));
     });
-    return { summary: (id) => summaries.get(id) ?? NO_SOCKETS };
+    return { summary: (id) => (left.has(id) ? undefined : (summaries.get(id) ?? NO_SOCKETS)) };
   }
 
   #acceptQueues(): Map<NetnsId, AcceptQueue[]> {
@@ -173,12 +197,16 @@ function hasCast(bpf: BpfSource): boolean {
   return bpf.btf().find(KIND.function, 'bpf_rdonly_cast') !== undefined;
 }
 
-function load(bpf: BpfSource, { canCast, portsEach }: PassOptions, rows: number): Promise<LoadedObject<Layout>> {
+function load(
+  bpf: BpfSource,
+  { canCast, portsEach, bucketsEach }: PassOptions,
+  rows: number,
+): Promise<LoadedObject<Layout>> {
   return bpf.load<Layout>({
     file: FILE,
     programs: ['tcp_count'],
     helpers: ['loop'],
-    constants: { can_cast: canCast, ports_each: portsEach },
+    constants: { can_cast: canCast, ports_each: portsEach, buckets_each: bucketsEach },
     sizes: { tcp_rows: rows, tcp_accept_queues: rows * PORTS },
   });
 }
