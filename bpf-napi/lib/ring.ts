@@ -8,15 +8,17 @@ import type { BpfObject } from './object.ts';
  * - `epoll`: when the kernel tells of a record, and then until the ring is empty; while nothing comes, nothing runs. Every program
  *   must submit without BPF_RB_NO_WAKEUP: the kernel tells of a record only where all before it were taken, so a silent
  *   one holds back the notices of those that follow.
+ * - `adaptive`: by epoll while records are rare, and by the timer while they flow. A notice within `intervalMs` after the last records
+ *   begins the timer, and a drain by the timer that finds nothing ends it. Programs submit as for `epoll`.
  */
-export type RingWakeUp = 'timer' | 'epoll';
+export type RingWakeUp = 'timer' | 'epoll' | 'adaptive';
 
 export interface RingOptions {
   /** Bytes of the longest record that the programs write. Longer ones are left out, and onError is told. */
   readonly recordBytesMax: number;
   /** What makes it drain, at first; `timer` by default. */
   readonly wakeBy?: RingWakeUp;
-  /** Milliseconds between two drains by the timer. Records wait in the kernel meanwhile: the ring must hold that many. */
+  /** Milliseconds between two drains by the timer, and longest wait of a record. Records wait in the kernel meanwhile: the ring must hold that many. */
   readonly intervalMs: number;
   /** Bytes of the one buffer that a drain fills. What does not fit is taken in the next turn of the event loop. */
   readonly bufferBytes: number;
@@ -36,8 +38,9 @@ const HEADER_BYTES = 8;
 const EINVAL = 22;
 
 /**
- * Drains a BPF ring buffer by a timer or when the kernel wakes it. Under load the timer costs a fraction: one wake-up and
- * one call for each event cost ten times as much. Neither keeps the process alive.
+ * Drains a BPF ring buffer by a timer, when the kernel wakes it, or by the one of these that costs less. Under load the timer costs a
+ * fraction: one wake-up and one call for each event cost ten times as much. Without records only the timer costs anything. None keeps
+ * the process alive.
  */
 export class BpfRing implements Disposable {
   readonly #native: NativeRing;
@@ -47,6 +50,11 @@ export class BpfRing implements Disposable {
   /** A drain stops when less than this is left of its buffer. */
   readonly #reserve: number;
   #wakeBy: RingWakeUp = 'timer';
+  /** The kernel's notices are waited for, not the timer. */
+  #isWatching = false;
+  /** When there were records the last time, by a clock that nobody sets. */
+  #takenMs = Number.NEGATIVE_INFINITY;
+  #wakeUps = 0;
   #timer: NodeJS.Timeout | undefined;
   #rest: NodeJS.Immediate | undefined;
   #closed = false;
@@ -68,6 +76,11 @@ export class BpfRing implements Disposable {
     if (options.wakeBy !== undefined) this.wakeBy(options.wakeBy);
   }
 
+  /** How often the timer or the kernel has woken it. */
+  get wakeUps(): number {
+    return this.#wakeUps;
+  }
+
   /**
    * Changes what makes the ring drain, at any time, also in onBatch. No record is lost or handed out twice: what is there
    * when the kernel's notices are waited for is drained first.
@@ -75,12 +88,10 @@ export class BpfRing implements Disposable {
    */
   wakeBy(wakeUp: RingWakeUp): void {
     if (wakeUp === this.#wakeBy && !this.#closed) return;
-    guarded('BPF_RING', () => {
-      if (wakeUp === 'epoll') this.#native.watch(this.#ready());
-      else this.#native.unwatch();
-    });
+    const isWatching = wakeUp !== 'timer';
+    this.#watch(isWatching);
     this.#wakeBy = wakeUp;
-    this.#next(wakeUp === 'epoll' || this.#rest !== undefined);
+    this.#next(isWatching || this.#rest !== undefined);
   }
 
   /**
@@ -114,13 +125,39 @@ export class BpfRing implements Disposable {
     }
   }
 
-  /** What the kernel's notice calls. A function that held the ring would keep a forgotten one alive, and the leak alarm silent. */
-  #ready(): () => void {
+  #watch(isWatching: boolean): void {
+    if (isWatching === this.#isWatching && !this.#closed) return;
+    guarded('BPF_RING', () => {
+      if (isWatching) this.#native.watch(this.#waker((ring) => ring.#noticed()));
+      else this.#native.unwatch();
+    });
+    this.#isWatching = isWatching;
+  }
+
+  /** A function that held the ring would keep a forgotten one alive, and the leak alarm silent. */
+  #waker(wake: (ring: BpfRing) => void): () => void {
     const weak = new WeakRef(this);
     return () => {
       const ring = weak.deref();
-      if (ring !== undefined && ring.#rest === undefined) ring.#turn();
+      if (ring === undefined || ring.#rest !== undefined) return;
+      ring.#wakeUps++;
+      wake(ring);
     };
+  }
+
+  /** Records were taken within the interval. */
+  get #isFlow(): boolean {
+    return performance.now() - this.#takenMs < this.#options.intervalMs;
+  }
+
+  /** The kernel tells of a record. */
+  #noticed(): void {
+    if (this.#wakeBy !== 'adaptive' || !this.#isFlow) {
+      this.#turn();
+      return;
+    }
+    this.#watch(false);
+    this.#next(false);
   }
 
   /** What is left in the ring is taken after other work of the loop; else the next turn waits for what wakes it. */
@@ -128,26 +165,33 @@ export class BpfRing implements Disposable {
     clearTimeout(this.#timer);
     clearImmediate(this.#rest);
     this.#rest = isMore ? setImmediate(() => this.#turn()) : undefined;
-    if (isMore || this.#wakeBy === 'epoll') return;
-    this.#timer = setTimeout(this.#ready(), this.#options.intervalMs);
+    if (isMore || this.#isWatching) return;
+    this.#timer = setTimeout(
+      this.#waker((ring) => ring.#turn()),
+      this.#options.intervalMs,
+    );
     this.#timer.unref();
   }
 
   #turn(): void {
     this.#rest = undefined;
     if (this.#closed) return;
+    const wasWatching = this.#isWatching;
     let bytes = 0;
     let failed = false;
     try {
       bytes = this.drain();
+      if (bytes === 0 && this.#wakeBy === 'adaptive' && !this.#isFlow) this.#watch(true);
     } catch (error) {
       // The records that it was about are taken.
       failed = true;
       this.#options.onError(error);
     }
     if (this.#closed) return;
+    const isTaken = bytes > 0 || failed;
+    if (isTaken) this.#takenMs = performance.now();
     const isFull = bytes + this.#reserve > this.#options.bufferBytes;
     // The kernel tells of the next record only where all before it were taken.
-    this.#next(isFull || (this.#wakeBy === 'epoll' && (bytes > 0 || failed)));
+    this.#next(isFull || (this.#isWatching && (isTaken || !wasWatching)));
   }
 }

@@ -1,0 +1,188 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type BpfObject, BpfRing, type RingOptions } from '../lib/index.ts';
+import { expectNothingLeft } from './support/nothing_left.ts';
+import { loadObject } from './support/objects.ts';
+
+const INTERVAL_MS = 25;
+const HOUR_MS = 3_600_000;
+/** The loop has told of all that there is to tell of by then. */
+const TURNS = 50;
+
+expectNothingLeft();
+
+let object: BpfObject;
+/** What the rings of a test handed out. */
+let numbers: number[];
+let errors: unknown[];
+beforeEach(async () => {
+  numbers = [];
+  errors = [];
+  object = await loadObject('ring', ['emit', 'emit_waking']);
+  // The clock of the rings goes by the test alone; the loop and the kernel are real.
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+  object.close();
+  expect(errors).toEqual([]);
+});
+
+function emit(count: number, bytes = 0): number {
+  return object.run('emit_waking', BigUint64Array.of(BigInt(count), BigInt(bytes)));
+}
+
+function upTo(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i);
+}
+
+function openRing(options: Partial<RingOptions> = {}): BpfRing {
+  return new BpfRing(object, 'records', {
+    recordBytesMax: 256,
+    wakeBy: 'adaptive',
+    intervalMs: INTERVAL_MS,
+    bufferBytes: 4096,
+    onBatch: ({ view, forEach }) => forEach((at) => numbers.push(view.getUint32(at, true))),
+    onError: (error) => errors.push(error),
+    ...options,
+  });
+}
+
+async function turnsOfTheLoop(count = TURNS): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Without the clock: what is handed out meanwhile came by the kernel's notice. */
+async function untilTaken(count: number): Promise<void> {
+  while (numbers.length < count) await turnsOfTheLoop(1);
+}
+
+/** Two records, the second one right after the first: from here on the timer takes what comes. */
+async function beginFlow(): Promise<void> {
+  await turnsOfTheLoop(3);
+  emit(1);
+  await untilTaken(1);
+  // Its drain is followed by one that finds nothing.
+  await turnsOfTheLoop(3);
+  emit(1);
+  await turnsOfTheLoop();
+}
+
+describe('while records are rare', () => {
+  it('each is handed out when it comes, by one wake-up and no timer', async () => {
+    using ring = openRing();
+    await turnsOfTheLoop();
+    for (let count = 1; count <= 20; count++) {
+      emit(1);
+      await untilTaken(count);
+      await turnsOfTheLoop(3);
+      expect(vi.getTimerCount()).toBe(0);
+      vi.advanceTimersByTime(INTERVAL_MS);
+    }
+    expect(numbers).toEqual(upTo(20));
+    expect(ring.wakeUps).toBe(20);
+  });
+
+  it('nothing wakes it for an hour without records, and the next one is handed out when it comes', async () => {
+    using ring = openRing();
+    await beginFlow();
+    vi.advanceTimersByTime(2 * INTERVAL_MS);
+    await turnsOfTheLoop();
+    const { wakeUps } = ring;
+    for (let hours = 0; hours < 1; hours += 0.1) {
+      vi.advanceTimersByTime(HOUR_MS / 10);
+      await turnsOfTheLoop();
+    }
+    expect(ring.wakeUps).toBe(wakeUps);
+    emit(1);
+    await untilTaken(3);
+    expect(ring.wakeUps).toBe(wakeUps + 1);
+  });
+
+  it('a burst that is longer than its buffer is handed out at once', async () => {
+    using ring = openRing();
+    await turnsOfTheLoop();
+    emit(1000);
+    await untilTaken(1000);
+    expect(numbers).toEqual(upTo(1000));
+    expect(ring.wakeUps).toBe(1);
+  });
+});
+
+describe('while records flow', () => {
+  it('they wait for the timer, and the kernel tells of none', async () => {
+    using ring = openRing();
+    await beginFlow();
+    expect(numbers).toEqual([0]);
+    const { wakeUps } = ring;
+    for (let interval = 1; interval <= 40; interval++) {
+      for (let count = 0; count < 5; count++) {
+        emit(1);
+        await turnsOfTheLoop(3);
+      }
+      expect(numbers).toHaveLength(interval === 1 ? 1 : 2 + 5 * (interval - 1));
+      vi.advanceTimersByTime(INTERVAL_MS);
+      expect(numbers).toEqual(upTo(2 + 5 * interval));
+    }
+    expect(ring.wakeUps).toBe(wakeUps + 40);
+  });
+
+  it('a drain by the timer that finds nothing ends it', async () => {
+    using ring = openRing();
+    await beginFlow();
+    vi.advanceTimersByTime(INTERVAL_MS);
+    expect(numbers).toEqual([0, 1]);
+    expect(vi.getTimerCount()).toBe(1);
+    vi.advanceTimersByTime(INTERVAL_MS);
+    await turnsOfTheLoop();
+    expect(vi.getTimerCount()).toBe(0);
+    emit(1);
+    await untilTaken(3);
+    expect(ring.wakeUps).toBe(5);
+  });
+
+  it('a record that comes between the last drain and the wait for notices is handed out', async () => {
+    using _ring = openRing();
+    await beginFlow();
+    vi.advanceTimersByTime(INTERVAL_MS);
+    vi.advanceTimersByTime(INTERVAL_MS);
+    // In the same turn of the loop, which has not begun to wait.
+    emit(1);
+    await untilTaken(3);
+    expect(numbers).toEqual([0, 1, 2]);
+  });
+
+  it('what is longer than the buffer is taken in the next turns, not at the next interval', async () => {
+    using _ring = openRing();
+    await beginFlow();
+    emit(1000);
+    vi.advanceTimersByTime(INTERVAL_MS);
+    await untilTaken(1002);
+    expect(numbers).toEqual(upTo(1002));
+  });
+});
+
+it('loses no record and hands none out twice, whatever comes when', async () => {
+  using ring = openRing();
+  let sent = 0;
+  for (let round = 0; round < 400; round++) {
+    const count = (round * 7) % 5 === 0 ? 0 : (round * 13) % 9;
+    sent += count - emit(count);
+    await turnsOfTheLoop(round % 4);
+    if (round % 3 !== 0) vi.advanceTimersByTime((round * 11) % (2 * INTERVAL_MS));
+    if (round % 97 === 0) ring.wakeBy((['epoll', 'timer', 'adaptive'] as const)[round % 3] ?? 'timer');
+  }
+  ring.wakeBy('adaptive');
+  await untilTaken(sent);
+  expect(numbers).toEqual(upTo(sent));
+});
+
+it('leaves no descriptor or handle of the loop after 300 changes', async () => {
+  using ring = openRing();
+  for (let change = 0; change < 300; change++) {
+    emit(1);
+    await turnsOfTheLoop(2);
+    vi.advanceTimersByTime(change % 3 === 0 ? 1 : INTERVAL_MS);
+  }
+  ring.drain();
+  expect(numbers).toEqual(upTo(300));
+});
