@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { BpfObject, BpfRing } from 'bpf-napi';
 import { median, type Row } from './measure.ts';
+import { benchRingRates } from './ring_rates.ts';
 
 const ADDON = fileURLToPath(new URL('../bpf-napi', import.meta.url));
 const RECORD_BYTES = 128;
@@ -11,8 +12,12 @@ const RECORDS = Math.floor(RING_BYTES / (RECORD_BYTES + 8)) - 1;
 const RUNS = 40;
 const NEVER_MS = 2 ** 30;
 
-/** Records of the size of an event, from the ring into JavaScript, each looked at. */
+/** Records of the size of an event, from the ring into JavaScript: what a full ring costs, and at several rates. */
 export async function benchRing(): Promise<Row[]> {
+  return [...(await benchFullRing()), ...(await benchRingRates())];
+}
+
+async function benchFullRing(): Promise<Row[]> {
   execFileSync('make', ['-s', '-C', ADDON, 'test-objects'], {
     env: { ...process.env, PATH: `${process.execPath.replace(/\/[^/]+$/, '')}:${process.env['PATH']}` },
   });
