@@ -18,6 +18,7 @@ import type { PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import { LIFECYCLE_HOOKS, Lifecycle } from '#pods/lifecycle.ts';
 import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
+import { NetnsNames } from '#pods/netns_names.ts';
 import { PodFilterTracker } from '#pods/pod_filters.ts';
 import { NetnsRegistry, RETIRED_MAX } from '#pods/registry.ts';
 import { Scanner } from '#pods/scanner.ts';
@@ -35,6 +36,7 @@ import type { Sources } from '#sources/sources.ts';
 import { Collection } from './collection.ts';
 import { DISCOVERY, DiscoveryStatus } from './discovery_status.ts';
 import { lastWords } from './last_words.ts';
+import { LookPace } from './look_pace.ts';
 import type { KernelOptions, Page, Scraping } from './messages.ts';
 import { openSources } from './open_sources.ts';
 import { EventOutbox } from './outbox.ts';
@@ -48,8 +50,6 @@ export interface KernelHooks {
   readonly log: KernelLog;
 }
 
-/** Births are seen within two seconds. */
-const REFRESH_EVERY_MS = 1_000;
 /** However many ask for trouble, there is no more than a collection in such a time for them. */
 const FRESH_MS = 2_000;
 
@@ -78,7 +78,8 @@ export class Kernel implements AsyncDisposable {
   readonly #collection = new Collection(() => this.collect());
   readonly #hasPods: boolean;
   #refreshFailure = '';
-  #timer: NodeJS.Timeout | undefined;
+  readonly #names: NetnsNames;
+  readonly #pace: LookPace;
 
   private constructor(options: KernelOptions, hooks: KernelHooks, bpf: BpfSource, netns: BpfNetnsKernel) {
     const { paths } = options;
@@ -122,7 +123,13 @@ export class Kernel implements AsyncDisposable {
       paths,
       registry: this.#registry,
       owners: this.#owners,
+      told: () => this.#pace.stir(),
       warn: (message) => hooks.log('warn', message),
+    });
+    this.#names = new NetnsNames(paths.netns, () => this.#pace.stir());
+    this.#pace = new LookPace({
+      look: () => this.#lookAround(),
+      isRestless: () => this.#registry.isUnsettled || !this.#life.tellsBirths || !this.#names.follow(),
     });
     this.#discovery = new DiscoveryStatus(this.#registry, this.#life);
     this.#runTimes = new RunTimes(paths.proc);
@@ -147,7 +154,7 @@ export class Kernel implements AsyncDisposable {
     const kernel = new Kernel(options, hooks, bpf, netns);
     await kernel.#scanner.refresh();
     await kernel.#life.start();
-    kernel.#schedule();
+    kernel.#pace.start();
     return kernel;
   }
 
@@ -231,7 +238,8 @@ export class Kernel implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    clearTimeout(this.#timer);
+    this.#pace[Symbol.dispose]();
+    this.#names[Symbol.dispose]();
     await this.#supervisor[Symbol.asyncDispose]();
     this.#outbox[Symbol.dispose]();
     this.#runTimes[Symbol.dispose]();
@@ -251,14 +259,10 @@ export class Kernel implements AsyncDisposable {
     return last && this.#directory.name(last);
   }
 
-  #schedule(): void {
-    this.#timer = setTimeout(async () => {
-      await this.#refresh();
-      // Who is dropped for want of room may be one that lost packets: it is known only once they are collected.
-      if (this.#registry.retired.unknown > RETIRED_MAX / 2) await this.#collection.fresh(async () => undefined);
-      this.#schedule();
-    }, REFRESH_EVERY_MS);
-    this.#timer.unref();
+  async #lookAround(): Promise<void> {
+    await this.#refresh();
+    // Who is dropped for want of room may be one that lost packets: it is known only once they are collected.
+    if (this.#registry.retired.unknown > RETIRED_MAX / 2) await this.#collection.fresh(async () => undefined);
   }
 
   async #refresh(look = () => this.#scanner.refresh()): Promise<void> {

@@ -22,7 +22,7 @@ it.each([new Unsupported('this kernel has no BTF'), new Error('no memory')])(
     const warnings: string[] = [];
     const registry = new NetnsRegistry(DEFAULT_PATHS);
     const options = { bpf, cpus: cpusOf('/sys'), paths: DEFAULT_PATHS, registry, owners: new OwnerSlots(registry) };
-    using life = new Lifecycle({ ...options, warn: (message) => warnings.push(message) });
+    using life = new Lifecycle({ ...options, told: () => undefined, warn: (message) => warnings.push(message) });
     await life.start();
     expect(life.health.reader).toBe('scan');
     expect(life.health.degraded).toEqual([

@@ -66,12 +66,15 @@ export interface LifecycleOptions {
   readonly paths: Paths;
   readonly registry: NetnsRegistry;
   readonly owners: Owners;
+  /** Births or deaths were told. */
+  readonly told: () => void;
   readonly warn: (message: string) => void;
 }
 
 interface Running extends Disposable {
   readonly instance: EbpfInstance;
   readonly ring: BpfRing;
+  readonly programs: ReadonlySet<string>;
 }
 
 /**
@@ -109,8 +112,13 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     return { ...health, degraded: [...health.degraded, outside] };
   }
 
+  /** A Pod is told of as soon as its first program begins. */
+  get tellsBirths(): boolean {
+    return !this.#isOutside && this.#has(EXECUTES);
+  }
+
   get tellsDeaths(): boolean {
-    return this.#running?.instance.programs().some(({ name }) => name === STARTS) ?? false;
+    return this.#has(STARTS);
   }
 
   get untoldDeaths(): Counter | undefined {
@@ -155,7 +163,7 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     const ring = resources.use(this.#openRing(object));
     resources.use(registry.listen(this));
     const all = resources.move();
-    return { instance, ring, [Symbol.dispose]: () => all.dispose() };
+    return { instance, ring, programs: new Set(open.programs), [Symbol.dispose]: () => all.dispose() };
   }
 
   #spec(possible: readonly number[]): Omit<ObjectSpec<Layout>, 'programs'> {
@@ -174,13 +182,20 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     };
   }
 
+  #has(program: Layout['program']): boolean {
+    return this.#running?.programs.has(program) ?? false;
+  }
+
   #openRing(object: BpfObject): BpfRing {
     return new BpfRing(object, RING, {
       recordBytesMax: lifeDeath.SIZE,
+      wakeBy: 'adaptive',
       intervalMs: DRAIN_EVERY_MS,
       bufferBytes: DRAIN_BYTES,
-      onBatch: ({ view, forEach }) =>
-        forEach((at) => (lifeBirth.kind(view, at) === lifeKind.birth ? this.#birth(view, at) : this.#death(view, at))),
+      onBatch: ({ view, forEach }) => {
+        forEach((at) => (lifeBirth.kind(view, at) === lifeKind.birth ? this.#birth(view, at) : this.#death(view, at)));
+        this.#options.told();
+      },
       onError: (error) => this.#warnOfRing(error),
     });
   }

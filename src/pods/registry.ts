@@ -303,11 +303,15 @@ export class NetnsRegistry implements NetnsIndex {
     for (const id of before) if (!others.has(id) && this.#forget(id)) this.#changed = true;
   }
 
-  /** Whether a scan may find something: a namespace that is new, or so young that its owner may still appear, or a process that has moved. */
+  /** Whether a scan may find something: a namespace that is new, or what is told by {@link isUnsettled}. */
   needsScan(live: readonly NetnsRow[]): boolean {
+    return this.isUnsettled || live.some(({ id }) => !this.#known.has(id) && !this.#unowned.has(id));
+  }
+
+  /** Whether a namespace is so young that its owner may still appear, or a process has moved. */
+  get isUnsettled(): boolean {
     return (
       this.#hasMoved ||
-      live.some(({ id }) => !this.#known.has(id) && !this.#unowned.has(id)) ||
       [...this.#unowned.values()].some((bornMs) => this.#isYoung(bornMs)) ||
       [...this.#known.values()].some(
         ({ id, bornMs, isUnconfirmed }) => isUnconfirmed || (this.#isYoung(bornMs) && !this.#isSettled(id)),

@@ -50,7 +50,7 @@ export class Scanner {
   }
 
   /**
-   * Looks for births and deaths. Cheap where nothing has changed: to be called every second and before each scrape. Callers
+   * Looks for births and deaths. Cheap where nothing has changed: to be called every few seconds and before each scrape. Callers
    * at the same time share one look.
    * @throws where /proc cannot be read
    */

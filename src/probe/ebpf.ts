@@ -30,7 +30,7 @@ const BUCKETS: CommonMap = 'event_buckets';
 /** An owner may have so much of the ring filled, as a part of it, while its reader is late. */
 const RING_SHARES = 4;
 
-/** Events wait in the kernel for so long: a ring of 1 MiB holds 5,000 of 200 bytes, so 100,000 a second are no trouble. */
+/** Events that flow wait in the kernel for so long: a ring of 1 MiB holds 5,000 of 200 bytes, so 100,000 a second are no trouble. */
 const DRAIN_EVERY_MS = 25;
 const DRAIN_BYTES = 256 * 1024;
 
@@ -302,6 +302,7 @@ function openRing(
 ): BpfRing {
   return new BpfRing(object, RING, {
     recordBytesMax,
+    wakeBy: 'adaptive',
     intervalMs: DRAIN_EVERY_MS,
     bufferBytes: DRAIN_BYTES,
     onBatch: ({ view, forEach }) => {

@@ -120,8 +120,8 @@ static __always_inline void *event_reserve(__u64 netns, struct netns_clue clue, 
 	return event;
 }
 
-/* User space drains the ring on a timer: a wake-up for each event costs ten times as much. */
+/* Wakes the reader only where it has taken all before. While events flow it waits for a timer, and for no wake-up. */
 static __always_inline void event_submit(void *event)
 {
-	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(event, 0);
 }

@@ -147,7 +147,7 @@ int BPF_PROG(process_executes, struct task_struct *task)
 	birth->start = BPF_CORE_READ(task, start_boottime);
 	birth->pid = pid;
 	__builtin_memcpy(&birth->owner, owner, sizeof(birth->owner));
-	bpf_ringbuf_submit(birth, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(birth, 0);
 	return 0;
 }
 
@@ -200,7 +200,7 @@ static __always_inline void copy_counters(struct net *net, const struct mib_cpus
 	death->time = bpf_ktime_get_ns();
 	death->boot = bpf_ktime_get_boot_ns();
 	bpf_probe_read_kernel(&death->row, sizeof(death->row), row);
-	bpf_ringbuf_submit(death, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(death, 0);
 }
 
 /*

@@ -1,0 +1,41 @@
+import { type FSWatcher, watch } from 'node:fs';
+import { basename } from 'node:path';
+
+/** Follows the folder in which network namespaces get names (`ip netns add`), by inotify. */
+export class NetnsNames implements Disposable {
+  readonly #folder: string;
+  readonly #changed: () => void;
+  #watcher: FSWatcher | undefined;
+
+  /** @param changed a name was given, or taken away */
+  constructor(folder: string, changed: () => void) {
+    this.#folder = folder;
+    this.#changed = changed;
+  }
+
+  /**
+   * Begins, where it does not follow the folder yet. One that is not there comes with the first name.
+   * @returns false where names go unnoticed: all of inotify is used up (man 2 inotify_add_watch)
+   */
+  follow(): boolean {
+    if (this.#watcher !== undefined) return true;
+    try {
+      this.#watcher = watch(this.#folder, { persistent: false }, (_, name) => this.#tell(name));
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code === 'ENOENT';
+    }
+    this.#watcher.on('error', () => this[Symbol.dispose]());
+    return true;
+  }
+
+  [Symbol.dispose](): void {
+    this.#watcher?.close();
+    this.#watcher = undefined;
+  }
+
+  #tell(name: string | null): void {
+    // libuv tells of the folder itself by its own name: another one may have its path from now on.
+    if (name === null || name === basename(this.#folder)) this[Symbol.dispose]();
+    this.#changed();
+  }
+}

@@ -1,0 +1,58 @@
+import { BpfRing } from 'bpf-napi';
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
+import { dropUdp } from '../support/event_rate.ts';
+import { HostPair } from '../support/hosts.ts';
+import { TestKernel } from '../support/kernel.ts';
+
+const SILENCE_MS = 10_000;
+const STEP_MS = 25;
+/** A ring is woken for records: by the notice, by one that begins a flow, and by the drain that ends it. */
+const WAKE_UPS_A_BATCH = 3;
+const PORT = 7_001;
+
+let pair: HostPair;
+let agent: TestKernel;
+
+beforeAll(async () => {
+  pair = await HostPair.create();
+  dropUdp(pair);
+});
+afterAll(() => pair[Symbol.asyncDispose]());
+afterEach(async () => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+  await agent[Symbol.asyncDispose]();
+});
+
+/** The clock of the agent goes by the test; the loop, the kernel and its notices are real. */
+async function passTime(ms: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += STEP_MS) {
+    await vi.advanceTimersByTimeAsync(STEP_MS);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+it('wakes no ring while no record comes, and has the first record after that', async () => {
+  const drain = vi.spyOn(BpfRing.prototype, 'drain');
+  const pod = pair.b.netns.name;
+  agent = await TestKernel.open(`{ probes: { packetloss: { pods: { names: [${pod}] } } } }`);
+  const rings = [...new Set(drain.mock.contexts)] as BpfRing[];
+  // Of births and deaths, and of each probe that is on by default and has events.
+  expect(rings).toHaveLength(4);
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  await passTime(4 * STEP_MS);
+  drain.mockClear();
+  const before = rings.map(({ wakeUps }) => wakeUps);
+  await passTime(SILENCE_MS);
+  for (const [index, ring] of rings.entries()) {
+    // Other namespaces of the machine have births and resets of their own.
+    const batches = drain.mock.contexts.filter(
+      (context, call) => context === ring && Number(drain.mock.results[call]?.value) > 0,
+    );
+    expect(ring.wakeUps - (before[index] ?? 0)).toBeLessThanOrEqual(WAKE_UPS_A_BATCH * batches.length + 2);
+  }
+  agent.events.length = 0;
+  await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 1, bytes: 9 });
+  const isTold = () => agent.events.some((event) => event.pod === pod && event.dst?.endsWith(`:${PORT}`));
+  while (!isTold()) await passTime(STEP_MS);
+});
