@@ -153,8 +153,8 @@ describe('a thread that hangs', () => {
   async function hang(): Promise<FakeWorker> {
     const hung = last();
     hung.hangs = true;
-    // Up to a second until a ping and as long until it is found silent for too long; then the pause before the next thread.
-    await vi.advanceTimersByTimeAsync(HANG_MS + 3_000);
+    // Up to the time of a hang until a ping, the same until its answer is missed, and the pause before the next thread.
+    await vi.advanceTimersByTimeAsync(2 * HANG_MS + 3_000);
     return hung;
   }
 
@@ -221,6 +221,17 @@ describe('a thread that hangs', () => {
     ]);
     await client.page('text', 1_000, SCRAPER);
     expect(asked()).toHaveLength(PAGES_MAX + 1);
+  });
+
+  it('is pinged once in the time of a hang where it is asked nothing, and within a second where it owes an answer', async () => {
+    await client.start();
+    await vi.advanceTimersByTimeAsync(4 * HANG_MS);
+    expect(last().asked.filter(({ name }) => name === 'ping')).toHaveLength(4);
+    last().hangs = true;
+    const answer = client.ask('probes', null).catch(({ message }: Error) => message);
+    await vi.advanceTimersByTimeAsync(HANG_MS + 2_000);
+    expect(await answer).toMatch(/^the kernel thread did not answer/);
+    expect(client.stuckThreads).toBe(1);
   });
 
   it('is not replaced once three hang, until one of them ends', async () => {

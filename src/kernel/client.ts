@@ -157,7 +157,9 @@ export class KernelClient implements AsyncDisposable {
   ): Promise<Questions[Name]['answer']> {
     const { thread } = this.#keeper;
     if (thread === undefined) return Promise.reject(new NoThreadError('the kernel thread is being replaced'));
-    return thread.ask(name, ask, signal);
+    const answer = thread.ask(name, ask, signal);
+    this.#keeper.asked();
+    return answer;
   }
 
   /** Closes every probe, in good order where the thread answers. */

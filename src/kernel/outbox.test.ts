@@ -5,6 +5,7 @@ import { asNetnsId } from '#core/netns.ts';
 import { formatTimeNs } from '#events/envelope.ts';
 import type { Entity } from '#pods/entity.ts';
 import { packetloss } from '#probes/packetloss/packetloss.ts';
+import { eventually } from '../../test/support/oracle.ts';
 import { EventOutbox } from './outbox.ts';
 
 const KNOWN = asNetnsId(1);
@@ -94,9 +95,10 @@ it('names the events of a namespace, however many another has that nobody finds'
   const { drop, sent } = setUp(true);
   for (let index = 0; index < 20_000; index++) drop(STRANGE);
   drop(NEW);
-  await wait(50);
-  const records = sent.flat();
-  expect(records).toHaveLength(20_001);
+  const records = await eventually(() => {
+    expect(sent.flat()).toHaveLength(20_001);
+    return sent.flat();
+  });
   expect(records.filter(({ pod }) => pod === 'newborn')).toHaveLength(1);
 });
 

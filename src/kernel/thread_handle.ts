@@ -72,6 +72,11 @@ export class ThreadHandle {
     return this.#pingedMs === undefined ? 0 : performance.now() - this.#pingedMs;
   }
 
+  /** It was asked something that it has not answered. */
+  get owesAnswer(): boolean {
+    return this.#pending.size > 0;
+  }
+
   /** Sends a ping, unless one is unanswered. */
   ping(): void {
     if (this.#pingedMs !== undefined) return;

@@ -13,6 +13,7 @@ export interface ThreadKeeperOptions {
   readonly hangMs: number;
 }
 
+/** A thread that owes an answer is looked at so often; one that is asked nothing, once in the time of a hang. */
 const PING_EVERY_MS = 1_000;
 const START_DEADLINE_MS = 30_000;
 /** A thread closes its probes within this time, and ends within that one, unless it is stuck. */
@@ -40,7 +41,9 @@ export class ThreadKeeper implements AsyncDisposable {
   #restarts = 0;
   #restartMs = RESTART_FIRST_MS;
   #restartTimer: NodeJS.Timeout | undefined;
-  #pingTimer: NodeJS.Timeout | undefined;
+  #pulseTimer: NodeJS.Timeout | undefined;
+  /** Pause before the next look at the thread, in milliseconds; 0 where none is due. */
+  #pulseMs = 0;
   #isClosed = false;
 
   constructor(options: ThreadKeeperOptions) {
@@ -65,14 +68,18 @@ export class ThreadKeeper implements AsyncDisposable {
   /** @throws what keeps the first thread from starting: later ones are retried */
   async start(): Promise<void> {
     await this.#start();
-    this.#pingTimer = setInterval(() => this.#checkPulse(), Math.min(PING_EVERY_MS, this.#options.hangMs / 2));
-    this.#pingTimer.unref();
+    this.#watchPulse();
+  }
+
+  /** The thread was asked something: it is looked at soon. */
+  asked(): void {
+    if (this.#pulseMs === this.#options.hangMs) this.#watchPulse();
   }
 
   /** Lets the thread close every probe, where it answers, and ends it. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
-    clearInterval(this.#pingTimer);
+    clearTimeout(this.#pulseTimer);
     clearTimeout(this.#restartTimer);
     if (this.#thread !== undefined) {
       const closeMs = this.#thread.silentMs > SILENT_MS ? 0 : Math.min(this.#options.hangMs, CLOSE_MS);
@@ -101,6 +108,19 @@ export class ThreadKeeper implements AsyncDisposable {
     if (this.#isClosed) throw new Error('closed');
     this.#thread = thread;
     await this.#options.started(thread);
+  }
+
+  #watchPulse(): void {
+    if (this.#isClosed) return;
+    const { hangMs } = this.#options;
+    clearTimeout(this.#pulseTimer);
+    this.#pulseMs = this.#thread?.owesAnswer ? Math.min(PING_EVERY_MS, hangMs / 2) : hangMs;
+    this.#pulseTimer = setTimeout(() => {
+      // Before the ping, which a thread that is well answers long before the next look.
+      this.#watchPulse();
+      this.#checkPulse();
+    }, this.#pulseMs);
+    this.#pulseTimer.unref();
   }
 
   #checkPulse(): void {
