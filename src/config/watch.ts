@@ -12,8 +12,10 @@ const SETTLE_MS = 50;
 const REST_MS = 300;
 /** One that is changed all the time is taken as it is after this. */
 const UNREST_MAX_MS = 5_000;
-/** A look at the file itself, for what inotify does not tell: a remount, a directory that was replaced, no watches left. */
-const POLL_MS = 1_000;
+/** A look at the file itself, for what inotify does not tell: a remount, a change behind a link that leads elsewhere. */
+const POLL_MS = 10_000;
+/** The same where there is no watch, and soon after the start: the file may have changed before it was watched. */
+const POLL_ALONE_MS = 1_000;
 
 /** The text of the file, or the reason why it cannot be read. */
 export type FileContent = { readonly text: string } | { readonly error: string };
@@ -37,14 +39,15 @@ export interface FileWatcherOptions {
 export class FileWatcher implements Disposable {
   readonly #options: FileWatcherOptions;
   readonly #clock: Clock;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
   readonly #ending = new AbortController();
   #watcher: FSWatcher | undefined;
   #settling: NodeJS.Timeout | undefined;
   #last: string;
   #stamp = '';
   #notice = '';
-  #isPolling = false;
+  #isLooking = false;
+  #isLookDue = false;
   #reading: Promise<void> = Promise.resolve();
 
   constructor(options: FileWatcherOptions) {
@@ -52,8 +55,7 @@ export class FileWatcher implements Disposable {
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#last = JSON.stringify(options.initial);
     this.#watch();
-    this.#timer = setInterval(() => void this.#poll(), POLL_MS);
-    this.#timer.unref();
+    this.#schedule(POLL_ALONE_MS);
   }
 
   /** Why changes are noticed late; empty where they are not. */
@@ -63,7 +65,7 @@ export class FileWatcher implements Disposable {
 
   [Symbol.dispose](): void {
     this.#ending.abort();
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     clearTimeout(this.#settling);
     this.#watcher?.close();
   }
@@ -91,16 +93,36 @@ export class FileWatcher implements Disposable {
     this.#notice = notice;
   }
 
+  /** What has happened may be that the directory itself was replaced, and the watch with it. */
   #settle(): void {
     clearTimeout(this.#settling);
-    this.#settling = setTimeout(() => void this.#read(), SETTLE_MS);
+    this.#settling = setTimeout(() => {
+      void this.#read();
+      void this.#look();
+    }, SETTLE_MS);
+  }
+
+  #schedule(pauseMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#look(), pauseMs);
+    this.#timer.unref();
+  }
+
+  /** One look after the other; those that are asked for meanwhile are one. */
+  async #look(): Promise<void> {
+    this.#isLookDue = true;
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    while (this.#isLookDue) {
+      this.#isLookDue = false;
+      await this.#poll();
+    }
+    this.#isLooking = false;
+    if (!this.#ending.signal.aborted) this.#schedule(this.#watcher === undefined ? POLL_ALONE_MS : POLL_MS);
   }
 
   async #poll(): Promise<void> {
-    if (this.#isPolling) return;
-    this.#isPolling = true;
     const stamp = await this.#stampOf();
-    this.#isPolling = false;
     if (this.#ending.signal.aborted) return;
     if (stamp !== this.#stamp) {
       this.#stamp = stamp;

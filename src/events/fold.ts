@@ -73,11 +73,7 @@ export class EventFold implements Disposable {
   set windowMs(windowMs: number) {
     if (windowMs === this.#windowMs) return;
     this.flush();
-    clearInterval(this.#timer);
     this.#windowMs = windowMs;
-    if (windowMs === 0) return;
-    this.#timer = setInterval(() => this.sweep(), windowMs / LOOKS_PER_WINDOW);
-    this.#timer.unref();
   }
 
   /** What is held goes out. */
@@ -125,6 +121,7 @@ export class EventFold implements Disposable {
       for (const { text } of window.keys) this.#byKey.delete(text);
       if (window.last !== undefined) this.#open(window.keys);
     }
+    if (this.#windows.size === 0) this.#rest();
     this.#send(due);
   }
 
@@ -133,12 +130,23 @@ export class EventFold implements Disposable {
     const windows = [...this.#windows];
     this.#windows.clear();
     this.#byKey.clear();
+    this.#rest();
     this.#send(windows);
   }
 
   [Symbol.dispose](): void {
-    clearInterval(this.#timer);
     this.flush();
+  }
+
+  /** Looks at the windows from now on, while there is one. */
+  #watch(): void {
+    this.#timer ??= setInterval(() => this.sweep(), this.#windowMs / LOOKS_PER_WINDOW);
+    this.#timer.unref();
+  }
+
+  #rest(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
   }
 
   #open(keys: readonly Key[]): void {
@@ -146,6 +154,7 @@ export class EventFold implements Disposable {
     const window = { endsMs, keys, ports: new Set<number>(), last: undefined, firstTime: '', count: 0 };
     this.#windows.add(window);
     for (const { text } of keys) this.#byKey.set(text, window);
+    this.#watch();
   }
 
   /** Learns which end is the client, where the window that is found did not know. */
