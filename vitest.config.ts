@@ -12,6 +12,7 @@ const ALONE: Readonly<Record<string, string>> = {
   'test/kernel/sock.test.ts': 'compares the orphaned and allocated sockets of the machine',
   'test/kernel/softirq.test.ts': 'looks at the softirqs of the machine, with a limit of events for all',
   'test/kernel/tcp_readers.test.ts': 'counts how often a walk sees connections in the making',
+  'test/e2e/idle.test.ts': 'counts what wakes an agent, which others do all the time',
   'test/e2e/real_pods.test.ts': 'measures the memory of an agent, which grows with the namespaces of others',
   'test/e2e/loki_agent.test.ts': 'makes 5,000 drops a second, none of which may be lost',
 };
