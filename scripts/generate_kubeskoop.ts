@@ -1,4 +1,4 @@
-import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
+import { isClosed, type MetricDescriptor, type MetricSet } from '#probe/metric.ts';
 import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
 import { type Equivalent, isMissing, type KubeskoopProbe } from '../dashboards/kubeskoop/entry.ts';
 import { KUBESKOOP } from '../dashboards/kubeskoop/names.ts';
@@ -7,10 +7,11 @@ import { rulesTestFile } from '../dashboards/kubeskoop/rules_test_file.ts';
 import { table } from './markdown.ts';
 import { writeGenerated } from './write_generated.ts';
 
-/** Writes dashboards/rules/kubeskoop.yaml, its test, and docs/kubeskoop-names.md from dashboards/kubeskoop/names.ts. */
+/** Writes dashboards/rules/kubeskoop.yaml, its test, docs/kubeskoop-names.md and the fields of `netsonde convert` from dashboards/kubeskoop/names.ts. */
 
 const RULES = new URL('../dashboards/rules/', import.meta.url);
 const RULE_FILE = 'kubeskoop.yaml';
+const LINE_MAX = 120;
 const NOTICE = 'Made by scripts/generate_kubeskoop.ts from dashboards/kubeskoop/names.ts. Do not edit.';
 
 const descriptors: readonly MetricDescriptor[] = PROBES.flatMap(({ metrics }) => Object.values(metrics as MetricSet));
@@ -32,8 +33,8 @@ dashboards and alerts go on working while both are moved. How to move all of it 
    \`\`\`
 
    They are evaluated at the interval of Prometheus, which should not be longer than that of the scrapes.
-3. Switch on what you use and is not shown by default: probes that are off, and, with \`detail: full\` for all probes or for one, the metrics that are
-   \`full\` below.
+3. Switch on what you use and is not shown by default: probes that are off, and, with \`detail: full\` or a list \`fields\`, the metrics that are
+   \`full\` below. [\`netsonde convert\`](migration.md) writes both.
 
 ## What the rules give
 
@@ -81,6 +82,43 @@ function missingNames(): string[] {
   );
 }
 
+/** The entries of `fields` that show what these are made from. Labels whose values are not listed cannot be chosen by. */
+function fieldsOf({ metrics }: KubeskoopProbe): string[] {
+  const equivalents = Object.values(metrics).filter((entry): entry is Equivalent => !isMissing(entry));
+  return [...Map.groupBy(equivalents, ({ metric }) => metric)].map(([metric, group]) => {
+    const labels = descriptors.find(({ name }) => name === metric)?.labels ?? {};
+    const chosen = group.map(({ only = {} }) =>
+      Object.entries(only).filter(([label]) => labels[label] !== undefined && isClosed(labels[label])),
+    );
+    const [first] = chosen.flat();
+    // A label of one of them only would leave out what another counts.
+    if (first === undefined || !chosen.every((pairs) => pairs.length === 1 && pairs[0]?.[0] === first[0]))
+      return metric;
+    return selector({ metric, only: { [first[0]]: chosen.flatMap((pairs) => pairs[0]?.[1] ?? []) as [string] } });
+  });
+}
+
+/** As biome formats it. */
+function fieldsFile(): string {
+  const entries = KUBESKOOP.flatMap((probe) => {
+    const fields = fieldsOf(probe).map((field) => `'${field}'`);
+    if (fields.length === 0) return [];
+    const line = `  ${PROBE_ALIASES.get(probe.probe) ?? probe.probe}: [${fields.join(', ')}],`;
+    return line.length <= LINE_MAX
+      ? [line]
+      : [line.slice(0, line.indexOf('[') + 1), ...fields.map((field) => `    ${field},`), '  ],'];
+  });
+  return [
+    `// ${NOTICE}`,
+    '',
+    "/** By probe: the series that give the numbers of KubeSkoop's metrics, as `fields` of its section takes them. */",
+    'export const FIELDS: Readonly<Record<string, readonly string[]>> = {',
+    ...entries,
+    '};',
+    '',
+  ].join('\n');
+}
+
 function namesPage(): string {
   return [
     `<!-- ${NOTICE} -->`,
@@ -110,3 +148,4 @@ function namesPage(): string {
 writeGenerated(new URL(RULE_FILE, RULES), `# ${NOTICE}\n${rulesFile()}`);
 writeGenerated(new URL('kubeskoop.test.yaml', RULES), `# ${NOTICE}\n${rulesTestFile(RULE_FILE, descriptors)}`);
 writeGenerated(new URL('../docs/kubeskoop-names.md', import.meta.url), namesPage());
+writeGenerated(new URL('../src/commands/kubeskoop/fields.ts', import.meta.url), fieldsFile());

@@ -1,3 +1,5 @@
+import type { AnyProbe } from '#probe/contract.ts';
+import { type Field, parseField } from '#probe/fields.ts';
 import { isClosed, type MetricDescriptor, type MetricSet } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
 
@@ -11,13 +13,29 @@ const USUAL_IN_ALL: Readonly<Record<string, number>> = {
 /** Beside its buckets a histogram has +Inf, sum and count. */
 const OF_HISTOGRAM = 3;
 
-function seriesOf({ name, labels, buckets }: MetricDescriptor): number {
+function seriesOf({ name, labels, buckets }: MetricDescriptor, only: Field['only'] = {}, shown = buckets?.length): number {
   const usual = USUAL_IN_ALL[name];
   if (usual !== undefined) return usual;
   return Object.entries(labels).reduce(
-    (product, [key, label]) => product * (isClosed(label) ? label.values.length : (USUAL[key] ?? 0)),
-    buckets === undefined ? 1 : buckets.length + OF_HISTOGRAM,
+    (product, [key, label]) => product * (only[key]?.length ?? (isClosed(label) ? label.values.length : (USUAL[key] ?? 0))),
+    shown === undefined ? 1 : shown + OF_HISTOGRAM,
   );
+}
+
+/**
+ * Series that a Pod has of one probe.
+ * @param fields those that are shown; undefined: the probe's core
+ * @param buckets of a histogram that are shown; undefined: all
+ */
+export function seriesOfPod(probe: AnyProbe, fields: readonly string[] | undefined, buckets?: number): number {
+  const metrics = Object.values<MetricDescriptor>(probe.metrics as MetricSet).filter(({ scope }) => scope === 'pod');
+  const chosen =
+    fields?.map((text) => parseField(text)) ??
+    metrics.filter(({ detail }) => detail === 'core').map(({ name: metric }) => ({ metric, only: {} }));
+  return chosen.reduce((total, field) => {
+    const metric = metrics.find(({ name }) => name === field?.metric);
+    return metric === undefined ? total : total + seriesOf(metric, field?.only, metric.buckets && buckets);
+  }, 0);
 }
 
 function sum(metrics: readonly MetricDescriptor[]): number {

@@ -11,6 +11,10 @@ function devices(metric: Equivalent['metric']): Equivalent {
   return same(metric, { without: { device: 'lo' } });
 }
 
+function ipv4(metric: Equivalent['metric']): Equivalent {
+  return same(metric, { only: { family: ['ipv4'] } });
+}
+
 function abort(cause: string): Equivalent {
   return same('netsonde_tcp_aborts_total', { only: { cause: [cause] } });
 }
@@ -69,43 +73,43 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   },
   {
     probe: 'udp',
-    remark: 'IPv4 and IPv6 added up; KubeSkoop has IPv4 only.',
+    remark: 'IPv4 only, as with KubeSkoop; ours have IPv6 as well, under `family="ipv6"`.',
     metrics: {
-      kubeskoop_udp_indatagrams: same('netsonde_udp_received_datagrams_total'),
-      kubeskoop_udp_noports: same('netsonde_udp_no_port_total'),
-      kubeskoop_udp_inerrors: same('netsonde_udp_receive_errors_total'),
-      kubeskoop_udp_outdatagrams: same('netsonde_udp_sent_datagrams_total'),
-      kubeskoop_udp_rcvbuferrors: same('netsonde_udp_receive_buffer_errors_total'),
-      kubeskoop_udp_sndbuferrors: same('netsonde_udp_send_buffer_errors_total'),
-      kubeskoop_udp_incsumerrors: same('netsonde_udp_checksum_errors_total'),
-      kubeskoop_udp_ignoredmulti: same('netsonde_udp_ignored_multicast_total'),
+      kubeskoop_udp_indatagrams: ipv4('netsonde_udp_received_datagrams_total'),
+      kubeskoop_udp_noports: ipv4('netsonde_udp_no_port_total'),
+      kubeskoop_udp_inerrors: ipv4('netsonde_udp_receive_errors_total'),
+      kubeskoop_udp_outdatagrams: ipv4('netsonde_udp_sent_datagrams_total'),
+      kubeskoop_udp_rcvbuferrors: ipv4('netsonde_udp_receive_buffer_errors_total'),
+      kubeskoop_udp_sndbuferrors: ipv4('netsonde_udp_send_buffer_errors_total'),
+      kubeskoop_udp_incsumerrors: ipv4('netsonde_udp_checksum_errors_total'),
+      kubeskoop_udp_ignoredmulti: ipv4('netsonde_udp_ignored_multicast_total'),
     },
   },
   {
     probe: 'ip',
-    remark: 'IPv4 and IPv6 added up, but for the two settings; KubeSkoop has IPv4 only.',
+    remark: 'IPv4 only, as with KubeSkoop; ours have IPv6 as well, under `family="ipv6"`.',
     metrics: {
       kubeskoop_ip_forwarding: same('netsonde_ip_forwarding_enabled', {
         remark: '0 where it is off, as KubeSkoop says of its own; it shows 2',
       }),
       kubeskoop_ip_defaultttl: same('netsonde_ip_default_ttl'),
-      kubeskoop_ip_inreceives: same('netsonde_ip_received_packets_total'),
-      kubeskoop_ip_inhdrerrors: same('netsonde_ip_receive_header_errors_total'),
-      kubeskoop_ip_inaddrerrors: same('netsonde_ip_receive_address_errors_total'),
-      kubeskoop_ip_forwdatagrams: same('netsonde_ip_forwarded_packets_total'),
-      kubeskoop_ip_inunknownprotos: same('netsonde_ip_receive_unknown_protocols_total'),
-      kubeskoop_ip_indiscards: same('netsonde_ip_receive_discards_total'),
-      kubeskoop_ip_indelivers: same('netsonde_ip_delivered_packets_total'),
-      kubeskoop_ip_outrequests: same('netsonde_ip_sent_packets_total'),
-      kubeskoop_ip_outdiscards: same('netsonde_ip_send_discards_total'),
-      kubeskoop_ip_outnoroutes: same('netsonde_ip_send_no_routes_total'),
-      kubeskoop_ip_reasmtimeout: same('netsonde_ip_reassembly_timeouts_total'),
-      kubeskoop_ip_reasmreqds: same('netsonde_ip_reassembly_required_total'),
-      kubeskoop_ip_reasmoks: same('netsonde_ip_reassembly_succeeded_total'),
-      kubeskoop_ip_reasmfails: same('netsonde_ip_reassembly_failures_total'),
-      kubeskoop_ip_fragoks: same('netsonde_ip_fragmented_packets_total'),
-      kubeskoop_ip_fragfails: same('netsonde_ip_fragmentation_failures_total'),
-      kubeskoop_ip_fragcreates: same('netsonde_ip_fragments_generated_total'),
+      kubeskoop_ip_inreceives: ipv4('netsonde_ip_received_packets_total'),
+      kubeskoop_ip_inhdrerrors: ipv4('netsonde_ip_receive_header_errors_total'),
+      kubeskoop_ip_inaddrerrors: ipv4('netsonde_ip_receive_address_errors_total'),
+      kubeskoop_ip_forwdatagrams: ipv4('netsonde_ip_forwarded_packets_total'),
+      kubeskoop_ip_inunknownprotos: ipv4('netsonde_ip_receive_unknown_protocols_total'),
+      kubeskoop_ip_indiscards: ipv4('netsonde_ip_receive_discards_total'),
+      kubeskoop_ip_indelivers: ipv4('netsonde_ip_delivered_packets_total'),
+      kubeskoop_ip_outrequests: ipv4('netsonde_ip_sent_packets_total'),
+      kubeskoop_ip_outdiscards: ipv4('netsonde_ip_send_discards_total'),
+      kubeskoop_ip_outnoroutes: ipv4('netsonde_ip_send_no_routes_total'),
+      kubeskoop_ip_reasmtimeout: ipv4('netsonde_ip_reassembly_timeouts_total'),
+      kubeskoop_ip_reasmreqds: ipv4('netsonde_ip_reassembly_required_total'),
+      kubeskoop_ip_reasmoks: ipv4('netsonde_ip_reassembly_succeeded_total'),
+      kubeskoop_ip_reasmfails: ipv4('netsonde_ip_reassembly_failures_total'),
+      kubeskoop_ip_fragoks: ipv4('netsonde_ip_fragmented_packets_total'),
+      kubeskoop_ip_fragfails: ipv4('netsonde_ip_fragmentation_failures_total'),
+      kubeskoop_ip_fragcreates: ipv4('netsonde_ip_fragments_generated_total'),
     },
   },
   {

@@ -14,6 +14,7 @@ export function desiredProbes({ detail, probes }: Config): DesiredProbes {
       name,
       {
         detail: probe.detail ?? detail,
+        fields: probe.fields,
         budget: probe.budget,
         settings: {
           metrics: probe.metrics,

@@ -1,6 +1,7 @@
 import { addCounters, type Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
+import type { FieldChoice } from '#probe/fields.ts';
 import {
   type Detail,
   type Emit,
@@ -70,6 +71,8 @@ export class Aggregator {
   #scraped: ScraperView | undefined;
   /** Metrics that are taken, by probe. */
   readonly #wanted = new Map<string, ReadonlySet<string>>();
+  /** By probe whose configuration lists what is shown. */
+  readonly #choices = new Map<string, FieldChoice>();
   readonly unattributed = new Map<string, number>();
   /** By metric and label, separated by NUL: rows that were collapsed into `*`. */
   readonly overflows = new Map<string, number>();
@@ -110,24 +113,28 @@ export class Aggregator {
   /**
    * Makes room for a probe's metrics; those above the detail are not taken.
    * @param isOwn the probe counts itself, from zero on, and not the kernel, which may have counted for long
+   * @param fields the only series that are taken, whatever the detail
    */
-  addProbe(probe: string, metrics: MetricSet, detail: Detail, isOwn = false): void {
+  addProbe(probe: string, metrics: MetricSet, detail: Detail, isOwn = false, fields?: FieldChoice): void {
     const families = this.#familiesOf(probe);
     const wanted = new Set<string>();
     for (const [key, metric] of Object.entries(metrics)) {
-      if (detail === 'core' && metric.detail === 'full') continue;
+      const isWanted = fields === undefined ? detail === 'full' || metric.detail === 'core' : fields.has(key);
+      if (!isWanted) continue;
       wanted.add(key);
       if (!families.has(key)) families.set(key, this.#createFamily(probe, key, metrics));
     }
     for (const edges of this.#edges.get(probe)?.values() ?? []) edges.detail = detail;
     this.removeProbe(probe);
     this.#wanted.set(probe, wanted);
+    if (fields !== undefined) this.#choices.set(probe, fields);
     this.#watches.set(probe, { sinceMs: this.#nowMs(), isOwn, committedMs: undefined, isAway: true });
   }
 
   /** Shows nothing of the probe any more. */
   removeProbe(probe: string): void {
     this.#wanted.delete(probe);
+    this.#choices.delete(probe);
     for (const family of this.#familiesOf(probe).values()) family.stop();
   }
 
@@ -138,6 +145,7 @@ export class Aggregator {
     for (const family of families.values()) family.begin();
     const bounds = this.#edges.get(probe);
     for (const edges of bounds?.values() ?? []) edges.begin();
+    const choice = this.#choices.get(probe);
     let isOpen = true;
     const slotOf = (subject: NetnsId | typeof NODE): number => {
       if (isShown !== undefined && (subject === NODE || !isShown(subject))) return NOBODY;
@@ -152,7 +160,7 @@ export class Aggregator {
       options?: EmitOptions,
     ): void => {
       const family = families.get(metric);
-      if (!isOpen || family === undefined) return;
+      if (!isOpen || family === undefined || choice?.takes(metric, labels) === false) return;
       const slot = slotOf(subject);
       if (slot >= 0) family.put(slot, value, labels, options?.keep === true);
       else if (slot === UNKNOWN) this.#countUnknown(probe);
@@ -164,7 +172,7 @@ export class Aggregator {
       read: (row: number) => SampleValue | undefined,
     ): void => {
       const family = families.get(metric);
-      if (!isOpen || family === undefined) return;
+      if (!isOpen || family === undefined || choice?.takes(metric, labels) === false) return;
       const places = slots.of(subjects);
       for (let row = 0; row < places.length; row++) {
         const slot = places[row] as number;

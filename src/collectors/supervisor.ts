@@ -7,6 +7,7 @@ import { withDeadline } from '#core/deadline.ts';
 import { NotYet, Unsupported } from '#core/reader.ts';
 import type { AnyProbe, DesiredProbe, ProbeContext, ProgramStatus, RunningProbe } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
+import { FieldChoice } from '#probe/fields.ts';
 import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
 import type { RetainedStates } from '#probe/retained.ts';
 import type { Sources } from '#sources/sources.ts';
@@ -206,7 +207,8 @@ class Slot {
         OPEN_DEADLINE_MS,
         `did not open within ${OPEN_DEADLINE_MS / 1000} s`,
       );
-      this.#options.aggregator.addProbe(name, metrics, desired.detail, kind === 'ebpf');
+      const fields = desired.fields && new FieldChoice(metrics, desired.fields);
+      this.#options.aggregator.addProbe(name, metrics, desired.detail, kind === 'ebpf', fields);
       this.#collectSeconds = null;
       this.#collectError = undefined;
       const budget = this.#watch(probe, desired, scope);

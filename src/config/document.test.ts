@@ -59,14 +59,14 @@ nodes:
     expect(
       faultsOf(`
 nodes:
-  pool=edge: { detail: x, nodes: {}, probes: { packetlos: {}, tcp: { fields: 1 }, packetloss: { limit: 0 } } }
+  pool=edge: { detail: x, nodes: {}, probes: { packetlos: {}, tcp: { stack: 1 }, packetloss: { limit: 0 } } }
   pool=: { foo: 1 }
   pool in edge: {}
   bad: 5
 `),
     ).toEqual([
       'nodes["pool=edge"].detail: "x" is not allowed; allowed: one of core, full',
-      'nodes["pool=edge"].probes.tcp.fields: no such key; there are: enabled, metrics, detail, for, until, budget',
+      'nodes["pool=edge"].probes.tcp.stack: no such key; there are: enabled, metrics, detail, fields, for, until, budget',
       'nodes["pool=edge"].probes.packetloss.limit: 0 is not allowed; allowed: at least 1',
       `nodes["pool=edge"].probes.packetlos: no such key (did you mean packetloss?); there are: ${PROBES.map(({ name }) => name).join(', ')}`,
       'nodes["pool=edge"].nodes: no such key; there are: detail, bpfStats, probes, labels, peers, limits, events, sinks, log',

@@ -11,6 +11,7 @@ import type { MetricDescriptor } from '#probe/metric.ts';
 import { type RecordRules, recordsSchema } from '#probe/records.ts';
 import type { Mapping, TimedSection } from './document.ts';
 import { EVENTS, type EventsConfig } from './events.ts';
+import { fieldsSchema } from './fields.ts';
 import { LIMITS, type LimitsConfig } from './limits.ts';
 import { podLabelsSchema } from './pod_labels.ts';
 import { LOG_LOKI, type LogLokiConfig, type SinksConfig, sinksSchema } from './sinks.ts';
@@ -27,6 +28,8 @@ export interface ProbeConfig {
   readonly metrics: boolean;
   readonly events: boolean;
   readonly detail?: 'core' | 'full' | undefined;
+  /** The only series that it shows: metrics, with labels where not all of their series are meant. */
+  readonly fields?: readonly string[] | undefined;
   readonly limit: number;
   /** Of a probe that offers records. */
   readonly records?: RecordRules | undefined;
@@ -159,6 +162,9 @@ export const FOR_EVENTS = {
     ),
 };
 
+const LISTED =
+  'A list shows these metrics only, whatever their detail: `netsonde_x_total`, or some of its series, `netsonde_x_total{family="ipv4",state=~"a|b"}`, by labels whose values are listed.';
+
 /** The keys that the section of a probe may have, but for its own options. */
 export function commonKeys(probe: AnyProbe): z.ZodRawShape {
   const hasEvents = Object.keys(probe.events).length > 0;
@@ -166,6 +172,7 @@ export function commonKeys(probe: AnyProbe): z.ZodRawShape {
     enabled: z.boolean().default(probe.enabledByDefault).describe('Run the probe.'),
     metrics: z.boolean().default(true).describe('Show its metrics.'),
     detail: DETAIL.optional().describe('Which of its metrics, where it is not to be as for all probes.'),
+    fields: fieldsKey(probe),
     ...(hasEvents ? FOR_EVENTS : {}),
     ...(probe.records === undefined ? {} : { records: recordsSchema(probe.records) }),
     for: textOf(isTime, 'a time of 1s to 8760h, like 15m')
@@ -186,15 +193,31 @@ export function commonKeys(probe: AnyProbe): z.ZodRawShape {
   };
 }
 
+/** A probe may have words of its own beside a list. */
+function fieldsKey(probe: AnyProbe): z.ZodType {
+  const list = fieldsSchema(probe);
+  const own: z.ZodType<string> | undefined = probe.options['fields'];
+  if (own === undefined) return list.optional().describe(LISTED);
+  return z
+    .union([own, list], { error: 'named, all, or a list of metrics' })
+    .default(own.parse(undefined))
+    .describe(`${own.description} ${LISTED}`);
+}
+
 /** The keys that a probe's section may have. */
 export function probeKeys(probe: AnyProbe): string[] {
   const common = Object.keys(commonKeys(probe)).filter((key) => key !== 'pods' || canAim(probe));
-  return [...common, ...Object.keys(probe.options)];
+  return [...new Set([...common, ...Object.keys(probe.options)])];
+}
+
+function listOf(value: unknown): readonly string[] | undefined {
+  return Array.isArray(value) ? value : undefined;
 }
 
 function probeSchema(probe: AnyProbe): z.ZodType<ProbeConfig> {
   const { events, options } = probe;
-  const schema = z.strictObject({ ...commonKeys(probe), ...options });
+  const common = commonKeys(probe);
+  const schema = z.strictObject({ ...common, ...options, fields: common['fields'] as z.ZodType });
   const own = Object.keys(options);
   return z.preprocess(
     orSwitch,
@@ -203,11 +226,14 @@ function probeSchema(probe: AnyProbe): z.ZodType<ProbeConfig> {
       metrics: value['metrics'] as boolean,
       events: Object.keys(events).length > 0 && (value['events'] as boolean),
       detail: value['detail'] as 'core' | 'full' | undefined,
+      fields: listOf(value['fields']),
       limit: (value['limit'] as number | undefined) ?? EVENTS_PER_SECOND,
       records: value['records'] as RecordRules | undefined,
       budget: value['budget'] as number | undefined,
       pods: value['pods'] as PodFilter | undefined,
-      options: Object.fromEntries(own.map((key) => [key, value[key]])),
+      options: Object.fromEntries(
+        own.filter((key) => key !== 'fields' || !listOf(value[key])).map((key) => [key, value[key]]),
+      ),
     })),
   );
 }

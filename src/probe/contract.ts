@@ -63,6 +63,8 @@ export interface ProbeSettings<C> {
 export interface DesiredProbe {
   readonly settings: ProbeSettings<Readonly<Record<string, unknown>>>;
   readonly detail: Detail;
+  /** The only series that are shown, as `FieldChoice` takes them; undefined: those of the detail. */
+  readonly fields?: readonly string[] | undefined;
   /** Share of one CPU; undefined: as much as it takes. */
   readonly budget?: number | undefined;
 }

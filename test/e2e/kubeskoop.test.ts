@@ -205,13 +205,13 @@ describe("KubeSkoop's node dashboard", () => {
   });
 });
 
-/** The kernel's counters under KubeSkoop's names: `nstat` shows the same fields, `udp_…` for both families. */
+/** The kernel's counters under KubeSkoop's names: `nstat` shows the same fields, those of IPv6 apart. */
 function kernelCounters({ netns }: Host): Map<string, number> {
   const counters = new Map<string, number>();
   const add = (name: string, value: number) => counters.set(name, (counters.get(name) ?? 0) + value);
   for (const line of netns.exec('nstat -az').split('\n')) {
-    const [, table = '', field = '', value] = /^(TcpExt|Tcp|Udp6?|Ip6?)([A-Z]\w*)\s+(\d+)/.exec(line) ?? [];
-    add(`kubeskoop_${table.replace('6', '').toLowerCase()}_${field.toLowerCase()}`, Number(value));
+    const [, table = '', field = '', value] = /^(TcpExt|Tcp|Udp|Ip)([A-Z]\w*)\s+(\d+)/.exec(line) ?? [];
+    add(`kubeskoop_${table.toLowerCase()}_${field.toLowerCase()}`, Number(value));
   }
   const links = JSON.parse(netns.ip('-s -j link')) as {
     ifname: string;

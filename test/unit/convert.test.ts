@@ -5,12 +5,15 @@ import { parse, stringify } from 'yaml';
 import { desiredProbes } from '#agent/desired_kernel.ts';
 import { convertText } from '#commands/convert.ts';
 import { NotKubeskoop } from '#commands/kubeskoop/input.ts';
-import { counterpartOf, EVENTS_ONLY, SHOWN_IN_FULL } from '#commands/kubeskoop/probes.ts';
+import { FIELDS } from '#commands/kubeskoop/fields.ts';
+import { counterpartOf } from '#commands/kubeskoop/probes.ts';
 import { ConfigReader } from '#config/load.ts';
-import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
+import { parseField } from '#probe/fields.ts';
+import { shownBuckets } from '#probe/histogram.ts';
 import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
 import { isMissing } from '../../dashboards/kubeskoop/entry.ts';
 import { KUBESKOOP } from '../../dashboards/kubeskoop/names.ts';
+import { seriesOfPod } from '../../scripts/series_count.ts';
 
 const reader = new ConfigReader(PROBES);
 
@@ -80,14 +83,7 @@ describe("KubeSkoop's probes", () => {
     const ours = PROBE_ALIASES.get(name) ?? name;
     const { leftOut } = converted(asking([], [name]));
     expect(leftOut).toBe(0);
-    const metrics = EVENTS_ONLY.has(ours);
-    expect(running(asking([], [name]))[ours]?.settings).toMatchObject({ metrics, events: true });
-  });
-
-  it('that have no metrics are those that no name of a metric begins with', () => {
-    const withMetrics = METRICS_PROBES.map((name) => PROBE_ALIASES.get(name) ?? name);
-    const events = EVENT_PROBES.map((name) => PROBE_ALIASES.get(name) ?? name);
-    expect([...EVENTS_ONLY].sort()).toEqual(events.filter((name) => !withMetrics.includes(name)).sort());
+    expect(running(asking([], [name]))[ours]?.settings).toMatchObject({ metrics: false, events: true });
   });
 
   it('that have no counterpart are those without any metric of ours', () => {
@@ -95,53 +91,71 @@ describe("KubeSkoop's probes", () => {
       expect(typeof counterpartOf(probe) === 'string', probe).toBe(NO_PROBE.includes(probe));
   });
 
-  it('are asked for in full where KubeSkoop shows what we show in full only', () => {
-    const details = new Map(
-      PROBES.flatMap(({ metrics }) => Object.values<MetricDescriptor>(metrics as MetricSet)).map((metric) => [
-        metric.name,
-        metric.detail,
-      ]),
-    );
-    const inFull = KUBESKOOP.filter(({ metrics }) =>
-      Object.values(metrics).some((entry) => !isMissing(entry) && details.get(entry.metric) === 'full'),
-    );
-    expect([...SHOWN_IN_FULL].sort()).toEqual(inFull.map(({ probe }) => probe).sort());
-    for (const { probe } of inFull) expect(running(asking([probe]))[probe]?.detail, probe).toBe('full');
-    expect(running(asking(['packetloss']))['packetloss']?.detail).toBe('core');
+  it('show what their names are made from, and nothing else', () => {
+    for (const { probe, metrics } of KUBESKOOP) {
+      const ours = PROBE_ALIASES.get(probe) ?? probe;
+      const needed = Object.values(metrics).flatMap((entry) => (isMissing(entry) ? [] : [entry.metric]));
+      const fields = (FIELDS[ours] ?? []).map((field) => parseField(field)?.metric);
+      expect(new Set(fields), probe).toEqual(new Set(needed));
+      if (!NO_PROBE.includes(probe)) expect(running(asking([probe]))[ours]?.fields, probe).toEqual(FIELDS[ours]);
+    }
   });
 
-  it('send no events that were not asked for, while the metrics of our default probes stay on', () => {
+  it('of UDP and IP show IPv4 alone, as KubeSkoop does', () => {
+    for (const field of [...(FIELDS['udp'] ?? []), ...(FIELDS['ip'] ?? [])])
+      if (!/_forwarding_enabled$|_default_ttl$/.test(field)) expect(field).toMatch(/\{family="ipv4"\}$/);
+  });
+
+  it('are all that runs', () => {
     const probes = running(asking(['netdev']));
-    const isOn = PROBES.filter(({ name, enabledByDefault }) => enabledByDefault || name === 'netdev');
-    expect(Object.keys(probes).sort()).toEqual(isOn.map(({ name }) => name).sort());
-    for (const { settings } of Object.values(probes)) expect(settings).toMatchObject({ metrics: true, events: false });
+    expect(Object.keys(probes)).toEqual(['netdev']);
+    expect(probes['netdev']?.settings).toMatchObject({ metrics: true, events: false });
+  });
+
+  it("of KubeSkoop's chart have about as many series a Pod as KubeSkoop, which has 90, but for two histograms", () => {
+    const probes = Object.entries(running(fixture('manifest'))).filter(([, { settings }]) => settings.metrics);
+    const counts = probes.map(([name, { fields, settings }]) => {
+      const probe = PROBES.find((candidate) => candidate.name === name);
+      const { buckets } = settings.options as { buckets?: Parameters<typeof shownBuckets>[0] };
+      const shown = buckets && shownBuckets(buckets);
+      return [name, probe === undefined ? 0 : seriesOfPod(probe, fields, shown && shown.last - shown.first + 1)] as const;
+    });
+    const total = (some: typeof counts) => some.reduce((sum, [, count]) => sum + count, 0);
+    const ofHistograms = counts.filter(([name]) => name === 'socketlatency');
+    expect(total(ofHistograms)).toBe(22);
+    expect(total(counts) - total(ofHistograms)).toBe(93);
   });
 });
 
 describe('a configuration of KubeSkoop', () => {
+  const fields = (probe: string) => ({ fields: FIELDS[probe] });
+
   it('of the form of 1.0 gives the same probes, options and sinks', () => {
     const { document, lines, warnings } = converted(fixture('config'));
     expect(document).toEqual({
       probes: {
-        conntrack: { events: false, detail: 'full' },
-        qdisc: { enabled: true, detail: 'full' },
-        netdev: { detail: 'full' },
-        io: { enabled: true, detail: 'full' },
-        sock: { detail: 'full' },
-        tcpsummary: { events: false },
-        tcp: { detail: 'full' },
-        tcpext: { detail: 'full' },
-        udp: { detail: 'full' },
-        kernellatency: true,
-        packetloss: { stack: true },
-        tcpretrans: true,
-        biolatency: true,
-        tcpreset: true,
-        lifecycle: { events: false },
+        conntrack: { events: false, ...fields('conntrack') },
+        qdisc: { enabled: true, ...fields('qdisc') },
+        netdev: fields('netdev'),
+        io: { enabled: true, ...fields('io') },
+        sock: fields('sock'),
+        tcpsummary: { events: false, ...fields('tcpsummary') },
+        tcp: fields('tcp'),
+        tcpext: fields('tcpext'),
+        udp: fields('udp'),
+        kernellatency: { enabled: true, buckets: { from: '8ms', to: '16ms' } },
+        packetloss: { stack: true, ...fields('packetloss') },
+        tcpretrans: fields('tcpretrans'),
+        biolatency: { enabled: true, metrics: false },
+        tcpreset: { metrics: false },
+        ip: false,
+        icmp: false,
+        softnet: false,
+        lifecycle: false,
       },
       sinks: { stdout: {}, file: { path: '/var/log/kubeskoop/events.json' } },
     });
-    expect(lines).toContain('  packetloss: { stack: true }  # metrics.probes.10, line 15; event.probes.2, line 24');
+    expect(lines).toContain('  packetloss:  # metrics.probes.10, line 15; event.probes.2, line 24');
     expect(warnings.map((warning) => warning.split(': ').slice(0, 2).join(': '))).toEqual([
       'line 6: metrics.probes.1',
       'line 8: metrics.probes.3',
@@ -161,7 +175,7 @@ describe('a configuration of KubeSkoop', () => {
     expect(document.log).toEqual({ level: 'debug' });
     expect(lines[0]).toContain('ConfigMap kubeskoop/kubeskoop-config');
     expect(fixture('manifest').split('\n')[54]).toContain('name: packetloss');
-    expect(lines).toContain('  packetloss: { stack: false }  # metrics.probes.10, line 47; event.probes.1, line 55');
+    expect(lines).toContain('  packetloss:  # metrics.probes.10, line 47; event.probes.1, line 55');
     expect(leftOut).toBe(2);
     expect(warnings[0]).toMatch(/^line 34: enableController: true: left out: there is no controller/);
     expect(warnings.at(-1)).toMatch(/structuredMetadata is false/);
@@ -170,11 +184,11 @@ describe('a configuration of KubeSkoop', () => {
   it('of the form of 0.1 gives the same', () => {
     const { document, warnings } = converted(fixture('first_form'));
     expect(document.probes).toMatchObject({
-      socketlatency: true,
+      socketlatency: { enabled: true },
       softirq: { enabled: true, vectors: ['net_rx'] },
-      virtcmdlatency: true,
-      tcpreset: true,
-      conntrack: { events: false },
+      virtcmdlatency: { enabled: true },
+      tcpreset: { metrics: false },
+      conntrack: false,
     });
     expect(document.sinks).toEqual({
       loki: { url: 'http://grafana-loki-service.kubeskoop.svc:3100', structuredMetadata: false },
@@ -237,7 +251,7 @@ describe('a configuration of KubeSkoop', () => {
     const { document, lines } = converted(list);
     expect(document).toEqual(converted(fixture('config')).document);
     // The lines of a quoted text are not those of the file.
-    expect(lines).toContain('  tcpsummary: { events: false }  # metrics.probes.5');
+    expect(lines).toContain('  tcpsummary:  # metrics.probes.5');
   });
 
   it.each([

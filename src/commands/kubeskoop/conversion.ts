@@ -13,10 +13,8 @@ export interface Section {
 
 export interface Conversion {
   readonly probes: readonly Section[];
-  /** On by default here and not asked for: of these the events are switched off. */
-  readonly quiet: readonly string[];
-  /** The same; these have no events. */
-  readonly untouched: readonly string[];
+  /** On by default here and not asked for: they are switched off. */
+  readonly notAsked: readonly string[];
   readonly sinks: readonly Section[];
   /** By name the key of a label of the Pod. */
   readonly labels: readonly (Given<string> & { readonly name: string })[];

@@ -5,8 +5,9 @@ import type { AnyProbe } from '#probe/contract.ts';
 import { PROBES } from '#probes/index.ts';
 import type { Given, KubeskoopConfig, Named } from './config.ts';
 import type { Conversion, Section } from './conversion.ts';
+import { FIELDS } from './fields.ts';
 import { Notes } from './notes.ts';
-import { counterpartOf, DEFAULTS, EVENTS_ONLY, OTHER_EVENTS, optionFor, SHOWN_IN_FULL } from './probes.ts';
+import { BUCKETS, counterpartOf, DEFAULTS, OTHER_EVENTS, optionFor } from './probes.ts';
 import { convertSinks } from './sinks.ts';
 
 type Options = Readonly<Record<string, unknown>>;
@@ -19,8 +20,7 @@ export function convert(config: KubeskoopConfig, namespace?: string): Conversion
   const notAsked = PROBES.filter((probe) => probe.enabledByDefault && !isAsked(probe));
   const conversion = {
     probes,
-    quiet: notAsked.filter(hasEvents).map(({ name }) => name),
-    untouched: notAsked.filter((probe) => !hasEvents(probe)).map(({ name }) => name),
+    notAsked: notAsked.map(({ name }) => name),
     sinks: convertSinks(config.sinks, namespace, notes),
     labels: convertLabels(config.labels, notes),
     debug: config.debug?.value === true ? config.debug : undefined,
@@ -88,15 +88,21 @@ function convertProbe({ probe, metrics, events }: Asked, notes: Notes): Section 
     name,
     options: {
       ...(enabledByDefault ? {} : { enabled: true }),
-      ...(metrics !== undefined || EVENTS_ONLY.has(name) ? {} : { metrics: false }),
+      ...(metrics === undefined ? { metrics: false } : shownOf(name)),
       ...(events !== undefined || !hasEvents(probe) ? {} : { events: false }),
-      ...(metrics !== undefined && SHOWN_IN_FULL.has(name) ? { detail: 'full' } : {}),
       ...DEFAULTS[name],
       ...given.map((half) => optionsOf(half, probe, notes)).reduce(mergeOptions, {}),
     },
     from: given.map(({ path }) => path),
     remark: cost === 'high' ? 'its cost is high: `for: 15m` ends it by itself' : undefined,
   };
+}
+
+/** As much of its metrics as KubeSkoop has. */
+function shownOf(probe: string): Options {
+  const fields = FIELDS[probe];
+  const buckets = BUCKETS[probe];
+  return { ...(fields === undefined ? {} : { fields }), ...(buckets === undefined ? {} : { buckets }) };
 }
 
 /** A probe in BPF does with less what the capabilities of manifests/base allow. */

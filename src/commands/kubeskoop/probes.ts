@@ -12,23 +12,6 @@ const WITHOUT_COUNTERPART: ReadonlyMap<string, string> = new Map([
   ['info', 'KubeSkoop itself no longer has it: the Pods of a node are in `netsonde_entities` and on /api/v1/entities'],
 ]);
 
-/** Probes whose metrics KubeSkoop does not have, so that its configuration cannot ask for them. */
-export const EVENTS_ONLY: ReadonlySet<string> = new Set(['tcpreset', 'biolatency']);
-
-/** Probes that show some of what KubeSkoop shows only with `detail: full`; a test derives them from KubeSkoop's names. */
-export const SHOWN_IN_FULL: ReadonlySet<string> = new Set([
-  'netdev',
-  'tcp',
-  'udp',
-  'ip',
-  'tcpext',
-  'sock',
-  'ipvs',
-  'conntrack',
-  'qdisc',
-  'io',
-]);
-
 /** The probe of ours that a name of KubeSkoop's means, or why there is none. */
 export function counterpartOf(name: string): AnyProbe | string {
   const ours = PROBE_ALIASES.get(name) ?? name;
@@ -53,6 +36,15 @@ const OPTIONS: ReadonlyMap<string, string> = new Map([
 /** Where KubeSkoop's default is not ours. */
 export const DEFAULTS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   softirq: { vectors: ['net_rx'] },
+};
+
+/** Of histograms the buckets that tell what KubeSkoop counts: what was slower than one of its two bounds. */
+export const BUCKETS: Readonly<Record<string, Readonly<Record<'from' | 'to', string>>>> = {
+  socketlatency: { from: '1ms', to: '128ms' },
+  kernellatency: { from: '8ms', to: '16ms' },
+  netiftxlatency: { from: '128ms', to: '256ms' },
+  softirq: { from: '8ms', to: '128ms' },
+  virtcmdlatency: { from: '8ms', to: '128ms' },
 };
 
 /** Events that mean something else than KubeSkoop's of the same probe. */

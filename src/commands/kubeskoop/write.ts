@@ -29,22 +29,33 @@ function flow(value: unknown): string {
 
 function sectionLine({ name, from, remark }: Section, value: string, place: (path: Path) => string): string {
   const comment = [...from.map(place), ...(remark === undefined ? [] : [remark])].join('; ');
-  return `  ${name}: ${value}  # ${comment}`;
+  return `  ${name}:${value === '' ? '' : ` ${value}`}  # ${comment}`;
 }
 
-function probeLines({ probes, quiet, untouched }: Conversion, place: (path: Path) => string): string[] {
-  const needsFull = probes.some(({ options }) => options['detail'] === 'full');
+function probeLines({ probes, notAsked }: Conversion, place: (path: Path) => string): string[] {
+  const isListed = probes.some(({ options }) => 'fields' in options);
   return [
     'probes:',
-    ...(needsFull
+    ...(isListed
       ? [
-          '  # detail: full shows all that KubeSkoop shows (docs/kubeskoop-names.md). Delete it where nothing asks for those names.',
+          "  # fields: what KubeSkoop shows, and no more (docs/kubeskoop-names.md). Without it a probe shows netsonde's own choice.",
         ]
       : []),
-    ...probes.map((section) => sectionLine(section, isSwitch(section) ? 'true' : flow(section.options), place)),
-    '  # Not in the file, on by default: their metrics are shown, their events are not sent. `NAME: false` switches one off.',
-    ...(untouched.length === 0 ? [] : [`  # So are, without events: ${untouched.join(', ')}.`]),
-    ...quiet.map((name) => `  ${name}: { events: false }`),
+    ...probes.flatMap((section) => probeLine(section, place)),
+    ...(notAsked.length === 0 ? [] : ['  # Not in the file, on by default. Delete a line to have what it shows.']),
+    ...notAsked.map((name) => `  ${name}: false`),
+  ];
+}
+
+/** With a line for each of many fields. */
+function probeLine(section: Section, place: (path: Path) => string): string[] {
+  const { fields, ...options } = section.options;
+  if (!Array.isArray(fields)) return [sectionLine(section, isSwitch(section) ? 'true' : flow(options), place)];
+  return [
+    sectionLine(section, '', place),
+    ...Object.entries(options).map(([key, value]) => `    ${key}: ${flow(value)}`),
+    '    fields:',
+    ...fields.map((field) => `      - ${flow(field)}`),
   ];
 }
 

@@ -1,0 +1,54 @@
+import type { MetricSet } from './metric.ts';
+
+/** One entry of a probe's `fields`: a metric, and of each label that is named the values that are shown. */
+export interface Field {
+  readonly metric: string;
+  readonly only: Readonly<Record<string, readonly string[]>>;
+}
+
+const FIELD = /^(\w+)(?:\{(.*)\})?$/;
+const MATCHER = /^\s*(\w+)(=~?)"([^"\\]*)"\s*$/;
+
+/**
+ * Parses an entry, in the part of PromQL that it has: `netsonde_x_total`, `netsonde_x_total{family="ipv4",state=~"a|b"}`.
+ * @returns undefined where it is of another form
+ */
+export function parseField(text: string): Field | undefined {
+  const [, metric, inside] = FIELD.exec(text) ?? [];
+  if (metric === undefined) return undefined;
+  const matchers = (inside === undefined ? [] : inside.split(',')).map((matcher) => MATCHER.exec(matcher));
+  const only: Record<string, readonly string[]> = {};
+  for (const matcher of matchers) {
+    const [, label, operator, value] = matcher ?? [];
+    if (label === undefined || value === undefined || label in only) return undefined;
+    only[label] = operator === '=' ? [value] : value.split('|');
+  }
+  return { metric, only };
+}
+
+/** Which series of a probe are shown, where its section lists them. */
+export class FieldChoice {
+  readonly #fields = new Map<string, Field[]>();
+
+  /** @param entries as the configuration has them, which has checked them */
+  constructor(metrics: MetricSet, entries: readonly string[]) {
+    const keys = new Map(Object.entries(metrics).map(([key, { name }]) => [name, key]));
+    for (const entry of entries) {
+      const field = parseField(entry);
+      const key = keys.get(field?.metric ?? '');
+      if (field === undefined || key === undefined) throw new Error(`${entry} is no field`);
+      this.#fields.set(key, [...(this.#fields.get(key) ?? []), field]);
+    }
+  }
+
+  /** @param key of the metric in its set */
+  has(key: string): boolean {
+    return this.#fields.has(key);
+  }
+
+  takes(key: string, labels: Readonly<Record<string, string>>): boolean {
+    return (this.#fields.get(key) ?? []).some(({ only }) =>
+      Object.entries(only).every(([label, values]) => values.includes(labels[label] ?? '')),
+    );
+  }
+}
