@@ -13,11 +13,16 @@ const USUAL_IN_ALL: Readonly<Record<string, number>> = {
 /** Beside its buckets a histogram has +Inf, sum and count. */
 const OF_HISTOGRAM = 3;
 
-function seriesOf({ name, labels, buckets }: MetricDescriptor, only: Field['only'] = {}, shown = buckets?.length): number {
+function seriesOf(
+  { name, labels, buckets }: MetricDescriptor,
+  only: Field['only'] = {},
+  shown = buckets?.length,
+): number {
   const usual = USUAL_IN_ALL[name];
   if (usual !== undefined) return usual;
   return Object.entries(labels).reduce(
-    (product, [key, label]) => product * (only[key]?.length ?? (isClosed(label) ? label.values.length : (USUAL[key] ?? 0))),
+    (product, [key, label]) =>
+      product * (only[key]?.length ?? (isClosed(label) ? label.values.length : (USUAL[key] ?? 0))),
     shown === undefined ? 1 : shown + OF_HISTOGRAM,
   );
 }

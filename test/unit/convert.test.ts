@@ -4,8 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { desiredProbes } from '#agent/desired_kernel.ts';
 import { convertText } from '#commands/convert.ts';
-import { NotKubeskoop } from '#commands/kubeskoop/input.ts';
 import { FIELDS } from '#commands/kubeskoop/fields.ts';
+import { NotKubeskoop } from '#commands/kubeskoop/input.ts';
 import { counterpartOf } from '#commands/kubeskoop/probes.ts';
 import { ConfigReader } from '#config/load.ts';
 import { parseField } from '#probe/fields.ts';
@@ -118,7 +118,10 @@ describe("KubeSkoop's probes", () => {
       const probe = PROBES.find((candidate) => candidate.name === name);
       const { buckets } = settings.options as { buckets?: Parameters<typeof shownBuckets>[0] };
       const shown = buckets && shownBuckets(buckets);
-      return [name, probe === undefined ? 0 : seriesOfPod(probe, fields, shown && shown.last - shown.first + 1)] as const;
+      return [
+        name,
+        probe === undefined ? 0 : seriesOfPod(probe, fields, shown && shown.last - shown.first + 1),
+      ] as const;
     });
     const total = (some: typeof counts) => some.reduce((sum, [, count]) => sum + count, 0);
     const ofHistograms = counts.filter(([name]) => name === 'socketlatency');
