@@ -10,6 +10,7 @@
 #include "addon.h"
 #include "arguments.h"
 #include "error.h"
+#include "kernel_types.h"
 #include "object_worker.h"
 
 namespace bpf_napi {
@@ -25,12 +26,16 @@ class OpenWorker : public Napi::AsyncWorker {
  protected:
   void Execute() override {
     LogCapture log;
-    bpf_object* object = bpf_object__open_file(path_.c_str(), nullptr);
+    RegisterTargets();
+    std::unique_ptr<KernelTypes> types = KernelTypes::Find(path_);
+    const std::string types_path = types == nullptr ? "" : types->path();
+    LIBBPF_OPTS(bpf_object_open_opts, options, .btf_custom_path = types == nullptr ? nullptr : types_path.c_str());
+    bpf_object* object = bpf_object__open_file(path_.c_str(), &options);
     if (object == nullptr) {
       failure_ = {"open", errno, path_, log.take()};
       return;
     }
-    handle_ = std::make_shared<ObjectHandle>(object, bpf_object__name(object));
+    handle_ = std::make_shared<ObjectHandle>(object, bpf_object__name(object), std::move(types));
     handle_->Index();
   }
 
@@ -68,13 +73,15 @@ class LoadWorker final : public ObjectWorker {
 
  protected:
   Failure Step(ObjectHandle& handle) override {
-    SkipModules(handle.object());
+    const std::unique_ptr<KernelTypes> types = handle.TakeTypes();
+    if (types == nullptr) SkipModules(handle.object());
     LogCapture log;
     handle.BeginLoad();
-    const int error = bpf_object__load(handle.object());
+    std::string reason;
+    const int error = LoadWith(handle.object(), types.get(), reason);
     // libbpf has just parsed and freed the kernel's BTF, some 10 MB; the pool thread's arena would keep it.
     malloc_trim(0);
-    return error == 0 ? Failure{} : Failure{"load", -error, handle.name(), log.take()};
+    return error == 0 ? Failure{} : Failure{"load", -error, handle.name(), reason + log.take()};
   }
 };
 

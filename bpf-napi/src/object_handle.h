@@ -6,12 +6,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "attachment.h"
 #include "handle.h"
+#include "kernel_types.h"
 
 namespace bpf_napi {
 
@@ -33,7 +35,8 @@ Constant FindConstant(const bpf_object* object, const std::string& name);
 /** One instance of a BPF object file, with its maps, programs and links. */
 class ObjectHandle final : public Handle {
  public:
-  ObjectHandle(bpf_object* object, std::string name) : object_(object), name_(std::move(name)) {}
+  ObjectHandle(bpf_object* object, std::string name, std::unique_ptr<KernelTypes> types)
+      : object_(object), name_(std::move(name)), types_(std::move(types)) {}
 
   /** Nobody holds the handle any more, so no work is in flight either. */
   ~ObjectHandle() override {
@@ -51,6 +54,9 @@ class ObjectHandle final : public Handle {
   /** From here on maps keep what they are: libbpf checks that for some changes only. */
   void BeginLoad() { load_begun_ = true; }
   bool load_begun() const { return load_begun_; }
+
+  /** For the load, which is the last to need them. Null where libbpf looks by itself. */
+  std::unique_ptr<KernelTypes> TakeTypes() { return std::move(types_); }
 
   /**
    * Where `bytes` from `offset` of the map's memory are, which is mapped on first use; nullptr with errno set where
@@ -70,6 +76,7 @@ class ObjectHandle final : public Handle {
 
   bpf_object* object_;
   std::string name_;
+  std::unique_ptr<KernelTypes> types_;
   std::vector<bpf_map*> maps_;
   std::vector<bpf_program*> programs_;
   bool load_begun_ = false;

@@ -1,0 +1,88 @@
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type BpfError, BpfObject } from 'bpf-napi';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { OBJECTS } from '../support/kernel.ts';
+
+/** An object that is there first: what comes into its folder later is none that the types were looked up for. */
+const FIRST = 'softirq.bpf.o';
+const FILES = readdirSync(OBJECTS).filter((name) => name.endsWith('.bpf.o') && name !== FIRST);
+
+let later: string;
+
+beforeAll(async () => {
+  later = mkdtempSync(join(tmpdir(), 'netsonde-types-'));
+  copyFileSync(join(OBJECTS, FIRST), join(later, FIRST));
+  (await BpfObject.open(join(later, FIRST))).close();
+  for (const file of FILES) copyFileSync(join(OBJECTS, file), join(later, file));
+});
+afterAll(() => rmSync(later, { recursive: true, force: true }));
+
+/** The kernel's hash of the instructions of each program that it has (kernel: bpf_prog_calc_tag), by program id. */
+function tags(): Map<number, string> {
+  const found = new Map<number, string>();
+  for (const fd of readdirSync('/proc/self/fdinfo')) {
+    let info: string;
+    try {
+      info = readFileSync(join('/proc/self/fdinfo', fd), 'utf8');
+    } catch {
+      // Closed since the list was made.
+      continue;
+    }
+    const id = /^prog_id:\s+(\d+)$/m.exec(info)?.[1];
+    const tag = /^prog_tag:\s+(\w+)$/m.exec(info)?.[1];
+    if (id !== undefined && tag !== undefined) found.set(Number(id), tag);
+  }
+  return found;
+}
+
+/** The tag of each program by its name, or why the object cannot be loaded with them. */
+async function load(path: string, programs: readonly string[]): Promise<Record<string, string> | string> {
+  using object = await BpfObject.open(path);
+  object.choosePrograms(programs);
+  try {
+    await object.load();
+  } catch (error) {
+    const { code, errno } = error as BpfError;
+    return `${code} ${errno}`;
+  }
+  const known = tags();
+  return Object.fromEntries(programs.map((name) => [name, known.get(object.programInfo(name).id) ?? '']));
+}
+
+describe.each(FILES)('%s with the types that were looked up', (file) => {
+  it('has the programs that it has where libbpf looks by itself', { timeout: 120_000 }, async () => {
+    using object = await BpfObject.open(join(OBJECTS, file));
+    const loadable: string[] = [];
+    const refused: string[] = [];
+    for (const { name } of object.programs) {
+      const loaded = await load(join(OBJECTS, file), [name]);
+      (typeof loaded === 'string' ? refused : loadable).push(name);
+    }
+    expect(loadable).not.toEqual([]);
+    const whole = await load(join(later, file), loadable);
+    expect(await load(join(OBJECTS, file), loadable)).toEqual(whole);
+    expect(Object.values(whole)).not.toContain('');
+    // What is refused here is refused for the same reason there.
+    for (const name of refused.slice(0, 2)) {
+      expect(await load(join(OBJECTS, file), [name])).toBe(await load(join(later, file), [name]));
+    }
+  });
+});
+
+it('looks the types up once for a folder', async () => {
+  const excerpts = () =>
+    readdirSync('/proc/self/fd').filter((fd) => {
+      try {
+        return readlinkSync(join('/proc/self/fd', fd)).startsWith('/memfd:kernel types');
+      } catch {
+        return false;
+      }
+    }).length;
+  (await BpfObject.open(join(OBJECTS, FIRST))).close();
+  const before = excerpts();
+  expect(before).toBeGreaterThan(0);
+  for (const file of FILES) (await BpfObject.open(join(OBJECTS, file))).close();
+  expect(excerpts()).toBe(before);
+});
