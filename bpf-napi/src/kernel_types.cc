@@ -403,8 +403,6 @@ std::unordered_map<uint32_t, std::string_view> OffsetsOf(std::string_view string
   return offsets;
 }
 
-std::string PathOf(const UniqueFd& fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
-
 /** Whether a module may have a type of one of these names: then libbpf has to look there. */
 bool MayBeInModule(const std::set<std::string>& names) {
   DIR* folder = opendir(kFolder);
@@ -431,7 +429,7 @@ struct Excerpts {
   /** Type ids of targets. */
   std::map<KindAndName, uint32_t> targets;
   /** BTF of the types that were found. */
-  UniqueFd file;
+  Bytes btf;
 };
 
 Wanted WantedInFolder(const std::string& folder) {
@@ -449,7 +447,7 @@ Wanted WantedInFolder(const std::string& folder) {
   return all;
 }
 
-/** @return null where the kernel has no BTF, or there can be no file in memory */
+/** @return null where the kernel has no BTF */
 std::shared_ptr<const Excerpts> LookUp(Wanted asked) {
   const File file(std::string(kFolder) + "/" + kKernel);
   Btf kernel;
@@ -470,12 +468,9 @@ std::shared_ptr<const Excerpts> LookUp(Wanted asked) {
     excerpts->found.insert(key);
     excerpt.Add(id);
   }
-  const Bytes types = excerpt.Finish();
   excerpts->asked = std::move(asked);
-  excerpts->file.reset(memfd_create("kernel types", MFD_CLOEXEC));
-  const bool is_written =
-      excerpts->file && write(excerpts->file.get(), types.data(), types.size()) == static_cast<ssize_t>(types.size());
-  return is_written && access(PathOf(excerpts->file).c_str(), R_OK) == 0 ? excerpts : nullptr;
+  excerpts->btf = excerpt.Finish();
+  return excerpts;
 }
 
 /** Kept as long as the process: the kernel's types do not change. */
@@ -520,13 +515,19 @@ std::unique_ptr<KernelTypes> KernelTypes::Find(const std::string& object_file) {
   }
   if (!missing.empty() && MayBeInModule(missing)) return nullptr;
   auto types = std::make_unique<KernelTypes>();
-  types->path_ = PathOf(excerpts->file);
+  const Bytes& btf = excerpts->btf;
+  types->file_.reset(memfd_create("kernel types", MFD_CLOEXEC));
+  if (!types->file_ || write(types->file_.get(), btf.data(), btf.size()) != static_cast<ssize_t>(btf.size()))
+    return nullptr;
+  if (access(types->path().c_str(), R_OK) != 0) return nullptr;
   for (const KindAndName& target : wanted.targets) {
     const auto found = excerpts->targets.find(target);
     if (found != excerpts->targets.end()) types->targets_.insert(*found);
   }
   return types;
 }
+
+std::string KernelTypes::path() const { return "/proc/self/fd/" + std::to_string(file_.get()); }
 
 uint32_t KernelTypes::TargetOf(const bpf_program* program) const {
   const auto found = targets_.find(TargetOfSection(bpf_program__section_name(program)));

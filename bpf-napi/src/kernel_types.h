@@ -9,6 +9,8 @@
 #include <string>
 #include <utility>
 
+#include "unique_fd.h"
+
 namespace bpf_napi {
 
 /**
@@ -22,14 +24,14 @@ class KernelTypes {
    * memory file. */
   static std::unique_ptr<KernelTypes> Find(const std::string& object_file);
 
-  /** A file with the BTF. */
-  const std::string& path() const { return path_; }
+  /** A file in memory with the BTF, as long as this lives. */
+  std::string path() const;
 
   /** Type id of what the program is attached to; 0 where the kernel itself has none. */
   uint32_t TargetOf(const bpf_program* program) const;
 
  private:
-  std::string path_;
+  UniqueFd file_;
   /** Of all tracepoints and functions that the programs of the object name: by kind and name. */
   std::map<std::pair<uint32_t, std::string>, uint32_t> targets_;
 };

@@ -83,6 +83,7 @@ void* ObjectHandle::Mapped(size_t map, size_t offset, size_t bytes, int protecti
 }
 
 void ObjectHandle::Release() {
+  types_.reset();
   attachments_.Clear();
   for (const auto& [map, mapping] : mappings_) munmap(mapping.address, mapping.bytes);
   mappings_.clear();
