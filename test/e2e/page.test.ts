@@ -291,6 +291,10 @@ it('heals by itself when the agent was away, or started anew', async () => {
   await rowOf(unseen).waitFor();
   expect([await rowOf(unseen).count(), await rowOf(old).count()]).toEqual([1, 1]);
   const { host } = new URL(agent.url ?? '');
+  const unanswered: Promise<string>[] = [];
+  page.on('response', (response) => {
+    if (response.status() === 503) unanswered.push(response.text());
+  });
   await agent[Symbol.asyncDispose]();
   await page.getByText('agent not reachable').waitFor();
   agent = await serve(host);
@@ -300,7 +304,9 @@ it('heals by itself when the agent was away, or started anew', async () => {
   const src = await drop();
   await rowOf(src).waitFor();
   expect([await rowOf(src).count(), await rowOf(old).count()]).toEqual([1, 1]);
-  // Chromium itself tells of each request that had no answer, or that came before the new agent's kernel thread did.
+  // What came before the new agent's kernel thread did; nothing waited for others of the page.
+  expect((await Promise.all(unanswered)).filter((text) => !text.includes('the kernel thread'))).toEqual([]);
+  // Chromium itself tells of each request that had no answer, or such a one.
   expect(complaints.filter((text) => !/net::ERR_|status of 503/.test(text))).toEqual([]);
   complaints.length = 0;
 });
