@@ -7,6 +7,8 @@ const RETRY_MS = 60_000;
 /** Reads all namespaces at once, inside the kernel. */
 export interface Pass<Snapshot> extends Disposable {
   read(cycle: Cycle): Promise<Snapshot>;
+  /** What the last reading left out, and why; undefined where nothing ever is. */
+  readonly left?: readonly string[];
 }
 
 export interface PassSourceOptions<Snapshot> {
@@ -68,7 +70,10 @@ export class PassSource<Snapshot> {
     return {
       reader: this.#pass === undefined ? otherwiseName : 'pass',
       note: this.#reason,
-      degraded: isBroken ? [`the pass in the kernel failed, the reader is ${otherwiseName}: ${this.#reason}`] : [],
+      degraded: [
+        ...(isBroken ? [`the pass in the kernel failed, the reader is ${otherwiseName}: ${this.#reason}`] : []),
+        ...(this.#pass?.left ?? []),
+      ],
     };
   }
 

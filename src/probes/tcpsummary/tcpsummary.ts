@@ -136,6 +136,7 @@ export const tcpsummary = defineProbe({
       'A full accept queue is an event where it refused connections, also between two scrapes; the numbers show it only if it is full just then.',
       'It is a look at one moment: what comes and goes between two scrapes is not seen, and a socket that changes its state during the look may be missed or be counted twice.',
       'Above some half a million sockets the look is given up, and shows nothing, with a reason.',
+      'A namespace may have a hash of its own for its connections (`net.ipv4.tcp_child_ehash_entries`): 262,144 buckets of a Pod are looked at; a namespace beyond them has no rows, and the probe is `degraded`.',
     ],
   },
   metrics,

@@ -57,6 +57,7 @@ export class TcpPass implements Pass<TcpSnapshot> {
   #object: LoadedObject<Layout>;
   #listed: Disposable;
   #rows: number;
+  #left: readonly string[] = [];
   #walk = 0;
   #closed = false;
   readonly #progress = new Uint8Array(tcpProgress.SIZE);
@@ -140,19 +141,11 @@ export class TcpPass implements Pass<TcpSnapshot> {
     // Connections are counted all the same: a Pod that listens on everything must not hide those of the others.
     const at = this.#progressView;
     const queuesLeft = tcpProgress.acceptQueuesFull(at, 0) + tcpProgress.acceptQueuesLeft(at, 0);
-    if (queuesLeft > 0)
-      this.#errors.count(
-        'bpf',
-        'tcp accept queues',
-        `${queuesLeft} sockets listen on more ports than there is room for`,
-      );
     const hashesLeft = tcpProgress.hashesLeft(at, 0);
-    if (hashesLeft > 0)
-      this.#errors.count(
-        'bpf',
-        'tcp hashes',
-        `${hashesLeft} namespaces have larger hashes of their own than are walked of a Pod`,
-      );
+    this.#left = [
+      ...this.#leftOut('tcp accept queues', queuesLeft, 'sockets listen on more ports than a Pod has room for'),
+      ...this.#leftOut('tcp hashes', hashesLeft, 'namespaces have larger hashes of their own than are walked of a Pod'),
+    ];
     const acceptQueues = this.#acceptQueues();
     const left = new Set<NetnsId>();
     const summaries = new Map<NetnsId, TcpSummary>();
@@ -162,6 +155,12 @@ export class TcpPass implements Pass<TcpSnapshot> {
       else summaries.set(id, readSummary(view, at, acceptQueues.get(id) ?? []));
     });
     return { summary: (id) => (left.has(id) ? undefined : (summaries.get(id) ?? NO_SOCKETS)) };
+  }
+
+  #leftOut(path: string, count: number, what: string): string[] {
+    if (count === 0) return [];
+    this.#errors.count('bpf', path, `${count} ${what}`);
+    return [`${count} ${what}`];
   }
 
   #acceptQueues(): Map<NetnsId, AcceptQueue[]> {
@@ -180,6 +179,10 @@ export class TcpPass implements Pass<TcpSnapshot> {
     });
     for (const list of queues.values()) list.sort(byFullness);
     return queues;
+  }
+
+  get left(): readonly string[] {
+    return this.#left;
   }
 
   get object(): LoadedObject<Layout> {
