@@ -8,6 +8,7 @@ import { runServe } from '#commands/serve.ts';
 import { USAGE } from '#commands/usage.ts';
 import { ConfigError } from '#config/faults.ts';
 import { readVersion } from '#core/assets.ts';
+import { visible, visibleLines } from '#core/inert.ts';
 import { sizePool } from '#core/pool.ts';
 
 /** Each takes the arguments after its name and gives the exit code. */
@@ -32,7 +33,7 @@ async function run(argv: readonly string[]): Promise<number> {
   }
   const command = COMMANDS.get(name);
   if (command !== undefined) return command(args);
-  process.stderr.write(name === undefined ? USAGE : `netsonde: no such command: ${name}\n\n${USAGE}`);
+  process.stderr.write(name === undefined ? USAGE : `netsonde: no such command: ${visible(name)}\n\n${USAGE}`);
   return 2;
 }
 
@@ -47,7 +48,7 @@ sizePool(process.env);
 try {
   process.exitCode = await run(process.argv.slice(2));
 } catch (error) {
-  process.stderr.write(`netsonde: ${explain(error)}\n`);
+  process.stderr.write(`netsonde: ${visibleLines(explain(error))}\n`);
   process.exitCode = 1;
 }
 /**

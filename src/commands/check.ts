@@ -6,6 +6,7 @@ import { ConfigError } from '#config/faults.ts';
 import { ConfigReader } from '#config/load.ts';
 import { readContent } from '#config/watch.ts';
 import { OBJECTS } from '#core/assets.ts';
+import { inertJson, visibleLines } from '#core/inert.ts';
 import type { Paths } from '#core/paths.ts';
 import type { Labels } from '#core/selector.ts';
 import { Files } from '#files/files.ts';
@@ -56,7 +57,7 @@ export async function runCheck(args: readonly string[]): Promise<number> {
     json: values.json === true,
     webConfigFile: values['web.config.file'],
   });
-  process.stdout.write(`${text}\n`);
+  process.stdout.write(`${visibleLines(text)}\n`);
   return exitCode;
 }
 
@@ -107,7 +108,7 @@ async function check({
   };
   const bad = new Set(strict ? ['failed', 'unsupported', 'degraded'] : ['failed']);
   return {
-    text: json ? JSON.stringify(report, undefined, 2) : tables(report),
+    text: json ? inertJson(JSON.stringify(report, undefined, 2)) : tables(report),
     exitCode: report.probes.some(({ state }) => bad.has(state)) ? 1 : 0,
   };
 }

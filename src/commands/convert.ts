@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { cutJson, pathText } from '#config/faults.ts';
 import { ConfigReader } from '#config/load.ts';
+import { visible } from '#core/inert.ts';
 import { PROBES } from '#probes/index.ts';
 import { readConfig } from './kubeskoop/config.ts';
 import { convert } from './kubeskoop/convert.ts';
@@ -31,7 +32,7 @@ export async function runConvert(args: readonly string[]): Promise<number> {
   if (output !== 'yaml' && output !== 'configmap') throw new Error(`-o ${output}: give yaml or configmap`);
   const { text, warnings, leftOut } = await convertFile(file, output);
   process.stdout.write(text);
-  for (const warning of warnings) process.stderr.write(`netsonde: warning: ${warning}\n`);
+  for (const warning of warnings) process.stderr.write(`netsonde: warning: ${visible(warning)}\n`);
   return strict && leftOut > 0 ? 1 : 0;
 }
 

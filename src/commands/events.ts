@@ -3,6 +3,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Failure } from '#api/errors.ts';
 import type { EventSummary } from '#api/events.ts';
+import { inertJson, visible } from '#core/inert.ts';
 import { Files } from '#files/files.ts';
 import { readToken } from '#http/access.ts';
 import { DEFAULT_URL, parseOptions } from './options.ts';
@@ -76,7 +77,7 @@ export async function showEvents(
   const { socketPath } = options;
   const response = await (socketPath === undefined ? ask(url, token, signal) : askSocket(socketPath, url, signal));
   if (!response.ok) throw new Error(`the agent answers ${response.status}: ${await reasonOf(response)}`);
-  const show = options.output === 'json' ? (line: string) => line : await lineText();
+  const show = options.output === 'json' ? inertJson : await lineText();
   try {
     for await (const line of linesOf(response)) print(`${show(line)}\n`);
   } catch (error) {
@@ -169,9 +170,4 @@ function textOf({ time, namespace, pod, type, severity, message, count }: EventS
   const owner = pod === null ? '?' : [namespace, pod].filter(Boolean).join('/') || 'node';
   const times = count === undefined ? '' : ` (${count} times)`;
   return `${time.slice(0, SECOND_DIGITS)}Z ${severity} ${owner} ${type}: ${message}${times}`;
-}
-
-/** Shows control characters, which a process may have in its name, as what they are. */
-function visible(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
 }

@@ -1,10 +1,15 @@
 import type { z } from 'zod';
 import type { Fault } from '#api/config.ts';
+import { visible } from '#core/inert.ts';
 import type { Layer } from './document.ts';
 
 export function formatFault({ path, value, allowed }: Fault): string {
   const place = path === '' ? 'the document' : path;
   return value === '' ? `${place}: ${allowed}` : `${place}: ${value} is not allowed; allowed: ${allowed}`;
+}
+
+function inert({ path, value, allowed }: Fault): Fault {
+  return { path: visible(path), value: visible(value), allowed: visible(allowed) };
 }
 
 /** More would only hide the first ones. */
@@ -17,7 +22,8 @@ export class ConfigError extends Error {
 
   constructor(faults: readonly Fault[]) {
     const rest = faults.length - FAULTS_MAX;
-    const shown = faults.slice(0, FAULTS_MAX);
+    // They quote the document.
+    const shown = faults.slice(0, FAULTS_MAX).map(inert);
     if (rest > 0) shown.push({ path: '', value: '', allowed: `${rest} more faults` });
     super(shown.map(formatFault).join('\n'));
     this.faults = shown;

@@ -1,4 +1,5 @@
 import type { EventRecord } from '#api/events.ts';
+import { inertJson } from '#core/inert.ts';
 import type { EventMetadata, Kind } from '#core/record_kinds.ts';
 import { type LaneRecord, labelsOf, type RecordKind } from '#delivery/record.ts';
 import { timeNsOf } from './envelope.ts';
@@ -10,8 +11,9 @@ const VERSION = 1;
 export const EVENT_KIND: RecordKind<EventRecord> = {
   name: NAME,
   version: VERSION,
-  toRecord: (event) => describe(event, JSON.stringify(event)),
-  restore: (version, json) => (version === VERSION ? describe(JSON.parse(json) as EventRecord, json) : undefined),
+  toRecord: (event) => describe(event, inertJson(JSON.stringify(event))),
+  restore: (version, json) =>
+    version === VERSION ? describe(JSON.parse(json) as EventRecord, inertJson(json)) : undefined,
 };
 
 function describe(event: EventRecord, json: string): LaneRecord {

@@ -1,10 +1,9 @@
+import { ACTIVE } from '#core/inert.ts';
+
 /** Of what a server says. */
 export const WORDS_MAX = 300;
 /** A shorter one would be found in every text. */
 const SECRET_LENGTH_MIN = 4;
-
-/** Control characters; what turns the direction of a line, has no width or is a mark of a format; separators of lines; half a surrogate pair. */
-const ACTIVE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
 /** The text of somebody else on one line, cut, without characters that do something where they are shown. */
 export function inert(text: string, lengthMax = WORDS_MAX): string {
