@@ -116,6 +116,40 @@ log: { level: inf }
     ['&a [*a]', 'the document: a value that contains itself is not allowed; allowed: a mapping of keys to values'],
   ])('%j: %s', (text, fault) => expect(faultsOf(text)).toEqual([fault]));
 
+  it.each([
+    ['braces', '}'.repeat(100_000), /^the document: no valid YAML: Unexpected .* at line 1, column 1\n/, 52],
+    ['braces in a list', '- }\n'.repeat(60_000), /no valid YAML: there are more errors$/, 51],
+    ['brackets', '['.repeat(100_000), /no valid YAML: more than 100 brackets and braces within each other$/, 1],
+    ['keys of nothing', '? \n'.repeat(80_000), /no valid YAML: the key null is there twice/, 50],
+    ['documents', '---\n'.repeat(60_000), /no valid YAML: there is more than one document/, 1],
+    [
+      'overrides',
+      `nodes:\n${Array.from({ length: 1_001 }, (_, index) => ` "a=b${index}":\n`).join('')}`,
+      /^nodes: at most 1000 label selectors$/,
+      1,
+    ],
+  ])('what takes long to find fault with is given up after some faults: %s', (_, text, said, count) => {
+    const faults = faultsOf(text);
+    expect(faults.length).toBeLessThanOrEqual(count);
+    expect(faults.join('\n')).toMatch(said);
+  });
+
+  it('what it quotes of a document does nothing where it is shown', () => {
+    const key = '"a\\n2026-01-01T00:00:00.000Z info all is well\\e[2J\\u202e"';
+    for (const text of [
+      `${key}: 1\n${key}: 2`,
+      `${key}: 1`,
+      `probes: { ${key}: 1 }`,
+      `nodes: { ${key}: {} }`,
+      `limits: { series: ${key} }`,
+      'a: *b\u001b[2J',
+    ]) {
+      const faults = faultsOf(text);
+      expect(faults).not.toEqual([]);
+      for (const fault of faults) expect(fault).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+    }
+  });
+
   it.each(['a: [', 'a: 1\na: 2', 'a: "', '\tb: 1', 'a: *nobody', '%YAML 9\n---\n{'])('%j is no valid YAML', (text) => {
     const faults = faultsOf(text);
     expect(faults.length).toBeGreaterThan(0);

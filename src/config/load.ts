@@ -24,6 +24,9 @@ import { parseYaml } from './yaml.ts';
 /** Sections that are in force for a time. */
 const TIMED_MAX = 256;
 
+/** Each is checked as a document of its own. */
+const NODES_MAX = 1_000;
+
 const NOTHING_OVER: ReadonlySet<string> = new Set();
 
 /** Reads configuration documents for a set of probes and of kinds of records. */
@@ -54,6 +57,10 @@ export class ConfigReader {
    */
   parse(text: string, labels: Labels = {}, over = NOTHING_OVER): Config {
     const document = parseYaml(text);
+    const nodes = isMapping(document) ? document[NODES] : undefined;
+    if (isMapping(nodes) && Object.keys(nodes).length > NODES_MAX) {
+      throw new ConfigError([{ path: NODES, value: '', allowed: `at most ${NODES_MAX} label selectors` }]);
+    }
     const layers = layersOf(document).map((layer) => ({ ...layer, document: this.#withoutAliases(layer.document) }));
     const faults = [...layers.flatMap((layer) => this.#faultsOf(layer)), ...faultsOfNodes(document)];
     if (faults.length > 0) throw new ConfigError(faults);

@@ -1,9 +1,23 @@
-import { type Document, isScalar, parseDocument, visit } from 'yaml';
-import { ConfigError } from './faults.ts';
+import { Composer, type CST, type Document, isScalar, Lexer, LineCounter, Parser, visit } from 'yaml';
+import { ConfigError, pathText } from './faults.ts';
 import { DOCUMENT_BYTES_MAX } from './watch.ts';
 
 const ALIASES_MAX = 100;
-const KEY_LENGTH_MAX = 60;
+/** What is no YAML at all has an error at each character. Nobody reads so many, and each takes time. */
+const ERRORS_MAX = 50;
+/** Brackets and braces within each other. The library recurses into each. */
+const DEPTH_MAX = 100;
+
+type Composed = Document.Parsed;
+
+/** What a text consists of. */
+export interface Documents {
+  readonly documents: readonly Composed[];
+  /** Line and column, from 1, of an offset. */
+  readonly place: LineCounter;
+  /** It has more errors than are looked for. */
+  readonly isHopeless: boolean;
+}
 
 function unreadable(allowed: string): ConfigError {
   return new ConfigError([{ path: '', value: '', allowed }]);
@@ -12,24 +26,82 @@ function unreadable(allowed: string): ConfigError {
 /** The value of a document. @throws {ConfigError} */
 export function parseYaml(text: string): unknown {
   if (Buffer.byteLength(text) > DOCUMENT_BYTES_MAX) throw unreadable(`longer than ${DOCUMENT_BYTES_MAX} bytes`);
-  // The library compares each key with each other one.
-  const value = toValue(parseDocument(text, { prettyErrors: true, uniqueKeys: false }));
+  const composed = composeAll(text, { documentsMax: 1 });
+  const value = toValue(composed, composed.documents[0]);
+  if (composed.documents.length > 1) throw unreadable('no valid YAML: there is more than one document');
   if (value === null || value === undefined) throw unreadable('empty; `{}` asks for all defaults');
   return value;
 }
 
-/** Of a document that was parsed without a look at keys that are there twice. @throws {ConfigError} for what is no YAML */
-export function toValue(document: Document): unknown {
-  const errors = document.errors.map(({ message }) => oneLine(message));
-  if (errors.length === 0) errors.push(...doubledKeys(document));
-  if (errors.length > 0) {
-    throw new ConfigError(errors.map((message) => ({ path: '', value: '', allowed: `no valid YAML: ${message}` })));
+/**
+ * Parses in a time that grows with the text and no faster. What the library offers for a whole text takes the line of each error apart anew:
+ * minutes for 100 kB of braces.
+ * @param merge `<<` merges mappings
+ * @param documentsMax past one more than that the rest is not looked at
+ */
+export function composeAll(
+  text: string,
+  { merge = false, documentsMax = Number.POSITIVE_INFINITY }: { merge?: boolean; documentsMax?: number } = {},
+): Documents {
+  const place = new LineCounter();
+  // Keys that are there twice are looked for below: the library compares each with each other one.
+  const composer = new Composer({ merge, uniqueKeys: false, prettyErrors: false, logLevel: 'silent' });
+  const documents: Composed[] = [];
+  const isHopeless = withoutStacks(() => {
+    let errors = 0;
+    for (const token of tokensOf(text, place)) {
+      documents.push(...composer.next(token));
+      if (token.type === 'error') errors++;
+      if (errors > ERRORS_MAX || documents.length > documentsMax) break;
+    }
+    documents.push(...composer.end(true, text.length));
+    return errors > ERRORS_MAX;
+  });
+  return { documents, place, isHopeless };
+}
+
+/** @throws {ConfigError} for what is nested too deeply */
+function* tokensOf(text: string, place: LineCounter): Generator<CST.Token> {
+  const parser = new Parser(place.addNewLine);
+  place.addNewLine(0);
+  let depth = 0;
+  for (const lexeme of new Lexer().lex(text)) {
+    if (lexeme === '[' || lexeme === '{') depth++;
+    if ((lexeme === ']' || lexeme === '}') && depth > 0) depth--;
+    if (depth > DEPTH_MAX)
+      throw unreadable(`no valid YAML: more than ${DEPTH_MAX} brackets and braces within each other`);
+    yield* parser.next(lexeme);
   }
+  yield* parser.end();
+}
+
+/** An error of the library is no exception: a stack for each takes longer than all else. */
+function withoutStacks<T>(work: () => T): T {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
   try {
-    return document.toJS();
-  } catch (error) {
-    throw unreadable(`no valid YAML: ${oneLine((error as Error).message)}`);
+    return work();
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
   }
+}
+
+/** @throws {ConfigError} for what is no YAML */
+export function toValue({ place, isHopeless }: Documents, document: Composed | undefined): unknown {
+  if (document === undefined) return undefined;
+  const errors = document.errors.slice(0, ERRORS_MAX).map(({ message, pos: [offset] }) => {
+    const { line, col } = place.linePos(offset);
+    return `${message} at line ${line}, column ${col}`;
+  });
+  if (isHopeless || document.errors.length > ERRORS_MAX) errors.push('there are more errors');
+  try {
+    if (errors.length === 0) errors.push(...doubledKeys(document));
+    if (errors.length === 0) return document.toJS();
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    errors.push((error as Error).message);
+  }
+  throw new ConfigError(errors.map((message) => ({ path: '', value: '', allowed: `no valid YAML: ${message}` })));
 }
 
 /** @throws {ConfigError} for more aliases than anybody needs: each is looked for in the whole document */
@@ -44,18 +116,14 @@ function doubledKeys(document: Document): string[] {
     Map: (_, { items }) => {
       const keys = new Set<string>();
       for (const { key } of items) {
+        if (doubled.length === ERRORS_MAX) return visit.BREAK;
         const name = isScalar(key) ? String(key.value) : undefined;
-        if (name !== undefined && keys.has(name))
-          doubled.push(`the key ${name.slice(0, KEY_LENGTH_MAX)} is there twice`);
+        if (name !== undefined && keys.has(name)) doubled.push(`the key ${pathText([name])} is there twice`);
         if (name !== undefined) keys.add(name);
       }
+      return undefined;
     },
   });
   if (aliases > ALIASES_MAX) throw unreadable(`more than ${ALIASES_MAX} aliases`);
   return doubled;
-}
-
-/** The library adds the line of the document and an arrow below it. */
-function oneLine(message: string): string {
-  return (message.split('\n', 1)[0] ?? '').replace(/:$/, '');
 }

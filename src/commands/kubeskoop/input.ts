@@ -1,7 +1,7 @@
-import { type Document, isNode, isScalar, LineCounter, type Node, parseAllDocuments } from 'yaml';
+import { type Document, isNode, isScalar, type Node } from 'yaml';
 import { isMapping, type Mapping } from '#config/document.ts';
 import { ConfigError, cutJson } from '#config/faults.ts';
-import { toValue } from '#config/yaml.ts';
+import { composeAll, toValue } from '#config/yaml.ts';
 
 /** Key of the ConfigMap that KubeSkoop's agent mounts as /etc/config. */
 const KEY = 'config.yaml';
@@ -48,22 +48,23 @@ interface Parsed {
 
 /** @param place what the text is, for the words of an error */
 function parse(text: string, place = ''): Parsed[] {
-  const lineCounter = new LineCounter();
-  // Go's library, which KubeSkoop uses, merges `<<`. That of ours compares each key with each other one, and is not asked to.
-  const documents = parseAllDocuments(text, { lineCounter, merge: true, prettyErrors: true, uniqueKeys: false });
-  return [...(documents as Iterable<Document.Parsed>)].map((document) => {
-    const lineOf = (path: readonly PropertyKey[]) => {
+  try {
+    // Go's library, which KubeSkoop uses, merges `<<`.
+    const composed = composeAll(text, { merge: true });
+    const lineIn = (document: Document.Parsed) => (path: readonly PropertyKey[]) => {
       const node = nodeAt(document, path);
-      return node?.range ? lineCounter.linePos(node.range[0]).line : undefined;
+      return node?.range ? composed.place.linePos(node.range[0]).line : undefined;
     };
-    try {
-      return { document, value: toValue(document), lineOf };
-    } catch (error) {
-      if (!(error instanceof ConfigError)) throw error;
-      const hint = text.includes('{{') ? '; a template of Helm is rendered first: `helm template …`' : '';
-      throw new NotKubeskoop(error.faults.map(({ allowed }) => place + allowed + hint).join('\n'));
-    }
-  });
+    return composed.documents.map((document) => ({
+      document,
+      value: toValue(composed, document),
+      lineOf: lineIn(document),
+    }));
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const hint = text.includes('{{') ? '; a template of Helm is rendered first: `helm template …`' : '';
+    throw new NotKubeskoop(error.faults.map(({ allowed }) => place + allowed + hint).join('\n'));
+  }
 }
 
 /** What is not there, or is behind an alias, is where that is which it would be in. */
