@@ -3,6 +3,7 @@ import { request as httpsRequest } from 'node:https';
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { KubeConfig } from '@kubernetes/client-node';
+import { boundInterim } from '#core/interim.ts';
 import type { ApiRequest, ApiResponse, ApiSession } from './api.ts';
 import { loadKubeConfig } from './kubeconfig.ts';
 
@@ -70,6 +71,7 @@ class KubeSession implements ApiSession {
       headers,
       signal,
     });
+    boundInterim(call);
     call.on('socket', (socket) => socket.setKeepAlive(true, KEEPALIVE_MS));
     call.end(text);
     return answerOf(call);

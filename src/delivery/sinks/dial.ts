@@ -4,6 +4,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { promisify } from 'node:util';
 import type { HttpConfig } from '#config/sinks.ts';
+import { boundInterim } from '#core/interim.ts';
 import type { Files } from '#files/files.ts';
 import { Unavailable } from '../sink.ts';
 import { messageOf } from './advice.ts';
@@ -105,6 +106,7 @@ export class Dialer {
       signal,
     });
     const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+    boundInterim(call);
     call.on('error', reject);
     call.once('connect', ({ statusCode = 0 }, connected: Socket) => {
       if (statusCode >= 200 && statusCode < 300) resolve(connected);

@@ -146,6 +146,35 @@ describe('an answer that is not that of the server', () => {
     expect(sent).toBe(soFar);
   });
 
+  it('that is only ever announced ends the request', async () => {
+    let [sent, requests] = [0, 0];
+    const port = await serve((_, response) => {
+      requests++;
+      response.on('error', () => undefined);
+      const more = () => {
+        if (response.destroyed || response.socket?.destroyed !== false) return;
+        sent++;
+        response.writeProcessing();
+        setImmediate(more);
+      };
+      more();
+    });
+    expect(await failureOf({ url: `http://127.0.0.1:${port}` })).toBe(
+      `127.0.0.1:${port}: it sent 17 interim answers, and no final one`,
+    );
+    expect(sent).toBeGreaterThanOrEqual(17 * requests);
+  });
+
+  it('may be announced before it comes', async () => {
+    const port = await serve((_, response) => {
+      for (let interim = 0; interim < 16; interim++) response.writeProcessing();
+      response.writeHead(503).end('no');
+    });
+    expect(await failureOf({ url: `http://127.0.0.1:${port}`, bearerTokenFile: secretFile('token') } as never)).toBe(
+      'it answers 503: no; its log has why',
+    );
+  });
+
   it('is shown without what writes over a terminal, and without our secrets', async () => {
     const port = await serve(({ headers }, response) => {
       const { authorization = '', 'x-key': key = '', 'x-scope-orgid': tenant = '' } = headers;

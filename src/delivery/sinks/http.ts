@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { promisify } from 'node:util';
 import { constants, gzip as zlibGzip } from 'node:zlib';
 import type { HttpConfig } from '#config/sinks.ts';
+import { boundInterim } from '#core/interim.ts';
 import type { Files } from '#files/files.ts';
 import { Unavailable } from '../sink.ts';
 import { messageOf } from './advice.ts';
@@ -200,6 +201,7 @@ function exchange(call: ClientRequest, body: Uint8Array, progress: Progress): Pr
       progress.waitsFor = NO_ANSWER;
     });
     call.once('response', (response) => readAnswer(response).then(resolve, reject));
+    boundInterim(call);
     call.end(body);
   });
 }
