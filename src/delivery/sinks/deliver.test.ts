@@ -109,3 +109,40 @@ it('what it does not get to, since all that it tried was refused, stays', async 
   await expect(write(refused)).rejects.toThrow('no');
   expect(rejected).toHaveLength(5);
 });
+
+it.each([
+  [
+    'one after the other',
+    (owner: number) => (index: number) => makeLines(1, { pod: `pod ${owner}` }, index * 2 + owner),
+  ],
+  [
+    'in turns of many',
+    (owner: number) => (index: number) =>
+      makeLines(1, { pod: `pod ${owner}` }, index + (index >= 150 ? 1_000 : 0) + owner * 500),
+  ],
+])('a Pod whose records are refused takes none from another: %s', async (_, of) => {
+  const [bad, good] = [0, 1].map((owner) => Array.from({ length: 300 }, (_, index) => of(owner)(index)).flat()) as [
+    LaneRecord[],
+    LaneRecord[],
+  ];
+  let requests = 0;
+  const delivery = new Delivery({
+    requestsMax: 1,
+    send: async (records) => {
+      requests++;
+      return records.some(({ metadata }) => metadata['pod'] === 'pod 0')
+        ? { is: 'refused', why: 'no' }
+        : { is: 'taken' };
+    },
+  });
+  const [delivered, rejected]: [LaneRecord[], LaneRecord[]] = [[], []];
+  const receipt = {
+    delivered: (records: readonly LaneRecord[]) => void delivered.push(...records),
+    rejected: (records: readonly LaneRecord[]) => void rejected.push(...records),
+  };
+  const records = [...bad, ...good].sort((a, b) => (a.timeNs < b.timeNs ? -1 : 1));
+  await delivery.deliver([{ key: '', records }], receipt, new AbortController().signal);
+  expect(new Set(delivered)).toEqual(new Set(good));
+  expect(new Set(rejected)).toEqual(new Set(bad));
+  expect(requests).toBeLessThan(500);
+});

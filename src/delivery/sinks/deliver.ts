@@ -4,8 +4,10 @@ import { type Receipt, Unavailable } from '../sink.ts';
 import { RequestSize } from './request_size.ts';
 import type { NotNow, Verdict } from './verdict.ts';
 
-/** A server that refuses nearly everything is not asked about each record. */
+/** A server that refuses nearly everything is not asked about each record: once so many were refused alone, … */
 const REFUSALS_MAX = 100;
+/** … what is refused of an owner who has so many of these is refused whole. */
+const OWNER_REFUSALS_MAX = 10;
 /** Where so many streams are refused and none is taken, it is not the streams. */
 const REFUSED_STREAMS_MAX = 5;
 /** A stream that is refused for so long, and so often, while others are taken, is given up. */
@@ -40,7 +42,9 @@ class Round implements Receipt {
   /** Records that have no receipt. */
   #open: number;
   readonly refused: { readonly stream: Stream; readonly left: readonly LaneRecord[]; readonly verdict: NotNow }[] = [];
-  refusals = 0;
+  /** How many records were refused, each alone: all of them, and by owner. */
+  #refusals = 0;
+  readonly #refusalsOf = new Map<string, number>();
   hasTaken = false;
   failure: Error | undefined;
 
@@ -58,6 +62,16 @@ class Round implements Receipt {
   rejected(records: readonly LaneRecord[], why: string): void {
     this.#open -= records.length;
     this.#receipt.rejected(records, why);
+  }
+
+  refusedAlone(owner: string): void {
+    this.#refusals++;
+    this.#refusalsOf.set(owner, (this.#refusalsOf.get(owner) ?? 0) + 1);
+  }
+
+  /** Whether nobody is asked any more about each record of the owner. */
+  isRefused(owner: string): boolean {
+    return this.#refusals >= REFUSALS_MAX && (this.#refusalsOf.get(owner) ?? 0) >= OWNER_REFUSALS_MAX;
   }
 
   /** Nothing is left for another write. */
@@ -144,14 +158,23 @@ export class Delivery {
       if (verdict.refused !== undefined) round.rejected(part.slice(taken), verdict.refused.why);
       return [];
     }
-    if (verdict.is === 'too large') this.#size.refused(sumBytes(part));
-    else round.refusals++;
-    if (part.length === 1 || round.refusals > REFUSALS_MAX) {
+    const [first] = part;
+    if (verdict.is === 'refused' && part.length === 1 && first !== undefined) round.refusedAlone(ownerOf(first));
+    if (part.length === 1) {
       round.rejected(part, verdict.why);
       return [];
     }
-    const half = Math.ceil(part.length / 2);
-    return [part.slice(half), part.slice(0, half)];
+    if (verdict.is === 'too large') {
+      this.#size.refused(sumBytes(part));
+      return halvesOf(part);
+    }
+    const { others, refused } = byOwner(part, round);
+    if (refused.length === 0) return halvesOf(part);
+    if (others.length === 0 && refused.length === 1) {
+      round.rejected(part, verdict.why);
+      return [];
+    }
+    return others.length === 0 ? refused : [...refused, others];
   }
 
   /** @param left of the stream, with the part that was sent */
@@ -196,4 +219,28 @@ export class Delivery {
   #triesOf({ key }: Stream): number {
     return this.#refused.get(key)?.tries ?? 0;
   }
+}
+
+/** The last one first. */
+function halvesOf(part: readonly LaneRecord[]): (readonly LaneRecord[])[] {
+  const half = Math.ceil(part.length / 2);
+  return [part.slice(half), part.slice(0, half)];
+}
+
+/** Whoever makes records that are refused takes none from another. */
+function ownerOf({ stream, metadata }: LaneRecord): string {
+  return `${stream['namespace'] ?? ''}/${metadata['pod'] ?? ''}`;
+}
+
+/** Those of each owner whose records are refused, and all others. */
+function byOwner(part: readonly LaneRecord[], round: Round): { others: LaneRecord[]; refused: LaneRecord[][] } {
+  const others: LaneRecord[] = [];
+  const refused = new Map<string, LaneRecord[]>();
+  for (const record of part) {
+    const owner = ownerOf(record);
+    const theirs = round.isRefused(owner) ? (refused.get(owner) ?? []) : others;
+    theirs.push(record);
+    if (theirs !== others) refused.set(owner, theirs);
+  }
+  return { others, refused: [...refused.values()] };
 }
