@@ -186,7 +186,7 @@ export class Spool implements RecordBuffer {
 
   async #recover(): Promise<void> {
     const warn = (message: string) => this.#options.log('warn', message);
-    const { segments, nextId } = await recover(this.#files, this.#sources, warn);
+    const { segments, nextId } = await recover(this.#files, this.#sources, this.#options.size, warn);
     for (const segment of segments) {
       for (const [source, lines] of segment.remaining()) this.#options.recovered(source, lines);
     }

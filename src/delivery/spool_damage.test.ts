@@ -494,3 +494,19 @@ it('whatever happens to its files, it ends, it goes on, and the ledger balances'
     { numRuns: 30 },
   );
 });
+
+it('of a file that is longer than the spool may be no more is read than that', async () => {
+  const first = await Account.open(directory);
+  first.push(makeLines(3));
+  await first.spool.close();
+  const [path, { size }] = [segment(), statSync(segment())];
+  truncateSync(path, 2 ** 40);
+  const second = await Account.open(directory, { size: 2 * MEBIBYTE });
+  await second.drain();
+  expect(messages(second.delivered)).toEqual(messages(makeLines(3)));
+  expect(second.dropped).toEqual({ 'unknown spool_damaged': 1 });
+  expect(second.logged).toContain(
+    `warn: a part of the spool is lost: its file 1 was longer than the spool may be, ${2 ** 40 - size - MEBIBYTE} bytes are not read`,
+  );
+  await second.spool.close();
+});

@@ -126,13 +126,18 @@ export class SpoolFiles {
     }
   }
 
-  /** Calls for every line from `offset` on. Returns where the last whole one ends; 0 where `offset` is not the start of one. */
-  async scan(id: number, offset: number, take: (line: Line) => void): Promise<number> {
+  /**
+   * Calls for every line from `offset` on, of at most so many bytes. Returns where the last whole one ends; 0 where `offset` is not
+   * the start of one.
+   */
+  async scan(id: number, offset: number, bytesMax: number, take: (line: Line) => void): Promise<number> {
     if (offset > 0 && (await this.#chunk(id, offset - 1, 1)).toString('latin1') !== '\n') return 0;
     let end = offset;
     let rest: Buffer = Buffer.alloc(0);
     for (;;) {
-      const chunk = await this.#chunk(id, end + rest.length, CHUNK_BYTES);
+      const at = end + rest.length;
+      const room = Math.min(CHUNK_BYTES, offset + bytesMax - at);
+      const chunk = room > 0 ? await this.#chunk(id, at, room) : Buffer.alloc(0);
       if (chunk.length === 0) return end;
       const split = splitLines(Buffer.concat([rest, chunk]), false);
       for (const line of split.lines) {
@@ -143,15 +148,20 @@ export class SpoolFiles {
     }
   }
 
-  /** Cuts off what was being written when the process was killed. @throws where it is no file of ours */
-  async cut(id: number, bytes: number): Promise<void> {
-    await this.#step(async () => {
+  /**
+   * Cuts off what was being written when the process was killed.
+   * @returns how many bytes those were
+   * @throws where it is no file of ours
+   */
+  cut(id: number, bytes: number): Promise<number> {
+    return this.#step(async () => {
       await using file = await open(this.#path(id), O_RDWR | SAFE);
       const stats = await file.stat();
       if (!isOurs(stats)) throw new Error(`${this.#path(id)} is a link, or has another name elsewhere`);
       if (stats.size > bytes) await file.truncate(bytes);
       // Versions before had them readable for everybody.
       await file.chmod(FILE_MODE);
+      return Math.max(0, stats.size - bytes);
     });
   }
 

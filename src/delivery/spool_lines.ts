@@ -10,7 +10,7 @@ const BARE = { kind: 'event', version: 1 };
 export const NOBODY: Source = { kind: BARE.kind, probe: 'unknown' };
 const NEWLINE = 0x0a;
 /** A line of ours is far shorter. A longer one is taken as several. */
-const LINE_BYTES_MAX = 4 * 1024 * 1024;
+const LINE_BYTES_MAX = 1024 * 1024;
 
 /** A line of a file. */
 export interface Line {

@@ -12,12 +12,14 @@ export interface Recovered {
 
 /**
  * What an earlier run left behind.
+ * @param size that a spool may have: of a file no more is read. What is behind that is none of ours, or has no room
  * @param warn told of what is no file of ours: it stays as it is
  * @throws where the folder cannot be read, or its file system hangs
  */
 export async function recover(
   files: SpoolFiles,
   known: KnownSources,
+  size: number,
   warn: (message: string) => void,
 ): Promise<Recovered> {
   const { ids, position } = await files.list();
@@ -26,7 +28,13 @@ export async function recover(
   const segments: Segment[] = [];
   for (const id of ids) {
     try {
-      segments.push(await recoverFile(files, id, isOurs && id === position.id ? position.offset : 0, known));
+      const start = isOurs && id === position.id ? position.offset : 0;
+      const { segment, cutBytes } = await recoverFile(files, id, start, known, size);
+      segments.push(segment);
+      if (segment.bytes + cutBytes > start + size)
+        warn(
+          `a part of the spool is lost: its file ${id} was longer than the spool may be, ${cutBytes} bytes are not read`,
+        );
     } catch (error) {
       if (error instanceof FileSystemHangs) throw error;
       warn(`a part of the spool is left as it is: ${(error as Error).message}`);
@@ -35,13 +43,19 @@ export async function recover(
   return { segments, nextId: Math.max(isOurs ? position.id : 0, ids.at(-1) ?? 0) + 1 };
 }
 
-async function recoverFile(files: SpoolFiles, id: number, start: number, known: KnownSources): Promise<Segment> {
+async function recoverFile(
+  files: SpoolFiles,
+  id: number,
+  start: number,
+  known: KnownSources,
+  size: number,
+): Promise<{ segment: Segment; cutBytes: number }> {
   const sources: Source[] = [];
-  const bytes = await files.scan(id, start, ({ text }) => sources.push(known.bound(sourceOf(text))));
+  const bytes = await files.scan(id, start, size, ({ text }) => sources.push(known.bound(sourceOf(text))));
   // The position is in the middle of a line, or behind the end: somebody else wrote it, or the file.
-  if (bytes < start) return recoverFile(files, id, 0, known);
-  await files.cut(id, bytes);
+  if (bytes < start) return recoverFile(files, id, 0, known, size);
+  const cutBytes = await files.cut(id, bytes);
   const segment = new Segment(id, bytes, start);
   for (const source of sources) segment.add(source);
-  return segment;
+  return { segment, cutBytes };
 }
