@@ -12,6 +12,7 @@ import { benchLived } from './lived/lived.ts';
 import type { Row } from './measure.ts';
 import { benchMemory } from './memory.ts';
 import { benchMib } from './mib.ts';
+import { benchNetdev } from './netdev.ts';
 import { benchPods } from './pods.ts';
 import { benchProcesses } from './processes.ts';
 import { benchRing } from './ring.ts';
@@ -25,6 +26,7 @@ const { values: given, positionals: wanted } = parseArgs({ options: LIVED_ARGUME
 
 const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   mib: benchMib,
+  netdev: benchNetdev,
   pods: benchPods,
   conntrack: benchConntrack,
   tcpsummary: benchTcpsummary,

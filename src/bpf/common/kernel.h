@@ -347,6 +347,32 @@ struct netdev_queue {
 	struct Qdisc *qdisc;
 };
 
+struct rtnl_link_ops {
+	const char *kind;
+	void *get_link_net;
+};
+
+struct net_device_ops {
+	void *ndo_get_stats64;
+	void *ndo_get_stats;
+};
+
+/* What the core keeps of a device, per CPU; made with the first packet that it drops. */
+struct net_device_core_stats;
+
+/* Which counts a device has per CPU. Its drivers came to tell with 6.7, and with later 6.1. */
+enum netdev_stat_type {
+	NETDEV_PCPU_STAT_NONE,
+	NETDEV_PCPU_STAT_LSTATS,
+	NETDEV_PCPU_STAT_TSTATS,
+	NETDEV_PCPU_STAT_DSTATS,
+};
+
+/* Read as a whole: of a newer kernel each member is a union. */
+struct net_device_stats {
+	unsigned long rx_packets;
+};
+
 struct net_device {
 	char name[16];
 	unsigned int flags;
@@ -357,6 +383,14 @@ struct net_device {
 	struct Qdisc *qdisc; /* at the root */
 	struct netdev_queue *ingress_queue;
 	struct netdev_queue *_tx; /* the queues for what it sends */
+	unsigned int num_rx_queues;
+	unsigned int num_tx_queues;
+	const struct rtnl_link_ops *rtnl_link_ops;
+	const struct net_device_ops *netdev_ops;
+	struct net_device_stats stats;
+	struct net_device_core_stats *core_stats; /* 5.18 */
+	void *tstats; /* one place for all that it may have per CPU */
+	enum netdev_stat_type pcpu_stat_type;
 };
 
 struct proto {

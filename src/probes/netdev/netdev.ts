@@ -3,13 +3,16 @@ import type { Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { defineMetrics, type Emit, type LooseEmit } from '#probe/metric.ts';
+import type { DeviceRows } from '#sources/devices/rows.ts';
+import { deviceSource } from '#sources/devices/source.ts';
 import type { LinkRow } from '#sources/netlink/link.ts';
 import type { NetnsEntry } from '#sources/netns.ts';
-import type { DeviceStats } from '#sources/procfs/net_dev.ts';
+import type { DeviceColumn, DeviceStats } from '#sources/procfs/net_dev.ts';
 import type { Sources } from '#sources/sources.ts';
 import { NodeDevices, readDevices } from './node_devices.ts';
+import { walkedOfNode, walkedOfPod } from './walked.ts';
 
-// Namespaced: yes. net/dev lists the devices of the namespace (kernel: net/core/net-procfs.c, dev_seq_show()).
+// Namespaced: yes. Each namespace has a list of its devices (kernel: struct net, dev_base_head), which net/dev shows (net/core/net-procfs.c, dev_seq_show()).
 
 const DEVICE = { help: 'Network device.', example: 'eth0', max: 16, moves: true } as const;
 
@@ -118,51 +121,72 @@ const metrics = defineMetrics({
   },
 });
 
-type Device = keyof typeof metrics & keyof DeviceStats;
-
-const COLUMNS = Object.keys(metrics) as Device[];
+const COLUMNS = Object.keys(metrics) as DeviceColumn[];
 
 interface Options {
   readonly loopback: boolean;
   readonly nodeVeth: boolean;
 }
 
+interface Collecting {
+  readonly emit: Emit<typeof metrics>;
+  /** What is shown at the detail that is asked for. */
+  readonly columns: readonly DeviceColumn[];
+  readonly sources: Sources;
+  readonly options: Options;
+  readonly nodeDevices: NodeDevices;
+  readonly cycle: Cycle;
+}
+
 function emitDevice(
-  emit: Emit<typeof metrics>,
+  { emit, columns }: Collecting,
   entry: NetnsEntry,
   device: string,
-  stats: Readonly<Record<Device, Counter>>,
   keep: boolean,
+  value: (column: DeviceColumn) => Counter,
 ): void {
   const labels = { device };
   const options = { keep };
-  for (const column of COLUMNS) {
-    if (emit.wants(column)) (emit as LooseEmit)(column, entry.id, stats[column], labels, options);
+  for (const column of columns) (emit as LooseEmit)(column, entry.id, value(column), labels, options);
+}
+
+/** False where the walk does not tell of all the devices that are shown. */
+function emitWalked(collecting: Collecting, entry: NetnsEntry, rows: DeviceRows): boolean {
+  const { sources, options, cycle } = collecting;
+  const shown = entry.isNode
+    ? walkedOfNode(rows, entry, options, sources.route, cycle)
+    : walkedOfPod(rows, entry, options);
+  if (shown === undefined) return false;
+  for (const { row, stats } of shown) {
+    const value =
+      stats === undefined ? (column: DeviceColumn) => rows.value(row, column) : (column: DeviceColumn) => stats[column];
+    emitDevice(collecting, entry, rows.name(row), entry.isNode && rows.isPhysical(row), value);
+  }
+  return true;
+}
+
+function emitFromFiles(collecting: Collecting, entry: NetnsEntry): void {
+  const { sources, options, nodeDevices, cycle } = collecting;
+  const emitStats = (device: string, stats: DeviceStats, keep: boolean) => {
+    if (options.loopback || device !== 'lo') emitDevice(collecting, entry, device, keep, (column) => stats[column]);
+  };
+  if (!entry.isNode) {
+    for (const [device, stats] of readDevices(sources, entry, cycle)) emitStats(device, stats, false);
+    return;
+  }
+  // Linked to another namespace: the other ends of the Pods' devices. Each Pod shows its own.
+  const isShown = ({ linkedOutside }: LinkRow) => options.nodeVeth || !linkedOutside;
+  for (const [device, { stats, link }] of nodeDevices.read(entry, isShown, cycle)) {
+    emitStats(device, stats, link !== undefined && link.kind === undefined && !link.loopback);
   }
 }
 
-async function collectAll(
-  emit: Emit<typeof metrics>,
-  sources: Sources,
-  nodeDevices: NodeDevices,
-  { loopback, nodeVeth }: Options,
-  cycle: Cycle,
-): Promise<void> {
-  const emitAll = (entry: NetnsEntry, device: string, stats: DeviceStats, keep: boolean) => {
-    if (loopback || device !== 'lo') emitDevice(emit, entry, device, stats, keep);
-  };
-  // Linked to another namespace: the other ends of the Pods' devices. Each Pod shows its own.
-  const isShown = ({ linkedOutside }: LinkRow) => nodeVeth || !linkedOutside;
-  for (const entry of sources.netns.snapshot()) {
-    if (entry.isNode) {
-      for (const [device, { stats, link }] of nodeDevices.read(entry, isShown, cycle)) {
-        const isPhysical = link !== undefined && link.kind === undefined && !link.loopback;
-        emitAll(entry, device, stats, isPhysical);
-      }
-    } else {
-      for (const [device, stats] of readDevices(sources, entry, cycle)) emitAll(entry, device, stats, false);
-    }
-    await cycle.pause();
+async function collectAll(collecting: Collecting, rows: DeviceRows | undefined): Promise<void> {
+  for (const entry of collecting.sources.netns.snapshot()) {
+    const isWalked = rows !== undefined && emitWalked(collecting, entry, rows);
+    if (!isWalked) emitFromFiles(collecting, entry);
+    else if (entry.isNode) collecting.nodeDevices.forget();
+    await collecting.cycle.pause();
   }
 }
 
@@ -190,15 +214,37 @@ export const netdev = defineProbe({
     nodeVeth: z.boolean().default(false).describe("Show the node's ends of the Pods' devices as well."),
   },
   requires: {
-    capabilities: [],
+    capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      "Any: /proc/<pid>/net/dev. Which of the node's devices are ends of Pods' is asked in its namespace: with CAP_SYS_ADMIN where the agent is in another one.",
+      "Any. With BTF and since 6.0 one pass in the kernel reads the devices of all namespaces; of kinds that it does not know the kernel is asked: by RTM_GETSTATS on the node, else by /proc/<pid>/net/dev. What only a driver knows of the node's devices is asked in its namespace: with CAP_SYS_ADMIN where the agent is in another one.",
   },
-  open: async (_scope, sources, { options }) => {
+  open: async (scope, sources, { options }) => {
     const nodeDevices = new NodeDevices(sources);
+    const devices = deviceSource(sources, scope.warn);
+    scope.own(await devices.use());
+    let refused: string | undefined;
     return {
-      health: () => ({ reader: 'files', degraded: options.nodeVeth ? [] : nodeDevices.degraded }),
-      collect: (emit, cycle) => collectAll(emit, sources, nodeDevices, options, cycle),
+      health: () => {
+        const { reader, note, degraded } = devices.health;
+        return {
+          reader: reader === 'pass' ? 'pass, netlink' : reader,
+          note: note ?? refused,
+          degraded: [...degraded, ...(options.nodeVeth ? [] : nodeDevices.degraded)],
+        };
+      },
+      collect: async (emit, cycle) => {
+        const rows = await devices.read(cycle);
+        refused = rows === undefined ? undefined : whyRefused(rows.refused);
+        const columns = COLUMNS.filter((column) => emit.wants(column));
+        await collectAll({ emit, columns, sources, options, nodeDevices, cycle }, rows);
+      },
     };
   },
 });
+
+/** Kinds that the walk knows, and this kernel has in a way that it does not. */
+function whyRefused(refused: ReadonlyMap<string, string>): string | undefined {
+  if (refused.size === 0) return undefined;
+  const reasons = [...refused].map(([kind, reason]) => `${kind}: ${reason}`);
+  return `namespaces with devices of these kinds are read from files: ${reasons.join('; ')}`;
+}

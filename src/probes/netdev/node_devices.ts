@@ -56,6 +56,12 @@ export class NodeDevices {
     }
   }
 
+  /** They were read in another way: nothing is lacking. */
+  forget(): void {
+    this.#links = new Map();
+    this.#hasDevices = false;
+  }
+
   get degraded(): string[] {
     if (!this.#hasDevices || this.#links.size > 0) return [];
     const missing = describeMissing(missingCapabilities(['CAP_SYS_ADMIN']));

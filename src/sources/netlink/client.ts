@@ -16,6 +16,7 @@ const EPERM = 1;
 const EACCES = 13;
 const ENOENT = 2;
 const ESRCH = 3;
+const ENODEV = 19;
 
 /** What is sent. */
 export interface NetlinkRequest {
@@ -61,7 +62,7 @@ export class NetlinkClient {
     if (refusal !== undefined) throw new Unsupported(refusal);
   }
 
-  /** Undefined where the namespace is gone, or the question failed, which is counted. */
+  /** Undefined where the namespace is gone, or what was asked for, or the question failed, which is counted. */
   ask<Answer>(entry: NetnsEntry, question: NetlinkQuestion<Answer>, cycle: Cycle): Answer | undefined {
     try {
       return this.demand(entry, question, cycle);
@@ -108,7 +109,7 @@ export class NetlinkClient {
   }
 
   #count({ what }: NetlinkRequest, error: unknown): void {
-    if (isGone(error) || (error instanceof BpfError && [ENOENT, ESRCH].includes(error.errno))) return;
+    if (isGone(error) || (error instanceof BpfError && [ENOENT, ESRCH, ENODEV].includes(error.errno))) return;
     this.#errors.count('netlink', what, error);
   }
 }

@@ -1,8 +1,10 @@
 import type { Cycle } from '#core/cycle.ts';
 import type { Garbled } from '../errors.ts';
 import type { NetnsEntry } from '../netns.ts';
+import type { DeviceStats } from '../procfs/net_dev.ts';
 import { ADDRESS_REQUEST, decodeAddresses } from './address.ts';
 import type { NetlinkClient, NetlinkQuestion } from './client.ts';
+import { decodeDeviceStats, deviceStatsRequest } from './device_stats.ts';
 import { decodeLinks, LINK_REQUEST, type LinkRow } from './link.ts';
 import { decodeQdiscs, QDISC_REQUEST, type QdiscRow } from './qdisc.ts';
 
@@ -12,11 +14,11 @@ const QDISCS = question('qdisc', QDISC_REQUEST, decodeQdiscs);
 const LINKS = question('link', LINK_REQUEST, decodeLinks);
 const ADDRESSES = question('address', ADDRESS_REQUEST, decodeAddresses);
 
-function question<Row>(
+function question<Answer>(
   what: string,
   request: Uint8Array,
-  decode: (messages: Uint8Array, garbled: Garbled) => Row[],
-): NetlinkQuestion<Row[]> {
+  decode: (messages: Uint8Array, garbled: Garbled) => Answer,
+): NetlinkQuestion<Answer> {
   return { protocol: NETLINK_ROUTE, what, request, decode };
 }
 
@@ -34,6 +36,11 @@ export class RouteSource {
 
   links(entry: NetnsEntry, cycle: Cycle): readonly LinkRow[] {
     return this.#netlink.ask(entry, LINKS, cycle) ?? [];
+  }
+
+  /** Undefined where the device is gone, or its namespace, or could not be asked for. */
+  deviceStats(entry: NetnsEntry, ifindex: number, cycle: Cycle): DeviceStats | undefined {
+    return this.#netlink.ask(entry, question('device stats', deviceStatsRequest(ifindex), decodeDeviceStats), cycle);
   }
 
   addresses(entry: NetnsEntry, cycle: Cycle): readonly string[] {

@@ -24,6 +24,9 @@ export const NET_DEV_COLUMNS = [
   'sentCompressed',
 ] as const;
 
+/** Those that people look at. */
+export type DeviceColumn = Exclude<(typeof NET_DEV_COLUMNS)[number], 'receivedCompressed' | 'sentCompressed'>;
+
 const ASCII = /^[\x20-\x7e]*$/;
 const HEADING = /^(?:Inter-| face )\|/;
 

@@ -54,7 +54,8 @@ export const agent = defineChecks('agent', open, {
     const row = (probe: string) => rows.find((line) => line.startsWith(`${probe} `)) ?? '';
     const reader = hasPass ? / running +pass$/ : / running +files +this kernel lacks the BPF helper bpf_loop/;
     for (const probe of ['tcp', 'tcpext', 'udp', 'ip', 'icmp', 'sock']) match(row(probe), reader);
-    for (const probe of ['netdev', 'softnet']) match(row(probe), / running +files$/);
+    match(row('softnet'), / running +files$/);
+    match(row('netdev'), hasPass ? / running +pass, netlink$/ : reader);
     match(row('qdisc'), hasPass ? / running +pass, netlink$/ : / running +netlink +this kernel lacks/);
     match(
       row('packetloss'),

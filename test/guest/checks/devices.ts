@@ -1,10 +1,22 @@
 import { deepEqual, equal } from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { freeCycle } from '#core/cycle.ts';
+import { DEFAULT_PATHS } from '#core/paths.ts';
+import { BpfSource } from '#sources/bpf/source.ts';
+import { DevicesPass } from '#sources/devices/pass.ts';
+import { cpusOf } from '#sources/procfs/cpus.ts';
+import { makeKinds, sendFrames, walkBesideIp } from '../../support/device_kinds.ts';
 import { TestNetns } from '../../support/hosts.ts';
-import { TestKernel } from '../../support/kernel.ts';
+import { OBJECTS, TestKernel } from '../../support/kernel.ts';
 import { makeNodeDevices } from '../../support/node_devices.ts';
+import { retry } from '../../support/oracle.ts';
 import { defineChecks } from '../check.ts';
+import { kernelFeatures } from '../features.ts';
 
 const CONFIG = '{ detail: full, probes: { netdev: true, packetloss: false, tcpretrans: false, tcpreset: false } }';
+
+/** Kinds that sum up other devices, physical ones most often. */
+const UNKNOWN = ['bond', 'vrf'];
 
 export const devices = defineChecks('devices', async (resources) => resources.use(await TestKernel.open(CONFIG)), {
   'devices of the node are told from ends of Pods, of every kind that this kernel has': async (agent) => {
@@ -18,5 +30,25 @@ export const devices = defineChecks('devices', async (resources) => resources.us
     deepEqual(wrong, []);
     process.stdout.write(`devices: ${made.map(({ what }) => what).join(', ')}\n`);
     equal(made.length > 8, true);
+  },
+
+  'the walk counts what the kernel shows, on a device of every kind': async () => {
+    if (!kernelFeatures().hasPass) return;
+    using netns = new TestNetns();
+    using pass = await DevicesPass.open(new BpfSource(OBJECTS, DEFAULT_PATHS.sys), cpusOf(DEFAULT_PATHS.sys));
+    // Opening /dev/net/tun would load it, and the module makes that.
+    spawnSync('modprobe', ['-q', 'tun']);
+    const made = makeKinds(netns);
+    const frames = sendFrames(netns);
+    const { oracle, walk, others } = await retry(() => walkBesideIp(pass, netns));
+    deepEqual(walk, oracle);
+    const moved = Object.entries(walk).filter(([, counts]) => counts.some((count) => count !== 0));
+    const refused = (await pass.read(freeCycle())).refused;
+    process.stdout.write(
+      `walk: ${frames} frames; made ${made.join(' ')}; counted ${Object.keys(walk).join(' ')}; moved ${moved.map(([name, counts]) => `${name}=${counts.join('/')}`).join(' ')}; left to the kernel ${others.join(' ')}\n`,
+    );
+    deepEqual([...refused], []);
+    for (const name of made) equal(UNKNOWN.includes(name) || Object.hasOwn(walk, name), true, name);
+    equal(moved.length >= made.length / 2, true);
   },
 });

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include "common/netns_walk.bpf.h"
+#include "common/percpu.bpf.h"
+#include "common/shared.bpf.h"
+
+/* What the walk over devices and user space tell each other. */
+
+/* As net/dev shows them; some are sums of several (kernel: net/core/net-procfs.c, dev_seq_printf_stats()). */
+enum netdev_counter {
+	NETDEV_RX_BYTES,
+	NETDEV_RX_PACKETS,
+	NETDEV_RX_ERRORS,
+	NETDEV_RX_DROPS,
+	NETDEV_RX_FIFO,
+	NETDEV_RX_FRAME,
+	NETDEV_RX_MULTICAST,
+	NETDEV_TX_BYTES,
+	NETDEV_TX_PACKETS,
+	NETDEV_TX_ERRORS,
+	NETDEV_TX_DROPS,
+	NETDEV_TX_FIFO,
+	NETDEV_COLLISIONS,
+	NETDEV_TX_CARRIER,
+};
+
+#define NETDEV_COUNTERS (NETDEV_TX_CARRIER + 1)
+
+/* How the driver of a kind adds up its counts: its ndo_get_stats64(). */
+enum netdev_recipe {
+	NETDEV_AS_CORE, /* dev_get_tstats64() */
+	NETDEV_AS_TUN, /* the same, and frame errors */
+	NETDEV_AS_DUMMY, /* lstats, of what was sent */
+	NETDEV_AS_VETH,
+	NETDEV_AS_NETKIT,
+	NETDEV_AS_VLAN, /* struct vlan_pcpu_stats, or one that is laid out like it */
+	NETDEV_AS_IFB,
+};
+
+/* Bits of netdev_row.is. */
+enum netdev_is {
+	NETDEV_IS_LOOPBACK = 1,
+	NETDEV_IS_COUNTED = 2, /* the counters are those that the kernel shows; else only it can tell */
+	NETDEV_IS_LINKED_OUTSIDE = 4, /* to a device in another namespace */
+	NETDEV_IS_LINK_UNKNOWN = 8, /* only the driver can tell whether it is */
+};
+
+SHARED_ENUM(netdev_counter);
+SHARED_ENUM(netdev_recipe);
+SHARED_ENUM(netdev_is);
+
+struct netdev_kind_name {
+	char text[16];
+};
+
+/* Of a kind of devices: what its driver keeps, in bytes from the struct net_device on. */
+struct netdev_kind {
+	__u32 recipe;
+	__u32 peer; /* pointer to the other end of a pair */
+	__u32 dropped; /* veth: what it could not hand over */
+	__u32 queues; /* pointer to an array */
+	__u32 queue_bytes; /* of one of them */
+	__u32 queue_rx; /* counts in it */
+	__u32 queue_tx;
+	__u32 shares; /* per-CPU pointer */
+	__u32 are_errors_drops; /* what is received with an error counts as dropped, too */
+	__u32 frame_errors;
+};
+
+struct netdev_row {
+	__u64 cookie;
+	__u32 flags; /* of the namespace */
+	__u32 ifindex;
+	__u32 is;
+	__u8 name[16]; /* any bytes up to the first NUL */
+	char kind[16];
+	__u64 counters[NETDEV_COUNTERS];
+};
+
+/* What the calls have cost so far. */
+struct netdev_effort {
+	__u64 calls;
+	__u64 ns;
+	__u64 longest_ns;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 512);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct netdev_row);
+} netdev_rows SEC(".maps");
+
+/* Kinds whose driver's counts the walk can read. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, struct netdev_kind_name);
+	__type(value, struct netdev_kind);
+} netdev_kinds SEC(".maps");
+
+/* Of each CPU to sum: where its share is, from a per-CPU pointer on. As many as percpu_cpus. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} netdev_offsets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct netdev_effort);
+} netdev_effort_cell SEC(".maps");

@@ -1,0 +1,184 @@
+import { netnsFlag } from '#bpf/generated/common.ts';
+import { FILE, type Layout, MAX_ENTRIES, netdevEffort, netdevRow } from '#bpf/generated/netdev.ts';
+import { type Counter, readCounter } from '#core/counter.ts';
+import type { Cycle } from '#core/cycle.ts';
+import { asNetnsId } from '#core/netns.ts';
+import { Unsupported } from '#core/reader.ts';
+import { ListWalk, rowsOf } from '../bpf/list_walk.ts';
+import type { BpfSource, LoadedObject } from '../bpf/source.ts';
+import type { Pass } from '../pass_source.ts';
+import type { Cpus } from '../procfs/cpus.ts';
+import { coreConstants, layOutKind } from './kinds.ts';
+import { DeviceRows } from './rows.ts';
+
+const { SIZE } = netdevRow;
+const ROWS_MAX = MAX_ENTRIES.netdev_rows;
+/** CPUs that a first slice may sum, of all its devices: some tenths of a millisecond. */
+const SUMS_FIRST = 400;
+/** What a call may take, in nanoseconds: it has its CPU to itself, and ends with the device that it is at. */
+const CALL_NS = 250_000;
+const HIGH = 2 ** 20;
+
+/** What the calls of the program have cost. */
+export interface WalkEffort {
+  readonly calls: number;
+  readonly ns: number;
+  readonly longestNs: number;
+}
+
+/**
+ * Reads the devices of all namespaces by a BPF program. A device that is moved to another namespace during the walk may be in both, or
+ * in none.
+ */
+export class DevicesPass implements Pass<DeviceRows> {
+  readonly #bpf: BpfSource;
+  readonly #object: LoadedObject<Layout>;
+  readonly #cpus: Cpus;
+  readonly #callNs: bigint;
+  readonly #walk: ListWalk;
+  readonly #buffer = new Uint8Array(ROWS_MAX * SIZE);
+  readonly #view = new DataView(this.#buffer.buffer);
+  readonly #rows = new DeviceRows();
+  /** CPUs that may have counted anything. */
+  #counting: readonly number[] = [];
+  /** Kinds that the program could not count when they were met. */
+  readonly #met = new Set<string>();
+
+  private constructor(bpf: BpfSource, object: LoadedObject<Layout>, cpus: Cpus, callNs: number) {
+    this.#bpf = bpf;
+    this.#object = object;
+    this.#cpus = cpus;
+    this.#callNs = BigInt(callNs);
+    this.#walk = new ListWalk(ROWS_MAX, SUMS_FIRST / cpus.online().length);
+  }
+
+  /**
+   * @param callNs what a call may take
+   * @throws {Unsupported} where the kernel cannot run the program: before 6.0, without BTF, without the right
+   */
+  static async open(bpf: BpfSource, cpus: Cpus, callNs = CALL_NS): Promise<DevicesPass> {
+    const object = await bpf.load<Layout>({
+      file: FILE,
+      programs: ['netdev_read'],
+      helpers: ['loop', 'map_lookup_percpu_elem'],
+      constants: constantsOf(bpf),
+      sizes: { percpu_cpus: cpus.possible().length, netdev_offsets: cpus.possible().length },
+    });
+    return new DevicesPass(bpf, object, cpus, callNs);
+  }
+
+  async read(cycle: Cycle): Promise<DeviceRows> {
+    const online = this.#cpus.online();
+    if (this.#counting.length === 0) await this.#findCounting(online, cycle);
+    else if (online.some((cpu) => !this.#counting.includes(cpu))) {
+      this.#count([...new Set([...this.#counting, ...online])]);
+    }
+    return this.#readAll(this.#counting.length, cycle);
+  }
+
+  get effort(): WalkEffort {
+    const bytes = new Uint8Array(netdevEffort.SIZE);
+    this.#object.map('netdev_effort_cell').readMapped(bytes, bytes.length);
+    const view = new DataView(bytes.buffer);
+    const read = (at: number) => Number(readCounter(view, at));
+    const { calls, ns, longestNs } = netdevEffort.offsets;
+    return { calls: read(calls), ns: read(ns), longestNs: read(longestNs) };
+  }
+
+  /**
+   * Of many machines most possible CPUs never come online. Those that are offline now are summed only if one of them has counted before; one
+   * that goes offline later still is.
+   */
+  async #findCounting(online: readonly number[], cycle: Cycle): Promise<void> {
+    const offline = this.#cpus.possible().filter((cpu) => !online.includes(cpu));
+    this.#setCpus(offline);
+    const haveCounted = offline.length > 0 && (await this.#haveCounted(offline.length, cycle));
+    this.#count(haveCounted ? [...online, ...offline] : online);
+  }
+
+  /** Whether the first of the CPUs have: without them there is only what is not counted by CPU. */
+  async #haveCounted(cpus: number, cycle: Cycle): Promise<boolean> {
+    const counts = (await this.#readAll(cpus, cycle)).digest();
+    return (await this.#readAll(0, cycle)).digest() !== counts;
+  }
+
+  #count(cpus: readonly number[]): void {
+    this.#setCpus(cpus);
+    this.#counting = cpus;
+  }
+
+  #setCpus(cpus: readonly number[]): void {
+    const map = this.#object.map('percpu_cpus');
+    for (const [index, cpu] of cpus.entries()) map.update(bytesOf(index), bytesOf(cpu));
+  }
+
+  /** Kinds are laid out when they are met: a driver that is a module shows its types only while it is loaded. */
+  async #readAll(cpus: number, cycle: Cycle): Promise<DeviceRows> {
+    do await this.#readOnce(cpus, cycle);
+    while (this.#learn());
+    return this.#rows;
+  }
+
+  async #readOnce(cpus: number, cycle: Cycle): Promise<void> {
+    const map = this.#object.map('netdev_rows');
+    this.#rows.clear();
+    await this.#walk.run(
+      (skip, count) => {
+        const args = BigUint64Array.of(BigInt(skip), BigInt(count), BigInt(cpus), this.#callNs);
+        const result = this.#object.run('netdev_read', args);
+        map.readMapped(this.#buffer, rowsOf(result) * SIZE);
+        return result;
+      },
+      {
+        key: (index) => keyOf(netdevRow.cookie(this.#view, index * SIZE), netdevRow.ifindex(this.#view, index * SIZE)),
+        row: (index) => {
+          const at = index * SIZE;
+          if ((netdevRow.flags(this.#view, at) & netnsFlag.dying) !== 0) return;
+          this.#rows.add(this.#buffer.subarray(at, at + SIZE), asNetnsId(netdevRow.cookie(this.#view, at)));
+        },
+      },
+      cycle,
+    );
+  }
+
+  /** Whether the program knows more kinds now. */
+  #learn(): boolean {
+    let learnt = false;
+    for (const kind of this.#rows.kindsNotCounted()) {
+      if (this.#met.has(kind)) continue;
+      this.#met.add(kind);
+      try {
+        const entry = layOutKind(kind, this.#bpf);
+        if (entry === undefined) continue;
+        this.#object.map('netdev_kinds').update(entry.key, entry.value);
+        learnt = true;
+      } catch (error) {
+        this.#rows.refused.set(kind, (error as Error).message);
+      }
+    }
+    return learnt;
+  }
+
+  [Symbol.dispose](): void {
+    this.#object[Symbol.dispose]();
+  }
+}
+
+function constantsOf(bpf: BpfSource): ReturnType<typeof coreConstants> {
+  try {
+    return coreConstants(bpf.btf());
+  } catch (error) {
+    if (error instanceof Unsupported) throw error;
+    throw new Unsupported((error as Error).message, { cause: error });
+  }
+}
+
+/** A device by its namespace and number: a number where both are small, which they are nearly always. */
+function keyOf(cookie: Counter, ifindex: number): Counter {
+  if (typeof cookie === 'number' && cookie < 2 ** 32 && ifindex < HIGH) return cookie * HIGH + ifindex;
+  return (BigInt(cookie) << 32n) | BigInt(ifindex);
+}
+
+function bytesOf(u32: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(u32).buffer);
+}

@@ -1,0 +1,145 @@
+import { netdevCounter, netdevIs, netdevRow } from '#bpf/generated/netdev.ts';
+import type { Counter } from '#core/counter.ts';
+import { deviceName } from '#core/device_name.ts';
+import type { NetnsId } from '#core/netns.ts';
+import type { DeviceColumn } from '../procfs/net_dev.ts';
+
+const { SIZE, offsets } = netdevRow;
+const NAME_BYTES = 16;
+const ROWS_FIRST = 256;
+const ASCII_END = 0x80;
+
+const PLACES: Readonly<Record<DeviceColumn, number>> = {
+  receivedBytes: netdevCounter.rx_bytes,
+  receivedPackets: netdevCounter.rx_packets,
+  receivedErrors: netdevCounter.rx_errors,
+  receivedDrops: netdevCounter.rx_drops,
+  receivedFifo: netdevCounter.rx_fifo,
+  receivedFrame: netdevCounter.rx_frame,
+  receivedMulticast: netdevCounter.rx_multicast,
+  sentBytes: netdevCounter.tx_bytes,
+  sentPackets: netdevCounter.tx_packets,
+  sentErrors: netdevCounter.tx_errors,
+  sentDrops: netdevCounter.tx_drops,
+  sentFifo: netdevCounter.tx_fifo,
+  collisions: netdevCounter.collisions,
+  sentCarrier: netdevCounter.tx_carrier,
+};
+
+const NONE: readonly number[] = [];
+
+/** The devices of one walk, a row each. Valid until the next walk. */
+export class DeviceRows {
+  /** Why devices of some kinds, though the walk knows these, are left to the kernel: by kind. */
+  readonly refused = new Map<string, string>();
+  readonly #byNetns = new Map<NetnsId, number[]>();
+  #count = 0;
+  #bytes = new Uint8Array(ROWS_FIRST * SIZE);
+  #view = new DataView(this.#bytes.buffer);
+
+  clear(): void {
+    this.#byNetns.clear();
+    this.#count = 0;
+  }
+
+  /** @param row a struct netdev_row */
+  add(row: Uint8Array, id: NetnsId): void {
+    if ((this.#count + 1) * SIZE > this.#bytes.length) {
+      const longer = new Uint8Array(this.#bytes.length * 2);
+      longer.set(this.#bytes);
+      this.#bytes = longer;
+      this.#view = new DataView(longer.buffer);
+    }
+    this.#bytes.set(row, this.#count * SIZE);
+    const rows = this.#byNetns.get(id);
+    if (rows === undefined) this.#byNetns.set(id, [this.#count]);
+    else rows.push(this.#count);
+    this.#count++;
+  }
+
+  /** Of all namespaces; rows are numbered from 0 on. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The devices of a namespace; none where it was not met. */
+  of(id: NetnsId): readonly number[] {
+    return this.#byNetns.get(id) ?? NONE;
+  }
+
+  ifindex(row: number): number {
+    return netdevRow.ifindex(this.#view, row * SIZE);
+  }
+
+  /** As the files and netlink show it: `deviceName`. */
+  name(row: number): string {
+    const start = row * SIZE + offsets.name;
+    let name = '';
+    for (let at = start; at < start + NAME_BYTES; at++) {
+      const byte = this.#bytes[at] ?? 0;
+      if (byte === 0) break;
+      if (byte >= ASCII_END) return this.#anyName(row);
+      name += String.fromCharCode(byte);
+    }
+    return name;
+  }
+
+  #anyName(row: number): string {
+    const bytes = netdevRow.name(this.#view, row * SIZE);
+    const end = bytes.indexOf(0);
+    return deviceName(end < 0 ? bytes : bytes.subarray(0, end));
+  }
+
+  /** As rtnetlink names it; empty for a device that is no software's, and for `lo`. */
+  kind(row: number): string {
+    return netdevRow.kind(this.#view, row * SIZE);
+  }
+
+  isLoopback(row: number): boolean {
+    return this.#is(row, netdevIs.loopback);
+  }
+
+  /** A device that is no software's: a physical or a paravirtual one. */
+  isPhysical(row: number): boolean {
+    return this.#bytes[row * SIZE + offsets.kind] === 0 && !this.isLoopback(row);
+  }
+
+  /** Whether the walk could read the counters; else only the kernel can add them up. */
+  isCounted(row: number): boolean {
+    return this.#is(row, netdevIs.counted);
+  }
+
+  /** Whether the device that it is linked to is in another namespace; undefined where only its driver can tell. */
+  isLinkedOutside(row: number): boolean | undefined {
+    if (this.#is(row, netdevIs.link_unknown)) return undefined;
+    return this.#is(row, netdevIs.linked_outside);
+  }
+
+  /** Only of a row that is counted. */
+  value(row: number, column: DeviceColumn): Counter {
+    return netdevRow.counters(this.#view, row * SIZE, PLACES[column]);
+  }
+
+  /** The kinds of devices that the walk could not count. */
+  kindsNotCounted(): Set<string> {
+    const kinds = new Set<string>();
+    for (let row = 0; row < this.#count; row++) {
+      if (!this.isCounted(row) && !this.isPhysical(row)) kinds.add(this.kind(row));
+    }
+    return kinds;
+  }
+
+  /** All that was counted, to be compared with that of another walk. */
+  digest(): string {
+    let all = '';
+    for (let row = 0; row < this.#count; row++) {
+      const at = row * SIZE;
+      if (this.isCounted(row)) all += `${this.#bytes.subarray(at + offsets.counters, at + SIZE).join()};`;
+    }
+    return all;
+  }
+
+  #is(row: number, bit: number): boolean {
+    return (netdevRow.is(this.#view, row * SIZE) & bit) !== 0;
+  }
+}

@@ -1,0 +1,20 @@
+import { PassSource } from '../pass_source.ts';
+import type { Sources } from '../sources.ts';
+import { DevicesPass } from './pass.ts';
+import type { DeviceRows } from './rows.ts';
+
+/** The devices of every namespace by one pass in the kernel; undefined where it does not run, so that each namespace has to be read. */
+export type DeviceSource = PassSource<DeviceRows | undefined>;
+
+export function deviceSource(
+  { bpf, cpus }: Pick<Sources, 'bpf' | 'cpus'>,
+  warn: (message: string) => void,
+): DeviceSource {
+  return new PassSource<DeviceRows | undefined>({
+    what: 'network devices',
+    warn,
+    open: () => DevicesPass.open(bpf, cpus),
+    otherwise: async () => undefined,
+    otherwiseName: 'files',
+  });
+}

@@ -1,0 +1,71 @@
+import { addCounters, type Counter, readCounter } from '#core/counter.ts';
+import type { Garbled } from '../errors.ts';
+import { type DeviceStats, NET_DEV_COLUMNS } from '../procfs/net_dev.ts';
+import { decodeAttributes, decodeMessages, encodeRequest, length, type Span } from './message.ts';
+
+/**
+ * The counters of one network device by RTM_GETSTATS (man 7 rtnetlink). Kernel: net/core/rtnetlink.c, rtnl_stats_get();
+ * include/uapi/linux/if_link.h, struct rtnl_link_stats64.
+ */
+
+const RTM_NEWSTATS = 92;
+const RTM_GETSTATS = 94;
+
+/** struct if_stats_msg: family, padding, index, filter. */
+const IF_STATS_MSG_BYTES = 12;
+const INDEX = 4;
+const FILTER = 8;
+const IFLA_STATS_LINK_64 = 1;
+const ONLY_LINK_64 = 1 << (IFLA_STATS_LINK_64 - 1);
+
+/** Words of a struct rtnl_link_stats64 that make up a column: as net/dev adds them up (kernel: net/core/net-procfs.c, dev_seq_printf_stats()). */
+const WORDS: Readonly<Record<keyof DeviceStats, readonly number[]>> = {
+  receivedPackets: [0],
+  sentPackets: [1],
+  receivedBytes: [2],
+  sentBytes: [3],
+  receivedErrors: [4],
+  sentErrors: [5],
+  // Dropped and missed.
+  receivedDrops: [6, 15],
+  sentDrops: [7],
+  receivedMulticast: [8],
+  collisions: [9],
+  // Length, over, CRC, frame.
+  receivedFrame: [10, 11, 12, 13],
+  receivedFifo: [14],
+  // Aborted, carrier, heartbeat, window.
+  sentCarrier: [16, 17, 19, 20],
+  sentFifo: [18],
+  receivedCompressed: [21],
+  sentCompressed: [22],
+};
+const STATS_BYTES = 23 * 8;
+
+export function deviceStatsRequest(ifindex: number): Uint8Array {
+  const payload = new Uint8Array(IF_STATS_MSG_BYTES);
+  const view = new DataView(payload.buffer);
+  view.setUint32(INDEX, ifindex, true);
+  view.setUint32(FILTER, ONLY_LINK_64, true);
+  return encodeRequest(RTM_GETSTATS, 0, payload);
+}
+
+/** Undefined where the answer has none. */
+export function decodeDeviceStats(messages: Uint8Array, garbled: Garbled): DeviceStats | undefined {
+  for (const { type, payload } of decodeMessages(messages, garbled)) {
+    if (type !== RTM_NEWSTATS) continue;
+    const stats = decodeAttributes(payload, IF_STATS_MSG_BYTES).get(IFLA_STATS_LINK_64);
+    if (stats !== undefined && length(stats) >= STATS_BYTES) return readStats(stats);
+    garbled('a device without its counters');
+  }
+  return undefined;
+}
+
+function readStats({ view, start }: Span): DeviceStats {
+  const read = (word: number) => readCounter(view, start + word * 8);
+  const entries = NET_DEV_COLUMNS.map((column): [keyof DeviceStats, Counter] => [
+    column,
+    WORDS[column].map(read).reduce(addCounters),
+  ]);
+  return Object.fromEntries(entries) as DeviceStats;
+}
