@@ -10,7 +10,8 @@ class Types {
   readonly #all: readonly Btf[];
 
   constructor(kernel: Btf, module?: Btf) {
-    this.#all = module === undefined ? [kernel] : [kernel, module];
+    // The module's first: it is small, and the kernel's are searched from the start for each struct.
+    this.#all = module === undefined ? [kernel] : [module, kernel];
   }
 
   /** Bytes from the start of a struct to a member. @throws where this kernel has no such member */
@@ -220,20 +221,45 @@ export interface KindEntry {
   readonly value: Uint8Array;
 }
 
-/**
- * Lays out a kind of devices by the types of the kernel and of the module that its driver is in, which is loaded where there is such a device.
- * Undefined where the walk does not know the kind.
- * @throws where this kernel shows no types of it, or lays them out in another way
- */
-export function layOutKind(kind: string, bpf: Pick<BpfSource, 'btf' | 'moduleBtf'>): KindEntry | undefined {
-  if (!Object.hasOwn(KINDS, kind)) return undefined;
-  const { module, layOut } = KINDS[kind] as KnownKind;
-  const types = new Types(bpf.btf(), module === undefined ? undefined : bpf.moduleBtf(module));
-  const key = new Uint8Array(netdevKindName.SIZE);
-  key.set(Buffer.from(kind, 'latin1'));
-  const value = new DataView(new ArrayBuffer(netdevKind.SIZE));
-  for (const [field, number] of Object.entries(layOut(types, ownPartAt(types)))) {
-    value.setUint32(netdevKind.offsets[field as keyof typeof netdevKind.offsets], number, true);
+/** Lays out kinds of devices by the types of the kernel, and of the modules that their drivers are in. */
+export class KindLayouts {
+  readonly #bpf: Pick<BpfSource, 'btf' | 'moduleBtf'>;
+  #own: number | undefined;
+
+  constructor(bpf: Pick<BpfSource, 'btf' | 'moduleBtf'>) {
+    this.#bpf = bpf;
   }
-  return { key, value: new Uint8Array(value.buffer) };
+
+  /** All kinds that can be laid out now, by name: a module shows its types while it is loaded. */
+  known(): Map<string, KindEntry> {
+    const found = new Map<string, KindEntry>();
+    for (const kind of Object.keys(KINDS)) {
+      try {
+        const entry = this.layOut(kind);
+        if (entry !== undefined) found.set(kind, entry);
+      } catch {
+        // Where there is such a device the reason is told.
+      }
+    }
+    return found;
+  }
+
+  /**
+   * Of a kind of which there is a device, so that its driver is loaded. Undefined where the walk does not know the kind.
+   * @throws where this kernel shows no types of it, or lays them out in another way
+   */
+  layOut(kind: string): KindEntry | undefined {
+    if (!Object.hasOwn(KINDS, kind)) return undefined;
+    const { module, layOut } = KINDS[kind] as KnownKind;
+    const kernel = this.#bpf.btf();
+    this.#own ??= ownPartAt(new Types(kernel));
+    const types = new Types(kernel, module === undefined ? undefined : this.#bpf.moduleBtf(module));
+    const key = new Uint8Array(netdevKindName.SIZE);
+    key.set(Buffer.from(kind, 'latin1'));
+    const value = new DataView(new ArrayBuffer(netdevKind.SIZE));
+    for (const [field, number] of Object.entries(layOut(types, this.#own))) {
+      value.setUint32(netdevKind.offsets[field as keyof typeof netdevKind.offsets], number, true);
+    }
+    return { key, value: new Uint8Array(value.buffer) };
+  }
 }

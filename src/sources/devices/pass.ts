@@ -8,7 +8,7 @@ import { ListWalk, rowsOf } from '../bpf/list_walk.ts';
 import type { BpfSource, LoadedObject } from '../bpf/source.ts';
 import type { Pass } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
-import { coreConstants, layOutKind } from './kinds.ts';
+import { coreConstants, KindLayouts } from './kinds.ts';
 import { DeviceRows } from './rows.ts';
 
 const { SIZE } = netdevRow;
@@ -31,7 +31,7 @@ export interface WalkEffort {
  * in none.
  */
 export class DevicesPass implements Pass<DeviceRows> {
-  readonly #bpf: BpfSource;
+  readonly #layouts: KindLayouts;
   readonly #object: LoadedObject<Layout>;
   readonly #cpus: Cpus;
   readonly #callNs: bigint;
@@ -44,8 +44,8 @@ export class DevicesPass implements Pass<DeviceRows> {
   /** Kinds that the program could not count when they were met. */
   readonly #met = new Set<string>();
 
-  private constructor(bpf: BpfSource, object: LoadedObject<Layout>, cpus: Cpus, callNs: number) {
-    this.#bpf = bpf;
+  private constructor(layouts: KindLayouts, object: LoadedObject<Layout>, cpus: Cpus, callNs: number) {
+    this.#layouts = layouts;
     this.#object = object;
     this.#cpus = cpus;
     this.#callNs = BigInt(callNs);
@@ -64,7 +64,9 @@ export class DevicesPass implements Pass<DeviceRows> {
       constants: constantsOf(bpf),
       sizes: { percpu_cpus: cpus.possible().length, netdev_offsets: cpus.possible().length },
     });
-    return new DevicesPass(bpf, object, cpus, callNs);
+    const layouts = new KindLayouts(bpf);
+    for (const { key, value } of layouts.known().values()) object.map('netdev_kinds').update(key, value);
+    return new DevicesPass(layouts, object, cpus, callNs);
   }
 
   async read(cycle: Cycle): Promise<DeviceRows> {
@@ -112,7 +114,7 @@ export class DevicesPass implements Pass<DeviceRows> {
     for (const [index, cpu] of cpus.entries()) map.update(bytesOf(index), bytesOf(cpu));
   }
 
-  /** Kinds are laid out when they are met: a driver that is a module shows its types only while it is loaded. */
+  /** Drivers that have been loaded since the start show their types now: their kinds are laid out when they are met. */
   async #readAll(cpus: number, cycle: Cycle): Promise<DeviceRows> {
     do await this.#readOnce(cpus, cycle);
     while (this.#learn());
@@ -148,7 +150,7 @@ export class DevicesPass implements Pass<DeviceRows> {
       if (this.#met.has(kind)) continue;
       this.#met.add(kind);
       try {
-        const entry = layOutKind(kind, this.#bpf);
+        const entry = this.#layouts.layOut(kind);
         if (entry === undefined) continue;
         this.#object.map('netdev_kinds').update(entry.key, entry.value);
         learnt = true;
