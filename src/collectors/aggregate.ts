@@ -16,11 +16,13 @@ import {
   NODE,
 } from '#probe/metric.ts';
 import { type CountsFromZero, HOLD_MAX_MS, type ScraperView } from './births.ts';
+import { createFamily as createRows } from './create_family.ts';
 import { Edges } from './edges.ts';
 import { EntityTable, NODE_SLOT } from './entities.ts';
-import { type Format, writeFamily } from './exposition.ts';
-import { createFamily, type Family } from './family.ts';
+import type { Format } from './exposition.ts';
+import type { Family } from './family.ts';
 import { JointFamily } from './joint_family.ts';
+import { PageText } from './page_text.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
 import { SeriesLimit } from './series_limit.ts';
 import { NOBODY, SubjectSlots, UNKNOWN } from './subject_slots.ts';
@@ -69,6 +71,8 @@ export class Aggregator {
   /** By slot. */
   readonly #held = new Map<number, Held>();
   #scraped: ScraperView | undefined;
+  readonly #page: PageText;
+  readonly #createRows: typeof createRows;
   /** Metrics that are taken, by probe. */
   readonly #wanted = new Map<string, ReadonlySet<string>>();
   /** By probe whose configuration lists what is shown. */
@@ -82,32 +86,36 @@ export class Aggregator {
    * @param isIgnored whether a namespace without entity is known to be nobody's, so that its samples do not count as unknown
    * @param nowMs a clock that nobody sets
    * @param isNew whether a namespace has only just begun, and while we looked
+   * @param createFamily makes the rows of a metric that has no joint labels
    */
   constructor(
     probes: readonly string[],
     isIgnored: (id: NetnsId) => boolean,
     nowMs: () => number = () => performance.now(),
     isNew: (id: NetnsId) => boolean = () => false,
+    createFamily: typeof createRows = createRows,
   ) {
+    this.#createRows = createFamily;
     this.#nowMs = nowMs;
     this.#families = new Map(probes.map((probe) => [probe, new Map()]));
     this.#isIgnored = isIgnored;
     this.entities = new EntityTable({
       freed: (slot) => {
         this.#held.delete(slot);
-        for (const family of this.#allFamilies()) family.forget(slot);
+        for (const family of this.families()) family.forget(slot);
       },
       retired: (slot) => {
-        for (const family of this.#allFamilies()) family.retire(slot);
+        for (const family of this.families()) family.retire(slot);
       },
       renamed: (slot) => {
         const nowMs = this.#nowMs();
         this.#holdAnew(nowMs, slot);
-        for (const family of this.#allFamilies()) family.renamed(slot, nowMs);
+        for (const family of this.families()) family.renamed(slot, nowMs);
       },
       isNew,
       nowMs,
     });
+    this.#page = new PageText(this.entities);
   }
 
   /**
@@ -174,13 +182,14 @@ export class Aggregator {
       const family = families.get(metric);
       if (!isOpen || family === undefined || choice?.takes(metric, labels) === false) return;
       const places = slots.of(subjects);
+      const putValue = family.column(labels);
       for (let row = 0; row < places.length; row++) {
         const slot = places[row] as number;
         if (slot === NOBODY) continue;
         const value = read(row);
         if (value === undefined) continue;
         if (slot === UNKNOWN) this.#countUnknown(probe);
-        else family.put(slot, value, labels, false);
+        else putValue(slot, value);
       }
     };
     const rows = <Row>(bound: JointBound, given: Iterable<Row>, reader: LooseRowReader<Row>): void => {
@@ -205,7 +214,7 @@ export class Aggregator {
 
   /** Keeps the page within the limit of series: to be called once all probes are collected. What the agent says of itself is not counted. */
   fit(): void {
-    const families = [...this.#allFamilies()].filter(({ descriptor }) => descriptor.scope !== 'agent');
+    const families = [...this.families()].filter(({ descriptor }) => descriptor.scope !== 'agent');
     this.limit.fit(families, this.#nowMs());
   }
 
@@ -215,8 +224,9 @@ export class Aggregator {
    */
   async render(writer: TextWriter, format: Format, cycle: Cycle, view?: ScraperView): Promise<void> {
     this.#scraped = view ?? this.#scraped;
-    for (const family of this.#allFamilies()) {
-      writeFamily(writer, family, this.entities, format, view);
+    this.#page.begin(format);
+    for (const family of this.families()) {
+      writer.bytes(this.#page.write(family, format, view));
       if (cycle.isDue) await cycle.pause();
     }
   }
@@ -234,7 +244,7 @@ export class Aggregator {
 
   /** What a metric that is no histogram shows, summed over its labels, by slot; undefined where the last collection gave nothing. */
   sums(metric: MetricDescriptor): ReadonlyMap<number, Counter> | undefined {
-    for (const family of this.#allFamilies()) {
+    for (const family of this.families()) {
       if (family.descriptor !== metric) continue;
       if (!family.isShown) return undefined;
       const sums = new Map<number, Counter>();
@@ -293,7 +303,7 @@ export class Aggregator {
     const metric = metrics[key] as MetricDescriptor;
     const joint = Object.values(metric.labels).find(isJoint)?.joint;
     if (joint !== undefined) return new JointFamily(key, metric, this.#edgesOf(probe, joint, metrics));
-    return createFamily(metric, (label) => this.#overflowed(metric, label), this.#fromZero(probe, metric));
+    return this.#createRows(metric, (label) => this.#overflowed(metric, label), this.#fromZero(probe, metric));
   }
 
   #edgesOf(probe: string, bound: JointBound, metrics: MetricSet): Edges {
@@ -342,7 +352,8 @@ export class Aggregator {
     this.overflows.set(key, (this.overflows.get(key) ?? 0) + 1);
   }
 
-  *#allFamilies(): Generator<Family> {
+  /** In the order of the page. */
+  *families(): Generator<Family> {
     for (const families of this.#families.values()) yield* families.values();
   }
 }

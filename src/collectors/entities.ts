@@ -49,8 +49,10 @@ export class EntityTable {
   readonly #labels: Uint8Array[] = [encode(renderLabels(NO_ENTITY)), encode(renderLabels(UNLISTED_ENTITY))];
   readonly #free: number[] = [];
   #shadowed = 0;
-  /** Grows whenever it may be that a namespace has another slot, or a slot other labels. */
+  /** Grows whenever a namespace may have another slot than before. */
   version = 0;
+  /** Grows whenever a slot has other labels than it had last, also of another entity. */
+  labelsVersion = 0;
 
   /** By slot. */
   readonly #arrivals: Arrival[] = [ALWAYS, ALWAYS];
@@ -68,8 +70,8 @@ export class EntityTable {
    */
   set(entities: readonly Entity[], noLabels: Readonly<Record<string, string>> = {}): void {
     this.version++;
-    this.#labels[NODE_SLOT] = encode(renderLabels({ ...NO_ENTITY, ...noLabels }));
-    this.#labels[UNLISTED_SLOT] = encode(renderLabels({ ...UNLISTED_ENTITY, ...noLabels }));
+    this.#label(NODE_SLOT, encode(renderLabels({ ...NO_ENTITY, ...noLabels })));
+    this.#label(UNLISTED_SLOT, encode(renderLabels({ ...UNLISTED_ENTITY, ...noLabels })));
     const hidden = new Set([...this.#slots.keys()].filter((id) => this.#slots.get(id) === 'shadowed'));
     const shown = chooseShown(entities, hidden);
     const before = new Map(this.#byId);
@@ -151,13 +153,22 @@ export class EntityTable {
     }
     const labels = encode(renderLabels({ namespace: entity.namespace, pod: entity.pod, ...entity.labels }));
     // A new name takes the values along: those of one who is dead do not come again.
-    if (!isNew && Buffer.compare(labels, this.labelsOf(slot)) !== 0) this.#listener.renamed?.(slot);
-    this.#labels[slot] = labels;
+    if (this.#label(slot, labels) && !isNew) this.#listener.renamed?.(slot);
     if (isNew) {
       const isNewborn = this.#listener.isNew?.(entity.netns) === true;
       this.#arrivals[slot] = { atMs: this.#listener.nowMs?.() ?? 0, isNew: isNewborn };
     }
     if (entity.isRetired && !wasRetired) this.#listener.retired(slot);
+  }
+
+  /** @returns whether the slot had other labels before */
+  #label(slot: number, labels: Uint8Array): boolean {
+    const before = this.#labels[slot];
+    if (before !== undefined && Buffer.compare(labels, before) === 0) return false;
+    this.#labels[slot] = labels;
+    if (before === undefined) return false;
+    this.labelsVersion++;
+    return true;
   }
 
   #release(id: NetnsId): void {

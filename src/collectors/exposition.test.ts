@@ -4,11 +4,12 @@ import type { Counter } from '#core/counter.ts';
 import { asNetnsId } from '#core/netns.ts';
 import type { Entity } from '#pods/entity.ts';
 import type { MetricDescriptor } from '#probe/metric.ts';
+import { createFamily } from './create_family.ts';
 import { EntityTable, UNLISTED_SLOT } from './entities.ts';
-import { type Format, writeFamily } from './exposition.ts';
-import { createFamily } from './family.ts';
+import type { Format } from './exposition.ts';
+import { FamilyText } from './family_text.ts';
+import { Scratch } from './line_text.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
-import { TextWriter } from './text_writer.ts';
 
 const COUNTER: MetricDescriptor = {
   name: 'netsonde_test_bytes_total',
@@ -35,9 +36,7 @@ function render(
   family.begin();
   for (const [slot, value, labels] of samples) family.put(slot, value, labels ?? {}, false);
   family.commit(0);
-  const writer = new TextWriter();
-  writeFamily(writer, family, entities, format);
-  return Buffer.concat(writer.finish()).toString();
+  return Buffer.from(new FamilyText(descriptor, format, new Scratch()).write(family, entities)).toString();
 }
 
 describe('the two formats', () => {
@@ -174,12 +173,4 @@ describe('numbers', () => {
       'NaN',
     ]);
   });
-});
-
-it('keeps lines whole where they cross the end of a chunk', () => {
-  const descriptor: MetricDescriptor = { ...COUNTER, labels: { device: { help: '', example: '', max: 1e6 } } };
-  const samples = Array.from({ length: 20_000 }, (_, index) => [0, index, { device: `device-${index}` }] as const);
-  const lines = render(descriptor, samples, 'text').trimEnd().split('\n').slice(2);
-  expect(lines).toHaveLength(20_000);
-  expect(lines.every((line, index) => line.endsWith(`device="device-${index}"} ${index}`))).toBe(true);
 });

@@ -1,7 +1,7 @@
 import type { MetricDescriptor } from '#probe/metric.ts';
 import type { ScraperView } from './births.ts';
 import type { Edges } from './edges.ts';
-import { type Family, seriesPerRow, type VisitSample } from './family.ts';
+import { type Family, type PutColumn, seriesPerRow, type VisitSample } from './family.ts';
 
 /** One metric of those that share a joint bound: the edges that all of them show. */
 export class JointFamily implements Family {
@@ -25,8 +25,12 @@ export class JointFamily implements Family {
     this.isShown = false;
   }
 
-  put(): void {
+  put(): never {
     throw new Error(`${this.descriptor.name} is bounded together with others: its samples come as rows`);
+  }
+
+  column(): PutColumn {
+    return this.put();
   }
 
   commit(): void {

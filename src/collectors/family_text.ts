@@ -1,0 +1,151 @@
+import { addCounters, type Counter } from '#core/counter.ts';
+import type { HistogramValue, MetricDescriptor } from '#probe/metric.ts';
+import type { ScraperView } from './births.ts';
+import type { EntityTable } from './entities.ts';
+import { type Format, formatBound, renderHead } from './exposition.ts';
+import type { Family } from './family.ts';
+import { LineText, type Scratch } from './line_text.ts';
+import type { SampleValue } from './sample.ts';
+import { encode } from './text_writer.ts';
+
+const COMMA = encode(',');
+const OPEN = encode('{');
+const CLOSE = encode('} ');
+const SPACE = encode(' ');
+const NOTHING = new Uint8Array();
+
+/** The lines that a row has one after the other: what is between the name of the metric and its labels, and what is after these. */
+interface LineForm {
+  readonly name: Uint8Array;
+  /** The last label: `le="0.5"`. */
+  readonly last: Uint8Array;
+}
+
+/**
+ * The text of one metric in one format, kept from page to page. As long as it has the same rows in the same order, with the same
+ * labels, only values that have changed are written; else all is written anew.
+ */
+export class FamilyText {
+  readonly #descriptor: MetricDescriptor;
+  readonly #text: LineText;
+  readonly #head: Uint8Array;
+  readonly #hasEntity: boolean;
+  /** Of a histogram by bucket, the last one +Inf; then sum and count. Of others the only one. */
+  readonly #forms: readonly LineForm[];
+  /** What the text was made from: labels of entities, and of each row its slot, its own labels and the buckets that it shows. */
+  #labelsVersion = -1;
+  readonly #slots: number[] = [];
+  readonly #labels: (Uint8Array | undefined)[] = [];
+  readonly #ranges: number[] = [];
+  #row = 0;
+  #isSame = true;
+
+  constructor(descriptor: MetricDescriptor, format: Format, scratch: Scratch) {
+    this.#descriptor = descriptor;
+    this.#text = new LineText(scratch);
+    this.#head = encode(renderHead(descriptor, format));
+    this.#hasEntity = descriptor.scope !== 'agent';
+    this.#forms = formsOf(descriptor, format);
+  }
+
+  /**
+   * What the family shows; nothing, not even its head, where it has no row.
+   * @param view where it is for a scraper
+   * @returns bytes that are valid until the next call
+   */
+  write(family: Family, entities: EntityTable, view?: ScraperView): Uint8Array {
+    if (this.#labelsVersion !== entities.labelsVersion || !this.#follow(family, view)) {
+      this.#labelsVersion = entities.labelsVersion;
+      this.#rewrite(family, entities, view);
+    }
+    return this.#text.bytes;
+  }
+
+  /** Brings the values up to date. @returns false where the rows are others than before: the text is of no use then */
+  #follow(family: Family, view: ScraperView | undefined): boolean {
+    this.#row = 0;
+    this.#isSame = true;
+    this.#text.rewind();
+    family.visit(this.#followRow, view);
+    if (!this.#isSame || this.#row !== this.#slots.length) return false;
+    this.#text.settle();
+    return true;
+  }
+
+  readonly #followRow = (slot: number, labels: Uint8Array | undefined, value: SampleValue): void => {
+    const row = this.#row++;
+    if (!this.#isSame) return;
+    if (slot !== this.#slots[row] || labels !== this.#labels[row] || this.#rangeOf(value) !== this.#ranges[row]) {
+      this.#isSame = false;
+    } else if (typeof value !== 'object') {
+      this.#text.next(value);
+    } else {
+      this.#eachLine(value, this.#next);
+    }
+  };
+
+  readonly #next = (_: LineForm, value: Counter): void => this.#text.next(value);
+
+  #rewrite(family: Family, entities: EntityTable, view: ScraperView | undefined): void {
+    this.#text.clear();
+    this.#slots.length = 0;
+    this.#labels.length = 0;
+    this.#ranges.length = 0;
+    family.visit((slot, labels, value) => {
+      if (this.#slots.length === 0) this.#text.append(this.#head);
+      this.#slots.push(slot);
+      this.#labels.push(labels);
+      this.#ranges.push(this.#rangeOf(value));
+      const entity = this.#hasEntity ? entities.labelsOf(slot) : NOTHING;
+      const append = (form: LineForm, line: Counter) => this.#appendLine(form, entity, labels ?? NOTHING, line);
+      if (typeof value === 'object') this.#eachLine(value, append);
+      else append(this.#forms[0] as LineForm, value);
+    }, view);
+  }
+
+  #appendLine({ name, last }: LineForm, entity: Uint8Array, own: Uint8Array, value: Counter): void {
+    const text = this.#text;
+    text.append(name);
+    let separator = OPEN;
+    for (const labels of [entity, own, last]) {
+      if (labels.length === 0) continue;
+      text.append(separator);
+      text.append(labels);
+      separator = COMMA;
+    }
+    text.append(separator === OPEN ? SPACE : CLOSE);
+    text.appendValue(value);
+  }
+
+  /** Buckets that a row shows. */
+  #rangeOf(value: SampleValue): number {
+    if (typeof value !== 'object' || value.shown === undefined) return ALL;
+    return value.shown.first * RANGE_BASE + value.shown.last;
+  }
+
+  #eachLine({ counts, sum, shown }: HistogramValue, line: (form: LineForm, value: Counter) => void): void {
+    const forms = this.#forms;
+    const last = this.#descriptor.buckets?.length ?? 0;
+    let cumulative: Counter = 0;
+    for (let bucket = 0; bucket <= last; bucket++) {
+      cumulative = addCounters(cumulative, counts[bucket] ?? 0);
+      const isShown = shown === undefined || bucket === last || (bucket >= shown.first && bucket <= shown.last);
+      if (isShown) line(forms[bucket] as LineForm, cumulative);
+    }
+    line(forms[last + 1] as LineForm, sum);
+    line(forms[last + 2] as LineForm, cumulative);
+  }
+}
+
+const ALL = -1;
+const RANGE_BASE = 65_536;
+
+function formsOf({ name, type, buckets = [] }: MetricDescriptor, format: Format): LineForm[] {
+  if (type !== 'histogram') return [{ name: encode(name), last: NOTHING }];
+  const bounds = [...buckets.map((bound) => formatBound(bound, format)), '+Inf'];
+  return [
+    ...bounds.map((bound) => ({ name: encode(`${name}_bucket`), last: encode(`le="${bound}"`) })),
+    { name: encode(`${name}_sum`), last: NOTHING },
+    { name: encode(`${name}_count`), last: NOTHING },
+  ];
+}

@@ -1,0 +1,154 @@
+import type { Counter } from '#core/counter.ts';
+import { NUMBER_BYTES_MAX, writeNumber } from './number_text.ts';
+
+const LINE = 0x0a;
+const BYTES_FIRST = 512;
+const LINES_FIRST = 8;
+const GROWTH = 1.5;
+/** A text that has become so many times shorter gives its memory back when it is written anew. */
+const ROOM = 4;
+
+/** Where text is put together whose parts move: one for all texts of a page. */
+export class Scratch {
+  bytes = new Uint8Array(BYTES_FIRST);
+  readonly number = new Uint8Array(NUMBER_BYTES_MAX);
+
+  /** Keeps the first `used` bytes. */
+  reserve(bytes: number, used: number): void {
+    this.bytes = reserved(this.bytes, bytes, used);
+  }
+}
+
+/**
+ * Lines that end in a value. Written once, they are gone through line by line: a value that is the same is left alone, one that
+ * has as many digits is written over the old one, and only where one has become longer or shorter the text moves, all that is
+ * between two such values at once.
+ */
+export class LineText {
+  readonly #scratch: Scratch;
+  #bytes = new Uint8Array(BYTES_FIRST);
+  #length = 0;
+  #lines = 0;
+  /** By line: where its value begins, how long it is, and what it is. NaN is equal to nothing: what a double cannot hold is always written. */
+  #at = new Int32Array(LINES_FIRST);
+  #digits = new Uint8Array(LINES_FIRST);
+  #values = new Float64Array(LINES_FIRST);
+  #line = 0;
+  /** While text moves: how much of the old one is in the scratch, and how far it has moved. */
+  #moved = -1;
+  #shift = 0;
+
+  constructor(scratch: Scratch) {
+    this.#scratch = scratch;
+  }
+
+  /** Begins anew, with nothing. */
+  clear(): void {
+    if (this.#length * ROOM < this.#bytes.length) this.#bytes = new Uint8Array(this.#length);
+    if (this.#lines * ROOM < this.#at.length) this.#resizeLines(this.#lines);
+    this.#length = 0;
+    this.#lines = 0;
+  }
+
+  append(bytes: Uint8Array): void {
+    this.#bytes = reserved(this.#bytes, this.#length + bytes.length, this.#length);
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
+  /** Ends the line. */
+  appendValue(value: Counter): void {
+    const line = this.#lines++;
+    if (line >= this.#at.length) this.#resizeLines(Math.max(LINES_FIRST, this.#at.length * 2));
+    this.#bytes = reserved(this.#bytes, this.#length + NUMBER_BYTES_MAX + 1, this.#length);
+    const end = writeNumber(this.#bytes, this.#length, value);
+    this.#at[line] = this.#length;
+    this.#digits[line] = end - this.#length;
+    this.#values[line] = typeof value === 'number' ? value : Number.NaN;
+    this.#bytes[end] = LINE;
+    this.#length = end + 1;
+  }
+
+  /** Goes back to the first line. */
+  rewind(): void {
+    this.#line = 0;
+    this.#moved = -1;
+    this.#shift = 0;
+  }
+
+  /** The value of the next line, of those that were appended. */
+  next(value: Counter): void {
+    const line = this.#line++;
+    if (value !== this.#values[line]) this.#replace(line, value);
+    else if (this.#shift !== 0) this.#at[line] = (this.#at[line] as number) + this.#shift;
+  }
+
+  /** Ends the pass over the lines. */
+  settle(): void {
+    if (this.#moved < 0) return;
+    const end = this.#take(this.#length);
+    this.#bytes = reserved(this.#bytes, end, 0);
+    this.#bytes.set(this.#scratch.bytes.subarray(0, end));
+    this.#length = end;
+    this.#moved = -1;
+  }
+
+  /** The text. Valid until it is changed. */
+  get bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  #replace(line: number, value: Counter): void {
+    const { number } = this.#scratch;
+    const at = this.#at[line] as number;
+    const before = this.#digits[line] as number;
+    const digits = writeNumber(number, 0, value);
+    this.#values[line] = typeof value === 'number' ? value : Number.NaN;
+    if (this.#moved < 0 && digits === before) {
+      copyShort(number, this.#bytes, at, digits);
+      return;
+    }
+    if (this.#moved < 0) this.#moved = 0;
+    const to = this.#take(at);
+    this.#scratch.reserve(to + digits, to);
+    copyShort(number, this.#scratch.bytes, to, digits);
+    this.#at[line] = to;
+    this.#digits[line] = digits;
+    this.#moved = at + before;
+    this.#shift += digits - before;
+  }
+
+  /** Takes the text up to there into the scratch. @returns where it ends there */
+  #take(end: number): number {
+    const to = this.#moved + this.#shift;
+    const length = end - this.#moved;
+    this.#scratch.reserve(to + length, to);
+    this.#scratch.bytes.set(this.#bytes.subarray(this.#moved, end), to);
+    this.#moved = end;
+    return to + length;
+  }
+
+  #resizeLines(length: number): void {
+    const at = new Int32Array(length);
+    at.set(this.#at.subarray(0, length));
+    this.#at = at;
+    const digits = new Uint8Array(length);
+    digits.set(this.#digits.subarray(0, length));
+    this.#digits = digits;
+    const values = new Float64Array(length);
+    values.set(this.#values.subarray(0, length));
+    this.#values = values;
+  }
+}
+
+/** A call of `set` costs more than so few bytes. */
+function copyShort(from: Uint8Array, to: Uint8Array, at: number, length: number): void {
+  for (let index = 0; index < length; index++) to[at + index] = from[index] as number;
+}
+
+function reserved(bytes: Uint8Array<ArrayBuffer>, length: number, used: number): Uint8Array<ArrayBuffer> {
+  if (length <= bytes.length) return bytes;
+  const longer = new Uint8Array(Math.max(length, Math.ceil(bytes.length * GROWTH)));
+  longer.set(bytes.subarray(0, used));
+  return longer;
+}

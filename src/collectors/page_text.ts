@@ -1,0 +1,50 @@
+import type { ScraperView } from './births.ts';
+import type { EntityTable } from './entities.ts';
+import type { Format } from './exposition.ts';
+import type { Family } from './family.ts';
+import { FamilyText } from './family_text.ts';
+import { Scratch } from './line_text.ts';
+
+/** The text of a format that so many pages in a row were not asked for in is dropped. */
+const UNUSED_PAGES = 16;
+
+interface Kept {
+  readonly texts: Map<Family, FamilyText>;
+  /** The last page in this format, by number. */
+  page: number;
+}
+
+/** The texts of the last page in each format, from which the next one is made. */
+export class PageText {
+  readonly #entities: EntityTable;
+  readonly #scratch = new Scratch();
+  readonly #kept = new Map<Format, Kept>();
+  #page = 0;
+
+  constructor(entities: EntityTable) {
+    this.#entities = entities;
+  }
+
+  /** To be called once a page, before its families. */
+  begin(format: Format): void {
+    this.#page++;
+    const kept = this.#kept.get(format);
+    if (kept === undefined) this.#kept.set(format, { texts: new Map(), page: this.#page });
+    else kept.page = this.#page;
+    for (const [other, { page }] of this.#kept) if (this.#page - page > UNUSED_PAGES) this.#kept.delete(other);
+  }
+
+  /**
+   * What the family shows.
+   * @returns bytes that are valid until the next call
+   */
+  write(family: Family, format: Format, view?: ScraperView): Uint8Array {
+    const texts = this.#kept.get(format)?.texts;
+    let text = texts?.get(family);
+    if (text === undefined) {
+      text = new FamilyText(family.descriptor, format, this.#scratch);
+      texts?.set(family, text);
+    }
+    return text.write(family, this.#entities, view);
+  }
+}
