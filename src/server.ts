@@ -19,6 +19,7 @@ import { callerOf } from '#http/caller.ts';
 import type { Connections } from '#http/connections.ts';
 import { serveEvents } from '#http/event_stream.ts';
 import { sendFailure } from '#http/failure.ts';
+import type { Followers } from '#http/followers.ts';
 import { gzip } from '#http/gzip.ts';
 import { ledgerReport, sourceRows } from '#http/ledger.ts';
 import type { Refusals } from '#http/refusals.ts';
@@ -35,6 +36,7 @@ export interface ServerDeps {
   readonly metrics: AgentMetrics;
   readonly scrapers: Scrapers;
   readonly bus: EventBus;
+  readonly followers: Followers;
   readonly ledger: Pick<Ledger, 'before'>;
   /** Events that were not compared with others. */
   readonly unfolded: () => number;
@@ -160,7 +162,7 @@ function serveApi(app: Express, deps: ServerDeps): void {
     '/api/v1/config',
     (_request, response) => void response.json({ ...deps.config(), document: deps.document() } satisfies ConfigReport),
   );
-  app.get('/api/v1/events', (request, response) => serveEvents(deps.bus, deps.refusals, request, response));
+  app.get('/api/v1/events', (request, response) => serveEvents(deps, request, response));
 }
 
 const TOLD = [BusyError, DeadlineError, NoThreadError];

@@ -2,6 +2,7 @@ import type { Logger } from 'winston';
 import type { Files } from '#files/files.ts';
 import { type AccessOptions, accessTo, readToken } from '#http/access.ts';
 import { Connections } from '#http/connections.ts';
+import { Followers } from '#http/followers.ts';
 import type { ListenAddress } from '#http/listen_address.ts';
 import { Listeners } from '#http/listeners.ts';
 import { Refusals } from '#http/refusals.ts';
@@ -26,6 +27,7 @@ export interface ServingOptions {
 /** Every address and socket that the agent serves on, with who may ask there. */
 export class Serving implements Disposable {
   readonly #refusals = new Refusals();
+  readonly #followers = new Followers(this.#refusals);
   readonly #connections = new Connections(this.#refusals);
   readonly #listeners = new Listeners(this.#connections, this.#refusals);
   #web: WebFile | undefined;
@@ -34,7 +36,7 @@ export class Serving implements Disposable {
   async listen(
     options: ServingOptions,
     files: Files,
-    known: Omit<ServerDeps, 'connections' | 'refusals' | 'web'>,
+    known: Omit<ServerDeps, 'connections' | 'followers' | 'refusals' | 'web'>,
   ): Promise<void> {
     const { apiSocket, apiTokenFile, healthListen, listen, webConfigFile, log } = options;
     const [connections, refusals] = [this.#connections, this.#refusals];
@@ -50,7 +52,7 @@ export class Serving implements Disposable {
             changed: (settings) => follow(settings),
             log: (level, message) => void log.log(level, message),
           });
-    const deps: ServerDeps = { ...known, connections, refusals, web: () => this.#web?.status };
+    const deps: ServerDeps = { ...known, connections, followers: this.#followers, refusals, web: () => this.#web?.status };
     const web = this.#web && new WebAccess(this.#web.settings, refusals);
     const rights: AccessOptions = {
       files,

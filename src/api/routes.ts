@@ -67,7 +67,7 @@ export const ROUTES: readonly Route[] = [
     query: EVENTS_QUERY,
     answer: EVENT,
     isStream: true,
-    statuses: { 400: 'A parameter, or the `Host`, is wrong.', 503: 'Too many clients follow already.' },
+    statuses: { 400: 'A parameter, or the `Host`, is wrong.' },
   },
   {
     path: '/api/v1/sinks',

@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { makeEvents, messages } from '../../test/support/event_lines.ts';
 import { EventBus } from './bus.ts';
 
@@ -16,4 +16,36 @@ it('gives events to followers, and keeps the last ones for who asks later', () =
   expect(bus.history({})).toHaveLength(1_000);
   expect(bus.history({ probe: ['one', 'two'] })).toEqual([]);
   expect(bus.history({ since: '2026-01-01T00:00:00.000002990Z' })).toHaveLength(10);
+});
+
+describe('the history', () => {
+  /** How many events each Pod has in it. */
+  function held(bus: EventBus): Record<string, number> {
+    const events = bus.history({}).map(({ event }) => event);
+    return Object.fromEntries(
+      [...new Set(events.map(({ pod }) => String(pod)))].map((name) => [
+        name,
+        events.filter(({ pod }) => String(pod) === name).length,
+      ]),
+    );
+  }
+
+  it('has a share for each Pod: who has most to tell pushes nobody out', () => {
+    const bus = new EventBus();
+    bus.historyMax = 100;
+    bus.publish(makeEvents(5, { pod: 'quiet' }));
+    for (let times = 0; times < 40; times++) bus.publish(makeEvents(50, { pod: `loud-${times % 2}` }, 50 * times));
+    expect(held(bus)).toEqual({ quiet: 5, 'loud-0': 47, 'loud-1': 48 });
+    expect(bus.history({ pod: 'loud-1' }).at(-1)?.event.message).toBe('event 1999');
+    const numbers = bus.history({}).map(({ number }) => number);
+    expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
+  });
+
+  it('has one share for what nobody is known to own, however many namespaces that is of', () => {
+    const bus = new EventBus();
+    bus.historyMax = 100;
+    bus.publish(makeEvents(40, { pod: 'quiet' }));
+    for (let netns = 0; netns < 300; netns++) bus.publish(makeEvents(1, { namespace: null, pod: null, netns: `${netns}` }));
+    expect(held(bus)).toEqual({ quiet: 40, null: 60 });
+  });
 });

@@ -8,9 +8,9 @@ import { formatTimeNs } from '#events/envelope.ts';
 import { type EventFilter, matches } from '#events/filter.ts';
 import { PROBES } from '#probes/index.ts';
 import { sendFailure } from './failure.ts';
+import type { Followers } from './followers.ts';
 import type { Refusals } from './refusals.ts';
 
-const FOLLOWERS_MAX = 16;
 /** A client that does not read must not make us keep its events. */
 const UNREAD_BYTES_MAX = 1024 * 1024;
 /** Comments keep proxies from closing a stream where nothing happens. */
@@ -27,16 +27,21 @@ interface Wish {
   readonly ndjson: boolean;
 }
 
+export interface EventStreamDeps {
+  readonly bus: EventBus;
+  readonly followers: Followers;
+  readonly refusals: Refusals;
+}
+
 /** `/api/v1/events`: server-sent events, or one JSON object a line with `Accept: application/x-ndjson`. */
-export function serveEvents(bus: EventBus, refusals: Refusals, request: Request, response: Response): void {
+export function serveEvents(
+  { bus, followers, refusals }: EventStreamDeps,
+  request: Request,
+  response: Response,
+): void {
   const wish = readWish(request);
   if ('error' in wish) {
     sendFailure(response, 400, wish.error);
-    return;
-  }
-  if (wish.follow && bus.followers >= FOLLOWERS_MAX) {
-    refusals.count('followers');
-    sendFailure(response, 503, `${FOLLOWERS_MAX} clients follow already`);
     return;
   }
   response.set('Content-Type', wish.ndjson ? NDJSON : SSE);
@@ -52,8 +57,12 @@ export function serveEvents(bus: EventBus, refusals: Refusals, request: Request,
   if (seen !== undefined) send(bus.history({ ...wish.filter, since: undefined }, seen));
   // What is there is of interest to who does not follow, and to who says since when.
   else if (!wish.follow || wish.filter.since !== undefined) send(lastOf(bus.history(wish.filter), wish.last));
-  if (wish.follow) follow(bus, refusals, response, send, wish.ndjson);
-  else response.end();
+  if (!wish.follow) {
+    response.end();
+    return;
+  }
+  followers.add(response);
+  follow(bus, refusals, response, send, wish.ndjson);
 }
 
 function frame({ event, json, number }: PublishedEvent, run: string): string {

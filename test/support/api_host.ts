@@ -11,6 +11,7 @@ import { RECORD_KINDS } from '#events/kinds.ts';
 import { accessTo } from '#http/access.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
 import { Connections } from '#http/connections.ts';
+import { Followers } from '#http/followers.ts';
 import { Listeners } from '#http/listeners.ts';
 import { Refusals } from '#http/refusals.ts';
 import { Scrapers } from '#http/scrapers.ts';
@@ -160,6 +161,7 @@ export class ApiHost implements AsyncDisposable {
       metrics: new AgentMetrics(),
       scrapers: new Scrapers(),
       bus: this.bus,
+      followers: new Followers(this.refusals),
       ledger: this.ledger,
       unfolded: () => this.lane.unfolded,
       sinks: this.sinks,
