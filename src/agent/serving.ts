@@ -52,7 +52,13 @@ export class Serving implements Disposable {
             changed: (settings) => follow(settings),
             log: (level, message) => void log.log(level, message),
           });
-    const deps: ServerDeps = { ...known, connections, followers: this.#followers, refusals, web: () => this.#web?.status };
+    const deps: ServerDeps = {
+      ...known,
+      connections,
+      followers: this.#followers,
+      refusals,
+      web: () => this.#web?.status,
+    };
     const web = this.#web && new WebAccess(this.#web.settings, refusals);
     const rights: AccessOptions = {
       files,

@@ -45,7 +45,8 @@ describe('the history', () => {
     const bus = new EventBus();
     bus.historyMax = 100;
     bus.publish(makeEvents(40, { pod: 'quiet' }));
-    for (let netns = 0; netns < 300; netns++) bus.publish(makeEvents(1, { namespace: null, pod: null, netns: `${netns}` }));
+    for (let netns = 0; netns < 300; netns++)
+      bus.publish(makeEvents(1, { namespace: null, pod: null, netns: `${netns}` }));
     expect(held(bus)).toEqual({ quiet: 40, null: 60 });
   });
 });

@@ -34,11 +34,7 @@ export interface EventStreamDeps {
 }
 
 /** `/api/v1/events`: server-sent events, or one JSON object a line with `Accept: application/x-ndjson`. */
-export function serveEvents(
-  { bus, followers, refusals }: EventStreamDeps,
-  request: Request,
-  response: Response,
-): void {
+export function serveEvents({ bus, followers, refusals }: EventStreamDeps, request: Request, response: Response): void {
   const wish = readWish(request);
   if ('error' in wish) {
     sendFailure(response, 400, wish.error);
