@@ -42,6 +42,8 @@ export const EVENTS = z
       .min(0)
       .max(HISTORY_MAX)
       .default(HISTORY)
-      .describe('Events that are kept in memory for `netsonde events` and `/api/v1/events`; each Pod has a share of them.'),
+      .describe(
+        'Events that are kept in memory for `netsonde events` and `/api/v1/events`; each Pod has a share of them.',
+      ),
   })
   .transform(({ limit, fold, foldBy, history }): EventsConfig => ({ limit, foldMs: fold, foldBy, history }));
