@@ -65,7 +65,7 @@ A series with an empty \`sink\` counts for every sink that takes the kind. A sin
 
 | reason | when |
 | --- | --- |
-| \`ring_full\` | more records in 25 ms than the ring between kernel and agent holds |
+| \`ring_full\` | more records in 25 ms, while they flow, than the ring between kernel and agent holds |
 | \`queue_full\` | the sink was slower than the records for longer than its queue holds |
 | \`spool_full\` | the same, with a spool: its oldest file was removed |
 | \`rejected\` | the sink refused this record for good; \`/api/v1/sinks\` has its words |

@@ -9,7 +9,8 @@ import type { BpfObject } from './object.ts';
  *   must submit without BPF_RB_NO_WAKEUP: the kernel tells of a record only where all before it were taken, so a silent
  *   one holds back the notices of those that follow.
  * - `adaptive`: by epoll while records are rare, and by the timer while they flow. A notice within `intervalMs` after the last records
- *   begins the timer, and a drain by the timer that finds nothing ends it. Programs submit as for `epoll`.
+ *   begins the timer, at first with shorter pauses: a burst may fill the ring. A drain by the timer ends it where it finds nothing, and
+ *   none before it has for `intervalMs`. Programs submit as for `epoll`.
  */
 export type RingWakeUp = 'timer' | 'epoll' | 'adaptive';
 
@@ -35,6 +36,9 @@ export interface RingBatch {
 }
 
 const HEADER_BYTES = 8;
+/** Of the interval, the first pause of a flow; each is so many times as long as the one before. */
+const FIRST_PAUSE = 1 / 25;
+const PAUSE_GROWTH = 5;
 const EINVAL = 22;
 
 /**
@@ -54,6 +58,8 @@ export class BpfRing implements Disposable {
   #isWatching = false;
   /** When there were records the last time, by a clock that nobody sets. */
   #takenMs = Number.NEGATIVE_INFINITY;
+  /** Before the next drain by the timer, in milliseconds. */
+  #pauseMs: number;
   #wakeUps = 0;
   #timer: NodeJS.Timeout | undefined;
   #rest: NodeJS.Immediate | undefined;
@@ -69,6 +75,7 @@ export class BpfRing implements Disposable {
     const index = [...object.maps.keys()].indexOf(object.map(mapName).name);
     this.#native = guarded('BPF_RING', () => new (native().Ring)(object.handle, index));
     this.#options = options;
+    this.#pauseMs = options.intervalMs;
     this.#buffer = new Uint8Array(options.bufferBytes);
     this.#view = new DataView(this.#buffer.buffer);
     watchForLeak(this, this.#native, `BPF ring ${mapName}`);
@@ -157,6 +164,7 @@ export class BpfRing implements Disposable {
       return;
     }
     this.#watch(false);
+    this.#pauseMs = this.#options.intervalMs * FIRST_PAUSE;
     this.#next(false);
   }
 
@@ -168,9 +176,10 @@ export class BpfRing implements Disposable {
     if (isMore || this.#isWatching) return;
     this.#timer = setTimeout(
       this.#waker((ring) => ring.#turn()),
-      this.#options.intervalMs,
+      this.#pauseMs,
     );
     this.#timer.unref();
+    this.#pauseMs = Math.min(this.#options.intervalMs, this.#pauseMs * PAUSE_GROWTH);
   }
 
   #turn(): void {

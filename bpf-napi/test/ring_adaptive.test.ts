@@ -4,6 +4,11 @@ import { expectNothingLeft } from './support/nothing_left.ts';
 import { loadObject } from './support/objects.ts';
 
 const INTERVAL_MS = 25;
+/** The first pauses of a flow. */
+const FIRST_MS = 1;
+const SECOND_MS = 5;
+/** A flow that is over when it begins has ended by then. */
+const ENDED_MS = FIRST_MS + SECOND_MS + INTERVAL_MS;
 const HOUR_MS = 3_600_000;
 /** The loop has told of all that there is to tell of by then. */
 const TURNS = 50;
@@ -85,7 +90,7 @@ describe('while records are rare', () => {
   it('nothing wakes it for an hour without records, and the next one is handed out when it comes', async () => {
     using ring = openRing();
     await beginFlow();
-    vi.advanceTimersByTime(2 * INTERVAL_MS);
+    vi.advanceTimersByTime(ENDED_MS);
     await turnsOfTheLoop();
     const { wakeUps } = ring;
     for (let hours = 0; hours < 1; hours += 0.1) {
@@ -113,38 +118,44 @@ describe('while records flow', () => {
     using ring = openRing();
     await beginFlow();
     expect(numbers).toEqual([0]);
-    const { wakeUps } = ring;
-    for (let interval = 1; interval <= 40; interval++) {
+    let sent = 2;
+    for (const pauseMs of [FIRST_MS, SECOND_MS, ...Array<number>(40).fill(INTERVAL_MS)]) {
+      const { wakeUps } = ring;
+      const taken = numbers.length;
       for (let count = 0; count < 5; count++) {
         emit(1);
+        sent++;
         await turnsOfTheLoop(3);
       }
-      expect(numbers).toHaveLength(interval === 1 ? 1 : 2 + 5 * (interval - 1));
-      vi.advanceTimersByTime(INTERVAL_MS);
-      expect(numbers).toEqual(upTo(2 + 5 * interval));
+      vi.advanceTimersByTime(pauseMs - 1);
+      expect(numbers).toHaveLength(taken);
+      vi.advanceTimersByTime(1);
+      expect(numbers).toEqual(upTo(sent));
+      expect(ring.wakeUps).toBe(wakeUps + 1);
     }
-    expect(ring.wakeUps).toBe(wakeUps + 40);
   });
 
   it('a drain by the timer that finds nothing ends it', async () => {
     using ring = openRing();
     await beginFlow();
-    vi.advanceTimersByTime(INTERVAL_MS);
+    vi.advanceTimersByTime(FIRST_MS);
     expect(numbers).toEqual([0, 1]);
+    // It goes on for an interval after the last records.
+    vi.advanceTimersByTime(SECOND_MS);
+    await turnsOfTheLoop();
     expect(vi.getTimerCount()).toBe(1);
     vi.advanceTimersByTime(INTERVAL_MS);
     await turnsOfTheLoop();
     expect(vi.getTimerCount()).toBe(0);
     emit(1);
     await untilTaken(3);
-    expect(ring.wakeUps).toBe(5);
+    expect(ring.wakeUps).toBe(6);
   });
 
   it('a record that comes between the last drain and the wait for notices is handed out', async () => {
     using _ring = openRing();
     await beginFlow();
-    vi.advanceTimersByTime(INTERVAL_MS);
-    vi.advanceTimersByTime(INTERVAL_MS);
+    vi.advanceTimersByTime(ENDED_MS);
     // In the same turn of the loop, which has not begun to wait.
     emit(1);
     await untilTaken(3);

@@ -54,6 +54,20 @@ function event(at: number, more: Partial<EventRecord> = {}): EventRecord {
 const SOURCE = { kind: 'event', probe: 'packetloss' };
 const balance = () => ledger.before();
 
+it('has a timer only while it compares events', () => {
+  expect(vi.getTimerCount()).toBe(0);
+  lane.receive([event(0), event(1)]);
+  expect(vi.getTimerCount()).toBe(1);
+  vi.advanceTimersByTime(1_250);
+  expect(out).toHaveLength(2);
+  // The window that follows one in which something came ends with nothing in it.
+  vi.advanceTimersByTime(1_250);
+  expect(vi.getTimerCount()).toBe(0);
+  lane.receive([event(2)]);
+  lane.configure({ limit: 100, foldMs: 0, foldBy: 'service', history: 0 });
+  expect(vi.getTimerCount()).toBe(0);
+});
+
 it('of equal events sends the first, and at the end of the window one that stands for the rest', () => {
   const events = Array.from({ length: 10 }, (_, at) => event(at));
   lane.receive(events);

@@ -30,7 +30,8 @@ it.each([new Unsupported('this kernel has no BTF'), new Error('no memory')])(
     ]);
     expect(warnings).toEqual([expect.stringContaining(refusal.message)]);
     expect(life.report.health()).toEqual(life.health);
-    expect([life.report.programs, life.tellsDeaths, life.untoldDeaths]).toEqual([undefined, false, undefined]);
+    expect([life.report.programs, life.untoldDeaths]).toEqual([undefined, undefined]);
+    expect([life.tellsBirths, life.tellsDeaths]).toEqual([false, false]);
 
     // The scans go on, and who watches hears of what they find gone.
     const departures: NetnsDeparture[] = [];
