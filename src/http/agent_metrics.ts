@@ -1,5 +1,3 @@
-import type { Registry } from 'prom-client';
-import { Registry as PromRegistry } from 'prom-client';
 import type { SinkStatus } from '#api/sinks.ts';
 import { SINK_STATES } from '#api/words.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
@@ -13,7 +11,7 @@ import { defineMetrics, type Emit, type LooseEmit, NO_LABELS, NODE } from '#prob
 import { emitHttp, HTTP_METRICS, type HttpState } from './http_metrics.ts';
 import type { SourceRow } from './ledger.ts';
 import { EVENT_METRICS, emitLedger, RECORD_METRICS } from './ledger_metrics.ts';
-import { measureProcess, writeProcessMetrics } from './process_metrics.ts';
+import { ProcessMetrics } from './process_metrics.ts';
 
 const AGENT = 'agent';
 
@@ -181,11 +179,10 @@ export interface AgentState {
 /** The agent's own part of the page: what it says of itself, and of its process. */
 export class AgentMetrics {
   readonly #aggregator = new Aggregator([AGENT], () => false);
-  readonly #registry: Registry = new PromRegistry();
+  readonly #process = new ProcessMetrics();
 
   constructor() {
     this.#aggregator.addProbe(AGENT, AGENT_METRICS, 'full');
-    measureProcess(this.#registry);
   }
 
   /** @param view where it is for a scraper */
@@ -195,7 +192,7 @@ export class AgentMetrics {
     batch.commit();
     const writer = new TextWriter();
     await this.#aggregator.render(writer, format, freeCycle(), view);
-    writeProcessMetrics(writer, await this.#registry.getMetricsAsJSON(), format);
+    this.#process.write(writer, format);
     if (format === 'openmetrics') writer.bytes(OPENMETRICS_END);
     return writer.finish();
   }

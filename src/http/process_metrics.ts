@@ -1,68 +1,244 @@
-import { performance } from 'node:perf_hooks';
-import type { MetricObjectWithValues, MetricValue, MetricValueWithName, Registry } from 'prom-client';
-import { Counter, collectDefaultMetrics } from 'prom-client';
+import { constants, type PerformanceEntry, PerformanceObserver, performance } from 'node:perf_hooks';
+import { getHeapSpaceStatistics } from 'node:v8';
 import { type Format, renderHead } from '#collectors/exposition.ts';
 import { renderLabels } from '#collectors/labels.ts';
 import type { TextWriter } from '#collectors/text_writer.ts';
+import { listDirectory, readText } from '#sources/procfs/read.ts';
 
-type PromMetric = MetricObjectWithValues<MetricValue<string>>;
+type Type = 'counter' | 'gauge' | 'histogram';
+/** What follows the name of a family, labels, value. */
+type Sample = readonly [suffix: string, labels: Readonly<Record<string, string>>, value: number];
 
-const TYPES = ['counter', 'gauge', 'histogram'] as const;
-
-/** Longest period of a timer of Node.js: the sampler of prom-client would wake the process a hundred times a second. */
-const NEVER_MS = 2 ** 31 - 1;
-/** What that sampler sees. */
-const SAMPLED = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'];
-/** Gauges with the suffix of a counter. */
-const MISNAMED = ['handles', 'requests', 'resources'];
-
-/**
- * What prom-client measures of this process when it is asked, without its sampler of the event loop. Instead, the loop itself counts:
- * active seconds divided by iterations is the mean time that whatever comes has to wait.
- */
-export function measureProcess(registry: Registry): void {
-  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: NEVER_MS });
-  for (const what of SAMPLED) registry.removeSingleMetric(`nodejs_eventloop_lag_${what}_seconds`);
-  for (const what of MISNAMED) registry.removeSingleMetric(`nodejs_active_${what}_total`);
-  countOf(registry, 'nodejs_eventloop_active_seconds_total', 'Time in which the event loop was not waiting.', () => {
-    return performance.eventLoopUtilization().active / 1_000;
-  });
-  countOf(registry, 'nodejs_eventloop_iterations_total', 'Iterations of the event loop.', () => {
-    return performance.nodeTiming.uvMetricsInfo.loopCount;
-  });
+interface Family {
+  readonly name: string;
+  readonly type: Type;
+  readonly help: string;
+  readonly samples: readonly Sample[];
 }
 
-function countOf(registry: Registry, name: string, help: string, read: () => number): void {
-  const counter: Counter = new Counter({
-    name,
-    help,
-    registers: [registry],
-    collect: () => {
-      counter.reset();
-      counter.inc(read());
-    },
-  });
+const SELF = '/proc/self';
+const KIB = 1024;
+const MICROSECONDS = 1e-6;
+const MILLISECONDS = 1e-3;
+
+/** Upper bounds of the histogram, in seconds: those of prom-client. */
+const GC_BOUNDS = [0.001, 0.01, 0.1, 1, 2, 5];
+
+const GC_KINDS: ReadonlyMap<number, string> = new Map([
+  [constants.NODE_PERFORMANCE_GC_MAJOR, 'major'],
+  [constants.NODE_PERFORMANCE_GC_MINOR, 'minor'],
+  [constants.NODE_PERFORMANCE_GC_INCREMENTAL, 'incremental'],
+  [constants.NODE_PERFORMANCE_GC_WEAKCB, 'weakcb'],
+]);
+
+interface Durations {
+  /** By bound; the last one is of those above all. */
+  readonly counts: number[];
+  seconds: number;
+}
+
+/** Node.js, perf_hooks: entries of the type `gc`. */
+type GcEntry = PerformanceEntry & { readonly detail: { readonly kind: number } };
+
+/** Inside of Node.js, as prom-client asks it. */
+interface Internals {
+  _getActiveHandles?(): readonly object[];
+  _getActiveRequests?(): readonly object[];
 }
 
 /**
- * Writes what prom-client measures of this process. Its own text output has one format at a time for all requests, and a
- * metric that fails takes the page with it.
+ * What this process takes, under the names that prom-client gave it (https://github.com/siimon/prom-client). Measured when it is asked for, but for
+ * garbage collections, of which Node.js tells: nothing wakes the process.
  */
-export function writeProcessMetrics(writer: TextWriter, metrics: readonly PromMetric[], format: Format): void {
-  for (const { name, help, type, values } of metrics) {
-    const known = TYPES.find((candidate) => candidate === String(type));
-    if (known === undefined || values.length === 0) continue;
-    writer.text(renderHead({ name, type: known, help: help.endsWith('.') ? help : `${help}.` }, format));
-    for (const value of values) {
-      const { metricName = name } = value as MetricValueWithName<string>;
-      const labels = renderLabels(stringLabels(value.labels));
-      writer.text(labels === '' ? `${metricName} ` : `${metricName}{${labels}} `);
-      writer.number(value.value);
-      writer.text('\n');
+export class ProcessMetrics implements Disposable {
+  readonly #collections = new Map<string, Durations>();
+  readonly #observer: PerformanceObserver;
+  #lagSeconds = 0;
+
+  constructor() {
+    this.#observer = new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) {
+        const { detail, duration } = entry as GcEntry;
+        const kind = GC_KINDS.get(detail.kind);
+        if (kind !== undefined) this.#collected(kind, duration * MILLISECONDS);
+      }
+    });
+    this.#observer.observe({ entryTypes: ['gc'] });
+  }
+
+  write(writer: TextWriter, format: Format): void {
+    for (const { samples, ...family } of this.read()) {
+      if (samples.length === 0) continue;
+      writer.text(renderHead(family, format));
+      for (const [suffix, labels, value] of samples) {
+        const text = renderLabels(labels);
+        writer.text(`${family.name}${suffix}${text === '' ? '' : `{${text}}`} `);
+        writer.number(value);
+        writer.text('\n');
+      }
     }
+  }
+
+  /** In the order of the page; one that cannot be read here has no samples. */
+  read(): readonly Family[] {
+    this.#measureLag();
+    const { heapTotal, heapUsed, external } = process.memoryUsage();
+    const spaces = getHeapSpaceStatistics().map((space) => ({
+      ...space,
+      space: space.space_name.replace('_space', ''),
+    }));
+    const { _getActiveHandles, _getActiveRequests } = process as Internals;
+    const [major = '', minor = '', patch = ''] = process.versions.node.split('.');
+    return [
+      ...cpu(),
+      gauge('process_start_time_seconds', 'Start time of the process since unix epoch in seconds.', startSeconds()),
+      ...memory(),
+      gauge('process_open_fds', 'Number of open file descriptors.', openDescriptors()),
+      gauge('process_max_fds', 'Maximum number of open file descriptors.', maxDescriptors()),
+      gauge('nodejs_eventloop_lag_seconds', 'Lag of event loop in seconds.', this.#lagSeconds),
+      counter(
+        'nodejs_eventloop_active_seconds_total',
+        'Time in which the event loop was not waiting.',
+        performance.eventLoopUtilization().active * MILLISECONDS,
+      ),
+      counter(
+        'nodejs_eventloop_iterations_total',
+        'Iterations of the event loop.',
+        performance.nodeTiming.uvMetricsInfo.loopCount,
+      ),
+      byType(
+        'resources',
+        'Number of active resources that keep the event loop alive.',
+        process.getActiveResourcesInfo(),
+      ),
+      byType('handles', 'Number of active libuv handles.', classes(_getActiveHandles?.call(process))),
+      byType('requests', 'Number of active libuv requests.', classes(_getActiveRequests?.call(process))),
+      gauge('nodejs_heap_size_total_bytes', 'Process heap size from Node.js in bytes.', heapTotal),
+      gauge('nodejs_heap_size_used_bytes', 'Process heap size used from Node.js in bytes.', heapUsed),
+      gauge('nodejs_external_memory_bytes', 'Node.js external memory size in bytes.', external),
+      ...(['total', 'used', 'available'] as const).map((what) => {
+        const member = what === 'total' ? 'space_size' : (`space_${what}_size` as const);
+        return {
+          name: `nodejs_heap_space_size_${what}_bytes`,
+          type: 'gauge' as const,
+          help: `Process heap space size ${what} from Node.js in bytes.`,
+          samples: spaces.map((one) => ['', { space: one.space }, one[member]] as const),
+        };
+      }),
+      {
+        name: 'nodejs_version_info',
+        type: 'gauge',
+        help: 'Node.js version info.',
+        samples: [['', { version: process.version, major, minor, patch }, 1]],
+      },
+      this.#durations(),
+    ];
+  }
+
+  [Symbol.dispose](): void {
+    this.#observer.disconnect();
+  }
+
+  /** Of this time, for the next: how long what is due waits for its turn. */
+  #measureLag(): void {
+    const startMs = performance.now();
+    setImmediate(() => {
+      this.#lagSeconds = (performance.now() - startMs) * MILLISECONDS;
+    });
+  }
+
+  #collected(kind: string, seconds: number): void {
+    const known = this.#collections.get(kind) ?? {
+      counts: new Array<number>(GC_BOUNDS.length + 1).fill(0),
+      seconds: 0,
+    };
+    this.#collections.set(kind, known);
+    const index = GC_BOUNDS.findIndex((bound) => seconds <= bound);
+    const place = index < 0 ? GC_BOUNDS.length : index;
+    known.counts[place] = (known.counts[place] ?? 0) + 1;
+    known.seconds += seconds;
+  }
+
+  #durations(): Family {
+    const samples = [...this.#collections].flatMap(([kind, { counts, seconds }]) => {
+      let count = 0;
+      const buckets = counts.map((more, index): Sample => {
+        count += more;
+        return ['_bucket', { le: String(GC_BOUNDS[index] ?? '+Inf'), kind }, count];
+      });
+      return [...buckets, ['_sum', { kind }, seconds] as const, ['_count', { kind }, count] as const];
+    });
+    return {
+      name: 'nodejs_gc_duration_seconds',
+      type: 'histogram',
+      help: 'Garbage collection duration by kind, one of major, minor, incremental or weakcb.',
+      samples,
+    };
   }
 }
 
-function stringLabels(labels: Partial<Record<string, string | number>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, String(value)]));
+function counter(name: string, help: string, value: number): Family {
+  return { name, type: 'counter', help, samples: [['', {}, value]] };
+}
+
+function gauge(name: string, help: string, value: number | undefined): Family {
+  return { name, type: 'gauge', help, samples: value === undefined ? [] : [['', {}, value]] };
+}
+
+function byType(what: string, help: string, types: readonly string[]): Family {
+  const counts = new Map<string, number>();
+  for (const type of types) counts.set(type, (counts.get(type) ?? 0) + 1);
+  return {
+    name: `nodejs_active_${what}`,
+    type: 'gauge',
+    help,
+    samples: [...counts].map(([type, count]) => ['', { type }, count]),
+  };
+}
+
+function classes(objects: readonly object[] = []): string[] {
+  return objects.map((one) => one.constructor?.name ?? 'Object');
+}
+
+function cpu(): Family[] {
+  const { user, system } = process.cpuUsage();
+  return [
+    counter('process_cpu_user_seconds_total', 'Total user CPU time spent in seconds.', user * MICROSECONDS),
+    counter('process_cpu_system_seconds_total', 'Total system CPU time spent in seconds.', system * MICROSECONDS),
+    counter(
+      'process_cpu_seconds_total',
+      'Total user and system CPU time spent in seconds.',
+      (user + system) * MICROSECONDS,
+    ),
+  ];
+}
+
+function startSeconds(): number {
+  return Math.round(performance.timeOrigin * MILLISECONDS);
+}
+
+/** Man 5 proc, status: in KiB. */
+function memory(): Family[] {
+  const status = readText(`${SELF}/status`) ?? '';
+  const bytes = (field: string) => {
+    const kibibytes = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1];
+    return kibibytes === undefined ? undefined : Number(kibibytes) * KIB;
+  };
+  return [
+    gauge('process_resident_memory_bytes', 'Resident memory size in bytes.', bytes('VmRSS')),
+    gauge('process_virtual_memory_bytes', 'Virtual memory size in bytes.', bytes('VmSize')),
+    gauge('process_heap_bytes', 'Process heap size in bytes.', bytes('VmData')),
+  ];
+}
+
+/** Without the one that lists them. */
+function openDescriptors(): number | undefined {
+  const { length } = listDirectory(`${SELF}/fd`);
+  return length === 0 ? undefined : length - 1;
+}
+
+/** Man 5 proc, limits: the soft one. Undefined where it is unlimited. */
+function maxDescriptors(): number | undefined {
+  const limit = /^Max open files\s+(\d+)/m.exec(readText(`${SELF}/limits`) ?? '')?.[1];
+  return limit === undefined ? undefined : Number(limit);
 }

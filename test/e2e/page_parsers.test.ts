@@ -24,7 +24,7 @@ const DETAILS = ['core', 'full'] as const;
 const FORMATS: readonly Format[] = ['text', 'openmetrics'];
 const CASES = DETAILS.flatMap((detail) => FORMATS.map((format) => [detail, format] as const));
 
-/** Of the process, by prom-client: the only names that are not ours. */
+/** Of the process, as prom-client names it: the only names that are not ours. */
 const FOREIGN = /^(nodejs|process)_/;
 
 /** Every probe, with all that it has. */
