@@ -236,6 +236,7 @@ export class Agent implements AsyncDisposable {
     // What they wait for may hang: a file system, the Kubernetes API.
     const asking = [this.#config, this.#configMap, this.#cluster].map((part) => part?.[Symbol.asyncDispose]());
     await withDeadline(Promise.allSettled(asking), ASKING_MS, 'late').catch(() => undefined);
+    this.#session?.[Symbol.dispose]();
     await this.#kernel[Symbol.asyncDispose]();
     this.#lane[Symbol.dispose]();
     await this.#sinks.close(Math.min(FLUSH_MS, endMs - LOG_MS - performance.now()));

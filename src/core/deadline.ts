@@ -18,3 +18,16 @@ export async function withDeadline<T>(work: Promise<T>, deadlineMs: number, late
     clearTimeout(timer);
   }
 }
+
+/** The outcome of a promise, or a rejection with the signal's reason once it is aborted. The work itself goes on. */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener('abort', abort);
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { oneLine } from './api_values.ts';
 
 export interface ApiRequest {
   readonly method: 'GET' | 'POST';
@@ -18,8 +19,8 @@ export interface ApiResponse {
   readonly body: Readable;
 }
 
-/** A way to a Kubernetes API server: where it is, and who we are. */
-export interface ApiSession {
+/** A way to a Kubernetes API server: where it is, and who we are. Disposing it ends what runs for it alone: a command that gets a token. */
+export interface ApiSession extends Disposable {
   /** Where it is, for the log. */
   readonly server: string;
   /** @throws where there is no answer */
@@ -41,8 +42,12 @@ export class ApiError extends Error {
   }
 }
 
+/** Nothing was asked, for want of a credential. */
+export class CredentialError extends Error {
+  override readonly name = 'CredentialError';
+}
+
 const STATUS_BYTES_MAX = 64 * 1024;
-const MESSAGE_LENGTH_MAX = 300;
 const RETRY_AFTER_SECONDS_MAX = 60;
 
 /** The error that an answer is, by the Status object in its body (where there is one). */
@@ -63,9 +68,9 @@ export async function errorOf({ status, retryAfter = 0, body }: ApiResponse): Pr
 function messageOf(text: string): string {
   try {
     const { message } = JSON.parse(text) as { message?: unknown };
-    return typeof message === 'string' ? message.slice(0, MESSAGE_LENGTH_MAX) : '';
+    return typeof message === 'string' ? oneLine(message) : '';
   } catch {
-    return text.slice(0, MESSAGE_LENGTH_MAX).replaceAll(/\s+/g, ' ');
+    return oneLine(text);
   }
 }
 

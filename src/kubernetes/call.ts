@@ -1,4 +1,4 @@
-import type { ApiResponse } from './api.ts';
+import { type ApiResponse, CredentialError } from './api.ts';
 
 /** One request, and what is needed to end it. */
 export class Call implements AsyncDisposable {
@@ -17,13 +17,13 @@ export class Call implements AsyncDisposable {
     return this.#controller.signal;
   }
 
-  /** @throws once the time is over, and then ends the request */
+  /** @param work ends once the signal is aborted. @throws once the time is over, and then ends the request */
   async within<R>(work: Promise<R>, ms: number, late: string): Promise<R> {
     const timer = setTimeout(() => this.#controller.abort(new Error(`${late} within ${ms / 1000} s`)), ms);
     try {
       return await work;
     } catch (error) {
-      throw this.signal.aborted ? this.signal.reason : error;
+      throw this.signal.aborted && !(error instanceof CredentialError) ? this.signal.reason : error;
     } finally {
       clearTimeout(timer);
     }
@@ -44,9 +44,9 @@ export class Call implements AsyncDisposable {
     }
   }
 
-  /** The connection is what failed. */
-  get isBroken(): boolean {
-    return (this.response?.body.errored ?? null) !== null;
+  /** Whether it is the connection that failed, and not who reads it: the body is destroyed by that as well, with an error of its own. */
+  isBrokenBy(error: unknown): boolean {
+    return this.response?.body.errored === error;
   }
 
   end(): void {

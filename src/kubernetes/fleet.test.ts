@@ -19,7 +19,12 @@ class Fleet implements AsyncDisposable {
   readonly reflectors: readonly Reflector<unknown>[];
 
   constructor() {
-    const session: ApiSession = { server: 'api', request: (request) => this.#answer(request), renew: () => undefined };
+    const session: ApiSession = {
+      server: 'api',
+      request: (request) => this.#answer(request),
+      renew: () => undefined,
+      [Symbol.dispose]: () => undefined,
+    };
     const follower = { set: () => undefined, delete: () => undefined };
     this.reflectors = Array.from({ length: AGENTS }, (_, index) => `node-${index}`).flatMap((node) =>
       [podsOf(node), ownNode(node)].map(

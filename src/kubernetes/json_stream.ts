@@ -58,6 +58,7 @@ function isBlank(line: Buffer): boolean {
 /**
  * Reads a list of Kubernetes, `{…,"metadata":{…},"items":[{…},{…}]}`, and parses one item at a time: of a list of 100 MB,
  * only one object is in memory. Returns what the list says of itself.
+ * @param item may throw, where it has enough
  * @param shape what is kept of each item
  * @throws for what is no such list, also for one that breaks off
  */

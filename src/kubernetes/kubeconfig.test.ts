@@ -1,9 +1,10 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { ApiServer } from '../../test/support/api_server.ts';
+import { eventually } from '../../test/support/oracle.ts';
 import { loadKubeConfig } from './kubeconfig.ts';
 import { openSession } from './session.ts';
 
@@ -64,5 +65,69 @@ describe('tokenFile', () => {
     const { status, body } = await session.request({ method: 'GET', path: '/api/v1/pods', signal });
     body.destroy();
     expect(status).toBe(200);
+  });
+});
+
+describe('exec', () => {
+  /** A session of a user whose credential comes from a command of the shell. */
+  async function sessionBy(script: string, commandMs: number) {
+    const server = await ApiServer.start();
+    const exec = {
+      apiVersion: 'client.authentication.k8s.io/v1',
+      command: '/bin/sh',
+      args: ['-c', script],
+      env: [{ name: 'TOKEN', value: server.token }],
+    };
+    const session = openSession(write('exec', server.url, { exec }, join(server.folder, 'tls.crt')), commandMs);
+    const ask = async (signal: AbortSignal) => {
+      const { status, body } = await session.request({ method: 'GET', path: '/api/v1/pods', signal });
+      body.destroy();
+      return status;
+    };
+    return {
+      ask,
+      session,
+      [Symbol.asyncDispose]: async () => {
+        session[Symbol.dispose]();
+        await server[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  const HANGS =
+    'is not asked: the command or the login server that the kubeconfig gets the credential from does not answer';
+  const never = () => new AbortController().signal;
+  /** Lines that the commands have written. */
+  const linesOf = (path: string) => readFileSync(path, 'utf8').trimEnd().split('\n');
+
+  it('is a command that prints the token', async () => {
+    const script = `printf '{"kind":"ExecCredential","status":{"token":"%s"}}' "$TOKEN"`;
+    await using scene = await sessionBy(script, 60_000);
+    expect(await scene.ask(never())).toBe(200);
+  });
+
+  it('that hangs is waited for as long as the request has time, and run once for all that wait', async () => {
+    const started = join(folder, 'started');
+    await using scene = await sessionBy(`echo $$ >> ${started}; exec sleep 600`, 60_000);
+    const gone = new AbortController();
+    const asked = Array.from({ length: 3 }, () => scene.ask(gone.signal));
+    await eventually(() => expect(linesOf(started)).toHaveLength(1));
+    gone.abort();
+    for (const request of asked) await expect(request).rejects.toThrow(HANGS);
+    const later = scene.ask(never());
+    scene.session[Symbol.dispose]();
+    await expect(later).rejects.toThrow();
+    expect(linesOf(started)).toHaveLength(1);
+    await eventually(() => expect(existsSync(`/proc/${linesOf(started)[0]}`)).toBe(false));
+  });
+
+  it('that hangs is killed when its time is over, and the next request runs it anew', async () => {
+    const started = join(folder, 'again');
+    await using scene = await sessionBy(`echo $$ >> ${started}; exec sleep 600`, 100);
+    await expect(scene.ask(never())).rejects.toThrow(HANGS);
+    await expect(scene.ask(never())).rejects.toThrow(HANGS);
+    const pids = linesOf(started);
+    expect(pids).toHaveLength(2);
+    await eventually(() => expect(pids.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]));
   });
 });

@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { type ApiSession, errorOf, withQuery } from './api.ts';
+import { labelsOf, oneLine, textOf } from './api_values.ts';
 import type { Shape } from './json_prune.ts';
 import { readList } from './json_stream.ts';
 
@@ -42,11 +43,20 @@ async function nodesOf(session: ApiSession, signal: AbortSignal): Promise<readon
     const path = withQuery('/api/v1/nodes', { limit: PAGE_NODES, continue: next });
     const response = await session.request({ method: 'GET', path, accept: METADATA_ONLY, signal });
     if (response.status !== 200) throw await errorOf(response);
-    const list = await readList(response.body, (object) => nodes.push(object as Named), KEEP);
+    const take = (object: unknown) => {
+      if (nodes.length >= PAGES_MAX * PAGE_NODES) throw new Error('has more nodes than it was asked for');
+      nodes.push(nodeIn(object));
+    };
+    const list = await readList(response.body, take, KEEP);
     if (list.continue === '') break;
     next = list.continue;
   }
   return nodes;
+}
+
+function nodeIn(object: unknown): Named {
+  const { name, labels } = (object as Partial<{ metadata: { name?: unknown; labels?: unknown } }>).metadata ?? {};
+  return { metadata: { name: oneLine(textOf(name) ?? ''), labels: labelsOf(labels) } };
 }
 
 /** The same but for upper case, the domain, or what the cloud calls the host. */

@@ -71,6 +71,48 @@ describe('what is kept of an object', () => {
     });
   });
 
+  it('of a slice the Pods of its own namespace only: nobody checks what others are named', () => {
+    const slice = endpointSliceObject('e', 'evil', [{ name: 'coredns-0', ip: '198.18.0.66' }]);
+    const claiming = (namespace: string | undefined) =>
+      endpointSlices('node-1').trim({
+        ...slice,
+        endpoints: [{ addresses: ['198.18.0.66'], targetRef: { kind: 'Pod', name: 'coredns-0', namespace } }],
+      } as never);
+    expect(claiming('kube-system')).toBeUndefined();
+    const own = [{ namespace: 'evil', name: 'coredns-0', ips: ['198.18.0.66'] }];
+    expect(claiming('evil')).toEqual(own);
+    expect(claiming(undefined)).toEqual(own);
+  });
+
+  it('of what is no text nothing, and of what is long as much as a name may have', () => {
+    const long = 'x'.repeat(1 << 20);
+    const pod = podsOf('n').trim({
+      metadata: {
+        uid: 'u',
+        name: 'p',
+        labels: {
+          a: 1,
+          b: { c: 'd' },
+          app: 'web',
+          ...Object.fromEntries(Array.from({ length: 9 }, (_, nth) => [`k${nth}`, 'y'.repeat(4_000)])),
+        },
+        ownerReferences: [{ kind: long, name: long, controller: true }],
+      },
+      status: { podIPs: [{ ip: 5 }, { ip: '10.0.0.1' }] },
+    } as never);
+    expect(pod?.owner?.name).toHaveLength(253);
+    expect(pod?.ips).toEqual(['10.0.0.1']);
+    expect(Object.keys(pod?.labels ?? {})).toEqual(['app', 'k0', 'k1', 'k2', 'k3']);
+  });
+
+  it('of a ConfigMap no key that every object has', () => {
+    const metadata = { uid: 'u', name: 'c', namespace: 'd', resourceVersion: '3' };
+    expect(configMap('d', 'c', 'constructor').trim({ metadata, data: { k: 'text' } } as never)).toMatchObject({
+      text: undefined,
+      isBinary: false,
+    });
+  });
+
   it('of a ConfigMap also a text that stands in binaryData, as a volume would have it', () => {
     const metadata = { uid: 'u', name: 'c', namespace: 'd', resourceVersion: '3' };
     const textOf = (bytes: Buffer) =>

@@ -1,4 +1,5 @@
 import type { Owner } from '#pods/workload.ts';
+import { labelsOf, textOf, textsOf } from './api_values.ts';
 import type { Shape } from './json_prune.ts';
 import type { Resource } from './reflector.ts';
 
@@ -84,13 +85,20 @@ export function trimPod({ metadata, spec, status }: ApiPod): Pod {
     uid: cgroupUid(metadata),
     namespace: metadata.namespace ?? '',
     name: metadata.name,
-    labels: metadata.labels ?? {},
-    owner: owner === undefined ? undefined : { kind: owner.kind, name: owner.name },
+    labels: labelsOf(metadata.labels),
+    owner: owner === undefined ? undefined : { kind: textOf(owner.kind) ?? '', name: textOf(owner.name) ?? '' },
     createdMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
     hostNetwork: spec?.hostNetwork === true,
-    ips: spec?.hostNetwork === true || hasEnded ? [] : ips.filter(isText),
+    ips: spec?.hostNetwork === true || hasEnded ? [] : textsOf(ips),
   };
 }
+
+/** Of one node, ended ones too: a hundred times what a node has. */
+const PODS_MAX = 10_000;
+/** Of other kinds, in the largest clusters. */
+const OBJECTS_MAX = 100_000;
+/** Of kinds that are asked for by name. */
+const NAMED_MAX = 16;
 
 export function podsOf(node: string): Resource<Pod> {
   return {
@@ -99,6 +107,7 @@ export function podsOf(node: string): Resource<Pod> {
     // Those that have ended, too: the namespace of one may live on.
     fieldSelector: `spec.nodeName=${node}`,
     list: 'cache',
+    max: PODS_MAX,
     keep: POD,
     trim: trimPod,
   };
@@ -126,15 +135,23 @@ export interface Node {
 function trimNode({ metadata, spec, status }: ApiNode): Node {
   return {
     name: metadata.name,
-    labels: metadata.labels ?? {},
-    ips: (status?.addresses ?? []).filter(({ type }) => type.endsWith('IP')).map(({ address }) => address),
-    podCidrs: spec?.podCIDRs ?? [spec?.podCIDR].filter(isText),
+    labels: labelsOf(metadata.labels),
+    ips: textsOf((status?.addresses ?? []).filter(({ type }) => type.endsWith('IP')).map(({ address }) => address)),
+    podCidrs: textsOf(spec?.podCIDRs ?? [spec?.podCIDR]),
   };
 }
 
 export function ownNode(name: string): Resource<Node> {
   const fieldSelector = `metadata.name=${name}`;
-  return { name: 'node', path: '/api/v1/nodes', fieldSelector, list: 'cache', keep: NODE, trim: trimNode };
+  return {
+    name: 'node',
+    path: '/api/v1/nodes',
+    fieldSelector,
+    list: 'cache',
+    max: NAMED_MAX,
+    keep: NODE,
+    trim: trimNode,
+  };
 }
 
 /** Of the others no labels are needed. */
@@ -142,6 +159,7 @@ export const NODES: Resource<Node> = {
   name: 'nodes',
   path: '/api/v1/nodes',
   list: 'cache',
+  max: OBJECTS_MAX,
   keep: { ...NODE, metadata: METADATA },
   trim: (node: ApiNode) => ({ ...trimNode(node), labels: {} }),
 };
@@ -167,6 +185,7 @@ export const SERVICES: Resource<Addressed> = {
   name: 'services',
   path: '/api/v1/services',
   list: 'cache',
+  max: OBJECTS_MAX,
   keep: {
     metadata: METADATA,
     spec: { clusterIP: true, clusterIPs: true, externalIPs: true },
@@ -175,7 +194,7 @@ export const SERVICES: Resource<Addressed> = {
   trim: ({ metadata, spec, status }: ApiService) => {
     const ingress = status?.loadBalancer?.ingress?.map(({ ip }) => ip) ?? [];
     const all = [...(spec?.clusterIPs ?? [spec?.clusterIP]), ...(spec?.externalIPs ?? []), ...ingress];
-    const ips = all.filter((ip) => isText(ip) && ip !== 'None') as string[];
+    const ips = textsOf(all).filter((ip) => ip !== 'None');
     return ips.length === 0 ? undefined : { namespace: metadata.namespace ?? '', name: metadata.name, ips };
   },
 };
@@ -199,6 +218,7 @@ export function endpointSlices(thisNode: string): Resource<readonly Addressed[]>
     name: 'endpointslices',
     path: '/apis/discovery.k8s.io/v1/endpointslices',
     list: 'pages',
+    max: OBJECTS_MAX,
     keep: {
       metadata: METADATA,
       addressType: true,
@@ -209,8 +229,12 @@ export function endpointSlices(thisNode: string): Resource<readonly Addressed[]>
       const pods = (endpoints ?? []).flatMap(({ addresses = [], nodeName, conditions, targetRef }) => {
         // One that has ended may stay in a slice for a moment, while another has its address already.
         const hasEnded = conditions?.terminating === true && conditions.serving !== true;
-        if (hasEnded || nodeName === thisNode || targetRef?.kind !== 'Pod' || targetRef.name === undefined) return [];
-        return [{ namespace: targetRef.namespace ?? metadata.namespace ?? '', name: targetRef.name, ips: addresses }];
+        const name = textOf(targetRef?.name);
+        if (hasEnded || nodeName === thisNode || targetRef?.kind !== 'Pod' || name === undefined) return [];
+        // Nobody checks what is written there: who may write slices in one namespace speaks for that one.
+        const { namespace = '' } = metadata;
+        if (targetRef.namespace !== undefined && targetRef.namespace !== namespace) return [];
+        return [{ namespace, name, ips: textsOf(addresses) }];
       });
       return pods.length === 0 ? undefined : pods;
     },
@@ -239,10 +263,11 @@ export function configMap(namespace: string, name: string, key: string): Resourc
     path: `/api/v1/namespaces/${namespace}/configmaps`,
     fieldSelector: `metadata.name=${name}`,
     list: 'cache',
+    max: NAMED_MAX,
     keep: { metadata: METADATA, data: true, binaryData: true },
     trim: ({ metadata, data, binaryData }: ApiConfigMap) => {
-      const binary = binaryData?.[key];
-      const text = data?.[key] ?? (binary === undefined ? undefined : textIn(binary));
+      const binary = ownText(binaryData, key);
+      const text = ownText(data, key) ?? (binary === undefined ? undefined : textIn(binary));
       return {
         uid: metadata.uid,
         resourceVersion: metadata.resourceVersion ?? '',
@@ -254,6 +279,11 @@ export function configMap(namespace: string, name: string, key: string): Resourc
   };
 }
 
+/** The key may be one that every object has, like `constructor`. */
+function ownText(texts: Readonly<Record<string, string>> | undefined, key: string): string | undefined {
+  return texts !== undefined && Object.hasOwn(texts, key) ? texts[key] : undefined;
+}
+
 /** The text in base64, as a volume would have it in a file. */
 function textIn(base64: string): string | undefined {
   try {
@@ -261,8 +291,4 @@ function textIn(base64: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-function isText(text: string | undefined): text is string {
-  return text !== undefined && text !== '';
 }

@@ -46,6 +46,7 @@ async function follow(timing: Partial<Timing> = {}, resource: Resource<Pod> = po
       return session.request(request);
     },
     renew: () => session.renew(),
+    [Symbol.dispose]: () => session[Symbol.dispose](),
   };
   const reflector = new Reflector(
     noted,

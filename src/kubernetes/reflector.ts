@@ -1,5 +1,6 @@
 import { type Clock, SYSTEM_CLOCK } from '#core/clock.ts';
 import { ApiError, type ApiSession, errorOf, withQuery } from './api.ts';
+import { isEarlier, oneLine, statusOf, uidOf } from './api_values.ts';
 import { Call } from './call.ts';
 import type { Shape } from './json_prune.ts';
 import { jsonLines, readList } from './json_stream.ts';
@@ -18,6 +19,8 @@ export interface Resource<T> {
    * would come whole, and be too long.
    */
   readonly list: 'cache' | 'pages';
+  /** Objects that are kept. A list of more is given up: the server, or what is before it, is not well. */
+  readonly max: number;
   /** What is read of an object; nothing else of it is parsed. */
   readonly keep: { readonly metadata: Shape; readonly [key: string]: Shape };
   /** Keeps what is needed; undefined: nothing of it is. */
@@ -37,6 +40,8 @@ export interface Timing {
   readonly startJitterMs: number;
   /** An answer begins within this time, and a list never pauses for longer. */
   readonly answerMs: number;
+  /** A list, or a page of one, is there as a whole within this time. */
+  readonly listMs: number;
   /** A stream on which nothing comes for so long is given up. The API server sends a bookmark every minute. */
   readonly idleMs: number;
   /** The server is asked to end a stream after a random time from a half of this on. */
@@ -48,6 +53,7 @@ export interface Timing {
 export const TIMING: Timing = {
   startJitterMs: 0,
   answerMs: 5_000,
+  listMs: 120_000,
   idleMs: 100_000,
   streamMs: 600_000,
   relistMs: 3_600_000,
@@ -59,6 +65,7 @@ const PAGE_OBJECTS = 500;
 /** A stream that lived so long has not failed at its start. */
 const STABLE_MS = 5_000;
 const CODES_MAX = 64;
+const TROUBLE_LENGTH_MAX = 1_000;
 /** The time between two lists varies by this part of it. */
 const RELIST_JITTER = 0.2;
 
@@ -72,7 +79,19 @@ interface Metadata {
 
 interface WatchEvent {
   readonly type?: string;
-  readonly object?: { readonly metadata?: Metadata; readonly code?: number; readonly message?: string };
+  readonly object?: { readonly metadata?: Metadata; readonly code?: unknown; readonly message?: unknown };
+}
+
+/** What a list has brought so far. */
+interface Listed {
+  readonly found: Set<string>;
+  /** Those that were not known before. */
+  readonly added: Set<string>;
+}
+
+/** There are more objects than are kept. */
+class TooManyError extends Error {
+  override readonly name = 'TooManyError';
 }
 
 /**
@@ -187,7 +206,7 @@ export class Reflector<T> implements AsyncDisposable {
     }
     // A server that was away may have come back with other resource versions.
     this.#version = undefined;
-    const trouble = `${this.#session.server} ${error.message}${this.#remedy(error)}`;
+    const trouble = oneLine(`${this.#session.server} ${error.message}${this.#remedy(error)}`, TROUBLE_LENGTH_MAX);
     if (this.#trouble === trouble) return;
     this.#trouble = trouble;
     this.#log('warn', `${this.#resource.name}: ${trouble}; what was last known stays`);
@@ -220,25 +239,38 @@ export class Reflector<T> implements AsyncDisposable {
   }
 
   async #list(): Promise<void> {
-    const found = new Set<string>();
+    const listed: Listed = { found: new Set(), added: new Set() };
     let next: string | undefined;
     let version: string;
     do {
       if (next !== undefined) await this.#turn(0);
-      const { path, fieldSelector, list } = this.#resource;
-      const paging = list === 'cache' ? { resourceVersion: 0 } : { limit: PAGE_OBJECTS, continue: next };
-      await using call = await this.#ask('list', withQuery(path, { fieldSelector, ...paging }));
-      const body = call.body(this.#timing.answerMs);
-      const page = await readList(body, (object) => this.#set(object, found), this.#resource.keep);
+      const page = await this.#listPage(next, listed);
       version = page.resourceVersion;
       next = page.continue === '' ? undefined : page.continue;
     } while (next !== undefined);
-    for (const uid of this.#known) if (!found.has(uid)) this.#delete(uid);
+    for (const uid of this.#known) if (!listed.found.has(uid)) this.#delete(uid);
     this.#version = version;
     this.#listedMs = this.#clock.now() - Math.random() * this.#timing.relistMs * RELIST_JITTER;
     this.#relists++;
     this.#heard();
     this.#follower.listed?.();
+  }
+
+  async #listPage(next: string | undefined, listed: Listed): ReturnType<typeof readList> {
+    const { path, fieldSelector, list, keep } = this.#resource;
+    const { answerMs, listMs } = this.#timing;
+    const paging = list === 'cache' ? { resourceVersion: 0 } : { limit: PAGE_OBJECTS, continue: next };
+    await using call = await this.#ask('list', withQuery(path, { fieldSelector, ...paging }));
+    // A server that goes on and on is not listened to.
+    const deadline = setTimeout(() => call.end(), listMs);
+    try {
+      return await readList(call.body(answerMs), (object) => this.#set(object, listed), keep);
+    } catch (error) {
+      if (error instanceof TooManyError) for (const uid of listed.added) this.#delete(uid);
+      throw error;
+    } finally {
+      clearTimeout(deadline);
+    }
   }
 
   /** Resolves where the stream has come to its end, or to an end that need not be a fault; the next one goes on there. */
@@ -265,7 +297,7 @@ export class Reflector<T> implements AsyncDisposable {
       }
     } catch (error) {
       // What came until then was taken: a stream that breaks off is no worse than one that ends.
-      if (!call.isBroken) throw error;
+      if (!call.isBrokenBy(error)) throw error;
     } finally {
       clearTimeout(deadline);
     }
@@ -286,13 +318,9 @@ export class Reflector<T> implements AsyncDisposable {
       case 'BOOKMARK':
         break;
       case 'ERROR':
-        this.#count('watch', String(object?.code ?? 'error'));
-        throw new ApiError(
-          object?.code ?? 0,
-          `ended the stream: ${object?.code ?? ''} ${object?.message ?? ''}`.trimEnd(),
-        );
+        throw this.#endedBy(object ?? {});
       default:
-        throw new SyntaxError(`sent an event of the type ${String(type)}`);
+        throw new SyntaxError(`sent an event of the type ${oneLine(String(type))}`);
     }
     const version = object?.metadata?.resourceVersion ?? this.#version;
     if (isEarlier(version, this.#version)) {
@@ -302,17 +330,37 @@ export class Reflector<T> implements AsyncDisposable {
     this.#failures = 0;
   }
 
-  #set(object: unknown, found?: Set<string>): void {
-    const uid = (object as { metadata?: Metadata }).metadata?.uid;
-    if (uid === undefined) throw new SyntaxError('sent an object without metadata.uid');
+  /** What went wrong, by the Status object that a stream ends with. */
+  #endedBy({ code, message }: NonNullable<WatchEvent['object']>): ApiError {
+    const status = statusOf(code);
+    this.#count('watch', String(status ?? 'error'));
+    const words = [status, typeof message === 'string' ? oneLine(message) : undefined];
+    return new ApiError(status ?? 0, `ended the stream: ${words.filter((word) => word !== undefined).join(' ')}`);
+  }
+
+  #set(object: unknown, listed?: Listed): void {
+    const uid = uidOf(object);
     const trimmed = this.#resource.trim(object as never);
     if (trimmed === undefined) {
       this.#delete(uid);
       return;
     }
-    found?.add(uid);
+    if (!this.#known.has(uid)) {
+      this.#makeRoom(listed);
+      listed?.added.add(uid);
+    }
+    listed?.found.add(uid);
     this.#known.add(uid);
     this.#follower.set(uid, trimmed);
+  }
+
+  /** @throws {TooManyError} where there is none */
+  #makeRoom(listed: Listed | undefined): void {
+    const { max, name } = this.#resource;
+    if ((listed?.found ?? this.#known).size >= max) throw new TooManyError(`has more than ${max} ${name}`);
+    if (listed === undefined || this.#known.size < 2 * max) return;
+    // Lists that broke off have left what this one does not have.
+    for (const uid of this.#known) if (!listed.found.has(uid)) this.#delete(uid);
   }
 
   #delete(uid: string): void {
@@ -343,14 +391,6 @@ export class Reflector<T> implements AsyncDisposable {
       this.#requests.set(key, (this.#requests.get(key) ?? 0) + 1);
     }
   }
-}
-
-/**
- * Versions of one resource are numbers that grow. A server that was restored from a backup has smaller ones, and would not tell of a change
- * before they have grown up to where we are.
- */
-function isEarlier(version = '', before = ''): boolean {
-  return /^\d+$/.test(version) && /^\d+$/.test(before) && BigInt(version) < BigInt(before);
 }
 
 function isCertificateFault(error: Error): boolean {

@@ -3,8 +3,10 @@ import { request as httpsRequest } from 'node:https';
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { KubeConfig } from '@kubernetes/client-node';
+import { unlessAborted, withDeadline } from '#core/deadline.ts';
 import { boundInterim } from '#core/interim.ts';
-import type { ApiRequest, ApiResponse, ApiSession } from './api.ts';
+import { type ApiRequest, type ApiResponse, type ApiSession, CredentialError } from './api.ts';
+import { boundCommands, COMMAND_MS } from './credential_commands.ts';
 import { loadKubeConfig } from './kubeconfig.ts';
 
 /**
@@ -15,23 +17,33 @@ import { loadKubeConfig } from './kubeconfig.ts';
 
 /** A dead peer is noticed after this and ten seconds more. */
 const KEEPALIVE_MS = 15_000;
+/** The output of a command that was killed may be held by what it has begun. */
+const PIPES_MS = 1_000;
+const NO_CREDENTIAL =
+  'is not asked: the command or the login server that the kubeconfig gets the credential from does not answer';
 
 /**
  * By $KUBECONFIG, ~/.kube/config, or the service account of the Pod.
  * @param file a kubeconfig instead of these
+ * @param commandMs a command that it gets the credential by is killed after that
  * @throws where there is none of these, or it is faulty
  */
-export function openSession(file?: string): ApiSession {
-  return new KubeSession(file);
+export function openSession(file?: string, commandMs: number = COMMAND_MS): ApiSession {
+  return new KubeSession(file, commandMs);
 }
 
 class KubeSession implements ApiSession {
   readonly #file: string | undefined;
+  readonly #ending = new AbortController();
+  readonly #commandMs: number;
   #config: KubeConfig;
+  /** What requests wait for at the moment: no more than one command is run, or login server asked, at a time. */
+  #authorizing: Promise<RequestOptions> | undefined;
 
-  constructor(file: string | undefined) {
+  constructor(file: string | undefined, commandMs: number) {
     this.#file = file;
-    this.#config = loadKubeConfig(file, process.env);
+    this.#commandMs = commandMs;
+    this.#config = this.#load();
   }
 
   get server(): string {
@@ -40,16 +52,20 @@ class KubeSession implements ApiSession {
 
   renew(): void {
     try {
-      this.#config = loadKubeConfig(this.#file, process.env);
+      this.#config = this.#load();
+      this.#authorizing = undefined;
     } catch {
       // A file that is being replaced: the next request fails as well, and tries again.
     }
   }
 
+  [Symbol.dispose](): void {
+    this.#ending.abort();
+  }
+
   async request({ method, path, accept = 'application/json', body, signal }: ApiRequest): Promise<ApiResponse> {
     const url = new URL(this.#config.getCurrentCluster()?.server ?? '');
-    const options: RequestOptions = { headers: {} };
-    await this.#config.applyToHTTPSOptions(options as Parameters<KubeConfig['applyToHTTPSOptions']>[0]);
+    const options = await this.#authorize(signal);
     const text = body === undefined ? undefined : JSON.stringify(body);
     const headers = {
       ...options.headers,
@@ -60,6 +76,7 @@ class KubeSession implements ApiSession {
       ...(text === undefined ? {} : { 'Content-Type': 'application/json' }),
       'User-Agent': 'netsonde',
     };
+    signal.throwIfAborted();
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
     const prefix = url.pathname.replace(/\/$/, '');
     const call = send({
@@ -76,6 +93,42 @@ class KubeSession implements ApiSession {
     call.end(text);
     return answerOf(call);
   }
+
+  #load(): KubeConfig {
+    const config = loadKubeConfig(this.#file, process.env);
+    boundCommands(config, this.#ending.signal, this.#commandMs);
+    return config;
+  }
+
+  /** @throws where the signal is aborted before */
+  async #authorize(signal: AbortSignal): Promise<RequestOptions> {
+    const authorizing = this.#authorizing ?? optionsOf(this.#config, this.#commandMs + PIPES_MS);
+    if (authorizing !== this.#authorizing) {
+      this.#authorizing = authorizing;
+      const done = () => {
+        if (this.#authorizing === authorizing) this.#authorizing = undefined;
+      };
+      authorizing.then(done, done);
+    }
+    try {
+      return await unlessAborted(authorizing, signal);
+    } catch (error) {
+      throw signal.aborted ? new CredentialError(NO_CREDENTIAL) : error;
+    }
+  }
+}
+
+/** With who we are, by the configuration. @throws where a command or a login server does not say so in time */
+async function optionsOf(config: KubeConfig, withinMs: number): Promise<RequestOptions> {
+  const options: RequestOptions = { headers: {} };
+  const applied = config.applyToHTTPSOptions(options as Parameters<KubeConfig['applyToHTTPSOptions']>[0]);
+  try {
+    await withDeadline(applied, withinMs, NO_CREDENTIAL);
+  } catch (error) {
+    // A command that is killed says nothing.
+    throw new CredentialError((error as Error).message || NO_CREDENTIAL);
+  }
+  return options;
 }
 
 /** A file that has a token may end in a line feed, which no header may have. */
