@@ -13,7 +13,7 @@ beforeEach(() => {
 });
 
 interface Scraper {
-  readonly connection: () => object;
+  readonly connection: () => Peer;
   readonly everyMs: number;
   readonly firstMs: number;
 }
@@ -34,8 +34,12 @@ function scrape(untilMs: number, ...all: readonly Scraper[]): number {
   return holdMs;
 }
 
+function from(remoteAddress: string): Peer {
+  return { remoteAddress };
+}
+
 function server(everyMs: number, firstMs = 0): Scraper {
-  const connection = {};
+  const connection = from('10.0.0.1');
   return { connection: () => connection, everyMs, firstMs };
 }
 
@@ -63,11 +67,11 @@ describe('what is known of scrapers', () => {
   });
 
   it('a connection for each scrape tells nothing', () => {
-    expect(scrape(600_000, { connection: () => ({}), everyMs: 1_000, firstMs: 0 })).toBe(UNKNOWN);
+    expect(scrape(600_000, { connection: () => from('10.0.0.1'), everyMs: 1_000, firstMs: 0 })).toBe(UNKNOWN);
   });
 
   it('a connection that several share is known by the sum of its gaps', () => {
-    const shared = {};
+    const shared = from('10.0.0.1');
     const of = (firstMs: number) => ({ connection: () => shared, everyMs: 30_000, firstMs });
     expect(scrape(600_000, of(0), of(7_000))).toBe(77_000);
   });
@@ -77,11 +81,40 @@ describe('what is known of scrapers', () => {
     expect(scrape(600_000, server(1_000, 310_000))).toBe(3_250);
   });
 
-  it('somebody new is waited for', () => {
+  it('somebody new is waited for once he has come again', () => {
+    expect(scrape(100_000, server(1_000))).toBe(3_250);
+    const second = from('10.0.0.2');
+    expect(scrapers.asked(second, 0).holdMs).toBe(3_250);
+    nowMs += 30_000;
+    expect(scrapers.asked(second, 0).holdMs).toBe(UNKNOWN);
+    nowMs += 30_000;
+    expect(scrapers.asked(second, 0).holdMs).toBe(39_500);
+  });
+
+  it('who comes once is a stranger, however many of them there are', () => {
     const one = server(1_000);
-    expect(scrape(100_000, one)).toBe(3_250);
-    nowMs = 100_100;
-    expect(scrapers.asked({}, 0).holdMs).toBe(UNKNOWN);
+    scrape(100_000, one);
+    for (let host = 0; host < 200; host++) scrapers.asked(from(`10.1.0.${host}`), 0);
+    nowMs += 1_000;
+    expect(scrapers.asked(one.connection(), 0).holdMs).toBe(3_250);
+    // By the address of the scraper, too.
+    scrapers.asked(from('10.0.0.1'), 0);
+    nowMs += 1_000;
+    expect(scrapers.asked(one.connection(), 0).holdMs).toBe(3_250);
+  });
+
+  it('an address that connects anew each time is waited for from its second scrape on', () => {
+    scrape(100_000, server(1_000));
+    expect(scrapers.asked(from('10.0.0.2'), 0).holdMs).toBe(3_250);
+    nowMs += 60_000;
+    expect(scrapers.asked(from('10.0.0.2'), 0).holdMs).toBe(UNKNOWN);
+  });
+
+  it('who comes while the agent starts is waited for at once', () => {
+    const one = server(1_000);
+    scrape(5_000, one);
+    scrapers.asked(from('10.0.0.2'), 0);
+    expect(scrape(61_000, server(1_000, 5_000))).toBe(UNKNOWN);
   });
 
   it('of more connections than are remembered nobody is taken for known', () => {
@@ -90,13 +123,13 @@ describe('what is known of scrapers', () => {
 
   it('is of no matter where the configuration says it', () => {
     scrapers.intervalMs = 30_000;
-    expect(scrapers.asked({}, 0)).toEqual({ holdMs: 39_500, seen: undefined });
+    expect(scrapers.asked(from('10.0.0.1'), 0)).toEqual({ holdMs: 39_500, seen: undefined });
   });
 });
 
 describe('what all scrapers have seen', () => {
   let a: Peer;
-  let b: Peer & { destroyed?: boolean };
+  let b: { remoteAddress: string; destroyed?: boolean };
 
   /** Each scrapes once, and is given its page at once. @returns what was told to the last one */
   function scrapeBoth(thread = 0) {
@@ -110,7 +143,7 @@ describe('what all scrapers have seen', () => {
   }
 
   beforeEach(() => {
-    [a, b] = [{}, {}];
+    [a, b] = [from('10.0.0.1'), { remoteAddress: '10.0.0.1' }];
     for (let round = 0; round < 20; round++) scrapeBoth();
   });
 
@@ -126,10 +159,13 @@ describe('what all scrapers have seen', () => {
     expect(scrapers.asked(b, 0).seen).toEqual({ thread: 0, kernelMs: 26_500, agentMs: 19_500 });
   });
 
-  it('is not known while there is somebody of whom nothing is known, nor where one comes irregularly', () => {
-    scrapers.asked({}, 0);
+  it('is not known while there is somebody who came again and of whom nothing is known, nor where one comes irregularly', () => {
+    const other = from('10.0.0.2');
+    scrapers.asked(other, 0);
+    expect(scrapeBoth()).toEqual({ thread: 0, kernelMs: 27_000, agentMs: 20_000 });
+    scrapers.asked(other, 0);
     expect(scrapeBoth()).toBeUndefined();
-    const shared = {};
+    const shared = from('10.0.0.3');
     for (const gap of [1_000, 9_000, 1_000, 9_000, 1_000, 9_000]) {
       nowMs += gap;
       scrapers.asked(shared, 0);
