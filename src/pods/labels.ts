@@ -3,22 +3,27 @@ import type { PodName } from './facts.ts';
 /** Label names, each with where its value comes from: the key of a Pod's label, or a word with `@`. */
 export type PodLabels = Readonly<Record<string, string>>;
 
-const DERIVED: Readonly<Record<string, (pod: PodName) => string>> = {
-  '@workload': ({ workload }) => workload.name,
-  '@workload_kind': ({ workload }) => workload.kind,
-};
+const DERIVED: ReadonlyMap<string, (pod: PodName) => string> = new Map([
+  ['@workload', ({ workload }: PodName) => workload.name],
+  ['@workload_kind', ({ workload }: PodName) => workload.kind],
+]);
 
-export const DERIVED_NAMES: readonly string[] = Object.keys(DERIVED);
+export const DERIVED_NAMES: readonly string[] = [...DERIVED.keys()];
 
 /** Kubernetes allows 63 characters in a label, and 253 in a name. */
 const VALUE_LENGTH_MAX = 253;
 
 /** The values for a Pod, in the order of the configuration; empty where it has none, and for who is no Pod that we know. */
 export function labelValues(labels: PodLabels, pod: PodName | undefined): Record<string, string> {
-  const values: Record<string, string> = {};
-  for (const [name, source] of Object.entries(labels)) {
-    const value = pod === undefined ? '' : (DERIVED[source]?.(pod) ?? pod.labels[source] ?? '');
-    values[name] = value.slice(0, VALUE_LENGTH_MAX);
-  }
-  return values;
+  return Object.fromEntries(
+    Object.entries(labels).map(([name, source]) => [name, sourceValue(source, pod).slice(0, VALUE_LENGTH_MAX)]),
+  );
+}
+
+/** A label may be called like something that every object has: `constructor`. */
+function sourceValue(source: string, pod: PodName | undefined): string {
+  if (pod === undefined) return '';
+  const derived = DERIVED.get(source);
+  if (derived !== undefined) return derived(pod);
+  return Object.hasOwn(pod.labels, source) ? (pod.labels[source] ?? '') : '';
 }
