@@ -110,6 +110,16 @@ describe('attribution', () => {
     expect((await page()).samples.map(({ labels }) => labels['pod'])).toEqual(['renamed']);
   });
 
+  it('adds up under * what is called so itself, whether there is room or it is to be kept', async () => {
+    devices({ '*': 5, eth0: 6 });
+    expect(await bytes()).toEqual({ '*': 5, eth0: 6 });
+    devices({ '*': 7, eth0: 6, eth1: 8, eth2: 9 });
+    expect(await bytes()).toEqual({ eth0: 6, eth1: 8, '*': 16 });
+    devices({ '*': 8, eth0: 6, eth1: 8, eth2: 9 }, true);
+    expect(await bytes()).toEqual({ eth0: 6, eth1: 8, '*': 17 });
+    expect((await page()).samples).toHaveLength(3);
+  });
+
   it('keeps what was collapsed under a name, and shows labels that have changed', async () => {
     devices({ eth0: 5, eth1: 6, eth2: 7 });
     devices({ eth0: 5, eth1: 6 });

@@ -25,7 +25,7 @@ interface Slot {
 
 /**
  * Bounds the values of a metric's open labels, for each entity: the first `max` are shown, later ones are added up under
- * `*`. The sum over all rows stays what the kernel counted, and a counter under `*` never steps back: a row that
+ * `*`, and so is a value that is `*` itself: a device may be called so. The sum over all rows stays what the kernel counted, and a counter under `*` never steps back: a row that
  * vanishes leaves its last value there, and one that was collapsed stays so, even if there is room again. Gauges have no past:
  * whoever comes first in a collection is shown.
  */
@@ -63,7 +63,8 @@ export class OpenLabelLimit {
   collapses(slotIndex: number, labels: SampleLabels, value: SampleValue, keep: boolean): boolean {
     const slot = this.#slot(slotIndex);
     const known = slot.collapsed.size === 0 ? undefined : slot.collapsed.get(this.#keyOf(labels));
-    const collapsed = known?.labels ?? (keep ? undefined : this.#admit(slot, labels));
+    const isKept = keep && !this.#hasOverflow(labels);
+    const collapsed = known?.labels ?? (isKept ? undefined : this.#admit(slot, labels));
     if (collapsed === undefined) return false;
     this.#note(slot, this.#keyOf(labels), collapsed, value);
     return true;
@@ -105,8 +106,7 @@ export class OpenLabelLimit {
     const collapsed = this.#withoutPlace(slot, labels);
     if (collapsed === undefined) return false;
     // A total is made from its rows anew.
-    const isTotal = this.#open.some(({ name }) => labels[name] === OVERFLOW);
-    if (!isTotal) this.#note(slot, this.#keyOf(labels), collapsed, value);
+    if (!this.#hasOverflow(labels)) this.#note(slot, this.#keyOf(labels), collapsed, value);
     return true;
   }
 
@@ -147,13 +147,19 @@ export class OpenLabelLimit {
     return slot;
   }
 
+  #hasOverflow(labels: SampleLabels): boolean {
+    return this.#open.some(({ name }) => labels[name] === OVERFLOW);
+  }
+
   /** Notes the values of a sample, or gives the labels with `*` where one has no room. */
   #admit(slot: Slot, labels: SampleLabels): SampleLabels | undefined {
     let collapsed: Record<string, string> | undefined;
     for (const { name, max } of this.#open) {
       const values = slot.admitted.get(name) as Map<string, number>;
       const value = labels[name] ?? '';
-      if (!values.has(value) && values.size >= max >> this.#level && !this.#makeRoom(values)) {
+      if (value === OVERFLOW) {
+        collapsed ??= { ...labels };
+      } else if (!values.has(value) && values.size >= max >> this.#level && !this.#makeRoom(values)) {
         collapsed ??= { ...labels };
         collapsed[name] = OVERFLOW;
         this.#overflowed(name);
