@@ -154,7 +154,7 @@ function offers(): string {
 
 const NODES = `
 A key of \`nodes\` is a label selector in the syntax of Kubernetes: \`a=b\`, \`a!=b\`, \`a in (b, c)\`, \`a notin (b)\`, \`a\`, \`!a\`, joined by commas; the empty one
-means all nodes. Behind it is what this document may have. Those that mean this node are merged into the rest in the order in which they are written: mappings key by
+means all nodes. There may be 1,000 of them. Behind it is what this document may have. Those that mean this node are merged into the rest in the order in which they are written: mappings key by
 key, of all else the last wins. Each is validated on every node. Outside of Kubernetes labels are given by \`--node-label KEY=VALUE\`.
 `.trim();
 

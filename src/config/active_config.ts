@@ -44,11 +44,11 @@ export class ActiveConfig implements Disposable {
    */
   async take(text: string, labels: Labels): Promise<void> {
     const { reader, clocks } = this.#options;
-    const { timed } = reader.parse(text, labels);
-    await clocks.take(timed);
+    const config = reader.parse(text, labels);
+    await clocks.take(config.timed);
     this.#text = text;
     this.#labels = labels;
-    this.#resolve(timed);
+    this.#resolve(config.timed, config);
   }
 
   /**
@@ -73,10 +73,12 @@ export class ActiveConfig implements Disposable {
     clearTimeout(this.#timer);
   }
 
-  #resolve(timed: readonly TimedSection[]): void {
+  /** @param whole what the document says where nothing in it is over, if that is known: to parse it again takes time */
+  #resolve(timed: readonly TimedSection[], whole?: Config): void {
     const { reader, clocks } = this.#options;
     this.#over = new Set(timed.filter((section) => clocks.isOver(section)).map(({ id }) => id));
-    this.#config = reader.parse(this.#text, this.#labels, this.#over);
+    const isWhole = this.#over.size === 0;
+    this.#config = (isWhole ? whole : undefined) ?? reader.parse(this.#text, this.#labels, this.#over);
     this.#wait();
   }
 

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { type Clock, SYSTEM_CLOCK } from '#core/clock.ts';
 import type { Files } from '#files/files.ts';
 
-/** Of a longer document no more is read than shows that. What is no YAML at all takes two seconds to say so at this length. */
+/** Of a longer document no more is read than shows that. To parse and check as much takes a second of the main thread at the most. */
 export const DOCUMENT_BYTES_MAX = 256 * 1024;
 
 /** Changes that come together are read once. */

@@ -3,6 +3,8 @@ import { parse } from 'yaml';
 import type { Files } from '#files/files.ts';
 
 const BYTES_MAX = 4 * 1024 * 1024;
+/** Without what takes a time that grows with the square of the text: errors with their lines, and each key beside each other one. */
+const YAML_OPTIONS = { prettyErrors: false, uniqueKeys: false } as const;
 
 /**
  * Reads what the client library is going to read, and waits for: it does so in this thread, where a pipe or a file system that hangs
@@ -36,10 +38,11 @@ const FIELDS = ['certificate-authority', 'client-certificate', 'client-key', 'to
 function filesOf(text: string, folder: string): [string, string][] {
   const named: [string, string][] = [];
   try {
-    parse(text, (key, value) => {
+    const take = (key: unknown, value: unknown) => {
       if (FIELDS.includes(String(key)) && typeof value === 'string') named.push([String(key), resolve(folder, value)]);
       return value;
-    });
+    };
+    parse(text, take, YAML_OPTIONS);
   } catch {
     // Malformed.
   }
