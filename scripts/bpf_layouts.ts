@@ -34,6 +34,9 @@ interface MapDefinition {
   readonly type: number;
   /** Undefined where it has none: the storage of sockets. */
   readonly maxEntries: number | undefined;
+  /** Of a key and of a value; 0 where there is none. */
+  readonly keyBytes: number;
+  readonly valueBytes: number;
   readonly structs: readonly BtfType[];
 }
 
@@ -53,9 +56,21 @@ export function mapsOf(btf: Btf): MapDefinition[] {
       name,
       type: btf.array(kind).count,
       maxEntries: entries && btf.array(entries).count,
+      keyBytes: sizeOf(btf, target('key')),
+      valueBytes: sizeOf(btf, target('value')),
       structs: types.filter(isStruct),
     };
   });
+}
+
+const POINTER_BYTES = 8;
+
+function sizeOf(btf: Btf, type: BtfType | undefined): number {
+  if (type === undefined) return 0;
+  if (type.kind === KIND.pointer) return POINTER_BYTES;
+  if (type.kind !== KIND.array) return type.sizeOrType;
+  const { count, element } = btf.array(type);
+  return count * sizeOf(btf, btf.resolve(element));
 }
 
 function isStruct({ kind }: BtfType): boolean {

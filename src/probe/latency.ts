@@ -16,8 +16,8 @@ const PREALLOCATED_MIN = 256;
 const PREALLOCATED_MAX = 4_096;
 
 /** Namespaces for which there is room where a map has the memory of all of them from the start. */
-function preallocatedRoom(histograms: number, cpus: number): number {
-  const bytes = histograms * struct.SIZE * cpus;
+function preallocatedRoom(histograms: number): number {
+  const bytes = histograms * struct.SIZE;
   return Math.min(PREALLOCATED_MAX, Math.max(PREALLOCATED_MIN, Math.floor(PREALLOCATED_BYTES / bytes)));
 }
 
@@ -77,7 +77,7 @@ export async function openNetnsLatencies<L extends ObjectLayout, M extends Metri
   const room = {
     map,
     rows: NAMESPACES_MAX,
-    preallocated: preallocatedRoom(kinds.length, sources.cpus.possible().length),
+    preallocated: preallocatedRoom(kinds.length),
     rests: 1,
   };
   const { histograms, running } = await openLatencies<L, NetnsId>(

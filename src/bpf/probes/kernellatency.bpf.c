@@ -37,9 +37,9 @@ static __always_inline int observe_receive(struct packet_delivery *delivery)
 	if (!read_stages(stages, delivery->begun, delivery->passed, now))
 		return 0;
 	if (histograms) {
-		histogram_add(&histograms->prerouting, stages[0]);
-		histogram_add(&histograms->input, stages[1]);
-		histogram_add(&histograms->transport, stages[2]);
+		histogram_add_shared(&histograms->prerouting, stages[0]);
+		histogram_add_shared(&histograms->input, stages[1]);
+		histogram_add_shared(&histograms->transport, stages[2]);
 	}
 	event = reserve_event(WAY_RECEIVE, delivery->netns, now, stages, delivery->length);
 	if (!event)
@@ -238,9 +238,9 @@ int BPF_PROG(packet_queued, struct sk_buff *skb)
 		return 0;
 	histograms = histograms_of(slot->netns, (struct netns_clue){.sk = skb->sk});
 	if (histograms) {
-		histogram_add(&histograms->output, stages[0]);
-		histogram_add(&histograms->postrouting, stages[1]);
-		histogram_add(&histograms->neighbour, stages[2]);
+		histogram_add_shared(&histograms->output, stages[0]);
+		histogram_add_shared(&histograms->postrouting, stages[1]);
+		histogram_add_shared(&histograms->neighbour, stages[2]);
 	}
 	tell_sent(WAY_SEND, slot->netns, now, stages, skb);
 	return 0;

@@ -102,7 +102,7 @@ int BPF_PROG(socket_ready, struct sock *sk)
 	stages[0] = now - delivery->begun;
 	histograms = histograms_of(delivery->netns, (struct netns_clue){.sk = sk});
 	if (histograms)
-		histogram_add(&histograms->delivery, stages[0]);
+		histogram_add_shared(&histograms->delivery, stages[0]);
 	event = reserve_event(WAY_DELIVERY, delivery->netns, now, stages, delivery->length);
 	if (!event)
 		return 0;
@@ -163,7 +163,7 @@ int BPF_PROG(device_sent, struct sk_buff *skb, int result, struct net_device *de
 	stages[0] = now - slot->begun;
 	histograms = histograms_of(slot->netns, (struct netns_clue){.device = device});
 	if (histograms)
-		histogram_add(&histograms->device, stages[0]);
+		histogram_add_shared(&histograms->device, stages[0]);
 	event = reserve_event(WAY_DEVICE, slot->netns, now, stages, slot->length);
 	if (!event)
 		return 0;

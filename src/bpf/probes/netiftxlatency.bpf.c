@@ -198,9 +198,9 @@ static __always_inline void observe(const struct transmit *transmit, struct net_
 	if (transmit->queued && transmit->queued < transmit->started)
 		qdisc = transmit->started - transmit->queued;
 	if (histograms) {
-		histogram_add(&histograms->driver, driver);
+		histogram_add_shared(&histograms->driver, driver);
 		if (qdisc)
-			histogram_add(&histograms->qdisc, qdisc);
+			histogram_add_shared(&histograms->qdisc, qdisc);
 		else
 			count_miss(untracked);
 	}

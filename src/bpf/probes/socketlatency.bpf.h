@@ -111,7 +111,7 @@ static __always_inline void observe(struct sock *sk, __u32 kind, __u64 since, __
 	if (since >= now)
 		delay = 0;
 	if (histograms)
-		histogram_add(kind == KIND_READ ? &histograms->read : &histograms->write, delay);
+		histogram_add_shared(kind == KIND_READ ? &histograms->read : &histograms->write, delay);
 	if (!events_enabled || delay <= threshold)
 		return;
 	event = event_reserve(netns, (struct netns_clue){.sk = sk}, sizeof(*event));

@@ -17,7 +17,7 @@ import { type ListOwners, SLICE_US, visitWalked, WALK_MS, WALKS_MAX, walkSockets
 /** Listening sockets that drop, of one owner; without the walk of one namespace. */
 const LISTENERS_EACH = 64;
 /** Room for the listeners of as many owners as a node has Pods, taken as it is needed. */
-const LISTENERS_MAX = 256 * LISTENERS_EACH;
+export const LISTENERS_MAX = 256 * LISTENERS_EACH;
 const FAMILY_IPV4 = 2;
 const NETLINK_SOCK_DIAG = 4;
 

@@ -34,9 +34,9 @@ const PORTS_EACH = 4_096;
 /** They take a millisecond. */
 const BUCKETS_EACH = 1 << 18;
 const ROWS_MIN = MAX_ENTRIES.tcp_rows;
-const ROWS_MAX = 1 << 15;
+export const TCP_ROWS_MAX = 1 << 15;
 /** Ports that the listeners of one namespace have, on average. */
-const PORTS = MAX_ENTRIES.tcp_accept_queues / MAX_ENTRIES.tcp_rows;
+export const PORTS_A_ROW = MAX_ENTRIES.tcp_accept_queues / MAX_ENTRIES.tcp_rows;
 
 const STATES = NO_SOCKETS.sockets.length;
 
@@ -101,7 +101,7 @@ export class TcpPass implements Pass<TcpSnapshot> {
       ...options,
     };
     let rows = ROWS_MIN;
-    while (rows < 2 * namespaces && rows < ROWS_MAX) rows *= 2;
+    while (rows < 2 * namespaces && rows < TCP_ROWS_MAX) rows *= 2;
     return new TcpPass(bpf, list, all, errors, rows, await load(bpf, all, rows));
   }
 
@@ -117,8 +117,8 @@ export class TcpPass implements Pass<TcpSnapshot> {
       );
       const at = this.#progressView;
       const isFull = tcpProgress.rowsFull(at, 0) + tcpProgress.acceptQueuesFull(at, 0) > 0;
-      if (isFull && this.#rows < ROWS_MAX) await this.#grow();
-      else if (tcpProgress.rowsFull(at, 0) > 0) throw new Error(`TCP sockets in more than ${ROWS_MAX} namespaces`);
+      if (isFull && this.#rows < TCP_ROWS_MAX) await this.#grow();
+      else if (tcpProgress.rowsFull(at, 0) > 0) throw new Error(`TCP sockets in more than ${TCP_ROWS_MAX} namespaces`);
       else if (tcpProgress.strayed(at, 0) === 0) return this.#snapshot();
       else if (walks++ === WALKS_MAX) throw new Error(`the TCP sockets changed under ${WALKS_MAX} walks`);
     }
@@ -210,7 +210,7 @@ function load(
     programs: ['tcp_count'],
     helpers: ['loop'],
     constants: { can_cast: canCast, ports_each: portsEach, buckets_each: bucketsEach },
-    sizes: { tcp_rows: rows, tcp_accept_queues: rows * PORTS },
+    sizes: { tcp_rows: rows, tcp_accept_queues: rows * PORTS_A_ROW },
   });
 }
 
