@@ -159,10 +159,13 @@ export class BpfRing implements Disposable {
 
   /** The kernel tells of a record. */
   #noticed(): void {
-    if (this.#wakeBy !== 'adaptive' || !this.#isFlow) {
-      this.#turn();
-      return;
-    }
+    if (this.#wakeBy !== 'adaptive' || !this.#isFlow) this.#turn();
+    else this.#flow();
+    // A record that is reserved and not submitted is told of until it is: its maker may have lost the CPU.
+    if (this.#wakeBy === 'adaptive' && this.#isWatching && !this.#isFlow && !this.#closed) this.#flow();
+  }
+
+  #flow(): void {
     this.#watch(false);
     this.#pauseMs = this.#options.intervalMs * FIRST_PAUSE;
     this.#next(false);
