@@ -9,6 +9,7 @@ export const LIVED_ARGUMENTS = {
   scrapes: { type: 'string', default: '20' },
   before: { type: 'string', default: '60' },
   idle: { type: 'string', default: '30' },
+  dying: { type: 'string', default: '0' },
   baseline: { type: 'string', multiple: true, default: [] },
 } as const satisfies ParseArgsOptionsConfig;
 
@@ -27,6 +28,7 @@ export function livedOptions(given: Given): LivedOptions {
     count: whole('count', given.count),
     scrapes: whole('scrapes', given.scrapes),
     before: whole('before', given.before),
+    dying: whole('dying', given.dying),
     idleSeconds: positive('idle', given.idle),
     baselines: baseline,
   };

@@ -1,4 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import { liveAndDie } from '../../test/support/dying_netns.ts';
+import { uniqueName } from '../../test/support/hosts.ts';
 import { type Row, type Spread, spreadOf } from '../measure.ts';
 import { type BedKind, makeBed } from './bed.ts';
 import { type Subject, startSubjects } from './subject.ts';
@@ -11,6 +13,10 @@ const YOUNG_MS = 11_000;
 const SETTLE_MS = 5_000;
 const FIRST_EVERY_MS = 1_000;
 const MS_PER_SECOND = 1_000;
+const DYING_SECONDS = 120;
+const DYING_EVERY_SECONDS = 5;
+const DYING_LIFE_SECONDS = 3;
+const DYING_LOSES_EVERY = 50;
 /** A thread that takes less of a scrape, in milliseconds of CPU, or of a second, has no row. */
 const SHOWN_MS = 0.1;
 const SHOWN_WAKEUPS = 0.5;
@@ -26,6 +32,8 @@ export interface LivedOptions {
   /** Scrapes that came before, one a second. */
   readonly before: number;
   readonly idleSeconds: number;
+  /** Namespaces that live for three seconds and die within two minutes, at the end; a fiftieth of them loses packets. */
+  readonly dying: number;
   /** Other built checkouts, asked in the same run. */
   readonly baselines: readonly string[];
 }
@@ -69,7 +77,42 @@ export async function benchLived(options: LivedOptions): Promise<Row[]> {
     }
   }
   for (const subject of subjects) rows.addState(subject);
+  if (options.dying > 0) await measureDying(subjects, options.dying, idle, rows);
   return rows.rows;
+}
+
+/** What a scrape each five seconds costs while namespaces die, and who of them is on the page at the end. */
+async function measureDying(
+  subjects: readonly Subject[],
+  count: number,
+  idle: ReadonlyMap<Subject, Use>,
+  rows: Rows,
+): Promise<void> {
+  const before = new Map(subjects.map((subject) => [subject, subject.page]));
+  const prefix = uniqueName('dying');
+  const rate = count / DYING_SECONDS;
+  const dying = liveAndDie({ prefix, count, losesEvery: DYING_LOSES_EVERY, lifeSeconds: DYING_LIFE_SECONDS, rate });
+  const { uses } = await askInTurn(subjects, DYING_SECONDS / DYING_EVERY_SECONDS, DYING_EVERY_SECONDS * MS_PER_SECOND);
+  await dying;
+  for (const subject of subjects) {
+    await subject.scrape();
+    const net = get(uses, subject).map((use) => netOfIdle(use, get(idle, subject)).get('all') ?? 0);
+    const what = `while ${count} namespaces die`;
+    rows.add(subject, `CPU of a scrape less idle, each ${DYING_EVERY_SECONDS} s, ${what}`, 'ms', spreadOf(net));
+    rows.add(
+      subject,
+      `series of the page, ${what}: the same before`,
+      '',
+      subject.page.series / get(before, subject).series,
+    );
+    const losers = new Set(subject.page.text.match(new RegExp(`pod="${prefix}\\d+",reason=`, 'g')));
+    rows.add(
+      subject,
+      `of ${Math.ceil(count / DYING_LOSES_EVERY)} that lost packets on the page, ${what}`,
+      '',
+      losers.size,
+    );
+  }
 }
 
 function get<K, V>(map: ReadonlyMap<K, V>, key: K): V {

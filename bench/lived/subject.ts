@@ -26,6 +26,7 @@ const HEADERS = {
 const SCRAPE_MS = 300;
 
 interface Page {
+  readonly text: string;
   readonly series: number;
   readonly bytes: number;
   /** As it was sent, compressed. */
@@ -45,7 +46,7 @@ export class Subject implements AsyncDisposable {
   readonly #memory: MemoryGroup;
   /** As Prometheus does it: one connection, kept. */
   readonly #connection = new Agent({ keepAlive: true, maxSockets: 1 });
-  page: Page = { series: 0, bytes: 0, sentBytes: 0 };
+  page: Page = { text: '', series: 0, bytes: 0, sentBytes: 0 };
   asked = 0;
   /** Scrapes that were not answered with a page, as on a machine that is too busy. */
   failed = 0;
@@ -118,6 +119,7 @@ export class Subject implements AsyncDisposable {
     }
     const text = gunzipSync(sent).toString();
     this.page = {
+      text,
       series: text.split('\n').filter((line) => line !== '' && !line.startsWith('#')).length,
       bytes: Buffer.byteLength(text),
       sentBytes: sent.length,
