@@ -43,6 +43,15 @@ describe('whose an address is', () => {
     expect(book.find('192.0.2.1')).toMatchObject({ kind: 'node', name: 'node-1' });
   });
 
+  it('is claimed by so many at most: to look one up costs no more than that', () => {
+    const book = new AddressBook();
+    for (let slice = 0; slice < 300; slice++) book.set(`s${slice}`, [owner('pod', `p${slice}`, ['10.0.0.1'])]);
+    expect([book.size, book.leftOut]).toEqual([1, 44]);
+    expect(book.find('10.0.0.1')).toBeUndefined();
+    for (let slice = 0; slice < 299; slice++) book.delete(`s${slice}`);
+    expect([book.size, book.leftOut]).toEqual([0, 1]);
+  });
+
   it('is bounded, and says what was left out', () => {
     const book = new AddressBook(2);
     book.set('a', [owner('pod', 'a', ['10.0.0.1', '10.0.0.2', '10.0.0.3'])]);

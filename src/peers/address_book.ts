@@ -14,16 +14,19 @@ export interface AddressOwner {
 
 /** Addresses of one cluster that are kept: 340 bytes each. */
 const ADDRESSES_MAX = 100_000;
+/** Claims of one address: a slice for each Service of a Pod, or somebody who writes slices without end. */
+const CLAIMS_MAX = 256;
 
 interface Claim {
   readonly object: string;
-  readonly owner: AddressOwner;
+  readonly owner: Omit<AddressOwner, 'ips'>;
 }
 
 /** Whose an address is, by what objects of the Kubernetes API say of themselves. */
 export class AddressBook {
   readonly #max: number;
-  readonly #objects = new Map<string, readonly AddressOwner[]>();
+  /** What each object has here: nothing is kept of what has no room. */
+  readonly #objects = new Map<string, readonly string[]>();
   /** Nearly always one claim an address: then it is not in a list. */
   readonly #claims = new Map<string, Claim | readonly Claim[]>();
   readonly #leftOut = new Map<string, number>();
@@ -45,17 +48,21 @@ export class AddressBook {
   /** Replaces what an object has said before. @param object its UID */
   set(object: string, owners: readonly AddressOwner[]): void {
     this.delete(object);
-    this.#objects.set(object, owners);
+    const added: string[] = [];
     let leftOut = 0;
-    for (const owner of owners) {
-      for (const ip of owner.ips) if (!this.#add(plainIp(ip), { object, owner })) leftOut++;
+    for (const { ips, ...owner } of owners) {
+      for (const ip of ips.map(plainIp)) {
+        if (this.#add(ip, { object, owner })) added.push(ip);
+        else leftOut++;
+      }
     }
+    if (added.length > 0) this.#objects.set(object, added);
     if (leftOut > 0) this.#leftOut.set(object, leftOut);
     this.#leftOutSum += leftOut;
   }
 
   delete(object: string): void {
-    for (const owner of this.#objects.get(object) ?? []) for (const ip of owner.ips) this.#remove(plainIp(ip), object);
+    for (const ip of this.#objects.get(object) ?? []) this.#remove(ip, object);
     this.#objects.delete(object);
     this.#leftOutSum -= this.#leftOut.get(object) ?? 0;
     this.#leftOut.delete(object);
@@ -80,9 +87,14 @@ export class AddressBook {
 
   #add(ip: string, claim: Claim): boolean {
     const before = this.#claims.get(ip);
-    if (before === undefined && this.#claims.size >= this.#max) return false;
-    if (before === undefined) this.#claims.set(ip, claim);
-    else this.#claims.set(ip, [...(isList(before) ? before : [before]), claim]);
+    if (before === undefined) {
+      if (this.#claims.size >= this.#max) return false;
+      this.#claims.set(ip, claim);
+      return true;
+    }
+    const claims = isList(before) ? before : [before];
+    if (claims.length >= CLAIMS_MAX) return false;
+    this.#claims.set(ip, [...claims, claim]);
     return true;
   }
 
@@ -98,7 +110,7 @@ export class AddressBook {
 
 const KINDS: readonly OwnerKind[] = ['node', 'pod', 'service'];
 
-function newest(owners: readonly AddressOwner[]): AddressOwner | 'unclear' | undefined {
+function newest(owners: readonly Claim['owner'][]): Claim['owner'] | 'unclear' | undefined {
   const latestMs = Math.max(...owners.map(({ createdMs }) => createdMs));
   const latest = owners.filter(({ createdMs }) => createdMs === latestMs);
   const [first] = latest;
