@@ -120,6 +120,24 @@ describe('attribution', () => {
     expect((await page()).samples).toHaveLength(3);
   });
 
+  it('counts what is renamed once, where it is known which it is', async () => {
+    const numbered = (values: Readonly<Record<string, readonly [identity: number, value: number]>>) =>
+      cycle((emit) => {
+        for (const [device, [identity, value]] of Object.entries(values)) {
+          emit('bytes', A, value, { device }, { identity });
+        }
+      });
+    numbered({ eth0: [1, 5], eth1: [2, 6], x0: [3, 100] });
+    for (let name = 1; name < 5; name++) numbered({ eth0: [1, 5], eth1: [2, 6], [`x${name}`]: [3, 100 + name] });
+    expect(await bytes()).toEqual({ eth0: 5, eth1: 6, '*': 104 });
+    // Also where a place is free meanwhile.
+    for (let name = 5; name < 9; name++) numbered({ eth0: [1, 5], [`x${name}`]: [3, 100 + name] });
+    expect(await bytes()).toEqual({ eth0: 5, '*': 108 });
+    // Another device of that number.
+    numbered({ eth0: [1, 5], y: [3, 7] });
+    expect(await bytes()).toEqual({ eth0: 5, '*': 115 });
+  });
+
   it('keeps what was collapsed under a name, and shows labels that have changed', async () => {
     devices({ eth0: 5, eth1: 6, eth2: 7 });
     devices({ eth0: 5, eth1: 6 });

@@ -170,7 +170,7 @@ export class Aggregator {
       const family = families.get(metric);
       if (!isOpen || family === undefined || choice?.takes(metric, labels) === false) return;
       const slot = slotOf(subject);
-      if (slot >= 0) family.put(slot, value, labels, options?.keep === true);
+      if (slot >= 0) family.put(slot, value, labels, options);
       else if (slot === UNKNOWN) this.#countUnknown(probe);
     };
     const column = (

@@ -34,7 +34,7 @@ function render(
 ): string {
   const family = createFamily(descriptor, () => undefined);
   family.begin();
-  for (const [slot, value, labels] of samples) family.put(slot, value, labels ?? {}, false);
+  for (const [slot, value, labels] of samples) family.put(slot, value, labels ?? {});
   family.commit(0);
   return Buffer.from(new FamilyText(descriptor, format, new Scratch()).write(family, entities)).toString();
 }

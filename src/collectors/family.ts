@@ -1,4 +1,4 @@
-import type { HistogramValue, MetricDescriptor } from '#probe/metric.ts';
+import type { EmitOptions, HistogramValue, MetricDescriptor } from '#probe/metric.ts';
 import type { ScraperView } from './births.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
 
@@ -21,7 +21,7 @@ export interface Family {
   /** The last collection was committed: what `visit` does not give is not there. */
   readonly isShown: boolean;
   begin(): void;
-  put(slot: number, value: SampleValue, labels: SampleLabels, keep: boolean): void;
+  put(slot: number, value: SampleValue, labels: SampleLabels, options?: EmitOptions): void;
   /** What puts the samples of this collection that have these labels, one for each entity. */
   column(labels: SampleLabels): PutColumn;
   commit(nowMs: number): void;

@@ -1,4 +1,4 @@
-import { isOpen, type MetricDescriptor } from '#probe/metric.ts';
+import { type EmitOptions, isOpen, type MetricDescriptor } from '#probe/metric.ts';
 import { Births, type CountsFromZero, type ScraperView } from './births.ts';
 import { type Family, type Foldable, type PutColumn, seriesPerRow, type VisitSample } from './family.ts';
 import { renderLabels } from './labels.ts';
@@ -63,14 +63,14 @@ export class LabelledFamily implements Family {
     if (this.#cycle % STALE_CYCLES === 0) this.#dropStale();
   }
 
-  put(slot: number, value: SampleValue, labels: SampleLabels, keep: boolean): void {
-    if (this.#limit?.collapses(slot, labels, value, keep)) return;
-    this.#set(slot, labels, value, keep);
+  put(slot: number, value: SampleValue, labels: SampleLabels, options?: EmitOptions): void {
+    if (this.#limit?.collapses(slot, labels, value, options)) return;
+    this.#set(slot, labels, value, options?.keep === true);
   }
 
   column(labels: SampleLabels): PutColumn {
     // Each value of an open label may be collapsed, and there are many: they have no places.
-    if (this.#limit !== undefined) return (slot, value) => this.put(slot, value, labels, false);
+    if (this.#limit !== undefined) return (slot, value) => this.put(slot, value, labels);
     const key = this.#key(labels);
     let places = this.#places.get(key);
     if (places === undefined) {

@@ -1,4 +1,4 @@
-import { isOpen, type MetricDescriptor } from '#probe/metric.ts';
+import { type EmitOptions, isOpen, type MetricDescriptor } from '#probe/metric.ts';
 import type { SampleLabels } from './sample.ts';
 import { addSamples, isReset, type SampleValue } from './sample.ts';
 
@@ -60,14 +60,27 @@ export class OpenLabelLimit {
   }
 
   /** Whether a sample is to be left to the total under `*`, which comes with the commit. */
-  collapses(slotIndex: number, labels: SampleLabels, value: SampleValue, keep: boolean): boolean {
+  collapses(slotIndex: number, labels: SampleLabels, value: SampleValue, options: EmitOptions | undefined): boolean {
     const slot = this.#slot(slotIndex);
-    const known = slot.collapsed.size === 0 ? undefined : slot.collapsed.get(this.#keyOf(labels));
-    const isKept = keep && !this.#hasOverflow(labels);
+    const known = slot.collapsed.size === 0 ? undefined : this.#known(slot, labels, options?.identity);
+    const isKept = options?.keep === true && !this.#hasOverflow(labels);
     const collapsed = known?.labels ?? (isKept ? undefined : this.#admit(slot, labels));
     if (collapsed === undefined) return false;
-    this.#note(slot, this.#keyOf(labels), collapsed, value);
+    this.#note(slot, this.#identityKey(labels, options?.identity), collapsed, value);
     return true;
+  }
+
+  /** A row that was folded when it was shown is known by its labels until then. */
+  #known(slot: Slot, labels: SampleLabels, identity: number | undefined): Collapsed | undefined {
+    const key = this.#keyOf(labels);
+    const byLabels = slot.collapsed.get(key);
+    if (identity === undefined) return byLabels;
+    const own = this.#identityKey(labels, identity);
+    const known = slot.collapsed.get(own);
+    if (known !== undefined || byLabels === undefined) return known;
+    slot.collapsed.delete(key);
+    slot.collapsed.set(own, byLabels);
+    return byLabels;
   }
 
   /** Ends a collection, and gives the totals under `*`. */
@@ -221,6 +234,13 @@ export class OpenLabelLimit {
       collapsed[name] = OVERFLOW;
     }
     return collapsed;
+  }
+
+  /** Of what the labels name, whatever it is called: where that is known it goes on under another name. */
+  #identityKey(labels: SampleLabels, identity: number | undefined): string {
+    if (identity === undefined) return this.#keyOf(labels);
+    const closed = this.#names.filter((name) => !this.#open.some((open) => open.name === name));
+    return [identity, ...closed.map((name) => labels[name])].join('\0\0');
   }
 
   #keyOf(labels: SampleLabels): string {

@@ -115,6 +115,8 @@ export type Value<D extends MetricDescriptor> = D['type'] extends 'histogram' ? 
 export interface EmitOptions {
   /** Never collapse this one into `*`. */
   readonly keep?: boolean;
+  /** The number of what the open label names, where that may be renamed: under `*` it goes on, and is not counted again. */
+  readonly identity?: number | undefined;
 }
 
 export interface Emit<M extends MetricSet> {

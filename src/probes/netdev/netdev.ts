@@ -2,7 +2,7 @@ import * as z from 'zod';
 import type { Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import { defineProbe } from '#probe/contract.ts';
-import { defineMetrics, type Emit, type LooseEmit } from '#probe/metric.ts';
+import { defineMetrics, type Emit, type EmitOptions, type LooseEmit } from '#probe/metric.ts';
 import type { DeviceRows } from '#sources/devices/rows.ts';
 import { deviceSource } from '#sources/devices/source.ts';
 import type { LinkRow } from '#sources/netlink/link.ts';
@@ -142,11 +142,10 @@ function emitDevice(
   { emit, columns }: Collecting,
   entry: NetnsEntry,
   device: string,
-  keep: boolean,
+  options: EmitOptions,
   value: (column: DeviceColumn) => Counter,
 ): void {
   const labels = { device };
-  const options = { keep };
   for (const column of columns) (emit as LooseEmit)(column, entry.id, value(column), labels, options);
 }
 
@@ -160,31 +159,48 @@ function emitWalked(collecting: Collecting, entry: NetnsEntry, rows: DeviceRows)
   for (const { row, stats } of shown) {
     const value =
       stats === undefined ? (column: DeviceColumn) => rows.value(row, column) : (column: DeviceColumn) => stats[column];
-    emitDevice(collecting, entry, rows.name(row), entry.isNode && rows.isPhysical(row), value);
+    const keep = entry.isNode && rows.isPhysical(row);
+    emitDevice(collecting, entry, rows.name(row), { keep, identity: rows.ifindex(row) }, value);
   }
   return true;
 }
 
-function emitFromFiles(collecting: Collecting, entry: NetnsEntry): void {
+/** @param numbers by name, as the walk saw them; undefined where it did not meet the namespace */
+function emitFromFiles(
+  collecting: Collecting,
+  entry: NetnsEntry,
+  numbers: ReadonlyMap<string, number> | undefined,
+): void {
   const { sources, options, nodeDevices, cycle } = collecting;
-  const emitStats = (device: string, stats: DeviceStats, keep: boolean) => {
-    if (options.loopback || device !== 'lo') emitDevice(collecting, entry, device, keep, (column) => stats[column]);
+  const emitStats = (device: string, stats: DeviceStats, emitted: EmitOptions) => {
+    if (options.loopback || device !== 'lo') emitDevice(collecting, entry, device, emitted, (column) => stats[column]);
   };
   if (!entry.isNode) {
-    for (const [device, stats] of readDevices(sources, entry, cycle)) emitStats(device, stats, false);
+    for (const [device, stats] of readDevices(sources, entry, cycle)) {
+      const identity = numbers?.get(device);
+      // It has its name since the walk: the next one tells which it is.
+      if (numbers === undefined || identity !== undefined) emitStats(device, stats, { identity });
+    }
     return;
   }
   // Linked to another namespace: the other ends of the Pods' devices. Each Pod shows its own.
   const isShown = ({ linkedOutside }: LinkRow) => options.nodeVeth || !linkedOutside;
   for (const [device, { stats, link }] of nodeDevices.read(entry, isShown, cycle)) {
-    emitStats(device, stats, link !== undefined && link.kind === undefined && !link.loopback);
+    const keep = link !== undefined && link.kind === undefined && !link.loopback;
+    emitStats(device, stats, { keep, identity: link?.ifindex });
   }
+}
+
+/** The numbers of devices, which they keep when they are renamed. */
+function numbersOf(rows: DeviceRows, { id }: NetnsEntry): ReadonlyMap<string, number> | undefined {
+  const all = rows.of(id);
+  return all.length === 0 ? undefined : new Map(all.map((row) => [rows.name(row), rows.ifindex(row)]));
 }
 
 async function collectAll(collecting: Collecting, rows: DeviceRows | undefined): Promise<void> {
   for (const entry of collecting.sources.netns.snapshot()) {
     const isWalked = rows !== undefined && emitWalked(collecting, entry, rows);
-    if (!isWalked) emitFromFiles(collecting, entry);
+    if (!isWalked) emitFromFiles(collecting, entry, rows && numbersOf(rows, entry));
     else if (entry.isNode) collecting.nodeDevices.forget();
     await collecting.cycle.pause();
   }

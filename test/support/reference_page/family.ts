@@ -4,7 +4,7 @@ import { renderLabels } from '#collectors/labels.ts';
 import { OpenLabelLimit } from '#collectors/open_label.ts';
 import { isReset, type SampleLabels, type SampleValue, zeroOf } from '#collectors/sample.ts';
 import { encode } from '#collectors/text_writer.ts';
-import { isOpen, type MetricDescriptor } from '#probe/metric.ts';
+import { type EmitOptions, isOpen, type MetricDescriptor } from '#probe/metric.ts';
 
 /**
  * A family as it was before rows had places: plain maps of row objects. The pages of the collectors are held against it.
@@ -198,13 +198,13 @@ class LabelledFamily implements Family {
     if (this.#cycle % STALE_CYCLES === 0) this.#dropStale();
   }
 
-  put(slot: number, value: SampleValue, labels: SampleLabels, keep: boolean): void {
-    if (this.#limit?.collapses(slot, labels, value, keep)) return;
-    this.#set(slot, labels, value, keep);
+  put(slot: number, value: SampleValue, labels: SampleLabels, options?: EmitOptions): void {
+    if (this.#limit?.collapses(slot, labels, value, options)) return;
+    this.#set(slot, labels, value, options?.keep === true);
   }
 
   column(labels: SampleLabels): PutColumn {
-    return (slot, value) => this.put(slot, value, labels, false);
+    return (slot, value) => this.put(slot, value, labels);
   }
 
   commit(nowMs: number): void {
