@@ -46,7 +46,7 @@ describe('what is wrong is said with its place, its value and what to write', ()
     [
       'tcp',
       ['netsonde_tcp_active_opens_total{'],
-      'probes.tcp.fields.0: "netsonde_tcp_active_opens_total{" is not allowed; allowed: a metric, like netsonde_tcp_active_opens_total, or with labels, like netsonde_x_total{family="ipv4"}',
+      'probes.tcp.fields.0: "netsonde_tcp_active_opens_total{" is not allowed; allowed: a metric, like netsonde_tcp_active_opens_total, or with labels, like netsonde_udp_no_port_total{family="ipv4"}',
     ],
     [
       'udp',

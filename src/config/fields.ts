@@ -4,7 +4,8 @@ import { parseField } from '#probe/fields.ts';
 import { isClosed, type MetricDescriptor, type MetricSet } from '#probe/metric.ts';
 import { nearest } from './faults.ts';
 
-const FORM = 'a metric, like netsonde_tcp_active_opens_total, or with labels, like netsonde_x_total{family="ipv4"}';
+const FORM =
+  'a metric, like netsonde_tcp_active_opens_total, or with labels, like netsonde_udp_no_port_total{family="ipv4"}';
 
 /** What is wrong with an entry of `fields`, in words of what is allowed; undefined: nothing. */
 function faultOf(text: string, probe: AnyProbe): string | undefined {

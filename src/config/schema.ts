@@ -163,7 +163,7 @@ export const FOR_EVENTS = {
 };
 
 const LISTED =
-  'A list shows these metrics only, whatever their detail: `netsonde_x_total`, or some of its series, `netsonde_x_total{family="ipv4",state=~"a|b"}`, by labels whose values are listed.';
+  'A list shows these metrics only, whatever their detail: `netsonde_tcp_active_opens_total`, or some of its series, `netsonde_tcp_connections{state=~"established|time_wait"}`, by labels whose values are listed.';
 
 /** The keys that the section of a probe may have, but for its own options. */
 export function commonKeys(probe: AnyProbe): z.ZodRawShape {
