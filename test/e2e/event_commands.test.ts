@@ -139,8 +139,16 @@ it("the agent's own log goes to Loki, at the level that is set, and follows the 
   writeFileSync(token, 'second\n');
   write('error');
   await eventually(async () => expect(await own.json('/api/v1/config')).toMatchObject({ generation: 2 }));
-  writeFileSync(config, '{ broken');
-  await eventually(() => expect(lines().join('\n')).toMatch(/the new configuration is not applied/));
+  const key = '"a\\n2026-01-01T00:00:00.000Z info forged\\e[2J"';
+  writeFileSync(config, `${key}: 1\n${key}: 2\n`);
+  await eventually(() => expect(lines().join('\n')).toMatch(/the new configuration is not applied:\n.*is there twice/));
+  // Takes the parser's own look at errors minutes.
+  writeFileSync(config, '}'.repeat(100_000));
+  await eventually(() => expect(lines().join('\n')).toMatch(/there are more errors/));
+  for (const text of [own.stderr, lines().join('\n')]) {
+    expect(text).not.toMatch(/^2026-01-01T00:00:00\.000Z/m);
+    expect(text).not.toContain('\u001b');
+  }
   expect(own.stderr).not.toMatch(/configuration 2 applied/);
   expect(loki.requests.at(-1)?.headers.authorization).toBe('Bearer second');
   write('info', { url: 'http://127.0.0.1:1' });
