@@ -87,7 +87,7 @@ a path that cannot be written, and a server that is down, slow, or says 429 or 5
 | answer | what becomes of the records |
 | --- | --- |
 | 204 of Loki; 2xx of a collector with its JSON, or without a body | delivered |
-| 400, 422 and other 4xx | what is refused is found by sending halves, dropped alone and counted as \`rejected\`; after a hundred refusals of one batch the parts that are still refused go whole |
+| 400, 422 and other 4xx | what is refused is found by sending halves, dropped alone and counted as \`rejected\`; after a hundred in a batch, what is refused of a Pod that has ten of these is dropped as one part, and nothing of others |
 | 413, or words that say the same | sent again in halves; requests stay smaller for ten minutes. One record alone that is too large is \`rejected\` |
 | 429 | kept, and tried later with half as much at once; what is taken makes requests larger again |
 | any other 2xx, such as a login page with 200 | kept, the sink is \`failed\`: it is not the server that answers |
