@@ -56,7 +56,7 @@ Whoever reaches the port can ask, so everything that a client can make the agent
 | header of a request | 16 KiB | 431 | \`malformed\` |
 | pages that are made at a time | ${PAGES_MAX}; addresses take turns | the request waits, as long as the scraper does and at most 14 s, then gets the last page, or 503 | \`busy\` |
 | questions of the API to the kernel thread at a time | 4; addresses take turns | the request waits for 3 s, then 503 | \`busy\` |
-| clients that follow events | 16 | 503 | \`followers\` |
+| clients that follow events | 16 | of the address that has most, the stream with most unread is closed, else its oldest; \`Last-Event-ID\` goes on where it was | \`followers\` |
 
 A client that has gone is not worked for. An answer with 503 has \`Retry-After\`. The other causes are \`malformed\` (no HTTP), \`site\` (a page of another site), \`host\` (another name, or none), \`address\` (another machine, or a proxy), \`token\`, and \`password\`, \`certificate\` and \`tls\` of a [web configuration](web-config.md).`;
 
@@ -71,7 +71,7 @@ those that it does not know; it takes away or changes none within \`v1\`.
 With any status but 200 the body says why:`;
 
 const STREAM = `The form is server-sent events, whose \`event\` is the type and whose \`data\` is the event. A client that comes back with \`Last-Event-ID\` goes on where it ended, as long as the agent
-remembers (\`events.history\`). With \`Accept: application/x-ndjson\` it is one JSON object a line. Without \`since\`, a stream that follows begins with the next event. At most 16 clients follow at a time.
+remembers (\`events.history\`). With \`Accept: application/x-ndjson\` it is one JSON object a line. Without \`since\`, a stream that follows begins with the next event. At most 16 clients follow at a time: a new one takes the place of another ([bounds](#bounds)).
 
 \`\`\`sh
 curl -sN 'http://localhost:9102/api/v1/events?type=packet_drop&namespace=shop'
