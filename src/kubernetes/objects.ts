@@ -93,8 +93,8 @@ export function trimPod({ metadata, spec, status }: ApiPod): Pod {
   };
 }
 
-/** Of one node, ended ones too: a hundred times what a node has. */
-const PODS_MAX = 10_000;
+/** Of one node, with ended ones: of these a cluster keeps 12,500 (`--terminated-pod-gc-threshold`). */
+const PODS_MAX = 20_000;
 /** Of other kinds, in the largest clusters. */
 const OBJECTS_MAX = 100_000;
 /** Of kinds that are asked for by name. */

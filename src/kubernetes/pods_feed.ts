@@ -11,6 +11,8 @@ export class PodsFeed implements Follower<Pod>, Disposable {
   readonly #tell: (update: PodsUpdate) => void;
   /** By the object's UID: that of a static Pod's mirror is not the Pod's own. */
   readonly #pods = new Map<string, PodName>();
+  /** Objects that have a Pod's UID: its own, and its mirrors. */
+  readonly #objects = new Map<string, Set<string>>();
   readonly #byName = new Map<string, number>();
   readonly #changed = new Set<string>();
   readonly #deleted = new Set<string>();
@@ -33,6 +35,7 @@ export class PodsFeed implements Follower<Pod>, Disposable {
     const workload = workloadOf({ name, labels, owner, createdMs });
     const pod: PodName = { uid, namespace, name, labels, workload, createdMs, hostNetwork, ips };
     if (before === undefined) this.#countName(pod, 1);
+    if (before?.uid !== uid) this.#move(object, before?.uid, uid);
     this.#pods.set(object, pod);
     // Most changes are of the status.
     if (before !== undefined && JSON.stringify(before) === JSON.stringify(pod)) return;
@@ -46,9 +49,10 @@ export class PodsFeed implements Follower<Pod>, Disposable {
     this.#countName(before, -1);
     this.#pods.delete(object);
     this.#changed.delete(object);
-    const other = [...this.#pods].find(([, pod]) => pod.uid === before.uid);
+    this.#move(object, before.uid, undefined);
+    const [other] = this.#objects.get(before.uid) ?? [];
     if (other === undefined) this.#deleted.add(before.uid);
-    else this.#changed.add(other[0]);
+    else this.#changed.add(other);
     this.#settle();
   }
 
@@ -59,6 +63,18 @@ export class PodsFeed implements Follower<Pod>, Disposable {
   /** Whether the UID is the object's own, or no other's of this node: then it is a mirror. */
   #isHolder(object: string, { uid }: PodName): boolean {
     return uid === object || this.#pods.get(uid)?.uid !== uid;
+  }
+
+  #move(object: string, from: string | undefined, to: string | undefined): void {
+    if (from !== undefined) {
+      const objects = this.#objects.get(from);
+      objects?.delete(object);
+      if (objects?.size === 0) this.#objects.delete(from);
+    }
+    if (to === undefined) return;
+    const objects = this.#objects.get(to);
+    if (objects === undefined) this.#objects.set(to, new Set([object]));
+    else objects.add(object);
   }
 
   #countName(pod: PodName, by: number): void {

@@ -82,18 +82,6 @@ interface WatchEvent {
   readonly object?: { readonly metadata?: Metadata; readonly code?: unknown; readonly message?: unknown };
 }
 
-/** What a list has brought so far. */
-interface Listed {
-  readonly found: Set<string>;
-  /** Those that were not known before. */
-  readonly added: Set<string>;
-}
-
-/** There are more objects than are kept. */
-class TooManyError extends Error {
-  override readonly name = 'TooManyError';
-}
-
 /**
  * Keeps a copy of the objects of one kind by list and watch, and heals it: whatever ends a stream, the next request follows at a
  * measured pace, and goes on where the last one was, or begins with a new list.
@@ -239,16 +227,16 @@ export class Reflector<T> implements AsyncDisposable {
   }
 
   async #list(): Promise<void> {
-    const listed: Listed = { found: new Set(), added: new Set() };
+    const found = new Set<string>();
     let next: string | undefined;
     let version: string;
     do {
       if (next !== undefined) await this.#turn(0);
-      const page = await this.#listPage(next, listed);
+      const page = await this.#listPage(next, found);
       version = page.resourceVersion;
       next = page.continue === '' ? undefined : page.continue;
     } while (next !== undefined);
-    for (const uid of this.#known) if (!listed.found.has(uid)) this.#delete(uid);
+    for (const uid of this.#known) if (!found.has(uid)) this.#delete(uid);
     this.#version = version;
     this.#listedMs = this.#clock.now() - Math.random() * this.#timing.relistMs * RELIST_JITTER;
     this.#relists++;
@@ -256,18 +244,23 @@ export class Reflector<T> implements AsyncDisposable {
     this.#follower.listed?.();
   }
 
-  async #listPage(next: string | undefined, listed: Listed): ReturnType<typeof readList> {
-    const { path, fieldSelector, list, keep } = this.#resource;
+  /** Takes a list, or a page of one, once it is whole. */
+  async #listPage(next: string | undefined, found: Set<string>): ReturnType<typeof readList> {
+    const { path, fieldSelector, list, keep, max } = this.#resource;
     const { answerMs, listMs } = this.#timing;
     const paging = list === 'cache' ? { resourceVersion: 0 } : { limit: PAGE_OBJECTS, continue: next };
     await using call = await this.#ask('list', withQuery(path, { fieldSelector, ...paging }));
     // A server that goes on and on is not listened to.
     const deadline = setTimeout(() => call.end(), listMs);
+    const page: [uid: string, object: T | undefined][] = [];
+    const take = (object: unknown) => {
+      if (found.size + page.length >= max) throw this.#tooMany();
+      page.push([uidOf(object), this.#resource.trim(object as never)]);
+    };
     try {
-      return await readList(call.body(answerMs), (object) => this.#set(object, listed), keep);
-    } catch (error) {
-      if (error instanceof TooManyError) for (const uid of listed.added) this.#delete(uid);
-      throw error;
+      const { resourceVersion, continue: more } = await readList(call.body(answerMs), take, keep);
+      for (const [uid, object] of page) this.#set(uid, object, found);
+      return { resourceVersion, continue: more };
     } finally {
       clearTimeout(deadline);
     }
@@ -310,7 +303,7 @@ export class Reflector<T> implements AsyncDisposable {
     switch (type) {
       case 'ADDED':
       case 'MODIFIED':
-        this.#set(object);
+        this.#set(uidOf(object), this.#resource.trim(object as never));
         break;
       case 'DELETED':
         if (object?.metadata?.uid !== undefined) this.#delete(object.metadata.uid);
@@ -338,29 +331,30 @@ export class Reflector<T> implements AsyncDisposable {
     return new ApiError(status ?? 0, `ended the stream: ${words.filter((word) => word !== undefined).join(' ')}`);
   }
 
-  #set(object: unknown, listed?: Listed): void {
-    const uid = uidOf(object);
-    const trimmed = this.#resource.trim(object as never);
-    if (trimmed === undefined) {
+  /** @param found by a list */
+  #set(uid: string, object: T | undefined, found?: Set<string>): void {
+    if (object === undefined) {
       this.#delete(uid);
       return;
     }
-    if (!this.#known.has(uid)) {
-      this.#makeRoom(listed);
-      listed?.added.add(uid);
-    }
-    listed?.found.add(uid);
+    if (!this.#known.has(uid)) this.#makeRoom(found);
+    found?.add(uid);
     this.#known.add(uid);
-    this.#follower.set(uid, trimmed);
+    this.#follower.set(uid, object);
   }
 
-  /** @throws {TooManyError} where there is none */
-  #makeRoom(listed: Listed | undefined): void {
-    const { max, name } = this.#resource;
-    if ((listed?.found ?? this.#known).size >= max) throw new TooManyError(`has more than ${max} ${name}`);
-    if (listed === undefined || this.#known.size < 2 * max) return;
+  /** @throws where a stream has brought too many */
+  #makeRoom(found: ReadonlySet<string> | undefined): void {
+    const { max } = this.#resource;
+    if (found === undefined && this.#known.size >= max) throw this.#tooMany();
+    if (found === undefined || this.#known.size < 2 * max) return;
     // Lists that broke off have left what this one does not have.
-    for (const uid of this.#known) if (!listed.found.has(uid)) this.#delete(uid);
+    for (const uid of this.#known) if (!found.has(uid)) this.#delete(uid);
+  }
+
+  #tooMany(): Error {
+    const { max, name } = this.#resource;
+    return new Error(`has more than ${max} ${name}`);
   }
 
   #delete(uid: string): void {

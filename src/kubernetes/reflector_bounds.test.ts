@@ -6,13 +6,14 @@ import { eventually } from '../../test/support/oracle.ts';
 import { VirtualClock } from '../../test/support/virtual_clock.ts';
 import type { ApiSession } from './api.ts';
 import { type Pod, podsOf } from './objects.ts';
-import { Reflector } from './reflector.ts';
+import { Reflector, type Resource } from './reflector.ts';
 
 /** What a server that is not well answers, one request after the other; who asks more waits until he goes. */
-async function follow(answers: readonly Iterable<string>[], max = 3) {
+async function follow(answers: readonly Iterable<string>[], more: Partial<Resource<Pod>> = { max: 3 }) {
   const left = [...answers];
   const log: string[] = [];
   const pods = new Map<string, Pod>();
+  let most = 0;
   const session: ApiSession = {
     server: 'api',
     request: async ({ signal }) => {
@@ -25,8 +26,14 @@ async function follow(answers: readonly Iterable<string>[], max = 3) {
   };
   const reflector = new Reflector(
     session,
-    { ...podsOf('node-1'), max },
-    { set: (uid, pod) => void pods.set(uid, pod), delete: (uid) => void pods.delete(uid) },
+    { ...podsOf('node-1'), ...more },
+    {
+      set: (uid, pod) => {
+        pods.set(uid, pod);
+        most = Math.max(most, pods.size);
+      },
+      delete: (uid) => void pods.delete(uid),
+    },
     (_, message) => log.push(message),
     { answerMs: 60_000 },
     new VirtualClock(),
@@ -35,6 +42,7 @@ async function follow(answers: readonly Iterable<string>[], max = 3) {
   return {
     reflector,
     log,
+    most: () => most,
     names: () => [...pods.values()].map(({ name }) => name),
     [Symbol.asyncDispose]: () => reflector[Symbol.asyncDispose](),
   };
@@ -59,9 +67,24 @@ it('gives up a list that does not end, with the reason, and keeps what it had', 
 });
 
 it('makes room for a whole list where others that broke off have left too much', async () => {
-  const broken = (prefix: string) => [`{"metadata":{},"items":[${item(`${prefix}1`)},${item(`${prefix}2`)},`];
-  await using scene = await follow([broken('x'), broken('y'), broken('z'), list('a', 'b', 'c')]);
+  const page = (prefix: string) => [
+    `{"metadata":{"resourceVersion":"7","continue":"more"},"items":[${item(`${prefix}1`)},${item(`${prefix}2`)}]}`,
+  ];
+  const broken = ['{"metadata":{},"items":['];
+  const left = ['u', 'v', 'w', 'x', 'y', 'z'].flatMap((prefix) => [page(prefix), broken]);
+  await using scene = await follow([...left, list('a', 'b', 'c')], { max: 3, list: 'pages' });
   await eventually(() => expect(scene.names().sort()).toEqual(['a', 'b', 'c']));
+  expect(scene.most()).toBeLessThanOrEqual(6);
+});
+
+it('takes nothing of a list before it is whole', async () => {
+  await using scene = await follow([
+    list('a'),
+    ['{"type":"ERROR","object":{"code":410}}\n'],
+    [`{"metadata":{},"items":[${item('x')},`],
+  ]);
+  await eventually(() => expect(scene.log.length).toBeGreaterThan(1));
+  expect(scene.names()).toEqual(['a']);
 });
 
 it('of a stream that goes on and on takes as many as of a list', async () => {
