@@ -70,7 +70,7 @@ function metricsPage(): string {
     '',
     'Metrics of a Pod carry the labels `namespace` and `pod`; those of the node carry both, empty. `core` metrics are shown',
     'by default, `full` ones with `detail: full`, for all probes or for one. A value of an open label that finds no room any more is',
-    'added up under `*`. Labels of Pods that are configured (`labels`) are on all metrics of Pods and nodes as well.',
+    'added up under `*`, as is a value that is `*` itself. Labels of Pods that are configured (`labels`) are on all metrics of Pods and nodes as well.',
     '',
     'A value may be older than the request. A scrape that comes while another one is collected gets the same collection: its values were read',
     'before the request by no more than a collection takes, milliseconds as a rule (`netsonde_scrape_seconds`) and eight seconds at most.',
