@@ -88,6 +88,9 @@ interface InstanceOptions<T extends Tally> {
   readonly room?: Room | undefined;
 }
 
+/** Kernel: include/uapi/linux/bpf.h, BPF_F_NO_PREALLOC. */
+const NO_PREALLOC = 1;
+
 function nothingEarlier(): Earlier {
   return { ledger: { value: EVENT_LEDGER.initial() }, missed: { value: MISSED.initial() } };
 }
@@ -103,6 +106,8 @@ export class EbpfInstance<T extends Tally = Tally> {
   readonly #earlier: Earlier;
   readonly #aim: MapAim | undefined;
   readonly #room: Room | undefined;
+  /** By descriptor. */
+  readonly #fixedBytes = new Map<number, number>();
 
   constructor(
     { object, programs, statuses }: OpenHooks,
@@ -165,14 +170,24 @@ export class EbpfInstance<T extends Tally = Tally> {
     });
   }
 
-  /** Memory of each map in the kernel (man 5 proc, fdinfo). */
+  /** Memory of each map in the kernel, in bytes (man 5 proc, fdinfo). */
   mapBytes(): Record<string, number> {
     const bytes: Record<string, number> = {};
     for (const map of this.object.maps.values()) {
-      const info = map.fd < 0 ? undefined : readText(join(this.#proc, 'self/fdinfo', String(map.fd)));
-      const memlock = /^memlock:\s+(\d+)$/m.exec(info ?? '')?.[1];
-      if (memlock !== undefined) bytes[map.name] = Number(memlock);
+      const found = this.#fixedBytes.get(map.fd) ?? this.#readBytes(map.fd);
+      if (found !== undefined) bytes[map.name] = found;
     }
+    return bytes;
+  }
+
+  #readBytes(fd: number): number | undefined {
+    const info = fd < 0 ? undefined : readText(join(this.#proc, 'self/fdinfo', String(fd)));
+    const [, flags] = /^map_flags:\s+(0x[\da-f]+)$/m.exec(info ?? '') ?? [];
+    const [, memlock] = /^memlock:\s+(\d+)$/m.exec(info ?? '') ?? [];
+    if (memlock === undefined) return undefined;
+    const bytes = Number(memlock);
+    // All others have their memory from the start.
+    if (flags !== undefined && (Number(flags) & NO_PREALLOC) === 0) this.#fixedBytes.set(fd, bytes);
     return bytes;
   }
 
