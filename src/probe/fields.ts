@@ -10,7 +10,7 @@ const FIELD = /^(\w+)(?:\{(.*)\})?$/;
 const MATCHER = /^\s*(\w+)(=~?)"([^"\\]*)"\s*$/;
 
 /**
- * Parses an entry, in the part of PromQL that it has: `netsonde_x_total`, `netsonde_x_total{family="ipv4",state=~"a|b"}`.
+ * Parses an entry, in the part of PromQL that it has: `netsonde_udp_no_port_total`, `netsonde_tcp_connections{state=~"established|time_wait"}`.
  * @returns undefined where it is of another form
  */
 export function parseField(text: string): Field | undefined {
