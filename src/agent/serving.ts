@@ -8,7 +8,7 @@ import { Listeners } from '#http/listeners.ts';
 import { Refusals } from '#http/refusals.ts';
 import { WebAccess } from '#http/web_access.ts';
 import { WebFile } from '#http/web_file.ts';
-import { createApp, createHealthApp, type ServerDeps } from '#server';
+import { createHealthApp, createListener, type ServerDeps } from '#server';
 
 export interface ServingOptions {
   readonly listen: ListenAddress;
@@ -68,7 +68,7 @@ export class Serving implements Disposable {
       warn: deps.warn,
       web,
     };
-    const app = createApp(deps, accessTo('tcp', rights));
+    const app = createListener(deps, accessTo('tcp', rights));
     const front = await this.#listeners.onAddress(listen, app, this.#web?.settings.tls);
     follow = (settings) => {
       front.use(settings.tls);
@@ -76,7 +76,8 @@ export class Serving implements Disposable {
       connections.retire();
     };
     if (healthListen !== undefined) await this.#listeners.onAddress(healthListen, createHealthApp(deps));
-    if (apiSocket !== undefined) await this.#listeners.onUnix(apiSocket, createApp(deps, accessTo('unix', rights)));
+    if (apiSocket !== undefined)
+      await this.#listeners.onUnix(apiSocket, createListener(deps, accessTo('unix', rights)));
   }
 
   /** `HOST:PORT` of the first address. */

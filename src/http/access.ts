@@ -1,9 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
-import type { RequestHandler, Response } from 'express';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Files } from '#files/files.ts';
 import { sendFailure } from './failure.ts';
-import { forwardedBy, type Host, hostOf, isLocalHost, otherSite } from './origin.ts';
+import { forwardedBy, type Host, hostOf, isLocalHost, otherSite, pathOf } from './origin.ts';
 import { isLocal } from './peer.ts';
 import type { RefusalCause, Refusals } from './refusals.ts';
 import type { WebAccess } from './web_access.ts';
@@ -42,10 +41,13 @@ export interface AccessOptions {
 /** Where a server listens. */
 export type Transport = 'tcp' | 'unix';
 
+/** Answers, or goes on with `next`: of Node.js' own classes, so that a route needs no Express. */
+export type Handler = (request: IncomingMessage, response: ServerResponse, next: () => void) => void | Promise<void>;
+
 /** Who may ask: `all` for every route, `api` in addition for /api/v1. */
 export interface Access {
-  readonly all: RequestHandler;
-  readonly api: RequestHandler;
+  readonly all: Handler;
+  readonly api: Handler;
 }
 
 /**
@@ -58,7 +60,7 @@ export function accessTo(
 ): Access {
   const isUnix = transport === 'unix';
   const known = isUnix ? undefined : web;
-  const refuse = (response: Response, cause: RefusalCause, error: string) => {
+  const refuse = (response: ServerResponse, cause: RefusalCause, error: string) => {
     refusals.count(cause);
     sendFailure(response, 403, error);
   };
@@ -82,7 +84,7 @@ export function accessTo(
       const other = otherSite(request.headers, host);
       // Who has a token instead shows it where it is asked for.
       const hasBearer =
-        tokenFile !== undefined && API.test(request.path) && BEARER.test(request.get('authorization') ?? '');
+        tokenFile !== undefined && API.test(pathOf(request)) && BEARER.test(request.headers.authorization ?? '');
       if (other === undefined) {
         if (known === undefined || hasBearer) return next();
         return known.check(request, response, next);
@@ -116,7 +118,7 @@ function tokenCheck(
   file: string | undefined,
   refusals: Refusals,
   warn: (message: string) => void,
-): RequestHandler {
+): Handler {
   let told = '';
   /** Undefined where it cannot be read: what is wrong with the file, and where it is, is for who runs the agent. */
   const current = async (path: string): Promise<string | undefined> => {
@@ -131,14 +133,14 @@ function tokenCheck(
       return undefined;
     }
   };
-  const refuse = (response: Response, status: number, error: string) => {
+  const refuse = (response: ServerResponse, status: number, error: string) => {
     refusals.count('token');
     sendFailure(response, status, error);
   };
   return async (request, response, next) => {
-    const given = BEARER.exec(request.get('authorization') ?? '')?.[1];
+    const given = BEARER.exec(request.headers.authorization ?? '')?.[1];
     if (given === undefined || file === undefined) {
-      response.set('WWW-Authenticate', REALM);
+      response.setHeader('WWW-Authenticate', REALM);
       refuse(response, 401, 'a bearer token is needed');
       return;
     }
@@ -146,7 +148,7 @@ function tokenCheck(
     if (token === undefined) refuse(response, 503, 'the token of the agent cannot be read; its log says why');
     else if (isSame(given, token)) next();
     else {
-      response.set('WWW-Authenticate', `${REALM}, error="invalid_token"`);
+      response.setHeader('WWW-Authenticate', `${REALM}, error="invalid_token"`);
       refuse(response, 401, 'the bearer token is another one');
     }
   };

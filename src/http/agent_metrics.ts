@@ -2,7 +2,7 @@ import type { SinkStatus } from '#api/sinks.ts';
 import { SINK_STATES } from '#api/words.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
 import type { ScraperView } from '#collectors/births.ts';
-import { type Format, OPENMETRICS_END } from '#collectors/exposition.ts';
+import type { Format } from '#collectors/exposition.ts';
 import { TextWriter } from '#collectors/text_writer.ts';
 import { freeCycle } from '#core/cycle.ts';
 import type { LedgerRow } from '#delivery/ledger.ts';
@@ -176,7 +176,7 @@ export interface AgentState {
   readonly http: HttpState;
 }
 
-/** The agent's own part of the page: what it says of itself, and of its process. */
+/** The agent's own part of the page, which is the first: what it says of itself, and of its process. */
 export class AgentMetrics {
   readonly #aggregator = new Aggregator([AGENT], () => false);
   readonly #process = new ProcessMetrics();
@@ -193,7 +193,6 @@ export class AgentMetrics {
     const writer = new TextWriter();
     await this.#aggregator.render(writer, format, freeCycle(), view);
     this.#process.write(writer, format);
-    if (format === 'openmetrics') writer.bytes(OPENMETRICS_END);
     return writer.finish();
   }
 }

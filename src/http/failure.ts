@@ -1,12 +1,14 @@
-import type { Response } from 'express';
+import type { ServerResponse } from 'node:http';
 import type { Failure } from '#api/errors.ts';
+
+const JSON_TYPE = 'application/json; charset=utf-8';
 
 /** An answer that closes the connection, for one that nobody speaks HTTP on yet, or no longer. @param status number and phrase */
 export function rawAnswer(status: string, error: string): string {
   const body = JSON.stringify({ error } satisfies Failure);
   const head = [
     `HTTP/1.1 ${status}`,
-    'Content-Type: application/json; charset=utf-8',
+    `Content-Type: ${JSON_TYPE}`,
     `Content-Length: ${Buffer.byteLength(body)}`,
     'Connection: close',
   ];
@@ -17,7 +19,11 @@ export function rawAnswer(status: string, error: string): string {
 const RETRY_AFTER = '1';
 
 /** An answer that says what is wrong, in words; one that is of the moment says when to ask again. */
-export function sendFailure(response: Response, status: number, error: string): void {
-  if (status === 503) response.set('Retry-After', RETRY_AFTER);
-  response.status(status).json({ error } satisfies Failure);
+export function sendFailure(response: ServerResponse, status: number, error: string): void {
+  const body = JSON.stringify({ error } satisfies Failure);
+  if (status === 503) response.setHeader('Retry-After', RETRY_AFTER);
+  response.setHeader('Content-Type', JSON_TYPE);
+  response.setHeader('Content-Length', Buffer.byteLength(body));
+  response.statusCode = status;
+  response.end(body);
 }

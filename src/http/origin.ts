@@ -12,6 +12,9 @@ export interface Host {
 
 const HOST = /^(?:\[(?<v6>[0-9a-f:.]+)\]|(?<name>[a-z0-9_.-]+))(?::(?<port>\d{0,5}))?$/i;
 
+/** At the beginning of a whole URL (RFC 9112, 3.2.2). */
+const AUTHORITY = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i;
+
 /** Parses `Host`, or what is between `//` and `/` of a URL; undefined where it is none (RFC 9110, 7.2; RFC 3986, 3.2.2). */
 export function parseHost(text: string): Host | undefined {
   const { v6, name = '', port = '' } = HOST.exec(text)?.groups ?? {};
@@ -31,13 +34,18 @@ export function hostOf({
 }: Pick<IncomingMessage, 'url' | 'headersDistinct'>): Host | undefined {
   const given = headersDistinct['host'] ?? [];
   // A whole URL goes before the header (RFC 9112, 3.2.2).
-  const inUrl = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i.exec(url)?.[1];
+  const inUrl = AUTHORITY.exec(url)?.[1];
   if (given.length > 1) throw new Error('the request has more than one Host');
   const [text = inUrl] = inUrl === undefined ? given : [inUrl];
   if (text === undefined || text === '') return undefined;
   const host = parseHost(text);
   if (host === undefined) throw new Error('the Host is neither a name nor an address');
   return host;
+}
+
+/** The path that the request is for, as it came: without the host of a whole URL, and without what follows `?` or `#`. */
+export function pathOf({ url = '' }: Pick<IncomingMessage, 'url'>): string {
+  return url.replace(AUTHORITY, '').replace(/[?#].*/s, '');
 }
 
 /**

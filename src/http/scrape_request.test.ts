@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { chooseFormat, scrapeDeadlineMs } from './scrape_request.ts';
+import { acceptsGzip, chooseFormat, scrapeDeadlineMs } from './scrape_request.ts';
 
 describe('chooseFormat', () => {
   it.each([
@@ -22,6 +22,23 @@ describe('chooseFormat', () => {
     ['application/openmetrics-text;q=x', 'text'],
     ['text/html,application/xhtml+xml', 'text'],
   ])('%s: %s', (accept, format) => expect(chooseFormat(accept)).toBe(format));
+});
+
+describe('acceptsGzip', () => {
+  it.each([
+    [undefined, false],
+    ['', false],
+    ['gzip', true],
+    ['GZIP', true],
+    ['deflate, gzip;q=0.5, br', true],
+    ['gzip;q=0', false],
+    ['*', true],
+    ['*, gzip;q=0', false],
+    ['*;q=0', false],
+    ['identity', false],
+    ['gzip;q=x', false],
+    ['zstd,xgzip', false],
+  ])('%s: %s', (header, takes) => expect(acceptsGzip(header)).toBe(takes));
 });
 
 describe('scrapeDeadlineMs', () => {

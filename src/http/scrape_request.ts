@@ -15,13 +15,27 @@ const DEADLINE_MAX_MS = 14_000;
 export function chooseFormat(accept: string | undefined): Format {
   let openmetrics = 0;
   let text = 0;
-  for (const part of (accept ?? '').split(',')) {
-    const [type = '', ...parameters] = part.split(';').map((piece) => piece.trim().toLowerCase());
-    const weight = weightOf(parameters);
+  for (const [type, weight] of preferences(accept)) {
     if (type === 'application/openmetrics-text') openmetrics = Math.max(openmetrics, weight);
     else if (type === 'text/plain' || type === 'text/*' || type === '*/*') text = Math.max(text, weight);
   }
   return openmetrics > 0 && openmetrics >= text ? 'openmetrics' : 'text';
+}
+
+/** Whether the client takes gzip (RFC 9110, 12.5.3). One that says nothing of it may not know how to unpack it. */
+export function acceptsGzip(acceptEncoding: string | undefined): boolean {
+  const weights = new Map<string, number>();
+  for (const [coding, weight] of preferences(acceptEncoding))
+    weights.set(coding, Math.max(weights.get(coding) ?? 0, weight));
+  return (weights.get('gzip') ?? weights.get('*') ?? 0) > 0;
+}
+
+/** What a client can take, with its weights. */
+function preferences(header = ''): (readonly [what: string, weight: number])[] {
+  return header.split(',').map((part) => {
+    const [what = '', ...parameters] = part.split(';').map((piece) => piece.trim().toLowerCase());
+    return [what, weightOf(parameters)];
+  });
 }
 
 function weightOf(parameters: readonly string[]): number {

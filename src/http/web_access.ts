@@ -1,5 +1,5 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TLSSocket } from 'node:tls';
-import type { NextFunction, Request, Response } from 'express';
 import { callerOf } from './caller.ts';
 import { sendFailure } from './failure.ts';
 import { basicCredentials, Passwords } from './passwords.ts';
@@ -12,7 +12,7 @@ export class WebAccess {
   readonly #refusals: Refusals;
   #settings: WebSettings;
   #passwords: Passwords;
-  readonly #known = new WeakSet<Request>();
+  readonly #known = new WeakSet<IncomingMessage>();
 
   constructor(settings: WebSettings, refusals: Refusals) {
     this.#refusals = refusals;
@@ -31,12 +31,12 @@ export class WebAccess {
   }
 
   /** The request has a user's password, or came with a certificate that was verified. */
-  isKnown(request: Request): boolean {
+  isKnown(request: IncomingMessage): boolean {
     return this.#known.has(request);
   }
 
-  async check(request: Request, response: Response, next: NextFunction): Promise<void> {
-    for (const [name, value] of Object.entries(this.#settings.headers)) response.set(name, value);
+  async check(request: IncomingMessage, response: ServerResponse, next: () => void): Promise<void> {
+    for (const [name, value] of Object.entries(this.#settings.headers)) response.setHeader(name, value);
     const { tls } = this.#settings;
     const passwords = this.#passwords;
     if (passwords.isEmpty) {
@@ -44,7 +44,7 @@ export class WebAccess {
       next();
       return;
     }
-    const given = basicCredentials(request.get('authorization'));
+    const given = basicCredentials(request.headers.authorization);
     const { owner, signal } = callerOf(request, response);
     if (given !== undefined && (await passwords.areRight(...given, owner, signal))) {
       this.#known.add(request);
@@ -52,7 +52,7 @@ export class WebAccess {
       return;
     }
     this.#refusals.count('password');
-    response.set('WWW-Authenticate', 'Basic realm="netsonde", charset="UTF-8"');
+    response.setHeader('WWW-Authenticate', 'Basic realm="netsonde", charset="UTF-8"');
     sendFailure(
       response,
       401,

@@ -22,7 +22,7 @@ class FakeWorker extends EventEmitter {
   postMessage(question: Question): void {
     this.asked.push(question);
     if (this.silent.has(question.name) || this.hangs) return;
-    const answer = question.name === 'scrape' ? { chunks: [], ledger: [] } : null;
+    const answer = question.name === 'scrape' ? { content: [], ledger: [] } : null;
     queueMicrotask(() => this.emit('message', { kind: 'answer', id: question.id, answer }));
   }
 
@@ -212,7 +212,7 @@ describe('a thread that hangs', () => {
         .map(({ id }) => id),
     );
     last().silent = new Set();
-    for (const { id } of asked()) last().emit('message', { kind: 'answer', id, answer: { chunks: [], ledger: [] } });
+    for (const { id } of asked()) last().emit('message', { kind: 'answer', id, answer: { content: [], ledger: [] } });
     await vi.advanceTimersByTimeAsync(0);
     expect(await Promise.all(pages)).toEqual([
       ...Array.from({ length: PAGES_MAX }, () => expect.objectContaining({ ageSeconds: 0 })),

@@ -8,7 +8,7 @@ import type { PodName, PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
 import type { DesiredKernel } from '#probe/contract.ts';
 import { KernelLedger } from './kernel_ledger.ts';
-import type { KernelOptions, Page, QuestionName, Questions, Scraping } from './messages.ts';
+import type { KernelOptions, Page, PageOptions, QuestionName, Questions } from './messages.ts';
 import { startWorker, ThreadHandle } from './thread_handle.ts';
 import { ThreadKeeper } from './thread_keeper.ts';
 
@@ -113,19 +113,22 @@ export class KernelClient implements AsyncDisposable {
 
   /**
    * A fresh page, or the last one where the thread does not give one in time.
-   * @param scraping where it is for a scraper
+   * @returns a last page may be compressed, or not, as somebody else asked for it
    * @throws where there is none of either, and once the caller has gone
    */
-  async page(format: Format, deadlineMs: number, caller: PageCaller, scraping?: Scraping): Promise<AgedPage> {
+  async page(format: Format, deadlineMs: number, caller: PageCaller, options: PageOptions = {}): Promise<AgedPage> {
     const { owner, signal } = caller;
-    const kind = scraping === undefined ? format : `${format} for scrapers`;
+    const kind = options.scraping === undefined ? format : `${format} for scrapers`;
     try {
       // A thread that is silent for a while would only make the scraper wait.
       if ((this.#keeper.thread?.silentMs ?? 0) > this.#hangMs / 2)
         throw new NoThreadError('the kernel thread does not answer');
       const answer = await withDeadline(
         // A page that comes too late has its turn until the thread is through with it.
-        this.#pages.run(owner, () => this.ask('scrape', { format, scraping }, signal), { signal, waitMs: deadlineMs }),
+        this.#pages.run(owner, () => this.ask('scrape', { format, ...options }, signal), {
+          signal,
+          waitMs: deadlineMs,
+        }),
         deadlineMs,
         'the page was not ready in time',
       );

@@ -5,7 +5,8 @@ import type { ProbeStatus } from '#api/probes.ts';
 import type { Trouble } from '#api/trouble.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
 import type { ScraperView } from '#collectors/births.ts';
-import type { Format } from '#collectors/exposition.ts';
+import { type Format, OPENMETRICS_END } from '#collectors/exposition.ts';
+import { deflate } from '#collectors/gzip.ts';
 import { Scrape } from '#collectors/scrape.ts';
 import { emitSelf, SELF, SELF_METRICS, SelfCounts } from '#collectors/self.ts';
 import { Supervisor } from '#collectors/supervisor.ts';
@@ -37,7 +38,7 @@ import { Collection } from './collection.ts';
 import { DISCOVERY, DiscoveryStatus } from './discovery_status.ts';
 import { lastWords } from './last_words.ts';
 import { LookPace } from './look_pace.ts';
-import type { KernelOptions, Page, Scraping } from './messages.ts';
+import type { KernelOptions, Page, PageOptions } from './messages.ts';
 import { openSources } from './open_sources.ts';
 import { EventOutbox } from './outbox.ts';
 import { troubleOf } from './trouble.ts';
@@ -185,15 +186,14 @@ export class Kernel implements AsyncDisposable {
 
   /**
    * Collects and renders a page.
-   * @param scraping where it is for a scraper
    * @param isForgotten tells whether nobody waits for it any longer
    * @throws where that is so before it is rendered
    */
-  page(format: Format, scraping?: Scraping, isForgotten = () => false): Promise<Page> {
+  page(format: Format, options: PageOptions = {}, isForgotten = () => false): Promise<Page> {
     const askedMs = performance.now();
     return this.#collection.fresh(async () => {
       if (isForgotten()) throw new Error('nobody waits for the page');
-      return this.#page(format, askedMs, scraping);
+      return this.#page(format, askedMs, options);
     });
   }
 
@@ -298,18 +298,20 @@ export class Kernel implements AsyncDisposable {
     batch.commit();
   }
 
-  /** Renders what was collected last. */
-  async render(format: Format, view?: ScraperView): Promise<Page['chunks']> {
+  /** Renders what was collected last, up to the end of a page. */
+  async render(format: Format, view?: ScraperView): Promise<readonly Uint8Array<ArrayBuffer>[]> {
     const writer = new TextWriter();
     await this.#aggregator.render(writer, format, freeCycle(), view);
+    if (format === 'openmetrics') writer.bytes(OPENMETRICS_END);
     return writer.finish();
   }
 
-  async #page(format: Format, askedMs: number, scraping: Scraping | undefined): Promise<Page> {
+  async #page(format: Format, askedMs: number, { scraping, isCompressed = false }: PageOptions): Promise<Page> {
     const writtenMs = performance.now();
     const chunks = await this.render(format, scraping && { askedMs, ...scraping });
+    const content = isCompressed ? await deflate(chunks, freeCycle()) : chunks;
     this.#counts.scraped((performance.now() - askedMs) / 1000);
-    return { chunks, ledger: this.ledger(), writtenMs };
+    return { content, ledger: this.ledger(), writtenMs };
   }
 
   /** Of every probe that can have events, also while it is off. */

@@ -4,6 +4,7 @@ import type { KernelLedgerEntry } from '#api/ledger.ts';
 import type { ProbeStatus } from '#api/probes.ts';
 import type { Trouble } from '#api/trouble.ts';
 import type { Format } from '#collectors/exposition.ts';
+import type { Content } from '#collectors/gzip.ts';
 import type { Paths } from '#core/paths.ts';
 import type { PodsUpdate } from '#pods/facts.ts';
 import type { PodLabels } from '#pods/labels.ts';
@@ -23,8 +24,9 @@ export interface KernelOptions {
   readonly kubernetes: boolean;
 }
 
+/** The kernel thread's part of a page, which is the last one: the end of an OpenMetrics page is in it. */
 export interface Page {
-  readonly chunks: readonly Uint8Array<ArrayBuffer>[];
+  readonly content: Content;
   readonly ledger: readonly KernelLedgerEntry[];
   /** When it was written, by the clock of its thread. */
   readonly writtenMs: number;
@@ -37,6 +39,12 @@ export interface Scraping {
   readonly seenMs: number | undefined;
 }
 
+export interface PageOptions {
+  /** Where it is for a scraper. */
+  readonly scraping?: Scraping | undefined;
+  readonly isCompressed?: boolean;
+}
+
 /** A question, its arguments and its answer. */
 export interface Questions {
   configure: { ask: DesiredKernel; answer: null };
@@ -44,7 +52,7 @@ export interface Questions {
   namePods: { ask: PodsUpdate; answer: null };
   /** Which labels every Pod shows. */
   labelPods: { ask: PodLabels; answer: null };
-  scrape: { ask: { format: Format; scraping: Scraping | undefined }; answer: Page };
+  scrape: { ask: PageOptions & { readonly format: Format }; answer: Page };
   probes: { ask: null; answer: readonly ProbeStatus[] };
   discovery: { ask: null; answer: ProbeStatus };
   entities: { ask: null; answer: readonly EntityStatus[] };

@@ -37,7 +37,7 @@ function answersOf(kernel: Kernel): Answers {
       kernel.labelPods(labels);
       return null;
     },
-    scrape: ({ format, scraping }, isForgotten) => kernel.page(format, scraping, isForgotten),
+    scrape: ({ format, ...options }, isForgotten) => kernel.page(format, options, isForgotten),
     probes: async () => kernel.probes(),
     discovery: async () => kernel.discovery(),
     entities: () => kernel.entities(),
@@ -58,7 +58,9 @@ function answersOf(kernel: Kernel): Answers {
 /** The page is handed over, not copied. */
 function transferable(name: QuestionName, answer: unknown): ArrayBuffer[] {
   if (name !== 'scrape') return [];
-  return [...new Set((answer as Page).chunks.map(({ buffer }) => buffer))];
+  const { content } = answer as Page;
+  const parts = 'bytes' in content ? [content.bytes] : content;
+  return [...new Set(parts.map(({ buffer }) => buffer))];
 }
 
 const kernel = await Kernel.open(workerData as KernelOptions, {

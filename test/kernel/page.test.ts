@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { textOf } from '#collectors/gzip.ts';
 import { PROBES } from '#probes/index.ts';
 import { parseExposition, sampleValue } from '../support/exposition.ts';
 import { TestKernel } from '../support/kernel.ts';
@@ -21,7 +22,7 @@ it('scrapes at the same time share one collection, in both formats', async () =>
     Array.from({ length: 8 }, (_, index) => agent.kernel.page(index % 2 === 0 ? 'text' : 'openmetrics')),
   );
   expect((await collections()) - before).toBe(2);
-  const texts = pages.map(({ chunks }) => Buffer.concat(chunks).toString());
+  const texts = pages.map((page) => Buffer.concat(textOf(page.content)).toString());
   expect(texts[0]).toContain('# TYPE netsonde_tcp_active_opens_total counter');
   expect(texts[1]).toContain('# TYPE netsonde_tcp_active_opens counter');
   for (const text of texts)
@@ -35,8 +36,8 @@ it('a scrape that comes later gets a collection of its own, never a mixture', as
   await first;
   const third = agent.kernel.page('text');
   for (const page of [first, second, third]) {
-    const { chunks } = await page;
-    expect(parseExposition(Buffer.concat(chunks).toString()).samples.length).toBeGreaterThan(100);
+    const { content } = await page;
+    expect(parseExposition(Buffer.concat(textOf(content)).toString()).samples.length).toBeGreaterThan(100);
   }
 });
 

@@ -1,4 +1,4 @@
-import type { Request } from 'express';
+import type { IncomingMessage, RequestListener } from 'node:http';
 import { Lane } from '#agent/lane.ts';
 import type { ConfigStatus } from '#api/config.ts';
 import { Aggregator } from '#collectors/aggregate.ts';
@@ -8,21 +8,21 @@ import { Ledger } from '#delivery/ledger.ts';
 import { SinkSet } from '#delivery/sink_set.ts';
 import { EventBus } from '#events/bus.ts';
 import { RECORD_KINDS } from '#events/kinds.ts';
-import { accessTo } from '#http/access.ts';
+import { type Access, accessTo } from '#http/access.ts';
 import { AgentMetrics, type KubernetesState } from '#http/agent_metrics.ts';
 import { Connections } from '#http/connections.ts';
 import { Followers } from '#http/followers.ts';
 import { Listeners } from '#http/listeners.ts';
 import { Refusals } from '#http/refusals.ts';
 import { Scrapers } from '#http/scrapers.ts';
-import { NoThreadError } from '#kernel/client.ts';
+import { type AgedPage, NoThreadError } from '#kernel/client.ts';
 import { DiscoveryStatus } from '#kernel/discovery_status.ts';
 import type { QuestionName, Questions } from '#kernel/messages.ts';
 import { troubleOf } from '#kernel/trouble.ts';
 import type { PeerLookup } from '#peers/peer.ts';
 import type { Entity } from '#pods/entity.ts';
 import { PROBES } from '#probes/index.ts';
-import { createApp, type ServerDeps } from '#server';
+import { createApp, createListener, type ServerDeps } from '#server';
 import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 import { Files } from '../../src/files/files.ts';
 
@@ -58,6 +58,7 @@ class FakeKernel {
   probes: Questions['probes']['answer'] = [];
   /** What discovery lacks. */
   degraded: readonly string[] = [];
+  agedPage: AgedPage | undefined;
   readonly restarts = 0;
   readonly stuckThreads = 0;
 
@@ -71,8 +72,9 @@ class FakeKernel {
     return this.ask('ledger');
   }
 
-  page(): Promise<never> {
-    return Promise.reject(new Error('there is no page'));
+  async page(): Promise<AgedPage> {
+    if (this.agedPage === undefined) throw new NoThreadError('there is no page');
+    return this.agedPage;
   }
 
   #discovery(): ConstructorParameters<typeof DiscoveryStatus>[1]['report'] {
@@ -138,6 +140,7 @@ export class ApiHost implements AsyncDisposable {
   caller: Caller = 'this machine';
   tokenFile: string | undefined;
   readonly app: ReturnType<typeof createApp>;
+  readonly #listener: RequestListener;
   readonly warnings: string[] = [];
   readonly refusals = new Refusals();
   readonly #connections = new Connections(this.refusals);
@@ -178,16 +181,18 @@ export class ApiHost implements AsyncDisposable {
       warn: (message) => this.warnings.push(message),
       web: () => undefined,
     };
-    this.app = createApp(deps, {
+    const access: Access = {
       all: (request, response, next) => this.#access.all(this.#seen(request), response, next),
       api: (request, response, next) => this.#access.api(this.#seen(request), response, next),
-    });
+    };
+    this.app = createApp(deps, access);
+    this.#listener = createListener(deps, access, this.app);
   }
 
   static async open(): Promise<ApiHost> {
     const host = new ApiHost();
     host.bus.historyMax = 1_000;
-    await host.#listeners.onAddress({ host: '127.0.0.1', port: 0 }, host.app);
+    await host.#listeners.onAddress({ host: '127.0.0.1', port: 0 }, host.#listener);
     return host;
   }
 
@@ -217,7 +222,7 @@ export class ApiHost implements AsyncDisposable {
   }
 
   /** The request with another socket or name, where the caller is to be another. */
-  #seen(request: Request): Request {
+  #seen(request: IncomingMessage): IncomingMessage {
     const seen: Record<Caller, PropertyDescriptorMap> = {
       'this machine': {},
       'this machine by another name': { headersDistinct: { value: { host: ['page.example'] } } },

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { desiredProbes } from '#agent/desired_kernel.ts';
 import type { EventRecord } from '#api/events.ts';
+import { textOf } from '#collectors/gzip.ts';
 import { ConfigReader } from '#config/load.ts';
 import { DEFAULT_PATHS, type Paths } from '#core/paths.ts';
 import { Kernel } from '#kernel/kernel.ts';
@@ -58,8 +59,8 @@ export class TestKernel implements AsyncDisposable {
   }
 
   async text(): Promise<string> {
-    const { chunks } = await this.kernel.page('text');
-    return Buffer.concat(chunks).toString();
+    const { content } = await this.kernel.page('text');
+    return Buffer.concat(textOf(content)).toString();
   }
 
   async page(): Promise<Exposition> {

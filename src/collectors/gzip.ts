@@ -1,0 +1,96 @@
+import { constants, crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
+import type { Cycle } from '#core/cycle.ts';
+
+/** RFC 1952, 2.3: deflate, no flags, no time, fastest, Unix. */
+const HEAD = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 3);
+const TAIL_BYTES = 8;
+/** RFC 1951, 3.2.3: the last block, which is empty. */
+const LAST_BLOCK = Uint8Array.of(3, 0);
+
+/** Flushed: ends on a whole byte, and none of its blocks is the last one (zlib.h, Z_SYNC_FLUSH). */
+const FLUSHED = { level: constants.Z_BEST_SPEED, finishFlush: constants.Z_SYNC_FLUSH };
+/** For some kB: windows and tables of 48 KiB instead of 256 KiB (zconf.h). */
+const SMALL = { ...FLUSHED, windowBits: 12, memLevel: 6 };
+
+/** A text as a whole raw DEFLATE stream (RFC 1951), and what a gzip member says of it. */
+export interface Deflated {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** CRC-32 of the text. */
+  readonly crc: number;
+  /** Bytes of the text. */
+  readonly length: number;
+}
+
+/** A text as it is, or compressed. */
+export type Content = readonly Uint8Array<ArrayBuffer>[] | Deflated;
+
+/**
+ * Compresses at the lowest level, in this thread: those of libuv's pool may all hang in a file that does not answer.
+ * @throws the reason of the cycle's signal
+ */
+export async function deflate(chunks: readonly Uint8Array[], cycle: Pick<Cycle, 'pause'>): Promise<Deflated> {
+  const pieces: Uint8Array[] = [];
+  let crc = 0;
+  let length = 0;
+  for (const chunk of chunks) {
+    pieces.push(deflateRawSync(chunk, FLUSHED));
+    crc = crc32(chunk, crc);
+    length += chunk.length;
+    await cycle.pause();
+  }
+  return { bytes: joined([...pieces, LAST_BLOCK]), crc, length };
+}
+
+export function textOf(content: Content): readonly Uint8Array[] {
+  return 'bytes' in content ? [inflateRawSync(content.bytes)] : content;
+}
+
+/**
+ * One gzip member of two texts, of which the second is compressed already: some clients show the first of several members only.
+ * @param first some kB
+ */
+export function gzipMember(first: readonly Uint8Array[], second: Deflated): Uint8Array {
+  const tail = Buffer.alloc(TAIL_BYTES);
+  const crc = first.reduce((sum, chunk) => crc32(chunk, sum), 0);
+  const length = first.reduce((sum, chunk) => sum + chunk.length, second.length);
+  tail.writeUInt32LE(joinedCrc(crc, second.crc, second.length), 0);
+  tail.writeUInt32LE(length % 2 ** 32, 4);
+  return joined([HEAD, ...first.map((chunk) => deflateRawSync(chunk, SMALL)), second.bytes, tail]);
+}
+
+/** In memory of its own, which can be handed to another thread. */
+function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}
+
+/** Polynomials over GF(2) modulo that of CRC-32; the highest bit is the coefficient of x⁰. */
+const CRC_POLYNOMIAL = 0xedb88320;
+const ONE = 1 << 31;
+const X_TO_THE_8 = 1 << 23;
+
+/** CRC-32 of two texts one after the other: that of the first, as many bytes farther on, and that of the second (zlib, crc32_combine). */
+function joinedCrc(first: number, second: number, secondBytes: number): number {
+  let shifted = first;
+  let power = X_TO_THE_8;
+  for (let bytes = secondBytes; bytes > 0; bytes = Math.floor(bytes / 2)) {
+    if (bytes % 2 === 1) shifted = product(power, shifted);
+    power = product(power, power);
+  }
+  return (shifted ^ second) >>> 0;
+}
+
+function product(a: number, b: number): number {
+  let sum = 0;
+  let shifted = b;
+  for (let bit = ONE; bit !== 0; bit >>>= 1) {
+    if ((a & bit) !== 0) sum ^= shifted;
+    shifted = (shifted & 1) === 1 ? (shifted >>> 1) ^ CRC_POLYNOMIAL : shifted >>> 1;
+  }
+  return sum;
+}
