@@ -17,7 +17,7 @@ RUN npm ci --ignore-scripts --no-audit --no-fund --loglevel=error \
   && ln -sf "$PWD"/node_modules/node-linux-*/bin/node node_modules/.bin/node
 COPY bin bin
 COPY bpf-napi bpf-napi
-COPY scripts/bundle.ts scripts/
+COPY scripts/bundle.ts scripts/bundle_agent.ts scripts/
 COPY tsconfig.json ./
 COPY src src
 ENV PATH=/build/node_modules/.bin:${PATH}

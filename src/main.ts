@@ -1,24 +1,20 @@
 import { exitNow } from 'bpf-napi';
-import { runCheck } from '#commands/check.ts';
-import { runConvert } from '#commands/convert.ts';
-import { runEvents } from '#commands/events.ts';
-import { idle } from '#commands/idle.ts';
-import { runProbes } from '#commands/probes.ts';
-import { runServe } from '#commands/serve.ts';
 import { USAGE } from '#commands/usage.ts';
 import { ConfigError } from '#config/faults.ts';
 import { readVersion } from '#core/assets.ts';
 import { visible, visibleLines } from '#core/inert.ts';
 import { sizePool } from '#core/pool.ts';
 
-/** Each takes the arguments after its name and gives the exit code. */
-const COMMANDS = new Map<string | undefined, (args: readonly string[]) => number | Promise<number>>([
-  ['serve', runServe],
-  ['check', runCheck],
-  ['events', runEvents],
-  ['probes', runProbes],
-  ['convert', runConvert],
-  ['idle', idle],
+type Command = (args: readonly string[]) => number | Promise<number>;
+
+/** Each takes the arguments after its name and gives the exit code. Only the one that is asked for is loaded. */
+const COMMANDS = new Map<string | undefined, () => Promise<Command>>([
+  ['serve', async () => (await import('#commands/serve.ts')).runServe],
+  ['check', async () => (await import('#commands/check.ts')).runCheck],
+  ['events', async () => (await import('#commands/events.ts')).runEvents],
+  ['probes', async () => (await import('#commands/probes.ts')).runProbes],
+  ['convert', async () => (await import('#commands/convert.ts')).runConvert],
+  ['idle', async () => (await import('#commands/idle.ts')).idle],
 ]);
 
 async function run(argv: readonly string[]): Promise<number> {
@@ -31,8 +27,8 @@ async function run(argv: readonly string[]): Promise<number> {
     process.stdout.write(`${readVersion()}\n`);
     return 0;
   }
-  const command = COMMANDS.get(name);
-  if (command !== undefined) return command(args);
+  const load = COMMANDS.get(name);
+  if (load !== undefined) return (await load())(args);
   process.stderr.write(name === undefined ? USAGE : `netsonde: no such command: ${visible(name)}\n\n${USAGE}`);
   return 2;
 }

@@ -1,0 +1,136 @@
+import { readFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
+import { build, type Metafile, type Plugin } from 'esbuild';
+
+const KUBERNETES = 'kubernetes';
+
+/**
+ * The client library of Kubernetes is in a bundle of its own, which only who asks the API loads. It does nothing on import, but does not
+ * say so: what is not used of its 600 types can be left out.
+ */
+const kubernetesApart: Plugin = {
+  name: 'kubernetes-apart',
+  setup(context) {
+    context.onResolve({ filter: /[/#]kubernetes\/session\.ts$/, namespace: 'file' }, ({ kind }) =>
+      kind === 'dynamic-import' ? { path: `./${KUBERNETES}.js`, external: true } : undefined,
+    );
+    context.onResolve({ filter: /./ }, async ({ path, pluginData, ...options }) => {
+      const { importer } = options;
+      if (
+        pluginData === 'resolved' ||
+        !(path.includes('@kubernetes/client-node') || importer.includes('@kubernetes/client-node'))
+      ) {
+        return undefined;
+      }
+      const found = await context.resolve(path, { ...options, pluginData: 'resolved' });
+      return found.path.includes('@kubernetes/client-node') ? { ...found, sideEffects: false } : found;
+    });
+  },
+};
+
+/** Types of content that the agent serves. Those that no table names, as NDJSON, are served as they are given. */
+const SERVED = ['application/json', 'text/css', 'text/event-stream', 'text/html', 'text/javascript', 'text/plain'];
+
+/** Files of packages that are not taken as they are, by their place in node_modules; and what stands instead. */
+const REPLACED = new Map([
+  // Express parses bodies of requests, with tables of all encodings, and nested queries, and sends files. The interface is read-only, its
+  // queries are flat, and the page's files are sent by src/web.
+  ['body-parser/index.js', ''],
+  ['qs/lib/index.js', ''],
+  ['send/index.js', ''],
+  ['serve-static/index.js', ''],
+  ['mime-db/index.js', `module.exports = ${JSON.stringify(servedTypes())};`],
+  // The log goes to stderr. Traces of winston itself, in colours, are for its developers.
+  ['winston/lib/winston/transports/file.js', ''],
+  ['winston/lib/winston/transports/http.js', ''],
+  ['winston/lib/winston/transports/stream.js', ''],
+  ['@dabh/diagnostics/node/index.js', "module.exports = require('./production.js');"],
+]);
+
+function servedTypes(): Record<string, unknown> {
+  const all: Record<string, unknown> = JSON.parse(readFileSync('node_modules/mime-db/db.json', 'utf8'));
+  return Object.fromEntries(SERVED.map((type) => [type, all[type]]));
+}
+
+const IMPORT = /^import (?:(\w+)|\{([^{}]*)\}) from ['"]([\w:/]+)['"];?$/gm;
+
+/**
+ * Takes what Node.js has built in by name. An import statement reads all that a module exports, which loads what stands behind it: fetch(),
+ * the Web's cryptography, reports.
+ * @param code an ECMAScript module
+ */
+function takeBuiltInsByName(code: string): string {
+  return code.replace(IMPORT, (statement, whole: string | undefined, names: string | undefined, module: string) => {
+    if (!isBuiltin(module)) return statement;
+    if (whole !== undefined) return `const ${whole} = /* @__PURE__ */ netsondeBuiltIn('${module}');`;
+    const taken = (names ?? '').split(',').map((text) => text.trim().split(' as '));
+    const constants = taken.flatMap(([name = '', as = name]) =>
+      name === '' || name.startsWith('type ')
+        ? []
+        : [`const ${as} = /* @__PURE__ */ netsondeBuiltIn('${module}').${name};`],
+    );
+    // Lines are as many as before: stacks name them.
+    return constants.join(' ') + statement.replace(/[^\n]/g, '');
+  });
+}
+
+/** @param replaced takes what was met */
+const lighter = (replaced: Set<string>): Plugin => ({
+  name: 'lighter',
+  setup(context) {
+    context.onLoad({ filter: /\.(m?js|ts)$/, namespace: 'file' }, ({ path }) => {
+      const place = path.split('/node_modules/').at(-1) ?? '';
+      const contents = REPLACED.get(place);
+      if (contents !== undefined) replaced.add(place);
+      return {
+        contents: contents ?? takeBuiltInsByName(readFileSync(path, 'utf8')),
+        loader: path.endsWith('.ts') ? 'ts' : 'js',
+      };
+    });
+  },
+});
+
+/**
+ * Bundles the agent into dist/: starting from the sources takes twice the memory and three times as long. Names are kept, so
+ * that stacks and profiles can be read.
+ * @param write false for the account of what would be in it
+ * @throws where a file that is to be replaced is not asked for
+ */
+export async function bundleAgent({ write = true } = {}): Promise<Metafile> {
+  const replaced = new Set<string>();
+  const { metafile } = await build({
+    entryPoints: {
+      main: 'src/main.ts',
+      kernel_thread: 'src/kernel/thread.ts',
+      [KUBERNETES]: 'src/kubernetes/session.ts',
+    },
+    plugins: [kubernetesApart, lighter(replaced)],
+    outdir: 'dist',
+    bundle: true,
+    // What only some configurations need is a file of its own, loaded when it is asked for.
+    splitting: true,
+    chunkNames: '[name]-[hash]',
+    platform: 'node',
+    format: 'esm',
+    target: 'node24',
+    minifySyntax: true,
+    minifyWhitespace: true,
+    sourcemap: true,
+    sourcesContent: false,
+    legalComments: 'none',
+    logLevel: 'warning',
+    metafile: true,
+    write,
+    // Packages in the older module format call require() for what Node.js has built in.
+    banner: {
+      js: [
+        'const netsondeBuiltIn = process.getBuiltinModule;',
+        "const require = netsondeBuiltIn('module').createRequire(import.meta.url);",
+      ].join(' '),
+    },
+  });
+  const absent = [...REPLACED.keys()].filter((place) => !replaced.has(place));
+  if (absent.length > 0)
+    throw new Error(`bundle: nothing asks for ${absent.join(', ')}: is it called otherwise by now?`);
+  return metafile;
+}

@@ -1,0 +1,75 @@
+import { beforeAll, expect, it } from 'vitest';
+import { bundleAgent } from '../../scripts/bundle_agent.ts';
+
+type Outputs = Awaited<ReturnType<typeof bundleAgent>>['outputs'];
+
+let outputs: Outputs;
+
+beforeAll(async () => {
+  ({ outputs } = await bundleAgent({ write: false }));
+});
+
+function outputOf(source: string): string {
+  const found = Object.keys(outputs).find((name) => outputs[name]?.entryPoint === source);
+  if (found === undefined) throw new Error(`${source} has no bundle`);
+  return found;
+}
+
+/** Everything that is loaded with a bundle before its first line runs. */
+function loadedWith(...sources: readonly string[]): string[] {
+  const names = new Set(sources.map(outputOf));
+  for (const name of names) {
+    for (const { path, kind, external } of outputs[name]?.imports ?? []) {
+      if (kind === 'import-statement' && external !== true) names.add(path);
+    }
+  }
+  return [...names];
+}
+
+/** What is in bundles, without files of which nothing was taken. */
+function inputsOf(names: readonly string[]): string[] {
+  return names.flatMap((name) =>
+    Object.entries(outputs[name]?.inputs ?? {}).flatMap(([path, { bytesInOutput }]) =>
+      bytesInOutput > 0 ? [path] : [],
+    ),
+  );
+}
+
+function packagesIn(names: readonly string[]): string[] {
+  const packages = inputsOf(names).flatMap((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []);
+  return [...new Set(packages)].sort();
+}
+
+const OPTIONAL = [/^@kubernetes\//, /^@opentelemetry\//, /^bcryptjs$/];
+const isOptional = (name: string) => OPTIONAL.some((pattern) => pattern.test(name));
+
+it('an agent loads neither the client of Kubernetes nor OpenTelemetry nor bcrypt before they are asked for', () => {
+  const loaded = packagesIn(loadedWith('src/main.ts', 'src/commands/serve.ts', 'src/kernel/thread.ts'));
+  expect(loaded).toContain('express');
+  expect(loaded.filter(isOptional)).toEqual([]);
+  // They are there, though.
+  const all = packagesIn(Object.keys(outputs));
+  for (const pattern of OPTIONAL) expect(all.some((name) => pattern.test(name))).toBe(true);
+});
+
+it('main.js loads the one command that is asked for, and no package', () => {
+  const loaded = loadedWith('src/main.ts');
+  expect(packagesIn(loaded)).toEqual([]);
+  expect(inputsOf(loaded).filter((path) => /src\/commands\/(?!usage|options)/.test(path))).toEqual([]);
+  const serve = inputsOf(loadedWith('src/main.ts', 'src/commands/serve.ts'));
+  expect(serve).toContain('src/agent/agent.ts');
+  expect(serve.filter((path) => /src\/commands\/(check|convert|events|probes|kubeskoop)/.test(path))).toEqual([]);
+});
+
+it('the kernel thread has neither servers nor clients nor a log of its own', () => {
+  expect(packagesIn(loadedWith('src/kernel/thread.ts'))).toEqual(['zod']);
+  expect(
+    inputsOf(loadedWith('src/kernel/thread.ts')).filter((path) => /^src\/(http|web|delivery|agent)\//.test(path)),
+  ).toEqual([]);
+});
+
+it('what Node.js has built in is taken by name: an import statement would load all that stands behind it', () => {
+  const loaded = loadedWith('src/main.ts', 'src/commands/serve.ts', 'src/kernel/thread.ts');
+  const imports = loaded.flatMap((name) => outputs[name]?.imports ?? []);
+  expect(imports.filter(({ kind, external }) => kind === 'import-statement' && external === true)).toEqual([]);
+});
