@@ -5,6 +5,7 @@
 
 const MAGIC = 0xeb9f;
 const TYPE_BYTES = 12;
+const TYPE_WORDS = TYPE_BYTES / 4;
 
 export const KIND = {
   int: 1,
@@ -28,27 +29,13 @@ export const KIND = {
   enum64: 19,
 } as const;
 
-/** Bytes that follow a record, for each of its `vlen` elements or once. */
-function extraBytes(kind: number, vlen: number): number {
-  switch (kind) {
-    case KIND.int:
-    case KIND.variable:
-    case KIND.declarationTag:
-      return 4;
-    case KIND.array:
-      return 12;
-    case KIND.enum:
-    case KIND.functionProto:
-      return 8 * vlen;
-    case KIND.struct:
-    case KIND.union:
-    case KIND.dataSection:
-    case KIND.enum64:
-      return 12 * vlen;
-    default:
-      return 0;
-  }
-}
+/** Words of 32 bits that follow a record, by its kind: once, and for each of its `vlen` elements. */
+const EXTRA_ONCE = new Uint8Array(32);
+const EXTRA_EACH = new Uint8Array(32);
+for (const kind of [KIND.int, KIND.variable, KIND.declarationTag]) EXTRA_ONCE[kind] = 1;
+EXTRA_ONCE[KIND.array] = 3;
+for (const kind of [KIND.enum, KIND.functionProto]) EXTRA_EACH[kind] = 2;
+for (const kind of [KIND.struct, KIND.union, KIND.dataSection, KIND.enum64]) EXTRA_EACH[kind] = 3;
 
 export interface BtfType {
   readonly id: number;
@@ -68,6 +55,16 @@ export interface BtfMember {
   readonly bits: number;
 }
 
+/** The kernel has 130,000 types: only the place of each of these is kept, as memory that is touched first costs more than to walk on from there. */
+const TYPES_A_MARK = 32;
+
+/** Words that a type record takes. @param at its first word */
+function wordsOf(words: Uint32Array, at: number): number {
+  const info = words[at + 1] ?? 0;
+  const kind = (info >>> 24) & 0x1f;
+  return TYPE_WORDS + (EXTRA_ONCE[kind] ?? 0) + (EXTRA_EACH[kind] ?? 0) * (info & 0xffff);
+}
+
 export class Btf {
   readonly #base: Btf | undefined;
   /** Types and bytes of strings that the base has; ours are numbered on from there. */
@@ -77,8 +74,12 @@ export class Btf {
   readonly #bytes: Buffer;
   readonly #stringsAt: number;
   readonly #stringsEnd: number;
-  /** Place of each type record by type id; 0 is void. */
-  readonly #places: Uint32Array;
+  /** All up to the end of the types. */
+  readonly #words: Uint32Array;
+  /** Words where the types 1, 33, 65, … begin. */
+  readonly #marks: readonly number[];
+  /** How many types there are, with void. */
+  readonly length: number;
 
   /**
    * @param base the kernel's, for that of a module
@@ -98,28 +99,54 @@ export class Btf {
     this.#stringsAt = headerBytes + view.getUint32(16, true);
     this.#stringsEnd = this.#stringsAt + view.getUint32(20, true);
     if (typesEnd > bytes.length || this.#stringsEnd > bytes.length) throw new Error('BTF: cut');
-    this.#places = this.#index(typesAt, typesEnd);
-  }
-
-  #index(start: number, end: number): Uint32Array {
-    const places = new Uint32Array(Math.floor((end - start) / TYPE_BYTES) + 1);
-    let count = 1;
-    for (let at = start; at + TYPE_BYTES <= end; count++) {
-      places[count] = at;
-      const info = this.#view.getUint32(at + 4, true);
-      at += TYPE_BYTES + extraBytes((info >>> 24) & 0x1f, info & 0xffff);
+    if (typesAt % 4 !== 0) throw new Error('BTF: not aligned');
+    const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+    const words = new Uint32Array(aligned.buffer, aligned.byteOffset, typesEnd >>> 2);
+    this.#words = words;
+    const marks: number[] = [];
+    let count = 0;
+    for (let at = typesAt >>> 2; at + TYPE_WORDS <= words.length; count++) {
+      if (count % TYPES_A_MARK === 0) marks.push(at);
+      at += wordsOf(words, at);
     }
-    return places.slice(0, count);
+    this.#marks = marks;
+    this.length = count + 1;
   }
 
-  get length(): number {
-    return this.#places.length;
+  /** The first word of a type. @param id among ours */
+  #place(id: number): number | undefined {
+    if (id < 1 || id >= this.length) return undefined;
+    let at = this.#marks[Math.floor((id - 1) / TYPES_A_MARK)] ?? 0;
+    for (let left = (id - 1) % TYPES_A_MARK; left > 0; left--) at += wordsOf(this.#words, at);
+    return at;
+  }
+
+  /** The types that have a word of this value anywhere in their records, in order, and where. */
+  *#recordsWith(value: number): Generator<{ readonly id: number; readonly at: number; readonly found: number }> {
+    const words = this.#words;
+    const first = this.#marks[0] ?? words.length;
+    for (let found = words.indexOf(value, first); found >= 0; found = words.indexOf(value, found + 1)) {
+      let [low, high] = [0, this.#marks.length];
+      while (high - low > 1) {
+        const middle = (low + high) >> 1;
+        if ((this.#marks[middle] ?? 0) <= found) low = middle;
+        else high = middle;
+      }
+      let at = this.#marks[low] ?? 0;
+      let id = low * TYPES_A_MARK + 1;
+      for (let next = at + wordsOf(words, at); next <= found; next = at + wordsOf(words, at)) {
+        at = next;
+        id++;
+      }
+      if (id < this.length) yield { id, at, found };
+    }
   }
 
   type(id: number): BtfType {
     if (this.#base !== undefined && id <= this.#baseTypes) return this.#base.type(id);
-    const at = this.#places[id - this.#baseTypes];
-    if (at === undefined || at === 0) throw new Error(`BTF: no type ${id}`);
+    const place = this.#place(id - this.#baseTypes);
+    if (place === undefined) throw new Error(`BTF: no type ${id}`);
+    const at = place * 4;
     const info = this.#view.getUint32(at + 4, true);
     return {
       id,
@@ -135,12 +162,14 @@ export class Btf {
   find(kind: number, name: string): BtfType | undefined {
     const offset = this.#stringOffset(name);
     if (offset === undefined) return undefined;
-    for (let id = 1; id < this.#places.length; id++) {
-      const at = this.#places[id] ?? 0;
-      if (this.#view.getUint32(at, true) !== offset) continue;
-      if (((this.#view.getUint32(at + 4, true) >>> 24) & 0x1f) === kind) return this.type(this.#baseTypes + id);
+    for (const { id, at, found } of this.#recordsWith(offset)) {
+      if (found === at && this.#kindAt(at) === kind) return this.type(this.#baseTypes + id);
     }
     return undefined;
+  }
+
+  #kindAt(at: number): number {
+    return ((this.#words[at + 1] ?? 0) >>> 24) & 0x1f;
   }
 
   members(type: BtfType): BtfMember[] {
@@ -222,14 +251,9 @@ export class Btf {
   enumWithMember(member: string): Map<string, number> | undefined {
     const offset = this.#stringOffset(member);
     if (offset === undefined) return undefined;
-    for (let id = 1; id < this.#places.length; id++) {
-      const at = this.#places[id] ?? 0;
-      const info = this.#view.getUint32(at + 4, true);
-      if (((info >>> 24) & 0x1f) !== KIND.enum) continue;
-      for (let index = 0; index < (info & 0xffff); index++) {
-        if (this.#view.getUint32(at + TYPE_BYTES + 8 * index, true) === offset)
-          return this.enumValues(this.type(this.#baseTypes + id));
-      }
+    for (const { id, at, found } of this.#recordsWith(offset)) {
+      const isName = found >= at + TYPE_WORDS && (found - at - TYPE_WORDS) % 2 === 0;
+      if (isName && this.#kindAt(at) === KIND.enum) return this.enumValues(this.type(this.#baseTypes + id));
     }
     return undefined;
   }
