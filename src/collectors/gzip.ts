@@ -9,8 +9,6 @@ const LAST_BLOCK = Uint8Array.of(3, 0);
 
 /** Flushed: ends on a whole byte, and none of its blocks is the last one (zlib.h, Z_SYNC_FLUSH). */
 const FLUSHED = { level: constants.Z_BEST_SPEED, finishFlush: constants.Z_SYNC_FLUSH };
-/** For some kB: windows and tables of 48 KiB instead of 256 KiB (zconf.h). */
-const SMALL = { ...FLUSHED, windowBits: 12, memLevel: 6 };
 
 /** A text as a whole raw DEFLATE stream (RFC 1951), and what a gzip member says of it. */
 export interface Deflated {
@@ -55,7 +53,7 @@ export function gzipMember(first: readonly Uint8Array[], second: Deflated): Uint
   const length = first.reduce((sum, chunk) => sum + chunk.length, second.length);
   tail.writeUInt32LE(joinedCrc(crc, second.crc, second.length), 0);
   tail.writeUInt32LE(length % 2 ** 32, 4);
-  return joined([HEAD, ...first.map((chunk) => deflateRawSync(chunk, SMALL)), second.bytes, tail]);
+  return joined([HEAD, ...first.map((chunk) => deflateRawSync(chunk, FLUSHED)), second.bytes, tail]);
 }
 
 /** In memory of its own, which can be handed to another thread. */

@@ -62,6 +62,15 @@ describe('the agent without a configuration', () => {
     expect(plain.headers.get('content-encoding')).toBeNull();
   });
 
+  it('serves one gzip member: curl, which shows no second one, has the end of the page', () => {
+    const text = sh(
+      `curl --silent --fail --compressed --header Accept:application/openmetrics-text ${agent.url}/metrics`,
+    );
+    for (const family of ['process_start_time_seconds', 'netsonde_tcp_active_opens'])
+      expect(text).toContain(`# TYPE ${family} `);
+    expect(text.endsWith('# EOF\n')).toBe(true);
+  });
+
   it('tells how each probe does', async () => {
     const { discovery, probes } = await agent.json<ProbesReport>('/api/v1/probes');
     expect(discovery).toMatchObject({ name: 'discovery', state: 'running', reader: 'tp_btf', reason: '' });
