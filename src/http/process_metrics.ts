@@ -2,6 +2,7 @@ import { constants, type PerformanceEntry, PerformanceObserver, performance } fr
 import { getHeapSpaceStatistics } from 'node:v8';
 import { type Format, renderHead } from '#collectors/exposition.ts';
 import { renderLabels } from '#collectors/labels.ts';
+import { formatNumber } from '#collectors/number_text.ts';
 import type { TextWriter } from '#collectors/text_writer.ts';
 import { listDirectory, readText } from '#sources/procfs/read.ts';
 
@@ -67,16 +68,17 @@ export class ProcessMetrics implements Disposable {
   }
 
   write(writer: TextWriter, format: Format): void {
+    // Encoded at once: it is done anew for each page.
+    let text = '';
     for (const { samples, ...family } of this.read()) {
       if (samples.length === 0) continue;
-      writer.text(renderHead(family, format));
+      text += renderHead(family, format);
       for (const [suffix, labels, value] of samples) {
-        const text = renderLabels(labels);
-        writer.text(`${family.name}${suffix}${text === '' ? '' : `{${text}}`} `);
-        writer.number(value);
-        writer.text('\n');
+        const rendered = renderLabels(labels);
+        text += `${family.name}${suffix}${rendered === '' ? '' : `{${rendered}}`} ${formatNumber(value)}\n`;
       }
     }
+    writer.text(text);
   }
 
   /** In the order of the page; one that cannot be read here has no samples. */
