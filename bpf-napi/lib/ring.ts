@@ -47,6 +47,10 @@ const EINVAL = 22;
  * the process alive.
  */
 export class BpfRing implements Disposable {
+  // Of the class: a function made in a method holds what the others made there hold, and so the ring.
+  static readonly #notice = (ring: BpfRing) => ring.#noticed();
+  static readonly #tick = (ring: BpfRing) => ring.#turn();
+
   readonly #native: NativeRing;
   readonly #options: RingOptions;
   readonly #buffer: Uint8Array;
@@ -135,7 +139,7 @@ export class BpfRing implements Disposable {
   #watch(isWatching: boolean): void {
     if (isWatching === this.#isWatching && !this.#closed) return;
     guarded('BPF_RING', () => {
-      if (isWatching) this.#native.watch(this.#waker((ring) => ring.#noticed()));
+      if (isWatching) this.#native.watch(this.#waker(BpfRing.#notice));
       else this.#native.unwatch();
     });
     this.#isWatching = isWatching;
@@ -177,10 +181,7 @@ export class BpfRing implements Disposable {
     clearImmediate(this.#rest);
     this.#rest = isMore ? setImmediate(() => this.#turn()) : undefined;
     if (isMore || this.#isWatching) return;
-    this.#timer = setTimeout(
-      this.#waker((ring) => ring.#turn()),
-      this.#pauseMs,
-    );
+    this.#timer = setTimeout(this.#waker(BpfRing.#tick), this.#pauseMs);
     this.#timer.unref();
     this.#pauseMs = Math.min(this.#options.intervalMs, this.#pauseMs * PAUSE_GROWTH);
   }

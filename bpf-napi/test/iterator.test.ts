@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { type BpfObject, withNetns } from '../lib/index.ts';
 import { TestNamespace } from './support/namespace.ts';
 import { expectNothingLeft } from './support/nothing_left.ts';
-import { loadObject, openObject, u32 } from './support/objects.ts';
+import { canIterateMaps, loadObject, openObject, u32 } from './support/objects.ts';
 import { ownPrograms } from './support/process_state.ts';
 
 const E2BIG = 7;
@@ -15,6 +15,8 @@ const ENTRY_BYTES = 16;
 const FILLER_BYTES = 4096;
 
 expectNothingLeft();
+
+const itOfMaps = it.runIf(await canIterateMaps());
 
 const sync = (object: BpfObject, ...args: Parameters<BpfObject['readIterator']>) => object.readIterator(...args);
 const async_ = (object: BpfObject, ...args: Parameters<BpfObject['readIterator']>) => object.readIteratorAsync(...args);
@@ -45,14 +47,14 @@ describe.each([
   ['readIteratorAsync', async_],
 ])('%s', (_name, read) => {
   // 10,000 entries are 160,000 bytes: several reads, and a buffer that grows.
-  it.each([0, 1, 10_000])('gives all that it wrote of a map of %i entries', async (count) => {
+  itOfMaps.each([0, 1, 10_000])('gives all that it wrote of a map of %i entries', async (count) => {
     using object = await loadEntries(count, ['map_entries']);
     const map = object.map('entries');
     const bytes = await read(object, 'map_entries', { bytesMax: 1 << 20, map });
     expect(entriesOf(bytes)).toEqual(Array.from({ length: count }, (_, i) => [i, 1000 + i]));
   });
 
-  it('begins anew each time', async () => {
+  itOfMaps('begins anew each time', async () => {
     using object = await loadEntries(2, ['map_entries']);
     const map = object.map('entries');
     for (const expected of [2, 3]) {
@@ -62,7 +64,7 @@ describe.each([
     }
   });
 
-  it('keeps to the bound, to the byte', async () => {
+  itOfMaps('keeps to the bound, to the byte', async () => {
     using object = await loadEntries(100, ['map_entries']);
     const map = object.map('entries');
     const whole = await read(object, 'map_entries', { bytesMax: 100 * ENTRY_BYTES, map });
@@ -78,7 +80,7 @@ describe.each([
     });
   });
 
-  it('takes less than 32 KiB of one entry and refuses more', async () => {
+  itOfMaps('takes less than 32 KiB of one entry and refuses more', async () => {
     using fits = await loadEntries(3, ['map_filler'], 7);
     const bytes = await read(fits, 'map_filler', { bytesMax: 1 << 20, map: fits.map('entries') });
     expect(bytes).toHaveLength(3 * 7 * FILLER_BYTES);
@@ -90,7 +92,7 @@ describe.each([
     });
   });
 
-  it('refuses what is no iterator, and one of maps without a map', async () => {
+  itOfMaps('refuses what is no iterator, and one of maps without a map', async () => {
     using object = await loadEntries(1, ['map_entries', 'no_iterator']);
     await expect(async () => read(object, 'no_iterator', { bytesMax: 8 })).rejects.toMatchObject({
       code: 'BPF_ITERATOR',
@@ -132,7 +134,7 @@ it('an iterator that the kernel does not have is named at the load', async () =>
   });
 });
 
-it('a walk goes to its end where the object is closed meanwhile, and then lets go', async () => {
+itOfMaps('a walk goes to its end where the object is closed meanwhile, and then lets go', async () => {
   const object = await loadEntries(10_000, ['map_entries']);
   const map = object.map('entries');
   const walks = [1, 2, 3].map(() => object.readIteratorAsync('map_entries', { bytesMax: 1 << 20, map }));
@@ -140,7 +142,7 @@ it('a walk goes to its end where the object is closed meanwhile, and then lets g
   for (const bytes of await Promise.all(walks)) expect(bytes).toHaveLength(10_000 * ENTRY_BYTES);
 });
 
-it('nothing stays after 500 walks', async () => {
+itOfMaps('nothing stays after 500 walks', async () => {
   using object = await loadEntries(10, ['map_entries']);
   const map = object.map('entries');
   for (let i = 0; i < 250; i++) {

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { delimiter, dirname, join } from 'node:path';
-import { BpfObject } from '../../lib/index.ts';
+import { BpfError, BpfObject } from '../../lib/index.ts';
 
+const EPERM = 1;
 const ROOT = join(import.meta.dirname, '../..');
 
 // Does nothing where all is up to date. The Makefile asks Node for paths, and must ask the one that runs the tests.
@@ -31,4 +32,16 @@ export async function loadObject(name: string, programs: readonly string[]): Pro
 
 export function u32(value: number): Uint8Array {
   return new Uint8Array(Uint32Array.of(value).buffer);
+}
+
+/** Some kernels let nobody load an iterator over the entries of a map, though they have it. */
+export async function canIterateMaps(): Promise<boolean> {
+  using object = await openObject('iterators', ['map_entries']);
+  try {
+    await object.load();
+    return true;
+  } catch (error) {
+    if (error instanceof BpfError && error.errno === EPERM) return false;
+    throw error;
+  }
 }
