@@ -40,6 +40,9 @@ async function bundlePage(): Promise<string[]> {
 }
 
 const metafile = await bundleAgent();
+// What is in which file, for a test.
+mkdirSync('.cache', { recursive: true });
+writeFileSync('.cache/bundle.json', JSON.stringify(metafile));
 for (const name of globSync('dist/*.js{,.map}')) if (!(name in metafile.outputs)) rmSync(name);
 
 const inputs = [...Object.keys(metafile.inputs), ...(await bundlePage())];

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
+import { dirname, join } from 'node:path';
 import { build, type Metafile, type Plugin } from 'esbuild';
 
 const KUBERNETES = 'kubernetes';
@@ -14,17 +15,17 @@ const kubernetesApart: Plugin = {
     context.onResolve({ filter: /[/#]kubernetes\/session\.ts$/, namespace: 'file' }, ({ kind }) =>
       kind === 'dynamic-import' ? { path: `./${KUBERNETES}.js`, external: true } : undefined,
     );
-    context.onResolve({ filter: /./ }, async ({ path, pluginData, ...options }) => {
-      const { importer } = options;
-      if (
-        pluginData === 'resolved' ||
-        !(path.includes('@kubernetes/client-node') || importer.includes('@kubernetes/client-node'))
-      ) {
-        return undefined;
-      }
-      const found = await context.resolve(path, { ...options, pluginData: 'resolved' });
-      return found.path.includes('@kubernetes/client-node') ? { ...found, sideEffects: false } : found;
-    });
+    // Its files name each other in full, 10,000 times: to ask esbuild for the place of each takes more than half of the build.
+    context.onResolve({ filter: /^\.\.?\/.*\.js$/, namespace: 'file' }, ({ path, importer }) =>
+      importer.split('/node_modules/').at(-1)?.startsWith('@kubernetes/client-node/')
+        ? { path: join(dirname(importer), path), sideEffects: false }
+        : undefined,
+    );
+    context.onResolve({ filter: /^@kubernetes\/client-node/ }, async ({ path, pluginData, ...options }) =>
+      pluginData === 'resolved'
+        ? undefined
+        : { ...(await context.resolve(path, { ...options, pluginData: 'resolved' })), sideEffects: false },
+    );
   },
 };
 
@@ -93,10 +94,10 @@ const lighter = (replaced: Set<string>): Plugin => ({
 /**
  * Bundles the agent into dist/: starting from the sources takes twice the memory and three times as long. Names are kept, so
  * that stacks and profiles can be read.
- * @param write false for the account of what would be in it
+ * @returns what is in which file
  * @throws where a file that is to be replaced is not asked for
  */
-export async function bundleAgent({ write = true } = {}): Promise<Metafile> {
+export async function bundleAgent(): Promise<Metafile> {
   const replaced = new Set<string>();
   const { metafile } = await build({
     entryPoints: {
@@ -120,7 +121,6 @@ export async function bundleAgent({ write = true } = {}): Promise<Metafile> {
     legalComments: 'none',
     logLevel: 'warning',
     metafile: true,
-    write,
     // Packages in the older module format call require() for what Node.js has built in.
     banner: {
       js: [
