@@ -222,7 +222,8 @@ describe('a server in trouble', () => {
     way.publish(makeEvents(3_000));
     const ledger = await way.settled('loki');
     expect(ledger).toMatchObject({ delivered: 0, dropped: { rejected: 3_000 } });
-    expect(loki.requests.length).toBeLessThan(200);
+    // A hundred alone, as many parts that they were in, and what is left of those.
+    expect(loki.requests.length).toBeLessThan(230);
   });
 });
 
