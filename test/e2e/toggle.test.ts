@@ -5,7 +5,8 @@ import { afterAll, beforeAll, it } from 'vitest';
 import { HostPair } from '../support/hosts.ts';
 import { prepare, rewrite, swap, toggle } from '../support/toggle.ts';
 
-const TIMES = 50;
+/** More of them are in the soak test. */
+const TIMES = 20;
 
 let pair: HostPair;
 

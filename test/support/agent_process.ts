@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { request } from 'node:http';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -7,6 +7,16 @@ import { createGunzip } from 'node:zlib';
 import { checkAnswer } from './contract.ts';
 import { type Exposition, parseExposition } from './exposition.ts';
 import { eventually } from './oracle.ts';
+
+/** Undefined where it has gone. */
+function readLink(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return undefined;
+  }
+}
 
 export const BIN = fileURLToPath(new URL('../../bin/netsonde', import.meta.url));
 
@@ -122,6 +132,12 @@ export class AgentProcess implements AsyncDisposable {
 
   get descriptors(): number {
     return readdirSync(`/proc/${this.pid}/fd`).length;
+  }
+
+  /** How many of its descriptors are such a thing. */
+  descriptorsOf(thing: string): number {
+    const folder = `/proc/${this.pid}/fd`;
+    return readdirSync(folder).filter((fd) => readLink(`${folder}/${fd}`) === thing).length;
   }
 
   /** Ids of the BPF programs that the agent holds. */

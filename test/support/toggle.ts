@@ -88,6 +88,8 @@ export async function toggle(
   await using agent = await AgentProcess.serve(['--config', join(directory, 'config.yaml')], [], HEAP_PROBE);
   await agent.page();
   await eventually(async () => expect(await states(agent)).not.toContain('starting'));
+  // Of the thread that follows the configuration, and of the one that follows the names of namespaces.
+  await eventually(() => expect(agent.descriptorsOf('anon_inode:inotify')).toBe(2));
   await settle(agent);
   const before = { descriptors: agent.descriptors, programs: agent.programs.length };
   const on = { states: await states(agent), switched: PROGRAMS + (await programsOf(agent, OF_FUNCTIONS)) };

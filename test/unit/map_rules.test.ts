@@ -20,6 +20,8 @@ const RULES = {
     'event_ledgers',
     'mib_scratch',
     'misses',
+    'netdev_effort_cell',
+    'netdev_offsets',
     'owner_current',
     'owner_scratch',
     'packet_deliveries',
@@ -40,6 +42,8 @@ const RULES = {
   rows: ['block_histograms', 'counts', 'kernel_histograms', 'socket_histograms', 'transmit_histograms'],
   /** Written by user space, so many namespaces of each owner. */
   listed: ['aimed_netns', 'owners'],
+  /** Written by user space, once: the kinds of devices that the kernel has. */
+  told: ['netdev_kinds'],
   /** A ring of which a slot has a part. */
   ring: ['events'],
   /** An array that is found by a hash: the later one wins, and who was there is counted as untracked. */
@@ -47,7 +51,16 @@ const RULES = {
   /** As many as there are requests or sockets: its memory comes and goes with them. */
   device: ['block_requests', 'socket_states', 'virtio_commands'],
   /** Rows of a walk, which user space reads before the next one. */
-  walk: ['conntrack_rows', 'mib_rows', 'netns_rows', 'qdisc_rows', 'sock_places', 'sock_rows', 'task_rows'],
+  walk: [
+    'conntrack_rows',
+    'mib_rows',
+    'netdev_rows',
+    'netns_rows',
+    'qdisc_rows',
+    'sock_places',
+    'sock_rows',
+    'task_rows',
+  ],
   /** Rows of a walk, so many of each slot. */
   walkBySlot: ['tcp_accept_queues', 'tcp_listeners', 'tcp_rows'],
   /** Births and deaths: so many births of an owner in a second, and deaths only of who was told of. */

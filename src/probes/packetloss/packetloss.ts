@@ -190,7 +190,7 @@ export const packetloss = defineProbe({
       'Only what this kernel drops: not what is lost on the wire, in a switch, or in the device before the kernel has it.',
       'A packet is lost where somebody decided so or something ran out, or where a packet for this host alone asked for something that nobody gave: a SYN, a datagram, an echo request. The other packets that the kernel frees unused are in `netsonde_packet_discards_total` and have no event.',
       'Kernels before 5.17 give no reasons, those before 6.11 do not tell the receiving socket: what the rule cannot tell there is in the class `unclassified`.',
-      'A packet that has left its device and has no socket is counted on the node.',
+      'A packet that has left its device and has no socket is counted on the node. So are fragments whose rest never came where the CPU of their timer is idle: since Linux 6.9 another CPU runs it.',
       'More than `limit` drops a second of one Pod are counted, and have no event.',
       'A Pod has room for 48 rows, by namespace and reason; what is more is counted under the reason `other`. What is lost in namespaces that nobody has listed (yet) is counted as the pod `unlisted`.',
     ],
