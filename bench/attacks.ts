@@ -111,13 +111,14 @@ const ATTACKS: readonly Attack[] = [
 /** What hostile Pods, clients and files cost the agent and its other users, at full scale; each attack has an agent of its own. */
 export async function benchAttacks(): Promise<Row[]> {
   await using many = await ManyNetns.create(NEIGHBORS);
-  using oracle = await FreesOracle.open(NO_SUBNET);
   const rows: Row[] = [];
-  for (const attack of ATTACKS) rows.push(...(await measure(attack, oracle, many)));
+  for (const attack of ATTACKS) rows.push(...(await measure(attack, many)));
   return rows;
 }
 
-async function measure(attack: Attack, oracle: FreesOracle, many: ManyNetns): Promise<Row[]> {
+async function measure(attack: Attack, many: ManyNetns): Promise<Row[]> {
+  // One for each: the kernel gives the numbers of namespaces that have gone to new ones.
+  using oracle = await FreesOracle.open(NO_SUBNET);
   await using held = new AsyncDisposableStack();
   const folder = mkdtempSync(join(tmpdir(), 'attacks-'));
   held.defer(() => rmSync(folder, { recursive: true, force: true }));
@@ -224,10 +225,17 @@ async function watch(agent: AgentProcess, victim: TestNetns, lost: { packets: nu
   return looks;
 }
 
+/** Until it was answered: a connection that is closed for want of room is opened again, as a kubelet would. */
 async function timed(work: () => Promise<void>): Promise<number> {
   const startMs = performance.now();
-  await work();
-  return performance.now() - startMs;
+  for (;;) {
+    try {
+      await work();
+      return performance.now() - startMs;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error;
+    }
+  }
 }
 
 function residentKiB({ pid }: AgentProcess): number {
