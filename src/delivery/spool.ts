@@ -220,6 +220,8 @@ export class Spool implements RecordBuffer {
         this.#succeed();
       }
     } catch (error) {
+      // Whether one that hung is back, the next step tells, though nothing may be left to write.
+      if (error instanceof FileSystemHangs) this.#failedWriting = false;
       this.#fail(error as Error);
     }
   }

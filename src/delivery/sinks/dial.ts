@@ -4,6 +4,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { promisify } from 'node:util';
 import type { HttpConfig } from '#config/sinks.ts';
+import { unlessAborted } from '#core/deadline.ts';
 import { boundInterim } from '#core/interim.ts';
 import type { Files } from '#files/files.ts';
 import { Unavailable } from '../sink.ts';
@@ -71,7 +72,8 @@ export class Dialer {
     const name = hostOf(hostname);
     const port = given === '' ? (protocol === 'https:' ? 443 : 80) : Number(given);
     progress.waitsFor = `DNS had no answer for ${name}: does the resolver of the node work?`;
-    const addresses = isIP(name) === 0 ? await within(this.#resolve(name), signal) : [{ address: name, family: 0 }];
+    const addresses =
+      isIP(name) === 0 ? await unlessAborted(this.#resolve(name), signal) : [{ address: name, family: 0 }];
     const ordered = alternate(addresses).map(({ address }) => address);
     if (ordered.length === 0) throw new Unavailable(`${name} has no address`);
     progress.waitsFor = `nothing answered a connection to ${ordered.map((at) => placeOf(at, port)).join(' and ')}: is the address right, and no firewall or NetworkPolicy in between?`;
@@ -119,7 +121,7 @@ export class Dialer {
 
   async #secure(socket: Socket, signal: AbortSignal, progress: Progress): Promise<Socket> {
     progress.waitsFor = 'the TLS handshake had no end';
-    const options = await within(tlsOptions(this.#config, hostOf(this.#url.hostname), this.#files), signal);
+    const options = await unlessAborted(tlsOptions(this.#config, hostOf(this.#url.hostname), this.#files), signal);
     const secure = connectTls({ ...options, socket, ALPNProtocols: ['http/1.1'] });
     await opened(secure, 'secureConnect', signal);
     return secure;
@@ -181,7 +183,7 @@ async function connectFirst(
   promise.catch(() => undefined);
   next();
   try {
-    const winner = await within(promise, signal);
+    const winner = await unlessAborted(promise, signal);
     sockets.splice(sockets.indexOf(winner), 1);
     return winner;
   } finally {
@@ -196,21 +198,8 @@ function opened(socket: Socket, event: string, signal: AbortSignal): Promise<voi
   socket.once(event, () => resolve());
   socket.once('error', reject);
   socket.once('close', () => reject(new Error('the server closed the connection')));
-  return within(promise, signal).catch((error) => {
+  return unlessAborted(promise, signal).catch((error) => {
     socket.on('error', () => undefined).destroy();
     throw error;
   });
-}
-
-/** The outcome of a promise, or a rejection as soon as the signal says so. */
-async function within<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const { promise, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(signal.reason);
-  signal.addEventListener('abort', abort);
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
 }
