@@ -156,6 +156,10 @@ export class NetnsRegistry implements NetnsIndex {
     return this.#dead.has(id) || this.#unowned.has(id) || this.#unshown.has(id);
   }
 
+  isNobodys(id: NetnsId): boolean {
+    return (this.#unowned.has(id) || this.#unshown.has(id)) && !this.#retired.has(id);
+  }
+
   /** Whether nobody was found for the namespace, though it is no longer young: its owner will hardly appear any more. */
   isUnowned(id: NetnsId): boolean {
     const listedMs = this.#unowned.get(id);

@@ -14,6 +14,8 @@ export interface NetnsIndex {
   snapshot(): readonly NetnsEntry[];
   /** The namespace of the node itself; undefined until the first scan. */
   readonly node: NetnsEntry | undefined;
+  /** Whether the namespace is alive and nobody's: nothing is shown of it, and a process makes thousands of them. */
+  isNobodys(id: NetnsId): boolean;
   /** Why some namespaces, though they may be Pods', are not seen; undefined where all are. */
   readonly visibilityGap: string | undefined;
   /** Directory of a process that is in the namespace now; undefined where none is left. */

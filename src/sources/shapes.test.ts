@@ -36,7 +36,7 @@ const WALKS: Readonly<Record<string, Walk>> = {
     },
     open: async ({ bpf, cpus }) => {
       const enumWithMember = (member: string) => (member === '__TCP_MIB_MAX' ? FIELDS : undefined);
-      const pass = await MibPass.open(bpf, cpus, undefined, new MibIndex({ enumWithMember }));
+      const pass = await MibPass.open(bpf, cpus, undefined, undefined, new MibIndex({ enumWithMember }));
       return {
         values: async (cycle) => {
           const snapshot = await pass.read(cycle);

@@ -198,7 +198,7 @@ it('a table that the pass lacks is read from the files alone', async () => {
 });
 
 it(`slices miss, double and tear no row while ${CHURN} namespaces come and go`, async () => {
-  using small = await MibPass.open(bpf, cpus, 8);
+  using small = await MibPass.open(bpf, cpus, () => false, 8);
   const still = rowsOf(await small.read(freeCycle()));
   const churn = spawn('sh', ['-c', `for i in $(seq ${CHURN}); do unshare -n true; done`], { stdio: 'inherit' });
   let running = true;

@@ -58,7 +58,7 @@ function ended(child: ChildProcess): Promise<unknown> {
 
 beforeAll(async () => {
   pass = resources.use(await DevicesPass.open(bpf, cpus));
-  sliced = resources.use(await DevicesPass.open(bpf, cpus, 1));
+  sliced = resources.use(await DevicesPass.open(bpf, cpus, () => false, 1));
   netns = resources.use(new TestNetns());
 });
 

@@ -17,6 +17,9 @@
  *
  * Run by BPF_PROG_TEST_RUN as a raw tracepoint program, which the kernel runs under rcu_read_lock();
  * such a program is never attached.
+ *
+ * A slice begins at a number of entries from the start, or where the last slice of the object ended. To count the
+ * entries anew for each slice takes longer than reading them once they are thousands: a walk would take the square.
  */
 
 #define NETNS_WALK_MAX (1 << 16) /* entries of one walk; more would mean that the list is broken */
@@ -39,13 +42,22 @@ SHARED_ENUM(netns_flag);
 
 struct netns_walk {
 	struct list_head *position, *start;
+	struct list_head *last; /* of the last row */
 	const struct proc_ns_operations *ops;
 	__u32 skip, left, rows;
 	__u32 after_head, done;
 };
 
+/* Where the last slice of this object ended. */
+static __u64 netns_cursor, netns_cursor_cookie;
+
 /* Writes row number walk->rows; false ends the slice. */
 typedef bool (*netns_row_fn)(struct netns_walk *walk, struct net *net, __u32 flags);
+
+static __always_inline struct net *netns_at(const struct list_head *position)
+{
+	return (void *)position - bpf_core_field_offset(struct net, list);
+}
 
 static __always_inline bool netns_is_dying(struct net *net)
 {
@@ -62,7 +74,7 @@ static __always_inline bool netns_is_dying(struct net *net)
 static __always_inline long netns_walk_step(__u64 step, struct netns_walk *walk, netns_row_fn row)
 {
 	struct list_head *position = walk->position;
-	struct net *net = (void *)position - bpf_core_field_offset(struct net, list);
+	struct net *net = netns_at(position);
 	__u32 flags = 0;
 
 	if (step && position == walk->start) {
@@ -84,6 +96,7 @@ static __always_inline long netns_walk_step(__u64 step, struct netns_walk *walk,
 	if (!walk->left)
 		return 1;
 	walk->left--;
+	walk->last = position;
 	if (netns_is_dying(net))
 		flags |= NETNS_DYING;
 	if (!row(walk, net, flags))
@@ -92,7 +105,25 @@ static __always_inline long netns_walk_step(__u64 step, struct netns_walk *walk,
 	return 0;
 }
 
-static __always_inline void netns_walk_begin(struct netns_walk *walk, __u32 skip, __u32 count)
+/*
+ * Whether what the last slice ended at is still the same namespace, and in the list: what has left it has a poisoned
+ * link back (kernel: list_del_rcu()), and what has its memory now has another cookie.
+ */
+static __always_inline bool netns_cursor_holds(void)
+{
+	struct list_head *position = (void *)netns_cursor;
+	struct net *net = netns_at(position);
+
+	return position && BPF_CORE_READ(net, net_cookie) == netns_cursor_cookie &&
+	       BPF_CORE_READ(position, prev, next) == position;
+}
+
+/*
+ * @skip: entries before the first row
+ * @goes_on: begin at the last row of the slice before instead, where that can be done
+ * Returns whether it does.
+ */
+static __always_inline bool netns_walk_begin(struct netns_walk *walk, __u32 skip, __u32 count, bool goes_on)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct net *net = BPF_CORE_READ(task, nsproxy, net_ns);
@@ -101,12 +132,20 @@ static __always_inline void netns_walk_begin(struct netns_walk *walk, __u32 skip
 	walk->ops = BPF_CORE_READ(net, ns.ops);
 	walk->skip = skip;
 	walk->left = count;
+	if (!goes_on || !netns_cursor_holds())
+		return false;
+	walk->position = (void *)netns_cursor;
+	walk->skip = 0;
+	return true;
 }
 
 static __always_inline int netns_walk_result(const struct netns_walk *walk)
 {
+	struct net *last = netns_at(walk->last);
 	__u32 result = walk->rows;
 
+	netns_cursor = (__u64)walk->last;
+	netns_cursor_cookie = walk->last ? BPF_CORE_READ(last, net_cookie) : 0;
 	if (walk->done)
 		result |= NETNS_WALK_DONE;
 	if (walk->done && walk->after_head)

@@ -271,7 +271,7 @@ int BPF_PROG(work_starts, struct work_struct *work)
 	state->steps = NETNS_WALK_MAX;
 	walk.cpus.anchor = percpu_anchor_base();
 	walk.cpus.count = possible_cpus;
-	netns_walk_begin(&walk.netns, 0, *(volatile __u32 *)&state->steps);
+	netns_walk_begin(&walk.netns, 0, *(volatile __u32 *)&state->steps, false);
 	bpf_loop(NETNS_WALK_MAX, step, &walk, 0);
 	return 0;
 }

@@ -160,7 +160,10 @@ static __always_inline __u32 find_slot(void)
 	return search.slot;
 }
 
-/* args: namespaces to skip, rows to write, CPUs in percpu_cpus. Returns 0 where there is nothing to read. */
+/*
+ * args: namespaces to skip, rows to write, CPUs in percpu_cpus, whether it goes on at the last row before.
+ * Returns 0 where there is nothing to read.
+ */
 SEC("raw_tp/sys_enter")
 int conntrack_read(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -168,7 +171,7 @@ int conntrack_read(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!walk.slot)
 		return 0;
-	netns_walk_begin(&walk.netns, ctx->args[0], ctx->args[1]);
+	netns_walk_begin(&walk.netns, ctx->args[0], ctx->args[1], ctx->args[3]);
 	bpf_loop(NETNS_WALK_MAX, step, &walk, 0);
 	return netns_walk_result(&walk.netns);
 }

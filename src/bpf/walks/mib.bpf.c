@@ -18,13 +18,13 @@ static long step(__u64 index, struct mib_walk *walk)
 	return netns_walk_step(index, &walk->netns, write_row);
 }
 
-/* args: namespaces to skip, rows to write, CPUs in percpu_cpus. */
+/* args: namespaces to skip, rows to write, CPUs in percpu_cpus, whether it goes on at the last row before. */
 SEC("raw_tp/sys_enter")
 int mib_read(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct mib_walk walk = {.cpus = {.anchor = percpu_anchor_base(), .count = ctx->args[2]}};
 
-	netns_walk_begin(&walk.netns, ctx->args[0], ctx->args[1]);
+	netns_walk_begin(&walk.netns, ctx->args[0], ctx->args[1], ctx->args[3]);
 	bpf_loop(NETNS_WALK_MAX, step, &walk, 0);
 	return netns_walk_result(&walk.netns);
 }

@@ -70,9 +70,12 @@ const volatile __u8 dstats_words[DSTATS_WORDS];
 
 static struct {
 	__u64 deadline;
-	__u64 position, head, net, cookie;
+	__u64 position, head, net, cookie, last;
 	__u32 flags, skip, left, rows, cpus, stopped;
 } walk;
+
+/* The place of the last row among the devices of its namespace, kept from slice to slice. */
+static __u32 last_device;
 
 /* What is being summed. */
 static struct {
@@ -529,6 +532,8 @@ static long device_step(__u64 index, void *context)
 		return 1;
 	}
 	write_device((void *)position - bpf_core_field_offset(struct net_device, dev_list), row);
+	walk.last = walk.net;
+	last_device = index;
 	walk.left--;
 	walk.rows++;
 	if (walk.rows < ROWS_MIN || bpf_ktime_get_ns() < walk.deadline)
@@ -577,7 +582,10 @@ static __always_inline void count_effort(__u64 ns)
 		effort->longest_ns = ns;
 }
 
-/* args: devices to skip, rows to write, CPUs in percpu_cpus, nanoseconds that a call may take. */
+/*
+ * args: devices to skip, rows to write, CPUs in percpu_cpus, nanoseconds that a call may take, whether it goes on at
+ * the last row before.
+ */
 SEC("raw_tp/sys_enter")
 int netdev_read(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -592,9 +600,11 @@ int netdev_read(struct bpf_raw_tracepoint_args *ctx)
 	bpf_loop(walk.cpus, find_offset, &base, 0);
 	if (walk.stopped)
 		return 0;
-	netns_walk_begin(&netns, 0, NETNS_WALK_MAX);
+	if (netns_walk_begin(&netns, 0, NETNS_WALK_MAX, ctx->args[4]))
+		walk.skip = last_device;
 	bpf_loop(NETNS_WALK_MAX, step, &netns, 0);
 	netns.rows = walk.rows;
+	netns.last = walk.last ? (void *)walk.last + bpf_core_field_offset(struct net, list) : NULL;
 	count_effort(bpf_ktime_get_ns() - start);
 	return netns_walk_result(&netns);
 }

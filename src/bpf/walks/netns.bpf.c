@@ -63,13 +63,13 @@ static long step(__u64 index, struct netns_walk *walk)
 	return netns_walk_step(index, walk, write_row);
 }
 
-/* args: namespaces to skip, rows to write. */
+/* args: namespaces to skip, rows to write, whether it goes on at the last row of the slice before. */
 SEC("raw_tp/sys_enter")
 int netns_list(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct netns_walk walk = {};
 
-	netns_walk_begin(&walk, ctx->args[0], ctx->args[1]);
+	netns_walk_begin(&walk, ctx->args[0], ctx->args[1], ctx->args[2]);
 	bpf_loop(NETNS_WALK_MAX, step, &walk, 0);
 	return netns_walk_result(&walk);
 }

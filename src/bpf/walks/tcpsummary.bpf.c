@@ -262,7 +262,7 @@ int tcp_count(struct bpf_raw_tracepoint_args *ctx)
 	walk.expired = walk.cost = 0;
 	walk.listeners_only = ctx->args[2];
 	if (!walk.listeners_only) {
-		netns_walk_begin(&netns, 0, NETNS_WALK_MAX);
+		netns_walk_begin(&netns, 0, NETNS_WALK_MAX, false);
 		bpf_loop(NETNS_WALK_MAX, step, &netns, 0);
 	}
 	if (walk.listeners_only || netns.done)

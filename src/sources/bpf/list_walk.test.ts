@@ -9,15 +9,21 @@ const STARTS_INITIAL = 2 ** 30;
 /** A list of namespaces that is read in slices, as the program does, and that changes between two of them. */
 class FakeList {
   ids: number[];
+  /** Entries that were gone through. */
+  steps = 0;
   #slice: number[] = [];
 
   constructor(ids: number[]) {
     this.ids = ids;
   }
 
-  read(skip: number, count: number): number {
-    this.#slice = this.ids.slice(skip, skip + count);
-    const done = skip + count > this.ids.length;
+  /** Goes on at the last entry of the slice before where that is still in the list. */
+  read(skip: number, count: number, goesOn: bigint): number {
+    const last = goesOn === 1n ? this.ids.indexOf(this.#slice.at(-1) ?? Number.NaN) : -1;
+    const from = last < 0 ? skip : last;
+    this.#slice = this.ids.slice(from, from + count);
+    this.steps += (last < 0 ? skip : 0) + this.#slice.length;
+    const done = from + count > this.ids.length;
     return this.#slice.length + (done ? DONE + STARTS_INITIAL : 0);
   }
 
@@ -29,33 +35,41 @@ class FakeList {
 it('visits every namespace once, whatever comes and goes between two slices', async () => {
   const change = fc.record({ removed: fc.array(fc.nat()), added: fc.nat({ max: 3 }), addedAt: fc.nat() });
   await fc.assert(
-    fc.asyncProperty(fc.integer({ min: 1, max: 60 }), fc.array(change, { maxLength: 20 }), async (length, changes) => {
-      const list = new FakeList(Array.from({ length }, (_, index) => index + 1));
-      const always = new Set(list.ids);
-      let nextId = 1_000;
-      const pending = [...changes];
-      const visited: number[] = [];
-      const walk = new ListWalk(8, 4);
-      await walk.run(
-        (skip, count) => {
-          const result = list.read(skip, count);
-          const now = pending.shift();
-          // The change comes after the slice was read. The walk's own namespace, the first, stays.
-          for (const at of now?.removed ?? []) {
-            const [gone] = list.ids.length > 1 ? list.ids.splice(1 + (at % (list.ids.length - 1)), 1) : [];
-            if (gone !== undefined) always.delete(gone);
-          }
-          for (let index = 0; index < (now?.added ?? 0); index++) {
-            list.ids.splice(1 + ((now?.addedAt ?? 0) % list.ids.length), 0, nextId++);
-          }
-          return result;
-        },
-        { key: (index) => list.cookie(index), row: (index) => visited.push(list.cookie(index)) },
-        freeCycle(),
-      );
-      expect(new Set(visited).size).toBe(visited.length);
-      for (const id of always) expect(visited).toContain(id);
-    }),
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 60 }),
+      fc.array(change, { maxLength: 20 }),
+      fc.boolean(),
+      async (length, changes, hasOther) => {
+        const list = new FakeList(Array.from({ length }, (_, index) => index + 1));
+        const always = new Set(list.ids);
+        let nextId = 1_000;
+        let other = 0;
+        const pending = [...changes];
+        const visited: number[] = [];
+        const walk = new ListWalk(8, 4);
+        await walk.run(
+          (skip, count, goesOn) => {
+            // Another walk of the same program has run meanwhile.
+            if (hasOther) list.read(other++ % list.ids.length, 3, 0n);
+            const result = list.read(skip, count, goesOn);
+            const now = pending.shift();
+            // The change comes after the slice was read. The walk's own namespace, the first, stays.
+            for (const at of now?.removed ?? []) {
+              const [gone] = list.ids.length > 1 ? list.ids.splice(1 + (at % (list.ids.length - 1)), 1) : [];
+              if (gone !== undefined) always.delete(gone);
+            }
+            for (let index = 0; index < (now?.added ?? 0); index++) {
+              list.ids.splice(1 + ((now?.addedAt ?? 0) % list.ids.length), 0, nextId++);
+            }
+            return result;
+          },
+          { key: (index) => list.cookie(index), row: (index) => visited.push(list.cookie(index)) },
+          freeCycle(),
+        );
+        expect(new Set(visited).size).toBe(visited.length);
+        for (const id of always) expect(visited).toContain(id);
+      },
+    ),
     { numRuns: 300 },
   );
 });
@@ -63,11 +77,32 @@ it('visits every namespace once, whatever comes and goes between two slices', as
 it('tells that the walk started in the initial namespace', async () => {
   const list = new FakeList([7]);
   const visitor = { key: (index: number) => list.cookie(index), row: () => undefined };
-  const outcome = await new ListWalk(8, 4).run((skip, count) => list.read(skip, count), visitor, freeCycle());
+  const outcome = await new ListWalk(8, 4).run(
+    (skip, count, goesOn) => list.read(skip, count, goesOn),
+    visitor,
+    freeCycle(),
+  );
   expect(outcome).toEqual({ startsInitial: true });
 });
 
 it('gives up on a program that never gets anywhere', async () => {
   const visitor = { key: () => 0, row: () => undefined };
   await expect(new ListWalk(8, 4).run(() => 0, visitor, freeCycle())).rejects.toThrow(/does not get on/);
+});
+
+it('goes through the list once, however long it is', async () => {
+  const list = new FakeList(Array.from({ length: 5_000 }, (_, index) => index + 1));
+  const visited: number[] = [];
+  let slices = 0;
+  await new ListWalk(8, 4).run(
+    (skip, count, goesOn) => {
+      slices++;
+      return list.read(skip, count, goesOn);
+    },
+    { key: (index) => list.cookie(index), row: (index) => visited.push(list.cookie(index)) },
+    freeCycle(),
+  );
+  expect(visited).toEqual(list.ids);
+  // The last entry of each slice is the first of the next.
+  expect(list.steps).toBeLessThanOrEqual(list.ids.length + slices);
 });

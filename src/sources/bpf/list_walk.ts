@@ -15,8 +15,11 @@ export function rowsOf(result: number): number {
 const SLICE_MS = 0.3;
 const ROWS_MIN = 4;
 
-/** Runs the program for `count` rows from `skip` on, and gives its result. */
-export type RunSlice = (skip: number, count: number) => number;
+/**
+ * Runs the program for `count` rows from `skip` on, and gives its result.
+ * @param goesOn 1: begin at the last row of the slice before instead, where the program can; 0: count from the start
+ */
+export type RunSlice = (skip: number, count: number, goesOn: bigint) => number;
 
 export interface WalkVisitor {
   /** What names row `index` of the last slice for good: a namespace's cookie, a process's number. */
@@ -28,8 +31,9 @@ export interface WalkVisitor {
 /**
  * Walks a list of the kernel, of all network namespaces or of all processes, in slices, so that no run holds its CPU for
  * long, and visits each entry exactly once, though some come and go between two slices. Each slice starts at the last row
- * of the one before: if that one is not there any more, entries before it have gone and the rest has moved up, so the walk
- * steps back until it meets a row that it knows.
+ * of the one before, which the program remembers. Where that one is not there any more, or another walk has run meanwhile, its place is
+ * counted from the start: entries before it may have gone and the rest have moved up, so the walk then steps back until it meets a row
+ * that it knows.
  */
 export class ListWalk {
   readonly #rowsMax: number;
@@ -48,32 +52,30 @@ export class ListWalk {
   async run(run: RunSlice, visitor: WalkVisitor, cycle: Cycle): Promise<{ startsInitial: boolean }> {
     const seen = new Set<Counter>();
     let next = 0;
+    let goesOn = false;
     for (let back = 1; ; ) {
       const skip = Math.max(0, next - 1);
-      const result = this.#timed(run, skip);
+      const result = this.#timed(run, skip, goesOn);
       const rows = rowsOf(result);
-      if (next > 0 && (rows === 0 || !seen.has(visitor.key(0)))) {
+      const isKnown = next === 0 || (rows > 0 && seen.has(visitor.key(0)));
+      if (isKnown) {
+        visitNew(rows, seen, visitor);
+        back = 1;
+        next = skip + rows;
+        if (result >= DONE) return { startsInitial: (result & STARTS_INITIAL) !== 0 };
+        if (rows === 0) throw new Error('the walk over a list of the kernel does not get on');
+        await cycle.pause();
+      } else if (!goesOn) {
         next = Math.max(0, next - back);
         back *= 2;
-        continue;
       }
-      back = 1;
-      for (let index = 0; index < rows; index++) {
-        const key = visitor.key(index);
-        if (seen.has(key)) continue;
-        seen.add(key);
-        visitor.row(index);
-      }
-      next = skip + rows;
-      if (result >= DONE) return { startsInitial: (result & STARTS_INITIAL) !== 0 };
-      if (rows === 0) throw new Error('the walk over a list of the kernel does not get on');
-      await cycle.pause();
+      goesOn = isKnown;
     }
   }
 
-  #timed(run: RunSlice, skip: number): number {
+  #timed(run: RunSlice, skip: number, goesOn: boolean): number {
     const start = performance.now();
-    const result = run(skip, this.#rows);
+    const result = run(skip, this.#rows, goesOn ? 1n : 0n);
     const took = performance.now() - start;
     const rows = rowsOf(result);
     if (rows > 0) {
@@ -82,5 +84,14 @@ export class ListWalk {
       this.#rows = Math.max(ROWS_MIN, Math.min(this.#rowsMax, fitting, this.#rows * 2));
     }
     return result;
+  }
+}
+
+function visitNew(rows: number, seen: Set<Counter>, visitor: WalkVisitor): void {
+  for (let index = 0; index < rows; index++) {
+    const key = visitor.key(index);
+    if (seen.has(key)) continue;
+    seen.add(key);
+    visitor.row(index);
   }
 }

@@ -33,8 +33,8 @@ export class NetnsList {
     const flags: number[] = [];
     const place = (index: number) => index * netnsRow.SIZE;
     const { startsInitial } = await this.#walk.run(
-      (skip, count) => {
-        const result = this.#object.run('netns_list', BigUint64Array.of(BigInt(skip), BigInt(count)));
+      (skip, count, goesOn) => {
+        const result = this.#object.run('netns_list', BigUint64Array.of(BigInt(skip), BigInt(count), goesOn));
         this.#object.map('netns_rows').readMapped(this.#buffer, place(rowsOf(result)));
         return result;
       },

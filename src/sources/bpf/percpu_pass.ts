@@ -87,9 +87,16 @@ export class PerCpuPass implements Disposable {
   readonly #buffer: Uint8Array;
   readonly #bufferView: DataView;
   readonly #rows: PerCpuRows;
+  readonly #isNobodys: (id: NetnsId) => boolean;
   #online = '';
 
-  private constructor(object: BpfObject, program: PerCpuProgram, cpus: Cpus, rowsMax: number) {
+  private constructor(
+    object: BpfObject,
+    program: PerCpuProgram,
+    cpus: Cpus,
+    rowsMax: number,
+    isNobodys: (id: NetnsId) => boolean,
+  ) {
     const { SIZE } = program.row;
     this.object = object;
     this.#program = program;
@@ -98,9 +105,11 @@ export class PerCpuPass implements Disposable {
     this.#buffer = new Uint8Array(rowsMax * SIZE);
     this.#bufferView = new DataView(this.#buffer.buffer);
     this.#rows = new PerCpuRows(SIZE);
+    this.#isNobodys = isNobodys;
   }
 
   /**
+   * @param isNobodys which namespaces have no row
    * @param rowsMax rows that one slice can hold, where it is not as many as the file has room for
    * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, without the right
    */
@@ -108,6 +117,7 @@ export class PerCpuPass implements Disposable {
     bpf: BpfSource,
     program: PerCpuProgram,
     cpus: Cpus,
+    isNobodys: (id: NetnsId) => boolean,
     rowsMax = program.rowsMax,
   ): Promise<PerCpuPass> {
     const object = await bpf.load({
@@ -116,7 +126,7 @@ export class PerCpuPass implements Disposable {
       helpers: ['loop', 'map_lookup_percpu_elem'],
       sizes: { [program.rows]: rowsMax, [CPUS]: cpus.possible().length },
     });
-    return new PerCpuPass(object, program, cpus, rowsMax);
+    return new PerCpuPass(object, program, cpus, rowsMax, isNobodys);
   }
 
   async read(cycle: Cycle): Promise<PerCpuRows> {
@@ -127,20 +137,20 @@ export class PerCpuPass implements Disposable {
       await this.#readOffline(online, cycle);
       this.#online = online.join();
     }
-    await this.#sum(online.length, cycle);
+    await this.#sum(online.length, this.#isNobodys, cycle);
     return this.#rows;
   }
 
   /**
    * Of many machines most possible CPUs never come online, and their shares stay zero: only what differs is kept. A
-   * namespace that is made later has nothing on them.
+   * namespace that is made later has nothing on them. One that is nobody's now may be somebody's then.
    */
   async #readOffline(online: readonly number[], cycle: Cycle): Promise<void> {
     const offline = this.#cpus.possible().filter((cpu) => !online.includes(cpu));
     this.#rows.offline.clear();
     if (offline.length > 0) {
       this.#setCpus(offline);
-      await this.#sum(offline.length, cycle);
+      await this.#sum(offline.length, () => false, cycle);
       for (const [row, id] of this.#rows.ids.entries()) {
         const copy = this.#rows.copyCounted(row, this.#program.sums);
         if (copy !== undefined) this.#rows.offline.set(id, copy);
@@ -154,13 +164,13 @@ export class PerCpuPass implements Disposable {
     for (const [index, cpu] of cpus.entries()) map.update(bytesOf(index), bytesOf(cpu));
   }
 
-  async #sum(cpus: number, cycle: Cycle): Promise<void> {
+  async #sum(cpus: number, isLeftOut: (id: NetnsId) => boolean, cycle: Cycle): Promise<void> {
     const { row, rows, programs } = this.#program;
     const map = this.object.map(rows);
     this.#rows.clear();
     await this.#walk.run(
-      (skip, count) => {
-        const args = BigUint64Array.of(BigInt(skip), BigInt(count), BigInt(cpus));
+      (skip, count, goesOn) => {
+        const args = BigUint64Array.of(BigInt(skip), BigInt(count), BigInt(cpus), goesOn);
         const result = this.object.run(programs[0], args);
         map.readMapped(this.#buffer, rowsOf(result) * row.SIZE);
         return result;
@@ -170,7 +180,8 @@ export class PerCpuPass implements Disposable {
         row: (index) => {
           const at = index * row.SIZE;
           if ((row.flags(this.#bufferView, at) & netnsFlag.dying) !== 0) return;
-          this.#rows.add(this.#buffer.subarray(at, at + row.SIZE), asNetnsId(row.cookie(this.#bufferView, at)));
+          const id = asNetnsId(row.cookie(this.#bufferView, at));
+          if (!isLeftOut(id)) this.#rows.add(this.#buffer.subarray(at, at + row.SIZE), id);
         },
       },
       cycle,

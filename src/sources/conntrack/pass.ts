@@ -1,7 +1,7 @@
 import { netnsFlag } from '#bpf/generated/common.ts';
 import { conntrackRow, FILE, type Layout, MAX_ENTRIES } from '#bpf/generated/conntrack.ts';
 import type { Cycle } from '#core/cycle.ts';
-import { asNetnsId } from '#core/netns.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { Unsupported } from '#core/reader.ts';
 import { ListWalk, rowsOf } from '../bpf/list_walk.ts';
 import type { BpfSource, LoadedObject } from '../bpf/source.ts';
@@ -25,21 +25,33 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
   readonly #walk: ListWalk;
   readonly #cpus: bigint;
   readonly #wide: WideCounters;
+  readonly #isNobodys: (id: NetnsId) => boolean;
 
-  private constructor(object: LoadedObject<Layout>, cpus: readonly number[], wide: WideCounters, errors: SourceErrors) {
+  private constructor(
+    object: LoadedObject<Layout>,
+    cpus: readonly number[],
+    wide: WideCounters,
+    errors: SourceErrors,
+    isNobodys: (id: NetnsId) => boolean,
+  ) {
     this.#object = object;
     this.#wide = wide;
     this.#errors = errors;
+    this.#isNobodys = isNobodys;
     this.#walk = new ListWalk(ROWS_MAX, SUMS_FIRST / cpus.length);
     this.#cpus = BigInt(cpus.length);
   }
 
-  /** @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, the right, or nf_conntrack */
+  /**
+   * @param isNobodys which namespaces have no row
+   * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, the right, or nf_conntrack
+   */
   static async open(
     bpf: BpfSource,
     { possible }: Cpus,
     wide: WideCounters,
     errors: SourceErrors,
+    isNobodys: (id: NetnsId) => boolean = () => false,
   ): Promise<ConntrackPass> {
     const cpus = possible();
     const object = await bpf.load<Layout>({
@@ -50,7 +62,7 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
     });
     try {
       for (const [index, cpu] of cpus.entries()) object.map('percpu_cpus').update(u32(index), u32(cpu));
-      const pass = new ConntrackPass(object, cpus, wide, errors);
+      const pass = new ConntrackPass(object, cpus, wide, errors, isNobodys);
       pass.#run(0, 1);
       return pass;
     } catch (error) {
@@ -66,8 +78,8 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
     const buffer = new Uint8Array(ROWS_MAX * SIZE);
     const view = new DataView(buffer.buffer);
     await this.#walk.run(
-      (skip, count) => {
-        const result = this.#run(skip, count);
+      (skip, count, goesOn) => {
+        const result = this.#run(skip, count, goesOn);
         this.#object.map('conntrack_rows').readMapped(buffer, rowsOf(result) * SIZE);
         return result;
       },
@@ -76,8 +88,10 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
         row: (index) => {
           const at = index * SIZE;
           if ((conntrackRow.flags(view, at) & netnsFlag.dying) !== 0) return;
+          const id = asNetnsId(conntrackRow.cookie(view, at));
+          if (this.#isNobodys(id)) return;
           if (conntrackRow.complete(view, at) === 0) this.#errors.count('bpf', 'conntrack', 'a row is not complete');
-          else rows.push(this.#decode(view, at));
+          else rows.push(this.#decode(id, view, at));
         },
       },
       cycle,
@@ -85,14 +99,14 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
     return rows;
   }
 
-  #run(skip: number, count: number): number {
-    const result = this.#object.run('conntrack_read', BigUint64Array.of(BigInt(skip), BigInt(count), this.#cpus));
+  #run(skip: number, count: number, goesOn = 0n): number {
+    const args = BigUint64Array.of(BigInt(skip), BigInt(count), this.#cpus, goesOn);
+    const result = this.#object.run('conntrack_read', args);
     if (result === 0) throw new Unsupported('nf_conntrack is not there, or no BTF describes it');
     return result;
   }
 
-  #decode(view: DataView, at: number): ConntrackRow {
-    const id = asNetnsId(conntrackRow.cookie(view, at));
+  #decode(id: NetnsId, view: DataView, at: number): ConntrackRow {
     const sums: Partial<Record<ConntrackCounter, number>> = {};
     for (const name of CONNTRACK_COUNTERS) sums[name] = Number(conntrackRow[name](view, at));
     return { id, entries: Number(conntrackRow.entries(view, at)), counters: this.#wide.widen(id, sums) };

@@ -87,7 +87,10 @@ export class ConntrackReader implements AsyncDisposable {
     this.#source = new PassSource({
       what: 'connection tracking',
       warn: sources.warn,
-      open: () => ConntrackPass.open(sources.bpf, sources.cpus, wide, sources.errors),
+      open: () => {
+        const { bpf, cpus, errors, netns } = sources;
+        return ConntrackPass.open(bpf, cpus, wide, errors, (id) => netns.isNobodys(id));
+      },
       otherwise: (cycle) => this.#ask(cycle),
       otherwiseName: 'netlink',
     });

@@ -2,7 +2,7 @@ import { netnsFlag } from '#bpf/generated/common.ts';
 import { FILE, type Layout, MAX_ENTRIES, netdevEffort, netdevRow } from '#bpf/generated/netdev.ts';
 import { type Counter, readCounter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
-import { asNetnsId } from '#core/netns.ts';
+import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { Unsupported } from '#core/reader.ts';
 import { ListWalk, rowsOf } from '../bpf/list_walk.ts';
 import type { BpfSource, LoadedObject } from '../bpf/source.ts';
@@ -34,6 +34,7 @@ export class DevicesPass implements Pass<DeviceRows> {
   readonly #layouts: KindLayouts;
   readonly #object: LoadedObject<Layout>;
   readonly #cpus: Cpus;
+  readonly #isNobodys: (id: NetnsId) => boolean;
   readonly #callNs: bigint;
   readonly #walk: ListWalk;
   readonly #buffer = new Uint8Array(ROWS_MAX * SIZE);
@@ -44,19 +45,32 @@ export class DevicesPass implements Pass<DeviceRows> {
   /** Kinds that the program could not count when they were met. */
   readonly #met = new Set<string>();
 
-  private constructor(layouts: KindLayouts, object: LoadedObject<Layout>, cpus: Cpus, callNs: number) {
+  private constructor(
+    layouts: KindLayouts,
+    object: LoadedObject<Layout>,
+    cpus: Cpus,
+    isNobodys: (id: NetnsId) => boolean,
+    callNs: number,
+  ) {
     this.#layouts = layouts;
     this.#object = object;
     this.#cpus = cpus;
+    this.#isNobodys = isNobodys;
     this.#callNs = BigInt(callNs);
     this.#walk = new ListWalk(ROWS_MAX, SUMS_FIRST / cpus.online().length);
   }
 
   /**
+   * @param isNobodys which namespaces have no rows
    * @param callNs what a call may take
    * @throws {Unsupported} where the kernel cannot run the program: before 6.0, without BTF, without the right
    */
-  static async open(bpf: BpfSource, cpus: Cpus, callNs = CALL_NS): Promise<DevicesPass> {
+  static async open(
+    bpf: BpfSource,
+    cpus: Cpus,
+    isNobodys: (id: NetnsId) => boolean = () => false,
+    callNs = CALL_NS,
+  ): Promise<DevicesPass> {
     const object = await bpf.load<Layout>({
       file: FILE,
       programs: ['netdev_read'],
@@ -66,7 +80,7 @@ export class DevicesPass implements Pass<DeviceRows> {
     });
     const layouts = new KindLayouts(bpf);
     for (const { key, value } of layouts.known().values()) object.map('netdev_kinds').update(key, value);
-    return new DevicesPass(layouts, object, cpus, callNs);
+    return new DevicesPass(layouts, object, cpus, isNobodys, callNs);
   }
 
   async read(cycle: Cycle): Promise<DeviceRows> {
@@ -125,8 +139,8 @@ export class DevicesPass implements Pass<DeviceRows> {
     const map = this.#object.map('netdev_rows');
     this.#rows.clear();
     await this.#walk.run(
-      (skip, count) => {
-        const args = BigUint64Array.of(BigInt(skip), BigInt(count), BigInt(cpus), this.#callNs);
+      (skip, count, goesOn) => {
+        const args = BigUint64Array.of(BigInt(skip), BigInt(count), BigInt(cpus), this.#callNs, goesOn);
         const result = this.#object.run('netdev_read', args);
         map.readMapped(this.#buffer, rowsOf(result) * SIZE);
         return result;
@@ -136,7 +150,8 @@ export class DevicesPass implements Pass<DeviceRows> {
         row: (index) => {
           const at = index * SIZE;
           if ((netdevRow.flags(this.#view, at) & netnsFlag.dying) !== 0) return;
-          this.#rows.add(this.#buffer.subarray(at, at + SIZE), asNetnsId(netdevRow.cookie(this.#view, at)));
+          const id = asNetnsId(netdevRow.cookie(this.#view, at));
+          if (!this.#isNobodys(id)) this.#rows.add(this.#buffer.subarray(at, at + SIZE), id);
         },
       },
       cycle,

@@ -7,13 +7,13 @@ import type { DeviceRows } from './rows.ts';
 export type DeviceSource = PassSource<DeviceRows | undefined>;
 
 export function deviceSource(
-  { bpf, cpus }: Pick<Sources, 'bpf' | 'cpus'>,
+  { bpf, cpus, netns }: Pick<Sources, 'bpf' | 'cpus' | 'netns'>,
   warn: (message: string) => void,
 ): DeviceSource {
   return new PassSource<DeviceRows | undefined>({
     what: 'network devices',
     warn,
-    open: () => DevicesPass.open(bpf, cpus),
+    open: () => DevicesPass.open(bpf, cpus, (id) => netns.isNobodys(id)),
     otherwise: async () => undefined,
     otherwiseName: 'files',
   });

@@ -36,11 +36,18 @@ export class MibPass implements Pass<MibSnapshot> {
   }
 
   /**
+   * @param isNobodys which namespaces have no row
    * @param rowsMax rows that one slice can hold
    * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, without the right
    */
-  static async open(bpf: BpfSource, cpus: Cpus, rowsMax?: number, index = new MibIndex(bpf.btf())): Promise<MibPass> {
-    return new MibPass(await PerCpuPass.open(bpf, PROGRAM, cpus, rowsMax), index);
+  static async open(
+    bpf: BpfSource,
+    cpus: Cpus,
+    isNobodys: (id: NetnsId) => boolean = () => false,
+    rowsMax?: number,
+    index = new MibIndex(bpf.btf()),
+  ): Promise<MibPass> {
+    return new MibPass(await PerCpuPass.open(bpf, PROGRAM, cpus, isNobodys, rowsMax), index);
   }
 
   /**

@@ -25,6 +25,7 @@ export class MibSource {
   /** Of namespaces that are dead and still shown. */
   readonly last = new LastCounters();
   readonly #bpf: BpfSource;
+  readonly #netns: NetnsIndex;
   readonly #files: MibFiles;
   readonly #source: PassSource<MibSnapshot>;
   readonly #users = new Set<User>();
@@ -34,6 +35,7 @@ export class MibSource {
 
   constructor(bpf: BpfSource, cpus: Cpus, netns: NetnsIndex, files: NetFiles, warn: (message: string) => void) {
     this.#bpf = bpf;
+    this.#netns = netns;
     this.#files = new MibFiles(netns, files);
     netns.onSweep((isDead) => this.last.sweep(isDead));
     this.#source = new PassSource({
@@ -74,7 +76,7 @@ export class MibSource {
   }
 
   async #openPass(cpus: Cpus): Promise<Pass<MibSnapshot>> {
-    const pass = await MibPass.open(this.#bpf, cpus, undefined, this.index);
+    const pass = await MibPass.open(this.#bpf, cpus, (id) => this.#netns.isNobodys(id), undefined, this.index);
     return {
       read: async (cycle) => this.#patch(await pass.read(cycle, this.last), cycle),
       [Symbol.dispose]: () => pass[Symbol.dispose](),

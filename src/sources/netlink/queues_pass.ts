@@ -28,8 +28,8 @@ export class QueuesPass implements Pass<ReadonlySet<NetnsId>> {
     const found = new Set<NetnsId>();
     const place = (index: number) => index * qdiscRow.SIZE;
     await this.#walk.run(
-      (skip, count) => {
-        const result = this.#object.run('qdisc_find', BigUint64Array.of(BigInt(skip), BigInt(count)));
+      (skip, count, goesOn) => {
+        const result = this.#object.run('qdisc_find', BigUint64Array.of(BigInt(skip), BigInt(count), goesOn));
         this.#object.map('qdisc_rows').readMapped(this.#buffer, place(rowsOf(result)));
         return result;
       },

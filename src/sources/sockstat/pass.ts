@@ -47,9 +47,16 @@ export class SockstatPass implements Pass<readonly SockstatRow[]> {
     this.#has = has;
   }
 
-  /** @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the right */
-  static async open(bpf: BpfSource, cpus: Cpus): Promise<SockstatPass> {
-    const pass = await PerCpuPass.open(bpf, PROGRAM, cpus);
+  /**
+   * @param isNobodys which namespaces have no row
+   * @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the right
+   */
+  static async open(
+    bpf: BpfSource,
+    cpus: Cpus,
+    isNobodys: (id: NetnsId) => boolean = () => false,
+  ): Promise<SockstatPass> {
+    const pass = await PerCpuPass.open(bpf, PROGRAM, cpus, isNobodys);
     const object: LoadedObject<Layout> = pass.object;
     object.run('sock_protocols', new BigUint64Array());
     const places = object.map('sock_places').dump();

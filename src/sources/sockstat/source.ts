@@ -20,7 +20,7 @@ export function sockstatSource(
   return new PassSource({
     what: 'socket counts',
     warn,
-    open: () => SockstatPass.open(bpf, cpus),
+    open: () => SockstatPass.open(bpf, cpus, (id) => netns.isNobodys(id)),
     otherwise: (cycle) => readSockstatFiles(netns, files, cycle),
     otherwiseName: 'files',
   });
