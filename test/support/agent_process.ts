@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { createGunzip } from 'node:zlib';
 import { checkAnswer } from './contract.ts';
-import { type Exposition, parseExposition } from './exposition.ts';
+import { type Exposition, ExpositionParser } from './exposition.ts';
 import { eventually } from './oracle.ts';
 
 /** Undefined where it has gone. */
@@ -34,6 +34,7 @@ export interface Exit {
 /** The agent as people run it: the built one, in a process of its own, on a port of its own. */
 export class AgentProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
+  readonly #parser = new ExpositionParser();
   readonly exited: Promise<Exit>;
   stdout = '';
   stderr = '';
@@ -127,7 +128,7 @@ export class AgentProcess implements AsyncDisposable {
   }
 
   async page(): Promise<Exposition> {
-    return parseExposition(await (await this.get('/metrics')).text());
+    return this.#parser.parse(await (await this.get('/metrics')).text());
   }
 
   get descriptors(): number {

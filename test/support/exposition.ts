@@ -6,42 +6,106 @@ export interface Sample {
 
 export interface Exposition {
   readonly samples: readonly Sample[];
+  /** The same samples, of each name. */
+  readonly named: ReadonlyMap<string, readonly Sample[]>;
   readonly types: ReadonlyMap<string, string>;
   readonly help: ReadonlyMap<string, string>;
 }
 
-const SAMPLE = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$/;
+interface Series {
+  readonly text: string;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+const META = /^# (HELP|TYPE|UNIT|EOF)(?: (\S+) ?(.*))?$/;
+const VALUE = /^\S+$/;
+const SERIES = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?$/;
 const LABEL = /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\["\\n])*)"(?:,|$)/y;
 
 /** Parses a page of either text format, strictly: a line that is none, throws. */
 export function parseExposition(text: string): Exposition {
-  const samples: Sample[] = [];
-  const types = new Map<string, string>();
-  const help = new Map<string, string>();
-  for (const line of text.split('\n')) {
-    const meta = /^# (HELP|TYPE|UNIT|EOF)(?: (\S+) ?(.*))?$/.exec(line);
-    if (meta !== null) {
-      if (meta[1] === 'TYPE') types.set(meta[2] ?? '', meta[3] ?? '');
-      if (meta[1] === 'HELP') help.set(meta[2] ?? '', meta[3] ?? '');
-    } else if (line !== '') {
-      samples.push(parseSample(line));
-    }
-  }
-  return { samples, types, help };
+  return new ExpositionParser().parse(text);
 }
 
-function parseSample(line: string): Sample {
-  const found = SAMPLE.exec(line);
-  if (found === null) throw new Error(`no sample: ${line}`);
-  const [, name = '', labelText, value = ''] = found;
+/**
+ * For the pages of one agent, one after the other: nearly all series of a page were on the one before, in the same order, and what was
+ * parsed is not parsed again. Parsing each page anew took more of the CPU than the agent that wrote them.
+ */
+export class ExpositionParser {
+  #before: readonly Series[] = [];
+
+  /** @throws for a line that is none */
+  parse(text: string): Exposition {
+    const samples: Sample[] = [];
+    const named = new Map<string, Sample[]>();
+    const types = new Map<string, string>();
+    const help = new Map<string, string>();
+    const known = new KnownSeries(this.#before);
+    const all: Series[] = [];
+    let ofName: Sample[] = [];
+    for (const line of text.split('\n')) {
+      const meta = line.startsWith('#') ? META.exec(line) : null;
+      if (meta !== null) {
+        if (meta[1] === 'TYPE') types.set(meta[2] ?? '', meta[3] ?? '');
+        if (meta[1] === 'HELP') help.set(meta[2] ?? '', meta[3] ?? '');
+      } else if (line !== '') {
+        const space = line.lastIndexOf(' ');
+        const value = line.slice(space + 1);
+        if (space < 1 || !VALUE.test(value)) throw new Error(`no sample: ${line}`);
+        const series = known.find(line, space) ?? parseSeries(line.slice(0, space));
+        all.push(series);
+        const sample = { name: series.name, labels: series.labels, value };
+        samples.push(sample);
+        if (ofName[0]?.name !== sample.name) {
+          ofName = named.get(sample.name) ?? [];
+          named.set(sample.name, ofName);
+        }
+        ofName.push(sample);
+      }
+    }
+    this.#before = all;
+    return { samples, named, types, help };
+  }
+}
+
+/** The series of a page. They are most often asked for in their order, for which nothing is looked up. */
+class KnownSeries {
+  readonly #series: readonly Series[];
+  #next = 0;
+  #places: ReadonlyMap<string, number> | undefined;
+
+  constructor(series: readonly Series[]) {
+    this.#series = series;
+  }
+
+  find(line: string, end: number): Series | undefined {
+    const next = this.#series[this.#next];
+    if (next?.text.length !== end || !line.startsWith(next.text)) {
+      this.#places ??= new Map(this.#series.map(({ text }, place) => [text, place]));
+      const place = this.#places.get(line.slice(0, end));
+      if (place === undefined) return undefined;
+      this.#next = place;
+    }
+    return this.#series[this.#next++];
+  }
+}
+
+function parseSeries(text: string): Series {
+  const found = SERIES.exec(text);
+  if (found === null) throw new Error(`no series: ${text}`);
+  const [, name = '', labelText] = found;
   const labels: Record<string, string> = {};
   LABEL.lastIndex = 0;
   while (labelText !== undefined && LABEL.lastIndex < labelText.length) {
     const label = LABEL.exec(labelText);
-    if (label === null) throw new Error(`no labels: ${line}`);
-    labels[label[1] ?? ''] = (label[2] ?? '').replace(/\\(.)/g, (_, char: string) => (char === 'n' ? '\n' : char));
+    if (label === null) throw new Error(`no labels: ${text}`);
+    const value = label[2] ?? '';
+    labels[label[1] ?? ''] = value.includes('\\')
+      ? value.replace(/\\(.)/g, (_, char: string) => (char === 'n' ? '\n' : char))
+      : value;
   }
-  return { name, labels, value };
+  return { text, name, labels };
 }
 
 /** The value of the one sample of this name that has all these labels; undefined where there is none. */
@@ -50,8 +114,9 @@ export function sampleValue(
   name: string,
   labels: Readonly<Record<string, string>>,
 ): number | undefined {
-  const found = page.samples.filter(
-    (sample) => sample.name === name && Object.entries(labels).every(([key, value]) => sample.labels[key] === value),
+  const wanted = Object.entries(labels);
+  const found = (page.named.get(name) ?? []).filter((sample) =>
+    wanted.every(([key, value]) => sample.labels[key] === value),
   );
   if (found.length > 1) throw new Error(`${found.length} samples of ${name} with ${JSON.stringify(labels)}`);
   return found[0] === undefined ? undefined : Number(found[0].value);

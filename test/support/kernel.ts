@@ -7,7 +7,7 @@ import { DEFAULT_PATHS, type Paths } from '#core/paths.ts';
 import { Kernel } from '#kernel/kernel.ts';
 import type { AnyProbe, DesiredProbes } from '#probe/contract.ts';
 import { PROBES } from '#probes/index.ts';
-import { type Exposition, parseExposition } from './exposition.ts';
+import { type Exposition, ExpositionParser } from './exposition.ts';
 
 export const OBJECTS = fileURLToPath(new URL('../../dist/bpf', import.meta.url));
 
@@ -30,6 +30,7 @@ export class TestKernel implements AsyncDisposable {
   readonly kernel: Kernel;
   readonly events: EventRecord[];
   readonly logs: readonly string[];
+  readonly #parser = new ExpositionParser();
 
   private constructor(kernel: Kernel, events: EventRecord[], logs: readonly string[]) {
     this.kernel = kernel;
@@ -64,7 +65,7 @@ export class TestKernel implements AsyncDisposable {
   }
 
   async page(): Promise<Exposition> {
-    return parseExposition(await this.text());
+    return this.#parser.parse(await this.text());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

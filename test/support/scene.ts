@@ -119,12 +119,13 @@ function readAll(
   label: string,
 ): Record<string, number> {
   const values: Record<string, number> = {};
-  for (const [name, pod] of Object.entries(pods)) {
-    for (const { labels } of page.samples.filter((sample) => sample.name === metric && sample.labels['pod'] === pod)) {
-      const direction = labels['direction'] === undefined ? '' : ` ${labels['direction']}`;
-      const orderly = labels['outcome'] === 'orderly' ? ' orderly' : '';
-      values[`${name}${direction} ${labels[label]}${orderly}`] = sampleValue(page, metric, labels) ?? 0;
-    }
+  const names = new Map(Object.entries(pods).map(([name, pod]) => [pod, name]));
+  for (const { labels } of page.named.get(metric) ?? []) {
+    const name = names.get(labels['pod'] ?? '');
+    if (name === undefined) continue;
+    const direction = labels['direction'] === undefined ? '' : ` ${labels['direction']}`;
+    const orderly = labels['outcome'] === 'orderly' ? ' orderly' : '';
+    values[`${name}${direction} ${labels[label]}${orderly}`] = sampleValue(page, metric, labels) ?? 0;
   }
   return values;
 }
