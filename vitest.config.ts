@@ -1,4 +1,8 @@
 import { defineConfig } from 'vitest/config';
+import { pathOfInterpreter } from './test/support/interpreter.ts';
+
+// What tests start inherits it.
+process.env['PATH'] = pathOfInterpreter(process.env['PATH'] ?? '');
 
 /** These run one after the other, before all others: the guest that boots meanwhile has the second CPU then. */
 const ALONE: Readonly<Record<string, string>> = {

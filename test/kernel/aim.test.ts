@@ -7,7 +7,7 @@ import { run, sh } from '../support/command.ts';
 import type { Exposition } from '../support/exposition.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { HostPair, startPython, TestNetns } from '../support/hosts.ts';
-import { probesOf, TestKernel } from '../support/kernel.ts';
+import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 
 const AIMABLE = PROBES.filter(canAim);
@@ -40,9 +40,8 @@ beforeAll(async () => {
 
 afterAll(() => resources.disposeAsync());
 
-function configOf(pods: string): string {
-  const probes = AIMABLE.map(({ name }) => `${name}: { enabled: true, detail: full, ${pods} }`);
-  return `{ probes: { ${probes.join(', ')} } }`;
+function configOf(pods: object): string {
+  return only(Object.fromEntries(AIMABLE.map(({ name }) => [name, { enabled: true, detail: 'full', ...pods }])));
 }
 
 /** The same in both directions: resets, retransmits, drops, data, requests to a disk. */
@@ -73,7 +72,7 @@ function seen(page: Exposition): string[] {
 }
 
 it('every eBPF probe shows the aimed Pods and nobody else, and goes on where it was', async () => {
-  await using agent = await TestKernel.open(configOf(''));
+  await using agent = await TestKernel.open(configOf({}));
   await traffic();
   const [a, b] = [pair.a.netns.name, pair.b.netns.name];
   const everybody = AIMABLE.flatMap(({ name }) => [`${name} ${a}`, `${name} ${b}`]);
@@ -81,7 +80,7 @@ it('every eBPF probe shows the aimed Pods and nobody else, and goes on where it 
   const before = sampleValue(await agent.page(), DROPS, { pod: b, reason: 'NETFILTER_DROP' }) ?? 0;
 
   agent.events.length = 0;
-  await agent.kernel.configure(probesOf(configOf(`pods: { names: [${b}] }`)));
+  await agent.kernel.configure(probesOf(configOf({ pods: { names: [b] } })));
   expect(agent.kernel.probes().filter(({ state }) => state === 'failed')).toEqual([]);
   agent.events.length = 0;
   await traffic();
@@ -92,7 +91,7 @@ it('every eBPF probe shows the aimed Pods and nobody else, and goes on where it 
   expect(new Set(agent.events.filter(({ probe }) => names.has(probe)).map(({ pod }) => pod))).toEqual(new Set([b]));
   expect(sampleValue(aimed, DROPS, { pod: b, reason: 'NETFILTER_DROP' })).toBeGreaterThan(before);
 
-  await agent.kernel.configure(probesOf(configOf('')));
+  await agent.kernel.configure(probesOf(configOf({})));
   const after = await agent.page();
   expect(seen(after)).toEqual(expect.arrayContaining(everybody));
   for (const pod of [a, b]) {
@@ -104,9 +103,10 @@ it('costs the others nothing but the filter', async () => {
   const drop = async () => {
     await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7_009, count: 2_000, bytes: 100 });
   };
-  const perRun = async (pods: string) => {
-    await using agent = await TestKernel.open(`{ probes: { packetloss: { ${pods} } } }`);
-    await agent.kernel.configure(probesOf(`{ probes: { packetloss: { ${pods} } } }`), true);
+  const perRun = async (pods: object) => {
+    const config = only({ packetloss: pods });
+    await using agent = await TestKernel.open(config);
+    await agent.kernel.configure(probesOf(config), true);
     const programOf = () => agent.kernel.probes().find(({ name }) => name === 'packetloss')?.programs[0];
     const before = programOf();
     await drop();
@@ -121,8 +121,8 @@ it('costs the others nothing but the filter', async () => {
       produced: (await agent.kernel.page('text')).ledger.find(({ probe }) => probe === 'packetloss')?.produced,
     };
   };
-  const all = await perRun('');
-  const aimed = await perRun('pods: { names: [nobody-at-all] }');
+  const all = await perRun({});
+  const aimed = await perRun({ pods: { names: ['nobody-at-all'] } });
   expect(all.drops).toBe(2_000);
   expect(all.runsShown).toBeGreaterThanOrEqual(2_000);
   expect(aimed.drops).toBeUndefined();
@@ -134,10 +134,9 @@ it('costs the others nothing but the filter', async () => {
 
 it('follows Pods as Kubernetes tells of them, from the moment that their entity is known', async () => {
   const selector = 'app in (web),tier!=back';
-  await using agent = await TestKernel.open(
-    `{ probes: { packetloss: { pods: { namespaces: [shop], selector: "${selector}" } } } }`,
-    { kubernetes: true },
-  );
+  await using agent = await TestKernel.open(only({ packetloss: { pods: { namespaces: ['shop'], selector } } }), {
+    kubernetes: true,
+  });
   const tell = (uid: string, namespace: string, labels: Record<string, string>) =>
     agent.kernel.namePods({
       whole: false,

@@ -4,13 +4,14 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { diskOf, LoopDevice, WriteThrottle } from '../support/block.ts';
 import { sh } from '../support/command.ts';
 import { startPython, TestNetns } from '../support/hosts.ts';
-import { probesOf, TestKernel } from '../support/kernel.ts';
+import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { filled, grown, histogramOf, type PageHistogram } from '../support/latency.ts';
 import { agreesWithTool } from '../support/libbpf_tools.ts';
 import { eventually } from '../support/oracle.ts';
 
 const DELAY = 'netsonde_block_io_seconds';
-const QUIET = '{ probes: { biolatency: { enabled: true, threshold: 10s } } }';
+const config = (options: object) => only({ biolatency: { enabled: true, ...options } });
+const QUIET = config({ threshold: '10s' });
 
 const resources = new AsyncDisposableStack();
 let netns: TestNetns;
@@ -72,7 +73,7 @@ it('agrees with biolatency of libbpf-tools, within a bucket at the median', () =
 it.skipIf(!existsSync('/sys/fs/cgroup/blkio'))(
   'tells of a slow one: the device, the operation, the process',
   async () => {
-    await agent.kernel.configure(probesOf('{ probes: { biolatency: { enabled: true, threshold: 50ms } } }'));
+    await agent.kernel.configure(probesOf(config({ threshold: '50ms' })));
     using throttle = new WriteThrottle(diskOf('/var/tmp'), 10);
     agent.events.length = 0;
     const before = await histogram('write');
@@ -113,7 +114,7 @@ it.skipIf(!existsSync('/sys/fs/cgroup/blkio'))(
 );
 
 it('gives to the node what the kernel writes back later', async () => {
-  await agent.kernel.configure(probesOf('{ probes: { biolatency: { enabled: true, threshold: 1us, limit: 1000 } } }'));
+  await agent.kernel.configure(probesOf(config({ threshold: '1us', limit: 1000 })));
   agent.events.length = 0;
   const before = { pod: await histogram('write'), node: await histogram('write', '') };
   // The last one that closes a device writes it back himself.
@@ -135,7 +136,7 @@ it('gives to the node what the kernel writes back later', async () => {
 
 it('goes on from where it was when it is off and on again', async () => {
   const before = await histogram('write');
-  await agent.kernel.configure(probesOf('{}'));
+  await agent.kernel.configure(probesOf(only({})));
   expect((await histogram('write')).count).toBe(0);
   await agent.kernel.configure(probesOf(QUIET));
   expect(await histogram('write')).toEqual(before);

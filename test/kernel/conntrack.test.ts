@@ -6,10 +6,11 @@ import { run } from '../support/command.ts';
 import { errorsOf } from '../support/conntrack_errors.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
 import { type Host, HostPair, TestNetns } from '../support/hosts.ts';
-import { probesOf, TestKernel } from '../support/kernel.ts';
+import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { eventually, readBoth } from '../support/oracle.ts';
 
-const CONFIG = '{ detail: full, probes: { conntrack: { states: true } } }';
+const configOf = (conntrack: object) => only({ conntrack, sock: true }, { detail: 'full' });
+const CONFIG = configOf({ states: true });
 const SNAT_PORT = 7035;
 const CLOCKS_APART_MS = 100;
 
@@ -220,7 +221,7 @@ describe.each([
   });
 
   it('leaves out a table that is longer than it may be, and counts that', async () => {
-    await agent.kernel.configure(probesOf('{ detail: full, probes: { conntrack: { states: true, statesMax: 1 } } }'));
+    await agent.kernel.configure(probesOf(configOf({ states: true, statesMax: 1 })));
     const page = await agent.page();
     expect(oursOf(page, pair.a).table).toEqual({});
     expect(oursOf(page, pair.a).entries).toBe(countOf(pair.a));
@@ -232,7 +233,7 @@ describe.each([
 describe('conntrack_pressure', () => {
   let agent: TestKernel;
   beforeAll(async () => {
-    agent = await TestKernel.open('{ probes: { packetloss: false, conntrack: { metrics: false } } }');
+    agent = await TestKernel.open(only({ conntrack: { metrics: false } }));
   });
   afterAll(() => agent?.[Symbol.asyncDispose]());
 
@@ -289,11 +290,11 @@ describe('conntrack_pressure', () => {
 
   it('leaves nothing when it is off; its ledger goes on where it was', async () => {
     const own = () => readdirSync('/proc/self/fd').length;
-    const off = probesOf('{ probes: { packetloss: false, conntrack: false } }');
+    const off = probesOf(only({}));
     await agent.kernel.configure(off);
     const without = own();
     expect(await ledger()).toMatchObject({ produced: 2, limited: 1 });
-    await agent.kernel.configure(probesOf('{ probes: { packetloss: false } }'));
+    await agent.kernel.configure(probesOf(only({ conntrack: true })));
     expect(await ledger()).toMatchObject({ produced: 2, limited: 1 });
     expect(own()).toBeGreaterThan(without);
     await agent.kernel.configure(off);
@@ -306,7 +307,7 @@ describe('conntrack_pressure', () => {
     // The connections that the hosts hold are enough.
     const threshold = 4 / limit;
     const full = [pair.a, pair.b].map((host) => host.netns.name);
-    await agent.kernel.configure(probesOf(`{ probes: { packetloss: false, conntrack: { threshold: ${threshold} } } }`));
+    await agent.kernel.configure(probesOf(only({ conntrack: { threshold } })));
     await eventually(() =>
       expect(
         told()

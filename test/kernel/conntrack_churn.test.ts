@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { errorsOf } from '../support/conntrack_errors.ts';
 import { uniqueName } from '../support/hosts.ts';
-import { TestKernel } from '../support/kernel.ts';
+import { only, TestKernel } from '../support/kernel.ts';
 
-const CONFIG = '{ detail: full, probes: { conntrack: { states: true } } }';
+const CONFIG = only({ conntrack: { states: true } }, { detail: 'full' });
 const CHURN = 15;
 
 describe.each([

@@ -5,7 +5,7 @@ import type { EntityStatus } from '#api/entities.ts';
 import { CGROUP_V2, TestCgroups } from '../support/cgroups.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { Host, TestNetns, uniqueName } from '../support/hosts.ts';
-import { TestKernel } from '../support/kernel.ts';
+import { only, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 
 const UID = '0f0f0f0f-1111-2222-3333-444455556666';
@@ -39,7 +39,7 @@ describe.each([
 ])('discovery %s', (_, options) => {
   let agent: TestKernel;
   beforeAll(async () => {
-    agent = await TestKernel.open('{ detail: full, probes: { lifecycle: false } }', options);
+    agent = await TestKernel.open(only({ tcp: true, udp: true, sock: true }, { detail: 'full' }), options);
   });
   afterAll(() => agent[Symbol.asyncDispose]());
 
@@ -138,7 +138,7 @@ describe.each([
 });
 
 it('two namespaces have two sets of numbers', async () => {
-  await using agent = await TestKernel.open('{ detail: full }');
+  await using agent = await TestKernel.open(only({ udp: true }, { detail: 'full' }));
   using quiet = new TestNetns();
   using busy = new TestNetns();
   busy.ip('link set lo up');

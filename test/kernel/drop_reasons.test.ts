@@ -6,13 +6,12 @@ import { BpfSource } from '#sources/bpf/source.ts';
 import { compileFilters, DROP_CASES } from '../support/drop_cases.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { HostPair } from '../support/hosts.ts';
-import { OBJECTS, TestKernel } from '../support/kernel.ts';
+import { OBJECTS, only, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 import { endpoint, FAMILIES, growth, playScene } from '../support/scene.ts';
 
 const DROPS = 'netsonde_packet_drops_total';
 const DISCARDS = 'netsonde_packet_discards_total';
-const OTHERS = 'tcpreset: false, tcpretrans: false';
 
 const resources = new AsyncDisposableStack();
 const filters = resources.use(compileFilters());
@@ -21,7 +20,7 @@ let agent: TestKernel;
 
 beforeAll(async () => {
   pair = resources.use(await HostPair.create());
-  agent = resources.use(await TestKernel.open(`{ detail: full, probes: { ${OTHERS} } }`));
+  agent = resources.use(await TestKernel.open(only({ packetloss: true }, { detail: 'full' })));
 });
 
 afterAll(() => resources.disposeAsync());

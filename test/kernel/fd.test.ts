@@ -9,12 +9,12 @@ import { CGROUP_V1, CGROUP_V2, TestPod } from '../support/cgroups.ts';
 import { run } from '../support/command.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { TestNetns } from '../support/hosts.ts';
-import { TestKernel } from '../support/kernel.ts';
+import { only, TestKernel } from '../support/kernel.ts';
 import { listed, startIn, statusOf, type Usage, untilShown, usageOf } from '../support/open_files.ts';
 import { eventually, readBoth } from '../support/oracle.ts';
 import { type Worker, Workers } from '../support/workers.ts';
 
-const CONFIG = 'probes: { fd: true }';
+const CONFIG = only({ fd: true, sock: true });
 
 const directory = mkdtempSync(join(tmpdir(), 'fd-'));
 
@@ -166,7 +166,7 @@ describe('without CAP_SYS_PTRACE', () => {
     closed.add((await workers.start(netnsClosed, WITHOUT_CAPABILITIES)).pid);
     closed.add((await workers.start(netnsClosed)).pid);
     const config = join(directory, 'config.yaml');
-    writeFileSync(config, 'probes: { fd: true, io: true }');
+    writeFileSync(config, only({ fd: true, io: true, sock: true }));
     await using process = await AgentProcess.serve(
       ['--config', config],
       ['setpriv', '--bounding-set', '-sys_ptrace', '--inh-caps', '-all'],

@@ -1,12 +1,12 @@
 import { expect, it } from 'vitest';
 import { CGROUP_V2, TestPod } from '../support/cgroups.ts';
 import { TestNetns } from '../support/hosts.ts';
-import { TestKernel } from '../support/kernel.ts';
+import { only, TestKernel } from '../support/kernel.ts';
 import { startIn, statusOf, untilShown, usageOf } from '../support/open_files.ts';
 import { Workers } from '../support/workers.ts';
 
 it('sockets are left out, and that is told, where there are more descriptors than can be looked at in time', async () => {
-  await using agent = await TestKernel.open('probes: { fd: true }');
+  await using agent = await TestKernel.open(only({ fd: true }));
   await using pod = new TestPod(CGROUP_V2);
   using netns = new TestNetns();
   await using workers = await Workers.create();

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { icmp } from '#probes/icmp.ts';
 import { CountedPair, expectNstat, makeTraffic, ofPod } from '../support/counters.ts';
 import type { HostPair } from '../support/hosts.ts';
+import { only } from '../support/kernel.ts';
 
 let resources: CountedPair;
 let pair: HostPair;
@@ -25,7 +26,7 @@ for type in (128, 128, 128, 3, 4, 2): raw6.sendto(struct.pack('!BBHHH', type, 0,
 `;
 
 beforeAll(async () => {
-  resources = await CountedPair.create('{ detail: full }', async (hosts) => {
+  resources = await CountedPair.create(only({ icmp: true }, { detail: 'full' }), async (hosts) => {
     await makeTraffic(hosts);
     hosts.a.netns.python(MESSAGES(hosts.addressB.ipv4, hosts.addressB.ipv6));
   });

@@ -2,17 +2,15 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { PROBES } from '#probes/index.ts';
 import { CGROUP_V1, CGROUP_V2, TestPod } from '../support/cgroups.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
 import { TestNetns } from '../support/hosts.ts';
-import { probesOf, TestKernel } from '../support/kernel.ts';
+import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { eventually, readBoth } from '../support/oracle.ts';
 import { type Worker, Workers } from '../support/workers.ts';
 
 /** Nothing else is on, so that scrapes are many. */
-const OFF = Object.fromEntries(PROBES.map(({ name }) => [name, false]));
-const ON = JSON.stringify({ probes: { ...OFF, io: { enabled: true, detail: 'full' } } });
+const ON = only({ io: { enabled: true, detail: 'full' } });
 const MIB = 1024 * 1024;
 /** What a worker writes besides: blocks of the file system's own. */
 const SLACK = MIB / 4;
@@ -292,7 +290,7 @@ describe('I/O when processes end', () => {
     const child = await first.fork();
     await child.write(FILE, 2 * MIB);
     await expectWritten(2 * MIB);
-    await agent.kernel.configure(probesOf(JSON.stringify({ probes: OFF })));
+    await agent.kernel.configure(probesOf(only({})));
     await child.end();
     await first.write(FILE, MIB);
     await expect(written(pod.uid)).rejects.toThrow('is not shown');

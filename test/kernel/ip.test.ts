@@ -3,6 +3,7 @@ import type { MetricDescriptor } from '#probe/metric.ts';
 import { ip } from '#probes/ip.ts';
 import { CountedPair, expectNstat, makeTraffic, ofPod } from '../support/counters.ts';
 import type { HostPair } from '../support/hosts.ts';
+import { only } from '../support/kernel.ts';
 
 const ECN = 'netsonde_ip_received_ecn_packets_total';
 
@@ -26,7 +27,7 @@ send(socket.AF_INET, '224.0.0.99')
 `;
 
 beforeAll(async () => {
-  resources = await CountedPair.create('{ detail: full }', async (hosts) => {
+  resources = await CountedPair.create(only({ ip: true }, { detail: 'full' }), async (hosts) => {
     hosts.b.netns.exec('sysctl -qw net.ipv4.ip_forward=1 net.ipv4.ip_default_ttl=77');
     await makeTraffic(hosts);
     hosts.a.netns.python(ODD(hosts.addressB.ipv4, hosts.addressB.ipv6));

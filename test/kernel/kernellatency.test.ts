@@ -2,13 +2,13 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { EventRecord } from '#api/events.ts';
 import { HostPair } from '../support/hosts.ts';
-import { probesOf, TestKernel } from '../support/kernel.ts';
+import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { filled, grown, histogramOf, type PageHistogram } from '../support/latency.ts';
 import { eventually } from '../support/oracle.ts';
 
 const RECEIVE = 'netsonde_kernel_receive_delay_seconds';
 const SEND = 'netsonde_kernel_send_delay_seconds';
-const config = (options: string) => `{ probes: { kernellatency: { enabled: true, ${options} } } }`;
+const config = (options: object) => only({ kernellatency: { enabled: true, ...options } });
 const PORT = 7400;
 
 const resources = new AsyncDisposableStack();
@@ -19,7 +19,7 @@ beforeAll(async () => {
   pair = resources.use(await HostPair.create());
   await pair.b.udpReceive({ address: '::', port: PORT });
   await pair.b.tcpServe({ address: '::', port: PORT });
-  agent = resources.use(await TestKernel.open(config('threshold: 1s')));
+  agent = resources.use(await TestKernel.open(config({ threshold: '1s' })));
 });
 
 afterAll(() => resources.disposeAsync());
@@ -103,7 +103,7 @@ describe.each([
   });
 
   it('tells of packets over the threshold, with their tuple and stage', async () => {
-    await agent.kernel.configure(probesOf(config('threshold: 1us')));
+    await agent.kernel.configure(probesOf(config({ threshold: '1us' })));
     const source = await pair.a.udpSend({ address: to(), port: PORT, count: 20, bytes: 100 });
     for (const [type, host, stage, length] of [
       ['kernel_receive_slow', pair.b, 'deliverySeconds', 100 + headers],
@@ -128,7 +128,7 @@ describe.each([
       expect(Number(event?.['delaySeconds'])).toBeGreaterThan(1e-6);
       expect(event?.[stage]).toBe(event?.['delaySeconds']);
     }
-    await agent.kernel.configure(probesOf(config('threshold: 1s')));
+    await agent.kernel.configure(probesOf(config({ threshold: '1s' })));
   });
 });
 
@@ -149,9 +149,9 @@ it('takes no packet for one that was dropped', async () => {
 
 it('goes on from where it was when it is off and on again', async () => {
   const before = await histograms();
-  await agent.kernel.configure(probesOf('{}'));
+  await agent.kernel.configure(probesOf(only({})));
   expect((await histograms())['a sent'].count).toBe(0);
-  await agent.kernel.configure(probesOf(config('events: false')));
+  await agent.kernel.configure(probesOf(config({ events: false })));
   expect((await histograms())['a sent'].count).toBeGreaterThanOrEqual(before['a sent'].count);
   const sums = await during(() => pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 10, bytes: 10 }));
   expect(sums['a sent'].count).toBeGreaterThanOrEqual(10);

@@ -6,7 +6,7 @@ import type { EventRecord } from '#api/events.ts';
 import { CGROUP_V1, CGROUP_V2, TestPod } from '../support/cgroups.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
 import { Host, TestNetns } from '../support/hosts.ts';
-import { probesOf, TestKernel } from '../support/kernel.ts';
+import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 import { liveShortly, oracleOf, totalsOf } from '../support/short_pods.ts';
 
@@ -29,7 +29,7 @@ describe.each([
   const COUNT = 60;
   let agent: TestKernel;
   beforeAll(async () => {
-    agent = await TestKernel.open('{ detail: full, probes: { tcp: true, udp: true, lifecycle: { share: 1 } } }');
+    agent = await TestKernel.open(only({ tcp: true, udp: true, lifecycle: { share: 1 } }, { detail: 'full' }));
   });
   afterAll(() => agent[Symbol.asyncDispose]());
 
@@ -69,10 +69,7 @@ describe('with the probe off', () => {
 
   it('Pods that live for milliseconds are still named by their events, and only the last counters are not shown', async () => {
     // Until they are listed they have one rate of events together.
-    const packetloss = '{ limit: 10000 }';
-    await using agent = await TestKernel.open(
-      `{ detail: full, probes: { lifecycle: false, packetloss: ${packetloss} } }`,
-    );
+    await using agent = await TestKernel.open(only({ packetloss: { limit: 10_000 } }, { detail: 'full' }));
     await using stack = new AsyncDisposableStack();
     const pods = await makePods(stack, CGROUP_V2, COUNT);
     await liveShortly(pods);
@@ -87,7 +84,7 @@ describe('with the probe off', () => {
   });
 
   it('the programs stay, which are discovery’s, and switching it on and off loads none and loses no count', async () => {
-    await using agent = await TestKernel.open();
+    await using agent = await TestKernel.open(only({ lifecycle: true }));
     const programs = () => agent.kernel.discovery().programs.map(({ name, id }) => ({ name, id }));
     const before = programs();
     expect(before.map(({ name }) => name).sort()).toEqual(['process_executes', 'work_queued', 'work_starts']);
@@ -98,7 +95,7 @@ describe('with the probe off', () => {
     await liveShortly([first]);
     await eventually(() => expect(departureOf(agent, first.uid)).toBeDefined());
     const counted = await departures();
-    await agent.kernel.configure(probesOf('{ probes: { lifecycle: false } }'));
+    await agent.kernel.configure(probesOf(only({})));
     expect(programs()).toEqual(before);
     await liveShortly([second]);
     await eventually(async () => {
@@ -106,7 +103,7 @@ describe('with the probe off', () => {
       expect(page.samples.filter(({ labels }) => labels['pod'] === second.uid)).toEqual([]);
       expect((await agent.kernel.entities()).some(({ uid }) => uid === second.uid)).toBe(false);
     });
-    await agent.kernel.configure(probesOf('{}'));
+    await agent.kernel.configure(probesOf(only({ lifecycle: true })));
     expect(programs()).toEqual(before);
     // Pods of other tests end meanwhile, too.
     expect(Number(await departures())).toBeGreaterThanOrEqual(Number(counted));
@@ -153,7 +150,9 @@ async function liveLossy(pod: TestPod): Promise<string> {
 
 describe('a Pod that lives for a second and loses packets', () => {
   it('is named by the events of its drops, and shown with its last counters until its time is over', async () => {
-    await using agent = await TestKernel.open('{ detail: full, probes: { lifecycle: { retire: 5s } } }');
+    await using agent = await TestKernel.open(
+      only({ packetloss: true, udp: true, lifecycle: { retire: '5s' } }, { detail: 'full' }),
+    );
     await using pod = new TestPod(CGROUP_V2);
     const bornMs = performance.now();
     const text = await liveLossy(pod);
@@ -185,7 +184,7 @@ describe('a Pod that lives for a second and loses packets', () => {
 });
 
 it('what is read from files is shown as the last scrape has seen it', async () => {
-  await using agent = await TestKernel.open('{ detail: full, probes: { netdev: { loopback: true } } }');
+  await using agent = await TestKernel.open(only({ netdev: { loopback: true }, lifecycle: true }, { detail: 'full' }));
   const netns = new TestNetns();
   netns.ip('link set lo up');
   const labels = { pod: netns.name, device: 'lo' };
@@ -205,7 +204,7 @@ it('what is read from files is shown as the last scrape has seen it', async () =
 });
 
 it('a Pod whose processes are gone and whose namespace is still mounted stays a Pod', async () => {
-  await using agent = await TestKernel.open();
+  await using agent = await TestKernel.open(only({ lifecycle: true }));
   await using pod = new TestPod(CGROUP_V2);
   const netns = new TestNetns();
   {
@@ -221,7 +220,9 @@ it('a Pod whose processes are gone and whose namespace is still mounted stays a 
 });
 
 it('without the hooks the last scrape is all there is, and the probe says so', async () => {
-  await using agent = await TestKernel.open('{ detail: full }', { objects: '/nonexistent' });
+  await using agent = await TestKernel.open(only({ udp: true, lifecycle: true }, { detail: 'full' }), {
+    objects: '/nonexistent',
+  });
   const status = agent.kernel.probes().find(({ name }) => name === 'lifecycle');
   expect(status).toMatchObject({ state: 'degraded', reader: 'scan', reason: expect.stringContaining('not built') });
   expect(agent.kernel.discovery()).toMatchObject({ name: 'discovery', state: 'degraded', reason: status?.reason });
@@ -254,7 +255,7 @@ time.sleep(3)
 
 it('a flood of namespaces that nobody owns takes no room from the deaths of Pods', async () => {
   const DEATHS = 200;
-  await using agent = await TestKernel.open();
+  await using agent = await TestKernel.open(only({ lifecycle: true }));
   const lost = async () =>
     sampleValue(await agent.page(), 'netsonde_probe_uncounted_total', { probe: 'lifecycle', cause: 'map_full' });
   expect(await lost()).toBe(0);

@@ -5,7 +5,7 @@ import { sh } from '../support/command.ts';
 import { CountedPair, ofPod } from '../support/counters.ts';
 import { countsOfLink, linksOf } from '../support/device_kinds.ts';
 import { type HostPair, TestNetns, uniqueName } from '../support/hosts.ts';
-import { TestKernel } from '../support/kernel.ts';
+import { only, TestKernel } from '../support/kernel.ts';
 import { makeBridge, makeNodeDevices } from '../support/node_devices.ts';
 import { readBoth } from '../support/oracle.ts';
 
@@ -14,7 +14,7 @@ let agent: TestKernel;
 let resources: CountedPair;
 
 beforeAll(async () => {
-  resources = await CountedPair.create('{ detail: full, probes: { netdev: { loopback: true } } }');
+  resources = await CountedPair.create(only({ netdev: { loopback: true } }, { detail: 'full' }));
   ({ pair, agent } = resources);
 });
 
@@ -45,7 +45,7 @@ describe.each([
 });
 
 describe('the devices of the node', () => {
-  const CONFIG = '{ detail: full, probes: { netdev: true } }';
+  const CONFIG = only({ netdev: true }, { detail: 'full' });
 
   async function shownBy(node: TestKernel): Promise<string[]> {
     const { samples } = await node.page();

@@ -3,14 +3,14 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { EventRecord } from '#api/events.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { HostPair } from '../support/hosts.ts';
-import { probesOf, TestKernel } from '../support/kernel.ts';
+import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { filled, grown, histogramOf, type PageHistogram } from '../support/latency.ts';
 import { BY_TIMER, eventually, retry } from '../support/oracle.ts';
 import { bucketDelays, sendAtOnce, shape, TOKEN_BUCKET } from '../support/shaper.ts';
 
 const QDISC = 'netsonde_qdisc_delay_seconds';
 const DRIVER = 'netsonde_driver_transmit_seconds';
-const config = (options: string) => `{ probes: { netiftxlatency: { enabled: true, ${options} } } }`;
+const config = (options: object) => only({ netiftxlatency: { enabled: true, ...options } });
 const PORT = 7200;
 
 const resources = new AsyncDisposableStack();
@@ -21,7 +21,7 @@ beforeAll(async () => {
   pair = resources.use(await HostPair.create());
   await pair.b.udpReceive({ address: '::', port: PORT });
   await pair.b.tcpServe({ address: '::', port: PORT });
-  agent = resources.use(await TestKernel.open(config('threshold: 52ms')));
+  agent = resources.use(await TestKernel.open(config({ threshold: '52ms' })));
 });
 
 afterAll(() => resources.disposeAsync());
@@ -97,7 +97,7 @@ describe.each([
   });
 
   it('tells of a driver that took its time', async () => {
-    await agent.kernel.configure(probesOf(config('threshold: 1us')));
+    await agent.kernel.configure(probesOf(config({ threshold: '1us' })));
     const source = await pair.a.udpSend({ address: to(), port: PORT, count: 20, bytes: 1_000 });
     const [event] = await eventually(() => {
       expect(slowOnes('driver_transmit_slow').length).toBeGreaterThan(0);
@@ -113,7 +113,7 @@ describe.each([
     });
     expect(event?.['delaySeconds']).toBeGreaterThan(1e-6);
     expect(event?.message).toContain(`was accepted by the driver of ${pair.deviceA} only after`);
-    await agent.kernel.configure(probesOf(config('threshold: 52ms')));
+    await agent.kernel.configure(probesOf(config({ threshold: '52ms' })));
   });
 });
 
@@ -159,9 +159,9 @@ it('leaves out loopback', async () => {
 
 it('goes on from where it was when it is off and on again', async () => {
   const before = await histogram(QDISC);
-  await agent.kernel.configure(probesOf('{}'));
+  await agent.kernel.configure(probesOf(only({})));
   expect((await histogram(QDISC)).count).toBe(0);
-  await agent.kernel.configure(probesOf(config('events: false')));
+  await agent.kernel.configure(probesOf(config({ events: false })));
   const after = await histogram(QDISC);
   expect(after.count).toBeGreaterThanOrEqual(before.count);
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 10, bytes: 10 });

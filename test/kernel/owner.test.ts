@@ -6,12 +6,11 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EntityStatus } from '#api/entities.ts';
 import type { PodName } from '#pods/facts.ts';
-import { PROBES } from '#probes/index.ts';
 import { CGROUP_V1, CGROUP_V2, TestCgroups, TestPod } from '../support/cgroups.ts';
 import { sh } from '../support/command.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { TestNetns, uniqueName } from '../support/hosts.ts';
-import { TestKernel } from '../support/kernel.ts';
+import { only, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 import { startIn, startOutside } from '../support/pod_processes.ts';
 
@@ -51,15 +50,12 @@ for _ in range(${count}):
 `);
 }
 
-/** Only what these tests ask for: an agent is opened often. */
-const PROBES_OFF = Object.fromEntries(PROBES.map(({ name }) => [name, ['udp', 'lifecycle'].includes(name)]));
-
 describe.concurrent.each([
   ['with the lists of the kernel', {}],
   ['from /proc and the mounts alone', { objects: '/nonexistent' }],
 ])('whose a namespace is, %s', (_, options) => {
   const open = (given = {}) =>
-    TestKernel.open(JSON.stringify({ detail: 'full', probes: PROBES_OFF }), { ...options, ...given });
+    TestKernel.open(only({ udp: true, lifecycle: true }, { detail: 'full' }), { ...options, ...given });
   let agent: TestKernel;
   beforeAll(async () => {
     agent = await open();
@@ -240,7 +236,7 @@ describe('several namespaces of one Pod', () => {
     await using _older = await startIn(pod.container, child);
     await wait(100);
     await using _younger = await startIn(pod.container, own);
-    await using agent = await TestKernel.open('{ detail: full }');
+    await using agent = await TestKernel.open(only({ udp: true }, { detail: 'full' }));
     await eventuallyOf(agent, own, { uid: pod.uid });
     await eventuallyOf(agent, child, { uid: pod.uid });
     await eventuallyDropped(agent, pod.uid, 7);
@@ -250,10 +246,9 @@ describe('several namespaces of one Pod', () => {
     await using pod = new TestPod(CGROUP_V2);
     await using other = new TestPod(CGROUP_V2);
     const pods = { namespaces: ['shop'], names: ['db*'] };
-    await using agent = await TestKernel.open(
-      JSON.stringify({ probes: { packetloss: { pods }, lifecycle: { retire: '1m' } } }),
-      { kubernetes: true },
-    );
+    await using agent = await TestKernel.open(only({ packetloss: { pods }, lifecycle: { retire: '1m' } }), {
+      kubernetes: true,
+    });
     agent.kernel.namePods({ whole: true, set: [podName(pod.uid, 'db-0'), podName(other.uid, 'web')], deleted: [] });
     using stranger = new TestNetns();
     const own = new TestNetns();

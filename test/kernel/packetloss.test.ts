@@ -3,7 +3,7 @@ import type { EventRecord } from '#api/events.ts';
 import { run } from '../support/command.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { HostPair } from '../support/hosts.ts';
-import { probesOf, TestKernel } from '../support/kernel.ts';
+import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 
 const CLOCKS_APART_MS = 100;
@@ -22,7 +22,7 @@ beforeAll(async () => {
     'add rule inet t out udp dport 7003 counter drop',
   ];
   for (const rule of rules) run('ip', 'netns', 'exec', pair.b.netns.name, 'nft', rule);
-  agent = await TestKernel.open(configOf('detail: full, stack: true'));
+  agent = await TestKernel.open(configOf({ detail: 'full', stack: true }));
 });
 
 afterAll(async () => {
@@ -31,9 +31,9 @@ afterAll(async () => {
 });
 
 /** Of the pair only: the ledger and the events are of the whole machine, and others may use it too. */
-function configOf(options: string): string {
+function configOf(options: object): string {
   const names = [pair.a, pair.b].map(({ netns }) => netns.name);
-  return `{ probes: { packetloss: { pods: { names: [${names}] }, ${options} } } }`;
+  return only({ packetloss: { pods: { names }, ...options } });
 }
 
 function drops(pod: string, reason: string): Promise<number> {
@@ -133,7 +133,7 @@ it('gives other reasons by the names of the running kernel', async () => {
 });
 
 it('limits events by namespace, and the ledger balances', async () => {
-  await agent.kernel.configure(probesOf(configOf('limit: 5')));
+  await agent.kernel.configure(probesOf(configOf({ limit: 5 })));
   agent.events.length = 0;
   const ledger = async () => (await agent.kernel.page('text')).ledger.find(({ probe }) => probe === 'packetloss');
   const before = await ledger();
@@ -154,9 +154,9 @@ it('limits events by namespace, and the ledger balances', async () => {
 it('goes on counting from where it was when it is switched off and on', async () => {
   const total = () => drops(pair.b.netns.name, 'NETFILTER_DROP');
   const before = await total();
-  await agent.kernel.configure(probesOf('{ probes: { packetloss: false } }'));
+  await agent.kernel.configure(probesOf(only({})));
   expect(await total()).toBe(0);
-  await agent.kernel.configure(probesOf(configOf('events: false')));
+  await agent.kernel.configure(probesOf(configOf({ events: false })));
   expect(await total()).toBe(before);
   agent.events.length = 0;
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 4, bytes: 5 });
@@ -165,7 +165,7 @@ it('goes on counting from where it was when it is switched off and on', async ()
 });
 
 it('counts what is configured as no loss apart, and says nothing of it', async () => {
-  await agent.kernel.configure(probesOf(configOf('noLoss: [NETFILTER_DROP]')));
+  await agent.kernel.configure(probesOf(configOf({ noLoss: ['NETFILTER_DROP'] })));
   agent.events.length = 0;
   const configured = async () =>
     sampleValue(await agent.page(), 'netsonde_packet_discards_total', {

@@ -16,6 +16,7 @@ import { AgentProcess } from '../support/agent_process.ts';
 import { CGROUP_V1, CGROUP_V2, TestCgroups, TestPod } from '../support/cgroups.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { TestNetns } from '../support/hosts.ts';
+import { only } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 import { type Worker, Workers } from '../support/workers.ts';
 
@@ -151,7 +152,7 @@ it('a Pod that has gone has no processes, and nothing is wrong with that', async
 describe('an agent in namespaces of its own', () => {
   async function serve(wrapper: readonly string[]): Promise<AgentProcess> {
     const config = join(directory, 'config.yaml');
-    writeFileSync(config, 'probes: { fd: true }');
+    writeFileSync(config, only({ fd: true }));
     return AgentProcess.serve(['--config', config], wrapper);
   }
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CountedPair, makeTraffic, ofPod } from '../support/counters.ts';
 import { type HostPair, uniqueName } from '../support/hosts.ts';
-import { TestKernel } from '../support/kernel.ts';
+import { only, TestKernel } from '../support/kernel.ts';
 import { readBoth } from '../support/oracle.ts';
 
 interface Qdisc {
@@ -11,7 +11,7 @@ interface Qdisc {
   readonly [stat: string]: unknown;
 }
 
-const CONFIG = '{ detail: full, probes: { qdisc: true } }';
+const CONFIG = only({ qdisc: true }, { detail: 'full' });
 
 const resources = new AsyncDisposableStack();
 const [htb, mq, ingress] = [uniqueName('h'), uniqueName('m'), uniqueName('i')];

@@ -3,7 +3,7 @@ import { RETIRED_MIN } from '#pods/retired.ts';
 import { LOST, liveAndDie } from '../support/dying_netns.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
 import { uniqueName } from '../support/hosts.ts';
-import { TestKernel } from '../support/kernel.ts';
+import { only, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 
 const DEAD = 60;
@@ -28,7 +28,9 @@ it.each([
   ['without Kubernetes', false],
   ['in Kubernetes', true],
 ])('%s the dead take no more than their share, and those that lost packets are there', async (_, kubernetes) => {
-  await using agent = await TestKernel.open('{ probes: { lifecycle: { share: 0 } } }', { kubernetes });
+  await using agent = await TestKernel.open(only({ packetloss: true, udp: true, lifecycle: { share: 0 } }), {
+    kubernetes,
+  });
   const prefix = uniqueName('dead');
   await liveAndDie({ prefix, count: DEAD, losesEvery: LOSES_EVERY, lifeSeconds: 4, rate: 100 });
   const page = await eventually(async () => {

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { PROBES } from '#probes/index.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
-import { TestKernel } from '../support/kernel.ts';
+import { only, TestKernel } from '../support/kernel.ts';
 import { ManyNetns } from '../support/many_netns.ts';
 import { eventually } from '../support/oracle.ts';
 import { withShares } from '../support/shares.ts';
@@ -15,7 +15,7 @@ const SEEN = {
   socketlatency: 'netsonde_socket_read_delay_seconds_count',
   kernellatency: 'netsonde_kernel_receive_delay_seconds_count',
 };
-const ON = JSON.stringify({ probes: Object.fromEntries(Object.keys(SEEN).map((name) => [name, true])) });
+const ON = only(Object.fromEntries(Object.keys(SEEN).map((name) => [name, true])));
 
 function podsOf({ samples }: Exposition, metric: string, names: readonly string[]): number {
   const pods = new Set(samples.filter(({ name }) => name === metric).map(({ labels }) => labels['pod']));

@@ -16,7 +16,7 @@ import type { Sources } from '#sources/sources.ts';
 import { CGROUP_V1, TestPod } from '../support/cgroups.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
 import { startPython, TestNetns } from '../support/hosts.ts';
-import { OBJECTS, TestKernel } from '../support/kernel.ts';
+import { OBJECTS, only, TestKernel } from '../support/kernel.ts';
 import { NamespaceFlood } from '../support/namespace_flood.ts';
 import { eventually } from '../support/oracle.ts';
 import { FreesOracle } from '../support/orderly/frees.ts';
@@ -190,7 +190,7 @@ it('a flood of namespaces takes no counts and no events from others, and the age
   await using pod = new TestPod(CGROUP_V1);
   await using flood = await NamespaceFlood.make(NAMESPACES, pod.container, false);
   await using nested = await NamespaceFlood.make(NAMESPACES, pod.container, true);
-  await using agent = await TestKernel.open(`{ probes: { packetloss: { limit: ${LIMIT} } } }`, {
+  await using agent = await TestKernel.open(only({ packetloss: { limit: LIMIT } }), {
     probes: withShares(PROBES, SHARES),
   });
   using before = new TestNetns();

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CountedPair, ofPod } from '../support/counters.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { type HostPair, startPython } from '../support/hosts.ts';
-import { TestKernel } from '../support/kernel.ts';
+import { only, TestKernel } from '../support/kernel.ts';
 import { readBoth } from '../support/oracle.ts';
 
 /** Sockets of every kind, a different number of each, and a first fragment whose rest never comes. */
@@ -25,15 +25,17 @@ time.sleep(1000)
 
 const resources = new AsyncDisposableStack();
 let pair: HostPair;
+const CONFIG = only({ sock: true }, { detail: 'full' });
+
 let agent: TestKernel;
 let withoutPass: TestKernel;
 
 beforeAll(async () => {
-  const counted = resources.use(await CountedPair.create('{ detail: full }'));
+  const counted = resources.use(await CountedPair.create(CONFIG));
   ({ pair, agent } = counted);
   resources.use(await startPython(pair.a.netns, SOCKETS(3)));
   resources.use(await startPython(pair.b.netns, SOCKETS(5)));
-  withoutPass = resources.use(await TestKernel.open('{ detail: full }', { objects: '/nonexistent' }));
+  withoutPass = resources.use(await TestKernel.open(CONFIG, { objects: '/nonexistent' }));
 });
 
 afterAll(() => resources.disposeAsync());

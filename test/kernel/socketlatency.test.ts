@@ -3,13 +3,14 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { EventRecord } from '#api/events.ts';
 import { HostPair } from '../support/hosts.ts';
 import { type End, type Joined, joinSockets, told } from '../support/joined_sockets.ts';
-import { probesOf, TestKernel } from '../support/kernel.ts';
+import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { bucketOf, filled, grown, histogramOf, type PageHistogram } from '../support/latency.ts';
 import { eventually } from '../support/oracle.ts';
 
 const READ = 'netsonde_socket_read_delay_seconds';
 const WRITE = 'netsonde_socket_write_delay_seconds';
-const ON = '{ probes: { socketlatency: { enabled: true, threshold: 90ms } } }';
+const ON = only({ socketlatency: { enabled: true, threshold: '90ms' } });
+const OFF = only({});
 
 const resources = new AsyncDisposableStack();
 let pair: HostPair;
@@ -65,7 +66,7 @@ describe.each([
   ['UDP over IPv6', 'udp', ipv6, ipv6, undefined, '[fd09::2]'],
 ] as const)('%s', (_, protocol, to, bind, from, dst) => {
   it('measures a reader that is stopped, on a socket that was there before', async () => {
-    await agent.kernel.configure(probesOf('{}'));
+    await agent.kernel.configure(probesOf(OFF));
     await using joined = await join(protocol, to, bind);
     const { receiver, sender } = joined;
     await told(sender, "s.send(b'first')");
@@ -227,8 +228,8 @@ it('measures a write that is sent at once as such', async () => {
 
 it('goes on from where it was when it is off and on again', async () => {
   const before = await histogram(READ);
-  await agent.kernel.configure(probesOf('{}'));
+  await agent.kernel.configure(probesOf(OFF));
   expect((await histogram(READ)).count).toBe(0);
-  await agent.kernel.configure(probesOf('{ probes: { socketlatency: { enabled: true, events: false } } }'));
+  await agent.kernel.configure(probesOf(only({ socketlatency: { enabled: true, events: false } })));
   expect(await histogram(READ)).toEqual(before);
 });

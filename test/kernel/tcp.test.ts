@@ -3,12 +3,13 @@ import type { MetricDescriptor } from '#probe/metric.ts';
 import { tcp } from '#probes/tcp.ts';
 import { CountedPair, expectNstat, ofPod } from '../support/counters.ts';
 import type { HostPair } from '../support/hosts.ts';
+import { only } from '../support/kernel.ts';
 
 let resources: CountedPair;
 let pair: HostPair;
 
 beforeAll(async () => {
-  resources = await CountedPair.create('{ detail: full }');
+  resources = await CountedPair.create(only({ tcp: true }, { detail: 'full' }));
   ({ pair } = resources);
 });
 

@@ -3,12 +3,13 @@ import type { MetricDescriptor } from '#probe/metric.ts';
 import { tcpext } from '#probes/tcpext/tcpext.ts';
 import { CountedPair, expectNstat, ofPod } from '../support/counters.ts';
 import type { HostPair } from '../support/hosts.ts';
+import { only } from '../support/kernel.ts';
 
 let resources: CountedPair;
 let pair: HostPair;
 
 beforeAll(async () => {
-  resources = await CountedPair.create('{ detail: full, probes: { tcpext: { fields: all } } }');
+  resources = await CountedPair.create(only({ tcpext: { fields: 'all' } }, { detail: 'full' }));
   ({ pair } = resources);
 });
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HostPair } from '../support/hosts.ts';
-import { TestKernel } from '../support/kernel.ts';
+import { only, TestKernel } from '../support/kernel.ts';
 import { BY_TIMER, eventually } from '../support/oracle.ts';
 import { RESET_CASES, ResetCounter } from '../support/reset_cases.ts';
 import { endpoint, eventsOf, FAMILIES, growth, playScene } from '../support/scene.ts';
@@ -15,7 +15,7 @@ let deriving: ResetCounter;
 beforeAll(async () => {
   pair = await HostPair.create();
   deriving = await ResetCounter.open(['tcp_reset_sent']);
-  agent = await TestKernel.open('{ detail: full, probes: { packetloss: false, tcpretrans: false } }');
+  agent = await TestKernel.open(only({ tcpreset: true }, { detail: 'full' }));
 });
 
 afterAll(async () => {

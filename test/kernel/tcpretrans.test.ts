@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HostPair } from '../support/hosts.ts';
-import { probesOf, TestKernel } from '../support/kernel.ts';
+import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { BY_TIMER, eventually } from '../support/oracle.ts';
 import {
   BLACK_HOLE_PROGRAM,
@@ -14,7 +14,7 @@ import { RoutedPair } from '../support/routed_pair.ts';
 import { endpoint, eventsOf, FAMILIES, growth, playScene } from '../support/scene.ts';
 
 const RETRANSMITS = 'netsonde_tcp_retransmits_total';
-const CONFIG = `{ detail: full, probes: ${RETRANSMIT_PROBES} }`;
+const CONFIG = only(RETRANSMIT_PROBES, { detail: 'full' });
 
 /** The messages that a path is too narrow, as a firewall drops them that knows no better. */
 const NO_ICMP =
@@ -134,7 +134,7 @@ describe.each(FAMILIES)('on a path that takes only smaller packets, over %s', (f
 });
 
 it('makes no event of a loss probe by default, and counts it', BY_TIMER, async () => {
-  await agent.kernel.configure(probesOf('{ detail: full, probes: { packetloss: false, tcpreset: false } }'));
+  await agent.kernel.configure(probesOf(only({ tcpretrans: true }, { detail: 'full' })));
   agent.events.length = 0;
   // Short connections to a server that takes its time to close, as of a database without a pool.
   const { grown } = await growth(agent, { a: pair.a.netns.name }, RETRANSMITS, 'kind', () =>
@@ -170,7 +170,7 @@ it('goes on counting from where it was when it is switched off and on, twice', a
   const before = await totals();
   expect(before.map(({ labels }) => labels['pod'])).toContain(pair.a.netns.name);
   for (let turn = 0; turn < 2; turn++) {
-    await agent.kernel.configure(probesOf('{ probes: { packetloss: false, tcpreset: false, tcpretrans: false } }'));
+    await agent.kernel.configure(probesOf(only({})));
     expect(await totals()).toEqual([]);
     await agent.kernel.configure(probesOf(CONFIG));
     expect(await totals()).toEqual(before);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
 import { HostPair, type TestNetns } from '../support/hosts.ts';
-import { TestKernel } from '../support/kernel.ts';
+import { only, TestKernel } from '../support/kernel.ts';
 import { eventually, readBoth } from '../support/oracle.ts';
 import { TcpHost } from '../support/tcp_host.ts';
 
@@ -174,7 +174,10 @@ describe.each(['pass', 'netlink'])('sockets in every state, by %s', (reader) => 
 
   beforeAll(async () => {
     none = mkdtempSync(join(tmpdir(), 'netsonde-'));
-    agent = await TestKernel.open('detail: full', reader === 'pass' ? {} : { objects: none });
+    agent = await TestKernel.open(
+      only({ tcpsummary: true }, { detail: 'full' }),
+      reader === 'pass' ? {} : { objects: none },
+    );
   });
 
   afterAll(async () => {

@@ -2,12 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { udp } from '#probes/udp.ts';
 import { CountedPair, expectNstat, ofPod } from '../support/counters.ts';
 import type { HostPair } from '../support/hosts.ts';
+import { only } from '../support/kernel.ts';
 
 let resources: CountedPair;
 let pair: HostPair;
 
 beforeAll(async () => {
-  resources = await CountedPair.create('{ detail: full }');
+  resources = await CountedPair.create(only({ udp: true }, { detail: 'full' }));
   ({ pair } = resources);
 });
 

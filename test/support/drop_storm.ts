@@ -2,7 +2,7 @@ import { expect } from 'vitest';
 import { run } from './command.ts';
 import { sampleValue } from './exposition.ts';
 import { HostPair } from './hosts.ts';
-import { TestKernel } from './kernel.ts';
+import { only, TestKernel } from './kernel.ts';
 import { eventually } from './oracle.ts';
 import { playScene } from './scene.ts';
 
@@ -39,8 +39,8 @@ export async function checkDropStorm(packets: number): Promise<void> {
     run('ip', 'netns', 'exec', pod, 'nft', rule);
   }
   // FollowedPodFilter at the pair: the ledger is of the whole machine, and others may use it too.
-  const probes = `{ packetloss: { pods: { names: [${pair.a.netns.name}, ${pod}] } } }`;
-  await using agent = await TestKernel.open(`{ detail: full, probes: ${probes} }`);
+  const probes = { packetloss: { pods: { names: [pair.a.netns.name, pod] } } };
+  await using agent = await TestKernel.open(only(probes, { detail: 'full' }));
   const told = () => agent.events.filter(({ probe }) => probe === 'packetloss');
   const before = await state(agent, pod);
   agent.events.length = 0;

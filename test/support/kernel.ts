@@ -20,6 +20,15 @@ export interface TestKernelOptions {
   readonly kubernetes?: boolean;
 }
 
+/**
+ * A configuration with these probes alone. An agent with all that are on by default takes 0.6 s of a CPU to open and 0.1 s for each page,
+ * one with a single probe 0.2 s and 0.01 s.
+ */
+export function only(probes: Readonly<Record<string, unknown>>, rest: Readonly<Record<string, unknown>> = {}): string {
+  const off = Object.fromEntries(PROBES.map(({ name }) => [name, false]));
+  return JSON.stringify({ ...rest, probes: { ...off, ...probes } });
+}
+
 /** The probes that a configuration asks for. */
 export function probesOf(yaml: string, probes: readonly AnyProbe[] = PROBES): DesiredProbes {
   return desiredProbes(new ConfigReader(probes).parse(yaml));

@@ -3,6 +3,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 const TRIES = 10;
 const SETTLE_MS = 30;
 
+const LOOK_MS = { min: 20, max: 200 };
+
 /**
  * What the oracle and the agent say of the same moment. A namespace is never quite still: the oracle is read, then the
  * agent, then the oracle again, until both readings of the oracle are equal.
@@ -23,15 +25,22 @@ export async function readBoth<Oracle, Ours>(
   throw new Error(`the oracle did not give the same twice in ${TRIES} tries`);
 }
 
-/** Waits until something holds. @throws with the last failure after the deadline */
+/**
+ * Waits until something holds. A look is often a whole page: the longer it takes to come true, the rarer are the looks, and no more than
+ * half of the time is spent on them.
+ *
+ * @throws with the last failure after the deadline
+ */
 export async function eventually<T>(what: () => Promise<T> | T, deadlineMs = 30_000): Promise<T> {
-  const endMs = performance.now() + deadlineMs;
+  const startMs = performance.now();
   for (;;) {
+    const lookMs = performance.now();
     try {
       return await what();
     } catch (error) {
-      if (performance.now() > endMs) throw error;
-      await wait(20);
+      const nowMs = performance.now();
+      if (nowMs > startMs + deadlineMs) throw error;
+      await wait(Math.min(LOOK_MS.max, Math.max(LOOK_MS.min, nowMs - lookMs, (nowMs - startMs) / 10)));
     }
   }
 }

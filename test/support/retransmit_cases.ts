@@ -13,7 +13,7 @@ export interface RetransmitCase {
 }
 
 /** The configuration that the cases want: an event for each, so that none is missed. */
-export const RETRANSMIT_PROBES = '{ packetloss: false, tcpreset: false, tcpretrans: { lossProbes: true } }';
+export const RETRANSMIT_PROBES = { tcpretrans: { lossProbes: true } };
 
 export function severityOf(
   { isLoss }: RetransmitCase,

@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok } from 'node:assert/strict';
 import { HostPair } from '../../support/hosts.ts';
-import { TestKernel } from '../../support/kernel.ts';
+import { only, TestKernel } from '../../support/kernel.ts';
 import { eventually } from '../../support/oracle.ts';
 import {
   PATH_MTU_PROGRAM,
@@ -21,7 +21,7 @@ interface Context {
 
 async function open(resources: AsyncDisposableStack): Promise<Context> {
   const pair = resources.use(await HostPair.create());
-  return { pair, agent: resources.use(await TestKernel.open(`{ probes: ${RETRANSMIT_PROBES} }`)) };
+  return { pair, agent: resources.use(await TestKernel.open(only(RETRANSMIT_PROBES))) };
 }
 
 /** As the kernel counts, by what made it send again, with an event for each. */
