@@ -16,6 +16,9 @@ import { type Worker, Workers } from '../support/workers.ts';
 
 const CONFIG = only({ fd: true, sock: true });
 
+/** Seconds of processes that come and go. */
+const ROUNDS = 10;
+
 const directory = mkdtempSync(join(tmpdir(), 'fd-'));
 
 let agent: TestKernel;
@@ -133,19 +136,22 @@ it('processes that end meanwhile are no failure', async () => {
   const worker = await startIn(workers, netns, pod, 1, 1);
   await untilShown(agent, pod.uid);
   const { ours: alone } = await compare(pod.uid, [worker]);
-  let isOver = false;
-  const churn = worker.churn(join(directory, 'file'), 4096, 1).finally(() => {
-    isOver = true;
-  });
   let most = 0;
-  while (!isOver) {
-    const page = await agent.page();
-    most = Math.max(most, usageOf(page, pod.uid).open ?? 0);
-    expect(sampleValue(page, 'netsonde_source_errors_total', { source: 'procfs', path: 'fd' })).toBeUndefined();
-    expect(statusOf(agent)).toMatchObject({ state: 'running', reason: '' });
-    await pause(5);
+  // A busy machine may let none of them live from when it is listed until it is looked at.
+  for (let round = 0; round < ROUNDS && most <= (alone.open ?? 0); round++) {
+    let isOver = false;
+    const churn = worker.churn(join(directory, 'file'), 4096, 1).finally(() => {
+      isOver = true;
+    });
+    while (!isOver) {
+      const page = await agent.page();
+      most = Math.max(most, usageOf(page, pod.uid).open ?? 0);
+      expect(sampleValue(page, 'netsonde_source_errors_total', { source: 'procfs', path: 'fd' })).toBeUndefined();
+      expect(statusOf(agent)).toMatchObject({ state: 'running', reason: '' });
+      await pause(5);
+    }
+    expect(await churn).toBeGreaterThan(1);
   }
-  expect(await churn).toBeGreaterThan(1);
   // It was seen while it had children.
   expect(most).toBeGreaterThan(alone.open ?? 0);
   expect(usageOf(await agent.page(), pod.uid)).toEqual(alone);
