@@ -2,7 +2,7 @@ import { BpfRing } from 'bpf-napi';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { dropUdp } from '../support/event_rate.ts';
 import { HostPair } from '../support/hosts.ts';
-import { only, TestKernel } from '../support/kernel.ts';
+import { TestKernel } from '../support/kernel.ts';
 import { retry } from '../support/oracle.ts';
 
 const SILENCE_MS = 10_000;
@@ -36,7 +36,7 @@ async function passTime(ms: number): Promise<void> {
 it('wakes no ring while no record comes, and has the first record after that', async () => {
   const drain = vi.spyOn(BpfRing.prototype, 'drain');
   const pod = pair.b.netns.name;
-  agent = await TestKernel.open(only({ packetloss: { pods: { names: [pod] } } }));
+  agent = await TestKernel.open(`{ probes: { packetloss: { pods: { names: [${pod}] } } } }`);
   const rings = [...new Set(drain.mock.contexts)] as BpfRing[];
   // Of births and deaths, and of each probe that is on by default and has events.
   expect(rings).toHaveLength(4);
