@@ -23,7 +23,7 @@ const ALONE: Readonly<Record<string, string>> = {
 const alone = Object.keys(ALONE);
 
 /** A timeout is for what hangs: how fast something is, is told by `bench`. */
-const patient = { pool: 'forks', testTimeout: 120_000, hookTimeout: 120_000 } as const;
+const patient = { pool: 'forks', testTimeout: 240_000, hookTimeout: 240_000 } as const;
 /**
  * Some wait more than they work. Where files share a process (`isolate: false`), modules are loaded once, which is half of the CPU; none
  * of them has a state. They make namespaces, Pods and servers of their own, and look at nothing else.

@@ -2,11 +2,6 @@ import { Cycle } from '#core/cycle.ts';
 import type { Aggregator, Batch } from './aggregate.ts';
 import type { ActiveProbe } from './supervisor.ts';
 
-/** Longest time of one probe. What it has not given by then is left out of the page. */
-const PROBE_DEADLINE_MS = 1_000;
-/** Longest time of all probes together: Prometheus gives up after ten seconds. */
-const CYCLE_DEADLINE_MS = 8_000;
-
 export interface CollectOutcome {
   readonly probe: string;
   readonly seconds: number;
@@ -14,9 +9,14 @@ export interface CollectOutcome {
 }
 
 export interface Deadlines {
+  /** Longest time of one probe. What it has not given by then is left out of the page. */
   readonly probeMs: number;
+  /** Longest time of all probes together. */
   readonly cycleMs: number;
 }
+
+/** Prometheus gives up after ten seconds. */
+const DEADLINES: Deadlines = { probeMs: 1_000, cycleMs: 8_000 };
 
 /** Runs the probes one after the other, each with a deadline, so that none can take the page down. */
 export class Scrape {
@@ -25,10 +25,7 @@ export class Scrape {
   /** Collections that did not end in time and still have not. */
   readonly #stuck = new Set<ActiveProbe>();
 
-  constructor(
-    aggregator: Aggregator,
-    deadlines: Deadlines = { probeMs: PROBE_DEADLINE_MS, cycleMs: CYCLE_DEADLINE_MS },
-  ) {
+  constructor(aggregator: Aggregator, deadlines = DEADLINES) {
     this.#aggregator = aggregator;
     this.#deadlines = deadlines;
   }

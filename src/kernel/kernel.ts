@@ -7,7 +7,7 @@ import { Aggregator } from '#collectors/aggregate.ts';
 import type { ScraperView } from '#collectors/births.ts';
 import { type Format, OPENMETRICS_END } from '#collectors/exposition.ts';
 import { deflate } from '#collectors/gzip.ts';
-import { Scrape } from '#collectors/scrape.ts';
+import { type Deadlines, Scrape } from '#collectors/scrape.ts';
 import { emitSelf, SELF, SELF_METRICS, SelfCounts } from '#collectors/self.ts';
 import { Supervisor } from '#collectors/supervisor.ts';
 import { TextWriter } from '#collectors/text_writer.ts';
@@ -49,6 +49,8 @@ export interface KernelHooks {
   readonly probes: readonly AnyProbe[];
   readonly events: (events: readonly EventRecord[]) => void;
   readonly log: KernelLog;
+  /** Of a collection, where they are not those of the agent. */
+  readonly deadlines?: Deadlines;
 }
 
 /** However many ask for trouble, there is no more than a collection in such a time for them. */
@@ -130,7 +132,7 @@ export class Kernel implements AsyncDisposable {
     this.#names = new NetnsNames(paths.netns, () => this.#pace.stir());
     this.#pace = new LookPace({
       look: () => this.#lookAround(),
-      isRestless: () => this.#registry.isUnsettled || !this.#life.tellsBirths || !this.#names.follow(),
+      isRestless: () => !this.#names.follow() || this.#registry.isUnsettled || !this.#life.tellsBirths,
     });
     this.#discovery = new DiscoveryStatus(this.#registry, this.#life);
     this.#runTimes = new RunTimes(paths.proc);
@@ -144,7 +146,7 @@ export class Kernel implements AsyncDisposable {
       log: hooks.log,
       runTimesMissing: () => this.#runTimes.missing,
     });
-    this.#scrape = new Scrape(this.#aggregator);
+    this.#scrape = new Scrape(this.#aggregator, hooks.deadlines);
     this.#aggregator.addProbe(SELF, SELF_METRICS, 'full');
   }
 

@@ -50,7 +50,8 @@ project=$1 place=$2
 shift 2
 mount --bind "$project" "$place"
 awk '$5 !~ "^/(proc|sys|dev|run)(/|$)" { print $5 }' /proc/self/mountinfo | sort -u | while read -r mount; do
-  mount -o remount,bind,ro "$mount"
+  # Other tests unmount theirs meanwhile, and remove the folder.
+  mount -o remount,bind,ro "$mount" || ! mountpoint -q "$mount"
 done
 for word; do
   shift

@@ -34,6 +34,9 @@ export function probesOf(yaml: string, probes: readonly AnyProbe[] = PROBES): De
   return desiredProbes(new ConfigReader(probes).parse(yaml));
 }
 
+/** The test does other things in the same thread, and waits for its commands there. */
+const PATIENT = { probeMs: 30_000, cycleMs: 60_000 };
+
 /** The kernel side of the agent in the thread of the test, on the real kernel. */
 export class TestKernel implements AsyncDisposable {
   readonly kernel: Kernel;
@@ -61,6 +64,7 @@ export class TestKernel implements AsyncDisposable {
         probes: options.probes ?? PROBES,
         events: (batch) => events.push(...batch),
         log: (level, message) => logs.push(`${level} ${message}`),
+        deadlines: PATIENT,
       },
     );
     const config = new ConfigReader(options.probes ?? PROBES).parse(yaml);

@@ -31,7 +31,7 @@ export async function readBoth<Oracle, Ours>(
  *
  * @throws with the last failure after the deadline
  */
-export async function eventually<T>(what: () => Promise<T> | T, deadlineMs = 30_000): Promise<T> {
+export async function eventually<T>(what: () => Promise<T> | T, deadlineMs = 60_000): Promise<T> {
   const startMs = performance.now();
   for (;;) {
     const lookMs = performance.now();

@@ -74,6 +74,7 @@ export async function checkSilence({ seconds, share, faults, write }: SilenceOpt
   expect
     .soft(told.map(({ name, seen }) => ({ name, seen })))
     .toEqual(told.map(({ name, expected }) => ({ name, seen: expected })));
+  expect.soft(told.flatMap(({ unexpected }) => unexpected)).toEqual([]);
   for (const [app, { requests }] of traffic.figures) expect.soft(requests, app).toBeGreaterThan(0);
   expect.soft(traffic.errors).toEqual([]);
 }

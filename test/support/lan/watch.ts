@@ -54,12 +54,11 @@ export class Watch implements AsyncDisposable {
       .filter((event) => this.#isOurs(event));
   }
 
-  /** Sums of a counter over the namespaces of the LAN, of series that have these labels, by one label; what is 0 is left out. */
-  totals(metric: string, label: string, only: Readonly<Record<string, string>> = {}): Record<string, number> {
+  /** Sums of a counter over the namespaces of the LAN, by one label; what is 0 is left out. */
+  totals(metric: string, label: string): Record<string, number> {
     const sums: Record<string, number> = {};
     for (const { name, labels, grown: value } of this.#series.values()) {
       if (name !== metric || value === 0) continue;
-      if (Object.entries(only).some(([key, wanted]) => labels[key] !== wanted)) continue;
       const key = labels[label] ?? '';
       sums[key] = (sums[key] ?? 0) + value;
     }
