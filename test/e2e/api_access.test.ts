@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { AgentProcess, BIN } from '../support/agent_process.ts';
 import { run } from '../support/command.ts';
 import { HostPair } from '../support/hosts.ts';
+import { only } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 
 const TOKEN = 'a-token-of-the-test-0123456789';
@@ -29,10 +30,17 @@ afterAll(async () => {
   await scratch?.remove();
 });
 
+/** Who may ask is not up to what there is to tell. */
+function quiet(): readonly string[] {
+  const file = join(scratch.path, 'quiet.yaml');
+  writeFileSync(file, only({}));
+  return ['--config', file];
+}
+
 /** An agent in the namespace of host b, which listens there on all addresses. */
 async function serveInside(args: readonly string[]): Promise<AgentProcess> {
   const inside = ['ip', 'netns', 'exec', pair.b.netns.name];
-  const agent = AgentProcess.run(['serve', '--listen', `:${PORT}`, ...args], inside);
+  const agent = AgentProcess.run(['serve', '--listen', `:${PORT}`, ...quiet(), ...args], inside);
   try {
     await eventually(() => expect(agent.url, agent.stderr).toBeDefined(), START_MS);
     return agent;
@@ -114,24 +122,24 @@ it('a Unix socket is for who may open it; one that was left behind is replaced, 
   const path = join(scratch.path, 'api.sock');
   const ask = (agent: AgentProcess) => agent.overUnix(path, '/api/v1/probes');
   {
-    await using agent = await AgentProcess.serve(['--api-socket', path]);
+    await using agent = await AgentProcess.serve([...quiet(), '--api-socket', path]);
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(await ask(agent)).toBe(200);
-    await using second = AgentProcess.run(['serve', '--listen', '127.0.0.1:0', '--api-socket', path]);
+    await using second = AgentProcess.run(['serve', '--listen', '127.0.0.1:0', ...quiet(), '--api-socket', path]);
     expect((await second.exited).code).toBe(1);
     expect(second.stderr).toContain(`--api-socket ${path}: another process listens there`);
   }
   // Killed, it could not clean up.
   expect(existsSync(path)).toBe(true);
   {
-    await using agent = await AgentProcess.serve(['--api-socket', path]);
+    await using agent = await AgentProcess.serve([...quiet(), '--api-socket', path]);
     expect(await ask(agent)).toBe(200);
     agent.signal('SIGTERM');
     expect((await agent.exited).code).toBe(0);
     expect(existsSync(path)).toBe(false);
   }
   writeFileSync(path, 'precious');
-  await using agent = AgentProcess.run(['serve', '--listen', '127.0.0.1:0', '--api-socket', path]);
+  await using agent = AgentProcess.run(['serve', '--listen', '127.0.0.1:0', ...quiet(), '--api-socket', path]);
   expect((await agent.exited).code).toBe(1);
   expect(agent.stderr).toContain(`--api-socket ${path}: there is something else, not a socket`);
 });
@@ -143,7 +151,7 @@ it.each([
 ])('a token that %s is refused at the start', async (_, text) => {
   const file = join(scratch.path, 'bad');
   writeFileSync(file, text);
-  await using agent = AgentProcess.run(['serve', '--listen', '127.0.0.1:0', '--api-token-file', file]);
+  await using agent = AgentProcess.run(['serve', '--listen', '127.0.0.1:0', ...quiet(), '--api-token-file', file]);
   expect((await agent.exited).code).toBe(1);
   expect(agent.stderr).toBe(
     `netsonde: --api-token-file ${file}: give 16 to 4096 printable characters without spaces\n`,
@@ -155,7 +163,7 @@ it('a port in use leaves no socket behind', async () => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as { port: number };
   const path = join(scratch.path, 'none.sock');
-  await using agent = AgentProcess.run(['serve', '--listen', `127.0.0.1:${port}`, '--api-socket', path]);
+  await using agent = AgentProcess.run(['serve', '--listen', `127.0.0.1:${port}`, ...quiet(), '--api-socket', path]);
   expect((await agent.exited).code).toBe(1);
   expect(existsSync(path)).toBe(false);
   server.close();

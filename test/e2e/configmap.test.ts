@@ -10,7 +10,7 @@ import { sampleValue } from '../support/exposition.ts';
 import { eventually } from '../support/oracle.ts';
 
 const NODE = 'node-1';
-const TIMES = 20;
+const TIMES = 8;
 
 let server: ApiServer;
 const uid = randomUUID();

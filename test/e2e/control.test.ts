@@ -8,6 +8,7 @@ import type { ProbeReport } from '#api/probes.ts';
 import { AgentProcess } from '../support/agent_process.ts';
 import { sampleValue } from '../support/exposition.ts';
 import { startPython, TestNetns } from '../support/hosts.ts';
+import { only } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 
 let scratch: Awaited<ReturnType<typeof mkdtempDisposable>>;
@@ -36,10 +37,10 @@ async function probe(agent: AgentProcess, name: string): Promise<ProbeReport> {
 
 describe.concurrent('a section with for or until', () => {
   it('of 5 s reverts by itself, and an edit elsewhere does not make it longer', async () => {
-    const { file, args } = place('{}');
+    const { file, args } = place(only({ softnet: true }));
     await using agent = await AgentProcess.serve(args);
-    const section = 'probes: { softirq: { enabled: true, for: 5s }, softnet: { enabled: false, for: 5s } }';
-    writeFileSync(file, section);
+    const section = { softirq: { enabled: true, for: '5s' }, softnet: { enabled: false, for: '5s' } };
+    writeFileSync(file, only(section));
     const start = Date.now();
     const { until } = await eventually(async () => {
       const found = await probe(agent, 'softirq');
@@ -52,7 +53,7 @@ describe.concurrent('a section with for or until', () => {
     const endMs = Date.parse(until ?? '');
     expect(endMs - start).toBeGreaterThanOrEqual(5_000);
     expect(endMs - seenMs).toBeLessThanOrEqual(5_000);
-    writeFileSync(file, `${section}\ndetail: full`);
+    writeFileSync(file, only(section, { detail: 'full' }));
     await eventually(async () => expect((await agent.json<ConfigStatus>('/api/v1/config')).generation).toBe(3));
     expect(await probe(agent, 'softirq')).toMatchObject({ state: 'running', until });
     await eventually(async () => expect((await probe(agent, 'softirq')).state).toBe('stopped'));
@@ -66,7 +67,7 @@ describe.concurrent('a section with for or until', () => {
   });
 
   it('survives a restart in the middle, and stays reverted after another one', async () => {
-    const { args } = place('probes: { softirq: { enabled: true, for: 20s } }');
+    const { args } = place(only({ softirq: { enabled: true, for: '20s' } }));
     let until: string | null;
     {
       await using agent = await AgentProcess.serve(args);
@@ -85,7 +86,7 @@ describe.concurrent('a section with for or until', () => {
   });
 
   it('that was over long ago is refused, but keeps no agent from starting', async () => {
-    const over = 'probes: { softirq: { enabled: true, until: 2020-01-01T00:00:00Z } }';
+    const over = only({ softirq: { enabled: true, until: '2020-01-01T00:00:00Z' } });
     const { file, args } = place(over);
     await using agent = await AgentProcess.serve(args);
     expect(await probe(agent, 'softirq')).toMatchObject({ state: 'stopped', until: null });
@@ -107,7 +108,7 @@ describe.concurrent('a section with for or until', () => {
   });
 
   it('runs where nothing can be written, and says so', async () => {
-    const { file } = place('probes: { softirq: { enabled: true, for: 4s } }');
+    const { file } = place(only({ softirq: { enabled: true, for: '4s' } }));
     await using agent = await AgentProcess.serve(['--config', file, '--state', '/proc/nothing']);
     expect(agent.stderr).toMatch(/\/proc\/nothing\/timed\.json cannot be written \(.*\): after a restart/);
     await eventually(async () => expect((await probe(agent, 'softirq')).state).toBe('stopped'));
@@ -139,20 +140,21 @@ function holdsStatistics({ pid }: AgentProcess): boolean {
 }
 
 it('run times are measured, and shown, while somebody asks for them', async () => {
-  const { file, args } = place('{}');
+  const packetloss = only({ packetloss: true });
+  const { file, args } = place(packetloss);
   await using agent = await AgentProcess.serve(args);
   const runs = async () => sampleValue(await agent.page(), 'netsonde_probe_bpf_runs_total', { probe: 'packetloss' });
   expect(holdsStatistics(agent)).toBe(false);
   expect(await runs()).toBeUndefined();
-  for (const asks of ['bpfStats: true', 'probes: { packetloss: { budget: 50% } }']) {
+  for (const asks of [only({ packetloss: true }, { bpfStats: true }), only({ packetloss: { budget: '50%' } })]) {
     writeFileSync(file, asks);
     await eventually(() => expect(holdsStatistics(agent)).toBe(true));
     await eventually(async () => expect(await runs()).toBeGreaterThanOrEqual(0));
-    writeFileSync(file, `{} # without ${asks}`);
+    writeFileSync(file, `${packetloss} # without ${asks}`);
     await eventually(() => expect(holdsStatistics(agent)).toBe(false));
     expect(await runs()).toBeUndefined();
   }
-  writeFileSync(file, 'probes: { tcp: { budget: 50% } }');
+  writeFileSync(file, only({ tcp: { budget: '50%' } }));
   await eventually(async () => expect((await agent.json<ConfigStatus>('/api/v1/config')).generation).toBe(6));
   expect(holdsStatistics(agent)).toBe(false);
 });
@@ -160,7 +162,7 @@ it('run times are measured, and shown, while somebody asks for them', async () =
 it('a probe over its budget trips, and says when it is tried again', async () => {
   using netns = new TestNetns();
   netns.ip('link set lo up');
-  const { args } = place('probes: { packetloss: { budget: 0.05%, events: false } }');
+  const { args } = place(only({ packetloss: { budget: '0.05%', events: false }, udp: true }));
   await using agent = await AgentProcess.serve(args);
   expect((await probe(agent, 'packetloss')).state).toBe('running');
   const start = performance.now();

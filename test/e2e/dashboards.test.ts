@@ -96,7 +96,11 @@ beforeAll(async () => {
   const target = (agent: AgentProcess, node: string) => ({ address: new URL(agent.url ?? '').host, labels: { node } });
   const ruleFile = write('rules.yaml', readFileSync(RULES, 'utf8').replaceAll(/^( +for:) .*$/gm, '$1 0s'));
   prometheus = stack.use(
-    await PrometheusServer.start({ targets: [target(full, FULL), target(plain, PLAIN)], ruleFile }),
+    await PrometheusServer.start({
+      targets: [target(full, FULL), target(plain, PLAIN)],
+      ruleFile,
+      pods: [pair.a.netns.name, pair.b.netns.name],
+    }),
   );
   stack.use(await provokeAnomalies(pair));
   writeFileSync(plainConfig, JSON.stringify(REFUSED_CONFIG));

@@ -7,6 +7,7 @@ import { AgentProcess } from '../support/agent_process.ts';
 import { sh } from '../support/command.ts';
 import { Hangs } from '../support/hangs.ts';
 import { TestNetns } from '../support/hosts.ts';
+import { only } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 
 let folder: string;
@@ -41,8 +42,8 @@ it('serves and ends, with its last account, though names, servers, the disk and 
   await using hangs = await Hangs.start(join(folder, 'hangs'));
   using netns = new TestNetns();
   netns.ip('link set lo up');
-  const base = { probes: { tcpretrans: false, tcpreset: false }, events: { fold: '0s' } };
-  writeFileSync(config, JSON.stringify(base));
+  const configOf = (rest: object) => only({ packetloss: true }, { events: { fold: '0s' }, ...rest });
+  writeFileSync(config, configOf({}));
   await using agent = await AgentProcess.serve(
     ['--config', config, '--kubernetes', 'on', '--state', join(folder, 'state')],
     hangs.wrapper,
@@ -51,8 +52,7 @@ it('serves and ends, with its last account, though names, servers, the disk and 
   expect(readdirSync(`/proc/${agent.pid}/task`).length).toBeGreaterThanOrEqual(32);
   writeFileSync(
     config,
-    JSON.stringify({
-      ...base,
+    configOf({
       log: { loki: { url: hangs.url, bearerTokenFile: join(hangs.disk, 'token') } },
       sinks: {
         stdout: {},

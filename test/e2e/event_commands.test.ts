@@ -7,6 +7,7 @@ import { AgentProcess } from '../support/agent_process.ts';
 import { readEvent } from '../support/contract.ts';
 import { dropUdp } from '../support/event_rate.ts';
 import { HostPair, startPython } from '../support/hosts.ts';
+import { only } from '../support/kernel.ts';
 import { LokiServer } from '../support/loki_server.ts';
 import { eventually } from '../support/oracle.ts';
 
@@ -84,7 +85,10 @@ it('odd bytes in the name of a process give valid JSON, valid labels and harmles
   await using loki = await LokiServer.start();
   await using folder = await mkdtempDisposable(join(tmpdir(), 'odd-'));
   const config = join(folder.path, 'config.yaml');
-  writeFileSync(config, JSON.stringify({ sinks: { stdout: {}, loki: { url: loki.url, batch: { age: '50ms' } } } }));
+  writeFileSync(
+    config,
+    only({ packetloss: true }, { sinks: { stdout: {}, loki: { url: loki.url, batch: { age: '50ms' } } } }),
+  );
   await using own = await AgentProcess.serve(['--config', config]);
   // What a process sends is dropped on its behalf: nobody has a route there.
   pair.b.netns.exec('nft add table inet o');
@@ -125,10 +129,7 @@ it("the agent's own log goes to Loki, at the level that is set, and follows the 
   const write = (level: string, more: object = {}) =>
     writeFileSync(
       config,
-      JSON.stringify({
-        log: { level, loki: { url: loki.url, tenant: 't', bearerTokenFile: token, ...more } },
-        probes: {},
-      }),
+      only({}, { log: { level, loki: { url: loki.url, tenant: 't', bearerTokenFile: token, ...more } } }),
     );
   write('info');
   await using own = await AgentProcess.serve(['--config', config]);

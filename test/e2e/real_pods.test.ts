@@ -15,7 +15,7 @@ import { eventually } from '../support/oracle.ts';
 import { churnPods } from '../support/pod_churn.ts';
 
 const NODE = 'node-1';
-const TIMES = 10;
+const TIMES = 5;
 const HEAP_GROWTH_MAX = 2 * 1024 * 1024;
 const IN_USE = 'netsonde_sockets_used';
 

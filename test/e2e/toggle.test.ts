@@ -6,7 +6,7 @@ import { HostPair } from '../support/hosts.ts';
 import { prepare, rewrite, swap, toggle } from '../support/toggle.ts';
 
 /** More of them are in the soak test. */
-const TIMES = 20;
+const TIMES = 8;
 
 let pair: HostPair;
 

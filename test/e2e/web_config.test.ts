@@ -6,6 +6,7 @@ import { hash } from 'bcryptjs';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { AgentProcess, BIN } from '../support/agent_process.ts';
 import { run } from '../support/command.ts';
+import { only } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 import { PrometheusServer } from '../support/prometheus.ts';
 import { CertificateAuthority } from '../support/web_certificates.ts';
@@ -50,7 +51,7 @@ beforeAll(async () => {
   secretHash = await hash('secret', 10);
   write({ tls_server_config: tls, basic_auth_users: { prometheus: secretHash } });
   // Scrapers that are known see a counter at once.
-  writeFileSync(path('netsonde.yaml'), '{ limits: { scrapeInterval: 1s } }');
+  writeFileSync(path('netsonde.yaml'), only({ udp: true }, { limits: { scrapeInterval: '1s' } }));
   const served = ['--api-socket', socketPath, '--health-listen', '127.0.0.1:0'];
   agent = await AgentProcess.serve(['--config', path('netsonde.yaml'), '--web.config.file', file, ...served]);
   prometheus = await PrometheusServer.start({

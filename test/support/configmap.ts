@@ -5,6 +5,7 @@ import { AgentProcess } from './agent_process.ts';
 import { configMapObject } from './api_objects.ts';
 import type { ApiServer } from './api_server.ts';
 import { sampleValue } from './exposition.ts';
+import { only } from './kernel.ts';
 import { eventually } from './oracle.ts';
 
 const BAD = 'probes: { udp: perhaps }\n';
@@ -18,7 +19,7 @@ export async function updateConfigMap(server: ApiServer, times: number): Promise
   const [namespace, name] = ['netsonde', `updated-${uid.slice(0, 8)}`];
   const write = (text: string) =>
     server.put('configmaps', configMapObject(name, namespace, { 'netsonde.yaml': text }, uid));
-  write('{}');
+  write(only({ udp: true }));
   await using agent = await AgentProcess.serve(
     ['--kubernetes', 'on', '--configmap', `${namespace}/${name}`],
     [],
@@ -35,7 +36,7 @@ export async function updateConfigMap(server: ApiServer, times: number): Promise
     const { generation } = await status();
     const on = index % 2 === 1;
     const startMs = performance.now();
-    write(`probes: { udp: ${on} } # ${index}\n`);
+    write(`${only({ udp: on })} # ${index}\n`);
     await eventually(async () =>
       expect(await status()).toMatchObject({ generation: generation + 1, successful: true }),
     );

@@ -28,6 +28,8 @@ export interface Target {
 export interface PrometheusOptions {
   readonly targets: readonly Target[];
   readonly ruleFile?: string;
+  /** Of the Pods of the machine it keeps these only, beside what is of no Pod: what others do costs nothing then. */
+  readonly pods?: readonly string[];
   /** Scrape configurations beside that of the targets. */
   readonly jobs?: readonly object[];
   /** From scrape to scrape, in seconds. */
@@ -66,6 +68,7 @@ export class PrometheusServer implements AsyncDisposable {
   static async start({
     targets,
     ruleFile,
+    pods,
     jobs = [],
     intervalSeconds = 1,
     replica = '',
@@ -84,6 +87,8 @@ export class PrometheusServer implements AsyncDisposable {
           job_name: 'netsonde',
           honor_labels: true,
           static_configs: targets.map(({ address, labels }) => ({ targets: [address], labels })),
+          metric_relabel_configs:
+            pods === undefined ? [] : [{ source_labels: ['pod'], regex: ['', ...pods].join('|'), action: 'keep' }],
         },
         ...jobs,
       ],

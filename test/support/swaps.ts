@@ -4,6 +4,7 @@ import { expect } from 'vitest';
 import type { ConfigStatus } from '#api/config.ts';
 import type { ProbeReport } from '#api/probes.ts';
 import { AgentProcess } from './agent_process.ts';
+import { only } from './kernel.ts';
 import { eventually } from './oracle.ts';
 import { swap } from './toggle.ts';
 
@@ -37,7 +38,7 @@ function swapAway(directory: string, generation: number): void {
  * @returns milliseconds that the slowest took
  */
 export async function swapConfigurations(directory: string, times: number): Promise<number> {
-  const textOf = (turn: number) => `# ${turn}\nprobes: { udp: ${turn % 2 === 0} }`;
+  const textOf = (turn: number) => `# ${turn}\n${only({ udp: turn % 2 === 0 })}`;
   let generation = 0;
   swap(directory, textOf(0), generation);
   await using agent = await AgentProcess.serve(['--config', join(directory, 'config.yaml')]);

@@ -3,7 +3,7 @@ import type { EventRecord } from '#api/events.ts';
 import { sh } from '../command.ts';
 import type { Exposition } from '../exposition.ts';
 import { TestNetns, uniqueName } from '../hosts.ts';
-import { TestKernel } from '../kernel.ts';
+import { only, TestKernel } from '../kernel.ts';
 import { eventually, readBoth } from '../oracle.ts';
 import { FAMILIES, type Family } from '../scene.ts';
 import { type Freed, FreesOracle } from './frees.ts';
@@ -19,9 +19,10 @@ const FIRST_PORT = 21_000;
 const PORTS_EACH = 30;
 
 /** Every probe that has events of packets; those of latencies tell of a busy machine. */
-const CONFIG = `{ detail: full, probes: {
-  packetloss: { limit: 1000 }, tcpretrans: { limit: 1000 }, tcpreset: { limit: 1000 }, conntrack: {},
-} }`;
+const CONFIG = only(
+  { packetloss: { limit: 1_000 }, tcpretrans: { limit: 1_000 }, tcpreset: { limit: 1_000 }, conntrack: true },
+  { detail: 'full' },
+);
 
 type Counts = Readonly<Record<string, number>>;
 
