@@ -1,0 +1,151 @@
+import { readFileSync } from 'node:fs';
+import { extname, join } from 'node:path';
+
+/** A way of writing that a reader stumbles over, and what to write in its place. */
+export interface WordRule {
+  readonly name: string;
+  /** Matched against one sentence, which begins where its first word does. */
+  readonly pattern: RegExp;
+  readonly advice: string;
+}
+
+/**
+ * Sentences start with a named subject or a verb, and use the standard term. Add a rule when a review finds another kind of odd sentence:
+ * the list is the memory of those reviews.
+ */
+export const RULES: readonly WordRule[] = [
+  {
+    name: 'clause as subject',
+    pattern: /^(?:What|Who|Whose|Whoever|Whatever|Whichever)\b(?![^.]*\?$)/,
+    advice: 'name the subject: "Rows of ended Pods", not "What has ended"',
+  },
+  {
+    name: 'pronoun as subject',
+    pattern: /^(?:Those|That which|Such as|Such a|One) (?:that|who|which|of|with|in|is|has|may)\b/,
+    advice: 'name the subject: "Namespaces that …", not "Those that …"',
+  },
+  {
+    name: 'opening with "Of"',
+    pattern: /^Of (?!course\b)/,
+    advice: 'start with the subject: "Records of this Pod", not "Of this Pod …"',
+  },
+  {
+    name: 'opening with "So"',
+    pattern: /^So (?:long|often|many|much|few|far|that|it|they|the|a|an|what|whoever)\b/,
+    advice: 'give the quantity its unit and the sentence its subject: "Seconds between two looks"',
+  },
+  {
+    name: 'opening with "Which" or "How" as a noun',
+    pattern: /^(?:Which|How (?:many|much|long|often)) (?![^.]*\?$)/,
+    advice: 'name the thing: "Number of …", "Interval of …", "Names of …"',
+  },
+  {
+    name: 'word of our own',
+    pattern: /\b(?:garbled|strangers?|blindness|nobody's|taken for|for ever|anew|whoever has|come back at once)\b/i,
+    advice: 'use the standard word: malformed, unowned, visibility gap, mistaken for, forever, again',
+  },
+];
+
+/** What is written by people: comments, documents, help texts and messages. */
+const PROSE = /\.(?:md|tsx?|c|cc|h|py|sh)$/;
+const NOT_OURS = /^(?:src\/bpf\/(?:LICENSE|generated\/)|test\/fixtures\/|test\/golden\/|node_modules\/|CHANGELOG\.md$)/;
+/** Written by `scripts/generate_*.ts` from texts that are checked where they stand. */
+const GENERATED = /^docs\/(?:metrics|probes|api|configuration|events|kernels|drop-reasons|capabilities|sinks)\.md$/;
+
+/** Parts of the tree whose sentences were all read; the rest is not checked yet. */
+export const READ: readonly string[] = [];
+
+export interface WordFinding {
+  readonly file: string;
+  readonly line: number;
+  readonly rule: WordRule;
+  readonly sentence: string;
+}
+
+/** Holds every sentence of the given files against the rules. @param files paths from the root */
+export function surveyWords(root: string, files: readonly string[], read: readonly string[] = READ): WordFinding[] {
+  return files
+    .filter((file) => PROSE.test(file) && !NOT_OURS.test(file) && !GENERATED.test(file))
+    .filter((file) => read.some((part) => file === part || file.startsWith(`${part}/`)))
+    .flatMap((file) => findingsIn(file, readFileSync(join(root, file), 'utf8')));
+}
+
+export function findingsIn(file: string, text: string): WordFinding[] {
+  const blocks = extname(file) === '.md' ? blocksOfMarkdown(text) : blocksOfCode(text, file);
+  return blocks.flatMap(({ line, words }) =>
+    sentencesOf(words).flatMap((sentence) =>
+      RULES.filter(({ pattern }) => pattern.test(sentence)).map((rule) => ({ file, line, rule, sentence })),
+    ),
+  );
+}
+
+interface Block {
+  /** Number of its first line. */
+  readonly line: number;
+  readonly words: string;
+}
+
+function sentencesOf(words: string): string[] {
+  return words
+    .replace(/`[^`]*`/g, '`…`')
+    .split(/(?<=[.:!?][)"”]?)\s+(?=[A-Z])/)
+    .map((sentence) => sentence.trim())
+    .filter((sentence) => sentence !== '');
+}
+
+/** Joins the lines of a comment, and takes each string literal of a line as a block of its own. */
+function blocksOfCode(text: string, file: string): Block[] {
+  const comment = /\.(?:py|sh)$/.test(file)
+    ? /(?:^|\s)#(?!!)\s?(.*)$/
+    : /(?:^\s*\/?\*+\/?|\/\/|\/\*+)\s?(.*?)(?:\*\/.*)?$/;
+  const blocks: Block[] = [];
+  let open: { line: number; words: string } | undefined;
+  for (const [index, line] of text.split('\n').entries()) {
+    const found = /^\s*['"`]/.test(line) || /['"`][^'"`]*(?:\/\/|#)/.test(line) ? undefined : comment.exec(line)?.[1];
+    const words = found?.replace(/^@\w+\s*(?:\{[^}]*\}\s*)?/, '').trim();
+    if (words === undefined || words === '' || /^@/.test(found ?? '')) {
+      if (open !== undefined) blocks.push(open);
+      open = undefined;
+    }
+    if (words !== undefined && words !== '') {
+      if (open === undefined) open = { line: index + 1, words };
+      else open.words += ` ${words}`;
+    }
+    if (found === undefined) {
+      for (const [, , literal = ''] of line.matchAll(/(['"`])((?:[A-Z]|\\.)(?:(?!\1)[^\\]|\\.)*)\1/g)) {
+        if (/\s\S+\s/.test(literal)) blocks.push({ line: index + 1, words: literal });
+      }
+    }
+  }
+  if (open !== undefined) blocks.push(open);
+  return blocks;
+}
+
+/** Paragraphs, items of lists and cells of tables; headings and code are left out. */
+function blocksOfMarkdown(text: string): Block[] {
+  const blocks: Block[] = [];
+  let open: { line: number; words: string } | undefined;
+  let isCode = false;
+  const close = () => {
+    if (open !== undefined) blocks.push(open);
+    open = undefined;
+  };
+  for (const [index, line] of text.split('\n').entries()) {
+    if (/^\s*(?:```|~~~)/.test(line)) isCode = !isCode;
+    const isText = !isCode && !/^\s*(?:#|```|~~~|$)/.test(line);
+    if (!isText || /^\s*(?:[-*]|\d+\.|\||>)\s*/.test(line)) close();
+    if (!isText) continue;
+    if (line.trimStart().startsWith('|')) {
+      for (const cell of line.split(/(?<!\\)\|/)) blocks.push({ line: index + 1, words: cell.trim() });
+      continue;
+    }
+    const words = line
+      .replace(/^\s*(?:[-*]|\d+\.|>)\s+/, '')
+      .replace(/\*\*/g, '')
+      .trim();
+    if (open === undefined) open = { line: index + 1, words };
+    else open.words += ` ${words}`;
+  }
+  close();
+  return blocks;
+}
