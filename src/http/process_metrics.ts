@@ -1,10 +1,11 @@
 import { constants, type PerformanceEntry, PerformanceObserver, performance } from 'node:perf_hooks';
-import { getHeapSpaceStatistics } from 'node:v8';
+import { getHeapSpaceStatistics, getHeapStatistics } from 'node:v8';
 import { type Format, renderHead } from '#collectors/exposition.ts';
 import { renderLabels } from '#collectors/labels.ts';
 import { formatNumber } from '#collectors/number_text.ts';
 import type { TextWriter } from '#collectors/text_writer.ts';
-import { listDirectory, readText } from '#sources/procfs/read.ts';
+import { Descriptors, parseOpenFilesLimit } from '#sources/procfs/fd.ts';
+import { readText } from '#sources/procfs/read.ts';
 
 type Type = 'counter' | 'gauge' | 'histogram';
 /** What follows the name of a family, labels, value. */
@@ -17,7 +18,8 @@ interface Family {
   readonly samples: readonly Sample[];
 }
 
-const SELF = '/proc/self';
+const PROC = '/proc';
+const SELF = `${PROC}/self`;
 const KIB = 1024;
 const MICROSECONDS = 1e-6;
 const MILLISECONDS = 1e-3;
@@ -54,6 +56,9 @@ interface Internals {
 export class ProcessMetrics implements Disposable {
   readonly #collections = new Map<string, Durations>();
   readonly #observer: PerformanceObserver;
+  readonly #descriptors = new Descriptors(PROC);
+  /** Soft limit of open descriptors, as it was at the start. */
+  readonly #descriptorsMax = parseOpenFilesLimit(readText(`${SELF}/limits`) ?? '');
   #lagSeconds = 0;
 
   constructor() {
@@ -84,7 +89,8 @@ export class ProcessMetrics implements Disposable {
   /** In the order of the page; one that cannot be read here has no samples. */
   read(): readonly Family[] {
     this.#measureLag();
-    const { heapTotal, heapUsed, external } = process.memoryUsage();
+    // process.memoryUsage() reads a file of /proc for a size that is not asked for here.
+    const heap = getHeapStatistics();
     const spaces = getHeapSpaceStatistics().map((space) => ({
       ...space,
       space: space.space_name.replace('_space', ''),
@@ -95,8 +101,8 @@ export class ProcessMetrics implements Disposable {
       ...cpu(),
       gauge('process_start_time_seconds', 'Start time of the process since unix epoch in seconds.', startSeconds()),
       ...memory(),
-      gauge('process_open_fds', 'Number of open file descriptors.', openDescriptors()),
-      gauge('process_max_fds', 'Maximum number of open file descriptors.', maxDescriptors()),
+      gauge('process_open_fds', 'Number of open file descriptors.', this.#descriptors.countOwn()),
+      gauge('process_max_fds', 'Maximum number of open file descriptors.', this.#descriptorsMax),
       gauge('nodejs_eventloop_lag_seconds', 'Lag of event loop in seconds.', this.#lagSeconds),
       counter(
         'nodejs_eventloop_active_seconds_total',
@@ -115,9 +121,9 @@ export class ProcessMetrics implements Disposable {
       ),
       byType('handles', 'Number of active libuv handles.', classes(_getActiveHandles?.call(process))),
       byType('requests', 'Number of active libuv requests.', classes(_getActiveRequests?.call(process))),
-      gauge('nodejs_heap_size_total_bytes', 'Process heap size from Node.js in bytes.', heapTotal),
-      gauge('nodejs_heap_size_used_bytes', 'Process heap size used from Node.js in bytes.', heapUsed),
-      gauge('nodejs_external_memory_bytes', 'Node.js external memory size in bytes.', external),
+      gauge('nodejs_heap_size_total_bytes', 'Process heap size from Node.js in bytes.', heap.total_heap_size),
+      gauge('nodejs_heap_size_used_bytes', 'Process heap size used from Node.js in bytes.', heap.used_heap_size),
+      gauge('nodejs_external_memory_bytes', 'Node.js external memory size in bytes.', heap.external_memory),
       ...(['total', 'used', 'available'] as const).map((what) => {
         const member = what === 'total' ? 'space_size' : (`space_${what}_size` as const);
         return {
@@ -231,16 +237,4 @@ function memory(): Family[] {
     gauge('process_virtual_memory_bytes', 'Virtual memory size in bytes.', bytes('VmSize')),
     gauge('process_heap_bytes', 'Process heap size in bytes.', bytes('VmData')),
   ];
-}
-
-/** Without the one that lists them. */
-function openDescriptors(): number | undefined {
-  const { length } = listDirectory(`${SELF}/fd`);
-  return length === 0 ? undefined : length - 1;
-}
-
-/** Man 5 proc, limits: the soft one. Undefined where it is unlimited. */
-function maxDescriptors(): number | undefined {
-  const limit = /^Max open files\s+(\d+)/m.exec(readText(`${SELF}/limits`) ?? '')?.[1];
-  return limit === undefined ? undefined : Number(limit);
 }

@@ -16,21 +16,30 @@ export function parseOpenFilesLimit(text: string): number | undefined {
 
 /** The open descriptors of processes, from /proc/<pid>/fd. All throw what the system says, but where a process is gone. */
 export class Descriptors {
+  readonly #proc: string;
   readonly #isProcfs: boolean;
 
   constructor(proc: string) {
+    this.#proc = proc;
     this.#isProcfs = statfsSync(proc).type === PROC_MAGIC;
   }
 
-  /** How many there are. Since 6.2 that is the size of the directory (kernel: fs/proc/fd.c, proc_fd_getattr()); before, they are listed. */
+  /** How many there are, by the size of their folder; where that tells nothing they are listed. */
   count(process: string): number | undefined {
     try {
-      const size = this.#isProcfs ? statSync(join(process, 'fd')).size : 0;
+      const size = this.#sizeOf(process);
       return size > 0 ? size : this.list(process)?.length;
     } catch (error) {
       if (isGone(error)) return undefined;
       throw error;
     }
+  }
+
+  /** How many this process has, without the one that lists them. */
+  countOwn(): number {
+    const own = join(this.#proc, 'self');
+    const size = this.#sizeOf(own);
+    return size > 0 ? size : pathsIn(join(own, 'fd')).length - 1;
   }
 
   /** Their paths. */
@@ -52,6 +61,11 @@ export class Descriptors {
       if (isGone(error)) return false;
       throw error;
     }
+  }
+
+  /** 0 before 6.2 (kernel: fs/proc/fd.c, proc_fd_getattr()). */
+  #sizeOf(process: string): number {
+    return this.#isProcfs ? statSync(join(process, 'fd')).size : 0;
   }
 }
 
