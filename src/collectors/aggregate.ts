@@ -66,6 +66,8 @@ export class Aggregator {
   readonly #edges = new Map<string, Map<JointBound, Edges>>();
   readonly #nowMs: () => number;
   readonly limit = new SeriesLimit();
+  /** By probe. */
+  readonly #slots = new Map<string, SubjectSlots>();
   /** By probe that is on. */
   readonly #watches = new Map<string, Watch>();
   /** By slot. */
@@ -159,7 +161,7 @@ export class Aggregator {
       if (isShown !== undefined && (subject === NODE || !isShown(subject))) return NOBODY;
       return subject === NODE ? NODE_SLOT : this.#slotOf(subject);
     };
-    const slots = new SubjectSlots(this.entities, slotOf);
+    const slots = this.#subjectSlots(probe, slotOf);
     const put = (
       metric: string,
       subject: NetnsId | typeof NODE,
@@ -183,7 +185,7 @@ export class Aggregator {
       if (!isOpen || family === undefined || choice?.takes(metric, labels) === false) return;
       const places = slots.of(subjects);
       const putValue = family.column(labels);
-      for (let row = 0; row < places.length; row++) {
+      for (let row = 0; row < subjects.length; row++) {
         const slot = places[row] as number;
         if (slot === NOBODY) continue;
         const value = read(row);
@@ -287,6 +289,16 @@ export class Aggregator {
     if (typeof attribution === 'number') return attribution;
     // What a dead Pod left behind in a kernel map goes with the next sweep; it is not somebody unknown.
     return attribution === 'unknown' && !this.#isIgnored(id) ? UNKNOWN : NOBODY;
+  }
+
+  #subjectSlots(probe: string, slotOf: (subject: NetnsId) => number): SubjectSlots {
+    let slots = this.#slots.get(probe);
+    if (slots === undefined) {
+      slots = new SubjectSlots(this.entities);
+      this.#slots.set(probe, slots);
+    }
+    slots.begin(slotOf);
+    return slots;
   }
 
   #countUnknown(probe: string): void {

@@ -6,26 +6,34 @@ export const NOBODY = -1;
 /** … and counted. */
 export const UNKNOWN = -2;
 
-/** The slots of the subjects of columns, of one collection: looked up once for all columns of the same subjects. */
+const SLOTS_FIRST = 16;
+
+/** The slots of the subjects of columns: looked up once for all columns of a collection that have the same subjects. */
 export class SubjectSlots {
   readonly #entities: EntityTable;
-  readonly #slotOf: (subject: NetnsId) => number;
-  #subjects: readonly NetnsId[] = [];
-  #slots: Int32Array = new Int32Array(0);
+  #slotOf: (subject: NetnsId) => number = () => NOBODY;
+  #subjects: readonly NetnsId[] | undefined;
+  #slots = new Int32Array(SLOTS_FIRST);
   #version = -1;
 
-  constructor(entities: EntityTable, slotOf: (subject: NetnsId) => number) {
+  constructor(entities: EntityTable) {
     this.#entities = entities;
-    this.#slotOf = slotOf;
   }
 
-  /** By index of the subject: its slot, {@link NOBODY} or {@link UNKNOWN}. Valid until the event loop turns. */
+  /** Begins a collection: what is in a list of subjects may have changed since the last one. */
+  begin(slotOf: (subject: NetnsId) => number): void {
+    this.#slotOf = slotOf;
+    this.#subjects = undefined;
+  }
+
+  /** By index of the subject: its slot, {@link NOBODY} or {@link UNKNOWN}. There may be more than subjects. Valid until the event loop turns. */
   of(subjects: readonly NetnsId[]): Int32Array {
     const { version } = this.#entities;
     if (subjects === this.#subjects && version === this.#version) return this.#slots;
     this.#subjects = subjects;
     this.#version = version;
-    this.#slots = Int32Array.from(subjects, this.#slotOf);
+    if (subjects.length > this.#slots.length) this.#slots = new Int32Array(subjects.length * 2);
+    for (let index = 0; index < subjects.length; index++) this.#slots[index] = this.#slotOf(subjects[index] as NetnsId);
     return this.#slots;
   }
 }

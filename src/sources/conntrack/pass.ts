@@ -6,7 +6,7 @@ import { Unsupported } from '#core/reader.ts';
 import { ListWalk, rowsOf } from '../bpf/list_walk.ts';
 import type { BpfSource, LoadedObject } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';
-import { CONNTRACK_COUNTERS, type ConntrackCounter } from '../netlink/conntrack.ts';
+import { CONNTRACK_COUNTERS, type ConntrackCounter, type ConntrackCounters } from '../netlink/conntrack.ts';
 import type { Pass } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
 import type { ConntrackRow } from './snapshot.ts';
@@ -17,6 +17,10 @@ const ROWS_MAX = MAX_ENTRIES.conntrack_rows;
 const SUMS_FIRST = 2_000;
 
 const { SIZE } = conntrackRow;
+
+const READERS = CONNTRACK_COUNTERS.map((name) => conntrackRow[name]);
+/** One for all namespaces that have counted nothing, which are most. */
+const NOTHING: ConntrackCounters = Object.freeze(Object.fromEntries(CONNTRACK_COUNTERS.map((name) => [name, 0])));
 
 /** Reads connection tracking of all namespaces by a BPF program that sums the CPUs: 0.4 µs a namespace on two CPUs. */
 export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
@@ -107,9 +111,12 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
   }
 
   #decode(id: NetnsId, view: DataView, at: number): ConntrackRow {
+    const entries = Number(conntrackRow.entries(view, at));
+    if (!this.#wide.knows(id) && READERS.every((read) => read(view, at) === 0))
+      return { id, entries, counters: NOTHING };
     const sums: Partial<Record<ConntrackCounter, number>> = {};
     for (const name of CONNTRACK_COUNTERS) sums[name] = Number(conntrackRow[name](view, at));
-    return { id, entries: Number(conntrackRow.entries(view, at)), counters: this.#wide.widen(id, sums) };
+    return { id, entries, counters: this.#wide.widen(id, sums) };
   }
 
   [Symbol.dispose](): void {

@@ -61,3 +61,15 @@ it('keeps namespaces apart, shows a counter that the kernel lacks as none, and f
   expect(wide.widen(NETNS, { drop: 1 })).toEqual({ drop: 1 });
   expect(wide.widen(OTHER, { drop: 4 })).toEqual({ drop: 4 });
 });
+
+it('knows who has counted, and shows the same where those who had not were left out', () => {
+  const wide = new WideCounters();
+  expect(wide.knows(NETNS)).toBe(false);
+  expect(wide.widen(NETNS, { drop: 3 })).toEqual({ drop: 3 });
+  expect(wide.knows(NETNS)).toBe(true);
+  const told = new WideCounters();
+  told.widen(NETNS, { drop: 0 });
+  expect(told.widen(NETNS, { drop: 3 })).toEqual({ drop: 3 });
+  wide.sweep(() => true);
+  expect(wide.knows(NETNS)).toBe(false);
+});

@@ -4,10 +4,12 @@ import { CONNTRACK_COUNTERS, type ConntrackCounter, type ConntrackCounters } fro
 /** The share of a CPU has 32 bits, and wraps (kernel: include/linux/netfilter/nf_conntrack_common.h, struct ip_conntrack_stat). */
 const WRAP = 2 ** 32;
 
-/** A counter as it was read last, and what is shown for it. */
+type Counters = Partial<Record<ConntrackCounter, number>>;
+
+/** Counters of a namespace as they were read last, and what is shown for them. */
 interface Wide {
-  read: number;
-  shown: number;
+  readonly read: Counters;
+  readonly shown: Counters;
 }
 
 /**
@@ -16,25 +18,32 @@ interface Wide {
  * after a restart of the agent: what had wrapped by then is in no number of the kernel.
  */
 export class WideCounters {
-  readonly #namespaces = new Map<NetnsId, Map<ConntrackCounter, Wide>>();
+  readonly #namespaces = new Map<NetnsId, Wide>();
 
-  /** To be called at once with what was read, so that readings come in their order. @param sums over all possible CPUs */
+  /**
+   * To be called at once with what was read, so that readings come in their order.
+   * @param sums over all possible CPUs
+   * @returns what is shown for them; the next call for the namespace changes it
+   */
   widen(id: NetnsId, sums: ConntrackCounters): ConntrackCounters {
     let wide = this.#namespaces.get(id);
     if (wide === undefined) {
-      wide = new Map();
+      wide = { read: {}, shown: {} };
       this.#namespaces.set(id, wide);
     }
-    const shown: Partial<Record<ConntrackCounter, number>> = {};
     for (const name of CONNTRACK_COUNTERS) {
       const read = sums[name];
       if (read === undefined) continue;
-      const last = wide.get(name) ?? { read, shown: read };
-      const grown = (((read - last.read) % WRAP) + WRAP) % WRAP;
-      shown[name] = last.shown + grown;
-      wide.set(name, { read, shown: last.shown + grown });
+      const grown = (((read - (wide.read[name] ?? read)) % WRAP) + WRAP) % WRAP;
+      wide.shown[name] = (wide.shown[name] ?? read) + grown;
+      wide.read[name] = read;
     }
-    return shown;
+    return wide.shown;
+  }
+
+  /** A namespace whose counters were all 0 whenever it was read need not be known. */
+  knows(id: NetnsId): boolean {
+    return this.#namespaces.has(id);
   }
 
   sweep(isDead: (id: NetnsId) => boolean): void {

@@ -7,7 +7,7 @@ import {
   sockProtocol,
   sockRow,
 } from '#bpf/generated/sock.ts';
-import { notNegative } from '#core/counter.ts';
+import { type Counter, notNegative } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { PerCpuPass, type PerCpuProgram, type PerCpuRows } from '../bpf/percpu_pass.ts';
@@ -73,36 +73,68 @@ export class SockstatPass implements Pass<readonly SockstatRow[]> {
 
   async read(cycle: Cycle): Promise<readonly SockstatRow[]> {
     const rows = await this.#pass.read(cycle);
-    return rows.ids.flatMap((id, row) =>
-      sockRow.complete(rows.view, row * SIZE) === 1 ? [this.#row(rows, id, row)] : [],
-    );
-  }
-
-  #row(rows: PerCpuRows, id: NetnsId, row: number): SockstatRow {
-    return {
-      id,
-      used: notNegative(rows.sum(row, offsets.sumsUsed)),
-      timeWait: notNegative(sockRow.timeWait(rows.view, row * SIZE)),
-      ipv4: this.#family(rows, row, 'ipv4'),
-      ipv6: this.#family(rows, row, 'ipv6'),
-    };
-  }
-
-  #family(rows: PerCpuRows, row: number, family: keyof typeof FAMILIES): FamilyCounts {
-    const { tcp, udp, raw, fragments } = FAMILIES[family];
-    const inUse = (protocol: number) =>
-      this.#has[protocol] === true ? notNegative(rows.sum(row, offsets.sumsInUse + protocol * U64_BYTES)) : undefined;
-    const at = row * SIZE;
-    return {
-      tcp: inUse(tcp),
-      udp: inUse(udp),
-      raw: inUse(raw),
-      fragmentQueues: notNegative(sockRow.fragmentQueues(rows.view, at, fragments)),
-      fragmentBytes: notNegative(sockRow.fragmentBytes(rows.view, at, fragments)),
-    };
+    const complete: SockstatRow[] = [];
+    for (const [row, id] of rows.ids.entries()) {
+      if (sockRow.complete(rows.view, row * SIZE) === 1) complete.push(new SummedRow(id, rows, row, this.#has));
+    }
+    return complete;
   }
 
   [Symbol.dispose](): void {
     this.#pass[Symbol.dispose]();
+  }
+}
+
+/** Read when it is asked for: most of it is of no interest to who shows little. Valid as long as the rows. */
+class SummedRow implements SockstatRow {
+  readonly id: NetnsId;
+  readonly #rows: PerCpuRows;
+  readonly #row: number;
+  readonly #has: readonly boolean[];
+  #ipv4: FamilyCounts | undefined;
+  #ipv6: FamilyCounts | undefined;
+
+  /** @param has by protocol: whether this kernel has it */
+  constructor(id: NetnsId, rows: PerCpuRows, row: number, has: readonly boolean[]) {
+    this.id = id;
+    this.#rows = rows;
+    this.#row = row;
+    this.#has = has;
+  }
+
+  get used(): Counter {
+    return notNegative(this.#rows.sum(this.#row, offsets.sumsUsed));
+  }
+
+  get timeWait(): Counter {
+    return notNegative(sockRow.timeWait(this.#rows.view, this.#row * SIZE));
+  }
+
+  get ipv4(): FamilyCounts {
+    this.#ipv4 ??= this.#family('ipv4');
+    return this.#ipv4;
+  }
+
+  get ipv6(): FamilyCounts {
+    this.#ipv6 ??= this.#family('ipv6');
+    return this.#ipv6;
+  }
+
+  #family(family: keyof typeof FAMILIES): FamilyCounts {
+    const { tcp, udp, raw, fragments } = FAMILIES[family];
+    const at = this.#row * SIZE;
+    const { view } = this.#rows;
+    return {
+      tcp: this.#inUse(tcp),
+      udp: this.#inUse(udp),
+      raw: this.#inUse(raw),
+      fragmentQueues: notNegative(sockRow.fragmentQueues(view, at, fragments)),
+      fragmentBytes: notNegative(sockRow.fragmentBytes(view, at, fragments)),
+    };
+  }
+
+  #inUse(protocol: number): Counter | undefined {
+    if (this.#has[protocol] !== true) return undefined;
+    return notNegative(this.#rows.sum(this.#row, offsets.sumsInUse + protocol * U64_BYTES));
   }
 }
