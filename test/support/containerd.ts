@@ -25,7 +25,9 @@ const BUSYBOX = '/bin/busybox';
 const CNI_PLUGINS = '/usr/lib/cni';
 const IMAGE = 'docker.io/library/busybox:latest';
 const SANDBOX_IMAGE = 'registry.k8s.io/pause:3.6';
-const CALL_DEADLINE_MS = 30_000;
+/** Of a machine with much else to do. */
+const CALL_DEADLINE_MS = 110_000;
+const REMOVED_AT_ONCE = 4;
 
 /** What containerd needs and this machine lacks; undefined: nothing. */
 export function missingForContainerd(): string | undefined {
@@ -40,13 +42,16 @@ export interface RealPodGiven {
   readonly name: string;
   readonly namespace: string;
   readonly hostNetwork?: boolean;
+  /** Without a container: who has many of them puts processes of its own into the sandbox. */
+  readonly isSandboxOnly?: boolean;
 }
 
-/** A Pod sandbox with one container, made as the kubelet does. */
+/** A Pod sandbox, with one container where it is to have one, made as the kubelet does. */
 export interface RealPod {
   readonly uid: string;
   readonly name: string;
   readonly ip: string;
+  /** In the container. @throws where there is none */
   readonly exec: (...command: string[]) => Promise<string>;
   readonly remove: () => Promise<void>;
 }
@@ -83,7 +88,7 @@ export class Containerd implements AsyncDisposable {
     return join(this.#folder, 'containerd.sock');
   }
 
-  async run({ name, namespace, hostNetwork = false }: RealPodGiven): Promise<RealPod> {
+  async run({ name, namespace, hostNetwork = false, isSandboxOnly = false }: RealPodGiven): Promise<RealPod> {
     const uid = randomUUID();
     const network = hostNetwork ? 'NODE' : 'POD';
     const namespaces = { network, pid: 'CONTAINER' };
@@ -102,17 +107,7 @@ export class Containerd implements AsyncDisposable {
       },
     };
     const { pod_sandbox_id: sandbox } = await this.#call<{ pod_sandbox_id: string }>('RunPodSandbox', { config });
-    const { container_id: container } = await this.#call<{ container_id: string }>('CreateContainer', {
-      pod_sandbox_id: sandbox,
-      config: {
-        metadata: { name: 'main' },
-        image: { image: IMAGE },
-        command: ['/bin/sleep', '100000'],
-        linux: { security_context: { namespace_options: namespaces } },
-      },
-      sandbox_config: config,
-    });
-    await this.#call('StartContainer', { container_id: container });
+    const container = isSandboxOnly ? undefined : await this.#startContainer(sandbox, config, namespaces);
     const { status } = await this.#call<{ status: { network: { ip: string } | null } }>('PodSandboxStatus', {
       pod_sandbox_id: sandbox,
     });
@@ -121,6 +116,7 @@ export class Containerd implements AsyncDisposable {
       name,
       ip: status.network?.ip ?? '',
       exec: async (...cmd) => {
+        if (container === undefined) throw new Error(`${name} has no container`);
         const answer = await this.#call<{ stdout: Buffer; stderr: Buffer; exit_code: number }>('ExecSync', {
           container_id: container,
           cmd,
@@ -139,7 +135,11 @@ export class Containerd implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const pod of this.#pods) await pod.remove();
+    const left = [...this.#pods];
+    const removeSome = async () => {
+      for (let pod = left.pop(); pod !== undefined; pod = left.pop()) await pod.remove();
+    };
+    const removals = await Promise.allSettled(Array.from({ length: REMOVED_AT_ONCE }, removeSome));
     this.#client?.close();
     const child = this.#child;
     if (child !== undefined && child.exitCode === null && child.signalCode === null) {
@@ -151,6 +151,22 @@ export class Containerd implements AsyncDisposable {
     writeFileSync(FORWARDING, this.#forwarding);
     this.#removeCgroups();
     rmSync(this.#folder, { recursive: true, force: true });
+    for (const removal of removals) if (removal.status === 'rejected') throw removal.reason;
+  }
+
+  async #startContainer(sandbox: string, sandboxConfig: object, namespaces: object): Promise<string> {
+    const { container_id: container } = await this.#call<{ container_id: string }>('CreateContainer', {
+      pod_sandbox_id: sandbox,
+      config: {
+        metadata: { name: 'main' },
+        image: { image: IMAGE },
+        command: ['/bin/sleep', '100000'],
+        linux: { security_context: { namespace_options: namespaces } },
+      },
+      sandbox_config: sandboxConfig,
+    });
+    await this.#call('StartContainer', { container_id: container });
+    return container;
   }
 
   async #start(): Promise<void> {
