@@ -2,7 +2,7 @@ import { deepEqual, equal, notDeepEqual } from 'node:assert/strict';
 import { sh } from '../../support/command.ts';
 import { sampleValue } from '../../support/exposition.ts';
 import { HostPair, type TestNetns } from '../../support/hosts.ts';
-import { TestKernel } from '../../support/kernel.ts';
+import { only, TestKernel } from '../../support/kernel.ts';
 import { eventually, readBoth } from '../../support/oracle.ts';
 import { defineChecks } from '../check.ts';
 
@@ -35,7 +35,7 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
   await a.tcpExchange({ address: addressB.ipv4, port: 80, count: 5, bytes: 20_000 });
   await a.tcpExchange({ address: addressB.ipv6, port: 80, count: 2, bytes: 5_000 });
   await b.tcpExchange({ address: addressA.ipv4, port: 80, count: 3, bytes: 300 });
-  const agent = resources.use(await TestKernel.open('{ detail: full, probes: { ipvs: true } }'));
+  const agent = resources.use(await TestKernel.open(only({ ipvs: true }, { detail: 'full' })));
   return { pair, agent };
 }
 

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { run, sh } from '../../support/command.ts';
 import type { Sample } from '../../support/exposition.ts';
-import { TestKernel } from '../../support/kernel.ts';
+import { only, TestKernel } from '../../support/kernel.ts';
 import { eventually, readBoth } from '../../support/oracle.ts';
 import { defineChecks } from '../check.ts';
 
@@ -32,7 +32,7 @@ function pingpong(...args: readonly string[]): { child: ChildProcess; ended: Pro
 /** Soft RoCE on a device without a wire: what it sends to itself stays inside. */
 async function open(resources: AsyncDisposableStack): Promise<TestKernel> {
   sh('modprobe -a rdma_rxe ib_uverbs');
-  const agent = resources.use(await TestKernel.open('{ detail: full, probes: { rdma: true } }'));
+  const agent = resources.use(await TestKernel.open(only({ rdma: true }, { detail: 'full' })));
   sh('ip link add roce0 type dummy');
   resources.defer(() => void sh('ip link del roce0'));
   sh('ip addr add 10.8.0.1/24 dev roce0');

@@ -5,7 +5,7 @@ import { histogram } from '#bpf/generated/common.ts';
 import { FILE } from '#bpf/generated/virtcmdlatency.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { sh } from '../../support/command.ts';
-import { OBJECTS, TestKernel } from '../../support/kernel.ts';
+import { OBJECTS, only, TestKernel } from '../../support/kernel.ts';
 import { histogramOf } from '../../support/latency.ts';
 import { eventually } from '../../support/oracle.ts';
 import { defineChecks } from '../check.ts';
@@ -70,7 +70,7 @@ export const virtcmdlatency = defineChecks(
     'kprobes do as well': (context) => compare(context, programs('return', 'probe')),
 
     'tells of each over the threshold, with its class, command and process': async ({ device }) => {
-      await using agent = await TestKernel.open('{ probes: { virtcmdlatency: { enabled: true, threshold: 1us } } }');
+      await using agent = await TestKernel.open(only({ virtcmdlatency: { enabled: true, threshold: '1us' } }));
       const status = agent.kernel.probes().find(({ name }) => name === 'virtcmdlatency');
       equal(status?.state, 'running', status?.reason);
       const hasTypes = existsSync('/sys/kernel/btf/virtio_net');
