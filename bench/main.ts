@@ -7,7 +7,8 @@ import { benchEvents } from './events.ts';
 import { benchExposition } from './exposition.ts';
 import { benchFootprint } from './footprint.ts';
 import { benchKernel } from './kernel.ts';
-import { LIVED_ARGUMENTS, livedOptions } from './lived/arguments.ts';
+import { benchLatency } from './latency.ts';
+import { LIVED_ARGUMENTS, latencyOptions, livedOptions } from './lived/arguments.ts';
 import { benchLived } from './lived/lived.ts';
 import type { Row } from './measure.ts';
 import { benchMemory } from './memory.ts';
@@ -41,6 +42,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   kernel: benchKernel,
   sizing: benchSizing,
   attacks: benchAttacks,
+  latency: () => benchLatency(latencyOptions(given)),
   lived: () => benchLived(livedOptions(given)),
 };
 

@@ -1,7 +1,8 @@
 import type { ParseArgsOptionsConfig } from 'node:util';
+import type { LatencyOptions } from '../latency.ts';
 import type { LivedOptions } from './lived.ts';
 
-/** Options of `npm run bench -- lived`, as node:util's parseArgs takes them. */
+/** Options of `npm run bench -- lived` and `latency`, as node:util's parseArgs takes them. */
 export const LIVED_ARGUMENTS = {
   bed: { type: 'string', default: 'namespaces' },
   count: { type: 'string', default: '110' },
@@ -10,12 +11,18 @@ export const LIVED_ARGUMENTS = {
   before: { type: 'string', default: '60' },
   idle: { type: 'string', default: '30' },
   dying: { type: 'string', default: '0' },
+  silence: { type: 'string', default: '60' },
   baseline: { type: 'string', multiple: true, default: [] },
 } as const satisfies ParseArgsOptionsConfig;
 
 type Given = {
   readonly [Name in Exclude<keyof typeof LIVED_ARGUMENTS, 'baseline'>]?: string | undefined;
 } & { readonly baseline?: readonly string[] | undefined };
+
+/** @throws where a value is none that the option takes */
+export function latencyOptions({ silence, baseline = [] }: Given): LatencyOptions {
+  return { silenceSeconds: positive('silence', silence), baselines: baseline };
+}
 
 /** @throws where a value is none that the option takes */
 export function livedOptions(given: Given): LivedOptions {

@@ -38,12 +38,15 @@ export class AgentProcess implements AsyncDisposable {
   readonly exited: Promise<Exit>;
   stdout = '';
   stderr = '';
+  /** Called with each piece of standard output as it arrives. */
+  heard: (text: string) => void = () => undefined;
 
   private constructor(child: ChildProcess) {
     this.#child = child;
     this.exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
     child.stdout?.on('data', (data) => {
       this.stdout += String(data);
+      this.heard(String(data));
     });
     child.stderr?.on('data', (data) => {
       this.stderr += String(data);
