@@ -53,7 +53,14 @@ const NOT_OURS = /^(?:src\/bpf\/(?:LICENSE|generated\/)|test\/fixtures\/|test\/g
 const GENERATED = /^docs\/(?:metrics|probes|api|configuration|events|kernels|drop-reasons|capabilities|sinks)\.md$/;
 
 /** Parts of the tree whose sentences were all read; the rest is not checked yet. */
-export const READ: readonly string[] = [];
+export const READ: readonly string[] = [
+  'CONTRIBUTING.md',
+  'README.md',
+  'docs/README.md',
+  'docs/kubernetes.md',
+  'docs/page.md',
+  'docs/tutorial.md',
+];
 
 export interface WordFinding {
   readonly file: string;
