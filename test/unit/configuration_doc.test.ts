@@ -10,11 +10,14 @@ function examplesOf(file: string): string[] {
   return [...text.matchAll(/^```yaml\n(.*?)^```$/gms)].map(([, yaml = '']) => yaml);
 }
 
-it.each(['README.md', 'docs/tutorial.md', 'docs/configuration.md'])('every example in %s is a configuration', (file) => {
-  const examples = examplesOf(file).filter((yaml) => !yaml.startsWith('resources:'));
-  expect(examples.length).toBeGreaterThan(0);
-  for (const example of examples) expect(() => reader.parse(example), example).not.toThrow();
-});
+it.each(['README.md', 'docs/tutorial.md', 'docs/configuration.md'])(
+  'every example in %s is a configuration',
+  (file) => {
+    const examples = examplesOf(file).filter((yaml) => !yaml.startsWith('resources:'));
+    expect(examples.length).toBeGreaterThan(0);
+    for (const example of examples) expect(() => reader.parse(example), example).not.toThrow();
+  },
+);
 
 it('the examples of the probes show the defaults', () => {
   const [, ...probes] = examplesOf('docs/configuration.md');
