@@ -6,9 +6,15 @@ import type { NetnsEntry } from '#sources/netns.ts';
 import type { DeviceStats } from '#sources/procfs/net_dev.ts';
 
 /** A device that is shown: a row of the walk, or what the kernel says where the walk could not count. */
-export interface WalkedDevice {
+export class WalkedDevice {
   readonly row: number;
-  readonly stats?: DeviceStats;
+  readonly stats: DeviceStats | undefined;
+
+  // Of a class: V8 forgets the shape of literals that are gone, and optimizes anew what has seen them.
+  constructor(row: number, stats?: DeviceStats) {
+    this.row = row;
+    this.stats = stats;
+  }
 }
 
 interface Shown {
@@ -25,7 +31,7 @@ export function walkedOfPod(
   const all = rows.of(id);
   const shown = all.filter((row) => loopback || !rows.isLoopback(row));
   if (all.length === 0 || shown.some((row) => !rows.isCounted(row))) return undefined;
-  return shown.map((row) => ({ row }));
+  return shown.map((row) => new WalkedDevice(row));
 }
 
 type Route = Pick<RouteSource, 'links' | 'deviceStats'>;
@@ -48,7 +54,7 @@ export function walkedOfNode(
   for (const row of own) {
     const stats = rows.isCounted(row) ? undefined : route.deviceStats(entry, rows.ifindex(row), cycle);
     if (stats === undefined && !rows.isCounted(row)) return undefined;
-    shown.push(stats === undefined ? { row } : { row, stats });
+    shown.push(new WalkedDevice(row, stats));
   }
   return shown;
 }

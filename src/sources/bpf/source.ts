@@ -45,6 +45,8 @@ export class BpfSource {
   readonly #kprobes: string;
   readonly #vmlinux: string;
   #btf: WeakRef<Btf> | undefined;
+  /** What every load asks of the types: an object that is loaded anew later, with larger maps, need not read them again. */
+  #asked: { readonly helpers: ReadonlySet<string> | undefined; readonly allocatesOnDemand: boolean } | undefined;
 
   /** @param directory where the compiled objects are, @param sys where sysfs is mounted */
   constructor(directory: string, sys: string) {
@@ -119,13 +121,25 @@ export class BpfSource {
 
   /** Whether the kernel has a BPF helper, without its `bpf_`; true where its types do not tell, and loading will. */
   hasHelper(name: string): boolean {
-    const known = this.btf().enumWithMember('BPF_FUNC_map_lookup_elem');
-    return known === undefined || known.has(`BPF_FUNC_${name}`);
+    const { helpers } = this.#answers();
+    return helpers === undefined || helpers.has(`BPF_FUNC_${name}`);
   }
 
   /** Whether programs may make entries of a hash whose memory is not there yet: since 6.1 from a cache of their own (kernel: kernel/bpf/memalloc.c). */
   allocatesOnDemand(): boolean {
-    return this.btf().find(KIND.struct, 'bpf_mem_alloc') !== undefined;
+    return this.#answers().allocatesOnDemand;
+  }
+
+  #answers() {
+    if (this.#asked === undefined) {
+      const btf = this.btf();
+      const helpers = btf.enumWithMember('BPF_FUNC_map_lookup_elem');
+      this.#asked = {
+        helpers: helpers && new Set(helpers.keys()),
+        allocatesOnDemand: btf.find(KIND.struct, 'bpf_mem_alloc') !== undefined,
+      };
+    }
+    return this.#asked;
   }
 
   #needHelpers(names: readonly string[]): void {
