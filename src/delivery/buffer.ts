@@ -1,7 +1,7 @@
 import type { DropReason } from '#api/words.ts';
 import type { LaneRecord } from './record.ts';
 
-/** How many records one write may have, and how many bytes their texts together. One record is always allowed. */
+/** Limits of one write: the number of records, and the bytes of their texts together. One record is always allowed. */
 export interface BatchLimits {
   readonly records: number;
   readonly bytes: number;
@@ -9,28 +9,30 @@ export interface BatchLimits {
 
 export type Dropped = (records: readonly LaneRecord[], reason: DropReason) => void;
 
-/** Keeps what a sink has not taken yet, in order and within a limit. */
+/** Keeps the records that a sink has not taken yet, in order and within a limit. */
 export interface RecordBuffer {
   readonly length: number;
-  /** Of the texts of the records. */
+  /** Bytes of the texts of the records. */
   readonly bytes: number;
-  /** Why it cannot keep records as it should; empty where it can. */
+  /** Reason why the buffer cannot keep records as it should; empty where it can. */
   readonly failure: string;
   push(records: readonly LaneRecord[]): void;
-  /** The oldest ones. They stay until they are settled; one batch at a time. */
+  /** Returns the oldest records. They stay until they are settled; one batch at a time. */
   take(limits: BatchLimits): Promise<readonly LaneRecord[]>;
-  /** Ends the batch that was taken: these of it stay in the buffer, in front of all others. */
+  /** Ends the batch that was taken: the given records of it stay in the buffer, in front of all others. */
   settle(left: readonly LaneRecord[]): void;
-  /** Takes out what is in memory. */
+  /** Takes out the records that are in memory. */
   drain(): Promise<readonly LaneRecord[]> | readonly LaneRecord[];
-  /** Drops what would not outlive the agent. @param deadlineMs a disk that hangs is waited for no longer */
+  /**
+   * Drops the records that would not outlive the agent. @param deadlineMs when to stop waiting for a disk that hangs
+   */
   close(deadlineMs?: number): Promise<void>;
 }
 
-/** Where taken records are cut off from the front of the array only when they are many. */
+/** Taken records are cut off the front of the array only once there are many of them. */
 const COMPACT_AT = 1_024;
 
-/** Keeps records in memory. Where it is full the oldest give way: what is newest is what people look for. */
+/** Keeps records in memory. When it is full the oldest are dropped: people look for the newest. */
 export class MemoryBuffer implements RecordBuffer {
   readonly failure = '';
   readonly #limits: BatchLimits;
@@ -96,7 +98,9 @@ export class MemoryBuffer implements RecordBuffer {
     this.#dropped(this.drain(), 'shutdown');
   }
 
-  /** What is being written is not dropped: it may have arrived. It counts all the same. */
+  /**
+   * A record that is being written is not dropped, since it may have arrived. It counts towards the limit all the same.
+   */
   #trim(): void {
     const start = this.#head;
     let length = this.length;
@@ -120,7 +124,7 @@ export function sumBytes(records: readonly LaneRecord[]): number {
   return records.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-/** Takes records off the front of an array: at least one, where there is one. */
+/** Takes records off the front of an array: at least one, unless the array is empty. */
 export function cutFront(records: LaneRecord[], { records: recordsMax, bytes: bytesMax }: BatchLimits): LaneRecord[] {
   let end = 0;
   for (let bytes = 0; end < records.length && end < recordsMax; end++) {

@@ -23,7 +23,7 @@ function rowsOf(way: EventWay, sink: string) {
   return way.sinks.rows().filter((row) => row.sink === sink);
 }
 
-it('two kinds: each sink gets those that it asks for, as it needs them, also over a restart', async () => {
+it('two kinds: each sink gets those that it asks for, in its own format, also across a restart', async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'kinds-'));
   await using loki = await LokiServer.start();
   await using otlp = await OtlpServer.start();
@@ -31,7 +31,7 @@ it('two kinds: each sink gets those that it asks for, as it needs them, also ove
   const kinds = ['event', 'request'];
   const batch = { age: '50ms' };
   const sinks = {
-    // Asks for nothing: events.
+    // Names no kinds, which means events.
     file: { path },
     loki: { url: loki.url, kinds, batch, labels: { cluster: 'c1' }, spool: { directory } },
     otlp: { url: otlp.url, kinds: ['request'], batch },
@@ -99,7 +99,7 @@ it('two kinds: each sink gets those that it asks for, as it needs them, also ove
   expect(otlp.records[0]?.severity).toBe('info');
 }, 30_000);
 
-it('a sink whose kinds change gets what waits, and then what it asks for; what it missed is accounted for', async () => {
+it('a sink whose kinds change gets the waiting records, then the new kinds; records that it missed are accounted for', async () => {
   await using loki = await LokiServer.start();
   await loki.down();
   const sink = (...kinds: string[]) => ({ loki: { url: loki.url, kinds, batch: { age: '50ms' } } });
@@ -108,7 +108,7 @@ it('a sink whose kinds change gets what waits, and then what it asks for; what i
   await way.apply(sink('event'));
   way.send(requests(10, 10));
   way.publish(makeEvents(5));
-  // Not among its kinds any more, but still to be delivered.
+  // No longer among its kinds, but still to be delivered.
   expect(rowsOf(way, 'loki')).toMatchObject([
     { ...REQUEST, pending: 10 },
     { ...EVENT, pending: 5 },
@@ -129,7 +129,7 @@ it('a sink whose kinds change gets what waits, and then what it asks for; what i
   expect(loki.entries).toHaveLength(16);
 }, 30_000);
 
-it('names the kinds that there are where one is not', async () => {
+it('names the existing kinds where one is unknown', async () => {
   await expect(EventWay.open({ stdout: { kinds: ['event', 'requests'] } }, KINDS)).rejects.toThrow(
     'sinks.stdout.kinds.1: "requests" is not allowed; allowed: one of event, request',
   );
@@ -144,7 +144,7 @@ it('names the kinds that there are where one is not', async () => {
   );
 });
 
-it('the log tells for each kind what became of it', async () => {
+it('the log says for each kind what became of its records', async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'kinds-'));
   const file = { path: join(folder.path, 'all.jsonl'), kinds: ['request', 'event'] };
   const way = await EventWay.open({ file }, KINDS);

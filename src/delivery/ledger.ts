@@ -3,15 +3,15 @@ import { Counts } from './counts.ts';
 import type { Source } from './record.ts';
 
 interface SinkCount {
-  /** Given to the sink's queue. */
+  /** Records given to the sink's queue. */
   accepted: number;
   delivered: number;
-  /** Found in the spool that an earlier run of the agent left behind. */
+  /** Records found in the spool that an earlier run of the agent left behind. */
   recovered: number;
   readonly dropped: Map<DropReason, number>;
 }
 
-/** What became of the records of a kind and probe that were given to a sink: accepted + recovered = delivered + pending + dropped. */
+/** Fate of the records of a kind and probe that were given to a sink: accepted + recovered = delivered + pending + dropped. */
 export interface LedgerRow extends Source {
   readonly sink: string;
   readonly delivered: number;
@@ -21,28 +21,28 @@ export interface LedgerRow extends Source {
 }
 
 interface LaneCount {
-  /** Came into the lane. */
+  /** Records that entered the lane. */
   received: number;
   limited: number;
   folded: number;
-  /** Held until their window ends. */
+  /** Records held until their window ends. */
   held: number;
-  /** Given to all sinks that take the kind. */
+  /** Records given to all sinks that take the kind. */
   published: number;
 }
 
-/** What became of the records of a kind and probe before they were given to any sink. */
+/** Fate of the records of a kind and probe before they were given to any sink. */
 export type LaneRow = Source & Readonly<Omit<LaneCount, 'published'>>;
 
-/** Which kinds a sink takes. */
+/** Says whether a sink takes a kind. */
 export interface SinkKinds {
   readonly name: string;
   readonly kinds: ReadonlySet<string>;
 }
 
 /**
- * Accounts for every record from when it comes into the lane: it is folded, limited or held, or given to the sinks that
- * take its kind, and there delivered, dropped or still pending. With what the kernel counts (produced, limited, lost) that
+ * Accounts for every record from the moment it enters the lane: it is folded, limited or held, or given to the sinks that take its
+ * kind, and there it is delivered, dropped or still pending. Together with the kernel's counts (produced, limited, lost) this
  * balances to the record, for each kind, probe and sink.
  */
 export class Ledger {
@@ -96,7 +96,7 @@ export class Ledger {
     }));
   }
 
-  /** Of these sinks, for the kinds that each takes or still has records of, and every probe that had one. */
+  /** Returns the rows of these sinks, for the kinds that each takes or still has records of, and for every probe that had one. */
   rows(sinks: readonly SinkKinds[]): LedgerRow[] {
     return sinks.flatMap(({ name, kinds }) => {
       const known = this.#at(name);
@@ -117,7 +117,7 @@ export class Ledger {
       delivered: count.delivered,
       pending: pendingOf(count),
       recovered: count.recovered,
-      // What was there before the sink was: a sink that is switched off and on again balances as well.
+      // Records that came before the sink existed: a sink that is switched off and on again balances as well.
       dropped: missed > 0 ? new Map(count.dropped).set('not_configured', missed) : count.dropped,
     };
   }

@@ -1,27 +1,27 @@
 import type { LaneRecord } from './record.ts';
 
-/** What a sink says of single records of a write, before it is through or fails. */
+/** Callbacks by which a sink reports on single records while a write is under way. */
 export interface Receipt {
   delivered(records: readonly LaneRecord[]): void;
-  /** The sink will never take these. */
+  /** Reports records that the sink will never take. */
   rejected(records: readonly LaneRecord[], why: string): void;
 }
 
-/** Takes finished records away. */
+/** Destination of finished records. */
 export interface Sink {
   readonly name: string;
   /**
-   * Resolves once the records are where they belong, but for those it rejected. One call at a time.
-   * @throws {Unavailable} where it can take nothing more now: what has no receipt is offered again, later
+   * Resolves once the records have arrived, except for the rejected ones. One call at a time.
+   * @throws {Unavailable} where the sink can take nothing more now: records without a receipt are offered again later
    */
   write(records: readonly LaneRecord[], receipt: Receipt, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
-/** A sink cannot take records now, for a reason that may pass. */
+/** Thrown when a sink cannot take records now, for a reason that may pass. */
 export class Unavailable extends Error {
   override readonly name = 'Unavailable';
-  /** The sink asked to be left alone for so long. */
+  /** Milliseconds that the sink asked to be left alone. */
   readonly retryAfterMs: number;
 
   constructor(message: string, retryAfterMs = 0) {

@@ -47,7 +47,7 @@ const ONE = { kind: 'event', probe: 'one' };
 
 afterEach(() => void vi.useRealTimers());
 
-/** Time stands still until it is told to go on. */
+/** Time stands still until the test advances it. */
 function stopTime(): void {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] });
 }
@@ -107,7 +107,7 @@ it('waits until a batch is large or old enough', async () => {
   expect(sink.batches).toEqual([10, 4, 1, 1, 1]);
 });
 
-it('drops the oldest where a slow sink lets the queue fill up, and counts them', async () => {
+it('drops the oldest records when a slow sink lets the queue fill up, and counts them', async () => {
   const { passed, open } = gate();
   sink.act = () => passed;
   const under = queue(10);
@@ -121,7 +121,7 @@ it('drops the oldest where a slow sink lets the queue fill up, and counts them',
   expect(messages(sink.written)).toEqual(messages([...sent.slice(0, 5), ...sent.slice(-5)]));
 });
 
-it('keeps to its limit of bytes as well', async () => {
+it('respects its limit of bytes as well', async () => {
   const { passed, open } = gate();
   sink.act = () => passed;
   const lines = makeLines(100, { message: 'x'.repeat(1_000) });
@@ -135,7 +135,7 @@ it('keeps to its limit of bytes as well', async () => {
 });
 
 describe('a sink that fails', () => {
-  it('is tried again with all that it has not taken, in order; meanwhile it shows why', async () => {
+  it('is retried with all records that it has not taken, in order, and shows why in the meantime', async () => {
     let tries = 0;
     sink.act = async (batch, receipt) => {
       tries++;
@@ -151,8 +151,8 @@ describe('a sink that fails', () => {
     await eventually(() => expect(row()).toEqual({ delivered: 7, pending: 0, dropped: {} }));
     expect(messages(sink.written)).toEqual(messages(makeLines(7)));
     expect(under.status()).toMatchObject({ state: 'running', reason: '', retries: 2, until: null });
-    // The same failure is told once.
-    expect(logged).toEqual(['events do not go to fake: no room', expect.stringMatching(/^events go to fake again/)]);
+    // The same failure is logged once.
+    expect(logged).toEqual(['events do not reach fake: no room', expect.stringMatching(/^events reach fake again/)]);
   });
 
   it('is left alone for as long as it asks', async () => {
@@ -164,7 +164,7 @@ describe('a sink that fails', () => {
     queue().offer(makeLines(1));
     await vi.advanceTimersByTimeAsync(999);
     expect(row()).toMatchObject({ delivered: 0, pending: 1 });
-    // Up to a tenth more, so that not all come back at once.
+    // Up to a tenth more, so that agents do not all return at once.
     await vi.advanceTimersByTimeAsync(101);
     expect(row()).toMatchObject({ delivered: 1, pending: 0 });
   });
@@ -172,23 +172,26 @@ describe('a sink that fails', () => {
   it.each([
     ['back', -3_600_000],
     ['forward', 3_600_000],
-  ])('is tried again in time, and told how long it failed, where the wall clock is set an hour %s', async (_, byMs) => {
-    let tries = 0;
-    sink.act = async () => {
-      if (++tries === 1) throw new Unavailable('busy', 10_000);
-    };
-    stopTime();
-    queue().offer(makeLines(1));
-    await vi.advanceTimersByTimeAsync(5_000);
-    vi.setSystemTime(Date.now() + byMs);
-    await vi.advanceTimersByTimeAsync(4_999);
-    expect(row()).toMatchObject({ delivered: 0, pending: 1 });
-    await vi.advanceTimersByTimeAsync(1_001);
-    expect(row()).toMatchObject({ delivered: 1, pending: 0 });
-    expect(logged[1]).toMatch(/^events go to fake again, after 1[01] s$/);
-  });
+  ])(
+    'is retried in time, and the log says how long it failed, when the wall clock is set an hour %s',
+    async (_, byMs) => {
+      let tries = 0;
+      sink.act = async () => {
+        if (++tries === 1) throw new Unavailable('busy', 10_000);
+      };
+      stopTime();
+      queue().offer(makeLines(1));
+      await vi.advanceTimersByTimeAsync(5_000);
+      vi.setSystemTime(Date.now() + byMs);
+      await vi.advanceTimersByTimeAsync(4_999);
+      expect(row()).toMatchObject({ delivered: 0, pending: 1 });
+      await vi.advanceTimersByTimeAsync(1_001);
+      expect(row()).toMatchObject({ delivered: 1, pending: 0 });
+      expect(logged[1]).toMatch(/^events reach fake again, after 1[01] s$/);
+    },
+  );
 
-  it('drops what no try will make it take: single events, or a batch that we cannot write', async () => {
+  it('drops records that no retry will deliver: single events, or a batch that we cannot write', async () => {
     sink.act = async (batch, receipt) => {
       if (batch.length === 3) receipt.rejected(batch.slice(1, 2), 'too old');
       else throw new TypeError('ours');
@@ -204,7 +207,7 @@ describe('a sink that fails', () => {
     expect(logged).toHaveLength(2);
   });
 
-  it('hands what waits to the one that takes its place', async () => {
+  it('hands the waiting records to its replacement', async () => {
     sink.act = async () => {
       throw new Unavailable('wrong address');
     };
@@ -218,7 +221,7 @@ describe('a sink that fails', () => {
     expect(row()).toEqual({ delivered: 20, pending: 0, dropped: {} });
   });
 
-  it('keeps what comes while one buffer takes the place of another', async () => {
+  it('keeps records that arrive while one buffer replaces another', async () => {
     sink.act = async () => {
       throw new Unavailable('wrong address');
     };
@@ -239,7 +242,7 @@ describe('a sink that fails', () => {
     expect(messages(other.written)).toEqual(messages(makeLines(10_005)));
   });
 
-  it('hands on what hangs in a write, and does not count it twice when that comes back', async () => {
+  it('hands on records of a write that hangs, and does not count them twice when it returns', async () => {
     const { passed, open } = gate();
     sink.act = () => passed;
     const under = queue();
@@ -256,14 +259,14 @@ describe('a sink that fails', () => {
   });
 });
 
-/** What a sink may do with a write, and what may come before it. */
+/** Things that a sink may do with a write, and that may happen before it. */
 const STEP = fc.record({
   events: fc.integer({ min: 0, max: 40 }),
   outcome: fc.constantFrom('takes', 'fails', 'fails late', 'rejects some', 'breaks', 'is replaced'),
 });
 
 it.each(['memory', 'spool'])(
-  'whatever a sink does, each event is once delivered, dropped or pending: in %s',
+  'whatever a sink does, each event is delivered, dropped or pending exactly once: in %s',
   async (kind) => {
     await fc.assert(
       fc.asyncProperty(fc.array(STEP, { maxLength: 12 }), async (steps) => {
@@ -327,7 +330,7 @@ it.each(['memory', 'spool'])(
   60_000,
 );
 
-it('writes what is left when it closes, at most for the time it is given', async () => {
+it('writes the rest when it closes, within the time it is given', async () => {
   const fast = queue(1_000, { ageMs: 60_000 });
   fast.offer(makeLines(700));
   await fast.close(1_000);
@@ -339,7 +342,7 @@ it('writes what is left when it closes, at most for the time it is given', async
   expect(row()).toEqual({ delivered: 700, pending: 0, dropped: { shutdown: 600 } });
 });
 
-it('the ledger of a sink that was not there all the time balances as well', () => {
+it('the ledger of a sink that did not exist all the time balances as well', () => {
   for (let count = 0; count < 5; count++) ledger.published(ONE);
   ledger.accepted(ONE, 'fake');
   ledger.accepted(ONE, 'fake');

@@ -7,14 +7,14 @@ import type { LaneRecord } from './record.ts';
 import { type Sink, Unavailable } from './sink.ts';
 import { Told } from './told.ts';
 
-/** When a batch is written: as soon as it is as large as this, or its first record is so old. */
+/** A batch is written as soon as it is this large, or its first record this old. */
 export interface BatchOptions extends BatchLimits {
   readonly ageMs: number;
 }
 
 export interface SinkQueueOptions {
   readonly name: string;
-  /** What it takes, in the words of the log. */
+  /** Records that it takes, in the words of the log. */
   readonly what?: string;
   readonly ledger: Ledger;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
@@ -22,22 +22,22 @@ export interface SinkQueueOptions {
 
 const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 30_000;
-/** A sink may ask for more than that, but not get it. */
+/** Longest pause that a sink may ask for; a longer one is cut to this. */
 const RETRY_AFTER_MAX_MS = 300_000;
-/** While the agent ends. */
+/** Longest pause while the agent shuts down. */
 const RETRY_LAST_MS = 200;
-/** A write that takes so long is shown as a failure. */
+/** A write that takes this long is shown as a failure. */
 const STALLED_MS = 10_000;
-/** Of the time to close, for what comes after the last write. */
+/** Part of the time to close that is kept for the work after the last write. */
 const LAST_MS = 500;
-/** For a write that is told to stop. */
+/** Time that an aborted write gets to return. */
 const LAST_ABORT_MS = 200;
-/** Opening a spool takes a second at most, for a large one. */
+/** Opening a large spool takes a second at most. */
 const HELD_MAX = 10_000;
-/** A write that is told to stop does so within this time, or is not waited for. */
+/** An aborted write returns within this time, or is not waited for. */
 const ABORT_MS = 500;
 
-/** One batch at a sink: which of its records are dealt with. */
+/** One batch at a sink, and which of its records are settled. */
 class Attempt {
   readonly controller = new AbortController();
   readonly sinceMs = performance.now();
@@ -48,7 +48,7 @@ class Attempt {
     this.open = new Set(batch);
   }
 
-  /** Those of the records that were not dealt with before. */
+  /** Returns those of the given records that were not settled before, and settles them. */
   settle(records: readonly LaneRecord[]): LaneRecord[] {
     const settled = records.filter((record) => this.open.delete(record));
     if (settled.length > 0) this.hasSettled = true;
@@ -57,8 +57,8 @@ class Attempt {
 }
 
 /**
- * The bounded queue in front of a sink, so that a slow one holds up nobody. A sink that fails is tried again, with growing
- * pauses. Nothing goes without being counted.
+ * The bounded queue in front of a sink, so that a slow sink holds up nobody. Writes that fail are retried with growing
+ * pauses. Every record that is dropped is counted.
  */
 export class SinkQueue {
   readonly #options: SinkQueueOptions;
@@ -73,17 +73,17 @@ export class SinkQueue {
   #failures = 0;
   #retries = 0;
   #reason = '';
-  /** Since when it is in its state: by the wall clock, and by one that nobody sets. */
+  /** Start of the present state, by the wall clock and by a monotonic one. */
   #since = { wallMs: Date.now(), ms: performance.now() };
   #untilMs: number | undefined;
   #rejected: SinkStatus['rejected'] = null;
   readonly #told = new Told();
-  /** The log has the failure that there is now. */
+  /** The log already has the present failure. */
   #isTold = false;
   #paused = false;
-  /** What came while one buffer takes the place of another. */
+  /** Records that arrived while one buffer replaces another. */
   #held: LaneRecord[] | undefined;
-  /** Of the loop: an older one that comes back from a write that hung has nothing to do any more. */
+  /** Generation of the loop: an older loop that returns from a write that hung has nothing left to do. */
   #generation = 0;
   #closing = false;
   #ended = false;
@@ -136,8 +136,8 @@ export class SinkQueue {
   }
 
   /**
-   * Lets another sink take what waits, from another buffer where `exchange` gives one.
-   * @param exchange moves what waits
+   * Lets another sink take the waiting records, from another buffer where `exchange` gives one.
+   * @param exchange moves the waiting records
    */
   async replace(
     sink: Sink,
@@ -161,7 +161,7 @@ export class SinkQueue {
     this.#start();
   }
 
-  /** Writes what is left, and is through after the given time, whatever hangs; the rest is dropped, or stays in the spool. */
+  /** Writes what is left and ends after the given time, whatever hangs; the rest is dropped, or stays in the spool. */
   async close(deadlineMs: number): Promise<void> {
     this.#closing = true;
     this.#wake();
@@ -182,7 +182,7 @@ export class SinkQueue {
     this.#drop(records.slice(room), 'queue_full');
   }
 
-  /** Stops the loop and the write under way. What the write has not dealt with goes back. */
+  /** Stops the loop and the write under way. Records that the write has not settled go back. */
   async #interrupt(abortMs = ABORT_MS): Promise<void> {
     const attempt = this.#attempt;
     attempt?.controller.abort(new Unavailable('interrupted'));
@@ -224,7 +224,7 @@ export class SinkQueue {
     return this.#buffer.length >= records || this.#buffer.bytes >= bytes || performance.now() - this.#oldestMs >= ageMs;
   }
 
-  /** Writes one batch. Returns how long to wait before the next one, where that is not at once. */
+  /** Writes one batch. Returns how long to wait before the next one, or undefined to continue at once. */
   async #write(isWanted: () => boolean): Promise<number | undefined> {
     const buffer = this.#buffer;
     const batch = await buffer.take(this.#batch);
@@ -232,7 +232,7 @@ export class SinkQueue {
       buffer.settle(batch);
       return undefined;
     }
-    // All that was there has turned out to be damaged.
+    // Every record there turned out to be damaged.
     if (batch.length === 0) return RETRY_LAST_MS;
     const attempt = new Attempt(batch);
     this.#attempt = attempt;
@@ -261,14 +261,14 @@ export class SinkQueue {
     const left = [...attempt.open];
     attempt.open.clear();
     this.#buffer.settle(left);
-    // What is there now came no earlier, but for a part of a larger heap that is due anyway.
+    // The records there now arrived no earlier, unless they belong to a larger backlog that is due anyway.
     this.#oldestMs = attempt.sinceMs;
   }
 
   #succeeded(): void {
     if (this.#isTold) {
       const seconds = Math.round((performance.now() - this.#since.ms) / 1_000);
-      this.#options.log('info', `${this.#what} go to ${this.name} again, after ${seconds} s`);
+      this.#options.log('info', `${this.#what} reach ${this.name} again, after ${seconds} s`);
     }
     this.#failures = 0;
     this.#isTold = false;
@@ -278,7 +278,7 @@ export class SinkQueue {
   #failed(attempt: Attempt, error: Error): number | undefined {
     if (attempt.controller.signal.aborted) return undefined;
     if (!(error instanceof Unavailable)) {
-      // Not the sink's fault but ours: the same batch would fail for ever.
+      // This is our fault and not the sink's: the same batch would fail forever.
       const records = attempt.settle([...attempt.open]);
       this.#drop(records, 'write_failed');
       this.#options.log(
@@ -287,16 +287,16 @@ export class SinkQueue {
       );
       return undefined;
     }
-    // What takes a part of all is not to be left alone for longer and longer.
+    // A sink that takes part of a batch is not backed off from for longer and longer.
     const isNew = this.#told.isNew(error.message, this.#failures > 0);
     this.#failures = attempt.hasSettled ? 1 : this.#failures + 1;
     if (isNew) {
       this.#isTold = true;
-      this.#options.log('error', `${this.#what} do not go to ${this.name}: ${error.message}`);
+      this.#options.log('error', `${this.#what} do not reach ${this.name}: ${error.message}`);
     }
     this.#setReason(error.message);
     const growing = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** (this.#failures - 1));
-    // Many agents that lost the same server must not come back to it at the same time.
+    // Agents that lost the same server must not all return to it at the same time.
     const retryMs = Math.max(growing * (0.5 + Math.random() / 2), error.retryAfterMs * (1 + Math.random() / 10));
     this.#untilMs = Date.now() + Math.min(retryMs, RETRY_AFTER_MAX_MS);
     return Math.min(retryMs, RETRY_AFTER_MAX_MS);

@@ -12,10 +12,10 @@ import { LokiSink } from './sinks/loki.ts';
 import { StdoutSink } from './sinks/stdout.ts';
 import { Spool } from './spool.ts';
 
-/** Time that sinks get to take what is left when they are closed. */
+/** Milliseconds that sinks get to take what is left when they are closed. */
 export const FLUSH_MS = 4_000;
 
-/** Written as soon as it comes; what comes meanwhile goes together. */
+/** A record is written as soon as it arrives; records that arrive during a write go together. */
 const AT_ONCE: BatchOptions = { records: 500, bytes: 1024 * 1024, ageMs: 0 };
 
 export type SinkLog = SinkQueueOptions['log'];
@@ -30,7 +30,7 @@ interface Running {
 
 export interface SinkSetOptions {
   readonly ledger: Ledger;
-  /** Every kind that there is. */
+  /** All kinds that exist. */
   readonly kinds: readonly StoredKind[];
   readonly files: Files;
   readonly log: SinkLog;
@@ -59,7 +59,7 @@ export class SinkSet {
     }
   }
 
-  /** Opens, changes and closes sinks. What waits for a sink that is only changed is not lost. */
+  /** Opens, changes and closes sinks. A sink that is only changed loses none of its waiting records. */
   async apply(config: SinksConfig): Promise<void> {
     const wanted = Object.entries(config) as [SinkName, BufferConfig | undefined][];
     const removed = [...this.#running].filter(([name]) => config[name] === undefined);
@@ -78,7 +78,7 @@ export class SinkSet {
     return this.#ledger.rows([...this.#running].map(([name, { kinds }]) => ({ name, kinds })));
   }
 
-  /** Lets all sinks take what is left, at most for so long, and says what became of the records of each kind. */
+  /** Lets all sinks take what is left within the given time, and logs what became of the records of each kind. */
   async close(deadlineMs = FLUSH_MS): Promise<void> {
     const sinks = [...this.#running];
     await Promise.all(sinks.map(([, { queue }]) => queue.close(deadlineMs)));
@@ -90,7 +90,7 @@ export class SinkSet {
     }
   }
 
-  /** What stays in its spool is found there when the sink is configured again. */
+  /** Records in its spool stay there and are found when the sink is configured again. */
   async #remove(name: SinkName, { queue, kinds }: Running): Promise<void> {
     await queue.close(FLUSH_MS);
     for (const row of this.#ledger.rows([{ name, kinds }])) {

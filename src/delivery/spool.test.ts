@@ -55,7 +55,7 @@ function open(more: Partial<SpoolOptions> = {}): Promise<Spool> {
   });
 }
 
-/** Takes and delivers all that is there. */
+/** Takes and delivers all records that are there. */
 async function drainAll(spool: Spool): Promise<LaneRecord[]> {
   const all: LaneRecord[] = [];
   while (spool.length > 0) {
@@ -68,7 +68,7 @@ async function drainAll(spool: Spool): Promise<LaneRecord[]> {
 const files = () => readdirSync(directory).filter((name) => name.endsWith('.jsonl'));
 const total = (counts: Record<string, number>) => Object.values(counts).reduce((sum, count) => sum + count, 0);
 
-it('gives in order what it got, and has nothing left then', async () => {
+it('returns records in order, and has nothing left then', async () => {
   const spool = await open();
   const lines = makeLines(1_234);
   spool.push(lines.slice(0, 700));
@@ -82,7 +82,7 @@ it('gives in order what it got, and has nothing left then', async () => {
   await next.close();
 });
 
-it('gives lines that are longer than a batch may be one by one', async () => {
+it('returns lines that exceed the size of a batch one by one', async () => {
   const spool = await open();
   const lines = makeLines(5, { message: 'x'.repeat(5_000) });
   spool.push(lines);
@@ -94,7 +94,7 @@ it('gives lines that are longer than a batch may be one by one', async () => {
   await spool.close();
 });
 
-it('gives again, and first, what was not delivered', async () => {
+it('returns undelivered records again, before all others', async () => {
   const spool = await open();
   const lines = makeLines(250);
   spool.push(lines);
@@ -107,7 +107,7 @@ it('gives again, and first, what was not delivered', async () => {
   await spool.close();
 });
 
-it('has after the process is killed what it had before; what was half written is cut off', async () => {
+it('has the same records after the process is killed; a half-written line is cut off', async () => {
   const killed = await open();
   killed.push(makeLines(300));
   killed.push(makeLines(50, { probe: 'tcpreset' }, 300));
@@ -117,7 +117,7 @@ it('has after the process is killed what it had before; what was half written is
   await eventually(() => expect(existsSync(join(directory, 'position'))).toBe(true));
   const [file = ''] = files();
   appendFileSync(join(directory, file), '{"time":"2026-01-01T00:00:00.0000');
-  // As if it were gone: the lock of a process ends with it.
+  // Simulates the end of the process, which releases its lock.
   await using left = await mkdtempDisposable(join(tmpdir(), 'spool-'));
   cpSync(directory, left.path, { recursive: true });
   const spool = await open({ directory: left.path });
@@ -131,7 +131,7 @@ it('has after the process is killed what it had before; what was half written is
   await spool.close();
 });
 
-it('keeps within its size: the oldest give way, and are counted; files that are through are removed', async () => {
+it('stays within its size: the oldest records are dropped and counted; delivered files are removed', async () => {
   const spool = await open({ size: MEBIBYTE });
   const lines = makeLines(2_000, { message: 'x'.repeat(1_000) });
   for (let at = 0; at < lines.length; at += 50) {
@@ -144,7 +144,7 @@ it('keeps within its size: the oldest give way, and are counted; files that are 
     const bytes = files().reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
     expect(bytes).toBeLessThanOrEqual(MEBIBYTE);
   });
-  // The first that is taken waits until all is on the disk: from then on nothing gives way any more.
+  // The first take waits until everything is on the disk: nothing is dropped from then on.
   const first = await spool.take(BATCH);
   const left = spool.length;
   expect(left).toBeGreaterThan(600);
@@ -155,7 +155,7 @@ it('keeps within its size: the oldest give way, and are counted; files that are 
   await spool.close();
 });
 
-it('drops of damaged files what cannot be read, and nothing else', async () => {
+it('drops only the unreadable parts of damaged files', async () => {
   const spool = await open();
   spool.push(makeLines(30));
   await spool.close();
@@ -178,7 +178,7 @@ it('drops of damaged files what cannot be read, and nothing else', async () => {
   await next.close();
 });
 
-it('goes on in memory while the disk does not take anything, within the bounds of memory', async () => {
+it('continues in memory while the disk takes nothing, within the limits of memory', async () => {
   rmSync(directory, { recursive: true });
   writeFileSync(directory, 'a file, not a directory');
   const spool = await open({ memory: { records: 100, bytes: MEBIBYTE } });
@@ -198,7 +198,7 @@ it('goes on in memory while the disk does not take anything, within the bounds o
   await spool.close();
 });
 
-it('reads what netsonde left behind before lines had a kind: an upgrade loses nothing', async () => {
+it('reads files from before lines had a kind: an upgrade loses nothing', async () => {
   const events = makeEvents(30).map((event) => `${JSON.stringify(event)}\n`);
   const delivered = events.slice(0, 4).join('').length;
   writeFileSync(join(directory, '0000000003.jsonl'), events.slice(0, 20).join(''));
@@ -212,7 +212,7 @@ it('reads what netsonde left behind before lines had a kind: an upgrade loses no
   await spool.close();
 });
 
-it('keeps kinds apart, and reads what an earlier version of a kind wrote', async () => {
+it('keeps kinds apart, and reads lines of an earlier version of a kind', async () => {
   const kinds = [...RECORD_KINDS, REQUEST_KIND];
   const requests = makeRequests(10);
   const records = requests.map(REQUEST_KIND.toRecord);
@@ -228,7 +228,7 @@ it('keeps kinds apart, and reads what an earlier version of a kind wrote', async
   expect(recovered).toEqual({ http: 3 + 10, packetloss: 4 });
   const all = await drainAll(next);
   expect(all.map(({ kind }) => kind)).toEqual([...records, ...makeLines(4)].map(({ kind }) => kind));
-  // What was written with other keys has them in another order.
+  // A line that was written with other keys has them in another order.
   expect(
     all.slice(0, 3).map(({ json, bytes, ...rest }) => ({
       ...rest,
@@ -243,7 +243,7 @@ it('keeps kinds apart, and reads what an earlier version of a kind wrote', async
   await next.close();
 });
 
-it('counts what only another version of netsonde can read, and goes on behind it', async () => {
+it('counts lines that only another version of netsonde can read, and continues behind them', async () => {
   const [event] = makeEvents(1);
   const lines = [
     'flow/1 flow {"bytes":7}',

@@ -11,9 +11,9 @@ import { SpoolProgress } from './spool_progress.ts';
 import { recover } from './spool_recovery.ts';
 import { KnownSources, Segment } from './spool_segments.ts';
 
-/** The oldest file is what gives way when the disk is full: the smaller the files, the less goes at once. */
+/** When the disk is full the oldest file is dropped: the smaller the files, the less is lost at once. */
 const FILES = 16;
-/** Files that others change end early. */
+/** Files that somebody else changes are closed early. */
 const FILES_MAX = 4 * FILES;
 const APPEND_BYTES_MAX = 1024 * 1024;
 const RETRY_MS = 1_000;
@@ -25,23 +25,23 @@ export interface SpoolOptions {
   readonly directory: string;
   /** Bytes on the disk. */
   readonly size: number;
-  /** What may wait in memory for the disk. */
+  /** Limit of the records that wait in memory for the disk. */
   readonly memory: BatchLimits;
-  /** Every kind that there is. */
+  /** All kinds that exist. */
   readonly kinds: readonly StoredKind[];
   readonly files: Files;
   readonly dropped: (source: Source, reason: DropReason, count: number) => void;
-  /** Told how many records an earlier run left behind. */
+  /** Called with the number of records that an earlier run left behind. */
   readonly recovered: (source: Source, count: number) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
 }
 
 /**
- * Keeps records in files until they are delivered, also over the end of the process. Every record passes through them: a
- * process that is killed loses what came in its last moment only. Where the disk does not take them, they wait in memory.
+ * Keeps records in files until they are delivered, even across the end of the process. Every record passes through them: a
+ * process that is killed loses only its last moment. Where the disk does not take records, they wait in memory.
  *
- * Files may be damaged at any time and in any way. What a file was to have and has not is dropped and counted; a line that nobody
- * counted before is counted when it is found.
+ * Files may be damaged at any time and in any way. Records that are missing from a file are dropped and counted; a line that was
+ * never counted is counted when it is found.
  */
 export class Spool implements RecordBuffer {
   readonly #options: SpoolOptions;
@@ -49,22 +49,22 @@ export class Spool implements RecordBuffer {
   readonly #lines: SpoolLines;
   readonly #progress: SpoolProgress;
   readonly #sources = new KnownSources(NOBODY);
-  /** The last one is written to. */
+  /** Records are appended to the last file. */
   #segments: Segment[] = [];
   #nextId = 1;
   #waiting: LaneRecord[] = [];
   #waitingBytes = 0;
   #appending: Promise<void> | undefined;
-  /** What is being written. */
+  /** Records that are being written. */
   #written: readonly LaneRecord[] = [];
   #taken: { readonly records: readonly LaneRecord[]; readonly isOfFile: boolean } | undefined;
-  /** Taken from a file before and not delivered. */
+  /** Records that were taken from a file before and not delivered. */
   #left: readonly LaneRecord[] = [];
   #isRecovered = false;
   #closed = false;
   #failure = '';
   #failedWriting = false;
-  /** What the log was told last. */
+  /** The kind of failure that the log has last. */
   #told = '';
   #retry: NodeJS.Timeout | undefined;
 
@@ -95,7 +95,7 @@ export class Spool implements RecordBuffer {
     return this.#segments.reduce((sum, { unreadBytes }) => sum + unreadBytes, taken + this.#waitingBytes);
   }
 
-  /** Why the disk does not take records; empty where it does. */
+  /** Reason why the disk does not take records; empty where it does. */
   get failure(): string {
     return this.#failure;
   }
@@ -136,7 +136,7 @@ export class Spool implements RecordBuffer {
     }
     const records = this.#cutWaiting(limits);
     this.#taken = { records, isOfFile: false };
-    // Who asks again at once for what the disk does not give must not keep the answer of the disk from coming in.
+    // A caller that retries at once while the disk gives nothing must not keep the disk's answer from being handled.
     if (records.length === 0) await turn();
     return records;
   }
@@ -153,7 +153,7 @@ export class Spool implements RecordBuffer {
     if (left.length === 0) this.#advance();
   }
 
-  /** Takes out what is in memory; what is in the files stays there, for a later run, and is no longer ours. */
+  /** Takes out the records that are in memory; those in the files stay there, for a later run, and no longer count as ours. */
   async drain(): Promise<readonly LaneRecord[]> {
     await this.#finish();
     const records = this.#waiting.splice(0);
@@ -163,7 +163,7 @@ export class Spool implements RecordBuffer {
   }
 
   async close(deadlineMs = CLOSE_MS): Promise<void> {
-    // What hangs is not waited for: it may be on the disk, or not.
+    // A write that hangs is not waited for: its records may be on the disk, or not.
     await withDeadline(this.#finish(), deadlineMs, 'late').catch(() => undefined);
     const lost = [...this.#written, ...this.#waiting.splice(0)];
     this.#written = [];
@@ -211,7 +211,7 @@ export class Spool implements RecordBuffer {
         this.#isRecovered = false;
       }
       if (!this.#isRecovered) await this.#recover();
-      // Of a full disk nothing is known before the next write.
+      // A full disk can only be noticed by the next write.
       if (!this.#failedWriting) this.#succeed();
       while (this.#waiting.length > 0) {
         this.#failedWriting = true;
@@ -220,13 +220,13 @@ export class Spool implements RecordBuffer {
         this.#succeed();
       }
     } catch (error) {
-      // Whether one that hung is back, the next step tells, though nothing may be left to write.
+      // The next step shows whether a disk that hung has recovered, even if there is nothing left to write.
       if (error instanceof FileSystemHangs) this.#failedWriting = false;
       this.#fail(error as Error);
     }
   }
 
-  /** Moves some records from memory to the disk. @throws what keeps the disk from taking them: they are in memory again */
+  /** Moves some records from memory to the disk. @throws where the disk does not take them: they are in memory again */
   async #write(): Promise<void> {
     const { size } = this.#options;
     const records = this.#cutWaiting({
@@ -248,14 +248,14 @@ export class Spool implements RecordBuffer {
       if (this.#reclaimWritten()) this.#putBack(records);
       if (!(error instanceof NotOurs) || segment === undefined) throw error;
       segment.isSealed = true;
-      // A new file that is changed at once: the next one waits a moment.
+      // A file that somebody changes right after it was made: the next one waits a moment.
       if (segment.bytes === 0) throw error;
       this.#options.log('warn', error.message);
       return;
     }
     if (!this.#reclaimWritten()) return;
     if (!this.#segments.includes(segment)) {
-      // The file was found to be damaged meanwhile, and goes.
+      // The file was found to be damaged in the meantime, and is removed.
       this.#putBack(records);
       return;
     }
@@ -263,7 +263,7 @@ export class Spool implements RecordBuffer {
     for (const record of records) segment.add(record);
   }
 
-  /** False where the spool was closed meanwhile, and the records were counted then. */
+  /** Returns false where the spool was closed in the meantime: the records were counted then. */
   #reclaimWritten(): boolean {
     const isOurs = this.#written.length > 0;
     this.#written = [];
@@ -315,7 +315,7 @@ export class Spool implements RecordBuffer {
     }
   }
 
-  /** Drops the oldest files until so many bytes more find room. What is being delivered of them is not dropped. */
+  /** Drops the oldest files until the given number of bytes fits. Records that are being delivered are not dropped. */
   #makeRoom(bytes: number): void {
     let total = this.#segments.reduce((sum, segment) => sum + segment.bytes, bytes);
     while ((total > this.#options.size || this.#segments.length > FILES_MAX) && this.#segments.length > 0) {
@@ -330,7 +330,7 @@ export class Spool implements RecordBuffer {
     this.#progress.save([segment.id]);
   }
 
-  /** What is in the files is no longer ours. */
+  /** The content of the files is no longer ours. */
   #leave(): void {
     for (const segment of this.#segments) this.#dropLines(segment.skip(), 'left_in_spool');
     this.#drop(this.#left, 'left_in_spool');
@@ -347,11 +347,11 @@ export class Spool implements RecordBuffer {
     for (const [source, count] of lines) this.#options.dropped(source, reason, count);
   }
 
-  /** Undefined where the file system hangs: then what is in memory goes first. */
+  /** Returns undefined where the file system hangs: records in memory are delivered first then. */
   async #read(segment: Segment, bytesMax: number): Promise<Line[] | undefined> {
     try {
       const lines = await this.#files.read(segment.id, segment.offset, segment.bytes, bytesMax);
-      // It may have given way while it was read.
+      // The file may have been dropped while it was read.
       return this.#segments.includes(segment) ? lines : [];
     } catch (error) {
       if (error instanceof FileSystemHangs) {
@@ -380,7 +380,7 @@ export class Spool implements RecordBuffer {
     return [];
   }
 
-  /** All that was read is delivered. */
+  /** Every record that was read is delivered. */
   #advance(): void {
     for (const segment of this.#segments) segment.settled = segment.offset;
     const last = this.#segments.at(-1);

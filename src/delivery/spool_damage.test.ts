@@ -35,7 +35,7 @@ const MEBIBYTE = 1024 * 1024;
 const BATCH = { records: 7, bytes: MEBIBYTE };
 const SINK = { name: 'sink', kinds: new Set(['event']) };
 
-/** A spool with its account: what came in, and what became of it. */
+/** A spool with its account: records that went in, and what became of them. */
 class Account {
   readonly ledger = new Ledger();
   readonly logged: string[] = [];
@@ -76,16 +76,16 @@ class Account {
     return batch.length;
   }
 
-  /** Delivers all that is there. @returns how often it asked */
+  /** Delivers all records that are there. @returns how often it asked */
   async drain(): Promise<number> {
     for (let takes = 0; ; takes++) {
       if (this.spool.length === 0) return takes;
-      // A busy machine may be late for the deadline.
+      // A busy machine may miss the deadline.
       if ((await this.deliver()) === 0) await wait(5);
     }
   }
 
-  /** What the ledger has open is what the spool has, and nothing is below zero. */
+  /** The open records of the ledger are those in the spool, and no number is below zero. */
   check(): void {
     const { length, bytes } = this.spool;
     const pending = this.ledger.rows([SINK]).map((row) => row.pending);
@@ -118,7 +118,7 @@ function segment(): string {
   return join(directory, name);
 }
 
-/** Once what was pushed is on the disk. */
+/** Resolves once the pushed records are on the disk. */
 async function written(count: number): Promise<void> {
   await eventually(() => {
     const lines = segments().flatMap((name) => readFileSync(join(directory, name), 'latin1').match(/\n/g) ?? []);
@@ -132,14 +132,14 @@ function overwrite(path: string, at: number, text: string | Uint8Array): void {
   closeSync(file);
 }
 
-it('a second spool on the folder waits in memory and says so, and has the folder once the first is closed', async () => {
+it('a second spool on the folder waits in memory and says so, and gets the folder once the first is closed', async () => {
   const first = await Account.open(directory);
   first.push(makeLines(20));
   await written(20);
   const second = await Account.open(directory);
   expect(second.spool.failure).toContain(`${directory} is the spool of another sink or agent`);
   second.push(makeLines(32, {}, 20));
-  // What the first one finds of the others is nothing.
+  // The first spool finds nothing of the others.
   first.push(makeLines(5, {}, 52));
   expect(await second.drain()).toBeLessThan(10);
   expect(messages(second.delivered)).toEqual(messages(makeLines(32, {}, 20)));
@@ -154,7 +154,7 @@ it('a second spool on the folder waits in memory and says so, and has the folder
   await second.spool.close();
 });
 
-it('a folder of others stays theirs: what cannot go into it is counted at the end', async () => {
+it('a foreign folder is left alone: records that cannot go into it are counted at the end', async () => {
   const first = await Account.open(directory);
   const second = await Account.open(directory);
   second.push(makeLines(4));
@@ -185,7 +185,7 @@ it.each([
   ['all is cut off', () => '', 0],
   ['it has other lines', () => 'null\n{}\n{"time":5}\n', 0],
   ['it is foreign', () => '\0'.repeat(5_000), 0],
-] as const)('of a file in use, when %s, only what is damaged is lost', async (_, damage, delivered) => {
+] as const)('a file in use loses only its damaged part when %s', async (_, damage, delivered) => {
   const account = await Account.open(directory);
   account.push(makeLines(15));
   await written(15);
@@ -199,7 +199,7 @@ it.each([
 });
 
 it.each(['null', '{}', '{"time":5}', '', '\0\0', 'event/1 packetloss {}', '{"probe":"packetloss"}'])(
-  'at the start a line %j is dropped alone, with its cause',
+  'a line %j is dropped alone at the start, with its cause',
   async (line) => {
     const first = await Account.open(directory);
     first.push(makeLines(4));
@@ -217,7 +217,7 @@ it.each(['null', '{}', '{"time":5}', '', '\0\0', 'event/1 packetloss {}', '{"pro
 );
 
 it.each(['99 0\n', '1 17\n', '1 999999\n', '9999999999999 0\n', '1 -5\n', 'x', '\n'.repeat(100)])(
-  'with a position %j nothing is lost',
+  'nothing is lost with a position %j',
   async (position) => {
     const first = await Account.open(directory);
     first.push(makeLines(6));
@@ -246,7 +246,7 @@ it('finds files again whatever their number', async () => {
   await next.spool.close();
 });
 
-it('leaves alone what is no file of its own: links, pipes, folders', async () => {
+it('leaves alone anything but its own files: links, pipes, folders', async () => {
   const victim = join(directory, 'victim');
   const text = 'a line\nand no line end';
   writeFileSync(victim, text, { mode: 0o644 });
@@ -266,7 +266,7 @@ it('leaves alone what is no file of its own: links, pipes, folders', async () =>
   expect(account.dropped).toEqual({});
 });
 
-it('is for its owner alone, also what an earlier version left', async () => {
+it('is readable for its owner only, even files of an earlier version', async () => {
   const inner = join(directory, 'a/b');
   mkdirSync(join(directory, 'a'), { mode: 0o755 });
   const first = await Account.open(inner);
@@ -284,7 +284,7 @@ it('is for its owner alone, also what an earlier version left', async () => {
   expect(modes()).toEqual(['700', '600', '600']);
 });
 
-it('follows a folder that takes the place of its own', async () => {
+it('follows a folder that replaces its own', async () => {
   const account = await Account.open(join(directory, 'spool'));
   account.push(makeLines(5));
   const file = () => readdirSync(join(directory, 'spool')).filter((name) => name.endsWith('.jsonl'));
@@ -301,7 +301,7 @@ it('follows a folder that takes the place of its own', async () => {
   await account.spool.close();
 });
 
-it.skipIf(process.getuid?.() !== 0)('keeps to one file where the disk is full, and tells the log once', async () => {
+it.skipIf(process.getuid?.() !== 0)('keeps to one file where the disk is full, and logs it once', async () => {
   sh(`mount -t tmpfs -o size=64k,mode=700 none ${directory}`);
   try {
     expect(() => writeFileSync(join(directory, 'ballast'), Buffer.alloc(MEBIBYTE))).toThrow('ENOSPC');
@@ -327,12 +327,12 @@ it.skipIf(process.getuid?.() !== 0)('keeps to one file where the disk is full, a
   }
 });
 
-/** A disk that can be stopped: what is begun then comes to its end when it goes on. */
+/** A disk that can be stopped: operations under way finish when it continues. */
 class StoppableDisk extends Files {
   #stopped: PromiseWithResolvers<void> | undefined;
   #passing = 0;
 
-  /** @param passing steps that still get through */
+  /** @param passing number of steps that still get through */
   stop(passing = 0): void {
     this.#stopped = Promise.withResolvers();
     this.#passing = passing;
@@ -360,7 +360,7 @@ it.each([
   ['a step', 0],
   ['a write', 1],
 ])(
-  'goes on in memory while the disk hangs in %s, and on the disk once that is back, each record once',
+  'continues in memory while the disk hangs in %s, and on the disk once it recovers, each record once',
   async (_, passing) => {
     const files = new StoppableDisk({ deadlineMs: 300 });
     const account = await Account.open(directory, { files });
@@ -369,7 +369,7 @@ it.each([
     files.stop(passing);
     account.push(makeLines(10, {}, 10));
     await eventually(() => expect(account.spool.failure).toContain('does not answer'));
-    // What is in files waits there.
+    // Records in files wait there.
     await eventually(async () => {
       await account.deliver();
       expect(account.spool.length).toBe(10);
@@ -386,7 +386,7 @@ it.each([
   },
 );
 
-it('holds up nobody while the disk hangs, however often it is asked', async () => {
+it('holds up nobody while the disk hangs, however often records are taken', async () => {
   const files = new StoppableDisk({ deadlineMs: 300 });
   const account = await Account.open(directory, { files });
   account.push(makeLines(10));
@@ -407,7 +407,7 @@ it('holds up nobody while the disk hangs, however often it is asked', async () =
   await account.spool.close();
 });
 
-it('ends though the disk hangs, and counts what was not written', async () => {
+it('ends although the disk hangs, and counts the records that were not written', async () => {
   const files = new StoppableDisk({ deadlineMs: 60_000 });
   const account = await Account.open(directory, { files });
   account.push(makeLines(10));
@@ -419,7 +419,7 @@ it('ends though the disk hangs, and counts what was not written', async () => {
   expect(account.dropped).toEqual({ 'packetloss shutdown': 6 });
   expect(account.spool.length).toBe(10);
   files.goOn();
-  // The lock is given back once the disk is.
+  // The lock is released once the disk recovers.
   await eventually(async () => {
     const next = await Account.open(directory);
     await next.spool.close();
@@ -466,7 +466,7 @@ function damage({ way, at, bytes }: { way: string; at: number; bytes: Uint8Array
   if (way === 'remove') rmSync(path);
 }
 
-it('whatever happens to its files, it ends, it goes on, and the ledger balances', async () => {
+it('whatever happens to its files, it continues and ends, and the ledger balances', async () => {
   const step = fc.oneof(
     fc.record({ what: fc.constant('push' as const), count: fc.integer({ min: 1, max: 30 }) }),
     fc.record({ what: fc.constant('deliver' as const), count: fc.integer({ min: 1, max: 4 }) }),
@@ -505,7 +505,7 @@ it('whatever happens to its files, it ends, it goes on, and the ledger balances'
   );
 });
 
-it('of a file that is longer than the spool may be no more is read than that', async () => {
+it('a file that is longer than the spool may be is read only up to that size', async () => {
   const first = await Account.open(directory);
   first.push(makeLines(3));
   await first.spool.close();

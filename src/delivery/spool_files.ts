@@ -5,17 +5,17 @@ import { assertRegular, type Files, replaceFile } from '#files/files.ts';
 import { FolderLock } from '#files/lock.ts';
 import { type Line, splitLines } from './spool_lines.ts';
 
-/** Where reading goes on: number of the file, and byte in it. */
+/** Where reading continues: number of the file, and byte offset in it. */
 export interface Position {
   readonly id: number;
   readonly offset: number;
 }
 
-/** What the position says where nothing was delivered. */
+/** The position where nothing was delivered yet. */
 const START: Position = { id: 0, offset: 0 };
 
 const NAME = /^(\d{10,15})\.jsonl$/;
-/** Numbers of files go on from the greatest: one near the end of those that have a name is not ours. */
+/** New files are numbered from the greatest number on, so a file whose number is near the end of the range is not ours. */
 const ID_MAX = 1e14;
 const POSITION = 'position';
 const POSITION_BYTES_MAX = 64;
@@ -23,17 +23,17 @@ const CHUNK_BYTES = 1024 * 1024;
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 const { O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
-/** A link leads elsewhere, and the other end of a pipe may never come. */
+/** A link leads elsewhere, and the other end of a pipe may never open. */
 const SAFE = O_NOFOLLOW | O_NONBLOCK;
 
-/** The file has another length than what was written to it: somebody else changes it. */
+/** Thrown where a file is not as long as what was written to it: somebody else changes it. */
 export class NotOurs extends Error {
   override readonly name = 'NotOurs';
 }
 
 /**
- * The files of a spool: numbered, of JSON lines, with the position up to which they are delivered beside them. They
- * survive the process, not the machine: nothing waits for the disk. The folder is locked while it is in use.
+ * The files of a spool: numbered files of JSON lines, and beside them the position up to which they are delivered. They survive the
+ * process, but not a crash of the machine: nothing waits for the disk to sync. The folder is locked while it is in use.
  */
 export class SpoolFiles {
   readonly directory: string;
@@ -46,8 +46,8 @@ export class SpoolFiles {
   }
 
   /**
-   * Takes the folder, which is made where it is missing.
-   * @returns whether it is another one than before, or was not ours before
+   * Takes the folder, and makes it where it is missing.
+   * @returns whether the folder is another one than before, or was not ours before
    * @throws where another sink or agent has it
    */
   claim(): Promise<boolean> {
@@ -73,7 +73,7 @@ export class SpoolFiles {
     });
   }
 
-  /** Numbers of the files that there are, in order, and where reading goes on. */
+  /** Returns the numbers of the existing files, in order, and where reading continues. */
   list(): Promise<{ ids: number[]; position: Position }> {
     return this.#step(async () => {
       const names = await readdir(this.directory);
@@ -83,7 +83,7 @@ export class SpoolFiles {
     });
   }
 
-  /** Makes a file. @throws EEXIST where there is one */
+  /** Makes a file. @throws EEXIST where it exists */
   async create(id: number): Promise<void> {
     await this.#step(async () => {
       await using _file = await open(this.#path(id), O_WRONLY | O_CREAT | O_EXCL | SAFE, FILE_MODE);
@@ -91,9 +91,9 @@ export class SpoolFiles {
   }
 
   /**
-   * Writes at the end of a file.
-   * @param from its length
-   * @throws {NotOurs} where that is not its length, or it is no file; then nothing was written
+   * Appends to a file.
+   * @param from length that the file must have
+   * @throws {NotOurs} where its length differs, or it is not a regular file; nothing was written then
    */
   async append(id: number, text: Uint8Array, from: number): Promise<void> {
     await this.#step(async (signal) => {
@@ -107,28 +107,30 @@ export class SpoolFiles {
           at += (await file.write(text, at, text.length - at, from + at)).bytesWritten;
         signal.throwIfAborted();
       } catch (error) {
-        // A part may have found room, or all of it after nobody waited any more: it comes again.
+        // Part of the data may have been written, or all of it after the deadline: the records are written again.
         await file.truncate(from).catch(() => undefined);
         throw error;
       }
     });
   }
 
-  /** The lines from `offset` on and before `end`, of about so many bytes, at least one. @throws where there is none */
+  /**
+   * Reads the lines between `offset` and `end`, about as many bytes as asked for and at least one line. @throws where there is none
+   */
   async read(id: number, offset: number, end: number, bytes: number): Promise<Line[]> {
     for (let room = bytes; ; room *= 2) {
       const length = Math.min(room, end - offset);
       const read = await this.#chunk(id, offset, length);
       if (read.length === 0) throw new Error(`${this.#path(id)} ends before ${offset}`);
-      // Its last line has no end where that byte was changed, or the file was cut.
+      // The last line has no end where that byte was changed, or the file was cut.
       const { lines } = splitLines(read, room >= end - offset || read.length < length);
       if (lines.length > 0) return lines;
     }
   }
 
   /**
-   * Calls for every line from `offset` on, of at most so many bytes. Returns where the last whole one ends; 0 where `offset` is not
-   * the start of one.
+   * Calls back for every line from `offset` on, up to the given number of bytes. Returns where the last whole line ends; 0 where
+   * `offset` is not the start of a line.
    */
   async scan(id: number, offset: number, bytesMax: number, take: (line: Line) => void): Promise<number> {
     if (offset > 0 && (await this.#chunk(id, offset - 1, 1)).toString('latin1') !== '\n') return 0;
@@ -149,9 +151,9 @@ export class SpoolFiles {
   }
 
   /**
-   * Cuts off what was being written when the process was killed.
-   * @returns how many bytes those were
-   * @throws where it is no file of ours
+   * Cuts off the line that was being written when the process was killed.
+   * @returns number of bytes that were cut off
+   * @throws where the file is not ours
    */
   cut(id: number, bytes: number): Promise<number> {
     return this.#step(async () => {
@@ -159,7 +161,7 @@ export class SpoolFiles {
       const stats = await file.stat();
       if (!isOurs(stats)) throw new Error(`${this.#path(id)} is a link, or has another name elsewhere`);
       if (stats.size > bytes) await file.truncate(bytes);
-      // Versions before had them readable for everybody.
+      // Earlier versions made them readable for everybody.
       await file.chmod(FILE_MODE);
       return Math.max(0, stats.size - bytes);
     });
@@ -186,7 +188,7 @@ export class SpoolFiles {
     });
   }
 
-  /** Anything else than what we write is taken for none: what was delivered comes twice then, and nothing is lost. */
+  /** A malformed position counts as none: delivered records are then delivered twice, and nothing is lost. */
   async #position(): Promise<Position> {
     const path = join(this.directory, POSITION);
     try {
@@ -210,7 +212,7 @@ function nameOf(id: number): string {
   return `${String(id).padStart(10, '0')}.jsonl`;
 }
 
-/** A file that has a name elsewhere is one that we would cut there as well. */
+/** A file with a second hard link would be cut under its other name as well. */
 function isOurs(stats: Stats): boolean {
   return stats.isFile() && stats.nlink === 1;
 }

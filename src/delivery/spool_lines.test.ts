@@ -13,7 +13,7 @@ const RECORDS = [
 
 const lineOf = (text: string): Line => ({ text, isText: true, bytes: Buffer.byteLength(text) + 1 });
 
-/** What can be read of a line, and undefined where it is malformed. */
+/** Returns what can be read of a line, and undefined where it is malformed. */
 function read(line: string) {
   try {
     return lines.parse(lineOf(line), sourceOf(line));
@@ -22,7 +22,7 @@ function read(line: string) {
   }
 }
 
-it('a line gives back its record, and tells whose it is', () => {
+it('a line gives back its record, its kind and its probe', () => {
   for (const record of RECORDS) {
     const line = lines.format(record);
     expect(line).not.toContain('\n');
@@ -32,14 +32,14 @@ it('a line gives back its record, and tells whose it is', () => {
   expect(lines.format(RECORDS[3] as (typeof RECORDS)[number])).toMatch(/^request\/2 http \{"timeNs"/);
 });
 
-it('a line that was cut is none, whoever it was', () => {
+it('a truncated line is malformed, whatever its source', () => {
   for (const record of RECORDS) {
     const line = lines.format(record);
     for (let end = 0; end < line.length; end++) expect(read(line.slice(0, end)), line.slice(0, end)).toBeUndefined();
   }
 });
 
-it('whatever a line says, it is read or refused', () => {
+it('whatever a line contains, it is read or refused', () => {
   fc.assert(
     fc.property(
       fc.oneof(
@@ -66,21 +66,21 @@ it.each([
   'event/1 packetloss {"time":"2026-01-01T00:00:00.000000000Z","probe":"packetloss","severity":"loud"}',
   'event/1 packetloss {"time":"2026-01-01T00:00:00.000000000Z","probe":"packetloss","severity":"info","pod":{}}',
   'event/1 packetloss {"time":"2026-01-01T00:00:00.000000000Z","probe":"tcpreset","severity":"info"}',
-])('%s is no record', (line) => {
+])('%s is not a record', (line) => {
   expect(read(line)).toBeUndefined();
 });
 
-it('a line whose bytes are no UTF-8 is no record, and takes as many bytes as it has', () => {
+it('a line that is not valid UTF-8 is not a record, and takes as many bytes as it has', () => {
   const [record] = makeLines(1, { message: 'XY' });
   const bytes = Buffer.from(`${lines.format(record as (typeof RECORDS)[number])}\nnext\n`);
   bytes[bytes.indexOf('XY')] = 0xff;
   const [line, next] = splitLines(bytes, false).lines;
   expect(line).toMatchObject({ isText: false, bytes: bytes.length - 5 });
   expect(next).toEqual({ text: 'next', isText: true, bytes: 5 });
-  expect(() => lines.parse(line as Line, { kind: 'event', probe: 'packetloss' })).toThrow('no record');
+  expect(() => lines.parse(line as Line, { kind: 'event', probe: 'packetloss' })).toThrow('not a record');
 });
 
-it('lines take all bytes, whatever these are', () => {
+it('lines account for all bytes, whatever these are', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), fc.boolean(), (given, isEnd) => {
       const bytes = Buffer.from(given.map((byte) => (byte < 60 ? 0x0a : byte)));

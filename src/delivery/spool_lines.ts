@@ -4,25 +4,25 @@ import type { LaneRecord, Source, StoredKind } from './record.ts';
 
 /** `request/1 http {…}`: kind, version of its JSON, probe, JSON. */
 const HEADER = /^([a-z0-9_]{1,64})\/(\d{1,6}) ([a-z0-9_]{1,64}) (?=\{)/;
-/** A line without a header is an event: earlier versions of netsonde knew nothing else. */
+/** A line without a header is an event: earlier versions of netsonde had no other kind. */
 const BARE = { kind: 'event', version: 1 };
-/** For lines that say no more whose they are. */
+/** Source of lines that no longer show their kind and probe. */
 export const NOBODY: Source = { kind: BARE.kind, probe: 'unknown' };
 const NEWLINE = 0x0a;
-/** A line of ours is far shorter. A longer one is taken as several. */
+/** Our lines are far shorter. A longer line is read as several. */
 const LINE_BYTES_MAX = 1024 * 1024;
 
 /** A line of a file. */
 export interface Line {
-  /** Without its line end. */
+  /** Its text without the line end. */
   readonly text: string;
-  /** Its bytes are UTF-8; where they are not, `text` has others in their place. */
+  /** Says whether its bytes are valid UTF-8; where they are not, `text` has replacement characters. */
   readonly isText: boolean;
-  /** That it takes in the file. */
+  /** Bytes that the line takes in the file. */
   readonly bytes: number;
 }
 
-/** @param isEnd what comes after the last line end is a line as well */
+/** @param isEnd bytes after the last line end are a line as well */
 export function splitLines(bytes: Buffer, isEnd: boolean): { readonly lines: Line[]; readonly rest: Buffer } {
   const lines: Line[] = [];
   let start = 0;
@@ -38,31 +38,31 @@ export function splitLines(bytes: Buffer, isEnd: boolean): { readonly lines: Lin
   return { lines, rest: bytes.subarray(start) };
 }
 
-/** Records as lines of a spool, and back. */
+/** Formats records as lines of a spool, and parses them. */
 export class SpoolLines {
   readonly #kinds: ReadonlyMap<string, StoredKind>;
 
-  /** @param kinds every kind that there is */
+  /** @param kinds all kinds that exist */
   constructor(kinds: readonly StoredKind[]) {
     this.#kinds = new Map(kinds.map((kind) => [kind.name, kind]));
   }
 
-  /** Without its line end. */
+  /** Returns the line without its line end. */
   format({ kind, probe, json }: LaneRecord): string {
     return `${kind}/${this.#kinds.get(kind)?.version ?? 0} ${probe} ${json}`;
   }
 
   /**
-   * Undefined for a kind, or a version of its JSON, that only another version of netsonde knows.
-   * @param source whose it was taken for when it was counted
-   * @throws where the line is malformed: sinks rely on what a record is, and one that is none would cost its whole batch
+   * Returns undefined for a kind, or a version of its JSON, that only another version of netsonde knows.
+   * @param source kind and probe under which it was counted
+   * @throws where the line is malformed: sinks rely on valid records, and an invalid one would cost its whole batch
    */
   parse({ text, isText }: Line, source: Source): LaneRecord | undefined {
     const [header = '', kind = BARE.kind, version = BARE.version] = HEADER.exec(text) ?? [];
     const record = this.#kinds.get(kind)?.restore(Number(version), text.slice(header.length));
     if (record === undefined) return undefined;
     if (!isText || !isRecord(record) || record.kind !== source.kind || record.probe !== source.probe) {
-      throw new Error('the line is no record');
+      throw new Error('the line is not a record');
     }
     return record;
   }
@@ -75,7 +75,7 @@ function isRecord({ timeNs, severity, stream, metadata }: LaneRecord): boolean {
   );
 }
 
-/** Whose a line is, also where the rest of it is malformed. */
+/** Reads kind and probe of a line, even where the rest of it is malformed. */
 export function sourceOf(line: string): Source {
   const [, kind, , probe] = HEADER.exec(line) ?? [];
   if (kind !== undefined && probe !== undefined) return { kind, probe };

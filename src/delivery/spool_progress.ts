@@ -1,6 +1,6 @@
 import type { Position, SpoolFiles } from './spool_files.ts';
 
-/** Removes files that are through, and keeps the position up to which the others are delivered. */
+/** Removes files that are fully delivered, and saves the position up to which the others are delivered. */
 export class SpoolProgress {
   readonly #files: SpoolFiles;
   readonly #position: () => Position;
@@ -16,12 +16,12 @@ export class SpoolProgress {
     this.#warn = warn;
   }
 
-  /** Resolves once what was to be saved so far is saved, or cannot be. */
+  /** Resolves once everything given so far is saved, or cannot be. */
   get saved(): Promise<void> {
     return this.#saving ?? Promise.resolve();
   }
 
-  /** @param done files that are through */
+  /** @param done files that are fully delivered */
   save(done: readonly number[] = []): void {
     for (const id of done) this.#done.add(id);
     this.#isUnsaved = true;
@@ -35,7 +35,7 @@ export class SpoolProgress {
     this.#done.clear();
   }
 
-  /** Files first: without the position, what was delivered is delivered once more by the next run. */
+  /** Files are removed first: if the position is not saved, the next run delivers some records a second time. */
   async #saveAll(): Promise<void> {
     while (this.#isUnsaved) {
       this.#isUnsaved = false;

@@ -11,9 +11,10 @@ export interface Recovered {
 }
 
 /**
- * What an earlier run left behind.
- * @param size that a spool may have: of a file no more is read. What is behind that is none of ours, or has no room
- * @param warn told of what is no file of ours: it stays as it is
+ * Reads what an earlier run left behind.
+ * @param size limit of the spool's size in bytes: no file is read beyond it, since bytes behind it are not ours or do
+ * not fit
+ * @param warn called for a file that is not ours, which stays as it is
  * @throws where the folder cannot be read, or its file system hangs
  */
 export async function recover(
@@ -23,7 +24,8 @@ export async function recover(
   warn: (message: string) => void,
 ): Promise<Recovered> {
   const { ids, position } = await files.list();
-  // What is through is removed before the position goes on: with files before it, it is not ours.
+  // Delivered files are removed before the position advances: a position with files before it would not be recognised
+  // as ours.
   const isOurs = ids.every((id) => id >= position.id);
   const segments: Segment[] = [];
   for (const id of ids) {

@@ -1,17 +1,20 @@
 import { Counts } from './counts.ts';
 import type { Source } from './record.ts';
 
-/** Sources that files may name beside those of records that were pushed; the lines of others are nobody's. */
+/** Number of sources that files may name besides those of pushed records; lines of further sources count as unowned. */
 const SOURCES_MAX = 256;
 
-/** A file of a spool: what is on the disk, and what of it is not read yet. No number here can fall below zero. */
+/**
+ * A file of a spool: its content on the disk, and the part of it that is not read yet. No number here can fall below
+ * zero.
+ */
 export class Segment {
   readonly id: number;
   /** End of its last whole line. */
   bytes: number;
-  /** Where it is read next. */
+  /** Where the next read starts. */
   offset: number;
-  /** Up to where it is delivered. */
+  /** Offset up to which it is delivered. */
   settled: number;
   /** Somebody else changes the file: nothing more is written to it. */
   isSealed = false;
@@ -26,7 +29,7 @@ export class Segment {
     this.settled = offset;
   }
 
-  /** Lines that are not read yet. */
+  /** Number of lines that are not read yet. */
   get lines(): number {
     return this.#lines;
   }
@@ -40,7 +43,9 @@ export class Segment {
     this.#lines++;
   }
 
-  /** Goes behind a line of so many bytes. Returns whether it was added before: what others write was not. */
+  /**
+   * Moves past a line of the given number of bytes. Returns whether the line was added before: a foreign line was not.
+   */
   pass(source: Source, bytes: number): boolean {
     this.offset = Math.min(this.bytes, this.offset + bytes);
     const unread = this.#unread.of(source);
@@ -50,7 +55,7 @@ export class Segment {
     return true;
   }
 
-  /** Goes to the end. Returns the lines that were not read on the way. */
+  /** Moves to the end. Returns the lines that were skipped. */
   skip(): [Source, number][] {
     const left = this.remaining();
     this.#unread.clear();
@@ -59,13 +64,13 @@ export class Segment {
     return left;
   }
 
-  /** The lines that are not read yet, by source. */
+  /** Returns the number of lines that are not read yet, by source. */
   remaining(): [Source, number][] {
     return [...this.#unread].flatMap(([source, { lines }]) => (lines > 0 ? [[source, lines] as [Source, number]] : []));
   }
 }
 
-/** Bounds the number of sources that damaged or foreign files can make up: each is a row of the ledger for good. */
+/** Bounds the number of sources that damaged or foreign files can make up: each is a permanent row of the ledger. */
 export class KnownSources {
   readonly #fallback: Source;
   readonly #known = new Set<string>();

@@ -4,7 +4,7 @@ import { Told } from './told.ts';
 const limited = (user: string, lines: number, bytes: number) =>
   `it answers 429: Ingestion rate limit exceeded for user ${user} (limit: 1000 bytes/sec) while attempting to ingest '${lines}' lines totaling '${bytes}' bytes`;
 
-it('a kind is told once, whatever its numbers, names and streams are', () => {
+it('a kind of failure is logged once, whatever its numbers, names and streams', () => {
   const told = new Told(() => 0);
   const both = (one: string, other: string) => [told.isNew(one), told.isNew(other)];
   expect(both(limited('a', 1, 20), limited('a', 30, 4_000))).toEqual([true, false]);
@@ -19,7 +19,7 @@ it('a kind is told once, whatever its numbers, names and streams are', () => {
   expect(both('it answers 500', 'it answers 502: no')).toEqual([false, true]);
 });
 
-it('is told anew when it was well for a minute, and not while it goes on', () => {
+it('is logged again after a minute without failure, and not while it continues', () => {
   let nowMs = 0;
   const told = new Told(() => nowMs);
   const after = (ms: number, goesOn: boolean) => {
@@ -34,7 +34,7 @@ it('is told anew when it was well for a minute, and not while it goes on', () =>
   ]);
 });
 
-it('knows so many kinds and no more', () => {
+it('remembers a bounded number of kinds', () => {
   const told = new Told(() => 0);
   const word = (index: number) => String.fromCodePoint(...[...String(index)].map((digit) => 97 + Number(digit)));
   const news = Array.from({ length: 1_000 }, (_, index) => told.isNew(word(index)));

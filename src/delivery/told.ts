@@ -1,21 +1,21 @@
-/** What has been well for so long is told of anew. */
+/** A failure is logged again after the sink has worked for this long. */
 const FORGET_MS = 60_000;
 const KINDS_MAX = 100;
 
-/** Which failures of a sink the log has: each kind once, also where a sink fails and works in turns. */
+/** Remembers which failures of a sink the log has: each kind once, even where a sink fails and works in turns. */
 export class Told {
   readonly #now: () => number;
   readonly #kinds = new Set<string>();
   #lastMs = Number.NEGATIVE_INFINITY;
 
-  /** @param now milliseconds of a clock that nobody sets */
+  /** @param now milliseconds of a monotonic clock */
   constructor(now = () => performance.now()) {
     this.#now = now;
   }
 
   /**
-   * Whether a failure is to be told; it counts as told then.
-   * @param goesOn it is not the first one since the sink worked
+   * Says whether a failure is new to the log; it counts as logged from then on.
+   * @param goesOn the sink has not worked since the previous failure
    */
   isNew(message: string, goesOn = false): boolean {
     const nowMs = this.#now();
@@ -32,7 +32,10 @@ export class Told {
   }
 }
 
-/** A message without what differs from one time to the next: numbers but for statuses, with what hangs on them, and what is in quotes or braces. */
+/**
+ * Reduces a message to the part that stays the same from one time to the next: without numbers other than statuses, what is attached to them, and
+ * text in quotes or braces.
+ */
 function kindOf(message: string): string {
   return message
     .replace(/\{[^}]*\}?|'[^']*'|"[^"]*"/g, '…')

@@ -64,7 +64,7 @@ it('serves and ends, with its last account, though names, servers, the disk and 
   );
   await eventually(() => expect(agent.stderr).toContain('configuration 2 applied'));
   await eventually(() => {
-    for (const text of ['lines of the log do not go to loki', 'the spool is not written'])
+    for (const text of ['lines of the log do not reach loki', 'the spool is not written'])
       expect(agent.stderr).toMatch(new RegExp(`${text}: .*${hangs.disk}\\S* does not answer`));
   });
   await eventually(async () => {

@@ -153,7 +153,7 @@ it("the agent's own log goes to Loki, at the level that is set, and follows the 
   expect(own.stderr).not.toMatch(/configuration 2 applied/);
   expect(loki.requests.at(-1)?.headers.authorization).toBe('Bearer second');
   write('info', { url: 'http://127.0.0.1:1' });
-  await eventually(() => expect(own.stderr).toMatch(/lines of the log do not go to loki: .*ECONNREFUSED/));
+  await eventually(() => expect(own.stderr).toMatch(/lines of the log do not reach loki: .*ECONNREFUSED/));
   own.signal('SIGTERM');
   expect(await own.exited).toEqual({ code: 0, signal: null });
 });

@@ -127,7 +127,7 @@ describe('a server in trouble', () => {
     [
       'that sends us elsewhere',
       times(1, { status: 302, headers: { location: '/x' } }),
-      /it answers 302; it sends us to \/x/,
+      /it answers 302; it redirects us to \/x/,
     ],
   ])('%s loses nothing', async (_, fault, reason, more) => {
     await using way = await EventWay.open(sink(more));
@@ -138,7 +138,7 @@ describe('a server in trouble', () => {
     expect(loki.entries).toHaveLength(ledger.published);
     expect(loki.unordered).toBe(0);
     expect(way.logged.join('\n')).toMatch(reason);
-    expect(way.logged.join('\n')).toMatch(/events go to loki again/);
+    expect(way.logged.join('\n')).toMatch(/events reach loki again/);
     expect(way.status('loki')).toMatchObject({ state: 'running', reason: '' });
   });
 

@@ -28,12 +28,12 @@ const VERDICTS: Readonly<Record<string, Verdict>> = {
 const STEP = fc.record({
   /** Records of each stream. */
   streams: fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 9 }),
-  /** What is answered, in turns. */
+  /** Answers that are given, in turn. */
   verdicts: fc.array(fc.constantFrom(...Object.keys(VERDICTS)), { minLength: 1, maxLength: 6 }),
   ms: fc.integer({ min: 1, max: 40_000 }),
 });
 
-it('whatever is answered, a record that is not left is delivered or refused once', async () => {
+it('whatever is answered, a record that is not left over is delivered or refused once', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(STEP, { maxLength: 15 }), fc.integer({ min: 1, max: 4 }), async (steps, requestsMax) => {
       let nowMs = 0;
@@ -81,7 +81,7 @@ it('whatever is answered, a record that is not left is delivered or refused once
   );
 });
 
-it('what it does not get to, since all that it tried was refused, stays', async () => {
+it('records that it does not get to, because all others were refused, stay', async () => {
   let nowMs = 0;
   const refused = Array.from(
     { length: 8 },
@@ -105,7 +105,7 @@ it('what it does not get to, since all that it tried was refused, stays', async 
   const write = (streams: readonly Stream[]) => delivery.deliver(streams, receipt, new AbortController().signal);
   for (; nowMs < 60_000; nowMs += 10_000) await expect(write([good, ...refused])).rejects.toThrow('no');
   expect(rejected).toEqual([]);
-  // Five are asked for and given up. The other three nobody was asked for.
+  // Five are tried alone and given up. The other three are dropped without being tried.
   await expect(write(refused)).rejects.toThrow('no');
   expect(rejected).toHaveLength(5);
 });
@@ -116,11 +116,11 @@ it.each([
     (owner: number) => (index: number) => makeLines(1, { pod: `pod ${owner}` }, index * 2 + owner),
   ],
   [
-    'in turns of many',
+    'in long turns',
     (owner: number) => (index: number) =>
       makeLines(1, { pod: `pod ${owner}` }, index + (index >= 150 ? 1_000 : 0) + owner * 500),
   ],
-])('a Pod whose records are refused takes none from another: %s', async (_, of) => {
+])('refused records of one Pod cost another Pod none: %s', async (_, of) => {
   const [bad, good] = [0, 1].map((owner) => Array.from({ length: 300 }, (_, index) => of(owner)(index)).flat()) as [
     LaneRecord[],
     LaneRecord[],

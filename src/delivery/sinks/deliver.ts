@@ -4,19 +4,22 @@ import { type Receipt, Unavailable } from '../sink.ts';
 import { RequestSize } from './request_size.ts';
 import type { NotNow, Verdict } from './verdict.ts';
 
-/** A server that refuses nearly everything is not asked about each record: once so many were refused alone, … */
+/**
+ * Retries of single records end once this many were refused alone, because a server that refuses nearly everything need not be asked about
+ * each.
+ */
 const REFUSALS_MAX = 100;
-/** … what is refused of an owner who has so many of these is refused whole. */
+/** From then on, owners with this many refused records have theirs refused as a whole. */
 const OWNER_REFUSALS_MAX = 10;
-/** Where so many streams are refused and none is taken, it is not the streams. */
+/** Where this many streams are refused and none is taken, the fault is not in the streams. */
 const REFUSED_STREAMS_MAX = 5;
-/** A stream that is refused for so long, and so often, while others are taken, is given up. */
+/** A stream is given up after it was refused for this long, and this often, while others were taken. */
 const GIVE_UP_MS = 60_000;
 const GIVE_UP_TRIES = 5;
-/** Of the streams that are remembered. */
+/** Limit of the streams that are remembered. */
 const STREAMS_MAX = 1_000;
 
-/** Records whose requests are independent of those of others, in order. */
+/** Groups of records whose requests are independent of those of other groups, in order. */
 export interface Stream {
   readonly key: string;
   readonly records: readonly LaneRecord[];
@@ -28,21 +31,21 @@ interface Refused {
 }
 
 export interface DeliveryOptions {
-  /** Requests at the same time, each of another stream. */
+  /** Number of requests at the same time, each for another stream. */
   readonly requestsMax: number;
   readonly send: (records: readonly LaneRecord[], signal: AbortSignal) => Promise<Verdict>;
-  /** Milliseconds of a clock that nobody sets. */
+  /** Milliseconds of a monotonic clock. */
   readonly now?: () => number;
 }
 
-/** What one write has come to. */
+/** Interim result of one write. */
 class Round implements Receipt {
   readonly #receipt: Receipt;
   readonly signal: AbortSignal;
   /** Records that have no receipt. */
   #open: number;
   readonly refused: { readonly stream: Stream; readonly left: readonly LaneRecord[]; readonly verdict: NotNow }[] = [];
-  /** How many records were refused, each alone: all of them, and by owner. */
+  /** Number of records that were refused, each alone: in total, and by owner. */
   #refusals = 0;
   readonly #refusalsOf = new Map<string, number>();
   hasTaken = false;
@@ -69,12 +72,12 @@ class Round implements Receipt {
     this.#refusalsOf.set(owner, (this.#refusalsOf.get(owner) ?? 0) + 1);
   }
 
-  /** Whether nobody is asked any more about each record of the owner. */
+  /** Says whether the remaining records of the owner are refused without being tried alone. */
   isRefused(owner: string): boolean {
     return this.#refusals >= REFUSALS_MAX && (this.#refusalsOf.get(owner) ?? 0) >= OWNER_REFUSALS_MAX;
   }
 
-  /** Nothing is left for another write. */
+  /** Says whether nothing is left for another write. */
   get isDone(): boolean {
     return this.#open === 0;
   }
@@ -85,8 +88,9 @@ class Round implements Receipt {
 }
 
 /**
- * Sends batches stream by stream, and finds out what the server refuses: what is at fault is dropped alone, what is too much comes in smaller
- * requests, and a stream that gets no further holds up no other. What is sent again meanwhile the server has had before.
+ * Sends batches stream by stream, and finds out what the server refuses: records at fault are dropped alone, batches that are too large are
+ * sent in smaller requests, and a stream that makes no progress holds up no other. Records that are sent again in the process had already
+ * reached the server.
  */
 export class Delivery {
   readonly #options: DeliveryOptions;
@@ -101,7 +105,7 @@ export class Delivery {
     this.#size = new RequestSize(this.#now);
   }
 
-  /** @throws {Unavailable} where something is left */
+  /** @throws {Unavailable} where records are left */
   async deliver(streams: readonly Stream[], receipt: Receipt, signal: AbortSignal): Promise<void> {
     const records = streams.reduce((sum, stream) => sum + stream.records.length, 0);
     const round = new Round(records, receipt, signal);
@@ -141,7 +145,7 @@ export class Delivery {
     }
   }
 
-  /** Returns what is to be sent in parts, the first one last. */
+  /** Returns the parts that are to be sent, the first one last. */
   #settle(
     { key }: Stream,
     part: readonly LaneRecord[],
@@ -177,7 +181,7 @@ export class Delivery {
     return others.length === 0 ? refused : [...refused, others];
   }
 
-  /** @param left of the stream, with the part that was sent */
+  /** @param left records of the stream, including the part that was sent */
   #notNow(
     stream: Stream,
     left: readonly LaneRecord[],
@@ -188,14 +192,14 @@ export class Delivery {
     const { why, retryAfterMs, ofStream, isTooMuch } = verdict;
     const bytes = sumBytes(part);
     if (isTooMuch && part.length > 1) this.#size.refused(bytes);
-    // One record that is more than the server takes at once is refused for ever, and nothing else is.
+    // One record that exceeds what the server takes at once is refused forever; nothing else is.
     const isAlone = isTooMuch && part.length === 1 && !this.#size.wasTaken(bytes);
     if (ofStream) round.refused.push({ stream, left, verdict });
     else if (isAlone) round.refused.push({ stream, left: part, verdict });
     else round.failure ??= new Unavailable(why, retryAfterMs);
   }
 
-  /** Whether a stream was refused for so long, while others were taken, that what is left of it is dropped. */
+  /** Says whether a stream was refused for so long, while others were taken, that the rest of it is dropped. */
   #givesUp({ stream, left, verdict }: Round['refused'][number], round: Round): boolean {
     const nowMs = this.#now();
     const refused = this.#refused.get(stream.key) ?? { sinceMs: nowMs, tries: 0 };
@@ -221,18 +225,18 @@ export class Delivery {
   }
 }
 
-/** The last one first. */
+/** The last part is sent first. */
 function halvesOf(part: readonly LaneRecord[]): (readonly LaneRecord[])[] {
   const half = Math.ceil(part.length / 2);
   return [part.slice(half), part.slice(0, half)];
 }
 
-/** Whoever makes records that are refused takes none from another. */
+/** An owner whose records are refused must not cost another owner any. */
 function ownerOf({ stream, metadata }: LaneRecord): string {
   return `${stream['namespace'] ?? ''}/${metadata['pod'] ?? ''}`;
 }
 
-/** Those of each owner whose records are refused, and all others. */
+/** Groups records by each owner whose records are refused, and all others. */
 function byOwner(part: readonly LaneRecord[], round: Round): { others: LaneRecord[]; refused: LaneRecord[][] } {
   const others: LaneRecord[] = [];
   const refused = new Map<string, LaneRecord[]>();

@@ -11,15 +11,15 @@ import { Unavailable } from '../sink.ts';
 import { messageOf } from './advice.ts';
 import { basicLogin, tlsOptions } from './files.ts';
 
-/** The next address is tried after that, beside the ones before (RFC 8305, 5). */
+/** Milliseconds after which the next address is tried as well, beside the ones before (RFC 8305, 5). */
 const NEXT_ADDRESS_MS = 250;
 
-/** What a connection waits for. */
+/** Step that a connection waits for. */
 export interface Progress {
   waitsFor: string;
 }
 
-/** How names are resolved and sockets opened; others in tests. */
+/** Resolves names and opens sockets; tests replace them. */
 export interface Network {
   readonly lookup: (name: string) => Promise<readonly LookupAddress[]>;
   readonly open: (address: string, port: number) => Socket;
@@ -36,14 +36,14 @@ type DialConfig = Pick<HttpConfig, 'tls' | 'proxy'>;
 
 /**
  * Opens connections to one server: over every address of its name as browsers do, through a proxy where there is one, with TLS where the URL says so.
- * Names are resolved, and files read, anew for each.
+ * Names are resolved, and files read, again for each connection.
  */
 export class Dialer {
   readonly #url: URL;
   readonly #config: DialConfig;
   readonly #files: Files;
   readonly #network: Network;
-  /** A resolver that hangs holds a thread of the process: one at a time. */
+  /** A resolver that hangs blocks a thread of the process, so only one lookup runs at a time. */
   readonly #lookups = new Map<string, Promise<readonly LookupAddress[]>>();
 
   constructor(url: URL, config: DialConfig, files: Files, network: Network = NETWORK) {
@@ -120,7 +120,7 @@ export class Dialer {
   }
 
   async #secure(socket: Socket, signal: AbortSignal, progress: Progress): Promise<Socket> {
-    progress.waitsFor = 'the TLS handshake had no end';
+    progress.waitsFor = 'the TLS handshake did not finish';
     const options = await unlessAborted(tlsOptions(this.#config, hostOf(this.#url.hostname), this.#files), signal);
     const secure = connectTls({ ...options, socket, ALPNProtocols: ['http/1.1'] });
     await opened(secure, 'secureConnect', signal);
@@ -142,7 +142,7 @@ function placeOf(address: string, port: number): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-/** The families in turns, that of the first address first. */
+/** Returns the addresses with the families in turns, beginning with that of the first address. */
 function alternate(addresses: readonly LookupAddress[]): readonly LookupAddress[] {
   const first = addresses.filter(({ family }) => family === addresses[0]?.family);
   const others = addresses.filter(({ family }) => family !== addresses[0]?.family);
@@ -152,8 +152,8 @@ function alternate(addresses: readonly LookupAddress[]): readonly LookupAddress[
 }
 
 /**
- * The first connection that comes about. An address that does not answer is not given up when the next one is tried: a slow way beside a dead one
- * has all the time that there is.
+ * Returns the first connection that is established. An address that does not answer is not given up when the next one is tried: a slow path beside a
+ * dead one has all the available time.
  */
 async function connectFirst(
   addresses: readonly string[],
@@ -179,7 +179,7 @@ async function connectFirst(
     });
     if (index < addresses.length) timer = setTimeout(next, NEXT_ADDRESS_MS);
   };
-  // Nobody may wait for it any more.
+  // The caller may have stopped waiting for it.
   promise.catch(() => undefined);
   next();
   try {

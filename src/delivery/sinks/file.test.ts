@@ -54,7 +54,7 @@ function read(name = path): string[] {
     .map((line) => (JSON.parse(line) as { message: string }).message);
 }
 
-it('writes JSON lines, after what is there already', async () => {
+it('appends JSON lines to the existing content', async () => {
   const lines = makeLines(5);
   {
     await using sink = await open();
@@ -67,14 +67,14 @@ it('writes JSON lines, after what is there already', async () => {
   expect(statSync(path).mode & 0o777).toBe(0o640);
 });
 
-it('puts aside a file that is large, and keeps as many as it may', async () => {
+it('rotates a file that is large, and keeps as many as configured', async () => {
   await using sink = await open({ rotateBytes: '1KiB', keep: 2 });
   for (let batch = 0; batch < 5; batch++) await sink.write(makeLines(5, {}, batch * 5));
   expect(readdirSync(folder).sort()).toEqual(['events.jsonl', 'events.jsonl.1', 'events.jsonl.2']);
   expect([`${path}.2`, `${path}.1`, path].map((name) => read(name)[0])).toEqual(['event 10', 'event 15', 'event 20']);
 });
 
-it('keeps none where it is to keep none', async () => {
+it('keeps no old file where none is to be kept', async () => {
   await using sink = await open({ rotateBytes: '1KiB', keep: 0 });
   for (let batch = 0; batch < 3; batch++) await sink.write(makeLines(5, {}, batch * 5));
   expect(readdirSync(folder)).toEqual(['events.jsonl']);
@@ -103,7 +103,7 @@ describe('a file that is old', () => {
     ['stays as it is', 0],
     ['is set an hour back', -HOUR_MS],
     ['is set an hour forward', HOUR_MS],
-  ])('is put aside after its time, and not before, where the wall clock %s', async (_, byMs) => {
+  ])('is rotated at its age, and not before, where the wall clock %s', async (_, byMs) => {
     await using sink = await open({ rotateAge: '30m' }, () => nowMs);
     await sink.write(makeLines(1));
     setWallClock(byMs);
@@ -115,7 +115,7 @@ describe('a file that is old', () => {
     expect([read(`${path}.1`), read()]).toEqual([['event 0', 'event 1'], ['event 2']]);
   });
 
-  it('is as old as the wall clock says where an earlier run made it', async () => {
+  it('has its age by the wall clock where an earlier run made it', async () => {
     await writeEarlier();
     setWallClock(HOUR_MS);
     await using sink = await open({ rotateAge: '30m' });
@@ -123,7 +123,7 @@ describe('a file that is old', () => {
     expect([read(`${path}.1`), read()]).toEqual([['event 0'], ['event 1']]);
   });
 
-  it('is new where it is of a time to come', async () => {
+  it('is new where its time is in the future', async () => {
     await writeEarlier();
     setWallClock(-HOUR_MS);
     await using sink = await open({ rotateAge: '30m' }, () => nowMs);
@@ -134,7 +134,7 @@ describe('a file that is old', () => {
   });
 });
 
-it('opens the file anew when somebody else has put it aside, removed or emptied it', async () => {
+it('opens the file again when somebody else has rotated, removed or emptied it', async () => {
   await using sink = await open();
   await sink.write(makeLines(1));
   renameSync(path, `${path}.old`);
@@ -163,7 +163,7 @@ it('says why it cannot write, and writes once it can', async () => {
   await expect(sink.write(makeLines(1, {}, 1))).rejects.toThrow(/is a folder: give a regular file/);
 });
 
-it.each(['a pipe', 'a folder', 'a device'])('refuses %s, by the name of its option', async (what) => {
+it.each(['a pipe', 'a folder', 'a device'])('refuses %s, and names the option', async (what) => {
   if (what === 'a pipe') sh(`mkfifo ${path}`);
   else if (what === 'a folder') mkdirSync(path);
   else symlinkSync('/dev/full', path);
@@ -174,7 +174,7 @@ it.each(['a pipe', 'a folder', 'a device'])('refuses %s, by the name of its opti
   expect(readFileSync(path, 'utf8').split('\n')).toHaveLength(2);
 });
 
-it('what a disk that hung writes after all is there once', async () => {
+it('a record that a hanging disk writes in the end is there once', async () => {
   let stopped: PromiseWithResolvers<void> | undefined;
   class Hanging extends Files {
     override run<T>(given: string, work: (signal: AbortSignal) => Promise<T>, options?: StepOptions): Promise<T> {

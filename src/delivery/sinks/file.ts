@@ -9,17 +9,19 @@ import { messageOf } from './advice.ts';
 const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK, O_NOCTTY } = constants;
 const MODE = 0o640;
 
-/** Writes a JSON object a line. Puts a file aside when it is large or old; opens it anew when somebody else has done so. */
+/**
+ * Writes a JSON object a line. Rotates a file when it is large or old; opens it again when somebody else has rotated it.
+ */
 export class FileSink implements Sink {
   readonly name = 'file';
   readonly #config: SinkConfig<'file'>;
   readonly #files: Files;
-  /** Milliseconds of a clock that nobody sets. */
+  /** Milliseconds of a monotonic clock. */
   readonly #now: () => number;
   #file: FileHandle | undefined;
   #inode = 0;
   #size = 0;
-  /** By `#now`. */
+  /** When the file was made, by `#now`. */
   #bornMs = 0;
 
   constructor(config: SinkConfig<'file'>, files: Files, now = () => performance.now()) {
@@ -59,7 +61,7 @@ export class FileSink implements Sink {
   async #close(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
-    // What the disk could not take it says when the file is closed.
+    // Errors of a delayed write are reported when the file is closed.
     await file?.close().catch(() => undefined);
   }
 
@@ -69,14 +71,14 @@ export class FileSink implements Sink {
       await this.#file?.appendFile(text);
       signal.throwIfAborted();
     } catch (error) {
-      // A part may have found room, or all of it after nobody waited any more: the whole batch comes again.
+      // Part of the batch may have been written, or all of it after the deadline: the whole batch is written again.
       await this.#file?.truncate(size).catch(() => undefined);
       throw error;
     }
     this.#size = size + text.length;
   }
 
-  /** Opens the file where it is not open, or not the one of that name any more. */
+  /** Opens the file where it is not open, or where its name belongs to another file now. */
   async #prepare(bytes: number): Promise<void> {
     const { path, rotateBytes, rotateAge } = this.#config;
     if (this.#file !== undefined && (await inodeOf(path)) !== this.#inode) await this.#close();
@@ -93,7 +95,7 @@ export class FileSink implements Sink {
     const { path } = this.#config;
     await mkdir(dirname(path), { recursive: true });
     const there = await stat(path).catch(() => undefined);
-    // Before it is opened: a device may do something when it is, and a pipe wait for somebody who reads.
+    // Checked before it is opened: opening a device may have an effect, and opening a pipe may wait for a reader.
     if (there !== undefined) assertRegular(path, there);
     this.#file = await open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY, MODE);
     const stats = await this.#file.stat();
@@ -101,12 +103,13 @@ export class FileSink implements Sink {
     const { ino, size, birthtimeMs } = stats;
     this.#inode = ino;
     this.#size = size;
-    // How old the file of an earlier run is only the wall clock can tell, once. One from a time to come is new.
+    // Only the wall clock can tell how old the file of an earlier run is, and it is read once. A file whose time is in the
+    // future counts as new.
     const ageMs = birthtimeMs > 0 ? Math.max(0, Date.now() - birthtimeMs) : 0;
     this.#bornMs = this.#now() - ageMs;
   }
 
-  /** `path` becomes `path.1`, that `path.2`, and so on; the last one goes. */
+  /** Renames `path` to `path.1`, that to `path.2`, and so on; the last one is removed. */
   async #rotate(): Promise<void> {
     const { path, keep } = this.#config;
     if (keep === 0) {

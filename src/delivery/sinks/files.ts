@@ -9,7 +9,7 @@ type Login = NonNullable<HttpConfig['basicAuth']>;
 const SECRET_BYTES_MAX = 64 * 1024;
 const CERTIFICATES_BYTES_MAX = 4 * 1024 * 1024;
 
-/** @throws {Unavailable} where a file cannot be read, or has no secret in it */
+/** @throws {Unavailable} where a file cannot be read, or holds no secret */
 export async function basicLogin(
   { username, passwordFile }: Login,
   files: Files,
@@ -18,7 +18,7 @@ export async function basicLogin(
   return { header: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`, password };
 }
 
-/** Options of node:tls, read anew for each connection: files are renewed. @throws {Unavailable} */
+/** Options of node:tls, read again for each connection because files are renewed. @throws {Unavailable} */
 export async function tlsOptions({ tls }: Pick<HttpConfig, 'tls'>, host: string, files: Files): Promise<object> {
   const { ca, cert, key, serverName, insecureSkipVerify = false } = tls ?? {};
   return {
@@ -30,15 +30,15 @@ export async function tlsOptions({ tls }: Pick<HttpConfig, 'tls'>, host: string,
   };
 }
 
-/** An address is no name that a server could choose its certificate by (RFC 6066, 3). */
+/** An IP address is not a name by which a server can choose its certificate (RFC 6066, 3). */
 function nameOf(host: string): object {
   return isIP(host) === 0 ? { servername: host, host } : { host };
 }
 
-/** Editors leave a line end. @throws {Unavailable} */
+/** Reads a secret without the line end that editors leave. @throws {Unavailable} */
 export async function readSecret(path: string, files: Files): Promise<string> {
   const secret = (await readText(path, files, SECRET_BYTES_MAX)).trim();
-  if (!/^[\x20-\x7e]+$/.test(secret)) throw new Unavailable(`${path} is empty, or no single line of plain ASCII`);
+  if (!/^[\x20-\x7e]+$/.test(secret)) throw new Unavailable(`${path} is empty, or not a single line of plain ASCII`);
   return secret;
 }
 

@@ -45,7 +45,7 @@ afterEach(async () => {
 
 type Serve = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** A server that reads each request and answers as it is told. Returns its port. */
+/** A server that reads each request and answers with what the test gives it. Returns its port. */
 async function serve(answer: Serve, host = '127.0.0.1'): Promise<number> {
   const server = createServer((request, response) => {
     request.resume().on('end', () => answer(request, response));
@@ -77,16 +77,16 @@ async function failureOf(config: { readonly url: string }, name: 'loki' | 'otlp'
   opened.publish(makeEvents(3));
   await eventually(() => expect(opened.status(name)).toMatchObject({ state: 'failed', pending: 3 }));
   const { reason = '' } = opened.status(name) ?? {};
-  expect(opened.logged).toEqual([`events do not go to ${name}: ${reason}`]);
-  // Nobody takes what is left.
+  expect(opened.logged).toEqual([`events do not reach ${name}: ${reason}`]);
+  // Nobody takes the remaining records.
   await opened.sinks.close(1);
   return reason;
 }
 
 const page = '<html><head><title>Log in</title></head><body>Who are you?</body></html>';
 
-describe('an answer that is not that of the server', () => {
-  it.each(['loki', 'otlp'] as const)('200 with a login page is no delivery: %s', async (name) => {
+describe('an answer that does not come from the server', () => {
+  it.each(['loki', 'otlp'] as const)('200 with a login page does not count as delivered: %s', async (name) => {
     const port = await serve((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end(page));
     expect(await failureOf({ url: `http://127.0.0.1:${port}` }, name)).toMatch(
       /^it answers 200; .*, with a page: a login, or a proxy, stands in front of it. Is url right\?$/,
@@ -106,7 +106,7 @@ describe('an answer that is not that of the server', () => {
     [204, undefined, undefined],
     [200, undefined, undefined],
     [200, 'application/json', '{"partialSuccess":{}}'],
-  ])('otlp: %i, %s, %s is a delivery', async (status, type, text) => {
+  ])('otlp: %i, %s, %s counts as delivered', async (status, type, text) => {
     const headers = type === undefined ? {} : { 'content-type': type };
     const port = await serve((_, response) => response.writeHead(status, headers).end(text));
     const opened = await way({ url: `http://127.0.0.1:${port}` }, 'otlp');
@@ -114,21 +114,24 @@ describe('an answer that is not that of the server', () => {
     expect(await opened.settled('otlp')).toMatchObject({ delivered: 3, lost: 0 });
   });
 
-  it.each([301, 302, 307, 308])('%i names the place, and our credentials do not go there', async (status) => {
-    let asked = 0;
-    const other = await serve((_, response) => {
-      asked++;
-      response.writeHead(204).end();
-    });
-    const location = `http://u:p@127.0.0.1:${other}/loki/api/v1/push?token=t0psecret`;
-    const port = await serve((_, response) => response.writeHead(status, { location }).end('moved'));
-    expect(await failureOf({ url: `http://127.0.0.1:${port}` })).toBe(
-      `it answers ${status}; it sends us to http://127.0.0.1:${other}/loki/api/v1/push: give that place as url, if it is the right one`,
-    );
-    expect(asked).toBe(0);
-  });
+  it.each([301, 302, 307, 308])(
+    '%i is shown with its location, and our credentials do not go there',
+    async (status) => {
+      let asked = 0;
+      const other = await serve((_, response) => {
+        asked++;
+        response.writeHead(204).end();
+      });
+      const location = `http://u:p@127.0.0.1:${other}/loki/api/v1/push?token=t0psecret`;
+      const port = await serve((_, response) => response.writeHead(status, { location }).end('moved'));
+      expect(await failureOf({ url: `http://127.0.0.1:${port}` })).toBe(
+        `it answers ${status}; it redirects us to http://127.0.0.1:${other}/loki/api/v1/push: give that as url if it is right`,
+      );
+      expect(asked).toBe(0);
+    },
+  );
 
-  it('that has no end is read to a bound, however long it goes on', async () => {
+  it('without an end is read up to a limit, however long it continues', async () => {
     let sent = 0;
     const port = await serve((_, response) => {
       response.writeHead(500);
@@ -146,7 +149,7 @@ describe('an answer that is not that of the server', () => {
     expect(sent).toBe(soFar);
   });
 
-  it('that is only ever announced ends the request', async () => {
+  it('that is announced again and again ends the request', async () => {
     let [sent, requests] = [0, 0];
     const port = await serve((_, response) => {
       requests++;
@@ -165,7 +168,7 @@ describe('an answer that is not that of the server', () => {
     expect(sent).toBeGreaterThanOrEqual(17 * requests);
   });
 
-  it('may be announced before it comes', async () => {
+  it('may be announced before it arrives', async () => {
     const port = await serve((_, response) => {
       for (let interim = 0; interim < 16; interim++) response.writeProcessing();
       response.writeHead(503).end('no');
@@ -175,7 +178,7 @@ describe('an answer that is not that of the server', () => {
     );
   });
 
-  it('is shown without what writes over a terminal, and without our secrets', async () => {
+  it('is shown without control characters and without our secrets', async () => {
     const port = await serve(({ headers }, response) => {
       const { authorization = '', 'x-key': key = '', 'x-scope-orgid': tenant = '' } = headers;
       response
@@ -184,7 +187,8 @@ describe('an answer that is not that of the server', () => {
     });
     const url = `http://127.0.0.1:${port}`;
     const headers = { 'X-Key': 'k3y-of-ours' };
-    const shown = /^it answers 401: \[2Jno right for (?:Bearer|Basic) \*\*\*, \*\*\* and \*\*\*; it wants to know/;
+    const shown =
+      /^it answers 401: \[2Jno right for (?:Bearer|Basic) \*\*\*, \*\*\* and \*\*\*; it asks for credentials/;
     const path = secretFile('hunter2');
     expect(await failureOf({ url, headers, tenant: 'team-a', bearerTokenFile: path } as never)).toMatch(shown);
     const basicAuth = { username: 'u', passwordFile: path };
@@ -192,7 +196,7 @@ describe('an answer that is not that of the server', () => {
   });
 });
 
-it('a token or a certificate that is no regular file holds up nothing, and is told', async () => {
+it('a token or a certificate that is not a regular file holds up nothing, and is reported', async () => {
   const path = join(folder, 'pipe');
   execFileSync('mkfifo', [path]);
   expect(await failureOf({ url: 'http://127.0.0.1:1', bearerTokenFile: path } as never)).toMatch(/pipe.*regular file/);
@@ -215,7 +219,7 @@ describe('a proxy', () => {
     expect(loki.requests[0]?.headers.host).toBe(`127.0.0.1:${loki.port}`);
   });
 
-  it('opens a way for https://, and sees nothing of what goes over it', async () => {
+  it('opens a tunnel for https://, and sees nothing of what goes through it', async () => {
     makeCertificates(folder);
     const at = (name: string) => join(folder, name);
     const tls = { key: readFileSync(at('server.key')), cert: readFileSync(at('server.crt')) };
@@ -234,15 +238,15 @@ describe('a proxy', () => {
     );
   });
 
-  it.each(['http', 'https'])('that does not let us in says what it wants, for %s://', async (protocol) => {
+  it.each(['http', 'https'])('that refuses us says what it asks for, with %s://', async (protocol) => {
     const proxy = closing.use(await HttpProxy.start());
     proxy.login = 'Basic other';
     expect(await failureOf({ url: `${protocol}://loki.invalid`, proxy: { url: proxy.url } } as never)).toMatch(
-      /answers 407.*give proxy\.basicAuth|answers 407; the proxy wants to know who we are: proxy.basicAuth/,
+      /answers 407.*give proxy\.basicAuth|answers 407; the proxy asks for credentials: give proxy.basicAuth/,
     );
   });
 
-  it('in the environment is not used, and said where it may be missed', async () => {
+  it('in the environment is not used, which is said where it may be expected', async () => {
     process.env['HTTPS_PROXY'] = 'http://127.0.0.1:9';
     closing.defer(() => void delete process.env['HTTPS_PROXY']);
     expect(await failureOf({ url: 'http://127.0.0.1:1' })).toMatch(
@@ -263,7 +267,7 @@ describe('a name', () => {
   const V4 = { address: '192.0.2.1', family: 4 };
   const V6 = { address: '2001:db8::1', family: 6 };
 
-  /** A socket that fails, that never comes about, or that does after a while. */
+  /** A socket that fails, that never connects, or that connects after a while. */
   const fails = (code: string) => {
     const socket = new Socket();
     setImmediate(() => socket.destroy(Object.assign(new Error(`connect ${code}`), { code })));
@@ -281,7 +285,7 @@ describe('a name', () => {
     ['IPv6 has no route, and comes first', [V6, V4], () => fails('ENETUNREACH')],
     ['IPv6 never answers', [V4, V6], hangs],
     ['IPv6 never answers, and comes first', [V6, V4], hangs],
-  ])('of two families, one dead, 300 ms to connect by the other: %s', async (_, addresses, dead) => {
+  ])('with two families, one of them dead, connects by the other within 300 ms: %s', async (_, addresses, dead) => {
     const port = await serve((_request, response) => response.writeHead(204).end());
     const opened: string[] = [];
     const network: Network = {
@@ -295,7 +299,7 @@ describe('a name', () => {
     expect(opened.sort()).toEqual([V4.address, V6.address]);
   });
 
-  it('is tried at every address, the families in turns, and each failure is told', async () => {
+  it('is tried at every address, the families in turns, and each failure is reported', async () => {
     const opened: string[] = [];
     const network: Network = {
       lookup: async () => [V4, { address: '192.0.2.2', family: 4 }, V6],
@@ -317,7 +321,7 @@ describe('a name', () => {
     );
   });
 
-  it('that DNS never answers for is asked for once, however often we try', async () => {
+  it('that DNS never answers for is looked up once, however often we try', async () => {
     let lookups = 0;
     const { promise, resolve } = Promise.withResolvers<(typeof V4)[]>();
     const port = await serve((_, response) => response.writeHead(204).end());
@@ -343,13 +347,13 @@ describe('a name', () => {
     await eventually(async () => expect(await post()).toMatchObject({ status: 204 }));
   });
 
-  it('that does not exist is told from one that DNS gives no answer for', async () => {
+  it('that does not exist is distinguished from one that DNS gives no answer for', async () => {
     const network: Network = {
       lookup: async () => {
         throw Object.assign(new Error('getaddrinfo ENOTFOUND loki.example'), { code: 'ENOTFOUND' });
       },
       open: hangs,
     };
-    await expect(post('http://loki.example', network)).rejects.toThrow(/ENOTFOUND.*: DNS knows no such name/);
+    await expect(post('http://loki.example', network)).rejects.toThrow(/ENOTFOUND.*: DNS does not know this name/);
   });
 });

@@ -13,27 +13,30 @@ import { inert, Secrets } from './inert.ts';
 
 const gzip = promisify(zlibGzip);
 
-/** A connection is used no longer than that: a name may mean another address by then, and a certificate may be renewed. */
+/**
+ * A connection is used for no longer than this: the name may point to another address by then, and a certificate may be
+ * renewed.
+ */
 const CONNECTION_AGE_MS = 300_000;
-/** More of an answer is not read: what a server has to say fits. */
+/** Bytes of an answer that are read: any useful message of a server fits. */
 const ANSWER_BYTES_MAX = 64 * 1024;
 const NO_ANSWER = 'it did not answer';
 
 export interface Answer {
   readonly status: number;
-  /** Without the secrets that were sent. Not yet fit to be shown. */
+  /** Text of the answer without the secrets that were sent. It is not yet safe to be shown. */
   readonly text: string;
-  /** There was more of it than is read. */
+  /** The answer was longer than what is read. */
   readonly isCut: boolean;
   readonly contentType: string;
-  /** Where a redirect leads, without query and credentials. */
+  /** Target of a redirect, without query and credentials. */
   readonly location: string;
   readonly retryAfterMs: number;
 }
 
 type PostConfig = HttpConfig & { readonly compress: boolean };
 
-/** What a request waits for, and until when. */
+/** Step that a request waits for, and its deadline. */
 interface Dialing extends Progress {
   readonly signal: AbortSignal;
 }
@@ -62,17 +65,19 @@ class ConnectionPool extends HttpAgent {
 
   override keepSocketAlive(socket: Duplex): boolean {
     const isOld = performance.now() - (this.#bornMs.get(socket) ?? 0) > CONNECTION_AGE_MS;
-    // The types of Node do not know what it returns.
+    // The types of Node.js lack its return value.
     return !isOld && (super.keepSocketAlive(socket) as unknown as boolean);
   }
 
-  /** Those that nobody uses now. */
+  /** Connections that are idle. */
   closeIdle(): void {
     for (const sockets of Object.values(this.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
   }
 }
 
-/** Posts to one URL, over as many connections at once as it may. Tokens and passwords are read anew for each request. */
+/**
+ * Posts to one URL, over a limited number of connections at once. Tokens and passwords are read again for each request.
+ */
 export class HttpPoster {
   readonly #url: URL;
   readonly #config: PostConfig;
@@ -112,7 +117,7 @@ export class HttpPoster {
     this.#pool.destroy();
   }
 
-  /** @throws {Unavailable} where a file of ours cannot be read */
+  /** @throws {Unavailable} where one of our files cannot be read */
   async #ownHeaders(headers: Readonly<Record<string, string>>): Promise<Record<string, string>> {
     const { basicAuth, bearerTokenFile, proxy, headers: configured } = this.#config;
     const secrets = [...Object.values(configured), ...(headers[TENANT] === undefined ? [] : [headers[TENANT]])];
@@ -136,12 +141,12 @@ export class HttpPoster {
     return { ...all, ...headers };
   }
 
-  /** The proxy gets the request itself, and not only a way to the server. */
+  /** The proxy gets the request itself, and not only a tunnel to the server. */
   get #isAsked(): boolean {
     return this.#config.proxy !== undefined && this.#url.protocol === 'http:';
   }
 
-  /** A server may close a connection that was idle just when we use it again. */
+  /** A server may close an idle connection at the moment when we reuse it. */
   async #tryTwice(body: Uint8Array, headers: Record<string, string>, dialing: Dialing): Promise<Answer> {
     const first = this.#request(headers, dialing);
     try {
@@ -156,7 +161,7 @@ export class HttpPoster {
   #request(headers: Record<string, string>, dialing: Dialing): ClientRequest {
     const { hostname, port, pathname, href } = this.#url;
     const path = this.#isAsked ? href : pathname;
-    // What the pool opens is a connection by TLS where the URL says so.
+    // The pool opens a TLS connection where the URL says so.
     const options = {
       method: 'POST',
       hostname,
@@ -175,7 +180,7 @@ export class HttpPoster {
   }
 }
 
-/** Header that names whose data it is, for Loki. */
+/** Header that names the tenant, for Loki. */
 export const TENANT = 'x-scope-orgid';
 
 function lowerCase(headers: Readonly<Record<string, string>>): Record<string, string> {
@@ -187,7 +192,7 @@ function late(waitsFor: string, timeoutMs: number): string {
   return [`${what} within ${timeoutMs} ms`, ...question].join(': ');
 }
 
-/** Somebody may wonder why their environment is not heeded. */
+/** Users may wonder why their environment is ignored. */
 function proxyHint({ proxy }: HttpConfig): string {
   const names = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy'];
   const name = names.find((known) => (process.env[known] ?? '') !== '');
@@ -218,7 +223,7 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
       if (bytes > ANSWER_BYTES_MAX) break;
     }
   } catch (error) {
-    // A refusal is one, however the rest of its words gets lost.
+    // A refusal stays a refusal, even if the rest of its text gets lost.
     if (status < 300) throw error;
   }
   return {
@@ -231,14 +236,14 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
   };
 }
 
-/** Without what may be a secret. */
+/** Returns the URL without the parts that may be secret. */
 function placeOf(location: string | undefined): string {
   return (location ?? '').replace(/[?#].*$/su, '').replace(/\/\/[^/@]*@/, '//');
 }
 
 /**
- * Seconds, or a date (RFC 9110, 10.2.3), in milliseconds from now.
- * @param date when the server answered, by its own clock, which need not be ours; without it a date says nothing
+ * Parses seconds, or a date (RFC 9110, 10.2.3). Returns milliseconds from now.
+ * @param date when the server answered, by its own clock, which may differ from ours; without it a date is ignored
  */
 export function parseRetryAfter(text: string | undefined, date: string | undefined): number {
   if (text === undefined) return 0;

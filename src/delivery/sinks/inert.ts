@@ -1,13 +1,13 @@
 import { ACTIVE } from '#core/inert.ts';
 
-/** Of what a server says. */
+/** Longest text of a server that is shown. */
 export const WORDS_MAX = 300;
-/** A shorter one would be found in every text. */
+/** A shorter secret would be found in every text. */
 const SECRET_LENGTH_MIN = 4;
 
-/** The text of somebody else on one line, cut, without characters that do something where they are shown. */
+/** Returns somebody else's text on one line, cut, and without control characters. */
 export function inert(text: string, lengthMax = WORDS_MAX): string {
-  // Cut before as well: a server may send a long line, and looking at each character takes time.
+  // Cut beforehand as well: a server may send a long line, and looking at each character takes time.
   const line = text
     .slice(0, lengthMax * 2)
     .replace(ACTIVE, ' ')
@@ -16,11 +16,11 @@ export function inert(text: string, lengthMax = WORDS_MAX): string {
   return line.length > lengthMax ? `${line.slice(0, lengthMax).replace(/[\ud800-\udbff]$/, '')}…` : line;
 }
 
-/** Takes secrets out of texts: a server may send back what it was sent. */
+/** Removes secrets from texts: a server may send back what it was sent. */
 export class Secrets {
   #known: readonly string[] = [];
 
-  /** Those of before are forgotten. The longest first: one may be a part of another. */
+  /** Forgets earlier secrets. The longest come first, because one may be part of another. */
   set(secrets: readonly string[]): void {
     const all = secrets.flatMap((secret) => [secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)]);
     this.#known = [...new Set(all)]

@@ -23,7 +23,7 @@ const sink = (more: object = {}) => ({
   loki: { url: loki.url, batch: { events: 5_000, age: '20ms' }, ...more },
 });
 
-/** What the ledger says is delivered is what Loki holds, and nothing is missing. */
+/** Checks that the records the ledger counts as delivered are those that Loki holds, and that none is missing. */
 function expectExact({ published, delivered, pending, lost }: ReturnType<EventWay['ledger']>): void {
   expect(loki.entries).toHaveLength(delivered);
   expect(delivered + pending + lost).toBe(published);
@@ -37,7 +37,7 @@ const shopAndBank = (count: number, first = 0) => [
 
 const inShop = (labels: Readonly<Record<string, string>>) => labels['namespace'] === 'shop';
 
-describe('what Loki takes in the end is all delivered', () => {
+describe('records that Loki takes in the end are all delivered', () => {
   it.each<[string, LokiLimits, RegExp | undefined]>([
     ['a batch above the burst of the tenant', { ingestion: { rate: 1e9, burst: 20_000 } }, /429: Ingestion rate limit/],
     ['a body above the limit', { maxBodyBytes: 20_000 }, undefined],
@@ -56,15 +56,15 @@ describe('what Loki takes in the end is all delivered', () => {
       expect(ledger).toMatchObject({ delivered: 300, lost: 0 });
       expectExact(ledger);
       if (told === undefined) expect(way.logged).toEqual([]);
-      // Numbers in what Loki says do not make it another failure.
-      else expect(way.logged).toEqual([expect.stringMatching(told), expect.stringMatching(/^events go to loki again/)]);
+      // Other numbers in Loki's message do not make it another failure.
+      else expect(way.logged).toEqual([expect.stringMatching(told), expect.stringMatching(/^events reach loki again/)]);
       expect(way.status('loki')).toMatchObject({ state: 'running', reason: '' });
     },
     30_000,
   );
 });
 
-describe('what Loki does not take for how it, or the sink, is set up: the sink is failed, says what helps, and loses nothing', () => {
+describe('records that Loki refuses because of its own setup or that of the sink: the sink fails, says what helps, and loses nothing', () => {
   it.each<[string, LokiLimits, RegExp, object]>([
     [
       'structured metadata',
@@ -111,7 +111,7 @@ describe('what Loki does not take for how it, or the sink, is set up: the sink i
   });
 });
 
-describe('what Loki refuses for what it is: dropped alone, and counted', () => {
+describe('records that Loki refuses because of their content: dropped alone, and counted', () => {
   const older = (count: number) => makeEvents(count, { time: '2025-12-01T00:00:00.000000000Z', namespace: 'shop' });
 
   it.each<[string, LokiLimits, readonly ReturnType<typeof makeEvents>[number][], RegExp]>([
@@ -170,7 +170,7 @@ describe('a stream that Loki refuses', () => {
     expectExact(await way.settled('loki'));
   });
 
-  /** Writes again and again what is left, a second apart, as the queue does. */
+  /** Writes the remaining records again and again, a second apart, as the queue does. */
   class Writer {
     readonly rejected: { readonly records: readonly LaneRecord[]; readonly why: string }[] = [];
     readonly #sink: LokiSink;
@@ -205,7 +205,7 @@ describe('a stream that Loki refuses', () => {
           },
           new AbortController().signal,
         );
-        // Who writes takes what has no receipt then as delivered.
+        // The caller counts records without a receipt as delivered then.
         expect(open.size).toBe(0);
         return '';
       } catch (error) {
@@ -230,7 +230,7 @@ describe('a stream that Loki refuses', () => {
       /Maximum active stream limit .*; the tenant has too many streams/,
     ],
     ['one whose policy is blocked', { blocked: { status: 260, of: inShop } }, /260: ingestion blocked/],
-  ])('holds up no other, and is given up after a minute: %s', async (_, limits, why) => {
+  ])('does not hold up others, and is given up after a minute: %s', async (_, limits, why) => {
     loki.limits = limits;
     await using writer = new Writer();
     await writer.write(line('bank', 0));
@@ -244,7 +244,7 @@ describe('a stream that Loki refuses', () => {
     ]);
     expect(writer.delivered).toBe(62);
     expect(loki.entries).toHaveLength(62);
-    // It is asked for once with each batch from then on, until it is taken.
+    // It is tried once with each batch from then on, until it is taken.
     await writer.write([...line('shop', 62), ...line('bank', 62)]);
     expect(writer.rejected).toHaveLength(2);
     loki.limits = {};
@@ -252,14 +252,14 @@ describe('a stream that Loki refuses', () => {
     expect(writer).toMatchObject({ delivered: 64, left: [] });
   });
 
-  it('keeps everything where nothing is taken: it is not the streams', async () => {
+  it('keeps everything where nothing is taken: the streams are not at fault', async () => {
     loki.limits = { ingestion: { rate: 0, burst: 0 } };
     await using writer = new Writer();
     for (let second = 0; second < 200; second++) await writer.write(second < 10 ? line(`n${second % 3}`, second) : []);
     expect(writer).toMatchObject({ delivered: 0, rejected: [], left: { length: 10 } });
   });
 
-  it('loses one record that is more than the burst of the tenant, when others are taken, and nothing else', async () => {
+  it('loses only the one record that exceeds the burst of the tenant, when others are taken', async () => {
     loki.limits = { ingestion: { rate: 1e9, burst: 2_000 } };
     await using writer = new Writer();
     await writer.write([...line('shop', 0, 'x'.repeat(3_000)), ...line('shop', 1)]);

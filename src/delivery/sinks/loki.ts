@@ -9,7 +9,7 @@ import { judgeLoki } from './loki_verdict.ts';
 
 const PUSH_PATH = '/loki/api/v1/push';
 const JOB = 'netsonde';
-/** A round trip for each stream must not take as long as all of them together. */
+/** Requests for streams run side by side, since one round trip for each stream in turn would take too long. */
 const REQUESTS_MAX = 4;
 
 /** Nanoseconds since the epoch, the line, and structured metadata. */
@@ -18,16 +18,16 @@ type Entry = readonly [string, string] | readonly [string, string, Labels];
 type LokiConfig = HttpConfig & Pick<SinkConfig<'loki'>, 'tenant' | 'labels' | 'structuredMetadata' | 'compress'>;
 
 export interface LokiOptions {
-  /** The label that says whose lines they are. */
+  /** The label that names the owner of the lines. */
   readonly job?: string;
   readonly network?: Network;
-  /** Milliseconds of a clock that nobody sets. */
+  /** Milliseconds of a monotonic clock. */
   readonly now?: () => number;
 }
 
 /**
- * Pushes to Grafana Loki (https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs). Each request has one stream: of several,
- * Loki's answer tells what became of the last.
+ * Pushes to Grafana Loki (https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs). Each request has one stream, because
+ * Loki's answer to several tells only what became of the last.
  */
 export class LokiSink implements Sink {
   readonly name = 'loki';
@@ -68,14 +68,14 @@ export class LokiSink implements Sink {
   }
 }
 
-/** The URL of a server, or the whole one of its push API behind a proxy. */
+/** Accepts the URL of a server, or the whole URL of its push API behind a proxy. */
 function pushUrl(text: string): URL {
   const url = new URL(text);
   if (!url.pathname.endsWith('/push')) url.pathname = url.pathname.replace(/\/$/, '') + PUSH_PATH;
   return url;
 }
 
-/** One for each combination of labels, within it in the order of time. */
+/** Returns one group for each combination of labels, each in the order of time. */
 export function streamsOf(records: readonly LaneRecord[]): Stream[] {
   const streams = new Map<string, LaneRecord[]>();
   for (const record of records) {

@@ -1,7 +1,8 @@
 import type { Answer } from './http.ts';
 import { judgeFailure, judgeStranger, notNow, type Verdict } from './verdict.ts';
 
-// What Loki's own words mean: pkg/validation/validate.go, pkg/distributor, pkg/ingester/instance.go and stream.go of github.com/grafana/loki.
+// Meaning of Loki's own messages: pkg/validation/validate.go, pkg/distributor, pkg/ingester/instance.go and stream.go of
+// github.com/grafana/loki.
 
 const NO_CONTENT = 204;
 /** `block_ingestion_until`, unless `block_ingestion_status_code` says otherwise. */
@@ -10,15 +11,15 @@ const BLOCKED = /ingestion blocked/i;
 const STREAM_LIMIT = /maximum active stream limit/i;
 const STREAM_RATE = /per stream rate limit/i;
 const NO_METADATA = /structured metadata, but this feature is disallowed/i;
-/** Of the labels, which are the same for all records of a stream. */
+/** Errors about the labels, which are the same for all records of a stream. */
 const LABELS =
   /label names; limit|label name too long|label value too long|duplicate label name|missing required labels/i;
 
-/** What an answer to a push means. */
+/** Says what an answer to a push means. */
 export function judgeLoki(answer: Answer, url: URL): Verdict {
   const { status, text } = answer;
   if (status === NO_CONTENT) return { is: 'taken' };
-  // A tenant or a policy, which is for some streams, may be blocked.
+  // Ingestion may be blocked for a tenant or for a policy, which applies to some streams.
   if (status === BLOCKED_STATUS || (status !== 200 && BLOCKED.test(text))) {
     return { ...notNow(answer, 'limits_config.block_ingestion_until is set'), ofStream: true };
   }

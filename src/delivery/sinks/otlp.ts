@@ -10,12 +10,12 @@ import { type Answer, HttpPoster } from './http.ts';
 import { inert } from './inert.ts';
 import { judgeFailure, judgeStranger, type Verdict } from './verdict.ts';
 
-// Loaded only where the sink is configured: the format and what it needs are large.
+// Loaded only where the sink is configured: the format and its dependencies are large.
 
 type LogRecord = Parameters<typeof JsonLogsSerializer.serializeRequest>[0][number];
 type Attributes = LogRecord['attributes'];
 
-/** What has a place of its own in a log record, and all that are its attributes. */
+/** Fields that have a place of their own in a log record; all others are its attributes. */
 interface Fields {
   readonly message?: string;
   readonly time?: unknown;
@@ -26,7 +26,7 @@ interface Fields {
 
 const LOGS_PATH = '/v1/logs';
 const SCOPE = { name: 'netsonde' };
-/** Numbers of OpenTelemetry's log data model: INFO, WARN, ERROR. */
+/** Severity numbers of OpenTelemetry's log data model: INFO, WARN, ERROR. */
 const SEVERITY_NUMBERS: Readonly<Record<Severity, number>> = { info: 9, warning: 13, critical: 17 };
 const NANOSECOND_DIGITS = 9;
 
@@ -87,7 +87,7 @@ export class OtlpSink implements Sink {
   }
 }
 
-/** The URL of a collector, or the whole one of its logs. */
+/** Accepts the URL of a collector, or the whole URL of its logs API. */
 function logsUrl(text: string): URL {
   const url = new URL(text);
   if (!url.pathname.endsWith('/logs')) url.pathname = url.pathname.replace(/\/$/, '') + LOGS_PATH;
@@ -98,12 +98,15 @@ function withoutNull(fields: Readonly<Record<string, unknown>>): Attributes {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)) as Attributes;
 }
 
-/** A part of ExportLogsServiceResponse (opentelemetry/proto/collector/logs/v1/logs_service.proto). */
+/** The part of ExportLogsServiceResponse that is read (opentelemetry/proto/collector/logs/v1/logs_service.proto). */
 interface Response {
   readonly partialSuccess?: { readonly rejectedLogRecords?: number | string; readonly errorMessage?: unknown } | null;
 }
 
-/** Some answer without a body, Loki among them; the protocol has one in JSON (https://opentelemetry.io/docs/specs/otlp/#otlphttp-response). */
+/**
+ * Some servers answer without a body, Loki among them; the protocol requires one in JSON
+ * (https://opentelemetry.io/docs/specs/otlp/#otlphttp-response).
+ */
 function judge(answer: Answer, url: URL): Verdict {
   const { status, text, contentType, isCut } = answer;
   if (status < 200 || status >= 300) return judgeFailure(answer, url);
@@ -122,7 +125,7 @@ function parse(text: string): Response | undefined {
   }
 }
 
-/** A collector may take a part, and says how many records it did not, but not which. */
+/** A collector may take a part of the records, and says how many it refused, but not which. */
 function refusedIn({ partialSuccess }: Response): { readonly count: number; readonly why: string } | undefined {
   const { rejectedLogRecords, errorMessage } = partialSuccess ?? {};
   const count = Number(rejectedLogRecords ?? 0);

@@ -1,16 +1,16 @@
 import type { LaneRecord } from '../record.ts';
 
-/** Servers are configured anew, and others that share a limit come and go. */
+/** A limit expires, because servers are reconfigured, and other clients that share a limit come and go. */
 const FORGET_MS = 600_000;
 const GROWTH = 1.25;
-/** Less than what was refused. */
+/** Growth stays below the size that was refused. */
 const BELOW = 0.9;
-/** Above every batch there can be. */
+/** Above every possible batch. */
 const BYTES_MAX = 64 * 1024 * 1024;
 
 /**
- * How large a request may be, learnt from what the server refuses for its size: half of that, then more with each that is
- * taken, but for ten minutes not as much as was refused. In bytes of the texts.
+ * Learns how large a request may be from those that the server refuses for their size: half of that, then more with each
+ * one that is taken, but for ten minutes less than was refused. Sizes are bytes of the texts.
  */
 export class RequestSize {
   readonly #now: () => number;
@@ -19,13 +19,13 @@ export class RequestSize {
   #taken = 0;
   #sinceMs: number;
 
-  /** @param now milliseconds of a clock that nobody sets */
+  /** @param now milliseconds of a monotonic clock */
   constructor(now: () => number) {
     this.#now = now;
     this.#sinceMs = now();
   }
 
-  /** What goes now, one record at least, and what goes later. */
+  /** Returns the records that go now, at least one, and those that go later. */
   cut(records: readonly LaneRecord[]): [readonly LaneRecord[], readonly LaneRecord[]] {
     let bytes = 0;
     const end = records.findIndex((record, index) => {
@@ -35,7 +35,7 @@ export class RequestSize {
     return end < 0 ? [records, []] : [records.slice(0, end), records.slice(end)];
   }
 
-  /** Whether a request of that size was taken lately. */
+  /** Says whether a request of that size was taken lately. */
   wasTaken(bytes: number): boolean {
     this.#forget();
     return bytes <= this.#taken;
@@ -44,14 +44,14 @@ export class RequestSize {
   taken(bytes: number): void {
     this.#forget();
     this.#taken = Math.max(this.#taken, bytes);
-    // Small ones prove nothing.
+    // Small requests prove nothing.
     if (bytes > this.#bytesMax / 2)
       this.#bytesMax = Math.min(BYTES_MAX, this.#bytesMax * GROWTH, this.#refused * BELOW);
   }
 
   refused(bytes: number): void {
     this.#forget();
-    // What was taken before is refused for how fast it came.
+    // A size that was taken before is refused for its rate.
     if (!this.wasTaken(bytes)) this.#refused = Math.min(this.#refused, bytes);
     this.#bytesMax = Math.max(1, bytes / 2);
   }

@@ -11,8 +11,8 @@ const STDOUT = 1;
 const RETRY_MS = 20;
 
 /**
- * Prints a JSON object a line. Written by descriptor, not through process.stdout: that blocks the thread when whoever
- * reads the pipe stops reading, and with it every scrape.
+ * Prints a JSON object a line. Written by descriptor, not through process.stdout, which blocks the thread, and with it
+ * every scrape, when the reader of the pipe stops reading.
  */
 export class StdoutSink implements Sink {
   readonly name = 'stdout';

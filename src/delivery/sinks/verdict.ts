@@ -1,17 +1,17 @@
 import type { Answer } from './http.ts';
 import { inert } from './inert.ts';
 
-/** What an answer means for the records of its request. */
+/** Meaning of an answer for the records of its request. */
 export type Verdict =
-  /** Of a server that tells how many records of those that it has taken it has refused after all, but not which. */
+  /** Set for a server that says how many of the records that it took it refused after all, but not which. */
   | { readonly is: 'taken'; readonly refused?: { readonly count: number; readonly why: string } | undefined }
-  /** Something in what was sent is at fault. */
+  /** Something in the request is at fault. */
   | { readonly is: 'refused'; readonly why: string }
-  /** It is too much for one request. */
+  /** The request is too large. */
   | { readonly is: 'too large'; readonly why: string }
   | NotNow;
 
-/** Not the fault of what was sent: who we are, where we sent it to, when, or how fast. */
+/** The content of the request is not at fault: credentials, URL, time or rate are. */
 export interface NotNow {
   readonly is: 'not now';
   readonly why: string;
@@ -19,32 +19,32 @@ export interface NotNow {
   readonly retryAfterMs: number;
   /** Others may be taken: it is about the stream of these records. */
   readonly ofStream: boolean;
-  /** Less at once may be taken. */
+  /** A smaller request may be taken. */
   readonly isTooMuch: boolean;
 }
 
-/** Statuses that are not the fault of what was sent, and what to do about them. */
+/** Statuses for which the content of the request is not at fault, and what to do about them. */
 const REMEDIES: ReadonlyMap<number, string> = new Map([
-  [401, 'it wants to know who we are: basicAuth or bearerTokenFile, and for Loki tenant'],
+  [401, 'it asks for credentials: give basicAuth or bearerTokenFile, and tenant for Loki'],
   [402, ''],
-  [403, 'it knows us and does not let us in: look at the rights of the user, the token or the tenant'],
+  [403, 'it denies access with these credentials: look at the rights of the user, the token or the tenant'],
   [404, 'nothing is there: is url right? The path of the API is added to it'],
-  [405, 'something else than the API is there: is url right? The path of the API is added to it'],
+  [405, 'something other than the API is there: is url right? The path of the API is added to it'],
   [406, ''],
-  [407, 'the proxy wants to know who we are: proxy.basicAuth'],
-  [408, 'it waited for too long: batch.bytes may be smaller'],
+  [407, 'the proxy asks for credentials: give proxy.basicAuth'],
+  [408, 'the request took too long: try a smaller batch.bytes'],
   [409, ''],
   [410, 'nothing is there any more: is url right?'],
   [421, 'it is not the server for this name: is url right?'],
   [425, ''],
-  [426, 'it wants another protocol: is https:// right?'],
+  [426, 'it requires another protocol: is https:// right?'],
 ]);
 
-/** Of a server in Go, nginx, … that is asked by http://. */
+/** Answer of a server in Go, nginx, … that speaks TLS and was asked by http://. */
 const IS_TLS = /HTTP request (?:was sent )?to (?:an )?HTTPS (?:server|port)/i;
 const TOO_LARGE = /request body too large|message larger than max/i;
 
-/** What every server means by an answer that is no success. */
+/** Meaning of an unsuccessful answer that is the same for every server. */
 export function judgeFailure(answer: Answer, url: URL): Verdict {
   const { status, text } = answer;
   if (status >= 300 && status < 400) return judgeRedirect(answer);
@@ -60,12 +60,11 @@ export function judgeFailure(answer: Answer, url: URL): Verdict {
 
 function judgeRedirect(answer: Answer): Verdict {
   const place = inert(answer.location);
-  const where =
-    place === '' ? 'elsewhere, and not where' : `to ${place}: give that place as url, if it is the right one`;
-  return notNow({ ...answer, text: '' }, `it sends us ${where}`);
+  const where = place === '' ? 'elsewhere, without saying where' : `to ${place}: give that as url if it is right`;
+  return notNow({ ...answer, text: '' }, `it redirects us ${where}`);
 }
 
-/** A success that is none: of something in front of the server. */
+/** A success that does not come from the server but from something in front of it. */
 export function judgeStranger(answer: Answer, expected: string): Verdict {
   const page = answer.contentType === 'text/html' ? ', with a page: a login, or a proxy, stands in front of it' : '';
   return notNow({ ...answer, text: '' }, `${expected}${page}. Is url right?`);
@@ -76,7 +75,7 @@ export function notNow(answer: Answer, remedy: string): NotNow {
   return { is: 'not now', why, retryAfterMs: answer.retryAfterMs, ofStream: false, isTooMuch: false };
 }
 
-/** The status, and the first line of its text; of a page the title. */
+/** Returns the status and the first line of the text, or the title of a page. */
 export function said({ status, text, contentType }: Answer): string {
   const [, title] = (contentType === 'text/html' && /<title[^>]*>([^<]*)/i.exec(text)) || [];
   const line = inert((title ?? text).split('\n', 1)[0] ?? '');
