@@ -31,45 +31,49 @@ const NOT_COUNTED = /^(RtoAlgorithm|RtoMin|RtoMax|MaxConn|(In|Out)Type\d+)$/;
 const PASS_ROWS = fileURLToPath(new URL('../support/pass_rows.ts', import.meta.url));
 
 /**
- * A different number of datagrams, fragments, echoes, missing listeners and refused connections in each namespace; on the CPUs
- * it is told.
+ * In each namespace of its arguments, after the CPU or '' for any: as many datagrams, fragments, echoes, missing listeners and refused
+ * connections as the number after its name says.
  */
 const TRAFFIC = `
-import os, socket, sys
-n = int(sys.argv[1])
-if len(sys.argv) > 2: os.sched_setaffinity(0, {int(sys.argv[2])})
-for family, address in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')):
-    receiver = socket.socket(family, socket.SOCK_DGRAM)
-    receiver.bind((address, 0))
-    sender = socket.socket(family, socket.SOCK_DGRAM)
-    for _ in range(n):
-        sender.sendto(b'x' * n, receiver.getsockname())
-        receiver.recv(100)
-    for _ in range(n % 7):
-        try: sender.sendto(b'x', (address, 9))
-        except ConnectionRefusedError: pass
-    lite = socket.socket(family, socket.SOCK_DGRAM, 136)
-    lite.bind((address, 0))
-    for _ in range(n % 4 + 1):
-        lite.sendto(b'x', lite.getsockname())
-        lite.recv(100)
-        receiver.sendto(b'x' * 5000, receiver.getsockname())
-        receiver.recv(6000)
-    v6 = family == socket.AF_INET6
-    ping = socket.socket(family, socket.SOCK_RAW, 58 if v6 else 1)
-    for _ in range(n % 3):
-        # The kernel fills in the checksum of ICMPv6; this one is that of the message before it.
-        ping.sendto(bytes([128 if v6 else 8, 0, *(() if v6 else (0xf7, 0xff)), *((0, 0) if v6 else ()), 0, 0, 0, 0]), (address, 0))
-    server = socket.create_server((address, 0), family=family)
-    client = socket.create_connection(server.getsockname()[:2])
-    accepted, _ = server.accept()
-    client.sendall(b'x' * n)
-    accepted.recv(100)
-    client.close()
-    for _ in range(n % 5):
-        refused = socket.socket(family, socket.SOCK_STREAM)
-        refused.connect_ex((address, 9))
-        refused.close()
+import ctypes, os, socket, sys
+def traffic(n):
+    for family, address in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')):
+        receiver = socket.socket(family, socket.SOCK_DGRAM)
+        receiver.bind((address, 0))
+        sender = socket.socket(family, socket.SOCK_DGRAM)
+        for _ in range(n):
+            sender.sendto(b'x' * n, receiver.getsockname())
+            receiver.recv(100)
+        for _ in range(n % 7):
+            try: sender.sendto(b'x', (address, 9))
+            except ConnectionRefusedError: pass
+        lite = socket.socket(family, socket.SOCK_DGRAM, 136)
+        lite.bind((address, 0))
+        for _ in range(n % 4 + 1):
+            lite.sendto(b'x', lite.getsockname())
+            lite.recv(100)
+            receiver.sendto(b'x' * 5000, receiver.getsockname())
+            receiver.recv(6000)
+        v6 = family == socket.AF_INET6
+        ping = socket.socket(family, socket.SOCK_RAW, 58 if v6 else 1)
+        for _ in range(n % 3):
+            # The kernel fills in the checksum of ICMPv6; this one is that of the message before it.
+            ping.sendto(bytes([128 if v6 else 8, 0, *(() if v6 else (0xf7, 0xff)), *((0, 0) if v6 else ()), 0, 0, 0, 0]), (address, 0))
+        server = socket.create_server((address, 0), family=family)
+        client = socket.create_connection(server.getsockname()[:2])
+        accepted, _ = server.accept()
+        client.sendall(b'x' * n)
+        accepted.recv(100)
+        client.close()
+        for _ in range(n % 5):
+            refused = socket.socket(family, socket.SOCK_STREAM)
+            refused.connect_ex((address, 9))
+            refused.close()
+if sys.argv[1]: os.sched_setaffinity(0, {int(sys.argv[1])})
+for name, n in zip(sys.argv[2::2], sys.argv[3::2]):
+    with open('/run/netns/' + name) as netns:
+        assert ctypes.CDLL(None).setns(netns.fileno(), 0x40000000) == 0
+    traffic(int(n))
 `;
 
 const resources = new AsyncDisposableStack();
@@ -95,10 +99,10 @@ async function hold({ name }: TestNetns): Promise<void> {
   });
 }
 
-async function makeTraffic({ name }: TestNetns, ...args: readonly number[]): Promise<void> {
-  const child = spawn('ip', ['netns', 'exec', name, 'python3', '-c', TRAFFIC, ...args.map(String)], {
-    stdio: 'inherit',
-  });
+/** Traffic in each of the namespaces, of its measure, one after the other. */
+async function makeTraffic(rounds: readonly (readonly [TestNetns, number])[], cpu?: number): Promise<void> {
+  const words = rounds.flatMap(([{ name }, count]) => [name, String(count)]);
+  const child = spawn('python3', ['-c', TRAFFIC, String(cpu ?? ''), ...words], { stdio: 'inherit' });
   expect(await ended(child)).toBe(0);
 }
 
@@ -133,8 +137,8 @@ beforeAll(async () => {
     netns.ip('link set lo up mtu 1500');
     // Half of them have a process, half have none.
     if (index % 2 === 0) await hold(netns);
-    await makeTraffic(netns, index + 1);
   }
+  await makeTraffic(namespaces.map((netns, index) => [netns, index + 1]));
   ids = namespaces.map(({ cookie }) => asNetnsId(Number(cookie)));
   const kernel = resources.use(await BpfNetnsKernel.open(bpf, DEFAULT_PATHS.proc, () => undefined));
   registry = new NetnsRegistry(DEFAULT_PATHS);
@@ -243,7 +247,7 @@ it('the pass gives the same rows from inside of another namespace', async () => 
 it('keeps what a CPU has counted that is offline now', async () => {
   const [netns] = namespaces;
   if (netns === undefined || cpus.possible().length < 2) throw new Error('the test needs two CPUs');
-  await makeTraffic(netns, 30, 1);
+  await makeTraffic([[netns, 30]], 1);
   // To the pass the second CPU goes offline now; it still counts, but what it adds later must not be looked for.
   using reduced = await MibPass.open(bpf, { possible: cpus.possible, online: () => [0] });
   const received = (snapshot: MibSnapshot) => {
@@ -253,6 +257,6 @@ it('keeps what a CPU has counted that is offline now', async () => {
   const whole = received(await pass.read(freeCycle()));
   expect(received(await reduced.read(freeCycle()))).toBe(whole);
   expect(Number(whole)).toBeGreaterThanOrEqual(30);
-  await makeTraffic(netns, 5, 0);
+  await makeTraffic([[netns, 5]], 0);
   expect(Number(received(await reduced.read(freeCycle())))).toBe(Number(whole) + 5 + 2);
 });
