@@ -61,6 +61,7 @@ export const READ: readonly string[] = [
   'docs/page.md',
   'docs/tutorial.md',
   'src/delivery',
+  'src/probes',
 ];
 
 export interface WordFinding {

@@ -97,7 +97,7 @@ log: { level: inf }
       'probes.tcpext.events: no such key; there are: enabled, metrics, detail, fields, for, until, budget',
       'probes.packetloss.limit: 0 is not allowed; allowed: at least 1',
       'probes.packetloss.stack: "on" is not allowed; allowed: true or false',
-      'probes.packetloss.noLoss.0: "x y" is not allowed; allowed: a reason in the name that the kernel gives it, like TCP_OLD_DATA',
+      'probes.packetloss.noLoss.0: "x y" is not allowed; allowed: a reason as the kernel names it, like TCP_OLD_DATA',
       'probes.packetloss.evnts: no such key (did you mean events?); there are: enabled, metrics, detail, fields, events, limit, for, until, budget, pods, stack, noLoss',
       `probes.packetlos: no such key (did you mean packetloss?); there are: ${PROBES.map(({ name }) => name).join(', ')}`,
       'sinks.stdot: no such key (did you mean stdout?); there are: stdout, file, loki, otlp',

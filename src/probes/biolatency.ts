@@ -10,8 +10,8 @@ import { openLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { NAMESPACES_MAX } from '#probe/room.ts';
 
-// Namespaced: by whose process asked for it. What a process has written to files, the kernel writes back later in a
-// thread of its own: that is the node's, as is all that the kernel does for itself.
+// Namespaced: by the process that made the request. Data that a process wrote to files is written back later by a thread of the kernel:
+// that I/O counts for the node, like all I/O that the kernel does for itself.
 
 type Operation = keyof typeof blockOperation;
 
@@ -19,13 +19,13 @@ const metrics = defineMetrics({
   delay: {
     ...LATENCY,
     name: 'netsonde_block_io_seconds',
-    help: 'Time that a block device took for a request, queues in the kernel left out; of a Pod what its processes asked for themselves, of the node all else.',
+    help: 'Time that a block device took for a request, without queues in the kernel. Requests that processes of a Pod make themselves count for the Pod, all others for the node.',
     source: 'block:block_rq_issue, block:block_rq_complete, map block_histograms',
     scope: 'pod',
     detail: 'core',
     labels: {
       device: { help: 'Name of the device.', example: 'nvme0n1', max: 16 },
-      operation: { help: 'What the device had to do.', values: namesOf(blockOperation) },
+      operation: { help: 'Operation of the request.', values: namesOf(blockOperation) },
     },
   },
 });
@@ -37,14 +37,14 @@ const events = defineEvents({
     equalBy: ['device', 'operation', 'process'],
     fields: {
       device: { type: 'string', help: 'Name of the device.' },
-      operation: { type: 'string', help: 'What it had to do: read, write, flush, discard or other.' },
-      delaySeconds: { type: 'number', help: 'How long the device took.' },
+      operation: { type: 'string', help: 'Operation of the request: read, write, flush, discard or other.' },
+      delaySeconds: { type: 'number', help: 'Time that the device took.' },
       bytes: { type: 'number', help: 'Bytes of the request.' },
       process: {
         type: 'string',
-        help: 'Name of the thread that asked for it; of a kernel thread where it writes back what others wrote.',
+        help: 'Name of the thread that made the request; a kernel thread where it writes back data that others wrote.',
       },
-      pid: { type: 'number', help: 'Its process, as the node numbers it.' },
+      pid: { type: 'number', help: 'Process id of that thread, as the node numbers it.' },
     },
   },
 });
@@ -53,11 +53,11 @@ const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
     {
-      what: 'requests that are done',
+      what: 'completed requests',
       choices: [{ hooks: [hook('tp_btf/block_rq_complete', 3, 'block_rq_complete')] }],
     },
     {
-      what: 'requests that devices get',
+      what: 'requests handed to devices',
       choices: [
         // Before 5.11 the queue came first.
         { hooks: [hook('tp_btf/block_rq_issue', 2, 'block_rq_issue_queue')] },
@@ -65,7 +65,7 @@ const hooks: HookTable<Layout['program']> = {
       ],
     },
     {
-      what: 'who makes a request, which counts otherwise for who hands it to the device',
+      what: 'the process that makes a request, which otherwise counts for the process that hands it to the device',
       optional: true,
       choices: [{ hooks: [hook('tp_btf/block_io_start', 1, 'block_io_start')] }],
     },
@@ -105,27 +105,27 @@ export const biolatency = defineProbe({
   kind: 'ebpf',
   cost: 'low',
   enabledByDefault: false,
-  summary: 'How long block devices take for each request, per Pod and device. For Pods that wait for their disks.',
+  summary: 'Time that block devices take for each request, per Pod and device. For Pods that wait for their disks.',
   guide: {
     question: 'Does a Pod wait for its disk, and which device is slow?',
     when: 'Switch it on when an application is late, and `socketlatency` shows that it reads late.',
     query:
       'histogram_quantile(0.99, sum by (le, namespace, pod, device) (rate(netsonde_block_io_seconds_bucket[5m]))) > 0.1',
     limits: [
-      'The time of the device: what a request waits in the queues of the kernel is left out.',
-      "What is written through the page cache is written later by a thread of the kernel, and is then the node's.",
+      'Only the time of the device is measured: the time that a request waits in the queues of the kernel is left out.',
+      'Data written through the page cache is written to the device later, by a thread of the kernel, and counts for the node.',
     ],
   },
   metrics,
   events,
   options: {
-    threshold: duration('10ms').describe('An event for each request that the device takes longer for.'),
+    threshold: duration('10ms').describe('Shortest time of a request that gets an event.'),
     buckets: bucketsOption('16us', '4s'),
   },
   hooks,
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
-    kernel: 'BTF and ring buffers (5.8). Before 6.5 a request counts for who hands it to the device.',
+    kernel: 'BTF and ring buffers (5.8). Before 6.5 a request counts for the process that hands it to the device.',
   },
   open: async (scope, sources, settings) => {
     const { threshold, buckets } = settings.options;

@@ -8,8 +8,9 @@ import { ProcessReader } from '#probe/process_reader.ts';
 import { Descriptors, parseOpenFilesLimit } from '#sources/procfs/fd.ts';
 import { readText } from '#sources/procfs/read.ts';
 
-// Namespaced: no, by process. A Pod has the processes of its cgroups (src/pods/process_groups.ts), in whatever network namespace. Those of the
-// node, and of hostNetwork Pods, which are not told apart from it, are not looked at: they would be all of the machine that are in no Pod.
+// Namespaced: no, by process. A Pod has the processes of its cgroups (src/pods/process_groups.ts), in whatever network namespace. Processes
+// of the node and of hostNetwork Pods, which cannot be told from the node's, are not read: they would be all processes of the machine that
+// are in no Pod.
 
 const gauge = { type: 'gauge', scope: 'pod', labels: {}, detail: 'core' } as const;
 
@@ -17,37 +18,37 @@ const metrics = defineMetrics({
   open: {
     ...gauge,
     name: 'netsonde_open_file_descriptors',
-    help: 'Open file descriptors of the processes of the Pod, one that several share counted in each; not of the node itself.',
+    help: 'Open file descriptors of the processes of the Pod; a descriptor that several processes share counts for each. Not measured for the node itself.',
     source: '/proc/<pid>/fd',
   },
   sockets: {
     ...gauge,
     name: 'netsonde_open_sockets',
-    help: 'Open file descriptors that are sockets, of the processes of the Pod, a socket that several share counted in each; not of the node itself.',
+    help: 'Open file descriptors of the processes of the Pod that are sockets; a socket that several processes share counts for each. Not measured for the node itself.',
     source: '/proc/<pid>/fd, links to socket:[…]',
   },
   limitUsed: {
     ...gauge,
     name: 'netsonde_file_descriptor_limit_used_ratio',
     unit: 'ratio',
-    help: 'Highest share of its soft limit of open files (RLIMIT_NOFILE) that a process of the Pod has used up; not of the node itself.',
+    help: 'Highest share of the soft limit of open files (RLIMIT_NOFILE) that a process of the Pod uses. Not measured for the node itself.',
     source: '/proc/<pid>/fd, /proc/<pid>/limits Max open files',
   },
 });
 
-/** A link takes some 3 µs to read, and a whole collection may take a second: what is left after so long is not looked at. */
+/** Time for reading links, after which the rest is skipped: a link takes some 3 µs to read, and a whole collection may take a second. */
 const SOCKETS_MS = 700;
-/** Links between two looks at the clock. */
+/** Links read between two looks at the clock. */
 const LINKS_A_TURN = 256;
 
 interface Usage {
   readonly pid: number;
   readonly open: number;
-  /** Undefined where there is no limit to have a share of. */
+  /** Undefined where there is no limit. */
   readonly limitUsed: number | undefined;
 }
 
-/** Undefined where the process is gone. @throws where it cannot be read */
+/** Returns undefined where the process is gone. @throws where it cannot be read */
 function usageOf(proc: string, descriptors: Descriptors, pid: number): Usage | undefined {
   const process = join(proc, String(pid));
   const open = descriptors.count(process);
@@ -56,7 +57,7 @@ function usageOf(proc: string, descriptors: Descriptors, pid: number): Usage | u
   return { pid, open, limitUsed: limit === undefined || limit === 0 ? undefined : open / limit };
 }
 
-/** Counts sockets in one collection, until its time is over. */
+/** Counts sockets in one collection, until its time has run out. */
 class SocketCount {
   readonly #proc: string;
   readonly #descriptors: Descriptors;
@@ -69,7 +70,7 @@ class SocketCount {
     this.#cycle = cycle;
   }
 
-  /** Undefined where there is no time for it. @throws where a process cannot be read */
+  /** Returns undefined where no time is left. @throws where a process cannot be read */
   async of(usages: readonly Usage[]): Promise<number | undefined> {
     let sockets = 0;
     for (const { pid } of usages) {
@@ -116,7 +117,10 @@ function emitUsage(emit: FdEmit, { netns, open, limitUsed }: PodUsage): void {
   }
 }
 
-/** Those with most come last, so that only theirs are not counted where there is not the time for all. Returns how many those are. */
+/**
+ * Emits sockets, of the Pods with most descriptors last: where time runs out, only theirs are not counted. Returns the number of Pods left
+ * out.
+ */
 async function emitSockets(
   emit: FdEmit,
   pods: readonly PodUsage[],
@@ -139,14 +143,14 @@ export const fd = defineProbe({
   cost: 'medium',
   enabledByDefault: false,
   summary:
-    'Open file descriptors and sockets of each Pod, and how near they are to their limit. Switch it on to find leaks.',
+    'Open file descriptors and sockets of each Pod, and how close they are to their limit. Switch it on to find leaks.',
   guide: {
     question: 'Is a Pod running out of file descriptors, or leaking them?',
     when: 'Switch it on when a Pod says `too many open files`, or to see whether a number only grows. With many processes set `sockets: false`.',
     query: 'max by (namespace, pod) (netsonde_file_descriptor_limit_used_ratio) > 0.8',
     limits: [
-      'A look takes so many microseconds for each descriptor: after 0.7 seconds the sockets of the Pods that are left are not counted, and the probe says of how many.',
-      'Not for the node itself, and not for Pods with hostNetwork.',
+      'Counting sockets takes some microseconds for each descriptor. After 0.7 seconds the sockets of the remaining Pods are not counted, and the probe reports the number of these Pods.',
+      'The node itself and Pods with hostNetwork are not measured.',
     ],
   },
   metrics,
@@ -155,7 +159,7 @@ export const fd = defineProbe({
     sockets: z
       .boolean()
       .default(true)
-      .describe('Count sockets: takes a look at each descriptor, where the number of all of them is had at once.'),
+      .describe('Count sockets. This reads each descriptor; the number of all descriptors is read at once.'),
   },
   requires: {
     capabilities: ['CAP_SYS_PTRACE', 'CAP_DAC_READ_SEARCH'],
@@ -187,5 +191,5 @@ export const fd = defineProbe({
 function lateness(pods: number): string[] {
   return pods === 0
     ? []
-    : [`sockets of ${pods} of the Pods are not counted: that would take longer than ${SOCKETS_MS} ms`];
+    : [`sockets of ${pods} Pods are not counted: counting all would take longer than ${SOCKETS_MS} ms`];
 }

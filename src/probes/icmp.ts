@@ -13,7 +13,7 @@ const metrics = defineMetrics({
   received: {
     ...counter,
     name: 'netsonde_icmp_received_messages_total',
-    help: 'ICMP messages that came in, bad ones included.',
+    help: 'ICMP messages received, bad ones included.',
     mib: ['Icmp', 'InMsgs'],
     mib6: ['Icmp6', 'InMsgs'],
     detail: 'full',
@@ -21,7 +21,7 @@ const metrics = defineMetrics({
   sent: {
     ...counter,
     name: 'netsonde_icmp_sent_messages_total',
-    help: 'ICMP messages that went out.',
+    help: 'ICMP messages sent.',
     mib: ['Icmp', 'OutMsgs'],
     mib6: ['Icmp6', 'OutMsgs'],
     detail: 'full',
@@ -29,7 +29,7 @@ const metrics = defineMetrics({
   receiveErrors: {
     ...counter,
     name: 'netsonde_icmp_receive_errors_total',
-    help: 'ICMP messages that came in and were of no use: a bad checksum or length, or no socket that they were about.',
+    help: 'ICMP messages received that could not be used: a bad checksum or length, or no matching socket.',
     mib: ['Icmp', 'InErrors'],
     mib6: ['Icmp6', 'InErrors'],
     detail: 'full',
@@ -53,7 +53,7 @@ const metrics = defineMetrics({
   rateLimitedGlobal: {
     ...counter,
     name: 'netsonde_icmp_rate_limited_global_total',
-    help: 'ICMP errors not sent because the namespace sends too many (net.ipv4.icmp_msgs_per_sec).',
+    help: 'ICMP errors not sent because the namespace sent too many (net.ipv4.icmp_msgs_per_sec).',
     mib: ['Icmp', 'OutRateLimitGlobal'],
     detail: 'full',
   },
@@ -68,7 +68,7 @@ const metrics = defineMetrics({
   receivedDestinationUnreachable: {
     ...counter,
     name: 'netsonde_icmp_received_destination_unreachable_total',
-    help: 'ICMP messages received that say that a destination cannot be reached.',
+    help: 'ICMP messages received that report an unreachable destination.',
     mib: ['Icmp', 'InDestUnreachs'],
     mib6: ['Icmp6', 'InDestUnreachs'],
     detail: 'core',
@@ -76,7 +76,7 @@ const metrics = defineMetrics({
   sentDestinationUnreachable: {
     ...counter,
     name: 'netsonde_icmp_sent_destination_unreachable_total',
-    help: 'ICMP messages sent that say that a destination cannot be reached.',
+    help: 'ICMP messages sent that report an unreachable destination.',
     mib: ['Icmp', 'OutDestUnreachs'],
     mib6: ['Icmp6', 'OutDestUnreachs'],
     detail: 'full',
@@ -84,7 +84,7 @@ const metrics = defineMetrics({
   receivedTimeExceeded: {
     ...counter,
     name: 'netsonde_icmp_received_time_exceeded_total',
-    help: 'ICMP messages received that say that a TTL ran out, or that fragments did not come in time.',
+    help: 'ICMP messages received that report that a TTL ran out, or that fragments did not arrive in time.',
     mib: ['Icmp', 'InTimeExcds'],
     mib6: ['Icmp6', 'InTimeExcds'],
     detail: 'full',
@@ -92,7 +92,7 @@ const metrics = defineMetrics({
   sentTimeExceeded: {
     ...counter,
     name: 'netsonde_icmp_sent_time_exceeded_total',
-    help: 'ICMP messages sent that say that a TTL ran out, or that fragments did not come in time.',
+    help: 'ICMP messages sent that report that a TTL ran out, or that fragments did not arrive in time.',
     mib: ['Icmp', 'OutTimeExcds'],
     mib6: ['Icmp6', 'OutTimeExcds'],
     detail: 'full',
@@ -100,7 +100,7 @@ const metrics = defineMetrics({
   receivedRedirects: {
     ...counter,
     name: 'netsonde_icmp_received_redirects_total',
-    help: 'ICMP messages received that point to a better router.',
+    help: 'ICMP redirects received, which name a better router.',
     mib: ['Icmp', 'InRedirects'],
     mib6: ['Icmp6', 'InRedirects'],
     detail: 'full',
@@ -108,7 +108,7 @@ const metrics = defineMetrics({
   sentRedirects: {
     ...counter,
     name: 'netsonde_icmp_sent_redirects_total',
-    help: 'ICMP messages sent that point to a better router.',
+    help: 'ICMP redirects sent, which name a better router.',
     mib: ['Icmp', 'OutRedirects'],
     mib6: ['Icmp6', 'OutRedirects'],
     detail: 'full',
@@ -116,7 +116,7 @@ const metrics = defineMetrics({
   receivedParameterProblems: {
     ...counter,
     name: 'netsonde_icmp_received_parameter_problems_total',
-    help: 'ICMP messages received that say that a header was wrong.',
+    help: 'ICMP messages received that report an invalid header.',
     mib: ['Icmp', 'InParmProbs'],
     mib6: ['Icmp6', 'InParmProblems'],
     detail: 'full',
@@ -124,7 +124,7 @@ const metrics = defineMetrics({
   sentParameterProblems: {
     ...counter,
     name: 'netsonde_icmp_sent_parameter_problems_total',
-    help: 'ICMP messages sent that say that a header was wrong.',
+    help: 'ICMP messages sent that report an invalid header.',
     mib: ['Icmp', 'OutParmProbs'],
     mib6: ['Icmp6', 'OutParmProblems'],
     detail: 'full',
@@ -132,7 +132,7 @@ const metrics = defineMetrics({
   receivedEchoRequests: {
     ...counter,
     name: 'netsonde_icmp_received_echo_requests_total',
-    help: 'ICMP messages received that ask for an echo.',
+    help: 'ICMP echo requests received.',
     mib: ['Icmp', 'InEchos'],
     mib6: ['Icmp6', 'InEchos'],
     detail: 'full',
@@ -140,7 +140,7 @@ const metrics = defineMetrics({
   sentEchoRequests: {
     ...counter,
     name: 'netsonde_icmp_sent_echo_requests_total',
-    help: 'ICMP messages sent that ask for an echo.',
+    help: 'ICMP echo requests sent.',
     mib: ['Icmp', 'OutEchos'],
     mib6: ['Icmp6', 'OutEchos'],
     detail: 'full',
@@ -148,7 +148,7 @@ const metrics = defineMetrics({
   receivedEchoReplies: {
     ...counter,
     name: 'netsonde_icmp_received_echo_replies_total',
-    help: 'ICMP messages received that answer an echo request.',
+    help: 'ICMP echo replies received.',
     mib: ['Icmp', 'InEchoReps'],
     mib6: ['Icmp6', 'InEchoReplies'],
     detail: 'full',
@@ -156,7 +156,7 @@ const metrics = defineMetrics({
   sentEchoReplies: {
     ...counter,
     name: 'netsonde_icmp_sent_echo_replies_total',
-    help: 'ICMP messages sent that answer an echo request.',
+    help: 'ICMP echo replies sent.',
     mib: ['Icmp', 'OutEchoReps'],
     mib6: ['Icmp6', 'OutEchoReplies'],
     detail: 'full',
@@ -164,42 +164,42 @@ const metrics = defineMetrics({
   receivedPacketTooBig: {
     ...counter,
     name: 'netsonde_icmp_received_packet_too_big_total',
-    help: 'ICMPv6 messages received that say that a packet was bigger than a link on its way takes.',
+    help: 'ICMPv6 messages received that report a packet larger than the MTU of a link on its path.',
     mib6: ['Icmp6', 'InPktTooBigs'],
     detail: 'full',
   },
   receivedNeighborSolicitations: {
     ...counter,
     name: 'netsonde_icmp_received_neighbor_solicitations_total',
-    help: 'ICMPv6 messages received that ask for the link address of a neighbour.',
+    help: 'Neighbour solicitations received: ICMPv6 messages that ask for the link address of a neighbour.',
     mib6: ['Icmp6', 'InNeighborSolicits'],
     detail: 'full',
   },
   receivedNeighborAdvertisements: {
     ...counter,
     name: 'netsonde_icmp_received_neighbor_advertisements_total',
-    help: 'ICMPv6 messages received that tell the link address of a neighbour.',
+    help: 'Neighbour advertisements received: ICMPv6 messages that give the link address of a neighbour.',
     mib6: ['Icmp6', 'InNeighborAdvertisements'],
     detail: 'full',
   },
   sentPacketTooBig: {
     ...counter,
     name: 'netsonde_icmp_sent_packet_too_big_total',
-    help: 'ICMPv6 messages sent that say that a packet was bigger than a link on its way takes.',
+    help: 'ICMPv6 messages sent that report a packet larger than the MTU of a link on its path.',
     mib6: ['Icmp6', 'OutPktTooBigs'],
     detail: 'full',
   },
   sentNeighborSolicitations: {
     ...counter,
     name: 'netsonde_icmp_sent_neighbor_solicitations_total',
-    help: 'ICMPv6 messages sent that ask for the link address of a neighbour.',
+    help: 'Neighbour solicitations sent: ICMPv6 messages that ask for the link address of a neighbour.',
     mib6: ['Icmp6', 'OutNeighborSolicits'],
     detail: 'full',
   },
   sentNeighborAdvertisements: {
     ...counter,
     name: 'netsonde_icmp_sent_neighbor_advertisements_total',
-    help: 'ICMPv6 messages sent that tell the link address of a neighbour.',
+    help: 'Neighbour advertisements sent: ICMPv6 messages that give the link address of a neighbour.',
     mib6: ['Icmp6', 'OutNeighborAdvertisements'],
     detail: 'full',
   },
@@ -213,12 +213,15 @@ export const icmp = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'ICMP of each Pod: messages, destinations that cannot be reached, rate limits. Always worth having; look here for firewalls and routing.',
+    'ICMP of each Pod: messages, unreachable destinations, rate limits. Always worth having; look here for firewalls and routing.',
   guide: {
-    question: 'Is a Pod told that something cannot be reached, or that its packets are too large?',
+    question: 'Does a Pod get reports that a destination is unreachable, or that its packets are too large?',
     when: 'Look here when connections fail at once instead of timing out.',
     query: 'sum by (namespace, pod) (rate(netsonde_icmp_received_destination_unreachable_total[5m])) > 0',
-    limits: ['It counts messages, not what they are about.', 'A firewall that drops without a word sends none.'],
+    limits: [
+      'Messages are counted without the packets that they are about.',
+      'A firewall that drops silently sends no message.',
+    ],
   },
   metrics,
   events: {},
@@ -226,7 +229,7 @@ export const icmp = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/snmp and snmp6.',
+      'Any. With BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise /proc/<pid>/net/snmp and snmp6.',
   },
   open: (scope, sources) => runMibFields(scope, sources, FIELDS),
 });

@@ -25,7 +25,7 @@ import { tcpsummary } from './tcpsummary/tcpsummary.ts';
 import { udp } from './udp.ts';
 import { virtcmdlatency } from './virtcmdlatency.ts';
 
-/** Every probe there is, in the order of the page. The only registry. */
+/** All probes, in the order of the page. The only registry. */
 export const PROBES: readonly AnyProbe[] = [
   tcp,
   tcpext,
@@ -54,7 +54,7 @@ export const PROBES: readonly AnyProbe[] = [
   biolatency,
 ];
 
-/** Other names that a probe may have in the configuration: KubeSkoop's. */
+/** Aliases that the configuration may use for a probe: KubeSkoop's names. */
 export const PROBE_ALIASES: ReadonlyMap<string, string> = new Map([
   ['net_softirq', 'softirq'],
   ['netif_txlatency', 'netiftxlatency'],

@@ -14,7 +14,7 @@ const metrics = defineMetrics({
   received: {
     ...counter,
     name: 'netsonde_ip_received_packets_total',
-    help: 'IP packets that came in, bad ones included.',
+    help: 'IP packets received, bad ones included.',
     mib: ['Ip', 'InReceives'],
     mib6: ['Ip6', 'InReceives'],
     detail: 'full',
@@ -38,7 +38,7 @@ const metrics = defineMetrics({
   sent: {
     ...counter,
     name: 'netsonde_ip_sent_packets_total',
-    help: 'IP packets that the protocols of this namespace asked to send.',
+    help: 'IP packets that protocols of this namespace requested to send.',
     mib: ['Ip', 'OutRequests'],
     mib6: ['Ip6', 'OutRequests'],
     detail: 'full',
@@ -54,7 +54,7 @@ const metrics = defineMetrics({
   receiveDiscards: {
     ...counter,
     name: 'netsonde_ip_receive_discards_total',
-    help: 'IP packets dropped on the way in though nothing was wrong with them: because IPv6 is switched off on the device, most often, or for lack of memory.',
+    help: 'Valid IP packets dropped on receipt: usually because IPv6 is disabled on the device, or for lack of memory.',
     mib: ['Ip', 'InDiscards'],
     mib6: ['Ip6', 'InDiscards'],
     detail: 'full',
@@ -62,7 +62,7 @@ const metrics = defineMetrics({
   sendDiscards: {
     ...counter,
     name: 'netsonde_ip_send_discards_total',
-    help: 'IP packets dropped on the way out though nothing was wrong with them: for lack of memory, say.',
+    help: 'Valid IP packets dropped before they were sent, for example for lack of memory.',
     mib: ['Ip', 'OutDiscards'],
     mib6: ['Ip6', 'OutDiscards'],
     detail: 'full',
@@ -78,7 +78,7 @@ const metrics = defineMetrics({
   receiveAddressErrors: {
     ...counter,
     name: 'netsonde_ip_receive_address_errors_total',
-    help: 'IP packets dropped because their address was not for here, and forwarding is off.',
+    help: 'IP packets dropped because their address is not one of this namespace, and forwarding is off.',
     mib: ['Ip', 'InAddrErrors'],
     mib6: ['Ip6', 'InAddrErrors'],
     detail: 'full',
@@ -86,7 +86,7 @@ const metrics = defineMetrics({
   receiveNoRoutes: {
     ...counter,
     name: 'netsonde_ip_receive_no_routes_total',
-    help: 'IP packets dropped because no route leads on to their destination.',
+    help: 'IP packets to forward dropped because no route leads to their destination.',
     mib: ['IpExt', 'InNoRoutes'],
     mib6: ['Ip6', 'InNoRoutes'],
     detail: 'full',
@@ -102,7 +102,7 @@ const metrics = defineMetrics({
   unknownProtocols: {
     ...counter,
     name: 'netsonde_ip_receive_unknown_protocols_total',
-    help: 'IP packets dropped because nothing here speaks their protocol.',
+    help: 'IP packets dropped because no handler exists for their protocol.',
     mib: ['Ip', 'InUnknownProtos'],
     mib6: ['Ip6', 'InUnknownProtos'],
     detail: 'full',
@@ -110,14 +110,14 @@ const metrics = defineMetrics({
   tooBig: {
     ...counter,
     name: 'netsonde_ip_receive_too_big_errors_total',
-    help: 'IPv6 packets that could not be forwarded because they were bigger than the MTU of the next link.',
+    help: 'IPv6 packets that could not be forwarded because they were larger than the MTU of the next link.',
     mib6: ['Ip6', 'InTooBigErrors'],
     detail: 'full',
   },
   truncated: {
     ...counter,
     name: 'netsonde_ip_receive_truncated_packets_total',
-    help: 'IP packets dropped because they were shorter than their header says.',
+    help: 'IP packets dropped because they were shorter than stated in their header.',
     mib: ['IpExt', 'InTruncatedPkts'],
     mib6: ['Ip6', 'InTruncatedPkts'],
     detail: 'full',
@@ -140,7 +140,7 @@ const metrics = defineMetrics({
   reassemblySucceeded: {
     ...counter,
     name: 'netsonde_ip_reassembly_succeeded_total',
-    help: 'IP packets put together again from fragments.',
+    help: 'IP packets reassembled from fragments.',
     mib: ['Ip', 'ReasmOKs'],
     mib6: ['Ip6', 'ReasmOKs'],
     detail: 'full',
@@ -148,7 +148,7 @@ const metrics = defineMetrics({
   reassemblyFailures: {
     ...counter,
     name: 'netsonde_ip_reassembly_failures_total',
-    help: 'Times that fragments could not be put together: one was missing, or memory ran out.',
+    help: 'Failed reassemblies of fragments: one was missing, or memory ran out.',
     mib: ['Ip', 'ReasmFails'],
     mib6: ['Ip6', 'ReasmFails'],
     detail: 'full',
@@ -156,7 +156,7 @@ const metrics = defineMetrics({
   reassemblyTimeouts: {
     ...counter,
     name: 'netsonde_ip_reassembly_timeouts_total',
-    help: 'IP packets given up because a fragment did not come in time.',
+    help: 'IP packets given up because a fragment did not arrive in time.',
     mib: ['Ip', 'ReasmTimeout'],
     mib6: ['Ip6', 'ReasmTimeout'],
     detail: 'full',
@@ -164,14 +164,14 @@ const metrics = defineMetrics({
   reassemblyOverlaps: {
     ...counter,
     name: 'netsonde_ip_reassembly_overlaps_total',
-    help: 'IPv4 fragments that overlapped others, which nobody does without bad intent.',
+    help: 'IPv4 fragments that overlapped others, usually with bad intent.',
     mib: ['IpExt', 'ReasmOverlaps'],
     detail: 'full',
   },
   fragmented: {
     ...counter,
     name: 'netsonde_ip_fragmented_packets_total',
-    help: 'IP packets that were cut into fragments.',
+    help: 'IP packets split into fragments.',
     mib: ['Ip', 'FragOKs'],
     mib6: ['Ip6', 'FragOKs'],
     detail: 'full',
@@ -179,7 +179,7 @@ const metrics = defineMetrics({
   fragmentationFailures: {
     ...counter,
     name: 'netsonde_ip_fragmentation_failures_total',
-    help: 'IP packets dropped because they were too big for the link and must not be cut: a problem of the path MTU.',
+    help: 'IP packets dropped because they were too large for the link and must not be fragmented: a problem of the path MTU.',
     mib: ['Ip', 'FragFails'],
     mib6: ['Ip6', 'FragFails'],
     detail: 'core',
@@ -187,7 +187,7 @@ const metrics = defineMetrics({
   fragmentsCreated: {
     ...counter,
     name: 'netsonde_ip_fragments_generated_total',
-    help: 'IP fragments made.',
+    help: 'IP fragments created.',
     mib: ['Ip', 'FragCreates'],
     mib6: ['Ip6', 'FragCreates'],
     detail: 'full',
@@ -196,7 +196,7 @@ const metrics = defineMetrics({
     ...counter,
     name: 'netsonde_ip_received_bytes_total',
     unit: 'bytes',
-    help: 'Bytes of IP packets that came in, headers included.',
+    help: 'Bytes of IP packets received, headers included.',
     mib: ['IpExt', 'InOctets'],
     mib6: ['Ip6', 'InOctets'],
     detail: 'full',
@@ -205,7 +205,7 @@ const metrics = defineMetrics({
     ...counter,
     name: 'netsonde_ip_sent_bytes_total',
     unit: 'bytes',
-    help: 'Bytes of IP packets that went out, headers included.',
+    help: 'Bytes of IP packets sent, headers included.',
     mib: ['IpExt', 'OutOctets'],
     mib6: ['Ip6', 'OutOctets'],
     detail: 'full',
@@ -213,7 +213,7 @@ const metrics = defineMetrics({
   receivedMulticast: {
     ...counter,
     name: 'netsonde_ip_received_multicast_packets_total',
-    help: 'IP packets to a multicast address that came in.',
+    help: 'IP packets received for a multicast address.',
     mib: ['IpExt', 'InMcastPkts'],
     mib6: ['Ip6', 'InMcastPkts'],
     detail: 'full',
@@ -221,7 +221,7 @@ const metrics = defineMetrics({
   sentMulticast: {
     ...counter,
     name: 'netsonde_ip_sent_multicast_packets_total',
-    help: 'IP packets to a multicast address that went out.',
+    help: 'IP packets sent to a multicast address.',
     mib: ['IpExt', 'OutMcastPkts'],
     mib6: ['Ip6', 'OutMcastPkts'],
     detail: 'full',
@@ -229,14 +229,14 @@ const metrics = defineMetrics({
   receivedBroadcast: {
     ...counter,
     name: 'netsonde_ip_received_broadcast_packets_total',
-    help: 'IPv4 packets to a broadcast address that came in.',
+    help: 'IPv4 packets received for a broadcast address.',
     mib: ['IpExt', 'InBcastPkts'],
     detail: 'full',
   },
   sentBroadcast: {
     ...counter,
     name: 'netsonde_ip_sent_broadcast_packets_total',
-    help: 'IPv4 packets to a broadcast address that went out.',
+    help: 'IPv4 packets sent to a broadcast address.',
     mib: ['IpExt', 'OutBcastPkts'],
     detail: 'full',
   },
@@ -244,7 +244,7 @@ const metrics = defineMetrics({
     type: 'counter',
     scope: 'pod',
     name: 'netsonde_ip_received_ecn_packets_total',
-    help: 'IP packets that came in, by what their ECN field says; `ce` is a mark of congestion on the way.',
+    help: 'IP packets received, by ECN field; `ce` marks congestion on the path.',
     source: 'net/netstat IpExt.InNoECTPkts, InECT0Pkts, InECT1Pkts, InCEPkts; net/snmp6 Ip6In…',
     detail: 'full',
     labels: {
@@ -257,7 +257,7 @@ const metrics = defineMetrics({
     scope: 'pod',
     labels: {},
     name: 'netsonde_ip_forwarding_enabled',
-    help: '1 where IPv4 packets for others are forwarded, 0 where they are dropped (net.ipv4.ip_forward).',
+    help: '1 where IPv4 packets for other hosts are forwarded, 0 where they are dropped (net.ipv4.ip_forward).',
     mib: ['Ip', 'Forwarding'],
     detail: 'full',
   },
@@ -266,7 +266,7 @@ const metrics = defineMetrics({
     scope: 'pod',
     labels: {},
     name: 'netsonde_ip_default_ttl',
-    help: 'TTL of IPv4 packets that are sent, unless a socket asks for another (net.ipv4.ip_default_ttl).',
+    help: 'TTL of IPv4 packets sent, unless a socket sets another (net.ipv4.ip_default_ttl).',
     mib: ['Ip', 'DefaultTTL'],
     detail: 'full',
   },
@@ -274,7 +274,7 @@ const metrics = defineMetrics({
 
 const CODEPOINTS = { not_ect: 'InNoECTPkts', ect0: 'InECT0Pkts', ect1: 'InECT1Pkts', ce: 'InCEPkts' } as const;
 
-/** The kernel writes 1 for on and 2 for off, as SNMP has it. */
+/** Converts a switch: the kernel writes 1 for on and 2 for off, as SNMP has it. */
 const isOn = (value: Counter) => (value === 1 ? 1 : 0);
 
 const FIELDS: readonly MibField[] = [
@@ -293,10 +293,10 @@ export const ip = defineProbe({
   summary:
     'IP of each Pod: packets, discards, missing routes, fragments, ECN marks. Always worth having; look here for MTU and routing problems.',
   guide: {
-    question: 'Does the IP layer of a Pod lose packets: no route, too large, fragments that do not come?',
-    when: 'Look here when large packets do not arrive, or a destination has no route. Most of it needs `detail: full`.',
+    question: 'Does the IP layer of a Pod lose packets: no route, too large, missing fragments?',
+    when: 'Look here when large packets do not arrive, or a destination has no route. Most counters need `detail: full`.',
     query: 'sum by (namespace, pod) (rate(netsonde_ip_fragmentation_failures_total[5m])) > 0',
-    limits: ['IP counts what passes its layer: what netfilter drops is in `packetloss`.'],
+    limits: ['Only discards of the IP layer are counted: `packetloss` counts packets that netfilter drops.'],
   },
   metrics,
   events: {},
@@ -304,7 +304,7 @@ export const ip = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/snmp, netstat and snmp6.',
+      'Any. With BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise /proc/<pid>/net/snmp, netstat and snmp6.',
   },
   open: (scope, sources) => runMibFields(scope, sources, FIELDS),
 });

@@ -26,14 +26,14 @@ const metrics = defineMetrics({
   receivedPackets: {
     ...counter,
     name: 'netsonde_ipvs_received_packets_total',
-    help: 'Packets from clients that IPVS took for its virtual services.',
+    help: 'Packets from clients that IPVS accepted for its virtual services.',
     source: 'net/ip_vs_stats Incoming Packets',
     detail: 'full',
   },
   sentPackets: {
     ...counter,
     name: 'netsonde_ipvs_sent_packets_total',
-    help: 'Packets from real servers that IPVS passed back; none where they answer their clients directly.',
+    help: 'Packets from real servers that IPVS passed back; none where servers answer their clients directly.',
     source: 'net/ip_vs_stats Outgoing Packets',
     detail: 'full',
   },
@@ -41,7 +41,7 @@ const metrics = defineMetrics({
     ...counter,
     name: 'netsonde_ipvs_received_bytes_total',
     unit: 'bytes',
-    help: 'Bytes from clients that IPVS took for its virtual services, IP headers included.',
+    help: 'Bytes from clients that IPVS accepted for its virtual services, IP headers included.',
     source: 'net/ip_vs_stats Incoming Bytes',
     detail: 'full',
   },
@@ -70,13 +70,14 @@ export const ipvs = defineProbe({
   kind: 'procfs',
   cost: 'low',
   enabledByDefault: false,
-  summary: 'What IPVS balances: connections, packets, bytes. Worth having on nodes where kube-proxy runs in IPVS mode.',
+  summary:
+    'Load that IPVS balances: connections, packets, bytes. Worth having on nodes where kube-proxy runs in IPVS mode.',
   guide: {
     question: 'How many connections, packets and bytes does IPVS balance?',
     when: 'Switch it on for nodes where kube-proxy runs in IPVS mode.',
     query: 'sum by (node) (rate(netsonde_ipvs_connections_total[5m]))',
     limits: [
-      'Totals of a namespace: neither by service nor by server.',
+      'Totals are per namespace, neither by service nor by server.',
       'The kernel adds them up every two seconds, and only while `net.ipv4.vs.run_estimation` is on.',
       'A module that is loaded later is found within ten seconds.',
     ],

@@ -10,8 +10,8 @@ import { inOrderOf, openNetnsLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple, processConstants } from '#probe/scene.ts';
 
-// Namespaced: yes. The IP layer of a namespace takes a packet from one of its devices, or from one of its sockets. What it
-// only passes on, it neither receives nor sends: that is not counted.
+// Namespaced: yes. The IP layer of a namespace takes a packet from one of its devices, or from one of its sockets. Packets that it only
+// forwards are neither received nor sent, and are not counted.
 
 const latency = { ...LATENCY, scope: 'pod', detail: 'core' } as const;
 
@@ -19,11 +19,11 @@ const metrics = defineMetrics({
   receive: {
     ...latency,
     name: 'netsonde_kernel_receive_delay_seconds',
-    help: 'Time that packets to this namespace spent in a stage of the IP layer, netfilter included; packets that are passed on left out.',
+    help: 'Time that packets to this namespace spent in a stage of the IP layer, netfilter included; forwarded packets left out.',
     source: 'ip_rcv_core, ip_local_deliver, ip_protocol_deliver_rcu and those of IPv6, map kernel_histograms',
     labels: {
       stage: {
-        help: 'prerouting: from a good header, through netfilter and routing, to ip_local_deliver; input: from there, through reassembly and netfilter, to ip_protocol_deliver_rcu; transport: what TCP, UDP or another protocol does until the packet is with its socket. delivery: in place of these where no function can be hooked, from device to socket.',
+        help: 'prerouting: from the checked header, through netfilter and routing, to ip_local_deliver; input: from there, through reassembly and netfilter, to ip_protocol_deliver_rcu; transport: from there, through TCP, UDP or another protocol, to the socket. delivery: from device to socket, in place of these where no function can be hooked.',
         values: ['prerouting', 'input', 'transport', 'delivery'],
       },
     },
@@ -35,7 +35,7 @@ const metrics = defineMetrics({
     source: '__ip_local_out, ip_output, ip_finish_output2 and those of IPv6, net:net_dev_queue, map kernel_histograms',
     labels: {
       stage: {
-        help: "output: from __ip_local_out (TCP over IPv6: ip6_xmit), through netfilter, to ip_output; postrouting: from there, through netfilter, to ip_finish_output2; neighbour: from there, with the search for the neighbour's address and tc at egress, to the queue of the device. device: in place of these where no function can be hooked, from that queue until the driver has accepted the packet.",
+        help: "output: from __ip_local_out (TCP over IPv6: ip6_xmit), through netfilter, to ip_output; postrouting: from there, through netfilter, to ip_finish_output2; neighbour: from there, with the search for the neighbour's address and tc at egress, to the queue of the device. device: from that queue until the driver has accepted the packet, in place of these where no function can be hooked.",
         values: ['output', 'postrouting', 'neighbour', 'device'],
       },
     },
@@ -54,17 +54,17 @@ const KINDS = inOrderOf(kernelHistograms, {
 });
 
 const whole = {
-  delaySeconds: { type: 'number', help: 'How long all stages took together.' },
+  delaySeconds: { type: 'number', help: 'Time that all stages took together.' },
   length: { type: 'number', help: 'Bytes of the packet.' },
 } as const;
 
 function stageField(stage: string) {
-  return { type: 'number', help: `How long the stage ${stage} took.`, optional: true } as const;
+  return { type: 'number', help: `Time that the stage ${stage} took.`, optional: true } as const;
 }
 
 const events = defineEvents({
   kernel_receive_slow: {
-    help: 'A packet took longer than the threshold through the IP layer to its socket.',
+    help: 'A packet took longer than the threshold to pass the IP layer to its socket.',
     severity: 'warning',
     equalBy: [],
     fields: {
@@ -91,9 +91,9 @@ const events = defineEvents({
 
 const DROPPED = hook('tp_btf/kfree_skb', 1, 'packet_dropped');
 const QUEUED = hook('tp_btf/net_dev_queue', 1, 'packet_queued');
-const NO_FUNCTIONS = 'no function of the IP layer can be hooked, so there is one stage, by tracepoints';
+const NO_FUNCTIONS = 'no function of the IP layer can be hooked, so that tracepoints measure a single stage';
 
-/** Name, arguments that are read, program. */
+/** Name of the function, number of arguments that are read, name of the program. */
 type FunctionHook<P extends string> = readonly [name: string, args: number, program: P];
 
 function fentry<P extends string>([name, args, program]: FunctionHook<P>): Hook<`${P}_entry`> {
@@ -122,7 +122,7 @@ const SEND = [
 
 const SEND_TCP_V6 = ['ip6_xmit', 2, 'sent_tcp_v6'] as const;
 
-/** In each choice the end of a way is to be seen before any begin is. */
+/** In each choice the end of a way must be hooked before its beginning. */
 const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
@@ -155,7 +155,7 @@ const hooks: HookTable<Layout['program']> = {
             hook('tp_btf/sk_data_ready', 1, 'socket_ready'),
             hook('tp_btf/netif_receive_skb', 1, 'device_received'),
           ],
-          lacks: `${NO_FUNCTIONS}, from device to socket; not seen are packets that bring a socket nothing to read, that come while a process has their socket locked, and all but one of those that are received in a batch`,
+          lacks: `${NO_FUNCTIONS}, from device to socket; packets are missed that bring a socket nothing to read, or that arrive while a process has their socket locked, and all but one of the packets received in a batch`,
         },
       ],
     },
@@ -163,7 +163,7 @@ const hooks: HookTable<Layout['program']> = {
       what: 'packets sent',
       choices: [
         { hooks: [DROPPED, QUEUED, ...SEND.map(fentry), fentry(SEND_TCP_V6)] },
-        // Of a function with more than six arguments fentry can make nothing before 6.6 on x86.
+        // Before 6.6, fentry cannot attach to a function with more than six arguments on x86.
         { hooks: [DROPPED, QUEUED, ...SEND.map(fentry), kprobe(SEND_TCP_V6)] },
         { hooks: [DROPPED, QUEUED, ...SEND.map(kprobe), kprobe(SEND_TCP_V6)] },
         {
@@ -172,7 +172,7 @@ const hooks: HookTable<Layout['program']> = {
             hook('tp_btf/net_dev_xmit', 4, 'device_sent'),
             hook('tp_btf/net_dev_queue', 1, 'device_queued'),
           ],
-          lacks: `${NO_FUNCTIONS}, from the queue of the device to its driver; routing, netfilter and neighbours are not seen`,
+          lacks: `${NO_FUNCTIONS}, from the queue of the device to its driver; routing, netfilter and neighbours are not measured`,
         },
       ],
     },
@@ -181,7 +181,7 @@ const hooks: HookTable<Layout['program']> = {
 
 type EventType = keyof typeof events & string;
 
-/** Of each way the type of its event, and its stages. */
+/** Event type and stages of each way. */
 const WAYS: Readonly<Record<keyof typeof packetWay, { readonly type: EventType; readonly stages: readonly string[] }>> =
   {
     receive: { type: 'kernel_receive_slow', stages: ['prerouting', 'input', 'transport'] },
@@ -230,21 +230,21 @@ export const kernellatency = defineProbe({
   cost: 'high',
   enabledByDefault: false,
   summary:
-    'How long packets are in the stages of the IP layer, with netfilter and routing, per Pod. For packets that are late between device and socket: long chains of rules, queues to user space, neighbours that do not answer.',
+    'Time that packets spend in the stages of the IP layer, with netfilter and routing, per Pod. For packets that are late between device and socket: long chains of rules, queues to user space, neighbours that do not answer.',
   guide: {
     question: 'In which stage of the IP layer are packets late: netfilter, routing, neighbours, transport?',
-    when: 'Switch it on when packets are late between device and socket, and `softirq` shows no wait. It costs more for each packet than any other probe: aim it, and give it a time and a budget.',
+    when: 'Switch it on when packets are late between device and socket, and `softirq` shows no wait. It costs more for each packet than any other probe: restrict it to some Pods, and give it a duration and a budget.',
     query:
       'histogram_quantile(0.99, sum by (le, namespace, pod, stage) (rate(netsonde_kernel_receive_delay_seconds_bucket[5m]))) > 0.01',
     limits: [
       'Packets that are only forwarded are neither received nor sent, and not measured.',
-      'Where no function can be hooked there is one stage in each direction, and what it leaves out is in its reason.',
+      'Where no function can be hooked, each direction has a single stage, and the reason of the probe says what it leaves out.',
     ],
   },
   metrics,
   events,
   options: {
-    threshold: duration('10ms').describe('An event for each packet that takes longer, all its stages together.'),
+    threshold: duration('10ms').describe('Shortest time of a packet that gets an event, all its stages together.'),
     buckets: bucketsOption('1us', '1s'),
   },
   hooks,

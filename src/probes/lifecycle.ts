@@ -11,36 +11,36 @@ import { defineRetained, type Retained } from '#probe/retained.ts';
 import type { MibIndex } from '#sources/mib/tables.ts';
 import type { Sources } from '#sources/sources.ts';
 
-// Births and deaths are told by the agent's own programs (pods/lifecycle.ts), whether this probe runs or not.
-// Namespaced: yes. What is told of a namespace is told with its cookie; the counters are its own.
+// The agent's own programs (pods/lifecycle.ts) report births and deaths, whether this probe runs or not.
+// Namespaced: yes. Reports of a namespace carry its cookie; the counters are its own.
 
 const metrics = defineMetrics({
   departures: {
     type: 'counter',
     scope: 'node',
     name: 'netsonde_departures_total',
-    help: 'Pods, containers and named network namespaces that are gone, by whether the kernel has told their last counters.',
+    help: 'Pods, containers and named network namespaces that are gone, by whether the kernel reported their last counters.',
     source: 'workqueue:workqueue_execute_start of cleanup_net; the list of namespaces',
     detail: 'core',
     labels: {
       counters: {
-        help: 'exact: as they were at the end; collected: those of the last scrape before.',
+        help: 'exact: counters as of the end; collected: counters of the last scrape before the end.',
         values: ['exact', 'collected'],
       },
     },
   },
 });
 
-/** A namespace that is left may live on by its last sockets, and is then waited for so long with the event. */
+/** Longest wait of an event for the end of its namespace, which its last sockets may keep alive. */
 const WAIT_MS = 30_000;
-/** Departures that wait; one more goes without counters. */
+/** Most departures that wait; further ones are published without counters. */
 const WAITING_MAX = 1_024;
 
 const NANOSECONDS_PER_MS = 1_000_000n;
 
 type Departed = ProbeScope<typeof DEPARTURE_EVENTS>;
 
-/** Departures, by what is known of the last counters. */
+/** Departures by how the last counters are known. */
 interface Counts {
   readonly exact: number;
   readonly collected: number;
@@ -50,17 +50,17 @@ const DEPARTURES = defineRetained<Counts>(() => ({ exact: 0, collected: 0 }));
 
 interface Waiting {
   readonly departure: NetnsDeparture;
-  /** As far as it is known without the kernel. */
+  /** Departure as far as it is known without the kernel. */
   readonly end: End;
   readonly sinceMs: number;
 }
 
-/** Joins what discovery knows of those who are gone with what the kernel has told of their ends. */
+/** Joins departures that discovery reports with the ends that the kernel reports. */
 class Departures {
   readonly #scope: Departed;
   readonly #sources: Sources;
   readonly #publishes: boolean;
-  /** Whether the kernel tells of ends at all. */
+  /** Whether the kernel reports ends at all. */
   readonly #index: MibIndex | undefined;
   readonly #waiting = new Map<NetnsId, Waiting>();
   readonly #counts: Retained<Counts>;
@@ -77,7 +77,7 @@ class Departures {
     return this.#counts.value;
   }
 
-  /** Somebody is gone, or has left; the kernel's word follows. */
+  /** Takes a departure; the kernel's report follows. */
   departed(departure: NetnsDeparture): void {
     const end = { timeNs: BigInt(Date.now()) * NANOSECONDS_PER_MS, bootSeconds: uptime(), totals: undefined };
     if (this.#index === undefined || this.#waiting.size >= WAITING_MAX) this.#publish(departure, end);
@@ -92,7 +92,7 @@ class Departures {
     this.#publish(waiting.departure, { timeNs, bootSeconds, totals: totalsOf(this.#index, row) });
   }
 
-  /** Those of whose ends the kernel says nothing go without. */
+  /** Publishes departures without last counters where the kernel reports no end in time; drops those whose namespace is back. */
   expire(nowMs: number): void {
     const alive = new Set(this.#sources.netns.snapshot().map(({ id }) => id));
     for (const [id, { departure, end, sinceMs }] of this.#waiting) {
@@ -121,22 +121,22 @@ export const lifecycle = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'What becomes of Pods that end: their last counters are shown for a while, with an event for each, also for those that live for milliseconds.',
+    'End of Pods: their last counters are shown for a while, with an event for each, also for Pods that live for milliseconds.',
   guide: {
-    question: 'Which Pods came and went between two scrapes, and what had they counted to the end?',
-    when: 'Look here when Jobs or crashing Pods are gone before anybody has seen their numbers.',
+    question: 'Which Pods came and went between two scrapes, and what were their last counters?',
+    when: 'Look here when Jobs or crashing Pods are gone before their numbers were scraped.',
     query: 'sum by (node, counters) (increase(netsonde_departures_total[1h]))',
     limits: [
-      'A process that is forked and never executes anything is found by the next look.',
-      'Off, no dead Pod is shown and none has an event. Pods that live for milliseconds are named all the same.',
-      'See [whose a number is](identity.md) for what the last values of a dead Pod are.',
+      'A process that is forked and never executes a program is found by the next scan.',
+      'While the probe is off, no dead Pod is shown and none has an event. Pods that live for milliseconds are still named.',
+      'See [whose a number is](identity.md) for the meaning of the last values of a dead Pod.',
     ],
   },
   metrics,
   events: DEPARTURE_EVENTS,
   options: {
     retire: duration('2m').describe(
-      'So long the last values of a Pod, a container or a named network namespace are shown after its end. Two scrapers should both see them.',
+      'Time for which the last values of a Pod, a container or a named network namespace are shown after its end. Choose it so that each of two scrapers sees them.',
     ),
     share: z
       .number()
@@ -144,13 +144,13 @@ export const lifecycle = defineProbe({
       .max(1)
       .default(0.25)
       .describe(
-        'Share of all that are on the page that the dead take at most, but 16 of them always: first those that lost something, then those with other trouble, then the youngest.',
+        'Largest share of all owners on the page that may be dead, though 16 dead ones are always shown: first those that lost something, then those with other problems, then the youngest.',
       ),
   },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'BTF and bpf_loop (5.19), for the programs of discovery; without them it runs, and sees what a look at the machine sees.',
+      'BTF and bpf_loop (5.19), for the programs of discovery; without them it runs, and sees what a scan of the machine finds.',
   },
   open: async (scope, sources, settings) => {
     const { life } = scope;

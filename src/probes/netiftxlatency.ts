@@ -9,8 +9,8 @@ import { inOrderOf, openNetnsLatencies } from '#probe/latency.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple } from '#probe/scene.ts';
 
-// Namespaced: yes. A packet is in the namespace of the device that sends it; one that a Pod sends to another node passes a
-// device of the Pod's and later one of the node's, and counts in both.
+// Namespaced: yes. A packet is in the namespace of the device that sends it; a packet that a Pod sends to another node passes a device of
+// the Pod and later one of the node, and counts in both.
 
 const latency = { ...LATENCY, scope: 'pod', detail: 'core', labels: {} } as const;
 
@@ -34,7 +34,7 @@ const KINDS = inOrderOf(transmitHistograms, { qdisc: { metric: 'qdisc' }, driver
 const fields = {
   device: { type: 'string', help: 'Device that sent the packet.' },
   qdisc: { type: 'string', help: 'Queueing discipline at the root of the device.' },
-  delaySeconds: { type: 'number', help: 'How long it took.' },
+  delaySeconds: { type: 'number', help: 'Time that the packet waited, or that the driver took.' },
   length: { type: 'number', help: 'Bytes of the packet.' },
 } as const;
 
@@ -57,7 +57,7 @@ const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
     {
-      what: 'packets in queues and with drivers',
+      what: 'packets in queues and drivers',
       choices: [
         {
           hooks: [
@@ -102,7 +102,7 @@ export const netiftxlatency = defineProbe({
   cost: 'medium',
   enabledByDefault: false,
   summary:
-    'How long packets wait in the queues of their devices, and for the drivers, per Pod. For traffic that is shaped, or late for no visible reason.',
+    'Time that packets wait in the queues of their devices, and for the drivers, per Pod. For traffic that is shaped, or late for no visible reason.',
   guide: {
     question: 'How long do packets wait in the queue of a device, and for its driver?',
     when: 'Switch it on where traffic is shaped, or where it is late on its way out and nothing is dropped.',
@@ -110,14 +110,14 @@ export const netiftxlatency = defineProbe({
       'histogram_quantile(0.99, sum by (le, node, namespace, pod) (rate(netsonde_qdisc_delay_seconds_bucket[5m]))) > 0.1',
     limits: [
       'The loopback device is left out.',
-      "A packet that a Pod sends to another node passes two devices, and is measured at both: as the Pod's and as the node's.",
+      'A packet that a Pod sends to another node passes two devices, and is measured at both: once for the Pod and once for the node.',
     ],
   },
   metrics,
   events,
   options: {
     threshold: duration('100ms').describe(
-      'An event for each packet that waits longer in the queue, or for the driver.',
+      'Shortest wait of a packet in the queue, or for the driver, that gets an event.',
     ),
     buckets: bucketsOption('1us', '1s'),
   },

@@ -39,7 +39,7 @@ const metrics = defineMetrics({
   drops: {
     ...counter,
     name: 'netsonde_qdisc_drops_total',
-    help: 'Packets that the qdisc dropped, most often because its queue was full.',
+    help: 'Packets that the qdisc dropped, usually because its queue was full.',
     source: 'RTM_GETQDISC TCA_STATS_QUEUE.drops',
     detail: 'core',
   },
@@ -53,7 +53,7 @@ const metrics = defineMetrics({
   requeues: {
     ...counter,
     name: 'netsonde_qdisc_requeues_total',
-    help: 'Packets put back because the device could not take them.',
+    help: 'Packets put back because the device could not accept them.',
     source: 'RTM_GETQDISC TCA_STATS_QUEUE.requeues',
     detail: 'full',
   },
@@ -88,7 +88,7 @@ function emitRow(emit: QdiscEmit, entry: NetnsEntry, device: string, row: QdiscR
   put('backlog', row.backlogBytes);
 }
 
-/** The namespaces that have a queue at all; undefined where that is not known, so that all are asked. */
+/** Returns the namespaces that have a queue; undefined where that is unknown, so that all are asked. */
 type Queues = PassSource<ReadonlySet<NetnsId> | undefined>;
 
 async function collectAll(
@@ -98,7 +98,7 @@ async function collectAll(
   cycle: Cycle,
 ): Promise<void> {
   for (const entry of netns.snapshot()) {
-    // A Pod's veth has none, most often.
+    // The veth of a Pod usually has none.
     if (queued?.has(entry.id) === false) continue;
     const rows = route.qdiscs(entry, cycle);
     if (rows.length > 0) {
@@ -124,8 +124,8 @@ export const qdisc = defineProbe({
     when: 'Look here where bandwidth is limited or shaped by tc.',
     query: 'sum by (node, namespace, pod, device, kind) (rate(netsonde_qdisc_drops_total[5m])) > 0',
     limits: [
-      'Devices without a queue (`noqueue`, as most of Pods are) have nothing to show.',
-      'How long packets wait is shown by `netiftxlatency`.',
+      'Devices without a queue (`noqueue`, as on most devices of Pods) have nothing to show.',
+      '`netiftxlatency` shows how long packets wait.',
     ],
   },
   metrics,
@@ -134,7 +134,7 @@ export const qdisc = defineProbe({
   requires: {
     capabilities: ['CAP_SYS_ADMIN'],
     kernel:
-      'Any: RTM_GETQDISC. With BTF and since 5.17 only the namespaces that have a queue are entered; else each of them.',
+      'Any: RTM_GETQDISC. With BTF and since 5.17, only the namespaces that have a queue are entered; otherwise each of them.',
   },
   open: async (scope, sources) => {
     const node = sources.netns.node;

@@ -64,7 +64,7 @@ const metrics = defineMetrics({
     ...byFamily,
     name: 'netsonde_ip_fragment_bytes',
     unit: 'bytes',
-    help: 'Memory that waiting fragments take.',
+    help: 'Memory that waiting fragments use.',
     source: 'net/sockstat FRAG.memory, net/sockstat6 FRAG6.memory',
     detail: 'full',
   },
@@ -84,14 +84,14 @@ const metrics = defineMetrics({
     ...ofNode,
     name: 'netsonde_node_tcp_memory_bytes',
     unit: 'bytes',
-    help: 'Memory that the buffers of all TCP sockets of the machine take.',
+    help: 'Memory that the buffers of all TCP sockets of the machine use.',
     source: 'net/sockstat TCP.mem, pages',
   },
   udpMemory: {
     ...ofNode,
     name: 'netsonde_node_udp_memory_bytes',
     unit: 'bytes',
-    help: 'Memory that the buffers of all UDP sockets of the machine take.',
+    help: 'Memory that the buffers of all UDP sockets of the machine use.',
     source: 'net/sockstat UDP.mem, pages',
   },
 });
@@ -143,15 +143,14 @@ export const sock = defineProbe({
   kind: 'procfs',
   cost: 'low',
   enabledByDefault: true,
-  summary:
-    'Sockets of each Pod, and the memory that all sockets of the machine take. Always worth having; shows leaks.',
+  summary: 'Sockets of each Pod, and the memory that all sockets of the machine use. Always worth having; shows leaks.',
   guide: {
-    question: 'How many sockets does a Pod hold, and how much memory do all sockets of the node take?',
-    when: 'Look here when the number of sockets of a Pod only grows, or TCP of a whole node is short of memory.',
+    question: 'How many sockets does a Pod hold, and how much memory do all sockets of the node use?',
+    when: 'Look here when the number of sockets of a Pod only grows, or when TCP of a whole node is short of memory.',
     query: 'topk(10, netsonde_sockets_used)',
     limits: [
       "Memory, orphans and allocated TCP sockets are the machine's: the kernel does not count them by namespace.",
-      'All kinds of sockets are in `netsonde_sockets_used`, also those of netlink and Unix; by protocol they come with `detail: full`.',
+      '`netsonde_sockets_used` counts all kinds of sockets, also netlink and Unix sockets; numbers by protocol need `detail: full`.',
     ],
   },
   metrics,
@@ -160,7 +159,7 @@ export const sock = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'Any. With BTF and since 6.1 one pass in the kernel counts for all namespaces; else /proc/<pid>/net/sockstat and sockstat6.',
+      'Any. With BTF and since 6.1, one walk in the kernel counts for all namespaces; otherwise /proc/<pid>/net/sockstat and sockstat6.',
   },
   open: async (scope, sources) => {
     const page = pageBytes(scope.paths.proc);

@@ -17,13 +17,13 @@ const metrics = defineMetrics({
   read: {
     ...latency,
     name: 'netsonde_socket_read_delay_seconds',
-    help: 'Time from when data arrived at a TCP or UDP socket with nothing unread until a process read it; splice and kTLS left out.',
+    help: 'Time from the arrival of data at a TCP or UDP socket with nothing unread until a process read it; splice and kTLS left out.',
     source: 'sock:sk_data_ready, sock:sock_recv_length, map socket_histograms',
   },
   write: {
     ...latency,
     name: 'netsonde_socket_write_delay_seconds',
-    help: 'Time from when a process wrote to a TCP socket with nothing unsent until a packet of it went to the device.',
+    help: 'Time from the write of a process to a TCP socket with nothing unsent until a packet with its data went to the device.',
     source: 'tcp:tcp_sendmsg_locked, net:net_dev_queue, map socket_histograms',
   },
 });
@@ -31,11 +31,11 @@ const metrics = defineMetrics({
 const KINDS = inOrderOf(socketHistograms, { read: { metric: 'read' }, write: { metric: 'write' } });
 
 const fields = {
-  delaySeconds: { type: 'number', help: 'How long the data waited.' },
+  delaySeconds: { type: 'number', help: 'Time that the data waited.' },
   process: { type: 'string', help: 'Name of the thread that read or wrote.' },
-  pid: { type: 'number', help: 'Its process, as the node numbers it.' },
-  queueBytes: { type: 'number', help: 'Bytes in the queue just before; of TCP.', optional: true },
-  queueDatagrams: { type: 'number', help: 'Datagrams in the queue just before; of UDP.', optional: true },
+  pid: { type: 'number', help: 'Process id of that thread, as the node numbers it.' },
+  queueBytes: { type: 'number', help: 'Bytes in the queue just before; TCP only.', optional: true },
+  queueDatagrams: { type: 'number', help: 'Datagrams in the queue just before; UDP only.', optional: true },
 } as const;
 
 const events = defineEvents({
@@ -46,7 +46,7 @@ const events = defineEvents({
     fields,
   },
   socket_write_slow: {
-    help: 'What a process had written to a socket was sent later than the threshold.',
+    help: 'Data that a process wrote to a socket was sent later than the threshold.',
     severity: 'warning',
     equalBy: ['process'],
     fields,
@@ -66,9 +66,9 @@ const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
     {
-      what: 'what is read',
+      what: 'reads',
       why: STORAGE,
-      // A read is to be seen before any arrival is.
+      // Reads must be hooked before arrivals are.
       choices: [
         { hooks: [hook('tp_btf/sock_recv_length', 3, 'data_read'), hook('tp_btf/sk_data_ready', 1, 'data_arrived')] },
         {
@@ -81,12 +81,12 @@ const hooks: HookTable<Layout['program']> = {
       ],
     },
     {
-      what: 'what is written',
+      what: 'writes',
       optional: true,
       why: STORAGE,
       choices: [
         { hooks: [hook('tp_btf/net_dev_queue', 1, 'data_sent'), hook('tp_btf/tcp_sendmsg_locked', 1, 'data_written')] },
-        // Where there is do_tcp_sendpages, what it writes does not come by tcp_sendmsg_locked.
+        // Where the kernel has do_tcp_sendpages, its writes do not pass tcp_sendmsg_locked.
         { hooks: [...WRITE_FUNCTIONS, hook('fentry/do_tcp_sendpages', 4, 'pages_written_entry')] },
         { hooks: WRITE_FUNCTIONS },
       ],
@@ -104,7 +104,7 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint): SlowEvent {
   const waiting = socketEvent.waiting(view, at);
   const took = formatDuration(delayNs);
   const isRead = socketEvent.kind(view, at) === socketKind.read;
-  // A socket of UDP that is not connected knows no other side.
+  // An unconnected UDP socket knows no peer.
   const isConnected = src !== undefined && !src.endsWith(':0');
   return {
     timeNs,
@@ -119,8 +119,8 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint): SlowEvent {
       ...(protocol === 'tcp' ? { queueBytes: waiting } : { queueDatagrams: waiting }),
     },
     message: isRead
-      ? `${process} (pid ${pid}) read what came${isConnected ? ` from ${src}` : ''} to ${dst} by ${protocol} only after ${took}.`
-      : `What ${process} (pid ${pid}) wrote from ${src} to ${dst} by ${protocol} was sent only after ${took}.`,
+      ? `${process} (pid ${pid}) read data${isConnected ? ` from ${src}` : ''} to ${dst} by ${protocol} only after ${took}.`
+      : `Data that ${process} (pid ${pid}) wrote from ${src} to ${dst} by ${protocol} was sent only after ${took}.`,
   };
 }
 
@@ -130,28 +130,28 @@ export const socketlatency = defineProbe({
   cost: 'medium',
   enabledByDefault: false,
   summary:
-    'How long received data waits for its process, and written data for being sent, per Pod. It tells a slow application from a slow network.',
+    'Time that received data waits to be read by its process, and written data waits to be sent, per Pod. Tells a slow application from a slow network.',
   guide: {
-    question: 'Is it the application that is slow: how long does data wait in its sockets?',
-    when: 'Switch it on when answers are late and no packet is lost, for the Pods that you look at.',
+    question: 'Is the application slow: how long does data wait in its sockets?',
+    when: 'Switch it on when answers are late and no packet is lost, for the Pods in question.',
     query:
       'histogram_quantile(0.99, sum by (le, namespace, pod) (rate(netsonde_socket_read_delay_seconds_bucket[5m]))) > 0.1',
     limits: [
-      'Reading: from data that arrives at an empty socket to the next read. What comes meanwhile is not measured on its own.',
-      'Writing: TCP only. Reads by `splice` and by TLS in the kernel are left out.',
+      'Reads are measured from the arrival of data at an empty socket to the next read. Data that arrives in between is not measured separately.',
+      'Writes are measured for TCP only. Reads by `splice` and by TLS in the kernel are left out.',
     ],
   },
   metrics,
   events,
   options: {
-    threshold: duration('100ms').describe('An event for each read or packet that comes later than this.'),
+    threshold: duration('100ms').describe('Shortest delay of a read or a packet that gets an event.'),
     buckets: bucketsOption('4us', '4s'),
   },
   hooks,
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'BTF and storage with sockets (5.11); the tracepoints sock:sk_data_ready (6.3) and tcp:tcp_sendmsg_locked (6.16), before them fentry.',
+      'BTF and storage with sockets (5.11); the tracepoints sock:sk_data_ready (6.3) and tcp:tcp_sendmsg_locked (6.16); before these, fentry.',
   },
   open: (scope, sources, settings) =>
     openNetnsLatencies<Layout, typeof metrics>(

@@ -9,7 +9,7 @@ import { type HookTable, hook } from '#probe/hooks.ts';
 import { openLatencies } from '#probe/latency.ts';
 import { defineMetrics, NODE } from '#probe/metric.ts';
 
-// Namespaced: no. A softirq serves a CPU, with packets of every namespace in one go.
+// Namespaced: no. A softirq serves a CPU, with packets of all namespaces at once.
 
 type Vector = keyof typeof softirqVector;
 
@@ -26,7 +26,7 @@ const metrics = defineMetrics({
   wait: {
     ...latency,
     name: 'netsonde_softirq_wait_seconds',
-    help: 'Time from when a softirq was raised until a CPU served it.',
+    help: 'Time from the raise of a softirq until a CPU served it.',
     source: 'irq:softirq_raise, irq:softirq_entry, map softirq_histograms',
   },
   run: {
@@ -42,20 +42,20 @@ const KINDS = namesOf(softirqKind).length;
 const fields = {
   cpu: { type: 'number', help: 'Number of the CPU.' },
   vector: { type: 'string', help: 'Kind of softirq.' },
-  delaySeconds: { type: 'number', help: 'How long it took.' },
+  delaySeconds: { type: 'number', help: 'Time that the softirq waited or ran.' },
   task: { type: 'string', help: 'Name of the task that the CPU was running.' },
-  pid: { type: 'number', help: 'Its process; 0 is the idle task.' },
+  pid: { type: 'number', help: 'Process id of that task; 0 is the idle task.' },
 } as const;
 
 const events = defineEvents({
   softirq_wait_slow: {
-    help: 'A softirq was raised and not served for longer than the threshold: packets lay in the queues of the CPU.',
+    help: 'A softirq was raised and not served for longer than the threshold: packets waited in the queues of the CPU.',
     severity: 'warning',
     equalBy: ['cpu', 'vector'],
     fields,
   },
   softirq_run_slow: {
-    help: 'A CPU was busy with one softirq for longer than the threshold: nothing else ran there.',
+    help: 'A CPU was busy with one softirq for longer than the threshold: nothing else ran on it.',
     severity: 'warning',
     equalBy: ['cpu', 'vector'],
     fields,
@@ -69,7 +69,7 @@ const hooks: HookTable<Layout['program']> = {
       what: 'softirqs',
       choices: [
         {
-          // The end of a run is to be seen before any begin is.
+          // The end of a run must be hooked before its beginning.
           hooks: [
             hook('tp_btf/softirq_exit', 1, 'softirq_exit'),
             hook('tp_btf/softirq_entry', 1, 'softirq_entry'),
@@ -111,15 +111,15 @@ export const softirq = defineProbe({
   cost: 'high',
   enabledByDefault: false,
   summary:
-    'How long softirqs, which receive and send the packets of all Pods, wait and run. For a node whose packets are late while its links are idle.',
+    'Time that softirqs, which receive and send the packets of all Pods, wait and run. For a node whose packets are late while its links are idle.',
   guide: {
-    question: 'Do packets wait because a CPU does something else?',
+    question: 'Do packets wait because a CPU is busy with something else?',
     when: 'Switch it on when `softnet` runs out of time, or packets are late on a node whose links are idle. The event names the task that was running.',
     query:
       'histogram_quantile(0.99, sum by (le, node, vector) (rate(netsonde_softirq_wait_seconds_bucket[5m]))) > 0.01',
     limits: [
-      "It is the node's: one softirq serves packets of all Pods.",
-      'It runs for every softirq of the chosen kinds, on every CPU: each further one of `vectors` costs as much again.',
+      'All values are of the node: one softirq serves packets of all Pods.',
+      'The probe runs for every softirq of the chosen kinds, on every CPU: each further kind in `vectors` costs as much again.',
     ],
   },
   metrics,
@@ -129,8 +129,8 @@ export const softirq = defineProbe({
       .array(z.enum(VECTORS))
       .min(1)
       .default(['net_rx', 'net_tx'])
-      .describe('Softirqs to measure; each costs as much again as it happens.'),
-    threshold: duration('10ms').describe('An event for each softirq that waits or runs longer.'),
+      .describe('Softirqs to measure; each further one adds a cost in proportion to its rate.'),
+    threshold: duration('10ms').describe('Shortest wait or run of a softirq that gets an event.'),
     buckets: bucketsOption('1us', '100ms'),
   },
   hooks,

@@ -3,8 +3,8 @@ import { defineMetrics, NODE } from '#probe/metric.ts';
 import { readText } from '#sources/procfs/read.ts';
 import { parseSoftnetStat } from '#sources/procfs/softnet_stat.ts';
 
-// Namespaced: no. net/softnet_stat shows the CPUs of the machine in every namespace (kernel: net/core/net-procfs.c), so all of
-// this is the node's.
+// Namespaced: no. net/softnet_stat shows the CPUs of the machine in every namespace (kernel: net/core/net-procfs.c), so all of its values
+// are the node's.
 
 const CPU = { help: 'Number of the CPU.', example: '0', max: 1024 } as const;
 
@@ -62,12 +62,12 @@ export const softnet = defineProbe({
   kind: 'procfs',
   cost: 'low',
   enabledByDefault: true,
-  summary: 'What each CPU of the node does with received packets. Always worth having; drops here hit every Pod.',
+  summary: 'Handling of received packets by each CPU of the node. Always worth having; drops here hit every Pod.',
   guide: {
     question: 'Do the CPUs of the node keep up with the packets that arrive?',
     when: 'Look here when all Pods of one node lose packets, or wait.',
     query: 'sum by (node, cpu) (rate(netsonde_softnet_dropped_packets_total[5m])) > 0',
-    limits: ["It is the node's, never a Pod's: a CPU works for all of them."],
+    limits: ['All values are of the node, never of a Pod: a CPU works for all Pods.'],
   },
   metrics,
   events: {},

@@ -10,14 +10,14 @@ const metrics = defineMetrics({
   activeOpens: {
     ...counter,
     name: 'netsonde_tcp_active_opens_total',
-    help: 'TCP connections that were opened from inside.',
+    help: 'TCP connections opened by this side.',
     mib: ['Tcp', 'ActiveOpens'],
     detail: 'core',
   },
   passiveOpens: {
     ...counter,
     name: 'netsonde_tcp_passive_opens_total',
-    help: 'TCP connections that were accepted from outside.',
+    help: 'TCP connections accepted from the other side.',
     mib: ['Tcp', 'PassiveOpens'],
     detail: 'core',
   },
@@ -31,7 +31,7 @@ const metrics = defineMetrics({
   establishedResets: {
     ...counter,
     name: 'netsonde_tcp_established_resets_total',
-    help: 'Established TCP connections that ended by a reset of either side.',
+    help: 'Established TCP connections that ended with a reset by either side.',
     mib: ['Tcp', 'EstabResets'],
     detail: 'core',
   },
@@ -54,14 +54,14 @@ const metrics = defineMetrics({
   sentSegments: {
     ...counter,
     name: 'netsonde_tcp_sent_segments_total',
-    help: 'TCP segments sent, without those that were retransmitted.',
+    help: 'TCP segments sent, retransmissions not counted.',
     mib: ['Tcp', 'OutSegs'],
     detail: 'core',
   },
   retransmittedSegments: {
     ...counter,
     name: 'netsonde_tcp_retransmitted_segments_total',
-    help: 'TCP segments sent again because no acknowledgement came.',
+    help: 'TCP segments retransmitted because no acknowledgement came.',
     mib: ['Tcp', 'RetransSegs'],
     detail: 'core',
   },
@@ -95,13 +95,13 @@ export const tcp = defineProbe({
   enabledByDefault: true,
   summary: 'TCP of each Pod: opens, failures, segments, retransmissions, resets. Always worth having.',
   guide: {
-    question: 'Do the TCP connections of a Pod come up, and does what it sends arrive?',
+    question: 'Are the TCP connections of a Pod established, and does the data that it sends arrive?',
     when: 'Look here first when a client reports errors or timeouts.',
     query:
       'sum by (namespace, pod) (rate(netsonde_tcp_retransmitted_segments_total[5m])) / sum by (namespace, pod) (rate(netsonde_tcp_sent_segments_total[5m])) > 0.01',
     limits: [
-      'IPv4 and IPv6 are one number: the kernel counts both together.',
-      'A connection that is still being tried is in no counter; it is an attempt that failed once it is given up.',
+      'IPv4 and IPv6 share one number: the kernel counts both together.',
+      'A connection attempt that is still in progress is in no counter; it counts as a failed attempt once it is given up.',
     ],
   },
   metrics,
@@ -109,7 +109,8 @@ export const tcp = defineProbe({
   options: {},
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
-    kernel: 'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/snmp.',
+    kernel:
+      'Any. With BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise /proc/<pid>/net/snmp.',
   },
   open: (scope, sources) => runMibFields(scope, sources, fieldsOf(metrics)),
 });

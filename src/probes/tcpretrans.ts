@@ -9,28 +9,28 @@ import { type HookTable, hook } from '#probe/hooks.ts';
 import { defineMetrics } from '#probe/metric.ts';
 import { decodeTuple, tcpStateName } from '#probe/scene.ts';
 
-// Namespaced: yes. A socket is in one namespace for all its life, and carries the cookie.
+// Namespaced: yes. A socket stays in one namespace all its life, and carries its cookie.
 
 type Kind = keyof typeof retransmitKind;
 
-/** What made the kernel do it. */
+/** Reasons for which the kernel retransmitted. */
 const CAUSES: Readonly<Record<Kind, string>> = {
-  rto: 'the acknowledgement did not come in time',
-  fast: 'later data was acknowledged, this was not',
-  tlp: 'it asks whether the last data was lost, or the acknowledgement is only late',
+  rto: 'the acknowledgement did not arrive in time',
+  fast: 'later data was acknowledged, this data was not',
+  tlp: 'a probe whether the last data was lost, or its acknowledgement is only late',
   syn: 'the server does not answer',
-  synack: 'the client does not confirm',
-  mtu: 'a link on the way takes only smaller packets, and said so',
+  synack: 'the client does not acknowledge',
+  mtu: 'a router on the path reported a smaller MTU',
   fastopen: 'the server did not take the data that came with the SYN',
 };
 
-/** How something is sent again where nothing was lost. */
+/** Kinds of retransmission where nothing was lost. */
 const NO_LOSS: ReadonlySet<Kind> = new Set(['tlp', 'mtu', 'fastopen']);
-/** This end has closed: where no data is sent again it is the FIN, and all data is there. */
+/** States in which this end has closed: a retransmission without data is the FIN, and all data has arrived. */
 const CLOSING: ReadonlySet<string> = new Set(['FIN_WAIT1', 'CLOSING', 'LAST_ACK']);
-const BARE_FIN = 'the other end has not yet confirmed that this one is done; all data is there';
-const FULL_QUEUE = 'the client has confirmed, but the accept queue of the server was full';
-const DEFERRED = 'the client has confirmed, and the server waits for its first data (TCP_DEFER_ACCEPT)';
+const BARE_FIN = 'the other end has not yet acknowledged the close of this one; all data has arrived';
+const FULL_QUEUE = 'the client has acknowledged, but the accept queue of the server was full';
+const DEFERRED = 'the client has acknowledged, and the server waits for its first data (TCP_DEFER_ACCEPT)';
 
 interface Retransmit {
   readonly kind: Kind;
@@ -47,7 +47,7 @@ interface Judgement {
   readonly cause: string;
 }
 
-/** Whether something was lost, as far as the sender knows, and what made it send again. */
+/** Decides whether something was lost, as far as the sender knows, and why it retransmitted. */
 export function judgeRetransmit({ kind, state, length, confirmed, deferred }: Retransmit): Judgement {
   if (kind === 'synack' && confirmed) return { isLoss: !deferred, cause: deferred ? DEFERRED : FULL_QUEUE };
   if (NO_LOSS.has(kind)) return { isLoss: false, cause: CAUSES[kind] };
@@ -55,12 +55,12 @@ export function judgeRetransmit({ kind, state, length, confirmed, deferred }: Re
   return { isLoss: true, cause: CAUSES[kind] };
 }
 
-/** What the receiver has said of those before: DSACK is for data that it had already. */
+/** Describes what the receiver said about earlier retransmissions: DSACK reports data that it had already. */
 function needlessText({ needless, retransmits }: Retransmit): string {
   if (needless === 0) return '';
   const text = ` The other end had ${needless} of them already (DSACK)`;
-  // The answer to this one cannot be there yet.
-  return needless >= retransmits - 1 ? `${text}: the way or the other end is slow, and loses nothing.` : `${text}.`;
+  // The answer to this retransmission cannot have arrived yet.
+  return needless >= retransmits - 1 ? `${text}: the path or the other end is slow, and nothing is lost.` : `${text}.`;
 }
 
 const metrics = defineMetrics({
@@ -68,12 +68,12 @@ const metrics = defineMetrics({
     type: 'counter',
     scope: 'pod',
     name: 'netsonde_tcp_retransmits_total',
-    help: 'Times that TCP sent something again, by what made it do so.',
+    help: 'TCP retransmissions, by kind.',
     source: 'tcp:tcp_retransmit_skb, tcp:tcp_retransmit_synack, map counts',
     detail: 'core',
     labels: {
       kind: {
-        help: 'rto: after a timeout, until what was lost is there; fast: after later data was acknowledged; tlp: tail loss probe, mostly for an acknowledgement that is late; syn, synack: while a connection is made; mtu: too large for the path, again in smaller segments; fastopen: not taken with the SYN.',
+        help: 'rto: after a timeout, until the lost data is acknowledged; fast: after later data was acknowledged; tlp: tail loss probe, mostly for a late acknowledgement; syn, synack: while a connection is established; mtu: too large for the path, sent again in smaller segments; fastopen: data that the server did not accept with the SYN.',
         values: namesOf(retransmitKind),
       },
     },
@@ -82,22 +82,22 @@ const metrics = defineMetrics({
 
 const events = defineEvents({
   tcp_retransmit: {
-    help: 'TCP sent something again, because no acknowledgement came.',
+    help: 'TCP retransmitted a segment because no acknowledgement came.',
     severity: 'warning',
     info: 'where nothing was lost: kinds `tlp`, `mtu` and `fastopen`, a FIN without data, and a SYN-ACK while the server waits for data (TCP_DEFER_ACCEPT)',
     equalBy: ['kind', 'state'],
-    // It is seen at the sender.
+    // Retransmissions are seen at the sender.
     client: ({ kind }) => (kind === 'syn' ? 'src' : kind === 'synack' ? 'dst' : undefined),
     fields: {
-      kind: { type: 'string', help: 'Why: rto, fast, tlp, syn, synack, mtu or fastopen.' },
+      kind: { type: 'string', help: 'Kind of retransmission: rto, fast, tlp, syn, synack, mtu or fastopen.' },
       state: { type: 'string', help: 'State of the connection; NEW_SYN_RECV while the server waits for the client.' },
       sequence: { type: 'number', help: 'Sequence number of the first byte.' },
-      retransmits: { type: 'number', help: 'Segments that the connection has sent again so far, these counted.' },
+      retransmits: { type: 'number', help: 'Segments that the connection has retransmitted so far, these included.' },
       needless: {
         type: 'number',
-        help: 'How often the other end has said that it had the data already (DSACK); as many as `retransmits`, or one less, mean that nothing was lost.',
+        help: 'Number of times that the other end reported that it had the data already (DSACK). A number equal to `retransmits`, or one less, means that nothing was lost.',
       },
-      bytes: { type: 'number', help: 'Bytes of data that are sent again now; 0: a SYN or a FIN.' },
+      bytes: { type: 'number', help: 'Bytes of data that are retransmitted now; 0 for a SYN or a FIN.' },
       srttSeconds: { type: 'number', help: 'Smoothed round-trip time of the connection.', optional: true },
       cwnd: { type: 'number', help: 'Congestion window in segments.', optional: true },
     },
@@ -110,15 +110,15 @@ const hooks: HookTable<Layout['program']> = {
   file: FILE,
   points: [
     {
-      what: 'segments that are sent again',
+      what: 'retransmitted segments',
       choices: [
-        // The error came between 6.12 and 6.18.
+        // The argument for the error was added between 6.12 and 6.18.
         { hooks: [hook('tp_btf/tcp_retransmit_skb', 3, 'tcp_retransmit_error')] },
         { hooks: [hook('tp_btf/tcp_retransmit_skb', 2, 'tcp_retransmit')] },
       ],
     },
     {
-      what: 'SYN-ACKs that are sent again',
+      what: 'retransmitted SYN-ACKs',
       optional: true,
       choices: [{ hooks: [hook('tp_btf/tcp_retransmit_synack', 2, 'tcp_retransmit_synack')] }],
     },
@@ -159,7 +159,7 @@ function decodeEvent(view: DataView, at: number, kind: Kind, timeNs: bigint): Re
       ...(cwnd === 0 ? {} : { cwnd }),
     },
     ...(isLoss ? {} : { severity: 'info' as const }),
-    message: `TCP sent again from ${tuple.src} to ${tuple.dst} in ${state} (${kind}, ${retransmits} so far): ${cause}.${needlessText(retransmit)}`,
+    message: `TCP retransmitted from ${tuple.src} to ${tuple.dst} in ${state} (${kind}, ${retransmits} so far): ${cause}.${needlessText(retransmit)}`,
   };
 }
 
@@ -169,15 +169,15 @@ export const tcpretrans = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'What TCP sends again, per Pod and by what made it do so, with an event for each: shows loss on the way and servers that do not answer.',
+    'TCP retransmissions per Pod and by kind, with an event for each: shows loss on the path and servers that do not answer.',
   guide: {
-    question: 'What does TCP of a Pod send again, what made it do so, and to whom?',
+    question: 'What does a Pod retransmit over TCP, why, and to which peer?',
     when: 'Look here when answers are late: each kind has its own cause, and the events name the peer.',
     query: 'sum by (namespace, pod, kind) (rate(netsonde_tcp_retransmits_total[5m])) > 0',
     limits: [
-      'It is seen at the sender: who receives has no sign of it.',
-      'A segment that is sent again was not always lost: it, or its acknowledgement, may only be late. The event says what the other end had twice (`needless`), `netsonde_tcp_dsacks_received_total` counts it.',
-      'What a tail loss probe repaired is known only when it is acknowledged: `netsonde_tcp_loss_probe_recoveries_total` counts it, and there is no event.',
+      'Retransmissions are seen at the sender; the receiver has no sign of them.',
+      'A retransmitted segment was not always lost: the segment or its acknowledgement may only be late. The event says how many segments the other end got twice (`needless`); `netsonde_tcp_dsacks_received_total` counts them.',
+      'A loss that a tail loss probe repaired is known only when the probe is acknowledged: `netsonde_tcp_loss_probe_recoveries_total` counts it, and there is no event.',
     ],
   },
   metrics,
@@ -187,7 +187,7 @@ export const tcpretrans = defineProbe({
       .boolean()
       .default(false)
       .describe(
-        'An event of severity info for each tail loss probe as well. Most are answered by an acknowledgement that was only late, as at the end of a connection.',
+        'Sends an event of severity info for each tail loss probe as well. Most probes are answered by an acknowledgement that was only late, as at the end of a connection.',
       ),
   },
   hooks,

@@ -31,7 +31,7 @@ const metrics = defineMetrics({
   noPort: {
     ...counter,
     name: 'netsonde_udp_no_port_total',
-    help: 'UDP datagrams received for a port that nobody listens on.',
+    help: 'UDP datagrams received for a port that no socket listens on.',
     mib: ['Udp', 'NoPorts'],
     mib6: ['Udp6', 'NoPorts'],
     detail: 'core',
@@ -39,7 +39,7 @@ const metrics = defineMetrics({
   receiveErrors: {
     ...counter,
     name: 'netsonde_udp_receive_errors_total',
-    help: 'UDP datagrams that could not be delivered for another reason than a missing socket.',
+    help: 'UDP datagrams that could not be delivered for any reason other than a missing socket.',
     mib: ['Udp', 'InErrors'],
     mib6: ['Udp6', 'InErrors'],
     detail: 'full',
@@ -122,8 +122,8 @@ export const udp = defineProbe({
     when: 'Look here when DNS, or another service over UDP, does not answer.',
     query: 'sum by (namespace, pod) (rate(netsonde_udp_receive_buffer_errors_total[5m])) > 0',
     limits: [
-      'What is lost before it reaches the socket is not counted here; `packetloss` sees what the kernel of this node drops on the way.',
-      'There is no UDP-Lite in newer kernels, and then no series of it.',
+      'Datagrams lost before they reach the socket are not counted here; `packetloss` counts those that the kernel of this node drops.',
+      'Newer kernels have no UDP-Lite, and so no series for it.',
     ],
   },
   metrics,
@@ -132,7 +132,7 @@ export const udp = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/snmp and snmp6.',
+      'Any. With BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise /proc/<pid>/net/snmp and snmp6.',
   },
   open: (scope, sources) => runMibFields(scope, sources, fieldsOf(metrics)),
 });

@@ -13,7 +13,7 @@ const metrics = defineMetrics({
   delay: {
     ...LATENCY,
     name: 'netsonde_virtio_command_seconds',
-    help: 'Time that the hypervisor took for a control command of a virtio-net device; the driver waits for it, often with the lock of all devices held.',
+    help: 'Time that the hypervisor took for a control command of a virtio-net device. The driver waits for it, often while it holds the lock of all devices.',
     source: 'virtnet_send_command, virtnet_send_command_reply, map virtio_histograms',
     scope: 'node',
     detail: 'core',
@@ -31,11 +31,11 @@ const events = defineEvents({
         type: 'string',
         help: 'Class of the command: rx, mac, vlan, announce, mq, offloads, coalesce, stats, or a number.',
       },
-      command: { type: 'string', help: 'The command, as the kernel’s header names it, or a number.' },
-      device: { type: 'string', help: 'Name of the device, where the kernel tells (5.11).', optional: true },
+      command: { type: 'string', help: 'Command, as the kernel’s header names it, or a number.' },
+      device: { type: 'string', help: 'Name of the device, where the kernel reports it (5.11).', optional: true },
       process: { type: 'string', help: 'Name of the thread that waited for it.' },
-      pid: { type: 'number', help: 'Its process, as the node numbers it.' },
-      delaySeconds: { type: 'number', help: 'How long it took.' },
+      pid: { type: 'number', help: 'Process id of that thread, as the node numbers it.' },
+      delaySeconds: { type: 'number', help: 'Time that the command took.' },
     },
   },
 });
@@ -75,7 +75,7 @@ const hooks: HookTable<Layout['program']> = {
   points: [
     {
       what: 'control commands of virtio-net',
-      // Since 6.8 the one with a reply does the work, and the other one is compiled into those who call it.
+      // Since 6.8 the function with a reply does the work, and the other one is inlined into its callers.
       choices: [
         choice(['fentry', 'fexit'], 'virtnet_send_command_reply', 5),
         choice(['fentry', 'fexit'], 'virtnet_send_command', 4),
@@ -109,20 +109,20 @@ export const virtcmdlatency = defineProbe({
   cost: 'low',
   enabledByDefault: false,
   summary:
-    'How long the hypervisor takes for control commands of virtio-net devices. For a virtual machine that stands still while its network is configured.',
+    'Time that the hypervisor takes for control commands of virtio-net devices. For a virtual machine that stalls while its network is configured.',
   guide: {
     question: 'Does the hypervisor keep the node waiting while it configures the network?',
-    when: 'Switch it on for a virtual machine that stands still when Pods come and go, or when devices are changed.',
+    when: 'Switch it on for a virtual machine that stalls when Pods come and go, or when devices are changed.',
     query: 'histogram_quantile(0.99, sum by (le, node) (rate(netsonde_virtio_command_seconds_bucket[5m]))) > 0.01',
     limits: [
-      'Only control commands of virtio-net, no packets.',
-      'It needs functions that can be hooked: kernels that are locked down do not let it.',
+      'Only control commands of virtio-net are measured, no packets.',
+      'The probe needs functions that can be hooked: kernels that are locked down do not allow it.',
     ],
   },
   metrics,
   events,
   options: {
-    threshold: duration('10ms').describe('An event for each command that takes longer.'),
+    threshold: duration('10ms').describe('Shortest time of a command that gets an event.'),
     buckets: bucketsOption('1us', '1s'),
   },
   hooks,

@@ -20,6 +20,6 @@ it('sockets are left out, and that is told, where there are more descriptors tha
   expect(sockets).toBeUndefined();
   expect(statusOf(agent)).toMatchObject({
     state: 'degraded',
-    reason: expect.stringMatching(/^sockets of \d+ of the Pods are not counted/),
+    reason: expect.stringMatching(/^sockets of \d+ Pods are not counted/),
   });
 });

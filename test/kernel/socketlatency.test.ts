@@ -104,7 +104,7 @@ describe.each([
     });
     expect(event?.src).toBe(from === undefined ? undefined : `${from}:${joined.senderPort}`);
     expectBetween(Number(event?.['delaySeconds']), 0.399, measured);
-    expect(event?.message).toMatch(/^python3 \(pid \d+\) read what came .*only after [\d.]+ m?s\.$/);
+    expect(event?.message).toMatch(/^python3 \(pid \d+\) read data .*only after [\d.]+ m?s\.$/);
   });
 
   it('starts with the first that is unread, and ends with its read: a look is none', async () => {

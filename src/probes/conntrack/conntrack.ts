@@ -14,9 +14,9 @@ import type { Sources } from '#sources/sources.ts';
 import { PRESSURE_EVENTS, watchPressure } from './conntrack_pressure.ts';
 
 // Namespaced: yes, because each namespace counts its own entries and failures (net->ct.stat, nf_conntrack_net.count), though all
-// share one hash table. The limit is one number for the machine, which each namespace's own count is held against (kernel 6.18:
-// net/netfilter/nf_conntrack_core.c, __nf_conntrack_alloc()): a node metric. A namespace is shown from the first entry or count on:
-// most Pods never track a connection, and would show nothing but zeros.
+// share one hash table. The limit is one number for the machine, and each namespace's own count is compared with it (kernel 6.18:
+// net/netfilter/nf_conntrack_core.c, __nf_conntrack_alloc()): a node metric. A namespace is shown from its first entry or count on: most
+// Pods never track a connection, and would show nothing but zeros.
 
 const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
 
@@ -49,7 +49,7 @@ const metrics = defineMetrics({
   insertFailed: {
     ...counter,
     name: 'netsonde_conntrack_insert_failed_total',
-    help: 'Connections that could not be added to the table, most often because another one has the same addresses and ports: their first packet is lost.',
+    help: 'Connections that could not be added to the table, usually because another connection has the same addresses and ports; their first packet is lost.',
     source: 'ctnetlink CTA_STATS_INSERT_FAILED',
     detail: 'core',
   },
@@ -63,14 +63,14 @@ const metrics = defineMetrics({
   earlyDrop: {
     ...counter,
     name: 'netsonde_conntrack_early_drops_total',
-    help: 'Connections given up before their time to make room in a full table.',
+    help: 'Connections evicted early to make room in a full table.',
     source: 'ctnetlink CTA_STATS_EARLY_DROP',
     detail: 'core',
   },
   found: {
     ...counter,
     name: 'netsonde_conntrack_found_total',
-    help: 'Times that NAT found the addresses and ports that it wanted for a connection in use by another one.',
+    help: 'Times that the addresses and ports that NAT wanted for a connection were in use by another one.',
     source: 'ctnetlink CTA_STATS_FOUND',
     detail: 'full',
   },
@@ -84,21 +84,21 @@ const metrics = defineMetrics({
   error: {
     ...counter,
     name: 'netsonde_conntrack_errors_total',
-    help: 'ICMP messages that were malformed, or about no connection that is tracked.',
+    help: 'ICMP messages that were malformed, or belonged to no tracked connection.',
     source: 'ctnetlink CTA_STATS_ERROR',
     detail: 'full',
   },
   searchRestart: {
     ...counter,
     name: 'netsonde_conntrack_search_restarts_total',
-    help: 'Lookups that had to begin again because the table changed under them.',
+    help: 'Lookups restarted because the table changed meanwhile.',
     source: 'ctnetlink CTA_STATS_SEARCH_RESTART',
     detail: 'full',
   },
   clashResolve: {
     ...counter,
     name: 'netsonde_conntrack_clashes_resolved_total',
-    help: 'Packets that raced to start the same connection and were kept.',
+    help: 'Packets that lost a race to start the same connection, and were kept.',
     source: 'ctnetlink CTA_STATS_CLASH_RESOLVE',
     detail: 'full',
   },
@@ -119,17 +119,17 @@ const metrics = defineMetrics({
     labels: {
       protocol: { help: 'IP protocol.', values: PROTOCOLS },
       state: {
-        help: 'State of a TCP connection; of others whether there was a reply, and whether they are safe from being given up early (assured).',
+        help: 'State of a TCP connection. For other protocols, whether there was a reply, and whether the connection is safe from early eviction (assured).',
         values: [...TCP_STATES, ...OTHER_STATES],
       },
     },
   },
 });
 
-/** A probe has a second for its collection; the longest table that is begun with must fit into what this leaves. */
+/** Time for tables by state. A collection may take one second: the longest table that may be started must fit into the rest. */
 const STATES_MS = 500;
 
-/** A counter that has wrapped goes on where it was when its probe is on again. */
+/** A counter that has wrapped continues from its last value when its probe is switched on again. */
 const WIDE = defineRetained(() => new WideCounters());
 
 type ConntrackEmit = Emit<typeof metrics>;
@@ -146,7 +146,7 @@ function emitRow(emit: ConntrackEmit, { id, entries, counters }: ConntrackRow): 
   }
 }
 
-/** By protocol and state, the longest tables first; what there is no time for is left out, and counted. */
+/** Emits entries by protocol and state, the longest tables first; tables that there is no time for are left out and counted. */
 async function emitStates(
   emit: ConntrackEmit,
   rows: readonly ConntrackRow[],
@@ -179,13 +179,13 @@ export const conntrack = defineProbe({
   summary:
     'Connection tracking of each Pod and of the node: how full the table is, and connections that could not be tracked. Always worth having where there are firewalls or NAT.',
   guide: {
-    question: 'Is the table of tracked connections full, and what did that cost?',
-    when: 'Look here when new connections of many Pods fail at once, and DNS first. Switch on `states` to see what fills a table.',
+    question: 'Is the table of tracked connections full, and what was lost by it?',
+    when: 'Look here when new connections of many Pods fail at once, DNS first. Switch on `states` to see which connections fill a table.',
     query:
       'max by (node, namespace, pod) (netsonde_conntrack_entries) / on (node) group_left () max by (node) (netsonde_conntrack_entries_limit > 0) > 0.8',
     limits: [
-      'A namespace is shown from its first entry on: most Pods track nothing, their connections are tracked by the node.',
-      'A table is not read by state where it is longer than `statesMax`.',
+      'A namespace is shown from its first entry on: most Pods track nothing, because the node tracks their connections.',
+      'A table longer than `statesMax` is not read by state.',
     ],
   },
   metrics,
@@ -196,7 +196,7 @@ export const conntrack = defineProbe({
       .gt(0)
       .max(1)
       .default(0.9)
-      .describe('Share of the limit from which on the entries of a network namespace are an event.'),
+      .describe('Share of the limit at which the entries of a network namespace cause an event.'),
     states: z
       .boolean()
       .default(false)
@@ -209,13 +209,13 @@ export const conntrack = defineProbe({
       .max(100_000)
       .default(20_000)
       .describe(
-        'Entries of the longest table that is read for `states`. One that is longer, or that there is no time for, is left out and counted in `netsonde_source_errors_total`.',
+        'Entries of the longest table that is read for `states`. A longer table, or one that there is no time for, is left out and counted in `netsonde_source_errors_total`.',
       ),
   },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON', 'CAP_NET_ADMIN', 'CAP_SYS_ADMIN'],
     kernel:
-      'nf_conntrack, which may be loaded later, and is not by the agent. With its BTF and since 5.19 one pass in the kernel reads all namespaces; else, and for `states`, ctnetlink is asked in each.',
+      'nf_conntrack, which may be loaded later; the agent does not load it. With its BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise, and for `states`, ctnetlink is asked in each.',
   },
   open: async (scope, sources, { events, options: { threshold, states, statesMax } }) => {
     const { paths, errors, warn } = scope;

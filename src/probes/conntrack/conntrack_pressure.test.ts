@@ -16,7 +16,7 @@ function row(id: typeof A, entries: number, counters: ConntrackRow['counters'] =
   return { id, entries, counters };
 }
 
-/** A look at so many seconds, at namespaces that are all known. */
+/** Looks at the given second, at namespaces that are all known. */
 function look(seconds: number, ...rows: readonly ConntrackRow[]) {
   return watch.look({ rows, limit: LIMIT }, new Set(rows.map(({ id }) => id)), seconds * 1_000);
 }
@@ -35,7 +35,7 @@ describe('a table that fills up', () => {
     );
   });
 
-  it('is never full where there is no limit, or none is known', () => {
+  it('is never full where there is no limit, or the limit is unknown', () => {
     for (const limit of [0, undefined]) {
       expect(watch.look({ rows: [row(A, 10 ** 9)], limit }, new Set([A]), 0)).toEqual(NOTHING);
     }
@@ -51,12 +51,12 @@ describe('a table that fills up', () => {
 });
 
 describe('failures', () => {
-  it('of before the first look are not reported', () => {
+  it('before the first look are not reported', () => {
     expect(look(0, row(A, 5, { drop: 7, insertFailed: 7 }))).toEqual(NOTHING);
     expect(look(10, row(A, 5, { drop: 7, insertFailed: 7 }))).toEqual(NOTHING);
   });
 
-  it('are reported with what they grew by, for each namespace apart', () => {
+  it('are reported with their increase, for each namespace separately', () => {
     look(0, row(A, 5, { drop: 1 }), row(B, 5, { drop: 1 }));
     const { pressures } = look(10, row(A, 6, { drop: 1 }), row(B, 7, { drop: 3, insertFailed: 2, earlyDrop: 1 }));
     expect(pressures).toEqual([
@@ -64,7 +64,7 @@ describe('failures', () => {
     ]);
   });
 
-  it('that are held back are in the next report, and none is in two', () => {
+  it('held back are in the next report, and none is in two', () => {
     const counts = [0, 1, 3, 6, 6, 6, 6, 6, 10];
     const looks = counts.map((drop, index) => look(index * 10, row(A, 5, { drop })));
     expect(looks.map(({ pressures }) => pressures[0]?.failures.drop)).toEqual([
@@ -82,7 +82,7 @@ describe('failures', () => {
     expect(looks[7]?.pressures[0]?.seconds).toBe(60);
   });
 
-  it('of a namespace that is new are all reported, of one that was only not readable none', () => {
+  it('of a new namespace are all reported, those of one that was unreadable for a while are not', () => {
     look(0);
     expect(look(10, row(A, 1, { insertFailed: 4 })).pressures[0]).toMatchObject({
       failures: { insertFailed: 4 },
@@ -92,20 +92,20 @@ describe('failures', () => {
     expect(look(30, row(B, 1, { insertFailed: 4 }))).toEqual(NOTHING);
   });
 
-  it('of a namespace that is nobody’s are not reported', () => {
+  it('of an unowned namespace are not reported', () => {
     const rows = [row(A, 1, { drop: 4 })];
     expect(watch.look({ rows, limit: LIMIT }, new Set(), 0)).toEqual(NOTHING);
     expect(watch.look({ rows, limit: LIMIT }, new Set(), 10_000)).toEqual(NOTHING);
   });
 
-  it('are none where a counter of 32 bits has wrapped, and go on from there', () => {
+  it('are none where a 32-bit counter has wrapped, and are counted from there on', () => {
     look(0, row(A, 5, { drop: 2 ** 32 - 1 }));
     expect(look(10, row(A, 5, { drop: 3 }))).toEqual(NOTHING);
     expect(look(20, row(A, 5, { drop: 5 })).pressures[0]?.failures.drop).toBe(2);
   });
 });
 
-it('says it in a sentence, with the limit where there is one', () => {
+it('are described in a sentence, with the limit where there is one', () => {
   const pressure = {
     netns: A,
     entries: 999,
@@ -114,7 +114,7 @@ it('says it in a sentence, with the limit where there is one', () => {
     seconds: 10,
   };
   expect(describePressure(pressure)).toBe(
-    'Connections could not be tracked: in the last 10 s 1 could not be added to the table, 2 packets were dropped for it, and 3 older connections were given up to make room. The table holds 999 of at most 1000 connections (99 %).',
+    'Connections could not be tracked: in the last 10 s, 1 could not be added to the table, 2 packets were dropped because of it, and 3 older connections were evicted to make room. The table holds 999 of at most 1000 connections (99 %).',
   );
   expect(describePressure({ ...pressure, limit: 0 })).toContain('The table holds 999 connections.');
   expect(describePressure({ ...pressure, failures: none })).toBe(

@@ -15,19 +15,19 @@ export const PRESSURE_EVENTS = defineEvents({
       entries: { type: 'number', help: 'Connections that the network namespace tracks now.' },
       limit: {
         type: 'number',
-        help: 'Connections that it may track (net.netfilter.nf_conntrack_max).',
+        help: 'Connections that the network namespace may track (net.netfilter.nf_conntrack_max).',
         optional: true,
       },
       insertFailed: { type: 'number', help: 'Connections that could not be added to the table.' },
       drops: { type: 'number', help: 'Packets dropped because their connection could not be tracked.' },
-      earlyDrops: { type: 'number', help: 'Connections given up before their time to make room.' },
-      seconds: { type: 'number', help: 'Time over which the last three were counted.' },
+      earlyDrops: { type: 'number', help: 'Connections evicted early to make room.' },
+      seconds: { type: 'number', help: 'Time over which these failures were counted.' },
     },
   },
 });
 
 const LOOK_EVERY_MS = 10_000;
-/** A namespace whose table is in trouble gets an event at most so often: less than any `limit` lets through. */
+/** Interval between two events of a namespace whose table is in trouble: fewer events than any `limit` allows. */
 const PAUSE_MS = 60_000;
 const NANOSECONDS_PER_MS = 1_000_000n;
 
@@ -36,17 +36,17 @@ type Failures = Readonly<Record<(typeof COUNTERS)[number], number>>;
 
 const NO_FAILURES: Failures = { insertFailed: 0, drop: 0, earlyDrop: 0 };
 
-/** One namespace whose table is nearly full, or could not take a connection. */
+/** A namespace whose table is nearly full, or could not take a connection. */
 export interface Pressure {
   readonly netns: NetnsId;
   readonly entries: number;
   readonly limit: number | undefined;
-  /** Since they were last reported, or last found to be none. */
+  /** Failures since they were last reported, or last found to be none. */
   readonly failures: Failures;
   readonly seconds: number;
 }
 
-/** What is known of a namespace: the counters that failures are counted from, and since when. */
+/** State of a namespace: the counters that failures are counted from, and since when. */
 interface Baseline {
   readonly counted: Failures;
   readonly atMs: number;
@@ -55,18 +55,17 @@ interface Baseline {
 
 export interface Findings {
   readonly pressures: readonly Pressure[];
-  /** Namespaces that had one less than a minute ago. What they have lost meanwhile is in the next. */
+  /** Namespaces that had an event less than a minute ago. Their failures since then are in the next event. */
   readonly limited: number;
 }
 
-/**
- * Finds tables under pressure: filled above a threshold, or with failures since the last look. Failures that are held back
- * are added up until they may be reported, so none is forgotten.
+/** * Finds tables under pressure: filled above a threshold, or with failures since the last look. Failures that are held back add up until
+ * they may be reported, so that none is lost.
  */
 export class PressureWatch {
   readonly #threshold: number;
   readonly #baselines = new Map<NetnsId, Baseline>();
-  /** Namespaces that somebody was in at the last look; one that was not is new, and all it has counted happened since. */
+  /** Namespaces that were owned at the last look. A namespace that is not among them is new: all that it has counted happened since. */
   #known: ReadonlySet<NetnsId> | undefined;
   #lookedMs = 0;
 
@@ -75,7 +74,7 @@ export class PressureWatch {
     this.#threshold = threshold;
   }
 
-  /** @param known namespaces that belong to somebody; rows of others are of no interest */
+  /** @param known owned namespaces; rows of other namespaces are ignored */
   look({ rows, limit }: ConntrackSnapshot, known: ReadonlySet<NetnsId>, nowMs: number): Findings {
     const pressures: Pressure[] = [];
     let limited = 0;
@@ -127,14 +126,14 @@ function countedBy({ counters }: ConntrackRow): Failures {
   return { insertFailed: counters.insertFailed ?? 0, drop: counters.drop ?? 0, earlyDrop: counters.earlyDrop ?? 0 };
 }
 
-/** A CPU's share is a 32-bit counter: where one has wrapped, the sum is smaller than before. */
+/** The share of a CPU is a 32-bit counter: where one has wrapped, the sum is smaller than before. */
 function since(before: Failures, row: ConntrackRow): Failures {
   const now = countedBy(row);
   const grown = (name: keyof Failures) => Math.max(0, now[name] - before[name]);
   return { insertFailed: grown('insertFailed'), drop: grown('drop'), earlyDrop: grown('earlyDrop') };
 }
 
-/** A sentence that an operator understands. */
+/** Describes the pressure in a sentence for operators. */
 export function describePressure({ entries, limit, failures, seconds }: Pressure): string {
   const table =
     limit === undefined || limit === 0
@@ -144,7 +143,7 @@ export function describePressure({ entries, limit, failures, seconds }: Pressure
   if (insertFailed + drop + earlyDrop === 0) {
     return `The connection tracking table is nearly full: it holds ${table}. Once it is full, packets of new connections are dropped.`;
   }
-  return `Connections could not be tracked: in the last ${seconds} s ${insertFailed} could not be added to the table, ${drop} packets were dropped for it, and ${earlyDrop} older connections were given up to make room. The table holds ${table}.`;
+  return `Connections could not be tracked: in the last ${seconds} s, ${insertFailed} could not be added to the table, ${drop} packets were dropped because of it, and ${earlyDrop} older connections were evicted to make room. The table holds ${table}.`;
 }
 
 function publish(scope: ProbeScope<typeof PRESSURE_EVENTS>, pressure: Pressure): void {
@@ -164,7 +163,7 @@ function publish(scope: ProbeScope<typeof PRESSURE_EVENTS>, pressure: Pressure):
   });
 }
 
-/** Looks for pressure now, and again and again until the scope closes. */
+/** Looks for pressure now, and repeatedly until the scope closes. */
 export async function watchPressure(
   scope: ProbeScope<typeof PRESSURE_EVENTS>,
   { netns }: Sources,

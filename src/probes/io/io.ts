@@ -12,9 +12,10 @@ import { readText } from '#sources/procfs/read.ts';
 import { type ProcessStat, parseStat } from '#sources/procfs/stat.ts';
 import { type IoCounts, IoTotals, type ProcessReading, type Readings } from './io_totals.ts';
 
-// Namespaced: no, by process. A Pod has the processes of its cgroups (src/pods/process_groups.ts), in whatever network namespace. Those of the
-// node, and of hostNetwork Pods, which are not told apart from it, are not looked at: they would be all of the machine that are in no Pod.
-// What a process has done since the last scrape is lost when it ends and nobody in the Pod waits for it; the rest is not (io_totals.ts).
+// Namespaced: no, by process. A Pod has the processes of its cgroups (src/pods/process_groups.ts), in whatever network namespace. Processes
+// of the node and of hostNetwork Pods, which cannot be told from the node's, are not read: they would be all processes of the machine that
+// are in no Pod. I/O of a process since the last scrape is lost when the process ends and no process of the Pod waits for it; the rest is
+// kept (io_totals.ts).
 
 const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
 
@@ -22,14 +23,14 @@ const metrics = defineMetrics({
   readSyscalls: {
     ...counter,
     name: 'netsonde_io_read_syscalls_total',
-    help: 'Calls of read and its variants by the processes of the Pod, on files, pipes and sockets; not of the node itself.',
+    help: 'Calls of read and its variants by the processes of the Pod, on files, pipes and sockets. Not measured for the node itself.',
     source: '/proc/<pid>/io syscr',
     detail: 'full',
   },
   writeSyscalls: {
     ...counter,
     name: 'netsonde_io_write_syscalls_total',
-    help: 'Calls of write and its variants by the processes of the Pod, on files, pipes and sockets; not of the node itself.',
+    help: 'Calls of write and its variants by the processes of the Pod, on files, pipes and sockets. Not measured for the node itself.',
     source: '/proc/<pid>/io syscw',
     detail: 'full',
   },
@@ -37,7 +38,7 @@ const metrics = defineMetrics({
     ...counter,
     name: 'netsonde_io_read_bytes_total',
     unit: 'bytes',
-    help: 'Bytes that the processes of the Pod had fetched from storage, without the last of one that ends between scrapes unless the Pod waits for it; not of the node itself.',
+    help: 'Bytes that the processes of the Pod read from storage. The last bytes of a process that ends between scrapes are missing unless the Pod waits for it. Not measured for the node itself.',
     source: '/proc/<pid>/io read_bytes',
     detail: 'core',
   },
@@ -45,13 +46,13 @@ const metrics = defineMetrics({
     ...counter,
     name: 'netsonde_io_written_bytes_total',
     unit: 'bytes',
-    help: 'Bytes that the processes of the Pod had sent to storage, without the last of one that ends between scrapes unless the Pod waits for it; not of the node itself.',
+    help: 'Bytes that the processes of the Pod wrote to storage. The last bytes of a process that ends between scrapes are missing unless the Pod waits for it. Not measured for the node itself.',
     source: '/proc/<pid>/io write_bytes',
     detail: 'core',
   },
 });
 
-/** In the order of the counts. */
+/** Fields in the order of the counts. */
 const FIELDS = [
   ['readSyscalls', 'syscr'],
   ['writeSyscalls', 'syscw'],
@@ -59,18 +60,18 @@ const FIELDS = [
   ['writtenBytes', 'write_bytes'],
 ] as const;
 
-/** So often a group is read at most until nothing ends meanwhile; else its totals stay as they are until the next time. */
+/** Most readings of a group until no process ends meanwhile; after these its totals stay as they are until the next time. */
 const PASSES_MAX = 4;
-/** Ended, and not waited for yet: it still has counters. */
+/** State of a process that has ended and was not waited for yet: it still has counters. */
 const ENDED = /[ZX]/;
 
-/** What is kept of a group, also while the probe is off. */
+/** Kept state of a group, also while the probe is off. */
 interface Kept {
   readonly totals: IoTotals;
   readonly netns: readonly NetnsId[];
 }
 
-/** By the key of the group. */
+/** Groups by their key. */
 const KEPT = defineRetained(() => new Map<string, Kept>());
 
 /** Reads the groups in one collection. */
@@ -85,14 +86,14 @@ class GroupReader {
     this.#ownPidNamespace = readPidNamespace(join(proc, 'self'));
   }
 
-  /** Brings the totals of a group up to date; returns whether all of it could be read. */
+  /** Brings the totals of a group up to date. Returns whether all of the group could be read. */
   async update(totals: IoTotals, pids: readonly number[]): Promise<boolean> {
     let gone = 0;
     for (let pass = 0; pass < PASSES_MAX; pass++) {
       const now = await this.#readAll(pids, totals.members);
       if (now === undefined) return false;
       const goneNow = totals.gone(now).length;
-      // What has ended since the last pass may be in what was read of its parent, or not.
+      // The counters of a process that ended since the last attempt may be in the reading of its parent, or not.
       if (goneNow === gone) {
         totals.update(now);
         return true;
@@ -102,7 +103,7 @@ class GroupReader {
     return true;
   }
 
-  /** Of those listed, and of earlier members that are still there, the oldest first. Undefined where one cannot be read. */
+  /** Reads the listed processes, and earlier members that still exist, the oldest first. Returns undefined where one cannot be read. */
   async #readAll(pids: readonly number[], members: Readings): Promise<Readings | undefined> {
     const listed = new Set(pids);
     const all = new Set([...pids, ...members.keys()]);
@@ -115,7 +116,7 @@ class GroupReader {
       const member = members.get(pid);
       const earlier = member?.startTime === stat.startTime ? member : undefined;
       const isHere = listed.has(pid) || (earlier !== undefined && ENDED.test(stat.state));
-      // One that has gone to another owner has done here what it did until then.
+      // A process that moved to another owner did its I/O here until then.
       return isHere ? this.#read(pid, stat, earlier) : earlier;
     });
     return processes && readings && new Map(readings.map((reading) => [reading.pid, reading]));
@@ -128,16 +129,16 @@ class GroupReader {
   }
 }
 
-/** Undefined where the process is gone. @throws where it cannot be read */
+/** Returns undefined where the process is gone. @throws where it cannot be read */
 function readStat(proc: string, pid: number): ProcessStat | undefined {
   const path = join(proc, String(pid), 'stat');
   const text = readText(path);
   const stat = text === undefined ? undefined : parseStat(text);
-  if (text !== undefined && stat === undefined) throw new Error(`${path} is garbled`);
+  if (text !== undefined && stat === undefined) throw new Error(`${path} is malformed`);
   return stat;
 }
 
-/** Undefined where the process is gone. @throws where it cannot be read */
+/** Returns undefined where the process is gone. @throws where it cannot be read */
 function readCounts(proc: string, pid: number, garbled: Garbled): IoCounts | undefined {
   const path = join(proc, String(pid), 'io');
   const text = readText(path);
@@ -159,16 +160,17 @@ export const io = defineProbe({
   kind: 'procfs',
   cost: 'medium',
   enabledByDefault: false,
-  summary: 'Reads and writes of each Pod, and what of it went to storage. Switch it on to see who keeps the disk busy.',
+  summary:
+    'Reads and writes of each Pod, and their share that went to storage. Switch it on to see which Pod keeps the disk busy.',
   guide: {
     question: 'Which Pod keeps the disks busy?',
-    when: 'Switch it on when a node waits for its disks, to see who asks for so much.',
+    when: 'Switch it on when a node waits for its disks, to see which Pods cause the load.',
     query:
       'topk(10, sum by (namespace, pod) (rate(netsonde_io_read_bytes_total[5m]) + rate(netsonde_io_written_bytes_total[5m])))',
     limits: [
-      'What a process has done since the last scrape is lost when it ends and nobody in its Pod waits for it.',
-      'What is written counts for who wrote it into the page cache, also where the file is removed before it reaches the disk.',
-      'Not for the node itself, and not for Pods with hostNetwork.',
+      'I/O of a process since the last scrape is lost when the process ends and no process of its Pod waits for it.',
+      'Writes count for the process that wrote to the page cache, also where the file is removed before the data reaches the disk.',
+      'The node itself and Pods with hostNetwork are not measured.',
     ],
   },
   metrics,
@@ -176,7 +178,7 @@ export const io = defineProbe({
   options: {},
   requires: {
     capabilities: ['CAP_SYS_PTRACE', 'CAP_DAC_READ_SEARCH'],
-    kernel: '/proc/<pid>/io: CONFIG_TASK_IO_ACCOUNTING, which distributions have.',
+    kernel: '/proc/<pid>/io: CONFIG_TASK_IO_ACCOUNTING, which kernels of distributions have.',
   },
   open: async (scope, { processes, netns }) => {
     const { paths, errors } = scope;

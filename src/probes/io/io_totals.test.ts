@@ -11,19 +11,19 @@ interface ModelProcess {
   faults: number;
   takenIo: number;
   takenFaults: number;
-  /** How much of its counters was in a reading, its own or of a child that is in them. */
+  /** Part of its counters that was in a reading: its own, or of a child that is in them. */
   read: number;
 }
 
-/**
- * What the kernel does with the counters of processes that end. The first process takes orphans, and lives on. So do those that
- * ignore their children; those have none themselves. Who has come in from outside does not wait: its children become orphans.
+/** * Models what the kernel does with the counters of processes that end. The first process takes orphans, and lives on. Processes that
+ * ignore their children live on too; these children have none themselves. A process that entered from outside does not wait: its children
+ * become orphans.
  */
 class Model {
   readonly root: ModelProcess;
-  /** All that was ever done. */
+  /** Sum of all I/O so far. */
   done = 0;
-  /** What processes that nobody waited for had done after they were read. */
+  /** I/O after their last reading of processes that nobody waited for. */
   lost = 0;
   readonly #living: ModelProcess[] = [];
   #clock = 0;
@@ -36,7 +36,7 @@ class Model {
     return this.#living[index % this.#living.length] ?? this.root;
   }
 
-  /** Without a parent it comes in from outside, as `kubectl exec` does. */
+  /** Adds a process. Without a parent it enters from outside, as with `kubectl exec`. */
   fork(parent: ModelProcess | undefined, ignoresChildren: boolean): void {
     if (parent?.parent?.ignoresChildren) return;
     this.#start(parent, ignoresChildren);
@@ -48,7 +48,7 @@ class Model {
     this.done += bytes;
   }
 
-  /** Ends, and is waited for. */
+  /** Ends a process, which is waited for. */
   end(process: ModelProcess): void {
     if (process === this.root || process.ignoresChildren || this.#isFromOutside(process.parent)) return;
     for (const child of this.#living) if (child.parent === process) child.parent = this.root;
@@ -144,7 +144,7 @@ function readings(...all: readonly ProcessReading[]): Readings {
 }
 
 describe('IoTotals', () => {
-  it('shows all that was ever done, whoever has ended since, where everybody is waited for inside', () => {
+  it('shows all I/O, whichever processes have ended, where all are waited for inside the group', () => {
     fc.assert(
       fc.property(fc.array(inside, LENGTH), (steps) => {
         for (const { total, done } of play(steps, false)) expect(total).toBe(done);
@@ -153,7 +153,7 @@ describe('IoTotals', () => {
     );
   });
 
-  it('misses only what was done after the last reading, and never steps back, where some are not', () => {
+  it('misses only I/O after the last reading, and never steps back, where some are not waited for', () => {
     fc.assert(
       fc.property(fc.array(any, LENGTH), (steps) => {
         let last = 0;
@@ -168,24 +168,24 @@ describe('IoTotals', () => {
     );
   });
 
-  it('believes one child in the counters of its parent where there is one', () => {
+  it('finds a child in the counters of its parent where there is one', () => {
     const totals = new IoTotals();
     totals.update(readings(reading(1, 0, 100, 10), reading(2, 1, 20, 5), reading(3, 1, 20, 5)));
     totals.update(readings(reading(1, 0, 170, 10, 5)));
     expect(totals.shown).toEqual([190]);
   });
 
-  it('believes a child in the counters of its parent before an orphan', () => {
+  it('prefers a child over an orphan in the counters of a parent', () => {
     const totals = new IoTotals();
     const child = reading(5, 2, 20, 5);
     const orphan = reading(4, 3, 20, 5);
     totals.update(readings(reading(1, 0, 100, 9), reading(2, 1, 100, 9), reading(3, 2, 20, 5), orphan, child));
-    // The second has waited for its two children, the first for the orphan.
+    // The second process has waited for its two children, the first one for the orphan.
     totals.update(readings(reading(1, 0, 120, 9, 5), reading(2, 1, 200, 9, 10)));
     expect(totals.shown).toEqual([320]);
   });
 
-  it('believes no child of a living parent in the counters of another', () => {
+  it('finds no child of a living parent in the counters of another process', () => {
     const totals = new IoTotals();
     totals.update(readings(reading(1, 0, 100, 10), reading(2, 1, 20, 5), reading(3, 2, 7, 5)));
     totals.update(readings(reading(1, 0, 150, 10, 50), reading(2, 1, 20, 5)));
@@ -201,7 +201,7 @@ describe('IoTotals', () => {
     expect(totals.shown).toEqual([125]);
   });
 
-  it('takes a number that has passed to another process for another process', () => {
+  it('treats a reused process id as another process', () => {
     const totals = new IoTotals();
     totals.update(readings({ ...reading(5, 0, 100, 10), startTime: 1 }));
     totals.update(readings({ ...reading(5, 0, 3, 10), startTime: 2 }));

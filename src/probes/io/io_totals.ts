@@ -1,12 +1,12 @@
 import { addCounters, type Counter } from '#core/counter.ts';
 import type { ProcessStat } from '#sources/procfs/stat.ts';
 
-/** Counters of one process, or of a group: always as many, in the same order. */
+/** Counters of one process, or of a group: always the same number of them, in the same order. */
 export type IoCounts = readonly Counter[];
 
 export interface ProcessReading extends ProcessStat {
   readonly pid: number;
-  /** The PID namespace as its link names it, if it has a first process of its own that takes orphans; else empty. */
+  /** PID namespace, as its link names it, if it has an init process of its own that takes orphans; otherwise empty. */
   readonly pidNamespace: string;
   readonly io: IoCounts;
 }
@@ -14,41 +14,37 @@ export interface ProcessReading extends ProcessStat {
 /** Readings by process id, the oldest process first. */
 export type Readings = ReadonlyMap<number, ProcessReading>;
 
-/**
- * The I/O of a group of processes, which does not step back though processes end.
- *
- * What an ended process has done is added by the kernel to the parent that waits for it (kernel/exit.c, wait_task_zombie()), and is in that one's
- * counters from then on. Where nobody waits, because SIGCHLD is ignored or the parent is outside of the group, it is in none any more:
- * the last reading is kept. Which of the two happened is told by the page faults of children, which the kernel adds up in the same place and
- * shows apart from the parent's own.
- *
- * Readings must have been taken so that an older process was read before a younger one, and all of them after those that they do not
- * have were gone.
+/** * Adds up the I/O of a group of processes. The totals do not step back when processes end. * The kernel adds the counters of an ended
+ * process to the parent that waits for it (kernel/exit.c, wait_task_zombie()), and the parent's counters include them from then on. Where
+ * no parent waits, because SIGCHLD is ignored or the parent is outside of the group, no process has them any more: the last reading is
+ * kept. The page faults of children decide which of the two happened: the kernel adds them up in the same place and shows them separately
+ * from the parent's own. * Readings must be taken so that an older process is read before a younger one, and each of them after the missing
+ * processes were gone.
  */
 export class IoTotals {
   #members: Readings = new Map();
-  /** Of processes that have ended and are in nobody's counters. */
+  /** Counters of ended processes that are in no other process's counters. */
   #ended: IoCounts = [];
   #shown: IoCounts = [];
 
-  /** What was read for the last update. */
+  /** Readings of the last update. */
   get members(): Readings {
     return this.#members;
   }
 
-  /** Empty before the first update, and while there has been no process. */
+  /** Totals of the group. Empty before the first update, and while there was no process. */
   get shown(): IoCounts {
     return this.#shown;
   }
 
-  /** Members that these readings do not have. */
+  /** Returns the members that these readings do not have. */
   gone(now: Readings): ProcessReading[] {
     return [...this.#members.values()].filter((member) => !isIn(now, member));
   }
 
   update(now: Readings): void {
     const ended = this.#withTakers(now);
-    // Children of a parent that is there are in that one's counters or in nobody's, so they come first.
+    // Children of a living parent are in its counters or in none, so they come first.
     ended.sort((a, b) => Number(b.hasParent) - Number(a.hasParent));
     const unclaimed = new Map([...now.values()].map((reading) => [reading.pid, this.#newChildFaults(reading)]));
     for (const { process, takers } of ended) {
@@ -56,11 +52,11 @@ export class IoTotals {
     }
     this.#members = now;
     const sum = [...now.values()].reduce((total, { io }) => add(total, io), this.#ended);
-    // A child that is waited for just when its parent is read is in the parent's next reading only.
+    // The parent has waited for a child just while it was read: the child is only in its next reading.
     this.#shown = sum.map((value, index) => max(value, this.#shown[index] ?? 0));
   }
 
-  /** The ended processes, each with who may have waited for it. */
+  /** Returns the ended processes, each with the processes that may have waited for it. */
   #withTakers(now: Readings): { process: ProcessReading; hasParent: boolean; takers: number[] }[] {
     const inits = new Map<string, ProcessReading>();
     for (const member of this.#members.values()) {
@@ -71,14 +67,15 @@ export class IoTotals {
       const ancestors = this.#ancestors(process);
       const hasParent = ancestors[0] !== undefined && isIn(now, ancestors[0]);
       const init = inits.get(process.pidNamespace);
-      // One whose parent was outside is waited for there; an orphan by an ancestor, or by the first process of its PID namespace.
+      // A process whose parent was outside is waited for there; an orphan is waited for by an ancestor, or by the init process of its PID
+      // namespace.
       const elders = ancestors.length === 0 || init === undefined ? ancestors : [...new Set([...ancestors, init])];
       const living = elders.filter((elder) => isIn(now, elder)).map(({ pid }) => pid);
       return { process, hasParent, takers: hasParent ? living.slice(0, 1) : living };
     });
   }
 
-  /** As they were at the last update, the nearest first. */
+  /** Returns the ancestors as of the last update, the nearest first. */
   #ancestors(process: ProcessReading): ProcessReading[] {
     const ancestors = new Set<ProcessReading>();
     let next = this.#members.get(process.parent);
@@ -89,7 +86,7 @@ export class IoTotals {
     return [...ancestors];
   }
 
-  /** Page faults of the children that a process has waited for since the last update. */
+  /** Returns the page faults of the children that a process has waited for since the last update. */
   #newChildFaults(reading: ProcessReading): number {
     const member = this.#members.get(reading.pid);
     return member?.startTime === reading.startTime ? reading.childFaults - member.childFaults : 0;
@@ -100,7 +97,7 @@ function isIn(now: Readings, { pid, startTime }: ProcessReading): boolean {
   return now.get(pid)?.startTime === startTime;
 }
 
-/** Takes so many from those that have them left, or, where all of them together have not, none. */
+/** Takes the given number of page faults from the processes that have some left; takes none where all together have too few. */
 function claim(unclaimed: Map<number, number>, takers: readonly number[], faults: number): boolean {
   const left = takers.reduce((sum, pid) => sum + (unclaimed.get(pid) ?? 0), 0);
   if (takers.length === 0 || left < faults) return false;

@@ -66,7 +66,7 @@ const metrics = defineMetrics({
   receivedDrops: {
     ...counter,
     name: 'netsonde_netdev_received_drops_total',
-    help: 'Packets that were received and dropped at the device, missed ones included.',
+    help: 'Received packets dropped at the device, missed ones included.',
     source: 'net/dev receive drop',
     detail: 'core',
   },
@@ -115,7 +115,7 @@ const metrics = defineMetrics({
   sentCarrier: {
     ...counter,
     name: 'netsonde_netdev_sent_carrier_errors_total',
-    help: 'Packets lost because the link was gone, or for another trouble of the line.',
+    help: 'Packets lost because the link was down, or because of another problem of the line.',
     source: 'net/dev transmit carrier',
     detail: 'full',
   },
@@ -130,7 +130,7 @@ interface Options {
 
 interface Collecting {
   readonly emit: Emit<typeof metrics>;
-  /** What is shown at the detail that is asked for. */
+  /** Columns that are shown at the requested detail. */
   readonly columns: readonly DeviceColumn[];
   readonly sources: Sources;
   readonly options: Options;
@@ -149,7 +149,7 @@ function emitDevice(
   for (const column of columns) (emit as LooseEmit)(column, entry.id, value(column), labels, options);
 }
 
-/** False where the walk does not tell of all the devices that are shown. */
+/** Returns false where the walk does not know all the devices that are shown. */
 function emitWalked(collecting: Collecting, entry: NetnsEntry, rows: DeviceRows): boolean {
   const { sources, options, cycle } = collecting;
   const shown = entry.isNode
@@ -165,7 +165,7 @@ function emitWalked(collecting: Collecting, entry: NetnsEntry, rows: DeviceRows)
   return true;
 }
 
-/** @param numbers by name, as the walk saw them; undefined where it did not meet the namespace */
+/** @param numbers of the devices, by name, as the walk saw them; undefined where it did not meet the namespace */
 function emitFromFiles(
   collecting: Collecting,
   entry: NetnsEntry,
@@ -178,12 +178,12 @@ function emitFromFiles(
   if (!entry.isNode) {
     for (const [device, stats] of readDevices(sources, entry, cycle)) {
       const identity = numbers?.get(device);
-      // It has its name since the walk: the next one tells which it is.
+      // A device without a number got its name after the walk: the next walk says which device it is.
       if (numbers === undefined || identity !== undefined) emitStats(device, stats, { identity });
     }
     return;
   }
-  // Linked to another namespace: the other ends of the Pods' devices. Each Pod shows its own.
+  // Devices linked to another namespace are the node's ends of the Pods' devices. Each Pod shows its own end.
   const isShown = ({ linkedOutside }: LinkRow) => options.nodeVeth || !linkedOutside;
   for (const [device, { stats, link }] of nodeDevices.read(entry, isShown, cycle)) {
     const keep = link !== undefined && link.kind === undefined && !link.loopback;
@@ -191,7 +191,7 @@ function emitFromFiles(
   }
 }
 
-/** The numbers of devices, which they keep when they are renamed. */
+/** Returns the numbers of devices, which they keep when they are renamed. */
 function numbersOf(rows: DeviceRows, { id }: NetnsEntry): ReadonlyMap<string, number> | undefined {
   const all = rows.of(id);
   return all.length === 0 ? undefined : new Map(all.map((row) => [rows.name(row), rows.ifindex(row)]));
@@ -218,9 +218,9 @@ export const netdev = defineProbe({
     query:
       'topk(10, sum by (namespace, pod, device) (rate(netsonde_netdev_received_drops_total[5m]) + rate(netsonde_netdev_sent_drops_total[5m])))',
     limits: [
-      "The node's ends of the Pods' devices (`veth…`, `cali…`, `lxc…`, `eni…`, netkit: whatever the kernel says is linked to another namespace) are left out, unless `nodeVeth` is on, and so is `lo`, unless `loopback` is.",
-      "Of an SR-IOV representor or a port of Open vSwitch the kernel does not tell whose the other side is: it is the node's.",
-      'What a driver counts in its own names (`ethtool -S`) is not read.',
+      "The node's ends of the Pods' devices (`veth…`, `cali…`, `lxc…`, `eni…`, netkit: every device that the kernel says is linked to another namespace) are left out unless `nodeVeth` is on; `lo` is left out unless `loopback` is on.",
+      "An SR-IOV representor or a port of Open vSwitch counts as the node's: the kernel does not report who owns the other side.",
+      "A driver's own counters (`ethtool -S`) are not read.",
     ],
   },
   metrics,
@@ -232,7 +232,7 @@ export const netdev = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      "Any. With BTF and since 6.0 one pass in the kernel reads the devices of all namespaces; of kinds that it does not know the kernel is asked: by RTM_GETSTATS on the node, else by /proc/<pid>/net/dev. What only a driver knows of the node's devices is asked in its namespace: with CAP_SYS_ADMIN where the agent is in another one.",
+      "Any. With BTF and since 6.0, one walk in the kernel reads the devices of all namespaces. Devices of kinds that the walk does not know are read by RTM_GETSTATS on the node, and elsewhere from /proc/<pid>/net/dev. Properties of the node's devices that only their driver knows are asked for in the node's network namespace, which takes CAP_SYS_ADMIN where the agent is in another one.",
   },
   open: async (scope, sources, { options }) => {
     const nodeDevices = new NodeDevices(sources);
@@ -258,7 +258,7 @@ export const netdev = defineProbe({
   },
 });
 
-/** Kinds that the walk knows, and this kernel has in a way that it does not. */
+/** Describes the kinds that the walk knows, but that this kernel implements in a way that the walk does not know. */
 function whyRefused(refused: ReadonlyMap<string, string>): string | undefined {
   if (refused.size === 0) return undefined;
   const reasons = [...refused].map(([kind, reason]) => `${kind}: ${reason}`);

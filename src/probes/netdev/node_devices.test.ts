@@ -7,7 +7,7 @@ import { NodeDevices } from './node_devices.ts';
 
 const NODE = { id: asNetnsId(1), inum: 1, isNode: true };
 
-/** A device at one moment; its bytes are how one is told from another. */
+/** A device at one moment; its bytes tell it from another one. */
 interface Device {
   readonly ifindex: number;
   readonly bytes: number;
@@ -15,7 +15,9 @@ interface Device {
 }
 type Moment = Readonly<Record<string, Device>>;
 
-/** The kernel at a moment for each question: the file first, then netlink, and the last moment ever after. */
+/**
+ * A kernel that answers each question from the next moment: the file first, then netlink; the last moment answers all further questions.
+ */
 function machine(...moments: readonly Moment[]) {
   let asked = 0;
   const next = () => moments[Math.min(asked++, moments.length - 1)] ?? {};
@@ -63,7 +65,7 @@ const VETH = { ifindex: 7, bytes: 9_000, isPods: true };
 const BRIDGE = { ifindex: 8, bytes: 5 };
 
 describe('the devices of the node', () => {
-  it('are shown from the first reading on, and the other ends of the Pods are not', () => {
+  it("are shown from the first reading on, without the node's ends of Pods' devices", () => {
     const { read, asked } = machine({ eth0: ETH0, x: VETH });
     expect(read()).toEqual({ eth0: 100 });
     expect(asked()).toBe(4);
@@ -71,7 +73,7 @@ describe('the devices of the node', () => {
     expect(asked()).toBe(6);
   });
 
-  it('that are made anew under their name are what they are now', () => {
+  it('are shown as they are now after they were created again under the same name', () => {
     const before = { eth0: ETH0, x: VETH };
     const after = { eth0: ETH0, x: BRIDGE };
     const { read } = machine(before, before, before, before, after);
@@ -82,7 +84,7 @@ describe('the devices of the node', () => {
     expect(back.read()).toEqual({ eth0: 100 });
   });
 
-  it('never have the value of the device that had their name before', () => {
+  it('never get the value of the device that had their name before', () => {
     const before = { eth0: ETH0, x: VETH };
     const after = { eth0: ETH0, x: BRIDGE };
     // The file is read before the change, netlink is asked after it.
@@ -93,7 +95,7 @@ describe('the devices of the node', () => {
     expect(swapped.read()).toEqual({ a: 5, b: 100 });
   });
 
-  it('are read three times while they change, and those that still do are left out', () => {
+  it('are read three times while they change, and devices that still change are left out', () => {
     const moment = (ifindex: number) => ({ eth0: ETH0, x: { ifindex, bytes: ifindex } });
     const { read, asked } = machine(...Array.from({ length: 6 }, (_, index) => moment(10 + index)));
     expect(read()).toEqual({ eth0: 100 });
@@ -101,7 +103,7 @@ describe('the devices of the node', () => {
     expect(read()).toEqual({ eth0: 100, x: 15 });
   });
 
-  it('are all shown, with the reason, where the kernel does not tell what they are', () => {
+  it('are all shown, with the reason, where the kernel does not report what they are', () => {
     const none = machine({ eth0: ETH0, x: VETH }, {}, { eth0: ETH0, x: VETH }, {});
     expect(none.devices.degraded).toEqual([]);
     expect(none.read()).toEqual({ eth0: 100, x: 9_000 });

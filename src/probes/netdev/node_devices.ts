@@ -5,12 +5,12 @@ import { describeMissing, missingCapabilities } from '#sources/procfs/capabiliti
 import { type DeviceStats, parseNetDev } from '#sources/procfs/net_dev.ts';
 import type { Sources } from '#sources/sources.ts';
 
-/** Readings while devices change, before those that changed are left out. */
+/** Readings taken while devices change, before the devices that changed are left out. */
 const TRIES = 3;
 
 export interface NodeDevice {
   readonly stats: DeviceStats;
-  /** Undefined where the kernel does not tell. */
+  /** Undefined where the kernel does not report it. */
   readonly link?: LinkRow | undefined;
 }
 
@@ -25,9 +25,8 @@ export function readDevices(
   return files.parse(entry, 'net/dev', cycle, parseNetDev) ?? new Map();
 }
 
-/**
- * The devices of the node, with what they are. The file has names, and what a device is goes by its number: a name may have become
- * another device's meanwhile. So a row counts where its name had the same number before and after.
+/** * The devices of the node with their kinds. The file has names, and the kind is looked up by number: a name may have passed to another
+ * device meanwhile. A row therefore counts only where its name had the same number before and after the file was read.
  */
 export class NodeDevices {
   readonly #sources: DeviceSources;
@@ -38,7 +37,7 @@ export class NodeDevices {
     this.#sources = sources;
   }
 
-  /** @param isShown devices that are not are of no interest, whichever they are */
+  /** @param isShown says whether a device is shown; all others are ignored */
   read(entry: NetnsEntry, isShown: (link: LinkRow) => boolean, cycle: Cycle): Map<string, NodeDevice> {
     for (let tries = 1; ; tries++) {
       const before = this.#links;
@@ -56,7 +55,7 @@ export class NodeDevices {
     }
   }
 
-  /** They were read in another way: nothing is lacking. */
+  /** Forgets the links, because the devices were read in another way: nothing is lacking. */
   forget(): void {
     this.#links = new Map();
     this.#hasDevices = false;
@@ -67,7 +66,7 @@ export class NodeDevices {
     const missing = describeMissing(missingCapabilities(['CAP_SYS_ADMIN']));
     const why = missing === '' ? '' : `: ${missing}, and the agent is not in the network namespace of the node`;
     return [
-      `the Pods' ends of the node's devices are shown as well, because the kernel does not tell which they are${why}`,
+      `the Pods' ends of the node's devices are shown as well, because the kernel does not report which they are${why}`,
     ];
   }
 }

@@ -10,7 +10,7 @@ interface Device {
   readonly kind: string;
   readonly isCounted?: boolean;
   readonly isLoopback?: boolean;
-  /** Undefined: only its driver can tell. */
+  /** Undefined where only its driver knows. */
   readonly isOutside?: boolean | undefined;
 }
 
@@ -59,32 +59,32 @@ function ask(links: readonly Partial<LinkRow>[] = [], stats: DeviceStats | undef
 }
 
 describe('the devices of a Pod', () => {
-  it('are those of the walk, unless it could not count one that is shown', () => {
+  it('are those of the walk, unless it could not count one of the shown devices', () => {
     expect(walkedOfPod(rowsOf(LO, BRIDGE), POD, ALL)).toEqual([{ row: 0 }, { row: 1 }]);
     expect(walkedOfPod(rowsOf(LO, BRIDGE), POD, { loopback: false })).toEqual([{ row: 1 }]);
     expect(walkedOfPod(rowsOf(LO, ETH0), POD, ALL)).toBeUndefined();
     expect(walkedOfPod(rowsOf({ ...LO, isCounted: false }, BRIDGE), POD, { loopback: false })).toEqual([{ row: 1 }]);
   });
 
-  it('are not told where the walk did not meet the namespace', () => {
+  it('are unknown where the walk did not meet the namespace', () => {
     expect(walkedOfPod(rowsOf(), POD, ALL)).toBeUndefined();
     expect(walkedOfNode(rowsOf(), NODE, ALL, ask().route, freeCycle())).toBeUndefined();
   });
 });
 
 describe('the devices of the node', () => {
-  it('are asked for one by one where the walk could not count them, and ends of Pods are left out', () => {
+  it("are asked for one by one where the walk could not count them, and the ends of Pods' devices are left out", () => {
     const { route, asked } = ask();
     const shown = walkedOfNode(rowsOf(LO, ETH0, PODS, BRIDGE), NODE, ALL, route, freeCycle());
     expect(shown).toEqual([{ row: 0 }, { row: 1, stats: STATS }, { row: 3 }]);
     expect(asked).toEqual(['stats of 2']);
   });
 
-  it('are told from ends of Pods by netlink where only their driver knows', () => {
+  it("are distinguished from the ends of Pods' devices by netlink where only their driver knows", () => {
     const { route, asked } = ask([
       { ifindex: 1, kind: 'vxlan', linkedOutside: false },
       { ifindex: 2, kind: 'vxlan', linkedOutside: true },
-      // The number is another device's by now.
+      // The number belongs to another device by now.
       { ifindex: 3, kind: 'bridge', linkedOutside: false },
     ]);
     const shown = walkedOfNode(rowsOf(VXLAN, VXLAN, VXLAN, VXLAN, PODS), NODE, ALL, route, freeCycle());
@@ -92,14 +92,14 @@ describe('the devices of the node', () => {
     expect(asked).toEqual(['links']);
   });
 
-  it('are all shown with `nodeVeth`, and nobody is asked what they are linked to', () => {
+  it('are all shown with `nodeVeth`, and netlink is not asked what they are linked to', () => {
     const { route, asked } = ask();
     const shown = walkedOfNode(rowsOf(VXLAN, PODS), NODE, { ...ALL, nodeVeth: true }, route, freeCycle());
     expect(shown).toEqual([{ row: 0 }, { row: 1 }]);
     expect(asked).toEqual([]);
   });
 
-  it('are not told where netlink does not answer', () => {
+  it('are unknown where netlink does not answer', () => {
     expect(walkedOfNode(rowsOf(VXLAN), NODE, ALL, ask([]).route, freeCycle())).toBeUndefined();
     const silent = ask();
     const route = { ...silent.route, deviceStats: () => undefined };

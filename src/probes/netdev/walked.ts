@@ -5,12 +5,12 @@ import type { RouteSource } from '#sources/netlink/route.ts';
 import type { NetnsEntry } from '#sources/netns.ts';
 import type { DeviceStats } from '#sources/procfs/net_dev.ts';
 
-/** A device that is shown: a row of the walk, or what the kernel says where the walk could not count. */
+/** A device that is shown: a row of the walk, with the kernel's answer where the walk could not count the device. */
 export class WalkedDevice {
   readonly row: number;
   readonly stats: DeviceStats | undefined;
 
-  // Of a class: V8 forgets the shape of literals that are gone, and optimizes anew what has seen them.
+  // Objects of a class: V8 forgets the shape of literals that are gone, and optimizes the code that has seen them again.
   constructor(row: number, stats?: DeviceStats) {
     this.row = row;
     this.stats = stats;
@@ -22,7 +22,7 @@ interface Shown {
   readonly nodeVeth: boolean;
 }
 
-/** The devices of a Pod; undefined where the walk did not meet the namespace, or could not count one of them. */
+/** Returns the devices of a Pod; undefined where the walk did not meet the namespace, or could not count one of them. */
 export function walkedOfPod(
   rows: DeviceRows,
   { id }: NetnsEntry,
@@ -36,9 +36,8 @@ export function walkedOfPod(
 
 type Route = Pick<RouteSource, 'links' | 'deviceStats'>;
 
-/**
- * The devices of the node: of those that the walk could not count, a physical one at least, the kernel is asked one by one. Each
- * end of a Pod's is left out. Undefined where the kernel does not tell.
+/** * Returns the devices of the node. The kernel is asked one by one for the devices that the walk could not count, such as physical ones.
+ * The node's ends of Pods' devices are left out. Undefined where the kernel does not answer.
  */
 export function walkedOfNode(
   rows: DeviceRows,
@@ -59,7 +58,7 @@ export function walkedOfNode(
   return shown;
 }
 
-/** Those that are not linked to another namespace; netlink is asked only for what the walk does not know. */
+/** Returns the devices that are not linked to another namespace; netlink is asked only for what the walk does not know. */
 function withoutPods(
   rows: DeviceRows,
   all: readonly number[],
@@ -72,7 +71,7 @@ function withoutPods(
   return all.filter((row) => {
     if (!isUnknown(row)) return rows.isLinkedOutside(row) !== true;
     const link = links.get(rows.ifindex(row));
-    // Another kind, or none: the device is gone.
+    // Where the kind differs or is missing, the device is gone.
     return link?.kind === rows.kind(row) && !link.linkedOutside;
   });
 }

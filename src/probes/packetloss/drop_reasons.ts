@@ -2,20 +2,20 @@ import { type Btf, KIND } from '#sources/bpf/btf.ts';
 import type { BpfSource } from '#sources/bpf/source.ts';
 
 const PREFIX = /^SKB_(DROP_REASON_)?/;
-/** Members that are no reason. */
+/** Members of the enumerations that are not reasons. */
 const NO_REASON = /^SKB_DROP_REASON_(SUBSYS_|MAX$)/;
 const SUBSYSTEM_PREFIX = 'SKB_DROP_REASON_SUBSYS_';
 /** Subsystems number their own reasons, with the subsystem in the high half (kernel: include/net/dropreason.h). */
 const SUBSYSTEM_SHIFT = 16;
 const LOW_HALF = 0xffff;
 
-/** Enumerations of subsystems and the module that each may be in. */
+/** Enumerations of subsystems, each with the module that it may be in. */
 const SUBSYSTEM_ENUMS = [
   { name: '___mac80211_drop_reason', module: 'mac80211' },
   { name: 'ovs_drop_reason', module: 'openvswitch' },
 ] as const;
 
-/** The reason on a kernel that tells none (before 5.17). */
+/** Reason on a kernel that gives none (before 5.17). */
 const NONE = 'unknown';
 
 /** Names of the reasons that the running kernel gives for a dropped packet. */
@@ -25,7 +25,7 @@ export class DropReasons {
   readonly #subsystems = new Map<number, string>();
   readonly #tells: boolean;
 
-  /** @param bpf whose types are the running kernel's: the numbers differ from kernel to kernel */
+  /** @param bpf gives the types of the running kernel: the numbers differ from kernel to kernel */
   constructor(bpf: BpfSource) {
     this.#bpf = bpf;
     const btf = bpf.btf();
@@ -39,7 +39,7 @@ export class DropReasons {
     this.#readSubsystems();
   }
 
-  /** Names of a subsystem are those that the kernel prints: `OVS_DROP_METER`. */
+  /** Adds the names of a subsystem as the kernel prints them: `OVS_DROP_METER`. */
   #readSubsystems(): void {
     for (const { name, module } of SUBSYSTEM_ENUMS) {
       const members = [...enumMembers(this.#bpf.btf(), name), ...enumMembers(this.#bpf.moduleBtf(module), name)];
@@ -49,11 +49,11 @@ export class DropReasons {
     }
   }
 
-  /** `NETFILTER_DROP`; a subsystem's reason that no enumeration names is `OPENVSWITCH_3`. */
+  /** Returns the name of a reason, such as `NETFILTER_DROP`; `OPENVSWITCH_3` for a subsystem's reason that no enumeration names. */
   name(reason: number): string {
     const known = this.#names.get(reason);
     if (known !== undefined) return known;
-    // The module may have come since; the answer is kept, so that each number is looked for once.
+    // The module may have been loaded since. The answer is kept, so that each number is looked up once.
     const subsystem = reason >>> SUBSYSTEM_SHIFT;
     if (subsystem !== 0) this.#readSubsystems();
     const name = this.#names.get(reason) ?? this.#number(reason, subsystem);
@@ -67,18 +67,18 @@ export class DropReasons {
     return `${this.#subsystems.get(subsystem) ?? `SUBSYSTEM_${subsystem}`}_${reason & LOW_HALF}`;
   }
 
-  /** Names of all that are known so far. */
+  /** Names of all reasons known so far. */
   get all(): readonly string[] {
     return [...this.#names.values()];
   }
 
-  /** Undefined where this kernel has no such reason. */
+  /** Returns the number of a reason; undefined where this kernel has no such reason. */
   number(name: string): number | undefined {
     for (const [value, known] of this.#names) if (known === name) return value;
     return undefined;
   }
 
-  /** The number of a subsystem, such as `OPENVSWITCH`; undefined where this kernel has none of this name. */
+  /** Returns the number of a subsystem, such as `OPENVSWITCH`; undefined where this kernel has none of this name. */
   subsystem(name: string): number | undefined {
     for (const [value, known] of this.#subsystems) if (known === name) return value;
     return undefined;

@@ -17,7 +17,7 @@ it('has the classes of the program, in its order', () => {
   expect(Object.keys(CLASS_HELP)).toEqual(Object.keys(discardClass));
 });
 
-it('takes a described reason for a loss unless the table says otherwise, and none that is newer', () => {
+it('classes a described reason as a loss unless the table says otherwise, and no newer one', () => {
   const names = {
     NOT_SPECIFIED: 2,
     NO_SOCKET: 3,
@@ -36,11 +36,11 @@ it('takes a described reason for a loss unless the table says otherwise, and non
   expect(rules[200]).toBe(lossRule.unknown);
 });
 
-it('asks the packet on a kernel without reasons', () => {
+it('decides by the packet on a kernel without reasons', () => {
   expect(lossRules(kernelWith({}), [])[0]).toBe(lossRule.no_reason);
 });
 
-it('follows the configuration, also for a reason that is newer', () => {
+it('follows the configuration, also for a newer reason', () => {
   const rules = lossRules(kernelWith({ NOT_SPECIFIED: 2, NETFILTER_DROP: 8, OF_TOMORROW: 71 }), [
     'NETFILTER_DROP',
     'OF_TOMORROW',
@@ -50,11 +50,11 @@ it('follows the configuration, also for a reason that is newer', () => {
   expect(rules[71]).toBe(lossRule.class + discardClass.configured);
 });
 
-it('takes what Open vSwitch drops for a decision, and no other subsystem', () => {
+it('classes drops of Open vSwitch as decisions, and those of no other subsystem', () => {
   expect([...subsystemRules(kernelWith({}))]).toEqual([0, 0, 0, lossRule.loss, 0, 0, 0, 0]);
 });
 
-it('has words for the rule of each described reason', () => {
+it('describes the rule of each described reason', () => {
   for (const name of DESCRIBED_REASONS) expect(lossWords(name), name).not.toMatch(/undefined/);
 });
 

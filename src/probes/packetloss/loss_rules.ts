@@ -2,7 +2,7 @@ import { discardClass, dropLimit, lossRule } from '#bpf/generated/packetloss.ts'
 import { isDescribed } from './drop_hints.ts';
 import type { DropReasons } from './drop_reasons.ts';
 
-/** enum discard_class, in the order of the program. */
+/** Classes of enum discard_class, in the order of the program. */
 export const DISCARD_CLASSES = [
   'answered_by_reset',
   'control',
@@ -16,28 +16,27 @@ export const DISCARD_CLASSES = [
   'unclassified',
 ] as const satisfies readonly (keyof typeof discardClass)[];
 
-/** What each class holds, for the documentation. */
+/** Contents of each class, for the documentation. */
 export const CLASS_HELP: Readonly<Record<(typeof DISCARD_CLASSES)[number], string>> = {
   answered_by_reset:
-    'A TCP segment that is no request and finds no connection: the kernel answers it with a reset, which `netsonde_tcp_resets_total` counts.',
+    'A TCP segment that is not a request and matches no connection: the kernel answers it with a reset, which `netsonde_tcp_resets_total` counts.',
   control:
-    'A packet that carries no data and has done its work: an acknowledgement, a closing segment, a reset, an error or answer of ICMP, neighbour discovery, a report of multicast groups, an answer of DHCP.',
-  duplicate: 'Data or a fragment that was here already.',
-  no_listener_multicast: 'Multicast or broadcast that nobody in the namespace waits for.',
+    'A packet that carries no data and has served its purpose: an acknowledgement, a closing segment, a reset, an ICMP error or reply, neighbour discovery, a multicast group report, a DHCP reply.',
+  duplicate: 'Data or a fragment that was received already.',
+  no_listener_multicast: 'Multicast or broadcast that no socket in the namespace listens for.',
   not_for_us: 'A frame for the MAC address of another host, seen on a flooded or promiscuous port.',
   before_forwarding: 'Multicast or broadcast on a port of a bridge that does not forward yet.',
-  unhandled_protocol: 'A frame of a type that nobody here speaks, such as LLDP.',
+  unhandled_protocol: 'A frame of a type that this host does not handle, such as LLDP.',
   purged: 'Data that waited in a socket when it was closed.',
-  configured: 'A reason that the option `noLoss` names.',
+  configured: 'A reason listed in the option `noLoss`.',
   unclassified:
-    'The rule cannot tell, or does not know the reason: on kernels from 5.17 on there should be next to none, before them some are losses.',
+    'The rule cannot decide, or does not know the reason. Kernels since 5.17 should have next to none of these; on older kernels some of them are losses.',
 };
 
 const discard = (name: keyof typeof discardClass) => lossRule.class + discardClass[name];
 
-/**
- * Reasons that do not say by themselves that a packet is lost (src/bpf/common/loss.bpf.h has the rule). Every other one
- * that is described is a decision, or something that ran out: a loss, whatever the packet.
+/** * Reasons that do not by themselves mean that a packet is lost (src/bpf/common/loss.bpf.h has the rule). Every other described reason is
+ * a decision, or a resource that ran out: a loss, whatever the packet.
  */
 const RULES: Readonly<Record<string, number>> = {
   NOT_SPECIFIED: lossRule.no_reason,
@@ -66,7 +65,7 @@ const RULES: Readonly<Record<string, number>> = {
   CONSUMED: discard('control'),
   TCP_CLOSE: discard('control'),
   TCP_FASTOPEN: discard('control'),
-  // Answered by an acknowledgement: a SYN that was sent again, or a host that starts anew and asks again at once.
+  // Answered by an acknowledgement: a retransmitted SYN, or a host that restarts and tries again at once.
   TCP_INVALID_SYN: discard('control'),
   TCP_RESET: discard('control'),
   TCP_RFC7323_PAWS_ACK: discard('control'),
@@ -86,7 +85,7 @@ const RULES: Readonly<Record<string, number>> = {
 /** Subsystems whose reasons are all decisions. */
 const DECIDING_SUBSYSTEMS = ['OPENVSWITCH'];
 
-/** @param configured reasons that are no loss by configuration */
+/** @param configured names of reasons that are no loss by configuration */
 export function lossRules(reasons: DropReasons, configured: readonly string[]): Uint8Array {
   const rules = new Uint8Array(dropLimit.reasons);
   const set = (name: string, rule: number) => {
@@ -94,7 +93,7 @@ export function lossRules(reasons: DropReasons, configured: readonly string[]): 
     if (reason !== undefined && reason < rules.length) rules[reason] = rule;
   };
   for (const name of reasons.all) set(name, RULES[name] ?? (isDescribed(name) ? lossRule.loss : lossRule.unknown));
-  // A kernel without reasons gives 0 to each.
+  // A kernel without reasons gives 0 for each drop.
   if (reasons.number('NOT_SPECIFIED') === undefined) rules[0] = lossRule.no_reason;
   for (const name of configured) set(name, discard('configured'));
   return rules;
@@ -112,17 +111,17 @@ export function subsystemRules(reasons: DropReasons): Uint8Array {
 const RULE_WORDS: Readonly<Record<number, string>> = {
   [lossRule.loss]: 'yes',
   [lossRule.no_reason]: 'by place, packet and socket',
-  [lossRule.request]: 'a SYN, datagram, echo request or another packet for this host alone',
+  [lossRule.request]: 'for a SYN, datagram, echo request or another packet for this host alone',
   [lossRule.unicast]: 'for one host; else `no_listener_multicast`',
-  [lossRule.window]: 'more than one byte; else `control`',
+  [lossRule.window]: 'for more than one byte; else `control`',
   [lossRule.bridge]: 'for one host; else `before_forwarding`',
-  [lossRule.old]: 'a SYN, or data that is new to the connection; else `control` or `duplicate`',
+  [lossRule.old]: 'for a SYN, or data that is new to the connection; else `control` or `duplicate`',
   [lossRule.qdisc]:
     'yes; where the device has no carrier yet, for one host only, else `no_listener_multicast` or `control`',
   [lossRule.queue]: 'from a queue of a device; else `purged`',
 };
 
-/** Whether a described reason means loss, in words for the documentation. */
+/** Describes for the documentation whether a described reason means loss. */
 export function lossWords(name: string): string {
   const rule = RULES[name] ?? lossRule.loss;
   return RULE_WORDS[rule] ?? `no: \`${DISCARD_CLASSES[rule - lossRule.class]}\``;

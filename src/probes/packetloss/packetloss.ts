@@ -28,10 +28,10 @@ import { describeDrop } from './drop_hints.ts';
 import { DropReasons } from './drop_reasons.ts';
 import { DISCARD_CLASSES, lossRules, subsystemRules } from './loss_rules.ts';
 
-// Namespaced: yes. A packet is in the namespace of its device, else of its socket; both carry the cookie.
+// Namespaced: yes. A packet is in the namespace of its device, or else of its socket; both carry the cookie.
 
 const REASON = {
-  help: 'Why, in the name that the running kernel gives the reason.',
+  help: 'Reason of the drop, as the running kernel names it.',
   example: 'NETFILTER_DROP',
   max: 256,
 } as const;
@@ -58,10 +58,10 @@ const metrics = defineMetrics({
     type: 'counter',
     scope: 'pod',
     labels: {
-      class: { help: 'Why it is no loss.', values: DISCARD_CLASSES },
+      class: { help: 'Class of the discard: why the packet is no loss.', values: DISCARD_CLASSES },
     },
     name: 'netsonde_packet_discards_total',
-    help: 'Packets that the kernel freed unused and nobody misses, by class.',
+    help: 'Packets that the kernel freed unused without a loss, by class.',
     source: 'skb:kfree_skb, map counts',
     detail: 'core',
   },
@@ -73,11 +73,11 @@ const events = defineEvents({
     severity: 'warning',
     equalBy: ['reason', 'symbol', 'device'],
     fields: {
-      reason: { type: 'string', help: 'Why, in the name that the running kernel gives the reason.' },
-      hint: { type: 'string', help: 'What to check, in plain words.' },
+      reason: { type: 'string', help: 'Reason of the drop, as the running kernel names it.' },
+      hint: { type: 'string', help: 'Advice on what to check, in plain words.' },
       symbol: {
         type: 'string',
-        help: 'Where in the kernel: function, offset and size, and the module if it is in one.',
+        help: 'Place in the kernel: function, offset and size, and its module where it is in one.',
         optional: true,
       },
       length: { type: 'number', help: 'Bytes of the packet.' },
@@ -91,7 +91,7 @@ const events = defineEvents({
 type DropEvent = EventBody<(typeof events)['packet_drop']>;
 type DropEmit = Emit<typeof metrics>;
 
-/** Since 6.11 the tracepoint has the receiving socket. */
+/** Number of arguments of the tracepoint since 6.11, which added the receiving socket. */
 const RECEIVER_ARGUMENTS = 4;
 
 const UDP_FULL = hook('tp_btf/udp_fail_queue_rcv_skb', 2, 'packet_drop_udp');
@@ -102,19 +102,19 @@ const hooks: HookTable<Layout['program']> = {
     {
       what: 'dropped packets',
       choices: [
-        // The receiving socket came with 6.11, the reason with 5.17. Without the socket a second tracepoint tells whose buffer was full.
+        // The receiving socket was added in 6.11, the reason in 5.17. Without the socket, a second tracepoint shows whose buffer was full.
         { hooks: [hook('tp_btf/kfree_skb', RECEIVER_ARGUMENTS, 'packet_drop_socket')] },
         { hooks: [hook('tp_btf/kfree_skb', 3, 'packet_drop_reason'), UDP_FULL] },
         {
           hooks: [hook('tp_btf/kfree_skb', 2, 'packet_drop'), UDP_FULL],
-          lacks: 'this kernel gives no reasons for drops (they came with 5.17)',
+          lacks: 'this kernel gives no reasons for drops (added in 5.17)',
         },
       ],
     },
   ],
 };
 
-/** Where the kernel does not print symbols itself (before 5.13), and the agent has to; undefined where it does. */
+/** Returns the symbols where the kernel does not print them itself (before 5.13), and the agent has to; undefined where it does. */
 function openSymbols(bpf: BpfSource, proc: string): KernelSymbols | undefined {
   return bpf.hasHelper('snprintf') ? undefined : new KernelSymbols(proc);
 }
@@ -125,7 +125,7 @@ interface Decoding {
   readonly withStack: boolean;
 }
 
-/** The event of the record at `at`. */
+/** Decodes the event of the record at `at`. */
 function decodeEvent(view: DataView, at: number, timeNs: bigint, decoding: Decoding): DropEvent {
   const { reasons, symbols, withStack } = decoding;
   const reason = reasons.name(packetDropEvent.reason(view, at));
@@ -153,7 +153,7 @@ function decodeEvent(view: DataView, at: number, timeNs: bigint, decoding: Decod
   };
 }
 
-/** The stack begins in our own program; what is above the drop is left out. */
+/** Decodes the stack. It begins in our own program; frames above the drop are left out. */
 function decodeStack(view: DataView, at: number, symbol: string, symbols: KernelSymbols | undefined): string[] {
   const count = Math.min(Number(packetDropStackEvent.frames(view, at)), packetDropStackEvent.symbolsCount);
   const frames = Array.from({ length: count }, (_, index) => {
@@ -184,15 +184,15 @@ export const packetloss = defineProbe({
     'Packets that the kernel drops, per Pod and by reason, with an event for each that shows the scene. Always worth having.',
   guide: {
     question: 'Which packets does the kernel drop, and why?',
-    when: "Look here for each timeout: the reason is the kernel's own. Switch on `stack` where the function alone does not tell.",
+    when: "Look here for each timeout: the reason is the kernel's own. Switch on `stack` where the function alone does not explain the drop.",
     query: 'topk(10, sum by (node, namespace, pod, reason) (rate(netsonde_packet_drops_total[5m])))',
     limits: [
-      'Only what this kernel drops: not what is lost on the wire, in a switch, or in the device before the kernel has it.',
-      'A packet is lost where somebody decided so or something ran out, or where a packet for this host alone asked for something that nobody gave: a SYN, a datagram, an echo request. The other packets that the kernel frees unused are in `netsonde_packet_discards_total` and have no event.',
-      'Kernels before 5.17 give no reasons, those before 6.11 do not tell the receiving socket: what the rule cannot tell there is in the class `unclassified`.',
-      'A packet that has left its device and has no socket is counted on the node. So are fragments whose rest never came where the CPU of their timer is idle: since Linux 6.9 another CPU runs it.',
-      'More than `limit` drops a second of one Pod are counted, and have no event.',
-      'A Pod has room for 48 rows, by namespace and reason; what is more is counted under the reason `other`. What is lost in namespaces that nobody has listed (yet) is counted as the pod `unlisted`.',
+      'Only packets that this kernel drops are counted, not those lost on the wire, in a switch, or in the device before the kernel has them.',
+      'A packet counts as lost where a rule or a program decided to drop it, where a resource ran out, or where a packet for this host alone asked for something and was not served: a SYN, a datagram, an echo request. All other packets that the kernel frees unused are in `netsonde_packet_discards_total` and have no event.',
+      'Kernels before 5.17 give no reasons, and kernels before 6.11 do not report the receiving socket: packets for which the rule cannot decide there are in the class `unclassified`.',
+      'A packet that has left its device and has no socket counts for the node. Incomplete fragments count for the node too where the CPU of their timer is idle: since Linux 6.9 another CPU runs the timer.',
+      'Drops of one Pod beyond `limit` per second are counted, and have no event.',
+      'A Pod has room for 48 rows, by namespace and reason; drops beyond them are counted under the reason `other`. Drops in namespaces that are not listed (yet) are counted under the pod `unlisted`.',
     ],
   },
   metrics,
@@ -201,12 +201,14 @@ export const packetloss = defineProbe({
     stack: z
       .boolean()
       .default(false)
-      .describe('Put the kernel call stack into each event: some 8 µs more for each, where one without takes 1.5 µs.'),
+      .describe(
+        'Put the kernel call stack into each event. This costs some 8 µs per event; an event without it costs 1.5 µs.',
+      ),
     noLoss: z
-      .array(z.string().regex(/^[A-Z][A-Z0-9_]*$/, 'a reason in the name that the kernel gives it, like TCP_OLD_DATA'))
+      .array(z.string().regex(/^[A-Z][A-Z0-9_]*$/, 'a reason as the kernel names it, like TCP_OLD_DATA'))
       .default([])
       .describe(
-        'Reasons that are no loss here, in addition to the rule: counted as discards of the class `configured`.',
+        'Reasons that are no loss here, in addition to those of the rule. Their packets are counted as discards of the class `configured`.',
       ),
   },
   hooks,

@@ -8,8 +8,8 @@ import type { Sources } from '#sources/sources.ts';
 import { type PortCounters, rdmaDevices, rdmaPorts, readPortCounters } from '#sources/sysfs/infiniband.ts';
 import { isPortCounter, isShown, PORT_COUNTERS, PORT_TRAFFIC } from './rdma_counters.ts';
 
-// Namespaced: no. A device counts for all who use it; its counters cannot be told apart by Pod, so all of this is the node's. A device
-// that was moved into a Pod's namespace (rdma system set netns exclusive) is not the node's any more and is not shown.
+// Namespaced: no. A device counts for all its users; its counters cannot be split by Pod, so all of them are the node's. A device that was
+// moved into a Pod's namespace (rdma system set netns exclusive) is not the node's any more and is not shown.
 
 const DEVICE = { help: 'RDMA device.', example: 'mlx5_0', max: 64 } as const;
 const PORT = { help: 'Number of the port, from 1.', example: '1', max: 16 } as const;
@@ -48,14 +48,14 @@ const metrics = defineMetrics({
   counters: {
     ...ofPort,
     name: 'netsonde_rdma_port_counters_total',
-    help: 'Errors, discards and events that the RDMA port counted, under the name that the kernel has for each.',
+    help: 'Errors, discards and events that the RDMA port counted, each under its name in the kernel.',
     source: 'sysfs counters, hw_counters',
     labels: { device: DEVICE, port: PORT, counter: { help: 'Name in sysfs.', values: PORT_COUNTERS } },
   },
   resources: {
     ...ofDevice,
     name: 'netsonde_rdma_resources',
-    help: 'Objects that exist on the RDMA device now, of processes and of the kernel itself.',
+    help: 'Objects that exist on the RDMA device now, created by processes and by the kernel itself.',
     source: 'RDMA_NLDEV_CMD_RES_GET RDMA_NLDEV_ATTR_RES_SUMMARY',
     labels: {
       device: DEVICE,
@@ -65,7 +65,7 @@ const metrics = defineMetrics({
   unknown: {
     ...ofDevice,
     name: 'netsonde_rdma_unknown_names',
-    help: 'Counters and kinds of objects that the RDMA device has and that are left out, because netsonde does not know their names.',
+    help: 'Counters and kinds of objects of the RDMA device that are left out because netsonde does not know their names.',
     source: 'sysfs counters, hw_counters; RDMA_NLDEV_CMD_RES_GET',
     labels: { device: DEVICE },
   },
@@ -81,7 +81,7 @@ const TRAFFIC = (Object.keys(PORT_TRAFFIC) as (keyof typeof PORT_TRAFFIC)[]).map
 function emitPort(emit: RdmaEmit, device: string, port: string, values: PortCounters['values']): void {
   const labels = { device, port };
   for (const { metric, names } of TRAFFIC) {
-    // Always the same name, also where it cannot be read just now: another would count a little differently, and step back.
+    // The name stays the same, also where it cannot be read just now: another one would count slightly differently, and step back.
     const best = names.find(([name]) => values.has(name));
     const value = best === undefined ? undefined : values.get(best[0]);
     if (best !== undefined && value !== undefined) emit(metric, NODE, multiplyCounter(value, best[1]), labels);
@@ -91,7 +91,7 @@ function emitPort(emit: RdmaEmit, device: string, port: string, values: PortCoun
   }
 }
 
-/** Collects what sysfs has; returns how many names each device has that are not known. */
+/** Collects the counters of sysfs. Returns the number of unknown names of each device. */
 async function collectPorts(
   emit: RdmaEmit,
   { paths, errors }: ProbeContext,
@@ -112,7 +112,7 @@ async function collectPorts(
   return unknown;
 }
 
-/** Whether the kernel answered. Kinds that are not known are added to the others. */
+/** Collects objects in use. Returns whether the kernel answered; unknown kinds are added to `unknown`. */
 function collectResources(
   emit: RdmaEmit,
   { netns, netlink }: Sources,
@@ -139,9 +139,9 @@ export const rdma = defineProbe({
     when: 'Switch it on for nodes whose Pods use RDMA.',
     query: 'topk(10, rate(netsonde_rdma_port_counters_total[5m])) > 0',
     limits: [
-      "It is the node's: a device counts for all who use it.",
+      'All values are of the node: a device counts for all its users.',
       'A device that was moved into the namespace of a Pod is not shown.',
-      'Counters that netsonde has no name for are left out and counted in `netsonde_rdma_unknown_names`.',
+      'Counters with names that netsonde does not know are left out, and counted in `netsonde_rdma_unknown_names`.',
     ],
   },
   metrics,
@@ -150,18 +150,18 @@ export const rdma = defineProbe({
   requires: {
     capabilities: [],
     kernel:
-      "RDMA (module ib_core); devices may come later. Objects in use are asked for in the node's network namespace: with CAP_SYS_ADMIN where the agent is in another one.",
+      "RDMA (module ib_core); devices may be added later. Objects in use are asked for in the node's network namespace, which takes CAP_SYS_ADMIN where the agent is in another one.",
   },
   open: async (scope, sources) => {
     let hasResources = true;
     return {
       health: () => {
         const { sys } = scope.paths;
-        const noDevice = rdmaDevices(sys).length === 0 ? [`no RDMA device is there: ${sys}/class/infiniband`] : [];
+        const noDevice = rdmaDevices(sys).length === 0 ? [`no RDMA device found: ${sys}/class/infiniband`] : [];
         const missing = describeMissing(missingCapabilities(['CAP_SYS_ADMIN']));
         const noResources = hasResources
           ? []
-          : [`the kernel does not tell the objects in use over netlink${missing === '' ? '' : ` (${missing})`}`];
+          : [`the kernel does not report the objects in use over netlink${missing === '' ? '' : ` (${missing})`}`];
         return { reader: 'files, netlink', degraded: [...noDevice, ...noResources] };
       },
       collect: async (emit, cycle) => {

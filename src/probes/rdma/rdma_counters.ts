@@ -1,9 +1,8 @@
-/**
- * Names of the counters that RDMA drivers show in sysfs, by who shows them. A name means the same wherever it stands, so a driver
- * that is not among these shows those of its counters that are, and a device may be renamed.
+/** * Names of the counters that RDMA drivers show in sysfs, by driver. A name means the same in every driver: a driver that is not listed
+ * here shows its counters whose names are, and a device may be renamed.
  */
 
-/** Of the InfiniBand specification. Kernel: drivers/infiniband/core/sysfs.c; include/rdma/ib_pma.h. */
+/** Counters of the InfiniBand specification. Kernel: drivers/infiniband/core/sysfs.c; include/rdma/ib_pma.h. */
 export const STANDARD = [
   'symbol_error',
   'link_error_recovery',
@@ -24,7 +23,7 @@ export const STANDARD = [
   'multicast_xmit_packets',
 ] as const;
 
-/** Of NVIDIA (Mellanox) ConnectX-4 and later. Kernel: drivers/infiniband/hw/mlx5/counters.c. */
+/** Counters of NVIDIA (Mellanox) ConnectX-4 and later. Kernel: drivers/infiniband/hw/mlx5/counters.c. */
 export const MLX5 = [
   'rx_write_requests',
   'rx_read_requests',
@@ -57,7 +56,7 @@ export const MLX5 = [
   'rx_icrc_encapsulated',
 ] as const;
 
-/** Of Alibaba's elastic RDMA. Kernel: drivers/infiniband/hw/erdma/erdma_verbs.c. */
+/** Counters of Alibaba's elastic RDMA. Kernel: drivers/infiniband/hw/erdma/erdma_verbs.c. */
 const ERDMA = [
   'tx_reqs_cnt',
   'tx_disable_drop_cnt',
@@ -68,7 +67,7 @@ const ERDMA = [
   'rx_pps_limit_drop_cnt',
 ] as const;
 
-/** Of the vendor's own driver for it, which has what the kernel's has with `hw_` in front. */
+/** Counters of the vendor's own driver for elastic RDMA, which also has those of the kernel's driver with the prefix `hw_`. */
 export const ERDMA_VENDOR = [
   'hw_tx_reqs_cnt',
   'hw_disable_drop_cnt',
@@ -123,8 +122,7 @@ export const ERDMA_VENDOR = [
   'verbs_reg_usr_mr_failed_cnt',
 ] as const;
 
-/**
- * Of soft RoCE, beside `duplicate_request` and `link_downed`. Kernel: drivers/infiniband/sw/rxe/rxe_hw_counters.c.
+/** * Counters of soft RoCE, beside `duplicate_request` and `link_downed`. Kernel: drivers/infiniband/sw/rxe/rxe_hw_counters.c.
  */
 const RXE = [
   'out_of_seq_request',
@@ -150,9 +148,8 @@ export function isPortCounter(name: string): name is PortCounter {
   return KNOWN.has(name);
 }
 
-/**
- * Bytes and packets of a port: the names that drivers have for them, the best first (the standard ones without `_64` may have 32
- * bits and stop there), and how many bytes or packets each counts. Data is counted in words of four octets by the specification.
+/** * Bytes and packets of a port: the names that drivers have for them, the best first (the standard ones without `_64` may have 32 bits
+ * and stop there), and the number of bytes or packets per unit. The specification counts data in words of four octets.
  */
 export const PORT_TRAFFIC = {
   receivedBytes: { rcvd_bytes: 1, rx_bytes_cnt: 1, hw_rx_bytes_cnt: 1, port_rcv_data_64: 4, port_rcv_data: 4 },
@@ -175,7 +172,7 @@ export const PORT_TRAFFIC = {
 
 const TRAFFIC_NAMES: ReadonlySet<string> = new Set(Object.values(PORT_TRAFFIC).flatMap((names) => Object.keys(names)));
 
-/** Whether a counter is shown at all, by its own name or as traffic. */
+/** Returns whether a counter is shown, by its own name or as traffic. */
 export function isShown(name: string): boolean {
   return KNOWN.has(name) || TRAFFIC_NAMES.has(name);
 }

@@ -35,7 +35,7 @@ const NAMED: readonly MibField[] = [
   ...byCause('acksSkipped', SKIPPED),
 ];
 
-/** The rest of what this kernel has. */
+/** Returns the remaining fields of this kernel. */
 function otherFields({ paths, errors }: ProbeContext): MibField[] {
   const text = readText(`${paths.proc}/self/net/netstat`) ?? '';
   const table = parseSnmp(text, errors.garbled('procfs', 'net/netstat')).get('TcpExt') ?? new Map();
@@ -53,12 +53,12 @@ export const tcpext = defineProbe({
   summary:
     'The finer counters of TCP: full queues, timeouts, retransmissions by cause, aborts, zero windows. Always worth having.',
   guide: {
-    question: 'Why does TCP of a Pod struggle: full queues, timeouts, closed windows, too little memory?',
-    when: 'Look here when `tcp` shows that segments are sent again, or when clients wait for their connections.',
+    question: 'Why is the TCP of a Pod slow: full queues, timeouts, closed windows, too little memory?',
+    when: 'Look here when `tcp` shows retransmissions, or when clients wait for their connections.',
     query: 'sum by (namespace, pod) (rate(netsonde_tcp_listen_overflows_total[5m])) > 0',
     limits: [
-      'By default only full queues, DSACKs and what loss probes repaired are shown; everything else needs `detail: full`.',
-      'A field that the kernel lacks has no series; which ones there are differs between kernels.',
+      'By default only full queues, DSACKs and losses that probes repaired are shown; everything else needs `detail: full`.',
+      'A field that the kernel lacks has no series; kernels differ in the fields that they have.',
     ],
   },
   metrics,
@@ -67,11 +67,12 @@ export const tcpext = defineProbe({
     fields: z
       .enum(['named', 'all'])
       .default('named')
-      .describe('`all` adds every other field of this kernel as netsonde_tcpext_fields_total, some 60 series a Pod.'),
+      .describe('`all` adds every other field of this kernel as netsonde_tcpext_fields_total, some 60 series per Pod.'),
   },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
-    kernel: 'Any. With BTF and since 5.19 one pass in the kernel reads all namespaces; else /proc/<pid>/net/netstat.',
+    kernel:
+      'Any. With BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise /proc/<pid>/net/netstat.',
   },
   open: (scope, sources, { options }) =>
     runMibFields(scope, sources, options.fields === 'all' ? [...NAMED, ...otherFields(scope)] : NAMED),

@@ -2,7 +2,7 @@ import { defineMetrics } from '#probe/metric.ts';
 
 const counter = { type: 'counter', scope: 'pod', labels: {} } as const;
 
-/** What `fields: all` shows beside the named metrics: every kernel has some 130 fields. */
+/** Fields that `fields: all` may show beside the named metrics: every kernel has some 130. */
 const FIELDS_MAX = 256;
 
 export const metrics = defineMetrics({
@@ -51,7 +51,7 @@ export const metrics = defineMetrics({
   syncookiesFailed: {
     ...counter,
     name: 'netsonde_tcp_syncookies_failed_total',
-    help: 'Segments that should have held a valid SYN cookie and did not.',
+    help: 'Segments that should have carried a valid SYN cookie and did not.',
     mib: ['TcpExt', 'SyncookiesFailed'],
     detail: 'full',
   },
@@ -177,7 +177,7 @@ export const metrics = defineMetrics({
   dsackReceived: {
     ...counter,
     name: 'netsonde_tcp_dsacks_received_total',
-    help: 'DSACKs received: the other side got data twice, so what was sent again was needless.',
+    help: 'DSACKs received: the other side got data twice, so the retransmission was needless.',
     mib: ['TcpExt', 'TCPDSACKRecv'],
     detail: 'core',
   },
@@ -205,7 +205,7 @@ export const metrics = defineMetrics({
   dsackUndo: {
     ...counter,
     name: 'netsonde_tcp_dsack_undos_total',
-    help: 'Congestion windows restored because a DSACK proved the loss wrong.',
+    help: 'Congestion windows restored because a DSACK showed that nothing was lost.',
     mib: ['TcpExt', 'TCPDSACKUndo'],
     detail: 'full',
   },
@@ -366,14 +366,14 @@ export const metrics = defineMetrics({
   fastOpenActive: {
     ...counter,
     name: 'netsonde_tcp_fast_open_active_total',
-    help: 'Connections opened from inside with TCP Fast Open.',
+    help: 'Connections that this side opened with TCP Fast Open.',
     mib: ['TcpExt', 'TCPFastOpenActive'],
     detail: 'full',
   },
   fastOpenActiveFails: {
     ...counter,
     name: 'netsonde_tcp_fast_open_active_failures_total',
-    help: 'TCP Fast Open from inside that failed.',
+    help: 'Connections that this side tried to open with TCP Fast Open and that failed.',
     mib: ['TcpExt', 'TCPFastOpenActiveFail'],
     detail: 'full',
   },
@@ -387,7 +387,7 @@ export const metrics = defineMetrics({
   fastOpenPassiveFails: {
     ...counter,
     name: 'netsonde_tcp_fast_open_passive_failures_total',
-    help: 'TCP Fast Open from outside that failed.',
+    help: 'Connections that the other side tried to open with TCP Fast Open and that failed.',
     mib: ['TcpExt', 'TCPFastOpenPassiveFail'],
     detail: 'full',
   },
@@ -401,7 +401,7 @@ export const metrics = defineMetrics({
   fastOpenCookies: {
     ...counter,
     name: 'netsonde_tcp_fast_open_cookie_requests_total',
-    help: 'TCP Fast Open cookies that were asked for.',
+    help: 'TCP Fast Open cookies requested.',
     mib: ['TcpExt', 'TCPFastOpenCookieReqd'],
     detail: 'full',
   },
@@ -515,7 +515,7 @@ export const metrics = defineMetrics({
     type: 'counter',
     scope: 'pod',
     name: 'netsonde_tcp_acks_skipped_total',
-    help: 'Acknowledgements not sent because of their rate limit, by what caused them.',
+    help: 'Acknowledgements not sent because of their rate limit, by cause.',
     source: 'net/netstat TcpExt.TCPACKSkipped*',
     detail: 'full',
     labels: {

@@ -4,81 +4,81 @@ import { type Btf, KIND } from '#sources/bpf/btf.ts';
 const PREFIX = 'SK_RST_REASON_';
 
 const NOT_ACCEPTED = 'The listening socket was closed before the connection was accepted.';
-/** Kernel: net/ipv4/tcp_input.c, tcp_rcv_state_process() calls tcp_reset() for the latter too. */
+/** Kernel: net/ipv4/tcp_input.c, tcp_rcv_state_process() calls tcp_reset() in both cases. */
 const RESET_AFTER_CLOSE =
-  'This end had closed; then the other one broke the connection off, or sent data that nobody takes any more: the kernel reports both alike.';
-const AFTER_CLOSE = 'A segment came for a connection that was closed already.';
+  'This end had closed; then the other end reset the connection, or sent data that this end does not accept any more: the kernel reports both alike.';
+const AFTER_CLOSE = 'A segment arrived for a connection that was closed already.';
 const UNKNOWN_TO_LISTENER =
-  'It answers a segment of a connection that the listening socket does not have: from before the server started, or a scan.';
+  'The reset answers a segment of a connection that the listening socket does not know: from before the server started, or from a scan.';
 
 /** The kernel's reasons in plain words (include/net/rstreason.h, 6.10 to 7.x). */
 const KERNEL_SENTENCES: Readonly<Record<string, string>> = {
   NOT_SPECIFIED: 'The kernel gives no reason.',
-  NO_SOCKET: 'The connection does not exist here, or not any more: it was closed, or this end has started anew.',
-  TCP_INVALID_ACK_SEQUENCE: 'The other end acknowledged what was never sent.',
+  NO_SOCKET: 'The connection does not exist here, or not any more: it was closed, or this end was restarted.',
+  TCP_INVALID_ACK_SEQUENCE: 'The other end acknowledged data that was never sent.',
   TCP_RFC7323_PAWS: 'The timestamp of the other end is too old: NAT that mixes hosts, or a very late duplicate.',
-  TCP_TOO_OLD_ACK: 'The other end acknowledged what is long past.',
+  TCP_TOO_OLD_ACK: 'The other end acknowledged data that is too old.',
   TCP_ACK_UNSENT_DATA: 'The other end acknowledged data that was not sent yet.',
   TCP_FLAGS: 'The flags of the segment make no sense here.',
   TCP_OLD_ACK: 'The acknowledgement is old.',
-  TCP_ABORT_ON_DATA: 'Data came for a connection that was closed already.',
-  TCP_TIMEWAIT_SOCKET: 'A segment came for a connection that is over.',
-  INVALID_SYN: 'A SYN came that the server could not take: its accept queue is full, or the connection exists.',
-  TCP_ABORT_ON_CLOSE: 'The process closed the connection without reading all that had come.',
+  TCP_ABORT_ON_DATA: 'Data arrived for a connection that was closed already.',
+  TCP_TIMEWAIT_SOCKET: 'A segment arrived for a connection that has ended.',
+  INVALID_SYN: 'The server could not accept a SYN: its accept queue is full, or the connection exists.',
+  TCP_ABORT_ON_CLOSE: 'The process closed the connection without reading all received data.',
   TCP_ABORT_ON_LINGER: 'The other end did not finish in the time that the process allows (TCP_LINGER2).',
   TCP_ABORT_ON_MEMORY: 'The kernel has too many orphaned connections, or no memory for them.',
-  TCP_STATE: 'The process ended the connection by a reset: SO_LINGER with no time.',
+  TCP_STATE: 'The process ended the connection with a reset: SO_LINGER with a time of zero.',
   TCP_KEEPALIVE_TIMEOUT: 'The other end does not answer keepalives.',
-  TCP_DISCONNECT_WITH_DATA: 'The process disconnected with data still to be sent.',
-  MPTCP_RST_EUNSPEC: 'MPTCP broke the subflow off.',
-  MPTCP_RST_EMPTCP: 'MPTCP broke the subflow off: an error of the protocol.',
-  MPTCP_RST_ERESOURCE: 'MPTCP broke the subflow off: no resources for it.',
-  MPTCP_RST_EPROHIBIT: 'MPTCP broke the subflow off: it is not allowed.',
-  MPTCP_RST_EWQ2BIG: 'MPTCP broke the subflow off: too much data waits.',
-  MPTCP_RST_EBADPERF: 'MPTCP broke the subflow off: it is too slow.',
-  MPTCP_RST_EMIDDLEBOX: 'MPTCP broke the subflow off: something on the way changes its segments.',
-  ERROR: 'The kernel met an error that it does not tell apart.',
+  TCP_DISCONNECT_WITH_DATA: 'The process disconnected while data was still unsent.',
+  MPTCP_RST_EUNSPEC: 'MPTCP reset the subflow.',
+  MPTCP_RST_EMPTCP: 'MPTCP reset the subflow: protocol error.',
+  MPTCP_RST_ERESOURCE: 'MPTCP reset the subflow: no resources for it.',
+  MPTCP_RST_EPROHIBIT: 'MPTCP reset the subflow: it is not allowed.',
+  MPTCP_RST_EWQ2BIG: 'MPTCP reset the subflow: too much data is queued.',
+  MPTCP_RST_EBADPERF: 'MPTCP reset the subflow: it is too slow.',
+  MPTCP_RST_EMIDDLEBOX: 'MPTCP reset the subflow: a middlebox changes its segments.',
+  ERROR: 'The kernel met an unspecified error.',
 };
 
-/** Those that the program derives. */
+/** Reasons that the program derives. */
 const OUR_SENTENCES: Readonly<Record<keyof typeof resetReason, string>> = {
-  no_listener: 'The connection does not exist here, or not any more: it was closed, or this end has started anew.',
+  no_listener: 'The connection does not exist here, or not any more: it was closed, or this end was restarted.',
   queue_full: 'The accept queue of the server is full.',
-  time_wait: 'A segment came for a connection that is over.',
-  after_close: 'Data came for a connection that was closed already.',
+  time_wait: 'A segment arrived for a connection that has ended.',
+  after_close: 'Data arrived for a connection that was closed already.',
   invalid_segment: 'The segment does not fit the state of the connection.',
-  linger: 'The process ended the connection by a reset: SO_LINGER with no time.',
+  linger: 'The process ended the connection with a reset: SO_LINGER with a time of zero.',
   not_accepted: NOT_ACCEPTED,
-  unread_data: 'The process closed the connection without reading all that had come.',
+  unread_data: 'The process closed the connection without reading all received data.',
   keepalive: 'The other end does not answer keepalives.',
-  abort: 'The connection was aborted: a timeout, no memory, or by an administrator.',
-  refused: 'The server refused the connection: nobody listens there, or a firewall answers for it.',
-  broken_pipe: 'The other end has closed, and takes no more.',
-  by_peer: 'The other end broke the connection off.',
+  abort: 'The connection was aborted: by a timeout, for lack of memory, or by an administrator.',
+  refused: 'The server refused the connection: no socket listens there, or a firewall answers for it.',
+  broken_pipe: 'The other end has closed, and accepts no more data.',
+  by_peer: 'The other end reset the connection.',
 };
 
 const SENTENCES: Readonly<Record<string, string>> = { ...KERNEL_SENTENCES, ...OUR_SENTENCES };
 
-/** What a reset ended, as the program reads it from the socket and from the segment that is answered. Bytes of data. */
+/** Connection that a reset ended, as the program reads it from the socket and from the answered segment. Amounts are bytes of data. */
 export interface ResetScene {
   readonly reason: string;
-  /** NONE without a socket. */
+  /** State of the socket; NONE without a socket. */
   readonly state: string;
   readonly isSent: boolean;
   readonly isCutOff: boolean;
-  /** Sent, or to be sent, and not confirmed. */
+  /** Data sent or queued, and not acknowledged. */
   readonly unacknowledged: number;
-  /** Received, and closed over. */
+  /** Received data that was unread at the close. */
   readonly unread: number;
-  /** Of the segment that is answered. */
+  /** Data of the answered segment. */
   readonly refused: number;
-  /** The answered segment opens a connection. */
+  /** True where the answered segment opens a connection. */
   readonly answersSyn: boolean;
-  /** The connection waited in the queue of a listening socket. */
+  /** True where the connection waited in the queue of a listening socket. */
   readonly neverAccepted: boolean;
 }
 
-/** Names of the reasons of the running kernel, and of those that the program derives. */
+/** Names of the running kernel's reasons, and of those that the program derives. */
 export class ResetReasons {
   readonly #names = new Map<number, string>(Object.entries(resetReason).map(([name, value]) => [value, name]));
 
@@ -89,39 +89,37 @@ export class ResetReasons {
     }
   }
 
-  /** `NO_SOCKET`; ours are in lower case. */
+  /** Returns the name of a reason, such as `NO_SOCKET`; derived reasons are in lower case. */
   name(reason: number): string {
     return this.#names.get(reason) ?? `UNKNOWN_${reason}`;
   }
 }
 
-/** What is true of this reset: the same reason is given for different things. */
+/** Explains this reset: the kernel gives the same reason for different causes. */
 function sentenceOf({ reason, state, answersSyn, neverAccepted, isSent, refused }: ResetScene): string {
-  if (answersSyn && state === 'NONE') return 'Nobody listens on the port.';
+  if (answersSyn && state === 'NONE') return 'No socket listens on the port.';
   if (neverAccepted) return NOT_ACCEPTED;
   if (!isSent && state.startsWith('FIN_WAIT')) return RESET_AFTER_CLOSE;
   if (state === 'LISTEN' && (reason === 'TCP_FLAGS' || reason === 'invalid_segment')) return UNKNOWN_TO_LISTENER;
   if (refused === 0 && (reason === 'TCP_ABORT_ON_DATA' || reason === 'after_close')) return AFTER_CLOSE;
   if (isSent && reason === 'TCP_STATE' && state !== 'CLOSE')
-    return 'The connection was killed from outside, as by ss -K.';
+    return 'The connection was killed from outside, for example by ss -K.';
   return Object.hasOwn(SENTENCES, reason) ? (SENTENCES[reason] ?? '') : 'This reason is newer than netsonde.';
 }
 
 function lossOf({ isCutOff, unacknowledged, unread, refused }: ResetScene): string {
   const lost = [
-    unacknowledged > 0 ? `${unacknowledged} bytes to the other end are not confirmed` : '',
+    unacknowledged > 0 ? `${unacknowledged} bytes to the other end are not acknowledged` : '',
     unread > 0 ? `${unread} bytes were not read` : '',
-    refused > 0 ? `${refused} bytes came that nobody takes` : '',
+    refused > 0 ? `${refused} received bytes were not accepted` : '',
   ].filter((text) => text !== '');
   if (!isCutOff) {
-    return lost.length === 0
-      ? 'No data is lost by it.'
-      : 'At most the end of TLS (close_notify) is lost by it, no data.';
+    return lost.length === 0 ? 'No data is lost.' : 'At most the end of TLS (close_notify) is lost, no data.';
   }
   return lost.length === 0 ? '' : `Cut off: ${lost.join(', ')}.`;
 }
 
-/** Why, and what was lost by it, in sentences. */
+/** Describes the reason and the loss in sentences. */
 export function describeReset(scene: ResetScene): string {
   return `${sentenceOf(scene)} ${lossOf(scene)}`.trimEnd();
 }

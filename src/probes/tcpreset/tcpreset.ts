@@ -13,10 +13,9 @@ import { describeReset, ResetReasons, type ResetScene } from './reset_reasons.ts
 // Namespaced: yes. A socket carries the cookie; a reset without one is in the namespace of the packet that it answers.
 
 const REASON_HELP =
-  'Why, in the name that the running kernel gives the reason; in lower case where it gives none and this is derived from the socket.';
+  'Reason of the reset, as the running kernel names it; in lower case where the kernel gives none and the reason is derived from the socket.';
 
-const OUTCOME_HELP =
-  '`cut_off`: somebody lost something by it, a connection or data; `orderly`: nobody did, as at the end of TLS.';
+const OUTCOME_HELP = '`cut_off`: a connection or data was lost; `orderly`: nothing was lost, as at the end of TLS.';
 
 const metrics = defineMetrics({
   resets: {
@@ -38,7 +37,7 @@ const events = defineEvents({
   tcp_reset: {
     help: 'A TCP connection was reset, or refused.',
     severity: 'warning',
-    info: 'where nobody lost anything by it: [the rule](resets.md)',
+    info: 'where nothing was lost: [the rule](resets.md)',
     equalBy: ['direction', 'reason', 'state'],
     client: ({ direction, state }) => {
       if (state === 'SYN_SENT') return direction === 'sent' ? 'src' : 'dst';
@@ -50,23 +49,23 @@ const events = defineEvents({
       reason: { type: 'string', help: REASON_HELP },
       state: {
         type: 'string',
-        help: 'State of the socket: CLOSE where it is being closed; not there where no socket is involved.',
+        help: 'State of the socket: CLOSE where it is being closed; missing where no socket is involved.',
         optional: true,
       },
       outcome: { type: 'string', help: OUTCOME_HELP },
       unacknowledgedBytes: {
         type: 'number',
-        help: 'Data of this end that the other one has not confirmed, where there is any.',
+        help: 'Bytes of data of this end that the other one has not acknowledged, where there are any.',
         optional: true,
       },
       unreadBytes: {
         type: 'number',
-        help: 'Received data that the process has not read, where there is any.',
+        help: 'Bytes of received data that the process has not read, where there are any.',
         optional: true,
       },
       refusedBytes: {
         type: 'number',
-        help: 'Data of the segment that the reset answers, where there is any.',
+        help: 'Bytes of data of the segment that the reset answers, where there are any.',
         optional: true,
       },
       ...PROCESS_FIELDS,
@@ -76,7 +75,7 @@ const events = defineEvents({
 
 type ResetEvent = EventBody<(typeof events)['tcp_reset']>;
 
-const NO_REASON = 'this kernel gives no reasons for resets (they came with 6.10): they are derived from the socket';
+const NO_REASON = 'this kernel gives no reasons for resets (added in 6.10): they are derived from the socket';
 
 const hooks: HookTable<Layout['program']> = {
   file: FILE,
@@ -85,7 +84,7 @@ const hooks: HookTable<Layout['program']> = {
       what: 'resets sent',
       choices: [
         { hooks: [hook('raw_tp/tcp_send_reset', 3, 'tcp_reset_sent_reason')] },
-        // Before 6.10 the tracepoint does not fire without a socket, the functions do.
+        // Before 6.10 the tracepoint does not fire without a socket; the functions are called all the same.
         {
           hooks: [
             hook('fentry/tcp_v4_send_reset', 2, 'tcp_reset_v4_entry'),
@@ -104,7 +103,7 @@ const hooks: HookTable<Layout['program']> = {
         },
         {
           hooks: [hook('raw_tp/tcp_send_reset', 2, 'tcp_reset_sent')],
-          lacks: `${NO_REASON}; those that no socket sends, as from a closed port, are not seen`,
+          lacks: `${NO_REASON}; resets that no socket sends, as from a closed port, are not seen`,
         },
       ],
     },
@@ -179,15 +178,15 @@ export const tcpreset = defineProbe({
   cost: 'low',
   enabledByDefault: true,
   summary:
-    'TCP resets, per Pod, by direction and reason, with an event for each: shows refused connections and who breaks them off.',
+    'TCP resets per Pod, by direction and reason, with an event for each: shows refused connections and which end resets them.',
   guide: {
-    question: 'Who resets TCP connections, and why?',
+    question: 'Which end resets TCP connections, and why?',
     when: 'Look here for `connection reset by peer`, `connection refused` and `broken pipe`.',
     query:
       'topk(10, sum by (namespace, pod, direction, reason) (rate(netsonde_tcp_resets_total{outcome="cut_off"}[5m])))',
     limits: [
-      'The reason of a reset that was received is not on the wire: it says what the connection was doing.',
-      'A reset that a device or firewall on the way has made looks like one of the peer.',
+      'The reason of a received reset is not on the wire: it is the state of the connection.',
+      'A reset sent by a device or firewall on the path looks like one of the peer.',
     ],
   },
   metrics,
@@ -197,7 +196,7 @@ export const tcpreset = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'BTF and ring buffers (5.8). The kernel’s own reasons since 6.10; before, resets without a socket need fentry or kprobes.',
+      'BTF and ring buffers (5.8). Kernels give reasons since 6.10; before, resets without a socket need fentry or kprobes.',
   },
   open: async (scope, sources, settings) => {
     sources.bpf.check();

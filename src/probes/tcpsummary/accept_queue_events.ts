@@ -11,27 +11,30 @@ import { AcceptQueueWatch, describeFullQueue, type FullQueue, type ListenCounts 
 
 export const ACCEPT_QUEUE_EVENTS = defineEvents({
   accept_queue_full: {
-    help: 'The accept queue of a listening socket was full: the application accepts too slowly, and its clients wait a second or more. Looked for every five seconds.',
+    help: 'The accept queue of a listening socket was full: the application accepts too slowly, and its clients wait a second or more. Checked every five seconds.',
     severity: 'warning',
-    // A different number is another event: numbers of events that became one would be lost.
+    // Events with different numbers stay separate: merging them would lose numbers.
     equalBy: ['address', 'port', 'refused'],
     fields: {
       address: { type: 'string', help: 'Address that the socket listens on; `0.0.0.0` or `::`: on all.' },
-      port: { type: 'number', help: 'Port that it listens on.' },
-      sockets: { type: 'number', help: 'Sockets there that refused: with SO_REUSEPORT several listen on a port.' },
-      length: { type: 'number', help: 'Connections that wait to be accepted now, of the fullest of these sockets.' },
+      port: { type: 'number', help: 'Port that the socket listens on.' },
+      sockets: {
+        type: 'number',
+        help: 'Number of sockets that refused connections: with SO_REUSEPORT several listen on a port.',
+      },
+      length: { type: 'number', help: 'Connections that wait to be accepted now, at the fullest of these sockets.' },
       limit: {
         type: 'number',
-        help: 'Connections of that socket that may wait, and one more: the backlog of listen(2), at most net.core.somaxconn.',
+        help: 'Limit of that socket for waiting connections: the backlog of listen(2), at most net.core.somaxconn. One connection more may wait.',
       },
       refused: {
         type: 'number',
-        help: 'Segments that asked for a connection, or completed one, and were dropped since the last event. A client that tries again is counted again.',
+        help: 'Dropped segments since the last event that requested a connection or completed one. A client that retries is counted again.',
       },
-      seconds: { type: 'number', help: 'Time over which they were counted.' },
+      seconds: { type: 'number', help: 'Time over which the segments were counted.' },
       cgroup: {
         type: 'string',
-        help: 'Control group of who made the socket: the id in the v2 hierarchy, in decimal.',
+        help: 'Control group of the process that created the socket: its id in the v2 hierarchy, in decimal.',
         optional: true,
       },
     },
@@ -55,7 +58,7 @@ function publish(scope: AcceptQueueScope, queue: FullQueue): void {
   });
 }
 
-/** Looks for full accept queues now, and again and again until the scope closes. */
+/** Looks for full accept queues now, and repeatedly until the scope closes. */
 export async function watchAcceptQueues(scope: AcceptQueueScope, sources: Sources): Promise<void> {
   const list = (object: Pick<BpfObject, 'map'>) => new OwnersMap(object, scope.owners);
   const source = listenerSource(sources, list, scope.errors, scope.warn);

@@ -7,7 +7,7 @@ const POD = asNetnsId(7);
 
 let watch: AcceptQueueWatch;
 let nowMs: number;
-/** Of each namespace; one that is not there cannot be read. */
+/** Counts of each namespace; a missing one cannot be read. */
 let counts: Map<unknown, ListenCounts>;
 let reads: number;
 
@@ -23,7 +23,7 @@ function listener(drops: number, more: Partial<Listener> = {}): Listener {
   return { ...socket, drops, ...more };
 }
 
-/** A look, five seconds after the last one. @param overflows and drops that the namespace has counted by then */
+/** Looks five seconds after the last time. @param overflows and drops that the namespace has counted by then */
 function look(listeners: readonly Listener[], overflows?: number, drops = overflows ?? 0) {
   nowMs += 5_000;
   if (overflows !== undefined) counts.set(POD, { overflows, drops });
@@ -36,7 +36,7 @@ function look(listeners: readonly Listener[], overflows?: number, drops = overfl
 }
 
 describe('a full accept queue', () => {
-  it('is found while it is full, and tells what was refused since the last time', () => {
+  it('is found while it is full, with the refusals since the last time', () => {
     look([]);
     expect(look([listener(18, { length: 9 })], 18).full).toEqual([['1', 18, 5]]);
     expect(look([listener(20, { length: 9 })], 20).full).toEqual([['1', 2, 5]]);
@@ -45,14 +45,14 @@ describe('a full accept queue', () => {
     expect(look([listener(21, { length: 9 })], 21).full).toEqual([['1', 1, 5]]);
   });
 
-  it('is found though it is not full any more, by what its namespace has counted', () => {
+  it('is found though it is not full any more, by the counts of its namespace', () => {
     look([]);
     expect(look([listener(15)], 15).full).toEqual([['1', 15, 5]]);
     expect(look([listener(16)], 16).full).toEqual([['1', 1, 5]]);
     expect(look([listener(19)], 19).full).toEqual([['1', 3, 5]]);
   });
 
-  it('is told of what came since the first look only', () => {
+  it('reports only refusals since the first look', () => {
     expect(look([listener(15, { length: 9 })], 15).full).toEqual([]);
     expect(look([listener(16)], 16).full).toEqual([['1', 1, 5]]);
   });
@@ -63,16 +63,16 @@ describe('a full accept queue', () => {
     expect(look([listener(5)]).full).toEqual([]);
   });
 
-  it('is found where the namespace has counted more since the sockets were looked at', () => {
+  it('is found where the namespace has counted more since its sockets were read', () => {
     look([]);
     expect(look([listener(4)], 6).full).toEqual([]);
     expect(look([listener(6)], 6).full).toEqual([['1', 6, 10]]);
-    // Once more, with enough readings: the last of them was late as well.
+    // Another look with enough readings: the last of them was late as well.
     expect(look([listener(7)], 9).full).toEqual([['1', 1, 5]]);
     expect(look([listener(9)], 9).full).toEqual([['1', 2, 5]]);
   });
 
-  it('is of the socket that refuses, not of the others on its port', () => {
+  it('belongs to the socket that refuses, not to the others on its port', () => {
     look([]);
     const eight = Array.from({ length: 8 }, (_, nth) => listener(nth === 3 ? 15 : 0, { key: String(nth) }));
     expect(
@@ -83,7 +83,7 @@ describe('a full accept queue', () => {
     ).toEqual([['3', 15, 5]]);
   });
 
-  it('is one for all sockets of an address and port, and shows the fullest', () => {
+  it('is reported once for all sockets of an address and port, with the fullest', () => {
     look([]);
     const sockets = [3, 9, 5].map((length) => listener(length, { key: String(length), length }));
     const other = listener(1, { key: 'x', address: '10.0.0.2' });
@@ -94,14 +94,14 @@ describe('a full accept queue', () => {
     ]);
   });
 
-  it('of a socket in the place of another one has refused all that it has dropped', () => {
+  it('of a socket in the place of another one has refused all connections that it has dropped', () => {
     look([]);
     look([listener(15)], 15);
     expect(look([listener(2, { length: 9 })], 17).full).toEqual([['1', 2, 5]]);
     expect(look([listener(9, { length: 9, port: 81 })], 26).full).toEqual([['1', 9, 5]]);
   });
 
-  it('of more sockets of a Pod than may be told at once is told later, whole', () => {
+  it('of a socket beyond the bound of a Pod is reported later, with all refusals', () => {
     look([]);
     const many = (drops: number) =>
       Array.from({ length: 20 }, (_, nth) => listener(drops, { key: String(nth), port: 80 + nth, length: 9 }));
@@ -115,7 +115,7 @@ describe('a full accept queue', () => {
 });
 
 describe('no full accept queue', () => {
-  it('is one that is only busy, and nothing is read for it', () => {
+  it('is found where a queue is only busy, and nothing is read for it', () => {
     look([]);
     expect(look([]).full).toEqual([]);
     look([listener(15)], 15);
@@ -124,7 +124,7 @@ describe('no full accept queue', () => {
     expect(reads).toBe(before);
   });
 
-  it('is where the kernel dropped for another reason', () => {
+  it('is found where the kernel dropped for another reason', () => {
     look([]);
     expect(look([listener(15)], 0, 15).full).toEqual([]);
     expect(look([listener(18)], 0, 18).full).toEqual([]);
@@ -133,7 +133,7 @@ describe('no full accept queue', () => {
     expect(look([listener(30)], 2, 30).full).toEqual([]);
   });
 
-  it('is where sockets that are gone had one', () => {
+  it('is found where closed sockets had one', () => {
     look([]);
     expect(look([listener(1)], 40, 41).full).toEqual([]);
     expect(look([listener(2)], 40, 42).full).toEqual([]);
@@ -141,7 +141,7 @@ describe('no full accept queue', () => {
   });
 });
 
-it('is told in a sentence', () => {
+it('is described in a sentence', () => {
   const full = { listener: listener(18, { address: '::', length: 2, limit: 1 }), sockets: 1, refused: 18, seconds: 5 };
   const start =
     'The accept queue of [::]:80 was full: in the last 5 s 18 segments of new connections were dropped. Now';

@@ -2,28 +2,28 @@ import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { fullness, type Listener } from '#sources/sockets/snapshot.ts';
 
-/** What a namespace has counted of all its listening sockets, those that are gone too. */
+/** Counters of a namespace for all its listening sockets, closed ones included. */
 export interface ListenCounts {
-  /** TcpExt ListenOverflows: refused because an accept queue was full. */
+  /** TcpExt ListenOverflows: connections refused because an accept queue was full. */
   readonly overflows: Counter;
-  /** TcpExt ListenDrops: those, and refused for any other reason. */
+  /** TcpExt ListenDrops: connections refused for any reason, overflows included. */
   readonly drops: Counter;
 }
 
 /** An address and port of a namespace where an accept queue was full. */
 export interface FullQueue {
-  /** The fullest of those that refused. */
+  /** Fullest of the sockets that refused. */
   readonly listener: Listener;
   /** Sockets that refused: several may listen on the port. */
   readonly sockets: number;
-  /** By all of them, since their last one, or since the last look at which they had refused nothing. */
+  /** Segments refused by all of them, since their last event, or since the last look at which they had refused none. */
   readonly refused: number;
   readonly seconds: number;
 }
 
 export interface FullQueues {
   readonly full: readonly FullQueue[];
-  /** Those past the bound of their namespace. What they have refused is in the next. */
+  /** Number of full queues beyond the bound of their namespace. Their refusals are in the next event. */
   readonly limited: number;
 }
 
@@ -55,26 +55,23 @@ function fullQueueOf(sockets: readonly Growth[], nowMs: number): FullQueue {
   };
 }
 
-/** Of one namespace at one look: less than any `limit` lets through. */
+/** Most full queues of one namespace that a look reports: fewer than any `limit` allows. */
 const QUEUES_MAX = 16;
-/** Readings of the namespace's counts that are kept: it goes on counting between a walk over its sockets and the reading that follows. */
+/** Kept readings of a namespace's counts: it goes on counting between a walk over its sockets and the reading that follows. */
 const READINGS = 2;
 
-/**
- * Finds listening sockets whose accept queue was full since the last look. The kernel counts for each what it drops
- * (tcp_listendrop()), for that reason and for rarer ones, like a lack of memory. It was a full queue where it is full now, or where its
- * namespace has counted overflows meanwhile: a queue that is only busy, or fills and empties without a drop, is none.
+/** * Finds listening sockets whose accept queue was full since the last look. The kernel counts the drops of each socket
+ * (tcp_listendrop()), for this reason and for rarer ones such as a lack of memory. The queue was full where it is full now, or where its
+ * namespace has counted overflows meanwhile. A queue that is only busy, or fills and empties without a drop, is not reported.
  */
 export class AcceptQueueWatch {
   #baselines: ReadonlyMap<string, Baseline> = new Map();
-  /** The older one first. */
+  /** Kept readings, the oldest first. */
   readonly #readings = new Map<NetnsId, readonly ListenCounts[]>();
   #lookedMs: number | undefined;
 
-  /**
-   * @param listeners those that have ever dropped something
-   * @param countsOf read after them; undefined where that cannot be
-   * @param nowMs of a clock that nobody sets
+  /** * @param listeners sockets that have ever dropped a connection * @param countsOf reads the counts of a namespace, after the sockets;
+   * undefined where they cannot be read * @param nowMs time of a monotonic clock
    */
   look(listeners: readonly Listener[], countsOf: (id: NetnsId) => ListenCounts | undefined, nowMs: number): FullQueues {
     const byNetns = Map.groupBy(listeners, ({ netns }) => netns);
@@ -85,7 +82,7 @@ export class AcceptQueueWatch {
       const grown = own.map((listener) => this.#growthOf(listener, nowMs));
       const { told, left } = judge(grown, this.#hasOverflowed(netns, grown, countsOf));
       for (const growth of grown) baselines.set(growth.listener.key, baselineAt(growth.listener, nowMs));
-      // What is not told now is told later, whole.
+      // A queue that is not reported now is reported later, with all its refusals.
       for (const { listener, before } of left) baselines.set(listener.key, before);
       const places = [...Map.groupBy(told, ({ listener }) => `${listener.port} ${listener.address}`).values()];
       full.push(...places.slice(0, QUEUES_MAX).map((sockets) => fullQueueOf(sockets, nowMs)));
@@ -103,16 +100,18 @@ export class AcceptQueueWatch {
     return { listener, before, refused: listener.drops - before.drops };
   }
 
-  /** What was dropped before the first look is not told; a socket that comes later has dropped all since. */
+  /**
+   * Returns the drops since the last look. Drops before the first look are not reported; a socket that appears later has dropped all since.
+   */
   #baselineOf({ key, netns, port, drops }: Listener, nowMs: number): Baseline {
     const known = this.#baselines.get(key);
-    // Another one may have taken the place of the socket; and the number may have wrapped.
+    // Another socket may have taken its place, or the number may have wrapped.
     if (known !== undefined && known.netns === netns && known.port === port && known.drops <= drops) return known;
     const isFirst = this.#lookedMs === undefined;
     return { netns, port, drops: isFirst ? drops : 0, atMs: this.#lookedMs ?? nowMs };
   }
 
-  /** Whether the namespace has counted a full queue since its last drop but one; undefined: the next look will tell. */
+  /** Returns whether the namespace has counted a full queue since its last drop but one; undefined where the next look decides. */
   #hasOverflowed(
     netns: NetnsId,
     grown: readonly Growth[],
@@ -126,20 +125,20 @@ export class AcceptQueueWatch {
     this.#readings.set(netns, [...readings, counts].slice(-READINGS));
     const [first] = readings;
     if (first !== undefined && readings.length === READINGS) return counts.overflows > first.overflows;
-    // All that the namespace ever dropped was dropped by sockets that are there, and since the last look but one.
+    // All drops of the namespace are by existing sockets, and since the last look but one.
     const drops = grown.reduce((sum, { listener }) => sum + listener.drops, 0);
     if (counts.overflows > 0 && counts.drops === drops) return true;
     return counts.overflows === 0 ? false : undefined;
   }
 }
 
-/** Those of a namespace that were full, and those of which only the next look will tell. */
+/** Queues of a namespace that were full, and those on which only the next look decides. */
 function judge(grown: readonly Growth[], hasOverflowed: boolean | undefined): { told: Growth[]; left: Growth[] } {
   const told = grown.filter(({ refused, listener }) => refused > 0 && (hasOverflowed || fullness(listener) >= 1));
   return { told, left: hasOverflowed === undefined ? grown.filter((growth) => !told.includes(growth)) : [] };
 }
 
-/** A sentence that an operator understands. */
+/** Describes the full queue in a sentence for operators. */
 export function describeFullQueue({ listener, sockets, refused, seconds }: FullQueue): string {
   const { address, port, length, limit } = listener;
   const endpoint = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;

@@ -9,12 +9,12 @@ import { fullness, type TcpSummary } from '#sources/sockets/snapshot.ts';
 import type { Sources } from '#sources/sources.ts';
 import { ACCEPT_QUEUE_EVENTS, watchAcceptQueues } from './accept_queue_events.ts';
 
-// Namespaced: yes. Every TCP socket belongs to one namespace (kernel: include/net/sock.h, sock_common.skc_net), though all are
-// in one hash of the machine.
+// Namespaced: yes. Every TCP socket belongs to one namespace (kernel: include/net/sock.h, sock_common.skc_net), though all are in one hash
+// table of the machine.
 
 const STATES = namesOf(tcpState);
 
-const PORT = { help: 'TCP port that is listened on.', example: '443', max: 32 } as const;
+const PORT = { help: 'TCP port that sockets listen on.', example: '443', max: 32 } as const;
 
 const queue = { type: 'gauge', scope: 'pod', unit: 'bytes', labels: {} } as const;
 const acceptQueue = { type: 'gauge', scope: 'pod', labels: { port: PORT } } as const;
@@ -23,16 +23,16 @@ const metrics = defineMetrics({
   connections: {
     type: 'gauge',
     scope: 'pod',
-    labels: { state: { help: 'State of the socket. A request for a connection is new_syn_recv.', values: STATES } },
+    labels: { state: { help: 'State of the socket; new_syn_recv for a connection request.', values: STATES } },
     name: 'netsonde_tcp_connections',
-    help: 'TCP sockets by state; one that is opened, closed or changes its state while they are counted may be missed or counted twice.',
+    help: 'TCP sockets by state. A socket that is opened, is closed or changes its state during the count may be missed or counted twice.',
     source: 'sock_common.skc_state, SOCK_DIAG idiag_state',
     detail: 'core',
   },
   receiveQueue: {
     ...queue,
     name: 'netsonde_tcp_receive_queue_bytes',
-    help: 'Bytes that TCP has received and the applications have not read: they are too slow.',
+    help: 'Bytes that TCP has received and the applications have not read: the applications are too slow.',
     source: 'tcp_sock.rcv_nxt, copied_seq; SOCK_DIAG idiag_rqueue',
     detail: 'core',
   },
@@ -46,28 +46,28 @@ const metrics = defineMetrics({
   largestReceiveQueue: {
     ...queue,
     name: 'netsonde_tcp_receive_queue_largest_bytes',
-    help: 'Unread bytes of the one TCP connection that has most.',
+    help: 'Unread bytes of the TCP connection that has most of them.',
     source: 'tcp_sock.rcv_nxt, copied_seq; SOCK_DIAG idiag_rqueue',
     detail: 'full',
   },
   largestSendQueue: {
     ...queue,
     name: 'netsonde_tcp_send_queue_largest_bytes',
-    help: 'Unacknowledged bytes of the one TCP connection that has most.',
+    help: 'Unacknowledged bytes of the TCP connection that has most of them.',
     source: 'tcp_sock.write_seq, snd_una; SOCK_DIAG idiag_wqueue',
     detail: 'full',
   },
   acceptQueueLength: {
     ...acceptQueue,
     name: 'netsonde_tcp_accept_queue_length',
-    help: 'Connections that wait for the application to accept them, of all sockets that listen on the port.',
+    help: 'Connections that wait for the application to accept them, at all sockets that listen on the port.',
     source: 'sock.sk_ack_backlog, SOCK_DIAG idiag_rqueue',
     detail: 'core',
   },
   acceptQueueLimit: {
     ...acceptQueue,
     name: 'netsonde_tcp_accept_queue_limit',
-    help: 'Connections that may wait to be accepted, of all sockets that listen on the port; more are dropped.',
+    help: 'Connections that may wait to be accepted, at all sockets that listen on the port; further ones are dropped.',
     source: 'sock.sk_max_ack_backlog, SOCK_DIAG idiag_wqueue',
     detail: 'core',
   },
@@ -75,13 +75,13 @@ const metrics = defineMetrics({
     ...acceptQueue,
     unit: 'ratio',
     name: 'netsonde_tcp_accept_queue_fullest_ratio',
-    help: 'How full the fullest accept queue is, of the sockets that listen on the port (SO_REUSEPORT): at 1 that socket refuses connections, however empty the others are.',
+    help: 'Fill level of the fullest accept queue of the sockets that listen on the port (SO_REUSEPORT): at 1 that socket refuses connections, however empty the others are.',
     source: 'sock.sk_ack_backlog, sk_max_ack_backlog; SOCK_DIAG idiag_rqueue, idiag_wqueue',
     detail: 'core',
   },
 });
 
-/** Made once: they are emitted for every namespace. */
+/** Label sets, made once because they are emitted for every namespace. */
 const STATE_LABELS = STATES.map((state) => ({ state }));
 
 const QUEUES = ['receiveQueue', 'sendQueue', 'largestReceiveQueue', 'largestSendQueue'] as const;
@@ -133,10 +133,10 @@ export const tcpsummary = defineProbe({
     when: 'Look here when clients wait for connections (accept queues), when a server reads too slowly, or when connections are not closed.',
     query: 'max by (namespace, pod, port) (netsonde_tcp_accept_queue_fullest_ratio) > 0.5',
     limits: [
-      'A full accept queue is an event where it refused connections, also between two scrapes; the numbers show it only if it is full just then.',
-      'It is a look at one moment: what comes and goes between two scrapes is not seen, and a socket that changes its state during the look may be missed or be counted twice.',
-      'Above some half a million sockets the look is given up, and shows nothing, with a reason.',
-      'A namespace may have a hash of its own for its connections (`net.ipv4.tcp_child_ehash_entries`): 262,144 buckets of a Pod are looked at; a namespace beyond them has no rows, and the probe is `degraded`.',
+      'A full accept queue causes an event where it refused connections, also between two scrapes; the metrics show it only if it is full at the scrape.',
+      'Each scrape looks at one moment: sockets that come and go between two scrapes are not seen, and a socket that changes its state during the look may be missed or counted twice.',
+      'Above some half a million sockets the look is abandoned: the probe shows nothing, and gives the reason.',
+      'A namespace may have a hash of its own for its connections (`net.ipv4.tcp_child_ehash_entries`): 262,144 buckets of a Pod are read; a namespace beyond them has no rows, and the probe is `degraded`.',
     ],
   },
   metrics,
@@ -145,7 +145,7 @@ export const tcpsummary = defineProbe({
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
-      'Any. With BTF and since 6.1 one walk in the kernel counts the sockets of all namespaces; else SOCK_DIAG in each, with CAP_SYS_ADMIN.',
+      'Any. With BTF and since 6.1, one walk in the kernel counts the sockets of all namespaces; otherwise SOCK_DIAG in each, with CAP_SYS_ADMIN.',
   },
   open: async (scope, sources, { events }) => {
     const { sockets } = sources;

@@ -78,6 +78,6 @@ export const agent = defineChecks('agent', open, {
   'probes say which module they lack': async ({ pass }) => {
     await pass.kernel.configure(probesOf('{ probes: { ipvs: true, rdma: true } }'));
     match(reasonOf(pass, 'ipvs'), /^unsupported .*module ip_vs .*\/proc\/net\/ip_vs_stats is missing/);
-    match(reasonOf(pass, 'rdma'), /^degraded no RDMA device is there: \/sys\/class\/infiniband/);
+    match(reasonOf(pass, 'rdma'), /^degraded no RDMA device found: \/sys\/class\/infiniband/);
   },
 });

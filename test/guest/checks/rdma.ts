@@ -100,7 +100,7 @@ async function compareResources(agent: TestKernel): Promise<Numbers> {
 
 export const rdma = defineChecks<TestKernel>('rdma', open, {
   'waits for a device, and shows one that comes': async (agent) => {
-    match(await state(agent), /^degraded no RDMA device is there/);
+    match(await state(agent), /^degraded no RDMA device found/);
     deepEqual(await ourSamples(agent), []);
     sh(`rdma link add ${DEVICE} type rxe netdev roce0`);
     equal(await state(agent), 'running ');
@@ -140,6 +140,6 @@ export const rdma = defineChecks<TestKernel>('rdma', open, {
   'shows nothing of a device that is gone': async (agent) => {
     sh(`rdma link delete ${DEVICE}`);
     deepEqual(await ourSamples(agent), []);
-    match(await state(agent), /^degraded no RDMA device is there/);
+    match(await state(agent), /^degraded no RDMA device found/);
   },
 });
