@@ -60,6 +60,7 @@ export const READ: readonly string[] = [
   'docs/kubernetes.md',
   'docs/page.md',
   'docs/tutorial.md',
+  'src/config',
   'src/delivery',
   'src/probes',
 ];

@@ -18,9 +18,9 @@ describe('what is no configuration of KubeSkoop is refused', () => {
     ['# nothing\n---\n', /^empty$/],
     ['hello', /^"hello" is no configuration: a mapping of keys to values is$/],
     ['- tcp', /^\["tcp"\] is no configuration/],
-    ['metrics: {', /^no valid YAML: .* at line 1, column 11$/],
-    ['metrics:\n  probes: []\n probes: []', /^no valid YAML: .* at line 3, column 1$/],
-    ['metrics: {}\nmetrics: {}', /^no valid YAML: the key metrics is there twice$/],
+    ['metrics: {', /^invalid YAML: .* at line 1, column 11$/],
+    ['metrics:\n  probes: []\n probes: []', /^invalid YAML: .* at line 3, column 1$/],
+    ['metrics: {}\nmetrics: {}', /^invalid YAML: the key metrics is given twice$/],
     ['a: {}\n---\nb: {}', /^2 documents, and none is a ConfigMap: give one$/],
     ['listen: 80', /^has neither `metrics` nor `event`: this is no configuration of KubeSkoop; it has \["listen"\]$/],
     ['probes: { tcp: true }\nsinks: {}', /probes, sinks: this is a configuration of netsonde already$/],
@@ -29,9 +29,9 @@ describe('what is no configuration of KubeSkoop is refused', () => {
     ['metrics: 7', /^line 1: metrics: 7 is not allowed; allowed: a mapping of keys to values$/],
     [
       'port: many\nmetrics:\n  probes:\n    - name: 7',
-      /^line 1: port: "many" is not allowed; allowed: .*\nline 4: metrics\.probes\.0\.name: 7 is not allowed; allowed: a text$/,
+      /^line 1: port: "many" is not allowed; allowed: .*\nline 4: metrics\.probes\.0\.name: 7 is not allowed; allowed: a string$/,
     ],
-    ['event:\n  sinks:\n  - args: {}', /^line 3: event\.sinks\.0\.name: .*a text$/],
+    ['event:\n  sinks:\n  - args: {}', /^line 3: event\.sinks\.0\.name: .*a string$/],
     ['event:\n  sinks:\n  - name: loki\n    args: x', /^line 4: event\.sinks\.0\.args: "x" is not allowed/],
     ['{apiVersion: v1, kind: Pod}', /^no ConfigMap among 1 Kubernetes objects$/],
     [
@@ -40,7 +40,7 @@ describe('what is no configuration of KubeSkoop is refused', () => {
     ],
     [
       '{apiVersion: v1, kind: ConfigMap, metadata: {name: n}, data: {config.yaml: "a: {"}}',
-      /^config\.yaml of n: no valid YAML: /,
+      /^config\.yaml of n: invalid YAML: /,
     ],
     [
       '{apiVersion: v1, kind: ConfigMap, metadata: {name: n}, data: {config.yaml: "{}"}}',

@@ -4,17 +4,20 @@ import type { TimedSection } from './document.ts';
 import type { ConfigReader } from './load.ts';
 import type { Config } from './schema.ts';
 
-/** A timer does not notice that the wall clock is set, as `until` needs: the clock is read again after this time at the latest. */
+/**
+ * A timer does not notice when the wall clock is set, which `until` depends on: the clock is read again after this time at the
+ * latest.
+ */
 const LOOK_EVERY_MS = 10_000;
 
 export interface ActiveConfigOptions {
   readonly reader: ConfigReader;
   readonly clocks: Clocks;
-  /** The time of these sections is over: `config` is another one. */
+  /** Called when the time of these sections is over: `config` is a new one. */
   readonly ended: (sections: readonly TimedSection[]) => void;
 }
 
-/** The document that is in force, and what it says at the moment for this node. */
+/** The active document, and its present meaning for this node. */
 export class ActiveConfig implements Disposable {
   readonly #options: ActiveConfigOptions;
   #text = '{}';
@@ -38,9 +41,9 @@ export class ActiveConfig implements Disposable {
   }
 
   /**
-   * Takes another document in place of the one in force.
+   * Replaces the active document by another.
    * @param labels of this node
-   * @throws {ConfigError} for a faulty one: then nothing has changed
+   * @throws {ConfigError} for a faulty document: nothing has changed then
    */
   async take(text: string, labels: Labels): Promise<void> {
     const { reader, clocks } = this.#options;
@@ -52,14 +55,14 @@ export class ActiveConfig implements Disposable {
   }
 
   /**
-   * Other labels of this node may choose other overrides of the document in force.
-   * @throws {ConfigError} where one of these ends before it begins: then nothing has changed
+   * Takes other labels of this node, which may choose other overrides of the active document.
+   * @throws {ConfigError} where one of these ends before it begins: nothing has changed then
    */
   relabel(labels: Labels): Promise<void> {
     return this.take(this.#text, labels);
   }
 
-  /** RFC 3339: when a section of the probe that is in force ends, the first of them; null where none does. */
+  /** Time in RFC 3339 when the first active section of the probe ends; null where none ends. */
   until(probe: string): string | null {
     const { clocks } = this.#options;
     const ends = this.#config.timed
@@ -73,7 +76,7 @@ export class ActiveConfig implements Disposable {
     clearTimeout(this.#timer);
   }
 
-  /** @param whole what the document says where nothing in it is over, if that is known: to parse it again takes time */
+  /** @param whole meaning of the document before any section ended, if it is known, because parsing takes time */
   #resolve(timed: readonly TimedSection[], whole?: Config): void {
     const { reader, clocks } = this.#options;
     this.#over = new Set(timed.filter((section) => clocks.isOver(section)).map(({ id }) => id));

@@ -21,7 +21,7 @@ const reader = new ConfigReader(PROBES);
 const START = Date.UTC(2026, 10, 21, 3);
 
 let directory: string;
-/** The wall clock, and the one that nobody sets. */
+/** The wall clock, and a monotonic one. */
 let now: number;
 let monotonic: number;
 let warnings: string[];
@@ -53,7 +53,7 @@ function boot(id: string): void {
   writeFileSync(join(folder, 'boot_id'), `${id}\n`);
 }
 
-/** Time goes by, on both clocks. */
+/** Advances both clocks. */
 function pass(ms: number): void {
   now += ms;
   monotonic += ms;
@@ -72,7 +72,7 @@ function leftOf(clocks: Clocks, timed: readonly TimedSection[]): number[] {
 const FILE = 'timed.json';
 
 describe('a section with for', () => {
-  it('ends so long after it was first in force, across a restart', async () => {
+  it('ends that long after it was first active, across a restart', async () => {
     const timed = sections('udp: { for: 15m }');
     const clocks = await open();
     await clocks.take(timed);
@@ -90,7 +90,7 @@ describe('a section with for', () => {
     expect(warnings).toEqual([]);
   });
 
-  it('counts anew when it says something else, or was gone meanwhile, and not when others change', async () => {
+  it('starts again when its content changes or it was absent, and not when others change', async () => {
     const clocks = await open();
     await clocks.take(sections('udp: { for: 15m }'));
     pass(60_000);
@@ -107,7 +107,7 @@ describe('a section with for', () => {
   it.each([
     ['back', -3_600_000],
     ['forward', 3_600_000],
-  ])('takes as long where the wall clock is set an hour %s, also while the agent is not there', async (_, byMs) => {
+  ])('takes as long where the wall clock is set an hour %s, even while the agent is down', async (_, byMs) => {
     const timed = sections('udp: { for: 15m }');
     const clocks = await open();
     await clocks.take(timed);
@@ -129,7 +129,7 @@ describe('a section with for', () => {
     ['on time', 60_000, 840_000],
     ['set back', -3_600_000, 900_000],
     ['set forward', 3_600_000, -2_700_000],
-  ])('goes by the wall clock after a reboot, %s, and is never longer than it says', async (_, byMs, leftMs) => {
+  ])('goes by the wall clock after a reboot, %s, and never exceeds its duration', async (_, byMs, leftMs) => {
     const timed = sections('udp: { for: 15m }');
     await (await open()).take(timed);
     boot('another');
@@ -140,7 +140,7 @@ describe('a section with for', () => {
     expect(leftOf(rebooted, timed)).toEqual([leftMs]);
   });
 
-  it("goes by the wall clock where nothing names the boot, or the file is an older agent's", async () => {
+  it("goes by the wall clock where the boot has no id, or the file is an older agent's", async () => {
     const timed = sections('udp: { for: 15m }');
     boot('');
     await (await open()).take(timed);
@@ -157,7 +157,7 @@ describe('a section with for', () => {
     expect(warnings).toEqual([]);
   });
 
-  it('shows one end while both clocks go alike, give or take a little', async () => {
+  it('shows one end while both clocks agree within jitter', async () => {
     const timed = sections('udp: { for: 15m }');
     const clocks = await open();
     await clocks.take(timed);
@@ -181,8 +181,8 @@ describe('a section with until', () => {
       'sock: { until: 2026-11-21T03:00:00+00:30 }',
     );
     await expect(clocks.take(bad)).rejects.toThrow(
-      'probes.tcp.until: "2026-11-21T02:59:59.000Z" is not allowed; allowed: a time to come; it is 2026-11-21T03:00:00.000Z now\n' +
-        'probes.sock.until: "2026-11-21T02:30:00.000Z" is not allowed; allowed: a time to come; it is 2026-11-21T03:00:00.000Z now',
+      'probes.tcp.until: "2026-11-21T02:59:59.000Z" is not allowed; allowed: a time in the future; it is 2026-11-21T03:00:00.000Z now\n' +
+        'probes.sock.until: "2026-11-21T02:30:00.000Z" is not allowed; allowed: a time in the future; it is 2026-11-21T03:00:00.000Z now',
     );
     expect(leftOf(clocks, kept)).toEqual([900_000]);
     expect(readFileSync(join(directory, FILE), 'utf8')).toBe(text);
@@ -198,7 +198,7 @@ describe('a section with until', () => {
     expect(leftOf(clocks, timed)).toEqual([1_800_000]);
   });
 
-  it('that has passed while it was in force, or before the agent started, is just over', async () => {
+  it('that passed while it was active, or before the agent started, is over without a fault', async () => {
     const timed = sections('tcp: { until: 2026-11-21T03:00:05Z }');
     const clocks = await open();
     await clocks.take(timed);
@@ -210,12 +210,12 @@ describe('a section with until', () => {
     const restarted = await open();
     await restarted.take(timed);
     expect(timed.map((section) => restarted.isOver(section))).toEqual([true]);
-    expect(warnings).toEqual(['probes.tcp: its time was over before the agent started']);
+    expect(warnings).toEqual(['probes.tcp: its time had passed before the agent started']);
   });
 });
 
 describe('the file', () => {
-  it('is made when there is something to keep, whole, and holds no more than that', async () => {
+  it('is made when there is something to keep, as a whole, and holds nothing else', async () => {
     const folder = join(directory, 'a');
     const clocks = await open(folder);
     await clocks.take([]);
@@ -246,7 +246,7 @@ describe('the file', () => {
     expect(warnings).toHaveLength(1);
   });
 
-  it('that cannot be written is told of, and the time runs all the same', async () => {
+  it('that cannot be written is reported, and the time runs all the same', async () => {
     const blocked = join(directory, 'file');
     writeFileSync(blocked, '');
     chmodSync(blocked, 0o400);
@@ -256,7 +256,7 @@ describe('the file', () => {
     await clocks.take(timed);
     expect(warnings).toEqual([
       expect.stringMatching(
-        /state\/timed\.json cannot be written \(ENOTDIR.*\): after a restart of the agent `for` counts anew; give a folder with --state$/,
+        /state\/timed\.json cannot be written \(ENOTDIR.*\): after a restart of the agent `for` starts again; give a folder with --state$/,
       ),
     ]);
     pass(900_000);

@@ -6,35 +6,35 @@ import type { TimedSection } from './document.ts';
 import { ConfigError, pathText } from './faults.ts';
 
 const FILE = 'timed.json';
-/** Twice what all the sections of a document take. */
+/** Twice the bytes that all sections of a document take. */
 const FILE_BYTES_MAX = 64 * 1024;
 
-/** By id of the section, in milliseconds. */
+/** Milliseconds, by id of the section. */
 const ENDS = z.record(z.string().regex(/^[0-9a-f]{64}$/), z.int().nonnegative());
 
 const STATE = z.strictObject({
   version: z.literal(1),
-  /** Since the epoch. */
+  /** Milliseconds since the epoch. */
   ends: ENDS,
-  /** Of sections with `for`: since the boot of this id. A file of an older agent has none. */
+  /** Milliseconds since the boot of this id, for sections with `for`. Files of older agents lack it. */
   boot: z.strictObject({ id: z.string(), ends: ENDS }).exactOptional(),
 });
 
-/** Differences of two clocks within this are taken for jitter, milliseconds. */
+/** Differences between two clocks up to this are ignored as jitter, in milliseconds. */
 const JITTER_MS = 1_000;
 const BOOT_ID = 'sys/kernel/random/boot_id';
 const NANOSECONDS_PER_MS = 1e6;
 
 export interface ClocksOptions {
-  /** Folder that survives a restart of the agent. Made when there is something to keep. */
+  /** Folder that survives a restart of the agent. It is made when there is something to keep. */
   readonly directory: string;
   readonly files: Files;
   readonly warn: (message: string) => void;
-  /** Where procfs is mounted: it names the boot. */
+  /** Where procfs is mounted: it has the id of the boot. */
   readonly proc: string;
   /** Milliseconds since the epoch. */
   readonly wall?: () => number;
-  /** Milliseconds since the boot, by a clock that nobody sets. */
+  /** Milliseconds since the boot, by a monotonic clock. */
   readonly monotonic?: () => number;
 }
 
@@ -47,17 +47,17 @@ interface End {
 
 interface Kept {
   readonly ends: ReadonlyMap<string, number>;
-  /** Of this boot. */
+  /** Id of this boot. */
   readonly bootEnds: ReadonlyMap<string, number>;
 }
 
 const NOTHING_KEPT: Kept = { ends: new Map(), bootEnds: new Map() };
 
 /**
- * When each timed section ends: `until` by the wall clock, `for` by the clock that runs since the boot and that nobody sets
- * (CLOCK_MONOTONIC, clock_gettime(2)). What `for` says counts from when the section was first in force, so it is kept in a
- * file: a restart of the agent changes nothing. After a reboot only the wall clock can tell what is left, and it is never
- * more than `for`. Where the file cannot be written, `for` counts from the agent's start.
+ * Knows when each timed section ends: `until` by the wall clock, `for` by the monotonic clock that runs since the boot
+ * (CLOCK_MONOTONIC, clock_gettime(2)). The time of `for` counts from when the section was first active, so it is kept in a
+ * file: a restart of the agent changes nothing. After a reboot only the wall clock can tell how much is left, and it is
+ * never more than `for`. Where the file cannot be written, `for` counts from the agent's start.
  */
 export class Clocks {
   readonly #path: string;
@@ -67,12 +67,12 @@ export class Clocks {
   readonly #wall: () => number;
   readonly #monotonic: () => number;
   readonly #bootId: string;
-  /** What the file said at the start, for sections that were not seen since. */
+  /** Content of the file at the start, for sections that were not seen since. */
   #kept: Kept;
   #ends: ReadonlyMap<string, End> = new Map();
-  /** Text of the file; empty where there is none, undefined where it is an earlier run's. */
+  /** Text of the file; empty where there is none, undefined where an earlier run wrote it. */
   #written: string | undefined;
-  /** The first document may be one that was written long ago. */
+  /** The first document may have been written long ago. */
   #isFirst = true;
 
   private constructor(options: ClocksOptions, bootId: string, kept: Kept) {
@@ -88,16 +88,16 @@ export class Clocks {
     if (kept.ends.size === 0) this.#written = '';
   }
 
-  /** A damaged file is told of, and taken for none. */
+  /** A damaged file is reported, and counts as missing. */
   static async open(options: ClocksOptions): Promise<Clocks> {
     const bootId = await readBootId(options.proc);
     return new Clocks(options, bootId, await readKept(options, bootId));
   }
 
   /**
-   * Takes the timed sections of a document that is to be in force.
-   * @throws {ConfigError} where one ends before it begins; then nothing has changed. Not for the first document, which may
-   * have been in force before the agent started.
+   * Takes the timed sections of a document that becomes active.
+   * @throws {ConfigError} where a section ends before it begins; nothing has changed then. The first document is exempt,
+   * since it may have been active before the agent started.
    */
   async take(sections: readonly TimedSection[]): Promise<void> {
     const now = this.#wall();
@@ -111,20 +111,22 @@ export class Clocks {
       } else ends.set(id, this.#shownAs(this.#ends.get(id) ?? this.#firstEnd(id, end.forMs)));
     }
     if (past.length > 0 && !this.#isFirst) throw pastError(past, now);
-    for (const { path } of past) this.#warn(`${pathText(path)}: its time was over before the agent started`);
+    for (const { path } of past) this.#warn(`${pathText(path)}: its time had passed before the agent started`);
     this.#isFirst = false;
     this.#kept = NOTHING_KEPT;
     this.#ends = ends;
     await this.#write();
   }
 
-  /** By the wall clock as it is set now, in milliseconds since the epoch; undefined for a section that was not taken. */
+  /**
+   * Returns the end by the present wall clock, in milliseconds since the epoch; undefined for a section that was not taken.
+   */
   endOf({ id }: TimedSection): number | undefined {
     const end = this.#ends.get(id);
     return end === undefined ? undefined : this.#shownAs(end).wallMs;
   }
 
-  /** Milliseconds; 0 or less once it is over. */
+  /** Returns milliseconds; 0 or less once it is over. */
   leftOf({ id }: TimedSection): number {
     const end = this.#ends.get(id);
     return end === undefined ? Number.POSITIVE_INFINITY : this.#left(end);
@@ -138,7 +140,7 @@ export class Clocks {
     return bootMs === undefined ? wallMs - this.#wall() : bootMs - this.#monotonic();
   }
 
-  /** Of a section that is new to this run of the agent. */
+  /** Returns the end of a section that is new to this run of the agent. */
   #firstEnd(id: string, forMs: number): End {
     const wall = this.#wall();
     const monotonic = this.#monotonic();
@@ -149,13 +151,13 @@ export class Clocks {
     return { wallMs: kept, bootMs: Math.ceil(monotonic + Math.min(left, forMs)) };
   }
 
-  /** Where the wall clock was set the end is another time of it; jitter does not move it. */
+  /** When the wall clock was set, the end moves on it; jitter does not move the end. */
   #shownAs(end: End): End {
     const wallMs = Math.round(this.#wall() + this.#left(end));
     return Math.abs(wallMs - end.wallMs) < JITTER_MS ? end : { ...end, wallMs };
   }
 
-  /** Written whole or not at all. */
+  /** Written as a whole or not at all. */
   async #write(): Promise<void> {
     const text = this.#text();
     if (text === this.#written) return;
@@ -165,7 +167,7 @@ export class Clocks {
       this.#written = text;
     } catch (error) {
       this.#warn(
-        `${this.#path} cannot be written (${(error as Error).message}): after a restart of the agent \`for\` counts anew; give a folder with --state`,
+        `${this.#path} cannot be written (${(error as Error).message}): after a restart of the agent \`for\` starts again; give a folder with --state`,
       );
     }
   }
@@ -189,17 +191,17 @@ export function pastError(sections: readonly TimedSection[], now: number): Confi
     sections.map(({ path, end }) => ({
       path: pathText([...path, 'until']),
       value: 'untilMs' in end ? JSON.stringify(new Date(end.untilMs).toISOString()) : '',
-      allowed: `a time to come; it is ${new Date(now).toISOString()} now`,
+      allowed: `a time in the future; it is ${new Date(now).toISOString()} now`,
     })),
   );
 }
 
-/** CLOCK_MONOTONIC: its zero is the boot, also for the next process (src/unix/posix-hrtime.c of libuv). */
+/** CLOCK_MONOTONIC: it starts at the boot, and is the same for the next process (src/unix/posix-hrtime.c of libuv). */
 function sinceBootMs(): number {
   return Number(process.hrtime.bigint()) / NANOSECONDS_PER_MS;
 }
 
-/** Empty where it cannot be read: then no kept end is of this boot (random(4)). */
+/** Returns an empty text where it cannot be read: no kept end belongs to this boot then (random(4)). */
 async function readBootId(proc: string): Promise<string> {
   return readFile(join(proc, BOOT_ID), 'latin1').then(
     (text) => text.trim(),

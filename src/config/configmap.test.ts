@@ -7,7 +7,7 @@ import { eventually } from '../../test/support/oracle.ts';
 import { ConfigMapWatcher, parseConfigMapRef } from './configmap.ts';
 import type { FileContent } from './watch.ts';
 
-it('a text under binaryData is taken, what is none is told, and a refusal says what is missing', async () => {
+it('a text under binaryData is taken, other data is reported, and a refusal says what is missing', async () => {
   await using server = await ApiServer.start();
   const put = (bytes: Buffer) =>
     server.put('configmaps', {

@@ -11,10 +11,10 @@ export interface ConfigMapRef {
 }
 
 const KEY = 'netsonde.yaml';
-/** Names of namespaces are DNS labels, those of ConfigMaps DNS subdomains, keys file names. */
+/** Names of namespaces are DNS labels, names of ConfigMaps are DNS subdomains, and keys are file names. */
 const FORM = /^([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?:\/([\w.-]{1,253}))?$/;
 
-/** `NAMESPACE/NAME`, `NAMESPACE/NAME/KEY`. @throws for what is neither */
+/** Parses `NAMESPACE/NAME` or `NAMESPACE/NAME/KEY`. @throws for anything else */
 export function parseConfigMapRef(text: string): ConfigMapRef {
   const [, namespace, name, key = KEY] = FORM.exec(text) ?? [];
   if (namespace === undefined || name === undefined) {
@@ -27,7 +27,7 @@ export function formatConfigMapRef({ namespace, name, key }: ConfigMapRef): stri
   return `${namespace}/${name}/${key}`;
 }
 
-/** Which state of which object a content is. */
+/** Identifies the object, and its version, that a content comes from. */
 export interface ConfigMapVersion {
   readonly uid: string;
   readonly resourceVersion: string;
@@ -36,7 +36,7 @@ export interface ConfigMapVersion {
 /** @param version undefined where there is no ConfigMap */
 export type ConfigMapChanged = (content: FileContent, version: ConfigMapVersion | undefined) => void;
 
-/** Watches a document in a ConfigMap through the Kubernetes API: a change is there at once, where the kubelet takes a minute. */
+/** Watches a document in a ConfigMap through the Kubernetes API: changes arrive at once, whereas the kubelet takes a minute. */
 export class ConfigMapWatcher implements AsyncDisposable {
   readonly #ref: ConfigMapRef;
   readonly #changed: ConfigMapChanged;
@@ -72,7 +72,7 @@ export class ConfigMapWatcher implements AsyncDisposable {
     );
   }
 
-  /** Resolves once it was looked at for the first time. */
+  /** Resolves once it was read for the first time. */
   get firstRead(): Promise<void> {
     return this.#firstRead;
   }
@@ -85,7 +85,7 @@ export class ConfigMapWatcher implements AsyncDisposable {
     return this.#reflector[Symbol.asyncDispose]();
   }
 
-  /** Why there is nothing to read, and what helps; undefined: it was read. */
+  /** Returns why there is nothing to read, and what helps; undefined where it was read. */
   get trouble(): string | undefined {
     const { trouble } = this.#reflector.tally;
     return trouble && `configmaps: ${trouble}`;
@@ -104,7 +104,7 @@ export class ConfigMapWatcher implements AsyncDisposable {
     this.#tell({ error: `there is no ConfigMap ${this.#ref.namespace}/${this.#ref.name}` }, undefined);
   }
 
-  /** Changes of other keys, and of labels, are none. */
+  /** Changes of other keys, and of labels, are ignored. */
   #tell(content: FileContent, version: ConfigMapVersion | undefined): void {
     const key = JSON.stringify(content);
     if (key === this.#last) return;

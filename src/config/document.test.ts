@@ -39,7 +39,7 @@ nodes:
     expect(['tcp', 'udp', 'softirq'].map((name) => name in probes)).toEqual([tcp, udp, softirq]);
   });
 
-  it('keep a switch when they say nothing of it', () => {
+  it('keep a switch that they do not mention', () => {
     const parse = (base: string, over: string) =>
       reader.parse(`probes: { softirq: ${base} }\nnodes: { a: { probes: { softirq: ${over} } } }`, { a: '' }).probes[
         'softirq'
@@ -72,7 +72,7 @@ nodes:
       'nodes["pool=edge"].nodes: no such key; there are: detail, bpfStats, probes, labels, peers, limits, events, sinks, log',
       'nodes["pool="].foo: no such key; there are: detail, bpfStats, probes, labels, peers, limits, events, sinks, log',
       'nodes.bad: 5 is not allowed; allowed: a mapping of keys to values',
-      'nodes["pool in edge"]: no label selector: ( and values at character 9, not "edge"',
+      'nodes["pool in edge"]: not a label selector: ( and values at character 9, not "edge"',
     ]);
     expect(faultsOf('nodes: [a]')).toEqual([
       'nodes: ["a"] is not allowed; allowed: a mapping of label selectors to what holds on these nodes',
@@ -82,7 +82,7 @@ nodes:
 });
 
 describe('a timed section', () => {
-  it('is gone when its time is over, whatever else it says; the rest holds', () => {
+  it('is gone when its time is over, whatever its content; the rest holds', () => {
     const text = `
 probes:
   softirq: { enabled: true, for: 15m, limit: 3 }
@@ -126,11 +126,11 @@ nodes:
   });
 
   it.each([
-    ['for: 0s', 'probes.udp.for: "0s" is not allowed; allowed: a time of 1s to 8760h, like 15m'],
-    ['for: 999ms', 'probes.udp.for: "999ms" is not allowed; allowed: a time of 1s to 8760h, like 15m'],
-    ['for: 9000h', 'probes.udp.for: "9000h" is not allowed; allowed: a time of 1s to 8760h, like 15m'],
-    ['for: 15', 'probes.udp.for: 15 is not allowed; allowed: a time of 1s to 8760h, like 15m'],
-    ['for: -1s', 'probes.udp.for: "-1s" is not allowed; allowed: a time of 1s to 8760h, like 15m'],
+    ['for: 0s', 'probes.udp.for: "0s" is not allowed; allowed: a duration from 1s to 8760h, like 15m'],
+    ['for: 999ms', 'probes.udp.for: "999ms" is not allowed; allowed: a duration from 1s to 8760h, like 15m'],
+    ['for: 9000h', 'probes.udp.for: "9000h" is not allowed; allowed: a duration from 1s to 8760h, like 15m'],
+    ['for: 15', 'probes.udp.for: 15 is not allowed; allowed: a duration from 1s to 8760h, like 15m'],
+    ['for: -1s', 'probes.udp.for: "-1s" is not allowed; allowed: a duration from 1s to 8760h, like 15m'],
     [
       'until: tomorrow',
       'probes.udp.until: "tomorrow" is not allowed; allowed: a time with its zone, like 2026-11-21T03:00:00Z',
@@ -146,7 +146,7 @@ nodes:
     ['until: 2027-11-21T03:00:00Z, for: 1h', 'probes.udp: has both for and until; give one of them'],
   ])('%s', (keys, fault) => expect(faultsOf(`probes: { udp: { ${keys} } }`)).toEqual([fault]));
 
-  it('may be there so many times', () => {
+  it('has a limit to its number', () => {
     const overrides = Array.from(
       { length: 257 },
       (_, index) => `  "a,!b${index}": { probes: { udp: { for: 1h, metrics: true } } }`,
@@ -158,7 +158,7 @@ nodes:
 });
 
 describe('budget and pods', () => {
-  it('are what they say', () => {
+  it('take the values of the document', () => {
     const config = reader.parse(
       'bpfStats: true\nprobes: { tcp: { budget: 0.5% }, packetloss: { budget: 2%, pods: { namespaces: [a], selector: "x in (y)", names: [web-*] } }, tcpreset: { pods: {} } }',
     );
@@ -174,23 +174,23 @@ describe('budget and pods', () => {
   it.each([
     [
       'udp: { budget: 2 }',
-      'probes.udp.budget: 2 is not allowed; allowed: a part of one CPU in percent, of 0.01% to 6400%, like 2%',
+      'probes.udp.budget: 2 is not allowed; allowed: a part of one CPU in percent, from 0.01% to 6400%, like 2%',
     ],
     [
       'udp: { budget: 0% }',
-      'probes.udp.budget: "0%" is not allowed; allowed: a part of one CPU in percent, of 0.01% to 6400%, like 2%',
+      'probes.udp.budget: "0%" is not allowed; allowed: a part of one CPU in percent, from 0.01% to 6400%, like 2%',
     ],
     [
       'udp: { budget: 6401% }',
-      'probes.udp.budget: "6401%" is not allowed; allowed: a part of one CPU in percent, of 0.01% to 6400%, like 2%',
+      'probes.udp.budget: "6401%" is not allowed; allowed: a part of one CPU in percent, from 0.01% to 6400%, like 2%',
     ],
     [
       'udp: { pods: { selector: "a=b" } }',
-      'probes.udp.pods: {"selector":"a=b"} is not allowed; allowed: nothing: only eBPF probes that tell Pods apart can be aimed at some, like packetloss',
+      'probes.udp.pods: {"selector":"a=b"} is not allowed; allowed: nothing: only eBPF probes that tell Pods apart can be limited to some Pods, like packetloss',
     ],
     [
       'softirq: { pods: {} }',
-      'probes.softirq.pods: {} is not allowed; allowed: nothing: only eBPF probes that tell Pods apart can be aimed at some, like packetloss',
+      'probes.softirq.pods: {} is not allowed; allowed: nothing: only eBPF probes that tell Pods apart can be limited to some Pods, like packetloss',
     ],
     [
       'packetloss: { pods: { selector: "app=web,=x" } }',
@@ -206,7 +206,7 @@ describe('budget and pods', () => {
     ],
     [
       'packetloss: { pods: { names: ["a b"] } }',
-      'probes.packetloss.pods.names.0: "a b" is not allowed; allowed: a name, * for any letters and ? for any one',
+      'probes.packetloss.pods.names.0: "a b" is not allowed; allowed: a name, with * for any letters and ? for any single one',
     ],
     [
       'packetloss: { pods: { selectr: a } }',
@@ -215,7 +215,7 @@ describe('budget and pods', () => {
   ])('%s', (probe, fault) => expect(faultsOf(`probes: { ${probe} }`)).toEqual([fault]));
 });
 
-describe('garbage as long as a document may be', () => {
+describe('garbage of the greatest length of a document', () => {
   const limit = 256 * 1024 - 64;
   const keys = `{ ${Array.from({ length: 15_000 }, (_, index) => `pr${index}: ${index}`).join(', ')} }`;
   it.each([
@@ -224,19 +224,19 @@ describe('garbage as long as a document may be', () => {
     ['one long key', `"${'x'.repeat(limit)}": 1`],
     ['one long value', `detail: ${'x'.repeat(limit)}`],
     ['brackets', '['.repeat(limit)],
-    ['lines of nothing', '\n'.repeat(limit)],
+    ['empty lines', '\n'.repeat(limit)],
     ['control characters', '\u0001'.repeat(limit)],
     ['one key again and again', 'a: 1\n'.repeat(limit / 5)],
     ['aliases', Array.from({ length: 12_000 }, (_, i) => `- &a${i} [*a${Math.max(0, i - 1)}]`).join('\n')],
-  ])('%s: faults that can be read', (_, text) => {
-    // What goes by the square of the length takes minutes, and times out.
+  ])('%s: readable faults', (_, text) => {
+    // An algorithm quadratic in the length takes minutes, and times out.
     const faults = faultsOf(text);
     expect(faults.length).toBeGreaterThan(0);
     expect(faults.length).toBeLessThanOrEqual(101);
     for (const fault of faults) expect(fault.length).toBeLessThan(1_000);
   });
 
-  it('tells how many more faults there are', () => {
+  it('says how many more faults there are', () => {
     expect(faultsOf(keys).at(-1)).toBe('the document: 14900 more faults');
   });
 });

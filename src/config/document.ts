@@ -11,14 +11,14 @@ export function isMapping(value: unknown): value is Mapping {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The document without its overrides, or one of these. A later layer wins. */
+/** The document without its overrides, or one of its overrides. A later layer wins. */
 export interface Layer {
-  /** Where it is in the document: `['nodes', 'pool=edge']`. */
+  /** Path of the layer in the document: `['nodes', 'pool=edge']`. */
   readonly path: Path;
   readonly document: unknown;
 }
 
-/** Top-level key of what holds on some nodes only. */
+/** Top-level key of the overrides that hold on some nodes only. */
 export const NODES = 'nodes';
 
 export function layersOf(document: unknown): readonly Layer[] {
@@ -31,22 +31,22 @@ export function layersOf(document: unknown): readonly Layer[] {
   ];
 }
 
-/** Whether a layer that is valid holds on a node with these labels. */
+/** Says whether a valid layer holds on a node with these labels. */
 export function holdsOn({ path: [, selector] }: Layer, labels: Labels): boolean {
   return selector === undefined || Selector.parse(selector).matches(labels);
 }
 
-/** A section of a probe that is in force for a time, and then as if it were not in the document. */
+/** A section of a probe that is active for a time, after which it counts as absent from the document. */
 export interface TimedSection {
-  /** Same as long as the section says the same, at the same place. */
+  /** Id that stays the same as long as the section has the same content at the same place. */
   readonly id: string;
   readonly path: Path;
   readonly probe: string;
-  /** When it ends, in milliseconds: after it was first in force, or since the epoch. */
+  /** When it ends, in milliseconds: after it was first active, or since the epoch. */
   readonly end: { readonly forMs: number } | { readonly untilMs: number };
 }
 
-/** The sections of a layer, of all probes. */
+/** Returns the sections of a layer, of all probes. */
 export function sectionsOf({ path, document }: Layer): { path: Path; probe: string; section: Mapping }[] {
   const probes = isMapping(document) ? document['probes'] : undefined;
   if (!isMapping(probes)) return [];
@@ -55,7 +55,7 @@ export function sectionsOf({ path, document }: Layer): { path: Path; probe: stri
     .map(([probe, section]) => ({ path: [...path, 'probes', probe], probe, section }));
 }
 
-/** The sections of a valid layer that are in force for a time. */
+/** Returns the sections of a valid layer that are active for a time. */
 export function timedSectionsOf(layer: Layer): TimedSection[] {
   return sectionsOf(layer).flatMap(({ path, probe, section }) => {
     const end = endOf(section);
@@ -70,7 +70,7 @@ function endOf({ for: time, until }: Mapping): TimedSection['end'] | undefined {
   return typeof until === 'string' ? { untilMs: Date.parse(until) } : undefined;
 }
 
-/** In whatever order its keys are written. */
+/** Independent of the order of its keys. */
 function idOf(path: Path, section: Mapping): string {
   const sorted = (_: string, value: unknown) =>
     isMapping(value) ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value;
@@ -80,8 +80,8 @@ function idOf(path: Path, section: Mapping): string {
 }
 
 /**
- * One document of valid layers: mappings are merged, of all else the last wins.
- * @param over ids of the timed sections whose time is over
+ * Merges valid layers into one document: mappings are merged; for everything else the last layer wins.
+ * @param over ids of the timed sections that have ended
  */
 export function mergeLayers(layers: readonly Layer[], over: ReadonlySet<string>): Mapping {
   return layers
@@ -89,7 +89,7 @@ export function mergeLayers(layers: readonly Layer[], over: ReadonlySet<string>)
     .reduce<Mapping>((merged, layer) => merge(merged, layer) as Mapping, {});
 }
 
-/** What a layer says now, its sections written in full. */
+/** Returns the present content of a layer, its sections written in full. */
 function inForce(layer: Layer, over: ReadonlySet<string>): Mapping {
   const document = layer.document as Mapping;
   if (!isMapping(document['probes'])) return document;
@@ -100,14 +100,14 @@ function inForce(layer: Layer, over: ReadonlySet<string>): Mapping {
   return { ...document, probes: Object.fromEntries(probes) };
 }
 
-/** `packetloss: false` and `packetloss:` are short for mappings. When a section ends is no setting of the probe. */
+/** `packetloss: false` and `packetloss:` are short for mappings. The end of a section is not a setting of the probe. */
 function inFull(section: unknown): Mapping {
   if (typeof section === 'boolean') return { enabled: section };
   const { for: _for, until: _until, ...rest } = (section ?? {}) as Mapping;
   return rest;
 }
 
-/** A key with nothing behind it changes nothing. */
+/** A key without a value changes nothing. */
 function merge(under: unknown, over: unknown): unknown {
   if (!isMapping(under)) return over;
   if (over === null || over === undefined) return under;

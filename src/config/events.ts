@@ -7,7 +7,7 @@ const HISTORY = 1_000;
 const HISTORY_MAX = 100_000;
 
 const FOLD_BY = ['service', 'connection'] as const;
-/** Whether events that differ in the port of the client only are equal. */
+/** Says whether events that differ only in the client's port are equal. */
 export type FoldBy = (typeof FOLD_BY)[number];
 
 export interface EventsConfig {
@@ -17,7 +17,7 @@ export interface EventsConfig {
   readonly history: number;
 }
 
-/** What is done with events before they are given to the sinks. */
+/** Processing of events before they are given to the sinks. */
 export const EVENTS = z
   .strictObject({
     limit: z
@@ -26,16 +26,16 @@ export const EVENTS = z
       .max(LIMIT_MAX)
       .default(LIMIT)
       .describe(
-        'Events a second that one Pod may send, of all probes together and once folded; twice as many at once.',
+        'Events a second that one Pod may send, counted after folding and for all probes together; a burst may have twice as many.',
       ),
     fold: milliseconds('5s', '0s', '1m').describe(
-      'Of equal events in such a time the first is sent, and one more that stands for the rest; `0s` sends them all.',
+      'Window in which equal events are folded: the first is sent, and one more that stands for the rest; `0s` sends them all.',
     ),
     foldBy: z
       .enum(FOLD_BY)
       .default('service')
       .describe(
-        '`service`: events that differ in nothing but the port of the client are equal, and `ports` has these ports; `connection`: they are not.',
+        'Events that count as equal: with `service` also those that differ only in the client’s port, which `ports` lists; with `connection` they do not.',
       ),
     history: z
       .int()

@@ -12,17 +12,17 @@ function inert({ path, value, allowed }: Fault): Fault {
   return { path: visible(path), value: visible(value), allowed: visible(allowed) };
 }
 
-/** More would only hide the first ones. */
+/** Further faults would only hide the first ones. */
 const FAULTS_MAX = 100;
 
-/** A configuration that cannot be used, with all that is wrong with it; of very many faults the first. */
+/** A configuration that cannot be used, with all its faults; if there are very many, only the first. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly faults: readonly Fault[];
 
   constructor(faults: readonly Fault[]) {
     const rest = faults.length - FAULTS_MAX;
-    // They quote the document.
+    // Fault texts quote the document.
     const shown = faults.slice(0, FAULTS_MAX).map(inert);
     if (rest > 0) shown.push({ path: '', value: '', allowed: `${rest} more faults` });
     super(shown.map(formatFault).join('\n'));
@@ -34,7 +34,7 @@ type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
 
 /**
- * The faults of a layer of a document.
+ * Returns the faults of a layer of a document.
  * @param knownKeys the keys that an object at a path of the layer may have
  */
 export function faultsOf(
@@ -51,7 +51,7 @@ export function faultsOf(
     return issue.keys.map((key, index) => ({
       path: place([...issue.path, key]),
       value: '',
-      // To look for the nearest name takes time, and nobody reads so many.
+      // Searching for the nearest name takes time, and nobody reads this many faults.
       allowed: index < FAULTS_MAX ? unknownKeyText(key, known) : 'no such key',
     }));
   });
@@ -68,7 +68,7 @@ const TYPES: Readonly<Record<string, string>> = {
   object: 'a mapping of keys to values',
   record: 'a mapping of keys to values',
   array: 'a list',
-  string: 'a text',
+  string: 'a string',
   number: 'a number',
   int: 'a whole number',
 };
@@ -91,7 +91,7 @@ function allowedBy(issue: Issue): string {
   }
 }
 
-/** A probe may be switched without anything else. */
+/** A probe may be switched on or off without a mapping. */
 function isProbe(path: Path): boolean {
   return path.length === 2 && path[0] === 'probes';
 }
@@ -135,7 +135,7 @@ function withoutCredentials(text: string): string {
   return text.replace(/\/\/[^/\s]*@/g, '//(hidden)@');
 }
 
-/** An alias of YAML can make a value contain itself. */
+/** A YAML alias can make a value contain itself. */
 function jsonOf(value: unknown): string {
   try {
     return JSON.stringify(value) ?? '';
@@ -144,12 +144,12 @@ function jsonOf(value: unknown): string {
   }
 }
 
-/** No name is nearly as long. */
+/** No known name is nearly as long. */
 const WORD_LENGTH_MAX = 64;
-/** Farther away than this part of its length is no slip of the pen. */
+/** A name that differs by more than this part of its length is not a typo. */
 const SLIP_SHARE = 0.4;
 
-/** The candidate that is fewest letters away, if any is near. */
+/** Returns the candidate that differs by the fewest letters, if any is near. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   if (word.length > WORD_LENGTH_MAX) return undefined;
   let best: string | undefined;
@@ -164,7 +164,7 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   return best;
 }
 
-/** Insertions, deletions, replacements and swaps of neighbours (optimal string alignment). */
+/** Counts insertions, deletions, replacements and swaps of neighbours (optimal string alignment). */
 function editDistance(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, index) => index)];
   const at = (i: number, j: number) => rows[i]?.[j] ?? 0;

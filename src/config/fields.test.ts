@@ -19,18 +19,18 @@ it('a list of metrics, with labels or without, is taken by every probe', () => {
   }
 });
 
-it('tcpext takes its own words, or a list instead of them', () => {
+it('tcpext takes its own keywords, or a list instead', () => {
   expect(read('tcpext', 'all').probes['tcpext']).toMatchObject({ options: { fields: 'all' } });
   expect(reader.parse('{}').probes['tcpext']).toMatchObject({ options: { fields: 'named' } });
   const fields = ['netsonde_tcp_aborts_total{cause="close"}'];
   expect(read('tcpext', fields).probes['tcpext']).toMatchObject({ fields, options: {} });
 });
 
-describe('what is wrong is said with its place, its value and what to write', () => {
+describe('a fault has its place, its value and what to write', () => {
   it.each([
     ['udp', 'all', 'probes.udp.fields: "all" is not allowed; allowed: a list'],
     ['udp', [], 'probes.udp.fields: [] is not allowed; allowed: at least 1'],
-    ['udp', [7], 'probes.udp.fields.0: 7 is not allowed; allowed: a text'],
+    ['udp', [7], 'probes.udp.fields.0: 7 is not allowed; allowed: a string'],
     ['tcpext', 'some', 'probes.tcpext.fields: "some" is not allowed; allowed: named, all, or a list of metrics'],
     [
       'tcp',

@@ -7,7 +7,7 @@ import { nearest } from './faults.ts';
 const FORM =
   'a metric, like netsonde_tcp_active_opens_total, or with labels, like netsonde_udp_no_port_total{family="ipv4"}';
 
-/** What is wrong with an entry of `fields`, in words of what is allowed; undefined: nothing. */
+/** Returns the fault of an entry of `fields`, as a text of what is allowed; undefined where there is none. */
 function faultOf(text: string, probe: AnyProbe): string | undefined {
   const field = parseField(text);
   if (field === undefined) return FORM;

@@ -4,7 +4,7 @@ import { ConfigReader } from './load.ts';
 
 const reader = new ConfigReader(PROBES);
 
-it('writes out the defaults, in the words of the document', () => {
+it('writes out the defaults, in the terms of the document', () => {
   const { document } = reader.parse('sinks: { stdout: }');
   expect(document).toMatchObject({
     detail: 'core',

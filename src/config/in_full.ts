@@ -4,10 +4,10 @@ import { shapeOf } from './keys.ts';
 
 type Schema = z.core.$ZodType;
 
-/** Names of headers are shown, what they hold may be a secret. */
+/** Names of headers are shown; their values may be secret. */
 const HIDDEN = 'headers';
 
-/** A valid document with every default written out, in the words of the document. A part that is optional and not asked for stays away. */
+/** Returns a valid document with every default written out, in the terms of the document. An optional part that is not set is left out. */
 export function inFull(schema: Schema, document: Mapping): Mapping {
   const shape = shapeOf(schema);
   if (shape === undefined) return document;
@@ -25,7 +25,7 @@ function hidden(values: Mapping): Mapping {
   return Object.fromEntries(Object.keys(values).map((key) => [key, '(hidden)']));
 }
 
-/** As somebody would write it: what comes before transforms. An optional part has none. */
+/** Default as a user would write it, before transforms. An optional part has none. */
 function defaultOf(schema: Schema): unknown {
   const {
     defaultValue,

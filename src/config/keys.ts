@@ -2,7 +2,7 @@ import type * as z from 'zod';
 
 type Schema = z.core.$ZodType;
 
-/** The keys that the object at a path of a schema may have; none where there is no such object. */
+/** Returns the keys that the object at a path of a schema may have; none where there is no such object. */
 export function keysAt(schema: Schema, path: readonly PropertyKey[]): readonly string[] {
   let at: Schema | undefined = schema;
   for (const key of path) at = shapeOf(at)?.[String(key)];

@@ -5,16 +5,16 @@ import { ConfigReader } from './load.ts';
 
 const reader = new ConfigReader(PROBES);
 
-/** Of a Pod at `full`, by docs/scale.md. */
+/** Series of a Pod at `full`, by docs/scale.md. */
 const POD_SERIES = 272;
 
-it('a page may have the series of 500 Pods with every metric, where nothing else is said', () => {
+it('a page may have the series of 500 Pods with every metric by default', () => {
   const { limits, document } = reader.parse('limits:');
   expect(limits.series).toBeGreaterThan(500 * POD_SERIES);
   expect(document['limits']).toEqual({ series: limits.series });
 });
 
-it('the kernel thread is told of the limit', () => {
+it('the kernel thread gets the limit', () => {
   expect(desiredKernel(reader.parse('limits: { series: 5000 }')).series).toBe(5_000);
 });
 

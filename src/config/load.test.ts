@@ -10,7 +10,7 @@ import { ConfigReader } from './load.ts';
 const reader = new ConfigReader(PROBES);
 
 describe('a good configuration', () => {
-  it('without anything in it runs the default probes and prints events', () => {
+  it('without content runs the default probes and prints events', () => {
     const config = reader.parse('{}');
     expect(config).toEqual(reader.defaults);
     expect(Object.keys(config.sinks)).toEqual(['stdout']);
@@ -20,7 +20,7 @@ describe('a good configuration', () => {
     expect(desiredProbes(config)['packetloss']?.settings).toMatchObject({ metrics: true, events: true, limit: 100 });
   });
 
-  it('switches and sets single probes', () => {
+  it('switches and configures single probes', () => {
     const probes = desiredProbes(
       reader.parse(`
 probes: # default-on probes run unless switched off here
@@ -57,11 +57,11 @@ sinks: { stdout: {} }
 });
 
 describe('a faulty configuration', () => {
-  it('has two sinks whose spools are in one folder, also where only some nodes have the second', () => {
+  it('has two sinks with spools in one folder, even if only some nodes have the second', () => {
     const spool = (directory: string) => ({ url: 'http://there', spool: { directory } });
     const loki = spool('/var/spool/a/');
     const fault = expect.stringMatching(
-      /^sinks\.otlp\.spool\.directory: .* a folder of its own: the spool of loki is there$/,
+      /^sinks\.otlp\.spool\.directory: .* a folder of its own: the spool of loki uses this one$/,
     );
     expect(faultsOf(JSON.stringify({ sinks: { loki, otlp: spool('/var/spool/b/../a') } }))).toEqual([fault]);
     const onSome = { sinks: { loki }, nodes: { '': { sinks: { otlp: spool('/var/spool/a') } } } };
@@ -69,7 +69,7 @@ describe('a faulty configuration', () => {
     expect(reader.parse(JSON.stringify({ sinks: { loki, otlp: spool('/var/spool/b') } })).sinks.otlp).toBeDefined();
   });
 
-  it('has layers that are right each by itself and not together', () => {
+  it('has layers that are valid on their own but not together', () => {
     const loki = { url: 'http://there', bearerTokenFile: '/token' };
     const more = { sinks: { loki: { url: 'http://there', basicAuth: { username: 'u', passwordFile: '/password' } } } };
     expect(faultsOf(JSON.stringify({ sinks: { loki }, nodes: { '': more } }))).toEqual([
@@ -77,7 +77,7 @@ describe('a faulty configuration', () => {
     ]);
   });
 
-  it('tells all faults at once, each with its place, its value and what is allowed', () => {
+  it('reports all faults at once, each with its place, its value and what is allowed', () => {
     expect(
       faultsOf(`
 detail: fulll
@@ -117,24 +117,24 @@ log: { level: inf }
   ])('%j: %s', (text, fault) => expect(faultsOf(text)).toEqual([fault]));
 
   it.each([
-    ['braces', '}'.repeat(100_000), /^the document: no valid YAML: Unexpected .* at line 1, column 1\n/, 52],
-    ['braces in a list', '- }\n'.repeat(60_000), /no valid YAML: there are more errors$/, 51],
-    ['brackets', '['.repeat(100_000), /no valid YAML: more than 100 brackets and braces within each other$/, 1],
-    ['keys of nothing', '? \n'.repeat(80_000), /no valid YAML: the key null is there twice/, 50],
-    ['documents', '---\n'.repeat(60_000), /no valid YAML: there is more than one document/, 1],
+    ['braces', '}'.repeat(100_000), /^the document: invalid YAML: Unexpected .* at line 1, column 1\n/, 52],
+    ['braces in a list', '- }\n'.repeat(60_000), /invalid YAML: there are more errors$/, 51],
+    ['brackets', '['.repeat(100_000), /invalid YAML: more than 100 brackets and braces within each other$/, 1],
+    ['keys of nothing', '? \n'.repeat(80_000), /invalid YAML: the key null is given twice/, 50],
+    ['documents', '---\n'.repeat(60_000), /invalid YAML: there is more than one document/, 1],
     [
       'overrides',
       `nodes:\n${Array.from({ length: 1_001 }, (_, index) => ` "a=b${index}":\n`).join('')}`,
       /^nodes: at most 1000 label selectors$/,
       1,
     ],
-  ])('what takes long to find fault with is given up after some faults: %s', (_, text, said, count) => {
+  ])('a document that takes long to check is given up after some faults: %s', (_, text, said, count) => {
     const faults = faultsOf(text);
     expect(faults.length).toBeLessThanOrEqual(count);
     expect(faults.join('\n')).toMatch(said);
   });
 
-  it('what it quotes of a document does nothing where it is shown', () => {
+  it('quotes of a document are harmless where they are shown', () => {
     const key = '"a\\n2026-01-01T00:00:00.000Z info all is well\\e[2J\\u202e"';
     for (const text of [
       `${key}: 1\n${key}: 2`,
@@ -150,10 +150,10 @@ log: { level: inf }
     }
   });
 
-  it.each(['a: [', 'a: 1\na: 2', 'a: "', '\tb: 1', 'a: *nobody', '%YAML 9\n---\n{'])('%j is no valid YAML', (text) => {
+  it.each(['a: [', 'a: 1\na: 2', 'a: "', '\tb: 1', 'a: *nobody', '%YAML 9\n---\n{'])('%j is invalid YAML', (text) => {
     const faults = faultsOf(text);
     expect(faults.length).toBeGreaterThan(0);
-    for (const fault of faults) expect(fault).toMatch(/^the document: (no valid YAML: |"|\[|)/);
+    for (const fault of faults) expect(fault).toMatch(/^the document: (invalid YAML: |"|\[|)/);
     expect(faults.join()).not.toMatch(/\n\s+\^/);
   });
 
@@ -161,20 +161,20 @@ log: { level: inf }
     expect(faultsOf(`# ${'x'.repeat(256 * 1024)}`)).toEqual(['the document: longer than 262144 bytes']);
   });
 
-  it('tells what is wrong with each label', () => {
+  it('reports the fault of each label', () => {
     expect(
       faultsOf(
         'labels: { pod: app, 9x: app, __a: app, state: app, ok: "a b", ok2: "@owner", no: { a: b } }\npeers: all',
       ),
     ).toEqual([
-      expect.stringMatching(/^labels\.no: \{"a":"b"\} is not allowed; allowed: a text$/),
+      expect.stringMatching(/^labels\.no: \{"a":"b"\} is not allowed; allowed: a string$/),
       'peers: "all" is not allowed; allowed: one of off, node, cluster',
     ]);
     expect(faultsOf('labels: { pod: app, 9x: app, __a: app, state: app, ok: "a b", ok2: "@owner" }')).toEqual([
-      'labels.pod: "app" is not allowed; allowed: another name: there is a label pod already',
-      'labels.9x: "app" is not allowed; allowed: another name: letters, digits and _, no digit first, not two _ first, at most 63 characters',
-      'labels.__a: "app" is not allowed; allowed: another name: letters, digits and _, no digit first, not two _ first, at most 63 characters',
-      'labels.state: "app" is not allowed; allowed: another name: there is a label state already',
+      'labels.pod: "app" is not allowed; allowed: another name: there already is a label pod',
+      'labels.9x: "app" is not allowed; allowed: another name: letters, digits and _, no digit first, not starting with two _, at most 63 characters',
+      'labels.__a: "app" is not allowed; allowed: another name: letters, digits and _, no digit first, not starting with two _, at most 63 characters',
+      'labels.state: "app" is not allowed; allowed: another name: there already is a label state',
       'labels.ok: "a b" is not allowed; allowed: the key of a Pod\'s label, like app.kubernetes.io/name, or one of @workload, @workload_kind',
       'labels.ok2: "@owner" is not allowed; allowed: the key of a Pod\'s label, like app.kubernetes.io/name, or one of @workload, @workload_kind',
     ]);
@@ -182,7 +182,7 @@ log: { level: inf }
     expect(faultsOf(`labels: { ${nine} }`)).toEqual([expect.stringMatching(/^labels: .* allowed: at most 8 labels$/)]);
   });
 
-  it('cuts long values, and cannot be led to other objects', () => {
+  it('cuts long values, and does not follow prototypes to other objects', () => {
     expect(faultsOf(`detail: ${'x'.repeat(500)}`)[0]?.length).toBeLessThan(150);
     expect(faultsOf('probes: { __proto__: { enabled: true } }')[0]).toMatch(/^probes\.__proto__: no such key/);
     expect(
@@ -193,7 +193,7 @@ log: { level: inf }
   });
 });
 
-/** A probe of this name, that does nothing. */
+/** A probe of this name, without any effect. */
 function made(name: string): AnyProbe {
   return defineProbe({
     name,
@@ -218,7 +218,7 @@ describe('sinks', () => {
   });
 
   it.each([
-    ['loki: {}', 'sinks.loki.url: a text'],
+    ['loki: {}', 'sinks.loki.url: a string'],
     ['loki: { url: loki }', 'sinks.loki.url: "loki" is not allowed; allowed: a URL like https://loki.example:3100'],
     [
       'loki: { url: "ftp://x" }',
@@ -268,7 +268,7 @@ describe('sinks', () => {
       'loki: { url: "http://x", labels: { __proto__: x } }',
       /^sinks\.loki\.labels\.__proto__: .*allowed: another name$/,
     ],
-    ['loki: { url: "http://x", headers: { X-A: "1", x-a: "2" } }', /allowed: each header once; x-a is there twice$/],
+    ['loki: { url: "http://x", headers: { X-A: "1", x-a: "2" } }', /allowed: each header once; x-a is given twice$/],
     [
       'loki: { url: "http://x", tenant: a, headers: { X-Scope-OrgID: b } }',
       /allowed: tenant or the header X-Scope-OrgID, not both$/,
@@ -315,7 +315,7 @@ describe('sinks', () => {
     const labels = (text: string) => faultsOf(`sinks: { loki: { url: "http://x", labels: { ${text} } } }`)[0];
     const eleven = Array.from({ length: 11 }, (_, index) => `l${index}: x`).join(', ');
     expect(labels(eleven)).toMatch(/^sinks\.loki\.labels: .* allowed: at most 10 labels$/);
-    expect(labels('__stream_shard__: x')).toMatch(/a name of letters, digits and _, not two _ first$/);
+    expect(labels('__stream_shard__: x')).toMatch(/a name of letters, digits and _, not starting with two _$/);
     expect(labels(`cluster: ${'x'.repeat(2_049)}`)).toMatch(/allowed: at most 2048$/);
   });
 });
@@ -335,7 +335,7 @@ describe('an alias of a probe', () => {
     expect(() => parse('probes: { net_softirq: { limit: 0 } }')).toThrow(/^probes.softirq.limit: 0 is not allowed/);
   });
 
-  it('is refused where the probe does not exist, or is there twice', () => {
+  it('is refused where the probe does not exist, or is given twice', () => {
     for (const [alias, name] of PROBE_ALIASES) {
       if (PROBES.some((probe) => probe.name === name)) continue;
       expect(faultsOf(`probes: { ${alias}: true }`)[0]).toMatch(`probes.${alias}: no such key`);

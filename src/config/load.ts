@@ -21,10 +21,10 @@ import { keysAt } from './keys.ts';
 import { AIM_KEYS, type Config, configSchema, documentKeys, probeKeys, sections } from './schema.ts';
 import { parseYaml } from './yaml.ts';
 
-/** Sections that are in force for a time. */
+/** Most sections that are active for a time. */
 const TIMED_MAX = 256;
 
-/** Each is checked as a document of its own. */
+/** Most overrides: each is checked as a document of its own. */
 const NODES_MAX = 1_000;
 
 const NOTHING_OVER: ReadonlySet<string> = new Set();
@@ -36,7 +36,7 @@ export class ConfigReader {
   readonly #schema: ReturnType<typeof configSchema>;
   readonly #documentKeys: readonly string[];
 
-  /** @param kinds of records, all that there are */
+  /** @param kinds all kinds of records */
   constructor(probes: readonly AnyProbe[], kinds: readonly string[] = KINDS) {
     this.#probes = probes;
     this.#kinds = kinds;
@@ -44,16 +44,16 @@ export class ConfigReader {
     this.#documentKeys = Object.keys(documentKeys(probes, kinds));
   }
 
-  /** The configuration of an agent without a file. */
+  /** Returns the configuration of an agent without a file. */
   get defaults(): Config {
     return this.parse('{}');
   }
 
   /**
-   * What a document says for a node.
-   * @param labels of the node; without them only the overrides for all nodes hold
-   * @param over ids of timed sections whose time is over: they are as if they were not there
-   * @throws {ConfigError} with all faults at once, also of overrides that do not hold on this node
+   * Returns the meaning of a document for a node.
+   * @param labels labels of the node; without them only the overrides for all nodes hold
+   * @param over ids of timed sections that have ended: they count as absent
+   * @throws {ConfigError} with all faults at once, including those of overrides that do not hold on this node
    */
   parse(text: string, labels: Labels = {}, over = NOTHING_OVER): Config {
     const document = parseYaml(text);
@@ -72,7 +72,7 @@ export class ConfigReader {
     const merged = mergeLayers(held, over);
     const whole = { path: [], document: merged };
     const config = this.#schema.safeParse(merged);
-    // Layers that are right each by itself need not be so together.
+    // Layers that are valid on their own may be invalid together.
     if (!config.success) throw new ConfigError(faultsOf(config.error, whole, (path) => this.#knownKeys(path, whole)));
     return { ...config.data, timed, document: inFull(this.#schema, merged) };
   }
@@ -83,7 +83,7 @@ export class ConfigReader {
     return [...faults, ...faultsOfEnds(layer)];
   }
 
-  /** A probe that has two of its names in the document keeps the second: it is refused. */
+  /** A probe that appears under two of its names is refused: the second name is the fault. */
   #withoutAliases(document: unknown): unknown {
     if (!isMapping(document) || !isMapping(document['probes'])) return document;
     const given = document['probes'];
@@ -126,7 +126,7 @@ function faultsOfNodes(document: unknown): Fault[] {
       return [];
     } catch (error) {
       return [
-        { path: pathText([NODES, selector]), value: '', allowed: `no label selector: ${(error as Error).message}` },
+        { path: pathText([NODES, selector]), value: '', allowed: `not a label selector: ${(error as Error).message}` },
       ];
     }
   });

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 
-/** A mapping of names that the document chooses. Zod leaves the key `__proto__` out without a word: it is a fault. */
+/** A mapping whose keys the document chooses. Zod silently drops the key `__proto__`: it is a fault. */
 export function namesTo<Key extends z.core.$ZodRecordKey, Value extends z.ZodType>(key: Key, value: Value) {
   return z.preprocess(
     (given, context) => {

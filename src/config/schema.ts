@@ -28,10 +28,10 @@ export interface ProbeConfig {
   readonly metrics: boolean;
   readonly events: boolean;
   readonly detail?: 'core' | 'full' | undefined;
-  /** The only series that it shows: metrics, with labels where not all of their series are meant. */
+  /** The only series that it shows: metrics, with labels where only some of their series are meant. */
   readonly fields?: readonly string[] | undefined;
   readonly limit: number;
-  /** Of a probe that offers records. */
+  /** Set for a probe that offers records. */
   readonly records?: RecordRules | undefined;
   /** Share of one CPU that the probe may take. */
   readonly budget?: number | undefined;
@@ -44,7 +44,7 @@ export interface LogConfig {
   readonly loki?: LogLokiConfig | undefined;
 }
 
-/** What is not of the probes. @param kinds of records, all that there are */
+/** The parts of the configuration outside the probes. @param kinds all kinds of records */
 export function sections(kinds: readonly string[]) {
   return {
     limits: LIMITS,
@@ -67,13 +67,13 @@ export interface Config {
   readonly events: EventsConfig;
   readonly sinks: SinksConfig;
   readonly log: LogConfig;
-  /** Sections that are in force for a time, also those whose time is over. */
+  /** Sections that are active for a time, including those that have ended. */
   readonly timed: readonly TimedSection[];
-  /** The same as a document that writes out every default, for people; without what may be a secret. */
+  /** Equivalent document with every default written out, for people to read; without values that may be secret. */
   readonly document: Mapping;
 }
 
-/** A key with nothing behind it means all defaults. */
+/** A key without a value means all defaults. */
 function orDefaults(value: unknown): unknown {
   return value ?? {};
 }
@@ -83,7 +83,7 @@ function orSwitch(value: unknown): unknown {
   return typeof value === 'boolean' ? { enabled: value } : orDefaults(value);
 }
 
-/** A text in a form of its own. */
+/** A text in a format of its own. */
 function textOf(isGood: (text: string) => boolean, allowed: string): z.ZodType<string> {
   return z.custom<string>((value) => typeof value === 'string' && isGood(value), allowed);
 }
@@ -120,7 +120,7 @@ const AIM = {
     .array(textOf((text) => NAMESPACE.test(text), 'the name of a Kubernetes namespace'))
     .min(1)
     .optional()
-    .describe('Those in one of these Kubernetes namespaces.'),
+    .describe('Pods in one of these Kubernetes namespaces.'),
   selector: z
     .string()
     .superRefine((text, context) => {
@@ -131,23 +131,26 @@ const AIM = {
       }
     })
     .optional()
-    .describe('Those with these labels, in the syntax of Kubernetes: `app=web,tier!=x`, `env in (a, b)`, `!canary`.'),
+    .describe('Pods with these labels, in the syntax of Kubernetes: `app=web,tier!=x`, `env in (a, b)`, `!canary`.'),
   names: z
-    .array(textOf((text) => GLOB.test(text), 'a name, * for any letters and ? for any one'))
+    .array(textOf((text) => GLOB.test(text), 'a name, with * for any letters and ? for any single one'))
     .min(1)
     .optional()
-    .describe('Those with one of these names; `*` is any letters, `?` any one.'),
+    .describe('Pods with one of these names; `*` stands for any letters, `?` for any single one.'),
 };
 
 export const AIM_KEYS = Object.keys(AIM);
 
-/** Whether the programs of a probe tell Pods apart, and may leave some alone. */
+/** Says whether the programs of a probe tell Pods apart, and may ignore some. */
 export function canAim({ kind, metrics }: AnyProbe): boolean {
   return kind === 'ebpf' && Object.values<MetricDescriptor>(metrics).some(({ scope }) => scope === 'pod');
 }
 
 const NO_AIM = z
-  .custom<never>(() => false, 'nothing: only eBPF probes that tell Pods apart can be aimed at some, like packetloss')
+  .custom<never>(
+    () => false,
+    'nothing: only eBPF probes that tell Pods apart can be limited to some Pods, like packetloss',
+  )
   .optional();
 
 export const FOR_EVENTS = {
@@ -158,42 +161,43 @@ export const FOR_EVENTS = {
     .max(EVENTS_PER_SECOND_MAX)
     .default(EVENTS_PER_SECOND)
     .describe(
-      'Events a second that one Pod may cause, with all of its network namespaces, and those together that are nobody’s; more are counted, not sent.',
+      'Events a second that one Pod may cause, with all of its network namespaces; all unowned namespaces together have the same limit. Events beyond it are counted, not sent.',
     ),
 };
 
 const LISTED =
-  'A list shows these metrics only, whatever their detail: `netsonde_tcp_active_opens_total`, or some of its series, `netsonde_tcp_connections{state=~"established|time_wait"}`, by labels whose values are listed.';
+  'A list shows only these metrics, whatever their detail: `netsonde_tcp_active_opens_total`, or some of its series, `netsonde_tcp_connections{state=~"established|time_wait"}`, by labels whose values are listed.';
 
-/** The keys that the section of a probe may have, but for its own options. */
+/** The keys that the section of every probe may have, besides its own options. */
 export function commonKeys(probe: AnyProbe): z.ZodRawShape {
   const hasEvents = Object.keys(probe.events).length > 0;
   return {
     enabled: z.boolean().default(probe.enabledByDefault).describe('Run the probe.'),
     metrics: z.boolean().default(true).describe('Show its metrics.'),
-    detail: DETAIL.optional().describe('Which of its metrics, where it is not to be as for all probes.'),
+    detail: DETAIL.optional().describe('Detail of its metrics, where it differs from that of all probes.'),
     fields: fieldsKey(probe),
     ...(hasEvents ? FOR_EVENTS : {}),
     ...(probe.records === undefined ? {} : { records: recordsSchema(probe.records) }),
-    for: textOf(isTime, 'a time of 1s to 8760h, like 15m')
+    for: textOf(isTime, 'a duration from 1s to 8760h, like 15m')
       .optional()
-      .describe(
-        'After this time the section is as if it were not there. It counts from when the section was first applied.',
-      ),
+      .describe('Duration after which the section counts as absent. It starts when the section is first applied.'),
     until: textOf(isTimestamp, 'a time with its zone, like 2026-11-21T03:00:00Z')
       .optional()
-      .describe('The same at this time.'),
-    budget: textOf(isBudget, 'a part of one CPU in percent, of 0.01% to 6400%, like 2%')
+      .describe('Time from which the section counts as absent.'),
+    budget: textOf(isBudget, 'a part of one CPU in percent, from 0.01% to 6400%, like 2%')
       .transform(parsePercent)
       .optional()
-      .describe('Part of one CPU that the probe may take. One that takes more is closed, and tried again later.'),
+      .describe('Part of one CPU that the probe may take. A probe that takes more is closed, and retried later.'),
     pods: canAim(probe)
-      ? z.preprocess(orDefaults, z.strictObject(AIM)).optional().describe('Only these Pods, and not the node.')
+      ? z
+          .preprocess(orDefaults, z.strictObject(AIM))
+          .optional()
+          .describe('Pods that it is limited to; it then ignores the node itself.')
       : NO_AIM,
   };
 }
 
-/** A probe may have words of its own beside a list. */
+/** A probe may have its own values beside a list. */
 function fieldsKey(probe: AnyProbe): z.ZodType {
   const list = fieldsSchema(probe);
   const own: z.ZodType<string> | undefined = probe.options['fields'];
@@ -238,35 +242,35 @@ function probeSchema(probe: AnyProbe): z.ZodType<ProbeConfig> {
   );
 }
 
-/** The keys of the document, but for what holds on some nodes only. */
+/** The keys of the document, except for the overrides of some nodes. */
 export function documentKeys(probes: readonly AnyProbe[], kinds: readonly string[] = KINDS) {
   const byName = Object.fromEntries(
     probes.map((probe) => [probe.name, z.prefault(probeSchema(probe) as z.ZodType<ProbeConfig, unknown>, {})]),
   );
   return {
-    detail: DETAIL.default('core').describe('Which metrics: `core`, at most 60 series a Pod, or `full`.'),
+    detail: DETAIL.default('core').describe('Detail of the metrics: `core`, at most 60 series a Pod, or `full`.'),
     bpfStats: z
       .boolean()
       .default(false)
-      .describe('Measure how long each BPF program runs, also those of others: some 60 ns more a run.'),
+      .describe('Measure how long each BPF program runs, including programs of others; this costs some 60 ns a run.'),
     probes: z.prefault(z.strictObject(byName), {}).describe('Sections of probes, by name.'),
     labels: z
       .preprocess(orDefaults, podLabelsSchema(probes))
       .prefault({})
       .describe(
-        'Labels that every Pod shows: a name, and the key of a label of the Pod, `@workload` or `@workload_kind`.',
+        'Labels that every Pod shows: for each a name, and the key of a label of the Pod, `@workload` or `@workload_kind`.',
       ),
     peers: z
       .enum(PEERS)
       .default('node')
       .describe(
-        'Whose addresses events name, in Kubernetes: `off`, those of this `node` and its Pods, or of the whole `cluster`.',
+        'Addresses that events name by their Kubernetes objects: none with `off`, those of this node and its Pods with `node`, all with `cluster`.',
       ),
     ...sections(kinds),
   };
 }
 
-/** The schema of the document for these probes, without what holds on some nodes only. */
+/** Returns the schema of the document for these probes, without the overrides of some nodes. */
 export function configSchema(
   probes: readonly AnyProbe[],
   kinds: readonly string[] = KINDS,

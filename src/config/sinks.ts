@@ -5,7 +5,7 @@ import { EVENT_METADATA, type Kind } from '#core/record_kinds.ts';
 import { size } from '#core/size.ts';
 import { namesTo } from './names_to.ts';
 
-/** What a sink gets that asks for nothing: an upgrade never starts to send more. */
+/** Kinds of a sink that names none: an upgrade never starts to send more. */
 const DEFAULT_KIND: Kind = 'event';
 const QUEUE_RECORDS = 10_000;
 const QUEUE_RECORDS_MAX = 1_000_000;
@@ -17,7 +17,7 @@ interface Credentials {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** A key with nothing behind it means all defaults. */
+/** A key without a value means all defaults. */
 function section<T extends z.ZodRawShape>(shape: T) {
   const schema = z.strictObject(shape).superRefine((value, context) => {
     const why = faultOfCredentials(value);
@@ -30,7 +30,7 @@ function faultOfCredentials({ basicAuth, bearerTokenFile, tenant, headers = {} }
   if (basicAuth !== undefined && bearerTokenFile !== undefined) return 'basicAuth or bearerTokenFile, not both';
   const names = Object.keys(headers).map((name) => name.toLowerCase());
   const twice = names.find((name, index) => names.indexOf(name) < index);
-  if (twice !== undefined) return `each header once; ${twice} is there twice`;
+  if (twice !== undefined) return `each header once; ${twice} is given twice`;
   if ((basicAuth ?? bearerTokenFile) !== undefined && names.includes('authorization')) {
     return 'basicAuth, bearerTokenFile or the header Authorization, one of them';
   }
@@ -45,13 +45,13 @@ const QUEUE = {
     .min(1)
     .max(QUEUE_RECORDS_MAX)
     .default(QUEUE_RECORDS)
-    .describe('Records that may wait in memory; past that the oldest are dropped and counted.'),
-  queueBytes: size('16MiB', '64KiB', '1GiB').describe('Bytes that their texts may have.'),
+    .describe('Records that may wait in memory; beyond that the oldest are dropped and counted.'),
+  queueBytes: size('16MiB', '64KiB', '1GiB').describe('Bytes that their texts may take.'),
 };
 
 const PATH = z.string().regex(/^\//, 'an absolute path');
 
-/** Headers that say how a request is sent: they are ours. */
+/** Headers that say how a request is sent: we set them ourselves. */
 const OUR_HEADERS = new Set([
   'connection',
   'content-encoding',
@@ -76,11 +76,11 @@ const HEADERS = namesTo(
   z.string().regex(/^[\t\x20-\x7e\x80-\xff]*$/, 'one line of plain text, without control characters'),
 )
   .default({})
-  .describe('More headers. Not for secrets: they are text in the configuration.');
+  .describe('Further headers. They are plain text in the configuration, so they must not hold secrets.');
 
 const BASIC_AUTH = z.strictObject({
   username: z.string().min(1).describe('The user.'),
-  passwordFile: PATH.describe('File that has the password; read anew for each request.'),
+  passwordFile: PATH.describe('File with the password; read again for each request.'),
 });
 
 function url(faultOf: (text: string) => string | undefined) {
@@ -90,29 +90,37 @@ function url(faultOf: (text: string) => string | undefined) {
   });
 }
 
-/** Credentials are files: a Secret is mounted as one, is replaced while we run, and is in no configuration. */
+/**
+ * Credentials are files: a Secret is mounted as files, may be replaced while we run, and stays out of the
+ * configuration.
+ */
 const HTTP = {
-  url: url(faultOfUrl).describe('Of the server; the path of its API is added.'),
+  url: url(faultOfUrl).describe('URL of the server; the path of its API is added.'),
   proxy: z
     .strictObject({
-      url: url(faultOfProxy).describe('Of the proxy: http://proxy.example:3128.'),
-      basicAuth: BASIC_AUTH.optional().describe('Where the proxy asks for a user and a password.'),
+      url: url(faultOfProxy).describe('URL of the proxy: http://proxy.example:3128.'),
+      basicAuth: BASIC_AUTH.optional().describe('User and password, where the proxy asks for them.'),
     })
     .optional()
     .describe(
-      'Way to the server; for https:// by CONNECT. Variables of the environment such as HTTPS_PROXY are not used.',
+      'Proxy on the way to the server; for https:// by CONNECT. Environment variables such as HTTPS_PROXY are not used.',
     ),
-  timeout: milliseconds('10s', '100ms', '5m').describe('A request that takes longer has failed.'),
-  basicAuth: BASIC_AUTH.optional().describe('Where the server asks for a user and a password.'),
-  bearerTokenFile: PATH.optional().describe('File that has the token; read anew for each request.'),
+  timeout: milliseconds('10s', '100ms', '5m').describe('Duration after which a request has failed.'),
+  basicAuth: BASIC_AUTH.optional().describe('User and password, where the server asks for them.'),
+  bearerTokenFile: PATH.optional().describe('File with the token; read again for each request.'),
   headers: HEADERS,
   tls: z
     .strictObject({
-      ca: PATH.optional().describe("File with the certificates that sign the server's; without it the system's hold."),
+      ca: PATH.optional().describe(
+        "File with the certificates of the authorities that sign the server's; the system's by default.",
+      ),
       cert: PATH.optional().describe('File with our certificate, where the server asks for one.'),
-      key: PATH.optional().describe('File with its key.'),
-      serverName: z.string().optional().describe('Name that the certificate is for, where it is not that of the URL.'),
-      insecureSkipVerify: z.boolean().default(false).describe('Take any certificate.'),
+      key: PATH.optional().describe('File with the key of our certificate.'),
+      serverName: z
+        .string()
+        .optional()
+        .describe('Name that the certificate is for, where it differs from the host of the URL.'),
+      insecureSkipVerify: z.boolean().default(false).describe('Accept any certificate.'),
     })
     .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'cert and key together, or neither')
     .optional(),
@@ -136,20 +144,20 @@ function faultOfProxy(text: string): string | undefined {
 /** Batches that are small enough for the defaults of servers, and large enough to be worth a request. */
 const BATCH = {
   batch: section({
-    events: z.int().min(1).max(100_000).default(5_000).describe('Records of a request.'),
+    events: z.int().min(1).max(100_000).default(5_000).describe('Most records of a request.'),
     bytes: size('1MiB', '1KiB', '16MiB').describe('Bytes of their texts, before they are compressed.'),
-    age: milliseconds('1s', '0s', '1m').describe('How long a record waits for others to go with it.'),
+    age: milliseconds('1s', '0s', '1m').describe('Longest time that a record waits for others to be sent with it.'),
   }).prefault({}),
 };
 
 const SPOOL = {
   spool: z
     .strictObject({
-      directory: PATH.describe('Of this agent alone.'),
-      size: size('256MiB', '1MiB', '64GiB').describe('Bytes on the disk; past that the oldest records are dropped.'),
+      directory: PATH.describe('Folder that only this agent uses.'),
+      size: size('256MiB', '1MiB', '64GiB').describe('Bytes on the disk; beyond that the oldest records are dropped.'),
     })
     .optional()
-    .describe('Keep records on the disk until they are delivered, also when the agent ends.'),
+    .describe('Keep records on the disk until they are delivered, even if the agent ends.'),
 };
 
 const STREAM_LABELS = ['job', 'node', 'probe', 'type', 'namespace'];
@@ -159,16 +167,16 @@ const LABELS_MAX = 15 - STREAM_LABELS.length;
 /** Bytes; `max_label_value_length` of Loki. */
 const LABEL_LENGTH_MAX = 2_048;
 
-/** @param taken what Loki would rename, or refuse, beside ours */
+/** @param taken names that Loki would rename, or refuse beside ours */
 function lokiLabels(taken: readonly string[]) {
   const name = z
     .string()
-    .regex(/^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/, 'a name of letters, digits and _, not two _ first')
+    .regex(/^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/, 'a name of letters, digits and _, not starting with two _')
     .refine((text) => !taken.includes(text), `a label other than ${taken.join(', ')}`);
   return namesTo(name, z.string().min(1).max(LABEL_LENGTH_MAX))
     .refine((labels) => Object.keys(labels).length <= LABELS_MAX, `at most ${LABELS_MAX} labels`)
     .default({})
-    .describe('More labels for all streams: the cluster.');
+    .describe('Further labels for all streams, such as the cluster.');
 }
 
 const LOKI = {
@@ -190,28 +198,23 @@ const LOKI = {
 };
 
 const FILE = {
-  path: PATH.describe('The file; its folder is made where it is missing.'),
-  rotateBytes: size('100MiB', '1KiB', '64GiB').describe('A file that is so large is put aside.'),
-  rotateAge: milliseconds('24h', '1s', '8760h').describe('So is one that is so old.'),
-  keep: z
-    .int()
-    .min(0)
-    .max(1_000)
-    .default(5)
-    .describe('Files that were put aside and are kept: `path.1` is the newest.'),
+  path: PATH.describe('Path of the file; its folder is made if it is missing.'),
+  rotateBytes: size('100MiB', '1KiB', '64GiB').describe('Size at which the file is rotated.'),
+  rotateAge: milliseconds('24h', '1s', '8760h').describe('Age at which the file is rotated.'),
+  keep: z.int().min(0).max(1_000).default(5).describe('Rotated files that are kept: `path.1` is the newest.'),
   ...QUEUE,
 };
 
 const OTLP = { ...HTTP, compress: z.boolean().default(true).describe('Send with gzip.'), ...BATCH, ...QUEUE, ...SPOOL };
 
-/** @param kinds of records, all that there are */
+/** @param kinds all kinds of records */
 export function sinksSchema(kinds: readonly string[]) {
   const taken = {
     kinds: z
       .array(z.enum(kinds))
       .refine(({ length }) => length > 0, `at least one of ${kinds.join(', ')}`)
       .default([DEFAULT_KIND])
-      .describe(`Which records it gets: ${kinds.map((kind) => `\`${kind}\``).join(', ')}.`),
+      .describe(`Kinds of records that it gets: ${kinds.map((kind) => `\`${kind}\``).join(', ')}.`),
   };
   return z
     .strictObject({
@@ -234,11 +237,11 @@ export function sinksSchema(kinds: readonly string[]) {
       context.addIssue({
         code: 'custom',
         path: ['otlp', 'spool', 'directory'],
-        message: 'a folder of its own: the spool of loki is there',
+        message: 'a folder of its own: the spool of loki uses this one',
       });
     })
     .prefault({ stdout: {} })
-    .describe('Where records go.');
+    .describe('Destinations of records.');
 }
 
 export type SinksConfig = z.output<ReturnType<typeof sinksSchema>>;
@@ -248,7 +251,7 @@ export type QueueConfig = SinkConfig<'stdout'>;
 export type HttpConfig = Pick<SinkConfig<'otlp'>, keyof typeof HTTP>;
 export type SpoolConfig = NonNullable<SinkConfig<'loki'>['spool']>;
 
-/** The agent's own log to Loki. */
+/** Sends the agent's own log to Loki. */
 export const LOG_LOKI = section({
   ...HTTP,
   tenant: LOKI.tenant,

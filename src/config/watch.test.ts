@@ -32,7 +32,7 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 const files = new Files();
-/** A file rests for no time in these tests, but where one says for how long. */
+/** In these tests a file counts as complete at once, unless a test says otherwise. */
 const AT_ONCE: Clock = { now: () => performance.now(), sleep: async () => undefined };
 
 function watching(path: string, initial: FileContent, more: Partial<FileWatcherOptions> = {}): FileWatcher {
@@ -72,7 +72,7 @@ it('sees every swap of ..data, one after the other', async () => {
   }
 });
 
-it('sees a file that is written, replaced, removed and there again', async () => {
+it('sees a file that is written, replaced, removed and restored', async () => {
   const path = join(directory, 'config.yaml');
   writeFileSync(path, 'one');
   using _watcher = watching(path, { text: 'one' });
@@ -88,7 +88,7 @@ it('sees a file that is written, replaced, removed and there again', async () =>
   await eventually(() => expect(texts()).toEqual(['two', 'three', undefined, 'three']));
 });
 
-it('says nothing of what does not change the text', async () => {
+it('reports nothing when the text stays the same', async () => {
   const path = join(directory, 'config.yaml');
   writeFileSync(path, 'one');
   using _watcher = watching(path, { text: 'one' });
@@ -98,7 +98,7 @@ it('says nothing of what does not change the text', async () => {
   expect(seen).toEqual([]);
 });
 
-it('goes on when the directory itself is replaced', async () => {
+it('continues when the directory itself is replaced', async () => {
   const inner = join(directory, 'inner');
   const path = join(inner, 'config.yaml');
   mkdirSync(inner);
@@ -112,17 +112,17 @@ it('goes on when the directory itself is replaced', async () => {
   await eventually(() => expect(texts().at(-1)).toBe('three'));
 });
 
-it('reads of a file that is far too long only so much as shows that', async () => {
+it('reads a file that is far too long only far enough to show that', async () => {
   const path = join(directory, 'config.yaml');
   writeFileSync(path, 'x'.repeat(3 * DOCUMENT_BYTES_MAX));
   expect(await readContent(files, path)).toEqual({ text: 'x'.repeat(DOCUMENT_BYTES_MAX + 1) });
 });
 
-it('does not apply a file that is being written, in whatever pieces, before it rests', async () => {
+it('does not apply a file that is being written, in whatever pieces, before it is complete', async () => {
   const path = join(directory, 'config.yaml');
   writeFileSync(path, 'whole');
   const pieces = ['a: 1\n', 'b: 2\n', 'c: 3\n'];
-  // Each time that the watcher waits for the file to rest, somebody goes on writing.
+  // Each time that the watcher waits for the file to stop changing, somebody continues to write.
   const sleep = async () => {
     const next = pieces.shift();
     if (next !== undefined) appendFileSync(path, next);
@@ -132,7 +132,7 @@ it('does not apply a file that is being written, in whatever pieces, before it r
   await eventually(() => expect(texts()).toEqual(['a: 1\nb: 2\nc: 3\n']));
 });
 
-it('takes a file that never rests as it is, after a while', async () => {
+it('takes a file that never stops changing as it is, after a while', async () => {
   const path = join(directory, 'config.yaml');
   writeFileSync(path, '');
   let writes = 0;
@@ -185,7 +185,7 @@ it('takes the good file that comes after one that hung', async () => {
 it.each([
   ['EMFILE', 'max_user_instances'],
   ['ENOSPC', 'max_user_watches'],
-])('looks at the file itself where inotify is used up (%s), and says so once', async (code, limit) => {
+])('polls the file itself where inotify is used up (%s), and says so once', async (code, limit) => {
   const path = join(directory, 'config.yaml');
   writeFileSync(path, 'one');
   let isUsedUp = true;

@@ -3,18 +3,24 @@ import { dirname } from 'node:path';
 import { type Clock, SYSTEM_CLOCK } from '#core/clock.ts';
 import type { Files } from '#files/files.ts';
 
-/** Of a longer document no more is read than shows that. To parse and check as much takes a second of the main thread at the most. */
+/**
+ * A longer document is read only far enough to show that it is too long. Parsing and checking one of this size takes a second of the
+ * main thread at most.
+ */
 export const DOCUMENT_BYTES_MAX = 256 * 1024;
 
-/** Changes that come together are read once. */
+/** Changes in quick succession are read once. */
 const SETTLE_MS = 50;
-/** A file that was not changed for so long is whole: not everybody writes a file elsewhere and renames it. */
+/** A file that did not change for this long is complete: some programs write a file in place. */
 const REST_MS = 300;
-/** One that is changed all the time is taken as it is after this. */
+/** A file that changes all the time is taken as it is after this time. */
 const UNREST_MAX_MS = 5_000;
-/** A look at the file itself, for what inotify does not tell: a remount, a change behind a link that leads elsewhere. */
+/**
+ * Interval at which the file itself is checked, for changes that inotify misses: a remount, a change behind a link that leads
+ * elsewhere.
+ */
 const POLL_MS = 10_000;
-/** The same where there is no watch, and soon after the start: the file may have changed before it was watched. */
+/** Interval where there is no watch, and soon after the start, since the file may have changed before it was watched. */
 const POLL_ALONE_MS = 1_000;
 
 /** The text of the file, or the reason why it cannot be read. */
@@ -22,9 +28,9 @@ export type FileContent = { readonly text: string } | { readonly error: string }
 
 export interface FileWatcherOptions {
   readonly path: string;
-  /** What the caller has read already. */
+  /** Text that the caller has read already. */
   readonly initial: FileContent;
-  /** Called for what differs from what was read before. */
+  /** Called for every text that differs from the last one. */
   readonly changed: (content: FileContent) => void;
   readonly files: Files;
   readonly warn: (message: string) => void;
@@ -33,8 +39,8 @@ export interface FileWatcherOptions {
 }
 
 /**
- * Watches a file through its directory: the kubelet updates a mounted ConfigMap by swapping the symlink `..data` beside
- * it, and a watch on the file itself dies with the first swap. A file that is being written is read once it rests.
+ * Watches a file through its directory: the kubelet updates a mounted ConfigMap by swapping the symlink `..data` beside it, and a
+ * watch on the file itself is lost with the first swap. A file that is being written is read once it stops changing.
  */
 export class FileWatcher implements Disposable {
   readonly #options: FileWatcherOptions;
@@ -58,7 +64,7 @@ export class FileWatcher implements Disposable {
     this.#schedule(POLL_ALONE_MS);
   }
 
-  /** Why changes are noticed late; empty where they are not. */
+  /** Reason why changes are noticed late; empty where they are not. */
   get notice(): string {
     return this.#notice;
   }
@@ -88,12 +94,12 @@ export class FileWatcher implements Disposable {
     // man 2 inotify_init, inotify_add_watch
     const limit = { EMFILE: 'max_user_instances', ENOSPC: 'max_user_watches' }[error?.code ?? ''];
     if (limit === undefined) return;
-    const notice = `${this.#options.path} is looked at every second only: all of inotify is used up (${error?.code}); raise fs.inotify.${limit}`;
+    const notice = `${this.#options.path} is only checked every second: the limit of inotify is reached (${error?.code}); raise fs.inotify.${limit}`;
     if (this.#notice !== notice) this.#options.warn(notice);
     this.#notice = notice;
   }
 
-  /** What has happened may be that the directory itself was replaced, and the watch with it. */
+  /** The directory itself may have been replaced, and the watch with it. */
   #settle(): void {
     clearTimeout(this.#settling);
     this.#settling = setTimeout(() => {
@@ -108,7 +114,7 @@ export class FileWatcher implements Disposable {
     this.#timer.unref();
   }
 
-  /** One look after the other; those that are asked for meanwhile are one. */
+  /** Checks run one after the other; requests during a check become one further check. */
   async #look(): Promise<void> {
     this.#isLookDue = true;
     if (this.#isLooking) return;
@@ -126,14 +132,14 @@ export class FileWatcher implements Disposable {
     if (this.#ending.signal.aborted) return;
     if (stamp !== this.#stamp) {
       this.#stamp = stamp;
-      // Another directory may be at this path now, and the watch on the old one.
+      // Another directory may be at this path now, while the watch is on the old one.
       this.#unwatch();
       this.#watch();
       await this.#read();
     } else if (this.#watcher === undefined) this.#watch();
   }
 
-  /** Of the directory and the file: which they are, and when they changed. */
+  /** Identities of the directory and the file, and when they changed. */
   async #stampOf(): Promise<string> {
     const { path, files } = this.#options;
     try {
@@ -144,7 +150,7 @@ export class FileWatcher implements Disposable {
     }
   }
 
-  /** One after the other: of two at the same time the older one may end later, and its text would stay. */
+  /** Reads run one after the other: if two overlapped, the older one could end later, and its text would stay. */
   #read(): Promise<void> {
     this.#reading = this.#reading.then(async () => {
       const content = await this.#readRested();

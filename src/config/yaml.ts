@@ -3,19 +3,19 @@ import { ConfigError, pathText } from './faults.ts';
 import { DOCUMENT_BYTES_MAX } from './watch.ts';
 
 const ALIASES_MAX = 100;
-/** What is no YAML at all has an error at each character. Nobody reads so many, and each takes time. */
+/** A text that is not YAML at all has an error at each character. Nobody reads so many, and each takes time. */
 const ERRORS_MAX = 50;
-/** Brackets and braces within each other. The library recurses into each. */
+/** Deepest nesting of brackets and braces. The library recurses into each. */
 const DEPTH_MAX = 100;
 
 type Composed = Document.Parsed;
 
-/** What a text consists of. */
+/** Parsed parts of a text. */
 export interface Documents {
   readonly documents: readonly Composed[];
   /** Line and column, from 1, of an offset. */
   readonly place: LineCounter;
-  /** It has more errors than are looked for. */
+  /** It has more errors than are reported. */
   readonly isHopeless: boolean;
 }
 
@@ -23,28 +23,28 @@ function unreadable(allowed: string): ConfigError {
   return new ConfigError([{ path: '', value: '', allowed }]);
 }
 
-/** The value of a document. @throws {ConfigError} */
+/** Returns the value of a document. @throws {ConfigError} */
 export function parseYaml(text: string): unknown {
   if (Buffer.byteLength(text) > DOCUMENT_BYTES_MAX) throw unreadable(`longer than ${DOCUMENT_BYTES_MAX} bytes`);
   const composed = composeAll(text, { documentsMax: 1 });
   const value = toValue(composed, composed.documents[0]);
-  if (composed.documents.length > 1) throw unreadable('no valid YAML: there is more than one document');
+  if (composed.documents.length > 1) throw unreadable('invalid YAML: there is more than one document');
   if (value === null || value === undefined) throw unreadable('empty; `{}` asks for all defaults');
   return value;
 }
 
 /**
- * Parses in a time that grows with the text and no faster. What the library offers for a whole text takes the line of each error apart anew:
- * minutes for 100 kB of braces.
+ * Parses in a time linear in the length of the text. The library's function for a whole text splits the line of each error again: minutes
+ * for 100 kB of braces.
  * @param merge `<<` merges mappings
- * @param documentsMax past one more than that the rest is not looked at
+ * @param documentsMax parsing stops at the first document beyond this number
  */
 export function composeAll(
   text: string,
   { merge = false, documentsMax = Number.POSITIVE_INFINITY }: { merge?: boolean; documentsMax?: number } = {},
 ): Documents {
   const place = new LineCounter();
-  // Keys that are there twice are looked for below: the library compares each with each other one.
+  // Duplicate keys are looked for below: the library compares each key with every other.
   const composer = new Composer({ merge, uniqueKeys: false, prettyErrors: false, logLevel: 'silent' });
   const documents: Composed[] = [];
   const isHopeless = withoutStacks(() => {
@@ -60,7 +60,7 @@ export function composeAll(
   return { documents, place, isHopeless };
 }
 
-/** @throws {ConfigError} for what is nested too deeply */
+/** @throws {ConfigError} for nesting that is too deep */
 function* tokensOf(text: string, place: LineCounter): Generator<CST.Token> {
   const parser = new Parser(place.addNewLine);
   place.addNewLine(0);
@@ -69,13 +69,13 @@ function* tokensOf(text: string, place: LineCounter): Generator<CST.Token> {
     if (lexeme === '[' || lexeme === '{') depth++;
     if ((lexeme === ']' || lexeme === '}') && depth > 0) depth--;
     if (depth > DEPTH_MAX)
-      throw unreadable(`no valid YAML: more than ${DEPTH_MAX} brackets and braces within each other`);
+      throw unreadable(`invalid YAML: more than ${DEPTH_MAX} brackets and braces within each other`);
     yield* parser.next(lexeme);
   }
   yield* parser.end();
 }
 
-/** An error of the library is no exception: a stack for each takes longer than all else. */
+/** Errors of the library are not thrown: a stack for each takes longer than everything else. */
 function withoutStacks<T>(work: () => T): T {
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
@@ -86,7 +86,7 @@ function withoutStacks<T>(work: () => T): T {
   }
 }
 
-/** @throws {ConfigError} for what is no YAML */
+/** @throws {ConfigError} for invalid YAML */
 export function toValue({ place, isHopeless }: Documents, document: Composed | undefined): unknown {
   if (document === undefined) return undefined;
   const errors = document.errors.slice(0, ERRORS_MAX).map(({ message, pos: [offset] }) => {
@@ -101,10 +101,10 @@ export function toValue({ place, isHopeless }: Documents, document: Composed | u
     if (error instanceof ConfigError) throw error;
     errors.push((error as Error).message);
   }
-  throw new ConfigError(errors.map((message) => ({ path: '', value: '', allowed: `no valid YAML: ${message}` })));
+  throw new ConfigError(errors.map((message) => ({ path: '', value: '', allowed: `invalid YAML: ${message}` })));
 }
 
-/** @throws {ConfigError} for more aliases than anybody needs: each is looked for in the whole document */
+/** @throws {ConfigError} for more aliases than anybody needs: each is searched for in the whole document */
 function doubledKeys(document: Document): string[] {
   const doubled: string[] = [];
   let aliases = 0;
@@ -118,7 +118,7 @@ function doubledKeys(document: Document): string[] {
       for (const { key } of items) {
         if (doubled.length === ERRORS_MAX) return visit.BREAK;
         const name = isScalar(key) ? String(key.value) : undefined;
-        if (name !== undefined && keys.has(name)) doubled.push(`the key ${pathText([name])} is there twice`);
+        if (name !== undefined && keys.has(name)) doubled.push(`the key ${pathText([name])} is given twice`);
         if (name !== undefined) keys.add(name);
       }
       return undefined;

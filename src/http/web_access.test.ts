@@ -157,7 +157,7 @@ it('a change is followed, with TLS switched on and off, and what is wrong with o
   expect(await works()).toBe('200 here');
 
   writeFileSync(file, '{ tls_server_config: { cert_file');
-  await taken('no valid YAML');
+  await taken('invalid YAML');
   rmSync(file);
   await taken('ENOENT');
   writeFileSync(file, '');
@@ -185,7 +185,7 @@ it('a change is followed, with TLS switched on and off, and what is wrong with o
 });
 
 it.each([
-  ['{', 'no valid YAML'],
+  ['{', 'invalid YAML'],
   [
     '{ basic_auth_users: { alice: secret } }',
     'basic_auth_users.alice: (hidden) is not allowed; allowed: a hash of bcrypt',

@@ -115,7 +115,7 @@ basic_auth_users:
     ['basic_auth_users: { "a:b": x }', 'a name without a colon'],
     [`basic_auth_users: { __proto__: ${HASH} }`, '__proto__'],
     [`basic_auth_users: { alice: ${HASH.replace('$10$', '$18$')} }`, 'a cost of at most 14: one of 18'],
-    ['a: {b: ]', 'no valid YAML'],
+    ['a: {b: ]', 'invalid YAML'],
   ])('%s is refused by name', async (text, words) => {
     await expect(parse(text)).rejects.toThrow(words);
   });

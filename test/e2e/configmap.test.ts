@@ -70,7 +70,7 @@ it('a bad one is reported by all agents in one Event on the ConfigMap', async ()
   });
   for (const [text, key, fault] of [
     ['{}', 'other.yaml', /has no key netsonde\.yaml; it has: other\.yaml/],
-    ['\0\xff garbage: [', 'netsonde.yaml', /no valid YAML/],
+    ['\0\xff garbage: [', 'netsonde.yaml', /invalid YAML/],
     [`x: ${'y'.repeat(1_050_000)}`, 'netsonde.yaml', /longer than/],
     ['', 'netsonde.yaml', /empty/],
   ] as const) {

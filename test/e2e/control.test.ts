@@ -90,7 +90,7 @@ describe.concurrent('a section with for or until', () => {
     const { file, args } = place(over);
     await using agent = await AgentProcess.serve(args);
     expect(await probe(agent, 'softirq')).toMatchObject({ state: 'stopped', until: null });
-    expect(agent.stderr).toContain('probes.softirq: its time was over before the agent started');
+    expect(agent.stderr).toContain('probes.softirq: its time had passed before the agent started');
     writeFileSync(file, `${over} # the same`);
     await eventually(async () =>
       expect(await agent.json<ConfigStatus>('/api/v1/config')).toMatchObject({ generation: 2, successful: true }),

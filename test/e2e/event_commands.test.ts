@@ -142,7 +142,7 @@ it("the agent's own log goes to Loki, at the level that is set, and follows the 
   await eventually(async () => expect(await own.json('/api/v1/config')).toMatchObject({ generation: 2 }));
   const key = '"a\\n2026-01-01T00:00:00.000Z info forged\\e[2J"';
   writeFileSync(config, `${key}: 1\n${key}: 2\n`);
-  await eventually(() => expect(lines().join('\n')).toMatch(/the new configuration is not applied:\n.*is there twice/));
+  await eventually(() => expect(lines().join('\n')).toMatch(/the new configuration is not applied:\n.*is given twice/));
   // Takes the parser's own look at errors minutes.
   writeFileSync(config, '}'.repeat(100_000));
   await eventually(() => expect(lines().join('\n')).toMatch(/there are more errors/));

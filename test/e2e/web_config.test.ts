@@ -109,7 +109,7 @@ it('a change to certificates of clients is followed; what is faulty is not, and 
   const { status, stdout } = spawnSync(BIN, ['check', '--web.config.file', file], { encoding: 'utf8' });
   expect([status, stdout]).toEqual([1, expect.stringContaining('this one expired on')]);
   writeFileSync(file, '{ tls_server_config: {');
-  await eventually(() => expect(agent.stderr).toContain('no valid YAML'), WAIT_MS);
+  await eventually(() => expect(agent.stderr).toContain('invalid YAML'), WAIT_MS);
   await eventually(async () => {
     expect(await sampleOf('netsonde_web_config_last_reload_successful{job="certificate"}')).toBe(0);
   }, WAIT_MS);

@@ -222,7 +222,7 @@ describe('a configuration of KubeSkoop', () => {
       'line 1: address: "tcp://10.0.0.7:9200": left out: where it listens is no part of the configuration: `netsonde serve --listen 10.0.0.7:9200`',
       'line 3: controllerAddr: "dns:controller.kubeskoop:10263": left out: ',
       'line 8: metrics.additionalLabels.2: "region=eu-west-1": left out: ',
-      `line 10: metrics.additionalLabels.4: "node=\${labels:node}": left out: netsonde asks for another name: there is a label node already`,
+      `line 10: metrics.additionalLabels.4: "node=\${labels:node}": left out: netsonde asks for another name: there already is a label node`,
       'line 25: event.probes.0.args.softirq-types: ["nett"]: left out: ',
       'line 27: event.probes.2: "conntrack": an event is sent where the table is nearly full',
       'line 35: event.sinks.1: {"name":"loki","args":{"addr":"loki.example"}}: left out: there can be one sink loki only',
