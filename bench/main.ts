@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { renderTable } from '#commands/table.ts';
-import { benchAttacks } from './attacks.ts';
+import { benchAttacks } from './attacks/attacks.ts';
 import { benchConntrack } from './conntrack.ts';
 import { benchEdges } from './edges.ts';
 import { benchEvents } from './events.ts';
@@ -21,9 +21,12 @@ import { benchScrape } from './scrape.ts';
 import { benchSizing } from './sizing.ts';
 import { benchTcpsummary } from './tcpsummary.ts';
 
-/** `npm run bench`: all of them; `npm run bench -- mib exposition`: these; options are those of `lived`. Prints a table, then the same as JSON. */
+/** `npm run bench`: all of them; `npm run bench -- mib exposition`: these; options are those of `lived`, and `--attack TEXT` for one of `attacks`. Prints a table, then the same as JSON. */
 
-const { values: given, positionals: wanted } = parseArgs({ options: LIVED_ARGUMENTS, allowPositionals: true });
+const { values: given, positionals: wanted } = parseArgs({
+  options: { ...LIVED_ARGUMENTS, attack: { type: 'string' } },
+  allowPositionals: true,
+});
 
 const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   mib: benchMib,
@@ -41,7 +44,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Row[]>>> = {
   memory: benchMemory,
   kernel: benchKernel,
   sizing: benchSizing,
-  attacks: benchAttacks,
+  attacks: () => benchAttacks(given.attack),
   latency: () => benchLatency(latencyOptions(given)),
   lived: () => benchLived(livedOptions(given)),
 };

@@ -52,13 +52,20 @@ const SUMMARIES: ReadonlyMap<string, string> = new Map(PROBES.map(({ name, summa
  */
 export function createListener(deps: ServerDeps, access: Access, app = createApp(deps, access)): RequestListener {
   return (request, response) => {
-    if (METRICS.test(request.url ?? '')) scrape(deps, access, request, response);
-    else app(request, response);
+    const { url = '', socket } = request;
+    const answer = () => (METRICS.test(url) ? scrape(deps, access, request, response) : void app(request, response));
+    if (HEALTH.test(url)) answer();
+    else setImmediate(() => socket.destroyed || answer());
   };
 }
 
 /** As scrapers write it. */
 const METRICS = /^\/metrics(?:\?|$)/;
+/**
+ * As the kubelet asks, and is answered at once. Everything else begins when all that has come in this turn of the event loop is read: of a
+ * burst of connections most are closed by then, and cost nothing.
+ */
+const HEALTH = /^\/(?:healthz|readyz)(?:\?|$)/;
 
 /** The route below, without Express, whose request and response are a part of what the main thread does for a page. */
 function scrape(deps: ServerDeps, access: Access, request: IncomingMessage, response: ServerResponse): void {

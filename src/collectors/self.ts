@@ -105,6 +105,22 @@ export const SELF_METRICS = defineMetrics({
       },
     },
   },
+  departed: {
+    ...agent,
+    type: 'counter',
+    name: 'netsonde_probe_departed_total',
+    help: 'What the BPF programs of the probe had counted for Pods and namespaces whose rows have left the page, or that left before they had any: with it, and with what waits, all rows add up to what was counted.',
+    source: 'agent',
+    labels: { probe: PROBE },
+  },
+  waiting: {
+    ...agent,
+    type: 'gauge',
+    name: 'netsonde_probe_waiting',
+    help: 'What the BPF programs of the probe have counted in network namespaces whose owner is still looked for, for ten seconds: it is in no row yet.',
+    source: 'agent',
+    labels: { probe: PROBE },
+  },
   mapBytes: {
     ...agent,
     type: 'gauge',
@@ -330,6 +346,11 @@ function emitPrograms(emit: SelfEmit, name: string, probe: ActiveProbe['probe'],
   for (const cause of SELF_METRICS.uncounted.labels.cause.values) {
     const count = uncounted?.[cause];
     if (count !== undefined) emit('uncounted', NODE, count, { probe: name, cause });
+  }
+  const notShown = probe.notShown?.();
+  if (notShown !== undefined) {
+    emit('departed', NODE, notShown.departed, { probe: name });
+    emit('waiting', NODE, notShown.waiting, { probe: name });
   }
   for (const [map, bytes] of Object.entries(probe.mapBytes?.() ?? {})) {
     emit('mapBytes', NODE, bytes, { map: `${name}/${map}` });

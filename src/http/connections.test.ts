@@ -1,7 +1,8 @@
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { connect, type NetConnectOpts, type Socket } from 'node:net';
+import { createServer as createHttp, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type AddressInfo, connect, createServer, type NetConnectOpts, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -18,6 +19,9 @@ class Host {
   readonly refusals = new Refusals();
   readonly connections: Connections;
   readonly #listeners: Listeners;
+  readonly #http = createHttp((request, response) =>
+    this.connections.handle(request, response, (...call) => this.#answer(...call)),
+  );
   readonly #directory = mkdtempSync(join(tmpdir(), 'connections-'));
   readonly clients: Socket[] = [];
   /** Requests that the application was given. */
@@ -51,6 +55,17 @@ class Host {
     return socket;
   }
 
+  get port(): number {
+    return Number(this.#listeners.address.split(':')[1]);
+  }
+
+  /** Takes a connection that another server has accepted. */
+  accept(socket: Socket): void {
+    this.connections.open(socket);
+    this.#http.emit('connection', socket);
+    socket.resume();
+  }
+
   count(cause: RefusalCause): number {
     return this.refusals.counts.get(cause) ?? 0;
   }
@@ -78,7 +93,7 @@ class Host {
 }
 
 let host: Host;
-let opened: Host[];
+let opened: { close(): void }[];
 
 async function serve(limits: Partial<ConnectionLimits> = {}): Promise<Host> {
   host = await new Host(limits).start();
@@ -177,6 +192,48 @@ describe('connections', () => {
     expect(await received(unix, 'here')).toContain('here it is');
   });
 
+  describe('that come in one burst', () => {
+    /** So many that are accepted in one turn of the event loop, the first with a request that is answered, the others with some that are not. */
+    async function burst(count: number, limits: Partial<ConnectionLimits>) {
+      await serve(limits);
+      const accepted: Socket[] = [];
+      const gathering = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => accepted.push(socket));
+      gathering.listen(0, '127.0.0.1');
+      await once(gathering, 'listening');
+      const { port } = gathering.address() as AddressInfo;
+      const clients: Socket[] = [];
+      for (let index = 0; index < count; index++) {
+        const client = connect({ host: '127.0.0.1', port });
+        client.on('error', () => undefined);
+        client.write(get(index === 0 ? '/first' : '/held', '1.1', 'Connection: close\r\n'));
+        clients.push(client);
+        await once(client, 'connect');
+      }
+      await eventually(() => expect(accepted).toHaveLength(count));
+      let most = 0;
+      for (const socket of accepted) {
+        host.accept(socket);
+        most = Math.max(most, host.connections.count);
+      }
+      opened.push(gathering);
+      host.clients.push(...clients);
+      return { first: clients[0] as Socket, most };
+    }
+
+    it('are read before any has to go', async () => {
+      const { first, most } = await burst(100, { connections: 4, newcomers: 0 });
+      expect(most).toBe(100);
+      expect(await received(first)).toContain('answer to /first');
+      await eventually(() => expect(host.connections.count).toBe(4));
+    });
+
+    it('have a bound before they are read', async () => {
+      const { most } = await burst(100, { connections: 4, newcomers: 0, unreadNewcomers: 10 });
+      expect(most).toBe(10);
+      await eventually(() => expect(host.connections.count).toBeLessThanOrEqual(4));
+    });
+  });
+
   it('that ask nothing give way first', async () => {
     await serve({ connections: 3, newcomers: 0 });
     const busy = host.client(get('/held'));
@@ -262,4 +319,20 @@ it('after a change of who may connect every connection ends, those that are answ
   await closed;
   host.held[0]?.end('the last one');
   expect(await received(busy)).toContain('the last one');
+});
+
+/** Opens so many, none of which may be asked for twice. */
+const CONNECTS = `
+import socket, sys
+held = [socket.socket() for _ in range(int(sys.argv[2]))]
+for one in held:
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, 1)
+    one.connect(('127.0.0.1', int(sys.argv[1])))
+print(len(held))
+`;
+
+it('a thousand connections find room while the event loop has no time for them', async () => {
+  await serve();
+  // The loop stands still meanwhile.
+  expect(execFileSync('python3', ['-c', CONNECTS, String(host.port), '1000'], { encoding: 'utf8' })).toBe('1000\n');
 });

@@ -8,6 +8,11 @@ export const CONNECTIONS_MAX = 64;
 /** Beside these, connections that have just come: whoever opens many must not push out one whose request is on its way. */
 export const NEWCOMERS_MAX = 192;
 const NEW_MS = 250;
+/**
+ * And so many whose first bytes nobody has looked for yet: a burst is accepted in one turn of the event loop, and read in the next. Whoever
+ * came with its request in the midst of it is answered before it could have to go.
+ */
+export const UNREAD_NEWCOMERS_MAX = 1_024;
 /** Requests of one connection that wait for the one before them; a client that sends more ahead has its connection closed. */
 export const PIPELINED_MAX = 16;
 /** Bytes of answers that clients have not taken, of all connections together. */
@@ -20,6 +25,7 @@ export const FIRST_REQUEST_MS = 10_000;
 export interface ConnectionLimits {
   readonly connections: number;
   readonly newcomers: number;
+  readonly unreadNewcomers: number;
   readonly pipelined: number;
   readonly unreadBytes: number;
   readonly unreadMs: number;
@@ -29,6 +35,7 @@ export interface ConnectionLimits {
 const LIMITS: ConnectionLimits = {
   connections: CONNECTIONS_MAX,
   newcomers: NEWCOMERS_MAX,
+  unreadNewcomers: UNREAD_NEWCOMERS_MAX,
   pipelined: PIPELINED_MAX,
   unreadBytes: UNREAD_BYTES_MAX,
   unreadMs: UNREAD_MS,
@@ -48,6 +55,8 @@ interface Connection {
   readonly socket: Socket;
   readonly openedMs: number;
   hasAsked: boolean;
+  /** What it sent with its opening was read. */
+  isRead: boolean;
   /** The one that is answered. */
   active: Call | undefined;
   readonly waiting: Call[];
@@ -65,6 +74,8 @@ export class Connections implements Disposable {
   readonly #refusals: Refusals;
   /** Oldest first. */
   readonly #known = new Map<PeerKey, Connection>();
+  /** Accepted in this turn of the event loop. */
+  #accepted: Connection[] = [];
 
   constructor(refusals: Refusals, limits: Partial<ConnectionLimits> = {}) {
     this.#refusals = refusals;
@@ -88,6 +99,7 @@ export class Connections implements Disposable {
       socket,
       openedMs: performance.now(),
       hasAsked: false,
+      isRead: false,
       active: undefined,
       waiting: [],
       silence: setTimeout(() => this.#close(connection, 'silent'), this.#limits.firstRequestMs),
@@ -96,7 +108,10 @@ export class Connections implements Disposable {
     // A client that resets its connection is no concern of ours.
     socket.on('error', () => undefined);
     this.#known.set(connection.key, connection);
-    this.#bound(connection);
+    this.#accepted.push(connection);
+    // The turn after this one reads what came with them.
+    if (this.#accepted.length === 1) setImmediate(() => setImmediate(() => this.#boundRead()));
+    if (this.#accepted.length > this.#limits.unreadNewcomers) this.#bound(connection);
   }
 
   /** Answers the request by `app`, once those before it of the same connection are answered. */
@@ -149,22 +164,37 @@ export class Connections implements Disposable {
     for (const { socket } of this.#known.values()) socket.destroy();
   }
 
-  /** Closes what is too much. @param newest stays */
-  #bound(newest: Connection): void {
-    const { connections, newcomers } = this.#limits;
-    if (this.#known.size <= connections) return;
+  #boundRead(): void {
+    for (const connection of this.#accepted) connection.isRead = true;
+    this.#accepted = [];
+    while (this.#bound());
+  }
+
+  /**
+   * Closes one that is too much.
+   * @param newest stays
+   * @returns whether there was any
+   */
+  #bound(newest?: Connection): boolean {
+    const { connections, newcomers, unreadNewcomers } = this.#limits;
+    if (this.#known.size <= connections) return false;
     const sinceMs = performance.now() - NEW_MS;
-    const isNew = ({ hasAsked, openedMs }: Connection) => !hasAsked && openedMs > sinceMs;
-    const [fresh, settled] = [
-      [...this.#known.values()].filter(isNew),
-      [...this.#known.values()].filter((one) => !isNew(one)),
-    ];
-    const group = settled.length > connections ? settled : fresh.length > newcomers ? fresh : [];
+    const groups = Map.groupBy(this.#known.values(), ({ hasAsked, isRead, openedMs }) => {
+      if (hasAsked) return 'settled';
+      return isRead ? (openedMs > sinceMs ? 'new' : 'settled') : 'unread';
+    });
+    const bounds = [
+      [groups.get('settled'), connections],
+      [groups.get('new'), newcomers],
+      [groups.get('unread'), unreadNewcomers],
+    ] as const;
+    const [group = []] = bounds.find(([found, bound]) => (found?.length ?? 0) > bound) ?? [];
     const victim = victimOf(
       group.filter((connection) => connection !== newest),
       () => 1,
     );
     if (victim !== undefined) this.#close(victim, 'connections');
+    return victim !== undefined;
   }
 
   #begin(connection: Connection, call: Call): void {

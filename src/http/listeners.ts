@@ -11,6 +11,12 @@ import { bindUnix } from './unix_socket.ts';
 /** Scrapers come again over the same connection, by which they are told apart: up to every two minutes. */
 const KEEP_ALIVE_MS = 125_000;
 
+/**
+ * Connections that wait to be accepted, as many as the kernel allows (net.core.somaxconn). Where they are more it takes no notice of the next
+ * one, which asks again after one second, and then after two: a kubelet would give up in between.
+ */
+const BACKLOG = 4_096;
+
 /** Everything that the agent serves on. */
 export class Listeners implements Disposable {
   readonly #connections: Connections;
@@ -31,7 +37,9 @@ export class Listeners implements Disposable {
     const front = new Front(this.#http(app), this.#refusals);
     front.use(tls);
     const server = this.#server(front);
-    await new Promise<void>((resolve, reject) => server.once('error', reject).listen({ host, port }, resolve));
+    await new Promise<void>((resolve, reject) =>
+      server.once('error', reject).listen({ host, port, backlog: BACKLOG }, resolve),
+    );
     this.#servers.push(server);
     return front;
   }
@@ -39,7 +47,7 @@ export class Listeners implements Disposable {
   /** @throws where the path is something else than a socket, or another process listens there */
   async onUnix(path: string, app: RequestListener): Promise<void> {
     const server = this.#server(new Front(this.#http(app), this.#refusals));
-    await bindUnix(server, path);
+    await bindUnix(server, path, BACKLOG);
     this.#servers.push(server);
   }
 

@@ -8,11 +8,11 @@ const MASK = 0o177;
  * Listens on a Unix socket. One that an agent has left behind is replaced.
  * @throws where the path is something else, or another process listens there
  */
-export async function bindUnix(server: Server, path: string): Promise<void> {
+export async function bindUnix(server: Server, path: string, backlog: number): Promise<void> {
   await removeStale(path);
   const mask = process.umask(MASK);
   try {
-    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve));
+    await new Promise<void>((resolve, reject) => server.once('error', reject).listen({ path, backlog }, resolve));
   } finally {
     process.umask(mask);
   }

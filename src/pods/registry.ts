@@ -171,6 +171,11 @@ export class NetnsRegistry implements NetnsIndex {
     return (this.#known.has(id) || this.#dead.has(id)) && !this.#unshown.has(id);
   }
 
+  /** Whether the namespace was somebody's, and its last values are no longer shown. */
+  hasDeparted(id: NetnsId): boolean {
+    return this.#dead.has(id) && !this.#known.has(id) && !this.#retired.has(id);
+  }
+
   /** Whether the kernel lists the namespace as made by a process that is root only in a user namespace of its own. */
   isNested(id: NetnsId): boolean {
     return this.#nested.has(id);

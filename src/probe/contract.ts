@@ -101,6 +101,14 @@ export interface KernelLedger {
 /** What a BPF program saw and could not count, by cause; a cause that a probe cannot have is not there. */
 export type Uncounted = Readonly<Partial<Record<'map_full' | 'untracked' | 'no_netns', Counter>>>;
 
+/** What a BPF program has counted that is in no row of the page. */
+export interface NotShown {
+  /** Of Pods and namespaces whose rows have left the page; never falls. */
+  readonly departed: Counter;
+  /** In namespaces whose owner is still looked for. */
+  readonly waiting: Counter;
+}
+
 export interface RunningProbe<M extends MetricSet> {
   health(): ReaderHealth;
   /** Called once a scrape where metrics are wanted. To emit nothing is not an error. */
@@ -110,6 +118,7 @@ export interface RunningProbe<M extends MetricSet> {
   mapBytes?(): Readonly<Record<string, number>>;
   ledger?(): KernelLedger;
   uncounted?(): Uncounted;
+  notShown?(): NotShown | undefined;
   /** Of a probe that is aimed: the only namespaces that it is to show. */
   readonly isShown?: ((id: NetnsId) => boolean) | undefined;
 }

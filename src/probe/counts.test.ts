@@ -57,6 +57,7 @@ let rest: FakeMap;
 let missed: FakeMap;
 let unowned: Set<NetnsId>;
 let owned: Set<NetnsId>;
+let departed: Set<NetnsId>;
 let owners: OwnerSlots;
 let counts: Counts;
 
@@ -79,10 +80,12 @@ beforeEach(() => {
   missed.put(new Uint8Array(4), 0n, 0n, 0n, 0n);
   unowned = new Set();
   owned = new Set([CART, MADE]);
+  departed = new Set();
   owners = new OwnerSlots({
     isUnowned: (id) => unowned.has(id),
     isNested: () => false,
     wasOwned: (id) => owned.has(id),
+    hasDeparted: (id) => departed.has(id),
   });
   owners.set([{ id: CART, owner: 'cart', name: 'cart' }]);
   const maps: Record<string, FakeMap> = { counts: rows, count_rest: rest, misses: missed };
@@ -135,4 +138,59 @@ it('goes on where an earlier run ended', () => {
   count(CART, 1);
   count(NOBODYS, 1);
   expect(shown()).toEqual({ [`${CART} 5`]: 3, [`${UNLISTED} 5`]: 4 });
+});
+
+/** Rows, what waits and what has left the page: all that was counted. */
+function everything(): number {
+  const inRows = counts.rows().filter(({ netns }) => netns === UNLISTED || owned.has(netns));
+  const { departed: left, waiting } = counts.notShown();
+  return inRows.reduce((sum, { count: total }) => sum + Number(total), 0) + Number(left) + Number(waiting);
+}
+
+it('what leaves the page is in one sum, from the namespace that goes on and from the one that is dead', () => {
+  owners.set([CART, MADE].map((id, index) => ({ id, owner: `${index}`, name: '' })));
+  count(CART, 5);
+  count(MADE, 2);
+  count(NOBODYS, 3);
+  expect(counts.notShown().departed).toBe(0);
+  expect(everything()).toBe(10);
+  expect(counts.notShown()).toEqual({ departed: 0, waiting: 3 });
+  // Its namespace is still there, and loses more.
+  departed.add(CART);
+  expect(shown()).toEqual({ [`${MADE} 5`]: 2, [`${NOBODYS} 5`]: 3 });
+  count(CART, 9);
+  expect(everything()).toBe(14);
+  expect(counts.notShown().departed).toBe(9);
+  owners.set([]);
+  count(CART, 10);
+  counts.sweep((id) => id !== NOBODYS);
+  expect(rows.entries.size).toBe(1);
+  expect(counts.notShown().departed).toBe(12);
+  expect(everything()).toBe(15);
+});
+
+it('what has no row leaves the page with the slot of its owner, once', () => {
+  countRest(ownerSlot.first, 4);
+  expect(everything()).toBe(4);
+  departed.add(CART);
+  expect(everything()).toBe(4);
+  counts.sweep((id) => id === CART);
+  expect(counts.notShown().departed).toBe(4);
+  countRest(ownerSlot.first, 6);
+  counts.freed(ownerSlot.first);
+  expect(counts.notShown().departed).toBe(6);
+  expect(shown()).toEqual({});
+  counts.sweep((id) => id === CART);
+  expect(everything()).toBe(6);
+});
+
+it('what has left the page is still counted in a later run', () => {
+  count(CART, 5);
+  departed.add(CART);
+  counts.rows();
+  counts.remember();
+  count(CART, 1);
+  expect(everything()).toBe(6);
+  counts.sweep((id) => id === CART);
+  expect([everything(), counts.notShown().departed]).toEqual([6, 6]);
 });

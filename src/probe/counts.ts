@@ -2,7 +2,7 @@ import type { BpfObject } from 'bpf-napi';
 import { type CommonLayout, countKey, countValue, MAX_ENTRIES, ownerSlot } from '#bpf/generated/common.ts';
 import { addCounters, type Counter, subtractCounters } from '#core/counter.ts';
 import { asNetnsId, type NetnsId, UNLISTED } from '#core/netns.ts';
-import type { Uncounted } from './contract.ts';
+import type { NotShown, Uncounted } from './contract.ts';
 import { type Owners, SLOTS } from './owners.ts';
 import { defineRetained, type Retained } from './retained.ts';
 import { bytesOf, NAMESPACES_MAX } from './room.ts';
@@ -41,13 +41,19 @@ interface Totals {
   readonly told: Map<string, CountRow>;
   /** All of that, by what the probe tells apart. */
   readonly unlisted: Map<string, CountRow>;
+  /** What was counted for those whose rows have left the page. */
+  readonly departed: Counter;
 }
+
+/** Under whom a row is told. `waiting`: somebody is still looked for. */
+type Fate = 'shown' | 'unlisted' | 'departed' | 'waiting';
 
 export const COUNTED = defineRetained<Totals>(() => ({
   rows: [],
   uncounted: {},
   told: new Map(),
   unlisted: new Map(),
+  departed: 0,
 }));
 
 /**
@@ -60,6 +66,7 @@ export class Counts implements Tally {
   readonly #restKey: RestKey;
   readonly #owners: Owners;
   readonly #earlier: Retained<Totals>;
+  #waiting: Counter = 0;
 
   constructor(object: BpfObject, restKey: RestKey, owners: Owners, earlier: Retained<Totals>) {
     this.#object = object;
@@ -70,12 +77,15 @@ export class Counts implements Tally {
 
   rows(): readonly CountRow[] {
     const { told, unlisted } = this.#earlier.value;
+    this.#waiting = 0;
     const owned = this.#all().flatMap((row) => {
-      if (row.netns !== UNLISTED && this.#owners.isUnowned(row.netns)) {
-        this.#tellUnlisted(row);
+      const fate = this.#fateOf(row.netns);
+      if (fate === 'unlisted' || fate === 'departed') {
+        this.#tell(row, fate);
         return [];
       }
       const left = told.size === 0 ? row : minus(row, told.get(keyOf(row)));
+      if (fate === 'waiting') this.#waiting = addCounters(this.#waiting, left.count);
       return left.count === 0 ? [] : [left];
     });
     const isSum = unlisted.size > 0 || owned.some(({ netns }) => this.#owners.homeOf(netns) !== netns);
@@ -90,25 +100,41 @@ export class Counts implements Tally {
     return { map_full, no_netns };
   }
 
+  notShown(): NotShown {
+    return { departed: this.#earlier.value.departed, waiting: this.#waiting };
+  }
+
   sweep(isDead: (id: NetnsId) => boolean): ReadonlyMap<NetnsId, number> {
     const isGone = (id: NetnsId) => id !== UNLISTED && isDead(id);
     const { told } = this.#earlier.value;
+    // They stay until their slot is freed.
+    const rests = new Set(this.#rest().map(keyOf));
+    const isSwept = (row: CountRow) => isGone(row.netns) && !rests.has(keyOf(row));
     const kept: CountRow[] = [];
     for (const row of this.#all()) {
-      if (!isGone(row.netns)) continue;
+      if (!isSwept(row)) continue;
       const home = this.#owners.homeOf(row.netns);
-      if (!this.#owners.wasOwned(row.netns)) this.#tellUnlisted(row);
-      else if (!isGone(home)) kept.push({ ...minus(row, told.get(keyOf(row))), netns: home });
+      if (!this.#owners.wasOwned(row.netns)) this.#tell(row, 'unlisted');
+      else if (isGone(home)) this.#tell(row, 'departed');
+      else kept.push({ ...minus(row, told.get(keyOf(row))), netns: home });
       told.delete(keyOf(row));
     }
     const left = sweepMap(this.#object.map(COUNTS), isGone, (view, at) => asNetnsId(countKey.netns(view, at)));
     const { value } = this.#earlier;
-    const rows = [...value.rows.filter(({ netns }) => !isGone(netns)), ...kept];
+    const rows = [...value.rows.filter((row) => !isSwept(row)), ...kept];
     this.#earlier.value = { ...value, rows: kept.length === 0 ? rows : [...sumRows(rows).values()] };
     return left;
   }
 
   freed(slot: number): void {
+    const keys = new Set(this.#rest(slot).map(keyOf));
+    for (const row of keys.size === 0 ? [] : this.#all()) {
+      if (!keys.has(keyOf(row))) continue;
+      this.#tell(row, 'departed');
+      this.#earlier.value.told.delete(keyOf(row));
+    }
+    const { value } = this.#earlier;
+    if (keys.size > 0) this.#earlier.value = { ...value, rows: value.rows.filter((row) => !keys.has(keyOf(row))) };
     const none = new Uint8Array(countValue.SIZE);
     for (let rest = 0; rest < RESTS; rest++) this.#object.map(REST).update(bytesOf(slot * RESTS + rest), none);
   }
@@ -132,8 +158,18 @@ export class Counts implements Tally {
     return rest.length + earlier.length === 0 ? rows : [...sumRows([...rows, ...rest, ...earlier]).values()];
   }
 
-  /** What found no row, of each owner under its own namespace. */
-  #rest(): CountRow[] {
+  #fateOf(id: NetnsId): Fate {
+    if (id === UNLISTED) return 'shown';
+    if (this.#owners.hasDeparted(this.#owners.homeOf(id))) return 'departed';
+    if (this.#owners.wasOwned(id)) return 'shown';
+    return this.#owners.isUnowned(id) ? 'unlisted' : 'waiting';
+  }
+
+  /**
+   * What found no row, of each owner under its own namespace.
+   * @param only the slot of one owner; undefined: of all
+   */
+  #rest(only?: number): CountRow[] {
     if (!hasRest(this.#object)) return [];
     const { count, view, keyAt, valueAt } = this.#object.map(REST).dump();
     const rows: CountRow[] = [];
@@ -142,6 +178,7 @@ export class Counts implements Tally {
       if (counted === 0) continue;
       const place = view.getUint32(keyAt(index), true);
       const slot = Math.floor(place / RESTS);
+      if (only !== undefined && slot !== only) continue;
       const netns = slot < ownerSlot.first ? UNLISTED : this.#owners.ownerOf(slot)?.home;
       if (netns === undefined) continue;
       rows.push({
@@ -154,14 +191,18 @@ export class Counts implements Tally {
     return rows;
   }
 
-  /** Adds what is new in the row. */
-  #tellUnlisted(row: CountRow): void {
-    const { told, unlisted } = this.#earlier.value;
-    const more = { ...minus(row, told.get(keyOf(row))), netns: UNLISTED };
+  /** Adds what is new in the row to what is told of nobody, or of those who have left the page. */
+  #tell(row: CountRow, as: 'unlisted' | 'departed'): void {
+    const { value } = this.#earlier;
+    const more = { ...minus(row, value.told.get(keyOf(row))), netns: UNLISTED };
     if (more.count === 0) return;
-    const sum = unlisted.get(keyOf(more));
-    unlisted.set(keyOf(more), sum === undefined ? more : plus(sum, more));
-    told.set(keyOf(row), row);
+    value.told.set(keyOf(row), row);
+    if (as === 'departed') {
+      this.#earlier.value = { ...value, departed: addCounters(value.departed, more.count) };
+      return;
+    }
+    const sum = value.unlisted.get(keyOf(more));
+    value.unlisted.set(keyOf(more), sum === undefined ? more : plus(sum, more));
   }
 }
 

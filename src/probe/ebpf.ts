@@ -139,6 +139,7 @@ export class EbpfInstance<T extends Tally = Tally> {
       mapBytes: () => this.mapBytes(),
       ledger: () => this.ledger(),
       uncounted: () => this.tally.uncounted(),
+      notShown: () => this.tally.notShown?.(),
       isShown: this.#aim === undefined ? undefined : (id) => this.#aim?.isAimed(id) === true,
     };
   }

@@ -12,7 +12,12 @@ const nobodyIsDead = () => false;
 
 beforeEach(() => {
   told = [];
-  owners = new OwnerSlots({ isUnowned: () => false, isNested: () => false, wasOwned: () => true });
+  owners = new OwnerSlots({
+    isUnowned: () => false,
+    isNested: () => false,
+    wasOwned: () => true,
+    hasDeparted: () => false,
+  });
   owners.follow({
     listed: (id: NetnsId, slot) => told.push(`+${id} ${slot}`),
     unlisted: (id) => told.push(`-${id}`),

@@ -55,6 +55,8 @@ export interface Owners {
   isNested(id: NetnsId): boolean;
   /** The namespace is somebody's, or was. */
   wasOwned(id: NetnsId): boolean;
+  /** The namespace was somebody's, and its rows have left the page. */
+  hasDeparted(id: NetnsId): boolean;
 }
 
 interface OwnerSlot {
@@ -68,7 +70,7 @@ interface OwnerSlot {
 }
 
 /** What is known of namespaces beside their owners. */
-type Known = Pick<Owners, 'isUnowned' | 'isNested' | 'wasOwned'>;
+type Known = Pick<Owners, 'isUnowned' | 'isNested' | 'wasOwned' | 'hasDeparted'>;
 
 /** Gives owners their slots. A slot stays its owner's until the namespaces of that owner are dead. */
 export class OwnerSlots implements Owners {
@@ -142,6 +144,10 @@ export class OwnerSlots implements Owners {
     return this.#known.wasOwned(id);
   }
 
+  hasDeparted(id: NetnsId): boolean {
+    return this.#known.hasDeparted(id);
+  }
+
   /** Frees the slots of owners of whom nothing is left: to be called when the maps have been swept. */
   sweep(isDead: (id: NetnsId) => boolean): void {
     for (const id of this.#others.keys()) if (isDead(id)) this.#others.delete(id);
@@ -157,10 +163,11 @@ export class OwnerSlots implements Owners {
       }
       this.#owners.set(owner, { ...before, listed, left });
       if (listed.size > 0 || !isDead(home)) continue;
+      // They may ask once more whose it was.
+      for (const follower of this.#followers) follower.freed(slot);
       this.#owners.delete(owner);
       this.#bySlot.delete(slot);
       this.#free.push(slot);
-      for (const follower of this.#followers) follower.freed(slot);
     }
   }
 

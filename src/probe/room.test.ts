@@ -47,7 +47,12 @@ const slotOf = (id: NetnsId) => owners.slotOf(id) ?? Number.NaN;
 beforeEach(() => {
   taken = new SlotArray();
   returned = new SlotArray();
-  owners = new OwnerSlots({ isUnowned: () => false, isNested: (id) => id === NESTED, wasOwned: () => true });
+  owners = new OwnerSlots({
+    isUnowned: () => false,
+    isNested: (id) => id === NESTED,
+    wasOwned: () => true,
+    hasDeparted: () => false,
+  });
   owners.set([
     { id: CART, owner: 'cart', name: 'shop/cart' },
     { id: MADE, owner: 'cart', name: 'shop/cart' },

@@ -2,7 +2,7 @@ import type { BpfMap, BpfObject } from 'bpf-napi';
 import { type CommonLayout, misses } from '#bpf/generated/common.ts';
 import { addCounters, type Counter, readCounter } from '#core/counter.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
-import type { Uncounted } from './contract.ts';
+import type { NotShown, Uncounted } from './contract.ts';
 
 /** What src/bpf/common/misses.bpf.h puts into an object. */
 const MISSES: CommonLayout['map'] = 'misses';
@@ -12,6 +12,7 @@ export interface Tally {
   /** The map that it reads. */
   readonly map: string;
   uncounted(): Uncounted;
+  notShown?(): NotShown;
   /** Namespaces that are dead make room for new ones. Returns how many rows each of the others has. */
   sweep(isDead: (id: NetnsId) => boolean): ReadonlyMap<NetnsId, number>;
   /** The owner of the slot is gone: what is added up there is the next one's. */

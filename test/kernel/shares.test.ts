@@ -66,6 +66,7 @@ describe.each([
       isUnowned: (id) => id !== rootless && flood.ids.includes(id),
       isNested: () => isNested,
       wasOwned: () => false,
+      hasDeparted: () => false,
     });
     owners.set([
       { id: asNetnsId(Number(victim.id)), owner: 'victim', name: 'victim' },
@@ -125,7 +126,12 @@ time.sleep(1000)
     const netns = Array.from({ length: 5 }, () => made.use(new TestNetns()));
     const [first, second, victim] = netns as [TestNetns, TestNetns, TestNetns];
     const ids = netns.map(({ id }) => asNetnsId(Number(id)));
-    const owners = new OwnerSlots({ isUnowned: () => false, isNested: () => false, wasOwned: () => true });
+    const owners = new OwnerSlots({
+      isUnowned: () => false,
+      isNested: () => false,
+      wasOwned: () => true,
+      hasDeparted: () => false,
+    });
     owners.set([
       { id: idOf(first), owner: 'greedy', name: 'greedy' },
       { id: idOf(second), owner: 'greedy', name: 'greedy' },

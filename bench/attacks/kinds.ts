@@ -1,0 +1,91 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { AgentProcess } from '../../test/support/agent_process.ts';
+import { CGROUP_V1, TestPod } from '../../test/support/cgroups.ts';
+import { sh } from '../../test/support/command.ts';
+import { NamespaceFlood } from '../../test/support/namespace_flood.ts';
+
+const HTTP_FLOOD = fileURLToPath(new URL('./http_flood.py', import.meta.url));
+const FLOOD = 4_500;
+const STORM = 500;
+export const ATTACK_MS = 20_000;
+const SCRIBBLE_EVERY_MS = 250;
+
+export interface Scene {
+  readonly agent: AgentProcess;
+  readonly folder: string;
+  readonly config: string;
+  /** Ends with the attack. */
+  readonly resources: AsyncDisposableStack;
+}
+
+export interface Attack {
+  readonly name: string;
+  /** Begins it; the packets that it loses are in the namespaces that it returns. */
+  readonly begin: (scene: Scene) => Promise<ReadonlySet<number>>;
+}
+
+const ROUTES = ['/metrics', '/', '/api/v1/entities', '/api/v1/trouble', '/api/v1/events?follow=false', '/nothing'];
+
+async function flood(scene: Scene, count: number, isNested: boolean, rounds: number): Promise<ReadonlySet<number>> {
+  const pod = scene.resources.use(new TestPod(CGROUP_V1));
+  const namespaces = scene.resources.use(await NamespaceFlood.make(count, pod.container, isNested));
+  const endMs = performance.now() + ATTACK_MS;
+  const losing = (async () => {
+    for (let round = 0; round < rounds && performance.now() < endMs; round++) await namespaces.lose();
+  })();
+  scene.resources.defer(() => losing);
+  return namespaces.inums;
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  const exited = once(child, 'exit');
+  child.stdin?.end();
+  await exited;
+}
+
+export const ATTACKS: readonly Attack[] = [
+  {
+    name: 'answers that nobody takes',
+    begin: async ({ agent, resources }) => {
+      const { hostname, port } = new URL(agent.url ?? '');
+      const child = spawn('python3', [HTTP_FLOOD, hostname, port, '1000', '1000', ...ROUTES], {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      });
+      resources.defer(() => ended(child));
+      await once(child.stdout, 'data');
+      return new Set();
+    },
+  },
+  { name: `${FLOOD} namespaces of one Pod`, begin: (scene) => flood(scene, FLOOD, false, 2) },
+  { name: `${FLOOD} namespaces of a user without rights`, begin: (scene) => flood(scene, FLOOD, true, 2) },
+  { name: 'drops without end in 500 namespaces', begin: (scene) => flood(scene, STORM, false, 10_000) },
+  {
+    name: 'a spool that is scribbled on',
+    begin: async ({ folder, resources }) => {
+      const spool = join(folder, 'spool');
+      const scribble = setInterval(() => {
+        for (const name of readdirSync(spool)) {
+          const path = join(spool, name);
+          if (!name.endsWith('.jsonl')) continue;
+          const bytes = readFileSync(path);
+          for (let at = 0; at < bytes.length; at += 97) bytes[at] = at % 256;
+          writeFileSync(path, bytes);
+        }
+      }, SCRIBBLE_EVERY_MS);
+      resources.defer(() => clearInterval(scribble));
+      return new Set();
+    },
+  },
+  {
+    name: 'a configuration that is a pipe',
+    begin: async ({ config }) => {
+      rmSync(config);
+      sh(`mkfifo ${config}`);
+      return new Set();
+    },
+  },
+];

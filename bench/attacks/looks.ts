@@ -1,0 +1,98 @@
+import { readFileSync } from 'node:fs';
+import { Agent, request } from 'node:http';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { AgentProcess } from '../../test/support/agent_process.ts';
+import type { TestNetns } from '../../test/support/hosts.ts';
+
+const LOOK_EVERY_MS = 250;
+/** The victim loses a packet with each look; a scrape is asked for with each of so many. */
+const SCRAPE_EVERY = 8;
+const LOSE = "import socket; socket.socket(2, 2).sendto(b'x', ('127.0.0.1', 9))";
+
+/** What users of the agent see at a moment, in milliseconds, bytes and kB. */
+interface Look {
+  /** Over a connection of its own, as a kubelet asks. */
+  readonly newMs: number;
+  /** Over one that is kept. */
+  readonly keptMs: number;
+  readonly scrapeMs: number;
+  readonly pageBytes: number;
+  readonly rssKiB: number;
+}
+
+/** A user of the agent, and a victim on its node that loses a packet again and again. */
+export class Looks implements Disposable {
+  readonly #agent: AgentProcess;
+  readonly #victim: TestNetns;
+  readonly #kept = new Agent({ keepAlive: true, maxSockets: 1 });
+  readonly #all: Look[] = [];
+  /** Packets that the victim has lost. */
+  lost = 0;
+  /** Connections that were closed before they were answered, and opened again. */
+  reopened = 0;
+
+  constructor(agent: AgentProcess, victim: TestNetns) {
+    this.#agent = agent;
+    this.#victim = victim;
+  }
+
+  async during(ms: number): Promise<void> {
+    const endMs = performance.now() + ms;
+    for (let look = 0; performance.now() < endMs; look++) {
+      this.#victim.python(LOSE);
+      this.lost++;
+      const newMs = await this.#timed(() => this.#health(false));
+      const keptMs = await this.#timed(() => this.#health(this.#kept));
+      let pageBytes = 0;
+      const scrapeMs =
+        look % SCRAPE_EVERY === 0
+          ? await this.#timed(async () => {
+              const headers = { 'accept-encoding': 'gzip' };
+              pageBytes = (await (await this.#agent.get('/metrics', headers)).text()).length;
+            })
+          : 0;
+      this.#all.push({ newMs, keptMs, scrapeMs, pageBytes, rssKiB: residentKiB(this.#agent) });
+      await wait(LOOK_EVERY_MS);
+    }
+  }
+
+  most(what: keyof Look): number {
+    return Math.max(...this.#all.map((look) => look[what]));
+  }
+
+  [Symbol.dispose](): void {
+    this.#kept.destroy();
+  }
+
+  /** @param agent false: a connection of its own */
+  #health(agent: Agent | false): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const call = request(`${this.#agent.url}/healthz`, { agent }, (response) => {
+        response.resume();
+        response.once('end', () => (response.statusCode === 200 ? resolve() : reject(new Error('not healthy'))));
+        response.once('error', reject);
+      });
+      call.once('error', reject);
+      call.end();
+    });
+  }
+
+  /** Until it was answered: a connection that is closed for want of room is opened again. */
+  async #timed(work: () => Promise<void>): Promise<number> {
+    const startMs = performance.now();
+    for (;;) {
+      try {
+        await work();
+        return performance.now() - startMs;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error;
+        this.reopened++;
+      }
+    }
+  }
+}
+
+export function residentKiB({ pid }: AgentProcess): number {
+  const found = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return Number(found?.[1]);
+}
