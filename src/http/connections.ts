@@ -76,6 +76,7 @@ export class Connections implements Disposable {
   readonly #known = new Map<PeerKey, Connection>();
   /** Accepted in this turn of the event loop. */
   #accepted: Connection[] = [];
+  #isBoundDue = false;
 
   constructor(refusals: Refusals, limits: Partial<ConnectionLimits> = {}) {
     this.#refusals = refusals;
@@ -111,7 +112,7 @@ export class Connections implements Disposable {
     this.#accepted.push(connection);
     // The turn after this one reads what came with them.
     if (this.#accepted.length === 1) setImmediate(() => setImmediate(() => this.#boundRead()));
-    if (this.#accepted.length > this.#limits.unreadNewcomers) this.#bound(connection);
+    if (this.#accepted.length > this.#limits.unreadNewcomers) this.#bound();
   }
 
   /** Answers the request by `app`, once those before it of the same connection are answered. */
@@ -122,7 +123,7 @@ export class Connections implements Disposable {
     if (!connection.hasAsked) {
       clearTimeout(connection.silence);
       connection.hasAsked = true;
-      this.#bound(connection);
+      this.#boundSoon();
     }
     const call = { request, response, app };
     if (connection.active === undefined) this.#begin(connection, call);
@@ -164,37 +165,37 @@ export class Connections implements Disposable {
     for (const { socket } of this.#known.values()) socket.destroy();
   }
 
+  /** Once all that has come in this turn of the event loop is read: of a burst most is closed before any work is done for it. */
+  #boundSoon(): void {
+    if (this.#isBoundDue) return;
+    this.#isBoundDue = true;
+    setImmediate(() => {
+      this.#isBoundDue = false;
+      this.#bound();
+    });
+  }
+
   #boundRead(): void {
     for (const connection of this.#accepted) connection.isRead = true;
     this.#accepted = [];
-    while (this.#bound());
+    this.#bound();
   }
 
-  /**
-   * Closes one that is too much.
-   * @param newest stays
-   * @returns whether there was any
-   */
-  #bound(newest?: Connection): boolean {
+  /** Closes what is too much. */
+  #bound(): void {
     const { connections, newcomers, unreadNewcomers } = this.#limits;
-    if (this.#known.size <= connections) return false;
+    if (this.#known.size <= connections) return;
     const sinceMs = performance.now() - NEW_MS;
     const groups = Map.groupBy(this.#known.values(), ({ hasAsked, isRead, openedMs }) => {
-      if (hasAsked) return 'settled';
-      return isRead ? (openedMs > sinceMs ? 'new' : 'settled') : 'unread';
+      if (!hasAsked && !isRead) return 'unread';
+      return hasAsked || openedMs <= sinceMs ? 'settled' : 'new';
     });
-    const bounds = [
-      [groups.get('settled'), connections],
-      [groups.get('new'), newcomers],
-      [groups.get('unread'), unreadNewcomers],
-    ] as const;
-    const [group = []] = bounds.find(([found, bound]) => (found?.length ?? 0) > bound) ?? [];
-    const victim = victimOf(
-      group.filter((connection) => connection !== newest),
-      () => 1,
-    );
-    if (victim !== undefined) this.#close(victim, 'connections');
-    return victim !== undefined;
+    const victims = [
+      ...surplusOf(groups.get('settled') ?? [], connections),
+      ...surplusOf(groups.get('new') ?? [], newcomers),
+      ...surplusOf(groups.get('unread') ?? [], unreadNewcomers),
+    ];
+    for (const victim of victims) this.#close(victim, 'connections');
   }
 
   #begin(connection: Connection, call: Call): void {
@@ -252,4 +253,21 @@ function victimOf(
     candidates.find(({ active }) => active === undefined) ??
     candidates.find((connection) => sizeOf(connection) === largest)
   );
+}
+
+/** Those that are too many, oldest first: of the owner that has most, one that is not answered now, then the oldest. */
+function surplusOf(connections: readonly Connection[], bound: number): Connection[] {
+  if (connections.length <= bound) return [];
+  const isIdle = ({ active }: Connection) => active === undefined;
+  const owners = [...Map.groupBy(connections, ({ owner }) => owner).values()].map((own) => [
+    ...own.filter(isIdle),
+    ...own.filter((one) => !isIdle(one)),
+  ]);
+  const surplus: Connection[] = [];
+  while (connections.length - surplus.length > bound) {
+    const most = owners.reduce((largest, own) => (own.length > largest.length ? own : largest));
+    const victim = most.shift();
+    if (victim !== undefined) surplus.push(victim);
+  }
+  return surplus;
 }
