@@ -12,6 +12,7 @@ import { BusyError, Turns } from '#core/turns.ts';
 import type { EventBus } from '#events/bus.ts';
 import type { Access, Handler } from '#http/access.ts';
 import { callerOf } from '#http/caller.ts';
+import type { Connections } from '#http/connections.ts';
 import { serveEvents } from '#http/event_stream.ts';
 import { sendFailure } from '#http/failure.ts';
 import type { Followers } from '#http/followers.ts';
@@ -24,6 +25,7 @@ import { servePage } from '#web/serve.ts';
 
 export interface ServerDeps extends MetricsDeps {
   readonly kernel: MetricsDeps['kernel'] & Pick<KernelClient, 'ask' | 'ledger'>;
+  readonly connections: MetricsDeps['connections'] & Pick<Connections, 'whenCalm'>;
   readonly bus: EventBus;
   readonly followers: Followers;
   /** The configuration in force, as a document. */
@@ -55,16 +57,13 @@ export function createListener(deps: ServerDeps, access: Access, app = createApp
     const { url = '', socket } = request;
     const answer = () => (METRICS.test(url) ? scrape(deps, access, request, response) : void app(request, response));
     if (HEALTH.test(url)) answer();
-    else setImmediate(() => socket.destroyed || answer());
+    else deps.connections.whenCalm(() => socket.destroyed || answer());
   };
 }
 
 /** As scrapers write it. */
 const METRICS = /^\/metrics(?:\?|$)/;
-/**
- * As the kubelet asks, and is answered at once. Everything else begins when all that has come in this turn of the event loop is read: of a
- * burst of connections most are closed by then, and cost nothing.
- */
+/** As the kubelet asks, and is answered at once. Everything else waits for the end of a burst: most of its connections are closed by then. */
 const HEALTH = /^\/(?:healthz|readyz)(?:\?|$)/;
 
 /** The route below, without Express, whose request and response are a part of what the main thread does for a page. */

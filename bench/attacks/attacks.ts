@@ -27,6 +27,8 @@ const READY_MS = 120_000;
 const NO_SUBNET = [255, 255] as const;
 /** Every packet that the kernel frees unused is in one of them. */
 const FREES = ['netsonde_packet_drops_total', 'netsonde_packet_discards_total'];
+/** And those whose rows have gone, or are not there yet. */
+const NOT_SHOWN = ['netsonde_probe_departed_total', 'netsonde_probe_waiting'];
 
 /**
  * What hostile Pods, clients and files cost the agent and its other users, at full scale; each attack has an agent of its own.
@@ -68,17 +70,19 @@ async function measure(attack: Attack, many: ManyNetns): Promise<Row[]> {
   using looks = new Looks(agent, victim);
   const oracleOf = (of: ReadonlySet<number>) =>
     [...oracle.read(of).values()].reduce((sum, { count }) => sum + count, 0);
-  let inums: ReadonlySet<number>;
-  let freed: number;
+  let freed = 0;
+  let isCounted = false;
   {
     await using resources = new AsyncDisposableStack();
     const begun = attack.begin({ agent, folder, config, resources });
     await looks.during(ATTACK_MS / 2);
-    inums = await begun;
+    const losses = await begun;
     // As many again while it goes on.
     await looks.during(ATTACK_MS / 2);
-    await resources.disposeAsync();
-    freed = oracleOf(inums);
+    await losses?.ended;
+    // While the namespaces are there: their numbers are given to new ones.
+    freed = losses === undefined ? 0 : oracleOf(losses.inums);
+    isCounted = losses !== undefined;
   }
   const used = ThreadTimes.of(agent.pid).since(usedBefore);
   const atEnd = await agent.page();
@@ -103,7 +107,7 @@ async function measure(attack: Attack, many: ManyNetns): Promise<Row[]> {
   add('packets of the victim, of the oracle', ofVictim);
   add('packets of the victim too many or too few', Math.abs(sumOf(after, isOf(victim)) - ofVictim), '', { atMost: 0 });
   add('events of the victim that are missing', looks.lost - events.length, '', { atMost: 0 });
-  if (inums.size > 0) {
+  if (isCounted) {
     const moreThanBefore = (page: Exposition) =>
       sumOf(page, (pod) => pod !== victim.name) - sumOf(before, (pod) => pod !== victim.name) - freed;
     add('packets of the attacker, of the oracle', freed);
@@ -120,17 +124,7 @@ async function measure(attack: Attack, many: ManyNetns): Promise<Row[]> {
   add('RSS a minute after, of before', rssAfter / rssBefore, '×', { atMost: 1.1 });
   add('share of a CPU', (100 * cpuMsOf(used)) / used.elapsedMs, '%');
   add('exit status after SIGTERM', exit.code ?? -1, '', { atMost: 0 });
-  process.stderr.write(`${attack.name}: ${JSON.stringify(sinks)}\n${agent.stderr.slice(-2_000)}\n`);
-  if (process.env['DIAG']) {
-    const pods = new Map<string, string>();
-    for (const page of [before, atEnd, after])
-      for (const { name, labels, value } of page.samples)
-        if (FREES.includes(name) && !labels['pod']?.startsWith('many')) {
-          const key = `${name} ${labels['pod']} ${labels['reason']}`;
-          pods.set(key, `${pods.get(key) ?? ''} ${page === before ? 'b' : page === atEnd ? 'e' : 'a'}${value}`);
-        }
-    for (const [k, v] of pods) process.stderr.write(`${k}: ${v}\n`);
-  }
+  process.stderr.write(`${attack.name}: ${JSON.stringify(sinks)}\n`);
   return rows;
 }
 
@@ -138,9 +132,13 @@ function isOf({ name }: TestNetns): (pod: string) => boolean {
   return (pod) => pod === name;
 }
 
-/** Drops and discards of all rows of these Pods. */
+/** Drops and discards of all rows of these Pods; what is in no row is no Pod's. */
 function sumOf({ samples }: Exposition, isMeant: (pod: string) => boolean): number {
   return samples
-    .filter(({ name, labels }) => FREES.includes(name) && isMeant(labels['pod'] ?? ''))
+    .filter(
+      ({ name, labels }) =>
+        (FREES.includes(name) && isMeant(labels['pod'] ?? '')) ||
+        (NOT_SHOWN.includes(name) && labels['probe'] === 'packetloss' && isMeant('')),
+    )
     .reduce((sum, { value }) => sum + Number(value), 0);
 }

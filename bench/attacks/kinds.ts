@@ -22,23 +22,30 @@ export interface Scene {
   readonly resources: AsyncDisposableStack;
 }
 
+/** Packets that an attack loses, in namespaces with these numbers. */
+interface Losses {
+  readonly inums: ReadonlySet<number>;
+  /** Resolves when the last one is lost. */
+  readonly ended: Promise<void>;
+}
+
 export interface Attack {
   readonly name: string;
-  /** Begins it; the packets that it loses are in the namespaces that it returns. */
-  readonly begin: (scene: Scene) => Promise<ReadonlySet<number>>;
+  /** Begins it; returns what it loses, if anything. */
+  readonly begin: (scene: Scene) => Promise<Losses | undefined>;
 }
 
 const ROUTES = ['/metrics', '/', '/api/v1/entities', '/api/v1/trouble', '/api/v1/events?follow=false', '/nothing'];
 
-async function flood(scene: Scene, count: number, isNested: boolean, rounds: number): Promise<ReadonlySet<number>> {
+async function flood(scene: Scene, count: number, isNested: boolean, rounds: number): Promise<Losses> {
   const pod = scene.resources.use(new TestPod(CGROUP_V1));
   const namespaces = scene.resources.use(await NamespaceFlood.make(count, pod.container, isNested));
   const endMs = performance.now() + ATTACK_MS;
-  const losing = (async () => {
+  const ended = (async () => {
     for (let round = 0; round < rounds && performance.now() < endMs; round++) await namespaces.lose();
   })();
-  scene.resources.defer(() => losing);
-  return namespaces.inums;
+  scene.resources.defer(() => ended);
+  return { inums: namespaces.inums, ended };
 }
 
 async function ended(child: ChildProcess): Promise<void> {
@@ -57,7 +64,7 @@ export const ATTACKS: readonly Attack[] = [
       });
       resources.defer(() => ended(child));
       await once(child.stdout, 'data');
-      return new Set();
+      return undefined;
     },
   },
   { name: `${FLOOD} namespaces of one Pod`, begin: (scene) => flood(scene, FLOOD, false, 2) },
@@ -77,7 +84,7 @@ export const ATTACKS: readonly Attack[] = [
         }
       }, SCRIBBLE_EVERY_MS);
       resources.defer(() => clearInterval(scribble));
-      return new Set();
+      return undefined;
     },
   },
   {
@@ -85,7 +92,7 @@ export const ATTACKS: readonly Attack[] = [
     begin: async ({ config }) => {
       rmSync(config);
       sh(`mkfifo ${config}`);
-      return new Set();
+      return undefined;
     },
   },
 ];

@@ -227,6 +227,17 @@ describe('connections', () => {
       await eventually(() => expect(host.connections.count).toBe(4));
     });
 
+    it('are over before anything is begun that can wait', async () => {
+      const { most } = await burst(20, { connections: 4, newcomers: 0 });
+      let left = most;
+      host.connections.whenCalm(() => {
+        left = host.connections.count;
+      });
+      await eventually(() => expect(left).toBeLessThanOrEqual(4));
+      const calm = new Promise<void>((resolve) => host.connections.whenCalm(resolve));
+      await calm;
+    });
+
     it('have a bound before they are read', async () => {
       const { most } = await burst(100, { connections: 4, newcomers: 0, unreadNewcomers: 10 });
       expect(most).toBe(10);

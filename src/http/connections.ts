@@ -13,6 +13,8 @@ const NEW_MS = 250;
  * came with its request in the midst of it is answered before it could have to go.
  */
 export const UNREAD_NEWCOMERS_MAX = 1_024;
+/** While connections keep coming, work that costs something waits so long at most: most of a burst has to go before it is begun. */
+export const CALM_MS = 50;
 /** Requests of one connection that wait for the one before them; a client that sends more ahead has its connection closed. */
 export const PIPELINED_MAX = 16;
 /** Bytes of answers that clients have not taken, of all connections together. */
@@ -74,8 +76,12 @@ export class Connections implements Disposable {
   readonly #refusals: Refusals;
   /** Oldest first. */
   readonly #known = new Map<PeerKey, Connection>();
-  /** Accepted in this turn of the event loop. */
+  /** Accepted in this turn of the event loop, and in the one before. */
   #accepted: Connection[] = [];
+  #reading: Connection[] = [];
+  #isTurning = false;
+  /** Work that waits until no more connections come. */
+  #delayed: { readonly work: () => void; readonly byMs: number }[] = [];
   #isBoundDue = false;
 
   constructor(refusals: Refusals, limits: Partial<ConnectionLimits> = {}) {
@@ -110,9 +116,15 @@ export class Connections implements Disposable {
     socket.on('error', () => undefined);
     this.#known.set(connection.key, connection);
     this.#accepted.push(connection);
-    // The turn after this one reads what came with them.
-    if (this.#accepted.length === 1) setImmediate(() => setImmediate(() => this.#boundRead()));
+    if (!this.#isTurning) setImmediate(() => this.#turn());
+    this.#isTurning = true;
     if (this.#accepted.length > this.#limits.unreadNewcomers) this.#bound();
+  }
+
+  /** Does the work once all that has come is read and no more connections come, and at most {@link CALM_MS} later. */
+  whenCalm(work: () => void): void {
+    if (this.#isTurning) this.#delayed.push({ work, byMs: performance.now() + CALM_MS });
+    else setImmediate(work);
   }
 
   /** Answers the request by `app`, once those before it of the same connection are answered. */
@@ -175,10 +187,17 @@ export class Connections implements Disposable {
     });
   }
 
-  #boundRead(): void {
-    for (const connection of this.#accepted) connection.isRead = true;
+  /** At the end of a turn of the event loop: what came with a connection is read in the turn after the one that accepts it. */
+  #turn(): void {
+    for (const connection of this.#reading) connection.isRead = true;
+    this.#reading = this.#accepted;
     this.#accepted = [];
+    this.#isTurning = this.#reading.length > 0;
+    if (this.#isTurning) setImmediate(() => this.#turn());
     this.#bound();
+    const nowMs = this.#isTurning ? performance.now() : Number.POSITIVE_INFINITY;
+    const due = this.#delayed.findIndex(({ byMs }) => byMs > nowMs);
+    for (const { work } of this.#delayed.splice(0, due < 0 ? this.#delayed.length : due)) work();
   }
 
   /** Closes what is too much. */
