@@ -22,7 +22,7 @@ and with [a budget](configuration.md#budgets). The [runbook](runbook.md) goes by
 
 All of them have this in common:
 
-- A Pod's numbers are those of its network namespace: its containers are not told apart, and Pods with hostNetwork are the node. [Whose a number is](identity.md) says more.
+- A Pod's numbers are those of its network namespace: its containers are not distinguished, and Pods with hostNetwork count as the node. [Who owns a number](identity.md) says more.
 - A probe that lacks something is \`unsupported\` or \`degraded\`, with the reason, and takes no other down. [What runs on which kernel](kernels.md) and
   [what is lost without a capability](capabilities.md#what-each-set-lacks) were measured.
 - *Without the passes*: before Linux 5.19, for \`sock\` and \`tcpsummary\` 6.1, or without BTF, counters are read from files or over netlink in each namespace. The numbers are the same.

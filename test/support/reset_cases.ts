@@ -189,7 +189,7 @@ client.close(); undrop(A)
     receivedIn: 'ESTABLISHED',
   },
   {
-    name: 'a keepalive to a server that has started anew',
+    name: 'a keepalive to a server that has restarted',
     program: `${FORGET}
 client.setsockopt(6, socket.TCP_KEEPIDLE, 1); client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 select.select([client], [], [], 5); time.sleep(0.05)
@@ -200,7 +200,7 @@ select.select([client], [], [], 5); time.sleep(0.05)
     byTimer: true,
   },
   {
-    name: 'a request to a server that has started anew',
+    name: 'a request to a server that has restarted',
     program: `${FORGET}client.send(b'request'); time.sleep(0.05)`,
     counts: { 'b sent TCP_STATE orderly': 1, 'b sent TCP_FLAGS': 1, 'a received by_peer': 1 },
     derived: { 'b sent linger orderly': 1, 'b sent invalid_segment': 1 },
