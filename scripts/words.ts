@@ -72,6 +72,7 @@ export const READ: readonly string[] = [
   'docs/web-config.md',
   'src/config',
   'src/delivery',
+  'src/kubernetes',
   'src/probes',
 ];
 

@@ -16,7 +16,7 @@ export const AGENT_REPORT = z
       })
       .readonly()
       .nullable()
-      .describe('Null: the Kubernetes API is not asked, and need not be.'),
+      .describe('Null: the Kubernetes API is not used, and need not be.'),
   })
   .readonly();
 export type AgentReport = z.infer<typeof AGENT_REPORT>;

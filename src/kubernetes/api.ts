@@ -5,7 +5,7 @@ export interface ApiRequest {
   readonly method: 'GET' | 'POST';
   /** `/api/v1/pods`, with its query. */
   readonly path: string;
-  /** In place of whole objects as JSON. */
+  /** Media type that is requested, in place of whole objects as JSON. */
   readonly accept?: string;
   readonly body?: unknown;
   readonly signal: AbortSignal;
@@ -15,21 +15,24 @@ export interface ApiResponse {
   readonly status: number;
   /** Seconds that the server asks to wait, where it does. */
   readonly retryAfter: number | undefined;
-  /** Decompressed. To be read to its end, or destroyed. */
+  /** Decompressed body. The caller reads it to its end, or destroys it. */
   readonly body: Readable;
 }
 
-/** A way to a Kubernetes API server: where it is, and who we are. Disposing it ends what runs for it alone: a command that gets a token. */
+/**
+ * Connection to a Kubernetes API server: its address, and our credentials. Disposing it ends what runs for it alone: a command that gets a
+ * token.
+ */
 export interface ApiSession extends Disposable {
-  /** Where it is, for the log. */
+  /** Address of the server, for the log. */
   readonly server: string;
   /** @throws where there is no answer */
   request(request: ApiRequest): Promise<ApiResponse>;
-  /** Reads configuration, certificates and token anew for the next request. */
+  /** Reads configuration, certificates and token again for the next request. */
   renew(): void;
 }
 
-/** An answer that is not what was asked for. */
+/** An answer other than the requested one. */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
   readonly status: number;
@@ -42,7 +45,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Nothing was asked, for want of a credential. */
+/** No request was sent, for want of a credential. */
 export class CredentialError extends Error {
   override readonly name = 'CredentialError';
 }
@@ -50,7 +53,7 @@ export class CredentialError extends Error {
 const STATUS_BYTES_MAX = 64 * 1024;
 const RETRY_AFTER_SECONDS_MAX = 60;
 
-/** The error that an answer is, by the Status object in its body (where there is one). */
+/** Returns the error that an answer stands for, by the Status object in its body (where there is one). */
 export async function errorOf({ status, retryAfter = 0, body }: ApiResponse): Promise<ApiError> {
   let text = '';
   try {
@@ -59,7 +62,7 @@ export async function errorOf({ status, retryAfter = 0, body }: ApiResponse): Pr
       if (text.length > STATUS_BYTES_MAX) break;
     }
   } catch {
-    // The status code says enough.
+    // The status code is enough.
   }
   const retryAfterMs = Math.min(retryAfter, RETRY_AFTER_SECONDS_MAX) * 1000;
   return new ApiError(status, `${status} ${messageOf(text)}`.trimEnd(), retryAfterMs);
@@ -74,7 +77,7 @@ function messageOf(text: string): string {
   }
 }
 
-/** `/api/v1/pods?limit=500`; what is undefined is left out. */
+/** Returns a path like `/api/v1/pods?limit=500`; undefined parameters are left out. */
 export function withQuery(path: string, query: Readonly<Record<string, string | number | undefined>>): string {
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) if (value !== undefined) params.set(name, String(value));

@@ -1,6 +1,6 @@
 import { type ApiResponse, CredentialError } from './api.ts';
 
-/** One request, and what is needed to end it. */
+/** One request, and the means to end it. */
 export class Call implements AsyncDisposable {
   readonly #controller = new AbortController();
   readonly #parent: AbortSignal;
@@ -17,7 +17,7 @@ export class Call implements AsyncDisposable {
     return this.#controller.signal;
   }
 
-  /** @param work ends once the signal is aborted. @throws once the time is over, and then ends the request */
+  /** @param work ends once the signal is aborted. @throws once the time is over, and ends the request then */
   async within<R>(work: Promise<R>, ms: number, late: string): Promise<R> {
     const timer = setTimeout(() => this.#controller.abort(new Error(`${late} within ${ms / 1000} s`)), ms);
     try {
@@ -29,7 +29,7 @@ export class Call implements AsyncDisposable {
     }
   }
 
-  /** What comes in; the call is ended where nothing does for so long. */
+  /** Returns the body's data; the call is ended where nothing arrives for this time. */
   async *body(idleMs: number): AsyncGenerator<Buffer> {
     const body = this.response?.body;
     if (body === undefined) throw new Error('there is no answer yet');
@@ -44,7 +44,7 @@ export class Call implements AsyncDisposable {
     }
   }
 
-  /** Whether it is the connection that failed, and not who reads it: the body is destroyed by that as well, with an error of its own. */
+  /** Says whether the connection failed, and not its reader: a failing reader destroys the body as well, with an error of its own. */
   isBrokenBy(error: unknown): boolean {
     return this.response?.body.errored === error;
   }

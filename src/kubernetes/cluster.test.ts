@@ -16,7 +16,7 @@ interface Scene extends AsyncDisposable {
 async function connect(node: string, nodes: readonly string[]): Promise<Scene> {
   const server = await ApiServer.start();
   for (const name of nodes) server.put('nodes', nodeObject(name));
-  // As a cloud has it: the host is called otherwise than the node.
+  // As in a cloud where the host has another name than the node.
   server.put('nodes', {
     metadata: { uid: randomUUID(), name: 'gke-7', labels: { 'kubernetes.io/hostname': 'ip-10-0-0-7' } },
   });
@@ -40,7 +40,7 @@ async function connect(node: string, nodes: readonly string[]): Promise<Scene> {
   };
 }
 
-describe.concurrent('a name of the node that the API does not have', () => {
+describe.concurrent('a name of the node that the API does not know', () => {
   it.each([
     ['N6', 'do you mean n6?'],
     ['n6', 'do you mean N6?'],
@@ -48,7 +48,7 @@ describe.concurrent('a name of the node that the API does not have', () => {
     ['n6', 'do you mean n6.example.com?'],
     ['ip-10-0-0-7.internal', 'do you mean gke-7?'],
     ['10.0.0.6', 'it has n6, gke-7'],
-  ])('%s is told with what is near: %s', async (node, hint) => {
+  ])('%s is reported with names like it: %s', async (node, hint) => {
     const other = /mean (\S+)\?/.exec(hint)?.[1] ?? 'n6';
     await using scene = await connect(node, other === 'gke-7' ? [] : [other]);
     const { cluster, log } = scene;
@@ -58,18 +58,18 @@ describe.concurrent('a name of the node that the API does not have', () => {
     expect(cluster.state).toMatchObject({ connected: false, trouble: expect.stringContaining(hint) });
   });
 
-  it('is right once the node is there', async () => {
+  it('is right once the node exists', async () => {
     await using scene = await connect('n6', []);
     const { server, cluster, log } = scene;
     await eventually(() => expect(log).toHaveLength(1));
     server.put('nodes', nodeObject('n6'));
     await eventually(() => expect(cluster.state).toMatchObject({ connected: true, trouble: undefined }));
-    expect(log[1]).toMatch(/^info node: .* has the node n6 now$/);
+    expect(log[1]).toMatch(/^info node: .* now has the node n6$/);
   });
 });
 
 it.each([
-  ['takes connections and says nothing', () => createServer(() => undefined)],
+  ['takes connections and sends nothing', () => createServer(() => undefined)],
   ['does not take them', undefined],
 ])('ends at once where the API server %s', async (_, make) => {
   await using server = await ApiServer.start();
@@ -86,13 +86,13 @@ it.each([
     nodeLabels: () => undefined,
   });
   await cluster.listed(50);
-  // The deadline of an answer is not waited for: a test that hangs fails.
+  // The deadline of an answer is not reached: a test that hangs fails.
   await cluster[Symbol.asyncDispose]();
   expect(cluster.state.connected).toBe(false);
   silent?.close();
 });
 
-it('what is refused is told, the Pods before all others', async () => {
+it('refusals are reported, that of Pods before all others', async () => {
   await using scene = await connect('n6', ['n6']);
   const { server, cluster } = scene;
   await eventually(() => expect(cluster.state.connected).toBe(true));

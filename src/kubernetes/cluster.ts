@@ -16,37 +16,42 @@ export interface ClusterOptions {
   readonly log: ReflectorLog;
   readonly pods: (update: PodsUpdate) => void;
   readonly nodeLabels: (labels: Readonly<Record<string, string>>) => void;
-  /** Within this time a look-up is sent that all agents may need at once, in milliseconds. */
+  /** Look-ups that all agents may need at once are sent at a random moment within this time, in milliseconds. */
   readonly spreadMs?: number;
 }
 
 export interface ClusterState {
   /** The Pods of this node are watched. */
   readonly connected: boolean;
-  /** Why it is not as it should be, and what helps; undefined: it is. */
+  /** Fault of the connection, and what helps; undefined where there is none. */
   readonly trouble: string | undefined;
   readonly resources: readonly ResourceTally[];
   readonly addresses: number;
   readonly addressesLeftOut: number;
 }
 
-/** Lists of the whole cluster are asked for within this time: all agents may have been started at once. */
+/**
+ * Lists of the whole cluster are requested at a random moment within this time: all agents may have been started at
+ * once.
+ */
 const CLUSTER_TIMING: Partial<Timing> = { startJitterMs: 30_000, answerMs: 30_000, relistMs: 4 * 3_600_000 };
 
 type AnyReflector = AsyncDisposable & { readonly tally: ResourceTally };
 
-/** What the agent knows of the cluster: the Pods of its node, the node itself, and whose addresses there are. */
+/**
+ * Knows the cluster as far as the agent needs it: the Pods of its node, the node itself, and the owners of addresses.
+ */
 export class Cluster implements AsyncDisposable {
   readonly #options: ClusterOptions;
   readonly #feed: PodsFeed;
   readonly #own: readonly AnyReflector[];
-  /** Of this node's Pods and of the node itself. */
+  /** State of the requests for this node's Pods and for the node itself. */
   readonly #near = new AddressBook();
   #peers: Peers = 'off';
   #wide: WideBook | undefined;
-  /** Objects of the API that are this node: one, or none. */
+  /** Number of objects of the API that are this node: one, or none. */
   readonly #nodes = new Set<string>();
-  /** Undefined: the API has this node, as far as we know. */
+  /** Undefined where the API has this node, as far as we know. */
   #unknownNode: string | undefined;
   readonly #ending = new AbortController();
   #listed: () => void = () => undefined;
@@ -104,7 +109,7 @@ export class Cluster implements AsyncDisposable {
     }
   }
 
-  /** Whose the addresses are, as far as is known now; undefined where `peers` is off. */
+  /** Owners of the addresses, as far as they are known now; undefined where `peers` is off. */
   get peers(): PeerLookup | undefined {
     if (this.#peers === 'off') return undefined;
     const wide = this.#wide;
@@ -152,7 +157,7 @@ export class Cluster implements AsyncDisposable {
         this.#nodes.add(object);
         if (this.#unknownNode === undefined) return;
         this.#unknownNode = undefined;
-        this.#options.log('info', `node: ${this.#options.session.server} has the node ${node.name} now`);
+        this.#options.log('info', `node: ${this.#options.session.server} now has the node ${node.name}`);
       },
       delete: (object) => {
         this.#near.delete(object);
@@ -164,14 +169,14 @@ export class Cluster implements AsyncDisposable {
     };
   }
 
-  /** By a name that the API does not have no Pod is found, and nothing fails. */
+  /** A name that the API does not know finds no Pods, and no request fails. */
   async #missNode(): Promise<void> {
     if (this.#unknownNode !== undefined) return;
     const { session, node, log, spreadMs } = this.#options;
     const unknown = `${session.server} has no node ${node}, so no Pod has a name: set NODE_NAME to spec.nodeName`;
     this.#unknownNode = unknown;
     const hint = await nearNode(session, node, this.#ending.signal, spreadMs).catch(() => '');
-    // It may have been made meanwhile.
+    // The node may have been created in the meantime.
     if (this.#nodes.size > 0 || this.#ending.signal.aborted) return;
     this.#unknownNode = hint === '' ? unknown : `${unknown}; ${hint}`;
     log('warn', `node: ${this.#unknownNode}`);
@@ -217,7 +222,7 @@ class WideBook implements AsyncDisposable {
     return this.#unlisted.size === 0 && this.book.leftOut === 0;
   }
 
-  /** Whether an address is in a network that a node gives to its Pods. */
+  /** Says whether an address is in a network that a node gives to its Pods. */
   isPodNetwork(ip: string): boolean {
     this.#isPodNetwork ??= networks([...this.#podNetworks.values()].flat());
     return this.#isPodNetwork(ip);
@@ -241,7 +246,7 @@ class WideBook implements AsyncDisposable {
 
   #setNode(object: string, node: Node): void {
     this.book.set(object, [nodeOwner(node)]);
-    // Others are never called external.
+    // Other addresses are never called external.
     const cidrs = node.podCidrs.filter((cidr) => isPublic(cidr.split('/', 1)[0] ?? ''));
     const before = this.#podNetworks.get(object) ?? [];
     if (cidrs.join() === before.join()) return;

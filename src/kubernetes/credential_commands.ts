@@ -1,6 +1,6 @@
 import type { KubeConfig } from '@kubernetes/client-node';
 
-/** A command asks a login server. */
+/** A command that calls a login server. */
 export const COMMAND_MS = 30_000;
 
 interface CommandRunner {
@@ -8,8 +8,8 @@ interface CommandRunner {
 }
 
 /**
- * Kills a command that a user of the kubeconfig gets the credential by (`exec`), where it hangs. The client library waits for one without end, and
- * has no option for it: what it starts a command by is replaced.
+ * Kills a command that gets the credential of a user of the kubeconfig (`exec`) when it hangs. The client library waits for it without limit, and
+ * has no option for this, so the function by which it starts commands is replaced.
  */
 export function boundCommands(config: KubeConfig, ending: AbortSignal, timeout = COMMAND_MS): void {
   const { authenticators } = config as unknown as { readonly authenticators: readonly CommandRunner[] };

@@ -5,11 +5,11 @@ import type { ApiRequest, ApiResponse, ApiSession } from './api.ts';
 import { ownNode, podsOf } from './objects.ts';
 import { Reflector } from './reflector.ts';
 
-/** Each is on its own: a thousand send ten times as much. */
+/** Each agent is independent: a thousand send ten times as much. */
 const AGENTS = 100;
 const ANSWER = { list: '{"metadata":{"resourceVersion":"7"},"items":[]}', refusal: '{"message":"forbidden"}' };
 
-/** An API server in memory, as many agents see it, by a clock that moves when nobody has anything to do. */
+/** An API server in memory, as many agents see it, with a clock that advances when no work is left. */
 class Fleet implements AsyncDisposable {
   readonly clock = new SteppedClock(20);
   mood: 'well' | 'away' | 'refuses' = 'well';
@@ -43,7 +43,7 @@ class Fleet implements AsyncDisposable {
     this.#streams.clear();
   }
 
-  /** The most that were sent within a second, from then on. */
+  /** The most requests within a second, from then on. */
   busiestSecond(sinceMs: number): number {
     const counts = new Map<number, number>();
     for (const atMs of this.sentMs) {
@@ -71,7 +71,7 @@ class Fleet implements AsyncDisposable {
   }
 }
 
-it('agents are back within ten seconds of an API server that was away and then refused them, and do not ask in step', async () => {
+it('agents recover within ten seconds of an API server that was away and then refused them, and do not send requests in step', async () => {
   await using fleet = new Fleet();
   const { clock } = fleet;
   await clock.advance(30_000);

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parsePruned, type Shape } from './json_prune.ts';
 
-/** What is to come of it, by the whole value. */
+/** Returns the expected result, by the whole value. */
 function pick(value: unknown, shape: Shape): unknown {
   if (shape === true || typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map((item) => pick(item, shape));
@@ -14,7 +14,9 @@ function pick(value: unknown, shape: Shape): unknown {
   );
 }
 
-/** None ends in a backslash: V8 13.6 parses {"\\"":1} as {"\\\\":1} where it has seen that key at the same place before. */
+/**
+ * No key ends in a backslash: V8 13.6 parses {"\\"":1} as {"\\\\":1} where it has seen that key at the same place before.
+ */
 const KEYS = ['a', 'b', 'ü', '"', 'a\\b', 'constructor'];
 const { value } = fc.letrec<{ value: unknown }>((tie) => ({
   value: fc.oneof(
@@ -34,7 +36,7 @@ const { shape } = fc.letrec<{ shape: Shape }>((tie) => ({
 }));
 
 describe('a pruned value', () => {
-  it('is what the shape names of the whole one, whatever is in it', () => {
+  it('is the part of the whole value that the shape names, whatever its content', () => {
     fc.assert(
       fc.property(value, shape, fc.boolean(), (given, kept, isPretty) => {
         const text = JSON.stringify(given, null, isPretty ? 2 : 0);
@@ -43,7 +45,7 @@ describe('a pruned value', () => {
     );
   });
 
-  it('that breaks off is none', () => {
+  it('that is truncated is refused', () => {
     const text = JSON.stringify({ skipped: [{ env: 'a"\\' }], a: { b: [1, 'x', null] }, c: true });
     for (let length = 0; length < text.length; length++) {
       expect(() => parsePruned(Buffer.from(text.slice(0, length)), { a: { b: true } }), text.slice(0, length)).toThrow(
@@ -53,7 +55,7 @@ describe('a pruned value', () => {
   });
 
   it.each(['{"a":1,}', '{"a" 1}', '{a:1}', '{"a":1}}', '{"a":}', '[,1]', '[1,]', '{"b":,"a":1}', '{"a":tru}'])(
-    '%s is none',
+    '%s is refused',
     (text) => expect(() => parsePruned(Buffer.from(text), { a: true })).toThrow(SyntaxError),
   );
 });

@@ -1,6 +1,6 @@
 /**
- * What is kept of a JSON value: `true` keeps all of it, an object only the keys that it names, each as its own shape says. Of a list every item is
- * kept, in the shape of the list. What is no object is kept as it is.
+ * The kept part of a JSON value: `true` keeps all of it; an object keeps only the keys that it names, each by its own shape. All items of a list
+ * are kept, in the shape of the list. A value that is not an object is kept as it is.
  */
 export type Shape = true | { readonly [key: string]: Shape };
 
@@ -14,8 +14,8 @@ const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
 /**
- * Parses JSON, and of what the shape does not name makes neither a text nor an object: the environment of a Pod is skipped as bytes.
- * @throws {SyntaxError} for what breaks off, and for what is kept and is no JSON
+ * Parses JSON, and makes neither a text nor an object of the parts that the shape does not name: the environment of a Pod is skipped as bytes.
+ * @throws {SyntaxError} for truncated JSON, and for a kept part that is malformed
  */
 export function parsePruned(bytes: Buffer, shape: Shape): unknown {
   if (shape === true) return JSON.parse(bytes.toString());
@@ -78,17 +78,17 @@ class Pruner {
     this.#text += ']';
   }
 
-  /** Whether another one follows. @throws where the end does not follow either */
+  /** Says whether another item follows. @throws where the end does not follow either */
   #goesOn(end: number): boolean {
     const next = this.#peek();
     if (next === end) return false;
     this.#take(COMMA);
-    // Nothing may stand between a comma and the end.
+    // A comma directly before the end is malformed.
     if (this.#peek() === end) throw this.#fault();
     return true;
   }
 
-  /** The text of a value that is kept as it is. */
+  /** Returns the text of a value that is kept as it is. */
   #skipped(): string {
     this.#peek();
     const start = this.#at;
@@ -129,7 +129,7 @@ class Pruner {
       let before = end;
       while (this.#bytes[before - 1] === BACKSLASH) before--;
       from = end + 1;
-      // An even number of backslashes stands for themselves.
+      // An even number of backslashes escapes only backslashes.
       if ((end - before) % 2 === 0) {
         this.#at = from;
         return;
@@ -137,7 +137,7 @@ class Pruner {
     }
   }
 
-  /** The next byte that is no white space. */
+  /** Returns the next byte other than white space. */
   #peek(): number | undefined {
     while (isSpace(this.#bytes[this.#at])) this.#at++;
     return this.#bytes[this.#at];
@@ -149,7 +149,7 @@ class Pruner {
   }
 
   #fault(): SyntaxError {
-    return new SyntaxError(`no JSON at byte ${this.#at}`);
+    return new SyntaxError(`malformed JSON at byte ${this.#at}`);
   }
 }
 

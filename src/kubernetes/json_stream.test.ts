@@ -16,7 +16,7 @@ async function* chunks(text: string, sizes: readonly number[]): AsyncGenerator<B
 const sizes = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 20 });
 
 describe('a list', () => {
-  it('is read item by item, whatever is in it and wherever it is cut', async () => {
+  it('is read item by item, whatever its content and wherever it is cut', async () => {
     const item = fc.record({
       metadata: fc.record({ uid: fc.string(), items: fc.array(fc.string()) }),
       spec: fc.jsonValue(),
@@ -43,7 +43,7 @@ describe('a list', () => {
     ['breaks off', '{"metadata":{"resourceVersion":"1"},"items":[{"a":1},{"b"'],
     ['has no version', '{"metadata":{},"items":[]}'],
     ['is something else', '<html>busy</html>'],
-  ])('that %s is none', async (_, text) => {
+  ])('that %s is refused', async (_, text) => {
     await expect(readList(chunks(text, [7]), () => undefined)).rejects.toThrow();
   });
 

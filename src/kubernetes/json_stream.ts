@@ -1,6 +1,6 @@
 import { parsePruned, type Shape } from './json_prune.ts';
 
-/** The longest object that is taken: etcd refuses what is longer than 1.5 MiB, and JSON in JSON doubles. */
+/** Bytes of the longest object that is taken: etcd refuses more than 1.5 MiB, and JSON in JSON doubles that. */
 const OBJECT_BYTES_MAX = 8 * 1024 * 1024;
 
 const LINE_FEED = 0x0a;
@@ -33,9 +33,9 @@ class Pieces {
 }
 
 /**
- * The JSON objects of a stream that has one a line.
- * @param shape what is kept of each
- * @throws for a line that is none, and for one that is too long
+ * Yields the JSON objects of a stream that has one object a line.
+ * @param shape kept part of each object
+ * @throws for a line that is not an object, and for one that is too long
  */
 export async function* jsonLines(body: AsyncIterable<Buffer>, shape: Shape = true): AsyncGenerator<unknown> {
   const pieces = new Pieces();
@@ -56,11 +56,11 @@ function isBlank(line: Buffer): boolean {
 }
 
 /**
- * Reads a list of Kubernetes, `{…,"metadata":{…},"items":[{…},{…}]}`, and parses one item at a time: of a list of 100 MB,
- * only one object is in memory. Returns what the list says of itself.
- * @param item may throw, where it has enough
- * @param shape what is kept of each item
- * @throws for what is no such list, also for one that breaks off
+ * Reads a Kubernetes list, `{…,"metadata":{…},"items":[{…},{…}]}`, and parses one item at a time: with a list of 100 MB,
+ * only one object is in memory. Returns the list's own metadata.
+ * @param item called for each item; may throw to stop
+ * @param shape kept part of each item
+ * @throws for anything else than such a list, including a truncated one
  */
 export async function readList(
   body: AsyncIterable<Buffer>,
@@ -78,7 +78,7 @@ const ITEMS = /"items"\s*:\s*$/;
 /** Depth inside of the list itself, and of its items. */
 const IN_LIST = 1;
 const IN_ITEMS = 2;
-/** Enough for the key and some white space. */
+/** Bytes for the key and some white space. */
 const TAIL_LENGTH = 64;
 
 /** Cuts a list into its items by counting braces outside of strings. */
@@ -87,9 +87,9 @@ class ListScanner {
   /** The list without its items. */
   readonly #frame = new Pieces();
   readonly #object = new Pieces();
-  /** The end of the frame, by which the items are known. */
+  /** End of the frame, by which the start of the items is recognised. */
   #tail = '';
-  /** Of what is not taken yet, in the chunk. */
+  /** Start of the bytes in the chunk that are not consumed yet. */
   #start = 0;
   #depth = 0;
   #inItems = false;
@@ -126,7 +126,7 @@ class ListScanner {
 
   #opened(chunk: Buffer, at: number): void {
     if (this.#inItems) {
-      // Commas and spaces between the items are of no use.
+      // Commas and spaces between the items are skipped.
       if (this.#depth === IN_ITEMS) this.#start = at;
     } else if (this.#depth === IN_LIST && chunk[at] === OPEN_BRACKET && this.#isItems(chunk, at)) {
       this.#toFrame(chunk.subarray(this.#start, at + 1));

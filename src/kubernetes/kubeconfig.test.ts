@@ -29,7 +29,7 @@ function write(name: string, server: string, user: Readonly<Record<string, unkno
 }
 
 describe('$KUBECONFIG', () => {
-  it('may name files that are missing, and of the others the first one counts', () => {
+  it('may name files that are missing; the first existing one counts', () => {
     const first = write('first', 'https://first.example:6443', { token: 'a' });
     const second = write('second', 'https://second.example:6443', { token: 'b' });
     const config = loadKubeConfig(undefined, { KUBECONFIG: `/missing::${first}:${second}` });
@@ -38,7 +38,7 @@ describe('$KUBECONFIG', () => {
     expect(config.getContexts().map(({ name }) => name)).toEqual(['first', 'second']);
   });
 
-  it('that names nothing that exists is told', () => {
+  it('that names only missing files is reported', () => {
     expect(() => loadKubeConfig(undefined, { KUBECONFIG: '/missing:/gone' })).toThrow(
       '$KUBECONFIG: there is no file /missing, and none /gone',
     );
@@ -54,7 +54,7 @@ describe('$KUBECONFIG', () => {
 });
 
 describe('tokenFile', () => {
-  it('is relative to the kubeconfig, goes before a token, and may end in a line feed', async () => {
+  it('is relative to the kubeconfig, takes precedence over a token, and may end in a line feed', async () => {
     await using server = await ApiServer.start();
     const { write: writeToken } = server.rotateToken();
     writeToken();
@@ -69,7 +69,7 @@ describe('tokenFile', () => {
 });
 
 describe('exec', () => {
-  /** A session of a user whose credential comes from a command of the shell. */
+  /** A session of a user whose credential comes from a shell command. */
   async function sessionBy(script: string, commandMs: number) {
     const server = await ApiServer.start();
     const exec = {
@@ -95,7 +95,7 @@ describe('exec', () => {
   }
 
   const HANGS =
-    'is not asked: the command or the login server that the kubeconfig gets the credential from does not answer';
+    'gets no request: the command or the login server that the kubeconfig gets the credential from does not answer';
   const never = () => new AbortController().signal;
   /** Lines that the commands have written. */
   const linesOf = (path: string) => readFileSync(path, 'utf8').trimEnd().split('\n');
@@ -106,7 +106,7 @@ describe('exec', () => {
     expect(await scene.ask(never())).toBe(200);
   });
 
-  it('that hangs is waited for as long as the request has time, and run once for all that wait', async () => {
+  it('that hangs is waited for as long as the request has time, and runs once for all waiting requests', async () => {
     const started = join(folder, 'started');
     await using scene = await sessionBy(`echo $$ >> ${started}; exec sleep 600`, 60_000);
     const gone = new AbortController();
@@ -121,7 +121,7 @@ describe('exec', () => {
     await eventually(() => expect(existsSync(`/proc/${linesOf(started)[0]}`)).toBe(false));
   });
 
-  it('that hangs is killed when its time is over, and the next request runs it anew', async () => {
+  it('that hangs is killed when its time is over, and the next request runs it again', async () => {
     const started = join(folder, 'again');
     await using scene = await sessionBy(`echo $$ >> ${started}; exec sleep 600`, 100);
     await expect(scene.ask(never())).rejects.toThrow(HANGS);

@@ -11,11 +11,11 @@ interface FileUser {
 }
 
 /**
- * Reads what tells where the API server is, and who we are: the files of $KUBECONFIG, ~/.kube/config, or the service account of the Pod. As with kubectl
- * a file of $KUBECONFIG that does not exist is left out, and of two that have the same name, or a current context, the first counts
+ * Reads where the API server is, and our credentials: from the files of $KUBECONFIG, ~/.kube/config, or the service account of the Pod. As with
+ * kubectl, a file of $KUBECONFIG that does not exist is left out, and if two files have the same name, or a current context, the first counts
  * (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/).
  * @param file a kubeconfig instead of these
- * @throws where there is none of these, or it is faulty
+ * @throws where none of these exists, or it is faulty
  */
 export function loadKubeConfig(file: string | undefined, env: NodeJS.ProcessEnv): KubeConfig {
   const config = loadAll(filesOf(file, env));
@@ -25,7 +25,7 @@ export function loadKubeConfig(file: string | undefined, env: NodeJS.ProcessEnv)
   return config;
 }
 
-/** Undefined: none is given. */
+/** Undefined where none is given. */
 function filesOf(file: string | undefined, env: NodeJS.ProcessEnv): readonly string[] | undefined {
   if (file !== undefined) return [file];
   const listed = (env['KUBECONFIG'] ?? '').split(delimiter).filter((path) => path !== '');
@@ -62,7 +62,7 @@ function loadFile(path: string): KubeConfig {
   config.users = config.users.map((user) => {
     const tokenFile = tokenFiles.get(user.name);
     if (tokenFile === undefined || tokenFile === '') return user;
-    // A file goes before a token, and is read again and again.
+    // A file takes precedence over a token, and is read again and again.
     const authProvider = { name: 'tokenFile', config: { tokenFile: resolve(dirname(path), tokenFile) } };
     const { token: _, ...rest } = user;
     return { ...rest, authProvider };

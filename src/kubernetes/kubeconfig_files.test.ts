@@ -28,7 +28,7 @@ function write(cluster: object, user: object): void {
   writeFileSync(join(folder, 'config'), JSON.stringify(config));
 }
 
-it('refuses a kubeconfig that is a pipe; one that is missing is nothing to wait for', async () => {
+it('refuses a kubeconfig that is a pipe, and does not wait for one that is missing', async () => {
   await expect(check('none', 'pipe')).rejects.toThrow(`KUBECONFIG: ${folder}/pipe is a pipe: give a regular file`);
   await check('none');
   writeFileSync(join(folder, 'config'), '{ no yaml');

@@ -3,13 +3,13 @@ import { parse } from 'yaml';
 import type { Files } from '#files/files.ts';
 
 const BYTES_MAX = 4 * 1024 * 1024;
-/** Without what takes a time that grows with the square of the text: errors with their lines, and each key beside each other one. */
+/** Leaves out work that is quadratic in the length of the text: errors with their lines, and the search for duplicate keys. */
 const YAML_OPTIONS = { prettyErrors: false, uniqueKeys: false } as const;
 
 /**
- * Reads what the client library is going to read, and waits for: it does so in this thread, where a pipe or a file system that hangs
- * would stop everything.
- * @throws an error that names the variable and the file. One that is missing or malformed is the library's to tell
+ * Reads the files that the client library will read, and waits for them: the library reads them in this thread, where a pipe or a
+ * file system that hangs would stop everything.
+ * @throws an error that names the variable and the file. Missing and malformed files are left to the library to report
  */
 export async function checkKubeconfig(files: Files, env: NodeJS.ProcessEnv): Promise<void> {
   const given = env['KUBECONFIG'] ?? '';
@@ -34,7 +34,10 @@ async function readIfThere(files: Files, path: string, what: string): Promise<st
 
 const FIELDS = ['certificate-authority', 'client-certificate', 'client-key', 'token-file', 'tokenFile'];
 
-/** The files that a kubeconfig names, by the field that does, wherever that is: the library itself reads some while it parses. */
+/**
+ * Returns the files that a kubeconfig names, by their field, wherever the field is: the library itself reads some of them while it
+ * parses.
+ */
 function filesOf(text: string, folder: string): [string, string][] {
   const named: [string, string][] = [];
   try {
@@ -44,7 +47,7 @@ function filesOf(text: string, folder: string): [string, string][] {
     };
     parse(text, take, YAML_OPTIONS);
   } catch {
-    // Malformed.
+    // The kubeconfig is malformed.
   }
   return named;
 }

@@ -5,19 +5,19 @@ export const MODES = ['auto', 'off', 'on'] as const;
 export type Mode = (typeof MODES)[number];
 
 const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
-const NO_TOKEN = `the Kubernetes API is not asked: this is a Pod without ${SERVICE_ACCOUNT_TOKEN}; set automountServiceAccountToken: true in its spec, or give --kubernetes off`;
+const NO_TOKEN = `the Kubernetes API is not used: this is a Pod without ${SERVICE_ACCOUNT_TOKEN}; set automountServiceAccountToken: true in its spec, or give --kubernetes off`;
 
-/** Whether the Kubernetes API is asked. */
+/** Says whether the Kubernetes API is used. */
 export interface KubernetesUse {
   readonly asked: boolean;
-  /** Why it is not, where it looks as if it should be; undefined: it is all right. */
+  /** Reason why it is not used where it looks as if it should be; undefined where there is none. */
   readonly trouble: string | undefined;
 }
 
 /**
- * `auto` asks in a Pod that has a service account.
- * @param hasToken of a service account
- * @throws for `on` where nothing tells where the API is
+ * `auto` uses it in a Pod that has a service account.
+ * @param hasToken a token of the service account is mounted
+ * @throws for `on` where no configuration has the address of the API
  */
 export function kubernetesUse(
   mode: Mode,

@@ -10,7 +10,7 @@ interface Named {
 
 const HOSTNAME = 'kubernetes.io/hostname';
 const KEEP = { metadata: { name: true, labels: { [HOSTNAME]: true } } } as const satisfies Shape;
-/** Names and labels only, not the images and addresses of nodes. */
+/** Only names and labels are requested, not the images and addresses of nodes. */
 const METADATA_ONLY = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 const PAGE_NODES = 500;
 const PAGES_MAX = 4;
@@ -20,7 +20,7 @@ const SPREAD_MS = 10_000;
 const DEADLINE_MS = 10_000;
 
 /**
- * What may be meant by a node's name that the API does not have, as the end of a sentence: `do you mean n6?`.
+ * Returns the likely meaning of a node's name that the API does not have, as the end of a sentence: `do you mean n6?`.
  * @throws where the API does not answer
  */
 export async function nearNode(
@@ -44,7 +44,7 @@ async function nodesOf(session: ApiSession, signal: AbortSignal): Promise<readon
     const response = await session.request({ method: 'GET', path, accept: METADATA_ONLY, signal });
     if (response.status !== 200) throw await errorOf(response);
     const take = (object: unknown) => {
-      if (nodes.length >= PAGES_MAX * PAGE_NODES) throw new Error('has more nodes than it was asked for');
+      if (nodes.length >= PAGES_MAX * PAGE_NODES) throw new Error('has more nodes than are read');
       nodes.push(nodeIn(object));
     };
     const list = await readList(response.body, take, KEEP);
@@ -59,14 +59,14 @@ function nodeIn(object: unknown): Named {
   return { metadata: { name: oneLine(textOf(name) ?? ''), labels: labelsOf(labels) } };
 }
 
-/** The same but for upper case, the domain, or what the cloud calls the host. */
+/** Says whether two names differ only in case, the domain, or the cloud's name of the host. */
 function isNear({ metadata: { name, labels } }: Named, node: string): boolean {
   return [name, labels?.[HOSTNAME] ?? name].some(
     (each) => each.toLowerCase() === node.toLowerCase() || firstLabel(each) === firstLabel(node),
   );
 }
 
-/** Of an address that is all of it. */
+/** An IP address is compared as a whole. */
 function firstLabel(name: string): string {
   const [first = '', ...domain] = name.toLowerCase().split('.');
   return /^\d+$/.test(first) ? [first, ...domain].join('.') : first;

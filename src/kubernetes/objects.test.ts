@@ -3,8 +3,8 @@ import { endpointSliceObject, nodeObject, podObject, serviceObject } from '../..
 import { parsePruned } from './json_prune.ts';
 import { configMap, endpointSlices, NODES, ownNode, podsOf, SERVICES, trimPod } from './objects.ts';
 
-describe('what is kept of an object', () => {
-  it('of a Pod: its name, labels, owner, and its own addresses', () => {
+describe('the kept part of an object', () => {
+  it('has name, labels, owner and own addresses of a Pod', () => {
     const owner = { kind: 'StatefulSet', name: 'db' };
     expect(
       trimPod(podObject({ uid: 'u', name: 'db-0', labels: { a: 'b' }, owner, ips: ['10.0.0.1', 'fd00::1'] }) as never),
@@ -21,11 +21,11 @@ describe('what is kept of an object', () => {
     for (const given of [{ phase: 'Succeeded' }, { phase: 'Failed' }, { hostNetwork: true }]) {
       expect(trimPod(podObject({ name: 'p', ips: ['10.0.0.1'], ...given }) as never).ips).toEqual([]);
     }
-    // Also those that have ended: their namespaces may live on.
+    // Includes ended Pods: their namespaces may live on.
     expect(podsOf('n').fieldSelector).toBe('spec.nodeName=n');
   });
 
-  it('a static Pod has the UID of its manifest, a hash or a UUID, by its mirror’s annotation', () => {
+  it('has the UID of a static Pod’s manifest, a hash or a UUID, by its mirror’s annotation', () => {
     const uidWith = (mirror: string) =>
       trimPod(podObject({ uid: 'own', name: 'p', annotations: { 'kubernetes.io/config.mirror': mirror } }) as never)
         .uid;
@@ -37,7 +37,7 @@ describe('what is kept of an object', () => {
     }
   });
 
-  it('of the others their addresses', () => {
+  it('has the addresses of other objects', () => {
     expect(NODES.trim(nodeObject('n', ['192.0.2.1'], ['10.0.0.0/24']) as never)).toEqual({
       name: 'n',
       labels: {},
@@ -71,7 +71,7 @@ describe('what is kept of an object', () => {
     });
   });
 
-  it('of a slice the Pods of its own namespace only: nobody checks what others are named', () => {
+  it('has only Pods of a slice’s own namespace: nobody checks names of others', () => {
     const slice = endpointSliceObject('e', 'evil', [{ name: 'coredns-0', ip: '198.18.0.66' }]);
     const claiming = (namespace: string | undefined) =>
       endpointSlices('node-1').trim({
@@ -84,7 +84,7 @@ describe('what is kept of an object', () => {
     expect(claiming(undefined)).toEqual(own);
   });
 
-  it('of what is no text nothing, and of what is long as much as a name may have', () => {
+  it('has nothing of a value that is not a text, and cuts a long one to the length of a name', () => {
     const long = 'x'.repeat(1 << 20);
     const pod = podsOf('n').trim({
       metadata: {
@@ -105,7 +105,7 @@ describe('what is kept of an object', () => {
     expect(Object.keys(pod?.labels ?? {})).toEqual(['app', 'k0', 'k1', 'k2', 'k3']);
   });
 
-  it('of a ConfigMap no key that every object has', () => {
+  it('has no key of a ConfigMap that every object inherits', () => {
     const metadata = { uid: 'u', name: 'c', namespace: 'd', resourceVersion: '3' };
     expect(configMap('d', 'c', 'constructor').trim({ metadata, data: { k: 'text' } } as never)).toMatchObject({
       text: undefined,
@@ -113,7 +113,7 @@ describe('what is kept of an object', () => {
     });
   });
 
-  it('of a ConfigMap also a text that stands in binaryData, as a volume would have it', () => {
+  it('has also a text in binaryData of a ConfigMap, as a volume would have it', () => {
     const metadata = { uid: 'u', name: 'c', namespace: 'd', resourceVersion: '3' };
     const textOf = (bytes: Buffer) =>
       configMap('d', 'c', 'k').trim({ metadata, binaryData: { k: bytes.toString('base64') } } as never);
@@ -124,7 +124,7 @@ describe('what is kept of an object', () => {
     expect(textOf(Buffer.from([0xff, 0x00]))).toMatchObject({ text: undefined, isBinary: true });
   });
 
-  it('is read without what is not named: no environment of a Pod, and all that is trimmed from', () => {
+  it('is read without unnamed fields: no environment of a Pod, and all fields that trimming needs', () => {
     const pod = {
       ...podObject({ uid: 'u', name: 'p', ips: ['10.0.0.1'], labels: { a: 'b' } }),
       spec: { nodeName: 'n', containers: [{ env: [{ name: 'PASSWORD', value: 'secret' }] }] },

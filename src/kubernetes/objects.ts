@@ -4,8 +4,9 @@ import type { Shape } from './json_prune.ts';
 import type { Resource } from './reflector.ts';
 
 /**
- * What netsonde reads of objects of the Kubernetes API (https://kubernetes.io/docs/reference/kubernetes-api/), and what it keeps of
- * them: a Pod of 10 kB leaves a few hundred bytes. What no shape names, as the environment of containers, is not even parsed.
+ * The fields that netsonde reads of objects of the Kubernetes API (https://kubernetes.io/docs/reference/kubernetes-api/), and what it
+ * keeps of them: a Pod of 10 kB leaves a few hundred bytes. Fields that no shape names, like the environment of containers, are not even
+ * parsed.
  */
 
 interface ApiMetadata {
@@ -49,7 +50,7 @@ const POD = {
 } as const satisfies Shape;
 
 export interface Pod {
-  /** As the cgroup path has it. */
+  /** In the form of the cgroup path. */
   readonly uid: string;
   readonly namespace: string;
   readonly name: string;
@@ -59,7 +60,7 @@ export interface Pod {
   readonly createdMs: number;
   /** It uses the node's network. */
   readonly hostNetwork: boolean;
-  /** Of its own network; empty where it uses the node's, and where it has ended. */
+  /** Addresses of its own network; empty where it uses the node's, and where it has ended. */
   readonly ips: readonly string[];
 }
 
@@ -68,8 +69,8 @@ const CONFIG_MIRROR = 'kubernetes.io/config.mirror';
 const CONFIG_UID = /^(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 
 /**
- * In the API a static Pod is shown by a mirror that the kubelet makes, with a UID of its own; an annotation has that of the Pod (kubelet,
- * pkg/kubelet/pod/mirror_client.go). Others may write annotations as well: whoever has the UID himself goes before a mirror
+ * The API shows a static Pod as a mirror that the kubelet makes, with a UID of its own; an annotation has the UID of the Pod (kubelet,
+ * pkg/kubelet/pod/mirror_client.go). Others may write annotations as well: a Pod that has the UID itself takes precedence over a mirror
  * (`PodsFeed`).
  */
 function cgroupUid({ uid, annotations }: ApiMetadata): string {
@@ -93,18 +94,18 @@ export function trimPod({ metadata, spec, status }: ApiPod): Pod {
   };
 }
 
-/** Of one node, with ended ones: of these a cluster keeps 12,500 (`--terminated-pod-gc-threshold`). */
+/** Most Pods of one node, including ended ones, of which a cluster keeps 12,500 (`--terminated-pod-gc-threshold`). */
 const PODS_MAX = 20_000;
-/** Of other kinds, in the largest clusters. */
+/** Most objects of other kinds, in the largest clusters. */
 const OBJECTS_MAX = 100_000;
-/** Of kinds that are asked for by name. */
+/** Most objects of kinds that are requested by name. */
 const NAMED_MAX = 16;
 
 export function podsOf(node: string): Resource<Pod> {
   return {
     name: 'pods',
     path: '/api/v1/pods',
-    // Those that have ended, too: the namespace of one may live on.
+    // Ended Pods are kept, too: the namespace of one may live on.
     fieldSelector: `spec.nodeName=${node}`,
     list: 'cache',
     max: PODS_MAX,
@@ -154,7 +155,7 @@ export function ownNode(name: string): Resource<Node> {
   };
 }
 
-/** Of the others no labels are needed. */
+/** Labels of other Pods are not needed. */
 export const NODES: Resource<Node> = {
   name: 'nodes',
   path: '/api/v1/nodes',
@@ -174,7 +175,7 @@ interface ApiService {
   readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] } };
 }
 
-/** Something that has a name and addresses. */
+/** An object that has a name and addresses. */
 export interface Addressed {
   readonly namespace: string;
   readonly name: string;
@@ -212,7 +213,7 @@ interface ApiEndpointSlice {
     | null;
 }
 
-/** The Pods of a slice that are not on this node: of those the list of Pods knows more, and earlier. */
+/** The Pods of a slice that are not on this node: the list of Pods knows more about those on it, and earlier. */
 export function endpointSlices(thisNode: string): Resource<readonly Addressed[]> {
   return {
     name: 'endpointslices',
@@ -227,11 +228,11 @@ export function endpointSlices(thisNode: string): Resource<readonly Addressed[]>
     trim: ({ metadata, addressType, endpoints }: ApiEndpointSlice) => {
       if (addressType === 'FQDN') return undefined;
       const pods = (endpoints ?? []).flatMap(({ addresses = [], nodeName, conditions, targetRef }) => {
-        // One that has ended may stay in a slice for a moment, while another has its address already.
+        // An ended Pod may stay in a slice for a moment, while another has its address already.
         const hasEnded = conditions?.terminating === true && conditions.serving !== true;
         const name = textOf(targetRef?.name);
         if (hasEnded || nodeName === thisNode || targetRef?.kind !== 'Pod' || name === undefined) return [];
-        // Nobody checks what is written there: who may write slices in one namespace speaks for that one.
+        // Nobody checks the names in a slice: a user who may write slices in one namespace may name Pods only of that one.
         const { namespace = '' } = metadata;
         if (targetRef.namespace !== undefined && targetRef.namespace !== namespace) return [];
         return [{ namespace, name, ips: textsOf(addresses) }];
@@ -250,9 +251,9 @@ interface ApiConfigMap {
 export interface ConfigMap {
   readonly uid: string;
   readonly resourceVersion: string;
-  /** Undefined: it has no such key, or no text there. */
+  /** Undefined where it has no such key, or no text there. */
   readonly text: string | undefined;
-  /** The key is there, and what it has is no text. */
+  /** The key exists, but its value is not a text. */
   readonly isBinary: boolean;
   readonly keys: readonly string[];
 }
@@ -284,7 +285,7 @@ function ownText(texts: Readonly<Record<string, string>> | undefined, key: strin
   return texts !== undefined && Object.hasOwn(texts, key) ? texts[key] : undefined;
 }
 
-/** The text in base64, as a volume would have it in a file. */
+/** Returns the text encoded in base64, as a volume would have it in a file. */
 function textIn(base64: string): string | undefined {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(base64, 'base64'));

@@ -9,7 +9,7 @@ function pod(uid: string, name: string): Pod {
   return { uid, namespace: 'shop', name, labels: {}, owner: undefined, createdMs: 0, hostNetwork: false, ips: [] };
 }
 
-/** A feed, and what it has told since it was asked the last time: names that are set, UIDs that are deleted. */
+/** A feed, and its reports since the last call: names that are set, UIDs that are deleted. */
 function open() {
   const updates: PodsUpdate[] = [];
   const feed = new PodsFeed((update) => updates.push(update));
@@ -21,8 +21,8 @@ function open() {
   return { feed, told };
 }
 
-describe('a UID that an object has itself and another in an annotation', () => {
-  it('is the first one’s, whichever comes first', () => {
+describe('a UID that one object has itself and another in an annotation', () => {
+  it('belongs to the first, whichever arrives first', () => {
     for (const order of [
       [OWN, 'mirror'],
       ['mirror', OWN],
@@ -36,7 +36,7 @@ describe('a UID that an object has itself and another in an annotation', () => {
     }
   });
 
-  it('is the other’s where the first is not there, or not any more', () => {
+  it('belongs to the other where the first does not exist, or no longer', () => {
     const { feed, told } = open();
     feed.set('mirror', pod(OWN, 'static'));
     expect(told()).toEqual(['static']);

@@ -3,15 +3,15 @@ import { workloadOf } from '#pods/workload.ts';
 import type { Pod } from './objects.ts';
 import type { Follower } from './reflector.ts';
 
-/** Changes that come together are told together; a hundred Pods that start are a few messages. */
+/** Changes within this time are reported together; a hundred Pods that start are a few messages. */
 const SETTLE_MS = 50;
 
-/** The Pods of this node: follows the API, and tells changes of what names them. */
+/** Follows the Pods of this node in the API, and reports changes of the fields that name them. */
 export class PodsFeed implements Follower<Pod>, Disposable {
   readonly #tell: (update: PodsUpdate) => void;
-  /** By the object's UID: that of a static Pod's mirror is not the Pod's own. */
+  /** By the object's UID: the UID of a static Pod's mirror is not the Pod's own. */
   readonly #pods = new Map<string, PodName>();
-  /** Objects that have a Pod's UID: its own, and its mirrors. */
+  /** Objects that have a Pod's UID: the Pod itself, and its mirrors. */
   readonly #objects = new Map<string, Set<string>>();
   readonly #byName = new Map<string, number>();
   readonly #changed = new Set<string>();
@@ -37,7 +37,7 @@ export class PodsFeed implements Follower<Pod>, Disposable {
     if (before === undefined) this.#countName(pod, 1);
     if (before?.uid !== uid) this.#move(object, before?.uid, uid);
     this.#pods.set(object, pod);
-    // Most changes are of the status.
+    // Most changes concern only the status.
     if (before !== undefined && JSON.stringify(before) === JSON.stringify(pod)) return;
     this.#changed.add(object);
     this.#settle();
@@ -60,7 +60,9 @@ export class PodsFeed implements Follower<Pod>, Disposable {
     clearTimeout(this.#timer);
   }
 
-  /** Whether the UID is the object's own, or no other's of this node: then it is a mirror. */
+  /**
+   * Says whether the UID is the object's own, or belongs to no other object of this node: then the object is a mirror.
+   */
   #isHolder(object: string, { uid }: PodName): boolean {
     return uid === object || this.#pods.get(uid)?.uid !== uid;
   }
@@ -88,7 +90,7 @@ export class PodsFeed implements Follower<Pod>, Disposable {
     this.#timer ??= setTimeout(() => this.flush(), SETTLE_MS);
   }
 
-  /** Tells what has changed now. */
+  /** Reports the changes since the last call. */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -8,15 +8,15 @@ import { type Pod, podsOf } from './objects.ts';
 import { Reflector, type Resource, type Timing } from './reflector.ts';
 import { openSession } from './session.ts';
 
-/** Converges so soon after the server is back (the issue of it: 10 s), by the clock of its pauses. */
+/** Recovers within this time once the server is back, by the clock of its pauses. */
 const HEALS_WITHIN_MS = 10_000;
 const SPACING_MS = 1_000;
-/** What may never be seen is asked for twice a minute at most. */
+/** A refused resource is requested twice a minute at most. */
 const FORBIDDEN_MS = 30_000;
-/** For so long a refusal is taken for that of a server that has just begun. */
+/** A refusal counts for this long as that of a server that has just started. */
 const GRACE_MS = 120_000;
 const SLOWEST_MS = 8_000;
-/** No answer and no stream of a server that is well is given up for its slowness: a busy machine has others to serve. */
+/** No answer and no stream of a healthy server is given up for being slow: a busy machine has others to serve. */
 const PATIENT = { answerMs: 60_000, idleMs: 60_000 };
 /** For a server that falls silent: it is given up after this, in real time. */
 const IMPATIENT = { answerMs: 1_500, idleMs: 2_500 };
@@ -75,20 +75,20 @@ async function follow(timing: Partial<Timing> = {}, resource: Resource<Pod> = po
   };
 }
 
-/** Never more than one request a second. */
+/** Checks that there was never more than one request a second. */
 function expectMeasured({ sentMs }: Scene, spacingMs = SPACING_MS): void {
   const pauses = sentMs.slice(1).map((atMs, index) => atMs - (sentMs[index] ?? 0));
   expect(Math.min(...pauses)).toBeGreaterThanOrEqual(spacingMs);
 }
 
-/** Waits until so many more requests were sent. */
+/** Waits until the given number of further requests was sent. */
 async function askedAgain({ sentMs }: Scene, times: number): Promise<void> {
   const before = sentMs.length;
   await eventually(() => expect(sentMs.length).toBeGreaterThanOrEqual(before + times));
 }
 
 describe.concurrent('a copy by list and watch', () => {
-  it('has what the server has: of its own node, also what has ended, until it is deleted', async () => {
+  it('has the objects of the server: those of its own node, even ended ones, until they are deleted', async () => {
     await using scene = await follow();
     const { server, names, add } = scene;
     add('one');
@@ -106,7 +106,7 @@ describe.concurrent('a copy by list and watch', () => {
     expect(scene.log).toEqual([]);
   });
 
-  it('goes on where a stream has broken off, without a new list', async () => {
+  it('continues where a stream broke off, without a new list', async () => {
     await using scene = await follow();
     const { server, names, add } = scene;
     add('one');
@@ -128,7 +128,7 @@ describe.concurrent('a copy by list and watch', () => {
     await eventually(() => expect(names()).toEqual(['one']));
   });
 
-  it('takes what changed while nothing was answered, within ten seconds of the return', async () => {
+  it('takes changes from a time without answers within ten seconds of the server’s return', async () => {
     await using scene = await follow(IMPATIENT);
     const { server, clock, names, add } = scene;
     const one = add('one');
@@ -173,7 +173,7 @@ describe.concurrent('a copy by list and watch', () => {
   it.each([
     ['higher', 5_000_000],
     ['lower', 7],
-  ])('lists anew where the server was away and comes back with %s versions', async (_, version) => {
+  ])('lists again where the server was away and returns with %s versions', async (_, version) => {
     await using scene = await follow();
     const { server, names, add } = scene;
     const one = add('one');
@@ -189,30 +189,30 @@ describe.concurrent('a copy by list and watch', () => {
     add('three');
     await eventually(() => expect(names()).toEqual(['three', 'two']));
     expectMeasured(scene);
-    // A connection that is reset fails in other words than one that is refused.
+    // A connection that is reset fails with another message than one that is refused.
     const troubles = scene.log.slice(0, -1);
     expect(troubles).not.toEqual([]);
-    for (const line of troubles) expect(line).toMatch(/^pods: .* what was last known stays$/);
+    for (const line of troubles) expect(line).toMatch(/^pods: .* the last known state is kept$/);
     expect(new Set(troubles).size).toBe(troubles.length);
     expect(scene.log.at(-1)).toMatch(/answers again$/);
   });
 
-  it('lists anew where the server has gone back to earlier versions, and no request has failed', async () => {
+  it('lists again where the server went back to earlier versions, and no request failed', async () => {
     await using scene = await follow();
     const { server, names, add } = scene;
     const one = add('one');
     await eventually(() => expect(server.requests.some(({ isWatch }) => isWatch)).toBe(true));
-    // From now on the version that the next watch goes on from is one of the future.
+    // From now on, the next watch continues from a version that is in the future.
     await server.kill();
     server.forget('pods', one);
     await server.restart(7);
     add('two');
     await eventually(() => expect(names()).toEqual(['two']));
     expect([...scene.reflector.tally.requests.keys()]).not.toContain('watch error');
-    expect(scene.log).toContainEqual(expect.stringContaining('has gone back from version'));
+    expect(scene.log).toContainEqual(expect.stringContaining('went back from version'));
   });
 
-  it('reads its token anew where the old one has expired', async () => {
+  it('reads its token again where the old one has expired', async () => {
     await using scene = await follow();
     const { server, names, add } = scene;
     await eventually(() => expect(server.requests.some(({ isWatch }) => isWatch)).toBe(true));
@@ -234,20 +234,20 @@ describe.concurrent('a copy by list and watch', () => {
     expect(lists.map(({ query }) => query.get('limit'))).toEqual(['500', '500', '500']);
   });
 
-  it('reads the list again when it is time, and drops what is not there any more', async () => {
+  it('reads the list again when it is time, and drops objects that no longer exist', async () => {
     await using scene = await follow({ relistMs: 2_000, streamMs: 2_000 });
     const { server, names, add } = scene;
     const one = add('one');
     add('two');
     await eventually(() => expect(names()).toEqual(['one', 'two']));
-    // A deletion that the stream has not told.
+    // A deletion that the stream did not report.
     server.forget('pods', one);
     await eventually(() => expect(names()).toEqual(['two']));
     expect(scene.reflector.tally.relists).toBeGreaterThan(0);
     expect(scene.reflector.tally.objects).toBe(1);
   });
 
-  it('asks seldom for what it may not see for long, and says which right is missing', async () => {
+  it('requests a resource rarely once access was denied for long, and names the missing right', async () => {
     await using scene = await follow();
     const { server, clock, sentMs, log } = scene;
     await eventually(() => expect(server.requests.some(({ isWatch }) => isWatch)).toBe(true));
@@ -267,7 +267,7 @@ describe.concurrent('a copy by list and watch', () => {
     expect(scene.reflector.tally.trouble).toContain('403 the server is not well');
   });
 
-  it('has what there is within ten seconds of the end of a refusal: a server that begins refuses everybody for a while', async () => {
+  it('has all objects within ten seconds of the end of a refusal: a server that starts refuses everybody for a while', async () => {
     await using scene = await follow();
     const { server, clock, names, add } = scene;
     await eventually(() => expect(server.requests.some(({ isWatch }) => isWatch)).toBe(true));

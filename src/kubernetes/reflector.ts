@@ -7,7 +7,7 @@ import { jsonLines, readList } from './json_stream.ts';
 import { jittered, pauseMs, refusalPauseMs, reopenPauseMs } from './pace.ts';
 import type { ResourceTally } from './tally.ts';
 
-/** What is watched, and what is kept of each object. */
+/** The kind of objects that is watched, and the part of each that is kept. */
 export interface Resource<T> {
   /** Plural, for metrics and the log. */
   readonly name: string;
@@ -15,23 +15,23 @@ export interface Resource<T> {
   readonly path: string;
   readonly fieldSelector?: string;
   /**
-   * `cache`: the whole list at once, as the API server has it in memory (resourceVersion=0). `pages`: some hundred at a time: a list from memory
-   * would come whole, and be too long.
+   * `cache`: the whole list at once, as the API server has it in memory (resourceVersion=0). `pages`: some hundred at a time, since a list from
+   * memory would come as a whole, and be too long.
    */
   readonly list: 'cache' | 'pages';
-  /** Objects that are kept. A list of more is given up: the server, or what is before it, is not well. */
+  /** Most objects that are kept. A longer list is given up: the server, or a proxy before it, has a fault. */
   readonly max: number;
-  /** What is read of an object; nothing else of it is parsed. */
+  /** The part of an object that is read; the rest of it is not parsed. */
   readonly keep: { readonly metadata: Shape; readonly [key: string]: Shape };
-  /** Keeps what is needed; undefined: nothing of it is. */
+  /** Returns the part that is kept; undefined where nothing of the object is. */
   readonly trim: (object: never) => T | undefined;
 }
 
-/** Told of every change, also of those between two lists. The key is the object's UID. */
+/** Called for every change, including those between two lists. The key is the object's UID. */
 export interface Follower<T> {
   set(uid: string, object: T): void;
   delete(uid: string): void;
-  /** The list is whole. */
+  /** The list is complete. */
   listed?(): void;
 }
 
@@ -40,13 +40,13 @@ export interface Timing {
   readonly startJitterMs: number;
   /** An answer begins within this time, and a list never pauses for longer. */
   readonly answerMs: number;
-  /** A list, or a page of one, is there as a whole within this time. */
+  /** A list, or a page of one, is complete within this time. */
   readonly listMs: number;
-  /** A stream on which nothing comes for so long is given up. The API server sends a bookmark every minute. */
+  /** A stream that is silent for this long is given up. The API server sends a bookmark every minute. */
   readonly idleMs: number;
-  /** The server is asked to end a stream after a random time from a half of this on. */
+  /** The server is asked to end a stream after a random time between a half of this and all of it. */
   readonly streamMs: number;
-  /** The list is read again from time to time, in case that a change was missed. */
+  /** The list is read again from time to time, in case a change was missed. */
   readonly relistMs: number;
 }
 
@@ -62,14 +62,14 @@ export const TIMING: Timing = {
 export type ReflectorLog = (level: 'info' | 'warn', message: string) => void;
 
 const PAGE_OBJECTS = 500;
-/** A stream that lived so long has not failed at its start. */
+/** A stream that lived this long has not failed at its start. */
 const STABLE_MS = 5_000;
 const CODES_MAX = 64;
 const TROUBLE_LENGTH_MAX = 1_000;
 /** The time between two lists varies by this part of it. */
 const RELIST_JITTER = 0.2;
 
-/** What is read of the object of an event that says what went wrong. */
+/** The part that is read of the object of an error event. */
 const STATUS = { code: true, message: true } as const;
 
 interface Metadata {
@@ -83,8 +83,8 @@ interface WatchEvent {
 }
 
 /**
- * Keeps a copy of the objects of one kind by list and watch, and heals it: whatever ends a stream, the next request follows at a
- * measured pace, and goes on where the last one was, or begins with a new list.
+ * Keeps a copy of the objects of one kind by list and watch, and heals it: whatever ends a stream, the next request follows at a bounded pace,
+ * and continues where the last one ended, or begins with a new list.
  * https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */
 export class Reflector<T> implements AsyncDisposable {
@@ -98,20 +98,20 @@ export class Reflector<T> implements AsyncDisposable {
   readonly #running: Promise<void>;
   readonly #known = new Set<string>();
   readonly #requests = new Map<string, number>();
-  /** Undefined: a list is needed. */
+  /** Undefined where a list is needed. */
   #version: string | undefined;
   #listedMs = Number.NEGATIVE_INFINITY;
   #startedMs = Number.NEGATIVE_INFINITY;
   #notBeforeMs = 0;
   #heardMs: number | undefined;
   #failures = 0;
-  /** Since when every answer is a refusal. */
+  /** When the present run of refusals began. */
   #refusedMs: number | undefined;
   #relists = -1;
   #trouble: string | undefined;
   #isConnected = false;
 
-  /** @param clock of the pauses between requests; a request that hangs is ended by the clock of the machine */
+  /** @param clock times the pauses between requests; a request that hangs is ended by the clock of the machine */
   constructor(
     session: ApiSession,
     resource: Resource<T>,
@@ -157,7 +157,7 @@ export class Reflector<T> implements AsyncDisposable {
         if (this.#version === undefined || this.#clock.now() - this.#listedMs > this.#timing.relistMs) {
           await this.#turn(this.#failures);
           await this.#list();
-          // The list has succeeded: what has failed before is no reason to let the changes wait.
+          // The list has succeeded: earlier failures are no reason to delay the watch.
           await this.#turn(0);
         } else {
           await this.#turn(this.#failures);
@@ -192,15 +192,15 @@ export class Reflector<T> implements AsyncDisposable {
       this.#refusedMs = undefined;
       if (isCertificateFault(error)) this.#session.renew();
     }
-    // A server that was away may have come back with other resource versions.
+    // A server that was away may return with other resource versions.
     this.#version = undefined;
     const trouble = oneLine(`${this.#session.server} ${error.message}${this.#remedy(error)}`, TROUBLE_LENGTH_MAX);
     if (this.#trouble === trouble) return;
     this.#trouble = trouble;
-    this.#log('warn', `${this.#resource.name}: ${trouble}; what was last known stays`);
+    this.#log('warn', `${this.#resource.name}: ${trouble}; the last known state is kept`);
   }
 
-  /** 0: it is no refusal, or one that may soon be over. */
+  /** Returns 0 for an error that is no refusal, or for a refusal that may soon be over. */
   #refusalDelayMs({ status }: ApiError): number {
     if (status !== 403 && status !== 404) {
       this.#refusedMs = undefined;
@@ -244,13 +244,13 @@ export class Reflector<T> implements AsyncDisposable {
     this.#follower.listed?.();
   }
 
-  /** Takes a list, or a page of one, once it is whole. */
+  /** Takes a list, or a page of one, once it is complete. */
   async #listPage(next: string | undefined, found: Set<string>): ReturnType<typeof readList> {
     const { path, fieldSelector, list, keep, max } = this.#resource;
     const { answerMs, listMs } = this.#timing;
     const paging = list === 'cache' ? { resourceVersion: 0 } : { limit: PAGE_OBJECTS, continue: next };
     await using call = await this.#ask('list', withQuery(path, { fieldSelector, ...paging }));
-    // A server that goes on and on is not listened to.
+    // A server that sends without end is not listened to.
     const deadline = setTimeout(() => call.end(), listMs);
     const page: [uid: string, object: T | undefined][] = [];
     const take = (object: unknown) => {
@@ -266,7 +266,7 @@ export class Reflector<T> implements AsyncDisposable {
     }
   }
 
-  /** Resolves where the stream has come to its end, or to an end that need not be a fault; the next one goes on there. */
+  /** Resolves where the stream has ended, in whatever way that need not be a fault; the next one continues there. */
   async #watch(): Promise<void> {
     const { path, fieldSelector } = this.#resource;
     const streamMs = jittered(this.#timing.streamMs, Math.random());
@@ -289,7 +289,7 @@ export class Reflector<T> implements AsyncDisposable {
         this.#take(event as WatchEvent);
       }
     } catch (error) {
-      // What came until then was taken: a stream that breaks off is no worse than one that ends.
+      // All changes up to then were taken: a stream that breaks off is no worse than one that ends.
       if (!call.isBrokenBy(error)) throw error;
     } finally {
       clearTimeout(deadline);
@@ -317,13 +317,13 @@ export class Reflector<T> implements AsyncDisposable {
     }
     const version = object?.metadata?.resourceVersion ?? this.#version;
     if (isEarlier(version, this.#version)) {
-      throw new ApiError(0, `has gone back from version ${this.#version} to ${version}`);
+      throw new ApiError(0, `went back from version ${this.#version} to ${version}`);
     }
     this.#version = version;
     this.#failures = 0;
   }
 
-  /** What went wrong, by the Status object that a stream ends with. */
+  /** Returns the fault in the Status object that a stream ends with. */
   #endedBy({ code, message }: NonNullable<WatchEvent['object']>): ApiError {
     const status = statusOf(code);
     this.#count('watch', String(status ?? 'error'));
@@ -331,7 +331,7 @@ export class Reflector<T> implements AsyncDisposable {
     return new ApiError(status ?? 0, `ended the stream: ${words.filter((word) => word !== undefined).join(' ')}`);
   }
 
-  /** @param found by a list */
+  /** @param found objects found by a list */
   #set(uid: string, object: T | undefined, found?: Set<string>): void {
     if (object === undefined) {
       this.#delete(uid);
@@ -348,7 +348,7 @@ export class Reflector<T> implements AsyncDisposable {
     const { max } = this.#resource;
     if (found === undefined && this.#known.size >= max) throw this.#tooMany();
     if (found === undefined || this.#known.size < 2 * max) return;
-    // Lists that broke off have left what this one does not have.
+    // Lists that broke off have left objects that this one does not have.
     for (const uid of this.#known) if (!found.has(uid)) this.#delete(uid);
   }
 

@@ -8,7 +8,7 @@ import type { ApiSession } from './api.ts';
 import { type Pod, podsOf } from './objects.ts';
 import { Reflector, type Resource } from './reflector.ts';
 
-/** What a server that is not well answers, one request after the other; who asks more waits until he goes. */
+/** Answers of a faulty server, one after the other; further requests wait for its end. */
 async function follow(answers: readonly Iterable<string>[], more: Partial<Resource<Pod>> = { max: 3 }) {
   const left = [...answers];
   const log: string[] = [];
@@ -61,12 +61,12 @@ function* endless(prefix: string): Generator<string> {
 it('gives up a list that does not end, with the reason, and keeps what it had', async () => {
   const event = `{"type":"ERROR","object":{"code":410}}\n`;
   await using scene = await follow([list('a', 'b'), [event], endless('x'), endless('y'), endless('z')]);
-  await eventually(() => expect(scene.log).toContain('pods: api has more than 3 pods; what was last known stays'));
+  await eventually(() => expect(scene.log).toContain('pods: api has more than 3 pods; the last known state is kept'));
   expect(scene.names()).toEqual(['a', 'b']);
   expect(scene.reflector.tally.objects).toBe(2);
 });
 
-it('makes room for a whole list where others that broke off have left too much', async () => {
+it('makes room for a complete list where others that broke off have left too much', async () => {
   const page = (prefix: string) => [
     `{"metadata":{"resourceVersion":"7","continue":"more"},"items":[${item(`${prefix}1`)},${item(`${prefix}2`)}]}`,
   ];
@@ -77,7 +77,7 @@ it('makes room for a whole list where others that broke off have left too much',
   expect(scene.most()).toBeLessThanOrEqual(6);
 });
 
-it('takes nothing of a list before it is whole', async () => {
+it('takes nothing of a list before it is complete', async () => {
   await using scene = await follow([
     list('a'),
     ['{"type":"ERROR","object":{"code":410}}\n'],
@@ -87,14 +87,14 @@ it('takes nothing of a list before it is whole', async () => {
   expect(scene.names()).toEqual(['a']);
 });
 
-it('of a stream that goes on and on takes as many as of a list', async () => {
+it('takes as many objects of an endless stream as of a list', async () => {
   const added = (name: string) => `{"type":"ADDED","object":${item(name)}}\n`;
   await using scene = await follow([list('a'), ['b', 'c', 'd', 'e'].map(added)]);
-  await eventually(() => expect(scene.log).toContain('pods: api has more than 3 pods; what was last known stays'));
+  await eventually(() => expect(scene.log).toContain('pods: api has more than 3 pods; the last known state is kept'));
   expect(scene.names()).toEqual(['a', 'b', 'c']);
 });
 
-it('what a server says goes into a label and a line of the log as a number, and cut', async () => {
+it('a server’s message goes into a label and a line of the log as a number, and cut', async () => {
   const long = 'x'.repeat(3 << 20);
   const error = (code: unknown, message: unknown) => [
     `${JSON.stringify({ type: 'ERROR', object: { code, message } })}\n`,
@@ -111,7 +111,7 @@ it('what a server says goes into a label and a line of the log as a number, and 
     [`{"metadata":{"resourceVersion":"7"},"items":[${JSON.stringify(podObject({ name: long, uid: 'u' }))}]}`],
   ]);
   await eventually(() =>
-    expect(scene.log.at(-1)).toContain('whose uid, name or namespace is no text of 253 characters'),
+    expect(scene.log.at(-1)).toContain('whose uid, name or namespace is not a text of 253 characters'),
   );
   expect([...scene.reflector.tally.requests.keys()].sort()).toEqual([
     'list 200',

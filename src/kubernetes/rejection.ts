@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { type ApiSession, errorOf } from './api.ts';
 
-/** A state of a ConfigMap that was not applied, and why. */
+/** A state of a ConfigMap that was not applied, and the reason. */
 export interface Rejection {
   readonly namespace: string;
   readonly name: string;
@@ -17,14 +17,14 @@ const TRIES = 4;
 const DEADLINE_MS = 5_000;
 const CREATED = 201;
 const CONFLICT = 409;
-/** Kubernetes takes no longer message. */
+/** Kubernetes accepts no longer message. */
 const MESSAGE_LENGTH_MAX = 1_024;
-/** Of an object's name. */
+/** Length limit of an object's name. */
 const NAME_LENGTH_MAX = 253;
 
 /**
- * Tells a rejection by an Event on the ConfigMap (`kubectl describe configmap`). Its name is made from what is told: of ten thousand
- * agents with the same fault one writes it, and the others learn that it is there.
+ * Reports a rejection by an Event on the ConfigMap (`kubectl describe configmap`). Its name is derived from its content: of ten
+ * thousand agents with the same fault one writes the Event, and the others find that it exists.
  * @throws where it could not be written
  */
 export async function reportRejection(

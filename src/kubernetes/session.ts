@@ -10,23 +10,23 @@ import { boundCommands, COMMAND_MS } from './credential_commands.ts';
 import { loadKubeConfig } from './kubeconfig.ts';
 
 /**
- * Loaded in Kubernetes mode only, for the memory that the client library takes. It knows kubeconfigs,
- * service accounts and every way to authenticate; requests go by Node.js itself, a connection each, so that
- * none can hang on another's.
+ * Loaded in Kubernetes mode only, because of the memory that the client library takes. The library handles kubeconfigs,
+ * service accounts and every way to authenticate; requests are sent by Node.js itself, each on its own connection, so
+ * that none can hang because of another.
  */
 
 /** A dead peer is noticed after this and ten seconds more. */
 const KEEPALIVE_MS = 15_000;
-/** The output of a command that was killed may be held by what it has begun. */
+/** A child of a killed command may keep its output open. */
 const PIPES_MS = 1_000;
 const NO_CREDENTIAL =
-  'is not asked: the command or the login server that the kubeconfig gets the credential from does not answer';
+  'gets no request: the command or the login server that the kubeconfig gets the credential from does not answer';
 
 /**
- * By $KUBECONFIG, ~/.kube/config, or the service account of the Pod.
+ * Configured by $KUBECONFIG, ~/.kube/config, or the service account of the Pod.
  * @param file a kubeconfig instead of these
- * @param commandMs a command that it gets the credential by is killed after that
- * @throws where there is none of these, or it is faulty
+ * @param commandMs milliseconds after which a command that gets the credential is killed
+ * @throws where none of these exists, or it is faulty
  */
 export function openSession(file?: string, commandMs: number = COMMAND_MS): ApiSession {
   return new KubeSession(file, commandMs);
@@ -37,7 +37,7 @@ class KubeSession implements ApiSession {
   readonly #ending = new AbortController();
   readonly #commandMs: number;
   #config: KubeConfig;
-  /** What requests wait for at the moment: no more than one command is run, or login server asked, at a time. */
+  /** The credential that requests wait for: only one command or login request runs at a time. */
   #authorizing: Promise<RequestOptions> | undefined;
 
   constructor(file: string | undefined, commandMs: number) {
@@ -55,7 +55,7 @@ class KubeSession implements ApiSession {
       this.#config = this.#load();
       this.#authorizing = undefined;
     } catch {
-      // A file that is being replaced: the next request fails as well, and tries again.
+      // A file is being replaced: the next request fails as well, and tries again.
     }
   }
 
@@ -71,7 +71,7 @@ class KubeSession implements ApiSession {
       ...options.headers,
       ...authorizationOf(options),
       Accept: accept,
-      // Only lists are long, and a stream that is compressed arrives late.
+      // Only lists are long, and compression delays a stream.
       ...(path.includes('watch=') ? {} : { 'Accept-Encoding': 'gzip' }),
       ...(text === undefined ? {} : { 'Content-Type': 'application/json' }),
       'User-Agent': 'netsonde',
@@ -100,7 +100,7 @@ class KubeSession implements ApiSession {
     return config;
   }
 
-  /** @throws where the signal is aborted before */
+  /** @throws where the signal is already aborted */
   async #authorize(signal: AbortSignal): Promise<RequestOptions> {
     const authorizing = this.#authorizing ?? optionsOf(this.#config, this.#commandMs + PIPES_MS);
     if (authorizing !== this.#authorizing) {
@@ -118,20 +118,22 @@ class KubeSession implements ApiSession {
   }
 }
 
-/** With who we are, by the configuration. @throws where a command or a login server does not say so in time */
+/**
+ * Adds the credentials of the configuration. @throws where a command or a login server does not provide them in time
+ */
 async function optionsOf(config: KubeConfig, withinMs: number): Promise<RequestOptions> {
   const options: RequestOptions = { headers: {} };
   const applied = config.applyToHTTPSOptions(options as Parameters<KubeConfig['applyToHTTPSOptions']>[0]);
   try {
     await withDeadline(applied, withinMs, NO_CREDENTIAL);
   } catch (error) {
-    // A command that is killed says nothing.
+    // A killed command prints nothing.
     throw new CredentialError((error as Error).message || NO_CREDENTIAL);
   }
   return options;
 }
 
-/** A file that has a token may end in a line feed, which no header may have. */
+/** A file with a token may end in a line feed, which is not allowed in a header. */
 function authorizationOf({ headers }: RequestOptions): { readonly Authorization?: string } {
   const { Authorization: given } = (headers ?? {}) as { readonly Authorization?: unknown };
   return typeof given === 'string' ? { Authorization: given.trim() } : {};
@@ -139,7 +141,7 @@ function authorizationOf({ headers }: RequestOptions): { readonly Authorization?
 
 function answerOf(call: ClientRequest): Promise<ApiResponse> {
   return new Promise((resolve, reject) => {
-    // After the answer has begun the body tells what happens to the connection.
+    // Once the answer has begun, failures of the connection are reported by the body.
     call.on('error', reject);
     call.once('response', (response: IncomingMessage) => {
       const retryAfter = Number(response.headers['retry-after']);
