@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { makeEvents, messages } from '../../test/support/event_lines.ts';
 import { EventBus } from './bus.ts';
 
-it('gives events to followers, and keeps the last ones for who asks later', () => {
+it('gives events to followers, and keeps the last ones for later queries', () => {
   const bus = new EventBus();
   bus.historyMax = 1_000;
   const followed: string[] = [];
@@ -19,7 +19,7 @@ it('gives events to followers, and keeps the last ones for who asks later', () =
 });
 
 describe('the history', () => {
-  /** How many events each Pod has in it. */
+  /** Number of events of each Pod in it. */
   function held(bus: EventBus): Record<string, number> {
     const events = bus.history({}).map(({ event }) => event);
     return Object.fromEntries(
@@ -30,7 +30,7 @@ describe('the history', () => {
     );
   }
 
-  it('has a share for each Pod: who has most to tell pushes nobody out', () => {
+  it('has a share for each Pod: the noisiest displaces no other', () => {
     const bus = new EventBus();
     bus.historyMax = 100;
     bus.publish(makeEvents(5, { pod: 'quiet' }));
@@ -41,7 +41,7 @@ describe('the history', () => {
     expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
   });
 
-  it('has one share for what nobody is known to own, however many namespaces that is of', () => {
+  it('has one share for events without a known owner, however many namespaces they come from', () => {
     const bus = new EventBus();
     bus.historyMax = 100;
     bus.publish(makeEvents(40, { pod: 'quiet' }));

@@ -12,9 +12,9 @@ export interface PublishedEvent {
 
 export type EventListener = (events: readonly PublishedEvent[]) => void;
 
-/** Gives each event to whoever follows, and keeps the last ones of every Pod for who asks later. */
+/** Gives each event to all followers, and keeps the last ones of every Pod for later queries. */
 export class EventBus {
-  /** Tells the numbers of this run of the agent from those of others. */
+  /** Distinguishes the numbers of this run of the agent from those of other runs. */
   readonly run = Date.now().toString(36);
   readonly #listeners = new Set<EventListener>();
   #history: PublishedEvent[] = [];
@@ -30,7 +30,7 @@ export class EventBus {
       json,
     }));
     for (const one of published) this.#history.push(one);
-    // Cut seldom, not for each batch.
+    // The history is trimmed now and then, not for each batch.
     if (this.#history.length > 2 * this.#historyMax) this.#cut();
     for (const listener of this.#listeners) listener(published);
     return records;
@@ -41,13 +41,13 @@ export class EventBus {
     this.#cut();
   }
 
-  /** @param after number of the last event that is not wanted any more */
+  /** @param after number of the last event that the caller already has */
   history(filter: EventFilter, after = 0): PublishedEvent[] {
     this.#cut();
     return this.#history.filter(({ event, number }) => number > after && matches(event, filter));
   }
 
-  /** Until disposed. */
+  /** Follows until disposed. */
   follow(listener: EventListener): Disposable {
     this.#listeners.add(listener);
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
@@ -63,8 +63,8 @@ export class EventBus {
 }
 
 /**
- * At most so many events, in their order. Every Pod keeps the same number of its last ones, and one that has fewer leaves the rest to the
- * others: whoever has much to tell takes nothing of what happened to another.
+ * Returns a limited number of events, in their order. Every Pod keeps the same number of its last events, and a Pod that has fewer leaves
+ * the rest to the others: a noisy Pod displaces no event of another.
  */
 function lastOfEach(events: readonly PublishedEvent[], max: number): PublishedEvent[] {
   const counts = new Map<string, number>();
@@ -85,7 +85,7 @@ function lastOfEach(events: readonly PublishedEvent[], max: number): PublishedEv
   return kept.reverse();
 }
 
-/** What each may have of so much, and how many may have one more. */
+/** Returns the share of each in the total, and how many get one more. */
 function fairShare(counts: readonly number[], max: number): { readonly share: number; readonly spare: number } {
   let left = max;
   for (const [index, count] of counts.toSorted((a, b) => a - b).entries()) {
@@ -97,7 +97,7 @@ function fairShare(counts: readonly number[], max: number): { readonly share: nu
   return { share: max, spare: 0 };
 }
 
-/** Events of nobody known are one owner's: namespaces are made faster than they are listed. */
+/** Events without a known owner count as one owner's: namespaces are made faster than they are listed. */
 function ownerOf({ namespace, pod }: EventRecord): string {
   return pod === null ? '' : `${namespace}/${pod}`;
 }

@@ -10,8 +10,8 @@ it.each([
   ['a client of a kernel with another range', '10.0.0.1:15000', '10.0.0.2:443', 'src'],
   ['the same, the other way', '10.0.0.2:443', '10.0.0.1:61500', 'dst'],
   ['both ports in the range', '10.0.0.1:40000', '10.0.0.2:50051', 'either'],
-  ['neither in it, and neither privileged', '10.0.0.1:15000', '10.0.0.2:8080', 'either'],
-  ['two that programs chose', '10.0.0.1:123', '10.0.0.2:123', undefined],
+  ['neither in the range, and neither privileged', '10.0.0.1:15000', '10.0.0.2:8080', 'either'],
+  ['two ports that programs chose', '10.0.0.1:123', '10.0.0.2:123', undefined],
   ['no ports', '10.0.0.1', '10.0.0.2', undefined],
   ['one port', '10.0.0.1', '10.0.0.2:53', undefined],
   ['no addresses', undefined, undefined, undefined],
@@ -20,13 +20,13 @@ it.each([
   expect(clientEndOf(ends, undefined, DEFAULT_PORT_RANGE)).toBe(end);
 });
 
-it('goes by what the event tells', () => {
+it('uses what the event says', () => {
   const ends = { src: '10.0.0.1:40000', dst: '10.0.0.2:53' };
   expect(clientEndOf(ends, 'dst', DEFAULT_PORT_RANGE)).toBe('dst');
   expect(clientEndOf({ src: '10.0.0.1', dst: '10.0.0.2' }, 'dst', DEFAULT_PORT_RANGE)).toBeUndefined();
 });
 
-it('goes by the range of the node', () => {
+it('uses the range of the node', () => {
   const ends = { src: '10.0.0.1:15000', dst: '10.0.0.2:40000' };
   expect(clientEndOf(ends, undefined, DEFAULT_PORT_RANGE)).toBe('dst');
   expect(clientEndOf(ends, undefined, { first: 10_000, last: 20_000 })).toBe('src');

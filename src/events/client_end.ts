@@ -1,17 +1,17 @@
 import { portOf } from '#core/address.ts';
 import type { PortRange } from '#sources/procfs/port_range.ts';
 
-/** Which end of a connection is the client; `either`: one of them, but nothing tells which. */
+/** The end of a connection that is the client; `either`: one of them is, but it is unknown which. */
 export type ClientEnd = 'src' | 'dst' | 'either';
 
-/** No kernel gives a port below it to a client by itself (net.ipv4.ip_unprivileged_port_start). */
+/** No kernel assigns a port below this one to a client by itself (net.ipv4.ip_unprivileged_port_start). */
 const UNPRIVILEGED = 1_024;
 
 /**
- * Which port of an event may be another one the next time, because a kernel chose it for a client. A program that chose
- * both ports itself has no such end: that is `undefined`, as without ports.
- * @param known what the event itself tells
- * @param ephemeral what this node's kernel chooses from; others, and Pods, may choose from other ports
+ * Returns the end of an event whose port may differ the next time, because a kernel chose it for a client. Where
+ * programs chose both ports themselves there is no such end: the result is `undefined`, as without ports.
+ * @param known what the event itself says
+ * @param ephemeral range that this node's kernel chooses from; other nodes, and Pods, may use another range
  */
 export function clientEndOf(
   { src, dst }: { readonly src?: string; readonly dst?: string },

@@ -7,7 +7,7 @@ function owner(kind: OwnerKind, name: string, ips: readonly string[], createdMs 
   return { kind, namespace: kind === 'node' ? '' : 'shop', name, createdMs, ips };
 }
 
-describe('who is at the other end', () => {
+describe('the peer', () => {
   const book = new AddressBook();
   book.set('1', [owner('pod', 'web-1', ['10.0.0.1'], 1)]);
   book.set('2', [owner('pod', 'web-2', ['10.0.0.2', 'fd00::2'], 1)]);
@@ -38,11 +38,11 @@ describe('who is at the other end', () => {
   it.each([
     ['itself', 'shop', 'web-1', '10.0.0.1:5', '10.0.0.1:80'],
     ['loopback', 'shop', 'web-1', '127.0.0.1:5', '127.0.0.1:80'],
-    ['nobody knows whose the event is', null, null, '10.0.0.1:5', '10.0.0.2:80'],
+    ['the owner of the event is unknown', null, null, '10.0.0.1:5', '10.0.0.2:80'],
     ['a private address that nobody has', 'shop', 'web-1', '10.0.0.1:5', '10.77.0.1:80'],
     ['a young Pod, and a Pod of this node that may have had its address', 'shop', 'young', '10.0.0.2:5', '10.0.0.9:80'],
     ['neither address is its own', 'shop', 'young', '10.0.0.2:5', '10.1.0.1:80'],
-  ])('is not told: %s', (_, namespace, pod, src, dst) => {
+  ])('is left out: %s', (_, namespace, pod, src, dst) => {
     expect(peer(namespace, pod, src, dst)).toBeUndefined();
   });
 

@@ -7,7 +7,7 @@ import { timeNsOf } from './envelope.ts';
 const NAME: Kind = 'event';
 const VERSION = 1;
 
-/** Events as the sinks get them. */
+/** Events in the form that sinks get. */
 export const EVENT_KIND: RecordKind<EventRecord> = {
   name: NAME,
   version: VERSION,

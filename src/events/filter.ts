@@ -1,6 +1,6 @@
 import type { EventRecord } from '#api/events.ts';
 
-/** Which events somebody wants; what is undefined does not matter, of a list any will do. */
+/** Filter of events; undefined fields match everything, and a list matches any of its items. */
 export interface EventFilter {
   readonly probe?: readonly string[] | undefined;
   readonly type?: readonly string[] | undefined;

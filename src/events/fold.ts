@@ -5,23 +5,23 @@ import type { EventDescriptor } from '#probe/event.ts';
 import type { PortRange } from '#sources/procfs/port_range.ts';
 import { clientEndOf } from './client_end.ts';
 
-/** Windows that are open at the same time; what finds none is sent as it is. */
+/** Most windows that are open at the same time; an event that gets none is sent as it is. */
 const WINDOWS_MAX = 10_000;
 const LOOKS_PER_WINDOW = 4;
-/** Ports of clients: told in an event, and told apart in a window. */
+/** Most client ports that an event lists and a window tells apart. */
 const PORTS_SHOWN = 16;
 const PORTS_MAX = 256;
 
 export interface EventFoldCallbacks {
-  /** Undefined for a type that is not known: then the fields that all types have decide. */
+  /** Undefined for an unknown type: the fields that all types have decide then. */
   readonly describe: (probe: string, type: string) => Pick<EventDescriptor, 'equalBy' | 'client'> | undefined;
-  /** Ports that this node's kernel gives to clients. */
+  /** Ports that this node's kernel assigns to clients. */
   readonly ephemeral: PortRange;
-  /** Gets, when a window ends, the event that stands for those that were held. */
+  /** Called at the end of a window with the event that stands for those that were held. */
   readonly send: (events: readonly EventRecord[]) => void;
-  /** An event is held, or no longer. */
+  /** Called when an event starts or stops being held. */
   readonly held: (event: EventRecord, change: 1 | -1) => void;
-  /** An event went into another. */
+  /** Called when an event was folded into another. */
   readonly folded: (event: EventRecord) => void;
 }
 
@@ -29,34 +29,34 @@ type End = 'src' | 'dst';
 
 interface Key {
   readonly text: string;
-  /** The end whose port makes no difference. */
+  /** The end whose port is ignored. */
   readonly client: End | undefined;
 }
 
 interface Window {
   readonly endsMs: number;
-  /** What it is found by: two keys where it is not known yet which end is the client. */
+  /** Keys of the window: two while it is unknown which end is the client. */
   keys: readonly Key[];
-  /** Ports of the client, of the held ones. */
+  /** Client ports of the held events. */
   readonly ports: Set<number>;
-  /** The last of the held ones. */
+  /** The last of the held events. */
   last: EventRecord | undefined;
   firstTime: string;
   count: number;
 }
 
 /**
- * Of equal events within a window the first goes out at once; the others are held, and become one at the end of the window:
- * the last of them, with how many it stands for and when the first of them was. So the counts of what goes out add up to
- * what came in.
+ * Sends the first of equal events within a window at once; the others are held, and become one event at the end of the window: the last
+ * of them, with the number that it stands for and the time of the first of them. The counts of the sent events thus add up to the number
+ * of events that came in.
  *
- * By service, events are equal also where the port of the client differs. Where the ports do not tell the client, the second event does:
- * the end whose port has stayed is the service.
+ * By service, events are equal also where only the client's port differs. Where the ports do not show which end is the client, the
+ * second event does: the end whose port stayed the same is the service.
  */
 export class EventFold implements Disposable {
   readonly #callbacks: EventFoldCallbacks;
   readonly #now: () => number;
-  /** In the order in which they end: all are of the same length. */
+  /** In the order in which they end: all have the same length. */
   readonly #windows = new Set<Window>();
   readonly #byKey = new Map<string, Window>();
   #windowMs = 0;
@@ -69,14 +69,14 @@ export class EventFold implements Disposable {
     this.#now = now;
   }
 
-  /** Length of a window; 0 switches folding off. What is held goes out. */
+  /** Sets the length of a window; 0 switches folding off. Held events are sent. */
   set windowMs(windowMs: number) {
     if (windowMs === this.#windowMs) return;
     this.flush();
     this.#windowMs = windowMs;
   }
 
-  /** What is held goes out. */
+  /** Sends the held events. */
   set by(by: FoldBy) {
     if (by === this.#by) return;
     this.flush();
@@ -88,7 +88,7 @@ export class EventFold implements Disposable {
     return this.#unfolded;
   }
 
-  /** Whether the event is to go out now. */
+  /** Says whether the event is to be sent now. */
   take(event: EventRecord): boolean {
     if (this.#windowMs === 0) return true;
     const keys = this.#keysOf(event);
@@ -108,7 +108,7 @@ export class EventFold implements Disposable {
     return false;
   }
 
-  /** Ends the windows that are due. One in which something came is followed by another. */
+  /** Ends the windows that are due. A window that held events is followed by another. */
   sweep(): void {
     const now = this.#now();
     const due: Window[] = [];
@@ -138,7 +138,7 @@ export class EventFold implements Disposable {
     this.flush();
   }
 
-  /** Looks at the windows from now on, while there is one. */
+  /** Checks the windows from now on, as long as there is one. */
   #watch(): void {
     this.#timer ??= setInterval(() => this.sweep(), this.#windowMs / LOOKS_PER_WINDOW);
     this.#timer.unref();
@@ -157,7 +157,7 @@ export class EventFold implements Disposable {
     this.#watch();
   }
 
-  /** Learns which end is the client, where the window that is found did not know. */
+  /** Sets which end is the client, if the window that is found did not know. */
   #find(keys: readonly Key[]): Window | undefined {
     const found = keys.flatMap((key) => {
       const window = this.#byKey.get(key.text);
@@ -187,7 +187,7 @@ export class EventFold implements Disposable {
     if (events.length > 0) this.#callbacks.send(events);
   }
 
-  /** All that equal events have in common; two where either end may be the client. */
+  /** Returns the keys of everything that equal events have in common; two where either end may be the client. */
   #keysOf(event: EventRecord): readonly Key[] {
     const { describe, ephemeral } = this.#callbacks;
     const { probe, type, severity, netns, src, dst, protocol } = event;
@@ -207,7 +207,7 @@ function hostOf(endpoint: string | undefined): string | undefined {
   return endpoint === undefined ? undefined : addressOf(endpoint);
 }
 
-/** Where it is not known yet which end is the client, all ports have been the same. */
+/** While it is unknown which end is the client, all ports were the same. */
 function addPort({ keys, ports }: Window, event: EventRecord): void {
   const [key] = keys;
   const endpoint = keys.length === 1 && key?.client !== undefined ? event[key.client] : undefined;

@@ -4,5 +4,5 @@ import { EVENT_KIND } from './event_kind.ts';
 
 const BY_NAME: Readonly<Record<Kind, StoredKind>> = { event: EVENT_KIND };
 
-/** Every kind of record that there is. */
+/** All kinds of records. */
 export const RECORD_KINDS: readonly StoredKind[] = Object.values(BY_NAME);

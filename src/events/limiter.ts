@@ -1,7 +1,7 @@
 import type { EventRecord } from '#api/events.ts';
 import { RateBuckets } from '#core/rate_buckets.ts';
 
-/** Limits the events of each Pod, so that a noisy one does not take the sinks from the others. */
+/** Limits the events of each Pod, so that a noisy Pod does not fill the sinks at the expense of others. */
 export class PodLimiter {
   readonly #buckets: RateBuckets;
 
@@ -13,7 +13,7 @@ export class PodLimiter {
     this.#buckets.perSecond = perSecond;
   }
 
-  /** Whether the Pod of this event may send another one. */
+  /** Says whether the Pod of this event may send another one. */
   admit({ namespace, pod, netns }: EventRecord): boolean {
     return this.#buckets.admit(pod === null ? `netns ${netns}` : `${namespace}/${pod}`);
   }

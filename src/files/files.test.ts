@@ -26,7 +26,7 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 const at = (name: string) => join(directory, name);
 
-it('reads a regular file, also through links, and no more of it than asked for', async () => {
+it('reads a regular file, even through links, and no more of it than requested', async () => {
   writeFileSync(at('file'), 'x'.repeat(200_000));
   symlinkSync('file', at('link'));
   expect(await files.readText(at('link'), 200_000)).toBe('x'.repeat(200_000));
@@ -35,7 +35,7 @@ it('reads a regular file, also through links, and no more of it than asked for',
   expect(await files.readText('/proc/self/comm', 100)).toMatch(/\n$/);
 });
 
-it('refuses at once what is no regular file, and says what it is', async () => {
+it('refuses anything but a regular file at once, and says what it is', async () => {
   sh(`mkfifo ${at('pipe')}`);
   symlinkSync('pipe', at('link'));
   mkdirSync(at('folder'));
@@ -54,8 +54,8 @@ it('refuses at once what is no regular file, and says what it is', async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
-it.skipIf(!existsSync('/proc/kmsg'))('does not wait for what a file of the kernel may give later', async () => {
-  await expect(files.read('/proc/kmsg', 2 ** 20)).rejects.toThrow(/no ordinary file|EPERM|EACCES/);
+it.skipIf(!existsSync('/proc/kmsg'))('does not wait for later data of a kernel file', async () => {
+  await expect(files.read('/proc/kmsg', 2 ** 20)).rejects.toThrow(/not an ordinary file|EPERM|EACCES/);
 });
 
 it('replaces a file as a whole, and follows no link', async () => {

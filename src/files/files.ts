@@ -4,19 +4,19 @@ import { FileGate } from './gate.ts';
 
 const { O_RDONLY, O_NONBLOCK, O_NOCTTY } = constants;
 const CHUNK_BYTES = 64 * 1024;
-/** Nobody but us reads what is kept. */
+/** Only our user may read the files that are kept. */
 const MODE = 0o600;
 const FOLDER_MODE = 0o700;
 
-/** Reads and writes files that users name: regular ones only, in bounded time. */
+/** Reads and writes files that users name: only regular ones, in bounded time. */
 export class Files extends FileGate {
   /**
-   * At most so many bytes of a regular file.
-   * @throws an error that names the file and what is wrong with it
+   * Reads a limited number of bytes of a regular file.
+   * @throws an error that names the file and its fault
    */
   read(path: string, bytesMax: number): Promise<Buffer> {
     return this.run(path, async (signal) => {
-      // Before it is opened: a device may do something when it is, and a pipe wait for somebody else.
+      // Checked before it is opened: opening a device may have an effect, and opening a pipe may wait for another process.
       assertRegular(path, await stat(path));
       signal.throwIfAborted();
       await using file = await open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
@@ -25,7 +25,7 @@ export class Files extends FileGate {
     });
   }
 
-  /** Of the whole file. @throws as {@link read}, and where it is longer */
+  /** Reads the whole file. @throws as {@link read}, and where it is longer */
   async readText(path: string, bytesMax: number): Promise<string> {
     const bytes = await this.read(path, bytesMax + 1);
     if (bytes.length > bytesMax) throw new Error(`${path} has more than ${bytesMax} bytes`);
@@ -36,12 +36,15 @@ export class Files extends FileGate {
     return this.run(path, () => stat(path));
   }
 
-  /** Writes a file whole or not at all, to the disk, as one that its owner alone may read. */
+  /** Writes a file to the disk, as a whole or not at all, readable for its owner only. */
   replace(path: string, text: string): Promise<void> {
     return this.run(path, (signal) => replaceFile(path, text, signal, true), { alone: true });
   }
 
-  /** Makes a folder below one that is there, where it is missing: to make all of them hangs in Node.js where the file system says that there is none (/proc). */
+  /**
+   * Makes a folder in an existing one if it is missing: making all parents hangs in Node.js where the file system says that one does not exist
+   * (/proc).
+   */
   makeFolder(path: string): Promise<void> {
     return this.run(path, async () => {
       await mkdir(path, { mode: FOLDER_MODE }).catch((error: NodeJS.ErrnoException) => {
@@ -51,7 +54,7 @@ export class Files extends FileGate {
   }
 }
 
-/** For a step of a gate: writes a file whole or not at all. */
+/** For a step of a gate: writes a file as a whole or not at all. */
 export async function replaceFile(path: string, text: string, signal: AbortSignal, isSynced = false): Promise<void> {
   const temporary = `${path}.new`;
   // A link of that name would lead elsewhere.
@@ -65,7 +68,7 @@ export async function replaceFile(path: string, text: string, signal: AbortSigna
   await rename(temporary, path);
 }
 
-/** @throws for all that is no regular file, in words that say what it is */
+/** @throws for anything but a regular file, with a message that says what it is */
 export function assertRegular(path: string, stats: Stats): void {
   if (!stats.isFile()) throw new Error(`${path} is ${kindOf(stats)}: give a regular file`);
 }
@@ -85,8 +88,8 @@ async function readSome(path: string, file: FileHandle, bytesMax: number, signal
     signal.throwIfAborted();
     const room = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, bytesMax - length));
     const { bytesRead } = await file.read(room, 0, room.length).catch((error: NodeJS.ErrnoException) => {
-      // Says stat(2) or not: a file of procfs that waits for news, say.
-      throw error.code === 'EAGAIN' ? new Error(`${path} gives no end of the file: it is no ordinary file`) : error;
+      // A read may block despite stat(2): a procfs file that waits for news, for example.
+      throw error.code === 'EAGAIN' ? new Error(`${path} has no end: it is not an ordinary file`) : error;
     });
     if (bytesRead === 0) break;
     chunks.push(room.subarray(0, bytesRead));

@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { FileGate } from './gate.ts';
 
-/** Work that comes back when it is told to. */
+/** Work that returns when the test says so. */
 class Work {
   readonly begun: string[] = [];
   readonly aborted: string[] = [];
@@ -40,7 +40,7 @@ const words = (promise: Promise<unknown>) =>
     (error: Error) => error.message,
   );
 
-it('runs steps on one path one after the other, and on others meanwhile', async () => {
+it('runs steps on one path one after the other, and on other paths in parallel', async () => {
   const all = ['a1', 'a2', 'b1'].map((name) => gate.run(`/${name[0]}`, work.step(name)));
   expect(work.begun).toEqual(['a1', 'b1']);
   await work.end('a1');
@@ -50,7 +50,7 @@ it('runs steps on one path one after the other, and on others meanwhile', async 
   expect(await Promise.all(all)).toEqual(['a1', 'a2', 'b1']);
 });
 
-it('gives up what does not come back, and tries such a path again now and then', async () => {
+it('gives up a step that does not return, and retries its path now and then', async () => {
   const first = words(gate.run('/a', work.step('1')));
   await vi.advanceTimersByTimeAsync(5_000);
   expect(await first).toBe('/a does not answer: look at the file system that it is on');
@@ -61,7 +61,7 @@ it('gives up what does not come back, and tries such a path again now and then',
   const again = words(gate.run('/a', work.step('3')));
   await work.end('3');
   expect(await again).toBe('done');
-  // What alone may be there waits for as long as it takes.
+  // A step that must run alone waits for as long as it takes.
   expect(await words(gate.run('/a', work.step('4'), { alone: true }))).toContain('does not answer');
   await work.end('1');
   expect(gate.hanging).toBe(0);
@@ -71,7 +71,7 @@ it('gives up what does not come back, and tries such a path again now and then',
   expect(work.begun).toEqual(['1', '3', '5']);
 });
 
-it('bounds how many steps hang, and says so to who comes then', async () => {
+it('bounds the number of steps that hang, and reports it to further callers', async () => {
   const hung = ['/a', '/b', '/c'].map((path) => words(gate.run(path, work.step(path))));
   await vi.advanceTimersByTimeAsync(5_000);
   await Promise.all(hung);
@@ -93,7 +93,7 @@ it('does no more than three steps on a path that hangs', async () => {
   expect(work.begun).toEqual(['0', '1', '2']);
 });
 
-it('tells what a step throws', async () => {
+it('passes on the error of a step', async () => {
   const step = gate.run('/a', () => Promise.reject(new Error('no such file')));
   await expect(step).rejects.toThrow('no such file');
   const next = words(gate.run('/a', work.step('next')));

@@ -1,10 +1,10 @@
-/** A step on a file system gets this time, in milliseconds. The step itself goes on: nobody can interrupt it. */
+/** Milliseconds that a step on a file system gets. The step itself continues: it cannot be interrupted. */
 const DEADLINE_MS = 5_000;
-/** Threads of libuv's pool that may hang in file systems: half of them, so that names are looked up and streams unpacked all the same. */
+/** Threads of libuv's pool that may hang in file systems: half of them, so that name look-ups and decompression still work. */
 const STEPS_MAX = 16;
-/** Steps on one path that may hang at the same time: what is mounted there may be another file system by now. */
+/** Steps on one path that may hang at the same time: another file system may be mounted there by now. */
 const STEPS_OF_PATH_MAX = 3;
-/** Until such a path is tried once more. */
+/** Milliseconds until such a path is retried. */
 const AGAIN_MS = 30_000;
 
 export interface FileGateOptions {
@@ -14,7 +14,7 @@ export interface FileGateOptions {
 }
 
 export interface StepOptions {
-  /** Not while an earlier step on the path hangs, however long that takes: both would change the same file. */
+  /** Waits while an earlier step on the path hangs, however long that takes: both would change the same file. */
   readonly alone?: boolean;
 }
 
@@ -27,9 +27,9 @@ interface Step extends Required<StepOptions> {
 }
 
 /**
- * What the agent does with files that users name passes here. A file system that hangs (network storage, a stopped FUSE server)
- * takes a thread of libuv's pool for good; this class bounds how many, and nobody waits longer than the deadline.
- * Steps on one path run one after the other.
+ * Every access of the agent to files that users name passes through here. A file system that hangs (network storage, a stopped FUSE
+ * server) blocks a thread of libuv's pool for good; this class bounds their number, and no caller waits longer than the deadline. Steps
+ * on one path run one after the other.
  */
 export class FileGate {
   readonly #deadlineMs: number;
@@ -44,15 +44,15 @@ export class FileGate {
     this.#againMs = againMs;
   }
 
-  /** Steps that have not come back in time. */
+  /** Steps that have not returned in time. */
   get hanging(): number {
     return [...this.#running].filter(({ isLate }) => isLate).length;
   }
 
   /**
    * Runs a step on a path.
-   * @param work gets a signal that is aborted when nobody waits for it any more: it then undoes what it did, and closes what it opened
-   * @throws {FileSystemHangs} where it did not come back in time; what `work` throws
+   * @param work gets a signal that is aborted when its caller stops waiting: it then undoes its changes, and closes what it opened
+   * @throws {FileSystemHangs} where it did not return in time; errors of `work`
    */
   run<T>(path: string, work: (signal: AbortSignal) => Promise<T>, { alone = false }: StepOptions = {}): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
@@ -83,7 +83,7 @@ export class FileGate {
       reject(error);
       this.#beginWaiting();
     }, this.#deadlineMs);
-    // The process may end meanwhile.
+    // The process may end in the meantime.
     timer.unref();
     this.#waiting.add(step);
     this.#beginWaiting();

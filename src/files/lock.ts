@@ -1,7 +1,10 @@
 import { constants, type FileHandle, open, stat } from 'node:fs/promises';
 import { tryLock, unavailable } from 'bpf-napi';
 
-/** A folder that nobody else who asks for the lock has meanwhile. The lock ends with the process, however that ends. */
+/**
+ * A folder that is locked against everybody else who asks for the lock. The lock ends with the process, however that
+ * ends.
+ */
 export class FolderLock {
   readonly #path: string;
   readonly #folder: FileHandle;
@@ -11,13 +14,13 @@ export class FolderLock {
     this.#folder = folder;
   }
 
-  /** Whether this machine has what a lock takes. */
+  /** Says whether this machine supports such locks. */
   static get isSupported(): boolean {
     return unavailable() === undefined;
   }
 
   /**
-   * Undefined where somebody else has it.
+   * Returns undefined where somebody else has it.
    * @throws where the folder cannot be opened, or its file system has no locks
    */
   static async take(path: string): Promise<FolderLock | undefined> {
@@ -32,7 +35,7 @@ export class FolderLock {
     return undefined;
   }
 
-  /** Whether the folder is still the one at its path. */
+  /** Says whether the folder is still the one at its path. */
   async holds(): Promise<boolean> {
     const [ours, there] = await Promise.all([this.#folder.stat(), stat(this.#path).catch(() => undefined)]);
     return there !== undefined && ours.dev === there.dev && ours.ino === there.ino;

@@ -45,7 +45,7 @@ export class Cluster implements AsyncDisposable {
   readonly #options: ClusterOptions;
   readonly #feed: PodsFeed;
   readonly #own: readonly AnyReflector[];
-  /** State of the requests for this node's Pods and for the node itself. */
+  /** Addresses of this node's Pods and of the node itself. */
   readonly #near = new AddressBook();
   #peers: Peers = 'off';
   #wide: WideBook | undefined;

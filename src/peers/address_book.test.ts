@@ -5,8 +5,8 @@ function owner(kind: OwnerKind, name: string, ips: readonly string[], createdMs 
   return { kind, namespace: kind === 'node' ? '' : 'shop', name, createdMs, ips };
 }
 
-describe('whose an address is', () => {
-  it('is what the objects say now', () => {
+describe('the owner of an address', () => {
+  it('is the one in the present objects', () => {
     const book = new AddressBook();
     book.set('u1', [owner('pod', 'web-1', ['10.0.0.1', 'FD00:0::1'])]);
     expect(book.find('10.0.0.1')).toEqual({ kind: 'pod', namespace: 'shop', name: 'web-1', ip: '10.0.0.1' });
@@ -16,7 +16,7 @@ describe('whose an address is', () => {
     expect(book.size).toBe(0);
   });
 
-  it('is never that of a Pod that has gone, or was there before', () => {
+  it('is never a Pod that is gone, or had the address before', () => {
     const book = new AddressBook();
     book.set('old', [owner('pod', 'old', ['10.0.0.1'], 1)]);
     book.set('new', [owner('pod', 'new', ['10.0.0.1'], 2)]);
@@ -27,7 +27,7 @@ describe('whose an address is', () => {
     expect(book.find('10.0.0.1')).toBeUndefined();
   });
 
-  it('is not told where two claim it and nothing says who came later', () => {
+  it('is unknown where two claim it and nothing says which came later', () => {
     const book = new AddressBook();
     book.set('slice', [owner('pod', 'a', ['10.0.0.1']), owner('pod', 'b', ['10.0.0.1'])]);
     expect(book.find('10.0.0.1')).toBeUndefined();
@@ -36,14 +36,14 @@ describe('whose an address is', () => {
     expect(book.find('10.0.0.1')?.name).toBe('a');
   });
 
-  it('is the node’s where a Pod uses it as well', () => {
+  it('is the node where a Pod uses it as well', () => {
     const book = new AddressBook();
     book.set('pod', [owner('pod', 'on-host', ['192.0.2.1'], 5)]);
     book.set('node', [owner('node', 'node-1', ['192.0.2.1'])]);
     expect(book.find('192.0.2.1')).toMatchObject({ kind: 'node', name: 'node-1' });
   });
 
-  it('is claimed by so many at most: to look one up costs no more than that', () => {
+  it('has a limited number of claimants, which bounds the cost of a look-up', () => {
     const book = new AddressBook();
     for (let slice = 0; slice < 300; slice++) book.set(`s${slice}`, [owner('pod', `p${slice}`, ['10.0.0.1'])]);
     expect([book.size, book.leftOut]).toEqual([1, 44]);

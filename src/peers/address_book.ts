@@ -2,7 +2,7 @@ import type { Peer } from '#api/events.ts';
 
 export type OwnerKind = 'pod' | 'node' | 'service';
 
-/** Who has an address, as far as one object of the API says. */
+/** Claim of an address, as one object of the API states it. */
 export interface AddressOwner {
   readonly kind: OwnerKind;
   readonly namespace: string;
@@ -14,7 +14,7 @@ export interface AddressOwner {
 
 /** Addresses of one cluster that are kept: 340 bytes each. */
 const ADDRESSES_MAX = 100_000;
-/** Claims of one address: a slice for each Service of a Pod, or somebody who writes slices without end. */
+/** Most claims of one address: a slice for each Service of a Pod, or a client that writes slices without end. */
 const CLAIMS_MAX = 256;
 
 interface Claim {
@@ -22,12 +22,12 @@ interface Claim {
   readonly owner: Omit<AddressOwner, 'ips'>;
 }
 
-/** Whose an address is, by what objects of the Kubernetes API say of themselves. */
+/** Finds the owner of an address, by the addresses that objects of the Kubernetes API state. */
 export class AddressBook {
   readonly #max: number;
-  /** What each object has here: nothing is kept of what has no room. */
+  /** Addresses of each object: nothing is kept for an object without room. */
   readonly #objects = new Map<string, readonly string[]>();
-  /** Nearly always one claim an address: then it is not in a list. */
+  /** An address nearly always has one claim: it is not in a list then. */
   readonly #claims = new Map<string, Claim | readonly Claim[]>();
   readonly #leftOut = new Map<string, number>();
   #leftOutSum = 0;
@@ -45,7 +45,7 @@ export class AddressBook {
     return this.#leftOutSum;
   }
 
-  /** Replaces what an object has said before. @param object its UID */
+  /** Replaces the object's previous claims. @param object its UID */
   set(object: string, owners: readonly AddressOwner[]): void {
     this.delete(object);
     const added: string[] = [];
@@ -69,8 +69,8 @@ export class AddressBook {
   }
 
   /**
-   * Undefined where nobody has the address, and where it cannot be told who of several does. A node's is the node's, whatever Pods use it
-   * as well; of two Pods the one that was made later has it: the other has ended, even if the API does not say so yet.
+   * Returns undefined where nobody has the address, and where its owner is ambiguous. An address of a node is the node's, whatever Pods
+   * use it as well; of two Pods the one that was made later has it: the other has ended, even if the API does not say so yet.
    */
   find(ip: string): Peer | undefined {
     const found = this.#claims.get(ip);
@@ -122,7 +122,7 @@ function isList(claims: Claim | readonly Claim[]): claims is readonly Claim[] {
   return Array.isArray(claims);
 }
 
-/** As events write it: people may give IPv6 addresses in another form. */
+/** In the form of events: people may write IPv6 addresses in another form. */
 function plainIp(ip: string): string {
   if (!ip.includes(':')) return ip;
   const url = `http://[${ip}]`;

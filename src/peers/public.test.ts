@@ -20,7 +20,7 @@ it('public addresses are those that the internet routes', () => {
   }
 });
 
-it('networks contain their addresses; what is none is left out', () => {
+it('networks contain their addresses; a malformed one is left out', () => {
   const contains = networks(['2001:db8:1::/64', '198.51.100.0/24', 'x', '1.2.3.4', '1.2.3.4/99']);
   expect(['2001:db8:1::5', '198.51.100.7', '2001:db8:2::5', '1.2.3.4'].map(contains)).toEqual([
     true,
