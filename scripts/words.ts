@@ -70,9 +70,13 @@ export const READ: readonly string[] = [
   'docs/scale.md',
   'docs/tutorial.md',
   'docs/web-config.md',
+  'src/commands',
   'src/config',
   'src/delivery',
+  'src/events',
+  'src/files',
   'src/kubernetes',
+  'src/peers',
   'src/probes',
 ];
 

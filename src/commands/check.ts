@@ -26,13 +26,13 @@ interface CheckOptions {
   readonly webConfigFile: string | undefined;
 }
 
-/** What `check --json` prints. */
+/** Output of `check --json`. */
 export interface CheckReport {
   /** Release of the kernel. */
   readonly kernel: string;
-  /** Discovery first, which is told like a probe. */
+  /** Discovery comes first, which is reported like a probe. */
   readonly probes: readonly Pick<ProbeStatus, 'name' | 'state' | 'reader' | 'reason'>[];
-  /** Of discovery and of BPF probes, running or not: what this kernel has for each thing that they see. */
+  /** For discovery and for BPF probes, running or not: the hook that this kernel has for each thing that they observe. */
   readonly hooks: readonly ({ readonly probe: string } & HookStatus)[];
 }
 
@@ -62,9 +62,9 @@ export async function runCheck(args: readonly string[]): Promise<number> {
 }
 
 /**
- * Validates the configuration and that of the web, opens every probe that it enables, collects once, and tells what became
- * of each, and which hooks this kernel has for those in BPF. Fails on a faulty configuration and on a probe that failed; with `strict` also on one that is unsupported
- * or degraded.
+ * Validates the configuration and that of the web, opens every probe that it enables, collects once, and reports the result of each, and which hooks
+ * this kernel has for the BPF probes. Fails on a faulty configuration and on a probe that failed; with `strict` also on one that is unsupported or
+ * degraded.
  */
 async function check({
   configFile,
@@ -113,7 +113,7 @@ async function check({
   };
 }
 
-/** What became of each probe; what this kernel can show, and by what means. */
+/** Reports the result of each probe; what this kernel can show, and by what means. */
 function tables({ probes, hooks }: CheckReport): string {
   const states = probes.map(({ name, state, reader, reason }) => [name, state, reader, reason]);
   const points = hooks.map(({ probe, what, hooks, reason }) => [probe, what, hooks.join(', ') || 'none', reason]);

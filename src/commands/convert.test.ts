@@ -9,22 +9,25 @@ function refusal(text: string): string {
     if (error instanceof NotKubeskoop) return error.message;
     throw error;
   }
-  throw new Error('was taken');
+  throw new Error('was accepted');
 }
 
-describe('what is no configuration of KubeSkoop is refused', () => {
+describe('an input that is not a configuration of KubeSkoop is refused', () => {
   it.each([
     ['', /^empty$/],
     ['# nothing\n---\n', /^empty$/],
-    ['hello', /^"hello" is no configuration: a mapping of keys to values is$/],
-    ['- tcp', /^\["tcp"\] is no configuration/],
+    ['hello', /^"hello" is not a configuration, which is a mapping of keys to values$/],
+    ['- tcp', /^\["tcp"\] is not a configuration/],
     ['metrics: {', /^invalid YAML: .* at line 1, column 11$/],
     ['metrics:\n  probes: []\n probes: []', /^invalid YAML: .* at line 3, column 1$/],
     ['metrics: {}\nmetrics: {}', /^invalid YAML: the key metrics is given twice$/],
     ['a: {}\n---\nb: {}', /^2 documents, and none is a ConfigMap: give one$/],
-    ['listen: 80', /^has neither `metrics` nor `event`: this is no configuration of KubeSkoop; it has \["listen"\]$/],
-    ['probes: { tcp: true }\nsinks: {}', /probes, sinks: this is a configuration of netsonde already$/],
-    ['config: { metricProbes: [] }', /these are values of KubeSkoop's chart; give what it makes of them/],
+    [
+      'listen: 80',
+      /^has neither `metrics` nor `event`: this is not a configuration of KubeSkoop; it has \["listen"\]$/,
+    ],
+    ['probes: { tcp: true }\nsinks: {}', /probes, sinks: this already is a configuration of netsonde$/],
+    ['config: { metricProbes: [] }', /these are values of KubeSkoop's chart; give the configuration that it renders/],
     ['metrics:\n  probes: tcp', /^line 2: metrics\.probes: "tcp" is not allowed; allowed: a list$/],
     ['metrics: 7', /^line 1: metrics: 7 is not allowed; allowed: a mapping of keys to values$/],
     [
@@ -44,14 +47,14 @@ describe('what is no configuration of KubeSkoop is refused', () => {
     ],
     [
       '{apiVersion: v1, kind: ConfigMap, metadata: {name: n}, data: {config.yaml: "{}"}}',
-      /this is no configuration of KubeSkoop/,
+      /this is not a configuration of KubeSkoop/,
     ],
     ['metrics:\n  probes:\n  {{- toYaml .Values.x }}', /a template of Helm is rendered first/],
   ])('%j', (text, message) => {
     expect(refusal(text)).toMatch(message);
   });
 
-  it('where several ConfigMaps have one', () => {
+  it('if several ConfigMaps have one', () => {
     const map = (name: string) =>
       `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: ${name} }\ndata: { config.yaml: "metrics: {}" }\n`;
     expect(refusal(`${map('a')}---\n${map('b')}`)).toBe(
@@ -61,11 +64,11 @@ describe('what is no configuration of KubeSkoop is refused', () => {
     expect(refusal(`${others}---\n${others}`)).toBe("none of these is KubeSkoop's: a, a");
   });
 
-  it('where it is longer than any is', () => {
+  it('if it is longer than any real one', () => {
     expect(refusal(`#${'x'.repeat(1024 * 1024)}`)).toBe('longer than 1048576 bytes');
   });
 
-  it('where aliases would make it larger than the memory', () => {
+  it('if aliases would make it larger than the memory', () => {
     const levels = Array.from({ length: 30 }, (_, level) => `a${level}: &a${level} [${`*a${level - 1},`.repeat(9)}]`);
     expect(refusal(`a-1: &a-1 [x]\n${levels.join('\n')}\nmetrics: *a29`)).toMatch(/alias/);
   });

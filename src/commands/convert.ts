@@ -14,7 +14,7 @@ import { parseArguments } from './options.ts';
 export interface Converted {
   /** netsonde's configuration, which it accepts. */
   readonly text: string;
-  /** A line for each thing that was left out or means something else here. */
+  /** A line for each part that was left out or has another meaning here. */
   readonly warnings: readonly string[];
   readonly leftOut: number;
 }
@@ -37,7 +37,7 @@ export async function runConvert(args: readonly string[]): Promise<number> {
 }
 
 /**
- * What KubeSkoop's configuration says, as one of netsonde's.
+ * Converts KubeSkoop's configuration to one of netsonde's.
  * @param output `configmap` wraps it into a manifest
  * @throws {NotKubeskoop}
  */
@@ -48,9 +48,9 @@ export function convertText(given: string, output: 'yaml' | 'configmap'): Conver
   try {
     new ConfigReader(PROBES).parse(written);
   } catch (error) {
-    // What was converted is right by its own schema, or nothing is printed: only we can have made this fault.
+    // The result is valid by our own schema, or nothing is printed: only we can have caused such a fault.
     throw new Error(
-      `netsonde refuses what it made of this, which is a fault of netsonde:\n${(error as Error).message}`,
+      `netsonde refuses its own conversion of this, which is a fault of netsonde:\n${(error as Error).message}`,
     );
   }
   return {

@@ -21,7 +21,7 @@ afterEach(() => {
   server.close();
 });
 
-/** What the command prints where the agent answers these lines. */
+/** Returns the command's output when the agent answers with these lines. */
 async function shown(lines: readonly (object | string)[], output: 'text' | 'json' = 'text'): Promise<string> {
   body = lines.map((line) => `${typeof line === 'string' ? line : JSON.stringify(line)}\n`).join('');
   let text = '';
@@ -36,13 +36,13 @@ async function shown(lines: readonly (object | string)[], output: 'text' | 'json
 const [event = {}] = makeEvents(1, { namespace: 'shop', pod: 'cart' });
 const LINE = '2026-01-01T00:00:00.000Z warning shop/cart packet_drop: event 0\n';
 
-it('shows an event in a line, also that of a newer agent with more fields and another severity', async () => {
+it('shows an event in a line, even one of a newer agent with more fields and another severity', async () => {
   expect(await shown([event, { ...event, count: 3 }])).toBe(`${LINE}${LINE.trimEnd()} (3 times)\n`);
   const newer = { ...event, severity: 'fatal', weight: { kilograms: 1 }, netns: { cookie: 1 }, labels: [] };
   expect(await shown([newer])).toBe(LINE.replace('warning', 'fatal'));
 });
 
-it('shows as it came what this version does not know, and goes on', async () => {
+it('shows unknown events as received, and continues', async () => {
   const { message: _, ...silent } = event as Record<string, unknown>;
   const odd = { ...event, time: 1, message: '\u001b[2J' };
   const [first, second, ...rest] = (await shown([silent, odd, 'null', '{"half', event])).split('\n');
@@ -51,7 +51,7 @@ it('shows as it came what this version does not know, and goes on', async () => 
   expect(rest.join('\n')).toBe(`null\n{"half\n${LINE}`);
 });
 
-it('leaves JSON as it came', async () => {
+it('leaves JSON as received', async () => {
   expect(await shown(['{"a": 1}', '{"half'], 'json')).toBe('{"a": 1}\n{"half\n');
 });
 
@@ -60,7 +60,7 @@ it.each([
   ['{"error": {"message": "x"}}', '{"error": {"message": "x"}}'],
   ['null', 'null'],
   ['<h1>Bad Gateway</h1>', '<h1>Bad Gateway</h1>'],
-])('tells why the agent refuses: %s', async (answer, reason) => {
+])('reports why the agent refuses: %s', async (answer, reason) => {
   status = 502;
   await expect(shown([answer])).rejects.toThrow(`the agent answers 502: ${reason}`);
 });

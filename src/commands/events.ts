@@ -9,9 +9,9 @@ import { readToken } from '#http/access.ts';
 import { DEFAULT_URL, parseOptions } from './options.ts';
 
 interface EventsOptions {
-  /** Of the agent. */
+  /** Address of the agent. */
   readonly url: string;
-  /** Path of the agent's Unix socket, which goes before the URL. */
+  /** Path of the agent's Unix socket, which takes precedence over the URL. */
   readonly socketPath?: string | undefined;
   readonly probe?: string | undefined;
   readonly type?: string | undefined;
@@ -20,7 +20,7 @@ interface EventsOptions {
   readonly since?: string | undefined;
   readonly follow: boolean;
   readonly output: 'json' | 'text';
-  /** Has the bearer token that the agent asks other machines for. */
+  /** File with the bearer token that the agent asks of other machines. */
   readonly tokenFile?: string | undefined;
 }
 
@@ -41,7 +41,7 @@ export async function runEvents(args: readonly string[]): Promise<number> {
   if (output !== 'json' && output !== 'text') throw new Error(`-o ${output}: give json or text`);
   const stopped = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => stopped.abort());
-  // The reader may have seen enough: `netsonde events --follow | head`.
+  // The reader may stop early: `netsonde events --follow | head`.
   process.stdout.on('error', () => stopped.abort());
   await showEvents(
     {
@@ -62,9 +62,9 @@ export async function runEvents(args: readonly string[]): Promise<number> {
 }
 
 /**
- * Shows events of an agent, those that it keeps in memory or those that come.
+ * Shows events of an agent: those that it keeps in memory, or new ones.
  * @param signal ends it
- * @throws where the agent cannot be reached or refuses the question
+ * @throws where the agent cannot be reached or refuses the query
  */
 export async function showEvents(
   options: EventsOptions,
@@ -107,7 +107,7 @@ async function ask(url: URL, token: string | undefined, signal: AbortSignal): Pr
   }
 }
 
-/** @throws where nobody listens there */
+/** @throws where nothing listens there */
 async function askSocket(socketPath: string, url: URL, signal: AbortSignal): Promise<Response> {
   const call = request({
     socketPath,
@@ -146,8 +146,8 @@ async function* linesOf(response: Response): AsyncGenerator<string> {
 const SECOND_DIGITS = 'yyyy-mm-ddThh:mm:ss.mmm'.length;
 
 /**
- * Turns an event into a line for people. One that is not as this version knows events, since the agent is of another, is
- * shown as it came. The schema is loaded by this command only.
+ * Turns an event into a line for people. An event that this version does not understand, since the agent has another
+ * version, is shown as received. Only this command loads the schema.
  */
 async function lineText(): Promise<(line: string) => string> {
   const { EVENT_SUMMARY } = await import('#api/events.ts');
@@ -165,7 +165,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** When, whose, what. */
+/** Time, owner, content. */
 function textOf({ time, namespace, pod, type, severity, message, count }: EventSummary): string {
   const owner = pod === null ? '?' : [namespace, pod].filter(Boolean).join('/') || 'node';
   const times = count === undefined ? '' : ` (${count} times)`;

@@ -5,12 +5,12 @@ import { DEFAULT_PATHS, type Paths } from '#core/paths.ts';
 import { isLabel, type Labels } from '#core/selector.ts';
 import { DEFAULT_LISTEN } from '#http/listen_address.ts';
 
-/** Folder of `serve` for what survives a restart. */
+/** Folder in which `serve` keeps data that survives a restart. */
 export const DEFAULT_STATE = '/var/lib/netsonde';
-/** Agent that `events` asks. */
+/** Address of the agent that `events` queries. */
 export const DEFAULT_URL = `http://127.0.0.1:${DEFAULT_LISTEN.port}`;
 
-/** Options of every command. main.ts answers them before a command runs. */
+/** Options of every command. main.ts handles them before a command runs. */
 const COMMON_OPTIONS = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } } as const;
 
 /** Options of the commands that read this node: `serve` and `check`. */
@@ -24,14 +24,15 @@ export const NODE_OPTIONS = {
 } as const;
 
 /**
- * The values of a command's options.
- * @throws {TypeError} with a `code`, for an option that the command does not have, and for an argument that is none
+ * Returns the values of a command's options.
+ * @throws {TypeError} with a `code`, for an option that the command does not have, and for an argument, which it does
+ * not take
  */
 export function parseOptions<const Options extends ParseArgsOptionsConfig>(args: readonly string[], options: Options) {
   return parseArgs({ args: [...args], options: { ...COMMON_OPTIONS, ...options } }).values;
 }
 
-/** The same for a command that takes arguments beside its options. */
+/** Like it, for a command that takes arguments beside its options. */
 export function parseArguments<const Options extends ParseArgsOptionsConfig>(
   args: readonly string[],
   options: Options,
@@ -39,7 +40,7 @@ export function parseArguments<const Options extends ParseArgsOptionsConfig>(
   return parseArgs({ args: [...args], options: { ...COMMON_OPTIONS, ...options }, allowPositionals: true });
 }
 
-/** A file or folder in every mount of the file system, by which a wrong folder is recognised. */
+/** A file or folder that every mount of the file system has, by which a wrong folder is recognised. */
 const MARKS: Partial<Record<keyof Paths, string>> = { proc: 'self', sys: 'devices/system/cpu' };
 
 /** @throws for a folder that does not exist, and for one where the file system is not mounted */
@@ -60,7 +61,7 @@ export function pathsOf(given: Partial<Paths>): Paths {
   return paths;
 }
 
-/** @throws for a text that is no label */
+/** @throws for a malformed label */
 export function nodeLabelsOf(given: readonly string[] = []): Labels {
   return Object.fromEntries(
     given.map((text) => {

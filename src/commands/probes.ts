@@ -2,7 +2,7 @@ import { PROBES } from '#probes/index.ts';
 import { parseOptions } from './options.ts';
 import { renderTable } from './table.ts';
 
-export const PROBE_COLUMNS = ['PROBE', 'KIND', 'COST', 'DEFAULT', 'WHAT IT IS FOR'];
+export const PROBE_COLUMNS = ['PROBE', 'KIND', 'COST', 'DEFAULT', 'PURPOSE'];
 
 /** A row for each probe. */
 export function probeRows(): string[][] {

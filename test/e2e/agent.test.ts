@@ -248,7 +248,7 @@ describe('the other commands', () => {
 
   it('idle waits until it is ended', async () => {
     await using agent = AgentProcess.run(['idle']);
-    await eventually(() => expect(agent.stderr).toContain('idles until SIGTERM'));
+    await eventually(() => expect(agent.stderr).toContain('idle until SIGTERM'));
     agent.signal('SIGTERM');
     expect(await agent.exited).toMatchObject({ code: 0, signal: null });
   });

@@ -219,14 +219,14 @@ describe('a configuration of KubeSkoop', () => {
     });
     const said = warnings.join('\n');
     for (const part of [
-      'line 1: address: "tcp://10.0.0.7:9200": left out: where it listens is no part of the configuration: `netsonde serve --listen 10.0.0.7:9200`',
+      'line 1: address: "tcp://10.0.0.7:9200": left out: the listen address is not part of the configuration: `netsonde serve --listen 10.0.0.7:9200`',
       'line 3: controllerAddr: "dns:controller.kubeskoop:10263": left out: ',
       'line 8: metrics.additionalLabels.2: "region=eu-west-1": left out: ',
       `line 10: metrics.additionalLabels.4: "node=\${labels:node}": left out: netsonde asks for another name: there already is a label node`,
       'line 25: event.probes.0.args.softirq-types: ["nett"]: left out: ',
-      'line 27: event.probes.2: "conntrack": an event is sent where the table is nearly full',
-      'line 35: event.sinks.1: {"name":"loki","args":{"addr":"loki.example"}}: left out: there can be one sink loki only',
-      'line 38: event.sinks.2: {"name":"kafka","args":{}}: left out: there is no such sink; there are stdout, file, loki and otlp',
+      'line 27: event.probes.2: "conntrack": an event is sent when the table is nearly full',
+      'line 35: event.sinks.1: {"name":"loki","args":{"addr":"loki.example"}}: left out: there can be only one sink loki',
+      'line 38: event.sinks.2: {"name":"kafka","args":{}}: left out: there is no such sink; sinks are stdout, file, loki and otlp',
     ]) {
       expect(said).toContain(part);
     }
@@ -273,7 +273,7 @@ describe('a configuration of KubeSkoop', () => {
   it.each([
     [
       'port: 10080',
-      'port: 10080: left out: where it listens is no part of the configuration: `netsonde serve --listen :10080`',
+      'port: 10080: left out: the listen address is not part of the configuration: `netsonde serve --listen :10080`',
     ],
     ['address: unix:///run/k.sock', 'address: "unix:///run/k.sock": left out: '],
     ['interval: 15', 'interval: left out: KubeSkoop does not know this key'],
@@ -286,7 +286,7 @@ describe('a configuration of KubeSkoop', () => {
       'metrics: { probes: [&a { name: tcp, args: { x: *a } }] }',
       'line 1: metrics.probes.0.args.x: a value that contains itself: left out: ',
     ],
-    ['metrics: { probes: [tcp, tcp] }', 'metrics.probes.1: "tcp": it is there twice, and this is the one that counts'],
+    ['metrics: { probes: [tcp, tcp] }', 'metrics.probes.1: "tcp": it is given twice, and this one counts'],
     [
       'event: { probes: [{ name: packetloss, args: { constructor: 1 } }] }',
       'event.probes.0.args.constructor: 1: left out: ',
@@ -299,11 +299,11 @@ describe('a configuration of KubeSkoop', () => {
     ],
     [
       'event: { probes: [{ name: tcpreset, args: { enableStack: true } }] }',
-      'event.probes.0.args.enableStack: true: left out: the probe tcpreset has nothing like it',
+      'event.probes.0.args.enableStack: true: left out: the probe tcpreset has no such option',
     ],
     [
       'event: { sinks: [{ name: file, args: { path: events.json } }] }',
-      'event.sinks.0: {"name":"file","args":{"path":"events.json"}}: left out: its `path` is not an absolute one',
+      'event.sinks.0: {"name":"file","args":{"path":"events.json"}}: left out: its `path` is not absolute',
     ],
     [
       'event: { sinks: [{ name: loki, args: { addr: "http://loki:3100" } }] }',
@@ -317,7 +317,7 @@ describe('a configuration of KubeSkoop', () => {
     ],
     [
       'event: { sinks: [{ name: loki, args: { addr: loki } }] }',
-      'the name of a Service alone is looked for in the namespace of netsonde',
+      'the name of a Service alone is looked up in the namespace of netsonde',
     ],
     [`metrics: { additionalLabels: ["__proto__=\${labels:a}", "b"] }`, 'metrics.additionalLabels.1: "b": left out: '],
   ])('%s has a warning', (line, warning) => {

@@ -5,7 +5,7 @@ import { hasKubeskoopKeys, type Input, NotKubeskoop } from './input.ts';
 
 type Path = readonly PropertyKey[];
 
-/** Something in KubeSkoop's configuration, and where. */
+/** A value in KubeSkoop's configuration, and its place. */
 export interface Given<Value> {
   readonly path: Path;
   readonly value: Value;
@@ -16,7 +16,7 @@ export interface Named {
   readonly args: Mapping;
 }
 
-/** What KubeSkoop's configuration says, whichever of its two forms it is written in. */
+/** Content of KubeSkoop's configuration, in either of its two forms. */
 export interface KubeskoopConfig {
   readonly metricProbes: readonly Given<Named>[];
   readonly eventProbes: readonly Given<Named>[];
@@ -24,15 +24,15 @@ export interface KubeskoopConfig {
   /** `NAME=TEMPLATE` */
   readonly labels: readonly Given<string>[];
   readonly debug?: Given<boolean> | undefined;
-  /** Everything else that it has. */
+  /** All its other keys. */
   readonly rest: readonly Given<unknown>[];
-  /** What KubeSkoop does not know, and ignores. */
+  /** Keys that KubeSkoop does not know, and ignores. */
   readonly unknown: readonly Given<unknown>[];
 }
 
 type Shape = typeof z.strictObject;
 
-/** `- tcp` is short for `- name: tcp`, and is how the first form writes all of them. */
+/** `- tcp` is short for `- name: tcp`, and the first form writes all probes in this way. */
 function namedSchema(object: Shape) {
   return z.preprocess(
     (value) => (typeof value === 'string' ? { name: value } : value),
@@ -40,7 +40,7 @@ function namedSchema(object: Shape) {
   );
 }
 
-/** That of 1.0. `debugmode` is what its chart writes, and it does not read. */
+/** The form of 1.0. KubeSkoop's chart writes `debugmode`, which KubeSkoop does not read. */
 function currentSchema(object: Shape) {
   const list = z.array(namedSchema(object)).nullish();
   return object({
@@ -55,7 +55,7 @@ function currentSchema(object: Shape) {
   });
 }
 
-/** That of 0.1. */
+/** The form of 0.1. */
 function firstSchema(object: Shape) {
   const list = z.array(namedSchema(object)).nullish();
   const label = object({ source: z.string(), type: z.string().nullish(), replace: z.string().nullish() });
@@ -81,7 +81,7 @@ function firstSchema(object: Shape) {
 /** Top-level keys of ours that KubeSkoop's configuration does not have. */
 const OURS = ['probes', 'sinks', 'detail', 'labels', 'events', 'peers', 'nodes', 'log', 'bpfStats', 'limits'];
 
-/** @throws {NotKubeskoop} with everything that has a wrong form */
+/** @throws {NotKubeskoop} with everything that is malformed */
 export function readConfig(input: Input): KubeskoopConfig {
   const { document } = input;
   if (!hasKubeskoopKeys(document)) throw new NotKubeskoop(strangerText(document));
@@ -91,11 +91,11 @@ export function readConfig(input: Input): KubeskoopConfig {
 function strangerText(document: Mapping): string {
   const needed = 'has neither `metrics` nor `event`';
   if (isMapping(document['config']) && 'metricProbes' in document['config']) {
-    return `${needed}: these are values of KubeSkoop's chart; give what it makes of them: \`kubectl -n kubeskoop get configmap kubeskoop-config -o yaml\`, or \`helm template …\``;
+    return `${needed}: these are values of KubeSkoop's chart; give the configuration that it renders: \`kubectl -n kubeskoop get configmap kubeskoop-config -o yaml\`, or \`helm template …\``;
   }
   const ours = OURS.filter((key) => key in document);
-  if (ours.length > 0) return `${needed}; ${ours.join(', ')}: this is a configuration of netsonde already`;
-  return `${needed}: this is no configuration of KubeSkoop; it has ${cutJson(Object.keys(document))}`;
+  if (ours.length > 0) return `${needed}; ${ours.join(', ')}: this already is a configuration of netsonde`;
+  return `${needed}: this is not a configuration of KubeSkoop; it has ${cutJson(Object.keys(document))}`;
 }
 
 function readCurrent(input: Input): KubeskoopConfig {
@@ -135,7 +135,7 @@ function readFirst(input: Input): KubeskoopConfig {
     ],
     labels: (labels ?? []).map(({ source, type, replace }, index) => ({
       path: ['metric_config', 'expose_labels', index],
-      // What is no label of the Pod is what the second form has no words for.
+      // The second form can express nothing but labels of the Pod.
       value: `${replace || source}=\${${type === 'label' ? 'labels' : type}:${source}}`,
     })),
     debug: givenOf(value.debugmode, 'debugmode'),
@@ -158,7 +158,7 @@ function restOf(mapping: Mapping, path: Path): Given<unknown>[] {
     .map(([key, value]) => ({ path: [...path, key], value }));
 }
 
-/** The value by a schema that lets unknown keys be, and those keys. */
+/** Parses the value by a schema that allows unknown keys, and returns these keys with it. */
 function validate<Output>({ document, lineOf }: Input, schemaOf: (object: Shape) => z.ZodType<Output>) {
   const { issues } = schemaOf(z.strictObject).safeParse(document).error ?? { issues: [] };
   const faults = issues

@@ -3,7 +3,7 @@ import type { Notes } from './notes.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
-/** A probe or a sink of ours, and where KubeSkoop's configuration asks for it. */
+/** A probe or a sink of ours, and the place in KubeSkoop's configuration that asks for it. */
 export interface Section {
   readonly name: string;
   readonly options: Options;
@@ -13,10 +13,10 @@ export interface Section {
 
 export interface Conversion {
   readonly probes: readonly Section[];
-  /** On by default here and not asked for: they are switched off. */
+  /** Probes that are on by default here and not asked for: they are switched off. */
   readonly notAsked: readonly string[];
   readonly sinks: readonly Section[];
-  /** By name the key of a label of the Pod. */
+  /** Key of the Pod's label, by name. */
   readonly labels: readonly (Given<string> & { readonly name: string })[];
   readonly debug?: Given<boolean> | undefined;
   readonly notes: Notes;

@@ -34,12 +34,12 @@ export function convert(config: KubeskoopConfig, namespace?: string): Conversion
   return conversion;
 }
 
-/** To find the line of a key takes time, and nobody reads so many. */
+/** Finding the line of a key takes time, and nobody reads so many. */
 const UNKNOWN_MAX = 100;
 
 function leaveOutUnknown(unknown: readonly Given<unknown>[], notes: Notes): void {
   for (const given of unknown.slice(0, UNKNOWN_MAX))
-    notes.leaveOut(given, 'KubeSkoop does not know this key, and ignores it');
+    notes.leaveOut(given, 'KubeSkoop does not know this key and ignores it');
   const more = unknown.length - UNKNOWN_MAX;
   if (more > 0) notes.leaveOut({ path: [], value: undefined }, `${more} more keys that KubeSkoop does not know`);
 }
@@ -48,7 +48,7 @@ function hasEvents({ events }: AnyProbe): boolean {
   return Object.keys(events).length > 0;
 }
 
-/** What the configuration asks of one probe. */
+/** Collects the settings of one probe. */
 interface Asked {
   readonly probe: AnyProbe;
   metrics?: Given<Named>;
@@ -68,14 +68,14 @@ function convertProbes({ metricProbes, eventProbes }: KubeskoopConfig, notes: No
     else if (half === 'events' && !hasEvents(probe)) notes.leaveOut(name, `the probe ${probe.name} has metrics only`);
     else {
       const entry: Asked = asked.get(probe.name) ?? { probe };
-      if (entry[half] !== undefined) notes.tell(name, 'it is there twice, and this is the one that counts');
+      if (entry[half] !== undefined) notes.tell(name, 'it is given twice, and this one counts');
       asked.set(probe.name, { ...entry, [half]: given });
     }
   }
   return [...asked.values()].map((entry) => convertProbe(entry, notes));
 }
 
-/** What the file names is taken at its word, where it could have said otherwise. */
+/** The file's choice of probes is followed literally, since it could have made another. */
 function convertProbe({ probe, metrics, events }: Asked, notes: Notes): Section {
   const { name, cost, enabledByDefault, requires } = probe;
   const given = [metrics, events].filter((half) => half !== undefined);
@@ -98,14 +98,14 @@ function convertProbe({ probe, metrics, events }: Asked, notes: Notes): Section 
   };
 }
 
-/** As much of its metrics as KubeSkoop has. */
+/** Limits its metrics to those that KubeSkoop has. */
 function shownOf(probe: string): Options {
   const fields = FIELDS[probe];
   const buckets = BUCKETS[probe];
   return { ...(fields === undefined ? {} : { fields }), ...(buckets === undefined ? {} : { buckets }) };
 }
 
-/** A probe in BPF does with less what the capabilities of manifests/base allow. */
+/** A BPF probe can work with less, within the capabilities that manifests/base allows. */
 function capabilitiesText(capabilities: readonly string[]): string | undefined {
   if (capabilities.length === 0 || capabilities.includes('CAP_BPF')) return undefined;
   const components = rightsFor(capabilities)?.map((name) => `manifests/components/${name}`) ?? [];
@@ -118,11 +118,11 @@ function optionsOf({ path, value: { args } }: Given<Named>, { name, options }: A
     const place = [...path, 'args', key];
     const option = optionFor(name, key);
     if (option === undefined) {
-      notes.leaveOut({ path: place, value }, `the probe ${name} has nothing like it`);
+      notes.leaveOut({ path: place, value }, `the probe ${name} has no such option`);
       continue;
     }
     const isGood = (candidate: unknown) => options[option].safeParse(candidate).success;
-    // What KubeSkoop does not know in a list it ignores.
+    // KubeSkoop ignores unknown items of a list.
     const [good, bad] = Array.isArray(value)
       ? [value.filter((item) => isGood([item])), value.filter((item) => !isGood([item]))]
       : [value, []];
@@ -137,7 +137,7 @@ function optionsOf({ path, value: { args } }: Given<Named>, { name, options }: A
   return converted;
 }
 
-/** Metrics and events have arguments of their own: of lists both are wanted. */
+/** Metrics and events have separate arguments: their lists are joined. */
 function mergeOptions(first: Options, second: Options): Options {
   const merged = Object.entries(second).map(([key, value]) => {
     const before = first[key];
@@ -157,7 +157,7 @@ function convertLabels(labels: readonly Given<string>[], notes: Notes): Conversi
     if (key === undefined) {
       notes.leaveOut(
         given,
-        'only the value of one label of the Pod can be one; Prometheus makes others (metric_relabel_configs)',
+        'a label takes the value of one label of the Pod; Prometheus adds others (metric_relabel_configs)',
       );
       continue;
     }
@@ -172,9 +172,9 @@ function convertLabels(labels: readonly Given<string>[], notes: Notes): Conversi
 const NO_CONTROLLER =
   'there is no controller: no diagnosis, packet capture, latency detection and web console; `peers: cluster` names both ends of events (docs/kubernetes.md)';
 
-const NOT_HERE = 'where it listens is no part of the configuration';
+const NOT_HERE = 'the listen address is not part of the configuration';
 
-/** Why something that belongs to no probe and no sink is left out; undefined where nothing is lost. */
+/** Returns why something that belongs to no probe and no sink is left out; undefined where nothing is lost. */
 function whyNot({ path, value }: Given<unknown>): string | undefined {
   switch (path.join('.')) {
     case 'port':
@@ -187,9 +187,9 @@ function whyNot({ path, value }: Given<unknown>): string | undefined {
     case 'controllerAddr':
       return NO_CONTROLLER;
     case 'metric_config.interval':
-      return 'nothing is cached: a scrape collects';
+      return 'nothing is cached: every scrape collects';
     case 'metric_config.verbose':
-      return value === true ? 'labels of Pods are in `labels`, each by its name' : undefined;
+      return value === true ? 'labels of Pods are in `labels`, each under its name' : undefined;
     case 'event_config.port':
       return 'there is no gRPC server: events are on /api/v1/events, and `netsonde events` shows them';
     default:

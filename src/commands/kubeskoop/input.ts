@@ -9,24 +9,25 @@ const KEY = 'config.yaml';
 /** A manifest of a whole deployment is longer than one object may be in Kubernetes. */
 export const INPUT_BYTES_MAX = 1024 * 1024;
 
-/** What is not KubeSkoop's configuration, in words for who gave it. */
+/** Error for an input that is not KubeSkoop's configuration, with a message for the user. */
 export class NotKubeskoop extends Error {
   override readonly name = 'NotKubeskoop';
 }
 
-/** A document that is meant to be KubeSkoop's configuration. */
+/** A document that should be KubeSkoop's configuration. */
 export interface Input {
   readonly document: Mapping;
-  /** Line of the input that a value begins in; undefined where it is not known. */
+  /** Line of the input in which a value begins; undefined where it is not known. */
   readonly lineOf: (path: readonly PropertyKey[]) => number | undefined;
   /** Kubernetes namespace of the ConfigMap that it comes from. */
   readonly namespace?: string | undefined;
-  /** The ConfigMap that it comes from; empty where it is none. */
+  /** The ConfigMap that it comes from; empty where there is none. */
   readonly configMap: string;
 }
 
 /**
- * Finds KubeSkoop's configuration in a text: the document itself, or that in a ConfigMap among the objects of a manifest.
+ * Finds KubeSkoop's configuration in a text: the document itself, or the one in a ConfigMap among the objects of a
+ * manifest.
  * @throws {NotKubeskoop}
  */
 export function findInput(text: string): Input {
@@ -46,10 +47,10 @@ interface Parsed {
   readonly lineOf: (path: readonly PropertyKey[]) => number | undefined;
 }
 
-/** @param place what the text is, for the words of an error */
+/** @param place description of the text, for error messages */
 function parse(text: string, place = ''): Parsed[] {
   try {
-    // Go's library, which KubeSkoop uses, merges `<<`.
+    // KubeSkoop's YAML library, in Go, merges `<<`.
     const composed = composeAll(text, { merge: true });
     const lineIn = (document: Document.Parsed) => (path: readonly PropertyKey[]) => {
       const node = nodeAt(document, path);
@@ -67,7 +68,7 @@ function parse(text: string, place = ''): Parsed[] {
   }
 }
 
-/** What is not there, or is behind an alias, is where that is which it would be in. */
+/** A missing value, or one behind an alias, gets the place of its parent. */
 function nodeAt(document: Document.Parsed, path: readonly PropertyKey[]): Node | undefined {
   const node = path.length === 0 ? document.contents : document.getIn(path, true);
   if (isNode(node)) return node;
@@ -76,17 +77,17 @@ function nodeAt(document: Document.Parsed, path: readonly PropertyKey[]): Node |
 
 function mappingOf(value: unknown): Mapping {
   if (isMapping(value)) return value;
-  throw new NotKubeskoop(`${cutJson(value)} is no configuration: a mapping of keys to values is`);
+  throw new NotKubeskoop(`${cutJson(value)} is not a configuration, which is a mapping of keys to values`);
 }
 
 interface KubernetesObject {
   readonly parsed: Parsed;
-  /** In its document: a List has items. */
+  /** The object's place in its document: a List has items. */
   readonly path: readonly (string | number)[];
   readonly object: Mapping;
 }
 
-/** The objects of Kubernetes in a document: one, those of a List, or none. */
+/** Returns the Kubernetes objects in a document: one, those of a List, or none. */
 function objectsOf(parsed: Parsed): KubernetesObject[] {
   const { value } = parsed;
   if (!isMapping(value) || typeof value['kind'] !== 'string' || typeof value['apiVersion'] !== 'string') return [];
@@ -126,7 +127,7 @@ interface Names {
   readonly namespace?: string | undefined;
 }
 
-/** What is no name in Kubernetes is none here: names go into comments and into a URL. */
+/** Names that are invalid in Kubernetes are ignored here: names go into comments and into a URL. */
 function namesOf({ metadata }: Mapping): Names {
   const given = isMapping(metadata) ? metadata : {};
   const nameIn = (value: unknown) =>
@@ -139,7 +140,7 @@ function nameOf(object: Mapping): string {
   return name === undefined ? 'a ConfigMap without name' : [namespace, name].filter(Boolean).join('/');
 }
 
-/** Other programs call their key config.yaml as well. */
+/** Other programs name their key config.yaml as well. */
 function isLikely(holder: KubernetesObject): boolean {
   try {
     return hasKubeskoopKeys(inputOf(holder).document);
@@ -157,7 +158,7 @@ function inputOf({ parsed, path, object }: KubernetesObject): Input {
   const [document, ...more] = parse(String(dataOf(object)[KEY]), `${KEY} of ${configMap}: `);
   if (document === undefined || more.length > 0) throw new NotKubeskoop(`${configMap}: ${KEY} is not one document`);
   const node = nodeAt(parsed.document, [...path, 'data', KEY]);
-  // The lines of a block follow the line that it begins in; those of a quoted text cannot be told.
+  // Lines of a block scalar follow the line in which it begins; lines of a quoted text cannot be determined.
   const isBlock = isScalar(node) && node.type === 'BLOCK_LITERAL';
   const before = isBlock ? (parsed.lineOf([...path, 'data', KEY]) ?? 0) : undefined;
   return {

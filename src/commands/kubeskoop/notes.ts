@@ -1,10 +1,10 @@
 import type { Given } from './config.ts';
 
-/** What who comes from KubeSkoop has to know of one thing in its configuration. */
+/** A remark for users of KubeSkoop on one part of their configuration. */
 export interface Note extends Given<unknown> {
-  /** It is not in the converted configuration. */
+  /** The part is missing in the converted configuration. */
   readonly isLeftOut: boolean;
-  /** Why, or what it means here, and what to do. */
+  /** Reason, or the meaning here, and what to do. */
   readonly text: string;
 }
 
@@ -23,7 +23,7 @@ export class Notes {
     this.#list.push({ path, value, isLeftOut: true, text });
   }
 
-  /** It is converted, and not the same here. */
+  /** The part is converted, but has another meaning here. */
   tell({ path, value }: Given<unknown>, text: string): void {
     this.#list.push({ path, value, isLeftOut: false, text });
   }

@@ -2,17 +2,17 @@ import { nearest } from '#config/faults.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
 
-/** Probes of KubeSkoop, of any of its versions, that we have nothing for, and what to do instead. */
+/** Probes of any version of KubeSkoop that have no counterpart here, and what to use instead. */
 const WITHOUT_COUNTERPART: ReadonlyMap<string, string> = new Map([
   [
     'flow',
     'there is no probe for flows yet: bytes and packets of each Pod are in `netdev`; who talks to whom is only in events (`peers: cluster`)',
   ],
-  ['sched', 'KubeSkoop itself shows nothing by it: how long data waits for its process is in `socketlatency`'],
+  ['sched', 'KubeSkoop itself shows nothing with it: the time that data waits for its process is in `socketlatency`'],
   ['info', 'KubeSkoop itself no longer has it: the Pods of a node are in `netsonde_entities` and on /api/v1/entities'],
 ]);
 
-/** The probe of ours that a name of KubeSkoop's means, or why there is none. */
+/** Returns our probe for a name of KubeSkoop's, or the reason why there is none. */
 export function counterpartOf(name: string): AnyProbe | string {
   const ours = PROBE_ALIASES.get(name) ?? name;
   const probe = PROBES.find((candidate) => candidate.name === ours);
@@ -23,7 +23,7 @@ export function counterpartOf(name: string): AnyProbe | string {
   return `neither KubeSkoop nor netsonde has such a probe${guess === undefined ? '' : ` (did you mean ${guess}?)`}`;
 }
 
-/** The option of ours that an argument of a probe of KubeSkoop's means, which takes its arguments in any case. */
+/** Returns our option for an argument of a probe of KubeSkoop's, whose case is ignored. */
 export function optionFor(probe: string, argument: string): string | undefined {
   return OPTIONS.get(`${probe} ${argument.toLowerCase()}`);
 }
@@ -33,12 +33,12 @@ const OPTIONS: ReadonlyMap<string, string> = new Map([
   ['softirq softirq-types', 'vectors'],
 ]);
 
-/** Where KubeSkoop's default is not ours. */
+/** Options for which KubeSkoop's default differs from ours. */
 export const DEFAULTS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   softirq: { vectors: ['net_rx'] },
 };
 
-/** Of histograms the buckets that tell what KubeSkoop counts: what was slower than one of its two bounds. */
+/** Histograms keep the buckets that correspond to KubeSkoop's counts: values slower than one of its two bounds. */
 export const BUCKETS: Readonly<Record<string, Readonly<Record<'from' | 'to', string>>>> = {
   socketlatency: { from: '1ms', to: '128ms' },
   kernellatency: { from: '8ms', to: '16ms' },
@@ -47,7 +47,10 @@ export const BUCKETS: Readonly<Record<string, Readonly<Record<'from' | 'to', str
   virtcmdlatency: { from: '8ms', to: '128ms' },
 };
 
-/** Events that mean something else than KubeSkoop's of the same probe. */
+/** Events whose meaning differs from KubeSkoop's of the same probe. */
 export const OTHER_EVENTS: ReadonlyMap<string, string> = new Map([
-  ['conntrack', 'an event is sent where the table is nearly full or takes no more, not for each change of an entry'],
+  [
+    'conntrack',
+    'an event is sent when the table is nearly full or takes no more entries, not for each change of an entry',
+  ],
 ]);

@@ -3,26 +3,26 @@ import type { Given, Named } from './config.ts';
 import type { Section } from './conversion.ts';
 import type { Notes } from './notes.ts';
 
-/** Where KubeSkoop finds Loki at the address that it is given. */
+/** Path and port at which KubeSkoop finds Loki on the given address. */
 const LOKI_PORT = 3100;
 
 const MOUNT =
   "the root file system of the agent's Pod cannot be written: mount a folder of the node there, as manifests/base does with /var/lib/netsonde";
 const LOKI_VERSION =
-  'structuredMetadata is false, which every Loki takes (that of KubeSkoop is 2.7): delete it for Loki 3.0 and later, the dashboards and the runbook ask for it';
+  'structuredMetadata is false, which every Loki takes (KubeSkoop comes with 2.7): delete it for Loki 3.0 and later, since the dashboards and the runbook use the metadata';
 const SERVICE =
-  'the name of a Service alone is looked for in the namespace of netsonde: append that of Loki, as in loki.kubeskoop';
+  'the name of a Service alone is looked up in the namespace of netsonde: append the namespace of Loki, as in loki.kubeskoop';
 
 interface Sink {
   readonly name: string;
   readonly options: Section['options'];
-  /** The only argument that it has in KubeSkoop. */
+  /** The only argument of the sink in KubeSkoop. */
   readonly arg?: string;
   readonly remark?: string;
   readonly tell?: readonly string[];
 }
 
-/** @param namespace that KubeSkoop runs in, where it is known */
+/** @param namespace namespace that KubeSkoop runs in, where it is known */
 export function convertSinks(given: readonly Given<Named>[], namespace: string | undefined, notes: Notes): Section[] {
   const sections = new Map<string, Section>();
   for (const asked of given) {
@@ -34,7 +34,7 @@ export function convertSinks(given: readonly Given<Named>[], namespace: string |
     }
     const { name, options, arg, remark, tell = [] } = sink;
     if (sections.has(name)) {
-      notes.leaveOut(asked, `there can be one sink ${name} only`);
+      notes.leaveOut(asked, `there can be only one sink ${name}`);
       continue;
     }
     sections.set(name, { name, options, from: [path], remark });
@@ -46,20 +46,20 @@ export function convertSinks(given: readonly Given<Named>[], namespace: string |
   return [...sections.values()];
 }
 
-/** The sink of ours, or why there is none. */
+/** Returns our sink, or the reason why there is none. */
 function convertSink({ name, args }: Named, namespace: string | undefined): Sink | string {
   switch (name) {
     case 'stderr':
-      return { name: 'stdout', options: {}, remark: 'a JSON object a line; the log alone is on standard error' };
+      return { name: 'stdout', options: {}, remark: 'a JSON object a line; the log is on standard error' };
     case 'file': {
       const { path } = args;
-      if (typeof path !== 'string' || !path.startsWith('/')) return 'its `path` is not an absolute one';
+      if (typeof path !== 'string' || !path.startsWith('/')) return 'its `path` is not absolute';
       return { name, options: { path }, arg: 'path', tell: [MOUNT] };
     }
     case 'loki':
       return lokiSink(args['addr'], namespace);
     default:
-      return 'there is no such sink; there are stdout, file, loki and otlp';
+      return 'there is no such sink; sinks are stdout, file, loki and otlp';
   }
 }
 

@@ -5,7 +5,7 @@ import type { Input } from './input.ts';
 
 type Path = readonly PropertyKey[];
 
-/** The converted configuration as YAML, with comments that say where each part comes from. */
+/** Writes the converted configuration as YAML, with comments that say where each part comes from. */
 export function writeConfig(conversion: Conversion, { lineOf, configMap }: Input): string {
   const place = (path: Path) => {
     const line = lineOf(path);
@@ -21,7 +21,7 @@ export function writeConfig(conversion: Conversion, { lineOf, configMap }: Input
   return `${lines.join('\n')}\n`;
 }
 
-/** On one line, whatever it is. */
+/** On one line, whatever the value is. */
 function flow(value: unknown): string {
   const oneLine = { lineWidth: 0, blockQuote: false, singleQuote: false, doubleQuotedAsJSON: true } as const;
   return stringify(value, { collectionStyle: 'flow', ...oneLine }).trimEnd();
@@ -42,12 +42,12 @@ function probeLines({ probes, notAsked }: Conversion, place: (path: Path) => str
         ]
       : []),
     ...probes.flatMap((section) => probeLine(section, place)),
-    ...(notAsked.length === 0 ? [] : ['  # Not in the file, on by default. Delete a line to have what it shows.']),
+    ...(notAsked.length === 0 ? [] : ['  # Not in the file, but on by default. Delete a line to run the probe.']),
     ...notAsked.map((name) => `  ${name}: false`),
   ];
 }
 
-/** With a line for each of many fields. */
+/** One line for each of many fields. */
 function probeLine(section: Section, place: (path: Path) => string): string[] {
   const { fields, ...options } = section.options;
   if (!Array.isArray(fields)) return [sectionLine(section, isSwitch(section) ? 'true' : flow(options), place)];
