@@ -7,6 +7,7 @@ import { endAndCount, readLedger } from '../support/agent_ledger.ts';
 import { AgentProcess } from '../support/agent_process.ts';
 import { checkEventRate, dropUdp } from '../support/event_rate.ts';
 import { HostPair } from '../support/hosts.ts';
+import { only } from '../support/kernel.ts';
 import { LokiServer } from '../support/loki_server.ts';
 import { eventually } from '../support/oracle.ts';
 
@@ -24,10 +25,13 @@ afterAll(async () => {
 /** More than a test sends in a second; not without bounds, since other namespaces of the machine may be in a storm. */
 const MANY = 10_000;
 
-async function serve(folder: string, config: object, wrapper: readonly string[] = []): Promise<AgentProcess> {
+async function serve(
+  folder: string,
+  config: object,
+  { wrapper = [], probe = { limit: MANY } }: { wrapper?: readonly string[]; probe?: object } = {},
+): Promise<AgentProcess> {
   const path = join(folder, 'config.yaml');
-  const probes = { packetloss: { limit: MANY }, tcpretrans: false, tcpreset: false };
-  writeFileSync(path, JSON.stringify({ probes, events: { limit: MANY, fold: '0s' }, ...config }));
+  writeFileSync(path, only({ packetloss: probe }, { events: { limit: MANY, fold: '0s' }, ...config }));
   return AgentProcess.serve(['--config', path], wrapper);
 }
 
@@ -42,11 +46,8 @@ it('a Pod at full speed keeps nothing of another from arriving', async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
   await using other = await HostPair.create();
   dropUdp(other);
-  await using agent = await serve(folder.path, {
-    probes: { tcpretrans: false, tcpreset: false },
-    events: { fold: '0s' },
-    sinks: { loki: { url: loki.url, batch: { age: '100ms' } } },
-  });
+  const sinks = { loki: { url: loki.url, batch: { age: '100ms' } } };
+  await using agent = await serve(folder.path, { events: { fold: '0s' }, sinks }, { probe: {} });
   await eventually(async () => {
     expect(JSON.stringify(await agent.json('/api/v1/entities'))).toContain(other.b.netns.name);
   });
@@ -150,7 +151,7 @@ it('Loki behind a name that is gone and comes back as another address', async ()
   // A file of hosts for the agent alone.
   const wrapper = ['unshare', '--mount', 'sh', '-c', `mount --bind ${hosts} /etc/hosts && exec "$@"`, 'sh'];
   const url = `http://loki.test:${loki.port}`;
-  await using agent = await serve(folder.path, { sinks: { loki: { url, batch: { age: '50ms' } } } }, wrapper);
+  await using agent = await serve(folder.path, { sinks: { loki: { url, batch: { age: '50ms' } } } }, { wrapper });
   const ports = [await send(1)];
   const arrived = () => loki.records.map(({ src }) => Number(src?.split(':').at(-1)));
   await eventually(() => expect(arrived()).toEqual(expect.arrayContaining(ports)));

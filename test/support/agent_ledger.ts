@@ -8,8 +8,7 @@ export async function readLedger(agent: AgentProcess, probe: string, sink: strin
 
 export function ledgerOf(page: Exposition, probe: string, sink: string) {
   const sum = (name: string, labels: Record<string, string>) =>
-    page.samples
-      .filter((sample) => sample.name === `netsonde_events_${name}`)
+    (page.named.get(`netsonde_events_${name}`) ?? [])
       .filter((sample) => Object.entries({ probe, ...labels }).every(([key, value]) => sample.labels[key] === value))
       .reduce((total, { value }) => total + Number(value), 0);
   const produced = sum('produced_total', {});

@@ -8,6 +8,7 @@ import { endAndCount, readLedger } from './agent_ledger.ts';
 import { AgentProcess } from './agent_process.ts';
 import { run } from './command.ts';
 import { HostPair } from './hosts.ts';
+import { only } from './kernel.ts';
 import { LokiServer } from './loki_server.ts';
 import { eventually } from './oracle.ts';
 
@@ -35,13 +36,10 @@ export async function checkEventRate(count: number): Promise<number> {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
   dropUdp(pair);
   const config = join(folder.path, 'config.yaml');
-  const document = {
-    // Twice what we send, and not more: other namespaces of the machine may be in a storm.
-    probes: { packetloss: { limit: 2 * PER_SECOND }, tcpretrans: false, tcpreset: false },
-    events: { limit: 2 * PER_SECOND, fold: '0s' },
-    sinks: { loki: { url: loki.url, queue: 200_000, queueBytes: '256MiB' } },
-  };
-  writeFileSync(config, JSON.stringify(document));
+  // Twice what we send, and not more: other namespaces of the machine may be in a storm.
+  const limit = 2 * PER_SECOND;
+  const sinks = { loki: { url: loki.url, queue: 200_000, queueBytes: '256MiB' } };
+  writeFileSync(config, only({ packetloss: { limit } }, { events: { limit, fold: '0s' }, sinks }));
   await using agent = await AgentProcess.serve(['--config', config]);
   const startMs = performance.now();
   for (let sent = 0; sent < count; ) {
