@@ -77,6 +77,7 @@ export const READ: readonly string[] = [
   'src/files',
   'src/kubernetes',
   'src/peers',
+  'src/probe',
   'src/probes',
 ];
 

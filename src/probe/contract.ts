@@ -16,10 +16,10 @@ import type { Owners } from './owners.ts';
 import type { RecordOffer, RecordRules } from './records.ts';
 import type { Retained, RetainedState } from './retained.ts';
 
-/** What the agent offers every probe beside the readers of the kernel. */
+/** Services that the agent offers every probe beside the readers of the kernel. */
 export interface ProbeContext {
   readonly paths: Paths;
-  /** Counts what could not be read, or made no sense. */
+  /** Counts sources that could not be read, or were malformed. */
   readonly errors: SourceErrors;
   readonly filters: PodFilters;
   readonly owners: Owners;
@@ -27,16 +27,16 @@ export interface ProbeContext {
   readonly life: NetnsLife;
 }
 
-/** What a running probe holds. Closing the scope closes the probe. */
+/** Resources of a running probe. Closing the scope closes the probe. */
 export interface ProbeScope<E extends EventSet> extends ProbeContext {
   /** Aborted when the probe is to close, also while it opens. */
   readonly signal: AbortSignal;
   /** Hands over a resource: released in reverse order, also when `open` fails half-way. Returns it. */
   own<R extends Disposable | AsyncDisposable>(resource: R): R;
-  /** What earlier runs of this probe have left under a declaration, and later ones will find. */
+  /** Returns the state that earlier runs of this probe left under a declaration, and that later runs will find. */
   retained<T>(state: RetainedState<T>): Retained<T>;
   readonly publish: Publish<E>;
-  /** For what is neither a failed collection nor a failed open, once for each change. */
+  /** Reports a problem that is neither a failed collection nor a failed open, once for each change. */
   readonly warn: (message: string) => void;
 }
 
@@ -45,37 +45,37 @@ export type OptionsShape = z.ZodRawShape;
 
 export type OptionsOf<O extends OptionsShape> = z.output<z.ZodObject<O>>;
 
-/** What a probe is opened with. */
+/** Settings that a probe is opened with. */
 export interface ProbeSettings<C> {
   readonly metrics: boolean;
   readonly events: boolean;
-  /** Events a second that one owner may cause, with all of his namespaces, before the kernel refuses more. */
+  /** Events per second that one owner may cause, with all of its namespaces, before the kernel refuses more. */
   readonly limit: number;
-  /** Only these Pods; undefined: all, and the node. */
+  /** Pods that the probe is restricted to; undefined for all Pods and the node. */
   readonly aim?: PodFilter | undefined;
-  /** Which records it sends, of a probe that offers any. */
+  /** Rules for the records that are sent, where the probe offers any. */
   readonly records?: RecordRules | undefined;
   /** The probe's own options. */
   readonly options: C;
 }
 
-/** What the configuration asks of one probe. */
+/** Configuration of one probe. */
 export interface DesiredProbe {
   readonly settings: ProbeSettings<Readonly<Record<string, unknown>>>;
   readonly detail: Detail;
-  /** The only series that are shown, as `FieldChoice` takes them; undefined: those of the detail. */
+  /** Only series that are shown, as `FieldChoice` takes them; undefined for those of the detail. */
   readonly fields?: readonly string[] | undefined;
-  /** Share of one CPU; undefined: as much as it takes. */
+  /** Largest share of one CPU that the probe may use; undefined for no limit. */
   readonly budget?: number | undefined;
 }
 
-/** By name; a probe that is not named is off. */
+/** Configuration of probes by name; a probe that is not named is off. */
 export type DesiredProbes = Readonly<Record<string, DesiredProbe>>;
 
-/** What the configuration asks of the kernel thread. */
+/** Configuration of the kernel thread. */
 export interface DesiredKernel {
   readonly probes: DesiredProbes;
-  /** Measure the run time of BPF programs, though no budget needs it. */
+  /** True to measure the run time of BPF programs even where no budget needs it. */
   readonly bpfStats: boolean;
   /** Most series of all probes on a page. */
   readonly series: number;
@@ -83,7 +83,7 @@ export interface DesiredKernel {
 
 export interface ProgramStatus {
   readonly name: string;
-  /** The program's hook: `tp_btf/kfree_skb`. */
+  /** Hook of the program: `tp_btf/kfree_skb`. */
   readonly hook: string;
   readonly id: number;
   readonly runs: bigint;
@@ -98,20 +98,20 @@ export interface KernelLedger {
   readonly lost: bigint;
 }
 
-/** What a BPF program saw and could not count, by cause; a cause that a probe cannot have is not there. */
+/** Occurrences that a BPF program saw and could not count, by cause; causes that a probe cannot have are missing. */
 export type Uncounted = Readonly<Partial<Record<'map_full' | 'untracked' | 'no_netns', Counter>>>;
 
-/** What a BPF program has counted that is in no row of the page. */
+/** Counts of a BPF program that are in no row of the page. */
 export interface NotShown {
-  /** Of Pods and namespaces whose rows have left the page; never falls. */
+  /** Count of Pods and namespaces whose rows have left the page; never falls. */
   readonly departed: Counter;
-  /** In namespaces whose owner is still looked for. */
+  /** Count of namespaces whose owner is still being searched for. */
   readonly waiting: Counter;
 }
 
 export interface RunningProbe<M extends MetricSet> {
   health(): ReaderHealth;
-  /** Called once a scrape where metrics are wanted. To emit nothing is not an error. */
+  /** Called once per scrape where metrics are on. Emitting nothing is not an error. */
   collect?(emit: Emit<M>, cycle: Cycle): Promise<void>;
   programs?(): readonly ProgramStatus[];
   /** Bytes that each map holds in the kernel, by map name. */
@@ -119,25 +119,25 @@ export interface RunningProbe<M extends MetricSet> {
   ledger?(): KernelLedger;
   uncounted?(): Uncounted;
   notShown?(): NotShown | undefined;
-  /** Of a probe that is aimed: the only namespaces that it is to show. */
+  /** Returns whether a namespace is shown; undefined for a probe without a pod filter. */
   readonly isShown?: ((id: NetnsId) => boolean) | undefined;
 }
 
 export interface Requirements {
   readonly capabilities: readonly `CAP_${string}`[];
-  /** What the kernel must offer, in words. Asked from the kernel when the probe opens, never from its version. */
+  /** Features that the kernel must offer, in words. The kernel is asked when the probe opens; its version is not used. */
   readonly kernel: string;
 }
 
-/** What an operator wants to know of a probe before there is a number of it: docs/probes.md is made from it. */
+/** Guide to a probe for operators who have no numbers of it yet: docs/probes.md is generated from it. */
 export interface Guide {
-  /** What it answers. */
+  /** Question that the probe answers. */
   readonly question: string;
-  /** When to switch it on; of one that is on by default, when to look at it. */
+  /** When to switch the probe on; for a probe that is on by default, when to look at it. */
   readonly when: string;
-  /** PromQL, for where there is no dashboard at hand. */
+  /** PromQL query, for use without a dashboard. */
   readonly query: string;
-  /** What it does not see, or counts other than one would think. Sentences. */
+  /** Sentences on what the probe does not see, or counts differently than expected. */
   readonly limits: readonly [string, ...string[]];
 }
 
@@ -146,22 +146,22 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O exte
   readonly name: string;
   readonly kind: ProbeKind;
   readonly cost: ProbeCost;
-  /** Runs without any configuration. */
+  /** True where the probe runs without any configuration. */
   readonly enabledByDefault: boolean;
-  /** One sentence: what it sees, when to switch it on. */
+  /** One sentence: what the probe sees, and when to switch it on. */
   readonly summary: string;
   readonly guide: Guide;
   readonly metrics: M;
   readonly events: E;
-  /** Records of a kind of its own. */
+  /** Records of the probe's own kind. */
   readonly records?: RecordOffer;
   readonly options: O;
-  /** Where a BPF probe attaches. */
+  /** Places where a BPF probe attaches. */
   readonly hooks?: HookTable;
   readonly requires: Requirements;
   /**
-   * @throws {Unsupported} where this machine lacks what the probe needs: it is not tried again
-   * @throws anything else: tried again with growing pauses
+   * @throws {Unsupported} where this machine lacks something that the probe needs: there is no retry
+   * @throws anything else: retried with growing pauses
    */
   open(
     scope: ProbeScope<E>,
@@ -170,8 +170,8 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O exte
   ): Promise<RunningProbe<NoInfer<M>>>;
 }
 
-/** A probe whose types have been forgotten, as the supervisor and the list of probes see it. */
-// biome-ignore lint/suspicious/noExplicitAny: the three type parameters are invariant; nobody looks inside here
+/** A probe with its types erased, as the supervisor and the list of probes see it. */
+// biome-ignore lint/suspicious/noExplicitAny: the three type parameters are invariant, and not used here
 export type AnyProbe = ProbeDefinition<any, any, any>;
 
 export function defineProbe<const M extends MetricSet, const E extends EventSet, O extends OptionsShape>(

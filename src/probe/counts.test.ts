@@ -8,7 +8,7 @@ import { OwnerSlots, SLOTS } from './owners.ts';
 const RESTS = MAX_ENTRIES.count_rest / SLOTS;
 const [CART, MADE, NOBODYS] = [11, 12, 13].map(asNetnsId) as [NetnsId, NetnsId, NetnsId];
 
-/** A map by keys of two u64 or one u32, whose values are u64. */
+/** A map with keys of two u64 or one u32, and values of u64. */
 class FakeMap {
   readonly entries = new Map<string, bigint[]>();
   readonly #key: (key: Uint8Array) => string = (key) => Buffer.from(key).toString('hex');
@@ -93,7 +93,7 @@ beforeEach(() => {
   counts = new Counts(object, (side) => ({ reason: ANY_REASON, side }), owners, { value: COUNTED.initial() });
 });
 
-it('what is nobody’s is one row, and stays there when somebody is found for it', () => {
+it('counts of unowned namespaces are one row, and stay there when an owner is found', () => {
   count(CART, 1);
   count(NOBODYS, 3);
   unowned.add(NOBODYS);
@@ -103,7 +103,7 @@ it('what is nobody’s is one row, and stays there when somebody is found for it
   expect(shown()).toEqual({ [`${CART} 5`]: 1, [`${NOBODYS} 5`]: 4, [`${UNLISTED} 5`]: 3 });
 });
 
-it('what was never anybody’s is counted to the end, when it is dead before a look', () => {
+it('counts of a namespace that never had an owner are kept when it is dead before a look', () => {
   count(NOBODYS, 3);
   count(CART, 2);
   counts.sweep((id) => id === NOBODYS);
@@ -111,7 +111,7 @@ it('what was never anybody’s is counted to the end, when it is dead before a l
   expect(rows.entries.size).toBe(1);
 });
 
-it('what has no row is shown with its owner, and what nobody’s has none with the others', () => {
+it('counts without a row are shown with their owner, those of unowned namespaces with the other unowned ones', () => {
   countRest(ownerSlot.first, 4);
   countRest(ownerSlot.nested, 5);
   expect(shown()).toEqual({ [`${CART} ${ANY_REASON}`]: 4, [`${UNLISTED} ${ANY_REASON}`]: 5 });
@@ -119,7 +119,7 @@ it('what has no row is shown with its owner, and what nobody’s has none with t
   expect(shown()).toEqual({ [`${UNLISTED} ${ANY_REASON}`]: 5 });
 });
 
-it('what a Pod’s own namespaces count is the Pod’s, also when they are gone', () => {
+it('counts of namespaces that a Pod made are the Pod’s, also when the namespaces are gone', () => {
   owners.set([CART, MADE].map((id) => ({ id, owner: 'cart', name: 'cart' })));
   count(CART, 2);
   count(MADE, 3);
@@ -129,7 +129,7 @@ it('what a Pod’s own namespaces count is the Pod’s, also when they are gone'
   expect(shown()).toEqual({ [`${CART} 5`]: 5 });
 });
 
-it('goes on where an earlier run ended', () => {
+it('continue where an earlier run ended', () => {
   unowned.add(NOBODYS);
   count(CART, 2);
   count(NOBODYS, 3);
@@ -147,7 +147,7 @@ function everything(): number {
   return inRows.reduce((sum, { count: total }) => sum + Number(total), 0) + Number(left) + Number(waiting);
 }
 
-it('what leaves the page is in one sum, from the namespace that goes on and from the one that is dead', () => {
+it('counts that leave the page are in one sum, those of a living namespace and those of a dead one', () => {
   owners.set([CART, MADE].map((id, index) => ({ id, owner: `${index}`, name: '' })));
   count(CART, 5);
   count(MADE, 2);
@@ -169,7 +169,7 @@ it('what leaves the page is in one sum, from the namespace that goes on and from
   expect(everything()).toBe(15);
 });
 
-it('what has no row leaves the page with the slot of its owner, once', () => {
+it('counts without a row leave the page with the slot of their owner, once', () => {
   countRest(ownerSlot.first, 4);
   expect(everything()).toBe(4);
   departed.add(CART);
@@ -184,7 +184,7 @@ it('what has no row leaves the page with the slot of its owner, once', () => {
   expect(everything()).toBe(6);
 });
 
-it('what has left the page is still counted in a later run', () => {
+it('counts that have left the page are kept in a later run', () => {
   count(CART, 5);
   departed.add(CART);
   counts.rows();

@@ -8,44 +8,44 @@ import { defineRetained, type Retained } from './retained.ts';
 import { bytesOf, NAMESPACES_MAX } from './room.ts';
 import { hasRest, readMisses, sweepMap, type Tally } from './tally.ts';
 
-/** What src/bpf/common/counts.bpf.h puts into an object. */
+/** Maps that src/bpf/common/counts.bpf.h adds to an object. */
 export const COUNTS: CommonLayout['map'] = 'counts';
 const REST: CommonLayout['map'] = 'count_rest';
-/** Four reasons in each of the namespaces that a node may hold. */
+/** Rows of the map: four reasons for each of the namespaces that a node may hold. */
 export const COUNTS_MAX = 4 * NAMESPACES_MAX;
 
-/** What is told apart of each slot that has no row left. */
+/** Counts that are kept separately for each slot that has no row left. */
 const RESTS = MAX_ENTRIES.count_rest / SLOTS;
-/** Stands for all reasons that are not told apart; in metrics it is called {@link OTHER_REASONS}. */
+/** Stands for all reasons that are not kept separately; in metrics it is called {@link OTHER_REASONS}. */
 export const ANY_REASON = 0xffff_ffff;
 export const OTHER_REASONS = 'other';
 
 export interface CountRow {
-  /** {@link UNLISTED} for those together that are nobody's. */
+  /** Namespace; {@link UNLISTED} for all unowned ones together. */
   readonly netns: NetnsId;
-  /** What the probe tells apart, as its program numbers it; or {@link ANY_REASON}. */
+  /** Reason, as the program numbers it; or {@link ANY_REASON}. */
   readonly reason: number;
   readonly side: number;
   readonly count: Counter;
   readonly bytes: Counter;
 }
 
-/** What a number of `count_rest` stands for. */
+/** Returns the reason and side that a number of `count_rest` stands for. */
 export type RestKey = (rest: number) => Pick<CountRow, 'reason' | 'side'>;
 
-/** What earlier runs of the probe have counted. */
+/** Counts of earlier runs of the probe. */
 interface Totals {
   readonly rows: readonly CountRow[];
   readonly uncounted: Uncounted;
-  /** By key: what was told as nobody's, and stays so. */
+  /** Counts by key that were reported as unowned, and stay so. */
   readonly told: Map<string, CountRow>;
-  /** All of that, by what the probe tells apart. */
+  /** Sums of these counts, by reason and side. */
   readonly unlisted: Map<string, CountRow>;
-  /** What was counted for those whose rows have left the page. */
+  /** Count of owners whose rows have left the page. */
   readonly departed: Counter;
 }
 
-/** Under whom a row is told. `waiting`: somebody is still looked for. */
+/** Where a row is reported. `waiting`: its owner is still being searched for. */
 type Fate = 'shown' | 'unlisted' | 'departed' | 'waiting';
 
 export const COUNTED = defineRetained<Totals>(() => ({
@@ -57,8 +57,8 @@ export const COUNTED = defineRetained<Totals>(() => ({
 }));
 
 /**
- * The counts of a BPF probe, which go on from run to run. What is counted in a namespace is told as its owner's, or as
- * nobody's: that does not change any more when an owner is found later.
+ * The counts of a BPF probe, which continue from run to run. Counts of a namespace are reported for its owner, or as unowned: this does not
+ * change when an owner is found later.
  */
 export class Counts implements Tally {
   readonly map = COUNTS;
@@ -95,7 +95,7 @@ export class Counts implements Tally {
   }
 
   uncounted(): Uncounted {
-    // All that it counts it sees at once: there is nothing to keep track of.
+    // The program sees everything that it counts at once, so nothing can be untracked.
     const { map_full, no_netns } = readMisses(this.#object, this.#earlier.value.uncounted);
     return { map_full, no_netns };
   }
@@ -107,7 +107,7 @@ export class Counts implements Tally {
   sweep(isDead: (id: NetnsId) => boolean): ReadonlyMap<NetnsId, number> {
     const isGone = (id: NetnsId) => id !== UNLISTED && isDead(id);
     const { told } = this.#earlier.value;
-    // They stay until their slot is freed.
+    // The rests stay until their slot is freed.
     const rests = new Set(this.#rest().map(keyOf));
     const isSwept = (row: CountRow) => isGone(row.netns) && !rests.has(keyOf(row));
     const kept: CountRow[] = [];
@@ -143,7 +143,7 @@ export class Counts implements Tally {
     this.#earlier.value = { ...this.#earlier.value, rows: this.#all(), uncounted: this.uncounted() };
   }
 
-  /** As counted, whoever it belongs to. */
+  /** Returns all counts, whoever owns them. */
   #all(): CountRow[] {
     const { count, view, keyAt, valueAt } = this.#object.map(COUNTS).dump();
     const rows = Array.from({ length: count }, (_, index) => ({
@@ -166,8 +166,8 @@ export class Counts implements Tally {
   }
 
   /**
-   * What found no row, of each owner under its own namespace.
-   * @param only the slot of one owner; undefined: of all
+   * Returns the counts that found no row, those of each owner under its own namespace.
+   * @param only slot of one owner; undefined for all
    */
   #rest(only?: number): CountRow[] {
     if (!hasRest(this.#object)) return [];
@@ -191,7 +191,7 @@ export class Counts implements Tally {
     return rows;
   }
 
-  /** Adds what is new in the row to what is told of nobody, or of those who have left the page. */
+  /** Adds the growth of the row to the unowned counts, or to those of owners that have left the page. */
   #tell(row: CountRow, as: 'unlisted' | 'departed'): void {
     const { value } = this.#earlier;
     const more = { ...minus(row, value.told.get(keyOf(row))), netns: UNLISTED };

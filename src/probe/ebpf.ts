@@ -22,15 +22,15 @@ import { sumPerCpu, type Tally } from './tally.ts';
 type CommonMap = CommonLayout['map'];
 type CommonConstants = Partial<Record<CommonLayout['constant'], boolean | number>>;
 
-/** What src/bpf/common/events.bpf.h puts into every object that has events. */
+/** Maps that src/bpf/common/events.bpf.h adds to every object that has events. */
 const RING: CommonMap = 'events';
 const LEDGER: CommonMap = 'event_ledgers';
 const BUCKETS: CommonMap = 'event_buckets';
 
-/** An owner may have so much of the ring filled, as a part of it, while its reader is late. */
+/** Divisor of the ring: an owner may fill one such part of it while the reader is late. */
 const RING_SHARES = 4;
 
-/** Events that flow wait in the kernel for so long: a ring of 1 MiB holds 5,000 of 200 bytes, so 100,000 a second are no trouble. */
+/** Interval of reading a ring that has events: a ring of 1 MiB holds 5,000 events of 200 bytes, so that 100,000 per second fit. */
 const DRAIN_EVERY_MS = 25;
 const DRAIN_BYTES = 256 * 1024;
 
@@ -39,13 +39,13 @@ const NANOSECONDS = 1e-9;
 export interface EbpfOptions<L extends ObjectLayout> {
   readonly hooks: HookTable<L['program']>;
   readonly constants?: ObjectSpec<L>['constants'];
-  /** Entries of a map, or bytes of the ring, where they differ from the file's. */
+  /** Entries of a map, or bytes of the ring, where they differ from those in the object file. */
   readonly sizes?: ObjectSpec<L>['sizes'];
-  /** The map of what it counts by namespace, in which each owner has his share; an object has one at most. */
+  /** Map of the counts by namespace, in which each owner has its share; an object has at most one. */
   readonly room?: RoomOptions<L['map']>;
-  /** BPF helpers that all programs need, without their `bpf_`. */
+  /** BPF helpers that all programs need, without the prefix `bpf_`. */
   readonly helpers?: readonly string[];
-  /** The probe can have events; otherwise the object has no ring. */
+  /** Set where the probe can have events; otherwise the object has no ring. */
   readonly events?: {
     /** Bytes of the longest record. */
     readonly recordBytesMax: number;
@@ -60,18 +60,18 @@ export interface CountsOptions<L extends ObjectLayout> extends Omit<EbpfOptions<
 
 interface RoomOptions<Name extends string = string> {
   readonly map: Name;
-  /** Rows that owners share, where each takes its memory when it comes. */
+  /** Rows that owners share, where each row takes its memory when it is created. */
   readonly rows: number;
-  /** Rows in all where their memory is taken from the start. */
+  /** All rows of the map, where their memory is taken from the start. */
   readonly preallocated: number;
-  /** Rows of the map, beyond the others, for what a slot has no row for. */
+  /** Further rows of the map, for counts that a slot has no row for. */
   readonly rests: number;
 }
 
-/** Runs that the kernel has left out, by program. */
+/** Runs that the kernel skipped, by program. */
 const MISSED = defineRetained<Readonly<Record<string, bigint>>>(() => ({}));
 
-/** What earlier runs of a probe have counted. */
+/** Counts of earlier runs of a probe. */
 interface Earlier {
   readonly ledger: Retained<KernelLedger>;
   readonly missed: Retained<Readonly<Record<string, bigint>>>;
@@ -80,9 +80,9 @@ interface Earlier {
 interface InstanceOptions<T extends Tally> {
   readonly proc: string;
   readonly tally: T;
-  /** The object counts events. */
+  /** True where the object counts events. */
   readonly hasLedger?: boolean;
-  /** Undefined: it is opened once. */
+  /** Counts of earlier runs; undefined where the object is opened only once. */
   readonly earlier?: Earlier;
   readonly aim?: MapAim | undefined;
   readonly room?: Room | undefined;
@@ -95,7 +95,7 @@ function nothingEarlier(): Earlier {
   return { ledger: { value: EVENT_LEDGER.initial() }, missed: { value: MISSED.initial() } };
 }
 
-/** A loaded and attached object, and what every eBPF probe has to say of it. */
+/** A loaded and attached object, with the status that every eBPF probe reports. */
 export class EbpfInstance<T extends Tally = Tally> {
   readonly object: BpfObject;
   readonly tally: T;
@@ -106,7 +106,7 @@ export class EbpfInstance<T extends Tally = Tally> {
   readonly #earlier: Earlier;
   readonly #aim: MapAim | undefined;
   readonly #room: Room | undefined;
-  /** By descriptor. */
+  /** Memory of fixed maps in bytes, by file descriptor. */
   readonly #fixedBytes = new Map<number, number>();
 
   constructor(
@@ -124,14 +124,14 @@ export class EbpfInstance<T extends Tally = Tally> {
     this.#room = room;
   }
 
-  /** Namespaces that are dead make room for new ones. */
+  /** Drops the rows of dead namespaces, which makes room for new ones. */
   sweep(isDead: (id: NetnsId) => boolean): void {
     const sweep = () => this.tally.sweep(isDead);
     if (this.#room === undefined) sweep();
     else this.#room.sweep(sweep);
   }
 
-  /** What a running eBPF probe has to say of itself, but for its own metrics. */
+  /** Returns the status of a running eBPF probe, without its own metrics. */
   running(): Omit<RunningProbe<MetricSet>, 'collect'> {
     return {
       health: () => this.#health(),
@@ -147,7 +147,7 @@ export class EbpfInstance<T extends Tally = Tally> {
   #health(): ReaderHealth {
     const hooks = this.#hooks.flatMap((status) => status.hooks);
     return {
-      // Of many only the kinds; the programs are listed one by one.
+      // Where there are many, only the kinds are named; the programs are listed one by one.
       reader: hooks.length === 1 ? hooks.join() : [...new Set(hooks.map(hookKind))].join(', '),
       degraded: [
         ...this.#hooks.filter(({ reason }) => reason !== '').map(({ what, reason }) => `${what}: ${reason}`),
@@ -171,7 +171,7 @@ export class EbpfInstance<T extends Tally = Tally> {
     });
   }
 
-  /** Memory of each map in the kernel, in bytes (man 5 proc, fdinfo). */
+  /** Returns the memory of each map in the kernel, in bytes (man 5 proc, fdinfo). */
   mapBytes(): Record<string, number> {
     const bytes: Record<string, number> = {};
     for (const map of this.object.maps.values()) {
@@ -187,7 +187,7 @@ export class EbpfInstance<T extends Tally = Tally> {
     const [, memlock] = /^memlock:\s+(\d+)$/m.exec(info ?? '') ?? [];
     if (memlock === undefined) return undefined;
     const bytes = Number(memlock);
-    // All others have their memory from the start.
+    // All other maps have their memory from the start.
     if (flags !== undefined && (Number(flags) & NO_PREALLOC) === 0) this.#fixedBytes.set(fd, bytes);
     return bytes;
   }
@@ -203,7 +203,7 @@ export class EbpfInstance<T extends Tally = Tally> {
     };
   }
 
-  /** Keeps what was counted so far for the next run. Once, when nothing counts any more. */
+  /** Keeps the counts so far for the next run. To be called once, when nothing counts any more. */
   remember(): void {
     const missed = Object.fromEntries(this.programs().map((program) => [program.name, program.missed]));
     this.#earlier.ledger.value = this.ledger();
@@ -227,9 +227,8 @@ export function openEbpf<L extends ObjectLayout>(
 }
 
 /**
- * Loads and attaches the hooks of a probe, drains its ring into `onRecord`, and keeps what it has counted when the scope
- * closes.
- * @param tallyOf what reads the counts of the object
+ * Loads and attaches the hooks of a probe, drains its ring into `onRecord`, and keeps its counts when the scope closes.
+ * @param tallyOf makes the reader of the object's counts
  * @throws {Unsupported}
  */
 export async function openTally<L extends ObjectLayout, T extends Tally>(
@@ -276,7 +275,7 @@ export async function openTally<L extends ObjectLayout, T extends Tally>(
   return instance;
 }
 
-/** Without events, or an aim, the code for them is dead, and its maps are not created. */
+/** Returns the spec of an object. Without events, or a pod filter, the code for them is dead, and its maps are not created. */
 function specOf<L extends ObjectLayout>(
   { hooks, constants, sizes = {}, helpers = [], events, room }: EbpfOptions<L>,
   settings: ProbeSettings<unknown>,
@@ -322,7 +321,7 @@ function openRing(
     intervalMs: DRAIN_EVERY_MS,
     bufferBytes: DRAIN_BYTES,
     onBatch: ({ view, forEach }) => {
-      // Once a batch: a clock that is set takes effect at once, and events of a batch stay in order.
+      // Read once per batch: a change of the clock takes effect at once, and events of a batch stay in order.
       const offset = clockOffset();
       forEach((at) => onRecord(view, at, (kernelTime) => BigInt(kernelTime) + offset));
     },

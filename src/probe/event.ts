@@ -8,28 +8,28 @@ export type FieldType = 'string' | 'number' | 'strings';
 export interface FieldDescriptor {
   readonly type: FieldType;
   readonly help: string;
-  /** Left out of the event where it is not known. */
+  /** True where the field is left out of events in which it is unknown. */
   readonly optional?: boolean;
 }
 
-/** Everything about a type of event, once: docs/events.md is made from it. */
+/** Full description of an event type, in one place: docs/events.md is generated from it. */
 export interface EventDescriptor {
   /** One sentence for an operator. */
   readonly help: string;
   readonly severity: Severity;
-  /** When an event of this type is no more than `info`, in words: the probe says so in each. */
+  /** When an event of this type is only `info`, in words: the probe sets it in each such event. */
   readonly info?: string;
   readonly fields: Readonly<Record<string, FieldDescriptor>>;
   /**
-   * Fields that equal events have in common, beside network namespace, addresses and protocol: of equal events within a
-   * short time the first is sent, and one more that stands for the rest.
+   * Fields that equal events have in common, beside network namespace, addresses and protocol. The first of equal events within a short
+   * time is sent, and one more that stands for the rest.
    */
   readonly equalBy: readonly string[];
-  /** Which end is the client, where the fields tell; else the ports are looked at. */
+  /** Returns which end is the client, where the fields say so; otherwise the ports decide. */
   readonly client?: (fields: Readonly<Record<string, unknown>>) => 'src' | 'dst' | undefined;
 }
 
-/** Keyed by event type. */
+/** Event types by name. */
 export type EventSet = Readonly<Record<string, EventDescriptor>>;
 
 export function defineEvents<const E extends EventSet>(events: E): E {
@@ -48,21 +48,21 @@ type Fields<E extends EventDescriptor> = {
   readonly [K in keyof E['fields'] as E['fields'][K]['optional'] extends true ? K : never]?: FieldValue<E['fields'][K]>;
 };
 
-/** What a probe says of one anomaly; the collector adds whom it happened to. */
+/** Description of one anomaly by a probe; the collector adds the Pod that it happened to. */
 export interface EventBody<E extends EventDescriptor> {
-  /** Wall clock, nanoseconds since the epoch, from the kernel's own time. */
+  /** Time in nanoseconds since the epoch, converted from the kernel's clock. */
   readonly timeNs: bigint;
-  /** Whom it happened to: a namespace, or the machine as a whole. */
+  /** Subject of the event: a namespace, or the machine as a whole. */
   readonly netns: NetnsId | typeof NODE;
-  /** `10.0.0.1:53`, `[::1]:53`; without a port where the protocol has none. */
+  /** Source, as `10.0.0.1:53` or `[::1]:53`; without a port where the protocol has none. */
   readonly src?: string;
   readonly dst?: string;
-  /** Lower case: tcp, udp, icmp, … */
+  /** Protocol in lower case: tcp, udp, icmp, … */
   readonly protocol?: string;
   readonly fields: Fields<E>;
-  /** Where it is less than its type: see `EventDescriptor.info`. */
+  /** Severity, where it is lower than that of the type: see `EventDescriptor.info`. */
   readonly severity?: E extends { readonly info: string } ? 'info' : never;
-  /** A sentence that an operator understands without the source code. */
+  /** Sentence that an operator understands without the source code. */
   readonly message: string;
 }
 

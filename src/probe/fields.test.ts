@@ -27,7 +27,7 @@ const metrics = defineMetrics({
   },
 });
 
-it('has all series of a metric, or those that one of its entries names', () => {
+it('has all series of a metric, or the series that one of its entries names', () => {
   const choice = new FieldChoice(metrics, [
     'netsonde_states{state=~"a|b", family="ipv4"}',
     'netsonde_states{state="c"}',
@@ -39,7 +39,7 @@ it('has all series of a metric, or those that one of its entries names', () => {
   expect(taken).toEqual(['aipv4', 'bipv4', 'cipv4', 'cipv6']);
   expect(choice.takes('other', {})).toBe(false);
   expect(new FieldChoice(metrics, ['netsonde_other_total']).takes('other', {})).toBe(true);
-  expect(() => new FieldChoice(metrics, ['netsonde_none'])).toThrow('netsonde_none is no field');
+  expect(() => new FieldChoice(metrics, ['netsonde_none'])).toThrow('netsonde_none is not a field');
 });
 
 it.each(['', 'a b', 'a{', 'a{}', 'a{b}', 'a{b="c"', 'a{b!="c"}', 'a{b="c",}', 'a{b="c",b="d"}', 'a{b="\\"}'])(
@@ -49,7 +49,7 @@ it.each(['', 'a b', 'a{', 'a{}', 'a{b}', 'a{b="c"', 'a{b!="c"}', 'a{b="c",}', 'a
   },
 );
 
-it('never throws, and reads back what it is given', () => {
+it('never throws, and parses every formatted entry back', () => {
   fc.assert(fc.property(fc.string(), (text) => void parseField(text)));
   const word = fc.stringMatching(/^[a-z_]{1,8}$/);
   const only = fc.dictionary(word, fc.array(word, { minLength: 1, maxLength: 3 }), {

@@ -1,6 +1,6 @@
 import type { MetricSet } from './metric.ts';
 
-/** One entry of a probe's `fields`: a metric, and of each label that is named the values that are shown. */
+/** One entry of a probe's `fields`: a metric, and the shown values of each label that is named. */
 export interface Field {
   readonly metric: string;
   readonly only: Readonly<Record<string, readonly string[]>>;
@@ -10,8 +10,9 @@ const FIELD = /^(\w+)(?:\{(.*)\})?$/;
 const MATCHER = /^\s*(\w+)(=~?)"([^"\\]*)"\s*$/;
 
 /**
- * Parses an entry, in the part of PromQL that it has: `netsonde_udp_no_port_total`, `netsonde_tcp_connections{state=~"established|time_wait"}`.
- * @returns undefined where it is of another form
+ * Parses an entry, which is in a subset of PromQL: `netsonde_udp_no_port_total`,
+ * `netsonde_tcp_connections{state=~"established|time_wait"}`.
+ * @returns undefined where the entry has another form
  */
 export function parseField(text: string): Field | undefined {
   const [, metric, inside] = FIELD.exec(text) ?? [];
@@ -26,17 +27,17 @@ export function parseField(text: string): Field | undefined {
   return { metric, only };
 }
 
-/** Which series of a probe are shown, where its section lists them. */
+/** Choice of the series of a probe that are shown, where its section lists them. */
 export class FieldChoice {
   readonly #fields = new Map<string, Field[]>();
 
-  /** @param entries as the configuration has them, which has checked them */
+  /** @param entries from the configuration, which has validated them */
   constructor(metrics: MetricSet, entries: readonly string[]) {
     const keys = new Map(Object.entries(metrics).map(([key, { name }]) => [name, key]));
     for (const entry of entries) {
       const field = parseField(entry);
       const key = keys.get(field?.metric ?? '');
-      if (field === undefined || key === undefined) throw new Error(`${entry} is no field`);
+      if (field === undefined || key === undefined) throw new Error(`${entry} is not a field`);
       this.#fields.set(key, [...(this.#fields.get(key) ?? []), field]);
     }
   }

@@ -18,7 +18,7 @@ it('has a bound at each power of two of a microsecond', () => {
   expect(EMPTY.counts).toHaveLength(BOUNDS.length + 1);
 });
 
-it('shows the buckets that the ends of a range fall into', () => {
+it('shows the buckets that contain the ends of a range', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 3e10 }), fc.integer({ min: 1, max: 3e10 }), (a, b) => {
       const [from, to] = [Math.min(a, b), Math.max(a, b)];
@@ -43,7 +43,7 @@ it('is configured by two durations, the first shorter than the second', () => {
   }
 });
 
-it('adds up exactly, also past what a double holds', () => {
+it('adds up exactly, also beyond the precision of a double', () => {
   const u64 = fc.bigInt({ min: 1n, max: 2n ** 62n });
   const histogram = fc
     .record({ counts: fc.array(u64, { minLength: 26, maxLength: 26 }), sumNs: u64 })

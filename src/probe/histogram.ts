@@ -13,22 +13,22 @@ import { readMisses, slotOfRest, sweepMap, type Tally } from './tally.ts';
 const NANOSECONDS = 1e-9;
 const MICROSECOND_NS = 1_000;
 
-/** Bucket i of the kernel ends at 2^i microseconds. */
+/** Bucket bounds in seconds: bucket i of the kernel ends at 2^i microseconds. */
 const BUCKETS: readonly number[] = Array.from({ length: histogram.countsCount - 1 }, (_, index) => 2 ** index / 1e6);
 
-/** What the descriptors of all latencies have in common. The configuration chooses which of the buckets are shown. */
+/** Common part of the descriptors of all latencies. The configuration chooses which buckets are shown. */
 export const LATENCY = { type: 'histogram', unit: 'seconds', buckets: BUCKETS } as const;
 
-/** The option that chooses the buckets; by default those between two durations. */
+/** Returns the option that chooses the buckets; by default those between two durations. */
 export function bucketsOption(from: string, to: string) {
   return z
     .strictObject({ from: duration(from), to: duration(to) })
     .refine((range) => range.from < range.to, 'from must be shorter than to')
     .prefault({})
-    .describe('Range of the histogram: it has a bucket at each doubling, from one microsecond to 16 seconds.');
+    .describe('Range of the histogram, which has a bucket at each doubling, from one microsecond to 16 seconds.');
 }
 
-/** The buckets of a range: what the ends fall into is still shown. */
+/** Returns the buckets of a range, including those that contain its ends. */
 export function shownBuckets({ from, to }: { readonly from: number; readonly to: number }): BucketRange {
   const lastOfAll = BUCKETS.length - 1;
   const bucketOf = (nanoseconds: number) => Math.ceil(Math.log2(nanoseconds / MICROSECOND_NS));
@@ -41,7 +41,7 @@ export function shownBuckets({ from, to }: { readonly from: number; readonly to:
 /** A struct histogram of the kernel, summed over the CPUs. */
 export interface Histogram {
   readonly counts: readonly Counter[];
-  /** 0: it is empty. */
+  /** Sum of the durations in nanoseconds; 0 for an empty histogram. */
   readonly sumNs: Counter;
 }
 
@@ -56,7 +56,7 @@ export function addHistograms(a: Histogram, b: Histogram): Histogram {
 }
 
 function decodeHistogram(view: DataView, at: number): Histogram {
-  // Of most CPUs, where there are many.
+  // Most CPUs have counted nothing, where there are many.
   if (histogram.sum(view, at) === 0) return EMPTY;
   return {
     counts: Array.from({ length: histogram.countsCount }, (_, index) => histogram.counts(view, at, index)),
@@ -64,7 +64,7 @@ function decodeHistogram(view: DataView, at: number): Histogram {
   };
 }
 
-/** As a sample, in seconds. */
+/** Converts a histogram to a sample, in seconds. */
 export function histogramValue({ counts, sumNs }: Histogram, shown: BucketRange): HistogramValue {
   return { counts, sum: Number(sumNs) * NANOSECONDS, shown };
 }
@@ -74,10 +74,10 @@ export function isEmpty({ sumNs }: Histogram): boolean {
 }
 
 export interface HistogramMap<Key, Name extends string = string> {
-  /** The map: each value is some structs histogram, one after the other. */
+  /** Name of the map, whose values are one or more consecutive structs histogram. */
   readonly name: Name;
   decodeKey(view: DataView, at: number): Key;
-  /** The key begins with the cookie of a namespace, whose death ends the row; else the rows are the machine's. */
+  /** True where the key begins with the cookie of a namespace, whose death ends the row; otherwise the rows are the machine's. */
   readonly isByNetns: boolean;
 }
 
@@ -92,17 +92,17 @@ function readNetns(view: DataView, at: number): NetnsId {
   return asNetnsId(readCounter(view, at));
 }
 
-/** Each as a character. */
+/** Returns bytes as a string, one character for each. */
 function bytesAt(view: DataView, at: number, length: number): string {
   return Buffer.from(view.buffer, view.byteOffset + at, length).toString('latin1');
 }
 
-/** The namespace that a key begins with. */
+/** Returns the namespace that a key begins with. */
 function netnsOf(bytes: string): NetnsId {
   return asNetnsId(toCounter(Buffer.from(bytes.slice(0, COOKIE_BYTES), 'latin1').readBigUInt64LE()));
 }
 
-/** The same key of another namespace. */
+/** Returns the same key for another namespace. */
 function ofNetns(bytes: string, id: NetnsId): string {
   const cookie = Buffer.alloc(COOKIE_BYTES);
   cookie.writeBigUInt64LE(BigInt(id));
@@ -114,15 +114,15 @@ function sumOf(before: readonly Histogram[] | undefined, now: readonly Histogram
 }
 
 interface Totals {
-  /** By the bytes of the key, each as a character. */
+  /** Histograms by the bytes of their key, one character for each. */
   readonly rows: ReadonlyMap<string, readonly Histogram[]>;
   readonly uncounted: Uncounted;
 }
 
-/** What earlier runs of the probe have counted. */
+/** Counts of earlier runs of the probe. */
 export const HISTOGRAMS = defineRetained<Totals>(() => ({ rows: new Map(), uncounted: {} }));
 
-/** The histograms of a BPF probe, which go on from run to run. */
+/** The histograms of a BPF probe, which continue from run to run. */
 export class Histograms<Key> implements Tally {
   readonly #object: BpfObject;
   readonly #map: HistogramMap<Key>;
@@ -130,7 +130,7 @@ export class Histograms<Key> implements Tally {
   readonly #owners: Owners;
   readonly #earlier: Retained<Totals>;
 
-  /** @param each how many histograms a value has */
+  /** @param each number of histograms in a value */
   constructor(object: BpfObject, map: HistogramMap<Key>, each: number, owners: Owners, earlier: Retained<Totals>) {
     this.#object = object;
     this.#map = map;
@@ -156,7 +156,7 @@ export class Histograms<Key> implements Tally {
     const map = this.#object.map(this.#map.name);
     const { rows, uncounted } = this.#earlier.value;
     const kept = new Map<string, readonly Histogram[]>();
-    /** What was never anybody's stays, added up. */
+    /** Keeps rows; those of dead namespaces that never had an owner are added up. */
     const keep = (bytes: string, histograms: () => readonly Histogram[]) => {
       const id = netnsOf(bytes);
       const isGone = id !== UNLISTED && isDead(id);
@@ -204,7 +204,10 @@ export class Histograms<Key> implements Tally {
     return rows;
   }
 
-  /** What an owner has no row for is shown under its own namespace; undefined where the owner is gone. */
+  /**
+   * Returns the key that a row is shown under: a row for the rest of an owner is shown under the owner's namespace; undefined where the
+   * owner is gone.
+   */
   #shownKey(bytes: string): string | undefined {
     const slot = this.#map.isByNetns ? slotOfRest(netnsOf(bytes)) : undefined;
     if (slot === undefined) return bytes;
@@ -212,7 +215,7 @@ export class Histograms<Key> implements Tally {
     return id === undefined ? undefined : ofNetns(bytes, id);
   }
 
-  /** A value, which is there once for each CPU where the map is per CPU. */
+  /** Reads a value, which exists once for each CPU where the map is per CPU. */
   #value(view: DataView, at: number, bytes: number): Histogram[] {
     const stride = this.#each * histogram.SIZE;
     return Array.from({ length: this.#each }, (_, nth) => {

@@ -1,4 +1,4 @@
-/** Attaches BPF programs: for each thing that a probe wants to see, the hooks are tried best first. */
+/** Attaches BPF programs: for each point that a probe observes, its choices of hooks are tried, the best first. */
 
 import { BpfError, type BpfObject } from 'bpf-napi';
 import { Unsupported } from '#core/reader.ts';
@@ -12,44 +12,44 @@ export interface Hook<P extends string = string> {
   readonly kind: HookKind;
   /** Name of the tracepoint or of the function. */
   readonly target: string;
-  /** The program reads so many arguments; the place must have at least these. */
+  /** Number of arguments that the program reads; the place must have at least as many. */
   readonly arguments: number;
   readonly program: P;
-  /** Kernel module that the function is in, where it may be in one. */
+  /** Kernel module of the function, where it may be in one. */
   readonly module?: string;
 }
 
-/** Hooks that together see one thing whole, or nearly. */
+/** Hooks that together observe one point completely, or nearly so. */
 export interface HookChoice<P extends string = string> {
   readonly hooks: readonly Hook<P>[];
-  /** What is not seen this way, in words. */
+  /** Gaps of this choice, in words. */
   readonly lacks?: string;
 }
 
-/** One thing that a probe wants to see. */
+/** One thing that a probe observes. */
 export interface HookPoint<P extends string = string> {
-  /** In words, for the operator. */
+  /** Description for the operator. */
   readonly what: string;
-  /** Without it the probe is degraded, not unsupported. */
+  /** True where the probe is degraded without this point, not unsupported. */
   readonly optional?: boolean;
-  /** What makes other hooks useless, in words: for the operator of a kernel that has none of the choices. */
+  /** Reason why other hooks do not help, in words: for the operator of a kernel that has none of the choices. */
   readonly why?: string;
-  /** The best first. */
+  /** Choices of hooks, the best first. */
   readonly choices: readonly HookChoice<P>[];
 }
 
-/** What a probe hooks; its programs `P` are all in one object file. */
+/** Points that a probe hooks; its programs `P` are all in one object file. */
 export interface HookTable<P extends string = string> {
   readonly file: string;
   readonly points: readonly HookPoint<P>[];
 }
 
-/** What became of a point. */
+/** Status of a point. */
 export interface HookStatus {
   readonly what: string;
-  /** `tp_btf/kfree_skb`; empty where there is none. */
+  /** Hook of the point, as `tp_btf/kfree_skb`; empty where there is none. */
   readonly hooks: readonly string[];
-  /** Why there is none, or what the chosen ones do not see; empty where all is well. */
+  /** Why there is no hook, or what the chosen ones do not see; empty where nothing is missing. */
   readonly reason: string;
 }
 
@@ -57,12 +57,12 @@ export function hookName({ kind, target }: Hook): string {
   return `${kind}/${target}`;
 }
 
-/** `tp_btf` of `tp_btf/kfree_skb` */
+/** Returns the kind of a section: `tp_btf` of `tp_btf/kfree_skb`. */
 export function hookKind(name: string): string {
   return name.replace(/\/.*$/, '');
 }
 
-/** `hook('tp_btf/kfree_skb', 4, 'packet_drop_socket')` */
+/** Makes a hook: `hook('tp_btf/kfree_skb', 4, 'packet_drop_socket')`. */
 export function hook<const P extends string>(
   section: `${HookKind}/${string}`,
   args: number,
@@ -73,14 +73,14 @@ export function hook<const P extends string>(
   return { kind: kind as HookKind, target, arguments: args, program, ...(module === undefined ? {} : { module }) };
 }
 
-/** Why the kernel's types rule a hook out; undefined where they do not. */
+/** Returns why the kernel's types rule a hook out; undefined where they do not. */
 function missing(bpf: BpfSource, hook: Hook): string | undefined {
   const isTracepoint = hook.kind === 'tp_btf' || hook.kind === 'raw_tp';
   const what = isTracepoint ? `tracepoint ${hook.target}` : `function ${hook.target}`;
   const parameters = (btf: Btf | undefined) =>
     isTracepoint ? btf?.tracepointArguments(hook.target) : btf?.functionParameters(hook.target);
   const has = parameters(bpf.btf()) ?? (hook.module === undefined ? undefined : parameters(bpf.moduleBtf(hook.module)));
-  // The types of modules are shown since 5.11. A kprobe needs none: whether the function is there, its trial will tell.
+  // The kernel shows the types of modules since 5.11. A kprobe needs none: an attempt shows whether the function exists.
   if (has === undefined && hook.kind.endsWith('probe') && hook.module !== undefined && bpf.lacksTypes(hook.module))
     return refusedKind(bpf, hook);
   if (has === undefined) return `this kernel has no ${what}`;
@@ -94,10 +94,10 @@ function refusedKind(bpf: BpfSource, { kind }: Hook): string | undefined {
 }
 
 const EPERM = 1;
-/** EINTR, EAGAIN, ENOMEM, ENFILE, EMFILE: not the kernel's last word. */
+/** Transient errors: EINTR, EAGAIN, ENOMEM, ENFILE, EMFILE. */
 const PASSING = new Set([4, 11, 12, 23, 24]);
 
-/** The way of one point through its choices. */
+/** Progress of one point through its choices. */
 class Candidate {
   readonly point: HookPoint;
   readonly #bpf: BpfSource;
@@ -141,14 +141,14 @@ class Candidate {
   }
 }
 
-/** Programs that run, and what became of each point. */
+/** Running programs, and the status of each point. */
 export interface OpenHooks {
   readonly object: BpfObject;
   readonly programs: readonly string[];
   readonly statuses: readonly HookStatus[];
 }
 
-/** A point without which there is no probe has no hook here. */
+/** A required point has no hook on this kernel. */
 export class HooksMissing extends Unsupported {
   readonly statuses: readonly HookStatus[];
 
@@ -159,11 +159,11 @@ export class HooksMissing extends Unsupported {
 }
 
 /**
- * Loads and attaches the best hooks that this kernel allows. Its types say which are worth trying; those are loaded in one
- * go. Only where the kernel refuses that is each point tried alone, in an instance of its own: one program that is refused
- * fails its whole instance. The caller closes the object.
+ * Loads and attaches the best hooks that this kernel allows. Its types say which are worth trying; these are loaded together. Only where
+ * the kernel refuses them is each point tried alone, in an instance of its own: one refused program fails its whole instance. The caller
+ * closes the object.
  * @throws {HooksMissing} where a point that is not optional has no hook
- * @throws {Unsupported} for what no choice of hooks can mend, {BpfError} for what may pass
+ * @throws {Unsupported} where no choice of hooks can help, {BpfError} for transient errors
  */
 export async function openHooks(
   bpf: BpfSource,
@@ -203,14 +203,14 @@ async function start(bpf: BpfSource, spec: ObjectSpec): Promise<BpfObject> {
   }
 }
 
-/** The kernel will say no again to these programs at these places; others may do. */
+/** Returns whether the kernel will refuse these programs at these places again; others may work. */
 function isRefusal(error: unknown): boolean {
   if (error instanceof BpfError)
     return (error.code === 'BPF_ATTACH' || error.code === 'BPF_LOAD') && !PASSING.has(error.errno);
   return error instanceof Unsupported && error.cause instanceof BpfError;
 }
 
-/** Tries each candidate alone, and moves on those that are refused; false where none is. */
+/** Tries each candidate alone, and advances those that are refused. Returns false where none is. */
 async function refuseTried(
   bpf: BpfSource,
   spec: Omit<ObjectSpec, 'programs'>,
@@ -245,8 +245,8 @@ async function tryAlone(
 }
 
 /**
- * A kernel that allows no fentry programs at all says EPERM, and nothing in its log, to the first as to the tenth, and to
- * fexit too. Tracepoints beside them are not what it refuses: a kernel with BTF allows those.
+ * Remembers refused kinds of programs. A kernel that allows no fentry programs at all answers EPERM with an empty log to each of them, and
+ * to fexit too. Tracepoints that were loaded with them are not the cause: a kernel with BTF allows those.
  */
 function noteKind(bpf: BpfSource, { hooks }: HookChoice, error: Error): void {
   const cause = error.cause instanceof BpfError ? error.cause : error;
@@ -259,7 +259,7 @@ function noteKind(bpf: BpfSource, { hooks }: HookChoice, error: Error): void {
   }
 }
 
-/** What the points of a table would hook on this kernel: found out by doing it, for a moment. */
+/** Finds out what the points of a table would hook on this kernel, by attaching them for a moment. */
 export async function surveyHooks(bpf: BpfSource, table: HookTable): Promise<readonly HookStatus[]> {
   try {
     const { object, statuses } = await openHooks(bpf, table, { file: table.file });
@@ -268,7 +268,7 @@ export async function surveyHooks(bpf: BpfSource, table: HookTable): Promise<rea
   } catch (error) {
     if (error instanceof HooksMissing) {
       if (table.points.length === 1) return error.statuses;
-      // The others were not tried, and the kernel may refuse them as well.
+      // The other points were not tried, and the kernel may refuse them as well.
       const statuses: HookStatus[] = [];
       for (const point of table.points) {
         statuses.push(...(await surveyHooks(bpf, { ...table, points: [{ ...point, optional: false }] })));

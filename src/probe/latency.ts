@@ -10,12 +10,12 @@ import { HISTOGRAMS, type HistogramMap, Histograms, histogramValue, isEmpty, sho
 import { type LooseEmit, type MetricSet, NO_LABELS } from './metric.ts';
 import { NAMESPACES_MAX } from './room.ts';
 
-/** Where the memory of all entries is taken at once. */
+/** Bounds of a map that takes the memory of all its entries at once: bytes, and least and most rows. */
 const PREALLOCATED_BYTES = 32 * 1024 * 1024;
 const PREALLOCATED_MIN = 256;
 const PREALLOCATED_MAX = 4_096;
 
-/** Namespaces for which there is room where a map has the memory of all of them from the start. */
+/** Returns the number of namespaces that a map has room for where it takes the memory of all entries at once. */
 function preallocatedRoom(histograms: number): number {
   const bytes = histograms * struct.SIZE;
   return Math.min(PREALLOCATED_MAX, Math.max(PREALLOCATED_MIN, Math.floor(PREALLOCATED_BYTES / bytes)));
@@ -23,13 +23,13 @@ function preallocatedRoom(histograms: number): number {
 
 export interface OpenLatencies<Key> {
   readonly histograms: Histograms<Key>;
-  /** What a running probe has to say of itself, but for its own metrics. */
+  /** Status of a running probe, without its own metrics. */
   readonly running: Omit<RunningProbe<MetricSet>, 'collect'>;
 }
 
 /**
- * Opens a probe that keeps histograms in the kernel; they go on where an earlier run ended.
- * @param each how many histograms a value of the map has
+ * Opens a probe that keeps histograms in the kernel; they continue where an earlier run ended.
+ * @param each number of histograms in a value of the map
  * @throws {Unsupported}
  */
 export async function openLatencies<L extends ObjectLayout, Key>(
@@ -46,13 +46,13 @@ export async function openLatencies<L extends ObjectLayout, Key>(
   return { histograms: instance.tally, running: instance.running() };
 }
 
-/** What one of the histograms of a value is. */
+/** Metric and labels of one histogram of a value. */
 export interface NetnsLatency<M extends MetricSet> {
   readonly metric: keyof M & string;
   readonly labels?: Readonly<Record<string, string>>;
 }
 
-/** What each histogram of a struct is, in the order of the struct. */
+/** Returns the kinds of the histograms of a struct, in the order of the struct. */
 export function inOrderOf<Part extends string, const Kinds extends Readonly<Record<Part, unknown>>>(
   { offsets }: { readonly offsets: Readonly<Record<Part, number>> },
   kinds: Kinds,
@@ -63,7 +63,7 @@ export function inOrderOf<Part extends string, const Kinds extends Readonly<Reco
 
 /**
  * Opens a probe whose metrics are histograms of each namespace.
- * @param map by namespace cookie: a value is the histograms of `kinds`, in that order
+ * @param map keyed by namespace cookie: a value is the histograms of `kinds`, in that order
  * @throws {Unsupported}
  */
 export async function openNetnsLatencies<L extends ObjectLayout, M extends MetricSet>(

@@ -1,4 +1,4 @@
-/** What BPF programs look namespaces up in. */
+/** Maps in which BPF programs look up namespaces. */
 
 import { BpfError, type BpfMap, type BpfObject } from 'bpf-napi';
 import type { CommonLayout } from '#bpf/generated/common.ts';
@@ -10,19 +10,19 @@ import type { Tally } from './tally.ts';
 
 type CommonMap = CommonLayout['map'];
 
-/** What src/bpf/common/share.bpf.h puts into every object that has events, or counts by namespace. */
+/** Map that src/bpf/common/share.bpf.h adds to every object that has events, or counts by namespace. */
 export const OWNERS: CommonMap = 'owners';
 
-/** What src/bpf/common/aim.bpf.h puts into every object that can be aimed. */
+/** Map that src/bpf/common/aim.bpf.h adds to every object that supports a pod filter. */
 export const AIMED: CommonMap = 'aimed_netns';
-/** Aimed-at namespaces that have no owner with a slot: only so many, so that they leave room for the others. */
+/** Most filtered namespaces without a slot of an owner, so that they leave room for the others. */
 export const AIMED_UNLISTED_MAX = 1_024;
 
-/** Tells the programs of an object which namespaces are whose. */
+/** Tells the programs of an object who owns which namespaces. */
 export class OwnersMap implements Disposable {
   readonly #followed: Disposable;
 
-  /** @param tally what the object counts from run to run, if it does */
+  /** @param tally counts of the object that continue from run to run, if it has any */
   constructor(object: Pick<BpfObject, 'map'>, owners: Owners, tally?: Pick<Tally, 'freed'>) {
     const map = object.map(OWNERS);
     this.#followed = owners.follow({
@@ -30,7 +30,7 @@ export class OwnersMap implements Disposable {
         try {
           map.update(keyOf(id), bytesOf(slot));
         } catch (error) {
-          // Where the map is full it shares the room of who is not listed.
+          // Where the map is full, the namespace shares the room of unlisted ones.
           if (!(error instanceof BpfError)) throw error;
         }
       },
@@ -44,11 +44,11 @@ export class OwnersMap implements Disposable {
   }
 }
 
-/** Keeps the namespaces that a probe is aimed at in the map that its programs ask. */
+/** Keeps the namespaces of a probe's pod filter in the map that its programs read. */
 export class MapAim implements Disposable {
   readonly #aimed: FollowedPodFilter;
   readonly #owners: Owners;
-  /** Those that found no room. */
+  /** Namespaces that found no room. */
   readonly #outside = new Set<NetnsId>();
   readonly #unlisted = new Set<NetnsId>();
 
@@ -73,7 +73,7 @@ export class MapAim implements Disposable {
 
   get degraded(): string[] {
     const count = this.#outside.size;
-    return count === 0 ? [] : [`${count} namespaces that it is aimed at are not seen: ${AIMED} holds no more`];
+    return count === 0 ? [] : [`${count} namespaces of the pod filter are not seen: ${AIMED} is full`];
   }
 
   [Symbol.dispose](): void {

@@ -2,27 +2,26 @@ import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { Mib4Table, Mib6Table, MibTable } from '#sources/mib/tables.ts';
 
-/** A label whose every value is known at build time, so its cost is known too. */
+/** A label whose values are all known at build time, so that its cost is known too. */
 export interface ClosedLabel {
   readonly help: string;
   readonly values: readonly [string, ...string[]];
 }
 
-/**
- * A label whose values come from the kernel. One entity shows at most `max` of them; the others are added up under
- * the value `*`.
- */
+/** A label whose values come from the kernel. One entity shows at most `max` of them; the others are added up under the value `*`. */
 export interface OpenLabel {
   readonly help: string;
   readonly example: string;
   readonly max: number;
-  /** What a value names may have counted elsewhere before it came here, as a device that is moved: a new row does not count from zero. */
+  /**
+   * True where the thing that a value names may have counted elsewhere before, such as a moved device: a new row does not start from zero.
+   */
   readonly moves?: true;
 }
 
 /**
  * Bounds several labels of a probe's metrics together. An edge is one combination of their values. All metrics whose labels
- * refer to the same bound show the same edges of an entity: those that grow most by `rank`. The others are added up in
+ * refer to the same bound show the same edges of an entity: the edges that grow most by `rank`. The others are added up in
  * one row whose joint labels are `*`. `src/collectors/edges.ts` has the invariants.
  */
 export interface JointBound {
@@ -46,23 +45,23 @@ export type Label = ClosedLabel | OpenLabel | JointLabel;
 /** `pod`: per network namespace. `node`: the machine as a whole. `agent`: netsonde about itself. */
 export type Scope = 'pod' | 'node' | 'agent';
 
-/** Which metrics of a probe are shown: those that people look at every day, or all. */
+/** Detail of a probe: only the metrics for everyday use, or all. */
 export type Detail = 'core' | 'full';
 
 /** A field of the kernel's MIBs, under its name in the table; the unit where the metric has another. */
 export type MibPlace<T extends MibTable> = readonly [table: T, field: string, unit?: 'milliseconds'];
 
-/** Where the number is born: in a field of the MIBs, or a file and field, a netlink attribute, a BPF map, in words. */
+/** Origin of the number: a field of the MIBs, or in words a file and field, a netlink attribute, or a BPF map. */
 type Origin =
   | { readonly mib: MibPlace<Mib4Table>; readonly mib6?: MibPlace<Mib6Table>; readonly source?: never }
   | { readonly mib?: never; readonly mib6: MibPlace<Mib6Table>; readonly source?: never }
   | { readonly mib?: never; readonly mib6?: never; readonly source: string };
 
-/** Everything about a metric, once: `/metrics`, docs/metrics.md and the dashboards are made from it. */
+/** Full description of a metric, in one place: `/metrics`, docs/metrics.md and the dashboards are generated from it. */
 export type MetricDescriptor = Description & Origin;
 
 interface Description {
-  /** The full name, literally, so that grep finds it. Base units; counters end in `_total`. */
+  /** Full name, written out so that grep finds it. Base units; counters end in `_total`. */
   readonly name: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
   readonly unit?: 'seconds' | 'bytes' | 'ratio';
@@ -83,10 +82,10 @@ export function defineMetrics<const M extends MetricSet>(metrics: M): M {
   return metrics;
 }
 
-/** The subject of a number that is the machine's, not a namespace's. */
+/** Subject of a number of the machine, not of a namespace. */
 export const NODE = 'node';
 
-/** Whom a sample belongs to. A number of the whole machine on a Pod does not compile, nor the reverse. */
+/** Subject that a sample belongs to. A number of the whole machine on a Pod does not compile, nor the reverse. */
 export type Subject<D extends MetricDescriptor> = D['scope'] extends 'pod' ? NetnsId : typeof NODE;
 
 export type LabelValues<D extends MetricDescriptor> = {
@@ -99,11 +98,11 @@ export type LabelValues<D extends MetricDescriptor> = {
 export interface HistogramValue {
   readonly counts: readonly Counter[];
   readonly sum: number;
-  /** The first and the last bucket that has a series of its own; what lies outside is in the next one. All by default. */
+  /** First and last bucket with a series of its own; values outside are in the next one. All by default. */
   readonly shown?: BucketRange | undefined;
 }
 
-/** Indices into the buckets of a descriptor, both included. */
+/** Indices into the buckets of a descriptor, both inclusive. */
 export interface BucketRange {
   readonly first: number;
   readonly last: number;
@@ -111,11 +110,11 @@ export interface BucketRange {
 
 export type Value<D extends MetricDescriptor> = D['type'] extends 'histogram' ? HistogramValue : Counter;
 
-/** What only the caller knows of a sample. */
+/** Facts about a sample that only the caller knows. */
 export interface EmitOptions {
-  /** Never collapse this one into `*`. */
+  /** True where the sample must never be collapsed into `*`. */
   readonly keep?: boolean;
-  /** The number of what the open label names, where that may be renamed: under `*` it goes on, and is not counted again. */
+  /** Number of the thing that the open label names, where it may be renamed: under `*` it continues, and is not counted again. */
   readonly identity?: number | undefined;
 }
 
@@ -129,9 +128,9 @@ export interface Emit<M extends MetricSet> {
     options?: EmitOptions,
   ): void;
   /**
-   * Hands over a column: of each namespace the sample that `emit` would hand over.
+   * Hands over a column: for each namespace the sample that `emit` would hand over.
    * @param subjects not changed until the end of the collection: equal columns of namespaces share one look-up
-   * @param value by the index of the namespace; undefined: it has no such sample
+   * @param value returns the value by the index of the namespace; undefined where it has no such sample
    */
   column<K extends keyof M & string>(
     metric: K,
@@ -141,34 +140,34 @@ export interface Emit<M extends MetricSet> {
   ): void;
   /** Hands the rows of a source to metrics whose labels are bounded together. Takes part in the collection as samples do. */
   rows<Row>(bound: JointBound, rows: Iterable<Row>, reader: RowReader<M, Row>): void;
-  /** Whether the metric is shown, at the detail that is asked for: what is not need not be read. */
+  /** Returns whether the metric is shown at the requested detail: other metrics need not be read. */
   wants(metric: keyof M & string): boolean;
 }
 
-/** Names a row at its source. */
+/** Key of a row at its source. */
 export type RowKey = string | number | bigint;
 
 /** Reads the rows of a source. Rows whose labels are equal are added up: 200 addresses of one Service are one edge. */
 export interface RowReader<M extends MetricSet, Row> {
   subject(row: Row): NetnsId | typeof NODE;
-  /** Names the row among those of its subject, for good: a value below the last one means that it began anew. */
+  /** Permanent name of the row among those of its subject: a value below the last one means that it started again from zero. */
   key(row: Row): RowKey;
   /**
-   * The joint labels, as they are known now. What the row counted before stays with the labels that it had then.
-   * One object for equal labels saves a look-up.
+   * Joint labels, as they are known now. Earlier counts of the row stay with the labels that it had then. One object for equal labels saves
+   * a look-up.
    */
   labels(row: Row): Readonly<Record<string, string>>;
-  /** Puts the totals of the row, each with the labels that are not joint. */
+  /** Emits the totals of the row, each with its labels that are not joint. */
   samples(row: Row, put: PutSample<M>): void;
-  /** The source deletes the row after this: under the same key it comes again from zero. */
+  /** True where the source deletes the row after this: under the same key it starts again from zero. */
   isLast?(row: Row): boolean;
-  /** Edges that one entity shows, where the configuration asks for other than the descriptor. */
+  /** Number of edges that one entity shows, where the configuration differs from the descriptor. */
   readonly max?: number | undefined;
-  /** The same for the label that has a bound of its own. */
+  /** Same for the label that has a bound of its own. */
   readonly labelMax?: number | undefined;
 }
 
-/** The collection fails where the metric has no such value of a label. */
+/** A label value that the metric does not have; it fails the collection. */
 export type PutSample<M extends MetricSet> = (
   metric: keyof M & string,
   value: Counter | HistogramValue,
@@ -177,7 +176,7 @@ export type PutSample<M extends MetricSet> = (
 
 export type LooseRowReader<Row> = RowReader<MetricSet, Row>;
 
-/** Emit for metrics that are chosen by a table at run time, where types cannot follow. */
+/** Emit function for metrics chosen by a table at run time, where types cannot follow. */
 export interface LooseEmit {
   (
     metric: string,

@@ -14,7 +14,7 @@ const metrics = defineMetrics({
   other: { ...counter, name: 'f_total', labels: {}, source: 'net/snmp Tcp.OutSegs in words' },
 });
 
-it('says where a metric is born as the files name it', () => {
+it('names the origin of a metric as the files do', () => {
   expect(Object.values(metrics).map(sourceOf)).toEqual([
     'net/snmp Tcp.InSegs',
     'net/netstat IpExt.InOctets, net/snmp6 Ip6InOctets',
@@ -25,7 +25,7 @@ it('says where a metric is born as the files name it', () => {
   ]);
 });
 
-it('has a field for each place, with the family where the metric has families, and none for what is only told in words', () => {
+it('has a field for each place, with the family where the metric has families, and none for origins in words', () => {
   const fields = fieldsOf(metrics);
   expect(fields.map(({ metric, table, field, labels }) => [metric, table, field, labels])).toEqual([
     ['segments', 'Tcp', 'InSegs', {}],

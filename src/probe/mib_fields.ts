@@ -6,13 +6,13 @@ import type { Sources } from '#sources/sources.ts';
 import type { ProbeScope, RunningProbe } from './contract.ts';
 import { type LooseEmit, type MetricDescriptor, type MetricSet, type MibPlace, NO_LABELS } from './metric.ts';
 
-/** Which field of which table a metric shows. */
+/** Field of a table that a metric shows. */
 export interface MibField {
   readonly metric: string;
   readonly table: MibTable;
   readonly field: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** Turns the kernel's value into the metric's. */
+  /** Converts the kernel's value to the metric's. */
   readonly convert?: (value: Counter) => Counter;
 }
 
@@ -20,20 +20,20 @@ const MILLISECOND_SECONDS = 1e-3;
 
 const CONVERSIONS = { milliseconds: (value: Counter) => Number(value) * MILLISECOND_SECONDS } as const;
 
-/** The fields that metrics are of, without those metrics that are of none. Where a metric has families, `mib6` is `ipv6`. */
+/** Returns the fields of metrics; metrics without one are left out. Where a metric has families, `mib6` is `ipv6`. */
 export function fieldsOf(metrics: MetricSet): MibField[] {
   return Object.entries(metrics).flatMap(([metric, descriptor]) =>
     placesOf(descriptor).map(([table, field, unit]) => {
       const family = isOfIpv6(table) ? 'ipv6' : 'ipv4';
       const base = { metric, table, field, labels: 'family' in descriptor.labels ? { family } : NO_LABELS };
       if (unit !== undefined) return { ...base, convert: CONVERSIONS[unit] };
-      // A share of a gauge on one CPU may be negative.
+      // The share of a gauge on one CPU may be negative.
       return descriptor.type === 'gauge' ? { ...base, convert: notNegative } : base;
     }),
   );
 }
 
-/** Where a metric is born, in words: of one of the MIBs `net/snmp Tcp.InSegs, net/snmp6 Ip6InReceives`. */
+/** Returns the origin of a metric in words; for one of the MIBs `net/snmp Tcp.InSegs, net/snmp6 Ip6InReceives`. */
 export function sourceOf(descriptor: MetricDescriptor): string {
   if (descriptor.source !== undefined) return descriptor.source;
   const texts = placesOf(descriptor).map(([table, field, unit]) => {
@@ -52,8 +52,8 @@ function isOfIpv6(table: MibTable): boolean {
 }
 
 /**
- * Runs a probe that is nothing but fields of the MIBs: a sample for each namespace and field. A field that the kernel
- * lacks is left out, not zero.
+ * Runs a probe that consists only of fields of the MIBs: a sample for each namespace and field. A field that the kernel lacks is left out,
+ * not zero.
  */
 export async function runMibFields(
   scope: ProbeScope<Record<string, never>>,

@@ -25,20 +25,20 @@ beforeEach(() => {
   });
 });
 
-it('all namespaces of an owner share a slot, each owner has another', () => {
+it('all namespaces of an owner share a slot, and each owner has its own', () => {
   owners.set([owned(1, 'cart'), owned(2, 'cart'), owned(3, 'db')]);
   expect([slotOf(1), slotOf(2), slotOf(3)]).toEqual([ownerSlot.first, ownerSlot.first, ownerSlot.first + 1]);
   expect(owners.ownerOf(ownerSlot.first)).toMatchObject({ name: 'shop/cart', home: 1 });
 });
 
-it('who follows later is told of all that is there', () => {
+it('a later follower is told all listed namespaces', () => {
   owners.set([owned(1, 'cart')]);
   const late: number[] = [];
   owners.follow({ listed: (_, slot) => late.push(slot), unlisted: () => undefined, freed: () => undefined });
   expect(late).toEqual([ownerSlot.first]);
 });
 
-it('an owner has so many namespaces listed and no more, and those that were listed stay', () => {
+it('an owner has a bounded number of listed namespaces, and listed ones stay', () => {
   const many = Array.from({ length: NETNS_EACH_MAX + 5 }, (_, index) => owned(100 + index, 'cart'));
   owners.set([...many, owned(1, 'db')]);
   expect(many.filter(({ id }) => owners.slotOf(id) !== undefined)).toEqual(many.slice(0, NETNS_EACH_MAX));
@@ -71,20 +71,20 @@ it('a Pod that gets another namespace keeps its slot', () => {
   expect(owners.ownerOf(ownerSlot.first)?.home).toBe(2);
 });
 
-it('what an owner has left gives way to what comes', () => {
+it('namespaces that an owner has left give way to new ones', () => {
   const old = Array.from({ length: NETNS_EACH_MAX }, (_, index) => owned(100 + index, 'cart'));
   owners.set(old);
   owners.set([owned(1, 'cart')]);
   expect([slotOf(100), slotOf(101), slotOf(1)]).toEqual([undefined, ownerSlot.first, ownerSlot.first]);
 });
 
-it('a namespace that passes to another owner is his', () => {
+it('a namespace that passes to another owner belongs to that one', () => {
   owners.set([owned(1, 'cart'), owned(2, 'cart')]);
   owners.set([owned(1, 'cart'), owned(2, 'db')]);
   expect([slotOf(1), slotOf(2)]).toEqual([ownerSlot.first, ownerSlot.first + 1]);
 });
 
-it('more owners than slots share the room of who is not listed, and are counted', () => {
+it('owners without a slot share the room of unlisted namespaces, and are counted', () => {
   const room = SLOTS - ownerSlot.first;
   owners.set(Array.from({ length: room + 3 }, (_, index) => owned(index + 1, `pod ${index}`)));
   expect([slotOf(room), slotOf(room + 1), owners.withoutSlot]).toEqual([SLOTS - 1, undefined, 3]);

@@ -1,12 +1,12 @@
 import { MAX_ENTRIES, ownerSlot } from '#bpf/generated/common.ts';
 import type { NetnsId } from '#core/netns.ts';
 
-/** Slots of the programs: those of src/bpf/common/share.bpf.h for who is not listed, and one for each owner. */
+/** Slots of the programs: those of src/bpf/common/share.bpf.h for unlisted namespaces, and one for each owner. */
 export const SLOTS = MAX_ENTRIES.event_buckets;
-/** Namespaces of one owner that are listed: what it makes beyond them is treated as nobody's. */
+/** Most listed namespaces of one owner: those that it makes beyond them are treated as unowned. */
 export const NETNS_EACH_MAX = 16;
 const OWNERS_MAX = SLOTS - ownerSlot.first;
-/** Namespaces that are listed at most. */
+/** Most listed namespaces. */
 export const LISTED_MAX = OWNERS_MAX * NETNS_EACH_MAX;
 
 /** Rows of a map that each slot may take. */
@@ -15,61 +15,61 @@ export interface Shares {
   readonly ofUnlisted: number;
 }
 
-/** Three quarters are for owners, so many for each; the rest is for the two slots of those that are not listed. */
+/** Shares out the rows of a map. Three quarters are for owners, in equal parts; the rest is for the two slots of unlisted namespaces. */
 export function sharesOf(rows: number): Shares {
   const ofUnlisted = Math.floor(rows / 8);
   return { ofUnlisted, ofOwner: Math.max(1, Math.floor((rows - 2 * ofUnlisted) / OWNERS_MAX)) };
 }
 
-/** A namespace that is somebody's: of a Pod, a container, the node, or one with a name. */
+/** A namespace with an owner: of a Pod, a container or the node, or one with a name. */
 export interface OwnedNetns {
   readonly id: NetnsId;
-  /** The same for all that share room: what a Pod makes is the Pod's. */
+  /** Owner, equal for all namespaces that share room: namespaces that a Pod makes are the Pod's. */
   readonly owner: string;
-  /** For the operator. */
+  /** Name for the operator. */
   readonly name: string;
 }
 
-/** Is told who is listed. */
+/** Receives the listed namespaces. */
 export interface OwnersFollower {
   listed(id: NetnsId, slot: number): void;
   unlisted(id: NetnsId): void;
-  /** Nothing is left of the owner of a slot; the next one begins anew. */
+  /** Reports that nothing is left of the owner of a slot; the next owner starts from zero. */
   freed(slot: number): void;
 }
 
-/** What BPF probes know of owners: each has room in their maps that nobody else can take (ADR 25). */
+/** Owners as BPF probes know them: each has room in their maps that no other owner can take (ADR 25). */
 export interface Owners {
-  /** Calls at once for what is listed, and for each change until disposed. */
+  /** Calls the follower at once for all listed namespaces, and for each change until disposed. */
   follow(follower: OwnersFollower): Disposable;
   slotOf(id: NetnsId): number | undefined;
-  /** How a map of so many rows is shared. */
+  /** Returns how a map with this number of rows is shared out. */
   shares(rows: number): Shares;
-  /** The namespace that what is counted in this one is shown under: of those that a Pod has made, the Pod's own. */
+  /** Returns the namespace under which counts of this one are shown: the Pod's own for those that a Pod has made. */
   homeOf(id: NetnsId): NetnsId;
-  /** Who has a slot, and the namespace that what is his alone is shown under. */
+  /** Returns the owner of a slot, and the namespace under which counts of the whole owner are shown. */
   ownerOf(slot: number): Pick<OwnerSlot, 'name' | 'home'> | undefined;
-  /** The namespace is alive, and after ten seconds of looking it is nobody's. */
+  /** Returns whether the namespace is alive, and has no owner after ten seconds of searching. */
   isUnowned(id: NetnsId): boolean;
-  /** The namespace was made by a process that is root only in a user namespace of its own. */
+  /** Returns whether the namespace was made by a process that is root only in a user namespace of its own. */
   isNested(id: NetnsId): boolean;
-  /** The namespace is somebody's, or was. */
+  /** Returns whether the namespace has, or had, an owner. */
   wasOwned(id: NetnsId): boolean;
-  /** The namespace was somebody's, and its rows have left the page. */
+  /** Returns whether the namespace had an owner, and its rows have left the page. */
   hasDeparted(id: NetnsId): boolean;
 }
 
 interface OwnerSlot {
   readonly slot: number;
   readonly name: string;
-  /** Of his namespaces the first; the last one when all have gone. */
+  /** First namespace of the owner; the last one when all are gone. */
   readonly home: NetnsId;
   readonly listed: ReadonlySet<NetnsId>;
-  /** Of those the ones that he has left: they may still lose packets, until they are dead. */
+  /** Listed namespaces that the owner has left: they may still lose packets until they are dead. */
   readonly left: ReadonlySet<NetnsId>;
 }
 
-/** What is known of namespaces beside their owners. */
+/** Knowledge about namespaces beside their owners. */
 type Known = Pick<Owners, 'isUnowned' | 'isNested' | 'wasOwned' | 'hasDeparted'>;
 
 /** Gives owners their slots. A slot stays its owner's until the namespaces of that owner are dead. */
@@ -78,7 +78,7 @@ export class OwnerSlots implements Owners {
   readonly #owners = new Map<string, OwnerSlot>();
   readonly #bySlot = new Map<number, string>();
   readonly #byNetns = new Map<NetnsId, number>();
-  /** By namespace that is not its owner's first: the owner. */
+  /** Owners by those of their namespaces that are not the first. */
   readonly #others = new Map<NetnsId, string>();
   readonly #followers = new Set<OwnersFollower>();
   readonly #free: number[] = [];
@@ -89,17 +89,17 @@ export class OwnerSlots implements Owners {
     this.#known = known;
   }
 
-  /** Owners that have found no slot: they share the room of who is not listed. */
+  /** Number of owners that found no slot: they share the room of unlisted namespaces. */
   get withoutSlot(): number {
     return this.#homeless;
   }
 
-  /** Takes all namespaces that are somebody's now, an owner's own one before those that it has made. */
+  /** Takes all namespaces that have an owner now, an owner's own one before those that it has made. */
   set(owned: readonly OwnedNetns[]): void {
     const byOwner = Map.groupBy(owned, ({ owner }) => owner);
     const owners = new Map(owned.map(({ id, owner }) => [id, owner]));
     for (const [owner, slot] of this.#owners) {
-      // It is another's now.
+      // Namespaces that belong to another owner now are dropped.
       const listed = new Set([...slot.listed].filter((id) => (owners.get(id) ?? owner) === owner));
       for (const id of slot.listed) if (!listed.has(id)) this.#unlist(id);
       this.#owners.set(owner, { ...slot, listed, left: new Set([...listed].filter((id) => !owners.has(id))) });
@@ -148,7 +148,7 @@ export class OwnerSlots implements Owners {
     return this.#known.hasDeparted(id);
   }
 
-  /** Frees the slots of owners of whom nothing is left: to be called when the maps have been swept. */
+  /** Frees the slots of owners of which nothing is left. To be called after the maps were swept. */
   sweep(isDead: (id: NetnsId) => boolean): void {
     for (const id of this.#others.keys()) if (isDead(id)) this.#others.delete(id);
     for (const [owner, before] of this.#owners) {

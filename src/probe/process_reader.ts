@@ -2,7 +2,7 @@ import type { Cycle } from '#core/cycle.ts';
 import type { Garbled, SourceErrors } from '#sources/errors.ts';
 import { describeMissing, missingCapabilities } from '#sources/procfs/capabilities.ts';
 
-/** Reads something of many processes in one collection, and counts those that cannot be read. */
+/** Reads files of many processes in one collection, and counts those that cannot be read. */
 export class ProcessReader {
   readonly #errors: SourceErrors;
   readonly #cycle: Cycle;
@@ -16,9 +16,9 @@ export class ProcessReader {
   }
 
   /**
-   * What `read` gives of each, without those that it gives nothing of: they are gone. Undefined where it throws for one of
+   * Returns the results of `read`, without processes that it returns undefined for: they are gone. Undefined where it throws for one of
    * them: a part of a sum is a wrong sum.
-   * @param file what is read below /proc/<pid>
+   * @param file name of the file below /proc/<pid>
    */
   async all<Item, Result>(
     file: string,
@@ -42,17 +42,17 @@ export class ProcessReader {
     return isWhole ? results : undefined;
   }
 
-  /** For the parser of a file below /proc/<pid>. */
+  /** Returns the callback for malformed lines of a file below /proc/<pid>. */
   garbled(file: string): Garbled {
     return this.#errors.garbled('procfs', file);
   }
 
-  /** For the operator; empty where all could be read. */
+  /** Describes unreadable files for the operator; empty where all could be read. */
   describe(): string[] {
     return this.#unreadable === 0
       ? []
       : [
-          `${this.#unreadable} of ${this.#read} files of processes cannot be read, and whom they belong to is left out: ${this.#last}`,
+          `${this.#unreadable} of ${this.#read} files of processes cannot be read, and their owners are left out: ${this.#last}`,
         ];
   }
 
@@ -61,7 +61,7 @@ export class ProcessReader {
     this.#unreadable++;
     const { code, message } = error;
     const isRefused = code === 'EACCES' || code === 'EPERM';
-    // The one for what belongs to other users, the other for what belongs to processes with other rights.
+    // The first is needed for files of other users, the second for files of processes with other rights.
     const missing = isRefused ? describeMissing(missingCapabilities(['CAP_DAC_READ_SEARCH', 'CAP_SYS_PTRACE'])) : '';
     this.#last = missing === '' ? message : `${missing} (${message})`;
   }

@@ -8,7 +8,7 @@ import { type Candidate, causeOf, RecordGate, type RecordOffer, type RecordRules
 
 const [FIRST] = PROBES;
 
-/** A probe that offers records, as those of flows and requests will. */
+/** Returns a probe that offers records, as probes of flows and requests will. */
 function offering(name: string, more: Partial<RecordOffer> = {}): AnyProbe {
   const records: RecordOffer = { kind: 'request', help: 'A request fails by its status.', ...more };
   return { ...(FIRST as AnyProbe), name, records };
@@ -44,7 +44,7 @@ describe('the section records', () => {
     expect(rulesOf('http', text)).toEqual(rules);
   });
 
-  it('sends nothing that nobody asked for, but what the probe sends by default', () => {
+  it('sends only requested records, and those that the probe sends by default', () => {
     expect(rulesOf('flow', '')).toEqual({ ...OFF, failed: true });
     expect(rulesOf('flow', ', records: { failed: false }')).toEqual(OFF);
     expect(reader.parse('{}').document['probes']).toMatchObject({
@@ -71,7 +71,7 @@ describe('the section records', () => {
     expect(() => rulesOf('http', `, records: { ${text} }`)).toThrow(`probes.http.${fault}`);
   });
 
-  it('is there only where a probe offers records', () => {
+  it('exists only where a probe offers records', () => {
     expect(() => rulesOf('tcpext', ', records: { failed: true }')).toThrow('probes.tcpext.records: no such key');
   });
 });
@@ -100,7 +100,7 @@ describe('which records are sent', () => {
     expect(causeOf(candidate, rules, draw)).toBe(cause);
   });
 
-  it('a cause is one that the rules ask for, and none is missed', () => {
+  it('a cause is one that the rules name, and none is missed', () => {
     fc.assert(
       fc.property(
         CANDIDATE,
@@ -119,7 +119,7 @@ describe('which records are sent', () => {
     );
   });
 
-  it('each is counted once, and a Pod never has more than its rate and what it saved', () => {
+  it('each is counted once, and a Pod never exceeds its rate and its saved tokens', () => {
     const seconds = 5;
     fc.assert(
       fc.property(
@@ -147,7 +147,7 @@ describe('which records are sent', () => {
     );
   });
 
-  it('a Pod in a storm takes nothing from another, and what nobody asks for takes nothing from anybody', () => {
+  it('a Pod in a storm takes nothing from another, and unwanted records use up no rate', () => {
     const gate = new RecordGate(
       { failed: true, perPod: 10 },
       () => 0,
@@ -159,7 +159,7 @@ describe('which records are sent', () => {
     expect(gate.choices).toEqual({ failed: 21, slow: 0, sample: 0, limited: 980, unwanted: 1_000 });
   });
 
-  it('a sample is the share that was asked for', () => {
+  it('a sample is the requested share', () => {
     let seed = 1;
     // The generator of C99's rationale.
     const random = () => {

@@ -3,24 +3,24 @@ import { parseDuration } from '#core/duration.ts';
 import { parsePercent } from '#core/percent.ts';
 import { RateBuckets } from '#core/rate_buckets.ts';
 
-/** That a probe has records of a kind beside its metrics and events. */
+/** Kind of records that a probe offers beside its metrics and events. */
 export interface RecordOffer {
-  /** What sinks call them in `kinds`. */
+  /** Name of the kind in the `kinds` of sinks. */
   readonly kind: string;
-  /** One sentence for an operator: what a record of it is, and when one has failed. */
+  /** One sentence for an operator: what a record of this kind is, and when one counts as failed. */
   readonly help: string;
-  /** Those that failed are sent without being asked for. */
+  /** True where failed records are sent by default. */
   readonly failedByDefault?: boolean;
 }
 
-/** Which records of a probe are sent, as the configuration says it. */
+/** Rules of the configuration for the records of a probe that are sent. */
 export interface RecordRules {
   readonly failed: boolean;
-  /** Those that took at least so long, in milliseconds; undefined: none for that. */
+  /** Shortest duration, in milliseconds, of a record that is sent as slow; undefined to send none as slow. */
   readonly slow?: number | undefined;
-  /** Share of all others, by chance; undefined: none of them. */
+  /** Share of all others that is sent, by chance; undefined to send none of them. */
   readonly sample?: number | undefined;
-  /** Records a second of one Pod. */
+  /** Records per second that one Pod may have. */
   readonly perPod: number;
 }
 
@@ -32,7 +32,7 @@ const PER_SECOND_MAX = 10_000;
 const RATE = /^(\d{1,6})\/([smh])$/;
 const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 };
 
-/** Records a second of `10/s`, `30/m`; undefined where the text is no rate. */
+/** Returns the records per second of `10/s` or `30/m`; undefined where the text is not a rate. */
 function parseRate(text: string): number | undefined {
   const [, count, unit = ''] = RATE.exec(text) ?? [];
   const seconds = SECONDS[unit];
@@ -44,7 +44,7 @@ function parseMilliseconds(text: string): number | undefined {
   return nanoseconds === undefined ? undefined : nanoseconds / NANOSECONDS_PER_MS;
 }
 
-/** Text in the document, a number within bounds behind it. */
+/** Returns the schema of a quantity: text in the document, which gives a number within bounds. */
 function quantity(parse: (text: string) => number | undefined, atLeast: number, atMost: number, allowed: string) {
   const read = (value: unknown) => (typeof value === 'string' ? parse(value) : undefined) ?? Number.NaN;
   return z
@@ -56,40 +56,40 @@ const SLOW = quantity(parseMilliseconds, SLOW_MIN_MS, SLOW_MAX_MS, 'a duration f
 const SAMPLE = quantity(parsePercent, SAMPLE_MIN, 1, 'a percentage from 0.001% to 100%, like 1%');
 const PER_POD = quantity(parseRate, 1 / 3_600, PER_SECOND_MAX, 'a rate from 1/h to 10000/s, like 10/s or 30/m');
 
-/** The keys of `records`, for whichever kind. */
+/** Returns the keys of `records`, for any kind. */
 function rules(failedByDefault: boolean) {
   return {
-    failed: z.boolean().default(failedByDefault).describe('Send those that failed.'),
-    slow: SLOW.optional().describe('Send those that took at least this long.'),
-    sample: SAMPLE.optional().describe('Send this share of all others, chosen by chance.'),
+    failed: z.boolean().default(failedByDefault).describe('Send failed records.'),
+    slow: SLOW.optional().describe('Send records that took at least this long.'),
+    sample: SAMPLE.optional().describe('Send this share of all other records, chosen by chance.'),
     perPod: PER_POD.prefault('10/s').describe(
-      'Caps the records of one Pod, twice as many at once; what is past it is counted as limited.',
+      'Limit of the records of one Pod, with bursts of twice as many; records beyond it are counted as limited.',
     ),
   };
 }
 
 export const RECORD_KEYS: readonly string[] = Object.keys(rules(false));
 
-/** The section `records` of a probe. */
+/** Returns the section `records` of a probe. */
 export function recordsSchema({ help, failedByDefault = false }: RecordOffer) {
   return z
     .preprocess((value) => value ?? {}, z.strictObject(rules(failedByDefault)))
     .prefault({})
-    .describe(`Which records it sends. ${help}`);
+    .describe(`Records that the probe sends. ${help}`);
 }
 
-/** What is known of a record when it is chosen. */
+/** Facts about a record by which it is chosen. */
 export interface Candidate {
   readonly failed: boolean;
-  /** Milliseconds; undefined where the kind has no duration. */
+  /** Duration in milliseconds; undefined where the kind has none. */
   readonly tookMs?: number | undefined;
 }
 
 export type Cause = 'failed' | 'slow' | 'sample';
 
 /**
- * Why a record is sent: the first rule that asks for it; undefined where none does.
- * @param draw by chance, from 0 to below 1
+ * Returns why a record is sent: the first rule that matches it; undefined where none does.
+ * @param draw random number, from 0 to below 1
  */
 export function causeOf(
   { failed, tookMs }: Candidate,
@@ -101,10 +101,10 @@ export function causeOf(
   return draw < sample ? 'sample' : undefined;
 }
 
-/** What became of records: sent for a cause, past the limit of their Pod, or asked for by no rule. */
+/** Numbers of records by outcome: sent for a cause, beyond the limit of their Pod, or matched by no rule. */
 export type Choices = Readonly<Record<Cause | 'limited' | 'unwanted', number>>;
 
-/** Chooses among the records of a probe, and counts. Produced, for the ledger, is all but `unwanted`. */
+/** Chooses among the records of a probe, and counts them. The ledger counts all but `unwanted` as produced. */
 export class RecordGate {
   readonly #rules: RecordRules;
   readonly #buckets: RateBuckets;
@@ -117,10 +117,10 @@ export class RecordGate {
     this.#random = random;
   }
 
-  /** Whether a record is sent. @param owner its Pod, or what stands for one where that is not known */
+  /** Returns whether a record is sent. @param owner Pod of the record, or a substitute where it is unknown */
   admit(candidate: Candidate, owner: string): boolean {
     const cause = causeOf(candidate, this.#rules, this.#random());
-    // Only what a rule asks for uses up the rate of the Pod.
+    // Only records that a rule matches use up the rate of the Pod.
     const isLimited = cause !== undefined && !this.#buckets.admit(owner);
     this.#choices[isLimited ? 'limited' : (cause ?? 'unwanted')]++;
     return cause !== undefined && !isLimited;

@@ -5,7 +5,7 @@ const COUNT = defineRetained(() => 0);
 const SAME = defineRetained(() => 0);
 const NAMES = defineRetained((): string[] => []);
 
-it('is kept for a probe from run to run, and apart from other probes and other declarations', () => {
+it('is kept for a probe from run to run, separately from other probes and other declarations', () => {
   const states = new RetainedStates();
   states.of('one', COUNT).value = 5;
   states.of('one', SAME).value = 6;

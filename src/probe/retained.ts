@@ -1,22 +1,22 @@
 /**
- * State of a probe that outlives its runs: the totals that its kernel maps showed when they were closed, say. A counter that
- * goes on after its probe was off and on again must not step back, so each run adds them to what its own maps show.
+ * State of a probe that outlives its runs, such as the totals that its kernel maps showed when they were closed. A counter that continues
+ * after its probe was off and on again must not step back, so each run adds these totals to those of its own maps.
  */
 export interface Retained<T> {
   value: T;
 }
 
-/** Declares one thing that a probe retains. Probes that share a declaration have one value each. */
+/** Declares one value that a probe retains. Probes that share a declaration have one value each. */
 export interface RetainedState<T> {
   readonly initial: () => T;
 }
 
-/** @param initial makes the value of a probe that has retained nothing yet */
+/** @param initial makes the first value of a probe */
 export function defineRetained<T>(initial: () => T): RetainedState<T> {
   return { initial };
 }
 
-/** What all probes retain, by probe and declaration: as long as the kernel thread lives. */
+/** Retained values of all probes, by probe and declaration, for the life of the kernel thread. */
 export class RetainedStates {
   readonly #byProbe = new Map<string, Map<RetainedState<unknown>, Retained<unknown>>>();
 

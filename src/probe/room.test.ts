@@ -62,7 +62,7 @@ beforeEach(() => {
   room = new Room({ map: (name: string) => maps[name] as unknown as BpfMap } as BpfObject, 'counts', SHARES, owners);
 });
 
-it('three quarters of a map are for owners, and each has room', () => {
+it('three quarters of a map are for owners, and each of them has room', () => {
   expect(sharesOf(65_536)).toEqual({ ofOwner: 48, ofUnlisted: 8_192 });
   expect(sharesOf(256)).toEqual({ ofOwner: 1, ofUnlisted: 32 });
 });
@@ -74,13 +74,13 @@ it('gives back the rows of the dead, to the slot that took them', () => {
   expect(room.degraded).toEqual([]);
 });
 
-it('what was taken when nobody was listed is its owner’s as soon as he is', () => {
+it('rows taken before their owner was listed count for the owner as soon as it is listed', () => {
   taken.values[ownerSlot.unlisted] = 2;
   room.sweep(() => new Map([[DB, 2]]));
   expect([held(ownerSlot.unlisted), held(slotOf(DB))]).toEqual([0, 2]);
 });
 
-it('keeps namespaces of unprivileged processes apart from the others that nobody has listed', () => {
+it('keeps namespaces of unprivileged processes apart from other unlisted ones', () => {
   taken.values[ownerSlot.unlisted] = 1;
   taken.values[ownerSlot.nested] = 3;
   room.sweep(
@@ -92,11 +92,11 @@ it('keeps namespaces of unprivileged processes apart from the others that nobody
   );
   expect([held(ownerSlot.unlisted), held(ownerSlot.nested)]).toEqual([1, 3]);
   expect(room.degraded).toEqual([
-    'counts: namespaces that are nobody\'s used up their 3 rows: what is more is added up as the pod "unlisted"',
+    'counts: unowned namespaces used up their 3 rows: further rows are added up under the pod "unlisted"',
   ]);
 });
 
-it('says who has used up his share, with all of his namespaces', () => {
+it('names the owner who has used up its share, with all of its namespaces', () => {
   taken.values[slotOf(CART)] = 2;
   room.sweep(
     () =>
@@ -106,7 +106,7 @@ it('says who has used up his share, with all of his namespaces', () => {
         [DB, 1],
       ]),
   );
-  expect(room.degraded).toEqual(['counts: shop/cart used up the 2 rows of a Pod: what is more is added up']);
+  expect(room.degraded).toEqual(['counts: shop/cart used up the 2 rows of a Pod: further rows are added up']);
   room.sweep(() => new Map([[CART, 1]]));
   expect(room.degraded).toEqual([]);
 });

@@ -6,24 +6,24 @@ import { type Owners, type Shares, SLOTS } from './owners.ts';
 /** Network namespaces that a node may hold: many more than Pods, since a Pod may make some of its own. */
 export const NAMESPACES_MAX = 16_384;
 
-/** What src/bpf/common/room.bpf.h puts into an object. */
+/** Maps that src/bpf/common/room.bpf.h adds to an object. */
 const TAKEN: CommonLayout['map'] = 'rows_taken';
 const RETURNED: CommonLayout['map'] = 'rows_returned';
 
-/** Owners that are named of those that have no room left. */
+/** Most owners without room that are named. */
 const NAMED_MAX = 3;
 
-/** Tells the programs of an object what has been given back of the rows that each slot took, and who has none left. */
+/** Tells the programs of an object how many of its rows each slot has given back, and which slots have none left. */
 export class Room {
   readonly #map: string;
   readonly #taken: BpfMap;
   readonly #returned: BpfMap;
   readonly #shares: Shares;
   readonly #owners: Owners;
-  /** By slot, at the last look. */
+  /** Slots without room at the last look. */
   #full: readonly number[] = [];
 
-  /** @param map whose rows they are */
+  /** @param map name of the map whose rows are shared */
   constructor(object: BpfObject, map: string, shares: Shares, owners: Owners) {
     this.#map = map;
     this.#taken = object.map(TAKEN);
@@ -33,12 +33,12 @@ export class Room {
   }
 
   /**
-   * Counts anew what each slot holds: rows of the dead are back, and those of a namespace that was listed meanwhile are its
+   * Counts the rows that each slot holds again: rows of the dead are returned, and rows of a namespace that was listed meanwhile are its
    * owner's.
-   * @param sweep drops the rows of the dead, and returns how many each namespace has
+   * @param sweep drops the rows of the dead, and returns the number of rows of each namespace
    */
   sweep(sweep: () => ReadonlyMap<NetnsId, number>): void {
-    // Before: what a program takes meanwhile is then held twice until the next sweep, and never lost.
+    // Read before the sweep: rows that a program takes meanwhile then count twice until the next sweep, and are never lost.
     const taken = readSlots(this.#taken);
     const held = new Uint32Array(SLOTS);
     for (const [id, rows] of sweep()) {
@@ -47,7 +47,7 @@ export class Room {
     }
     const returned = readSlots(this.#returned);
     const full: number[] = [];
-    // By index: each second thousands of slots are looked at, and an iterator makes an object for each.
+    // A loop by index: thousands of slots are read each second, and an iterator makes an object for each.
     for (let slot = 0; slot < SLOTS; slot++) {
       const rows = held[slot] ?? 0;
       const back = ((taken[slot] ?? 0) - rows) >>> 0;
@@ -65,11 +65,11 @@ export class Room {
     return [
       ...(owners.length === 0
         ? []
-        : [`${this.#map}: ${names.join(', ')}${more} used up the ${ofOwner} rows of a Pod: what is more is added up`]),
+        : [`${this.#map}: ${names.join(', ')}${more} used up the ${ofOwner} rows of a Pod: further rows are added up`]),
       ...(owners.length === this.#full.length
         ? []
         : [
-            `${this.#map}: namespaces that are nobody's used up their ${ofUnlisted} rows: what is more is added up as the pod "unlisted"`,
+            `${this.#map}: unowned namespaces used up their ${ofUnlisted} rows: further rows are added up under the pod "unlisted"`,
           ]),
     ];
   }
@@ -79,7 +79,7 @@ export class Room {
   }
 }
 
-/** The u32 of each slot. */
+/** Returns the u32 of each slot. */
 function readSlots(map: BpfMap): Uint32Array {
   const { count, view, keyAt, valueAt } = map.dump();
   const values = new Uint32Array(SLOTS);

@@ -35,11 +35,11 @@ it('shows a port where the protocol has one, and a frame that is not IP by its t
   expect(decodeTuple(tuple({ family: 0, ethertype: 0x0806 }), 0)).toEqual({ protocol: 'arp' });
 });
 
-it('says nothing of a process where there is none', () => {
+it('omits the process where there is none', () => {
   expect(decodeProcess(new DataView(new ArrayBuffer(eventProcess.SIZE)), 0)).toEqual({});
 });
 
-it('reads whatever bytes', () => {
+it('decodes arbitrary bytes', () => {
   const bytes = fc.uint8Array({ minLength: 64, maxLength: 64 });
   fc.assert(
     fc.property(bytes, (given) => {

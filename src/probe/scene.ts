@@ -10,7 +10,7 @@ export interface Tuple {
   readonly protocol: string;
 }
 
-/** A struct packet_tuple. */
+/** Decodes a struct packet_tuple. */
 export function decodeTuple(view: DataView, at: number): Tuple {
   if (packetTuple.family(view, at) === 0) return { protocol: ethertypeName(packetTuple.ethertype(view, at)) };
   const protocol = ipProtocolName(packetTuple.protocol(view, at));
@@ -22,7 +22,7 @@ export function decodeTuple(view: DataView, at: number): Tuple {
   };
 }
 
-/** Whether a struct packet_tuple is of a fragment that is not its packet's first: such a one has no ports. */
+/** Returns whether a struct packet_tuple is of a fragment other than the first of its packet: such a fragment has no ports. */
 export function isLaterFragment(view: DataView, at: number): boolean {
   return (
     packetTuple.family(view, at) !== 0 &&
@@ -32,16 +32,16 @@ export function isLaterFragment(view: DataView, at: number): boolean {
   );
 }
 
-/** A state of TCP as the kernel's sources name it: `SYN_SENT`. */
+/** Returns the name of a TCP state in the kernel's sources: `SYN_SENT`. */
 export function tcpStateName(state: number): string {
   return nameOf(tcpState, state)?.toUpperCase() ?? `STATE_${state}`;
 }
 
-/** The constant that common/process.bpf.h needs on x86; on arm64 the task itself knows. */
+/** Returns the constant that common/process.bpf.h needs on x86; on arm64 the task has the value itself. */
 export function processConstants(btf: Btf): { preempt_count_at?: bigint } {
   const runqueues = btf.perCpuVariable('runqueues');
   const count = btf.perCpuVariable('__preempt_count');
-  // From 6.2 to 6.14 it was in a struct.
+  // From 6.2 to 6.14 the counter was in a struct.
   const hot = btf.perCpuVariable('pcpu_hot');
   const member = hot === undefined ? undefined : btf.memberBits(hot.type, 'preempt_count');
   const at = count?.offset ?? (hot === undefined || member === undefined ? undefined : hot.offset + member / 8);
@@ -49,7 +49,7 @@ export function processConstants(btf: Btf): { preempt_count_at?: bigint } {
   return { preempt_count_at: BigInt.asUintN(64, BigInt(at - runqueues.offset)) };
 }
 
-/** The constant that common/fragment.bpf.h needs. */
+/** Returns the constant that common/fragment.bpf.h needs. */
 export function fragmentConstants(btf: Btf): { timer_bases_at?: bigint } {
   const runqueues = btf.perCpuVariable('runqueues');
   const bases = btf.perCpuVariable('timer_bases');
@@ -58,20 +58,24 @@ export function fragmentConstants(btf: Btf): { timer_bases_at?: bigint } {
 }
 
 const NOT_AN_INTERRUPT =
-  'only where the kernel did this on behalf of a process, as when it sends; not for what it received';
+  'only where the kernel acted on behalf of a process, as for a packet that it sends; not for received packets';
 
-/** Fields of an event that tell on whose behalf the kernel acted. */
+/** Fields of an event that name the process on whose behalf the kernel acted. */
 export const PROCESS_FIELDS = {
   process: {
     type: 'string',
-    help: `Name of the thread that the kernel was working for: ${NOT_AN_INTERRUPT}.`,
+    help: `Name of the thread that the kernel acted for: ${NOT_AN_INTERRUPT}.`,
     optional: true,
   },
-  pid: { type: 'number', help: 'Its process, as the node numbers it.', optional: true },
-  cgroup: { type: 'string', help: 'Its control group: the id in the v2 hierarchy, in decimal.', optional: true },
+  pid: { type: 'number', help: 'Process id of that thread, as the node numbers it.', optional: true },
+  cgroup: {
+    type: 'string',
+    help: 'Control group of that thread: its id in the v2 hierarchy, in decimal.',
+    optional: true,
+  },
 } as const;
 
-/** A struct event_process. */
+/** Decodes a struct event_process. */
 export function decodeProcess(view: DataView, at: number): { process?: string; pid?: number; cgroup?: string } {
   const pid = eventProcess.pid(view, at);
   if (pid === 0) return {};

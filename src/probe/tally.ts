@@ -4,24 +4,24 @@ import { addCounters, type Counter, readCounter } from '#core/counter.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import type { NotShown, Uncounted } from './contract.ts';
 
-/** What src/bpf/common/misses.bpf.h puts into an object. */
+/** Map that src/bpf/common/misses.bpf.h adds to an object. */
 const MISSES: CommonLayout['map'] = 'misses';
 
-/** What the object of a BPF probe has counted, which goes on from run to run. */
+/** Counts of a BPF probe's object, which continue from run to run. */
 export interface Tally {
-  /** The map that it reads. */
+  /** Map that holds the counts. */
   readonly map: string;
   uncounted(): Uncounted;
   notShown?(): NotShown;
-  /** Namespaces that are dead make room for new ones. Returns how many rows each of the others has. */
+  /** Drops the rows of dead namespaces, which makes room for new ones. Returns the number of rows of each other namespace. */
   sweep(isDead: (id: NetnsId) => boolean): ReadonlyMap<NetnsId, number>;
-  /** The owner of the slot is gone: what is added up there is the next one's. */
+  /** Clears the sums of a slot whose owner is gone, before the next owner gets it. */
   freed(slot: number): void;
-  /** Keeps what was counted so far for the next run. Once, when nothing counts any more. */
+  /** Keeps the counts so far for the next run. To be called once, when nothing counts any more. */
   remember(): void;
 }
 
-/** What the object has missed, by all causes that there are. */
+/** Returns what the object could not count, by all causes. */
 export function readMisses(object: BpfObject, earlier: Uncounted): Required<Uncounted> {
   const { mapFull, untracked, noNetns } = sumPerCpu(object, MISSES, misses);
   return {
@@ -33,24 +33,24 @@ export function readMisses(object: BpfObject, earlier: Uncounted): Required<Unco
 
 const REST = 1n << 63n;
 
-/** Key of the row for what a slot has no room to tell apart, in place of a cookie: src/bpf/common/room.bpf.h. */
+/** Returns the key, in place of a cookie, of the row that adds up counts that a slot has no row for: src/bpf/common/room.bpf.h. */
 export function restOf(slot: number): NetnsId {
   return asNetnsId(REST | BigInt(slot));
 }
 
-/** The slot of such a row; undefined of a namespace. */
+/** Returns the slot of such a row; undefined for a namespace. */
 export function slotOfRest(id: NetnsId): number | undefined {
   return typeof id === 'bigint' && id >= REST ? Number(id - REST) : undefined;
 }
 
-/** Whether something is counted with the rest of its owner. */
+/** Returns whether anything is added up for an owner without a row. */
 export function hasRest(object: BpfObject): boolean {
   return sumPerCpu(object, MISSES, misses).addedUp !== 0;
 }
 
 /**
- * Deletes the entries of dead namespaces. Returns how many each of the others has.
- * @param gone is called for each that is deleted
+ * Deletes the entries of dead namespaces. Returns the number of entries of each other namespace.
+ * @param gone called for each deleted entry
  */
 export function sweepMap(
   map: BpfMap,
@@ -72,7 +72,7 @@ export function sweepMap(
   return left;
 }
 
-/** The fields of the one entry of a per-CPU array, each summed over the CPUs. All must be u64. */
+/** Returns the fields of the single entry of a per-CPU array, each summed over the CPUs. All must be u64. */
 export function sumPerCpu<Field extends string>(
   object: BpfObject,
   name: CommonLayout['map'],

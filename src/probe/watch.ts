@@ -3,7 +3,7 @@ import { repeat } from '#core/repeat.ts';
 import type { ProbeScope } from './contract.ts';
 import { EVENT_LEDGER } from './ledger.ts';
 
-/** What one look has found, and how much more there was than is told. */
+/** Findings of one look, and the number of further ones that are not reported. */
 export interface Findings<T> {
   readonly found: readonly T[];
   readonly limited: number;
@@ -11,15 +11,15 @@ export interface Findings<T> {
 
 export interface WatchOptions<T> {
   readonly everyMs: number;
-  /** In words, for the operator: `full accept queues`. */
+  /** Description for the operator: `full accept queues`. */
   readonly what: string;
   readonly look: (cycle: Cycle) => Promise<Findings<T>>;
   readonly publish: (one: T) => void;
 }
 
 /**
- * Looks for events that no BPF program makes: now, and again and again until the scope closes. A look that fails is told
- * once, and the next one is made all the same.
+ * Looks for events that no BPF program reports: now, and repeatedly until the scope closes. A failing look is reported once, and looks
+ * continue all the same.
  */
 export async function watchRepeatedly<T>(
   scope: Pick<ProbeScope<Record<string, never>>, 'own' | 'retained' | 'signal' | 'warn'>,

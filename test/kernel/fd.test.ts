@@ -197,7 +197,7 @@ describe('without CAP_SYS_PTRACE', () => {
       expect(probes.find(({ name }) => name === path)).toMatchObject({
         state: 'degraded',
         reason: expect.stringMatching(
-          /[1-9]\d* of \d+ .* whom they belong to is left out: CAP_SYS_PTRACE is missing \(EACCES/,
+          /[1-9]\d* of \d+ .* their owners are left out: CAP_SYS_PTRACE is missing \(EACCES/,
         ),
       });
     }

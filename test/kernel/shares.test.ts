@@ -226,7 +226,7 @@ it('a flood of namespaces takes no counts and no events from others, and the age
   await eventually(() =>
     expect(agent.kernel.probes().find(({ name }) => name === 'packetloss')).toMatchObject({
       state: 'degraded',
-      reason: expect.stringContaining("namespaces that are nobody's used up their"),
+      reason: expect.stringContaining('unowned namespaces used up their'),
     }),
   );
 });

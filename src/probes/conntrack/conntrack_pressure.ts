@@ -59,7 +59,8 @@ export interface Findings {
   readonly limited: number;
 }
 
-/** * Finds tables under pressure: filled above a threshold, or with failures since the last look. Failures that are held back add up until
+/**
+ * Finds tables under pressure: filled above a threshold, or with failures since the last look. Failures that are held back add up until
  * they may be reported, so that none is lost.
  */
 export class PressureWatch {

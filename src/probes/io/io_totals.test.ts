@@ -15,9 +15,10 @@ interface ModelProcess {
   read: number;
 }
 
-/** * Models what the kernel does with the counters of processes that end. The first process takes orphans, and lives on. Processes that
- * ignore their children live on too; these children have none themselves. A process that entered from outside does not wait: its children
- * become orphans.
+/**
+ * Models what the kernel does with the counters of processes that end. The first process takes orphans, and lives on. Processes that ignore
+ * their children live on too; these children have none themselves. A process that entered from outside does not wait: its children become
+ * orphans.
  */
 class Model {
   readonly root: ModelProcess;

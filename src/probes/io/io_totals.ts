@@ -14,12 +14,15 @@ export interface ProcessReading extends ProcessStat {
 /** Readings by process id, the oldest process first. */
 export type Readings = ReadonlyMap<number, ProcessReading>;
 
-/** * Adds up the I/O of a group of processes. The totals do not step back when processes end. * The kernel adds the counters of an ended
- * process to the parent that waits for it (kernel/exit.c, wait_task_zombie()), and the parent's counters include them from then on. Where
- * no parent waits, because SIGCHLD is ignored or the parent is outside of the group, no process has them any more: the last reading is
- * kept. The page faults of children decide which of the two happened: the kernel adds them up in the same place and shows them separately
- * from the parent's own. * Readings must be taken so that an older process is read before a younger one, and each of them after the missing
- * processes were gone.
+/**
+ * Adds up the I/O of a group of processes. The totals do not step back when processes end.
+ *
+ * The kernel adds the counters of an ended process to the parent that waits for it (kernel/exit.c, wait_task_zombie()), and the parent's
+ * counters include them from then on. Where no parent waits, because SIGCHLD is ignored or the parent is outside of the group, no process
+ * has them any more: the last reading is kept. The page faults of children decide which of the two happened: the kernel adds them up in the
+ * same place and shows them separately from the parent's own.
+ *
+ * Readings must be taken so that an older process is read before a younger one, and each of them after the missing processes were gone.
  */
 export class IoTotals {
   #members: Readings = new Map();

@@ -25,7 +25,8 @@ export function readDevices(
   return files.parse(entry, 'net/dev', cycle, parseNetDev) ?? new Map();
 }
 
-/** * The devices of the node with their kinds. The file has names, and the kind is looked up by number: a name may have passed to another
+/**
+ * The devices of the node with their kinds. The file has names, and the kind is looked up by number: a name may have passed to another
  * device meanwhile. A row therefore counts only where its name had the same number before and after the file was read.
  */
 export class NodeDevices {

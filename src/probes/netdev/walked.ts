@@ -36,8 +36,9 @@ export function walkedOfPod(
 
 type Route = Pick<RouteSource, 'links' | 'deviceStats'>;
 
-/** * Returns the devices of the node. The kernel is asked one by one for the devices that the walk could not count, such as physical ones.
- * The node's ends of Pods' devices are left out. Undefined where the kernel does not answer.
+/**
+ * Returns the devices of the node. The kernel is asked one by one for the devices that the walk could not count, such as physical ones. The
+ * node's ends of Pods' devices are left out. Undefined where the kernel does not answer.
  */
 export function walkedOfNode(
   rows: DeviceRows,

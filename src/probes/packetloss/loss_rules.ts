@@ -35,8 +35,9 @@ export const CLASS_HELP: Readonly<Record<(typeof DISCARD_CLASSES)[number], strin
 
 const discard = (name: keyof typeof discardClass) => lossRule.class + discardClass[name];
 
-/** * Reasons that do not by themselves mean that a packet is lost (src/bpf/common/loss.bpf.h has the rule). Every other described reason is
- * a decision, or a resource that ran out: a loss, whatever the packet.
+/**
+ * Reasons that do not by themselves mean that a packet is lost (src/bpf/common/loss.bpf.h has the rule). Every other described reason is a
+ * decision, or a resource that ran out: a loss, whatever the packet.
  */
 const RULES: Readonly<Record<string, number>> = {
   NOT_SPECIFIED: lossRule.no_reason,

@@ -1,5 +1,6 @@
-/** * Names of the counters that RDMA drivers show in sysfs, by driver. A name means the same in every driver: a driver that is not listed
- * here shows its counters whose names are, and a device may be renamed.
+/**
+ * Names of the counters that RDMA drivers show in sysfs, by driver. A name means the same in every driver: a driver that is not listed here
+ * shows its counters whose names are, and a device may be renamed.
  */
 
 /** Counters of the InfiniBand specification. Kernel: drivers/infiniband/core/sysfs.c; include/rdma/ib_pma.h. */
@@ -122,8 +123,7 @@ export const ERDMA_VENDOR = [
   'verbs_reg_usr_mr_failed_cnt',
 ] as const;
 
-/** * Counters of soft RoCE, beside `duplicate_request` and `link_downed`. Kernel: drivers/infiniband/sw/rxe/rxe_hw_counters.c.
- */
+/** Counters of soft RoCE, beside `duplicate_request` and `link_downed`. Kernel: drivers/infiniband/sw/rxe/rxe_hw_counters.c. */
 const RXE = [
   'out_of_seq_request',
   'rcvd_rnr_err',
@@ -148,8 +148,9 @@ export function isPortCounter(name: string): name is PortCounter {
   return KNOWN.has(name);
 }
 
-/** * Bytes and packets of a port: the names that drivers have for them, the best first (the standard ones without `_64` may have 32 bits
- * and stop there), and the number of bytes or packets per unit. The specification counts data in words of four octets.
+/**
+ * Bytes and packets of a port: the names that drivers have for them, the best first (the standard ones without `_64` may have 32 bits and
+ * stop there), and the number of bytes or packets per unit. The specification counts data in words of four octets.
  */
 export const PORT_TRAFFIC = {
   receivedBytes: { rcvd_bytes: 1, rx_bytes_cnt: 1, hw_rx_bytes_cnt: 1, port_rcv_data_64: 4, port_rcv_data: 4 },

@@ -60,9 +60,10 @@ const QUEUES_MAX = 16;
 /** Kept readings of a namespace's counts: it goes on counting between a walk over its sockets and the reading that follows. */
 const READINGS = 2;
 
-/** * Finds listening sockets whose accept queue was full since the last look. The kernel counts the drops of each socket
- * (tcp_listendrop()), for this reason and for rarer ones such as a lack of memory. The queue was full where it is full now, or where its
- * namespace has counted overflows meanwhile. A queue that is only busy, or fills and empties without a drop, is not reported.
+/**
+ * Finds listening sockets whose accept queue was full since the last look. The kernel counts the drops of each socket (tcp_listendrop()),
+ * for this reason and for rarer ones such as a lack of memory. The queue was full where it is full now, or where its namespace has counted
+ * overflows meanwhile. A queue that is only busy, or fills and empties without a drop, is not reported.
  */
 export class AcceptQueueWatch {
   #baselines: ReadonlyMap<string, Baseline> = new Map();
@@ -70,8 +71,10 @@ export class AcceptQueueWatch {
   readonly #readings = new Map<NetnsId, readonly ListenCounts[]>();
   #lookedMs: number | undefined;
 
-  /** * @param listeners sockets that have ever dropped a connection * @param countsOf reads the counts of a namespace, after the sockets;
-   * undefined where they cannot be read * @param nowMs time of a monotonic clock
+  /**
+   * @param listeners sockets that have ever dropped a connection
+   * @param countsOf reads the counts of a namespace, after the sockets; undefined where they cannot be read
+   * @param nowMs time of a monotonic clock
    */
   look(listeners: readonly Listener[], countsOf: (id: NetnsId) => ListenCounts | undefined, nowMs: number): FullQueues {
     const byNetns = Map.groupBy(listeners, ({ netns }) => netns);
