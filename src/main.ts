@@ -7,7 +7,7 @@ import { sizePool } from '#core/pool.ts';
 
 type Command = (args: readonly string[]) => number | Promise<number>;
 
-/** Each takes the arguments after its name and gives the exit code. Only the one that is asked for is loaded. */
+/** Each command takes the arguments after its name and returns the exit code. Only the requested one is loaded. */
 const COMMANDS = new Map<string | undefined, () => Promise<Command>>([
   ['serve', async () => (await import('#commands/serve.ts')).runServe],
   ['check', async () => (await import('#commands/check.ts')).runCheck],
@@ -33,7 +33,7 @@ async function run(argv: readonly string[]): Promise<number> {
   return 2;
 }
 
-/** One clear line for what an operator can mend; a stack for what is our fault. */
+/** One clear line for faults that an operator can fix; a stack for faults of ours. */
 function explain(error: unknown): string {
   const { code, message, stack } = error as NodeJS.ErrnoException;
   if (error instanceof ConfigError) return `the configuration is faulty:\n${message}`;
@@ -48,8 +48,8 @@ try {
   process.exitCode = 1;
 }
 /**
- * Nothing is left by now, and the process ends by itself. What hangs must not keep it: a thread in a look-up of a name, in a file
- * system, in the kernel. process.exit() would wait for such threads, and at times for one that compiles (Node.js 24).
+ * No work is left by now, and the process ends by itself. A hanging thread must not prevent that: one in a name look-up, in a
+ * file system, in the kernel. process.exit() would wait for such threads, and at times for one that compiles (Node.js 24).
  */
 const LAST_RESORT_MS = 200;
 setTimeout(() => exitNow(Number(process.exitCode ?? 0)), LAST_RESORT_MS).unref();

@@ -28,29 +28,29 @@ export interface ServerDeps extends MetricsDeps {
   readonly connections: MetricsDeps['connections'] & Pick<Connections, 'whenCalm'>;
   readonly bus: EventBus;
   readonly followers: Followers;
-  /** The configuration in force, as a document. */
+  /** The active configuration, as a document. */
   readonly document: () => ConfigReport['document'];
   /** Name of this node. */
   readonly node: string;
   readonly started: Date;
   /** The first scan is done and the first configuration applied. */
   readonly ready: () => boolean;
-  /** RFC 3339: when the probe reverts by itself; null: not. */
+  /** Time in RFC 3339 when the probe reverts by itself; null where it does not. */
   readonly until: (probe: string) => string | null;
   readonly warn: (message: string) => void;
-  /** How long the kernel thread may take for an answer of the API, in milliseconds. */
+  /** Milliseconds that the kernel thread may take for an answer of the API. */
   readonly answerMs?: number;
 }
 
 const ANSWER_MS = 3_000;
-/** Questions of the API that the kernel thread is asked at a time. */
+/** API requests that the kernel thread handles at the same time. */
 const QUESTIONS_MAX = 4;
 
 const SUMMARIES: ReadonlyMap<string, string> = new Map(PROBES.map(({ name, summary }) => [name, summary]));
 
 /**
- * The agent's HTTP interface. Read-only: everything but GET and HEAD is refused.
- * @param access who may read what
+ * The agent's HTTP interface. Read-only: every method but GET and HEAD is refused.
+ * @param access rules of who may read which path
  */
 export function createListener(deps: ServerDeps, access: Access, app = createApp(deps, access)): RequestListener {
   return (request, response) => {
@@ -61,12 +61,12 @@ export function createListener(deps: ServerDeps, access: Access, app = createApp
   };
 }
 
-/** As scrapers write it. */
+/** In the spelling of scrapers. */
 const METRICS = /^\/metrics(?:\?|$)/;
-/** As the kubelet asks, and is answered at once. Everything else waits for the end of a burst: most of its connections are closed by then. */
+/** Requests of the kubelet are answered at once. All others wait for the end of a burst: most of its connections are closed by then. */
 const HEALTH = /^\/(?:healthz|readyz)(?:\?|$)/;
 
-/** The route below, without Express, whose request and response are a part of what the main thread does for a page. */
+/** The route below without Express, whose request and response take a part of the main thread's time for a page. */
 function scrape(deps: ServerDeps, access: Access, request: IncomingMessage, response: ServerResponse): void {
   const guarded = async (work: () => void | Promise<void>) => {
     try {
@@ -80,14 +80,14 @@ function scrape(deps: ServerDeps, access: Access, request: IncomingMessage, resp
   readOnly(request, response, () => guarded(() => access.all(request, response, serve)));
 }
 
-/** Goes on for GET and HEAD only. */
+/** Continues for GET and HEAD only. */
 const readOnly: Handler = ({ method }, response, next) => {
   if (method === 'GET' || method === 'HEAD') return next();
   response.setHeader('Allow', 'GET, HEAD').setHeader('Connection', 'close');
   sendFailure(response, 405, 'the interface is read-only');
 };
 
-/** Every route. */
+/** Adds every route. */
 export function createApp(deps: ServerDeps, access: Access): Express {
   const app = express();
   app.disable('x-powered-by');
@@ -108,11 +108,11 @@ export function createApp(deps: ServerDeps, access: Access): Express {
   return app;
 }
 
-/** What the kubelet asks, for an address of its own: it has neither a password nor a certificate. */
+/** Returns the kubelet's endpoints, for an address of their own: the kubelet has neither a password nor a certificate. */
 export function createHealthApp(deps: Pick<ServerDeps, 'ready'>): Express {
   const app = express().disable('x-powered-by').disable('etag');
   serveHealth(app, deps);
-  return app.use((_request, response) => sendFailure(response, 404, 'here are /healthz and /readyz only'));
+  return app.use((_request, response) => sendFailure(response, 404, 'this address has only /healthz and /readyz'));
 }
 
 function serveHealth(app: Express, { ready }: Pick<ServerDeps, 'ready'>): void {
@@ -122,14 +122,14 @@ function serveHealth(app: Express, { ready }: Pick<ServerDeps, 'ready'>): void {
     response
       .status(isReady ? 200 : 503)
       .type('text')
-      .send(isReady ? 'ok\n' : 'the first scan or the first configuration is not through yet\n');
+      .send(isReady ? 'ok\n' : 'the first scan or the first configuration is not done yet\n');
   });
 }
 
 function serveApi(app: Express, deps: ServerDeps): void {
   const { kernel } = deps;
   const turns = new Turns(QUESTIONS_MAX);
-  /** What the kernel thread says, in turn. */
+  /** Requests the kernel thread's answers in turn. */
   const answer = async <T>(request: Request, response: Response, ask: () => Promise<T>): Promise<T> => {
     const { answerMs = ANSWER_MS } = deps;
     const { owner, signal } = callerOf(request, response);
@@ -178,7 +178,7 @@ function serveApi(app: Express, deps: ServerDeps): void {
 
 const TOLD = [BusyError, DeadlineError, NoThreadError];
 
-/** What failed is told where it helps who asks. A path of the machine may be in all else: that is for the log. */
+/** Failures are reported to the client where that helps. All others may contain a path of the machine: these go to the log. */
 function answerError(
   { refusals, warn }: ServerDeps,
   error: Error,

@@ -29,26 +29,29 @@ import { Serving, type ServingOptions } from './serving.ts';
 
 export interface AgentOptions extends ServingOptions {
   readonly configFile: string | undefined;
-  /** Instead of a file; takes `kubernetes`. */
+  /** Source of the configuration in place of a file; takes `kubernetes`. */
   readonly configMap: ConfigMapRef | undefined;
   readonly kubernetes: KubernetesUse;
   /** Name of this node. */
   readonly node: string;
   readonly paths: Paths;
-  /** Folder for what survives a restart. */
+  /** Folder for data that survives a restart. */
   readonly state: string;
-  /** Of this node: what `nodes` in the configuration selects by. */
+  /** Labels of this node, by which `nodes` in the configuration selects. */
   readonly nodeLabels: Labels;
-  /** Ends a start that is under way. */
+  /** Aborts a start that is under way. */
   readonly stop: AbortSignal;
 }
 
-/** What an end takes at most, and of it what asks others, and what is left of the log. */
+/** Milliseconds that a shutdown may take, and the parts of it for requests to others, and for the rest of the log. */
 const END_MS = 4_700;
 const ASKING_MS = 300;
 const LOG_MS = 300;
 
-/** How long a start waits for the Kubernetes API: for the names of Pods, which would else change a moment later, and for the configuration. */
+/**
+ * Milliseconds that a start waits for the Kubernetes API: for the names of Pods, which would otherwise change a moment later, and for the
+ * configuration.
+ */
 const API_WAIT_MS = 3_000;
 
 /** The running agent: configuration, kernel thread, events and HTTP, wired together. */
@@ -116,7 +119,7 @@ export class Agent implements AsyncDisposable {
     });
   }
 
-  /** In this order: a log level that shows the rest, and the way of events before there are any. */
+  /** In this order: first a log level that shows the rest, and the path of events before the first event. */
   #followers(): Record<string, ConfigFollower> {
     return {
       log: async ({ log }) => {
@@ -138,7 +141,7 @@ export class Agent implements AsyncDisposable {
   /**
    * Resolves once the agent serves.
    * @throws {ConfigError} for a faulty configuration in a file; one in a ConfigMap is reported, and all defaults hold
-   * @throws where the address cannot be listened on or /proc not be read, and where it is to stop before it serves
+   * @throws where it cannot listen on the address or read /proc, and where it is stopped before it serves
    */
   static async start(options: AgentOptions): Promise<Agent> {
     const { state: directory, paths, stop, log } = options;
@@ -158,7 +161,7 @@ export class Agent implements AsyncDisposable {
   async #start(): Promise<void> {
     const { configFile, stop } = this.#options;
     const content = configFile === undefined ? undefined : await readContent(this.#files, configFile);
-    // A fault that can be seen now is told before anything is started.
+    // A fault that can be found now is reported before anything is started.
     if (content !== undefined) this.#config.check(content);
     for (const step of [
       () => this.#listen(),
@@ -166,13 +169,13 @@ export class Agent implements AsyncDisposable {
       () => this.#kernel.start(),
       () => this.#begin(content),
     ]) {
-      // What is closed is not to be started.
+      // A closed agent must not be started.
       stop.throwIfAborted();
       await step();
     }
   }
 
-  /** The first configuration, and a watch for the next. */
+  /** Applies the first configuration, and watches for the next. */
   async #begin(content: FileContent | undefined): Promise<void> {
     const { configFile, configMap, log } = this.#options;
     if (this.#session !== undefined && configMap !== undefined) {
@@ -202,7 +205,7 @@ export class Agent implements AsyncDisposable {
     const { kubernetes, node, log } = this.#options;
     if (kubernetes.trouble !== undefined) log.warn(kubernetes.trouble);
     if (!kubernetes.asked) return;
-    // The client library: only who needs it loads it.
+    // The client library is loaded only where it is needed.
     const { openSession } = await import('#kubernetes/session.ts');
     const { checkKubeconfig } = await import('#kubernetes/kubeconfig_files.ts');
     await checkKubeconfig(this.#files, process.env);
@@ -218,7 +221,7 @@ export class Agent implements AsyncDisposable {
     await this.#cluster.listed(API_WAIT_MS);
   }
 
-  /** A thread that was lost meanwhile is replaced, and the next one is told everything. */
+  /** A thread that was lost in the meantime is replaced, and the next one gets everything. */
   #tellKernel(told: Promise<void>): void {
     told.catch((error: Error) => this.#options.log.debug(`the kernel thread was not told: ${error.message}`));
   }
@@ -228,12 +231,12 @@ export class Agent implements AsyncDisposable {
     return this.#serving.address;
   }
 
-  /** Through after five seconds, whatever hangs: sinks have what the steps before leave of them. */
+  /** Ends after five seconds, whatever hangs: sinks get the time that the steps before leave. */
   async [Symbol.asyncDispose](): Promise<void> {
     const endMs = performance.now() + END_MS;
     this.#ending.abort(new Error('the agent ends'));
     this.#watcher?.[Symbol.dispose]();
-    // What they wait for may hang: a file system, the Kubernetes API.
+    // Steps may wait for something that hangs: a file system, the Kubernetes API.
     const asking = [this.#config, this.#configMap, this.#cluster].map((part) => part?.[Symbol.asyncDispose]());
     await withDeadline(Promise.allSettled(asking), ASKING_MS, 'late').catch(() => undefined);
     this.#session?.[Symbol.dispose]();
@@ -275,14 +278,14 @@ export class Agent implements AsyncDisposable {
     return { ...state, resources, trouble: state.trouble ?? this.#configMap.trouble };
   }
 
-  /** Where everybody can see it: on the ConfigMap. */
+  /** Reported where everybody can see it: on the ConfigMap. */
   #report(error: ConfigError, version: ConfigMapVersion | undefined): void {
     const { configMap, node, log } = this.#options;
     if (this.#session === undefined || configMap === undefined || version === undefined) return;
     const { namespace, name } = configMap;
     const rejection = { namespace, name, ...version, reason: error.message };
     reportRejection(this.#session, rejection, node, this.#ending.signal).catch((failure: Error) => {
-      if (!this.#ending.signal.aborted) log.warn(`no Event tells of the rejected configuration: ${failure.message}`);
+      if (!this.#ending.signal.aborted) log.warn(`no Event reports the rejected configuration: ${failure.message}`);
     });
   }
 }
@@ -291,7 +294,7 @@ function notAsked(trouble: string): KubernetesState {
   return { connected: false, trouble, resources: [], addresses: 0, addressesLeftOut: 0 };
 }
 
-/** Rejects with the signal's reason, once it has one; nobody need wait for it. */
+/** Rejects with the signal's reason once it is aborted; ignoring the promise is safe. */
 function rejectionOf(signal: AbortSignal): Promise<never> {
   const { promise, reject } = Promise.withResolvers<never>();
   promise.catch(() => undefined);

@@ -26,14 +26,14 @@ const START = Date.UTC(2026, 10, 21, 3);
 
 let directory: string;
 let loop: ConfigLoop;
-/** What was done, in order. */
+/** Steps that were done, in order. */
 let steps: string[];
 let logs: string[];
 let rejected: (readonly [string, ConfigMapVersion | undefined])[];
-/** What the kernel thread was asked for last. */
+/** The last request to the kernel thread. */
 let desired: DesiredKernel | undefined;
 let podLabels: PodLabels | undefined;
-/** Throws, or makes a follower or the kernel wait, where a test says so. */
+/** Throws, or makes a follower or the kernel wait, where a test sets it. */
 let during: (step: string) => void | Promise<void>;
 
 const isOn = (probe: string) => desired?.probes[probe] !== undefined;
@@ -104,7 +104,7 @@ describe('the first document', () => {
     expect(loop.isApplied).toBe(true);
   });
 
-  it('is that of all defaults where there is none', async () => {
+  it('is that of all defaults if there is none', async () => {
     expect(loop.status).toEqual({ ...DEFAULTS, appliedMs: 0 });
     await loop.begin();
     expect(isOn('udp')).toBe(true);
@@ -128,7 +128,7 @@ describe('the first document', () => {
     await expect(loop.begin({ error: 'EACCES' })).rejects.toThrow('cannot be read: EACCES');
   });
 
-  it('is only looked at by a check', () => {
+  it('is not applied by a check', () => {
     loop.check({ text: 'log: { level: debug }' });
     expect(steps).toEqual([]);
     expect(loop.document).toEqual(READER.defaults.document);
@@ -136,7 +136,7 @@ describe('the first document', () => {
 });
 
 describe('a later document', () => {
-  it('takes the place of the one in force', async () => {
+  it('replaces the active one', async () => {
     await loop.begin({ text: 'probes: { udp: false }' });
     vi.setSystemTime(START + 1_000);
     await loop.reload({ text: 'probes: { tcp: false }' });
@@ -170,7 +170,7 @@ describe('a later document', () => {
     expect(isOn('udp')).toBe(true);
   });
 
-  it('waits until the one before is applied whole, also where it came meanwhile', async () => {
+  it('waits until the one before is fully applied, even if it came in the meantime', async () => {
     await loop.begin();
     steps = [];
     const gate = Promise.withResolvers<void>();
@@ -193,7 +193,7 @@ describe('a later document', () => {
     ]);
   });
 
-  it('is not applied any more once the agent ends, which waits for the one that is being applied', async () => {
+  it('is no longer applied once the agent ends, which waits for the one that is being applied', async () => {
     await loop.begin();
     steps = [];
     const gate = Promise.withResolvers<void>();
@@ -209,7 +209,7 @@ describe('a later document', () => {
 });
 
 describe('a document that is late', () => {
-  it('is stood in for by all defaults, and applied as the first once it is there', async () => {
+  it('is replaced by all defaults, and applied as the first once it arrives', async () => {
     await loop.fallBack();
     expect(isOn('udp')).toBe(true);
     expect(loop.isApplied).toBe(true);
@@ -223,14 +223,14 @@ describe('a document that is late', () => {
     expect(loop.status).toMatchObject({ generation: 1, successful: true });
   });
 
-  it('is told why, where that is known', async () => {
+  it('has its reason reported, if that is known', async () => {
     await loop.fallBack('configmaps: https://api 403 forbidden');
     expect(loop.status.rejected?.faults).toEqual([
       { path: '', value: '', allowed: 'cannot be read: configmaps: https://api 403 forbidden' },
     ]);
   });
 
-  it('needs no defaults where it came just in time', async () => {
+  it('needs no defaults if it came just in time', async () => {
     const inTime = loop.reload({ text: 'probes: { udp: false }' });
     await loop.fallBack();
     await inTime;
@@ -248,7 +248,7 @@ describe('a document that is late', () => {
   });
 });
 
-describe('a section whose time ends', () => {
+describe('a section that ends', () => {
   it('reverts by itself, as the same generation', async () => {
     await loop.begin({ text: 'probes: { udp: { enabled: false, for: 5s } }' });
     expect(isOn('udp')).toBe(false);
@@ -288,7 +288,7 @@ describe('a section whose time ends', () => {
 describe('labels of the node', () => {
   const DOCUMENT = 'nodes: { pool=edge: { probes: { udp: false } }, zone=a: { probes: { tcp: false } } }';
 
-  it('choose other overrides of the document in force, and are one more generation only where they do', async () => {
+  it('choose other overrides of the active document, and make a new generation only where they do', async () => {
     await loop[Symbol.asyncDispose]();
     loop = await open({ zone: 'a' });
     await loop.begin({ text: DOCUMENT });
@@ -304,7 +304,7 @@ describe('labels of the node', () => {
     expect(loop.status).toMatchObject({ generation: 3 });
   });
 
-  it('that are there before the document hold for it', async () => {
+  it('that arrive before the document hold for it', async () => {
     await loop.setNodeLabels({ pool: 'edge' });
     expect(steps).toEqual([]);
     await loop.begin({ text: DOCUMENT });
@@ -312,7 +312,7 @@ describe('labels of the node', () => {
     expect(loop.status.generation).toBe(1);
   });
 
-  it('hold for the document in force, also after a faulty one', async () => {
+  it('hold for the active document, even after a faulty one', async () => {
     await loop.begin({ text: DOCUMENT });
     await loop.reload({ text: 'probes: 5' });
     await loop.setNodeLabels({ pool: 'edge' });
@@ -320,7 +320,7 @@ describe('labels of the node', () => {
     expect(rejected).toHaveLength(1);
   });
 
-  it('that choose a section which ended long ago change nothing, also when another section reverts', async () => {
+  it('that choose a section which ended long ago change nothing, even when another section reverts', async () => {
     const version = { uid: 'u', resourceVersion: '7' };
     const over = 'nodes: { pool=edge: { probes: { udp: { enabled: false, until: 2020-01-01T00:00:00Z } } } }';
     await loop.begin();
@@ -339,9 +339,9 @@ describe('a part that fails to follow', () => {
   const fails = (part: string) => (step: string) => {
     if (step.startsWith(part)) throw new Error('broken');
   };
-  const FAULT = { path: 'log', value: '', allowed: 'could not be applied, all else is: broken' };
+  const FAULT = { path: 'log', value: '', allowed: 'could not be applied; everything else is: broken' };
 
-  it('keeps no other part from following, and shows in the status until a document is applied whole', async () => {
+  it('keeps no other part from following, and shows in the status until a document is fully applied', async () => {
     during = fails('log');
     await loop.begin({ text: 'probes: { udp: false }' });
     expect(steps).toEqual(['log info', 'sinks 1000', 'labels', 'probes']);
@@ -354,7 +354,7 @@ describe('a part that fails to follow', () => {
     expect(loop.status).toMatchObject({ generation: 2, successful: true });
   });
 
-  it('shows as well where a section has reverted', async () => {
+  it('shows as well after a section has reverted', async () => {
     await loop.begin({ text: 'probes: { udp: { enabled: false, for: 5s } }' });
     during = fails('log');
     await vi.advanceTimersByTimeAsync(5_001);
@@ -363,12 +363,12 @@ describe('a part that fails to follow', () => {
     expect(loop.status).toMatchObject({ generation: 1, rejected: { faults: [FAULT] } });
   });
 
-  it.each(['labels', 'probes'])('is no fault where the kernel thread is lost while it is told %s', async (told) => {
+  it.each(['labels', 'probes'])('is no fault if the kernel thread is lost while it gets %s', async (told) => {
     during = fails(told);
     await loop.begin({ text: '{ labels: { app: app }, probes: { udp: false } }' });
     expect(loop.status).toMatchObject({ generation: 1, successful: true, rejected: null });
     expect(logs).toEqual(['warn the probes follow with the next kernel thread: broken']);
-    // It is the client that keeps the wish for the next thread.
+    // The client keeps the request for the next thread.
     expect(isOn('udp')).toBe(false);
   });
 });

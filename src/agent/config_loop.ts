@@ -1,4 +1,4 @@
-/** Decides what becomes of a new configuration: taken, validated, applied and reported, or rejected while the one before stays in force. */
+/** Handles a new configuration: it is taken, validated, applied and reported, or rejected while the one before stays active. */
 
 import { isDeepStrictEqual } from 'node:util';
 import type { ConfigStatus, Fault } from '#api/config.ts';
@@ -18,15 +18,15 @@ import { desiredKernel } from './desired_kernel.ts';
 export type ConfigFollower = (config: Config) => void | Promise<void>;
 
 export interface ConfigLoopOptions {
-  /** Where documents come from, for the status. */
+  /** Source of documents, for the status. */
   readonly origin: Pick<ConfigStatus, 'file' | 'configMap'>;
   readonly reader: ConfigReader;
   readonly clocks: Clocks;
   /** Labels of this node that are known at the start. */
   readonly nodeLabels: Labels;
-  /** By the section of the document that each follows; called in this order. */
+  /** Keyed by the section of the document that each follows; called in this order. */
   readonly followers: Readonly<Record<string, ConfigFollower>>;
-  /** Told after the followers. */
+  /** Called after the followers. */
   readonly kernel: Pick<KernelClient, 'labelPods' | 'configure'>;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
   /** Called for each document that is rejected after the start. */
@@ -34,7 +34,7 @@ export interface ConfigLoopOptions {
 }
 
 /**
- * From a document to an agent that follows it, one document after the other: take, validate, apply, report. A faulty document changes
+ * Leads from a document to an agent that follows it, one document after the other: take, validate, apply, report. A faulty document changes
  * nothing, and a part of the agent that fails to follow keeps no other part from following.
  */
 export class ConfigLoop implements AsyncDisposable {
@@ -42,11 +42,11 @@ export class ConfigLoop implements AsyncDisposable {
   readonly #active: ActiveConfig;
   #nodeLabels: Labels;
   #status: ConfigStatus;
-  /** Of the document in force. */
+  /** Version of the active document. */
   #version: ConfigMapVersion | undefined;
   #isApplied = false;
   #isClosed = false;
-  /** Resolves once everything that was asked for so far is through. */
+  /** Resolves once everything requested so far is done. */
   #last: Promise<void> = Promise.resolve();
 
   constructor(options: ConfigLoopOptions) {
@@ -61,22 +61,22 @@ export class ConfigLoop implements AsyncDisposable {
     return this.#status;
   }
 
-  /** The configuration in force, as a document. */
+  /** The active configuration, as a document. */
   get document(): Mapping {
     return this.#active.config.document;
   }
 
-  /** A configuration was applied, be it all defaults. */
+  /** A configuration was applied, even if it was all defaults. */
   get isApplied(): boolean {
     return this.#isApplied;
   }
 
-  /** RFC 3339: when the probe reverts by itself; null: not. */
+  /** Time in RFC 3339 when the probe reverts by itself; null where it does not. */
   until(probe: string): string | null {
     return this.#active.until(probe);
   }
 
-  /** Applies nothing. @throws {ConfigError} for a faulty document */
+  /** Validates without applying. @throws {ConfigError} for a faulty document */
   check(content: FileContent): void {
     this.#active.check(textOf(content));
   }
@@ -107,7 +107,7 @@ export class ConfigLoop implements AsyncDisposable {
     });
   }
 
-  /** Takes another document. A faulty one is reported, and the one in force stays. */
+  /** Takes another document. A faulty one is reported, and the active one stays. */
   reload(content: FileContent, version?: ConfigMapVersion): Promise<void> {
     return this.#queue(() =>
       this.#attempt(version, async () => {
@@ -119,8 +119,8 @@ export class ConfigLoop implements AsyncDisposable {
   }
 
   /**
-   * Resolves the document in force for other labels of the node, and applies it where they choose other overrides.
-   * @param labels win over those that were known at the start
+   * Resolves the active document for other labels of the node, and applies it where they choose other overrides.
+   * @param labels override those that were known at the start
    */
   setNodeLabels(labels: Labels): Promise<void> {
     return this.#queue(() =>
@@ -133,14 +133,14 @@ export class ConfigLoop implements AsyncDisposable {
     );
   }
 
-  /** Resolves once the document that is being applied is through; those behind it are not applied any more. */
+  /** Resolves once the document that is being applied is done; later ones are no longer applied. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     this.#active[Symbol.dispose]();
     await this.#last;
   }
 
-  /** One after the other, in the order of the calls. A failure reaches its caller and no later call. */
+  /** Runs calls one after the other, in their order. A failure reaches its caller and no later call. */
   #queue(work: () => Promise<void>): Promise<void> {
     const done = this.#last.then(async () => {
       if (!this.#isClosed) await work();
@@ -149,7 +149,7 @@ export class ConfigLoop implements AsyncDisposable {
     return done;
   }
 
-  /** @param take says whether the configuration in force is another one now */
+  /** @param take says whether the active configuration has changed */
   async #attempt(version: ConfigMapVersion | undefined, take: () => Promise<boolean>): Promise<void> {
     const { log, rejected } = this.#options;
     try {
@@ -165,7 +165,7 @@ export class ConfigLoop implements AsyncDisposable {
     log('info', `configuration ${this.#status.generation} applied`);
   }
 
-  /** The document is the same: no new generation. */
+  /** The document is the same, so there is no new generation. */
   #revert(sections: readonly TimedSection[]): void {
     for (const { path } of sections) this.#options.log('info', `${pathText(path)}: its time is over`);
     void this.#queue(async () => {
@@ -181,7 +181,10 @@ export class ConfigLoop implements AsyncDisposable {
     if (faults.length > 0) this.#reject(faults);
   }
 
-  /** What is in force now; all defaults before a document was taken. Returns a fault for each part that did not follow. */
+  /**
+   * Returns the active configuration; all defaults before a document was taken. Applying it returns a fault for each part that did not
+   * follow.
+   */
   async #apply(): Promise<Fault[]> {
     const { config } = this.#active;
     const { followers, log } = this.#options;
@@ -190,7 +193,7 @@ export class ConfigLoop implements AsyncDisposable {
       try {
         await follow(config);
       } catch (error) {
-        const allowed = `could not be applied, all else is: ${(error as Error).message}`;
+        const allowed = `could not be applied; everything else is: ${(error as Error).message}`;
         log('error', `${section}: ${allowed}`);
         faults.push({ path: section, value: '', allowed });
       }
@@ -202,7 +205,7 @@ export class ConfigLoop implements AsyncDisposable {
 
   async #tellKernel(config: Config): Promise<void> {
     const { kernel, log } = this.#options;
-    // Both, also where the first fails: a thread that is lost meanwhile is replaced, and the next one gets what was asked for last.
+    // Both run, even if the first fails: a thread that is lost in the meantime is replaced, and the next one gets the last request.
     const told = await Promise.allSettled([kernel.labelPods(config.labels), kernel.configure(desiredKernel(config))]);
     const failure = told.find((outcome) => outcome.status === 'rejected');
     if (failure !== undefined) log('warn', `the probes follow with the next kernel thread: ${failure.reason.message}`);

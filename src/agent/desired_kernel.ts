@@ -1,12 +1,12 @@
 import type { Config } from '#config/schema.ts';
 import type { DesiredKernel, DesiredProbes } from '#probe/contract.ts';
 
-/** What a configuration asks of the kernel thread. */
+/** Returns what a configuration requests from the kernel thread. */
 export function desiredKernel(config: Config): DesiredKernel {
   return { probes: desiredProbes(config), bpfStats: config.bpfStats, series: config.limits.series };
 }
 
-/** Only probes that are on; a probe without a detail of its own has that of the document. */
+/** Only enabled probes; a probe without a detail of its own has that of the document. */
 export function desiredProbes({ detail, probes }: Config): DesiredProbes {
   const enabled = Object.entries(probes).filter(([, probe]) => probe.enabled);
   return Object.fromEntries(

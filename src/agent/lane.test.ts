@@ -60,7 +60,7 @@ it('has a timer only while it compares events', () => {
   expect(vi.getTimerCount()).toBe(1);
   vi.advanceTimersByTime(1_250);
   expect(out).toHaveLength(2);
-  // The window that follows one in which something came ends with nothing in it.
+  // The window that follows one with events ends empty.
   vi.advanceTimersByTime(1_250);
   expect(vi.getTimerCount()).toBe(0);
   lane.receive([event(2)]);
@@ -68,7 +68,7 @@ it('has a timer only while it compares events', () => {
   expect(vi.getTimerCount()).toBe(0);
 });
 
-it('of equal events sends the first, and at the end of the window one that stands for the rest', () => {
+it('sends the first of equal events, and at the end of the window one that stands for the rest', () => {
   const events = Array.from({ length: 10 }, (_, at) => event(at));
   lane.receive(events);
   expect(out).toEqual([events[0]]);
@@ -77,11 +77,11 @@ it('of equal events sends the first, and at the end of the window one that stand
   const second = { ...events[9], count: 9, firstTime: events[1]?.time, lastTime: events[9]?.time };
   expect(out).toEqual([events[0], second]);
   expect(balance()).toEqual([{ ...SOURCE, received: 10, limited: 0, folded: 8, held: 0 }]);
-  // Still the same thing: its window is open again.
+  // Still the same event: its window is open again.
   lane.receive([event(20)]);
   expect(out).toHaveLength(2);
   vi.advanceTimersByTime(1_250);
-  // One that stands for itself alone says no more than itself.
+  // An event that stands only for itself has no count.
   expect(out[2]).toEqual(event(20));
   vi.advanceTimersByTime(1_250);
   lane.receive([event(30)]);
@@ -99,12 +99,12 @@ it.each([
   expect(out).toHaveLength(2);
 });
 
-it('events that differ in what their type does not name are equal', () => {
+it('events that differ only in fields that their type does not name are equal', () => {
   lane.receive([event(0, { length: 60 }), event(1, { length: 1_500, pid: 7 })]);
   expect(out).toHaveLength(1);
 });
 
-/** A look-up that failed, from one of the ports that kernels give to clients. */
+/** A look-up that failed, from a port that kernels give to clients. */
 function lookup(at: number, more: Partial<EventRecord> = {}): EventRecord {
   return event(at, { src: `10.0.0.1:${40_000 + at}`, dst: '10.96.0.10:53', protocol: 'udp', ...more });
 }
@@ -117,7 +117,7 @@ function fold(events: readonly EventRecord[]): void {
 describe('by service', () => {
   const PORTS = Array.from({ length: 16 }, (_, at) => 40_001 + at);
 
-  it('twenty look-ups that failed are the first, and one that stands for the rest, with the ports', () => {
+  it('twenty failed look-ups become the first, and one that stands for the rest, with the ports', () => {
     const events = Array.from({ length: 20 }, (_, at) => lookup(at));
     fold(events);
     const rest = { count: 19, ports: PORTS, morePorts: 3, firstTime: events[1]?.time, lastTime: events[19]?.time };
@@ -125,18 +125,18 @@ describe('by service', () => {
     expect(balance()).toEqual([{ ...SOURCE, received: 20, limited: 0, folded: 18, held: 0 }]);
   });
 
-  it('so are the answers that did not get through', () => {
+  it('lost answers are folded in the same way', () => {
     fold([0, 1, 2].map((at) => lookup(at, { src: '10.96.0.10:53', dst: `[fd00::1]:${40_000 + at}` })));
     expect(out.slice(1)).toMatchObject([{ count: 2, ports: [40_001, 40_002] }]);
   });
 
-  it('has no ports where they are all the same', () => {
+  it('lists no ports if they are all the same', () => {
     fold([lookup(0), lookup(0), lookup(0)]);
     expect(out[1]).toMatchObject({ count: 2 });
     expect(out[1]).not.toHaveProperty('ports');
   });
 
-  it('tells no more ports than it keeps', () => {
+  it('lists no more ports than it keeps', () => {
     fold(Array.from({ length: 500 }, (_, at) => lookup(at)));
     expect(out[1]).toMatchObject({ count: 499, ports: PORTS, morePorts: 240 });
   });
@@ -156,18 +156,18 @@ describe('by service', () => {
       lookup(0, { src: `10.0.0.1:${client}`, dst: `10.0.0.2:${service}` });
     lane.receive([between(40_000, 50_051), between(40_000, 50_051), between(40_001, 50_051)]);
     expect(out).toHaveLength(1);
-    // It has learnt that 50051 is the service, so another one is another service.
+    // It has learnt that 50051 is the service, so another port is another service.
     lane.receive([between(40_000, 50_052)]);
     expect(out).toHaveLength(2);
     lane.receive([between(40_002, 50_051)]);
     vi.advanceTimersByTime(1_250);
     expect(out.slice(2)).toMatchObject([{ count: 3, ports: [40_000, 40_001, 40_002] }]);
-    // The window that follows has not forgotten it.
+    // The window that follows still knows it.
     lane.receive([between(40_003, 50_051), between(40_000, 50_053)]);
     expect(out.slice(3)).toMatchObject([{ dst: '10.0.0.2:50053' }]);
   });
 
-  it('takes a client that both ends could be from what the event tells', () => {
+  it('uses what the event says where both ends could be the client', () => {
     const syn = { probe: 'tcpretrans', type: 'tcp_retransmit', kind: 'syn', state: 'SYN_SENT', protocol: 'tcp' };
     const retransmit = (at: number, more = {}) => lookup(at, { ...syn, dst: '10.0.0.2:50051', ...more });
     fold([retransmit(0), retransmit(1), retransmit(2)]);
@@ -196,7 +196,7 @@ describe('by connection', () => {
     ]);
   });
 
-  it('takes over with what is held sent', () => {
+  it('takes effect after the held events are sent', () => {
     fold([lookup(0), lookup(1)]);
     lane.configure({ limit: 100, foldMs: 1_000, foldBy: 'service', history: 0 });
     lane.receive([lookup(2), lookup(3), lookup(4)]);
@@ -206,7 +206,7 @@ describe('by connection', () => {
   });
 });
 
-it('names only fields that there are', () => {
+it('names only existing fields', () => {
   for (const probe of PROBES) {
     for (const { equalBy, fields } of Object.values<EventDescriptor>(probe.events)) {
       expect(Object.keys(fields)).toEqual(expect.arrayContaining([...equalBy]));
@@ -214,7 +214,7 @@ it('names only fields that there are', () => {
   }
 });
 
-it('sends what is held when folding is switched off, and when the agent ends', () => {
+it('sends held events when folding is switched off, and when the agent ends', () => {
   lane.receive([event(0), event(1), event(2)]);
   lane.configure({ limit: 100, foldMs: 0, foldBy: 'service', history: 0 });
   expect(out.map(({ count }) => count)).toEqual([undefined, 2]);
@@ -227,14 +227,14 @@ it('sends what is held when folding is switched off, and when the agent ends', (
   expect(balance()[0]?.held).toBe(0);
 });
 
-it('does not keep more windows than it may, and counts what goes past them', () => {
+it('keeps no more windows than its limit, and counts the events without a window', () => {
   lane.configure({ limit: 100_000, foldMs: 1_000, foldBy: 'service', history: 0 });
   lane.receive(Array.from({ length: 10_100 }, (_, at) => event(at, { src: `10.0.${at >> 8}.${at & 255}:9` })));
   expect(out).toHaveLength(10_100);
   expect(lane.unfolded).toBe(100);
 });
 
-it('limits each Pod for itself, and counts what it leaves out', () => {
+it('limits each Pod on its own, and counts the omitted events', () => {
   lane.configure({ limit: 100, foldMs: 0, foldBy: 'service', history: 0 });
   const storm = (pod: string, count: number) => Array.from({ length: count }, (_, at) => event(at, { pod }));
   lane.receive(storm('noisy', 50_000));
@@ -251,7 +251,7 @@ it('limits each Pod for itself, and counts what it leaves out', () => {
   expect(out).toHaveLength(1_301);
 });
 
-it('gives Pods past the 4,096th one bucket together, until others have been quiet', () => {
+it('gives Pods beyond the 4,096th one shared bucket, until others have been quiet', () => {
   let now = 0;
   const limiter = new PodLimiter(1, () => now);
   const admit = (pod: string) => limiter.admit(event(0, { pod }));
@@ -261,7 +261,7 @@ it('gives Pods past the 4,096th one bucket together, until others have been quie
   expect([admit('d'), admit('e'), admit('f')]).toEqual([true, true, true]);
 });
 
-it('names the peer of an event before anything else is done with it, as far as it is known at the time', () => {
+it('names the peer of an event before all other stages, as far as it is known at the time', () => {
   const found = { kind: 'pod', namespace: 'shop', name: 'db', ip: '10.0.0.2' } as const;
   lane.receive([event(0, { namespace: 'shop' })]);
   peers = { find: (ip) => (ip === found.ip ? found : undefined), isLocal: () => false, isExternal: undefined };
@@ -272,7 +272,7 @@ it('names the peer of an event before anything else is done with it, as far as i
   expect(delivered[1]?.metadata).toMatchObject({ peer_name: 'db' });
 });
 
-it('records of another kind are neither folded nor limited, and no event', () => {
+it('records of another kind are neither folded nor limited, and are not events', () => {
   lane.configure({ limit: 1, foldMs: 1_000, foldBy: 'service', history: 100 });
   bus.historyMax = 100;
   const records = [...makeRequests(500), ...makeRequests(500)].map(REQUEST_KIND.toRecord);

@@ -25,15 +25,15 @@ export interface LaneOptions {
   readonly ephemeral: PortRange;
   readonly ledger: Ledger;
   readonly bus: EventBus;
-  /** Whose addresses are; undefined where events are to name nobody. */
+  /** Owners of addresses; undefined where events are to name no peers. */
   readonly peers: () => PeerLookup | undefined;
   /** Gives records to the sinks that take their kind. */
   readonly deliver: (records: readonly LaneRecord[]) => void;
 }
 
 /**
- * Records of other kinds than events come chosen (`probe/records.ts`) and finished: they are received and delivered. The
- * ledger counts what each stage keeps.
+ * Records of other kinds than events arrive already selected (`probe/records.ts`) and finished: they are received and
+ * delivered. The ledger counts the records that each stage keeps.
  */
 export class Lane implements Disposable {
   readonly #options: LaneOptions;
@@ -74,12 +74,12 @@ export class Lane implements Disposable {
     return this.#fold.unfolded;
   }
 
-  /** Sends what is held. */
+  /** Sends the held events. */
   [Symbol.dispose](): void {
     this.#fold[Symbol.dispose]();
   }
 
-  /** Names who is at the other end. */
+  /** Names the peers. */
   #enrich(events: readonly EventRecord[]): readonly EventRecord[] {
     const { node, peers } = this.#options;
     const lookup = peers();
@@ -88,7 +88,7 @@ export class Lane implements Disposable {
     return events.map((event) => withPeer(event, context));
   }
 
-  /** After folding: a Pod that repeats itself keeps its share for what else it has to say. */
+  /** The limit comes after folding: a Pod that repeats itself keeps its share for its other events. */
   #limit(events: readonly EventRecord[]): void {
     const admitted = events.filter((event) => {
       const admit = this.#limiter.admit(event);
@@ -98,7 +98,7 @@ export class Lane implements Disposable {
     if (admitted.length > 0) this.#publish(admitted);
   }
 
-  /** Gives events to those who follow them here, and to those who ask later. */
+  /** Gives events to those who follow them here, and to later queries. */
   #publish(events: readonly EventRecord[]): void {
     this.#deliver(this.#options.bus.publish(events));
   }

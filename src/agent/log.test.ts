@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { transports } from 'winston';
 import { createLog } from './log.ts';
 
-it('a message of others makes no line of its own and does nothing to a terminal', async () => {
+it('foreign text in a message cannot start a line or control a terminal', async () => {
   const log = createLog('info');
   const written: string[] = [];
   const stream = new Writable({

@@ -13,7 +13,7 @@ import { LogShipping } from './log_shipping.ts';
 
 const shown = (loki: LokiServer) => loki.entries.map(({ labels, line }) => [labels['level'], line]);
 
-it('ships each line once, by the client of the sinks: in order, with secrets read anew, and with what fails told', async () => {
+it('ships each line once, by the client of the sinks: in order, with secrets read again, and with failures reported', async () => {
   await using loki = await LokiServer.start();
   await using folder = await mkdtempDisposable(join(tmpdir(), 'log-'));
   const token = join(folder.path, 'token');
@@ -44,14 +44,14 @@ it('ships each line once, by the client of the sinks: in order, with secrets rea
   log.info('four');
   await eventually(() => expect(told.join()).toMatch(/lines of the log do not reach loki: ENOENT.*token/));
   writeFileSync(token, 'another\n');
-  // What failed is a line of the log as well.
+  // The failure is a line of the log as well.
   await eventually(() => expect(shown(loki).map(([, line]) => line)).toContain('four'));
   await eventually(() => expect(shown(loki).map(([, line]) => line)).toContainEqual(expect.stringMatching(/ENOENT/)));
   expect(loki.requests.at(-1)?.headers.authorization).toBe('Bearer another');
   await shipping.close();
 });
 
-it('what waits when it ends is sent, and a Loki that is away holds nobody up', async () => {
+it('waiting lines are sent when it ends, and a Loki that is away delays nothing', async () => {
   await using loki = await LokiServer.start();
   const log = createLogger({ level: 'info', transports: [new transports.Console({ silent: true })] });
   const config = (url: string) =>

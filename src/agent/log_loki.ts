@@ -12,7 +12,7 @@ import type { Files } from '#files/files.ts';
 const JOB = 'netsonde-agent';
 const LEVEL = Symbol.for('level');
 const BATCH = { records: 1_000, bytes: 256 * 1024, ageMs: 2_000 };
-/** What may wait; past that the oldest lines are dropped. All of them are on standard error as well. */
+/** Limit of the lines that wait; beyond it the oldest are dropped. All of them are on standard error as well. */
 const QUEUE = { records: 2_000, bytes: 1024 * 1024 };
 const DIGITS_BELOW_MILLISECOND = 6;
 
@@ -25,10 +25,10 @@ interface Info {
 export class LokiTransport extends Transport {
   readonly #node: string;
   readonly #queue: SinkQueue;
-  /** Of the line before: lines of the same millisecond stay in order. */
+  /** Time of the line before: lines of the same millisecond stay in order. */
   #last = { ms: 0, lines: 0 };
 
-  /** @param log told of what does not arrive */
+  /** @param log called for lines that do not arrive */
   constructor(config: LogLokiConfig, node: string, files: Files, log: SinkQueueOptions['log']) {
     super();
     this.#node = node;
@@ -45,7 +45,7 @@ export class LokiTransport extends Transport {
     next();
   }
 
-  /** Sends what is left, at most for so long. */
+  /** Sends what is left, within the given time. */
   flush(deadlineMs: number): Promise<void> {
     return this.#queue.close(deadlineMs);
   }

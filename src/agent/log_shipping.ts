@@ -6,7 +6,7 @@ import type { LokiTransport } from './log_loki.ts';
 
 const FLUSH_MS = 1_500;
 
-/** Adds to the agent's log a way to Loki, where the configuration asks for one. */
+/** Ships the agent's log to Loki as well, where the configuration asks for it. */
 export class LogShipping {
   readonly #log: Logger;
   readonly #node: string;

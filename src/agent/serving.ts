@@ -17,14 +17,14 @@ export interface ServingOptions {
   /** Path of a Unix socket to serve on as well. */
   readonly apiSocket: string | undefined;
   readonly apiTokenFile: string | undefined;
-  /** Who asks by loopback is no other than one of another machine. */
+  /** Clients on loopback have no more rights than those of other machines. */
   readonly apiSocketOnly: boolean;
   /** TLS and passwords, in the format of Prometheus' exporters. */
   readonly webConfigFile: string | undefined;
   readonly log: Logger;
 }
 
-/** Every address and socket that the agent serves on, with who may ask there. */
+/** Every address and socket that the agent serves on, with their access rules. */
 export class Serving implements Disposable {
   readonly #refusals = new Refusals();
   readonly #followers = new Followers(this.#refusals);
@@ -41,7 +41,7 @@ export class Serving implements Disposable {
     const { apiSocket, apiTokenFile, healthListen, listen, webConfigFile, log } = options;
     const [connections, refusals] = [this.#connections, this.#refusals];
     if (apiTokenFile !== undefined) await readToken(files, apiTokenFile);
-    /** What follows a change of the web configuration. */
+    /** Reacts to a change of the web configuration. */
     let follow: (settings: WebFile['settings']) => void = () => undefined;
     this.#web =
       webConfigFile === undefined
