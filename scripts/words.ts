@@ -70,15 +70,20 @@ export const READ: readonly string[] = [
   'docs/scale.md',
   'docs/tutorial.md',
   'docs/web-config.md',
+  'src/agent',
+  'src/api',
   'src/commands',
   'src/config',
   'src/delivery',
   'src/events',
   'src/files',
   'src/kubernetes',
+  'src/main.ts',
   'src/peers',
   'src/probe',
   'src/probes',
+  'src/server.ts',
+  'src/web',
 ];
 
 export interface WordFinding {

@@ -8,15 +8,15 @@ export const AGENT_REPORT = z
     version: z.string().describe('Version of the agent.'),
     kernel: z.string().describe('Release of the kernel.'),
     started: time().describe('When the agent started.'),
-    now: time().describe('The clock of the node.'),
+    now: time().describe('Present time by the clock of the node.'),
     kubernetes: z
       .strictObject({
-        connected: z.boolean().describe('The Pods of this node are watched.'),
-        trouble: z.string().nullable().describe('Why it is not as it should be, and what helps; null: it is.'),
+        connected: z.boolean().describe('Whether the Pods of this node are watched.'),
+        trouble: z.string().nullable().describe('Fault of the connection, and what helps; null: none.'),
       })
       .readonly()
       .nullable()
-      .describe('Null: the Kubernetes API is not used, and need not be.'),
+      .describe('State of the Kubernetes API; null: it is not used, and need not be.'),
   })
   .readonly();
 export type AgentReport = z.infer<typeof AGENT_REPORT>;

@@ -4,17 +4,17 @@ import { ENTITY_KINDS } from './words.ts';
 
 const STATUS = z
   .strictObject({
-    kind: z.enum(ENTITY_KINDS).describe('What it is.'),
+    kind: z.enum(ENTITY_KINDS).describe('Kind of the entity.'),
     namespace: z.string().describe('Namespace of the Pod; empty for all others.'),
     pod: z.string().describe('Name of the Pod, container, namespace or process; empty: the node.'),
     netns: cookie().describe('Cookie of its network namespace.'),
     uid: z.string().describe('UID of the Pod or ID of the container; empty for all others.'),
-    labels: labels().describe('Labels of the Pod, those that are configured.'),
+    labels: labels().describe('Labels of the Pod that are configured.'),
     ips: z
       .array(z.string())
       .readonly()
       .describe(
-        'Addresses of the namespace; where the agent may not enter it, those that the Kubernetes API has of the Pod.',
+        'Addresses of the namespace; where the agent may not enter it, the addresses of the Pod by the Kubernetes API.',
       ),
   })
   .readonly();
@@ -22,6 +22,6 @@ export type EntityStatus = z.infer<typeof STATUS>;
 
 /** `/api/v1/entities` */
 export const ENTITIES_REPORT = z
-  .strictObject({ entities: z.array(STATUS).readonly().describe('Those that live.') })
+  .strictObject({ entities: z.array(STATUS).readonly().describe('Entities that exist now.') })
   .readonly();
 export type EntitiesReport = z.infer<typeof ENTITIES_REPORT>;

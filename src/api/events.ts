@@ -4,55 +4,55 @@ import { PEER_KINDS, SEVERITIES } from './words.ts';
 
 const PEER = z
   .strictObject({
-    kind: z.enum(PEER_KINDS).describe('What it is; `external`: outside of the cluster.'),
-    namespace: z.string().describe('Its namespace; empty where it has none.'),
-    name: z.string().describe('Its name; empty: `external`.'),
-    ip: z.string().describe('Its address.'),
+    kind: z.enum(PEER_KINDS).describe('Kind of the peer; `external`: outside of the cluster.'),
+    namespace: z.string().describe('Namespace of the peer; empty where it has none.'),
+    name: z.string().describe('Name of the peer; empty: `external`.'),
+    ip: z.string().describe('Address of the peer.'),
   })
   .readonly();
-/** Who is at the other end of a packet. */
+/** The peer of a packet. */
 export type Peer = z.infer<typeof PEER>;
 
 /** The fields that events of all types have. */
 const ENVELOPE = z.strictObject({
-  time: kernelTime().describe('When it happened, by the clock of the kernel.'),
-  probe: z.string().describe('Which probe saw it.'),
-  type: z.string().describe('What it is.'),
-  severity: z.enum(SEVERITIES).describe('How serious it is.'),
+  time: kernelTime().describe('When the event happened, by the clock of the kernel.'),
+  probe: z.string().describe('Probe that saw the event.'),
+  type: z.string().describe('Type of the event.'),
+  severity: z.enum(SEVERITIES).describe('Severity of the event.'),
   node: z.string().describe('Name of the node.'),
   netns: z
     .string()
     .regex(/^\d{0,20}$/)
-    .describe('Cookie of the network namespace; empty where it happened to the machine as a whole.'),
-  namespace: z.string().nullable().describe('Namespace of the Pod; empty where there is none; null: nobody known.'),
+    .describe('Cookie of the network namespace; empty where the event concerns the machine as a whole.'),
+  namespace: z.string().nullable().describe('Namespace of the Pod; empty where there is none; null: unknown.'),
   pod: z
     .string()
     .nullable()
     .describe(
-      'Name of the Pod, container, namespace or process; empty: the node, or the whole machine; null: nobody known.',
+      'Name of the Pod, container, namespace or process; empty: the node, or the whole machine; null: unknown.',
     ),
-  labels: labels().exactOptional().describe('Labels of the Pod, those that are configured.'),
-  peer: PEER.exactOptional().describe('Who is at the other end.'),
+  labels: labels().exactOptional().describe('Labels of the Pod that are configured.'),
+  peer: PEER.exactOptional().describe('The other end of the connection.'),
   src: z.string().exactOptional().describe('Source: `10.0.0.1:53`, `[::1]:53`; without a port where there is none.'),
   dst: z.string().exactOptional().describe('Destination, likewise.'),
   protocol: z
     .string()
     .exactOptional()
-    .describe('In lower case: `tcp`, `udp`, `icmp`, …; of a frame that is not IP its type: `arp`.'),
+    .describe('Protocol in lower case: `tcp`, `udp`, `icmp`, …; for a frame that is not IP its type: `arp`.'),
   message: z.string().describe('A sentence for people.'),
   count: count()
     .min(2)
     .exactOptional()
-    .describe('How many equal events this one stands for, itself counted; not there: one.'),
+    .describe('Number of equal events that this one stands for, including itself; absent: one.'),
   ports: z
     .array(z.int().min(0).max(65_535))
     .readonly()
     .exactOptional()
-    .describe('With `count`: ports of the client, where they were not all the same; the first 16.'),
+    .describe('With `count`: ports of the client, if they were not all the same; the first 16.'),
   morePorts: count()
     .min(1)
     .exactOptional()
-    .describe('With `ports`: how many more there were; of an event that stands for very many, at least.'),
+    .describe('With `ports`: number of further ports; a lower bound for an event that stands for very many.'),
   firstTime: kernelTime().exactOptional().describe('With `count`: when the first of them happened.'),
   lastTime: kernelTime().exactOptional().describe('With `count`: when the last of them happened.'),
 });
@@ -62,8 +62,8 @@ export const EVENT = ENVELOPE.loose().readonly();
 export type EventRecord = z.infer<typeof EVENT>;
 
 /**
- * What a client shows of an event in a line. An agent of another version may have other fields beside these, and other
- * severities.
+ * The fields of an event that a client shows in a line. An agent of another version may have other fields beside these,
+ * and other severities.
  */
 export const EVENT_SUMMARY = ENVELOPE.pick({
   time: true,
@@ -86,7 +86,7 @@ export interface OwnField {
   readonly optional?: boolean;
 }
 
-/** An event of one type, with no field but those that it declares. */
+/** Schema of an event of one type, with no other fields than those that it declares. */
 export function eventOf(fields: Readonly<Record<string, OwnField>>): z.ZodType<EventRecord> {
   const own = Object.entries(fields).map(([name, { type, optional }]) => [
     name,

@@ -2,18 +2,18 @@ import * as z from 'zod';
 
 const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
 
-/** `10m` before now, or a time in RFC 3339: in milliseconds since 1970; NaN where it is neither. */
+/** Parses `10m` before now, or a time in RFC 3339. Returns milliseconds since 1970; NaN where it is neither. */
 export function parseSince(text: string, nowMs: number): number {
   const [, number, unit = ''] = /^(\d{1,6})([smh])$/.exec(text) ?? [];
   return number === undefined ? Date.parse(text) : nowMs - Number(number) * (UNIT_MS[unit] ?? 0);
 }
 
 const twice = ({ path }: { readonly path?: PropertyKey[] | undefined }) =>
-  `${String(path?.at(-1))} is there more than once; give probe=a,b for several`;
+  `${String(path?.at(-1))} is given more than once; give probe=a,b for several`;
 
 const text = () => z.string({ error: twice });
 
-/** What `/api/v1/events` may be asked with; each at most once. */
+/** Parameters of `/api/v1/events`; each at most once. */
 export const EVENTS_QUERY = z.strictObject({
   probe: text().exactOptional().describe('Names of probes, separated by commas.'),
   type: text().exactOptional().describe('Types of events, separated by commas.'),
@@ -24,16 +24,16 @@ export const EVENTS_QUERY = z.strictObject({
       error: ({ input }) => `since: ${input} is neither a duration (10m) nor a time (RFC 3339)`,
     })
     .exactOptional()
-    .describe('Not those before: `30s`, `10m`, `2h` ago, or a time in RFC 3339.'),
+    .describe('Time of the oldest event: `30s`, `10m`, `2h` ago, or a time in RFC 3339.'),
   last: text()
     .regex(/^\d{1,6}$/, { error: ({ input }) => `last: ${input} is not a number of events` })
     .exactOptional()
-    .describe('Caps how many past events are returned: the newest of them.'),
+    .describe('Most past events that are returned: the newest of them.'),
   follow: text()
     .refine((follow) => ['true', 'false'].includes(follow), {
       error: ({ input }) => `follow: ${input} is neither true nor false`,
     })
     .exactOptional()
-    .describe('`true`: go on with events as they come, by default for server-sent events; `false`: end.'),
+    .describe('`true`: continue with new events, the default for server-sent events; `false`: end after past events.'),
 });
 export type EventsQuery = z.infer<typeof EVENTS_QUERY>;

@@ -7,10 +7,10 @@ const NANOSECONDS = 9;
 /** A moment, in RFC 3339 in UTC. */
 export const time = () => z.iso.datetime({ precision: MILLISECONDS });
 
-/** The same to the nanosecond. */
+/** A moment as above, to the nanosecond. */
 export const kernelTime = () => z.iso.datetime({ precision: NANOSECONDS });
 
-/** A whole number of things, from zero. */
+/** A number of things, from zero. */
 export const count = () => z.int().min(0);
 
 /** Cookie of a network namespace, in decimal: it may take all 64 bits. */

@@ -4,15 +4,15 @@ import { ENTITY_KINDS } from './words.ts';
 
 const ROW = z
   .strictObject({
-    kind: z.enum(ENTITY_KINDS).describe('What it is.'),
+    kind: z.enum(ENTITY_KINDS).describe('Kind of the entity.'),
     namespace: z.string().describe('Namespace of the Pod; empty for all others.'),
     pod: z.string().describe('Name of the Pod, container, namespace or process; empty: the node.'),
     netns: cookie().describe('Cookie of its network namespace.'),
-    gone: z.boolean().describe('The namespace is dead: these are its last values.'),
+    gone: z.boolean().describe('Whether the namespace is dead: these are its last values.'),
     values: z
       .array(z.number().nullable())
       .readonly()
-      .describe('A sum for each of `metrics`; null where the probe is off, or there is no such number.'),
+      .describe('Sum of each of `metrics`; null where the probe is off, or has no such value.'),
   })
   .readonly();
 export type TroubleRow = z.infer<typeof ROW>;
@@ -22,7 +22,7 @@ export const TROUBLE = z
   .strictObject({
     collected: time().describe('When the values were collected.'),
     metrics: z.array(z.string()).readonly().describe('Names of metrics.'),
-    entities: z.array(ROW).readonly().describe('Everybody on the node, and those that died lately.'),
+    entities: z.array(ROW).readonly().describe('All entities on the node, and those that died lately.'),
   })
   .readonly();
 export type Trouble = z.infer<typeof TROUBLE>;

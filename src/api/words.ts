@@ -1,4 +1,7 @@
-/** The words that an answer of the API chooses from. Without dependencies: agent and page read the lists at run time. */
+/**
+ * Values that an answer of the API chooses from. The file has no dependencies: agent and page read the lists at run
+ * time.
+ */
 
 export const PROBE_KINDS = ['procfs', 'netlink', 'ebpf'] as const;
 export type ProbeKind = (typeof PROBE_KINDS)[number];
@@ -28,10 +31,10 @@ export const PEER_KINDS = ['pod', 'service', 'node', 'external'] as const;
 export const SINK_STATES = ['running', 'failed'] as const;
 export type SinkState = (typeof SINK_STATES)[number];
 
-/** Where events are counted first: in a program in the kernel, or where the probe looks at what it read. */
+/** Stage where events are counted first: in a program in the kernel, or where the probe examines what it read. */
 export const LEDGER_STAGES = ['kernel', 'agent'] as const;
 
-/** Why a sink did not get a record. */
+/** Reasons why a sink did not get a record. */
 export const DROP_REASONS = [
   'queue_full',
   'spool_full',

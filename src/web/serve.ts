@@ -8,10 +8,10 @@ const TYPES: Readonly<Record<string, string>> = {
   css: 'text/css; charset=utf-8',
 };
 
-/** Names of built files but for `index.html` carry a hash of what is in them. */
+/** Names of built files except `index.html` contain a hash of their content. */
 const HASHED = /^[a-z_]+-[A-Z0-9]{8}\.(js|css)$/;
 
-/** Nothing but our own files, no script or style within the page, and in no frame of another. */
+/** Allows only our own files, no script or style within the page, and no frame of another page. */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -30,8 +30,8 @@ const SECURITY = {
 };
 
 /**
- * The page at `/` and its files. They are read when they are asked for: a page that nobody looks at takes no memory. Each is
- * there compressed as well.
+ * Serves the page at `/` and its files. They are read on request: a page that nobody views takes no memory. Each file has a
+ * compressed version as well.
  */
 export async function servePage(request: Request, response: Response): Promise<void> {
   const name = typeof request.params['name'] === 'string' ? request.params['name'] : 'index.html';
@@ -61,6 +61,8 @@ function sendMissing(request: Request, response: Response): void {
   if (request.path === '/') {
     response
       .type('text')
-      .send('The web page is not built: run scripts/setup. All else is there: /metrics, /api/v1/probes, /healthz.\n');
+      .send(
+        'The web page is not built: run scripts/setup. Everything else works: /metrics, /api/v1/probes, /healthz.\n',
+      );
   } else response.json({ error: 'no such page' });
 }

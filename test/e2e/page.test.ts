@@ -150,7 +150,7 @@ it('shows an event without reload, and all of its scene', async () => {
   expect(scene).toContain(pair.b.netns.name);
   // What is read stays where it is, until one goes on.
   const later = await drop();
-  await page.getByRole('button', { name: /Go on \(\d+ new\)/ }).click();
+  await page.getByRole('button', { name: /Resume \(\d+ new\)/ }).click();
   await rowOf(later).waitFor();
   expect(await page.locator('.scene').count()).toBe(0);
 });
@@ -161,7 +161,7 @@ it('filters events, and keeps that in the URL', async () => {
   await rowOf(await drop()).waitFor();
   const rows = page.locator('button.row');
   await page.getByLabel('Pod', { exact: true }).fill('nobody');
-  await page.getByText(/None of the \d+ events here is as the filters ask/).waitFor();
+  await page.getByText(/None of the \d+ events here match the filters/).waitFor();
   await page.getByLabel('Pod', { exact: true }).fill(name);
   await rows.first().waitFor();
   await page.getByLabel('Text').fill(`no ${name}`);
@@ -285,7 +285,7 @@ it('heals by itself when the agent was away, or started anew', async () => {
   const old = await drop();
   await rowOf(old).waitFor();
   await page.context().setOffline(true);
-  await page.getByText(/agent not reachable; what is below is of \d\d:\d\d:\d\d/).waitFor();
+  await page.getByText(/agent not reachable; data below is from \d\d:\d\d:\d\d/).waitFor();
   const unseen = await drop();
   await page.context().setOffline(false);
   await rowOf(unseen).waitFor();
@@ -335,7 +335,7 @@ it('takes a token on another machine, and forgets it with the tab', async () => 
   await remote.goto(`${closed.url}/`);
   await remote.getByLabel('Token').fill('another-token-0123456789');
   await remote.getByRole('button', { name: 'Open' }).click();
-  await remote.getByText('The token is another one.').waitFor();
+  await remote.getByText('The token is wrong.').waitFor();
   expect(await remote.evaluate('document.documentElement.scrollWidth')).toBe(PHONE.width);
   await remote.getByLabel('Token').fill(TOKEN);
   await remote.getByLabel('Token').press('Enter');

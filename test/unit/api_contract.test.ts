@@ -311,7 +311,7 @@ describe('events', () => {
   it.each([
     ['folow=true', 'no such parameter: folow; there are probe, type, namespace, pod, since, last, follow'],
     ['folow=true&last=x', 'no such parameter: folow'],
-    ['probe=packetloss&probe=tcp', 'probe is there more than once; give probe=a,b for several'],
+    ['probe=packetloss&probe=tcp', 'probe is given more than once; give probe=a,b for several'],
     ['pod[a]=b', 'pod[a]'],
     ['probe=packetlos', 'probe: packetlos is none (did you mean packetloss?); there are: '],
     ['type=packet_drop,tcp_rest', 'type: tcp_rest is none (did you mean tcp_reset?); there are: '],

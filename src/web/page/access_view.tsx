@@ -8,14 +8,14 @@ interface Props {
   readonly refusal: Extract<Refusal, { kind: 'token' | 'forbidden' }>;
 }
 
-/** What to do where the agent does not answer this browser. */
+/** Shows what to do where the agent refuses this browser. */
 export function AccessView({ store, refusal }: Props): JSX.Element {
   return (
     <main class="access">
-      <h2>{refusal.kind === 'token' ? 'The agent asks for a token' : 'The agent does not answer from here'}</h2>
+      <h2>{refusal.kind === 'token' ? 'The agent asks for a token' : 'The agent does not serve this address'}</h2>
       <p>
-        What this page shows has addresses and names of processes in it, so the agent gives it to its own machine, and
-        to who has its token.
+        This page shows addresses and names of processes, so the agent serves its data only to its own machine, and to
+        clients that have its token.
       </p>
       {refusal.kind === 'token' ? <TokenForm store={store} wasWrong={refusal.given} /> : <Forbidden {...refusal} />}
       <h3>By a tunnel</h3>
@@ -33,7 +33,7 @@ export function AccessView({ store, refusal }: Props): JSX.Element {
 function Forbidden({ message }: { message: string }): JSX.Element {
   return (
     <p>
-      The agent says: <q>{message}</q>.
+      The agent’s answer: <q>{message}</q>.
     </p>
   );
 }
@@ -49,7 +49,7 @@ function TokenForm({ store, wasWrong }: { store: Store; wasWrong: boolean }): JS
     >
       {wasWrong && (
         <p class="bad" role="alert">
-          The token is another one.
+          The token is wrong.
         </p>
       )}
       <label for="token">Token</label>
@@ -64,8 +64,8 @@ function TokenForm({ store, wasWrong }: { store: Store; wasWrong: boolean }): JS
         Open
       </button>
       <p class="quiet">
-        It is the text in the file of <code>--api-token-file</code>, most often a Secret. The browser keeps it until
-        this tab is closed.
+        The token is the text in the file of <code>--api-token-file</code>, most often a Secret. The browser keeps it
+        until this tab is closed.
       </p>
     </form>
   );

@@ -6,15 +6,15 @@ const TOKEN_KEY = 'netsonde-token';
 /** Events of the last hour that a page begins with. */
 export const BEGIN_WITH = 200;
 const ANSWER_MS = 5_000;
-/** The agent says something every 15 s, if only that there is nothing new. */
+/** The agent sends something every 15 s, if only that there is nothing new. */
 const SILENCE_MS = 40_000;
 
-/** Why there is no answer. */
+/** Reason why there is no answer. */
 export type Refusal =
   | { readonly kind: 'unreachable' }
-  /** 401: there is a token that would open it. */
+  /** 401: a token would give access. */
   | { readonly kind: 'token'; readonly given: boolean }
-  /** 403: not from here. */
+  /** 403: no access from this address. */
   | { readonly kind: 'forbidden'; readonly message: string }
   | { readonly kind: 'failed'; readonly message: string };
 
@@ -28,7 +28,7 @@ export class RefusedError extends Error {
   }
 }
 
-/** For as long as this tab of the browser is there, and never anywhere else. */
+/** The token is kept as long as this browser tab is open, and nowhere else. */
 export function keepToken(token: string): void {
   sessionStorage.setItem(TOKEN_KEY, token);
 }
@@ -70,7 +70,7 @@ export async function getJson<T>(path: string): Promise<T> {
 }
 
 export interface Following {
-  /** Id of the last event that is here; empty: none. */
+  /** Id of the last event that was received; empty: none. */
   readonly lastId: string;
   readonly signal: AbortSignal;
   readonly opened: () => void;
@@ -78,7 +78,7 @@ export interface Following {
 }
 
 /**
- * Follows the events, until the stream ends. By fetch and not by EventSource, which sends no token.
+ * Follows the events until the stream ends. Uses fetch rather than EventSource, which cannot send a token.
  * @throws {RefusedError}
  */
 export async function followEvents({ lastId, signal, opened, take }: Following): Promise<void> {

@@ -77,11 +77,11 @@ function Head({ store }: { store: Store }): JSX.Element {
 }
 
 function kubernetesText(state: AgentReport['kubernetes']): ComponentChildren {
-  if (state === null) return 'not asked';
+  if (state === null) return 'not used';
   if (state.connected) return 'connected';
   return (
     <strong class="bad" title={state.trouble ?? ''}>
-      not connected: names of Pods are those last known
+      not connected: showing the last known names of Pods
     </strong>
   );
 }
@@ -98,10 +98,10 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
 function Liveness({ store: { refusal, heardMs, streaming } }: { store: Store }): JSX.Element {
   if (refusal?.kind === 'unreachable') {
     const since =
-      heardMs === undefined ? '' : `; what is below is of ${clock(heardMs)}, ${span(Date.now() - heardMs)} ago`;
+      heardMs === undefined ? '' : `; data below is from ${clock(heardMs)}, ${span(Date.now() - heardMs)} ago`;
     return (
       <p class="live bad" role="status">
-        agent not reachable{since}; tried again every 2 s
+        agent not reachable{since}; retried every 2 s
       </p>
     );
   }
@@ -119,7 +119,7 @@ function Liveness({ store: { refusal, heardMs, streaming } }: { store: Store }):
     );
   return (
     <p class={streaming ? 'live good' : 'live warn'} role="status">
-      {streaming ? 'live' : 'live, events are being connected'}
+      {streaming ? 'live' : 'live, connecting to events'}
     </p>
   );
 }
@@ -164,8 +164,10 @@ function Warnings({ store }: { store: Store }): JSX.Element {
   const { failure, streamFailure } = store;
   return (
     <>
-      {failure !== '' && <p class="warning">The agent cannot answer all: {failure}. What it said before is shown.</p>}
-      {streamFailure !== '' && <p class="warning">No events: {streamFailure}. Tried again by itself.</p>}
+      {failure !== '' && (
+        <p class="warning">The agent cannot answer everything: {failure}. Its earlier answers are shown.</p>
+      )}
+      {streamFailure !== '' && <p class="warning">No events: {streamFailure}. Retried automatically.</p>}
     </>
   );
 }

@@ -6,13 +6,13 @@ import { Empty, type ViewProps } from './view.tsx';
 
 export function ConfigurationView({ store }: ViewProps): JSX.Element {
   const { config } = store.answers;
-  if (config === undefined) return <Empty>The agent has not said yet what holds.</Empty>;
+  if (config === undefined) return <Empty>The agent has not sent its configuration yet.</Empty>;
   const { rejected, generation, appliedMs, successful, document } = config;
   const ago = (time: number) => `${clock(time)}, ${span(store.nowMs - time)} ago`;
   return (
     <section>
       {rejected !== null && <Rejected rejected={rejected} isCurrent={!successful} ago={ago} />}
-      <h2>In force</h2>
+      <h2>Active configuration</h2>
       <dl class="facts">
         <div>
           <dt>generation</dt>
@@ -28,8 +28,8 @@ export function ConfigurationView({ store }: ViewProps): JSX.Element {
         </div>
       </dl>
       <p class="quiet">
-        As it holds on this node now, with every default; what may be a secret is hidden. Sections whose time is over
-        are left out.
+        The configuration of this node now, with every default; values that may be secret are hidden. Sections that have
+        ended are left out.
       </p>
       <pre class="document">{documentText(document)}</pre>
     </section>
@@ -37,13 +37,13 @@ export function ConfigurationView({ store }: ViewProps): JSX.Element {
 }
 
 function sourceOf({ file, configMap }: ConfigStatus): string {
-  if (configMap !== null) return `ConfigMap ${configMap}, by the Kubernetes API`;
+  if (configMap !== null) return `ConfigMap ${configMap}, from the Kubernetes API`;
   return file ?? 'no file: all defaults';
 }
 
 interface RejectedProps {
   readonly rejected: NonNullable<ConfigStatus['rejected']>;
-  /** No later one was applied. */
+  /** No later configuration was applied. */
   readonly isCurrent: boolean;
   readonly ago: (time: number) => string;
 }
@@ -54,14 +54,14 @@ function Rejected({ rejected: { at, faults }, isCurrent, ago }: RejectedProps): 
       <h2>{isCurrent ? 'The last configuration was rejected' : 'Rejected before'}</h2>
       <p>
         At {ago(Date.parse(at))}.{' '}
-        {isCurrent ? 'Nothing of it holds; the one below stays in force.' : 'A later one was applied since.'}
+        {isCurrent ? 'No part of it was applied; the one below stays active.' : 'A later one was applied since.'}
       </p>
       <table class="cards faults">
         <thead>
           <tr>
             <th scope="col">Where</th>
-            <th scope="col">What is there</th>
-            <th scope="col">What would be right</th>
+            <th scope="col">Value</th>
+            <th scope="col">Allowed</th>
           </tr>
         </thead>
         <tbody>
@@ -70,7 +70,7 @@ function Rejected({ rejected: { at, faults }, isCurrent, ago }: RejectedProps): 
               <th scope="row" data-label="Where" class="value">
                 {path || 'the document'}
               </th>
-              <td data-label="What is there" class="value">
+              <td data-label="Value" class="value">
                 {value || '–'}
               </td>
               <td data-label="Right">{allowed}</td>

@@ -5,7 +5,7 @@ import { PROBES } from '#probes/index.ts';
 import { documentText } from './document_text.ts';
 
 describe('a document as text', () => {
-  it('is YAML that says the same', () => {
+  it('is equivalent YAML', () => {
     const document = {
       yes: 'no',
       path: '/etc/x.y',
@@ -18,7 +18,7 @@ describe('a document as text', () => {
     expect(parse(documentText(document))).toEqual(document);
   });
 
-  it('is what the agent would take', () => {
+  it('is accepted by the agent', () => {
     const reader = new ConfigReader(PROBES);
     const config = reader.parse('probes: { tcp: false, softirq: { enabled: true, budget: 3% } }');
     const { document, ...rest } = reader.parse(documentText(config.document));

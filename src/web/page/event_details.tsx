@@ -1,10 +1,10 @@
 import type { JSX } from 'preact';
 import type { EventRecord } from '#api/events.ts';
 
-/** What has a place of its own. */
+/** Fields that have a place of their own. */
 const APART = ['message', 'hint', 'stack', 'peer', 'labels'];
 
-/** The whole scene. Everything in it is text, whatever a process calls itself. */
+/** Shows all details of an event. Everything in it is text, whatever a process calls itself. */
 export function EventDetails({ event }: { event: EventRecord }): JSX.Element {
   const { message, peer, labels } = event;
   const hint = event['hint'];
@@ -34,7 +34,7 @@ export function EventDetails({ event }: { event: EventRecord }): JSX.Element {
       </dl>
       {Array.isArray(stack) && (
         <>
-          <h3>Call stack, the innermost function first</h3>
+          <h3>Call stack, innermost function first</h3>
           <ol class="value">
             {stack.map((frame, index) => (
               <li key={`${index} ${frame}`}>{String(frame)}</li>
@@ -56,7 +56,7 @@ function Field({ name, value }: { name: string; value: unknown }): JSX.Element {
 }
 
 function textOf(name: string, value: unknown): string {
-  if (value === null) return 'nobody known';
+  if (value === null) return 'unknown';
   if (value === '' && (name === 'namespace' || name === 'pod')) return '(none)';
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }

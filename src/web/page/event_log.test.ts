@@ -24,7 +24,7 @@ const range = (from: number, to: number, run = 'a') =>
   Array.from({ length: to - from + 1 }, (_, index) => seen(`${run}-${from + index}`));
 
 describe('the log', () => {
-  it('has the newest first, and none twice', () => {
+  it('has the newest first, and no duplicates', () => {
     const log = new EventLog();
     expect(log.add(range(1, 3))).toBe(3);
     expect(log.add(range(2, 5))).toBe(2);
@@ -33,7 +33,7 @@ describe('the log', () => {
     expect(log.missed).toBe(0);
   });
 
-  it('is bounded, and counts what had to go', () => {
+  it('is bounded, and counts the events that it removed', () => {
     const log = new EventLog();
     log.add(range(1, EVENTS_MAX));
     log.add(range(EVENTS_MAX + 1, EVENTS_MAX + 7));
@@ -42,7 +42,7 @@ describe('the log', () => {
     expect(log.events.at(-1)?.id).toBe('a-8');
   });
 
-  it('keeps what the filters ask for, where others have to make room', () => {
+  it('keeps events that match the filters, and removes others first', () => {
     const log = new EventLog();
     log.filter = { ...NO_FILTER, pod: 'db' };
     log.add([seen('a-1', { pod: 'db' }), ...range(2, EVENTS_MAX + 9)]);
@@ -54,13 +54,13 @@ describe('the log', () => {
     expect(log.events.some(({ id }) => id === 'a-1')).toBe(false);
   });
 
-  it('counts what was missed in between', () => {
+  it('counts the events that were missed in between', () => {
     const log = new EventLog();
     log.add([...range(1, 2), ...range(12, 13)]);
     expect(log.missed).toBe(9);
   });
 
-  it('goes on where the agent was started anew', () => {
+  it('continues after a restart of the agent', () => {
     const log = new EventLog();
     log.add(range(1, 100));
     expect(log.add(range(1, 2, 'b'))).toBe(2);
@@ -86,12 +86,12 @@ describe('filters', () => {
     expect(matches(node, { ...NO_FILTER, ...filter })).toBe(ofNode);
   });
 
-  it('can be set to what there is, and stays what it is', () => {
+  it('can be set to existing values, and keeps its value', () => {
     expect(choices([node, seen('a-2')], 'type', '')).toEqual(['packet_drop', 'tcp_reset']);
     expect(choices([], 'type', 'tcp_reset')).toEqual(['tcp_reset']);
   });
 
-  it('leaves an event without owner alone', () => {
+  it('does not match an event without owner', () => {
     expect(matches(seen('a-3', { namespace: null, pod: null }), { ...NO_FILTER, pod: 'web' })).toBe(false);
   });
 });

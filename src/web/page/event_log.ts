@@ -3,27 +3,27 @@ import type { EventRecord } from '#api/events.ts';
 export const EVENTS_MAX = 500;
 
 export interface SeenEvent {
-  /** Of the stream: which run of the agent, and the number of the event in it. */
+  /** Id in the stream: the run of the agent, and the number of the event in it. */
   readonly id: string;
   readonly event: EventRecord;
 }
 
-/** What the page shows of the events; an empty text does not matter. */
+/** Filters of the events that the page shows; an empty text matches everything. */
 export interface Filter {
   readonly probe: string;
   readonly type: string;
   readonly severity: string;
-  /** A part of `namespace/pod`. */
+  /** Part of `namespace/pod`. */
   readonly pod: string;
-  /** A part of anything that the event says. */
+  /** Part of any text in the event. */
   readonly text: string;
 }
 
 export const NO_FILTER: Filter = { probe: '', type: '', severity: '', pod: '', text: '' };
 
-/** The newest events, those that came last first. */
+/** The newest events, last arrived first. */
 export class EventLog {
-  /** What is looked for: it stays, where others have to make room. */
+  /** Active filters: events that match are kept when others are removed. */
   filter: Filter = NO_FILTER;
   #events: readonly SeenEvent[] = [];
   #lastId = '';
@@ -34,22 +34,22 @@ export class EventLog {
     return this.#events;
   }
 
-  /** For a stream that is to go on where the one before ended; empty before the first event. */
+  /** Id from which the next stream continues; empty before the first event. */
   get lastId(): string {
     return this.#lastId;
   }
 
-  /** Older ones that were here and had to make room. */
+  /** Older events that were removed. */
   get leftOut(): number {
     return this.#leftOut;
   }
 
-  /** Those that the agent had forgotten by the time the page came back. */
+  /** Events that the agent no longer had when the page reconnected. */
   get missed(): number {
     return this.#missed;
   }
 
-  /** @returns how many of them are new */
+  /** @returns number of new events */
   add(events: readonly SeenEvent[]): number {
     const fresh: SeenEvent[] = [];
     for (const seen of events) {
@@ -95,7 +95,7 @@ function has(text: string, part: string): boolean {
   return text.toLowerCase().includes(part.trim().toLowerCase());
 }
 
-/** What a filter can be set to: each value once, and what it is set to though there is no such event. */
+/** Returns the values that a filter can be set to: each once, and its present value even if no event has it. */
 export function choices(events: readonly SeenEvent[], key: 'probe' | 'type' | 'severity', chosen: string): string[] {
   const values = new Set(events.map(({ event }) => event[key]));
   if (chosen !== '') values.add(chosen as never);

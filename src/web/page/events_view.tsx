@@ -17,7 +17,7 @@ export function EventsView({ store, place, filter }: ViewProps): JSX.Element {
   const rows = (held ?? log.events).filter(isWanted);
   const waiting = held === undefined ? 0 : newerThan(log.events, held).filter(isWanted).length;
   const toggle = (id: string) => {
-    // What one reads must not move away.
+    // The event that somebody reads must not move away.
     if (opened !== id && held === undefined) hold(log.events);
     open(opened === id ? '' : id);
   };
@@ -30,7 +30,7 @@ export function EventsView({ store, place, filter }: ViewProps): JSX.Element {
       <h2>Events</h2>
       <Filters store={store} wanted={wanted} filter={filter}>
         <button type="button" class="pause" onClick={held === undefined ? () => hold(log.events) : resume}>
-          {held === undefined ? 'Pause' : `Go on${waiting > 0 ? ` (${count(waiting)} new)` : ''}`}
+          {held === undefined ? 'Pause' : `Resume${waiting > 0 ? ` (${count(waiting)} new)` : ''}`}
         </button>
       </Filters>
       {rows.length === 0 ? (
@@ -165,7 +165,7 @@ function EventRow({ seen: { id, event }, isOpen, toggle }: RowProps): JSX.Elemen
   );
 }
 
-/** What tells events of a type apart at a glance. */
+/** Returns the fields that distinguish events of a type at a glance. */
 function reasonOf(event: SeenEvent['event']): string {
   const { reason, kind, direction, process } = event;
   const parts = [direction, reason ?? kind ?? process].filter((part) => typeof part === 'string');
@@ -175,14 +175,14 @@ function reasonOf(event: SeenEvent['event']): string {
 function NoEvents({ store, isFiltered }: { store: Store; isFiltered: boolean }): JSX.Element {
   const { log, streaming, answers } = store;
   if (isFiltered && log.events.length > 0) {
-    return <Empty>None of the {count(log.events.length)} events here is as the filters ask.</Empty>;
+    return <Empty>None of the {count(log.events.length)} events here match the filters.</Empty>;
   }
   if (!streaming) return <Empty>Events are not connected yet.</Empty>;
   const sources = answers.probes?.filter(({ state, programs }) => programs.length > 0 && state !== 'stopped') ?? [];
   return (
     <Empty>
-      Nothing has gone wrong in the last hour, as far as the probes see that run
-      {sources.length > 0 ? `: ${sources.map(({ name }) => name).join(', ')}` : ''}. A new event appears by itself.
+      The running probes saw no fault in the last hour
+      {sources.length > 0 ? `: ${sources.map(({ name }) => name).join(', ')}` : ''}. New events appear automatically.
     </Empty>
   );
 }
@@ -193,7 +193,7 @@ function Bounds({ store: { log }, shown }: { store: Store; shown: number }): JSX
       {count(shown)} of {count(log.events.length)} events shown. The page began with at most {BEGIN_WITH} of the last
       hour.
       {log.leftOut > 0 &&
-        ` ${count(log.leftOut)} had to make room: it keeps ${EVENTS_MAX}, of what the filters ask for first.`}
+        ` ${count(log.leftOut)} were removed: the page keeps ${EVENTS_MAX}, those that match the filters first.`}
       {log.missed > 0 && ` ${count(log.missed)} were missed while the page was not connected.`}
     </p>
   );

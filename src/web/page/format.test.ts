@@ -28,6 +28,6 @@ describe('numbers', () => {
     expect(entityName({ namespace: 'shop', pod: 'web' })).toBe('shop/web');
     expect(entityName({ namespace: '', pod: 'web' })).toBe('web');
     expect(entityName({ namespace: '', pod: '' })).toBe('the node');
-    expect(entityName({ namespace: null, pod: null })).toBe('nobody known');
+    expect(entityName({ namespace: null, pod: null })).toBe('unknown');
   });
 });

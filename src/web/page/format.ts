@@ -4,7 +4,7 @@ export function count(value: number): string {
   return GROUPED.format(value);
 }
 
-/** Three figures, and never a zero for what is more. */
+/** Three significant figures, and never zero for a positive value. */
 export function rate(value: number): string {
   if (value === 0) return '0';
   if (value < 0.01) return '<0.01';
@@ -45,7 +45,7 @@ export function span(ms: number): string {
   return parts.join(' ');
 }
 
-/** By the clock of who looks: `14:03:09`, with milliseconds where these are asked for. */
+/** Time in the browser's time zone: `14:03:09`, with milliseconds if requested. */
 export function clock(time: string | number, withMs = false): string {
   const date = new Date(time);
   const pad = (value: number, width = 2) => String(value).padStart(width, '0');
@@ -53,9 +53,9 @@ export function clock(time: string | number, withMs = false): string {
   return withMs ? `${whole}.${pad(date.getMilliseconds(), 3)}` : whole;
 }
 
-/** `web` of no namespace, `shop/web`; the node where both are empty. */
+/** `web` without a namespace, `shop/web`; the node where both are empty. */
 export function entityName({ namespace, pod }: { namespace: string | null; pod: string | null }): string {
-  if (pod === null) return 'nobody known';
+  if (pod === null) return 'unknown';
   if (pod === '') return 'the node';
   return namespace ? `${namespace}/${pod}` : pod;
 }

@@ -65,7 +65,7 @@ describe('the ledger', () => {
     });
   };
 
-  it('tells what is on its way from what is missing, when all is quiet', () => {
+  it('distinguishes events on their way from missing ones when all is quiet', () => {
     const quiet = [103, 104, 104, 104, 104, 100].map((produced) => [produced, 79] as const);
     expect(statesOf(quiet)).toEqual(['on its way', 'on its way', 'on its way', 'on its way', 'missing', 'balances']);
   });

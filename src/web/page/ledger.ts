@@ -14,11 +14,11 @@ export interface Account {
   readonly recovered: number;
   /** Causes that occurred, with their counts. */
   readonly dropped: readonly (readonly [cause: string, count: number])[];
-  /** What is not accounted for; 0 where it balances. */
+  /** Records that are not accounted for; 0 where it balances. */
   readonly rest: number;
 }
 
-/** Of each kind and probe that had a record, for each sink; for none where there is no sink. */
+/** Returns an account of each kind and probe that had a record, for each sink; without a sink, one for none. */
 export function accountsOf({ probes, sinks }: LedgerReport): Account[] {
   return probes
     .map((entry) => ({
@@ -52,26 +52,29 @@ function accountOf(
     pending,
     recovered,
     dropped: causes,
-    // Without a sink nobody says what was taken.
+    // Without a sink it is unknown how many were taken.
     rest: row === undefined ? 0 : produced + recovered - known,
   };
 }
 
-/** So often must the same be left over, while nothing comes, before it is no longer on its way between two of the places that count. */
+/** Readings with the same rest, while nothing arrives, after which it no longer counts as on its way between two counters. */
 const SETTLED = 4;
-/** While events come and go, something is on its way at most looks, but not at so many one after the other. */
+/**
+ * Readings in a row without a balance after which it counts as missing: while events come and go, something is on its way at most
+ * readings, but not at so many.
+ */
 const UNSETTLED = 30;
 
 interface Look {
   readonly rest: number;
   readonly produced: number;
-  /** Looks that were the same. */
+  /** Readings with the same rest. */
   readonly same: number;
-  /** Looks since it balanced. */
+  /** Readings since it balanced. */
   readonly open: number;
 }
 
-/** Tells what is on its way from what is missing. */
+/** Distinguishes records on their way from missing ones. */
 export class Balance {
   readonly #looks = new Map<string, Look>();
 

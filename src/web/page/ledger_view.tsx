@@ -10,15 +10,15 @@ export function LedgerView({ store }: ViewProps): JSX.Element {
   return (
     <section>
       <h2>Sinks</h2>
-      {sinks === undefined && <Empty>The agent has not said yet where events go.</Empty>}
+      {sinks === undefined && <Empty>The agent has not sent its list of sinks yet.</Empty>}
       {sinks?.length === 0 && (
         <Empty>No sink is configured: events are on this page and at /api/v1/events, and nowhere else.</Empty>
       )}
       {sinks !== undefined && sinks.length > 0 && <Sinks sinks={sinks} nowMs={store.nowMs} />}
       <h2>Ledger</h2>
       <p class="quiet">
-        What became of every event since the agent started: produced = limited + folded + held + delivered + waiting +
-        dropped, for each sink.
+        Fate of every event since the agent started: produced = limited + folded + held + delivered + waiting + dropped,
+        for each sink.
       </p>
       <Accounts store={store} />
     </section>
@@ -32,12 +32,12 @@ function Sinks({ sinks, nowMs }: { sinks: readonly SinkStatus[]; nowMs: number }
         <tr>
           <th scope="col">Sink</th>
           <th scope="col">State</th>
-          <th scope="col">Why, and when it is tried again</th>
+          <th scope="col">Reason, and next retry</th>
           <th scope="col" class="number">
             Waiting
           </th>
           <th scope="col" class="number">
-            Tried again
+            Retries
           </th>
         </tr>
       </thead>
@@ -53,7 +53,7 @@ function Sinks({ sinks, nowMs }: { sinks: readonly SinkStatus[]; nowMs: number }
             </td>
             <td data-label="Why">
               {reason === '' ? <span class="quiet">takes events</span> : <p class="reason bad">{reason}</p>}
-              {until !== null && <p>next try {untilText(until, nowMs)}</p>}
+              {until !== null && <p>next retry {untilText(until, nowMs)}</p>}
               {rejected !== null && (
                 <p class="quiet">
                   last refused for good at {clock(rejected.at)}: {rejected.why}
@@ -64,7 +64,7 @@ function Sinks({ sinks, nowMs }: { sinks: readonly SinkStatus[]; nowMs: number }
               {count(pending)}
               {pending > 0 && <span class="sub quiet">{count(pendingBytes)} bytes</span>}
             </td>
-            <td data-label="Tried again" class="number value">
+            <td data-label="Retries" class="number value">
               {count(retries)}
             </td>
           </tr>
@@ -93,7 +93,7 @@ const TITLES: Readonly<Record<(typeof NUMBERS)[number], string>> = {
 
 function Accounts({ store }: { store: Store }): JSX.Element {
   const { ledger } = store.answers;
-  if (ledger === undefined) return <Empty>The agent has not said yet.</Empty>;
+  if (ledger === undefined) return <Empty>The agent has not sent its ledger yet.</Empty>;
   const accounts = accountsOf(ledger);
   const numbers = NUMBERS.filter((key) => key !== 'recovered' || accounts.some(({ recovered }) => recovered > 0));
   if (accounts.length === 0) return <Empty>No probe has had an event since the agent started.</Empty>;

@@ -2,13 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { formatPlace, parsePlace } from './location.ts';
 
 describe('the place in the URL', () => {
-  it('goes there and back', () => {
+  it('survives writing and reading', () => {
     const place = { tab: 'events', filters: { type: 'tcp_reset', text: 'a&b = #?%' } } as const;
     expect(parsePlace(formatPlace(place))).toEqual(place);
     expect(formatPlace({ tab: 'pods', filters: { q: '' } })).toBe('#pods');
   });
 
-  it('is the first tab where it makes no sense', () => {
+  it('is the first tab if the URL is malformed', () => {
     for (const hash of ['', '#', '#nothing', '#%%%']) expect(parsePlace(hash)).toEqual({ tab: 'events', filters: {} });
   });
 });

@@ -17,8 +17,8 @@ export function PodsView({ store, place: { filters }, filter }: ViewProps): JSX.
       <p class="quiet">
         {rates.seconds > 0
           ? `Rates are averages over the last ${span(rates.seconds * 1_000)}, up to ${clock(trouble.collected)}.`
-          : 'Rates take two looks at the counters: the second comes in a moment.'}{' '}
-        {by === '' ? 'What is farthest beyond what is worth a look comes first.' : ''}
+          : 'Rates need two readings of the counters: the second follows in a moment.'}{' '}
+        {by === '' ? 'Rows farthest beyond their threshold come first.' : ''}
       </p>
       <search class="filters">
         <label>
@@ -26,7 +26,7 @@ export function PodsView({ store, place: { filters }, filter }: ViewProps): JSX.
           <input
             type="search"
             value={q}
-            placeholder="a part of namespace/name"
+            placeholder="part of namespace/name"
             onInput={(event) => filter({ q: event.currentTarget.value })}
           />
         </label>
@@ -43,7 +43,7 @@ export function PodsView({ store, place: { filters }, filter }: ViewProps): JSX.
         </label>
       </search>
       {views.length === 0 ? (
-        <Empty>{q === '' ? 'There is nobody on this node yet.' : `No Pod has “${q}” in its name.`}</Empty>
+        <Empty>{q === '' ? 'There are no Pods on this node yet.' : `No Pod has “${q}” in its name.`}</Empty>
       ) : (
         <table class="cards pods">
           <thead>
@@ -76,7 +76,7 @@ interface SortProps {
   readonly filter: ViewProps['filter'];
 }
 
-/** The first column stands for the order by trouble. */
+/** The first column selects the order by trouble. */
 function SortHead({ title, help, column, by, filter }: SortProps): JSX.Element {
   const isOwn = column === by;
   return (

@@ -21,7 +21,7 @@ function probe(name: string, state: ProbeReport['state'], runSeconds?: number, r
 }
 
 describe('probes', () => {
-  it('come with problems first, then what runs, then what is off', () => {
+  it('are sorted: first those with problems, then running ones, then those that are off', () => {
     const probes = (['stopped', 'running', 'unsupported', 'degraded', 'starting', 'failed'] as const).map((state) =>
       probe(state, state),
     );
@@ -30,7 +30,7 @@ describe('probes', () => {
     expect(probes.filter(isProblem)).toHaveLength(3);
   });
 
-  it('show first what is so for a time', () => {
+  it('show temporary ones first', () => {
     const timed = { ...probe('timed', 'running'), until: '2026-01-01T00:15:00Z' };
     expect(inOrder([probe('first', 'running'), timed, probe('bad', 'failed')])).toEqual([
       probe('bad', 'failed'),
@@ -39,7 +39,7 @@ describe('probes', () => {
     ]);
   });
 
-  it('have a cost between two readings, where it is measured', () => {
+  it('have a cost between two readings, if it is measured', () => {
     const costs = new BpfCosts();
     const first = probe('a', 'running', 1);
     costs.add([first], 1_000);
@@ -47,7 +47,7 @@ describe('probes', () => {
     const second = probe('a', 'running', 1.01);
     costs.add([second], 2_000);
     expect(costs.of(second)?.share).toBeCloseTo(0.01);
-    // Its programs were loaded anew.
+    // Its programs were loaded again.
     const third = probe('a', 'running', 0, 0);
     costs.add([third], 3_000);
     expect(costs.of(third)).toEqual({ secondsPerRun: null, share: null });

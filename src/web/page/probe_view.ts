@@ -2,7 +2,7 @@ import type { ProbeReport } from '#api/probes.ts';
 
 export type Tone = 'bad' | 'warn' | 'good' | 'off';
 
-/** What a state is called, how it looks, and where it stands: problems first. */
+/** Name, style and rank of each state: problems first. */
 const STATES: Readonly<Record<ProbeReport['state'], { word: string; tone: Tone; rank: number }>> = {
   failed: { word: 'failed', tone: 'bad', rank: 0 },
   degraded: { word: 'degraded', tone: 'warn', rank: 1 },
@@ -21,16 +21,19 @@ export function isProblem(probe: ProbeReport): boolean {
   return ['bad', 'warn'].includes(stateOf(probe).tone);
 }
 
-/** Within a rank what somebody has switched for a time, then the others in the order of the configuration. */
+/**
+ * Within a rank, probes that somebody has switched for a time come first, then the others in the order of the
+ * configuration.
+ */
 export function inOrder(probes: readonly ProbeReport[]): ProbeReport[] {
   const isLasting = ({ until }: ProbeReport) => Number(until === null);
   return [...probes].sort((a, b) => stateOf(a).rank - stateOf(b).rank || isLasting(a) - isLasting(b));
 }
 
 export interface BpfCost {
-  /** Of one run, on average since the programs were loaded. */
+  /** Seconds of one run, on average since the programs were loaded. */
   readonly secondsPerRun: number | null;
-  /** Of one CPU, between two readings; null before the second. */
+  /** Share of one CPU, between two readings; null before the second. */
   readonly share: number | null;
 }
 
@@ -39,7 +42,7 @@ interface Reading {
   readonly runSeconds: number;
 }
 
-/** What the BPF programs of probes take, from one reading to the next. */
+/** Measures the CPU that BPF programs of probes take, from one reading to the next. */
 export class BpfCosts {
   #before: ReadonlyMap<string, Reading> = new Map();
   #now: ReadonlyMap<string, Reading> = new Map();

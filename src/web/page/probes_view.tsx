@@ -6,20 +6,20 @@ import { Empty, type ViewProps } from './view.tsx';
 
 export function ProbesView({ store }: ViewProps): JSX.Element {
   const { probes } = store.answers;
-  if (probes === undefined) return <Empty>The agent has not said yet which probes it has.</Empty>;
+  if (probes === undefined) return <Empty>The agent has not sent its list of probes yet.</Empty>;
   return (
     <section>
       <h2>Probes</h2>
       <p class="quiet">
-        Problems first, then what runs, then what is off; in each what is so for a time. BPF programs are measured only
-        with <code>bpfStats: true</code> or a budget.
+        Probes with problems come first, then running ones, then those that are off; within each group, temporary states
+        come first. BPF programs are measured only with <code>bpfStats: true</code> or a budget.
       </p>
       <table class="cards probes">
         <thead>
           <tr>
             <th scope="col">Probe</th>
             <th scope="col">State</th>
-            <th scope="col">What it is for, and why it is as it is</th>
+            <th scope="col">Purpose, and reason of its state</th>
             <th scope="col">Reads by</th>
             <th scope="col" class="number">
               Collect
@@ -65,7 +65,7 @@ function ProbeRow({ probe, cost, nowMs }: RowProps): JSX.Element {
           </span>
         )}
       </td>
-      <td data-label="What for">
+      <td data-label="Purpose">
         {reason !== '' && <p class={`reason ${tone}`}>{reason}</p>}
         <p class="quiet">{summary}</p>
       </td>

@@ -4,15 +4,15 @@ export interface Message {
 }
 
 /**
- * Server-sent events, as they come in pieces (https://html.spec.whatwg.org/multipage/server-sent-events.html). Ours have
- * an id, and one line of data.
+ * Parses server-sent events that arrive in pieces (https://html.spec.whatwg.org/multipage/server-sent-events.html). Ours
+ * have an id, and one line of data.
  */
 export class MessageReader {
   #rest = '';
   #id = '';
   #data = '';
 
-  /** The messages that this piece completes. */
+  /** Returns the messages that this piece completes. */
   take(piece: string): Message[] {
     const lines = (this.#rest + piece).split('\n');
     this.#rest = lines.pop() ?? '';

@@ -12,14 +12,14 @@ import { BpfCosts } from './probe_view.ts';
 import { Rates } from './trouble.ts';
 
 const TICK_MS = 2_000;
-/** What is not looked at is asked for now and then, for what the tabs say of it. */
+/** Interval of requests for parts that are not visible, for the marks on their tabs. */
 const SELDOM_MS = 10_000;
 const TROUBLE_MS = 10_000;
-/** Events are shown at most so often. */
+/** Shortest time between two updates of the events. */
 const SHOW_EVERY_MS = 500;
 const RETRY_MAX_MS = 10_000;
 
-/** What the agent has said. A part is undefined until it has been asked for. */
+/** Answers of the agent. A part is undefined until it has been requested. */
 export interface Answers {
   agent?: AgentReport;
   probes?: readonly ProbeReport[];
@@ -32,7 +32,7 @@ type Source = keyof Answers | 'trouble';
 
 interface Fetched {
   readonly path: string;
-  /** Where it is seen; it is asked for seldom elsewhere, or not at all. */
+  /** Tabs that show the part; elsewhere it is requested rarely, or not at all. */
   readonly tabs: readonly Tab[];
   readonly elsewhere: boolean;
   readonly everyMs: number;
@@ -52,25 +52,25 @@ const SOURCES: Readonly<Record<Source, Fetched>> = {
   trouble: { path: '/api/v1/trouble', tabs: ['pods'], elsewhere: false, everyMs: TROUBLE_MS },
 };
 
-/** Asks the agent while the page is seen, and keeps what it says. */
+/** Requests data from the agent while the page is visible, and keeps its answers. */
 export class Store {
   readonly answers: Answers = {};
   readonly log = new EventLog();
   readonly rates = new Rates();
   readonly costs = new BpfCosts();
   readonly balance = new Balance();
-  /** Why there are no answers now; undefined where there are. */
+  /** Reason why there are no answers now; undefined where there are. */
   refusal: Refusal | undefined;
   /** When the last answer came, by the clock of the browser. */
   heardMs: number | undefined;
   streaming = false;
-  /** Why events do not come, though the agent answers. */
+  /** Reason why no events arrive, although the agent answers. */
   streamFailure = '';
-  /** Of the node, against that of the browser. */
+  /** Milliseconds that the node’s clock is ahead of the browser’s. */
   clockAheadMs = 0;
   readonly #changed: () => void;
   readonly #askedMs = new Map<Source, number>();
-  /** What the agent could not answer, though it is there. */
+  /** Requests that fail although the agent is reachable. */
   readonly #failures = new Map<Source, string>();
   #tab: Tab;
   #ticking = false;
@@ -88,12 +88,12 @@ export class Store {
     this.#wake();
   }
 
-  /** What of the agent does not answer; empty where all does. */
+  /** Returns the parts that the agent does not answer; empty where it answers all. */
   get failure(): string {
     return [...new Set(this.#failures.values())].join('; ');
   }
 
-  /** By the clock of the node: now, or when it was last heard of. */
+  /** Returns the time by the clock of the node: now, or when it was last reached. */
   get nowMs(): number {
     const heard = this.refusal === undefined ? undefined : this.heardMs;
     return (heard ?? Date.now()) + this.clockAheadMs;
@@ -120,7 +120,7 @@ export class Store {
     if (this.#stream === undefined) void this.#follow();
   }
 
-  /** Who was refused waits for a token, or asks seldom. */
+  /** A refused page waits for a token, or retries rarely. */
   get #isRefused(): boolean {
     return this.refusal?.kind === 'token' || this.refusal?.kind === 'forbidden';
   }
@@ -143,7 +143,7 @@ export class Store {
     if (!isSeen && !elsewhere) return false;
     if (this.refusal !== undefined && source !== 'agent') return false;
     const pauseMs = isSeen && !this.#isRefused ? everyMs : SELDOM_MS;
-    // The timer is not exact. A second look at trouble gives the first rates.
+    // The timer is not exact. A second reading of trouble gives the first rates.
     const first = source === 'trouble' && this.rates.seconds === 0;
     return performance.now() - (this.#askedMs.get(source) ?? -SELDOM_MS) >= (first ? TICK_MS : pauseMs) - TICK_MS / 2;
   }
@@ -197,7 +197,7 @@ export class Store {
     }
   }
 
-  /** The agent is back: everything is asked for at once. */
+  /** The agent is back: everything is requested at once. */
   #heal(): void {
     this.refusal = undefined;
     this.#askedMs.clear();
@@ -240,7 +240,7 @@ export class Store {
     }, this.#retryMs);
   }
 
-  /** At once, where nothing was shown a moment ago. */
+  /** At once, if nothing was shown a moment ago. */
   #show(): void {
     this.#hasNews = this.#showTimer !== undefined;
     if (this.#hasNews) return;

@@ -33,7 +33,7 @@ function ratesOf(...looks: Trouble[]): Rates {
 const drops = (seconds: number, value: number | null) => at(seconds, row('web', [value]));
 const dropRate = (rates: Rates) => rates.rate('netns of web', DROPS);
 
-it('the agent gives every metric that a column asks for', () => {
+it('the agent has every metric that a column uses', () => {
   const { metrics } = troubleOf(new Aggregator([], () => false), new Date());
   const asked = new Set<string>();
   const spy = new Rates();
@@ -45,40 +45,40 @@ it('the agent gives every metric that a column asks for', () => {
 });
 
 describe('a rate', () => {
-  it('takes two looks', () => {
+  it('needs two readings', () => {
     expect(dropRate(ratesOf(drops(0, 10)))).toBeNull();
     const rates = ratesOf(drops(0, 10), drops(10, 30));
     expect(dropRate(rates)).toBe(2);
     expect(rates.seconds).toBe(10);
   });
 
-  it('goes on over a counter that began anew', () => {
+  it('continues over a counter that was reset', () => {
     expect(dropRate(ratesOf(drops(0, 1_000), drops(10, 1_010), drops(20, 5)))).toBe(0.75);
   });
 
-  it('is of the last minute', () => {
+  it('covers the last minute', () => {
     const looks = Array.from({ length: 13 }, (_, index) => drops(index * 10, index < 3 ? index * 1_000 : 2_000));
     const rates = ratesOf(...looks);
     expect(rates.seconds).toBe(60);
     expect(dropRate(rates)).toBe(0);
   });
 
-  it('begins anew where nobody looked for a while', () => {
+  it('starts again if the page was hidden for a while', () => {
     const rates = ratesOf(drops(0, 10), drops(10, 20), drops(400, 1_000_000), drops(410, 1_000_010));
     expect(rates.seconds).toBe(10);
     expect(dropRate(rates)).toBe(1);
   });
 
-  it('is not there for a probe that was off, and skips a look without number', () => {
+  it('is missing for a probe that was off, and skips a reading without a number', () => {
     expect(dropRate(ratesOf(drops(0, null), drops(10, 1_000_000)))).toBeNull();
     expect(dropRate(ratesOf(drops(0, 10), drops(10, 20), drops(20, null), drops(30, 90), drops(40, 110)))).toBe(1.5);
   });
 
-  it('does not count the same look twice', () => {
+  it('does not count the same reading twice', () => {
     expect(ratesOf(drops(0, 10), drops(10, 20), drops(10, 20)).seconds).toBe(10);
   });
 
-  it('of a new Pod is of the time that it was seen', () => {
+  it('of a new Pod covers the time since it was first seen', () => {
     const rates = ratesOf(at(0), at(10, row('web', [100])), at(20, row('web', [150])));
     expect(dropRate(rates)).toBe(5);
   });
@@ -101,15 +101,15 @@ describe('the order', () => {
     ),
   );
 
-  it('is by what is farthest beyond what is worth a look', () => {
+  it('is by the value farthest beyond its threshold', () => {
     const views = viewsOf(rates, '', '');
     expect(views.map(({ name }) => name)).toEqual(['shop/web', 'shop/db', 'the node', 'shop/cart']);
-    // 10 % sent again, where 1 % is worth a look.
+    // 10 % retransmitted, where the threshold is 1 %.
     expect(views[0]?.score).toBeCloseTo(10);
     expect(views[1]?.score).toBe(4);
   });
 
-  it('is by a column where one is asked for', () => {
+  it('is by a column if one is selected', () => {
     expect(viewsOf(rates, '', 'drops').map(({ name }) => name)).toEqual([
       'shop/db',
       'shop/web',
@@ -119,12 +119,12 @@ describe('the order', () => {
     expect(viewsOf(rates, '', 'conntrack')[0]?.name).toBe('shop/web');
   });
 
-  it('has only those that are searched for', () => {
+  it('has only rows that match the search', () => {
     expect(viewsOf(rates, ' SHOP/W ', '').map(({ name }) => name)).toEqual(['shop/web']);
     expect(viewsOf(rates, 'nobody', '')).toEqual([]);
   });
 
-  it('says no share of what is next to nothing', () => {
+  it('has no share of next to nothing', () => {
     // 0.2 a second.
     expect(viewsOf(rates, 'db', '')[0]?.values[2]).toBe(0);
     expect(viewsOf(rates, 'web', '')[0]?.values.at(-1)).toBe(0.9);

@@ -12,7 +12,7 @@ import {
 import { entityName } from './format.ts';
 
 const WINDOW_MS = 60_000;
-/** What is farther apart tells nothing of now: nobody looked in between. */
+/** Readings farther apart say nothing about now: the page was hidden in between. */
 const GAP_MS = 90_000;
 
 interface Step {
@@ -21,7 +21,7 @@ interface Step {
   readonly increases: readonly (number | null)[];
 }
 
-/** How fast counters of each entity grow, over the last minute or as long as somebody looks. */
+/** Computes how fast counters of each entity grow, over the last minute or since the page became visible. */
 export class Rates {
   #last: Trouble | undefined;
   #steps: readonly { readonly endMs: number; readonly byNetns: ReadonlyMap<string, Step> }[] = [];
@@ -54,13 +54,13 @@ export class Rates {
     return this.#last;
   }
 
-  /** Time that the rates are of; 0: there are none yet. */
+  /** Time that the rates cover, in seconds; 0: there are none yet. */
   get seconds(): number {
     const steps = this.#steps.map(({ byNetns }) => byNetns.values().next().value?.seconds ?? 0);
     return steps.reduce((sum, seconds) => sum + seconds, 0);
   }
 
-  /** A second; null where the metric is not there, or was seen only once. */
+  /** Rate a second; null where the metric is missing, or was seen only once. */
   rate(netns: string, metric: string): number | null {
     const at = this.#last?.metrics.indexOf(metric) ?? -1;
     let sum = 0;
@@ -75,19 +75,19 @@ export class Rates {
     return seconds === 0 ? null : sum / seconds;
   }
 
-  /** As it is now. */
+  /** Present value. */
   value({ values }: TroubleRow, metric: string): number | null {
     return values[this.#last?.metrics.indexOf(metric) ?? -1] ?? null;
   }
 }
 
-/** A counter that has stepped back began anew: what it shows has come since. */
+/** A counter that decreased was reset: its present value has been counted since. */
 function increase(before: number | null | undefined, now: number | null): number | null {
   if (before === null || before === undefined || now === null) return null;
   return now >= before ? now - before : now;
 }
 
-/** A few of them a minute are worth a look, as on the dashboards. */
+/** A few of them a minute reach the threshold, as on the dashboards. */
 const ANY: Limit = { notice: 1 / 60, alert: 1 };
 
 export interface Column {
@@ -104,7 +104,7 @@ const rateOf =
   (rates, { netns }) =>
     rates.rate(netns, metric);
 
-/** A share of what is less than `least` a second says nothing: 0. */
+/** A share of less than `least` a second means nothing: 0. */
 const shareOf =
   (part: string, whole: readonly string[], least: number): Column['read'] =>
   (rates, { netns }) => {
@@ -135,7 +135,7 @@ export const COLUMNS: readonly Column[] = [
   {
     key: 'retransmitted',
     title: 'Sent again',
-    help: `Share of the TCP segments that were sent again; from ${RETRANSMITS_LEAST} a second on.`,
+    help: `Share of the TCP segments that were retransmitted; from ${RETRANSMITS_LEAST} a second on.`,
     unit: 'share',
     limit: RETRANSMITTED,
     read: shareOf('netsonde_tcp_retransmitted_segments_total', ['netsonde_tcp_sent_segments_total'], RETRANSMITS_LEAST),
@@ -194,13 +194,13 @@ export function gradeOf(value: number | null, { notice, alert }: Limit): Grade {
 export interface TroubleView {
   readonly row: TroubleRow;
   readonly name: string;
-  /** By column. */
+  /** Values by column. */
   readonly values: readonly (number | null)[];
-  /** How far the worst of them is beyond what is worth a look: from 1 on it is. */
+  /** Ratio of the worst value to its threshold: 1 or more is beyond it. */
   readonly score: number;
 }
 
-/** @param by key of a column; else the worst first */
+/** @param by key of a column; otherwise the worst comes first */
 export function viewsOf(rates: Rates, search: string, by: string): TroubleView[] {
   const wanted = search.trim().toLowerCase();
   const at = COLUMNS.findIndex(({ key }) => key === by);

@@ -2,7 +2,7 @@ import type { ComponentChildren, JSX } from 'preact';
 import type { Place } from './location.ts';
 import type { Store } from './store.ts';
 
-/** What the view of a tab is drawn from. */
+/** Data from which a tab is drawn. */
 export interface ViewProps {
   readonly store: Store;
   readonly place: Place;
