@@ -16,6 +16,9 @@ interface Collapsed {
 }
 
 interface Slot {
+  readonly index: number;
+  /** When what it admitted of a gauge was last forgotten. */
+  begun: number;
   /** By label name: the values that are shown as they are, and the cycle that saw them last. */
   readonly admitted: ReadonlyMap<string, Map<string, number>>;
   readonly collapsed: Map<string, Collapsed>;
@@ -36,6 +39,9 @@ export class OpenLabelLimit {
   readonly #grows: boolean;
   readonly #overflowed: (label: string) => void;
   readonly #slots = new Map<number, Slot>();
+  /** Slots that have anything under `*`: most often there are none. */
+  readonly #overfull = new Set<number>();
+  #begun = 0;
   #level = 0;
   #committed = 0;
   /** Counts commits, not attempts: a collection that failed says nothing of what has vanished. */
@@ -53,10 +59,9 @@ export class OpenLabelLimit {
   begin(): void {
     this.#cycle = this.#committed + 1;
     if (this.#grows) return;
-    for (const { admitted, collapsed } of this.#slots.values()) {
-      for (const values of admitted.values()) if (values.size > 0) values.clear();
-      if (collapsed.size > 0) collapsed.clear();
-    }
+    this.#begun++;
+    for (const index of this.#overfull) this.#slots.get(index)?.collapsed.clear();
+    this.#overfull.clear();
   }
 
   /** Whether a sample is to be left to the total under `*`, which comes with the commit. */
@@ -86,6 +91,7 @@ export class OpenLabelLimit {
   /** Ends a collection, and gives the totals under `*`. */
   commit(set: (slot: number, labels: SampleLabels, total: SampleValue) => void): void {
     this.#committed = this.#cycle;
+    if (this.#overfull.size === 0) return;
     this.totals(set);
     for (const slot of this.#slots.values()) this.#forgetSome(slot);
   }
@@ -145,17 +151,23 @@ export class OpenLabelLimit {
 
   forget(slot: number): void {
     this.#slots.delete(slot);
+    this.#overfull.delete(slot);
   }
 
   #slot(index: number): Slot {
     let slot = this.#slots.get(index);
     if (slot === undefined) {
       slot = {
+        index,
+        begun: this.#begun,
         admitted: new Map(this.#open.map(({ name }) => [name, new Map()])),
         collapsed: new Map(),
         forgotten: new Map(),
       };
       this.#slots.set(index, slot);
+    } else if (slot.begun !== this.#begun) {
+      slot.begun = this.#begun;
+      for (const values of slot.admitted.values()) values.clear();
     }
     return slot;
   }
@@ -195,6 +207,7 @@ export class OpenLabelLimit {
   }
 
   #note(slot: Slot, key: string, labels: SampleLabels, value: SampleValue): void {
+    this.#overfull.add(slot.index);
     const row = slot.collapsed.get(key);
     if (row === undefined) {
       slot.collapsed.set(key, { labels, before: undefined, last: value, cycle: this.#cycle });
@@ -218,6 +231,7 @@ export class OpenLabelLimit {
   }
 
   #addForgotten(slot: Slot, labels: SampleLabels, counted: SampleValue): void {
+    this.#overfull.add(slot.index);
     const star = this.#keyOf(labels);
     const entry = slot.forgotten.get(star);
     if (entry === undefined) slot.forgotten.set(star, { labels, total: counted });

@@ -74,8 +74,9 @@ export class SockstatPass implements Pass<readonly SockstatRow[]> {
   async read(cycle: Cycle): Promise<readonly SockstatRow[]> {
     const rows = await this.#pass.read(cycle);
     const complete: SockstatRow[] = [];
-    for (const [row, id] of rows.ids.entries()) {
-      if (sockRow.complete(rows.view, row * SIZE) === 1) complete.push(new SummedRow(id, rows, row, this.#has));
+    for (let row = 0; row < rows.ids.length; row++) {
+      const isComplete = sockRow.complete(rows.view, row * SIZE) === 1;
+      if (isComplete) complete.push(new SummedRow(rows.ids[row] as NetnsId, rows, row, this.#has));
     }
     return complete;
   }
