@@ -25,6 +25,7 @@ import { readPortRange } from '#sources/procfs/port_range.ts';
 import { type ConfigFollower, ConfigLoop } from './config_loop.ts';
 import { Lane } from './lane.ts';
 import { LogShipping } from './log_shipping.ts';
+import { keepMemory } from './memory.ts';
 import { Serving, type ServingOptions } from './serving.ts';
 
 export interface AgentOptions extends ServingOptions {
@@ -67,6 +68,7 @@ export class Agent implements AsyncDisposable {
   readonly #kernel: KernelClient;
   readonly #serving = new Serving();
   readonly #scrapers = new Scrapers();
+  #memory: AsyncDisposable | undefined;
   #watcher: FileWatcher | undefined;
   #session: ApiSession | undefined;
   #cluster: Cluster | undefined;
@@ -173,6 +175,7 @@ export class Agent implements AsyncDisposable {
       stop.throwIfAborted();
       await step();
     }
+    this.#memory = keepMemory(this.#kernel);
   }
 
   /** Applies the first configuration, and watches for the next. */
@@ -236,6 +239,7 @@ export class Agent implements AsyncDisposable {
     const endMs = performance.now() + END_MS;
     this.#ending.abort(new Error('the agent ends'));
     this.#watcher?.[Symbol.dispose]();
+    await this.#memory?.[Symbol.asyncDispose]();
     // Steps may wait for something that hangs: a file system, the Kubernetes API.
     const asking = [this.#config, this.#configMap, this.#cluster].map((part) => part?.[Symbol.asyncDispose]());
     await withDeadline(Promise.allSettled(asking), ASKING_MS, 'late').catch(() => undefined);

@@ -58,6 +58,8 @@ export interface Questions {
   entities: { ask: null; answer: readonly EntityStatus[] };
   trouble: { ask: null; answer: Trouble };
   ledger: { ask: null; answer: readonly KernelLedgerEntry[] };
+  /** Gives back what a burst has left in the heap of the thread. */
+  giveBack: { ask: null; answer: null };
   /** Answered at once by a thread that is alive. */
   ping: { ask: null; answer: null };
   /** Nobody waits any longer for the answer to the question of this id. */

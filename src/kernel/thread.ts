@@ -1,4 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { giveBackMemory } from '#core/heap.ts';
 import { PROBES } from '#probes/index.ts';
 import { Kernel } from './kernel.ts';
 import type { FromKernel, KernelOptions, Page, Question, QuestionName, Questions } from './messages.ts';
@@ -43,6 +44,10 @@ function answersOf(kernel: Kernel): Answers {
     entities: () => kernel.entities(),
     trouble: () => kernel.trouble(),
     ledger: async () => kernel.ledger(),
+    giveBack: async () => {
+      giveBackMemory();
+      return null;
+    },
     ping: async () => null,
     forget: async (id) => {
       if (open.has(id)) forgotten.add(id);
