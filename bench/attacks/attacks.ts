@@ -118,6 +118,7 @@ async function measure(attack: Attack, many: ManyNetns): Promise<Row[]> {
   add('longest answer of /healthz over a kept connection', looks.most('keptMs'), 'ms', { atMost: 100 });
   add('connections that were opened again', looks.reopened);
   add('longest scrape', looks.most('scrapeMs'), 'ms', { atMost: 1_000 });
+  add('most CPU during a scrape', looks.most('scrapeCpuMs'), 'ms');
   add('largest page, of before', looks.most('pageBytes') / bytesBefore, '×', { atMost: 2 });
   add('RSS before', rssBefore / 1_024, 'MB');
   add('largest RSS, of before', looks.most('rssKiB') / rssBefore, '×', { atMost: 1.5 });

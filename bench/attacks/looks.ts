@@ -3,6 +3,7 @@ import { Agent, request } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { AgentProcess } from '../../test/support/agent_process.ts';
 import type { TestNetns } from '../../test/support/hosts.ts';
+import { cpuMsOf, ThreadTimes } from '../lived/threads.ts';
 
 const LOOK_EVERY_MS = 250;
 /** The victim loses a packet with each look; a scrape is asked for with each of so many. */
@@ -16,6 +17,8 @@ interface Look {
   /** Over one that is kept. */
   readonly keptMs: number;
   readonly scrapeMs: number;
+  /** Of all threads of the agent meanwhile: less than the time that it takes, where the machine has much else to do. */
+  readonly scrapeCpuMs: number;
   readonly pageBytes: number;
   readonly rssKiB: number;
 }
@@ -44,6 +47,7 @@ export class Looks implements Disposable {
       const newMs = await this.#timed(() => this.#health(false));
       const keptMs = await this.#timed(() => this.#health(this.#kept));
       let pageBytes = 0;
+      const used = ThreadTimes.of(this.#agent.pid);
       const scrapeMs =
         look % SCRAPE_EVERY === 0
           ? await this.#timed(async () => {
@@ -51,7 +55,8 @@ export class Looks implements Disposable {
               pageBytes = (await (await this.#agent.get('/metrics', headers)).text()).length;
             })
           : 0;
-      this.#all.push({ newMs, keptMs, scrapeMs, pageBytes, rssKiB: residentKiB(this.#agent) });
+      const scrapeCpuMs = look % SCRAPE_EVERY === 0 ? cpuMsOf(ThreadTimes.of(this.#agent.pid).since(used)) : 0;
+      this.#all.push({ newMs, keptMs, scrapeMs, scrapeCpuMs, pageBytes, rssKiB: residentKiB(this.#agent) });
       await wait(LOOK_EVERY_MS);
     }
   }
