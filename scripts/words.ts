@@ -72,6 +72,7 @@ export const READ: readonly string[] = [
   'docs/web-config.md',
   'src/agent',
   'src/api',
+  'src/bpf',
   'src/commands',
   'src/config',
   'src/delivery',

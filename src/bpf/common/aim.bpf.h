@@ -6,9 +6,9 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-const volatile bool aimed = false; /* at some Pods; else all of this is compiled out */
+const volatile bool aimed = false; /* a pod filter is set; without one all of this is compiled out */
 
-/* By namespace cookie. */
+/* Namespaces of the pod filter, by cookie. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256);
@@ -16,7 +16,7 @@ struct {
 	__type(value, __u8);
 } aimed_netns SEC(".maps");
 
-/* To be asked as soon as the namespace is known, before anything is counted or kept. */
+/* Call this as soon as the namespace is known, before anything is counted or kept. */
 static __always_inline bool is_aimed_at(__u64 netns)
 {
 	return !aimed || bpf_map_lookup_elem(&aimed_netns, &netns);

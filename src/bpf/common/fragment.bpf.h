@@ -6,14 +6,15 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
-/* From a CPU's run queue to its timers, both static per-CPU variables; 0 where that is not known. */
+/* Offset from a CPU's run queue to its timers, both static per-CPU variables; 0 where it is unknown. */
 const volatile __u64 timer_bases_at = 0;
 
 #define TIMER_BASES_MAX 3
 
 /*
- * The namespace of the fragments that are thrown away because the rest of them did not come: they have left their
- * device, but the timer that runs on this CPU is that of their queue. 0 where it is not.
+ * Returns the namespace of fragments that are discarded because the rest of their packet did not arrive: they
+ * have left their device, but the timer that runs on this CPU is the one of their queue. Returns 0 where another
+ * timer runs.
  */
 static __always_inline __u64 fragment_timer_netns(void)
 {

@@ -8,9 +8,9 @@
 
 #define HEADER_LENGTH 64 /* the longest IPv4 header, and ports */
 
-/* What an event tells of a packet that may be gone by then. */
+/* Header of a packet, kept for an event because the packet may be gone by then. */
 struct packet_header {
-	__u16 ethertype; /* host order; 0: it could not be read */
+	__u16 ethertype; /* host order; 0 where it could not be read */
 	__u8 bytes[HEADER_LENGTH]; /* from the network header on */
 };
 
@@ -23,7 +23,7 @@ static __always_inline void header_keep(struct packet_header *header, __be16 eth
 
 #define IPV6_NEXT_HEADER 6 /* its offset */
 
-/* Of an IPv6 packet with extensions not all may have been kept. */
+/* The kept bytes may not hold all headers of an IPv6 packet with extensions. */
 static __always_inline void header_read_tuple(struct packet_tuple *tuple, const struct packet_header *header)
 {
 	__u8 next = header->bytes[IPV6_NEXT_HEADER];

@@ -9,22 +9,23 @@
 #include <bpf/bpf_helpers.h>
 
 /*
- * How long something took, counted in buckets that double: bucket i holds what took more than 2^(i-1) and at most 2^i
- * microseconds, the first one all that is shorter, the last one all that is longer.
+ * Histogram of durations in buckets that double: bucket i counts durations of more than 2^(i-1) and at most 2^i
+ * microseconds, the first bucket all shorter ones, the last bucket all longer ones.
  */
 #define HISTOGRAM_BOUNDS 25 /* the longest is 16.8 seconds */
 
 struct histogram {
-	__u64 sum; /* nanoseconds; 0: it is empty */
+	__u64 sum; /* nanoseconds; 0 where the histogram is empty */
 	__u64 counts[HISTOGRAM_BOUNDS + 1];
 };
 
 EVENT_RECORD(histogram);
 
 /*
- * The map of a struct of histograms, of the same name, by namespace cookie; and histograms_of(), which makes them for a
- * namespace that is new. One whose owner has no room left shares the histograms of the rest of that owner. All CPUs add
- * to the same ones: with some of its own for each CPU the map of 110 Pods would take 63 MB where 128 CPUs are possible.
+ * Defines the map of a struct of histograms, of the same name, by namespace cookie; and histograms_of(), which
+ * makes them for a new namespace. A namespace whose owner has no room left shares the histograms for the rest of
+ * that owner. All CPUs add to the same histograms: with separate ones for each CPU, the map of 110 Pods would
+ * take 63 MB where 128 CPUs are possible.
  */
 #define NETNS_HISTOGRAMS(name)                                                                 \
 	struct {                                                                               \
@@ -69,7 +70,7 @@ static __always_inline __u32 histogram_bucket(__u64 nanoseconds)
 
 	if (microseconds >> (HISTOGRAM_BOUNDS - 1))
 		return HISTOGRAM_BOUNDS;
-	/* The number of bits that it needs. */
+	/* Count the bits that the number needs. */
 	for (int step = 16; step; step /= 2) {
 		if (rest >> step) {
 			bits += step;
@@ -79,7 +80,7 @@ static __always_inline __u32 histogram_bucket(__u64 nanoseconds)
 	return bits + rest;
 }
 
-/* For a histogram of this CPU that no other program adds to. */
+/* Adds to a histogram of this CPU that no other program adds to. */
 static __always_inline void histogram_add(struct histogram *histogram, __u64 nanoseconds)
 {
 	__u32 bucket = histogram_bucket(nanoseconds);
@@ -92,7 +93,7 @@ static __always_inline void histogram_add(struct histogram *histogram, __u64 nan
 	histogram->sum += nanoseconds ? nanoseconds : 1;
 }
 
-/* For one that is shared. */
+/* Adds to a shared histogram. */
 static __always_inline void histogram_add_shared(struct histogram *histogram, __u64 nanoseconds)
 {
 	__u32 bucket = histogram_bucket(nanoseconds);

@@ -6,9 +6,9 @@
 #include <stdbool.h>
 
 /*
- * The kernel types that our programs touch, and of each only the fields they read. CO-RE relocates
- * every access to the running kernel's layout, so order and padding here mean nothing; a field that
- * is missing there is asked for with bpf_core_field_exists() first.
+ * Kernel types that our programs touch, with only the fields that they read. CO-RE relocates every access to the
+ * running kernel's layout, so order and padding here mean nothing. Programs check with bpf_core_field_exists()
+ * whether a field exists where kernels differ.
  */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -16,7 +16,7 @@ struct list_head {
 	struct list_head *next, *prev;
 };
 
-/* The list ends in an odd number instead of NULL, which tells the chain: (number << 1) | 1. */
+/* The list ends in an odd number instead of NULL, which identifies the chain: (number << 1) | 1. */
 struct hlist_nulls_node {
 	struct hlist_nulls_node *next;
 };
@@ -71,7 +71,7 @@ struct icmpv6_mib {
 	unsigned long mibs[1];
 };
 
-/* Not per-CPU: what was received by type, then what was sent. */
+/* Not per-CPU: messages received, by type, then messages sent. */
 struct icmpmsg_mib {
 	long mibs[512];
 };
@@ -123,7 +123,7 @@ struct inet_frag_queue {
 	struct fqdir *fqdir;
 };
 
-/* Per-CPU, and of each CPU some. */
+/* Per-CPU; each CPU has several. */
 struct timer_base {
 	struct timer_list *running_timer;
 };
@@ -161,7 +161,7 @@ struct netns_ipv6 {
 	struct fqdir *fqdir;
 };
 
-/* Per-CPU: sockets in use, of all protocols and of each. */
+/* Per-CPU: sockets in use, in all and by protocol. */
 struct prot_inuse {
 	int all;
 	int val[64];
@@ -202,7 +202,7 @@ struct nf_conntrack_net {
 	struct ctl_table_header *sysctl_header;
 };
 
-/* What modules keep for each namespace, by the number that each was given when it was registered. */
+/* Data of modules for each namespace, by the number that each module got when it was registered. */
 struct net_generic {
 	struct {
 		unsigned int len;
@@ -211,7 +211,7 @@ struct net_generic {
 };
 
 struct user_namespace {
-	int level; /* 0: the machine's first */
+	int level; /* 0 for the machine's first */
 };
 
 struct net {
@@ -259,7 +259,7 @@ struct task_struct;
 
 struct pid_namespace {
 	struct ns_common ns;
-	struct task_struct *child_reaper; /* its process 1 */
+	struct task_struct *child_reaper; /* process 1 of the namespace */
 };
 
 /* An ID in one PID namespace. */
@@ -270,7 +270,7 @@ struct upid {
 
 struct pid {
 	unsigned int level; /* of the innermost namespace that numbers it */
-	struct upid numbers[1]; /* one for each level, 0 is the machine's first namespace */
+	struct upid numbers[1]; /* one for each level; 0 is the machine's first namespace */
 };
 
 struct kernfs_node {
@@ -285,15 +285,15 @@ struct kernfs_node___before_6_15 {
 
 struct cgroup {
 	struct kernfs_node *kn;
-	int level; /* 0: the root */
-	struct cgroup *ancestors[1]; /* by level, itself the last (6.1) */
+	int level; /* 0 for the root */
+	struct cgroup *ancestors[1]; /* by level, the cgroup itself last (6.1) */
 };
 
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
 };
 
-/* The control groups of a process: of each controller, in whatever hierarchy it is, and in the v2 hierarchy. */
+/* Control groups of a process: one for each controller, in any hierarchy, and one in the v2 hierarchy. */
 struct css_set {
 	struct cgroup_subsys_state *subsys[1];
 	struct cgroup *dfl_cgrp;
@@ -357,10 +357,10 @@ struct net_device_ops {
 	void *ndo_get_stats;
 };
 
-/* What the core keeps of a device, per CPU; made with the first packet that it drops. */
+/* Counts that the core keeps of a device, per CPU; allocated with the first packet that it drops. */
 struct net_device_core_stats;
 
-/* Which counts a device has per CPU. Its drivers came to tell with 6.7, and with later 6.1. */
+/* Kind of counts that a device has per CPU. Drivers set it since 6.7, and since later releases of 6.1. */
 enum netdev_stat_type {
 	NETDEV_PCPU_STAT_NONE,
 	NETDEV_PCPU_STAT_LSTATS,
@@ -368,7 +368,7 @@ enum netdev_stat_type {
 	NETDEV_PCPU_STAT_DSTATS,
 };
 
-/* Read as a whole: of a newer kernel each member is a union. */
+/* Read as a whole: on newer kernels each member is a union. */
 struct net_device_stats {
 	unsigned long rx_packets;
 };
@@ -382,14 +382,14 @@ struct net_device {
 	struct list_head dev_list;
 	struct Qdisc *qdisc; /* at the root */
 	struct netdev_queue *ingress_queue;
-	struct netdev_queue *_tx; /* the queues for what it sends */
+	struct netdev_queue *_tx; /* transmit queues */
 	unsigned int num_rx_queues;
 	unsigned int num_tx_queues;
 	const struct rtnl_link_ops *rtnl_link_ops;
 	const struct net_device_ops *netdev_ops;
 	struct net_device_stats stats;
 	struct net_device_core_stats *core_stats; /* 5.18 */
-	void *tstats; /* one place for all that it may have per CPU */
+	void *tstats; /* shared by all kinds of per-CPU counts */
 	enum netdev_stat_type pcpu_stat_type;
 };
 
@@ -399,7 +399,7 @@ struct proto {
 	struct list_head node;
 };
 
-/* All there is of a TIME_WAIT or a request socket. */
+/* The only part that a TIME_WAIT or a request socket has. */
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
@@ -444,7 +444,7 @@ struct sock {
 	unsigned long sk_lingertime;
 	struct sk_buff_head sk_receive_queue;
 	struct sk_buff_head sk_write_queue;
-	struct rb_root tcp_rtx_queue; /* by sequence number: of struct sk_buff, which begins with its node */
+	struct rb_root tcp_rtx_queue; /* by sequence number, of struct sk_buff, which begins with its node */
 	struct dst_entry *sk_dst_cache;
 	__u8 sk_shutdown;
 	__u16 sk_protocol;
@@ -460,7 +460,7 @@ struct inet_sock {
 };
 
 struct request_sock_queue {
-	__u8 rskq_defer_accept; /* of a listening socket: how often it waits for data */
+	__u8 rskq_defer_accept; /* on a listening socket: how many times it waits for data */
 };
 
 struct inet_connection_sock {
@@ -535,7 +535,7 @@ struct sk_buff {
 	unsigned char *head;
 };
 
-/* Of the driver virtio_net. */
+/* Types of the driver virtio_net. */
 struct virtnet_info {
 	struct net_device *dev;
 };
@@ -551,7 +551,7 @@ struct request_queue {
 struct request {
 	struct request_queue *q;
 	unsigned int cmd_flags;
-	unsigned int __data_len; /* what is not done yet */
+	unsigned int __data_len; /* bytes that are not done yet */
 };
 
 /* Before 5.17 the disk was in the request. */

@@ -12,35 +12,36 @@
 #include <stdbool.h>
 
 /*
- * Whether a packet that the kernel frees is lost. It is where somebody decided so or something ran out, whatever the
- * packet; and where a packet for this host alone asked for something that nobody gave. Everything else is a discard.
+ * Decides whether a packet that the kernel frees is lost. It is lost where a rule or a program decided to drop it
+ * or a resource ran out, whatever the packet; and where a packet for this host alone asked for something and was
+ * not served. Everything else is a discard.
  */
 
 enum discard_class {
-	CLASS_ANSWERED_BY_RESET, /* TCP that is no request and finds no connection */
-	CLASS_CONTROL, /* carries no data: acknowledgements, closing segments, errors and answers of ICMP, discovery */
-	CLASS_DUPLICATE, /* its data was here already */
-	CLASS_NO_LISTENER_MULTICAST, /* multicast or broadcast that nobody here waits for */
+	CLASS_ANSWERED_BY_RESET, /* a TCP segment that is not a request and matches no connection */
+	CLASS_CONTROL, /* carries no data: acknowledgements, closing segments, ICMP errors and replies, discovery */
+	CLASS_DUPLICATE, /* its data was received already */
+	CLASS_NO_LISTENER_MULTICAST, /* multicast or broadcast that no socket here listens for */
 	CLASS_NOT_FOR_US, /* for the MAC address of another host */
 	CLASS_BEFORE_FORWARDING, /* multicast on a port of a bridge that does not forward yet */
-	CLASS_UNHANDLED_PROTOCOL, /* a type of frame that nobody here speaks */
+	CLASS_UNHANDLED_PROTOCOL, /* a type of frame that this host does not handle */
 	CLASS_PURGED, /* waited in a socket that was closed */
 	CLASS_CONFIGURED, /* no loss by configuration */
-	CLASS_UNCLASSIFIED, /* the rule cannot tell */
+	CLASS_UNCLASSIFIED, /* the rule cannot decide */
 };
 
-/* What a reason says; the rest is read from the packet. */
+/* Meaning of a reason; the rest is read from the packet. */
 enum loss_rule {
 	RULE_UNKNOWN, /* a reason newer than this table */
-	RULE_LOSS, /* decided, or ran out */
-	RULE_NO_REASON, /* the kernel gives none: where the packet was tells */
+	RULE_LOSS, /* a decision, or a resource that ran out */
+	RULE_NO_REASON, /* the kernel gives none: the place of the packet decides */
 	RULE_REQUEST, /* a loss if it asked for something */
 	RULE_UNICAST, /* a loss if it was for one host */
-	RULE_WINDOW, /* a loss if it is more than a probe of the window */
-	RULE_BRIDGE, /* as RULE_UNICAST, on a port that does not forward yet */
+	RULE_WINDOW, /* a loss if it is more than a window probe */
+	RULE_BRIDGE, /* like RULE_UNICAST, on a port that does not forward yet */
 	RULE_OLD, /* a loss if it is new to its connection; kernel: tcp_validate_incoming(), by timestamp */
 	RULE_QUEUE, /* a loss unless it waited in a socket */
-	RULE_QDISC, /* a loss; as RULE_UNICAST where the device has no queue yet, or no more */
+	RULE_QDISC, /* a loss; like RULE_UNICAST where the device has no queue yet, or no longer */
 	RULE_CLASS, /* RULE_CLASS + class: no loss, whatever the packet */
 };
 
@@ -53,7 +54,7 @@ SHARED_ENUM(loss_rule);
 #define PACKET_BROADCAST 1
 #define PACKET_MULTICAST 2
 #define PACKET_OTHERHOST 3
-#define PACKET_LOOPBACK 5 /* multicast of our own, as it comes back */
+#define PACKET_LOOPBACK 5 /* own multicast that is looped back */
 
 #define HEADER_UNSET 0xffff
 
@@ -64,18 +65,18 @@ SHARED_ENUM(loss_rule);
 #define ICMPV6_REDIRECT 137
 #define ICMPV6_LISTENER2 143
 
-/* A packet, as far as the rule asks. */
+/* Properties of a packet that the rule needs. */
 struct packet_view {
 	struct packet_tuple tuple;
 	bool is_shared; /* for more than one host */
-	bool is_for_other; /* host */
-	bool is_delivered; /* its transport protocol has it */
+	bool is_for_other; /* for another host */
+	bool is_delivered; /* its transport protocol has received it */
 	bool has_frame; /* begins with the header of the link */
-	bool is_on_idle; /* device, which sends nothing */
+	bool is_on_idle; /* on a device that sends nothing */
 	__u8 tcp_flags;
 	__u8 icmp_type;
 	__u32 sequence; /* of TCP, host order */
-	__u32 payload; /* bytes of TCP */
+	__u32 payload; /* bytes of TCP data */
 };
 
 static __always_inline bool is_icmp(__u8 protocol)
@@ -83,7 +84,7 @@ static __always_inline bool is_icmp(__u8 protocol)
 	return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
 }
 
-/* Only the first one has ports. */
+/* Only the first fragment has ports. */
 static __always_inline bool is_later_fragment(const struct packet_tuple *tuple)
 {
 	return tuple->family && packet_has_ports(tuple->protocol) && !tuple->source_port && !tuple->destination_port;
@@ -98,7 +99,7 @@ static __always_inline bool is_shared_address(const struct packet_tuple *tuple)
 	return tuple->family == 6 && tuple->destination[0] == 0xff;
 }
 
-/* Bytes after the TCP header that the IP header vouches for: a device pads short frames. */
+/* Returns the bytes after the TCP header by the length in the IP header: a device pads short frames. */
 static __always_inline __u32 tcp_payload(struct sk_buff *skb, const void *network, const void *transport,
 					 const struct packet_tuple *tuple)
 {
@@ -110,7 +111,7 @@ static __always_inline __u32 tcp_payload(struct sk_buff *skb, const void *networ
 	headers = transport - network + (offset >> 4) * 4;
 	bpf_probe_read_kernel(&length, sizeof(length), network + (tuple->family == 4 ? 2 : 4));
 	total = bpf_ntohs(length) + (tuple->family == 4 ? 0 : 40);
-	/* Merged packets that are longer than the field can say have a zero there. */
+	/* Merged packets that are too long for the field have a zero there. */
 	if (!length)
 		return BPF_CORE_READ(skb, len);
 	return total > headers ? total - headers : 0;
@@ -120,8 +121,8 @@ static __always_inline __u32 tcp_payload(struct sk_buff *skb, const void *networ
 #define TCQ_F_BUILTIN 1
 
 /*
- * Its device is not up or has no carrier: a queue that refuses everything (kernel: net/sched/sch_generic.c, noop_qdisc)
- * stands in for its own. The other one that is built in refuses nothing.
+ * Returns whether the packet's device is not up or has no carrier: a queue that refuses everything (kernel:
+ * net/sched/sch_generic.c, noop_qdisc) then replaces the device's own. The other built-in queue refuses nothing.
  */
 static __always_inline bool is_on_idle_device(struct sk_buff *skb)
 {
@@ -173,7 +174,7 @@ static __always_inline bool is_link_control(const struct packet_view *view)
 #define DHCP_SERVER 67
 #define DHCP_CLIENT 68
 
-/* An answer to an address that the client does not have yet: a packet socket reads it, IP itself cannot. */
+/* DHCP replies go to an address that the client does not have yet: a packet socket reads them, IP itself cannot. */
 static __always_inline bool is_dhcp_answer(const struct packet_tuple *tuple)
 {
 	return tuple->family == 4 && tuple->protocol == IPPROTO_UDP && tuple->source_port == DHCP_SERVER &&
@@ -190,7 +191,7 @@ static __always_inline int class_of_shared(const struct packet_view *view)
 	return is_link_control(view) ? CLASS_CONTROL : CLASS_NO_LISTENER_MULTICAST;
 }
 
-/* Nobody was there for it. */
+/* Judges a packet that found no receiver. */
 static __always_inline int judge_request(const struct packet_view *view)
 {
 	__u8 protocol = view->tuple.protocol;
@@ -215,7 +216,7 @@ static __always_inline bool is_closing(__u8 state)
 	       state == STATE_CLOSE_WAIT || state == STATE_CLOSING || state == STATE_LAST_ACK || state == STATE_CLOSE;
 }
 
-/* TCP has it and gives no reason. The receiver is known since 6.11. */
+/* Judges a packet that TCP freed without a reason. The receiver is known since 6.11. */
 static __always_inline int judge_tcp(const struct packet_view *view, const struct sock *receiver)
 {
 	__u8 state = receiver ? BPF_CORE_READ(receiver, __sk_common.skc_state) : 0;
@@ -225,7 +226,7 @@ static __always_inline int judge_tcp(const struct packet_view *view, const struc
 	if (state == STATE_LISTEN && socket_queue_full(receiver))
 		return LOST;
 	if (is_syn(view)) {
-		/* Repeated, or both ends connect at once. */
+		/* The SYN was repeated, or both ends connect at once. */
 		if (state == STATE_LISTEN || state == STATE_SYN_SENT || state == STATE_SYN_RECV ||
 		    state == STATE_NEW_SYN_RECV || state == STATE_TIME_WAIT)
 			return CLASS_CONTROL;
@@ -235,13 +236,13 @@ static __always_inline int judge_tcp(const struct packet_view *view, const struc
 		return is_closing(state) ? CLASS_DUPLICATE : CLASS_UNCLASSIFIED;
 	if (receiver || view->tcp_flags & TCP_FIN)
 		return CLASS_CONTROL;
-	/* The last acknowledgement of a handshake that a full queue refuses looks the same. */
+	/* The last acknowledgement of a handshake looks the same where a full queue refuses it. */
 	return CLASS_UNCLASSIFIED;
 }
 
 /*
- * A timestamp that is too old: a late copy of what was received, or another host behind the same address. The receiver
- * knows what it has.
+ * Judges a timestamp that is too old: a late copy of received data, or another host behind the same address. The
+ * receiver knows which data it has.
  */
 static __always_inline int judge_old(const struct packet_view *view, const struct sock *receiver)
 {
@@ -261,7 +262,7 @@ static __always_inline int judge_old(const struct packet_view *view, const struc
 		       : CLASS_DUPLICATE;
 }
 
-/* Where the kernel gives no reason. `has_reasons`: it gives some elsewhere. */
+/* Judges where the kernel gives no reason. `has_reasons`: it gives reasons elsewhere. */
 static __always_inline int judge_place(const struct packet_view *view, const struct sock *receiver, bool has_reasons,
 				       bool has_place)
 {
@@ -280,16 +281,16 @@ static __always_inline int judge_place(const struct packet_view *view, const str
 		return CLASS_NOT_FOR_US;
 	if (!view->is_shared)
 		return is_dhcp_answer(&view->tuple) ? CLASS_CONTROL : LOST;
-	/* A program of the driver refused the whole frame; the stack itself has reasons for what it does not send on.
-	 */
+	/* A program of the driver refused the whole frame; the stack gives reasons for frames that it does not
+	 * forward. */
 	if (view->has_frame && !is_link_control(view))
 		return has_reasons ? LOST : CLASS_UNCLASSIFIED;
 	return class_of_shared(view);
 }
 
 /*
- * LOST, or the class of the discard.
- * @param receiver the socket that the packet came to, a plain number; NULL where the kernel does not tell
+ * Returns LOST, or the class of the discard.
+ * @param receiver socket that received the packet, a plain number; NULL where the kernel does not report it
  * @param has_place the packet is on a device
  */
 static __always_inline int judge_loss(const struct packet_view *view, __u32 rule, const struct sock *receiver,

@@ -8,18 +8,18 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-/* The SNMP counters of a network namespace, summed over CPUs here, so that a row is small on any machine. */
+/* SNMP counters of a network namespace, summed over CPUs in the kernel, so that a row is small on any machine. */
 
 /* Types of ICMP messages, received and sent, that the kernel's files name. */
 #define ICMP_TYPES 19 /* 0 to 18 */
 #define ICMP6_ERRORS 5 /* 0 to 4 */
 #define ICMP6_INFO_FIRST 128
 #define ICMP6_INFOS 16 /* 128 to 143 */
-#define ICMP_SENT 256 /* where the types sent begin */
+#define ICMP_SENT 256 /* index of the first type sent */
 
 /*
- * Room for each per-CPU table, in counters: the kernel of 6.18 has 16, 136, 10, 38, 30 and 7. What a newer one
- * has more is left out, never read past its own size.
+ * Room for each per-CPU table, in counters: the kernel of 6.18 has 16, 136, 10, 38, 30 and 7. Further counters of
+ * a newer kernel are left out; no table is read past its own size.
  */
 struct mib_values {
 	__u64 tcp[24];
@@ -35,13 +35,13 @@ struct mib_values {
 };
 
 enum mib_ip_setting {
-	IP_SETTING_FORWARDING, /* as net/snmp shows it, 1 or 2 */
+	IP_SETTING_FORWARDING, /* as in net/snmp, 1 or 2 */
 	IP_SETTING_DEFAULT_TTL,
 };
 
 #define IP_SETTINGS (IP_SETTING_DEFAULT_TTL + 1)
 
-/* What a namespace has only once, not by CPU. */
+/* Values that a namespace has only once, not per CPU. */
 struct mib_once {
 	__u64 ip_settings[IP_SETTINGS];
 	__u64 icmp_received[ICMP_TYPES];
@@ -77,7 +77,7 @@ SHARED_ENUM(mib_ip_setting);
 struct mib_row {
 	__u64 cookie;
 	__u32 flags;
-	__u32 tables; /* a bit for each table that was read whole, on every CPU; the others hold leftovers */
+	__u32 tables; /* a bit for each table that was read completely, on every CPU; the others hold leftovers */
 	struct mib_once once;
 	struct mib_values values;
 };
@@ -103,7 +103,7 @@ struct mib_sum {
 	__u32 row;
 };
 
-/* One CPU's share of a table. What is not read leaves something behind, and the table's bit says so. */
+/* Reads one CPU's share of a table. A failed read leaves old values, and clears the table's bit. */
 #define MIB_READ(table, bit, type)                                                                   \
 	{                                                                                            \
 		__u32 size = bpf_core_type_size(type);                                               \
@@ -114,8 +114,8 @@ struct mib_sum {
 	}
 
 /*
- * Adds the share of the nth CPU to the row; 1 where it cannot be told. A global function: the verifier looks at it
- * once, and not at each turn of the loop that calls it, which is too much for the one of 7.2.
+ * Adds the share of the nth CPU to the row; returns 1 where it is unknown. A global function: the verifier checks
+ * it once, and not in each iteration of the calling loop, which is too much for the verifier of 7.2.
  */
 __noinline int mib_add_share(__u32 index, struct mib_sum *sum)
 {
@@ -152,7 +152,7 @@ __noinline int mib_add_share(__u32 index, struct mib_sum *sum)
 	}
 	sums = (__u64 *)&row->values;
 	shares = (__u64 *)scratch;
-	/* Straight code: the verifier would follow each turn of a loop in each state. */
+	/* Unrolled: the verifier would follow each iteration of a loop in each state. */
 #pragma clang loop unroll(full)
 	for (int i = 0; i < sizeof(struct mib_values) / sizeof(__u64); i++)
 		sums[i] += shares[i];
@@ -163,7 +163,7 @@ static long mib_add_cpu(__u64 index, struct mib_sum *sum)
 {
 	int stop = mib_add_share(index, sum);
 
-	/* Clang 19 looks into the function and leaves out the test, by which the verifier knows that this is 0 or 1. */
+	/* Clang 19 looks into the function and drops the test that tells the verifier that this is 0 or 1. */
 	barrier_var(stop);
 	return stop ? 1 : 0;
 }
@@ -199,13 +199,13 @@ static __always_inline void mib_read_once(struct net *net, struct mib_row *row)
 		row->tables |= 1U << MIB_ICMP6_TYPES;
 }
 
-/* Where a walk over namespaces sums its CPUs from. */
+/* CPUs that a walk over namespaces sums. */
 struct mib_cpus {
 	__u64 anchor; /* percpu_anchor_base() */
-	__u32 count; /* of those in percpu_cpus */
+	__u32 count; /* of the entries in percpu_cpus */
 };
 
-/* Fills a row of mib_rows; false where there is none. */
+/* Fills a row of mib_rows; returns false where there is none. */
 static __always_inline bool mib_write(__u32 index, struct net *net, __u32 flags, const struct mib_cpus *cpus)
 {
 	struct mib_row *row = bpf_map_lookup_elem(&mib_rows, &index);
@@ -215,8 +215,8 @@ static __always_inline bool mib_write(__u32 index, struct net *net, __u32 flags,
 		return false;
 	row->cookie = BPF_CORE_READ(net, net_cookie);
 	row->flags = flags;
-	/* Bits are cleared where a table is missing: the verifier would follow every set of bits that a local could
-	 * hold. */
+	/* Bits are cleared where a table is missing: the verifier would follow every set of bits that a local
+	 * variable could hold. */
 	row->tables = MIB_ALL_PER_CPU;
 	MIB_FIND(tcp, tcp_statistics)
 	MIB_FIND(tcpext, net_statistics)

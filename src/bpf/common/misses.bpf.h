@@ -5,12 +5,12 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
-/* What a probe saw and has in no count and no histogram; but for the last one. */
+/* Occurrences that a probe saw and that are in no count and no histogram, except for the last field. */
 struct misses {
 	__u64 map_full; /* the map had no room */
-	__u64 untracked; /* nobody saw it begin, or there was no room to keep that */
+	__u64 untracked; /* its begin was not seen, or there was no room to keep it */
 	__u64 no_netns; /* belongs to no namespace */
-	__u64 added_up; /* is counted, but with the rest of its owner, who has no row left */
+	__u64 added_up; /* counted, but with the rest of its owner, which has no row left */
 };
 
 struct {
@@ -20,7 +20,7 @@ struct {
 	__type(value, struct misses);
 } misses SEC(".maps");
 
-/* Atomic, though the array is per CPU: a program may be interrupted by another one of its object. */
+/* The add is atomic, though the array is per CPU: a program may be interrupted by another one of its object. */
 #define count_miss(cause)                                                      \
 	do {                                                                   \
 		__u32 zero_ = 0;                                               \

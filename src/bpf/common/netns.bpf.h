@@ -5,14 +5,14 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
-/* What user space knows a namespace by: its cookie; before 5.12 the inode number, because the cookie is made on demand
- * there. */
+/* Returns the id by which user space knows a namespace: its cookie; before 5.12 its inode number, because the
+ * cookie is made on demand there. */
 static __always_inline __u64 netns_id(const struct net *net)
 {
 	return bpf_core_field_exists(net->net_cookie) ? net->net_cookie : net->ns.inum;
 }
 
-/* The same where the verifier does not know the type. */
+/* Returns the same where the verifier does not know the type. */
 static __always_inline __u64 netns_read_id(const struct net *net)
 {
 	return bpf_core_field_exists(net->net_cookie) ? BPF_CORE_READ(net, net_cookie) : BPF_CORE_READ(net, ns.inum);
@@ -20,7 +20,7 @@ static __always_inline __u64 netns_read_id(const struct net *net)
 
 #define KERNEL_THREAD 0x00200000 /* of a task's flags; kernel: include/linux/sched.h, PF_KTHREAD */
 
-/* The namespace of the running process; 0 where none is: a kernel thread, or a process that ends. */
+/* Returns the namespace of the running process; 0 where there is none: in a kernel thread, or a process that ends. */
 static __always_inline __u64 task_netns(void)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();

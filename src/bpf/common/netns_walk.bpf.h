@@ -9,22 +9,23 @@
 #include <stdbool.h>
 
 /*
- * A walk over every network namespace of the machine, a slice a call.
+ * A walk over every network namespace of the machine, one slice per call.
  *
  * `struct net` is a member of the RCU list net_namespace_list (kernel: net/core/net_namespace.c). Its
- * head is no exported symbol, so the walk starts at the caller's own namespace and goes round until it
- * is back. On the way it meets the head, which is no namespace: read as one, its ns.ops are not ours.
+ * head is not an exported symbol, so the walk starts at the caller's own namespace and goes round until it is
+ * back there. On the way it meets the head, which is not a namespace: read as one, its ns.ops differ from ours.
  *
  * Run by BPF_PROG_TEST_RUN as a raw tracepoint program, which the kernel runs under rcu_read_lock();
  * such a program is never attached.
  *
- * A slice begins at a number of entries from the start, or where the last slice of the object ended. To count the
- * entries anew for each slice takes longer than reading them once they are thousands: a walk would take the square.
+ * A slice begins at a number of entries from the start, or where the last slice of the object ended. Counting
+ * thousands of entries again for each slice takes longer than reading them: the time of a walk would grow with
+ * the square.
  */
 
-#define NETNS_WALK_MAX (1 << 16) /* entries of one walk; more would mean that the list is broken */
+#define NETNS_WALK_MAX (1 << 16) /* entries of one walk; more mean that the list is broken */
 
-/* What a call returns: the number of rows written, and these. */
+/* Result of a call: the number of rows written, and these flags. */
 enum netns_walk_result {
 	NETNS_WALK_STARTS_INITIAL = 1U << 30, /* the walk started in the initial namespace */
 	NETNS_WALK_DONE = 1U << 31, /* the slice reached the end of the walk */
@@ -32,8 +33,8 @@ enum netns_walk_result {
 
 /* Flags of a row. */
 enum netns_flag {
-	NETNS_INITIAL = 1, /* the machine's first namespace: the one that follows the list's head */
-	NETNS_DYING = 2, /* nothing refers to it any more; the kernel is about to tear it down */
+	NETNS_INITIAL = 1, /* the machine's first namespace: the entry after the list's head */
+	NETNS_DYING = 2, /* no reference is left; the kernel is about to tear it down */
 	NETNS_NESTED = 4, /* made in a user namespace that is not the machine's first */
 };
 
@@ -48,7 +49,7 @@ struct netns_walk {
 	__u32 after_head, done;
 };
 
-/* Where the last slice of this object ended. */
+/* Position where the last slice of this object ended. */
 static __u64 netns_cursor, netns_cursor_cookie;
 
 /* Writes row number walk->rows; false ends the slice. */
@@ -70,7 +71,7 @@ static __always_inline bool netns_is_dying(struct net *net)
 	return false;
 }
 
-/* One step of the walk: the body of a bpf_loop() callback. Returns 1 to end the loop. */
+/* Takes one step of the walk: the body of a bpf_loop() callback. Returns 1 to end the loop. */
 static __always_inline long netns_walk_step(__u64 step, struct netns_walk *walk, netns_row_fn row)
 {
 	struct list_head *position = walk->position;
@@ -106,8 +107,9 @@ static __always_inline long netns_walk_step(__u64 step, struct netns_walk *walk,
 }
 
 /*
- * Whether what the last slice ended at is still the same namespace, and in the list: what has left it has a poisoned
- * link back (kernel: list_del_rcu()), and what has its memory now has another cookie.
+ * Returns whether the entry at which the last slice ended is still the same namespace, and in the list: an entry
+ * that has left it has a poisoned back link (kernel: list_del_rcu()), and a namespace that reuses its memory has
+ * another cookie.
  */
 static __always_inline bool netns_cursor_holds(void)
 {
@@ -120,8 +122,8 @@ static __always_inline bool netns_cursor_holds(void)
 
 /*
  * @skip: entries before the first row
- * @goes_on: begin at the last row of the slice before instead, where that can be done
- * Returns whether it does.
+ * @goes_on: begin at the last row of the previous slice instead, where this is possible
+ * Returns whether it begins there.
  */
 static __always_inline bool netns_walk_begin(struct netns_walk *walk, __u32 skip, __u32 count, bool goes_on)
 {

@@ -9,18 +9,18 @@
 #include <stdbool.h>
 
 /*
- * Whose a process is: the names of the folders of its control group's path that are a Pod's and a container's, or
- * nothing. A Pod's cgroup is the outermost that may be one: what is further in was made by whoever runs in it.
- * src/pods/cgroup.ts decides by these names, and finds the same in the paths of /proc.
+ * Finds the owner of a process: the names of the folders in its control group's path that belong to a Pod and to
+ * a container, or nothing. A Pod's cgroup is the outermost that may be one: cgroups further in were made by
+ * processes in it. src/pods/cgroup.ts decides by these names, and finds the same in the paths of /proc.
  *
  * To be called under rcu_read_lock(), which keeps the task's cgroups and the names of their folders.
  */
 #define OWNER_NAME 256 /* bytes of the longest name of a folder, with the NUL */
-#define OWNER_LEVELS 256 /* folders of a path, the outermost; before 6.1 nobody says whose one is that is deeper */
+#define OWNER_LEVELS 256 /* outermost folders of a path; before 6.1 a deeper cgroup has no owner */
 #define OWNER_SUBSYSTEMS 16 /* controllers of a kernel: 15 in 6.18 */
-#define OWNER_RUNTIME 24 /* characters between the colons of `….slice:cri-containerd:<id>`, and one */
+#define OWNER_RUNTIME 24 /* characters between the colons of `….slice:cri-containerd:<id>`, plus one */
 
-/* Characters of what the names hold. */
+/* Characters of the ids in the names. */
 enum owner_length {
 	CONTAINER_ID = 64, /* hexadecimal digits */
 	POD_UID = 36,
@@ -33,11 +33,11 @@ struct owner_name {
 	char text[OWNER_NAME];
 };
 
-/* Empty where there is none. */
+/* A name is empty where there is none. */
 struct owner_names {
-	struct owner_name container; /* the outermost below the Pod; without a Pod the outermost */
-	struct owner_name pod; /* the outermost */
-	struct owner_name outer; /* what the Pod is in: the outermost container, or a slice of users or machines */
+	struct owner_name container; /* outermost below the Pod; without a Pod the outermost of all */
+	struct owner_name pod; /* outermost */
+	struct owner_name outer; /* around the Pod: the outermost container, or a slice of users or machines */
 };
 
 struct {
@@ -47,7 +47,7 @@ struct {
 	__type(value, struct owner_names);
 } owner_scratch SEC(".maps");
 
-/* Name of the folder that is looked at. */
+/* Name of the current folder. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -59,7 +59,7 @@ struct owner_search {
 	const struct css_set *set, *base;
 	const struct kernfs_node *folder, *root, *seen;
 	__u64 owner; /* kernfs ID of the Pod's folder, or of the container's where there is no Pod */
-	bool is_whole; /* the search came to the root */
+	bool is_whole; /* the search reached the root */
 };
 
 enum owner_kind { OWNER_NONE, OWNER_CONTAINER, OWNER_POD };
@@ -69,7 +69,7 @@ static __always_inline char owner_at(const struct owner_name *name, __u32 index)
 	return name->text[index & (OWNER_NAME - 1)];
 }
 
-/* 1 where it is that character, without a branch: the verifier follows each. */
+/* Returns 1 where the character is the wanted one. Has no branch, because the verifier follows each. */
 static __always_inline __u32 owner_is(const struct owner_name *name, __u32 index, char wanted)
 {
 	__u32 difference = (__u8)(owner_at(name, index) ^ wanted);
@@ -77,7 +77,7 @@ static __always_inline __u32 owner_is(const struct owner_name *name, __u32 index
 	return (difference - 1) >> 31;
 }
 
-/* Here and below differences are added up by `|`: 0 where all is as wanted. */
+/* This and the next functions collect differences by `|`: 0 where everything matches. */
 static __always_inline __u32 owner_not_digits(const struct owner_name *name, __u32 start, __u32 count)
 {
 	__u32 strange = 0;
@@ -85,7 +85,7 @@ static __always_inline __u32 owner_not_digits(const struct owner_name *name, __u
 	for (__u32 index = 0; index < count; index++) {
 		__u32 digit = (__u8)owner_at(name, start + index);
 
-		/* Negative where it is above 9, and above f, counted from 0 and from a. */
+		/* Negative where the digit is above 9, and above f, counted from 0 and from a. */
 		strange |= ((9 - (__u8)(digit - '0')) & (5 - (__u8)(digit - 'a'))) >> 31;
 	}
 	return strange;
@@ -97,7 +97,7 @@ static __always_inline __u32 owner_not_dash(const struct owner_name *name, __u32
 	return (owner_is(name, index, '-') | owner_is(name, index, '_')) ^ 1;
 }
 
-/* Not 0 where `pod` does not stand before that place, as the whole beginning or after a `-`. */
+/* Returns 0 only where `pod` precedes that place, at the beginning of the name or after a `-`. */
 static __always_inline __u32 owner_not_pod(const struct owner_name *name, __u32 start)
 {
 	__u32 before = start > 3 ? owner_at(name, start - 4) ^ '-' : 0;
@@ -106,7 +106,7 @@ static __always_inline __u32 owner_not_pod(const struct owner_name *name, __u32 
 	       (owner_at(name, start - 1) ^ 'd');
 }
 
-/* Global functions, so that the verifier looks at each once, and not at the paths through all of them together. */
+/* Global functions, so that the verifier checks each once, and not all paths through them together. */
 __noinline int owner_is_pod(const struct owner_name *name, __u32 stem)
 {
 	__u32 start = stem - POD_UID;
@@ -129,7 +129,7 @@ __noinline int owner_is_static_pod(const struct owner_name *name, __u32 stem)
 	return !(owner_not_pod(name, start) | owner_not_digits(name, start, STATIC_POD_UID));
 }
 
-/* The whole name, or what follows `-`, `_` or `:`. */
+/* The id is the whole name, or follows `-`, `_` or `:`. */
 __noinline int owner_is_container(const struct owner_name *name, __u32 stem)
 {
 	__u32 start = stem - CONTAINER_ID, joined = 1;
@@ -142,7 +142,7 @@ __noinline int owner_is_container(const struct owner_name *name, __u32 stem)
 	return !(owner_not_digits(name, start, CONTAINER_ID) | (joined ^ 1));
 }
 
-/* Length of the name without the ending `.slice` or `.scope`, of which `second` is the second letter. */
+/* Returns the length of the name without the suffix `.slice` or `.scope`, whose second letter is `second`. */
 static __always_inline __u32 owner_stem(const struct owner_name *name, __u32 length, char second)
 {
 	if (length > 6 && !((owner_at(name, length - 6) ^ '.') | (owner_at(name, length - 5) ^ 's') |
@@ -152,8 +152,8 @@ static __always_inline __u32 owner_stem(const struct owner_name *name, __u32 len
 }
 
 /*
- * Length of the slice's name in `<slice>:<runtime>:<id>`, which a runtime makes that takes the kubelet's name of a
- * slice for that of a folder; 0 in other names.
+ * Returns the length of the slice's name in `<slice>:<runtime>:<id>`, a name made by runtimes that mistake the
+ * kubelet's name of a slice for the name of a folder; 0 in other names.
  */
 __noinline int owner_joined_slice(const struct owner_name *name, __u32 length)
 {
@@ -161,7 +161,7 @@ __noinline int owner_joined_slice(const struct owner_name *name, __u32 length)
 
 	if (!name || length < CONTAINER_ID + OWNER_RUNTIME + 1 || owner_at(name, end) != ':')
 		return 0;
-	/* From the farthest on: the nearest is wanted. */
+	/* The search starts at the farthest place, so that the nearest colon wins. */
 	for (__u32 index = OWNER_RUNTIME; index; index--) {
 		__u32 is_colon = owner_is(name, end - index, ':');
 
@@ -171,8 +171,8 @@ __noinline int owner_joined_slice(const struct owner_name *name, __u32 length)
 }
 
 /*
- * What a folder of this name may be: an enum owner_kind. Not a function of its own: up to 6.1 at least, the stacks of
- * all calls together have room for 512 bytes.
+ * Returns what a folder of this name may be: an enum owner_kind. Inlined, because up to 6.1 at least the stacks
+ * of all calls together have only 512 bytes.
  */
 static __always_inline int owner_kind_of(const struct owner_name *name, __u32 length)
 {
@@ -196,14 +196,14 @@ static __always_inline __u32 owner_is_not(const struct owner_name *name, const c
 	return difference;
 }
 
-/* `user.slice` and `machine.slice`, in which others than the node may make cgroups. */
+/* Returns whether the name is `user.slice` or `machine.slice`, in which others than the node may make cgroups. */
 static __always_inline bool owner_is_handed_out(const struct owner_name *name)
 {
 	return !owner_is_not(name, "user.slice", sizeof("user.slice")) ||
 	       !owner_is_not(name, "machine.slice", sizeof("machine.slice"));
 }
 
-/* Length of the name, 0 where it cannot be read. */
+/* Returns the length of the name; 0 where it cannot be read. */
 static __always_inline __u32 owner_read_name(struct owner_name *target, const struct kernfs_node *folder)
 {
 	const char *name = BPF_CORE_READ(folder, name);
@@ -226,17 +226,17 @@ static __always_inline void owner_copy(struct owner_name *to, const struct owner
 	bpf_probe_read_kernel(to, sizeof(*to), from);
 }
 
-/* A Pod's folder, further out than whatever was found before. */
+/* Takes a Pod's folder, which is further out than all found before. */
 static __always_inline void owner_take_pod(struct owner_names *names, const struct owner_name *name)
 {
-	/* The container that the Pod of before was in is one of this Pod's. */
+	/* The container around the Pod found before belongs to this Pod. */
 	if (names->outer.text[0])
 		owner_copy(&names->container, &names->outer);
 	names->outer.text[0] = 0;
 	owner_copy(&names->pod, name);
 }
 
-/* A step from a folder to the one it is in: the body of a bpf_loop() callback. */
+/* Steps from a folder to its parent: the body of a bpf_loop() callback. */
 static long owner_step_up(__u64 level, struct owner_search *search)
 {
 	__u32 zero = 0;
@@ -247,7 +247,7 @@ static long owner_step_up(__u64 level, struct owner_search *search)
 
 	if (!names || !name)
 		return 1;
-	/* The root is nobody's. */
+	/* The root has no owner. */
 	if (!parent || folder == search->root) {
 		search->is_whole = true;
 		return 1;
@@ -269,8 +269,7 @@ static long owner_step_up(__u64 level, struct owner_search *search)
 	return 0;
 }
 
-/* Folder of a cgroup, or NULL. Of one that is far below its owner's, the one further out that the search gets through.
- */
+/* Returns the folder of a cgroup, or NULL. For a cgroup too deep for the search, returns an ancestor's folder. */
 static __always_inline const struct kernfs_node *owner_folder(const struct cgroup *cgroup)
 {
 	const void *place = (const void *)cgroup + (OWNER_LEVELS - 1) * sizeof(cgroup);
@@ -321,15 +320,15 @@ static long owner_search_subsystem(__u64 index, struct owner_search *search)
 }
 
 /*
- * Address of the cgroups that process 1 of a PID namespace takes for the root: on a node that is a container itself,
- * all that is further out is not the node's.
+ * Returns the address of the cgroups that process 1 of a PID namespace sees as the root: on a node that is a
+ * container itself, cgroups further out are not the node's.
  */
 static __always_inline __u64 owner_base(const struct pid_namespace *pids)
 {
 	return (__u64)BPF_CORE_READ(pids, child_reaper, nsproxy, cgroup_ns, root_cset);
 }
 
-/* Leaves the names in the scratch; returns the ID of the owner's folder, 0: nobody's. Global for the same reason. */
+/* Leaves the names in the scratch. Returns the ID of the owner's folder, or 0 for none. Global for the same reason. */
 __noinline __u64 owner_search_task(__u64 address, __u64 base)
 {
 	const struct task_struct *task = (const void *)address;
@@ -345,7 +344,7 @@ __noinline __u64 owner_search_task(__u64 address, __u64 base)
 	return search.owner;
 }
 
-/* The names that the last search on this CPU has left. */
+/* Returns the names of the last search on this CPU. */
 static __always_inline const struct owner_names *owner_found(void)
 {
 	__u32 zero = 0;

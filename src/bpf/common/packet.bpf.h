@@ -96,7 +96,7 @@ static __always_inline void packet_read_ipv6(struct packet_tuple *tuple, const v
 	packet_read_ports(tuple, next);
 }
 
-/* Fills a zeroed tuple from the packet's own headers, which need not be valid. */
+/* Fills a zeroed tuple from the packet's own headers, which may be invalid. */
 static __always_inline void packet_read_tuple(struct packet_tuple *tuple, struct sk_buff *skb)
 {
 	const void *network = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header);
@@ -113,13 +113,13 @@ static __always_inline void packet_read_tuple(struct packet_tuple *tuple, struct
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
-/* Of a segment that TCP has in its hands (kernel: include/net/tcp.h, TCP_SKB_CB()). */
+/* Returns the flags of a segment that TCP is processing (kernel: include/net/tcp.h, TCP_SKB_CB()). */
 static __always_inline __u8 packet_tcp_flags(const struct sk_buff *skb)
 {
 	return BPF_CORE_READ((const struct tcp_skb_cb *)skb->cb, tcp_flags);
 }
 
-/* Bytes of data of such a segment. */
+/* Returns the bytes of data of such a segment. */
 static __always_inline __u32 packet_tcp_length(const struct sk_buff *skb)
 {
 	const struct tcp_skb_cb *segment = (const struct tcp_skb_cb *)skb->cb;
@@ -130,8 +130,8 @@ static __always_inline __u32 packet_tcp_length(const struct sk_buff *skb)
 }
 
 /*
- * Cookie of the namespace of a packet's device, 0 if it has none. A packet in a TCP queue has no device; in a
- * UDP receive queue or among fragments it has other data in its place, so that the namespace has to prove itself.
+ * Returns the cookie of the namespace of a packet's device, 0 if it has none. A packet in a TCP queue has no
+ * device; in a UDP receive queue or among fragments other data is in its place, so the namespace is verified.
  */
 static __always_inline __u64 device_netns(struct sk_buff *skb)
 {
@@ -144,8 +144,8 @@ static __always_inline __u64 device_netns(struct sk_buff *skb)
 }
 
 /*
- * Cookie of the namespace that a packet is in, 0 if none: its device's, else its socket's. The receiver is a plain
- * number: see plain_argument().
+ * Returns the cookie of the namespace that a packet is in, 0 if none: the one of its device, or else of its
+ * socket. The receiver is a plain number: see plain_argument().
  */
 static __always_inline __u64 packet_netns(struct sk_buff *skb, const struct sock *receiver)
 {

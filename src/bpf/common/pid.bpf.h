@@ -5,7 +5,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
-/* A PID namespace, and how deep it lies. */
+/* A PID namespace and its nesting level. */
 struct pid_view {
 	const struct pid_namespace *ns;
 	__u32 level;
@@ -16,7 +16,7 @@ static __always_inline const struct upid *pid_number(const struct pid *pid, __u3
 	return (const void *)pid + bpf_core_field_offset(struct pid, numbers) + level * bpf_core_type_size(struct upid);
 }
 
-/* The namespace that lies so many levels above the caller's own. */
+/* Finds the namespace that is `above` levels above the caller's own. */
 static __always_inline void pid_view_of_current(struct pid_view *view, __u32 above)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
@@ -30,7 +30,7 @@ static __always_inline void pid_view_of_current(struct pid_view *view, __u32 abo
 	view->ns = BPF_CORE_READ(number, ns);
 }
 
-/* How that namespace numbers a task; 0 where it is not in it. */
+/* Returns the number of a task in that namespace; 0 where the task is not in it. */
 static __always_inline __u32 pid_in_view(const struct pid_view *view, const struct task_struct *task)
 {
 	const struct pid *pid = BPF_CORE_READ(task, thread_pid);
@@ -43,7 +43,7 @@ static __always_inline __u32 pid_in_view(const struct pid_view *view, const stru
 
 #define PID_LEVELS 32 /* kernel: include/linux/pid_namespace.h, MAX_PID_NS_LEVEL */
 
-/* How a PID namespace, by its inode number, numbers a task; 0 where it is not in it. Leaves the namespace in `ns`. */
+/* Returns the number of a task in the PID namespace with inode `inum`, which it leaves in `ns`; 0 where not in it. */
 static __always_inline __u32 pid_in_namespace(const struct task_struct *task, __u32 inum,
 					      const struct pid_namespace **ns)
 {

@@ -9,7 +9,7 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-/* The process on whose behalf the kernel does something; pid 0 where it is nobody's, or nobody knows. */
+/* Process on whose behalf the kernel acts; pid 0 where there is none, or it is unknown. */
 struct event_process {
 	__u64 cgroup; /* id in the v2 hierarchy */
 	__u32 pid; /* in the machine's first PID namespace */
@@ -18,17 +18,18 @@ struct event_process {
 
 EVENT_RECORD(event_process);
 
-/* Kernel: include/linux/preempt.h. The softirq bit says that one is served; disabled bottom halves count in twos above
- * it. */
+/* Kernel: include/linux/preempt.h. The softirq bit says that a softirq is being served; disabled bottom halves
+ * count in steps of two above it. */
 #define IN_INTERRUPT 0xff0100
 
-/* x86: from a CPU's run queue to its preempt count, both static per-CPU variables; 0 where that is not known. */
+/* x86: offset from a CPU's run queue to its preempt count, both static per-CPU variables; 0 where it is unknown. */
 const volatile __u64 preempt_count_at = 0;
 
 /*
- * Whether the kernel does this for the process that is running. A softirq often runs in the middle of the very process
- * that sent the packet, and is nobody's. What is not known counts as no. On x86 the preempt count has no address that a
- * program may ask for (a kernel without KALLSYMS_ALL refuses it), but the running task knows its CPU's run queue.
+ * Returns whether the kernel acts for the running process. A softirq often interrupts the very process that sent
+ * the packet, and belongs to no process. An unknown state counts as no. On x86 a program cannot get the address
+ * of the preempt count (a kernel without KALLSYMS_ALL refuses it), but the running task knows its CPU's run
+ * queue.
  */
 static __always_inline bool in_process(void)
 {

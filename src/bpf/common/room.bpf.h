@@ -8,13 +8,13 @@
 #include <stdbool.h>
 
 /*
- * The room of each slot in the map of what the object counts, in rows. Programs write what was taken, user space what
- * it has given back: so neither overwrites the other. An object that includes this has one such map.
+ * Room of each slot in the map of the object's counts, in rows. Programs write the rows taken, user space the
+ * rows given back, so that neither overwrites the other. An object that includes this has one such map.
  */
-const volatile __u32 owner_rows = 8; /* of each owner */
-const volatile __u32 unlisted_rows = 1024; /* of each of the slots for who is not listed */
+const volatile __u32 owner_rows = 8; /* for each owner */
+const volatile __u32 unlisted_rows = 1024; /* for each of the slots for unlisted namespaces */
 
-/* By slot. */
+/* Rows taken, by slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SLOTS);
@@ -29,7 +29,7 @@ struct {
 	__type(value, __u32);
 } rows_returned SEC(".maps");
 
-/* Key of the row for what a slot has no room to tell apart, in place of a namespace's cookie, which is far smaller. */
+/* Key of the row that adds up keys without a row, in place of a namespace's cookie, which is far smaller. */
 #define REST_OF(slot) (1ULL << 63 | (slot))
 
 /* Takes a row. Two CPUs may both get the last one. */
@@ -46,7 +46,7 @@ static __always_inline bool room_take(__u32 slot)
 	return true;
 }
 
-/* It is another CPU's, or the map had no memory. */
+/* Gives a row back: another CPU created it, or the map had no memory. */
 static __always_inline void room_give_back(__u32 slot)
 {
 	__u32 *taken = bpf_map_lookup_elem(&rows_taken, &slot);

@@ -10,20 +10,21 @@
 #include <stdbool.h>
 
 /*
- * Whose a namespace is, so that nobody takes the room of others (ADR 25). An owner, such as a Pod with all of its
- * namespaces, is a slot: a small number that user space gives. Namespaces that it has not listed share two more slots.
+ * Owners of namespaces, so that no owner takes the room of others (ADR 25). An owner, such as a Pod with all of
+ * its namespaces, is a slot: a small number that user space assigns. Namespaces that user space has not listed
+ * share two more slots.
  */
 enum owner_slot {
 	SLOT_UNLISTED,
 	SLOT_NESTED, /* unlisted, and made by a process that is root only in a user namespace of its own */
-	SLOT_FIRST, /* of the owners */
+	SLOT_FIRST, /* first slot of the owners */
 };
 
 SHARED_ENUM(owner_slot);
 
 #define SLOTS (SLOT_FIRST + 1024)
 
-/* By namespace cookie: the slot. */
+/* Slot by namespace cookie. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 2048);
@@ -31,7 +32,7 @@ struct {
 	__type(value, __u32);
 } owners SEC(".maps");
 
-/* By what a namespace can be found that is known by its cookie only, if it has to; each may be NULL. */
+/* Where to find a namespace of which only the cookie is known; each may be NULL. */
 struct netns_clue {
 	const struct net_device *device;
 	const struct sock *sk;
@@ -39,7 +40,7 @@ struct netns_clue {
 
 static __always_inline const struct net *clue_net(struct netns_clue clue)
 {
-	/* Variables: to read by CO-RE what is in a struct would look for the struct in the kernel. */
+	/* Local variables, because a CO-RE read from a struct would look for the struct in the kernel. */
 	const struct net_device *device = clue.device;
 	const struct sock *sk = clue.sk;
 

@@ -11,22 +11,22 @@
 #define FAMILY_IPV4 2
 #define FAMILY_IPV6 10
 
-/* Of a TIME_WAIT or a request socket there is only the sock_common. */
+/* A TIME_WAIT or a request socket has only the sock_common. */
 static __always_inline bool socket_is_full(__u8 state)
 {
 	return state != STATE_TIME_WAIT && state != STATE_NEW_SYN_RECV;
 }
 
-/* Of a listening socket: no more connections fit (kernel: include/net/sock.h, sk_acceptq_is_full()). */
+/* Returns whether the queue of a listening socket is full (kernel: include/net/sock.h, sk_acceptq_is_full()). */
 static __always_inline bool socket_queue_full(const struct sock *sk)
 {
 	return BPF_CORE_READ(sk, sk_ack_backlog) > BPF_CORE_READ(sk, sk_max_ack_backlog);
 }
 
 /*
- * Fills a zeroed tuple with what the socket sends: from its own end to the other one. IPv6 sockets that talk IPv4 keep
- * IPv4-mapped addresses. A socket that is being closed has given its number back (skc_num is 0), but still knows from
- * which port it sends.
+ * Fills a zeroed tuple in the direction that the socket sends: from its own end to the other one. IPv6 sockets
+ * that talk IPv4 have IPv4-mapped addresses. A socket that is being closed has returned its port number (skc_num
+ * is 0), but still knows the port that it sends from.
  */
 static __always_inline void socket_read_tuple(struct packet_tuple *tuple, const struct sock *sk)
 {

@@ -10,12 +10,12 @@ struct packet_tuple {
 	__u8 destination[16];
 	__u16 source_port; /* host order; 0 where the protocol has none */
 	__u16 destination_port;
-	__u16 ethertype; /* host order; what the frame carries */
+	__u16 ethertype; /* host order; protocol that the frame carries */
 	__u8 protocol; /* IPPROTO_*, valid if family is set */
 	__u8 family; /* 4, 6, or 0: not IP, and nothing above is valid but the ethertype */
 };
 
-/* The other way round. */
+/* Swaps source and destination. */
 static __always_inline void tuple_reverse(struct packet_tuple *tuple)
 {
 	struct packet_tuple forth = *tuple;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* How long block devices take for a request, by whose it is, device and operation; and the slow ones. */
+/* Time that block devices take for requests, by owner, device and operation; and events for slow requests. */
 #include "common/aim.bpf.h"
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
@@ -10,7 +10,7 @@
 
 #define OPERATION_MASK 0xff /* of cmd_flags; kernel: include/linux/blk_types.h, REQ_OP_MASK */
 
-/* The kernel's first ones are told apart; kernel: include/linux/blk_types.h, enum req_op. */
+/* The kernel's first operations are kept apart; kernel: include/linux/blk_types.h, enum req_op. */
 enum block_operation {
 	OPERATION_READ,
 	OPERATION_WRITE,
@@ -21,8 +21,8 @@ enum block_operation {
 
 SHARED_ENUM(block_operation);
 
-const volatile __u64 threshold = 0; /* nanoseconds: an event for what takes longer */
-const volatile __u64 node_netns = 0; /* what the kernel does for nobody in particular is the node's */
+const volatile __u64 threshold = 0; /* nanoseconds; slower requests get an event */
+const volatile __u64 node_netns = 0; /* owner of requests that the kernel makes for no process */
 
 struct block_key {
 	__u64 netns; /* cookie */
@@ -38,9 +38,9 @@ struct {
 	__type(value, struct histogram);
 } block_histograms SEC(".maps");
 
-/* A request on its way. The kernel has a fixed number of them for each device, and uses them again and again. */
+/* A request in progress. The kernel has a fixed number of requests for each device, and reuses them. */
 struct block_request {
-	__u64 issued; /* nanoseconds; 0: not yet */
+	__u64 issued; /* nanoseconds; 0 before it is issued */
 	__u64 netns;
 	__u32 pid;
 	__u32 bytes;
@@ -84,7 +84,7 @@ static __always_inline int handle_issue(struct request *request)
 	__u64 address = (__u64)request;
 	struct block_request fresh = {}, *record = bpf_map_lookup_elem(&block_requests, &address);
 
-	/* Issued again after the device was busy, it is the last time that counts. */
+	/* Where a request is issued again after the device was busy, the last time counts. */
 	if (record) {
 		record->bytes = request->__data_len;
 		record->issued = bpf_ktime_get_ns();
@@ -121,7 +121,7 @@ static __always_inline struct histogram *histogram_made(const struct block_key *
 	return bpf_map_lookup_elem(&block_histograms, key);
 }
 
-/* Of an owner who has no row left only the operations are told apart. */
+/* For an owner without a row left, only the operations are kept apart. */
 static __always_inline struct histogram *histogram_of(const struct block_key *key)
 {
 	struct block_key rest = {.operation = key->operation, .device = "other"};
@@ -156,7 +156,7 @@ static __always_inline void tell(const struct block_key *key, const struct block
 	event_submit(event);
 }
 
-/* Where a request is made, in the process that wants it; who hands it to the device later, may be another. */
+/* Runs where a request is made, in its process; another process may hand it to the device later. */
 SEC("tp_btf/block_io_start")
 int BPF_PROG(block_io_start, struct request *request)
 {
@@ -173,7 +173,7 @@ int BPF_PROG(block_rq_issue, struct request *request)
 	return handle_issue(request);
 }
 
-/* Before 5.11 the queue came first. */
+/* Before 5.11 the queue was the first argument. */
 SEC("tp_btf/block_rq_issue")
 int BPF_PROG(block_rq_issue_queue, void *queue, struct request *request)
 {
@@ -188,7 +188,7 @@ int BPF_PROG(block_rq_complete, struct request *request, int error, unsigned int
 	struct histogram *histogram;
 	struct block_key key = {};
 
-	/* A part of it is done: the rest is still with the device. */
+	/* Only a part of the request is done: the rest is still with the device. */
 	if (bytes < request->__data_len)
 		return 0;
 	record = bpf_map_lookup_elem(&block_requests, &address);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* How long packets are in the kernel's IP layer, by stage, on their way to a socket and from one. */
+/* Time that packets spend in the kernel's IP layer, by stage, on their way to a socket and from one. */
 #include "kernellatency.bpf.h"
 #include "kernellatency_tracepoints.bpf.h"
 
-/* Receiving: from where the header was found good, to the end of what the transport protocol does with the packet. */
+/* Receiving: from the check of the header to the end of the transport protocol's work on the packet. */
 
 static __always_inline int handle_transport(const struct sk_buff *skb)
 {
@@ -49,7 +49,7 @@ static __always_inline int observe_receive(struct packet_delivery *delivery)
 	return 0;
 }
 
-/* The delivery that ends is the last one that began on this CPU. */
+/* The ending delivery is the last one that began on this CPU. */
 static __always_inline int handle_transport_end(__u64 address)
 {
 	__u32 zero = 0;
@@ -68,7 +68,7 @@ static __always_inline int handle_received(const struct sk_buff *skb, __u64 netn
 	return 0;
 }
 
-/* The functions give back the packet, or a copy of it where somebody else holds it too: a capture, say. */
+/* The functions return the packet, or a copy of it where it is also held elsewhere, such as by a capture. */
 SEC("fexit/ip_rcv_core")
 int received_v4_exit(__u64 *ctx)
 {
@@ -97,7 +97,7 @@ int received_v6_return(struct pt_regs *ctx)
 	return handle_received(skb, skb ? netns_read_id(BPF_CORE_READ(skb, dev, nd_net.net)) : 0);
 }
 
-/* Each function by fentry and by a kprobe, with what is done there to the packet, its argument number `index`. */
+/* Hooks a function by fentry and by kprobe; `handle` gets the packet, which is argument number `index`. */
 #define ARGUMENT_0(ctx) PT_REGS_PARM1(ctx)
 #define ARGUMENT_1(ctx) PT_REGS_PARM2(ctx)
 #define ARGUMENT_2(ctx) PT_REGS_PARM3(ctx)
@@ -146,7 +146,7 @@ int transport_v6_return(struct pt_regs *ctx)
 	return handle_transport_end(0);
 }
 
-/* Sending: from where the packet is handed to the IP layer, to the queue of its device. */
+/* Sending: from the hand-over of the packet to the IP layer, to the queue of its device. */
 
 static __always_inline int handle_sent(const struct sk_buff *skb, const struct net *net)
 {

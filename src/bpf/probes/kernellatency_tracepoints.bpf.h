@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-/* The ways by tracepoints: what is between device and socket, and what is between the queue of a device and its driver.
- */
+/* Ways by tracepoints: from device to socket, and from the queue of a device to its driver. */
 #include "kernellatency.bpf.h"
 
 SEC("tp_btf/netif_receive_skb")
@@ -33,8 +32,8 @@ struct tcp_fields {
 #define IPV6_HEADER 40
 
 /*
- * Whether the socket has just been given the segment that came last: its sequence number ends where the socket is. A
- * segment without data takes no number, and gives the socket nothing.
+ * Returns whether the socket was just given the segment that arrived last: its sequence number ends at the position of
+ * the socket. A segment without data takes no number, and gives the socket nothing.
  */
 static __always_inline bool is_last_segment(const struct packet_delivery *delivery, struct sock *sk)
 {
@@ -56,7 +55,7 @@ static __always_inline bool is_last_segment(const struct packet_delivery *delive
 	} else {
 		return false;
 	}
-	/* One of more than 64 KiB has no length in its header. A short one may have been filled up by its device. */
+	/* A packet of more than 64 KiB has no length in its header. A short one may have been padded by its device. */
 	if (!length)
 		length = delivery->length;
 	if (before > HEADER_LENGTH - sizeof(fields) || bpf_probe_read_kernel(&fields, sizeof(fields), bytes + before))
@@ -66,7 +65,7 @@ static __always_inline bool is_last_segment(const struct packet_delivery *delive
 	       fields.source == sk->__sk_common.skc_dport && bpf_ntohl(fields.sequence) + taken == tcp->rcv_nxt;
 }
 
-/* A datagram is the last one in the queue. Another CPU may have put one behind it meanwhile: then it is not told. */
+/* A datagram must be the last one in the queue. Where another CPU has added one meanwhile, it is not measured. */
 static __always_inline bool is_last_packet(const struct packet_delivery *delivery, struct sock *sk)
 {
 	__u16 protocol = sk->sk_protocol;
@@ -92,7 +91,8 @@ int BPF_PROG(socket_ready, struct sock *sk)
 	if (!is_aimed_at(netns_id(sk->__sk_common.skc_net.net)))
 		return 0;
 	delivery = bpf_map_lookup_elem(&packet_deliveries, &zero);
-	/* A process that had the socket locked takes what came meanwhile: what came last here may be another packet. */
+	/* A process that had the socket locked takes packets that arrived meanwhile: the last one here may be
+	 * another. */
 	if (!delivery || !delivery->packet || delivery->netns != netns_id(sk->__sk_common.skc_net.net) ||
 	    !is_last_packet(delivery, sk) || in_process()) {
 		count_miss(untracked);
@@ -111,7 +111,7 @@ int BPF_PROG(socket_ready, struct sock *sk)
 	return 0;
 }
 
-/* Only what a socket of the namespace sends: a packet that is passed on has none, or one of another namespace. */
+/* Only packets from sockets of the namespace count: a forwarded packet has no socket, or one of another namespace. */
 SEC("tp_btf/net_dev_queue")
 int BPF_PROG(device_queued, struct sk_buff *skb)
 {
@@ -136,12 +136,12 @@ int BPF_PROG(device_queued, struct sk_buff *skb)
 
 #define TRANSMIT_BUSY 0x10 /* kernel: include/linux/netdevice.h, NETDEV_TX_BUSY */
 
-/* On its way a header may be added: a VLAN tag, or those of IPsec. */
+/* Headers may be added on the way: a VLAN tag, or those of IPsec. */
 #define GROWTH_MAX 64
 
 /*
- * By now the packet may be free. One that the kernel has cut into segments is sent as these, which were never queued
- * themselves, may be where others were, and are all shorter than the whole.
+ * By now the packet may be freed. A packet that the kernel has split is sent as its segments, which were never queued
+ * themselves, may have addresses that other packets had, and are all shorter than the whole.
  */
 SEC("tp_btf/net_dev_xmit")
 int BPF_PROG(device_sent, struct sk_buff *skb, int result, struct net_device *device, __u32 length)
@@ -151,7 +151,7 @@ int BPF_PROG(device_sent, struct sk_buff *skb, int result, struct net_device *de
 	struct kernel_histograms *histograms;
 	struct kernel_event *event;
 
-	/* The driver has refused it, and it goes back into the queue. */
+	/* The driver has refused the packet, which goes back into the queue. */
 	if (!slot || result == TRANSMIT_BUSY)
 		return 0;
 	slot->packet = 0;

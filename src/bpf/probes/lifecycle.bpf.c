@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Network namespaces at their birth, as soon as a Pod's process runs in one, and at their death, with their last
- * counters. */
+/* Reports network namespaces at birth, as soon as a Pod's process runs in one, and at death, with last counters. */
 #include "common/mib.bpf.h"
 #include "common/misses.bpf.h"
 #include "common/netns_walk.bpf.h"
@@ -10,10 +9,10 @@
 #include "common/shared.bpf.h"
 #include <bpf/bpf_tracing.h>
 
-const volatile __u32 pid_namespace = 0; /* inode number: processes that it does not number are another node's */
-const volatile __u64 node_netns = 0; /* nobody is born in the node's own namespace */
+const volatile __u32 pid_namespace = 0; /* inode number; processes without a number in it are another node's */
+const volatile __u64 node_netns = 0; /* the node's own namespace has no births */
 const volatile __u32 possible_cpus = 1; /* all in percpu_cpus */
-const volatile __u32 deaths_max = 64; /* that one run copies: it holds its CPU meanwhile */
+const volatile __u32 deaths_max = 64; /* most deaths that one run copies, which holds its CPU meanwhile */
 
 /* A record begins with its kind. */
 enum life_kind { LIFE_BIRTH, LIFE_DEATH };
@@ -38,7 +37,7 @@ struct life_death {
 
 #define RING_BYTES (1 << 19)
 
-/* Holds 132 deaths; user space maps it twice, and all of it counts as resident there. */
+/* Holds 132 deaths; user space maps the ring twice, and all of it counts as resident there. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, RING_BYTES);
@@ -47,15 +46,16 @@ struct {
 const struct life_birth *const volatile life_birth_record = NULL;
 const struct life_death *const volatile life_death_record = NULL;
 
-/* Whose a namespace was said to be, and when for the first time. */
+/* Reported owner of a namespace, and the time of the first report. */
 struct told_owner {
 	__u64 owner; /* kernfs ID of its folder */
 	__u64 first; /* nanoseconds after boot */
 };
 
 /*
- * Namespaces whose owner has been told. One that is pushed out is told again. While it is young whoever else executes a
- * program there is told, too: it may have been made, or prepared, by another one than the Pod that it is for.
+ * Namespaces whose owner was reported. A namespace that is evicted is reported again. While a namespace is young,
+ * every other owner that executes a program in it is reported too: it may have been made, or prepared, by another
+ * owner than the Pod that it is for.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -67,8 +67,8 @@ struct {
 #define YOUNG_NS 60000000000ULL
 
 /*
- * Births that an owner may have told in a second: a Pod begins with a few, and another that makes namespaces must not
- * fill the ring. By a hash of the owner: of two that meet there each has what the other leaves.
+ * Births of an owner that may be reported in a second: a Pod starts with a few, and an owner that makes many
+ * namespaces must not fill the ring. Indexed by a hash of the owner: two owners with the same hash share the number.
  */
 #define BIRTHS_EACH 16
 #define BIRTHS_NS 1000000000ULL
@@ -76,7 +76,7 @@ struct {
 
 struct birth_share {
 	__u64 begun; /* nanoseconds after boot */
-	__u64 told; /* since then */
+	__u64 told; /* births reported since then */
 };
 
 struct {
@@ -100,13 +100,13 @@ static __always_inline bool take_birth(__u64 owner, __u64 now)
 	return share->told++ < BIRTHS_EACH;
 }
 
-/* Whoever has a cgroup of his own may make others in it that look like a container's: half of the ring is for Pods. */
+/* The owner of a cgroup may make others in it that look like containers: half of the ring is reserved for Pods. */
 static __always_inline bool ring_has_room(bool is_pod)
 {
 	return is_pod || bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) < RING_BYTES / 2;
 }
 
-/* A container's first program is executed once its network namespace and its control group are what they will be. */
+/* A container's first program is executed when its network namespace and its control group are final. */
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(process_executes, struct task_struct *task)
 {
@@ -151,14 +151,14 @@ int BPF_PROG(process_executes, struct task_struct *task)
 	return 0;
 }
 
-#define UNLISTED_MAX 96 /* deaths that one run copies of who is not listed; a node begins no more Pods in a second */
+#define UNLISTED_MAX 96 /* deaths of unlisted namespaces that one run copies; a node starts fewer Pods in a second */
 
 /*
- * What the runs of cleanup_net() share. Counters of a walk are here and not on the stack, where the verifier of 7.2
- * knows their values and follows the loop through each.
+ * State shared by the runs of cleanup_net(). Counters of a walk are here and not on the stack, where the verifier of
+ * 7.2 knows their values and follows the loop through each of them.
  */
 struct cleanup_state {
-	__u64 function; /* its address, which is not exported: of the first work of its queue that we see */
+	__u64 function; /* its address, which is not exported: taken from the first work of its queue */
 	__u32 steps; /* of this run's walk */
 	__u32 copies;
 	__u32 unlisted; /* of these */
@@ -179,7 +179,7 @@ static __always_inline struct cleanup_state *find_cleanup(void)
 }
 
 struct death_walk {
-	struct netns_walk netns; /* first: the walk's callback gets a pointer to it */
+	struct netns_walk netns; /* must be first: the walk's callback gets a pointer to it */
 	struct mib_cpus cpus;
 };
 
@@ -204,8 +204,8 @@ static __always_inline void copy_counters(struct net *net, const struct mib_cpus
 }
 
 /*
- * The last counters are shown of who is listed. A Pod that lives for milliseconds is not listed yet; its birth has been
- * told.
+ * Last counters are shown for listed namespaces. A Pod that lives for milliseconds is not listed yet, but its birth
+ * was reported.
  */
 static __always_inline bool is_wanted(struct cleanup_state *state, __u64 netns)
 {
@@ -255,8 +255,8 @@ int BPF_PROG(work_queued, int cpu, struct pool_workqueue *queue, struct work_str
 }
 
 /*
- * cleanup_net() is about to take down the namespaces that nothing refers to any more: all their sockets are closed, so
- * their counters have come to rest, and they are still in the list. It runs on one thread, one at a time, so there is
+ * cleanup_net() is about to tear down the namespaces without references: all their sockets are closed, so their
+ * counters do not change any more, and they are still in the list. It runs on one thread, once at a time, so there is
  * one row to fill.
  */
 SEC("tp_btf/workqueue_execute_start")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* How long packets wait in a device's queueing discipline, and how long its driver takes to accept them. */
+/* Time that packets wait in a device's queueing discipline, and that its driver takes to accept them. */
 #include "common/address.bpf.h"
 #include "common/aim.bpf.h"
 #include "common/events.bpf.h"
@@ -21,14 +21,14 @@ enum transmit_kind { KIND_QDISC, KIND_DRIVER };
 
 SHARED_ENUM(transmit_kind);
 
-const volatile __u64 threshold = 0; /* nanoseconds: an event for what takes longer */
+const volatile __u64 threshold = 0; /* nanoseconds; packets that take longer get an event */
 
 /*
- * A packet that is queued, found by its address. Two packets may want one slot: the later one gets it, and the other is
- * counted as untracked when it is sent. To keep them in a hash map would cost four times as much.
+ * A queued packet, found by its address. Two packets may need the same slot: the later one gets it, and the other is
+ * counted as untracked when it is sent. A hash map would cost four times as much.
  */
 struct queued_packet {
-	__u64 packet; /* address; 0: none */
+	__u64 packet; /* address; 0 for none */
 	__u64 time; /* nanoseconds */
 	__u64 length;
 };
@@ -42,11 +42,11 @@ struct {
 	__type(value, struct queued_packet);
 } queued_packets SEC(".maps");
 
-/* A packet that its driver has. The driver may free it, so what an event tells is kept here. */
+/* A packet in the hands of its driver. The driver may free it, so the facts for an event are kept here. */
 struct transmit {
 	__u64 packet; /* address */
 	__u64 device; /* address */
-	__u64 queued; /* nanoseconds; 0: not known */
+	__u64 queued; /* nanoseconds; 0 where unknown */
 	__u64 started;
 	__u32 length;
 	struct packet_header header;
@@ -103,7 +103,7 @@ int BPF_PROG(packet_queued, struct sk_buff *skb)
 	__u64 address = address_of(skb, PROGRAM_QUEUE);
 	struct queued_packet *slot = slot_of(address);
 
-	/* There is no queue and no driver behind the loopback device. */
+	/* The loopback device has no queue and no driver. */
 	if (!slot || skb->dev->flags & LOOPBACK || !is_aimed_at(netns_id(skb->dev->nd_net.net)))
 		return 0;
 	slot->time = bpf_ktime_get_ns();
@@ -112,12 +112,12 @@ int BPF_PROG(packet_queued, struct sk_buff *skb)
 	return 0;
 }
 
-/* On its way a header may be added: a VLAN tag, or those of IPsec. */
+/* Headers may be added on the way: a VLAN tag, or those of IPsec. */
 #define GROWTH_MAX 64
 
 /*
- * When the packet was queued. A packet that the kernel has cut into segments is sent as these, which were never queued
- * themselves, may be where others were, and are all shorter than the whole.
+ * Returns the time when the packet was queued. A packet that the kernel has split is sent as its segments, which were
+ * never queued themselves, may have addresses that other packets had, and are all shorter than the whole.
  */
 static __always_inline __u64 take_slot(struct sk_buff *skb)
 {
@@ -140,7 +140,7 @@ int BPF_PROG(transmit_started, struct sk_buff *skb, struct net_device *device)
 
 	if (!depth || device->flags & LOOPBACK || !is_aimed_at(netns_id(device->nd_net.net)))
 		return 0;
-	/* Deeper than the kernel allows: the end of some was missed. */
+	/* Deeper than the kernel allows: the end of some transmissions was missed. */
 	index = *depth < DEPTH_MAX ? *depth : 0;
 	transmit = bpf_map_lookup_elem(&transmits, &index);
 	if (!transmit)
@@ -156,7 +156,7 @@ int BPF_PROG(transmit_started, struct sk_buff *skb, struct net_device *device)
 	return 0;
 }
 
-/* What was dropped while it was queued, is forgotten: its address may soon be another packet's. */
+/* A packet dropped from the queue is forgotten: another packet may soon have its address. */
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(packet_dropped, struct sk_buff *skb)
 {
@@ -194,7 +194,7 @@ static __always_inline void observe(const struct transmit *transmit, struct net_
 	struct transmit_histograms *histograms = histograms_of(netns, (struct netns_clue){.device = device});
 	__u64 driver = now - transmit->started, qdisc = 0;
 
-	/* Two CPUs may have written into one slot at the same moment. */
+	/* Times out of order mean that two CPUs wrote to the slot at the same moment. */
 	if (transmit->queued && transmit->queued < transmit->started)
 		qdisc = transmit->started - transmit->queued;
 	if (histograms) {
@@ -212,7 +212,7 @@ static __always_inline void observe(const struct transmit *transmit, struct net_
 		tell(KIND_DRIVER, netns, now, driver, transmit, device);
 }
 
-/* The driver has refused it, and it goes back into the queue. */
+/* The driver has refused the packet, which goes back into the queue. */
 static __always_inline void requeue(struct sk_buff *skb, const struct transmit *transmit)
 {
 	__u64 address = address_of(skb, PROGRAM_DONE);
@@ -225,7 +225,7 @@ static __always_inline void requeue(struct sk_buff *skb, const struct transmit *
 	slot->packet = transmit->queued ? address : 0;
 }
 
-/* By now the packet may be free, and its address another's; but on this CPU it is still what was started last. */
+/* By now the packet may be freed, and its address reused; but it is still the one that this CPU started last. */
 SEC("tp_btf/net_dev_xmit")
 int BPF_PROG(transmit_done, struct sk_buff *skb, int result, struct net_device *device)
 {

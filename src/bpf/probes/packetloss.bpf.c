@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Packets that the kernel frees unused: those lost by namespace and reason, the rest by class; and for a limited number
- * of losses the scene. */
+/* Packets that the kernel frees unused: lost ones by namespace and reason, the others by class; and events for a
+ * limited number of losses. */
 #include "common/aim.bpf.h"
 #include "common/argument.bpf.h"
 #include "common/counts.bpf.h"
@@ -13,16 +13,16 @@
 #include <bpf/bpf_tracing.h>
 
 enum drop_side {
-	SIDE_LOST, /* reason: the kernel's */
-	SIDE_DISCARDED, /* reason: the class */
+	SIDE_LOST, /* the reason is the kernel's */
+	SIDE_DISCARDED, /* the reason is the class */
 };
 
 enum drop_limit {
-	DROP_REASONS = 256, /* the kernel's own are below; those of a subsystem have its number in the high half */
+	DROP_REASONS = 256, /* the kernel's own are below; reasons of a subsystem have its number in the high half */
 	DROP_SUBSYSTEMS = 8,
 };
 
-/* What is told apart of an owner who has no row left. */
+/* Counts that are kept apart for an owner without a row left. */
 enum drop_rest {
 	REST_LOST,
 	REST_DISCARDED, /* REST_DISCARDED + class */
@@ -32,14 +32,14 @@ SHARED_ENUM(drop_side);
 SHARED_ENUM(drop_rest);
 SHARED_ENUM(drop_limit);
 
-const volatile __u32 not_specified = 0; /* the number of this reason, which is another one before 6.3 */
+const volatile __u32 not_specified = 0; /* number of this reason, which differs before 6.3 */
 const volatile bool has_reasons = false; /* since 5.17 */
 const volatile __u8 rules[DROP_REASONS] = {}; /* enum loss_rule, by reason */
 const volatile __u8 subsystem_rules[DROP_SUBSYSTEMS] = {};
-const volatile bool waits_for_udp = false; /* the tracepoint does not tell the receiver */
-const volatile __u32 receive_buffer = 0; /* the number of SOCKET_RCVBUFF */
-const volatile __u32 protocol_memory = 0; /* that of PROTO_MEM */
-const volatile __u64 node_netns = 0; /* what has left its namespace's device and socket is the node's */
+const volatile bool waits_for_udp = false; /* the tracepoint does not have the receiver */
+const volatile __u32 receive_buffer = 0; /* number of SOCKET_RCVBUFF */
+const volatile __u32 protocol_memory = 0; /* number of PROTO_MEM */
+const volatile __u64 node_netns = 0; /* owner of packets that have left their device and socket */
 const volatile bool with_stack = false;
 
 #define SYMBOL_LENGTH 80
@@ -48,7 +48,7 @@ const volatile bool with_stack = false;
 struct packet_drop_event {
 	__u64 time; /* bpf_ktime_get_ns() */
 	__u64 netns;
-	__u64 location; /* address; symbol says the same, where it can */
+	__u64 location; /* address; the symbol is the same in text, where it is known */
 	__u32 reason;
 	__u32 length; /* bytes */
 	struct packet_tuple tuple;
@@ -70,7 +70,7 @@ EVENT_RECORD(packet_drop_stack_event);
 
 struct waiting_drop {
 	__u64 is_waiting;
-	struct count_key key; /* as it counts if nobody claims it */
+	struct count_key key; /* key that counts if no socket claims the drop */
 	struct packet_drop_event event;
 };
 
@@ -81,13 +81,14 @@ struct {
 	__type(value, struct waiting_drop);
 } waiting_drops SEC(".maps");
 
-/* Since 5.13; before, user space looks into /proc/kallsyms. */
+/* Returns whether the kernel can print symbols, since 5.13; before, user space reads /proc/kallsyms. */
 static __always_inline bool can_print(void)
 {
 	return bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_snprintf);
 }
 
-/* The kernel puts an address into words, so that user space needs neither /proc/kallsyms nor the right to read it. */
+/* The kernel prints the symbol of an address, so that user space needs neither /proc/kallsyms nor the right to read
+ * it. */
 static __always_inline void print_symbol(char *symbol, __u64 address)
 {
 	static const char format[] = "%pS";
@@ -139,7 +140,7 @@ static __always_inline __u32 rule_of(__u32 reason)
 	return subsystem < DROP_SUBSYSTEMS ? subsystem_rules[subsystem] : RULE_UNKNOWN;
 }
 
-/* Netlink and Unix messages are freed this way as well: they have neither an IP header nor that of a link. */
+/* Netlink and Unix messages are freed this way too: they have neither an IP header nor a link header. */
 static __always_inline bool is_packet(struct sk_buff *skb, bool has_place)
 {
 	__u16 ethertype = bpf_ntohs(skb->protocol);
@@ -149,8 +150,8 @@ static __always_inline bool is_packet(struct sk_buff *skb, bool has_place)
 }
 
 /*
- * For a packet that has neither device nor socket any more: a checksum that is looked at when the process reads, or
- * fragments whose rest did not come. What is nobody's is the node's.
+ * Returns the namespace of a packet that has neither device nor socket any more: its checksum is verified when the
+ * process reads, or it is a fragment of an incomplete packet. Unowned packets are the node's.
  */
 static __always_inline __u64 netns_elsewhere(const struct packet_view *view, int class)
 {
@@ -175,8 +176,8 @@ static __always_inline void submit_drop(void *ctx, struct packet_drop_event *eve
 }
 
 /*
- * Before 6.11 a datagram that finds its socket's buffer full has lost its device and does not know its socket. The
- * tracepoint that follows on the same CPU does, so the drop waits for it.
+ * Before 6.11 a datagram dropped because its socket's buffer is full has lost its device and does not know its socket.
+ * The next tracepoint on the same CPU knows the socket, so the drop waits for it.
  */
 static __always_inline bool waits_for_socket(const struct packet_view *view, const struct count_key *key, __u32 reason,
 					     bool has_place)
@@ -186,7 +187,7 @@ static __always_inline bool waits_for_socket(const struct packet_view *view, con
 	       (!has_reasons || reason == receive_buffer || reason == protocol_memory);
 }
 
-/* What counts tell apart of an owner who has no room for reasons: losses, and each class of discards. */
+/* Counts of an owner without room for reasons: one for losses, and one for each class of discards. */
 static __always_inline __u32 rest_of(const struct count_key *key)
 {
 	return key->side == SIDE_LOST ? REST_LOST : REST_DISCARDED + key->reason;
@@ -197,7 +198,7 @@ static __always_inline void count_drop(const struct count_key *key, struct netns
 	count_add(key, clue, length, rest_of(key));
 }
 
-/* It was no full buffer after all. */
+/* Counts the waiting drop: its cause was not a full buffer after all. */
 static __always_inline void settle_waiting(void)
 {
 	__u32 zero = 0;
@@ -215,7 +216,7 @@ static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 loc
 {
 	bool has_place = device_netns(skb) != 0;
 	struct count_key key = {.netns = packet_netns(skb, receiver)};
-	/* In a queue a packet may have other data in place of its device. */
+	/* In a queue, a packet may have other data in place of its device. */
 	struct netns_clue clue = {.device = has_place ? skb->dev : NULL, .sk = receiver};
 	struct packet_view view = {};
 	struct waiting_drop *waiting = NULL;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* How long data lies in a socket: until its process reads it, and until what the process has written is sent. */
+/* Time that data waits in a socket: until its process reads it, or until written data is sent. */
 #include "socketlatency.bpf.h"
 
-/* Kernel: include/linux/socket.h. What a process gets with these, it gets again, or is no data. */
+/* Kernel: include/linux/socket.h. Data read with these flags is read again later, or is not payload. */
 #define FLAG_PEEK 0x2
 #define FLAG_ERROR_QUEUE 0x2000
 
-/* What is in the receive queue: from a position up to an end. */
+/* Content of the receive queue: from a position up to an end. */
 struct queue {
 	__u32 position, end;
 };
@@ -50,7 +50,7 @@ static __always_inline int handle_arrival(struct sock *sk)
 
 	if (!is_inet(sk, IPPROTO_TCP) && !is_inet(sk, IPPROTO_UDP))
 		return 0;
-	/* A connection to accept is no data. */
+	/* A connection to accept is not data. */
 	if (sk->__sk_common.skc_state == STATE_LISTEN || !is_aimed_at(netns_id(sk->__sk_common.skc_net.net)))
 		return 0;
 	state = bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -63,7 +63,7 @@ static __always_inline int handle_arrival(struct sock *sk)
 	if (is_empty(&queue))
 		return 0;
 	clock = &state->read;
-	/* A datagram that is alone has no others before it, though it seems so: we have missed how they were read. */
+	/* A single datagram has none before it, even if the clock still runs: the program has missed their reads. */
 	if (!clock->first || (sk->sk_protocol == IPPROTO_UDP && queue.end - queue.position == 1)) {
 		clock->second = 0;
 		clock->position = queue.position;
@@ -81,7 +81,7 @@ int BPF_PROG(data_arrived, struct sock *sk)
 	return handle_arrival(sk);
 }
 
-/* Before 6.3: where that tracepoint is since. */
+/* Used before 6.3, which placed the tracepoint there. */
 SEC("fentry/sock_def_readable")
 int BPF_PROG(data_arrived_entry, struct sock *sk)
 {
@@ -89,8 +89,8 @@ int BPF_PROG(data_arrived_entry, struct sock *sk)
 }
 
 /*
- * The kernel itself may have read since we looked (splice, kTLS, a sockmap): who reads the rest has not kept it
- * waiting. The end of a stream takes a sequence number too.
+ * Returns whether the kernel itself has read since the last look (splice, kTLS, a sockmap): the process that reads the
+ * rest did not cause the wait. The end of a stream takes a sequence number too.
  */
 static __always_inline bool was_read_by_others(const struct clock *clock, const struct queue *queue, __u32 length)
 {
@@ -105,7 +105,7 @@ static __always_inline int handle_read(struct sock *sk, int length, int flags)
 	struct clock *clock;
 	__u64 now;
 
-	/* A datagram may be empty; a stream is then at its end. */
+	/* A datagram may be empty; an empty read of a stream means its end. */
 	if (length < is_tcp || flags & (FLAG_PEEK | FLAG_ERROR_QUEUE))
 		return 0;
 	if (!is_tcp && !is_inet(sk, IPPROTO_UDP))
@@ -127,7 +127,7 @@ static __always_inline int handle_read(struct sock *sk, int length, int flags)
 	}
 	clock->position = queue.position;
 	if (is_empty(&queue)) {
-		/* More may come in at this moment, on another CPU, where the clock still seemed to run. */
+		/* More data may arrive at this moment, on another CPU, for which the clock still seemed to run. */
 		__sync_lock_test_and_set(&clock->first, 0);
 		read_queue(&queue, sk, state);
 		if (is_empty(&queue) || clock->first)
@@ -149,7 +149,7 @@ int BPF_PROG(data_read, struct sock *sk, int length, int flags)
 	return handle_read(sk, length, flags);
 }
 
-/* Before 6.3: what that tracepoint is fed from, by family. A read that began before the program came is not seen. */
+/* Used before 6.3: the functions that call the tracepoint, by family. Reads in progress at attachment are missed. */
 SEC("fexit/inet_recvmsg")
 int BPF_PROG(data_read_v4_exit, struct socket *socket, void *message, __u64 size, int flags, int length)
 {
@@ -163,8 +163,8 @@ int BPF_PROG(data_read_v6_exit, struct socket *socket, void *message, __u64 size
 }
 
 /*
- * At the start of each part of a write: what is written comes after write_seq. Where nothing has come since the clock
- * was started, that write was refused for want of memory. The socket is locked, as it is in data_sent.
+ * Runs at the start of each part of a write: the data comes after write_seq. Where no data has followed since the
+ * clock was started, that write was refused for lack of memory. The socket is locked, as in data_sent.
  */
 static __always_inline int handle_write(struct sock *sk, __u64 size)
 {
@@ -201,7 +201,7 @@ int BPF_PROG(data_written, struct sock *sk)
 	return handle_write(sk, 0);
 }
 
-/* Before that tracepoint: at the start of a write, all parts of it together, and after each wait for room. */
+/* Used before the tracepoint: runs at the start of a whole write, and after each wait for room. */
 SEC("fentry/tcp_sendmsg_locked")
 int BPF_PROG(data_written_entry, struct sock *sk, void *message, __u64 size)
 {
@@ -214,14 +214,14 @@ int BPF_PROG(write_goes_on_exit, struct sock *sk)
 	return is_inet(sk, IPPROTO_TCP) ? handle_write(sk, 0) : 0;
 }
 
-/* Before 6.5 it is what sendfile and splice write by. */
+/* Before 6.5, sendfile and splice write through this function. */
 SEC("fentry/do_tcp_sendpages")
 int BPF_PROG(pages_written_entry, struct sock *sk, void *page, int offset, __u64 size)
 {
 	return handle_write(sk, size);
 }
 
-/* Sequence number after the last byte of a packet of TCP; false where it has none. */
+/* Reads the sequence number after the last byte of a TCP packet; returns false where it has none. */
 static __always_inline bool read_sequence_end(struct sk_buff *skb, __u32 *end)
 {
 	struct {
@@ -257,7 +257,7 @@ int BPF_PROG(data_sent, struct sk_buff *skb)
 	if (!state || !state->write.first)
 		return 0;
 	clock = &state->write;
-	/* Sent again, or seen again on a device below, it is nothing new. */
+	/* A packet that is retransmitted, or seen again on a lower device, is nothing new. */
 	if (!read_sequence_end(skb, &end) || (__s32)(end - clock->position) <= 0)
 		return 0;
 	now = bpf_ktime_get_ns();
@@ -265,7 +265,7 @@ int BPF_PROG(data_sent, struct sk_buff *skb)
 	observe(sk, KIND_WRITE, clock->first, now, written - clock->position, state);
 	clock->position = end;
 	if ((__s32)(written - end) <= 0) {
-		/* What is sent may be the first part of a write that goes on at this moment. */
+		/* The packet may be the first part of a write that is still in progress. */
 		clock->first = state->call_end && (__s32)(state->call_end - end) > 0 ? now : 0;
 		clock->second = 0;
 	} else if (clock->second && (__s32)(end - clock->end) >= 0) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-/* What the programs of socketlatency share: since when data waits in a socket, and what is kept and told of it. */
+/* Shared parts of the socketlatency programs: the clocks of data that waits in a socket, and their events. */
 #include "common/aim.bpf.h"
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
@@ -15,24 +15,24 @@ enum socket_kind { KIND_READ, KIND_WRITE };
 
 SHARED_ENUM(socket_kind);
 
-const volatile __u64 threshold = 0; /* nanoseconds: an event for what takes longer */
+const volatile __u64 threshold = 0; /* nanoseconds; data that waits longer gets an event */
 
 /*
- * Since when data has waited, in positions that only grow: sequence numbers of TCP, numbers of datagrams. Of what came
- * after the first only when the next came is kept, so what is left by a part of it may seem to have waited longer than
- * it did: since that one.
+ * Start of the wait of data, in positions that only grow: sequence numbers of TCP, numbers of datagrams. Only the
+ * times of the first arrival and of the next one are kept, so data left by a partial read may seem to have waited
+ * longer than it did: since the next arrival.
  */
 struct clock {
-	__u64 first; /* nanoseconds; 0: nothing waits */
-	__u64 second; /* when the next came; 0: none came */
-	__u32 position; /* done up to here, the last time that we looked */
-	__u32 end; /* came with the first up to here */
+	__u64 first; /* nanoseconds; 0 where nothing waits */
+	__u64 second; /* time of the next arrival; 0 for none */
+	__u32 position; /* processed up to here at the last look */
+	__u32 end; /* end of the first arrival */
 };
 
 struct socket_state {
 	struct clock read, write;
 	__u32 arrived; /* datagrams */
-	__u32 call_end; /* up to here goes what the process is writing just now; 0: not known */
+	__u32 call_end; /* end of the data that the process is writing now; 0 where unknown */
 	__u32 writer; /* process id */
 	char writer_name[16];
 };
@@ -59,7 +59,7 @@ struct socket_event {
 	__u32 waiting; /* bytes, or datagrams, in the queue when this part of them left it */
 	__u32 pid;
 	char process[16];
-	struct packet_tuple tuple; /* as the data went: from its sender to its receiver */
+	struct packet_tuple tuple; /* in the direction of the data: from its sender to its receiver */
 };
 
 EVENT_RECORD(packet_tuple);
@@ -82,7 +82,7 @@ static __always_inline void read_end(__u8 *address, __be32 ipv4, const struct in
 	__builtin_memcpy(address + 12, &ipv4, 4);
 }
 
-/* To the socket, or from it. */
+/* Reads the tuple in the direction to the socket, or from it. */
 static __always_inline void read_socket_tuple(struct packet_tuple *tuple, struct sock *sk, __u32 kind)
 {
 	struct sock_common *common = &sk->__sk_common;

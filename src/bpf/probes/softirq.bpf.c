@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* How long softirqs wait from when they are raised, and how long they run, by vector. */
+/* Time that softirqs wait after they are raised, and time that they run, by vector. */
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
 #include "common/shared.bpf.h"
@@ -28,14 +28,14 @@ enum softirq_kind { KIND_WAIT, KIND_RUN };
 SHARED_ENUM(softirq_vector);
 SHARED_ENUM(softirq_kind);
 
-const volatile __u32 vectors = 0; /* a bit for each that is measured */
-const volatile __u64 threshold = 0; /* nanoseconds: an event for what takes longer */
-const volatile __u64 node_netns = 0; /* whose limit of events this takes from */
+const volatile __u32 vectors = 0; /* a bit for each measured vector */
+const volatile __u64 threshold = 0; /* nanoseconds; longer waits and runs get an event */
+const volatile __u64 node_netns = 0; /* owner whose event limit applies */
 
 /* Softirqs of a CPU run one after the other, on that CPU. */
 struct softirq_clock {
-	__u64 raised[VECTORS]; /* nanoseconds; 0: not raised */
-	__u64 entered; /* 0: none runs */
+	__u64 raised[VECTORS]; /* nanoseconds; 0 where not raised */
+	__u64 entered; /* 0 where none runs */
 };
 
 struct {
@@ -74,7 +74,7 @@ static __always_inline struct softirq_clock *clock_of(__u32 vector)
 	return bpf_map_lookup_elem(&softirq_clocks, &zero);
 }
 
-/* Since when a vector waits. */
+/* Returns the time since which a vector waits. */
 static __always_inline __u64 *raised_of(struct softirq_clock *clock, __u32 vector)
 {
 	/* One register for check and access: the compiler would check a copy, which the verifier does not follow. */
@@ -106,7 +106,7 @@ static __always_inline void observe(__u32 vector, __u32 kind, __u64 begun, __u64
 	event_submit(event);
 }
 
-/* Raised again while it waits, it has waited since the first time. */
+/* A vector that is raised again while it waits has waited since the first time. */
 SEC("tp_btf/softirq_raise")
 int BPF_PROG(softirq_raise, __u32 vector)
 {
@@ -129,8 +129,8 @@ int BPF_PROG(softirq_entry, __u32 vector)
 		return 0;
 	now = bpf_ktime_get_ns();
 	clock->entered = now;
-	/* No exchange, which came with 5.12: what an interrupt raises just now is taken for raised before, as a moment
-	 * ago. */
+	/* Not an atomic exchange, which was added in 5.12: a raise by an interrupt at this moment counts as an
+	 * earlier one. */
 	since = *raised;
 	*raised = 0;
 	if (since && since < now)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* TCP resets, sent and received, by namespace and reason; and for a limited number the scene. */
+/* TCP resets, sent and received, by namespace and reason; and events for a limited number of them. */
 #include "common/aim.bpf.h"
 #include "common/argument.bpf.h"
 #include "common/counts.bpf.h"
@@ -13,10 +13,10 @@
 #include <linux/ptrace.h>
 #include <bpf/bpf_tracing.h>
 
-/* What counts are by: the side in the lowest bit, the outcome above it. */
+/* Second key of a count: the side in the lowest bit, the outcome above it. */
 #define COUNT_SIDE(side, outcome) ((side) | (outcome) << 1)
 
-/* Reasons of ours, where the kernel gives none: above its own. */
+/* Derived reasons, where the kernel gives none: numbered above its own. */
 enum reset_reason {
 	REASON_NO_LISTENER = 1 << 16,
 	REASON_QUEUE_FULL,
@@ -51,10 +51,10 @@ struct tcp_reset_event {
 EVENT_RECORD(tcp_reset_event);
 EVENT_RECORD(packet_tuple);
 
-/* The namespace of a packet that no socket wants, by its route: the kernel answers there. */
+/* Returns the namespace of a packet without a socket, by its route: the kernel answers there. */
 static __always_inline __u64 routed_netns(const struct sk_buff *skb)
 {
-	/* The lowest bit says that the route is not counted. */
+	/* The lowest bit says that the route has no reference count. */
 	struct dst_entry *route = (struct dst_entry *)(BPF_CORE_READ(skb, _skb_refdst) & ~1UL);
 
 	return netns_read_id(BPF_CORE_READ(route, dev, nd_net.net));
@@ -84,7 +84,7 @@ static __always_inline void count_reset(const struct sock *sk, const struct sk_b
 	event->side = side;
 	event->state = state;
 	event->scene = scene;
-	/* A listening socket knows no peer: the packet that is answered knows both ends. */
+	/* A listening socket knows no peer: the answered packet has both ends. */
 	if (skb)
 		packet_read_tuple(&event->tuple, (struct sk_buff *)skb);
 	else
@@ -95,7 +95,7 @@ static __always_inline void count_reset(const struct sock *sk, const struct sk_b
 	event_submit(event);
 }
 
-/* The answer to a packet. */
+/* Derives the reason of an answer to a packet. */
 static __always_inline __u32 answer_reason(const struct sock *sk, __u8 state)
 {
 	switch (state) {
@@ -112,7 +112,7 @@ static __always_inline __u32 answer_reason(const struct sock *sk, __u8 state)
 	}
 }
 
-/* On our own account. A socket that is being closed is in CLOSE already. */
+/* Derives the reason of an unprompted reset. A socket that is being closed is in CLOSE already. */
 static __always_inline __u32 abort_reason(const struct sock *sk, __u8 state)
 {
 	unsigned long flags = BPF_CORE_READ(sk, __sk_common.skc_flags);
@@ -151,7 +151,7 @@ static __always_inline int handle_abort(const struct sock *sk)
 	return handle_sent(sk, NULL, abort_reason(sk, state_of(sk)));
 }
 
-/* The functions are called for a reset as well, and do not answer it. */
+/* The functions are called for a received reset too, and do not answer it. */
 static __always_inline bool is_reset(const struct sk_buff *skb)
 {
 	const void *header = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, transport_header);
@@ -161,7 +161,7 @@ static __always_inline bool is_reset(const struct sk_buff *skb)
 	return flags & TCP_RST;
 }
 
-/* What it meant to the one who used the connection, by the error that the kernel gives it (tcp_reset()). */
+/* Derives the reason for the user of the connection from the error that the kernel gives it (tcp_reset()). */
 static __always_inline int handle_received(const struct sock *sk, __u64 netns, __u8 state)
 {
 	__u32 reason = state == STATE_SYN_SENT     ? REASON_REFUSED
@@ -173,8 +173,8 @@ static __always_inline int handle_received(const struct sock *sk, __u64 netns, _
 }
 
 /*
- * A raw tracepoint, because both pointers may be NULL (see plain_argument()). Since 6.10 there is the reason, and since
- * then it fires without a socket too.
+ * A raw tracepoint, because both pointers may be NULL (see plain_argument()). Since 6.10 it has the reason, and also
+ * fires without a socket.
  */
 SEC("raw_tp/tcp_send_reset")
 int BPF_PROG(tcp_reset_sent_reason, const struct sock *sk, const struct sk_buff *skb, __u32 reason)
@@ -182,7 +182,7 @@ int BPF_PROG(tcp_reset_sent_reason, const struct sock *sk, const struct sk_buff 
 	const struct sk_buff *packet;
 	const struct sock *socket;
 
-	/* Typed pointers again, whose faults the kernel mends: a scan of ports makes many resets, so they must be
+	/* Typed pointers again, whose faults the kernel handles: a port scan causes many resets, so reads must be
 	 * cheap. */
 	if (sk) {
 		socket = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct sock));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-/* The rule by which a reset is orderly or has cut something off; docs/resets.md has it in words. */
+/* Rule that decides whether a reset is orderly or has cut something off; docs/resets.md describes it. */
 #include "common/events.bpf.h"
 #include "common/kernel.h"
 #include "common/packet.bpf.h"
@@ -12,7 +12,7 @@
 
 /* Kernel: include/net/sock.h, enum sock_flags */
 #define SOCK_DEAD (1 << 0)
-#define SOCK_DONE (1 << 1) /* the other end's FIN is here */
+#define SOCK_DONE (1 << 1) /* the other end's FIN was received */
 #define SOCK_KEEPOPEN (1 << 3)
 #define SOCK_LINGER (1 << 4)
 
@@ -20,17 +20,17 @@
 
 enum reset_side { SIDE_SENT, SIDE_RECEIVED };
 
-/* Whether it took something away from somebody. */
+/* Whether a reset has lost a connection or data. */
 enum reset_outcome { OUTCOME_ORDERLY, OUTCOME_CUT_OFF };
 
 SHARED_ENUM(reset_side);
 SHARED_ENUM(reset_outcome);
 
-/* What a reset ends, and what is lost by it. Bytes of data, without SYN and FIN. */
+/* Losses of a reset, in bytes of data without SYN and FIN. */
 struct reset_scene {
-	__u32 unacknowledged; /* sent or to be sent, and not confirmed by the other end */
-	__u32 unread; /* received, and closed over */
-	__u32 refused; /* of the segment that is answered */
+	__u32 unacknowledged; /* sent or queued, and not acknowledged by the other end */
+	__u32 unread; /* received, and unread at the close */
+	__u32 refused; /* in the answered segment */
 	__u8 answers_syn;
 	__u8 never_accepted;
 	__u8 outcome;
@@ -44,8 +44,9 @@ static __always_inline __u8 state_of(const struct sock *sk)
 }
 
 /*
- * Bytes of a TLS record that says that no more will come (close_notify): with TLS 1.3; with 1.2 and AES-GCM, ChaCha20,
- * AES-CBC with SHA-1, SHA-256, SHA-384. Both ends send one, and hardly any program waits for the other's.
+ * Returns whether this is the size of a TLS record that ends the stream (close_notify): with TLS 1.3; with 1.2 and
+ * AES-GCM, ChaCha20, AES-CBC with SHA-1, SHA-256, SHA-384. Both ends send one, and hardly any program waits for the
+ * other's.
  */
 static __always_inline bool is_close_notify(__u32 bytes)
 {
@@ -59,7 +60,7 @@ static __always_inline bool is_data(__u32 bytes)
 
 #define QUEUE_DEPTH_MAX 24 /* of a balanced tree: a million segments */
 
-/* Whether the last segment in the queues of a socket is its FIN. */
+/* Returns whether the last segment in the queues of a socket is its FIN. */
 static __always_inline bool ends_with_fin(const struct sock *sk)
 {
 	struct sk_buff *last = BPF_CORE_READ(sk, sk_write_queue.prev);
@@ -78,14 +79,15 @@ static __always_inline bool ends_with_fin(const struct sock *sk)
 	return last && packet_tcp_flags(last) & TCP_FIN;
 }
 
-/* Whether the FIN is among what is not confirmed. */
+/* Returns whether the FIN is among the unacknowledged segments. */
 static __always_inline bool fin_is_outstanding(const struct sock *sk, const struct sk_buff *skb, __u8 state)
 {
 	if (state == STATE_FIN_WAIT1 || state == STATE_CLOSING || state == STATE_LAST_ACK)
 		return true;
 	if (state != STATE_CLOSE)
 		return false;
-	/* Which state it was in is not noted. What came after the close found a FIN sent, and the queues are empty. */
+	/* The earlier state is unknown. A segment that arrived after the close found the FIN sent, and the queues
+	 * are empty. */
 	return skb || ends_with_fin(sk);
 }
 
@@ -97,7 +99,7 @@ static __always_inline __u32 unacknowledged_bytes(const struct sock *sk, const s
 	return bytes && fin_is_outstanding(sk, skb, state) ? bytes - 1 : bytes;
 }
 
-/* Of a socket that is being closed: what is there after a reset that came can still be read. */
+/* Unread bytes of a socket that is being closed: after a received reset, data in the queue can still be read. */
 static __always_inline __u32 unread_bytes(const struct sock *sk)
 {
 	const struct tcp_sock *tcp = (const struct tcp_sock *)sk;
@@ -106,13 +108,13 @@ static __always_inline __u32 unread_bytes(const struct sock *sk)
 	return unread && BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DONE ? unread - 1 : unread;
 }
 
-/* Nobody will read what comes: the process has closed the socket, or shut it down. */
+/* Returns whether no process will read further data: the socket was closed, or shut down. */
 static __always_inline bool is_closed(const struct sock *sk)
 {
 	return BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DEAD || BPF_CORE_READ(sk, sk_shutdown) & RCV_SHUTDOWN;
 }
 
-/* The answer to a segment. */
+/* Decides for the answer to a segment. */
 static __always_inline bool answer_cuts_off(const struct reset_scene *scene, const struct sock *sk, __u8 state)
 {
 	if (scene->answers_syn || state == STATE_NEW_SYN_RECV)
@@ -124,7 +126,8 @@ static __always_inline bool answer_cuts_off(const struct reset_scene *scene, con
 	return is_data(scene->refused) || is_data(scene->unacknowledged);
 }
 
-/* On our own account. A timeout, a killed connection and a lack of memory find the socket in its state. */
+/* Decides for an unprompted reset. A timeout, a killed connection and a lack of memory leave the socket in its
+ * state. */
 static __always_inline bool abort_cuts_off(const struct reset_scene *scene, const struct sock *sk, __u8 state)
 {
 	if (scene->never_accepted || (state != STATE_CLOSE && !is_closed(sk)))
@@ -132,7 +135,7 @@ static __always_inline bool abort_cuts_off(const struct reset_scene *scene, cons
 	return is_data(scene->unacknowledged) || is_data(scene->unread);
 }
 
-/* A socket that has sent more than a SYN. */
+/* Returns whether the socket has sent more than a SYN. */
 static __always_inline bool has_sent(__u8 state)
 {
 	return state != NO_STATE && state != STATE_LISTEN && state != STATE_SYN_SENT && socket_is_full(state);

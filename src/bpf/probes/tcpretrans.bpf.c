@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* TCP segments that are sent again, by namespace and by what made the kernel do it; and for a limited number the scene.
- */
+/* TCP retransmissions, by namespace and kind; and events for a limited number of them. */
 #include "common/aim.bpf.h"
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
@@ -19,7 +18,7 @@ enum retransmit_kind { KIND_RTO, KIND_FAST, KIND_TLP, KIND_SYN, KIND_SYNACK, KIN
 
 SHARED_ENUM(retransmit_kind);
 
-/* Most of them repair nothing: the other end only waits with its acknowledgement. */
+/* Most tail loss probes repair nothing: the other end only delays its acknowledgement. */
 const volatile bool loss_probe_events = false;
 
 struct tcp_retransmit_event {
@@ -27,38 +26,39 @@ struct tcp_retransmit_event {
 	__u64 netns;
 	struct packet_tuple tuple;
 	__u32 sequence; /* of the first byte */
-	__u32 length; /* bytes of data; 0: a bare SYN or FIN */
-	__u32 retransmits; /* of this connection so far, this one counted */
-	__u32 needless; /* of those: what the other end says that it had already (DSACK) */
+	__u32 length; /* bytes of data; 0 for a bare SYN or FIN */
+	__u32 retransmits; /* of this connection so far, this one included */
+	__u32 needless; /* of these, the number that the other end reports as duplicates (DSACK) */
 	__u32 srtt; /* microseconds; 0 before the first measurement */
 	__u32 cwnd; /* segments */
 	__u8 kind;
 	__u8 state;
-	__u8 confirmed; /* a SYN-ACK whose ACK has come */
-	__u8 deferred; /* the server wants data with it (TCP_DEFER_ACCEPT) */
+	__u8 confirmed; /* a SYN-ACK whose ACK has arrived */
+	__u8 deferred; /* the server waits for data with the ACK (TCP_DEFER_ACCEPT) */
 };
 
 EVENT_RECORD(tcp_retransmit_event);
 EVENT_RECORD(packet_tuple);
 
 /*
- * Neither a timeout nor a gap made the kernel do it: both note where they began, to be taken back. What is not lost but
- * has to go again brings the connection into Loss without (net/ipv4/tcp_input.c, tcp_simple_retransmit()).
+ * Returns whether neither a timeout nor a gap is the cause: both record where they began, so that they can be undone.
+ * Segments that are not lost but must be sent again bring the connection into Loss without such a record
+ * (net/ipv4/tcp_input.c, tcp_simple_retransmit()).
  */
 static __always_inline bool is_no_loss(const struct tcp_sock *tcp, __u8 congestion)
 {
 	return congestion != CA_RECOVERY && !tcp->undo_marker && !tcp->inet_conn.icsk_retransmits;
 }
 
-/* Data that went with the SYN, and that the server did not take: it is sent once the connection is there. */
+/* Data sent with the SYN that the server did not accept is sent again once the connection is established. */
 static __always_inline bool is_fastopen(const struct tcp_sock *tcp)
 {
 	return BPF_CORE_READ_BITFIELD(tcp, syn_data) && !BPF_CORE_READ_BITFIELD(tcp, syn_data_acked) &&
 	       tcp->bytes_acked <= 1;
 }
 
-/* Segments too large for the path go again, in smaller ones. A timeout while the window is reduced (ECN) has no mark to
- * go back to either: so the path must be narrower than the device as well. */
+/* Segments too large for the path are sent again as smaller ones. A timeout while the window is reduced (ECN) has
+ * no record to undo either, so the path MTU must also be smaller than the device's. */
 static __always_inline bool is_for_mtu(const struct sock *sk, const struct tcp_sock *tcp)
 {
 	return tcp->inet_conn.icsk_pmtu_cookie < BPF_CORE_READ(sk, sk_dst_cache, dev, mtu);
@@ -75,16 +75,17 @@ static __always_inline __u32 retransmit_kind(const struct sock *sk, const struct
 		return KIND_SYNACK;
 	if (is_no_loss(tcp, congestion) && is_fastopen(tcp))
 		return KIND_FASTOPEN;
-	/* The timer of the probe is still noted as pending while it sends; in Recovery it is another's. */
+	/* The timer of the probe is still recorded as pending while it sends; in Recovery the record is another
+	 * timer's. */
 	if (congestion < CA_RECOVERY && connection->icsk_pending == TIME_LOSS_PROBE)
 		return KIND_TLP;
-	/* A timeout brings the connection into Loss, where it stays until all that was lost is there. */
+	/* A timeout brings the connection into Loss, where it stays until all lost data is acknowledged. */
 	if (congestion == CA_LOSS)
 		return is_no_loss(tcp, congestion) && is_for_mtu(sk, tcp) ? KIND_MTU : KIND_RTO;
 	return KIND_FAST;
 }
 
-/* The namespace, or 0 where nobody wants to know. */
+/* Counts a retransmission. Returns its namespace, or 0 where the pod filter excludes it. */
 static __always_inline __u64 count_retransmit(const struct sock *sk, __u32 kind)
 {
 	struct count_key key = {.netns = netns_id(sk->__sk_common.skc_net.net), .reason = kind};
@@ -137,7 +138,7 @@ static __always_inline int handle_segment(struct sock *sk, struct sk_buff *skb)
 	return 0;
 }
 
-/* With the error (it came between 6.12 and 6.18) it fires for those that could not be sent as well. */
+/* With the argument for the error (added between 6.12 and 6.18), it also fires for segments that could not be sent. */
 SEC("tp_btf/tcp_retransmit_skb")
 int BPF_PROG(tcp_retransmit_error, struct sock *sk, struct sk_buff *skb, int error)
 {
@@ -150,7 +151,7 @@ int BPF_PROG(tcp_retransmit, struct sock *sk, struct sk_buff *skb)
 	return handle_segment(sk, skb);
 }
 
-/* The connection is no socket yet: a request on the listening one. */
+/* The connection is not a socket yet, only a request on the listening one. */
 SEC("tp_btf/tcp_retransmit_synack")
 int BPF_PROG(tcp_retransmit_synack, struct sock *sk, struct request_sock *request)
 {

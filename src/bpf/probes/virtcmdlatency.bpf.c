@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* How long the hypervisor takes for the control commands of virtio-net. */
+/* Time that the hypervisor takes for the control commands of virtio-net. */
 #include "common/argument.bpf.h"
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
@@ -8,10 +8,10 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-const volatile __u64 threshold = 0; /* nanoseconds: an event for what takes longer */
-const volatile __u64 node_netns = 0; /* whose limit of events this takes from */
+const volatile __u64 threshold = 0; /* nanoseconds; slower commands get an event */
+const volatile __u64 node_netns = 0; /* owner whose event limit applies */
 
-/* A command that has no answer yet. The driver waits for it in the process that gave it. */
+/* A command without an answer yet. The driver waits for the answer in the process that sent the command. */
 struct virtio_command {
 	__u64 begun; /* nanoseconds */
 	__u64 driver; /* address of the struct virtnet_info */
@@ -19,8 +19,8 @@ struct virtio_command {
 };
 
 /*
- * By process and thread. The end of a command takes it out; where that was missed, the thread's next command takes its
- * place, or in the end that of another.
+ * Commands by process and thread. The end of a command removes it; where the end was missed, the next command of the
+ * thread replaces it, or eventually one of another thread.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -84,7 +84,7 @@ static __always_inline int handle_answer(void)
 	__u32 zero = 0;
 	struct histogram *histogram = bpf_map_lookup_elem(&virtio_histograms, &zero);
 
-	/* It was given before we looked. */
+	/* The command was sent before the program was attached. */
 	if (!record || !histogram)
 		return 0;
 	histogram_add_shared(histogram, now - record->begun);
@@ -94,7 +94,7 @@ static __always_inline int handle_answer(void)
 	return 0;
 }
 
-/* The same arguments come first in both: driver, class, command. */
+/* The first arguments of both functions are the same: driver, class, command. */
 #define AT_COMMAND(name, function)                                                                         \
 	SEC("fentry/" #function) int name##_entry(__u64 *ctx)                                              \
 	{                                                                                                  \

@@ -6,7 +6,7 @@
 struct conntrack_row {
 	__u64 cookie;
 	__u32 flags;
-	__u32 complete; /* 0: something could not be read, and what follows is not all there */
+	__u32 complete; /* 0 where a read failed, so that the following fields are incomplete */
 	__u64 entries;
 	__u64 found;
 	__u64 invalid;
@@ -33,7 +33,7 @@ struct {
 #define NAME_BYTES sizeof("nf_conntrack_count")
 
 struct conntrack_walk {
-	struct netns_walk netns; /* first: the walk's callback gets a pointer to it */
+	struct netns_walk netns; /* must be first: the walk's callback gets a pointer to it */
 	__u64 anchor;
 	__u32 cpus;
 	__u32 slot;
@@ -41,7 +41,7 @@ struct conntrack_walk {
 
 struct conntrack_search {
 	struct net_generic *generic;
-	__u32 slot; /* 0: not found */
+	__u32 slot; /* 0 where not found */
 };
 
 struct conntrack_sum {
@@ -62,8 +62,8 @@ static __always_inline void *generic_data(struct net_generic *generic, __u32 slo
 }
 
 /*
- * Whether a module's data is that of nf_conntrack: then its sysctl table has an entry nf_conntrack_count which
- * points back to it. For all others what is read here is garbage, which points nowhere.
+ * Returns whether a module's data is that of nf_conntrack: then its sysctl table has an entry nf_conntrack_count which
+ * points back to it. For all other modules, the bytes read here are arbitrary, and point nowhere.
  */
 static __always_inline bool is_conntrack(struct nf_conntrack_net *data)
 {
@@ -147,7 +147,7 @@ static long step(__u64 index, struct conntrack_walk *walk)
 	return netns_walk_step(index, &walk->netns, write_row);
 }
 
-/* The slot of nf_conntrack's data; 0 where it is not there, or where no BTF tells its types. */
+/* Returns the slot of nf_conntrack's data; 0 where it does not exist, or where no BTF has its types. */
 static __always_inline __u32 find_slot(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -161,8 +161,8 @@ static __always_inline __u32 find_slot(void)
 }
 
 /*
- * args: namespaces to skip, rows to write, CPUs in percpu_cpus, whether it goes on at the last row before.
- * Returns 0 where there is nothing to read.
+ * args: namespaces to skip, rows to write, CPUs in percpu_cpus, whether it continues after the previous slice. Returns
+ * 0 where there is nothing to read.
  */
 SEC("raw_tp/sys_enter")
 int conntrack_read(struct bpf_raw_tracepoint_args *ctx)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The SNMP counters of every network namespace. */
+/* SNMP counters of every network namespace. */
 #include "common/mib.bpf.h"
 #include "common/netns_walk.bpf.h"
 
 struct mib_walk {
-	struct netns_walk netns; /* first: the walk's callback gets a pointer to it */
+	struct netns_walk netns; /* must be first: the walk's callback gets a pointer to it */
 	struct mib_cpus cpus;
 };
 
@@ -18,7 +18,7 @@ static long step(__u64 index, struct mib_walk *walk)
 	return netns_walk_step(index, &walk->netns, write_row);
 }
 
-/* args: namespaces to skip, rows to write, CPUs in percpu_cpus, whether it goes on at the last row before. */
+/* args: namespaces to skip, rows to write, CPUs in percpu_cpus, whether it continues after the previous slice. */
 SEC("raw_tp/sys_enter")
 int mib_read(struct bpf_raw_tracepoint_args *ctx)
 {

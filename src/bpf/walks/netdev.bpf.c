@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The devices of every network namespace, with what `ip -s link` shows of them.
+ * The devices of every network namespace, with the counts that `ip -s link` shows.
  *
- * dev_get_stats() (kernel: net/core/dev.c) asks the driver, or adds up the counts that the core keeps for it. The
- * latter holds for any device whose driver has no function for that. Of the others the walk knows some kinds, and reads
- * what their function reads. Each of them also shows where the walk may not be trusted: a function that leaves out
- * net_device.stats may begin to count there, so what is found there makes the device one that only the kernel can tell
- * of.
+ * dev_get_stats() (kernel: net/core/dev.c) asks the driver, or adds up the counts that the core keeps for the device.
+ * The latter applies to any device whose driver has no function for it. The walk knows some kinds of the other
+ * devices, and reads the counts that their function reads. Each kind also has a check on the walk: a function that
+ * ignores net_device.stats may begin to count there in a later kernel, so a device with counts there is left to the
+ * kernel.
  */
 #include "netdev.bpf.h"
 
-#define DEVICES_MAX (1 << 20) /* of one namespace; more would mean that the list is broken */
-#define ROWS_MIN 4 /* of a call, though its time is over: it has to get on */
-#define QUEUES_MAX 4096 /* kernel: include/uapi/linux/if_link.h, of a device that software makes */
+#define DEVICES_MAX (1 << 20) /* of one namespace; more mean that the list is broken */
+#define ROWS_MIN 4 /* of a call even when its time is over, so that the walk advances */
+#define QUEUES_MAX 4096 /* kernel: include/uapi/linux/if_link.h, of a virtual device */
 #define IFF_LOOPBACK 0x8
 
-/* Words of 64 bits. User space has seen to it that the kernel's structs are laid out like that. */
+/* Words of 64 bits. User space has verified that the kernel's structs have this layout. */
 enum tstats_word { TSTATS_RX_PACKETS, TSTATS_RX_BYTES, TSTATS_TX_PACKETS, TSTATS_TX_BYTES, TSTATS_WORDS };
 enum lstats_word { LSTATS_PACKETS, LSTATS_BYTES, LSTATS_WORDS };
 enum core_word { CORE_RX_DROPPED, CORE_TX_DROPPED, CORE_WORDS };
@@ -64,7 +64,7 @@ enum stats_word {
 	STATS_WORDS = 23,
 };
 
-/* Where struct pcpu_dstats has rx_packets, rx_bytes, tx_packets, tx_bytes, rx_drops and tx_drops: 6.7 changed it. */
+/* True where struct pcpu_dstats has rx_packets, rx_bytes, tx_packets, tx_bytes, rx_drops, tx_drops: 6.7 changed it. */
 const volatile bool has_dstats;
 const volatile __u8 dstats_words[DSTATS_WORDS];
 
@@ -74,10 +74,10 @@ static struct {
 	__u32 flags, skip, left, rows, cpus, stopped;
 } walk;
 
-/* The place of the last row among the devices of its namespace, kept from slice to slice. */
+/* Position of the last row among the devices of its namespace, kept from slice to slice. */
 static __u32 last_device;
 
-/* What is being summed. */
+/* State of the sum in progress. */
 static struct {
 	__u64 from;
 	__u64 words[8];
@@ -130,7 +130,7 @@ static long add_dstats(__u64 nth, void *context)
 	return add_share(nth, DSTATS_WORDS);
 }
 
-/* The last word has two counts. */
+/* Sums VLAN counts, whose last word has two counts. */
 static long add_vlan(__u64 nth, void *context)
 {
 	__u64 errors = (__u32)sum.words[VLAN_RX_ERRORS], before = sum.words[VLAN_RX_ERRORS];
@@ -221,7 +221,7 @@ static __always_inline void add_stats_to(struct netdev_row *row)
 				       stats[STATS_TX_WINDOW_ERRORS] + stats[STATS_TX_HEARTBEAT_ERRORS];
 }
 
-/* Whether net_device.stats has anything but what a driver is known to show of it. */
+/* Returns whether net_device.stats has counts beyond those that the driver is known to show. */
 static __always_inline bool has_other_stats(__u32 known)
 {
 	__u64 others = 0;
@@ -259,7 +259,7 @@ static __always_inline bool read_core(struct net_device *device, struct netdev_r
 	return true;
 }
 
-/* A driver that shows the core's sums; one that does not tell what it has per CPU has tstats. */
+/* Reads a device whose driver shows the core's sums; a driver that does not set its kind of counts has tstats. */
 static __always_inline bool read_as_core(struct net_device *device, struct netdev_row *row)
 {
 	enum netdev_stat_type type = stat_type(device);
@@ -270,8 +270,8 @@ static __always_inline bool read_as_core(struct net_device *device, struct netde
 }
 
 /*
- * Sums what a device has sent into words of tstats; of one with lstats nothing else is known. A device that does not
- * tell what it has is taken to have what its driver is known to make.
+ * Sums the traffic of a device into words of tstats; a device with lstats has only sent traffic. A device that does
+ * not set its kind of counts is assumed to have the kind that its driver is known to use.
  */
 static __always_inline bool sum_traffic(struct net_device *device, enum netdev_stat_type known)
 {
@@ -295,7 +295,7 @@ static __always_inline bool sum_traffic(struct net_device *device, enum netdev_s
 	return true;
 }
 
-/* Since drivers tell, veth does, and has tstats. Before, it had lstats. */
+/* Since drivers set their kind of counts, veth does, and has tstats. Before, it had lstats. */
 static __always_inline bool sum_veth(struct net_device *device)
 {
 	return sum_traffic(device, bpf_core_field_exists(device->pcpu_stat_type) ? NETDEV_PCPU_STAT_NONE
@@ -457,7 +457,7 @@ static __always_inline bool is_counted_by_driver(struct net_device *device)
 	return BPF_CORE_READ(ops, ndo_get_stats64) || BPF_CORE_READ(ops, ndo_get_stats);
 }
 
-/* What the core adds to whatever the driver says. */
+/* Adds the counts that the core adds to those of every driver. */
 static __always_inline void add_core_stats(struct net_device *device, struct netdev_row *row)
 {
 	const void *shares = BPF_CORE_READ(device, core_stats);
@@ -469,8 +469,7 @@ static __always_inline void add_core_stats(struct net_device *device, struct net
 	row->counters[NETDEV_TX_DROPS] += sum.words[CORE_TX_DROPPED];
 }
 
-/* Of a pair the other end is known; of other drivers those that have nothing to tell. Kernel: rtnl_fill_link_netnsid()
- */
+/* The other end of a pair is known; a driver without get_link_net() has no link. Kernel: rtnl_fill_link_netnsid() */
 static __always_inline __u32 link_bits(const struct rtnl_link_ops *ops, bool is_pair, struct net_device *peer)
 {
 	if (is_pair)
@@ -583,8 +582,8 @@ static __always_inline void count_effort(__u64 ns)
 }
 
 /*
- * args: devices to skip, rows to write, CPUs in percpu_cpus, nanoseconds that a call may take, whether it goes on at
- * the last row before.
+ * args: devices to skip, rows to write, CPUs in percpu_cpus, nanoseconds that a call may take, whether it continues
+ * after the previous slice.
  */
 SEC("raw_tp/sys_enter")
 int netdev_read(struct bpf_raw_tracepoint_args *ctx)

@@ -5,9 +5,9 @@
 #include "common/percpu.bpf.h"
 #include "common/shared.bpf.h"
 
-/* What the walk over devices and user space tell each other. */
+/* Interface between the walk over devices and user space. */
 
-/* As net/dev shows them; some are sums of several (kernel: net/core/net-procfs.c, dev_seq_printf_stats()). */
+/* Counters as in net/dev; some are sums of several (kernel: net/core/net-procfs.c, dev_seq_printf_stats()). */
 enum netdev_counter {
 	NETDEV_RX_BYTES,
 	NETDEV_RX_PACKETS,
@@ -27,23 +27,23 @@ enum netdev_counter {
 
 #define NETDEV_COUNTERS (NETDEV_TX_CARRIER + 1)
 
-/* How the driver of a kind adds up its counts: its ndo_get_stats64(). */
+/* Ways in which the drivers of a kind add up their counts, by their ndo_get_stats64(). */
 enum netdev_recipe {
 	NETDEV_AS_CORE, /* dev_get_tstats64() */
-	NETDEV_AS_TUN, /* the same, and frame errors */
-	NETDEV_AS_DUMMY, /* lstats, of what was sent */
+	NETDEV_AS_TUN, /* the same with frame errors */
+	NETDEV_AS_DUMMY, /* lstats of sent traffic */
 	NETDEV_AS_VETH,
 	NETDEV_AS_NETKIT,
-	NETDEV_AS_VLAN, /* struct vlan_pcpu_stats, or one that is laid out like it */
+	NETDEV_AS_VLAN, /* struct vlan_pcpu_stats, or a struct with the same layout */
 	NETDEV_AS_IFB,
 };
 
 /* Bits of netdev_row.is. */
 enum netdev_is {
 	NETDEV_IS_LOOPBACK = 1,
-	NETDEV_IS_COUNTED = 2, /* the counters are those that the kernel shows; else only it can tell */
-	NETDEV_IS_LINKED_OUTSIDE = 4, /* to a device in another namespace */
-	NETDEV_IS_LINK_UNKNOWN = 8, /* only the driver can tell whether it is */
+	NETDEV_IS_COUNTED = 2, /* the counters are those that the kernel shows; otherwise only the kernel knows them */
+	NETDEV_IS_LINKED_OUTSIDE = 4, /* linked to a device in another namespace */
+	NETDEV_IS_LINK_UNKNOWN = 8, /* only the driver knows whether it is linked */
 };
 
 SHARED_ENUM(netdev_counter);
@@ -54,17 +54,17 @@ struct netdev_kind_name {
 	char text[16];
 };
 
-/* Of a kind of devices: what its driver keeps, in bytes from the struct net_device on. */
+/* Data of the driver of a kind of devices, as offsets in bytes from the struct net_device. */
 struct netdev_kind {
 	__u32 recipe;
 	__u32 peer; /* pointer to the other end of a pair */
-	__u32 dropped; /* veth: what it could not hand over */
+	__u32 dropped; /* veth: packets that it could not hand over */
 	__u32 queues; /* pointer to an array */
-	__u32 queue_bytes; /* of one of them */
-	__u32 queue_rx; /* counts in it */
+	__u32 queue_bytes; /* of one queue */
+	__u32 queue_rx; /* counts in a queue */
 	__u32 queue_tx;
 	__u32 shares; /* per-CPU pointer */
-	__u32 are_errors_drops; /* what is received with an error counts as dropped, too */
+	__u32 are_errors_drops; /* packets received with an error count as dropped too */
 	__u32 frame_errors;
 };
 
@@ -78,7 +78,7 @@ struct netdev_row {
 	__u64 counters[NETDEV_COUNTERS];
 };
 
-/* What the calls have cost so far. */
+/* Cost of the calls so far. */
 struct netdev_effort {
 	__u64 calls;
 	__u64 ns;
@@ -93,7 +93,7 @@ struct {
 	__type(value, struct netdev_row);
 } netdev_rows SEC(".maps");
 
-/* Kinds whose driver's counts the walk can read. */
+/* Kinds with counts that the walk can read. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 64);
@@ -101,7 +101,7 @@ struct {
 	__type(value, struct netdev_kind);
 } netdev_kinds SEC(".maps");
 
-/* Of each CPU to sum: where its share is, from a per-CPU pointer on. As many as percpu_cpus. */
+/* Offset of the share of each CPU to sum, from a per-CPU pointer. As many entries as percpu_cpus. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Lists the network namespaces of the machine and its processes: which namespace each is in, and whose it is. */
+/* Lists the network namespaces of the machine, and its processes with their namespaces and owners. */
 #include "common/netns_walk.bpf.h"
 #include "common/owner.bpf.h"
 #include "common/pid.bpf.h"
 
-#define TASKS_MAX (1 << 16) /* steps of a slice; reading one pointer, a step takes some 20 ns */
+#define TASKS_MAX (1 << 16) /* steps of a slice; a step reads one pointer, and takes some 20 ns */
 
 struct netns_row {
 	__u64 cookie;
@@ -16,7 +16,7 @@ struct task_row {
 	__u64 cookie;
 	__u64 start; /* nanoseconds after boot */
 	__u32 tgid; /* in the machine's first PID namespace */
-	__u32 pid; /* in the PID namespace that is asked for; 0: not in it, or on its way out */
+	__u32 pid; /* in the requested PID namespace; 0 where not in it, or exiting */
 	__u32 inum;
 	char comm[16];
 	struct owner_names owner;
@@ -63,7 +63,7 @@ static long step(__u64 index, struct netns_walk *walk)
 	return netns_walk_step(index, walk, write_row);
 }
 
-/* args: namespaces to skip, rows to write, whether it goes on at the last row of the slice before. */
+/* args: namespaces to skip, rows to write, whether it continues after the previous slice. */
 SEC("raw_tp/sys_enter")
 int netns_list(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -98,7 +98,7 @@ static __always_inline void write_task(const struct task_walk *walk, struct task
 	}
 }
 
-/* The list of processes is circular, the idle task is its head and a task like the others. */
+/* The list of processes is circular; the idle task is its head, and a task like the others. */
 static long task_step(__u64 index, struct task_walk *walk)
 {
 	struct list_head *position = walk->position;
@@ -124,8 +124,8 @@ static long task_step(__u64 index, struct task_walk *walk)
 }
 
 /*
- * args: processes to skip, rows to write, levels between our PID namespace and the one that numbers are wanted of. Run
- * like netns_list.
+ * args: processes to skip, rows to write, levels between our PID namespace and the one whose process ids are wanted.
+ * Run like netns_list.
  */
 SEC("raw_tp/sys_enter")
 int task_list(struct bpf_raw_tracepoint_args *ctx)

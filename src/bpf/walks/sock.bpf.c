@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The socket counts of every network namespace: what net/sockstat and net/sockstat6 show of it. */
+/* Socket counts of every network namespace, as in net/sockstat and net/sockstat6. */
 #include "common/netns_walk.bpf.h"
 #include "common/percpu.bpf.h"
 #include "common/shared.bpf.h"
 
-#define PROTOCOLS_MAX 256 /* of the whole kernel: some dozens */
+#define PROTOCOLS_MAX 256 /* of the whole kernel, which has some dozens */
 
-/* In the order of the names below. */
+/* Protocols in the order of the names below. */
 enum sock_protocol {
 	PROTOCOL_TCP,
 	PROTOCOL_UDP,
@@ -18,7 +18,7 @@ enum sock_protocol {
 
 #define PROTOCOLS (PROTOCOL_RAW6 + 1)
 
-/* Where a protocol is among the kernel's counts. */
+/* Places of protocols among the kernel's counts. */
 enum sock_place {
 	SOCK_PLACE_NONE = ~0U, /* this kernel lacks it */
 };
@@ -55,7 +55,7 @@ struct {
 	__type(value, struct sock_row);
 } sock_rows SEC(".maps");
 
-/* The place of each protocol. */
+/* Place of each protocol. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, PROTOCOLS);
@@ -104,8 +104,8 @@ static long protocol_step(__u64 step, struct protocol_walk *walk)
 }
 
 /*
- * Finds the places. All protocols are in one list, and the protocol of any socket is a way into it: here of the
- * socket that the namespace answers rtnetlink by. The list's head, read as a protocol, has none of the names.
+ * Finds the places. All protocols are in one list, and the protocol of any socket leads into it: here the one of the
+ * socket that answers rtnetlink in the namespace. The list's head, read as a protocol, has none of the names.
  */
 SEC("raw_tp/sys_enter")
 int sock_protocols(void *ctx)
@@ -125,7 +125,7 @@ int sock_protocols(void *ctx)
 }
 
 struct sock_walk {
-	struct netns_walk netns; /* first: the walk's callback gets a pointer to it */
+	struct netns_walk netns; /* must be first: the walk's callback gets a pointer to it */
 	__u64 anchor;
 	__u32 cpus;
 };
@@ -182,7 +182,7 @@ static __always_inline bool write_row(struct netns_walk *netns, struct net *net,
 	row->cookie = BPF_CORE_READ(net, net_cookie);
 	row->flags = flags;
 	row->complete = 1;
-	/* The kernel keeps one reference of its own. */
+	/* The kernel itself holds one reference. */
 	row->time_wait = BPF_CORE_READ(net, ipv4.tcp_death_row.tw_refcount.refs.counter) - 1;
 	row->fragment_queues[FRAGMENTS_IPV4] = BPF_CORE_READ(net, ipv4.fqdir, rhashtable.nelems.counter);
 	row->fragment_bytes[FRAGMENTS_IPV4] = BPF_CORE_READ(net, ipv4.fqdir, mem.counter);
@@ -199,7 +199,7 @@ static long step(__u64 index, struct sock_walk *walk)
 	return netns_walk_step(index, &walk->netns, write_row);
 }
 
-/* args: namespaces to skip, rows to write, CPUs in percpu_cpus, whether it goes on at the last row before. */
+/* args: namespaces to skip, rows to write, CPUs in percpu_cpus, whether it continues after the previous slice. */
 SEC("raw_tp/sys_enter")
 int sock_read(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the TCP sockets of every network namespace add up to, by one walk over the hashes that they are in.
+ * Sums over the TCP sockets of every network namespace, by one walk over the hashes that they are in.
  *
  * Connections are in `ehash`, listening sockets in `lhash2` (kernel: include/net/inet_hashtables.h). All namespaces
  * share both, but one may have an `ehash` of its own (net.ipv4.tcp_child_ehash_entries, 6.1). The walk takes no lock.
- * The memory of a socket may become another one, in another chain, while we stand on it; the end of a chain tells which
- * chain it is.
+ * The memory of a socket may become another socket, in another chain, while the walk is on it; the end of a chain
+ * identifies the chain.
  *
- * A call works until its time is over and notes where it stopped; the next one goes on from there.
+ * A call works until its time is over and records where it stopped; the next call continues from there.
  */
 #include "tcpsummary.bpf.h"
 
 #define LISTENING_NULLS_BASE (1U << 29) /* kernel: include/net/inet_hashtables.h */
 
 #define CHUNK 64 /* buckets that are read together */
-#define WHOLE_CHAIN 1024 /* sockets: a chain of up to so many is never left in the midst, though the time is over */
+#define WHOLE_CHAIN 1024 /* sockets; a chain of at most this length is always finished, even when the time is over */
 #define BUCKET_BYTES_MAX 128 /* 16, unless the kernel debugs its locks */
 
 /* The clock is read once in about 10 µs of work, in units of about 25 ns. */
@@ -38,7 +38,7 @@ static __always_inline void spend(__u32 cost)
 		walk.expired = 1;
 }
 
-/* Goes to the next bucket of the chunk that has sockets; false at the chunk's end. */
+/* Goes to the next bucket of the chunk that has sockets; returns false at the chunk's end. */
 static __always_inline bool enter_chain(void)
 {
 	__u32 nth = walk.nth, bucket;
@@ -51,7 +51,7 @@ static __always_inline bool enter_chain(void)
 	/* A hash may be smaller than a chunk. */
 	if (bucket >= walk.buckets)
 		return false;
-	/* Those before it were counted by the call before. */
+	/* The previous call has counted the buckets before it. */
 	if (bucket < walk.bucket)
 		return true;
 	if (bucket > walk.bucket)
@@ -78,7 +78,7 @@ static long walk_socket(__u64 index, void *context)
 
 	if (*node & 1)
 		return enter_chain() ? 0 : 1;
-	/* Skipping costs little, and has to get to its end: nothing is gained if a call ends before. */
+	/* Skipping costs little, and must finish: a call that ends before has gained nothing. */
 	if (walk.skip) {
 		walk.skip--;
 	} else {
@@ -86,7 +86,7 @@ static long walk_socket(__u64 index, void *context)
 		walk.counted++;
 		spend(SOCKET_COST);
 	}
-	/* Stored and loaded again it is a number. */
+	/* Stored and loaded again, the pointer is a number. */
 	*node = (__u64)READ(struct hlist_nulls_node, *node, next);
 	if (!*node) {
 		walk.progress.unreadable++;
@@ -121,7 +121,7 @@ static __always_inline long walk_chunk(void)
 	return walk.expired ? 1 : 0;
 }
 
-/* Bytes of this chunk, of the hash whose buckets have this size. */
+/* Returns the bytes of this chunk, in a hash with buckets of this size. */
 static __always_inline __u32 chunk_bytes(__u32 bucket_bytes)
 {
 	__u32 count = walk.buckets - walk.first;
@@ -160,7 +160,7 @@ static long walk_listeners(__u64 index, void *context)
 	return walk_chunk();
 }
 
-/* Takes the position from where the walk stopped, unless that was another walk. */
+/* Resumes at the position where the walk stopped, unless it is of another walk. */
 static __always_inline void resume(const struct tcp_cursor *cursor)
 {
 	bool goes_on = cursor->walk == walk.progress.walk;
@@ -178,7 +178,7 @@ static __always_inline bool pause(struct tcp_cursor *cursor)
 	return cursor->done;
 }
 
-/* Whether a namespace's own hash is to be walked: a walk that has begun ends. */
+/* Returns whether a namespace's own hash is to be walked: a started walk is always finished. */
 static __always_inline bool may_walk_own(struct tcp_row *row, __u64 netns, struct net *net, __u32 buckets)
 {
 	struct tcp_share *share;
@@ -196,7 +196,7 @@ static __always_inline bool may_walk_own(struct tcp_row *row, __u64 netns, struc
 	return false;
 }
 
-/* Walks the hash that the namespace's connections are in, unless it has been walked; false if it is not done. */
+/* Walks the hash of the namespace's connections, unless it was walked already; returns false if it is not done. */
 static __always_inline bool walk_netns(struct netns_walk *netns, struct net *net, __u32 flags)
 {
 	struct inet_hashinfo *hash = BPF_CORE_READ(net, ipv4.tcp_death_row.hashinfo);
@@ -227,7 +227,7 @@ static long step(__u64 index, struct netns_walk *netns)
 	return netns_walk_step(index, netns, walk_netns);
 }
 
-/* A hash of a namespace's own has connections only: the listeners of all are in one. */
+/* A namespace's own hash has only connections: the listeners of all namespaces are in one hash. */
 static __always_inline bool walk_all_listeners(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -244,7 +244,7 @@ static __always_inline bool walk_all_listeners(void)
 }
 
 /* args: number of the walk, never 0; nanoseconds that this call may take; whether only listeners that have dropped
- * something are wanted. Returns whether the walk is at its end. */
+ * connections are wanted. Returns whether the walk is at its end. */
 SEC("raw_tp/sys_enter")
 int tcp_count(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-/* What a walk over the TCP sockets counts: each socket for its namespace, what it has queued, and whom it keeps
- * waiting. */
+/* Counts of a walk over the TCP sockets: each socket for its namespace, its queued bytes, and connections that wait
+ * for it. */
 #include "common/netns_walk.bpf.h"
 #include "common/share.bpf.h"
 #include "common/shared.bpf.h"
 #include "common/tcp_state.bpf.h"
 
 #define FAMILY_IPV4 2 /* AF_INET */
-/* Each owner has so many rows of a walk: one that listens on everything must not hide what others wait for. */
+/* Rows of a walk for each owner: one that listens on every port must not hide the queues of others. */
 const volatile __u32 ports_each = 4096;
 const volatile __u32 listeners_each = 64;
-/* A namespace may have a hash of its own, as large as it likes: so many buckets of an owner's are walked. */
+/* Buckets of an owner's own hashes that are walked: a namespace may have a hash of its own, of any size. */
 const volatile __u32 buckets_each = 1 << 18;
 
 #define TCP_STATES 16 /* the power of two above the last */
 
-/* Bits by state. In other states the sequence numbers do not tell what is queued, or are not there: not every entry is
- * a whole socket. */
+/* Bits by state. In other states the sequence numbers do not say what is queued, or do not exist: not every entry
+ * is a full socket. */
 enum tcp_states {
 	TCP_STATES_WITH_QUEUES = 1 << STATE_ESTABLISHED | 1 << STATE_FIN_WAIT1 | 1 << STATE_FIN_WAIT2 |
 				 1 << STATE_CLOSE_WAIT | 1 << STATE_LAST_ACK | 1 << STATE_CLOSING,
@@ -26,7 +26,7 @@ enum tcp_states {
 
 SHARED_ENUM(tcp_states);
 
-/* Whether kernel memory can be read without calling a helper (6.2): the walk takes half the time. */
+/* True where kernel memory can be read without calling a helper (6.2): the walk then takes half the time. */
 const volatile bool can_cast = false;
 
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
@@ -38,24 +38,24 @@ extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 			 : BPF_CORE_READ(_object, field);                                           \
 	})
 
-/* Where the walk over one hash goes on. */
+/* Position where the walk over one hash continues. */
 struct tcp_cursor {
-	__u32 walk; /* number of the walk that this is of */
+	__u32 walk; /* number of the walk that the position belongs to */
 	__u32 bucket;
-	__u32 counted; /* sockets of this bucket that are counted already */
+	__u32 counted; /* sockets of this bucket that were counted already */
 	__u32 done;
 };
 
 struct tcp_row {
 	struct tcp_cursor own; /* in the namespace's own hash, if it has one */
-	__u32 walk; /* number of the walk that the following is of */
+	__u32 walk; /* number of the walk that the following fields belong to */
 	__u32 left; /* its own hash was not walked */
 	__u32 sockets[TCP_STATES];
 	__u32 largest_receive_queue, largest_send_queue;
 	__u64 receive_queue, send_queue;
 };
 
-/* By namespace cookie. */
+/* Rows by namespace cookie. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256);
@@ -68,7 +68,7 @@ struct tcp_port {
 	__u64 port;
 };
 
-/* Of all sockets that listen on the port, and of the fullest of them. */
+/* Connections at all sockets that listen on the port, and at the fullest of them. */
 struct tcp_accept_queue {
 	__u32 walk;
 	__u32 length;
@@ -83,7 +83,7 @@ struct {
 	__type(value, struct tcp_accept_queue);
 } tcp_accept_queues SEC(".maps");
 
-/* A listening socket that has dropped something. */
+/* A listening socket that has dropped connections. */
 struct tcp_listener {
 	__u64 netns;
 	__u64 cgroup; /* id in the v2 hierarchy; 0 if it has none */
@@ -94,7 +94,7 @@ struct tcp_listener {
 	__u8 address[16];
 };
 
-/* By the address of the socket: it may become another one, of another port. */
+/* Listeners by the address of the socket, whose memory may become another socket, of another port. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
@@ -102,10 +102,10 @@ struct {
 	__type(value, struct tcp_listener);
 } tcp_listeners SEC(".maps");
 
-/* What the owner has taken in this walk. By slot. */
+/* Resources that an owner has taken in this walk, by slot. */
 struct tcp_share {
 	__u32 walk;
-	__u32 taken; /* accept queues, or listening sockets, that are kept */
+	__u32 taken; /* kept accept queues, or listening sockets */
 	__u32 buckets; /* of hashes of its namespaces' own */
 };
 
@@ -116,20 +116,20 @@ struct {
 	__type(value, struct tcp_share);
 } tcp_shares SEC(".maps");
 
-/* How far a walk is, and what kept it from being right. */
+/* Progress of a walk, and counts of what makes it incomplete. */
 struct tcp_progress {
-	struct tcp_cursor connections; /* in the hash that namespaces share */
+	struct tcp_cursor connections; /* in the shared hash */
 	struct tcp_cursor listeners;
 	__u32 walk;
 	__u32 sockets;
-	__u32 rows_full; /* sockets of namespaces that there was no room for */
+	__u32 rows_full; /* sockets of namespaces without room for a row */
 	__u32 accept_queues_full;
-	__u32 accept_queues_left; /* past those of their owner */
-	__u32 hashes_left; /* of namespaces' own, past the buckets of their owner */
+	__u32 accept_queues_left; /* beyond the rows of their owner */
+	__u32 hashes_left; /* own hashes of namespaces, beyond the buckets of their owner */
 	__u32 listeners_full;
 	__u32 strayed; /* chains that ended in another one */
 	__u32 unreadable;
-	__u64 longest, total; /* nanoseconds of one call, of all */
+	__u64 longest, total; /* nanoseconds of the longest call, and of all calls */
 };
 
 struct {
@@ -141,16 +141,16 @@ struct {
 } tcp_progress_cell SEC(".maps");
 
 /*
- * The position of the call that runs; there is one at a time. In a map, where the verifier does not follow values: it
- * would look at every turn of the loops.
+ * Position of the running call; there is only one at a time. It is in a map, where the verifier does not follow
+ * values: otherwise it would check every iteration of the loops.
  */
 static struct {
 	__u64 deadline;
-	__u64 heads; /* where the heads of the chains are: address of the first */
-	__u64 node; /* in the present chain */
+	__u64 heads; /* address of the first head of a chain */
+	__u64 node; /* in the current chain */
 	__u32 stride, buckets, nulls_base;
 	__u32 bucket, counted, skip, enough;
-	__u32 first, occupied, nth; /* the chunk: its first bucket, how many have sockets, which of those is next */
+	__u32 first, occupied, nth; /* of the chunk: first bucket, number of buckets with sockets, next one of these */
 	__u32 cost, expired;
 	__u32 listeners_only;
 	struct tcp_progress progress;
@@ -179,7 +179,7 @@ static __always_inline struct tcp_row *row_of(__u64 netns)
 	return row;
 }
 
-/* What the owner of a namespace has taken in this walk, or NULL. */
+/* Returns what the owner of a namespace has taken in this walk, or NULL. */
 static __always_inline struct tcp_share *share_of(__u64 netns, const struct net *net)
 {
 	__u32 slot = owner_slot_of(netns, net);
@@ -192,7 +192,7 @@ static __always_inline struct tcp_share *share_of(__u64 netns, const struct net 
 	return share;
 }
 
-/* Takes one of so many rows that the owner of the socket has in this walk. */
+/* Takes one of the `each` rows that the owner of the socket has in this walk. */
 static __always_inline bool take_row(__u64 netns, __u64 sk, __u32 each)
 {
 	struct tcp_share *share = share_of(netns, READ(struct sock_common, sk, skc_net.net));
@@ -203,7 +203,7 @@ static __always_inline bool take_row(__u64 netns, __u64 sk, __u32 each)
 	return true;
 }
 
-/* A socket that changes meanwhile may look as if it had less than nothing. */
+/* A socket that changes meanwhile may seem to have a negative amount. */
 static __always_inline __u32 difference(__u32 end, __u32 start)
 {
 	return (__s32)(end - start) < 0 ? 0 : end - start;
@@ -251,14 +251,14 @@ static __always_inline void add_accept_queue(__u64 netns, __u64 sk)
 	limit = READ(struct sock, sk, sk_max_ack_backlog);
 	queue->length += length;
 	queue->limit += limit;
-	/* One more than the limit may wait: kernel, include/net/sock.h, sk_acceptq_is_full(). */
+	/* One connection more than the limit may wait: kernel, include/net/sock.h, sk_acceptq_is_full(). */
 	if (length * (queue->fullest_limit + 1ULL) > queue->fullest_length * (limit + 1)) {
 		queue->fullest_length = length;
 		queue->fullest_limit = limit;
 	}
 }
 
-/* What tcp_listendrop() has counted: few listeners have dropped anything. */
+/* Adds the count of tcp_listendrop(): few listeners have dropped connections. */
 static __always_inline void add_listener(__u64 netns, __u64 sk)
 {
 	static const struct tcp_listener fresh;
@@ -314,7 +314,7 @@ static __always_inline void count_socket(__u64 sk)
 	row = row_of(netns);
 	if (!row)
 		return;
-	/* A FIN_WAIT2 that nobody waits for is kept in the small form of a TIME_WAIT. */
+	/* A FIN_WAIT2 without a waiting process is kept in the small form of a TIME_WAIT. */
 	if (state == STATE_TIME_WAIT)
 		state = READ(struct inet_timewait_sock, sk, tw_substate);
 	else if (state == STATE_LISTEN)
