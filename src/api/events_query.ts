@@ -28,7 +28,7 @@ export const EVENTS_QUERY = z.strictObject({
   last: text()
     .regex(/^\d{1,6}$/, { error: ({ input }) => `last: ${input} is not a number of events` })
     .exactOptional()
-    .describe('Most past events that are returned: the newest of them.'),
+    .describe('Caps how many past events are returned: the newest of them.'),
   follow: text()
     .refine((follow) => ['true', 'false'].includes(follow), {
       error: ({ input }) => `follow: ${input} is neither true nor false`,

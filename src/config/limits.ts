@@ -10,7 +10,7 @@ const SERIES_MIN = 1_000;
 const SERIES_MAX = 10_000_000;
 
 export interface LimitsConfig {
-  /** Most series of all probes on a page. */
+  /** Maximum number of series of all probes on a page. */
   readonly series: number;
   /** Longest interval between two scrapes of any scraper, in milliseconds; learnt where it is undefined. */
   readonly scrapeInterval: number | undefined;
@@ -23,7 +23,7 @@ export const LIMIT_KEYS = {
     .max(SERIES_MAX)
     .default(SERIES)
     .describe(
-      'Most series of all probes on the page of an agent. A longer page adds up edges under `*` first, then values of open labels.',
+      'Maximum number of series of all probes on the page of an agent. A longer page adds up edges under `*` first, then values of open labels.',
     ),
   scrapeInterval: millisecondsBetween('1s', '2m')
     .optional()

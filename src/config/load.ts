@@ -21,10 +21,10 @@ import { keysAt } from './keys.ts';
 import { AIM_KEYS, type Config, configSchema, documentKeys, probeKeys, sections } from './schema.ts';
 import { parseYaml } from './yaml.ts';
 
-/** Most sections that are active for a time. */
+/** Maximum number of sections that are active for a time. */
 const TIMED_MAX = 256;
 
-/** Most overrides: each is checked as a document of its own. */
+/** Maximum number of overrides: each is checked as a document of its own. */
 const NODES_MAX = 1_000;
 
 const NOTHING_OVER: ReadonlySet<string> = new Set();

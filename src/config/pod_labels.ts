@@ -4,7 +4,7 @@ import type { AnyProbe } from '#probe/contract.ts';
 import type { MetricSet } from '#probe/metric.ts';
 import { namesTo } from './names_to.ts';
 
-/** Most labels: each is on every series of every Pod. */
+/** Maximum number of labels: each is on every series of every Pod. */
 const LABELS_MAX = 8;
 const LABEL_NAME_LENGTH_MAX = 63;
 

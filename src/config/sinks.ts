@@ -79,7 +79,7 @@ const HEADERS = namesTo(
   .describe('Further headers. They are plain text in the configuration, so they must not hold secrets.');
 
 const BASIC_AUTH = z.strictObject({
-  username: z.string().min(1).describe('The user.'),
+  username: z.string().min(1).describe('Name of the user.'),
   passwordFile: PATH.describe('File with the password; read again for each request.'),
 });
 
@@ -144,7 +144,7 @@ function faultOfProxy(text: string): string | undefined {
 /** Batches that are small enough for the defaults of servers, and large enough to be worth a request. */
 const BATCH = {
   batch: section({
-    events: z.int().min(1).max(100_000).default(5_000).describe('Most records of a request.'),
+    events: z.int().min(1).max(100_000).default(5_000).describe('Maximum number of records of a request.'),
     bytes: size('1MiB', '1KiB', '16MiB').describe('Bytes of their texts, before they are compressed.'),
     age: milliseconds('1s', '0s', '1m').describe('Longest time that a record waits for others to be sent with it.'),
   }).prefault({}),

@@ -5,10 +5,10 @@ import type { EventDescriptor } from '#probe/event.ts';
 import type { PortRange } from '#sources/procfs/port_range.ts';
 import { clientEndOf } from './client_end.ts';
 
-/** Most windows that are open at the same time; an event that gets none is sent as it is. */
+/** Maximum number of windows that are open at the same time; an event that gets none is sent as it is. */
 const WINDOWS_MAX = 10_000;
 const LOOKS_PER_WINDOW = 4;
-/** Most client ports that an event lists and a window tells apart. */
+/** Maximum number of client ports that an event lists and a window tells apart. */
 const PORTS_SHOWN = 16;
 const PORTS_MAX = 256;
 

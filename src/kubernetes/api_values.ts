@@ -5,7 +5,7 @@
 
 /** The longest name of an object (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/). */
 const NAME_LENGTH_MAX = 253;
-/** Most labels of one object that are kept. The API bounds the length of each key and value, but not their number. */
+/** Maximum number of labels of one object that are kept. The API bounds the length of each key and value, but not their number. */
 const LABELS_LENGTH_MAX = 16 * 1024;
 const MESSAGE_LENGTH_MAX = 300;
 /** Digits of a 64-bit number. */

@@ -94,11 +94,11 @@ export function trimPod({ metadata, spec, status }: ApiPod): Pod {
   };
 }
 
-/** Most Pods of one node, including ended ones, of which a cluster keeps 12,500 (`--terminated-pod-gc-threshold`). */
+/** Maximum number of Pods of one node, including ended ones, of which a cluster keeps 12,500 (`--terminated-pod-gc-threshold`). */
 const PODS_MAX = 20_000;
-/** Most objects of other kinds, in the largest clusters. */
+/** Maximum number of objects of other kinds, in the largest clusters. */
 const OBJECTS_MAX = 100_000;
-/** Most objects of kinds that are requested by name. */
+/** Maximum number of objects of kinds that are requested by name. */
 const NAMED_MAX = 16;
 
 export function podsOf(node: string): Resource<Pod> {

@@ -19,7 +19,7 @@ export interface Resource<T> {
    * memory would come as a whole, and be too long.
    */
   readonly list: 'cache' | 'pages';
-  /** Most objects that are kept. A longer list is given up: the server, or a proxy before it, has a fault. */
+  /** Maximum number of objects that are kept. A longer list is given up: the server, or a proxy before it, has a fault. */
   readonly max: number;
   /** The part of an object that is read; the rest of it is not parsed. */
   readonly keep: { readonly metadata: Shape; readonly [key: string]: Shape };

@@ -14,7 +14,7 @@ export interface AddressOwner {
 
 /** Addresses of one cluster that are kept: 340 bytes each. */
 const ADDRESSES_MAX = 100_000;
-/** Most claims of one address: a slice for each Service of a Pod, or a client that writes slices without end. */
+/** Maximum number of claims of one address: a slice for each Service of a Pod, or a client that writes slices without end. */
 const CLAIMS_MAX = 256;
 
 interface Claim {

@@ -232,7 +232,7 @@ it('shows what the configuration switches, for how long, and why one is rejected
   await page.getByRole('link', { name: 'Configuration' }).click();
   await page.getByRole('heading', { name: 'The last configuration was rejected' }).waitFor();
   const faults = await page.locator('table.faults').innerText();
-  expect(faults).toMatch(/probes\.softirq\.for\s+"15x"\s+a time of 1s to 8760h/);
+  expect(faults).toMatch(/probes\.softirq\.for\s+"15x"\s+a duration from 1s to 8760h/);
   expect(faults).toMatch(/probes\.packetlos\s+–\s+no such key \(did you mean packetloss\?\)/);
   expect(await page.locator('.document').innerText()).toMatch(/packetloss:\n(.*\n)*? +budget: 50%/);
   expect(await page.getByRole('link', { name: 'Configuration rejected' }).count()).toBe(1);
@@ -249,7 +249,7 @@ it('shows the account of all events, and who is in trouble', async () => {
   await row.getByText(/balances|on their way/).waitFor();
   expect(await row.getByText('stdout').count()).toBe(1);
   await page.getByRole('link', { name: 'Pods' }).click();
-  await page.getByText('Rates take two looks').waitFor();
+  await page.getByText('Rates need two readings').waitFor();
   await page.getByLabel('Pod', { exact: true }).fill(pair.b.netns.name);
   const cells = page.locator('table.pods tbody tr', { hasText: pair.b.netns.name });
   // The first look is there; what it has seen does not grow any more.
