@@ -58,6 +58,7 @@ export const READ: readonly string[] = [
   'README.md',
   'docs/README.md',
   'docs/adding-a-probe.md',
+  'docs/adr',
   'docs/architecture.md',
   'docs/comparison.md',
   'docs/dashboards.md',
