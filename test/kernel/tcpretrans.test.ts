@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { HostPair } from '../support/hosts.ts';
+import { HostPair, type TestNetns } from '../support/hosts.ts';
 import { only, probesOf, TestKernel } from '../support/kernel.ts';
-import { BY_TIMER, eventually } from '../support/oracle.ts';
+import { BY_TIMER, eventually, readBoth } from '../support/oracle.ts';
 import {
   BLACK_HOLE_PROGRAM,
   PATH_MTU_PROGRAM,
@@ -33,6 +33,22 @@ afterAll(async () => {
   await pair?.[Symbol.asyncDispose]();
 });
 
+/** How much the page and the kernel have counted meanwhile, both read of the same moment: timers run on after a scene. */
+async function counted(netns: TestNetns, pods: Readonly<Record<string, string>>, happen: () => Promise<unknown>) {
+  const readings: Record<string, number>[] = [];
+  const read = async () => {
+    const { oracle, ours } = await readBoth(
+      () => tcpCounters(netns),
+      () => agent.page(),
+    );
+    readings.push(oracle);
+    return ours;
+  };
+  const { grown } = await growth(agent, pods, RETRANSMITS, 'kind', happen, read);
+  const [before, after] = readings;
+  return { grown, more: (name: string) => (after?.[name] ?? 0) - (before?.[name] ?? 0) };
+}
+
 describe.each(FAMILIES)('over %s', (family) => {
   it.each(RETRANSMIT_CASES.map((one, index) => [one.name, one, 7_300 + index] as const))(
     '%s',
@@ -40,12 +56,9 @@ describe.each(FAMILIES)('over %s', (family) => {
     async (_, one, port) => {
       agent.events.length = 0;
       const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
-      const before = tcpCounters(pair[one.sender].netns);
-      const { grown } = await growth(agent, pods, RETRANSMITS, 'kind', () =>
+      const { grown, more } = await counted(pair[one.sender].netns, pods, () =>
         playScene(pair, family, `PORT = ${port}\n${one.program}`),
       );
-      const after = tcpCounters(pair[one.sender].netns);
-      const more = (name: string) => (after[name] ?? 0) - (before[name] ?? 0);
       expect(grown).toEqual(
         Object.fromEntries(Object.entries(one.kinds).map(([kind, name]) => [`${one.sender} ${kind}`, more(name)])),
       );
@@ -96,12 +109,9 @@ describe.each(FAMILIES)('on a path that takes only smaller packets, over %s', (f
 
   async function play(port: number, program: string) {
     agent.events.length = 0;
-    const before = tcpCounters(routed.a.netns);
-    const { grown } = await growth(agent, { a: routed.a.netns.name }, RETRANSMITS, 'kind', () =>
+    return counted(routed.a.netns, { a: routed.a.netns.name }, () =>
       playScene(routed, family, `PORT = ${port}\n${program}`),
     );
-    const after = tcpCounters(routed.a.netns);
-    return { grown, more: (name: string) => (after[name] ?? 0) - (before[name] ?? 0) };
   }
 
   it('calls it a timeout while nobody says so', BY_TIMER, async () => {

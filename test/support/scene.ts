@@ -101,11 +101,12 @@ export async function growth<T>(
   metric: string,
   label: string,
   happen: () => Promise<T>,
+  read: () => Promise<Exposition> = () => agent.page(),
 ): Promise<{ grown: Record<string, number>; result: T }> {
-  const before = readAll(await agent.page(), pods, metric, label);
+  const before = readAll(await read(), pods, metric, label);
   const result = await happen();
   const grown: Record<string, number> = {};
-  for (const [key, value] of Object.entries(readAll(await agent.page(), pods, metric, label))) {
+  for (const [key, value] of Object.entries(readAll(await read(), pods, metric, label))) {
     const more = value - (before[key] ?? 0);
     if (more !== 0) grown[key] = more;
   }
