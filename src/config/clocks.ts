@@ -151,7 +151,7 @@ export class Clocks {
     return { wallMs: kept, bootMs: Math.ceil(monotonic + Math.min(left, forMs)) };
   }
 
-  /** When the wall clock was set, the end moves on it; jitter does not move the end. */
+  /** Returns the end as it is shown: after the wall clock was set it is another time of that clock; jitter does not move it. */
   #shownAs(end: End): End {
     const wallMs = Math.round(this.#wall() + this.#left(end));
     return Math.abs(wallMs - end.wallMs) < JITTER_MS ? end : { ...end, wallMs };

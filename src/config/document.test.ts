@@ -113,7 +113,7 @@ nodes:
     expect(reader.parse(text).timed).toHaveLength(3);
   });
 
-  it('is another one when it says something else, or stands elsewhere', () => {
+  it('is another one when its content or its place differs', () => {
     const idOf = (text: string) => reader.parse(text, { a: '', b: '' }).timed[0]?.id;
     const id = idOf('probes: { udp: { for: 15m, metrics: true } }');
     expect(idOf('detail: full\nprobes: { tcp: false, udp: { metrics: true, for: 15m } } # other')).toBe(id);

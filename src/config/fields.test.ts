@@ -5,7 +5,7 @@ import { ConfigReader } from './load.ts';
 const reader = new ConfigReader(PROBES);
 const read = (probe: string, fields: unknown) => reader.parse(JSON.stringify({ probes: { [probe]: { fields } } }));
 
-it('a list of metrics, with labels or without, is taken by every probe', () => {
+it('a list of metrics, with labels or without, is accepted by every probe', () => {
   const fields = [
     'netsonde_udp_sent_datagrams_total',
     'netsonde_udp_received_datagrams_total{family="ipv4"}',
@@ -57,7 +57,7 @@ describe('a fault has its place, its value and what to write', () => {
     [
       'netdev',
       ['netsonde_netdev_received_bytes_total{device="eth0"}'],
-      'allowed: a label of netsonde_netdev_received_bytes_total whose values docs/metrics.md lists: which has none; not device',
+      'allowed: a label of netsonde_netdev_received_bytes_total whose values docs/metrics.md lists: none; not device',
     ],
   ])('%s: %j', (probe, fields, fault) => {
     expect(() => read(probe, fields)).toThrow(fault);

@@ -25,7 +25,7 @@ function faultOf(text: string, probe: AnyProbe): string | undefined {
     const label = descriptor.labels[name];
     const listed = Object.entries(descriptor.labels).flatMap(([key, other]) => (isClosed(other) ? [key] : []));
     if (label === undefined || !isClosed(label)) {
-      const labels = listed.length === 0 ? 'which has none' : listed.join(', ');
+      const labels = listed.length === 0 ? 'none' : listed.join(', ');
       return `a label of ${field.metric} whose values docs/metrics.md lists: ${labels}; not ${name}`;
     }
     const strange = values.find((value) => !label.values.includes(value));

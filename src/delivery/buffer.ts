@@ -24,7 +24,7 @@ export interface RecordBuffer {
   /** Takes out the records that are in memory. */
   drain(): Promise<readonly LaneRecord[]> | readonly LaneRecord[];
   /**
-   * Drops the records that would not outlive the agent. @param deadlineMs when to stop waiting for a disk that hangs
+   * Drops the records that would not outlive the agent. @param deadlineMs milliseconds to wait for a disk that hangs
    */
   close(deadlineMs?: number): Promise<void>;
 }

@@ -129,7 +129,7 @@ export const lifecycle = defineProbe({
     limits: [
       'A process that is forked and never executes a program is found by the next scan.',
       'While the probe is off, no dead Pod is shown and none has an event. Pods that live for milliseconds are still named.',
-      '[Who owns a number](identity.md) explains the last values of a dead Pod.',
+      'The page [Who owns a number](identity.md) explains the last values of a dead Pod.',
     ],
   },
   metrics,

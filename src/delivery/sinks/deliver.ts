@@ -5,8 +5,8 @@ import { RequestSize } from './request_size.ts';
 import type { NotNow, Verdict } from './verdict.ts';
 
 /**
- * Retries of single records end once this many were refused alone, because a server that refuses nearly everything need not be asked about
- * each.
+ * Records are no longer tried one by one after this many single ones were refused, because a server that refuses nearly everything need not
+ * be asked about each.
  */
 const REFUSALS_MAX = 100;
 /** From then on, owners with this many refused records have theirs refused as a whole. */
