@@ -76,6 +76,7 @@ export const READ: readonly string[] = [
   'src/bpf',
   'src/commands',
   'src/config',
+  'src/core',
   'src/delivery',
   'src/events',
   'src/files',

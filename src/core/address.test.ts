@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { addressOf, formatEndpoint, formatIp, portOf } from './address.ts';
 
-/** Sixteen bytes from groups of four hexadecimal digits. */
+/** Returns sixteen bytes from groups of four hexadecimal digits. */
 function v6(...groups: readonly number[]): Uint8Array {
   return Uint8Array.from(groups.flatMap((group) => [group >> 8, group & 0xff]));
 }
@@ -26,7 +26,7 @@ describe('formatIp', () => {
       fc.property(fc.uint8Array({ minLength: 16, maxLength: 16 }), (bytes) => {
         const text = formatIp(bytes);
         const mapped = text.includes('.') ? `::ffff:${text}` : text;
-        // The URL parser writes any form of an address in the one that RFC 5952 asks for.
+        // The URL parser converts any form of an address to the one of RFC 5952.
         return isIPv6(mapped) && new URL(`http://[${mapped}]`).hostname === new URL(`http://[${full(bytes)}]`).hostname;
       }),
     );

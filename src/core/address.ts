@@ -1,8 +1,8 @@
 const MAPPED_PREFIX = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 /**
- * An address of 4 or 16 bytes in the form people write: IPv4-mapped ones as IPv4, IPv6 by RFC 5952 (lower case, the
- * first longest run of two or more zero groups as `::`).
+ * Formats an address of 4 or 16 bytes in the usual form: IPv4-mapped addresses as IPv4, IPv6 by RFC 5952 (lower case, the first longest run
+ * of two or more zero groups as `::`).
  */
 export function formatIp(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join('.');
@@ -25,21 +25,21 @@ function longestZeroRun(groups: readonly string[]): { start: number; length: num
   return best;
 }
 
-/** `10.0.0.1:53`, `[::1]:53`; without the port where it is undefined. */
+/** Returns `10.0.0.1:53` or `[::1]:53`; without the port where it is undefined. */
 export function formatEndpoint(bytes: Uint8Array, port: number | undefined): string {
   const ip = formatIp(bytes);
   if (port === undefined) return ip;
   return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
 }
 
-/** The address of `10.0.0.1:53`, `[::1]:53`, or of one without a port. */
+/** Returns the address of `10.0.0.1:53`, `[::1]:53`, or of an endpoint without a port. */
 export function addressOf(endpoint: string): string {
   if (endpoint.startsWith('[')) return endpoint.slice(1, endpoint.indexOf(']'));
   const colon = endpoint.indexOf(':');
   return colon >= 0 && colon === endpoint.lastIndexOf(':') ? endpoint.slice(0, colon) : endpoint;
 }
 
-/** The port of `10.0.0.1:53` or `[::1]:53`; undefined where there is none. */
+/** Returns the port of `10.0.0.1:53` or `[::1]:53`; undefined where there is none. */
 export function portOf(endpoint: string): number | undefined {
   const end = endpoint.startsWith('[') ? endpoint.indexOf(']') + 1 : addressOf(endpoint).length;
   return endpoint[end] === ':' ? Number(endpoint.slice(end + 1)) : undefined;

@@ -5,13 +5,13 @@ import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** What is built is in dist/, beside the bundle; from the sources, which are in src/core, that is two folders up. */
+/** Folder of built files: dist/, beside the bundle; from the sources in src/core it is two folders up. */
 const dist = basename(here) === 'dist' ? here : join(here, '..', '..', 'dist');
 
-/** Where the compiled BPF objects are. */
+/** Folder of the compiled BPF objects. */
 export const OBJECTS = join(dist, 'bpf');
 
-/** A file of the built page, or undefined where there is none. @param name without folder */
+/** Reads a file of the built page; undefined where there is none. @param name without folder */
 export async function readPageFile(name: string): Promise<Buffer | undefined> {
   try {
     return await readFile(join(dist, 'web', name));
@@ -21,7 +21,7 @@ export async function readPageFile(name: string): Promise<Buffer | undefined> {
   }
 }
 
-/** The agent's version, by its package.json. */
+/** Returns the agent's version from its package.json. */
 export function readVersion(): string {
   const text = readFileSync(join(dist, '..', 'package.json'), 'utf8');
   return (JSON.parse(text) as { version: string }).version;

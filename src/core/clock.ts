@@ -1,8 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** Where code that paces itself takes its time from: tests bring a clock of their own. */
+/** Clock of code that paces itself; tests replace it by their own. */
 export interface Clock {
-  /** Milliseconds of a clock that never goes back. */
+  /** Returns milliseconds of a monotonic clock. */
   now(): number;
   /** Resolves after this many milliseconds, or once the signal is aborted. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;

@@ -32,7 +32,7 @@ describe('addCounters', () => {
   });
 });
 
-it('subtractCounters is the growth, exactly', () => {
+it('subtractCounters returns the exact growth', () => {
   expect(subtractCounters(7, 3)).toBe(4);
   expect(subtractCounters(2n ** 53n + 1n, Number.MAX_SAFE_INTEGER)).toBe(2);
   expect(subtractCounters(2n ** 63n, 1)).toBe(2n ** 63n - 1n);
@@ -46,7 +46,7 @@ it.each([
   [2n ** 64n - 1n, 2n ** 66n - 4n],
 ])('four times %s is exactly %s', (value, product) => expect(multiplyCounter(value, 4)).toBe(product));
 
-it('takes a negative gauge for none', () => {
+it('turns a negative gauge into zero', () => {
   expect(notNegative(toCounter(2n ** 64n - 1n))).toBe(0);
   expect(notNegative(7)).toBe(7);
 });

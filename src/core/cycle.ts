@@ -4,8 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 const SLICE_MS = 4;
 
 /**
- * One collection of all probes. Sources key what they have read by it, so that three probes that want the same
- * file cause one read.
+ * One collection of all probes. Sources key the data that they read by it, so that three probes that need the same file cause one read.
  */
 export class Cycle {
   readonly signal: AbortSignal;
@@ -15,14 +14,17 @@ export class Cycle {
     this.signal = signal;
   }
 
-  /** This slice has taken long enough. To be asked before `pause` where pieces are many and small: each `await` makes promises. */
+  /**
+   * True when this slice has taken long enough. Check it before `pause` where pieces of work are many and small: each `await` makes
+   * promises.
+   */
   get isDue(): boolean {
     return performance.now() - this.#sliceStart >= SLICE_MS;
   }
 
   /**
-   * To be awaited between pieces of work: lets the event loop turn where this one took long enough.
-   * @throws the signal's reason, where nobody waits for the result any more
+   * Lets the event loop turn where this slice has taken long enough. Await it between pieces of work.
+   * @throws the signal's reason, where the result is not needed any more
    */
   async pause(): Promise<void> {
     if (!this.isDue) return;
@@ -32,7 +34,7 @@ export class Cycle {
   }
 }
 
-/** A cycle that nobody aborts, for work outside a scrape. */
+/** Returns a cycle that is never aborted, for work outside a scrape. */
 export function freeCycle(): Cycle {
   return new Cycle(new AbortController().signal);
 }

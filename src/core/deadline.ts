@@ -1,10 +1,10 @@
-/** The time was over. */
+/** The deadline has passed. */
 export class DeadlineError extends Error {
   override readonly name = 'DeadlineError';
 }
 
 /**
- * The outcome of a promise, or a rejection once the time is over. The work itself goes on.
+ * Returns the outcome of a promise, or rejects once the time is over. The work itself continues.
  * @param late message of the rejection
  */
 export async function withDeadline<T>(work: Promise<T>, deadlineMs: number, late: string): Promise<T> {
@@ -19,7 +19,7 @@ export async function withDeadline<T>(work: Promise<T>, deadlineMs: number, late
   }
 }
 
-/** The outcome of a promise, or a rejection with the signal's reason once it is aborted. The work itself goes on. */
+/** Returns the outcome of a promise, or rejects with the signal's reason once it is aborted. The work itself continues. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
   const { promise, reject } = Promise.withResolvers<never>();

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { deviceName } from './device_name.ts';
 
-/** Any byte that the kernel takes. */
+/** Any byte that the kernel accepts. */
 const bytes = fc.integer({ min: 1, max: 255 }).filter((byte) => byte !== 0x2f && !/\s/.test(String.fromCharCode(byte)));
 const names = fc
   .uint8Array({ minLength: 1, maxLength: 15 })
@@ -10,17 +10,17 @@ const names = fc
     fc.array(fc.oneof(bytes, fc.constantFrom(0xff, 0xfe, 0xc3, 0xa9, 0x5c)), { minLength: length, maxLength: length }),
   );
 
-it('is the name itself where that is UTF-8', () => {
+it('is the name itself where the name is UTF-8', () => {
   expect(deviceName(Buffer.from('eth0'))).toBe('eth0');
   expect(deviceName(Buffer.from('çiğ-ü'))).toBe('çiğ-ü');
 });
 
-it('shows the bytes of one that is not', () => {
+it('shows the bytes of a name that is not UTF-8', () => {
   expect(deviceName(Uint8Array.of(0x65, 0xff, 0x30))).toBe('e/ff0');
   expect(deviceName(Uint8Array.of(0x65, 0xfe, 0x30))).toBe('e/fe0');
 });
 
-it('never gives two devices one name', () => {
+it('never gives two devices the same name', () => {
   fc.assert(
     fc.property(names, names, (one, other) => {
       fc.pre(one.join() !== other.join());

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import * as z from 'zod';
 import { duration, formatDuration, parseDuration } from './duration.ts';
 
-it('reads the units that people write', () => {
+it('parses the usual units', () => {
   expect(parseDuration('250us')).toBe(250_000);
   expect(parseDuration('10ms')).toBe(10_000_000);
   expect(parseDuration('2s')).toBe(2_000_000_000);
@@ -11,7 +11,7 @@ it('reads the units that people write', () => {
   expect(parseDuration('1h')).toBe(3_600_000_000_000);
 });
 
-it('takes nothing else for a duration', () => {
+it('refuses everything else', () => {
   for (const text of ['', '10', 'ms', '-1s', '1.5s', '1 s', '10ms ', '1d', '9999999999s']) {
     expect(parseDuration(text), text).toBeUndefined();
   }
@@ -23,7 +23,7 @@ it('takes nothing else for a duration', () => {
   );
 });
 
-it('is an option with a default, and says what would be right', () => {
+it('is an option with a default, and names the accepted form', () => {
   const schema = z.object({ threshold: duration('10ms') });
   expect(schema.parse({})).toEqual({ threshold: 10_000_000 });
   expect(schema.parse({ threshold: '1s' })).toEqual({ threshold: 1_000_000_000 });

@@ -4,20 +4,20 @@ import { ACTIVE, inertJson, visible, visibleLines } from './inert.ts';
 
 const UNITS = fc.string({ unit: 'binary' });
 
-it('shows what would do something as what it is', () => {
+it('shows active characters as their codes', () => {
   expect(visible('a\n\u001b[2J\u009b31m\u202eb\u2028c\ud800')).toBe(
     'a\\u{a}\\u{1b}[2J\\u{9b}31m\\u{202e}b\\u{2028}c\\u{d800}',
   );
   expect(visible('Grüße, 日本, 👍')).toBe('Grüße, 日本, 👍');
 });
 
-it('keeps lines, none of which looks like the first of another message', () => {
+it('keeps lines, none of which looks like the first line of another message', () => {
   expect(visibleLines('is not applied:\n2026-01-01 info \u001b[31mforged\r', '  ')).toBe(
     'is not applied:\n  2026-01-01 info \\u{1b}[31mforged\\u{d}',
   );
 });
 
-it('JSON stays the same value, whatever texts are in it', () => {
+it('JSON keeps its value, whatever texts it has', () => {
   fc.assert(
     fc.property(fc.dictionary(UNITS, UNITS), (value) => {
       const json = inertJson(JSON.stringify(value));

@@ -1,12 +1,17 @@
-/** Control characters; what turns the direction of a line, has no width or is a mark of a format; separators of lines; half a surrogate pair. */
+/**
+ * Active characters: control characters, format characters (direction, zero width, marks), line separators, and halves of surrogate pairs.
+ */
 export const ACTIVE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
-/** The text of somebody else as one line, where characters that do something when they are shown are written as what they are: `\u{1b}`. */
+/** Returns a foreign text as one line, with active characters written as their codes: `\u{1b}`. */
 export function visible(text: string): string {
   return text.replace(ACTIVE, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
 }
 
-/** As {@link visible}, but lines stay lines, and tabs tabs. @param indent before each line but the first, which nothing in the text can look like */
+/**
+ * Does the same as {@link visible}, but keeps lines and tabs.
+ * @param indent put before each line but the first, so that no line of the text can look like a first one
+ */
 export function visibleLines(text: string, indent = ''): string {
   return text
     .split('\n')
@@ -14,7 +19,7 @@ export function visibleLines(text: string, indent = ''): string {
     .join(`\n${indent}`);
 }
 
-/** A JSON text of the same value, without characters that do something when they are shown: of these JSON itself escapes the first 32 only. */
+/** Returns a JSON text of the same value without active characters, of which JSON itself escapes only the first 32. */
 export function inertJson(json: string): string {
   return json.replace(ACTIVE, (character) =>
     // Between its values JSON has spaces and line ends of its own.

@@ -1,6 +1,6 @@
 import type { ClientRequest } from 'node:http';
 
-/** Of a server that is at work. One that sends them without end keeps us at it. */
+/** Most interim answers of a server that is still working. Without a bound, a server could send them forever. */
 const INTERIM_MAX = 16;
 
 /** Ends a request that is answered by one interim answer after the other (RFC 9110, 15.2). */
@@ -8,6 +8,6 @@ export function boundInterim(call: ClientRequest): void {
   let answers = 0;
   call.on('information', () => {
     answers++;
-    if (answers > INTERIM_MAX) call.destroy(new Error(`it sent ${answers} interim answers, and no final one`));
+    if (answers > INTERIM_MAX) call.destroy(new Error(`the server sent ${answers} interim answers and no final one`));
   });
 }

@@ -1,9 +1,9 @@
-/** Where the machine's file systems are mounted for us. */
+/** Places where the machine's file systems are mounted for the agent. */
 export interface Paths {
   readonly proc: string;
   readonly sys: string;
   readonly cgroup: string;
-  /** Where `ip netns add` and container runtimes mount namespaces. */
+  /** Folders in which `ip netns add` and container runtimes mount namespaces. */
   readonly netns: string;
 }
 

@@ -1,27 +1,27 @@
 import type { NetnsId } from './netns.ts';
 
-/** Which Pods are meant: those that all of this is true of. Without anything all Pods, but not the node. */
+/** Filter of Pods: a Pod must match all of its parts. An empty filter matches all Pods, but not the node. */
 export interface PodFilter {
   readonly namespaces?: readonly string[] | undefined;
-  /** Of labels, in the syntax of Kubernetes. */
+  /** Label selector, in the syntax of Kubernetes. */
   readonly selector?: string | undefined;
-  /** Globs: `*` is any letters, `?` any one. */
+  /** Globs of Pod names: `*` matches any characters, `?` exactly one. */
   readonly names?: readonly string[] | undefined;
 }
 
-/** Takes the network namespaces of the Pods that an aim means, as they come and go. */
+/** Receives the network namespaces of the Pods that match a filter, as they come and go. */
 export interface PodFilterTarget {
   add(id: NetnsId): void;
   remove(id: NetnsId): void;
 }
 
-/** An aim that is followed. */
+/** A pod filter that is being followed. */
 export interface FollowedPodFilter extends Disposable {
   isAimed(id: NetnsId): boolean;
 }
 
-/** Tells probes the network namespaces of the Pods that they are to look at. */
+/** Tells probes the network namespaces of the Pods that match their filters. */
 export interface PodFilters {
-  /** Calls `target` at once for what is there, and for each change until disposed. */
+  /** Calls `target` at once for all matching namespaces, and for each change until disposed. */
   follow(aim: PodFilter, target: PodFilterTarget): FollowedPodFilter;
 }

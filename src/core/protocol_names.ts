@@ -1,4 +1,4 @@
-/** Protocol numbers of IP (https://www.iana.org/assignments/protocol-numbers) by the names people use. */
+/** Common names of IP protocol numbers (https://www.iana.org/assignments/protocol-numbers). */
 const IP_PROTOCOLS: Readonly<Record<number, string>> = {
   1: 'icmp',
   2: 'igmp',

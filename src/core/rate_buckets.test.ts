@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { RateBuckets } from './rate_buckets.ts';
 
-it('lets each owner have its rate, and at once what it saved in two seconds', () => {
+it('lets each owner have its rate, and a burst of what it saved in two seconds', () => {
   let now = 0;
   const buckets = new RateBuckets(10, () => now);
   const admitted = (owner: string, tries: number) =>
@@ -13,7 +13,7 @@ it('lets each owner have its rate, and at once what it saved in two seconds', ()
   expect(admitted('a', 50)).toBe(20);
 });
 
-it('a rate below one a second is one now and then', () => {
+it('a rate below one per second admits one now and then', () => {
   let now = 0;
   const buckets = new RateBuckets(0.1, () => now);
   const at = (ms: number) => {
@@ -23,12 +23,12 @@ it('a rate below one a second is one now and then', () => {
   expect([at(0), at(5_000), at(10_001), at(19_000), at(20_100)]).toEqual([true, false, true, false, true]);
 });
 
-it('keeps 4,096 of them, and forgets those that are full again', () => {
+it('keeps 4,096 buckets, and forgets those that are full again', () => {
   let now = 0;
   const buckets = new RateBuckets(0.5, () => now);
   for (let owner = 0; owner < 4_096; owner++) expect(buckets.admit(`o${owner}`)).toBe(true);
   expect([buckets.admit('x'), buckets.admit('y')]).toEqual([true, false]);
-  // Not full yet: still nobody has room.
+  // Not full yet: there is still no room.
   now = 1_900;
   expect(buckets.admit('z')).toBe(false);
   now = 2_001;

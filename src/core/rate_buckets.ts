@@ -1,6 +1,6 @@
-/** Owners that have a bucket of their own at the same time; more share one. */
+/** Most owners with a bucket of their own at the same time; further ones share one. */
 const BUCKETS_MAX = 4_096;
-/** An owner may use at once what it saved in so many seconds. */
+/** Seconds of savings that an owner may use at once. */
 const BURST_SECONDS = 2;
 const SHARED = '*';
 
@@ -24,7 +24,7 @@ export class RateBuckets {
     this.#perSecond = perSecond;
   }
 
-  /** Whether this owner may have another one. */
+  /** Returns whether this owner may have another token, and takes it. */
   admit(owner: string): boolean {
     const bucket = this.#bucketOf(owner);
     if (bucket.tokens < 1) return false;
@@ -32,7 +32,7 @@ export class RateBuckets {
     return true;
   }
 
-  /** Tokens of a full bucket: a whole one also where the rate is far below one a second. */
+  /** Tokens of a full bucket: at least one, also where the rate is far below one per second. */
   get #most(): number {
     return Math.max(1, this.#perSecond * BURST_SECONDS);
   }
@@ -54,7 +54,7 @@ export class RateBuckets {
     return bucket;
   }
 
-  /** A bucket that has had the time to fill up is as good as none. */
+  /** Forgets buckets that have had the time to fill up: a new bucket is the same. */
   #forgetFull(now: number): void {
     const fullMs = (this.#most / this.#perSecond) * 1_000;
     for (const [owner, { atMs }] of this.#buckets) if (now - atMs > fullMs) this.#buckets.delete(owner);

@@ -1,10 +1,10 @@
-/** How well something is read from the kernel now. */
+/** State of a reader of the kernel. */
 export interface ReaderHealth {
-  /** What reads the kernel now: `pass`, `files`, `netlink`, a hook. */
+  /** Current way of reading: `pass`, `files`, `netlink`, or a hook. */
   readonly reader: string;
-  /** Why it is not the better reader that there is elsewhere; undefined where it is. The probe is healthy all the same. */
+  /** Why a better reader is not used; undefined where the best one is. The probe is healthy all the same. */
   readonly note?: string | undefined;
-  /** What does not run, and why; empty is healthy. */
+  /** Parts that do not run, with the reasons; empty when healthy. */
   readonly degraded: readonly string[];
 }
 
@@ -13,9 +13,9 @@ export class Unsupported extends Error {
   override readonly name = 'Unsupported';
 }
 
-/** The machine lacks something that may come while we run, such as a module of the kernel. */
+/** The machine lacks something that may be added while the agent runs, such as a module of the kernel. */
 export class NotYet extends Unsupported {
-  /** Whether it has come. Costs little, and never throws. */
+  /** Returns whether it was added. Costs little, and never throws. */
   readonly isThere: () => boolean;
 
   constructor(message: string, isThere: () => boolean) {

@@ -1,8 +1,8 @@
-/** What sinks can be sent. A configuration names them in `sinks.<name>.kinds`. */
+/** Kinds of records that sinks can receive. A configuration names them in `sinks.<name>.kinds`. */
 export const KINDS = ['event'] as const;
 export type Kind = (typeof KINDS)[number];
 
-/** What events are looked up by in Loki, beside the labels of their stream. */
+/** Fields by which events are looked up in Loki, beside the labels of their stream. */
 export const EVENT_METADATA = [
   'pod',
   'netns',

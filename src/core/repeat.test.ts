@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { repeat } from './repeat.ts';
 
-it('calls again and again, one call at a time, and not any more once it is disposed', async () => {
+it('calls repeatedly, one call at a time, and stops once it is disposed', async () => {
   let running = 0;
   let most = 0;
   let calls = 0;

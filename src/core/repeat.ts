@@ -1,5 +1,5 @@
 /**
- * Calls again and again, with a pause before each call, until it is disposed; the dispose waits for the call that is under way.
+ * Calls repeatedly, with a pause before each call, until it is disposed; the dispose waits for the running call.
  * The timer does not keep the process alive.
  * @param call must not reject
  */

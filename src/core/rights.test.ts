@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { capabilitiesOf, RIGHTS, rightsFor } from './rights.ts';
 
 describe('sets of rights', () => {
-  it('add capabilities that the default does not have', () => {
+  it('add only capabilities that the default does not have', () => {
     const [base, ...more] = RIGHTS;
     expect(base?.adds).toEqual(['BPF', 'PERFMON']);
     for (const { adds } of more) expect(adds.filter((capability) => base?.adds.includes(capability))).toEqual([]);

@@ -1,4 +1,4 @@
-/** Capabilities that the kernel may ask the agent for (man 7 capabilities), without their `CAP_`. */
+/** Capabilities that the kernel may require of the agent (man 7 capabilities), without the prefix `CAP_`. */
 export type CapabilityName =
   | 'BPF'
   | 'PERFMON'
@@ -11,15 +11,15 @@ export type CapabilityName =
 
 /** Rights that an operator grants together. */
 export interface RightsSet {
-  /** Kustomize component and chart value; `default` is what the base has. */
+  /** Name of the Kustomize component and the chart value; `default` is the set of the base. */
   readonly name: 'default' | 'packets' | 'processes' | 'tools';
-  /** The capabilities that the set adds to those of `default`. */
+  /** Capabilities that the set adds to those of `default`. */
   readonly adds: readonly CapabilityName[];
-  /** What the set brings, as a phrase. */
+  /** Benefit of the set, as a phrase. */
   readonly brings: string;
 }
 
-/** Every set of rights: manifests, chart and docs/capabilities.md are made from it or held against it. */
+/** All sets of rights: manifests, chart and docs/capabilities.md are generated from them or checked against them. */
 export const RIGHTS: readonly RightsSet[] = [
   {
     name: 'default',
@@ -35,7 +35,7 @@ export const RIGHTS: readonly RightsSet[] = [
     name: 'processes',
     adds: ['SYS_PTRACE', 'DAC_READ_SEARCH', 'SYS_ADMIN'],
     brings:
-      'what processes have open, and other network namespaces entered: `fd`, `io`, `qdisc`, `conntrack` where it is a module, with `packets` also its `states`',
+      'open files of processes, and access to other network namespaces: `fd`, `io`, `qdisc`, `conntrack` where it is a module, with `packets` also its `states`',
   },
   {
     name: 'tools',
@@ -44,17 +44,17 @@ export const RIGHTS: readonly RightsSet[] = [
   },
 ];
 
-/** The sets of the agent itself: `tools` belongs to another container. */
+/** Sets of the agent itself: `tools` belongs to another container. */
 export const AGENT_RIGHTS = RIGHTS.filter(({ name }) => name !== 'tools');
 
-/** Capabilities of the agent with these sets, each once, in the order of the sets. */
+/** Returns the capabilities of the agent with these sets, each once, in the order of the sets. */
 export function capabilitiesOf(names: readonly RightsSet['name'][]): CapabilityName[] {
   return [
     ...new Set(RIGHTS.filter(({ name }) => name === 'default' || names.includes(name)).flatMap(({ adds }) => adds)),
   ];
 }
 
-/** Names the smallest choice of sets beside `default` that has all of these capabilities; undefined where none has. */
+/** Returns the names of the smallest choice of sets beside `default` that has all of these capabilities; undefined where none has. */
 export function rightsFor(capabilities: readonly string[]): string[] | undefined {
   const wanted = capabilities.map((capability) => capability.replace(/^CAP_/, ''));
   const granted = (names: readonly string[]) => new Set<string>(capabilitiesOf(names as RightsSet['name'][]));

@@ -55,9 +55,11 @@ describe('a selector', () => {
     ['app>1', 'the key of a label, like app or app.kubernetes.io/name, at character 1, not "app>1"'],
     ['a,,b', 'the key of a label, like app or app.kubernetes.io/name, at character 3, not ","'],
     [`app=${'x'.repeat(64)}`, /at character 5, not "x{40}…"$/],
-  ])('%j is refused where it is wrong', (text, message) => expect(() => Selector.parse(text)).toThrow(message));
+  ])('%j is refused, with the place of the fault', (text, message) =>
+    expect(() => Selector.parse(text)).toThrow(message),
+  );
 
-  it('never fails in another way, and never hangs', () => {
+  it('never fails with another error, and never hangs', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[a-c!=(), \t-]{0,40}$/)), (text) => {
         try {

@@ -7,7 +7,7 @@ interface Requirement {
   readonly values: readonly string[];
 }
 
-/** A label selector of Kubernetes that is not one; `at` counts from 1. */
+/** Error of an invalid label selector of Kubernetes; `at` counts from 1. */
 export class SelectorError extends Error {
   override readonly name = 'SelectorError';
 
@@ -38,11 +38,11 @@ const TOKEN = /[!(),]|==?|!=|[^\s!(),=]+/y;
 
 interface Token {
   readonly text: string;
-  /** From 1. */
+  /** Position of the character, counted from 1. */
   readonly at: number;
 }
 
-/** Which labels are meant, in the syntax of Kubernetes: `app=web,tier!=x`, `env in (a, b)`, `!canary`. Empty means all. */
+/** Selector of labels, in the syntax of Kubernetes: `app=web,tier!=x`, `env in (a, b)`, `!canary`. An empty one matches all. */
 export class Selector {
   readonly #requirements: readonly Requirement[];
 
@@ -136,7 +136,7 @@ class Parser {
     return token.text;
   }
 
-  /** May be empty. */
+  /** Parses a value, which may be empty. */
   #value(): string {
     const token = this.#peek();
     if (token.text === ',' || token.text === ')' || token === this.#end) return '';

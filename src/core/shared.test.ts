@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Lease, Shared } from './shared.ts';
 
-/** Something to share that notes when it is opened and closed. */
+/** A shared resource that records when it is opened and closed. */
 class Door implements AsyncDisposable {
   static readonly log: string[] = [];
   readonly number: number;
@@ -27,7 +27,7 @@ function shared() {
   });
 }
 
-describe('something shared', () => {
+describe('a shared resource', () => {
   it('is opened for the first user and closed after the last', async () => {
     const door = shared();
     const first = await door.acquire();
@@ -61,7 +61,7 @@ describe('something shared', () => {
     await second[Symbol.asyncDispose]();
   });
 
-  it('is tried again by the next user where it could not be opened', async () => {
+  it('is opened again by the next user where opening failed', async () => {
     let attempts = 0;
     const door = new Shared(async () => {
       if (++attempts === 1) throw new Error('the kernel refused');
@@ -73,7 +73,7 @@ describe('something shared', () => {
     expect(lease.value.number).toBe(2);
   });
 
-  it('is open exactly while somebody holds it, in every order of users', async () => {
+  it('is open exactly while a user holds it, in every order of users', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.nat(4), { maxLength: 40 }), async (users) => {
         const door = shared();

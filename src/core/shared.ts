@@ -1,11 +1,11 @@
-/** One user's hold on something shared. Disposing it twice is fine. */
+/** One user's hold on a shared resource. Disposing it twice is allowed. */
 export interface Lease<T> extends AsyncDisposable {
   readonly value: T;
 }
 
 /**
- * Something that several users share: opened for the first of them, closed after the last, untouched by everyone in
- * between. Openings and closings happen one at a time, in the order of the calls.
+ * A resource that several users share: opened for the first of them, closed after the last, unaffected by the users in between. It opens
+ * and closes one step at a time, in the order of the calls.
  */
 export class Shared<T extends Disposable | AsyncDisposable> {
   readonly #open: () => Promise<T>;
@@ -17,12 +17,12 @@ export class Shared<T extends Disposable | AsyncDisposable> {
     this.#open = open;
   }
 
-  /** Users that hold it now. */
+  /** Number of users that hold it now. */
   get users(): number {
     return this.#users;
   }
 
-  /** @throws what opening threw; the next caller tries again */
+  /** Acquires a hold. @throws the error of opening; the next caller tries again */
   acquire(): Promise<Lease<T>> {
     return this.#next(async () => {
       this.#value ??= await this.#open();

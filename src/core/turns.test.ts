@@ -10,7 +10,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Work that ends when the test says so, in the order in which it began. */
+/** Work that ends when the test ends it, in the order in which it began. */
 class Work {
   readonly begun: string[] = [];
   readonly #ends: (() => void)[] = [];
@@ -28,7 +28,7 @@ class Work {
   }
 }
 
-it('runs so many at a time, and takes the next owner by owner', async () => {
+it('runs a bounded number at a time, and serves owners in turn', async () => {
   const turns = new Turns(2);
   const work = new Work();
   const run = (owner: string, name: string) => turns.run(owner, work.of(name), { waitMs: WAIT_MS });
@@ -40,7 +40,7 @@ it('runs so many at a time, and takes the next owner by owner', async () => {
   expect(await turns.run('c', async () => 'c1', { waitMs: WAIT_MS })).toBe('c1');
 });
 
-it('work that fails gives its turn on', async () => {
+it('failing work passes its turn on', async () => {
   const turns = new Turns(1);
   const fails = turns.run('a', () => Promise.reject(new Error('no')), { waitMs: WAIT_MS });
   const next = turns.run('b', async () => 'b', { waitMs: WAIT_MS });
@@ -48,7 +48,7 @@ it('work that fails gives its turn on', async () => {
   expect(await next).toBe('b');
 });
 
-it('who has gone, or has waited too long, is not run', async () => {
+it('aborted work, and work that has waited too long, is not run', async () => {
   const turns = new Turns(1);
   const work = new Work();
   const gone = new AbortController();

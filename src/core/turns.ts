@@ -1,4 +1,4 @@
-/** Nobody had the time for it. */
+/** The work got no turn in time. */
 export class BusyError extends Error {
   override readonly name = 'BusyError';
 }
@@ -8,32 +8,32 @@ interface Waiting {
 }
 
 export interface TurnOptions {
-  /** Rejects what still waits. */
+  /** Rejects work that still waits. */
   readonly signal?: AbortSignal | undefined;
-  /** How long it may wait, in milliseconds. */
+  /** Longest wait in milliseconds. */
   readonly waitMs: number;
 }
 
-/** Runs so many at a time. The next one is taken owner by owner: whoever asks a thousand times is waited for once by everybody else. */
+/** Runs a bounded number of works at a time. Owners are served in turn: an owner with a thousand works delays each other owner by one. */
 export class Turns {
   readonly #max: number;
   #running = 0;
-  /** The owner whose turn is next comes first. */
+  /** Waiting work by owner; the owner whose turn is next comes first. */
   readonly #waiting = new Map<string, Waiting[]>();
 
   constructor(max: number) {
     this.#max = max;
   }
 
-  /** Work that waits. */
+  /** Number of works that wait. */
   get waiting(): number {
     return [...this.#waiting.values()].reduce((sum, { length }) => sum + length, 0);
   }
 
   /**
-   * Runs the work once it is its turn, which it has until it is settled.
-   * @throws {BusyError} where its turn has not come in time
-   * @throws why the signal was aborted before its turn, and what the work throws
+   * Runs the work once it is its turn, which lasts until the work is settled.
+   * @throws {BusyError} where it got no turn in time
+   * @throws the signal's reason where it was aborted before its turn, and errors of the work
    */
   async run<T>(owner: string, work: () => Promise<T>, options: TurnOptions): Promise<T> {
     options.signal?.throwIfAborted();
@@ -57,7 +57,10 @@ export class Turns {
         reject(error);
       };
       const abort = () => leave(signal?.reason as Error);
-      const timer = setTimeout(() => leave(new BusyError(`${this.#max} others were served all the time`)), waitMs);
+      const timer = setTimeout(
+        () => leave(new BusyError(`${this.#max} others were served for the whole time`)),
+        waitMs,
+      );
       const settle = () => {
         clearTimeout(timer);
         signal?.removeEventListener('abort', abort);
@@ -73,7 +76,7 @@ export class Turns {
     });
   }
 
-  /** Hands the turn on. */
+  /** Passes the turn on. */
   #next(): void {
     const [first] = this.#waiting;
     if (first === undefined) {

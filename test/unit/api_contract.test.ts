@@ -166,7 +166,7 @@ describe('every route', () => {
     await statuses();
     const response = await host.fetch('/api/v1/entities');
     expect([response.status, response.headers.get('retry-after')]).toEqual([503, '1']);
-    expect(await response.json()).toEqual({ error: '4 others were served all the time' });
+    expect(await response.json()).toEqual({ error: '4 others were served for the whole time' });
     expect(host.refusals.counts.get('busy')).toBe(1);
   });
 

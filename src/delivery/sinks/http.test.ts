@@ -163,7 +163,7 @@ describe('an answer that does not come from the server', () => {
       more();
     });
     expect(await failureOf({ url: `http://127.0.0.1:${port}` })).toBe(
-      `127.0.0.1:${port}: it sent 17 interim answers, and no final one`,
+      `127.0.0.1:${port}: the server sent 17 interim answers and no final one`,
     );
     expect(sent).toBeGreaterThanOrEqual(17 * requests);
   });
