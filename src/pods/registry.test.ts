@@ -506,6 +506,24 @@ describe('the retired', () => {
     return deaths[0]?.isShown;
   }
 
+  it('depart when their time is over, also from a namespace that lives on, which is nobody’s from then on', () => {
+    scan([
+      [NODE, [1]],
+      [A, [5], 'blue'],
+    ]);
+    // Its name has gone, and its process: something else keeps it.
+    scan([[NODE, [1]]], [NODE, A]);
+    expect([registry.retired.size, registry.hasDeparted(A), registry.isNobodys(A)]).toEqual([1, false, false]);
+    nowMs += 5_001;
+    scan([[NODE, [1]]], [NODE, A]);
+    expect([registry.retired.size, registry.hasDeparted(A), registry.isNobodys(A)]).toEqual([0, true, true]);
+    scan([
+      [NODE, [1]],
+      [A, [5], 'blue'],
+    ]);
+    expect([registry.hasDeparted(A), registry.isNobodys(A)]).toEqual([false, false]);
+  });
+
   it('are shown for their time, behind the living', () => {
     scan([
       [NODE, [1]],
@@ -698,4 +716,17 @@ it('nobody is looked for in a namespace for longer than it is young', () => {
   expect([registry.isUnowned(A), registry.isUnowned(B), registry.isIgnored(B)]).toEqual([false, false, true]);
   nowMs += 10_001;
   expect([registry.isUnowned(A), registry.isUnowned(B)]).toEqual([false, true]);
+});
+
+it('a namespace in which nobody was found is nobody’s at once, and so is one of a crowd', () => {
+  scan([[A, [5], 'blue']], [A, B]);
+  expect([registry.isNobodys(A), registry.isNobodys(B), registry.isNobodys(C)]).toEqual([false, true, false]);
+  scan([
+    [A, [5], 'blue'],
+    [B, [6]],
+  ]);
+  expect(registry.isNobodys(B)).toBe(false);
+  const flood = Array.from({ length: 300 }, (_, index) => [asNetnsId(1_000 + index), [index + 10]] as const);
+  scan([[A, [5], 'blue'], ...flood]);
+  expect([registry.isNobodys(asNetnsId(1_000)), registry.isNobodys(asNetnsId(1_299))]).toEqual([false, true]);
 });
