@@ -106,7 +106,13 @@ export class Kernel implements AsyncDisposable {
       (uid) => this.#directory.find(uid)?.hostNetwork,
     );
     this.#registry.holdRetired((id) => this.#aggregator.isHeld(id));
-    this.#owners = new OwnerSlots(this.#registry);
+    this.#owners = new OwnerSlots({
+      isUnowned: (id) => this.#registry.isUnowned(id),
+      isNested: (id) => this.#registry.isNested(id),
+      wasOwned: (id) => this.#registry.wasOwned(id),
+      // Of a Pod that has left several namespaces the page has the last one.
+      hasDeparted: (id) => this.#registry.hasDeparted(id) || this.#aggregator.entities.attribute(id) === 'shadowed',
+    });
     this.#registry.holdOwners(this.#owners);
     this.#scanner = new Scanner(paths, netns, this.#registry);
     this.#outbox = new EventOutbox({
