@@ -1,7 +1,7 @@
 import { stringify } from 'yaml';
 import type { z } from 'zod';
 
-/** What of a schema's inside is needed to describe it: zod has no public way to walk one. */
+/** The internals of a schema that describe it: zod has no public way to walk one. */
 interface Inside {
   readonly type: string;
   readonly innerType?: z.ZodType;
@@ -15,23 +15,23 @@ interface Inside {
 /** An option, or a section of them. */
 interface Option {
   readonly description: string;
-  /** Undefined where there is none: then it is off, or not set. */
+  /** Default value; undefined: the option is off, or not set. */
   readonly value: unknown;
-  /** Of a section. */
+  /** Options in a section. */
   readonly children: ReadonlyMap<string, Option> | undefined;
-  /** What may be given, where there are few. */
+  /** Allowed values, if there are few. */
   readonly choices: readonly string[];
 }
 
 const WIDTH = 118;
-/** A key that so many probes have in the same words is described once for all. */
+/** Number of probes from which on a key with the same description is described once for all. */
 const SHARED_BY = 3;
 
 function insideOf(schema: z.ZodType): Inside {
   return schema.def as unknown as Inside;
 }
 
-/** The side of a preprocessed or transformed schema that says what a person may write. */
+/** Returns the side of a preprocessed or transformed schema that describes what a person may write. */
 function written({ in: before, out }: Inside): z.ZodType {
   const side = before !== undefined && insideOf(before).type !== 'transform' ? before : out;
   if (side === undefined) throw new Error('a pipe without sides');
@@ -55,7 +55,7 @@ function childrenOf(
   return new Map(Object.entries(shape).map(([key, schema]) => [key, optionOf(schema, '', given?.[key])]));
 }
 
-/** Wrapped; lines after the first are indented by `hanging` more. */
+/** Wraps a comment; indents lines after the first by `hanging` more. */
 function comment(text: string, indent: string, hanging = ''): string[] {
   const lines: string[] = [];
   let line = `${indent}#`;
@@ -73,7 +73,7 @@ function flow(value: unknown): string {
   return stringify(value, { collectionStyle: 'flow', lineWidth: 0 }).trim();
 }
 
-/** What is not set by default is a comment in the comment: taken off alone, the first one leaves the defaults. */
+/** Renders an option. One without a default is a comment within the comment: removing only the outer one leaves the defaults. */
 function render(key: string, option: Option, indent: string): string[] {
   const { description, value, children, choices } = option;
   const about = description === '' ? [] : comment(description, indent);
@@ -83,7 +83,7 @@ function render(key: string, option: Option, indent: string): string[] {
     return [...about, ...(value === undefined ? section.map((line) => unset(line, indent)) : section)];
   }
   if (value !== undefined) return [...about, `${indent}${key}: ${flow(value)}`];
-  // What nobody has described is nothing that one could give.
+  // An option without a description cannot be set by a person.
   return description === '' ? [] : [...about, unset(`${indent}${key}: ${choices.join(' | ') || '…'}`, indent)];
 }
 
@@ -91,7 +91,7 @@ function unset(line: string, indent: string): string {
   return `${indent}# ${line.slice(indent.length)}`;
 }
 
-/** Keys that several probes have in the same words. */
+/** Returns the keys that several probes have with the same description. */
 function sharedKeys(probes: ReadonlyMap<string, Option>): Map<string, Option[]> {
   const found = new Map<string, Option[]>();
   for (const { children } of probes.values()) {
@@ -106,7 +106,7 @@ function sharedKeys(probes: ReadonlyMap<string, Option>): Map<string, Option[]> 
   return found;
 }
 
-/** In one line. */
+/** Renders the value in one line. */
 function valueText({ value, children, choices }: Option): string {
   const inner = [...(children ?? [])].map(([key, child]) => `${key}: ${valueText(child)}`);
   if (inner.length > 0) return `{ ${inner.join(', ')} }`;
@@ -125,7 +125,7 @@ function renderShared(shared: ReadonlyMap<string, readonly Option[]>, probes: nu
     const who = options.length === probes ? '' : ` (${options.length} of the ${probes} probes)`;
     return comment(`- ${key}: ${value} — ${first.description}${who}`, indent, '  ');
   });
-  return [...comment('What many probes have in common, each for itself:', indent), ...rows];
+  return [...comment('Options that many probes have, each for itself:', indent), ...rows];
 }
 
 function renderProbes(section: Option, summaries: ReadonlyMap<string, string>, indent: string): string[] {
@@ -144,7 +144,7 @@ function renderProbes(section: Option, summaries: ReadonlyMap<string, string>, i
 }
 
 /**
- * The configuration document with every option that the schema has, at its default and commented; only the first one is not a
+ * Renders the configuration document with every option of the schema, at its default and commented out; only the first one is not a
  * comment, because an empty document is a fault.
  * @param summaries of the probes, by name
  */

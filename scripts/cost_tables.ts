@@ -13,7 +13,7 @@ function ms(value: number): string {
 
 export const COST_TABLES: Readonly<Record<string, string>> = {
   'collected by probe': table(
-    ['', 'with the passes', 'both passes off'],
+    ['', 'with the walks', 'both walks off'],
     COLLECTED.map(({ probes, ms: cost, withoutMs, note }) => [
       `${code(probes)}${probes.length > 1 ? ' together' : ''}${note === undefined ? '' : ` (${note})`}`,
       ms(cost),
@@ -45,11 +45,11 @@ export const COST_TABLES: Readonly<Record<string, string>> = {
 
 const README = '../bench/README.md';
 
-/** What was measured of a probe, in words. */
+/** Describes the measured costs of a probe in a sentence. */
 export function costsOf(probe: string): string {
   const collected = COLLECTED.filter(({ probes }) => probes.includes(probe)).map(({ probes, ms: cost, withoutMs }) => {
     const together = probes.length > 1 ? ` for ${code(probes)} together` : '';
-    const without = withoutMs === undefined ? '' : `, ${ms(withoutMs)} without the passes`;
+    const without = withoutMs === undefined ? '' : `, ${ms(withoutMs)} without the walks`;
     return `[Collected](${README}#a-full-node) in ${ms(cost)}${together} on a node of 110 Pods${without}, in a loop.`;
   });
   const rows = OF_PROCESSES.filter((row) => row.probe === probe).map(({ what, ms: cost }) => `${what} ${ms(cost)}`);

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { table } from './markdown.ts';
 
-/** What is used here of a JSON schema. */
+/** The part of a JSON schema that this file reads. */
 interface Schema {
   readonly type?: string | readonly string[];
   readonly format?: string;
@@ -16,9 +16,9 @@ interface Schema {
   readonly required?: readonly string[];
 }
 
-/** The fields of a JSON value, those within others too: path, type, and what each says. */
+/** Renders the fields of a JSON value, nested ones included: path, type and meaning. */
 export function fieldTable(schema: z.ZodType): string {
-  return table(['field', 'type', 'what it says'], fieldRows(z.toJSONSchema(schema) as Schema, ''));
+  return table(['field', 'type', 'meaning'], fieldRows(z.toJSONSchema(schema) as Schema, ''));
 }
 
 function fieldRows({ properties = {}, required = [] }: Schema, path: string): string[][] {

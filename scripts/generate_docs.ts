@@ -23,7 +23,7 @@ import { writeGenerated, writeSections } from './write_generated.ts';
 
 /**
  * Writes docs/api.md, docs/metrics.md, docs/events.md, docs/probes.md, docs/sinks.md, docs/configuration.md and docs/drop-reasons.md from descriptors
- * and schemas, docs/orderly-traffic.md from the catalogue that the tests play, and the tables of bench/README.md, docs/scale.md and docs/capabilities.md from what was measured.
+ * and schemas, docs/orderly-traffic.md from the catalogue that the tests play, and the tables of bench/README.md, docs/scale.md and docs/capabilities.md from measurements.
  */
 
 const DOCS = new URL('../docs/', import.meta.url);
@@ -40,7 +40,7 @@ function valuesText(label: Label): string {
   if (!isJoint(label)) return `${example}, at most ${label.max}`;
   const { core, full } = label.joint.max;
   const own = label.max === undefined ? '' : `, at most ${label.max} for each combination of the others`;
-  return `${example}${own}; one of the labels bounded together: at most ${core} combinations, ${full} at \`full\``;
+  return `${example}${own}; bounded together with other labels: at most ${core} combinations, ${full} at \`full\``;
 }
 
 function metricRow(metric: MetricDescriptor): string[] {
@@ -49,14 +49,14 @@ function metricRow(metric: MetricDescriptor): string[] {
 }
 
 function metricTable(metrics: MetricSet): string {
-  return table(['metric', 'type', 'detail', 'labels', 'what it says', 'source'], Object.values(metrics).map(metricRow));
+  return table(['metric', 'type', 'detail', 'labels', 'meaning', 'source'], Object.values(metrics).map(metricRow));
 }
 
 function probeSection({ name, enabledByDefault, summary, metrics }: AnyProbe): string {
   return [
     `## ${name}`,
     '',
-    `${summary} By default it is ${enabledByDefault ? 'on' : 'off'}. [What it costs, needs and does not see](probes.md#${name}).`,
+    `${summary} By default it is ${enabledByDefault ? 'on' : 'off'}. [Cost, needs and blind spots](probes.md#${name}).`,
     '',
     metricTable(metrics as MetricSet),
   ].join('\n');
@@ -69,36 +69,36 @@ function metricsPage(): string {
     '# Metrics',
     '',
     'Metrics of a Pod carry the labels `namespace` and `pod`; those of the node carry both, empty. `core` metrics are shown',
-    'by default, `full` ones with `detail: full`, for all probes or for one. A value of an open label that finds no room any more is',
-    'added up under `*`, as is a value that is `*` itself. Labels of Pods that are configured (`labels`) are on all metrics of Pods and nodes as well.',
+    'by default, `full` ones with `detail: full`, for all probes or for one. Values of an open label beyond its maximum are',
+    'added up under `*`, as is a value that is `*` itself. All metrics of Pods and nodes also have the configured labels of Pods (`labels`).',
     '',
-    'A value may be older than the request. A scrape that comes while another one is collected gets the same collection: its values were read',
-    'before the request by no more than a collection takes, milliseconds as a rule (`netsonde_scrape_seconds`) and eight seconds at most.',
-    'While the kernel thread does not answer, the last page is served again, and `netsonde_page_age_seconds` is its age.',
+    'A value may be older than the request. A scrape during another collection gets the same collection: its values were read',
+    'before the request by no more than the time of a collection, usually milliseconds (`netsonde_scrape_seconds`) and at most eight seconds.',
+    'While the kernel thread does not answer, the agent serves the last page again, and `netsonde_page_age_seconds` is its age.',
     '',
-    'A counter falls only where it begins anew, which `rate()` allows for: a device that is made anew, a restart of the agent or of its kernel',
-    'thread, a 32-bit counter of the kernel that wraps. Sums over CPUs do not wrap: `netsonde_conntrack_*` go on, until the agent restarts.',
+    'A counter falls only when it restarts, which `rate()` handles: a device that is created again, a restart of the agent or of its kernel',
+    'thread, a 32-bit counter of the kernel that wraps. Sums over CPUs do not wrap: `netsonde_conntrack_*` continue until the agent restarts.',
     '',
     ...PROBES.flatMap((probe) => [probeSection(probe), '']),
     '## The agent about itself',
     '',
     metricTable({ ...AGENT_METRICS, ...SELF_METRICS }),
     '',
-    '`process_*` and `nodejs_*` are those of the Prometheus client library for Node.js.',
+    '`process_*` and `nodejs_*` are the metrics of the Prometheus client library for Node.js.',
     '',
   ].join('\n');
 }
 
 function equalText({ equalBy }: EventDescriptor): string {
   const fields = equalBy.map((field) => `\`${field}\``).join(', ');
-  return equalBy.length === 0 ? 'Equal are all of a namespace.' : `Equal are those with the same ${fields}.`;
+  return equalBy.length === 0 ? 'All events of a namespace are equal.' : `Events with the same ${fields} are equal.`;
 }
 
 function eventSection(probe: AnyProbe, [type, event]: [string, EventDescriptor]): string {
   const rows = Object.entries(event.fields).map(([name, field]) => [
     `\`${name}\``,
     field.type,
-    field.optional === true ? 'where it is known' : 'always',
+    field.optional === true ? 'if known' : 'always',
     field.help,
   ]);
   return [
@@ -106,7 +106,7 @@ function eventSection(probe: AnyProbe, [type, event]: [string, EventDescriptor])
     '',
     `${event.help} Severity: ${event.severity}${event.info === undefined ? '' : `; info ${event.info}`}. Probe: \`${probe.name}\`. ${equalText(event)}`,
     '',
-    table(['field', 'type', 'there', 'what it says'], rows),
+    table(['field', 'type', 'present', 'meaning'], rows),
   ].join('\n');
 }
 
@@ -122,19 +122,19 @@ function eventsPage(): string {
     '',
     '# Events',
     '',
-    'An event is a flat JSON object, the same on stdout and on [`/api/v1/events`](api.md#apiv1events). These fields are in events of all',
-    'types, optional ones where they are known; those of the type follow. Times have nanoseconds.',
+    'An event is a flat JSON object, the same on stdout and on [`/api/v1/events`](api.md#apiv1events). Events of all types have these',
+    'fields, optional ones if they are known; the fields of the type follow. Times have nanoseconds.',
     '',
     fieldTable(EVENT),
     '',
-    'Of events that are equal (same severity, network namespace, `src`, `dst`, `protocol` and what each type below names) the first is sent at',
-    'once. Those that follow within five seconds (`events.fold`) become one, sent when that time is over: the last of them, with',
-    '`count`. The counts of what is sent, one where there is none, add up to what the limits let through.',
+    'Events are equal if they have the same severity, network namespace, `src`, `dst`, `protocol` and the fields that each type below names. The',
+    'first of equal events is sent at once. The others within five seconds (`events.fold`) become one, sent after that time: the last of them, with',
+    '`count`. The counts of sent events, one for an event without `count`, add up to the number that the limits let through.',
     '',
-    'The port of the client makes no difference (`events.foldBy: service`): the failed look-ups of a Pod are one event with `ports`. Which',
-    'end is the client the event itself tells (a SYN comes from it), else the ports: one that the kernel gives to clients',
-    '(`net.ipv4.ip_local_port_range` of the node) against one that it does not, or one from 1024 on against one below. Where both may be',
-    "a client's, it is the one that changes. `events.foldBy: connection` tells the ports apart.",
+    'The port of the client is ignored (`events.foldBy: service`): the failed look-ups of a Pod are one event with `ports`. The event',
+    'itself shows which end is the client (a SYN comes from it). Otherwise the ports decide: a port that the kernel gives to clients',
+    '(`net.ipv4.ip_local_port_range` of the node) against another one, or a port from 1024 on against one below. If both ends may be',
+    'the client, it is the one whose port changes. `events.foldBy: connection` distinguishes the ports.',
     '',
     ...sections,
   ].join('\n');
@@ -160,27 +160,27 @@ function dropReasonsPage(): string {
     '',
     '# Drop reasons',
     '',
-    'Why the kernel dropped a packet, by the name that it has in the label `reason` of `netsonde_packet_drops_total` and in the event',
-    '`packet_drop`. A kernel has only some of them; one that is not here is shown by its name all the same. `RX_DROP_*` come from wireless',
+    'The table lists the reasons for which the kernel drops packets, by their names in the label `reason` of `netsonde_packet_drops_total` and in the event',
+    '`packet_drop`. A kernel has only some of them; a reason that is not listed is still shown by its name. `RX_DROP_*` come from wireless',
     'devices.',
     '',
     table(['reason', 'what happened', 'what to check', 'lost'], rows),
     '',
     '## What counts as lost',
     '',
-    'A packet is lost where a rule or a program decided to drop it or a resource ran out (a firewall, a filter, a queue, a buffer, memory, a',
-    'checksum, a route, a neighbour, the TTL, the MTU), whatever the packet; and where a packet for this host alone asked for something and was',
-    'not served: a SYN, a datagram, an echo request. Every other packet that the kernel frees unused is a discard:',
+    'A packet of any kind is lost if a rule or a program decided to drop it or a resource ran out (a firewall, a filter, a queue, a buffer, memory, a',
+    'checksum, a route, a neighbour, the TTL, the MTU). A packet for this host alone is also lost if its request was not',
+    'served: a SYN, a datagram, an echo request. Every other packet that the kernel frees unused is a discard:',
     '`netsonde_packet_discards_total` counts it by class, and it causes no event. Both together are all packets for which `skb:kfree_skb` fires,',
     'except for messages of netlink and Unix sockets.',
     'The kernel side decides by the reason, the type of the packet, its flags and the state of the receiving socket.',
     '',
     table(
-      ['class', 'what it holds'],
+      ['class', 'packets in it'],
       DISCARD_CLASSES.map((name) => [`\`${name}\``, CLASS_HELP[name]]),
     ),
     '',
-    'Kernels before 5.17 give no reasons, and kernels before 6.11 do not report the receiving socket. Packets that cannot be told from losses there are in',
+    'Kernels before 5.17 give no reasons, and kernels before 6.11 do not report the receiving socket. Packets that these kernels cannot distinguish from losses are in',
     '`unclassified`, on 5.10 each SYN and each TCP segment with data that TCP itself drops, up to 6.10 each bare acknowledgement that TCP drops without a reason.',
     '',
   ].join('\n');

@@ -18,13 +18,13 @@ const descriptors: readonly MetricDescriptor[] = PROBES.flatMap(({ metrics }) =>
 
 const INTRODUCTION = `# KubeSkoop's names
 
-For those who come from KubeSkoop: recording rules that give its metrics, with its names and labels, from those of netsonde. Its
-dashboards and alerts go on working while both are moved. How to move all of it is in [coming from KubeSkoop](migration.md).
+This page is for users of KubeSkoop: recording rules compute its metrics, with its names and labels, from those of netsonde. Its
+dashboards and alerts keep working during a migration. [Coming from KubeSkoop](migration.md) describes the whole migration.
 
 ## Use
 
-1. Scrape netsonde with \`honor_labels: true\`, and have the scrape configuration put the name of the node into the label \`node\`. It
-   becomes \`k8s_node\`, and the variable of KubeSkoop's node dashboard asks for it; without it \`k8s_node\` is the \`instance\`.
+1. Scrape netsonde with \`honor_labels: true\`, and let the scrape configuration put the name of the node into the label \`node\`. It
+   becomes \`k8s_node\`, which the variable of KubeSkoop's node dashboard needs; without it \`k8s_node\` is the \`instance\`.
 2. Load [the rules](../dashboards/rules/kubeskoop.yaml): with \`rule_files\` in the configuration of Prometheus, or below \`spec\` of a PrometheusRule:
 
    \`\`\`sh
@@ -32,24 +32,24 @@ dashboards and alerts go on working while both are moved. How to move all of it 
      sed 's/^/  /' dashboards/rules/kubeskoop.yaml; } | kubectl apply -n netsonde -f -
    \`\`\`
 
-   They are evaluated at the interval of Prometheus, which should not be longer than that of the scrapes.
-3. Switch on what you use and is not shown by default: probes that are off, and, with \`detail: full\` or a list \`fields\`, the metrics that are
+   Prometheus evaluates them at its own interval, which should not be longer than the scrape interval.
+3. Switch on the probes and metrics that you use and that are off by default: with \`detail: full\` or a list \`fields\`, the metrics that are
    \`full\` below. [\`netsonde convert\`](migration.md) writes both.
 
-## What the rules give
+## Results of the rules
 
 - The labels \`k8s_node\`, \`k8s_namespace\` and \`k8s_pod\`, from \`node\`, \`namespace\` and \`pod\`. The node's own series have neither a namespace nor a
-  Pod. All other labels are added up, but for those of RDMA devices, so no two series are equal.
-- The values as they are, cumulative ones too: \`rate()\` and \`increase()\` of a recorded series are those of ours. KubeSkoop calls nearly all of them
+  Pod. The rules sum over all other labels, except those of RDMA devices, so no two series are equal.
+- The values are unchanged, including cumulative ones: \`rate()\` and \`increase()\` of a recorded series equal those of ours. KubeSkoop calls nearly all of them
   gauges, which makes no difference to a query.
-- A scrape that failed leaves a gap, not a sum of what is left.
+- A failed scrape leaves a gap, not a partial sum.
 
-An evaluation takes Prometheus 3.5 ms for each Pod that shows everything (2.42, 250 Pods of 157 series in 0.9 s): leave out the groups that nothing
-asks for.
+An evaluation takes Prometheus 3.5 ms for each Pod with all series (2.42, 250 Pods of 157 series in 0.9 s): leave out the groups that nothing
+queries.
 `;
 
 const PODS_SOCKETS = `\`kubeskoop_sock_orphan\`, \`_alloc\` and \`_mem\` of a Pod: the kernel counts them for the whole machine. A panel that adds the orphans of a Pod
-  to its sockets stays as empty as it was.`;
+  to its sockets stays empty, as before.`;
 
 function valueText(equivalent: Equivalent): string {
   const { scale } = equivalent;
@@ -82,7 +82,7 @@ function missingNames(): string[] {
   );
 }
 
-/** The entries of `fields` that show what these are made from. Labels whose values are not listed cannot be chosen by. */
+/** Returns the entries of `fields` that show the metrics behind a probe of KubeSkoop. Only labels with listed values can select. */
 function fieldsOf({ metrics }: KubeskoopProbe): string[] {
   const equivalents = Object.values(metrics).filter((entry): entry is Equivalent => !isMissing(entry));
   return [...Map.groupBy(equivalents, ({ metric }) => metric)].map(([metric, group]) => {
@@ -124,15 +124,15 @@ function namesPage(): string {
     `<!-- ${NOTICE} -->`,
     '',
     INTRODUCTION,
-    '## What they cannot give',
+    '## Missing metrics',
     '',
     ...missingNames(),
     `- ${PODS_SOCKETS}`,
-    '- The labels of both ends (`src`, `dst` and what belongs to them): addresses are in events, where they do not grow into series.',
+    '- The labels of both ends (`src`, `dst` and related ones): addresses are in events, where they add no series.',
     '',
     '## Probes in the configuration',
     '',
-    'The names of the probes are the same, but for these, which the configuration understands as soon as there is the probe:',
+    'The names of the probes are the same, except for these, which the configuration accepts once the probe exists:',
     '',
     table(
       ['KubeSkoop', 'netsonde'],

@@ -4,12 +4,12 @@ import { configTemplate } from './config_template.ts';
 import { SECCOMP_PROFILE } from './seccomp_profile.ts';
 import { writeGenerated } from './write_generated.ts';
 
-/** Writes the configuration of the manifests, with every option that there is, from its schema, and the seccomp profile. */
+/** Writes the configuration of the manifests, with every option of the schema, and the seccomp profile. */
 
 const MANIFESTS = new URL('../manifests/', import.meta.url);
 
-const HEAD = `# Every option, with its default: made from the schema by scripts/generate_manifests.ts. To change one, take the first "# " off
-# its line and off those above that it belongs to. The agent follows while it runs; a document that is faulty changes nothing.
+const HEAD = `# Every option, with its default: made from the schema by scripts/generate_manifests.ts. To change one, remove the first "# " from
+# its line and from the lines of its sections above. The agent applies changes at run time; a faulty document changes nothing.
 `;
 
 const summaries = new Map(PROBES.map(({ name, summary }) => [name, summary]));

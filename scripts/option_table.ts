@@ -12,7 +12,7 @@ interface Def {
   readonly defaultValue?: unknown;
 }
 
-/** What is known of an option: of its schema, and of those that are within it. */
+/** Facts about an option, from its schema and the schemas within. */
 interface Option {
   readonly shape: Readonly<Record<string, Schema>> | undefined;
   readonly byDefault: unknown;
@@ -32,7 +32,7 @@ function optionOf(schema: Schema): Option {
   };
 }
 
-/** Name, default and what it does of each option, those within others too. */
+/** Returns name, default and effect of each option, nested ones included. */
 export function optionRows(shape: Readonly<Record<string, Schema>>, path = ''): string[][] {
   return Object.entries(shape).flatMap(([key, schema]) => {
     const { shape: inner, byDefault, isOptional, help } = optionOf(schema);
@@ -49,7 +49,7 @@ function textOf(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-/** The options of a section of the configuration, from its schema. */
+/** Renders the options of a section of the configuration, from its schema. */
 export function optionTable(schema: Schema): string {
   return table(['option', 'default', 'what it does'], optionRows(optionOf(schema).shape ?? {}));
 }

@@ -11,25 +11,25 @@ function row({ title, twin, families, needs }: Pattern): string[] {
   ];
 }
 
-/** The catalogue of traffic in which nothing is lost. */
+/** Renders docs/orderly-traffic.md: the catalogue of traffic in which nothing is lost. */
 export function orderlyPage(): string {
   return [
     '# Orderly traffic',
     '',
-    'The kernel frees many packets unused where nothing is lost: a connection that ends, a ping, a frame for someone else. This is the',
-    'traffic that the tests play, over IPv4 and IPv6, to hold netsonde to it: no drop (`netsonde_packet_drops_total`), and no warning.',
-    'Each has a twin, in which one packet is lost: exactly one drop, with its event. For both, drops and discards',
-    '([what is what](drop-reasons.md#what-counts-as-lost)) together are what an independent program counts.',
+    'The kernel frees many packets unused although nothing is lost: at the end of a connection, after a ping, or because a frame is for another host. The',
+    'tests play this traffic, over IPv4 and IPv6, and require that netsonde reports no drop (`netsonde_packet_drops_total`) and no warning.',
+    'Each row has a twin, in which one packet is lost: exactly one drop, with its event. For both, the sum of drops and discards',
+    '([definition](drop-reasons.md#what-counts-as-lost)) must equal the count of an independent program.',
     '',
-    'Where a reason tells the two apart, a kernel that does not have it counts neither as a drop: 5.10 has none, 6.1 only some.',
+    'If only a reason distinguishes the two, a kernel without that reason counts neither as a drop: 5.10 has no reasons, 6.1 only some.',
     '',
     ...CATALOGUE.flatMap(({ title, patterns }) => [
       `## ${title}`,
       '',
-      table(['nothing is lost', 'family', 'shown on', 'its twin', 'told apart by'], patterns.map(row)),
+      table(['nothing is lost', 'family', 'tested on', 'its twin', 'distinguished by'], patterns.map(row)),
       '',
     ]),
-    '## What is not shown',
+    '## Traffic that is not tested',
     '',
     table(
       ['traffic', 'why'],

@@ -14,19 +14,17 @@ import { optionRows } from './option_table.ts';
 
 const LEAD = `# Probes
 
-What each probe is for, what it costs and needs, and what it does not see. \`netsonde probes\` prints the table; \`netsonde check\` and \`/api/v1/probes\` say which of them run on a
-node, by what means, and why another does not.
+This page gives the purpose of each probe, its cost and needs, and its blind spots. \`netsonde probes\` prints the table; \`netsonde check\` and \`/api/v1/probes\` show which probes run on a
+node, by which reader, and why another does not.
 
-Probes that are off by default cost more, or are of use only on some nodes. Switch one on [for a time](configuration.md#for-a-time), [aimed at some Pods](configuration.md#aimed-at-some-pods)
-and with [a budget](configuration.md#budgets). The [runbook](runbook.md) goes by symptom.
-
-All of them have this in common:
+Probes that are off by default cost more, or are useful only on some nodes. Switch one on [for a time](configuration.md#for-a-time), [for some Pods](configuration.md#pod-filters)
+and with [a budget](configuration.md#budgets). The [runbook](runbook.md) is sorted by symptom.
 
 - A Pod's numbers are those of its network namespace: its containers are not distinguished, and Pods with hostNetwork count as the node. [Who owns a number](identity.md) says more.
-- A probe that lacks something is \`unsupported\` or \`degraded\`, with the reason, and takes no other down. [What runs on which kernel](kernels.md) and
-  [what is lost without a capability](capabilities.md#what-each-set-lacks) were measured.
-- *Without the passes*: before Linux 5.19, for \`sock\` and \`tcpsummary\` 6.1, or without BTF, counters are read from files or over netlink in each namespace. The numbers are the same.
-- Costs are of one machine on one day, and of a probe called in a loop: [how they were measured, and what the whole agent costs as it runs](../bench/README.md).`;
+- A probe that lacks something is \`unsupported\` or \`degraded\`, with the reason, and affects no other. Tests measured [the probes on each kernel](kernels.md) and
+  [the losses without a capability](capabilities.md#what-each-set-lacks).
+- *Without the walks* means: before Linux 5.19, for \`sock\` and \`tcpsummary\` 6.1, or without BTF, the agent reads counters from files or over netlink in each namespace. The numbers are the same.
+- Costs were measured on one machine on one day, with a probe called in a loop: [the method, and the cost of the whole agent as it runs](../bench/README.md).`;
 
 interface Panel {
   readonly name: string;
@@ -40,7 +38,7 @@ const PANELS: readonly Panel[] = MODELS.flatMap((model) =>
   })),
 );
 
-/** Those that ask for one of its metrics. */
+/** Names the panels that query one of the probe's metrics. */
 function panelsFor({ metrics }: AnyProbe): string {
   const names = Object.values(metrics as MetricSet).map(
     ({ name }) => new RegExp(`\\b${name}(_bucket|_count|_sum)?\\b`),
@@ -49,7 +47,7 @@ function panelsFor({ metrics }: AnyProbe): string {
   return [...new Set(found.map(({ name }) => `*${name}*`))].join(', ') || 'none';
 }
 
-/** The ways to see one thing, the best first; those that lack the same together. */
+/** Lists the ways to observe one thing, the best first; ways that lack the same are joined. */
 function waysOf({ what, optional, choices }: HookPoint): string {
   const ways = new Map<string, Set<string>>();
   for (const { hooks, lacks = '' } of choices) {
@@ -72,7 +70,7 @@ function optionsOf(probe: AnyProbe): string {
   const own = rows.map(([option, standard]) => (standard === '' ? option : `${option} (${standard})`)).join(', ');
   return [
     ...(rows.length === 0 ? ['none of its own'] : [`${own}: [what they do](configuration.md#${probe.name})`]),
-    ...(canAim(probe) ? ['[`pods`](configuration.md#aimed-at-some-pods)'] : []),
+    ...(canAim(probe) ? ['[`pods`](configuration.md#pod-filters)'] : []),
   ].join('; ');
 }
 
@@ -115,7 +113,7 @@ function section(probe: AnyProbe): string {
   ].join('\n');
 }
 
-/** Titles of panels are in asterisks, which are not to be shown. */
+/** Renders the facts without escaping asterisks, which mark titles of panels. */
 function factTable(rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   return [line(['', '']), line(['---', '---']), ...rows.map(line)].join('\n');

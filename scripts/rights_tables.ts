@@ -3,17 +3,17 @@ import { RIGHTS } from '#core/rights.ts';
 import { table } from './markdown.ts';
 import { SEEN_ONLY, STATED } from './seccomp_profile.ts';
 
-/** What becomes of probes where a set of rights lacks something, measured with every probe on. */
+/** Effect on probes if a set of rights lacks something, measured with every probe on. */
 export interface Loss {
-  /** Of rights beside `default`. */
+  /** Set of rights in addition to `default`. */
   readonly set: 'default' | 'packets' | 'processes';
-  /** The capability that the set has less; empty: none. */
+  /** Capability that is missing from the set; empty: none. */
   readonly without: string;
   readonly probes: readonly string[];
   readonly state: string;
-  /** What reads instead. */
+  /** Name of the fallback that reads instead. */
   readonly reader?: string;
-  /** A part of the reason that the probe shows. */
+  /** Part of the reason that the probe shows. */
   readonly reason: string;
 }
 
@@ -48,7 +48,7 @@ export const RIGHTS_TABLES: Readonly<Record<string, string>> = {
     ]),
   ),
   calls: table(
-    ['what for', 'system calls'],
-    [...STATED.map(({ why, calls }) => [why, code(calls)]), ['The agent was seen to make them.', code(SEEN_ONLY)]],
+    ['purpose', 'system calls'],
+    [...STATED.map(({ why, calls }) => [why, code(calls)]), ['Other calls that the agent made.', code(SEEN_ONLY)]],
   ),
 };

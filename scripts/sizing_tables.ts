@@ -25,16 +25,16 @@ const REPLACED_A_DAY = 1;
 /** For queries, rules and compaction. */
 const MEMORY_ROOM = 1.5;
 const DISK_ROOM = 1.2;
-/** A server of Prometheus can take several million; with these nobody has to look after it. */
+/** A server of Prometheus can hold several million series; with these it needs no attention. */
 const SERIES_A_SERVER = 2e6;
 /** Mimir, planning capacity. */
 const MIMIR = { replicas: 3, seriesACore: 300_000, bytesAThat: 2.5e9, samplesACore: 25_000, bytesOfThat: 1e9 };
-/** From there on shards of Prometheus are more work than Mimir. */
+/** Series beyond which shards of Prometheus are more work than Mimir. */
 const MIMIR_FROM = 10e6;
 /** Loki, deployment modes. */
 const LOKI_SINGLE_GB = 20;
 const LOKI_SCALABLE_GB = 3_000;
-/** Its default, of lines with their structured metadata. */
+/** Loki's default, counted with structured metadata. */
 const LOKI_RATE = 4e6;
 
 const NODES = [10, 100, 1_000, 10_000];
@@ -58,7 +58,7 @@ function bytes(value: number): string {
 
 const OFF = new Set(PROBES.filter(({ enabledByDefault }) => !enabledByDefault).map(({ name }) => name));
 
-/** Of a node, on by default. */
+/** Series of a node with the default probes. */
 function seriesOf(detail: Detail): { readonly pod: number; readonly node: number } {
   const rows = Object.entries(FIGURES.series)
     .filter(([name]) => !OFF.has(name))
@@ -69,7 +69,7 @@ function seriesOf(detail: Detail): { readonly pod: number; readonly node: number
 
 const COSTS: ReadonlyMap<string, string> = new Map(PROBES.map(({ name, cost }) => [name, cost]));
 
-/** The sets of rights that a probe needs to show all that it is for. */
+/** Returns the sets of rights that a probe needs to show everything. */
 function rightsOf(name: string): string {
   const isLost = LOSSES.some(
     ({ set, without, probes }) => set === 'default' && without === '' && probes.includes(name),
@@ -82,7 +82,7 @@ function rightsOf(name: string): string {
 function byProbe(): string {
   const rows = DECLARED_SERIES.map(({ name, isOn, core, full }) => {
     const seen = FIGURES.series[name];
-    // Of one that is off by default it is known at core only; of a new one nothing yet.
+    // A probe that is off by default was measured at core only; a new one not yet.
     const shown = isOn ? seen?.core : seen?.all;
     const figures = [shown?.pod, isOn ? seen?.full.pod : undefined, shown?.node, core, full];
     return {
@@ -101,7 +101,7 @@ function byProbe(): string {
   return table(
     [
       'probe',
-      'by default',
+      'default',
       'cost',
       'rights',
       'a Pod, core',
@@ -112,7 +112,7 @@ function byProbe(): string {
     ],
     [
       ...rows.sort((a, b) => b.pod - a.pod).map(({ cells }) => cells),
-      ['the agent about itself', '', '', '', '0', '0', String(agent?.core.node), '', ''],
+      ['agent about itself', '', '', '', '0', '0', String(agent?.core.node), '', ''],
       [
         '__on by default__',
         ...['', '', ''],
@@ -191,9 +191,9 @@ function prometheus(): string {
       'samples a second',
       'memory',
       `disk, ${RETENTION_DAYS} days`,
-      'cores to take it in',
+      'cores to ingest it',
       'scraped, gzip',
-      'where to',
+      'store',
     ],
     rows,
   );
@@ -214,7 +214,7 @@ function mimir(): string {
     ),
   );
   return table(
-    ['detail', 'Pods a node', 'nodes', 'series', 'cores of ingesters', 'of distributors', 'memory of both'],
+    ['detail', 'Pods a node', 'nodes', 'series', 'cores of ingesters', 'cores of distributors', 'memory of both'],
     rows,
   );
 }
@@ -235,14 +235,14 @@ function measured(): string {
       row('the page', (detail) => bytes(page[detail].bytes)),
       row('the page on the wire, gzip', (detail) => bytes(page[detail].gzipBytes)),
       row('series of Prometheus in that run', (detail) => count(FIGURES.prometheus[detail].series)),
-      row('memory of it', (detail) => bytes(memoryOf(detail))),
+      row('memory of Prometheus', (detail) => bytes(memoryOf(detail))),
       ['__memory of a series__', `__${bytes(core.memoryBytesASeries)}__`, `__${bytes(full.memoryBytesASeries)}__`],
       [
         '__disk of a sample, with the index__',
         `__${core.diskBytesASample} bytes__`,
         `__${full.diskBytesASample} bytes__`,
       ],
-      row('of these in chunks', (detail) => `${FIGURES.prometheus[detail].chunkBytesASample} bytes`),
+      row('part in chunks', (detail) => `${FIGURES.prometheus[detail].chunkBytesASample} bytes`),
       row('write-ahead log of a sample', (detail) => `${FIGURES.prometheus[detail].walBytesASample} bytes`),
       row('CPU to scrape and to store a sample', (detail) => `${FIGURES.prometheus[detail].cpuMicrosecondsASample} µs`),
     ],
@@ -263,7 +263,7 @@ function ofEvents(): string {
   );
 }
 
-/** What Loki counts of an event: of the largest. */
+/** Bytes that Loki counts for an event: the largest one. */
 const EVENT_BYTES = Math.max(
   ...Object.values(FIGURES.events).map(({ lineBytes, metadataBytes }) => lineBytes + metadataBytes),
 );
@@ -271,12 +271,12 @@ const EVENT_BYTES = Math.max(
 const NODE_PODS = 110;
 /** Events a second of a node. */
 const RATES: readonly (readonly [what: string, rate: number])[] = [
-  ['quiet: one of each Pod in an hour', NODE_PODS / 3_600],
-  ['busy: one of each Pod in a minute', NODE_PODS / 60],
-  ['a Pod of each node at its limit', events.limit],
-  ['worst: all of them, and the node', (NODE_PODS + 1) * events.limit],
+  ['quiet: one event a Pod and hour', NODE_PODS / 3_600],
+  ['busy: one event a Pod and minute', NODE_PODS / 60],
+  ['one Pod of each node at its limit', events.limit],
+  ['worst: all Pods and the node at their limits', (NODE_PODS + 1) * events.limit],
 ];
-/** Of a node: namespaces that have events, and types that these have. */
+/** Assumed for a node: namespaces that have events, and types of events in each. */
 const STREAMS = 5 * 3;
 
 function lokiMode(gigabytes: number): string {
@@ -293,7 +293,7 @@ function loki(): string {
   ]);
   const ofOne = RATES.map(([, rate]) => `${COUNT.format(rate)} a second`);
   return table(
-    ['nodes: a day', ...RATES.map(([what]) => what), 'streams'],
+    ['nodes: bytes a day', ...RATES.map(([what]) => what), 'streams'],
     [['one node, events', ...ofOne, String(STREAMS)], ...rows],
   );
 }
@@ -304,12 +304,12 @@ function bounds(): string {
   if (packetloss === undefined || sink === undefined) throw new Error('the defaults have changed');
   const { limit } = packetloss.settings;
   return table(
-    ['where', 'bound', 'with it'],
+    ['where', 'bound', 'effect'],
     [
       [
         'in the kernel: `limit`',
         `${limit} a second of each probe and namespace`,
-        'what is more is counted, and makes no event',
+        'further anomalies are counted, and make no event',
       ],
       [
         'in the agent: `events.limit`',
@@ -318,23 +318,23 @@ function bounds(): string {
       ],
       [
         'folding: `events.fold`',
-        `equal ones within ${events.foldMs / 1_000} s are two`,
-        'a storm of the same is next to nothing',
+        `equal events within ${events.foldMs / 1_000} s become two`,
+        'a storm of equal events costs next to nothing',
       ],
       [
         'a queue for each sink',
         `${count(sink.queue)} events, or ${sink.queueBytes / 1024 ** 2} MiB`,
-        'what comes while a sink is away; the oldest give way',
+        'keeps events while a sink is away, and drops the oldest',
       ],
       [
         'a push to Loki',
         `${count(sink.batch.events)} events, or ${sink.batch.bytes / 1024 ** 2} MiB of text`,
-        'one at a time: with an answer in 50 ms some 20 MiB a second',
+        'one at a time: some 20 MiB a second with answers after 50 ms',
       ],
       [
         'Loki: `ingestion_rate_mb`',
         `${bytes(LOKI_RATE)} a second of a tenant`,
-        `${count(LOKI_RATE / EVENT_BYTES)} events a second of all nodes: what is more is refused for the moment (429), and waits`,
+        `${count(LOKI_RATE / EVENT_BYTES)} events a second of all nodes: further ones are refused for now (429), and wait`,
       ],
     ],
   );
@@ -347,7 +347,7 @@ function constants(): string {
     [
       ['`pod`', `${core.pod} core, ${full.pod} full`, 'measured, the table above'],
       ['`node`', `${core.node} core, ${full.node} full`, 'measured, the table above; it grows with CPUs and devices'],
-      ['`interval`', `${INTERVAL} s`, 'what the Prometheus Operator takes where nothing is said'],
+      ['`interval`', `${INTERVAL} s`, 'default of the Prometheus Operator'],
       [
         '`memory`',
         `${bytes(FIGURES.prometheus.core.memoryBytesASeries)} core, ${bytes(FIGURES.prometheus.full.memoryBytesASeries)} full`,
@@ -367,7 +367,7 @@ function constants(): string {
       [
         'room',
         `${MEMORY_ROOM} for memory, ${DISK_ROOM} for disk`,
-        "half more for peaks is what Mimir's documentation asks for; to use at most 80 to 85 % of the disk is what Prometheus's does",
+        "Mimir's documentation requires half more for peaks, and Prometheus's to use at most 80 to 85 % of the disk",
       ],
       ['`event`', bytes(EVENT_BYTES), 'measured, the largest of the table below'],
     ],
@@ -378,7 +378,7 @@ function run(): string {
   const { date, kernel, cpus, prometheus: version, pods, scrapes, idleBytes } = FIGURES.measured;
   const series = count(FIGURES.prometheus.core.series);
   return [
-    `${date}, Linux ${kernel}, ${cpus} CPUs, Prometheus ${version}. ${pods} busy Pods on one agent, whose page was asked for each second and given to Prometheus as the pages of`,
+    `${date}, Linux ${kernel}, ${cpus} CPUs, Prometheus ${version}. ${pods} busy Pods on one agent, whose page was requested each second and given to Prometheus as the pages of`,
     `several nodes, ${series} series of it, for ${scrapes} seconds: a series has as many samples then as in the two hours of a block at ${INTERVAL} s. An idle Prometheus took ${bytes(idleBytes)}.`,
   ].join('\n');
 }
