@@ -9,25 +9,25 @@ const looks = (...megabytes: number[]) => {
   return megabytes.flatMap((resident, index) => (watch.look(resident) ? [index] : []));
 };
 
-it('the end of a burst is told once, when memory has come to rest', () => {
+it('the end of a burst is reported once, when memory is still', () => {
   expect(looks(100, 100, 130, 180, 181, 181, 181, 181, 181)).toEqual([5]);
 });
 
-it('a burst that comes over several looks is one, and so is one that has only begun to fall', () => {
+it('a burst over several looks is one, and so is one that has only begun to fall', () => {
   expect(looks(100, 104, 108, 112, 112, 112)).toEqual([5]);
   expect(looks(100, 150, 120, 119, 118)).toEqual([3]);
 });
 
-it('the next burst is told anew', () => {
+it('the next burst is reported again', () => {
   expect(looks(100, 150, 150, 150, 100, 100, 150, 150, 150)).toEqual([3, 8]);
 });
 
-it('neither rest nor slow growth is a burst', () => {
+it('neither still memory nor slow growth is a burst', () => {
   expect(looks(...Array.from({ length: 100 }, (_, index) => 100 * 1.02 ** index))).toEqual([]);
   expect(looks(150, 140, 130, 120, 110, 100, 104, 100, 104)).toEqual([]);
 });
 
-/** Fills the heap, lets it go, and gives it back; prints resident bytes full, after a usual collection, and at last. */
+/** Program that fills the heap, frees it, and gives it back; prints the resident bytes before and after. */
 const FILLED = `
 import { giveBackMemory } from '${fileURLToPath(new URL('./heap.ts', import.meta.url))}';
 let kept = Array.from({ length: 600_000 }, (_, at) => ({ at, text: 'x' + at }));
@@ -37,7 +37,7 @@ giveBackMemory();
 process.stdout.write(full + ' ' + process.memoryUsage.rss());
 `;
 
-it('what V8 has freed goes back to the kernel, by the flags of the agent', () => {
+it('memory that V8 has freed goes back to the kernel, by the flags of the agent', () => {
   const script = readFileSync(new URL('../../bin/netsonde', import.meta.url), 'utf8');
   const flags = /^exec "\$node" (--.+) "\$root/m.exec(script)?.[1]?.split(' ') ?? [];
   const after = (isMeant: (flag: string) => boolean) => {

@@ -43,7 +43,7 @@ it('has all series of a metric, or the series that one of its entries names', ()
 });
 
 it.each(['', 'a b', 'a{', 'a{}', 'a{b}', 'a{b="c"', 'a{b!="c"}', 'a{b="c",}', 'a{b="c",b="d"}', 'a{b="\\"}'])(
-  '%j is no field',
+  '%j is not a field',
   (text) => {
     expect(parseField(text)).toBeUndefined();
   },

@@ -163,7 +163,7 @@ export class OwnerSlots implements Owners {
       }
       this.#owners.set(owner, { ...before, listed, left });
       if (listed.size > 0 || !isDead(home)) continue;
-      // They may ask once more whose it was.
+      // Followers may ask for the owner of the slot once more.
       for (const follower of this.#followers) follower.freed(slot);
       this.#owners.delete(owner);
       this.#bySlot.delete(slot);

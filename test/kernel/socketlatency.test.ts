@@ -191,7 +191,7 @@ describe.each([
       queueBytes: 50,
     });
     expectBetween(Number(events[0]?.['delaySeconds']), 0.129, measured);
-    expect(events[0]?.message).toMatch(/^What python3 \(pid \d+\) wrote .* was sent only after [\d.]+ m?s\.$/);
+    expect(events[0]?.message).toMatch(/^Data that python3 \(pid \d+\) wrote .* was sent only after [\d.]+ m?s\.$/);
   });
 
   it('waits for a receiver that does not read', async () => {
