@@ -3,7 +3,7 @@ import { Btf, type BtfType, KIND } from '#sources/bpf/btf.ts';
 import { elfSection } from '#sources/bpf/elf.ts';
 
 /**
- * What src/bpf/generated says of the compiled objects, so that nothing is written in C and again in TypeScript: the structs and enums that cross to user space,
+ * Renders src/bpf/generated from the compiled objects, so that nothing is written in C and again in TypeScript: the structs and enums that cross to user space,
  * and the names of maps, programs and constants.
  */
 
@@ -32,15 +32,15 @@ interface MapDefinition {
   readonly name: string;
   /** Kernel: include/uapi/linux/bpf.h, enum bpf_map_type. */
   readonly type: number;
-  /** Undefined where it has none: the storage of sockets. */
+  /** Undefined for a map without a size: the storage of sockets. */
   readonly maxEntries: number | undefined;
-  /** Of a key and of a value; 0 where there is none. */
+  /** Bytes of a key and of a value; 0 if there is none. */
   readonly keyBytes: number;
   readonly valueBytes: number;
   readonly structs: readonly BtfType[];
 }
 
-/** A map is a variable of a struct whose members are pointers: a type to its type, a number to an array of so many. */
+/** Describes a map: a variable of a struct whose members are pointers to a type, or, for a number, to an array of that length. */
 export function mapsOf(btf: Btf): MapDefinition[] {
   return variables(btf, '.maps').map(({ name, variable }) => {
     const members = btf.members(btf.resolve(variable.sizeOrType));
@@ -77,7 +77,7 @@ function isStruct({ kind }: BtfType): boolean {
   return kind === KIND.struct;
 }
 
-/** The structs that user space reads: keys and values of maps, and the records of rings. */
+/** Returns the structs that user space reads: keys and values of maps, and the records of rings. */
 function sharedStructs(btf: Btf, maps: readonly MapDefinition[]): BtfType[] {
   const records = variables(btf, '.rodata')
     .filter(({ name }) => name.endsWith(RECORD_SUFFIX))
@@ -96,7 +96,7 @@ function byName(a: { readonly name: string }, b: { readonly name: string }): num
   return a.name.localeCompare(b.name);
 }
 
-/** A field as a reader: `(view, at) => …`, with an index for an array. */
+/** Renders a field as a reader: `(view, at) => …`, with an index for an array. */
 interface Field {
   readonly name: string;
   readonly offset: number;
@@ -110,7 +110,7 @@ function fieldsOf(btf: Btf, struct: BtfType, shared: readonly string[], base = 0
     const path = prefix === '' ? member.name : `${prefix}_${member.name}`;
     const name = camel(path);
     const type = btf.resolve(member.type);
-    // One that has readers of its own is read with them, at its offset.
+    // A struct that has its own readers is read with them, at its offset.
     if (type.kind === KIND.struct && shared.includes(type.name)) return [{ name, offset }];
     if (type.kind === KIND.struct) return fieldsOf(btf, type, shared, offset, path);
     if (type.kind !== KIND.array)
@@ -162,7 +162,7 @@ function renderStruct(btf: Btf, struct: BtfType, shared: readonly string[]): str
   ].join('\n');
 }
 
-/** What all the names begin with, up to a `_`; of one alone the name of its enum. */
+/** Returns the common prefix of all names, up to a `_`; for a single name that of its enum. */
 function commonPrefix(enumName: string, names: readonly string[]): string {
   const [first = '', ...others] = names;
   if (others.length === 0) return first.startsWith(`${enumName.toUpperCase()}_`) ? `${enumName}_` : '';
@@ -173,7 +173,7 @@ function commonPrefix(enumName: string, names: readonly string[]): string {
   return first.slice(0, length);
 }
 
-/** Members go by their names in lower case, without what they have in common: KIND_RTO is `rto`. */
+/** Renders an enum. Its members have their names in lower case, without the common prefix: KIND_RTO is `rto`. */
 function renderEnum(btf: Btf, type: BtfType): string {
   const values = [...btf.enumValues(type)];
   const prefix = commonPrefix(
@@ -210,19 +210,19 @@ function importsOf(body: string): string[] {
 }
 
 export interface CompiledObject {
-  /** Name of the file. */
+  /** Name of the object file. */
   readonly file: string;
   readonly btf: Btf;
   readonly programs: readonly string[];
 }
 
-/** @throws where the file is no object with BTF */
+/** @throws if the file is no object with BTF */
 export function readCompiledObject(file: string, bytes: Uint8Array): CompiledObject {
   const btf = new Btf(elfSection(bytes, '.BTF'));
   return { file, btf, programs: programsOf(btf, elfSection(bytes, '.BTF.ext')) };
 }
 
-/** The functions that are in a section of a hook; what they call is in .text. Kernel: Documentation/bpf/btf.rst, .BTF.ext. */
+/** Returns the functions in a section of a hook; functions that they call are in .text. Kernel: Documentation/bpf/btf.rst, .BTF.ext. */
 function programsOf(btf: Btf, extension: Uint8Array): string[] {
   const view = new DataView(extension.buffer, extension.byteOffset, extension.byteLength);
   const word = (at: number) => view.getUint32(at, true);
@@ -267,8 +267,8 @@ function describe(object: CompiledObject): Described {
 }
 
 /**
- * Those that several objects have, in the order of their names; they come from the common headers and are written once.
- * @throws where they are not the same
+ * Returns the entries that several objects have, sorted by name; they come from the common headers and are written once.
+ * @throws if they differ
  */
 function inSeveral<T>(what: string, objects: readonly ReadonlyMap<string, T>[]): Map<string, T> {
   const seen = new Map<string, T>();
@@ -328,8 +328,8 @@ function renderCommon({ types, maps, constants }: Common): string {
 }
 
 /**
- * The generated files by name: one for each object, and common.ts for what several of them share.
- * @throws where a type or a map of one name is not the same in all objects
+ * Returns the generated files by name: one for each object, and common.ts for entries that several of them share.
+ * @throws if a type or a map of one name differs between objects
  */
 export function renderLayouts(objects: readonly CompiledObject[]): Map<string, string> {
   const described = objects.map(describe);

@@ -7,8 +7,8 @@ import { bundleAgent } from './bundle_agent.ts';
 const WEB = 'dist/web';
 
 /**
- * Builds the page at `/` into dist/web: its script and its style with a hash in the name, and everything compressed as well.
- * Returns what went in.
+ * Builds the page at `/` into dist/web: its script and its style with a hash in the name, and a compressed copy of each file.
+ * Returns the bundled files.
  */
 async function bundlePage(): Promise<string[]> {
   const { outputFiles, metafile } = await build({
@@ -40,14 +40,14 @@ async function bundlePage(): Promise<string[]> {
 }
 
 const metafile = await bundleAgent();
-// What is in which file, for a test.
+// A test reads which inputs are in which file.
 mkdirSync('.cache', { recursive: true });
 writeFileSync('.cache/bundle.json', JSON.stringify(metafile));
 for (const name of globSync('dist/*.js{,.map}')) if (!(name in metafile.outputs)) rmSync(name);
 
 const inputs = [...Object.keys(metafile.inputs), ...(await bundlePage())];
 
-/** Whoever passes the bundle on has to pass on the licences of what is in it. */
+/** Returns the licences of the bundled packages, which must accompany the bundle. */
 const packages = new Set(inputs.flatMap((path) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []));
 const licences = [...packages].sort().map((path) => {
   const { name, version, license } = JSON.parse(readFileSync(join(path, 'package.json'), 'utf8'));

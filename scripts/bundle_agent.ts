@@ -6,8 +6,8 @@ import { build, type Metafile, type Plugin } from 'esbuild';
 const KUBERNETES = 'kubernetes';
 
 /**
- * The client library of Kubernetes is in a bundle of its own, which only who asks the API loads. It does nothing on import, but does not
- * say so: what is not used of its 600 types can be left out.
+ * The client library of Kubernetes is in a separate bundle, loaded only to use the API. It does nothing on import, but does not
+ * declare that: the unused ones of its 600 types can be left out.
  */
 const kubernetesApart: Plugin = {
   name: 'kubernetes-apart',
@@ -15,7 +15,7 @@ const kubernetesApart: Plugin = {
     context.onResolve({ filter: /[/#]kubernetes\/session\.ts$/, namespace: 'file' }, ({ kind }) =>
       kind === 'dynamic-import' ? { path: `./${KUBERNETES}.js`, external: true } : undefined,
     );
-    // Its files name each other in full, 10,000 times: to ask esbuild for the place of each takes more than half of the build.
+    // Its files name each other in full, 10,000 times: resolving each by esbuild takes more than half of the build.
     context.onResolve({ filter: /^\.\.?\/.*\.js$/, namespace: 'file' }, ({ path, importer }) =>
       importer.split('/node_modules/').at(-1)?.startsWith('@kubernetes/client-node/')
         ? { path: join(dirname(importer), path), sideEffects: false }
@@ -29,10 +29,10 @@ const kubernetesApart: Plugin = {
   },
 };
 
-/** Types of content that the agent serves. Those that no table names, as NDJSON, are served as they are given. */
+/** Types of content that the agent serves. Types that no table names, such as NDJSON, are served as they are. */
 const SERVED = ['application/json', 'text/css', 'text/event-stream', 'text/html', 'text/javascript', 'text/plain'];
 
-/** Files of packages that are not taken as they are, by their place in node_modules; and what stands instead. */
+/** Files of packages that are replaced, by their place in node_modules, with their replacement. */
 const REPLACED = new Map([
   // Express parses bodies of requests, with tables of all encodings, and nested queries, and sends files. The interface is read-only, its
   // queries are flat, and the page's files are sent by src/web.
@@ -56,7 +56,7 @@ function servedTypes(): Record<string, unknown> {
 const IMPORT = /^import (?:(\w+)|\{([^{}]*)\}) from ['"]([\w:/]+)['"];?$/gm;
 
 /**
- * Takes what Node.js has built in by name. An import statement reads all that a module exports, which loads what stands behind it: fetch(),
+ * Loads built-in modules of Node.js by name. An import statement reads all exports of a module, which loads the code behind them: fetch(),
  * the Web's cryptography, reports.
  * @param code an ECMAScript module
  */
@@ -70,12 +70,12 @@ function takeBuiltInsByName(code: string): string {
         ? []
         : [`const ${as} = /* @__PURE__ */ netsondeBuiltIn('${module}').${name};`],
     );
-    // Lines are as many as before: stacks name them.
+    // The number of lines stays, because stacks name them.
     return constants.join(' ') + statement.replace(/[^\n]/g, '');
   });
 }
 
-/** @param replaced takes what was met */
+/** @param replaced collects the files that were replaced */
 const lighter = (replaced: Set<string>): Plugin => ({
   name: 'lighter',
   setup(context) {
@@ -94,8 +94,8 @@ const lighter = (replaced: Set<string>): Plugin => ({
 /**
  * Bundles the agent into dist/: starting from the sources takes twice the memory and three times as long. Names are kept, so
  * that stacks and profiles can be read.
- * @returns what is in which file
- * @throws where a file that is to be replaced is not asked for
+ * @returns the inputs of each file
+ * @throws if nothing imports a file of the replacements
  */
 export async function bundleAgent(): Promise<Metafile> {
   const replaced = new Set<string>();
@@ -108,7 +108,7 @@ export async function bundleAgent(): Promise<Metafile> {
     plugins: [kubernetesApart, lighter(replaced)],
     outdir: 'dist',
     bundle: true,
-    // What only some configurations need is a file of its own, loaded when it is asked for.
+    // Code that only some configurations need is in a separate file, loaded on demand.
     splitting: true,
     chunkNames: '[name]-[hash]',
     platform: 'node',
@@ -121,7 +121,7 @@ export async function bundleAgent(): Promise<Metafile> {
     legalComments: 'none',
     logLevel: 'warning',
     metafile: true,
-    // Packages in the older module format call require() for what Node.js has built in.
+    // Packages in the older module format call require() for built-in modules of Node.js.
     banner: {
       js: [
         'const netsondeBuiltIn = process.getBuiltinModule;',
@@ -130,7 +130,6 @@ export async function bundleAgent(): Promise<Metafile> {
     },
   });
   const absent = [...REPLACED.keys()].filter((place) => !replaced.has(place));
-  if (absent.length > 0)
-    throw new Error(`bundle: nothing asks for ${absent.join(', ')}: is it called otherwise by now?`);
+  if (absent.length > 0) throw new Error(`bundle: nothing imports ${absent.join(', ')}: was it renamed?`);
   return metafile;
 }

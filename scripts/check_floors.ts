@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { surveyFloors } from './floors.ts';
 
-/** Fails where an import of src/ points up, goes round, or leaves its room by path; prints what it counted. */
+/** Fails if an import of src/ points up, closes a circle, or leaves its room by path; prints its counts. */
 
 const { files, imports, violations, circles } = surveyFloors(fileURLToPath(new URL('../src', import.meta.url)));
 for (const violation of violations) console.error(violation);

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { surveyWallClock } from './wall_clock.ts';
 
-/** Fails where the wall clock is read outside of the places that are listed; prints what it counted. */
+/** Fails if the wall clock is read outside of the listed places; prints its counts. */
 
 const { files, reads, violations } = surveyWallClock(fileURLToPath(new URL('..', import.meta.url)));
 for (const violation of violations) console.error(violation);

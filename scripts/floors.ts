@@ -4,7 +4,7 @@ import { dirname, join, normalize, relative } from 'node:path';
 /** A file or a folder of src/ that imports only from the floors below it. */
 export interface Floor {
   readonly name: string;
-  /** Where a room may see less than everything below it. */
+  /** Rooms that this one may import, if not all below it. */
   readonly only?: readonly string[];
 }
 
@@ -41,7 +41,7 @@ export interface Import {
 export interface Survey {
   readonly files: readonly string[];
   readonly imports: readonly Import[];
-  /** Sentences, each with the file it is about. */
+  /** Sentences, each with the file that it is about. */
   readonly violations: readonly string[];
   /** Files that import each other, type imports included. */
   readonly circles: readonly (readonly string[])[];
@@ -53,8 +53,8 @@ const IS_CODE = /\.tsx?$/;
 const IS_TEST = /\.test\.tsx?$/;
 
 /**
- * Holds the imports of a source tree against the floors. Tests stand outside of the house: they may look into every room.
- * @param root folder that has the rooms
+ * Checks the imports of a source tree against the floors. Tests stand outside of the rooms and may import from each.
+ * @param root folder of the rooms
  */
 export function surveyFloors(root: string, floors: readonly Floor[] = FLOORS): Survey {
   const files = codeBelow(root);
@@ -73,7 +73,7 @@ export function surveyFloors(root: string, floors: readonly Floor[] = FLOORS): S
   return { files, imports, violations, circles: circlesOf(files, imports) };
 }
 
-/** The folder of src/ that a file is in, or its own name where it is in none. */
+/** Returns the folder of src/ that a file is in, or the file's own name if it is in none. */
 function roomOf(path: string): string {
   return path.split('/', 1)[0] ?? '';
 }

@@ -11,7 +11,7 @@ import { PORTS_A_ROW, TCP_ROWS_MAX } from '#sources/sockets/pass.ts';
 import { mapsOf, readCompiledObject } from './bpf_layouts.ts';
 import { table } from './markdown.ts';
 
-/** Bytes that the maps of each compiled object may take, computed from the objects. */
+/** Computes the bytes that the maps of each compiled object may take, from the objects. */
 
 const OBJECTS = fileURLToPath(new URL('../dist/bpf', import.meta.url));
 
@@ -24,7 +24,7 @@ const ELEMENT_BYTES = 48;
 const BUCKET_BYTES = 16;
 const POINTER_BYTES = 8;
 
-/** Entries that the agent asks for where that is more than the file has: the most that it ever does. */
+/** Maximum entries that the agent ever requests for a map, if more than in the object file. */
 const ENTRIES: Readonly<Record<string, (cpus: number) => number>> = {
   counts: () => COUNTS_MAX,
   kernel_histograms: () => NAMESPACES_MAX + SLOTS,
@@ -44,7 +44,7 @@ export interface MapSize {
   readonly map: string;
   readonly isPerCpu: boolean;
   readonly entries: number;
-  /** Of an entry with all that the kernel keeps for it, of all CPUs. */
+  /** Bytes of an entry for all CPUs, with the kernel's own data for it. */
   readonly entryBytes: number;
   readonly bytes: number;
 }
@@ -54,8 +54,8 @@ function eight(bytes: number): number {
 }
 
 /**
- * What each map takes when it is full.
- * @param cpus CPUs that are possible
+ * Returns the bytes that each map takes when it is full.
+ * @param cpus number of possible CPUs
  */
 export function mapSizes(cpus: number): MapSize[] {
   const files = readdirSync(OBJECTS).filter((name) => name.endsWith('.bpf.o'));
@@ -80,9 +80,9 @@ export function mapSizes(cpus: number): MapSize[] {
 const PODS = 110;
 const CPUS = [2, 256] as const;
 const MB = 1e6;
-/** What is less is in the sum only. */
+/** Bytes below which a map is only in the sum. */
 const SHOWN_BYTES = 0.5 * MB;
-/** Maps whose rows come with Pods: so many of each. */
+/** Rows for each Pod in maps that grow with Pods. */
 const OF_PODS: readonly string[] = ['kernel_histograms', 'socket_histograms', 'transmit_histograms'];
 
 function mb(bytes: number): string {

@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { PROBES } from '#probes/index.ts';
 
 /**
- * Runs the built agent under strace, with every probe on and a sink of each kind that can be without a server, and writes which system calls it makes
- * into scripts/measured_calls.json, of which scripts/seccomp_profile.ts makes the profile. As root: `node scripts/measure_calls.ts`.
+ * Runs the built agent under strace, with every probe on and a sink of each kind that needs no server, and writes its system calls
+ * into scripts/measured_calls.json, from which scripts/seccomp_profile.ts makes the profile. Run it as root: `node scripts/measure_calls.ts`.
  */
 
 const PROJECT = fileURLToPath(new URL('..', import.meta.url));

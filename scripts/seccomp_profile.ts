@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** System calls that the agent was seen to make: `scripts/measure_calls.ts`. */
+/** System calls that the agent made in a run of `scripts/measure_calls.ts`. */
 const MEASURED: readonly string[] = JSON.parse(readFileSync(new URL('measured_calls.json', import.meta.url), 'utf8'));
 
 interface Family {
@@ -8,7 +8,7 @@ interface Family {
   readonly calls: readonly string[];
 }
 
-/** What was not seen and has to be allowed all the same, each with its reason. */
+/** Calls that were not seen but must be allowed, in families with a reason each. */
 export const STATED: readonly Family[] = [
   {
     why: 'The runtime, between the filter and the first instruction of the agent.',
@@ -27,7 +27,7 @@ export const STATED: readonly Family[] = [
     ],
   },
   {
-    why: 'The same on arm64, in another libc, or in another version of libuv.',
+    why: 'Equivalent calls on arm64, in another libc, or in another version of libuv.',
     calls: [
       ...[
         'epoll_pwait',
@@ -101,7 +101,7 @@ export const STATED: readonly Family[] = [
     ],
   },
   {
-    why: 'Memory, threads, signals and time, as a machine under pressure needs them.',
+    why: 'Memory, threads, signals and time, including calls for a machine under pressure.',
     calls: [
       ...[
         'brk',
@@ -180,7 +180,7 @@ export const STATED: readonly Family[] = [
     ],
   },
   {
-    why: 'The spool, the file sink and what outlives a restart; files that are watched.',
+    why: 'The spool, the file sink and state that outlives a restart; watched files.',
     calls: [
       ...[
         'pread64',
@@ -216,7 +216,7 @@ export const STATED: readonly Family[] = [
     calls: ['bpf', 'perf_event_open', 'setns'],
   },
   {
-    why: 'Who we are.',
+    why: 'Identity and priority of the process.',
     calls: [
       'getuid',
       'geteuid',
@@ -233,14 +233,14 @@ export const STATED: readonly Family[] = [
   },
 ];
 
-/** Seen, and refused all the same: libuv asks once and goes on without; what a ring does passes by every filter. */
+/** Calls that were seen and are still refused: libuv tries once and continues without; operations of an io_uring bypass every filter. */
 const REFUSED = new Set(['io_uring_setup', 'io_uring_enter', 'io_uring_register']);
 
 const ALLOWED = [...new Set([...MEASURED, ...STATED.flatMap(({ calls }) => calls)])]
   .filter((name) => !REFUSED.has(name))
   .sort();
 
-/** What a runtime reads: https://kubernetes.io/docs/reference/node/seccomp/, in the form of Docker's profiles. */
+/** Profile as a runtime reads it: https://kubernetes.io/docs/reference/node/seccomp/, in the format of Docker's profiles. */
 export interface SeccompProfile {
   readonly defaultAction: string;
   readonly defaultErrnoRet: number;
@@ -248,14 +248,14 @@ export interface SeccompProfile {
   readonly syscalls: readonly { readonly names: readonly string[]; readonly action: string }[];
 }
 
-/** Calls that were seen and that no family has. */
+/** Calls that were seen and belong to no family. */
 export const SEEN_ONLY = MEASURED.filter(
   (name) => ALLOWED.includes(name) && !STATED.some(({ calls }) => calls.includes(name)),
 );
 
 const EPERM = 1;
 
-/** Everything that the agent does, and nothing else: another call fails with EPERM. */
+/** Allows the calls of the agent; any other call fails with EPERM. */
 export const SECCOMP_PROFILE: SeccompProfile = {
   defaultAction: 'SCMP_ACT_ERRNO',
   defaultErrnoRet: EPERM,

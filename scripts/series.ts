@@ -1,7 +1,7 @@
 import { renderTable } from '#commands/table.ts';
 import { DECLARED_SERIES } from './series_count.ts';
 
-/** Prints how many series a Pod has, by probe, and fails where those by default are too many. */
+/** Prints the number of series of a Pod, by probe, and fails if a Pod has too many by default. */
 
 const CORE_MAX = 60;
 

@@ -1,13 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Where the wall clock is read, and why it is right there. */
+/** A place that reads the wall clock, with the reason. */
 export interface Place {
   readonly reads: number;
   readonly why: string;
 }
 
-/** By file, from the root of the repository. Everything else takes its time from a clock that nobody sets. */
+/** Places by file, from the root of the repository. All other code takes its time from a clock that nobody sets. */
 export const PLACES: Readonly<Record<string, Place>> = {
   'bench/sizing.ts': { reads: 1, why: 'the date of a measurement' },
   'src/agent/agent.ts': { reads: 1, why: 'when the agent was started, for people' },
@@ -41,7 +41,7 @@ export const PLACES: Readonly<Record<string, Place>> = {
   'src/web/page/app.tsx': { reads: 1, why: 'how long ago a time of the wall clock is' },
   'src/web/page/store.ts': {
     reads: 3,
-    why: 'how far the clock of the browser is from that of the node, asked anew with each answer',
+    why: 'offset of the browser clock from that of the node, measured again with each answer',
   },
   'test/support/api_host.ts': { reads: 4, why: 'stands for the agent, and shows the same times' },
   'test/support/first_bursts.ts': { reads: 2, why: 'the times of samples in Prometheus are times of the wall clock' },
@@ -52,20 +52,20 @@ export const PLACES: Readonly<Record<string, Place>> = {
 const FOLDERS = ['bench', 'bpf-napi/lib', 'scripts', 'src', 'test'];
 const IS_CODE = /\.tsx?$/;
 const IS_TEST = /\.test\.tsx?$/;
-/** Each also where it is only named: `now = Date.now`. `new Date(time)` reads no clock, `Date()` does. */
+/** Matches reads, including mere references: `now = Date.now`. `new Date(time)` reads no clock, `Date()` does. */
 const READS = /\bDate\s*\.\s*now\b|\bnew\s+Date\b(?!\s*\(\s*[^\s)])|(?<!\bnew\s+)(?<![\w.])Date\s*\(/g;
 const COMMENTS_AND_TEXTS = /\/\*[\s\S]*?\*\/|(?<![:'"`\\])\/\/[^\n]*|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"/g;
 
 export interface WallClockSurvey {
   readonly files: number;
   readonly reads: number;
-  /** Sentences, each with the file it is about. */
+  /** Sentences, each with the file that it is about. */
   readonly violations: readonly string[];
 }
 
 /**
- * Holds the reads of the wall clock against the list of places. Tests may read it: they look at what is shown.
- * @param root of the repository
+ * Checks the reads of the wall clock against the list of places. Tests may read it, since they check displayed times.
+ * @param root root of the repository
  */
 export function surveyWallClock(root: string, places: Readonly<Record<string, Place>> = PLACES): WallClockSurvey {
   const files = FOLDERS.flatMap((folder) => codeBelow(root, folder));
@@ -80,7 +80,7 @@ export function surveyWallClock(root: string, places: Readonly<Record<string, Pl
       violations.push(`${file}: reads the wall clock ${found.length} times, the list says ${allowed}`);
   }
   for (const file of Object.keys(places)) {
-    if (!files.includes(file)) violations.push(`${file}: is in the list of scripts/wall_clock.ts, and not there`);
+    if (!files.includes(file)) violations.push(`${file}: is in the list of scripts/wall_clock.ts, but does not exist`);
   }
   return { files: files.length, reads, violations };
 }

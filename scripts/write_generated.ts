@@ -1,13 +1,13 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 
-/** Leaves a file alone that is as it should be: what is built from it stays newer. */
+/** Writes a file only if its content differs, so that files built from it stay newer. */
 export function writeGenerated(file: URL, text: string): void {
   if (!existsSync(file) || readFileSync(file, 'utf8') !== text) writeFileSync(file, text);
 }
 
 /**
- * Writes what is between `<!-- generated: NAME -->` and `<!-- end -->` of a file that is written by hand else.
- * @throws where there is no such place
+ * Writes the sections between `<!-- generated: NAME -->` and `<!-- end -->` of an otherwise hand-written file.
+ * @throws if the file has no such section
  */
 export function writeSections(file: URL, sections: Readonly<Record<string, string>>): void {
   const text = Object.entries(sections).reduce(

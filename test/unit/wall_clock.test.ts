@@ -69,7 +69,7 @@ describe('the wall clock', () => {
     ]);
     rmSync(join(root, 'src/agent.ts'));
     expect(surveyWallClock(root, PLACES).violations).toEqual([
-      'src/agent.ts: is in the list of scripts/wall_clock.ts, and not there',
+      'src/agent.ts: is in the list of scripts/wall_clock.ts, but does not exist',
     ]);
   });
 });
