@@ -39,7 +39,7 @@ process.stdout.write(full + ' ' + process.memoryUsage.rss());
 
 it('memory that V8 has freed goes back to the kernel, by the flags of the agent', () => {
   const script = readFileSync(new URL('../../bin/netsonde', import.meta.url), 'utf8');
-  const flags = /^exec "\$node" (--.+) "\$root/m.exec(script)?.[1]?.split(' ') ?? [];
+  const flags = /^exec "\$node" (--[^"]+) "\$root/m.exec(script)?.[1]?.split(/[\s\\]+/) ?? [];
   const after = (isMeant: (flag: string) => boolean) => {
     const args = [...flags.filter(isMeant), '--input-type=module-typescript', '--eval', FILLED];
     const [full = 0, left = 0] = execFileSync(process.execPath, args, { encoding: 'utf8' }).split(' ').map(Number);
