@@ -88,6 +88,7 @@ export const READ: readonly string[] = [
   'src/probe',
   'src/probes',
   'src/server.ts',
+  'src/sources',
   'src/web',
 ];
 

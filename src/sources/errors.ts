@@ -1,15 +1,15 @@
-/** Where a source reads: a file relative to /proc, or a kind of netlink dump. */
+/** Place that a source reads: a file relative to /proc, or a kind of netlink dump. */
 export type SourcePath = string;
 
-/** Told of each piece of an answer of the kernel that made no sense, and was left out. */
+/** Called for each piece of a kernel answer that was malformed and left out. */
 export type Garbled = (what: string) => void;
 
-/** What a source could not read or make sense of. Never a reason to stop: the row is left out, and counted here. */
+/** Counts data that a source could not read or parse. Such an error never stops the agent: the row is left out. */
 export class SourceErrors {
   readonly counts = new Map<string, { readonly source: string; readonly path: SourcePath; count: number }>();
   readonly #log: (message: string) => void;
 
-  /** @param log told of the first error of each kind, for people who ask why */
+  /** @param log called with the first error of each kind, for people who ask why */
   constructor(log: (message: string) => void = () => undefined) {
     this.#log = log;
   }
@@ -26,7 +26,7 @@ export class SourceErrors {
     this.#log(`${source} ${path}: ${message} (more of these are only counted, in netsonde_source_errors_total)`);
   }
 
-  /** For the parser of what was read there. */
+  /** Returns a callback for the parser of that data. */
   garbled(source: string, path: SourcePath): Garbled {
     return (what) => this.count(source, path, new Error(`not understood: ${what}`));
   }

@@ -11,7 +11,7 @@ import { readText } from './procfs/read.ts';
 const ENOPROTOOPT = 92;
 
 const EACCES = 13;
-/** ENOENT, ESRCH; EINVAL: `ip netns del` has unmounted the namespace and not removed the file yet. */
+/** ENOENT, ESRCH: gone. EINVAL: `ip netns del` has unmounted the namespace and not removed the file yet. */
 const GONE = [2, 3, 22];
 
 /** A way into a namespace: a process's directory in /proc, or the path of a mount. */
@@ -20,13 +20,13 @@ interface Place {
   readonly mount?: string;
 }
 
-/** Number of the error where a namespace could not be entered. @throws any other error */
+/** Returns the error number where a namespace could not be entered. @throws any other error */
 function entryError(error: unknown): number {
   if (error instanceof BpfError && error.code === 'NETNS') return error.errno;
   throw error;
 }
 
-/** Whether this thread is in the namespace. Kernels before 5.14 do not tell; there it is taken for granted. */
+/** Whether this thread is in the namespace. Kernels before 5.14 do not report it; there it is assumed. */
 function isIn(id: NetnsId): boolean {
   try {
     return toCounter(netnsCookie()) === id;
@@ -37,8 +37,8 @@ function isIn(id: NetnsId): boolean {
 }
 
 /**
- * Reads files of /proc/<pid>/net for a namespace: through a process that is in it, or, where there is none, by entering
- * the namespace. Nothing is kept open: a descriptor would keep a dead Pod's namespace alive.
+ * Reads files of /proc/<pid>/net for a namespace: through a process that is in it, or, where there is none, by entering the namespace.
+ * No descriptor is kept open: it would keep a dead Pod's namespace alive.
  */
 export class NetFiles {
   readonly #proc: string;
@@ -46,7 +46,7 @@ export class NetFiles {
   readonly #errors: SourceErrors;
   /** Inode number of the namespace that the agent is in. */
   #home: number | undefined;
-  /** A way in is looked for, and checked, once in a cycle. */
+  /** Ways into the namespaces, each looked up and checked once a cycle. */
   readonly #places = new WeakMap<Cycle, Map<NetnsId, Place>>();
 
   constructor(proc: string, netns: NetnsIndex, errors: SourceErrors) {
@@ -55,7 +55,7 @@ export class NetFiles {
     this.#errors = errors;
   }
 
-  /** Text of `/proc/<pid>/<path>` as the namespace shows it; undefined where it is gone or cannot be read, which is counted. */
+  /** Returns the text of `/proc/<pid>/<path>` as the namespace shows it; undefined where it is gone or cannot be read, which is counted. */
   read(entry: NetnsEntry, path: string, cycle: Cycle): string | undefined {
     const { process } = this.#place(entry, cycle);
     try {
@@ -67,7 +67,7 @@ export class NetFiles {
     }
   }
 
-  /** The same, parsed; what the parser leaves out is counted. */
+  /** Reads the same and parses it; pieces that the parser leaves out are counted. */
   parse<T>(
     entry: NetnsEntry,
     path: string,
@@ -79,23 +79,23 @@ export class NetFiles {
   }
 
   /**
-   * Calls a synchronous function with this thread in the namespace; undefined where there is no way in any more.
-   * @throws {BpfError} NETNS where a right is missing (CAP_SYS_ADMIN; CAP_SYS_PTRACE), and the agent is in another one
+   * Calls a synchronous function with this thread in the namespace; returns undefined where there is no way in any more.
+   * @throws {BpfError} NETNS where a capability is missing (CAP_SYS_ADMIN; CAP_SYS_PTRACE), and the agent is in another one
    */
   inside<T>(entry: NetnsEntry, cycle: Cycle, call: () => T): T | undefined {
     this.#home ??= statSync(join(this.#proc, 'thread-self/ns/net'), { throwIfNoEntry: false })?.ino ?? 0;
     return entry.inum === this.#home ? call() : this.enter(entry, cycle, call);
   }
 
-  /** The same, but that the right is needed for the agent's own namespace, too. */
+  /** Does the same, but requires the capability for the agent's own namespace, too. */
   enter<T>(entry: NetnsEntry, cycle: Cycle, call: () => T): T | undefined {
     let refused: unknown;
     for (const path of this.#waysInto(entry, cycle)) {
       try {
-        // Since the last look a mount or a process may have come to be in another namespace.
+        // Since the last look, a mount or a process may have moved to another namespace.
         return withNetns(path, () => (isIn(entry.id) ? call() : undefined));
       } catch (error) {
-        // By a process of another user it takes CAP_SYS_PTRACE, by a mount it does not.
+        // Entering through a process of another user takes CAP_SYS_PTRACE; through a mount it does not.
         if (entryError(error) === EACCES) refused ??= error;
         else if (!GONE.includes(entryError(error))) throw error;
       }

@@ -1,11 +1,11 @@
 import type { NetnsId } from '#core/netns.ts';
 
-/** A network namespace that belongs to somebody. */
+/** A network namespace that has an owner. */
 export interface NetnsEntry {
   readonly id: NetnsId;
-  /** Inode number; may be another namespace's once this one is dead. */
+  /** Inode number, which the kernel may reuse once this namespace is dead. */
   readonly inum: number;
-  /** The namespace that the node itself and its hostNetwork Pods are in. */
+  /** Whether the node itself and its hostNetwork Pods are in the namespace. */
   readonly isNode: boolean;
 }
 
@@ -14,17 +14,17 @@ export interface NetnsIndex {
   snapshot(): readonly NetnsEntry[];
   /** The namespace of the node itself; undefined until the first scan. */
   readonly node: NetnsEntry | undefined;
-  /** Whether the namespace is alive and nobody's: nothing is shown of it, and a process makes thousands of them. */
+  /** Whether the namespace is alive and unowned: nothing is shown of it, and a process may make thousands of them. */
   isNobodys(id: NetnsId): boolean;
-  /** Why some namespaces, though they may be Pods', are not seen; undefined where all are. */
+  /** Reason why some namespaces that may be Pods' are not seen; undefined where all are. */
   readonly visibilityGap: string | undefined;
-  /** Directory of a process that is in the namespace now; undefined where none is left. */
+  /** Directory of a process that is in the namespace now; undefined where there is none. */
   locate(entry: NetnsEntry): string | undefined;
-  /** Where the namespace is mounted, if it is. */
+  /** Path where the namespace is mounted, if it is. */
   mountOf(entry: NetnsEntry): string | undefined;
   /**
-   * Calls back every few seconds: what is kept for a namespace that is dead for so long is to be dropped. Until
-   * disposed.
+   * Calls back every few seconds, until disposed: data kept for a namespace that has been dead for long enough should then be
+   * dropped.
    */
   onSweep(sweep: (isDead: (id: NetnsId) => boolean) => void): Disposable;
 }

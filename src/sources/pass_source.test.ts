@@ -3,7 +3,7 @@ import { Cycle, freeCycle } from '#core/cycle.ts';
 import { Unsupported } from '#core/reader.ts';
 import { type Pass, PassSource } from './pass_source.ts';
 
-/** A source whose pass can be told to fail, and what happened to it. */
+/** A source whose walk can be made to fail, with a record of what happened to it. */
 function setUp({ refusal = undefined as Error | undefined } = {}) {
   const seen = { opened: 0, closed: 0, passes: 0, others: 0 };
   const control = { fails: false, reason: 'the kernel refused' };
@@ -35,7 +35,7 @@ function setUp({ refusal = undefined as Error | undefined } = {}) {
   return { source, seen, control, warnings };
 }
 
-it('opens for the first user and closes after the last, whatever the order of calls', async () => {
+it('opens for the first user and closes after the last, in any order of calls', async () => {
   const { source, seen } = setUp();
   const [one, two] = await Promise.all([source.use(), source.use()]);
   expect(seen).toMatchObject({ opened: 1, closed: 0 });
@@ -47,7 +47,7 @@ it('opens for the first user and closes after the last, whatever the order of ca
   expect(seen.opened).toBe(seen.closed);
 });
 
-it('reads once a cycle, whoever asks', async () => {
+it('reads once a cycle for all callers', async () => {
   const { source, seen } = setUp();
   await using _use = await source.use();
   const cycle = freeCycle();
@@ -57,26 +57,26 @@ it('reads once a cycle, whoever asks', async () => {
   expect(seen.passes).toBe(2);
 });
 
-it('reads in the other way where the kernel lacks what the pass needs, and says why: there it is the best way', async () => {
+it('uses the fallback where the kernel lacks what the walk needs, and says why: there it is the best way', async () => {
   const { source, seen, warnings } = setUp({ refusal: new Unsupported('no BTF') });
   await using _use = await source.use();
   expect(source.health).toEqual({ reader: 'files', note: 'no BTF', degraded: [] });
   expect(await source.read(freeCycle())).toBe('files');
   expect(seen.closed).toBe(0);
-  expect(warnings).toEqual(['counts: the pass in the kernel does not run, the reader is files: no BTF']);
+  expect(warnings).toEqual(['counts: the walk in the kernel does not run, the reader is files: no BTF']);
 });
 
-it('is degraded where the pass does not open though the kernel could run it', async () => {
+it('is degraded where the walk does not open though the kernel could run it', async () => {
   const { source, warnings } = setUp({ refusal: new RangeError('66.7 is no BigInt') });
   await using _use = await source.use();
   expect(source.health).toMatchObject({
     reader: 'files',
-    degraded: ['the pass in the kernel failed, the reader is files: 66.7 is no BigInt'],
+    degraded: ['the walk in the kernel failed, the reader is files: 66.7 is no BigInt'],
   });
-  expect(warnings).toEqual(['counts: the pass in the kernel does not run, the reader is files: 66.7 is no BigInt']);
+  expect(warnings).toEqual(['counts: the walk in the kernel does not run, the reader is files: 66.7 is no BigInt']);
 });
 
-it('goes over to the other way when the pass fails, within the same cycle, and closes it', async () => {
+it('switches to the fallback when the walk fails, within the same cycle, and closes it', async () => {
   const { source, seen, control, warnings } = setUp();
   await using _use = await source.use();
   expect(source.health.reader).toBe('pass');
@@ -85,15 +85,15 @@ it('goes over to the other way when the pass fails, within the same cycle, and c
   expect(source.health).toEqual({
     reader: 'files',
     note: 'the kernel refused',
-    degraded: ['the pass in the kernel failed, the reader is files: the kernel refused'],
+    degraded: ['the walk in the kernel failed, the reader is files: the kernel refused'],
   });
   expect(seen.closed).toBe(1);
   expect(await source.read(freeCycle())).toBe('files');
   expect(seen.passes).toBe(1);
-  expect(warnings).toEqual(['counts: the pass in the kernel does not run, the reader is files: the kernel refused']);
+  expect(warnings).toEqual(['counts: the walk in the kernel does not run, the reader is files: the kernel refused']);
 });
 
-it('warns once of each reason, however often the pass is tried again', async () => {
+it('warns once for each reason, even if the walk is retried often', async () => {
   const { source, control, warnings } = setUp();
   control.fails = true;
   for (const reason of ['no memory', 'no memory', 'no right']) {
@@ -104,7 +104,7 @@ it('warns once of each reason, however often the pass is tried again', async () 
   expect(warnings.map((text) => text.split(': ').at(-1))).toEqual(['no memory', 'no right']);
 });
 
-it('keeps the pass when the cycle was given up', async () => {
+it('keeps the walk when the cycle was aborted', async () => {
   const { source, control } = setUp();
   await using _use = await source.use();
   const controller = new AbortController();
@@ -114,7 +114,7 @@ it('keeps the pass when the cycle was given up', async () => {
   expect(source.health.reader).toBe('pass');
 });
 
-it('does not take a pass that was opened meanwhile for the one that failed', async () => {
+it('does not mistake a walk that was opened meanwhile for the one that failed', async () => {
   const opened: { closed: boolean; fail: (error: Error) => void }[] = [];
   const source = new PassSource<string>({
     what: 'counts',

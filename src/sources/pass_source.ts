@@ -1,49 +1,49 @@
 import type { Cycle } from '#core/cycle.ts';
 import { type ReaderHealth, Unsupported } from '#core/reader.ts';
 
-/** A pass that failed may have met a shortage of memory: it is tried again after so long. */
+/** Milliseconds until a walk that failed is retried, since it may have met a shortage of memory. */
 const RETRY_MS = 60_000;
 
 /** Reads all namespaces at once, inside the kernel. */
 export interface Pass<Snapshot> extends Disposable {
   read(cycle: Cycle): Promise<Snapshot>;
-  /** What the last reading left out, and why; undefined where nothing ever is. */
+  /** Warnings about data that the last reading left out, with the reason; undefined where nothing ever is. */
   readonly left?: readonly string[];
 }
 
 export interface PassSourceOptions<Snapshot> {
-  /** What is read, for the log: `socket counts`. */
+  /** Name of the data, for the log: `socket counts`. */
   readonly what: string;
-  /** Told why the pass does not run: once, until there is another reason. */
+  /** Called with the reason why the walk does not run: once for each reason. */
   readonly warn: (message: string) => void;
-  /** @throws where the kernel cannot run it; the message is the reason that is shown */
+  /** Opens the walk. @throws where the kernel cannot run it; the message is the reason that is shown */
   readonly open: () => Promise<Pass<Snapshot>>;
-  /** Reads the same without the pass: slower, and everywhere. */
+  /** Reads the same without the walk: slower, and available everywhere. */
   readonly otherwise: (cycle: Cycle) => Promise<Snapshot>;
   /**
-   * Whether an error of the pass says nothing of its next reading: then this one fails, and the pass stays. By default
-   * the first error is the last.
+   * Whether an error of the walk says nothing about its next reading: then only this reading fails, and the walk stays open. By default,
+   * the walk is closed after its first error.
    */
   readonly mayPass?: (error: unknown) => boolean;
-  /** What the other way is called: `files`. */
+  /** Name of the fallback: `files`. */
   readonly otherwiseName: string;
 }
 
 /**
- * One snapshot of all namespaces a cycle, whoever asks: by a pass in the kernel where that can run, else in another way.
- * The kernel program is there while somebody uses the source.
+ * One snapshot of all namespaces a cycle for all callers: by a walk in the kernel where that can run, else by the fallback. The kernel
+ * program is loaded only while somebody uses the source.
  */
 export class PassSource<Snapshot> {
   readonly #options: PassSourceOptions<Snapshot>;
   #users = 0;
   #pass: Pass<Snapshot> | undefined;
-  /** Why the pass does not run. */
+  /** Reason why the walk does not run. */
   #reason: string | undefined;
-  /** Whether this kernel lacks what the pass needs, so that the other way is the best one here. */
+  /** Whether this kernel lacks what the walk needs, so that the fallback is the best way here. */
   #isUnsupported = false;
   #warned: string | undefined;
   #opened = false;
-  /** When the pass is to be tried again; never where it runs, or where the kernel lacks it. */
+  /** Time of the next retry of the walk; never where it runs, or where the kernel lacks it. */
   #retryAtMs = Number.POSITIVE_INFINITY;
   #adjusting: Promise<void> = Promise.resolve();
   #last: { cycle: Cycle; snapshot: Promise<Snapshot> } | undefined;
@@ -52,7 +52,7 @@ export class PassSource<Snapshot> {
     this.#options = options;
   }
 
-  /** To be disposed by who does not read any more. */
+  /** To be disposed when the caller stops reading. */
   async use(): Promise<AsyncDisposable> {
     this.#users++;
     await this.#adjust();
@@ -71,13 +71,13 @@ export class PassSource<Snapshot> {
       reader: this.#pass === undefined ? otherwiseName : 'pass',
       note: this.#reason,
       degraded: [
-        ...(isBroken ? [`the pass in the kernel failed, the reader is ${otherwiseName}: ${this.#reason}`] : []),
+        ...(isBroken ? [`the walk in the kernel failed, the reader is ${otherwiseName}: ${this.#reason}`] : []),
         ...(this.#pass?.left ?? []),
       ],
     };
   }
 
-  /** What this cycle reads. Valid until the next one. */
+  /** Returns the snapshot of this cycle, which is valid until the next one. */
   read(cycle: Cycle): Promise<Snapshot> {
     if (this.#last?.cycle !== cycle) this.#last = { cycle, snapshot: this.#read(cycle) };
     return this.#last.snapshot;
@@ -92,7 +92,7 @@ export class PassSource<Snapshot> {
       } catch (error) {
         cycle.signal.throwIfAborted();
         if (this.#options.mayPass?.(error) === true) throw error;
-        // Meanwhile another reader may have met the same, or the pass was closed and opened anew.
+        // Meanwhile another reader may have met the same error, or the walk was closed and opened again.
         if (pass === this.#pass) this.#giveUp(pass, error);
       }
     }
@@ -112,7 +112,7 @@ export class PassSource<Snapshot> {
     return this.#adjusting;
   }
 
-  /** Opens for the first user, closes after the last: one step at a time, in the order of the calls. */
+  /** Opens for the first user, and closes after the last: one step at a time, in the order of the calls. */
   #adjust(): Promise<void> {
     this.#adjusting = this.#adjusting.then(async () => {
       const wanted = this.#users > 0;
@@ -142,7 +142,7 @@ export class PassSource<Snapshot> {
     if (!this.#isUnsupported) this.#retryAtMs = performance.now() + RETRY_MS;
     if (reason === this.#warned) return;
     this.#warned = reason;
-    warn(`${what}: the pass in the kernel does not run, the reader is ${otherwiseName}: ${reason}`);
+    warn(`${what}: the walk in the kernel does not run, the reader is ${otherwiseName}: ${reason}`);
   }
 
   #closePass(): void {

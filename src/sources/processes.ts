@@ -1,25 +1,25 @@
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 
-/** The processes of one owner: a Pod, a container, or a network namespace that is neither's. */
+/** The processes of one owner: a Pod, a container, or a network namespace of neither. */
 export interface ProcessGroup {
-  /** Names the owner for as long as it lives. */
+  /** Key of the owner, the same for as long as it lives. */
   readonly key: string;
-  /** The owner's network namespaces: nearly always one. */
+  /** Network namespaces of the owner: nearly always one. */
   readonly netns: readonly NetnsId[];
-  /** Processes, never threads. None is in two groups. */
+  /** Processes, never threads. No process is in two groups. */
   readonly pids: readonly number[];
 }
 
 export interface ProcessList {
-  /** Of every owner but the node itself. */
+  /** Groups of all owners except the node itself. */
   readonly groups: readonly ProcessGroup[];
-  /** What could not be told, and why. */
+  /** Reasons why some processes could not be assigned. */
   readonly degraded: readonly string[];
 }
 
-/** Which processes belong to whom. */
+/** Assigns processes to their owners. */
 export interface ProcessIndex {
-  /** As it is now; looked up once in a cycle. @throws where /proc cannot be listed */
+  /** Returns the current groups, looked up once a cycle. @throws where /proc cannot be listed */
   list(cycle: Cycle): Promise<ProcessList>;
 }

@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { describeRefusal } from './refusals.ts';
 
-describe('who refuses a system call', () => {
-  it('is the filter, where there is one, with what helps', () => {
+describe('the refusal of a system call', () => {
+  it('names the filter, where there is one, and the remedy', () => {
     expect(describeRefusal('bpf', 'NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n')).toMatch(
       /^a filter of system calls \(seccomp\) refuses bpf: .*manifests\/seccomp\/netsonde.json/,
     );
   });
 
-  it('is else a security module', () => {
+  it('names a security module otherwise', () => {
     expect(describeRefusal('socket(AF_NETLINK)', 'Seccomp:\t0\n')).toBe(
       'a security module (AppArmor, SELinux) refuses socket(AF_NETLINK)',
     );

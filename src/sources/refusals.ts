@@ -2,7 +2,10 @@ import { join } from 'node:path';
 import { refusedCalls, type SystemCall, unavailable } from 'bpf-napi';
 import { readText } from './procfs/read.ts';
 
-/** What stands in front of the kernel and refuses a system call, in the words of an operator; undefined where nothing does. */
+/**
+ * Describes, in the words of an operator, the filter or module that refuses a system call before the kernel sees it; undefined where
+ * nothing does.
+ */
 export function refusalOf(call: SystemCall, proc = '/proc'): string | undefined {
   if (unavailable() !== undefined || !refusedCalls().includes(call)) return undefined;
   return describeRefusal(call, readText(join(proc, 'self/status')) ?? '');

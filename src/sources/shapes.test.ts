@@ -13,7 +13,7 @@ import { MibPass } from './mib/pass.ts';
 import { MibIndex } from './mib/tables.ts';
 import { SockstatPass } from './sockstat/pass.ts';
 
-/** Every pass that sums CPUs: the shape of its rows, and what it gives for each namespace. */
+/** Every walk that sums CPUs: the layout of its rows, and its values for each namespace. */
 interface Walk {
   readonly shape: RowShape;
   open(machine: Machine): Promise<Disposable & { values(cycle: Cycle): Promise<ReadonlyMap<number, unknown>> }>;
@@ -30,7 +30,7 @@ const WALKS: Readonly<Record<string, Walk>> = {
       rows: 'mib_rows',
       size: mibRow.SIZE,
       cookieAt: mibRow.offsets.cookie,
-      // A bit for each table: the lowest is that of TCP, whose first field is looked at.
+      // Each table has a bit: the lowest is that of TCP, whose first field is checked.
       completeAt: mibRow.offsets.tables,
       sumAt: mibRow.offsets.values,
     },
@@ -82,7 +82,7 @@ const WALKS: Readonly<Record<string, Walk>> = {
   },
 };
 
-/** Counts of CPUs that machines have, and any other; with gaps as hypervisors and sockets that are empty leave them. */
+/** Numbers of CPUs that machines have, and any other; with gaps as hypervisors and empty sockets leave them. */
 const masks = fc
   .record({
     count: fc.oneof(
@@ -97,10 +97,10 @@ const masks = fc
     Array.from({ length: count }, (_, index) => first + index + Math.floor(index / gapEvery) * gap),
   );
 
-/** What happens before each reading: CPUs go and come, count, and a namespace is made. */
+/** Events before each reading: CPUs go offline and online, count, and a namespace is made. */
 const step = fc.record({ offlineEvery: fc.integer({ min: 2, max: 9 }), counted: fc.array(fc.nat(), { maxLength: 8 }) });
 
-/** Ends in its first pause. */
+/** A cycle that ends in its first pause. */
 class CutCycle extends Cycle {
   override async pause(): Promise<void> {
     throw new Error('cut');
@@ -108,7 +108,7 @@ class CutCycle extends Cycle {
 }
 
 describe.each(Object.entries(WALKS))('%s', (_, { shape, open }) => {
-  it('are the sums over all CPUs, on a machine of any shape', async () => {
+  it('are the sums over all CPUs, on a machine with any CPUs', async () => {
     await fc.assert(
       fc.asyncProperty(masks, fc.array(step, { minLength: 1, maxLength: 4 }), async (possible, steps) => {
         const machine = new Machine(possible, shape);
@@ -125,7 +125,7 @@ describe.each(Object.entries(WALKS))('%s', (_, { shape, open }) => {
     );
   });
 
-  it('are those sums again after a reading that was cut while CPUs went and came', async () => {
+  it('are the same sums after a reading that was aborted while CPUs went offline and online', async () => {
     const possible = Array.from({ length: 1024 }, (_, cpu) => cpu);
     const machine = new Machine(possible, shape);
     for (let cookie = 1; cookie <= 20; cookie++) machine.shares.set(cookie, new Map());

@@ -158,7 +158,7 @@ it('leaves out a hash that is larger than what an owner may have walked, and not
   );
   expect(ours).toEqual([oracle[0], undefined, oracle[2], oracle[3]]);
   expect([...errors.counts.values()].map(({ path }) => path)).toEqual(['tcp hashes']);
-  expect(pass.left).toEqual(['1 namespaces have larger hashes of their own than are walked of a Pod']);
+  expect(pass.left).toEqual(['1 namespaces have hashes of their own that exceed the limit for each Pod']);
 });
 
 it('makes room for what it had none for', async () => {

@@ -7,11 +7,11 @@ interface Record {
   readonly kind: number;
   readonly vlen: number;
   readonly sizeOrType: number;
-  /** What follows the record: names are put in by their offsets. */
+  /** Words that follow the record; names are put in by their offsets. */
   readonly extra: readonly (number | string)[];
 }
 
-/** BTF as the kernel shows it; that of a module counts its strings on from those of its base. */
+/** BTF as the kernel shows it. String offsets of a module continue after those of its base. */
 function encode(
   records: readonly Record[],
   baseStrings: readonly string[] = [],
@@ -83,7 +83,7 @@ it('reads the types of a module on top of those of the kernel', () => {
   expect(kernel.perCpuVariable('send')).toBeUndefined();
 });
 
-it('ends with an error, or with an answer, on whatever bytes', () => {
+it('returns or throws, and never hangs, on any bytes', () => {
   const ask = (bytes: Uint8Array) => {
     try {
       const btf = new Btf(bytes, new Btf(base.bytes));

@@ -29,7 +29,7 @@ export const KIND = {
   enum64: 19,
 } as const;
 
-/** Words of 32 bits that follow a record, by its kind: once, and for each of its `vlen` elements. */
+/** Number of 32-bit words that follow a record, by its kind: once, and for each of its `vlen` elements. */
 const EXTRA_ONCE = new Uint8Array(32);
 const EXTRA_EACH = new Uint8Array(32);
 for (const kind of [KIND.int, KIND.variable, KIND.declarationTag]) EXTRA_ONCE[kind] = 1;
@@ -42,9 +42,9 @@ export interface BtfType {
   readonly kind: number;
   readonly vlen: number;
   readonly name: string;
-  /** A struct, union, enum or integer has a size; the others refer to a type. */
+  /** Size for a struct, union, enum or integer; for the others, the type that they refer to. */
   readonly sizeOrType: number;
-  /** Where what follows the record starts. */
+  /** First word after the record. */
   readonly extra: number;
 }
 
@@ -55,10 +55,10 @@ export interface BtfMember {
   readonly bits: number;
 }
 
-/** The kernel has 130,000 types: only the place of each of these is kept, as memory that is touched first costs more than to walk on from there. */
+/** The kernel has 130,000 types. Only every 32nd place is kept, because touching new memory costs more than walking on from there. */
 const TYPES_A_MARK = 32;
 
-/** Words that a type record takes. @param at its first word */
+/** Returns how many words a type record takes. @param at its first word */
 function wordsOf(words: Uint32Array, at: number): number {
   const info = words[at + 1] ?? 0;
   const kind = (info >>> 24) & 0x1f;
@@ -67,23 +67,23 @@ function wordsOf(words: Uint32Array, at: number): number {
 
 export class Btf {
   readonly #base: Btf | undefined;
-  /** Types and bytes of strings that the base has; ours are numbered on from there. */
+  /** Number of types and string bytes of the base; the types of this object are numbered on from there. */
   readonly #baseTypes: number;
   readonly #baseStrings: number;
   readonly #view: DataView;
   readonly #bytes: Buffer;
   readonly #stringsAt: number;
   readonly #stringsEnd: number;
-  /** All up to the end of the types. */
+  /** First word after the types. */
   readonly #words: Uint32Array;
   /** Words where the types 1, 33, 65, … begin. */
   readonly #marks: readonly number[];
-  /** How many types there are, with void. */
+  /** Number of types, including void. */
   readonly length: number;
 
   /**
-   * @param base the kernel's, for that of a module
-   * @throws where the bytes are no BTF, or are cut
+   * @param base the kernel's types, where this object is a module's
+   * @throws where the bytes are not BTF, or are cut short
    */
   constructor(bytes: Uint8Array, base?: Btf) {
     this.#base = base;
@@ -113,7 +113,7 @@ export class Btf {
     this.length = count + 1;
   }
 
-  /** The first word of a type. @param id among ours */
+  /** Returns the first word of a type. @param id a type of this object, not of its base */
   #place(id: number): number | undefined {
     if (id < 1 || id >= this.length) return undefined;
     let at = this.#marks[Math.floor((id - 1) / TYPES_A_MARK)] ?? 0;
@@ -121,7 +121,7 @@ export class Btf {
     return at;
   }
 
-  /** The types that have a word of this value anywhere in their records, in order, and where. */
+  /** Yields, in order, the types that have a word of this value anywhere in their records, and where it is. */
   *#recordsWith(value: number): Generator<{ readonly id: number; readonly at: number; readonly found: number }> {
     const words = this.#words;
     const first = this.#marks[0] ?? words.length;
@@ -158,7 +158,7 @@ export class Btf {
     };
   }
 
-  /** The first type of this kind and name; of a module's types only. */
+  /** Returns the first type of this kind and name; of a module, only its own types are searched. */
   find(kind: number, name: string): BtfType | undefined {
     const offset = this.#stringOffset(name);
     if (offset === undefined) return undefined;
@@ -178,14 +178,14 @@ export class Btf {
       members.push({
         name: this.string(this.#view.getUint32(at, true)),
         type: this.#view.getUint32(at + 4, true),
-        // With bit fields in the struct the high byte is the width of this one.
+        // In a struct with bit fields, the high byte is the width of this member.
         bits: this.#view.getUint32(at + 8, true) & 0xffffff,
       });
     }
     return members;
   }
 
-  /** Offset in bits of a member, which may be in an anonymous struct or union inside. */
+  /** Returns the offset in bits of a member, which may be in an anonymous struct or union. */
   memberBits(type: BtfType, name: string): number | undefined {
     for (const member of this.members(type)) {
       if (member.name === name) return member.bits;
@@ -195,18 +195,18 @@ export class Btf {
     return undefined;
   }
 
-  /** Type and number of elements of an array. */
+  /** Returns the element type and the number of elements of an array. */
   array(type: BtfType): { element: number; count: number } {
     return { element: this.#view.getUint32(type.extra, true), count: this.#view.getUint32(type.extra + 8, true) };
   }
 
-  /** Bits and signedness of an integer. */
+  /** Returns the width in bits and the signedness of an integer. */
   integer(type: BtfType): { bits: number; signed: boolean } {
     const encoding = this.#view.getUint32(type.extra, true);
     return { bits: encoding & 0xff, signed: ((encoding >>> 24) & 1) !== 0 };
   }
 
-  /** Variables of a data section, by type id. */
+  /** Returns the variables of a data section, by type id. */
   sectionVariables(type: BtfType): { type: number; offset: number; size: number }[] {
     const variables: { type: number; offset: number; size: number }[] = [];
     for (let index = 0, at = type.extra; index < type.vlen; index++, at += 12) {
@@ -219,7 +219,7 @@ export class Btf {
     return variables;
   }
 
-  /** Where a static per-CPU variable is among those of a CPU; undefined where there is none of this name. */
+  /** Returns where a static per-CPU variable is in the area of a CPU; undefined where there is none of this name. */
   perCpuVariable(name: string): { readonly type: BtfType; readonly offset: number } | undefined {
     const section = this.find(KIND.dataSection, '.data..percpu');
     const variable = this.find(KIND.variable, name);
@@ -237,7 +237,7 @@ export class Btf {
     return type;
   }
 
-  /** Values of an enumeration by name. */
+  /** Returns the values of an enumeration by name. */
   enumValues(type: BtfType): Map<string, number> {
     const wide = type.kind === KIND.enum64;
     const values = new Map<string, number>();
@@ -247,7 +247,7 @@ export class Btf {
     return values;
   }
 
-  /** Values of the enumeration that has this member: the kernel's MIB enumerations have no name of their own. */
+  /** Returns the values of the enumeration that has this member: the kernel's MIB enumerations have no names. */
   enumWithMember(member: string): Map<string, number> | undefined {
     const offset = this.#stringOffset(member);
     if (offset === undefined) return undefined;
@@ -258,22 +258,22 @@ export class Btf {
     return undefined;
   }
 
-  /** How many arguments a tracepoint gives to a BPF program, or undefined where the kernel has no such tracepoint. */
+  /** Returns the number of arguments that a tracepoint passes to a BPF program; undefined where the kernel has no such tracepoint. */
   tracepointArguments(name: string): number | undefined {
     const typedef = this.find(KIND.typedef, `btf_trace_${name}`);
     if (typedef === undefined) return undefined;
     const prototype = this.resolve(this.type(typedef.sizeOrType).sizeOrType);
-    // The first parameter is the tracepoint's own.
+    // The first parameter belongs to the tracepoint itself.
     return prototype.kind === KIND.functionProto ? prototype.vlen - 1 : undefined;
   }
 
-  /** How many parameters a function has, or undefined where there is none of this name. */
+  /** Returns the number of parameters of a function; undefined where there is none of this name. */
   functionParameters(name: string): number | undefined {
     const type = this.find(KIND.function, name);
     return type === undefined ? undefined : this.type(type.sizeOrType).vlen;
   }
 
-  /** The string at an offset, as records and .BTF.ext name it. */
+  /** Returns the string at an offset, as records and .BTF.ext refer to it. */
   string(offset: number): string {
     if (this.#base !== undefined && offset < this.#baseStrings) return this.#base.string(offset);
     const start = this.#stringsAt + offset - this.#baseStrings;
@@ -284,7 +284,7 @@ export class Btf {
   #stringOffset(name: string): number | undefined {
     const inBase = this.#base === undefined ? undefined : this.#base.#stringOffset(name);
     if (inBase !== undefined) return inBase;
-    // A module's strings do not begin with the empty one.
+    // The strings of a module do not begin with the empty one.
     const first = `${name}\0`;
     if (this.#bytes.toString('latin1', this.#stringsAt, this.#stringsAt + first.length) === first)
       return this.#baseStrings;

@@ -6,7 +6,7 @@ const SECTION_BYTES_AT = 0x3a;
 const SECTION_COUNT_AT = 0x3c;
 const NAMES_INDEX_AT = 0x3e;
 
-/** @throws where the file is no such object or has no such section */
+/** @throws where the file is not such an object or has no such section */
 export function elfSection(file: Uint8Array, name: string): Uint8Array {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   if (file.length < 64 || view.getUint32(0, true) !== MAGIC) throw new Error('ELF: not an object file');

@@ -6,10 +6,10 @@ import { ListWalk } from './list_walk.ts';
 const DONE = 2 ** 31;
 const STARTS_INITIAL = 2 ** 30;
 
-/** A list of namespaces that is read in slices, as the program does, and that changes between two of them. */
+/** A list of namespaces that is read in slices, as the program reads it, and that changes between slices. */
 class FakeList {
   ids: number[];
-  /** Entries that were gone through. */
+  /** Number of entries that were read. */
   steps = 0;
   #slice: number[] = [];
 
@@ -17,7 +17,7 @@ class FakeList {
     this.ids = ids;
   }
 
-  /** Goes on at the last entry of the slice before where that is still in the list. */
+  /** Continues at the last entry of the slice before, where that is still in the list. */
   read(skip: number, count: number, goesOn: bigint): number {
     const last = goesOn === 1n ? this.ids.indexOf(this.#slice.at(-1) ?? Number.NaN) : -1;
     const from = last < 0 ? skip : last;
@@ -32,7 +32,7 @@ class FakeList {
   }
 }
 
-it('visits every namespace once, whatever comes and goes between two slices', async () => {
+it('visits every namespace once, even while others come and go between slices', async () => {
   const change = fc.record({ removed: fc.array(fc.nat()), added: fc.nat({ max: 3 }), addedAt: fc.nat() });
   await fc.assert(
     fc.asyncProperty(
@@ -53,7 +53,7 @@ it('visits every namespace once, whatever comes and goes between two slices', as
             if (hasOther) list.read(other++ % list.ids.length, 3, 0n);
             const result = list.read(skip, count, goesOn);
             const now = pending.shift();
-            // The change comes after the slice was read. The walk's own namespace, the first, stays.
+            // The change comes after the slice was read. The first namespace, in which the walk runs, stays.
             for (const at of now?.removed ?? []) {
               const [gone] = list.ids.length > 1 ? list.ids.splice(1 + (at % (list.ids.length - 1)), 1) : [];
               if (gone !== undefined) always.delete(gone);
@@ -74,7 +74,7 @@ it('visits every namespace once, whatever comes and goes between two slices', as
   );
 });
 
-it('tells that the walk started in the initial namespace', async () => {
+it('reports that the walk started in the initial namespace', async () => {
   const list = new FakeList([7]);
   const visitor = { key: (index: number) => list.cookie(index), row: () => undefined };
   const outcome = await new ListWalk(8, 4).run(
@@ -85,12 +85,12 @@ it('tells that the walk started in the initial namespace', async () => {
   expect(outcome).toEqual({ startsInitial: true });
 });
 
-it('gives up on a program that never gets anywhere', async () => {
+it('gives up on a program that makes no progress', async () => {
   const visitor = { key: () => 0, row: () => undefined };
-  await expect(new ListWalk(8, 4).run(() => 0, visitor, freeCycle())).rejects.toThrow(/does not get on/);
+  await expect(new ListWalk(8, 4).run(() => 0, visitor, freeCycle())).rejects.toThrow(/makes no progress/);
 });
 
-it('goes through the list once, however long it is', async () => {
+it('reads the list once, at any length', async () => {
   const list = new FakeList(Array.from({ length: 5_000 }, (_, index) => index + 1));
   const visited: number[] = [];
   let slices = 0;

@@ -12,18 +12,18 @@ export interface NetnsRow {
   readonly inum: number;
   /** The machine's first namespace. */
   readonly initial: boolean;
-  /** Made in a user namespace that is not the machine's first: by a process that is root only there. */
+  /** Whether it was made in a user namespace other than the initial one: by a process that is root only there. */
   readonly isNested?: boolean;
 }
 
-/** Lists every network namespace of the machine that is alive: some microseconds for hundreds, where /proc takes 10 µs a process. */
+/** Lists every live network namespace of the machine: some microseconds for hundreds, where /proc takes 10 µs for each process. */
 export class NetnsList {
   readonly #object: LoadedObject<Layout>;
   readonly #walk = new ListWalk(ROWS_MAX, ROWS_MAX);
   readonly #buffer = new Uint8Array(ROWS_MAX * netnsRow.SIZE);
   readonly #view = new DataView(this.#buffer.buffer);
 
-  /** @param object of netns.bpf.c, loaded with `netns_list` */
+  /** @param object an object of netns.bpf.c, loaded with `netns_list` */
   constructor(object: LoadedObject<Layout>) {
     this.#object = object;
   }
@@ -59,7 +59,7 @@ export class NetnsList {
   }
 }
 
-/** Namespaces that are in both of two lists, as the later one has them, by inode number. */
+/** Returns the namespaces that are in both lists, as the later one has them, by inode number. */
 export function livedBetween(before: readonly NetnsRow[], after: readonly NetnsRow[]): Map<number, NetnsRow> {
   const ids = new Set(before.map(({ id }) => id));
   return new Map(after.filter(({ id }) => ids.has(id)).map((row) => [row.inum, row]));

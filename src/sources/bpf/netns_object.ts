@@ -4,17 +4,17 @@ import { NetnsList } from './netns_list.ts';
 import type { BpfSource, LoadedObject } from './source.ts';
 import { TaskList } from './task_list.ts';
 
-/** The lists that the kernel gives of its namespaces and processes. */
+/** Namespaces and processes, as the kernel lists them. */
 export interface NetnsObject extends Disposable {
   readonly namespaces: NetnsList;
-  /** Undefined where the kernel cannot give it. */
+  /** Undefined where the kernel cannot list them. */
   readonly tasks: TaskList | undefined;
-  /** Why there is no list of tasks. */
+  /** Reason why there is no list of tasks. */
   readonly reason: string;
 }
 
 /**
- * @param levels how far above our own PID namespace the one is that numbers the processes; undefined where that is not known
+ * @param levels how many levels the PID namespace that numbers the processes is above our own; undefined where that is not known
  * @throws {Unsupported} where not even the namespaces can be listed
  */
 export async function openNetnsObject(bpf: BpfSource, levels: number | undefined): Promise<NetnsObject> {

@@ -11,33 +11,33 @@ import type { BpfSource } from './source.ts';
 /** src/bpf/common/percpu.bpf.h */
 const CPUS: CommonLayout['map'] = 'percpu_cpus';
 
-/** A program that writes a row for each namespace, with sums over the CPUs that it is told (src/bpf/common/percpu.bpf.h). */
+/** A program that writes a row for each namespace, with sums over the CPUs that it is given (src/bpf/common/percpu.bpf.h). */
 export interface PerCpuProgram<L extends ObjectLayout = ObjectLayout> {
   readonly file: string;
-  /** The first is the one that reads; all are loaded. */
+  /** The first one does the reading; all of them are loaded. */
   readonly programs: readonly [L['program'], ...L['program'][]];
-  /** The map of the rows. */
+  /** Name of the map of the rows. */
   readonly rows: L['map'];
-  /** Rows that a slice can hold, as the file has it. */
+  /** Number of rows that a slice can hold, as compiled into the object file. */
   readonly rowsMax: number;
   readonly row: {
     readonly SIZE: number;
     cookie(view: DataView, at: number): Counter;
     flags(view: DataView, at: number): number;
   };
-  /** The part of a row that is a sum over CPUs. */
+  /** Part of a row that is a sum over CPUs. */
   readonly sums: { readonly at: number; readonly bytes: number };
-  /** CPUs that a first slice may sum: some tenths of a millisecond. */
+  /** Number of CPUs that a first slice may sum, which takes some tenths of a millisecond. */
   readonly sumsFirst: number;
 }
 
-/** The rows of one reading. Valid until the next. */
+/** The rows of one walk. Valid until the next. */
 export class PerCpuRows {
   readonly ids: NetnsId[] = [];
   readonly #size: number;
   #bytes: Uint8Array;
   view: DataView;
-  /** What CPUs that are offline have counted; a CPU keeps its share for ever, but it stops growing. */
+  /** Counts of offline CPUs; a CPU keeps its share forever, but the share stops growing. */
   readonly offline = new Map<NetnsId, DataView>();
 
   constructor(size: number) {
@@ -62,14 +62,14 @@ export class PerCpuRows {
     this.ids.push(id);
   }
 
-  /** A copy of a row, or undefined where its sums are zero. */
+  /** Returns a copy of a row, or undefined where its sums are zero. */
   copyCounted(row: number, sums: PerCpuProgram['sums']): DataView | undefined {
     const start = row * this.#size;
     const counted = this.#bytes.subarray(start + sums.at, start + sums.at + sums.bytes).some((byte) => byte !== 0);
     return counted ? new DataView(this.#bytes.slice(start, start + this.#size).buffer) : undefined;
   }
 
-  /** A u64 of the row that is a sum over CPUs, those that are offline included. */
+  /** Returns a u64 of the row that is a sum over CPUs, including those that are offline. */
   sum(row: number, at: number): Counter {
     const value = readCounter(this.view, row * this.#size + at);
     if (this.offline.size === 0) return value;
@@ -78,7 +78,7 @@ export class PerCpuRows {
   }
 }
 
-/** Reads a row of every namespace by a BPF program that sums the CPUs. */
+/** Reads a row of every namespace with a BPF program that sums the CPUs. */
 export class PerCpuPass implements Disposable {
   readonly object: BpfObject;
   readonly #program: PerCpuProgram;
@@ -109,9 +109,9 @@ export class PerCpuPass implements Disposable {
   }
 
   /**
-   * @param isNobodys which namespaces have no row
-   * @param rowsMax rows that one slice can hold, where it is not as many as the file has room for
-   * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, without the right
+   * @param isNobodys whether a namespace is unowned, and so has no row
+   * @param rowsMax rows that one slice can hold, where that differs from the object file
+   * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, without the capability
    */
   static async open(
     bpf: BpfSource,
@@ -132,7 +132,7 @@ export class PerCpuPass implements Disposable {
   async read(cycle: Cycle): Promise<PerCpuRows> {
     const online = this.#cpus.online();
     if (online.join() !== this.#online) {
-      // Until the program has its CPUs again: a cycle may end in the midst.
+      // Stays empty until the program has its CPUs again: a cycle may end in the middle.
       this.#online = '';
       await this.#readOffline(online, cycle);
       this.#online = online.join();
@@ -142,8 +142,8 @@ export class PerCpuPass implements Disposable {
   }
 
   /**
-   * Of many machines most possible CPUs never come online, and their shares stay zero: only what differs is kept. A
-   * namespace that is made later has nothing on them. One that is nobody's now may be somebody's then.
+   * On many machines most possible CPUs never come online, and their shares stay zero, so only shares that differ are kept. A namespace
+   * that is made later has nothing on them. A namespace that is unowned now may have an owner by then.
    */
   async #readOffline(online: readonly number[], cycle: Cycle): Promise<void> {
     const offline = this.#cpus.possible().filter((cpu) => !online.includes(cpu));

@@ -2,23 +2,23 @@ import { join } from 'node:path';
 import { BpfError, BpfStats } from 'bpf-napi';
 import { readText } from '../procfs/read.ts';
 
-/** Whether the kernel measures how long BPF programs run: only while somebody wants to know, because each run takes longer then. */
+/** Makes the kernel measure how long BPF programs run, only while somebody asks, because each run then takes longer. */
 export class RunTimes implements Disposable {
   readonly #proc: string;
   #stats: BpfStats | undefined;
-  #refusal = 'nobody has asked for it';
+  #refusal = 'it is switched off';
 
   constructor(proc: string) {
     this.#proc = proc;
   }
 
-  /** Switches it on or off. Where that is not allowed, `missing` tells why. */
+  /** Switches the measurement on or off. Where that is not allowed, `missing` gives the reason. */
   want(wanted: boolean): void {
     if (!wanted) this[Symbol.dispose]();
     else if (this.#stats === undefined) this.#open();
   }
 
-  /** Why nothing is measured; undefined where it is, at our wish or by the sysctl kernel.bpf_stats_enabled. */
+  /** Reason why nothing is measured; undefined where it is, because we asked for it or by the sysctl kernel.bpf_stats_enabled. */
   get missing(): string | undefined {
     if (this.#stats !== undefined) return undefined;
     const sysctl = readText(join(this.#proc, 'sys/kernel/bpf_stats_enabled'));

@@ -14,30 +14,33 @@ const EPERM = 1;
 const EACCES = 13;
 
 export interface ObjectSpec<L extends ObjectLayout = ObjectLayout> {
-  /** File name in the object directory. */
+  /** File name in the directory of objects. */
   readonly file: string;
-  /** The programs to load; the others of the file cost nothing. */
+  /** Programs to load; the others of the file cost nothing. */
   readonly programs: readonly L['program'][];
   readonly constants?: Partial<Readonly<Record<L['constant'], boolean | number | bigint | Uint8Array>>>;
-  /** Entries of a map, or bytes of a ring, where they differ from the file's. */
+  /** Entries of a map, or bytes of a ring, where they differ from those in the file. */
   readonly sizes?: Partial<Readonly<Record<L['map'], number>>>;
-  /** Entries of hashes that take the memory of each when it comes. Where programs may not do that, `sizes` or the file says how many. */
+  /**
+   * Entries of hashes that allocate the memory of each entry when it is made. Where programs may not do that, `sizes` or the file gives
+   * the number.
+   */
   readonly onDemand?: Partial<Readonly<Record<L['map'], number>>>;
-  /** BPF helpers that the programs cannot do without, without their `bpf_`: a kernel that lacks one says something else. */
+  /** BPF helpers that the programs need, without the prefix `bpf_`: the error of a kernel that lacks one says something else. */
   readonly helpers?: readonly string[];
-  /** Maps that the chosen programs cannot reach, given the constants; a file need not have them. */
+  /** Maps that the chosen programs cannot reach, given the constants; a file need not have them all. */
   readonly without?: readonly L['map'][];
 }
 
-/** A loaded object by what is in it: a name that it does not have does not compile. */
+/** A loaded object, typed by its contents: a name that it does not have does not compile. */
 export interface LoadedObject<L extends ObjectLayout> extends Disposable {
   map(name: L['map']): BpfMap;
   run(program: L['program'], args: BigUint64Array): number;
 }
 
-/** Loads our BPF objects and knows the kernel's types. */
+/** Loads our BPF objects and provides the kernel's types. */
 export class BpfSource {
-  /** Kinds of programs that this kernel refused for itself, whatever they do; and its reason. */
+  /** Kinds of programs that this kernel refused for the kind itself, with the reason. */
   readonly refusedKinds = new Map<string, string>();
   readonly #directory: string;
   readonly #modules: string;
@@ -45,10 +48,10 @@ export class BpfSource {
   readonly #kprobes: string;
   readonly #vmlinux: string;
   #btf: WeakRef<Btf> | undefined;
-  /** What every load asks of the types: an object that is loaded anew later, with larger maps, need not read them again. */
+  /** Answers that every load needs from the types, so that an object that is loaded again, with larger maps, need not read them again. */
   #asked: { readonly helpers: ReadonlySet<string> | undefined; readonly allocatesOnDemand: boolean } | undefined;
 
-  /** @param directory where the compiled objects are, @param sys where sysfs is mounted */
+  /** @param directory directory of the compiled objects, @param sys where sysfs is mounted */
   constructor(directory: string, sys: string) {
     this.#directory = directory;
     this.#modules = join(sys, BTF);
@@ -58,7 +61,7 @@ export class BpfSource {
   }
 
   /**
-   * The types of the running kernel. Some megabytes, held only as long as somebody asks.
+   * Types of the running kernel: some megabytes, held only while somebody uses them.
    * @throws {Unsupported} where the kernel shows none
    */
   btf(): Btf {
@@ -70,7 +73,7 @@ export class BpfSource {
     return btf;
   }
 
-  /** The types of a module that is loaded, on top of the kernel's; undefined where there is none, or it shows none. */
+  /** Returns the types of a loaded module, on top of the kernel's; undefined where it is not loaded or shows none. */
   moduleBtf(module: string): Btf | undefined {
     try {
       return new Btf(readFileSync(join(this.#modules, module)), this.btf());
@@ -79,14 +82,14 @@ export class BpfSource {
     }
   }
 
-  /** Kprobes are made by a kind of performance event of theirs (kernel: kernel/events/core.c, perf_kprobe). */
+  /** Kprobes are made through a kind of performance event of their own (kernel: kernel/events/core.c, perf_kprobe). */
   hasKprobes(): boolean {
     return existsSync(this.#kprobes);
   }
 
-  /** The module is loaded, and the kernel shows no types of it. */
+  /** Whether the module is loaded, but the kernel shows no types of it. */
   lacksTypes(module: string): boolean {
-    // What is built in has no state, and its types are the kernel's.
+    // A built-in driver has no state, and its types are the kernel's.
     return existsSync(join(this.#loaded, module, 'initstate')) && !existsSync(join(this.#modules, module));
   }
 
@@ -97,9 +100,9 @@ export class BpfSource {
   }
 
   /**
-   * Opens an instance of an object file and loads what the spec names; nothing is attached yet. The caller closes it.
-   * @throws {Unsupported} where the addon, the object, BTF, a right or a kernel feature is missing
-   * @throws {BpfError} for what may pass: no memory, say
+   * Opens an instance of an object file and loads what the spec lists; nothing is attached yet. The caller closes it.
+   * @throws {Unsupported} where the addon, the object, BTF, a capability or a kernel feature is missing
+   * @throws {BpfError} for errors that may be transient, such as a lack of memory
    */
   async load<L extends ObjectLayout>(spec: ObjectSpec<L>): Promise<BpfObject> {
     this.check();
@@ -119,13 +122,16 @@ export class BpfSource {
     }
   }
 
-  /** Whether the kernel has a BPF helper, without its `bpf_`; true where its types do not tell, and loading will. */
+  /** Returns whether the kernel has a BPF helper, named without `bpf_`; true where its types do not say, since loading will. */
   hasHelper(name: string): boolean {
     const { helpers } = this.#answers();
     return helpers === undefined || helpers.has(`BPF_FUNC_${name}`);
   }
 
-  /** Whether programs may make entries of a hash whose memory is not there yet: since 6.1 from a cache of their own (kernel: kernel/bpf/memalloc.c). */
+  /**
+   * Returns whether programs may make hash entries whose memory is not allocated yet: since 6.1 from a cache of their own (kernel:
+   * kernel/bpf/memalloc.c).
+   */
   allocatesOnDemand(): boolean {
     return this.#answers().allocatesOnDemand;
   }
@@ -168,7 +174,7 @@ function takeOnDemand(object: BpfObject, maps: NonNullable<ObjectSpec['onDemand'
 }
 
 /**
- * What the kernel will refuse again, whatever we do.
+ * Turns errors that the kernel will return again, whatever we do, into {@link Unsupported}.
  * @param lockdown man 7 kernel_lockdown; undefined where it cannot be read
  */
 export function asUnsupported(error: unknown, lockdown = readText(LOCKDOWN)): unknown {
@@ -186,7 +192,7 @@ function whyRefused(error: BpfError, lockdown: string | undefined): readonly str
   return error.code === 'BPF_ATTACH' && refusal !== undefined ? [refusal] : [];
 }
 
-/** Under confidentiality programs have no helper that reads kernel memory (kernel: kernel/bpf/helpers.c, bpf_base_func_proto). */
+/** Under confidentiality lockdown, programs have no helper that reads kernel memory (kernel: kernel/bpf/helpers.c, bpf_base_func_proto). */
 function isLockedDown({ message, verifier }: BpfError, lockdown: string | undefined): boolean {
   const lacksReads = READ_HELPERS.test([message, ...verifier].join('\n'));
   return lacksReads && (lockdown === undefined || lockdown.includes('[confidentiality]'));
@@ -197,7 +203,7 @@ const CONFIDENTIALITY =
   'the kernel is locked down (lockdown=confidentiality), so that no program may read its memory; start it with lockdown=integrity';
 const READ_HELPERS = /(cannot use helper|unknown func) bpf_probe_read/;
 
-/** CAP_SYS_ADMIN does as well as the two that came with 5.8. Before 5.11 maps are locked memory (man 2 getrlimit). */
+/** CAP_SYS_ADMIN covers the two that came with 5.8. Before 5.11, maps are locked memory (man 2 getrlimit). */
 function whyNotPermitted({ log }: BpfError): string {
   if (missingCapabilities(['CAP_SYS_ADMIN']).length > 0) {
     const missing = describeMissing(missingCapabilities(['CAP_BPF', 'CAP_PERFMON']));
@@ -205,6 +211,6 @@ function whyNotPermitted({ log }: BpfError): string {
   }
   const memory = describeMissing(missingCapabilities(['CAP_SYS_RESOURCE']));
   return memory !== '' && /failed to create/.test(log)
-    ? `${memory}, which this kernel asks for where maps are larger than \`ulimit -l\``
+    ? `${memory}, which this kernel requires where maps are larger than \`ulimit -l\``
     : (refusalOf('bpf') ?? 'this kernel allows no such program');
 }

@@ -12,15 +12,15 @@ const NANOSECONDS = 1e-9;
 
 const OWNERS = [ownerNames.offsets.podText, ownerNames.offsets.containerText];
 
-/** A process, as the kernel has it: no right to look into it is needed. */
+/** A process as the kernel lists it: no capability to inspect the process is needed. */
 export interface TaskRow {
   readonly pid: number;
   readonly netns: NetnsId;
   /** Inode number of the network namespace. */
   readonly inum: number;
-  /** It is in a folder that may be a Pod's or a container's. */
+  /** Whether it is in a cgroup that may be a Pod's or a container's. */
   readonly isOwned: boolean;
-  /** The rest of it. Most are never asked for: only the bytes are kept. */
+  /** Remaining fields, as bytes: most are never used. */
   readonly keep: () => TaskDetails;
 }
 
@@ -32,7 +32,7 @@ export class TaskDetails {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset);
   }
 
-  /** After boot. */
+  /** Start time after boot. */
   get startSeconds(): number {
     return Number(taskRow.start(this.#view, 0)) * NANOSECONDS;
   }
@@ -42,13 +42,13 @@ export class TaskDetails {
     return taskRow.comm(this.#view, 0);
   }
 
-  /** Names of the folders of its control group that say whose it is; empty where there is none. */
+  /** Names of the cgroups in its path that say whose it is; empty where there is none. */
   get folders(): { readonly pod: string; readonly container: string; readonly outer: string } {
     return ownerFolders(this.#view, taskRow.offsets.owner);
   }
 }
 
-/** The names in a struct owner_names. */
+/** Reads the names in a struct owner_names. */
 export function ownerFolders(view: DataView, at: number): TaskDetails['folders'] {
   return {
     pod: ownerNames.podText(view, at),
@@ -66,15 +66,15 @@ export class TaskList {
   readonly #view = new DataView(this.#buffer.buffer);
 
   /**
-   * @param object of netns.bpf.c, loaded with `task_list`
-   * @param levels how far above our own PID namespace the one is that numbers the processes
+   * @param object an object of netns.bpf.c, loaded with `task_list`
+   * @param levels how many levels the PID namespace that numbers the processes is above our own
    */
   constructor(object: LoadedObject<Layout>, levels: number) {
     this.#object = object;
     this.#levels = levels;
   }
 
-  /** Visits those that have a number there and are not on their way out. What is to be kept of one has to be taken at once. */
+  /** Visits processes that have a number there and are not exiting. A caller must copy at once what it keeps of one. */
   async read(visit: (task: TaskRow) => void, cycle: Cycle): Promise<void> {
     const place = (index: number) => index * taskRow.SIZE;
     const levels = BigInt(this.#levels);

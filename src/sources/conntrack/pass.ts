@@ -19,10 +19,10 @@ const SUMS_FIRST = 2_000;
 const { SIZE } = conntrackRow;
 
 const READERS = CONNTRACK_COUNTERS.map((name) => conntrackRow[name]);
-/** One for all namespaces that have counted nothing, which are most. */
+/** Shared row of all namespaces that have counted nothing, which are most. */
 const NOTHING: ConntrackCounters = Object.freeze(Object.fromEntries(CONNTRACK_COUNTERS.map((name) => [name, 0])));
 
-/** Reads connection tracking of all namespaces by a BPF program that sums the CPUs: 0.4 µs a namespace on two CPUs. */
+/** Reads connection tracking of all namespaces with a BPF program that sums the CPUs: 0.4 µs for a namespace on two CPUs. */
 export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
   readonly #object: LoadedObject<Layout>;
   readonly #errors: SourceErrors;
@@ -47,8 +47,8 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
   }
 
   /**
-   * @param isNobodys which namespaces have no row
-   * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, the right, or nf_conntrack
+   * @param isNobodys whether a namespace is unowned, and so has no row
+   * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, the capability, or nf_conntrack
    */
   static async open(
     bpf: BpfSource,
@@ -75,10 +75,10 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
     }
   }
 
-  /** @throws {Unsupported} where nf_conntrack has gone */
+  /** @throws {Unsupported} where nf_conntrack was unloaded */
   async read(cycle: Cycle): Promise<ConntrackRow[]> {
     const rows: ConntrackRow[] = [];
-    // Of its own: another read may run in the pauses of this one.
+    // A buffer of its own, because another read may run in the pauses of this one.
     const buffer = new Uint8Array(ROWS_MAX * SIZE);
     const view = new DataView(buffer.buffer);
     await this.#walk.run(

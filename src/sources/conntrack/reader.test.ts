@@ -17,12 +17,12 @@ it.each([
   expect(explainRefusal(failure(errno), false)).toMatch(/does not track connections/);
 });
 
-it('tells a missing right from a missing kernel', () => {
+it('distinguishes a missing capability from a missing kernel', () => {
   expect(explainRefusal(failure(EPERM), true)).toMatch(/CAP_NET_ADMIN/);
   expect(explainRefusal(new Unsupported('entering needs CAP_SYS_ADMIN'), true)).toMatch(/CAP_SYS_ADMIN/);
 });
 
-it('does not take for lasting what may pass', () => {
+it('does not treat a transient error as permanent', () => {
   expect(() => explainRefusal(failure(ENOBUFS), true)).toThrow(BpfError);
   expect(() => explainRefusal(new TypeError('x'), true)).toThrow(TypeError);
 });

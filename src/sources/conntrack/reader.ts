@@ -26,7 +26,7 @@ import { ConntrackPass } from './pass.ts';
 import type { ConntrackRow, ConntrackSnapshot, StateCount } from './snapshot.ts';
 import { WideCounters } from './wide.ts';
 
-/** What the reader needs. */
+/** Sources that the reader needs. */
 export interface ConntrackSources extends Pick<Sources, 'netns' | 'netlink' | 'bpf' | 'cpus'> {
   readonly paths: Paths;
   readonly errors: SourceErrors;
@@ -49,14 +49,14 @@ const GLOBAL_STATS: NetlinkQuestion<GlobalStats | undefined> = {
 };
 const TABLE = { protocol: NETLINK_NETFILTER, what: 'conntrack table', request: TABLE_REQUEST };
 
-/** /proc/sys/net shows the namespace of who reads it; this file shows the machine's number in all of them. */
+/** /proc/sys/net shows the namespace of the process that reads it; this file shows the machine's number in all of them. */
 const LIMIT = 'sys/net/netfilter/nf_conntrack_max';
 
 /** An entry takes 164 bytes at least, and with NAT, accounting and labels some 400. */
 const ENTRY_BYTES_MAX = 1024;
-/** Room for entries that came since they were counted. */
+/** Room for entries that came after the count. */
 const ENTRIES_MORE = 10_000;
-/** Some hundred microseconds of decoding. */
+/** Number of entries that take some hundred microseconds to decode. */
 const ENTRIES_A_PIECE = 256;
 
 const NO_CONNTRACK = 'this kernel does not track connections: nf_conntrack is not loaded';
@@ -67,17 +67,17 @@ const EPROTONOSUPPORT = 93;
 const EOPNOTSUPP = 95;
 
 /**
- * Connection tracking of every namespace: by one pass in the kernel where it can run, else by two netlink questions for
- * each namespace.
+ * Reads connection tracking of every namespace: by one walk in the kernel where it can run, else by two netlink requests for each
+ * namespace.
  */
 export class ConntrackReader implements AsyncDisposable {
   readonly #sources: ConntrackSources;
   readonly #source: PassSource<readonly ConntrackRow[]>;
   readonly #wide: WideCounters;
   #use: AsyncDisposable | undefined;
-  /** What netlink said last. */
+  /** Last answers of netlink. */
   #asked: GlobalStats | undefined;
-  /** Why ctnetlink cannot be asked, if so. */
+  /** Reason why ctnetlink cannot be asked; undefined where it can. */
   readonly refusal: string | undefined;
 
   private constructor(sources: ConntrackSources, wide: WideCounters, refusal: string | undefined) {
@@ -97,12 +97,12 @@ export class ConntrackReader implements AsyncDisposable {
   }
 
   /**
-   * @param wide what was counted so far, where that is to go on
+   * @param wide counters so far, where they are to go on
    * @throws {NotYet} where there is no connection tracking
-   * @throws {Unsupported} where there is no way to ask for it
+   * @throws {Unsupported} where there is no way to read it
    */
   static async open(sources: ConntrackSources, wide = new WideCounters()): Promise<ConntrackReader> {
-    // A question would make the kernel load the module, and track every connection from then on.
+    // A netlink request would make the kernel load the module, and track every connection from then on.
     const limit = limitPath(sources);
     if (!existsSync(limit)) throw new NotYet(`${NO_CONNTRACK} (${limit} is missing)`, () => existsSync(limit));
     const reader = new ConntrackReader(sources, wide, refusalOf(sources));
@@ -110,7 +110,7 @@ export class ConntrackReader implements AsyncDisposable {
     if (reader.health.reader === 'pass' || reader.refusal === undefined) return reader;
     const { note } = reader.health;
     await reader[Symbol.asyncDispose]();
-    throw new Unsupported(`${reader.refusal}; the pass in the kernel cannot run: ${note}`);
+    throw new Unsupported(`${reader.refusal}; the walk in the kernel cannot run: ${note}`);
   }
 
   get health(): ReaderHealth {
@@ -123,8 +123,8 @@ export class ConntrackReader implements AsyncDisposable {
   }
 
   /**
-   * How many entries of the table of a namespace there are of each kind. Takes the kernel 2 µs for each, off the event loop.
-   * Undefined where the namespace is gone or the question failed, which is counted.
+   * Counts the table entries of a namespace by kind. The kernel takes 2 µs for each entry, off the event loop. Returns undefined where
+   * the namespace is gone or the request failed, which is counted.
    */
   async states(entry: NetnsEntry, entries: number, cycle: Cycle): Promise<StateCount[] | undefined> {
     const bytesMax = (entries + ENTRIES_MORE) * ENTRY_BYTES_MAX;
@@ -183,7 +183,7 @@ function limitPath({ paths }: ConntrackSources): string {
   return join(paths.proc, LIMIT);
 }
 
-/** Why ctnetlink cannot be asked; undefined where it answers. */
+/** Reason why ctnetlink cannot be asked; undefined where it answers. */
 function refusalOf(sources: ConntrackSources): string | undefined {
   const { node } = sources.netns;
   if (node === undefined) return undefined;
@@ -197,15 +197,15 @@ function refusalOf(sources: ConntrackSources): string | undefined {
 }
 
 /**
- * In the words of an operator.
- * @param tracks the kernel has connection tracking
- * @throws what may pass
+ * Describes the error in the words of an operator.
+ * @param tracks whether the kernel has connection tracking
+ * @throws errors that may be transient
  */
 export function explainRefusal(error: unknown, tracks: boolean): string {
   if (error instanceof Unsupported) return error.message;
   if (!(error instanceof BpfError)) throw error;
   if (error.errno === EPERM) return 'asking ctnetlink needs CAP_NET_ADMIN';
-  // No such netlink protocol, or no such part of it.
+  // There is no such netlink protocol, or no such subsystem of it.
   if (![EINVAL, EOPNOTSUPP, EPROTONOSUPPORT].includes(error.errno)) throw error;
   return tracks
     ? 'this kernel tracks connections, but cannot be asked: ctnetlink (module nf_conntrack_netlink) is missing'

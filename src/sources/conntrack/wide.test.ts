@@ -16,10 +16,10 @@ const share = fc.oneof(
   fc.integer({ min: 0, max: WRAP - 1 }),
 );
 const cpus = fc.array(share, { minLength: 1, maxLength: 24 });
-/** What each CPU counts between two readings. */
+/** Counts that each CPU adds between two readings. */
 const growths = fc.array(fc.array(fc.nat(100_000), { minLength: 24, maxLength: 24 }), { maxLength: 10 });
 
-/** What ctnetlink answers: of each CPU a counter of 32 bits. */
+/** Answer of ctnetlink: a 32-bit counter for each CPU. */
 function answer(shares: readonly number[]): Uint8Array {
   const messages = shares.map((value) => {
     const bytes = new Uint8Array(4);
@@ -29,7 +29,7 @@ function answer(shares: readonly number[]): Uint8Array {
   return join(...messages);
 }
 
-it('grows by what was counted, whichever shares wrap meanwhile', () => {
+it('grows by what was counted, even if some shares wrap meanwhile', () => {
   fc.assert(
     fc.property(cpus, growths, (first, steps) => {
       const wide = new WideCounters();
@@ -52,7 +52,7 @@ it('does not fall by 2^32 where one share of two wraps', () => {
   expect(wide.widen(NETNS, { drop: 0 + 6 }).drop).toBe(WRAP + 6);
 });
 
-it('keeps namespaces apart, shows a counter that the kernel lacks as none, and forgets the dead', () => {
+it('keeps namespaces apart, omits a counter that the kernel lacks, and forgets the dead', () => {
   const wide = new WideCounters();
   wide.widen(NETNS, { drop: WRAP - 1 });
   expect(wide.widen(OTHER, { drop: 3 })).toEqual({ drop: 3 });
@@ -62,7 +62,7 @@ it('keeps namespaces apart, shows a counter that the kernel lacks as none, and f
   expect(wide.widen(OTHER, { drop: 4 })).toEqual({ drop: 4 });
 });
 
-it('knows who has counted, and shows the same where those who had not were left out', () => {
+it('knows which namespaces have counted, and shows the same where the others were left out', () => {
   const wide = new WideCounters();
   expect(wide.knows(NETNS)).toBe(false);
   expect(wide.widen(NETNS, { drop: 3 })).toEqual({ drop: 3 });

@@ -6,24 +6,24 @@ const WRAP = 2 ** 32;
 
 type Counters = Partial<Record<ConntrackCounter, number>>;
 
-/** Counters of a namespace as they were read last, and what is shown for them. */
+/** Counters of a namespace as last read, and the values that are shown for them. */
 interface Wide {
   readonly read: Counters;
   readonly shown: Counters;
 }
 
 /**
- * Counters that go on where a CPU's share wraps: the sum of the shares then falls by 2^32. Modulo 2^32 the sum has grown by what all
- * shares together have, so no share needs to be known. A namespace that is new is shown as it is, and so are all
- * after a restart of the agent: what had wrapped by then is in no number of the kernel.
+ * Counters that go on where a CPU's share wraps: the sum of the shares then falls by 2^32. Modulo 2^32 the sum has grown by as much as
+ * all shares together, so no share needs to be known. A new namespace is shown as it is, and so are all namespaces after a restart of
+ * the agent: the kernel keeps no record of earlier wraps.
  */
 export class WideCounters {
   readonly #namespaces = new Map<NetnsId, Wide>();
 
   /**
-   * To be called at once with what was read, so that readings come in their order.
-   * @param sums over all possible CPUs
-   * @returns what is shown for them; the next call for the namespace changes it
+   * To be called right after each reading, so that readings come in order.
+   * @param sums sums over all possible CPUs
+   * @returns the values to show; the next call for the namespace changes them
    */
   widen(id: NetnsId, sums: ConntrackCounters): ConntrackCounters {
     let wide = this.#namespaces.get(id);
@@ -41,7 +41,7 @@ export class WideCounters {
     return wide.shown;
   }
 
-  /** A namespace whose counters were all 0 whenever it was read need not be known. */
+  /** A namespace whose counters were 0 at every reading need not be stored. */
   knows(id: NetnsId): boolean {
     return this.#namespaces.has(id);
   }

@@ -2,19 +2,19 @@ import { netdevKind, netdevKindName, netdevRecipe } from '#bpf/generated/netdev.
 import { type Btf, type BtfType, KIND } from '../bpf/btf.ts';
 import type { BpfSource } from '../bpf/source.ts';
 
-/** Fields of a struct netdev_kind; what is left out is 0. */
+/** Fields of a struct netdev_kind; a field that is left out is 0. */
 type Kind = Partial<Record<keyof typeof netdevKind.offsets, number>>;
 
-/** Where something is in the structs of the kernel and of a module. */
+/** Offsets in the structs of the kernel and of a module. */
 class Types {
   readonly #all: readonly Btf[];
 
   constructor(kernel: Btf, module?: Btf) {
-    // The module's first: it is small, and the kernel's are searched from the start for each struct.
+    // The module's types come first: they are few, and the kernel's are searched from the start for each struct.
     this.#all = module === undefined ? [kernel] : [module, kernel];
   }
 
-  /** Bytes from the start of a struct to a member. @throws where this kernel has no such member */
+  /** Returns the bytes from the start of a struct to a member. @throws where this kernel has no such member */
   at(struct: string, member: string): number {
     const at = this.#place(struct, member);
     if (at === undefined) throw new Error(`this kernel's struct ${struct} has no member ${member}`);
@@ -29,7 +29,7 @@ class Types {
     return this.#find(struct).type.sizeOrType;
   }
 
-  /** @throws where a member is elsewhere than the program has it */
+  /** @throws where a member is at another offset than the program expects */
   expect(struct: string, places: Readonly<Record<string, number>>): void {
     for (const [member, expected] of Object.entries(places)) {
       const at = this.at(struct, member);
@@ -53,7 +53,7 @@ class Types {
   }
 }
 
-/** Members of 64 bits, one after the other from the start on. */
+/** Lays out 64-bit members that follow each other from the start. */
 function words(...members: readonly string[]): Record<string, number> {
   return Object.fromEntries(members.map((member, index) => [member, index * 8]));
 }
@@ -88,8 +88,8 @@ const STATS = words(
 const DSTATS = ['rx_packets', 'rx_bytes', 'tx_packets', 'tx_bytes', 'rx_drops', 'tx_drops'];
 
 /**
- * The program's constants: where the core keeps its counts.
- * @throws where it keeps them elsewhere than the program reads them
+ * Constants of the program: where the core keeps its counts.
+ * @throws where it keeps them at other offsets than the program expects
  */
 export function coreConstants(btf: Btf): { has_dstats: boolean; dstats_words: Uint8Array } {
   const types = new Types(btf);
@@ -97,16 +97,16 @@ export function coreConstants(btf: Btf): { has_dstats: boolean; dstats_words: Ui
   types.expect('pcpu_lstats', words('packets', 'bytes'));
   types.expect('pcpu_sw_netstats', words('rx_packets', 'rx_bytes', 'tx_packets', 'tx_bytes'));
   types.expect('net_device_core_stats', words('rx_dropped', 'tx_dropped'));
-  // Before 6.7 a struct of the driver vrf alone.
+  // Before 6.7, this was a struct of the driver vrf alone.
   const hasDstats = btf.find(KIND.struct, 'pcpu_dstats') !== undefined;
   const places = hasDstats ? DSTATS.map((member) => types.at('pcpu_dstats', member) / 8) : DSTATS.map(() => 0);
   return { has_dstats: hasDstats, dstats_words: Uint8Array.from(places) };
 }
 
 interface KnownKind {
-  /** Where its driver is, unless that is built in. */
+  /** Module of its driver, unless that is built in. */
   readonly module?: string;
-  /** @param own where the driver's part of a struct net_device begins */
+  /** @param own offset at which the driver's part of a struct net_device begins */
   readonly layOut: (types: Types, own: number) => Kind;
 }
 
@@ -136,7 +136,7 @@ const IPVLAN: KnownKind = {
   },
 };
 
-/** By the name that their drivers have for rtnetlink (kernel: struct rtnl_link_ops). */
+/** Kinds by the name that their drivers have in rtnetlink (kernel: struct rtnl_link_ops). */
 const KINDS: Readonly<Record<string, KnownKind>> = {
   bridge: AS_CORE,
   vxlan: AS_CORE,
@@ -209,19 +209,19 @@ const KINDS: Readonly<Record<string, KnownKind>> = {
   },
 };
 
-/** Where a driver's own part of a struct net_device begins (kernel: include/linux/netdevice.h, netdev_priv()). */
+/** Returns where a driver's own part of a struct net_device begins (kernel: include/linux/netdevice.h, netdev_priv()). */
 function ownPartAt(types: Types): number {
   if (types.has('net_device', 'priv')) return types.at('net_device', 'priv');
   return Math.ceil(types.bytes('net_device') / 32) * 32;
 }
 
-/** What the program has to know of a kind: an entry of the map netdev_kinds. */
+/** Facts that the program needs of a kind: an entry of the map netdev_kinds. */
 export interface KindEntry {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
 }
 
-/** Lays out kinds of devices by the types of the kernel, and of the modules that their drivers are in. */
+/** Lays out kinds of devices from the types of the kernel, and of the modules of their drivers. */
 export class KindLayouts {
   readonly #bpf: Pick<BpfSource, 'btf' | 'moduleBtf'>;
   #own: number | undefined;
@@ -230,7 +230,7 @@ export class KindLayouts {
     this.#bpf = bpf;
   }
 
-  /** All kinds that can be laid out now, by name: a module shows its types while it is loaded. */
+  /** Returns all kinds that can be laid out now, by name: a module shows its types while it is loaded. */
   known(): Map<string, KindEntry> {
     const found = new Map<string, KindEntry>();
     for (const kind of Object.keys(KINDS)) {
@@ -238,14 +238,14 @@ export class KindLayouts {
         const entry = this.layOut(kind);
         if (entry !== undefined) found.set(kind, entry);
       } catch {
-        // Where there is such a device the reason is told.
+        // The reason is reported where there is such a device.
       }
     }
     return found;
   }
 
   /**
-   * Of a kind of which there is a device, so that its driver is loaded. Undefined where the walk does not know the kind.
+   * Lays out a kind that has a device, so that its driver is loaded. Returns undefined where the walk does not know the kind.
    * @throws where this kernel shows no types of it, or lays them out in another way
    */
   layOut(kind: string): KindEntry | undefined {

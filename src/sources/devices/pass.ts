@@ -13,13 +13,13 @@ import { DeviceRows } from './rows.ts';
 
 const { SIZE } = netdevRow;
 const ROWS_MAX = MAX_ENTRIES.netdev_rows;
-/** CPUs that a first slice may sum, of all its devices: some tenths of a millisecond. */
+/** Number of CPUs that a first slice may sum, for all its devices, which takes some tenths of a millisecond. */
 const SUMS_FIRST = 400;
-/** What a call may take, in nanoseconds: it has its CPU to itself, and ends with the device that it is at. */
+/** Nanoseconds that a call may take: it has its CPU to itself, and ends after its current device. */
 const CALL_NS = 250_000;
 const HIGH = 2 ** 20;
 
-/** What the calls of the program have cost. */
+/** Cost of the calls of the program. */
 export interface WalkEffort {
   readonly calls: number;
   readonly ns: number;
@@ -27,8 +27,8 @@ export interface WalkEffort {
 }
 
 /**
- * Reads the devices of all namespaces by a BPF program. A device that is moved to another namespace during the walk may be in both, or
- * in none.
+ * Reads the devices of all namespaces with a BPF program. A device that is moved to another namespace during the walk may be seen in
+ * both, or in none.
  */
 export class DevicesPass implements Pass<DeviceRows> {
   readonly #layouts: KindLayouts;
@@ -42,7 +42,7 @@ export class DevicesPass implements Pass<DeviceRows> {
   readonly #rows = new DeviceRows();
   /** CPUs that may have counted anything. */
   #counting: readonly number[] = [];
-  /** Kinds that the program could not count when they were met. */
+  /** Kinds that the program could not count when it met them. */
   readonly #met = new Set<string>();
 
   private constructor(
@@ -61,9 +61,9 @@ export class DevicesPass implements Pass<DeviceRows> {
   }
 
   /**
-   * @param isNobodys which namespaces have no rows
-   * @param callNs what a call may take
-   * @throws {Unsupported} where the kernel cannot run the program: before 6.0, without BTF, without the right
+   * @param isNobodys whether a namespace is unowned, and so has no rows
+   * @param callNs nanoseconds that a call may take
+   * @throws {Unsupported} where the kernel cannot run the program: before 6.0, without BTF, without the capability
    */
   static async open(
     bpf: BpfSource,
@@ -102,8 +102,8 @@ export class DevicesPass implements Pass<DeviceRows> {
   }
 
   /**
-   * Of many machines most possible CPUs never come online. Those that are offline now are summed only if one of them has counted before; one
-   * that goes offline later still is.
+   * On many machines most possible CPUs never come online. CPUs that are offline now are summed only if one of them has counted before;
+   * a CPU that goes offline later is still summed.
    */
   async #findCounting(online: readonly number[], cycle: Cycle): Promise<void> {
     const offline = this.#cpus.possible().filter((cpu) => !online.includes(cpu));
@@ -112,7 +112,7 @@ export class DevicesPass implements Pass<DeviceRows> {
     this.#count(haveCounted ? [...online, ...offline] : online);
   }
 
-  /** Whether the first of the CPUs have: without them there is only what is not counted by CPU. */
+  /** Whether the first CPUs have counted: without them there are only counters that are not per CPU. */
   async #haveCounted(cpus: number, cycle: Cycle): Promise<boolean> {
     const counts = (await this.#readAll(cpus, cycle)).digest();
     return (await this.#readAll(0, cycle)).digest() !== counts;
@@ -128,7 +128,7 @@ export class DevicesPass implements Pass<DeviceRows> {
     for (const [index, cpu] of cpus.entries()) map.update(bytesOf(index), bytesOf(cpu));
   }
 
-  /** Drivers that have been loaded since the start show their types now: their kinds are laid out when they are met. */
+  /** Drivers that were loaded since the start show their types now: their kinds are laid out when they are met. */
   async #readAll(cpus: number, cycle: Cycle): Promise<DeviceRows> {
     do await this.#readOnce(cpus, cycle);
     while (this.#learn());
@@ -158,7 +158,7 @@ export class DevicesPass implements Pass<DeviceRows> {
     );
   }
 
-  /** Whether the program knows more kinds now. */
+  /** Returns whether the program knows more kinds now. */
   #learn(): boolean {
     let learnt = false;
     for (const kind of this.#rows.kindsNotCounted()) {
@@ -190,7 +190,7 @@ function constantsOf(bpf: BpfSource): ReturnType<typeof coreConstants> {
   }
 }
 
-/** A device by its namespace and number: a number where both are small, which they are nearly always. */
+/** Identifies a device by its namespace and number: as a number where both are small, which they nearly always are. */
 function keyOf(cookie: Counter, ifindex: number): Counter {
   if (typeof cookie === 'number' && cookie < 2 ** 32 && ifindex < HIGH) return cookie * HIGH + ifindex;
   return (BigInt(cookie) << 32n) | BigInt(ifindex);

@@ -18,7 +18,7 @@ function row(name: Uint8Array, kind = '', is = 0, bytes = 0n): Uint8Array {
 }
 
 describe('the rows of a walk over devices', () => {
-  it('have the names that netlink gives, whatever bytes they are', () => {
+  it('have the names that netlink gives, in any bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 15 }), (bytes) => {
         const name = bytes.map((byte) => (byte === 0 ? 1 : byte));
@@ -32,7 +32,7 @@ describe('the rows of a walk over devices', () => {
     expect(rows.name(0)).toBe('a'.repeat(16));
   });
 
-  it('are kept by namespace, however many there are', () => {
+  it('are kept by namespace, at any number of them', () => {
     const rows = new DeviceRows();
     for (let index = 0; index < 1000; index++) {
       rows.add(row(Buffer.from(`d${index}`), 'veth', netdevIs.counted, BigInt(index)), asNetnsId(index % 3));
@@ -46,7 +46,7 @@ describe('the rows of a walk over devices', () => {
     expect([rows.count, rows.of(asNetnsId(1))]).toEqual([0, []]);
   });
 
-  it('tell what a device is', () => {
+  it('say what a device is', () => {
     const rows = new DeviceRows();
     rows.add(row(Buffer.from('lo'), '', netdevIs.loopback | netdevIs.counted), ID);
     rows.add(row(Buffer.from('eth0')), ID);

@@ -30,7 +30,7 @@ const NONE: readonly number[] = [];
 
 /** The devices of one walk, a row each. Valid until the next walk. */
 export class DeviceRows {
-  /** Why devices of some kinds, though the walk knows these, are left to the kernel: by kind. */
+  /** Reasons why devices of some kinds are left to the kernel though the walk knows these kinds, by kind. */
   readonly refused = new Map<string, string>();
   readonly #byNetns = new Map<NetnsId, number[]>();
   #count = 0;
@@ -57,12 +57,12 @@ export class DeviceRows {
     this.#count++;
   }
 
-  /** Of all namespaces; rows are numbered from 0 on. */
+  /** Number of rows of all namespaces; rows are numbered from 0. */
   get count(): number {
     return this.#count;
   }
 
-  /** The devices of a namespace; none where it was not met. */
+  /** Returns the devices of a namespace; none where the walk did not meet it. */
   of(id: NetnsId): readonly number[] {
     return this.#byNetns.get(id) ?? NONE;
   }
@@ -71,7 +71,7 @@ export class DeviceRows {
     return netdevRow.ifindex(this.#view, row * SIZE);
   }
 
-  /** As the files and netlink show it: `deviceName`. */
+  /** Name as the files and netlink show it: `deviceName`. */
   name(row: number): string {
     const start = row * SIZE + offsets.name;
     let name = '';
@@ -90,7 +90,7 @@ export class DeviceRows {
     return deviceName(end < 0 ? bytes : bytes.subarray(0, end));
   }
 
-  /** As rtnetlink names it; empty for a device that is no software's, and for `lo`. */
+  /** Kind as rtnetlink names it; empty for a device without a kind, which is no software device, and for `lo`. */
   kind(row: number): string {
     return netdevRow.kind(this.#view, row * SIZE);
   }
@@ -99,23 +99,23 @@ export class DeviceRows {
     return this.#is(row, netdevIs.loopback);
   }
 
-  /** A device that is no software's: a physical or a paravirtual one. */
+  /** Whether it is no software device, but a physical or a paravirtual one. */
   isPhysical(row: number): boolean {
     return this.#bytes[row * SIZE + offsets.kind] === 0 && !this.isLoopback(row);
   }
 
-  /** Whether the walk could read the counters; else only the kernel can add them up. */
+  /** Whether the walk could read the counters; otherwise only the kernel can add them up. */
   isCounted(row: number): boolean {
     return this.#is(row, netdevIs.counted);
   }
 
-  /** Whether the device that it is linked to is in another namespace; undefined where only its driver can tell. */
+  /** Whether the device that it is linked to is in another namespace; undefined where only its driver knows. */
   isLinkedOutside(row: number): boolean | undefined {
     if (this.#is(row, netdevIs.link_unknown)) return undefined;
     return this.#is(row, netdevIs.linked_outside);
   }
 
-  /** Only of a row that is counted. */
+  /** Valid only for a row that is counted. */
   value(row: number, column: DeviceColumn): Counter {
     return netdevRow.counters(this.#view, row * SIZE, PLACES[column]);
   }
@@ -129,7 +129,7 @@ export class DeviceRows {
     return kinds;
   }
 
-  /** All that was counted, to be compared with that of another walk. */
+  /** Returns all counters as a text, to be compared with those of another walk. */
   digest(): string {
     let all = '';
     for (let row = 0; row < this.#count; row++) {

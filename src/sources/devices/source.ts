@@ -3,7 +3,7 @@ import type { Sources } from '../sources.ts';
 import { DevicesPass } from './pass.ts';
 import type { DeviceRows } from './rows.ts';
 
-/** The devices of every namespace by one pass in the kernel; undefined where it does not run, so that each namespace has to be read. */
+/** Reads the devices of every namespace by one walk in the kernel; undefined where that does not run, so that each namespace has to be read. */
 export type DeviceSource = PassSource<DeviceRows | undefined>;
 
 export function deviceSource(

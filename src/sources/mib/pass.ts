@@ -25,7 +25,7 @@ const PROGRAM: PerCpuProgram<Layout> = {
 
 const NONE = new LastCounters();
 
-/** Reads the counters of all namespaces by a BPF program that sums the CPUs. */
+/** Reads the counters of all namespaces with a BPF program that sums the CPUs. */
 export class MibPass implements Pass<MibSnapshot> {
   readonly #pass: PerCpuPass;
   readonly #index: MibIndex;
@@ -36,9 +36,9 @@ export class MibPass implements Pass<MibSnapshot> {
   }
 
   /**
-   * @param isNobodys which namespaces have no row
+   * @param isNobodys whether a namespace is unowned, and so has no row
    * @param rowsMax rows that one slice can hold
-   * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, without the right
+   * @throws {Unsupported} where the kernel cannot run the program: before 5.19, without BTF, without the capability
    */
   static async open(
     bpf: BpfSource,
@@ -51,13 +51,13 @@ export class MibPass implements Pass<MibSnapshot> {
   }
 
   /**
-   * The snapshot is valid until the next read.
-   * @param last rows of namespaces that are dead, to be shown with the others
+   * Takes a snapshot, which is valid until the next read.
+   * @param last rows of dead namespaces, to be shown with the others
    */
   async read(cycle: Cycle, last: LastCounters = NONE): Promise<MibSnapshot> {
     const rows = await this.#pass.read(cycle);
     for (const [id, row] of last.rows()) {
-      // The kernel has summed all its CPUs, also those that are offline.
+      // The kernel has summed all its CPUs, including those that are offline.
       rows.offline.delete(id);
       rows.add(row, id);
     }
@@ -69,7 +69,7 @@ export class MibPass implements Pass<MibSnapshot> {
   }
 }
 
-/** A column is the place of the value in a row, the bit of its table, and whether it is a sum over CPUs. */
+/** A column is the offset of the value in a row, the bit of its table, and whether it is a sum over CPUs. */
 const BIT_SHIFT = 16;
 const AT_MASK = 2 ** BIT_SHIFT - 1;
 const PER_CPU = 2 ** 24;

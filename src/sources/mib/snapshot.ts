@@ -2,7 +2,7 @@ import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 import type { MibTable } from './tables.ts';
 
-/** A column of a snapshot; only the snapshot knows what is in it. */
+/** A column of a snapshot; opaque to its users. */
 export type Column = number & { readonly __brand: 'Column' };
 
 /** The counters of all namespaces at one moment: a row each, a column for each field. */

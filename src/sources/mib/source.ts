@@ -18,18 +18,18 @@ interface User {
 }
 
 /**
- * The SNMP counters of every namespace: by one pass in the kernel where it can run, else from the files. A table that the
- * pass lacks is read from the files alone.
+ * The SNMP counters of every namespace: by one walk in the kernel where it can run, else from the files. Tables that the walk lacks
+ * are read from the files alone.
  */
 export class MibSource {
-  /** Of namespaces that are dead and still shown. */
+  /** Rows of namespaces that are dead and still shown. */
   readonly last = new LastCounters();
   readonly #bpf: BpfSource;
   readonly #netns: NetnsIndex;
   readonly #files: MibFiles;
   readonly #source: PassSource<MibSnapshot>;
   readonly #users = new Set<User>();
-  /** Tables that this kernel shows in no file either. */
+  /** Tables that this kernel does not show in files either. */
   readonly #absent = new Set<MibTable>();
   #index: MibIndex | undefined;
 
@@ -47,7 +47,7 @@ export class MibSource {
     });
   }
 
-  /** To be disposed by who does not want these tables any more. */
+  /** To be disposed when the caller no longer needs these tables. */
   async use(tables: readonly MibTable[]): Promise<AsyncDisposable> {
     const user: User = { tables };
     this.#users.add(user);
@@ -60,7 +60,7 @@ export class MibSource {
     };
   }
 
-  /** How this kernel numbers the fields of a row. @throws {Unsupported} without BTF */
+  /** Reads how this kernel numbers the fields of a row. @throws {Unsupported} without BTF */
   get index(): MibIndex {
     this.#index ??= new MibIndex(this.#bpf.btf());
     return this.#index;
@@ -70,7 +70,7 @@ export class MibSource {
     return this.#source.health;
   }
 
-  /** The counters of this cycle: one read, whoever asks. The snapshot is valid until the next cycle. */
+  /** Returns the counters of this cycle: one read, however many callers. The snapshot is valid until the next cycle. */
   read(cycle: Cycle): Promise<MibSnapshot> {
     return this.#source.read(cycle);
   }
@@ -96,7 +96,7 @@ export class MibSource {
   }
 }
 
-/** A snapshot, with what it lacks taken from another one. */
+/** A snapshot whose missing tables are taken from another one. */
 class PatchedSnapshot implements MibSnapshot {
   readonly ids: readonly NetnsId[];
   readonly #whole: MibSnapshot;
@@ -114,7 +114,7 @@ class PatchedSnapshot implements MibSnapshot {
     return this.#whole.has(table) || this.#patch.has(table);
   }
 
-  /** Columns of the patch are negative. */
+  /** Columns of the patch are negative numbers. */
   column(table: MibTable, field: string): Column | undefined {
     if (this.#whole.has(table)) return this.#whole.column(table, field);
     const column = this.#patch.column(table, field);

@@ -2,8 +2,8 @@ import { mibIpSetting, mibRow, mibTable, mibValues } from '#bpf/generated/common
 import type { Btf } from '../bpf/btf.ts';
 
 /**
- * The SNMP tables of a namespace. A field is named as the kernel's files name it: in net/snmp and net/netstat under the
- * table's name, in net/snmp6 behind it.
+ * The SNMP tables of a namespace. A field is named as the kernel's files name it: in net/snmp and net/netstat below the table's name,
+ * in net/snmp6 with the table's name in front.
  */
 export const MIB_TABLES = [
   'Tcp',
@@ -19,11 +19,11 @@ export const MIB_TABLES = [
   'Icmp6',
 ] as const;
 export type MibTable = (typeof MIB_TABLES)[number];
-/** Those that are of IPv6 alone, and all others. */
+/** Tables of IPv6 alone, and all others. */
 export type Mib6Table = Extract<MibTable, `${string}6`>;
 export type Mib4Table = Exclude<MibTable, Mib6Table>;
 
-/** Which file holds a table. Those of IPv6 are in net/snmp6 with their name in front of each field. */
+/** Returns the file that holds a table. Tables of IPv6 are in net/snmp6 with their name in front of each field. */
 export const MIB_FILES = {
   Tcp: 'net/snmp',
   Udp: 'net/snmp',
@@ -38,11 +38,11 @@ export const MIB_FILES = {
   Icmp6: 'net/snmp6',
 } as const satisfies Readonly<Record<MibTable, string>>;
 
-/** Where the pass finds a field. */
+/** Place where the walk finds a field. */
 export interface PassColumn {
-  /** Bit of `tables` in a row of the pass. */
+  /** Bit of `tables` in a row. */
   readonly bit: number;
-  /** Byte of the value in a row. */
+  /** Byte offset of the value in a row. */
   readonly at: number;
   /** Whether a row holds a sum over CPUs. */
   readonly perCpu: boolean;
@@ -50,7 +50,7 @@ export interface PassColumn {
 
 type Members = (lastMember: string) => ReadonlyMap<string, number> | undefined;
 
-/** One array of a row, and which fields are in it. */
+/** One array of a row, and the fields that are in it. */
 interface Part {
   readonly bit: number;
   readonly perCpu: boolean;
@@ -61,14 +61,14 @@ interface Part {
 }
 
 interface Enumeration {
-  /** The enumeration of the fields is the one with this member. */
+  /** The enumeration of the fields is the one that has this member. */
   readonly lastMember: string;
   readonly prefix: string;
-  /** Fields whose name in the files is not the member's; of some that depends on the kernel. */
+  /** Fields whose names in the files differ from those of the members; for some this depends on the kernel. */
   readonly aliases: Readonly<Record<string, string | ((members: ReadonlyMap<string, number>) => string | undefined)>>;
 }
 
-/** Since 6.8 what protocols send and what goes to a device are counted apart; before, the one was shown as the other. */
+/** Since 6.8, the packets that protocols send and those that go to a device are counted separately; before, one was shown as the other. */
 const hasSentApart = (members: ReadonlyMap<string, number>) => members.has('IPSTATS_MIB_OUTREQUESTS');
 
 /** Kernel: net/ipv4/proc.c, snmp4_net_list. */
@@ -132,7 +132,7 @@ const ICMP6: Enumeration = { lastMember: '__ICMP6_MIB_MAX', prefix: 'ICMP6_MIB_'
 
 const IP_SETTINGS = { Forwarding: mibIpSetting.forwarding, DefaultTTL: mibIpSetting.default_ttl };
 
-/** Kernel: net/ipv4/proc.c, icmpmibmap. By number of the message type. */
+/** Kernel: net/ipv4/proc.c, icmpmibmap. Indexed by the number of the message type. */
 const ICMP_TYPES: Readonly<Record<string, number>> = {
   EchoReps: 0,
   DestUnreachs: 3,
@@ -147,7 +147,7 @@ const ICMP_TYPES: Readonly<Record<string, number>> = {
   AddrMaskReps: 18,
 };
 
-/** Kernel: net/ipv6/proc.c, icmp6type2name. Errors, then what begins at type 128. */
+/** Kernel: net/ipv6/proc.c, icmp6type2name. Errors first, then the messages from type 128 on. */
 const ICMP6_ERRORS: Readonly<Record<string, number>> = {
   DestUnreachs: 1,
   PktTooBigs: 2,
@@ -195,7 +195,7 @@ function counted(values: Values, enumeration: Enumeration): Part {
 
 type Once = Extract<keyof (typeof mibRow)['offsets'], `once${string}`>;
 
-/** What has the same place on every kernel; `prefix` is in front of the names. */
+/** Parts that have the same place on every kernel; `prefix` is put in front of the names. */
 function fixed(
   bit: keyof typeof mibTable,
   once: Once,
@@ -213,7 +213,7 @@ function fixed(
   };
 }
 
-/** Of each table the parts of a row; the first that has a field gives it. */
+/** Parts of a row for each table; the first part that has a field provides it. */
 const PARTS: Readonly<Record<MibTable, readonly Part[]>> = {
   Tcp: [counted('tcp', TCP)],
   TcpExt: [counted('tcpext', TCP_EXT)],
@@ -224,7 +224,7 @@ const PARTS: Readonly<Record<MibTable, readonly Part[]>> = {
   Ip: [fixed('ip_settings', 'onceIpSettings', '', IP_SETTINGS), counted('ip', IP)],
   IpExt: [counted('ip', IP)],
   Ip6: [counted('ip6', IP)],
-  // The enumeration has members for types of messages too, which no kernel counts.
+  // The enumeration has members for message types too, which no kernel counts.
   Icmp: [
     fixed('icmp_types', 'onceIcmpReceived', 'In', ICMP_TYPES),
     fixed('icmp_types', 'onceIcmpSent', 'Out', ICMP_TYPES),
@@ -243,7 +243,7 @@ const ENUMERATIONS = [TCP, TCP_EXT, UDP, IP, ICMP, ICMP6];
 
 const U64_BYTES = 8;
 
-/** The kernel's own numbering of its MIB fields, by its BTF. */
+/** The kernel's own numbering of its MIB fields, from its BTF. */
 export class MibIndex {
   readonly #members: ReadonlyMap<string, ReadonlyMap<string, number> | undefined>;
 
@@ -253,13 +253,13 @@ export class MibIndex {
 
   readonly #membersOf: Members = (lastMember) => this.#members.get(lastMember);
 
-  /** The bits of a row that stand for the per-CPU values of a table; none where the kernel does not number its fields. */
+  /** Bits of a row that stand for the per-CPU values of a table; none where the kernel does not number its fields. */
   mask(table: MibTable): number {
     const parts = PARTS[table].filter((part) => part.perCpu && part.isNumbered(this.#membersOf));
     return parts.reduce((mask, { bit }) => mask | (1 << bit), 0);
   }
 
-  /** Undefined where this kernel has no such field, or more of them than a row has room for. */
+  /** Returns undefined where this kernel has no such field, or more fields than a row has room for. */
   column(table: MibTable, field: string): PassColumn | undefined {
     for (const { bit, perCpu, at, count, indexOf } of PARTS[table]) {
       const index = indexOf(field, this.#membersOf);

@@ -2,7 +2,7 @@ import { formatIp } from '#core/address.ts';
 import type { Garbled } from '../errors.ts';
 import { bytesOf, decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, u8 } from './message.ts';
 
-/** Addresses of devices by RTM_GETADDR (man 7 rtnetlink). Kernel: net/ipv4/devinet.c, net/ipv6/addrconf.c. */
+/** Reads addresses of devices by RTM_GETADDR (man 7 rtnetlink). Kernel: net/ipv4/devinet.c, net/ipv6/addrconf.c. */
 
 const RTM_NEWADDR = 20;
 const RTM_GETADDR = 22;
@@ -17,7 +17,7 @@ const IFA_LOCAL = 2;
 
 export const ADDRESS_REQUEST = encodeRequest(RTM_GETADDR, NLM_F_DUMP, new Uint8Array(IFADDRMSG_BYTES));
 
-/** The addresses of global scope, IPv4 and IPv6: those that others reach the namespace by. */
+/** Returns the addresses of global scope, IPv4 and IPv6: those by which others reach the namespace. */
 export function decodeAddresses(messages: Uint8Array, garbled: Garbled): string[] {
   const addresses: string[] = [];
   for (const { type, payload } of decodeMessages(messages, garbled)) {
@@ -28,7 +28,7 @@ export function decodeAddresses(messages: Uint8Array, garbled: Garbled): string[
     if (address !== undefined && (length(address) === 4 || length(address) === 16)) {
       addresses.push(formatIp(bytesOf(address)));
     } else {
-      garbled('an address of no length that there is');
+      garbled('an address of an unknown length');
     }
   }
   return addresses;

@@ -8,7 +8,7 @@ import { missingCapabilities } from '../procfs/capabilities.ts';
 import { isGone } from '../procfs/read.ts';
 import { refusalOf } from '../refusals.ts';
 
-/** Of one namespace: ten thousand devices with their qdiscs. */
+/** Answer for one namespace: ten thousand devices with their qdiscs. */
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 const TRIES = 3;
 
@@ -18,21 +18,21 @@ const ENOENT = 2;
 const ESRCH = 3;
 const ENODEV = 19;
 
-/** What is sent. */
+/** Request to send. */
 export interface NetlinkRequest {
   /** NETLINK_ROUTE 0, NETLINK_SOCK_DIAG 4, NETLINK_NETFILTER 12. */
   readonly protocol: number;
-  /** Names the question where a failure is counted: `qdisc`. */
+  /** Name of the question where a failure is counted: `qdisc`. */
   readonly what: string;
   readonly request: Uint8Array;
 }
 
-/** One kind of question: what is sent, and what the answer says. */
+/** One kind of question: the request, and the decoder of its answer. */
 export interface NetlinkQuestion<Answer> extends NetlinkRequest {
   readonly decode: (messages: Uint8Array, garbled: Garbled) => Answer;
 }
 
-/** Asks the kernel over netlink in any namespace. Each question opens a socket there and closes it. */
+/** Asks the kernel over netlink in any namespace. Each question opens a socket there and closes it afterwards. */
 export class NetlinkClient {
   readonly #files: NetFiles;
   readonly #errors: SourceErrors;
@@ -43,8 +43,8 @@ export class NetlinkClient {
   }
 
   /**
-   * Enters a namespace to see whether we may, and whether there are sockets of netlink at all.
-   * @throws {Unsupported} where the addon or CAP_SYS_ADMIN is missing, or a filter refuses one of these
+   * Enters a namespace to see whether we may, and whether there are netlink sockets at all.
+   * @throws {Unsupported} where the addon or CAP_SYS_ADMIN is missing, or a filter refuses one of these calls
    */
   check(entry: NetnsEntry, cycle: Cycle): void {
     const missing = unavailable();
@@ -62,7 +62,7 @@ export class NetlinkClient {
     if (refusal !== undefined) throw new Unsupported(refusal);
   }
 
-  /** Undefined where the namespace is gone, or what was asked for, or the question failed, which is counted. */
+  /** Returns undefined where the namespace or the object is gone, or the question failed, which is counted. */
   ask<Answer>(entry: NetnsEntry, question: NetlinkQuestion<Answer>, cycle: Cycle): Answer | undefined {
     try {
       return this.demand(entry, question, cycle);
@@ -73,7 +73,7 @@ export class NetlinkClient {
   }
 
   /**
-   * The same, told why a question failed. Undefined where the namespace is gone.
+   * Does the same, but throws where a question failed. Returns undefined where the namespace is gone.
    * @throws {BpfError} NETNS, NETLINK
    */
   demand<Answer>(entry: NetnsEntry, question: NetlinkQuestion<Answer>, cycle: Cycle): Answer | undefined {
@@ -81,7 +81,7 @@ export class NetlinkClient {
     return this.#files.inside(entry, cycle, () => question.decode(dump(question), garbled));
   }
 
-  /** Messages of a long answer, collected off the event loop. Undefined where the namespace is gone, or the question failed. */
+  /** Collects the messages of a long answer off the event loop. Returns undefined where the namespace is gone, or the question failed. */
   async askLong(
     entry: NetnsEntry,
     question: NetlinkRequest,
@@ -103,7 +103,7 @@ export class NetlinkClient {
     }
   }
 
-  /** For the decoder of the answer. */
+  /** Returns a callback for the decoder of the answer. */
   garbled({ what }: NetlinkRequest): Garbled {
     return this.#errors.garbled('netlink', what);
   }
@@ -121,7 +121,7 @@ function dump({ protocol, request }: NetlinkRequest): Uint8Array {
   }
 }
 
-/** A dump during which the tables changed may lack rows: it is asked for again. */
+/** A dump during which the tables changed may lack rows, so it is repeated. */
 function isWhole({ interrupted }: NetlinkAnswer, tries: number): boolean {
   if (interrupted && tries === TRIES) throw new Error(`the answer was interrupted ${TRIES} times`);
   return !interrupted;

@@ -43,7 +43,7 @@ function big(value: number): Uint8Array {
   return new Uint8Array(view.buffer);
 }
 
-/** What the kernel says of one CPU: all counters, each its number. */
+/** Answer of the kernel for one CPU: all counters, each with a number of its own. */
 function cpu(values: readonly number[]): Uint8Array {
   return message(
     CPU_STATS,
@@ -104,14 +104,14 @@ describe('decodeCpuStats', () => {
     );
   });
 
-  it('gives nothing where an attribute is no number, or its length is wrong', () => {
+  it('gives nothing where an attribute is not a number, or its length is wrong', () => {
     fc.assert(
       fc.property(fc.constantFrom(...NAMES), fc.nat(40), (name, length) => {
         const answer = message(CPU_STATS, join(HEADER, attribute(COUNTERS[name], new Uint8Array(length))));
         expect(decodeCpuStats(answer, ignore)).toEqual(length === 4 ? { [name]: 0 } : undefined);
       }),
     );
-    // The length of each attribute in turn, set to all that it can be: never a sum that lacks something.
+    // The length of each attribute in turn, set to every possible value, never gives a sum that lacks a part.
     const whole = cpu(NAMES.map((_, index) => index + 1));
     const right = decodeCpuStats(whole, ignore);
     for (let at = 20; at < whole.length; at += 8) {
@@ -159,7 +159,7 @@ describe('decodeEntry', () => {
   const SEEN_REPLY = 2;
   const ASSURED = 4;
 
-  /** An entry as the kernel nests it, with other things around. */
+  /** An entry as the kernel nests it, among other attributes. */
   function entry(protocol: number, status: number, tcpState?: number): Uint8Array {
     const tuple = join(
       attribute(0x8001, join(attribute(1, new Uint8Array(4)), attribute(2, new Uint8Array(4)))),
@@ -188,14 +188,14 @@ describe('decodeEntry', () => {
     expect(decode(entry(6, SEEN_REPLY, 10))).toEqual([undefined]);
   });
 
-  it('tells of others whether there was a reply, and whether they are assured', () => {
+  it('reports of other protocols whether there was a reply, and whether they are assured', () => {
     expect(decode(entry(17, 0))).toEqual([{ protocol: 'udp', state: 'unreplied' }]);
     expect(decode(entry(17, SEEN_REPLY))).toEqual([{ protocol: 'udp', state: 'replied' }]);
     expect(decode(entry(17, SEEN_REPLY | ASSURED | 0x188))).toEqual([{ protocol: 'udp', state: 'assured' }]);
     expect(decode(entry(6, 0))).toEqual([{ protocol: 'tcp', state: 'unreplied' }]);
   });
 
-  it('knows the protocols that people have, and calls the rest other', () => {
+  it('knows the common protocols, and calls the rest other', () => {
     const named = [1, 58, 132, 47, 253].map((number) => decode(entry(number, 0))[0]?.protocol);
     expect(named).toEqual(['icmp', 'icmpv6', 'sctp', 'gre', 'other']);
     for (let number = 0; number < 256; number++) expect(PROTOCOLS).toContain(decode(entry(number, 0))[0]?.protocol);

@@ -44,7 +44,7 @@ const CPU_ATTRIBUTES = {
 export type ConntrackCounter = keyof typeof CPU_ATTRIBUTES;
 export const CONNTRACK_COUNTERS = Object.keys(CPU_ATTRIBUTES) as readonly ConntrackCounter[];
 
-/** Counters of one namespace, summed over the CPUs. One that the kernel lacks is left out. */
+/** Counters of one namespace, summed over the CPUs. Counters that the kernel lacks are left out. */
 export type ConntrackCounters = Readonly<Partial<Record<ConntrackCounter, number>>>;
 
 const CTA_STATS_GLOBAL_ENTRIES = 1;
@@ -61,7 +61,7 @@ const CTA_PROTOINFO_TCP_STATE = 1;
 const IPS_SEEN_REPLY = 1 << 1;
 const IPS_ASSURED = 1 << 2;
 
-/** enum tcp_conntrack, in its order, by the names that conntrack(8) prints. */
+/** States of enum tcp_conntrack, in its order, by the names that conntrack(8) prints. */
 export const TCP_STATES = [
   'none',
   'syn_sent',
@@ -75,7 +75,7 @@ export const TCP_STATES = [
   'syn_sent2',
 ] as const;
 
-/** What conntrack(8) prints of an entry without a TCP state: [UNREPLIED], [ASSURED], or nothing. */
+/** Words of conntrack(8) for an entry without a TCP state: [UNREPLIED], [ASSURED], or nothing. */
 export const OTHER_STATES = ['unreplied', 'replied', 'assured'] as const;
 
 export type ConntrackState = (typeof TCP_STATES)[number] | (typeof OTHER_STATES)[number];
@@ -93,7 +93,7 @@ function u32be(span: Span | undefined): number | undefined {
 }
 
 /**
- * The counters of all CPUs, added up. Undefined where a message is cut or an attribute is not a number: a sum that lacks
+ * Returns the counters of all CPUs, added up. Undefined where a message is cut short or an attribute is not a number: a sum that lacks
  * a part would look as if the counter had been reset.
  */
 export function decodeCpuStats(messages: Uint8Array, garbled: Garbled): ConntrackCounters | undefined {
@@ -101,16 +101,16 @@ export function decodeCpuStats(messages: Uint8Array, garbled: Garbled): Conntrac
   let end = 0;
   for (const { type, payload } of decodeMessages(messages, garbled)) {
     if (type !== IPCTNL_MSG_CT_GET_STATS_CPU || !addShare(sums, payload)) {
-      garbled('what one CPU has counted');
+      garbled('the counters of a CPU');
       return undefined;
     }
     end = payload.end;
   }
-  if (messages.length === 0) garbled('no CPU has answered');
+  if (messages.length === 0) garbled('an answer without any CPU');
   return end > 0 && end === messages.length ? sums : undefined;
 }
 
-/** Adds what one CPU has counted; false where that is not whole. */
+/** Adds the counters of one CPU; returns false where they are not complete. */
 function addShare(sums: Partial<Record<ConntrackCounter, number>>, payload: Span): boolean {
   const attributes = decodeAttributes(payload, NFGENMSG_BYTES);
   if ([...attributes.values()].at(-1)?.end !== payload.end) return false;
@@ -126,7 +126,7 @@ function addShare(sums: Partial<Record<ConntrackCounter, number>>, payload: Span
 
 export interface GlobalStats {
   readonly entries: number;
-  /** net.netfilter.nf_conntrack_max; before 4.18 the kernel does not tell. */
+  /** Reads net.netfilter.nf_conntrack_max; kernels before 4.18 do not report it. */
   readonly limit: number | undefined;
 }
 
@@ -137,7 +137,7 @@ export function decodeGlobalStats(messages: Uint8Array, garbled: Garbled): Globa
     const entries = u32be(attributes.get(CTA_STATS_GLOBAL_ENTRIES));
     if (entries !== undefined) return { entries, limit: u32be(attributes.get(CTA_STATS_GLOBAL_MAX_ENTRIES)) };
   }
-  garbled('no number of entries');
+  garbled('an answer without the number of entries');
   return undefined;
 }
 
@@ -146,7 +146,7 @@ export interface TableEntry {
   readonly state: ConntrackState;
 }
 
-/** One entry of the table; undefined where the message is none, or is cut. */
+/** Decodes one entry of the table; returns undefined where the message is not an entry, or is cut short. */
 export function decodeEntry({ type, payload }: Message): TableEntry | undefined {
   if (type !== IPCTNL_MSG_CT_NEW) return undefined;
   const attributes = decodeAttributes(payload, NFGENMSG_BYTES);

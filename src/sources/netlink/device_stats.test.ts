@@ -4,7 +4,7 @@ import { decodeDeviceStats, deviceStatsRequest } from './device_stats.ts';
 
 const RTM_NEWSTATS = 92;
 
-/** The nth word is 10 to the power of n, so that a sum tells what is in it. */
+/** The nth word is 10 to the power of n, so that a sum shows its addends. */
 function statsMessage(words = 25): Uint8Array {
   const stats = new BigUint64Array(words).map((_, word) => (word < 19 ? 10n ** BigInt(word) : 1n << BigInt(word)));
   return message(RTM_NEWSTATS, join(new Uint8Array(12), attribute(1, new Uint8Array(stats.buffer))));
@@ -31,7 +31,7 @@ describe('the counters of a device by RTM_GETSTATS', () => {
     });
   });
 
-  it('that are cut are told, and not shown', () => {
+  it('are reported and not shown where they are cut short', () => {
     const told: string[] = [];
     expect(decodeDeviceStats(statsMessage(22), (what) => told.push(what))).toBeUndefined();
     expect(told).toEqual(['a device without its counters']);

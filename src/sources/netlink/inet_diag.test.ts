@@ -46,7 +46,7 @@ const anyRow = fc.record({
   receiveQueue: u32,
   sendQueue: u32,
 });
-/** Of any type and length, whole ones. */
+/** Complete attributes of any type and length. */
 const anyAttributes = fc
   .array(fc.tuple(fc.integer({ min: 0, max: 0x3fff }), fc.integer({ min: 0, max: 40 })), { maxLength: 4 })
   .map((list) => join(list.map(([type, length]) => attribute(type, length))));
@@ -59,7 +59,7 @@ describe('decodeInetDiag', () => {
     expect(v6[16]).toBe(10);
   });
 
-  it('gives back what was framed, whatever attributes there are', () => {
+  it('returns the framed message, with any attributes', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(anyRow, anyAttributes), { maxLength: 8 }), (messages) => {
         const decoded = decodeInetDiag(join(messages.map(([row, attributes]) => diag(row, attributes))), ignore);
@@ -68,17 +68,17 @@ describe('decodeInetDiag', () => {
     );
   });
 
-  it('tells a request for a connection from a socket that is in SYN_RECV', () => {
+  it('distinguishes a connection request from a socket in SYN_RECV', () => {
     const row = { state: tcpState.syn_recv, port: 80, receiveQueue: 0, sendQueue: 0 };
     const states = (attributes: Uint8Array) => decodeInetDiag(diag(row, attributes), ignore)?.map(({ state }) => state);
     expect(states(attribute(INET_DIAG_SHUTDOWN, 1))).toEqual([tcpState.syn_recv]);
     expect(states(new Uint8Array())).toEqual([tcpState.new_syn_recv]);
     expect(states(attribute(15, 4))).toEqual([tcpState.new_syn_recv]);
-    // A mask that is cut is none.
+    // A mask that is cut short does not count.
     expect(states(attribute(INET_DIAG_SHUTDOWN, 1).subarray(0, 3))).toEqual([tcpState.new_syn_recv]);
   });
 
-  it('refuses an answer that is cut anywhere but between two messages', () => {
+  it('refuses an answer that is cut anywhere except between two messages', () => {
     const rows = [1, 6, tcpState.listen].map((state) => ({ state, port: 443, receiveQueue: 1, sendQueue: 2 }));
     const whole = join(rows.map((row) => diag(row)));
     for (let length = 0; length <= whole.length; length++) {
@@ -91,7 +91,7 @@ describe('decodeInetDiag', () => {
     }
   });
 
-  it('refuses a message that is too short, and passes over those of other types', () => {
+  it('refuses a message that is too short, and skips those of other types', () => {
     expect(decodeInetDiag(encodeRequest(SOCK_DIAG_BY_FAMILY, 0, new Uint8Array(68)), ignore)).toBeUndefined();
     expect(decodeInetDiag(encodeRequest(19, 0, new Uint8Array(68)), ignore)).toEqual([]);
   });
@@ -123,17 +123,17 @@ describe('decodeListeners', () => {
     return message;
   }
 
-  it('asks for those of a family, with their memory', () => {
+  it('asks for the listeners of a family, with their memory', () => {
     expect([...LISTENER_REQUESTS.ipv4.subarray(16, 24)]).toEqual([2, 6, 1 << 6, 0, 0, 1 << 2, 0, 0]);
     expect(LISTENER_REQUESTS.ipv6[16]).toBe(10);
   });
 
-  it('gives those that have dropped something', () => {
+  it('returns the listeners that have dropped something', () => {
     const messages = join([listener(0), listener(18), diag(row)]);
     expect(decodeListeners(messages, ignore)).toEqual([{ ...row, address: '10.0.0.1', cookie: 77n, drops: 18 }]);
   });
 
-  it('leaves out what is cut, and is told of it', () => {
+  it('leaves out a message that is cut short, and reports it', () => {
     const whole = join([listener(1), listener(2)]);
     for (let length = 0; length <= whole.length; length++) {
       const rows = decodeListeners(whole.subarray(0, length), ignore);

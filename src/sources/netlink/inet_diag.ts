@@ -4,8 +4,7 @@ import type { Garbled } from '../errors.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, u32 } from './message.ts';
 
 /**
- * TCP sockets by SOCK_DIAG_BY_FAMILY (man 7 sock_diag). Kernel: net/ipv4/{inet_diag,tcp_diag}.c;
- * include/uapi/linux/inet_diag.h.
+ * Reads TCP sockets by SOCK_DIAG_BY_FAMILY (man 7 sock_diag). Kernel: net/ipv4/{inet_diag,tcp_diag}.c; include/uapi/linux/inet_diag.h.
  */
 
 const SOCK_DIAG_BY_FAMILY = 20;
@@ -24,7 +23,7 @@ const SOURCE_PORT = 4;
 const RECEIVE_QUEUE = 56;
 const SEND_QUEUE = 60;
 
-/** Only full sockets have it. */
+/** Attribute that only full sockets have. */
 const INET_DIAG_SHUTDOWN = 8;
 /** An array of u32; sk_drops is the ninth (include/uapi/linux/sock_diag.h, SK_MEMINFO_DROPS). */
 const INET_DIAG_SKMEMINFO = 7;
@@ -33,10 +32,10 @@ const SOURCE = 8;
 const COOKIE = 44;
 
 export interface InetDiagRow {
-  /** The state by its number. */
+  /** State, by the kernel's number. */
   readonly state: number;
   readonly port: number;
-  /** Bytes; of a listening socket the length and the limit of its accept queue. */
+  /** Bytes; for a listening socket the length and the limit of its accept queue. */
   readonly receiveQueue: number;
   readonly sendQueue: number;
 }
@@ -44,7 +43,7 @@ export interface InetDiagRow {
 /** Asks for the TCP sockets of one family. */
 export const TCP_DIAG_REQUESTS = { ipv4: diagRequest(AF_INET), ipv6: diagRequest(AF_INET6) } as const;
 
-/** Asks for those that listen, with what they have dropped. */
+/** Asks for the listening sockets of one family, with what they have dropped. */
 export const LISTENER_REQUESTS = {
   ipv4: diagRequest(AF_INET, 1 << tcpState.listen, 1 << (INET_DIAG_SKMEMINFO - 1)),
   ipv6: diagRequest(AF_INET6, 1 << tcpState.listen, 1 << (INET_DIAG_SKMEMINFO - 1)),
@@ -58,9 +57,9 @@ function diagRequest(family: number, states = ALL_STATES, extensions = 0): Uint8
 }
 
 /**
- * The kernel reports a connection request as SYN_RECV, like the socket that TCP Fast Open makes of one; but it is no full
- * socket, and has no shutdown mask.
- * @returns undefined where a message is cut: rows are added up, so one that is missing would make the sum wrong
+ * Decodes the sockets of an answer. The kernel reports a connection request as SYN_RECV, like the socket that TCP Fast Open makes of
+ * one; but a request is not a full socket, and has no shutdown mask.
+ * @returns undefined where a message is cut short: rows are added up, so a missing one would make the sum wrong
  */
 export function decodeInetDiag(messages: Uint8Array, garbled: Garbled): InetDiagRow[] | undefined {
   const rows: InetDiagRow[] = [];
@@ -88,15 +87,15 @@ export function decodeInetDiag(messages: Uint8Array, garbled: Garbled): InetDiag
   return isWhole ? rows : undefined;
 }
 
-/** A socket that listens. */
+/** A listening socket. */
 export interface ListenerRow extends InetDiagRow {
   readonly address: string;
-  /** Names the socket for good. */
+  /** Cookie, which identifies the socket and is never reused. */
   readonly cookie: bigint;
   readonly drops: number;
 }
 
-/** Those that have dropped something; what is cut, or does not tell it, is left out. */
+/** Returns the listeners that have dropped something; a message that is cut short, or lacks the number of drops, is left out. */
 export function decodeListeners(messages: Uint8Array, garbled: Garbled): ListenerRow[] {
   const rows: ListenerRow[] = [];
   for (const { type, payload } of decodeMessages(messages, garbled)) {

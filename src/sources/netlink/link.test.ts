@@ -32,7 +32,7 @@ function linkMessage({ index, flags = 0, name, kind, link, netnsid }: Given): Ui
 }
 
 describe('decodeLinks', () => {
-  it('tells software devices from others by their kind', () => {
+  it('distinguishes software devices from others by their kind', () => {
     const links = [
       { index: 1, flags: 0x8, name: 'lo' },
       { index: 2, name: 'eth0' },
@@ -62,11 +62,11 @@ describe('decodeLinks', () => {
     ['port of Open vSwitch', { name: 'ovs0', kind: 'openvswitch' }, false],
     ['representor, or a virtual function', { name: 'pf0vf1' }, false],
     ['tunnel that was made in another namespace', { name: 'vxlan1', kind: 'vxlan', link: 0, netnsid: 3 }, false],
-  ])('tells whether the device at the other end is in another namespace: %s', (_, given, linkedOutside) => {
+  ])('reports whether the device at the other end is in another namespace: %s', (_, given, linkedOutside) => {
     expect(decodeLinks(linkMessage({ index: 9, ...given }), ignore)).toMatchObject([{ ifindex: 9, linkedOutside }]);
   });
 
-  it('keeps names apart that are not UTF-8', () => {
+  it('keeps names distinct that are not UTF-8', () => {
     const names = [Uint8Array.of(0xff, 0x31, 0), Uint8Array.of(0xfe, 0x31, 0)];
     const links = decodeLinks(join(...names.map((name, index) => linkMessage({ index, name }))), ignore);
     expect(links.map(({ name }) => name)).toEqual(['/ff1', '/fe1']);

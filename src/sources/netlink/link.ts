@@ -3,7 +3,7 @@ import type { Garbled } from '../errors.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, NLM_F_DUMP, stringBytes, text, u32 } from './message.ts';
 
 /**
- * Network devices by RTM_GETLINK (man 7 rtnetlink). Kernel: net/core/rtnetlink.c, rtnl_fill_ifinfo();
+ * Reads network devices by RTM_GETLINK (man 7 rtnetlink). Kernel: net/core/rtnetlink.c, rtnl_fill_ifinfo();
  * include/uapi/linux/if_link.h.
  */
 
@@ -22,17 +22,17 @@ const IFLA_LINKINFO = 18;
 const IFLA_EXT_MASK = 29;
 const IFLA_LINK_NETNSID = 37;
 const IFLA_INFO_KIND = 1;
-/** Leaves out the statistics, nine tenths of an answer. */
+/** Flag that leaves out the statistics, nine tenths of an answer. */
 const RTEXT_FILTER_SKIP_STATS = 0x8;
 
 export interface LinkRow {
   readonly ifindex: number;
   readonly name: string;
-  /** `veth`, `bridge`, `vlan`, …; undefined for a device that is no software's: a physical or a paravirtual one, and `lo`. */
+  /** Kind: `veth`, `bridge`, `vlan`, …; undefined for `lo` and for a device that is not a software device, but a physical or a paravirtual one. */
   readonly kind: string | undefined;
   readonly loopback: boolean;
   /**
-   * Whether the device that it is linked to is in another namespace: the other end of a pair (veth, netkit), most often. Drivers tell by
+   * Whether the device that it is linked to is in another namespace: mostly the other end of a pair (veth, netkit). Drivers report it by
    * get_link_net() (kernel: struct rtnl_link_ops).
    */
   readonly linkedOutside: boolean;
@@ -63,7 +63,7 @@ export function decodeLinks(messages: Uint8Array, garbled: Garbled): LinkRow[] {
     }
     const info = attributes.get(IFLA_LINKINFO);
     const kind = info === undefined ? undefined : text(decodeAttributes(info).get(IFLA_INFO_KIND));
-    // Zero: a tunnel, which is linked to no device; where its packets go is no other end of it.
+    // Zero means a tunnel, which is linked to no device; the destination of its packets is not another end of it.
     const linkedOutside = attributes.has(IFLA_LINK_NETNSID) && (u32(attributes.get(IFLA_LINK)) ?? 0) > 0;
     rows.push({ ifindex, name: deviceName(nameBytes), kind, loopback: (flags & IFF_LOOPBACK) !== 0, linkedOutside });
   }

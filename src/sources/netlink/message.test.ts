@@ -12,7 +12,7 @@ const ignore = () => undefined;
 const RDMA_RES_GET = (5 << 10) | 9;
 
 describe('the framing', () => {
-  it('gives back what was framed', () => {
+  it('returns what was framed', () => {
     const attributes = fc.uniqueArray(fc.tuple(fc.integer({ min: 1, max: 100 }), fc.uint8Array({ maxLength: 40 })), {
       selector: ([type]) => type,
     });

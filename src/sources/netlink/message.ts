@@ -1,7 +1,6 @@
 /**
- * The framing of netlink (man 7 netlink; kernel: include/uapi/linux/netlink.h): messages of a 16-byte header and a
- * payload, attributes of a 4-byte header and a value, both aligned to four bytes. Host byte order, which is
- * little-endian on all machines that we build for.
+ * Framing of netlink (man 7 netlink; kernel: include/uapi/linux/netlink.h): messages of a 16-byte header and a payload, attributes of
+ * a 4-byte header and a value, both aligned to four bytes. The host byte order is little-endian on all machines that we build for.
  */
 
 import type { Garbled } from '../errors.ts';
@@ -12,7 +11,7 @@ const ATTRIBUTE_HEADER_BYTES = 4;
 export const NLM_F_REQUEST = 0x001;
 export const NLM_F_DUMP = 0x300;
 
-/** Of nla_type: the two high bits are flags. */
+/** The two high bits of nla_type are flags. */
 const NLA_TYPE_MASK = 0x3fff;
 
 const decoder = new TextDecoder('utf-8');
@@ -41,14 +40,14 @@ export function encodeRequest(type: number, flags: number, payload: Uint8Array):
   return bytes;
 }
 
-/** The messages of a buffer, in order. One whose length does not fit ends the walk: nothing behind it can be trusted. */
+/** Yields the messages of a buffer, in order. A message whose length does not fit ends the walk: nothing after it can be trusted. */
 export function* decodeMessages(bytes: Uint8Array, garbled: Garbled): Generator<Message> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = 0; at < bytes.length; ) {
     const rest = bytes.length - at;
     const length = rest < HEADER_BYTES ? 0 : view.getUint32(at, true);
     if (length < HEADER_BYTES || length > rest) {
-      garbled(`a message that says ${length} bytes, where ${rest} are left`);
+      garbled(`a message of ${length} bytes, where ${rest} are left`);
       return;
     }
     yield { type: view.getUint16(at + 4, true), payload: { view, start: at + HEADER_BYTES, end: at + length } };
@@ -56,7 +55,7 @@ export function* decodeMessages(bytes: Uint8Array, garbled: Garbled): Generator<
   }
 }
 
-/** The attributes of a span with their types, in order. One whose length does not fit ends the walk. */
+/** Yields the attributes of a span with their types, in order. An attribute whose length does not fit ends the walk. */
 export function* walkAttributes(span: Span, skip = 0): Generator<readonly [type: number, value: Span]> {
   const { view, end } = span;
   for (let at = span.start + align(skip); at + ATTRIBUTE_HEADER_BYTES <= end; ) {
@@ -68,7 +67,7 @@ export function* walkAttributes(span: Span, skip = 0): Generator<readonly [type:
   }
 }
 
-/** The attributes of a span by type; of a type that comes twice the last. */
+/** Returns the attributes of a span by type; of a repeated type the last one counts. */
 export function decodeAttributes(span: Span, skip = 0): Map<number, Span> {
   return new Map(walkAttributes(span, skip));
 }
@@ -81,7 +80,7 @@ export function length(span: Span): number {
   return span.end - span.start;
 }
 
-/** A u32 at an offset of the span, or undefined where the span is too short. */
+/** Reads a u32 at an offset of the span; returns undefined where the span is too short. */
 export function u32(span: Span | undefined, offset = 0): number | undefined {
   return span === undefined || length(span) < offset + 4 ? undefined : span.view.getUint32(span.start + offset, true);
 }
@@ -90,13 +89,13 @@ export function u8(span: Span | undefined, offset = 0): number | undefined {
   return span === undefined || length(span) < offset + 1 ? undefined : span.view.getUint8(span.start + offset);
 }
 
-/** A string, which ends at its first NUL. */
+/** Reads a string, which ends at its first NUL. */
 export function text(span: Span | undefined): string | undefined {
   const bytes = stringBytes(span);
   return bytes && decoder.decode(bytes);
 }
 
-/** The same as bytes, which need not be UTF-8. */
+/** Reads the same as bytes, which need not be UTF-8. */
 export function stringBytes(span: Span | undefined): Uint8Array | undefined {
   if (span === undefined) return undefined;
   const bytes = bytesOf(span);

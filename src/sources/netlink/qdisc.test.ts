@@ -61,7 +61,7 @@ describe('decodeQdiscs', () => {
     expect(decodeQdiscs(qdisc('tbf', ROOT, BASIC, QUEUE.subarray(0, 16)), ignore)).toEqual([]);
   });
 
-  it('gives whole rows or none for an answer that is cut anywhere, and says that it was', () => {
+  it('gives whole rows or none for an answer that is cut anywhere, and reports the cut', () => {
     const first = qdisc('tbf', ROOT, BASIC, QUEUE);
     const whole = join(first, qdisc('htb', ROOT, BASIC, QUEUE));
     const rows = decodeQdiscs(whole, ignore);

@@ -12,7 +12,7 @@ import {
 } from './message.ts';
 
 /**
- * Queueing disciplines by RTM_GETQDISC (man 7 rtnetlink, man 8 tc). Kernel: net/sched/sch_api.c, tc_fill_qdisc();
+ * Reads queueing disciplines by RTM_GETQDISC (man 7 rtnetlink, man 8 tc). Kernel: net/sched/sch_api.c, tc_fill_qdisc();
  * net/core/gen_stats.c; include/uapi/linux/{rtnetlink,pkt_sched,gen_stats}.h.
  */
 
@@ -38,13 +38,13 @@ const QUEUE_BYTES = 20;
 
 export interface QdiscRow {
   readonly ifindex: number;
-  /** `pfifo_fast`, `fq_codel`, `ingress`, … */
+  /** Kind: `pfifo_fast`, `fq_codel`, `ingress`, … */
   readonly kind: string;
   readonly bytes: Counter;
   readonly packets: Counter;
   readonly queueLength: number;
   readonly backlogBytes: number;
-  /** The last three are 32-bit counters of the kernel: they wrap. */
+  /** The last three are 32-bit counters of the kernel, which wrap. */
   readonly drops: number;
   readonly requeues: number;
   readonly overlimits: number;
@@ -53,8 +53,8 @@ export interface QdiscRow {
 export const QDISC_REQUEST = encodeRequest(RTM_GETQDISC, NLM_F_DUMP, new Uint8Array(TCMSG_BYTES));
 
 /**
- * The qdiscs at the root of a device and at its ingress. Those below a root are left out: a classful root counts what
- * its children do, and mq's is their sum. `noqueue` counts nothing. A message that is cut or lacks its statistics gives no row.
+ * Returns the qdiscs at the root of a device and at its ingress. Qdiscs below a root are left out: a classful root counts what its
+ * children do, and mq's is their sum. `noqueue` counts nothing. A message that is cut short or lacks its statistics gives no row.
  */
 export function decodeQdiscs(messages: Uint8Array, garbled: Garbled): QdiscRow[] {
   const rows: QdiscRow[] = [];

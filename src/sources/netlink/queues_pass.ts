@@ -19,7 +19,7 @@ export class QueuesPass implements Pass<ReadonlySet<NetnsId>> {
     this.#object = object;
   }
 
-  /** @throws {Unsupported} */
+  /** @throws {Unsupported} where the kernel cannot run the program */
   static async open(bpf: BpfSource): Promise<QueuesPass> {
     return new QueuesPass(await bpf.load<Layout>({ file: FILE, programs: ['qdisc_find'], helpers: ['loop'] }));
   }

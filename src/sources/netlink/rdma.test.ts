@@ -19,7 +19,7 @@ describe('decodeRdmaResources', () => {
       join(attribute(1, numbers(0)), attribute(2, cString(value)), attribute(15, join(...entries))),
     );
 
-  it('gives a row for each kind of resource of each device, whatever the kinds are', () => {
+  it('gives a row for each kind of resource of each device, for any kinds', () => {
     const kinds = fc.array(fc.tuple(fc.stringMatching(/^[a-z_]{1,15}$/), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n })));
     fc.assert(
       fc.property(kinds, (given) => {

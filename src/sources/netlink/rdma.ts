@@ -13,7 +13,7 @@ import {
 } from './message.ts';
 
 /**
- * Resources of RDMA devices by RDMA_NLDEV_CMD_RES_GET (man 8 rdma-resource). Kernel: drivers/infiniband/core/nldev.c,
+ * Reads resources of RDMA devices by RDMA_NLDEV_CMD_RES_GET (man 8 rdma-resource). Kernel: drivers/infiniband/core/nldev.c,
  * fill_res_info(); include/uapi/rdma/rdma_netlink.h.
  */
 
@@ -31,7 +31,7 @@ const U64_BYTES = 8;
 
 export interface RdmaResourceRow {
   readonly device: string;
-  /** `qp`, `cq`, `mr`, …: more of them with newer kernels. */
+  /** Kind: `qp`, `cq`, `mr`, …; newer kernels have more. */
   readonly resource: string;
   readonly count: Counter;
 }
@@ -43,7 +43,7 @@ export const RDMA_RESOURCES: NetlinkQuestion<RdmaResourceRow[]> = {
   decode: decodeRdmaResources,
 };
 
-/** A row for each kind of resource of each device. An entry without its name or its count gives none. */
+/** Returns a row for each kind of resource of each device. An entry without its name or its count gives none. */
 export function decodeRdmaResources(messages: Uint8Array, garbled: Garbled): RdmaResourceRow[] {
   const rows: RdmaResourceRow[] = [];
   for (const { type, payload } of decodeMessages(messages, garbled)) {
@@ -51,7 +51,7 @@ export function decodeRdmaResources(messages: Uint8Array, garbled: Garbled): Rdm
     const attributes = decodeAttributes(payload);
     const device = text(attributes.get(ATTR_DEV_NAME));
     const summary = attributes.get(ATTR_RES_SUMMARY);
-    if (device === undefined || summary === undefined) garbled('a device without its name or its objects');
+    if (device === undefined || summary === undefined) garbled('a device without its name or its resources');
     else rows.push(...decodeSummary(device, summary, garbled));
   }
   return rows;
@@ -65,7 +65,7 @@ function decodeSummary(device: string, summary: Span, garbled: Garbled): RdmaRes
     const resource = text(fields.get(ATTR_RES_SUMMARY_ENTRY_NAME));
     const count = fields.get(ATTR_RES_SUMMARY_ENTRY_CURR);
     if (resource === undefined || count === undefined || length(count) < U64_BYTES) {
-      garbled(`a kind of objects of ${device} without its name or its count`);
+      garbled(`a kind of resource of ${device} without its name or its count`);
     } else {
       rows.push({ device, resource, count: readCounter(count.view, count.start) });
     }

@@ -22,7 +22,7 @@ function question<Answer>(
   return { protocol: NETLINK_ROUTE, what, request, decode };
 }
 
-/** The route family of netlink, in any namespace. */
+/** Questions of the route family of netlink, in any namespace. */
 export class RouteSource {
   readonly #netlink: NetlinkClient;
 
@@ -38,7 +38,7 @@ export class RouteSource {
     return this.#netlink.ask(entry, LINKS, cycle) ?? [];
   }
 
-  /** Undefined where the device is gone, or its namespace, or could not be asked for. */
+  /** Returns undefined where the device or its namespace is gone, or the question failed. */
   deviceStats(entry: NetnsEntry, ifindex: number, cycle: Cycle): DeviceStats | undefined {
     return this.#netlink.ask(entry, question('device stats', deviceStatsRequest(ifindex), decodeDeviceStats), cycle);
   }

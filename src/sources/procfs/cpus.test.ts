@@ -7,7 +7,7 @@ import { cpusOf, parseCpuList } from './cpus.ts';
 
 const masks = fc.uniqueArray(fc.nat(1023), { minLength: 1, maxLength: 1024 }).map((cpus) => cpus.sort((a, b) => a - b));
 
-/** As the kernel writes a mask (%*pbl): ranges where CPUs follow each other. */
+/** A mask as the kernel writes it (%*pbl): ranges where CPUs follow each other. */
 function listOf(cpus: readonly number[]): string {
   const ranges: [number, number][] = [];
   for (const cpu of cpus) {
@@ -37,7 +37,7 @@ describe('parseCpuList', () => {
     (text) => expect(parseCpuList(text)).toBeUndefined(),
   );
 
-  it('gives an ascending list of possible numbers, or none, whatever the file holds', () => {
+  it('returns an ascending list of possible numbers, or none, for any content of the file', () => {
     fc.assert(
       fc.property(fc.string({ unit: fc.constantFrom(...'0123456789,-\n ') }), (text) => {
         const cpus = parseCpuList(text);
@@ -50,7 +50,7 @@ describe('parseCpuList', () => {
 });
 
 describe('cpusOf', () => {
-  it('reads the possible CPUs once, and those that are online each time', () => {
+  it('reads the possible CPUs once, and the online CPUs each time', () => {
     const sys = mkdtempSync(join(tmpdir(), 'netsonde-cpus-'));
     const folder = join(sys, 'devices/system/cpu');
     try {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { readText } from './read.ts';
 
-/** Which CPUs the kernel reserved memory for, and which run now. Ascending, with gaps where the machine has some. */
+/** CPUs that the kernel reserved memory for, and CPUs that run now. Ascending, with gaps where the machine has some. */
 export interface Cpus {
   possible(): readonly number[];
   online(): readonly number[];
@@ -10,7 +10,7 @@ export interface Cpus {
 /** NR_CPUS of the largest kernels that can be built (arch/x86/Kconfig, arch/powerpc/Kconfig). */
 const CPUS_MAX = 8192;
 
-/** From sysfs (kernel: Documentation/admin-guide/cputopology.rst). @throws where a file cannot be read or holds no list */
+/** Reads the CPUs from sysfs (kernel: Documentation/admin-guide/cputopology.rst). @throws where a file cannot be read or holds no list */
 export function cpusOf(sys: string): Cpus {
   const list = (name: string) => {
     const path = join(sys, 'devices/system/cpu', name);
@@ -22,7 +22,7 @@ export function cpusOf(sys: string): Cpus {
   return { possible: () => possible, online: () => list('online') };
 }
 
-/** Parses a CPU list of sysfs, `0-3,8`; undefined where it is none, as the kernel writes it: ascending, at least one CPU. */
+/** Parses a CPU list of sysfs, `0-3,8`; returns undefined where it is not as the kernel writes it: ascending, with at least one CPU. */
 export function parseCpuList(text: string): number[] | undefined {
   const cpus: number[] = [];
   for (const part of text.trim().split(',')) {

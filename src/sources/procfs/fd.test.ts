@@ -4,18 +4,18 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { Descriptors } from './fd.ts';
 
-it('counts those of this process without the one that lists them', () => {
+it('counts the descriptors of this process without the one that lists them', () => {
   const descriptors = new Descriptors('/proc');
   const fd = openSync('/dev/null', 'r');
   try {
-    // The list has its own.
+    // Listing opens a descriptor of its own.
     expect(descriptors.countOwn()).toBe(readdirSync('/proc/self/fd').length - 1);
   } finally {
     closeSync(fd);
   }
 });
 
-it('lists them where the size of the folder does not tell', () => {
+it('lists them where the size of the folder does not give their number', () => {
   const proc = mkdtempSync(join(tmpdir(), 'proc-'));
   try {
     mkdirSync(join(proc, 'self/fd'), { recursive: true });

@@ -8,13 +8,13 @@ const PROC_MAGIC = 0x9fa0;
 /** /proc/<pid>/limits, man 5 proc: `Max open files            1024                 4096                 files     `. */
 const OPEN_FILES = /^Max open files +(\d{1,15}) +(?:\d+|unlimited) +files *\n/m;
 
-/** The soft limit of open descriptors (RLIMIT_NOFILE). Undefined where the text does not tell. */
+/** Returns the soft limit of open descriptors (RLIMIT_NOFILE); undefined where the text lacks it. */
 export function parseOpenFilesLimit(text: string): number | undefined {
   const limit = OPEN_FILES.exec(text)?.[1];
   return limit === undefined ? undefined : Number(limit);
 }
 
-/** The open descriptors of processes, from /proc/<pid>/fd. All throw what the system says, but where a process is gone. */
+/** Open descriptors of processes, from /proc/<pid>/fd. All methods throw the system's error, except where a process is gone. */
 export class Descriptors {
   readonly #proc: string;
   readonly #isProcfs: boolean;
@@ -24,7 +24,7 @@ export class Descriptors {
     this.#isProcfs = statfsSync(proc).type === PROC_MAGIC;
   }
 
-  /** How many there are, by the size of their folder; where that tells nothing they are listed. */
+  /** Returns their number, from the size of their folder; where that says nothing, they are listed. */
   count(process: string): number | undefined {
     try {
       const size = this.#sizeOf(process);
@@ -35,14 +35,14 @@ export class Descriptors {
     }
   }
 
-  /** How many this process has, without the one that lists them. */
+  /** Returns the number of descriptors of this process, without the one that lists them. */
   countOwn(): number {
     const own = join(this.#proc, 'self');
     const size = this.#sizeOf(own);
     return size > 0 ? size : pathsIn(join(own, 'fd')).length - 1;
   }
 
-  /** Their paths. */
+  /** Returns their paths. */
   list(process: string): string[] | undefined {
     try {
       const paths = pathsIn(join(process, 'fd'));
@@ -57,13 +57,13 @@ export class Descriptors {
     try {
       return readlinkSync(path).startsWith('socket:[');
     } catch (error) {
-      // Closed since it was listed.
+      // It was closed after the listing.
       if (isGone(error)) return false;
       throw error;
     }
   }
 
-  /** 0 before 6.2 (kernel: fs/proc/fd.c, proc_fd_getattr()). */
+  /** The size is 0 before 6.2 (kernel: fs/proc/fd.c, proc_fd_getattr()). */
   #sizeOf(process: string): number {
     return this.#isProcfs ? statSync(join(process, 'fd')).size : 0;
   }
@@ -73,7 +73,7 @@ function pathsIn(directory: string): string[] {
   return readdirSync(directory).map((name) => `${directory}/${name}`);
 }
 
-/** Where the first thread has ended and others go on, the process has none to show and each of the others all. */
+/** Where the first thread has ended and others go on, the process shows no descriptors and each of the others shows all. */
 function listOfThread(process: string): string[] {
   for (const thread of readdirSync(join(process, 'task'))) {
     const paths = pathsIn(join(process, 'task', thread, 'fd'));

@@ -4,9 +4,8 @@ import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
 /**
- * Parses /proc/<pid>/io: a line for each counter, `write_bytes: 4096`. It is that of all threads, those that have ended
- * included, and of the children that the process waited for. Kernel: fs/proc/base.c, do_io_accounting(). A line that is garbled is
- * left out.
+ * Parses /proc/<pid>/io: a line for each counter, `write_bytes: 4096`. A counter includes all threads, those that have ended too, and
+ * the children that the process waited for. Kernel: fs/proc/base.c, do_io_accounting(). A malformed line is left out.
  */
 export function parseProcessIo(text: string, garbled: Garbled): Map<string, Counter> {
   const counters = new Map<string, Counter>();

@@ -3,7 +3,7 @@ import type { Garbled } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseHexCounter } from './number.ts';
 
-/** What IPVS has counted in one network namespace, over all its virtual services, IPv4 and IPv6. */
+/** Totals that IPVS has counted in one network namespace, over all its virtual services, IPv4 and IPv6. */
 export interface IpVsStats {
   readonly connections: Counter;
   readonly receivedPackets: Counter;
@@ -16,9 +16,9 @@ export interface IpVsStats {
 const HEADINGS = 'Conns Packets Packets Bytes Bytes';
 
 /**
- * Parses net/ip_vs_stats: two lines of headings, then the totals in hexadecimal, then rates. Kernel:
- * net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_stats_show(). Bytes have 64 bits; connections and packets have 32, since 4.1 also 64.
- * @returns undefined where the line of totals is cut or garbled, or has other headings
+ * Parses net/ip_vs_stats: two lines of headings, then the totals in hexadecimal, then rates. Kernel: net/netfilter/ipvs/ip_vs_ctl.c,
+ * ip_vs_stats_show(). Bytes have 64 bits; connections and packets have 32, since 4.1 also 64.
+ * @returns undefined where the line of totals is cut short or malformed, or has other headings
  */
 export function parseIpVsStats(text: string, garbled: Garbled): IpVsStats | undefined {
   const [, headings = '', totals = ''] = wholeLines(text, garbled);

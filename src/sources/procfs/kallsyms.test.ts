@@ -48,7 +48,7 @@ describe('SymbolTable', () => {
     ['nowhere', 0],
   ])('knows nothing %s', (_, address) => expect(table.describe(address)).toBeUndefined());
 
-  it('gives all places of a function', () => {
+  it('returns all places of a function', () => {
     expect(table.ranges(['ip6_mc_input', 'nft_first', 'no_such_function'])).toEqual([
       [0xffffffff81000180n, 0xffffffff81000200n],
       [0xffffffff81000200n, 0xffffffff81000300n],
@@ -62,7 +62,7 @@ describe('SymbolTable', () => {
     expect(hidden.ranges(['kfree_skb'])).toEqual([]);
   });
 
-  it('leaves out what is garbled', () => {
+  it('leaves out malformed lines', () => {
     const garbled = tableOf(`what\nffffffff8100 t cut\n${KALLSYMS}ffffffff810003`, `x\n${MODULES}y 1`);
     expect(garbled.describe(0xffffffff81000100n)).toBe('kfree_skb+0x0/0x80');
   });
@@ -76,7 +76,7 @@ describe('KernelSymbols', () => {
     writeFileSync(join(proc, 'modules'), modules);
   };
 
-  it('reads anew only where an address is not found and modules have come', () => {
+  it('reads again only where an address is not found and modules were loaded', () => {
     write(KALLSYMS, MODULES);
     const symbols = new KernelSymbols(proc);
     expect(symbols.describe(0xffffffffc0009004n)).toBeUndefined();
@@ -94,7 +94,7 @@ describe('KernelSymbols', () => {
     expect(symbols.ranges(['kfree_skb'])).toEqual([]);
   });
 
-  it('reads a file that is longer than a chunk', () => {
+  it('reads a file that is longer than one chunk', () => {
     const many = Array.from({ length: 5_000 }, (_, index) => {
       const address = (0xffffffff81000000n + BigInt(index) * 16n).toString(16);
       return `${address} t function_${index}`;

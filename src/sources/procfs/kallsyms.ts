@@ -2,14 +2,14 @@ import { join } from 'node:path';
 import type { Counter } from '#core/counter.ts';
 import { forEachLine, readText } from './read.ts';
 
-/** `ffffffff81a0b2c0 t nf_hook_slow\t[nf_tables]`: address, type, name and module. Only code has one of these types. */
+/** A line `ffffffff81a0b2c0 t nf_hook_slow\t[nf_tables]`: address, type, name and module. Only code has one of these types. */
 const LINE = /^([0-9a-f]{16}) [tTwW] (\S+)(?:\t\[(\S+)\])?$/;
-/** `nf_tables 249856 1 nft_ct, Live 0xffffffffc0a5b000`: name, bytes, and where it is. */
+/** A line `nf_tables 249856 1 nft_ct, Live 0xffffffffc0a5b000`: name, bytes, and address. */
 const MODULE = /^(\S+) (\d+) .* 0x([0-9a-f]{16})/gm;
-/** Where the kernel's own code ends. */
+/** Symbol at which the kernel's own code ends. */
 const KERNEL_END = '_etext';
 
-/** So many digits fit a number exactly; the ones above are all ones in every address of the kernel. */
+/** Number of low hexadecimal digits that fit a number exactly; the higher digits are all ones in every address of the kernel. */
 const DIGITS = 13;
 const LOW_MASK = (1n << BigInt(4 * DIGITS)) - 1n;
 
@@ -21,26 +21,26 @@ function wholeAddress(low: number): bigint {
   return BigInt.asUintN(64, ~LOW_MASK | BigInt(low));
 }
 
-/** A stretch of memory that code is in. */
+/** A range of memory that holds code. */
 interface Area {
   readonly start: number;
   readonly end: number;
 }
 
 /**
- * Functions of the kernel and of its modules by address: two numbers and a name for each, for a kernel that does not put an
- * address into words itself. Shown by /proc/kallsyms to who has CAP_SYSLOG; others see zeros, and find nothing here.
+ * Functions of the kernel and of its modules by address: two numbers and a name for each, for kernels that do not describe an address
+ * themselves. /proc/kallsyms shows addresses to processes with CAP_SYSLOG; others see zeros, and find nothing here.
  */
 export class SymbolTable {
-  /** Sorted. */
+  /** Start addresses, sorted. */
   readonly #starts: Float64Array;
-  /** Where the name of each begins: `name` or `name module`, each ended by a NUL. */
+  /** Start of each name: `name` or `name module`, each terminated by a NUL. */
   readonly #nameAt: Uint32Array;
   readonly #names: Buffer;
   readonly #areas: readonly Area[];
 
   /**
-   * @param forEach goes through the lines of /proc/kallsyms
+   * @param forEach reads the lines of /proc/kallsyms
    * @param modules text of /proc/modules
    */
   constructor(forEach: (handle: (line: string) => void) => void, modules: string) {
@@ -62,7 +62,7 @@ export class SymbolTable {
       names.push(text);
       bytes += text.length;
     });
-    // Aliases stay in the order of the file: the first one is the name, as for the kernel.
+    // Aliases stay in the order of the file: the first one is the name, as in the kernel.
     const order = Uint32Array.from(starts.keys()).sort((a, b) => (starts[a] ?? 0) - (starts[b] ?? 0) || a - b);
     this.#starts = Float64Array.from(order, (index) => starts[index] ?? 0);
     this.#nameAt = Uint32Array.from(order, (index) => nameAt[index] ?? 0);
@@ -70,7 +70,7 @@ export class SymbolTable {
     this.#areas = [{ start: kernelStart, end: kernelEnd }, ...moduleAreas(modules)];
   }
 
-  /** `nft_do_chain+0x3e8/0x610 [nf_tables]`, in the way of the kernel; undefined where no code is known to be. */
+  /** Describes an address as the kernel does, `nft_do_chain+0x3e8/0x610 [nf_tables]`; returns undefined where no code is known. */
   describe(address: Counter): string | undefined {
     const low = Number(BigInt(address) & LOW_MASK);
     const area = this.#areas.find(({ start, end }) => low >= start && low < end);
@@ -83,7 +83,7 @@ export class SymbolTable {
     return module === undefined ? place : `${place} [${module}]`;
   }
 
-  /** Where functions are; one that the compiler has split is in several places. Whole addresses, from and up to. */
+  /** Returns the ranges of a function, which are several where the compiler has split it. Whole addresses, from inclusive to exclusive. */
   ranges(functions: readonly string[]): (readonly [start: bigint, end: bigint])[] {
     const wanted = new Set(functions);
     const found: (readonly [bigint, bigint])[] = [];
@@ -96,7 +96,7 @@ export class SymbolTable {
     return found;
   }
 
-  /** The last one at or before an address, of aliases the first; -1 where there is none. */
+  /** Returns the last symbol at or before an address, of aliases the first; -1 where there is none. */
   #find(address: number): number {
     let [low, high] = [0, this.#starts.length];
     while (low < high) {
@@ -129,7 +129,7 @@ function moduleAreas(modules: string): Area[] {
   });
 }
 
-/** The symbols of the running kernel: read when they are asked for first, and again for an address that a new module may have. */
+/** Symbols of the running kernel: read at the first use, and again for an address that a new module may have. */
 export class KernelSymbols {
   readonly #proc: string;
   #table: SymbolTable | undefined;

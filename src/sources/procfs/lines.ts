@@ -2,7 +2,7 @@ import type { Garbled } from '../errors.ts';
 
 const SHOWN_MAX = 80;
 
-/** The lines of a file of the kernel. It writes whole ones: a last line without its end was cut, and its numbers with it. */
+/** Returns the lines of a file of the kernel, which writes whole lines: a last line without its end was cut short, and its numbers with it. */
 export function wholeLines(text: string, garbled: Garbled): string[] {
   const lines = text.split('\n');
   const rest = lines.pop();
@@ -10,7 +10,7 @@ export function wholeLines(text: string, garbled: Garbled): string[] {
   return lines;
 }
 
-/** A piece of a file as it may stand in a message. */
+/** Quotes a piece of a file for a message. */
 export function shown(text: string): string {
   return JSON.stringify(text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}…` : text);
 }

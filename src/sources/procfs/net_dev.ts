@@ -4,7 +4,7 @@ import type { Garbled } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
-/** The columns of net/dev, in the kernel's order: eight received, eight sent. */
+/** Columns of net/dev, in the kernel's order: eight received, eight sent. */
 export const NET_DEV_COLUMNS = [
   'receivedBytes',
   'receivedPackets',
@@ -24,7 +24,7 @@ export const NET_DEV_COLUMNS = [
   'sentCompressed',
 ] as const;
 
-/** Those that people look at. */
+/** Columns that people look at. */
 export type DeviceColumn = Exclude<(typeof NET_DEV_COLUMNS)[number], 'receivedCompressed' | 'sentCompressed'>;
 
 const ASCII = /^[\x20-\x7e]*$/;
@@ -33,9 +33,9 @@ const HEADING = /^(?:Inter-| face )\|/;
 export type DeviceStats = Readonly<Record<(typeof NET_DEV_COLUMNS)[number], Counter>>;
 
 /**
- * Parses net/dev: two lines of headings, then `  eth0: n n n …`. Kernel: net/core/net-procfs.c,
- * dev_seq_printf_stats(). A name may hold any byte but `/`, white space and `:`; a VLAN alias may hold a colon all the
- * same, so the last one before the numbers counts. A row with a column missing or garbled is left out.
+ * Parses net/dev: two lines of headings, then `  eth0: n n n …`. Kernel: net/core/net-procfs.c, dev_seq_printf_stats(). A name may
+ * hold any byte except `/`, white space and `:`; a VLAN alias may still hold a colon, so the last colon before the numbers counts. A
+ * row with a missing or malformed column is left out.
  */
 export function parseNetDev(text: string, garbled: Garbled): Map<string, DeviceStats> {
   const devices = new Map<string, DeviceStats>();
@@ -50,7 +50,7 @@ export function parseNetDev(text: string, garbled: Garbled): Map<string, DeviceS
   return devices;
 }
 
-/** The file was read byte by byte. */
+/** The text has one character for each byte of the file. */
 function decodeName(name: string): string {
   return ASCII.test(name) ? name : deviceName(Buffer.from(name, 'latin1'));
 }

@@ -11,7 +11,7 @@ import { parseStat } from './stat.ts';
 
 const ignore = () => undefined;
 
-/** What a parser says that it has left out. */
+/** Pieces that a parser reports as left out. */
 function leftOut(parse: (garbled: (what: string) => void) => unknown): string[] {
   const said: string[] = [];
   parse((what) => said.push(what));
@@ -26,7 +26,7 @@ describe('parseCounter', () => {
     fc.assert(fc.property(u64, (value) => BigInt(parseCounter(String(value)) ?? -1) === value));
   });
 
-  it('takes a negative number for the unsigned one of the same bits', () => {
+  it('reads a negative number as the unsigned one of the same bits', () => {
     expect(parseCounter('-1')).toBe(2n ** 64n - 1n);
   });
 
@@ -47,7 +47,7 @@ describe('parseHexCounter', () => {
 });
 
 describe('parseSnmp', () => {
-  it('gives back what was written, whatever the fields are', () => {
+  it('returns what was written, for any fields', () => {
     const table = fc.uniqueArray(fc.tuple(word, u64), { selector: ([name]) => name, minLength: 1 });
     fc.assert(
       fc.property(word, table, (prefix, fields) => {
@@ -59,7 +59,7 @@ describe('parseSnmp', () => {
     );
   });
 
-  it('leaves out a pair whose lines do not fit together, and reads the next', () => {
+  it('leaves out a pair whose lines do not match, and reads the next', () => {
     const text = 'Tcp: A B\nTcp: 1\nUdp: C\nUdp: 3\nOdd: D\nIp: E\nIp: 5\n';
     expect(parseSnmp(text, ignore)).toEqual(
       new Map([
@@ -69,7 +69,7 @@ describe('parseSnmp', () => {
     );
   });
 
-  it('leaves out a value that is no number, alone', () => {
+  it('leaves out only the value that is not a number', () => {
     expect(parseSnmp('Tcp: A B C\nTcp: 1 x 3\n', ignore).get('Tcp')).toEqual(
       new Map([
         ['A', 1],
@@ -83,7 +83,7 @@ describe('parseSnmp', () => {
     const whole = parseSnmp(text, ignore);
     for (let length = 0; length < text.length; length++) {
       for (const [prefix, fields] of parseSnmp(text.slice(0, length), ignore)) {
-        // The last number itself may be cut; the kernel gives whole lines, so a line without its end is no line.
+        // The last number itself may be cut; the kernel writes whole lines, so a line without its end does not count.
         const complete = text
           .slice(0, length)
           .includes(`${prefix}: ${[...(whole.get(prefix)?.values() ?? [])].join(' ')}\n`);
@@ -99,7 +99,7 @@ describe('parseSnmp', () => {
 });
 
 describe('parseSnmp6', () => {
-  it('reads a counter a line, and skips what is none', () => {
+  it('reads one counter a line, and skips other lines', () => {
     const text =
       'Ip6InReceives                   \t7\nUdp6InDatagrams                 \t18446744073709551615\nbad x\nmore 1 2\n\n';
     expect(parseSnmp6(text, ignore)).toEqual(
@@ -138,7 +138,7 @@ describe('parseSockstat', () => {
 describe('parseNetDev', () => {
   const numbers = fc.array(u64, { minLength: 16, maxLength: 18 });
 
-  it('gives each column of each device, also with columns that a newer kernel adds', () => {
+  it('returns each column of each device, even if a newer kernel adds columns', () => {
     fc.assert(
       fc.property(numbers, (values) => {
         const stats = parseNetDev(`Inter-| x\n face |y\n  eth0: ${values.join(' ')}\n`, ignore).get('eth0');
@@ -147,19 +147,19 @@ describe('parseNetDev', () => {
     );
   });
 
-  it('takes the name of a device for UTF-8, as tools do', () => {
+  it('reads the name of a device as UTF-8, as tools do', () => {
     const row = Array.from({ length: 16 }, () => 1).join(' ');
     const text = Buffer.from(`üñ,x: ${row}\n`).toString('latin1');
     expect([...parseNetDev(text, ignore).keys()]).toEqual(['üñ,x']);
   });
 
-  it('leaves out a row with a column missing or garbled', () => {
+  it('leaves out a row with a missing or malformed column', () => {
     const row = Array.from({ length: 16 }, (_, index) => index);
     const text = `lo: ${row.slice(1).join(' ')}\neth0: ${row.join(' ')}\neth1: ${row.join(' ').replace('7', 'x')}\n`;
     expect([...parseNetDev(text, ignore).keys()]).toEqual(['eth0']);
   });
 
-  it('takes names with a colon and numbers without a blank before them', () => {
+  it('accepts names with a colon and numbers without a blank before them', () => {
     const row = Array.from({ length: 16 }, () => 1).join(' ');
     expect([...parseNetDev(`eth0:1: ${row}\nveth1a:${row}\n`, ignore).keys()]).toEqual(['eth0:1', 'veth1a']);
   });
@@ -187,13 +187,13 @@ describe('parseSoftnetStat', () => {
     expect(parseSoftnetStat(`${row(...cells)}\n`, [0], ignore)[0]?.receivedRps).toBeUndefined();
   });
 
-  it('leaves out a line that is garbled, without shifting those behind it', () => {
+  it('leaves out a malformed line, without shifting later ones', () => {
     const cells = [9, 0, 0, 0, 0, 0, 0, 0, 0];
     expect(parseSoftnetStat(`zz\n${row(...cells)}\n`, [0, 5], ignore).map(({ cpu }) => cpu)).toEqual([5]);
   });
 });
 
-describe('what is left out is told', () => {
+describe('pieces that are left out are reported', () => {
   const snmp = 'Tcp: A B\nTcp: 111 222\nUdp: C D\nUdp: 333 444\n';
   const snmp6 = 'Udp6InDatagrams 5\nUdp6NoPorts 6\n';
   const sockstat = 'sockets: used 287\nTCP: inuse 5 orphan 0\n';
@@ -237,7 +237,7 @@ describe('parseStat', () => {
   const rest = (values: readonly (string | number)[]) => `S ${values.join(' ')}\n`;
   const numbers = fc.array(fc.nat(), { minLength: 19, maxLength: 60 });
 
-  it('gives each field whatever the command is named, also with fields that a newer kernel adds', () => {
+  it('returns each field for any command name, even if a newer kernel adds fields', () => {
     fc.assert(
       fc.property(fc.string(), numbers, (comm, values) => {
         const bytes = Buffer.from(comm, 'utf8').toString('latin1');
@@ -253,7 +253,7 @@ describe('parseStat', () => {
     );
   });
 
-  it('gives nothing of a line that is cut anywhere, or has something else where a number belongs', () => {
+  it('returns nothing for a line that is cut anywhere, or has a field that is not a number', () => {
     const values = Array.from({ length: 50 }, (_, index) => index + 100);
     const text = `12 (a (b) c) ${rest(values)}`;
     for (let length = 0; length < text.length; length++) expect(parseStat(text.slice(0, length))).toBeUndefined();
@@ -272,7 +272,7 @@ describe('parseStat', () => {
 describe('parseProcessIo', () => {
   const name = fc.stringMatching(/^[a-z][a-z_]{0,25}$/);
 
-  it('gives every counter by its name, in whatever order', () => {
+  it('returns every counter by its name, in any order', () => {
     fc.assert(
       fc.property(fc.uniqueArray(fc.tuple(name, u64), { selector: ([field]) => field }), (fields) => {
         const parsed = parseProcessIo(fields.map(([field, value]) => `${field}: ${value}\n`).join(''), ignore);
@@ -282,7 +282,7 @@ describe('parseProcessIo', () => {
     );
   });
 
-  it('leaves out a line that is cut or garbled, alone', () => {
+  it('leaves out only the line that is cut short or malformed', () => {
     const text = 'rchar: 111\nsyscr: 222\n';
     for (let length = 0; length < text.length; length++) {
       const expected = length > 'rchar: 111'.length ? [['rchar', 111]] : [];
@@ -312,7 +312,7 @@ describe('parseOpenFilesLimit', () => {
     expect(parseOpenFilesLimit(row(1024, 'unlimited'))).toBe(1024);
   });
 
-  it('gives nothing where there is none, or the line is cut or garbled', () => {
+  it('gives nothing where there is none, or the line is cut short or malformed', () => {
     const text = row(1024, 4096);
     for (let length = 0; length < text.length; length++)
       expect(parseOpenFilesLimit(text.slice(0, length))).toBeUndefined();

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { isGone, readText } from './read.ts';
 
 /**
- * The PID namespace of a process as its link names it, `pid:[4026531836]`; empty where the process is gone, or a zombie.
- * @throws where we may not see it
+ * Returns the PID namespace of a process as its link names it, `pid:[4026531836]`; empty where the process is gone, or a zombie.
+ * @throws where we may not read the link
  */
 export function readPidNamespace(processDirectory: string): string {
   try {
@@ -19,13 +19,12 @@ export function readPidNamespace(processDirectory: string): string {
 const NUMBERS = /^NSpid:((?:\t\d+)+)$/m;
 
 /**
- * How many levels above our own PID namespace that of a procfs lies: 0 is our own. Undefined where the procfs does not show
- * us.
+ * Returns how many levels the PID namespace of a procfs is above our own: 0 is our own. Undefined where the procfs does not show us.
  */
 export function pidNamespaceLevels(proc: string): number | undefined {
   const text = readText(join(proc, 'self/status'));
   if (text === undefined) return undefined;
   const numbers = NUMBERS.exec(text)?.[1];
-  // A kernel without PID namespaces.
+  // This kernel has no PID namespaces.
   return numbers === undefined ? 0 : numbers.split('\t').length - 2;
 }

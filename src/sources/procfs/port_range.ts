@@ -1,19 +1,19 @@
 import { join } from 'node:path';
 import { readText } from './read.ts';
 
-/** First and last port that a kernel gives to clients by itself. */
+/** First and last port that a kernel assigns to clients by itself. */
 export interface PortRange {
   readonly first: number;
   readonly last: number;
 }
 
-/** What kernels begin with (net/ipv4/af_inet.c, inet_init_net()). */
+/** Default of kernels (net/ipv4/af_inet.c, inet_init_net()). */
 export const DEFAULT_PORT_RANGE: PortRange = { first: 32_768, last: 60_999 };
 
 const FILE = 'sys/net/ipv4/ip_local_port_range';
 const PORT_MAX = 65_535;
 
-/** Of the agent's own network namespace: the node's, where it runs in that. What kernels begin with where there is none to read. */
+/** Reads the range of the agent's own network namespace: the node's, where it runs in that. Returns the kernel's default where it cannot be read. */
 export function readPortRange(proc: string): PortRange {
   let text: string | undefined;
   try {

@@ -10,8 +10,8 @@ export type SnmpTables = Map<string, Map<string, Counter>>;
  * Parses net/snmp and net/netstat: pairs of lines, `Tcp: names…` and `Tcp: values…`.
  * Kernel: net/ipv4/proc.c, snmp_seq_show() and netstat_seq_show().
  *
- * A pair that does not fit together is left out as a whole: a value under the wrong name is worse than none. A value
- * that is no number is left out alone.
+ * A pair whose lines do not match is left out as a whole: a value under the wrong name is worse than none. A value that is not a
+ * number is left out alone.
  */
 export function parseSnmp(text: string, garbled: Garbled): SnmpTables {
   const tables: SnmpTables = new Map();

@@ -2,7 +2,7 @@ import type { Garbled } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseHex } from './number.ts';
 
-/** What one CPU has done with received packets. 32-bit counters: they wrap. */
+/** Counts of received packets of one CPU. The counters have 32 bits and wrap. */
 export interface SoftnetCpu {
   readonly cpu: number;
   readonly processed: number;
@@ -11,7 +11,7 @@ export interface SoftnetCpu {
   /** Inter-processor interrupts received for RPS. */
   readonly receivedRps: number | undefined;
   readonly flowLimitReached: number | undefined;
-  /** Packets that wait now. What an older kernel does not show is undefined. */
+  /** Packets that wait now. Columns that an older kernel does not show are undefined. */
   readonly backlogLength: number | undefined;
 }
 
@@ -21,9 +21,9 @@ const BACKLOG = 11;
 const CPU = 12;
 
 /**
- * Parses net/softnet_stat: a line of hexadecimal columns for each online CPU, more of them with each kernel.
- * Kernel: net/core/net-procfs.c, softnet_seq_show(). Newer kernels name the CPU in a column; on older ones lines are the online
- * CPUs in order, which is what `onlineCpus` is for.
+ * Parses net/softnet_stat: a line of hexadecimal columns for each online CPU; newer kernels have more columns. Kernel:
+ * net/core/net-procfs.c, softnet_seq_show(). Newer kernels name the CPU in a column; on older ones the lines are the online CPUs in
+ * order, which is why `onlineCpus` is needed.
  */
 export function parseSoftnetStat(text: string, onlineCpus: readonly number[], garbled: Garbled): SoftnetCpu[] {
   const rows: SoftnetCpu[] = [];

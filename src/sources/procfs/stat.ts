@@ -1,25 +1,25 @@
-/** What we use of /proc/<pid>/stat. */
+/** Fields of /proc/<pid>/stat that we use. */
 export interface ProcessStat {
-  /** In any bytes; what is no UTF-8 becomes U+FFFD. */
+  /** Any bytes; bytes that are not UTF-8 become U+FFFD. */
   readonly comm: string;
-  /** One letter: `Z` is a process that has ended and that nobody has waited for yet. */
+  /** One letter: `Z` is a process that has ended and that its parent has not waited for yet. */
   readonly state: string;
   readonly parent: number;
-  /** Minor page faults, of the process and of the children that it waited for. */
+  /** Minor page faults of the process, and of the children that it waited for. */
   readonly faults: number;
   readonly childFaults: number;
-  /** Clock ticks after boot: with the number it names a process for good. */
+  /** Clock ticks after boot; together with the process number it is never reused. */
   readonly startTime: number;
 }
 
-/** Numbers of the fields in man 5 proc. The first two are apart: the command's name may hold blanks and parentheses. */
+/** Numbers of the fields in man 5 proc. The first two are parsed apart: the command's name may hold blanks and parentheses. */
 const FIRST_AFTER_COMM = 3;
 const PARENT = 4;
 const MINOR_FAULTS = 10;
 const CHILD_MINOR_FAULTS = 11;
 const START_TIME = 22;
 
-/** Parses /proc/<pid>/stat (man 5 proc). Undefined where it is cut or garbled. */
+/** Parses /proc/<pid>/stat (man 5 proc). Returns undefined where it is cut short or malformed. */
 export function parseStat(text: string): ProcessStat | undefined {
   const open = text.indexOf('(');
   const close = text.lastIndexOf(')');

@@ -12,7 +12,7 @@ function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, number) => total + number, 0);
 }
 
-it('adds up what each row says; a difference below zero is none', () => {
+it('adds up the rows; a difference below zero counts as 0', () => {
   fc.assert(
     fc.property(fc.array(anyRow), (rows) => {
       const summary = summarize(rows);
@@ -51,16 +51,16 @@ function listener(port: number, receiveQueue: number, sendQueue: number) {
   return { state: tcpState.listen, port, receiveQueue, sendQueue };
 }
 
-it('tells the fullest of the sockets that share a port', () => {
+it('reports the fullest of the sockets that share a port', () => {
   const rows = [...Array.from({ length: 7 }, () => listener(80, 0, 8)), listener(80, 9, 8), listener(80, 100, 1_000)];
   const [queue] = summarize(rows).acceptQueues;
   expect(queue).toEqual({ port: 80, length: 109, limit: 1_064, fullest: { length: 9, limit: 8 } });
   expect(queue && fullness(queue.fullest)).toBe(1);
-  // By the fullest, not by the sum.
+  // The order is by the fullest socket, not by the sum.
   expect(summarize([...rows, listener(81, 5, 9)]).acceptQueues.map(({ port }) => port)).toEqual([80, 81]);
 });
 
-it('has the fullest accept queue first', () => {
+it('puts the fullest accept queue first', () => {
   const rows = [listener(1, 0, 10), listener(2, 5, 10), listener(3, 2, 2), listener(4, 0, 0), listener(5, 5, 10)];
   expect(summarize(rows).acceptQueues.map(({ port }) => port)).toEqual([3, 2, 5, 1, 4]);
 });

@@ -28,8 +28,8 @@ function question(request: Uint8Array): NetlinkQuestion<InetDiagRow[] | undefine
 const NO_BACKLOG = { length: 0, limit: 0 } as const;
 
 /**
- * Adds up the TCP sockets of one namespace after the other, by SOCK_DIAG: on any kernel. Each answer walks the hash of
- * the whole machine, 0.2 ms even for nothing, so sockstat tells where there is something to ask for.
+ * Adds up the TCP sockets of one namespace after the other, by SOCK_DIAG, which every kernel has. Each answer walks the hash of the
+ * whole machine, 0.2 ms even for nothing, so sockstat says where there are sockets to ask for.
  */
 export class TcpDiag {
   readonly #netns: NetnsIndex;
@@ -68,7 +68,7 @@ export class TcpDiag {
   }
 }
 
-/** What the sockets of a namespace add up to. A state that we do not know counts nowhere. */
+/** Totals of the sockets of a namespace. States that we do not know are not counted. */
 export function summarize(rows: readonly InetDiagRow[]): TcpSummary {
   const sockets = [...NO_SOCKETS.sockets];
   const acceptQueues = new Map<number, AcceptQueue>();
@@ -89,7 +89,7 @@ export function summarize(rows: readonly InetDiagRow[]): TcpSummary {
         fullest: fullness(own) > fullness(fullest) ? own : fullest,
       });
     } else if (hasQueues(state)) {
-      // Differences of sequence numbers, which a socket that changes meanwhile may show as less than zero.
+      // Differences of sequence numbers may appear to be less than zero for a socket that changes meanwhile.
       const received = Math.max(0, row.receiveQueue | 0);
       const sent = Math.max(0, row.sendQueue | 0);
       receiveQueue = addCounters(receiveQueue, received);

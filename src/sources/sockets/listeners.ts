@@ -14,9 +14,9 @@ import type { Sources } from '../sources.ts';
 import type { Listener } from './snapshot.ts';
 import { type ListOwners, SLICE_US, visitWalked, WALK_MS, WALKS_MAX, walkSockets } from './walk.ts';
 
-/** Listening sockets that drop, of one owner; without the walk of one namespace. */
+/** Number of listening sockets with drops that are read for one owner. */
 const LISTENERS_EACH = 64;
-/** Room for the listeners of as many owners as a node has Pods, taken as it is needed. */
+/** Room for the listeners of as many owners as a node has Pods; memory is allocated as needed. */
 export const LISTENERS_MAX = 256 * LISTENERS_EACH;
 const FAMILY_IPV4 = 2;
 const NETLINK_SOCK_DIAG = 4;
@@ -30,12 +30,12 @@ const QUESTIONS = Object.values(LISTENER_REQUESTS).map(
   }),
 );
 
-/** The listening TCP sockets of every namespace that have dropped something: by one walk in the kernel, else by SOCK_DIAG. */
+/** Reads the listening TCP sockets of every namespace that have dropped something: by one walk in the kernel, else by SOCK_DIAG. */
 export type ListenerSource = PassSource<readonly Listener[]>;
 
 /**
- * A reader of its own: it may be asked while a scrape reads the sockets.
- * @param list tells the object whose each namespace is, until disposed
+ * Makes a reader of its own, because it may be asked while a scrape reads the sockets.
+ * @param list writes the owner of each namespace into the object, until disposed
  */
 export function listenerSource(
   { bpf, netns, netlink }: Pick<Sources, 'bpf' | 'netns' | 'netlink'>,
@@ -78,7 +78,7 @@ function listenerOf(netns: Listener['netns'], row: ListenerRow): Listener {
 }
 
 function leftOut(count: number): string {
-  return `${count} listening sockets that drop are past the ${LISTENERS_EACH} of a Pod`;
+  return `${count} listening sockets with drops exceed the limit of ${LISTENERS_EACH} for each Pod`;
 }
 
 class ListenerPass implements Pass<readonly Listener[]> {
@@ -94,7 +94,7 @@ class ListenerPass implements Pass<readonly Listener[]> {
     this.#listed = listed;
   }
 
-  /** @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the right */
+  /** @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the capability */
   static async open(bpf: BpfSource, list: ListOwners, errors: SourceErrors): Promise<ListenerPass> {
     const object = await bpf.load<Layout>({
       file: FILE,
@@ -110,7 +110,7 @@ class ListenerPass implements Pass<readonly Listener[]> {
     return new ListenerPass(errors, object, list(object));
   }
 
-  /** @throws where the walk could not be ended, or cannot be trusted */
+  /** @throws where the walk could not finish, or cannot be trusted */
   async read(cycle: Cycle): Promise<readonly Listener[]> {
     const at = new DataView(this.#progress.buffer);
     for (let walks = 1; walks <= WALKS_MAX; walks++) {

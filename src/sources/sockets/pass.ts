@@ -20,34 +20,34 @@ import { type ListOwners, SLICE_US, visitWalked, WALK_MS, WALKS_MAX, walkSockets
 export interface PassOptions {
   /** Whether the kernel lets a program read its memory without calling a helper (6.2), which takes half the time. */
   readonly canCast: boolean;
-  /** Time of one call, which has its CPU to itself. It takes a little more: it ends the chain that it is in. */
+  /** Duration of one call, which has its CPU to itself. A call takes a little longer, because it finishes its current chain. */
   readonly sliceUs: number;
-  /** Time of one walk in all: some half a million sockets. */
+  /** Duration of a whole walk: some half a million sockets. */
   readonly walkMs: number;
-  /** Ports of one owner whose accept queues are told: one that listens on everything must not hide those of the others. */
+  /** Number of ports of one owner whose accept queues are reported: an owner that listens on everything must not hide those of the others. */
   readonly portsEach: number;
-  /** Buckets of one owner that are walked, of hashes that its namespaces have for themselves. */
+  /** Number of buckets that are walked for one owner, in hashes that belong to its namespaces alone. */
   readonly bucketsEach: number;
 }
 
 const PORTS_EACH = 4_096;
-/** They take a millisecond. */
+/** Number of buckets whose walk takes a millisecond. */
 const BUCKETS_EACH = 1 << 18;
 const ROWS_MIN = MAX_ENTRIES.tcp_rows;
 export const TCP_ROWS_MAX = 1 << 15;
-/** Ports that the listeners of one namespace have, on average. */
+/** Number of listening ports of one namespace, on average. */
 export const PORTS_A_ROW = MAX_ENTRIES.tcp_accept_queues / MAX_ENTRIES.tcp_rows;
 
 const STATES = NO_SOCKETS.sockets.length;
 
 /**
- * Adds up the TCP sockets of all namespaces by a BPF program that walks the hash that they are in, in slices.
+ * Adds up the TCP sockets of all namespaces with a BPF program that walks the hash that they are in, in slices.
  *
- * Sockets come and go meanwhile. One that stays in its state is counted once. One that is opened, is closed or changes its state
- * during the walk, which takes a millisecond or two for ten thousand sockets, may be missed, or be counted in both states. Only
- * in chains of more than a thousand sockets (a hash is made for one or two) a slice may end in the midst, and the next
- * one goes on by their number: where as many have come or gone, as many others are counted twice or not. Where a chain is
- * seen to lead into another one the walk is repeated.
+ * Sockets come and go meanwhile. A socket that stays in its state is counted once. A socket that is opened, is closed or changes its
+ * state during the walk, which takes a millisecond or two for ten thousand sockets, may be missed, or be counted in both states. Only
+ * in chains of more than a thousand sockets (a hash is sized for one or two) a slice may end in the middle, and the next slice
+ * continues at the same count: where sockets have come or gone before that place, as many others are counted twice or missed. Where a
+ * chain is seen to lead into another one, the walk is repeated.
  */
 export class TcpPass implements Pass<TcpSnapshot> {
   readonly #bpf: BpfSource;
@@ -81,9 +81,9 @@ export class TcpPass implements Pass<TcpSnapshot> {
   }
 
   /**
-   * @param namespaces that there are now; what there is no room for later makes the maps grow
-   * @param list tells each object that is loaded whose each namespace is
-   * @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the right
+   * @param namespaces number of namespaces now; the maps grow where later ones have no room
+   * @param list writes the owner of each namespace into each object that is loaded
+   * @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the capability
    */
   static async open(
     bpf: BpfSource,
@@ -105,7 +105,7 @@ export class TcpPass implements Pass<TcpSnapshot> {
     return new TcpPass(bpf, list, all, errors, rows, await load(bpf, all, rows));
   }
 
-  /** @throws where the walk could not be ended, or cannot be trusted */
+  /** @throws where the walk could not finish, or cannot be trusted */
   async read(cycle: Cycle): Promise<TcpSnapshot> {
     for (let walks = 1; ; ) {
       await walkSockets(
@@ -138,13 +138,17 @@ export class TcpPass implements Pass<TcpSnapshot> {
   }
 
   #snapshot(): TcpSnapshot {
-    // Connections are counted all the same: a Pod that listens on everything must not hide those of the others.
+    // Connections are still counted: a Pod that listens on everything must not hide those of the others.
     const at = this.#progressView;
     const queuesLeft = tcpProgress.acceptQueuesFull(at, 0) + tcpProgress.acceptQueuesLeft(at, 0);
     const hashesLeft = tcpProgress.hashesLeft(at, 0);
     this.#left = [
       ...this.#leftOut('tcp accept queues', queuesLeft, 'sockets listen on more ports than a Pod has room for'),
-      ...this.#leftOut('tcp hashes', hashesLeft, 'namespaces have larger hashes of their own than are walked of a Pod'),
+      ...this.#leftOut(
+        'tcp hashes',
+        hashesLeft,
+        'namespaces have hashes of their own that exceed the limit for each Pod',
+      ),
     ];
     const acceptQueues = this.#acceptQueues();
     const left = new Set<NetnsId>();

@@ -3,61 +3,61 @@ import { tcpStates } from '#bpf/generated/tcpsummary.ts';
 import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 
-/** Whether sequence numbers tell the queues in this state. */
+/** Whether sequence numbers give the length of the queues in this state. */
 export function hasQueues(state: number): boolean {
   return state <= tcpState.new_syn_recv && (tcpStates.with_queues & (1 << state)) !== 0;
 }
 
-/** Connections that are established and not accepted yet. */
+/** Established connections that are not accepted yet. */
 export interface Backlog {
   readonly length: number;
   readonly limit: number;
 }
 
-/** Of all sockets that listen on the port. */
+/** Drops of all sockets that listen on the port. */
 export interface AcceptQueue {
   readonly port: number;
   readonly length: number;
   readonly limit: Counter;
-  /** Of the one socket that is nearest to refusing. */
+  /** Queue of the one socket that is nearest to refusing. */
   readonly fullest: Backlog;
 }
 
-/** For sorting: the fullest first, then by port. */
+/** Compares for sorting: the fullest first, then by port. */
 export function byFullness(a: AcceptQueue, b: AcceptQueue): number {
   return fullness(b.fullest) - fullness(a.fullest) || a.port - b.port;
 }
 
-/** 1 where it refuses: one more than the limit may wait (include/net/sock.h, sk_acceptq_is_full()). */
+/** Fill ratio of the queue: 1 where it refuses, because one more than the limit may wait (include/net/sock.h, sk_acceptq_is_full()). */
 export function fullness({ length, limit }: Backlog): number {
   return length / (limit + 1);
 }
 
-/** A socket that listens and has dropped something. */
+/** A listening socket that has dropped something. */
 export interface Listener extends Backlog {
   readonly netns: NetnsId;
-  /** Names the socket for as long as it is there. */
+  /** Cookie, which identifies the socket for as long as it exists. */
   readonly key: string;
   readonly address: string;
   readonly port: number;
-  /** Segments since it listens; 32 bits, which may wrap. */
+  /** Segments dropped since the socket listens; 32 bits, which may wrap. */
   readonly drops: number;
-  /** Id of its control group in the v2 hierarchy, in decimal; undefined where it is not known. */
+  /** ID of its control group in the v2 hierarchy, in decimal; undefined where it is not known. */
   readonly cgroup: string | undefined;
 }
 
-/** What the TCP sockets of one namespace add up to, IPv4 and IPv6. */
+/** Totals of the TCP sockets of one namespace, IPv4 and IPv6. */
 export interface TcpSummary {
-  /** Sockets by number of their state; 0 is none. */
+  /** Number of sockets by the number of their state; 0 is unused. */
   readonly sockets: readonly number[];
   /** Bytes that wait for the application. */
   readonly receiveQueue: Counter;
-  /** Bytes sent, or to be sent, that are not acknowledged. */
+  /** Bytes that are sent, or wait to be sent, and are not acknowledged. */
   readonly sendQueue: Counter;
-  /** The largest of one socket. */
+  /** The largest value of one socket. */
   readonly largestReceiveQueue: number;
   readonly largestSendQueue: number;
-  /** The fullest first: what has no room on the page is what matters least. */
+  /** Accept queues, the fullest first: rows that find no room on the page are those that matter least. */
   readonly acceptQueues: readonly AcceptQueue[];
 }
 
@@ -71,6 +71,6 @@ export const NO_SOCKETS: TcpSummary = {
 };
 
 export interface TcpSnapshot {
-  /** Undefined where the namespace could not be read, which is counted. */
+  /** Returns undefined where the namespace could not be read, which is counted. */
   summary(id: NetnsId): TcpSummary | undefined;
 }

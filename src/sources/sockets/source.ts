@@ -10,10 +10,10 @@ import { TcpPass } from './pass.ts';
 import type { TcpSnapshot } from './snapshot.ts';
 import type { ListOwners } from './walk.ts';
 
-/** The TCP sockets of every namespace: by one walk in the kernel where it can run, else by SOCK_DIAG in each. */
+/** Reads the TCP sockets of every namespace: by one walk in the kernel where it can run, else by SOCK_DIAG in each. */
 export type SocketSource = PassSource<TcpSnapshot>;
 
-/** @param list tells each object that is loaded whose each namespace is */
+/** @param list writes the owner of each namespace into each object that is loaded */
 export function socketSource(
   bpf: BpfSource,
   netns: NetnsIndex,
@@ -30,7 +30,7 @@ export function socketSource(
     open: () => TcpPass.open(bpf, netns.snapshot().length, list, errors),
     otherwise: (cycle) => diag.read(cycle),
     otherwiseName: 'netlink',
-    // A walk that did not come to its end says nothing of the next one; and SOCK_DIAG would take longer.
+    // A walk that did not finish says nothing about the next one, and SOCK_DIAG would take longer.
     mayPass: (error) => !(error instanceof BpfError),
   });
 }

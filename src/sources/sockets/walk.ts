@@ -5,30 +5,30 @@ import type { LoadedObject } from '../bpf/source.ts';
 
 export const SLICE_US = 400;
 export const WALK_MS = 100;
-/** A walk that strayed is repeated: so many in all. */
+/** Number of walks at most: a walk that strayed is repeated. */
 export const WALKS_MAX = 3;
 
-/** Tells an object whose each namespace is, until disposed: src/bpf/common/share.bpf.h. */
+/** Writes the owner of each namespace into an object, until disposed: src/bpf/common/share.bpf.h. */
 export type ListOwners = (object: LoadedObject<Layout>) => Disposable;
 
 interface Walk {
-  /** Its number, never 0. */
+  /** Number of the walk, never 0. */
   readonly walk: number;
-  /** Only listening sockets that have dropped something are wanted. */
+  /** Whether only listening sockets that have dropped something are wanted. */
   readonly listenersOnly: boolean;
 }
 
 interface Pace {
-  /** Time of one call, which has its CPU to itself. It takes a little more: it ends the chain that it is in. */
+  /** Duration of one call, which has its CPU to itself. A call takes a little longer, because it finishes its current chain. */
   readonly sliceUs: number;
-  /** Time of one walk in all. */
+  /** Duration of a whole walk. */
   readonly walkMs: number;
 }
 
 /**
  * Walks over the sockets, in slices, to the end.
- * @param progress gets a struct tcp_progress
- * @throws where the walk could not be ended, or memory could not be read
+ * @param progress receives a struct tcp_progress
+ * @throws where the walk could not finish, or memory could not be read
  */
 export async function walkSockets(
   object: LoadedObject<Layout>,
@@ -44,7 +44,7 @@ export async function walkSockets(
     object.map('tcp_progress_cell').readMapped(progress, tcpProgress.SIZE);
     if (tcpProgress.unreadable(at, 0) > 0) throw new Error('kernel memory of TCP sockets could not be read');
     if (done) return;
-    // As the kernel has measured it: without the time that this thread had to wait.
+    // The kernel measured this time, so it excludes the time that this thread had to wait.
     if (Number(tcpProgress.total(at, 0)) > walkMs * 1e6) {
       throw new Error(`${tcpProgress.sockets(at, 0)} TCP sockets took ${walkMs} ms, and there are more`);
     }
@@ -52,7 +52,7 @@ export async function walkSockets(
   }
 }
 
-/** Visits the entries of this walk; those that are left from an earlier one are deleted. */
+/** Visits the entries of this walk, and deletes those that are left from an earlier one. */
 export function visitWalked(
   map: BpfMap,
   walk: number,

@@ -28,7 +28,7 @@ const PROGRAM: PerCpuProgram<Layout> = {
   sumsFirst: 400,
 };
 
-/** Which of the sums, and of the fragments, are whose. */
+/** Indices of the sums and fragment counts, by IP version. */
 const { tcp, udp, raw, tcp6, udp6, raw6 } = sockProtocol;
 const FAMILIES = {
   ipv4: { tcp, udp, raw, fragments: sockFragments.ipv4 },
@@ -39,7 +39,7 @@ const U64_BYTES = 8;
 /** Reads the socket counts of all namespaces from the kernel's own structures. */
 export class SockstatPass implements Pass<readonly SockstatRow[]> {
   readonly #pass: PerCpuPass;
-  /** By protocol: whether this kernel has it. */
+  /** Whether this kernel has a protocol, by protocol. */
   readonly #has: readonly boolean[];
 
   private constructor(pass: PerCpuPass, has: readonly boolean[]) {
@@ -48,8 +48,8 @@ export class SockstatPass implements Pass<readonly SockstatRow[]> {
   }
 
   /**
-   * @param isNobodys which namespaces have no row
-   * @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the right
+   * @param isNobodys whether a namespace is unowned, and so has no row
+   * @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the capability
    */
   static async open(
     bpf: BpfSource,
@@ -86,7 +86,7 @@ export class SockstatPass implements Pass<readonly SockstatRow[]> {
   }
 }
 
-/** Read when it is asked for: most of it is of no interest to who shows little. Valid as long as the rows. */
+/** Decodes a value when it is asked for, since most are not shown. Valid as long as the rows. */
 class SummedRow implements SockstatRow {
   readonly id: NetnsId;
   readonly #rows: PerCpuRows;
@@ -95,7 +95,7 @@ class SummedRow implements SockstatRow {
   #ipv4: FamilyCounts | undefined;
   #ipv6: FamilyCounts | undefined;
 
-  /** @param has by protocol: whether this kernel has it */
+  /** @param has whether this kernel has a protocol, by protocol */
   constructor(id: NetnsId, rows: PerCpuRows, row: number, has: readonly boolean[]) {
     this.id = id;
     this.#rows = rows;

@@ -1,12 +1,12 @@
 import type { Counter } from '#core/counter.ts';
 import type { NetnsId } from '#core/netns.ts';
 
-/** Socket counts of one IP version in one namespace. What the kernel lacks is undefined. */
+/** Socket counts of one IP version in one namespace. Counts that the kernel lacks are undefined. */
 export interface FamilyCounts {
   readonly tcp: Counter | undefined;
   readonly udp: Counter | undefined;
   readonly raw: Counter | undefined;
-  /** Packets that wait for missing fragments, and the bytes that these take. */
+  /** Packets that wait for missing fragments, and the bytes that they take. */
   readonly fragmentQueues: Counter | undefined;
   readonly fragmentBytes: Counter | undefined;
 }
@@ -14,7 +14,7 @@ export interface FamilyCounts {
 /** Socket counts of one namespace, as net/sockstat and net/sockstat6 show them in it. */
 export interface SockstatRow {
   readonly id: NetnsId;
-  /** Sockets of all protocols. */
+  /** Number of sockets of all protocols. */
   readonly used: Counter | undefined;
   readonly timeWait: Counter | undefined;
   readonly ipv4: FamilyCounts;

@@ -15,7 +15,7 @@ describe('parsePortCounter', () => {
     );
   });
 
-  it('gives nothing for what is cut, longer or no number', () => {
+  it('returns nothing for a text that is cut short, longer or not a number', () => {
     fc.assert(
       fc.property(fc.nat(), fc.string(), (value, more) => {
         expect(parsePortCounter(`${value}`)).toBeUndefined();
@@ -62,7 +62,7 @@ describe('readPortCounters', () => {
     return { values: Object.fromEntries(values), others, errors: [...said] };
   };
 
-  it('finds nothing where there is nothing', () => {
+  it('finds nothing where there are no devices', () => {
     expect(rdmaDevices(sys)).toEqual([]);
     expect(rdmaPorts(sys, 'mlx5_0')).toEqual([]);
     expect(read()).toEqual({ values: {}, others: [], errors: [] });
@@ -79,15 +79,15 @@ describe('readPortCounters', () => {
     expect(read()).toEqual({ values: { symbol_error: 7, link_downed: 300 }, others: [], errors: [] });
   });
 
-  it('names what was not asked for, without reading it', () => {
+  it('lists counters that were not asked for, without reading them', () => {
     write('mlx5_0/ports/1/hw_counters/unlisted', 'garbage');
     expect(read()).toEqual({ values: {}, others: ['unlisted'], errors: [] });
   });
 
-  it('does not take the standard counter for one of the driver that cannot be read, and counts it', () => {
+  it('does not substitute the standard counter for an unreadable one of the driver, and counts the error', () => {
     write('mlx5_0/ports/1/counters/link_downed', '255\n');
     write('mlx5_0/ports/1/hw_counters/link_downed', '30');
-    // To read a folder as a file fails as a command that the device refuses does.
+    // Reading a folder as a file fails in the same way as a command that the device refuses.
     mkdirSync(join(sys, 'class/infiniband/mlx5_0/ports/1/counters/symbol_error'));
     const result = read();
     expect(result.values).toEqual({ link_downed: undefined, symbol_error: undefined });
@@ -97,7 +97,7 @@ describe('readPortCounters', () => {
     ]);
   });
 
-  it('takes the word of the kernel that there is no such counter', () => {
+  it('accepts the answer of the kernel that there is no such counter', () => {
     write('mlx5_0/ports/1/counters/VL15_dropped', 'N/A (no PMA)\n');
     expect(read()).toEqual({ values: {}, others: [], errors: [] });
   });

@@ -6,25 +6,25 @@ import { listDirectory, readText } from '../procfs/read.ts';
 
 /**
  * RDMA devices in sysfs (kernel: Documentation/ABI/stable/sysfs-class-infiniband; drivers/infiniband/core/sysfs.c): below
- * `class/infiniband/<device>/ports/<port>` a file for each counter, in `counters` those of the InfiniBand specification, in
+ * `class/infiniband/<device>/ports/<port>` each counter has a file, in `counters` those of the InfiniBand specification, in
  * `hw_counters` the driver's own.
  *
- * What a sysfs shows is decided where it was mounted: one that was mounted in another network namespace than the node's shows
+ * The place where a sysfs was mounted decides what it shows: if it was mounted in another network namespace than the node's, it shows
  * a device without its `hw_counters`, or not at all.
  */
 
 const CLASS = 'class/infiniband';
-/** The driver's own come last: they have 64 bits, where one of the specification stops at its highest value, as early as 255. */
+/** The driver's own come last: they have 64 bits, while those of the specification stop at their highest value, as early as 255. */
 const GROUPS = ['counters', 'hw_counters'];
-/** Among the counters of the driver, but none: for how many milliseconds the kernel keeps their values. */
+/** File among the driver's counters that is not a counter: the milliseconds for which the kernel keeps their values. */
 const LIFESPAN = 'lifespan';
-/** What the kernel prints for a counter that the device does not have: `N/A (no PMA)`. */
+/** Text that the kernel prints for a counter that the device does not have: `N/A (no PMA)`. */
 const NOT_AVAILABLE = 'N/A';
 
 export interface PortCounters {
-  /** Undefined: it is there, and could not be read. */
+  /** Undefined means that the counter exists and could not be read. */
   readonly values: ReadonlyMap<string, Counter | undefined>;
-  /** Files that were not asked for, and not read: each read is a command to the device's firmware. */
+  /** Files that were not asked for, and so not read: each read is a command to the device's firmware. */
   readonly others: readonly string[];
 }
 
@@ -36,7 +36,7 @@ export function rdmaPorts(sys: string, device: string): string[] {
   return listDirectory(join(sys, CLASS, device, 'ports'));
 }
 
-/** Counters of a port that are asked for by name. One that cannot be read is counted as an error. */
+/** Reads the counters of a port that are asked for by name. A counter that cannot be read is counted as an error. */
 export function readPortCounters(
   sys: string,
   device: string,
@@ -66,7 +66,7 @@ export function readPortCounters(
   return { values, others };
 }
 
-/** Undefined where it is gone or the device has none. @throws where it cannot be read or is no number */
+/** Returns undefined where it is gone or the device has none. @throws where it cannot be read or is not a number */
 function readPortCounter(path: string): Counter | undefined {
   const text = readText(path);
   if (text === undefined || text.startsWith(NOT_AVAILABLE)) return undefined;
