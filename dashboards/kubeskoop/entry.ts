@@ -1,30 +1,30 @@
-/** One of our metrics that gives the numbers of one of KubeSkoop's, added up by Pod. */
+/** Our metric with the numbers of a metric of KubeSkoop, summed by Pod. */
 export interface Equivalent {
   readonly metric: `netsonde_${string}`;
-  /** By label: the values that count. */
+  /** Values that count, by label. */
   readonly only?: Readonly<Record<string, readonly [string, ...string[]]>>;
-  /** By label: the value that does not count. */
+  /** Value that does not count, by label. */
   readonly without?: Readonly<Record<string, string>>;
-  /** From our unit to KubeSkoop's. */
+  /** Conversion from our unit to KubeSkoop's. */
   readonly scale?: readonly ['*' | '/', number];
-  /** Of an RDMA device: the label `device` stays, with KubeSkoop's `type` made from it, and `port` unless it is the device's. */
+  /** For metrics of RDMA devices: the label `device` stays, with KubeSkoop's `type` made from it, and `port` unless it is the device's. */
   readonly rdma?: { readonly driver?: RdmaDriver; readonly perPort: boolean };
-  /** How its numbers are not KubeSkoop's. */
+  /** Difference from KubeSkoop's numbers. */
   readonly remark?: string;
 }
 
 export type RdmaDriver = 'mlx5' | 'erdma';
 export const RDMA_DRIVERS: readonly RdmaDriver[] = ['mlx5', 'erdma'];
 
-/** A metric of KubeSkoop's that we have no numbers for. */
+/** A metric of KubeSkoop for which we have no numbers. */
 export interface Missing {
   readonly missing: string;
 }
 
 export interface KubeskoopProbe {
-  /** As KubeSkoop calls it. */
+  /** Name in KubeSkoop. */
   readonly probe: string;
-  /** What holds for all of its metrics. */
+  /** Remark about all of its metrics. */
   readonly remark?: string;
   readonly metrics: Readonly<Record<`kubeskoop_${string}`, Equivalent | Missing>>;
 }

@@ -2,11 +2,11 @@ import { type Equivalent, type KubeskoopProbe, missing, same } from './entry.ts'
 import { RDMA } from './rdma.ts';
 
 /**
- * Every metric of KubeSkoop 1.0, and what gives its numbers here. The recording rules, their test and
+ * Every metric of KubeSkoop 1.0, and our metric with its numbers. The recording rules, their test and
  * docs/kubeskoop-names.md are made from it.
  */
 
-/** Beside the loopback device our probe leaves out the node's ends of the Pods' devices by itself. */
+/** Our probe leaves out the loopback device and also the node's ends of the Pods' devices. */
 function devices(metric: Equivalent['metric']): Equivalent {
   return same(metric, { without: { device: 'lo' } });
 }
@@ -28,7 +28,7 @@ function connections(...states: [string, ...string[]]): Equivalent {
 }
 
 const later = (probe: string) => missing(`Not yet: with the probe \`${probe}\`.`);
-/** Slower than a time; our histograms double from a microsecond, so none has a bound at KubeSkoop's. */
+/** Counts observations above a time; our histograms double from a microsecond, so none has a bound at KubeSkoop's. */
 const slowerThan = (metric: `netsonde_${string}`, bound: number) =>
   missing(
     `In the histogram \`${metric}\`: how many were slower than ${bound * 1000} ms is \`${metric}_count\` less \`${metric}_bucket{le="${bound}"}\`.`,
@@ -36,7 +36,7 @@ const slowerThan = (metric: `netsonde_${string}`, bound: number) =>
 /** KubeSkoop counts packets that took more than 10 ms on the whole way. */
 const slowInAStage = (metric: `netsonde_${string}`, event: string) =>
   missing(
-    `In the histogram \`${metric}\`, by stage: how many took longer than 8.192 ms in one is \`${metric}_count\` less \`${metric}_bucket{le="0.008192"}\`. Those that took more than 10 ms in all stages together have the event \`${event}\`.`,
+    `In the histogram \`${metric}\`, by stage: the number that took longer than 8.192 ms in one is \`${metric}_count\` less \`${metric}_bucket{le="0.008192"}\`. Packets that took more than 10 ms in all stages together have the event \`${event}\`.`,
   );
 const neverCounted = missing('Declared by KubeSkoop, never counted.');
 
@@ -169,13 +169,13 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
     probe: 'sock',
     remark: 'KubeSkoop has them for the node only.',
     metrics: {
-      kubeskoop_sock_inuse: same('netsonde_tcp_sockets_in_use', { remark: 'of Pods as well' }),
+      kubeskoop_sock_inuse: same('netsonde_tcp_sockets_in_use', { remark: 'Pods have it as well' }),
       kubeskoop_sock_orphan: same('netsonde_node_tcp_orphan_sockets'),
-      kubeskoop_sock_tw: same('netsonde_tcp_time_wait_sockets', { remark: 'of Pods as well' }),
+      kubeskoop_sock_tw: same('netsonde_tcp_time_wait_sockets', { remark: 'Pods have it as well' }),
       kubeskoop_sock_alloc: same('netsonde_node_tcp_allocated_sockets'),
       kubeskoop_sock_mem: same('netsonde_node_tcp_memory_bytes', {
         scale: ['/', 4096],
-        remark: 'in pages of 4 KiB, whatever the page of the machine',
+        remark: 'in pages of 4 KiB, regardless of the page size of the machine',
       }),
     },
   },
@@ -190,7 +190,7 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   },
   {
     probe: 'ipvs',
-    remark: 'Of Pods as well; KubeSkoop has the node only.',
+    remark: 'Pods have them as well; KubeSkoop has the node only.',
     metrics: {
       kubeskoop_ipvs_connections: same('netsonde_ipvs_connections_total'),
       kubeskoop_ipvs_incomingpackets: same('netsonde_ipvs_received_packets_total', {
@@ -203,7 +203,7 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   },
   {
     probe: 'conntrack',
-    remark: 'Of Pods as well; KubeSkoop has the node only.',
+    remark: 'Pods have them as well; KubeSkoop has the node only.',
     metrics: {
       kubeskoop_conntrack_found: same('netsonde_conntrack_found_total'),
       kubeskoop_conntrack_invalid: same('netsonde_conntrack_invalid_total'),
@@ -233,7 +233,7 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   },
   {
     probe: 'fd',
-    remark: 'Each process counts once; with KubeSkoop as often as it has threads.',
+    remark: 'Each process counts once; with KubeSkoop once for each thread.',
     metrics: {
       kubeskoop_fd_openfd: same('netsonde_open_file_descriptors'),
       kubeskoop_fd_opensocket: same('netsonde_open_sockets'),
@@ -241,7 +241,7 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   },
   {
     probe: 'io',
-    remark: 'Each process counts once, and what it did stays counted when it exits; with KubeSkoop neither holds.',
+    remark: 'Each process counts once, and its I/O stays counted when it exits; with KubeSkoop neither holds.',
     metrics: {
       kubeskoop_io_readsyscall: same('netsonde_io_read_syscalls_total'),
       kubeskoop_io_writesyscall: same('netsonde_io_write_syscalls_total'),
@@ -252,7 +252,7 @@ export const KUBESKOOP: readonly KubeskoopProbe[] = [
   {
     probe: 'packetloss',
     remark:
-      'With the labels of the Pod that lost the packet, and none of the addresses: those are in the event `packet_drop`. What the kernel frees without loss is not counted.',
+      'With the labels of the Pod that lost the packet, and none of the addresses: those are in the event `packet_drop`. Packets that the kernel frees without loss are not counted.',
     metrics: {
       kubeskoop_packetloss_total: same('netsonde_packet_drops_total'),
       kubeskoop_packetloss_netfilter: same('netsonde_packet_drops_total', {

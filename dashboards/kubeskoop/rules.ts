@@ -22,14 +22,14 @@ export function selector({ metric, only = {}, without = {}, rdma }: Equivalent):
   return matchers.length === 0 ? metric : `${metric}{${matchers.join(',')}}`;
 }
 
-/** What is not added up. */
+/** Labels that are kept in sums. */
 export function keptLabels({ rdma }: Equivalent): string[] {
   const kept = ['k8s_node', 'k8s_namespace', 'k8s_pod'];
   if (rdma === undefined) return kept;
   return [...kept, 'device', 'type', ...(rdma.perPort ? ['port'] : [])];
 }
 
-/** [label, what it is made from, which values of that]: where none fits, the label stays as it was. */
+/** [label, its source, matching values of the source]: if none matches, the label stays. */
 type Replacement = readonly [label: string, value: string, from: string, pattern: string];
 
 const STANDARD: readonly Replacement[] = [

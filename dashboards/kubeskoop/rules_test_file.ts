@@ -4,8 +4,8 @@ import { KUBESKOOP } from './names.ts';
 import { keptLabels, type Rule, rulesOf } from './rules.ts';
 
 /**
- * The test of the recording rules for promtool: of each metric a Pod's and the node's series, with labels that a rule wants, that it
- * does not want, and that it adds up; all values differ.
+ * Test of the recording rules for promtool: for each metric, a Pod's and the node's series, with labels that a rule selects, that it
+ * rejects, and that it sums; all values differ.
  */
 
 type Labels = Readonly<Record<string, string>>;
@@ -20,7 +20,7 @@ const POD = { namespace: 'shop', pod: 'cart-0' };
 const NODE = { namespace: '', pod: '' };
 const OTHER = 'other';
 
-/** Values for a label that show whether the rules choose and add up as they should. */
+/** Returns values of a label that show whether the rules select and sum correctly. */
 function valuesFor(label: string, equivalents: readonly Equivalent[], descriptor?: MetricDescriptor): string[] {
   const named = equivalents.flatMap(({ only, without, rdma }) => [
     ...(only?.[label] ?? []),
@@ -61,7 +61,7 @@ function counts(labels: Labels, { only = {}, without = {}, rdma }: Equivalent): 
   );
 }
 
-/** The labels that KubeSkoop has for a series of ours, in the order of their names; none that is empty. */
+/** Returns KubeSkoop's labels for a series of ours, sorted by name, without empty ones. */
 function expectedLabels(labels: Labels, equivalent: Equivalent): string {
   const { device = '' } = labels;
   const known: Labels = {
@@ -99,7 +99,7 @@ function renderExpectation({ name }: Rule, samples: ReadonlyMap<string, number>)
   ];
 }
 
-/** @param descriptors all that there are; of a metric without one only the labels that rules name are known */
+/** @param descriptors all descriptors; for a metric without one only the labels in rules are known */
 export function rulesTestFile(ruleFile: string, descriptors: readonly MetricDescriptor[]): string {
   const rules = KUBESKOOP.flatMap(rulesOf);
   const byMetric = Map.groupBy(rules, ({ equivalent }) => equivalent.metric);

@@ -9,7 +9,7 @@ import { countOf, isState } from './risks.ts';
 import { VARIABLES } from './variables.ts';
 import { OF_AGENT } from './views.ts';
 
-/** Whether what the other dashboards show can be believed, and what it costs. */
+/** Shows whether the other dashboards can be trusted, and the cost of the agents. */
 
 const BY_PROBE = [...BY_NODE, 'probe'] as const;
 const OF_RANGE = { ...OF_AGENT, window: '$__range' };
@@ -34,12 +34,12 @@ const tiles = [
   }),
   tile('Probes degraded', countOf(promql`${isState('degraded', OF_AGENT, BY_PROBE)} == 1`, OF_AGENT), {
     ...SIXTH,
-    what: 'They see less than they could: a fact about the machine more often than a fault.',
+    what: 'Degraded probes see less than they could: usually a property of the machine, not a fault.',
   }),
   tile(
     'Configuration refused',
     countOf(promql`${gauge('min', AGENT_METRICS.configSuccessful, OF_AGENT, BY_NODE)} == 0`, OF_AGENT),
-    { ...SIXTH, what: 'Agents that go on with the configuration before the last.', limits: [1, 1] },
+    { ...SIXTH, what: 'Agents that continue with the configuration before the last.', limits: [1, 1] },
   ),
   tile(
     'Sinks failed',
@@ -47,12 +47,16 @@ const tiles = [
       promql`${gauge('max', AGENT_METRICS.sinkState, OF_AGENT, [...BY_NODE, 'sink'], { state: ['failed'] })} == 1`,
       OF_AGENT,
     ),
-    { ...SIXTH, what: 'Events wait for them, and then are lost.', limits: [1, 5] },
+    { ...SIXTH, what: 'Events wait for a failed sink, and are lost when its queue is full.', limits: [1, 5] },
   ),
   tile(
     'Without Kubernetes',
     countOf(promql`${gauge('min', AGENT_METRICS.connected, OF_AGENT, BY_NODE)} == 0`, OF_AGENT),
-    { ...QUARTER, what: 'Agents whose Kubernetes API does not answer: new Pods go by their UID.', limits: [1, 5] },
+    {
+      ...QUARTER,
+      what: 'Agents whose Kubernetes API does not answer: new Pods are shown by their UID.',
+      limits: [1, 5],
+    },
   ),
   tile('Oldest page', gauge('max', AGENT_METRICS.pageAge, OF_AGENT, []), {
     ...QUARTER,
@@ -61,13 +65,13 @@ const tiles = [
   }),
   tile('Events lost', rate(AGENT_METRICS.dropped, OF_AGENT, []), {
     ...QUARTER,
-    what: 'On the way from the kernel to the sinks.',
+    what: 'Events lost between the kernel and the sinks.',
     empty: 'No event was lost.',
     limits: [0.001, 10],
   }),
   tile('Events limited', rate(AGENT_METRICS.limited, OF_AGENT, []), {
     ...QUARTER,
-    what: 'Held back by the limit of a network namespace. The metrics count them all the same.',
+    what: 'Events held back by the limit of a network namespace. The metrics still count them.',
     empty: 'No event was held back.',
   }),
 ];
@@ -85,7 +89,7 @@ const states = [
     ],
     {
       ...THIRD,
-      what: 'On how many nodes. The reason is on /api/v1/probes of an agent, and in its log.',
+      what: 'Number of nodes. The reason is on /api/v1/probes of an agent, and in its log.',
       empty: 'All probes run.',
     },
   ),
@@ -101,7 +105,7 @@ const states = [
   ),
 ];
 
-/** Lines of a panel that would have one for each node. */
+/** Maximum lines of a panel that would have one for each node. */
 const MOST = 10;
 
 const cost = [
@@ -128,7 +132,7 @@ const cost = [
   ),
   graph('Largest BPF maps', [series(top(MOST, gauge('sum', SELF_METRICS.mapBytes, OF_AGENT, ['map'])), '{{map}}')], {
     ...THIRD,
-    what: 'Kernel memory, of all nodes chosen.',
+    what: 'Kernel memory, summed over the selected nodes.',
   }),
 ];
 
@@ -157,7 +161,7 @@ const ledger = [
   ),
   graph('Waiting, by sink', [series(gauge('sum', pending, OF_AGENT, ['sink']), '{{sink}}')], {
     ...THIRD,
-    what: 'Grows while a sink does not take events.',
+    what: 'The number grows while a sink accepts no events.',
   }),
 ];
 
@@ -189,7 +193,7 @@ const completeness = [
     { ...THIRD, empty: COUNTED },
   ),
   graph(
-    'Who is seen',
+    'Entities, by kind',
     [
       series(promql`${gauge('sum', SELF_METRICS.entities, OF_AGENT, ['kind'])} > 0`, '{{kind}}'),
       series(gauge('sum', SELF_METRICS.unreadable, OF_AGENT, []), 'processes not readable'),
@@ -223,12 +227,12 @@ const faults = table(
 export const agent = dashboard({
   uid: UIDS.agent,
   title: 'Agent',
-  description: 'Whether the agents see everything, and what they cost.',
+  description: 'Completeness of the numbers, path of the events, and cost of the agents.',
   variables: [VARIABLES.datasource(), VARIABLES.loki(), VARIABLES.cluster(), VARIABLES.node()],
   sections: [
     { title: 'Now', panels: tiles },
     { title: 'Probes', panels: states },
-    { title: 'Events: where they went', panels: ledger },
+    { title: 'Path of the events', panels: ledger },
     { title: 'Completeness', panels: completeness },
     { title: 'Cost', panels: cost },
     { title: 'Faults', folded: true, panels: [faults] },

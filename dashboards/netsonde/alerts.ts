@@ -30,7 +30,7 @@ import {
 } from './risks.ts';
 
 /**
- * Alerts. `critical` wakes a person: many Pods are hurt, and it does not pass by itself. `warning` is for the next working hour: one
+ * Alerts. `critical` wakes a person: many Pods suffer, and it does not pass by itself. `warning` is for the next working hour: one
  * application, or one agent. `info` is for a list, never for a notification.
  */
 
@@ -40,11 +40,11 @@ export interface Alert {
   readonly name: `Netsonde${string}`;
   readonly severity: 'critical' | 'warning' | 'info';
   readonly expression: Expression;
-  /** How long it has to last. */
+  /** Time that the condition must last. */
   readonly for: string;
-  /** Who and what, in one line, with labels and the value. */
+  /** Subject and problem in one line, with labels and the value. */
   readonly summary: string;
-  /** What it means and what to do. */
+  /** Meaning and remedy. */
   readonly description: string;
 }
 
@@ -58,13 +58,13 @@ const LONG: View = { matchers: [], window: '15m' };
 const PODS = narrow(ALL, 'pod!=""');
 const NODES = narrow(ALL, 'pod=""');
 
-/** A Pod by its name, the node where there is none. */
+/** Names the Pod, or the node if the series has no Pod. */
 const WHO =
   '{{ if $labels.pod }}{{ $labels.namespace }}/{{ $labels.pod }} on node{{ else }}Node{{ end }} {{ $labels.node }}';
 const PERCENT = '{{ $value | humanizePercentage }}';
 const RATE = '{{ $value | humanize }}';
 
-/** Used by two alerts, and worth having over months: a share that is costly to compute for all Pods. */
+/** Share that two alerts use, and that is useful over months; computing it for all Pods is costly. */
 const RETRANSMITTED_RECORD = 'netsonde:tcp_retransmitted:ratio_rate5m';
 export const RECORDINGS: readonly Recording[] = [
   {
@@ -73,13 +73,13 @@ export const RECORDINGS: readonly Recording[] = [
   },
 ];
 
-/** A node answers scans and health checks for all that is on it: from so many times as much on it is told of. */
+/** Factor of the thresholds for a node, which answers scans and health checks for everything on it. */
 const NODE_FACTOR = 10;
 const drops = (view: View) => rate(packetloss.metrics.drops, view, [...BY_ENTITY, 'reason']);
 const resets = (view: View) =>
   rate(tcpreset.metrics.resets, view, [...BY_ENTITY, 'direction', 'reason'], { outcome: ['cut_off'] });
 
-/** Of the Pods that send on a node, and at least so many. */
+/** Lossy Pods on a node that fire the alert: a share of the sending ones, and a minimum number. */
 const LOSSY_PODS = { share: 0.2, least: 3 };
 const lossy: Expression = {
   text: `count by (cluster, node) (${RETRANSMITTED_RECORD}{pod!=""} > ${RETRANSMITTED.alert})`,
@@ -94,9 +94,9 @@ const NETWORK: readonly Alert[] = [
     severity: 'critical',
     expression: promql`${lossy} / ${sending} > ${LOSSY_PODS.share} and ${lossy} >= ${LOSSY_PODS.least}`,
     for: '5m',
-    summary: `${PERCENT} of the Pods on node {{ $labels.node }} send more than ${RETRANSMITTED.alert * 100} % of their segments again.`,
+    summary: `${PERCENT} of the Pods on node {{ $labels.node }} retransmit more than ${RETRANSMITTED.alert * 100} % of their segments.`,
     description:
-      'Packets of many Pods are lost on the way: it is the network, not an application. See on the node dashboard whether its CPUs or devices drop; if not, whether other nodes of the same rack or zone have it too. Move Pods away (cordon, drain) if it is one node.',
+      'Packets of many Pods are lost: the cause is the network, not an application. Check on the node dashboard whether its CPUs or devices drop packets; if not, whether other nodes of the same rack or zone are affected. Move Pods away (cordon, drain) if it is only this node.',
   },
   {
     name: 'NetsondeConntrackFull',
@@ -105,7 +105,7 @@ const NETWORK: readonly Alert[] = [
     for: '2m',
     summary: `Node {{ $labels.node }} has used ${PERCENT} of its connection tracking table.`,
     description:
-      'Once it is full new connections of all its Pods fail, those to DNS first. Raise net.netfilter.nf_conntrack_max on the node now; then see who opens so many: the Pods with the most connections on the node dashboard.',
+      'Once the table is full, new connections of all Pods on the node fail, those to DNS first. Raise net.netfilter.nf_conntrack_max on the node now; then find the Pods with the most connections on the node dashboard.',
   },
   {
     name: 'NetsondeBacklogOverrun',
@@ -114,7 +114,7 @@ const NETWORK: readonly Alert[] = [
     for: '10m',
     summary: `The CPUs of node {{ $labels.node }} drop ${RATE} received packets a second.`,
     description:
-      'Every Pod on the node loses packets. See whether one CPU takes all packets (enable RPS or more queues) or all are busy (move Pods away); net.core.netdev_max_backlog helps against bursts only.',
+      'Every Pod on the node loses packets. Check whether one CPU processes all packets (enable RPS or more queues) or all CPUs are busy (move Pods away); net.core.netdev_max_backlog helps only against bursts.',
   },
   {
     name: 'NetsondeConntrackFilling',
@@ -122,16 +122,17 @@ const NETWORK: readonly Alert[] = [
     expression: promql`${conntrackUse(ALL, ALL)} > ${CONNTRACK.notice}`,
     for: '10m',
     summary: `${WHO} has used ${PERCENT} of its connection tracking table.`,
-    description: 'Raise net.netfilter.nf_conntrack_max before it is full, and see who opens so many connections.',
+    description:
+      'Raise net.netfilter.nf_conntrack_max before the table is full, and find the Pods that open so many connections.',
   },
   {
     name: 'NetsondeNotTracked',
     severity: 'warning',
     expression: promql`${untracked(ALL, BY_ENTITY)} > 1`,
     for: '10m',
-    summary: `${WHO}: ${RATE} connections or packets a second found no place in connection tracking.`,
+    summary: `${WHO}: ${RATE} connections or packets a second found no room in connection tracking.`,
     description:
-      'Their first packet is lost, so connecting takes a second or more. A table that is not full: most often two DNS queries from one port race; use a node-local DNS cache, or single-request-reopen.',
+      'Their first packet is lost, so connecting takes a second or more. If the table is not full, usually two DNS queries from one port race: use a node-local DNS cache, or single-request-reopen.',
   },
   {
     name: 'NetsondePacketDrops',
@@ -140,7 +141,7 @@ const NETWORK: readonly Alert[] = [
     for: '10m',
     summary: `${WHO} loses ${RATE} packets a second: {{ $labels.reason }}.`,
     description:
-      'docs/drop-reasons.md says what the reason means and what to check. The events of type packet_drop show addresses, device and kernel function of each.',
+      'docs/drop-reasons.md explains the reason and what to check. The events of type packet_drop show addresses, device and kernel function of each drop.',
   },
   {
     name: 'NetsondeTcpResets',
@@ -149,7 +150,7 @@ const NETWORK: readonly Alert[] = [
     for: '10m',
     summary: `${WHO}: ${RATE} TCP resets {{ $labels.direction }} a second cut something off: {{ $labels.reason }}.`,
     description:
-      'The reason tells whether nobody listens, the application closed with data unread, or the other side gave up; what belongs to an orderly end is left out. The events of type tcp_reset name the process and the peer.',
+      'The reason shows whether the port has no listener, the application closed with unread data, or the other end gave up; resets of an orderly end are left out. The events of type tcp_reset name the process and the peer.',
   },
   {
     name: 'NetsondeTcpRetransmits',
@@ -160,9 +161,9 @@ const NETWORK: readonly Alert[] = [
       unit: 'percentunit',
     },
     for: '10m',
-    summary: `${WHO} sends ${PERCENT} of its TCP segments again, those left out that had arrived.`,
+    summary: `${WHO} retransmits ${PERCENT} of its TCP segments, not counting those that had arrived.`,
     description:
-      'Packets are lost on the way to its peers: what they had twice (DSACK) is left out. The events of type tcp_retransmit tell which peers: one peer is that peer or its path, all are this Pod or its node.',
+      'Packets are lost on the path to its peers; segments that had arrived (DSACK) are not counted. The events of type tcp_retransmit name the peers: one peer points to that peer or its path, all peers point to this Pod or its node.',
   },
   {
     name: 'NetsondeConnectFailures',
@@ -171,27 +172,27 @@ const NETWORK: readonly Alert[] = [
     for: '10m',
     summary: `${WHO}: ${PERCENT} of the TCP connections fail before they are established.`,
     description:
-      'Resets received with reason refused: nobody listens there. Retransmits of kind syn: packets are dropped, by a policy or on the way.',
+      'Received resets with reason refused mean that nothing listens there. Retransmits of kind syn mean that packets are dropped, by a policy or on the path.',
   },
   {
     name: 'NetsondeListenOverflow',
     severity: 'warning',
     expression: promql`${listenOverflows(ALL, BY_ENTITY)} > 0`,
-    // Longer than what is counted: one connection that was dropped is not told of.
+    // The time is longer than the window of the rate, so a single dropped connection does not fire.
     for: '10m',
     summary: `${WHO} drops ${RATE} connections a second because its accept queue is full.`,
     description:
-      'The application accepts too slowly: it is busy, blocked, or throttled by its CPU limit. Its clients wait a second or more. The events of type accept_queue_full name the port; a larger backlog (and net.core.somaxconn) helps against bursts only.',
+      'The application accepts too slowly: it is busy, blocked, or throttled by its CPU limit. Its clients wait a second or more. The events of type accept_queue_full name the port; a larger backlog (and net.core.somaxconn) helps only against bursts.',
   },
   {
     name: 'NetsondeAcceptQueueFull',
     severity: 'warning',
-    // Of several sockets that listen on a port one may hang, and refuse its share of the clients for as long as nobody looks.
+    // Among several sockets that listen on a port, a hanging one refuses its share of the clients until somebody notices.
     expression: promql`${gauge('max', tcpsummary.metrics.acceptQueueFullest, ALL, [...BY_ENTITY, 'port'])} >= 1`,
     for: '2m',
     summary: `${WHO} does not accept connections on port {{ $labels.port }}: an accept queue has been full for two minutes.`,
     description:
-      'A process or thread that listens hangs, or is throttled by its CPU limit. Where several listen on the port (SO_REUSEPORT) the others go on, and a share of the clients waits. ss -ltn shows the sockets one by one.',
+      'A listening process or thread hangs, or is throttled by its CPU limit. If several sockets listen on the port (SO_REUSEPORT), the others continue, and a share of the clients waits. ss -ltn shows the sockets one by one.',
   },
   {
     name: 'NetsondeReceiveDrops',
@@ -200,7 +201,7 @@ const NETWORK: readonly Alert[] = [
     for: '10m',
     summary: `${WHO} drops ${RATE} TCP segments a second because they are not read in time.`,
     description:
-      'The application reads too slowly, or the receive buffer is too small. Switch on socketlatency for its namespace for 15 minutes to see which process waits for how long.',
+      'The application reads too slowly, or the receive buffer is too small. Switch on socketlatency for its namespace for 15 minutes to see which process reads late, and by how much.',
   },
   {
     name: 'NetsondeUdpBufferFull',
@@ -209,7 +210,7 @@ const NETWORK: readonly Alert[] = [
     for: '10m',
     summary: `${WHO} drops ${RATE} UDP datagrams a second because they are not read in time.`,
     description:
-      'If it is a DNS server, its clients see timeouts: give it more CPU or more replicas. Else raise the receive buffer (net.core.rmem_max and what the application asks for).',
+      'If it is a DNS server, its clients see timeouts: give it more CPU or more replicas. Otherwise raise the receive buffer (net.core.rmem_max and the size that the application requests).',
   },
   {
     name: 'NetsondeQdiscDrops',
@@ -218,7 +219,7 @@ const NETWORK: readonly Alert[] = [
     for: '15m',
     summary: `{{ $labels.device }} of node {{ $labels.node }} drops ${RATE} packets a second ({{ $labels.kind }}).`,
     description:
-      'More is sent than the device, or its shaping, lets through. See who sends on the node dashboard; netiftxlatency shows how long packets wait.',
+      'The node sends more than the device, or its shaping, lets through. The node dashboard shows which Pods send; netiftxlatency shows how long packets wait.',
   },
   {
     name: 'NetsondeFileDescriptors',
@@ -227,7 +228,7 @@ const NETWORK: readonly Alert[] = [
     for: '10m',
     summary: `${WHO} has a process that uses ${PERCENT} of its file descriptors.`,
     description:
-      'Once they are used up it can neither accept nor open connections. A number that only grows is a leak: restart it, then find what is not closed.',
+      'Once they are used up, the process can neither accept nor open connections. A number that only grows is a leak: restart the process, then find descriptors that it does not close.',
   },
 ];
 
@@ -241,7 +242,7 @@ const AGENT: readonly Alert[] = [
     for: '10m',
     summary: 'Prometheus cannot scrape netsonde on node {{ $labels.node }} ({{ $labels.instance }}).',
     description:
-      'The node is not observed, and no other alert can fire for it. See whether the Pod of the agent runs, and its log; readiness is /readyz.',
+      'The node is not observed, and no other alert can fire for it. Check whether the Pod of the agent runs, and read its log; readiness is /readyz.',
   },
   {
     name: 'NetsondePageOld',
@@ -250,7 +251,7 @@ const AGENT: readonly Alert[] = [
     for: '5m',
     summary: 'netsonde on node {{ $labels.node }} shows numbers that are {{ $value | humanizeDuration }} old.',
     description:
-      'Its kernel thread does not answer; it is replaced by itself, unless threads are stuck. Restart the agent, and keep its log.',
+      'Its kernel thread does not answer. The agent replaces the thread by itself, unless threads are stuck. Restart the agent, and keep its log.',
   },
   {
     name: 'NetsondeProbeFailed',
@@ -259,7 +260,7 @@ const AGENT: readonly Alert[] = [
     for: '10m',
     summary: 'The probe {{ $labels.probe }} has failed on node {{ $labels.node }}.',
     description:
-      'What it would show is missing. The reason is on /api/v1/probes of the agent and in its log; it is tried again by itself.',
+      'The numbers of the probe are missing. The reason is on /api/v1/probes of the agent and in its log; the agent retries by itself.',
   },
   {
     name: 'NetsondeCollectFailures',
@@ -267,7 +268,7 @@ const AGENT: readonly Alert[] = [
     expression: promql`${increase(SELF_METRICS.collectFailures, LONG, [...BY_NODE, 'probe'])} > 3`,
     for: '5m',
     summary: 'Collections of the probe {{ $labels.probe }} fail on node {{ $labels.node }}.',
-    description: 'Its numbers have gaps. The log of the agent says why; too long is a reason as well.',
+    description: 'Its numbers have gaps. The log of the agent gives the reason, which may be a timeout.',
   },
   {
     name: 'NetsondeEventsLost',
@@ -276,25 +277,25 @@ const AGENT: readonly Alert[] = [
     for: '10m',
     summary: `netsonde on node {{ $labels.node }} loses ${RATE} events a second{{ if $labels.sink }} for {{ $labels.sink }}{{ end }}: {{ $labels.reason }}.`,
     description:
-      'ring_full: more events than the agent can take from the kernel; lower the limit of the probe. queue_full, write_failed: the sink is slow or down. Counts in the metrics are not affected.',
+      'ring_full means more events than the agent can read from the kernel: lower the limit of the probe. queue_full and write_failed mean that the sink is slow or down. Counts in the metrics are not affected.',
   },
   {
     name: 'NetsondeSinkFailed',
     severity: 'warning',
     expression: promql`${gauge('max', AGENT_METRICS.sinkState, ALL, [...BY_NODE, 'sink'], { state: ['failed'] })} == 1`,
     for: '5m',
-    summary: 'The sink {{ $labels.sink }} of netsonde on node {{ $labels.node }} takes no events.',
+    summary: 'The sink {{ $labels.sink }} of netsonde on node {{ $labels.node }} accepts no events.',
     description:
-      'They wait until its queue is full; then the oldest are lost. The reason is on /api/v1/sinks. It is tried again all the time.',
+      'Events wait until its queue is full; then the oldest are lost. The reason is on /api/v1/sinks. The agent keeps retrying.',
   },
   {
     name: 'NetsondeKubernetesAway',
     severity: 'warning',
     expression: promql`${gauge('min', AGENT_METRICS.connected, ALL, BY_NODE)} == 0`,
     for: '10m',
-    summary: 'netsonde on node {{ $labels.node }} does not learn of its Pods from the Kubernetes API.',
+    summary: 'netsonde on node {{ $labels.node }} learns nothing about its Pods from the Kubernetes API.',
     description:
-      'Pods that are new since then go by their UID; numbers go on. The reason is on /api/v1/agent: the API is away or refuses the agent, it has no node of this name, or the agent has no token.',
+      'New Pods are shown by their UID, and numbers continue. The reason is on /api/v1/agent: the API is away or refuses the agent, it has no node of this name, or the agent has no token.',
   },
   {
     name: 'NetsondeConfigRefused',
@@ -302,7 +303,7 @@ const AGENT: readonly Alert[] = [
     expression: promql`${gauge('min', AGENT_METRICS.configSuccessful, ALL, BY_NODE)} == 0`,
     for: '5m',
     summary: 'netsonde on node {{ $labels.node }} has refused its last configuration.',
-    description: 'It goes on with the one before. /api/v1/config and the log list every fault.',
+    description: 'The previous configuration stays in force. /api/v1/config and the log list every fault.',
   },
   {
     name: 'NetsondeProbeDegraded',
@@ -310,7 +311,7 @@ const AGENT: readonly Alert[] = [
     expression: promql`${isState('degraded', ALL, [...BY_NODE, 'probe'])} == 1`,
     for: '1h',
     summary: 'The probe {{ $labels.probe }} sees less than it could on node {{ $labels.node }}.',
-    description: 'Something that it needs is missing in this kernel, or a right. The reason is on /api/v1/probes.',
+    description: 'A kernel feature or a right that it needs is missing. The reason is on /api/v1/probes.',
   },
   {
     name: 'NetsondeLabelOverflow',
@@ -318,21 +319,21 @@ const AGENT: readonly Alert[] = [
     expression: promql`${increase(SELF_METRICS.overflow, LONG, [...BY_NODE, 'metric', 'label'])} > 0`,
     for: '1h',
     summary: '{{ $labels.metric }} has more values of {{ $labels.label }} than are shown on node {{ $labels.node }}.',
-    description: 'The rest is added up under `*`: sums stay right.',
+    description: 'Further values are added up under `*`, and sums stay exact.',
   },
   {
     name: 'NetsondeSeriesFolded',
     severity: 'warning',
     expression: promql`${increase(SELF_METRICS.seriesFolded, LONG, [...BY_NODE, 'what'])} > 0`,
     for: '5m',
-    summary: 'The page of node {{ $labels.node }} reached limits.series: {{ $labels.what }} went under *.',
-    description: 'Sums stay right. Raise `limits.series`, or show less: docs/scale.md has what to leave out.',
+    summary: 'The page of node {{ $labels.node }} reached limits.series: {{ $labels.what }} were folded into *.',
+    description: 'Sums stay exact. Raise `limits.series`, or show less: docs/scale.md says what to leave out.',
   },
 ];
 
 export const ALERTS: readonly Alert[] = [...NETWORK, ...AGENT];
 
-/** Where docs/runbook.md speaks of an alert: the anchor that a heading with its name has. */
+/** Returns the anchor of the alert's heading in docs/runbook.md. */
 export function anchor({ name }: Alert): string {
   return name.toLowerCase();
 }

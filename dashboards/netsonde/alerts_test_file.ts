@@ -14,7 +14,7 @@ import { ALERTS, type Alert, annotationsOf } from './alerts.ts';
 import { UP } from './foreign.ts';
 import type { Metric } from './promql.ts';
 
-/** The test of the alerts for promtool: of each one series that must fire, and one just below it that must not. */
+/** Test of the alerts for promtool: for each, one series that must fire, and one just below the threshold that must not. */
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -27,7 +27,7 @@ interface Series {
 export interface Case {
   readonly alert: Alert['name'];
   readonly series: readonly Series[];
-  /** Of the one alert that fires. */
+  /** Labels of the one alert that fires. */
   readonly labels: Labels;
   readonly summary: string;
 }
@@ -40,11 +40,11 @@ const CART = { ...TARGET, namespace: 'shop', pod: 'cart-0' };
 const WEB = { ...TARGET, namespace: 'shop', pod: 'web-0' };
 const NODE = { ...TARGET, namespace: '', pod: '' };
 const OTHER_NODE = { ...NODE, node: 'n2' };
-/** What an agent says of itself has the labels of its own Pod. */
+/** Labels of an agent's metrics about itself: those of its own Pod. */
 const AGENT = { ...TARGET, namespace: 'netsonde', pod: 'netsonde-abcde', instance: '10.0.0.1:9102' };
 const OTHER_AGENT = { ...AGENT, node: 'n2', pod: 'netsonde-fghij', instance: '10.0.0.2:9102' };
 
-/** Counts so many a second. */
+/** Makes a counter that grows by a number a second. */
 function counts(metric: Metric, labels: Labels, perSecond: number): Series {
   return { metric, labels, values: `0+${perSecond * SECONDS}x${MINUTES}` };
 }
@@ -53,7 +53,7 @@ function shows(metric: Metric, labels: Labels, value: number): Series {
   return { metric, labels, values: `${value}x${MINUTES}` };
 }
 
-/** A Pod that sends 100 segments a second, and some of them again; some of these had arrived. */
+/** Makes a Pod that sends 100 segments a second and retransmits some; some of these had arrived. */
 function sender(labels: Labels, again: number, needless?: number): Series[] {
   return [
     counts(tcp.metrics.sentSegments, labels, 100),
@@ -157,14 +157,14 @@ export const CASES: readonly Case[] = [
   },
   {
     alert: 'NetsondeTcpRetransmits',
-    // Most of what the second sends again had arrived.
+    // Most retransmissions of the second had arrived.
     series: [...sender(CART, 7, 1), ...sender(WEB, 30, 26)],
     labels: CART,
     summary: 'shop/cart-0 on node n1 sends 6% of its TCP segments again, those left out that had arrived.',
   },
   {
     alert: 'NetsondeConnectFailures',
-    // The second fails as often, of more; the third fails always, once in ten seconds.
+    // The second fails as often, but opens more; the third always fails, once in ten seconds.
     series: [...opener(CART, 4, 1), ...opener(WEB, 10, 1), ...opener(NODE, 0.1, 0.1)],
     labels: CART,
     summary: 'shop/cart-0 on node n1: 25% of the TCP connections fail before they are established.',
@@ -177,7 +177,7 @@ export const CASES: readonly Case[] = [
   },
   {
     alert: 'NetsondeAcceptQueueFull',
-    // One of eight sockets hangs: their sum is 14 % of the limit.
+    // A single one of eight sockets hangs: their sum is 14 % of the limit.
     series: [
       shows(tcpsummary.metrics.acceptQueueFullest, { ...CART, port: '80' }, 1),
       shows(tcpsummary.metrics.acceptQueueLength, { ...CART, port: '80' }, 9),
@@ -334,7 +334,7 @@ function minutes(duration: string): number {
   return duration.endsWith('h') ? value * 60 : value;
 }
 
-/** Of an alert that lasts long enough by then, and one that does not yet. */
+/** Cases of an alert that has lasted long enough, and of one that has not. */
 const SETTLED_MINUTES = 20;
 
 function testOf({ alert: name, series, labels, summary }: Case) {
@@ -347,7 +347,7 @@ function testOf({ alert: name, series, labels, summary }: Case) {
     interval: '1m',
     input_series: series.map(({ metric, labels, values }) => ({ series: `${metric.name}${rendered(labels)}`, values })),
     alert_rule_test: [
-      // A rate is seen after a minute at the earliest.
+      // A rate appears after a minute at the earliest.
       { alertname: name, eval_time: `${forMinutes - 1}m`, exp_alerts: [] },
       {
         alertname: name,

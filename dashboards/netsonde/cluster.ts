@@ -40,7 +40,7 @@ import { IS_POD, OF_AGENT, OF_CLUSTER, OF_CLUSTER_RANGE, ON_NODE, ON_NODE_RANGE 
 
 const PODS_NOW = narrow(OF_CLUSTER, IS_POD);
 const PODS = narrow(OF_CLUSTER_RANGE, IS_POD);
-/** Whatever namespace is chosen: what a node does hits them all. */
+/** Nodes regardless of the selected namespace, since a node affects all of them. */
 const NODES = narrow(ON_NODE_RANGE, 'pod=""');
 const ROWS = 20;
 
@@ -48,7 +48,7 @@ const NONE_LOST = 'No packet was lost.';
 
 const blind = promql`${isState('failed', OF_AGENT, BY_NODE)} == 1 or ${gauge('min', UP, narrow(OF_AGENT, AGENT_JOB), BY_NODE)} == 0`;
 
-/** How many are hurt counts, not by how much: one Pod in a storm is one Pod. */
+/** Tiles count the affected Pods, not the size of the damage: one Pod in a storm is one Pod. */
 const tiles = [
   tile('Pods losing packets', countOf(promql`${loss(PODS_NOW, BY_ENTITY)} > ${LOSS.notice}`, OF_AGENT), {
     what: `Pods that lose more than ${LOSS.notice} packet a second.`,
@@ -57,13 +57,13 @@ const tiles = [
     events: ['packet_drop'],
   }),
   tile(
-    'Pods sending again',
+    'Pods retransmitting',
     countOf(
       promql`${retransmitted(PODS_NOW, BY_ENTITY)} > ${RETRANSMITTED.notice} and ${retransmits(PODS_NOW, BY_ENTITY)} > ${RETRANSMITS_LEAST}`,
       OF_AGENT,
     ),
     {
-      what: `Pods that send more than ${RETRANSMITTED.notice * 100} % of their TCP segments again.`,
+      what: `Pods that retransmit more than ${RETRANSMITTED.notice * 100} % of their TCP segments.`,
       limits: [1, 10],
       opens: toPods,
       events: ['tcp_retransmit'],
@@ -89,24 +89,24 @@ const tiles = [
     },
   ),
   tile('Accept queues full', countOf(promql`${listenOverflows(OF_CLUSTER, BY_ENTITY)} > 0`, OF_AGENT), {
-    what: 'Pods, and nodes for themselves, with a server that accepts too slowly: its clients wait a second or more for a connection.',
+    what: 'Pods, or nodes themselves, with a server that accepts too slowly: its clients wait a second or more for a connection.',
     limits: [1, 5],
     opens: toPods,
   }),
   tile('Fullest conntrack', promql`max(${conntrackUse(OF_CLUSTER, ON_NODE)})`, {
-    what: 'The fullest table of connections anywhere. One that is full takes no new connection.',
+    what: 'The fullest table of connections anywhere. A full table accepts no new connection.',
     empty: 'Nothing is tracked.',
     limits: [CONNTRACK.notice, CONNTRACK.alert],
     opens: toNodes,
     events: ['conntrack_pressure'],
   }),
   tile('Nodes overrun', countOf(promql`${backlogDrops(ON_NODE, BY_NODE)} > ${BACKLOG_DROPS.notice}`, OF_AGENT), {
-    what: 'Nodes whose CPUs drop received packets because they cannot keep up: it hits every Pod there.',
+    what: 'Nodes whose CPUs drop received packets because they cannot keep up: every Pod there is affected.',
     limits: [1, 3],
     opens: toNodes,
   }),
-  tile('Nodes not seen in full', countOf(blind, OF_AGENT), {
-    what: 'Nodes whose agent is down, or has a probe that failed: what they would show is missing here.',
+  tile('Nodes with missing numbers', countOf(blind, OF_AGENT), {
+    what: 'Nodes whose agent is down, or has a failed probe: their numbers are missing here.',
     limits: [1, 5],
     opens: toAgents,
   }),
@@ -124,18 +124,18 @@ const graphs = [
     [series(rate(tcpreset.metrics.resets, OF_CLUSTER, ['direction', 'reason']), '{{direction}} {{reason}}')],
     { stacked: true, empty: 'No connection was reset.', events: ['tcp_reset'], eventsBy: 'reason' },
   ),
-  graph('Sent again, by cause', [series(rate(tcpretrans.metrics.retransmits, OF_CLUSTER, ['kind']), '{{kind}}')], {
-    what: 'rto and syn: nothing came back at all. fast: single packets were lost. synack: the client does not answer. tlp: the acknowledgement is late, mostly without a loss. mtu: a link on the way takes only smaller packets.',
+  graph('Retransmissions, by cause', [series(rate(tcpretrans.metrics.retransmits, OF_CLUSTER, ['kind']), '{{kind}}')], {
+    what: 'rto and syn: no answer arrived at all. fast: single packets were lost. synack: the client does not answer. tlp: the acknowledgement is late, mostly without a loss. mtu: a link on the path takes only smaller packets.',
     stacked: true,
-    empty: 'Nothing was sent again.',
+    empty: 'Nothing was retransmitted.',
     events: ['tcp_retransmit'],
     eventsBy: 'kind',
   }),
   graph(
-    'Sent again, and needlessly',
+    'Needless retransmissions',
     [
-      series(rate(tcp.metrics.retransmittedSegments, OF_CLUSTER, []), 'sent again'),
-      series(rate(tcpext.metrics.dsackReceived, OF_CLUSTER, []), 'of these needless: had arrived (DSACK)'),
+      series(rate(tcp.metrics.retransmittedSegments, OF_CLUSTER, []), 'retransmitted'),
+      series(rate(tcpext.metrics.dsackReceived, OF_CLUSTER, []), 'needless: had arrived (DSACK)'),
       series(rate(tcpext.metrics.lossProbeRecoveries, OF_CLUSTER, []), 'lost, and repaired by a loss probe'),
     ],
     { width: WIDTH.whole },
@@ -157,7 +157,7 @@ const graphs = [
   ),
   eventGraph('Events, by type', ratesByType(OF_SCOPE), {
     width: 8,
-    what: 'From Loki; what limits held back is not in it.',
+    what: 'From Loki, without events that limits held back.',
   }),
 ];
 
@@ -167,7 +167,7 @@ const worstPods = table(
     { title: 'Lost', expression: top(ROWS, increase(packetloss.metrics.drops, PODS, BY_ENTITY)), limits: [10, 1_000] },
     { title: 'Resets', expression: top(ROWS, increase(tcpreset.metrics.resets, PODS, BY_ENTITY)), limits: [10, 1_000] },
     {
-      title: 'Sent again',
+      title: 'Retransmitted',
       expression: top(ROWS, notablyRetransmitted(PODS, BY_ENTITY)),
       limits: [RETRANSMITTED.notice, RETRANSMITTED.alert],
     },
@@ -181,7 +181,7 @@ const worstPods = table(
       expression: top(ROWS, increase(tcpext.metrics.listenOverflows, PODS, BY_ENTITY)),
       limits: [1, 100],
     },
-    { title: 'Not taken', expression: top(ROWS, receiveDrops(PODS, BY_ENTITY, increase)), limits: [1, 100] },
+    { title: 'Dropped unread', expression: top(ROWS, receiveDrops(PODS, BY_ENTITY, increase)), limits: [1, 100] },
   ],
   {
     what: `Over the whole time shown, the first ${ROWS} by each column. A click on a Pod opens it.`,
@@ -209,7 +209,7 @@ const worstNodes = table(
       limits: [100, 10_000],
     },
     {
-      title: 'Sent again',
+      title: 'Retransmitted',
       expression: top(ROWS, notablyRetransmitted(NODES, BY_NODE)),
       limits: [RETRANSMITTED.notice, RETRANSMITTED.alert],
     },
@@ -233,11 +233,11 @@ const worstNodes = table(
 export const cluster = dashboard({
   uid: UIDS.cluster,
   title: 'Cluster',
-  description: 'Who loses, resets and delays packets in the cluster. Start here.',
+  description: 'Pods and nodes that lose, reset and delay packets. Start here.',
   variables: [VARIABLES.datasource(), VARIABLES.loki(), VARIABLES.cluster(), VARIABLES.node(), VARIABLES.namespace()],
   sections: [
-    { title: 'Who is hurt, now', panels: tiles },
+    { title: 'Affected now', panels: tiles },
     { title: 'Where', panels: [worstPods, worstNodes] },
-    { title: 'What happens', panels: graphs },
+    { title: 'Over time', panels: graphs },
   ],
 });

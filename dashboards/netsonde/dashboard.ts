@@ -13,7 +13,7 @@ import { TAG } from './links.ts';
 
 export interface Section {
   readonly title: string;
-  /** Shown, and asked for, only once it is opened. */
+  /** Panels are shown, and queried, only once the row is opened. */
   readonly folded?: boolean;
   readonly panels: readonly Builder<Panel>[];
 }
@@ -58,7 +58,7 @@ function addSection(builder: DashboardBuilder, { title, folded = false, panels }
   builder.withRow(row);
 }
 
-/** Grafana wants a number for each panel, those in folded rows too. */
+/** Numbers the panels, those in folded rows too, as Grafana requires. */
 function numbered(built: Dashboard): Dashboard {
   let id = 0;
   for (const panel of built.panels ?? []) {

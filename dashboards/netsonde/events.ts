@@ -5,12 +5,12 @@ import { eventGraph, eventLog, eventTable } from './panels.ts';
 import { VARIABLES } from './variables.ts';
 
 const LIMITED =
-  'An event is the scene, not the count: a storm is limited in the kernel, and the dashboard of the agent shows by how much. Counts are in the metrics.';
+  'Events show the scene, not the count: the kernel limits a storm, and the dashboard of the agent shows by how much. Counts are in the metrics.';
 
 export const events = dashboard({
   uid: UIDS.events,
   title: 'Events',
-  description: 'Each anomaly with its scene, from Loki: who, with whom, why, in plain words.',
+  description: 'Each anomaly with its scene, from Loki: both ends and the reason, in plain words.',
   variables: [
     VARIABLES.datasource(),
     VARIABLES.loki(),
@@ -22,9 +22,9 @@ export const events = dashboard({
     VARIABLES.search(),
   ],
   sections: [
-    { title: 'How many', panels: [eventGraph('Events, by type', ratesByType(OF_CHOICE), { what: LIMITED })] },
+    { title: 'Rate', panels: [eventGraph('Events, by type', ratesByType(OF_CHOICE), { what: LIMITED })] },
     {
-      title: 'Who, what, why',
+      title: 'By Pod and reason',
       panels: [
         eventTable('Most frequent', counts(OF_CHOICE, 50), {
           what: 'Over the whole time shown. A click on a Pod opens it.',
@@ -32,7 +32,7 @@ export const events = dashboard({
       ],
     },
     {
-      title: 'One by one',
+      title: 'All events',
       panels: [
         eventLog('Events', sentences(OF_CHOICE), { what: 'Open a line for its fields: addresses, process, stack.' }),
       ],

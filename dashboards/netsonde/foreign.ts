@@ -1,6 +1,6 @@
 import type { ForeignMetric } from './promql.ts';
 
-/** What Prometheus itself and the client library for Node.js say of the agent. */
+/** Metrics about the agent from Prometheus itself and the client library for Node.js. */
 
 export const UP = {
   name: 'up',
@@ -9,7 +9,7 @@ export const UP = {
   labels: {},
 } as const satisfies ForeignMetric;
 
-/** The agent's job: of a PodMonitor `namespace/name`. */
+/** Matches the agent's job: with a PodMonitor it is `namespace/name`. */
 export const AGENT_JOB = 'job=~".*netsonde.*"';
 
 export const CPU_SECONDS = {

@@ -9,11 +9,11 @@ import type { tcpreset } from '#probes/tcpreset/tcpreset.ts';
 import type { tcpretrans } from '#probes/tcpretrans.ts';
 import type { virtcmdlatency } from '#probes/virtcmdlatency.ts';
 
-/** From one dashboard to another, with the time and what is chosen. */
+/** Links from one dashboard to another, with the time range and the selection. */
 
 type EventsOf<P> = P extends { readonly events: infer E } ? keyof E & string : never;
 
-/** Those that panels point to. */
+/** Types of events that panels link to. */
 export type EventType = EventsOf<
   | typeof packetloss
   | typeof tcpretrans
@@ -46,7 +46,7 @@ export const toPods = `/d/${UIDS.pod}?${CHOSEN}`;
 export const toNodes = `/d/${UIDS.node}?${CHOSEN}`;
 export const toAgents = `/d/${UIDS.agent}?${CHOSEN}`;
 
-/** Of a row of a table. */
+/** Link for a row of a table. */
 export const podLink = `/d/${UIDS.pod}?${KEPT}&var-namespace=\${__data.fields.namespace}&var-pod=\${__data.fields.pod}`;
 export const nodeLink = `/d/${UIDS.node}?${KEPT}&var-node=\${__data.fields.node}`;
 

@@ -2,7 +2,7 @@ import { PROBES } from '#probes/index.ts';
 import { CLUSTER, NAMESPACE, NODE, POD, WORKLOAD } from './views.ts';
 
 /**
- * Queries of Loki. A stream has the labels job, node, probe, type and namespace, and what the sink is told to add; Pod and addresses are
+ * Queries of Loki. A stream has the labels job, node, probe, type and namespace, and configured ones; Pod and addresses are
  * structured metadata; the line is the event as JSON.
  */
 
@@ -15,15 +15,15 @@ function streams(...matchers: readonly string[]): string {
   return `{${['job="netsonde"', ...matchers].join(',')}}`;
 }
 
-/** Of the node and all Pods on it. */
+/** Events of the node and all Pods on it. */
 export const ON_NODE = streams(CLUSTER, NODE);
-/** Of the chosen nodes and namespaces. */
+/** Events of the selected nodes and namespaces. */
 export const OF_SCOPE = streams(CLUSTER, NODE, NAMESPACE);
 export const OF_POD = `${OF_SCOPE} | ${WORKLOAD} | ${POD}`;
-/** What the dashboard of events chooses; the text is sought in the whole event, case aside. */
+/** Selection of the dashboard of events; the text is searched in the whole event, without regard to case. */
 export const OF_CHOICE = `${streams(CLUSTER, NODE, NAMESPACE, 'type=~"$type"')} |~ \`(?i)$search\` | ${POD}`;
 
-/** A sentence for each event; its fields are labels, shown when the line is opened. */
+/** Renders a sentence for each event; its fields are labels, shown when the line is opened. */
 export function sentences(selection: string): string {
   return `${selection} | json | line_format \`{{.type}} {{.namespace}}/{{.pod}}: {{.message}}\``;
 }
@@ -32,7 +32,7 @@ export function ratesByType(selection: string): string {
   return `sum by (type) (rate(${selection} [$__auto]))`;
 }
 
-/** How many of each kind, with who had them and why, over the time that the dashboard shows. */
+/** Counts events by kind, Pod and reason, over the time range of the dashboard. */
 export function counts(selection: string, most: number): string {
   const fields = 'reason="reason", kind="kind", device="device", process="process"';
   const labels = 'type, node, namespace, pod, reason, kind, device, process';

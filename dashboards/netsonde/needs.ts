@@ -23,10 +23,10 @@ function needOf({ name }: Metric): string | undefined {
   const { probe, isOff, detail } = owner;
   if (isOff)
     return `The probe \`${probe}\` is off by default${detail === 'full' ? ', and this needs `detail: full`' : ''}.`;
-  return detail === 'full' ? `Shown with \`detail: full\` of the probe \`${probe}\`.` : undefined;
+  return detail === 'full' ? `This needs \`detail: full\` of the probe \`${probe}\`.` : undefined;
 }
 
-/** What has to be configured before anything is to be seen of these metrics, in sentences. */
+/** Returns sentences about the configuration that these metrics need. */
 export function needsOf(metrics: readonly Metric[]): string[] {
   return [...new Set(metrics.map(needOf).filter((need) => need !== undefined))];
 }

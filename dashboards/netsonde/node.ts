@@ -30,7 +30,7 @@ import {
 import { VARIABLES } from './variables.ts';
 import { IS_POD, OF_AGENT, OF_NODE, ON_NODE, ON_NODE_RANGE } from './views.ts';
 
-/** One machine: what hits every Pod on it. Its own network namespace, hostNetwork Pods in it, counts as the node. */
+/** Shows the causes on one machine that affect every Pod. Its own network namespace, with hostNetwork Pods, counts as the node. */
 
 const NO_DEVICE = 'No device of this kind.';
 const NOT_MEASURED = 'Nothing was measured in this time.';
@@ -43,13 +43,13 @@ const tiles = [
   }),
   tile('Out of time', rate(softnet.metrics.timeSqueezed, OF_NODE, []), { limits: [10, 100] }),
   tile('Fullest conntrack', promql`max(${conntrackUse(ON_NODE, ON_NODE)})`, {
-    what: 'Of the node and its Pods.',
+    what: 'The fullest table of the node and its Pods.',
     empty: 'Nothing is tracked.',
     limits: [CONNTRACK.notice, CONNTRACK.alert],
     events: ['conntrack_pressure'],
   }),
   tile('Not tracked', untracked(ON_NODE, []), {
-    what: 'Connections that found no place in the table, and packets dropped for it.',
+    what: 'Connections that found no room in the table, and packets dropped because of it.',
     empty: 'Nothing is tracked.',
     limits: [0.001, 1],
     events: ['conntrack_pressure'],
@@ -60,14 +60,14 @@ const tiles = [
     { limits: [1, 100] },
   ),
   tile('TCP memory', gauge('sum', sock.metrics.tcpMemory, OF_NODE, []), {
-    what: 'Of all Pods: the kernel counts it for the machine. The limit is net.ipv4.tcp_mem.',
+    what: 'Memory for all Pods: the kernel counts it for the machine. The limit is net.ipv4.tcp_mem.',
   }),
   tile('TCP orphans', gauge('sum', sock.metrics.orphans, OF_NODE, []), {
     what: 'Connections that no process holds any more. The limit is net.ipv4.tcp_max_orphans.',
     limits: [10_000, 50_000],
   }),
   tile('Failed probes', countOf(promql`${isState('failed', OF_AGENT, ['probe'])} == 1`, OF_AGENT), {
-    what: 'What they would show is missing here.',
+    what: 'The numbers of these probes are missing here.',
     limits: [1, 1],
     opens: toAgents,
   }),
@@ -77,7 +77,7 @@ const receiving = [
   graph('Received packets, by CPU', [series(rate(softnet.metrics.processed, OF_NODE, ['cpu']), 'CPU {{cpu}}')], {
     what: 'One CPU far above the others: the device has one queue, or RPS is off.',
   }),
-  graph('What CPUs did not manage', [
+  graph('Dropped or deferred, by CPU', [
     series(rate(softnet.metrics.dropped, OF_NODE, ['cpu']), 'CPU {{cpu}} dropped'),
     series(rate(softnet.metrics.timeSqueezed, OF_NODE, ['cpu']), 'CPU {{cpu}} out of time'),
     series(rate(softnet.metrics.flowLimitReached, OF_NODE, ['cpu']), 'CPU {{cpu}} flow limit'),
@@ -86,7 +86,7 @@ const receiving = [
     what: 'At net.core.netdev_max_backlog packets are dropped.',
   }),
   graph('Softirq: wait, 99 %', [series(quantile(0.99, softirq.metrics.wait, OF_NODE, ['vector']), '{{vector}}')], {
-    what: 'Long for net_rx: packets lie in the queue while something else runs.',
+    what: 'A long wait of net_rx means that packets lie in the queue while something else runs.',
     empty: NOT_MEASURED,
     limits: [0.01],
     events: ['softirq_wait_slow'],
@@ -98,7 +98,7 @@ const receiving = [
   }),
   eventGraph('Events on this node, by type', ratesByType(EVENTS_ON_NODE), {
     width: WIDTH.third,
-    what: 'From Loki; what limits held back is not in it.',
+    what: 'From Loki, without events that limits held back.',
   }),
 ];
 
@@ -156,7 +156,7 @@ const pods = table(
     { title: 'Lost', expression: top(20, increase(packetloss.metrics.drops, PODS, BY_ENTITY)), limits: [10, 1_000] },
     { title: 'Resets', expression: top(20, increase(tcpreset.metrics.resets, PODS, BY_ENTITY)), limits: [10, 1_000] },
     {
-      title: 'Sent again',
+      title: 'Retransmitted',
       expression: top(20, notablyRetransmitted(PODS, BY_ENTITY)),
       limits: [RETRANSMITTED.notice, RETRANSMITTED.alert],
     },
@@ -176,7 +176,7 @@ const latency = [
     [series(quantile(0.99, biolatency.metrics.delay, ON_NODE, ['device', 'operation']), '{{device}} {{operation}}')],
     {
       width: WIDTH.half,
-      what: 'Of the node and its Pods.',
+      what: 'Requests of the node and its Pods.',
       empty: NOT_MEASURED,
       limits: [0.01, 0.1],
       events: ['block_io_slow'],
@@ -185,7 +185,7 @@ const latency = [
   graph(
     'Block I/O: requests, by device',
     [series(frequency(biolatency.metrics.delay, ON_NODE, ['device', 'operation']), '{{device}} {{operation}}')],
-    { width: WIDTH.half, what: 'Of the node and its Pods.', empty: NOT_MEASURED },
+    { width: WIDTH.half, what: 'Requests of the node and its Pods.', empty: NOT_MEASURED },
   ),
   graph(
     'In the queues of devices and in drivers, 99 %',
@@ -200,7 +200,7 @@ const latency = [
     [series(quantile(0.99, virtcmdlatency.metrics.delay, ON_NODE, []), 'the hypervisor')],
     {
       width: WIDTH.half,
-      what: 'The hypervisor is slow, or busy, where these are.',
+      what: 'Slow commands mean that the hypervisor is slow or busy.',
       empty: NOT_MEASURED,
       limits: [0.01, 0.1],
       events: ['virtio_command_slow'],
@@ -252,7 +252,7 @@ export const node = dashboard({
   uid: UIDS.node,
   title: 'Node',
   description:
-    'What the machine does to all of its Pods: CPUs, devices, queues, connection tracking. Choose one; several are added up.',
+    'Effects of the machine on all of its Pods: CPUs, devices, queues, connection tracking. Select one node; several are added up.',
   variables: [VARIABLES.datasource(), VARIABLES.loki(), VARIABLES.cluster(), VARIABLES.node()],
   sections: [
     { title: 'Now', panels: tiles },
@@ -260,7 +260,7 @@ export const node = dashboard({
     { title: 'Devices', panels: devices },
     { title: 'Connections', panels: tracking },
     { title: 'Pods', panels: [pods] },
-    { title: 'Latency: probes that are off until switched on', folded: true, panels: latency },
+    { title: 'Latency: probes that are off by default', folded: true, panels: latency },
     { title: 'Sockets', folded: true, panels: sockets },
     { title: 'RDMA', folded: true, panels: rdmaPanels },
   ],

@@ -41,19 +41,19 @@ export const HEIGHT = { tile: 4, graph: 8, table: 10, log: 12 } as const;
 const REF_IDS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
 const COLOURS = ['green', 'orange', 'red'] as const;
 
-/** From where on a value is a warning, and from where on it is bad. */
+/** Values from which on a panel shows a warning, and an alert. */
 export type Limits = readonly [warning: number, bad?: number];
 
 interface Options {
   readonly width?: number;
   readonly height?: number;
-  /** What to make of it, before what its metrics say. */
+  /** Explanation, shown before the help of the metrics. */
   readonly what?: string;
-  /** Why there may be nothing to see although the probe runs. */
+  /** Reason for an empty panel although the probe runs. */
   readonly empty?: string;
   readonly limits?: Limits;
   readonly unit?: string;
-  /** The events that tell more of it. */
+  /** Types of events with more detail. */
   readonly events?: readonly EventType[];
 }
 
@@ -71,7 +71,7 @@ function describe(metrics: readonly Metric[], { what }: Options): string {
   return [...(what === undefined ? [] : [what]), lines.join('\n'), ...needsOf(metrics)].filter(Boolean).join('\n\n');
 }
 
-/** Says why there is nothing to see, where that is not a fault. */
+/** Returns the reason for an empty panel, if that is no fault. */
 function emptyText(metrics: readonly Metric[], { empty }: Options): string | undefined {
   const reasons = [...(empty === undefined ? [] : [empty]), ...needsOf(metrics)];
   return reasons.length === 0 ? undefined : reasons.join(' ').replaceAll('`', '');
@@ -101,7 +101,7 @@ function metricsOf(expressions: readonly Expression[]): Metric[] {
   return [...new Set(expressions.flatMap(({ metrics }) => metrics))];
 }
 
-/** What all panels of Prometheus have in common. */
+/** Sets the common part of all panels of Prometheus. */
 function prepare<P extends PanelBuilder>(
   panel: P,
   title: string,
@@ -128,7 +128,7 @@ function link(title: string, url: string): DashboardLinkBuilder {
   return new DashboardLinkBuilder(title).url(url);
 }
 
-/** One number, coloured; opens another dashboard. */
+/** Makes a panel of one coloured number, which opens another dashboard. */
 export function tile(
   title: string,
   expression: Expression,
@@ -144,11 +144,11 @@ export function tile(
 }
 
 interface GraphOptions extends Options {
-  /** Lines that add up to something are stacked. */
+  /** Stacks lines whose sum has a meaning. */
   readonly stacked?: boolean;
-  /** A label of the lines, and field of the events: a click on a line shows those that have its value. */
+  /** Label of the lines, and field of the events: a click on a line shows the events with its value. */
   readonly eventsBy?: string;
-  /** At most: a share never passes 1. */
+  /** Upper end of the axis: a share never exceeds 1. */
   readonly max?: number;
 }
 
@@ -194,13 +194,13 @@ export interface Column {
   readonly title: string;
   readonly expression: Expression;
   readonly limits?: Limits;
-  /** The labels say it all. */
+  /** Hides the value, if the labels are enough. */
   readonly hidden?: boolean;
 }
 
 const MERGED_LABELS = ['cluster', 'node', 'namespace', 'pod'];
 
-/** A row for each set of labels, a column for each expression, the worst first. */
+/** Makes a table with a row for each set of labels, a column for each expression, the worst first. */
 export function table(title: string, columns: readonly Column[], options: Options = {}): TableBuilder {
   const panel = prepare(
     new TableBuilder(),
@@ -276,7 +276,7 @@ function ofLoki<P extends PanelBuilder>(
     .noValue('No event, or no sink that takes them to Loki.');
 }
 
-/** Events a second. */
+/** Makes a graph of events a second. */
 export function eventGraph(title: string, query: string, options: EventOptions = {}): GraphBuilder {
   return ofLoki(new GraphBuilder(), title, options, WIDTH.whole, HEIGHT.graph)
     .withTarget(new LokiQuery().refId('A').expr(query).queryType('range').legendFormat('{{type}}'))

@@ -39,11 +39,11 @@ import {
 import { VARIABLES } from './variables.ts';
 import { OF_POD, ON_NODE } from './views.ts';
 
-/** What goes on in the chosen Pods, added up where it is not by Pod: choose one to see one. */
+/** Shows the selected Pods, added up in panels that are not by Pod: select one to see it alone. */
 
 const BY_POD = ['namespace', 'pod'] as const;
 const POD = '{{namespace}}/{{pod}}';
-/** Lines of a panel that has one for each Pod. */
+/** Maximum lines of a panel that has one for each Pod. */
 const MOST = 10;
 
 const NO_SEGMENTS = 'No segment was sent.';
@@ -55,20 +55,20 @@ const tiles = [
     empty: 'No packet was lost.',
     events: ['packet_drop'],
   }),
-  tile('Sent again', retransmitted(OF_POD, []), {
-    what: 'Of the TCP segments; what had arrived all the same (DSACK) is left out.',
+  tile('Retransmitted', retransmitted(OF_POD, []), {
+    what: 'Share of the TCP segments, without those that had arrived (DSACK).',
     empty: NO_SEGMENTS,
     limits: [RETRANSMITTED.notice, RETRANSMITTED.alert],
     events: ['tcp_retransmit'],
   }),
   tile('Resets', resets(OF_POD, []), {
-    what: 'By which somebody lost something; those of an orderly end are left out.',
+    what: 'Resets that cut something off, without those of an orderly end.',
     empty: 'No connection was reset.',
     limits: [RESETS.notice, RESETS.alert],
     events: ['tcp_reset'],
   }),
   tile('Failed to connect', failedConnectShare(OF_POD, []), {
-    what: 'Of the TCP connections opened from inside and from outside.',
+    what: 'Share of the TCP connections opened from inside and from outside.',
     empty: NO_OPENS,
     limits: [FAILED_CONNECTS.notice, FAILED_CONNECTS.alert],
     events: ['tcp_reset'],
@@ -77,11 +77,11 @@ const tiles = [
     what: 'The application accepts too slowly; its clients wait a second or more.',
     limits: [0.001, 1],
   }),
-  tile('Not taken', receiveDrops(OF_POD, []), {
+  tile('Dropped unread', receiveDrops(OF_POD, []), {
     what: 'Segments dropped because the application reads too slowly.',
     limits: [0.001, 1],
   }),
-  tile('UDP not taken', rate(udp.metrics.receiveBufferErrors, OF_POD, []), {
+  tile('UDP dropped unread', rate(udp.metrics.receiveBufferErrors, OF_POD, []), {
     what: 'Look here when DNS times out.',
     limits: [0.001, 1],
     events: ['packet_drop'],
@@ -106,25 +106,25 @@ const harm = [
     [series(rate(tcpreset.metrics.resets, OF_POD, ['direction', 'reason']), '{{direction}} {{reason}}')],
     { width: WIDTH.half, stacked: true, empty: 'No connection was reset.', events: ['tcp_reset'], eventsBy: 'reason' },
   ),
-  graph('Sent again, by cause', [series(rate(tcpretrans.metrics.retransmits, OF_POD, ['kind']), '{{kind}}')], {
+  graph('Retransmissions, by cause', [series(rate(tcpretrans.metrics.retransmits, OF_POD, ['kind']), '{{kind}}')], {
     width: WIDTH.half,
-    what: 'rto and syn: nothing came back at all. fast: single packets were lost. synack: the client does not answer. tlp: the acknowledgement is late, mostly without a loss. mtu: a link on the way takes only smaller packets.',
+    what: 'rto and syn: no answer arrived at all. fast: single packets were lost. synack: the client does not answer. tlp: the acknowledgement is late, mostly without a loss. mtu: a link on the path takes only smaller packets.',
     stacked: true,
-    empty: 'Nothing was sent again.',
+    empty: 'Nothing was retransmitted.',
     events: ['tcp_retransmit'],
     eventsBy: 'kind',
   }),
   graph('Freed without loss, by class', [series(rate(packetloss.metrics.discards, OF_POD, ['class']), '{{class}}')], {
-    what: 'Packets that did their work or that nobody here waited for. unclassified: the rule cannot tell.',
+    what: 'Packets that did their work or that nothing here waited for. unclassified: the rule cannot decide.',
     width: WIDTH.half,
     stacked: true,
     empty: 'No packet was discarded.',
   }),
   graph(
-    'Sent again, and needlessly',
+    'Needless retransmissions',
     [
-      series(rate(tcp.metrics.retransmittedSegments, OF_POD, []), 'sent again'),
-      series(rate(tcpext.metrics.dsackReceived, OF_POD, []), 'of these needless: had arrived (DSACK)'),
+      series(rate(tcp.metrics.retransmittedSegments, OF_POD, []), 'retransmitted'),
+      series(rate(tcpext.metrics.dsackReceived, OF_POD, []), 'needless: had arrived (DSACK)'),
       series(rate(tcpext.metrics.lossProbeRecoveries, OF_POD, []), 'lost, and repaired by a loss probe'),
     ],
     { width: WIDTH.whole },
@@ -142,7 +142,7 @@ const connections = [
     'Connections, by state',
     [series(promql`${gauge('sum', tcpsummary.metrics.connections, OF_POD, ['state'])} > 0`, '{{state}}')],
     {
-      what: 'close_wait that grows: the application does not close. syn_sent: the server does not answer.',
+      what: 'A growing close_wait means that the application does not close, and syn_sent that the server does not answer.',
       empty: 'No connection.',
     },
   ),
@@ -150,8 +150,8 @@ const connections = [
     'Accept queues',
     [series(gauge('max', tcpsummary.metrics.acceptQueueFullest, OF_POD, ['port']), 'port {{port}}')],
     {
-      what: 'How full the fullest socket of each port is, of the chosen Pods. At 100 % it refuses connections; the event accept_queue_full tells of it also between two scrapes.',
-      empty: 'Nobody listens.',
+      what: 'Fill level of the fullest socket of each port, in the selected Pods. At 100 % it refuses connections; the event accept_queue_full reports that even between two scrapes.',
+      empty: 'Nothing listens.',
     },
   ),
 ];
@@ -171,11 +171,11 @@ const application = [
   graph(
     'Unreachable',
     [
-      series(rate(icmp.metrics.receivedDestinationUnreachable, OF_POD, []), 'told to be unreachable'),
-      series(rate(udp.metrics.noPort, OF_POD, []), 'UDP to a port that nobody listens on'),
+      series(rate(icmp.metrics.receivedDestinationUnreachable, OF_POD, []), 'destination unreachable received'),
+      series(rate(udp.metrics.noPort, OF_POD, []), 'UDP to a port without a listener'),
       series(rate(ip.metrics.fragmentationFailures, OF_POD, []), 'too large for the path'),
     ],
-    { what: 'Too large for the path: the MTU is wrong somewhere.', events: ['packet_drop'] },
+    { what: 'Packets that are too large for the path mean that an MTU is wrong somewhere.', events: ['packet_drop'] },
   ),
 ];
 
@@ -196,7 +196,7 @@ const traffic = [
   ]),
 ];
 
-/** What one in a hundred is slower than, in the Pods where that is most; and the median. */
+/** Returns the 99th percentile, in the Pods with the highest, and the median. */
 function delays(metric: Distribution) {
   return [
     series(top(MOST, quantile(0.99, metric, OF_POD, BY_POD)), `${POD} 99 %`),
@@ -212,13 +212,13 @@ const NO_WAIT = 'Nothing was measured in this time.';
 
 const latency = [
   graph('Until the application reads', delays(socketlatency.metrics.read), {
-    what: 'Long: the application is slow, not the network.',
+    what: 'A long time means that the application is slow, not the network.',
     empty: NO_WAIT,
     limits: [0.1],
     events: ['socket_read_slow'],
   }),
   graph('From write to device', delays(socketlatency.metrics.write), {
-    what: 'Long: the window of the other side is closed, or the congestion window small.',
+    what: 'A long time means that the window of the other end is closed, or the congestion window small.',
     empty: NO_WAIT,
     limits: [0.1],
     events: ['socket_write_slow'],
@@ -290,8 +290,8 @@ const detail = [
     series(rate(tcpext.metrics.lossProbes, OF_POD, []), 'loss probes'),
     series(rate(tcpext.metrics.spuriousRtos, OF_POD, []), 'needless timeouts'),
   ]),
-  graph('Given up, by cause', [series(rate(tcpext.metrics.aborts, OF_POD, ['cause']), '{{cause}}')], {
-    what: 'data: closed with data unread. timeout: the other side is gone. memory: too many orphans.',
+  graph('Aborted, by cause', [series(rate(tcpext.metrics.aborts, OF_POD, ['cause']), '{{cause}}')], {
+    what: 'data: closed with unread data. timeout: the other end is gone. memory: too many orphans.',
   }),
   graph('Closed windows', [
     series(rate(tcpext.metrics.toZeroWindow, OF_POD, []), 'closed: the application reads too slowly'),
@@ -303,7 +303,7 @@ const detail = [
 export const pod = dashboard({
   uid: UIDS.pod,
   title: 'Pod',
-  description: 'What the network does to a Pod, and what the Pod does to itself.',
+  description: 'Effects of the network on a Pod, and of the Pod on itself.',
   variables: [
     VARIABLES.datasource(),
     VARIABLES.loki(),
@@ -315,13 +315,13 @@ export const pod = dashboard({
   ],
   sections: [
     { title: 'Now', panels: tiles },
-    { title: 'Lost, reset, sent again', panels: harm },
+    { title: 'Lost, reset, retransmitted', panels: harm },
     { title: 'Connections', panels: connections },
     { title: 'Slow application, unreachable peers', panels: application },
     { title: 'Events', panels: [eventLog('Events', sentences(EVENTS_OF_POD), { width: WIDTH.whole })] },
     { title: 'Traffic', folded: true, panels: traffic },
-    { title: 'Latency: probes that are off until switched on', folded: true, panels: latency },
+    { title: 'Latency: probes that are off by default', folded: true, panels: latency },
     { title: 'Limits', folded: true, panels: limits },
-    { title: 'More of TCP, with detail: full', folded: true, panels: detail },
+    { title: 'More TCP metrics, with detail: full', folded: true, panels: detail },
   ],
 });

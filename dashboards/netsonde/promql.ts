@@ -1,8 +1,8 @@
 import type { MetricDescriptor } from '#probe/metric.ts';
 
 /**
- * Queries of Prometheus, built from the descriptors: a metric, a label or a value that is renamed does not compile, and a panel knows
- * what its metrics are.
+ * Queries of Prometheus, built from the descriptors: a renamed metric, label or value does not compile, and a panel knows
+ * its metrics.
  */
 
 /** A metric that is not ours: of Prometheus itself, or of the client library for Node.js. */
@@ -16,7 +16,7 @@ export interface ForeignMetric {
 
 export type Metric = MetricDescriptor | ForeignMetric;
 
-/** Labels of the target, and of whom a series belongs to. */
+/** Labels of the target, and of the owner of a series. */
 export const TARGET_LABELS = ['cluster', 'node', 'instance', 'namespace', 'pod'] as const;
 export type TargetLabel = (typeof TARGET_LABELS)[number];
 
@@ -27,7 +27,7 @@ export const BY_NODE = ['cluster', 'node'] as const;
 type LabelName<M extends Metric> = (keyof M['labels'] & string) | TargetLabel;
 type Values<L> = L extends { readonly values: readonly (infer V extends string)[] } ? V : string;
 
-/** By label: the values that count. */
+/** Values that count, by label. */
 export type Only<M extends Metric> = {
   readonly [K in keyof M['labels']]?: readonly [Values<M['labels'][K]>, ...Values<M['labels'][K]>[]];
 };
@@ -36,18 +36,18 @@ export type Counting = Metric & { readonly type: 'counter' };
 export type Gauge = Metric & { readonly type: 'gauge' };
 export type Distribution = MetricDescriptor & { readonly type: 'histogram' };
 
-/** Which series a query looks at, and over which time it counts. */
+/** Series that a query selects, and the time over which it counts. */
 export interface View {
   readonly matchers: readonly string[];
   readonly window: string;
 }
 
-/** With further matchers. */
+/** Returns the view with further matchers. */
 export function narrow({ matchers, window }: View, ...more: string[]): View {
   return { matchers: [...matchers, ...more], window };
 }
 
-/** An expression, what it is made from, and Grafana's name of its unit. */
+/** An expression, its metrics, and Grafana's name of its unit. */
 export interface Expression {
   readonly text: string;
   readonly metrics: readonly Metric[];
@@ -69,7 +69,7 @@ function aggregate(how: string, by: readonly string[], text: string): string {
   return `${how}${by.length === 0 ? '' : ` by (${by.join(', ')})`} (${text})`;
 }
 
-/** Of a counter a second. Seconds a second are a share. */
+/** Returns the unit of a counter's rate. Seconds a second are a share. */
 function rateUnit({ name, unit }: Metric): string {
   if (unit === 'bytes') return 'Bps';
   if (unit === 'seconds') return 'percentunit';
@@ -82,7 +82,7 @@ function unitOf({ unit }: Metric): string {
   return unit === undefined ? 'short' : GAUGE_UNITS[unit];
 }
 
-/** What a counter counts in a second, added up. */
+/** Returns the rate of a counter a second, summed. */
 export function rate<const M extends Counting>(
   metric: M,
   view: View,
@@ -93,7 +93,7 @@ export function rate<const M extends Counting>(
   return { text, metrics: [metric], unit: rateUnit(metric) };
 }
 
-/** What a counter counts within the window, added up. */
+/** Returns the increase of a counter within the window, summed. */
 export function increase<const M extends Counting>(
   metric: M,
   view: View,
@@ -114,7 +114,7 @@ export function gauge<const M extends Gauge>(
   return { text: aggregate(how, by, select(metric, view, only)), metrics: [metric], unit: unitOf(metric) };
 }
 
-/** A quantile of a histogram: at most so long took that share of what there was. */
+/** Returns a quantile of a histogram. */
 export function quantile<const M extends Distribution>(
   share: number,
   metric: M,
@@ -126,7 +126,7 @@ export function quantile<const M extends Distribution>(
   return { text: `histogram_quantile(${share}, ${buckets})`, metrics: [metric], unit: unitOf(metric) };
 }
 
-/** How many a histogram has seen in a second. */
+/** Returns the observations of a histogram a second. */
 export function frequency<const M extends Distribution>(
   metric: M,
   view: View,
@@ -137,7 +137,7 @@ export function frequency<const M extends Distribution>(
   return { text, metrics: [metric], unit: 'ops' };
 }
 
-/** Text with expressions in it: promql`${failed} / ${all}`. The unit is that of the first. */
+/** Joins text and expressions: promql`${failed} / ${all}`. The unit is that of the first. */
 export function promql(texts: TemplateStringsArray, ...parts: readonly (Expression | number)[]): Expression {
   const expressions = parts.filter((part) => typeof part !== 'number');
   const text = texts.reduce((before, after, index) => {
@@ -155,7 +155,7 @@ export function as(unit: string, expression: Expression): Expression {
   return { ...expression, unit };
 }
 
-/** The largest, where there is anything. */
+/** Returns the largest values above zero. */
 export function top(count: number, expression: Expression): Expression {
   return promql`topk(${count}, ${expression} > 0)`;
 }

@@ -31,22 +31,22 @@ export {
   RETRANSMITTED,
 } from '#core/limits.ts';
 
-/** What goes wrong, as the dashboards and the alerts both ask for it, and from where on it counts. */
+/** Queries for problems, with their thresholds, that dashboards and alerts share. */
 
 type By = readonly TargetLabel[];
 
-/** Within the time that a table shows. */
+/** Segments within the time range of a table. */
 const RETRANSMITS_NOTABLE = 10;
-/** A second, of one node: a burst now and then is none. */
+/** Packets a second on one node: an occasional burst is normal. */
 export const BACKLOG_DROPS: Limit = { notice: 0.1, alert: 1 };
 
 export const loss = (view: View, by: By): Expression => rate(packetloss.metrics.drops, view, by);
 
-/** By which somebody lost something. */
+/** Resets that cut something off. */
 export const resets = (view: View, by: By): Expression =>
   rate(tcpreset.metrics.resets, view, by, { outcome: ['cut_off'] });
 
-/** Without what the other end says that it had twice (DSACK), where that is known. */
+/** Returns retransmissions without segments that had arrived (DSACK), if that is known. */
 function withoutNeedless(view: View, by: By, count: typeof rate): Expression {
   const all = count(tcp.metrics.retransmittedSegments, view, by);
   const needless = count(tcpext.metrics.dsackReceived, view, by);
@@ -55,13 +55,13 @@ function withoutNeedless(view: View, by: By, count: typeof rate): Expression {
 
 export const retransmits = (view: View, by: By): Expression => withoutNeedless(view, by, rate);
 
-/** Of the segments that were sent; nothing where none were. */
+/** Returns the share of the sent segments; no value if none were sent. */
 export function retransmitted(view: View, by: By): Expression {
   const sent = rate(tcp.metrics.sentSegments, view, by);
   return as('percentunit', promql`${retransmits(view, by)} / (${sent} > 0)`);
 }
 
-/** The same for a table: shares of what is worth a share. */
+/** Returns the same for a table, without shares of a few segments. */
 export function notablyRetransmitted(view: View, by: By): Expression {
   return promql`${retransmitted(view, by)} and ${withoutNeedless(view, by, increase)} > ${RETRANSMITS_NOTABLE}`;
 }
@@ -69,7 +69,7 @@ export function notablyRetransmitted(view: View, by: By): Expression {
 export const failedConnects = (view: View, by: By): Expression => rate(tcp.metrics.attemptFails, view, by);
 
 /**
- * Of the connections that were opened or came in: the kernel counts a failure of both kinds as one (kernel: net/ipv4/tcp.c, tcp_done();
+ * Returns the share of outgoing and incoming connections: the kernel counts failures of both kinds together (kernel: net/ipv4/tcp.c, tcp_done();
  * tcp_minisocks.c, tcp_check_req()).
  */
 export function failedConnectShare(view: View, by: By): Expression {
@@ -80,15 +80,15 @@ export function failedConnectShare(view: View, by: By): Expression {
 
 export const listenOverflows = (view: View, by: By): Expression => rate(tcpext.metrics.listenOverflows, view, by);
 
-/** Entries for which there was no room, or whose packets were dropped. */
+/** Returns entries for which there was no room, or whose packets were dropped. */
 export function untracked(view: View, by: By, count: typeof rate = rate): Expression {
   const { drop, earlyDrop, insertFailed } = conntrack.metrics;
   return promql`${count(drop, view, by)} + ${count(earlyDrop, view, by)} + ${count(insertFailed, view, by)}`;
 }
 
 /**
- * How full the table of each network namespace is: its own entries, held against the one limit of the machine. A limit of 0 is none.
- * @param machines where the limits are found: no namespace, no Pod
+ * Returns the fill level of the table of each network namespace: its own entries, divided by the one limit of the machine. A limit of 0 means none.
+ * @param machines view with the limits: no namespace, no Pod
  */
 export function conntrackUse(view: View, machines: View): Expression {
   const { entries, limit } = conntrack.metrics;
@@ -101,17 +101,17 @@ export function conntrackUse(view: View, machines: View): Expression {
 
 export const backlogDrops = (view: View, by: By): Expression => rate(softnet.metrics.dropped, view, by);
 
-/** Segments that a process was too slow to take. */
+/** Returns segments that were dropped because a process read too slowly. */
 export function receiveDrops(view: View, by: By, count: typeof rate = rate): Expression {
   const { receiveQueueDrops, backlogDrops: busy } = tcpext.metrics;
   return promql`${count(receiveQueueDrops, view, by)} + ${count(busy, view, by)}`;
 }
 
-/** By probe where that is among the labels: whether it is in the state; else whether any is. */
+/** Returns 1 if the probe is in the state; without the label `probe`, if any probe is. */
 export const isState = (state: 'failed' | 'degraded', view: View, by: readonly ('probe' | TargetLabel)[]): Expression =>
   gauge('max', SELF_METRICS.probeState, view, by, { state: [state] });
 
-/** How many there are; 0, and not nothing, where agents say so. */
+/** Counts results; returns 0, not nothing, if agents are present. */
 export function countOf(expression: Expression, view: View): Expression {
   const none = gauge('max', AGENT_METRICS.buildInfo, view, []);
   return { ...promql`count(${expression}) or 0 * ${none}`, metrics: expression.metrics, unit: 'short' };

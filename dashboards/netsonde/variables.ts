@@ -12,7 +12,7 @@ import { EVENT_TYPES } from './logql.ts';
 import { type Metric, select } from './promql.ts';
 import { IS_POD, OF_NAMESPACE, OF_WORKLOAD, WORKLOAD_OF_POD } from './views.ts';
 
-/** What is chosen at the top of a dashboard. `All` is `.*`, so that what lacks the label is not lost, and queries stay short. */
+/** Variables at the top of a dashboard. `All` is `.*`, so that series without the label stay, and queries stay short. */
 
 const ALL = { text: 'All', value: '$__all' };
 
@@ -29,10 +29,10 @@ export const VARIABLES = {
     everything(
       values('workload', 'Workload', sock.metrics.used, 'pod', [...OF_NAMESPACE, IS_POD])
         .regex(`/${WORKLOAD_OF_POD}/`)
-        .description('Made from the names of the Pods.'),
+        .description('Derived from the names of the Pods.'),
     ),
   pod: () => everything(values('pod', 'Pod', sock.metrics.used, 'pod', [...OF_WORKLOAD, IS_POD])),
-  /** A Pod of the chosen namespaces, where no workload can be chosen. */
+  /** A Pod of the selected namespaces, for dashboards without a workload. */
   podOfNamespace: () => everything(values('pod', 'Pod', sock.metrics.used, 'pod', [...OF_NAMESPACE, IS_POD])),
   type: () =>
     new CustomVariableBuilder('type')
@@ -43,7 +43,7 @@ export const VARIABLES = {
       .allValue('.*')
       .current(ALL),
   search: () =>
-    new TextBoxVariableBuilder('search').label('Text').description('Anything in the event, as a regular expression.'),
+    new TextBoxVariableBuilder('search').label('Text').description('Any text of the event, as a regular expression.'),
 } as const;
 
 function values(name: string, label: string, metric: Metric, of: string, matchers: readonly string[]) {
@@ -59,7 +59,7 @@ function everything(variable: QueryVariableBuilder): QueryVariableBuilder {
   return variable.multi(true).includeAll(true).allValue('.*').current(ALL);
 }
 
-/** Values of the label of this name, of the series that the variables before it choose. */
+/** Makes a variable with the values of the label of this name, in the series that the variables before it select. */
 function choice(name: string, label: string, metric: Metric, before: readonly string[]): QueryVariableBuilder {
   return everything(
     values(

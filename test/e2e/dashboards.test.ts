@@ -113,11 +113,11 @@ afterAll(() => cleanup?.disposeAsync());
 
 /** What there is none of here, by how it begins: dashboard and panel, with the column or the line. */
 const NOT_HERE: Readonly<Record<string, string>> = {
-  'netsonde-cluster: Worst Pods: Not taken': 'no process here is that slow',
+  'netsonde-cluster: Worst Pods: Dropped unread': 'no process here is that slow',
   'netsonde-cluster: Worst nodes: Backlog overrun': 'the CPUs keep up',
   'netsonde-cluster: Worst nodes: Conntrack': 'the node itself tracks nothing',
   'netsonde-cluster: Worst nodes: Not tracked': 'the node itself tracks nothing',
-  'netsonde-cluster: Worst nodes: Sent again': 'the node itself talks to its loopback device',
+  'netsonde-cluster: Worst nodes: Retransmitted': 'the node itself talks to its loopback device',
   'netsonde-cluster: Worst nodes: Dropped by devices': 'the devices keep up',
   'netsonde-cluster: Worst nodes: Out of time': 'the CPUs keep up',
   'netsonde-node: Connection tracking: node': 'the node itself tracks nothing',

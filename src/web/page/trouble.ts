@@ -134,7 +134,7 @@ export const COLUMNS: readonly Column[] = [
   },
   {
     key: 'retransmitted',
-    title: 'Sent again',
+    title: 'Retransmitted',
     help: `Share of the TCP segments that were retransmitted; from ${RETRANSMITS_LEAST} a second on.`,
     unit: 'share',
     limit: RETRANSMITTED,
