@@ -89,6 +89,7 @@ export const READ: readonly string[] = [
   'src/kubernetes',
   'src/main.ts',
   'src/peers',
+  'src/pods',
   'src/probe',
   'src/probes',
   'src/server.ts',

@@ -14,9 +14,9 @@ const POD = { podUid: UID, containerId: ID };
 const SLICE = `kubepods-burstable-pod${UNDERSCORED}.slice`;
 const SLICES = `/kubepods.slice/kubepods-burstable.slice/${SLICE}`;
 
-/** Layouts as kubelet, runtimes and systemd make them, and what others have made of them. */
+/** Layouts as kubelet, runtimes and systemd make them, and as others do. */
 const LAYOUTS: readonly (readonly [name: string, path: string, expected: object])[] = [
-  // Drivers.
+  // The drivers of the kubelet.
   ['cgroupfs', `/kubepods/besteffort/pod${UID}/${ID}`, POD],
   ['cgroupfs, guaranteed', `/kubepods/pod${UID}/${ID}`, POD],
   ['systemd, containerd', `${SLICES}/cri-containerd-${ID}.scope`, POD],
@@ -45,14 +45,14 @@ const LAYOUTS: readonly (readonly [name: string, path: string, expected: object]
   ],
   ['the Pod itself', `/kubepods/pod${UID}`, { podUid: UID }],
   ['the Pod itself, systemd', SLICES, { podUid: UID }],
-  // Sandboxes that are machines.
+  // Sandboxes that are virtual machines.
   ['Kata, all in the Pod', `/kubepods/besteffort/pod${UID}/kata_${ID}`, POD],
   ['Kata, its own folder', `/kata_overhead/${ID}`, { containerId: ID }],
   ['gVisor', `/kubepods/pod${UID}/${ID}`, POD],
-  // From inside of a cgroup namespace.
+  // Paths seen from inside a cgroup namespace.
   ['a neighbour', `/../../pod${UID}/${ID}`, POD],
   ['a neighbour, systemd', `/../../${SLICE}/cri-containerd-${ID}.scope`, POD],
-  // What a container makes inside of itself is its own.
+  // Cgroups that a container makes inside itself belong to it.
   ['below the container', `/kubepods/pod${UID}/${ID}/init.scope/worker`, POD],
   ['Docker in a Pod', `${SLICES}/cri-containerd-${ID}.scope/docker/${INNER}`, POD],
   ['Docker in a Pod, systemd', `/kubepods/pod${UID}/${ID}/system.slice/docker-${INNER}.scope`, POD],
@@ -63,7 +63,7 @@ const LAYOUTS: readonly (readonly [name: string, path: string, expected: object]
   ['a whole look-alike', `/kubepods/pod${UID}/${ID}/kubepods/burstable/pod${OTHER}/${INNER}`, POD],
   ['a look-alike in slices', `${SLICES}/cri-containerd-${ID}.scope/kubepods-pod${OTHER}.slice:x:${INNER}`, POD],
   ['a look-alike in the Pod', `/kubepods/pod${UID}/pod${OTHER}/${INNER}`, { podUid: UID, containerId: INNER }],
-  // Without a Pod.
+  // Containers without a Pod.
   ['Docker, systemd', `/system.slice/docker-${ID}.scope`, { containerId: ID }],
   ['Docker, cgroupfs', `/docker/${ID}`, { containerId: ID }],
   ['Docker, slices for folders', `/system.slice:docker:${ID}`, { containerId: ID }],
@@ -74,7 +74,7 @@ const LAYOUTS: readonly (readonly [name: string, path: string, expected: object]
     { containerId: ID },
   ],
   ['Docker in Docker', `/docker/${ID}/docker/${INNER}`, { containerId: ID }],
-  // A Pod inside of what the node did not hand out to Pods.
+  // A Pod inside a cgroup that the node did not assign to Pods.
   [
     'kind, from its machine',
     `/docker/${ID}/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod${UNDERSCORED}.slice/cri-containerd-${INNER}.scope`,
@@ -105,16 +105,16 @@ const LAYOUTS: readonly (readonly [name: string, path: string, expected: object]
 describe('parseCgroup', () => {
   it.each(LAYOUTS)('%s', (_, path, expected) => {
     expect(parseCgroup(`0::${path}\n`)).toEqual(expected);
-    // v1, and hybrid: beside hierarchies that say nothing.
+    // Layouts of v1, and hybrid ones, beside hierarchies that say nothing.
     expect(parseCgroup(`9:cpu,cpuacct:${path}\n`)).toEqual(expected);
     expect(parseCgroup(`11:name=systemd:/\n4:memory:${path}\n0::/system.slice/containerd.service\n`)).toEqual(expected);
   });
 
-  it('takes what v2 says where v1 says something else', () => {
+  it('prefers v2 where v1 says something else', () => {
     expect(parseCgroup(`4:memory:/docker/${ID}\n0::/kubepods/pod${UID}/${INNER}\n`)).toMatchObject({ podUid: UID });
   });
 
-  it('finds the one hierarchy of v1 that tells', () => {
+  it('finds the one hierarchy of v1 that names the container', () => {
     const text = `12:cpu,cpuacct:/\n11:name=systemd:/user.slice\n4:memory:/docker/${ID}\n0::/\n`;
     expect(parseCgroup(text)).toEqual({ containerId: ID });
   });
@@ -135,7 +135,7 @@ describe('parseCgroup', () => {
 });
 
 describe('cgroupsOf', () => {
-  it('gives the cgroup of the whole Pod, in each hierarchy that has it', () => {
+  it('returns the cgroup of the whole Pod, in each hierarchy that has it', () => {
     const text = `9:name=systemd:/\n8:cpu,cpuacct:/kubepods/pod${UID}/${ID}\n0::/kubepods/pod${UID}/${ID}/init.scope\n`;
     expect(cgroupsOf(text, UID)).toEqual([
       { hierarchy: '', path: `/kubepods/pod${UID}` },
@@ -150,7 +150,7 @@ describe('cgroupsOf', () => {
     ]);
   });
 
-  it('gives the cgroup of a container that is in no Pod, and of the outermost of several', () => {
+  it('returns the cgroup of a container that is in no Pod, and the outermost of several', () => {
     expect(cgroupsOf(`4:memory:/docker/${ID}/app\n`, ID)).toEqual([{ hierarchy: 'memory', path: `/docker/${ID}` }]);
     const inner = `0::/kubepods/pod${UID}/${ID}/docker/${INNER}\n`;
     expect(cgroupsOf(inner, UID)).toEqual([{ hierarchy: '', path: `/kubepods/pod${UID}` }]);
@@ -160,11 +160,11 @@ describe('cgroupsOf', () => {
     expect(cgroupsOf(nested, UID)).toEqual([{ hierarchy: '', path: `/docker/${ID}/kubepods/pod${UID}` }]);
   });
 
-  it('takes a path with colons whole', () => {
+  it('accepts a path with colons', () => {
     expect(cgroupsOf(`0::/a:b/pod${UID}\n`, UID)).toEqual([{ hierarchy: '', path: `/a:b/pod${UID}` }]);
   });
 
-  it('gives nothing of another Pod, of garbage, or of a text that is cut', () => {
+  it('returns nothing for another Pod, malformed text, or text that is cut short', () => {
     const text = `0::/kubepods/pod${UID}`;
     expect(cgroupsOf(text, STATIC)).toEqual([]);
     for (let length = 0; length < text.length; length++) expect(cgroupsOf(text.slice(0, length), UID)).toEqual([]);

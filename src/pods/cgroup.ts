@@ -1,24 +1,24 @@
 import { ownerLength } from '#bpf/generated/common.ts';
 
-/** What a process's cgroup path says of whom it belongs to. */
+/** Pod and container that a process belongs to, as the path of its cgroup says. */
 export interface ContainerRef {
   readonly podUid?: string;
-  /** Below the Pod's cgroup; without a Pod the outermost. */
+  /** Container below the Pod's cgroup; without a Pod, the outermost container. */
   readonly containerId?: string;
   /**
-   * The Pod's cgroup is inside of what is not the node's own to hand out: of a container, by its ID, or of a user or a
-   * machine, which is empty. Whoever runs there may give cgroups any name.
+   * Set where the Pod's cgroup is inside a cgroup that the node does not manage: the ID of that container, or empty for a user or a
+   * machine. A process in there may give cgroups any name.
    */
   readonly within?: string;
 }
 
-/** Names of the folders of a cgroup's path that say whose it is; empty where there is none. */
+/** Names of the cgroups in a path that say whose it is; empty where there is none. */
 export interface OwnerFolders {
   /** The outermost that is a Pod's. */
   readonly pod: string;
-  /** The outermost of a container below it; without a Pod the outermost. */
+  /** The outermost of a container below the Pod; without a Pod, the outermost of a container. */
   readonly container: string;
-  /** What the Pod is inside of: the outermost of a container, or a slice of users or machines. */
+  /** The cgroup around the Pod: the outermost of a container, or a slice of users or machines. */
   readonly outer: string;
 }
 
@@ -34,19 +34,19 @@ const ID = `[0-9a-f]{${ownerLength.container_id}}`;
 const POD = new RegExp(`^(?:.*-)?pod(${UID}|${STATIC_UID})(?:\\.slice(?::[^:]{0,23}:(${ID}))?)?$`);
 /** `<id>`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, `kata_<id>`, `system.slice:docker:<id>`. */
 const CONTAINER = new RegExp(`^(?:.*[-_:])?(${ID})(?:\\.scope)?$`);
-/** Folders directly below the root in which others than the node may make cgroups. */
+/** Cgroups directly below the root in which others than the node may make cgroups. */
 const HANDED_OUT = /^(?:user|machine)\.slice$/;
 
-/** A cgroup, as a line of /proc/<pid>/cgroup names it. */
+/** A cgroup as a line of /proc/<pid>/cgroup names it. */
 export interface CgroupPath {
-  /** Which hierarchy: controllers as the kernel lists them, or `name=systemd`; empty is cgroup v2. */
+  /** Hierarchy: controllers as the kernel lists them, or `name=systemd`; empty for cgroup v2. */
   readonly hierarchy: string;
   readonly path: string;
 }
 
 /**
- * Reads /proc/<pid>/cgroup (man 7 cgroups): a line `id:controllers:path` for each hierarchy, v1 and v2. From inside a
- * cgroup namespace another Pod's path reads `/../../pod<uid>/<id>`.
+ * Reads /proc/<pid>/cgroup (man 7 cgroups): a line `id:controllers:path` for each hierarchy, v1 and v2. Inside a cgroup namespace, the
+ * path of another Pod reads `/../../pod<uid>/<id>`.
  */
 export function parseCgroup(text: string): ContainerRef | undefined {
   for (const { path } of pathsIn(text)) {
@@ -56,7 +56,7 @@ export function parseCgroup(text: string): ContainerRef | undefined {
   return undefined;
 }
 
-/** The cgroups that hold all of a Pod, by its UID, or of a container, by its ID: one for each hierarchy that has the process there. */
+/** Returns the cgroups that hold all of a Pod, by its UID, or of a container, by its ID: one for each hierarchy that has the process in it. */
 export function cgroupsOf(text: string, uid: string): CgroupPath[] {
   return pathsIn(text).flatMap(({ hierarchy, path }) => {
     const { names, paths } = foldersOf(path);
@@ -67,7 +67,7 @@ export function cgroupsOf(text: string, uid: string): CgroupPath[] {
   });
 }
 
-/** What the names of folders say, or undefined where none of them is a Pod's or a container's. */
+/** Parses the names of cgroups; returns undefined where none of them is a Pod's or a container's. */
 export function ownerOfFolders({ pod, container, outer }: OwnerFolders): ContainerRef | undefined {
   const [, uid, joined] = POD.exec(pod) ?? [];
   const containerId = joined ?? CONTAINER.exec(container)?.[1];
@@ -78,12 +78,12 @@ export function ownerOfFolders({ pod, container, outer }: OwnerFolders): Contain
   return outer === '' ? ofPod : { ...ofPod, within: CONTAINER.exec(outer)?.[1] ?? '' };
 }
 
-/** Whether a cgroup of this name is a Pod's or a container's. */
+/** Returns whether a cgroup of this name is a Pod's or a container's. */
 export function isOwnerName(name: string): boolean {
   return POD.test(name) || CONTAINER.test(name);
 }
 
-/** Of cgroup v2 first, as the kernel's own list has it. */
+/** Sorts cgroup v2 first, as in the kernel's own list. */
 function pathsIn(text: string): CgroupPath[] {
   const paths = text.split('\n').map((line) => {
     const [, hierarchy = '', ...path] = line.split(':');
@@ -95,8 +95,8 @@ function pathsIn(text: string): CgroupPath[] {
 type Folders = { readonly [K in keyof OwnerFolders]: string };
 
 /**
- * The same search as in bpf/common/owner.bpf.h, from the root on. A Pod's cgroup is the outermost that may be one: what is
- * further in was made by whoever runs in it.
+ * Searches from the root, as bpf/common/owner.bpf.h does. The Pod's cgroup is the outermost that may be one: cgroups further in were
+ * made by processes inside it.
  */
 function foldersOf(path: string): { readonly names: OwnerFolders; readonly paths: Folders } {
   const segments = path.split('/').filter((segment) => segment !== '');

@@ -6,31 +6,31 @@ import { wholeLines } from '#sources/procfs/lines.ts';
 import { isGone, readText } from '#sources/procfs/read.ts';
 import { type CgroupPath, isOwnerName } from './cgroup.ts';
 
-/** A node of 250 Pods has some 1,500 cgroups in a hierarchy; what is past this is not searched. */
+/** Number of cgroups that are searched in a hierarchy; a node of 250 Pods has some 1,500. */
 const SEARCHED_MAX = 20_000;
 const SEARCH_EVERY_MS = 10_000;
-/** Cgroups below one Pod: containers, and what they make for themselves. */
+/** Number of cgroups below one Pod: its containers, and cgroups that they make for themselves. */
 const BELOW_MAX = 1_000;
 
 /**
- * The cgroup file systems of the machine: v2 mounted on the folder itself, or a folder with one mount for each hierarchy
- * of v1, and v2 on `unified` (man 7 cgroups).
+ * The cgroup file systems of the machine: v2 mounted on the folder itself, or a folder with one mount for each hierarchy of v1, and v2
+ * on `unified` (man 7 cgroups).
  */
 export class CgroupTree {
   readonly #root: string;
   readonly #garbled: Garbled;
-  /** What the last search of a hierarchy found: folders of Pods and containers, by name. */
+  /** Results of the last search of a hierarchy: folders of Pods and containers, by name. */
   readonly #found = new Map<string, { readonly byName: ReadonlyMap<string, string>; readonly ms: number }>();
 
-  /** @param garbled told of what is no process in a list of them */
+  /** Calls `garbled` with each line of a process list that is not a process number. */
   constructor(root: string, garbled: Garbled) {
     this.#root = root;
     this.#garbled = garbled;
   }
 
   /**
-   * The folder of a cgroup, the first of those named that is there. A path that leads out of our cgroup namespace starts we
-   * cannot tell where, so its last part is searched for, once for all that are new.
+   * Returns the folder of the first cgroup that exists. A path that leads out of our cgroup namespace has an unknown start, so its last
+   * part is searched for, once for all new ones.
    */
   async find(paths: readonly CgroupPath[], cycle: Cycle): Promise<string | undefined> {
     const places = paths.flatMap(({ hierarchy, path }) => this.#mountsOf(hierarchy).map((mount) => ({ mount, path })));
@@ -45,8 +45,8 @@ export class CgroupTree {
   }
 
   /**
-   * Processes in a cgroup and in all below it, never threads; undefined where it is gone.
-   * @throws where it cannot be read, or there are too many below it
+   * Returns the processes in a cgroup and in all below it, never threads; undefined where it is gone.
+   * @throws where it cannot be read, or there are too many cgroups below it
    */
   async processes(folder: string, cycle: Cycle): Promise<Set<number> | undefined> {
     if (!isCgroup(folder)) return undefined;
@@ -88,20 +88,20 @@ function isCgroup(folder: string): boolean {
   return existsSync(join(folder, 'cgroup.procs'));
 }
 
-/** Zero is a process of a PID namespace that we are not in: our /proc does not have it either. */
+/** Zero stands for a process of a PID namespace that we cannot see: our /proc does not have it either. */
 function readProcs(folder: string, garbled: Garbled): number[] {
   try {
     return wholeLines(readText(join(folder, 'cgroup.procs')) ?? '', garbled)
       .filter((line) => /^[1-9]\d*$/.test(line))
       .map(Number);
   } catch (error) {
-    // A threaded cgroup shows no processes: those of its threads are listed where they are threads of (man 7 cgroups).
+    // A threaded cgroup lists no processes: processes are listed in the cgroup that their threads belong to (man 7 cgroups).
     if (isRemoved(error) || (error as NodeJS.ErrnoException).code === 'EOPNOTSUPP') return [];
     throw error;
   }
 }
 
-/** Cgroups right below one; none where it is gone. */
+/** Returns the cgroups directly below one; none where it is gone. */
 export function foldersIn(folder: string): string[] {
   try {
     return readdirSync(folder, { withFileTypes: true })

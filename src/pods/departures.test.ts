@@ -5,16 +5,16 @@ import { departureEvent } from './departures.ts';
 const departure = { id: asNetnsId(7), kind: 'pod', uid: 'u', name: 'u', startSeconds: 100 };
 const end = { timeNs: 5n, bootSeconds: 101.25, totals: { receivedBytes: 10, sentBytes: 20, tcpRetransmits: 3 } };
 
-it('tells how long it lived, and what it lost', () => {
+it('reports how long it lived, and what it lost', () => {
   expect(departureEvent(departure, end)).toEqual({
     timeNs: 5n,
     netns: 7,
     fields: { kind: 'pod', uid: 'u', livedSeconds: 1.25, receivedBytes: 10, sentBytes: 20, tcpRetransmits: 3 },
-    message: 'The Pod is gone after 1.25 s. It received 10 bytes and sent 20; 3 TCP segments sent again.',
+    message: 'The Pod is gone after 1.25 s. It received 10 bytes and sent 20; 3 TCP segments retransmitted.',
   });
 });
 
-it('says so where nothing is known, or nothing was lost', () => {
+it('says where nothing is known, or nothing was lost', () => {
   const unknown = departureEvent(
     { ...departure, kind: 'netns', uid: '', startSeconds: undefined },
     { ...end, totals: undefined },
@@ -27,6 +27,6 @@ it('says so where nothing is known, or nothing was lost', () => {
   );
 });
 
-it('never says that one lived for less than nothing', () => {
+it('never reports a negative lifetime', () => {
   expect(departureEvent({ ...departure, startSeconds: 102 }, end).fields.livedSeconds).toBe(0);
 });

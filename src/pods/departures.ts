@@ -29,22 +29,22 @@ const TOTALS = {
     ],
   },
   tcpFailedConnects: {
-    help: 'TCP connections that were refused, or given up, before they stood.',
+    help: 'TCP connections that were refused or abandoned before they were established.',
     fields: [['Tcp', 'AttemptFails']],
   },
-  tcpRetransmits: { help: 'TCP segments that were sent again.', fields: [['Tcp', 'RetransSegs']] },
+  tcpRetransmits: { help: 'TCP segments that were retransmitted.', fields: [['Tcp', 'RetransSegs']] },
   tcpTimeouts: { help: 'TCP retransmission timeouts.', fields: [['TcpExt', 'TCPTimeouts']] },
   tcpResetsSent: { help: 'TCP resets sent.', fields: [['Tcp', 'OutRsts']] },
   tcpConnectionsReset: {
-    help: 'TCP connections that stood and were reset, by either side.',
+    help: 'Established TCP connections that were reset, by either side.',
     fields: [['Tcp', 'EstabResets']],
   },
   tcpListenDrops: {
-    help: 'TCP connections that a listening socket dropped, for a full queue or another reason.',
+    help: 'TCP connections that a listening socket dropped, because of a full queue or another reason.',
     fields: [['TcpExt', 'ListenDrops']],
   },
   udpDatagrams: {
-    help: 'UDP datagrams, received and sent.',
+    help: 'UDP datagrams that were received and sent.',
     fields: [
       ['Udp', 'InDatagrams'],
       ['Udp', 'OutDatagrams'],
@@ -53,7 +53,7 @@ const TOTALS = {
     ],
   },
   udpDrops: {
-    help: 'UDP datagrams that no socket got, because nobody listened or its buffer was full, or that could not be sent.',
+    help: 'UDP datagrams that no socket received, because none listened or its buffer was full, or that could not be sent.',
     fields: [
       ['Udp', 'NoPorts'],
       ['Udp', 'InErrors'],
@@ -64,7 +64,7 @@ const TOTALS = {
     ],
   },
   ipDiscards: {
-    help: 'IP packets that were discarded, received or to be sent, though nothing was wrong with them.',
+    help: 'IP packets that were discarded, received or to be sent, though they were valid.',
     fields: [
       ['Ip', 'InDiscards'],
       ['Ip', 'OutDiscards'],
@@ -86,15 +86,15 @@ function totalFields(): TotalFields {
 
 export const DEPARTURE_EVENTS = defineEvents({
   pod_departed: {
-    help: 'A Pod, a container or a named network namespace is gone. Its last counters are in the event, where the kernel has told them.',
+    help: 'A Pod, a container or a named network namespace is gone. The event has its last counters, where the kernel reported them.',
     severity: 'info',
     equalBy: ['uid'],
     fields: {
-      kind: { type: 'string', help: 'What it was: pod, container or netns.' },
+      kind: { type: 'string', help: 'Kind of the departed entity: pod, container or netns.' },
       uid: { type: 'string', help: 'Pod UID or container ID.', optional: true },
       livedSeconds: {
         type: 'number',
-        help: 'How long it lived, from the start of the oldest process that was seen in it.',
+        help: 'Lifetime in seconds, from the start of the oldest process that was seen in it.',
         optional: true,
       },
       ...totalFields(),
@@ -104,7 +104,7 @@ export const DEPARTURE_EVENTS = defineEvents({
 
 type DepartureEvent = EventBody<(typeof DEPARTURE_EVENTS)['pod_departed']>;
 
-/** The totals of a row that the kernel has copied; a field that this kernel does not have counts nothing. */
+/** Totals of a row that the kernel has copied; a field that this kernel does not have counts as 0. */
 export function totalsOf(index: MibIndex, row: Uint8Array): Totals {
   const totals: Totals = {};
   for (const [name, { fields }] of Object.entries(TOTALS)) {
@@ -118,9 +118,9 @@ export function totalsOf(index: MibIndex, row: Uint8Array): Totals {
 export interface End {
   /** Wall clock, nanoseconds since the epoch. */
   readonly timeNs: bigint;
-  /** After boot. */
+  /** Start in seconds after boot. */
   readonly bootSeconds: number;
-  /** Undefined where the kernel has not told its last counters. */
+  /** Undefined where the kernel has not reported its last counters. */
   readonly totals: Totals | undefined;
 }
 
@@ -142,7 +142,7 @@ export function departureEvent({ id, kind, uid, startSeconds }: NetnsDeparture, 
 }
 
 const TROUBLES: readonly (readonly [TotalName, string])[] = [
-  ['tcpRetransmits', 'TCP segments sent again'],
+  ['tcpRetransmits', 'TCP segments retransmitted'],
   ['tcpFailedConnects', 'TCP connections failed'],
   ['tcpConnectionsReset', 'TCP connections reset'],
   ['tcpListenDrops', 'TCP connections dropped by listening sockets'],
@@ -150,7 +150,7 @@ const TROUBLES: readonly (readonly [TotalName, string])[] = [
   ['ipDiscards', 'IP packets discarded'],
 ];
 
-/** A sentence that an operator understands. */
+/** Describes the departure in a sentence for an operator. */
 function describeDeparture(kind: string, lived: number | undefined, totals: Totals | undefined): string {
   const what = { pod: 'The Pod', container: 'The container' }[kind] ?? 'The network namespace';
   const after = lived === undefined ? '' : ` after ${formatDuration(lived * NANOSECONDS_PER_SECOND)}`;

@@ -22,7 +22,7 @@ function entity(kind: Entity['kind'], uid: string, id = 1): Entity {
 }
 
 describe('the names of Pods', () => {
-  it('go by the UID alone, and only to Pods', () => {
+  it('depend on the UID alone, and only Pods have them', () => {
     const directory = new PodDirectory();
     directory.update({ whole: true, set: [podName('u1', 'web-1')], deleted: [] });
     expect(directory.name(entity('pod', 'u1'))).toMatchObject({ namespace: 'shop', pod: 'web-1', uid: 'u1' });
@@ -30,7 +30,7 @@ describe('the names of Pods', () => {
     expect(directory.name(entity('container', 'u1'))).toMatchObject({ namespace: '', pod: 'u1' });
   });
 
-  it('stay with a Pod that is deleted while its namespace lives, for the last thousand', () => {
+  it('stay for a Pod that is deleted while its namespace lives, for the last thousand', () => {
     const directory = new PodDirectory();
     const uids = Array.from({ length: 1_025 }, (_, index) => `u${index}`);
     directory.update({ whole: true, set: uids.map((uid) => podName(uid, `pod-${uid}`)), deleted: [] });
@@ -56,7 +56,7 @@ describe('the names of Pods', () => {
     expect(directory.noLabels).toEqual(empty);
   });
 
-  it('put the later of two Pods with one name behind the other', () => {
+  it('order two Pods with one name by their creation', () => {
     const directory = new PodDirectory();
     directory.update({ whole: true, set: [podName('new', 'web', 2), podName('old', 'web', 1)], deleted: [] });
     const named = directory.nameAll([entity('pod', 'new', 1), entity('pod', 'old', 2), entity('node', '', 3)]);

@@ -2,12 +2,12 @@ import type { Entity } from './entity.ts';
 import type { PodName, PodsUpdate } from './facts.ts';
 import { labelValues, type PodLabels } from './labels.ts';
 
-/** A Pod is deleted from the API before its namespace is gone, and its last events come later still. */
+/** Number of deleted Pods that are kept: a Pod is deleted from the API before its namespace is gone, and its last events come later still. */
 const DELETED_MAX = 1_024;
 
 /**
- * Names entities by the UID in their cgroup path. A UID is never used again, so that an old entry names nobody wrongly; one that is not in the
- * API yet stays the entity's name until it is.
+ * Names entities by the UID in their cgroup path. A UID is never reused, so an old entry cannot name the wrong Pod. While the API does
+ * not have the UID yet, it serves as the entity's name.
  */
 export class PodDirectory {
   readonly #pods = new Map<string, PodName>();
@@ -30,12 +30,12 @@ export class PodDirectory {
     this.#labels = labels;
   }
 
-  /** Labels of who is no Pod. */
+  /** Labels of entities that are not Pods. */
   get noLabels(): Readonly<Record<string, string>> {
     return labelValues(this.#labels, undefined);
   }
 
-  /** The later Pod of two with the same name comes later. */
+  /** Sorts the later of two Pods with the same name last. */
   nameAll(entities: readonly Entity[]): readonly Entity[] {
     const createdMs = ({ uid }: Entity) => this.find(uid)?.createdMs ?? 0;
     return entities.map((entity) => this.name(entity)).sort((a, b) => createdMs(a) - createdMs(b));

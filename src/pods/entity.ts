@@ -1,7 +1,7 @@
 import type { EntityKind } from '#api/words.ts';
 import type { NetnsId } from '#core/netns.ts';
 
-/** Whom samples and events belong to. */
+/** Entity that samples and events belong to. */
 export interface Entity {
   readonly kind: EntityKind;
   readonly netns: NetnsId;
@@ -13,11 +13,11 @@ export interface Entity {
   /** Pod UID or container ID; empty where there is none. */
   readonly uid: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** Its namespace is dead: its last values are shown, unless somebody who lives has the same labels. */
+  /** Whether its namespace is dead: its last values are shown, unless a live entity has the same labels. */
   readonly isRetired?: boolean;
 }
 
-/** Whose a namespace is, and processes that were in it at the last scan. */
+/** Owner of a namespace, and processes that were in it at the last scan. */
 export interface NetnsOwner {
   readonly entity: Entity;
   readonly pids: readonly number[];

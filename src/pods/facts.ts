@@ -1,39 +1,39 @@
 import type { Labels } from '#core/selector.ts';
 import type { Workload } from './workload.ts';
 
-/** What a Pod is called, as Kubernetes has it. */
+/** Names of a Pod in Kubernetes. */
 export interface PodFacts {
   readonly namespace: string;
   readonly name: string;
-  /** All of them, not only those that are configured to be shown. */
+  /** All labels, not only those that are configured to be shown. */
   readonly labels: Labels;
 }
 
-/** Where Kubernetes is asked for Pods. */
+/** Looks up Pods from Kubernetes. */
 export interface PodFinder {
   /** @returns undefined for a UID that is not known, or not yet */
   find(uid: string): PodFacts | undefined;
 }
 
-/** What the Kubernetes API says of a Pod. */
+/** Facts about a Pod from the Kubernetes API. */
 export interface PodName {
   readonly uid: string;
   readonly namespace: string;
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly workload: Workload;
-  /** It uses the node's network. */
+  /** Whether it uses the node's network. */
   readonly hostNetwork: boolean;
-  /** Milliseconds since the epoch. */
+  /** Creation time in milliseconds since the epoch. */
   readonly createdMs: number;
-  /** Of its own network; empty where it uses the node's, and where it has ended. */
+  /** IP addresses of its own network; empty where it uses the node's network, or has ended. */
   readonly ips: readonly string[];
 }
 
 export interface PodsUpdate {
-  /** `set` is all there is. */
+  /** Whether `set` has all Pods. */
   readonly whole: boolean;
   readonly set: readonly PodName[];
-  /** UIDs. */
+  /** UIDs of the Pods. */
   readonly deleted: readonly string[];
 }

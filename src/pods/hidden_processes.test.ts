@@ -27,7 +27,7 @@ it.each([
   expect(describeHiding(mountOf(options), '/proc', groups)).toBeUndefined();
 });
 
-it('the mount that was made last counts, and no other path', () => {
+it('only the last mount on the path counts', () => {
   expect(describeHiding(mountOf('rw,hidepid=2') + mountOf('rw'), '/proc', [1])).toBeUndefined();
   expect(describeHiding(mountOf('rw,hidepid=2', '/host/proc'), '/proc', [1])).toBeUndefined();
 });

@@ -1,38 +1,38 @@
 import type { NetnsId } from '#core/netns.ts';
 import { type HomePlace, homeOf } from './owner.ts';
 
-/** Namespaces of one Pod among which its home is looked for: those that were seen first. */
+/** Number of namespaces of one Pod among which its home is searched: those that were seen first. */
 const PLACES_MAX = 256;
 
-/** A namespace that somebody is in, or was at home in. */
+/** A namespace that a Pod or container is in, or that was its home. */
 export type Presence = Omit<HomePlace, 'isOthers'>;
 
-/** Which Pods and containers are in which namespaces, and where each is at home. */
+/** Tracks which Pods and containers are in which namespaces, and where the home of each is. */
 export class Homes {
   readonly #places = new Map<string, Map<NetnsId, Presence>>();
   readonly #uids = new Map<NetnsId, readonly string[]>();
-  /** What has been worked out and still holds. */
+  /** Results that were computed before and still hold. */
   readonly #homes = new Map<string, NetnsId | 'node' | undefined>();
   readonly #hostNetwork: (uid: string) => boolean | undefined;
   #atNode: ReadonlyMap<string, number> = new Map();
 
-  /** @param hostNetwork what Kubernetes says of a Pod; undefined where it says nothing */
+  /** @param hostNetwork whether Kubernetes says that a Pod uses the node's network; undefined where it says nothing */
   constructor(hostNetwork: (uid: string) => boolean | undefined) {
     this.#hostNetwork = hostNetwork;
   }
 
-  /** Who has processes in the node's namespace, and when the oldest of them began, in seconds after boot. */
+  /** Sets the owners that have processes in the node's namespace, and when the oldest of them began, in seconds after boot. */
   set atNode(starts: ReadonlyMap<string, number>) {
     this.#atNode = starts;
     this.forget();
   }
 
-  /** Kubernetes may say something else now. */
+  /** Drops the results, because Kubernetes may say something else now. */
   forget(): void {
     this.#homes.clear();
   }
 
-  /** Takes who is in a namespace, or was at home there, instead of what was known of it. */
+  /** Replaces the owners that are in a namespace, or had their home there. */
   set(id: NetnsId, places: ReadonlyMap<string, Presence>): void {
     for (const uid of this.#uids.get(id) ?? []) {
       this.#homes.delete(uid);
@@ -51,7 +51,7 @@ export class Homes {
     }
   }
 
-  /** Namespaces that a Pod or a container is in, or was at home in. */
+  /** Returns the namespaces that a Pod or a container is in, or that were its home. */
   placesOf(uid: string): Iterable<NetnsId> {
     return this.#places.get(uid)?.keys() ?? [];
   }
@@ -69,7 +69,7 @@ export class Homes {
     return this.#homes.get(uid);
   }
 
-  /** Whether somebody else has processes there and nowhere else. */
+  /** Returns whether another owner has processes there and nowhere else. */
   #hasResident(id: NetnsId, uid: string): boolean {
     return (this.#uids.get(id) ?? []).some((other) => {
       const places = this.#places.get(other);

@@ -6,28 +6,28 @@ import { type Claimant, claimantOf, isSandboxMount, type Owner, ownerOf } from '
 import type { ProcessInfo, ProcessTable } from './process_table.ts';
 import type { Trace } from './traces.ts';
 
-/** Processes in the node's namespace of which it is asked whose they are. */
+/** Number of processes in the node's namespace whose owners are looked up. */
 const NODE_PROCESSES_MAX = 8_192;
 
-/** What is known of a namespace that tells whose it is. */
+/** Facts about a namespace from which its owner follows. */
 export interface Scene {
   readonly inum: number;
   readonly isNode: boolean;
   readonly mounts: readonly string[];
-  /** Later namespaces have higher numbers; undefined where that is not known. */
+  /** Creation order: later namespaces have higher numbers; undefined where it is not known. */
   readonly order: number | undefined;
-  /** Of its processes that are in a Pod or a container, the oldest first, one for each of these. */
+  /** The oldest process of each Pod or container in it, the oldest first. */
   readonly traces: readonly Trace[];
   readonly oldest: ProcessInfo | undefined;
 }
 
-/** Whose a namespace is, as it was judged. */
+/** Owner of a namespace, as judged. */
 export interface Judged {
   readonly owner: Owner;
   readonly entity: Entity;
-  /** When the owner's oldest process began, in seconds after boot; undefined where none was seen. */
+  /** Start of the owner's oldest process, in seconds after boot; undefined where none was seen. */
   readonly startSeconds: number | undefined;
-  /** Of the namespaces of one Pod it is the one that is shown. */
+  /** Whether it is the namespace of the Pod that is shown. */
   readonly isFirst: boolean;
 }
 
@@ -36,26 +36,26 @@ interface Present extends Claimant {
   readonly startSeconds: number;
 }
 
-/** Gathers what tells whose the namespaces are, and judges each by the rule of `ownerOf`. */
+/** Gathers the facts about namespaces, and judges the owner of each by the rule of `ownerOf`. */
 export class OwnerJudge {
   readonly #own: ContainerRef | undefined;
   readonly #homes: Homes;
   readonly #scenes = new Map<NetnsId, Scene>();
   readonly #present = new Map<NetnsId, readonly Present[]>();
   readonly #judged = new Map<NetnsId, Judged>();
-  /** Who was looked for in the node's namespace, and whether anybody was there. */
+  /** Owners that were looked for in the node's namespace, and whether any was there. */
   #askedAtNode: ReadonlySet<string> = new Set();
   #isAnyAtNode = false;
-  /** A Pod was seen that is this machine's own. */
+  /** Whether a Pod was seen that belongs to this machine itself. */
   #hasPods = false;
-  /** Pods of machines, by container ID. */
+  /** Pods that run in virtual machines, by container ID. */
   #machines: ReadonlyMap<string, string> = new Map();
-  /** All are to be judged again. */
+  /** Whether all are to be judged again. */
   #isStale = false;
 
   /**
-   * @param own the agent's container
-   * @param hostNetwork what Kubernetes says of a Pod, by its UID; undefined where it says nothing
+   * @param own container of the agent
+   * @param hostNetwork whether Kubernetes says that a Pod, by its UID, uses the node's network; undefined where it says nothing
    */
   constructor(own: ContainerRef | undefined, hostNetwork: (uid: string) => boolean | undefined) {
     this.#own = own;
@@ -66,13 +66,13 @@ export class OwnerJudge {
     return this.#judged.get(id);
   }
 
-  /** Of the namespaces of one Pod its own comes first. */
+  /** Sorts the namespaces of one Pod, its home first. */
   get entities(): Entity[] {
     const all = [...this.#judged.values()].sort((a, b) => Number(b.isFirst) - Number(a.isFirst));
     return all.map(({ entity }) => entity);
   }
 
-  /** Takes what is known of a namespace now, to be judged later. */
+  /** Sets the current facts about a namespace, to be judged later. */
   put(id: NetnsId, scene: Scene): void {
     this.#scenes.set(id, scene);
     for (const { ref } of scene.traces) this.#learn(ref);
@@ -80,8 +80,8 @@ export class OwnerJudge {
   }
 
   /**
-   * Takes a process that has begun in it. Returns whether that is somebody's of whom nothing was known there.
-   * @param unknown the namespace, where nothing is known of it
+   * Adds a process that has begun in it. Returns whether it belongs to an owner that was not known there.
+   * @param unknown facts of the namespace, where nothing is known about it
    */
   add(id: NetnsId, unknown: Omit<Scene, 'traces'>, trace: Trace): boolean {
     this.#learn(trace.ref);
@@ -98,14 +98,14 @@ export class OwnerJudge {
     if (this.#isStale) return this.judgeAll();
     let hasChanged = this.#judge(id);
     for (const { uid } of this.#present.get(id) ?? []) {
-      // Its others may not be the first any more.
+      // Another namespace of the Pod may be its first now.
       if (this.#homes.of(uid) !== id) continue;
       for (const other of this.#homes.placesOf(uid)) if (other !== id && this.#judge(other)) hasChanged = true;
     }
     return hasChanged;
   }
 
-  /** Judges all, also by what Kubernetes says now. Returns whether anything has changed. */
+  /** Judges all namespaces, also by what Kubernetes says now. Returns whether anything has changed. */
   judgeAll(): boolean {
     this.#isStale = false;
     this.#homes.forget();
@@ -115,13 +115,13 @@ export class OwnerJudge {
   }
 
   /**
-   * Looks for those who use the node's network, and make or enter other namespaces. Such a one's first process is there, so that one look
-   * is enough for each.
+   * Looks for owners that use the node's network, and make or enter other namespaces. The first process of such an owner is there, so
+   * one look is enough for each.
    * @param pids processes in the node's namespace
    */
   lookAtNode(pids: readonly number[], table: Pick<ProcessTable, 'info'>): void {
     const uids = new Set([...this.#present.values()].flat().map(({ uid }) => uid));
-    // Who was there may only have been on the way into a namespace.
+    // A process that was there may only have been on its way into a namespace.
     if (pids.length === 0 || (!this.#isAnyAtNode && [...uids].every((uid) => this.#askedAtNode.has(uid)))) return;
     this.#askedAtNode = uids;
     const starts = new Map<string, number>();
@@ -138,7 +138,7 @@ export class OwnerJudge {
     this.#homes.atNode = starts;
   }
 
-  /** Whether a Pod or a container has processes in a namespace that is its own. */
+  /** Returns whether a Pod or a container has processes in a namespace that is its own. */
   isAtHome(uid: string): boolean {
     return [...this.#homes.placesOf(uid)].some((id) => {
       const owner = this.#judged.get(id)?.owner;
@@ -146,12 +146,12 @@ export class OwnerJudge {
     });
   }
 
-  /** Containers in namespaces that no Pod is in. */
+  /** Returns the containers in namespaces that no Pod is in. */
   get loneContainers(): Entity[] {
     return [...this.#judged.values()].map(({ entity }) => entity).filter(({ kind }) => kind === 'container');
   }
 
-  /** Takes containers that are Pods, by container ID and UID. */
+  /** Sets the containers that are Pods, by container ID and UID. */
   knowPods(pods: ReadonlyMap<string, string>): void {
     const isSeen = (id: string) =>
       [...this.#scenes.values()].some(({ traces }) => traces.some(({ ref }) => ref.containerId === id));
@@ -159,7 +159,7 @@ export class OwnerJudge {
     this.#settleAgain(({ containerId }) => containerId !== undefined && pods.has(containerId));
   }
 
-  /** Returns whose it was. */
+  /** Forgets a namespace, and returns its last owner. */
   remove(id: NetnsId): Judged | undefined {
     const judged = this.#judged.get(id);
     this.#judged.delete(id);
@@ -175,14 +175,14 @@ export class OwnerJudge {
     return uid === undefined ? claimant : { kind: 'pod', uid };
   }
 
-  /** What was taken for a Pod's before may be none. */
+  /** A namespace that was assigned to a Pod may have to be assigned to none. */
   #learn({ podUid, within }: ContainerRef): void {
     if (this.#hasPods || podUid === undefined || within !== undefined) return;
     this.#hasPods = true;
     this.#settleAgain(({ within: outer }) => outer !== undefined);
   }
 
-  /** What was taken for somebody's before is another's. */
+  /** A namespace that was assigned to one owner may belong to another. */
   #settleAgain(isOther: (ref: ContainerRef) => boolean): void {
     for (const [id, scene] of this.#scenes) {
       if (!scene.traces.some(({ ref }) => isOther(ref))) continue;

@@ -13,7 +13,7 @@ const POD: PodName = {
   ips: [],
 };
 
-it('a label of the Pod, or what it belongs to; empty where there is none', () => {
+it('a label of the Pod, or its workload; empty where there is none', () => {
   const labels = { app: 'app', tier: 'tier', workload: '@workload', kind: '@workload_kind' };
   expect(labelValues(labels, POD)).toEqual({ app: 'web', tier: '', workload: 'web', kind: 'StatefulSet' });
   expect(labelValues(labels, undefined)).toEqual({ app: '', tier: '', workload: '', kind: '' });

@@ -1,6 +1,6 @@
 import type { PodName } from './facts.ts';
 
-/** Label names, each with where its value comes from: the key of a Pod's label, or a word with `@`. */
+/** Label names, each with the source of its value: the key of a Pod's label, or a word with `@`. */
 export type PodLabels = Readonly<Record<string, string>>;
 
 const DERIVED: ReadonlyMap<string, (pod: PodName) => string> = new Map([
@@ -10,17 +10,17 @@ const DERIVED: ReadonlyMap<string, (pod: PodName) => string> = new Map([
 
 export const DERIVED_NAMES: readonly string[] = [...DERIVED.keys()];
 
-/** Kubernetes allows 63 characters in a label, and 253 in a name. */
+/** Kubernetes allows 63 characters in the value of a label, and 253 in a name. */
 const VALUE_LENGTH_MAX = 253;
 
-/** The values for a Pod, in the order of the configuration; empty where it has none, and for who is no Pod that we know. */
+/** Returns the values for a Pod, in the order of the configuration; empty where it has none, and for entities that are not known Pods. */
 export function labelValues(labels: PodLabels, pod: PodName | undefined): Record<string, string> {
   return Object.fromEntries(
     Object.entries(labels).map(([name, source]) => [name, sourceValue(source, pod).slice(0, VALUE_LENGTH_MAX)]),
   );
 }
 
-/** A label may be called like something that every object has: `constructor`. */
+/** A label may have the name of a property that every object has: `constructor`. */
 function sourceValue(source: string, pod: PodName | undefined): string {
   if (pod === undefined) return '';
   const derived = DERIVED.get(source);

@@ -12,7 +12,7 @@ import { NetnsRegistry } from './registry.ts';
 const UID = '0f0f0f0f-1111-2222-3333-444455556666';
 
 it.each([new Unsupported('this kernel has no BTF'), new Error('no memory')])(
-  'a kernel that cannot tell of births and deaths fails nothing: %s',
+  'a kernel that cannot report births and deaths causes no failure: %s',
   async (refusal) => {
     const bpf = {
       check: () => {
@@ -33,7 +33,7 @@ it.each([new Unsupported('this kernel has no BTF'), new Error('no memory')])(
     expect([life.report.programs, life.untoldDeaths]).toEqual([undefined, undefined]);
     expect([life.tellsBirths, life.tellsDeaths]).toEqual([false, false]);
 
-    // The scans go on, and who watches hears of what they find gone.
+    // The scans go on, and a watcher is informed of namespaces that they find gone.
     const departures: NetnsDeparture[] = [];
     using _ = life.watch({
       retireMs: 1_000,

@@ -26,7 +26,7 @@ const DEATHS = 'last counters of Pods that end';
 const EXECUTES = 'process_executes';
 const STARTS = 'work_starts' satisfies Layout['program'];
 
-/** Where births and deaths are seen. */
+/** Hooks at which births and deaths are seen. */
 export const LIFECYCLE_HOOKS: HookTable<Layout['program']> = {
   file: FILE,
   points: [
@@ -50,9 +50,12 @@ const RING: Layout['map'] = 'records';
 const CPUS: Layout['map'] = 'percpu_cpus';
 const DRAIN_EVERY_MS = 25;
 const DRAIN_BYTES = 64 * 1024;
-/** Drains that empty a full ring. */
+/** Number of drains that empty a full ring. */
 const DRAINS_MAX = 10;
-/** A copy takes up to a microsecond a CPU and namespace: a run of two milliseconds, but always a few copies. */
+/**
+ * Number of copies in a run: a copy takes up to a microsecond for each CPU and namespace, and a run two milliseconds, but always makes
+ * a few copies.
+ */
 const COPIES = 2_000;
 const COPIES_MIN = 16;
 
@@ -66,7 +69,7 @@ export interface LifecycleOptions {
   readonly paths: Paths;
   readonly registry: NetnsRegistry;
   readonly owners: Owners;
-  /** Births or deaths were told. */
+  /** Called after births or deaths were reported. */
   readonly told: () => void;
   readonly warn: (message: string) => void;
 }
@@ -78,15 +81,15 @@ interface Running extends Disposable {
 }
 
 /**
- * Births and deaths of namespaces as the kernel tells of them: a source of the registry that belongs to the agent, whichever
- * probes run. Where the kernel cannot run it, the scans go on alone.
+ * Births and deaths of namespaces as the kernel reports them: a source of the registry that belongs to the agent, whichever probes
+ * run. Where the kernel cannot run it, the scans go on alone.
  */
 export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
   readonly #options: LifecycleOptions;
-  /** The agent is not in the PID namespace of its /proc: no birth is told. */
+  /** Whether the agent is outside the PID namespace of its /proc: then no birth is reported. */
   readonly #isOutside: boolean;
   #running: Running | undefined;
-  /** Why it does not run. */
+  /** Reason why it does not run. */
   #reason = 'not started';
 
   constructor(options: LifecycleOptions) {
@@ -94,13 +97,13 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     this.#isOutside = pidNamespaceLevels(options.paths.proc) !== 0;
   }
 
-  /** To be called once, when the registry knows the node's own namespace. What cannot run is not tried again. */
+  /** To be called once, when the registry knows the node's own namespace. It is not retried where it cannot run. */
   async start(): Promise<void> {
     try {
       this.#running = await this.#open();
     } catch (error) {
       this.#reason = (error as Error).message;
-      this.#options.warn(`births and deaths are not told: ${this.#reason}: ${WITHOUT}`);
+      this.#options.warn(`births and deaths are not reported: ${this.#reason}: ${WITHOUT}`);
     }
   }
 
@@ -112,7 +115,7 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     return { ...health, degraded: [...health.degraded, outside] };
   }
 
-  /** A Pod is told of as soon as its first program begins. */
+  /** A Pod is reported as soon as its first program begins. */
   get tellsBirths(): boolean {
     return !this.#isOutside && this.#has(EXECUTES);
   }
@@ -125,7 +128,7 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     return this.#running && readMisses(this.#running.instance.object, {}).map_full;
   }
 
-  /** What it has to say beside the probes. */
+  /** Status of the tracking, which is shown beside the probes. */
   get report(): RunningProbe<MetricSet> {
     return { ...this.#running?.instance.running(), health: () => this.health };
   }
@@ -134,7 +137,7 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
     return this.#options.registry.watch(watcher);
   }
 
-  /** Takes all that is there now, not what comes meanwhile. */
+  /** Handles all that is in the ring now, not what comes meanwhile. */
   drain(): void {
     try {
       for (let drains = 0; drains < DRAINS_MAX && (this.#running?.ring.drain() ?? 0) > 0; drains++);
@@ -225,7 +228,7 @@ export class Lifecycle implements NetnsLife, NetnsEvents, Disposable {
   }
 }
 
-/** Inode number of the PID namespace in which births are told; kernel: bpf/common/pid.bpf.h. */
+/** Inode number of the PID namespace in which births are reported; kernel: bpf/common/pid.bpf.h. */
 function ownPidNamespace(proc: string): number {
   return Number(/\d+/.exec(readlinkSync(join(proc, 'self/ns/pid')))?.[0]);
 }
@@ -234,12 +237,12 @@ function bytesOf(u32: number): Uint8Array {
   return new Uint8Array(Uint32Array.of(u32).buffer);
 }
 
-/** Nothing is counted in the kernel but births and deaths that found no room; the deaths are the watcher's. */
+/** The kernel counts only births and deaths that found no room; the deaths are the watcher's. */
 function untoldBirths(object: BpfObject) {
   return {
     map: 'owned' satisfies Layout['map'],
     uncounted: (): Uncounted => ({ untracked: readMisses(object, {}).untracked }),
-    // The kernel itself pushes out who was told of longest ago.
+    // The kernel itself evicts the entry that was reported longest ago.
     sweep: () => new Map(),
     freed: () => undefined,
     remember: () => undefined,

@@ -6,8 +6,8 @@ import { isGone, listDirectory } from '#sources/procfs/read.ts';
 const NSFS_MAGIC = 0x6e736673;
 
 /**
- * Names of the network namespaces that are mounted in a directory, as `ip netns add` and container runtimes do, by inode
- * number. A file that is no mount is what a reboot or a crash left there.
+ * Returns the names of the network namespaces that are mounted in a directory, as `ip netns add` and container runtimes do, by inode
+ * number. A file that is not a mount was left there by a reboot or a crash.
  */
 export function readNetnsMounts(directory: string): Map<number, readonly string[]> {
   const mounts = new Map<number, string[]>();

@@ -8,22 +8,22 @@ import type { BpfSource } from '#sources/bpf/source.ts';
 import { pidNamespaceLevels } from '#sources/procfs/pid_namespace.ts';
 import { type ProcessTable, readProcessPass } from './process_table.ts';
 
-/** How the namespaces of the machine are listed, and told apart. */
+/** Lists the namespaces of the machine, and identifies them. */
 export interface NetnsKernel {
-  /** Every namespace that is alive, or undefined where the kernel cannot be asked: then only /proc tells. */
+  /** Returns every live namespace, or undefined where the kernel cannot be asked: then only /proc has them. */
   list(cycle: Cycle): Promise<readonly NetnsRow[] | undefined>;
   /**
-   * Every process, or undefined where the kernel cannot be asked.
+   * Returns every process, or undefined where the kernel cannot be asked.
    * @param node the node's own namespace, where it is known
    */
   processes(node: NetnsId | undefined, cycle: Cycle): Promise<ProcessTable | undefined>;
-  /** Enters the namespace at a path and asks for its cookie; undefined where that is not possible. */
+  /** Enters the namespace at a path and returns its cookie; undefined where that is not possible. */
   cookie(path: string): NetnsId | undefined;
 }
 
 type Log = (level: 'warn' | 'error', message: string) => void;
 
-/** Lists by BPF programs. What cannot run, or fails, is not tried again: /proc is read instead, and the log says why. */
+/** Lists by BPF programs. A program that cannot run, or fails, is not retried: /proc is read instead, and the log says why. */
 export class BpfNetnsKernel implements NetnsKernel, Disposable {
   readonly #object: NetnsObject | undefined;
   readonly #log: Log;
@@ -60,7 +60,7 @@ export class BpfNetnsKernel implements NetnsKernel, Disposable {
     try {
       return asNetnsId(toCounter(withNetns(path, netnsCookie)));
     } catch (error) {
-      // No right to enter, or gone: the namespace goes by its inode number, or is not there any more.
+      // Entering is not allowed, or the namespace is gone: it is identified by its inode number, or does not exist any more.
       if (error instanceof BpfError) return undefined;
       throw error;
     }

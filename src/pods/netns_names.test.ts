@@ -15,14 +15,14 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(root, { recursive: true }));
 
-/** What happened before is told before. */
+/** Events that happened before are reported before. */
 async function expectChange(change: () => void): Promise<void> {
   const before = changes;
   change();
   await eventually(() => expect(changes).toBeGreaterThan(before));
 }
 
-it('tells of each name that is given or taken away', async () => {
+it('reports each name that is added or removed', async () => {
   mkdirSync(folder);
   using names = new NetnsNames(folder, () => changes++);
   expect(names.follow()).toBe(true);
@@ -30,7 +30,7 @@ it('tells of each name that is given or taken away', async () => {
   await expectChange(() => rmSync(join(folder, 'blue')));
 });
 
-it('goes on where the folder comes later, or another takes its path', async () => {
+it('continues where the folder is made later, or replaced by another', async () => {
   using names = new NetnsNames(folder, () => changes++);
   expect(names.follow()).toBe(true);
   mkdirSync(folder);
@@ -44,7 +44,7 @@ it('goes on where the folder comes later, or another takes its path', async () =
   });
 });
 
-it('says that names go unnoticed where the folder cannot be watched', () => {
+it('reports that names go unnoticed where the folder cannot be watched', () => {
   const file = join(root, 'file');
   writeFileSync(file, '');
   using names = new NetnsNames(join(file, 'netns'), () => changes++);

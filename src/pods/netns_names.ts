@@ -7,15 +7,15 @@ export class NetnsNames implements Disposable {
   readonly #changed: () => void;
   #watcher: FSWatcher | undefined;
 
-  /** @param changed a name was given, or taken away */
+  /** @param changed called when a name was added or removed */
   constructor(folder: string, changed: () => void) {
     this.#folder = folder;
     this.#changed = changed;
   }
 
   /**
-   * Begins, where it does not follow the folder yet. One that is not there comes with the first name.
-   * @returns false where names go unnoticed: all of inotify is used up (man 2 inotify_add_watch)
+   * Starts watching, where it does not watch the folder yet. A folder that does not exist is made with the first name.
+   * @returns false where names go unnoticed, because the limit of inotify is reached (man 2 inotify_add_watch)
    */
   follow(): boolean {
     if (this.#watcher !== undefined) return true;
@@ -34,7 +34,7 @@ export class NetnsNames implements Disposable {
   }
 
   #tell(name: string | null): void {
-    // libuv tells of the folder itself by its own name: another one may have its path from now on.
+    // libuv reports the folder itself by its own name: another one may have its path from now on.
     if (name === null || name === basename(this.#folder)) this[Symbol.dispose]();
     this.#changed();
   }

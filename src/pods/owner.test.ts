@@ -40,7 +40,7 @@ const NOTHING: Evidence = {
 };
 const oldest = { comm: 'sh', pid: 6 };
 
-/** What there is, from the best evidence on, and what is said with nothing better. */
+/** Kinds of evidence, from the best on, and the owner that follows where nothing better exists. */
 const RANKS: readonly (readonly [name: string, evidence: Partial<Evidence>, owner: Owner])[] = [
   ['it is the node’s', { isNode: true }, { kind: 'node', name: '', uid: '', isHome: true }],
   ['a process of one at home here', { claims: [claim(A, 'here')] }, podOwner(A)],
@@ -55,7 +55,7 @@ const RANKS: readonly (readonly [name: string, evidence: Partial<Evidence>, owne
 describe('the better evidence wins', () => {
   it.each(RANKS.map(([name], rank) => [name, rank] as const))('%s', (_, rank) => {
     for (const [, better, owner] of RANKS.slice(rank, rank + 1)) {
-      // With all that is worse, in all mixtures, and whoever was there first.
+      // Each is combined with all worse evidence, in all mixtures, in any order of arrival.
       const worse = RANKS.slice(rank + 1);
       for (let mix = 0; mix < 2 ** worse.length; mix++) {
         const chosen = worse.filter((_rank, index) => mix & (1 << index)).map(([, evidence]) => evidence);
@@ -68,16 +68,16 @@ describe('the better evidence wins', () => {
   });
 });
 
-describe('of evidence of one rank', () => {
+describe('evidence of one rank', () => {
   it.each<[string, Partial<Evidence>, Owner]>([
     ['the oldest process', { claims: [claim(A, 'here'), claim(B, 'here')] }, podOwner(A)],
     [
-      'the one that was known before an older process',
+      'the known owner before an older process',
       { claims: [claim(A, 'here'), claim(B, 'here')], before: podOwner(B), beforeHome: 'here' },
       podOwner(B),
     ],
     [
-      'who is at home here before a guest that was known',
+      'an owner at home here before a known guest',
       { claims: [claim(A, 'elsewhere'), claim(B, 'here')], before: podOwner(A, false), beforeHome: 'elsewhere' },
       podOwner(B),
     ],
@@ -87,31 +87,31 @@ describe('of evidence of one rank', () => {
   ])('%s', (_, evidence, owner) => expect(ownerOf({ ...NOTHING, ...evidence })).toEqual(owner));
 });
 
-describe('what was known', () => {
+describe('a known owner', () => {
   it.each<[string, Partial<Evidence>, Owner]>([
     ['stays where only the mount is left', { before: podOwner(A), beforeHome: 'here', mounts: ['cni-1'] }, podOwner(A)],
     [
-      'stays where the Pod is at home in another namespace now, whoever is a guest here',
+      'stays where the Pod has its home in another namespace now, whichever guests are here',
       { before: podOwner(A), beforeHome: 'elsewhere', claims: [claim(B, 'elsewhere')] },
       podOwner(A),
     ],
     [
-      'gives way to who is at home here',
+      'gives way to an owner at home here',
       { before: podOwner(A), beforeHome: 'here', claims: [claim(B, 'here')] },
       podOwner(B),
     ],
     [
-      'is a guest’s who turns out to be at home elsewhere',
+      'becomes a guest where it turns out to be at home elsewhere',
       { before: podOwner(A), beforeHome: 'elsewhere', claims: [claim(A, 'elsewhere')] },
       podOwner(A, false),
     ],
     [
-      'is forgotten of a guest that has left',
+      'is forgotten where it was a guest that has left',
       { before: podOwner(A, false), beforeHome: 'elsewhere', mounts: ['blue'] },
       mounted('blue'),
     ],
     [
-      'is forgotten of one who turns out to use the node’s network',
+      'is forgotten where it turns out to use the node’s network',
       { before: podOwner(A), beforeHome: 'node', mounts: ['router'] },
       mounted('router'),
     ],
@@ -119,7 +119,7 @@ describe('what was known', () => {
   ])('%s', (_, evidence, owner) => expect(ownerOf({ ...NOTHING, ...evidence })).toEqual(owner));
 });
 
-it('a container goes by the first digits of its ID', () => {
+it('a container is named by the first digits of its ID', () => {
   expect(ownerOf({ ...NOTHING, claims: [claim(BOX, 'here', 'container')] })).toEqual({
     kind: 'container',
     name: BOX.slice(0, 12),
@@ -148,7 +148,7 @@ describe('the home of a Pod', () => {
     ['one with processes before one without, which is older', [place(1, undefined), place(2, 5)], 2],
     ['one of a runtime before one that was made earlier', [place(1, 5), place(2, 9, { isSandbox: true })], 2],
     [
-      'one that is no other’s before one of a runtime',
+      'the one that is not another’s, before one of a runtime',
       [place(1, 5, { isOthers: true, isSandbox: true }), place(2, 9)],
       2,
     ],
@@ -158,12 +158,12 @@ describe('the home of a Pod', () => {
     ['the one that was made first, whatever its number', [place(7, 9, { order: 1 }), place(3, 5, { order: 2 })], 7],
     ['the first of those that are left', [place(2, undefined), place(1, undefined)], 1],
     [
-      'without the order the one of the oldest process, whatever its number',
+      'the one of the oldest process where there is no order, whatever its number',
       [place(7, 5, { order: undefined }), place(3, 9, { order: undefined })],
       7,
     ],
     [
-      'without the order the same one of two whose processes are of one age',
+      'always the same one of two where there is no order and their processes have the same age',
       [place(7, 5, { order: undefined }), place(3, 5, { order: undefined })],
       3,
     ],
@@ -174,17 +174,17 @@ describe('the home of a Pod', () => {
     expect(homeOf({ ...nowhere, hostNetwork: true, places })).toBe('node');
   });
 
-  it('is the node’s network where its oldest process is there', () => {
+  it('is the node’s network where its oldest process is', () => {
     const places = [place(1, 5), place(2, 6)];
     expect(homeOf({ ...nowhere, nodeStartSeconds: 4.9, places })).toBe('node');
-    // The same process, seen before and after it has entered a namespace.
+    // The same process is seen before and after it has entered a namespace.
     expect(homeOf({ ...nowhere, nodeStartSeconds: 5, places })).toBe(1);
     expect(homeOf({ ...nowhere, nodeStartSeconds: 5, places: [place(1, undefined)] })).toBe('node');
   });
 
-  it('is none where it is nowhere', () => expect(homeOf({ ...nowhere, places: [] })).toBeUndefined());
+  it('is none where it has no processes', () => expect(homeOf({ ...nowhere, places: [] })).toBeUndefined());
 
-  it('does not depend on the order in which its namespaces are looked at', () => {
+  it('does not depend on the order in which its namespaces are examined', () => {
     const given = fc.record({
       startSeconds: fc.option(fc.nat(5), { nil: undefined }),
       isSandbox: fc.boolean(),
@@ -205,7 +205,7 @@ describe('the home of a Pod', () => {
   });
 });
 
-describe('whose a process is', () => {
+describe('the owner of a process', () => {
   const pod = { podUid: A, containerId: BOX };
   it.each<[string, ContainerRef | undefined, boolean, object | undefined]>([
     ['nobody’s', undefined, true, undefined],

@@ -5,29 +5,29 @@ import type { ContainerRef } from './cgroup.ts';
 /** Digits of a container ID that tools show. */
 const SHORT_ID = 12;
 
-/** A Pod or a container, by a process of it. */
+/** A Pod or a container, known by one of its processes. */
 export interface Claimant {
   readonly kind: 'pod' | 'container';
   /** Pod UID or container ID. */
   readonly uid: string;
 }
 
-/** Where a Pod or a container is at home, seen from a namespace that its processes are in: `node` where it uses the node's network. */
+/** Home of a Pod or a container, seen from a namespace that its processes are in: `node` where it uses the node's network. */
 export type Home = 'here' | 'elsewhere' | 'node';
 
 export interface Claim extends Claimant {
   readonly home: Home;
 }
 
-/** All that tells whose a namespace is. */
+/** All evidence of the owner of a namespace. */
 export interface Evidence {
   readonly inum: number;
   readonly isNode: boolean;
-  /** Whose processes are in it, that of the oldest process first. */
+  /** Owners of the processes in it, that of the oldest process first. */
   readonly claims: readonly Claim[];
-  /** Whose it was at the last look. */
+  /** Owner at the last look. */
   readonly before: Owner | undefined;
-  /** Where that one is at home now; of a Pod or a container only. */
+  /** Where the home of that owner is now; of a Pod or a container only. */
   readonly beforeHome: Home | undefined;
   /** Names of its mounts. */
   readonly mounts: readonly string[];
@@ -37,23 +37,23 @@ export interface Evidence {
 
 export interface Owner {
   readonly kind: EntityKind;
-  /** Without names from Kubernetes; empty for the node. */
+  /** Name without Kubernetes; empty for the node. */
   readonly name: string;
   /** Pod UID or container ID; empty where there is none. */
   readonly uid: string;
-  /** It is, or was, the namespace of the Pod or the container itself, and not one that a process of it has made or entered. */
+  /** Whether it is, or was, the namespace of the Pod or the container itself, and not one that its processes have made or entered. */
   readonly isHome: boolean;
 }
 
 /**
- * Whose a namespace is. The better evidence wins:
+ * Determines the owner of a namespace. The better evidence wins:
  * 1. It is the node's.
- * 2. A process of a Pod or a container that is at home here: of several the one that was known, then that of the oldest process.
- * 3. It was such a one's, whose processes have gone.
- * 4. A process of one that is at home in another namespace: it has made this one, or is a guest.
- * 5. A mount has a name: the one that was known, then the first in order.
- * 6. A process of one that is at home in the node's network: what it makes has names of its own.
- * 7. The oldest process, else the number.
+ * 2. A process of a Pod or a container that is at home here: of several the known one, then that of the oldest process.
+ * 3. It was the home of a Pod or a container whose processes have gone.
+ * 4. A process of a Pod or a container that is at home in another namespace: it has made this one, or is a guest.
+ * 5. A name of a mount: the known one, then the first in order.
+ * 6. A process of a Pod or a container that is at home in the node's network: the namespaces that it makes have names of their own.
+ * 7. The oldest process, else the inode number.
  */
 export function ownerOf(evidence: Evidence): Owner {
   const { inum, isNode, claims, before, beforeHome, mounts, oldest } = evidence;
@@ -81,33 +81,33 @@ function named({ kind, uid }: Claimant): Omit<Owner, 'isHome'> {
   return { kind, name: kind === 'pod' ? uid : uid.slice(0, SHORT_ID), uid };
 }
 
-/** A namespace that a Pod or a container has processes in, or that was its home. */
+/** A namespace that has processes of a Pod or a container, or that was its home. */
 export interface HomePlace {
   readonly id: NetnsId;
-  /** When its oldest process in it began, in seconds after boot; undefined where none is left. */
+  /** Start of its oldest process in it, in seconds after boot; undefined where none is left. */
   readonly startSeconds: number | undefined;
-  /** Somebody else is in it who is in no other: he can only be at home here. */
+  /** Whether another owner is in it and nowhere else: only this can be that owner's home. */
   readonly isOthers: boolean;
-  /** A container runtime has mounted it for a Pod. */
+  /** Whether a container runtime has mounted it for a Pod. */
   readonly isSandbox: boolean;
-  /** Later namespaces have higher numbers; undefined where that is not known, and the oldest process stands in for it. */
+  /** Creation order: later namespaces have higher numbers; where it is undefined, the oldest process stands in for it. */
   readonly order: number | undefined;
 }
 
-/** All that tells where a Pod or a container is at home. */
+/** All evidence of the home of a Pod or a container. */
 export interface HomeEvidence {
-  /** All but the node's, at least one. */
+  /** All of its namespaces except the node's, at least one. */
   readonly places: readonly HomePlace[];
-  /** What Kubernetes says of it. */
+  /** Whether Kubernetes says that it uses the node's network. */
   readonly hostNetwork: boolean | undefined;
-  /** When its oldest process in the node's namespace began; undefined where there is none. */
+  /** Start of its oldest process in the node's namespace; undefined where there is none. */
   readonly nodeStartSeconds: number | undefined;
 }
 
 /**
- * The one namespace of a Pod's that is its own: the node's, where Kubernetes says so or, without it, where its oldest process is; else
- * one with processes before one without, one that can be no other's home, one that a runtime made for a Pod before others, and the first before those
- * that were made later.
+ * Chooses the one namespace that is a Pod's own: the node's, where Kubernetes says so or, without it, where its oldest process is.
+ * Otherwise a namespace with processes comes before one without, one that cannot be another's home before others, one that a runtime
+ * made for a Pod before others, and an earlier one before a later one.
  */
 export function homeOf({ places, hostNetwork, nodeStartSeconds }: HomeEvidence): NetnsId | 'node' | undefined {
   const [first, ...others] = places;
@@ -135,11 +135,11 @@ export function isSandboxMount(name: string): boolean {
 }
 
 /**
- * The Pod or the container that a process is of. The agent's own container names only what it is in: namespaces that were made inside of
- * it have names of their own.
- * @param own the agent's
- * @param hasPods this machine has Pods of its own: then who is inside of a container, or of a user's cgroup, is none of them, whatever he
- * has called his cgroup. Where it has none, it is a Pod of a node that is a container, as of kind or k3d.
+ * Returns the Pod or the container of a process. The agent's own container names only the namespace that it is in: namespaces that
+ * were made inside it have names of their own.
+ * @param own container of the agent
+ * @param hasPods whether this machine has Pods of its own: then a process inside a container, or a user's cgroup, is in none of them,
+ * whatever name its cgroup has. Otherwise it is in a Pod of a node that is a container, as of kind or k3d.
  */
 export function claimantOf(
   ref: ContainerRef | undefined,

@@ -20,18 +20,18 @@ describe("the node's own namespace", () => {
     expect(of([place(1, [5]), place(2, [9, 1])], live, 5)).toBe(2);
   });
 
-  it("is the machine's first one where process 1 is not seen, if somebody is seen in that", () => {
+  it("is the machine's first one where process 1 is not seen, if a process is seen in that", () => {
     expect(of([place(3, [9]), place(1, [5])], live, 9)).toBe(1);
     expect(of([place(3, [9]), place(1, [])], live, 9)).toBe(3);
   });
 
-  it("is the agent's where the kernel does not tell which is the first, and none where nothing tells", () => {
+  it("is the agent's where the kernel does not say which is the first, and none where that is not known either", () => {
     expect(of([place(2, [5]), place(3, [9])], undefined, 9)).toBe(3);
     expect(of([place(2, [5])], undefined, 9)).toBeUndefined();
   });
 });
 
-it('the order in which namespaces were made is that of the list, from the first one on, and without it not known', () => {
+it('the creation order of namespaces is that of the list, from the first one on; without the list it is not known', () => {
   const list = [3, 5, 1, 9].map((id) => ({ id: asNetnsId(id), inum: id, initial: id === 1 }));
   const order = orderOf(list);
   const sorted = [3, 5, 1, 9, 7].map((id) => asNetnsId(id)).sort((a, b) => Number(order(a)) - Number(order(b)));

@@ -8,13 +8,12 @@ export interface Place {
   readonly pids: readonly number[];
   /** Names of its mounts. */
   readonly mounts: readonly string[];
-  /** Later namespaces have higher numbers; undefined where the kernel's list cannot be read. */
+  /** Creation order: later namespaces have higher numbers; undefined where the kernel's list cannot be read. */
   readonly order: number | undefined;
 }
 
 /**
- * Finds the node's own namespace: the one of process 1; where that may not be seen, the machine's first one; else the one
- * that the agent is in.
+ * Finds the node's own namespace: that of process 1; where that may not be seen, the machine's first one; else the agent's own.
  * @param live namespaces that the kernel lists, by inode number; undefined where it cannot be asked
  * @param ownPid number of the agent's process, as its /proc has it
  */
@@ -30,8 +29,8 @@ export function nodeNetns(
 }
 
 /**
- * The order in which namespaces were made. The kernel adds each at the end of its list (net/core/net_namespace.c, setup_net()), and the walk
- * begins somewhere in it. Cookies do not tell: each CPU gives them out of a block of its own.
+ * Returns the order in which namespaces were made. The kernel appends each to its list (net/core/net_namespace.c, setup_net()), and
+ * the walk begins somewhere in it. Cookies do not give the order: each CPU assigns them from a block of its own.
  */
 export function orderOf(live: readonly NetnsRow[] | undefined): (id: NetnsId) => number | undefined {
   if (live === undefined) return () => undefined;

@@ -47,7 +47,7 @@ function meant(aim: PodFilter): number[] {
   return [...target.netns];
 }
 
-describe('an aim', () => {
+describe('a pod filter', () => {
   it.each<[PodFilter, number[]]>([
     [{}, [2, 3, 4]],
     [{ namespaces: ['shop'] }, [2]],
@@ -62,13 +62,13 @@ describe('an aim', () => {
     [{ names: [''] }, []],
   ])('%j means %j, and never the node', (aim, netns) => expect(meant(aim)).toEqual(netns));
 
-  it('means no Pod that Kubernetes has not told of yet', () => {
+  it('includes no Pod that Kubernetes has not reported yet', () => {
     directory.clear();
     expect(meant({})).toEqual([4]);
     expect(meant({ selector: '!tier' })).toEqual([4]);
   });
 
-  it('goes by the names found on the machine without Kubernetes', () => {
+  it('uses the names found on the machine where there is no Kubernetes', () => {
     aims = new PodFilterTracker(undefined);
     aims.set([NODE, WEB, entity(5, 'netns', 'demo'), entity(6, 'process', 'nginx-77')]);
     expect(meant({ names: ['demo', 'nginx-*'] })).toEqual([5, 6]);
@@ -98,7 +98,7 @@ it('follows Pods as they come and go and change, each change at once and once', 
   expect(target.log).toHaveLength(4);
 });
 
-it('a glob matches what a regular expression would', () => {
+it('a glob matches the same names as a regular expression', () => {
   const word = fc.stringMatching(/^[ab*?]{0,8}$/);
   fc.assert(
     fc.property(fc.stringMatching(/^[ab]{0,10}$/), word, (text, glob) => {
@@ -107,6 +107,6 @@ it('a glob matches what a regular expression would', () => {
     }),
     { numRuns: 2_000 },
   );
-  // A search that tries every way would not come to an end.
+  // A search that tries every way would not finish.
   expect(matchesGlob('a'.repeat(250), `${'*a'.repeat(120)}b`)).toBe(false);
 });

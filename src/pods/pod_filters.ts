@@ -10,24 +10,24 @@ interface Follower {
   netns: ReadonlySet<NetnsId>;
 }
 
-/** Tells probes which network namespaces they are aimed at. A Pod of which Kubernetes does not know yet is not meant. */
+/** Tells probes which network namespaces their pod filters select. A Pod that Kubernetes does not know yet is not selected. */
 export class PodFilterTracker implements PodFilters {
   readonly #directory: PodFinder | undefined;
   readonly #followers = new Set<Follower>();
   #entities: readonly Entity[] = [];
 
-  /** @param directory undefined without Kubernetes: entities are called as they are found on this machine */
+  /** @param directory undefined without Kubernetes: entities then have the names that are found on this machine */
   constructor(directory: PodFinder | undefined) {
     this.#directory = directory;
   }
 
-  /** Takes the entities there are now. To be called as well when the directory has learnt something. */
+  /** Takes the current entities. To be called also when the directory has changed. */
   set(entities: readonly Entity[]): void {
     this.#entities = entities;
     for (const follower of this.#followers) this.#update(follower);
   }
 
-  /** Calls `target` at once for what is there, and for each change until disposed. */
+  /** Calls `target` at once with the current namespaces, and for each change until disposed. */
   follow(aim: PodFilter, target: PodFilterTarget): FollowedPodFilter {
     const follower: Follower = { isMeant: meantBy(aim), target, netns: new Set() };
     this.#followers.add(follower);
@@ -46,7 +46,7 @@ export class PodFilterTracker implements PodFilters {
       if (facts !== undefined && follower.isMeant(facts)) now.add(entity.netns);
     }
     follower.netns = now;
-    // The room of those that are gone is for those that come.
+    // Namespaces that are gone make room for new ones.
     for (const id of before) if (!now.has(id)) follower.target.remove(id);
     for (const id of now) if (!before.has(id)) follower.target.add(id);
   }
@@ -66,7 +66,7 @@ function meantBy({ namespaces, selector, names }: PodFilter): (facts: PodFacts) 
     (names === undefined || names.some((glob) => matchesGlob(name, glob)));
 }
 
-/** In steps at most the product of both lengths, whatever the glob. */
+/** Takes a number of steps that is at most the product of both lengths, for any glob. */
 export function matchesGlob(text: string, glob: string): boolean {
   let at = 0;
   let next = 0;

@@ -15,13 +15,13 @@ interface Draft {
   /** Pod UID or container ID; empty where there is neither. */
   readonly uid: string;
   readonly owners: NetnsOwner[];
-  /** Undefined where they are not known. */
+  /** Undefined where the processes are not known. */
   pids: readonly number[] | undefined;
 }
 
 /**
- * The processes of a Pod or a container are those of its cgroups, whatever network namespace they are in; those of other
- * namespaces are the ones that are in them and in no Pod.
+ * Groups processes by owner. A Pod or a container has the processes of its cgroups, in any network namespace; any other namespace has
+ * the processes that are in it and in no Pod.
  */
 export class ProcessGroups implements ProcessIndex {
   readonly #paths: Paths;
@@ -30,7 +30,7 @@ export class ProcessGroups implements ProcessIndex {
   readonly #tree: CgroupTree;
   /** Whether a number in a cgroup means the same process in /proc. */
   readonly #isSamePidNamespace: boolean;
-  /** Folders of cgroups that were there the last time, by UID. */
+  /** Folders of cgroups at the last read, by UID. */
   #folders: ReadonlyMap<string, string> = new Map();
   readonly #lists = new WeakMap<Cycle, Promise<ProcessList>>();
 
@@ -73,18 +73,18 @@ export class ProcessGroups implements ProcessIndex {
       if (folder !== undefined) found.push({ draft, folder });
       else if (paths.length > 0) missing++;
     }
-    // The innermost first: what it has is not its outer one's.
+    // The innermost group comes first, so its processes are not counted for the outer one.
     found.sort((a, b) => depth(b.folder) - depth(a.folder));
     for (const { draft, folder } of found) draft.pids = claim(await this.#processes(folder, cycle), claimed);
-    // Where there was nothing the folder is looked for again.
+    // A folder that was not found is searched again.
     this.#folders = new Map(found.filter(({ draft }) => draft.pids).map(({ draft, folder }) => [draft.uid, folder]));
     if (missing === 0) return [];
     const why = this.#isSamePidNamespace
       ? `are not below ${this.#paths.cgroup}`
-      : `number processes otherwise than ${this.#paths.proc} (hostPID is missing)`;
+      : `number processes differently from ${this.#paths.proc} (hostPID is missing)`;
     const all = drafts.filter(({ uid }) => uid !== '').length;
     return [
-      `the cgroups of ${missing} of ${all} Pods and containers ${why}: the processes of their network namespaces are taken`,
+      `the cgroups of ${missing} of ${all} Pods and containers ${why}: the processes of their network namespaces are used instead`,
     ];
   }
 
@@ -107,15 +107,18 @@ export class ProcessGroups implements ProcessIndex {
     }
   }
 
-  /** Read anew: who was forked or came in since the last scan has to be counted, and there is no list of a namespace's processes. */
+  /**
+   * Reads /proc again: processes that were forked or joined since the last scan have to be counted, and there is no list of a
+   * namespace's processes.
+   */
   async #fillFromNamespaces(drafts: readonly Draft[], claimed: Set<number>, cycle: Cycle): Promise<string[]> {
     const { proc } = this.#paths;
     const { byInum, unreadable } = await scanProcesses(proc, cycle);
-    // Process 1 is in the node's namespace, see it or not.
+    // Process 1 is in the node's namespace, even if we cannot see it.
     const unknown = unreadable - (readNetnsInum(join(proc, '1')) === 'unreadable' ? 1 : 0);
     if (unknown > 0) {
       return [
-        `${unknown} of the machine's processes cannot be looked into (CAP_SYS_PTRACE is missing): what is in no container is left out`,
+        `${unknown} of the machine's processes cannot be inspected (CAP_SYS_PTRACE is missing): processes outside containers are left out`,
       ];
     }
     for (const draft of drafts) {
@@ -143,7 +146,7 @@ function depth(folder: string): number {
   return folder.split('/').length;
 }
 
-/** Those that nobody has claimed yet. */
+/** Returns the processes that are in no group yet. */
 function claim(pids: Iterable<number> | undefined, claimed: Set<number>): number[] | undefined {
   if (pids === undefined) return undefined;
   const own = [...pids].filter((pid) => !claimed.has(pid));

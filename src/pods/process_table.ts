@@ -7,21 +7,21 @@ import { parseStat } from '#sources/procfs/stat.ts';
 import { type ContainerRef, ownerOfFolders } from './cgroup.ts';
 import { readContainer, scanProcesses, TICKS_PER_SECOND } from './processes.ts';
 
-/** Of a namespace with more processes than this only the first are looked at: the oldest is nearly always among them. */
+/** Number of processes of a namespace that are looked at: the oldest is nearly always among the first. */
 export const PROCESSES_MAX = 32;
 
 export interface ProcessInfo {
   readonly pid: number;
   readonly comm: string;
-  /** After boot. */
+  /** Start in seconds after boot. */
   readonly startSeconds: number;
-  /** The Pod or container that it runs in, by its cgroups. */
+  /** Returns the Pod or container that it runs in, by its cgroups. */
   readonly container: () => ContainerRef | undefined;
 }
 
 /** A network namespace, and the processes in it. */
 export interface NetnsProcesses {
-  /** Undefined where the reader cannot tell. */
+  /** Undefined where the reader does not know it. */
   readonly id: NetnsId | undefined;
   readonly inum: number;
   readonly pids: readonly number[];
@@ -30,13 +30,13 @@ export interface NetnsProcesses {
 /** The processes of the machine at one moment, as our /proc numbers them. */
 export interface ProcessTable {
   readonly namespaces: readonly NetnsProcesses[];
-  /** Processes whose namespace we may not see: that takes CAP_SYS_PTRACE for other users' processes. */
+  /** Number of processes whose namespace we may not see: that takes CAP_SYS_PTRACE for processes of other users. */
   readonly unreadable: number;
-  /** Of one of the first `PROCESSES_MAX` processes of a namespace, or of one in the node's that is somebody's; undefined where it is gone. */
+  /** Returns one of the first `PROCESSES_MAX` processes of a namespace, or one in the node's that has an owner; undefined where it is gone. */
   info(pid: number): ProcessInfo | undefined;
 }
 
-/** From the files of /proc: about 10 µs a process, in slices. @throws where /proc itself cannot be read */
+/** Reads the files of /proc: about 10 µs for each process, in slices. @throws where /proc itself cannot be read */
 export async function readProcessFiles(proc: string, cycle: Cycle): Promise<ProcessTable> {
   const { byInum, unreadable } = await scanProcesses(proc, cycle);
   return {
@@ -57,8 +57,8 @@ export async function readProcessFiles(proc: string, cycle: Cycle): Promise<Proc
 }
 
 /**
- * From the kernel's own list.
- * @param node the node's own namespace, where it is known; else it is the one of process 1
+ * Reads the kernel's own list.
+ * @param node the node's own namespace, where it is known; otherwise the namespace of process 1 is used
  */
 export async function readProcessPass(tasks: TaskList, node: NetnsId | undefined, cycle: Cycle): Promise<ProcessTable> {
   const namespaces = new Map<NetnsId, { id: NetnsId; inum: number; pids: number[] }>();

@@ -52,7 +52,7 @@ const table = {
   info: (pid: number) => ({ pid, comm: 'app', startSeconds: pid, container: () => containers.get(pid) }),
 };
 
-/** A scan that finds these namespaces, each with its processes, and whatever names it has as a mount. */
+/** A scan that finds these namespaces, each with its processes, and any mounts as its names. */
 function scan(
   places: readonly (readonly [NetnsId, readonly number[], ...string[]])[],
   live = places.map(([id]) => id),
@@ -88,7 +88,7 @@ function names(): string[] {
 }
 
 describe('what is known', () => {
-  it('is what a scan has found, told once for each change', () => {
+  it('is what a scan has found, reported once for each change', () => {
     scan([
       [NODE, [1]],
       [A, [5], 'blue'],
@@ -125,7 +125,7 @@ describe('what is known', () => {
     expect(registry.mountOf({ id: A, inum: 20, isNode: false })).toBe('/run/nets/cni-1');
   });
 
-  it('is left as it is by a scan that was under way when its end was told', () => {
+  it('is left as it is by a scan that was under way when its end was reported', () => {
     scan([[A, [5], 'blue']]);
     registry.died(deathOf(A));
     registry.found({ id: A, inum: 20, pids: [5], mounts: ['blue'], order: 2 }, false, table);
@@ -133,7 +133,7 @@ describe('what is known', () => {
     expect(registry.snapshot()).toEqual([]);
   });
 
-  it('is told apart from another that has its number by the processes that were in it', () => {
+  it('is distinguished by its former processes from another that has its number', () => {
     scan([[A, [5, 6]]]);
     expect(registry.heldBy(20, [6, 7])).toBe(A);
     expect(registry.heldBy(20, [7])).toBeUndefined();
@@ -141,14 +141,14 @@ describe('what is known', () => {
   });
 });
 
-describe('of several namespaces of one Pod', () => {
+describe('several namespaces of one Pod', () => {
   const uids = () => (shown.at(-1) ?? []).map(({ kind, netns, uid }) => [kind, netns, uid]);
 
   beforeEach(() => {
     for (const pid of [5, 6, 7]) containers.set(pid, { podUid: UID, containerId: CONTAINER });
   });
 
-  it('all are its, and its own comes first: that which was made first, though its processes are younger', () => {
+  it('all belong to it, its home first: the one that was made first, though its processes are younger', () => {
     scan([
       [B, [5]],
       [A, [6]],
@@ -159,7 +159,7 @@ describe('of several namespaces of one Pod', () => {
     ]);
   });
 
-  it('one with processes comes before one that is left and still mounted', () => {
+  it('one with processes comes before one that is empty and still mounted', () => {
     scan([[A, [5], 'cni-1']]);
     scan([
       [A, [], 'cni-1'],
@@ -178,7 +178,7 @@ describe('of several namespaces of one Pod', () => {
     expect(shown).toHaveLength(2);
   });
 
-  it('those that one makes who uses the node’s network have the names of their mounts', () => {
+  it('those made by an owner that uses the node’s network have the names of their mounts', () => {
     scan([
       [NODE, [1, 5]],
       [A, [6], 'router'],
@@ -192,7 +192,7 @@ describe('of several namespaces of one Pod', () => {
     expect(names()[1]).toBe('netns router');
   });
 
-  it('the same where only Kubernetes says that it uses the node’s network, as soon as it does', () => {
+  it('they have them where only Kubernetes says that it uses the node’s network, as soon as it does', () => {
     scan([[A, [6], 'router']]);
     expect(names()).toEqual([`pod ${UID}`]);
     hostNetwork.set(UID, true);
@@ -203,7 +203,7 @@ describe('of several namespaces of one Pod', () => {
     expect(names()).toEqual([`pod ${UID}`]);
   });
 
-  it('one that was seen on its way into its namespace is at home there', () => {
+  it('an owner that was seen on its way into its namespace is at home there', () => {
     registry.born(birth(A));
     scan(
       [
@@ -220,7 +220,7 @@ describe('of several namespaces of one Pod', () => {
     expect(names().sort()).toEqual(['node ', `pod ${UID}`]);
   });
 
-  it('one that has visited the node’s network is not one who uses it', () => {
+  it('an owner that has visited the node’s network does not count as a user of it', () => {
     scan([
       [NODE, [1, 6]],
       [A, [5], 'cni-1'],
@@ -237,7 +237,7 @@ describe('a namespace that another Pod has entered', () => {
     scan([[A, [5], 'cni-1']]);
   });
 
-  it('is the Pod’s that begins in it', () => {
+  it('belongs to the Pod that begins in it', () => {
     registry.born(birth(B, 'ee'.repeat(32), OTHER));
     expect(names()).toEqual([`pod ${OTHER}`, `pod ${OTHER}`]);
     registry.born(birth(B));
@@ -251,7 +251,7 @@ describe('a namespace that another Pod has entered', () => {
     expect(names()).toEqual([`pod ${OTHER}`, `pod ${UID}`]);
   });
 
-  it('is the Pod’s that is nowhere else, though the other’s own was made later and its process is older', () => {
+  it('belongs to the Pod that is nowhere else, though the other’s own was made later and its process is older', () => {
     containers.set(4, { podUid: OTHER });
     containers.set(900, { podUid: UID });
     scan([
@@ -267,7 +267,7 @@ describe('a namespace that another Pod has entered', () => {
     );
   });
 
-  it('has its mount’s name again when nobody is in it', () => {
+  it('has its mount’s name again when no process is in it', () => {
     registry.born(birth(B, 'ee'.repeat(32), OTHER));
     scan([
       [A, [5], 'cni-1'],
@@ -276,7 +276,7 @@ describe('a namespace that another Pod has entered', () => {
     expect(names()).toEqual([`pod ${OTHER}`, 'netns blue']);
   });
 
-  it('is not searched again and again for a Pod that is known, but is as long as it is young and only a guest is', () => {
+  it('is not searched repeatedly for a known Pod, but is while it is young and has only a guest', () => {
     nowMs += 60_000;
     registry.born(birth(B, 'ee'.repeat(32), OTHER));
     containers.set(900, { podUid: OTHER });
@@ -292,7 +292,7 @@ describe('a namespace that another Pod has entered', () => {
   });
 });
 
-describe('a Pod inside of a container', () => {
+describe('a Pod inside a container', () => {
   beforeEach(() => containers.set(5, { podUid: UID, containerId: CONTAINER, within: 'ee'.repeat(32) }));
 
   it('is a Pod where the machine has none of its own', () => {
@@ -300,7 +300,7 @@ describe('a Pod inside of a container', () => {
     expect(names()).toEqual([`pod ${UID}`]);
   });
 
-  it('is the container where it has, also where that is learnt later', () => {
+  it('is the container where the machine has some, even if that is learnt later', () => {
     scan([[A, [5]]]);
     containers.set(6, { podUid: '9f9f9f9f-1111-2222-3333-444455556666' });
     nowMs += 60_000;
@@ -312,10 +312,10 @@ describe('a Pod inside of a container', () => {
   });
 });
 
-it('a name that a process or a mount gave is given up for the Pod’s, however late that is seen', () => {
+it('the name of a process or a mount is replaced by the Pod’s, even if that is seen late', () => {
   scan([[A, [5], 'cni-1']]);
   nowMs += 60_000;
-  // The plugin is still there, and the Pod's process came in without executing anything.
+  // The plugin is still there, and the Pod's process entered without executing anything.
   containers.set(6, { podUid: UID });
   scan([[A, [5, 6], 'cni-1']]);
   expect(names()).toEqual([`pod ${UID}`]);
@@ -330,7 +330,7 @@ it('a namespace that is mounted twice keeps the name that it has', () => {
 });
 
 describe('a birth', () => {
-  it('names a Pod before any scan, and is not undone by one that saw less', () => {
+  it('names a Pod before any scan, and is not undone by a scan that saw less', () => {
     registry.born(birth(A));
     expect(names()).toEqual([`pod ${UID}`]);
     scan([[A, [900], 'cni-1']]);
@@ -338,7 +338,7 @@ describe('a birth', () => {
     expect(shown).toHaveLength(1);
   });
 
-  it('takes the place of a name that was only a mount, and of none that is a container', () => {
+  it('replaces the name of a mount, but not of a container', () => {
     scan([
       [NODE, [1]],
       [A, [5], 'blue'],
@@ -350,7 +350,7 @@ describe('a birth', () => {
     expect(shown).toHaveLength(2);
   });
 
-  it("is nobody's in the agent's own container, in no container, and after the end", () => {
+  it("has no owner in the agent's own container, outside containers, and after the end", () => {
     registry.born(birth(A, OWN));
     registry.born({ ...birth(A), folders: { pod: '', container: '', outer: '' } });
     expect(registry.snapshot()).toEqual([]);
@@ -360,7 +360,7 @@ describe('a birth', () => {
     expect(registry.snapshot()).toEqual([]);
   });
 
-  it('that is still to be passed on is known before the machine is looked at, and the watcher after it', () => {
+  it('is known before the machine is looked at, even if it waits in the queue, and the watcher is called after it', () => {
     const order: string[] = [];
     const listening = registry.listen({
       drain: () => {
@@ -381,7 +381,7 @@ describe('a birth', () => {
     expect(order).toEqual(['drain', 'look', 'look']);
   });
 
-  it('after which the namespace is no longer unowned', () => {
+  it('makes the namespace owned', () => {
     scan([], [A]);
     expect(registry.unowned).toBe(1);
     registry.born(birth(A));
@@ -389,8 +389,8 @@ describe('a birth', () => {
   });
 });
 
-describe('a namespace has only just begun', () => {
-  it('where it was not there at the first look, for ten seconds', () => {
+describe('a namespace is new', () => {
+  it('where it did not exist at the first look, for ten seconds', () => {
     scan([[A, [5]]]);
     nowMs += 1_000;
     scan([
@@ -402,7 +402,7 @@ describe('a namespace has only just begun', () => {
     expect(registry.isNew(B)).toBe(false);
   });
 
-  it('where it was listed without an owner a moment ago, and not where that was long ago', () => {
+  it('where it was listed without an owner a moment ago, but not long ago', () => {
     scan([[NODE, [1]]], [NODE, A]);
     nowMs += 1_000;
     scan([[NODE, [1]]], [NODE, A, B]);
@@ -415,7 +415,7 @@ describe('a namespace has only just begun', () => {
     expect([A, B].map((id) => registry.isNew(id))).toEqual([false, true]);
   });
 
-  it('where the kernel told of its birth, unless it comes back', () => {
+  it('where the kernel reported its birth, unless it returns', () => {
     scan([[NODE, [1]]]);
     nowMs += 1_000;
     registry.born(birth(A));
@@ -436,7 +436,7 @@ describe('the dead', () => {
     expect(names()).toEqual([]);
   });
 
-  it('are remembered up to a bound, the oldest goes first', () => {
+  it('are remembered up to a limit, the oldest goes first', () => {
     for (let id = 10; id < 10 + 4_097; id++) {
       registry.born(birth(asNetnsId(id)));
       registry.died(deathOf(asNetnsId(id)));
@@ -446,7 +446,7 @@ describe('the dead', () => {
     expect(registry.lastKnown(asNetnsId(4_106))).toBeDefined();
   });
 
-  it('of one owner take no room from those of others', () => {
+  it('of one owner do not displace those of others', () => {
     registry.born(birth(A));
     registry.died(deathOf(A));
     const other = { pod: 'pod0f0f0f0f-9999-2222-3333-444455556666', container: '', outer: '' };
@@ -457,7 +457,7 @@ describe('the dead', () => {
     expect(registry.lastKnown(A)).toBeDefined();
   });
 
-  it('are known by name though they end during the scan that finds them', () => {
+  it('are known by name even if they end during the scan that finds them', () => {
     containers.set(900, { podUid: UID });
     registry.found({ id: A, inum: 20, pids: [900], mounts: [], order: 2 }, false, table);
     registry.born(birth(A));
@@ -467,7 +467,7 @@ describe('the dead', () => {
     expect(registry.owners()).toEqual([]);
   });
 
-  it('are those that nobody is left in, though the kernel still lists them, and may come back', () => {
+  it('include those without processes that the kernel still lists, and may come back', () => {
     scan([[A, [5], 'blue']]);
     scan([], [A]);
     expect(registry.lastKnown(A)).toMatchObject({ pod: 'blue' });
@@ -506,12 +506,12 @@ describe('the retired', () => {
     return deaths[0]?.isShown;
   }
 
-  it('depart when their time is over, also from a namespace that lives on, which is nobody’s from then on', () => {
+  it('depart when their time is over, also from a namespace that lives on, which is unowned from then on', () => {
     scan([
       [NODE, [1]],
       [A, [5], 'blue'],
     ]);
-    // Its name has gone, and its process: something else keeps it.
+    // Its name and its process have gone: something else keeps it alive.
     scan([[NODE, [1]]], [NODE, A]);
     expect([registry.retired.size, registry.hasDeparted(A), registry.isNobodys(A)]).toEqual([1, false, false]);
     nowMs += 5_001;
@@ -524,7 +524,7 @@ describe('the retired', () => {
     expect([registry.hasDeparted(A), registry.isNobodys(A)]).toEqual([false, false]);
   });
 
-  it('are shown for their time, behind the living', () => {
+  it('are shown for their time, after the living', () => {
     scan([
       [NODE, [1]],
       [A, [5], 'blue'],
@@ -544,7 +544,7 @@ describe('the retired', () => {
     expect(looks).toBe(4);
   });
 
-  it('are no more than their share once it is known what they tell', () => {
+  it('are at most their share once their losses are known', () => {
     const all = Array.from({ length: 40 }, (_, index) => asNetnsId(1_000 + index));
     const lost = all[0];
     scan([[NODE, [1]], ...all.map((id, index): [NetnsId, number[], string] => [id, [], `job-${index}`])]);
@@ -564,7 +564,7 @@ describe('the retired', () => {
     expect(registry.retired.passedOver).toBe(RETIRED_MIN - 1);
   });
 
-  it('are nobody whom only a process named, and nobody while no one watches', () => {
+  it('exclude those that only a process named, and are none without a watcher', () => {
     scan([
       [NODE, [1]],
       [A, [5]],
@@ -582,7 +582,7 @@ describe('the retired', () => {
     expect(departures.map(({ id }) => id)).toEqual([B]);
   });
 
-  it('are gone when their own namespace is, not when one is that they had made or entered', () => {
+  it('depart with their own namespace, not with one that they had made or entered', () => {
     for (const pid of [5, 6, 7]) containers.set(pid, { podUid: UID, containerId: CONTAINER });
     scan([
       [A, [5]],
@@ -598,7 +598,7 @@ describe('the retired', () => {
     expect(departures).toMatchObject([{ id: A, uid: UID }]);
   });
 
-  it('are not those who have a new home when the old one goes', () => {
+  it('exclude those that have a new home when the old one goes', () => {
     for (const pid of [5, 6]) containers.set(pid, { podUid: UID, containerId: CONTAINER });
     scan([[A, [5], 'cni-1']]);
     scan([
@@ -611,7 +611,7 @@ describe('the retired', () => {
     expect(departures).toMatchObject([{ id: B, uid: UID }]);
   });
 
-  it('are not those who use the node’s network and have made a namespace', () => {
+  it('exclude those that use the node’s network and have made a namespace', () => {
     for (const pid of [5, 6]) containers.set(pid, { podUid: UID, containerId: CONTAINER });
     scan([
       [NODE, [1, 5]],
@@ -622,7 +622,7 @@ describe('the retired', () => {
     expect(departures).toEqual([]);
   });
 
-  it('are not those who come back', () => {
+  it('exclude those that come back', () => {
     scan([[A, [5], 'blue']]);
     scan([], [A]);
     expect(names()).toEqual(['netns blue retired']);
@@ -661,7 +661,7 @@ it('a namespace is swept when two sweeps have not seen it alive, at most every f
 });
 
 describe('a scan is needed', () => {
-  it('for a namespace that is new, and for the first seconds of one without an owner', () => {
+  it('for a new namespace, and for the first seconds of one without an owner', () => {
     expect(registry.needsScan(rowsOf(A))).toBe(true);
     scan([[A, [5], 'blue']], [A, B]);
     expect(registry.needsScan(rowsOf(A, B))).toBe(true);
@@ -669,7 +669,7 @@ describe('a scan is needed', () => {
     expect(registry.needsScan(rowsOf(A, B))).toBe(false);
   });
 
-  it('once after a birth, which tells less than a scan', () => {
+  it('once after a birth, which reports less than a scan', () => {
     scan([[NODE, [1]]]);
     registry.born(birth(A));
     expect(registry.needsScan(rowsOf(NODE, A))).toBe(true);
@@ -699,26 +699,26 @@ describe('a scan is needed', () => {
   });
 });
 
-it('a flood of namespaces that only processes name is shown up to a bound, and said', () => {
+it('a flood of namespaces that only processes name is shown up to a limit, and reported', () => {
   const flood = Array.from({ length: 300 }, (_, index) => [asNetnsId(1_000 + index), [index + 10]] as const);
   scan([[A, [5], 'blue'], ...flood]);
   expect(shown.at(-1)?.filter(({ kind }) => kind === 'process')).toHaveLength(256);
   expect(shown.at(-1)?.map(({ pod }) => pod)).toContain('blue');
-  expect(registry.crowd).toBe('44 namespaces that only a process gives a name are not shown: 256 are');
-  // What they count is nobody's.
+  expect(registry.crowd).toBe('44 namespaces that only a process names are not shown: the limit is 256');
+  // Their samples are unowned.
   expect([registry.isUnowned(asNetnsId(1_299)), registry.wasOwned(asNetnsId(1_299))]).toEqual([true, false]);
   scan([[A, [5], 'blue']]);
   expect(registry.crowd).toBeUndefined();
 });
 
-it('nobody is looked for in a namespace for longer than it is young', () => {
+it('a namespace is searched for an owner only while it is young', () => {
   scan([[A, [5], 'blue']], [A, B]);
   expect([registry.isUnowned(A), registry.isUnowned(B), registry.isIgnored(B)]).toEqual([false, false, true]);
   nowMs += 10_001;
   expect([registry.isUnowned(A), registry.isUnowned(B)]).toEqual([false, true]);
 });
 
-it('a namespace in which nobody was found is nobody’s at once, and so is one of a crowd', () => {
+it('a namespace without an owner is unowned at once, and so is one of a crowd', () => {
   scan([[A, [5], 'blue']], [A, B]);
   expect([registry.isNobodys(A), registry.isNobodys(B), registry.isNobodys(C)]).toEqual([false, true, false]);
   scan([

@@ -22,54 +22,54 @@ const YOUNG_MS = 10_000;
 const SWEEP_EVERY_MS = 5_000;
 /** Caps how many dead namespaces are remembered, so that what is left of them is not counted as unknown. */
 const DEAD_MAX = 4_096;
-/** Caps how many namespaces are shown that only a process gives a name: one process makes thousands of them. */
+/** Caps how many namespaces are shown that only a process names: one process can make thousands of them. */
 const PROCESSES_SHOWN_MAX = 256;
-/** Caps how many dead entities are kept until it is known what they tell: two a second for two minutes. */
+/** Caps how many dead entities are kept until their losses are known: two a second for two minutes. */
 export const RETIRED_MAX = 256;
 
 interface Known extends NetnsEntry {
   readonly bornMs: number;
   /** When it was first listed, or seen to begin. */
   readonly listedMs: number;
-  /** The oldest first. */
+  /** Processes in it, the oldest first. */
   readonly pids: readonly number[];
   readonly mounts: readonly string[];
-  /** The process that a scan or a birth saw first. It seldom leaves: an agent that may not look where it is now relies on it. */
+  /** The process that a scan or a birth saw first. It seldom leaves: an agent that may not check where it is now relies on it. */
   readonly first: { readonly pid: number; readonly startSeconds: number } | undefined;
-  /** Only a birth tells of it: the next scan may know better. */
+  /** Whether only a birth has reported it: the next scan may know better. */
   readonly isUnconfirmed: boolean;
 }
 
-/** Whose a namespace was. */
+/** Last owner of a dead namespace. */
 interface Dead {
   readonly entity: Entity;
-  /** The kernel has taken it down: it does not come back. */
+  /** Whether the kernel has destroyed it, so that it does not come back. */
   readonly isFinal: boolean;
 }
 
-/** Gets the entities whose namespaces are alive, and after them the retired ones, in the order of their deaths. */
+/** Receives the entities whose namespaces are alive, and after them the retired ones, in the order of their deaths. */
 export type EntitiesListener = (entities: readonly Entity[]) => void;
 
-/** A namespace in which a Pod's or a container's process was seen at once when it began. */
+/** A namespace in which a process of a Pod or a container was seen as soon as it began. */
 export interface NetnsBirth {
   readonly id: NetnsId;
   readonly inum: number;
   readonly pid: number;
-  /** When the process began, in seconds after boot. */
+  /** Start of the process, in seconds after boot. */
   readonly startSeconds: number;
-  /** What the path of its control group says. */
+  /** Owner, from the path of its control group. */
   readonly folders: OwnerFolders;
 }
 
-/** Tells the registry of births and deaths between two looks at the machine. */
+/** Reports births and deaths to the registry between two looks at the machine. */
 export interface NetnsEvents {
-  /** Passes on all that has been told until now. */
+  /** Passes on all events until now. */
   drain(): void;
 }
 
 /**
- * The network namespaces of this machine: which are known, dead or retired, and whose each is. It lists nothing itself: the
- * scanner tells what it has found, and the kernel births and deaths between two scans.
+ * The network namespaces of this machine: known, dead or retired, with the owner of each. It lists nothing itself: the scanner reports
+ * what it has found, and the kernel reports births and deaths between two scans.
  */
 export class NetnsRegistry implements NetnsIndex {
   readonly #paths: Paths;
@@ -78,7 +78,7 @@ export class NetnsRegistry implements NetnsIndex {
   readonly #judge: OwnerJudge;
   readonly #sandboxes: Sandboxes;
   readonly #known = new Map<NetnsId, Known>();
-  /** When namespaces were first listed that have no process that we see and no mount: another node's, on a machine that plays several. */
+  /** First listing of namespaces that have no process that we see and no mount: they are another node's, on a machine that plays several. */
   readonly #unowned = new Map<NetnsId, number>();
   readonly #dead = new SharedRoom<Dead>(DEAD_MAX);
   readonly #retired = new Retired(RETIRED_MAX);
@@ -94,17 +94,17 @@ export class NetnsRegistry implements NetnsIndex {
   #sweptMs = Number.NEGATIVE_INFINITY;
   #changed = false;
   #hasMoved = false;
-  /** When the machine had been looked at for the first time. */
+  /** Time after the first look at the machine. */
   #lookedMs = Number.POSITIVE_INFINITY;
   #isHeld: (id: NetnsId) => boolean = () => false;
-  /** Entities that are shown and live. */
+  /** Number of live entities that are shown. */
   #living = 0;
 
   visibilityGap: string | undefined;
 
   /**
-   * @param hostNetwork what Kubernetes says of a Pod, by its UID; undefined where it says nothing
-   * @param now a clock that nobody sets, in milliseconds
+   * @param hostNetwork whether Kubernetes says that a Pod, by its UID, uses the node's network; undefined where it says nothing
+   * @param now monotonic clock, in milliseconds
    */
   constructor(
     paths: Paths,
@@ -134,24 +134,24 @@ export class NetnsRegistry implements NetnsIndex {
     return this.snapshot().find(({ isNode }) => isNode);
   }
 
-  /** Namespaces that are alive and belong to nobody. */
+  /** Number of live namespaces that are unowned. */
   get unowned(): number {
     return this.#unowned.size;
   }
 
-  /** What is too much to be shown, in words; undefined where all is. */
+  /** Describes the namespaces that are too many to be shown; undefined where all are shown. */
   get crowd(): string | undefined {
     const { size } = this.#unshown;
     return size === 0
       ? undefined
-      : `${size} namespaces that only a process gives a name are not shown: ${PROCESSES_SHOWN_MAX} are`;
+      : `${size} namespaces that only a process names are not shown: the limit is ${PROCESSES_SHOWN_MAX}`;
   }
 
   get retired(): Pick<Retired, 'entities' | 'size' | 'unknown' | 'dropped' | 'passedOver'> {
     return this.#retired;
   }
 
-  /** Whether the namespace is known to belong to nobody: it is dead, or unowned. */
+  /** Returns whether the namespace is known to have no owner: it is dead, or unowned. */
   isIgnored(id: NetnsId): boolean {
     return this.#dead.has(id) || this.#unowned.has(id) || this.#unshown.has(id);
   }
@@ -160,42 +160,42 @@ export class NetnsRegistry implements NetnsIndex {
     return (this.#unowned.has(id) || this.#unshown.has(id)) && !this.#retired.has(id);
   }
 
-  /** Whether nobody was found for the namespace, though it is no longer young: its owner will hardly appear any more. */
+  /** Returns whether no owner was found for the namespace, though it is no longer young: an owner is unlikely to appear any more. */
   isUnowned(id: NetnsId): boolean {
     const listedMs = this.#unowned.get(id);
     return (listedMs !== undefined && !this.#isYoung(listedMs)) || this.#unshown.has(id);
   }
 
-  /** Whether the namespace belongs to somebody, or did before it died. */
+  /** Returns whether the namespace has an owner, or had one before it died. */
   wasOwned(id: NetnsId): boolean {
     return (this.#known.has(id) || this.#dead.has(id)) && !this.#unshown.has(id);
   }
 
-  /** Whether the namespace was somebody's, and its last values are no longer shown. */
+  /** Returns whether the namespace had an owner, and its last values are no longer shown. */
   hasDeparted(id: NetnsId): boolean {
     return this.#dead.has(id) && !this.#known.has(id) && !this.#retired.has(id);
   }
 
-  /** Whether the kernel lists the namespace as made by a process that is root only in a user namespace of its own. */
+  /** Returns whether the kernel lists the namespace as made by a process that is root only in a user namespace of its own. */
   isNested(id: NetnsId): boolean {
     return this.#nested.has(id);
   }
 
-  /** Whose a dead namespace was. */
+  /** Returns the last owner of a dead namespace. */
   lastKnown(id: NetnsId): Entity | undefined {
     return this.#dead.get(id)?.entity;
   }
 
-  /** Whether a namespace has only just begun, and while we looked: one that was there before has counters with a past. */
+  /** Returns whether a namespace has only just begun, after our first look: one that existed before has counters with a past. */
   isNew(id: NetnsId): boolean {
     const listedMs = this.#known.get(id)?.listedMs;
     return listedMs !== undefined && listedMs > this.#lookedMs && this.#now() - listedMs < YOUNG_MS;
   }
 
   /**
-   * Lets go of the dead that are more than their share of the page. To be called when a collection has ended.
-   * @param words what the last values of an entity tell; undefined where they are not collected yet
-   * @param hasPods this node has Pods: namespaces of others stay only where they have lost something
+   * Drops the dead that exceed their share of the page. To be called when a collection has ended.
+   * @param words losses that the last values of an entity show; undefined where they are not collected yet
+   * @param hasPods whether this node has Pods: other namespaces then stay only where they have lost something
    */
   chooseRetired(words: (id: NetnsId) => LastWords | undefined, hasPods: boolean): void {
     if (this.#watcher === undefined) return;
@@ -203,12 +203,12 @@ export class NetnsRegistry implements NetnsIndex {
     if (this.#retired.choose({ max, hasPods, words })) this.#notify();
   }
 
-  /** Keeps what is retired past its time while `isHeld`. */
+  /** Keeps retired entities past their time while `isHeld`. */
   holdRetired(isHeld: (id: NetnsId) => boolean): void {
     this.#isHeld = isHeld;
   }
 
-  /** Whose slots are freed after each sweep. */
+  /** Sets the owners whose slots are freed after each sweep. */
   holdOwners(owners: Pick<OwnerSlots, 'sweep'>): void {
     this.#owners = owners;
   }
@@ -218,7 +218,7 @@ export class NetnsRegistry implements NetnsIndex {
     return { [Symbol.dispose]: () => void this.#sweepers.delete(sweep) };
   }
 
-  /** Takes births and deaths from there until disposed. */
+  /** Receives births and deaths from there until disposed. */
   listen(events: NetnsEvents): Disposable {
     this.#events = events;
     return {
@@ -228,7 +228,7 @@ export class NetnsRegistry implements NetnsIndex {
     };
   }
 
-  /** As `NetnsLife.watch`. */
+  /** Implements `NetnsLife.watch`. */
   watch(watcher: NetnsWatcher): Disposable {
     this.#watcher = watcher;
     return {
@@ -276,7 +276,7 @@ export class NetnsRegistry implements NetnsIndex {
     const known = this.#known.get(entry.id);
     for (const pid of known?.pids ?? []) {
       const directory = join(this.#paths.proc, String(pid));
-      // The process may have gone, and its number to another.
+      // The process may have gone, and its number may belong to another.
       const inum = readNetnsInum(directory);
       if (
         inum === entry.inum ||
@@ -293,26 +293,26 @@ export class NetnsRegistry implements NetnsIndex {
     return mount === undefined ? undefined : join(this.#paths.netns, mount);
   }
 
-  /** To be called before the machine is looked at. Returns the namespaces that are known: one born later may not be in what is read from now on. */
+  /** To be called before the machine is looked at. Returns the known namespaces: one born later may be missing from what is read from now on. */
   beforeLook(): readonly NetnsId[] {
     this.#events?.drain();
     this.#watcher?.beforeLook();
     return [...this.#known.keys()];
   }
 
-  /** Takes out those of `before` that the kernel does not list any more. */
+  /** Removes those of `before` that the kernel does not list any more. */
   removeDead(before: readonly NetnsId[], live: readonly NetnsRow[]): void {
     const ids = new Set(live.map(({ id }) => id));
     this.removeMissing(before, ids);
     for (const id of this.#unowned.keys()) if (!ids.has(id)) this.#unowned.delete(id);
   }
 
-  /** Takes out those of `before` that are not among the others. */
+  /** Removes those of `before` that are not among the others. */
   removeMissing(before: readonly NetnsId[], others: ReadonlySet<NetnsId>): void {
     for (const id of before) if (!others.has(id) && this.#forget(id)) this.#changed = true;
   }
 
-  /** Whether a scan may find something: a namespace that is new, or what is told by {@link isUnsettled}. */
+  /** Returns whether a scan may find something: a new namespace, or a change that {@link isUnsettled} reports. */
   needsScan(live: readonly NetnsRow[]): boolean {
     return this.isUnsettled || live.some(({ id }) => !this.#known.has(id) && !this.#unowned.has(id));
   }
@@ -332,16 +332,19 @@ export class NetnsRegistry implements NetnsIndex {
     this.#hasMoved = false;
   }
 
-  /** The known namespace that has a number, held by one of the processes that were in it before: without one the number may be another's by now. */
+  /**
+   * Returns the known namespace that has a number, where one of its former processes still holds it: otherwise the number may be
+   * another's by now.
+   */
   heldBy(inum: number, pids: readonly number[]): NetnsId | undefined {
     const known = [...this.#known.values()].find((entry) => entry.inum === inum);
     return known?.pids.some((pid) => pids.includes(pid)) ? known.id : undefined;
   }
 
-  /** A scan has found a namespace, with a process in it or a mount. Whose it is `judge` says. */
+  /** Records a namespace that a scan has found, with a process in it or a mount. `judge` determines its owner. */
   found(place: Place, isNode: boolean, table: Pick<ProcessTable, 'info'>): void {
     const { id, inum, pids, mounts, order } = place;
-    // Its end was told while the scan went on.
+    // Its end was reported while the scan went on.
     if (this.#dead.get(id)?.isFinal) return;
     const known = this.#known.get(id);
     const bornMs = known?.bornMs ?? this.#now();
@@ -363,7 +366,7 @@ export class NetnsRegistry implements NetnsIndex {
   }
 
   /**
-   * Says whose each namespace is, by all that was found: to be called at the end of a scan.
+   * Determines the owner of each namespace from all that was found: to be called at the end of a scan.
    * @param atNode processes in the node's own namespace
    */
   judge(atNode: readonly number[], table: Pick<ProcessTable, 'info'>): void {
@@ -371,7 +374,7 @@ export class NetnsRegistry implements NetnsIndex {
     if (this.#judge.judgeAll()) this.#changed = true;
   }
 
-  /** Looks for the Pods of machines that run outside of their cgroups. */
+  /** Looks for the Pods of virtual machines that run outside their cgroups. */
   async findMachines(cycle: Cycle): Promise<void> {
     const lone = this.#judge.loneContainers.flatMap(({ netns, uid }) => {
       const pid = this.#known.get(netns)?.pids[0];
@@ -383,12 +386,12 @@ export class NetnsRegistry implements NetnsIndex {
     if (this.#judge.judgeAll()) this.#changed = true;
   }
 
-  /** Says anew whose each namespace is: Kubernetes knows more. */
+  /** Determines the owner of each namespace again, because Kubernetes knows more. */
   judgeAgain(): void {
     if (this.#judge.judgeAll()) this.#notify();
   }
 
-  /** Of the namespaces that the kernel lists, those are unowned that no scan has found. */
+  /** Marks as unowned the namespaces that the kernel lists and no scan has found. */
   noteUnowned(live: Iterable<NetnsRow>): void {
     for (const { id } of live) {
       if (this.#known.has(id)) this.#unowned.delete(id);
@@ -396,7 +399,7 @@ export class NetnsRegistry implements NetnsIndex {
     }
   }
 
-  /** To be called when the machine has been looked at. @param live namespaces that the kernel lists, where it can be asked */
+  /** To be called after the machine was looked at. @param live namespaces that the kernel lists, where it can be asked */
   afterLook(live: readonly NetnsRow[] | undefined): void {
     const nowMs = this.#now();
     if (this.#lookedMs > nowMs) this.#lookedMs = nowMs;
@@ -407,7 +410,7 @@ export class NetnsRegistry implements NetnsIndex {
   }
 
   #listedMs(id: NetnsId, known: Known | undefined, nowMs: number): number {
-    // One that comes back was there before.
+    // A namespace that comes back existed before.
     if (this.#dead.has(id)) return Number.NEGATIVE_INFINITY;
     return known?.listedMs ?? this.#unowned.get(id) ?? nowMs;
   }
@@ -416,7 +419,7 @@ export class NetnsRegistry implements NetnsIndex {
     return this.#now() - bornMs < YOUNG_MS;
   }
 
-  /** Who is at home there is known: no later scan learns anything better. */
+  /** Returns whether the owner at home there is known, so that no later scan learns anything better. */
   #isSettled(id: NetnsId): boolean {
     return this.#judge.get(id)?.owner.isHome === true;
   }
@@ -434,16 +437,16 @@ export class NetnsRegistry implements NetnsIndex {
   /** Returns whether it was known. */
   #forget(id: NetnsId): boolean {
     this.#known.delete(id);
-    // It ends while the scan that has found it goes on.
+    // The namespace ends while the scan that has found it goes on.
     if (this.#judge.get(id) === undefined) this.#judge.judge(id);
     const judged = this.#judge.remove(id);
     if (judged === undefined) return false;
     const { owner, entity, startSeconds } = judged;
     this.#dead.set(id, ownerKey(entity), { entity, isFinal: false });
-    // Nobody asks any more for a namespace that only a process gave a name.
+    // A namespace that only a process named is not asked for any more.
     if (this.#watcher !== undefined && entity.kind !== 'process' && entity.kind !== 'node') {
       this.#retired.add(entity, this.#now() + this.#watcher.retireMs);
-      // A Pod that has lost one that it had made or entered lives, and so does one that has another home now.
+      // A Pod lives on that has lost a namespace that it had made or entered, or that has another home now.
       const { kind, uid, isHome } = owner;
       if (uid === '' || (isHome && !this.#judge.isAtHome(uid)))
         this.#watcher.departed({ id, kind, uid, name: entity.pod, startSeconds });

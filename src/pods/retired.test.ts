@@ -12,7 +12,7 @@ function names(retired: Retired): string[] {
   return retired.entities.map(({ pod }) => pod);
 }
 
-it('keeps those that are held past their time', () => {
+it('keeps entities past their time while they are held', () => {
   const retired = new Retired(4);
   retired.add(entity(1), 10);
   retired.add(entity(2), 10);
@@ -22,7 +22,7 @@ it('keeps those that are held past their time', () => {
   expect(retired.size).toBe(0);
 });
 
-it('lets go of each when its time is over', () => {
+it('drops each when its time is over', () => {
   const retired = new Retired(10);
   retired.add(entity(1), 100);
   retired.add(entity(2), 200);
@@ -37,7 +37,7 @@ it('lets go of each when its time is over', () => {
   expect(retired.dropped).toBe(0);
 });
 
-it('has room for so many, and counts those that it drops, the first first', () => {
+it('has limited room, and counts those that it drops, the oldest first', () => {
   const retired = new Retired(3);
   for (let id = 1; id <= 10; id++) retired.add(entity(id), 100);
   expect(names(retired)).toEqual(['pod8', 'pod9', 'pod10']);
@@ -46,7 +46,7 @@ it('has room for so many, and counts those that it drops, the first first', () =
   expect(retired.size).toBe(2);
 });
 
-it('of a Pod that makes many namespaces one goes before all others, and the rest after them', () => {
+it('ranks one namespace of a Pod that makes many before all others, and the rest after them', () => {
   const retired = new Retired(4);
   for (let id = 1; id <= 3; id++) retired.add(entity(id), 100);
   for (let id = 10; id < 30; id++) retired.add(entity(id, 'greedy'), 100);
@@ -73,13 +73,13 @@ describe('the choice after a collection', () => {
     expect(chosen(words, 5).changed).toBe(false);
   });
 
-  it('is not made of those whose last values are not there yet', () => {
+  it('excludes those whose last values are not there yet', () => {
     const { retired } = chosen({ 1: 'unknown', 2: 'nothing', 3: 'loss', 4: 'unknown' }, 1);
     expect(names(retired)).toEqual(['pod1', 'pod3', 'pod4']);
     expect(retired.unknown).toBe(2);
   });
 
-  it('where there are Pods, keeps no others but those that lost something', () => {
+  it('keeps, where there are Pods, only those others that lost something', () => {
     const words = { 1: 'loss', 2: 'trouble', 3: 'nothing', 4: 'unknown' } as const;
     const { retired } = chosen(words, 9, true, 'netns');
     expect(names(retired)).toEqual(['pod1', 'pod4']);
@@ -89,7 +89,7 @@ describe('the choice after a collection', () => {
     expect(names(chosen(words, 9, false, 'netns').retired)).toHaveLength(4);
   });
 
-  it('is remembered by who comes later', () => {
+  it('also affects those that come later', () => {
     const { retired } = chosen({ 1: 'loss', 2: 'nothing' }, 9);
     for (let id = 10; id < 200; id++) retired.add(entity(id), 100);
     expect(names(retired)[0]).toBe('pod1');
@@ -105,7 +105,7 @@ describe('the rank', () => {
       given.map(({ owner, words }, id): RetiredEntity => ({ entity: entity(id, `${owner}`), untilMs: 0, words })),
     );
 
-  it('has each of them once; of one owner nobody who tells less, or as much and is older, goes before another', () => {
+  it('has each of them once; within one owner, greater loss goes first, and then the younger', () => {
     fc.assert(
       fc.property(dead, (given) => {
         const ranked = rankRetired(given);
@@ -119,7 +119,7 @@ describe('the rank', () => {
     );
   });
 
-  it('cut anywhere, has of no owner two more than of another whom it leaves out', () => {
+  it('has, cut anywhere, of no owner two more than of another that it leaves out', () => {
     fc.assert(
       fc.property(dead, fc.nat(40), (given, max) => {
         const ranked = rankRetired(given);
@@ -130,7 +130,7 @@ describe('the rank', () => {
     );
   });
 
-  it('of as many owners as dead, leaves out nobody with a loss while there is room for all of them', () => {
+  it('leaves out, with as many owners as dead, none with a loss while there is room for all of them', () => {
     fc.assert(
       fc.property(dead, fc.nat(40), (given, max) => {
         const own = given.map((one, id) => ({ ...one, entity: entity(id) }));

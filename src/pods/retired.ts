@@ -3,15 +3,15 @@ import type { Entity } from './entity.ts';
 import { ownerKey } from './shared_room.ts';
 
 /**
- * What the last values of a dead entity tell: packets or connections that it lost, other trouble such as resets, or nothing of
- * either; `unknown` until they have been collected.
+ * Losses that the last values of a dead entity show: lost packets or connections, other trouble such as resets, or nothing of either;
+ * `unknown` until the values have been collected.
  */
 export type LastWords = 'loss' | 'trouble' | 'unknown' | 'nothing';
 
-/** In this order the dead go before each other. */
+/** Order in which the dead are kept. */
 const RANK: Readonly<Record<LastWords, number>> = { loss: 0, trouble: 1, unknown: 2, nothing: 3 };
 
-/** Shown in any case, however few live. */
+/** Number of dead entities that are shown in any case, however few are alive. */
 export const RETIRED_MIN = 16;
 
 export interface RetiredEntity {
@@ -21,26 +21,26 @@ export interface RetiredEntity {
 }
 
 export interface Choice {
-  /** How many stay of those whose last values are known. */
+  /** Number of entities with known last values that stay. */
   readonly max: number;
-  /** Whether those that are no Pod's stay only where they have lost something. */
+  /** Whether entities that are not Pods stay only where they have lost something. */
   readonly hasPods: boolean;
-  /** What the last values of an entity tell; undefined where they have not been collected since its death. */
+  /** Losses that the last values of an entity show; undefined where they have not been collected since its death. */
   readonly words: (id: NetnsId) => LastWords | undefined;
 }
 
 /**
- * How many dead entities take so large a share of all that are shown.
- * @param living entities that are shown and live
+ * Returns how many dead entities make up the given share of all that are shown.
+ * @param living number of live entities that are shown
  */
 export function retiredMax(living: number, share: number): number {
   return share < 1 ? Math.max(RETIRED_MIN, Math.floor((living * share) / (1 - share))) : Number.POSITIVE_INFINITY;
 }
 
 /**
- * The order in which the dead are shown: of each owner one first, since one Pod may make many namespaces; among those who has
- * lost something, then who has other trouble, then the youngest.
- * @param dead in the order of their deaths
+ * Returns the dead in the order in which they are shown: first one of each owner, since one Pod may make many namespaces; among those,
+ * entities with a loss come first, then those with other trouble, then the youngest.
+ * @param dead entities in the order of their deaths
  */
 export function rankRetired(dead: readonly RetiredEntity[]): RetiredEntity[] {
   const turns = new Map<string, number>();
@@ -64,7 +64,7 @@ export class Retired {
   #dropped = 0;
   #passedOver = 0;
 
-  /** @param max that are kept, also before it is known what they tell */
+  /** @param max number of entities that are kept, even before their losses are known */
   constructor(max: number) {
     this.#max = max;
   }
@@ -77,17 +77,17 @@ export class Retired {
     return this.#dead.size;
   }
 
-  /** Those of which it is not known yet what they tell. */
+  /** Number of entities whose losses are not known yet. */
   get unknown(): number {
     return [...this.#dead.values()].filter(({ words }) => words === 'unknown').length;
   }
 
-  /** Entities that had to go before their time, because too many died. */
+  /** Number of entities that were dropped before their time, because too many died. */
   get dropped(): number {
     return this.#dropped;
   }
 
-  /** Entities that went at once: no Pod's, on a node that has Pods, and without loss. */
+  /** Number of entities that were dropped at once: not Pods, on a node that has Pods, and without loss. */
   get passedOver(): number {
     return this.#passedOver;
   }
@@ -102,8 +102,8 @@ export class Retired {
   }
 
   /**
-   * Lets go of all but those that are worth their place on the page, of which the last values have been collected.
-   * @returns whether any had to go
+   * Drops, of the entities whose last values have been collected, all that are not worth their place on the page.
+   * @returns whether any was dropped
    */
   choose({ max, hasPods, words }: Choice): boolean {
     const before = this.#dead.size;
@@ -114,7 +114,7 @@ export class Retired {
         this.#passedOver++;
       } else if (told !== retired.words) this.#dead.set(id, { ...retired, words: told });
     }
-    // Those that died after the collection began are judged by the next one.
+    // Entities that died after the collection began are judged by the next one.
     this.#fit(
       [...this.#dead.values()].filter((retired) => retired.words !== 'unknown'),
       max,
@@ -130,7 +130,7 @@ export class Retired {
     this.#dead.clear();
   }
 
-  /** Lets go of those whose time is over and that nothing holds; returns whether there was any. */
+  /** Drops those whose time is over and that nothing holds; returns whether there was any. */
   expire(nowMs: number, isHeld: (id: NetnsId) => boolean = () => false): boolean {
     const before = this.#dead.size;
     for (const [id, { untilMs }] of this.#dead) if (untilMs <= nowMs && !isHeld(id)) this.#dead.delete(id);

@@ -29,12 +29,12 @@ it.each([
   ['v2', ''],
   ['v1', 'memory'],
   ['hybrid', 'unified'],
-])('the Pod of a machine is the one that has a folder of its sandbox: %s', async (_, hierarchy) => {
+])('the Pod of a virtual machine is the one that has a folder of its sandbox: %s', async (_, hierarchy) => {
   const of = (...folders: string[]) => put(join('cgroup', hierarchy, ...folders, 'cgroup.procs'));
   of();
   of('kubepods', `pod${UID}`, `kata_${BOX}`);
   of('kubepods.slice', `kubepods-pod${OTHER.replaceAll('-', '_')}.slice`, `cri-containerd-${BOX2}.scope`);
-  // Who runs in a container may call a cgroup inside of it after a sandbox.
+  // A process in a container may name a cgroup inside it after a sandbox.
   of('docker', BOX2, `pod${UID}`, BOX3);
   of('kubepods', `pod${UID}`, `kata_${BOX}`, BOX3);
   for (const [pid, id] of [BOX, BOX2, BOX3].entries()) put(`proc/${pid + 1}/cgroup`, `0::/kata_overhead/${id}\n`);
@@ -47,7 +47,7 @@ it.each([
   );
 });
 
-it('only for machines of Kata is anything searched', async () => {
+it('searches only for machines of Kata', async () => {
   put('cgroup/cgroup.procs');
   put(`cgroup/kubepods/pod${UID}/${BOX}/cgroup.procs`);
   put('proc/1/cgroup', `0::/docker/${BOX}\n`);

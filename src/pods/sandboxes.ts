@@ -6,19 +6,22 @@ import { listDirectory, readText } from '#sources/procfs/read.ts';
 import { type ContainerRef, isOwnerName, parseCgroup } from './cgroup.ts';
 import { foldersIn } from './cgroup_tree.ts';
 
-/** A node of 250 Pods has some 1,500 cgroups in a hierarchy; what is past this is not searched. */
+/** Number of cgroups that are searched in a hierarchy; a node of 250 Pods has some 1,500. */
 const SEARCHED_MAX = 20_000;
-/** Kata runs what is no virtual CPU of a Pod's machine in `/kata_overhead/<sandbox>`, beside the Pods (its documentation, "Host cgroup management"). */
+/**
+ * Kata runs processes that are not virtual CPUs of a Pod's machine in `/kata_overhead/<sandbox>`, beside the Pods (its documentation,
+ * "Host cgroup management").
+ */
 const OVERHEAD = /\/kata_overhead\//;
 
-/** A container of which no process is in a Pod's cgroup. */
+/** A container that has no process in a Pod's cgroup. */
 export interface LoneContainer {
   readonly containerId: string;
-  /** A process of it. */
+  /** Number of one of its processes. */
   readonly pid: number;
 }
 
-/** Finds the Pods of machines that Kata runs: of the sandbox the Pod's own cgroup has a folder with the same ID. */
+/** Finds the Pods of virtual machines that Kata runs: the cgroup of a sandbox's Pod has a folder with the same ID. */
 export class Sandboxes {
   readonly #paths: Paths;
 
@@ -26,7 +29,7 @@ export class Sandboxes {
     this.#paths = paths;
   }
 
-  /** UIDs of Pods by container ID, of those that have one. */
+  /** Returns the UIDs of Pods by container ID, for the containers that have one. */
   async podsOf(containers: readonly LoneContainer[], cycle: Cycle): Promise<ReadonlyMap<string, string>> {
     const found = new Map<string, string>();
     const wanted = new Set(
@@ -38,7 +41,7 @@ export class Sandboxes {
     return found;
   }
 
-  /** The v2 hierarchy, or one folder for each of v1. */
+  /** Lists the v2 hierarchy, or one folder for each of v1. */
   #mounts(): string[] {
     const { cgroup } = this.#paths;
     const isMount = (folder: string) => existsSync(join(folder, 'cgroup.procs'));
@@ -56,7 +59,7 @@ export class Sandboxes {
       for (const path of foldersIn(folder)) {
         const ref = isOwnerName(basename(path)) ? parseCgroup(`0::${path.slice(mount.length)}`) : undefined;
         if (isPodOf(ref, wanted)) found.set(ref.containerId, ref.podUid);
-        // What a container makes inside of itself tells nothing.
+        // Cgroups that a container makes inside itself prove nothing.
         else if (ref?.containerId === undefined && folders.length < SEARCHED_MAX) folders.push(path);
       }
       await cycle.pause();
@@ -64,7 +67,7 @@ export class Sandboxes {
   }
 }
 
-/** Takes the container from those that are wanted. */
+/** Removes the container from those that are wanted. */
 function isPodOf(ref: ContainerRef | undefined, wanted: Set<string>): ref is Required<ContainerRef> {
   const { podUid, containerId, within } = ref ?? {};
   return containerId !== undefined && podUid !== undefined && within === undefined && wanted.delete(containerId);

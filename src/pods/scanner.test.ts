@@ -10,7 +10,7 @@ import type { NetnsProcesses, ProcessTable } from './process_table.ts';
 import { NetnsRegistry } from './registry.ts';
 import { Scanner } from './scanner.ts';
 
-/** What the kernel would say; each list is taken in turn, the last one for good. */
+/** Answers of the kernel; each list is used in turn, and the last one is repeated. */
 class FakeKernel implements NetnsKernel {
   lists: (readonly NetnsRow[] | undefined)[] = [undefined];
   namespaces: readonly NetnsProcesses[] | undefined;
@@ -69,7 +69,7 @@ function ids(): number[] {
 }
 
 describe('with the list of the kernel', () => {
-  it('a look finds the namespaces that somebody is in, and which is the node’s; the others are unowned', async () => {
+  it('a look finds the namespaces that have processes, and the node’s among them; the others are unowned', async () => {
     kernel.lists = [[row(1), row(2), row(3)]];
     kernel.namespaces = [held(1, 1, 7), held(2, 9)];
     await scanner.refresh();
@@ -81,7 +81,7 @@ describe('with the list of the kernel', () => {
     expect(kernel.nodes).toEqual([undefined, 1]);
   });
 
-  it('one that the kernel lists no more is gone without a scan, one that nobody is left in after one', async () => {
+  it('a namespace that the kernel no longer lists is gone without a scan, an empty one after a scan', async () => {
     kernel.lists = [[row(1), row(2), row(3)]];
     kernel.namespaces = [held(1, 1), held(2, 9), held(3, 8)];
     await scanner.refresh();
@@ -92,7 +92,7 @@ describe('with the list of the kernel', () => {
     expect(registry.unowned).toBe(1);
   });
 
-  it('one that began or ended during the scan is left to the next', async () => {
+  it('a namespace that began or ended during the scan is left to the next', async () => {
     kernel.lists = [
       [row(1), row(2)],
       [row(1), row(4)],
@@ -113,7 +113,7 @@ describe('with the list of the kernel', () => {
     expect(kernel.scans).toBe(1);
   });
 
-  it('who wants to know what is now gets a look that begins later, shared by all who do', async () => {
+  it('a caller that needs the current state gets a look that begins later, shared with other such callers', async () => {
     kernel.lists = [[row(1)], [row(1)], [row(1), row(2)]];
     kernel.namespaces = [held(1, 1)];
     const first = scanner.refresh();
@@ -125,7 +125,7 @@ describe('with the list of the kernel', () => {
     expect(kernel.scans).toBe(2);
   });
 
-  it('a change of the mounts is a reason to scan', async () => {
+  it('a change of the mounts causes a scan', async () => {
     kernel.lists = [[row(1)]];
     kernel.namespaces = [held(1, 1)];
     await scanner.refresh();
@@ -138,7 +138,7 @@ describe('with the list of the kernel', () => {
 });
 
 describe('without it', () => {
-  it('a namespace goes by its cookie, or by its number where the agent may not enter it', async () => {
+  it('a namespace is identified by its cookie, or by its number where the agent may not enter it', async () => {
     kernel.namespaces = [
       { id: undefined, inum: 50, pids: [5] },
       { id: undefined, inum: 60, pids: [6, 1] },
@@ -150,11 +150,11 @@ describe('without it', () => {
     ]);
   });
 
-  it('processes are read from /proc, one that may not be looked into is counted', async () => {
+  it('processes are read from /proc, and those that may not be inspected are counted', async () => {
     mkdirSync(join(paths.proc, '1/ns'));
     symlinkSync('net:[70]', join(paths.proc, '1/ns/net'));
     mkdirSync(join(paths.proc, '5/ns'), { recursive: true });
-    // Not a link: as little to be read as one that is forbidden.
+    // A file that is not a link is as unreadable as one that is forbidden.
     writeFileSync(join(paths.proc, '5/ns/net'), '');
     await scanner.refresh();
     expect(registry.node).toMatchObject({ id: 70 });
@@ -163,14 +163,14 @@ describe('without it', () => {
   });
 });
 
-describe('processes that may not be looked into', () => {
+describe('processes that may not be inspected', () => {
   const NO_CAPABILITIES = 'CapEff:\t0000000000000000\n';
 
   it.each([
     [NO_CAPABILITIES, 3, /^CAP_SYS_PTRACE is missing: .* \(3 processes\)$/],
     [NO_CAPABILITIES, 0, undefined],
     ['CapEff:\t000001ffffffffff\n', 3, undefined],
-  ])('are a gap only where the right is missing: %j, %i', async (status, unreadable, expected) => {
+  ])('are a visibility gap only where the capability is missing: %j, %i', async (status, unreadable, expected) => {
     writeFileSync(join(paths.proc, '1/status'), status);
     kernel.lists = [[row(1)]];
     kernel.namespaces = [held(1, 1)];

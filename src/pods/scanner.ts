@@ -17,13 +17,13 @@ import type { NetnsRegistry } from './registry.ts';
 const SCAN_EVERY_MS = 30_000;
 const SCAN_ALONE_EVERY_MS = 900;
 
-/** Looks at the machine, by lists of the kernel or by /proc, and tells the registry which namespaces there are and who is in them. */
+/** Looks at the machine, by lists of the kernel or by /proc, and reports to the registry which namespaces exist and which processes are in them. */
 export class Scanner {
   readonly #paths: Paths;
   readonly #kernel: NetnsKernel;
   readonly #registry: NetnsRegistry;
   readonly #mayLookAtAll: boolean;
-  /** Why /proc does not have all processes; undefined where it does. */
+  /** Reason why /proc does not have all processes; undefined where it does. */
   readonly #hiding: string | undefined;
   #mountNames = '';
   #scannedMs = Number.NEGATIVE_INFINITY;
@@ -39,19 +39,19 @@ export class Scanner {
     this.#hiding = hidingOf(paths.proc);
   }
 
-  /** What the last scan has read. */
+  /** Reader that the last scan used. */
   get reader(): 'pass' | 'files' {
     return this.#reader;
   }
 
-  /** Processes that the last scan could not look into. */
+  /** Number of processes that the last scan could not inspect. */
   get unreadableProcesses(): number {
     return this.#unreadable;
   }
 
   /**
-   * Looks for births and deaths. Cheap where nothing has changed: to be called every few seconds and before each scrape. Callers
-   * at the same time share one look.
+   * Looks for births and deaths. Cheap where nothing has changed: to be called every few seconds and before each scrape. Concurrent
+   * callers share one look.
    * @throws where /proc cannot be read
    */
   refresh(): Promise<void> {
@@ -62,7 +62,7 @@ export class Scanner {
   }
 
   /**
-   * The same by a look that begins after the call: one that is under way may have missed what is asked for.
+   * Does the same by a look that begins after the call: one that is under way may have missed what the caller needs.
    * @throws where /proc cannot be read
    */
   async refreshAnew(): Promise<void> {
@@ -98,7 +98,7 @@ export class Scanner {
     this.#mountNames = this.#readMountNames();
     const mounts = readNetnsMounts(this.#paths.netns);
     const table = await this.#readProcesses(cycle);
-    // A number may have passed to another namespace during the scan; one that lived before and after is sure.
+    // A number may have passed to another namespace during the scan; a namespace that existed before and after is certain.
     const after = before && (await this.#kernel.list(cycle));
     const sure = before && after ? livedBetween(before, after) : undefined;
     const places = this.#join(table, mounts, sure, orderOf(after));
@@ -109,7 +109,7 @@ export class Scanner {
     }
     this.#registry.judge(places.find(({ id }) => id === nodeId)?.pids ?? [], table);
     await this.#registry.findMachines(cycle);
-    // Its last sockets may keep a namespace alive for a while, but nobody is left in it.
+    // The last sockets of a namespace may keep it alive for a while, but no process is left in it.
     this.#registry.removeMissing(known, new Set(places.map(({ id }) => id)));
     this.#registry.noteUnowned(sure?.values() ?? []);
   }
@@ -119,18 +119,18 @@ export class Scanner {
     this.#reader = pass === undefined ? 'files' : 'pass';
     const table = pass ?? (await readProcessFiles(this.#paths.proc, cycle));
     this.#unreadable = table.unreadable;
-    // The kernel's own list has what /proc hides.
+    // The kernel's own list has the processes that /proc hides.
     this.#registry.visibilityGap = (pass === undefined ? this.#hiding : undefined) ?? this.#gap(table.unreadable);
     return table;
   }
 
-  /** The right that it takes to look at other users' processes is the one thing that hides whole Pods. */
+  /** Missing CAP_SYS_PTRACE, which is needed to inspect processes of other users, is the one thing that hides whole Pods. */
   #gap(unreadable: number): string | undefined {
     if (unreadable === 0 || this.#mayLookAtAll) return undefined;
-    return `CAP_SYS_PTRACE is missing: Pods of which only processes of other users tell are not seen (${unreadable} processes)`;
+    return `CAP_SYS_PTRACE is missing: Pods that are known only by processes of other users are not seen (${unreadable} processes)`;
   }
 
-  /** The namespaces that somebody is in or that have a name, each with what is known of it. */
+  /** Returns the namespaces that have a process or a name, each with what is known about it. */
   #join(
     { namespaces }: ProcessTable,
     mounts: ReadonlyMap<number, readonly string[]>,
@@ -142,7 +142,7 @@ export class Scanner {
       const names = mounts.get(inum) ?? [];
       const id = known ?? (sure === undefined ? this.#resolve(inum, pids, names[0]) : sure.get(inum)?.id);
       if (id === undefined) return;
-      // The mount is of the namespace that has the number now.
+      // The mount belongs to the namespace that has the number now.
       const isNow = sure === undefined || sure.get(inum)?.id === id;
       places.set(id, { id, inum, pids, mounts: isNow ? names : [], order: order(id) });
     };
@@ -154,7 +154,7 @@ export class Scanner {
     return [...places.values()];
   }
 
-  /** Without a list from the kernel: the namespace that has this number now. */
+  /** Returns, without a list from the kernel, the namespace that has this number now. */
   #resolve(inum: number, pids: readonly number[], mount: string | undefined): NetnsId | undefined {
     const known = this.#registry.heldBy(inum, pids);
     if (known !== undefined) return known;
@@ -163,7 +163,7 @@ export class Scanner {
     return this.#kernel.cookie(path) ?? asNetnsId(inum);
   }
 
-  /** As our /proc numbers it. */
+  /** Number of the agent's process in our /proc. */
   #ownPid(): number {
     return Number(readlinkSync(join(this.#paths.proc, 'self')));
   }

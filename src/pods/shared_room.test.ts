@@ -4,7 +4,7 @@ import { ownerKey, SharedRoom } from './shared_room.ts';
 
 const idsOf = (room: SharedRoom<string>) => [...room.entries()].map(([id]) => Number(id));
 
-it('who has most gives way, with his oldest', () => {
+it('the owner with the most entries loses its oldest', () => {
   const room = new SharedRoom<string>(4);
   room.set(asNetnsId(1), 'cart', 'a');
   for (let id = 10; id < 30; id++) room.set(asNetnsId(id), 'flood', 'b');
@@ -13,7 +13,7 @@ it('who has most gives way, with his oldest', () => {
   expect([room.get(asNetnsId(1)), room.has(asNetnsId(27)), room.size]).toEqual(['a', false, 4]);
 });
 
-it('of those that have as much, who came first', () => {
+it('among owners with equally many, the one that came first loses one', () => {
   const room = new SharedRoom<string>(2);
   expect([1, 2, 3].map((id) => room.set(asNetnsId(id), `pod ${id}`, ''))).toEqual([false, false, true]);
   expect(idsOf(room)).toEqual([2, 3]);
@@ -29,7 +29,7 @@ it('a namespace that passes to another owner is no longer the first one’s', ()
   expect(idsOf(room)).toEqual([1, 3, 4]);
 });
 
-it('what only processes name is one owner’s', () => {
+it('namespaces that only processes name have one common owner', () => {
   const entity = (kind: 'process' | 'netns' | 'pod', uid: string, netns: number) => ({
     kind,
     uid,

@@ -1,13 +1,13 @@
 import type { NetnsId } from '#core/netns.ts';
 import type { Entity } from './entity.ts';
 
-/** Whose an entity is: what has only a process' name is one owner's together, since a process makes as many as it likes. */
+/** Returns the owner of an entity: namespaces that only a process names have one common owner, since a process can make any number of them. */
 export function ownerKey({ kind, uid, netns }: Pick<Entity, 'kind' | 'uid' | 'netns'>): string {
   if (kind === 'process') return kind;
   return uid === '' ? `${kind} ${netns}` : uid;
 }
 
-/** Remembers something of so many namespaces. Where there are more, the owner who has most gives way, with his oldest. */
+/** Stores a value for a limited number of namespaces. Where there are more, the owner with the most entries loses its oldest. */
 export class SharedRoom<V> {
   readonly #max: number;
   readonly #values = new Map<NetnsId, { readonly owner: string; readonly value: V }>();
@@ -29,12 +29,12 @@ export class SharedRoom<V> {
     return this.#values.get(id)?.value;
   }
 
-  /** In the order in which they came first. */
+  /** Yields the entries in the order in which they first came. */
   *entries(): Generator<[NetnsId, V]> {
     for (const [id, { value }] of this.#values) yield [id, value];
   }
 
-  /** Returns whether another had to give way. */
+  /** Returns whether another entry was dropped. */
   set(id: NetnsId, owner: string, value: V): boolean {
     const before = this.#values.get(id);
     if (before !== undefined && before.owner !== owner) this.delete(id);
@@ -62,7 +62,7 @@ export class SharedRoom<V> {
     this.#owners.clear();
   }
 
-  /** Of those that have as many, the one that came first. */
+  /** Returns the owner with the most entries; of several, the one that came first. */
   #largest(): ReadonlySet<NetnsId> {
     let largest: ReadonlySet<NetnsId> = new Set();
     for (const ids of this.#owners.values()) if (ids.size > largest.size) largest = ids;

@@ -1,13 +1,13 @@
 import type { ContainerRef } from './cgroup.ts';
 import { PROCESSES_MAX, type ProcessInfo, type ProcessTable } from './process_table.ts';
 
-/** Whose a process is, and when it began, in seconds after boot. */
+/** Owner of a process, and its start in seconds after boot. */
 export interface Trace {
   readonly ref: ContainerRef;
   readonly startSeconds: number;
 }
 
-/** Processes of a namespace, as far as they are looked at. */
+/** Returns the processes of a namespace that are looked at, the oldest first. */
 export function oldestFirst(pids: readonly number[], table: Pick<ProcessTable, 'info'>): ProcessInfo[] {
   return pids
     .slice(0, PROCESSES_MAX)
@@ -16,7 +16,7 @@ export function oldestFirst(pids: readonly number[], table: Pick<ProcessTable, '
     .sort((a, b) => a.startSeconds - b.startSeconds || a.pid - b.pid);
 }
 
-/** Whose processes are, the oldest of each. */
+/** Returns the owners of processes, each with its oldest process. */
 export function tracesOf(processes: readonly ProcessInfo[]): Trace[] {
   const traces = new Map<string, Trace>();
   for (const { container, startSeconds } of processes) {

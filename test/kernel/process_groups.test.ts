@@ -200,7 +200,7 @@ describe('an agent in namespaces of its own', () => {
     await eventually(async () => expect(await open(agent, pod.uid)).toBeGreaterThan(FILES));
     expect(await statusOf(agent)).toMatchObject({
       state: 'degraded',
-      reason: expect.stringContaining('number processes otherwise than /proc (hostPID is missing)'),
+      reason: expect.stringContaining('number processes differently from /proc (hostPID is missing)'),
     });
   });
 });
