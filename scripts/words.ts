@@ -95,6 +95,8 @@ export const READ: readonly string[] = [
   'src/server.ts',
   'src/sources',
   'src/web',
+  'test/kernel',
+  'test/support',
 ];
 
 export interface WordFinding {

@@ -14,7 +14,7 @@ const [NOBODY, SHARED, BUSY] = [7200, 7201, 7202];
 const LISTENERS = 8;
 const BACKLOG = 4;
 
-/** Eight sockets listen on one port; all but the first accept what comes. */
+/** Eight sockets listen on one port; all but the first accept connections. */
 const ONE_HANGS = `
 import socket, threading
 def serve(listener):
@@ -32,11 +32,11 @@ threading.Event().wait()
 `;
 
 const resources = new AsyncDisposableStack();
-/** By the way that they read. */
+/** Agents by the way that they read. */
 const agents = new Map<string, TestKernel>();
 let server: TestNetns;
 
-/** As the kernel counts it, of all listening sockets of the namespace. */
+/** The kernel's count, for all listening sockets of the namespace. */
 function listenDrops(): number {
   const drops = /TcpExtListenDrops\s+(\d+)/.exec(server.exec('nstat -asz TcpExtListenDrops'))?.[1];
   return Number(drops);
@@ -64,7 +64,7 @@ beforeAll(async () => {
   ] as const) {
     await client.call('connect', { name, address, port, count, wait: false });
   }
-  // With the client nobody tries again: the numbers rest.
+  // The numbers stand still once the client is gone, because nothing retries.
   await eventually(() => expect(listenDrops()).toBeGreaterThan(8));
 });
 
@@ -75,7 +75,7 @@ describe.each(['pass', 'netlink'])('accept queues, by %s', (reader) => {
   const told = () => agent().events.filter(({ pod }) => pod === server.name);
   const of = (port: number): readonly EventRecord[] => told().filter((event) => event['port'] === port);
 
-  it('that were full are events with their port, and refused what the kernel has counted; one that is busy is none', async () => {
+  it('that overflow become events with their port and the kernel’s count of refusals; a busy one does not', async () => {
     await eventually(() => {
       expect(told().reduce((sum, { refused }) => sum + Number(refused), 0)).toBe(listenDrops());
       expect(of(NOBODY).length).toBeGreaterThan(0);
@@ -89,7 +89,7 @@ describe.each(['pass', 'netlink'])('accept queues, by %s', (reader) => {
       length: 2,
       limit: 1,
     });
-    // One for all of its sockets at each look, with the one that hangs.
+    // One event for all sockets of the port at each reading, with the queue of the one that hangs.
     for (const event of of(SHARED)) {
       expect(event).toMatchObject({ address: '::', length: BACKLOG + 1, limit: BACKLOG });
       expect(event['sockets']).toBeLessThanOrEqual(LISTENERS);
@@ -109,7 +109,7 @@ describe.each(['pass', 'netlink'])('accept queues, by %s', (reader) => {
     expect(value('fullest_ratio', BUSY)).toBeCloseTo(60 / 65);
   });
 
-  it('leave an account of their events', () => {
+  it('account for their events', () => {
     const status = agent()
       .kernel.probes()
       .find(({ name }) => name === 'tcpsummary');

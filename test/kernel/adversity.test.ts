@@ -38,7 +38,7 @@ it('without BTF every eBPF probe says so, and the others go on', async () => {
   });
   const statuses = agent.kernel.probes();
   for (const { name, state, reason } of statuses.filter(({ kind, state }) => kind === 'ebpf' && state !== 'stopped')) {
-    // What the kernel does not tell of births and deaths, a look at the machine does.
+    // A scan of the machine replaces the births and deaths that the kernel does not report.
     const without = name === 'lifecycle' ? 'degraded' : 'unsupported';
     expect([name, state, reason]).toEqual([name, without, expect.stringContaining('this kernel has no BTF')]);
   }
@@ -49,8 +49,8 @@ it('without BTF every eBPF probe says so, and the others go on', async () => {
   ).toBeDefined();
 });
 
-it('what has no row left is counted with the rest', async () => {
-  // What the kernel sends of itself in a young namespace may be discarded in between, under the same class.
+it('drops without a free row are counted with the rest', async () => {
+  // Packets that the kernel itself sends in a young namespace may be discarded in between, under the same class.
   await retry(async () => {
     using object = await new BpfSource(OBJECTS, '/sys').load({
       file: FILE,
@@ -62,7 +62,7 @@ it('what has no row left is counted with the rest', async () => {
     const counts = new Counts(object, (rest) => ({ reason: ANY_REASON, side: rest }), NO_OWNERS, {
       value: COUNTED.initial(),
     });
-    // One row for each of the two namespaces: nobody listens on the port.
+    // One row for each of the two namespaces: the port is closed in both.
     await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 30, bytes: 1 });
     await pair.b.udpSend({ address: pair.addressA.ipv4, port: 7001, count: 30, bytes: 1 });
     const [row, rest, ...others] = counts.rows();
@@ -72,7 +72,7 @@ it('what has no row left is counted with the rest', async () => {
   });
 });
 
-it('what is more than a share of the ring is limited, counted, and loses no count', async () => {
+it('events beyond a share of the ring are limited and counted, and no drop goes uncounted', async () => {
   await using agent = await TestKernel.open('{ detail: full, probes: { packetloss: { limit: 100000 } } }');
   const packets = 20_000;
   const drops = async () =>
@@ -80,13 +80,13 @@ it('what is more than a share of the ring is limited, counted, and loses no coun
     0;
   const ledger = async () => (await agent.kernel.page('text')).ledger.find(({ probe }) => probe === 'packetloss');
   const before = await drops();
-  // The thread that drains the ring waits for the program.
+  // The thread that drains the ring is blocked by the program.
   execFileSync('ip', [
     ...['netns', 'exec', pair.a.netns.name, 'python3', '-c'],
     `
 import socket
 for n in range(${packets}):
-  # The kernel tells a socket that nobody listens: that costs it the next datagram.
+  # The kernel reports a closed port to the socket: that costs the socket its next datagram.
   if n % 2 == 0: s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
   s.sendto(b'x', ('${pair.addressB.ipv4}', 7002))
 `,
@@ -100,7 +100,7 @@ for n in range(${packets}):
   });
 });
 
-it('what happens in a namespace that is gone, but for its sockets, is nobody else’s', async () => {
+it('events of a namespace of which only sockets are left are counted for no other namespace', async () => {
   const gone = new TestNetns();
   const { name, cookie } = gone;
   gone.ip('link set lo up');
@@ -133,7 +133,7 @@ sys.stdin.readline()
   });
   using newcomer = new TestNetns();
   await agent.page();
-  // What nobody has listed is told as such.
+  // Resets of unlisted namespaces are shown as such.
   const resets = async () =>
     (await agent.page()).samples
       .filter(({ name, labels }) => name === 'netsonde_tcp_resets_total' && labels['pod'] !== 'unlisted')

@@ -44,7 +44,7 @@ function configOf(pods: object): string {
   return only(Object.fromEntries(AIMABLE.map(({ name }) => [name, { enabled: true, detail: 'full', ...pods }])));
 }
 
-/** The same in both directions: resets, retransmits, drops, data, requests to a disk. */
+/** Makes the same traffic in both directions: resets, retransmits, drops, data, requests to a disk. */
 async function traffic(): Promise<void> {
   const ways = [
     { from: pair.a, address: pair.addressB.ipv4 },
@@ -71,7 +71,7 @@ function seen(page: Exposition): string[] {
   return [...new Set(found)].sort();
 }
 
-it('every eBPF probe shows the aimed Pods and nobody else, and goes on where it was', async () => {
+it('every eBPF probe shows the Pods of its filter and no others, and continues its counts', async () => {
   await using agent = await TestKernel.open(configOf({}));
   await traffic();
   const [a, b] = [pair.a.netns.name, pair.b.netns.name];
@@ -99,7 +99,7 @@ it('every eBPF probe shows the aimed Pods and nobody else, and goes on where it 
   }
 });
 
-it('costs the others nothing but the filter', async () => {
+it('costs other Pods nothing but the filter', async () => {
   const drop = async () => {
     await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7_009, count: 2_000, bytes: 100 });
   };
@@ -128,11 +128,11 @@ it('costs the others nothing but the filter', async () => {
   expect(aimed.drops).toBeUndefined();
   expect(aimed.produced).toBe(0);
   process.stdout.write(
-    `packetloss a drop: ${all.nanoseconds.toFixed(0)} ns, of one that it is not aimed at ${aimed.nanoseconds.toFixed(0)} ns\n`,
+    `packetloss a drop: ${all.nanoseconds.toFixed(0)} ns, of a filtered-out Pod ${aimed.nanoseconds.toFixed(0)} ns\n`,
   );
 });
 
-it('follows Pods as Kubernetes tells of them, from the moment that their entity is known', async () => {
+it('follows Pods as Kubernetes reports them, from the moment that their entity is known', async () => {
   const selector = 'app in (web),tier!=back';
   await using agent = await TestKernel.open(only({ packetloss: { pods: { namespaces: ['shop'], selector } } }), {
     kubernetes: true,
@@ -154,7 +154,7 @@ it('follows Pods as Kubernetes tells of them, from the moment that their entity 
       ],
       deleted: [],
     });
-  /** A process in a Pod and a namespace of its own, which drops datagrams when it is told to. */
+  /** A process in a Pod and a namespace of its own, which drops datagrams on request. */
   const start = async (labels: Record<string, string>, namespace = 'shop') => {
     await using stack = new AsyncDisposableStack();
     const netns = stack.use(new TestNetns());

@@ -32,12 +32,12 @@ async function histogram(operation: string, pod = netns.name, device = loop.name
   return histogramOf(await agent.page(), DELAY, { device, operation, pod });
 }
 
-/** One request after the other, as long as a block each. */
+/** Writes one block at a time. */
 function write(count: number, where = netns): void {
   where.exec(`dd if=/dev/zero of=${loop.path} bs=4k count=${count} oflag=direct conv=notrunc status=none`);
 }
 
-it('counts each request once, for whose process asked for it', async () => {
+it('counts each request once, for the Pod whose process made it', async () => {
   const before = { write: await histogram('write'), read: await histogram('read'), done: loop.done() };
   write(40);
   netns.exec(`dd if=${loop.path} of=/dev/null bs=4k count=25 iflag=direct status=none`);
@@ -45,7 +45,7 @@ it('counts each request once, for whose process asked for it', async () => {
   const read = grown(before.read, await histogram('read'));
   const done = loop.done();
   expect(written.count).toBe(40);
-  // Whoever opens a device looks for partitions on it.
+  // Opening a device reads its partition table.
   expect(read.count).toBeGreaterThanOrEqual(25);
   expect(done.writes - before.done.writes).toBe(written.count);
   expect((await histogram('write', other.name)).count).toBe(0);
@@ -55,7 +55,7 @@ it('counts each request once, for whose process asked for it', async () => {
   expect(grown(before.write, await histogram('write')).count).toBe(40);
 });
 
-it('tells a flush from a write', async () => {
+it('distinguishes a flush from a write', async () => {
   const before = await histogram('flush', '');
   netns.exec(`dd if=/dev/zero of=${loop.path} bs=4k count=1 oflag=direct conv=notrunc,fsync status=none`);
   expect(grown(before, await histogram('flush', '')).count + (await histogram('flush')).count).toBeGreaterThan(0);
@@ -71,14 +71,14 @@ it('agrees with biolatency of libbpf-tools, within a bucket at the median', () =
   }));
 
 it.skipIf(!existsSync('/sys/fs/cgroup/blkio'))(
-  'tells of a slow one: the device, the operation, the process',
+  'reports a slow request: the device, the operation, the process',
   async () => {
     await agent.kernel.configure(probesOf(config({ threshold: '50ms' })));
     using throttle = new WriteThrottle(diskOf('/var/tmp'), 10);
     agent.events.length = 0;
     const before = await histogram('write');
     const start = performance.now();
-    // The group is chosen before: `ip netns exec` hides the groups of the machine.
+    // The group is joined first: `ip netns exec` hides the groups of the machine.
     const dd = `dd if=/dev/zero of=${loop.path} bs=8k count=6 oflag=direct conv=notrunc status=none`;
     const program = `echo $$ > ${throttle.procs}; exec ip netns exec ${netns.name} ${dd}`;
     const child = spawn('sh', ['-c', program], { stdio: 'inherit' });
@@ -113,11 +113,11 @@ it.skipIf(!existsSync('/sys/fs/cgroup/blkio'))(
   },
 );
 
-it('gives to the node what the kernel writes back later', async () => {
+it('counts later writeback by the kernel on the node', async () => {
   await agent.kernel.configure(probesOf(config({ threshold: '1us', limit: 1000 })));
   agent.events.length = 0;
   const before = { pod: await histogram('write'), node: await histogram('write', '') };
-  // The last one that closes a device writes it back himself.
+  // The last process that closes a device writes it back itself.
   await using _writer = await startPython(
     netns,
     `import time; f = open('${loop.path}', 'r+b', 0); f.write(bytes(65536)); print('written'); time.sleep(60)`,
@@ -134,7 +134,7 @@ it('gives to the node what the kernel writes back later', async () => {
   expect(event?.['process']).toMatch(/^kworker/);
 });
 
-it('goes on from where it was when it is off and on again', async () => {
+it('continues its counts when it is switched off and on again', async () => {
   const before = await histogram('write');
   await agent.kernel.configure(probesOf(only({})));
   expect((await histogram('write')).count).toBe(0);

@@ -15,8 +15,8 @@ const SNAT_PORT = 7035;
 const CLOCKS_APART_MS = 100;
 
 /**
- * What the hosts of the tests cannot send: echo requests, ICMP errors about nothing, TCP segments with flags that make no sense,
- * a protocol that nobody knows; and from two sockets what NAT makes the same. All on the CPU that it is told.
+ * Packets that the hosts of the tests cannot send: echo requests, unrelated ICMP errors, TCP segments with invalid flags,
+ * an unknown protocol; all are sent on the given CPU.
  */
 const RAW_TRAFFIC = `
 import os, socket, struct, sys
@@ -59,7 +59,7 @@ function python({ netns }: Host, script: string, ...args: readonly (string | num
   run('ip', 'netns', 'exec', netns.name, 'python3', '-c', script, ...args.map(String));
 }
 
-/** A connection that cannot be inserted, `times` times. */
+/** Makes a connection that cannot be inserted, `times` times. */
 function clash(times: number): void {
   for (let time = 0; time < times; time++) python(pair.a, CLASH, pair.addressB.ipv4, SNAT_PORT);
 }
@@ -173,7 +173,7 @@ describe.each([
     );
     expect(oursOf(ours, host)).toEqual(oracle);
     expect(Object.keys(oracle.stats).sort()).toEqual(Object.keys(METRICS).sort());
-    // The traffic was what it should be, and the two namespaces differ.
+    // The traffic must be as intended, and the two namespaces must differ.
     const expected = { invalid: 10, error: 5, ...(name === 'a' ? { insert_failed: 1, drop: 1 } : { insert: 2 }) };
     expect(oracle.stats).toMatchObject(expected);
     const states = name === 'a' ? ['tcp/syn_sent'] : ['udp/assured', 'udp/replied'];
@@ -202,7 +202,7 @@ describe.each([
     ]);
   });
 
-  it('shows nothing of a namespace that tracks nothing, and goes on showing one whose table is empty again', async () => {
+  it('shows nothing for a namespace that tracks nothing, and keeps showing one whose table has become empty', async () => {
     using quiet = new TestNetns();
     const seriesOf = (page: Exposition) =>
       page.samples.filter(({ name, labels }) => labels['pod'] === quiet.name && name.startsWith('netsonde_conntrack_'));
@@ -220,7 +220,7 @@ describe.each([
     expect(seriesOf(page)).toHaveLength(11);
   });
 
-  it('leaves out a table that is longer than it may be, and counts that', async () => {
+  it('leaves out a table longer than the limit, and counts the omission', async () => {
     await agent.kernel.configure(probesOf(configOf({ states: true, statesMax: 1 })));
     const page = await agent.page();
     expect(oursOf(page, pair.a).table).toEqual({});
@@ -237,7 +237,7 @@ describe('conntrack_pressure', () => {
   });
   afterAll(() => agent?.[Symbol.asyncDispose]());
 
-  /** Other probes, and other namespaces, tell of what others do on this machine. */
+  /** Events of this probe and the two namespaces: other probes, and other namespaces, report the work of other tests. */
   function told(): EventRecord[] {
     const pods = [pair.a, pair.b].map((host) => host.netns.name);
     return agent.events.filter(({ probe, pod }) => probe === 'conntrack' && pods.includes(pod ?? ''));
@@ -247,7 +247,7 @@ describe('conntrack_pressure', () => {
     return (await agent.kernel.page('text')).ledger.find(({ probe }) => probe === 'conntrack');
   }
 
-  it('tells once of connections that could not be tracked, and the ledger is exact', async () => {
+  it('reports connections that could not be tracked once, and the ledger is exact', async () => {
     const before = statsOf(pair.a);
     const begunMs = Date.now();
     clash(3);
@@ -273,22 +273,22 @@ describe('conntrack_pressure', () => {
     expect(event?.['seconds']).toBeGreaterThanOrEqual(10);
     expect(event?.message).toContain(`of at most ${limit} connections`);
     expect(event?.message).toContain(`${drops} packets were dropped`);
-    // The clocks of the kernel and of the process may be a little apart.
+    // The clocks of the kernel and of the process may differ slightly.
     expect(Date.parse(event?.time ?? '')).toBeGreaterThan(begunMs - CLOCKS_APART_MS);
     expect(Date.parse(event?.time ?? '')).toBeLessThan(Date.now() + CLOCKS_APART_MS);
     expect(await ledger()).toEqual({ probe: 'conntrack', stage: 'agent', produced: 1, limited: 0, lost: 0 });
-    // Off the page, because the metrics are not wanted.
+    // The page has no conntrack metrics, because they are switched off.
     const page = await agent.page();
     expect(page.samples.filter(({ name }) => name.startsWith('netsonde_conntrack_'))).toEqual([]);
   });
 
-  it('holds back what comes within the minute, and counts it', async () => {
+  it('holds back further events within the minute, and counts them', async () => {
     clash(1);
     await eventually(async () => expect(await ledger()).toMatchObject({ produced: 2, limited: 1, lost: 0 }));
     expect(told()).toHaveLength(1);
   });
 
-  it('leaves nothing when it is off; its ledger goes on where it was', async () => {
+  it('leaves nothing behind when it is off, and its ledger continues', async () => {
     const own = () => readdirSync('/proc/self/fd').length;
     const off = probesOf(only({}));
     await agent.kernel.configure(off);
@@ -301,10 +301,10 @@ describe('conntrack_pressure', () => {
     expect(own()).toBe(without);
   });
 
-  it('tells of a table that is fuller than the threshold at once', async () => {
+  it('reports a table above the threshold at once', async () => {
     agent.events.length = 0;
     const limit = Number(pair.a.netns.exec('cat /proc/sys/net/netfilter/nf_conntrack_max'));
-    // The connections that the hosts hold are enough.
+    // The connections that the hosts hold are enough for this threshold.
     const threshold = 4 / limit;
     const full = [pair.a, pair.b].map((host) => host.netns.name);
     await agent.kernel.configure(probesOf(only({ conntrack: { threshold } })));

@@ -17,14 +17,14 @@ describe.each([
   });
   afterAll(() => agent?.[Symbol.asyncDispose]());
 
-  it('has no error of namespaces that die after they were listed', async () => {
+  it('reports no error for namespaces that die after they were listed', async () => {
     const before = errorsOf(await agent.page());
     const name = uniqueName('ch');
     const each = (line: string) => `for i in $(seq ${CHURN}); do ${line}; done`;
     const script = [
       each(`ip netns add ${name}$i`),
       each(`ip netns exec ${name}$i conntrack -I -p udp -s 192.0.2.1 -d 192.0.2.2 --sport 1 --dport 2 -t 300`),
-      // Until all have been seen.
+      // Waits until all have been seen.
       'read line',
       each(`ip netns del ${name}$i`),
     ].join('; ');

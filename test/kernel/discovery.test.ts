@@ -27,7 +27,7 @@ async function entityOf(agent: TestKernel, netns: TestNetns): Promise<EntityStat
   return (await agent.kernel.entities()).find((entity) => entity.netns === id);
 }
 
-/** Whether the page has anything of a Pod. */
+/** Whether the page has any series of a Pod. */
 async function isShown(agent: TestKernel, pod: string): Promise<boolean> {
   const page = await agent.page();
   return page.samples.some(({ labels }) => labels['pod'] === pod);
@@ -73,14 +73,14 @@ describe.each([
     await eventually(async () => expect(await isShown(agent, netns.name)).toBe(true));
     netns[Symbol.dispose]();
     if ('objects' in options) {
-      // Without the kernel's list a death is seen by the next scan.
+      // Without the kernel's list only the next scan sees a death.
       await eventually(async () => expect(await isShown(agent, netns.name)).toBe(false));
     } else {
       expect(await isShown(agent, netns.name)).toBe(false);
     }
   });
 
-  it('starts anew for a namespace of the same name, though it may have the same inode number', async () => {
+  it('starts from zero for a namespace of the same name, though it may have the same inode number', async () => {
     const name = uniqueName('ns');
     const first = new TestNetns(name);
     {
@@ -106,7 +106,7 @@ describe.each([
     ],
     ['CRI-O', [`kubepods-pod${UID.replaceAll('-', '_')}.slice`, `crio-${CONTAINER}.scope`], { kind: 'pod', uid: UID }],
     [
-      'slices for folders',
+      'slices as folders',
       [`kubepods-burstable-pod${UID.replaceAll('-', '_')}.slice:cri-containerd:${CONTAINER}`],
       { kind: 'pod', uid: UID },
     ],
@@ -119,7 +119,7 @@ describe.each([
     await eventually(async () => expect(await entityOf(agent, netns)).toMatchObject(expected));
   });
 
-  it('shows the node once, without names', async () => {
+  it('shows the node once, with empty names', async () => {
     const nodes = (await agent.kernel.entities()).filter(({ kind }) => kind === 'node');
     expect(nodes).toEqual([expect.objectContaining({ namespace: '', pod: '' })]);
     const page = await agent.page();
@@ -137,7 +137,7 @@ describe.each([
   });
 });
 
-it('two namespaces have two sets of numbers', async () => {
+it('keeps the numbers of two namespaces apart', async () => {
   await using agent = await TestKernel.open(only({ udp: true }, { detail: 'full' }));
   using quiet = new TestNetns();
   using busy = new TestNetns();

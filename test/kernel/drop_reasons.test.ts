@@ -70,7 +70,7 @@ describe.each(FAMILIES)('over %s', (family) => {
   });
 });
 
-it('describes every reason that this kernel has, and shows one that it does not know by the name of the kernel', () => {
+it('describes every reason of this kernel, and shows an unknown one by its name in the kernel', () => {
   const reasons = new DropReasons(new BpfSource(OBJECTS, DEFAULT_PATHS.sys));
   const unknown = describeReason('A_REASON_OF_TOMORROW');
   const names = reasons.all.filter((name) => name !== 'NOT_DROPPED_YET');
@@ -82,7 +82,7 @@ it('describes every reason that this kernel has, and shows one that it does not 
   expect(reasons.name((77 << 16) | 3)).toBe('SUBSYSTEM_77_3');
 });
 
-it('takes the answers to a closed window for no loss', async () => {
+it('does not count the answers to a closed window as loss', async () => {
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
   agent.events.length = 0;
   const { grown } = await growth(agent, pods, DISCARDS, 'class', () =>
@@ -105,7 +105,7 @@ time.sleep(1.5)
   expect(agent.events.filter(({ dst }) => dst?.endsWith(':7490'))).toEqual([]);
 });
 
-it('takes datagrams that wait unread when their socket is closed for no loss, and counts them on the node', async () => {
+it('does not count unread datagrams of a closed socket as loss, and counts them on the node', async () => {
   const purged = async () => sampleValue(await agent.page(), DISCARDS, { pod: '', class: 'purged' }) ?? 0;
   const before = await purged();
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
@@ -138,11 +138,11 @@ except OSError as error: print(error.errno)
     ),
   );
   expect(result.printed).toEqual([101]);
-  // Fragments of an earlier case are given up when their time is over.
+  // Fragments of an earlier case time out meanwhile.
   expect(Object.keys(grown).filter((key) => !key.endsWith('FRAG_REASM_TIMEOUT'))).toEqual([]);
 });
 
-it('takes multicast that nobody has joined for no loss, and what a firewall drops of it for one', async () => {
+it('does not count multicast without a member as loss, unless a firewall drops it', async () => {
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
   const send = (before = '', after = '') =>
     playScene(

@@ -15,7 +15,7 @@ import { TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 import { promtool } from '../support/promtool.ts';
 
-/** Every probe, in full. */
+/** Every probe, at full detail. */
 const CONFIG = `
 detail: full
 bpfStats: true
@@ -27,26 +27,26 @@ const GOLDEN = new URL('../fixtures/metrics.golden.txt', import.meta.url);
 /** More devices than the label has room for. */
 const DEVICES = 20;
 
-/** What needs hardware, or a kernel that has it: shown in a guest (test/guest/checks). */
+/** Metrics that need hardware, or a kernel that has it: shown in a guest (test/guest/checks). */
 const IN_A_GUEST = ['netsonde_rdma_resources', 'netsonde_virtio_command_seconds'];
-/** What there is in Kubernetes mode: shown in test/e2e/kubernetes.test.ts. */
+/** Metrics of Kubernetes mode: shown in test/e2e/kubernetes.test.ts. */
 const IN_KUBERNETES = /^netsonde_(kubernetes|peer)_/;
-/** What there is with `--web.config.file`: shown in test/e2e/web_config.test.ts. */
+/** Metrics of `--web.config.file`: shown in test/e2e/web_config.test.ts. */
 const WITH_WEB_CONFIG = /^netsonde_web_/;
 
-/** Emits for a namespace that nobody knows. */
+/** Emits for an unknown namespace. */
 const lost = defineProbe({
   name: 'lost',
   kind: 'procfs',
   cost: 'low',
   enabledByDefault: true,
-  summary: 'A probe whose namespace nobody knows.',
+  summary: 'A probe whose namespace is unknown.',
   guide: { question: '', when: '', query: '', limits: [''] },
   metrics: defineMetrics({
     lost: {
       name: 'netsonde_lost_total',
       type: 'counter',
-      help: 'Nothing that anybody sees.',
+      help: 'A counter that is never shown.',
       source: 'the test',
       scope: 'pod',
       detail: 'core',
@@ -62,7 +62,7 @@ const lost = defineProbe({
   }),
 });
 
-/** The disk has something to do. */
+/** Gives the disk some requests. */
 function writeToDisk(): void {
   const file = `/var/tmp/${uniqueName('io')}`;
   sh(`dd if=/dev/zero of=${file} bs=4k count=1 conv=fsync status=none`);
@@ -85,7 +85,7 @@ beforeAll(async () => {
   pair.b.netns.exec('nft add rule inet t i ct state invalid drop');
   const agent = resources.use(await TestKernel.open(CONFIG));
   await makeTraffic(pair);
-  // A SYN that does not get through is sent again after a second; one to a port that nobody listens on is reset.
+  // A SYN that does not get through is retransmitted after a second; one to a closed port is reset.
   pair.b.netns.exec('nft add rule inet t i tcp dport 7009 drop');
   await pair.a.tcpTry({ address: pair.addressB.ipv4, port: 7009, timeoutMs: 1_200 });
   await pair.a.tcpTry({ address: pair.addressB.ipv4, port: 7010, timeoutMs: 30_000 });
@@ -94,7 +94,7 @@ beforeAll(async () => {
   page = parseExposition(text);
   const stray = resources.use(await TestKernel.open('{}', { probes: [lost] }));
   const served = resources.use(await AgentProcess.serve());
-  // A packet that is lost, so that there are events.
+  // A lost packet, to have events.
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7999, count: 1, bytes: 10 });
   const withEvents = await eventually(async () => {
     const ofAgent = await served.page();
@@ -125,13 +125,13 @@ describe('every metric that is declared is on a page', () => {
   });
 });
 
-it('promtool has nothing to say about the page of all probes, and no two series have equal labels', () => {
+it('promtool finds no fault in the page of all probes, and no two series have equal labels', () => {
   expect(promtool('check', 'metrics', text)).toBe('');
   const keys = page.samples.map(({ name, labels }) => `${name}${JSON.stringify(Object.entries(labels).sort())}`);
   expect(new Set(keys).size).toBe(keys.length);
 });
 
-it('what belongs to the node appears once, what belongs to a Pod for each of the two', () => {
+it('metrics of the node appear once, metrics of a Pod for each of the two', () => {
   const descriptors = PROBES.flatMap(({ metrics }) => Object.values<MetricDescriptor>(metrics));
   const podsOf = ({ name }: MetricDescriptor) =>
     new Set((page.named.get(name) ?? []).map(({ labels }) => labels['pod']));

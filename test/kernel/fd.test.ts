@@ -16,7 +16,7 @@ import { type Worker, Workers } from '../support/workers.ts';
 
 const CONFIG = only({ fd: true, sock: true });
 
-/** Seconds of processes that come and go. */
+/** Rounds, of a second each, in which processes come and go. */
 const ROUNDS = 10;
 
 const directory = mkdtempSync(join(tmpdir(), 'fd-'));
@@ -32,7 +32,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 
-/** What the page shows of a Pod, and what `ls` shows of these processes, at the same time. */
+/** Numbers of the page for a Pod, and of `ls` for these processes, at the same time. */
 function compare(pod: string, processes: readonly Worker[]): Promise<{ oracle: Usage; ours: Usage }> {
   return readBoth(
     () => listed(processes),
@@ -60,18 +60,18 @@ describe.each([
 
     const a = await compare(podA.uid, ofA);
     expect(a.ours).toEqual(a.oracle);
-    // 60 files, 6 sockets, and for each process what it started with.
+    // 60 files, 6 sockets, and the descriptors that each process started with.
     expect(a.ours.open).toBeGreaterThan(66);
     expect(a.ours.open).toBeLessThan(66 + 3 * 10);
     expect(a.ours.limitUsed).toBeGreaterThan(20 / 64);
     const b = await compare(podB.uid, ofB);
     expect(b.ours).toEqual(b.oracle);
-    // The one that the worker listens on, and perhaps what it got for stderr.
+    // The listening socket of the worker, and perhaps its stderr.
     expect(b.ours.sockets).toBeGreaterThan(40);
     expect(b.ours.sockets).toBeLessThan(44);
   });
 
-  it('are of all containers, of cgroups below them, and of who has left the network namespace', async () => {
+  it('count all containers, cgroups below them, and processes that have left the network namespace', async () => {
     await using pod = new TestPod(hierarchy);
     using netns = new TestNetns();
     await using workers = await Workers.create();
@@ -102,7 +102,7 @@ describe.each([
 });
 
 describe('descriptors of a namespace without a container', () => {
-  it('are those of the processes that are in it now, also of those that came a moment ago', async () => {
+  it('are those of the processes that are in it now, even if they came a moment ago', async () => {
     using netns = new TestNetns();
     await using workers = await Workers.create();
     const first = await workers.start(netns);
@@ -118,18 +118,18 @@ describe('descriptors of a namespace without a container', () => {
     expect(later.ours).toEqual(later.oracle);
   });
 
-  it('are none where nobody is in it', async () => {
+  it('are zero where no process is in it', async () => {
     using netns = new TestNetns();
     await untilShown(agent, netns.name);
     expect(usageOf(await agent.page(), netns.name)).toEqual({ open: 0, sockets: 0, limitUsed: undefined });
   });
 
-  it('are not shown of the node', async () => {
+  it('are not shown for the node', async () => {
     expect(usageOf(await agent.page(), '')).toEqual({ open: undefined, sockets: undefined, limitUsed: undefined });
   });
 });
 
-it('processes that end meanwhile are no failure', async () => {
+it('processes that end meanwhile cause no error', async () => {
   await using pod = new TestPod(CGROUP_V2);
   using netns = new TestNetns();
   await using workers = await Workers.create();
@@ -137,7 +137,7 @@ it('processes that end meanwhile are no failure', async () => {
   await untilShown(agent, pod.uid);
   const { ours: alone } = await compare(pod.uid, [worker]);
   let most = 0;
-  // A busy machine may let none of them live from when it is listed until it is looked at.
+  // On a busy machine each process may end between being listed and being read.
   for (let round = 0; round < ROUNDS && most <= (alone.open ?? 0); round++) {
     let isOver = false;
     const churn = worker.churn(join(directory, 'file'), 4096, 1).finally(() => {
@@ -152,16 +152,16 @@ it('processes that end meanwhile are no failure', async () => {
     }
     expect(await churn).toBeGreaterThan(1);
   }
-  // It was seen while it had children.
+  // A page has shown the worker while it had children.
   expect(most).toBeGreaterThan(alone.open ?? 0);
   expect(usageOf(await agent.page(), pod.uid)).toEqual(alone);
 });
 
 describe('without CAP_SYS_PTRACE', () => {
-  /** What such a process holds itself it may look into. */
+  /** Wrapper for processes without capabilities, whose files an agent without CAP_SYS_PTRACE may read. */
   const WITHOUT_CAPABILITIES = ['setpriv', '--bounding-set', '-all', '--inh-caps', '-all'];
 
-  it('leaves out whom a process belongs to that cannot be read, and says so', async () => {
+  it('leaves out the owner of a process that cannot be read, and reports that', async () => {
     await using open = new TestPod(CGROUP_V2);
     await using closed = new TestPod(CGROUP_V2);
     using netnsOpen = new TestNetns();
@@ -188,7 +188,7 @@ describe('without CAP_SYS_PTRACE', () => {
     const ofProcesses = /^netsonde_(open|io|file)_/;
     expect(names(open.uid).filter((name) => ofProcesses.test(name))).toHaveLength(5);
     expect(names(closed.uid)).toContain('netsonde_sockets_used');
-    // How many descriptors there are is told without the right (since 6.2); what they are, and I/O, is not.
+    // The number of descriptors is readable without the right (since 6.2); their kinds, and I/O, are not.
     const needRight = /^netsonde_(open_sockets|io_)/;
     expect(names(closed.uid).filter((name) => needRight.test(name))).toEqual([]);
     const { probes } = await process.json<{ probes: ProbeStatus[] }>('/api/v1/probes');

@@ -11,10 +11,10 @@ import { promtool } from '../support/promtool.ts';
 const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
 
 const GOLDEN = fixture('metrics.golden.txt');
-/** What differs from run to run. */
+/** Values that differ from run to run. */
 const TIMES = /netsonde_(probe_collect|scrape)_seconds/;
 
-/** Everything that needs no kernel of its own, in full. */
+/** Every probe that does not need its own kernel, at full detail. */
 const CONFIG = `
 detail: full
 probes:
@@ -46,7 +46,7 @@ it('the page over the fixture tree is the golden one (npm run golden writes it)'
   expect(page).toBe(readFileSync(GOLDEN, 'utf8'));
 });
 
-it.skipIf(lacks('promtool'))('promtool finds nothing to say about the golden page', () => {
+it.skipIf(lacks('promtool'))('promtool finds no fault in the golden page', () => {
   expect(promtool('check', 'metrics', readFileSync(GOLDEN, 'utf8'))).toBe('');
 });
 
@@ -56,7 +56,7 @@ it('no two samples have equal labels', () => {
   expect(new Set(keys).size).toBe(keys.length);
 });
 
-it('every metric of a Pod has another value for each of two Pods', () => {
+it('every metric of a Pod has different values for two Pods', () => {
   const [one, two] = ['3f2a9c1e-7d54-4b0e-9a6b-0c1d2e3f4a5b', 'facade222222'];
   const { samples } = parseExposition(page);
   const valuesOf = (pod: string | undefined, name: string) =>

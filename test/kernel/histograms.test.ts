@@ -54,7 +54,7 @@ function sums(rows: Iterable<HistogramRow<NetnsId>>): Map<bigint, readonly bigin
   return new Map([...rows].map(({ key, histograms }) => [BigInt(key), histograms.map(({ sumNs }) => BigInt(sumNs))]));
 }
 
-it('go on from run to run, and forget the dead', async () => {
+it('continue from run to run, and forget dead namespaces', async () => {
   const wide = 2n ** 56n;
   {
     using object = await open();
@@ -84,7 +84,7 @@ it('go on from run to run, and forget the dead', async () => {
   expect(object.map(MAP).dump().count).toBe(1);
 });
 
-it('of a map that has some for each CPU are added up', async () => {
+it('of a per-CPU map are summed', async () => {
   using object = await new BpfSource(OBJECTS, '/sys').load({ file: SOFTIRQ_FILE, programs: [] });
   const map = object.map(SOFTIRQ_MAP);
   const cpus = map.valueBytes / layout.SIZE;
@@ -101,7 +101,7 @@ it('of a map that has some for each CPU are added up', async () => {
   expect(found?.histograms).toEqual([{ sumNs: sum, counts: new Array(layout.countsCount).fill(sum) }]);
 });
 
-it('counts what finds no room', async () => {
+it('counts samples that find no free row', async () => {
   using object = await open(1, PROGRAMS);
   for (const program of PROGRAMS) await object.attach(program);
   const histograms = histogramsOf(object);
@@ -115,7 +115,7 @@ it('counts what finds no room', async () => {
   expect(Number(histograms.uncounted().map_full)).toBeGreaterThanOrEqual(20);
 });
 
-/** Descriptors of this process, and how many of them are of BPF. */
+/** Number of descriptors of this process, and of those that belong to BPF. */
 function held(): { all: number; bpf: number } {
   const links = readdirSync('/proc/self/fd').flatMap((fd) => {
     try {

@@ -21,7 +21,7 @@ beforeEach(() => {
   bpf = new BpfSource(OBJECTS, DEFAULT_PATHS.sys);
   loads = [];
   const load = bpf.load.bind(bpf);
-  // Only looks on: what is loaded is loaded.
+  // Only records: the objects are loaded as usual.
   bpf.load = (spec) => {
     loads.push([...spec.programs]);
     return load(spec);
@@ -38,7 +38,7 @@ async function open(hooks: HookTable) {
   return rest;
 }
 
-/** What this kernel says to a function hook: each of the two is refused on some. */
+/** Whether this kernel allows a function hook: each of the two is refused on some. */
 async function allows(which: Hook): Promise<boolean> {
   const [status] = await surveyHooks(bpf, table({ what: 'received', choices: [{ hooks: [which] }] }));
   loads = [];
@@ -69,7 +69,7 @@ it('loads all first choices in one go, without a trial', async () => {
   expect(loads).toEqual([programs]);
 });
 
-it('leaves out by the types of the kernel what it does not have', async () => {
+it('leaves out, by the types of the kernel, hooks that it lacks', async () => {
   const { statuses } = await open(
     table(
       {
@@ -94,7 +94,7 @@ it('leaves out by the types of the kernel what it does not have', async () => {
   expect(loads).toHaveLength(1);
 });
 
-it('tries each point alone where the kernel refuses them together, and takes what it allows', async () => {
+it('tries each point alone where the kernel refuses them together, and uses those that it allows', async () => {
   const [fentry, kprobe] = [await allows(FENTRY), await allows(KPROBE)];
   bpf.refusedKinds.clear();
   const choices = [{ hooks: [FENTRY] }, { hooks: [KPROBE] }, { hooks: [TRACEPOINT] }];
@@ -112,7 +112,7 @@ it('tries each point alone where the kernel refuses them together, and takes wha
   }
 });
 
-it('says what is missing where nothing is left', async () => {
+it('reports the missing hook where no choice is left', async () => {
   const gone = { what: 'wishes', choices: [{ hooks: [hook('kprobe/no_such_function', 1, 'tcp_reset_v4_probe')] }] };
   const failure = await open(table(SENT, gone)).catch((error: unknown) => error);
   expect(failure).toBeInstanceOf(HooksMissing);
@@ -124,7 +124,7 @@ it('says what is missing where nothing is left', async () => {
   ]);
 });
 
-it('tells why no other hook would do', async () => {
+it('reports why no other hook would do', async () => {
   const point = {
     what: 'wishes',
     why: 'only this one sees it',
@@ -134,7 +134,7 @@ it('tells why no other hook would do', async () => {
   expect(status?.reason).toBe('this kernel has no function no_such_function; only this one sees it');
 });
 
-it('does not survey as chosen what the kernel refuses, where another point is gone', async () => {
+it('does not survey a hook that the kernel refuses as chosen, where another point is missing', async () => {
   const [fentry, kprobe] = [await allows(FENTRY), await allows(KPROBE)];
   const gone = { what: 'wishes', choices: [{ hooks: [hook('kprobe/no_such_function', 1, 'tcp_reset_v4_probe')] }] };
   const survey = await surveyHooks(

@@ -9,10 +9,10 @@ import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { eventually, readBoth } from '../support/oracle.ts';
 import { type Worker, Workers } from '../support/workers.ts';
 
-/** Nothing else is on, so that scrapes are many. */
+/** All other probes are off, so that scrapes are frequent. */
 const ON = only({ io: { enabled: true, detail: 'full' } });
 const MIB = 1024 * 1024;
-/** What a worker writes besides: blocks of the file system's own. */
+/** Additional bytes that the file system writes for itself. */
 const SLACK = MIB / 4;
 
 const FIELDS = {
@@ -40,7 +40,7 @@ function countersOf(page: Exposition, pod: string): Record<string, number | unde
   return Object.fromEntries(Object.entries(FIELDS).map(([field, name]) => [field, sampleValue(page, name, { pod })]));
 }
 
-/** The sum over processes of what /proc/<pid>/io says. */
+/** The sum of /proc/<pid>/io over processes. */
 function summed(processes: readonly Worker[]): Record<string, number> {
   const texts = processes.map(({ pid }) => readFileSync(`/proc/${pid}/io`, 'utf8'));
   const of = (field: string) =>
@@ -74,7 +74,7 @@ describe.each([
   ['cgroup v1', CGROUP_V1],
   ['cgroup v2', CGROUP_V2],
 ])('I/O by %s', (_, hierarchy) => {
-  it('is that of processes, never of threads, and of each Pod its own', async () => {
+  it('is that of processes, never of threads, and each Pod has its own', async () => {
     await using podA = new TestPod(hierarchy);
     await using podB = new TestPod(hierarchy);
     using netnsA = new TestNetns();
@@ -120,14 +120,14 @@ describe.each([
   });
 });
 
-/** Each starts with a Pod of one process, the first, that has written nothing yet. */
+/** Each test starts with a Pod of one process, the first, that has written nothing yet. */
 describe('I/O when processes end', () => {
   let cleanup: AsyncDisposableStack;
   let workers: Workers;
   let pod: TestPod;
   let netns: TestNetns;
   let first: Worker;
-  /** What the page shows of the Pod when a test starts. */
+  /** Bytes that the page shows for the Pod when a test starts. */
   let start: number;
 
   beforeEach(async () => {
@@ -141,10 +141,10 @@ describe('I/O when processes end', () => {
 
   afterEach(() => cleanup[Symbol.asyncDispose]());
 
-  /** So many bytes have been written since the test started, and no less than that is shown ever after. */
+  /** Checks that this number of bytes was written since the test started, and that the page does not fall below it. */
   async function expectWritten(bytes: number): Promise<void> {
     expectNear((await written(pod.uid)) - start, bytes);
-    // Scraped again, without anything new.
+    // Scraped again, without new writes.
     expectNear((await written(pod.uid)) - start, bytes);
   }
 
@@ -154,7 +154,7 @@ describe('I/O when processes end', () => {
     await expectWritten(2 * MIB);
     await child.write(FILE, MIB);
     await child.end();
-    // A zombie until then.
+    // A zombie until it is waited for.
     await expectWritten(3 * MIB);
     await first.wait(child);
     await expectWritten(3 * MIB);
@@ -170,7 +170,7 @@ describe('I/O when processes end', () => {
     await expectWritten(2 * MIB);
   });
 
-  it('of a child that nobody waits for is kept, and what follows is counted at once', async () => {
+  it('of a child that nobody waits for is kept, and later writes are counted at once', async () => {
     await first.ignoreChildren();
     const child = await first.fork();
     await child.write(FILE, 5 * MIB);
@@ -182,7 +182,7 @@ describe('I/O when processes end', () => {
     await expectWritten(6 * MIB);
   });
 
-  it('of many generations that nobody waits for is all there', async () => {
+  it('of many generations that nobody waits for is complete', async () => {
     await first.ignoreChildren();
     for (let generation = 1; generation <= 5; generation++) {
       const child = await first.fork();
@@ -228,7 +228,7 @@ describe('I/O when processes end', () => {
 
   it('of an orphan is counted once when the first process of its PID namespace takes it', async () => {
     const init = await startIn(workers, netns, pod, ['unshare', '-p', '-f']);
-    // As `kubectl exec` does.
+    // Enters the namespace as `kubectl exec` does.
     const entered = await startIn(workers, netns, pod, ['nsenter', '-t', String(init.pid), '-p']);
     const child = await entered.fork();
     await child.write(FILE, 2 * MIB);
@@ -242,7 +242,7 @@ describe('I/O when processes end', () => {
     await expectWritten(4 * MIB);
   });
 
-  it('of the whole tree is kept when another takes its place', async () => {
+  it('of the whole tree is kept when another tree takes its place', async () => {
     const child = await first.fork();
     await first.write(FILE, MIB);
     await child.write(FILE, 2 * MIB);
@@ -252,11 +252,11 @@ describe('I/O when processes end', () => {
     const next = await startIn(workers, netns, pod);
     const other = await next.fork();
     await other.write(FILE, MIB);
-    // While nobody was there it may have been forgotten whose the namespace is.
+    // While no process was there, the owner of the namespace may have been forgotten.
     await eventually(() => expectWritten(4 * MIB));
   });
 
-  it('of a process that has gone to another Pod stays where it was done', async () => {
+  it('of a process that has moved to another Pod stays with the Pod where it was done', async () => {
     await using other = new TestPod(CGROUP_V2);
     const child = await first.fork();
     await child.write(FILE, 3 * MIB);
@@ -266,11 +266,11 @@ describe('I/O when processes end', () => {
     await expectWritten(3 * MIB);
     await child.end();
     await first.wait(child);
-    // The kernel has put all of it into the parent.
+    // The kernel has added all of it to the parent.
     await expectWritten(4 * MIB);
   });
 
-  it('of another Pod of the same place starts at zero', async () => {
+  it('of another Pod in the same cgroup starts at zero', async () => {
     await first.write(FILE, 5 * MIB);
     await expectWritten(5 * MIB);
     await using again = new TestPod(CGROUP_V2);
@@ -285,7 +285,7 @@ describe('I/O when processes end', () => {
     }
   });
 
-  it('goes on from where it was when the probe is switched off and on', async () => {
+  it('continues when the probe is switched off and on', async () => {
     await first.ignoreChildren();
     const child = await first.fork();
     await child.write(FILE, 2 * MIB);
@@ -303,7 +303,7 @@ describe('I/O while processes come and go all the time', () => {
   const SIZE = MIB / 16;
   const SECONDS = 3;
 
-  /** Scrapes until all have ended; returns how much more the page shows then than before. */
+  /** Scrapes until all have ended; returns the increase on the page. */
   async function scrapeDuring(pod: string, start: number, churns: Promise<unknown>): Promise<number> {
     let isOver = false;
     const over = churns.finally(() => {
@@ -313,7 +313,7 @@ describe('I/O while processes come and go all the time', () => {
     while (!isOver) {
       const page = await agent.page();
       const now = countersOf(page, pod);
-      // On a machine that is too busy a collection may be late: then it shows nothing, never half of it.
+      // On a busy machine a collection may be late: then it shows nothing, never half of it.
       if (Object.values(now).every((value) => value === undefined)) continue;
       for (const field of Object.keys(FIELDS)) expect(now[field]).toBeGreaterThanOrEqual(last[field] ?? 0);
       last = now;
@@ -326,7 +326,7 @@ describe('I/O while processes come and go all the time', () => {
     return (await written(pod)) - start;
   }
 
-  it('counts each once where they are waited for', async () => {
+  it('counts each process once where it is waited for', async () => {
     await using pod = new TestPod(CGROUP_V1);
     using netns = new TestNetns();
     await using workers = await Workers.create();
@@ -338,7 +338,7 @@ describe('I/O while processes come and go all the time', () => {
     expectNear(total, (await churns).reduce((sum, count) => sum + count, 0) * SIZE);
   });
 
-  it('counts none twice where nobody waits for them', async () => {
+  it('counts no process twice where nobody waits for it', async () => {
     await using pod = new TestPod(CGROUP_V1);
     using netns = new TestNetns();
     await using workers = await Workers.create();
@@ -353,7 +353,7 @@ describe('I/O while processes come and go all the time', () => {
     const total = await scrapeDuring(pod.uid, start, churns);
     const most = (await churns).reduce((sum, count) => sum + count, 0) * SIZE;
     expect(total).toBeLessThan(most + SLACK);
-    // What had been written when a scrape came by, which depends on how busy the machine is.
+    // The bytes written before a scrape, which depend on how busy the machine is.
     expect(total).toBeGreaterThan(SIZE);
   });
 });

@@ -10,7 +10,7 @@ const ECN = 'netsonde_ip_received_ecn_packets_total';
 let resources: CountedPair;
 let pair: HostPair;
 
-/** ECN marks, missing routes, multicast. */
+/** Makes ECN marks, missing routes, multicast. */
 const ODD = (other: string, other6: string) => `
 import socket
 def send(family, address, options=()):

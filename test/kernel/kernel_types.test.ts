@@ -5,7 +5,7 @@ import { type BpfError, BpfObject } from 'bpf-napi';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OBJECTS } from '../support/kernel.ts';
 
-/** An object that is there first: what comes into its folder later is none that the types were looked up for. */
+/** An object that is opened first, to cache the types: objects that come into its folder later are not among those looked up. */
 const FIRST = 'softirq.bpf.o';
 const FILES = readdirSync(OBJECTS).filter((name) => name.endsWith('.bpf.o') && name !== FIRST);
 
@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(later, { recursive: true, force: true }));
 
-/** The kernel's hash of the instructions of each program that it has (kernel: bpf_prog_calc_tag), by program id. */
+/** The kernel's hash of the instructions of each of its programs (kernel: bpf_prog_calc_tag), by program id. */
 function tags(): Map<number, string> {
   const found = new Map<number, string>();
   for (const fd of readdirSync('/proc/self/fdinfo')) {
@@ -37,7 +37,7 @@ function tags(): Map<number, string> {
   return found;
 }
 
-/** The tag of each program by its name, or why the object cannot be loaded with them. */
+/** The tag of each program by its name, or the error if the object cannot be loaded with them. */
 async function load(path: string, programs: readonly string[]): Promise<Record<string, string> | string> {
   using object = await BpfObject.open(path);
   object.choosePrograms(programs);
@@ -51,8 +51,8 @@ async function load(path: string, programs: readonly string[]): Promise<Record<s
   return Object.fromEntries(programs.map((name) => [name, known.get(object.programInfo(name).id) ?? '']));
 }
 
-describe.each(FILES)('%s with the types that were looked up', (file) => {
-  it('has the programs that it has where libbpf looks by itself', { timeout: 120_000 }, async () => {
+describe.each(FILES)('%s with looked-up types', (file) => {
+  it('has the same programs as where libbpf looks the types up itself', { timeout: 120_000 }, async () => {
     using object = await BpfObject.open(join(OBJECTS, file));
     const loadable: string[] = [];
     const refused: string[] = [];
@@ -64,14 +64,14 @@ describe.each(FILES)('%s with the types that were looked up', (file) => {
     const whole = await load(join(later, file), loadable);
     expect(await load(join(OBJECTS, file), loadable)).toEqual(whole);
     expect(Object.values(whole)).not.toContain('');
-    // What is refused here is refused for the same reason there.
+    // A program refused here is refused for the same reason there.
     for (const name of refused.slice(0, 2)) {
       expect(await load(join(OBJECTS, file), [name])).toBe(await load(join(later, file), [name]));
     }
   });
 });
 
-it('has the types in a file of its own until it is loaded', async () => {
+it('keeps the types in its own file until it is loaded', async () => {
   const files = () =>
     readdirSync('/proc/self/fd').filter((fd) => {
       try {

@@ -42,7 +42,7 @@ async function histograms(): Promise<Sums> {
   };
 }
 
-/** What was counted while something happened. */
+/** Increase of the counts while `happen` runs. */
 async function during(happen: () => Promise<unknown>): Promise<Sums> {
   const before = await histograms();
   await happen();
@@ -55,7 +55,7 @@ function counts(sums: Sums): Record<string, number> {
   return Object.fromEntries(Object.entries(sums).map(([key, { count }]) => [key, count]));
 }
 
-/** What the kernel sends of itself in a young namespace, router solicitations say, is in the way: then once more. */
+/** Tries again: packets that the kernel itself sends in a young namespace, such as router solicitations, disturb the counts. */
 async function retry(attempt: () => Promise<void>): Promise<void> {
   for (let left = 8; ; left--) {
     try {
@@ -70,7 +70,7 @@ function eventsOf(type: string): EventRecord[] {
   return agent.events.filter((event) => event.type === type && event.dst?.endsWith(`:${PORT}`));
 }
 
-it('is degraded where no function can be hooked, and says what it does not see', () => {
+it('is degraded where no function can be hooked, and reports what it cannot see', () => {
   const status = agent.kernel.probes().find(({ name }) => name === 'kernellatency');
   expect(status?.state).toBe('degraded');
   expect(status?.reason).toContain('packets received: no function of the IP layer can be hooked');
@@ -92,7 +92,7 @@ describe.each([
     }));
 
   it('counts the segments that TCP has for its sockets', async () => {
-    // Each message of the exchange is answered; what brings no data, acknowledges only, is sent but wakes nobody.
+    // Each message of the exchange is answered; a pure acknowledgement is sent but wakes no reader.
     const sums = await during(() => pair.a.tcpExchange({ address: to(), port: PORT, count: 50, bytes: 1_000 }));
     expect(sums['a sent'].count).toBeGreaterThanOrEqual(50);
     expect(sums['b sent'].count).toBeGreaterThanOrEqual(50);
@@ -102,12 +102,12 @@ describe.each([
     expect(sums['b received'].count).toBeLessThanOrEqual(sums['a sent'].count);
   });
 
-  it('tells of packets over the threshold, with their tuple and stage', async () => {
+  it('reports packets over the threshold, with their tuple and stage', async () => {
     await agent.kernel.configure(probesOf(config({ threshold: '1us' })));
     const source = await pair.a.udpSend({ address: to(), port: PORT, count: 20, bytes: 100 });
     for (const [type, host, stage, length] of [
       ['kernel_receive_slow', pair.b, 'deliverySeconds', 100 + headers],
-      // With the Ethernet header, at the queue of a device.
+      // Includes the Ethernet header, at the queue of a device.
       ['kernel_send_slow', pair.a, 'deviceSeconds', 100 + headers + 14],
     ] as const) {
       const [event] = await eventually(() => {
@@ -132,13 +132,13 @@ describe.each([
   });
 });
 
-/** Datagrams that nobody wants are dropped, those that wait in a queue are dropped with it. */
-it('takes no packet for one that was dropped', async () => {
+/** Unwanted datagrams are dropped, and so are those that wait in a queue when it is removed. */
+it('mistakes no packet for a dropped one', async () => {
   pair.a.netns.tc(`qdisc add dev ${pair.deviceA} root tbf rate 64kbit burst 1600 limit 3000`);
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 400, bytes: 1_472 });
   pair.a.netns.tc(`qdisc del dev ${pair.deviceA} root`);
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT + 1, count: 400, bytes: 1_472 });
-  // What was taken for a packet that was dropped would have waited for so long.
+  // A packet mistaken for a dropped one would show this delay.
   await wait(2_000);
   const sums = await during(() =>
     pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 500, bytes: 1_472 }),
@@ -147,7 +147,7 @@ it('takes no packet for one that was dropped', async () => {
   for (const sum of Object.values(sums)) expect(Math.max(0, ...filled(sum))).toBeLessThan(2);
 });
 
-it('goes on from where it was when it is off and on again', async () => {
+it('continues its counts when it is switched off and on again', async () => {
   const before = await histograms();
   await agent.kernel.configure(probesOf(only({})));
   expect((await histograms())['a sent'].count).toBe(0);

@@ -67,8 +67,8 @@ describe.each([
 describe('with the probe off', () => {
   const COUNT = 40;
 
-  it('Pods that live for milliseconds are still named by their events, and only the last counters are not shown', async () => {
-    // Until they are listed they have one rate of events together.
+  it('events still name Pods that live for milliseconds, and only the last counters are not shown', async () => {
+    // All unlisted Pods share one rate of events.
     await using agent = await TestKernel.open(only({ packetloss: { limit: 10_000 } }, { detail: 'full' }));
     await using stack = new AsyncDisposableStack();
     const pods = await makePods(stack, CGROUP_V2, COUNT);
@@ -83,7 +83,7 @@ describe('with the probe off', () => {
     expect(sampleValue(page, 'netsonde_departures_total', { counters: 'exact' })).toBeUndefined();
   });
 
-  it('the programs stay, which are discovery’s, and switching it on and off loads none and loses no count', async () => {
+  it('the programs, which belong to discovery, stay; switching the probe on and off loads none and loses no count', async () => {
     await using agent = await TestKernel.open(only({ lifecycle: true }));
     const programs = () => agent.kernel.discovery().programs.map(({ name, id }) => ({ name, id }));
     const before = programs();
@@ -113,7 +113,7 @@ describe('with the probe off', () => {
   });
 });
 
-it('discovery tells of its programs as a probe does', async () => {
+it('discovery reports its programs as a probe does', async () => {
   await using agent = await TestKernel.open();
   expect(agent.kernel.discovery()).toMatchObject({ name: 'discovery', state: 'running', reader: 'tp_btf', reason: '' });
   const page = await agent.page();
@@ -149,7 +149,7 @@ async function liveLossy(pod: TestPod): Promise<string> {
 }
 
 describe('a Pod that lives for a second and loses packets', () => {
-  it('is named by the events of its drops, and shown with its last counters until its time is over', async () => {
+  it('is named by the events of its drops, and shown with its last counters until they expire', async () => {
     await using agent = await TestKernel.open(
       only({ packetloss: true, udp: true, lifecycle: { retire: '5s' } }, { detail: 'full' }),
     );
@@ -177,13 +177,13 @@ describe('a Pod that lives for a second and loses packets', () => {
       await wait(100);
     }
     expect(shown).toBeGreaterThan(0);
-    // It has lived for a second, and was then shown for five.
+    // It lived for a second, and was then shown for five.
     expect(performance.now() - bornMs).toBeGreaterThan(6_000);
     expect((await agent.kernel.entities()).some(({ uid }) => uid === pod.uid)).toBe(false);
   });
 });
 
-it('what is read from files is shown as the last scrape has seen it', async () => {
+it('values from files are shown as of the last scrape', async () => {
   await using agent = await TestKernel.open(only({ netdev: { loopback: true }, lifecycle: true }, { detail: 'full' }));
   const netns = new TestNetns();
   netns.ip('link set lo up');
@@ -203,7 +203,7 @@ it('what is read from files is shown as the last scrape has seen it', async () =
   expect(await sent()).toBe(last);
 });
 
-it('a Pod whose processes are gone and whose namespace is still mounted stays a Pod', async () => {
+it('a Pod whose processes are gone but whose namespace is still mounted stays a Pod', async () => {
   await using agent = await TestKernel.open(only({ lifecycle: true }));
   await using pod = new TestPod(CGROUP_V2);
   const netns = new TestNetns();
@@ -219,7 +219,7 @@ it('a Pod whose processes are gone and whose namespace is still mounted stays a 
   await eventually(() => expect(departureOf(agent, pod.uid)).toMatchObject({ kind: 'pod', uid: pod.uid }));
 });
 
-it('without the hooks the last scrape is all there is, and the probe says so', async () => {
+it('without the hooks only the last scrape is left, and the probe reports that', async () => {
   await using agent = await TestKernel.open(only({ udp: true, lifecycle: true }, { detail: 'full' }), {
     objects: '/nonexistent',
   });
@@ -242,7 +242,7 @@ it('without the hooks the last scrape is all there is, and the probe says so', a
   expect(await sent()).toBe(7);
 });
 
-/** Makes and leaves so many namespaces, and waits until the kernel has taken them down. */
+/** Makes and leaves this number of namespaces, and waits until the kernel has taken them down. */
 const CHURN = `
 import ctypes, os, sys, time
 libc = ctypes.CDLL(None)
@@ -253,13 +253,13 @@ for _ in range(int(sys.argv[1])):
 time.sleep(3)
 `;
 
-it('a flood of namespaces that nobody owns takes no room from the deaths of Pods', async () => {
+it('a flood of unowned namespaces takes no room from the deaths of Pods', async () => {
   const DEATHS = 200;
   await using agent = await TestKernel.open(only({ lifecycle: true }));
   const lost = async () =>
     sampleValue(await agent.page(), 'netsonde_probe_uncounted_total', { probe: 'lifecycle', cause: 'map_full' });
   expect(await lost()).toBe(0);
-  // The event loop stands still meanwhile, and the ring holds 132 copies.
+  // The event loop is blocked meanwhile, and the ring holds 132 copies.
   execFileSync('python3', ['-c', CHURN, String(DEATHS)]);
   await using stack = new AsyncDisposableStack();
   const pods = await makePods(stack, CGROUP_V2, 1);

@@ -26,13 +26,13 @@ import { readBoth } from '../support/oracle.ts';
 const NAMESPACES = 50;
 const CHURN = 300;
 const TABLES = new Set<MibTable>(MIB_TABLES);
-/** What the kernel prints with the others and does not count: constants of the protocol, types of messages by number. */
+/** Fields that the kernel prints with the others but does not count: constants of the protocol, types of messages by number. */
 const NOT_COUNTED = /^(RtoAlgorithm|RtoMin|RtoMax|MaxConn|(In|Out)Type\d+)$/;
 const PASS_ROWS = fileURLToPath(new URL('../support/pass_rows.ts', import.meta.url));
 
 /**
- * In each namespace of its arguments, after the CPU or '' for any: as many datagrams, fragments, echoes, missing listeners and refused
- * connections as the number after its name says.
+ * Takes a CPU, or '' for any, and namespaces, each with a number: makes as many datagrams, fragments, echoes, missing listeners and
+ * refused connections in each as its number says.
  */
 const TRAFFIC = `
 import ctypes, os, socket, sys
@@ -57,7 +57,7 @@ def traffic(n):
         v6 = family == socket.AF_INET6
         ping = socket.socket(family, socket.SOCK_RAW, 58 if v6 else 1)
         for _ in range(n % 3):
-            # The kernel fills in the checksum of ICMPv6; this one is that of the message before it.
+            # The kernel computes the checksum of ICMPv6; for ICMP this is the right one.
             ping.sendto(bytes([128 if v6 else 8, 0, *(() if v6 else (0xf7, 0xff)), *((0, 0) if v6 else ()), 0, 0, 0, 0]), (address, 0))
         server = socket.create_server((address, 0), family=family)
         client = socket.create_connection(server.getsockname()[:2])
@@ -99,14 +99,14 @@ async function hold({ name }: TestNetns): Promise<void> {
   });
 }
 
-/** Traffic in each of the namespaces, of its measure, one after the other. */
+/** Makes traffic in each of the namespaces, in its own amount, one after the other. */
 async function makeTraffic(rounds: readonly (readonly [TestNetns, number])[], cpu?: number): Promise<void> {
   const words = rounds.flatMap(([{ name }, count]) => [name, String(count)]);
   const child = spawn('python3', ['-c', TRAFFIC, String(cpu ?? ''), ...words], { stdio: 'inherit' });
   expect(await ended(child)).toBe(0);
 }
 
-/** Every field that the files of this kernel show, in their words. */
+/** Every field in the files of this kernel, by its name there. */
 function fieldsOfFiles(): { table: MibTable; field: string }[] {
   const snmp = parseSnmp(readText('/proc/self/net/snmp') ?? '', () => undefined);
   const netstat = parseSnmp(readText('/proc/self/net/netstat') ?? '', () => undefined);
@@ -120,7 +120,7 @@ function fieldsOfFiles(): { table: MibTable; field: string }[] {
     .filter(({ field }) => !NOT_COUNTED.test(field));
 }
 
-/** By namespace all values, in the order of `fields`. */
+/** All values by namespace, in the order of `fields`. */
 function rowsOf(snapshot: MibSnapshot): Record<string, unknown[]> {
   const columns = fields.map(({ table, field }) => snapshot.column(table, field));
   return Object.fromEntries(
@@ -135,7 +135,7 @@ beforeAll(async () => {
   namespaces = Array.from({ length: NAMESPACES }, () => resources.use(new TestNetns()));
   for (const [index, netns] of namespaces.entries()) {
     netns.ip('link set lo up mtu 1500');
-    // Half of them have a process, half have none.
+    // Half of them have a process, the other half has none.
     if (index % 2 === 0) await hold(netns);
   }
   await makeTraffic(namespaces.map((netns, index) => [netns, index + 1]));
@@ -150,7 +150,7 @@ beforeAll(async () => {
 
 afterAll(() => resources.disposeAsync());
 
-it(`the pass and the files give equal rows in ${NAMESPACES} namespaces, in every field of this kernel`, async () => {
+it(`the walk and the files give equal rows in ${NAMESPACES} namespaces, in every field of this kernel`, async () => {
   const { oracle, ours } = await readBoth(
     async () => rowsOf(await files.read(TABLES, freeCycle())),
     async () => rowsOf(await pass.read(freeCycle())),
@@ -169,7 +169,7 @@ it(`the pass and the files give equal rows in ${NAMESPACES} namespaces, in every
   }
 });
 
-it('a table that the pass lacks is read from the files alone', async () => {
+it('a table that the walk lacks is read from the files alone', async () => {
   const withoutUdp: Pick<BpfSource, 'btf' | 'load'> = {
     btf: () =>
       ({
@@ -222,11 +222,11 @@ it(`slices miss, double and tear no row while ${CHURN} namespaces come and go`, 
   }
   expect(await done).toBe(0);
   expect(passes).toBeGreaterThan(20);
-  // The namespaces that came and went were seen.
+  // The walk has seen namespaces that came and went.
   expect(lengths.size).toBeGreaterThan(1);
 });
 
-it('the pass gives the same rows from inside of another namespace', async () => {
+it('the walk gives the same rows from inside another namespace', async () => {
   const rowsFrom = async (command: readonly string[]) => {
     const child = spawn(command[0] ?? '', [...command.slice(1), process.execPath, PASS_ROWS], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -244,11 +244,11 @@ it('the pass gives the same rows from inside of another namespace', async () => 
   expect(Object.values(inside)).not.toContain(undefined);
 });
 
-it('keeps what a CPU has counted that is offline now', async () => {
+it('keeps the counts of a CPU that is offline now', async () => {
   const [netns] = namespaces;
   if (netns === undefined || cpus.possible().length < 2) throw new Error('the test needs two CPUs');
   await makeTraffic([[netns, 30]], 1);
-  // To the pass the second CPU goes offline now; it still counts, but what it adds later must not be looked for.
+  // The walk now sees the second CPU as offline; it still counts, but the walk must not look for later increases.
   using reduced = await MibPass.open(bpf, { possible: cpus.possible, online: () => [0] });
   const received = (snapshot: MibSnapshot) => {
     const column = snapshot.column('Udp', 'InDatagrams');

@@ -29,7 +29,7 @@ __attribute__((section("xdp"), used)) int drop_long(struct xdp_md *ctx)
 char LICENSE[] __attribute__((section("license"), used)) = "GPL";
 `;
 
-/** In the first namespace devices are made, renamed, moved to the second, and removed there. */
+/** Makes and renames devices in the first namespace, moves them to the second, and removes them there. */
 const CHURN = `
 set -e
 for i in $(seq 40); do
@@ -44,7 +44,7 @@ const bpf = new BpfSource(OBJECTS, '/sys');
 const cpus = cpusOf('/sys');
 const resources = new AsyncDisposableStack();
 let pass: DevicesPass;
-/** Its calls are over at once: each gives as few devices as a call may. */
+/** A walk whose calls end at once: each returns as few devices as a call may. */
 let sliced: DevicesPass;
 let netns: TestNetns;
 
@@ -79,7 +79,7 @@ describe('a device of every kind that this kernel has', () => {
     expect(others).toEqual([]);
     const file = await retry(() => walkBesideFile(pass, netns));
     expect(file.walk).toEqual(file.oracle);
-    // In each direction something has moved and something was dropped.
+    // Something has moved in each direction, and something was dropped.
     for (const column of [RECEIVED_PACKETS, RECEIVED_DROPS, RECEIVED_PACKETS + 7, SENT_DROPS]) {
       expect(
         Object.values(walk).some((counts) => Number(counts[column]) > 0),
@@ -96,7 +96,7 @@ describe('a device of every kind that this kernel has', () => {
   });
 });
 
-it('what XDP takes and drops on a veth is counted at both ends', async () => {
+it('packets that XDP takes and drops on a veth are counted at both ends', async () => {
   using pair = new TestNetns();
   using folder = new DisposableStack();
   const directory = folder.adopt(mkdtempSync(join(tmpdir(), 'xdp-')), (path) => rmSync(path, { recursive: true }));
@@ -140,7 +140,7 @@ it(`${MANY} devices in one namespace are counted, in several calls`, async () =>
     const { counts, others } = walked(await walk.read(freeCycle()), crowd);
     expect(Object.keys(counts)).toHaveLength(MANY + 1);
     expect(others).toEqual([]);
-    // A call's buffer holds half as many.
+    // The buffer of a call holds half as many.
     expect(walk.effort.calls - before).toBeGreaterThanOrEqual(2);
   }
   expect(sliced.effort.calls).toBeGreaterThan(MANY / 4);
@@ -148,7 +148,7 @@ it(`${MANY} devices in one namespace are counted, in several calls`, async () =>
   expect(walk).toEqual(oracle);
 });
 
-it('devices are born, renamed, moved and removed meanwhile: those that stay are counted once, in every slice', async () => {
+it('while devices are born, renamed, moved and removed, those that stay are counted once, in every slice', async () => {
   using still = new TestNetns();
   using from = new TestNetns();
   using to = new TestNetns();
@@ -175,7 +175,7 @@ it('devices are born, renamed, moved and removed meanwhile: those that stay are 
   expect([...seen]).toEqual(expect.arrayContaining(['lo', 'born', 'renamed', 'moved']));
 });
 
-it('keeps what a CPU has counted that is offline now', async () => {
+it('keeps the counts of a CPU that is offline now', async () => {
   if (cpus.possible().length < 2) throw new Error('the test needs two CPUs');
   using host = new TestNetns();
   host.ip('link add name near type veth peer name far');
@@ -189,7 +189,7 @@ sender.bind(('near', 0))
 for n in range(30): sender.send(b'\\xff' * 6 + b'\\x02' * 6 + b'\\x08\\x00' + bytes(60))
 `);
   send(1);
-  // To the walk the second CPU is offline.
+  // The walk sees the second CPU as offline.
   using reduced = await DevicesPass.open(bpf, { possible: cpus.possible, online: () => [0] });
   for (const cpu of [0, 0]) {
     const { oracle, walk } = await retry(() => walkBesideFile(reduced, host));
@@ -199,7 +199,7 @@ for n in range(30): sender.send(b'\\xff' * 6 + b'\\x02' * 6 + b'\\x08\\x00' + by
   }
 });
 
-it('leaves to the kernel what it has no types of, and says why', async () => {
+it('leaves devices without types to the kernel, and reports why', async () => {
   using host = new TestNetns();
   host.ip('link add name near type veth peer name far');
   const real = bpf.btf();

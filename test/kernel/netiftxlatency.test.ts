@@ -47,7 +47,7 @@ describe.each([
   ['IPv4', () => pair.addressA.ipv4, () => pair.addressB.ipv4, (ip: string) => ip, 1042],
   ['IPv6', () => pair.addressA.ipv6, () => pair.addressB.ipv6, (ip: string) => `[${ip}]`, 1062],
 ] as const)('%s', (_, from, to, bracket, length) => {
-  it('measures what a token bucket makes packets wait', async () => {
+  it('measures the wait of packets in a token bucket', async () => {
     const count = 10;
     const expected = bucketDelays(new Array(count).fill(0), length);
     const sum = expected.reduce((total, delay) => total + delay, 0);
@@ -69,7 +69,7 @@ describe.each([
       return port;
     });
 
-    // The threshold is in the middle between two of the delays, so that a busy machine moves none over it.
+    // The threshold lies halfway between two of the delays, so that a busy machine moves none across it.
     const slow = expected.filter((delay) => delay > 0.052);
     const events = await eventually(() => {
       const found = slowOnes('qdisc_slow').filter(({ src }) => src?.endsWith(`:${source}`));
@@ -96,7 +96,7 @@ describe.each([
     expect(slowOnes('driver_transmit_slow')).toEqual([]);
   });
 
-  it('tells of a driver that took its time', async () => {
+  it('reports a slow driver', async () => {
     await agent.kernel.configure(probesOf(config({ threshold: '1us' })));
     const source = await pair.a.udpSend({ address: to(), port: PORT, count: 20, bytes: 1_000 });
     const [event] = await eventually(() => {
@@ -118,23 +118,23 @@ describe.each([
 });
 
 it(
-  'takes no packet for one that was dropped where it waited, nor for one that was cut into segments',
+  'mistakes no packet for one that was dropped while it waited, nor for one that was cut into segments',
   BY_TIMER,
   async () => {
     {
       using _shaper = shape(pair, 'tbf rate 64kbit burst 1600 limit 3000');
-      // As long as the segments below: a packet of another length would not be taken for one of them anyhow.
+      // As long as the segments below: a packet of another length would not be mistaken for one of them anyway.
       await pair.a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 400, bytes: 1_472 });
       const [tbf] = JSON.parse(pair.a.netns.tc(`-s -j qdisc show dev ${pair.deviceA}`)) as { drops: number }[];
       expect(tbf?.drops).toBeGreaterThan(150);
-      // What is left in the queue, goes with the queue.
+      // The packets left in the queue go with the queue.
     }
-    // What was taken for a packet that was dropped would have waited for so long.
+    // A packet mistaken for a dropped one would show this delay.
     await wait(2_000);
     const before = { a: await histogram(QDISC), driver: await histogram(DRIVER), untracked: await untracked() };
     agent.events.length = 0;
     {
-      // Too small for what TCP hands over at once: the packets are cut on their way in.
+      // Smaller than the packets that TCP hands over: they are cut when they are queued.
       using _shaper = shape(pair, 'tbf rate 200mbit burst 5000 limit 10000000');
       await pair.a.tcpExchange({ address: pair.addressB.ipv4, port: PORT, count: 3, bytes: 400_000 });
     }
@@ -157,7 +157,7 @@ it('leaves out loopback', async () => {
   expect(grown(before, await histogram(DRIVER)).count).toBeLessThan(5);
 });
 
-it('goes on from where it was when it is off and on again', async () => {
+it('continues its counts when it is switched off and on again', async () => {
   const before = await histogram(QDISC);
   await agent.kernel.configure(probesOf(only({})));
   expect((await histogram(QDISC)).count).toBe(0);

@@ -23,14 +23,14 @@ const SLICE = 7n;
 const DONE = 2 ** 31;
 const CPUS = 1n;
 
-/** What each walk over the namespaces is asked, up to whether it goes on. */
+/** Arguments of each walk over the namespaces, except the last one, whether it continues. */
 const WALKS = [
   { file: NETNS, program: 'netns_list', rows: 'netns_rows', row: netnsRow, more: [] },
   { file: MIB, program: 'mib_read', rows: 'mib_rows', row: mibRow, more: [CPUS] },
   { file: SOCK, program: 'sock_read', rows: 'sock_rows', row: sockRow, more: [CPUS] },
   { file: CONNTRACK, program: 'conntrack_read', rows: 'conntrack_rows', row: conntrackRow, more: [CPUS] },
   { file: QDISC, program: 'qdisc_find', rows: 'qdisc_rows', row: qdiscRow, more: [] },
-  // With all the time that a call could need.
+  // With more time than a call could need.
   { file: NETDEV, program: 'netdev_read', rows: 'netdev_rows', row: netdevRow, more: [CPUS, 1_000_000_000n] },
 ] as const;
 
@@ -49,7 +49,7 @@ afterAll(async () => {
 
 const bpf = new BpfSource(OBJECTS, '/sys');
 
-/** Runs a slice, and gives the namespaces of its rows. */
+/** Returns a function that runs a slice and returns the namespaces of its rows. */
 async function openWalk({ file, program, rows, row, more }: (typeof WALKS)[number]) {
   const object = await bpf.load({ file, programs: [program], helpers: ['loop', 'map_lookup_percpu_elem'] });
   const slice = (skip: bigint, count: bigint, goesOn: boolean) => {
@@ -63,9 +63,9 @@ async function openWalk({ file, program, rows, row, more }: (typeof WALKS)[numbe
   return { slice, [Symbol.dispose]: () => object.close() };
 }
 
-it.each(WALKS)('$program goes on where its last slice ended, without counting from the start', async (walk) => {
+it.each(WALKS)('$program continues where its last slice ended, without counting from the start', async (walk) => {
   using opened = await openWalk(walk);
-  // A namespace of another test may go within the walk: then it is no evidence.
+  // A namespace of another test may disappear during the walk; such a try proves nothing.
   const met = await eventually(() => {
     const ids: NetnsId[] = [];
     for (let slice = opened.slice(0n, SLICE, false); ; ) {
@@ -85,7 +85,7 @@ it('a slice that ended at a namespace which has gone is counted from the start',
   const start = opened.slice(0n, 1n, false).ids;
   const gone = new TestNetns();
   const id = asNetnsId(Number(gone.id));
-  // One after the other, until the namespace is the last row.
+  // Steps through the list until the namespace is the last row.
   for (let skip = 0n; ; skip++) {
     const { ids, isDone } = opened.slice(skip, 1n, false);
     if (ids[0] === id) break;
@@ -96,7 +96,7 @@ it('a slice that ended at a namespace which has gone is counted from the start',
   await eventually(() => expect(opened.slice(0n, 1n, true).ids).toEqual(start));
 });
 
-it('what is nobody’s has no row', async () => {
+it('an unowned namespace has no row', async () => {
   const some = new Set(flood.ids.slice(0, NAMESPACES / 2));
   using pass = await MibPass.open(bpf, cpusOf('/sys'), (id) => some.has(id));
   const { ids } = await pass.read(freeCycle());

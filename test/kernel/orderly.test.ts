@@ -1,4 +1,4 @@
 import { testPatterns } from '../support/orderly/suite.ts';
 
-// All of them: test/soak/orderly.test.ts.
+// All patterns are tested in test/soak/orderly.test.ts.
 testPatterns(({ often }) => often === true);

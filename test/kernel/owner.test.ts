@@ -14,7 +14,7 @@ import { only, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 import { startIn, startOutside } from '../support/pod_processes.ts';
 
-/** Two looks at the machine, and a little. */
+/** Two scans of the machine, and a little more. */
 const LOOKS_MS = 2_500;
 
 async function entityOf(agent: TestKernel, netns: TestNetns): Promise<EntityStatus | undefined> {
@@ -26,7 +26,7 @@ async function eventuallyOf(agent: TestKernel, netns: TestNetns, expected: objec
   await eventually(async () => expect(await entityOf(agent, netns)).toMatchObject(expected));
 }
 
-/** What the page shows of datagrams that nobody listened for. A page may be without what took too long. */
+/** Waits until the page shows this number of datagrams to closed ports. A page may lack families that took too long. */
 async function eventuallyDropped(agent: TestKernel, pod: string, count: number): Promise<void> {
   await eventually(async () => {
     const page = await agent.page();
@@ -39,7 +39,7 @@ function podName(uid: string, name: string, hostNetwork = false): PodName {
   return { uid, namespace: 'shop', name, labels: {}, workload, createdMs: 1, hostNetwork, ips: [] };
 }
 
-/** Datagrams to a port that nobody listens on. */
+/** Sends datagrams to a closed port. */
 function dropIn(netns: TestNetns, count: number): void {
   netns.ip('link set lo up');
   netns.python(`
@@ -53,7 +53,7 @@ for _ in range(${count}):
 describe.concurrent.each([
   ['with the lists of the kernel', {}],
   ['from /proc and the mounts alone', { objects: '/nonexistent' }],
-])('whose a namespace is, %s', (_, options) => {
+])('the owner of a namespace, %s', (_, options) => {
   const open = (given = {}) =>
     TestKernel.open(only({ udp: true, lifecycle: true }, { detail: 'full' }), { ...options, ...given });
   let agent: TestKernel;
@@ -64,7 +64,7 @@ describe.concurrent.each([
   const departed = (...pods: readonly TestPod[]) =>
     agent.events.filter(({ type, uid }) => type === 'pod_departed' && pods.some((pod) => pod.uid === uid));
 
-  it('another Pod that was there before the Pod’s first process is forgotten', async () => {
+  it('another Pod that used the namespace before the Pod’s first process is forgotten', async () => {
     await using plugin = new TestPod(CGROUP_V1);
     await using pod = new TestPod(CGROUP_V2);
     using home = new TestNetns();
@@ -79,13 +79,13 @@ describe.concurrent.each([
     expect(await entityOf(agent, fresh)).toMatchObject({ uid: pod.uid });
     expect(await entityOf(agent, home)).toMatchObject({ uid: plugin.uid });
     expect(departed(plugin, pod)).toEqual([]);
-    // And after a restart of the agent, when the older process is the guest's.
+    // Also after a restart of the agent, when the guest's process is the older one.
     await using later = await open();
     await eventuallyOf(later, fresh, { kind: 'pod', uid: pod.uid });
     await eventuallyOf(later, home, { kind: 'pod', uid: plugin.uid });
   });
 
-  it('a namespace with processes goes before one that is only mounted', async () => {
+  it('a namespace with processes takes precedence over one that is only mounted', async () => {
     await using pod = new TestPod(CGROUP_V2);
     using first = new TestNetns();
     using second = new TestNetns();
@@ -105,7 +105,7 @@ describe.concurrent.each([
     expect(departed(pod)).toEqual([]);
   });
 
-  it('a Docker container in a Pod, with a namespace of its own, is the Pod’s, whose own is shown', async () => {
+  it('a Docker container in a Pod, with its own namespace, belongs to the Pod, whose own namespace is shown', async () => {
     await using pod = new TestPod(CGROUP_V2);
     using own = new TestNetns();
     using inner = new TestNetns();
@@ -118,7 +118,7 @@ describe.concurrent.each([
     await eventuallyDropped(agent, pod.uid, 2);
   });
 
-  it('a look-alike of another Pod’s cgroup, in one’s own, is one’s own', async () => {
+  it('a look-alike of another Pod’s cgroup, inside a Pod’s own cgroup, belongs to that Pod', async () => {
     await using victim = new TestPod(CGROUP_V1);
     await using attacker = new TestPod(CGROUP_V2);
     using own = new TestNetns();
@@ -142,7 +142,7 @@ describe.concurrent.each([
   it.each([
     ['v1', CGROUP_V1],
     ['v2', CGROUP_V2],
-  ])('a process 300 cgroups below its container, of %s, is its Pod’s', async (_version, hierarchy) => {
+  ])('a process 300 cgroups below its container, of %s, belongs to its Pod', async (_version, hierarchy) => {
     await using pod = new TestPod(hierarchy);
     using netns = new TestNetns();
     const deep = pod.inner(...new Array<string>(300).fill('a'));
@@ -150,7 +150,7 @@ describe.concurrent.each([
     await eventuallyOf(agent, netns, { kind: 'pod', uid: pod.uid });
   });
 
-  it('a Pod that Kubernetes does not know yet has its UID, whatever plugin was there before', async () => {
+  it('a Pod that Kubernetes does not know yet is shown by its UID, even if a plugin was there before', async () => {
     await using knowing = await open({ kubernetes: true });
     const mount = `cni-${randomUUID()}`;
     using netns = new TestNetns(mount);
@@ -162,7 +162,7 @@ describe.concurrent.each([
       await eventuallyOf(knowing, netns, { pod: mount });
       await using pod = new TestPod(CGROUP_V2);
       await using process = await startOutside(netns, 'sleep', ['1000']);
-      // It executes nothing after it has come into the Pod.
+      // The process executes no program after it has come into the Pod.
       pod.add(process.pid);
       await eventuallyOf(knowing, netns, { kind: 'pod', namespace: '', pod: pod.uid, uid: pod.uid });
     }
@@ -170,11 +170,11 @@ describe.concurrent.each([
   });
 
   it.each([
-    ['a Pod, as Kubernetes says', true, true],
-    ['a Pod of which Kubernetes says nothing', true, false],
+    ['a Pod that Kubernetes reports', true, true],
+    ['a Pod that Kubernetes does not report', true, false],
     ['a container', false, false],
   ])(
-    'what %s with the node’s network makes by `ip netns` has the names of the mounts',
+    'namespaces that %s with the node’s network makes by `ip netns` are named after their mounts',
     async (_name, isPod, isKnown) => {
       await using stack = new AsyncDisposableStack();
       const pod = stack.use(new TestPod(CGROUP_V2));
@@ -189,7 +189,7 @@ describe.concurrent.each([
       if (isKnown) restarted.kernel.namePods({ whole: true, set: [podName(pod.uid, 'l3-agent', true)], deleted: [] });
       for (const router of routers) await eventuallyOf(restarted, router, { kind: 'netns', pod: router.name, uid: '' });
       for (const [index, { name }] of routers.entries()) await eventuallyDropped(restarted, name, 10 * (index + 1));
-      // One that is made while the agent looks on is judged right after a look at most.
+      // A namespace that is made while the agent runs is judged correctly after one scan at most.
       const late = stack.use(new TestNetns());
       stack.use(await startIn(container, late));
       await eventuallyOf(restarted, late, { kind: 'netns', pod: late.name });
@@ -200,7 +200,7 @@ describe.concurrent.each([
     using netns = new TestNetns(uniqueName('n-'));
     dropIn(netns, 6);
     await eventuallyOf(agent, netns, { pod: netns.name });
-    // Before and after it in any order.
+    // One sorts before it and one after it.
     const others = [uniqueName('a-'), uniqueName('z-')];
     for (const other of others) {
       writeFileSync(`/run/netns/${other}`, '');
@@ -217,7 +217,7 @@ describe.concurrent.each([
     }
   });
 
-  it('a machine of Kata, which runs beside the Pods’ cgroups, is its Pod’s', async () => {
+  it('a Kata machine, which runs beside the Pods’ cgroups, belongs to its Pod', async () => {
     await using pod = new TestPod(CGROUP_V2);
     const sandbox = pod.container.split('/').at(-1) ?? '';
     await using overhead = new TestCgroups(CGROUP_V2, 'kata_overhead', sandbox);
@@ -228,7 +228,7 @@ describe.concurrent.each([
 });
 
 describe('several namespaces of one Pod', () => {
-  it('the Pod’s own namespace is shown, though one that was made later has an older process', async () => {
+  it('the Pod’s own namespace is shown, even if a later one has an older process', async () => {
     await using pod = new TestPod(CGROUP_V2);
     using own = new TestNetns();
     using child = new TestNetns();
@@ -242,7 +242,7 @@ describe('several namespaces of one Pod', () => {
     await eventuallyDropped(agent, pod.uid, 7);
   });
 
-  it('all have its events, its filters mean all, and only the end of its own is its end', async () => {
+  it('all share its events and filters, and the Pod ends only with its own namespace', async () => {
     await using pod = new TestPod(CGROUP_V2);
     await using other = new TestPod(CGROUP_V2);
     const pods = { namespaces: ['shop'], names: ['db*'] };

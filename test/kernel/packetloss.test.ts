@@ -30,7 +30,7 @@ afterAll(async () => {
   await pair?.[Symbol.asyncDispose]();
 });
 
-/** Of the pair only: the ledger and the events are of the whole machine, and others may use it too. */
+/** Filters for the pair only: the ledger and the events cover the whole machine, and others may use it too. */
 function configOf(options: object): string {
   const names = [pair.a, pair.b].map(({ netns }) => netns.name);
   return only({ packetloss: { pods: { names }, ...options } });
@@ -40,13 +40,13 @@ function drops(pod: string, reason: string): Promise<number> {
   return agent.page().then((page) => sampleValue(page, 'netsonde_packet_drops_total', { pod, reason }) ?? 0);
 }
 
-/** Packets that the rules of the namespace have dropped. */
+/** Packets that the rules of the namespace dropped. */
 function ruleCount(): number {
   const text = run('ip', 'netns', 'exec', pair.b.netns.name, 'nft', 'list', 'table', 'inet', 't');
   return [...text.matchAll(/counter packets (\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
-/** Other probes tell of what others do on this machine. */
+/** Events of this probe: other probes report the work of other tests on this machine. */
 function told(): EventRecord[] {
   return agent.events.filter(({ probe }) => probe === 'packetloss');
 }
@@ -59,7 +59,7 @@ describe.each([
   ['IPv4', () => pair.addressA.ipv4, () => pair.addressB.ipv4, (ip: string) => ip, 48],
   ['IPv6', () => pair.addressA.ipv6, () => pair.addressB.ipv6, (ip: string) => `[${ip}]`, 68],
 ] as const)('a netfilter drop over %s', (_, from, to, bracket, length) => {
-  it('counts exactly, on the namespace that drops and on no other', async () => {
+  it('counts exactly, for the namespace that drops and for no other', async () => {
     const [a, b] = [pair.a.netns.name, pair.b.netns.name];
     agent.events.length = 0;
     const before = { a: await drops(a, 'NETFILTER_DROP'), b: await drops(b, 'NETFILTER_DROP'), rule: ruleCount() };
@@ -70,7 +70,7 @@ describe.each([
     await eventually(() => expect(eventsTo(7001)).toHaveLength(40));
   });
 
-  it('gives an event that names the tuple, the reason and the function, and when it was', async () => {
+  it('emits an event with the tuple, the reason, the function and the time', async () => {
     agent.events.length = 0;
     const startMs = Date.now();
     const source = await pair.a.udpSend({ address: to(), port: 7001, count: 1, bytes: 20 });
@@ -99,13 +99,13 @@ describe.each([
     expect(stack[0]).toBe(event?.['symbol']);
     expect(stack.join()).toMatch(/nf_hook_slow/);
     expect(event?.message).toContain(`${bracket(to())}:7001`);
-    // The clocks of the kernel and of the process may be a little apart.
+    // The clocks of the kernel and of the process may differ slightly.
     expect(Date.parse(event?.time ?? '')).toBeGreaterThan(startMs - CLOCKS_APART_MS);
     expect(Date.parse(event?.time ?? '')).toBeLessThan(Date.now() + CLOCKS_APART_MS);
     expect(event?.time).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$/);
   });
 
-  it('names a dropped SYN, and what is dropped on its way out', async () => {
+  it('names a dropped SYN, and a packet dropped on its way out', async () => {
     agent.events.length = 0;
     const before = await drops(pair.b.netns.name, 'NETFILTER_DROP');
     await pair.b.udpSend({ address: from(), port: 7003, count: 2, bytes: 5 });
@@ -126,7 +126,7 @@ describe.each([
   });
 });
 
-it('gives other reasons by the names of the running kernel', async () => {
+it('shows other reasons by their names in the running kernel', async () => {
   const before = await drops(pair.b.netns.name, 'NO_SOCKET');
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7009, count: 3, bytes: 5 });
   expect((await drops(pair.b.netns.name, 'NO_SOCKET')) - before).toBe(3);
@@ -146,12 +146,12 @@ it('limits events by namespace, and the ledger balances', async () => {
   const after = await ledger();
   const grown = (field: 'produced' | 'limited' | 'lost') => (after?.[field] ?? 0) - (before?.[field] ?? 0);
   expect(grown('produced')).toBe(201);
-  // Five at once, five for each second that it took, and one of the other namespace.
+  // A burst of five, five for each second that it took, and one of the other namespace.
   expect(grown('produced') - grown('limited')).toBeLessThanOrEqual(5 + Math.ceil(5 * seconds) + 1);
   await eventually(() => expect(told()).toHaveLength(grown('produced') - grown('limited') - grown('lost')));
 });
 
-it('goes on counting from where it was when it is switched off and on', async () => {
+it('continues its counts when it is switched off and on', async () => {
   const total = () => drops(pair.b.netns.name, 'NETFILTER_DROP');
   const before = await total();
   await agent.kernel.configure(probesOf(only({})));
@@ -164,7 +164,7 @@ it('goes on counting from where it was when it is switched off and on', async ()
   expect(told()).toEqual([]);
 });
 
-it('counts what is configured as no loss apart, and says nothing of it', async () => {
+it('counts drops that are configured as expected separately, and emits no event for them', async () => {
   await agent.kernel.configure(probesOf(configOf({ noLoss: ['NETFILTER_DROP'] })));
   agent.events.length = 0;
   const configured = async () =>

@@ -29,7 +29,7 @@ it('scrapes at the same time share one collection, in both formats', async () =>
     expect(parseExposition(text).samples).toHaveLength(parseExposition(texts[0] ?? '').samples.length);
 });
 
-it('a scrape that comes later gets a collection of its own, never a mixture', async () => {
+it('a later scrape gets its own collection, never a mixture', async () => {
   const first = agent.kernel.page('text');
   await new Promise((resolve) => setImmediate(resolve));
   const second = agent.kernel.page('text');
@@ -41,7 +41,7 @@ it('a scrape that comes later gets a collection of its own, never a mixture', as
   }
 });
 
-it('asks for nothing that is off', async () => {
+it('reads nothing for probes that are off', async () => {
   await agent.kernel.configure({});
   const page = await agent.page();
   const own = page.samples.filter(({ labels }) => 'pod' in labels);

@@ -62,7 +62,7 @@ describe.each([
   ['cgroup v2 alone', CGROUP_V2, CGROUP_V2],
   ['a tree that is mounted elsewhere', CGROUP_V1, '/proc/self/root/sys/fs/cgroup'],
 ])('processes by %s', (_, hierarchy, cgroup) => {
-  it('belong to their Pod, in whatever namespace, and else to their namespace', async () => {
+  it('belong to their Pod, in whatever namespace, and otherwise to their namespace', async () => {
     await using pod = new TestPod(hierarchy);
     using netns = new TestNetns();
     using other = new TestNetns();
@@ -79,7 +79,7 @@ describe.each([
     });
   });
 
-  it('belong to the Pod, also those of containers inside of one of its containers', async () => {
+  it('belong to the Pod, even those of containers inside one of its containers', async () => {
     await using pod = new TestPod(hierarchy);
     using netns = new TestNetns();
     using innerNetns = new TestNetns();
@@ -93,7 +93,7 @@ describe.each([
     expect(await pidsOf(owners.slice(0, 1), { cgroup })).toEqual({ [pod.uid]: pids(outer, inner) });
   });
 
-  it('of a Pod that has two namespaces are one group', async () => {
+  it('of a Pod with two namespaces form one group', async () => {
     await using pod = new TestPod(hierarchy);
     using first = new TestNetns();
     using second = new TestNetns();
@@ -117,7 +117,7 @@ it('a threaded cgroup hides no process', async () => {
   expect(await pidsOf([owner(netns, 'pod', pod.uid, worker)])).toEqual({ [pod.uid]: pids(worker) });
 });
 
-it('cgroups that are not there are told of, and the namespace’s processes are taken', async () => {
+it('missing cgroups are reported, and the namespace’s processes are counted instead', async () => {
   await using pod = new TestPod(CGROUP_V2);
   using netns = new TestNetns();
   await using workers = await Workers.create();
@@ -131,7 +131,7 @@ it('cgroups that are not there are told of, and the namespace’s processes are 
   ]);
 });
 
-it('a Pod that has gone has no processes, and nothing is wrong with that', async () => {
+it('a Pod that has gone has no processes, and that is no error', async () => {
   await using pod = new TestPod(CGROUP_V2);
   using netns = new TestNetns();
   await using workers = await Workers.create();
@@ -149,7 +149,7 @@ it('a Pod that has gone has no processes, and nothing is wrong with that', async
   expect(await read()).toEqual({ pids: [[]], degraded: [] });
 });
 
-describe('an agent in namespaces of its own', () => {
+describe('an agent with its own namespaces', () => {
   async function serve(wrapper: readonly string[]): Promise<AgentProcess> {
     const config = join(directory, 'config.yaml');
     writeFileSync(config, only({ fd: true }));
@@ -161,7 +161,7 @@ describe('an agent in namespaces of its own', () => {
     return probes.find(({ name }) => name === 'fd');
   }
 
-  /** More than what a worker starts with. */
+  /** More than the files that a worker starts with. */
   const FILES = 100;
 
   async function open(agent: AgentProcess, pod: string): Promise<number> {
@@ -173,7 +173,7 @@ describe('an agent in namespaces of its own', () => {
   it.each([
     ['v1', CGROUP_V1],
     ['v2', CGROUP_V2],
-  ])('of cgroups searches for those of Pods, which it cannot tell the way to: %s', async (_, hierarchy) => {
+  ])('of cgroups searches for the cgroups of Pods, because it cannot derive their paths: %s', async (_, hierarchy) => {
     await using pod = new TestPod(hierarchy);
     await using home = new TestCgroups(hierarchy, 'agent');
     using netns = new TestNetns();
@@ -184,7 +184,7 @@ describe('an agent in namespaces of its own', () => {
     await guest.files(FILES);
     for (const { pid } of [inside, guest]) pod.add(pid);
     await using agent = await serve(['sh', '-c', `echo $$ >${home.path}/cgroup.procs; exec unshare -C "$@"`, 'sh']);
-    // Only the cgroup tells that the guest is of the Pod.
+    // Only the cgroup shows that the guest belongs to the Pod.
     await eventually(async () => expect(await open(agent, pod.uid)).toBeGreaterThan(FILES));
     expect(await statusOf(agent)).toMatchObject({ state: 'running', reason: '' });
   });

@@ -35,12 +35,12 @@ function readPass(node?: NetnsId): Promise<ProcessTable> {
 
 const HUNDREDTH = 100;
 
-/** Everything that a table says of these processes, or of all; both readers give the same. */
+/** Every field of a table for these processes, or for all; both readers must agree. */
 function facts(table: ProcessTable, only?: readonly number[]): unknown[] {
   const all = table.namespaces.flatMap(({ inum, pids }) =>
     pids.map((pid) => {
       const info = table.info(pid);
-      // /proc gives hundredths of a second.
+      // /proc has a resolution of a hundredth of a second.
       const start = info && Math.floor(info.startSeconds * HUNDREDTH + 1e-6);
       return { pid, inum, ...(only === undefined ? {} : { comm: info?.comm, start, container: info?.container() }) };
     }),
@@ -48,7 +48,7 @@ function facts(table: ProcessTable, only?: readonly number[]): unknown[] {
   return all.filter(({ pid }) => only?.includes(pid) ?? true).sort((a, b) => a.pid - b.pid);
 }
 
-it('sees the same processes in the same namespaces as /proc shows, and those that /proc hides', async () => {
+it('sees the same processes in the same namespaces as /proc, and those that /proc hides', async () => {
   using netns = new TestNetns();
   await using host = await Host.start(netns);
   const { oracle, ours } = await readBoth(
@@ -72,7 +72,7 @@ describe.each([
     ['systemd', [SLICE, `cri-containerd-${CONTAINER}.scope`], { podUid: UID, containerId: CONTAINER }],
     ['below the container', [`pod${UID}`, CONTAINER, 'init.scope', 'a', 'b'], { podUid: UID, containerId: CONTAINER }],
     ['a container in a container', [`pod${UID}`, CONTAINER, 'docker', INNER], { podUid: UID, containerId: CONTAINER }],
-    ['a container in none of a Pod', ['docker', CONTAINER, 'docker', INNER], { containerId: CONTAINER }],
+    ['a container in a container without a Pod', ['docker', CONTAINER, 'docker', INNER], { containerId: CONTAINER }],
     ['a look-alike', [`pod${UID}`, CONTAINER, `pod${OTHER}`, INNER], { podUid: UID, containerId: CONTAINER }],
     [
       'a whole look-alike',
@@ -81,13 +81,13 @@ describe.each([
     ],
     ['a look-alike right in the Pod', [`pod${UID}`, `pod${OTHER}`, INNER], { podUid: UID, containerId: INNER }],
     [
-      'three Pods, one in the other',
+      'three nested Pods',
       [`pod${UID}`, CONTAINER, `pod${OTHER}`, INNER, `pod${'0a'.repeat(16)}`, '12'.repeat(32)],
       { podUid: UID, containerId: CONTAINER },
     ],
-    ['slices for folders', ['containerd.service', `${SLICE}:cri-containerd:${CONTAINER}`], POD],
-    ['slices for folders, and below', [`${SLICE}:crio:${CONTAINER}`, 'docker', INNER], POD],
-    ['slices for folders without a Pod', [`system.slice:docker:${CONTAINER}`], { containerId: CONTAINER }],
+    ['slices as folders', ['containerd.service', `${SLICE}:cri-containerd:${CONTAINER}`], POD],
+    ['slices as folders, and below', [`${SLICE}:crio:${CONTAINER}`, 'docker', INNER], POD],
+    ['slices as folders without a Pod', [`system.slice:docker:${CONTAINER}`], { containerId: CONTAINER }],
     ['Kata in the Pod', ['kubepods', `pod${UID}`, `kata_${CONTAINER}`], POD],
     ['Kata outside', ['kata_overhead', CONTAINER], { containerId: CONTAINER }],
     [
@@ -105,7 +105,7 @@ describe.each([
       ['machine.slice', `machine-libpod_pod_${INNER}.slice`, `libpod-${CONTAINER}.scope`],
       { containerId: CONTAINER },
     ],
-    ['a name that is nearly one', [`pod${UID.slice(0, -1)}g`, CONTAINER], { containerId: CONTAINER }],
+    ['a name that nearly matches', [`pod${UID.slice(0, -1)}g`, CONTAINER], { containerId: CONTAINER }],
     [
       'deep below',
       [`pod${UID}`, CONTAINER, ...Array.from({ length: 60 }, () => 'x')],
@@ -125,7 +125,7 @@ describe.each([
     ['docker', [`docker-${CONTAINER}.scope`], { containerId: CONTAINER }],
     ['nobody’s', ['podinfo.slice', `${CONTAINER}x`, `x${CONTAINER}`, 'G'.repeat(64)], undefined],
     ['a long name', [`${'a-'.repeat(92)}${CONTAINER}.scope`, 'x'], { containerId: CONTAINER }],
-  ])('a process says whose it is: %s', async (_name, segments, expected) => {
+  ])('a process shows its owner: %s', async (_name, segments, expected) => {
     await using cgroup = new TestCgroups(hierarchy, ...segments);
     await using child = await sleeping();
     cgroup.add(child.pid);
@@ -135,7 +135,7 @@ describe.each([
   });
 });
 
-it('says in which namespace a process is', async () => {
+it('shows the namespace of a process', async () => {
   using netns = new TestNetns();
   await using host = await Host.start(netns);
   expect((await readPass()).namespaces.find(({ pids }) => pids.includes(host.pid))).toMatchObject({
@@ -144,7 +144,7 @@ it('says in which namespace a process is', async () => {
   });
 });
 
-it('knows whose processes use the network of the node, however many there are', async () => {
+it('knows the owners of processes that use the network of the node, however many there are', async () => {
   await using pod = new TestPod(CGROUP_V2);
   await using host = await sleeping();
   pod.add(host.pid);
@@ -166,7 +166,7 @@ async function sleeping(): Promise<{ pid: number } & AsyncDisposable> {
   };
 }
 
-it('misses none and shows none twice while others come and go', async () => {
+it('misses no process and shows none twice while others come and go', async () => {
   await using steady = new AsyncDisposableStack();
   const pids: number[] = [];
   for (let index = 0; index < 100; index++) pids.push(steady.use(await sleeping()).pid);
@@ -186,7 +186,7 @@ it('misses none and shows none twice while others come and go', async () => {
   }
 });
 
-it('on a node that is a container nothing counts that is further out, as in kind', async () => {
+it('on a node that is a container, as in kind, outer cgroups do not count', async () => {
   await using pod = new TestPod(CGROUP_V2);
   const cluster = ['kubelet', 'kubepods', 'burstable', `pod${UID}`, CONTAINER];
   const paths: readonly (readonly [string[], object | undefined])[] = [
@@ -205,8 +205,8 @@ it('on a node that is a container nothing counts that is further out, as in kind
   expect(JSON.parse(stdout)).toEqual(paths.map(([, ref]) => [ref ?? null, ref ?? null]));
 });
 
-describe('in a PID namespace inside of ours', () => {
-  /** Runs a program there that lists what the agent would see; `proc` is a mount of the procfs of the namespace, or ours. */
+describe('in a PID namespace inside ours', () => {
+  /** Runs a program there that lists the processes that the agent would see; `mountProc` decides between its own /proc and ours. */
   async function listed(mountProc: boolean): Promise<{ own: number; pids: number[] }> {
     const args = ['--pid', '--fork', ...(mountProc ? ['--mount-proc'] : []), process.execPath, TASKS];
     const child = spawn('unshare', args, { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -218,11 +218,11 @@ describe('in a PID namespace inside of ours', () => {
     return JSON.parse(text) as { own: number; pids: number[] };
   }
 
-  it('numbers processes as that does, and leaves out all others', async () => {
+  it('numbers processes as that namespace does, and leaves out all others', async () => {
     expect(await listed(true)).toEqual({ own: 0, pids: [1] });
   });
 
-  it('numbers them as ours where /proc is ours', async () => {
+  it('numbers them as our namespace does where /proc is ours', async () => {
     await using other = await sleeping();
     await eventually(async () => {
       const { own, pids } = await listed(false);

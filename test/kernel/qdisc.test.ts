@@ -19,7 +19,7 @@ let pair: HostPair;
 let agent: TestKernel;
 let withoutPass: TestKernel;
 
-/** Another way between the two, on which `tc` is told to do something, and datagrams that take it. */
+/** Adds another link between the two, runs a `tc` command on it, and sends datagrams over it. */
 async function addLink({ a, b }: HostPair, device: string, net: number, ...commands: string[]): Promise<void> {
   const peer = uniqueName('p');
   a.netns.ip(`link add ${device} numtxqueues 2 type veth peer name ${peer} netns ${b.netns.name}`);
@@ -78,7 +78,7 @@ describe.each([
         [ingress, 'ingress'],
       ].sort(),
     );
-    // The children are there, and are not shown again.
+    // The children exist, and are not shown separately.
     expect(oracle.filter(({ kind }) => kind.startsWith('pfifo')).length).toBeGreaterThanOrEqual(3);
     for (const row of shown) {
       const labels = { device: row.dev, kind: row.kind };
@@ -94,19 +94,19 @@ describe.each([
       for (const [what, value] of Object.entries(expected)) {
         expect(ofPod(ours, pair.a, `netsonde_qdisc_${what}`, labels), `${row.kind} ${what}`).toBe(value);
       }
-      // Without a filter the kernel does not go through an ingress qdisc.
+      // Without a filter the kernel does not run an ingress qdisc.
       if (row.root === true) expect(Number(row['packets']), row.kind).toBeGreaterThan(0);
     }
     expect(shown.find(({ kind }) => kind === 'tbf')?.['drops']).toBeGreaterThan(0);
     const ofNetns = (name: string) =>
       ours.samples.filter(({ name: metric, labels }) => metric.startsWith('netsonde_qdisc_') && labels['pod'] === name);
     expect(ofNetns(pair.a.netns.name)).toHaveLength(shown.length * 7);
-    // Every device of the other namespace has no queue.
+    // No device of the other namespace has a queue.
     expect(ofNetns(pair.b.netns.name)).toEqual([]);
   });
 });
 
-it('an ingress qdisc that is gone is not shown, and one that comes is', async () => {
+it('a removed ingress qdisc is not shown, and a new one is', async () => {
   const kinds = async () =>
     (await agent.page()).samples
       .filter(({ name, labels }) => name === 'netsonde_qdisc_drops_total' && labels['pod'] === pair.b.netns.name)

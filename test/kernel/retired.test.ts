@@ -27,7 +27,7 @@ const total = (page: Exposition, name: string) => Number(sampleValue(page, `nets
 it.each([
   ['without Kubernetes', false],
   ['in Kubernetes', true],
-])('%s the dead take no more than their share, and those that lost packets are there', async (_, kubernetes) => {
+])('%s dead namespaces take no more than their share, and those that lost packets are shown', async (_, kubernetes) => {
   await using agent = await TestKernel.open(only({ packetloss: true, udp: true, lifecycle: { share: 0 } }), {
     kubernetes,
   });
@@ -35,7 +35,7 @@ it.each([
   await liveAndDie({ prefix, count: DEAD, losesEvery: LOSES_EVERY, lifeSeconds: 4, rate: 100 });
   const page = await eventually(async () => {
     const now = await agent.page();
-    // Each of ours has died and was judged; namespaces of other tests die meanwhile.
+    // Each of our namespaces has died and was judged; namespaces of other tests die meanwhile.
     expect(total(now, 'retired_dropped') + total(now, 'retired_passed_over')).toBeGreaterThanOrEqual(
       DEAD - RETIRED_MIN,
     );
@@ -45,7 +45,7 @@ it.each([
   const lost = shown.filter((index) => LOSERS.includes(index));
   expect(lost.length).toBeGreaterThan(0);
   for (const index of lost) expect(dropsOf(page, `${prefix}${index}`)).toBe(LOST);
-  // Where others on this machine lose packets and die too, ours may be too old; but then nobody is there who lost nothing.
+  // Where others on this machine lose packets and die too, ours may be too old; but then no namespace without loss is shown.
   if (shown.length > lost.length) expect(lost.toSorted((a, b) => a - b)).toEqual(LOSERS);
   expect(shown.length).toBeLessThanOrEqual(RETIRED_MIN);
   if (kubernetes) expect(shown).toEqual(lost);

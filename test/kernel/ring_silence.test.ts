@@ -7,7 +7,7 @@ import { retry } from '../support/oracle.ts';
 
 const SILENCE_MS = 10_000;
 const STEP_MS = 25;
-/** A ring is woken for records: by the notice, by one that begins a flow, and by the drain that ends it. */
+/** Wake-ups of a ring by records: by the notice, by one that begins a flow, and by the drain that ends it. */
 const WAKE_UPS_A_BATCH = 3;
 const PORT = 7_001;
 
@@ -25,7 +25,7 @@ afterEach(async () => {
   await agent[Symbol.asyncDispose]();
 });
 
-/** The clock of the agent goes by the test; the loop, the kernel and its notices are real. */
+/** Advances the agent's clock; the loop, the kernel and its notices are real. */
 async function passTime(ms: number): Promise<void> {
   for (let passed = 0; passed < ms; passed += STEP_MS) {
     await vi.advanceTimersByTimeAsync(STEP_MS);
@@ -33,16 +33,16 @@ async function passTime(ms: number): Promise<void> {
   }
 }
 
-it('wakes no ring while no record comes, and has the first record after that', async () => {
+it('wakes no ring while no record comes, and gets the first record after that', async () => {
   const drain = vi.spyOn(BpfRing.prototype, 'drain');
   const pod = pair.b.netns.name;
   agent = await TestKernel.open(`{ probes: { packetloss: { pods: { names: [${pod}] } } } }`);
   const rings = [...new Set(drain.mock.contexts)] as BpfRing[];
-  // Of births and deaths, and of each probe that is on by default and has events.
+  // Rings for births and deaths, and for each probe that is on by default and has events.
   expect(rings).toHaveLength(4);
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
   await passTime(4 * STEP_MS);
-  // Other namespaces of the machine have births and resets of their own, and are told of while they are being written. A timer would
+  // Other namespaces of the machine have births and resets of their own, which are reported as they are written. A timer would
   // wake a ring four hundred times in each of these windows.
   await retry(async () => {
     drain.mockClear();

@@ -22,14 +22,14 @@ function podsOf({ samples }: Exposition, metric: string, names: readonly string[
   return names.filter((name) => pods.has(name)).length;
 }
 
-it(`measures each of ${MANY} namespaces that come after an agent began on an empty node`, async () => {
+it(`measures each of ${MANY} namespaces that come after an agent started on an empty node`, async () => {
   await using agent = await TestKernel.open(ON);
   await using many = await ManyNetns.create(MANY);
   await eventually(async () => {
     const listed = new Set((await agent.kernel.entities()).map(({ pod }) => pod));
     expect(many.names.filter((name) => !listed.has(name))).toEqual([]);
   });
-  // What came before they were listed may have found the room of the unlisted used up, by other tests as well.
+  // Before they were listed, the room of unlisted namespaces may have been used up, by other tests as well.
   await many.use();
   await eventually(async () => {
     const page = await agent.page();
@@ -44,7 +44,7 @@ it(`measures each of ${MANY} namespaces that come after an agent began on an emp
   for (const { name, reason } of agent.kernel.probes()) if (name in SEEN) expect(reason, name).not.toContain('entries');
 });
 
-it('is degraded, and says whose room is used up', async () => {
+it('is degraded, and reports the owner whose room is used up', async () => {
   await using agent = await TestKernel.open(ON, { probes: withShares(PROBES, SHARES) });
   const status = (name: string) => agent.kernel.probes().find((probe) => probe.name === name);
   await using _many = await ManyNetns.create(FEW);

@@ -12,7 +12,7 @@ import { TestNetns } from '../support/hosts.ts';
 import { OBJECTS, probesOf, TestKernel } from '../support/kernel.ts';
 import { NO_OWNERS } from '../support/owners.ts';
 
-/** Programs of tp_btf/kfree_skb for kernels with and without reasons; the last runs on all. */
+/** Programs of tp_btf/kfree_skb for kernels with and without reasons; the last one runs on all. */
 const PROGRAM = 'packet_drop';
 
 let loads: BpfObject[];
@@ -81,7 +81,7 @@ for _ in range(${datagrams}):
 `);
 }
 
-it('switching one of two probes on an object neither loads it again nor loses what it counted', async () => {
+it('switching one of two probes on an object neither reloads it nor loses its counts', async () => {
   using netns = new TestNetns();
   netns.ip('link set lo up');
   const probes = [probeOf('first'), probeOf('second')];

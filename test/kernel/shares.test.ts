@@ -23,9 +23,9 @@ import { FreesOracle } from '../support/orderly/frees.ts';
 import { withShares } from '../support/shares.ts';
 
 const NAMESPACES = 40;
-/** A tenth of what the flood would take. */
+/** A tenth of the rows that the flood would take. */
 const SHARES = { ofOwner: 8, ofUnlisted: 8 };
-/** Events a second of an owner: as many as a victim has drops. */
+/** Events per second of an owner: as many as a victim has drops. */
 const LIMIT = 7;
 const DROPS = 'netsonde_packet_drops_total';
 
@@ -38,7 +38,7 @@ for _ in range(${count}):
 `);
 }
 
-/** What is lost before a look at the machine is nobody's. */
+/** Waits until a namespace is listed: packets lost before the next scan belong to no owner. */
 function listed(agent: TestKernel, { name }: TestNetns): Promise<void> {
   return eventually(async () => expect((await agent.kernel.entities()).map(({ pod }) => pod)).toContain(name));
 }
@@ -48,8 +48,8 @@ const dropsOf = (page: Exposition, pod: string) => sampleValue(page, DROPS, { po
 describe.each([
   ['root', false],
   ['root in a user namespace of its own', true],
-])('of namespaces that a process of a Pod makes which is %s', (_, isNested) => {
-  it('every packet is in some row, and the rows of others are exact', async () => {
+])('namespaces that a process of a Pod makes as %s', (_, isNested) => {
+  it('have every packet in some row, and the rows of others are exact', async () => {
     await using pod = new TestPod(CGROUP_V1);
     await using flood = await NamespaceFlood.make(NAMESPACES, pod.container, isNested);
     using victim = new TestNetns();
@@ -60,7 +60,7 @@ describe.each([
       constants: { owner_rows: SHARES.ofOwner, unlisted_rows: SHARES.ofUnlisted, aimed: true },
       without: ['events', 'event_buckets', 'event_ledgers'],
     });
-    // One is a Pod's own, as its runtime makes it with a user namespace: it is told from the others by being listed.
+    // The last one is a Pod's own, made by its runtime with a user namespace: it differs from the others only by being listed.
     const [rootless, rootlessInum] = [flood.ids.at(-1) as NetnsId, [...flood.inums].at(-1) as number];
     const owners = new OwnerSlots({
       isUnowned: (id) => id !== rootless && flood.ids.includes(id),
@@ -73,7 +73,7 @@ describe.each([
       { id: rootless, owner: 'rootless', name: 'rootless' },
     ]);
     const bytes = (id: bigint) => new Uint8Array(BigUint64Array.of(id).buffer);
-    // What others do on this machine is not looked at.
+    // Packets of other tests on this machine are filtered out.
     for (const id of [...flood.ids, victim.id]) object.map('aimed_netns').update(bytes(BigInt(id)), Uint8Array.of(1));
     owners.follow({
       listed: (id, slot) => object.map('owners').update(bytes(BigInt(id)), new Uint8Array(Uint32Array.of(slot).buffer)),
@@ -90,7 +90,7 @@ describe.each([
     drop(victim, 5);
     await flood.lose();
     const sum = (of: ReturnType<typeof counts.rows>) => of.reduce((total, { count }) => total + Number(count), 0);
-    // What a closed socket had not read is thrown away a moment later.
+    // The unread data of a closed socket is discarded a moment later.
     const rows = await eventually(() => {
       const now = counts.rows();
       expect(freed()).toBeGreaterThanOrEqual(4 * NAMESPACES + 5);
@@ -105,8 +105,8 @@ describe.each([
   });
 });
 
-describe('of the room for listening sockets', () => {
-  /** Runs in each namespace: so many sockets that listen, and of each some that wait to be accepted. */
+describe('the room for listening sockets', () => {
+  /** Opens, in each namespace, a number of listening sockets, and for each some connections that wait to be accepted. */
   const listen = (sockets: number, waiting: number) => `
 import socket, time
 kept = [socket.create_server(('127.0.0.1', 0), backlog=0) for _ in range(${sockets})]
@@ -120,7 +120,7 @@ print('ready', flush=True)
 time.sleep(1000)
 `;
 
-  /** Two namespaces of one Pod, one of another, and two that nobody has listed. */
+  /** Makes two namespaces of one Pod, one of another, and two that are not listed. */
   async function makeBed(each: number, waiting: number) {
     await using made = new AsyncDisposableStack();
     const netns = Array.from({ length: 5 }, () => made.use(new TestNetns()));
@@ -147,7 +147,7 @@ time.sleep(1000)
   }
 
   const idOf = ({ id }: TestNetns) => asNetnsId(Number(id));
-  /** Of the greedy Pod, of the victim, of what nobody has listed. */
+  /** Sums for the greedy Pod, the victim and the unlisted namespaces. */
   const sumOf = ([first = 0, second = 0, victim, ...others]: readonly number[]) => [
     first + second,
     victim,
@@ -170,7 +170,7 @@ time.sleep(1000)
       const counts = bed.ids.map((id) => snapshot.summary(id)?.acceptQueues.length ?? 0);
       const [greedy, victim, unlisted] = sumOf(counts);
       expect([greedy, victim]).toEqual([8, 3]);
-      // Others on this machine are not listed either.
+      // Namespaces of others on this machine are not listed either.
       expect(unlisted).toBeLessThanOrEqual(8);
     }
   });
@@ -192,7 +192,7 @@ time.sleep(1000)
   });
 });
 
-it('a flood of namespaces takes no counts and no events from others, and the agent says who is limited', async () => {
+it('a flood of namespaces takes no counts and no events from others, and the agent reports who is limited', async () => {
   await using pod = new TestPod(CGROUP_V1);
   await using flood = await NamespaceFlood.make(NAMESPACES, pod.container, false);
   await using nested = await NamespaceFlood.make(NAMESPACES, pod.container, true);
@@ -217,7 +217,7 @@ it('a flood of namespaces takes no counts and no events from others, and the age
   expect(sampleValue(page, DROPS, { pod: 'unlisted', reason: 'other' })).toBeGreaterThan(NAMESPACES);
   const eventsOf = (name: string) => agent.events.filter(({ probe, pod: of }) => probe === 'packetloss' && of === name);
   await eventually(() => expect([eventsOf(before.name).length, eventsOf(after.name).length]).toEqual([7, 5]));
-  // However many namespaces: those that nobody has listed have a rate together, and so have those of user namespaces.
+  // All unlisted namespaces share one rate, however many they are, and so do those of user namespaces.
   const seconds = (performance.now() - startMs) / 1_000;
   const ids = new Set([...flood.ids, ...nested.ids].map(String));
   const told = agent.events.filter(({ probe, netns }) => probe === 'packetloss' && ids.has(netns));

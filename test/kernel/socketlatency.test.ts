@@ -44,7 +44,7 @@ function seconds(fromNs: number, toNs: number): number {
   return (toNs - fromNs) / 1e9;
 }
 
-/** What was measured from outside cannot be shorter; what the test waited in between cannot be longer. */
+/** Checks bounds: the time measured from outside is the longest possible, the test's own wait the shortest. */
 function expectBetween(value: number, least: number, most: number): void {
   expect(value).toBeGreaterThanOrEqual(least);
   expect(value).toBeLessThanOrEqual(most);
@@ -107,13 +107,13 @@ describe.each([
     expect(event?.message).toMatch(/^python3 \(pid \d+\) read data .*only after [\d.]+ m?s\.$/);
   });
 
-  it('starts with the first that is unread, and ends with its read: a look is none', async () => {
+  it('starts with the first unread data, and ends when it is read; a peek does not count', async () => {
     await using joined = await join(protocol, to, bind);
     const { receiver, sender } = joined;
     const before = await histogram(READ);
     const sentNs = await told(sender, "s.send(b'one')");
     await wait(100);
-    // Comes on top, and must not start the clock anew.
+    // Arrives in addition, and must not restart the clock.
     const secondNs = await told(sender, "s.send(b'two')");
     await told(receiver, 's.recv(100, socket.MSG_PEEK)');
     await wait(200);
@@ -123,7 +123,7 @@ describe.each([
     expect(waited.count).toBe(protocol === 'tcp' ? 1 : 2);
     if (protocol === 'tcp') expectBetween(waited.sum, 0.299, first);
     else expectBetween(waited.sum, 0.299 + 0.199, first + second);
-    // Nothing is left, so what comes now is read at once.
+    // Nothing is left, so new data is read at once.
     const later = await histogram(READ);
     const reading = told(receiver, 's.recv(100)');
     const thirdNs = await told(sender, "s.send(b'three')");
@@ -134,7 +134,7 @@ describe.each([
   });
 });
 
-it('counts each part that is read by itself', async () => {
+it('counts each part that is read separately', async () => {
   await using joined = await join('tcp', ipv4);
   const { receiver, sender } = joined;
   const before = await histogram(READ);
@@ -148,7 +148,7 @@ it('counts each part that is read by itself', async () => {
   expectBetween(waited.sum, 0.099 + 0.199, first + second);
 });
 
-it('does not count against a process what the kernel has read for it', async () => {
+it('does not count data that the kernel has read for a process', async () => {
   await using joined = await join('tcp', ipv4);
   const { receiver, sender } = joined;
   await told(sender, "s.send(b'x' * 100)");
@@ -165,12 +165,12 @@ it('does not count against a process what the kernel has read for it', async () 
 describe.each([
   ['IPv4', ipv4, '10.9.0.1', '10.9.0.2'],
   ['IPv6', ipv6, '[fd09::1]', '[fd09::2]'],
-] as const)('what is written over %s', (_, to, src, dst) => {
+] as const)('data written over %s', (_, to, src, dst) => {
   it('is measured until it is sent', async () => {
     await using joined = await join('tcp', to);
     const { receiver, sender } = joined;
     const before = { a: await histogram(WRITE, pair.a), b: await histogram(WRITE) };
-    // The kernel holds back what does not fill a packet, here until it is told otherwise.
+    // The kernel holds back data that does not fill a packet, here until the cork is removed.
     const writtenNs = await told(sender, "s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1); s.send(b'x' * 50)");
     await wait(130);
     await told(sender, 's.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)');
@@ -202,7 +202,7 @@ describe.each([
     await wait(400);
     const drained = seconds(writtenNs, await told(receiver, 'drain()'));
     const waited = grown(before, await histogram(WRITE, pair.a));
-    // The rest of what was written in one go was sent when there was room for it, in some packets.
+    // The rest of a single write was sent once there was room for it, in some packets.
     expectBetween(filled(waited).at(-1) ?? 0, bucketOf(0.399), bucketOf(drained));
     const events = await slowOnes('socket_write_slow', joined);
     for (const event of events)
@@ -211,7 +211,7 @@ describe.each([
   });
 });
 
-it('measures a write that is sent at once as such', async () => {
+it('measures a write that is sent at once as a short one', async () => {
   await using joined = await join('tcp', ipv4);
   const { receiver, sender } = joined;
   const before = await histogram(WRITE, pair.a);
@@ -226,7 +226,7 @@ it('measures a write that is sent at once as such', async () => {
   expect(waited.sum).toBeLessThanOrEqual(measured);
 });
 
-it('goes on from where it was when it is off and on again', async () => {
+it('continues its counts when it is switched off and on again', async () => {
   const before = await histogram(READ);
   await agent.kernel.configure(probesOf(OFF));
   expect((await histogram(READ)).count).toBe(0);

@@ -9,7 +9,7 @@ const WAIT = 'netsonde_softirq_wait_seconds';
 const RUN = 'netsonde_softirq_run_seconds';
 const ALL = '[hi, timer, net_tx, net_rx, block, irq_poll, tasklet, sched, hrtimer, rcu]';
 
-/** Nothing takes longer, so there are no events. */
+/** The threshold is never reached, so there are no events. */
 const QUIET = `{ probes: { softirq: { enabled: true, vectors: ${ALL}, threshold: 10s } } }`;
 
 const resources = new AsyncDisposableStack();
@@ -36,7 +36,7 @@ it('measures how long net_rx waits and runs, while packets come in', async () =>
   await sendDatagrams(500);
   const wait = grown(before.wait, await histogram(WAIT, 'net_rx'));
   const run = grown(before.run, await histogram(RUN, 'net_rx'));
-  // A softirq may serve several packets, but a sender that waits for each to be gone makes hundreds of them.
+  // A softirq may serve several packets, but a sender that waits until each one is gone makes hundreds of them.
   for (const { count, sum, buckets } of [wait, run]) {
     expect(count).toBeGreaterThan(100);
     const upper = buckets.reduce((total, { bound, count }) => total + count * Math.min(bound, 17), 0);
@@ -45,7 +45,7 @@ it('measures how long net_rx waits and runs, while packets come in', async () =>
   }
 });
 
-it('shows every kind that was asked for, on the node alone', async () => {
+it('shows every configured kind, on the node alone', async () => {
   const page = await agent.page();
   const shown = page.samples.filter(({ name }) => name === `${WAIT}_count`);
   expect(shown).toHaveLength(10);
@@ -64,7 +64,7 @@ it('run times agree with softirqs of libbpf-tools, within a bucket at the median
     atLeast: 500,
   }));
 
-it('tells of those that take longer than the threshold: on which CPU, and what it was running', async () => {
+it('reports softirqs above the threshold, with the CPU and the process that it was running', async () => {
   await agent.kernel.configure(
     probesOf(
       '{ probes: { softirq: { enabled: true, vectors: [net_rx, timer, sched], threshold: 1us, limit: 1000 } } }',
@@ -87,11 +87,11 @@ it('tells of those that take longer than the threshold: on which CPU, and what i
     expect(event['task']).toMatch(/./);
     expect(event.message).toContain(`On CPU ${event['cpu']} the softirq ${event['vector']}`);
   }
-  // The datagrams are received while their sender sends them.
+  // The datagrams are received in the context of their sender.
   expect(ran.some(({ pid }) => pid === pair.a.pid)).toBe(true);
 });
 
-it('goes on from where it was, with the buckets that are asked for', async () => {
+it('continues its counts, with the configured buckets', async () => {
   const before = await histogram(RUN, 'net_rx');
   await agent.kernel.configure(probesOf('{ probes: { softirq: false } }'));
   expect((await histogram(RUN, 'net_rx')).buckets).toEqual([]);

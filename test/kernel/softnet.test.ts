@@ -23,7 +23,7 @@ const METRICS = [
 ] as const;
 const CPU = 12;
 
-/** Rows of numbers, one for each CPU. The counters are of the whole machine, which is never still. */
+/** Rows of numbers, one for each CPU. The counters cover the whole machine, which is never still. */
 function rows(): number[][] {
   const lines = netns.exec('cat /proc/net/softnet_stat').trim().split('\n');
   return lines.map((line) => line.split(' ').map((cell) => Number.parseInt(cell, 16)));

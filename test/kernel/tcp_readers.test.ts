@@ -24,7 +24,7 @@ const MANY = 4_900;
 const LISTENERS = 1_500;
 const ESTABLISHED = 1;
 const LOOPBACK = '127.0.0.1';
-/** These tests are about numbers, and what makes them busy may take the CPU away from a walk. */
+/** These tests compare numbers, and their load may take the CPU away from a walk. */
 const PATIENT = { walkMs: 10_000 };
 
 /** Namespaces that die with connections inside, one after the other. */
@@ -51,7 +51,7 @@ print(count)
 const resources = new AsyncDisposableStack();
 const bpf = new BpfSource(OBJECTS, '/sys');
 let many: TcpHost;
-/** Their connections are in hashes of their own, of 16 buckets and of one. */
+/** Namespaces whose connections are in hashes of their own, of 16 buckets and of one. */
 let own: TcpHost;
 let chain: TcpHost;
 let empty: TestNetns;
@@ -74,7 +74,7 @@ function host(netns: TestNetns): TcpHost {
   return resources.use(new TcpHost(netns));
 }
 
-/** A thousand connections in a namespace that was made in one where children get a hash of so many buckets. */
+/** Opens a thousand connections in a namespace whose parent gives its children a hash of this number of buckets. */
 async function hostWithHash(buckets: number): Promise<TcpHost> {
   using parent = new TestNetns();
   parent.exec(`sysctl -qw net.ipv4.tcp_child_ehash_entries=${buckets}`);
@@ -99,7 +99,7 @@ async function readWhile<T>(work: Promise<T>, read: () => Promise<void>): Promis
   return { output: await output, walks };
 }
 
-/** Runs a command and gives what it prints. */
+/** Runs a command and returns its output. */
 function run(command: string, ...args: readonly string[]): Promise<string> {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
@@ -129,10 +129,10 @@ afterAll(() => resources.disposeAsync());
 
 it.each([
   ['the pass', {}],
-  ['the pass without casts', { canCast: false }],
-  // Each call ends as soon as it can, in the midst of a chunk or of a chain.
-  ['the pass in many slices', { sliceUs: 0 }],
-  ['the pass in many slices without casts', { sliceUs: 0, canCast: false }],
+  ['the walk without casts', { canCast: false }],
+  // Each call ends as soon as it can, in the middle of a chunk or of a chain.
+  ['the walk in many slices', { sliceUs: 0 }],
+  ['the walk in many slices without casts', { sliceUs: 0, canCast: false }],
 ])(
   '%s and SOCK_DIAG give equal rows, of ten thousand sockets and of a namespace with a hash of its own',
   async (_, options) => {
@@ -149,7 +149,7 @@ it.each([
   },
 );
 
-it('leaves out a hash that is larger than what an owner may have walked, and nothing else', async () => {
+it('leaves out a hash larger than the walk allows an owner, and nothing else', async () => {
   const errors = new SourceErrors();
   using pass = await TcpPass.open(bpf, 16, UNOWNED, errors, { bucketsEach: 8 });
   const { oracle, ours } = await readBoth(
@@ -161,7 +161,7 @@ it('leaves out a hash that is larger than what an owner may have walked, and not
   expect(pass.left).toEqual(['1 namespaces have hashes of their own that exceed the limit for each Pod']);
 });
 
-it('makes room for what it had none for', async () => {
+it('makes room for rows that had none before', async () => {
   await using crowd = new TcpHost(empty);
   await crowd.call('listen_on_many', { address: LOOPBACK, count: LISTENERS });
   using pass = await open();
@@ -172,7 +172,7 @@ it('makes room for what it had none for', async () => {
   expect(await summary()).toEqual((await diag.read(freeCycle())).summary(idOf(empty)));
 });
 
-it('forgets ports that nobody listens on any more', async () => {
+it('forgets ports that no socket listens on any more', async () => {
   using pass = await open();
   const ports = async () => (await pass.read(freeCycle())).summary(idOf(empty))?.acceptQueues.map(({ port }) => port);
   for (const port of [7001, 7002]) {
@@ -187,12 +187,12 @@ it('forgets ports that nobody listens on any more', async () => {
   expect(owners).not.toContain(idOf(empty));
 });
 
-it('says that a walk takes too long, and shows nothing of it', async () => {
+it('reports that a walk takes too long, and shows no part of it', async () => {
   using pass = await open({ sliceUs: 0, walkMs: 0 });
   await expect(pass.read(freeCycle())).rejects.toThrow(/^\d+ TCP sockets took 0 ms, and there are more$/);
 });
 
-it('counts what stays exactly while namespaces with connections die', async () => {
+it('counts lasting connections exactly while namespaces with connections die', async () => {
   using pass = await open(PATIENT);
   const still = rowsOf(await pass.read(freeCycle()));
   const { walks, output } = await readWhile(run('python3', '-c', DYING), async () => {
@@ -202,7 +202,7 @@ it('counts what stays exactly while namespaces with connections die', async () =
   expect(walks).toBeGreaterThan(20);
 });
 
-it('counts what stays exactly while connections come and go elsewhere in the hash, and to a few in the same chains', async () => {
+it('counts lasting connections exactly while others come and go elsewhere in the hash, and nearly exactly in the same chains', async () => {
   using pass = await open(PATIENT);
   const still = rowsOf(await pass.read(freeCycle()));
   await using busy = new TcpHost(empty);
@@ -218,7 +218,7 @@ it('counts what stays exactly while connections come and go elsewhere in the has
     expect(unmoved).toEqual(still[0]);
     const [before, now] = [still[1]?.sockets[ESTABLISHED] ?? 0, moving?.sockets[ESTABLISHED] ?? 0];
     expect(now).toBeGreaterThanOrEqual(before);
-    // A connection in the making, with both ends, and one that goes. While a walk waits for the CPU others follow them.
+    // A connection being made, with both ends, and one that closes. While a walk waits for the CPU others follow them.
     if (now > before + 4) more++;
     expect(now).toBeLessThanOrEqual(before + 40);
   });

@@ -9,7 +9,7 @@ const RESETS = 'netsonde_tcp_resets_total';
 
 let pair: HostPair;
 let agent: TestKernel;
-/** Derives the reason from the socket, as where the kernel gives none. */
+/** Derives the reason from the socket, as on a kernel that reports none. */
 let deriving: ResetCounter;
 
 beforeAll(async () => {
@@ -34,7 +34,7 @@ describe.each(FAMILIES)('over %s', (family) => {
         const { derived, result: played } = await deriving.during(pair, () =>
           playScene(pair, family, `PORT = ${port}\n${one.program}`),
         );
-        // What netfilter builds is not TCP's.
+        // Resets that netfilter builds are not TCP's.
         expect(derived).toEqual(one.derived);
         return played;
       });
@@ -75,7 +75,7 @@ describe.each(FAMILIES)('over %s', (family) => {
       const received = events.find(({ direction }) => direction === 'received');
       expect(received?.['state']).toBe(one.receivedIn);
       if (received !== undefined) {
-        // What comes while the process uses the socket waits until it is through, and is then taken in by the process.
+        // A packet that arrives while the process uses the socket waits until the process is done, and is then handled by it.
         expect([undefined, result.pid]).toContain(received['pid']);
         const sender = received.pod === pods.a ? received.src : received.dst;
         expect(sender).toBe(b);
@@ -84,7 +84,7 @@ describe.each(FAMILIES)('over %s', (family) => {
   }
 });
 
-it.each(FAMILIES)('warns of nothing where ten TLS clients close first, over %s', async (family) => {
+it.each(FAMILIES)('emits no warning where ten TLS clients close first, over %s', async (family) => {
   agent.events.length = 0;
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
   const { grown, result } = await growth(agent, pods, RESETS, 'reason', () =>
@@ -121,7 +121,7 @@ for (let i = 0; i < 10; i++) {
   expect(result.printed).toEqual([20_000]);
   expect(Object.keys(grown).filter((key) => !key.endsWith(' orderly'))).toEqual([]);
   const total = Object.values(grown).reduce((sum, count) => sum + count, 0);
-  // At least the answer to a close_notify that comes too late.
+  // At least the answer to a late close_notify.
   expect(total).toBeGreaterThan(0);
   const events = await eventually(() => {
     const found = eventsOf(agent, 7_198);
@@ -131,7 +131,7 @@ for (let i = 0; i < 10; i++) {
   expect(new Set(events.map(({ severity }) => severity))).toEqual(new Set(['info']));
 });
 
-it('counts a connection that an administrator kills, by the process that does', async () => {
+it('counts a connection that an administrator kills, with the process that does it', async () => {
   agent.events.length = 0;
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
   const { grown } = await growth(agent, pods, RESETS, 'reason', () =>

@@ -16,7 +16,7 @@ import { endpoint, eventsOf, FAMILIES, growth, playScene } from '../support/scen
 const RETRANSMITS = 'netsonde_tcp_retransmits_total';
 const CONFIG = only(RETRANSMIT_PROBES, { detail: 'full' });
 
-/** The messages that a path is too narrow, as a firewall drops them that knows no better. */
+/** Drops the messages that a path is too narrow, as a misconfigured firewall does. */
 const NO_ICMP =
   'add table inet hole; add chain inet hole c { type filter hook output priority 0; }; add rule inet hole c icmp type destination-unreachable drop; add rule inet hole c icmpv6 type packet-too-big drop';
 
@@ -33,7 +33,7 @@ afterAll(async () => {
   await pair?.[Symbol.asyncDispose]();
 });
 
-/** How much the page and the kernel have counted meanwhile, both read of the same moment: timers run on after a scene. */
+/** Increases on the page and in the kernel while `happen` runs, both read at the same moment: timers continue after a scene. */
 async function counted(netns: TestNetns, pods: Readonly<Record<string, string>>, happen: () => Promise<unknown>) {
   const readings: Record<string, number>[] = [];
   const read = async () => {
@@ -90,7 +90,7 @@ describe.each(FAMILIES)('over %s', (family) => {
         if (one.state === 'ESTABLISHED') {
           expect(event['cwnd']).toBeGreaterThan(0);
           expect(event['srttSeconds']).toBeGreaterThan(0);
-          // In another unit it would be a thousand times as much.
+          // A wrong unit would make it a thousand times as much.
           expect(event['srttSeconds']).toBeLessThan(10);
         }
       }
@@ -98,7 +98,7 @@ describe.each(FAMILIES)('over %s', (family) => {
   );
 });
 
-describe.each(FAMILIES)('on a path that takes only smaller packets, over %s', (family) => {
+describe.each(FAMILIES)('on a path with a smaller MTU, over %s', (family) => {
   let routed: RoutedPair;
 
   beforeAll(() => {
@@ -114,7 +114,7 @@ describe.each(FAMILIES)('on a path that takes only smaller packets, over %s', (f
     );
   }
 
-  it('calls it a timeout while nobody says so', BY_TIMER, async () => {
+  it('calls it a timeout while no router reports it', BY_TIMER, async () => {
     routed.router.exec(`nft ${NO_ICMP}`);
     const { grown, more } = await play(7_390, BLACK_HOLE_PROGRAM);
     routed.router.exec('nft delete table inet hole');
@@ -129,7 +129,7 @@ describe.each(FAMILIES)('on a path that takes only smaller packets, over %s', (f
     expect(new Set(events.map(({ severity }) => severity))).toEqual(new Set(['warning']));
   });
 
-  it('tells it from a timeout, and warns of nothing', async () => {
+  it('distinguishes it from a timeout, and emits no warning', async () => {
     const { grown, more } = await play(7_391, PATH_MTU_PROGRAM);
     expect(Object.keys(grown)).toEqual(['a mtu']);
     expect(more('TcpRetransSegs')).toBeGreaterThan(0);
@@ -143,10 +143,10 @@ describe.each(FAMILIES)('on a path that takes only smaller packets, over %s', (f
   });
 });
 
-it('makes no event of a loss probe by default, and counts it', BY_TIMER, async () => {
+it('emits no event for a loss probe by default, and counts it', BY_TIMER, async () => {
   await agent.kernel.configure(probesOf(only({ tcpretrans: true }, { detail: 'full' })));
   agent.events.length = 0;
-  // Short connections to a server that takes its time to close, as of a database without a pool.
+  // Short connections to a server that closes late, such as a database without a pool.
   const { grown } = await growth(agent, { a: pair.a.netns.name }, RETRANSMITS, 'kind', () =>
     playScene(
       pair,
@@ -163,7 +163,7 @@ for i in range(20):
     ),
   );
   expect(Object.keys(grown)).toEqual(['a tlp']);
-  // What comes after it in the same ring is there, so the probe would be.
+  // A later event in the same ring has arrived, so that of the loss probe would have, too.
   const lost = RETRANSMIT_CASES.find(({ name }) => name.startsWith('a SYN that'));
   await playScene(pair, 'ipv4', `PORT = 7396\n${lost?.program}`);
   await eventually(() => expect(eventsOf(agent, 7_396)).not.toEqual([]));
@@ -171,7 +171,7 @@ for i in range(20):
   await agent.kernel.configure(probesOf(CONFIG));
 });
 
-it('goes on counting from where it was when it is switched off and on, twice', async () => {
+it('continues its counts when it is switched off and on, twice', async () => {
   const pods = [pair.a, pair.b].map(({ netns }) => netns.name);
   const totals = async () => {
     const { samples } = await agent.page();

@@ -101,7 +101,7 @@ function drop(netns: TestNetns, match: string): void {
 
 const [OPEN, HALF, LAST, SILENT, REQUEST, FAST, FULL, SHARED] = [7100, 7101, 7102, 7103, 7104, 7105, 7106, 7107];
 
-/** What both sides establish while everything gets through. */
+/** Makes the states that both sides reach while everything gets through. */
 async function establish(family: string, address: string): Promise<void> {
   for (const port of [OPEN, HALF, LAST, REQUEST])
     await server.call('listen', { name: `${family}${port}`, address, port });
@@ -131,7 +131,7 @@ async function establish(family: string, address: string): Promise<void> {
   await server.call('close', { name: `${family}waits` });
 }
 
-/** What comes to be where one side's segments are lost. */
+/** Makes the states that arise where one side's segments are lost. */
 async function lose(family: string, address: string): Promise<void> {
   await client.call('shutdown', { name: `${family}first` });
   await server.call('shutdown', { name: `${family}closing` });
@@ -142,7 +142,7 @@ async function lose(family: string, address: string): Promise<void> {
   await client.call('connect_fast', { name: `${family}fast`, address, port: FAST, bytes: 100 });
 }
 
-/** Of each family. */
+/** Sockets of each family. */
 const CLIENT = { established: 10, syn_sent: 4, fin_wait1: 2, fin_wait2: 2, time_wait: 2 };
 const SERVER = { established: 10, syn_recv: 2, close_wait: 3, last_ack: 1, closing: 1, listen: 8 };
 

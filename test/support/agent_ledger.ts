@@ -1,7 +1,7 @@
 import type { AgentProcess } from './agent_process.ts';
 import type { Exposition } from './exposition.ts';
 
-/** What the page says became of the events of a probe, as far as a sink is concerned. */
+/** Outcomes of the events of a probe at a sink, as the page counts them. */
 export async function readLedger(agent: AgentProcess, probe: string, sink: string) {
   return ledgerOf(await agent.page(), probe, sink);
 }
@@ -26,12 +26,12 @@ export function ledgerOf(page: Exposition, probe: string, sink: string) {
     lost,
     delivered,
     pending,
-    /** Events that nothing accounts for. */
+    /** Events that no counter accounts for. */
     missing: produced + recovered - limited - folded - lost - delivered - pending,
   };
 }
 
-/** Ends the agent, and returns how many events a sink took and how many it did not, of all probes, as its log says. */
+/** Ends the agent, and returns how many events of all probes its sinks took and lost, as its log says. */
 export async function endAndCount(agent: AgentProcess, sink: string): Promise<{ delivered: number; dropped: number }> {
   agent.signal('SIGTERM');
   const { code } = await agent.exited;

@@ -8,7 +8,7 @@ import { checkAnswer } from './contract.ts';
 import { type Exposition, ExpositionParser } from './exposition.ts';
 import { eventually } from './oracle.ts';
 
-/** Undefined where it has gone. */
+/** Undefined once the process has gone. */
 function readLink(path: string): string | undefined {
   try {
     return readlinkSync(path);
@@ -20,10 +20,10 @@ function readLink(path: string): string | undefined {
 
 export const BIN = fileURLToPath(new URL('../../bin/netsonde', import.meta.url));
 
-/** Of a machine with much else to do. */
+/** Long enough for a machine with much else to do. */
 const START_MS = 110_000;
 
-/** The one status of ours whose answer has no body. */
+/** The only status that our API answers without a body. */
 const NOT_MODIFIED = 304;
 
 export interface Exit {
@@ -31,7 +31,7 @@ export interface Exit {
   readonly signal: string | null;
 }
 
-/** The agent as people run it: the built one, in a process of its own, on a port of its own. */
+/** The agent as people run it: the built one, in its own process, on its own port. */
 export class AgentProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #parser = new ExpositionParser();
@@ -53,7 +53,7 @@ export class AgentProcess implements AsyncDisposable {
     });
   }
 
-  /** Runs any command of the agent; `wrapper` is put in front of it, `bin` is that of another checkout. */
+  /** Runs any command of the agent; `wrapper` is put in front of it, `bin` is the program of another checkout. */
   static run(
     args: readonly string[],
     wrapper: readonly string[] = [],
@@ -89,7 +89,7 @@ export class AgentProcess implements AsyncDisposable {
     return address === undefined ? undefined : `http://${address}`;
   }
 
-  /** Each request has a connection of its own: none is left that the agent would hold. */
+  /** Each request has its own connection, so that no idle one is left for the agent to hold. */
   get(path: string, headers: Record<string, string> = {}): Promise<Response> {
     return new Promise((resolve, reject) => {
       const call = request(`${this.url}${path}`, { headers, agent: false }, (response) => {
@@ -122,7 +122,7 @@ export class AgentProcess implements AsyncDisposable {
     });
   }
 
-  /** @throws where the answer is not what the API promises, to the field */
+  /** @throws where the answer has a field too many, too few or of another type than the API promises */
   async json<T>(path: string): Promise<T> {
     const response = await this.get(path);
     const body: unknown = await response.json();
@@ -138,7 +138,7 @@ export class AgentProcess implements AsyncDisposable {
     return readdirSync(`/proc/${this.pid}/fd`).length;
   }
 
-  /** How many of its descriptors are such a thing. */
+  /** Number of its descriptors whose link matches. */
   descriptorsOf(thing: string): number {
     const folder = `/proc/${this.pid}/fd`;
     return readdirSync(folder).filter((fd) => readLink(`${folder}/${fd}`) === thing).length;

@@ -52,7 +52,7 @@ def datagrams(address, port, count):
 
 
 def exchange():
-    """A connection that is used, and broken off by the other side."""
+    """A connection that carries data and is then reset by the peer."""
     with tcp() as client:
         client.connect((ADDRESS, ECHO))
         server, _ = echo.accept()
@@ -90,7 +90,7 @@ while True:
     refused(ADDRESS, 60)
     datagrams(ADDRESS, DROPPED, 100)
     exchange()
-    # They ask again after a second, and so does what nobody answers.
+    # They retransmit after a second, as does everything that gets no answer.
     for port in FULL, FULL, DROPPED:
         one = tcp(blocking=False)
         one.connect_ex((ADDRESS, port))

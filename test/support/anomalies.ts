@@ -4,9 +4,9 @@ import type { HostPair } from './hosts.ts';
 
 const PROGRAM = fileURLToPath(new URL('./anomalies.py', import.meta.url));
 
-/** Trouble of all kinds between the two, from a to b, and on the node's loopback device, until disposed. */
+/** Anomalies of all kinds between the two, from a to b, and on the node's loopback device, until disposed. */
 export async function provokeAnomalies({ a, b, addressB }: HostPair): Promise<AsyncDisposable> {
-  // A process group: it forks.
+  // A process group, because the program forks.
   const child = spawn('python3', ['-u', PROGRAM, a.netns.name, b.netns.name, addressB.ipv4], {
     detached: true,
     stdio: ['ignore', 'pipe', 'inherit'],

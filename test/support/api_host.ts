@@ -52,11 +52,11 @@ export const KUBERNETES: KubernetesState = {
   addressesLeftOut: 0,
 };
 
-/** The kernel thread, or what is left of it. */
+/** The kernel thread, or as much of it as still works. */
 class FakeKernel {
   state: 'answers' | 'hangs' | 'lost' = 'answers';
   probes: Questions['probes']['answer'] = [];
-  /** What discovery lacks. */
+  /** Features that discovery lacks. */
   degraded: readonly string[] = [];
   agedPage: AgedPage | undefined;
   readonly restarts = 0;
@@ -123,7 +123,7 @@ export class ApiHost implements AsyncDisposable {
   readonly ledger = new Ledger();
   readonly sinks = new SinkSet({ ledger: this.ledger, kinds: RECORD_KINDS, files: new Files(), log: () => undefined });
   readonly lane: Lane;
-  /** Who events find at the other end. */
+  /** Finds the peer of an event. */
   peers: PeerLookup | undefined;
   readonly token = 'sixteen-or-more-characters';
   status: ConfigStatus = {
@@ -136,7 +136,7 @@ export class ApiHost implements AsyncDisposable {
     rejected: null,
   };
   kubernetes: KubernetesState | undefined = KUBERNETES;
-  /** Whom a request seems to come from. */
+  /** Caller that a request seems to come from. */
   caller: Caller = 'this machine';
   tokenFile: string | undefined;
   readonly app: ReturnType<typeof createApp>;
@@ -221,7 +221,7 @@ export class ApiHost implements AsyncDisposable {
     return accessTo('tcp', { files: new Files(), tokenFile, socketOnly: false, refusals, warn, web: undefined });
   }
 
-  /** The request with another socket or name, where the caller is to be another. */
+  /** The request with another socket or Host header, where the caller is another one. */
   #seen(request: IncomingMessage): IncomingMessage {
     const seen: Record<Caller, PropertyDescriptorMap> = {
       'this machine': {},

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ApiObject } from './api_server.ts';
 
-/** Objects as the API server has them, with what tests do not care about filled in. */
+/** Objects as the API server has them; fields that tests do not care about are filled in. */
 
 export interface PodGiven {
   readonly uid?: string;

@@ -30,7 +30,7 @@ interface Change {
 interface Stream {
   readonly response: ServerResponse;
   readonly resource: string;
-  /** Earlier versions are not sent: one from the future waits for ever. */
+  /** Earlier versions are not sent; a client that asks for one from the future waits forever. */
   readonly since: number;
   readonly matches: (object: ApiObject) => boolean;
 }
@@ -43,7 +43,7 @@ export interface SeenRequest {
   readonly query: URLSearchParams;
 }
 
-/** What the server does with requests. */
+/** Behaviour of the server towards requests. */
 export type Mood =
   | { readonly kind: 'well' }
   /** Takes requests and does not answer; streams fall silent. */
@@ -52,7 +52,7 @@ export type Mood =
   | { readonly kind: 'fails'; readonly status: number }
   /** Ends every stream at once. */
   | { readonly kind: 'ends-streams' }
-  /** Says in each stream, or instead of it, that the version is too old. */
+  /** Reports in each stream, or instead of it, that the version is too old. */
   | { readonly kind: 'gone'; readonly as: 'status' | 'event' };
 
 const RESOURCE = /^\/(?:api|apis\/[\w.]+)\/v1\/(?:namespaces\/([\w.-]+)\/)?(\w+)$/;
@@ -86,7 +86,7 @@ export class ApiServer implements AsyncDisposable {
   readonly #streams = new Set<Stream>();
   readonly #held: (() => void)[] = [];
   #bookmarks: NodeJS.Timeout | undefined;
-  /** Events that were asked for a second time. */
+  /** Events that a client asked for a second time. */
   conflicts = 0;
 
   private constructor(version: number) {
@@ -147,12 +147,12 @@ export class ApiServer implements AsyncDisposable {
     return join(this.folder, 'token');
   }
 
-  /** What a kubeconfig and the node's name are by in the environment of an agent. */
+  /** Environment of an agent: its kubeconfig and the name of its node. */
   environment(node: string): NodeJS.ProcessEnv {
     return { KUBECONFIG: this.kubeconfig, NODE_NAME: node };
   }
 
-  /** Requests for a resource since then. */
+  /** Requests for a resource since `sinceMs`. */
   requestsSince(resource: string, sinceMs: number): readonly SeenRequest[] {
     return this.requests.filter((request) => request.resource === resource && request.atMs >= sinceMs);
   }
@@ -172,17 +172,17 @@ export class ApiServer implements AsyncDisposable {
     if (before !== undefined) this.#change(resource, 'DELETED', before, before);
   }
 
-  /** Changes nothing that anybody is told. */
+  /** Changes nothing that a watcher sees. */
   forget(resource: string, uid: string): void {
     this.#of(resource).delete(uid);
   }
 
-  /** The token that is good now. */
+  /** The token that is valid now. */
   get token(): string {
     return this.#token;
   }
 
-  /** Only the new token is good from now on; the file has it when told. */
+  /** Accepts only the new token from now on; `write` puts it into the file. */
   rotateToken(): { readonly write: () => void } {
     const token = randomUUID();
     this.#token = token;
@@ -201,7 +201,7 @@ export class ApiServer implements AsyncDisposable {
     await new Promise((resolve) => server.close(resolve));
   }
 
-  /** Begins again at the same address, with versions that do not follow those of before. */
+  /** Starts again at the same address, with versions that do not continue the earlier ones. */
   async restart(version?: number): Promise<void> {
     if (version !== undefined) {
       this.#version = version;
@@ -231,7 +231,7 @@ export class ApiServer implements AsyncDisposable {
     this.#streams.clear();
   }
 
-  /** Ends the hanging. What was asked meanwhile is answered, and streams go on where they were, or stay silent for ever. */
+  /** Stops hanging. Answers the requests that waited; streams continue where they were, or stay silent forever. */
   resume(streams: 'go-on' | 'stay-silent'): void {
     this.mood = { kind: 'well' };
     if (streams === 'stay-silent') this.#streams.clear();
@@ -306,7 +306,7 @@ export class ApiServer implements AsyncDisposable {
     request: IncomingMessage,
     response: ServerResponse,
   ): void {
-    // From memory a list comes whole, whatever the limit says.
+    // A list from memory is complete, whatever the limit says.
     const limit = query.get('resourceVersion') === '0' ? 0 : Number(query.get('limit') ?? 0);
     const [from = 0, version = this.#version] = (query.get('continue') ?? '')
       .split(':')
@@ -372,7 +372,7 @@ export class ApiServer implements AsyncDisposable {
   }
 }
 
-/** A change as who watches with a selector sees it: an object that no longer fits is deleted. */
+/** A change as a watcher with a selector sees it: an object that no longer matches is deleted. */
 function send({ response, since, matches }: Stream, { type, version, object, before }: Change): void {
   if (version <= since) return;
   const did = before !== undefined && matches(before);

@@ -14,7 +14,7 @@ export class LoopDevice implements Disposable {
     writeFileSync(this.#file, '');
     try {
       truncateSync(this.#file, 16 * MIB);
-      // Blocks that are there already: to allocate them would be work of the file system's own.
+      // The blocks are allocated beforehand: allocating them later would be the file system's own work.
       sh(`dd if=/dev/zero of=${this.#file} bs=1M count=16 conv=notrunc,fsync status=none`);
       this.path = sh(`losetup --find --show --direct-io=on ${this.#file}`).trim();
     } catch (error) {
@@ -46,7 +46,7 @@ export function diskOf(path: string): string {
   return `${(dev >>> 8) & 0xfff}:${(dev & 0xff) | ((dev >>> 12) & 0xfff00)}`;
 }
 
-/** A control group (v1) that may write so many times a second to a disk; gone when disposed. */
+/** A control group (v1) with a limit of writes per second to a disk; gone when disposed. */
 export class WriteThrottle implements Disposable {
   readonly #path = `/sys/fs/cgroup/blkio/${uniqueName('io')}`;
 
@@ -55,7 +55,7 @@ export class WriteThrottle implements Disposable {
     writeFileSync(`${this.#path}/blkio.throttle.write_iops_device`, `${disk} ${writesPerSecond}`);
   }
 
-  /** Where a process writes its number to be in the group. */
+  /** File into which a process writes its PID to join the group. */
   get procs(): string {
     return `${this.#path}/cgroup.procs`;
   }

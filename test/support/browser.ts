@@ -16,7 +16,7 @@ const ARGUMENTS = [
 
 /**
  * Chromium with a profile of its own, gone when it is closed.
- * @param place a network namespace that it is to run in, and a folder for the script that starts it there
+ * @param place a network namespace to run it in, and a folder for the script that starts it there
  */
 export function launchBrowser(place?: { readonly netns: string; readonly folder: string }): Promise<Browser> {
   let executablePath = CHROMIUM;
@@ -28,7 +28,7 @@ export function launchBrowser(place?: { readonly netns: string; readonly folder:
   return chromium.launch({ executablePath, args: ARGUMENTS });
 }
 
-/** What the page complains about: errors in the console, and what nobody has caught. */
+/** Complaints of the page: errors in the console, and uncaught exceptions. */
 export function complaintsOf(page: Page): string[] {
   const complaints: string[] = [];
   page.on('console', (message) => {

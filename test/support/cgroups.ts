@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { uniqueName } from './hosts.ts';
 import { eventually } from './oracle.ts';
 
-/** Both layouts are on a machine with the hybrid one: v1 hierarchies, and v2 beside them. */
+/** Both layouts exist on a machine with the hybrid one: v1 hierarchies, and v2 beside them. */
 export const CGROUP_V1 = '/sys/fs/cgroup/pids';
 export const CGROUP_V2 = '/sys/fs/cgroup/unified';
 
@@ -13,14 +13,14 @@ export class TestCgroups implements AsyncDisposable {
   readonly #made: string[] = [];
   readonly path: string;
 
-  /** @param hierarchy where it is mounted */
+  /** @param hierarchy its mount point */
   constructor(hierarchy: string, ...segments: readonly string[]) {
     this.path = join(hierarchy, uniqueName('test-'));
     this.#make(this.path);
     this.path = this.below(...segments);
   }
 
-  /** Makes cgroups below, where they are not there; returns the last one. */
+  /** Makes cgroups below `path`, unless they exist; returns the last one. */
   below(...segments: readonly string[]): string {
     let { path } = this;
     for (const segment of segments) {
@@ -63,7 +63,7 @@ export class TestPod implements AsyncDisposable {
     return this.#cgroups.below(randomBytes(32).toString('hex'));
   }
 
-  /** Makes cgroups below the first container, as one with cgroups of its own does. */
+  /** Makes cgroups below the first container, as a container that manages its own cgroups does. */
   inner(...names: readonly string[]): string {
     return this.#cgroups.below(this.container.slice(this.#cgroups.path.length + 1), ...names);
   }

@@ -28,18 +28,18 @@ export class ChartRenderer implements Disposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'netsonde-chart-'));
   readonly #program = join(CACHE, `render_chart-${createHash('sha256').update(readFileSync(RENDERER)).digest('hex')}`);
 
-  /** Builds the renderer where it was not built before. */
+  /** Builds the renderer unless it is already built. */
   constructor() {
     if (existsSync(this.#program)) return;
     const built = join(this.#folder, 'render_chart');
     execFileSync('go', ['build', '-o', built, RENDERER], { env: { ...process.env, ...GO } });
     mkdirSync(CACHE, { recursive: true });
-    // Whole at once: two may build it beside each other.
+    // Renamed into place, because two tests may build it at the same time.
     copyFileSync(built, `${this.#program}.${process.pid}`);
     renameSync(`${this.#program}.${process.pid}`, this.#program);
   }
 
-  /** @throws with what a template says */
+  /** @throws with the message of a template that fails */
   render(chart: string, values: unknown = {}, namespace = 'netsonde', release = 'netsonde'): KubernetesObject[] {
     const file = join(this.#folder, 'values.yaml');
     // JSON is YAML in which every text has quotes.

@@ -4,7 +4,7 @@ import { PROBES } from '#probes/index.ts';
 
 const reader = new ConfigReader(PROBES);
 
-/** What is wrong with a configuration, a line each; empty where it is good. */
+/** Faults of a configuration, one a line; empty where it is valid. */
 export function faultsOf(text: string): string[] {
   try {
     reader.parse(text);

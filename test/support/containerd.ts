@@ -25,11 +25,11 @@ const BUSYBOX = '/bin/busybox';
 const CNI_PLUGINS = '/usr/lib/cni';
 const IMAGE = 'docker.io/library/busybox:latest';
 const SANDBOX_IMAGE = 'registry.k8s.io/pause:3.6';
-/** Of a machine with much else to do. */
+/** Long enough for a machine with much else to do. */
 const CALL_DEADLINE_MS = 110_000;
 const REMOVED_AT_ONCE = 4;
 
-/** What containerd needs and this machine lacks; undefined: nothing. */
+/** Requirement of containerd that this machine lacks; undefined: none. */
 export function missingForContainerd(): string | undefined {
   if (process.getuid?.() !== 0) return 'root';
   for (const program of ['containerd', 'runc', 'ctr']) {
@@ -42,16 +42,16 @@ export interface RealPodGiven {
   readonly name: string;
   readonly namespace: string;
   readonly hostNetwork?: boolean;
-  /** Without a container: who has many of them puts processes of its own into the sandbox. */
+  /** No container: a test with many Pods puts processes of its own into the sandbox. */
   readonly isSandboxOnly?: boolean;
 }
 
-/** A Pod sandbox, with one container where it is to have one, made as the kubelet does. */
+/** A Pod sandbox, made as the kubelet makes it, with one container where the test asks for one. */
 export interface RealPod {
   readonly uid: string;
   readonly name: string;
   readonly ip: string;
-  /** In the container. @throws where there is none */
+  /** Runs a command in the container. @throws where there is none */
   readonly exec: (...command: string[]) => Promise<string>;
   readonly remove: () => Promise<void>;
 }
@@ -59,7 +59,7 @@ export interface RealPod {
 const FORWARDING = '/proc/sys/net/ipv4/ip_forward';
 
 /**
- * containerd with runc and CNI, private to a test: everything that it makes is in one folder, one bridge and one cgroup, and gone
+ * containerd with runc and CNI, private to a test: everything that it makes is in one folder, one bridge and one cgroup, and is gone
  * when it is disposed.
  */
 export class Containerd implements AsyncDisposable {
@@ -230,7 +230,7 @@ export class Containerd implements AsyncDisposable {
       ],
     };
     writeFileSync(join(folder, 'cni/10-test.conflist'), JSON.stringify(network));
-    // Without CAP_SYS_RESOURCE runc may not lower the score by which the kernel chooses what to kill.
+    // Without CAP_SYS_RESOURCE runc may not lower the OOM score.
     writeFileSync(
       join(folder, 'config.toml'),
       `version = 2
@@ -298,7 +298,7 @@ disabled_plugins = ["io.containerd.internal.v1.restart", "io.containerd.tracing.
   }
 }
 
-/** Cgroups are removed from below; their files are none. */
+/** Cgroups are removed from the bottom up; their files cannot be removed. */
 function removeTree(path: string): void {
   if (!existsSync(path)) return;
   for (const entry of readdirSync(path, { withFileTypes: true }))

@@ -5,7 +5,7 @@ import { type Host, HostPair } from './hosts.ts';
 import { TestKernel } from './kernel.ts';
 import { readBoth } from './oracle.ts';
 
-/** Everything that moves a counter: both families, both directions, refusals, full buffers, a queue that drops. */
+/** Makes traffic that moves every counter: both families, both directions, refusals, full buffers, a queue that drops. */
 export async function makeTraffic({ a, b, addressB, deviceA }: HostPair): Promise<void> {
   a.netns.tc(`qdisc add dev ${deviceA} root tbf rate 2mbit burst 3000 limit 6000`);
   for (const address of [addressB.ipv4, addressB.ipv6]) {
@@ -17,14 +17,14 @@ export async function makeTraffic({ a, b, addressB, deviceA }: HostPair): Promis
     await b.udpReceive({ address, port });
     await a.udpSend({ address, port, count: 7, bytes: 100 });
     await a.udpSend({ address, port: 6008, count: 3, bytes: 10 });
-    // In fragments.
+    // Large enough to be fragmented.
     await a.udpSend({ address, port, count: 2, bytes: 4_000 });
-    // More than the bucket and the queue hold.
+    // More than the bucket and the queue can hold.
     await a.udpSend({ address, port, count: 20, bytes: 1_200 });
   }
 }
 
-/** Two joined namespaces with traffic between them, and the agent that is to count it. */
+/** Two joined namespaces with traffic between them, and the agent that counts it. */
 export class CountedPair implements AsyncDisposable {
   readonly pair: HostPair;
   readonly agent: TestKernel;
@@ -68,7 +68,7 @@ export function ofPod(
   return sampleValue(page, metric, { namespace: '', pod: host.netns.name, ...labels });
 }
 
-/** The names that nstat has for the fields of a metric; one without families has its field under `ipv4`. */
+/** The names that nstat has for the fields of a metric; a metric without families has its field under `ipv4`. */
 function nstatNames({ mib, mib6 }: MetricDescriptor): { ipv4?: string; ipv6?: string } {
   return {
     ...(mib === undefined ? {} : { ipv4: `${mib[0]}${mib[1]}` }),
@@ -77,8 +77,8 @@ function nstatNames({ mib, mib6 }: MetricDescriptor): { ipv4?: string; ipv6?: st
 }
 
 /**
- * Reads nstat and the page at one moment and expects every counter of these metrics to be what nstat shows, of both
- * families. Gives both, for what else is to be seen in them.
+ * Reads nstat and the page at one moment and expects every counter of these metrics to be equal in nstat, in both
+ * families. Returns both, so that a test can look at more of them.
  */
 export async function expectNstat(
   { agent }: CountedPair,

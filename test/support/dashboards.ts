@@ -6,7 +6,7 @@ interface Target {
   readonly legendFormat?: string;
 }
 
-/** What Grafana reads of a panel. */
+/** Fields of a panel that Grafana reads. */
 export interface PanelModel {
   readonly id: number;
   readonly type: string;
@@ -37,17 +37,17 @@ export interface DashboardModel {
   };
 }
 
-/** As Grafana gets them. */
+/** Dashboards as Grafana gets them. */
 export const MODELS = JSON.parse(JSON.stringify(DASHBOARDS)) as readonly DashboardModel[];
 
-/** Those in folded rows too; no rows. */
+/** Panels, also those in folded rows; the rows themselves are left out. */
 export function panelsOf({ panels }: DashboardModel): PanelModel[] {
   return panels.flatMap((panel) => (panel.type === 'row' ? (panel.panels ?? []) : [panel]));
 }
 
 export interface Query {
   readonly dashboard: string;
-  /** The title of the panel, with that of the column in a table, or the legend where there are several lines. */
+  /** The title of the panel, followed by that of the column in a table, or by the legend where there are several lines. */
   readonly name: string;
   readonly panel: PanelModel;
   readonly expr: string;
@@ -76,7 +76,7 @@ function nameOf({ title, targets = [], transformations = [] }: PanelModel, { ref
 
 const EVERYTHING = '.*';
 
-/** As Grafana does, with `All` for every variable that is not given. */
+/** Fills in variables as Grafana does; a variable that is not given gets `All`. */
 export function interpolate(expr: string, values: Readonly<Record<string, string>>): string {
   return expr.replaceAll(/\$(\w+)/g, (_, name: string) => values[name] ?? EVERYTHING);
 }

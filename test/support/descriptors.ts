@@ -3,7 +3,7 @@ import { AGENT_METRICS } from '#http/agent_metrics.ts';
 import type { MetricDescriptor, MetricSet } from '#probe/metric.ts';
 import { PROBES } from '#probes/index.ts';
 
-/** Every metric that there is. */
+/** Every metric that exists. */
 export const METRICS: readonly MetricDescriptor[] = [
   ...PROBES.flatMap(({ metrics }) => Object.values(metrics as MetricSet)),
   ...Object.values<MetricDescriptor>(AGENT_METRICS),

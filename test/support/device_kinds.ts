@@ -24,10 +24,10 @@ export const COLUMNS: readonly DeviceColumn[] = [
   'sentCarrier',
 ];
 
-/** By name of the device what it counts, in the order of COLUMNS. */
+/** Counts by name of the device, in the order of COLUMNS. */
 export type Counts = Record<string, readonly unknown[]>;
 
-/** A device of each kind, by what `ip link add` is told; they stand on the veths `low` and `low2`, whose peers are `far` and `far2`. */
+/** A device of each kind, as arguments of `ip link add`; they stand on the veths `low` and `low2`, whose peers are `far` and `far2`. */
 const LINES = [
   'low type veth peer name far',
   'low2 type veth peer name far2',
@@ -58,7 +58,7 @@ const LINES = [
   'vrf type vrf table 10',
 ];
 
-/** Makes a device of each kind that this kernel has, and brings all up. @returns the names of those that were made */
+/** Makes a device of each kind that this kernel has, and brings all up. @returns the names of the devices that it made */
 export function makeKinds(netns: TestNetns): string[] {
   const made: string[] = [];
   const attempt = (name: string, line: string) => {
@@ -66,7 +66,7 @@ export function makeKinds(netns: TestNetns): string[] {
       netns.ip(line);
       made.push(name);
     } catch (error) {
-      // EOPNOTSUPP, in the words of the kernel or of iproute2; or there is no /dev/net/tun.
+      // EOPNOTSUPP, in the words of the kernel or of iproute2; or /dev/net/tun does not exist.
       if (!/Unknown device type|Operation not supported|does not exist|No such file/.test((error as Error).message))
         throw error;
     }
@@ -80,8 +80,8 @@ export function makeKinds(netns: TestNetns): string[] {
 }
 
 /**
- * Sends frames on each device, in another number and size on each, straight to its driver: some arrive, some are dropped, some are too
- * long, some have no way out.
+ * Sends frames on each device, in a different number and size on each, straight to its driver: some arrive, some are dropped, some are too
+ * long, some have no route.
  */
 const FRAMES = `
 import socket
@@ -108,7 +108,7 @@ for index, name in sorted(socket.if_nameindex()):
 print(frames)
 `;
 
-/** @returns how many frames the devices took */
+/** @returns the number of frames that the devices took */
 export function sendFrames(netns: TestNetns): number {
   return Number(netns.python(FRAMES));
 }
@@ -117,7 +117,7 @@ function fromFile(netns: TestNetns): Counts {
   const garbled = (what: string) => {
     throw new Error(what);
   };
-  // Byte by byte: names are any bytes.
+  // Byte by byte, because a name may be any bytes.
   const text = execFileSync('ip', ['netns', 'exec', netns.name, 'cat', '/proc/net/dev'], { encoding: 'latin1' });
   const devices = parseNetDev(text, garbled);
   return Object.fromEntries([...devices].map(([name, stats]) => [name, COLUMNS.map((column) => stats[column])]));
@@ -128,7 +128,7 @@ interface Link {
   readonly stats64: Readonly<Record<'rx' | 'tx', Readonly<Record<string, number>>>>;
 }
 
-/** What `ip -s -s -j link` shows of a device, as net/dev adds it up. */
+/** Counts of a device from `ip -s -s -j link`, added up as net/dev does. */
 export function countsOfLink({ stats64: { rx, tx } }: Link): Record<DeviceColumn, number> {
   const sum = (of: Readonly<Record<string, number>>, ...fields: string[]) =>
     fields.reduce((all, field) => all + (of[field] ?? 0), 0);
@@ -163,7 +163,7 @@ function fromIp(netns: TestNetns): Counts {
   );
 }
 
-/** What a walk says of a namespace: of those that it could count, and the kinds of the others. */
+/** Result of a walk for a namespace: the devices that it could count, and the kinds of the others. */
 export function walked(rows: DeviceRows, netns: TestNetns): { counts: Counts; others: string[] } {
   const all = rows.of(asNetnsId(Number(netns.id)));
   const counted = all.filter((row) => rows.isCounted(row));
@@ -177,9 +177,9 @@ export function walked(rows: DeviceRows, netns: TestNetns): { counts: Counts; ot
 
 interface Beside {
   readonly walk: Counts;
-  /** What the other reader shows of the devices that the walk could count. */
+  /** Counts by the other reader, for the devices that the walk could count. */
   readonly oracle: Counts;
-  /** Kinds of those that it could not. */
+  /** Kinds of the devices that it could not count. */
   readonly others: readonly string[];
 }
 
@@ -189,12 +189,12 @@ async function beside(read: () => Counts, pass: Pass<DeviceRows>, netns: TestNet
   return { walk: ours.counts, oracle: Object.fromEntries(counted), others: ours.others };
 }
 
-/** The walk and the kernel's own file, of the same moment. */
+/** The walk and the kernel's own file, at the same moment. */
 export function walkBesideFile(pass: Pass<DeviceRows>, netns: TestNetns): Promise<Beside> {
   return beside(() => fromFile(netns), pass, netns);
 }
 
-/** The walk and `ip -s link`, of the same moment. */
+/** The walk and `ip -s link`, at the same moment. */
 export function walkBesideIp(pass: Pass<DeviceRows>, netns: TestNetns): Promise<Beside> {
   return beside(() => fromIp(netns), pass, netns);
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { HostPair } from './hosts.ts';
 import type { Family } from './scene.ts';
 
-/** Refuses UDP only: a namespace that is young asks for routers and tells of its multicast groups. */
+/** Refuses UDP only, because a young namespace sends router solicitations and multicast reports. */
 const DROP_UDP = `
 #include <linux/bpf.h>
 static int is_udp(unsigned char *data, unsigned char *end)
@@ -46,24 +46,24 @@ export function compileFilters(): Disposable & { readonly path: string } {
 export interface DropCase {
   readonly name: string;
   readonly families?: readonly Family[];
-  /** Commands of ip and tc that set it up, and those that undo it. */
+  /** Sets the case up with ip and tc; `tearDown` undoes it. */
   readonly setUp?: (pair: HostPair, filters: string) => void;
   readonly tearDown?: (pair: HostPair) => void;
   readonly program: string;
   readonly where: 'a' | 'b';
   readonly reason: string;
-  /** Where it is not exactly so many, the program prints how many there were. */
+  /** Undefined where the number varies; the program then prints it. */
   readonly count?: number;
-  /** The kernel worked for the process that sent. */
+  /** True where the kernel worked on behalf of the process that sent. */
   readonly byProcess?: boolean;
   readonly symbol?: RegExp;
   readonly message?: RegExp;
-  /** UDP where it is not this. */
+  /** UDP where absent. */
   readonly protocol?: string;
-  /** Addresses where they are not those of the two namespaces. */
+  /** Addresses where they differ from those of the two namespaces. */
   readonly source?: string;
   readonly target?: string;
-  /** What the packet has, where it is not both. */
+  /** Parts that the packet has; both addresses and ports where absent. */
   readonly has?: 'addresses' | 'nothing';
 }
 
@@ -155,7 +155,7 @@ print(int(subprocess.check_output("ip netns exec %s nstat -asz | awk '/%s/ { pri
     reason: 'SOCKET_RCVBUFF',
   },
   {
-    name: 'a full queue of the device',
+    name: 'the full queue of a device',
     setUp: ({ a, deviceA }) => void a.netns.tc(`qdisc add dev ${deviceA} root tbf rate 64kbit burst 1600 limit 3000`),
     tearDown: ({ a, deviceA }) => void a.netns.tc(`qdisc del dev ${deviceA} root`),
     program: `
@@ -205,7 +205,7 @@ except socket.timeout: pass
     symbol: /recvmsg/,
   },
   {
-    name: 'fragments that are not the first',
+    name: 'fragments other than the first',
     program: `
 rule = 'frag frag-off != 0 drop' if V6 else 'ip frag-off & 0x1fff != 0 drop'
 drop(B, rule, 'type filter hook prerouting priority -450')
@@ -219,7 +219,7 @@ undrop(B)
     message: /dropped a fragment of a packet of \d+ bytes/,
   },
   {
-    name: 'fragments whose first never comes',
+    name: 'fragments whose first one never comes',
     families: ['ipv4'],
     setUp: ({ b }) => void b.netns.exec('sysctl -qw net.ipv4.ipfrag_time=1'),
     tearDown: ({ b }) => void b.netns.exec('sysctl -qw net.ipv4.ipfrag_time=30'),
@@ -228,7 +228,7 @@ s = sock(A, socket.SOCK_RAW, 255)
 a, b = (socket.inet_aton(ADDRESS[x]) for x in (A, B))
 for n in range(5):
     s.sendto(struct.pack('!BBHHHBBH4s4s', 0x45, 0, 0, 300 + n, 0x2000 | 100, 64, 17, 0, a, b) + b'y' * 80, (ADDRESS[B], 0))
-# The timers of an idle CPU are run by another one.
+# An idle CPU leaves its timers to another one.
 for cpu in os.sched_getaffinity(0):
     if os.fork() == 0:
         os.sched_setaffinity(0, {cpu})
@@ -285,7 +285,7 @@ time.sleep(0.05)
     count: 1,
   },
   {
-    name: 'a header that is no IPv4',
+    name: 'a header that is not IPv4',
     families: ['ipv4'],
     program: `${FORGED}\nframe(forged(ADDRESS[A], version=0x65))`,
     where: 'b',
@@ -304,7 +304,7 @@ time.sleep(0.05)
     source: '127.0.0.1',
   },
   {
-    name: 'our own address from outside',
+    name: 'our own address as a source from outside',
     families: ['ipv4'],
     program: `${FORGED}\nframe(forged(ADDRESS[B]))`,
     where: 'b',
@@ -313,7 +313,7 @@ time.sleep(0.05)
     source: '10.9.0.2',
   },
   {
-    name: 'a source that is to be reached by another way',
+    name: 'a source whose route leads elsewhere',
     families: ['ipv4'],
     setUp: ({ b, deviceB }) =>
       void b.netns.exec(`sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.${deviceB}.rp_filter=1`),
@@ -326,7 +326,7 @@ time.sleep(0.05)
     source: '10.200.9.9',
   },
   {
-    name: 'a packet for others where nothing is forwarded',
+    name: 'a packet for another host where forwarding is off',
     families: ['ipv4'],
     setUp: route('add'),
     tearDown: route('del'),
@@ -391,7 +391,7 @@ time.sleep(3.3)
     target: 'fd09::77',
   },
   {
-    name: 'a packet that is larger than the other end takes',
+    name: 'a packet larger than the MTU of the other end',
     setUp: ({ b, deviceB }) => void b.netns.ip(`link set ${deviceB} mtu 1280`),
     tearDown: ({ b, deviceB }) => void b.netns.ip(`link set ${deviceB} mtu 1500`),
     program: "sock(A, socket.SOCK_DGRAM).sendto(b'x' * 1400, (ADDRESS[B], PORT))",
@@ -415,7 +415,7 @@ time.sleep(3.3)
     byProcess: true,
   },
   {
-    name: 'a tc filter that refuses what comes in',
+    name: 'a tc filter that refuses to receive',
     setUp: ({ b, deviceB }, filters) => {
       b.netns.tc(`qdisc add dev ${deviceB} clsact`);
       b.netns.tc(`filter add dev ${deviceB} ingress bpf da obj ${filters} sec tc`);
@@ -452,7 +452,7 @@ allow(*group)
     byProcess: true,
   },
   {
-    name: 'a program of the cgroup that refuses what comes in',
+    name: 'a program of the cgroup that refuses to receive',
     program: `${REFUSE}
 group = refuse(0)
 s = sock(B, socket.SOCK_DGRAM); s.bind((ADDRESS[B], PORT))
@@ -498,7 +498,7 @@ allow(*group)
     protocol: 'tcp',
   },
   {
-    name: 'a receive buffer that has become too small for what is under way',
+    name: 'a receive buffer that has become too small for the data on the way',
     program: `
 def dropped():
     counters = subprocess.check_output(['ip', 'netns', 'exec', B, 'nstat', '-asz']).decode().split()

@@ -1,4 +1,4 @@
-"""Named network namespaces that die: dying_netns.py PREFIX COUNT LOSES_EVERY LIFE_S RATE. So many a second are made, each lives so long; each LOSES_EVERY-th, from the first on, loses ten datagrams. Prints a line when all are gone."""
+"""Named network namespaces that die: dying_netns.py PREFIX COUNT LOSES_EVERY LIFE_S RATE. Makes RATE a second, each of which lives LIFE_S seconds; each LOSES_EVERY-th, from the first on, loses ten datagrams. Prints a line when all are gone."""
 
 import ctypes
 import fcntl
@@ -47,7 +47,7 @@ try:
         path = f'/run/netns/{prefix}{number}'
         alive.append((time.monotonic() + life, path))
         make(path, number % loses_every == 0)
-        # The one that this process is in would live on.
+        # The namespace of this process would live on.
         checked(libc.setns(home, CLONE_NEWNET))
     while alive:
         time.sleep(max(0, alive[0][0] - time.monotonic()))

@@ -15,7 +15,7 @@ import { eventually } from './oracle.ts';
 const PER_SECOND = 5_000;
 const TICK_MS = 20;
 
-/** Drops what comes to UDP port 7001 of the second host. */
+/** Drops packets to UDP port 7001 of the second host. */
 export function dropUdp({ b }: HostPair): void {
   for (const rule of [
     'add table inet t',
@@ -27,8 +27,8 @@ export function dropUdp({ b }: HostPair): void {
 }
 
 /**
- * Real drops at 5,000 a second, from the kernel to a server that speaks Loki's protocol: all of them are there, once.
- * @returns how many a second were sent: fewer on a busy machine
+ * Makes real drops at 5,000 a second and sends them from the kernel to a server that speaks Loki's protocol: each arrives once.
+ * @returns the rate at which packets were sent, per second: lower on a busy machine
  */
 export async function checkEventRate(count: number): Promise<number> {
   await using pair = await HostPair.create();
@@ -36,7 +36,7 @@ export async function checkEventRate(count: number): Promise<number> {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
   dropUdp(pair);
   const config = join(folder.path, 'config.yaml');
-  // Twice what we send, and not more: other namespaces of the machine may be in a storm.
+  // Twice the rate that we send at, and no more: other namespaces of the machine may be in a storm.
   const limit = 2 * PER_SECOND;
   const sinks = { loki: { url: loki.url, queue: 200_000, queueBytes: '256MiB' } };
   writeFileSync(config, only({ packetloss: { limit } }, { events: { limit, fold: '0s' }, sinks }));
@@ -51,7 +51,7 @@ export async function checkEventRate(count: number): Promise<number> {
     await wait(TICK_MS);
   }
   const seconds = (performance.now() - startMs) / 1_000;
-  // Not until nothing is pending: other namespaces of the machine may drop packets all the time.
+  // Does not wait until nothing is pending: other namespaces of the machine may drop packets all the time.
   const ours = () => loki.entries.filter(({ metadata }) => metadata['pod'] === pair.b.netns.name);
   await eventually(async () => {
     const ledger = await readLedger(agent, 'packetloss', 'loki');

@@ -12,7 +12,7 @@ import { DEFAULT_PORT_RANGE } from '#sources/procfs/port_range.ts';
 import { Files } from '../../src/files/files.ts';
 import { eventually } from './oracle.ts';
 
-/** The lane with the sinks of a configuration, without an agent around it. It folds and limits nothing. */
+/** The lane with the sinks of a configuration, without an agent around it. It folds nothing and has no limits. */
 export class EventWay implements AsyncDisposable {
   readonly logged: string[] = [];
   readonly books = new Ledger();
@@ -41,7 +41,7 @@ export class EventWay implements AsyncDisposable {
     this.lane.configure({ limit: Number.MAX_SAFE_INTEGER, foldMs: 0, foldBy: 'service', history: 0 });
   }
 
-  /** @param kinds of records, all that there are */
+  /** @param kinds of records; all existing ones by default */
   static async open(sinks: object, kinds: readonly StoredKind[] = RECORD_KINDS): Promise<EventWay> {
     const way = new EventWay(kinds);
     await way.apply(sinks);
@@ -58,7 +58,7 @@ export class EventWay implements AsyncDisposable {
     this.#published += events.length;
   }
 
-  /** Records of another kind than events. */
+  /** Takes records of another kind than events. */
   send(records: readonly LaneRecord[]): void {
     this.lane.receiveRecords(records);
     this.#published += records.length;
@@ -72,7 +72,7 @@ export class EventWay implements AsyncDisposable {
     return this.sinks.statuses().find((status) => status.name === name);
   }
 
-  /** Of all probes: what came in is what is accounted for. @param kinds all that there are by default */
+  /** Checks for all probes that every event that came in is accounted for. @param kinds all existing ones by default */
   ledger(sink: string, kinds: readonly string[] = this.#names) {
     const rows = this.books.rows([{ name: sink, kinds: new Set(kinds) }]);
     const total = (of: (row: (typeof rows)[number]) => number) => rows.reduce((sum, row) => sum + of(row), 0);

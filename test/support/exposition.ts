@@ -6,7 +6,7 @@ export interface Sample {
 
 export interface Exposition {
   readonly samples: readonly Sample[];
-  /** The same samples, of each name. */
+  /** The same samples by name. */
   readonly named: ReadonlyMap<string, readonly Sample[]>;
   readonly types: ReadonlyMap<string, string>;
   readonly help: ReadonlyMap<string, string>;
@@ -23,19 +23,19 @@ const VALUE = /^\S+$/;
 const SERIES = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?$/;
 const LABEL = /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\["\\n])*)"(?:,|$)/y;
 
-/** Parses a page of either text format, strictly: a line that is none, throws. */
+/** Parses a page of either text format strictly: a malformed line throws. */
 export function parseExposition(text: string): Exposition {
   return new ExpositionParser().parse(text);
 }
 
 /**
- * For the pages of one agent, one after the other: nearly all series of a page were on the one before, in the same order, and what was
- * parsed is not parsed again. Parsing each page anew took more of the CPU than the agent that wrote them.
+ * Parses the pages of one agent, one after the other: nearly all series of a page were on the one before, in the same order, and what was
+ * parsed is not parsed again. Parsing each page from scratch took more of the CPU than the agent that wrote them.
  */
 export class ExpositionParser {
   #before: readonly Series[] = [];
 
-  /** @throws for a line that is none */
+  /** @throws for a malformed line */
   parse(text: string): Exposition {
     const samples: Sample[] = [];
     const named = new Map<string, Sample[]>();
@@ -52,7 +52,7 @@ export class ExpositionParser {
       } else if (line !== '') {
         const space = line.lastIndexOf(' ');
         const value = line.slice(space + 1);
-        if (space < 1 || !VALUE.test(value)) throw new Error(`no sample: ${line}`);
+        if (space < 1 || !VALUE.test(value)) throw new Error(`malformed sample: ${line}`);
         const series = known.find(line, space) ?? parseSeries(line.slice(0, space));
         all.push(series);
         const sample = { name: series.name, labels: series.labels, value };
@@ -69,7 +69,7 @@ export class ExpositionParser {
   }
 }
 
-/** The series of a page. They are most often asked for in their order, for which nothing is looked up. */
+/** The series of a page. Callers mostly ask for them in order, which needs no look-up. */
 class KnownSeries {
   readonly #series: readonly Series[];
   #next = 0;
@@ -108,7 +108,7 @@ function parseSeries(text: string): Series {
   return { text, name, labels };
 }
 
-/** The value of the one sample of this name that has all these labels; undefined where there is none. */
+/** The value of the only sample of this name that has all these labels; undefined where there is none. */
 export function sampleValue(
   page: Exposition,
   name: string,

@@ -9,15 +9,15 @@ import { TestNetns, uniqueName } from './hosts.ts';
 import { eventually } from './oracle.ts';
 import { PrometheusServer, type Series } from './prometheus.ts';
 
-/** Toggled while nobody makes a burst: a probe that is off counts nothing. */
+/** Probes toggled between bursts, because a probe that is off counts nothing. */
 const TOGGLED = ['packetloss', 'tcpreset', 'udp', 'qdisc', 'netdev'];
 const IS_COUNTING: ReadonlySet<string> = new Set(['running', 'degraded']);
 const DROPS = 'netsonde_packet_drops_total';
 const RESETS = 'netsonde_tcp_resets_total';
-/** In a namespace that stays, devices of this name come and go. */
+/** Name of devices that come and go in a namespace that stays. */
 const DEVICE = 'zd0';
 const COUNTER = /^netsonde_.+_(total|count|bucket)$/;
-/** What Prometheus counts where a sample is not as it should be. */
+/** Prometheus's own counters of samples that it rejects. */
 const FAULTS = [
   'prometheus_target_scrapes_sample_duplicate_timestamp_total',
   'prometheus_target_scrapes_sample_out_of_order_total',
@@ -27,13 +27,13 @@ const SETTLE_MS = 60_000;
 
 export interface BurstsOptions {
   readonly intervals: readonly [number, number];
-  /** New namespaces, one after the other. */
+  /** Number of new namespaces, made one after the other. */
   readonly rounds: number;
-  /** From one new namespace to the next, at least, and how long each lives. */
+  /** Minimum seconds between two new namespaces; `lifeSeconds` is the life of each. */
   readonly everySeconds: number;
   readonly lifeSeconds: number;
   readonly kills: number;
-  /** The configuration says how often they scrape: it need not be learnt. */
+  /** Whether the configuration states the scrape intervals, so that the agent need not learn them. */
   readonly isSaid?: boolean;
 }
 
@@ -41,12 +41,12 @@ export interface BurstsReport {
   readonly namespaces: number;
   readonly seconds: number;
   readonly scrapes: readonly number[];
-  /** When each scraped, in seconds of its interval. */
+  /** Moment at which each server scraped, in seconds from the start of its interval. */
   readonly phases: readonly number[];
   readonly kills: number;
   readonly toggles: number;
   readonly devices: number;
-  /** From the last burst until both servers had all. */
+  /** Seconds from the last burst until both servers had everything. */
   readonly settledSeconds: number;
 }
 
@@ -56,7 +56,7 @@ interface Burst {
   connections: number;
 }
 
-/** Datagrams and connections to ports at which nobody listens. */
+/** Sends datagrams and opens connections to closed ports. */
 function burst(netns: TestNetns, datagrams: number, connections: number): void {
   netns.python(`
 import socket
@@ -69,7 +69,7 @@ for _ in range(${connections}):
 `);
 }
 
-/** As increase() over all samples, without extrapolation. */
+/** Increase over all samples, without extrapolation. */
 function increaseOf({ samples }: Series): number {
   return samples.slice(1).reduce((sum, { value }, index) => {
     const before = samples[index]?.value ?? 0;
@@ -104,7 +104,7 @@ class Run implements AsyncDisposable {
   }
 
   get agent(): AgentProcess {
-    if (this.#agent === undefined) throw new Error('no agent runs');
+    if (this.#agent === undefined) throw new Error('no agent is running');
     return this.#agent;
   }
 
@@ -134,7 +134,7 @@ class Run implements AsyncDisposable {
     this.#startMs = performance.now();
   }
 
-  /** Makes a namespace, and at once its burst. */
+  /** Makes a namespace, and its burst at once. */
   bear(): void {
     const netns = new TestNetns(`${this.prefix}${this.#bursts.length}`);
     netns.ip('link set lo up');
@@ -150,7 +150,7 @@ class Run implements AsyncDisposable {
     }
   }
 
-  /** Another burst for every namespace that lives. */
+  /** Makes another burst in every namespace that lives. */
   burstAgain(): void {
     for (const { netns, burst: one } of this.#alive) this.#burst(netns, one);
   }
@@ -171,7 +171,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
 `);
   }
 
-  /** Off and on again, each until it is applied. */
+  /** Switches the probes off and on again, and waits each time until it is applied. */
   async toggle(): Promise<void> {
     const probe = TOGGLED[this.toggles % TOGGLED.length] ?? '';
     this.toggles++;
@@ -180,7 +180,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
     await this.#configure({});
   }
 
-  /** Ends the agent at once and starts another one at its address. */
+  /** Kills the agent and starts another one at its address. */
   async kill(): Promise<void> {
     await this.settle();
     const address = this.agent.url?.replace('http://', '') ?? '';
@@ -189,7 +189,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
     await this.#scraped();
   }
 
-  /** Waits until both servers have all that happened in each namespace. */
+  /** Waits until both servers have everything that happened in each namespace. */
   async settle(): Promise<void> {
     await eventually(async () => expect(await this.#differences()).toEqual([]), SETTLE_MS);
   }
@@ -198,7 +198,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
     await this.#end();
   }
 
-  /** What a server has of each namespace that is not what happened. */
+  /** Differences between a server's increases and what happened, for each namespace. */
   async #differences(): Promise<string[]> {
     const seconds = Math.ceil(this.elapsedSeconds) + 60;
     const found: string[] = [];
@@ -214,7 +214,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
       const drops = await of(`${DROPS}{reason="NO_SOCKET",pod=~"${this.prefix}.*"}`);
       const resets = await of(`${RESETS}{direction="sent",pod=~"${this.prefix}.*"}`);
       for (const { pod, datagrams, connections } of this.#bursts) {
-        // Where the kernel drops the SYN as well, it counts with the datagrams.
+        // Where the kernel drops the SYN as well, it is counted with the datagrams.
         const dropped = drops.get(pod) ?? 0;
         const isGood = dropped === datagrams || dropped === datagrams + connections;
         if (!isGood) found.push(`server ${nth}: ${pod} has ${dropped} drops of ${datagrams}`);
@@ -252,7 +252,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
     await this.agent.exited;
   }
 
-  /** Waits until each server has a sample of the agent that runs now. */
+  /** Waits until each server has a sample of the running agent. */
   async #scraped(): Promise<void> {
     const { fromSeconds } = this.lives.at(-1) ?? { fromSeconds: 0 };
     for (const server of this.servers) {
@@ -267,7 +267,7 @@ for _ in range(${50 * (this.devices % 3) + 10}):
     this.#write(off);
     await eventually(async () => {
       const { probes } = await this.agent.json<ProbesReport>('/api/v1/probes');
-      // One that is only about to begin counts nothing yet.
+      // A namespace whose burst is only about to begin counts nothing yet.
       const counting = probes.filter(({ name, state }) => TOGGLED.includes(name) && IS_COUNTING.has(state));
       const wanted = TOGGLED.filter((name) => off[name] === undefined);
       expect(counting.map(({ name }) => name).sort()).toEqual(wanted.sort());
@@ -287,8 +287,8 @@ for _ in range(${50 * (this.devices % 3) + 10}):
 
 /**
  * Two Prometheus servers scrape an agent while namespaces come, have a burst at once and go, devices of one name come and go, probes are
- * toggled and the agent is killed. Holds that what happened is in the increases of both, to the packet; that no counter
- * falls while an agent runs, but those of the device; and that no sample came twice or out of order.
+ * toggled and the agent is killed. Checks that the increases of both servers equal what happened, to the packet; that no counter
+ * falls while an agent runs, except those of the device; and that no sample came twice or out of order.
  */
 export async function checkFirstBursts(options: BurstsOptions): Promise<BurstsReport> {
   await using run = new Run(options);
@@ -300,7 +300,7 @@ export async function checkFirstBursts(options: BurstsOptions): Promise<BurstsRe
     run.bear();
     run.bury();
     run.renewDevice();
-    // Somebody looks between two scrapes: the zero is not used up.
+    // Reads the page between two scrapes: that must not use up the zero.
     await run.agent.page();
     if (round % 4 === 0) run.burstAgain();
     if (round % 3 === 0) await run.toggle();
@@ -341,12 +341,12 @@ async function scrapeTimes(server: PrometheusServer, run: Run): Promise<number[]
   return (series?.samples ?? []).map(({ time }) => time);
 }
 
-/** Counters that fell while one and the same agent ran. */
+/** Counters that fell during the life of one agent. */
 async function fallsWithin(server: PrometheusServer, run: Run): Promise<string[]> {
   const names = (await server.get<string[]>('label/__name__/values')).filter((name) => COUNTER.test(name));
   expect(names).toContain(DROPS);
   const fallen = async (name: string, atSeconds: number, seconds: number) => {
-    // Others on this machine make namespaces of one name again and again, and move one from Pod to Pod.
+    // Other tests on this machine make namespaces of one name again and again, and move one from Pod to Pod.
     const ours = `${name}{pod=~"|${run.devicesName}|${run.prefix}[0-9]+"}`;
     const rows = await server.query(`resets(${ours}[${seconds}s] @ ${atSeconds.toFixed(3)}) > 0`);
     return rows.flatMap(({ labels }) =>

@@ -1,4 +1,4 @@
-"""Mounts a file system on argv[1] that answers nothing: who looks into it waits until it is killed, or this process ends. Makes argv[2] then."""
+"""Mounts a file system on argv[1] that never answers: a process that looks into it waits until it is killed, or this process ends. Makes argv[2] once mounted."""
 
 import ctypes, os, struct, sys, time
 libc = ctypes.CDLL(None, use_errno=True)

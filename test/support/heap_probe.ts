@@ -25,7 +25,7 @@ if (isMainThread) {
     if (bytes !== undefined) answer(bytes);
   };
   process.on('SIGUSR2', () => {
-    // There is one other thread. On a busy machine it may take its time.
+    // There is one other thread. It may take its time on a busy machine.
     answer = (bytes) => process.stderr.write(`heap ${used() + bytes}\n`);
     channel.postMessage({});
   });

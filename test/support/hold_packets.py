@@ -36,11 +36,11 @@ def configure(attribute, payload):
     answer = netlink.recv(65536)
     kind, error = struct.unpack_from('=H', answer, 4)[0], struct.unpack_from('=i', answer, 16)[0]
     if kind != NLMSG_ERROR or error != 0:
-        sys.exit(f'the queue cannot be had: {error}')
+        sys.exit(f'cannot open the queue: {error}')
 
 
 def packets(data):
-    """The numbers of the packets in what the kernel has sent."""
+    """The numbers of the packets in a message of the kernel."""
     while len(data) >= 16:
         length, kind = struct.unpack_from('=IH', data)
         attributes, data = data[20:length], data[(length + 3) & ~3 :]

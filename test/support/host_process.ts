@@ -3,8 +3,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
 /**
- * Makes traffic in the network namespace that it is started in, on the word of a test: a JSON object a line comes in,
- * one goes out when it is done.
+ * Makes traffic in the network namespace that it is started in, on request of a test: reads a JSON object from each line,
+ * and writes one when it is done.
  */
 
 interface Command {
@@ -36,7 +36,7 @@ function udpReceived({ port }: { port: number }): number {
   return receivers.get(port)?.received ?? 0;
 }
 
-/** Sends one after the other, from one socket; refusals that come back are of no interest. Returns the source port. */
+/** Sends datagrams one after the other, from one socket; ignores refusals that come back. Returns the source port. */
 async function udpSend(given: { address: string; port: number; count: number; bytes: number }): Promise<number> {
   const { address, port, count, bytes } = given;
   const socket = createSocket(udpType(address));
@@ -49,7 +49,7 @@ async function udpSend(given: { address: string; port: number; count: number; by
   return source;
 }
 
-/** Sends everything back and closes when the other side does. */
+/** Echoes everything and closes when the other side does. */
 function tcpServe({ address, port }: { address: string; port: number }): Promise<void> {
   const server = createServer({ allowHalfOpen: false }, (socket) => {
     socket.on('error', () => undefined);
@@ -97,7 +97,7 @@ async function tcpHold({ address, port, count }: { address: string; port: number
   for (let index = 0; index < count; index++) held.push(await open(address, port));
 }
 
-/** Tries to connect, for so long; returns what came of it: an error's code, `connected`, or `timeout`. */
+/** Tries to connect until the timeout; returns the result: an error's code, `connected`, or `timeout`. */
 function tcpTry({ address, port, timeoutMs }: { address: string; port: number; timeoutMs: number }): Promise<string> {
   return new Promise((resolve) => {
     const socket = connect({ host: address, port });

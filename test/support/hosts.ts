@@ -11,7 +11,7 @@ const ENOPROTOOPT = 92;
 
 let counter = 0;
 
-/** A name that no other test, here or elsewhere on the machine, uses. At most 15 characters, for devices. */
+/** A name that no other test on the machine uses. At most 15 characters, the limit for devices. */
 export function uniqueName(prefix: string): string {
   counter++;
   return `${prefix}${process.pid.toString(36)}${counter.toString(36)}`;
@@ -21,7 +21,7 @@ export function uniqueName(prefix: string): string {
 export class TestNetns implements Disposable {
   readonly name: string;
 
-  /** @param parent the namespace that it is made in: some settings of it come from there */
+  /** @param parent the namespace in which it is made: some settings are inherited from there */
   constructor(name = uniqueName('ns'), parent?: TestNetns) {
     this.name = name;
     sh(`${parent === undefined ? '' : `nsenter --net=${parent.path} `}ip netns add ${name}`);
@@ -39,7 +39,7 @@ export class TestNetns implements Disposable {
     return withNetns(this.path, netnsCookie);
   }
 
-  /** What the agent knows it by: the cookie, which no process may ask for before 5.14; the inode number there. */
+  /** Id by which the agent knows the namespace: the cookie, or, before 5.14, where no process may ask for it, the inode number. */
   get id(): bigint {
     try {
       return this.cookie;
@@ -72,7 +72,7 @@ export class TestNetns implements Disposable {
   }
 }
 
-/** Runs a Python program in a namespace until disposed; resolves when it has printed a line. */
+/** Runs a Python program in a namespace until disposed; resolves when the program has printed a line. */
 export async function startPython({ name }: TestNetns, program: string): Promise<AsyncDisposable> {
   const child = spawn('ip', ['netns', 'exec', name, 'python3', '-u', '-c', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -210,15 +210,15 @@ export class HostPair implements AsyncDisposable {
 
   #configure(netns: TestNetns, device: string, address: { ipv4: string; ipv6: string }): void {
     netns.ip('link set lo up');
-    // As the first namespace of the machine has it, else.
+    // As the first namespace of the machine has it.
     netns.exec('sysctl -qw net.ipv4.ip_forward=0');
     netns.ip(`addr add ${address.ipv4}/24 dev ${device}`);
-    // Duplicate address detection would keep the address from being used for a second or two.
+    // Duplicate address detection would block the address for a second or two.
     netns.ip(`addr add ${address.ipv6}/64 dev ${device} nodad`);
     netns.ip(`link set ${device} up`);
   }
 
-  /** A neighbour that has to be looked for first would hold up what a test has sent. */
+  /** Sets the neighbour beforehand: resolving it would delay the packets of a test. */
   #introduce(
     netns: TestNetns,
     device: string,

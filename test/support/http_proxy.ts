@@ -1,11 +1,11 @@
 import { createServer, type IncomingMessage, request as requestHttp, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 
-/** A forward proxy: requests for http:// as they are, ways for https:// by CONNECT (RFC 9110, 9.3.6). */
+/** A forward proxy: plain requests for http://, and CONNECT tunnels for https:// (RFC 9110, 9.3.6). */
 export class HttpProxy implements AsyncDisposable {
-  /** What was asked for, each with its credentials. */
+  /** Requests, each with its credentials. */
   readonly asked: { readonly line: string; readonly login: string | undefined }[] = [];
-  /** What it lets nobody in without. */
+  /** Credentials that it requires. */
   login: string | undefined;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();

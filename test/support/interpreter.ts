@@ -3,8 +3,8 @@ import { delimiter, dirname, join } from 'node:path';
 import { run } from './command.ts';
 
 /**
- * A PATH whose `python3` is the interpreter itself. That of a version manager is a script that looks for it: 0.1 s of a CPU where the
- * interpreter takes 0.02 s, and tests start it hundreds of times. What else is found stays the same.
+ * Returns a PATH whose `python3` is the interpreter itself. A version manager's `python3` is a script that looks for it: that takes 0.1 s
+ * of CPU where the interpreter takes 0.02 s, and tests start it hundreds of times. All other programs are still found as before.
  */
 export function pathOfInterpreter(path: string): string {
   const folders = path.split(delimiter);

@@ -1,7 +1,7 @@
 import type { HostPair } from './hosts.ts';
 import { AHEAD_OF_OTHERS, PythonProgram } from './python.ts';
 
-/** Receives what comes: does each line of Python that it is told, and prints what the monotonic clock shows then. */
+/** Receives data: runs each line of Python that it reads, and prints the monotonic clock afterwards. */
 const RECEIVER = (
   family: 'AF_INET' | 'AF_INET6',
   address: string,
@@ -50,7 +50,7 @@ export interface End {
   readonly address: string;
 }
 
-/** Sockets that are joined: what one is told to send, the other is told to read. */
+/** Sockets that are joined: a test sends on one and reads from the other. */
 export interface Joined extends AsyncDisposable {
   readonly receiver: PythonProgram;
   readonly sender: PythonProgram;
@@ -61,8 +61,8 @@ export interface Joined extends AsyncDisposable {
 let port = 7300;
 
 /**
- * The receiver is in namespace b of the pair, the sender in a; each pair of sockets has a port of its own.
- * @param receiveBuffer SO_RCVBUF of the receiver; 0: as the kernel has it
+ * The receiver is in namespace b of the pair, the sender in a; each pair of sockets has its own port.
+ * @param receiveBuffer SO_RCVBUF of the receiver; 0: the kernel's default
  */
 export async function joinSockets(
   pair: HostPair,
@@ -84,7 +84,7 @@ export async function joinSockets(
   return { receiver, sender, senderPort, port, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-/** Tells a program, and gives what it prints: nanoseconds of the monotonic clock. */
+/** Sends a line to a program, and returns what it prints: nanoseconds of the monotonic clock. */
 export async function told(program: PythonProgram, line: string): Promise<number> {
   program.tell(line);
   return Number(await program.line());

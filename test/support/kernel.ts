@@ -16,25 +16,25 @@ export interface TestKernelOptions {
   /** An empty folder: no BPF program can be loaded. */
   readonly objects?: string;
   readonly probes?: readonly AnyProbe[];
-  /** Pods have names that the test tells: `kernel.namePods()`. */
+  /** Pods have names that the test gives by `kernel.namePods()`. */
   readonly kubernetes?: boolean;
 }
 
 /**
- * A configuration with these probes alone. An agent with all that are on by default takes 0.6 s of a CPU to open and 0.1 s for each page,
- * one with a single probe 0.2 s and 0.01 s.
+ * A configuration with these probes alone. An agent with all default probes takes 0.6 s of CPU to open and 0.1 s for each page,
+ * an agent with a single probe 0.2 s and 0.01 s.
  */
 export function only(probes: Readonly<Record<string, unknown>>, rest: Readonly<Record<string, unknown>> = {}): string {
   const off = Object.fromEntries(PROBES.map(({ name }) => [name, false]));
   return JSON.stringify({ ...rest, probes: { ...off, ...probes } });
 }
 
-/** The probes that a configuration asks for. */
+/** The probes that a configuration enables. */
 export function probesOf(yaml: string, probes: readonly AnyProbe[] = PROBES): DesiredProbes {
   return desiredProbes(new ConfigReader(probes).parse(yaml));
 }
 
-/** The test does other things in the same thread, and waits for its commands there. */
+/** The test does other things in the same thread, and awaits its commands there. */
 const PATIENT = { probeMs: 30_000, cycleMs: 60_000 };
 
 /** The kernel side of the agent in the thread of the test, on the real kernel. */

@@ -11,7 +11,7 @@ interface Model {
   getAttributeTypeMap(): readonly Attribute[];
 }
 
-/** What we use of https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.PodMonitor. */
+/** Fields that we use of https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.PodMonitor. */
 const STRINGS = z.record(z.string(), z.string());
 const KEY = z.strictObject({ name: z.string(), key: z.string() });
 const SOURCE = z.strictObject({ secret: KEY.optional(), configMap: KEY.optional() });
@@ -88,7 +88,7 @@ function* faultsOfModel(value: Readonly<Record<string, unknown>>, model: Model, 
   }
 }
 
-/** Fields that Kubernetes does not have, and values of another type than it has. */
+/** Fields that Kubernetes does not have, and values of another type than Kubernetes expects. */
 export function typeFaults(object: KubernetesObject): string[] {
   const { apiVersion, kind } = object;
   if (kind === 'PodMonitor') {
@@ -100,7 +100,7 @@ export function typeFaults(object: KubernetesObject): string[] {
   return [...faultsOfModel(object, model, kind)];
 }
 
-/** Every way to a key of an object, but for keys that people choose themselves. */
+/** Paths to all keys of an object, except keys that people choose themselves. */
 export function* keysIn(
   value: unknown,
   path: readonly (string | number)[] = [],
@@ -123,7 +123,7 @@ export function* keysIn(
   }
 }
 
-/** The object with an `x` at the end of that key. */
+/** The object with an `x` appended to that key. */
 export function misspelt<T>(object: T, path: readonly (string | number)[]): T {
   const copy = structuredClone(object);
   let node = copy as Record<string | number, unknown>;

@@ -10,7 +10,7 @@ export interface KubernetesObject {
   readonly [key: string]: unknown;
 }
 
-/** What our manifests use of https://kubectl.docs.kubernetes.io/references/kustomize/; everything else is refused. */
+/** Fields that our manifests use of https://kubectl.docs.kubernetes.io/references/kustomize/; everything else is refused. */
 const KUSTOMIZATION = z.strictObject({
   apiVersion: z.enum(['kustomize.config.k8s.io/v1beta1', 'kustomize.config.k8s.io/v1alpha1']),
   kind: z.enum(['Kustomization', 'Component']),
@@ -24,7 +24,7 @@ const KUSTOMIZATION = z.strictObject({
     .default([]),
 });
 
-/** A strategic merge patch, of which we use no more than this. */
+/** A strategic merge patch; our manifests use only this form. */
 const DELETION = z.strictObject({
   $patch: z.literal('delete'),
   apiVersion: z.string(),
@@ -103,7 +103,7 @@ function applyFolder(folder: string, objects: KubernetesObject[]): void {
   setImages(objects, images);
 }
 
-/** What `kubectl kustomize` makes of a folder, with components on top of it. */
+/** Output of `kubectl kustomize` for a folder, with components on top of it. */
 export function kustomize(folder: string, components: readonly string[] = []): KubernetesObject[] {
   const objects: KubernetesObject[] = [];
   applyFolder(folder, objects);

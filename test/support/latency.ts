@@ -1,6 +1,6 @@
 import type { Exposition } from './exposition.ts';
 
-/** A histogram of the page: what each bucket holds alone, by its upper bound in seconds. */
+/** A histogram of the page: the count of each bucket alone, by its upper bound in seconds. */
 export interface PageHistogram {
   readonly buckets: readonly { readonly bound: number; readonly count: number }[];
   readonly count: number;
@@ -31,7 +31,7 @@ export function histogramOf(page: Exposition, name: string, labels: Readonly<Rec
   return { buckets, count: one('count'), sum: one('sum') };
 }
 
-/** What came between two readings. */
+/** Increase between two readings. */
 export function grown(before: PageHistogram, after: PageHistogram): PageHistogram {
   const buckets = after.buckets.map(({ bound, count }) => ({
     bound,
@@ -40,7 +40,7 @@ export function grown(before: PageHistogram, after: PageHistogram): PageHistogra
   return { buckets, count: after.count - before.count, sum: after.sum - before.sum };
 }
 
-/** Bounds of the buckets that hold anything. */
+/** Bounds of the buckets that are not empty. */
 export function filled({ buckets }: PageHistogram): number[] {
   return buckets.filter(({ count }) => count > 0).map(({ bound }) => bound);
 }
@@ -60,7 +60,7 @@ export function medianBucket({ buckets, count }: PageHistogram): number {
   return Number.NaN;
 }
 
-/** Rows `2 -> 3 : 18 |***|` of libbpf-tools, of all its histograms together: bucket and count. Theirs end below 2^n microseconds. */
+/** Parses rows `2 -> 3 : 18 |***|` of all histograms of libbpf-tools together: bucket and count. Buckets end below 2^n microseconds. */
 export function toolHistogram(text: string): PageHistogram {
   const counts = new Map<number, number>();
   for (const [, from, count] of text.matchAll(/^\s*(\d+) -> \d+\s*: (\d+)/gm)) {

@@ -8,16 +8,16 @@ export interface ToolComparison {
   /** A tool of libbpf-tools that prints its histograms once, after `seconds`. */
   readonly command: readonly string[];
   readonly seconds: number;
-  /** Of what it prints, where not all of it. */
+  /** The part of its output that is compared, where not all of it is. */
   readonly section?: RegExp;
   readonly histogram: () => Promise<PageHistogram>;
-  /** Makes some of what is measured, again and again while the tool runs. */
+  /** Makes some of the measured load, again and again while the tool runs. */
   readonly load: () => unknown;
-  /** So many there must be of both. */
+  /** Minimum count that both must show. */
   readonly atLeast: number;
 }
 
-/** Checks that the medians are at most one bucket apart: both have powers of two of a microsecond. */
+/** Checks that the medians are at most one bucket apart; the buckets of both are powers of two of a microsecond. */
 export async function agreesWithTool(comparison: ToolComparison): Promise<void> {
   const { command, seconds, section, histogram, load, atLeast } = comparison;
   const tool = spawn('stdbuf', ['-oL', ...command], { stdio: ['ignore', 'pipe', 'inherit'] });

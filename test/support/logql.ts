@@ -1,6 +1,6 @@
 import { parser } from '@grafana/lezer-logql';
 
-/** Whether Loki's grammar takes it: there is an error node where a text does not fit. */
+/** Whether Loki's grammar accepts the text: the parser puts an error node where it does not fit. */
 export function isLogql(text: string): boolean {
   let isRight = true;
   parser.parse(text).iterate({

@@ -1,11 +1,11 @@
 import type { LokiEntry } from './loki_server.ts';
 
-// Loki's limits, in its words. Each place is a file of github.com/grafana/loki at version 3, unless it says otherwise.
+// Loki's limits, in its words. Each reference is to a file of github.com/grafana/loki at version 3, unless it says otherwise.
 
 export interface LokiLimits {
   /** `auth_enabled`: a request without a tenant is refused. */
   readonly authEnabled?: boolean;
-  /** Of a body once it is unpacked. */
+  /** Bytes of an uncompressed body. */
   readonly maxBodyBytes?: number;
   /** `max_line_size` */
   readonly maxLineSize?: number;
@@ -15,7 +15,7 @@ export interface LokiLimits {
   readonly maxStructuredMetadata?: number;
   /** `max_label_names_per_series` */
   readonly maxLabelNames?: number;
-  /** `reject_old_samples_max_age`: entries from before this time, in nanoseconds. */
+  /** `reject_old_samples_max_age`: entries from before this time, in nanoseconds, are refused. */
   readonly oldest?: string;
   /** `block_ingestion_until`, with its status. */
   readonly blocked?: { readonly status: number; readonly of?: (labels: Labels) => boolean };
@@ -107,7 +107,7 @@ export const tooManyStreams = (tenant: string, labels: Labels): Reply => ({
   text: `Maximum active stream limit exceeded when trying to create stream ${streamName(labels)}, reduce the number of active streams (reduce labels or reduce label values), or contact your Loki administrator to see if the limit can be increased, user: '${tenant}'`,
 });
 
-/** Why entries of a stream were left out, and how many: pkg/ingester/stream.go, `errorForFailedEntries`. The last one has the status. */
+/** Reasons why entries were left out, with counts: pkg/ingester/stream.go, `errorForFailedEntries`. The last one has the status. */
 export function ignored(
   tenant: string,
   labels: Labels,
@@ -129,14 +129,14 @@ export const streamRate = (labels: Labels, { rate }: Rate, bytes: number): strin
 export const tooFarBehind = (ns: string, cutoff: string): string =>
   `entry too far behind, entry timestamp is: ${time(ns)}, oldest acceptable timestamp is: ${time(cutoff)}`;
 
-/** What is wrong with the labels of a stream: pkg/distributor/validator.go, `ValidateLabels`. */
+/** Faults of the labels of a stream: pkg/distributor/validator.go, `ValidateLabels`. */
 export function faultOfLabels(labels: Labels, { maxLabelNames }: LokiLimits): string | undefined {
   const names = Object.keys(labels).length;
   if (maxLabelNames === undefined || names <= maxLabelNames) return undefined;
   return `entry for stream '${streamName(labels)}' has ${names} label names; limit ${maxLabelNames}`;
 }
 
-/** What is wrong with an entry: pkg/distributor/validator.go, `ValidateEntry`. */
+/** Faults of an entry: pkg/distributor/validator.go, `ValidateEntry`. */
 export function faultOfEntry({ labels, time: ns, line, metadata }: LokiEntry, limits: LokiLimits): string | undefined {
   const { oldest, maxLineSize, allowStructuredMetadata = true, maxStructuredMetadata } = limits;
   const stream = streamName(labels);
@@ -156,7 +156,7 @@ export function faultOfEntry({ labels, time: ns, line, metadata }: LokiEntry, li
   return undefined;
 }
 
-/** pkg/util/errors.go, `GroupedErrors`, and its use in pkg/distributor/distributor_test.go: one error is told as it is. */
+/** pkg/util/errors.go, `GroupedErrors`, and its use in pkg/distributor/distributor_test.go: a single error is reported unchanged. */
 export function grouped(faults: readonly string[]): string {
   if (faults.length === 1) return faults[0] ?? '';
   const counts = new Map<string, number>();

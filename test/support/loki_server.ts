@@ -14,13 +14,13 @@ export interface LokiEntry {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** What the server does with a request, other than to take it. */
+/** Faults of the server, instead of taking a request. */
 export interface Fault {
   readonly status?: number;
   readonly text?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly delayMs?: number;
-  /** `before` it reads the request, or `after` it took what is in it. */
+  /** `before` it reads the request, or `after` it took the entries. */
   readonly reset?: 'before' | 'after';
   /** Reads and never answers. */
   readonly hang?: boolean;
@@ -34,9 +34,9 @@ interface Push {
 }
 
 /**
- * Speaks Loki's push protocol (https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs) and keeps what it
- * gets. As Loki does, it takes the good entries of a push when it answers 400 for others, and an entry that it has, with the
- * same time and line in the same stream, is no second one.
+ * Speaks Loki's push protocol (https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs) and keeps the
+ * entries. As Loki does, it takes the good entries of a push when it answers 400 for others, and takes an entry with the
+ * same time and line in the same stream as a duplicate.
  */
 export class LokiServer implements AsyncDisposable {
   readonly entries: LokiEntry[] = [];
@@ -45,20 +45,20 @@ export class LokiServer implements AsyncDisposable {
     readonly atMs: number;
     readonly entries: number;
   }[] = [];
-  /** Entries that came again. */
+  /** Number of duplicate entries. */
   duplicates = 0;
-  /** Entries that are older than one of their stream that came before. */
+  /** Entries that are older than an earlier one of their stream. */
   unordered = 0;
   connections = 0;
-  /** Of ours that connections came to. */
+  /** Our addresses that connections came to. */
   readonly addresses: string[] = [];
-  /** Asked with the number of the request, from 1. */
+  /** Called with the number of the request, from 1. */
   fault: (request: number) => Fault | undefined = () => undefined;
-  /** Why an entry is refused. */
+  /** Returns the reason to refuse an entry. */
   refuse: (entry: LokiEntry) => string | undefined = () => undefined;
   readonly #ingester = new Ingester();
   readonly #tls: ServerOptions | undefined;
-  /** By labels. */
+  /** Streams by labels. */
   readonly #streams = new Map<string, { newest: string; readonly lines: Map<string, Set<string>> }>();
   #server: Server | undefined;
   #port = 0;
@@ -86,7 +86,7 @@ export class LokiServer implements AsyncDisposable {
     return this.entries.map(({ line }) => JSON.parse(line) as EventRecord);
   }
 
-  /** Requests that came, whatever became of them. */
+  /** Requests received, whatever became of them. */
   get asked(): number {
     return this.#count;
   }
@@ -95,7 +95,7 @@ export class LokiServer implements AsyncDisposable {
     this.#ingester.limits = limits;
   }
 
-  /** Listens where it listened before. */
+  /** Listens at the earlier address again. */
   async up(): Promise<void> {
     const listener = (request: IncomingMessage, response: ServerResponse) => {
       this.#serve(request, response).catch(() => response.destroy());
@@ -110,7 +110,7 @@ export class LokiServer implements AsyncDisposable {
     this.#port = (server.address() as AddressInfo).port;
   }
 
-  /** Nobody listens any more, and every connection is reset. */
+  /** Stops listening, and resets every connection. */
   async down(): Promise<void> {
     const closed = new Promise((resolve) => this.#server?.close(resolve));
     this.#server?.closeAllConnections();
@@ -180,7 +180,7 @@ export class LokiServer implements AsyncDisposable {
   }
 }
 
-/** @throws where it is not what Loki takes */
+/** @throws where Loki would refuse it */
 function streamsOf({ streams }: Push): LokiEntry[][] {
   return streams.map(({ stream, values }) => {
     for (const [name, value] of Object.entries(stream)) {

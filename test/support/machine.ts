@@ -3,21 +3,21 @@ import type { Cpus } from '#sources/procfs/cpus.ts';
 
 const DONE = 2 ** 31;
 
-/** How a program of ours writes its rows, as far as the machine of a test has to know it. */
+/** Layout of the rows of a BPF program, as far as the machine of a test has to know it. */
 export interface RowShape {
   readonly rows: string;
   readonly size: number;
-  /** Where the cookie is, what says that the row is whole, and the sum over CPUs that is looked at. */
+  /** Offset of the cookie, of the flag that the row is complete, and of the sum over CPUs that the test looks at. */
   readonly cookieAt: number;
   readonly completeAt: number;
   readonly sumAt: number;
 }
 
-/** A machine of any shape, as the programs that sum its CPUs see it: each namespace with a share for each possible CPU. */
+/** A machine of any shape, as the programs that sum over its CPUs see it: each namespace has a share for each possible CPU. */
 export class Machine {
   readonly possible: readonly number[];
   online: readonly number[];
-  /** By cookie and CPU. */
+  /** Shares by cookie and CPU. */
   readonly shares = new Map<number, Map<number, number>>();
   readonly #shape: RowShape;
 
@@ -31,12 +31,12 @@ export class Machine {
     return { possible: () => this.possible, online: () => this.online };
   }
 
-  /** Adds to the share that one CPU has of every namespace. */
+  /** Adds to the share of one CPU in every namespace. */
   count(cpu: number, amount: number, share = (sum: number) => sum): void {
     for (const shares of this.shares.values()) shares.set(cpu, share((shares.get(cpu) ?? 0) + amount));
   }
 
-  /** What loads programs. They are run by the machine, and take only what the real ones would: whole numbers, CPUs that are possible. */
+  /** Loads programs. The machine runs them, and accepts only what real ones would: whole numbers, possible CPUs. */
   get bpf(): BpfSource {
     const load = async ({ sizes = {} }: ObjectSpec) => this.#object(sizes as Readonly<Record<string, number>>);
     return { load } as unknown as BpfSource;

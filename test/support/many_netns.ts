@@ -6,7 +6,7 @@ import { uniqueName } from './hosts.ts';
 
 const PROGRAM = fileURLToPath(new URL('./many_netns.py', import.meta.url));
 
-/** So many named network namespaces, in each of which something was sent over loopback once it was made; gone when disposed. */
+/** Named network namespaces, in each of which loopback traffic was sent once it was made; gone when disposed. */
 export class ManyNetns implements AsyncDisposable {
   readonly names: readonly string[];
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
@@ -21,14 +21,14 @@ export class ManyNetns implements AsyncDisposable {
     const child = spawn('python3', [PROGRAM, prefix, String(count)], { stdio: ['pipe', 'pipe', 'inherit'] });
     const exited = once(child, 'exit');
     const [outcome] = (await Promise.race([once(child.stdout, 'data'), exited])) as [unknown];
-    if (!String(outcome).startsWith('ready')) throw new Error(`the namespaces are not there: ${outcome}`);
+    if (!String(outcome).startsWith('ready')) throw new Error(`the namespaces were not made: ${outcome}`);
     return new ManyNetns(
       Array.from({ length: count }, (_, number) => `${prefix}${number}`),
       child,
     );
   }
 
-  /** Sends the same in each once more. */
+  /** Sends the same traffic in each once more. */
   async use(): Promise<void> {
     this.#child.stdin.write('\n');
     await once(this.#child.stdout, 'data');

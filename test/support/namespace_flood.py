@@ -24,7 +24,7 @@ def unshare(what: int) -> None:
 
 
 def lose() -> None:
-    """A datagram to a closed port, and a packet of a protocol that nobody speaks."""
+    """Sends a datagram to a closed port, and a packet of a protocol that nobody speaks."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack('16sH14x', b'lo', IFF_UP_RUNNING))
         control.sendto(b'x', ('127.0.0.1', 9))

@@ -6,7 +6,7 @@ import { asNetnsId, type NetnsId } from '#core/netns.ts';
 
 const PROGRAM = fileURLToPath(new URL('./namespace_flood.py', import.meta.url));
 
-/** Network namespaces that one process has made and nobody is in; gone when disposed. */
+/** Network namespaces that one process has made and no process is in; gone when disposed. */
 export class NamespaceFlood implements AsyncDisposable {
   readonly ids: readonly NetnsId[];
   readonly inums: ReadonlySet<number>;
@@ -22,7 +22,7 @@ export class NamespaceFlood implements AsyncDisposable {
 
   /**
    * @param cgroup of the process
-   * @param isNested they belong to a user namespace of their own, as what an unprivileged process makes
+   * @param isNested whether they belong to a user namespace of their own, like those of an unprivileged process
    */
   static async make(count: number, cgroup: string, isNested: boolean): Promise<NamespaceFlood> {
     const script = 'echo $$ > "$0/cgroup.procs" && exec python3 "$@"';
@@ -31,11 +31,11 @@ export class NamespaceFlood implements AsyncDisposable {
     });
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     const { value } = await lines.next();
-    if (value === undefined) throw new Error('the namespaces are not there');
+    if (value === undefined) throw new Error('the namespaces were not made');
     return new NamespaceFlood(child, lines, JSON.parse(value) as [number, number][]);
   }
 
-  /** Loses a datagram that nobody listens for, and a packet of a protocol that nobody speaks, in each of them. */
+  /** Loses a datagram to a closed port, and a packet of a protocol that nobody speaks, in each of them. */
   async lose(): Promise<void> {
     this.#child.stdin?.write('\n');
     const { value } = await this.#lines.next();

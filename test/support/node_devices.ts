@@ -4,7 +4,7 @@ import { type TestNetns, uniqueName } from './hosts.ts';
 export interface NodeDevice {
   readonly what: string;
   readonly name: string;
-  /** Whether it is the node's own, and not the other end of a Pod's. */
+  /** Whether it is the node's own, and not the peer of a Pod's device. */
   readonly isNodes: boolean;
 }
 
@@ -21,8 +21,8 @@ function add(line: string): boolean {
 }
 
 /**
- * Makes a device of each kind that this kernel has in the namespace of the caller, the node's, and takes them away again with the stack.
- * @param pod where other ends are
+ * Makes a device of each kind that this kernel has in the namespace of the caller, the node's, and removes them with the stack.
+ * @param pod namespace of the peers
  */
 export function makeNodeDevices(resources: DisposableStack, pod: TestNetns): NodeDevice[] {
   const made: NodeDevice[] = [];
@@ -30,7 +30,7 @@ export function makeNodeDevices(resources: DisposableStack, pod: TestNetns): Nod
     const name = uniqueName('d');
     if (!add(line(name))) return undefined;
     resources.defer(() => {
-      // One end takes the other with it, and a device what stands on it.
+      // A pair goes with either end, and a stacked device with the one below.
       if (sh('ip -o link').includes(` ${name}`)) sh(`ip link del ${name}`);
     });
     made.push({ what, name, isNodes });
@@ -58,7 +58,7 @@ export function makeNodeDevices(resources: DisposableStack, pod: TestNetns): Nod
   return made;
 }
 
-/** iproute2 need not know the kind: the kernel makes both ends here, by names of its own. */
+/** iproute2 may not know the kind, so the kernel makes both ends here and names them itself. */
 function makeNetkit(resources: DisposableStack, pod: TestNetns, made: NodeDevice[]): void {
   for (const isNodes of [false, true]) {
     const name = uniqueName('k');

@@ -6,7 +6,7 @@ const SETTLE_MS = 30;
 const LOOK_MS = { min: 20, max: 200 };
 
 /**
- * What the oracle and the agent say of the same moment. A namespace is never quite still: the oracle is read, then the
+ * Reads the oracle and the agent at the same moment. A namespace is never quite still: the oracle is read, then the
  * agent, then the oracle again, until both readings of the oracle are equal.
  */
 export async function readBoth<Oracle, Ours>(
@@ -16,7 +16,7 @@ export async function readBoth<Oracle, Ours>(
   for (let tries = 0; tries < TRIES; tries++) {
     const before = JSON.stringify(await readOracle());
     const ours = await readOurs();
-    // The kernel frees a netlink socket of ours a moment after it is closed, and counts it until then.
+    // The kernel frees our netlink socket a moment after it is closed, and counts it until then.
     await wait(SETTLE_MS);
     const oracle = await readOracle();
     if (JSON.stringify(oracle) === before) return { oracle, ours };
@@ -26,7 +26,7 @@ export async function readBoth<Oracle, Ours>(
 }
 
 /**
- * Waits until something holds. A look is often a whole page: the longer it takes to come true, the rarer are the looks, and no more than
+ * Waits until a check holds. A check often reads a whole page: the longer it takes to come true, the rarer are the tries, and no more than
  * half of the time is spent on them.
  *
  * @throws with the last failure after the deadline
@@ -45,7 +45,7 @@ export async function eventually<T>(what: () => Promise<T> | T, deadlineMs = 60_
   }
 }
 
-/** Tries again: what the kernel sends of itself in a young namespace, router solicitations say, may come in between. */
+/** Tries again: traffic that the kernel itself sends in a young namespace, such as router solicitations, may come in between. */
 export async function retry<T>(attempt: () => Promise<T>): Promise<T> {
   for (let left = 8; ; left--) {
     try {
@@ -57,8 +57,8 @@ export async function retry<T>(attempt: () => Promise<T>): Promise<T> {
 }
 
 /**
- * For tests of what happens by a timer, and so in whatever process the CPU is running just then. There are kernels, of sandboxes, that
+ * For tests of events caused by a timer, and so in whatever process the CPU is running just then. Some sandbox kernels
  * run no BPF program while process 1 runs: of 200 keepalives that ended a connection on such a busy machine, the kernel's own counters had
- * all and its tracepoints 199. Nothing that is loaded there sees the other one, so the test has one more look.
+ * all and its tracepoints 199. No loaded program sees the missing one, so the test tries once more.
  */
 export const BY_TIMER = { retry: 1 };

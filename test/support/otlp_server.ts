@@ -38,14 +38,14 @@ export interface OtlpRecord {
   readonly attributes: Readonly<Record<string, unknown>>;
 }
 
-/** Takes logs by OTLP over HTTP in JSON (https://opentelemetry.io/docs/specs/otlp/#otlphttp). */
+/** Receives logs by OTLP over HTTP in JSON (https://opentelemetry.io/docs/specs/otlp/#otlphttp). */
 export class OtlpServer implements AsyncDisposable {
   readonly records: OtlpRecord[] = [];
   readonly headers: IncomingMessage['headers'][] = [];
   fault: { readonly status: number; readonly text?: string; readonly headers?: Record<string, string> } | undefined;
-  /** Which records, by their text, it answers 400 for. */
+  /** Selects by text the records that it answers 400 for. */
   refuse: (body: unknown) => boolean = () => false;
-  /** Which records, by their text, it leaves out of what it takes: a partial success. */
+  /** Selects by text the records that it rejects with a partial success. */
   leaveOut: (body: unknown) => boolean = () => false;
   #server: Server | undefined;
   #port = 0;

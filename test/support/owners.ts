@@ -1,6 +1,6 @@
 import { OwnerSlots } from '#probe/owners.ts';
 
-/** Nobody is listed, and whatever has died was somebody's. */
+/** No namespace is listed as unowned, and every dead one had an owner. */
 export const NO_OWNERS = new OwnerSlots({
   isUnowned: () => false,
   isNested: () => false,
@@ -8,5 +8,5 @@ export const NO_OWNERS = new OwnerSlots({
   hasDeparted: () => false,
 });
 
-/** Tells an object of nobody. */
+/** Marks an object as unowned. */
 export const UNOWNED = (): Disposable => ({ [Symbol.dispose]: () => undefined });

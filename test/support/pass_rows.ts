@@ -4,7 +4,7 @@ import { MibPass } from '#sources/mib/pass.ts';
 import { cpusOf } from '#sources/procfs/cpus.ts';
 import { OBJECTS } from './kernel.ts';
 
-/** Prints the received segments and datagrams of every namespace, by cookie, as the pass sees them from where it runs. */
+/** Prints the received segments and datagrams of every namespace, by cookie, as the walk sees them from here. */
 using pass = await MibPass.open(new BpfSource(OBJECTS, '/sys'), cpusOf('/sys'));
 const snapshot = await pass.read(freeCycle());
 const columns = [snapshot.column('Tcp', 'InSegs'), snapshot.column('Udp', 'InDatagrams')];

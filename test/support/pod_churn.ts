@@ -12,17 +12,17 @@ import { eventually } from './oracle.ts';
 import { HEAP_PROBE, heapOf, settle } from './toggle.ts';
 
 const NAMESPACE = 'churn';
-/** Pods before the first measurement: what is made once is made then. */
+/** Pods before the first measurement: they cause everything that is made only once. */
 const WARM = 3;
-/** Nobody is to wait for what is shown of the dead. */
+/** Short, so that the test need not wait for the rows of ended Pods. */
 const CONFIG = 'probes: { lifecycle: { retire: 100ms } }';
 
 export interface ChurnReport {
-  /** Bytes that the agent uses more than before. */
+  /** Additional bytes that the agent uses. */
   readonly heapGrowth: number;
 }
 
-/** Creates and deletes Pods one after the other, each seen by an agent under its name; in the end nothing of them is left. */
+/** Creates and deletes Pods one after the other, each of which the agent shows under its name; in the end no trace of them is left. */
 export async function churnPods(
   server: ApiServer,
   containerd: Containerd,

@@ -7,8 +7,8 @@ export interface PodProcess extends AsyncDisposable {
 }
 
 /**
- * A process in a cgroup and in a network namespace, as a container's first program is: it executes a program when it is in both. Without a
- * namespace it is in the one of the test, `new` is one of its own that nobody mounts.
+ * A process in a cgroup and in a network namespace, like a container's first program: it executes a program when it is in both. Without a
+ * namespace it stays in that of the test; `new` gives it its own, which is not mounted anywhere.
  */
 export async function startIn(
   cgroup: string,

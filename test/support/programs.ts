@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 
 const CACHE = fileURLToPath(new URL('../../.cache', import.meta.url));
 
-/** What scripts/setup --test brings only where it may install packages, or can reach a mirror. */
+/** Programs that scripts/setup --test can provide only where it may install packages, or can reach a mirror. */
 const PROGRAMS = {
   promtool: () => existsSync(join(CACHE, 'promtool')) || isInPath('promtool'),
   go: () => isInPath('go') && existsSync('/usr/share/gocode/src/github.com/Masterminds/sprig'),
@@ -15,8 +15,8 @@ function isInPath(name: string): boolean {
 }
 
 /**
- * Whether a test has to be skipped that needs this program: an ordinary user's machine may lack it. Where nobody looks at what was
- * skipped, with `CI` set, the test is to fail instead.
+ * Whether a test that needs this program is skipped: an ordinary user's machine may lack it. Where nobody looks at
+ * skipped tests, with `CI` set, the test must fail instead.
  */
 export function lacks(program: keyof typeof PROGRAMS): boolean {
   return process.env['CI'] === undefined && !PROGRAMS[program]();

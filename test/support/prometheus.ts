@@ -28,13 +28,13 @@ export interface Target {
 export interface PrometheusOptions {
   readonly targets: readonly Target[];
   readonly ruleFile?: string;
-  /** Of the Pods of the machine it keeps these only, beside what is of no Pod: what others do costs nothing then. */
+  /** Pods whose series it keeps, beside series without a Pod: those of other tests then cost nothing. */
   readonly pods?: readonly string[];
-  /** Scrape configurations beside that of the targets. */
+  /** Scrape configurations in addition to that of the targets. */
   readonly jobs?: readonly object[];
-  /** From scrape to scrape, in seconds. */
+  /** Scrape interval, in seconds. */
   readonly intervalSeconds?: number;
-  /** Tells servers apart that scrape the same: by it each has moments of its own to scrape at. */
+  /** Distinguishes servers with the same targets, so that each scrapes at its own moments. */
   readonly replica?: string;
 }
 
@@ -46,7 +46,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** A Prometheus server that scrapes every second, unless it is told otherwise, and evaluates rules every second; scripts/setup --test fetches it. */
+/** A Prometheus server that scrapes every second by default, and evaluates rules every second; scripts/setup --test fetches it. */
 export class PrometheusServer implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #directory: string;
@@ -64,7 +64,7 @@ export class PrometheusServer implements AsyncDisposable {
     });
   }
 
-  /** Resolves once it answers. */
+  /** Resolves once the server answers. */
   static async start({
     targets,
     ruleFile,
@@ -118,7 +118,7 @@ export class PrometheusServer implements AsyncDisposable {
     }
   }
 
-  /** What it says of itself. */
+  /** Its own metrics. */
   async page(): Promise<Exposition> {
     return parseExposition(await (await fetch(`${this.#url}/metrics`)).text());
   }
@@ -128,7 +128,7 @@ export class PrometheusServer implements AsyncDisposable {
     return join(this.#directory, 'data');
   }
 
-  /** What became of the last scrape of each job: `up`, or what was wrong. */
+  /** Result of the last scrape of each job: `up`, or the error. */
   async outcomes(): Promise<Record<string, string>> {
     const { activeTargets } = await this.get<{
       activeTargets: { scrapePool: string; health: string; lastError: string }[];
@@ -138,7 +138,7 @@ export class PrometheusServer implements AsyncDisposable {
     );
   }
 
-  /** Writes all that it has as blocks, and returns the folder of these. */
+  /** Writes all its data as blocks, and returns their folder. */
   async snapshot(): Promise<string> {
     const { name } = await this.get<{ name: string }>('admin/tsdb/snapshot', 'POST');
     return join(this.data, 'snapshots', name);
@@ -162,7 +162,7 @@ export class PrometheusServer implements AsyncDisposable {
     }));
   }
 
-  /** An instant query that gives a vector, as of now. */
+  /** An instant query that returns a vector, as of now. */
   async query(expression: string): Promise<QueryResult[]> {
     const { result } = await this.get<{ result: { metric: Record<string, string>; value: [number, string] }[] }>(
       `query?query=${encodeURIComponent(expression)}`,

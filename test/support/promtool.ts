@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 const FETCHED = fileURLToPath(new URL('../../.cache/promtool', import.meta.url));
 
-/** Runs promtool with a text on its stdin and returns all that it says; scripts/setup --test fetches it. */
+/** Runs promtool with a text on its stdin and returns its output; scripts/setup --test fetches it. */
 export function promtool(...args: [...words: string[], input: string]): string {
   const words = args.slice(0, -1);
   const { stdout, stderr, error } = spawnSync(existsSync(FETCHED) ? FETCHED : 'promtool', words, {
@@ -17,7 +17,7 @@ export function promtool(...args: [...words: string[], input: string]): string {
   return stdout + stderr;
 }
 
-/** @throws where one of the queries is not PromQL */
+/** @throws where one of the queries is not valid PromQL */
 export function checkPromql(queries: readonly string[]): void {
   const directory = mkdtempSync(join(tmpdir(), 'promql-'));
   try {

@@ -5,14 +5,14 @@ import type { Readable, Writable } from 'node:stream';
 import type { TestNetns } from './hosts.ts';
 import { eventually } from './oracle.ts';
 
-/** Python: what measures a time is not to wait for a CPU that others have. Needs CAP_SYS_NICE, and does without. */
+/** Python with a higher priority: a program that measures time must not wait for a busy CPU. Needs CAP_SYS_NICE, and works without. */
 export const AHEAD_OF_OTHERS = `
 import os
 try: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 except PermissionError: pass
 `;
 
-/** A Python program that runs in a namespace, takes lines and gives lines, until disposed. */
+/** A Python program that runs in a namespace, reads lines and writes lines, until disposed. */
 export class PythonProgram implements AsyncDisposable {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   readonly #lines: AsyncIterator<string>;
@@ -41,7 +41,7 @@ export class PythonProgram implements AsyncDisposable {
     this.#child.stdin.write(`${line}\n`);
   }
 
-  /** Stops it, and waits until it does nothing any more; SIGCONT lets it go on. */
+  /** Stops the program, and waits until it has stopped; SIGCONT lets it go on. */
   async stop(): Promise<void> {
     this.signal('SIGSTOP');
     await eventually(() => {

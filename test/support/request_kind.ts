@@ -14,7 +14,7 @@ export interface TestRequest {
 /** Version 1 called the verb `method`. */
 type Stored = TestRequest & { readonly method?: string };
 
-/** A second kind of record, as a probe of requests will have one. */
+/** A second kind of record, as a probe of requests would have. */
 export const REQUEST_KIND: RecordKind<TestRequest> = {
   name: 'request',
   version: 2,
@@ -42,7 +42,7 @@ function describe({ timeNs, node, namespace, pod, verb, path, status }: TestRequ
 
 const EPOCH_NS = 1_767_225_700_000_000_000n;
 
-/** Each a microsecond later than the one before, every tenth of them failed. */
+/** Requests, each a microsecond later than the one before; every tenth failed. */
 export function makeRequests(count: number, first = 0): TestRequest[] {
   return Array.from({ length: count }, (_, index) => ({
     timeNs: String(EPOCH_NS + BigInt(first + index) * 1_000n),

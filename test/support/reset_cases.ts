@@ -13,17 +13,17 @@ import { NO_OWNERS } from './owners.ts';
 export interface ResetCase {
   readonly name: string;
   readonly program: string;
-  /** What is counted where, and nothing else; `orderly` where nobody loses anything by it. */
+  /** Counts by namespace and label values, and nothing else; `orderly` where no data is lost. */
   readonly counts: Readonly<Record<string, number>>;
-  /** What is sent, with the reasons that are derived on a kernel that gives none. */
+  /** Resets sent, with the reasons that are derived on a kernel that reports none. */
   readonly derived: Readonly<Record<string, number>>;
-  /** The event of who sends the reset, and where it knows the process. */
+  /** Namespace of the event for the sent reset; `byProcess` where the event knows the process. */
   readonly sender?: 'a' | 'b';
   readonly byProcess?: boolean;
   readonly state?: string;
-  /** Of the event of who receives it. */
+  /** State in the event for the received reset. */
   readonly receivedIn?: string;
-  /** No process causes it. */
+  /** True where no process causes it. */
   readonly byTimer?: boolean;
 }
 
@@ -31,21 +31,21 @@ const LINGER = "client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pa
 
 const PEER_LINGER = "peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))";
 
-/** The server forgets a connection, and its client does not hear of it. */
+/** The server forgets a connection without its client noticing. */
 const FORGET = `
 server, client, peer = connected(PORT)
 drop(B, 'tcp sport %d drop' % PORT, 'type filter hook output priority 0')
 ${PEER_LINGER}; peer.close(); undrop(B)
 `;
 
-/** The server does not hear that the client has closed. */
+/** The server does not receive the client's FIN. */
 const CLOSE_UNHEARD = `
 server, client, peer = connected(PORT)
 drop(B, 'tcp dport %d tcp flags & fin == fin drop' % PORT)
 client.close()
 `;
 
-/** Each on a port of its own: PORT. */
+/** Cases, each on its own port: PORT. */
 export const RESET_CASES: readonly ResetCase[] = [
   {
     name: 'a port that nobody listens on',
@@ -123,7 +123,7 @@ undrop(B)
     receivedIn: 'CLOSE_WAIT',
   },
   {
-    name: 'data that meets the close',
+    name: 'data that crosses the close',
     program: `${CLOSE_UNHEARD}peer.send(b'x' * 99); time.sleep(0.05); undrop(B)`,
     counts: { 'a received by_peer orderly': 1, 'a sent TCP_ABORT_ON_DATA': 1, 'b received by_peer': 1 },
     derived: { 'a sent after_close': 1 },
@@ -132,7 +132,7 @@ undrop(B)
     receivedIn: 'FIN_WAIT1',
   },
   {
-    name: 'a close_notify that meets the close',
+    name: 'a close_notify that crosses the close',
     program: `${CLOSE_UNHEARD}peer.send(b'x' * 24); time.sleep(0.05); undrop(B)`,
     counts: { 'a received by_peer orderly': 1, 'a sent TCP_ABORT_ON_DATA orderly': 1, 'b received by_peer orderly': 1 },
     derived: { 'a sent after_close orderly': 1 },
@@ -151,7 +151,7 @@ undrop(B)
     receivedIn: 'FIN_WAIT2',
   },
   {
-    name: 'an acknowledgement of what was never sent',
+    name: 'an acknowledgement of data that was never sent',
     program: `
 client = sock(B); client.bind((ADDRESS[B], PORT)); client.setblocking(False)
 drop(A, 'tcp dport 40000 drop')
@@ -175,14 +175,14 @@ client.close(); undrop(A)
     receivedIn: 'CLOSE_WAIT',
   },
   {
-    name: 'a FIN over a connection that is gone',
+    name: 'a FIN on a connection that is gone',
     program: `${FORGET}server.close(); client.close(); time.sleep(0.05)`,
     counts: { 'b sent TCP_STATE orderly': 1, 'b sent NO_SOCKET orderly': 1, 'a received by_peer orderly': 1 },
     derived: { 'b sent linger orderly': 1, 'b sent no_listener orderly': 1 },
     receivedIn: 'FIN_WAIT1',
   },
   {
-    name: 'a request over a connection that is gone',
+    name: 'a request on a connection that is gone',
     program: `${FORGET}server.close(); client.send(b'request'); time.sleep(0.05)`,
     counts: { 'b sent TCP_STATE orderly': 1, 'b sent NO_SOCKET': 1, 'a received by_peer': 1 },
     derived: { 'b sent linger orderly': 1, 'b sent no_listener': 1 },
@@ -215,7 +215,7 @@ select.select([client], [], [], 5); time.sleep(0.05)
     state: 'LISTEN',
   },
   {
-    name: 'a listening socket that is closed over a waiting connection',
+    name: 'a listening socket that is closed while a connection waits',
     program:
       'server = listen(B, PORT); client = sock(A); client.connect((ADDRESS[B], PORT)); time.sleep(0.05); server.close(); time.sleep(0.05)',
     counts: { 'b sent TCP_STATE': 1, 'a received by_peer orderly': 1 },
@@ -291,7 +291,7 @@ for client in clients[:3]:
 const directionOf = (side: number) => ((side & 1) === 0 ? 'sent' : 'received');
 const isOrderly = (side: number) => side >> 1 === resetOutcome.orderly;
 
-/** Counts resets with programs of the test's choice, also those that a better one keeps the agent from using here. */
+/** Counts resets with programs of the test's choice, even where the agent would use a better one here. */
 export class ResetCounter implements Disposable {
   readonly #object: BpfObject;
   readonly #counts: Counts;
@@ -315,7 +315,7 @@ export class ResetCounter implements Disposable {
     return new ResetCounter(object, new ResetReasons(btf));
   }
 
-  /** What was counted in the two namespaces while something happened, as in `ResetCase.counts`. */
+  /** Counts in the two namespaces while `happen` runs, as in `ResetCase.counts`. */
   async during<T>(
     pair: HostPair,
     happen: () => Promise<T>,

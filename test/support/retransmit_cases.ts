@@ -1,18 +1,18 @@
 import type { TestNetns } from './hosts.ts';
 
-/** Something that makes TCP send again, as a program for playScene(), and how the kernel counts it. */
+/** A case in which TCP retransmits: a program for playScene(), and the kernel's counts of it. */
 export interface RetransmitCase {
   readonly name: string;
   readonly program: string;
   readonly sender: 'a' | 'b';
   readonly state: string;
-  /** The counter of the kernel that must have grown as much, for each kind that must be there. */
+  /** The kernel's counter that must have grown as much, for each expected kind. */
   readonly kinds: Readonly<Record<string, string>>;
-  /** Something gets lost: a warning, but for loss probes and a FIN without data. */
+  /** True where data is lost: a warning, except for loss probes and a FIN without data. */
   readonly isLoss: boolean;
 }
 
-/** The configuration that the cases want: an event for each, so that none is missed. */
+/** The configuration that the cases need: an event for each retransmission, so that none is missed. */
 export const RETRANSMIT_PROBES = { tcpretrans: { lossProbes: true } };
 
 export function severityOf(
@@ -22,14 +22,14 @@ export function severityOf(
   return isLoss && kind !== 'tlp' && (state !== 'FIN_WAIT1' || bytes !== 0) ? 'warning' : 'info';
 }
 
-/** Too large for a link on the way, and the router says so: all arrives, and no timer runs. */
+/** Segments too large for a link on the way, and the router reports it: all arrives, and no timer runs. */
 export const PATH_MTU_PROGRAM = `
 server, client, peer = connected(PORT)
 client.sendall(b'x' * 30000)
 assert len(peer.recv(30000, socket.MSG_WAITALL)) == 30000
 `;
 
-/** The same where nobody hears of it: nothing large arrives, and what goes again is after a timeout. */
+/** The same where the report is lost: nothing large arrives, and retransmissions come after a timeout. */
 export const BLACK_HOLE_PROGRAM = `
 server, client, peer = connected(PORT)
 client.sendall(b'x' * 30000); time.sleep(0.8)
@@ -39,7 +39,7 @@ except BlockingIOError: pass
 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); client.close()
 `;
 
-/** Each on a port of its own: PORT. */
+/** Cases, each on its own port: PORT. */
 export const RETRANSMIT_CASES: readonly RetransmitCase[] = [
   {
     name: 'data that does not get through: first a probe, then timeouts',
@@ -87,7 +87,7 @@ client.close(); undrop(B)
     isLoss: true,
   },
   {
-    name: 'a SYN-ACK that nobody confirms',
+    name: 'a SYN-ACK that nobody acknowledges',
     program: `
 server = listen(B, PORT)
 drop(B, 'tcp dport %d tcp flags & (syn|ack) == ack drop' % PORT)
@@ -126,7 +126,7 @@ peer, _ = server.accept(); assert peer.recv(99, socket.MSG_WAITALL) == b'x' * 99
     isLoss: false,
   },
   {
-    name: 'an orderly close, which the server confirms late',
+    name: 'an orderly close that the server acknowledges late',
     program: `
 server, client, peer = connected(PORT)
 for i in range(4):
@@ -169,9 +169,9 @@ assert peer.recv(9, socket.MSG_WAITALL) == b'y' * 9; peer.recv(1)
   },
 ];
 
-/** The kernel's counters of a namespace, by the names of nstat. */
+/** The kernel's counters of a namespace, by their names in nstat. */
 export function tcpCounters(netns: TestNetns): Record<string, number> {
   const { kernel } = JSON.parse(netns.exec('nstat -asj')) as { kernel: Record<string, number> };
-  // After a timeout the rest of what was lost goes again without another.
+  // After a timeout the rest of the lost data is retransmitted without another timeout.
   return { ...kernel, NOT_PROBES: (kernel['TcpRetransSegs'] ?? 0) - (kernel['TcpExtTCPLossProbes'] ?? 0) };
 }

@@ -7,7 +7,7 @@ import type { TestKernel } from './kernel.ts';
 export type Family = 'ipv4' | 'ipv6';
 export const FAMILIES: readonly Family[] = ['ipv4', 'ipv6'];
 
-/** Where a scene is played. */
+/** Namespaces in which a scene is played. */
 export interface ScenePair {
   readonly a: { readonly netns: { readonly name: string } };
   readonly b: { readonly netns: { readonly name: string } };
@@ -15,7 +15,7 @@ export interface ScenePair {
   readonly addressB: Readonly<Record<Family, string>>;
 }
 
-/** One Python process with sockets in both namespaces: what happens at the two ends has an order. */
+/** One Python process with sockets in both namespaces, so that events at the two ends have an order. */
 const PRELUDE = `
 import ctypes, os, select, socket, struct, subprocess, time
 libc = ctypes.CDLL(None)
@@ -69,7 +69,7 @@ def raw(protocol, payload):
 const execute = promisify(execFile);
 
 /**
- * Runs a Python program that makes an anomaly between the two namespaces of a pair, `A` and `B`. Returns its pid, and the
+ * Runs a Python program that makes an anomaly between the two namespaces of a pair, `A` and `B`. Returns its PID, and the
  * numbers that it printed.
  */
 export async function playScene(
@@ -89,12 +89,12 @@ ADDRESS = { A: '${pair.addressA[family]}', B: '${pair.addressB[family]}' }
   return { pid, printed };
 }
 
-/** `address:port` in the way of events. */
+/** `address:port` as events write it. */
 export function endpoint(address: string, port: number): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-/** What a metric of one namespace has grown by in each of its label sets, while something happened; what did not is not there. */
+/** Increase of a metric of one namespace, by label set, while `happen` runs; label sets without an increase are left out. */
 export async function growth<T>(
   agent: TestKernel,
   pods: Readonly<Record<string, string>>,

@@ -1,10 +1,10 @@
 import type { Exposition } from './exposition.ts';
 
-/** What a Prometheus server adds up of counters, by name: as increase() over all of its samples, without extrapolation. */
+/** Sums of counters, by name, as a Prometheus server computes them: as increase() over all of its samples, without extrapolation. */
 export class CountingScraper {
   readonly #last = new Map<string, number>();
   readonly #counted = new Map<string, number>();
-  /** Samples that were below the one before. */
+  /** Samples that were lower than the one before. */
   readonly resets: string[] = [];
 
   scrape({ samples, types }: Exposition): void {

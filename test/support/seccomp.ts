@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** A rule of a profile as runtimes read it; of its arguments we use equality of one. */
+/** A rule of a profile as runtimes read it; for its arguments we use only equality of one. */
 export interface SeccompRule {
   readonly names: readonly string[];
   readonly action: string;
@@ -16,7 +16,7 @@ export interface Profile {
 }
 
 const LAUNCHER = fileURLToPath(new URL('seccomp.py', import.meta.url));
-/** Of the kernel's headers, which the addon is built with. */
+/** System calls of the kernel's headers, with which the addon is built. */
 const NUMBERS = '/usr/include/x86_64-linux-gnu/asm/unistd_64.h';
 
 /** linux/filter.h, linux/seccomp.h, linux/audit.h */
@@ -45,7 +45,7 @@ function returned(action: string, errno = EPERM): number {
   throw new Error(`${action} is not used here`);
 }
 
-/** The program of a profile for this machine (x86-64), as the kernel takes it (man 2 seccomp). Names of other machines are left out, as runtimes do. */
+/** Compiles a profile for this machine (x86-64), as the kernel takes it (man 2 seccomp). Leaves names of other machines out, as runtimes do. */
 export function compileProfile({ defaultAction, defaultErrnoRet, syscalls }: Profile): Buffer {
   const known = numbers();
   const program: Instruction[] = [
@@ -76,7 +76,7 @@ export function compileProfile({ defaultAction, defaultErrnoRet, syscalls }: Pro
   return bytes;
 }
 
-/** The command that runs another under a filter, as the last thing before it; any user may run it. @param file a program of `compileProfile` */
+/** Command that runs another one under a filter, as the last step before it; any user may run it. @param file a program of `compileProfile` */
 export function underFilter(file: string): string[] {
   return ['/usr/bin/python3', LAUNCHER, file];
 }

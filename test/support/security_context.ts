@@ -4,7 +4,7 @@ import { type KubernetesObject, kustomize } from './kustomize.ts';
 
 const MANIFESTS = fileURLToPath(new URL('../../manifests/', import.meta.url));
 
-/** What our manifests use of that of Kubernetes. */
+/** Fields of Kubernetes' security context that our manifests use. */
 export interface SecurityContext {
   readonly runAsUser: number;
   readonly runAsGroup: number;
@@ -36,7 +36,7 @@ export function shipped(components: readonly string[]): {
   return { container: (daemonSet['spec'] as Spec).template.spec.containers[0], objects };
 }
 
-/** The command that gives a process what a container runtime gives it; capabilities that another user than root has are ambient. */
+/** Command that gives a process what a container runtime gives it; capabilities of a user other than root are ambient. */
 export function setpriv(
   { allowPrivilegeEscalation }: SecurityContext,
   user: number,

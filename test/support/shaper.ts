@@ -1,16 +1,16 @@
 import type { HostPair, TestNetns } from './hosts.ts';
 
-/** Bytes a second, and bytes that may go at once. */
+/** Rate in bytes a second, and burst in bytes. */
 const RATE = 100_000;
 const BURST = 1_600;
 
-/** A queueing discipline whose delays bucketDelays() tells. */
+/** A queueing discipline whose delays bucketDelays() computes. */
 export const TOKEN_BUCKET = `tbf rate ${(RATE * 8) / 1_000}kbit burst ${BURST} limit 100000`;
 
 /**
- * Seconds that each of some packets of this length waits in TOKEN_BUCKET: it goes when those before it are gone and there are
- * tokens for all its bytes; the bucket is full at first.
- * @param sent when each comes, in seconds
+ * Computes the seconds that each of some packets of this length waits in TOKEN_BUCKET: a packet leaves once those before it are gone and
+ * there are tokens for all its bytes; the bucket is full at first.
+ * @param sent time at which each arrives, in seconds
  */
 export function bucketDelays(sent: readonly number[], length: number): number[] {
   let [tokens, at] = [BURST, sent[0] ?? 0];
@@ -30,7 +30,7 @@ export function shape(pair: HostPair, options: string): Disposable {
   return { [Symbol.dispose]: () => void pair.a.netns.tc(`qdisc del dev ${pair.deviceA} root`) };
 }
 
-/** Datagrams of 1,000 bytes, as fast as can be; returns the source port, and when each was sent, in seconds of the monotonic clock. */
+/** Sends datagrams of 1,000 bytes as fast as possible; returns the source port, and the time of each, in seconds of the monotonic clock. */
 export function sendAtOnce(
   netns: TestNetns,
   address: string,
@@ -47,7 +47,7 @@ for _ in range(${count}):
   times.append(time.monotonic())
 print(s.getsockname()[1], *times)`);
   const [source = 0, ...times] = printed.trim().split(' ').map(Number);
-  // Somewhere in the call.
+  // Some moment within the call.
   const sent = times.slice(1).map((end, index) => (end + (times[index] ?? end)) / 2);
   return { source, sent };
 }

@@ -8,14 +8,14 @@ import type { TestPod } from './cgroups.ts';
 const SHORT_PODS = fileURLToPath(new URL('./short_pods.py', import.meta.url));
 const run = promisify(execFile);
 
-/** Pods that live for some milliseconds, one after the other; gives the last counters of each as its /proc shows them. */
+/** Pods that live for some milliseconds, one after the other; returns the last counters of each as its /proc shows them. */
 export async function liveShortly(pods: readonly TestPod[]): Promise<string[]> {
   const args = pods.flatMap(({ container }, index) => [join(container, 'cgroup.procs'), String(index + 1)]);
   const { stdout } = await run('python3', [SHORT_PODS, ...args]);
   return JSON.parse(stdout) as string[];
 }
 
-/** The counters of a text of these, as the kernel's files name them. */
+/** Parses the counters of such a text, as the kernel's files name them. */
 export function oracleOf(text: string): (table: string, field: string) => number {
   const garbled = (what: string) => {
     throw new Error(`the kernel printed ${what}`);
@@ -30,7 +30,7 @@ export function oracleOf(text: string): (table: string, field: string) => number
   };
 }
 
-/** What the event `pod_departed` is to say of it. */
+/** Counters that the event `pod_departed` must have. */
 export function totalsOf(text: string): Record<string, number> {
   const of = oracleOf(text);
   return {

@@ -1,2 +1,2 @@
-/** On a machine with nothing else to do, a configuration is applied so long after it was written. */
+/** Maximum milliseconds from writing a configuration until it is applied, on an otherwise idle machine. */
 export const APPLIED_WITHIN_MS = 1_000;

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Clock } from '../../src/core/clock.ts';
 
-/** Moves when it is told to, step by step, and at each step lets all go on whose time has come: many that pace themselves, at once. */
+/** A clock that moves step by step, only when advanced, and at each step wakes all sleepers whose time has come. */
 export class SteppedClock implements Clock {
   readonly #stepMs: number;
   #nowMs = 0;
@@ -38,13 +38,13 @@ export class SteppedClock implements Clock {
     }
   }
 
-  /** Lets everybody go on who sleeps. */
+  /** Wakes all sleepers. */
   release(): void {
     for (const sleepers of this.#sleepers.values()) for (const resolve of sleepers) resolve();
     this.#sleepers.clear();
   }
 
-  /** What does not sleep comes to its end: answers here are promises and streams in memory. */
+  /** Lets work that does not sleep finish: answers here are promises and streams in memory. */
   async #settle(): Promise<void> {
     for (let times = 0; times < 4; times++) await turn();
   }

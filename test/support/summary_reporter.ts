@@ -1,10 +1,10 @@
 import type { Reporter, TestModule } from 'vitest/node';
 
 const SLOWEST = 10;
-/** More than that were left out by a filter on the command line. */
+/** If more than that were skipped, a filter on the command line left them out. */
 const SKIPPED_MAX = 100;
 
-/** Prints the slowest files, and `N passed, N failed` alone on the last line, for people and for machines that look no further. */
+/** Prints the slowest files, and `N passed, N failed` alone on the last line, for people and for scripts that read no further. */
 export default class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     let passed = 0;
@@ -21,7 +21,7 @@ export default class SummaryReporter implements Reporter {
     }
     const isWhole = skipped.length <= SKIPPED_MAX;
     const lines = [...(isWhole ? skipped : []), ...slowestFiles(modules), `${passed} passed, ${failed} failed`];
-    // After what the other reporters still print.
+    // Runs after the other reporters have printed.
     process.once('exit', () => process.stdout.write(`${lines.join('\n')}\n`));
   }
 }

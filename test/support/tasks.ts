@@ -4,7 +4,7 @@ import { BpfSource } from '#sources/bpf/source.ts';
 import { pidNamespaceLevels } from '#sources/procfs/pid_namespace.ts';
 import { OBJECTS } from './kernel.ts';
 
-/** Prints how far above ours the PID namespace of /proc lies, and the processes that it numbers. */
+/** Prints the depth of our PID namespace below that of /proc, and the processes that /proc numbers. */
 const own = pidNamespaceLevels('/proc');
 using lists = await openNetnsObject(new BpfSource(OBJECTS, '/sys'), own);
 const pids: number[] = [];

@@ -63,7 +63,7 @@ def accept(name, listener, count=1):
 
 
 def pairs(name, address, port, count):
-    """Connections to a listener of the same process, both ends kept."""
+    """Opens connections to a listener of the same process; keeps both ends."""
     for nth in range(count):
         connect(f"{name}/{nth}/a", address, port)
         accept(f"{name}/{nth}/b", name)
@@ -74,7 +74,7 @@ def send(name, bytes):
 
 
 def fill(name):
-    """Sends until nothing goes any more."""
+    """Sends until the buffers are full."""
     sockets[name].setblocking(False)
     try:
         while True:
@@ -103,7 +103,7 @@ def churn(address, port, seconds):
         one.connect((address, port))
         other = listener.accept()[0]
         if count % 2:
-            # Closed with a reset.
+            # Closes with a reset.
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         one.close()
         other.close()

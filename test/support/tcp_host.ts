@@ -5,7 +5,7 @@ import type { TestNetns } from './hosts.ts';
 
 const PROGRAM = fileURLToPath(new URL('./tcp_host.py', import.meta.url));
 
-/** The functions of tcp_host.py. A socket goes by its name. */
+/** The functions of tcp_host.py. Sockets are identified by name. */
 interface Calls {
   listen: { name: string; address: string; port: number; backlog?: number; fastopen?: number };
   listen_on_many: { address: string; count: number };

@@ -13,8 +13,8 @@ import { eventually } from './oracle.ts';
 export const HEAP_PROBE = { NODE_OPTIONS: `--import=${fileURLToPath(new URL('./heap_probe.ts', import.meta.url))}` };
 
 /**
- * What is switched, and how many BPF programs each has. The programs that see Pods begin and end are discovery's: the one
- * exception to off leaves nothing, since without the probe `lifecycle` a short-lived Pod is to be named all the same.
+ * Probes that are switched, and the number of BPF programs of each. The programs that see Pods start and end belong to discovery: they are
+ * the one exception to "off leaves nothing", because a short-lived Pod must be named even without the probe `lifecycle`.
  */
 const SWITCHED = {
   packetloss: 1,
@@ -27,7 +27,7 @@ const SWITCHED = {
   sock: 2,
 };
 const PROGRAMS = Object.values(SWITCHED).reduce((sum, count) => sum + count, 0);
-/** Switched as well: what they have depends on the functions that this kernel lets be hooked. */
+/** Switched as well: their programs depend on the functions that this kernel lets be hooked. */
 const OF_FUNCTIONS = ['kernellatency', 'virtcmdlatency'];
 const ALL = [...Object.keys(SWITCHED), ...OF_FUNCTIONS];
 
@@ -39,12 +39,12 @@ const OFF = configOf(false);
 
 export type Write = (directory: string, text: string, generation: number) => void;
 
-/** How people edit a file. */
+/** Writes the file as people edit it. */
 export const rewrite: Write = (directory, text, generation) => {
   writeFileSync(join(directory, 'config.yaml'), `# ${generation}\n${text}`);
 };
 
-/** How the kubelet updates a mounted ConfigMap. */
+/** Updates the file as the kubelet updates a mounted ConfigMap. */
 export const swap: Write = (directory, text, generation) => {
   const folder = `..data_${generation}`;
   mkdirSync(join(directory, folder));
@@ -57,7 +57,7 @@ export const swap: Write = (directory, text, generation) => {
 
 export interface ToggleReport {
   readonly slowestMs: number;
-  /** Bytes used after garbage collection, at each toggle that was asked for. */
+  /** Bytes used after garbage collection, at each toggle that was requested. */
   readonly heap: ReadonlyMap<number, number>;
 }
 
@@ -74,7 +74,7 @@ export function prepare(pair: HostPair): void {
 }
 
 /**
- * Switches some probes off and on, `times` times, under traffic. Each change must be applied, no total may step back, and in
+ * Switches some probes off and on, `times` times, under traffic. Each change must be applied, no total may decrease, and in
  * the end descriptors and programs must be what they were.
  */
 export async function toggle(
@@ -88,7 +88,7 @@ export async function toggle(
   await using agent = await AgentProcess.serve(['--config', join(directory, 'config.yaml')], [], HEAP_PROBE);
   await agent.page();
   await eventually(async () => expect(await states(agent)).not.toContain('starting'));
-  // Of the thread that follows the configuration, and of the one that follows the names of namespaces.
+  // They belong to the thread that follows the configuration, and to the one that follows the names of namespaces.
   await eventually(() => expect(agent.descriptorsOf('anon_inode:inotify')).toBe(2));
   await settle(agent);
   const before = { descriptors: agent.descriptors, programs: agent.programs.length };
@@ -106,7 +106,7 @@ export async function toggle(
     await eventually(async () => expect(await states(agent)).toEqual(isOn ? on.states : ALL.map(() => 'stopped')));
     slowestMs = Math.max(slowestMs, performance.now() - start);
     if (isOn) {
-      // A page may be without what took too long.
+      // A page may lack families that took too long.
       const now = await eventually(async () => {
         const seen = await totals(agent, pair);
         expect(seen).not.toContain(undefined);
@@ -144,7 +144,7 @@ async function totals(agent: AgentProcess, pair: HostPair): Promise<(number | un
   ];
 }
 
-/** Connections of the test to the agent come and go; what stays is the agent's own. */
+/** Waits until the number of open descriptors is stable: connections of the test to the agent come and go. */
 export async function settle(agent: AgentProcess): Promise<void> {
   let last = -1;
   await eventually(() => {

@@ -14,14 +14,14 @@ const DAY_MS = 86_400_000;
 /** `YYYYMMDDHHMMSSZ` */
 const time = (date: Date) => `${date.toISOString().replace(/\D/g, '').slice(0, 14)}Z`;
 
-/** A certificate authority in a folder, which signs for any time: that of `openssl x509` begins now. */
+/** A certificate authority in a folder, which signs for any period: `openssl x509` can only start now. */
 export class CertificateAuthority {
   readonly #folder: string;
   readonly #name: string;
   /** Path of its own certificate. */
   readonly certificate: string;
 
-  /** @param name of its files and subject */
+  /** @param name basename of its files, and its subject */
   constructor(folder: string, name = 'ca') {
     this.#folder = folder;
     this.#name = name;

@@ -19,10 +19,10 @@ interface Answer {
   readonly error?: string;
 }
 
-/** A process that does what it is told: see worker.py. */
+/** A process that runs commands: see worker.py. */
 export class Worker {
   readonly pid: number;
-  /** In its own PID namespace. */
+  /** PID in its own PID namespace. */
   readonly innerPid: number;
   readonly #workers: Workers;
   readonly #connection: Socket;
@@ -52,17 +52,17 @@ export class Worker {
     return this.#call('limit', files);
   }
 
-  /** Writes so many bytes to storage, in one call. */
+  /** Writes this number of bytes to storage, in one call. */
   write(path: string, bytes: number): Promise<unknown> {
     return this.#call('write', path, bytes);
   }
 
-  /** Reads so many bytes from storage, in one call. */
+  /** Reads this number of bytes from storage, in one call. */
   read(path: string, bytes: number): Promise<unknown> {
     return this.#call('read', path, bytes);
   }
 
-  /** Reads a byte and writes it, so many times, without storage. */
+  /** Reads a byte and writes it, this number of times, without storage. */
   calls(count: number): Promise<unknown> {
     return this.#call('calls', count);
   }
@@ -79,7 +79,7 @@ export class Worker {
     return this.#call('ignore_children');
   }
 
-  /** For so long: children that write so much each, or orphans that do. Returns how many there were. */
+  /** Starts, for some time, children that write the given bytes each, or orphans that do. Returns their number. */
   async churn(path: string, bytes: number, seconds: number, orphans = false): Promise<number> {
     return (await this.#call('churn', path, bytes, seconds, orphans)) ?? 0;
   }
@@ -88,12 +88,12 @@ export class Worker {
     return this.#call('new_netns');
   }
 
-  /** The other threads go on, but nobody listens any more. */
+  /** Ends the first thread; the others go on, but nothing listens any more. */
   endFirstThread(): void {
     this.#send('end_first_thread');
   }
 
-  /** Resolves once the process has closed everything; its parent may not have waited for it yet. */
+  /** Resolves once the process has closed everything; its parent may not have reaped it yet. */
   async end(): Promise<void> {
     const closed = new Promise((resolve) => this.#connection.once('close', resolve));
     this.#send('end');
@@ -134,7 +134,7 @@ export class Workers implements AsyncDisposable {
     return workers;
   }
 
-  /** In a network namespace, or in that of the test; `wrapper` is a command to run it by. */
+  /** Starts a worker in a network namespace, or in that of the test; `wrapper` is a command to run it by. */
   async start(netns?: TestNetns, wrapper: readonly string[] = []): Promise<Worker> {
     const [command = '', ...args] = [
       ...(netns === undefined ? [] : ['ip', 'netns', 'exec', netns.name]),
@@ -150,7 +150,7 @@ export class Workers implements AsyncDisposable {
     });
   }
 
-  /** Resolves to the one that calls next. */
+  /** Resolves to the next worker that connects. */
   async next(begin: () => unknown): Promise<Worker> {
     const before = new Set(this.#workers);
     await begin();

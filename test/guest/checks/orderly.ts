@@ -38,7 +38,7 @@ const check = (pattern: Pattern) => async (context: Context) => {
 
 export const orderly = defineChecks('orderly', open, {
   ...Object.fromEntries(PATTERNS.map((pattern) => [pattern.title, check(pattern)])),
-  'knows a class for nearly all that the kernel freed, where drops have reasons': async ({ unclassified }) => {
+  'classifies nearly all packets that the kernel freed, where drops have reasons': async ({ unclassified }) => {
     if (!kernelFeatures().dropReasons) return;
     ok(unclassified.freed > 0);
     ok(100 * unclassified.share <= UNCLASSIFIED_MAX, `${unclassified.share} of ${unclassified.freed}`);

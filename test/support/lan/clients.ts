@@ -6,11 +6,11 @@ import { libraries, npm, program } from './programs.ts';
 import { ECHO_PORT, PACKAGES, REGISTRY_URL, type Servers, WEB_FILES, WEB_IDLE_SECONDS } from './servers.ts';
 import type { Activity } from './traffic.ts';
 
-/** Seconds for which idle connections are idle. */
+/** Seconds that idle connections stay idle. */
 const IDLE_SECONDS = 10;
 const LARGE_PING = 4_000;
 
-/** What udhcpc runs: the address comes and goes. */
+/** Script that udhcpc runs: sets and removes the address. */
 const LEASE_SCRIPT = `#!/bin/sh
 case $1 in
 bound) ip addr replace $ip/$mask dev $interface; echo "lease $ip" ;;
@@ -18,7 +18,7 @@ deconfig) ip -4 addr flush dev $interface ;;
 esac
 `;
 
-/** Connections that are idle, with keepalives of the kernel, and work afterwards. */
+/** Connections that are idle, kept open by the kernel's keepalives, and used afterwards. */
 const IDLE = `
 import socket, sys, time
 made = []
@@ -41,7 +41,7 @@ for s in made:
 print('idle', len(made))
 `;
 
-/** A keep-alive connection that the web server closes because nothing is asked on it any more. */
+/** A keep-alive connection that the web server closes because no more requests come. */
 const CLOSED_BY_SERVER = `
 import http.client
 c = http.client.HTTPConnection('web.test', timeout=${WEB_IDLE_SECONDS + 20})
@@ -53,7 +53,7 @@ print('closed', len(body))
 
 interface Recipe {
   readonly app: string;
-  /** How many namespaces have such a client, of forty. */
+  /** Namespaces out of forty that have such a client. */
   readonly clients: number;
   readonly pauseMs: number;
   readonly unconfigured?: boolean;
@@ -100,7 +100,7 @@ function installPackages(host: LanHost, { ca, folder }: Servers, index: number):
     npm_config_registry: REGISTRY_URL,
     npm_config_cafile: ca,
     npm_config_cache: join(home, 'cache'),
-    // A failure is to be seen.
+    // A retry would hide a failure.
     npm_config_fetch_retries: '0',
     npm_config_update_notifier: 'false',
     NODE_OPTIONS: '',
@@ -124,7 +124,7 @@ function fetchFiles(host: LanHost, { ca }: Servers, index: number): Activity['ru
   const each = ['-w', '%{num_connects} %{size_download}\\n', '-sS', '--fail', '--max-time', '60', '--cacert', ca];
   const names = Object.keys(WEB_FILES).join(',');
   const expected = Object.values(WEB_FILES).reduce((sum, bytes) => sum + bytes, 0);
-  // Kept alive; closed by the server after each; beside each other; one process for each.
+  // Keep-alive; closed by the server after each; in parallel; one process for each.
   const ways = [[], ['-H', 'connection: close'], ['--parallel'], ['-4'], host.ipv6 === undefined ? [] : ['-6']];
   let runs = index;
   return async () => {
@@ -136,7 +136,7 @@ function fetchFiles(host: LanHost, { ca }: Servers, index: number): Activity['ru
   };
 }
 
-/** @throws where these are not so many transfers and bytes */
+/** @throws where the output does not show exactly this number of transfers and bytes */
 function countTransfers(
   { code, stdout, output }: Finished,
   transfers: number,

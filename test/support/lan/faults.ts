@@ -5,7 +5,7 @@ import { playScene } from '../scene.ts';
 import type { Lan, LanHost } from './lan.ts';
 import type { Servers } from './servers.ts';
 
-/** Where faults happen: two hosts of the LAN, and one behind a router, all of which are quiet else. */
+/** Places of the faults: two hosts of the LAN, and one behind a router, all of which are otherwise quiet. */
 export class FaultScene implements Disposable {
   readonly a: LanHost;
   readonly b: LanHost;
@@ -32,7 +32,7 @@ export class FaultScene implements Disposable {
     this.a.netns.ip(`route add ${this.farSubnet}.0/24 via ${this.edge.ipv4}`);
   }
 
-  /** An address of the LAN that nobody has. */
+  /** An address of the LAN that no host has. */
   get nobody(): string {
     return `${this.#lan.subnet}.254`;
   }
@@ -61,12 +61,12 @@ export class FaultScene implements Disposable {
 
 export interface Fault {
   readonly name: string;
-  /** Types of event and the namespaces that they name: what an agent is to say of it, no more and no less. */
+  /** Types of event with the namespaces that they name: an agent must report these, no more and no less. */
   readonly expected: readonly string[];
   readonly happen: (scene: FaultScene) => Promise<void>;
 }
 
-/** A connection on which nothing is under way; what it has sent comes back once the fault is over. */
+/** An idle connection; the data that it has sent comes back once the fault is over. */
 const established = (port: number, fault: string) => `
 server, client, peer = connected(${port})
 client.send(b'x'); peer.recv(1); peer.send(b'x'); client.recv(1); time.sleep(0.3)
@@ -95,7 +95,7 @@ c.close()
       ),
   },
   {
-    name: 'the queue of a device runs full',
+    name: 'the queue of a device overflows',
     expected: ['packet_drop fault-a'],
     happen: async (scene) => {
       scene.a.netns.tc('qdisc add dev eth0 root tbf rate 64kbit burst 1600 limit 3000');
@@ -128,7 +128,7 @@ except TimeoutError: pass
       ),
   },
   {
-    name: 'nobody reads a UDP socket, whose buffer runs full',
+    name: 'nobody reads a UDP socket, and its buffer overflows',
     expected: ['packet_drop fault-b'],
     happen: (scene) =>
       scene.play(
@@ -163,7 +163,7 @@ except ConnectionRefusedError: pass
       ),
   },
   {
-    name: 'a server does not accept any more',
+    name: 'a server stops accepting connections',
     expected: ['accept_queue_full fault-b', 'tcp_retransmit fault-a'],
     happen: (scene) =>
       scene.play(

@@ -4,10 +4,10 @@ import type { Watch } from './watch.ts';
 const DSACKS = 'netsonde_tcp_dsacks_received_total';
 
 /**
- * Says which warnings count. On a machine with much else to do segments wait, and overtake each other where a process moves to another CPU:
- * the sender then sends again what is not lost. That is excused where the other end has said that it got data twice (DSACK): each namespace
- * has as many free as there are such answers. Some of them are for loss probes. Those are not subtracted: a probe whose connection has closed
- * meanwhile has no answer, and took the one of another retransmission.
+ * Decides which warnings count. On a busy machine segments wait, and overtake each other where a process moves to another CPU:
+ * the sender then retransmits segments that are not lost. Such a retransmission is excused where the other end has reported duplicate data
+ * (DSACK): each namespace may have as many as there are such reports. Some reports are for loss probes. Those are not subtracted: a probe
+ * whose connection has closed meanwhile gets no report, and would use up the one of another retransmission.
  */
 export class Judge {
   readonly #watch: Watch;
@@ -18,12 +18,12 @@ export class Judge {
     this.#watch = watch;
   }
 
-  /** How many times TCP has sent again, needlessly, by namespace. */
+  /** Number of needless retransmissions, by namespace. */
   get excused(): Record<string, number> {
     return Object.fromEntries(this.#excused);
   }
 
-  /** @returns warnings since the last time, without what was needless in namespaces where none is expected */
+  /** @returns warnings since the last call, without needless retransmissions in namespaces where none is expected */
   next(expectedIn: ReadonlySet<string> = new Set()): EventRecord[] {
     const { warnings } = this.#watch;
     const doubled = this.#watch.totals(DSACKS, 'pod');

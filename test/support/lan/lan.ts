@@ -3,13 +3,13 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { sh } from '../command.ts';
 import { TestNetns, uniqueName } from '../hosts.ts';
 
-/** Environment of the programs in the namespaces: nothing of the test's own settings reaches them. */
+/** Environment of the programs in the namespaces: none of the test's own settings reaches them. */
 const ENVIRONMENT = { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', LC_ALL: 'C' };
 
 export interface Finished {
   readonly code: number;
   readonly stdout: string;
-  /** Both outputs, for people. */
+  /** Both outputs, to be read by people. */
   readonly output: string;
 }
 
@@ -18,7 +18,7 @@ export class LanHost implements Disposable {
   readonly role: string;
   readonly netns: TestNetns;
   readonly ipv4: string;
-  /** Not there where the namespace has IPv6 switched off. */
+  /** Undefined where the namespace has IPv6 switched off. */
   readonly ipv6: string | undefined;
 
   constructor(role: string, netns: TestNetns, ipv4: string, ipv6: string | undefined) {
@@ -37,7 +37,7 @@ export class LanHost implements Disposable {
     return ['ip', ['netns', 'exec', this.name, ...command]];
   }
 
-  /** Runs a program to its end, or for so long. */
+  /** Runs a program to its end, or until the timeout. */
   run(command: readonly string[], timeoutMs = 60_000, env: NodeJS.ProcessEnv = {}): Promise<Finished> {
     const [program, args] = this.inside(...command);
     const child = spawn(program, args, {
@@ -70,19 +70,19 @@ export class LanHost implements Disposable {
 
 export interface JoinOptions {
   readonly ipv6?: boolean;
-  /** No IPv4 address: the host is to ask for one. */
+  /** No IPv4 address: the host asks for one. */
   readonly unconfigured?: boolean;
 }
 
-/** Namespaces joined by a bridge that has a namespace of its own. Resolvers ask the first host that has joined. */
+/** Namespaces joined by a bridge in its own namespace. Resolvers ask the first host that joined. */
 export class Lan implements Disposable {
-  /** All names of its namespaces begin so. */
+  /** Prefix of the names of all its namespaces. */
   readonly prefix = uniqueName('lan');
-  /** Others may run the same test on this machine. */
+  /** Differs by process, because others may run the same test on this machine. */
   readonly subnet = `10.83.${process.pid % 256}`;
   readonly subnet6 = `fd83:${(process.pid % 65_536).toString(16)}:`;
   readonly bridge: TestNetns;
-  /** Those that are there until the end. */
+  /** Hosts that stay until the end. */
   readonly hosts: LanHost[] = [];
   readonly #resources = new DisposableStack();
   #joined = 0;
@@ -98,23 +98,23 @@ export class Lan implements Disposable {
     return `${this.subnet}.1`;
   }
 
-  /** A host that is there until the end. */
+  /** A host that stays until the end. */
   join(role: string, options: JoinOptions = {}): LanHost {
     const host = this.#resources.use(this.visit(role, options));
     this.hosts.push(host);
     return host;
   }
 
-  /** A host that leaves when it is disposed. Its number is one that no other has had. */
+  /** A host that leaves when it is disposed. Its number was never used by another host. */
   visit(role: string, { ipv6 = true, unconfigured = false }: JoinOptions = {}): LanHost {
     const number = ++this.#joined;
-    // Of 250 numbers for IPv4 a hundred are given to those that ask.
+    // IPv4 host numbers 100 to 149 are leased by DHCP.
     const address = `${this.subnet}.${number < 100 ? number : 150 + ((number - 100) % 90)}`;
     const netns = new TestNetns(`${this.prefix}-${role}`);
     const host = new LanHost(role, netns, unconfigured ? '' : address, ipv6 ? `${this.subnet6}:${number}` : undefined);
     mkdirSync(`/etc/netns/${netns.name}`, { recursive: true });
     writeFileSync(`/etc/netns/${netns.name}/resolv.conf`, `nameserver ${this.nameserver}\n`);
-    // As a kubelet or an operator writes it: before the device is there.
+    // Written before the device exists, as a kubelet or an operator does.
     if (!ipv6) netns.exec('sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1');
     netns.exec('sysctl -qw net.ipv4.ip_forward=0');
     this.#connect(host, number);

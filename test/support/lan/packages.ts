@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 const VERSION = '1.0.0';
 const BLOCK = 512;
 
-/** A package of npm that was made up. */
+/** A made-up npm package. */
 export interface MadePackage {
   readonly name: string;
   readonly version: string;
@@ -13,7 +13,7 @@ export interface MadePackage {
   readonly integrity: string;
 }
 
-/** A binary tree of packages: who installs the first has all of them. From 100 bytes to some 130 kB each. */
+/** A binary tree of packages: installing the first one installs all of them. From 100 bytes to some 130 kB each. */
 export function makePackages(count: number): MadePackage[] {
   return Array.from({ length: count }, (_, index) => {
     const below = [2 * index + 1, 2 * index + 2].filter((child) => child < count);
@@ -57,13 +57,13 @@ function tarEntry(path: string, content: Buffer): Buffer {
   return Buffer.concat([header, content, Buffer.alloc((BLOCK - (content.length % BLOCK)) % BLOCK)]);
 }
 
-/** What a registry says of a package. */
+/** Metadata of a package, as a registry answers it. */
 export function packumentOf({ name, version, dependencies, integrity }: MadePackage, registry: string): object {
   const dist = { tarball: tarballUrl(registry, name, version), integrity };
   return { name, 'dist-tags': { latest: version }, versions: { [version]: { name, version, dependencies, dist } } };
 }
 
-/** package.json and package-lock.json of a project that depends on the first of them. */
+/** package.json and package-lock.json of a project that depends on the first package. */
 export function projectOf(packages: readonly MadePackage[], registry: string): { manifest: object; lock: object } {
   const manifest = { name: 'project', version: VERSION, dependencies: { [nameOf(0)]: VERSION } };
   const locked = packages.map(({ name, version, dependencies, integrity }) => [

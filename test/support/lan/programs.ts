@@ -9,7 +9,7 @@ const FOLDERS = [
   ...(process.env['PATH'] ?? '').split(':'),
 ];
 
-/** Programs of Debian's packages that the traffic is made of, and the npm that comes with the machine. */
+/** Programs of Debian's packages that make the traffic, and the npm that comes with the machine. */
 const NEEDED = [
   'nginx',
   'curl',
@@ -28,7 +28,7 @@ const NEEDED = [
 
 export type Program = (typeof NEEDED)[number];
 
-/** Whether a test has to be skipped that needs them; with `CI` set it is to fail instead. */
+/** Whether a test that needs them is skipped; with `CI` set it must fail instead. */
 export function lacksApplications(): boolean {
   return process.env['CI'] === undefined && NEEDED.some((name) => find(name) === undefined);
 }
@@ -48,7 +48,7 @@ export function npm(): readonly string[] {
   return [process.execPath, realpathSync(program('npm'))];
 }
 
-/** For programs that were unpacked and not installed. */
+/** For programs that were unpacked but not installed. */
 export function libraries(): NodeJS.ProcessEnv {
   return { LD_LIBRARY_PATH: globSync(join(SERVERS, 'usr/lib/*-linux-gnu')).join(':') };
 }

@@ -4,8 +4,8 @@ import { createInterface } from 'node:readline';
 import { makePackages, packumentOf } from './packages.ts';
 
 /**
- * A registry of npm packages over TLS, in the namespace that it is started in. Its arguments: a key, a certificate, how many packages there
- * are, and its own URL. Answers each line on stdin with a JSON object: what it has done so far.
+ * A registry of npm packages over TLS, in the namespace that it is started in. Its arguments: a key, a certificate, the number of packages,
+ * and its own URL. Answers each line on stdin with a JSON object: its counts so far.
  */
 
 const [key = '', certificate = '', count = '0', url = ''] = process.argv.slice(2);

@@ -5,7 +5,7 @@ import type { Servers } from './servers.ts';
 import type { Traffic } from './traffic.ts';
 import type { Watch } from './watch.ts';
 
-/** What the kernel itself counted, of which a lost packet would move one. */
+/** The kernel's own counters that a lost packet would move. */
 const COUNTERS = [
   ...['TcpActiveOpens', 'TcpInSegs', 'TcpOutSegs', 'TcpRetransSegs', 'TcpExtTCPTimeouts', 'TcpExtTCPLossProbes'],
   ...[
@@ -19,7 +19,7 @@ const COUNTERS = [
   ...['IpReasmFails', 'IpInDiscards', 'IpOutDiscards', 'Ip6InDiscards', 'Ip6OutDiscards'],
 ];
 
-/** Everything that was done and said, for people. */
+/** All work done and everything reported, to be read by people. */
 export async function report(
   watch: Watch,
   traffic: Traffic,
@@ -53,7 +53,7 @@ function kernelCounters(hosts: readonly LanHost[]): Record<string, number> {
   return sums;
 }
 
-/** How many there are of each kind, and the first of them. */
+/** Number of each kind, and the first of them. */
 export function tally(events: readonly EventRecord[]): Record<string, { count: number; example: EventRecord }> {
   const found: Record<string, { count: number; example: EventRecord }> = {};
   for (const event of events) {

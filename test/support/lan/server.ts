@@ -5,7 +5,7 @@ import { libraries } from './programs.ts';
 
 const START_MS = 60_000;
 
-/** A server in a namespace, from when it says that it is ready until it is disposed. */
+/** A server in a namespace, from the moment when it reports that it is ready until it is disposed. */
 export class Server implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #gone: Promise<unknown>;
@@ -21,7 +21,7 @@ export class Server implements AsyncDisposable {
     }
   }
 
-  /** @param ready whether it is; no connection is made to ask, because one that is refused would be an event */
+  /** @param ready whether it is ready; no connection is made to find out, because a refused one would be an event */
   static async start(host: LanHost, command: readonly string[], ready: RegExp | (() => boolean)): Promise<Server> {
     const [program, args] = host.inside(...command);
     const env = { ...process.env, ...libraries() };
@@ -38,7 +38,7 @@ export class Server implements AsyncDisposable {
     return server;
   }
 
-  /** Writes a line to its standard input, and gives the next one that it prints. */
+  /** Writes a line to its standard input, and returns the next one that it prints. */
   async ask(line: string): Promise<string> {
     const from = this.output.length;
     this.#child.stdin?.write(`${line}\n`);

@@ -14,13 +14,13 @@ const NOBODY = 65_534;
 
 export const PACKAGES = 60;
 export const REGISTRY_URL = 'https://registry.test:4873';
-/** Files of the web server, and their bytes. */
+/** Files of the web server, and their sizes in bytes. */
 export const WEB_FILES: Readonly<Record<string, number>> = { small: 900, medium: 60_000, large: 1_000_000 };
 /** Seconds after which the web server closes a connection without requests. */
 export const WEB_IDLE_SECONDS = 5;
 export const ECHO_PORT = 7_000;
 
-/** Sends everything back, over connections that may be idle for long. */
+/** Echoes everything, over connections that may be idle for a long time. */
 const ECHO = `
 import socket, socketserver
 class Echo(socketserver.BaseRequestHandler):
@@ -34,20 +34,20 @@ print('ready')
 server.serve_forever()
 `;
 
-/** The servers of a LAN, each in a namespace of its own and known by a name below `test`. */
+/** The servers of a LAN, each in its own namespace and known by a name below `test`. */
 export interface Servers extends AsyncDisposable {
   readonly hosts: Readonly<Record<'dns' | 'registry' | 'web' | 'db' | 'cache' | 'echo', LanHost>>;
   readonly registry: Server;
-  /** Where the certificate of the authority is. */
+  /** Path of the authority's certificate. */
   readonly ca: string;
-  /** Where the sockets and files of the servers are. */
+  /** Folder of the servers' sockets and files. */
   readonly folder: string;
 }
 
-/** @param folder of their own, which is there */
+/** @param folder of their own, which exists */
 export async function startServers(lan: Lan, folder: string): Promise<Servers> {
   await using resources = new AsyncDisposableStack();
-  // The first of them: resolvers ask it.
+  // The first one, because resolvers ask it.
   const dns = lan.join('dns');
   const [registry, web, db, cache, echo] = ['registry', 'web', 'db', 'cache', 'echo'].map((role) => lan.join(role)) as [
     LanHost,
@@ -91,7 +91,7 @@ function startDns(host: LanHost, lan: Lan, hosts: Servers['hosts'], folder: stri
     `--dhcp-range=${lan.subnet}.100,${lan.subnet}.149,255.255.255.0,1h`,
     `--dhcp-leasefile=${join(folder, 'leases')}`,
   ];
-  // It would ask for addresses that it is about to give out, of which nobody has one.
+  // Without this it would ping addresses before leasing them, and no host has those.
   const quiet = ['--no-ping', '--dhcp-authoritative', '--pid-file=', '--user=root', '--log-facility=-'];
   const own = ['--keep-in-foreground', '--conf-file=/dev/null', '--no-resolv', '--no-hosts', '--local=/test/'];
   return Server.start(host, [program('dnsmasq'), ...own, ...quiet, ...leases, ...records], /DHCP, IP range/);
@@ -162,7 +162,7 @@ async function startDatabase(host: LanHost, folder: string): Promise<Server> {
 }
 
 function startCache(host: LanHost, folder: string): Promise<Server> {
-  // One program, which asks for its name; the package that has this name starts a server on the machine.
+  // One binary that acts by the name it is called by; installing the package of that name would start a server on the machine.
   const server = join(folder, 'redis-server');
   symlinkSync(program('redis-check-rdb'), server);
   const options = ['--bind', '*', '-::*', '--protected-mode', 'no', '--save', '', '--dir', folder];

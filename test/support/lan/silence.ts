@@ -14,28 +14,28 @@ import { startServers } from './servers.ts';
 import { Traffic } from './traffic.ts';
 import { Watch } from './watch.ts';
 
-/** Until what is folded (five seconds) has been sent. */
+/** Milliseconds until folded events (five seconds) have been sent. */
 const SETTLE_MS = 7_000;
-/** A busy machine takes longer: what is expected is waited for so many times. */
+/** Number of times to wait for expected events; a busy machine takes longer. */
 const SETTLES_MAX = 10;
 
 export interface SilenceOptions {
   readonly seconds: number;
   /** Share of the clients of a whole LAN. */
   readonly share: number;
-  /** These happen then, while the applications go on: at least one, so that what was silent is known to speak. */
+  /** Faults made afterwards, while the applications go on: at least one, to prove that the silent agent can report. */
   readonly faults: readonly Fault[];
-  /** Gets what was done and what was said. */
+  /** Gets the report of the work done and of the events. */
   readonly write?: (report: object) => void;
 }
 
 /**
- * Namespaces whose applications do what applications do, and an agent that has nothing to say about it: no packet is lost, no event is a
- * warning, and no application complains. Of a fault it says what was written down before, and nothing else.
+ * Runs namespaces whose applications do ordinary work, and an agent that has nothing to report: no packet is lost, no event is a
+ * warning, and no application complains. For a fault the agent reports what the fault's `expected` lists, and nothing else.
  */
 export async function checkSilence({ seconds, share, faults, write }: SilenceOptions): Promise<void> {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'lan-'));
-  // A server that is not root has its files in it.
+  // Servers that do not run as root keep their files in it.
   chmodSync(folder.path, 0o755);
   await using watch = await Watch.start(folder.path);
   using lan = new Lan();
@@ -82,9 +82,9 @@ export async function checkSilence({ seconds, share, faults, write }: SilenceOpt
 interface FaultReport {
   readonly name: string;
   readonly expected: readonly string[];
-  /** And why the fault could not be made. */
+  /** Events seen, and the error where the fault could not be made. */
   readonly seen: readonly string[];
-  /** What nobody had written down. */
+  /** Events that were not expected. */
   readonly unexpected: readonly EventRecord[];
 }
 
@@ -92,18 +92,18 @@ function namespacesOf({ expected }: Fault, { prefix }: Lan): ReadonlySet<string>
   return new Set(expected.map((line) => `${prefix}-${line.split(' ')[1]}`));
 }
 
-/** As it is written down before: the type and the namespace. */
+/** An event in the form of `Fault.expected`: the type and the namespace. */
 function lineOf({ type, pod }: EventRecord, { prefix }: Lan): string {
   return `${type} ${pod === null ? 'unknown' : pod.replace(`${prefix}-`, '')}`;
 }
 
-/** Something that was expected has not been told yet. */
+/** Whether an expected event has not been reported yet. */
 function isSilent({ expected }: Fault, events: readonly EventRecord[], lan: Lan): boolean {
   const lines = new Set(events.map((event) => lineOf(event, lan)));
   return !expected.every((line) => lines.has(line));
 }
 
-/** What was written down before, and types and namespaces of what was told since the last time, each once. */
+/** The expected lines, and types and namespaces of the events since the last fault, each once. */
 function compare(
   { name, expected }: Fault,
   failures: readonly string[],

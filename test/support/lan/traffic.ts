@@ -1,29 +1,29 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** What an application has done, in its own words. */
+/** Work that an application reports to have done. */
 export interface Figures {
   runs: number;
   connections: number;
   requests: number;
   bytes: number;
-  /** What it complained of; at most ERRORS_MAX of them. */
+  /** Complaints of the application; at most ERRORS_MAX of them. */
   readonly errors: string[];
 }
 
 const ERRORS_MAX = 100;
 
-/** A client of an application that does the same again and again. */
+/** A client of an application that repeats the same work. */
 export interface Activity {
   readonly app: string;
   /** The namespace in which it runs. */
   readonly where: string;
-  /** Rest between two runs. */
+  /** Milliseconds of rest between two runs. */
   readonly pauseMs: number;
-  /** @throws where the application says that something went wrong */
+  /** @throws where the application reports an error */
   run(): Promise<Partial<Omit<Figures, 'errors' | 'runs'>>>;
 }
 
-/** Runs activities beside each other, each one again and again, until it is stopped. */
+/** Runs activities in parallel, each one again and again, until it is stopped. */
 export class Traffic implements AsyncDisposable {
   readonly figures = new Map<string, Figures>();
   readonly #ending = new AbortController();
@@ -33,7 +33,7 @@ export class Traffic implements AsyncDisposable {
     this.#loops = activities.map((activity, index) => this.#loop(activity, index / activities.length));
   }
 
-  /** Lets every run end that has begun. */
+  /** Lets every run finish that has begun. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending.abort();
     await Promise.all(this.#loops);
@@ -43,7 +43,7 @@ export class Traffic implements AsyncDisposable {
     return [...this.figures].flatMap(([app, { errors }]) => errors.map((error) => `${app}: ${error}`));
   }
 
-  /** @param phase from 0 to 1: not all begin at once */
+  /** @param phase from 0 to 1, so that not all begin at once */
   async #loop(activity: Activity, phase: number): Promise<void> {
     const { signal } = this.#ending;
     const rest = (ms: number) => wait(ms, undefined, { signal }).catch(() => undefined);

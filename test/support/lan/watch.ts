@@ -7,7 +7,7 @@ import type { Lan } from './lan.ts';
 
 const POLL_MS = 10_000;
 
-/** As an operator has it, with the details that the test asks for. */
+/** A configuration as an operator has it, with the details that the test needs. */
 const PROBES = { packetloss: { detail: 'full' }, tcpext: { detail: 'full' } };
 
 interface Series {
@@ -17,11 +17,11 @@ interface Series {
   readonly grown: number;
 }
 
-/** An agent as it is in production, and what it says of the namespaces of a LAN: in its file of events and on its page. */
+/** An agent as it is in production, and its reports about the namespaces of a LAN: its file of events and its page. */
 export class Watch implements AsyncDisposable {
   readonly agent: AgentProcess;
   readonly #file: string;
-  /** What each series has grown to; also those of namespaces that are gone. */
+  /** Increase of each series; also of namespaces that are gone. */
   readonly #series = new Map<string, Series>();
   readonly #ending = new AbortController();
   #polling: Promise<void> = Promise.resolve();
@@ -39,13 +39,13 @@ export class Watch implements AsyncDisposable {
     return new Watch(await AgentProcess.serve(['--config', config, '--state', join(folder, 'state')]), file);
   }
 
-  /** From now on, of these namespaces. */
+  /** Watches these namespaces from now on. */
   follow(lan: Lan): void {
     this.#lan = lan;
     this.#polling = this.#poll();
   }
 
-  /** Events of the LAN that ask for somebody's attention; also those whose namespace the agent does not know. */
+  /** Events of the LAN that need somebody's attention; also those whose namespace the agent does not know. */
   get warnings(): EventRecord[] {
     const lines = readFileSync(this.#file, 'utf8').split('\n').slice(0, -1);
     return lines
@@ -54,7 +54,7 @@ export class Watch implements AsyncDisposable {
       .filter((event) => this.#isOurs(event));
   }
 
-  /** Sums of a counter over the namespaces of the LAN, by one label; what is 0 is left out. */
+  /** Sums of a counter over the namespaces of the LAN, by one label; zeros are left out. */
   totals(metric: string, label: string): Record<string, number> {
     const sums: Record<string, number> = {};
     for (const { name, labels, grown: value } of this.#series.values()) {
@@ -72,7 +72,7 @@ export class Watch implements AsyncDisposable {
       const key = `${name} ${JSON.stringify(labels)}`;
       const { last, grown } = this.#series.get(key) ?? { last: 0, grown: 0 };
       const now = Number(value);
-      // Counters of BPF begin anew where the agent has replaced its kernel thread.
+      // Counters of BPF restart where the agent has replaced its kernel thread.
       this.#series.set(key, { name, labels, last: now, grown: grown + (now < last ? now : now - last) });
     }
   }
@@ -81,7 +81,7 @@ export class Watch implements AsyncDisposable {
     return this.#lan !== undefined && pod?.startsWith(`${this.#lan.prefix}-`) === true;
   }
 
-  /** One that names the wrong namespace is ours by its addresses. */
+  /** Whether an event is of the LAN; one that names the wrong namespace is recognised by its addresses. */
   #isOurs({ pod, src = '', dst = '' }: EventRecord): boolean {
     const { subnet, subnet6 } = this.#lan ?? { subnet: '-', subnet6: '-' };
     const isInside = (end: string) =>

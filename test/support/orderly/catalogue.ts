@@ -1,19 +1,19 @@
 import type { Family } from '../scene.ts';
 
-/** What a kernel has to have for a pattern; the host that tests run on may lack it, where a guest has it as a module. */
+/** Feature that a pattern needs of the kernel; the host that tests run on may lack it where a guest has it as a module. */
 export type Needs = 'esp' | 'geneve' | 'gre' | 'ipip' | 'sit' | 'vlan';
 
 /** How the twin of a pattern loses its packet. */
 export interface Twin {
   readonly words: string;
   /**
-   * The reason without which the agent cannot tell it from the pattern: where the kernel has no such reason, neither is a drop. Without it
-   * the place in the kernel or the packet itself tells.
+   * Drop reason without which the agent cannot tell the twin from the pattern: where the kernel lacks the reason, neither is a drop.
+   * Without this field the function in the kernel or the packet itself is enough.
    */
   readonly reason?: string;
 }
 
-/** A piece of traffic in which nothing is lost, and its twin, in which one packet is. `id` is a function of the Python beside this. */
+/** Traffic in which nothing is lost, and its twin, in which one packet is. `id` is the name of a Python function in this folder. */
 export interface Pattern {
   readonly id: string;
   readonly title: string;
@@ -24,14 +24,14 @@ export interface Pattern {
   readonly often?: true;
 }
 
-/** Traffic that is not in the catalogue, and why. */
+/** Traffic that is not in the catalogue, and the reason. */
 export interface NotShown {
   readonly title: string;
   readonly why: string;
 }
 
 const FILTERED: Twin = { words: 'a firewall drops one packet of it' };
-/** Of a packet for many: one that nobody waits for looks the same, but for the reason. */
+/** Used for a packet for many receivers: an unwanted one looks the same except for the reason. */
 const FILTERED_SHARED: Twin = { ...FILTERED, reason: 'NETFILTER_DROP' };
 const DAMAGED_WORDS = 'one like it arrives with a wrong checksum';
 const DAMAGED_TCP: Twin = { words: DAMAGED_WORDS, reason: 'TCP_CSUM' };

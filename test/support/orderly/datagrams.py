@@ -21,7 +21,7 @@ def udp_exchange(t):
 
 @pattern
 def udp_unread(t):
-    """A socket is closed with datagrams that nobody read."""
+    """A socket is closed with unread datagrams."""
     server, client = t.udp(t.b, t.port), t.udp(t.a)
     for _ in range(20):
         client.sendto(b"x" * 500, (t.address[t.b], t.port))
@@ -42,7 +42,7 @@ def udp_unread(t):
 
 @pattern
 def udp_peeked(t):
-    """What is looked at first is there once."""
+    """Datagrams are peeked at and then read; each counts once."""
     server, client = t.udp(t.b, t.port), t.udp(t.a)
     t.lose(f"udp dport {t.port}")
     for _ in range(5):
@@ -82,7 +82,7 @@ def fragments(t):
     for size in (3_000, 20_000):
         t.answered(t.a, t.b, t.address[t.b], port=t.port + size // 1000, protocol_size=size)
     if t.twin:
-        # Its second half never comes.
+        # The second half never comes.
         t.sysctl(t.b, "ipv6/ip6frag_time" if t.v6 else "ipv4/ipfrag_time", 1)
         half = struct.pack("!HHHH", 40_000, t.port, 1600, 0) + bytes(800)
         if t.v6:
@@ -164,7 +164,7 @@ def ping_dgram_loopback(t):
 
 @pattern
 def ping_answer_late(t):
-    """The answer comes when who asked is gone."""
+    """The answer comes when the process that asked is gone."""
     source, target = t.address[t.b], t.address[t.a]
     for wrong in (0, 0x5555) if t.twin else (0,):
         t.inject(t.b, t.icmp(source, target, 129 if t.v6 else 0, 0, struct.pack("!HH", 7, 7), b"x" * 40, wrong))
@@ -172,14 +172,14 @@ def ping_answer_late(t):
 
 
 def unreachable(t, quoted, wrong=0):
-    """The other end tells of a port that is closed."""
+    """The other end reports that a port is closed."""
     kind, code = (1, 4) if t.v6 else (3, 3)
     t.inject(t.b, t.icmp(t.address[t.b], t.address[t.a], kind, code, bytes(4), quoted, wrong))
 
 
 @pattern
 def icmp_error_to_socket(t):
-    """An error is told to the socket that it is about."""
+    """An error is reported to the socket that it is about."""
     client = t.udp(t.a, t.port)
     client.connect((t.address[t.b], t.port))
     quoted = t.datagram(t.address[t.a], t.address[t.b], (t.port, t.port))
@@ -195,7 +195,7 @@ def icmp_error_to_socket(t):
 
 @pattern
 def icmp_error_to_nobody(t):
-    """An error about what nobody here has sent, or what a socket sent that is gone."""
+    """An error about a packet that nobody here sent, or whose socket is gone."""
     quoted = t.datagram(t.address[t.a], t.address[t.b], (t.port, t.port))
     for wrong in (0x5555, 0) if t.twin else (0,):
         unreachable(t, quoted, wrong)
@@ -205,7 +205,7 @@ def icmp_error_to_nobody(t):
 
 @pattern
 def path_mtu(t):
-    """A router on the way takes smaller packets only, says so, and gets them."""
+    """A router on the way takes only smaller packets, reports that, and then gets them."""
     server, client = t.udp(t.b, t.port), t.udp(t.a)
     client.sendto(b"x" * 1400, (t.address[t.b], t.port))
     server.recv(2000)
@@ -225,7 +225,7 @@ def path_mtu(t):
 
 @pattern
 def raw_protocol(t):
-    """A protocol of one's own, which a raw socket takes."""
+    """A custom protocol, which a raw socket takes."""
     server = t.sock(t.b, socket.SOCK_RAW, 253)
     server.settimeout(1)
     client = t.sock(t.a, socket.SOCK_RAW, 253)
@@ -281,7 +281,7 @@ def multicast_not_joined(t):
 
 @pattern
 def multicast_to_all(t):
-    """A group that every host is in, and a port that nobody waits at."""
+    """A group that every host is in, and a closed port."""
     t.lose(f"udp dport {t.port}")
     cast(t, ALL_HOSTS[t.v6], t.port)
     rest()
@@ -289,7 +289,7 @@ def multicast_to_all(t):
 
 @pattern
 def multicast_dns(t):
-    """Service discovery, which one of two takes part in."""
+    """Service discovery, which one of two hosts takes part in."""
     group = "ff02::fb" if t.v6 else "224.0.0.251"
     question = struct.pack("!6H", 0, 0, 1, 0, 0, 0) + b"\x05_http\x04_tcp\x05local\0" + struct.pack("!2H", 12, 1)
     cast(t, group, 5353, 2, question)
@@ -305,7 +305,7 @@ def multicast_dns(t):
 
 @pattern
 def multicast_own(t):
-    """A sender that has joined its own group hears itself."""
+    """A sender that has joined its own group receives its own packets."""
     enter_socket = t.udp(t.a, t.port)
     join(t, enter_socket, t.a, GROUP[t.v6])
     index = socket.if_nametoindex(t.device[t.a])
@@ -324,7 +324,7 @@ def multicast_own(t):
 
 @pattern
 def broadcast(t):
-    """A service announces itself, to nobody who waits for it."""
+    """A service announces itself to hosts that do not listen."""
     s = t.sock(t.a, socket.SOCK_DGRAM)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
     t.lose(f"udp dport {t.port}")
@@ -355,7 +355,7 @@ def ping_all(t):
 
 @pattern
 def sniffer(t):
-    """Someone looks on, does not read everything, and goes."""
+    """A sniffer starts, does not read everything, and ends."""
     sniffers = [t.sniff(ns) for ns in (t.a, t.b)]
     _, client, peer = t.connected()
     t.lose_tcp()

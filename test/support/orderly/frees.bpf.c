@@ -71,7 +71,7 @@ static __always_inline __u32 netns_of(struct sk_buff *skb, struct sock *receiver
 	struct sock *sk = receiver ? receiver : BPF_CORE_READ(skb, sk);
 	__u16 family;
 
-	/* A queue of UDP, and one of fragments, keep other things in the place of the
+	/* A UDP queue and a fragment queue store other data in place of the
 	 * device. */
 	if ((__s64)device < -4096 && (__u64)device >= 0xffff000000000000ULL) {
 		__u32 inum = BPF_CORE_READ(device, nd_net.net, ns.inum);
@@ -86,7 +86,7 @@ static __always_inline __u32 netns_of(struct sk_buff *skb, struct sock *receiver
 	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 }
 
-/* 0 where it is not one of ours. */
+/* 0 where it is not one of our subnets. */
 static __always_inline __u8 subnet_of(struct sk_buff *skb)
 {
 	unsigned char *header = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header);
@@ -106,7 +106,7 @@ static __always_inline int count(struct sk_buff *skb, __u64 place, __u32 reason,
 	__u64 one = 1, *value;
 	int other = 0;
 
-	/* What a device has prepared to receive into is no packet yet. */
+	/* A buffer that a device has prepared to receive into is not a packet yet. */
 	if (!BPF_CORE_READ(skb, len) && !BPF_CORE_READ(skb, protocol))
 		return 0;
 	key.netns = netns_of(skb, receiver, &other);

@@ -14,10 +14,10 @@ const SOURCE = fileURLToPath(new URL('./frees.bpf.c', import.meta.url));
 
 /** Packets that the kernel freed unused. */
 export interface Freed {
-  /** Inode number of the namespace; where neither device nor socket tells, the subnet of the source. */
+  /** Inode number of the namespace, or the subnet of the source where neither device nor socket shows it. */
   readonly netns: number;
   readonly reason: string;
-  /** Function in the kernel, and offset. */
+  /** Function in the kernel, with the offset. */
   readonly place: string;
   readonly count: number;
 }
@@ -35,7 +35,7 @@ export class FreesOracle implements Disposable {
     this.#reasons = reasons;
   }
 
-  /** @param subnets second bytes, from and to, of the addresses whose packets count where nothing tells the namespace */
+  /** @param subnets second bytes, from and to, of addresses whose packets count where the namespace is unknown */
   static async open(subnets: readonly [number, number]): Promise<FreesOracle> {
     const folder = mkdtempSync(join(tmpdir(), 'frees-'));
     try {
@@ -57,7 +57,7 @@ export class FreesOracle implements Disposable {
     }
   }
 
-  /** All so far, of some namespaces and subnets. */
+  /** All counts so far, for some namespaces and subnets. */
   read(namespaces: ReadonlySet<number>): ReadonlyMap<string, Freed> {
     const found = new Map<string, Freed>();
     const dump = this.#map.dump();

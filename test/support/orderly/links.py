@@ -1,4 +1,4 @@
-"""Bridges, and devices that a program or another device stands behind."""
+"""Bridges, and devices with a program or another device behind them."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ TUNSETIFF = 0x400454CA
 
 
 class Bridged:
-    """A bridge in b, with a port for a and some for c; up when told."""
+    """A bridge in b, with a port for a and some for c; brought up when asked."""
 
     def __init__(self, t, ports=1):
         self.t, self.name = t, t.name()
@@ -48,7 +48,7 @@ class Bridged:
 
 @pattern
 def bridge_start(t):
-    """The ports are up before the bridge is, and the hosts behind them speak already."""
+    """The ports are up before the bridge is, and the hosts behind them already send."""
     bridge = Bridged(t)
     t.udp(t.a)
     for _ in range(3):
@@ -79,7 +79,7 @@ def bridge_traffic(t):
 
 @pattern
 def bridge_flood(t):
-    """The bridge does not know where the host is, and sends to all."""
+    """The bridge does not know where the host is, and floods the packet to all ports."""
     bridge = Bridged(t, ports=3)
     for port, _ in (bridge.a, *bridge.c):
         t.ip(t.b, f"link set {port} type bridge_slave learning off")
@@ -90,7 +90,7 @@ def bridge_flood(t):
 
 @pattern
 def bridge_empty(t):
-    """A bridge without a port, which speaks of itself."""
+    """A bridge without a port, which sends packets about itself."""
     name, address = t.name(), t.inner(7, 1)
     t.ip(t.b, f"link add {name} type bridge")
     t.callback(t.ip, t.b, f"link del {name}")
@@ -113,7 +113,7 @@ def bridge_empty(t):
 
 @pattern
 def no_carrier(t):
-    """A device whose other end is not up yet: who starts speaks to all, and nobody is there."""
+    """A device whose peer is not up yet: a host that starts sends to all, and nobody is there."""
     name, address, other = t.name(), t.inner(11, 1), t.inner(11, 2)
     t.ip(t.b, f"link add {name} type veth peer name {name}p")
     t.callback(t.ip, t.b, f"link del {name}")
@@ -150,7 +150,7 @@ def macvlan(t):
 
 
 def opened(t, flags):
-    """A device that this process is behind."""
+    """A device whose other end is this process."""
     enter(t.a)
     name = t.name()
     file = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
@@ -171,7 +171,7 @@ def read_all(file):
 
 @pattern
 def tun(t):
-    """A tunnel by a process, as a VPN has it: it reads all, and answers."""
+    """A tunnel by a process, as a VPN has it: the process reads all packets, and answers."""
     name, file = opened(t, IFF_TUN)
     client = t.udp(t.a)
     port = client.getsockname()[1]
@@ -185,7 +185,7 @@ def tun(t):
 
 
 def end(t, file, client, there):
-    """The process goes; the twin's has not read all."""
+    """The process ends; in the twin one packet is left unread."""
     read_all(file)
     if t.twin:
         client.sendto(b"nobody reads", (there, t.port))
@@ -240,7 +240,7 @@ __attribute__((section("pass"), used)) int through(struct xdp_md *xdp)
 
 @pattern
 def xdp_redirect(t):
-    """A program sends packets on by another device, before the kernel has looked at them."""
+    """A program redirects packets to another device before the kernel has looked at them."""
     t.whole_checksums()
     first, second = t.link(t.b, t.c)
     t.ip(t.c, f"link set {second} address {':'.join('%02x' % byte for byte in t.mac[t.b])}")
@@ -266,7 +266,7 @@ def xdp_redirect(t):
 
 @pattern
 def mirror(t):
-    """A copy of what comes in goes to a device that nobody looks at."""
+    """A copy of incoming packets goes to a device that nobody reads."""
     name = t.name()
     t.ip(t.b, f"link add {name} type ifb")
     t.callback(t.ip, t.b, f"link del {name}")
@@ -285,7 +285,7 @@ def mirror(t):
 
 @pattern
 def forwarded(t):
-    """A router in between; the twin's packet has gone too far."""
+    """A router in between; the hop limit of the twin's packet runs out."""
     first, second = t.link(t.b, t.c)
     here, there = t.inner(1, 1), t.inner(1, 2)
     t.give(t.b, first, here)

@@ -17,17 +17,17 @@ const TRIES: Readonly<Record<Needs, (netns: TestNetns) => string>> = {
   vlan: (netns) => netns.ip('link add v link lo type vlan id 1'),
 };
 
-/** What this kernel has for the catalogue. */
+/** Features of this kernel that the catalogue needs. */
 export class Kernel {
   readonly #known = new Map<Needs, boolean>();
   readonly #reasons = new DropReasons(new BpfSource(OBJECTS, DEFAULT_PATHS.sys));
 
-  /** Drops of the twin, as far as the agent can tell it from the pattern. */
+  /** Number of drops that the agent counts in the twin: 0 where it cannot tell the twin from the pattern. */
   dropsOf({ twin }: Pattern): 0 | 1 {
     return twin.reason === undefined || this.#reasons.number(twin.reason) !== undefined ? 1 : 0;
   }
 
-  /** Whether it has the devices: found out by making one. */
+  /** Whether the kernel has the device, found out by making one. */
   plays({ needs }: Pattern): boolean {
     if (needs === undefined) return true;
     const has = this.#known.get(needs) ?? this.#has(needs);

@@ -1,4 +1,4 @@
-"""What hosts on one link say to each other, and frames that are not for us."""
+"""Messages between hosts on one link, and frames for other hosts."""
 
 import socket
 import struct
@@ -11,7 +11,7 @@ BROADCAST = b"\xff" * 6
 
 @pattern
 def resolution(t):
-    """The address of the neighbour is looked for, in both directions."""
+    """Each end resolves the address of its neighbour."""
     first, second = t.link(t.a, t.b)
     one, two = t.inner(1, 1), t.inner(1, 2)
     t.give(t.a, first, one)
@@ -25,7 +25,7 @@ def resolution(t):
 
 @pattern
 def resolution_of_others(t):
-    """Someone looks for a third one, by broadcast or multicast."""
+    """A host looks for a third one, by broadcast or multicast."""
     source = t.address[t.a]
     third = t.inner(2, 9)
     if t.v6:
@@ -49,7 +49,7 @@ def resolution_of_others(t):
 
 @pattern
 def announcement(t):
-    """A host tells everyone of an address that it has now."""
+    """A host announces its new address to everyone."""
     if t.v6:
         body = b"\x20\0\0\0" + socket.inet_pton(t.family, t.address[t.a]) + b"\x02\x01" + t.mac[t.a]
         packet = t.icmp(t.address[t.a], "ff02::1", 136, 0, b"", body)
@@ -66,7 +66,7 @@ def announcement(t):
 
 @pattern
 def new_address(t):
-    """An address that is tried first: nobody may have it already."""
+    """An address that is probed first, because another host may have it already."""
     first, second = t.link(t.a, t.b)
     six = t.inner(3, 1)
     if t.v6:
@@ -74,7 +74,7 @@ def new_address(t):
         t.ip(t.a, f"addr add {six}/64 dev {first}")
         rest(1.6)
     else:
-        # Kernel: RFC 5227 is left to daemons, who send this.
+        # The kernel leaves RFC 5227 to daemons, which send this.
         own = socket.inet_aton(six)
         mac = bytes.fromhex(t.mac_of(t.a, first).replace(":", ""))
         t.lose("arp operation request", family="arp")
@@ -117,7 +117,7 @@ def lease(t):
 
 @pattern
 def without_ipv6(t):
-    """One of two has IPv6 switched off, and hears what the other one says of itself."""
+    """A host with IPv6 switched off receives the neighbour messages of the other."""
     t.sysctl(t.c, "ipv6/conf/default/disable_ipv6", 1)
     t.sysctl(t.a, "ipv6/conf/default/router_solicitations", 3)
     first, second = t.link(t.a, t.c)
@@ -143,7 +143,7 @@ def plain(t, target, ethertype, payload):
 
 
 def frames_then_loss(t, *frames):
-    """Frames that mean nothing to us; the twin loses a packet that does, at the same device."""
+    """Frames that we do not handle; the twin loses a packet that we do, at the same device."""
     for one in frames:
         t.frame(t.a, one)
     if t.twin:
@@ -164,20 +164,20 @@ def spanning_tree(t):
 
 @pattern
 def unknown_protocol(t):
-    """A protocol of layer 2 that nobody here speaks, to everyone."""
+    """A layer 2 protocol that nobody here speaks, sent to everyone."""
     frames_then_loss(t, plain(t, BROADCAST, 0x88B5, b"hello"))
 
 
 @pattern
 def unknown_vlan(t):
-    """A tag that no device here is made for, to everyone."""
+    """A VLAN tag that no device here has, sent to everyone."""
     inner = t.datagram(t.address[t.a], t.address[t.b], (40_000, t.port))
     frames_then_loss(t, plain(t, BROADCAST, 0x8100, struct.pack("!HH", 77, 0x86DD if t.v6 else 0x0800) + inner))
 
 
 @pattern
 def other_mac(t):
-    """Frames for someone else, at a port that takes all."""
+    """Frames for another host, at a promiscuous port."""
     t.ip(t.b, f"link set {t.device[t.b]} promisc on")
     t.callback(t.ip, t.b, f"link set {t.device[t.b]} promisc off")
     packet = t.datagram(t.address[t.a], t.address[t.b], (40_000, t.port))

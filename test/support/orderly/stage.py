@@ -26,7 +26,7 @@ FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
 
 def pattern(function):
-    """Its name is its id in catalogue.ts."""
+    """A pattern; its name is its id in catalogue.ts."""
     PATTERNS[function.__name__] = function
     return function
 
@@ -53,7 +53,7 @@ def checksum(data):
 
 
 class Stage(contextlib.ExitStack):
-    """What one pattern plays on. What it makes is gone at its end."""
+    """Hosts, devices and sockets for one pattern. Everything that it makes is gone at its end."""
 
     def __init__(self, namespaces, v6, twin, port):
         super().__init__()
@@ -112,7 +112,7 @@ class Stage(contextlib.ExitStack):
         self.lose(f"tcp {'dport' if ns == self.b else 'sport'} {self.port}{mask}", ns, hook)
 
     def repair(self, seconds=0.5):
-        """Time for TCP to send again what the twin lost."""
+        """Waits while TCP retransmits the segment that the twin lost."""
         if self.twin:
             rest(seconds)
 
@@ -160,7 +160,7 @@ class Stage(contextlib.ExitStack):
             size -= len(data)
 
     def pump(self, sender, receiver, size):
-        """Sends and receives so much, both ends in turn."""
+        """Sends and receives `size` bytes, both ends in turn."""
         data, sent, got, deadline = bytes(65536), 0, 0, time.monotonic() + 20
         sender.setblocking(False)
         receiver.setblocking(False)
@@ -188,7 +188,7 @@ class Stage(contextlib.ExitStack):
         return header(checksum(header(0))) + payload
 
     def summed(self, source, target, protocol, header, payload, wrong=0):
-        """A payload with the checksum that a pseudo header goes into; header takes it."""
+        """A payload with its checksum over a pseudo header; header takes it."""
         a, b = (socket.inet_pton(self.family, x) for x in (source, target))
         size = len(header(0)) + len(payload)
         pseudo = a + b + (struct.pack("!IHBB", size, 0, 0, protocol) if self.v6 else struct.pack("!BBH", 0, protocol, size))
@@ -231,7 +231,7 @@ class Stage(contextlib.ExitStack):
         return s
 
     def segments(self, sniffer, incoming=True):
-        """What a sniffer has seen of the connection so far: (frame, seq, ack, flags, ports, size of the payload)."""
+        """Frames of the connection that a sniffer has seen so far: (frame, seq, ack, flags, ports, size of the payload)."""
         found = []
         sniffer.setblocking(False)
         while True:
@@ -299,7 +299,7 @@ class Stage(contextlib.ExitStack):
         return server, client
 
     def whole_checksums(self):
-        """A frame that is seen on the device can be sent once more: nothing is left for hardware to do."""
+        """Lets a frame that is seen on the device be sent again: nothing is left for hardware to do."""
         for ns in (self.a, self.b):
             self.offload(ns, self.device[ns], ETHTOOL_STXCSUM, 0)
             self.callback(self.offload, ns, self.device[ns], ETHTOOL_STXCSUM, 1)

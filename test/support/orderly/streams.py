@@ -34,7 +34,7 @@ def keepalives(t):
 
 @pattern
 def keepalives_after_close(t):
-    """The server has closed and remembers only that it waits for our FIN."""
+    """The server has closed and only remembers that it waits for our FIN."""
     _, client, peer = t.connected()
     t.exchange(client, peer)
     peer.close()
@@ -48,7 +48,7 @@ def keepalives_after_close(t):
 
 @pattern
 def zero_window(t):
-    """The reader rests, the sender asks whether it may send again, and in the end everything has arrived."""
+    """The reader pauses, the sender probes the closed window, and in the end everything has arrived."""
     server = t.listen()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client = t.sock(t.a)
@@ -153,7 +153,7 @@ def mptcp_to_plain(t):
 
 @pattern
 def ack_to_listener(t):
-    """A connection of which the server knows nothing any more."""
+    """A connection that the server no longer knows."""
     t.listen()
     for wrong in (0, 0x5555) if t.twin else (0,):
         t.inject(t.a, t.segment(t.address[t.a], t.address[t.b], (40_000, t.port), 1, 1, ACK, wrong=wrong))
@@ -162,7 +162,7 @@ def ack_to_listener(t):
 
 @pattern
 def fin_to_closed_port(t):
-    """The last words of a connection whose both ends are gone."""
+    """The last segment of a connection whose ends are both gone."""
     for wrong in (0, 0x5555) if t.twin else (0,):
         t.inject(t.a, t.segment(t.address[t.a], t.address[t.b], (40_000, t.port), 1, 1, FIN | ACK, wrong=wrong))
     rest()
@@ -170,7 +170,7 @@ def fin_to_closed_port(t):
 
 @pattern
 def reset_to_closed_port(t):
-    """A reset is not answered, and asks for nothing."""
+    """A reset gets no answer and asks for none."""
     t.inject(t.a, t.segment(t.address[t.a], t.address[t.b], (40_000, t.port), 1, 1, RST))
     if t.twin:
         t.inject(t.a, t.segment(t.address[t.a], t.address[t.b], (40_000, t.port), 1, 0, SYN))
@@ -178,7 +178,7 @@ def reset_to_closed_port(t):
 
 
 def replayed(t, wanted):
-    """Sends a frame of the connection once more."""
+    """Sends a frame of the connection again."""
     t.whole_checksums()
     sniffer = t.sniff(t.b)
     _, client, peer = t.connected()
@@ -221,7 +221,7 @@ def bulk(t):
 
 @pattern
 def segments_by_device(t):
-    """Large segments, which the device would cut."""
+    """Large segments that the device would cut."""
     bulk(t)
 
 

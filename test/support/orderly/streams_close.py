@@ -11,7 +11,7 @@ from stage import ACK, FIN, PSH, RST, pattern, rest
 
 
 def ends(one, *others):
-    """Everyone at the other end has read everything."""
+    """Checks that the others read the end of the stream."""
     for other in others:
         assert other.recv(65536) == b""
 
@@ -51,7 +51,7 @@ def close_at_once(t):
         t.tc(ns, f"qdisc add dev {t.device[ns]} root tbf rate 1mbit burst 1600 limit 100000")
         t.callback(t.tc, ns, f"qdisc del dev {t.device[ns]} root")
     t.lose_tcp(FIN)
-    # What goes before keeps both FINs back until both are sent.
+    # The data before them holds both FINs back until both are sent.
     for ns, other in ((t.a, t.b), (t.b, t.a)):
         for _ in range(2):
             sinks[ns].sendto(bytes(1400), (t.address[other], t.port))
@@ -95,7 +95,7 @@ def close_half(t):
 
 @pattern
 def close_before_read(t):
-    """The other end reads what is there when everything is closed already."""
+    """The other end reads the remaining data when everything is already closed."""
     _, client, peer = t.connected()
     t.lose_tcp(PSH)
     client.sendall(bytes(20_000))
@@ -127,7 +127,7 @@ def close_before_accept(t):
 
 @pattern
 def close_many(t):
-    """Twenty connections with a request each, closed in turn by the one and by the other."""
+    """Twenty connections with a request each, closed in turn by either end."""
     server = t.listen()
     for number in range(20):
         client = t.sock(t.a)
@@ -194,7 +194,7 @@ def close_tls_by_both(t):
 
 @pattern
 def close_tls_by_client(t):
-    """The client is gone when the server says that it closes, and answers with a reset."""
+    """The client is gone when the server sends its close_notify, and answers with a reset."""
     client, peer = tls_connection(t)
     t.exchange(client, peer)
     t.lose_tcp(FIN)
@@ -211,7 +211,7 @@ def close_tls_by_client(t):
 
 @pattern
 def close_by_reset(t):
-    """The client ends with a reset, when both have what they wanted."""
+    """The client ends with a reset when both have got everything."""
     _, client, peer = t.connected()
     t.exchange(client, peer)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -225,7 +225,7 @@ def close_by_reset(t):
 
 @pattern
 def write_after_close(t):
-    """The server writes on when the client has closed, which answers with a reset."""
+    """The server keeps writing after the client has closed, which answers with a reset."""
     _, client, peer = t.connected()
     t.exchange(client, peer)
     t.lose_tcp(FIN)
@@ -240,7 +240,7 @@ def write_after_close(t):
 
 @pattern
 def write_after_shutdown(t):
-    """The peer has said that it sends no more; we still do, and it reads."""
+    """The peer has shut down its sending side; we still send, and it reads."""
     _, client, peer = t.connected()
     t.exchange(client, peer)
     peer.shutdown(socket.SHUT_WR)
@@ -297,7 +297,7 @@ def time_wait_reset(t):
 
 @pattern
 def time_wait_fin_again(t):
-    """The last FIN comes once more: its ACK was slow."""
+    """The last FIN comes again because its ACK was slow."""
     t.whole_checksums()
     sniffer = t.sniff(t.a)
     _, client, peer = t.connected()

@@ -4,10 +4,10 @@ import { Kernel } from './needs.ts';
 import { openTheatres, type Theatre } from './theatre.ts';
 import { faultsOf, Unclassified } from './verdict.ts';
 
-/** Of a hundred. */
+/** Percent. */
 const UNCLASSIFIED_MAX = 1;
 
-/** The tests of some patterns of the catalogue, each over both families at the same time. */
+/** Defines tests for some patterns of the catalogue, each over both families at the same time. */
 export function testPatterns(isChosen: (pattern: Pattern) => boolean): void {
   const resources = new AsyncDisposableStack();
   const unclassified = new Unclassified();
@@ -27,7 +27,7 @@ export function testPatterns(isChosen: (pattern: Pattern) => boolean): void {
         .filter(({ family }) => isFor(pattern, family))
         .map(async (theatre) => ({ family: theatre.family, played: await theatre.play(pattern.id, twin) })),
     )) {
-      // Both are to be at their end before the test is.
+      // Both must have ended before the test does.
       if (result.status === 'rejected') throw result.reason;
       const { family, played } = result.value;
       unclassified.add(played);
@@ -54,7 +54,7 @@ export function testPatterns(isChosen: (pattern: Pattern) => boolean): void {
     for (const { patterns } of theatres) expect(patterns).toEqual(expect.arrayContaining(ids));
   });
 
-  it('knows a class for nearly all that the kernel freed', () => {
+  it('classifies nearly all packets that the kernel freed', () => {
     expect(unclassified.freed).toBeGreaterThan(0);
     expect(100 * unclassified.share).toBeLessThanOrEqual(UNCLASSIFIED_MAX);
   });

@@ -15,10 +15,10 @@ const DISCARDS = 'netsonde_packet_discards_total';
 /** Second byte of the addresses, by family. */
 const SUBNETS = { ipv4: 87, ipv6: 88 } as const satisfies Record<Family, number>;
 const FIRST_PORT = 21_000;
-/** Some patterns use the port after theirs, or a few more. */
+/** Some patterns use the port after their own, or a few more. */
 const PORTS_EACH = 30;
 
-/** Every probe that has events of packets; those of latencies tell of a busy machine. */
+/** Enables every probe that has events of packets; latency events only show that the machine is busy. */
 const CONFIG = only(
   { packetloss: { limit: 1_000 }, tcpretrans: { limit: 1_000 }, tcpreset: { limit: 1_000 }, conntrack: true },
   { detail: 'full' },
@@ -27,17 +27,17 @@ const CONFIG = only(
 type Counts = Readonly<Record<string, number>>;
 
 export interface Played {
-  /** Of the namespaces of the stage, by reason. */
+  /** Drops in the namespaces of the stage, by reason. */
   readonly drops: Counts;
-  /** By class. */
+  /** Discards by class. */
   readonly discards: Counts;
-  /** Drops and discards of the node: what nobody could tell a namespace of, and whatever else there was. */
+  /** Drops and discards of the node: packets whose namespace is unknown, and those of everything else on the machine. */
   readonly ofNode: number;
-  /** What the independent program counted in the namespaces. */
+  /** Packets that the independent program counted in the namespaces. */
   readonly frees: readonly Freed[];
-  /** What it counted of packets with an address of the stage that have neither a device nor a socket any more. */
+  /** Packets that it counted with an address of the stage but without a device and a socket. */
   readonly strayFrees: readonly Freed[];
-  /** Events of the namespaces that are warnings. */
+  /** Warnings of the namespaces. */
   readonly warnings: readonly EventRecord[];
 }
 
@@ -79,10 +79,10 @@ export class Audience implements AsyncDisposable {
   }
 }
 
-/** Three namespaces for the patterns of one family, two of them joined. */
+/** Three namespaces for the patterns of one family; two of them are joined. */
 export class Theatre implements AsyncDisposable {
   readonly family: Family;
-  /** What can be played, by id. */
+  /** Ids of the patterns that can be played. */
   readonly patterns: readonly string[];
   readonly #places: readonly Place[];
   readonly #resources: AsyncDisposableStack;
@@ -125,7 +125,7 @@ export class Theatre implements AsyncDisposable {
     return new Theatre(family, audience, { resources: cleanup.move(), places, stage, patterns });
   }
 
-  /** Plays one pattern. @throws where it did not come to its own end as it should */
+  /** Plays one pattern. @throws where it did not end as it should */
   async play(id: string, twin: boolean): Promise<Played> {
     const { agent } = this.#audience;
     const before = this.#last ?? (await this.#read());
@@ -137,7 +137,7 @@ export class Theatre implements AsyncDisposable {
     const drops = grown(before.drops, after.drops);
     const ofUs = () =>
       agent.events.slice(told).filter(({ pod }) => this.#places.some(({ netns }) => netns.name === pod));
-    // Events come a moment after what they tell of.
+    // Events arrive a moment after their packets.
     await eventually(() => {
       const events = ofUs().filter(({ type }) => type === 'packet_drop').length;
       if (events < total(drops)) throw new Error(`${id}: ${events} events of ${JSON.stringify(drops)}`);
@@ -163,7 +163,7 @@ export class Theatre implements AsyncDisposable {
     if (error !== undefined) throw new Error(`${id}: ${error}`);
   }
 
-  /** Both counts, of one moment. */
+  /** Both counts, at one moment. */
   async #read(): Promise<Reading> {
     const names = this.#places.map(({ netns }) => netns.name);
     const ours = new Set([SUBNETS[this.family], ...this.#places.map(({ netns }) => netns.inum)]);
@@ -179,12 +179,12 @@ export class Theatre implements AsyncDisposable {
   }
 }
 
-/** The first two by a pair of devices, whose ends know each other; every device is up, and IPv6 works at once. */
+/** Joins the first two by a pair of devices, whose ends know each other; every device is up, and IPv6 works at once. */
 function furnish(a: Place, b: Place, c: Place): void {
   sh(`ip link add ${a.device} netns ${a.netns.name} type veth peer name ${b.device} netns ${b.netns.name}`);
   c.netns.ip(`link add ${c.device} type bridge`);
   for (const { netns, device, ipv4, ipv6 } of [a, b, c]) {
-    // What a new device says of itself is said at once, and not some time in the next pattern.
+    // A new device announces itself at once, and not at some time during the next pattern.
     const quick = 'net.ipv6.conf.default.mldv2_unsolicited_report_interval=10';
     netns.exec(`sysctl -qw net.ipv4.ip_forward=0 ${quick} net.ipv6.conf.default.router_solicitations=0`);
     netns.exec(`sysctl -qw net.ipv6.conf.${device}.router_solicitations=0`);

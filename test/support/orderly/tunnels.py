@@ -6,13 +6,13 @@ from stage import pattern, rest
 
 
 def tunnelled(t, kind, options, outer, below=lambda ns: ""):
-    """A device at both ends, and an exchange through it; the twin loses the packet around one of them."""
+    """A device at both ends, and an exchange through it; the twin loses one of the outer packets."""
     names = {ns: t.name() for ns in (t.a, t.b)}
     ends = {t.a: t.inner(2, 1), t.b: t.inner(2, 2)}
     for ns, other in ((t.a, t.b), (t.b, t.a)):
         t.ip(ns, f"link add {names[ns]} {below(ns)} type {kind} {options(ns, other)}")
         t.callback(t.ip, ns, f"link del {names[ns]}")
-        # It would speak to an end that is not there yet.
+        # It would send to an end that does not exist yet.
         t.ip(ns, f"link set {names[ns]} addrgenmode none")
         t.ip(ns, f"link set {names[ns]} up")
     join(t, names, ends)
@@ -36,7 +36,7 @@ def through(t, ends, outer):
 
 
 def join(t, names, ends):
-    """Addresses for both ends, once both are there; what they say when they lose them is said while both are."""
+    """Sets addresses once both devices exist; removes them while both still do, because that sends packets too."""
     t.callback(rest, 0.05)
     for ns in names:
         t.give(ns, names[ns], ends[ns])
@@ -55,7 +55,7 @@ def vxlan(t):
 
 @pattern
 def vxlan_start(t):
-    """An overlay that knows of no other host yet, and speaks of itself."""
+    """An overlay that knows no other host yet, and announces itself."""
     name = t.name()
     t.ip(t.a, f"link add {name} type vxlan id 8 dstport 4790 dev {t.device[t.a]} local {t.address[t.a]} nolearning")
     t.callback(t.ip, t.a, f"link del {name}")

@@ -4,8 +4,8 @@ import { type Played, total } from './theatre.ts';
 const sum = (rows: readonly Freed[]) => rows.reduce((count, row) => count + row.count, 0);
 
 /**
- * What is wrong with what was counted while a pattern was played; empty where all is well.
- * @param wanted drops: none where nothing was lost, or where this kernel cannot tell
+ * Differences between the counts during a pattern and what they must be; empty where there are none.
+ * @param wanted drops: 0 where nothing was lost, or where this kernel cannot tell
  */
 export function faultsOf(played: Played, wanted: 0 | 1): string[] {
   const { drops, discards, ofNode, frees, strayFrees, warnings } = played;
@@ -13,7 +13,7 @@ export function faultsOf(played: Played, wanted: 0 | 1): string[] {
   const [known, stray] = [sum(frees), sum(strayFrees)];
   const faults: string[] = [];
   if (total(drops) !== wanted) faults.push(`${total(drops)} drops instead of ${wanted}: ${JSON.stringify(drops)}`);
-  // What has left its device and its socket is of the namespace of the process, or of the node, where others may be too.
+  // A packet without its device and socket counts for the namespace of the process, or for the node, where others may count too.
   if (counted < known || counted > known + stray || counted + ofNode < known + stray) {
     faults.push(`${counted} counted (the node: ${ofNode}), but ${known} freed and ${stray} astray`);
   }
@@ -25,7 +25,7 @@ export function faultsOf(played: Played, wanted: 0 | 1): string[] {
   return faults;
 }
 
-/** How much of all that was freed the agent could put into no class. */
+/** Share of all freed packets that the agent could put into no class. */
 export class Unclassified {
   #freed = 0;
   #unclassified = 0;

@@ -7,7 +7,7 @@ import { encode } from '#collectors/text_writer.ts';
 import { type EmitOptions, isOpen, type MetricDescriptor } from '#probe/metric.ts';
 
 /**
- * A family as it was before rows had places: plain maps of row objects. The pages of the collectors are held against it.
+ * A family as it was before rows had places: plain maps of row objects. Tests compare the pages of the collectors with it.
  */
 export function createReferenceFamily(
   descriptor: MetricDescriptor,
@@ -18,7 +18,7 @@ export function createReferenceFamily(
   return isPlain ? new PlainFamily(descriptor, fromZero) : new LabelledFamily(descriptor, overflowed, fromZero);
 }
 
-/** One number for each entity: arrays by slot, nothing is made while samples come in. */
+/** One number for each entity: arrays by slot; nothing is allocated while samples come in. */
 class PlainFamily implements Family {
   readonly descriptor: MetricDescriptor;
   readonly kind = 'plain';
@@ -27,10 +27,10 @@ class PlainFamily implements Family {
   #count = 0;
   #cycles = new Uint32Array(16);
   #values = new Float64Array(16);
-  /** What a double cannot hold. */
+  /** Values that a double cannot hold. */
   readonly #wide = new Map<number, bigint>();
   #committed = 0;
-  /** Dead ones, and the cycle since which a row of them is a last value. */
+  /** Dead entities, and the cycle since which their rows are last values. */
   readonly #retired = new Map<number, number>();
   readonly #fromZero: CountsFromZero;
   /** Slots that had no value before this cycle. */
@@ -148,9 +148,9 @@ interface Row {
   keep: boolean;
 }
 
-/** Rows that nobody has put for so many cycles are dropped. */
+/** Rows that were not set for this number of cycles are dropped. */
 const STALE_CYCLES = 16;
-/** Rows of counters that are remembered for each entity beyond that: one that comes again goes on, and is not born at zero. */
+/** Rows of counters that are remembered for each entity beyond that: a row that returns continues, and is not born at zero. */
 const ABSENT_MAX = 256;
 
 /** Rows by entity and label values. */
@@ -165,12 +165,12 @@ class LabelledFamily implements Family {
   #level = 0;
   readonly #slots = new Map<number, Map<string, Row>>();
   #committed = 0;
-  /** Dead ones, and the cycle since which a row of them is a last value. */
+  /** Dead entities, and the cycle since which their rows are last values. */
   readonly #retired = new Map<number, number>();
   /** Rendered labels, shared by all entities. */
   readonly #rendered = new Map<string, Uint8Array>();
   readonly #fromZero: CountsFromZero;
-  /** Rows that were on no page, or began anew while they were away; with their slots. */
+  /** Rows that were on no page, or that restarted while they were away; with their slots. */
   readonly #fresh = new Map<Row, number>();
   readonly #births = new Births<Row>();
 
@@ -268,7 +268,7 @@ class LabelledFamily implements Family {
       }
     }
     limit.totals(this.#setTotal);
-    // A total that came to be by this has what other rows have shown.
+    // A total that appears because of this has what other rows have shown.
     this.#fresh.clear();
     return before - this.#count;
   }
@@ -318,7 +318,7 @@ class LabelledFamily implements Family {
     return typeof value === 'object' ? seriesPerRow(this.descriptor, value.shown) : 1;
   }
 
-  /** The labels that a key was made from. */
+  /** The labels from which a key was made. */
   #labelsOf(key: string): SampleLabels {
     const values = key.split('\0');
     return Object.fromEntries(this.#names.map((name, index) => [name, values[index] ?? '']));

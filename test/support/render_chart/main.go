@@ -1,4 +1,4 @@
-// Renders a Helm chart as helm template does, for charts that use no more of Helm than this one: the values of the chart and those of
+// Renders a Helm chart as helm template does, for charts that use no more of Helm than ours does: the values of the chart and those of
 // a file on top, sprig, include, toYaml, fromYaml, .Files.Get, .Release, .Chart. Prints the documents, each with its template's name.
 //
 //	render_chart CHART VALUES NAMESPACE RELEASE
@@ -38,7 +38,7 @@ func readYaml(path string) (values, error) {
 	return read, yaml.Unmarshal(text, &read)
 }
 
-// Objects are merged, everything else is replaced; null takes a default away.
+// Objects are merged, everything else is replaced; null removes a default.
 func merge(base, over values) values {
 	for key, value := range over {
 		inner, isObject := value.(values)
