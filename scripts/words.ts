@@ -95,6 +95,7 @@ export const READ: readonly string[] = [
   'src/server.ts',
   'src/sources',
   'src/web',
+  'test/e2e',
   'test/kernel',
   'test/support',
 ];

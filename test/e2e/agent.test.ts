@@ -34,7 +34,7 @@ describe('the agent without a configuration', () => {
   });
   afterAll(() => agent[Symbol.asyncDispose]());
 
-  it('serves a page that promtool has nothing to say about', async () => {
+  it('serves a page in which promtool finds no fault', async () => {
     const response = await agent.get('/metrics');
     expect(response.status).toBe(200);
     expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
@@ -47,7 +47,7 @@ describe('the agent without a configuration', () => {
     expect(sampleValue(parseExposition(text), 'netsonde_config_last_reload_successful', {})).toBe(1);
   });
 
-  it('serves OpenMetrics to who prefers it, compressed where the client takes that', async () => {
+  it('serves OpenMetrics to clients that prefer it, compressed where they accept that', async () => {
     const accept = 'application/openmetrics-text;version=1.0.0,text/plain;q=0.5';
     const response = await agent.get('/metrics', { accept, 'accept-encoding': 'gzip' });
     expect(response.headers.get('content-type')).toBe('application/openmetrics-text; version=1.0.0; charset=utf-8');
@@ -62,7 +62,7 @@ describe('the agent without a configuration', () => {
     expect(plain.headers.get('content-encoding')).toBeNull();
   });
 
-  it('serves one gzip member: curl, which shows no second one, has the end of the page', () => {
+  it('serves one gzip member: curl, which ignores a second one, gets the end of the page', () => {
     const text = sh(
       `curl --silent --fail --compressed --header Accept:application/openmetrics-text ${agent.url}/metrics`,
     );
@@ -71,7 +71,7 @@ describe('the agent without a configuration', () => {
     expect(text.endsWith('# EOF\n')).toBe(true);
   });
 
-  it('tells how each probe does', async () => {
+  it('reports the state of each probe', async () => {
     const { discovery, probes } = await agent.json<ProbesReport>('/api/v1/probes');
     expect(discovery).toMatchObject({ name: 'discovery', state: 'running', reader: 'tp_btf', reason: '' });
     expect(discovery.programs).toHaveLength(3);
@@ -97,7 +97,7 @@ describe('the agent without a configuration', () => {
     }
   });
 
-  it('collects no more often for many who look for trouble', async () => {
+  it('shares one collection among many requests for trouble', async () => {
     const first = await agent.json<Trouble>('/api/v1/trouble');
     const second = await agent.json<Trouble>('/api/v1/trouble');
     expect(second.collected).toBe(first.collected);
@@ -108,7 +108,7 @@ describe('the agent without a configuration', () => {
     });
   });
 
-  it('tells what holds, and what became of events', async () => {
+  it('reports the active configuration, and the outcome of events', async () => {
     const { document } = await agent.json<{ document: { detail: string } }>('/api/v1/config');
     expect(document.detail).toBe('core');
     const { probes, sinks } = await agent.json<LedgerReport>('/api/v1/ledger');
@@ -119,7 +119,7 @@ describe('the agent without a configuration', () => {
     expect(Date.parse(now)).toBeGreaterThan(Date.parse(started));
   });
 
-  it('is read-only, and clear about what is not there', async () => {
+  it('is read-only, and reports unknown paths and parameters clearly', async () => {
     for (const method of ['POST', 'PUT', 'DELETE', 'PATCH']) {
       const response = await fetch(`${agent.url}/api/v1/probes`, { method });
       expect(response.status).toBe(405);
@@ -133,7 +133,7 @@ describe('the agent without a configuration', () => {
     expect((await agent.get('/api/v1/events?follow=maybe')).status).toBe(400);
   });
 
-  it('ends in good order on SIGTERM', async () => {
+  it('ends cleanly on SIGTERM', async () => {
     agent.signal('SIGTERM');
     expect(await agent.exited).toEqual({ code: 0, signal: null });
     expect(
@@ -155,7 +155,7 @@ describe('a faulty start ends with one clear message', () => {
     expect(agent.stderr).not.toContain('    at ');
   });
 
-  it('a configuration that is not there', async () => {
+  it('a missing configuration', async () => {
     await using agent = AgentProcess.run(['serve', '--config', join(directory, 'missing.yaml')]);
     expect((await agent.exited).code).toBe(1);
     expect(agent.stderr).toMatch(/the document: cannot be read: --config: ENOENT.*missing\.yaml/);
@@ -185,7 +185,7 @@ describe('a faulty start ends with one clear message', () => {
     expect(agent.stderr).toMatch(message);
   });
 
-  it('no addon, no BPF objects and no page: what needs them says why, the rest runs', async () => {
+  it('no addon, no BPF objects and no page: the parts that need them report why, the rest runs', async () => {
     const root = join(directory, 'bare');
     mkdirSync(join(root, 'dist'), { recursive: true });
     for (const path of ['package.json', 'bin', ...globSync('dist/*.js', { cwd: PROJECT })]) {
@@ -209,7 +209,7 @@ describe('a faulty start ends with one clear message', () => {
     expect((await bare.get('/metrics')).status).toBe(200);
   });
 
-  it('no command, or one that there is not, gives the usage', async () => {
+  it('no command, or an unknown one, prints the usage', async () => {
     await using none = AgentProcess.run([]);
     expect((await none.exited).code).toBe(2);
     expect(none.stderr).toContain('netsonde serve');
@@ -220,7 +220,7 @@ describe('a faulty start ends with one clear message', () => {
 });
 
 describe('the other commands', () => {
-  it('check opens every probe and prints what became of it', async () => {
+  it('check opens every probe and prints its state', async () => {
     const file = configFile('check.yaml', 'probes: { softnet: false }\n');
     await using agent = AgentProcess.run(['check', '--config', file]);
     expect((await agent.exited).code).toBe(0);
@@ -246,7 +246,7 @@ describe('the other commands', () => {
     expect(agent.stdout).toMatch(/^packetloss +ebpf +low +on +Packets that the kernel drops/m);
   });
 
-  it('idle waits until it is ended', async () => {
+  it('idle waits until it gets a signal', async () => {
     await using agent = AgentProcess.run(['idle']);
     await eventually(() => expect(agent.stderr).toContain('idle until SIGTERM'));
     agent.signal('SIGTERM');
@@ -266,7 +266,7 @@ describe('the other commands', () => {
 describe('without any capability', () => {
   const WITHOUT_CAPABILITIES = ['setpriv', '--bounding-set', '-all', '--inh-caps', '-all', '--no-new-privs'];
 
-  it('the agent runs with what works, and says what the others lack', async () => {
+  it('the agent runs the probes that work, and reports what the others lack', async () => {
     const withQueues = configFile('queues.yaml', 'probes: { qdisc: true }\n');
     await using agent = await AgentProcess.serve(['--config', withQueues], WITHOUT_CAPABILITIES);
     const { probes } = await agent.json<{ probes: ProbeStatus[] }>('/api/v1/probes');
@@ -293,7 +293,7 @@ describe('without any capability', () => {
 });
 
 describe('a bad reload', () => {
-  it('keeps the configuration in force, shows every fault, and the next good one is applied', async () => {
+  it('keeps the active configuration, shows every fault, and the next good one is applied', async () => {
     const file = configFile('live.yaml', 'probes: { udp: false }\n');
     await using agent = await AgentProcess.serve(['--config', file]);
     const status = () => agent.json<ConfigStatus>('/api/v1/config');

@@ -12,7 +12,7 @@ import { eventually } from '../support/oracle.ts';
 
 const TOKEN = 'a-token-of-the-test-0123456789';
 const PORT = 9_102;
-/** Of a machine with much else to do. */
+/** Long enough for a machine with much else to do. */
 const START_MS = 110_000;
 
 vi.setConfig({ testTimeout: 3 * START_MS });
@@ -30,7 +30,7 @@ afterAll(async () => {
   await scratch?.remove();
 });
 
-/** Who may ask is not up to what there is to tell. */
+/** Access does not depend on the data, so all probes are off. */
 function quiet(): readonly string[] {
   const file = join(scratch.path, 'quiet.yaml');
   writeFileSync(file, only({}));
@@ -67,7 +67,7 @@ const bearer = (token: string) => ['-H', `Authorization: Bearer ${token}`] as co
 const API = ['/api/v1/probes', '/api/v1/entities', '/api/v1/config', '/api/v1/events?follow=false', '/API/v1/probes'];
 const OPEN = ['/metrics', '/healthz', '/readyz', '/'];
 
-it('without a token the API is for this machine, and the rest for all', async () => {
+it('without a token the API answers only this machine, and all else answers everybody', async () => {
   await using _agent = await serveInside([]);
   const [v4, v6] = [`http://${pair.addressB.ipv4}:${PORT}`, `http://[${pair.addressB.ipv6}]:${PORT}`];
   for (const base of [v4, v6]) {
@@ -78,20 +78,20 @@ it('without a token the API is for this machine, and the rest for all', async ()
       expect(JSON.parse(body).error).toContain('--api-token-file');
     }
     expect(ask('a', `${base}/api/v1/probes`, ...bearer(TOKEN)).status).toBe(403);
-    // A process of this machine that does not ask by loopback is no other than one of another machine.
+    // A process of this machine that does not use loopback counts as one of another machine.
     expect(ask('b', `${base}/api/v1/probes`).status).toBe(403);
   }
   for (const base of [`http://127.0.0.1:${PORT}`, `http://[::1]:${PORT}`]) {
     for (const path of API) expect(ask('b', base + path).status, path).toBe(200);
     expect(ask('b', `${base}/api/v1/probes`, '-H', 'Host: localhost').status).toBe(200);
-    // As a browser asks for a page whose name leads here.
+    // Asks as a browser does for a page whose name resolves to this address.
     const { status, body } = ask('b', `${base}/api/v1/probes`, '-H', 'Host: page.example:9102');
     expect([status, JSON.parse(body).error]).toEqual([403, expect.stringContaining('not page.example')]);
     expect(ask('b', `${base}/metrics`, '-H', 'Host: page.example').status).toBe(200);
   }
 });
 
-it('with a token it is for who has it, and a changed one takes effect at once', async () => {
+it('with a token it answers whoever has it, and a changed token takes effect at once', async () => {
   const file = join(scratch.path, 'token');
   writeFileSync(file, `${TOKEN}\n`);
   await using _agent = await serveInside(['--api-token-file', file]);
@@ -118,7 +118,7 @@ it('with a token it is for who has it, and a changed one takes effect at once', 
   expect(ask('a', `http://${pair.addressB.ipv4}:${PORT}/metrics`).status).toBe(200);
 });
 
-it('a Unix socket is for who may open it; one that was left behind is replaced, and nothing else', async () => {
+it('a Unix socket answers whoever may open it; a stale socket is replaced, and no other file', async () => {
   const path = join(scratch.path, 'api.sock');
   const ask = (agent: AgentProcess) => agent.overUnix(path, '/api/v1/probes');
   {
@@ -129,7 +129,7 @@ it('a Unix socket is for who may open it; one that was left behind is replaced, 
     expect((await second.exited).code).toBe(1);
     expect(second.stderr).toContain(`--api-socket ${path}: another process listens there`);
   }
-  // Killed, it could not clean up.
+  // The agent was killed, so it could not clean up.
   expect(existsSync(path)).toBe(true);
   {
     await using agent = await AgentProcess.serve([...quiet(), '--api-socket', path]);

@@ -31,26 +31,26 @@ type SetName = keyof typeof CONTEXTS;
 const UNPRIVILEGED = 65_532;
 const AF_NETLINK = 16;
 const EAFNOSUPPORT = 97;
-/** What these see is there with modules that this kernel may lack. */
+/** Probes of modules that this kernel may lack. */
 const NEED_MODULES = new Set(['ipvs', 'rdma']);
-/** These hook functions, which this kernel may not allow. */
+/** Probes that hook functions, which this kernel may not allow. */
 const NEED_FUNCTIONS = new Set(['kernellatency', 'virtcmdlatency']);
-/** Whose the processes of the Pod are. */
+/** User of the Pod's processes. */
 const POD_USER = 64_321;
 
 const directory = mkdtempSync(join(tmpdir(), 'capabilities-'));
 const config = join(directory, 'config.yaml');
 const place = join(directory, 'project');
-/** The profile that is shipped: all that is documented holds under it. */
+/** The shipped seccomp profile: everything documented holds under it. */
 const filter = join(directory, 'filter');
 
-/** Runs a command with the project at a place where any user may read it, and nothing that can be written. */
+/** Runs a command with the project at a path that any user may read, and everything mounted read-only. */
 const READ_ONLY = `set -e
 project=$1 place=$2
 shift 2
 mount --bind "$project" "$place"
 awk '$5 !~ "^/(proc|sys|dev|run)(/|$)" { print $5 }' /proc/self/mountinfo | sort -u | while read -r mount; do
-  # Other tests unmount theirs meanwhile, and remove the folder.
+  # Other tests unmount their folders meanwhile, and remove them.
   mount -o remount,bind,ro "$mount" || ! mountpoint -q "$mount"
 done
 for word; do
@@ -60,7 +60,7 @@ for word; do
 done
 exec "$@"`;
 
-/** As a container runtime starts the agent, under a securityContext. */
+/** Wraps the agent as a container runtime starts it, under a securityContext. */
 function confine(context: SecurityContext, user: number, capabilities: readonly string[]): string[] {
   return [
     ...(context.readOnlyRootFilesystem ? ['unshare', '--mount', 'sh', '-c', READ_ONLY, 'sh', PROJECT, place] : []),
@@ -71,11 +71,11 @@ function confine(context: SecurityContext, user: number, capabilities: readonly 
 
 interface Seen {
   readonly probes: ReadonlyMap<string, ProbeStatus>;
-  /** Metrics that the Pod has, by probe. */
+  /** Metrics with series of the Pod, by probe. */
   readonly metrics: ReadonlyMap<string, readonly string[]>;
 }
 
-/** What appears only where something has just happened. */
+/** Probes whose series appear only after something has happened. */
 const OCCASIONAL = new Set(PROBES.filter(({ kind }) => kind === 'ebpf').map(({ name }) => name));
 
 function metricsOf(page: Exposition, pod: string): Map<string, readonly string[]> {
@@ -102,7 +102,7 @@ sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 os.setgroups([])
 os.setresgid(${POD_USER}, ${POD_USER}, ${POD_USER})
 os.setresuid(${POD_USER}, ${POD_USER}, ${POD_USER})
-# PR_SET_DUMPABLE: else its files in /proc stay root's, as it has not executed anything since.
+# PR_SET_DUMPABLE: otherwise its files in /proc would stay root's, because it has executed nothing since.
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
 print("ready", flush=True)
 while True:
@@ -159,7 +159,7 @@ async function look(agent: AgentProcess): Promise<Seen> {
   return { probes: byName, metrics: metricsOf(page, pod.uid) };
 }
 
-/** Runs the agent with a set, less one capability, until it shows what is expected. */
+/** Runs the agent with a set, less one capability, until `check` passes. */
 async function see(set: SetName, without: string, user: number, check: (seen: Seen) => void): Promise<Seen> {
   const context = CONTEXTS[set];
   const capabilities = context.capabilities.add.filter((name) => name !== without);
@@ -182,7 +182,7 @@ async function see(set: SetName, without: string, user: number, check: (seen: Se
   return await Promise.race([seen, ended]);
 }
 
-/** The measured loss of a probe: that of the set itself, unless there is one for the capability that is missing. */
+/** The measured loss of a probe: that of the set itself, unless there is one for the missing capability. */
 function lossOf(probe: string, set: SetName, without: string): Loss | undefined {
   const losses = LOSSES.filter((loss) => loss.set === set && loss.probes.includes(probe));
   return (
@@ -204,7 +204,7 @@ function expectAsDocumented(seen: Seen, all: Seen, set: SetName, without: string
       reader: row?.state === 'unsupported' ? '' : (row?.reader ?? best?.reader),
     };
     expect({ state: status.state, reader: status.reader }, `${where}: ${status.reason}`).toEqual(expected);
-    // What is not here at all may say so in other words.
+    // A feature that is missing here altogether may be reported in other words.
     if (row === undefined && best?.state === 'unsupported') continue;
     if (row === undefined) expect(plain(status.reason), where).toBe(plain(best?.reason ?? ''));
     else if (row.state !== 'running') expect(status.reason, where).toContain(row.reason);
@@ -217,7 +217,7 @@ function expectAsDocumented(seen: Seen, all: Seen, set: SetName, without: string
 }
 
 describe('docs/capabilities.md', () => {
-  it('has the sets that are shipped, and a loss for each of their capabilities', () => {
+  it('has the shipped sets, and a loss for each of their capabilities', () => {
     for (const [name, { capabilities }] of Object.entries(CONTEXTS)) {
       const sets: RightsSet['name'][] = name === 'all' ? ['packets', 'processes'] : [name as RightsSet['name']];
       expect([...capabilities.add].sort(), name).toEqual([...capabilitiesOf(sets)].sort());
@@ -232,14 +232,14 @@ describe('docs/capabilities.md', () => {
     }
   });
 
-  it('knows every probe, and every capability that one requires', () => {
+  it('knows every probe, and every capability that a probe requires', () => {
     const names = PROBES.map(({ name }) => name);
     for (const { probes } of LOSSES) expect(names).toEqual(expect.arrayContaining([...probes]));
     for (const { name, requires } of PROBES) {
       for (const capability of requires.capabilities) {
         const short = capability.replace('CAP_', '');
         expect(capabilitiesOf(['packets', 'processes']), name).toContain(short);
-        // What a probe requires it misses somewhere, and says so by name.
+        // A probe without a capability that it requires reports it by name in some row.
         const missed = LOSSES.filter(({ probes }) => probes.includes(name)).map(
           ({ without, reason }) => `${without} ${reason}`,
         );
@@ -276,11 +276,11 @@ describe('the shipped securityContext', () => {
     ['default', UNPRIVILEGED],
     ['packets', UNPRIVILEGED],
     ['processes', UNPRIVILEGED],
-  ] as const)('%s, as user %i, shows what the document says', async (set, user) => {
+  ] as const)('%s, as user %i, shows what the document lists', async (set, user) => {
     await see(set, '', user, (seen) => expectAsDocumented(seen, all, set, ''));
   });
 
-  it('of the base starts without a warning, and runs all that is on by default', async () => {
+  it('of the base starts without a warning, and runs all default probes', async () => {
     const context = CONTEXTS.default;
     const confined = confine(context, context.runAsUser, context.capabilities.add);
     await using agent = await AgentProcess.serve([], confined);
@@ -293,21 +293,21 @@ describe('the shipped securityContext', () => {
     expect(agent.stderr).not.toMatch(/ (warn|error) /);
   });
 
-  // Without the one capability that `packets` adds it is the default.
+  // Without the only capability that `packets` adds it equals the default.
   const LESS_ONE = AGENT_RIGHTS.filter(({ name }) => name !== 'packets').flatMap(({ name, adds }) =>
     adds.map((capability) => [name as SetName, capability] as const),
   );
 
-  it.each(LESS_ONE)('%s without %s loses what the document says, and nothing else', async (set, capability) => {
+  it.each(LESS_ONE)('%s without %s loses what the document lists, and nothing else', async (set, capability) => {
     await see(set, capability, UNPRIVILEGED, (seen) => expectAsDocumented(seen, all, set, capability));
   });
 
-  it('under a filter that refuses netlink and bpf() each probe names the filter, and none runs that delivers nothing', async () => {
+  it('under a filter that refuses netlink and bpf() each probe names the filter, and no probe runs without delivering data', async () => {
     const refusing: Profile = {
       defaultAction: 'SCMP_ACT_ALLOW',
       syscalls: [
         { names: ['bpf'], action: 'SCMP_ACT_ERRNO' },
-        // As RestrictAddressFamilies of systemd answers.
+        // The answer of systemd's RestrictAddressFamilies.
         {
           names: ['socket'],
           action: 'SCMP_ACT_ERRNO',

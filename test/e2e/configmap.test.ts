@@ -36,11 +36,11 @@ async function isOn(agent: AgentProcess, probe: string): Promise<boolean> {
   return sampleValue(await agent.page(), 'netsonde_probe_state', { probe, state: 'running' }) === 1;
 }
 
-it(`${TIMES} updates through the API are applied; a bad one in between changes nothing`, async () => {
+it(`${TIMES} updates through the API are applied; bad ones in between change nothing`, async () => {
   await updateConfigMap(server, TIMES);
 });
 
-it('a bad one is reported by all agents in one Event on the ConfigMap', async () => {
+it('all agents report a bad one in one Event on the ConfigMap', async () => {
   write('probes: { udp: false }\n');
   await using one = await serve();
   await using two = await serve();
@@ -91,7 +91,7 @@ it('a bad one is reported by all agents in one Event on the ConfigMap', async ()
   expect(await isOn(one, 'udp')).toBe(true);
 });
 
-it('an agent that starts without the API runs with all defaults, and takes the configuration once it is there', async () => {
+it('an agent that starts without the API runs with all defaults, and applies the configuration once the API is back', async () => {
   write('probes: { udp: false }\n');
   await server.kill();
   await using agent = await serve();
@@ -103,7 +103,7 @@ it('an agent that starts without the API runs with all defaults, and takes the c
   expect(await isOn(agent, 'udp')).toBe(false);
 });
 
-it('an agent that starts with a faulty one runs with all defaults, and says so', async () => {
+it('an agent that starts with a faulty one runs with all defaults, and reports that', async () => {
   write('probes: 5\n');
   await using agent = await serve();
   const status = await statusOf(agent);

@@ -36,7 +36,7 @@ async function probe(agent: AgentProcess, name: string): Promise<ProbeReport> {
 }
 
 describe.concurrent('a section with for or until', () => {
-  it('of 5 s reverts by itself, and an edit elsewhere does not make it longer', async () => {
+  it('of 5 s reverts by itself, and an edit elsewhere does not extend it', async () => {
     const { file, args } = place(only({ softnet: true }));
     await using agent = await AgentProcess.serve(args);
     const section = { softirq: { enabled: true, for: '5s' }, softnet: { enabled: false, for: '5s' } };
@@ -85,7 +85,7 @@ describe.concurrent('a section with for or until', () => {
     expect(await probe(agent, 'softirq')).toMatchObject({ state: 'stopped', until: null });
   });
 
-  it('that was over long ago is refused, but keeps no agent from starting', async () => {
+  it('that expired long ago is refused, but does not keep an agent from starting', async () => {
     const over = only({ softirq: { enabled: true, until: '2020-01-01T00:00:00Z' } });
     const { file, args } = place(over);
     await using agent = await AgentProcess.serve(args);
@@ -107,7 +107,7 @@ describe.concurrent('a section with for or until', () => {
     expect(check.stdout).toContain('probes.softirq.until: "2021-01-01T00:00:00.000Z" is not allowed');
   });
 
-  it('runs where nothing can be written, and says so', async () => {
+  it('runs where nothing can be written, and the agent reports that', async () => {
     const { file } = place(only({ softirq: { enabled: true, for: '4s' } }));
     await using agent = await AgentProcess.serve(['--config', file, '--state', '/proc/nothing']);
     expect(agent.stderr).toMatch(/\/proc\/nothing\/timed\.json cannot be written \(.*\): after a restart/);
@@ -115,7 +115,7 @@ describe.concurrent('a section with for or until', () => {
   });
 });
 
-it('overrides hold on nodes with their labels', async () => {
+it('overrides apply to nodes with their labels', async () => {
   const { args } = place(
     'nodes: { "pool=edge,!spot": { probes: { softnet: false } }, pool=core: { probes: { udp: false } } }',
   );
@@ -128,7 +128,7 @@ it('overrides hold on nodes with their labels', async () => {
   expect(wrong.stderr).toBe('netsonde: --node-label pool: give KEY=VALUE, like topology.kubernetes.io/zone=a\n');
 });
 
-/** The kernel measures run times for this process. */
+/** Whether the kernel measures run times for this process. */
 function holdsStatistics({ pid }: AgentProcess): boolean {
   return readdirSync(`/proc/${pid}/fd`).some((fd) => {
     try {
@@ -139,7 +139,7 @@ function holdsStatistics({ pid }: AgentProcess): boolean {
   });
 }
 
-it('run times are measured, and shown, while somebody asks for them', async () => {
+it('run times are measured, and shown, while the configuration asks for them', async () => {
   const packetloss = only({ packetloss: true });
   const { file, args } = place(packetloss);
   await using agent = await AgentProcess.serve(args);
@@ -159,7 +159,7 @@ it('run times are measured, and shown, while somebody asks for them', async () =
   expect(holdsStatistics(agent)).toBe(false);
 });
 
-it('a probe over its budget trips, and says when it is tried again', async () => {
+it('a probe over its budget trips, and reports when it is retried', async () => {
   using netns = new TestNetns();
   netns.ip('link set lo up');
   const { args } = place(only({ packetloss: { budget: '0.05%', events: false }, udp: true }));

@@ -17,7 +17,7 @@ function convert(args: readonly string[], input = ''): { code: number | null; st
   return { code: status, stdout, stderr };
 }
 
-/** What KubeSkoop's configuration asks for; everything else is switched off. */
+/** Probes that KubeSkoop's configuration enables; everything else is switched off. */
 const ASKED = [
   ...[
     'conntrack',
@@ -69,14 +69,14 @@ describe('netsonde convert', () => {
     });
   });
 
-  it('takes a manifest, and gives one', () => {
+  it('converts a manifest to a manifest', () => {
     const { code, stdout } = convert(['-o', 'configmap', fixture('manifest').pathname]);
     expect(code).toBe(0);
     expect(stdout).toMatch(/^apiVersion: v1\nkind: ConfigMap\n/);
     expect(stdout).toContain('      loki: { url: http://loki-service.kubeskoop:3100, structuredMetadata: false }');
   });
 
-  it('fails with --strict where something is left out, and prints what there is', () => {
+  it('fails with --strict where something is left out, and prints the rest', () => {
     const { code, stdout, stderr } = convert(['--strict', fixture('config').pathname]);
     expect(code).toBe(1);
     expect(stdout).toMatch(/^ {2}packetloss:.*\n {4}stack: true$/m);
@@ -92,7 +92,7 @@ describe('netsonde convert', () => {
     [[], '', /^netsonde: convert: give one file/],
     [['a', 'b'], '', /^netsonde: convert: give one file/],
     [['-', '-o', 'json'], '', /^netsonde: -o json: give yaml or configmap$/m],
-  ])('%j is refused in words', (args, input, message) => {
+  ])('%j is refused with a message', (args, input, message) => {
     const { code, stdout, stderr } = convert(args, input);
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toMatch(message);

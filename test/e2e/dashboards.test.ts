@@ -16,13 +16,13 @@ import { eventually } from '../support/oracle.ts';
 import { PrometheusServer } from '../support/prometheus.ts';
 
 /**
- * Two agents beside each other: one with all probes and all detail, and one with what runs by default, a probe that fails, a sink that
+ * Two agents side by side: one with all probes and full detail, and one with the default probes, a probe that fails, a sink that
  * fails, and a configuration that it refuses.
  */
 const FULL = 'full';
 const PLAIN = 'plain';
 const RULES = fileURLToPath(new URL('../../dashboards/rules/netsonde.yaml', import.meta.url));
-/** Of the probe that is to fail: what the agent finds in its place is no object. */
+/** The probe that must fail: in place of its object the agent finds a file that is not one. */
 const BROKEN_PROBE = 'netiftxlatency';
 const BROKEN_OBJECT = fileURLToPath(new URL(`../../dist/bpf/${BROKEN_PROBE}.bpf.o`, import.meta.url));
 
@@ -42,14 +42,14 @@ function ask({ expr }: Query, node: string) {
   return prometheus.query(interpolate(expr, { ...DURATIONS, node }));
 }
 
-/** The probe that a query needs, and that is off by default. */
+/** A probe that a query needs and that is off by default. */
 function offProbe({ expr }: Query): string | undefined {
   return PROBES.filter(({ enabledByDefault }) => !enabledByDefault).find(({ metrics }) =>
     Object.values(metrics as MetricSet).some(({ name }) => expr.includes(name)),
   )?.name;
 }
 
-/** Reads and writes of a process in the namespace, past the page cache. */
+/** Makes a process in the namespace read and write, past the page cache. */
 async function useBlockDevice(device: LoopDevice, stop: AbortSignal): Promise<void> {
   while (!stop.aborted) {
     pair.a.netns.exec(`dd if=/dev/zero of=${device.path} bs=64k count=4 oflag=direct status=none`);
@@ -81,7 +81,7 @@ beforeAll(async () => {
   const plain = stack.use(
     await AgentProcess.serve(
       ['--config', plainConfig],
-      // New namespaces that are mounted outside are to be seen inside.
+      // New namespaces that are mounted outside must be visible inside.
       [
         'unshare',
         '--mount',
@@ -104,14 +104,14 @@ beforeAll(async () => {
   );
   stack.use(await provokeAnomalies(pair));
   writeFileSync(plainConfig, JSON.stringify(REFUSED_CONFIG));
-  // So much for rates over ten seconds.
+  // Long enough for rates over ten seconds.
   await wait(10_000);
   cleanup = stack.move();
 });
 
 afterAll(() => cleanup?.disposeAsync());
 
-/** What there is none of here, by how it begins: dashboard and panel, with the column or the line. */
+/** Data that does not exist here, by the start of its title (dashboard and panel, with the column or the line), and the reason. */
 const NOT_HERE: Readonly<Record<string, string>> = {
   'netsonde-cluster: Worst Pods: Dropped unread': 'no process here is that slow',
   'netsonde-cluster: Worst nodes: Backlog overrun': 'the CPUs keep up',
@@ -137,7 +137,7 @@ function isHere({ dashboard, name }: Query): boolean {
   return !Object.keys(NOT_HERE).some((start) => `${dashboard}: ${name}`.startsWith(start));
 }
 
-it('knows by its title what is not here', () => {
+it('lists data that is missing here by existing titles', () => {
   const titles = queries.map(({ dashboard, name }) => `${dashboard}: ${name}`);
   for (const start of Object.keys(NOT_HERE)) expect(titles.filter((title) => title.startsWith(start))).not.toEqual([]);
 });
@@ -147,11 +147,11 @@ describe.each(queries.map((query) => [`${query.dashboard}: ${query.name}`, query
   const reason = panel.fieldConfig?.defaults.noValue;
 
   it('has data where all probes run', async () => {
-    if (!isHere(query)) expect(reason, 'says why it may be empty').toBeDefined();
+    if (!isHere(query)) expect(reason, 'explains why it may be empty').toBeDefined();
     else await eventually(async () => expect(await ask(query, FULL)).not.toEqual([]));
   });
 
-  it('has data with what runs by default, or says why not', async () => {
+  it('has data with the default probes, or explains why not', async () => {
     if (reason === undefined) await eventually(async () => expect(await ask(query, PLAIN)).not.toEqual([]));
     if (offProbe(query) !== undefined) {
       expect(reason).toContain(`The probe ${offProbe(query)} is off by default`);
@@ -178,7 +178,7 @@ describe('the alert', () => {
     });
   });
 
-  it('of an agent that is well does not', async () => {
+  it('of a healthy agent does not', async () => {
     const firing = await prometheus.query(`ALERTS{alertstate="firing",node="${FULL}"}`);
     const names = new Set(firing.map(({ labels }) => labels['alertname']));
     for (const name of [
@@ -216,7 +216,7 @@ it('finds values for every variable', async () => {
       const [, selector = '', label] = /^label_values\((.*), (\w+)\)$/.exec(query) ?? [];
       const found = await prometheus.query(`count by (${label}) (${interpolate(selector, {})})`);
       const values = found.flatMap(({ labels }) => labels[label ?? ''] ?? []);
-      // Nobody has said in which cluster this is, and there are no namespaces without Kubernetes.
+      // No agent was given a cluster, and there are no namespaces without Kubernetes.
       if (['cluster', 'namespace'].includes(name)) expect(values, `${uid}: ${name} ${type}`).toEqual([]);
       else if (name === 'node') expect(values.sort()).toEqual([FULL, PLAIN]);
       else expect(values).toEqual(expect.arrayContaining([pair.a.netns.name, pair.b.netns.name]));

@@ -27,7 +27,7 @@ function kubeconfig(server: string): string {
   writeFileSync(
     path,
     JSON.stringify({
-      // The client library asks over HTTP only where nothing is verified.
+      // The client library uses HTTP only where TLS verification is off.
       clusters: [{ ...named, cluster: { server, 'insecure-skip-tls-verify': true } }],
       contexts: [{ ...named, context: { cluster: 'x', user: 'x' } }],
       users: [{ ...named, user: {} }],
@@ -37,7 +37,7 @@ function kubeconfig(server: string): string {
   return path;
 }
 
-it('serves and ends, with its last account, though names, servers, the disk and the configuration hang', async () => {
+it('serves and ends, with its final account, although names, servers, the disk and the configuration hang', async () => {
   mkdirSync(join(folder, 'hangs'));
   await using hangs = await Hangs.start(join(folder, 'hangs'));
   using netns = new TestNetns();
@@ -73,7 +73,7 @@ it('serves and ends, with its last account, though names, servers, the disk and 
     const states = Object.fromEntries(sinks.map(({ name, state }) => [name, state]));
     expect(states).toEqual({ stdout: 'running', file: 'failed', loki: 'failed', otlp: 'failed' });
   });
-  // The next one that is good would be taken: nothing waits for this one.
+  // A later good configuration would be applied: nothing waits for this one.
   rmSync(config);
   sh(`mkfifo ${config}`);
   await eventually(() => expect(agent.stderr).toContain(`--config: ${config} is a pipe: give a regular file`));
@@ -100,7 +100,7 @@ it('serves and ends, with its last account, though names, servers, the disk and 
   expect(agent.stderr).toContain(`events to stdout: ${delivered} delivered`);
 });
 
-it('ends while it starts', async () => {
+it('ends during its start', async () => {
   mkdirSync(join(folder, 'hangs'));
   await using hangs = await Hangs.start(join(folder, 'hangs'));
   await using agent = AgentProcess.run(
@@ -115,7 +115,7 @@ it('ends while it starts', async () => {
   expect(agent.stderr).toContain('SIGTERM: the agent ends');
 });
 
-it('does not start on a pipe, and says so', async () => {
+it('does not start on a pipe, and reports that', async () => {
   sh(`mkfifo ${config}`);
   await using agent = AgentProcess.run(['serve', '--listen', '127.0.0.1:0', '--config', config]);
   expect(await agent.exited).toEqual({ code: 1, signal: null });

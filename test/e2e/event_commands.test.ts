@@ -37,7 +37,7 @@ async function run(...args: string[]): Promise<{ code: number | null; stdout: st
 }
 
 describe('netsonde events', () => {
-  it('shows what the agent has, as JSON and as text', async () => {
+  it('shows events of the agent, as JSON and as text', async () => {
     const port = await drop();
     const src = `${pair.addressA.ipv4}:${port}`;
     await eventually(() => expect(agent.stdout).toContain(`"${src}"`));
@@ -55,7 +55,7 @@ describe('netsonde events', () => {
     expect((await run('--pod', pair.b.netns.name, '--probe', 'tcpreset')).stdout).toBe('');
   });
 
-  it('follows, until it is told to end', async () => {
+  it('follows until it gets a signal', async () => {
     await using command = AgentProcess.run(['events', '--url', agent.url ?? '', '-f', '--pod', pair.b.netns.name]);
     const src = await eventually(async () => {
       const port = await drop();
@@ -74,7 +74,7 @@ describe('netsonde events', () => {
     [['--url', 'http://127.0.0.1:64999'], /no agent answers at 127\.0\.0\.1:64999 \(--url\): .*ECONNREFUSED/],
     [['--url', 'x'], /--url x: give a URL/],
     [['-o', 'yaml'], /-o yaml: give json or text/],
-  ])('%j is refused in words', async (args, message) => {
+  ])('%j is refused with a message', async (args, message) => {
     const { code, stdout, stderr } = await run(...args);
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toMatch(message);
@@ -90,7 +90,7 @@ it('odd bytes in the name of a process give valid JSON, valid labels and harmles
     only({ packetloss: true }, { sinks: { stdout: {}, loki: { url: loki.url, batch: { age: '50ms' } } } }),
   );
   await using own = await AgentProcess.serve(['--config', config]);
-  // What a process sends is dropped on its behalf: nobody has a route there.
+  // The rule drops on output, so that the event names the process that sends.
   pair.b.netns.exec('nft add table inet o');
   pair.b.netns.exec('nft add chain inet o out {\u0020type\u0020filter hook output priority 0; }');
   pair.b.netns.exec('nft add rule inet o out udp dport 7002 counter drop');
@@ -120,7 +120,7 @@ while True:
   expect(stdout).not.toMatch(/[\x00-\x09\x0b-\x1f]/);
 });
 
-it("the agent's own log goes to Loki, at the level that is set, and follows the configuration", async () => {
+it("the agent's own log goes to Loki, at the configured level, and follows the configuration", async () => {
   await using loki = await LokiServer.start();
   await using folder = await mkdtempDisposable(join(tmpdir(), 'log-'));
   const config = join(folder.path, 'config.yaml');
@@ -143,7 +143,7 @@ it("the agent's own log goes to Loki, at the level that is set, and follows the 
   const key = '"a\\n2026-01-01T00:00:00.000Z info forged\\e[2J"';
   writeFileSync(config, `${key}: 1\n${key}: 2\n`);
   await eventually(() => expect(lines().join('\n')).toMatch(/the new configuration is not applied:\n.*is given twice/));
-  // Takes the parser's own look at errors minutes.
+  // The parser's own error handling would take minutes for this text.
   writeFileSync(config, '}'.repeat(100_000));
   await eventually(() => expect(lines().join('\n')).toMatch(/there are more errors/));
   for (const text of [own.stderr, lines().join('\n')]) {

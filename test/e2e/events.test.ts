@@ -41,7 +41,7 @@ function parseLines(text: string): EventRecord[] {
     .map(readEvent);
 }
 
-/** Reads a stream of events until the test is through with it. */
+/** Reads a stream of events until the test is done with it. */
 async function follow(path: string, accept: string): Promise<{ text: () => string } & AsyncDisposable> {
   const controller = new AbortController();
   const response = await fetch(`${agent.url}${path}`, { headers: { accept }, signal: controller.signal });
@@ -97,7 +97,7 @@ describe.each([
   });
 });
 
-it('failed look-ups, each from a port of its own, are the first and one for all the others', async () => {
+it('failed look-ups, each from its own port, are the first event and one for all the others', async () => {
   const address = pair.addressB.ipv4;
   const ports = new Set<number>();
   for (let times = 0; times < 20; times++) ports.add(await pair.a.udpSend({ address, port: 53, count: 1, bytes: 30 }));
@@ -106,14 +106,14 @@ it('failed look-ups, each from a port of its own, are the first and one for all 
     const found = parseLines(agent.stdout).filter(({ dst }) => dst === `${address}:53`);
     expect(found.reduce((sum, { count = 1 }) => sum + count, 0)).toBe(20);
     expect(found[0]).not.toHaveProperty('count');
-    // More than two where the twenty took longer than a window.
+    // More than two where the twenty took longer than a folding window.
     expect(found.length).toBeLessThan(10);
     for (const event of found.slice(1)) for (const port of event.ports ?? []) expect(ports).toContain(port);
     expect(found[1]?.ports?.length).toBeGreaterThan(1);
   });
 });
 
-it('the ledger balances: what the kernel produced is limited, lost or delivered', async () => {
+it('the ledger balances: events that the kernel produced are limited, lost or delivered', async () => {
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 500, bytes: 9 });
   await eventually(async () => {
     const page = await agent.page();
@@ -134,12 +134,12 @@ it('the ledger balances: what the kernel produced is limited, lost or delivered'
   });
 });
 
-it('the ledger balances for events that come to be in the agent', async () => {
+it('the ledger balances for events that the agent itself produces', async () => {
   const probe = 'conntrack';
   pair.b.netns.exec('conntrack -I -p udp -s 192.0.2.1 -d 192.0.2.2 --sport 1 --dport 2 -t 300');
   await using folder = await mkdtempDisposable(join(tmpdir(), 'events-'));
   const config = join(folder.path, 'config.yaml');
-  // One connection of 2^20 is enough.
+  // One connection of 2^20 exceeds this threshold.
   writeFileSync(config, '{ probes: { packetloss: false, conntrack: { threshold: 0.000001 } } }');
   await using own = await AgentProcess.serve(['--config', config]);
   await eventually(async () => {
@@ -156,13 +156,13 @@ it('the ledger balances for events that come to be in the agent', async () => {
   });
 });
 
-it('a stream goes on where it ended, and begins with as many as are asked for', async () => {
+it('a stream continues where it ended, and begins with the requested number of events', async () => {
   for (const port of [7001, 7002, 7003, 7004]) {
     await pair.a.udpSend({ address: pair.addressB.ipv4, port, count: 1, bytes: 9 });
   }
   const ask = async (query: string, headers: Record<string, string> = {}) => {
     const accept = { accept: 'text/event-stream' };
-    // Others may make more events meanwhile than are kept.
+    // Other tests may make more events meanwhile than are kept.
     const response = await agent.get(`/api/v1/events?follow=false&pod=${pair.b.netns.name}${query}`, {
       ...accept,
       ...headers,
@@ -182,7 +182,7 @@ it('a stream goes on where it ended, and begins with as many as are asked for', 
   expect((await agent.get('/api/v1/events?last=two')).status).toBe(400);
 });
 
-it('serves a new follower whoever holds all the streams: one of them ends', async () => {
+it('serves a new follower even where others hold all the streams: one of them ends', async () => {
   await using streams = new AsyncDisposableStack();
   for (let index = 0; index < 16; index++) streams.use(await follow('/api/v1/events', 'text/event-stream'));
   const ended = async () => sampleValue(await agent.page(), 'netsonde_http_refused_total', { cause: 'followers' }) ?? 0;

@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest';
 import { checkFirstBursts } from '../support/first_bursts.ts';
 
-it('two Prometheus servers see the first burst of every namespace, also of one that has gone and after a kill', {
+it('two Prometheus servers see the first burst of every namespace, even of one that has gone and after a kill', {
   timeout: 400_000,
 }, async () => {
   const { namespaces, kills, toggles } = await checkFirstBursts({
-    // A busy machine has no page within a second, which is how long Prometheus waits for one that it asks for each second.
+    // A busy machine may not have a page within a second, which is how long Prometheus waits when it scrapes every second.
     intervals: [3, 3],
     rounds: 4,
     everySeconds: 1,

@@ -9,7 +9,7 @@ import { ManyNetns } from '../support/many_netns.ts';
 import { eventually } from '../support/oracle.ts';
 
 const NAMESPACES = 60;
-/** Of a machine with much else to do. */
+/** Long enough for a machine with much else to do. */
 const START_MS = 110_000;
 
 vi.setConfig({ testTimeout: START_MS });
@@ -24,7 +24,7 @@ beforeAll(async () => {
   many = await ManyNetns.create(NAMESPACES);
   agent = await AgentProcess.serve(['--api-socket', socketPath]);
   await eventually(async () => expect((await agent.get('/readyz')).status).toBe(200), START_MS);
-  // What a scrape takes is there before anything is measured.
+  // Allocates what a scrape needs before anything is measured.
   await agent.page();
 }, 2 * START_MS);
 
@@ -35,7 +35,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** A client that sends, and takes nothing. */
+/** Opens a client that sends, and reads nothing. */
 function send(text: string, path?: string): void {
   const { hostname, port } = new URL(agent.url ?? '');
   const socket = path === undefined ? connect(Number(port), hostname) : connect(path);
@@ -50,7 +50,7 @@ const residentBytes = () =>
   1_024 * Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${agent.pid}/status`, 'utf8'))?.[1]);
 const refused = async (cause: string) => sampleValue(await agent.page(), 'netsonde_http_refused_total', { cause });
 
-it('requests that nobody takes the answers of cost what is bounded, and others are served meanwhile', async () => {
+it('requests whose answers are never read have a bounded cost, and others are served meanwhile', async () => {
   const before = residentBytes();
   const routes = [
     '/metrics',
@@ -78,7 +78,7 @@ it('requests that nobody takes the answers of cost what is bounded, and others a
   expect(residentBytes() - before).toBeLessThan(150 * 1024 * 1024);
 });
 
-it('SIGTERM ends it in the middle of that', async () => {
+it('SIGTERM ends the agent during such a flood', async () => {
   for (let index = 0; index < 64; index++) send(get('/metrics').repeat(10));
   agent.signal('SIGTERM');
   expect(await agent.exited).toEqual({ code: 0, signal: null });

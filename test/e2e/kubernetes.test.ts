@@ -31,7 +31,7 @@ let podB: TestPod;
 let folder: Awaited<ReturnType<typeof mkdtempDisposable>>;
 let config: string;
 let agent: AgentProcess;
-/** Asks for the whole cluster, of a server of its own. That begins at a random moment of half a minute, in which the other tests run. */
+/** Watches the whole cluster, on its own server. It starts at a random moment within half a minute, during which the other tests run. */
 let clusterAgent: AgentProcess;
 const resources = new AsyncDisposableStack();
 
@@ -75,7 +75,7 @@ async function serve(api: ApiServer, file: string): Promise<AgentProcess> {
   return resources.use(await AgentProcess.serve(['--kubernetes', 'on', '--config', file], [], api.environment(NODE)));
 }
 
-/** More than this node. */
+/** Starts a server with objects beyond those of this node. */
 async function cluster(): Promise<ApiServer> {
   const api = resources.use(await ApiServer.start());
   api.put('nodes', nodeObject(NODE, [NODE_IP]));
@@ -100,7 +100,7 @@ function eventsOf(text: string): EventRecord[] {
     .map(readEvent);
 }
 
-/** Loses a datagram from one Pod to the other; its event. */
+/** Loses a datagram from one Pod to the other; returns its event. */
 async function loseOne(from: string, to: string): Promise<EventRecord> {
   const source = await pair.a.udpSend({ address: to, port: 7001, count: 1, bytes: 9 });
   const src = from.includes(':') ? `[${from}]:${source}` : `${from}:${source}`;
@@ -120,7 +120,7 @@ async function namedA(): Promise<void> {
 }
 
 describe('Pods of the API', () => {
-  it('have their names and configured labels on every series, and others the same labels, empty', async () => {
+  it('have their names and configured labels on every series; other series have the same labels, empty', async () => {
     await namedA();
     const response = await agent.get('/metrics');
     const text = await response.text();
@@ -138,7 +138,7 @@ describe('Pods of the API', () => {
     expect(entities.find(({ uid }) => uid === podA.uid)).toMatchObject({ kind: 'pod', ...A, labels: { app: 'web' } });
   });
 
-  it('that the API does not know yet go by their UID, and nothing jumps when it does', async () => {
+  it('that the API does not know yet are shown by their UID, and no count jumps when it does', async () => {
     const byUid = { namespace: '', pod: podB.uid };
     await eventually(async () => expect(sampleValue(await agent.page(), IN_USE, byUid)).toBeDefined());
     await pair.b.udpReceive({ address: '::', port: 7002 });
@@ -156,10 +156,10 @@ describe('Pods of the API', () => {
     });
   });
 
-  it('events carry the name, the labels, and who is at the other end, over IPv4 and IPv6', async () => {
+  it('events carry the name, the labels, and the peer, over IPv4 and IPv6', async () => {
     server.put('pods', webPod(podB.uid, 'web-b', [pair.addressB.ipv4, pair.addressB.ipv6]));
     for (const family of ['ipv4', 'ipv6'] as const) {
-      // The first ones may come before the agent has been told of the Pod.
+      // The first events may come before the agent has heard of the Pod.
       await eventually(async () => {
         const event = await loseOne(pair.addressA[family], pair.addressB[family]);
         expect(event).toMatchObject({
@@ -176,13 +176,13 @@ describe('Pods of the API', () => {
   it.each([
     ['hash', randomUUID().replaceAll('-', '')],
     ['UID of its manifest', randomUUID()],
-  ])('a static Pod goes by the %s that the annotation of its mirror has', async (_, uid) => {
+  ])('a static Pod is identified by the %s in the annotation of its mirror', async (_, uid) => {
     await using cgroups = new TestPod(CGROUP_V1, uid);
     using netns = new TestNetns();
     await using host = await Host.start(netns);
     cgroups.add(host.pid);
     const annotations = { 'kubernetes.io/config.mirror': uid, 'kubernetes.io/config.hash': uid };
-    // Of a namespace that says nothing of its addresses, those of the API are shown.
+    // For a namespace that reports no addresses, those of the API are shown.
     const ips = ['10.77.0.9'];
     const mirror = podObject({
       ips,
@@ -200,7 +200,7 @@ describe('Pods of the API', () => {
   });
 
   it.each(['Succeeded', 'Failed'])(
-    'one that has ended (%s) before the agent heard of it has its name while its namespace lives',
+    'a Pod that ended (%s) before the agent heard of it keeps its name while its namespace lives',
     async (phase) => {
       await using cgroups = new TestPod(CGROUP_V1);
       using netns = new TestNetns();
@@ -212,14 +212,14 @@ describe('Pods of the API', () => {
         cgroups.add(host.pid);
         await eventually(shown);
       }
-      // Nobody is in it any more.
+      // No process is in it any more.
       await wait(2_000);
       await shown();
       server.delete('pods', cgroups.uid);
     },
   );
 
-  it('with hostNetwork fall to the node', async () => {
+  it('with hostNetwork count for the node', async () => {
     await using cgroups = new TestPod(CGROUP_V1);
     server.put('pods', podObject({ uid: cgroups.uid, name: 'on-host', ips: [NODE_IP], hostNetwork: true }));
     const child = spawn('sleep', ['60']);
@@ -234,7 +234,7 @@ describe('Pods of the API', () => {
     server.delete('pods', cgroups.uid);
   });
 
-  it('of two with one name the newer is shown, and the other is counted', async () => {
+  it('with the same name: the newer one is shown, and the other is counted', async () => {
     const shadowed = async () => sampleValue(await agent.page(), 'netsonde_entities_shadowed_total', {}) ?? 0;
     const before = await shadowed();
     server.put('pods', podObject({ uid: podB.uid, name: 'web-a', namespace: 'shop', created: '2026-11-21T12:30:00Z' }));
@@ -277,7 +277,7 @@ describe('Pods of the API', () => {
   });
 });
 
-/** Requests that came to an end, well or not. */
+/** Requests that have ended, successful or not. */
 async function askedOf(of: AgentProcess): Promise<number> {
   const { samples } = await of.page();
   const requests = samples.filter(({ name }) => name === 'netsonde_kubernetes_requests_total');
@@ -298,7 +298,7 @@ describe('without the API', () => {
     const connected = async () => sampleValue(await agent.page(), 'netsonde_kubernetes_connected', {});
     await eventually(async () => expect(await connected()).toBe(1));
     const since = performance.now();
-    // What is not noticed by itself is noticed with the next request.
+    // A broken stream makes the agent send a request, by which it notices the other faults.
     if (what !== 'killed, and back with other versions') server.resetStreams();
     await leave();
     if (what !== 'answering 410') await eventually(async () => expect(await connected()).toBe(0));
@@ -314,14 +314,14 @@ describe('without the API', () => {
     });
     const seconds = (performance.now() - since) / 1_000;
     for (const resource of ['pods', 'nodes']) {
-      // One a second and the one that finds out: however late some arrive, they are no more.
+      // One a second, and the one that notices the failure: late requests do not add to that.
       expect(server.requestsSince(resource, since).length).toBeLessThanOrEqual(Math.ceil(seconds) + 1);
     }
   });
 });
 
 describe('peers: cluster', () => {
-  it('names Pods behind Services, Services, nodes, and what is outside', async () => {
+  it('names Pods behind Services, Services, nodes, and addresses outside', async () => {
     await eventually(async () => {
       const page = await clusterAgent.page();
       for (const resource of ['nodes', 'services', 'endpointslices']) {
@@ -342,20 +342,20 @@ describe('peers: cluster', () => {
     };
     expect(await peerOf('10.9.0.77')).toEqual({ kind: 'service', namespace: 'shop', name: 'db', ip: '10.9.0.77' });
     expect(await peerOf('10.9.0.78')).toEqual({ kind: 'pod', namespace: 'shop', name: 'db-0', ip: '10.9.0.78' });
-    // It has ended: nobody knows who has its address now.
+    // The Pod has ended: the owner of its address is unknown now.
     expect(await peerOf('10.9.0.79')).toBeUndefined();
     expect(await peerOf('192.0.2.20')).toEqual({ kind: 'node', namespace: '', name: 'node-2', ip: '192.0.2.20' });
     expect(await peerOf('203.0.113.5')).toEqual({ kind: 'external', namespace: '', name: '', ip: '203.0.113.5' });
   });
 });
 
-it('on SIGTERM the agent ends in good order while the API server takes requests and answers none', async () => {
+it('on SIGTERM the agent ends cleanly while the API server takes requests and answers none', async () => {
   await namedA();
   server.mood = { kind: 'hangs' };
   server.resetStreams();
   await eventually(async () => expect(sampleValue(await agent.page(), 'netsonde_kubernetes_connected', {})).toBe(0));
   agent.signal('SIGTERM');
-  // Else Kubernetes would end it by SIGKILL.
+  // Otherwise Kubernetes would end it by SIGKILL.
   expect(await agent.exited).toMatchObject({ code: 0 });
   expect(agent.stderr).toContain('SIGTERM: the agent ends');
 });

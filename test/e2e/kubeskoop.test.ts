@@ -17,7 +17,7 @@ const RULES = fileURLToPath(new URL('../../dashboards/rules/kubeskoop.yaml', imp
 const NODE = 'test-node';
 const TRAFFIC_EVERY_MS = 200;
 
-/** Every probe, with all that it has. */
+/** Every probe, with all its fields. */
 const CONFIG = JSON.stringify({
   detail: 'full',
   probes: {
@@ -27,7 +27,7 @@ const CONFIG = JSON.stringify({
 });
 
 /**
- * What KubeSkoop's dashboards show, each as they ask for it but for the range, which is a minute there. `$of` stands for what chooses the
+ * Queries of KubeSkoop's dashboards, unchanged except for the range, which is a minute there. `$of` stands for the selector of the
  * node or the Pod.
  */
 const rate = (name: string) => `rate(kubeskoop_${name}{$of}[10s])`;
@@ -48,7 +48,7 @@ const OF_BOTH = [
 
 const SOCKETS = 'kubeskoop_sock_inuse{$of}+kubeskoop_sock_orphan{$of}';
 
-/** Those of an RDMA device; there is none here. */
+/** Queries of an RDMA device; there is none here. */
 const OF_RDMA = [
   ...['rx_bytes', 'tx_bytes', 'rx_packets', 'tx_packets'].map((name) => rate(`rdma_erdma_hw_${name}_cnt`)),
   ...['bps_limit_drop', 'rx_bps_limit_drop'].map((name) => rate(`rdma_erdma_hw_${name}_cnt`)),
@@ -63,7 +63,7 @@ let prometheus: PrometheusServer;
 let traffic: Promise<void>;
 const stop = new AbortController();
 
-/** Connections, datagrams that arrive, that nobody waits for and that the firewall drops, in both families. */
+/** Makes connections, and datagrams that arrive, that go to a closed port and that the firewall drops, in both families. */
 async function makeTraffic({ a, b, addressB }: HostPair): Promise<void> {
   while (!stop.signal.aborted) {
     for (const address of [addressB.ipv4, addressB.ipv6]) {
@@ -84,7 +84,7 @@ function ask(query: string, of: string): Promise<QueryResult[]> {
   return prometheus.query(query.replaceAll('$of', of));
 }
 
-/** The one series that a panel shows; a rate needs two evaluations. */
+/** The only series that a panel shows; a rate needs two evaluations. */
 async function askOne(query: string, of: string): Promise<QueryResult> {
   return eventually(async () => {
     const [result, ...more] = await ask(query, of);
@@ -142,7 +142,7 @@ describe("KubeSkoop's Pod dashboard", () => {
     }
   });
 
-  it('shows what happened to whom', async () => {
+  it('shows each event on the Pod that it concerns', async () => {
     const { a, b } = pair;
     const seen = async (name: string, host: Host) => (await askOne(rate(name), ofPod(host))).value;
     const rising: [string, Host][] = [
@@ -183,7 +183,7 @@ describe("KubeSkoop's node dashboard", () => {
     expect(new Set(pods).size).toBe(pods.length);
   });
 
-  it('adds up the packets that are lost, of the node and of its Pods', async () => {
+  it('sums the lost packets of the node and its Pods', async () => {
     const loss = (of: string) => `sum(${rate('packetloss_total').replace('$of', of)})`;
     const [isMore] = await prometheus.query(`${loss(`k8s_node="${NODE}"`)} >= bool ${loss(ofPod(pair.b))}`);
     expect(isMore?.value).toBe(1);
@@ -197,7 +197,7 @@ describe("KubeSkoop's node dashboard", () => {
     expect(await prometheus.get('label/node/values')).toEqual([NODE]);
   });
 
-  it('has what is of the machine once', async () => {
+  it('has values of the machine once', async () => {
     for (const name of ['softnet_processed', 'softnet_dropped', 'sock_orphan', 'sock_alloc', 'sock_mem']) {
       const result = await prometheus.query(`kubeskoop_${name}`);
       expect(result.map(({ labels }) => labels)).toEqual([{ __name__: `kubeskoop_${name}`, k8s_node: NODE }]);
@@ -205,7 +205,7 @@ describe("KubeSkoop's node dashboard", () => {
   });
 });
 
-/** The kernel's counters under KubeSkoop's names: `nstat` shows the same fields, those of IPv6 apart. */
+/** The kernel's counters under KubeSkoop's names: `nstat` shows the same fields, with IPv6 separate. */
 function kernelCounters({ netns }: Host): Map<string, number> {
   const counters = new Map<string, number>();
   const add = (name: string, value: number) => counters.set(name, (counters.get(name) ?? 0) + value);
@@ -228,7 +228,7 @@ function kernelCounters({ netns }: Host): Map<string, number> {
   return counters;
 }
 
-/** Settings and what is counted at the moment; `nstat` leaves them out. */
+/** Settings and current values; `nstat` leaves them out. */
 const GAUGES = ['kubeskoop_tcp_currestab', 'kubeskoop_ip_forwarding', 'kubeskoop_ip_defaultttl'];
 
 it("the recorded values are the kernel's", async () => {

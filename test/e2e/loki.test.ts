@@ -10,7 +10,7 @@ import { EventWay } from '../support/event_way.ts';
 import { type Fault, LokiServer } from '../support/loki_server.ts';
 import { eventually } from '../support/oracle.ts';
 
-/** So many requests are served before a fault. */
+/** Number of requests that are served before a fault. */
 const WELL = 2;
 
 let loki: LokiServer;
@@ -83,7 +83,7 @@ it('sends few labels, the rest as structured metadata, the line as JSON, the tim
   expect(loki.requests[0]?.headers).not.toHaveProperty('authorization');
 });
 
-it('sends without compression and structured metadata where it is told so', async () => {
+it('sends without compression and structured metadata where so configured', async () => {
   await using way = await EventWay.open(sink({ compress: false, structuredMetadata: false }));
   way.publish(makeEvents(2));
   await way.settled('loki');
@@ -91,7 +91,7 @@ it('sends without compression and structured metadata where it is told so', asyn
   expect(loki.entries.map(({ metadata }) => metadata)).toEqual([{}, {}]);
 });
 
-it('puts what was mixed up on its way in the order of time, over one connection', async () => {
+it('sorts events that arrive out of order by time, over one connection', async () => {
   await using way = await EventWay.open(sink());
   const events = makeEvents(90);
   way.publish([...events.slice(45), ...events.slice(0, 45)]);
@@ -102,7 +102,7 @@ it('puts what was mixed up on its way in the order of time, over one connection'
   expect(loki.entries).toHaveLength(180);
 });
 
-/** Publishes 20 each 10 ms: for a while, and until the server has been asked so often that its fault has begun. */
+/** Publishes 20 events every 10 ms: for some time, and until the server has had enough requests for its fault to begin. */
 async function publishFor(way: EventWay, ms: number): Promise<void> {
   const endMs = performance.now() + ms;
   for (let first = 0; performance.now() < endMs || loki.asked <= WELL; first += 20) {
@@ -123,9 +123,9 @@ describe('a server in trouble', () => {
     ['that resets connections', times(2, { reset: 'before' }), /ECONNRESET|socket hang up/],
     ['that resets after it took the push', times(2, { reset: 'after' }), /ECONNRESET|socket hang up/],
     ['that never answers', times(1, { hang: true }), /did not answer within 500 ms/, { timeout: '500ms' }],
-    ['that knows no such tenant', times(1, { status: 401, text: 'no org id' }), /it answers 401: no org id/],
+    ['that does not know the tenant', times(1, { status: 401, text: 'no org id' }), /it answers 401: no org id/],
     [
-      'that sends us elsewhere',
+      'that redirects us',
       times(1, { status: 302, headers: { location: '/x' } }),
       /it answers 302; it redirects us to \/x/,
     ],
@@ -142,7 +142,7 @@ describe('a server in trouble', () => {
     expect(way.status('loki')).toMatchObject({ state: 'running', reason: '' });
   });
 
-  it('that closes a connection just when it is used again is no failure', async () => {
+  it('that closes a connection just when it is reused causes no failure', async () => {
     await using way = await EventWay.open(sink());
     loki.fault = times(1, { reset: 'after' });
     await publishFor(way, 300);
@@ -152,7 +152,7 @@ describe('a server in trouble', () => {
     expect(way.logged).toEqual([]);
   });
 
-  it('that says when to come back is not asked before', async () => {
+  it('that asks for a pause gets no request before its end', async () => {
     await using way = await EventWay.open(sink());
     loki.fault = times(1, { status: 429, headers: { 'retry-after': '2' }, text: 'ingestion rate limit exceeded' });
     await publishFor(way, 300);
@@ -168,7 +168,7 @@ describe('a server in trouble', () => {
     expect(Math.max(...gaps)).toBeGreaterThan(1_999);
   });
 
-  it('that is slow makes batches larger, and loses nothing while there is room', async () => {
+  it('that is slow gets larger batches, and loses nothing while there is room', async () => {
     await using way = await EventWay.open(sink({ timeout: '10s', batch: { events: 5_000, age: '50ms' } }));
     loki.fault = () => ({ delayMs: 400 });
     await publishFor(way, 1_500);
@@ -178,7 +178,7 @@ describe('a server in trouble', () => {
     expect(loki.requests.length).toBeLessThan(8);
   });
 
-  it('that is down for five seconds: what finds no room is dropped, the oldest first, and counted', async () => {
+  it('that is down for five seconds: events without room are dropped, the oldest first, and counted', async () => {
     await using way = await EventWay.open(sink({ queue: 2_000 }));
     way.publish(makeEvents(100));
     await way.settled('loki');
@@ -201,7 +201,7 @@ describe('a server in trouble', () => {
     expect(loki.unordered).toBe(0);
   });
 
-  it.each([1, 5])('that refuses %i entries takes all others; what it says is kept', async (bad) => {
+  it.each([1, 5])('that refuses %i entries takes all others; its message is kept', async (bad) => {
     await using way = await EventWay.open(sink());
     loki.refuse = ({ line }) => {
       const { message } = JSON.parse(line) as { message: string };
@@ -217,19 +217,19 @@ describe('a server in trouble', () => {
     });
   });
 
-  it('that refuses everything is not asked for every single one', async () => {
+  it('that refuses everything gets fewer requests than entries', async () => {
     await using way = await EventWay.open(sink({ batch: { events: 5_000, age: '50ms' } }));
     loki.refuse = () => 'no';
     way.publish(makeEvents(3_000));
     const ledger = await way.settled('loki');
     expect(ledger).toMatchObject({ delivered: 0, dropped: { rejected: 3_000 } });
-    // A hundred alone, as many parts that they were in, and what is left of those.
+    // A hundred alone, as many parts that held them, and the rest of those.
     expect(loki.requests.length).toBeLessThan(230);
   });
 });
 
 describe('a sink that is set up wrongly', () => {
-  it('is failed with the reason, keeps what comes, and sends it when it is put right; others go on', async () => {
+  it('fails with the reason, keeps new events, and sends them once it is corrected; others go on', async () => {
     await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
     const missing = join(folder.path, 'token');
     const wrong: [object, RegExp][] = [
@@ -271,7 +271,7 @@ describe('a sink that is set up wrongly', () => {
 });
 
 describe('TLS', () => {
-  it('checks the server, shows ours where it is asked for it, and says what is wrong', async () => {
+  it('checks the server, presents our certificate where the server asks for one, and reports faults', async () => {
     await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
     const at = (name: string) => join(folder.path, name);
     makeCertificates(folder.path);

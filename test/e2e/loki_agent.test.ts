@@ -22,7 +22,7 @@ afterAll(async () => {
   await pair?.[Symbol.asyncDispose]();
 });
 
-/** More than a test sends in a second; not without bounds, since other namespaces of the machine may be in a storm. */
+/** More than a test sends in a second; bounded, because other namespaces of the machine may be in a storm. */
 const MANY = 10_000;
 
 async function serve(
@@ -41,7 +41,7 @@ it('5,000 drops a second arrive at Loki once each, in order, with the time of th
   await checkEventRate(15_000);
 });
 
-it('a Pod at full speed keeps nothing of another from arriving', async () => {
+it('a Pod at full speed keeps no event of another from arriving', async () => {
   await using loki = await LokiServer.start();
   await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
   await using other = await HostPair.create();
@@ -69,7 +69,7 @@ it('a Pod at full speed keeps nothing of another from arriving', async () => {
   expect(quiet.length).toBeGreaterThan(2);
 });
 
-it('on SIGTERM with a full queue what Loki takes in time is delivered, and the rest counted', async () => {
+it('on SIGTERM with a full queue the events that Loki takes in time are delivered, and the rest counted', async () => {
   await using loki = await LokiServer.start();
   await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
   const config = { sinks: { loki: { url: loki.url, timeout: '60s', batch: { events: 500, age: '100ms' } } } };
@@ -81,7 +81,7 @@ it('on SIGTERM with a full queue what Loki takes in time is delivered, and the r
     const before = loki.entries.length;
     loki.fault = () => ({ delayMs: 60_000 });
     await using agent = await serve(folder.path, config);
-    // In parts: at once it is more than one Pod's share of the ring.
+    // Sent in parts: all at once exceeds one Pod's share of the ring.
     for (let sent = 500; sent <= 4_000; sent += 500) {
       await send(500);
       await eventually(async () => {
@@ -90,19 +90,19 @@ it('on SIGTERM with a full queue what Loki takes in time is delivered, and the r
       });
     }
     const { pending } = await readLedger(agent, 'packetloss', 'loki');
-    // The connection with the request that hangs is gone, what follows is as slow as the case says.
+    // The connection of the hanging request is gone; later requests are as slow as the case says.
     loki.fault = () => ({ delayMs });
     await loki.down();
     await loki.up();
     const { delivered, dropped } = await endAndCount(agent, 'loki');
     expect(delivered + dropped).toBeGreaterThanOrEqual(pending);
-    // The last request may have been cut off when it had arrived: its events count as dropped.
+    // The last request may have been cut off after it had arrived: its events count as dropped.
     const arrived = loki.entries.length - before;
     expect(arrived).toBeGreaterThanOrEqual(delivered);
     expect(arrived).toBeLessThanOrEqual(delivered + 500);
     if (kind === 'all') expect(dropped).toBe(0);
     if (kind === 'some') expect(Math.min(delivered, dropped)).toBeGreaterThan(0);
-    // Not even the first answer, of a minute, was waited for.
+    // The agent did not even wait for the first answer, which takes a minute.
     if (kind === 'none') expect(delivered).toBe(0);
   }
 });
@@ -148,7 +148,7 @@ it('Loki behind a name that is gone and comes back as another address', async ()
   await using folder = await mkdtempDisposable(join(tmpdir(), 'loki-'));
   const hosts = join(folder.path, 'hosts');
   writeFileSync(hosts, '127.0.0.1 localhost loki.test\n');
-  // A file of hosts for the agent alone.
+  // A hosts file for the agent alone.
   const wrapper = ['unshare', '--mount', 'sh', '-c', `mount --bind ${hosts} /etc/hosts && exec "$@"`, 'sh'];
   const url = `http://loki.test:${loki.port}`;
   await using agent = await serve(folder.path, { sinks: { loki: { url, batch: { age: '50ms' } } } }, { wrapper });

@@ -18,7 +18,7 @@ import { eventually } from '../support/oracle.ts';
 const SLOW_MS = 60_000;
 const PHONE = { width: 390, height: 844 };
 const DESK = { width: 1280, height: 800 };
-/** As long as a name of a process may be. */
+/** Short enough for the name of a process. */
 const HOSTILE = '<img src=x:y>';
 const TOKEN = 'a-token-of-the-test-0123456789';
 
@@ -71,16 +71,16 @@ afterEach(async () => {
   await page.close();
 });
 
-/** Opens a tab of the page; resolves once it shows what the agent says. */
+/** Opens a tab of the page; resolves once it shows the agent's data. */
 async function open(place: string): Promise<void> {
   await page.goto(`${agent.url}/${place}`);
   await page.getByText('live', { exact: true }).waitFor();
 }
 
-/** But for the drops of these tests: they differ in the port of the client only, and each is looked for. */
+/** Defaults, except for folding: the drops of these tests differ only in the port of the client, and each is looked for. */
 const DEFAULTS = 'events: { foldBy: connection }';
 
-/** Others on the machine may make more events than the page keeps: it keeps those that it is asked for. */
+/** Opens the events of namespace b alone: other tests on the machine may make more events than the page keeps. */
 const openEvents = () => open(`#events?pod=${pair.b.netns.name}`);
 
 /** Drops a datagram in namespace b. @returns the source as events show it */
@@ -91,7 +91,7 @@ async function drop(): Promise<string> {
 
 const rowOf = (text: string) => page.locator('table.events > tbody > tr', { hasText: text });
 
-/** Notes in the page when the row of each event was first there, by the clock of this machine. Rows are known by the time of their event. */
+/** Records in the page when the row of each event first appeared, by the clock of this machine. Rows are identified by their event's time. */
 const NOTE_ROWS = `{
   window.rowsMs = {};
   const note = () => {
@@ -100,7 +100,7 @@ const NOTE_ROWS = `{
   new MutationObserver(note).observe(document.body, { subtree: true, childList: true });
 }`;
 
-it('is small, compressed and cached, and brings nothing from elsewhere', async () => {
+it('is small, compressed and cached, and loads nothing from elsewhere', async () => {
   const html = await agent.get('/');
   expect(html.headers.get('content-security-policy')).toContain("default-src 'none'; script-src 'self'");
   expect(html.headers.get('x-content-type-options')).toBe('nosniff');
@@ -148,14 +148,14 @@ it('shows an event without reload, and all of its scene', async () => {
   const scene = await page.locator('.scene').innerText();
   expect(scene).toMatch(/A firewall rule refused the packet.*What to check: Which rule\?.*nft_do_chain/s);
   expect(scene).toContain(pair.b.netns.name);
-  // What is read stays where it is, until one goes on.
+  // The row being read stays in place, until the reader resumes.
   const later = await drop();
   await page.getByRole('button', { name: /Resume \(\d+ new\)/ }).click();
   await rowOf(later).waitFor();
   expect(await page.locator('.scene').count()).toBe(0);
 });
 
-it('filters events, and keeps that in the URL', async () => {
+it('filters events, and keeps the filter in the URL', async () => {
   const { name } = pair.b.netns;
   await openEvents();
   await rowOf(await drop()).waitFor();
@@ -178,13 +178,13 @@ it('filters events, and keeps that in the URL', async () => {
   await rowOf(await drop()).waitFor();
   expect(await rows.count()).toBe(await rowOf(name).count());
   expect(await page.getByLabel('Type').inputValue()).toBe('packet_drop');
-  // The other tabs have filters of their own, and leave these alone.
+  // The other tabs have filters of their own, and leave these unchanged.
   await page.getByRole('link', { name: 'Probes' }).click();
   await page.getByRole('link', { name: 'Events' }).click();
   expect(await page.getByLabel('Type').inputValue()).toBe('packet_drop');
 });
 
-it('takes the name of a process for text', async () => {
+it('treats the name of a process as text', async () => {
   await open(`#events?text=${encodeURIComponent(HOSTILE)}`);
   pair.a.netns.python(`
 import ctypes, socket
@@ -198,7 +198,7 @@ except PermissionError: pass
   expect(await page.locator('img').count()).toBe(0);
 });
 
-/** Resolves once they hold: a probe that is opened anew meanwhile would show nothing for a look or two. */
+/** Resolves once the defaults apply: a probe that is reopened meanwhile would show nothing for a reading or two. */
 async function useDefaults(): Promise<void> {
   const { generation } = await agent.json<ConfigReport>('/api/v1/config');
   writeFileSync(config, DEFAULTS);
@@ -212,7 +212,7 @@ async function useDefaults(): Promise<void> {
   }, SLOW_MS);
 }
 
-it('shows what the configuration switches, for how long, and why one is rejected', async () => {
+it('shows what the configuration switches, for how long, and why a configuration is rejected', async () => {
   await open('#probes');
   const row = page.locator('table.probes tr', { hasText: 'softirq' });
   expect(await row.locator('.state').innerText()).toBe('off');
@@ -225,7 +225,7 @@ it('shows what the configuration switches, for how long, and why one is rejected
   const before = await left();
   expect(before).toBeGreaterThan(60);
   expect(before).toBeLessThanOrEqual(90);
-  // It is opened anew for its budget, and may take longer than the other.
+  // The probe is reopened because of its budget, and may take longer than the other.
   const measured = page.locator('table.probes tr', { hasText: 'packetloss' }).filter({ hasText: /of a CPU|measuring/ });
   await measured.waitFor();
   writeFileSync(config, 'probes: { softirq: { for: 15x }, packetlos: true }');
@@ -242,20 +242,20 @@ it('shows what the configuration switches, for how long, and why one is rejected
   await useDefaults();
 });
 
-it('shows the account of all events, and who is in trouble', async () => {
+it('shows the account of all events, and the Pods in trouble', async () => {
   await open('#ledger');
   const row = page.locator('table.ledger tr', { hasText: 'packetloss' });
-  // While others on the machine make events, some are on their way at any time.
+  // While other tests on the machine make events, some are pending at any time.
   await row.getByText(/balances|on their way/).waitFor();
   expect(await row.getByText('stdout').count()).toBe(1);
   await page.getByRole('link', { name: 'Pods' }).click();
   await page.getByText('Rates need two readings').waitFor();
   await page.getByLabel('Pod', { exact: true }).fill(pair.b.netns.name);
   const cells = page.locator('table.pods tbody tr', { hasText: pair.b.netns.name });
-  // The first look is there; what it has seen does not grow any more.
+  // The first reading has arrived; the counts up to it do not grow any more.
   await cells.waitFor();
   expect(await cells.count()).toBe(1);
-  // Enough for an alert, also as the average of the longest window and the longest step that the page takes.
+  // Enough for an alert, even as the average of the longest window and the longest step that the page takes.
   const lost = 2_000;
   await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: lost, bytes: 9 });
   await page.getByText(/Rates are averages over the last \d+ s/).waitFor();
@@ -265,7 +265,7 @@ it('shows the account of all events, and who is in trouble', async () => {
   expect(values[metrics.indexOf('netsonde_packet_drops_total')]).toBeGreaterThanOrEqual(lost);
 });
 
-it('scrolls nothing sideways on a phone', async () => {
+it('does not scroll sideways on a phone', async () => {
   await page.setViewportSize(PHONE);
   writeFileSync(config, 'probes: { packetlos: true, softirq: { for: 15x } }');
   for (const tab of ['events', 'pods', 'probes', 'ledger', 'configuration']) {
@@ -280,7 +280,7 @@ it('scrolls nothing sideways on a phone', async () => {
   await useDefaults();
 });
 
-it('heals by itself when the agent was away, or started anew', async () => {
+it('recovers by itself when the agent was away, or restarted', async () => {
   await openEvents();
   const old = await drop();
   await rowOf(old).waitFor();
@@ -304,14 +304,14 @@ it('heals by itself when the agent was away, or started anew', async () => {
   const src = await drop();
   await rowOf(src).waitFor();
   expect([await rowOf(src).count(), await rowOf(old).count()]).toEqual([1, 1]);
-  // What came before the new agent's kernel thread did; nothing waited for others of the page.
+  // Requests failed only until the new agent's kernel thread had started; none failed because of other requests of the page.
   expect((await Promise.all(unanswered)).filter((text) => !text.includes('the kernel thread'))).toEqual([]);
-  // Chromium itself tells of each request that had no answer, or such a one.
+  // Chromium itself logs each request that got no answer, or a 503.
   expect(complaints.filter((text) => !/net::ERR_|status of 503/.test(text))).toEqual([]);
   complaints.length = 0;
 });
 
-it('says what to do where the agent does not answer it', async () => {
+it('shows what to do where the agent does not answer it', async () => {
   const { port } = new URL(agent.url ?? '');
   await page.goto(`http://page.localhost:${port}/`);
   await page.getByText('goes by the names localhost, 127.0.0.1 and [::1], not page.localhost').waitFor();

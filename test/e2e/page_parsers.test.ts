@@ -17,17 +17,17 @@ import { PrometheusServer } from '../support/prometheus.ts';
 import { promtool } from '../support/promtool.ts';
 
 const CLIENT = fileURLToPath(new URL('../support/client_parsers.py', import.meta.url));
-/** Debian's own, for which it packs the client. */
+/** Debian's interpreter, for which it packages the client. */
 const PYTHON = '/usr/bin/python3';
 
 const DETAILS = ['core', 'full'] as const;
 const FORMATS: readonly Format[] = ['text', 'openmetrics'];
 const CASES = DETAILS.flatMap((detail) => FORMATS.map((format) => [detail, format] as const));
 
-/** Of the process, as prom-client names it: the only names that are not ours. */
+/** Metrics of the process, as prom-client names them: the only names that are not ours. */
 const FOREIGN = /^(nodejs|process)_/;
 
-/** Every probe, with all that it has. */
+/** Every probe, with all its fields. */
 const configOf = (detail: (typeof DETAILS)[number]) =>
   JSON.stringify({
     detail,
@@ -48,7 +48,7 @@ async function pageOf(detail: string, format: Format): Promise<string> {
   return (await response?.text()) ?? '';
 }
 
-/** Serves the page in one format, whatever is asked for: Prometheus takes OpenMetrics where it can. */
+/** Serves the page in one format, whatever the client accepts: Prometheus takes OpenMetrics where it can. */
 async function only(detail: string, format: Format): Promise<string> {
   const server = createServer((_, response) => {
     response.setHeader('content-type', CONTENT_TYPES[format]);
@@ -67,7 +67,7 @@ beforeAll(async () => {
   const directory = mkdtempSync(join(tmpdir(), 'netsonde-parsers-'));
   resources.defer(() => rmSync(directory, { recursive: true }));
   const pair = resources.use(await HostPair.create());
-  // A label that has to be escaped.
+  // A label that must be escaped.
   pair.b.netns.ip('link add d"\\é type bridge');
   for (const detail of DETAILS) {
     const config = join(directory, `${detail}.yaml`);
@@ -80,7 +80,7 @@ beforeAll(async () => {
 afterAll(() => resources.disposeAsync());
 
 describe.each(CASES)('the page of every probe, detail %s, as %s', (detail, format) => {
-  it('has series that differ, and families that do not come twice', async () => {
+  it('has distinct series, and no family twice', async () => {
     const text = await pageOf(detail, format);
     const { samples } = parseExposition(text);
     const keys = samples.map(({ name, labels }) => `${name} ${JSON.stringify(Object.entries(labels).sort())}`);
@@ -101,7 +101,7 @@ describe.each(CASES)('the page of every probe, detail %s, as %s', (detail, forma
   });
 });
 
-it.each(DETAILS)('promtool has nothing to say of our families, detail %s', async (detail) => {
+it.each(DETAILS)('promtool finds no fault in our families, detail %s', async (detail) => {
   const said = promtool('check', 'metrics', await pageOf(detail, 'text'));
   expect(said.split('\n').filter((line) => line !== '' && !FOREIGN.test(line))).toEqual([]);
 });
@@ -117,7 +117,7 @@ it('a real Prometheus takes every series of every page', async () => {
   for (const [detail, format] of CASES) {
     const of = `detail="${detail}",format="${format}"`;
     const expected = new Set(parseExposition(await pageOf(detail, format)).samples.map(({ name }) => name));
-    // On a page only while a request is open.
+    // Shown only while a request is open.
     expected.delete('nodejs_active_requests');
     await eventually(async () => {
       expect((await prometheus.query(`up{${of}}`)).map(({ value }) => value)).toEqual([1]);

@@ -30,7 +30,7 @@ describe.skipIf(missing !== undefined && !IS_REQUIRED)('real Pods, by containerd
   let client: RealPod;
   let target: RealPod;
 
-  /** A Pod that runs, and that the API server knows. */
+  /** A running Pod that the API server knows. */
   async function start(name: string, hostNetwork = false): Promise<RealPod> {
     const pod = await containerd.run({ name, namespace: 'shop', hostNetwork });
     const labels = { 'app.kubernetes.io/name': name };
@@ -69,8 +69,8 @@ describe.skipIf(missing !== undefined && !IS_REQUIRED)('real Pods, by containerd
     }
   });
 
-  it('events carry them too, and the Pod at the other end', async () => {
-    // A datagram to a port that nobody listens on.
+  it('events carry them too, and the Pod that is their peer', async () => {
+    // A datagram to a closed port.
     await client.exec('/bin/timeout', '1', '/bin/tftp', '-g', '-r', 'file', target.ip, '7003');
     const event = await eventually(() => {
       const found = agent.stdout
@@ -91,7 +91,7 @@ describe.skipIf(missing !== undefined && !IS_REQUIRED)('real Pods, by containerd
     });
   });
 
-  it('Pods with hostNetwork fall to the node', async () => {
+  it('Pods with hostNetwork count for the node', async () => {
     const host = await start('host', true);
     await wait(2_500);
     const { entities } = await agent.json<{ entities: EntityStatus[] }>('/api/v1/entities');

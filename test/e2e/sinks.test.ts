@@ -33,7 +33,7 @@ function readLines(path: string): EventRecord[] {
     .map((line) => JSON.parse(line) as EventRecord);
 }
 
-it('a full disk: the file has whole lines only, the sink says why it fails, and goes on when there is room', async () => {
+it('a full disk: the file has whole lines only, the sink reports why it fails, and continues when there is room', async () => {
   await using disk = await smallDisk();
   const [path, ballast] = [join(disk.path, 'events.jsonl'), join(disk.path, 'ballast')];
   writeFileSync(ballast, Buffer.alloc(900 * 1024));
@@ -49,7 +49,7 @@ it('a full disk: the file has whole lines only, the sink says why it fails, and 
   expect(readLines(path).map(({ message }) => message)).toEqual(makeEvents(2_000).map(({ message }) => message));
 });
 
-it('stdout on a full disk: a line that was torn off is ended, and comes again whole', async () => {
+it('stdout on a full disk: a line that was cut off is terminated, and written again as a whole', async () => {
   await using disk = await smallDisk();
   const [path, ballast] = [join(disk.path, 'stdout'), join(disk.path, 'ballast')];
   writeFileSync(ballast, Buffer.alloc(900 * 1024));
@@ -74,7 +74,7 @@ it('stdout on a full disk: a line that was torn off is ended, and comes again wh
   expect(whole.map((line) => (JSON.parse(line) as EventRecord).message)).toEqual(messages(makeLines(1_000)));
 });
 
-it('a full disk under the spool: events wait in memory, and go out all the same', async () => {
+it('a full disk under the spool: events wait in memory, and are delivered all the same', async () => {
   await using disk = await smallDisk();
   await using server = await OtlpServer.start();
   await server.down();
@@ -93,7 +93,7 @@ it('a full disk under the spool: events wait in memory, and go out all the same'
   expect(server.records).toHaveLength(ledger.delivered);
 });
 
-it('one sink that fails keeps nothing from the others', async () => {
+it('a failing sink keeps no event from the others', async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'sinks-'));
   const path = join(folder.path, 'events.jsonl');
   await using server = await OtlpServer.start();
@@ -122,7 +122,7 @@ function spooled(directory: string): number {
   return files.reduce((sum, name) => sum + readFileSync(join(directory, name), 'utf8').split('\n').length - 1, 0);
 }
 
-it('a spool that is configured, moved and taken away while events wait: each is accounted for', async () => {
+it('a spool that is configured, moved and removed while events wait: each event is accounted for', async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'sinks-'));
   await using server = await OtlpServer.start();
   await server.down();
@@ -135,11 +135,11 @@ it('a spool that is configured, moved and taken away while events wait: each is 
   });
   await using way = await EventWay.open(otlp());
   way.publish(makeEvents(100));
-  // What waits in memory goes into the spool.
+  // Events that wait in memory go into the spool.
   await way.apply(otlp('one'));
   way.publish(makeEvents(100, {}, 100));
   expect(way.ledger('otlp')).toMatchObject({ pending: 200, lost: 0 });
-  // What is in the files stays there, for when that spool is configured again.
+  // Events in the files stay there until that spool is configured again.
   await eventually(() => expect(spooled(join(folder.path, 'one'))).toBe(200));
   await way.apply(otlp('two'));
   way.publish(makeEvents(100, {}, 200));
@@ -191,7 +191,7 @@ it('otlp: whole records, with the time to the nanosecond', async () => {
   expect(server.headers[0]).toMatchObject({ 'content-encoding': 'gzip', 'x-key': '7' });
 });
 
-it('otlp: what a collector leaves out of a batch that it takes is counted', async () => {
+it('otlp: records that a collector leaves out of an accepted batch are counted', async () => {
   await using server = await OtlpServer.start();
   server.leaveOut = (body) => /event [37]$/.test(String(body));
   await using way = await EventWay.open({ otlp: { url: server.url, batch: { age: '50ms' } } });

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, it } from 'vitest';
 import { HostPair } from '../support/hosts.ts';
 import { prepare, rewrite, swap, toggle } from '../support/toggle.ts';
 
-/** More of them are in the soak test. */
+/** The soak test has more of them. */
 const TIMES = 8;
 
 let pair: HostPair;

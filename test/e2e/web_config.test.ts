@@ -11,7 +11,7 @@ import { eventually } from '../support/oracle.ts';
 import { PrometheusServer } from '../support/prometheus.ts';
 import { CertificateAuthority } from '../support/web_certificates.ts';
 
-/** Of a machine with much else to do. */
+/** Long enough for a machine with much else to do. */
 const WAIT_MS = 110_000;
 
 vi.setConfig({ testTimeout: 3 * WAIT_MS });
@@ -28,7 +28,7 @@ let secretHash: string;
 const write = (document: unknown) => writeFileSync(file, JSON.stringify(document));
 const tls = { cert_file: 'server.crt', key_file: 'server.key' };
 
-/** A scrape of the agent by TLS. */
+/** Scrapes the agent by TLS. */
 function job(name: string, more: object, pair?: string): object {
   const client = pair === undefined ? {} : { cert_file: path(`${pair}.crt`), key_file: path(`${pair}.key`) };
   return {
@@ -50,7 +50,7 @@ beforeAll(async () => {
   ca.sign('expired', { until: new Date(Date.now() - 1_000) });
   secretHash = await hash('secret', 10);
   write({ tls_server_config: tls, basic_auth_users: { prometheus: secretHash } });
-  // Scrapers that are known see a counter at once.
+  // Known scrapers see a counter at once.
   writeFileSync(path('netsonde.yaml'), only({ udp: true }, { limits: { scrapeInterval: '1s' } }));
   const served = ['--api-socket', socketPath, '--health-listen', '127.0.0.1:0'];
   agent = await AgentProcess.serve(['--config', path('netsonde.yaml'), '--web.config.file', file, ...served]);
@@ -76,7 +76,7 @@ const outcomes = (expected: Record<string, unknown>) =>
   eventually(async () => expect(await prometheus.outcomes()).toMatchObject(expected), WAIT_MS);
 const sampleOf = async (query: string) => (await prometheus.query(query))[0]?.value;
 
-it('a Prometheus scrapes by TLS with a password; a wrong one, and none, are refused with a reason', async () => {
+it('Prometheus scrapes by TLS with a password; a wrong password, and none, are refused with a reason', async () => {
   await outcomes({
     password: 'up',
     'wrong password': expect.stringContaining('401'),
@@ -87,12 +87,12 @@ it('a Prometheus scrapes by TLS with a password; a wrong one, and none, are refu
   await eventually(async () =>
     expect(await sampleOf('netsonde_http_refused_total{cause="password"}')).toBeGreaterThan(0),
   );
-  // The socket is for who may open its file.
+  // The socket answers whoever may open its file.
   expect(await agent.overUnix(socketPath, '/api/v1/probes')).toBe(200);
   expect(run(BIN, 'events', '--api-socket', socketPath, '-o', 'json')).not.toContain('error');
 });
 
-it('a change to certificates of clients is followed; what is faulty is not, and says why', async () => {
+it('a change to client certificates is applied; a faulty one is not, and the reason is reported', async () => {
   write({
     tls_server_config: { ...tls, client_ca_file: 'ca.crt', client_auth_type: 'RequireAndVerifyClientCert' },
   });

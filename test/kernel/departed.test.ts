@@ -11,7 +11,7 @@ const ROUNDS = 5;
 const ROWS = ['netsonde_packet_drops_total', 'netsonde_packet_discards_total'];
 const NOT_SHOWN = ['netsonde_probe_departed_total', 'netsonde_probe_waiting'];
 
-/** Of the Pod, of what nobody has listed, and of what is in no row. Others on this machine only add to it. */
+/** Sums the packets of the Pod, of unlisted namespaces and of no row. Other tests on this machine can only add to it. */
 function sumOf({ samples }: Exposition, pod: string): number {
   return samples
     .filter(
@@ -22,7 +22,7 @@ function sumOf({ samples }: Exposition, pod: string): number {
     .reduce((sum, { value }) => sum + Number(value), 0);
 }
 
-it('no packet is missing of a Pod that makes namespaces, leaves them and dies', async () => {
+it('counts every packet of a Pod that makes namespaces, leaves them and dies', async () => {
   await using pod = new TestPod(CGROUP_V1);
   using oracle = await FreesOracle.open([255, 255]);
   await using agent = await TestKernel.open(only({ packetloss: {}, lifecycle: { retire: '2s' } }));
@@ -34,7 +34,7 @@ it('no packet is missing of a Pod that makes namespaces, leaves them and dies', 
       await flood.lose();
       await agent.page();
     }
-    // What a closed socket had not read is thrown away a moment later.
+    // The unread data of a closed socket is discarded a moment later.
     await eventually(() => {
       freed = [...oracle.read(flood.inums).values()].reduce((sum, { count }) => sum + count, 0);
       expect(freed).toBeGreaterThanOrEqual(2 * ROUNDS * NAMESPACES);
@@ -42,7 +42,7 @@ it('no packet is missing of a Pod that makes namespaces, leaves them and dies', 
   }
   const after = async () => sumOf(await agent.page(), pod.uid) - before;
   expect(await after()).toBeGreaterThanOrEqual(freed);
-  // Until its rows have gone.
+  // Waits until the rows of the namespaces have gone.
   await eventually(async () => {
     expect(await after()).toBeGreaterThanOrEqual(freed);
     const departed = (await agent.page()).samples.find(
