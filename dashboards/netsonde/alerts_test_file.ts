@@ -102,7 +102,7 @@ export const CASES: readonly Case[] = [
       ...pods(2, OTHER_NODE).flatMap(sentAgain),
     ],
     labels: TARGET,
-    summary: '30% of the Pods on node n1 send more than 5 % of their segments again.',
+    summary: '30% of the Pods on node n1 retransmit more than 5 % of their segments.',
   },
   {
     alert: 'NetsondeConntrackFull',
@@ -131,7 +131,7 @@ export const CASES: readonly Case[] = [
     alert: 'NetsondeNotTracked',
     series: [...failures(NODE, 2), ...failures(CART, 0.5)],
     labels: TARGET,
-    summary: 'Node n1: 2 connections or packets a second found no place in connection tracking.',
+    summary: 'Node n1: 2 connections or packets a second found no room in connection tracking.',
   },
   {
     alert: 'NetsondePacketDrops',
@@ -160,7 +160,7 @@ export const CASES: readonly Case[] = [
     // Most retransmissions of the second had arrived.
     series: [...sender(CART, 7, 1), ...sender(WEB, 30, 26)],
     labels: CART,
-    summary: 'shop/cart-0 on node n1 sends 6% of its TCP segments again, those left out that had arrived.',
+    summary: 'shop/cart-0 on node n1 retransmits 6% of its TCP segments, not counting those that had arrived.',
   },
   {
     alert: 'NetsondeConnectFailures',
@@ -286,13 +286,13 @@ export const CASES: readonly Case[] = [
       shows(AGENT_METRICS.sinkState, { ...OTHER_AGENT, sink: 'loki', state: 'failed' }, 0),
     ],
     labels: { ...TARGET, sink: 'loki' },
-    summary: 'The sink loki of netsonde on node n1 takes no events.',
+    summary: 'The sink loki of netsonde on node n1 accepts no events.',
   },
   {
     alert: 'NetsondeKubernetesAway',
     series: [shows(AGENT_METRICS.connected, AGENT, 0), shows(AGENT_METRICS.connected, OTHER_AGENT, 1)],
     labels: TARGET,
-    summary: 'netsonde on node n1 does not learn of its Pods from the Kubernetes API.',
+    summary: 'netsonde on node n1 learns nothing about its Pods from the Kubernetes API.',
   },
   {
     alert: 'NetsondeConfigRefused',
@@ -325,7 +325,7 @@ export const CASES: readonly Case[] = [
       counts(SELF_METRICS.seriesFolded, { ...AGENT, what: 'labels' }, 0),
     ],
     labels: { ...TARGET, what: 'edges' },
-    summary: 'The page of node n1 reached limits.series: edges went under *.',
+    summary: 'The page of node n1 reached limits.series: edges were folded into *.',
   },
 ];
 
