@@ -57,6 +57,9 @@ const GENERATED = /^docs\/(?:metrics|probes|api|configuration|events|kernels|dro
 export const READ: readonly string[] = [
   'CONTRIBUTING.md',
   'README.md',
+  'bpf-napi/README.md',
+  'bpf-napi/lib',
+  'bpf-napi/src',
   'dashboards',
   'docs/README.md',
   'docs/adding-a-probe.md',

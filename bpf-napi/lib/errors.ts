@@ -1,9 +1,9 @@
 /**
- * - `BPF_UNAVAILABLE`: the addon or libbpf is not there.
+ * - `BPF_UNAVAILABLE`: the addon or libbpf is missing.
  * - `BPF_OPEN`, `BPF_LOAD`, `BPF_ATTACH`, `BPF_RUN`, `BPF_ITERATOR`, `BPF_MAP`, `BPF_RING`, `BPF_STATS`: the step that
  *   failed.
- * - `BPF_VERIFIER`: a load that the kernel's verifier refused; `verifier` has its telling lines.
- * - `BPF_CLOSED`, `BPF_BUSY`: the handle was closed, or a load or an attach is under way.
+ * - `BPF_VERIFIER`: a load that the kernel's verifier refused; `verifier` has its decisive lines.
+ * - `BPF_CLOSED`, `BPF_BUSY`: the handle was closed, or a load or an attach is in progress.
  * - `NETNS`, `NETLINK`: entering a namespace, talking to the kernel in it.
  * - `LOCK`: locking a file.
  */
@@ -27,15 +27,15 @@ export type BpfErrorCode =
 /** Every error of this package. */
 export class BpfError extends Error {
   override readonly name = 'BpfError';
-  /** What was being done: 'open', 'load', 'attach', 'dump', … */
+  /** Operation that failed: 'open', 'load', 'attach', 'dump', … */
   readonly operation: string;
-  /** On what: an object, a program, a map, a path. */
+  /** Subject of the operation: an object, a program, a map, a path. */
   readonly subject: string;
-  /** errno of the kernel, positive; 0 where there is none. */
+  /** errno of the kernel, positive; 0 if there is none. */
   readonly errno: number;
-  /** All that libbpf and the verifier said. */
+  /** Output of libbpf and the verifier. */
   readonly log: string;
-  /** The lines of the verifier's log that say why, at most three. */
+  /** Lines of the verifier's log that give the reason, at most three. */
   readonly verifier: readonly string[];
 
   readonly code: BpfErrorCode;
@@ -119,12 +119,12 @@ function explain(failure: NativeFailure, verifier: readonly string[]): string {
   // man 2 setns; man 5 proc, /proc/pid/ns.
   if (failure.operation === 'enter' && failure.errno === EPERM) return `${failure.message} (it takes CAP_SYS_ADMIN)`;
   if (failure.operation === 'enter' && failure.errno === EACCES) return `${failure.message} (it takes CAP_SYS_PTRACE)`;
-  // The first line is the cause, those after it what came of it.
+  // The first line is the cause, and the others are its consequences.
   const [first = ''] = failure.log.split('\n', 1);
   return first === '' ? failure.message : `${failure.message} (${first.replace('libbpf: ', '')})`;
 }
 
-/** Turns an error of the native module into a BpfError; anything else is passed through. */
+/** Converts an error of the native module into a BpfError; passes any other error through. */
 export function translate(error: unknown, fallback: BpfErrorCode): unknown {
   if (!isNativeFailure(error)) return error;
   const verifier = tellingLines(error.log);

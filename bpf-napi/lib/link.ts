@@ -3,11 +3,11 @@ import type { NativeObject } from './native.ts';
 
 /**
  * One attachment of a program: to a hook, to a cgroup, in a PROG_ARRAY. It ends with `close()`, or with the object's
- * `detach()` or `close()`, whichever comes first. One that nobody keeps stays: it belongs to the object.
+ * `detach()` or `close()`, whichever comes first. A link without references stays: it belongs to the object.
  */
 export class BpfLink implements Disposable {
   readonly program: string;
-  /** Held so that nobody collects the object while its link is in use. */
+  /** Reference that prevents collection of the object while its link is in use. */
   readonly owner: object;
   readonly #native: NativeObject;
   readonly #id: number;
@@ -19,7 +19,7 @@ export class BpfLink implements Disposable {
     this.#id = id;
   }
 
-  /** Takes only this attachment away, also while the object attaches another. Closing twice is fine. */
+  /** Removes only this attachment, even while the object attaches another. Closing twice is allowed. */
   close(): void {
     guarded('BPF_ATTACH', () => this.#native.detachOne(this.#id));
   }

@@ -19,7 +19,7 @@ export interface MapDump {
 export class BpfMap {
   readonly name: string;
   readonly keyBytes: number;
-  /** Held so that nobody collects the object while its map is in use. */
+  /** Reference that prevents collection of the object while its map is in use. */
   readonly owner: object;
   readonly #native: NativeObject;
   readonly #index: number;
@@ -79,7 +79,7 @@ export class BpfMap {
     this.#maxEntries = guarded('BPF_MAP', () => this.#native.reuseMap(this.#index, other.fd));
   }
 
-  /** Writes the value into `target`; false where there is no such key. */
+  /** Writes the value into `target`; returns false if there is no such key. */
   lookup(key: Uint8Array, target: Uint8Array): boolean {
     return guarded('BPF_MAP', () => this.#native.lookup(this.#index, key, target));
   }
@@ -88,15 +88,15 @@ export class BpfMap {
     guarded('BPF_MAP', () => this.#native.update(this.#index, key, value));
   }
 
-  /** False where there was no such key. */
+  /** Returns false if there was no such key. */
   delete(key: Uint8Array): boolean {
     return guarded('BPF_MAP', () => this.#native.delete(this.#index, key));
   }
 
   /**
    * Copies all entries of a hash or an array into one buffer, which the next dump overwrites: with one system call where the
-   * kernel allows it, and again where there are more than twice as many as ever before, else (per-CPU arrays before 5.13) one
-   * by one. Entries that come or go meanwhile may be missed, or be there twice.
+   * kernel allows it, and again if there are more than twice as many as ever before; otherwise (per-CPU arrays before 5.13) one
+   * by one. Entries that are added or removed meanwhile may be missing or doubled.
    */
   dump(): MapDump {
     for (;;) {

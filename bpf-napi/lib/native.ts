@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { BpfError } from './errors.ts';
 
-/** What `build/bpf_napi.node` exports. The one place that knows; everything else uses index.ts. */
+/** Exports of `build/bpf_napi.node`. Only this file knows them; all other code uses index.ts. */
 export interface NativeModule {
   readonly libbpfVersion: string;
   refusedCalls(): string[];
@@ -89,7 +89,7 @@ function load(): NativeModule | Error {
     try {
       return require(candidate) as NativeModule;
     } catch (error) {
-      // Found but not loadable (no libbpf, say) tells more than not found.
+      // An error of a file that was found but cannot be loaded (without libbpf, say) is more useful than "not found".
       if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') missing = error as Error;
     }
   }
@@ -98,13 +98,13 @@ function load(): NativeModule | Error {
 
 let loaded: NativeModule | Error | undefined;
 
-/** Why the addon cannot be used here, or undefined where it can. */
+/** Returns the reason why the addon cannot be used here, or undefined if it can. */
 export function unavailable(): string | undefined {
   loaded ??= load();
   return loaded instanceof Error ? loaded.message.split('\n', 1)[0] : undefined;
 }
 
-/** @throws {BpfError} BPF_UNAVAILABLE where the addon or libbpf is missing. */
+/** @throws {BpfError} BPF_UNAVAILABLE if the addon or libbpf is missing. */
 export function native(): NativeModule {
   loaded ??= load();
   if (loaded instanceof Error) {

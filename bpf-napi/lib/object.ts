@@ -4,13 +4,13 @@ import { BpfLink } from './link.ts';
 import { BpfMap } from './map.ts';
 import { type NativeObject, native } from './native.ts';
 
-/** One program of an object. `section` is its ELF section, which tells the hook: `tp_btf/kfree_skb`. */
+/** One program of an object. `section` is its ELF section, which names the hook: `tp_btf/kfree_skb`. */
 export interface BpfProgram {
   readonly name: string;
   readonly section: string;
 }
 
-/** What the kernel knows of a loaded program. The times are zero unless statistics are enabled. */
+/** The kernel's information about a loaded program. The times are zero unless statistics are enabled. */
 export interface BpfProgramInfo {
   readonly id: number;
   readonly runNanoseconds: bigint;
@@ -20,18 +20,18 @@ export interface BpfProgramInfo {
 }
 
 export interface PacketRunOptions {
-  /** How often the program runs on the packet: 1 to 1,000,000, 1 by default. The thread is blocked meanwhile. */
+  /** Number of runs on the packet: 1 to 1,000,000, 1 by default. The thread is blocked meanwhile. */
   readonly repeat?: number;
   /** Bytes of the longest packet that the program may leave; by default 256 more than it gets. */
   readonly bytesMax?: number;
 }
 
 export interface PacketRun {
-  /** What the last run returned, 32 bits. */
+  /** Result of the last run, 32 bits. */
   readonly result: number;
   /** The packet as the last run left it. */
   readonly packet: Uint8Array;
-  /** Of one run, on average. */
+  /** Average time of one run. */
   readonly nanoseconds: number;
 }
 
@@ -91,14 +91,14 @@ export class BpfObject implements Disposable {
 
   /**
    * Sets a `const volatile` variable. An integer must not be negative and must fit the variable; a byte array
-   * must have its size. What such a constant rules out, the verifier removes from the program.
+   * must have its size. The verifier removes code that such a constant rules out.
    */
   setConstant(name: string, value: boolean | number | bigint | Uint8Array): void {
     const plain = value instanceof Uint8Array ? value : BigInt(value);
     guarded('BPF_OPEN', () => this.#native.setConstant(name, plain));
   }
 
-  /** @throws {BpfError} BPF_MAP where the object has no such map. */
+  /** @throws {BpfError} BPF_MAP if the object has no such map. */
   map(name: string): BpfMap {
     const map = this.maps.get(name);
     if (map === undefined) throw new BpfError('BPF_MAP', `${this.name} has no map ${name}`, { subject: name });
@@ -133,7 +133,7 @@ export class BpfObject implements Disposable {
 
   /**
    * Puts a loaded program into a place of a PROG_ARRAY, for `bpf_tail_call`. The array may be another object's; it lives
-   * until the link is closed. What was in the place before is out.
+   * until the link is closed. A program that was in the place before is removed.
    * @throws {BpfError} BPF_ATTACH: no such array, place or type of program; BPF_CLOSED
    */
   plug(program: string, array: BpfMap, index: number): BpfLink {
@@ -157,11 +157,11 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Runs a program that gets packets (tc, cgroup_skb, …) on one that is given, in this thread's network namespace
+   * Runs a program that gets packets (tc, cgroup_skb, …) on the given packet, in this thread's network namespace
    * (BPF_PROG_TEST_RUN). It need not be attached.
-   * @param packet an Ethernet frame, header included, also for programs that see it from the IP header on; 14 bytes to about
-   *   3,500, as the kernel has room
-   * @throws {BpfError} BPF_RUN, with ENOSPC where the packet that is left is longer than bytesMax
+   * @param packet an Ethernet frame with its header, even for programs that see it from the IP header on; 14 to about
+   *   3,500 bytes, the kernel's limit
+   * @throws {BpfError} BPF_RUN, with ENOSPC if the resulting packet is longer than bytesMax
    */
   runPacket(program: string, packet: Uint8Array, options: PacketRunOptions = {}): PacketRun {
     const { repeat = 1, bytesMax = packet.length + PACKET_GROWTH_BYTES } = options;
@@ -175,17 +175,17 @@ export class BpfObject implements Disposable {
   }
 
   /**
-   * Walks what an iterator (`iter/tcp`, …) goes through, in this thread's network namespace, and returns all that the program
+   * Runs an iterator (`iter/tcp`, …) over its entries, in this thread's network namespace, and returns everything that the program
    * wrote. The program is attached for this walk only.
-   * @throws {BpfError} BPF_ITERATOR, with ENOBUFS where it wrote more than bytesMax, E2BIG where 32 KiB or more for one entry
+   * @throws {BpfError} BPF_ITERATOR, with ENOBUFS if it wrote more than bytesMax, E2BIG if 32 KiB or more for one entry
    */
   readIterator(program: string, { bytesMax, map }: IteratorOptions): Uint8Array {
     return guarded('BPF_ITERATOR', () => this.#native.readIterator(program, bytesMax, map?.fd));
   }
 
   /**
-   * The same for a long walk: begins at once, in this thread's network namespace, and goes on off the event loop. It goes to its
-   * end also where the object is closed meanwhile, and holds program and map until then.
+   * Does the same for a long walk: begins at once, in this thread's network namespace, and continues off the event loop. The walk runs to its
+   * end even if the object is closed meanwhile, and holds program and map until then.
    * @throws {BpfError} as a rejection: BPF_ITERATOR
    */
   readIteratorAsync(program: string, { bytesMax, map }: IteratorOptions): Promise<Uint8Array> {

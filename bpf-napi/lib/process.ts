@@ -2,9 +2,9 @@ import { guardedAsync } from './errors.ts';
 import { native, unavailable } from './native.ts';
 
 /**
- * Whether the open file or folder is locked by this descriptor now: flock(2), exclusive, without waiting. The lock ends when the
- * descriptor is closed, so at the latest with the process.
- * @throws {BpfError} as a rejection: BPF_UNAVAILABLE without the addon, LOCK where the file system has no locks
+ * Locks the open file or folder by this descriptor, and returns whether it has the lock: flock(2), exclusive, without waiting. The lock ends
+ * when the descriptor is closed, at the latest with the process.
+ * @throws {BpfError} as a rejection: BPF_UNAVAILABLE without the addon, LOCK if the file system has no locks
  */
 export function tryLock(fd: number): Promise<boolean> {
   return guardedAsync('LOCK', () => native().tryLock(fd));

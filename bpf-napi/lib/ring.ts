@@ -4,28 +4,28 @@ import { type NativeRing, native } from './native.ts';
 import type { BpfObject } from './object.ts';
 
 /**
- * - `timer`: every `intervalMs`, whatever is there. Programs submit with BPF_RB_NO_WAKEUP or without.
- * - `epoll`: when the kernel tells of a record, and then until the ring is empty; while nothing comes, nothing runs. Every program
- *   must submit without BPF_RB_NO_WAKEUP: the kernel tells of a record only where all before it were taken, so a silent
- *   one holds back the notices of those that follow.
- * - `adaptive`: by epoll while records are rare, and by the timer while they flow. A notice within `intervalMs` after the last records
- *   begins the timer, at first with shorter pauses: a burst may fill the ring. A drain by the timer ends it where it finds nothing, and
- *   none before it has for `intervalMs`. Programs submit as for `epoll`.
+ * - `timer`: every `intervalMs`, with or without records. Programs submit with BPF_RB_NO_WAKEUP or without.
+ * - `epoll`: when the kernel reports a record, and then until the ring is empty; without records nothing runs. Every program
+ *   must submit without BPF_RB_NO_WAKEUP: the kernel reports a record only if all before it were read, so a silent
+ *   one holds back the notifications of those that follow.
+ * - `adaptive`: by epoll while records are rare, and by the timer while they flow. A notification within `intervalMs` after the last records
+ *   starts the timer, at first with shorter pauses, since a burst may fill the ring. A drain by the timer ends this mode if it finds nothing,
+ *   and nothing was found for `intervalMs` before it. Programs submit as for `epoll`.
  */
 export type RingWakeUp = 'timer' | 'epoll' | 'adaptive';
 
 export interface RingOptions {
-  /** Bytes of the longest record that the programs write. Longer ones are left out, and onError is told. */
+  /** Bytes of the longest record that the programs write. Longer ones are left out, and reported to onError. */
   readonly recordBytesMax: number;
-  /** What makes it drain, at first; `timer` by default. */
+  /** Initial trigger of drains; `timer` by default. */
   readonly wakeBy?: RingWakeUp;
   /** Milliseconds between two drains by the timer, and longest wait of a record. Records wait in the kernel meanwhile: the ring must hold that many. */
   readonly intervalMs: number;
-  /** Bytes of the one buffer that a drain fills. What does not fit is taken in the next turn of the event loop. */
+  /** Bytes of the one buffer that a drain fills. The next turn of the event loop reads the rest. */
   readonly bufferBytes: number;
   /** Gets the records of one drain. The bytes are valid until it returns. */
   readonly onBatch: (batch: RingBatch) => void;
-  /** Gets what onBatch throws, and a failed drain. Draining goes on. */
+  /** Gets errors that onBatch throws, and those of a failed drain. Draining continues. */
   readonly onError: (error: unknown) => void;
 }
 
@@ -36,7 +36,7 @@ export interface RingBatch {
 }
 
 const HEADER_BYTES = 8;
-/** Of the interval, the first pause of a flow; each is so many times as long as the one before. */
+/** First pause of a flow as a fraction of the interval, and the factor by which each next pause is longer. */
 const FIRST_PAUSE = 1 / 25;
 const PAUSE_GROWTH = 5;
 const EINVAL = 22;
@@ -47,7 +47,7 @@ const EINVAL = 22;
  * the process alive.
  */
 export class BpfRing implements Disposable {
-  // Of the class: a function made in a method holds what the others made there hold, and so the ring.
+  // A static function: one made in a method would hold everything that other functions made there hold, and so the ring.
   static readonly #notice = (ring: BpfRing) => ring.#noticed();
   static readonly #tick = (ring: BpfRing) => ring.#turn();
 
@@ -55,21 +55,21 @@ export class BpfRing implements Disposable {
   readonly #options: RingOptions;
   readonly #buffer: Uint8Array;
   readonly #view: DataView;
-  /** A drain stops when less than this is left of its buffer. */
+  /** Free bytes of its buffer below which a drain stops. */
   readonly #reserve: number;
   #wakeBy: RingWakeUp = 'timer';
-  /** The kernel's notices are waited for, not the timer. */
+  /** True while the ring waits for the kernel's notifications, not for the timer. */
   #isWatching = false;
-  /** When there were records the last time, by a clock that nobody sets. */
+  /** Time of the last records, by a clock that nobody sets. */
   #takenMs = Number.NEGATIVE_INFINITY;
-  /** Before the next drain by the timer, in milliseconds. */
+  /** Milliseconds before the next drain by the timer. */
   #pauseMs: number;
   #wakeUps = 0;
   #timer: NodeJS.Timeout | undefined;
   #rest: NodeJS.Immediate | undefined;
   #closed = false;
 
-  /** @throws {BpfError} BPF_RING where the map is no ring, the object is not loaded or the buffer too small. */
+  /** @throws {BpfError} BPF_RING if the map is no ring, the object is not loaded or the buffer too small. */
   constructor(object: BpfObject, mapName: string, options: RingOptions) {
     this.#reserve = HEADER_BYTES + options.recordBytesMax + 7;
     if (options.bufferBytes < this.#reserve) {
@@ -87,14 +87,14 @@ export class BpfRing implements Disposable {
     if (options.wakeBy !== undefined) this.wakeBy(options.wakeBy);
   }
 
-  /** How often the timer or the kernel has woken it. */
+  /** Number of wake-ups by the timer or the kernel. */
   get wakeUps(): number {
     return this.#wakeUps;
   }
 
   /**
-   * Changes what makes the ring drain, at any time, also in onBatch. No record is lost or handed out twice: what is there
-   * when the kernel's notices are waited for is drained first.
+   * Changes the trigger of drains, at any time, even in onBatch. No record is lost or handed out twice: before the ring waits
+   * for the kernel's notifications, it drains the waiting records.
    * @throws {BpfError} BPF_CLOSED, BPF_RING
    */
   wakeBy(wakeUp: RingWakeUp): void {
@@ -106,7 +106,7 @@ export class BpfRing implements Disposable {
   }
 
   /**
-   * Takes what is there now, at most one buffer; returns its bytes.
+   * Reads the waiting records, at most one buffer; returns its bytes.
    * @throws {BpfError} BPF_RING, with EMSGSIZE after a record that is longer than recordBytesMax; BPF_CLOSED
    */
   drain(): number {
@@ -156,16 +156,16 @@ export class BpfRing implements Disposable {
     };
   }
 
-  /** Records were taken within the interval. */
+  /** Returns whether records were read within the interval. */
   get #isFlow(): boolean {
     return performance.now() - this.#takenMs < this.#options.intervalMs;
   }
 
-  /** The kernel tells of a record. */
+  /** Handles a notification of the kernel. */
   #noticed(): void {
     if (this.#wakeBy !== 'adaptive' || !this.#isFlow) this.#turn();
     else this.#flow();
-    // A record that is reserved and not submitted is told of until it is: its maker may have lost the CPU.
+    // The kernel reports a reserved record until it is submitted: its writer may have lost the CPU.
     if (this.#wakeBy === 'adaptive' && this.#isWatching && !this.#isFlow && !this.#closed) this.#flow();
   }
 
@@ -175,7 +175,7 @@ export class BpfRing implements Disposable {
     this.#next(false);
   }
 
-  /** What is left in the ring is taken after other work of the loop; else the next turn waits for what wakes it. */
+  /** Schedules the next drain: after other work of the loop if records are left, otherwise at the next wake-up. */
   #next(isMore: boolean): void {
     clearTimeout(this.#timer);
     clearImmediate(this.#rest);
@@ -196,7 +196,7 @@ export class BpfRing implements Disposable {
       bytes = this.drain();
       if (bytes === 0 && this.#wakeBy === 'adaptive' && !this.#isFlow) this.#watch(true);
     } catch (error) {
-      // The records that it was about are taken.
+      // The reported records were already read.
       failed = true;
       this.#options.onError(error);
     }
@@ -204,7 +204,7 @@ export class BpfRing implements Disposable {
     const isTaken = bytes > 0 || failed;
     if (isTaken) this.#takenMs = performance.now();
     const isFull = bytes + this.#reserve > this.#options.bufferBytes;
-    // The kernel tells of the next record only where all before it were taken.
+    // The kernel reports the next record only if all before it were read.
     this.#next(isFull || (this.#isWatching && (isTaken || !wasWatching)));
   }
 }

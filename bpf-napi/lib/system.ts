@@ -2,15 +2,15 @@ import { BpfError, guarded, guardedAsync } from './errors.ts';
 import { closed, watchForLeak } from './leaks.ts';
 import { type NativeStats, native } from './native.ts';
 
-/** Version of the libbpf that is loaded: `v1.1`. */
+/** Returns the version of the loaded libbpf: `v1.1`. */
 export function libbpfVersion(): string {
   return native().libbpfVersion;
 }
 
 /**
  * Runs `inside` with this thread in the network namespace at `path` (`/proc/<pid>/ns/net`, a mount of
- * `ip netns`) and comes back. Only synchronous work is inside: what a promise does later is not.
- * Needs CAP_SYS_ADMIN. If the way back fails the process aborts.
+ * `ip netns`) and returns. Only synchronous work is inside, not later work of a promise.
+ * Needs CAP_SYS_ADMIN. If the return fails, the process aborts.
  * @throws {BpfError} NETNS; whatever `inside` throws
  */
 export function withNetns<T>(path: string, inside: () => T): T {
@@ -24,8 +24,8 @@ export function withNetns<T>(path: string, inside: () => T): T {
 }
 
 /**
- * Moves this worker thread into the network namespace at `path` for the rest of its life; there is no way back but
- * `withNetns`. Sockets that the thread opens are inside. What runs on libuv's pool is not (`dns.lookup`, `fs.promises`):
+ * Moves this worker thread into the network namespace at `path` for the rest of its life; only `withNetns` leads
+ * back. Sockets that the thread opens are inside. Work on libuv's pool is not (`dns.lookup`, `fs.promises`):
  * its threads belong to the process. Needs CAP_SYS_ADMIN.
  * @throws {BpfError} NETNS; with EINVAL on the main thread, which every other thread starts from
  */
@@ -33,7 +33,7 @@ export function enterNetns(path: string): void {
   guarded('NETNS', () => native().enterNetns(path));
 }
 
-/** The cookie of this thread's network namespace, unique until reboot (since 5.12 set when the namespace is made). */
+/** Returns the cookie of this thread's network namespace, unique until reboot (since 5.12 set when the namespace is created). */
 export function netnsCookie(): bigint {
   return guarded('NETNS', () => native().netnsCookie());
 }
@@ -46,8 +46,8 @@ export interface NetlinkAnswer {
 }
 
 /**
- * Sends one netlink request in this thread's network namespace and collects the whole answer. Blocks until it is
- * there, at most two seconds for each part of it.
+ * Sends one netlink request in this thread's network namespace and collects the whole answer. Blocks until it has
+ * arrived, at most two seconds for each part of it.
  * @param protocol NETLINK_ROUTE 0, NETLINK_SOCK_DIAG 4, NETLINK_NETFILTER 12
  * @param request a message with its header; its nlmsg_seq is checked in the answer
  * @param bytesMax refuses a longer answer
@@ -69,20 +69,20 @@ export function netlinkDumpAsync(protocol: number, request: Uint8Array, bytesMax
 export type SystemCall = 'bpf' | 'setns' | 'perf_event_open' | 'socket(AF_NETLINK)';
 
 /**
- * System calls that something refuses in front of the kernel: a seccomp filter, a security module. Each is made in a way that changes nothing. `bpf`
- * is among them also for who has no CAP_BPF.
+ * Returns the system calls that a seccomp filter or a security module refuses. It makes each call in a way that changes nothing. `bpf`
+ * is tested even without CAP_BPF.
  * @throws {BpfError} BPF_UNAVAILABLE
  */
 export function refusedCalls(): readonly SystemCall[] {
   return native().refusedCalls() as SystemCall[];
 }
 
-/** Nanoseconds to add to a bpf_ktime_get_ns() for wall-clock time. Changes when the clock is set. */
+/** Returns the nanoseconds to add to a bpf_ktime_get_ns() for wall-clock time. They change when the clock is set. */
 export function clockOffset(): bigint {
   return native().clockOffset();
 }
 
-/** The kernel's HZ: how many jiffies make a second. */
+/** Returns the kernel's HZ: jiffies in a second. */
 export function jiffiesPerSecond(): number {
   return guarded('BPF_UNAVAILABLE', () => native().jiffiesPerSecond());
 }

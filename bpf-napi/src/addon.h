@@ -5,7 +5,7 @@
 
 namespace bpf_napi {
 
-/** What the addon keeps for one JavaScript environment, that is for one thread. */
+/** State of the addon for one JavaScript environment, that is for one thread. */
 struct AddonData {
   Napi::FunctionReference object_class;
 };

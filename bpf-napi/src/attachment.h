@@ -13,7 +13,7 @@
 
 namespace bpf_napi {
 
-/** One way that leads the kernel to a program. Its end takes the program out again. */
+/** One attachment of a program in the kernel. Its end removes the program again. */
 class Attachment {
  public:
   Attachment() = default;
@@ -33,7 +33,7 @@ class LinkAttachment final : public Attachment {
 };
 
 /**
- * A place in a PROG_ARRAY. The array holds its programs: without this, a program would go on running after its object
+ * A place in a PROG_ARRAY. The array holds its programs: without this, a program would continue to run after its object
  * is closed. The descriptor keeps the array, which may be another object's.
  */
 class PlugAttachment final : public Attachment {
@@ -54,7 +54,7 @@ class Attachments {
   /** Returns a number for `Remove`. */
   uint32_t Add(std::unique_ptr<Attachment> attachment);
 
-  /** Ends one; nothing where it has ended before. */
+  /** Ends one; does nothing if it has ended before. */
   void Remove(uint32_t id);
 
   void Clear();

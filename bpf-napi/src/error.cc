@@ -13,7 +13,7 @@ namespace {
 
 thread_local std::string* captured = nullptr;
 
-// The kernel's verifier log of one program is at most 16 MiB; more than this of it explains nothing.
+// The kernel's verifier log of one program is at most 16 MiB; a longer part than this explains nothing more.
 constexpr size_t kLogBytesMax = 1 << 20;
 
 int Print(enum libbpf_print_level level, const char* format, va_list arguments) {

@@ -7,10 +7,10 @@
 
 namespace bpf_napi {
 
-/** ENOTSUPP of the kernel, which user space has no name for. */
+/** ENOTSUPP of the kernel, for which user space has no name. */
 constexpr int kKernelNotSupported = 524;
 
-/** What went wrong, in the one shape that lib/errors.ts turns into a BpfError. */
+/** An error in the one form that lib/errors.ts converts into a BpfError. */
 struct Failure {
   std::string operation;  // "open", "load", "attach", ...
   int error = 0;          // errno, positive; 0 where there is none
@@ -38,7 +38,7 @@ class LogCapture {
   std::string text_;
 };
 
-/** Sends libbpf's messages to the capture of the thread that caused them; those of no capture are dropped. */
+/** Sends libbpf's messages to the capture of the thread that caused them; messages without a capture are dropped. */
 void RedirectLibbpfLog();
 
 }  // namespace bpf_napi

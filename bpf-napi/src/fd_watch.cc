@@ -9,7 +9,7 @@
 
 namespace bpf_napi {
 
-/** What libuv holds until its close callback: it outlives the watch. */
+/** State that libuv holds until its close callback, and that outlives the watch. */
 struct FdWatch::Poll {
   Poll(Napi::Env environment, FdWatch* watch)
       : env(environment), owner(watch), memory(new char[uv_handle_size(kUvPoll)]) {}
@@ -21,7 +21,7 @@ struct FdWatch::Poll {
   void Close();
 
   napi_env env;
-  /** Null from the close on. */
+  /** Null after the close. */
   FdWatch* owner;
   std::unique_ptr<char[]> memory;
   napi_ref call = nullptr;
@@ -29,7 +29,7 @@ struct FdWatch::Poll {
   napi_async_cleanup_hook_handle hook = nullptr;
 };
 
-/** libuv knows an error only where epoll has EPOLLERR, and that comes from no descriptor that is watched here. */
+/** libuv reports an error only for EPOLLERR of epoll, which no descriptor watched here causes. */
 void FdWatch::Poll::Ready(uv_poll_s* poll, int, int) {
   auto* self = static_cast<Poll*>(uv_handle_get_data(reinterpret_cast<uv_handle_s*>(poll)));
   const napi_env env = self->env;
@@ -39,7 +39,7 @@ void FdWatch::Poll::Ready(uv_poll_s* poll, int, int) {
   if (napi_get_reference_value(env, self->call, &call) == napi_ok && napi_get_global(env, &global) == napi_ok &&
       napi_make_callback(env, self->context, global, call, 0, nullptr, nullptr) == napi_pending_exception &&
       napi_get_and_clear_last_exception(env, &thrown) == napi_ok) {
-    // As from any callback of the loop: 'uncaughtException', or the end of the process.
+    // The error ends like one of any callback of the loop: in 'uncaughtException', or the end of the process.
     napi_fatal_exception(env, thrown);
   }
   napi_close_handle_scope(env, scope);
@@ -51,7 +51,7 @@ void FdWatch::Poll::Close() {
   owner = nullptr;
   napi_delete_reference(env, call);
   napi_async_destroy(env, context);
-  // This ends the polling at once, so that the descriptor may be closed; the callback comes in the loop's next turn.
+  // This ends the polling at once, so that the descriptor may be closed; the callback runs in the loop's next turn.
   uv_close(handle(), [](uv_handle_s* handle) {
     const std::unique_ptr<Poll> self(static_cast<Poll*>(uv_handle_get_data(handle)));
     napi_remove_async_cleanup_hook(self->hook);

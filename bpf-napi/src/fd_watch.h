@@ -7,7 +7,7 @@ namespace bpf_napi {
 
 /**
  * Calls a JavaScript function in each turn of this thread's event loop in which a descriptor is readable. It does not
- * keep the loop alive. Where the thread ends first, the watch ends with it.
+ * keep the loop alive. If the thread ends first, the watch ends with it.
  */
 class FdWatch {
  public:
@@ -19,7 +19,7 @@ class FdWatch {
   /** Returns 0 or an errno. The descriptor must stay open until `Stop`. */
   int Start(Napi::Env env, int fd, Napi::Function call);
 
-  /** Twice is as good as once. From here on the function is not called any more. */
+  /** Stops the calls of the function. It may be called twice. */
   void Stop();
 
  private:

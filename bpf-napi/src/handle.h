@@ -6,15 +6,15 @@
 namespace bpf_napi {
 
 /**
- * Something of the kernel that must be closed once: by its owner, or else by the destructor, which Node runs when the
+ * A kernel resource that must be closed once: by its owner, or else by the destructor, which Node runs when the
  * JavaScript object is collected or its environment (a thread's) ends. Work that runs on another thread keeps a handle
- * busy; a close that comes meanwhile is done by that thread when it is through.
+ * busy; that thread carries out a close that was requested meanwhile when it is done.
  */
 class Handle {
  public:
   virtual ~Handle() = default;
 
-  /** Closes now, or as soon as the work in flight is done. Twice is as good as once. */
+  /** Closes now, or as soon as the work in flight is done. It may be called twice. */
   void Close() {
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -35,7 +35,7 @@ class Handle {
     return busy_;
   }
 
-  /** False where the handle is closed or already busy. */
+  /** Returns false if the handle is closed or already busy. */
   bool BeginWork() {
     std::lock_guard<std::mutex> lock(mutex_);
     if (closed_ || busy_) return false;
@@ -43,7 +43,7 @@ class Handle {
     return true;
   }
 
-  /** Frees everything where the handle was closed meanwhile. */
+  /** Frees everything if the handle was closed meanwhile. */
   void EndWork() {
     {
       std::lock_guard<std::mutex> lock(mutex_);

@@ -42,7 +42,7 @@ constexpr uint32_t kEnum64 = 19;
 using Bytes = std::vector<uint8_t>;
 using KindAndName = std::pair<uint32_t, std::string>;
 
-/** The whole of a file, which is not changed meanwhile. */
+/** Content of a file, which does not change meanwhile. */
 class File {
  public:
   explicit File(const std::string& path) {
@@ -56,7 +56,7 @@ class File {
       size_ = length;
       return;
     }
-    // Files of sysfs can be mapped by the newest kernels only.
+    // Only the newest kernels can map files of sysfs.
     read_.reset(new uint8_t[length]);
     size_t done = 0;
     while (done < length) {
@@ -73,7 +73,7 @@ class File {
   }
 
   const uint8_t* data() const { return mapped_ != nullptr ? mapped_ : read_.get(); }
-  /** 0 where it cannot be read. */
+  /** 0 if it cannot be read. */
   size_t size() const { return size_; }
 
  private:
@@ -112,7 +112,7 @@ class Btf {
   std::string_view strings() const { return strings_; }
   const char* name(uint32_t offset) const { return offset < strings_.size() ? strings_.data() + offset : ""; }
 
-  /** Of the record and what follows it. */
+  /** Bytes of the record and of the data that follows it. */
   static size_t Length(const btf_type& type) {
     const size_t count = BTF_INFO_VLEN(type.info);
     switch (BTF_INFO_KIND(type.info)) {
@@ -141,11 +141,11 @@ class Btf {
  private:
   const uint8_t* types_ = nullptr;
   std::string_view strings_;
-  /** By type id; 0 is void. */
+  /** Records by type id; 0 is void. */
   std::vector<uint32_t> places_;
 };
 
-/** A section of a 64-bit object file (man 5 elf); empty where it has none of this name. */
+/** Returns a section of a 64-bit object file (man 5 elf); empty if there is none of this name. */
 std::pair<const uint8_t*, size_t> ElfSection(const File& file, const char* name) {
   Elf64_Ehdr header;
   if (file.size() < sizeof(header)) return {};
@@ -173,16 +173,16 @@ std::pair<const uint8_t*, size_t> ElfSection(const File& file, const char* name)
   return {};
 }
 
-/** An enumeration is one, however wide. */
+/** Treats enumerations of any width as one kind. */
 uint32_t PlainKind(uint32_t kind) { return kind == kEnum64 ? uint32_t{BTF_KIND_ENUM} : kind; }
 
-/** What an object asks of the kernel's types. */
+/** Kernel types that an object needs. */
 struct Wanted {
   /** Types that its code refers to, by kind and name. */
   std::set<KindAndName> types;
-  /** What its programs may be attached to. */
+  /** Targets of its programs. */
   std::set<KindAndName> targets;
-  /** Ids of types as well, which are those of the kernel's whole BTF. */
+  /** True if the object also needs ids of types, which are those of the kernel's whole BTF. */
   bool ids = false;
 
   void Add(const Wanted& other) {
@@ -191,13 +191,13 @@ struct Wanted {
   }
 };
 
-/** Up to the `___` after which a version of a type is told (libbpf: bpf_core_essential_name_len). */
+/** Returns the name up to the `___` before the version of a type (libbpf: bpf_core_essential_name_len). */
 std::string EssentialName(const char* name) {
   const char* end = strstr(name, "___");
   return end == nullptr || end == name ? name : std::string(name, end);
 }
 
-/** A kind of program, and how what it is attached to is found in BTF (libbpf: libbpf_find_vmlinux_btf_id). */
+/** A kind of program, and the kind and prefix of its target in BTF (libbpf: libbpf_find_vmlinux_btf_id). */
 struct Target {
   const char* section;
   bpf_attach_type attach;
@@ -211,7 +211,7 @@ constexpr std::array<Target, 3> kTargets = {{
     {"fexit/", BPF_TRACE_FEXIT, BTF_KIND_FUNC, ""},
 }};
 
-/** @return an empty name where it is none of {@link kTargets} */
+/** @return an empty name if it is none of {@link kTargets} */
 KindAndName TargetOfSection(const std::string& section) {
   for (const Target& target : kTargets) {
     const size_t length = strlen(target.section);
@@ -220,12 +220,12 @@ KindAndName TargetOfSection(const std::string& section) {
   return {};
 }
 
-/** Reads `.BTF` and `.BTF.ext`. @return whether they are there and whole */
+/** Reads `.BTF` and `.BTF.ext`. @return whether they are present and complete */
 bool ReadWanted(const File& file, Wanted& wanted) {
   Btf local;
   const auto [types, types_length] = ElfSection(file, ".BTF");
   const auto [extension, length] = ElfSection(file, ".BTF.ext");
-  // Up to the place of the relocations: a field that objects without any may lack.
+  // The header must reach up to the place of the relocations, a field that objects without any may lack.
   std::array<uint32_t, 8> header;
   if (types == nullptr || length < sizeof(header) || !local.Parse(types, types_length)) return false;
   memcpy(header.data(), extension, sizeof(header));
@@ -268,8 +268,8 @@ bool ReadWanted(const File& file, Wanted& wanted) {
   return each_record(header[2], header[3], program) && each_record(header[6], header[7], relocation);
 }
 
-/** Takes types of the kernel over into BTF of their own, with all that they hold by value. What they point to is left
- * out: no path leads there. */
+/** Copies types of the kernel into a separate BTF, with all types that they contain by value. Targets of pointers are
+ * left out, since no access path leads there. */
 class Excerpt {
  public:
   explicit Excerpt(const Btf& kernel) : kernel_(kernel), strings_(1, '\0') {}
@@ -277,7 +277,7 @@ class Excerpt {
   void Add(uint32_t id) { Renumber(id); }
 
   Bytes Finish() {
-    // Records that are added meanwhile come last.
+    // Records that are added meanwhile are appended.
     for (size_t index = 0; index < added_.size(); index++) Copy(added_[index]);
     btf_header header = {};
     header.magic = BTF_MAGIC;
@@ -294,7 +294,7 @@ class Excerpt {
   }
 
  private:
-  /** The type's id here. */
+  /** Id of the type in the copy. */
   uint32_t Renumber(uint32_t id) {
     if (id == 0 || id >= kernel_.size()) return 0;
     const auto [found, is_new] = ids_.try_emplace(id, added_.size() + 1);
@@ -380,7 +380,7 @@ class Excerpt {
   Bytes types_;
   std::string strings_;
   std::vector<uint32_t> added_;
-  /** Here, by those of the kernel. */
+  /** Ids in the copy, by those of the kernel. */
   std::unordered_map<uint32_t, uint32_t> ids_, offsets_;
 };
 
@@ -403,7 +403,7 @@ std::unordered_map<uint32_t, std::string_view> OffsetsOf(std::string_view string
   return offsets;
 }
 
-/** Whether a module may have a type of one of these names: then libbpf has to look there. */
+/** Returns whether a module may have a type of one of these names: then libbpf has to search the modules. */
 bool MayBeInModule(const std::set<std::string>& names) {
   DIR* folder = opendir(kFolder);
   if (folder == nullptr) return true;
@@ -413,7 +413,7 @@ bool MayBeInModule(const std::set<std::string>& names) {
     const File file(std::string(kFolder) + "/" + entry->d_name);
     const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
     for (const std::string& name : names) {
-      // With its end: strings that follow each other are told apart by it.
+      // The terminating zero is included, because it separates strings.
       found = found || text.find(std::string_view(name.c_str(), name.size() + 1)) != std::string_view::npos;
     }
   }
@@ -421,9 +421,9 @@ bool MayBeInModule(const std::set<std::string>& names) {
   return found;
 }
 
-/** What all objects of a folder together need of the kernel's BTF, looked up in one pass. */
+/** Types of the kernel's BTF that all objects of a folder need together, found in one pass. */
 struct Excerpts {
-  /** What was looked for, and of it what the kernel has. */
+  /** Names that were searched, and those that the kernel has. */
   Wanted asked;
   std::set<KindAndName> found;
   /** Type ids of targets. */
@@ -447,7 +447,7 @@ Wanted WantedInFolder(const std::string& folder) {
   return all;
 }
 
-/** @return null where the kernel has no BTF */
+/** @return null if the kernel has no BTF */
 std::shared_ptr<const Excerpts> LookUp(Wanted asked) {
   const File file(std::string(kFolder) + "/" + kKernel);
   Btf kernel;
@@ -473,7 +473,7 @@ std::shared_ptr<const Excerpts> LookUp(Wanted asked) {
   return excerpts;
 }
 
-/** Kept as long as the process: the kernel's types do not change. */
+/** Cache for the life of the process, since the kernel's types do not change. */
 std::shared_ptr<const Excerpts> ExcerptsFor(const std::string& folder) {
   static std::mutex mutex;
   static std::map<std::string, std::shared_ptr<const Excerpts>> kept;
@@ -509,7 +509,7 @@ std::unique_ptr<KernelTypes> KernelTypes::Find(const std::string& object_file) {
   if (excerpts == nullptr) return nullptr;
   std::set<std::string> missing;
   for (const KindAndName& type : wanted.types) {
-    // The file came after the others were read.
+    // The file was added after the others were read.
     if (excerpts->asked.types.count(type) == 0) return nullptr;
     if (excerpts->found.count(type) == 0) missing.insert(type.second);
   }
@@ -540,7 +540,7 @@ void RegisterTargets() {
     for (const Target& target : kTargets) {
       LIBBPF_OPTS(libbpf_prog_handler_opts, options, .prog_prepare_load_fn = SetTarget,
                   .prog_attach_fn = AttachToTarget);
-      // Also where nothing follows the name.
+      // This also matches a section without a name after the kind.
       const std::string section = std::string(target.section, strlen(target.section) - 1) + "+";
       libbpf_register_prog_handler(strdup(section.c_str()), BPF_PROG_TYPE_TRACING, target.attach, &options);
     }
@@ -553,7 +553,7 @@ int LoadWith(bpf_object* object, const KernelTypes* types, std::string& log) {
     const std::string name = TargetOfSection(bpf_program__section_name(program)).second;
     if (name.empty() || !bpf_program__autoload(program)) continue;
     if (types != nullptr && types->TargetOf(program) != 0) {
-      // libbpf looks for no target where a program is to be attached to another one, which SetTarget takes back.
+      // libbpf searches no target if a program is attached to another one; SetTarget reverts that.
       constexpr int kAny = 1;
       bpf_program__set_attach_target(program, kAny, nullptr);
       continue;
@@ -561,7 +561,7 @@ int LoadWith(bpf_object* object, const KernelTypes* types, std::string& log) {
     const std::string target = strchr(bpf_program__section_name(program), '/') + 1;
     const int error = bpf_program__set_attach_target(program, 0, target.c_str());
     if (error == 0) continue;
-    // As libbpf says it where it looks by itself.
+    // The message is that of libbpf's own search.
     log = std::string("prog '") + bpf_program__name(program) + "': failed to find kernel BTF type ID of '" + target +
           "'\n";
     return error;

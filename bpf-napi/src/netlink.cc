@@ -18,10 +18,10 @@ namespace bpf_napi {
 
 namespace {
 
-// The kernel fills a dump's datagram up to 32 KiB, more only for a single message that is longer.
+// The kernel fills a dump's datagram up to 32 KiB, or more for a single longer message.
 constexpr size_t kDatagramBytes = 64 * 1024;
 constexpr int kTimeoutSeconds = 2;
-// Who floods the socket with datagrams of his own does not keep us for ever.
+// A process that floods the socket with its own datagrams cannot keep this loop running forever.
 constexpr int kForeignMax = 10000;
 
 struct Dump {
@@ -29,7 +29,7 @@ struct Dump {
   bool interrupted = false;
 };
 
-/** A request that was sent, from a socket of its own: an open one would keep its namespace alive. */
+/** A sent request with its own socket: a socket that stays open would keep its namespace alive. */
 struct Question {
   UniqueFd fd;
   uint32_t sequence = 0;
@@ -39,7 +39,7 @@ struct Question {
 
 enum class Progress { kMore, kDone };
 
-/** Looks only at what ends a dump; everything else is copied for JavaScript to decode. */
+/** Checks only for the end of a dump; all other data is copied for JavaScript to decode. */
 Progress Take(Dump& dump, const uint8_t* data, size_t size, const Question& question, Failure& failure) {
   bool single = false;
   for (size_t at = 0; at + sizeof(nlmsghdr) <= size;) {
@@ -92,7 +92,7 @@ Failure Receive(const Question& question, Dump& dump) {
   }
 }
 
-/** Sends a request in the namespace that this thread is in. */
+/** Sends a request in the namespace of this thread. */
 Question Ask(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const int protocol = info[0].As<Napi::Number>().Int32Value();
@@ -107,8 +107,8 @@ Question Ask(const Napi::CallbackInfo& info) {
   if (setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) != 0) {
     Throw(env, "connect", errno, "netlink");
   }
-  // Once connected to it, only the kernel may send (kernel: net/netlink/af_netlink.c, netlink_getsockbyportid): else
-  // whoever has CAP_NET_ADMIN in the namespace could answer in its place.
+  // Once connected to the kernel, only the kernel may send (kernel: net/netlink/af_netlink.c, netlink_getsockbyportid);
+  // otherwise any process with CAP_NET_ADMIN in the namespace could answer in its place.
   sockaddr_nl kernel = {};
   kernel.nl_family = AF_NETLINK;
   if (connect(fd.get(), reinterpret_cast<sockaddr*>(&kernel), sizeof(kernel)) != 0)
@@ -135,7 +135,7 @@ Napi::Value NetlinkDump(const Napi::CallbackInfo& info) {
   return ToAnswer(info.Env(), dump);
 }
 
-/** Collects an answer on libuv's pool. The socket stays in the namespace that it was made in. */
+/** Collects an answer on libuv's pool. The socket stays in the namespace in which it was created. */
 class DumpWorker : public Napi::AsyncWorker {
  public:
   DumpWorker(Napi::Env env, Question question) : AsyncWorker(env), deferred_(env), question_(std::move(question)) {}

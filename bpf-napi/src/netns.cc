@@ -21,7 +21,7 @@ namespace bpf_napi {
 
 namespace {
 
-/** Calls a function with this thread inside the network namespace at a path, and comes back whatever happens. */
+/** Calls a function with this thread inside the network namespace at a path, and always returns from it. */
 Napi::Value WithNetns(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const std::string path = info[0].As<Napi::String>();
@@ -35,7 +35,7 @@ Napi::Value WithNetns(const Napi::CallbackInfo& info) {
     int fd;
     ~Return() {
       if (setns(fd, CLONE_NEWNET) == 0) return;
-      // To go on in a foreign namespace would read and report everything wrongly.
+      // A thread that continued in a foreign namespace would read and report wrong data.
       perror("bpf-napi: cannot return to the thread's own network namespace");
       abort();
     }
@@ -54,7 +54,7 @@ void EnterNetns(const Napi::CallbackInfo& info) {
   if (!target || setns(target.get(), CLONE_NEWNET) != 0) Throw(env, "enter", errno, path);
 }
 
-/** The cookie of the namespace that this thread is in. */
+/** Returns the cookie of this thread's namespace. */
 Napi::Value NetnsCookie(const Napi::CallbackInfo& info) {
   const UniqueFd socket_fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   uint64_t cookie = 0;

@@ -57,8 +57,8 @@ class OpenWorker : public Napi::AsyncWorker {
 };
 
 /**
- * A type or function that the kernel lacks libbpf looks for in its modules, once. Before 1.3 the whole load fails where
- * it may not (CAP_SYS_ADMIN). So there it is made to look before, in vain.
+ * libbpf searches a type or function that the kernel lacks in its modules, once. Before 1.3 the whole load fails
+ * without the right to do so (CAP_SYS_ADMIN). For these versions this function triggers the search before, in vain.
  */
 void SkipModules(bpf_object* object) {
   __u32 id = 0;

@@ -9,7 +9,7 @@
 
 namespace bpf_napi {
 
-/** The JavaScript face of an ObjectHandle. */
+/** The JavaScript interface of an ObjectHandle. */
 class BpfObjectWrap : public Napi::ObjectWrap<BpfObjectWrap> {
  public:
   static Napi::Function Define(Napi::Env env);

@@ -14,7 +14,7 @@
 #include "object_worker.h"
 #include "unique_fd.h"
 
-/* How an object's programs come into the kernel's way, and out of it. */
+/* Attaching and detaching an object's programs. */
 
 namespace bpf_napi {
 
@@ -36,7 +36,7 @@ class AttachWorker : public ObjectWorker {
 
   Napi::Value Result(Napi::Env env) override { return Napi::Number::New(env, id_); }
 
-  /** Null with errno set. */
+  /** Null if it failed, with errno set. */
   virtual bpf_link* Attach(bpf_program* program) { return bpf_program__attach(program); }
 
  private:
@@ -73,7 +73,8 @@ class CgroupWorker final : public AttachWorker {
   UniqueFd fd_;
 };
 
-/** The kernel would take the descriptor for something else, or attach to the hook of the section. */
+/** Checks the type of the program: the kernel would mistake the descriptor for something else, or attach to the hook of
+ * the section. */
 bool IsForCgroups(const bpf_program* program) {
   switch (bpf_program__type(program)) {
     case BPF_PROG_TYPE_CGROUP_SKB:
@@ -108,7 +109,7 @@ Napi::Value BpfObjectWrap::AttachCgroup(const Napi::CallbackInfo& info) {
   std::string cgroup;
   UniqueFd fd;
   if (info[1].IsNumber()) {
-    // A copy: the caller may close the original before the pool comes to it.
+    // The descriptor is a copy, because the caller may close the original before the pool uses it.
     const int given = info[1].As<Napi::Number>().Int32Value();
     cgroup = "descriptor " + std::to_string(given);
     fd.reset(fcntl(given, F_DUPFD_CLOEXEC, 0));

@@ -42,7 +42,7 @@ Constant FindConstant(const bpf_object* object, const std::string& name) {
   bpf_map* map;
   bpf_object__for_each_map(map, object) {
     const char* section_name = bpf_map__name(map);
-    // libbpf puts the name of the object, cut, before that of the section. `.rodata.str1.1` is another section.
+    // libbpf puts the truncated name of the object before that of the section. `.rodata.str1.1` is another section.
     if (section_name != nullptr && EndsWith(section_name, ".rodata")) break;
   }
   if (section < 0 || map == nullptr) return {};

@@ -16,7 +16,7 @@
 #include "object.h"
 #include "unique_fd.h"
 
-/* What an object's iterators write. */
+/* Output of an object's iterators. */
 
 namespace bpf_napi {
 
@@ -33,7 +33,7 @@ struct Walk {
   std::string program;
 };
 
-/** Opens a walk in the network namespace that this thread is in. */
+/** Opens a walk in the network namespace of this thread. */
 Walk Begin(const Napi::CallbackInfo& info, const ObjectHandle& handle) {
   Napi::Env env = info.Env();
   bpf_program* program = FindProgram(env, handle, info[0], "iterate");
@@ -63,10 +63,10 @@ Walk Begin(const Napi::CallbackInfo& info, const ObjectHandle& handle) {
 Failure Finish(const Walk& walk, std::vector<uint8_t>& bytes) {
   size_t used = 0;
   for (;;) {
-    // One byte more than may be: that tells the end from the bound.
+    // One byte more than allowed distinguishes the end from the bound.
     if (used == bytes.size()) bytes.resize(std::min(std::max(2 * used, kFirstBytes), walk.bytes_max + 1));
     const ssize_t count = read(walk.fd.get(), bytes.data() + used, bytes.size() - used);
-    // EAGAIN comes after each million entries of which the program wrote nothing; the next read goes on there.
+    // The kernel returns EAGAIN after each million entries without output; the next read continues there.
     if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (count < 0) return {"iterate", errno, walk.program};
     if (count == 0) break;

@@ -12,7 +12,7 @@
 #include "error.h"
 #include "object.h"
 
-/* What an object's maps do. */
+/* Access to an object's maps. */
 
 namespace bpf_napi {
 
@@ -37,7 +37,7 @@ void BpfObjectWrap::SetOnDemand(const Napi::CallbackInfo& info) {
   if (error != 0) Throw(info.Env(), "set up", -error, bpf_map__name(map));
 }
 
-/** Gives a map of this object the kernel's map behind a descriptor. Returns how many entries that has. */
+/** Gives a map of this object the kernel's map behind a descriptor. Returns its number of entries. */
 Napi::Value BpfObjectWrap::ReuseMap(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   ObjectHandle& handle = Open(env, "reuse");
@@ -49,7 +49,7 @@ Napi::Value BpfObjectWrap::ReuseMap(const Napi::CallbackInfo& info) {
   __u32 size = sizeof(other);
   int error = bpf_obj_get_info_by_fd(fd, &other, &size);
   if (error != 0) Throw(env, "reuse", -error, name, "the other object is not loaded");
-  // libbpf takes any map; then a program would fail to load, or read something else.
+  // libbpf accepts any map; then a program would fail to load, or read other data.
   const auto expect = [&](const char* what, uint32_t own, uint32_t others) {
     if (own == others) return;
     Throw(env, "reuse", EINVAL, name,
@@ -117,7 +117,7 @@ int CopyByKeys(int fd, size_t key_bytes, size_t value_bytes, uint8_t* keys, uint
     } else if (errno != ENOENT) {
       return errno;
     } else {
-      // It went meanwhile: from a key that is not there the kernel would start anew.
+      // The entry was removed meanwhile: from a missing key the kernel would start again.
       return 0;
     }
   }
@@ -126,7 +126,7 @@ int CopyByKeys(int fd, size_t key_bytes, size_t value_bytes, uint8_t* keys, uint
 
 }  // namespace
 
-/** Returns the number of entries copied, at most the given one; -1 where there may be more. */
+/** Returns the number of copied entries, at most the given one; -1 if there may be more. */
 Napi::Value BpfObjectWrap::Dump(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   ObjectHandle& handle = Open(env, "dump");
@@ -137,19 +137,20 @@ Napi::Value BpfObjectWrap::Dump(const Napi::CallbackInfo& info) {
   const bool has_all_room = capacity >= bpf_map__max_entries(map);
   const size_t values_at = RoundUp8(capacity * key_bytes);
   uint8_t* target = Bytes(env, info[1], values_at + capacity * value_bytes, "dump", name);
-  // Where the kernel would go on: a bucket number or a key. Nobody asks: without room for all it starts anew.
+  // Position at which the kernel would continue: a bucket number or a key. It is unused: without room for all the copy
+  // starts again.
   std::vector<uint8_t> cursor(std::max(key_bytes, sizeof(__u64)));
   __u32 entries = capacity;
   const int fd = bpf_map__fd(map);
   int error = bpf_map_lookup_batch(fd, nullptr, cursor.data(), target, target + values_at, &entries, nullptr);
   bool is_end = error == -ENOENT;
-  // Before 5.13 per-CPU arrays cannot be read in one go.
+  // Before 5.13 one call cannot read a per-CPU array.
   if (error == -kKernelNotSupported) {
     entries = capacity;
     error = -CopyByKeys(fd, key_bytes, value_bytes, target, target + values_at, &entries);
     is_end = error == 0 && entries < capacity;
   }
-  // With room for all, success is not the end either: entries that moved meanwhile were copied twice and took the room.
+  // Success with a full buffer is not the end either: entries that moved meanwhile were copied twice and took the room.
   if (!is_end && !has_all_room && (error == 0 || error == -ENOSPC)) return Napi::Number::New(env, -1);
   if (error != 0 && error != -ENOENT) Throw(env, "dump", -error, name);
   return Napi::Number::New(env, entries);

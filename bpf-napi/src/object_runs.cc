@@ -30,7 +30,7 @@ Napi::Value BpfObjectWrap::RunPacket(const Napi::CallbackInfo& info) {
   const std::string name = bpf_program__name(program);
   const auto packet = info[1].As<Napi::Uint8Array>();
   auto left = info[2].As<Napi::Uint8Array>();
-  // Without room the kernel would not look at its size.
+  // Without room the kernel would not check its size.
   if (left.ByteLength() == 0) Throw(env, "run", EINVAL, name, "no room for the packet that the program leaves");
   LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet.Data(), .data_out = left.Data(),
               .data_size_in = static_cast<__u32>(packet.ByteLength()),
@@ -42,7 +42,7 @@ Napi::Value BpfObjectWrap::RunPacket(const Napi::CallbackInfo& info) {
           "the program leaves a packet of " + std::to_string(options.data_size_out) + " bytes, there is room for " +
               std::to_string(left.ByteLength()));
   }
-  // EFAULT comes from programs of tracing hooks, ENOTSUPP from those that no test run is made for.
+  // Programs of tracing hooks give EFAULT, and those without a test run ENOTSUPP.
   if (error == -EINVAL || error == -EFAULT || error == -kKernelNotSupported) {
     Throw(env, "run", EINVAL, name,
           "it takes a program of a type that gets packets, and an Ethernet frame of 14 bytes to a page less the "

@@ -12,7 +12,7 @@ namespace bpf_napi {
 
 namespace {
 
-/** flock(2) on libuv's pool: a file system that hangs must not hold up the event loop. */
+/** flock(2) on libuv's pool: a file system that hangs must not block the event loop. */
 class LockWorker final : public Napi::AsyncWorker {
  public:
   LockWorker(Napi::Env env, int fd) : AsyncWorker(env), deferred_(env), fd_(fd) {}
@@ -42,8 +42,8 @@ class LockWorker final : public Napi::AsyncWorker {
   int error_ = 0;
 };
 
-/** Whether this open file has the lock now. It ends with the last descriptor of that opening, so with the process at
- * the latest. */
+/** Takes the lock, and returns whether this open file has it. The lock ends with the last descriptor of that opening,
+ * at the latest with the process. */
 Napi::Value TryLock(const Napi::CallbackInfo& info) {
   auto* worker = new LockWorker(info.Env(), info[0].As<Napi::Number>().Int32Value());
   return worker->Start();

@@ -16,10 +16,10 @@ namespace bpf_napi {
 
 namespace {
 
-// A record in the drained buffer: its length as u32, four bytes of nothing, its bytes, padding to 8.
+// A record in the drained buffer: its length as u32, four unused bytes, its bytes, padding to 8.
 constexpr size_t kHeaderBytes = 8;
 
-// What the callback returns to end a drain; libbpf counts the record that it was called for as taken.
+// Result of the callback that ends a drain; libbpf counts the record of that call as read.
 constexpr int kFull = -ENOBUFS;
 
 class RingHandle final : public Handle {
@@ -28,7 +28,7 @@ class RingHandle final : public Handle {
     if (ring_ != nullptr) Release();
   }
 
-  /** 0 or an errno. */
+  /** Error of the last drain: 0 or an errno. */
   int Open(int map_fd) {
     ring_ = ring_buffer__new(map_fd, Take, this, nullptr);
     return ring_ == nullptr ? errno : 0;
@@ -36,7 +36,7 @@ class RingHandle final : public Handle {
 
   /**
    * Copies records until the ring is empty or the next one of `record_bytes_max` might not fit. Returns the
-   * bytes written, or a negative errno: -EMSGSIZE for longer records, which are left out. It comes once the
+   * bytes written, or a negative errno: -EMSGSIZE for longer records, which are left out. It is returned once the
    * records around them are handed out.
    */
   long Drain(uint8_t* target, size_t bytes, size_t record_bytes_max) {
@@ -53,11 +53,11 @@ class RingHandle final : public Handle {
     return used_ == 0 && too_long_ != 0 ? -EMSGSIZE : static_cast<long>(used_);
   }
 
-  /** Calls a function while there is something in the ring that its programs told of. Returns 0 or an errno. */
+  /** Calls a function while the ring has reported records. Returns 0 or an errno. */
   int Watch(Napi::Env env, Napi::Function call) { return watch_.Start(env, ring_buffer__epoll_fd(ring_), call); }
   void Unwatch() { watch_.Stop(); }
 
-  /** Bytes of the longest record that was left out, once. */
+  /** Returns the bytes of the longest record that was left out, once. */
   size_t TakeTooLong() { return std::exchange(too_long_, 0); }
 
  protected:

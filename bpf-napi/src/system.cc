@@ -38,7 +38,7 @@ Napi::Value ClockOffset(const Napi::CallbackInfo& info) {
   return Napi::BigInt::New(info.Env(), wall - (before + (after - before) / 2));
 }
 
-/** Timer ticks a second (the kernel's HZ), which the resolution of the coarse clock tells. */
+/** Returns timer ticks a second (the kernel's HZ), from the resolution of the coarse clock. */
 Napi::Value JiffiesPerSecond(const Napi::CallbackInfo& info) {
   timespec tick = {};
   if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0 || tick.tv_nsec <= 0) {
@@ -47,12 +47,12 @@ Napi::Value JiffiesPerSecond(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>((kNanosecondsPerSecond + tick.tv_nsec / 2) / tick.tv_nsec));
 }
 
-/** What filters and security modules answer, and the kernel does not where the arguments are wrong. */
+/** Errors that filters and security modules return, and that the kernel does not return for wrong arguments. */
 bool IsRefusal(int64_t result) {
   return result < 0 && (errno == EPERM || errno == EACCES || errno == ENOSYS || errno == EAFNOSUPPORT);
 }
 
-/** Makes each call in a way that changes nothing: with arguments that the kernel finds wrong before it asks for a
+/** Makes each call in a way that changes nothing: with arguments that the kernel rejects before it checks a
  * right. */
 Napi::Value RefusedCalls(const Napi::CallbackInfo& info) {
   std::vector<std::string> refused;
