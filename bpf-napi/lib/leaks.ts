@@ -5,7 +5,7 @@ interface Closable {
 }
 
 /**
- * Handles are closed by their owners. One that the garbage collector finds open was forgotten: it is closed,
+ * Handles are closed by their owners. A handle that the garbage collector finds open was forgotten: it is closed,
  * and a warning `BpfLeakWarning` says which.
  */
 const alarm = new FinalizationRegistry<{ handle: Closable; what: string }>(({ handle, what }) => {

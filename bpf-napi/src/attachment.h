@@ -48,7 +48,7 @@ class PlugAttachment final : public Attachment {
   uint32_t program_id_;
 };
 
-/** The attachments of an object. One may be ended while a thread of the pool makes another. */
+/** The attachments of an object. An attachment may be ended while a thread of the pool makes another. */
 class Attachments {
  public:
   /** Returns a number for `Remove`. */

@@ -30,7 +30,7 @@ class ObjectWorker : public Napi::AsyncWorker {
   /** On a thread of the pool. */
   virtual Failure Step(ObjectHandle& handle) = 0;
 
-  /** What the promise resolves to. */
+  /** Returns the value to which the promise resolves. */
   virtual Napi::Value Result(Napi::Env env) { return env.Undefined(); }
 
   void Execute() final {

@@ -4,7 +4,7 @@
 #include <cstddef>
 
 /*
- * What the addon calls of libuv, which Node exports. Node-API's headers come without uv.h. The ABI of libuv is stable
+ * Functions of libuv that the addon calls and Node exports. Node-API's headers come without uv.h. The ABI of libuv is stable
  * within version 1 (docs.libuv.org, "Design overview" and "Version-checking"), and no layout is used here.
  */
 extern "C" {
