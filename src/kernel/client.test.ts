@@ -11,12 +11,12 @@ const SECOND: DesiredKernel = { probes: {}, bpfStats: true, series: 1_000 };
 
 const SCRAPER: PageCaller = { owner: '10.0.0.1', signal: new AbortController().signal };
 
-/** A kernel thread that answers what it is asked, but for what a test takes away. */
+/** A kernel thread that answers its questions, except for faults that a test sets. */
 class FakeWorker extends EventEmitter {
   readonly asked: Question[] = [];
-  /** Does not answer these. */
+  /** Questions that it does not answer. */
   silent = new Set<QuestionName>();
-  /** Cannot be ended, as a thread in a read that hangs. */
+  /** Whether it cannot be ended, like a thread in a read that hangs. */
   hangs = false;
 
   postMessage(question: Question): void {
@@ -38,7 +38,7 @@ class FakeWorker extends EventEmitter {
 }
 
 let workers: FakeWorker[];
-/** Changes a worker before anything is asked of it; what it returns decides whether the thread gets ready. */
+/** Changes a worker before its first question; the result decides whether the thread gets ready. */
 let prepare: (worker: FakeWorker, number: number) => 'ready' | 'fails' | 'waits';
 let logs: string[];
 let client: KernelClient;
@@ -79,7 +79,7 @@ afterEach(async () => {
 const last = () => workers.at(-1) as FakeWorker;
 
 describe('a thread that starts', () => {
-  it('is told labels, Pods and the last wish, in this order', async () => {
+  it('receives labels, Pods and the last wish, in this order', async () => {
     await client.start();
     await client.configure(FIRST);
     expect(last().names()).toEqual(['labelPods', 'namePods', 'configure']);
@@ -97,14 +97,14 @@ describe('a thread that starts', () => {
     expect(logs).toEqual(['error the kernel thread ended: it is replaced', 'info a new kernel thread runs']);
   });
 
-  it('and fails reaches the caller where it is the first', async () => {
+  it('passes its failure to the caller where it is the first', async () => {
     prepare = () => 'fails';
     await expect(client.start()).rejects.toThrow('no list of CPUs');
     await vi.advanceTimersByTimeAsync(60_000);
     expect(workers).toHaveLength(1);
   });
 
-  it('and fails later is retried with growing pauses', async () => {
+  it('is retried with growing pauses where it fails later', async () => {
     await client.start();
     prepare = (_, number) => (number < 5 ? 'fails' : 'ready');
     workers[0]?.emit('error', new Error('broken'));
@@ -120,7 +120,7 @@ describe('a thread that starts', () => {
     expect(logs.at(-1)).toBe('info a new kernel thread runs');
   });
 
-  it('and is lost while it is told its wish is replaced by one thread, not by two', async () => {
+  it('is replaced by one thread, not by two, where it is lost while it receives its wish', async () => {
     await client.start();
     await client.configure(FIRST);
     prepare = (made, number) => {
@@ -134,7 +134,7 @@ describe('a thread that starts', () => {
     expect(last().names()).toEqual(['labelPods', 'namePods', 'configure']);
   });
 
-  it('is ended where the agent ends meanwhile', async () => {
+  it('is terminated where the agent ends meanwhile', async () => {
     await client.start();
     prepare = () => 'waits';
     workers[0]?.emit('exit', 1);
@@ -153,12 +153,12 @@ describe('a thread that hangs', () => {
   async function hang(): Promise<FakeWorker> {
     const hung = last();
     hung.hangs = true;
-    // Up to the time of a hang until a ping, the same until its answer is missed, and the pause before the next thread.
+    // The time of a hang passes before a ping, again before its answer is missed, and then the pause before the next thread.
     await vi.advanceTimersByTimeAsync(2 * HANG_MS + 3_000);
     return hung;
   }
 
-  it('is given up: its questions are answered with the reason, and it counts as stuck until it ends', async () => {
+  it('is abandoned: its questions are answered with the reason, and it counts as stuck until it ends', async () => {
     await client.start();
     last().silent.add('probes');
     const question = expect(client.ask('probes', null)).rejects.toThrow(
@@ -191,7 +191,7 @@ describe('a thread that hangs', () => {
     await expect(client.page('openmetrics', 1_000, SCRAPER)).rejects.toThrow('the kernel thread does not answer');
   });
 
-  it('is asked for so many pages at a time, and told of one that nobody waits for', async () => {
+  it('is asked for a limited number of pages at a time, and informed of one that is no longer wanted', async () => {
     await client.start();
     last().silent = new Set(['scrape']);
     const gone = new AbortController();
@@ -203,7 +203,7 @@ describe('a thread that hangs', () => {
     expect(asked()).toHaveLength(PAGES_MAX);
     gone.abort(new Error('the client has gone'));
     await vi.advanceTimersByTimeAsync(0);
-    // They have their turn until the thread is through with them; who still waited is asked for no more.
+    // Those pages keep their places until the thread has finished them; no other waiting page is asked for.
     expect(asked()).toHaveLength(PAGES_MAX);
     const forgotten = last().asked.filter(({ name }) => name === 'forget');
     expect(forgotten.map(({ ask }) => ask)).toEqual(
@@ -223,7 +223,7 @@ describe('a thread that hangs', () => {
     expect(asked()).toHaveLength(PAGES_MAX + 1);
   });
 
-  it('is pinged once in the time of a hang where it is asked nothing, and within a second where it owes an answer', async () => {
+  it('is pinged once in the time of a hang while idle, and within a second while it owes an answer', async () => {
     await client.start();
     await vi.advanceTimersByTimeAsync(4 * HANG_MS);
     expect(last().asked.filter(({ name }) => name === 'ping')).toHaveLength(4);
@@ -234,7 +234,7 @@ describe('a thread that hangs', () => {
     expect(client.stuckThreads).toBe(1);
   });
 
-  it('is not replaced once three hang, until one of them ends', async () => {
+  it('is not replaced while three threads hang', async () => {
     await client.start();
     const hung = await hang();
     await hang();
@@ -242,7 +242,7 @@ describe('a thread that hangs', () => {
     await vi.advanceTimersByTimeAsync(60_000);
     expect(workers).toHaveLength(3);
     expect(client.stuckThreads).toBe(3);
-    expect(logs.at(-1)).toBe('error 3 kernel threads hang: no other is started before one ends');
+    expect(logs.at(-1)).toBe('error 3 kernel threads hang: no other thread is started until one ends');
     await expect(client.ask('probes', null)).rejects.toThrow('the kernel thread is being replaced');
     hung.emit('exit', 1);
     await vi.advanceTimersByTimeAsync(60_000);

@@ -16,46 +16,46 @@ export interface KernelClientOptions {
   readonly kernel: KernelOptions;
   readonly events: (events: readonly EventRecord[]) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-  /** What the Kubernetes API says of the Pods of this node, for a thread that starts. */
+  /** Pods of this node from the Kubernetes API, for a thread that starts. */
   readonly pods?: () => readonly PodName[];
-  /** A thread that does not answer for this time, in milliseconds, is given up and replaced. */
+  /** Milliseconds without an answer after which a thread is abandoned and replaced. */
   readonly hangMs?: number;
   /** Starts a kernel thread; for tests. */
   readonly worker?: () => Worker;
 }
 
 const HANG_MS = 5_000;
-/** Pages that the thread is asked for at a time. Scrapers that ask together share a collection. */
+/** Number of pages that the thread is asked for at a time. Concurrent scrapers share a collection. */
 export const PAGES_MAX = 4;
 
-/** There is no kernel thread that answers. */
+/** Thrown where no kernel thread answers. */
 export class NoThreadError extends Error {
   override readonly name = 'NoThreadError';
 }
 
-/** Who asks for a page. */
+/** Caller that asks for a page. */
 export interface PageCaller {
-  /** Callers of one owner wait for each other before others wait for them. */
+  /** Owner of the caller: callers of one owner wait for each other before others wait for them. */
   readonly owner: string;
-  /** Nobody waits for the page any longer. */
+  /** Aborted when the page is no longer wanted. */
   readonly signal: AbortSignal;
 }
 
-/** A page and how old it is: more than zero where the kernel thread does not answer. */
+/** A page and its age, which is more than zero where the kernel thread does not answer. */
 export interface AgedPage {
   readonly page: Page;
   readonly ageSeconds: number;
 }
 
 /**
- * The main thread's side of what crosses between the threads. What it was asked for last reaches every thread that starts later, the
- * last good page is served with its age while no thread answers, and the ledger goes on over all threads.
+ * The main thread's side of the messages between the threads. Its latest settings reach every thread that starts later, the last good
+ * page is served with its age while no thread answers, and the ledger continues over all threads.
  */
 export class KernelClient implements AsyncDisposable {
   readonly #options: KernelClientOptions;
   readonly #hangMs: number;
   readonly #keeper: ThreadKeeper;
-  /** By format, and whether for a scraper: that one may not see what others do. */
+  /** Last page by format, and by whether it is for a scraper: a scraper may not see rows that others see. */
   readonly #lastPages = new Map<string, { readonly page: Page; readonly atMs: number }>();
   readonly #ledger = new KernelLedger();
   readonly #pages = new Turns(PAGES_MAX);
@@ -79,22 +79,22 @@ export class KernelClient implements AsyncDisposable {
     });
   }
 
-  /** @throws what keeps the first kernel thread from starting: later ones are retried */
+  /** @throws the error that keeps the first kernel thread from starting; later threads are retried */
   start(): Promise<void> {
     return this.#keeper.start();
   }
 
-  /** How often the thread was replaced. */
+  /** Number of times that the thread was replaced. */
   get restarts(): number {
     return this.#keeper.restarts;
   }
 
-  /** Threads that were given up and have not ended. */
+  /** Number of threads that were abandoned and have not ended. */
   get stuckThreads(): number {
     return this.#keeper.stuckThreads;
   }
 
-  /** Asks for this; a thread that is started later gets the same wish. */
+  /** Applies this configuration; a thread that is started later gets the same one. */
   async configure(desired: DesiredKernel): Promise<void> {
     this.#desired = desired;
     if (this.#keeper.thread !== undefined) await this.ask('configure', desired);
@@ -106,25 +106,25 @@ export class KernelClient implements AsyncDisposable {
     if (this.#keeper.thread !== undefined) await this.ask('labelPods', labels);
   }
 
-  /** Tells the thread of Pods; one that is started later asks for all of them. */
+  /** Sends an update of Pods to the thread; a thread that is started later gets all of them. */
   async namePods(update: PodsUpdate): Promise<void> {
     if (this.#keeper.thread !== undefined) await this.ask('namePods', update);
   }
 
   /**
-   * A fresh page, or the last one where the thread does not give one in time.
-   * @returns a last page may be compressed, or not, as somebody else asked for it
-   * @throws where there is none of either, and once the caller has gone
+   * Returns a fresh page, or the last one where the thread does not deliver one in time.
+   * @returns a last page may be compressed, or not, as another caller asked for it
+   * @throws where there is neither, and once the caller has gone
    */
   async page(format: Format, deadlineMs: number, caller: PageCaller, options: PageOptions = {}): Promise<AgedPage> {
     const { owner, signal } = caller;
     const kind = options.scraping === undefined ? format : `${format} for scrapers`;
     try {
-      // A thread that is silent for a while would only make the scraper wait.
+      // A thread that has been silent for a while would only make the scraper wait.
       if ((this.#keeper.thread?.silentMs ?? 0) > this.#hangMs / 2)
         throw new NoThreadError('the kernel thread does not answer');
       const answer = await withDeadline(
-        // A page that comes too late has its turn until the thread is through with it.
+        // A page that comes too late keeps its place until the thread has finished it.
         this.#pages.run(owner, () => this.ask('scrape', { format, ...options }, signal), {
           signal,
           waitMs: deadlineMs,
@@ -137,20 +137,20 @@ export class KernelClient implements AsyncDisposable {
       return { page, ageSeconds: 0 };
     } catch (error) {
       signal.throwIfAborted();
-      // One of the other kind is better than none.
+      // A page of the other kind is better than none.
       const last = this.#lastPages.get(kind) ?? [...this.#lastPages].find(([other]) => other.startsWith(format))?.[1];
       if (last === undefined) throw error;
       return { page: last.page, ageSeconds: (performance.now() - last.atMs) / 1000 };
     }
   }
 
-  /** What became of events before they left the kernel thread, over all threads. @throws as {@link ask} */
+  /** Returns the counts of events before they left the kernel thread, over all threads. @throws as {@link ask} */
   async ledger(): Promise<readonly KernelLedgerEntry[]> {
     return this.#ledger.total(await this.ask('ledger', null));
   }
 
   /**
-   * @param signal tells the thread that nobody waits for the answer
+   * @param signal tells the thread that the answer is no longer wanted
    * @throws where there is no thread, or it is replaced before it answers
    */
   ask<Name extends QuestionName>(
@@ -165,7 +165,7 @@ export class KernelClient implements AsyncDisposable {
     return answer;
   }
 
-  /** Closes every probe, in good order where the thread answers. */
+  /** Closes every probe, cleanly where the thread answers. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.#keeper[Symbol.asyncDispose]();
   }

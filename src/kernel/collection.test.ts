@@ -4,11 +4,11 @@ import { beforeEach, expect, it } from 'vitest';
 import { Collection } from './collection.ts';
 
 let collection: Collection;
-/** What began and ended, in order. */
+/** Names of starts and ends, in order. */
 let steps: string[];
 let begun: number;
 let nowMs: number;
-/** Ends the collections and the reads that wait, by name. */
+/** Gates that end the waiting collections and reads, by name. */
 let gates: Map<string, PromiseWithResolvers<void>>;
 
 function gate(name: string): Promise<void> {
@@ -18,7 +18,7 @@ function gate(name: string): Promise<void> {
   return made.promise.finally(() => steps.push(`${name} ends`));
 }
 
-/** Everything that can go on without another gate has gone on. */
+/** Resolves once everything that needs no other gate has progressed. */
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -52,7 +52,7 @@ beforeEach(() => {
   );
 });
 
-it('is shared by all who ask before it has ended', async () => {
+it('is shared by all callers that ask before it has ended', async () => {
   const pages = [page('a'), page('b')];
   await settle();
   pages.push(page('c'));
@@ -82,7 +82,7 @@ it('waits until every page of the one before is read, and is shared while it wai
   expect(begun).toBe(2);
 });
 
-it('that fails tells all who share it, and the next is another one', async () => {
+it('reports its failure to all callers that share it, and the next call starts another', async () => {
   const pages = [page('a'), page('b')];
   const outcomes = Promise.allSettled(pages);
   await settle();
@@ -95,7 +95,7 @@ it('that fails tells all who share it, and the next is another one', async () =>
   expect(await next).toBe('c');
 });
 
-it('goes on after a page that could not be read', async () => {
+it('continues after a page that could not be read', async () => {
   const failed = expect(page('a')).rejects.toThrow('broken');
   await settle();
   await open('collection 1');
@@ -107,7 +107,7 @@ it('goes on after a page that could not be read', async () => {
   expect(steps.at(-1)).toBe('collection 2 begins');
 });
 
-it('is used again where it is recent and no other has begun; the next one waits for that', async () => {
+it('is reused where it is recent and no other has begun; the next one waits for that read', async () => {
   const recent = (name: string) => collection.recent(2_000, () => gate(name));
   void recent('first');
   await settle();
@@ -132,7 +132,7 @@ it('is used again where it is recent and no other has begun; the next one waits 
   expect(steps.at(-1)).toBe('collection 3 begins');
 });
 
-it('that failed is not used again', async () => {
+it('is not reused where it failed', async () => {
   const failed = expect(page('a')).rejects.toThrow('broken');
   await settle();
   await open('collection 1', new Error('broken'));
@@ -142,7 +142,7 @@ it('that failed is not used again', async () => {
   expect(steps.at(-1)).toBe('collection 2 begins');
 });
 
-it('keeps nothing of what was read', async () => {
+it('keeps no reference to the results', async () => {
   setFlagsFromString('--expose-gc');
   const collectGarbage = runInNewContext('gc') as () => void;
   collection = new Collection(async () => undefined);

@@ -1,27 +1,27 @@
 /**
- * Shares and orders collections of all probes. A collection replaces what the one before has left, so that it waits until everything
- * that was asked of that one is read.
+ * Shares and orders collections of all probes. A collection replaces the results of the previous one, so it waits until all reads of
+ * that one have finished.
  */
 export class Collection {
   readonly #collect: () => Promise<void>;
   readonly #now: () => number;
-  /** Waits, or runs: callers share it. */
+  /** Collection that waits or runs: callers share it. */
   #next: Promise<void> | undefined;
-  /** Resolves once everything that was asked so far is read. */
+  /** Resolves once all reads so far have finished. */
   #read: Promise<void> = Promise.resolve();
-  /** When the last one ended: by a clock that nobody sets, and by the wall clock. */
+  /** End of the last collection: on a monotonic clock, and on the wall clock. */
   #endedMs = Number.NEGATIVE_INFINITY;
   #ended = new Date(0);
 
-  /** @param now milliseconds of a clock that nobody sets */
+  /** @param now milliseconds of a monotonic clock */
   constructor(collect: () => Promise<void>, now = () => performance.now()) {
     this.#collect = collect;
     this.#now = now;
   }
 
   /**
-   * What `read` makes of a collection that has not ended yet; callers at the same time share one.
-   * @param read gets the time at which the collection ended
+   * Returns the result of `read` on a collection that has not ended yet; concurrent callers share one.
+   * @param read receives the time at which the collection ended
    * @throws what the collection or `read` throws
    */
   fresh<T>(read: (ended: Date) => Promise<T>): Promise<T> {
@@ -29,7 +29,7 @@ export class Collection {
     return this.#hold(this.#next.then(() => read(this.#ended)));
   }
 
-  /** The same of the last collection, where it ended within `ageMs` and no other has begun. */
+  /** Does the same on the last collection, where it ended within `ageMs` and no other has begun. */
   recent<T>(ageMs: number, read: (ended: Date) => Promise<T>): Promise<T> {
     const isRecent = this.#next === undefined && this.#now() - this.#endedMs < ageMs;
     return isRecent ? this.#hold(read(this.#ended)) : this.fresh(read);
@@ -46,7 +46,7 @@ export class Collection {
     }
   }
 
-  /** The next collection waits for the answer. What it was is forgotten: a chain of answers would keep every page. */
+  /** Makes the next collection wait for the answer. The answer itself is dropped: a chain of answers would keep every page. */
   #hold<T>(answer: Promise<T>): Promise<T> {
     this.#read = Promise.allSettled([this.#read, answer]).then(() => undefined);
     return answer;

@@ -3,7 +3,7 @@ import { DiscoveryStatus } from './discovery_status.ts';
 
 const program = { name: 'work_starts', hook: 'tp_btf/workqueue_execute_start', id: 7, runSeconds: 0 };
 
-it('is degraded for what the programs lack and for what the agent may not see, and says since when', () => {
+it('is degraded where the programs lack something or the agent may not see something, and says since when', () => {
   const registry: { visibilityGap: string | undefined; crowd: string | undefined } = {
     visibilityGap: undefined,
     crowd: undefined,

@@ -6,7 +6,7 @@ import type { NetnsRegistry } from '#pods/registry.ts';
 /** The name under which discovery stands beside the probes. */
 export const DISCOVERY = 'discovery';
 
-/** How well namespaces and their owners are found, told like a probe; it runs as long as the agent does. */
+/** Status of the discovery of namespaces and their owners, in the form of a probe's; it runs as long as the agent does. */
 export class DiscoveryStatus {
   readonly #registry: Pick<NetnsRegistry, 'visibilityGap' | 'crowd'>;
   readonly #life: Pick<Lifecycle, 'report'>;
@@ -18,7 +18,7 @@ export class DiscoveryStatus {
     this.#life = life;
   }
 
-  /** @param runTimesMissing why the run time of BPF programs is not measured; undefined where it is */
+  /** @param runTimesMissing reason why the run time of BPF programs is not measured; undefined where it is */
   status(runTimesMissing: string | undefined): ProbeStatus {
     const { visibilityGap, crowd } = this.#registry;
     const { report } = this.#life;

@@ -49,11 +49,11 @@ export interface KernelHooks {
   readonly probes: readonly AnyProbe[];
   readonly events: (events: readonly EventRecord[]) => void;
   readonly log: KernelLog;
-  /** Of a collection, where they are not those of the agent. */
+  /** Deadlines of a collection, where they differ from those of the agent. */
   readonly deadlines?: Deadlines;
 }
 
-/** However many ask for trouble, there is no more than a collection in such a time for them. */
+/** Milliseconds within which all requests for trouble share one collection. */
 const FRESH_MS = 2_000;
 
 /** Everything that reads the kernel: discovery, sources, probes, aggregation, exposition. One thread, no HTTP, no sinks. */
@@ -67,7 +67,7 @@ export class Kernel implements AsyncDisposable {
   readonly #directory = new PodDirectory();
   readonly #filters: PodFilterTracker;
   readonly #owners: OwnerSlots;
-  /** As discovered, without names from the Kubernetes API. */
+  /** Entities as discovered, without names from the Kubernetes API. */
   #discovered: readonly Entity[] = [];
   readonly #sources: Sources;
   readonly #errors: SourceErrors;
@@ -110,7 +110,7 @@ export class Kernel implements AsyncDisposable {
       isUnowned: (id) => this.#registry.isUnowned(id),
       isNested: (id) => this.#registry.isNested(id),
       wasOwned: (id) => this.#registry.wasOwned(id),
-      // Of a Pod that has left several namespaces the page has the last one.
+      // For a Pod that has left several namespaces, the page has the last one.
       hasDeparted: (id) => this.#registry.hasDeparted(id) || this.#aggregator.entities.attribute(id) === 'shadowed',
     });
     this.#registry.holdOwners(this.#owners);
@@ -168,9 +168,9 @@ export class Kernel implements AsyncDisposable {
   }
 
   /**
-   * Resolves once every probe has come to rest in its new state.
-   * @param bpfStats measure the run time of BPF programs, though no budget needs it
-   * @param series most series of all probes on a page
+   * Resolves once every probe has settled in its new state.
+   * @param bpfStats whether to measure the run time of BPF programs, though no budget needs it
+   * @param series limit of the series of all probes on a page
    */
   async configure(desired: DesiredProbes, bpfStats = false, series = Number.POSITIVE_INFINITY): Promise<void> {
     this.#aggregator.limit.max = series;
@@ -194,18 +194,18 @@ export class Kernel implements AsyncDisposable {
 
   /**
    * Collects and renders a page.
-   * @param isForgotten tells whether nobody waits for it any longer
-   * @throws where that is so before it is rendered
+   * @param isForgotten returns whether the page is no longer wanted
+   * @throws where that is the case before it is rendered
    */
   page(format: Format, options: PageOptions = {}, isForgotten = () => false): Promise<Page> {
     const askedMs = performance.now();
     return this.#collection.fresh(async () => {
-      if (isForgotten()) throw new Error('nobody waits for the page');
+      if (isForgotten()) throw new Error('the page is no longer wanted');
       return this.#page(format, askedMs, options);
     });
   }
 
-  /** The numbers by which one sees who is in trouble: a small part of a page. Collects where the last collection is old. */
+  /** Returns the numbers that show which entities are in trouble: a small part of a page. Collects where the last collection is old. */
   trouble(): Promise<Trouble> {
     return this.#collection.recent(FRESH_MS, async (collected) => troubleOf(this.#aggregator, collected));
   }
@@ -214,12 +214,12 @@ export class Kernel implements AsyncDisposable {
     return this.#supervisor.status();
   }
 
-  /** What finds the namespaces and whose they are, told like a probe; it cannot be switched off. */
+  /** Returns the status of the discovery of namespaces and their owners, in the form of a probe's; it cannot be switched off. */
   discovery(): ProbeStatus {
     return this.#discovery.status(this.#runTimes.missing);
   }
 
-  /** Which hook each thing of discovery and of each BPF probe has on this kernel, also of those that are off. Loads and attaches each for a moment. */
+  /** Returns the hooks that discovery and each BPF probe have on this kernel, including probes that are off. Loads and attaches each for a moment. */
   async hooks(): Promise<readonly { readonly probe: string; readonly statuses: readonly HookStatus[] }[]> {
     const { bpf } = this.#sources;
     const found: { probe: string; statuses: readonly HookStatus[] }[] = [
@@ -238,7 +238,7 @@ export class Kernel implements AsyncDisposable {
     for (const entity of this.#aggregator.entities.all) {
       const place = places.get(entity.netns);
       const ips = place === undefined ? [] : this.#sources.route.addresses(place, cycle);
-      // Who may not enter the namespace knows those that the API has.
+      // An agent that may not enter the namespace knows the addresses from the API.
       statuses.push(entityStatus(entity, ips.length > 0 ? ips : (this.#directory.find(entity.uid)?.ips ?? [])));
       await cycle.pause();
     }
@@ -269,7 +269,7 @@ export class Kernel implements AsyncDisposable {
 
   async #lookAround(): Promise<void> {
     await this.#refresh();
-    // Who is dropped for want of room may be one that lost packets: it is known only once they are collected.
+    // An entity that is dropped for lack of room may be one that lost packets, which is known only after a collection.
     if (this.#registry.retired.unknown > RETIRED_MAX / 2) await this.#collection.fresh(async () => undefined);
   }
 
@@ -284,7 +284,7 @@ export class Kernel implements AsyncDisposable {
     }
   }
 
-  /** Collects all probes, without a page. */
+  /** Collects all probes, without rendering a page. */
   async collect(): Promise<void> {
     await this.#refresh();
     const dead = new Set(this.#registry.retired.entities.map(({ netns }) => netns));
@@ -306,7 +306,7 @@ export class Kernel implements AsyncDisposable {
     batch.commit();
   }
 
-  /** Renders what was collected last, up to the end of a page. */
+  /** Renders the last collection, up to the end of a page. */
   async render(format: Format, view?: ScraperView): Promise<readonly Uint8Array<ArrayBuffer>[]> {
     const writer = new TextWriter();
     await this.#aggregator.render(writer, format, freeCycle(), view);
@@ -322,7 +322,7 @@ export class Kernel implements AsyncDisposable {
     return { content, ledger: this.ledger(), writtenMs };
   }
 
-  /** Of every probe that can have events, also while it is off. */
+  /** Returns the counts of every probe that can have events, including probes that are off. */
   ledger(): KernelLedgerEntry[] {
     const active = new Map(this.#supervisor.active().map(({ name, probe }) => [name, probe]));
     return this.#hooks.probes
@@ -341,7 +341,10 @@ export class Kernel implements AsyncDisposable {
   }
 }
 
-/** Whose room in the maps of BPF probes a namespace takes. A process may make as many as it likes: it has none of its own. */
+/**
+ * Returns the owners whose room in the maps of BPF probes the namespaces take. Namespaces that only a process names have no room of
+ * their own, since a process may make any number of them.
+ */
 function ownedBy(entity: Entity): OwnedNetns[] {
   const { kind, netns: id, namespace, pod, isRetired } = entity;
   if (isRetired || kind === 'process') return [];

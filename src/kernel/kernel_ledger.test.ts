@@ -11,17 +11,17 @@ function events(probe: string, count: number): EventRecord[] {
   return Array.from({ length: count }, () => ({ probe }) as EventRecord);
 }
 
-it('is that of the thread, as long as there is one', () => {
+it('is that of the thread, while there is only one', () => {
   const ledger = new KernelLedger();
   ledger.received(events('packetloss', 3));
   expect(ledger.total([entry('packetloss', 10, 5, 2)])).toEqual([entry('packetloss', 10, 5, 2)]);
 });
 
-it('goes on where a thread was given up, with what has arrived of it', () => {
+it('continues where a thread was abandoned, with the events that arrived from it', () => {
   const ledger = new KernelLedger();
   ledger.received(events('packetloss', 3));
   ledger.total([entry('packetloss', 10, 5, 2), entry('tcpreset', 0, 0, 0)]);
-  // After the last ledger, and of a probe that none had.
+  // Events after the last ledger, and of a probe that no ledger had.
   ledger.received([...events('packetloss', 4), ...events('softirq', 1)]);
   ledger.replaced();
   expect(ledger.total([entry('packetloss', 0, 0, 0), entry('softirq', 2, 1, 0)])).toEqual([

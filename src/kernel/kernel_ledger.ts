@@ -6,8 +6,8 @@ type Counts = Pick<KernelLedgerEntry, 'produced' | 'limited' | 'lost'>;
 const NONE: Counts = { produced: 0, limited: 0, lost: 0 };
 
 /**
- * What became of events before they left the kernel thread, over all threads that there were. Each begins at zero. Of one that was
- * given up, its last ledger tells what it limited and lost; what it produced beside that is what has arrived.
+ * Counts events before they left the kernel thread, over all threads so far. Each thread begins at zero. For an abandoned thread, its
+ * last ledger gives the events that it limited and lost; any others that it produced are those that have arrived.
  */
 export class KernelLedger {
   readonly #earlier = new Map<string, Counts>();
@@ -18,13 +18,13 @@ export class KernelLedger {
     for (const { probe } of events) this.#arrived.set(probe, (this.#arrived.get(probe) ?? 0) + 1);
   }
 
-  /** @param ledger of the thread in use */
+  /** @param ledger ledger of the thread in use */
   total(ledger: readonly KernelLedgerEntry[]): KernelLedgerEntry[] {
     this.#last = ledger;
     return ledger.map((entry) => ({ ...entry, ...sum(entry, this.#earlier.get(entry.probe) ?? NONE) }));
   }
 
-  /** The thread in use was given up. */
+  /** Called when the thread in use was abandoned. */
   replaced(): void {
     const last = new Map(this.#last.map((entry) => [entry.probe, entry]));
     for (const probe of new Set([...last.keys(), ...this.#arrived.keys()])) {

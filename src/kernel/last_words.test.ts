@@ -12,7 +12,7 @@ function entity(id: number, pod = `pod${id}`): Entity {
   return { ...common, pod, isRetired: true };
 }
 
-it('tells loss from other trouble and from nothing, and nothing of who died later', () => {
+it('distinguishes loss from other trouble and from nothing, and leaves out those that died later', () => {
   const aggregator = new Aggregator(['packetloss', 'tcp', 'udp'], () => false);
   aggregator.addProbe('packetloss', packetloss.metrics, 'core');
   aggregator.addProbe('tcp', tcp.metrics, 'core');
@@ -29,7 +29,7 @@ it('tells loss from other trouble and from nothing, and nothing of who died late
   expect([1, 2, 3, 4].map((id) => words(asNetnsId(id)))).toEqual(['loss', 'trouble', 'nothing', undefined]);
 });
 
-it('one that is not shown, since another has its name, tells nothing', () => {
+it('shows nothing for an entity that is hidden because another has its name', () => {
   const aggregator = new Aggregator([], () => false);
   aggregator.entities.set([entity(1, 'web'), entity(2, 'web')]);
   const words = lastWords(aggregator, new Set([1, 2].map(asNetnsId)));

@@ -10,7 +10,7 @@ import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
 import { tcpretrans } from '#probes/tcpretrans.ts';
 import { udp } from '#probes/udp.ts';
 
-/** Packets and connections that somebody wanted and did not get. */
+/** Lost packets and failed connections. */
 const LOSS: readonly MetricDescriptor[] = [
   packetloss.metrics.drops,
   tcpext.metrics.listenOverflows,
@@ -22,7 +22,7 @@ const LOSS: readonly MetricDescriptor[] = [
   ip.metrics.sendDiscards,
 ];
 
-/** What failed, was reset or had to be sent again. */
+/** Other failures, resets and retransmissions. */
 const TROUBLE: readonly MetricDescriptor[] = [
   tcpreset.metrics.resets,
   tcpretrans.metrics.retransmits,
@@ -34,8 +34,8 @@ const TROUBLE: readonly MetricDescriptor[] = [
 ];
 
 /**
- * What the last values of dead entities tell, as far as the probes that run have collected them.
- * @param dead those that had died before the collection began
+ * Returns the losses that the last values of dead entities show, as far as the active probes have collected them.
+ * @param dead entities that had died before the collection began
  */
 export function lastWords(aggregator: Aggregator, dead: ReadonlySet<NetnsId>): (id: NetnsId) => LastWords | undefined {
   const loss = slotsWithAny(aggregator, LOSS);
@@ -43,7 +43,7 @@ export function lastWords(aggregator: Aggregator, dead: ReadonlySet<NetnsId>): (
   return (id) => {
     if (!dead.has(id)) return undefined;
     const slot = aggregator.entities.attribute(id);
-    // Somebody else is shown in its place.
+    // Another entity is shown in its place.
     if (typeof slot !== 'number') return 'nothing';
     if (loss.has(slot)) return 'loss';
     return trouble.has(slot) ? 'trouble' : 'nothing';

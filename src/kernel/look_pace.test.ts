@@ -3,7 +3,7 @@ import { LookPace } from './look_pace.ts';
 
 let looks: number[];
 let isRestless: boolean;
-/** What happens while a look goes on. */
+/** Events while a look goes on. */
 let during: () => Promise<void> | void;
 let pace: LookPace;
 
@@ -32,7 +32,7 @@ it('looks every five seconds where nothing happens', async () => {
   expect(looks).toEqual([5_000, 10_000, 15_000]);
 });
 
-it('looks every second while something is new', async () => {
+it('looks every second while a namespace is new', async () => {
   isRestless = true;
   pace.start();
   await vi.advanceTimersByTimeAsync(2_500);
@@ -41,7 +41,7 @@ it('looks every second while something is new', async () => {
   expect(looks).toEqual([1_000, 2_000, 3_000, 8_000]);
 });
 
-it('looks within a second of what happens, once for all of it', async () => {
+it('looks within a second of an event, once for several', async () => {
   pace.start();
   await vi.advanceTimersByTimeAsync(2_000);
   for (let count = 0; count < 10; count++) {
@@ -52,7 +52,7 @@ it('looks within a second of what happens, once for all of it', async () => {
   expect(looks).toEqual([3_000]);
 });
 
-it('looks again soon where something happens during a look', async () => {
+it('looks again soon where an event comes during a look', async () => {
   during = () => {
     if (looks.length === 1) pace.stir();
   };
@@ -61,7 +61,7 @@ it('looks again soon where something happens during a look', async () => {
   expect(looks).toEqual([5_000, 6_000]);
 });
 
-it('has one look at a time, however long it takes', async () => {
+it('has one look at a time, even if it takes long', async () => {
   const over = Promise.withResolvers<void>();
   during = () => over.promise;
   pace.start();
@@ -72,7 +72,7 @@ it('has one look at a time, however long it takes', async () => {
   expect(looks).toEqual([5_000, 35_000]);
 });
 
-it('does not look before it is started, nor after its end', async () => {
+it('does not look before it is started, nor after it is disposed', async () => {
   pace.stir();
   await vi.advanceTimersByTimeAsync(10_000);
   pace.start();

@@ -1,16 +1,16 @@
-/** A look is due so soon while something is new, or where nobody tells of it. */
+/** Milliseconds until the next look while a namespace is new, or where births and deaths are not reported. */
 const SOON_MS = 1_000;
-/** The same where nothing is new, and births and deaths are told. */
+/** Milliseconds until the next look where nothing is new, and births and deaths are reported. */
 const QUIET_MS = 5_000;
 
 export interface LookPaceOptions {
-  /** Must not reject. */
+  /** Looks at the machine. Must not reject. */
   readonly look: () => Promise<void>;
-  /** Whether the next look is due soon, though nothing is told. */
+  /** Returns whether the next look is due soon, though no event was reported. */
   readonly isRestless: () => boolean;
 }
 
-/** Paces the looks at the machine: often while something happens, seldom else. A timer does not keep the process alive. */
+/** Paces the looks at the machine: often while something happens, otherwise seldom. Its timer does not keep the process alive. */
 export class LookPace implements Disposable {
   readonly #options: LookPaceOptions;
   #timer: NodeJS.Timeout | undefined;
@@ -22,12 +22,12 @@ export class LookPace implements Disposable {
     this.#options = options;
   }
 
-  /** Begins, after the first look. */
+  /** Starts pacing, after the first look. */
   start(): void {
     this.#schedule(this.#options.isRestless());
   }
 
-  /** Something has happened that a look may show. */
+  /** Reports an event whose effect a look may show. */
   stir(): void {
     if (this.#isSoon) return;
     if (this.#isLooking) this.#isSoon = true;
@@ -52,7 +52,7 @@ export class LookPace implements Disposable {
     this.#isLooking = true;
     await this.#options.look();
     this.#isLooking = false;
-    // What happened meanwhile the look may have missed.
+    // The look may have missed events that came meanwhile.
     this.#schedule(this.#isSoon || this.#options.isRestless());
   }
 }

@@ -11,28 +11,28 @@ import type { PodLabels } from '#pods/labels.ts';
 import type { DesiredKernel } from '#probe/contract.ts';
 
 /**
- * What passes between the main thread and the kernel thread, and nothing else does. Everything is plain data.
+ * Messages between the main thread and the kernel thread, which exchange nothing else. Everything is plain data.
  */
 
 export interface KernelOptions {
   readonly paths: Paths;
-  /** Where the compiled BPF objects are. */
+  /** Directory of the compiled BPF objects. */
   readonly objects: string;
   /** Name of this node, for events. */
   readonly node: string;
-  /** Names of Pods come from the Kubernetes API. */
+  /** Whether names of Pods come from the Kubernetes API. */
   readonly kubernetes: boolean;
 }
 
-/** The kernel thread's part of a page, which is the last one: the end of an OpenMetrics page is in it. */
+/** The kernel thread's part of a page, which comes last and includes the end of an OpenMetrics page. */
 export interface Page {
   readonly content: Content;
   readonly ledger: readonly KernelLedgerEntry[];
-  /** When it was written, by the clock of its thread. */
+  /** Time at which it was written, by the clock of its thread. */
   readonly writtenMs: number;
 }
 
-/** How a scraper sees new rows. */
+/** Rules by which a scraper sees new rows. */
 export interface Scraping {
   readonly holdMs: number;
   /** `writtenMs` of the page that every scraper has had since. */
@@ -40,7 +40,7 @@ export interface Scraping {
 }
 
 export interface PageOptions {
-  /** Where it is for a scraper. */
+  /** Set where the page is for a scraper. */
   readonly scraping?: Scraping | undefined;
   readonly isCompressed?: boolean;
 }
@@ -48,9 +48,9 @@ export interface PageOptions {
 /** A question, its arguments and its answer. */
 export interface Questions {
   configure: { ask: DesiredKernel; answer: null };
-  /** What the Kubernetes API says of the Pods of this node. */
+  /** Sends the Pods of this node from the Kubernetes API. */
   namePods: { ask: PodsUpdate; answer: null };
-  /** Which labels every Pod shows. */
+  /** Sets the labels that every Pod shows. */
   labelPods: { ask: PodLabels; answer: null };
   scrape: { ask: PageOptions & { readonly format: Format }; answer: Page };
   probes: { ask: null; answer: readonly ProbeStatus[] };
@@ -58,11 +58,11 @@ export interface Questions {
   entities: { ask: null; answer: readonly EntityStatus[] };
   trouble: { ask: null; answer: Trouble };
   ledger: { ask: null; answer: readonly KernelLedgerEntry[] };
-  /** Gives back what a burst has left in the heap of the thread. */
+  /** Returns the memory that a burst has left in the heap of the thread. */
   giveBack: { ask: null; answer: null };
-  /** Answered at once by a thread that is alive. */
+  /** Answered at once by a live thread. */
   ping: { ask: null; answer: null };
-  /** Nobody waits any longer for the answer to the question of this id. */
+  /** Says that the answer to the question of this ID is no longer wanted. */
   forget: { ask: number; answer: null };
   close: { ask: null; answer: null };
 }

@@ -16,7 +16,7 @@ import type { Sources } from '#sources/sources.ts';
 
 /**
  * Opens all readers of the kernel.
- * @param warn told why a pass in the kernel does not run
+ * @param warn called with the reason why a walk in the kernel does not run
  * @throws where /sys has no list of CPUs
  */
 export function openSources(

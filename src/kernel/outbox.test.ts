@@ -45,7 +45,7 @@ function setUp(born: boolean) {
   return { drop, sent, refreshes: () => refreshes };
 }
 
-it('sends what comes in one go in one go, with its owner and the kernel’s time', async () => {
+it('sends events that come together in one batch, with their owner and the kernel’s time', async () => {
   const { drop, sent } = setUp(false);
   drop(KNOWN);
   drop(KNOWN);
@@ -70,7 +70,7 @@ it('sends what comes in one go in one go, with its owner and the kernel’s time
   });
 });
 
-it('holds an event of a namespace that nobody has seen until somebody looked', async () => {
+it('holds an event of an unseen namespace until the next look', async () => {
   const { drop, sent, refreshes } = setUp(true);
   drop(NEW);
   drop(KNOWN);
@@ -81,7 +81,7 @@ it('holds an event of a namespace that nobody has seen until somebody looked', a
   expect(refreshes()).toBe(1);
 });
 
-it('never gives the event of an unknown namespace to the node', async () => {
+it('never assigns the event of an unknown namespace to the node', async () => {
   const { drop, sent, refreshes } = setUp(false);
   for (let index = 0; index < 1_500; index++) drop(NEW);
   await wait(200);
@@ -91,7 +91,7 @@ it('never gives the event of an unknown namespace to the node', async () => {
   expect(refreshes()).toBeLessThan(4);
 });
 
-it('names the events of a namespace, however many another has that nobody finds', async () => {
+it('names the events of a namespace, even if an unknown namespace has many', async () => {
   const { drop, sent } = setUp(true);
   for (let index = 0; index < 20_000; index++) drop(STRANGE);
   drop(NEW);

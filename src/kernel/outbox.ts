@@ -7,11 +7,11 @@ import type { AnyProbe } from '#probe/contract.ts';
 import type { EventBody, EventDescriptor, EventSet, Publish } from '#probe/event.ts';
 import { NODE } from '#probe/metric.ts';
 
-/** Events that wait until their namespace is known. More go out without an owner. */
+/** Number of events that wait until their namespace is known. Further events are sent without an owner. */
 const WAITING_MAX = 8_192;
-/** Of one namespace, so that none takes the names of others: Pods that start together have their events at once. */
+/** Number of waiting events of one namespace, so that none takes the names of others: Pods that start together have their events at once. */
 const WAITING_OF_ONE_MAX = 128;
-/** A look at the machine for the sake of an event: at most so often. */
+/** Shortest interval, in milliseconds, between two looks at the machine for the sake of an event. */
 const REFRESH_EVERY_MS = 100;
 
 export interface OutboxOptions {
@@ -20,7 +20,7 @@ export interface OutboxOptions {
   readonly find: (id: NetnsId) => Entity | undefined;
   /** Looks for new namespaces. Never rejects. */
   readonly refresh: () => Promise<void>;
-  /** Gets events in batches, as they come out of the kernel. */
+  /** Receives events in batches, as they come from the kernel. */
   readonly send: (events: readonly EventRecord[]) => void;
 }
 
@@ -30,8 +30,8 @@ type Owner = Pick<Entity, 'kind' | 'namespace' | 'pod' | 'labels'>;
 const NODE_OWNER: Owner = { kind: 'node', namespace: '', pod: '', labels: {} };
 
 /**
- * Joins events with their entities, and hands them on in batches. An event of a namespace that nobody has seen yet waits
- * for a look at the machine: to call it the node's would be wrong.
+ * Joins events with their entities, and passes them on in batches. An event of a namespace that was not seen yet waits for a look at
+ * the machine: assigning it to the node would be wrong.
  */
 export class EventOutbox implements Disposable {
   readonly #options: OutboxOptions;
@@ -45,7 +45,7 @@ export class EventOutbox implements Disposable {
     this.#options = options;
   }
 
-  /** Sends what waits for its owner as it is: nobody will look any more. */
+  /** Sends the waiting events without an owner, since there will be no other look. */
   [Symbol.dispose](): void {
     this.#attributeWaiting();
     this.#send();
@@ -102,7 +102,7 @@ export class EventOutbox implements Disposable {
     };
   }
 
-  /** What comes in one go is sent in one go. */
+  /** Collects records that come together into one batch. */
   #push(record: EventRecord): void {
     this.#ready.push(record);
     if (this.#ready.length === 1) queueMicrotask(() => this.#send());

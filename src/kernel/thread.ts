@@ -4,7 +4,7 @@ import { PROBES } from '#probes/index.ts';
 import { Kernel } from './kernel.ts';
 import type { FromKernel, KernelOptions, Page, Question, QuestionName, Questions } from './messages.ts';
 
-/** The kernel thread's end of what is declared in messages.ts. */
+/** The kernel thread's end of the messages in messages.ts. */
 
 if (parentPort === null) throw new Error('the kernel thread runs in a worker thread');
 const port = parentPort;
@@ -20,7 +20,7 @@ type Answers = {
   ) => Promise<Questions[Name]['answer']>;
 };
 
-/** Questions that are not answered yet, and of these the ones that nobody waits for. */
+/** Questions without an answer yet, and among them those whose answers are no longer wanted. */
 const open = new Set<number>();
 const forgotten = new Set<number>();
 
@@ -60,7 +60,7 @@ function answersOf(kernel: Kernel): Answers {
   };
 }
 
-/** The page is handed over, not copied. */
+/** Transfers the page instead of copying it. */
 function transferable(name: QuestionName, answer: unknown): ArrayBuffer[] {
   if (name !== 'scrape') return [];
   const { content } = answer as Page;

@@ -5,7 +5,7 @@ import type { FromKernel, KernelOptions, Question, QuestionName, Questions } fro
 export interface ThreadCallbacks {
   readonly events: (events: readonly EventRecord[]) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-  /** The thread ended, or threw. */
+  /** Called when the thread ended, or threw. */
   readonly lost: (why: string) => void;
 }
 
@@ -29,7 +29,7 @@ export class ThreadHandle {
   readonly #startedMs = performance.now();
   #nextId = 1;
   #hasEnded = false;
-  /** When the ping was sent that is not answered. */
+  /** Time at which the unanswered ping was sent. */
   #pingedMs: number | undefined;
 
   constructor(worker: Worker, callbacks: ThreadCallbacks) {
@@ -62,17 +62,17 @@ export class ThreadHandle {
     return this.#hasEnded;
   }
 
-  /** How long ago the thread was started, in milliseconds. */
+  /** Milliseconds since the thread was started. */
   get ageMs(): number {
     return performance.now() - this.#startedMs;
   }
 
-  /** How long the thread owes the answer to a ping, in milliseconds; 0 where it owes none. */
+  /** Milliseconds for which the thread owes the answer to a ping; 0 where it owes none. */
   get silentMs(): number {
     return this.#pingedMs === undefined ? 0 : performance.now() - this.#pingedMs;
   }
 
-  /** It was asked something that it has not answered. */
+  /** Whether it has an unanswered question. */
   get owesAnswer(): boolean {
     return this.#pending.size > 0;
   }
@@ -85,14 +85,14 @@ export class ThreadHandle {
       () => {
         this.#pingedMs = undefined;
       },
-      // Given up: its questions were answered with the reason.
+      // The thread was abandoned: its questions were answered with the reason.
       () => undefined,
     );
   }
 
   /**
-   * @param signal tells the thread that nobody waits for the answer, which still comes
-   * @throws what the thread throws, or why it was given up before it answered
+   * @param signal tells the thread that the answer, which still comes, is no longer wanted
+   * @throws the error of the thread, or the reason why it was abandoned before it answered
    */
   async ask<Name extends QuestionName>(
     name: Name,

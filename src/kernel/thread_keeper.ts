@@ -4,37 +4,40 @@ import type { ThreadHandle } from './thread_handle.ts';
 export interface ThreadKeeperOptions {
   /** Starts a thread that calls `lost` when it ended or threw. */
   readonly open: (lost: (why: string) => void) => ThreadHandle;
-  /** Tells a thread that has started everything that it has to know. */
+  /** Sends a thread that has started all current settings. */
   readonly started: (thread: ThreadHandle) => Promise<void>;
-  /** The thread in use was given up. */
+  /** Called when the thread in use was abandoned. */
   readonly lost: () => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-  /** A thread that does not answer for this time, in milliseconds, is given up and replaced. */
+  /** Milliseconds without an answer after which a thread is abandoned and replaced. */
   readonly hangMs: number;
 }
 
-/** A thread that owes an answer is looked at so often; one that is asked nothing, once in the time of a hang. */
+/** Interval of the checks of a thread that owes an answer; an idle thread is checked once in the time of a hang. */
 const PING_EVERY_MS = 1_000;
 const START_DEADLINE_MS = 30_000;
-/** A thread closes its probes within this time, and ends within that one, unless it is stuck. */
+/** Times within which a thread closes its probes and then ends, unless it is stuck. */
 const CLOSE_MS = 2_000;
 const TERMINATE_MS = 300;
-/** A thread that owes an answer for so long is not waited for when the agent ends. */
+/** Silence after which a thread that owes an answer is not waited for when the agent ends. */
 const SILENT_MS = 1_000;
 const RESTART_FIRST_MS = 100;
 const RESTART_MAX_MS = 30_000;
-/** A thread of this age has not failed at its start. */
+/** Age from which a failure of a thread does not count as a failed start. */
 const STABLE_MS = 30_000;
-/** Threads that are stuck in the kernel cannot be ended. With this number of them another one would not do better. */
+/**
+ * Number of stuck threads at which no other is started: a thread that is stuck in the kernel cannot be terminated, and another would
+ * do no better.
+ */
 const STUCK_MAX = 3;
 
 /**
- * Keeps one kernel thread running: watches that it answers, and replaces it when it does not, since a synchronous read of the kernel
+ * Keeps one kernel thread running: checks that it answers, and replaces it when it does not, since a synchronous read of the kernel
  * that hangs cannot be interrupted. Threads that fail at their start are retried with growing pauses.
  */
 export class ThreadKeeper implements AsyncDisposable {
   readonly #options: ThreadKeeperOptions;
-  /** Given up, and not ended. */
+  /** Threads that were abandoned and have not ended. */
   readonly #stuck = new Set<ThreadHandle>();
   #thread: ThreadHandle | undefined;
   #starting: ThreadHandle | undefined;
@@ -42,7 +45,7 @@ export class ThreadKeeper implements AsyncDisposable {
   #restartMs = RESTART_FIRST_MS;
   #restartTimer: NodeJS.Timeout | undefined;
   #pulseTimer: NodeJS.Timeout | undefined;
-  /** Pause before the next look at the thread, in milliseconds; 0 where none is due. */
+  /** Milliseconds until the next check of the thread; 0 where none is due. */
   #pulseMs = 0;
   #isClosed = false;
 
@@ -55,28 +58,28 @@ export class ThreadKeeper implements AsyncDisposable {
     return this.#thread;
   }
 
-  /** How often the thread was replaced. */
+  /** Number of times that the thread was replaced. */
   get restarts(): number {
     return this.#restarts;
   }
 
-  /** Threads that were given up and have not ended. */
+  /** Number of threads that were abandoned and have not ended. */
   get stuckThreads(): number {
     return this.#stuck.size;
   }
 
-  /** @throws what keeps the first thread from starting: later ones are retried */
+  /** @throws the error that keeps the first thread from starting; later threads are retried */
   async start(): Promise<void> {
     await this.#start();
     this.#watchPulse();
   }
 
-  /** The thread was asked something: it is looked at soon. */
+  /** Called when the thread was asked something: it is checked soon. */
   asked(): void {
     if (this.#pulseMs === this.#options.hangMs) this.#watchPulse();
   }
 
-  /** Lets the thread close every probe, where it answers, and ends it. */
+  /** Lets the thread close every probe, where it answers, and terminates it. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#pulseTimer);
@@ -90,7 +93,7 @@ export class ThreadKeeper implements AsyncDisposable {
     const thread = this.#thread ?? this.#starting;
     this.#thread = undefined;
     if (thread === undefined) return;
-    // One that is stuck stays so: then stuckThreads says it.
+    // A stuck thread stays so, and is then counted by stuckThreads.
     await withDeadline(this.#end(thread, new Error('closed')), TERMINATE_MS, 'stuck').catch(() => undefined);
   }
 
@@ -116,7 +119,7 @@ export class ThreadKeeper implements AsyncDisposable {
     clearTimeout(this.#pulseTimer);
     this.#pulseMs = this.#thread?.owesAnswer ? Math.min(PING_EVERY_MS, hangMs / 2) : hangMs;
     this.#pulseTimer = setTimeout(() => {
-      // Before the ping, which a thread that is well answers long before the next look.
+      // The next check is scheduled before the ping, which a healthy thread answers long before that check.
       this.#watchPulse();
       this.#checkPulse();
     }, this.#pulseMs);
@@ -135,7 +138,7 @@ export class ThreadKeeper implements AsyncDisposable {
     thread.ping();
   }
 
-  /** The thread in use is of no use any more. */
+  /** Abandons the thread in use. */
   #lost(thread: ThreadHandle, why: string): void {
     if (thread !== this.#thread || this.#isClosed) return;
     this.#options.log('error', `the kernel thread ${why}: it is replaced`);
@@ -153,7 +156,7 @@ export class ThreadKeeper implements AsyncDisposable {
     return thread.end(reason);
   }
 
-  /** Once, also where a thread is lost while it is told what it has to know, which is a failed start as well. */
+  /** Schedules one restart, also where a thread is lost while it receives its settings, which is a failed start as well. */
   #scheduleRestart(): void {
     if (this.#restartTimer !== undefined) return;
     this.#restartTimer = setTimeout(() => void this.#restart(), this.#restartMs);
@@ -164,7 +167,7 @@ export class ThreadKeeper implements AsyncDisposable {
     this.#restartTimer = undefined;
     const { log } = this.#options;
     if (this.#stuck.size >= STUCK_MAX) {
-      log('error', `${this.#stuck.size} kernel threads hang: no other is started before one ends`);
+      log('error', `${this.#stuck.size} kernel threads hang: no other thread is started until one ends`);
       this.#scheduleRestart();
       return;
     }

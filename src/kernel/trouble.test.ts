@@ -21,7 +21,7 @@ function collect(aggregator: Aggregator, probe: string, put: (emit: LooseEmit) =
   batch.commit();
 }
 
-it('sums over labels, tells nothing from none, and has the dead', () => {
+it('sums over labels, distinguishes zero from no value, and includes the dead', () => {
   const aggregator = new Aggregator(['packetloss', 'tcp', 'udp'], () => false);
   aggregator.addProbe('packetloss', packetloss.metrics, 'core');
   aggregator.addProbe('tcp', tcp.metrics, 'core');
