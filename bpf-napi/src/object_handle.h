@@ -29,7 +29,7 @@ struct Constant {
   bool loaded = false;
 };
 
-/** A constant without a place where the object has none of that name. */
+/** Returns a constant without a place if the object has none of that name. */
 Constant FindConstant(const bpf_object* object, const std::string& name);
 
 /** One instance of a BPF object file, with its maps, programs and links. */
@@ -38,7 +38,7 @@ class ObjectHandle final : public Handle {
   ObjectHandle(bpf_object* object, std::string name, std::unique_ptr<KernelTypes> types)
       : object_(object), name_(std::move(name)), types_(std::move(types)) {}
 
-  /** Nobody holds the handle any more, so no work is in flight either. */
+  /** Runs without references to the handle, so no work is in flight either. */
   ~ObjectHandle() override {
     if (object_ != nullptr) Release();
   }
@@ -51,16 +51,16 @@ class ObjectHandle final : public Handle {
 
   Attachments& attachments() { return attachments_; }
 
-  /** From here on maps keep what they are: libbpf checks that for some changes only. */
+  /** Set once maps must not change any more: libbpf checks that for some changes only. */
   void BeginLoad() { load_begun_ = true; }
   bool load_begun() const { return load_begun_; }
 
-  /** For the load, which is the last to need them. Null where libbpf looks by itself. */
+  /** Types for the load, which is the last to need them. Null if libbpf searches by itself. */
   std::unique_ptr<KernelTypes> TakeTypes() { return std::move(types_); }
 
   /**
-   * Where `bytes` from `offset` of the map's memory are, which is mapped on first use; nullptr with errno set where
-   * that fails.
+   * Returns the place of `bytes` from `offset` of the map's memory, which is mapped on first use; nullptr with errno
+   * set if that fails.
    * @param protection PROT_READ, or PROT_READ | PROT_WRITE
    */
   void* Mapped(size_t map, size_t offset, size_t bytes, int protection);
@@ -81,7 +81,7 @@ class ObjectHandle final : public Handle {
   std::vector<bpf_program*> programs_;
   bool load_begun_ = false;
   Attachments attachments_;
-  /** By map and protection. */
+  /** Mappings by map and protection. */
   std::map<std::pair<size_t, int>, Mapping> mappings_;
 };
 

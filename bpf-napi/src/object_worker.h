@@ -15,11 +15,11 @@ namespace bpf_napi {
 /** Runs a blocking step of an object on libuv's pool and settles a promise with its outcome. */
 class ObjectWorker : public Napi::AsyncWorker {
  public:
-  /** The handle is busy, by its `BeginWork`. */
+  /** Expects a busy handle, by its `BeginWork`. */
   ObjectWorker(Napi::Env env, std::shared_ptr<ObjectHandle> handle)
       : AsyncWorker(env), deferred_(env), handle_(std::move(handle)) {}
 
-  /** Starts the work; the worker deletes itself when it is through. */
+  /** Starts the work; the worker deletes itself at its end. */
   Napi::Promise Start() {
     Napi::Promise promise = deferred_.Promise();
     Queue();
@@ -27,7 +27,7 @@ class ObjectWorker : public Napi::AsyncWorker {
   }
 
  protected:
-  /** On a thread of the pool. */
+  /** Runs the step on a thread of the pool. */
   virtual Failure Step(ObjectHandle& handle) = 0;
 
   /** Returns the value to which the promise resolves. */
@@ -39,7 +39,7 @@ class ObjectWorker : public Napi::AsyncWorker {
   }
 
   void OnOK() final {
-    // Also where the close came after the step: who sees the promise resolve may use the object.
+    // This also covers a close after the step: code that sees the promise resolve may use the object.
     if (handle_->closed() && !failure_.failed()) failure_ = {"use", EBADF, handle_->name(), "closed meanwhile"};
     if (failure_.failed()) {
       deferred_.Reject(ToError(Env(), failure_).Value());

@@ -4,8 +4,8 @@
 #include <cstddef>
 
 /*
- * Functions of libuv that the addon calls and Node exports. Node-API's headers come without uv.h. The ABI of libuv is stable
- * within version 1 (docs.libuv.org, "Design overview" and "Version-checking"), and no layout is used here.
+ * Functions of libuv that the addon calls and Node exports. Node-API's headers come without uv.h. The ABI of libuv is
+ * stable within version 1 (docs.libuv.org, "Design overview" and "Version-checking"), and no layout is used here.
  */
 extern "C" {
 struct uv_loop_s;

@@ -5,7 +5,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { loadObject, openObject, u32 } from './support/objects.ts';
 import { fill, pair, pairsOf, readPairs } from './support/pairs.ts';
 
-/** As in `0-1` or `0,2-3`. */
+/** Counts the CPUs in a list such as `0-1` or `0,2-3`. */
 function possibleCpus(): number {
   return readFileSync('/sys/devices/system/cpu/possible', 'utf8')
     .trim()
@@ -14,7 +14,7 @@ function possibleCpus(): number {
     .reduce((sum, [first = 0, last = first]) => sum + last - first + 1, 0);
 }
 
-/** For a machine with much else to do. */
+/** Timeout for a busy machine. */
 const PATIENT = { timeout: 30_000 };
 
 describe('dump', () => {
@@ -28,7 +28,7 @@ describe('dump', () => {
     expect(readPairs(object.map('pairs'))).toEqual(expected);
   });
 
-  it('sees what came and went since the last one', async () => {
+  it('sees entries that were added and removed since the last one', async () => {
     using object = await pairsOf(8);
     const map = object.map('pairs');
     fill(object, 8);
@@ -54,7 +54,7 @@ describe('dump', () => {
     }
   });
 
-  it('has every entry, also where there are many more than in the dump before', async () => {
+  it('has every entry, even if there are many more than in the previous dump', async () => {
     using object = await pairsOf(16_384);
     const map = object.map('pairs');
     for (const count of [1, 256, 257, 5_000, 16_384]) {
@@ -108,7 +108,7 @@ describe('per-CPU maps', () => {
     using object = await loadObject('maps', ['fill']);
     const triples = object.map('triples');
     expect(triples.valueBytes).toBe(16 * possibleCpus());
-    // Of each sixteen bytes the last four are padding, which the kernel gives back as zeros.
+    // The last four of each sixteen bytes are padding, which the kernel returns as zeros.
     const written = Uint32Array.from({ length: triples.valueBytes / 4 }, (_, i) => (i % 4 === 3 ? 0 : i + 1));
     triples.update(u32(9), new Uint8Array(written.buffer));
     const { count, view, keyAt, valueAt } = triples.dump();

@@ -24,7 +24,7 @@ async function failureOf(work: () => unknown): Promise<BpfError> {
 }
 
 describe('open', () => {
-  it('names a file that is not there', async () => {
+  it('names a missing file', async () => {
     const failure = await failureOf(() => BpfObject.open('/no/such/file.bpf.o'));
     expect(failure).toMatchObject({ code: 'BPF_OPEN', operation: 'open', errno: ENOENT });
     expect(failure.message).toContain('/no/such/file.bpf.o: No such file or directory');
@@ -63,7 +63,7 @@ describe('setConstant', () => {
     expect(await failureOf(() => object.setConstant(name, value))).toMatchObject({ code: 'BPF_OPEN', errno });
   });
 
-  it('refuses to be too late', async () => {
+  it('is refused after the load', async () => {
     using object = await loadObject('maps', ['constant']);
     expect(await failureOf(() => object.setConstant('small', 7))).toMatchObject({ code: 'BPF_OPEN', errno: EBUSY });
   });
@@ -81,13 +81,13 @@ describe('load', () => {
     expect(failure.log).toContain('-- BEGIN PROG LOAD LOG --');
   });
 
-  it('takes the same program where the constant rules the bad branch out', async () => {
+  it('accepts the same program if the constant rules the bad branch out', async () => {
     using object = await openObject('verifier', ['refusable']);
     object.setConstant('read_out_of_bounds', false);
     await expect(object.load()).resolves.toBeUndefined();
   });
 
-  it('does not blame the memory lock limit where the kernel allows no such program', async (context) => {
+  it('does not blame the memory lock limit if the kernel allows no such program', async (context) => {
     using object = await openObject('hooks', ['function_hook']);
     const failure = await failureOf(() => object.load()).catch(() => undefined);
     if (failure === undefined) context.skip('this kernel loads fentry programs');
@@ -116,7 +116,7 @@ describe('attach and run', () => {
     expect(failure).toMatchObject({ code: 'BPF_ATTACH', operation: 'attach', subject: 'no_hook', errno: EOPNOTSUPP });
   });
 
-  it('refuse a program that was not chosen, or is not there', async () => {
+  it('refuse a program that was not chosen, or does not exist', async () => {
     using object = await loadObject('hooks', ['no_hook']);
     expect(await failureOf(() => object.attach('count_exec'))).toMatchObject({ code: 'BPF_ATTACH', errno: EINVAL });
     expect(await failureOf(() => object.attach('nobody'))).toMatchObject({ code: 'BPF_ATTACH', errno: ENOENT });
@@ -133,7 +133,7 @@ describe('attach and run', () => {
   });
 });
 
-it('tells that the addon is not built', async () => {
+it('reports that the addon is not built', async () => {
   const folder = await mkdtemp(join(tmpdir(), `bpf-napi-${process.pid}-`));
   try {
     await cp(join(import.meta.dirname, '../lib'), join(folder, 'lib'), { recursive: true });

@@ -21,7 +21,7 @@ const itOfMaps = it.runIf(await canIterateMaps());
 const sync = (object: BpfObject, ...args: Parameters<BpfObject['readIterator']>) => object.readIterator(...args);
 const async_ = (object: BpfObject, ...args: Parameters<BpfObject['readIterator']>) => object.readIteratorAsync(...args);
 
-/** Loaded, with so many entries: key and value are i and 1000 + i. */
+/** Loads an object with a number of entries: key and value are i and 1000 + i. */
 async function loadEntries(count: number, programs: readonly string[], copies = 1): Promise<BpfObject> {
   const object = await openObject('iterators', programs);
   object.map('entries').resize(Math.max(count, 16));
@@ -109,7 +109,7 @@ describe.each([
     await expect(async () => read(object, 'map_entries', { bytesMax: 8, map })).rejects.toMatchObject({ errno: EBADF });
   });
 
-  it('has the sockets of the namespace that the thread is in', async () => {
+  it('has the sockets of the namespace of the thread', async () => {
     using object = await loadObject('iterators', ['tcp_ports']);
     using namespace = new TestNamespace();
     const server = createServer().listen(0, '127.0.0.1');

@@ -53,14 +53,14 @@ it('loads the chosen programs only', async () => {
   expect(() => object.run('fill', BigUint64Array.of(1n))).toThrow(expect.objectContaining({ code: 'BPF_RUN' }));
 });
 
-it('tells the programs and maps of a file that is not loaded', async () => {
+it('lists the programs and maps of a file that is not loaded', async () => {
   using object = await openObject('hooks', []);
   expect(object.programs).toContainEqual({ name: 'count_exec', section: 'tp_btf/sched_process_exec' });
   expect([...object.maps.keys()]).toEqual(['execs']);
   expect(ownPrograms()).toEqual([]);
 });
 
-it('is closed twice as well as once', async () => {
+it('may be closed twice', async () => {
   const object = await loadObject('ring', ['emit']);
   const ring = new BpfRing(object, 'records', RING);
   for (const handle of [ring, object, ring, object]) handle.close();
@@ -98,7 +98,7 @@ it('leaves nothing behind after 200 rounds', async () => {
   }
 });
 
-describe('while a load is under way', () => {
+describe('while a load is in progress', () => {
   it('refuses other work on the object', async () => {
     using object = await openObject('verifier', ['slow_1']);
     const load = object.load();
@@ -127,7 +127,7 @@ describe('while a load is under way', () => {
     await expect(attach).rejects.toMatchObject({ code: 'BPF_CLOSED' });
   });
 
-  it('does not hold up the event loop', async () => {
+  it('does not block the event loop', async () => {
     using object = await openObject('verifier', ['slow_1', 'slow_2', 'slow_3']);
     let turns = 0;
     let isLoading = true;
@@ -138,7 +138,7 @@ describe('while a load is under way', () => {
     setImmediate(turn);
     await object.load();
     isLoading = false;
-    // Were it on this thread, there would be no turn of the loop before its end.
+    // A load on this thread would leave no turn of the loop before its end.
     expect(turns).toBeGreaterThan(10);
   });
 });

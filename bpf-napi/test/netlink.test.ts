@@ -107,7 +107,7 @@ afterAll(() => {
   namespace[Symbol.dispose]();
 });
 
-it('lists the links of the namespace that it is called in', () => {
+it('lists the links of the calling namespace', () => {
   const { messages, interrupted } = withNetns(namespace.path, () => netlinkDump(NETLINK_ROUTE, LINKS, PLENTY));
   const links = decode(messages, IFINFOMSG_BYTES);
   expect(links.map(nameOf)).toEqual(namespace.links());
@@ -129,7 +129,7 @@ it('collects an answer that is longer than one datagram', () => {
   expect(rows.map((row) => row.attribute(IFA_ADDRESS)?.join('.'))).toEqual(expected);
 });
 
-it('takes no answer of anybody else than the kernel', async () => {
+it('accepts answers of the kernel only', async () => {
   using forged = new TestNamespace();
   forged.batch(
     Array.from({ length: ADDRESSES }, (_, i) => `address add 10.78.${i >> 8}.${i & 255}/32 dev lo`).join('\n'),
@@ -223,7 +223,7 @@ describe('fails', () => {
   });
 });
 
-it('leaves no descriptor open, whether it goes well or not', async () => {
+it('leaves no descriptor open, after success and failure', async () => {
   const before = openDescriptors();
   for (let i = 0; i < 500; i++) {
     netlinkDump(NETLINK_ROUTE, LINKS, PLENTY);

@@ -17,7 +17,7 @@ afterAll(() => {
   second[Symbol.dispose]();
 });
 
-it('the cookie tells the namespaces apart and stays', () => {
+it('the cookie distinguishes the namespaces and stays', () => {
   const home = netnsCookie();
   const inFirst = withNetns(first.path, netnsCookie);
   const inSecond = withNetns(second.path, netnsCookie);
@@ -178,7 +178,7 @@ describe('withNetns', () => {
     expect(netnsCookie()).toBe(home);
   });
 
-  it('leaves no descriptor open, whether it goes well or not', () => {
+  it('leaves no descriptor open, after success and failure', () => {
     const before = openDescriptors();
     for (let i = 0; i < 500; i++) {
       withNetns(first.path, netnsCookie);

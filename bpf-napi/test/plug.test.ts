@@ -13,7 +13,7 @@ const NOT_PLUGGED = 7;
 
 expectNothingLeft();
 
-/** What the base returns for a packet that names a place of its array. */
+/** Result of the base for a packet that names a place of its array. */
 function call(base: BpfObject, place: number): number {
   return base.runPacket('dispatch_tc', frame(60, place)).result;
 }
@@ -65,7 +65,7 @@ describe('plug', () => {
     link.close();
   });
 
-  it('outlives nothing where the object of the array is closed first', async () => {
+  it('leaves nothing if the object of the array is closed first', async () => {
     const base = await loadBase();
     const parser = await loadParser();
     const link = parser.plug('answer_42', base.map('next_tc'), 1);

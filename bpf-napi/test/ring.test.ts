@@ -7,12 +7,12 @@ const EINVAL = 22;
 const EMSGSIZE = 90;
 const RECORD_BYTES_MAX = 256;
 const BUFFER_BYTES = 4096;
-/** For a machine with much else to do. */
+/** Timeout for a busy machine. */
 const PATIENT = { timeout: 30_000 };
 
 let object: BpfObject;
 let before: string[];
-/** What the rings of a test handed out. */
+/** Records that the rings of a test handed out. */
 let numbers: number[];
 let errors: unknown[];
 beforeEach(async () => {
@@ -27,7 +27,7 @@ afterEach(() => {
   expect(mappedMaps()).toBe(0);
 });
 
-/** Returns how many records found no room. */
+/** Returns the number of records that found no room. */
 function emit(count: number, bytes = 0): number {
   return object.run('emit', BigUint64Array.of(BigInt(count), BigInt(bytes)));
 }
@@ -72,7 +72,7 @@ describe('by its timer', () => {
     expect(errors).toEqual([]);
   });
 
-  it('takes a burst that is longer than its buffer in several turns of the loop, without loss', async () => {
+  it('reads a burst that is longer than its buffer in several turns of the loop, without loss', async () => {
     let turn = 0;
     const turns: number[] = [];
     // One buffer each interval would take seconds.
@@ -91,7 +91,7 @@ describe('by its timer', () => {
     expect(new Set(turns).size).toBe(turns.length);
   });
 
-  it('hands out all that found room in a full ring', async () => {
+  it('hands out all records that found room in a full ring', async () => {
     using _ring = openRing();
     const lost = emit(2000, 56);
     expect(lost).toBeGreaterThan(0);
@@ -102,7 +102,7 @@ describe('by its timer', () => {
     await vi.waitFor(() => expect(numbers).toHaveLength(10), PATIENT);
   });
 
-  it('tells an exception of onBatch to onError, and goes on', async () => {
+  it('reports an exception of onBatch to onError, and continues', async () => {
     const thrown = new Error('cannot read this');
     let calls = 0;
     using _ring = openRing({
@@ -151,7 +151,7 @@ describe('a record that is longer than recordBytesMax', () => {
     expect(errors).toHaveLength(1);
   });
 
-  it('is reported at once where it is alone', () => {
+  it('is reported at once if it is alone', () => {
     using ring = openRing({ recordBytesMax: 64, intervalMs: 60_000 });
     emit(1, 65);
     expect(() => ring.drain()).toThrow(expect.objectContaining({ code: 'BPF_RING', errno: EMSGSIZE }));
@@ -170,7 +170,7 @@ describe('drain', () => {
     expect(numbers).toEqual(upTo(30));
   });
 
-  it('of an empty ring calls nobody', () => {
+  it('of an empty ring calls no callback', () => {
     let calls = 0;
     using ring = openRing({ intervalMs: 60_000, onBatch: () => calls++ });
     expect(ring.drain()).toBe(0);

@@ -7,16 +7,16 @@ const INTERVAL_MS = 25;
 /** The first pauses of a flow. */
 const FIRST_MS = 1;
 const SECOND_MS = 5;
-/** A flow that is over when it begins has ended by then. */
+/** Time after which a flow that ended at its start is over. */
 const ENDED_MS = FIRST_MS + SECOND_MS + INTERVAL_MS;
 const HOUR_MS = 3_600_000;
-/** The loop has told of all that there is to tell of by then. */
+/** Time after which the loop has reported everything. */
 const TURNS = 50;
 
 expectNothingLeft();
 
 let object: BpfObject;
-/** What the rings of a test handed out. */
+/** Records that the rings of a test handed out. */
 let numbers: number[];
 let errors: unknown[];
 beforeEach(async () => {
@@ -56,12 +56,12 @@ async function turnsOfTheLoop(count = TURNS): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Without the clock: what is handed out meanwhile came by the kernel's notice. */
+/** Waits without moving the clock: records that are handed out meanwhile came by a notification of the kernel. */
 async function untilTaken(count: number): Promise<void> {
   while (numbers.length < count) await turnsOfTheLoop(1);
 }
 
-/** Two records, the second one right after the first: from here on the timer takes what comes. */
+/** Writes two records, the second right after the first: from here on the timer reads new records. */
 async function beginFlow(): Promise<void> {
   await turnsOfTheLoop(3);
   emit(1);
@@ -114,7 +114,7 @@ describe('while records are rare', () => {
 });
 
 describe('while records flow', () => {
-  it('they wait for the timer, and the kernel tells of none', async () => {
+  it('they wait for the timer, and the kernel reports none', async () => {
     using ring = openRing();
     await beginFlow();
     expect(numbers).toEqual([0]);
@@ -162,7 +162,7 @@ describe('while records flow', () => {
     expect(numbers).toEqual([0, 1, 2]);
   });
 
-  it('what is longer than the buffer is taken in the next turns, not at the next interval', async () => {
+  it('records beyond the buffer are read in the next turns, not at the next interval', async () => {
     using _ring = openRing();
     await beginFlow();
     emit(1000);
@@ -172,7 +172,7 @@ describe('while records flow', () => {
   });
 });
 
-it('loses no record and hands none out twice, whatever comes when', async () => {
+it('loses no record and hands none out twice, in any order of records', async () => {
   using ring = openRing();
   let sent = 0;
   for (let round = 0; round < 400; round++) {

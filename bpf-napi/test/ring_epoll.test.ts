@@ -9,7 +9,7 @@ const NEVER = 24 * 3_600_000;
 expectNothingLeft();
 
 let object: BpfObject;
-/** What the rings of a test handed out. */
+/** Records that the rings of a test handed out. */
 let numbers: number[];
 let errors: unknown[];
 beforeEach(async () => {
@@ -19,12 +19,12 @@ beforeEach(async () => {
 });
 afterEach(() => object.close());
 
-/** Records that the kernel tells of. Returns how many found no room. */
+/** Writes records that the kernel reports. Returns the number that found no room. */
 function emit(count: number, bytes = 0): number {
   return object.run('emit_waking', BigUint64Array.of(BigInt(count), BigInt(bytes)));
 }
 
-/** Records that it tells nobody of. */
+/** Writes records that the kernel does not report. */
 function emitSilently(count: number, bytes = 0): number {
   return object.run('emit', BigUint64Array.of(BigInt(count), BigInt(bytes)));
 }
@@ -39,7 +39,7 @@ function read({ view, forEach }: RingBatch): number[] {
   return batch;
 }
 
-/** The timer of these rings never comes: what is handed out came by epoll. */
+/** The timer of these rings never fires: records that are handed out came by epoll. */
 function openRing(options: Partial<RingOptions> = {}): BpfRing {
   return new BpfRing(object, 'records', {
     recordBytesMax: 256,
@@ -68,14 +68,14 @@ describe('by epoll', () => {
     expect(errors).toEqual([]);
   });
 
-  it('hands out what was there before the ring was opened', async () => {
+  it('hands out records from before the ring was opened', async () => {
     emit(3);
     emitSilently(2);
     using _ring = openRing();
     await vi.waitFor(() => expect(numbers).toEqual(upTo(5)));
   });
 
-  it('takes a burst that is longer than its buffer in several turns of the loop, and is then told of the next', async () => {
+  it('reads a burst that is longer than its buffer in several turns of the loop, and is then notified of the next', async () => {
     let turn = 0;
     const turns: number[] = [];
     using _ring = openRing({
@@ -93,7 +93,7 @@ describe('by epoll', () => {
     await vi.waitFor(() => expect(numbers).toEqual(upTo(1001)));
   });
 
-  it('goes on after a full ring', async () => {
+  it('continues after a full ring', async () => {
     using _ring = openRing();
     const lost = emit(2000, 56);
     expect(lost).toBeGreaterThan(0);
@@ -102,7 +102,7 @@ describe('by epoll', () => {
     await vi.waitFor(() => expect(numbers).toHaveLength(2001 - lost));
   });
 
-  it('calls nobody while nothing comes', async () => {
+  it('calls no callback without records', async () => {
     let calls = 0;
     using _ring = openRing({ onBatch: () => calls++ });
     emit(1);
@@ -111,7 +111,7 @@ describe('by epoll', () => {
     expect(calls).toBe(1);
   });
 
-  it('is not told of a record without notice, which then comes with the next drain', async () => {
+  it('is not notified of a silent record, which then comes with the next drain', async () => {
     using ring = openRing();
     await turnsOfTheLoop(3);
     emitSilently(1);
@@ -124,7 +124,7 @@ describe('by epoll', () => {
     await vi.waitFor(() => expect(numbers).toEqual([0, 1, 2]));
   });
 
-  it('tells an exception of onBatch to onError, and goes on', async () => {
+  it('reports an exception of onBatch to onError, and continues', async () => {
     const thrown = new Error('cannot read this');
     let calls = 0;
     using _ring = openRing({
@@ -170,7 +170,7 @@ describe('by epoll', () => {
     expect(() => ring.wakeBy('epoll')).toThrow(expect.objectContaining({ code: 'BPF_CLOSED' }));
   });
 
-  it('goes on where the object is closed', async () => {
+  it('continues after the object is closed', async () => {
     using _ring = openRing();
     emit(2);
     object.close();
@@ -210,7 +210,7 @@ describe('wakeBy', () => {
     expect(errors).toEqual([]);
   });
 
-  it('to epoll takes what is there, whether the kernel told of it or not', async () => {
+  it('to epoll reads the waiting records, reported by the kernel or not', async () => {
     using ring = openRing({ wakeBy: 'timer' });
     emitSilently(500);
     emit(20);
@@ -222,7 +222,7 @@ describe('wakeBy', () => {
     await vi.waitFor(() => expect(numbers).toEqual(upTo(521)));
   });
 
-  it('to the timer ends the notices, and the timer takes what is there', async () => {
+  it('to the timer ends the notifications, and the timer reads the waiting records', async () => {
     using ring = openRing({ intervalMs: 20 });
     await turnsOfTheLoop(3);
     ring.wakeBy('timer');

@@ -9,7 +9,7 @@ const EINVAL = 22;
 
 expectNothingLeft();
 
-/** Loaded, with the pairs of another object. */
+/** Loads an object with the pairs of another. */
 async function sharing(first: BpfObject): Promise<BpfObject> {
   const object = await openObject('maps', ['fill']);
   object.map('pairs').reuse(first.map('pairs'));
@@ -93,7 +93,7 @@ describe('reuse', () => {
     expect(bytes).toEqual([16, 24]);
   });
 
-  it('is without effect where the object is closed before its load', async () => {
+  it('has no effect if the object is closed before its load', async () => {
     using first = await loadObject('maps', ['fill']);
     using second = await openObject('maps', ['fill']);
     second.map('pairs').reuse(first.map('pairs'));
@@ -103,7 +103,7 @@ describe('reuse', () => {
 });
 
 describe('reuse refuses', () => {
-  it('to be too late, also after a load that failed', async () => {
+  it('a call after the load, even after a failed one', async () => {
     using first = await loadObject('maps', ['fill']);
     using second = await loadObject('maps', ['fill']);
     const late = expect.objectContaining({ code: 'BPF_MAP', operation: 'reuse', subject: 'pairs', errno: EBUSY });

@@ -55,7 +55,7 @@ it('jiffiesPerSecond is one of the rates that kernels are built with', () => {
   expect([100, 250, 300, 1000]).toContain(jiffiesPerSecond());
 });
 
-it('tells that the addon is there, and with which libbpf', () => {
+it('reports that the addon is available, and its libbpf', () => {
   expect(unavailable()).toBeUndefined();
   expect(libbpfVersion()).toMatch(/^v\d+\.\d+/);
 });

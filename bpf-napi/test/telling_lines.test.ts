@@ -67,12 +67,12 @@ it.each([
   expect(tellingLines(logOf(verifier))).toEqual(expected);
 });
 
-it('are the last ones also where the log was cut before its end', () => {
+it('are the last ones even if the log was cut before its end', () => {
   const cut = logOf(MISSING_ARGUMENT).split('processed')[0] ?? '';
   expect(tellingLines(cut).at(-1)).toBe('invalid bpf_context access off=40 size=8');
 });
 
-it('are none where the verifier said nothing', () => {
+it('are none if the verifier wrote nothing', () => {
   expect(tellingLines('')).toEqual([]);
   expect(tellingLines(logOf(''))).toEqual([]);
   expect(
