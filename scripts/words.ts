@@ -100,6 +100,7 @@ export const READ: readonly string[] = [
   'src/sources',
   'src/web',
   'test/e2e',
+  'test/guest',
   'test/kernel',
   'test/support',
 ];

@@ -8,18 +8,18 @@ import { missingForGuest } from './guest.ts';
 import { type KernelName, TESTED } from './kernels.ts';
 import { type Checked, runChecks } from './run_checks.ts';
 
-/** For a machine that has much else to do: a guest alone takes two minutes. */
+/** Long enough for a machine with much else to do: a guest alone takes two minutes. */
 export const DEADLINE_MS = 1_200_000;
 const LOOK_MS = 200;
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** The folder where outcomes are put, a file for each kernel, once its guest has ended. */
+    /** The folder of the outcomes: a file for each kernel, once its guest has ended. */
     guests: string;
   }
 }
 
-/** Boots all guests that `npm test` wants, in the process of vitest: they run while other projects are tested. */
+/** Boots all guests of `npm test`, in the process of vitest: they run while other projects are tested. */
 export default function setup(project: TestProject): () => Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'netsonde-guests-'));
   const remove = () => rmSync(folder, { recursive: true, force: true });

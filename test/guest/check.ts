@@ -1,4 +1,4 @@
-/** Checks that belong together and share what they need: they run one after the other, in the guest. */
+/** Checks that belong together and share resources: they run one after the other, in the guest. */
 export interface CheckGroup {
   readonly name: string;
   readonly titles: readonly string[];
@@ -8,19 +8,19 @@ export interface CheckGroup {
 export interface CheckOutcome {
   readonly group: string;
   readonly title: string;
-  /** Stack of what was thrown; undefined where all was well. */
+  /** Stack of the error; undefined where the check passed. */
   readonly error?: string;
 }
 
-/** What the line of a check's outcome starts with; JSON follows. */
+/** Prefix of the line with a check's outcome; JSON follows. */
 export const OUTCOME = 'check: ';
-/** What the line starts with that has what `netsonde check --json` says of every probe. */
+/** Prefix of the line with the output of `netsonde check --json`. */
 export const REPORT = 'report: ';
 
-/** The variable that tells how many CPUs the guest was given. */
+/** Name of the variable with the number of CPUs that the guest was given. */
 export const CPUS_GIVEN = 'NETSONDE_GUEST_CPUS';
 
-/** @param open makes what the checks share; what it hands to the stack is released after the last one */
+/** @param open makes what the checks share; resources on the stack are released after the last check */
 export function defineChecks<Context>(
   name: string,
   open: (resources: AsyncDisposableStack) => Promise<Context>,

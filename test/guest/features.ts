@@ -3,9 +3,9 @@ import { KIND } from '#sources/bpf/btf.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { OBJECTS } from '../support/kernel.ts';
 
-/** What the running kernel can do, asked from its types: what a check is to expect. */
+/** Features of the running kernel, read from its types: checks depend on them. */
 export interface Features {
-  /** A pass can walk over all namespaces (5.17), and sum their per-CPU counters (5.19). */
+  /** A walk can go over all namespaces (5.17), and sum their per-CPU counters (5.19). */
   readonly hasPass: boolean;
   /** Drops have reasons (5.17). */
   readonly dropReasons: boolean;
@@ -13,7 +13,7 @@ export interface Features {
   readonly resetReasons: boolean;
   /** A program may keep state with a socket (5.11). */
   readonly socketStorage: boolean;
-  /** Who makes a request of a block device is known (6.5), not only who hands it over. */
+  /** The process that makes a block request is known (6.5), not only the one that hands it over. */
   readonly blockOwner: boolean;
 }
 

@@ -5,7 +5,7 @@ import { missingForGuest, runInGuest } from './guest.ts';
 import { TESTED } from './kernels.ts';
 import type { Checked } from './run_checks.ts';
 
-/** Where nobody looks at what was skipped, a guest that cannot run is a failure. */
+/** In CI, where nobody looks at skipped tests, a guest that cannot run is a failure. */
 const IS_REQUIRED = process.env['CI'] !== undefined;
 
 for (const kernel of TESTED) {
@@ -15,7 +15,7 @@ for (const kernel of TESTED) {
   describe.skipIf(missing !== undefined && !IS_REQUIRED)(title, () => {
     let checked: Checked;
 
-    /** One boot for all, which began with the first tests. What the guest prints beside outcomes is shown with the checks that it did not come to. */
+    /** All checks share one boot, which began with the first tests. Other output of the guest is shown with the checks that it did not reach. */
     beforeAll(async () => {
       checked =
         missing === undefined
@@ -32,9 +32,9 @@ for (const kernel of TESTED) {
       });
     }
 
-    it('the guest ends as it should', () => expect(checked.failure).toBeUndefined());
+    it('the guest ends cleanly', () => expect(checked.failure).toBeUndefined());
 
-    it('a guest that does not end is ended', async () => {
+    it('a guest that does not end is killed', async () => {
       const run = runInGuest(kernel, { command: ['sleep', '100'], deadlineMs: 1_000, line: () => undefined });
       await expect(run).rejects.toThrow('the guest did not end within 1 s');
     });

@@ -20,7 +20,7 @@ const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const INIT = fileURLToPath(new URL('./init', import.meta.url));
 const BUSYBOX = '/bin/busybox';
 
-/** What the guest needs before it can load modules from the host's files. */
+/** Modules that the guest needs before it can load others from the host's files. */
 const BOOT_MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay'];
 const STATUS = /^guest: status (\d+)$/;
 const CONSOLE_LINES = 30;
@@ -29,19 +29,19 @@ const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const LARGE = { maxBuffer: 64 * 1024 * 1024 };
 
 export interface GuestOptions {
-  /** Run in the project's folder, on the pinned Node.js where it is `node`. */
+  /** Command, run in the project's folder; `node` is the pinned Node.js. */
   readonly command: readonly string[];
-  /** After so long the guest is ended, whatever it does. */
+  /** Time after which the guest is killed, in any case. */
   readonly deadlineMs: number;
-  /** Each line that the command prints, on stdout or stderr, as it comes. */
+  /** Called with each line that the command prints on stdout or stderr, as it comes. */
   readonly line: (line: string) => void;
-  /** Ends the guest before its time. */
+  /** Kills the guest early. */
   readonly signal?: AbortSignal;
-  /** One by default: QEMU 7 may keep running code that another CPU of the guest is patching, and each program that is attached patches some. */
+  /** 1 by default: QEMU 7 may keep running code that another CPU of the guest is patching, and each attached program patches some. */
   readonly cpus?: number;
 }
 
-/** What this machine lacks for a guest with that kernel; undefined where it has everything. */
+/** Requirement of a guest with that kernel that this machine lacks; undefined where it has everything. */
 export function missingForGuest(name: KernelName): string | undefined {
   if (process.arch !== 'x64') return 'guests are for x86-64 only';
   const folders = (process.env['PATH'] ?? '').split(':');
@@ -53,17 +53,17 @@ export function missingForGuest(name: KernelName): string | undefined {
 }
 
 /**
- * Boots a kernel in QEMU, without hardware virtualisation, and runs a command there as root: on the files of this machine, which it
- * cannot change, with all modules of the kernel at hand.
+ * Boots a kernel in QEMU, without hardware virtualisation, and runs a command there as root: on read-only files of this machine,
+ * with all modules of the kernel at hand.
  * @returns the command's exit status
- * @throws where the guest ends without one, or has to be ended; the message has the end of its console
+ * @throws where the guest ends without one, or has to be killed; the message has the end of its console
  */
 export async function runInGuest(name: KernelName, options: GuestOptions): Promise<number> {
   const kernel = findKernel(name);
   if (kernel === undefined) throw new Error(`the kernel ${name} has not been fetched`);
   const folder = mkdtempSync(join(tmpdir(), 'netsonde-guest-'));
   const remove = () => rmSync(folder, { recursive: true, force: true });
-  // Whoever interrupts this process ends the guest with it.
+  // The folder is also removed where this process is interrupted, which ends the guest as well.
   process.once('exit', remove);
   try {
     return await boot(kernel, folder, options);
@@ -79,7 +79,7 @@ export async function runInGuest(name: KernelName, options: GuestOptions): Promi
 async function boot(kernel: Kernel, folder: string, options: GuestOptions): Promise<number> {
   const { command, deadlineMs, line, signal, cpus = 1 } = options;
   writeFileSync(join(folder, 'initramfs'), makeInitramfs(kernel, join(folder, 'tree'), jobScript(command, cpus)));
-  // QEMU ends with this process, however that ends. It goes before others: deadlines in the guest run on while it has no CPU.
+  // QEMU ends with this process in any case. It has priority over others: deadlines in the guest run on while it has no CPU.
   const first = ['nice', '-n', '-10', 'setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64'] as const;
   const [program, ...words] = [...first, ...qemuArguments(kernel, folder, cpus)];
   const qemu = spawn(program, words, {
@@ -120,17 +120,17 @@ async function boot(kernel: Kernel, folder: string, options: GuestOptions): Prom
 function qemuArguments(kernel: Kernel, folder: string, cpus: number): string[] {
   const given = {
     accel: 'tcg,thread=single',
-    // Emulation of later ones costs a quarter more: their wide registers, and five levels of page tables.
+    // Emulating later CPUs costs a quarter more: their wide registers, and five levels of page tables.
     cpu: 'Nehalem',
     smp: String(cpus),
     m: '1024',
     display: 'none',
     kernel: kernel.image,
     initrd: join(folder, 'initramfs'),
-    // On a busy machine the timer ticks too late for the kernel's own test of it, and it would not boot.
+    // On a busy machine the timer ticks too late for the kernel's own test of it, and the kernel would not boot.
     append: 'console=ttyS0 quiet oops=panic panic=-1 mitigations=off no_timer_check',
     virtfs: 'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap',
-    // A device with nothing behind it.
+    // A network device that is connected to nothing.
     netdev: 'hubport,hubid=0,id=nothing',
     device: 'virtio-net-pci,netdev=nothing,romfile=',
   };
@@ -156,8 +156,8 @@ function makeInitramfs(kernel: Kernel, tree: string, job: string): Uint8Array {
 }
 
 /**
- * Files of the modules and of what they depend on, each behind what it needs. What is built in has none; some kernels come
- * without a list of that, so a module that modprobe does not know is taken for built in: the guest will say what it cannot do.
+ * Files of the modules and of their dependencies, each after those that it needs. Built-in modules have none; some kernels come
+ * without a list of those, so a module that modprobe does not know is treated as built in: the guest will report missing features.
  */
 function bootModules({ base, release }: Kernel): string[] {
   const files = BOOT_MODULES.flatMap((module) => {

@@ -3,7 +3,7 @@ import { GROUPS } from './checks/index.ts';
 
 /**
  * Runs in the guest: every check in one process, because under emulation Node.js takes seconds to start.
- * @param arguments names of groups, where not all are wanted
+ * @param arguments names of groups; all of them by default
  */
 const only = process.argv.slice(2);
 
@@ -12,6 +12,6 @@ for (const group of only.length === 0 ? GROUPS : GROUPS.filter(({ name }) => onl
   await group.run((outcome) => process.stdout.write(`${OUTCOME}${JSON.stringify(outcome)}\n`));
   process.stdout.write(`${group.name} took ${((performance.now() - startMs) / 1000).toFixed(1)} s\n`);
 }
-// The serial line is slow, and what it has not taken would be lost.
+// The serial line is slow, and output that it has not taken would be lost.
 await new Promise((resolve) => process.stdout.write('', resolve));
 process.exit();

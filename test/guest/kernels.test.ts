@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { newestPackages } from './kernels.ts';
 
 describe('newestPackages', () => {
-  it('takes the highest release, not the last name, and the unsigned image where there is one', () => {
+  it('takes the highest release, not the last name, and the unsigned image where one exists', () => {
     const names = [
       'linux-image-6.1.0-56-amd64',
       'linux-image-6.1.0-56-amd64-unsigned',
@@ -13,7 +13,7 @@ describe('newestPackages', () => {
     expect(newestPackages(names, '')).toEqual(['linux-image-6.12.94+deb13-amd64-unsigned']);
   });
 
-  it('takes both parts of a kernel that is split, and leaves out one with a part missing', () => {
+  it('takes both parts of a split kernel, and leaves out one with a part missing', () => {
     const names = [
       'linux-image-7.2.13+deb14-amd64',
       'linux-binary-7.2.13+deb14-amd64',
@@ -30,7 +30,7 @@ describe('newestPackages', () => {
     'linux-image-6.1-amd64',
     'linux-image-amd64',
     'linux-image-6.10.0-1-amd64',
-  ])('does not take %s for a kernel 6.1', (name) => {
+  ])('does not mistake %s for a kernel 6.1', (name) => {
     expect(() => newestPackages([name], '6.1.')).toThrow('the mirror has no kernel 6.1.');
   });
 });

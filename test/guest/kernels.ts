@@ -5,18 +5,18 @@ import { fileURLToPath } from 'node:url';
 
 const CACHE = fileURLToPath(new URL('../../.cache/kernels/', import.meta.url));
 
-/** Has the keys of all suites. */
+/** A keyring with the keys of all suites. */
 const KEYRINGS = ['/usr/share/keyrings/debian-archive-keyring.pgp', '/usr/share/keyrings/debian-archive-keyring.gpg'];
 
 /** A kernel series that Debian builds, and the suites that have it. */
 interface Series {
   /** Start of the release: `6.1.`; empty for whatever is newest. */
   readonly releases: string;
-  /** The newest release of all of them is taken. Security suites end in `-security`. */
+  /** Suites, of which the newest release is taken. Security suites end in `-security`. */
   readonly suites: readonly string[];
 }
 
-/** Every kernel that can be booted. One more is one more line. */
+/** Every kernel that can be booted. Another one takes another line. */
 export const KERNELS = {
   '5.10': { releases: '5.10.', suites: ['bullseye', 'bullseye-security'] },
   '6.1': { releases: '6.1.', suites: ['bookworm', 'bookworm-security'] },
@@ -26,12 +26,12 @@ export const KERNELS = {
 
 export type KernelName = keyof typeof KERNELS;
 
-/** What `npm test` boots. */
+/** Kernels that `npm test` boots. */
 export const TESTED: readonly KernelName[] = ['6.1'];
 
 /** A kernel that has been fetched. */
 export interface Kernel {
-  /** As `uname -r` says it: `6.1.0-56-amd64`. */
+  /** In the form of `uname -r`: `6.1.0-56-amd64`. */
   readonly release: string;
   readonly image: string;
   /** The directory that `modprobe -d` wants: the one above `lib/modules`. */
@@ -44,7 +44,7 @@ export function findKernel(name: KernelName): Kernel | undefined {
 }
 
 function kernelBelow(root: string): Kernel | undefined {
-  // Since 7.0 Debian packs modules below /usr/lib, and the image with them.
+  // Since 7.0 Debian installs modules below /usr/lib, and the image with them.
   const base = [join(root, 'usr'), root].find((path) => existsSync(join(path, 'lib/modules')));
   const release = base === undefined ? undefined : readdirSync(join(base, 'lib/modules'))[0];
   if (base === undefined || release === undefined) return undefined;
@@ -53,7 +53,7 @@ function kernelBelow(root: string): Kernel | undefined {
 }
 
 /**
- * Fetches a kernel with a package configuration of its own: neither the sources nor the packages of this machine change.
+ * Fetches a kernel with its own package configuration: neither the sources nor the packages of this machine change.
  * @throws where the mirror cannot be reached or has no such kernel
  */
 export function fetchKernel(name: KernelName): void {
@@ -97,7 +97,7 @@ export function newestPackages(names: readonly string[], releases: string): stri
   throw new Error(`the mirror has no kernel ${releases}`);
 }
 
-/** apt with sources, lists and caches in a folder of its own, on the mirror that this machine uses. */
+/** apt with its own folder for sources, lists and caches, on the mirror that this machine uses. */
 class Apt {
   readonly #folder: string;
   readonly #options: readonly string[];
@@ -119,7 +119,7 @@ class Apt {
       'Dir::Cache': join(folder, 'cache'),
       'Acquire::Languages': 'none',
       'Acquire::http::Timeout': '20',
-      // The folder is not one that apt's own user may write to.
+      // apt's own user may not write to the folder.
       'APT::Sandbox::User': 'root',
     };
     this.#options = Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
@@ -148,14 +148,15 @@ class Apt {
   }
 }
 
-/** @throws where this machine has none */
+/** @throws where this machine has no keyring of Debian */
 export function debianKeyring(): string {
   const keyring = KEYRINGS.find((path) => existsSync(path));
-  if (keyring === undefined) throw new Error('no keys of Debian: the package debian-archive-keyring is missing');
+  if (keyring === undefined)
+    throw new Error('the keys of Debian are missing: install the package debian-archive-keyring');
   return keyring;
 }
 
-/** Where this machine gets its packages from; undefined where it has none of that kind. */
+/** Mirror from which this machine gets its packages; undefined where it has none of that kind. */
 export function mirrorOf(suite: string): string | undefined {
   const isSecurity = (name: string) => name.endsWith('-security');
   const targets = execFileSync('apt-get', ['indextargets', '--format', '$(REPO_URI) $(RELEASE)'], { encoding: 'utf8' });

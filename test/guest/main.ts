@@ -6,7 +6,7 @@ import { type Column, checkHere, renderDocument, renderText, testKernel } from '
 /**
  * For people and scripts/setup:
  *
- *   node test/guest/main.ts fetch [KERNEL]          fetches what `npm test` boots, or another one
+ *   node test/guest/main.ts fetch [KERNEL]          fetches the kernels of `npm test`, or another one
  *   node test/guest/main.ts run KERNEL COMMAND…     runs a command in a guest
  *   node test/guest/main.ts test [KERNEL]…          runs all checks on every kernel, or on these
  */
@@ -22,7 +22,7 @@ function kernelOf(name: string): KernelName {
 
 function fetch(name: KernelName): void {
   if (process.arch !== 'x64' || findKernel(name) !== undefined) return;
-  process.stderr.write(`guest: fetches a kernel ${name} from Debian\n`);
+  process.stderr.write(`guest: fetching a kernel ${name} from Debian\n`);
   fetchKernel(name);
   process.stderr.write(`guest: has kernel ${findKernel(name)?.release}\n`);
 }
@@ -34,7 +34,7 @@ async function run(name: KernelName, command: readonly string[]): Promise<void> 
   process.exitCode = await runInGuest(name, { command, deadlineMs: DEADLINE_MS, line });
 }
 
-/** `npm run test:kernels`. The document is written where every kernel was tested. */
+/** `npm run test:kernels`. Writes the document where every kernel was tested. */
 async function test(names: readonly KernelName[]): Promise<void> {
   const columns: Column[] = [];
   let faults = 0;
@@ -48,7 +48,7 @@ async function test(names: readonly KernelName[]): Promise<void> {
   columns.push({ name: 'this machine', report: checkHere() });
   process.stdout.write(`${renderText(columns)}\n`);
   if (isWhole) writeGenerated(DOCUMENT, renderDocument(columns));
-  else process.stderr.write('docs/kernels.md is left as it is: not every kernel was tested\n');
+  else process.stderr.write('docs/kernels.md is not written: not every kernel was tested\n');
   if (faults > 0) process.exitCode = 1;
 }
 

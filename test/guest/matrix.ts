@@ -16,21 +16,21 @@ import { type Checked, runChecks } from './run_checks.ts';
 
 const NETSONDE = fileURLToPath(new URL('../../bin/netsonde', import.meta.url));
 const DEADLINE_MS = 1_200_000;
-/** Numbers of CPUs that machines have, the even shares of which are no whole numbers, and the kernel that has them. */
+/** Numbers of CPUs of real machines whose even shares are not whole numbers, and the kernel that runs on them. */
 const SHAPES = { kernel: '6.1', cpus: [3, 5, 12, 24] } as const satisfies {
   kernel: KernelName;
   cpus: readonly number[];
 };
-/** Where nobody looks at what was skipped, a kernel that cannot be had is a failure. */
+/** In CI, where nobody looks at skipped tests, a kernel that cannot be fetched is a failure. */
 const IS_REQUIRED = process.env['CI'] !== undefined;
 
-/** What one kernel shows. */
+/** Results of one kernel. */
 export interface Column {
   readonly name: string;
   readonly report: CheckReport;
 }
 
-/** @param say tells of the progress */
+/** @param say reports progress */
 export async function testKernel(
   name: KernelName,
   say: (text: string) => void,
@@ -48,7 +48,7 @@ export async function testKernel(
   return { report, faults };
 }
 
-/** On machines of other shapes than the one CPU of the other checks. */
+/** Tests machines with more CPUs than the single one of the other checks. */
 async function testShapes(say: (text: string) => void): Promise<string[]> {
   const faults: string[] = [];
   for (const cpus of SHAPES.cpus) {
@@ -83,7 +83,7 @@ function missingKernel(name: KernelName): string | undefined {
   return missingForGuest(name);
 }
 
-/** What the kernel of this machine shows. */
+/** Results of this machine's kernel. */
 export function checkHere(): CheckReport {
   const folder = mkdtempSync(join(tmpdir(), 'netsonde-check-'));
   try {
@@ -95,7 +95,7 @@ export function checkHere(): CheckReport {
   }
 }
 
-/** Reasons are written once, under a number. */
+/** Reasons, each written once, under a number. */
 class Notes {
   readonly texts: string[] = [];
 
@@ -136,7 +136,7 @@ function hookRows(columns: readonly Column[], notes: Notes): string[][] {
   ]);
 }
 
-/** For the terminal. */
+/** Table for the terminal. */
 export function renderText(columns: readonly Column[]): string {
   const notes = new Notes();
   const rows = stateRows(columns, notes);
@@ -150,13 +150,13 @@ export function renderDocument(columns: readonly Column[]): string {
   const hooks = table(['Probe', 'Sees', ...headOf(columns)], hookRows(columns, notes));
   return `# What runs on which kernel
 
-Made by \`npm run test:kernels\`. Do not edit. It boots kernels of Debian, causes on each what the probes are to show, and asks \`netsonde check\` with all
-probes switched on; a column is headed by the release that it was measured on. The last one is the machine on which that was run: a kernel of its own, which
-is locked down and allows no hooks in functions (fentry, kprobes). \`netsonde check\` prints the same for the kernel that it runs on.
+Made by \`npm run test:kernels\`. Do not edit. The run boots kernels of Debian, causes events for every probe on each, and runs \`netsonde check\` with all
+probes switched on. The head of a column is the release that it was measured on. The last column is the machine of the run: its own kernel, which
+is locked down and allows no hooks in functions (fentry, kprobes). \`netsonde check\` prints the same table for the kernel that it runs on.
 
-*running*: everything that the probe has to show is seen; what follows is the reader: a pass of BPF over all namespaces, files of /proc, netlink, or the kinds
-of kernel hooks. *degraded*: less is seen, or the better reader is missing and something with it. *unsupported*: the kernel lacks what the probe needs.
-Numbers refer to the reasons below.
+*running*: the probe sees everything that it has to show; the reader follows: \`pass\` (a BPF walk over all namespaces), files of /proc, netlink, or the kinds
+of kernel hooks. *degraded*: the probe sees less, or the better reader is missing and some values with it. *unsupported*: the kernel lacks something that the
+probe needs. Numbers refer to the reasons below.
 
 ## Probes
 
@@ -164,7 +164,7 @@ ${states}
 
 ## Hooks
 
-What each BPF probe attaches to, whether it is switched on or not.
+Hooks that each BPF probe attaches to, whether it is switched on or not.
 
 ${hooks}
 

@@ -3,15 +3,15 @@ import { type CheckGroup, type CheckOutcome, OUTCOME, REPORT } from './check.ts'
 import { type GuestOptions, runInGuest } from './guest.ts';
 import type { KernelName } from './kernels.ts';
 
-/** What came of all checks on one kernel. */
+/** Results of all checks on one kernel. */
 export interface Checked {
   /** By group and title: `agent: …`. */
   readonly outcomes: ReadonlyMap<string, CheckOutcome>;
-  /** What `netsonde check` found there; undefined where it did not come to that. */
+  /** Report of `netsonde check` there; undefined where the guest did not get that far. */
   readonly report: CheckReport | undefined;
-  /** What the guest printed beside outcomes. */
+  /** Other output of the guest. */
   readonly printed: readonly string[];
-  /** Undefined where it ended as it should. */
+  /** Undefined where the guest ended cleanly. */
   readonly failure: string | undefined;
 }
 
@@ -34,7 +34,7 @@ export async function runChecks(
       printed.push(text);
     }
   };
-  // Without its second compiler for WebAssembly, which strips types: that one fails a check of its own under emulation, one start in five.
+  // Leaves out V8's second compiler for WebAssembly, which strips types: under emulation it fails a check of its own in one start of five.
   const command = ['node', '--liftoff-only', 'test/guest/inside.ts', ...groups.map(({ name }) => name)];
   let failure: string | undefined;
   try {

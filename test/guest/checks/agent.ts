@@ -37,7 +37,7 @@ function reasonOf(agent: TestKernel, name: string): string {
   return `${status?.state} ${status?.reason}`;
 }
 
-/** All that a page says of the two namespaces. */
+/** All samples of a page for the two namespaces. */
 async function samplesOf(agent: TestKernel, { a, b }: HostPair): Promise<Record<string, string>> {
   const { samples } = await agent.page();
   return Object.fromEntries(
@@ -48,7 +48,7 @@ async function samplesOf(agent: TestKernel, { a, b }: HostPair): Promise<Record<
 }
 
 export const agent = defineChecks('agent', open, {
-  'starts, and its check prints what became of each probe': async ({ features: { hasPass, dropReasons } }) => {
+  'starts, and its check prints the state of each probe': async ({ features: { hasPass, dropReasons } }) => {
     const rows = sh(`bin/netsonde check --config ${withQueues()}`).trimEnd().split('\n');
     match(rows[0] ?? '', /^PROBE +STATE +READER +REASON$/);
     const row = (probe: string) => rows.find((line) => line.startsWith(`${probe} `)) ?? '';
@@ -63,7 +63,7 @@ export const agent = defineChecks('agent', open, {
     );
   },
 
-  'the pass and the files give the same page': async ({ pair, pass, files, features }) => {
+  'the walk and the files give the same page': async ({ pair, pass, files, features }) => {
     const { oracle, ours } = await readBoth(
       () => samplesOf(files, pair),
       () => samplesOf(pass, pair),
@@ -75,7 +75,7 @@ export const agent = defineChecks('agent', open, {
     equal(ours[`netsonde_tcp_active_opens_total {"namespace":"","pod":"${pair.a.netns.name}"}`], '6');
   },
 
-  'probes say which module they lack': async ({ pass }) => {
+  'probes report the module that they lack': async ({ pass }) => {
     await pass.kernel.configure(probesOf('{ probes: { ipvs: true, rdma: true } }'));
     match(reasonOf(pass, 'ipvs'), /^unsupported .*module ip_vs .*\/proc\/net\/ip_vs_stats is missing/);
     match(reasonOf(pass, 'rdma'), /^degraded no RDMA device found: \/sys\/class\/infiniband/);

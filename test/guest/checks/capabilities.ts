@@ -4,13 +4,13 @@ import { defineChecks } from '../check.ts';
 import { withQueues } from '../configurations.ts';
 import { kernelFeatures } from '../features.ts';
 
-/** What manifests/base gives to the agent. */
+/** Capabilities that manifests/base gives to the agent. */
 const DEFAULT = '-all,+bpf,+perfmon';
 
 export const capabilities = defineChecks('capabilities', async () => undefined, {
-  'without CAP_SYS_ADMIN objects load that use what this kernel lacks': async () => {
+  'objects with features that this kernel lacks load without CAP_SYS_ADMIN': async () => {
     const { hasPass, resetReasons } = kernelFeatures();
-    // Where there is no pass, maps count against the limit of locked memory, too (before 5.11).
+    // On kernels without walks (before 5.11), maps also count against the limit of locked memory.
     const set = hasPass ? DEFAULT : `${DEFAULT},+sys_resource`;
     const rows = sh(
       `setpriv --bounding-set ${set} --inh-caps ${set} --no-new-privs bin/netsonde check --config ${withQueues()}`,

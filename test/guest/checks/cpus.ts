@@ -9,7 +9,7 @@ import { readBoth } from '../../support/oracle.ts';
 import { CPUS_GIVEN, defineChecks } from '../check.ts';
 import { kernelFeatures } from '../features.ts';
 
-/** The probes that read by a pass, and nothing else: each program that is attached costs a guest of many CPUs dearly. */
+/** The probes that read by a walk, and no others: each attached program costs a guest with many CPUs dearly. */
 const WALKED = ['tcp', 'tcpext', 'udp', 'ip', 'icmp', 'sock', 'tcpsummary', 'conntrack', 'netdev'];
 const CONFIG = JSON.stringify({
   detail: 'full',
@@ -42,7 +42,7 @@ async function makeTraffic({ a, addressB: { ipv4: address } }: HostPair): Promis
   }
 }
 
-/** What both pages say of the two namespaces, by both readers. */
+/** Samples of both pages for the two namespaces, which must be equal. */
 async function equalPages({ pair: { a, b }, pass, files }: Context): Promise<Record<string, string>> {
   const samplesOf = async (agent: TestKernel) => {
     const { samples } = await agent.page();
@@ -72,13 +72,13 @@ export const cpus = defineChecks('cpus', open, {
     equal(cpusOf(DEFAULT_PATHS.sys).possible().length, Number(process.env[CPUS_GIVEN]));
   },
 
-  'what the walks sum over the CPUs is what the files show': async (context) => {
+  'sums of the walks over the CPUs equal the files': async (context) => {
     await makeTraffic(context.pair);
     const page = await equalPages(context);
     equal(page[`netsonde_tcp_active_opens_total {"namespace":"","pod":"${context.pair.a.netns.name}"}`], '6');
   },
 
-  'it still is while a CPU is offline, and when it is back': async (context) => {
+  'they also do while a CPU is offline, and when it is back': async (context) => {
     const last = cpusOf(DEFAULT_PATHS.sys).online().at(-1) ?? 0;
     if (last === 0) return;
     setOnline(last, false);

@@ -15,14 +15,14 @@ import { kernelFeatures } from '../features.ts';
 
 const CONFIG = '{ detail: full, probes: { netdev: true, packetloss: false, tcpretrans: false, tcpreset: false } }';
 
-/** Kinds that sum up other devices, physical ones most often. */
+/** Kinds that sum up other devices, mostly physical ones. */
 const UNKNOWN = ['bond', 'vrf'];
 
 export const devices = defineChecks('devices', async (resources) => resources.use(await TestKernel.open(CONFIG)), {
-  'devices of the node are told from ends of Pods, of every kind that this kernel has': async (agent) => {
+  'devices of the node are distinguished from ends of Pods, for every kind that this kernel has': async (agent) => {
     using resources = new DisposableStack();
     const made = makeNodeDevices(resources, resources.use(new TestNetns()));
-    // Drivers have been loaded for these: what the walk reads of their types is too much for one collection under emulation.
+    // Drivers were loaded for these: under emulation, reading their types takes the walk longer than one collection.
     await eventually(async () => {
       const { samples } = await agent.page();
       const shown = samples
@@ -35,11 +35,11 @@ export const devices = defineChecks('devices', async (resources) => resources.us
     equal(made.length > 8, true);
   },
 
-  'the walk counts what the kernel shows, on a device of every kind': async () => {
+  'the walk counts the same as the kernel, on a device of every kind': async () => {
     if (!kernelFeatures().hasPass) return;
     using netns = new TestNetns();
     using pass = await DevicesPass.open(new BpfSource(OBJECTS, DEFAULT_PATHS.sys), cpusOf(DEFAULT_PATHS.sys));
-    // Opening /dev/net/tun would load it, and the module makes that.
+    // Opening /dev/net/tun would load the module, but the module makes that file.
     spawnSync('modprobe', ['-q', 'tun']);
     const made = makeKinds(netns);
     const frames = sendFrames(netns);

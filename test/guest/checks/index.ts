@@ -17,7 +17,7 @@ import { tcpreset } from './tcpreset.ts';
 import { tcpretrans } from './tcpretrans.ts';
 import { virtcmdlatency } from './virtcmdlatency.ts';
 
-/** In this order: the first one needs a kernel into which no module has been loaded, the last one all of them. */
+/** Run in this order: the first group needs a kernel into which no module has been loaded, the last one all of them. */
 export const GROUPS: readonly CheckGroup[] = [
   agent,
   capabilities,
@@ -39,7 +39,7 @@ export const GROUPS: readonly CheckGroup[] = [
 ];
 
 /**
- * What `npm test` runs on another kernel: what the machine's own may not show, and a slice of the rest. Every check takes 25 times the CPU
- * that it takes on the machine itself; `npm run test:kernels` has all of them.
+ * Groups that `npm test` runs on another kernel: those that this machine's kernel may not show, and a sample of the rest. Every check takes
+ * 25 times the CPU that it takes on the machine itself; `npm run test:kernels` runs all of them.
  */
 export const TESTED_GROUPS: readonly CheckGroup[] = [agent, virtcmdlatency, ipvs, rdma, matrix];

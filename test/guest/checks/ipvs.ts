@@ -10,7 +10,7 @@ import { defineChecks } from '../check.ts';
 type Totals = readonly number[];
 
 const METRICS = ['connections', 'received_packets', 'sent_packets', 'received_bytes', 'sent_bytes'];
-/** The kernel adds up the totals every two seconds. */
+/** The kernel sums the totals every two seconds. */
 const ADDED_UP_MS = 10_000;
 
 interface Context {
@@ -47,7 +47,7 @@ function fileTotals(netns: TestNetns): Totals {
     .map((cell) => Number.parseInt(cell, 16));
 }
 
-/** The services of the namespace, added up. */
+/** The sum over the services of the namespace. */
 function toolTotals(netns: TestNetns): Totals {
   const services = [...netns.exec('ipvsadm -ln --stats --exact').matchAll(/^TCP +\S+((?: +\d+){5})$/gm)];
   const rows = services.map(([, cells = '']) => cells.trim().split(/\s+/).map(Number));
@@ -77,12 +77,12 @@ export const ipvs = defineChecks<Context>('ipvs', open, {
   'equals ip_vs_stats and ipvsadm in a namespace that balances IPv4 and IPv6': ({ agent, pair }) =>
     compare(agent, pair.b.netns, 7),
 
-  'equals them in another namespace, which balances less': async ({ agent, pair }) => {
+  'equals them in another namespace with less traffic': async ({ agent, pair }) => {
     await compare(agent, pair.a.netns, 3);
     notDeepEqual(await ourTotals(agent, pair.a.netns), await ourTotals(agent, pair.b.netns));
   },
 
-  'goes on with the traffic': async ({ agent, pair }) => {
+  'grows with the traffic': async ({ agent, pair }) => {
     await pair.b.tcpExchange({ address: pair.addressA.ipv4, port: 80, count: 2, bytes: 300 });
     await compare(agent, pair.a.netns, 5);
   },

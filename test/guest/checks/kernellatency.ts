@@ -18,14 +18,14 @@ import { defineChecks } from '../check.ts';
 
 interface Context {
   readonly pair: HostPair;
-  /** With the hooks that it has chosen itself. */
+  /** An agent with the hooks that it has chosen itself. */
   readonly agent: TestKernel;
 }
 
 const HOLD = fileURLToPath(new URL('../../support/hold_packets.py', import.meta.url));
 const PORT = 7_500;
 
-/** As the struct has them. */
+/** In the order of the struct. */
 const STAGES = [
   'prerouting',
   'input',
@@ -53,7 +53,7 @@ const KPROBE = [
   ...FUNCTIONS.map((name) => `${name}_probe`),
   ...['transport', 'received'].flatMap((name) => [`${name}_v4_return`, `${name}_v6_return`]),
 ];
-/** It has too many arguments for fentry before 6.6. */
+/** The function has too many arguments for fentry before 6.6. */
 const TCP_V6 = { entry: 'sent_tcp_v6_entry', probe: 'sent_tcp_v6_probe' };
 
 /** Packets of each stage, by the stage's name. */
@@ -86,7 +86,7 @@ class StageCounter implements Disposable {
     }
   }
 
-  /** What a namespace has counted; stages without any are not there. */
+  /** Counts of a namespace; stages without any are left out. */
   counts({ path, inum }: TestNetns): Counts {
     const id = idOf(path, inum);
     const row = [...this.#histograms.rows()].find(({ key }) => key === id);
@@ -120,7 +120,7 @@ function each(stages: readonly string[], count: number): Counts {
   return count === 0 ? {} : Object.fromEntries(stages.map((stage) => [stage, count]));
 }
 
-/** What the kernel sends of itself in a young namespace, router solicitations say, is in the way: then once more. */
+/** Tries again: packets that the kernel itself sends in a young namespace, such as router solicitations, disturb the counts. */
 async function retry(attempt: () => Promise<void>): Promise<void> {
   for (let left = 4; ; left--) {
     try {
@@ -131,7 +131,7 @@ async function retry(attempt: () => Promise<void>): Promise<void> {
   }
 }
 
-/** What the kernel itself says that the IP layer was given by sockets, and gave to transport protocols. */
+/** The kernel's own count of packets that the IP layer got from sockets, and gave to transport protocols. */
 function mib(netns: TestNetns, family: Family): { sent: number; received: number } {
   if (family === 'ipv6') {
     const text = netns.exec('cat /proc/net/snmp6');
@@ -174,17 +174,17 @@ async function compare({ pair }: Context, ...choices: readonly (readonly string[
   }
 }
 
-/** Packets to ports of b are held in one hook each, in order; in a those that it sends, in b those that it receives. */
+/** Holds packets to ports of b in one hook each, in order: in a those that it sends, in b those that it receives. */
 const HELD = [
   { stage: 'prerouting', hook: 'prerouting', host: 'b', type: 'kernel_receive_slow' },
   { stage: 'input', hook: 'input', host: 'b', type: 'kernel_receive_slow' },
   { stage: 'output', hook: 'output', host: 'a', type: 'kernel_send_slow' },
   { stage: 'postrouting', hook: 'postrouting', host: 'a', type: 'kernel_send_slow' },
 ] as const;
-/** So long that no stage takes it by itself, on a busy machine that has to emulate a guest. */
+/** Longer than any stage takes by itself, on a busy machine that emulates a guest. */
 const HOLD_MS = 150;
 const HOLD_SECONDS = HOLD_MS / 1000;
-/** End of a bucket of the histograms, below that. */
+/** End of a histogram bucket, below the hold time. */
 const SLOW_SECONDS = 0.131072;
 const HELD_PACKETS = 5;
 
@@ -261,10 +261,10 @@ async function checkHeld({ pair, agent }: Context): Promise<void> {
       const told = agent.events.filter(({ dst }) => dst?.endsWith(`:${port}`));
       for (const [other, histogram] of Object.entries(growth))
         equal(slowOnes(histogram), other === stage ? HELD_PACKETS : 0, `${other}, where ${stage} is slow`);
-      // Others that passed took their time as well, but not much of it.
+      // Other packets took their time in the stage as well, but not much of it.
       const held = told.reduce((sum, event) => sum + Number(event[`${stage}Seconds`]), 0);
       const more = Number(growth[stage]?.sum) - held;
-      ok(more > -1e-6 && more < HOLD_SECONDS, `${held} s are told of ${stage}, ${growth[stage]?.sum} s counted`);
+      ok(more > -1e-6 && more < HOLD_SECONDS, `${held} s reported for ${stage}, ${growth[stage]?.sum} s counted`);
       for (const event of told) {
         const { pod, src, dst, protocol } = event;
         const [from, to] = [endpoint(pair.addressA[family], source), endpoint(address, port)];
@@ -296,7 +296,7 @@ async function checkNeighbour({ pair, agent }: Context): Promise<void> {
   equal(slowOnes(growth['neighbour']), 1);
 }
 
-/** From a to an address behind b, which has a route for it back to a: there nobody wants it. */
+/** Sends from a to an address behind b, which routes it back to a: no socket there receives it. */
 async function checkForwarded({ pair, agent }: Context): Promise<void> {
   const { a, b } = pair;
   b.netns.exec(
@@ -316,7 +316,7 @@ async function checkForwarded({ pair, agent }: Context): Promise<void> {
     deepEqual(counted(growth), Object.fromEntries(STAGES.map((stage) => [stage, 0])));
   });
   ok(forwarded() - before >= 30, 'nothing was forwarded');
-  // The addresses of those packets are used again by these.
+  // These packets reuse the addresses of those packets.
   const growth = await during(agent, b.netns, () =>
     a.udpSend({ address: pair.addressB.ipv4, port: PORT, count: 200, bytes: 100 }),
   );
@@ -336,7 +336,7 @@ export const kernellatency = defineChecks(
   {
     'fentry sees each packet once in each stage': (context) =>
       compare(context, [...FENTRY, TCP_V6.entry], [...FENTRY, TCP_V6.probe]),
-    'kprobes do as well': (context) => compare(context, [...KPROBE, TCP_V6.probe]),
+    'kprobes do, too': (context) => compare(context, [...KPROBE, TCP_V6.probe]),
     'is not degraded, and has chosen fentry': async ({ agent }) => {
       const status = agent.kernel.probes().find(({ name }) => name === 'kernellatency');
       equal(status?.state, 'running', status?.reason);
@@ -344,8 +344,8 @@ export const kernellatency = defineChecks(
       for (const name of ['ip_protocol_deliver_rcu', 'ip_local_deliver', 'ip_output', 'ip_finish_output2'])
         ok(hooks.includes(`fentry/${name}`), `${name}: ${hooks.join()}`);
     },
-    'a packet that is held in a hook is late in that stage, and told of': checkHeld,
-    'a packet whose neighbour is looked for is late there': checkNeighbour,
-    'a packet that is passed on is neither received nor sent': checkForwarded,
+    'a packet held in a hook is late in that stage, and reported': checkHeld,
+    'a packet that waits for its neighbour is late in that stage': checkNeighbour,
+    'a forwarded packet counts as neither received nor sent': checkForwarded,
   },
 );

@@ -37,7 +37,7 @@ async function histogram(agent: TestKernel, name: string, labels: Record<string,
   return histogramOf(await agent.page(), name, labels);
 }
 
-/** What all CPUs have run of a softirq (man 5 proc, /proc/softirqs). */
+/** Number of runs of a softirq on all CPUs (man 5 proc, /proc/softirqs). */
 function softirqRuns(vector: string): number {
   const [, counts = ''] = new RegExp(`^ *${vector}:(.*)$`, 'm').exec(readFileSync('/proc/softirqs', 'utf8')) ?? [];
   return counts
@@ -46,7 +46,7 @@ function softirqRuns(vector: string): number {
     .reduce((sum, count) => sum + Number(count), 0);
 }
 
-/** Rules that no packet matches: each costs the softirq that receives a packet its time. */
+/** Number of rules that no packet matches: each costs the softirq that receives a packet some time. */
 const RULES = 1_500;
 
 function burden(pair: HostPair): Disposable {
@@ -61,7 +61,7 @@ function burden(pair: HostPair): Disposable {
 const IO_SECONDS = 0.03;
 
 export const latency = defineChecks('latency', open, {
-  'netiftxlatency: what a token bucket makes packets wait': async ({ pair, agent }) => {
+  'netiftxlatency: the wait of packets in a token bucket': async ({ pair, agent }) => {
     await switchOn(agent, 'netiftxlatency', 'threshold: 52ms');
     const pod = pair.a.netns.name;
     for (const [address, length] of [
@@ -81,11 +81,11 @@ export const latency = defineChecks('latency', open, {
           return found;
         });
         equal(waited.count, expected.length);
-        // Under emulation on a busy machine the queue's timer is late; what is early would be wrong.
+        // Under emulation on a busy machine the queue's timer is late; an early packet would be an error.
         ok(waited.sum > sum * 0.95 && waited.sum < sum * 1.25, `${address}: ${waited.sum} s, expected ${sum} s`);
         return { source, expected };
       });
-      // One that waited for nearly as long as the threshold may be on either side of it.
+      // A packet that waited for nearly as long as the threshold may be on either side of it.
       const slower = (seconds: number) => expected.filter((delay) => delay > seconds).length;
       const events = await eventually(() => {
         const found = agent.events.filter(({ type, src }) => type === 'qdisc_slow' && src?.endsWith(`:${source}`));
@@ -99,11 +99,11 @@ export const latency = defineChecks('latency', open, {
     }
   },
 
-  'softirq: counts each run, and measures one that takes long': async ({ pair, agent }) => {
+  'softirq: counts each run, and measures a long one': async ({ pair, agent }) => {
     await switchOn(agent, 'softirq', 'vectors: [net_rx], threshold: 10s');
     const labels = { vector: 'net_rx', namespace: '', pod: '' };
     const read = () => histogram(agent, 'netsonde_softirq_run_seconds', labels);
-    // The agent's count and the kernel's, of one moment: nothing is received meanwhile but by chance.
+    // Reads the agent's count and the kernel's at the same moment: packets arrive meanwhile only by chance.
     const aligned = () =>
       eventually(async () => {
         const kernel = softirqRuns('NET_RX');
@@ -120,7 +120,7 @@ export const latency = defineChecks('latency', open, {
 
     using _rules = burden(pair);
     const before = await read();
-    // The softirq runs while the sender sends: the call takes at least as long.
+    // The softirq runs while the sender sends, so the call takes at least as long.
     const seconds = Number(
       pair.a.netns.python(`${AHEAD_OF_OTHERS}
 import socket, time
@@ -141,11 +141,11 @@ print(total)`),
     ok(wait.count > 100 && wait.sum > 0);
   },
 
-  'biolatency: what a device with a known delay takes': async ({ pair, agent, features }) => {
+  'biolatency: the time of a device with a known delay': async ({ pair, agent, features }) => {
     sh(`modprobe null_blk nr_devices=1 queue_mode=2 irqmode=2 completion_nsec=${IO_SECONDS * 1e9} gb=1`);
     try {
       await switchOn(agent, 'biolatency', 'threshold: 20ms');
-      // Else it counts for the kernel's own thread that hands requests to the device.
+      // Otherwise it counts for the kernel's own thread that hands requests to the device.
       const owner = features.blockOwner ? pair.a.netns.name : '';
       const labels = { pod: owner, device: 'nullb0', operation: 'write' };
       pair.a.netns.exec('dd if=/dev/zero of=/dev/nullb0 bs=4k count=10 oflag=direct status=none');

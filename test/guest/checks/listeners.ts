@@ -19,7 +19,7 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
 }
 
 export const listeners = defineChecks('listeners', open, {
-  'a full accept queue is an event that has refused what the kernel has counted': async ({ pair, agent }) => {
+  'a full accept queue is an event with the kernel’s count of refusals': async ({ pair, agent }) => {
     const { netns } = pair.b;
     const address = pair.addressB.ipv4;
     const dropped = () => Number(/ListenDrops\s+(\d+)/.exec(netns.exec('nstat -asz TcpExtListenDrops'))?.[1]);

@@ -10,9 +10,9 @@ import { defineChecks, REPORT } from '../check.ts';
 const CONFIG = '/run/all.yaml';
 const STATES = ['running', 'degraded', 'unsupported'];
 
-/** The last one: modules that a probe needs have been loaded by the checks before. */
+/** Runs last: modules that a probe needs have been loaded by the checks before. */
 export const matrix = defineChecks('matrix', async () => undefined, {
-  'every probe runs, or says what is missing': async () => {
+  'every probe runs, or reports what is missing': async () => {
     writeFileSync(CONFIG, everyProbe());
     const report = JSON.parse(run('bin/netsonde', 'check', '--json', '--config', CONFIG)) as CheckReport;
     process.stdout.write(`${REPORT}${JSON.stringify(report)}\n`);
@@ -37,7 +37,7 @@ export const matrix = defineChecks('matrix', async () => undefined, {
   },
 });
 
-/** A configuration with all probes, also those that are off by default. */
+/** A configuration with all probes, including those that are off by default. */
 export function everyProbe(): string {
   return `{ probes: { ${PROBES.map(({ name }) => `${name}: true`).join(', ')} } }`;
 }

@@ -31,14 +31,14 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
   return { pair, agent: resources.use(await TestKernel.open(config('{}'))), features: kernelFeatures() };
 }
 
-/** Sends datagrams to a port of b, which drops them: counted there and nowhere else, each with an event. */
+/** Sends datagrams to a port of b, which drops them: they are counted there and nowhere else, each with an event. */
 async function dropAll({ pair, agent }: Context, port: number, reason: string, symbol: RegExp): Promise<EventRecord[]> {
   const count = 12;
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
   const all: EventRecord[] = [];
   for (const family of FAMILIES) {
     agent.events.length = 0;
-    // What the kernel sends of itself in a young namespace, and drops, may come in between: then once more.
+    // Packets that the kernel itself sends in a young namespace, and drops, may come in between; then the test tries again.
     const { ends } = await retry(async () => {
       const { grown, result } = await growth(agent, pods, DROPS, 'reason', () =>
         pair.a.udpSend({ address: pair.addressB[family], port, count, bytes: 20 }),
@@ -57,7 +57,7 @@ async function dropAll({ pair, agent }: Context, port: number, reason: string, s
       equal(event.netns, String(pair.b.netns.id));
       equal(event['reason'], reason);
       equal(event['device'], pair.deviceB);
-      // With the headers, but for that of IP where it was already taken off.
+      // Includes the headers, except that of IP where the kernel had already removed it.
       ok([28, 28 + (family === 'ipv4' ? 20 : 40)].includes(Number(event['length'])), `${event['length']} bytes`);
       match(String(event['symbol']), symbol);
     }
@@ -67,11 +67,11 @@ async function dropAll({ pair, agent }: Context, port: number, reason: string, s
 }
 
 const UDP = /^(__)?udp\w*rcv(\.\w+)*\+0x[0-9a-f]+\/0x[0-9a-f]+$/;
-/** Of two families in one table: nft_do_chain drops itself, or tells the hook to. */
+/** The table has two families, so nft_do_chain either drops itself or makes the hook drop. */
 const FILTER = /^(nft_do_chain\+0x[0-9a-f]+\/0x[0-9a-f]+ \[nf_tables\]|nf_hook_slow\+0x[0-9a-f]+\/0x[0-9a-f]+)$/;
 
 export const packetloss = defineChecks('packetloss', open, {
-  'counts what a firewall drops, and names the function': async (context) => {
+  'counts packets that a firewall drops, and names the function': async (context) => {
     await dropAll(context, 7001, context.features.dropReasons ? 'NETFILTER_DROP' : 'unknown', FILTER);
   },
 
@@ -112,7 +112,7 @@ export const packetloss = defineChecks('packetloss', open, {
     }
   },
 
-  'takes neighbour discovery, and errors that ICMPv6 tells of, for no loss': async ({ agent, pair, features }) => {
+  'does not count neighbour discovery and errors reported by ICMPv6 as loss': async ({ agent, pair, features }) => {
     await agent.kernel.configure(probesOf(config('{}')));
     agent.events.length = 0;
     const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
@@ -124,7 +124,7 @@ export const packetloss = defineChecks('packetloss', open, {
       }
     });
     deepEqual(grown, {}, JSON.stringify(agent.events));
-    // The kernel tells of one error a second.
+    // The kernel sends one error a second.
     await wait(1_100);
     const refused = await growth(agent, pods, DROPS, 'reason', () =>
       pair.a.udpSend({ address: pair.addressB.ipv6, port: 7009, count: 1, bytes: 20 }),
@@ -136,7 +136,7 @@ export const packetloss = defineChecks('packetloss', open, {
     );
   },
 
-  'takes multicast that nobody has joined for no loss': async ({ agent, pair }) => {
+  'does not count multicast without a member as loss': async ({ agent, pair }) => {
     const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
     pair.a.netns.ip(`route add 239.0.0.0/8 dev ${pair.deviceA}`);
     const { grown } = await growth(agent, pods, DROPS, 'reason', () =>

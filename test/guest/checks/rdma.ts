@@ -9,7 +9,7 @@ import { defineChecks } from '../check.ts';
 
 const DEVICE = 'rxe0';
 const PORT = `/sys/class/infiniband/${DEVICE}/ports/1`;
-/** By their names in sysfs, what the agent shows as traffic: metric, and how many bytes or packets each counts. */
+/** Traffic metrics that the agent shows, by names in sysfs: metric, and bytes or packets for each count. */
 const TRAFFIC: Readonly<Record<string, readonly [metric: string, factor: number]>> = {
   port_rcv_data: ['received_bytes', 4],
   port_xmit_data: ['sent_bytes', 4],
@@ -29,7 +29,7 @@ function pingpong(...args: readonly string[]): { child: ChildProcess; ended: Pro
   return { child, ended: new Promise((resolve) => child.once('exit', resolve)) };
 }
 
-/** Soft RoCE on a device without a wire: what it sends to itself stays inside. */
+/** Soft RoCE on a device without a wire: its own traffic stays inside. */
 async function open(resources: AsyncDisposableStack): Promise<TestKernel> {
   sh('modprobe -a rdma_rxe ib_uverbs');
   const agent = resources.use(await TestKernel.open(only({ rdma: true }, { detail: 'full' })));
@@ -50,7 +50,7 @@ async function state(agent: TestKernel): Promise<string> {
   return `${status?.state} ${status?.reason}`;
 }
 
-/** What the agent is to show, from the files: a metric or the name of a counter, and its value. */
+/** Values that the agent must show, from the files: a metric or the name of a counter, and its value. */
 function fileCounters(): Numbers {
   const expected: Record<string, number> = {};
   for (const group of ['counters', 'hw_counters'].filter((name) => readdirSync(PORT).includes(name))) {
@@ -99,7 +99,7 @@ async function compareResources(agent: TestKernel): Promise<Numbers> {
 }
 
 export const rdma = defineChecks<TestKernel>('rdma', open, {
-  'waits for a device, and shows one that comes': async (agent) => {
+  'waits for a device, and shows a new one': async (agent) => {
     match(await state(agent), /^degraded no RDMA device found/);
     deepEqual(await ourSamples(agent), []);
     sh(`rdma link add ${DEVICE} type rxe netdev roce0`);
@@ -123,10 +123,10 @@ export const rdma = defineChecks<TestKernel>('rdma', open, {
     equal(Number(ours['sent_packets']) >= 100, true);
   },
 
-  'objects in use equal rdma resource, of the kernel and of a process': async (agent) => {
+  'objects in use by the kernel and by a process equal rdma resource': async (agent) => {
     const idle = await compareResources(agent);
     const server = pingpong();
-    // Its queue pair is what it makes last.
+    // A process makes its queue pair last.
     await eventually(() => equal(toolResources()['qp'], Number(idle['qp']) + 1), 10_000);
     const busy = await compareResources(agent);
     server.child.kill();
@@ -137,7 +137,7 @@ export const rdma = defineChecks<TestKernel>('rdma', open, {
     );
   },
 
-  'shows nothing of a device that is gone': async (agent) => {
+  'shows nothing for a removed device': async (agent) => {
     sh(`rdma link delete ${DEVICE}`);
     deepEqual(await ourSamples(agent), []);
     match(await state(agent), /^degraded no RDMA device found/);

@@ -22,7 +22,7 @@ const ENDS: readonly End[] = [
 interface Context {
   readonly pair: HostPair;
   readonly agent: TestKernel;
-  /** Whether this kernel can do it at all; where it cannot, the checks see that the probe says why. */
+  /** Whether this kernel supports the probe; where it does not, the checks expect the probe to report why. */
   readonly can: boolean;
 }
 
@@ -34,7 +34,7 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
 }
 
 /**
- * What was measured from outside cannot be shorter, and what the check waited in between cannot be longer.
+ * Checks bounds: the time measured from outside is the longest possible, the check's own wait the shortest.
  * @param waited seconds
  */
 function between(value: number, waited: number, measured: number, what: string): void {
@@ -49,7 +49,7 @@ async function refuses({ agent }: Context): Promise<void> {
   match(status?.reason ?? '', /kept with the socket, which tracepoints and fentry may do since 5\.11/);
 }
 
-/** The only event of this type to this port tells the delay. */
+/** Expects one event of this type for this port, with the delay. */
 async function expectEvent(
   { agent }: Context,
   type: string,
@@ -75,7 +75,7 @@ async function stopReader(context: Context, protocol: 'tcp' | 'udp'): Promise<vo
     const { receiver, sender } = joined;
     await told(sender, "s.send(b'first')");
     await told(receiver, 's.recv(100)');
-    // The socket was there before the probe is.
+    // The socket must exist before the probe does.
     await agent.kernel.configure(probesOf(ON));
     agent.events.length = 0;
     const before = await histogram();
@@ -90,7 +90,7 @@ async function stopReader(context: Context, protocol: 'tcp' | 'udp'): Promise<vo
     between(waited.sum, 0.4, measured, `${protocol} ${end.family}`);
     await expectEvent(context, 'socket_read_slow', joined.port, 0.4, measured);
 
-    // Neither a look nor a failed try is a read, and nothing is left of it.
+    // Neither a peek nor a failed try is a read, and nothing is left of it.
     const later = await histogram();
     const againNs = await told(sender, "s.send(b'y')");
     await wait(100);
@@ -100,17 +100,16 @@ async function stopReader(context: Context, protocol: 'tcp' | 'udp'): Promise<vo
     await told(receiver, 'drain()');
     const more = grown(later, await histogram());
     equal(more.count, 1);
-    between(more.sum, 0.2, second, `${protocol} ${end.family} after a look`);
+    between(more.sum, 0.2, second, `${protocol} ${end.family} after a peek`);
   }
 }
 
 export const socketlatency = defineChecks('socketlatency', open, {
-  'measures a reader of TCP that is stopped, on a socket that was there before': (context) =>
-    stopReader(context, 'tcp'),
+  'measures a reader of TCP that is stopped, on a socket older than the probe': (context) => stopReader(context, 'tcp'),
 
   'measures a reader of UDP that is stopped': (context) => stopReader(context, 'udp'),
 
-  'counts each write once, and measures what the kernel holds back': async (context) => {
+  'counts each write once, and measures data that the kernel holds back': async (context) => {
     if (!context.can) return refuses(context);
     const { pair, agent } = context;
     await agent.kernel.configure(probesOf(ON));
@@ -141,7 +140,7 @@ export const socketlatency = defineChecks('socketlatency', open, {
     }
   },
 
-  'measures what waits for a receiver that does not read': async (context) => {
+  'measures data that waits for a receiver that does not read': async (context) => {
     if (!context.can) return refuses(context);
     const { pair, agent } = context;
     await agent.kernel.configure(probesOf(ON));

@@ -54,6 +54,6 @@ export const tcpreset = defineChecks('tcpreset', open, {
     }
   },
 
-  'fentry counts each reset once, with a reason of ours': (context) => compare(context, FENTRY, 'ipv4', 7_100),
-  'kprobes do as well': (context) => compare(context, KPROBE, 'ipv6', 7_200),
+  'fentry counts each reset once, with a derived reason': (context) => compare(context, FENTRY, 'ipv4', 7_100),
+  'kprobes do, too': (context) => compare(context, KPROBE, 'ipv6', 7_200),
 });

@@ -24,7 +24,7 @@ async function open(resources: AsyncDisposableStack): Promise<Context> {
   return { pair, agent: resources.use(await TestKernel.open(only(RETRANSMIT_PROBES))) };
 }
 
-/** As the kernel counts, by what made it send again, with an event for each. */
+/** Expects the kernel's counts, by the cause of the retransmission, with an event for each. */
 async function play({ pair, agent }: Context, one: RetransmitCase, firstPort: number): Promise<void> {
   const pods = { a: pair.a.netns.name, b: pair.b.netns.name };
   const sender = pair[one.sender].netns;
@@ -51,7 +51,7 @@ async function play({ pair, agent }: Context, one: RetransmitCase, firstPort: nu
   }
 }
 
-/** What goes again because of the path is no timeout, and no warning. */
+/** Retransmissions because of the path are not timeouts, and cause no warning. */
 async function playPathMtu({ agent }: Context): Promise<void> {
   for (const family of FAMILIES) {
     using routed = new RoutedPair();
@@ -73,5 +73,5 @@ export const tcpretrans = defineChecks('tcpretrans', open, {
   ...Object.fromEntries(
     RETRANSMIT_CASES.map((one, index) => [one.name, (context: Context) => play(context, one, 7_300 + 2 * index)]),
   ),
-  'a path that takes only smaller packets': playPathMtu,
+  'a path with a smaller MTU': playPathMtu,
 });

@@ -17,7 +17,7 @@ interface Context {
 const DRIVER = '/sys/bus/virtio/drivers/virtio_net';
 const VLANS = [11, 12, 13];
 
-/** One command each, given by the process that asks for it. */
+/** Causes one command each, in the process that asks for it. */
 function provoke(device: string): void {
   for (const id of VLANS) sh(`ip link add link ${device} name vl${id} type vlan id ${id}`);
   for (const id of VLANS) sh(`ip link del vl${id}`);
@@ -27,7 +27,7 @@ function provoke(device: string): void {
 const PROVOKED = { 'vlan add': VLANS.length, 'vlan del': VLANS.length, 'mac addr_set': 2 };
 const COMMANDS = Object.values(PROVOKED).reduce((sum, count) => sum + count, 0);
 
-/** The function that does the work in this kernel. */
+/** Programs for the function that does the work in this kernel. */
 function programs(...suffixes: readonly string[]): string[] {
   const hasReply = sh('cat /proc/kallsyms').includes(' virtnet_send_command_reply\t');
   return suffixes.map((suffix) => `${hasReply ? 'command_reply' : 'command'}_${suffix}`);
@@ -59,7 +59,7 @@ export const virtcmdlatency = defineChecks(
       if (name === undefined) throw new Error('no device of virtio_net');
       return name;
     });
-    // It stays down: of a device that is up the kernel sets the filters anew at each change.
+    // The device stays down: while it is up the kernel sets the filters again at each change.
     return { device };
   },
   {
@@ -67,9 +67,9 @@ export const virtcmdlatency = defineChecks(
       if (existsSync('/sys/kernel/btf/virtio_net')) await compare(context, programs('exit', 'entry'));
       else await assertNoTypes();
     },
-    'kprobes do as well': (context) => compare(context, programs('return', 'probe')),
+    'kprobes do, too': (context) => compare(context, programs('return', 'probe')),
 
-    'tells of each over the threshold, with its class, command and process': async ({ device }) => {
+    'reports each one over the threshold, with its class, command and process': async ({ device }) => {
       await using agent = await TestKernel.open(only({ virtcmdlatency: { enabled: true, threshold: '1us' } }));
       const status = agent.kernel.probes().find(({ name }) => name === 'virtcmdlatency');
       equal(status?.state, 'running', status?.reason);
@@ -92,7 +92,7 @@ export const virtcmdlatency = defineChecks(
 
       sh(`ip link set ${device} up`);
       sh(`ip link set ${device} promisc on`);
-      // The filters are set by three commands each time; since 6.9 in a thread of the kernel, at its leisure.
+      // Each time three commands set the filters; since 6.9 a kernel thread does so later.
       await eventually(async () => {
         const rx = ['rx promisc', 'rx allmulti', 'mac table_set'].map((what) => count(agent, what));
         ok(
@@ -109,7 +109,7 @@ function count({ events }: TestKernel, what: string): number {
   return events.filter((event) => `${event['class']} ${event['command']}` === what).length;
 }
 
-/** Of all events together, in microseconds. */
+/** Sum over all events, in microseconds. */
 function summed({ events }: TestKernel): number {
   return Math.round(events.reduce((total, event) => total + Number(event['delaySeconds']), 0) * 1e6);
 }
@@ -119,7 +119,7 @@ async function shown(agent: TestKernel): Promise<{ count: number; sum: number }>
   return { count, sum: Math.round(sum * 1e6) };
 }
 
-/** Before 5.11: then kprobes are what is left. */
+/** Applies before 5.11, where only kprobes are left. */
 async function assertNoTypes(): Promise<void> {
   const [, name = ''] = programs('exit', 'entry');
   try {
