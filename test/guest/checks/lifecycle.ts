@@ -11,7 +11,7 @@ const PODS = 5;
 const WITHIN_MS = 20_000;
 
 export const lifecycle = defineChecks('lifecycle', async (resources) => resources.use(await TestKernel.open()), {
-  'the kernel's list is the source of the processes': async (agent) => {
+  'the kernel’s list is the source of the processes': async (agent) => {
     const reader = kernelFeatures().hasPass ? 'pass' : 'files';
     equal((await agent.text()).includes(`netsonde_discovery_reader_info{reader="${reader}"} 1\n`), true);
   },
