@@ -220,6 +220,24 @@ describe('the increases that scrapers see', () => {
     );
   });
 
+  it('are what was counted where a row gives its place away while it grows', async () => {
+    const given: Run = {
+      intervals: [15_000, 30_000],
+      phases: [1_000, 22_000],
+      curlEveryMs: 7_000,
+      bursts: Array.from({ length: 120 }, (_, nth) => {
+        const label = nth < 20 ? nth % 2 : nth % 3;
+        return { afterMs: 5_000, pod: 1, label, more: label === 2 ? 500 : 10 + label, isFailed: false };
+      }),
+    };
+    const { servers, counted } = await run(given, (holdMs) => holdMs);
+    for (const server of servers) expect(server.counted('netsonde_sent_total')).toBe(counted.sum);
+    expect(servers.map(({ seen }) => [...seen].filter((series) => series.includes('*moved-')).length > 0)).toEqual([
+      true,
+      true,
+    ]);
+  });
+
   it('miss every first value where a row is shown as it is', async () => {
     const burst = { afterMs: 500, pod: 1, label: 0, more: 197, isFailed: false };
     const given: Run = { intervals: [1_000, 1_000], phases: [0, 300], curlEveryMs: 900, bursts: [burst] };

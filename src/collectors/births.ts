@@ -48,6 +48,12 @@ export class Births<Key> {
     return this.#births.get(key)?.valueFromMs === Number.POSITIVE_INFINITY;
   }
 
+  /** Some scraper may have seen its value, and another one not yet. */
+  isSpreading(key: Key, nowMs: number): boolean {
+    const birth = this.#births.get(key);
+    return birth !== undefined && Number.isFinite(birth.valueFromMs) && nowMs - birth.valueFromMs < HOLD_MAX_MS;
+  }
+
   /**
    * The row has another name from now on, or was on no page until now: nobody has seen its 0 as it is shown. One whose value was seen keeps it: its
    * increase was counted. One that keeps vanishing, or is given name after name, has its value late, but not for ever.

@@ -79,6 +79,7 @@ export function newEdge({ key, values }: Place): Edge {
     score: 0,
     isShown: false,
     leadsSinceMs: undefined,
+    sealedMs: undefined,
     block: -1,
     isNew: true,
     used: 0,

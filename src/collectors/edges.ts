@@ -29,8 +29,8 @@ const ABSENT_MAX = 4_096;
  *    one that counts from zero is shown to it at 0 first. Moving an edge in or out adds nothing to them.
  *
  * An edge that moves in leaves under `*` what it counted there and is born at zero. An edge that finds room at once was never
- * under `*` and is born with what it has. An edge that moves out cannot leave its total to `*`: a rate would count it a second
- * time. It goes to a third row, `*moved-N`, which never grows: each time edges move out, N grows by one, and the series under
+ * under `*` and is born with what it has. An edge that is to move out grows no more until every scraper has seen what it has: its rows
+ * count under `*` meanwhile. It cannot leave its total to `*`: a rate would count it a second time. The total goes to a third row, `*moved-N`, which never grows: each time edges move out, N grows by one, and the series under
  * the new name is born with all that edges which were moved out had counted, but for what no scraper has seen yet: that is
  * left under `*`. One that comes back begins at zero.
  *
@@ -297,12 +297,13 @@ export class Edges {
   #commitSlot(slot: Slot, decay: number, nowMs: number): void {
     this.#age(slot, decay);
     for (const row of slot.batch) row.gain = this.#counts.grow(row.block);
-    const withdrawn =
-      this.#nested?.settle(slot, this.#nestedMax, this.#attempt, nowMs, (place, score) => {
-        this.#edge(slot, place, score).isNew = false;
-      }) ?? [];
+    const mayLeave = (edge: Edge) => this.#isSeen(edge, nowMs);
+    const promote = (place: Place, score: number) => {
+      this.#edge(slot, place, score).isNew = false;
+    };
+    const withdrawn = this.#nested?.settle(slot, this.#nestedMax, this.#attempt, nowMs, promote, mayLeave) ?? [];
     this.#findEdges(slot);
-    const { entered, left } = settle(slot.edges.values(), this.#edgesMax, nowMs);
+    const { entered, left } = settle(slot.edges.values(), this.#edgesMax, nowMs, mayLeave);
     for (const edge of entered) {
       edge.block = this.#totals.take();
       edge.entered = this.#attempt;
@@ -340,7 +341,8 @@ export class Edges {
 
   /** Where a row counts in this collection; undefined: under `*`. */
   #edgeOf(slot: Slot, { place, nested }: Row): Edge | undefined {
-    const isOwn = nested === undefined || (nested.isShown && nested.bornAtZero !== this.#attempt);
+    const isOwn =
+      nested === undefined || (nested.isShown && nested.sealedMs === undefined && nested.bornAtZero !== this.#attempt);
     const counts = isOwn ? place : nested.rest;
     return counts.key === this.#star.key ? undefined : this.#edge(slot, counts, 0);
   }
@@ -360,7 +362,7 @@ export class Edges {
     const { block, edge, nested } = row;
     const isShown = edge?.isShown === true;
     const isBorn = isShown && edge.entered === this.#attempt && !edge.isNew;
-    row.target = isShown && !isBorn ? edge : undefined;
+    row.target = isShown && !isBorn && edge.sealedMs === undefined ? edge : undefined;
     const target = (row.target ?? slot.rest).block;
     const own = nested === undefined ? undefined : slot.edges.get(nested.own.key);
     if (isBorn) this.#zero(slot, edge, block);
@@ -379,6 +381,13 @@ export class Edges {
   #bear({ fromZero }: Slot, block: number, cell: number): void {
     if (!fromZero || this.layout.kinds[cell] === CELL.gauge || !this.#totals.isEmpty(block + cell)) return;
     this.#births.add(block + cell, this.#committedMs ?? 0);
+  }
+
+  /** Whether every scraper has had the time to see what an edge has counted. */
+  #isSeen({ block }: Edge, nowMs: number): boolean {
+    for (let cell = 0; cell < this.layout.width; cell++)
+      if (this.#births.isSpreading(block + cell, nowMs)) return false;
+    return true;
   }
 
   #release(block: number): void {

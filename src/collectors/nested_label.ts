@@ -24,7 +24,17 @@ export class NestedLabel {
     }
     let found = values.get(own.key);
     if (found === undefined) {
-      found = { own, rest, score: 0, isShown: false, leadsSinceMs: undefined, isNew: true, used: 0, bornAtZero: 0 };
+      found = {
+        own,
+        rest,
+        score: 0,
+        isShown: false,
+        leadsSinceMs: undefined,
+        sealedMs: undefined,
+        isNew: true,
+        used: 0,
+        bornAtZero: 0,
+      };
       values.set(own.key, found);
     }
     return found;
@@ -38,6 +48,7 @@ export class NestedLabel {
    * Gives places to the values of this collection.
    * @param max in place of the descriptor's
    * @param promote told of each value that has a place though it counted under `*` before: its edge competes by this score
+   * @param mayLeave whether scrapers have seen what an edge has
    * @returns shown edges whose value gave its place away
    */
   settle(
@@ -46,6 +57,7 @@ export class NestedLabel {
     attempt: number,
     nowMs: number,
     promote: (place: Place, score: number) => void,
+    mayLeave: (edge: Edge) => boolean,
   ): Edge[] {
     for (const { nested: value, gain } of slot.batch) {
       if (value === undefined) continue;
@@ -56,7 +68,10 @@ export class NestedLabel {
     for (const [key, values] of slot.nested) {
       dropUnused(slot, values, attempt);
       if (values.size === 0) slot.nested.delete(key);
-      const { entered, left } = settle(values.values(), max ?? this.#max, nowMs);
+      const { entered, left } = settle(values.values(), max ?? this.#max, nowMs, ({ own }) => {
+        const edge = slot.edges.get(own.key);
+        return edge?.isShown !== true || mayLeave(edge);
+      });
       for (const value of entered) {
         if (value.isNew) continue;
         value.bornAtZero = attempt;

@@ -20,6 +20,11 @@ export class CountingScraper {
     }
   }
 
+  /** Names and labels of series that it has samples of. */
+  get seen(): Iterable<string> {
+    return this.#last.keys();
+  }
+
   counted(name: string): number {
     return this.#counted.get(name) ?? 0;
   }
