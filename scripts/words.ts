@@ -89,6 +89,7 @@ export const READ: readonly string[] = [
   'src/delivery',
   'src/events',
   'src/files',
+  'src/http',
   'src/kernel',
   'src/kubernetes',
   'src/main.ts',

@@ -64,7 +64,7 @@ function ask(by: 'tcp' | 'unix', path: string, headers: Record<string, string>):
 
 const statusOf = async (...call: Parameters<typeof ask>) => (await ask(...call))[0];
 
-it('the API is for this machine by its own names, on the port and on the socket', async () => {
+it('the API answers this machine under its own names, on the port and on the socket', async () => {
   await serve();
   for (const by of ['tcp', 'unix'] as const) {
     for (const Host of ['localhost', 'LOCALHOST.', '127.0.0.1:9102', '[::1]']) {
@@ -74,7 +74,7 @@ it('the API is for this machine by its own names, on the port and on the socket'
       expect(await ask(by, '/api/v1/agent', { Host })).toEqual([403, expect.stringContaining(`not ${Host}`)]);
     }
     expect(await ask(by, '/api/v1/agent', { Host: '[127.evil.com]' })).toEqual([400, expect.stringContaining('Host')]);
-    // Scrapers call the node what they like.
+    // Scrapers may use any name for the node.
     expect(await statusOf(by, '/metrics', OTHER)).toBe(200);
   }
   expect(await statusOf('tcp', '/api/v1/agent', { Host: 'netsonde' })).toBe(403);
@@ -94,7 +94,7 @@ it('no route answers a page of another site', async () => {
   expect(refusals.counts.get('site')).toBe(20);
 });
 
-it('a proxy of this machine asks for others', async () => {
+it('a proxy on this machine asks for others', async () => {
   await serve();
   for (const by of ['tcp', 'unix'] as const) {
     const [status, body] = await ask(by, '/api/v1/agent', FORWARDED);
@@ -104,7 +104,7 @@ it('a proxy of this machine asks for others', async () => {
   expect(refusals.counts.get('address')).toBe(2);
 });
 
-it('a proxy may have the token', async () => {
+it('a proxy may use the token', async () => {
   await serve({ token: true });
   for (const by of ['tcp', 'unix'] as const) {
     expect(await statusOf(by, '/api/v1/agent', FORWARDED)).toBe(401);
@@ -113,7 +113,7 @@ it('a proxy may have the token', async () => {
   }
 });
 
-it('loopback may be no more than another address', async () => {
+it('loopback may count like any other address', async () => {
   await serve({ socketOnly: true });
   const [status, body] = await ask('tcp', '/api/v1/agent', { Host: 'localhost' });
   expect([status, JSON.parse(body).error]).toEqual([403, expect.stringContaining('--api-socket-only')]);
@@ -121,7 +121,7 @@ it('loopback may be no more than another address', async () => {
   expect(await statusOf('tcp', '/metrics', { Host: 'localhost' })).toBe(200);
 });
 
-it('a token that cannot be read is told of once, to who runs the agent', async () => {
+it('a token that cannot be read is reported once, in the agent’s log', async () => {
   await serve({ token: true, socketOnly: true });
   rmSync(tokenFile);
   for (let times = 0; times < 3; times++) {
@@ -132,7 +132,7 @@ it('a token that cannot be read is told of once, to who runs the agent', async (
   expect(refusals.counts.get('token')).toBe(3);
 });
 
-it('a token on a pipe is waited for by nobody', async () => {
+it('no request waits for a token on a pipe', async () => {
   await serve({ token: true, socketOnly: true });
   rmSync(tokenFile);
   sh(`mkfifo ${tokenFile}`);

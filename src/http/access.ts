@@ -14,7 +14,7 @@ const BEARER = /^Bearer +(\S+) *$/i;
 const API = /^\/api\//i;
 const REALM = 'Bearer realm="netsonde"';
 
-/** @throws where the file cannot be read, or holds no token that is worth the name */
+/** @throws where the file cannot be read, or holds no acceptable token */
 export async function readToken(files: Files, file: string, option = '--api-token-file'): Promise<string> {
   const text = await files.readText(file, TOKEN_BYTES_MAX).catch((error: Error) => {
     throw new Error(`${option}: ${error.message}`);
@@ -30,29 +30,30 @@ export async function readToken(files: Files, file: string, option = '--api-toke
 export interface AccessOptions {
   readonly files: Files;
   readonly tokenFile: string | undefined;
-  /** Who asks by loopback needs the token as well: every user of the machine can do that. */
+  /** Whether callers by loopback need the token as well: every user of the machine can connect by loopback. */
   readonly socketOnly: boolean;
   readonly refusals: Refusals;
   readonly warn: (message: string) => void;
-  /** Who is known by TCP; undefined where there is no web configuration. */
+  /** Access of TCP clients; undefined where there is no web configuration. */
   readonly web: WebAccess | undefined;
 }
 
-/** Where a server listens. */
+/** Kind of address that a server listens on. */
 export type Transport = 'tcp' | 'unix';
 
-/** Answers, or goes on with `next`: of Node.js' own classes, so that a route needs no Express. */
+/** Answers, or passes on to `next`. It uses Node.js' own classes, so a route needs no Express. */
 export type Handler = (request: IncomingMessage, response: ServerResponse, next: () => void) => void | Promise<void>;
 
-/** Who may ask: `all` for every route, `api` in addition for /api/v1. */
+/** Checks of access: `all` for every route, `api` in addition for /api/v1. */
 export interface Access {
   readonly all: Handler;
   readonly api: Handler;
 }
 
 /**
- * Who may read what. /api/v1 shows addresses and names of processes: it is for who asks by loopback or the Unix socket, which only who may
- * open its file can do, and for who has the token. The token's file is read for each request: a Secret that is changed takes effect at once.
+ * Decides which callers may read what. /api/v1 shows addresses and names of processes: it is for callers by loopback, by the Unix
+ * socket, which only its owner may open, and with the token. The token's file is read for each request, so a changed Secret takes
+ * effect at once.
  */
 export function accessTo(
   transport: Transport,
@@ -65,11 +66,11 @@ export function accessTo(
     sendFailure(response, 403, error);
   };
   const elsewhere = socketOnly ? SOCKET_ONLY : NOT_HERE;
-  /** Why the request is not of this machine; undefined where it is. */
+  /** Returns the reason why the request does not come from this machine; undefined where it does. */
   const whyAway = ({ headers, socket }: IncomingMessage): string | undefined => {
     if (!isUnix && (socketOnly || !isLocal(socket))) return elsewhere;
     const header = forwardedBy(headers);
-    return header && `a proxy asks for somebody else (${header}): ${WITH_TOKEN}`;
+    return header && `a proxy asks for another client (${header}): ${WITH_TOKEN}`;
   };
   const hasToken = tokenCheck(files, tokenFile, refusals, warn);
   return {
@@ -82,26 +83,30 @@ export function accessTo(
         return sendFailure(response, 400, (error as Error).message);
       }
       const other = otherSite(request.headers, host);
-      // Who has a token instead shows it where it is asked for.
+      // A caller with a token presents it where it is asked for.
       const hasBearer =
         tokenFile !== undefined && API.test(pathOf(request)) && BEARER.test(request.headers.authorization ?? '');
       if (other === undefined) {
         if (known === undefined || hasBearer) return next();
         return known.check(request, response, next);
       }
-      return refuse(response, 'site', `a page of another site asks, and would read the answer: ${other}`);
+      return refuse(
+        response,
+        'site',
+        `the request comes from a page of another site, which could read the answer: ${other}`,
+      );
     },
     api: (request, response, next) => {
       // A user or a certificate of the web configuration has access to everything.
       if (known?.isKnown(request) === true) return next();
-      // A token came instead of a password: it has to be the right one, from here as well.
+      // A token that came instead of a password has to be the right one, also from this machine.
       const away = known?.asksPasswords === true ? elsewhere : whyAway(request);
       if (away !== undefined)
         return tokenFile === undefined ? refuse(response, 'address', away) : hasToken(request, response, next);
       const host = hostOf(request);
       if (isLocalHost(host, isUnix)) return next();
       const names = 'localhost, 127.0.0.1 and [::1]';
-      return refuse(response, 'host', `here /api/v1 goes by the names ${names}, not ${host?.name}`);
+      return refuse(response, 'host', `/api/v1 is served under the names ${names}, not ${host?.name}`);
     },
   };
 }
@@ -120,7 +125,7 @@ function tokenCheck(
   warn: (message: string) => void,
 ): Handler {
   let told = '';
-  /** Undefined where it cannot be read: what is wrong with the file, and where it is, is for who runs the agent. */
+  /** Returns undefined where it cannot be read: the fault of the file, and its path, are only for the operator of the agent. */
   const current = async (path: string): Promise<string | undefined> => {
     try {
       const token = await readToken(files, path);
@@ -149,12 +154,12 @@ function tokenCheck(
     else if (isSame(given, token)) next();
     else {
       response.setHeader('WWW-Authenticate', `${REALM}, error="invalid_token"`);
-      refuse(response, 401, 'the bearer token is another one');
+      refuse(response, 401, 'the bearer token is wrong');
     }
   };
 }
 
-/** Takes the same time wherever they differ, and however long they are. */
+/** Compares in the same time wherever the texts differ, and whatever their lengths are. */
 function isSame(a: string, b: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(a), digest(b));

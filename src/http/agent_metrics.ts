@@ -21,7 +21,7 @@ const RESOURCE = { help: 'Resource that is watched.', example: 'pods', max: 16 }
 
 const agent = { scope: 'agent', detail: 'core', source: 'agent' } as const;
 
-/** What the agent's main thread says of itself. */
+/** Metrics of the agent's main thread about itself. */
 export const AGENT_METRICS = defineMetrics({
   buildInfo: {
     ...agent,
@@ -59,7 +59,7 @@ export const AGENT_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_config_last_reload_successful',
-    help: '1 if the last configuration was applied, 0 if it was faulty and the one before it stays, or if a part of the agent cannot follow it.',
+    help: '1 if the last configuration was applied, 0 if it was faulty and the one before it stays, or if a part of the agent cannot apply it.',
     labels: {},
   },
   configTime: {
@@ -84,7 +84,7 @@ export const AGENT_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_kubernetes_connected',
-    help: '1 if the Pods of this node are watched; 0 if not, and names are those last known: the Kubernetes API does not answer as it should, has no node of this name, or a Pod of the agent has no token. /api/v1/agent gives the reason.',
+    help: '1 if the Pods of this node are watched; 0 if not, and names are those last known, because the Kubernetes API does not answer correctly, has no node of this name, or a Pod of the agent has no token. /api/v1/agent gives the reason.',
     labels: {},
   },
   apiRequests: {
@@ -94,7 +94,7 @@ export const AGENT_METRICS = defineMetrics({
     help: 'Requests to the Kubernetes API, and errors that ended a watch.',
     labels: {
       resource: RESOURCE,
-      verb: { help: 'What was asked for.', values: ['list', 'watch'] },
+      verb: { help: 'Verb of the request.', values: ['list', 'watch'] },
       code: { help: 'HTTP status, or error where there was no answer.', example: '200', max: 64 },
     },
   },
@@ -102,7 +102,7 @@ export const AGENT_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_kubernetes_relists_total',
-    help: 'Lists that were read again from the Kubernetes API, after a failure or because it was time.',
+    help: 'Lists that were read again from the Kubernetes API, after a failure or at a regular interval.',
     labels: { resource: RESOURCE },
   },
   apiAge: {
@@ -110,7 +110,7 @@ export const AGENT_METRICS = defineMetrics({
     type: 'gauge',
     unit: 'seconds',
     name: 'netsonde_kubernetes_sync_age_seconds',
-    help: 'Time since something was last heard of the resource; a quiet watch has a bookmark every minute.',
+    help: 'Time since the last message about the resource; a quiet watch has a bookmark every minute.',
     labels: { resource: RESOURCE },
   },
   apiObjects: {
@@ -124,7 +124,7 @@ export const AGENT_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_peer_addresses',
-    help: 'Addresses of Pods, Services and nodes by which events name who is at the other end.',
+    help: 'Addresses of Pods, Services and nodes by which events name the peer.',
     labels: {},
   },
   peerAddressesLeftOut: {
@@ -153,7 +153,7 @@ export const AGENT_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_sink_retries_total',
-    help: 'Writes that the sink was offered again because it could not take them.',
+    help: 'Retries of writes that the sink could not take.',
     labels: { sink: SINK },
   },
 });
@@ -176,7 +176,7 @@ export interface AgentState {
   readonly http: HttpState;
 }
 
-/** The agent's own part of the page, which is the first: what it says of itself, and of its process. */
+/** The agent's own part of the page, which comes first: metrics of itself, and of its process. */
 export class AgentMetrics {
   readonly #aggregator = new Aggregator([AGENT], () => false);
   readonly #process = new ProcessMetrics();
@@ -185,7 +185,7 @@ export class AgentMetrics {
     this.#aggregator.addProbe(AGENT, AGENT_METRICS, 'full');
   }
 
-  /** @param view where it is for a scraper */
+  /** @param view set where the page is for a scraper */
   async render(format: Format, state: AgentState, view?: ScraperView): Promise<Uint8Array[]> {
     const batch = this.#aggregator.begin(AGENT);
     emitState(batch.emit as AgentEmit, state);

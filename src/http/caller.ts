@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { PageCaller } from '#kernel/client.ts';
 import { ownerOf } from './peer.ts';
 
-/** Who asks, until the response closes. */
+/** Identifies the caller of a request, until the response closes. */
 export function callerOf(request: IncomingMessage, response: ServerResponse): PageCaller {
   const gone = new AbortController();
   response.once('close', () => gone.abort(new Error('the client has gone')));

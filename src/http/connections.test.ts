@@ -14,7 +14,7 @@ import { type RefusalCause, Refusals } from './refusals.ts';
 const MIB = 1024 * 1024;
 const LARGE = Buffer.alloc(8 * MIB, 'x');
 
-/** A server whose application answers `/fast` at once, `/large` with 8 MiB, and `/held` when the test says so. */
+/** A server whose application answers `/fast` at once, `/large` with 8 MiB, and `/held` when the test decides. */
 class Host {
   readonly refusals = new Refusals();
   readonly connections: Connections;
@@ -24,10 +24,10 @@ class Host {
   );
   readonly #directory = mkdtempSync(join(tmpdir(), 'connections-'));
   readonly clients: Socket[] = [];
-  /** Requests that the application was given. */
+  /** Requests that reached the application. */
   readonly asked: string[] = [];
   readonly held: ServerResponse[] = [];
-  /** Most requests of the application that were open at a time. */
+  /** Largest number of requests that were open in the application at a time. */
   mostOpen = 0;
   #open = 0;
 
@@ -43,7 +43,7 @@ class Host {
     return this;
   }
 
-  /** A client that takes nothing before it is told to. */
+  /** A client that reads nothing until the test lets it. */
   client(text: string, by: 'tcp' | 'unix' = 'tcp', options: { allowHalfOpen?: boolean } = {}): Socket {
     const [host, port] = this.#listeners.address.split(':');
     const where: NetConnectOpts = by === 'unix' ? { path: this.#unixPath } : { host, port: Number(port) };
@@ -111,7 +111,7 @@ afterEach(() => {
 const get = (path: string, version = '1.1', headers = '') =>
   `GET ${path} HTTP/${version}\r\nHost: localhost\r\n${headers}\r\n`;
 
-/** All that the client gets until the connection closes, or until `end` is in it. */
+/** Returns the bytes that the client receives until the connection closes, or until `end` is among them. */
 function received(client: Socket, end?: string): Promise<string> {
   let text = '';
   return new Promise((resolve) => {
@@ -124,11 +124,11 @@ function received(client: Socket, end?: string): Promise<string> {
   });
 }
 
-/** A connection of its own. */
+/** Answers a request over a connection of its own. */
 const answered = (path: string, by: 'tcp' | 'unix' = 'tcp') =>
   received(host.client(get(path, '1.1', 'Connection: close\r\n'), by));
 
-describe('requests that are sent ahead', () => {
+describe('pipelined requests', () => {
   it('are answered one after the other, in order', async () => {
     await serve();
     const paths = Array.from({ length: PIPELINED_MAX }, (_, index) => `/fast/${index}`);
@@ -144,7 +144,7 @@ describe('requests that are sent ahead', () => {
     ['over TCP', 'tcp', '1.1', '/held'],
     ['over the Unix socket', 'unix', '1.1', '/held'],
     ['for answers of 8 MiB', 'tcp', '1.1', '/large'],
-    // What comes after the only request of a connection is none.
+    // Bytes after the only request of a connection are not a request.
     ['by HTTP/1.0', 'tcp', '1.0', '/held', 'malformed'],
   ] as const)(
     'a thousand, %s, by a client that takes nothing: closed and counted, and others are answered',
@@ -158,7 +158,7 @@ describe('requests that are sent ahead', () => {
     },
   );
 
-  it('are not worked on once the client has gone', async () => {
+  it('are not processed once the client has gone', async () => {
     await serve();
     const client = host.client(get('/held').repeat(10));
     await eventually(() => expect(host.held).toHaveLength(1));
@@ -169,7 +169,7 @@ describe('requests that are sent ahead', () => {
     expect(host.asked).toEqual(['/held', '/fast']);
   });
 
-  it('of a client that has closed its half are no work for ever', async () => {
+  it('of a client that has closed its half do not cause endless work', async () => {
     await serve();
     const client = host.client(get('/held').repeat(10), 'tcp', { allowHalfOpen: true });
     client.end();
@@ -180,7 +180,7 @@ describe('requests that are sent ahead', () => {
 });
 
 describe('connections', () => {
-  it('have a bound: the newest is served, and the owner that has most gives way', async () => {
+  it('are limited: the newest is served, and the owner with the most gives way', async () => {
     await serve({ connections: 8, newcomers: 1_000 });
     const unix = host.client(get('/held'), 'unix');
     await eventually(() => expect(host.held).toHaveLength(1));
@@ -193,7 +193,7 @@ describe('connections', () => {
   });
 
   describe('that come in one burst', () => {
-    /** So many that are accepted in one turn of the event loop, the first with a request that is answered, the others with some that are not. */
+    /** Accepts this many in one turn of the event loop, the first with a request that is answered, the others with requests that are not. */
     async function burst(count: number, limits: Partial<ConnectionLimits>) {
       await serve(limits);
       const accepted: Socket[] = [];
@@ -220,14 +220,14 @@ describe('connections', () => {
       return { first: clients[0] as Socket, most };
     }
 
-    it('are read before any has to go', async () => {
+    it('are read before any is closed', async () => {
       const { first, most } = await burst(100, { connections: 4, newcomers: 0 });
       expect(most).toBe(100);
       expect(await received(first)).toContain('answer to /first');
       await eventually(() => expect(host.connections.count).toBe(4));
     });
 
-    it('are over before anything is begun that can wait', async () => {
+    it('are handled before any work begins that can wait', async () => {
       const { most } = await burst(20, { connections: 4, newcomers: 0 });
       let left = most;
       host.connections.whenCalm(() => {
@@ -238,14 +238,14 @@ describe('connections', () => {
       await calm;
     });
 
-    it('have a bound before they are read', async () => {
+    it('are limited before they are read', async () => {
       const { most } = await burst(100, { connections: 4, newcomers: 0, unreadNewcomers: 10 });
       expect(most).toBe(10);
       await eventually(() => expect(host.connections.count).toBeLessThanOrEqual(4));
     });
   });
 
-  it('that ask nothing give way first', async () => {
+  it('without a request give way first', async () => {
     await serve({ connections: 3, newcomers: 0 });
     const busy = host.client(get('/held'));
     await eventually(() => expect(host.held).toHaveLength(1));
@@ -284,7 +284,7 @@ describe('connections', () => {
       '431 ',
       'the header of the request is too long',
     ],
-  ])('whose request %s are told so', async (_, text, status, words) => {
+  ])('whose request %s are answered with the reason', async (_, text, status, words) => {
     await serve();
     const answer = await received(host.client(text));
     expect(answer.startsWith(`HTTP/1.1 ${status}`)).toBe(true);
@@ -294,7 +294,7 @@ describe('connections', () => {
 });
 
 describe('answers that clients do not take', () => {
-  it('have a bound for all connections together: the oldest give way, and a client that reads is served', async () => {
+  it('are limited for all connections together: the oldest give way, and a client that reads is served', async () => {
     await serve({ unreadBytes: 20 * MIB });
     for (let index = 0; index < 12; index++) host.client(get('/large'));
     await eventually(() => expect(host.asked).toHaveLength(12));
@@ -305,12 +305,12 @@ describe('answers that clients do not take', () => {
     expect(host.connections.unreadBytes).toBeLessThanOrEqual(20 * MIB);
   });
 
-  it('are given up where nothing of them is taken for a while', async () => {
+  it('are aborted where the client takes nothing for a while', async () => {
     await serve({ unreadMs: 50 });
     host.client(get('/large'));
     await eventually(() => expect(host.count('unread')).toBe(1));
     expect([host.connections.count, host.connections.unreadBytes]).toEqual([0, 0]);
-    // Who has taken all of it may ask again later.
+    // A client that has taken all of its answer may ask again later.
     const client = host.client(get('/fast'));
     expect(await received(client, 'answer to')).toContain('answer to /fast');
     await new Promise((resolve) => setTimeout(resolve, 150));
@@ -319,7 +319,7 @@ describe('answers that clients do not take', () => {
   });
 });
 
-it('after a change of who may connect every connection ends, those that are answered with their answer', async () => {
+it('every connection ends after a change of the access rules, after its current answer', async () => {
   await serve();
   const idle = host.client(get('/fast'));
   await received(idle, 'answer to');
@@ -332,7 +332,7 @@ it('after a change of who may connect every connection ends, those that are answ
   expect(await received(busy)).toContain('the last one');
 });
 
-/** Opens so many, none of which may be asked for twice. */
+/** Opens this many connections, none of which may need a second attempt. */
 const CONNECTS = `
 import socket, sys
 held = [socket.socket() for _ in range(int(sys.argv[2]))]
@@ -342,8 +342,8 @@ for one in held:
 print(len(held))
 `;
 
-it('a thousand connections find room while the event loop has no time for them', async () => {
+it('a thousand connections find room while the event loop is blocked', async () => {
   await serve();
-  // The loop stands still meanwhile.
+  // The event loop is blocked meanwhile.
   expect(execFileSync('python3', ['-c', CONNECTS, String(host.port), '1000'], { encoding: 'utf8' })).toBe('1000\n');
 });

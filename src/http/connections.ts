@@ -3,25 +3,28 @@ import type { Socket } from 'node:net';
 import { keyOf, ownerOf, type PeerKey, UNIX } from './peer.ts';
 import type { RefusalCause, Refusals } from './refusals.ts';
 
-/** Of all addresses and sockets together. What the kernel keeps for a client that reads nothing, up to 4 MB, is the agent's memory as well. */
+/**
+ * Number of connections of all addresses and sockets together. The kernel's buffers for a client that reads nothing, up to 4 MB, are
+ * the agent's memory as well.
+ */
 export const CONNECTIONS_MAX = 64;
-/** Beside these, connections that have just come: whoever opens many must not push out one whose request is on its way. */
+/** Number of further connections that have just come: a client that opens many must not displace one whose request is on its way. */
 export const NEWCOMERS_MAX = 192;
 const NEW_MS = 250;
 /**
- * And so many whose first bytes nobody has looked for yet: a burst is accepted in one turn of the event loop, and read in the next. Whoever
- * came with its request in the midst of it is answered before it could have to go.
+ * Number of further connections whose first bytes were not looked for yet: a burst is accepted in one turn of the event loop, and read
+ * in the next. A client in the middle of it that came with its request is answered before its connection could be closed.
  */
 export const UNREAD_NEWCOMERS_MAX = 1_024;
-/** While connections keep coming, work that costs something waits so long at most: most of a burst has to go before it is begun. */
+/** Milliseconds for which expensive work waits at most while connections keep coming: most of a burst is to be closed before the work begins. */
 export const CALM_MS = 50;
-/** Requests of one connection that wait for the one before them; a client that sends more ahead has its connection closed. */
+/** Number of requests of one connection that wait for the one before them; a client that sends more ahead has its connection closed. */
 export const PIPELINED_MAX = 16;
-/** Bytes of answers that clients have not taken, of all connections together. */
+/** Bytes of answers that clients have not taken, over all connections. */
 export const UNREAD_BYTES_MAX = 32 * 1024 * 1024;
-/** A client takes something of its answer within this time. */
+/** Milliseconds within which a client has to take some of its answer. */
 export const UNREAD_MS = 30_000;
-/** The first request of a connection is there within this time, after TLS. */
+/** Milliseconds after TLS within which the first request of a connection has to arrive. */
 export const FIRST_REQUEST_MS = 10_000;
 
 export interface ConnectionLimits {
@@ -53,30 +56,30 @@ interface Call {
 interface Connection {
   readonly key: PeerKey;
   readonly owner: string;
-  /** The one below TLS. */
+  /** The socket below TLS. */
   readonly socket: Socket;
   readonly openedMs: number;
   hasAsked: boolean;
-  /** What it sent with its opening was read. */
+  /** Whether the bytes that came with its opening were read. */
   isRead: boolean;
-  /** The one that is answered. */
+  /** The request that is being answered. */
   active: Call | undefined;
   readonly waiting: Call[];
-  /** Closes one that asks nothing. */
+  /** Timer that closes a connection without a request. */
   readonly silence: NodeJS.Timeout;
 }
 
 /**
- * Every connection to the agent, by all its addresses and sockets. Each has one request answered at a time; there are so many of them, and so
- * many bytes that clients have not taken. Where a bound is reached, the owner that has most gives way, so that a newcomer is served whoever
- * fills the agent: a probe of the kubelet and a scraper of another address always are.
+ * Every connection to the agent, by all its addresses and sockets. One request of each is answered at a time; the number of
+ * connections, and of bytes that clients have not taken, is limited. At a limit, the owner with the most gives way, so a newcomer is
+ * served even if others fill the agent: a probe of the kubelet and a scraper of another address always are.
  */
 export class Connections implements Disposable {
   readonly #limits: ConnectionLimits;
   readonly #refusals: Refusals;
-  /** Oldest first. */
+  /** Connections, the oldest first. */
   readonly #known = new Map<PeerKey, Connection>();
-  /** Accepted in this turn of the event loop, and in the one before. */
+  /** Connections accepted in this turn of the event loop, and in the previous one. */
   #accepted: Connection[] = [];
   #reading: Connection[] = [];
   #isTurning = false;
@@ -98,7 +101,7 @@ export class Connections implements Disposable {
     return [...this.#known.values()].reduce((sum, connection) => sum + unreadOf(connection), 0);
   }
 
-  /** A connection that was accepted. */
+  /** Registers a connection that was accepted. */
   open(socket: Socket): void {
     const connection: Connection = {
       key: keyOf(socket),
@@ -112,7 +115,7 @@ export class Connections implements Disposable {
       silence: setTimeout(() => this.#close(connection, 'silent'), this.#limits.firstRequestMs),
     };
     socket.once('close', () => this.#forget(connection));
-    // A client that resets its connection is no concern of ours.
+    // A client that resets its connection is not an error of ours.
     socket.on('error', () => undefined);
     this.#known.set(connection.key, connection);
     this.#accepted.push(connection);
@@ -121,16 +124,16 @@ export class Connections implements Disposable {
     if (this.#accepted.length > this.#limits.unreadNewcomers) this.#bound();
   }
 
-  /** Does the work once all that has come is read and no more connections come, and at most {@link CALM_MS} later. */
+  /** Does the work once all bytes that have come are read and no more connections come, and at most {@link CALM_MS} later. */
   whenCalm(work: () => void): void {
     if (this.#isTurning) this.#delayed.push({ work, byMs: performance.now() + CALM_MS });
     else setImmediate(work);
   }
 
-  /** Answers the request by `app`, once those before it of the same connection are answered. */
+  /** Answers the request by `app`, once the earlier requests of the same connection are answered. */
   handle(request: IncomingMessage, response: ServerResponse, app: RequestListener): void {
     const connection = this.#known.get(keyOf(request.socket));
-    // Closed while its requests were read.
+    // The connection was closed while its requests were read.
     if (connection === undefined) return;
     if (!connection.hasAsked) {
       clearTimeout(connection.silence);
@@ -143,7 +146,7 @@ export class Connections implements Disposable {
     else this.#close(connection, 'pipelined');
   }
 
-  /** Bytes came that are no request: what is to be told goes out, unless it would end up within an answer. */
+  /** Handles bytes that are not a request: the error is sent, unless it would end up inside an answer. */
   malformed(socket: Socket, answer: string): void {
     const connection = this.#known.get(keyOf(socket));
     if (connection === undefined) return;
@@ -151,11 +154,11 @@ export class Connections implements Disposable {
     this.#close(connection, 'malformed');
   }
 
-  /** Makes room for an answer: connections that take nothing of theirs give way. */
+  /** Makes room for an answer: connections whose clients take nothing of their answers give way. */
   makeRoom(): void {
     for (;;) {
       const holders = [...this.#known.values()].filter((connection) => unreadOf(connection) > 0);
-      // One that is larger than the bound is served all the same.
+      // An answer that is larger than the limit is still served.
       if (holders.length < 2 || this.unreadBytes <= this.#limits.unreadBytes) return;
       const victim = victimOf(holders, unreadOf);
       if (victim === undefined) return;
@@ -163,7 +166,7 @@ export class Connections implements Disposable {
     }
   }
 
-  /** After a change of who may connect by TCP: closes those that have nothing to answer and streams, others when they are answered. */
+  /** Closes connections after a change of the access rules for TCP: idle ones and streams at once, others after their answer. */
   retire(): void {
     for (const { active, owner, socket } of this.#known.values()) {
       if (owner === UNIX) continue;
@@ -177,7 +180,7 @@ export class Connections implements Disposable {
     for (const { socket } of this.#known.values()) socket.destroy();
   }
 
-  /** Once all that has come in this turn of the event loop is read: of a burst most is closed before any work is done for it. */
+  /** Applies the limits once all that came in this turn of the event loop is read: most of a burst is closed before any work is done for it. */
   #boundSoon(): void {
     if (this.#isBoundDue) return;
     this.#isBoundDue = true;
@@ -187,7 +190,7 @@ export class Connections implements Disposable {
     });
   }
 
-  /** At the end of a turn of the event loop: what came with a connection is read in the turn after the one that accepts it. */
+  /** Runs at the end of a turn of the event loop: bytes that came with a connection are read in the turn after the one that accepts it. */
   #turn(): void {
     for (const connection of this.#reading) connection.isRead = true;
     this.#reading = this.#accepted;
@@ -200,7 +203,7 @@ export class Connections implements Disposable {
     for (const { work } of this.#delayed.splice(0, due < 0 ? this.#delayed.length : due)) work();
   }
 
-  /** Closes what is too much. */
+  /** Closes the connections that exceed the limits. */
   #bound(): void {
     const { connections, newcomers, unreadNewcomers } = this.#limits;
     if (this.#known.size <= connections) return;
@@ -220,13 +223,13 @@ export class Connections implements Disposable {
   #begin(connection: Connection, call: Call): void {
     const { request, response, app } = call;
     connection.active = call;
-    // Whoever else waits for the end of this one comes first.
+    // Other listeners for the end of this response run first.
     response.once('close', () => queueMicrotask(() => this.#next(connection)));
-    // From here on nothing comes but what the client takes. A stream that goes on has a bound of its own.
+    // From here on only bytes that the client takes are sent. A continuous stream has a limit of its own.
     response.once('prefinish', () =>
       response.setTimeout(this.#limits.unreadMs, () => this.#close(connection, 'unread')),
     );
-    // The rest of a body would be read for nothing.
+    // Reading the rest of a body would be useless.
     if (request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined)
       response.shouldKeepAlive = false;
     this.makeRoom();
@@ -256,7 +259,7 @@ function unreadOf({ active }: Connection): number {
   return active?.response.writableLength ?? 0;
 }
 
-/** Of the owner that has most: one that is not answered now, then the one that has most, then the oldest. */
+/** Chooses from the owner with the most: an idle connection, then the one that holds the most, then the oldest. */
 function victimOf(
   connections: readonly Connection[],
   sizeOf: (connection: Connection) => number,
@@ -274,7 +277,7 @@ function victimOf(
   );
 }
 
-/** Those that are too many, oldest first: of the owner that has most, one that is not answered now, then the oldest. */
+/** Returns the connections that exceed the limit, the oldest first: from the owner with the most, an idle one, then the oldest. */
 function surplusOf(connections: readonly Connection[], bound: number): Connection[] {
   if (connections.length <= bound) return [];
   const isIdle = ({ active }: Connection) => active === undefined;

@@ -11,9 +11,9 @@ import { sendFailure } from './failure.ts';
 import type { Followers } from './followers.ts';
 import type { Refusals } from './refusals.ts';
 
-/** A client that does not read must not make us keep its events. */
+/** Bytes that a client may leave unread: a client that does not read must not make us keep its events. */
 const UNREAD_BYTES_MAX = 1024 * 1024;
-/** Comments keep proxies from closing a stream where nothing happens. */
+/** Milliseconds between comments, which keep proxies from closing a stream without events. */
 const KEEPALIVE_MS = 15_000;
 
 const NDJSON = 'application/x-ndjson';
@@ -21,7 +21,7 @@ const SSE = 'text/event-stream';
 
 interface Wish {
   readonly filter: EventFilter;
-  /** Caps how many past events are returned: the newest of them. */
+  /** Caps how many past events are returned; newest first. */
   readonly last: number;
   readonly follow: boolean;
   readonly ndjson: boolean;
@@ -33,7 +33,7 @@ export interface EventStreamDeps {
   readonly refusals: Refusals;
 }
 
-/** `/api/v1/events`: server-sent events, or one JSON object a line with `Accept: application/x-ndjson`. */
+/** Serves `/api/v1/events`: server-sent events, or one JSON object a line with `Accept: application/x-ndjson`. */
 export function serveEvents({ bus, followers, refusals }: EventStreamDeps, request: Request, response: Response): void {
   const wish = readWish(request);
   if ('error' in wish) {
@@ -51,7 +51,7 @@ export function serveEvents({ bus, followers, refusals }: EventStreamDeps, reque
   response.flushHeaders();
   const seen = readLastEventId(request, bus.run);
   if (seen !== undefined) send(bus.history({ ...wish.filter, since: undefined }, seen));
-  // What is there is of interest to who does not follow, and to who says since when.
+  // Past events are sent to clients that do not follow, and to those that give a start time.
   else if (!wish.follow || wish.filter.since !== undefined) send(lastOf(bus.history(wish.filter), wish.last));
   if (!wish.follow) {
     response.end();
@@ -65,7 +65,7 @@ function frame({ event, json, number }: PublishedEvent, run: string): string {
   return `id: ${run}-${number}\nevent: ${event.type}\ndata: ${json}\n\n`;
 }
 
-/** Number of the last event that a client has which comes back; undefined where it is new, or was with another run of the agent. */
+/** Number of the last event that a returning client has; undefined where the client is new, or was connected to another run of the agent. */
 function readLastEventId(request: Request, run: string): number | undefined {
   const [, ofRun, number] = /^([0-9a-z]+)-(\d{1,15})$/.exec(request.get('last-event-id') ?? '') ?? [];
   return ofRun === run ? Number(number) : undefined;
@@ -116,7 +116,7 @@ function readWish(request: Request): Wish | Failure {
   };
 }
 
-/** The first fault: a parameter that there is not goes before a value that is wrong. */
+/** Returns the first fault: an unknown parameter comes before a wrong value. */
 function faultOf({ issues }: z.ZodError): string {
   const [unknown] = issues.flatMap((issue) => (issue.code === 'unrecognized_keys' ? issue.keys : []));
   if (unknown === undefined) return issues[0]?.message ?? '';
@@ -128,17 +128,17 @@ const NAMES: Readonly<Record<'probe' | 'type', readonly string[]>> = {
   type: PROBES.flatMap(({ events }) => Object.keys(events)),
 };
 
-/** A slip of the pen must not look as if nothing had happened. */
+/** Rejects an unknown name: a typing error must not look as if nothing had happened. */
 function wrongName(key: 'probe' | 'type', query: EventsQuery): string | undefined {
   const wrong = query[key]?.split(',').find((name) => !NAMES[key].includes(name));
   if (wrong === undefined) return undefined;
   const near = nearest(wrong, NAMES[key]);
   const guess = near === undefined ? '' : ` (did you mean ${near}?)`;
-  return `${key}: ${wrong} is none${guess}; there are: ${NAMES[key].join(', ')}`;
+  return `no such ${key}: ${wrong}${guess}; there are: ${NAMES[key].join(', ')}`;
 }
 
 const NANOSECONDS_PER_MS = 1_000_000n;
-/** As many digits as the time of an event has: they compare as texts. */
+/** Formats a time with as many digits as the time of an event has: they compare as texts. */
 function timeText(ms: number): string {
   return formatTimeNs(BigInt(ms) * NANOSECONDS_PER_MS);
 }

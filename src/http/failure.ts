@@ -3,7 +3,7 @@ import type { Failure } from '#api/errors.ts';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
-/** An answer that closes the connection, for one that nobody speaks HTTP on yet, or no longer. @param status number and phrase */
+/** Formats an answer that closes the connection, for a connection that does not speak HTTP yet, or no longer. @param status number and phrase */
 export function rawAnswer(status: string, error: string): string {
   const body = JSON.stringify({ error } satisfies Failure);
   const head = [
@@ -15,10 +15,10 @@ export function rawAnswer(status: string, error: string): string {
   return [...head, '', body].join('\r\n');
 }
 
-/** Seconds after which it is worth asking again. */
+/** Seconds after which a retry is worthwhile. */
 const RETRY_AFTER = '1';
 
-/** An answer that says what is wrong, in words; one that is of the moment says when to ask again. */
+/** Sends an answer that describes the fault; for a transient fault it says when to retry. */
 export function sendFailure(response: ServerResponse, status: number, error: string): void {
   const body = JSON.stringify({ error } satisfies Failure);
   if (status === 503) response.setHeader('Retry-After', RETRY_AFTER);

@@ -29,8 +29,8 @@ function follow(name: string, remoteAddress: string | undefined, writableLength 
   return response as unknown as ServerResponse;
 }
 
-describe('where all the streams are taken', () => {
-  it('a newcomer is served, and who has most gives way with the oldest', () => {
+describe('where all streams are in use', () => {
+  it('a newcomer is served, and the owner with the most loses its oldest', () => {
     follow('a', '10.0.0.1');
     for (const name of ['m1', 'm2', 'm3', 'm4']) follow(name, '10.0.0.66');
     expect(open).toEqual(['a', 'm3', 'm4']);
@@ -39,7 +39,7 @@ describe('where all the streams are taken', () => {
     expect(refusals.counts.get('followers')).toBe(3);
   });
 
-  it('the one that has most unread goes before the oldest', () => {
+  it('the one with the most unread bytes is closed before the oldest', () => {
     follow('m1', '10.0.0.66');
     follow('m2', '10.0.0.66', 500);
     follow('m3', '10.0.0.66');
@@ -47,7 +47,7 @@ describe('where all the streams are taken', () => {
     expect(open).toEqual(['m1', 'm3', 'a']);
   });
 
-  it('of owners with one each the oldest gives way; loopback and the Unix socket are owners as well', () => {
+  it('the oldest gives way among owners with one each; loopback and the Unix socket are owners as well', () => {
     follow('a', '127.0.0.1');
     follow('b', undefined);
     follow('c', '::ffff:10.0.0.3');
@@ -56,7 +56,7 @@ describe('where all the streams are taken', () => {
   });
 });
 
-it('a stream that has ended has no place', () => {
+it('a stream that has ended takes no place', () => {
   for (let times = 0; times < 9; times++) follow(`s${times}`, '10.0.0.1').destroy();
   follow('a', '10.0.0.1');
   expect(open).toEqual(['a']);

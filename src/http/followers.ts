@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { ownerOf } from './peer.ts';
 import type { Refusals } from './refusals.ts';
 
-/** Streams of events that are open at a time. */
+/** Number of streams of events that may be open at a time. */
 export const FOLLOWERS_MAX = 16;
 
 interface Follower {
@@ -11,14 +11,14 @@ interface Follower {
 }
 
 /**
- * Who follows the events. A newcomer is always served: where there are too many streams, the owner that has most gives way, with the one
- * that has most unread, else with the oldest. So no client keeps others from following; a stream that was ended goes on by
- * `Last-Event-ID`.
+ * Clients that follow the events. A newcomer is always served: where there are too many streams, the owner with the most gives way,
+ * with its stream that has the most unread bytes, else with its oldest. So no client keeps others from following; a stream that was
+ * closed continues by `Last-Event-ID`.
  */
 export class Followers {
   readonly #refusals: Refusals;
   readonly #max: number;
-  /** Oldest first. */
+  /** Streams, the oldest first. */
   readonly #open = new Set<Follower>();
 
   constructor(refusals: Refusals, max = FOLLOWERS_MAX) {
@@ -26,7 +26,7 @@ export class Followers {
     this.#max = max;
   }
 
-  /** Until the response closes. */
+  /** Adds a stream until its response closes. */
   add(response: ServerResponse): void {
     const newest = { owner: ownerOf(response.req.socket), response };
     this.#open.add(newest);

@@ -7,7 +7,7 @@ import { clientFault, type TlsSettings } from './tls_settings.ts';
 
 const HANDSHAKE_MS = 10_000;
 
-/** What stands between a connection and who speaks HTTP: TLS, where it is asked for, which may change while the server runs. */
+/** Layer between a connection and the HTTP server: TLS, where it is configured, which may change while the server runs. */
 export class Front {
   readonly #http: HttpServer;
   readonly #refusals: Refusals;
@@ -18,7 +18,7 @@ export class Front {
     this.#refusals = refusals;
   }
 
-  /** For connections that come from now on. @param settings undefined: without TLS */
+  /** Sets TLS for later connections. @param settings undefined: without TLS */
   use(settings: TlsSettings | undefined): void {
     this.#tls = settings && this.#server(settings);
   }
@@ -30,7 +30,7 @@ export class Front {
   #server({ config, context }: TlsSettings): TlsServer {
     const options = {
       ...context,
-      // What is wrong with a certificate is told in words, once the client can read them.
+      // A fault of a certificate is described in an answer, once the client can read it.
       requestCert: config.clientAuth !== 'NoClientCert',
       rejectUnauthorized: false,
       handshakeTimeout: HANDSHAKE_MS,
@@ -46,7 +46,7 @@ export class Front {
     });
   }
 
-  /** Before any of its bytes is taken for a request. */
+  /** Refuses a connection before any of its bytes is read as a request. */
   #refuse(socket: TLSSocket, error: string): void {
     this.#refusals.count('certificate');
     socket.on('error', () => undefined);

@@ -4,7 +4,7 @@ import type { WebStatus } from './web_file.ts';
 
 const agent = { scope: 'agent', detail: 'core', source: 'agent' } as const;
 
-/** Who talks to the agent. */
+/** Metrics of the clients of the agent. */
 export const HTTP_METRICS = defineMetrics({
   httpConnections: {
     ...agent,
@@ -25,14 +25,14 @@ export const HTTP_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_http_refused_total',
-    help: 'Requests that were refused, and connections that were closed, by cause; docs/api.md has the bounds.',
+    help: 'Requests that were refused, and connections that were closed, by cause; docs/api.md lists the limits.',
     labels: { cause: { help: 'Why.', values: REFUSAL_CAUSES } },
   },
   webSuccessful: {
     ...agent,
     type: 'gauge',
     name: 'netsonde_web_config_last_reload_successful',
-    help: '1 if the file of --web.config.file is in force as it is, 0 if it is faulty and what was in force before stays.',
+    help: '1 if the file of --web.config.file is in force, 0 if it is faulty and the previous one stays in force.',
     labels: {},
   },
   webTime: {
@@ -40,7 +40,7 @@ export const HTTP_METRICS = defineMetrics({
     type: 'gauge',
     unit: 'seconds',
     name: 'netsonde_web_config_last_reload_success_timestamp_seconds',
-    help: 'Unix time at which the file of --web.config.file, or a file that it names, was last taken.',
+    help: 'Unix time at which the file of --web.config.file, or a file that it names, was last applied.',
     labels: {},
   },
   webCertificate: {

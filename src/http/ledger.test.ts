@@ -23,7 +23,7 @@ function times(count: number, act: () => void): void {
   for (let done = 0; done < count; done++) act();
 }
 
-/** 20 events come of 30, and 9 requests; each sink has some of its own trouble. */
+/** Counts of 30 events, of which 20 arrive, and of 9 requests; each sink has some trouble of its own. */
 function books(): Ledger {
   const ledger = new Ledger();
   times(20, () => ledger.received(EVENT));
@@ -63,7 +63,7 @@ async function pageOf(ledger: Ledger): Promise<Exposition> {
   return parseExposition(Buffer.concat(await new AgentMetrics().render('text', state)).toString());
 }
 
-/** Without their names' beginning, and the kind. */
+/** Returns the samples without the prefix of their names, and without the kind. */
 function samplesOf(page: Exposition, prefix: string, kind?: string): string[] {
   return page.samples
     .filter(({ name, labels }) => name.startsWith(prefix) && labels['kind'] === kind)
@@ -73,7 +73,7 @@ function samplesOf(page: Exposition, prefix: string, kind?: string): string[] {
     .sort();
 }
 
-it('balances for each kind, probe and sink, and is what the API may answer', () => {
+it('balances for each kind, probe and sink, and matches the schema of the API', () => {
   const ledger = books();
   const report = LEDGER_REPORT.parse(ledgerReport(sourceRows(KERNEL, ledger.before()), ledger.rows(SINKS)));
   expect(accountsOf(report)).toMatchObject([
@@ -83,7 +83,7 @@ it('balances for each kind, probe and sink, and is what the API may answer', () 
   ]);
 });
 
-it('the records of the kind event have the values that events have under their own names', async () => {
+it('records of the kind event have the same values as the metrics of events', async () => {
   const page = await pageOf(books());
   const events = samplesOf(page, 'netsonde_events_').filter((text) => !text.startsWith('["unfolded'));
   expect(events.length).toBeGreaterThan(15);
@@ -91,7 +91,7 @@ it('the records of the kind event have the values that events have under their o
   expect(ledgerOf(page, 'packetloss', 'loki')).toMatchObject({ produced: 30, pending: 6, missing: 0 });
 });
 
-it('a probe shows records of its own kind beside its events', async () => {
+it('a probe shows records of its own kind besides its events', async () => {
   const page = await pageOf(books());
   const ours = [
     'produced_total',

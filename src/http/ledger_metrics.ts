@@ -8,13 +8,13 @@ import type { SourceRow } from './ledger.ts';
 const KIND = { help: 'Kind of the records.', example: 'event', max: 16 } as const;
 const PROBE = { help: 'Name of the probe.', example: 'packetloss', max: 64 } as const;
 const SINK = { help: 'Name of the sink.', example: 'stdout', max: 16 } as const;
-const LIMIT_STAGE = { help: 'Where the limit is.', values: ['kernel', 'agent'] } as const;
-const DROP_STAGE = { help: 'Where it was lost.', values: ['kernel', 'sink'] } as const;
+const LIMIT_STAGE = { help: 'Stage of the limit.', values: ['kernel', 'agent'] } as const;
+const DROP_STAGE = { help: 'Stage of the loss.', values: ['kernel', 'sink'] } as const;
 const REASON = { help: 'Why.', values: ['ring_full', ...DROP_REASONS] } as const;
 
 const agent = { scope: 'agent', detail: 'core', source: 'agent' } as const;
 
-/** What became of events. */
+/** Metrics of the ledger of events. */
 export const EVENT_METRICS = defineMetrics({
   produced: {
     ...agent,
@@ -34,35 +34,35 @@ export const EVENT_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_events_folded_total',
-    help: 'Events that went into an equal one, which says how many it stands for.',
+    help: 'Events that were merged into an equal one, which has their count.',
     labels: { probe: PROBE },
   },
   unfolded: {
     ...agent,
     type: 'counter',
     name: 'netsonde_events_unfolded_total',
-    help: 'Events that were not compared with others because too many different ones came at the same time.',
+    help: 'Events that were not compared with others because too many different events came at the same time.',
     labels: {},
   },
   delivered: {
     ...agent,
     type: 'counter',
     name: 'netsonde_events_delivered_total',
-    help: 'Events that the sink has taken.',
+    help: 'Events that the sink has accepted.',
     labels: { probe: PROBE, sink: SINK },
   },
   dropped: {
     ...agent,
     type: 'counter',
     name: 'netsonde_events_dropped_total',
-    help: 'Events that were lost. An empty sink: lost before they were given to any.',
+    help: 'Events that were lost. An empty sink label: lost before they reached any sink.',
     labels: { probe: PROBE, sink: SINK, stage: DROP_STAGE, reason: REASON },
   },
   pending: {
     ...agent,
     type: 'gauge',
     name: 'netsonde_events_pending',
-    help: 'Events that wait for the sink. An empty sink: held to see whether equal ones come.',
+    help: 'Events that wait for the sink. An empty sink label: held to see whether equal ones come.',
     labels: { probe: PROBE, sink: SINK },
   },
   recovered: {
@@ -76,18 +76,18 @@ export const EVENT_METRICS = defineMetrics({
 
 type EventMetric = keyof typeof EVENT_METRICS;
 
-/** The same of records of one kind. */
+/** Derives the metric of records of one kind. */
 function ofKind<const M extends EventMetric>(metric: M) {
   const { labels, ...descriptor } = EVENT_METRICS[metric];
   return { ...descriptor, labels: { kind: KIND, ...labels } };
 }
 
-/** What became of records of every kind, events too. */
+/** Metrics of the ledger of records of every kind, including events. */
 export const RECORD_METRICS = defineMetrics({
   recordsProduced: {
     ...ofKind('produced'),
     name: 'netsonde_records_produced_total',
-    help: 'Records that came to be, before any limit.',
+    help: 'Records that were created, before any limit.',
   },
   recordsLimited: {
     ...ofKind('limited'),
@@ -97,22 +97,22 @@ export const RECORD_METRICS = defineMetrics({
   recordsFolded: {
     ...ofKind('folded'),
     name: 'netsonde_records_folded_total',
-    help: 'Records that went into an equal one, which says how many it stands for.',
+    help: 'Records that were merged into an equal one, which has their count.',
   },
   recordsDelivered: {
     ...ofKind('delivered'),
     name: 'netsonde_records_delivered_total',
-    help: 'Records that the sink has taken.',
+    help: 'Records that the sink has accepted.',
   },
   recordsDropped: {
     ...ofKind('dropped'),
     name: 'netsonde_records_dropped_total',
-    help: 'Records that were lost. An empty sink: lost before they were given to any.',
+    help: 'Records that were lost. An empty sink label: lost before they reached any sink.',
   },
   recordsPending: {
     ...ofKind('pending'),
     name: 'netsonde_records_pending',
-    help: 'Records that wait for the sink. An empty sink: held to see whether equal ones come.',
+    help: 'Records that wait for the sink. An empty sink label: held to see whether equal ones come.',
   },
   recordsRecovered: {
     ...ofKind('recovered'),
@@ -131,7 +131,7 @@ const BOTH = {
   recordsRecovered: 'recovered',
 } as const satisfies Record<keyof typeof RECORD_METRICS, EventMetric>;
 
-/** Every row under `netsonde_records_*`, those of events under `netsonde_events_*` as well. */
+/** Emits every row as `netsonde_records_*`, and rows of events as `netsonde_events_*` as well. */
 export function emitLedger(emit: LooseEmit, sources: readonly SourceRow[], sinks: readonly LedgerRow[]): void {
   const count = (metric: keyof typeof BOTH, { kind, probe }: Source, value: number, labels: Labels = {}) => {
     emit(metric, NODE, value, { kind, probe, ...labels });

@@ -1,5 +1,5 @@
 export interface ListenAddress {
-  /** Undefined: all addresses, of IPv6 as well where there is IPv6. */
+  /** Undefined for all addresses, including IPv6 where there is IPv6. */
   readonly host: string | undefined;
   readonly port: number;
 }
@@ -8,7 +8,7 @@ export const DEFAULT_LISTEN: ListenAddress = { host: undefined, port: 9102 };
 
 const PORT_MAX = 65_535;
 
-/** Parses `HOST:PORT`, `[::]:PORT` or `:PORT`. @throws with what is wrong */
+/** Parses `HOST:PORT`, `[::]:PORT` or `:PORT`. @throws an error that describes the fault */
 export function parseListenAddress(text: string, option = '--listen'): ListenAddress {
   const found = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[^:]*)):(?<port>\d{1,5})$/.exec(text);
   const port = Number(found?.groups?.['port']);

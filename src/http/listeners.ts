@@ -8,16 +8,16 @@ import type { Refusals } from './refusals.ts';
 import type { TlsSettings } from './tls_settings.ts';
 import { bindUnix } from './unix_socket.ts';
 
-/** Scrapers come again over the same connection, by which they are told apart: up to every two minutes. */
+/** Milliseconds for which idle connections stay open: scrapers reuse their connection, which identifies them, at intervals of up to two minutes. */
 const KEEP_ALIVE_MS = 125_000;
 
 /**
- * Connections that wait to be accepted, as many as the kernel allows (net.core.somaxconn). Where they are more it takes no notice of the next
- * one, which asks again after one second, and then after two: a kubelet would give up in between.
+ * Number of connections that wait to be accepted, up to the kernel's limit (net.core.somaxconn). The kernel ignores connections beyond
+ * it, which retry after one second, and then after two: a kubelet would give up in between.
  */
 const BACKLOG = 4_096;
 
-/** Everything that the agent serves on. */
+/** All addresses and sockets that the agent serves on. */
 export class Listeners implements Disposable {
   readonly #connections: Connections;
   readonly #refusals: Refusals;
@@ -30,7 +30,7 @@ export class Listeners implements Disposable {
 
   /**
    * @param tls undefined: without TLS
-   * @returns what changes that
+   * @returns a function that changes the TLS settings
    * @throws where the address cannot be listened on
    */
   async onAddress({ host, port }: ListenAddress, app: RequestListener, tls?: TlsSettings): Promise<Front> {
@@ -44,14 +44,14 @@ export class Listeners implements Disposable {
     return front;
   }
 
-  /** @throws where the path is something else than a socket, or another process listens there */
+  /** @throws where the path is not a socket, or another process listens there */
   async onUnix(path: string, app: RequestListener): Promise<void> {
     const server = this.#server(new Front(this.#http(app), this.#refusals));
     await bindUnix(server, path, BACKLOG);
     this.#servers.push(server);
   }
 
-  /** `HOST:PORT` of the first one that has a port; empty where none has. */
+  /** `HOST:PORT` of the first server with a port; empty where none has one. */
   get address(): string {
     for (const server of this.#servers) {
       const address = server.address();
@@ -68,7 +68,7 @@ export class Listeners implements Disposable {
     this.#connections[Symbol.dispose]();
   }
 
-  /** Accepts, and hands on what is accepted. */
+  /** Makes a server that accepts connections and passes them on. */
   #server(front: Front): Server {
     return createServer({ allowHalfOpen: true, noDelay: true }, (socket: Socket) => {
       this.#connections.open(socket);

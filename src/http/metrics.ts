@@ -23,19 +23,19 @@ export interface MetricsDeps {
   readonly metrics: AgentMetrics;
   readonly scrapers: Scrapers;
   readonly ledger: Pick<Ledger, 'before'>;
-  /** Events that were not compared with others. */
+  /** Number of events that were not compared with others. */
   readonly unfolded: () => number;
   readonly sinks: Pick<SinkSet, 'statuses' | 'rows'>;
   readonly config: () => ConfigStatus;
-  /** Undefined outside of Kubernetes. */
+  /** Returns undefined outside Kubernetes. */
   readonly kubernetes: () => KubernetesState | undefined;
   readonly connections: Pick<Connections, 'count' | 'makeRoom' | 'unreadBytes'>;
   readonly refusals: Refusals;
-  /** Undefined where there is no web configuration. */
+  /** Returns undefined where there is no web configuration. */
   readonly web: () => WebStatus | undefined;
 }
 
-/** `/metrics`. @throws where there is no page, nor one of earlier */
+/** Serves `/metrics`. @throws where there is neither a fresh nor an earlier page */
 export async function serveMetrics(
   deps: MetricsDeps,
   request: IncomingMessage,
@@ -45,7 +45,7 @@ export async function serveMetrics(
   try {
     await writeMetrics(deps, caller, request, response);
   } catch (error) {
-    // Nobody is there to be told.
+    // No client is left to receive the error.
     if (!caller.signal.aborted) throw error;
   }
 }
@@ -78,16 +78,16 @@ async function writeMetrics(
   if (ageSeconds > 0) response.setHeader('Age', String(Math.ceil(ageSeconds)));
   if (isCompressed) response.setHeader('Content-Encoding', 'gzip');
   response.setHeader('Content-Length', String(pieces.reduce((sum, { length }) => sum + length, 0)));
-  // An old page shows nobody what is new.
+  // An old page shows no new rows.
   const written = { thread, kernelMs: page.writtenMs, agentMs };
   if (hold !== undefined && ageSeconds === 0) response.once('finish', () => deps.scrapers.served(socket, written));
   deps.connections.makeRoom();
-  // All at once: what the client has not taken is counted there.
+  // All pieces are written at once: bytes that the client has not taken are counted at the connection.
   for (const piece of pieces) response.write(piece);
   response.end();
 }
 
-/** Here where the kernel thread does not answer, and somebody had its last page as it is. */
+/** Compresses here where the kernel thread does not answer, and its last page was made uncompressed for another caller. */
 async function compressed(
   own: readonly Uint8Array[],
   { content }: Page,

@@ -5,7 +5,7 @@ import { isLoopback, ownerOf } from './peer.ts';
 const local = (text: string, isUnix = false) =>
   isLocalHost(hostOf({ url: '/', headersDistinct: { host: [text] } }), isUnix);
 
-describe('a name by which this machine is asked', () => {
+describe('a name of this machine', () => {
   it.each([
     'localhost',
     'LOCALHOST',
@@ -49,7 +49,7 @@ describe('a name by which this machine is asked', () => {
     expect([isIt(false), isIt(true)]).toEqual([false, false]);
   });
 
-  it('one without a dot is for the Unix socket', () => {
+  it('a name without a dot is accepted on the Unix socket', () => {
     expect(['netsonde', 'unix', 'x:1'].map((text) => [local(text), local(text, true)])).toEqual([
       [false, true],
       [false, true],
@@ -76,7 +76,7 @@ it.each([
   expect(() => local(text)).toThrow('the Host is neither a name nor an address');
 });
 
-it('a whole URL goes before the header, and two headers are refused', () => {
+it('a full URL takes precedence over the header, and two headers are refused', () => {
   const of = (url: string, ...host: string[]) => hostOf({ url, headersDistinct: { host } })?.name;
   expect(of('http://evil.example/api', 'localhost')).toBe('evil.example');
   expect(of('/api//localhost/', 'evil.example')).toBe('evil.example');
@@ -123,14 +123,14 @@ describe('a page of another site', () => {
   });
 });
 
-it('a proxy says that it asks for somebody else', () => {
+it('a proxy declares that it asks for another client', () => {
   for (const name of ['x-forwarded-for', 'x-forwarded-host', 'forwarded', 'via', 'x-real-ip']) {
     expect(forwardedBy({ host: 'localhost', [name]: '' })).toBe(name);
   }
   expect(forwardedBy({ host: 'localhost', 'x-prometheus-scrape-timeout-seconds': '1', accept: '*/*' })).toBeUndefined();
 });
 
-it('loopback is an address of it, and nothing that looks like one', () => {
+it('only true loopback addresses count, not similar texts', () => {
   expect(['127.0.0.1', '::1', '::ffff:127.0.0.1'].map(isLoopback)).toEqual([true, true, true]);
   expect(['10.0.0.1', '::ffff:10.0.0.1', '127.0.0.1.evil', '::', '', undefined].map(isLoopback)).toEqual(
     Array(6).fill(false),

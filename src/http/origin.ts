@@ -2,20 +2,20 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { isIPv4, isIPv6 } from 'node:net';
 import { isLoopback } from './peer.ts';
 
-/** What a client calls the server: an address, or a name in small letters without the dot at its end. */
+/** Host of a request: an address, or a name in lower case without a final dot. */
 export interface Host {
   readonly name: string;
   readonly isAddress: boolean;
-  /** Empty: that of the scheme. */
+  /** Port; empty for that of the scheme. */
   readonly port: string;
 }
 
 const HOST = /^(?:\[(?<v6>[0-9a-f:.]+)\]|(?<name>[a-z0-9_.-]+))(?::(?<port>\d{0,5}))?$/i;
 
-/** At the beginning of a whole URL (RFC 9112, 3.2.2). */
+/** Scheme and authority of a full URL (RFC 9112, 3.2.2). */
 const AUTHORITY = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i;
 
-/** Parses `Host`, or what is between `//` and `/` of a URL; undefined where it is none (RFC 9110, 7.2; RFC 3986, 3.2.2). */
+/** Parses `Host`, or the part between `//` and `/` of a URL; returns undefined where it is malformed (RFC 9110, 7.2; RFC 3986, 3.2.2). */
 export function parseHost(text: string): Host | undefined {
   const { v6, name = '', port = '' } = HOST.exec(text)?.groups ?? {};
   if (v6 !== undefined) return isIPv6(v6) ? { name: v6.toLowerCase(), isAddress: true, port } : undefined;
@@ -25,15 +25,15 @@ export function parseHost(text: string): Host | undefined {
 }
 
 /**
- * The host that the request is for; undefined where a client of HTTP/1.0 names none.
- * @throws with what is wrong with it
+ * Returns the host that the request is for; undefined where a client of HTTP/1.0 names none.
+ * @throws an error that describes the fault
  */
 export function hostOf({
   url = '',
   headersDistinct,
 }: Pick<IncomingMessage, 'url' | 'headersDistinct'>): Host | undefined {
   const given = headersDistinct['host'] ?? [];
-  // A whole URL goes before the header (RFC 9112, 3.2.2).
+  // A full URL takes precedence over the header (RFC 9112, 3.2.2).
   const inUrl = AUTHORITY.exec(url)?.[1];
   if (given.length > 1) throw new Error('the request has more than one Host');
   const [text = inUrl] = inUrl === undefined ? given : [inUrl];
@@ -43,15 +43,15 @@ export function hostOf({
   return host;
 }
 
-/** The path that the request is for, as it came: without the host of a whole URL, and without what follows `?` or `#`. */
+/** Returns the path that the request is for, as it came: without the host of a full URL, and without a query or fragment. */
 export function pathOf({ url = '' }: Pick<IncomingMessage, 'url'>): string {
   return url.replace(AUTHORITY, '').replace(/[?#].*/s, '');
 }
 
 /**
- * Only this machine goes by it. Any other name may be a web page's, whose name server says that it is this machine: a browser would let the
- * page read the answer.
- * @param isUnix by a Unix socket, for which clients make up a name: one without a dot is nobody's in the DNS
+ * Returns whether only this machine has the name. Any other name may belong to a web page whose name server claims that it is this
+ * machine: a browser would let the page read the answer.
+ * @param isUnix whether the request came by a Unix socket, for which clients make up a name: a name without a dot has no owner in the DNS
  */
 export function isLocalHost(host: Host | undefined, isUnix: boolean): boolean {
   if (host === undefined || host.name === 'localhost') return true;
@@ -61,12 +61,12 @@ export function isLocalHost(host: Host | undefined, isUnix: boolean): boolean {
 const HTTP_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
 
 /**
- * Why a browser asks for a page of another site; undefined where it does not. Who follows a link from another site is let through: that site
- * cannot read what it leads to (Fetch Metadata, W3C; RFC 6454).
+ * Returns why the request counts as one by a page of another site; undefined where it does not. A link from another site may be
+ * followed: that site cannot read the answer (Fetch Metadata, W3C; RFC 6454).
  */
 export function otherSite(headers: IncomingHttpHeaders, host: Host | undefined): string | undefined {
   const { origin } = headers;
-  if (origin !== undefined && !isSameOrigin(origin, host)) return 'Origin is another one than the Host';
+  if (origin !== undefined && !isSameOrigin(origin, host)) return 'Origin differs from the Host';
   const site = headers['sec-fetch-site'];
   if (site === undefined || site === 'same-origin' || site === 'none') return undefined;
   const isLink = headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';
@@ -81,7 +81,7 @@ function isSameOrigin(origin: string, host: Host | undefined): boolean {
   return own.name === host.name && (own.port || standard) === (host.port || standard);
 }
 
-/** What proxies add, for whom they ask. */
+/** Headers by which proxies name the client. */
 const FORWARDED = new Set([
   'forwarded',
   'via',
@@ -95,7 +95,7 @@ const FORWARDED = new Set([
   'fastly-client-ip',
 ]);
 
-/** The header by which a proxy says that it asks for somebody else; undefined where none does. */
+/** Returns the header by which a proxy declares that it asks for another client; undefined where none does. */
 export function forwardedBy(headers: IncomingHttpHeaders): string | undefined {
   return Object.keys(headers).find((name) => FORWARDED.has(name) || name.startsWith('x-forwarded-'));
 }

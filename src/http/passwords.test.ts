@@ -38,7 +38,7 @@ describe('passwords', () => {
 
   const ask = (user: string, password: string, owner = 'a') => passwords.areRight(user, password, owner, STAYS);
 
-  it('are hashed once where they were right, and each time where they were not', async () => {
+  it('are hashed once where they are right, and each time where they are wrong', async () => {
     const outcome = Promise.all([ask('alice', 'right'), ask('alice', 'wrong'), ask('eve', 'right')]);
     await vi.advanceTimersByTimeAsync(5_000);
     expect(await outcome).toEqual([true, false, false]);
@@ -46,7 +46,7 @@ describe('passwords', () => {
     const again = Promise.all([ask('alice', 'wrong'), ask('bob', 'right')]);
     await vi.advanceTimersByTimeAsync(5_000);
     expect(await again).toEqual([false, true]);
-    // A user that there is not takes the same time.
+    // A user that does not exist takes the same time.
     expect(hashed).toEqual(['right', 'wrong', 'right', 'wrong', 'right']);
   });
 
@@ -68,7 +68,7 @@ describe('passwords', () => {
   });
 });
 
-it('bcrypt says which is right', async () => {
+it('bcrypt accepts the right one', async () => {
   const { hash } = await import('bcryptjs');
   const passwords = new Passwords(
     new Map([

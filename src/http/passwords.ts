@@ -1,28 +1,28 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { Turns } from '#core/turns.ts';
 
-/** Passwords that were right, and need no other hash. */
+/** Number of right passwords that are remembered, and so not hashed again. */
 const KNOWN_MAX = 64;
-/** Hashing may take this share of a CPU, after a second of it at once. */
+/** Share of a CPU that hashing may take, after one second of it at once. */
 const CPU_SHARE = 0.1;
 const CPU_SAVED_MS = 1_000;
-/** How long a password waits for its turn, in milliseconds: less than a scraper does. */
+/** Milliseconds for which a password waits for its turn: less than a scraper waits. */
 const WAIT_MS = 8_000;
 
-/** Compared with where there is no such user, so that the time does not tell: a hash of a cost of ten of what nobody knows. */
+/** Hash to compare with where there is no such user, so that the duration reveals nothing: of cost ten, and of an unknown password. */
 const NOBODY = '$2b$10$jgNPkwZFjMpGrzYNnQmhWuYrGGZJPBVrkwmfrsHsmOpzNPZQH7xXG';
 
 export type Compare = (password: string, hash: string) => Promise<boolean>;
 
 /**
- * Users and their passwords, by hashes of bcrypt. One is hashed at a time, addresses take turns, and all together take a tenth of a CPU: a
- * flood of wrong ones costs no more. One that was right is known from then on.
+ * Users and their passwords, by hashes of bcrypt. Hashing handles one at a time, addresses take turns, and all together take a tenth of a
+ * CPU: a flood of wrong passwords costs no more. A right password is remembered.
  */
 export class Passwords {
   readonly #users: ReadonlyMap<string, string>;
   readonly #compare: Compare;
   readonly #turns = new Turns(1);
-  /** What is kept of a password is of no use elsewhere. */
+  /** Key of the remembered passwords, which makes them useless elsewhere. */
   readonly #key = randomBytes(32);
   readonly #known = new Set<string>();
   #savedMs = CPU_SAVED_MS;
@@ -33,15 +33,15 @@ export class Passwords {
     this.#compare = compare;
   }
 
-  /** Nobody is asked for a password. */
+  /** Whether no password is needed. */
   get isEmpty(): boolean {
     return this.#users.size === 0;
   }
 
   /**
-   * @param owner those of one wait for each other before others wait for them
+   * @param owner owner of the request: those of one owner wait for each other before others wait for them
    * @throws {BusyError} where there was no time for it
-   * @throws why the signal was aborted
+   * @throws the reason with which the signal was aborted
    */
   async areRight(user: string, password: string, owner: string, signal: AbortSignal): Promise<boolean> {
     const digest = createHmac('sha256', this.#key)
@@ -64,7 +64,7 @@ export class Passwords {
     }
   }
 
-  /** Waits until so much CPU was not taken that more may be. */
+  /** Waits until the budget of CPU time allows another hash. */
   async #afford(signal: AbortSignal): Promise<void> {
     const nowMs = performance.now();
     this.#savedMs = Math.min(CPU_SAVED_MS, this.#savedMs + (nowMs - this.#atMs) * CPU_SHARE);
@@ -82,13 +82,13 @@ export class Passwords {
   }
 }
 
-/** Loaded where there are users. It gives the event loop its turn every tenth of a second. */
+/** Loads bcrypt only where there are users. It yields to the event loop every tenth of a second. */
 async function byBcrypt(password: string, hash: string): Promise<boolean> {
   const { compare } = await import('bcryptjs');
   return compare(password, hash);
 }
 
-/** User and password of `Authorization: Basic` (RFC 7617); undefined where there are none. */
+/** Returns user and password of `Authorization: Basic` (RFC 7617); undefined where there are none. */
 export function basicCredentials(header: string | undefined): readonly [user: string, password: string] | undefined {
   const encoded = /^Basic +([A-Za-z0-9+/]+=*) *$/i.exec(header ?? '')?.[1];
   if (encoded === undefined) return undefined;

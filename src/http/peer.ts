@@ -1,6 +1,6 @@
 import { BlockList, isIPv6, type Socket } from 'node:net';
 
-/** The same for a TCP connection and what is TLS within it: a Unix socket has no TLS. */
+/** Key that is the same for a TCP connection and for the TLS inside it; a Unix socket has no TLS. */
 export type PeerKey = string | Socket;
 
 const LOOPBACK = new BlockList();
@@ -8,7 +8,7 @@ LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
 LOOPBACK.addAddress('::1', 'ipv6');
 LOOPBACK.addSubnet('::ffff:127.0.0.0', 104, 'ipv6');
 
-/** Of an address in the form that the kernel or a URL has it, without brackets. */
+/** Returns whether an address is loopback; in the form of the kernel or a URL, without brackets. */
 export function isLoopback(address: string | undefined): boolean {
   return address !== undefined && LOOPBACK.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
 }
@@ -22,10 +22,10 @@ export function keyOf(socket: Socket): PeerKey {
 export const UNIX = 'unix';
 
 const MAPPED = /^::ffff:(?=[\d.]+$)/;
-/** What one machine has of IPv6. */
+/** Number of groups of an IPv6 address that belong to one machine. */
 const NETWORK_GROUPS = 4;
 
-/** Who is behind the socket, as far as a connection shows it: an address, a network of IPv6, or everybody who may open the Unix socket. */
+/** Returns the owner of a connection, as far as it shows: an address, a network of IPv6, or everybody who may open the Unix socket. */
 export function ownerOf({ remoteAddress }: Socket): string {
   if (remoteAddress === undefined) return UNIX;
   const address = remoteAddress.replace(MAPPED, '');
@@ -37,7 +37,7 @@ export function ownerOf({ remoteAddress }: Socket): string {
   return [...heads, ...zeros, ...tails].slice(0, NETWORK_GROUPS).join(':');
 }
 
-/** Both ends are this machine's. */
+/** Returns whether both ends are on this machine. */
 export function isLocal({ localAddress, remoteAddress }: Socket): boolean {
   return isLoopback(localAddress) && isLoopback(remoteAddress);
 }

@@ -39,7 +39,7 @@ async function collectGarbage(): Promise<void> {
   await turn();
 }
 
-it('has the names and types of prom-client, less what only a sampler knows and gauges that are named as counters', async () => {
+it('has the names and types of prom-client, except those that only a sampler knows and gauges that are named as counters', async () => {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 2 ** 31 - 1 });
   const isLeftOut = (name: string) =>
@@ -64,7 +64,7 @@ it('counts iterations of the event loop, and the time in which it did not wait',
   expect(sampleOf('nodejs_eventloop_active_seconds_total')).toBeGreaterThan(active);
 });
 
-it('says of CPU, memory and descriptors what the kernel says', () => {
+it('reports CPU, memory and descriptors as the kernel does', () => {
   const seconds = () => {
     const { user, system } = process.cpuUsage();
     return (user + system) / 1e6;

@@ -8,7 +8,7 @@ import { Descriptors, parseOpenFilesLimit } from '#sources/procfs/fd.ts';
 import { readText } from '#sources/procfs/read.ts';
 
 type Type = 'counter' | 'gauge' | 'histogram';
-/** What follows the name of a family, labels, value. */
+/** Suffix of the family's name, labels, value. */
 type Sample = readonly [suffix: string, labels: Readonly<Record<string, string>>, value: number];
 
 interface Family {
@@ -35,7 +35,7 @@ const GC_KINDS: ReadonlyMap<number, string> = new Map([
 ]);
 
 interface Durations {
-  /** By bound; the last one is of those above all. */
+  /** Counts by bound; the last one is for values above all bounds. */
   readonly counts: number[];
   seconds: number;
 }
@@ -43,21 +43,21 @@ interface Durations {
 /** Node.js, perf_hooks: entries of the type `gc`. */
 type GcEntry = PerformanceEntry & { readonly detail: { readonly kind: number } };
 
-/** Inside of Node.js, as prom-client asks it. */
+/** Internals of Node.js that prom-client uses as well. */
 interface Internals {
   _getActiveHandles?(): readonly object[];
   _getActiveRequests?(): readonly object[];
 }
 
 /**
- * What this process takes, under the names that prom-client gave it (https://github.com/siimon/prom-client). Measured when it is asked for, but for
- * garbage collections, of which Node.js tells: nothing wakes the process.
+ * Metrics of this process, under the names that prom-client gave them (https://github.com/siimon/prom-client). Measured on request,
+ * except for garbage collections, which Node.js reports: nothing wakes the process.
  */
 export class ProcessMetrics implements Disposable {
   readonly #collections = new Map<string, Durations>();
   readonly #observer: PerformanceObserver;
   readonly #descriptors = new Descriptors(PROC);
-  /** Soft limit of open descriptors, as it was at the start. */
+  /** Soft limit of open descriptors at the start. */
   readonly #descriptorsMax = parseOpenFilesLimit(readText(`${SELF}/limits`) ?? '');
   #lagSeconds = 0;
 
@@ -73,7 +73,7 @@ export class ProcessMetrics implements Disposable {
   }
 
   write(writer: TextWriter, format: Format): void {
-    // Encoded at once: it is done anew for each page.
+    // Encoded at once, because it is made again for each page.
     let text = '';
     for (const { samples, ...family } of this.read()) {
       if (samples.length === 0) continue;
@@ -86,10 +86,10 @@ export class ProcessMetrics implements Disposable {
     writer.text(text);
   }
 
-  /** In the order of the page; one that cannot be read here has no samples. */
+  /** Returns the families in the order of the page; a family that cannot be read here has no samples. */
   read(): readonly Family[] {
     this.#measureLag();
-    // process.memoryUsage() reads a file of /proc for a size that is not asked for here.
+    // process.memoryUsage() reads a file of /proc for a size that is not needed here.
     const heap = getHeapStatistics();
     const spaces = getHeapSpaceStatistics().map((space) => ({
       ...space,
@@ -147,7 +147,7 @@ export class ProcessMetrics implements Disposable {
     this.#observer.disconnect();
   }
 
-  /** Of this time, for the next: how long what is due waits for its turn. */
+  /** Measures, for the next page, how long due work waits for its turn. */
   #measureLag(): void {
     const startMs = performance.now();
     setImmediate(() => {
@@ -225,7 +225,7 @@ function startSeconds(): number {
   return Math.round(performance.timeOrigin * MILLISECONDS);
 }
 
-/** Man 5 proc, status: in KiB. */
+/** Reads man 5 proc, status: in KiB. */
 function memory(): Family[] {
   const status = readText(`${SELF}/status`) ?? '';
   const bytes = (field: string) => {

@@ -1,4 +1,4 @@
-/** Why a request or a connection gets no answer of its own. */
+/** Reasons why a request or a connection gets no answer of its own. */
 export const REFUSAL_CAUSES = [
   'connections',
   'pipelined',
@@ -17,7 +17,7 @@ export const REFUSAL_CAUSES = [
 ] as const;
 export type RefusalCause = (typeof REFUSAL_CAUSES)[number];
 
-/** Counts what was refused, from the start of the agent. */
+/** Counts refusals since the start of the agent. */
 export class Refusals {
   readonly #counts = new Map<RefusalCause, number>(REFUSAL_CAUSES.map((cause) => [cause, 0]));
 

@@ -1,16 +1,16 @@
 import type { Format } from '#collectors/exposition.ts';
 
-/** Prometheus gives up after ten seconds unless it says otherwise. */
+/** Milliseconds for a page by default: Prometheus gives up after ten seconds unless it says otherwise. */
 const DEADLINE_MS = 9_000;
-/** For the rest of the page, and the way. */
+/** Milliseconds for the rest of the page, and the transfer. */
 const MARGIN_MS = 500;
 const DEADLINE_MIN_MS = 500;
-/** All probes together have eight seconds. */
+/** Longest deadline in milliseconds: all probes together have eight seconds. */
 const DEADLINE_MAX_MS = 14_000;
 
 /**
- * The format that an Accept header prefers. Only type and weight count: parameters such as the version or the
- * escaping scheme differ from client to client, and we have one version of each.
+ * Chooses the format that an Accept header prefers. Only type and weight count: parameters such as the version or the escaping scheme
+ * differ between clients, and we have one version of each.
  */
 export function chooseFormat(accept: string | undefined): Format {
   let openmetrics = 0;
@@ -22,7 +22,7 @@ export function chooseFormat(accept: string | undefined): Format {
   return openmetrics > 0 && openmetrics >= text ? 'openmetrics' : 'text';
 }
 
-/** Whether the client takes gzip (RFC 9110, 12.5.3). One that says nothing of it may not know how to unpack it. */
+/** Returns whether the client accepts gzip (RFC 9110, 12.5.3). A client without the header may not be able to unpack it. */
 export function acceptsGzip(acceptEncoding: string | undefined): boolean {
   const weights = new Map<string, number>();
   for (const [coding, weight] of preferences(acceptEncoding))
@@ -30,7 +30,7 @@ export function acceptsGzip(acceptEncoding: string | undefined): boolean {
   return (weights.get('gzip') ?? weights.get('*') ?? 0) > 0;
 }
 
-/** What a client can take, with its weights. */
+/** Parses the values that a client accepts, with their weights. */
 function preferences(header = ''): (readonly [what: string, weight: number])[] {
   return header.split(',').map((part) => {
     const [what = '', ...parameters] = part.split(';').map((piece) => piece.trim().toLowerCase());
@@ -44,7 +44,7 @@ function weightOf(parameters: readonly string[]): number {
   return Number.isFinite(weight) ? weight : 0;
 }
 
-/** How long a scraper waits for us, by its own word (X-Prometheus-Scrape-Timeout-Seconds). */
+/** Returns how long a scraper waits, in milliseconds, as its header X-Prometheus-Scrape-Timeout-Seconds says. */
 export function scrapeDeadlineMs(header: string | undefined): number {
   const seconds = Number(header);
   if (header === undefined || !Number.isFinite(seconds) || seconds <= 0) return DEADLINE_MS;

@@ -18,7 +18,7 @@ interface Scraper {
   readonly firstMs: number;
 }
 
-/** Everyone's scrapes until then, in their order. @returns the hold after the last one */
+/** Plays the scrapes of all scrapers until then, in their order. @returns the hold after the last one */
 function scrape(untilMs: number, ...all: readonly Scraper[]): number {
   const times = all.flatMap(({ connection, everyMs, firstMs }) =>
     Array.from({ length: Math.ceil((untilMs - firstMs) / everyMs) }, (_, nth) => ({
@@ -43,14 +43,14 @@ function server(everyMs: number, firstMs = 0): Scraper {
   return { connection: () => connection, everyMs, firstMs };
 }
 
-describe('what is known of scrapers', () => {
+describe('knowledge about scrapers', () => {
   it.each([
     [1_000, 3_250],
     [15_000, 20_750],
     [30_000, 39_500],
     [60_000, UNKNOWN],
     [120_000, HOLD_MAX_MS],
-  ])('one that comes every %i ms', (everyMs, holdMs) => {
+  ])('a scraper that comes every %i ms', (everyMs, holdMs) => {
     expect(scrape(600_000, server(everyMs))).toBe(holdMs);
   });
 
@@ -59,14 +59,14 @@ describe('what is known of scrapers', () => {
     expect(scrape(600_000, server(15_000, 300_000), server(30_000, 307_000))).toBe(39_500);
   });
 
-  it('an interval is known after three scrapes, and after a start others are waited for', () => {
+  it('an interval is known after three scrapes, and the agent waits for others after a start', () => {
     const everySecond = server(1_000);
     expect(scrape(2_000, everySecond)).toBe(UNKNOWN);
     expect(scrape(9_000, server(1_000, 2_000))).toBe(UNKNOWN);
     expect(scrape(20_000, server(1_000, 10_000))).toBe(UNKNOWN);
   });
 
-  it('a connection for each scrape tells nothing', () => {
+  it('a connection for each scrape shows nothing', () => {
     expect(scrape(600_000, { connection: () => from('10.0.0.1'), everyMs: 1_000, firstMs: 0 })).toBe(UNKNOWN);
   });
 
@@ -76,12 +76,12 @@ describe('what is known of scrapers', () => {
     expect(scrape(600_000, of(0), of(7_000))).toBe(77_000);
   });
 
-  it('one that has gone is forgotten', () => {
+  it('a scraper that has gone is forgotten', () => {
     scrape(300_000, server(30_000));
     expect(scrape(600_000, server(1_000, 310_000))).toBe(3_250);
   });
 
-  it('somebody new is waited for once he has come again', () => {
+  it('a new scraper is waited for once it has come again', () => {
     expect(scrape(100_000, server(1_000))).toBe(3_250);
     const second = from('10.0.0.2');
     expect(scrapers.asked(second, 0).holdMs).toBe(3_250);
@@ -91,47 +91,47 @@ describe('what is known of scrapers', () => {
     expect(scrapers.asked(second, 0).holdMs).toBe(39_500);
   });
 
-  it('who comes once is a stranger, however many of them there are', () => {
+  it('a client that comes once is not a scraper, even if there are many', () => {
     const one = server(1_000);
     scrape(100_000, one);
     for (let host = 0; host < 200; host++) scrapers.asked(from(`10.1.0.${host}`), 0);
     nowMs += 1_000;
     expect(scrapers.asked(one.connection(), 0).holdMs).toBe(3_250);
-    // By the address of the scraper, too.
+    // The same holds for the address of the scraper.
     scrapers.asked(from('10.0.0.1'), 0);
     nowMs += 1_000;
     expect(scrapers.asked(one.connection(), 0).holdMs).toBe(3_250);
   });
 
-  it('an address that connects anew each time is waited for from its second scrape on', () => {
+  it('an address that makes a new connection each time is waited for from its second scrape on', () => {
     scrape(100_000, server(1_000));
     expect(scrapers.asked(from('10.0.0.2'), 0).holdMs).toBe(3_250);
     nowMs += 60_000;
     expect(scrapers.asked(from('10.0.0.2'), 0).holdMs).toBe(UNKNOWN);
   });
 
-  it('who comes while the agent starts is waited for at once', () => {
+  it('a scraper that comes while the agent starts is waited for at once', () => {
     const one = server(1_000);
     scrape(5_000, one);
     scrapers.asked(from('10.0.0.2'), 0);
     expect(scrape(61_000, server(1_000, 5_000))).toBe(UNKNOWN);
   });
 
-  it('of more connections than are remembered nobody is taken for known', () => {
+  it('no interval is known where there are more connections than are remembered', () => {
     expect(scrape(100_000, ...Array.from({ length: 65 }, () => server(1_000)))).toBe(UNKNOWN);
   });
 
-  it('is of no matter where the configuration says it', () => {
+  it('is irrelevant where the configuration gives the interval', () => {
     scrapers.intervalMs = 30_000;
     expect(scrapers.asked(from('10.0.0.1'), 0)).toEqual({ holdMs: 39_500, seen: undefined });
   });
 });
 
-describe('what all scrapers have seen', () => {
+describe('the page that all scrapers have seen', () => {
   let a: Peer;
   let b: { remoteAddress: string; destroyed?: boolean };
 
-  /** Each scrapes once, and is given its page at once. @returns what was told to the last one */
+  /** Makes each scrape once, and serves its page at once. @returns the hold of the last one */
   function scrapeBoth(thread = 0) {
     let seen: unknown;
     for (const connection of [a, b]) {
@@ -147,19 +147,19 @@ describe('what all scrapers have seen', () => {
     for (let round = 0; round < 20; round++) scrapeBoth();
   });
 
-  it('is the page of the one who came longest ago', () => {
+  it('is the page of the scraper that came longest ago', () => {
     expect(nowMs).toBe(20_000);
     expect(scrapeBoth()).toEqual({ thread: 0, kernelMs: 27_000, agentMs: 20_000 });
   });
 
-  it('stays where it was while one did not get its page whole', () => {
+  it('does not advance while a scraper did not get its whole page', () => {
     nowMs += 500;
     scrapers.asked(a, 0);
     nowMs += 500;
     expect(scrapers.asked(b, 0).seen).toEqual({ thread: 0, kernelMs: 26_500, agentMs: 19_500 });
   });
 
-  it('is not known while there is somebody who came again and of whom nothing is known, nor where one comes irregularly', () => {
+  it('is not known while a scraper came again and its interval is unknown, nor where one comes irregularly', () => {
     const other = from('10.0.0.2');
     scrapers.asked(other, 0);
     expect(scrapeBoth()).toEqual({ thread: 0, kernelMs: 27_000, agentMs: 20_000 });
@@ -174,13 +174,13 @@ describe('what all scrapers have seen', () => {
     expect(scrapers.asked(shared, 0).seen).toBeUndefined();
   });
 
-  it('is not known after one has gone: it may not have taken the page', () => {
+  it('is not known after a scraper has gone: it may not have received the page', () => {
     b.destroyed = true;
     nowMs += 500;
     expect(scrapers.asked(a, 0)).toEqual({ holdMs: 3_250, seen: undefined });
   });
 
-  it('begins anew with another kernel thread', () => {
+  it('starts over with another kernel thread', () => {
     expect(scrapeBoth(1)).toBeUndefined();
     expect(scrapeBoth(1)).toEqual({ thread: 1, kernelMs: 28_000, agentMs: 21_000 });
   });

@@ -2,68 +2,68 @@ import type { Socket } from 'node:net';
 import { HOLD_MAX_MS } from '#collectors/births.ts';
 import { ownerOf } from './peer.ts';
 
-/** Of a scraper whose interval is not known yet: the default of Prometheus. */
+/** Assumed interval, in milliseconds, of a scraper whose interval is not known yet: the default of Prometheus. */
 const UNKNOWN_MS = 60_000;
-/** Gaps by which an interval is judged, and how many are enough. */
+/** Number of gaps from which an interval is determined, and the number that is sufficient. */
 const GAPS = 4;
 const GAPS_MIN = 2;
-/** Gaps of one scraper differ by no more than this share, and this time. */
+/** Largest difference between the gaps of one scraper, as a share and as a time. */
 const JITTER = 0.05;
 const JITTER_MS = 250;
-/** After a start others may not have come yet: so many intervals of those that have are waited for, up to UNKNOWN_MS. */
+/** Number of intervals after a start, up to UNKNOWN_MS in total, for which others are waited for that may not have come yet. */
 const INTERVALS_AT_START = 10;
-/** Connections that are remembered. */
+/** Number of connections that are remembered. */
 const CONNECTIONS_MAX = 64;
 
-/** When a page was written: its part of the kernel thread and its part of the main thread, each by the clock of its thread. */
+/** Times at which a page was written: the kernel thread's part and the main thread's part, each by the clock of its thread. */
 export interface Written {
-  /** Which kernel thread it was: each has a clock of its own, and rows of its own. */
+  /** Number of the kernel thread: each has its own clock, and its own rows. */
   readonly thread: number;
   readonly kernelMs: number;
   readonly agentMs: number;
 }
 
-/** What a new row is to be shown by, as `ScraperView` says. */
+/** Rule by which a new row is shown, as `ScraperView` says. */
 export interface Hold {
   readonly holdMs: number;
-  /** The pages that every scraper has had since. */
+  /** Last page that every scraper has had since. */
   readonly seen: Written | undefined;
 }
 
-/** The same object for all requests that come over it: a socket. */
+/** Key of a connection, the same object for all its requests: a socket. */
 export type Peer = Pick<Socket, 'remoteAddress'> & Partial<Pick<Socket, 'destroyed'>>;
 
 interface Connection {
-  /** The address behind it. */
+  /** Address of the client. */
   readonly owner: string;
-  /** Somebody who was there at the start is waited for. */
+  /** Whether it may be a scraper from before the start, which is waited for. */
   readonly isEarly: boolean;
-  /** When scrapes came, the latest last. */
+  /** Times of its scrapes, the latest last. */
   readonly times: readonly number[];
-  /** The last page that it was given whole. */
+  /** Last page that it received as a whole. */
   written: Written | undefined;
 }
 
 /**
- * Learns how often scrapers come, so that each sees a new row at 0 before its value. Who they are is not known: two servers of one
- * address differ in nothing but their connections, which Prometheus keeps open. A connection whose scrapes come at regular
- * times is one scraper; one where they do not is shared by several, as behind a proxy: all of them are taken to have come
- * once in {@link GAPS} scrapes.
+ * Learns how often scrapers come, so that each sees a new row at 0 before its value. Scrapers have no identity: two servers of one
+ * address differ only in their connections, which Prometheus keeps open. A connection whose scrapes come at regular times is one
+ * scraper; otherwise it is shared by several, as behind a proxy: all of them are assumed to have come once in {@link GAPS} scrapes.
  *
- * Anybody can say that he is a scraper. Who has come once is not waited for yet: he misses what a scraper misses that begins one interval later. A
- * connection counts from its second scrape on; and those of an address that were used once, where there are several of them: a scraper that
- * connects anew each time. Until it is known how often such a one comes, he comes once a minute.
+ * Any client can claim to be a scraper. A client that has come once is not waited for yet: it misses as much as a scraper that begins
+ * one interval later. A connection counts from its second scrape on; so do, where there are several, the connections of an address
+ * that were used once: they are a scraper that makes a new connection each time. Until the interval of such a scraper is known, it is
+ * assumed to be one minute.
  */
 export class Scrapers {
-  /** The interval of every scraper, in milliseconds, where the configuration says it. */
+  /** Interval of every scraper, in milliseconds, where the configuration gives it. */
   intervalMs: number | undefined;
   readonly #now: () => number;
   readonly #startMs: number;
   readonly #connections = new Map<Peer, Connection>();
-  /** When a connection was last forgotten for want of room. */
+  /** Time at which a connection was last forgotten for lack of room. */
   #crowdedMs = Number.NEGATIVE_INFINITY;
 
-  /** @param now milliseconds of a clock that nobody sets */
+  /** @param now milliseconds of a monotonic clock */
   constructor(now: () => number = () => performance.now()) {
     this.#now = now;
     this.#startMs = now();
@@ -71,7 +71,7 @@ export class Scrapers {
 
   /**
    * Notes a scrape.
-   * @param thread counts the kernel threads: what another one has shown says nothing of this one's rows
+   * @param thread number of the kernel thread: pages of another thread say nothing about the rows of this one
    */
   asked(connection: Peer, thread: number): Hold {
     const nowMs = this.#now();
@@ -83,7 +83,7 @@ export class Scrapers {
     const isCrowded = nowMs - this.#crowdedMs < HOLD_MAX_MS;
     if (this.#isStarting(nowMs, longest) || isCrowded)
       return { holdMs: holdOf(Math.max(longest, UNKNOWN_MS)), seen: undefined };
-    // Who has closed the connection may not have taken the page.
+    // A scraper that has closed the connection may not have received the page.
     const isThere = scrapers.every(([{ destroyed }]) => destroyed !== true);
     const isEachOne = isThere && intervals.every((interval) => interval?.isRegular === true);
     return {
@@ -97,13 +97,13 @@ export class Scrapers {
     };
   }
 
-  /** The page was given whole. */
+  /** Notes that the whole page was sent. */
   served(connection: Peer, written: Written): void {
     const known = this.#connections.get(connection);
     if (known !== undefined) known.written = written;
   }
 
-  /** Whose scrapes are waited for. */
+  /** Returns the scrapers that are waited for. */
   #scrapers(): [Peer, Connection][] {
     const onces = new Map<string, number>();
     for (const { owner, times } of this.#connections.values())
@@ -130,12 +130,12 @@ export class Scrapers {
     if (this.#connections.size > CONNECTIONS_MAX) this.#forgetOne(connection, nowMs);
   }
 
-  /** Whether others may not have come yet. */
+  /** Returns whether other scrapers may not have come yet. */
   #isEarly(nowMs: number): boolean {
     return this.#isStarting(nowMs, longestOf(this.#scrapers().map(([, { times }]) => intervalOf(times))));
   }
 
-  /** One of a stranger, else the one that is longest away: then a scraper may be forgotten. @param newest stays */
+  /** Forgets a connection that is not a scraper's, else the one that was used longest ago: then a scraper may be forgotten. @param newest stays */
   #forgetOne(newest: Peer, nowMs: number): void {
     const scrapers = this.#scrapers().map(([connection]) => connection);
     const others = [...this.#connections.keys()].filter((connection) => connection !== newest);
@@ -146,7 +146,7 @@ export class Scrapers {
   }
 }
 
-/** Undefined where one has had no page of the thread yet. */
+/** Returns undefined where one has had no page of the thread yet. */
 function oldestOf(connections: readonly Connection[], thread: number): Written | undefined {
   const pages = connections.flatMap(({ written }) => (written?.thread === thread ? [written] : []));
   if (pages.length < connections.length) return undefined;
@@ -162,12 +162,12 @@ interface Interval {
   readonly isRegular: boolean;
 }
 
-/** Of nobody, and of somebody who is not known: a minute. */
+/** Returns the longest interval; a minute where there is none, or one is not known. */
 function longestOf(intervals: readonly (Interval | undefined)[]): number {
   return intervals.length === 0 ? UNKNOWN_MS : Math.max(...intervals.map((interval) => interval?.ms ?? UNKNOWN_MS));
 }
 
-/** Undefined while it is not known. */
+/** Returns undefined while the interval is not known. */
 function intervalOf(times: readonly number[]): Interval | undefined {
   const gaps = times.slice(1).map((time, index) => time - (times[index] as number));
   if (gaps.length < GAPS_MIN) return undefined;
@@ -176,7 +176,7 @@ function intervalOf(times: readonly number[]): Interval | undefined {
   return gaps.length < GAPS ? undefined : { ms: gaps.reduce((sum, gap) => sum + gap, 0), isRegular: false };
 }
 
-/** A scrape may come late and take its time, and one a second may fail. */
+/** Allows for a scrape that comes late and takes its time, and for one failure where they come each second. */
 function holdOf(intervalMs: number): number {
   return Math.min(HOLD_MAX_MS, 1.25 * intervalMs + 2_000);
 }

@@ -2,20 +2,20 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import { fault, type TlsConfig } from './web_config.ts';
 
-/** Always offered: what TLS 1.3 speaks is not for a configuration to choose. */
+/** Cipher suites of TLS 1.3, which are always offered: the configuration does not choose them. */
 const TLS13_CIPHERS = ['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'];
 
 export interface TlsSettings {
   readonly config: TlsConfig;
   readonly context: SecureContextOptions;
-  /** When the certificate expires, in milliseconds since the epoch. */
+  /** Expiry of the certificate, in milliseconds since the epoch. */
   readonly untilMs: number;
 }
 
 /**
- * What a server is made from.
- * @param nowMs milliseconds since the epoch, by which certificates are valid
- * @throws {ConfigError} where the certificate has expired, is not of the key, or something is no PEM
+ * Returns the settings from which a server is made.
+ * @param nowMs milliseconds since the epoch, at which certificates have to be valid
+ * @throws {ConfigError} where the certificate has expired, does not belong to the key, or a text is not PEM
  */
 export function tlsSettings(config: TlsConfig, nowMs: number): TlsSettings {
   const [certificate] = certificatesOf(config.cert, 'cert_file');
@@ -73,7 +73,7 @@ function privateKeyOf(pem: string): KeyObject {
   }
 }
 
-/** Why a client's certificate does not let it in; undefined where it does, or where none is needed. */
+/** Returns the reason why a client's certificate does not give access; undefined where it does, or where none is needed. */
 export function clientFault(
   { clientAuth, allowedSans }: TlsConfig,
   socket: TLSSocket,
@@ -83,7 +83,7 @@ export function clientFault(
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined)
     return clientAuth === 'VerifyClientCertIfGiven' ? undefined : 'a certificate of the client is needed';
-  // A session that is taken up again was verified when it began.
+  // A resumed session was verified when it began.
   if (certificate.validToDate.getTime() <= nowMs) return "the client's certificate has expired";
   const isVerified = clientAuth !== 'RequireAnyClientCert';
   if (isVerified && !socket.authorized)
@@ -93,17 +93,17 @@ export function clientFault(
   return isAllowed ? undefined : "no name of the client's certificate is among client_allowed_sans";
 }
 
-/** A client that an authority has vouched for. A session that is taken up again may have none, and pass for authorized. */
+/** Returns whether an authority has vouched for the client. A resumed session may have no certificate, and count as authorized. */
 export function isVerifiedClient({ clientAuth }: TlsConfig, socket: TLSSocket): boolean {
   const isVerified = clientAuth === 'VerifyClientCertIfGiven' || clientAuth === 'RequireAndVerifyClientCert';
   return isVerified && socket.authorized && socket.getPeerX509Certificate() !== undefined;
 }
 
-/** Node.js quotes a name that holds what would look like the next one (JSON). */
+/** Node.js quotes a name that contains text like the start of another one (JSON). */
 const SAN = /(?:^|, )(DNS|IP Address|email|URI|othername|DirName|Registered ID|[A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^,"]*)/y;
 const COMPARED = new Set(['DNS', 'IP Address', 'email', 'URI']);
 
-/** The names in a subject alternative name, as Node.js writes it: `DNS:a, IP Address:10.0.0.1`. Nothing of one that is written otherwise. */
+/** Parses the names in a subject alternative name, as Node.js writes it: `DNS:a, IP Address:10.0.0.1`. Returns nothing for a text in another form. */
 export function subjectAltNames(text: string): string[] {
   const names: string[] = [];
   SAN.lastIndex = 0;

@@ -1,12 +1,12 @@
 import { lstatSync, unlinkSync } from 'node:fs';
 import { connect, type Server } from 'node:net';
 
-/** Only root, and who the agent runs as, may connect. */
+/** File mode mask: only root, and the user of the agent, may connect. */
 const MASK = 0o177;
 
 /**
- * Listens on a Unix socket. One that an agent has left behind is replaced.
- * @throws where the path is something else, or another process listens there
+ * Listens on a Unix socket. A socket that an earlier agent has left behind is replaced.
+ * @throws where the path is not a socket, or another process listens there
  */
 export async function bindUnix(server: Server, path: string, backlog: number): Promise<void> {
   await removeStale(path);
@@ -21,7 +21,7 @@ export async function bindUnix(server: Server, path: string, backlog: number): P
 async function removeStale(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
-  if (!found.isSocket()) throw new Error(`--api-socket ${path}: there is something else, not a socket`);
+  if (!found.isSocket()) throw new Error(`--api-socket ${path}: the path exists and is not a socket`);
   if (await answers(path)) throw new Error(`--api-socket ${path}: another process listens there`);
   unlinkSync(path);
 }

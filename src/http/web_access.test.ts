@@ -80,7 +80,7 @@ interface Asked {
   readonly headers?: Record<string, string>;
 }
 
-/** Status and body; `closed` where there is no answer. */
+/** Returns status and body; `closed` where there is no answer. */
 function ask({ path = '/metrics', auth, client, headers = {} }: Asked = {}): Promise<string> {
   const [host, port] = listeners.address.split(':');
   const own = client && { cert: readFileSync(client.cert), key: readFileSync(client.key) };
@@ -97,7 +97,7 @@ function ask({ path = '/metrics', auth, client, headers = {} }: Asked = {}): Pro
 
 const taken = (words: string) => eventually(() => expect(log.at(-1)).toContain(words));
 
-it('asks for a password by TLS on every path, and a user may read the API', async () => {
+it('requires a password by TLS on every path, and lets a user read the API', async () => {
   const headers = { 'X-Frame-Options': 'deny' };
   await serve({ tls_server_config: tls(), basic_auth_users: { alice: secretHash }, http_server_config: { headers } });
   for (const path of ['/', '/metrics', '/healthz', '/api/v1/agent']) {
@@ -105,9 +105,9 @@ it('asks for a password by TLS on every path, and a user may read the API', asyn
     expect(await ask({ path })).toMatch(/^401 .*a user name and a password are needed/);
   }
   for (const auth of ['alice:wrong', 'bob:secret', ':', 'alice:'])
-    expect(await ask({ auth })).toMatch(/^401 .*another one/);
+    expect(await ask({ auth })).toMatch(/^401 .*is wrong/);
   expect(refusals.counts.get('password')).toBe(8);
-  // Without TLS nobody is answered, and the agent goes on.
+  // A client without TLS gets no answer, and the agent goes on.
   const [host, port] = listeners.address.split(':');
   const plain = connect(Number(port), host).on('error', () => undefined);
   plain.end('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
@@ -129,7 +129,7 @@ it.each([
   expect(await ask({ path: '/api/v1/agent', headers: { Authorization: 'Bearer another' } })).toMatch(/^401 /);
 });
 
-it('a certificate of the authority opens, and no other: each is told why', async () => {
+it('a certificate of the authority gives access, and no other: each client gets the reason', async () => {
   const client = ca.sign('prometheus', { names: 'DNS:prometheus.example' });
   await serve({ tls_server_config: { ...verified(), client_allowed_sans: ['prometheus.example'] } });
   expect(await ask({ client })).toBe('200 here');
@@ -144,7 +144,7 @@ it('a certificate of the authority opens, and no other: each is told why', async
   await eventually(() => expect(connections.count).toBe(0));
 });
 
-it('a change is followed, with TLS switched on and off, and what is wrong with one keeps the last', async () => {
+it('a change is applied, with TLS switched on and off, and a faulty change keeps the previous settings', async () => {
   await serve({ tls_server_config: tls(), basic_auth_users: { alice: secretHash } });
   const works = () => ask({ auth: 'alice:secret' });
   expect(await works()).toBe('200 here');
@@ -173,7 +173,7 @@ it('a change is followed, with TLS switched on and off, and what is wrong with o
   const client = ca.sign('client');
   expect(await ask({ client })).toBe('200 here');
 
-  // The certificate alone.
+  // Only the certificate changes.
   const until = new Date(1_000 * Math.ceil(Date.now() / 1_000) + 7_200_000);
   ca.sign('server', { until });
   await eventually(() => expect(web.status.certificateUntilMs).toBe(until.getTime()));
@@ -190,7 +190,7 @@ it.each([
     '{ basic_auth_users: { alice: secret } }',
     'basic_auth_users.alice: (hidden) is not allowed; allowed: a hash of bcrypt',
   ],
-])('one that is faulty at the start, %s, is refused', async (text, words) => {
+])('a file that is faulty at the start, %s, is refused', async (text, words) => {
   writeFileSync(file, text);
   const opened = WebFile.open({ files: new Files(), path: file, log: () => undefined, changed: () => undefined });
   await expect(opened).rejects.toThrow(words);

@@ -7,7 +7,7 @@ import type { Refusals } from './refusals.ts';
 import { isVerifiedClient } from './tls_settings.ts';
 import type { WebSettings } from './web_file.ts';
 
-/** Whom a web configuration lets in by TCP, once TLS has; and the headers of answers. */
+/** Access rules of a web configuration for TCP, after those of TLS; and the headers of answers. */
 export class WebAccess {
   readonly #refusals: Refusals;
   #settings: WebSettings;
@@ -25,12 +25,12 @@ export class WebAccess {
     this.#passwords = new Passwords(settings.users);
   }
 
-  /** Everybody needs a password, or on /api/v1 the token. */
+  /** Whether every client needs a password, or on /api/v1 the token. */
   get asksPasswords(): boolean {
     return !this.#passwords.isEmpty;
   }
 
-  /** The request has a user's password, or came with a certificate that was verified. */
+  /** Returns whether the request has a user's password, or came with a verified certificate. */
   isKnown(request: IncomingMessage): boolean {
     return this.#known.has(request);
   }
@@ -56,7 +56,7 @@ export class WebAccess {
     sendFailure(
       response,
       401,
-      given === undefined ? 'a user name and a password are needed' : 'the user name or the password is another one',
+      given === undefined ? 'a user name and a password are needed' : 'the user name or the password is wrong',
     );
   }
 }

@@ -19,7 +19,7 @@ const parse = (text: string, files: Record<string, string> = {}) =>
   });
 
 describe('the document', () => {
-  it('is that of the exporters, with files from its own folder', async () => {
+  it('has the format of the exporters, with files from its own folder', async () => {
     const text = `
 tls_server_config:
   cert_file: server.crt
@@ -57,7 +57,7 @@ basic_auth_users:
     });
   });
 
-  it('may have the texts themselves, and may ask for nothing', async () => {
+  it('may contain the texts themselves, and may be empty', async () => {
     const { tls } = await parse('tls_server_config: { cert: A, key: B, client_auth_type: RequireClientCert }');
     expect(tls).toMatchObject({ cert: 'A', key: 'B', clientAuth: 'RequireAnyClientCert', clientCa: undefined });
     const nothing = { tls: undefined, users: new Map(), headers: {} };
@@ -120,7 +120,7 @@ basic_auth_users:
     await expect(parse(text)).rejects.toThrow(words);
   });
 
-  it('no fault shows a password, a hash or a key', async () => {
+  it('no error shows a password, a hash or a key', async () => {
     const text = `{ basic_auth_users: { alice: secret-1 }, tls_server_config: { key: [secret-2], cert: 5 }, basic_auth_user: secret-3 }`;
     const { message } = (await parse(text).catch((error: Error) => error)) as Error;
     expect(message).toContain('basic_auth_users.alice: (hidden) is not allowed; allowed: a hash of bcrypt');
@@ -146,7 +146,7 @@ describe('certificates', () => {
     return tlsSettings(config, Date.now());
   };
 
-  it('tells when it expires, and takes every cipher suite and curve', async () => {
+  it('reports when it expires, and accepts every cipher suite and curve', async () => {
     const until = new Date(1_000 * Math.ceil(Date.now() / 1_000) + 3_600_000);
     const { cert, key } = ca.sign('good', { until });
     const { untilMs } = await settings({ cert_file: cert, key_file: key });
@@ -174,12 +174,12 @@ describe('certificates', () => {
     ],
     ['is none', () => ({ cert: ca.sign('three').key, key: ca.sign('four').key }), /cert_file: a certificate in PEM/],
     ['has no key', () => ({ cert: ca.sign('five').cert, key: ca.sign('six').cert }), /key_file: a private key in PEM/],
-  ])('one that %s is refused', async (_, make, words) => {
+  ])('a certificate that %s is refused', async (_, make, words) => {
     const { cert, key } = make();
     await expect(settings({ cert_file: cert, key_file: key })).rejects.toThrow(words);
   });
 
-  it('an authority that is none is refused', async () => {
+  it('an authority that is not a certificate is refused', async () => {
     const { cert, key } = ca.sign('seven');
     const pair = { cert_file: cert, key_file: key, client_auth_type: 'RequireAndVerifyClientCert' };
     await expect(settings({ ...pair, client_ca_file: key })).rejects.toThrow(
@@ -189,7 +189,7 @@ describe('certificates', () => {
     await expect(settings({ ...pair, client_ca: broken })).rejects.toThrow('client_ca_file: certificates in PEM');
   });
 
-  it('the names of a certificate are those in it, whatever they are made to look like', () => {
+  it('the names of a certificate are parsed correctly, even if they imitate others', () => {
     const names = 'DNS:prometheus.example,DNS:evil,IP:10.0.0.1,email:a@b.c,URI:spiffe://shop/prometheus';
     const { cert } = ca.sign('names', { names });
     expect(subjectAltNames(new X509Certificate(readFileSync(cert)).subjectAltName ?? '')).toEqual([

@@ -18,7 +18,7 @@ export const CLIENT_AUTH = [
 ] as const;
 export type ClientAuth = (typeof CLIENT_AUTH)[number];
 
-/** Names in OpenSSL of what Go's crypto/tls has for TLS 1.2. */
+/** Cipher suites of Go's crypto/tls for TLS 1.2, by their names in OpenSSL. */
 export const CIPHER_SUITES: Readonly<Record<string, string>> = {
   TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: 'ECDHE-ECDSA-AES128-GCM-SHA256',
   TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384: 'ECDHE-ECDSA-AES256-GCM-SHA384',
@@ -37,7 +37,7 @@ export const CIPHER_SUITES: Readonly<Record<string, string>> = {
 
 const CURVES = { CurveP256: 'P-256', CurveP384: 'P-384', CurveP521: 'P-521', X25519: 'X25519' } as const;
 
-/** A hash that is costlier takes this thread seconds for each password. */
+/** Highest cost of a hash: a costlier one takes this thread seconds for each password. */
 const COST_MAX = 14;
 const BCRYPT = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/;
 
@@ -125,7 +125,7 @@ const SECTIONS: Readonly<Record<string, z.ZodObject>> = {
   'http_server_config.headers': HTTP.shape.headers.unwrap() as z.ZodObject,
 };
 
-/** What is asked for; `cert`, `key` and `clientCa` are texts in PEM. */
+/** Settings of TLS; `cert`, `key` and `clientCa` are texts in PEM. */
 export interface TlsConfig {
   readonly cert: string;
   readonly key: string;
@@ -134,7 +134,7 @@ export interface TlsConfig {
   readonly allowedSans: readonly string[] | undefined;
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
   readonly maxVersion: 'TLSv1.2' | 'TLSv1.3';
-  /** As OpenSSL names them; empty: its own choice. */
+  /** Cipher suites as OpenSSL names them; empty for its own choice. */
   readonly ciphers: readonly string[];
   readonly honorCipherOrder: boolean;
   readonly curves: readonly string[];
@@ -142,7 +142,7 @@ export interface TlsConfig {
 
 export interface WebConfig {
   readonly tls: TlsConfig | undefined;
-  /** Hash by name; empty: nobody is asked for a password. */
+  /** Hashes by user name; empty where no password is needed. */
   readonly users: ReadonlyMap<string, string>;
   readonly headers: Readonly<Record<string, string>>;
 }
@@ -151,8 +151,8 @@ export interface WebConfig {
 export type ReadFile = (path: string) => Promise<string>;
 
 /**
- * @param directory that of the document, from which it names files
- * @throws {ConfigError} with everything that is wrong, and nothing that is secret
+ * @param directory directory of the document, to which its file names are relative
+ * @throws {ConfigError} with all faults, and without any secret
  */
 export async function parseWebConfig(text: string, directory: string, read: ReadFile): Promise<WebConfig> {
   const document = parseYaml(text) ?? {};
@@ -175,7 +175,7 @@ export async function parseWebConfig(text: string, directory: string, read: Read
   };
 }
 
-/** A user of this name would be left out without a word, and the last one with it who keeps others out. */
+/** Refuses a user of this name: it would be silently left out, and without any user no password would be needed. */
 function refuseUnseen(document: unknown): void {
   const users = isMapping(document) ? document['basic_auth_users'] : undefined;
   if (isMapping(users) && Object.hasOwn(users, '__proto__'))
@@ -185,7 +185,7 @@ function refuseUnseen(document: unknown): void {
 const PUBLIC =
   /^(tls_server_config\.(\w+_file|\w*version|client_a\w+|cipher_suites|curve_preferences|prefer_\w+)|http_server_config)/;
 
-/** What is wrong with a secret is told without it. */
+/** Describes the fault of a secret without the secret. */
 function shown({ path, value }: { readonly path: string; readonly value: string }): string {
   return value === '' || value === 'null' || PUBLIC.test(path) ? value : '(hidden)';
 }
@@ -215,10 +215,7 @@ async function tlsOf(tls: TlsDocument, directory: string, read: ReadFile): Promi
   if (isVerified && clientCa === undefined)
     throw fault('client_ca_file', `is missing: ${clientAuth} needs the authority that signs clients' certificates`);
   if (clientCa !== undefined && clientAuth === 'NoClientCert')
-    throw fault(
-      'client_auth_type',
-      'RequireAndVerifyClientCert, or no client_ca_file: nobody is asked for a certificate',
-    );
+    throw fault('client_auth_type', 'RequireAndVerifyClientCert, or no client_ca_file: no certificate is requested');
   if (allowedSans !== undefined && !clientAuth.startsWith('Require'))
     throw fault(
       'client_allowed_sans',
@@ -239,7 +236,7 @@ async function tlsOf(tls: TlsDocument, directory: string, read: ReadFile): Promi
   };
 }
 
-/** A fault of a key of `tls_server_config`. */
+/** Makes the fault of a key of `tls_server_config`. */
 export function fault(key: string, allowed: string, value = ''): ConfigError {
   return new ConfigError([{ path: `tls_server_config.${key}`, value, allowed }]);
 }

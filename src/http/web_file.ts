@@ -6,12 +6,15 @@ import type { Files } from '#files/files.ts';
 import { type TlsSettings, tlsSettings } from './tls_settings.ts';
 import { parseWebConfig, type WebConfig } from './web_config.ts';
 
-/** A document, a certificate, a key: none is nearly as long. */
+/** Limit in bytes of a document, a certificate or a key: none is nearly as long. */
 const FILE_BYTES_MAX = 256 * 1024;
-/** A change is taken once two looks in a row see the same: certificate and key may be written one after the other. */
+/**
+ * Milliseconds between two looks. A change is applied once two looks in a row see the same, because certificate and key may be written
+ * one after the other.
+ */
 const LOOK_MS = 5_000;
 
-/** What a server needs to know of a web configuration that holds. */
+/** Settings of a server from a valid web configuration. */
 export interface WebSettings {
   readonly tls: TlsSettings | undefined;
   readonly users: ReadonlyMap<string, string>;
@@ -19,18 +22,18 @@ export interface WebSettings {
 }
 
 export interface WebStatus {
-  /** The file, as it is, is in force. */
+  /** Whether the file, as it is now, is in force. */
   readonly successful: boolean;
-  /** When it was last taken, in milliseconds since the epoch. */
+  /** Time at which it was last applied, in milliseconds since the epoch. */
   readonly appliedMs: number;
-  /** When the certificate in force expires, in milliseconds since the epoch. */
+  /** Expiry of the certificate in force, in milliseconds since the epoch. */
   readonly certificateUntilMs: number | undefined;
 }
 
 interface Look {
-  /** Of the document and every file that it names. */
+  /** Digest of the document and every file that it names. */
   readonly digest: string;
-  /** The settings. @throws with everything that is wrong */
+  /** Parses the settings. @throws with all faults */
   readonly settings: () => WebSettings;
 }
 
@@ -42,13 +45,13 @@ export interface WebFileOptions {
   readonly lookMs?: number;
 }
 
-/** The file of `--web.config.file`, and the files that it names. What is wrong with a change keeps what was in force. */
+/** The file of `--web.config.file`, and the files that it names. A faulty change keeps the previous settings in force. */
 export class WebFile implements Disposable {
   readonly #options: WebFileOptions;
   readonly #ending = new AbortController();
   #settings: WebSettings;
   #status: WebStatus;
-  /** What the last look saw, and what was taken or refused last. */
+  /** Digests that the last look saw, and that were last applied or refused. */
   #last: string;
   #taken: string;
 
@@ -61,7 +64,7 @@ export class WebFile implements Disposable {
     void this.#watch();
   }
 
-  /** @throws with everything that is wrong with it */
+  /** @throws with all faults of the file */
   static async open(options: WebFileOptions): Promise<WebFile> {
     const first = await lookAt(options.files, options.path);
     return new WebFile(options, first, first.settings());
@@ -100,7 +103,7 @@ export class WebFile implements Disposable {
       this.#settings = settings();
     } catch (error) {
       this.#status = { ...this.#status, successful: false };
-      log('warn', `${(error as Error).message}\nWhat was in force before stays.`);
+      log('warn', `${(error as Error).message}\nThe previous settings stay in force.`);
       return;
     }
     this.#status = { successful: true, appliedMs: Date.now(), certificateUntilMs: this.#settings.tls?.untilMs };
@@ -109,7 +112,7 @@ export class WebFile implements Disposable {
   }
 }
 
-/** Everything that is wrong with the file; undefined where it can be used as it is. */
+/** Returns all faults of the file; undefined where it can be used as it is. */
 export async function webFileFault(files: WebFileOptions['files'], path: string): Promise<string | undefined> {
   try {
     (await lookAt(files, path)).settings();

@@ -101,7 +101,7 @@ it('with a token it answers whoever has it, and a changed token takes effect at 
   for (const wrong of [`${TOKEN}x`, TOKEN.slice(1), TOKEN.toUpperCase(), 'x']) {
     expect(ask('a', url, ...bearer(wrong))).toEqual({
       status: 401,
-      body: '{"error":"the bearer token is another one"}',
+      body: '{"error":"the bearer token is wrong"}',
     });
   }
   expect(ask('a', url, '-u', `x:${TOKEN}`).status).toBe(401);
@@ -141,7 +141,7 @@ it('a Unix socket answers whoever may open it; a stale socket is replaced, and n
   writeFileSync(path, 'precious');
   await using agent = AgentProcess.run(['serve', '--listen', '127.0.0.1:0', ...quiet(), '--api-socket', path]);
   expect((await agent.exited).code).toBe(1);
-  expect(agent.stderr).toContain(`--api-socket ${path}: there is something else, not a socket`);
+  expect(agent.stderr).toContain(`--api-socket ${path}: the path exists and is not a socket`);
 });
 
 it.each([

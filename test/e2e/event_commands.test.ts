@@ -68,8 +68,8 @@ describe('netsonde events', () => {
   });
 
   it.each([
-    [['--probe', 'packetlos'], /answers 400: probe: packetlos is none \(did you mean packetloss\?\)/],
-    [['--type', 'x'], /answers 400: type: x is none; there are: /],
+    [['--probe', 'packetlos'], /answers 400: no such probe: packetlos \(did you mean packetloss\?\)/],
+    [['--type', 'x'], /answers 400: no such type: x; there are: /],
     [['--since', 'yesterday'], /answers 400: since: yesterday is neither/],
     [['--url', 'http://127.0.0.1:64999'], /no agent answers at 127\.0\.0\.1:64999 \(--url\): .*ECONNREFUSED/],
     [['--url', 'x'], /--url x: give a URL/],

@@ -314,7 +314,7 @@ it('recovers by itself when the agent was away, or restarted', async () => {
 it('shows what to do where the agent does not answer it', async () => {
   const { port } = new URL(agent.url ?? '');
   await page.goto(`http://page.localhost:${port}/`);
-  await page.getByText('goes by the names localhost, 127.0.0.1 and [::1], not page.localhost').waitFor();
+  await page.getByText('is served under the names localhost, 127.0.0.1 and [::1], not page.localhost').waitFor();
   await page.getByText('kubectl -n netsonde port-forward').waitFor();
   expect(await page.getByLabel('Token').count()).toBe(0);
   expect(complaints.filter((text) => !text.includes('status of 403'))).toEqual([]);
