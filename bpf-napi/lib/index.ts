@@ -12,6 +12,7 @@ export {
 } from './object.ts';
 export { exitNow, tryLock } from './process.ts';
 export { BpfRing, type RingBatch, type RingOptions, type RingWakeUp } from './ring.ts';
+export { type NetlinkBatch, NetlinkSubscription, type NetlinkSubscriptionOptions } from './subscription.ts';
 export {
   BpfStats,
   clockOffset,

@@ -8,6 +8,7 @@ export interface NativeModule {
   openObject(path: string): Promise<NativeObject>;
   readonly Ring: new (object: NativeObject, map: number) => NativeRing;
   readonly Stats: new () => NativeStats;
+  readonly Subscription: new (protocol: number, groups: Uint32Array, queueBytes: number) => NativeSubscription;
   withNetns<T>(path: string, inside: () => T): T;
   enterNetns(path: string): void;
   netnsCookie(): bigint;
@@ -70,6 +71,13 @@ export interface NativeMap {
 
 export interface NativeRing {
   drain(target: Uint8Array, recordBytesMax: number): number;
+  watch(ready: () => void): void;
+  unwatch(): void;
+  close(): void;
+}
+
+export interface NativeSubscription {
+  receive(target: Uint8Array, datagramBytesMax: number): { bytes: number; overrun: boolean; empty: boolean };
   watch(ready: () => void): void;
   unwatch(): void;
   close(): void;

@@ -18,6 +18,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitRing(env, exports);
   InitNetns(env, exports);
   InitNetlink(env, exports);
+  InitSubscription(env, exports);
   InitSystem(env, exports);
   InitProcess(env, exports);
   return exports;

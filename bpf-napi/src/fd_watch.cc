@@ -29,9 +29,13 @@ struct FdWatch::Poll {
   napi_async_cleanup_hook_handle hook = nullptr;
 };
 
-/** libuv reports an error only for EPOLLERR of epoll, which no descriptor watched here causes. */
-void FdWatch::Poll::Ready(uv_poll_s* poll, int, int) {
+/**
+ * libuv stops the poll and reports an error at EPOLLERR (uv__poll_io()), which a netlink socket has after an overrun. Starts it
+ * again: the function finds the error when it receives.
+ */
+void FdWatch::Poll::Ready(uv_poll_s* poll, int status, int) {
   auto* self = static_cast<Poll*>(uv_handle_get_data(reinterpret_cast<uv_handle_s*>(poll)));
+  if (status < 0) uv_poll_start(poll, kUvReadable, Ready);
   const napi_env env = self->env;
   napi_handle_scope scope;
   if (napi_open_handle_scope(env, &scope) != napi_ok) return;

@@ -30,6 +30,7 @@ describe.each([
   ['ring', 'BPF ring records'],
   ['epoll ring', 'BPF ring records'],
   ['statistics', 'BPF statistics'],
+  ['subscription', 'netlink subscription'],
 ])('the garbage collector finds a thing (%s)', (thing, what) => {
   it('that was forgotten: closes it and warns', async () => {
     const warning = `BpfLeakWarning: ${what} was garbage collected while it was open`;

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { TestCgroup } from './support/cgroup.ts';
+import { TestNamespace } from './support/namespace.ts';
 import { expectNothingLeft } from './support/nothing_left.ts';
 import { loadObject, OBJECTS } from './support/objects.ts';
 import { ownPrograms } from './support/process_state.ts';
@@ -72,6 +73,19 @@ describe('a thread that is terminated leaves nothing', () => {
       await new Promise((resolve) => setTimeout(resolve, 3 * round));
       expect(await worker.terminate()).toBe(1);
       expect(ownPrograms()).toEqual([]);
+    }
+  });
+
+  it.each([
+    ['while notifications of netlink come', 'subscription'],
+    ['with an overrun that nobody has received', 'overrun'],
+  ])('%s', async (_what, task) => {
+    using namespace = new TestNamespace();
+    for (let round = 0; round < 8; round++) {
+      const worker = start(task, namespace.path);
+      expect(await messageOf(worker)).toBe('ready');
+      await new Promise((resolve) => setTimeout(resolve, (SPREAD_MS * round) / 8));
+      expect(await worker.terminate()).toBe(1);
     }
   });
 

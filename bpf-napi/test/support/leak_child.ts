@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { type BpfLink, BpfObject, BpfRing, BpfStats, type RingOptions } from '../../lib/index.ts';
+import { type BpfLink, BpfObject, BpfRing, BpfStats, NetlinkSubscription, type RingOptions } from '../../lib/index.ts';
 import { openDescriptors, ownPrograms } from './process_state.ts';
 
 /** A process of leak_alarm.test.ts, run with --expose-gc: forgets one thing or closes it, and prints what came of it. */
@@ -13,6 +13,15 @@ const RING: RingOptions = {
   onError: (error) => {
     throw error;
   },
+};
+const SUBSCRIPTION = {
+  protocol: 0,
+  groups: [1],
+  queueBytes: 1 << 16,
+  bufferBytes: 1 << 16,
+  datagramBytesMax: 1 << 15,
+  onBatch: () => {},
+  onError: RING.onError,
 };
 
 async function load(name = 'ring', program = 'emit'): Promise<BpfObject> {
@@ -30,11 +39,12 @@ const owner = await load();
 const before = openDescriptors();
 
 async function make(): Promise<void> {
-  const makers: Record<string, () => BpfRing | BpfStats | Promise<BpfObject>> = {
+  const makers: Record<string, () => BpfRing | BpfStats | NetlinkSubscription | Promise<BpfObject>> = {
     object: () => load(),
     ring: () => new BpfRing(owner, 'records', RING),
     'epoll ring': () => new BpfRing(owner, 'records', { ...RING, wakeBy: 'epoll' }),
     statistics: () => new BpfStats(),
+    subscription: () => new NetlinkSubscription(SUBSCRIPTION),
   };
   const handle = await makers[thing]?.();
   if (closes === 'close') handle?.close();

@@ -8,6 +8,8 @@ import {
   BpfRing,
   BpfStats,
   enterNetns,
+  NetlinkSubscription,
+  netlinkDump,
   netlinkDumpAsync,
   netnsCookie,
   type RingWakeUp,
@@ -25,6 +27,22 @@ async function open(name: string, programs: readonly string[]): Promise<BpfObjec
 
 function ready(): void {
   parentPort?.postMessage('ready');
+}
+
+/** Subscribes to the devices of the namespace at `path`. @returns changes one of them */
+function subscribe(queueBytes: number): () => void {
+  const onError = (error: unknown) => {
+    throw error;
+  };
+  const buffers = { queueBytes, bufferBytes: 1 << 17, datagramBytesMax: 1 << 16 };
+  withNetns(path, () => new NetlinkSubscription({ protocol: 0, groups: [1], ...buffers, onBatch: () => {}, onError }));
+  let mtu = 1400;
+  return () => {
+    mtu = mtu === 1400 ? 1500 : 1400;
+    // RTM_SETLINK with NLM_F_REQUEST and NLM_F_ACK; struct ifinfomsg of `lo`; IFLA_MTU.
+    const request = Uint32Array.of(40, (0x5 << 16) | 19, 1, 0, 0, 1, 0, 0, (4 << 16) | 8, mtu);
+    withNetns(path, () => netlinkDump(0, new Uint8Array(request.buffer), 1 << 10));
+  };
 }
 
 const TASKS = {
@@ -184,6 +202,21 @@ const TASKS = {
     new Uint32Array(request.buffer).set([request.length, (0x301 << 16) | 18]);
     ready();
     for (;;) await netlinkDumpAsync(0, request, 1 << 20);
+  },
+
+  async subscription() {
+    const change = subscribe(8 << 20);
+    change();
+    ready();
+    setInterval(change, 1);
+  },
+
+  /** Overruns the socket, whose error is never received. */
+  async overrun() {
+    const change = subscribe(1);
+    for (let times = 0; times < 50; times++) change();
+    ready();
+    for (;;) change();
   },
 
   async insideNamespace() {
