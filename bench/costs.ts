@@ -130,5 +130,7 @@ export const NOTES: Readonly<Record<string, string>> = {
     "Attaches nothing of its own: it takes what discovery's programs tell, which run all the time, nearly all their hits on the node itself. In a namespace without an owner, or younger than a minute, a program that is executed is looked for in the cgroups, 5 µs.",
   ipvs: 'Opens one small file a namespace; no figure of its own was measured.',
   rdma: "Opens a file for each counter of a port: 0.37 ms for a port with 50 of them in the test's files, to which hardware adds the time of its firmware.",
+  changes:
+    'Sleeps until the kernel sends a notification, and then takes 12 to 16 µs of CPU for each. A scrape reads the neighbour tables, 0.16 ms; measured on a busy machine.',
   virtcmdlatency: 'Not measured: it runs for control commands only, which are rare.',
 };

@@ -34,6 +34,7 @@ export const PLACES: Readonly<Record<string, Place>> = {
   'src/kernel/collection.ts': { reads: 1, why: 'when a page was collected, for people' },
   'src/kernel/discovery_status.ts': { reads: 2, why: 'since when discovery is in its state, for people' },
   'src/kubernetes/rejection.ts': { reads: 1, why: 'the timestamp of a Kubernetes event' },
+  'src/probes/changes/change_teller.ts': { reads: 1, why: 'the timestamp of an event' },
   'src/probes/conntrack/conntrack_pressure.ts': { reads: 1, why: 'the timestamp of an event' },
   'src/probes/lifecycle.ts': { reads: 1, why: 'the timestamp of an event' },
   'src/probes/tcpsummary/accept_queue_events.ts': { reads: 1, why: 'the timestamp of an event' },

@@ -1,5 +1,6 @@
 import { SELF_METRICS } from '#collectors/self.ts';
 import { AGENT_METRICS } from '#http/agent_metrics.ts';
+import { changes } from '#probes/changes/changes.ts';
 import { fd } from '#probes/fd.ts';
 import { packetloss } from '#probes/packetloss/packetloss.ts';
 import { qdisc } from '#probes/qdisc.ts';
@@ -115,6 +116,15 @@ const NETWORK: readonly Alert[] = [
     summary: `The CPUs of node {{ $labels.node }} drop ${RATE} received packets a second.`,
     description:
       'Every Pod on the node loses packets. Check whether one CPU processes all packets (enable RPS or more queues) or all CPUs are busy (move Pods away); net.core.netdev_max_backlog helps only against bursts.',
+  },
+  {
+    name: 'NetsondeNeighbourTableFull',
+    severity: 'critical',
+    expression: promql`${rate(changes.metrics.neighbourOverflows, NODES, [...BY_NODE, 'family'])} > 0`,
+    for: '2m',
+    summary: `The {{ $labels.family }} neighbour table of node {{ $labels.node }} is full: it refuses ${RATE} entries a second.`,
+    description:
+      'Packets to addresses that are not in the table are dropped, of every Pod. Raise net.ipv4.neigh.default.gc_thresh1, 2 and 3 (or those of ipv6) now; then see whether one network is larger than it need be, or somebody scans it.',
   },
   {
     name: 'NetsondeConntrackFilling',

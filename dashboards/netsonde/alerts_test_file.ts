@@ -1,5 +1,6 @@
 import { SELF_METRICS } from '#collectors/self.ts';
 import { AGENT_METRICS } from '#http/agent_metrics.ts';
+import { changes } from '#probes/changes/changes.ts';
 import { conntrack } from '#probes/conntrack/conntrack.ts';
 import { fd } from '#probes/fd.ts';
 import { packetloss } from '#probes/packetloss/packetloss.ts';
@@ -120,6 +121,16 @@ export const CASES: readonly Case[] = [
     ],
     labels: TARGET,
     summary: 'The CPUs of node n1 drop 1.2 received packets a second.',
+  },
+  {
+    alert: 'NetsondeNeighbourTableFull',
+    series: [
+      counts(changes.metrics.neighbourOverflows, { ...NODE, family: 'ipv4' }, 3),
+      counts(changes.metrics.neighbourOverflows, { ...NODE, family: 'ipv6' }, 0),
+      counts(changes.metrics.neighbourOverflows, { ...OTHER_NODE, family: 'ipv4' }, 0),
+    ],
+    labels: { ...TARGET, family: 'ipv4' },
+    summary: 'The ipv4 neighbour table of node n1 is full: it refuses 3 entries a second.',
   },
   {
     alert: 'NetsondeConntrackFilling',

@@ -1,4 +1,5 @@
 import type { biolatency } from '#probes/biolatency.ts';
+import type { changes } from '#probes/changes/changes.ts';
 import type { conntrack } from '#probes/conntrack/conntrack.ts';
 import type { kernellatency } from '#probes/kernellatency.ts';
 import type { netiftxlatency } from '#probes/netiftxlatency.ts';
@@ -19,6 +20,7 @@ export type EventType = EventsOf<
   | typeof tcpretrans
   | typeof tcpreset
   | typeof conntrack
+  | typeof changes
   | typeof socketlatency
   | typeof netiftxlatency
   | typeof softirq

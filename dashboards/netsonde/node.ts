@@ -1,4 +1,5 @@
 import { biolatency } from '#probes/biolatency.ts';
+import { changes } from '#probes/changes/changes.ts';
 import { conntrack } from '#probes/conntrack/conntrack.ts';
 import { netdev } from '#probes/netdev/netdev.ts';
 import { netiftxlatency } from '#probes/netiftxlatency.ts';
@@ -116,6 +117,40 @@ const devices = [
     'Packets that the node itself lost, by reason',
     [series(rate(packetloss.metrics.drops, OF_NODE, ['reason']), '{{reason}}')],
     { stacked: true, empty: 'No packet was lost.', events: ['packet_drop'], eventsBy: 'reason' },
+  ),
+];
+
+const changed = [
+  graph(
+    'Changes of devices',
+    [series(promql`${increase(changes.metrics.links, OF_NODE, ['device', 'change'])} > 0`, '{{device}} {{change}}')],
+    {
+      what: 'Devices that come and go with Pods are counted by their kind.',
+      empty: 'No device has changed.',
+      events: ['link_changed'],
+    },
+  ),
+  graph(
+    'Changes of routes, addresses and rules',
+    [
+      series(increase(changes.metrics.routes, OF_NODE, ['family', 'change']), 'routes {{family}} {{change}}'),
+      series(increase(changes.metrics.addresses, OF_NODE, []), 'addresses'),
+      series(increase(changes.metrics.rules, OF_NODE, ['family', 'change']), 'rules {{family}} {{change}}'),
+      series(increase(changes.metrics.rulesets, OF_NODE, []), 'nftables'),
+    ],
+    { events: ['route_changed', 'ruleset_changed'] },
+  ),
+  graph(
+    'Neighbours',
+    [
+      series(rate(changes.metrics.neighbourFailures, OF_NODE, ['device']), '{{device}}: no answer'),
+      series(rate(changes.metrics.neighbourOverflows, OF_NODE, ['family']), '{{family}}: table full'),
+    ],
+    {
+      what: 'Failed resolutions, and entries that a full table refused: raise net.ipv4.neigh.default.gc_thresh3, or that of ipv6.',
+      empty: 'No resolution has failed.',
+      events: ['neighbour_failed', 'neighbour_table_full'],
+    },
   ),
 ];
 
@@ -258,6 +293,7 @@ export const node = dashboard({
     { title: 'Now', panels: tiles },
     { title: 'Receiving', panels: receiving },
     { title: 'Devices', panels: devices },
+    { title: 'Changes', panels: changed },
     { title: 'Connections', panels: tracking },
     { title: 'Pods', panels: [pods] },
     { title: 'Latency: probes that are off by default', folded: true, panels: latency },

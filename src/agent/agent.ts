@@ -219,6 +219,7 @@ export class Agent implements AsyncDisposable {
       log: (level, message) => log.log(level, message),
       pods: (update) => this.#tellKernel(this.#kernel.namePods(update)),
       nodeLabels: (labels) => void this.#config.setNodeLabels(labels),
+      podNetworks: (networks) => this.#tellKernel(this.#kernel.tellPodNetworks(networks)),
     });
     log.info(`Pods of the node ${node} by the Kubernetes API at ${this.#session.server}`);
     await this.#cluster.listed(API_WAIT_MS);

@@ -1,6 +1,6 @@
 import type { Paths } from '#core/paths.ts';
 import type { PodFilters } from '#core/pod_filter.ts';
-import type { ProbeContext, ProbeScope } from '#probe/contract.ts';
+import type { NodeFacts, ProbeContext, ProbeScope } from '#probe/contract.ts';
 import type { EventSet, Publish } from '#probe/event.ts';
 import type { NetnsLife } from '#probe/life.ts';
 import type { Owners } from '#probe/owners.ts';
@@ -22,6 +22,7 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
   readonly filters: PodFilters;
   readonly owners: Owners;
   readonly life: NetnsLife;
+  readonly node: NodeFacts;
   readonly publish: Publish<EventSet>;
   readonly warn: (message: string) => void;
   readonly #probe: string;
@@ -35,6 +36,7 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
     this.filters = context.filters;
     this.owners = context.owners;
     this.life = context.life;
+    this.node = context.node;
     this.publish = publish;
     this.warn = warn;
     this.#probe = probe;

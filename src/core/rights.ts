@@ -29,7 +29,7 @@ export const RIGHTS: readonly RightsSet[] = [
   {
     name: 'packets',
     adds: ['NET_ADMIN'],
-    brings: 'programs attached to cgroups and tc, look-ups in connection tracking',
+    brings: 'programs attached to cgroups and tc, look-ups in connection tracking, changes of nftables in `changes`',
   },
   {
     name: 'processes',

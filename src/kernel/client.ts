@@ -61,6 +61,7 @@ export class KernelClient implements AsyncDisposable {
   readonly #pages = new Turns(PAGES_MAX);
   #desired: DesiredKernel | undefined;
   #podLabels: PodLabels = {};
+  #podNetworks: readonly string[] = [];
 
   constructor(options: KernelClientOptions) {
     const { kernel, events, log, hangMs = HANG_MS, worker = () => startWorker(kernel) } = options;
@@ -104,6 +105,12 @@ export class KernelClient implements AsyncDisposable {
   async labelPods(labels: PodLabels): Promise<void> {
     this.#podLabels = labels;
     if (this.#keeper.thread !== undefined) await this.ask('labelPods', labels);
+  }
+
+  /** Tells the thread the networks of the Pods on this node; a later thread is told as well. */
+  async tellPodNetworks(networks: readonly string[]): Promise<void> {
+    this.#podNetworks = networks;
+    if (this.#keeper.thread !== undefined) await this.ask('tellPodNetworks', networks);
   }
 
   /** Sends an update of Pods to the thread; a thread that is started later gets all of them. */
@@ -172,6 +179,7 @@ export class KernelClient implements AsyncDisposable {
 
   async #tell(thread: ThreadHandle): Promise<void> {
     await thread.ask('labelPods', this.#podLabels);
+    if (this.#podNetworks.length > 0) await thread.ask('tellPodNetworks', this.#podNetworks);
     const pods = this.#options.pods?.() ?? [];
     if (pods.length > 0) await thread.ask('namePods', { whole: true, set: pods, deleted: [] });
     if (this.#desired !== undefined) await thread.ask('configure', this.#desired);

@@ -145,7 +145,14 @@ export class Kernel implements AsyncDisposable {
     this.#supervisor = new Supervisor({
       definitions: hooks.probes,
       sources: this.#sources,
-      context: { paths, errors: this.#errors, filters: this.#filters, owners: this.#owners, life: this.#life },
+      context: {
+        paths,
+        errors: this.#errors,
+        filters: this.#filters,
+        owners: this.#owners,
+        life: this.#life,
+        node: this.#directory,
+      },
       retained: this.#retained,
       aggregator: this.#aggregator,
       publish: (probe) => this.#outbox.publisher(probe),
@@ -185,6 +192,11 @@ export class Kernel implements AsyncDisposable {
     this.#directory.update(update);
     this.#registry.judgeAgain();
     this.#name();
+  }
+
+  /** Sets the networks of the Pods on this node. */
+  tellPodNetworks(networks: readonly string[]): void {
+    this.#directory.setNetworks(networks);
   }
 
   labelPods(labels: PodLabels): void {

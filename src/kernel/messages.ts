@@ -52,6 +52,8 @@ export interface Questions {
   namePods: { ask: PodsUpdate; answer: null };
   /** Sets the labels that every Pod shows. */
   labelPods: { ask: PodLabels; answer: null };
+  /** Networks of the Pods on this node. */
+  tellPodNetworks: { ask: readonly string[]; answer: null };
   scrape: { ask: PageOptions & { readonly format: Format }; answer: Page };
   probes: { ask: null; answer: readonly ProbeStatus[] };
   discovery: { ask: null; answer: ProbeStatus };

@@ -38,6 +38,10 @@ function answersOf(kernel: Kernel): Answers {
       kernel.labelPods(labels);
       return null;
     },
+    tellPodNetworks: async (networks) => {
+      kernel.tellPodNetworks(networks);
+      return null;
+    },
     scrape: ({ format, ...options }, isForgotten) => kernel.page(format, options, isForgotten),
     probes: async () => kernel.probes(),
     discovery: async () => kernel.discovery(),

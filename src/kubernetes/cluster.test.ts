@@ -11,6 +11,8 @@ interface Scene extends AsyncDisposable {
   readonly server: ApiServer;
   readonly cluster: Cluster;
   readonly log: string[];
+  /** Networks of Pods, each time that they were told. */
+  readonly told: (readonly string[])[];
 }
 
 async function connect(node: string, nodes: readonly string[]): Promise<Scene> {
@@ -21,15 +23,18 @@ async function connect(node: string, nodes: readonly string[]): Promise<Scene> {
     metadata: { uid: randomUUID(), name: 'gke-7', labels: { 'kubernetes.io/hostname': 'ip-10-0-0-7' } },
   });
   const log: string[] = [];
+  const told: (readonly string[])[] = [];
   const cluster = new Cluster({
     session: openSession(server.kubeconfig),
     node,
     log: (level, message) => log.push(`${level} ${message}`),
     pods: () => undefined,
     nodeLabels: () => undefined,
+    podNetworks: (networks) => told.push(networks),
     spreadMs: 0,
   });
   return {
+    told,
     server,
     cluster,
     log,
@@ -84,12 +89,25 @@ it.each([
     log: () => undefined,
     pods: () => undefined,
     nodeLabels: () => undefined,
+    podNetworks: () => undefined,
   });
   await cluster.listed(50);
   // The deadline of an answer is not reached: a test that hangs fails.
   await cluster[Symbol.asyncDispose]();
   expect(cluster.state.connected).toBe(false);
   silent?.close();
+});
+
+it('the networks of the Pods are told, and told again once they are others', async () => {
+  await using scene = await connect('n6', []);
+  const { server, told } = scene;
+  const put = (podCIDRs: readonly string[], labels = {}) =>
+    server.put('nodes', { metadata: { uid: 'n6', name: 'n6', labels }, spec: { podCIDRs } });
+  put(['10.4.0.0/24', 'fd04::/64']);
+  await eventually(() => expect(told).toEqual([['10.4.0.0/24', 'fd04::/64']]));
+  put(['10.4.0.0/24', 'fd04::/64'], { zone: 'a' });
+  put(['10.5.0.0/24']);
+  await eventually(() => expect(told).toEqual([['10.4.0.0/24', 'fd04::/64'], ['10.5.0.0/24']]));
 });
 
 it('refusals are reported, that of Pods before all others', async () => {

@@ -16,6 +16,8 @@ export interface ClusterOptions {
   readonly log: ReflectorLog;
   readonly pods: (update: PodsUpdate) => void;
   readonly nodeLabels: (labels: Readonly<Record<string, string>>) => void;
+  /** Receives the networks of the Pods on this node whenever they have changed. */
+  readonly podNetworks: (networks: readonly string[]) => void;
   /** Look-ups that all agents may need at once are sent at a random moment within this time, in milliseconds. */
   readonly spreadMs?: number;
 }
@@ -53,6 +55,7 @@ export class Cluster implements AsyncDisposable {
   readonly #nodes = new Set<string>();
   /** Undefined where the API has this node, as far as we know. */
   #unknownNode: string | undefined;
+  #ownNetworks: readonly string[] = [];
   readonly #ending = new AbortController();
   #listed: () => void = () => undefined;
   readonly #podsListed = new Promise<void>((resolve) => {
@@ -154,6 +157,7 @@ export class Cluster implements AsyncDisposable {
       set: (object, node) => {
         this.#near.set(object, [nodeOwner(node)]);
         this.#options.nodeLabels(node.labels);
+        this.#setPodNetworks(node.podCidrs);
         this.#nodes.add(object);
         if (this.#unknownNode === undefined) return;
         this.#unknownNode = undefined;
@@ -167,6 +171,12 @@ export class Cluster implements AsyncDisposable {
         if (this.#nodes.size === 0) void this.#missNode();
       },
     };
+  }
+
+  #setPodNetworks(networks: readonly string[]): void {
+    if (networks.join() === this.#ownNetworks.join()) return;
+    this.#ownNetworks = networks;
+    this.#options.podNetworks(networks);
   }
 
   /** A name that the API does not know finds no Pods, and no request fails. */

@@ -13,6 +13,7 @@ export class PodDirectory {
   readonly #pods = new Map<string, PodName>();
   readonly #deleted = new Map<string, PodName>();
   #labels: PodLabels = {};
+  #networks: readonly string[] = [];
 
   update({ whole, set, deleted }: PodsUpdate): void {
     if (whole) {
@@ -24,6 +25,20 @@ export class PodDirectory {
       this.#pods.set(pod.uid, pod);
       this.#deleted.delete(pod.uid);
     }
+  }
+
+  /** Networks of the Pods on this node. */
+  get podNetworks(): readonly string[] {
+    return this.#networks;
+  }
+
+  setNetworks(networks: readonly string[]): void {
+    this.#networks = networks;
+  }
+
+  isPodAddress(ip: string): boolean {
+    for (const { ips } of this.#pods.values()) if (ips.includes(ip)) return true;
+    return false;
   }
 
   configure(labels: PodLabels): void {

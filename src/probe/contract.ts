@@ -25,6 +25,15 @@ export interface ProbeContext {
   readonly owners: Owners;
   /** Births and deaths of namespaces. */
   readonly life: NetnsLife;
+  readonly node: NodeFacts;
+}
+
+/** The network of this node as the Kubernetes API describes it; empty without Kubernetes, and until the API server has answered. */
+export interface NodeFacts {
+  /** Networks of the Pods on this node (podCIDRs); the same array until they change. */
+  readonly podNetworks: readonly string[];
+  /** Returns whether a Pod on this node has the address. */
+  isPodAddress(ip: string): boolean;
 }
 
 /** Resources of a running probe. Closing the scope closes the probe. */

@@ -1,5 +1,6 @@
 import type { AnyProbe } from '#probe/contract.ts';
 import { biolatency } from './biolatency.ts';
+import { changes } from './changes/changes.ts';
 import { conntrack } from './conntrack/conntrack.ts';
 import { fd } from './fd.ts';
 import { icmp } from './icmp.ts';
@@ -42,6 +43,7 @@ export const PROBES: readonly AnyProbe[] = [
   tcpsummary,
   conntrack,
   qdisc,
+  changes,
   lifecycle,
   packetloss,
   tcpretrans,

@@ -27,6 +27,7 @@ probes:
   fd: true
   io: true
   qdisc: false
+  changes: false
   packetloss: false
 `;
 

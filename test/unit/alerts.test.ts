@@ -60,5 +60,6 @@ it('wakes a person for few things', () => {
     'NetsondeNodeLossy',
     'NetsondeConntrackFull',
     'NetsondeBacklogOverrun',
+    'NetsondeNeighbourTableFull',
   ]);
 });

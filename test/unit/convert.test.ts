@@ -154,6 +154,7 @@ describe('a configuration of KubeSkoop', () => {
         ip: false,
         icmp: false,
         softnet: false,
+        changes: false,
         lifecycle: false,
       },
       sinks: { stdout: {}, file: { path: '/var/log/kubeskoop/events.json' } },

@@ -1,4 +1,12 @@
-import { BpfError, type NetlinkAnswer, netlinkDump, netlinkDumpAsync, unavailable } from 'bpf-napi';
+import {
+  BpfError,
+  type NetlinkAnswer,
+  NetlinkSubscription,
+  type NetlinkSubscriptionOptions,
+  netlinkDump,
+  netlinkDumpAsync,
+  unavailable,
+} from 'bpf-napi';
 import type { Cycle } from '#core/cycle.ts';
 import { Unsupported } from '#core/reader.ts';
 import type { Garbled, SourceErrors } from '../errors.ts';
@@ -27,6 +35,12 @@ export interface NetlinkRequest {
   readonly request: Uint8Array;
 }
 
+/** A subscription. Failures while it is open are counted. */
+export interface SubscriptionRequest extends Omit<NetlinkSubscriptionOptions, 'onError'> {
+  /** Names the subscription where a failure is counted. */
+  readonly what: string;
+}
+
 /** One kind of question: the request, and the decoder of its answer. */
 export interface NetlinkQuestion<Answer> extends NetlinkRequest {
   readonly decode: (messages: Uint8Array, garbled: Garbled) => Answer;
@@ -47,19 +61,35 @@ export class NetlinkClient {
    * @throws {Unsupported} where the addon or CAP_SYS_ADMIN is missing, or a filter refuses one of these calls
    */
   check(entry: NetnsEntry, cycle: Cycle): void {
-    const missing = unavailable();
-    if (missing !== undefined) throw new Unsupported(`the addon cannot be loaded: ${missing}`);
+    checkAddon();
     try {
       this.#files.enter(entry, cycle, () => undefined);
     } catch (error) {
-      if (!(error instanceof BpfError) || (error.errno !== EPERM && error.errno !== EACCES)) throw error;
-      const [right] = missingCapabilities(['CAP_SYS_ADMIN']);
-      const refusal = right === undefined ? refusalOf('setns') : undefined;
-      const why = refusal ?? `entering a network namespace needs ${right ?? 'CAP_SYS_PTRACE'}`;
-      throw new Unsupported(why, { cause: error });
+      throw whyNotEntered(error);
     }
     const refusal = refusalOf('socket(AF_NETLINK)');
     if (refusal !== undefined) throw new Unsupported(refusal);
+  }
+
+  /**
+   * Subscribes to notifications in a namespace, and enters it only if the agent is in another one.
+   * @throws {Unsupported} if the addon or a right is missing, or a filter refuses netlink sockets
+   * @throws {BpfError} NETLINK; EPERM if a group needs CAP_NET_ADMIN
+   * @throws if the namespace is gone
+   */
+  subscribe(entry: NetnsEntry, { what, ...options }: SubscriptionRequest, cycle: Cycle): NetlinkSubscription {
+    checkAddon();
+    const refusal = refusalOf('socket(AF_NETLINK)');
+    if (refusal !== undefined) throw new Unsupported(refusal);
+    const onError = (error: unknown) => this.#errors.count('netlink', what, error);
+    let subscription: NetlinkSubscription | undefined;
+    try {
+      subscription = this.#files.inside(entry, cycle, () => new NetlinkSubscription({ ...options, onError }));
+    } catch (error) {
+      throw error instanceof BpfError && error.code === 'NETNS' ? whyNotEntered(error) : error;
+    }
+    if (subscription === undefined) throw new Error('the network namespace is gone');
+    return subscription;
   }
 
   /** Returns undefined where the namespace or the object is gone, or the question failed, which is counted. */
@@ -104,7 +134,7 @@ export class NetlinkClient {
   }
 
   /** Returns a callback for the decoder of the answer. */
-  garbled({ what }: NetlinkRequest): Garbled {
+  garbled({ what }: Pick<NetlinkRequest, 'what'>): Garbled {
     return this.#errors.garbled('netlink', what);
   }
 
@@ -112,6 +142,19 @@ export class NetlinkClient {
     if (isGone(error) || (error instanceof BpfError && [ENOENT, ESRCH, ENODEV].includes(error.errno))) return;
     this.#errors.count('netlink', what, error);
   }
+}
+
+function checkAddon(): void {
+  const missing = unavailable();
+  if (missing !== undefined) throw new Unsupported(`the addon cannot be loaded: ${missing}`);
+}
+
+function whyNotEntered(error: unknown): unknown {
+  if (!(error instanceof BpfError) || (error.errno !== EPERM && error.errno !== EACCES)) return error;
+  const [right] = missingCapabilities(['CAP_SYS_ADMIN']);
+  const refusal = right === undefined ? refusalOf('setns') : undefined;
+  const why = refusal ?? `entering a network namespace needs ${right ?? 'CAP_SYS_PTRACE'}`;
+  return new Unsupported(why, { cause: error });
 }
 
 function dump({ protocol, request }: NetlinkRequest): Uint8Array {

@@ -25,6 +25,8 @@ export interface Span {
 
 export interface Message {
   readonly type: number;
+  /** NLM_F_…; in a notification, the flags of the request that caused it. */
+  readonly flags: number;
   readonly payload: Span;
 }
 
@@ -50,7 +52,8 @@ export function* decodeMessages(bytes: Uint8Array, garbled: Garbled): Generator<
       garbled(`a message of ${length} bytes, where ${rest} are left`);
       return;
     }
-    yield { type: view.getUint16(at + 4, true), payload: { view, start: at + HEADER_BYTES, end: at + length } };
+    const payload = { view, start: at + HEADER_BYTES, end: at + length };
+    yield { type: view.getUint16(at + 4, true), flags: view.getUint16(at + 6, true), payload };
     at += align(length);
   }
 }
@@ -83,6 +86,10 @@ export function length(span: Span): number {
 /** Reads a u32 at an offset of the span; returns undefined where the span is too short. */
 export function u32(span: Span | undefined, offset = 0): number | undefined {
   return span === undefined || length(span) < offset + 4 ? undefined : span.view.getUint32(span.start + offset, true);
+}
+
+export function u16(span: Span | undefined, offset = 0): number | undefined {
+  return span === undefined || length(span) < offset + 2 ? undefined : span.view.getUint16(span.start + offset, true);
 }
 
 export function u8(span: Span | undefined, offset = 0): number | undefined {

@@ -1,6 +1,7 @@
 import type { CheckGroup } from '../check.ts';
 import { agent } from './agent.ts';
 import { capabilities } from './capabilities.ts';
+import { changesChecks } from './changes.ts';
 import { cpus } from './cpus.ts';
 import { devices } from './devices.ts';
 import { ipvs } from './ipvs.ts';
@@ -23,6 +24,7 @@ export const GROUPS: readonly CheckGroup[] = [
   capabilities,
   cpus,
   devices,
+  changesChecks,
   packetloss,
   orderly,
   tcpreset,
@@ -42,4 +44,4 @@ export const GROUPS: readonly CheckGroup[] = [
  * Groups that `npm test` runs on another kernel: those that this machine's kernel may not show, and a sample of the rest. Every check takes
  * 25 times the CPU that it takes on the machine itself; `npm run test:kernels` runs all of them.
  */
-export const TESTED_GROUPS: readonly CheckGroup[] = [agent, virtcmdlatency, ipvs, rdma, matrix];
+export const TESTED_GROUPS: readonly CheckGroup[] = [agent, changesChecks, virtcmdlatency, ipvs, rdma, matrix];

@@ -1,0 +1,38 @@
+import { BlockList, isIP } from 'node:net';
+
+interface Network {
+  readonly addresses: BlockList;
+  readonly prefix: number;
+}
+
+const BITS = { 4: 32, 6: 128 } as const;
+
+function parse(cidr: string): Network | undefined {
+  const [network = '', length = ''] = cidr.split('/');
+  const family = isIP(network);
+  const prefix = Number(length);
+  if ((family !== 4 && family !== 6) || !/^\d+$/.test(length) || prefix > BITS[family]) return undefined;
+  const addresses = new BlockList();
+  addresses.addSubnet(network, prefix, family === 4 ? 'ipv4' : 'ipv6');
+  return { addresses, prefix };
+}
+
+/** Returns whether a text is a network: `10.0.0.0/16`, `fd00::/48`. */
+export function isNetwork(cidr: string): boolean {
+  return parse(cidr) !== undefined;
+}
+
+/** A list of networks of both families. Invalid ones are ignored. */
+export class NetworkList {
+  readonly #networks: readonly Network[];
+
+  constructor(cidrs: readonly string[]) {
+    this.#networks = cidrs.flatMap((cidr) => parse(cidr) ?? []);
+  }
+
+  /** Returns whether one of the networks contains the whole network, or the address if there is no prefix. */
+  contains(address: string, prefix: number = Number.POSITIVE_INFINITY): boolean {
+    const family = address.includes(':') ? 'ipv6' : 'ipv4';
+    return this.#networks.some((network) => network.prefix <= prefix && network.addresses.check(address, family));
+  }
+}

@@ -1,0 +1,27 @@
+import { type Counter, subtractCounters } from '#core/counter.ts';
+import type { NeighbourTable } from '#sources/netlink/neighbour_table.ts';
+
+/** A table that refused a new entry. */
+export interface FullTable extends NeighbourTable {
+  /** Entries refused since the last look. */
+  readonly refused: Counter;
+}
+
+/**
+ * Finds full tables by the entries that they refused. The number of entries does not tell: permanent ones do not count against the
+ * limit, and the kernel gives up others before it refuses one (net/core/neighbour.c, neigh_alloc()). Refusals before the first look
+ * are ignored.
+ */
+export class NeighbourTableWatch {
+  readonly #overflows = new Map<string, Counter>();
+
+  look(tables: readonly NeighbourTable[]): FullTable[] {
+    return tables.flatMap((table) => {
+      const { family, overflows } = table;
+      const before = this.#overflows.get(family);
+      if (overflows !== undefined) this.#overflows.set(family, overflows);
+      const refused = overflows === undefined || before === undefined ? 0 : subtractCounters(overflows, before);
+      return refused > 0 ? [{ ...table, refused }] : [];
+    });
+  }
+}

@@ -1,0 +1,182 @@
+import { deviceName } from '#core/device_name.ts';
+import type { Garbled } from '../../errors.ts';
+import {
+  bytesOf,
+  decodeAttributes,
+  decodeMessages,
+  length,
+  type Message,
+  type Span,
+  stringBytes,
+  text,
+  u8,
+  u16,
+  u32,
+} from '../message.ts';
+import { type Family, ipOf } from './family.ts';
+import { decodeRoute, type Route } from './routes.ts';
+
+/**
+ * Messages of rtnetlink about devices, addresses, routes, rules and neighbours (man 7 rtnetlink): notifications and rows of
+ * dumps have the same form. Kernel: net/core/{rtnetlink,neighbour,fib_rules}.c, net/ipv4/{devinet,fib_semantics}.c,
+ * net/ipv6/{addrconf,route}.c.
+ */
+
+/** Message types: RTM_NEW…; RTM_DEL… is one higher, and RTM_GET… two. */
+export const RTM = { link: 16, address: 20, route: 24, neighbour: 28, rule: 32 } as const;
+export type What = keyof typeof RTM;
+
+const AF_UNSPEC = 0;
+const AF_INET = 2;
+const AF_INET6 = 10;
+
+export interface Link {
+  readonly ifindex: number;
+  readonly name: string;
+  /** Kind in rtnetlink: `veth`, `bridge`; `tap` for a `tun` of Ethernet frames; undefined for hardware and paravirtual devices, and for `lo`. */
+  readonly kind: string | undefined;
+  readonly loopback: boolean;
+  /** Whether it was set up (IFF_UP). */
+  readonly up: boolean;
+  /** Whether the carrier is on; without meaning while the device is down. */
+  readonly carrier: boolean;
+  readonly mtu: number;
+}
+
+/** A thing that exists now, or is gone. */
+export type Notice =
+  | { readonly what: 'link'; readonly gone: boolean; readonly link: Link }
+  | { readonly what: 'address'; readonly gone: boolean; readonly family: Family; readonly key: string }
+  | { readonly what: 'route'; readonly gone: boolean; readonly replaces: boolean; readonly route: Route }
+  | { readonly what: 'rule'; readonly gone: boolean; readonly family: Family; readonly key: string }
+  | {
+      readonly what: 'neighbour';
+      readonly gone: boolean;
+      readonly family: Family;
+      readonly ifindex: number;
+      readonly address: string;
+      readonly failed: boolean;
+    };
+
+/** struct ifinfomsg: family, padding, type, index, flags, change. */
+const IFINFOMSG = { bytes: 16, type: 2, index: 4, flags: 8 } as const;
+/** Device type of a tap, which has the kind `tun` as well. */
+const ARPHRD_ETHER = 1;
+const IFF_UP = 0x1;
+const IFF_LOOPBACK = 0x8;
+const IFLA_IFNAME = 3;
+const IFLA_MTU = 4;
+const IFLA_LINKINFO = 18;
+const IFLA_CARRIER = 33;
+const IFLA_INFO_KIND = 1;
+
+/** struct ifaddrmsg: family, prefix length, flags, scope, index. */
+const IFADDRMSG = { bytes: 8, prefix: 1, index: 4 } as const;
+const IFA_ADDRESS = 1;
+const IFA_LOCAL = 2;
+
+/** struct fib_rule_hdr: family, lengths, tos, table, reserved, action, flags. */
+const RULE_HEADER = { bytes: 12, flags: 8 } as const;
+
+/** struct ndmsg: family, padding, index, state, flags, type. */
+const NDMSG = { bytes: 12, index: 4, state: 8 } as const;
+const NUD_FAILED = 0x20;
+const NDA_DST = 1;
+
+/** Decodes notices in the order of the messages. Messages of other families (ports of bridges, multicast routing) are skipped. */
+export function decodeNotices(messages: Uint8Array, garbled: Garbled): Notice[] {
+  const notices: Notice[] = [];
+  for (const message of decodeMessages(messages, garbled)) {
+    const notice = decodeNotice(message, garbled);
+    if (notice !== undefined) notices.push(notice);
+  }
+  return notices;
+}
+
+function decodeNotice(message: Message, garbled: Garbled): Notice | undefined {
+  const { type, payload } = message;
+  const gone = (type & 3) === 1;
+  const family = u8(payload);
+  if ((type & 3) > 1) return undefined;
+  if ((type & ~3) === RTM.link) return family === AF_UNSPEC ? decodeLink(payload, gone, garbled) : undefined;
+  if (family !== AF_INET && family !== AF_INET6) return undefined;
+  const named = family === AF_INET ? 'ipv4' : 'ipv6';
+  switch (type & ~3) {
+    case RTM.address:
+      return decodeAddress(payload, gone, named, garbled);
+    case RTM.route:
+      return decodeRouteNotice(message, gone, named, garbled);
+    case RTM.neighbour:
+      return decodeNeighbour(payload, gone, named, garbled);
+    case RTM.rule:
+      return decodeRule(payload, gone, named, garbled);
+    default:
+      return undefined;
+  }
+}
+
+function decodeLink(payload: Span, gone: boolean, garbled: Garbled): Notice | undefined {
+  const ifindex = u32(payload, IFINFOMSG.index);
+  const flags = u32(payload, IFINFOMSG.flags);
+  const attributes = decodeAttributes(payload, IFINFOMSG.bytes);
+  const name = stringBytes(attributes.get(IFLA_IFNAME));
+  const mtu = u32(attributes.get(IFLA_MTU));
+  // Events of wireless drivers have neither.
+  if (name === undefined && mtu === undefined) return undefined;
+  if (ifindex === undefined || flags === undefined || name === undefined || mtu === undefined) {
+    garbled('a device without its index, name or MTU');
+    return undefined;
+  }
+  const info = attributes.get(IFLA_LINKINFO);
+  const kind = info === undefined ? undefined : text(decodeAttributes(info).get(IFLA_INFO_KIND));
+  const link = {
+    ifindex,
+    name: deviceName(name),
+    kind: kind === 'tun' && u16(payload, IFINFOMSG.type) === ARPHRD_ETHER ? 'tap' : kind,
+    loopback: (flags & IFF_LOOPBACK) !== 0,
+    up: (flags & IFF_UP) !== 0,
+    carrier: u8(attributes.get(IFLA_CARRIER)) !== 0,
+    mtu,
+  };
+  return { what: 'link', gone, link };
+}
+
+function decodeRouteNotice(message: Message, gone: boolean, family: Family, garbled: Garbled): Notice | undefined {
+  const decoded = decodeRoute(message, family, garbled);
+  return decoded && { what: 'route', gone, ...decoded };
+}
+
+function decodeAddress(payload: Span, gone: boolean, family: Family, garbled: Garbled): Notice | undefined {
+  const attributes = decodeAttributes(payload, IFADDRMSG.bytes);
+  const prefix = u8(payload, IFADDRMSG.prefix);
+  const ifindex = u32(payload, IFADDRMSG.index);
+  // On a point-to-point device IFA_ADDRESS is the peer.
+  const address = ipOf(attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS), family);
+  if (ifindex === undefined || address === undefined) {
+    garbled('an address without its device or its bytes');
+    return undefined;
+  }
+  return { what: 'address', gone, family, key: `${ifindex} ${address}/${prefix}` };
+}
+
+/** Leaves the flags out of the key: they change when the device of the rule comes and goes. */
+function decodeRule(payload: Span, gone: boolean, family: Family, garbled: Garbled): Notice | undefined {
+  if (length(payload) < RULE_HEADER.bytes) {
+    garbled('a rule without its header');
+    return undefined;
+  }
+  const bytes = Buffer.from(bytesOf(payload));
+  const key = bytes.toString('hex', 0, RULE_HEADER.flags) + bytes.toString('hex', RULE_HEADER.bytes);
+  return { what: 'rule', gone, family, key };
+}
+
+function decodeNeighbour(payload: Span, gone: boolean, family: Family, garbled: Garbled): Notice | undefined {
+  const ifindex = u32(payload, NDMSG.index);
+  const state = u16(payload, NDMSG.state);
+  const address = ipOf(decodeAttributes(payload, NDMSG.bytes).get(NDA_DST), family);
+  if (ifindex === undefined || state === undefined || address === undefined) {
+    garbled('a neighbour without its device, state or address');
+    return undefined;
+  }
+  return { what: 'neighbour', gone, family, ifindex, address, failed: (state & NUD_FAILED) !== 0 };
+}

@@ -1,0 +1,137 @@
+import type { Garbled } from '../../errors.ts';
+import { bytesOf, decodeAttributes, length, type Message, type Span, u8, u16, u32 } from '../message.ts';
+import { type Family, ipOf } from './family.ts';
+
+/** A next hop of a route. */
+export interface Hop {
+  readonly gateway: string | undefined;
+  readonly ifindex: number | undefined;
+}
+
+export interface Route {
+  readonly family: Family;
+  /** Address of the destination network: `0.0.0.0` or `::` for the default route. */
+  readonly network: string;
+  readonly prefix: number;
+  readonly table: number;
+  /** Identity of the route: family, table, destination, TOS, metric, source. */
+  readonly key: string;
+  readonly hops: readonly Hop[];
+  /** Everything else that the route says, for comparison. */
+  readonly value: string;
+}
+
+/** struct rtmsg: family, lengths of destination and source, TOS, table, protocol, scope, type, flags. */
+const RTMSG = { bytes: 12, prefix: 1, sourcePrefix: 2, tos: 3, table: 4, type: 7, flags: 8 } as const;
+/** Flag of a cached route to a single destination. */
+const RTM_F_CLONED = 0x200;
+/** Table of local addresses, which are counted as addresses. */
+const RT_TABLE_LOCAL = 255;
+
+const RTA_DST = 1;
+const RTA_SRC = 2;
+const RTA_OIF = 4;
+const RTA_GATEWAY = 5;
+const RTA_PRIORITY = 6;
+const RTA_PREFSRC = 7;
+const RTA_METRICS = 8;
+const RTA_MULTIPATH = 9;
+const RTA_TABLE = 15;
+const RTA_VIA = 18;
+const RTA_NH_ID = 30;
+
+/** struct rtnexthop: length, flags, weight, index. */
+const RTNEXTHOP = { bytes: 8, weight: 3, index: 4 } as const;
+/** Size of the family in front of the address in RTA_VIA. */
+const VIA_FAMILY_BYTES = 2;
+const IPV4_BYTES = 4;
+
+const NLM_F_REPLACE = 0x100;
+const NLM_F_APPEND = 0x800;
+
+const ANY: Readonly<Record<Family, string>> = { ipv4: '0.0.0.0', ipv6: '::' };
+
+/**
+ * Decodes a route.
+ * @returns replaces: whether no other route of the same key is left; undefined for cached routes and those of the table `local`
+ */
+export function decodeRoute(
+  { payload, flags }: Message,
+  family: Family,
+  garbled: Garbled,
+): { readonly route: Route; readonly replaces: boolean } | undefined {
+  if (length(payload) < RTMSG.bytes) {
+    garbled('a route without its header');
+    return undefined;
+  }
+  const attributes = decodeAttributes(payload, RTMSG.bytes);
+  const table = u32(attributes.get(RTA_TABLE)) ?? u8(payload, RTMSG.table) ?? 0;
+  if (((u32(payload, RTMSG.flags) ?? 0) & RTM_F_CLONED) !== 0 || table === RT_TABLE_LOCAL) return undefined;
+  const prefix = u8(payload, RTMSG.prefix) ?? 0;
+  const network = attributes.has(RTA_DST) ? ipOf(attributes.get(RTA_DST), family) : ANY[family];
+  const hops = hopsOf(attributes, family);
+  if (network === undefined || hops === undefined) {
+    garbled('a route whose destination or next hop is no address');
+    return undefined;
+  }
+  const source = `${hex(attributes.get(RTA_SRC))}/${u8(payload, RTMSG.sourcePrefix)}`;
+  const tos = u8(payload, RTMSG.tos);
+  const route = {
+    family,
+    network,
+    prefix,
+    table,
+    key: `${family} ${table} ${network}/${prefix} ${tos} ${u32(attributes.get(RTA_PRIORITY)) ?? 0} ${source}`,
+    hops,
+    value: [
+      u8(payload, RTMSG.type),
+      hex(attributes.get(RTA_PREFSRC)),
+      hex(attributes.get(RTA_METRICS)),
+      u32(attributes.get(RTA_NH_ID)),
+      ...hops.map(({ gateway, ifindex, weight }) => `${gateway} ${ifindex} ${weight}`).sort(),
+    ].join(),
+  };
+  // An IPv6 route that is appended to is reported with all its hops (net/ipv6/route.c, ip6_route_multipath_add()).
+  const replaces = (flags & NLM_F_REPLACE) !== 0 || (family === 'ipv6' && (flags & NLM_F_APPEND) !== 0);
+  return { route, replaces };
+}
+
+interface WeighedHop extends Hop {
+  readonly weight: number;
+}
+
+/** Returns undefined if a gateway is malformed. */
+function hopsOf(attributes: ReadonlyMap<number, Span>, family: Family): WeighedHop[] | undefined {
+  const several = attributes.get(RTA_MULTIPATH);
+  if (several === undefined) {
+    const ifindex = u32(attributes.get(RTA_OIF));
+    const gateway = gatewayOf(attributes, family);
+    return gateway === false ? undefined : [{ gateway, ifindex, weight: 0 }];
+  }
+  const hops: WeighedHop[] = [];
+  for (let at = several.start; at + RTNEXTHOP.bytes <= several.end; ) {
+    const hop = { view: several.view, start: at, end: several.end };
+    const bytes = u16(hop) ?? 0;
+    if (bytes < RTNEXTHOP.bytes || bytes > several.end - at) return undefined;
+    const gateway = gatewayOf(decodeAttributes({ ...hop, end: at + bytes }, RTNEXTHOP.bytes), family);
+    if (gateway === false) return undefined;
+    hops.push({ gateway, ifindex: u32(hop, RTNEXTHOP.index), weight: u8(hop, RTNEXTHOP.weight) ?? 0 });
+    at += (bytes + 3) & ~3;
+  }
+  return hops;
+}
+
+/** Returns false if the gateway is malformed. An IPv4 route may have an IPv6 gateway. */
+function gatewayOf(attributes: ReadonlyMap<number, Span>, family: Family): string | undefined | false {
+  const via = attributes.get(RTA_VIA);
+  if (via !== undefined) {
+    const address = { ...via, start: Math.min(via.end, via.start + VIA_FAMILY_BYTES) };
+    return ipOf(address, length(address) === IPV4_BYTES ? 'ipv4' : 'ipv6') ?? false;
+  }
+  const gateway = attributes.get(RTA_GATEWAY);
+  return gateway === undefined ? undefined : (ipOf(gateway, family) ?? false);
+}
+
+function hex(span: Span | undefined): string {
+  return span === undefined ? '' : Buffer.from(bytesOf(span)).toString('hex');
+}

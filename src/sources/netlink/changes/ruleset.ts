@@ -1,0 +1,144 @@
+import type { NetlinkBatch, NetlinkSubscription } from 'bpf-napi';
+import { freeCycle } from '#core/cycle.ts';
+import type { Garbled } from '../../errors.ts';
+import type { NetnsEntry } from '../../netns.ts';
+import type { NetlinkClient, NetlinkQuestion } from '../client.ts';
+import { decodeAttributes, decodeMessages, encodeRequest, length, type Span, text, u8 } from '../message.ts';
+
+/**
+ * Changes of nftables rules, including those of iptables-nft. Each transaction sends a notification for each object that it changes,
+ * and finally one for the new generation, with the process that made it. Kernel: net/netfilter/nf_tables_api.c,
+ * nf_tables_gen_notify(); include/uapi/linux/netfilter/nf_tables.h. Numbers in attributes are big-endian.
+ */
+
+const NETLINK_NETFILTER = 12;
+const NFNLGRP_NFTABLES = 7;
+const NFNL_SUBSYS_NFTABLES = 10 << 8;
+const NFT_MSG_NEWGEN = NFNL_SUBSYS_NFTABLES | 15;
+const NFT_MSG_GETGEN = NFNL_SUBSYS_NFTABLES | 16;
+
+/** struct nfgenmsg: family, version, resource id. */
+const NFGENMSG_BYTES = 4;
+/** NFTA_TABLE_NAME; the same number is the table name in all other objects. */
+const NFTA_TABLE = 1;
+const NFTA_GEN_ID = 1;
+const NFTA_GEN_PROC_PID = 2;
+const NFTA_GEN_PROC_NAME = 3;
+
+const FAMILIES: Readonly<Record<number, string>> = {
+  1: 'inet',
+  2: 'ip',
+  3: 'arp',
+  5: 'netdev',
+  7: 'bridge',
+  10: 'ip6',
+};
+
+/** Room for kube-proxy, which replaces thousands of rules in one transaction. */
+const QUEUE_BYTES = 4 * 1024 * 1024;
+const DATAGRAM_BYTES_MAX = 64 * 1024;
+const BUFFER_BYTES = 128 * 1024;
+const TABLES_MAX = 64;
+
+const GENERATION: NetlinkQuestion<number | undefined> = {
+  protocol: NETLINK_NETFILTER,
+  what: 'ruleset',
+  request: encodeRequest(NFT_MSG_GETGEN, 0, new Uint8Array(NFGENMSG_BYTES)),
+  decode: (messages, garbled) => {
+    for (const { type, payload } of decodeMessages(messages, garbled)) {
+      if (type === NFT_MSG_NEWGEN) return u32be(decodeAttributes(payload, NFGENMSG_BYTES).get(NFTA_GEN_ID));
+    }
+    return undefined;
+  },
+};
+
+/** One transaction. */
+export interface RulesetChange {
+  /** Changed tables, each once: `inet filter`. */
+  readonly tables: readonly string[];
+  readonly process: string;
+  readonly pid: number;
+}
+
+/** Follows the rules of a namespace. Generations are numbered, so the count stays exact when notifications are lost. */
+export class RulesetChanges implements Disposable {
+  readonly #client: NetlinkClient;
+  readonly #entry: NetnsEntry;
+  readonly #told: (change: RulesetChange) => void;
+  readonly #garbled: Garbled;
+  readonly #subscription: NetlinkSubscription;
+  readonly #tables = new Set<string>();
+  #generation: number | undefined;
+  #changes = 0;
+
+  /**
+   * @param told receives each transaction
+   * @throws {BpfError} NETLINK: EPERM without CAP_NET_ADMIN
+   * @throws {Unsupported} if the namespace may not be entered
+   */
+  constructor(client: NetlinkClient, entry: NetnsEntry, told: (change: RulesetChange) => void) {
+    this.#client = client;
+    this.#entry = entry;
+    this.#told = told;
+    this.#garbled = client.garbled({ what: 'ruleset' });
+    const options = {
+      protocol: NETLINK_NETFILTER,
+      what: 'ruleset',
+      groups: [NFNLGRP_NFTABLES],
+      queueBytes: QUEUE_BYTES,
+      bufferBytes: BUFFER_BYTES,
+      datagramBytesMax: DATAGRAM_BYTES_MAX,
+      onBatch: (batch: NetlinkBatch) => this.#take(batch),
+    };
+    this.#subscription = client.subscribe(entry, options, freeCycle());
+    this.#generation = client.ask(entry, GENERATION, freeCycle());
+  }
+
+  /** Number of transactions since the start. */
+  get changes(): number {
+    return this.#changes;
+  }
+
+  [Symbol.dispose](): void {
+    this.#subscription.close();
+  }
+
+  #take({ messages, overrun }: NetlinkBatch): void {
+    for (const { type, payload } of decodeMessages(messages, this.#garbled)) {
+      if ((type & 0xff00) !== NFNL_SUBSYS_NFTABLES) continue;
+      const attributes = decodeAttributes(payload, NFGENMSG_BYTES);
+      if (type === NFT_MSG_NEWGEN) this.#finish(attributes);
+      else this.#change(payload, attributes);
+    }
+    if (!overrun) return;
+    this.#tables.clear();
+    this.#reach(this.#client.ask(this.#entry, GENERATION, freeCycle()));
+  }
+
+  #change(payload: Span, attributes: ReadonlyMap<number, Span>): void {
+    const table = text(attributes.get(NFTA_TABLE));
+    const family = u8(payload) ?? 0;
+    if (table !== undefined && this.#tables.size < TABLES_MAX) {
+      this.#tables.add(`${FAMILIES[family] ?? `family ${family}`} ${table}`);
+    }
+  }
+
+  #finish(attributes: ReadonlyMap<number, Span>): void {
+    this.#reach(u32be(attributes.get(NFTA_GEN_ID)));
+    const process = text(attributes.get(NFTA_GEN_PROC_NAME)) ?? '';
+    const pid = u32be(attributes.get(NFTA_GEN_PROC_PID)) ?? 0;
+    if (this.#tables.size > 0) this.#told({ tables: [...this.#tables], process, pid });
+    this.#tables.clear();
+  }
+
+  /** Ignores a lower number, which belongs to an older notification. */
+  #reach(generation: number | undefined): void {
+    if (generation === undefined) return;
+    if (this.#generation !== undefined) this.#changes += Math.max(0, generation - this.#generation);
+    this.#generation = Math.max(generation, this.#generation ?? 0);
+  }
+}
+
+function u32be(span: Span | undefined): number | undefined {
+  return span === undefined || length(span) < 4 ? undefined : span.view.getUint32(span.start, false);
+}

@@ -1,0 +1,66 @@
+import { type Counter, readCounter } from '#core/counter.ts';
+import type { Garbled } from '../errors.ts';
+import type { NetlinkQuestion } from './client.ts';
+import { decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, text, u32 } from './message.ts';
+
+/**
+ * Tables of neighbours by RTM_GETNEIGHTBL (man 7 rtnetlink). Kernel: net/core/neighbour.c, neightbl_fill_info();
+ * include/uapi/linux/neighbour.h.
+ */
+
+const NETLINK_ROUTE = 0;
+const RTM_NEWNEIGHTBL = 64;
+const RTM_GETNEIGHTBL = 66;
+/** struct ndtmsg. */
+const NDTMSG_BYTES = 4;
+
+const NDTA_NAME = 1;
+const NDTA_THRESH3 = 4;
+const NDTA_CONFIG = 5;
+const NDTA_STATS = 7;
+/** struct ndt_config: key_len and entry_size, then entries. */
+const CONFIG_ENTRIES = 4;
+/** struct ndt_stats: table_fulls is its eleventh u64. */
+const STATS_TABLE_FULLS = 10 * 8;
+
+const FAMILIES: Readonly<Record<string, 'ipv4' | 'ipv6'>> = { arp_cache: 'ipv4', ndisc_cache: 'ipv6' };
+
+/** One neighbour table, which all namespaces of the machine share. */
+export interface NeighbourTable {
+  readonly family: 'ipv4' | 'ipv6';
+  readonly entries: number;
+  /** Maximum number of entries (`gc_thresh3`). */
+  readonly limit: number;
+  /** Entries that the full table refused; undefined if the kernel does not report them. */
+  readonly overflows: Counter | undefined;
+}
+
+export const NEIGHBOUR_TABLES: NetlinkQuestion<NeighbourTable[]> = {
+  protocol: NETLINK_ROUTE,
+  what: 'neighbour tables',
+  request: encodeRequest(RTM_GETNEIGHTBL, NLM_F_DUMP, new Uint8Array(NDTMSG_BYTES)),
+  decode: decodeNeighbourTables,
+};
+
+/** Decodes the tables of ARP and of neighbour discovery. Rows about a single device, and tables of other protocols, are skipped. */
+export function decodeNeighbourTables(messages: Uint8Array, garbled: Garbled): NeighbourTable[] {
+  const tables: NeighbourTable[] = [];
+  for (const { type, payload } of decodeMessages(messages, garbled)) {
+    if (type !== RTM_NEWNEIGHTBL) continue;
+    const attributes = decodeAttributes(payload, NDTMSG_BYTES);
+    const family = FAMILIES[text(attributes.get(NDTA_NAME)) ?? ''];
+    const config = attributes.get(NDTA_CONFIG);
+    if (family === undefined || config === undefined) continue;
+    const entries = u32(config, CONFIG_ENTRIES);
+    const limit = u32(attributes.get(NDTA_THRESH3));
+    const stats = attributes.get(NDTA_STATS);
+    if (entries === undefined || limit === undefined) {
+      garbled('a neighbour table without its entries or its limit');
+      continue;
+    }
+    const hasFulls = stats !== undefined && length(stats) >= STATS_TABLE_FULLS + 8;
+    const overflows = hasFulls ? readCounter(stats.view, stats.start + STATS_TABLE_FULLS) : undefined;
+    tables.push({ family, entries, limit, overflows });
+  }
+  return tables;
+}

@@ -1,0 +1,35 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { ChangesProbe } from './changes_probe.ts';
+import { HostPair } from './hosts.ts';
+import { eventually } from './oracle.ts';
+
+/**
+ * Lets traffic flow between two namespaces in which nothing changes, with neighbours that have to be confirmed again and again, and
+ * expects no event and no change; then a link goes down, which is the one event.
+ */
+export async function checkQuietNetwork(seconds: number): Promise<void> {
+  await using pair = await HostPair.create();
+  const { a, b, deviceA, addressB } = pair;
+  a.netns.ip('link add br0 type bridge');
+  a.netns.ip('link set br0 up');
+  a.netns.ip(`neigh del ${addressB.ipv4} dev ${deviceA}`);
+  a.netns.exec(
+    `sysctl -qw net.ipv4.neigh.${deviceA}.base_reachable_time_ms=1000 net.ipv4.neigh.${deviceA}.delay_first_probe_time=1`,
+  );
+  await b.udpReceive({ address: addressB.ipv4, port: 7000 });
+  // Addresses of IPv6 that the kernel gives to a new device come a moment later.
+  await eventually(() => expect(a.netns.ip('-6 addr show')).not.toContain('tentative'));
+  await using probe = await ChangesProbe.open(a.netns);
+  for (const endMs = performance.now() + seconds * 1_000; performance.now() < endMs; await wait(500)) {
+    await a.udpSend({ address: addressB.ipv4, port: 7000, count: 5, bytes: 100 });
+    probe.sweep();
+  }
+  const counts = Object.keys(await probe.counts()).filter((key) => !/^neighbour(Entries|Limit|Overflows)/.test(key));
+  expect(counts).toEqual([]);
+  expect(probe.events.filter(({ type }) => type !== 'neighbour_table_full')).toEqual([]);
+  a.netns.ip('link set br0 down');
+  await eventually(() =>
+    expect(probe.events.map(({ fields }) => `${fields['device']} ${fields['change']}`)).toEqual(['br0 down']),
+  );
+}
