@@ -16,7 +16,7 @@ const ADDRESSES = 2_000;
 const EINVAL = 22;
 const EBADF = 9;
 
-/** Sends a notification of its own to the group of addresses, as whoever has CAP_NET_ADMIN can. */
+/** Sends a forged notification to the group of addresses, which CAP_NET_ADMIN allows. */
 const FORGER = `
 import socket, struct
 link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
@@ -77,24 +77,24 @@ function subscribe(
 const addresses = (count: number, verb = 'add') =>
   Array.from({ length: count }, (_, i) => `address ${verb} 10.77.${i >> 8}.${i & 255}/32 dev lo`).join('\n');
 
-/** Until the event loop has brought what was caused. */
+/** Waits until the event loop has delivered the notifications. */
 const until = (check: () => void) => vi.waitFor(check, { timeout: 10_000, interval: 5 });
 
 describe('a subscription', () => {
   expectNothingLeft();
 
-  it('gets what happens in its namespace and in its groups, in order, and nothing else', async () => {
+  it('receives the notifications of its namespace and groups, in order', async () => {
     using elsewhere = new TestNamespace();
     using _ = subscribe([RTNLGRP_IPV4_IFADDR]);
     elsewhere.batch('address add 10.1.0.1/32 dev lo');
     namespace.batch('link set lo up\naddress add 10.1.0.1/32 dev lo\naddress del 10.1.0.1/32 dev lo');
-    // `lo` gets its own address as it comes up.
+    // `lo` gets 127.0.0.1 when it goes up.
     await until(() => expect(received.types).toEqual([RTM_NEWADDR, RTM_NEWADDR, RTM_DELADDR]));
     expect(received.batches.every(({ overrun }) => !overrun)).toBe(true);
     expect(received.batches.at(-1)?.drained).toBe(true);
   });
 
-  it('gets more than one buffer holds, all of it', async () => {
+  it('receives more notifications than one buffer holds', async () => {
     using _ = subscribe([RTNLGRP_IPV4_IFADDR]);
     namespace.batch(addresses(ADDRESSES));
     await until(() => expect(received.types).toHaveLength(ADDRESSES));
@@ -103,7 +103,7 @@ describe('a subscription', () => {
     expect(received.errors).toEqual([]);
   });
 
-  it('tells an overrun as a value, once, and goes on', async () => {
+  it('reports an overrun once, as a value, and goes on', async () => {
     using subscription = subscribe([RTNLGRP_IPV4_IFADDR], { queueBytes: 4_096 });
     subscription.pause();
     namespace.batch(addresses(ADDRESSES));
@@ -114,17 +114,17 @@ describe('a subscription', () => {
     expect(received.batches[0]?.drained).toBe(true);
     const kept = received.types.length;
     expect(kept).toBeLessThan(ADDRESSES);
-    // The poll goes on by itself after the error of the socket.
+    // The poll continues after the error of the socket.
     namespace.batch(addresses(3, 'del'));
     await until(() => expect(received.types.slice(kept)).toEqual([RTM_DELADDR, RTM_DELADDR, RTM_DELADDR]));
     expect(received.batches.filter(({ overrun }) => overrun)).toHaveLength(1);
     expect(received.errors).toEqual([]);
   });
 
-  it('tells a datagram that is longer than allowed as an overrun, with what came before it', async () => {
+  it('reports a datagram that is too long as an overrun', async () => {
     using subscription = subscribe([RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR], { datagramBytesMax: 512 });
     subscription.pause();
-    // One of an address is short, one of a device is not.
+    // A message about an address is short, one about a device is not.
     namespace.batch('address add 10.1.0.1/32 dev lo\nlink set lo mtu 1400\naddress add 10.1.0.2/32 dev lo');
     subscription.resume();
     await until(() => expect(received.types).toEqual([RTM_NEWADDR, RTM_NEWADDR]));
@@ -132,7 +132,7 @@ describe('a subscription', () => {
     expect(received.types).not.toContain(RTM_NEWLINK);
   });
 
-  it('takes nothing from anybody else than the kernel', async () => {
+  it('ignores messages of other senders', async () => {
     using _ = subscribe([RTNLGRP_IPV4_IFADDR]);
     const forger = spawn('ip', ['netns', 'exec', namespace.name, 'python3', '-c', FORGER], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -145,7 +145,7 @@ describe('a subscription', () => {
     expect(received.types).toEqual([RTM_NEWADDR, RTM_DELADDR]);
   });
 
-  it('tells what onBatch throws, and goes on', async () => {
+  it('reports errors of onBatch, and goes on', async () => {
     let calls = 0;
     using _ = subscribe([RTNLGRP_IPV4_IFADDR], {
       onBatch: () => {
@@ -159,7 +159,7 @@ describe('a subscription', () => {
     await until(() => expect(received.errors).toEqual([new Error('call 1'), new Error('call 2')]));
   });
 
-  it('that is closed receives no more, and refuses', () => {
+  it('receives nothing after close, and throws', () => {
     const subscription = subscribe([RTNLGRP_IPV4_IFADDR]);
     subscription.close();
     subscription.close();

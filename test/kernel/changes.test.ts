@@ -16,7 +16,7 @@ let probe: ChangesProbe;
 let monitor: IpMonitor;
 const resources = { current: new AsyncDisposableStack() };
 
-/** A bridge with an address, and a port that has no other end up: `br0` is up and has no carrier. */
+/** Makes a bridge `br0` with addresses and a veth port, which gives it its carrier. */
 beforeEach(async () => {
   resources.current = new AsyncDisposableStack();
   netns = resources.current.use(new TestNetns());
@@ -37,7 +37,7 @@ beforeEach(async () => {
 });
 afterEach(() => resources.current.disposeAsync());
 
-/** What was counted meanwhile, without the marks of `ip monitor`. */
+/** Returns the counts, without the rules that mark the output of `ip monitor`. */
 async function counted(): Promise<Record<string, unknown>> {
   const counts = await probe.counts();
   for (const key of Object.keys(counts))
@@ -48,8 +48,8 @@ async function counted(): Promise<Record<string, unknown>> {
 const told = (type: string) => probe.events.filter((event) => event.type === type).map(({ fields }) => fields);
 const linesOf = (lines: readonly string[], label: string) => lines.filter((line) => line.startsWith(`[${label}]`));
 
-describe('a device', () => {
-  it('that goes down and up and gets another MTU is counted and told, each once', async () => {
+describe('changes of devices', () => {
+  it('are counted, and are one event each: added, up, down, mtu, removed', async () => {
     const links = new MonitoredLinks();
     netns.ip('link add vx0 type vxlan id 5 dstport 4789');
     for (const command of ['vx0 up', 'vx0 down', 'vx0 mtu 1300', 'vx0 up']) netns.ip(`link set ${command}`);
@@ -71,7 +71,7 @@ describe('a device', () => {
     expect(told('link_changed')[3]).toMatchObject({ mtu: 1300, mtuBefore: 1500 });
   });
 
-  it('that loses its carrier and finds it is told by its name, and its port by its kind', async () => {
+  it('include a carrier that is lost and comes back; a veth port is counted by its kind', async () => {
     netns.ip('link set other down');
     await eventually(() =>
       expect(told('link_changed')).toEqual([
@@ -91,7 +91,7 @@ describe('a device', () => {
     });
   });
 
-  it('of which the kernel tells what is no change counts nothing', async () => {
+  it('leave out notifications that change nothing', async () => {
     netns.ip('link set br0 alias something');
     netns.ip('link set br0 promisc on');
     netns.exec('bridge link set dev port cost 7');
@@ -105,12 +105,12 @@ describe('a device', () => {
     expect(probe.events).toEqual([]);
   });
 
-  it('that leaves a bridge is not removed', async () => {
+  it('leave out a port that leaves its bridge, which the kernel reports as deleted', async () => {
     netns.ip('link add p2 type veth peer name q2');
     netns.ip('link set p2 master br0');
     netns.ip('link set p2 nomaster');
     const lines = await monitor.settled();
-    // The kernel tells of the port of the bridge, not of the device.
+    // The deleted object is the port of the bridge, not the device.
     expect(linesOf(lines, 'LINK').some((line) => line.startsWith('[LINK]Deleted'))).toBe(true);
     await eventually(async () => expect(await counted()).toEqual({ 'links device=kind:veth change=added': 2 }));
   });
@@ -120,7 +120,7 @@ describe.each([
   ['ipv4', '-4', '10.8.0.2', '10.8.0.3', '10.66.1.0/24', '10.99.0.0/16'],
   ['ipv6', '-6', 'fd08::2', 'fd08::3', 'fd66:0:0:1::/64', 'fd99::/16'],
 ])('routes of %s', (family, option, first, second, inside, outside) => {
-  it('are counted, and told where they are default or inside of `networks`, each once', async () => {
+  it('are counted, and are one event each if they are default or inside `networks`', async () => {
     const commands = [
       `route add default via ${first}`,
       `route replace default via ${second}`,
@@ -148,7 +148,7 @@ describe.each([
     expect(probe.events.map(({ severity }) => severity)).toEqual(['info', 'warning', 'warning', 'info']);
   });
 
-  it('with several next hops are told with all of them', async () => {
+  it('have all their next hops in the event', async () => {
     netns.ip(`${option} route add default nexthop via ${first} nexthop via ${second}`);
     await eventually(() => expect(told('route_changed')).toHaveLength(1));
     expect(told('route_changed')[0]?.['via']).toEqual([`${first} dev br0`, `${second} dev br0`]);
@@ -156,7 +156,7 @@ describe.each([
     await eventually(() => expect(told('route_changed').map(({ change }) => change)).toEqual(['added', 'removed']));
   });
 
-  it('rules are counted, and told of nowhere', async () => {
+  it('routing rules are counted without an event', async () => {
     const before = await probe.counts();
     netns.ip(`${option} rule add from ${first} table 77`);
     await eventually(async () => {
@@ -167,7 +167,7 @@ describe.each([
   });
 });
 
-it('routes that go with their device without a word of the kernel are told', async () => {
+it('IPv4 routes that the kernel removes with their device, without a notification, are events', async () => {
   netns.ip('route add default via 10.8.0.2');
   await eventually(() => expect(told('route_changed')).toHaveLength(1));
   await monitor.settled();
@@ -176,7 +176,7 @@ it('routes that go with their device without a word of the kernel are told', asy
   await eventually(() => expect(told('route_changed').map(({ change }) => change)).toEqual(['added', 'removed']));
 });
 
-it('addresses are counted as `ip` tells of them', async () => {
+it('addresses are counted as `ip monitor` shows them', async () => {
   netns.ip('addr add 10.8.0.9/24 dev br0');
   netns.ip('addr add fd08::9/64 dev br0 nodad');
   netns.ip('addr del 10.8.0.9/24 dev br0');
@@ -184,7 +184,7 @@ it('addresses are counted as `ip` tells of them', async () => {
   await eventually(async () => expect(await counted()).toMatchObject({ addresses: 3 }));
 });
 
-it('a neighbour that does not answer is counted, and told where it is a next hop or a Pod', async () => {
+it('a failed neighbour is counted, and is an event if it is a next hop or a Pod', async () => {
   for (const family of ['ipv4', 'ipv6']) {
     netns.exec(`sysctl -qw net.${family}.neigh.br0.mcast_solicit=1 net.${family}.neigh.br0.retrans_time_ms=100`);
   }
@@ -208,7 +208,7 @@ it('a neighbour that does not answer is counted, and told where it is a next hop
     '10.8.0.77 br0 pod',
     'fd08::2 br0 next hop',
   ]);
-  // Once more within the minute: counted, and held back.
+  // A second failure within the minute is counted and has no event.
   const before = probe.ledger;
   ask('10.8.0.77');
   await eventually(async () => expect(await counted()).toMatchObject({ 'neighbourFailures device=br0': 5 }));
@@ -216,7 +216,7 @@ it('a neighbour that does not answer is counted, and told where it is a next hop
   expect(probe.events.filter(({ type }) => type === 'neighbour_failed')).toHaveLength(3);
 });
 
-it('a thousand veths that come and go, and fifty whose other ends move, are counted exactly and told of nowhere', async () => {
+it('a thousand veth pairs that come and go, fifty with an end that moves to another namespace, are counted exactly, with at most three events', async () => {
   using others = new TestNetns();
   const links = new MonitoredLinks();
   const numbers = Array.from({ length: 1_000 }, (_, index) => index);
@@ -225,7 +225,7 @@ it('a thousand veths that come and go, and fifty whose other ends move, are coun
     ...numbers.slice(0, 50).map((index) => `link set w${index} netns ${others.name}`),
     ...numbers.map((index) => `link del v${index}`),
   ];
-  // `ip monitor` has less room for what waits than the probe: it is to lose nothing.
+  // The queue of `ip monitor` is shorter than that of the probe, and must not overrun.
   for (let at = 0; at < commands.length; at += 50) {
     ipBatch(netns, commands.slice(at, at + 50));
     links.read(await monitor.settled());
@@ -249,7 +249,7 @@ it('a thousand veths that come and go, and fifty whose other ends move, are coun
   expect(probe.events.length).toBeLessThanOrEqual(3);
 });
 
-it('transactions of nftables are counted and told by table, with who made them', async () => {
+it('nftables transactions are counted, and are events by table with the process that made them', async () => {
   const nft = (...commands: readonly string[]) => netns.exec(`nft ${commands.join(' ; ')}`);
   nft('add table inet mine');
   nft('add chain inet mine c');
@@ -261,7 +261,7 @@ it('transactions of nftables are counted and told by table, with who made them',
 
 it('a quiet network has no event, and a link that goes down afterwards has one', () => checkQuietNetwork(5));
 
-it('counts go on where the probe is switched off and on, and it leaves no descriptor', async () => {
+it('counts continue after the probe was off, and it leaves no descriptor', async () => {
   const name = uniqueName('b');
   netns.ip(`link add ${name} type bridge`);
   netns.exec('nft add table inet mine');
@@ -272,9 +272,9 @@ it('counts go on where the probe is switched off and on, and it leaves no descri
   netns.ip(`link del ${name}`);
   const before = readdirSync('/proc/self/fd').length;
   const second = await ChangesProbe.open(netns, { retained });
-  // One of rtnetlink, one of nftables.
+  // The probe holds a socket of rtnetlink and one of nftables.
   expect(readdirSync('/proc/self/fd').length).toBe(before + 2);
-  // What happened meanwhile nobody has seen.
+  // Changes made while the probe was off stay unseen.
   probe = second;
   expect(await counted()).toEqual(expected);
   await second[Symbol.asyncDispose]();

@@ -56,7 +56,7 @@ function batch(...commands: readonly string[]): void {
   execFileSync('ip', ['-n', netns.name, '-batch', '-'], { input: commands.join('\n') });
 }
 
-/** What `ip` tells, in the form of `known`. */
+/** Returns the state that `ip` shows, in the form of `known`. */
 function shown() {
   const json = <T>(line: string) => JSON.parse(netns.ip(`-j ${line}`) || '[]') as T[];
   const routes = (family: string) =>
@@ -95,7 +95,7 @@ function known(): ReturnType<typeof shown> {
   };
 }
 
-it('knows what `ip` shows, from the start and after each change', async () => {
+it('the known state equals that of `ip`, at the start and after each change', async () => {
   expect(known()).toEqual(shown());
   batch('addr add fd08::1/64 dev br0 nodad', 'route add fd99::/16 via fd08::2', 'route add default via 10.0.0.9');
   await eventually(() => expect(known()).toEqual(shown()));
@@ -104,9 +104,9 @@ it('knows what `ip` shows, from the start and after each change', async () => {
   expect(overruns).toBe(0);
 });
 
-it('what was lost while the reader was blocked is counted, and what there is is asked for again', async () => {
+it('an overrun of a blocked reader is counted, and the state that is read again equals that of `ip`', async () => {
   const numbers = Array.from({ length: 2_000 }, (_, index) => index);
-  // In the thread of the reader: nothing is received meanwhile.
+  // Blocks the thread of the reader, so that nothing is received meanwhile.
   batch(
     ...numbers.map((index) => `addr add 10.1.${index >> 8}.${index & 255}/32 dev br0`),
     ...numbers.slice(1_500).map((index) => `addr del 10.1.${index >> 8}.${index & 255}/32 dev br0`),
@@ -123,12 +123,12 @@ it('what was lost while the reader was blocked is counted, and what there is is 
   expect(known().addresses).toContain('3 10.1.0.1/32'.replace(/^3/, String(indexOf('br0'))));
   const told = (what: Change['what']) =>
     changes.flatMap((change) => (change.what === what && 'change' in change ? [change.change] : []));
-  // What came before the overrun, and the difference: each once.
+  // Changes before the overrun and the difference afterwards count once each.
   expect(told('link').sort()).toEqual(['added', 'mtu', 'removed']);
   expect(told('route')).toEqual(['replaced']);
   expect(told('rule').sort()).toEqual(['added', 'added', 'removed']);
   expect(told('address').filter((change) => change === 'added')).toHaveLength(1_500);
-  // It goes on as before.
+  // Notifications arrive again.
   changes.length = 0;
   batch('link set br0 mtu 1300');
   await eventually(() => expect(told('link')).toEqual(['mtu']));
