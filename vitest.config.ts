@@ -1,32 +1,32 @@
 import { defineConfig } from 'vitest/config';
 import { pathOfInterpreter } from './test/support/interpreter.ts';
 
-// What tests start inherits it.
+// Processes that tests start inherit it.
 process.env['PATH'] = pathOfInterpreter(process.env['PATH'] ?? '');
 
-/** These run one after the other, before all others: the guest that boots meanwhile has the second CPU then. */
+/** Files that run one after the other, before all others: the guest that boots meanwhile then has the second CPU. */
 const ALONE: Readonly<Record<string, string>> = {
-  'bpf-napi/test/system.test.ts': 'run times of BPF programs are one switch of the whole machine',
+  'bpf-napi/test/system.test.ts': 'BPF run times are switched on for the whole machine',
   'test/kernel/adversity.test.ts': 'looks at the resets of every namespace, and floods a ring',
   'test/kernel/conntrack_churn.test.ts': 'reads the tables of all namespaces, for which the probe has half a second',
-  'test/kernel/drop_storm.test.ts': 'keeps a CPU busy with drops, all of which are to be counted',
+  'test/kernel/drop_storm.test.ts': 'keeps a CPU busy with drops, all of which must be counted',
   'test/kernel/fd_many.test.ts': 'opens half a million descriptors, which every other agent would count',
-  'test/kernel/netiftxlatency.test.ts': 'measures how long the kernel makes packets wait',
+  'test/kernel/netiftxlatency.test.ts': 'measures the wait of packets in the kernel',
   'test/kernel/process_table.test.ts': 'compares all processes of the machine',
   'test/kernel/sock.test.ts': 'compares the orphaned and allocated sockets of the machine',
   'test/kernel/softirq.test.ts': 'looks at the softirqs of the machine, with a limit of events for all',
-  'test/kernel/tcp_readers.test.ts': 'counts how often a walk sees connections in the making',
-  'test/e2e/idle.test.ts': 'counts what wakes an agent, which others do all the time',
+  'test/kernel/tcp_readers.test.ts': 'counts how often a walk sees connections being made',
+  'test/e2e/idle.test.ts': 'counts wake-ups of an agent, which others cause all the time',
   'test/e2e/real_pods.test.ts': 'measures the memory of an agent, which grows with the namespaces of others',
   'test/e2e/loki_agent.test.ts': 'makes 5,000 drops a second, none of which may be lost',
 };
 const alone = Object.keys(ALONE);
 
-/** A timeout is for what hangs: how fast something is, is told by `bench`. */
+/** A timeout is for tests that hang: speed is measured by `bench`. */
 const patient = { pool: 'forks', testTimeout: 240_000, hookTimeout: 240_000 } as const;
 /**
- * Some wait more than they work. Where files share a process (`isolate: false`), modules are loaded once, which is half of the CPU; none
- * of them has a state. They make namespaces, Pods and servers of their own, and look at nothing else.
+ * Some tests wait more than they work. Where files share a process (`isolate: false`), modules are loaded once, which halves the CPU time;
+ * no module has state. The tests make namespaces, Pods and servers of their own, and look at nothing else.
  */
 const together = { ...patient, maxWorkers: 4, sequence: { groupOrder: 2 } } as const;
 const single = { ...patient, fileParallelism: false } as const;
@@ -52,7 +52,7 @@ export default defineConfig({
           ...single,
           name: 'guest',
           include: ['test/guest/guest.test.ts'],
-          // Boots at the very beginning, beside all others; the tests collect what came of it.
+          // The guests boot at the very beginning, beside all others; the tests collect the results.
           globalSetup: ['test/guest/background.ts'],
           sequence: { groupOrder: 3 },
         },

@@ -18,22 +18,22 @@ import { type Copy, ignoreFilter, type Stage, type Step } from './dockerfile.ts'
 import { MountedTree, makeBase, runIn } from './tree.ts';
 
 const CACHE = fileURLToPath(new URL('../../.cache/image/', import.meta.url));
-/** Removed by `run` whatever happens. */
+/** Working folder that `run` removes in any case. */
 export const WORK = join(CACHE, 'work');
 
-/** A file of a COPY, or a folder or link. */
+/** A file, folder or link of a COPY. */
 interface Source {
   readonly path: string;
-  /** In the tree. */
+  /** Path in the tree. */
   readonly target: string;
 }
 
-/** A stage that has been built. */
+/** A stage that was built. */
 export interface Built {
   readonly stage: Stage;
-  /** Folders; the lowest, the base, first. */
+  /** Folders; the lowest one, the base, comes first. */
   readonly layers: readonly string[];
-  /** Of the last layer: equal where all that it was made of is equal. */
+  /** Key of the last layer: equal where all of its inputs are equal. */
   readonly key: string;
 }
 
@@ -50,8 +50,8 @@ function* walk(path: string, target: string): Generator<Source> {
 }
 
 /**
- * What a COPY takes of the context.
- * @throws for a source that is not there, or is ignored as a whole
+ * Files that a COPY takes from the context.
+ * @throws for a source that is missing, or ignored as a whole
  */
 export function sourcesOf(
   { sources, target, workdir }: Copy,
@@ -89,7 +89,7 @@ function fingerprint({ path, target }: Source): string {
   return digest(target, String(entry.mode), entry.isFile() ? readFileSync(path) : '');
 }
 
-/** Builds stages step by step, each to a layer, as a container engine does; a step whose input has not changed is not run again. */
+/** Builds stages step by step, each to a layer, as a container engine does; a step whose input is unchanged is not repeated. */
 export class Builder {
   readonly #context: string;
   readonly #isIgnored: (path: string) => boolean;
@@ -105,7 +105,7 @@ export class Builder {
     mkdirSync(WORK, { recursive: true });
   }
 
-  /** The last is the image. */
+  /** Builds all stages; the last one is the image. */
   async build(stages: readonly Stage[]): Promise<Built[]> {
     const built: Built[] = [];
     for (const stage of stages) {
@@ -116,7 +116,7 @@ export class Builder {
     return built;
   }
 
-  /** One more layer. */
+  /** Builds one more layer. */
   async step(below: Built, step: Step, others: readonly Built[] = []): Promise<Built> {
     const source = step.kind === 'copy' ? others.find(({ stage }) => stage.name === step.from) : undefined;
     using from = source === undefined ? undefined : this.mount(source);
@@ -139,12 +139,12 @@ export class Builder {
     return { stage: below.stage, layers: [...below.layers, layer], key };
   }
 
-  /** What is written to it does not last. */
+  /** Mounts a stage; writes to it are discarded. */
   mount({ layers }: Built): MountedTree {
     return new MountedTree(layers, join(WORK, String(this.#mounts++)));
   }
 
-  /** Forgets layers that were not asked for. */
+  /** Removes layers that were not used. */
   prune(): void {
     for (const name of readdirSync(CACHE)) {
       if (/^[0-9a-f]{16}$/.test(name) && !this.#used.has(name)) rmSync(join(CACHE, name), { recursive: true });

@@ -1,8 +1,8 @@
-/** What our Dockerfile uses of https://docs.docker.com/reference/dockerfile/; everything else is refused. */
+/** Instructions that our Dockerfile uses of https://docs.docker.com/reference/dockerfile/; everything else is refused. */
 
 interface Place {
   readonly line: number;
-  /** Absolute. */
+  /** An absolute path. */
   readonly workdir: string;
 }
 
@@ -24,7 +24,7 @@ export type Step = Run | Copy;
 
 export interface Stage {
   readonly name: string;
-  /** The image that it starts with: `debian:bookworm-slim`. */
+  /** The image on which it is based: `debian:bookworm-slim`. */
   readonly image: string;
   readonly steps: readonly Step[];
   readonly env: Readonly<Record<string, string>>;
@@ -36,7 +36,7 @@ export interface Stage {
   readonly stopSignal: string;
 }
 
-/** As the base image has it. */
+/** The value in the base image. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 interface Instruction {
@@ -58,7 +58,7 @@ function instructionsOf(text: string): Instruction[] {
     found.push({ name: name.toUpperCase(), rest, line });
     whole = '';
   }
-  if (whole !== '') throw new Error(`line ${line}: ends in the middle`);
+  if (whole !== '') throw new Error(`line ${line}: the instruction has no end`);
   return found;
 }
 
@@ -98,7 +98,7 @@ class StageParser {
     const place = { line, workdir: this.#workdir };
     switch (name) {
       case 'ARG': {
-        if (args[rest] === undefined) throw new Error(`ARG ${rest} is not of the whole file`);
+        if (args[rest] === undefined) throw new Error(`ARG ${rest} is not declared for the whole file`);
         this.#variables[rest] = args[rest];
         break;
       }
@@ -112,27 +112,27 @@ class StageParser {
         for (const [key, value] of pairs(rest)) this.#labels[key] = substitute(value, this.#variables);
         break;
       case 'WORKDIR':
-        if (!rest.startsWith('/')) throw new Error('WORKDIR wants an absolute path');
+        if (!rest.startsWith('/')) throw new Error('WORKDIR needs an absolute path');
         this.#workdir = rest;
         break;
       case 'RUN':
-        if (/^(--|\[|<<)/.test(rest)) throw new Error('RUN without flags, in the form of the shell');
-        if (this.#user !== '') throw new Error('RUN as another user');
+        if (/^(--|\[|<<)/.test(rest)) throw new Error('RUN is supported only in shell form, without flags');
+        if (this.#user !== '') throw new Error('RUN is supported only as root');
         this.#steps.push({ ...place, kind: 'run', command: rest, env: this.#env });
         break;
       case 'COPY': {
         const [, from = '', list = ''] = /^(?:--from=(\S+)\s+)?(.*)$/.exec(rest) ?? [];
-        if (/^--|["*?[\]<]/.test(list)) throw new Error('COPY with no flag but --from, and without wildcards');
+        if (/^--|["*?[\]<]/.test(list)) throw new Error('COPY is supported only with --from, and without wildcards');
         if (from !== '' && !stages.some((stage) => stage.name === from)) throw new Error(`no stage ${from}`);
         const sources = list.split(/\s+/);
         const target = sources.pop() ?? '';
         if (sources.length > 1 && !target.endsWith('/'))
-          throw new Error('several sources want a target that ends in /');
+          throw new Error('several sources need a target that ends in /');
         this.#steps.push({ ...place, kind: 'copy', from, sources, target });
         break;
       }
       case 'USER':
-        if (!/^\d+:\d+$/.test(rest)) throw new Error('USER wants two numbers');
+        if (!/^\d+:\d+$/.test(rest)) throw new Error('USER needs two numbers');
         this.#user = rest;
         break;
       case 'ENTRYPOINT':
@@ -148,7 +148,7 @@ class StageParser {
         this.#stopSignal = rest;
         break;
       default:
-        throw new Error(`${name} is not known here`);
+        throw new Error(`${name} is not supported`);
     }
   }
 
@@ -170,9 +170,9 @@ function substitute(text: string, variables: Readonly<Record<string, string>>): 
 }
 
 /**
- * The stages, in their order; the last is the image.
+ * Parses the stages, in their order; the last one is the image.
  * @param given values for ARG
- * @throws with the line, and what is not known or wrong
+ * @throws with the line, and the unsupported or invalid part
  */
 export function parseDockerfile(text: string, given: Readonly<Record<string, string>> = {}): Stage[] {
   const args: Record<string, string> = {};
@@ -183,7 +183,7 @@ export function parseDockerfile(text: string, given: Readonly<Record<string, str
     try {
       if (name === 'FROM') {
         const [, image = '', as = ''] = /^(\S+)(?:\s+AS\s+(\S+))?$/i.exec(rest) ?? [];
-        if (image === '' || image.startsWith('--')) throw new Error('FROM without flags');
+        if (image === '' || image.startsWith('--')) throw new Error('FROM is supported only without flags');
         if (stage !== undefined) stages.push(stage.finish());
         stage = new StageParser(substitute(image, args), as);
       } else if (stage !== undefined) stage.take(instruction, args, stages);
@@ -199,14 +199,14 @@ export function parseDockerfile(text: string, given: Readonly<Record<string, str
   return [...stages, stage.finish()];
 }
 
-/** Whether a .dockerignore keeps a path, relative to the context, out of it: the last pattern that matches it or a folder of it says so. */
+/** Returns whether a .dockerignore leaves out a path, relative to the context: the last pattern that matches it or a folder of it decides. */
 export function ignoreFilter(text: string): (path: string) => boolean {
   const rules = text
     .split('\n')
     .filter((line) => !/^\s*(#|$)/.test(line))
     .map((line) => {
       const pattern = line.trim().replace(/^!/, '');
-      if (/[[\]\\]/.test(pattern)) throw new Error(`.dockerignore: ${line}: only *, ** and ? are known here`);
+      if (/[[\]\\]/.test(pattern)) throw new Error(`.dockerignore: ${line}: only *, ** and ? are supported`);
       const source = pattern
         .replace(/[.+^${}()|]/g, '\\$&')
         .replace(

@@ -18,7 +18,7 @@ import type { MountedTree } from './tree.ts';
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
 const BUILD_MS = 30 * 60_000;
 const HOME = '/opt/netsonde';
-/** What only a build needs, or an intruder. */
+/** Tools that only a build needs, or an intruder. */
 const TOOLS = ['as', 'cc', 'clang', 'curl', 'g++', 'gcc', 'git', 'ld', 'make', 'nc', 'npm', 'npx', 'python3', 'wget'];
 
 const builder = new Builder(PROJECT, (line) => process.stderr.write(`image: ${line}\n`));
@@ -28,7 +28,7 @@ let image: Built;
 let tree: MountedTree;
 
 beforeAll(async () => {
-  // For a try: another release of Debian.
+  // To try another release of Debian.
   const { DEBIAN } = process.env;
   const text = readFileSync(join(PROJECT, 'Dockerfile'), 'utf8');
   const built = await builder.build(parseDockerfile(text, DEBIAN === undefined ? {} : { DEBIAN }));
@@ -84,10 +84,10 @@ describe('the image', () => {
     expect(readdirSync(tree.at(`${HOME}/dist/bpf`))).toHaveLength(objects.length + 1);
   });
 
-  it('has libbpf and what that needs beside it', () => {
+  it('has libbpf and its dependencies', () => {
     const [base = '', ...layers] = image.layers;
     const added = packagesIn(tree.root).filter((name) => !packagesIn(base).includes(name));
-    // Since Debian 13 one of them goes by libelf1t64.
+    // Since Debian 13 one of them is called libelf1t64.
     expect(added.map((name) => name.replace('t64', '')).sort()).toEqual(['libbpf1', 'libelf1']);
     const theirs = new Set(run('chroot', tree.root, 'dpkg', '--listfiles', ...added).split('\n'));
     const others = filesIn(layers).filter(
@@ -101,14 +101,14 @@ describe('the image', () => {
     }
   });
 
-  it('belongs to root, and nobody else may write it', () => {
+  it('belongs to root, and no other user may write to it', () => {
     for (const path of ['', ...filesIn([tree.at(HOME)])]) {
       const { uid, gid, mode } = lstatSync(tree.at(HOME + path));
       expect([path, uid, gid, mode & 0o022]).toEqual([path, 0, 0, 0]);
     }
   });
 
-  it('is as large as docs/image.md says', () => {
+  it('has the size that docs/image.md gives', () => {
     const sizes = image.layers
       .slice(1)
       .flatMap((layer) => filesIn([layer]).map((path) => lstatSync(layer + path).size));
@@ -128,7 +128,7 @@ describe('the image', () => {
     expect(Number(tree.exec(`${HOME}/node_modules/.bin/node`, '-e', count))).toBeGreaterThan(100);
   });
 
-  it('has the command line for who looks inside', () => {
+  it('has the command line for users who look inside', () => {
     const { version } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8')) as { version: string };
     expect(tree.exec('env', `PATH=${image.stage.env['PATH']}`, 'netsonde', '--version')).toContain(version);
     const list = tree.exec('env', `PATH=${image.stage.env['PATH']}`, 'netsonde', 'probes');
@@ -149,7 +149,7 @@ describe('the image under the securityContext of the DaemonSet', () => {
   };
 
   it.each([container.securityContext.runAsUser, 65_532])(
-    'shows a drop as user %i, and ends when it is asked to',
+    'shows a drop as user %i, and ends on the stop signal',
     async (user) => {
       using folders = new DisposableStack();
       const folder = folders.adopt(mkdtempSync(join(tmpdir(), 'image-')), (path) => rmSync(path, { recursive: true }));
@@ -197,7 +197,7 @@ describe('the image under the securityContext of the DaemonSet', () => {
 
       agent.signal(image.stage.stopSignal as NodeJS.Signals);
       expect(await agent.exited).toEqual({ code: 0, signal: null });
-      // No part of it ran into the deadline that it has to close.
+      // No part of it ran into its deadline for closing.
       expect(agent.stderr).toContain(': the agent ends');
       expect(agent.stderr).not.toMatch(/did not close|hangs/);
     },
@@ -231,7 +231,7 @@ describe('for arm64, by the compilers of the image', () => {
     BUILD_MS,
   );
 
-  it('the lockfile gives Node.js and esbuild', () => {
+  it('the lockfile provides Node.js and esbuild', () => {
     using folders = new DisposableStack();
     const folder = folders.adopt(mkdtempSync(join(tmpdir(), 'arm64-')), (path) => rmSync(path, { recursive: true }));
     mkdirSync(join(folder, 'bpf-napi'));

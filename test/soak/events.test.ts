@@ -71,7 +71,7 @@ it.each<[string, (server: LokiServer) => Promise<void>, Fault | undefined]>([
     });
     const { delivered, dropped } = await endAndCount(agent, 'loki');
     expect(dropped).toBeGreaterThan(0);
-    // What was being answered when a connection broke has arrived, and came again.
+    // Requests that were unanswered when a connection broke had arrived, and came again.
     expect(loki.entries.length).toBe(delivered);
     expect(most - before).toBeLessThan(60);
   },

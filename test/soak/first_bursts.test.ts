@@ -5,11 +5,11 @@ const MINUTE_MS = 60_000;
 
 it.each<[string, BurstsOptions]>([
   [
-    'ten minutes, each scrapes each second',
+    'ten minutes, each server scraping every second',
     { intervals: [1, 1], rounds: 200, everySeconds: 3, lifeSeconds: 8, kills: 2 },
   ],
   [
-    'every 15 and every 30 seconds, and Pods that live a minute',
+    'every 15 and every 30 seconds, and Pods that live for a minute',
     { intervals: [15, 30], rounds: 36, everySeconds: 10, lifeSeconds: 60, kills: 1 },
   ],
 ])(

@@ -3,13 +3,13 @@ import { FAULTS } from '../support/lan/faults.ts';
 import { lacksApplications } from '../support/lan/programs.ts';
 import { checkSilence } from '../support/lan/silence.ts';
 
-/** SILENCE_MINUTES: another length, to look for what a short run shows already. */
+/** Minutes of the run; SILENCE_MINUTES sets another length, because a short run shows some faults already. */
 const MINUTES = Number(process.env['SILENCE_MINUTES'] ?? 30);
 
 const write = (report: object) => void process.stdout.write(`${JSON.stringify(report, null, 1)}\n`);
 
 it.skipIf(lacksApplications())(
-  `${MINUTES} minutes of real traffic between forty namespaces: nothing is lost and nothing is said; then twelve faults, and nothing else is said`,
+  `${MINUTES} minutes of real traffic between forty namespaces: nothing is lost and nothing reported; then twelve faults, and nothing else is reported`,
   { timeout: (MINUTES + 15) * 60_000 },
   () => checkSilence({ seconds: MINUTES * 60, share: 1, faults: FAULTS, write }),
 );

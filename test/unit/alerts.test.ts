@@ -19,13 +19,13 @@ interface RulesFile {
 }
 
 describe('the rules', () => {
-  it.skipIf(lacks('promtool'))('are right to promtool', () => {
+  it.skipIf(lacks('promtool'))('pass promtool', () => {
     const count = ALERTS.length + RECORDINGS.length;
     expect(promtool('check', 'rules', RULES, '')).toContain(`SUCCESS: ${count} rules found`);
   });
 
   it.skipIf(lacks('promtool'))(
-    'fire when they should, not before, and not for the neighbour',
+    'fire when they should, not earlier, and not for a neighbour',
     () => {
       expect(promtool('test', 'rules', RULES_TEST, '')).toMatch(/^\s*SUCCESS\s*$/m);
     },
@@ -40,13 +40,13 @@ describe('the rules', () => {
 });
 
 describe.each(ALERTS.map((alert) => [alert.name, alert] as const))('%s', (name, alert) => {
-  it('says what happened and what to do', () => {
+  it('describes the event and the remedy', () => {
     expect(alert.summary).toMatch(/[^\n]\.$/);
     expect(alert.summary).toContain('{{');
     expect(alert.description).toMatch(SENTENCES);
   });
 
-  it('has a section in the runbook, to which it points', () => {
+  it('has a section in the runbook, and links to it', () => {
     expect(RUNBOOK).toMatch(new RegExp(`^### ${name}$`, 'm'));
     const { groups } = parse(readFileSync(RULES, 'utf8')) as RulesFile;
     const [rule] = groups.flatMap(({ rules }) => rules.filter((candidate) => candidate.alert === name));
@@ -54,7 +54,7 @@ describe.each(ALERTS.map((alert) => [alert.name, alert] as const))('%s', (name, 
   });
 });
 
-it('wakes a person for few things', () => {
+it('is critical for few alerts only', () => {
   const critical = ALERTS.filter(({ severity }) => severity === 'critical');
   expect(critical.map(({ name }) => name)).toEqual([
     'NetsondeNodeLossy',

@@ -52,10 +52,10 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** Every status that was seen, by path. */
+/** Every status seen, by path. */
 const seen = new Map<string, Set<number>>();
 
-/** Holds the answer to the contract: its body, and that its status is documented. */
+/** Checks the answer against the contract: its body, and that its status is documented. */
 async function answerOf(path: string, init: RequestInit = {}): Promise<{ status: number; body: never }> {
   const response = await host.fetch(path, init);
   const { status } = response;
@@ -70,7 +70,7 @@ function note(path: string, status: number): void {
   seen.set(name, (seen.get(name) ?? new Set()).add(status));
 }
 
-/** What every route answers, as it is. */
+/** Statuses of all routes, each with a checked answer. */
 async function statuses(): Promise<Record<string, number>> {
   const answers = await Promise.all(JSON_ROUTES.map(({ path }) => answerOf(path)));
   return Object.fromEntries(
@@ -81,7 +81,7 @@ async function statuses(): Promise<Record<string, number>> {
 const WELL = { agent: 200, probes: 200, entities: 200, trouble: 200, sinks: 200, ledger: 200, config: 200 };
 const WITHOUT_KERNEL = { ...WELL, probes: 503, entities: 503, trouble: 503, ledger: 503 };
 
-/** Of each type an event with all fields and one with those only that it must have, as the kernel thread makes them. */
+/** Two events of each type, as the kernel thread makes them: one with all fields, one with the required ones only. */
 async function eventsOfAllTypes(): Promise<EventRecord[]> {
   const events: EventRecord[] = [];
   const outbox = new EventOutbox({
@@ -122,14 +122,14 @@ async function historyOf(headers: Record<string, string>): Promise<string> {
 }
 
 describe('every route', () => {
-  it('is there: those of the application are those of the contract', () => {
+  it('exists: the application and the contract have the same routes', () => {
     const paths = host.app.router.stack
       .flatMap(({ route }) => route?.path ?? [])
       .filter((path) => path.startsWith('/api'));
     expect(paths.sort()).toEqual(ROUTES.map(({ path }) => path).sort());
   });
 
-  it('answers where all is well, with a probe in each state', async () => {
+  it('answers in normal operation, with a probe in each state', async () => {
     expect(await statuses()).toEqual(WELL);
     const { body } = await answerOf('/api/v1/probes');
     const { probes: shown } = body as { probes: { name: string; state: string }[] };
@@ -156,12 +156,12 @@ describe('every route', () => {
     expect((await answerOf('/api/v1/agent')).body).toMatchObject({ kubernetes: shown });
   });
 
-  it.each(['hangs', 'lost'] as const)('says so where the kernel thread %s', async (state) => {
+  it.each(['hangs', 'lost'] as const)('reports that the kernel thread %s', async (state) => {
     host.kernel.state = state;
     expect(await statuses()).toEqual(WITHOUT_KERNEL);
   });
 
-  it('waits for its turn at the kernel thread, and says when there was none', async () => {
+  it('waits for its turn at the kernel thread, and reports when none came', async () => {
     host.kernel.state = 'hangs';
     await statuses();
     const response = await host.fetch('/api/v1/entities');
@@ -187,7 +187,7 @@ describe('every route', () => {
     expect(body).toMatchObject({ rejected: { faults: [{ path: 'detail', value: '"much"' }, {}, {}] } });
   });
 
-  it('refuses other machines without a token, other names, and methods that change things', async () => {
+  it('refuses other machines without a token, other names, and methods that write', async () => {
     const all = async (init: RequestInit = {}) =>
       Promise.all(ROUTES.map(async ({ path }) => (await answerOf(path, init)).status));
     const each = (status: number) => ROUTES.map(() => status);
@@ -212,7 +212,7 @@ describe('every route', () => {
   });
 });
 
-it.each(['/web/%ff', '/web/%', '/web/%E0%A4%A'])('a path that is malformed, %s: 400 in words', async (path) => {
+it.each(['/web/%ff', '/web/%', '/web/%E0%A4%A'])('a malformed path, %s: 400 with a message', async (path) => {
   expect(await answerOf(path)).toEqual({ status: 400, body: { error: 'the path or the query is malformed' } });
 });
 
@@ -228,7 +228,7 @@ it('the address for the kubelet has health and nothing else', async () => {
   for (const path of ['/', '/metrics', '/api/v1/agent', '/web/%ff']) expect(await statusOf(path)).toBe(404);
 });
 
-it('a path that is not there: 404 in words', async () => {
+it('an unknown path: 404 with a message', async () => {
   for (const path of ['/api/v1/nothing', '/api/v1', '/api/v2/agent', '/api/v1/probes/tcp']) {
     expect((await answerOf(path)).status).toBe(404);
   }
@@ -247,7 +247,7 @@ describe('sinks and their ledger', () => {
 
   afterEach(() => refusing.close());
 
-  it('answer of a sink that takes, one that refuses, one that fails, and none', async () => {
+  it('answer for a sink that accepts, one that refuses, one that fails, and none', async () => {
     expect((await answerOf('/api/v1/sinks')).body).toEqual({ sinks: [] });
     const blocked = join(directory, 'blocked');
     writeFileSync(blocked, '');
@@ -279,7 +279,7 @@ describe('sinks and their ledger', () => {
 });
 
 describe('events', () => {
-  it('of every type have the fields of all and those that their type declares, in both forms', async () => {
+  it('of every type have the common fields and those that their type declares, in both formats', async () => {
     const events = await eventsOfAllTypes();
     const types = PROBES.flatMap(({ events: own }) => Object.keys(own));
     expect([...new Set(events.map(({ type }) => type))].sort()).toEqual(types.sort());
@@ -290,7 +290,7 @@ describe('events', () => {
     expect(data).toEqual(events);
   });
 
-  it('keep to it when they are folded, have a peer, or belong to nobody', async () => {
+  it('match the contract when they are folded, have a peer, or have no Pod', async () => {
     const peer = { kind: 'service', namespace: 'shop', name: 'db', ip: '::1' } as const;
     host.peers = {
       find: (ip) => (ip === peer.ip ? peer : undefined),
@@ -321,13 +321,13 @@ describe('events', () => {
     ['last=two', 'last: two is not a number of events'],
     ['last=1234567', 'last: 1234567 is not a number of events'],
     ['follow=maybe', 'follow: maybe is neither true nor false'],
-  ])('?%s is refused in words', async (query, words) => {
+  ])('?%s is refused with a message', async (query, words) => {
     const { status, body } = await answerOf(`${EVENTS_PATH}?${query}`, NDJSON);
     expect(status).toBe(400);
     expect((body as { error: string }).error).toContain(words);
   });
 
-  it('that a client does not take have a bound: its connection is closed, and counted', async () => {
+  it('that a client does not read are bounded: its connection is closed, and counted', async () => {
     const [address, port] = host.address.split(':');
     const client = connect(Number(port), address).on('error', () => undefined);
     client.pause();
@@ -344,7 +344,7 @@ describe('events', () => {
     client.destroy();
   });
 
-  it('have a bound of clients that follow: one that holds all the streams loses its oldest to a newcomer', async () => {
+  it('have a limited number of followers: a client that holds all streams loses its oldest to a new one', async () => {
     const streams = await Promise.all(Array.from({ length: 16 }, () => host.fetch(EVENTS_PATH)));
     const newest = await host.fetch(EVENTS_PATH);
     expect(newest.status).toBe(200);
@@ -354,7 +354,7 @@ describe('events', () => {
   });
 });
 
-it('the tests above saw the statuses that are documented: no other, and each of them', () => {
+it('the tests above saw all documented statuses and no others', () => {
   for (const { path, statuses: own } of ROUTES) {
     const documented = ['200', ...Object.keys(COMMON_STATUSES), ...Object.keys(own)];
     expect([path, [...(seen.get(path) ?? [])].sort()]).toEqual([path, [...new Set(documented.map(Number))].sort()]);
@@ -363,10 +363,10 @@ it('the tests above saw the statuses that are documented: no other, and each of 
 
 type Node = Record<string, unknown> | unknown[];
 
-/** Whatever a schema allows any key in. */
+/** Names of objects in which a schema allows any key. */
 const OPEN = new Set(['document', 'labels', 'dropped']);
 
-/** Everything that has members within a value, but for what is open. */
+/** Objects and arrays within a value, except open ones. */
 function nodesOf(value: unknown): Node[] {
   if (typeof value !== 'object' || value === null) return [];
   const inner = Object.entries(value).filter(([key]) => !OPEN.has(key));
@@ -374,7 +374,7 @@ function nodesOf(value: unknown): Node[] {
 }
 
 it.each(JSON_ROUTES.map(({ path }) => path))(
-  '%s: no field more, and none less, anywhere in the answer',
+  '%s: no field too many, and none too few, anywhere in the answer',
   async (path) => {
     host.status = {
       ...host.status,
@@ -387,7 +387,7 @@ it.each(JSON_ROUTES.map(({ path }) => path))(
     for (const node of nodesOf(body)) {
       if (Array.isArray(node)) continue;
       node['surplus'] = 1;
-      refused(`a field more in ${JSON.stringify(node).slice(0, 100)}`);
+      refused(`an additional field in ${JSON.stringify(node).slice(0, 100)}`);
       delete node['surplus'];
       for (const [key, value] of Object.entries(node)) {
         delete node[key];
@@ -401,7 +401,7 @@ it.each(JSON_ROUTES.map(({ path }) => path))(
   },
 );
 
-it('a reason to drop that is not in the contract is refused', async () => {
+it('a drop reason outside the contract is refused', async () => {
   const row = { kind: 'event', probe: 'tcp', sink: 'file', delivered: 0, pending: 0, recovered: 0 };
   const report = (dropped: object) => ({ probes: [], sinks: [{ ...row, dropped }] });
   for (const reason of DROP_REASONS) checkAnswer('/api/v1/ledger', 200, report({ [reason]: 1 }));

@@ -8,13 +8,13 @@ function use(elapsedMs: number, threads: Record<string, readonly [cpuMs: number,
   return { elapsedMs, threads: new Map(entries) };
 }
 
-it('CPU of a scrape is without what the process takes idle in the same time, by thread', () => {
+it('CPU of a scrape excludes the idle CPU of the process in the same time, by thread', () => {
   const idle = use(10_000, { MainThread: [100, 50], kernel: [20, 10] });
   const net = netOfIdle(use(500, { MainThread: [8, 3], kernel: [11, 4], V8Worker: [2, 1] }), idle);
   expect(Object.fromEntries(net)).toEqual({ all: 15, MainThread: 3, kernel: 10, V8Worker: 2 });
 });
 
-it('all threads of a process are counted, with the CPU that they have had', () => {
+it('all threads of a process are counted, with the CPU that they have used', () => {
   const before = ThreadTimes.of(process.pid);
   const cpuBefore = process.cpuUsage();
   let spent = 0;
@@ -29,7 +29,7 @@ it('a spread has median, quartiles, mean and number', () => {
   expect(spreadOf([4, 1, 2, 3, 10])).toEqual({ median: 3, quartiles: [2, 4], mean: 4, n: 5 });
 });
 
-it('an option that makes no sense is refused with its name', () => {
+it('an invalid option is refused with its name', () => {
   const defaults = Object.fromEntries(
     Object.entries(LIVED_ARGUMENTS).map(([name, { default: value }]) => [name, value]),
   );

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import type { bundleAgent } from '../../scripts/bundle_agent.ts';
 
 const ACCOUNT = new URL('../../.cache/bundle.json', import.meta.url);
-/** What is in each file of dist/: scripts/setup writes it when it bundles. */
+/** Contents of each file of dist/: scripts/setup writes them when it bundles. */
 const { outputs }: Awaited<ReturnType<typeof bundleAgent>> = JSON.parse(readFileSync(ACCOUNT, 'utf8'));
 
 function outputOf(source: string): string {
@@ -12,7 +12,7 @@ function outputOf(source: string): string {
   return found;
 }
 
-/** Everything that is loaded with a bundle before its first line runs. */
+/** Bundles that are loaded with a bundle before its first line runs. */
 function loadedWith(...sources: readonly string[]): string[] {
   const names = new Set(sources.map(outputOf));
   for (const name of names) {
@@ -23,7 +23,7 @@ function loadedWith(...sources: readonly string[]): string[] {
   return [...names];
 }
 
-/** What is in bundles, without files of which nothing was taken. */
+/** Source files in bundles, except files of which nothing is used. */
 function inputsOf(names: readonly string[]): string[] {
   return names.flatMap((name) =>
     Object.entries(outputs[name]?.inputs ?? {}).flatMap(([path, { bytesInOutput }]) =>
@@ -40,16 +40,16 @@ function packagesIn(names: readonly string[]): string[] {
 const OPTIONAL = [/^@kubernetes\//, /^@opentelemetry\//, /^bcryptjs$/];
 const isOptional = (name: string) => OPTIONAL.some((pattern) => pattern.test(name));
 
-it('an agent loads neither the client of Kubernetes nor OpenTelemetry nor bcrypt before they are asked for', () => {
+it('an agent loads neither the client of Kubernetes nor OpenTelemetry nor bcrypt before they are needed', () => {
   const loaded = packagesIn(loadedWith('src/main.ts', 'src/commands/serve.ts', 'src/kernel/thread.ts'));
   expect(loaded).toContain('express');
   expect(loaded.filter(isOptional)).toEqual([]);
-  // They are there, though.
+  // They are bundled, though.
   const all = packagesIn(Object.keys(outputs));
   for (const pattern of OPTIONAL) expect(all.some((name) => pattern.test(name))).toBe(true);
 });
 
-it('main.js loads the one command that is asked for, and no package', () => {
+it('main.js loads only the requested command, and no package', () => {
   const loaded = loadedWith('src/main.ts');
   expect(packagesIn(loaded)).toEqual([]);
   expect(inputsOf(loaded).filter((path) => /src\/commands\/(?!usage|options)/.test(path))).toEqual([]);
@@ -58,14 +58,14 @@ it('main.js loads the one command that is asked for, and no package', () => {
   expect(serve.filter((path) => /src\/commands\/(check|convert|events|probes|kubeskoop)/.test(path))).toEqual([]);
 });
 
-it('the kernel thread has neither servers nor clients nor a log of its own', () => {
+it('the kernel thread has no servers, clients or log of its own', () => {
   expect(packagesIn(loadedWith('src/kernel/thread.ts'))).toEqual(['zod']);
   expect(
     inputsOf(loadedWith('src/kernel/thread.ts')).filter((path) => /^src\/(http|web|delivery|agent)\//.test(path)),
   ).toEqual([]);
 });
 
-it('what Node.js has built in is taken by name: an import statement would load all that stands behind it', () => {
+it('modules of Node.js are loaded by name: an import statement would load all their dependencies', () => {
   const loaded = loadedWith('src/main.ts', 'src/commands/serve.ts', 'src/kernel/thread.ts');
   const imports = loaded.flatMap((name) => outputs[name]?.imports ?? []);
   expect(imports.filter(({ kind, external }) => kind === 'import-statement' && external === true)).toEqual([]);

@@ -20,9 +20,9 @@ const validator = z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>
 const isGood = (given: unknown) => validator.safeParse(given).success;
 
 describe('values', () => {
-  it('are what the schema says, key by key', () => {
+  it('match the schema, key by key', () => {
     expect(isGood(values)).toBe(true);
-    // Helm's own keys: for values of all charts, and for the condition of a chart that has this one in it.
+    // Helm's own keys: for values of all charts, and for the condition of a chart that contains this one.
     const own = Object.keys(schema.properties).filter((key) => key !== 'global' && key !== 'enabled');
     expect(own.sort()).toEqual(Object.keys(values).sort());
     expect(isGood({ ...values, global: {}, enabled: true })).toBe(true);
@@ -30,7 +30,7 @@ describe('values', () => {
 
   it('no key can be misspelt', () => {
     for (const path of keysIn(values)) {
-      // What goes into the Pod as it is, and has no fields of its own in the chart.
+      // These go into the Pod unchanged, and have no fields of their own in the chart.
       if (['tolerations', 'config', 'affinity'].includes(String(path[0])) && path.length > 1) continue;
       expect(isGood(misspelt(values, path)), path.join('.')).toBe(false);
     }
@@ -106,14 +106,14 @@ function idsOf(objects: readonly KubernetesObject[]): string[] {
   return objects.map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? ''}/${metadata.name}`);
 }
 
-describe.skipIf(lacks('go'))('a value as it is rendered', () => {
+describe.skipIf(lacks('go'))('a rendered value', () => {
   let renderer: ChartRenderer;
   beforeAll(() => {
     renderer = new ChartRenderer();
   });
   afterAll(() => renderer[Symbol.dispose]());
 
-  /** Strictly: no field that Kubernetes does not have, no value of another type, no key twice, no volume without its mount. */
+  /** Renders strictly: no field that Kubernetes does not have, no value of another type, no key twice, no volume without its mount. */
   function render(given: unknown, namespace?: string, release?: string): KubernetesObject[] {
     expect(isGood(given)).toBe(true);
     const objects = renderer.render(CHART, given, namespace, release);
@@ -125,7 +125,7 @@ describe.skipIf(lacks('go'))('a value as it is rendered', () => {
     return objects;
   }
 
-  /** Texts that YAML reads as something else. */
+  /** Texts that YAML reads as other types. */
   it.each(['123', 'true', 'null', '1e3', '0x10', 'on', '2026-11-29'])('a text stays a text: %s', (odd) => {
     render(
       {
@@ -160,14 +160,14 @@ describe.skipIf(lacks('go'))('a value as it is rendered', () => {
     ['[::1]', '[::1]:9102', '::1'],
     ['localhost', 'localhost:9102', 'localhost'],
     ['10.0.0.5', '10.0.0.5:9102', '10.0.0.5'],
-  ])('listen.host %j is one that the agent takes, and that the kubelet asks', (host, address, probed) => {
+  ])('listen.host %j works for the agent and for the kubelet', (host, address, probed) => {
     const [{ args, livenessProbe, readinessProbe }] = templateOf(render({ listen: { host } })).spec.containers;
     expect(args).toContain(`--listen=${address}`);
     expect(() => parseListenAddress(address)).not.toThrow();
     for (const { httpGet } of [livenessProbe, readinessProbe]) expect(httpGet.host).toBe(probed);
   });
 
-  it('Secrets, volumes, variables, labels and annotations are in the Pod', () => {
+  it('Secrets, volumes, variables, labels and annotations appear in the Pod', () => {
     const { metadata, spec } = templateOf(
       render({
         secrets: ['loki', 'proxy.ca'],
@@ -190,7 +190,7 @@ describe.skipIf(lacks('go'))('a value as it is rendered', () => {
     );
   });
 
-  it('a label that the chart has too is there once; one that selects the Pods cannot be another', () => {
+  it('a label that the chart sets too appears once; a label of the selector cannot be changed', () => {
     const labels = { 'app.kubernetes.io/name': 'mine' };
     const monitor = render({ podMonitor: { labels } }).find(({ kind }) => kind === 'PodMonitor');
     expect(monitor?.metadata).toMatchObject({ labels });

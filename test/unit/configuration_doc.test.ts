@@ -11,7 +11,7 @@ function examplesOf(file: string): string[] {
 }
 
 it.each(['README.md', 'docs/tutorial.md', 'docs/configuration.md'])(
-  'every example in %s is a configuration',
+  'every example in %s is a valid configuration',
   (file) => {
     const examples = examplesOf(file).filter((yaml) => !yaml.startsWith('resources:'));
     expect(examples.length).toBeGreaterThan(0);

@@ -38,7 +38,7 @@ function converted(text: string): {
   return { document: parse(written), lines: written.split('\n'), warnings, leftOut };
 }
 
-/** What runs by the converted configuration, as the agent reads it. */
+/** Probes of the converted configuration, as the agent reads it. */
 function running(text: string) {
   return desiredProbes(reader.parse(convertText(text, 'yaml').text));
 }
@@ -50,7 +50,7 @@ function asking(metrics: readonly string[], events: readonly string[] = []): str
 }
 
 const METRICS_PROBES = KUBESKOOP.map(({ probe }) => probe);
-/** Those of KubeSkoop 1.0 that have events. */
+/** Probes of KubeSkoop 1.0 that have events. */
 const EVENT_PROBES = [
   'biolatency',
   'conntrack',
@@ -86,12 +86,12 @@ describe("KubeSkoop's probes", () => {
     expect(running(asking([], [name]))[ours]?.settings).toMatchObject({ metrics: false, events: true });
   });
 
-  it('that have no counterpart are those without any metric of ours', () => {
+  it('without a counterpart are exactly those without any metric of ours', () => {
     for (const { probe } of KUBESKOOP)
       expect(typeof counterpartOf(probe) === 'string', probe).toBe(NO_PROBE.includes(probe));
   });
 
-  it('show what their names are made from, and nothing else', () => {
+  it('show the metrics from which their names are made, and no others', () => {
     for (const { probe, metrics } of KUBESKOOP) {
       const ours = PROBE_ALIASES.get(probe) ?? probe;
       const needed = Object.values(metrics).flatMap((entry) => (isMissing(entry) ? [] : [entry.metric]));
@@ -101,18 +101,18 @@ describe("KubeSkoop's probes", () => {
     }
   });
 
-  it('of UDP and IP show IPv4 alone, as KubeSkoop does', () => {
+  it('for UDP and IP show only IPv4, as KubeSkoop does', () => {
     for (const field of [...(FIELDS['udp'] ?? []), ...(FIELDS['ip'] ?? [])])
       if (!/_forwarding_enabled$|_default_ttl$/.test(field)) expect(field).toMatch(/\{family="ipv4"\}$/);
   });
 
-  it('are all that runs', () => {
+  it('are the only ones that run', () => {
     const probes = running(asking(['netdev']));
     expect(Object.keys(probes)).toEqual(['netdev']);
     expect(probes['netdev']?.settings).toMatchObject({ metrics: true, events: false });
   });
 
-  it("of KubeSkoop's chart have about as many series a Pod as KubeSkoop, which has 90, but for two histograms", () => {
+  it("of KubeSkoop's chart have about as many series for each Pod as KubeSkoop, which has 90, except for two histograms", () => {
     const probes = Object.entries(running(fixture('manifest'))).filter(([, { settings }]) => settings.metrics);
     const counts = probes.map(([name, { fields, settings }]) => {
       const probe = PROBES.find((candidate) => candidate.name === name);
@@ -133,7 +133,7 @@ describe("KubeSkoop's probes", () => {
 describe('a configuration of KubeSkoop', () => {
   const fields = (probe: string) => ({ fields: FIELDS[probe] });
 
-  it('of the form of 1.0 gives the same probes, options and sinks', () => {
+  it('in the format of 1.0 gives the same probes, options and sinks', () => {
     const { document, lines, warnings } = converted(fixture('config'));
     expect(document).toEqual({
       probes: {
@@ -185,7 +185,7 @@ describe('a configuration of KubeSkoop', () => {
     expect(warnings.at(-1)).toMatch(/structuredMetadata is false/);
   });
 
-  it('of the form of 0.1 gives the same', () => {
+  it('in the format of 0.1 gives the same', () => {
     const { document, warnings } = converted(fixture('first_form'));
     expect(document.probes).toMatchObject({
       socketlatency: { enabled: true },
@@ -208,7 +208,7 @@ describe('a configuration of KubeSkoop', () => {
     ]);
   });
 
-  it('with labels and arguments gives those that have a counterpart', () => {
+  it('with labels and arguments keeps those that have a counterpart', () => {
     const { document, warnings } = converted(fixture('labels_and_arguments'));
     expect(document.labels).toEqual({ app: 'app.kubernetes.io/name', env: 'env' });
     expect(document.sinks).toEqual({ loki: { url: 'http://[fd00::10]:3100', structuredMetadata: false } });
@@ -254,7 +254,7 @@ describe('a configuration of KubeSkoop', () => {
     const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
     const { document, lines } = converted(list);
     expect(document).toEqual(converted(fixture('config')).document);
-    // The lines of a quoted text are not those of the file.
+    // Lines of a quoted text differ from those of the file.
     expect(lines).toContain('  tcpsummary:  # metrics.probes.5');
   });
 
@@ -326,7 +326,7 @@ describe('a configuration of KubeSkoop', () => {
     expect(converted(text).warnings.join('\n')).toContain(warning);
   });
 
-  it('has at most as many labels as we take', () => {
+  it('has at most as many labels as we allow', () => {
     const labels = Array.from({ length: 10 }, (_, index) => `l${index}=\${labels:l${index}}`);
     const { document, warnings } = converted(stringify({ metrics: { additionalLabels: labels } }));
     expect(Object.keys(document.labels ?? {})).toHaveLength(8);
@@ -334,7 +334,7 @@ describe('a configuration of KubeSkoop', () => {
     expect(warnings[0]).toContain(`"l8=\${labels:l8}": left out: netsonde asks for at most 8 labels`);
   });
 
-  it('cannot put anything else into the configuration than its values', () => {
+  it('cannot put anything but its values into the configuration', () => {
     const text = stringify({
       apiVersion: 'v1',
       kind: 'ConfigMap',
@@ -357,7 +357,7 @@ describe('a configuration of KubeSkoop', () => {
   });
 });
 
-/** Anything in the places of a configuration. */
+/** Arbitrary values in the places of a configuration. */
 const anything = fc.anything({ maxDepth: 2, withNullPrototype: false });
 const entry = fc.oneof(
   fc.record({
@@ -367,7 +367,7 @@ const entry = fc.oneof(
   anything,
 );
 
-it('is converted to what netsonde takes, or refused, whatever it says', () => {
+it('is converted to a valid configuration, or refused, whatever its content', () => {
   fc.assert(
     fc.property(
       fc.record({

@@ -14,7 +14,7 @@ import { checkPromql } from '../support/promtool.ts';
 
 const GRID_WIDTH = 24;
 const DURATIONS = { __rate_interval: '1m', __range: '1h', __auto: '1m' };
-/** Grafana's own. */
+/** Variables built into Grafana. */
 const BUILT_IN = [
   '__all',
   '__all_variables',
@@ -64,13 +64,13 @@ describe.each(MODELS.map((model) => [model.uid, model] as const))('%s', (uid, mo
     for (const panel of panelsOf(model)) expect(panel.datasource, panel.title).toBeDefined();
   });
 
-  it('has every variable that it asks for', () => {
+  it('has every variable that it uses', () => {
     const names = model.templating.list.map(({ name }) => name);
     const used = [...text.matchAll(/\$\{?(\w+)/g)].map(([, name = '']) => name);
     for (const name of used.filter((candidate) => !BUILT_IN.includes(candidate))) expect(names).toContain(name);
   });
 
-  it('lays its panels out in full rows, none over another', () => {
+  it('lays its panels out in full rows, without overlaps', () => {
     const shown = model.panels;
     for (const [index, panel] of shown.entries()) {
       expect(panel.gridPos.x + panel.gridPos.w).toBeLessThanOrEqual(GRID_WIDTH);
@@ -85,7 +85,7 @@ describe.each(MODELS.map((model) => [model.uid, model] as const))('%s', (uid, mo
     }
   });
 
-  it('leads to dashboards and events that there are', () => {
+  it('links to existing dashboards and events', () => {
     const links = [...text.matchAll(/\/d\/([\w-]+)[^"]*/g)];
     for (const [url, target] of links) {
       expect(Object.values(UIDS)).toContain(target);
@@ -98,7 +98,7 @@ describe.each(MODELS.map((model) => [model.uid, model] as const))('%s', (uid, mo
     }
   });
 
-  it('says of each panel what it shows', () => {
+  it('describes each panel', () => {
     for (const { title, description = '', datasource } of panelsOf(model)) {
       expect(title).toMatch(/^[A-Z]/);
       if (datasource?.type === 'prometheus') expect(description, title).toMatch(/`\w+`: \S/);
@@ -106,7 +106,7 @@ describe.each(MODELS.map((model) => [model.uid, model] as const))('%s', (uid, mo
   });
 });
 
-it('no two dashboards have one uid or one title', () => {
+it('no two dashboards share a uid or a title', () => {
   for (const key of ['uid', 'title'] as const)
     expect(new Set(MODELS.map((model) => model[key])).size).toBe(MODELS.length);
 });
@@ -114,11 +114,11 @@ it('no two dashboards have one uid or one title', () => {
 describe('the queries of Prometheus', () => {
   const queries = queriesOf('prometheus');
 
-  it.skipIf(lacks('promtool'))('are right to promtool', () => {
+  it.skipIf(lacks('promtool'))('pass promtool', () => {
     checkPromql(queries.map(({ expr }) => interpolate(expr, DURATIONS)));
   });
 
-  it('ask for metrics that there are', () => {
+  it('ask for existing metrics', () => {
     const foreign: string[] = [UP, CPU_SECONDS, RESIDENT_MEMORY].map(({ name }) => name);
     for (const { expr } of queries) {
       const names = [...expr.matchAll(/\b(\w+)\{/g)].map(([, name = '']) => name);
@@ -127,7 +127,7 @@ describe('the queries of Prometheus', () => {
     }
   });
 
-  it('keep the label that a click on a series gives to the events', () => {
+  it('keep the label that a click on a series passes to the events', () => {
     for (const { panel, expr } of queries) {
       const [, label] = /__field\.labels\.(\w+)/.exec(JSON.stringify(panel)) ?? [];
       if (label !== undefined) expect(expr).toMatch(new RegExp(`by \\([^)]*\\b${label}\\b`));
@@ -146,7 +146,7 @@ describe('the queries of Prometheus', () => {
     }
   });
 
-  it('of a probe that is off, or shows it with detail: full, say so', () => {
+  it('of a probe that is off by default say so', () => {
     for (const { panel, expr } of queries) {
       for (const probe of PROBES.filter(({ enabledByDefault }) => !enabledByDefault)) {
         const shown = Object.values(probe.metrics as MetricSet).some(({ name }) => expr.includes(name));
@@ -164,7 +164,7 @@ describe('the queries of Loki', () => {
     },
   );
 
-  it('would be found wrong', () => {
+  it('are rejected where they are wrong', () => {
     for (const text of ['{job="netsonde"', '{job=netsonde}', 'sum by (type) (rate({job="x"}))', '{job="x"} | json |']) {
       expect(isLogql(text), text).toBe(false);
     }
@@ -189,7 +189,7 @@ describe('the workload of a Pod', () => {
     expect(expression.exec(pod)?.groups?.['value']).toBe(workload);
   });
 
-  it('is what the variable and the queries say', () => {
+  it('matches the variable and the queries', () => {
     const [variable] = MODELS.flatMap(({ templating }) => templating.list.filter(({ name }) => name === 'workload'));
     expect(variable?.regex).toBe(`/${WORKLOAD_OF_POD}/`);
     const query = queriesOf('prometheus').find(({ dashboard }) => dashboard === UIDS.pod);

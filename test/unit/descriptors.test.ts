@@ -10,7 +10,7 @@ import { isSeries, METRICS } from '../support/descriptors.ts';
 import { lacks } from '../support/programs.ts';
 import { checkPromql } from '../support/promtool.ts';
 
-/** A sentence: starts with a capital (or a figure, or code), ends with a full stop, and is one. */
+/** A single sentence: starts with a capital (or a number, or code), and ends with a full stop. */
 const SENTENCE = /^[A-Z0-9`][^\n]*\.$/;
 const UNIT_WORDS = /_(ms|msec|milliseconds|us|microseconds|ns|nanoseconds|kb|kilobytes|percent|minutes|hours)(_|$)/;
 
@@ -24,7 +24,7 @@ describe.each(METRICS.map((metric) => [metric.name, metric] as const))('%s', (_,
     for (const unit of ['seconds', 'bytes', 'ratio']) expect(base.endsWith(`_${unit}`)).toBe(metric.unit === unit);
   });
 
-  it('says what it is in a sentence, and where it comes from', () => {
+  it('has a description of one sentence, and a source', () => {
     expect(metric.help).toMatch(SENTENCE);
     expect(sourceOf(metric)).not.toBe('');
   });
@@ -46,10 +46,10 @@ describe.each(METRICS.map((metric) => [metric.name, metric] as const))('%s', (_,
   });
 });
 
-/** What OpenMetrics appends to the name of a family. A family may have none of these names that is another's. */
+/** Suffixes that OpenMetrics appends to the name of a family. None of the resulting names may belong to another family. */
 const SUFFIXES = ['_total', '_created', '_bucket', '_sum', '_count', '_gsum', '_gcount', '_info'];
 
-/** Of all that is on a page in one of the formats: names that two families lay claim to. */
+/** Names that two families claim, on a page in either format. */
 function clashes(metrics: readonly Pick<MetricDescriptor, 'name' | 'type'>[]): string[] {
   const owners = new Map<string, Set<string>>();
   for (const { name, type } of metrics) {
@@ -62,7 +62,7 @@ function clashes(metrics: readonly Pick<MetricDescriptor, 'name' | 'type'>[]): s
 }
 
 describe('families', () => {
-  it('have names of their own, whatever a format appends to them', () => {
+  it('have names of their own, whatever suffix a format appends', () => {
     const names = METRICS.map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
     expect(clashes(METRICS)).toEqual([]);
@@ -79,17 +79,17 @@ describe('families', () => {
     expect(clashes([one, { ...other, name: 'netsonde_y' }])).toEqual([]);
   });
 
-  it('end in what is appended only where it is appended to them', () => {
+  it('do not end in a suffix themselves, except for info metrics', () => {
     for (const { name, type, labels } of METRICS) {
       const family = type === 'counter' ? name.replace(/_total$/, '') : name;
       const suffix = SUFFIXES.find((one) => family.endsWith(one));
-      // The one that Prometheus has no type for: a gauge that is 1, and says something by its labels.
+      // A type that Prometheus lacks: a gauge of 1 that carries information in its labels.
       const isInfo = suffix === '_info' && type === 'gauge' && Object.keys(labels).length > 0;
       expect(suffix === undefined || isInfo, name).toBe(true);
     }
   });
 
-  it('are named for their unit, which OpenMetrics shows of no other', () => {
+  it('are named for their unit, which OpenMetrics shows for no others', () => {
     for (const { name, type, unit } of METRICS) {
       const head = renderHead({ name, type, help: 'x.', ...(unit === undefined ? {} : { unit }) }, 'openmetrics');
       const family = type === 'counter' ? name.replace(/_total$/, '') : name;
@@ -99,7 +99,7 @@ describe('families', () => {
 });
 
 describe.each(PROBES.map((probe) => [probe.name, probe] as const))('probe %s', (name, probe) => {
-  it('is in the file of its name, says what it is for, and explains its options', () => {
+  it('is in the file of its name, states its purpose, and explains its options', () => {
     expect(name).toMatch(/^[a-z][a-z0-9_]*$/);
     const places = [`${name}.ts`, `${name}/${name}.ts`].map(
       (path) => new URL(`../../src/probes/${path}`, import.meta.url),
@@ -112,7 +112,7 @@ describe.each(PROBES.map((probe) => [probe.name, probe] as const))('probe %s', (
     }
   });
 
-  it('says what it answers, when to look at it, how to ask for it, and what it does not see', () => {
+  it('states the question that it answers, when to use it, a query, and its limits', () => {
     const { question, when, query, limits } = probe.guide;
     expect(question).toMatch(/^[A-Z][^\n?]*\?$/);
     expect(when).toMatch(SENTENCE);
@@ -139,7 +139,7 @@ it.skipIf(lacks('promtool'))('the queries of all probes are PromQL', () => {
   checkPromql(PROBES.map(({ guide }) => guide.query));
 });
 
-it('of every probe there is said what it costs', () => {
+it('every probe has its costs', () => {
   const told = [
     ...COLLECTED.flatMap(({ probes }) => probes),
     ...[...OF_PROCESSES, ...PROGRAMS, ...PROGRAMS_OFF].map(({ probe }) => probe),

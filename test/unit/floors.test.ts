@@ -12,7 +12,7 @@ const FLOORS: readonly Floor[] = [
   { name: 'core' },
 ];
 
-/** A house in good order: each planted fault is one change of it. */
+/** A valid tree: each planted fault changes it in one place. */
 const SOUND: Readonly<Record<string, string>> = {
   'main.ts': "import { Agent } from './agent/agent.ts';",
   'agent/agent.ts': "import type { Sink } from '#delivery/sink.ts';\nexport { Lane } from './lane.ts';",
@@ -52,7 +52,7 @@ describe('the floors', () => {
     ],
     ['a type that points up', 'core/a.ts', "import type { X } from '#delivery/sink.ts';", 'core/a.ts: imports up'],
     ['a type within a type', 'core/a.ts', "export type X = import('#delivery/sink.ts').X;", 'core/a.ts: imports up'],
-    ['something given on from above', 'core/a.ts', "export * from '#delivery/sink.ts';", 'core/a.ts: imports up'],
+    ['a re-export from above', 'core/a.ts', "export * from '#delivery/sink.ts';", 'core/a.ts: imports up'],
     ['an import on demand that points up', 'core/a.ts', "await import('#delivery/sink.ts');", 'core/a.ts: imports up'],
     [
       'an import over several lines',
@@ -63,7 +63,12 @@ describe('the floors', () => {
     ['another room by path', 'delivery/a.ts', "import { size } from '../core/size.ts';", 'of another room by path'],
     ['the own room by name', 'delivery/a.ts', "import { Sink } from '#delivery/sink.ts';", 'of its own room by name'],
     ['a file that is not there', 'delivery/a.ts', "import { x } from '#core/nothing.ts';", 'which is not there'],
-    ['a room that may see less', 'web/a.ts', "import { Sink } from '#delivery/sink.ts';", 'web may see core only'],
+    [
+      'a room with fewer permitted imports',
+      'web/a.ts',
+      "import { Sink } from '#delivery/sink.ts';",
+      'web may see core only',
+    ],
     ['a folder in no floor', 'attic/a.ts', '', 'attic/: a folder in no floor'],
     ['a loose file', 'loose.ts', '', 'loose.ts: a file loose in src/, in no room'],
   ])('fall with %s', (_, path, text, violation) => {
@@ -72,7 +77,7 @@ describe('the floors', () => {
     expect(violations[0]).toContain(violation);
   });
 
-  it('fall with files that import each other, over any number of steps', () => {
+  it('fall with circular imports, over any number of steps', () => {
     const { violations, circles } = survey({
       'core/a.ts': "import './b.ts';",
       'core/b.ts': "import type { C } from './c.ts';",
@@ -82,7 +87,7 @@ describe('the floors', () => {
     expect(circles).toEqual([['core/a.ts', 'core/b.ts', 'core/c.ts']]);
   });
 
-  it('let tests look into every room', () => {
+  it('let tests import from every room', () => {
     expect(survey({ 'core/a.test.ts': "import '#agent/agent.ts';" }).violations).toEqual([]);
   });
 });

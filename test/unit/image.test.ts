@@ -25,7 +25,7 @@ describe('the Dockerfile', () => {
     ]);
   });
 
-  it('copies what is there and not ignored', () => {
+  it('copies existing paths that are not ignored', () => {
     const copies = build.steps.filter((step): step is Copy => step.kind === 'copy');
     const copied = copies.flatMap((copy) =>
       sourcesOf(copy, PROJECT, isIgnored).map(({ path }) => path.slice(PROJECT.length + 1)),
@@ -49,7 +49,7 @@ describe('the Dockerfile', () => {
     expect(() => sourcesOf(copy('test'), PROJECT, isIgnored)).toThrow('COPY test: all of it is ignored');
   });
 
-  it('says what the manifests and package.json say', () => {
+  it('agrees with the manifests and package.json', () => {
     const { container } = shipped([]);
     const { version } = JSON.parse(read('package.json')) as { version: string };
     expect(image.labels).toMatchObject({
@@ -60,13 +60,13 @@ describe('the Dockerfile', () => {
     expect(image.ports).toEqual(container.ports.map(({ containerPort }) => String(containerPort)));
     const { runAsUser, runAsGroup } = container.securityContext;
     expect(image.user).toBe(`${runAsUser}:${runAsGroup}`);
-    // The entrypoint is the image's, the arguments are the manifests'.
+    // The image has the entrypoint, the manifests have the arguments.
     expect(container.command).toBeUndefined();
     expect(image.entrypoint).toEqual(['/opt/netsonde/bin/netsonde']);
     expect(image.cmd).toEqual([container.args[0]]);
   });
 
-  it('docs/image.md starts it as the DaemonSet does', () => {
+  it('is started by docs/image.md as by the DaemonSet', () => {
     const { container } = shipped([]);
     const [line = ''] = /docker run .*?[^\\]\n/s.exec(read('docs/image.md')) ?? [];
     expect([...line.matchAll(/--cap-add (\w+)/g)].map(([, name]) => name)).toEqual(
@@ -78,24 +78,24 @@ describe('the Dockerfile', () => {
   });
 
   it.each([
-    ['FROM a\nADD b c', 'line 2: ADD is not known here'],
-    ['FROM a\nRUN <<EOF', 'line 2: RUN without flags, in the form of the shell'],
-    ['FROM a\nRUN --mount=type=secret,id=npm b', 'line 2: RUN without flags, in the form of the shell'],
+    ['FROM a\nADD b c', 'line 2: ADD is not supported'],
+    ['FROM a\nRUN <<EOF', 'line 2: RUN is supported only in shell form, without flags'],
+    ['FROM a\nRUN --mount=type=secret,id=npm b', 'line 2: RUN is supported only in shell form, without flags'],
     ['FROM a\nCOPY --from=build b c', 'line 2: no stage build'],
-    ['FROM a\nCOPY --chown=1:1 b c', 'line 2: COPY with no flag but --from, and without wildcards'],
-    ['FROM a\nCOPY *.ts c', 'line 2: COPY with no flag but --from, and without wildcards'],
-    ['FROM a\nCOPY b c d', 'line 2: several sources want a target that ends in /'],
+    ['FROM a\nCOPY --chown=1:1 b c', 'line 2: COPY is supported only with --from, and without wildcards'],
+    ['FROM a\nCOPY *.ts c', 'line 2: COPY is supported only with --from, and without wildcards'],
+    ['FROM a\nCOPY b c d', 'line 2: several sources need a target that ends in /'],
     ['FROM a\n\nLABEL b=$C', 'line 3: C has no value'],
     ['ARG B=1\nFROM a\nLABEL b=$B', 'line 3: B has no value'],
     ['FROM a\nENV B c', 'line 2: give NAME=VALUE or NAME="VALUE", not B c'],
-    ['FROM a\nUSER node', 'line 2: USER wants two numbers'],
-    ['FROM a\nRUN b \\', 'line 2: ends in the middle'],
+    ['FROM a\nUSER node', 'line 2: USER needs two numbers'],
+    ['FROM a\nRUN b \\', 'line 2: the instruction has no end'],
     ['RUN a', 'line 1: RUN before FROM'],
-    ['FROM --platform=linux/amd64 a', 'line 1: FROM without flags'],
+    ['FROM --platform=linux/amd64 a', 'line 1: FROM is supported only without flags'],
     ['ARG A=1', 'no FROM'],
   ])('%j is refused', (text, message) => expect(() => parseDockerfile(text)).toThrow(message));
 
-  it('steps have the values of their place', () => {
+  it('steps use the values at their place', () => {
     const text =
       'ARG B=1\nFROM a:$B AS c\nARG B\nENV D=x$B E="y z"\nWORKDIR /f\nRUN g \\\n# why\n  && h\nENV D=2\nRUN i';
     const [stage] = parseDockerfile(text, { B: '3' });
@@ -131,7 +131,7 @@ describe('.dockerignore', () => {
     ['a\n!a/b\na/b/c', 'a/b/d', false],
   ])('%j says of %s: %s', (text, path, ignored) => expect(ignoreFilter(text)(path)).toBe(ignored));
 
-  it('a pattern that is not known here is refused', () => {
+  it('an unsupported pattern is refused', () => {
     expect(() => ignoreFilter('[ab]')).toThrow('.dockerignore: [ab]');
   });
 });

@@ -20,7 +20,7 @@ const descriptors = new Map<string, MetricDescriptor>(
   PROBES.flatMap(({ metrics }) => Object.values(metrics as MetricSet)).map((metric) => [metric.name, metric]),
 );
 
-/** How many metrics each probe of KubeSkoop 1.0 has. */
+/** Number of metrics of each probe of KubeSkoop 1.0. */
 const COUNTS = {
   netdev: 8,
   tcp: 10,
@@ -58,7 +58,7 @@ describe('the names', () => {
     }
   });
 
-  it('that have no equivalent have a reason', () => {
+  it('without an equivalent have a reason', () => {
     const entries = KUBESKOOP.flatMap(({ metrics }) => Object.values(metrics));
     for (const entry of entries.filter(isMissing)) expect(entry.missing).toMatch(/^[A-Z].*\.$/);
   });
@@ -67,7 +67,7 @@ describe('the names', () => {
 const existing = KUBESKOOP.flatMap(rulesOf);
 
 describe.each(existing.map((rule) => [rule.name, rule] as const))('%s', (_, { equivalent }: Rule) => {
-  it('is made from a metric of ours, by labels and values that it has', () => {
+  it('is made from a metric of ours, by existing labels and values', () => {
     const descriptor = descriptors.get(equivalent.metric);
     expect(descriptor, equivalent.metric).toBeDefined();
     const chosen = [
@@ -82,7 +82,7 @@ describe.each(existing.map((rule) => [rule.name, rule] as const))('%s', (_, { eq
   });
 });
 
-/** KubeSkoop's name of a counter of the MIBs is the kernel's, in lower case; our descriptor says which field it shows. */
+/** KubeSkoop's name of a MIB counter is the kernel's, in lower case; our descriptor states which field it shows. */
 const ofMibs = existing.filter(({ name }) => /^kubeskoop_(tcp|udp|ip|tcpext)_/.test(name));
 
 it.each(ofMibs.map((rule) => [rule.name, rule] as const))("%s is the kernel's field of that name", (name, rule) => {
@@ -101,7 +101,7 @@ describe('the rules', () => {
   }
   const file = parse(readFileSync(RULES, 'utf8')) as RulesFile;
 
-  it('are a group for each probe, evaluated at the interval of Prometheus', () => {
+  it('form a group for each probe, evaluated at the interval of Prometheus', () => {
     const expected = KUBESKOOP.map((probe) => ({ name: `kubeskoop_${probe.probe}`, names: rulesOf(probe) }));
     expect(file.groups.map((group) => [group.name, group.rules.map(({ record }) => record)])).toEqual(
       expected.filter(({ names }) => names.length > 0).map(({ name, names }) => [name, names.map((rule) => rule.name)]),
@@ -109,13 +109,13 @@ describe('the rules', () => {
     for (const group of file.groups) expect(Object.keys(group)).toEqual(['name', 'rules']);
   });
 
-  it.skipIf(lacks('promtool'))('are right to promtool', () => {
+  it.skipIf(lacks('promtool'))('pass promtool', () => {
     expect(promtool('check', 'rules', RULES, '')).toContain(
       `SUCCESS: ${KUBESKOOP.flatMap(rulesOf).length} rules found`,
     );
   });
 
-  it.skipIf(lacks('promtool'))('choose, add up, convert and label as the map says', () => {
+  it.skipIf(lacks('promtool'))('select, sum, convert and label as the map states', () => {
     expect(promtool('test', 'rules', RULES_TEST, '')).toMatch(/^\s*SUCCESS\s*$/m);
   });
 
@@ -126,7 +126,7 @@ describe('the rules', () => {
   });
 });
 
-/** Runs a test of the rules, written here, and returns what promtool says. */
+/** Runs a test of the rules, written here, and returns the output of promtool. */
 function testRules(series: Record<string, string>, expectations: readonly string[]): string {
   const directory = mkdtempSync(join(tmpdir(), 'rules-'));
   try {
@@ -153,7 +153,7 @@ describe.skipIf(lacks('promtool'))('a recorded series', () => {
   const RECORDED = 'kubeskoop_tcp_activeopens';
   const POD = 'namespace="shop",pod="cart-0"';
 
-  it('has the rate of ours, also over a reset', () => {
+  it('has the rate of ours, even across a reset', () => {
     const said = testRules({ [`${OPENS}{instance="a",node="n",${POD}}`]: '100+60x5 0+30x10' }, [
       `{ expr: 'sum(rate(${RECORDED}[1m]))', eval_time: 60s, exp_samples: [{ value: 4 }] }`,
       `{ expr: 'sum(rate(${RECORDED}[1m])) - sum(rate(${OPENS}[1m]))', eval_time: 90s, exp_samples: [{ value: 0 }] }`,
@@ -163,7 +163,7 @@ describe.skipIf(lacks('promtool'))('a recorded series', () => {
     expect(said).toMatch(/SUCCESS/);
   });
 
-  it('is told apart by node, which is the instance where the target has no label `node`', () => {
+  it('is distinguished by node, which is the instance where the target has no label `node`', () => {
     const said = testRules(
       {
         [`${OPENS}{instance="a:9102",${POD}}`]: '1',

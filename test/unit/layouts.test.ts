@@ -45,19 +45,19 @@ describe('an enum of a program', () => {
 
   it.each([
     [
-      'goes by what its members do not have in common',
+      'drops the common prefix of its members',
       'call_kind',
       '{ KIND_FIRST, KIND_SECOND_ONE }',
       'first: 0,\n  second_one: 1',
     ],
     [
-      'with nothing in common keeps its names',
+      'without a common prefix keeps its names',
       'limit',
       '{ ROOM = 3, NAME_LENGTH = 2 * ROOM }',
       'room: 3,\n  name_length: 6',
     ],
-    ['has no word cut in two', 'word', '{ IN_USE, IN_UNIT, IN_URN }', 'use: 0,\n  unit: 1,\n  urn: 2'],
-    ['of one member goes without its own name', 'place', '{ PLACE_NONE = ~0U }', 'none: 4294967295'],
+    ['is not cut within a word', 'word', '{ IN_USE, IN_UNIT, IN_URN }', 'use: 0,\n  unit: 1,\n  urn: 2'],
+    ['of one member drops its own name', 'place', '{ PLACE_NONE = ~0U }', 'none: 4294967295'],
     [
       'has the highest bit as a positive number',
       'flag',
@@ -70,12 +70,12 @@ describe('an enum of a program', () => {
     expect(text).toContain(`/** enum ${name} */\nexport const ${constant} = {\n  ${lines},\n} as const;\n`);
   });
 
-  it('that is not shared is not written', () => {
+  it('that is not shared is left out', () => {
     const text = 'enum inner { INNER_A, INNER_B };\nenum inner value SEC("other") = INNER_B;';
     expect(generated({ name: 'one', text }).get('one.ts')).not.toContain('inner');
   });
 
-  it('of two objects is written once, and has to be the same in both', () => {
+  it('of two objects is written once, and must be the same in both', () => {
     const text = 'enum side { SIDE_A, SIDE_B };\nSHARED_ENUM(side);';
     const files = generated({ name: 'one', text }, { name: 'two', text });
     expect(files.get('common.ts')).toContain('export const side = {\n  a: 0,\n  b: 1,\n} as const;');

@@ -6,7 +6,7 @@ import { isSeries, METRICS } from '../support/descriptors.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const NOT_OURS = new Set(['node_modules', 'dist', '.git', '.cache']);
-/** Names of what was. */
+/** A file with names that no longer exist. */
 const CHANGELOG = 'CHANGELOG.md';
 const FENCE = /^(`{3,}|~{3,}).*?^\1/gms;
 
@@ -18,12 +18,12 @@ function markdownFiles(folder: string): string[] {
   });
 }
 
-/** Without what is code. */
+/** Text of a file without its code blocks. */
 function prose(path: string): string {
   return readFileSync(path, 'utf8').replaceAll(FENCE, '');
 }
 
-/** Of the headings, as GitHub makes them: a second one of the same text has a number. */
+/** Anchors of the headings, as GitHub makes them: repeated headings get a number. */
 function anchorsOf(path: string): Set<string> {
   const counts = new Map<string, number>();
   return new Set(
@@ -37,7 +37,7 @@ function anchorsOf(path: string): Set<string> {
   );
 }
 
-/** Targets of links and images that are no URL. */
+/** Targets of links and images that are not URLs. */
 function linksOf(path: string): string[] {
   const text = prose(path).replaceAll(/`[^`]*`/g, '``');
   const inline = [...text.matchAll(/\]\(<?([^)\s>]+)>?(?: +"[^"]*")?\)/g)];
@@ -51,9 +51,9 @@ function faultOf(path: string, target: string): string | undefined {
   const [file = '', anchor] = target.split('#');
   const to = file === '' ? path : resolve(dirname(path), decodeURIComponent(file));
   if (!existsSync(to)) return 'no such file';
-  if (relative(ROOT, to).startsWith('..')) return 'outside of the repository';
+  if (relative(ROOT, to).startsWith('..')) return 'outside the repository';
   if (anchor === undefined) return undefined;
-  if (statSync(to).isDirectory() || !to.endsWith('.md')) return 'an anchor of what is no Markdown';
+  if (statSync(to).isDirectory() || !to.endsWith('.md')) return 'an anchor in a file that is not Markdown';
   return anchorsOf(to).has(anchor) ? undefined : 'no such heading';
 }
 
@@ -65,12 +65,12 @@ it('every relative link of every Markdown file leads somewhere', () => {
     return fault === undefined ? [] : [`${relative(ROOT, path)}: ${target}: ${fault}`];
   });
   expect(faults).toEqual([]);
-  // It does find links, in the files that have most.
+  // The search does find links, in the files that have most of them.
   expect(files.map((path) => relative(ROOT, path))).toEqual(expect.arrayContaining(['README.md', 'docs/runbook.md']));
   expect(links.length).toBeGreaterThan(200);
 });
 
-it('every metric that a Markdown file names is there', () => {
+it('every metric that a Markdown file names exists', () => {
   const names = new Set(METRICS.map(({ name }) => name));
   const unknown = markdownFiles(ROOT)
     .filter((path) => relative(ROOT, path) !== CHANGELOG)
@@ -82,7 +82,7 @@ it('every metric that a Markdown file names is there', () => {
   expect(unknown).toEqual([]);
 });
 
-it('every file of src/ that a document names is there', () => {
+it('every file of src/ that a document names exists', () => {
   const named = markdownFiles(ROOT)
     .filter((path) => !path.endsWith(CHANGELOG))
     .flatMap((path) =>

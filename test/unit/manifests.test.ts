@@ -24,7 +24,7 @@ function component(name: string): string {
   return join(COMPONENTS, name);
 }
 
-/** What each component is in the chart. */
+/** Values of the chart that correspond to each component. */
 const VARIANTS: Readonly<Record<string, unknown>> = {
   packets: { packets: true },
   processes: { processes: true },
@@ -58,7 +58,7 @@ function find<T>(objects: readonly KubernetesObject[], kind: string): T {
 }
 
 describe('the kustomize base', () => {
-  it('is all of it, each object once', () => {
+  it('has all objects, each once', () => {
     const ids = Object.keys(byId(base)).sort();
     expect(ids).toEqual([
       'ClusterRole /netsonde',
@@ -126,7 +126,7 @@ interface DaemonSet extends KubernetesObject {
   };
 }
 
-describe('what belongs together', () => {
+describe('related values', () => {
   const daemonSet = find<DaemonSet>(base, 'DaemonSet');
   const { template, selector } = daemonSet.spec;
   const [container] = template.spec.containers;
@@ -140,14 +140,14 @@ describe('what belongs together', () => {
     expect(chart).toMatchObject({ version, appVersion: version });
   });
 
-  it('whoever selects the Pods selects these', () => {
+  it('all selectors select these Pods', () => {
     const labels = template.metadata.labels;
     expect(labels).toMatchObject(selector.matchLabels);
     expect(find<{ spec: { podSelector: unknown } }>(base, 'NetworkPolicy').spec.podSelector).toEqual(selector);
     expect(find<{ spec: { selector: unknown } }>(base, 'PodMonitor').spec.selector).toEqual(selector);
   });
 
-  it.each(['', ...Object.keys(VARIANTS)])('what is mounted is there, and all of it is mounted: %s', (name) => {
+  it.each(['', ...Object.keys(VARIANTS)])('all mounts have volumes, and all volumes are mounted: %s', (name) => {
     const { spec } = find<DaemonSet>(kustomize(BASE, name === '' ? [] : [component(name)]), 'DaemonSet').spec.template;
     const mounts = spec.containers[0].volumeMounts;
     expect(mounts.map((mount) => mount.name)).toEqual(spec.volumes.map((volume) => volume.name));
@@ -168,7 +168,7 @@ describe('what belongs together', () => {
     }
   }, 20_000);
 
-  it('the port is one and the same', () => {
+  it('the port is the same everywhere', () => {
     const [port] = container.ports;
     expect(port?.hostPort).toBe(port?.containerPort);
     expect(container.args).toContain(`--listen=:${port?.containerPort}`);
@@ -178,7 +178,7 @@ describe('what belongs together', () => {
     ]);
   });
 
-  it('the configuration is the ConfigMap that the agent may read, and it may only where it does', () => {
+  it('the configuration is the ConfigMap that the agent may read, and no other variant may read one', () => {
     const { name } = find<KubernetesObject>(base, 'ConfigMap').metadata;
     expect(template.spec.volumes.find((volume) => volume.name === 'config')?.configMap?.name).toBe(name);
     expect(base.map(({ kind }) => kind)).not.toContain('Role');
@@ -186,12 +186,12 @@ describe('what belongs together', () => {
     type Role = { rules: { resources: string[]; resourceNames?: string[] }[] };
     const { rules } = find<Role>(watching, 'Role');
     expect(rules.find(({ resources }) => resources.includes('configmaps'))?.resourceNames).toEqual([name]);
-    // Its namespace is the Pod's, whatever an overlay makes of it.
+    // The namespace is that of the Pod, even if an overlay changes it.
     const [{ args }] = find<DaemonSet>(watching, 'DaemonSet').spec.template.spec.containers;
     expect(args).toContain(`--configmap=$(POD_NAMESPACE)/${name}`);
   });
 
-  it('nobody may do more than it does: no get, no Secret, and nothing is written but events', () => {
+  it('no role grants more than is used: no get, no Secret, and no write except of events', () => {
     for (const variant of ['', ...Object.keys(VARIANTS)]) {
       const objects = kustomize(BASE, variant === '' ? [] : [component(variant)]);
       for (const { kind, rules = [] } of objects as unknown as { kind: string; rules?: Record<string, string[]>[] }[]) {
@@ -211,7 +211,7 @@ describe('the configuration', () => {
   const [head = '', tail = ''] = text.split(/^(?=detail:)/m);
   const whole = head + tail.replace(/^# /gm, '');
 
-  it('as it is, and with every comment taken off, asks for the defaults', () => {
+  it('equals the defaults, unchanged and with every comment removed', () => {
     expect(reader.parse(text)).toEqual(reader.defaults);
     expect(reader.parse(whole)).toEqual(reader.defaults);
   });
@@ -229,7 +229,7 @@ describe('the configuration', () => {
     }
   });
 
-  it('one option with its sections is enough, and a wrong one is named', () => {
+  it('accepts one option with its sections, and names a wrong one', () => {
     const switched = text
       .replace('# probes:', 'probes:')
       .replace('#   fd:\n#     enabled: false', '  fd:\n    enabled: true');
@@ -249,11 +249,11 @@ describe.skipIf(lacks('go'))('the chart', () => {
   });
   afterAll(() => renderer[Symbol.dispose]());
 
-  /** Helm makes the namespace, if it is asked to. */
+  /** Helm makes the namespace on request. */
   const withoutNamespace = (objects: readonly KubernetesObject[]) =>
     byId(objects.filter(({ kind }) => kind !== 'Namespace'));
 
-  it('renders what the base is', () => {
+  it('renders the same objects as the base', () => {
     expect(byId(renderer.render(CHART))).toEqual(withoutNamespace(base));
   });
 
@@ -263,7 +263,7 @@ describe.skipIf(lacks('go'))('the chart', () => {
     expect(byId(renderer.render(CHART, values))).toEqual(variant);
   });
 
-  it('takes every value, and what comes of it has the fields of Kubernetes', () => {
+  it('takes every value, and the result has only fields of Kubernetes', () => {
     const config = { detail: 'full', probes: { packetloss: { stack: true } } };
     const objects = renderer.render(
       CHART,

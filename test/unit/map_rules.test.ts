@@ -9,9 +9,9 @@ const OBJECTS = fileURLToPath(new URL('../../dist/bpf', import.meta.url));
 /** Kernel: include/uapi/linux/bpf.h, enum bpf_map_type. */
 const ARRAYS = [2, 6];
 
-/** Why nobody takes the room of others in a map: docs/adr/0025-every-owners-share.md. */
+/** Rules by which no owner takes the room of others in a map: docs/adr/0025-every-owners-share.md. */
 const RULES = {
-  /** An array of which every entry is somebody's, or the machine's, from the start. */
+  /** An array in which every entry has its owner, or belongs to the machine, from the start. */
   fixed: [
     'address_cells',
     'cleanup',
@@ -38,17 +38,17 @@ const RULES = {
     'virtio_histograms',
     'waiting_drops',
   ],
-  /** Rows by slot: an object has one such map, with what counts its rows. */
+  /** Rows by slot: an object has one such map, with counts of its rows. */
   rows: ['block_histograms', 'counts', 'kernel_histograms', 'socket_histograms', 'transmit_histograms'],
-  /** Written by user space, so many namespaces of each owner. */
+  /** Written by user space, with a limited number of namespaces for each owner. */
   listed: ['aimed_netns', 'owners'],
   /** Written by user space, once: the kinds of devices that the kernel has. */
   told: ['netdev_kinds'],
-  /** A ring of which a slot has a part. */
+  /** A ring of which each slot has a part. */
   ring: ['events'],
-  /** An array that is found by a hash: the later one wins, and who was there is counted as untracked. */
+  /** An array indexed by a hash: a later entry replaces an earlier one, which is counted as untracked. */
   later: ['packet_slots', 'queued_packets'],
-  /** As many as there are requests or sockets: its memory comes and goes with them. */
+  /** One entry for each request or socket: its memory comes and goes with them. */
   device: ['block_requests', 'socket_states', 'virtio_commands'],
   /** Rows of a walk, which user space reads before the next one. */
   walk: [
@@ -61,9 +61,9 @@ const RULES = {
     'sock_rows',
     'task_rows',
   ],
-  /** Rows of a walk, so many of each slot. */
+  /** Rows of a walk, a limited number for each slot. */
   walkBySlot: ['tcp_accept_queues', 'tcp_listeners', 'tcp_rows'],
-  /** Births and deaths: so many births of an owner in a second, and deaths only of who was told of. */
+  /** Births and deaths: a limited number of births of an owner per second, and deaths only of reported births. */
   life: ['births', 'owned', 'records'],
 } as const;
 
@@ -79,16 +79,16 @@ describe.each(files)('%s', (file) => {
   const maps = mapsOf(readCompiledObject(file, readFileSync(join(OBJECTS, file))).btf);
   const names = maps.map(({ name }) => name);
 
-  it('has a rule of whose room it is for each map', () => {
+  it('has a rule for the room of each map', () => {
     expect(names.filter((name) => ruleOf(name) === undefined)).toEqual([]);
   });
 
-  it('has room from the start where nobody is to take it', () => {
+  it('has room from the start where it is reserved', () => {
     const fixed = maps.filter(({ name }) => ruleOf(name) === 'fixed' || ruleOf(name) === 'later');
     expect(fixed.filter(({ type }) => !ARRAYS.includes(type)).map(({ name }) => name)).toEqual([]);
   });
 
-  it('has what its rules need', () => {
+  it('has the maps that its rules need', () => {
     const rows = names.filter((name) => ruleOf(name) === 'rows');
     expect(rows.length).toBeLessThanOrEqual(1);
     if (rows.length > 0) expect(names).toEqual(expect.arrayContaining(['owners', 'rows_taken', 'rows_returned']));
@@ -96,7 +96,7 @@ describe.each(files)('%s', (file) => {
   });
 });
 
-it('has no rule for a map that is not there', () => {
+it('has no rule for a missing map', () => {
   const there = new Set(
     files.flatMap((file) =>
       mapsOf(readCompiledObject(file, readFileSync(join(OBJECTS, file))).btf).map(({ name }) => name),

@@ -5,10 +5,10 @@ import { mapSizes } from '../../scripts/map_sizes.ts';
 const MB = 1e6;
 const CPUS = 256;
 const OBJECT_MAX = 64 * MB;
-/** What the kernel holds beside 110 Pods of what comes with them. */
+/** Bytes of rows that the kernel holds for 110 Pods. */
 const PODS = 110;
 const OF_PODS_MAX = 0.3 * MB;
-/** Of all per-CPU maps of an object. */
+/** Bytes of all per-CPU maps of an object. */
 const PER_CPU_MAX = 4 * MB;
 
 const sizes = mapSizes(CPUS);
@@ -18,19 +18,19 @@ describe.each(objects)(`the maps of %s where ${CPUS} CPUs are possible`, (object
   const own = sizes.filter((size) => size.object === object);
   const sum = (some: typeof own) => some.reduce((total, { bytes }) => total + bytes, 0);
 
-  it('take no more than they may when all of their rows are taken', () => {
+  it('stay within the limit when all of their rows are taken', () => {
     expect(own.length).toBeGreaterThan(0);
     expect(sum(own)).toBeLessThanOrEqual(OBJECT_MAX);
   });
 
-  it('have little of their own for each CPU, and nothing by namespace', () => {
+  it('have few entries for each CPU, and none by namespace', () => {
     const perCpu = own.filter(({ isPerCpu }) => isPerCpu);
     expect(sum(perCpu)).toBeLessThanOrEqual(PER_CPU_MAX);
     for (const { map, entries } of perCpu) expect(entries, map).toBeLessThan(100);
   });
 });
 
-it('histograms of a Pod take as much on every machine', () => {
+it('histograms of a Pod have the same size on every machine', () => {
   const ofPods = sizes.filter(
     ({ map }) => map.endsWith('_histograms') && !['softirq_histograms', 'virtio_histograms'].includes(map),
   );

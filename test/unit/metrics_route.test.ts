@@ -7,7 +7,7 @@ import { freeCycle } from '#core/cycle.ts';
 import { ApiHost } from '../support/api_host.ts';
 import { parseExposition, sampleValue } from '../support/exposition.ts';
 
-/** Node.js alone answers the first, Express the others. */
+/** Node.js alone answers the first spelling, Express the others. */
 const SPELLINGS = ['/metrics', '/metrics?debug=1', '/metrics/', '/METRICS', 'http://localhost/metrics'];
 const TEXT = 'netsonde_tcp_retransmits_total{pod="cart-0"} 12\n'.repeat(20_000);
 const KERNEL_TEXT = [TEXT.slice(0, 300_000), TEXT.slice(300_000)].map((text) => Uint8Array.from(encode(text)));
@@ -42,7 +42,7 @@ async function give(isCompressed: boolean, ageSeconds = 0): Promise<void> {
   host.kernel.agedPage = { page: { content, ledger: [], writtenMs: 1 }, ageSeconds };
 }
 
-/** What the kernel thread's part is after: what the agent says of itself is of its moment. */
+/** The part before the kernel thread's: the agent's own metrics are of the current moment. */
 function ownPart(body: Buffer): string {
   const text = body.toString();
   expect(text.endsWith(TEXT)).toBe(true);
@@ -51,11 +51,11 @@ function ownPart(body: Buffer): string {
 
 describe('in every spelling /metrics', () => {
   it.each<[what: string, headers: Record<string, string>, method: string]>([
-    ['is there to be read only', {}, 'POST'],
-    ['is not for a page of another site', { origin: 'http://evil.example' }, 'GET'],
-    ['is not for a name that is none', { host: '[127.evil' }, 'GET'],
-    ['says so where there is no page', {}, 'GET'],
-    ['says nothing more to HEAD', {}, 'HEAD'],
+    ['is read-only', {}, 'POST'],
+    ['refuses a page of another site', { origin: 'http://evil.example' }, 'GET'],
+    ['refuses a malformed name', { host: '[127.evil' }, 'GET'],
+    ['reports that there is no page', {}, 'GET'],
+    ['answers HEAD without a body', {}, 'HEAD'],
   ])('%s', async (_what, headers, method) => {
     const spellings = 'host' in headers ? SPELLINGS.filter((path) => path.startsWith('/')) : SPELLINGS;
     const [first, ...others] = await Promise.all(spellings.map((path) => ask(path, headers, method)));
@@ -91,19 +91,22 @@ describe('in every spelling /metrics', () => {
 it.each([
   ['fresh', 0],
   ['last', 7.5],
-])('a %s page is the same text, compressed or not, however the kernel thread gave it', async (_, ageSeconds) => {
-  for (const wasCompressed of [false, true]) {
-    await give(wasCompressed, ageSeconds);
-    const plain = await ask('/metrics');
-    const packed = await ask('/metrics', { 'accept-encoding': 'deflate, gzip' });
-    expect(packed.headers['content-encoding']).toBe('gzip');
-    expect(packed.body.length).toBeLessThan(plain.body.length / 10);
-    for (const { headers } of [plain, packed]) expect(headers.age).toBe(ageSeconds === 0 ? undefined : '8');
-    for (const body of [plain.body, gunzipSync(packed.body)]) {
-      const own = parseExposition(ownPart(body));
-      // Of this moment, however old the rest is.
-      expect(sampleValue(own, 'netsonde_page_age_seconds', {})).toBe(ageSeconds);
-      expect(sampleValue(own, 'process_start_time_seconds', {})).toBeGreaterThan(0);
+])(
+  'a %s page is the same text, compressed or not, in whichever form the kernel thread gave it',
+  async (_, ageSeconds) => {
+    for (const wasCompressed of [false, true]) {
+      await give(wasCompressed, ageSeconds);
+      const plain = await ask('/metrics');
+      const packed = await ask('/metrics', { 'accept-encoding': 'deflate, gzip' });
+      expect(packed.headers['content-encoding']).toBe('gzip');
+      expect(packed.body.length).toBeLessThan(plain.body.length / 10);
+      for (const { headers } of [plain, packed]) expect(headers.age).toBe(ageSeconds === 0 ? undefined : '8');
+      for (const body of [plain.body, gunzipSync(packed.body)]) {
+        const own = parseExposition(ownPart(body));
+        // The value of this moment, however old the rest is.
+        expect(sampleValue(own, 'netsonde_page_age_seconds', {})).toBe(ageSeconds);
+        expect(sampleValue(own, 'process_start_time_seconds', {})).toBeGreaterThan(0);
+      }
     }
-  }
-});
+  },
+);

@@ -23,7 +23,7 @@ function blocks(language: string): string[] {
   return [...MIGRATION.matchAll(new RegExp(`^\`\`\`${language}\\n([^\`]*)\`\`\``, 'gm'))].map(([, text = '']) => text);
 }
 
-/** The rows of the table that begins with this cell, without its head. */
+/** Rows of the table that begins with this cell, without its head. */
 function rowsOf(head: string): string[][] {
   const [, rows = ''] =
     new RegExp(`^\\| ${head} \\|[^\\n]*\\n\\|[ -|]*\\n((?:\\|[^\\n]*\\n)+)`, 'm').exec(MIGRATION) ?? [];
@@ -37,7 +37,7 @@ function rowsOf(head: string): string[][] {
 }
 
 describe('docs/migration.md', () => {
-  it.skipIf(lacks('promtool'))('has queries that Prometheus and Loki understand, of metrics that there are', () => {
+  it.skipIf(lacks('promtool'))('has queries that Prometheus and Loki understand, of existing metrics', () => {
     const queries = blocks('promql');
     expect(queries).toHaveLength(1);
     checkPromql(queries);
@@ -47,7 +47,7 @@ describe('docs/migration.md', () => {
     for (const query of blocks('logql')) expect(isLogql(query), query).toBe(true);
   });
 
-  it("says of each type of KubeSkoop's events which of ours it is", () => {
+  it("maps each type of KubeSkoop's events to one of ours", () => {
     const ours = PROBES.flatMap(({ events }) => Object.keys(events));
     const rows = rowsOf('type of KubeSkoop');
     const named = rows.map(([theirs = '', type = '']) => ({
@@ -59,7 +59,7 @@ describe('docs/migration.md', () => {
       expect(ours).toContain(type);
   });
 
-  it.each(['migration.md', 'comparison.md'])('%s links to files and sections that there are', (name) => {
+  it.each(['migration.md', 'comparison.md'])('%s links to existing files and sections', (name) => {
     for (const [, path = '', anchor] of read(name).matchAll(/\]\((?!https:)([\w./-]*)(?:#([\w-]+))?\)/g)) {
       const text = readFileSync(new URL(path, DOCS), 'utf8');
       if (anchor === undefined) continue;

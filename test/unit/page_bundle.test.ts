@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { expect, it } from 'vitest';
 
-it('the script of the page has no package in it but preact: schemas of the API stay outside', async () => {
+it('the script of the page contains no package but preact: schemas of the API stay out', async () => {
   const { metafile } = await build({
     entryPoints: [fileURLToPath(new URL('../../src/web/page/main.tsx', import.meta.url))],
     outdir: '/nowhere',

@@ -27,7 +27,7 @@ import { referencePage } from '../support/reference_page/page.ts';
 
 const FORMATS = ['text', 'openmetrics'] as const satisfies readonly Format[];
 
-/** Numbers of all kinds, from one that fast-check gives: so each sample of a page has its own. */
+/** Numbers of all kinds, derived from one that fast-check gives, so that each sample of a page has its own. */
 class Numbers {
   #state: number;
 
@@ -44,8 +44,8 @@ class Numbers {
   }
 
   /**
-   * Often the same, or one of as many digits; seldom one that is hard to write.
-   * @param isAdded whether it may be added up under `*`: then it is a whole number
+   * Returns often the same number, or one with as many digits; seldom one that is hard to write.
+   * @param isAdded whether it may be summed under `*`: then it is a whole number
    */
   counter(isAdded: boolean): Counter {
     const kind = this.below(24);
@@ -124,7 +124,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 60_000 }) }) },
 );
 
-/** Two aggregators with one history: the one of the agent, and one whose rows and page are the reference's. */
+/** Two aggregators with the same history: the agent's, and one whose rows and page are the reference's. */
 class Pair {
   readonly #sets: readonly MetricSet[];
   readonly #detail: 'core' | 'full';
@@ -221,7 +221,7 @@ class Pair {
   }
 }
 
-/** Samples of all metrics of some namespaces: some come by columns, some of them not at all. */
+/** Samples of all metrics of some namespaces: some come by columns, some are missing. */
 function emitAll(emit: LooseEmit, set: MetricSet, numbers: Numbers): void {
   const ids = Array.from({ length: PODS + 1 }, (_, id) => asNetnsId(id + 1));
   const bounds = new Set<JointBound>();
@@ -321,7 +321,7 @@ const KINDS = defineMetrics({
   edgeNow: { ...base, type: 'gauge', name: 'netsonde_edge_now', labels: { peer: PEER }, detail: 'full' },
 });
 
-describe('the page is byte for byte the one that is put together from nothing', () => {
+describe('the page is byte for byte the one that is put together from scratch', () => {
   for (const detail of ['core', 'full'] as const) {
     it(`of every kind of metric, ${detail}`, () => hold([KINDS, KINDS], detail, 60, 30));
 
@@ -330,7 +330,7 @@ describe('the page is byte for byte the one that is put together from nothing', 
     }
   }
 
-  it('where it is longer than what a writer holds at once, and grows', async () => {
+  it('where it is longer than the buffer of a writer, and grows', async () => {
     const many = { help: 'Many.', example: '0', max: 1e6 } as const;
     const set = defineMetrics({
       before: { ...base, type: 'gauge', name: 'netsonde_before', labels: {} },

@@ -27,7 +27,7 @@ function granted(...components: readonly string[]): string[] {
 describe('rights at the API', () => {
   const all = granted('peers', 'configmap-api').sort();
 
-  it('are those of what the agent asks for, and no others', () => {
+  it('are those of the agent’s requests, and no others', () => {
     const watched = [podsOf('n'), ownNode('n'), NODES, SERVICES, endpointSlices('n'), configMap('a', 'b', 'c')];
     const resources = new Set(watched.map(({ path }) => path.split('/').at(-1) ?? ''));
     const asked = [...resources].flatMap((name) => [`${name} list`, `${name} watch`]);
@@ -35,7 +35,7 @@ describe('rights at the API', () => {
     expect([...asked, 'events create'].sort()).toEqual(all);
   });
 
-  it('are those of the document, row by row', () => {
+  it('equal those of the document, row by row', () => {
     const text = readFileSync(join(PROJECT, 'docs/kubernetes.md'), 'utf8');
     const [, section = ''] = text.split('## What the service account needs');
     const rows = section.split('\n').filter((line) => line.startsWith('| `'));
@@ -47,7 +47,7 @@ describe('rights at the API', () => {
     expect(documented.sort()).toEqual(all);
   });
 
-  it('without a component are those for the names of Pods', () => {
+  it('without a component cover only the names of Pods', () => {
     expect(granted().sort()).toEqual(['nodes list', 'nodes watch', 'pods list', 'pods watch']);
   });
 });
@@ -56,7 +56,7 @@ describe('the seccomp profile', () => {
   const file = JSON.parse(readFileSync(join(PROJECT, 'manifests/seccomp/netsonde.json'), 'utf8'));
   const { names } = SECCOMP_PROFILE.syscalls[0] ?? { names: [] };
 
-  it('is what is generated, refuses what it does not name, and names nothing that the agent has no use for', () => {
+  it('equals the generated one, refuses all other calls, and allows no dangerous ones', () => {
     expect(file).toEqual(SECCOMP_PROFILE);
     expect(file.defaultAction).toBe('SCMP_ACT_ERRNO');
     expect(names).toEqual(expect.arrayContaining(['bpf', 'perf_event_open', 'setns', 'execve']));
@@ -93,7 +93,7 @@ describe('the seccomp profile', () => {
     for (const name of dangerous) expect(names).not.toContain(name);
   });
 
-  it('is named by the component, under the name that the document installs it by', () => {
+  it('is named in the component as the document installs it', () => {
     const daemonSet = JSON.stringify(manifests('seccomp').find(({ kind }) => kind === 'DaemonSet'));
     expect(daemonSet).toContain('"seccompProfile":{"type":"Localhost","localhostProfile":"netsonde.json"}');
     const text = readFileSync(join(PROJECT, 'docs/capabilities.md'), 'utf8');

@@ -16,7 +16,7 @@ function blocks(language: string): string[] {
 }
 
 describe('the runbook', () => {
-  it('points to panels that there are', () => {
+  it('links to existing panels', () => {
     const known = MODELS.flatMap((model) =>
       panelsOf(model).map(({ title }) => `${model.title.replace('netsonde / ', '')}: ${title}`),
     );
@@ -37,7 +37,7 @@ describe('the runbook', () => {
     }
   });
 
-  it.skipIf(lacks('promtool'))('has queries that Prometheus understands, of metrics that there are', () => {
+  it.skipIf(lacks('promtool'))('has queries that Prometheus understands, of existing metrics', () => {
     const queries = blocks('promql');
     expect(queries.length).toBeGreaterThan(5);
     checkPromql(queries);

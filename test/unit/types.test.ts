@@ -15,7 +15,7 @@ const metrics = defineMetrics({
   },
 });
 
-/** Compiled, not run: each line below an expectation must not compile. */
+/** Code that is compiled but not run: each line below an expectation must not compile. */
 function mistakes(emit: Emit<typeof metrics>): void {
   const id = asNetnsId(1);
   emit('pod', id, 1, {});
@@ -37,4 +37,4 @@ function mistakes(emit: Emit<typeof metrics>): void {
   emit('pod', id, '1', {});
 }
 
-it('what a probe may not emit does not compile', () => expect(mistakes).toBeTypeOf('function'));
+it('invalid samples of a probe do not compile', () => expect(mistakes).toBeTypeOf('function'));

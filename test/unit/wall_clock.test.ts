@@ -6,7 +6,7 @@ import { surveyWallClock } from '../../scripts/wall_clock.ts';
 
 const PLACES = { 'src/agent.ts': { reads: 2, why: 'when it was started' } };
 
-/** A tree in good order: each planted fault is one change of it. */
+/** A valid tree: each planted fault changes it in one place. */
 const SOUND: Readonly<Record<string, string>> = {
   'src/agent.ts': 'const started = new Date();\nconst run = Date.now();',
   'src/queue.ts':
@@ -36,7 +36,7 @@ function survey(changes: Readonly<Record<string, string>> = {}) {
 }
 
 describe('the wall clock', () => {
-  it('may be read in the places that are listed, in tests, and where a time is only put down', () => {
+  it('may be read in the listed places and in tests; conversions, comments and texts do not count', () => {
     expect(survey()).toEqual({ files: 7, reads: 2, violations: [] });
   });
 
@@ -55,11 +55,16 @@ describe('the wall clock', () => {
     ]);
   });
 
-  it.each(['bench/a.ts', 'bpf-napi/lib/a.ts', 'scripts/a.ts', 'test/a.ts', 'src/page/a.tsx'])('nor in %s', (path) => {
-    expect(survey({ [path]: 'Date.now();' }).violations).toEqual([expect.stringContaining(`${path}: reads the wall`)]);
-  });
+  it.each(['bench/a.ts', 'bpf-napi/lib/a.ts', 'scripts/a.ts', 'test/a.ts', 'src/page/a.tsx'])(
+    'may not be read in %s',
+    (path) => {
+      expect(survey({ [path]: 'Date.now();' }).violations).toEqual([
+        expect.stringContaining(`${path}: reads the wall`),
+      ]);
+    },
+  );
 
-  it('may not be read once more in a listed place, nor does the list say more than there is', () => {
+  it('may not be read more or less often than listed', () => {
     const more = `${SOUND['src/agent.ts']}\nDate.now();`;
     expect(survey({ 'src/agent.ts': more }).violations).toEqual([
       expect.stringMatching(/^src\/agent\.ts: reads the wall clock in line 1, 2, 3, and may 2 times; /),

@@ -23,7 +23,7 @@ describe('sentences of code', () => {
     ['/** `What` is a name here. */'],
   ])('%j breaks none', (text) => expect(rulesOf('a.ts', text)).toEqual([]));
 
-  it('begins a block anew at each tag, and counts lines from the first of the block', () => {
+  it('begins a new block at each tag, and counts lines from the first of the block', () => {
     expect(rulesOf('a.c', 'int a;\n/* Rows.\n * Who asks. */\n')).toEqual(['2 clause as subject']);
     expect(rulesOf('a.sh', 'set -e\n# Of each mount.\n')).toEqual(['2 opening with "Of"']);
   });
