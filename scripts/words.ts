@@ -84,6 +84,7 @@ export const READ: readonly string[] = [
   'src/agent',
   'src/api',
   'src/bpf',
+  'src/collectors',
   'src/commands',
   'src/config',
   'src/core',

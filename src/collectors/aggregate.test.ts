@@ -48,7 +48,7 @@ async function page() {
   return parseExposition(Buffer.concat(writer.finish()).toString());
 }
 
-/** Emits `bytes` for A: a value for each device. */
+/** Emits `bytes` for A, with a value for each device. */
 function devices(values: Readonly<Record<string, Counter>>, keep = false): void {
   cycle((emit) => {
     for (const [device, value] of Object.entries(values)) emit('bytes', A, value, { device }, { keep });
@@ -61,7 +61,7 @@ async function bytes(): Promise<Record<string, number>> {
 }
 
 describe('attribution', () => {
-  it('puts a sample on the entity of its namespace', async () => {
+  it('assigns a sample to the entity of its namespace', async () => {
     cycle((emit) => {
       emit('plain', A, 3, NO_LABELS);
       emit('plain', B, 2n ** 60n, NO_LABELS);
@@ -71,7 +71,7 @@ describe('attribution', () => {
     expect(shown.samples.find(({ labels }) => labels['pod'] === 'b')?.value).toBe('1152921504606846976');
   });
 
-  it('counts a sample of nobody, unless it is known to be nobody’s', async () => {
+  it('counts a sample of an unknown namespace, unless that is known to be unowned', async () => {
     cycle((emit) => {
       emit('plain', asNetnsId(7), 1, NO_LABELS);
       emit('plain', asNetnsId(99), 1, NO_LABELS);
@@ -80,7 +80,7 @@ describe('attribution', () => {
     expect((await page()).samples).toEqual([]);
   });
 
-  it('of two entities with equal labels shows the later, and counts the other', async () => {
+  it('shows the later of two entities with equal labels, and counts the other', async () => {
     aggregator.entities.set([entity(1, 'a'), entity(2, 'a')]);
     cycle((emit) => {
       emit('plain', A, 1, NO_LABELS);
@@ -93,7 +93,7 @@ describe('attribution', () => {
     expect(sampleValue(await page(), 'netsonde_plain_total', { pod: 'a' })).toBe(1);
   });
 
-  it('does not hand a dead entity’s numbers to the next one', async () => {
+  it('does not pass a dead entity’s numbers to the next one', async () => {
     devices({ eth0: 5, eth1: 6, eth2: 7 });
     aggregator.entities.set([entity(2, 'b')]);
     aggregator.entities.set([entity(2, 'b'), entity(3, 'c')]);
@@ -103,14 +103,14 @@ describe('attribution', () => {
     ]);
   });
 
-  it('takes a new name of an entity', async () => {
+  it('applies a new name of an entity', async () => {
     cycle((emit) => emit('plain', A, 1, NO_LABELS));
     aggregator.entities.set([entity(1, 'renamed'), entity(2, 'b')]);
     cycle((emit) => emit('plain', A, 1, NO_LABELS));
     expect((await page()).samples.map(({ labels }) => labels['pod'])).toEqual(['renamed']);
   });
 
-  it('adds up under * what is called so itself, whether there is room or it is to be kept', async () => {
+  it('adds a value that is * itself to the total under *, even if there is room or it is to be kept', async () => {
     devices({ '*': 5, eth0: 6 });
     expect(await bytes()).toEqual({ '*': 5, eth0: 6 });
     devices({ '*': 7, eth0: 6, eth1: 8, eth2: 9 });
@@ -120,7 +120,7 @@ describe('attribution', () => {
     expect((await page()).samples).toHaveLength(3);
   });
 
-  it('counts what is renamed once, where it is known which it is', async () => {
+  it('counts a renamed value once, where its identity is known', async () => {
     const numbered = (values: Readonly<Record<string, readonly [identity: number, value: number]>>) =>
       cycle((emit) => {
         for (const [device, [identity, value]] of Object.entries(values)) {
@@ -130,15 +130,15 @@ describe('attribution', () => {
     numbered({ eth0: [1, 5], eth1: [2, 6], x0: [3, 100] });
     for (let name = 1; name < 5; name++) numbered({ eth0: [1, 5], eth1: [2, 6], [`x${name}`]: [3, 100 + name] });
     expect(await bytes()).toEqual({ eth0: 5, eth1: 6, '*': 104 });
-    // Also where a place is free meanwhile.
+    // The same holds where a place is free meanwhile.
     for (let name = 5; name < 9; name++) numbered({ eth0: [1, 5], [`x${name}`]: [3, 100 + name] });
     expect(await bytes()).toEqual({ eth0: 5, '*': 108 });
-    // Another device of that number.
+    // Another device has that number now.
     numbered({ eth0: [1, 5], y: [3, 7] });
     expect(await bytes()).toEqual({ eth0: 5, '*': 115 });
   });
 
-  it('keeps what was collapsed under a name, and shows labels that have changed', async () => {
+  it('keeps collapsed counts under the old name, and shows the changed labels', async () => {
     devices({ eth0: 5, eth1: 6, eth2: 7 });
     devices({ eth0: 5, eth1: 6 });
     expect(await bytes()).toEqual({ eth0: 5, eth1: 6, '*': 7 });
@@ -155,7 +155,7 @@ describe('a column', () => {
   const column = (emit: LooseEmit, metric: string, ids = [A, B, C]) =>
     emit.column(metric, ids, NO_LABELS, (row) => values[row]);
 
-  it('is what a sample of each namespace would be', async () => {
+  it('is equivalent to a sample of each namespace', async () => {
     aggregator.entities.set([entity(1, 'a'), entity(2, 'b'), entity(3, 'c')]);
     cycle((emit) => column(emit, 'plain'));
     expect((await page()).samples.map(({ labels, value }) => [labels['pod'], value])).toEqual([
@@ -164,7 +164,7 @@ describe('a column', () => {
     ]);
   });
 
-  it('counts each sample of nobody, but for those that are known to be nobody’s', () => {
+  it('counts each sample of an unknown namespace, except those that are known to be unowned', () => {
     cycle((emit) => {
       column(emit, 'plain');
       column(emit, 'plain');
@@ -174,7 +174,7 @@ describe('a column', () => {
     expect(aggregator.unattributed.get('test')).toBe(2);
   });
 
-  it('finds its namespaces anew where these have other entities than the column before', async () => {
+  it('looks up its namespaces again where their entities differ from those of the column before', async () => {
     const ids = [A, B, C];
     cycle((emit) => {
       column(emit, 'plain', ids);
@@ -187,14 +187,14 @@ describe('a column', () => {
     ]);
   });
 
-  it('shows only what its probe is aimed at', async () => {
+  it('shows only the namespaces that its probe’s pod filter selects', async () => {
     const batch = aggregator.begin('test', (id) => id === A);
     (batch.emit as LooseEmit).column('plain', [B, A], NO_LABELS, () => 5);
     batch.commit();
     expect((await page()).samples.map(({ labels }) => labels['pod'])).toEqual(['a']);
   });
 
-  it('is not taken once the batch is closed', async () => {
+  it('is ignored once the batch is closed', async () => {
     const batch = aggregator.begin('test');
     batch.commit();
     column(batch.emit as LooseEmit, 'plain');
@@ -202,8 +202,8 @@ describe('a column', () => {
   });
 });
 
-describe('what is shown', () => {
-  it('is the last committed cycle: nothing of one that was discarded, nor of one before', async () => {
+describe('the page', () => {
+  it('shows the last committed cycle: nothing from a discarded one, nor from an earlier one', async () => {
     cycle((emit) => emit('plain', A, 1, NO_LABELS));
     cycle((emit) => emit('plain', A, 2, NO_LABELS), false);
     expect((await page()).samples).toEqual([]);
@@ -211,7 +211,7 @@ describe('what is shown', () => {
     expect((await page()).samples).toHaveLength(1);
   });
 
-  it('takes nothing from a probe whose batch is closed', async () => {
+  it('ignores a probe whose batch is closed', async () => {
     const batch = aggregator.begin('test');
     batch.discard();
     (batch.emit as LooseEmit)('plain', A, 1, NO_LABELS);
@@ -229,7 +229,7 @@ describe('what is shown', () => {
     expect((await page()).samples.map(({ value }) => value)).toEqual(['2', '4']);
   });
 
-  it('has the details only where they are asked for', async () => {
+  it('has the details only where they are configured', async () => {
     cycle((emit) => emit('detailed', A, 1, NO_LABELS));
     expect((await page()).samples).toEqual([]);
     aggregator.addProbe('test', metrics, 'full');
@@ -241,13 +241,13 @@ describe('what is shown', () => {
 });
 
 describe('an open label', () => {
-  it('adds up what is past its limit under *', async () => {
+  it('adds up values beyond its limit under *', async () => {
     devices({ a: 1, b: 2, c: 10, d: 20 });
     expect(await bytes()).toEqual({ a: 1, b: 2, '*': 30 });
     expect(aggregator.overflows.get('netsonde_bytes_total\0device')).toBe(2);
   });
 
-  it('keeps the last value of a row that vanishes, and does not count it twice when it comes back', async () => {
+  it('keeps the last value of a row that vanishes, and does not count it twice when the row comes back', async () => {
     devices({ a: 1, b: 2, c: 10, d: 20 });
     devices({ a: 1, b: 2, d: 21 });
     expect(await bytes()).toEqual({ a: 1, b: 2, '*': 31 });
@@ -257,20 +257,20 @@ describe('an open label', () => {
     expect(await bytes()).toEqual({ a: 1, b: 2, '*': 36 });
   });
 
-  it('gives the place of a value that is gone to a new one, not to one that was collapsed', async () => {
+  it('gives the place of a vanished value to a new one, not to a collapsed one', async () => {
     devices({ a: 1, b: 2, c: 10 });
     devices({ b: 2, c: 11 });
     devices({ b: 2, c: 12, new: 5 });
     expect(await bytes()).toEqual({ b: 2, new: 5, '*': 12 });
   });
 
-  it('never collapses what is to be kept', async () => {
+  it('never collapses values that are to be kept', async () => {
     devices({ a: 1, b: 2, c: 10 });
     devices({ a: 1, b: 2, c: 10, d: 4 }, true);
     expect(await bytes()).toEqual({ a: 1, b: 2, '*': 10, d: 4 });
   });
 
-  it('shows of a gauge whoever comes first, each time anew', async () => {
+  it('shows the first values of a gauge, chosen again each time', async () => {
     const queues = async (...values: readonly [string, number][]) => {
       cycle((emit) => {
         for (const [device, value] of values) emit('queue', A, value, { device });
@@ -283,7 +283,7 @@ describe('an open label', () => {
     expect(await queues(['c', 5])).toEqual({ c: 5 });
   });
 
-  it('adds up only what is there of a gauge', async () => {
+  it('adds up only the current values of a gauge', async () => {
     const queue = (values: Readonly<Record<string, number>>) =>
       cycle((emit) => {
         for (const [device, value] of Object.entries(values)) emit('queue', A, value, { device });
@@ -293,7 +293,7 @@ describe('an open label', () => {
     expect(await bytes()).toEqual({ a: 1, b: 2, '*': 4 });
   });
 
-  it('adds up histograms bucket by bucket, and goes on where one begins anew', async () => {
+  it('adds up histograms bucket by bucket, and continues where one is reset', async () => {
     const put = (counts: readonly number[]) =>
       cycle((emit) => {
         for (const device of ['a', 'b']) emit('delay', A, { counts: [1, 1], sum: 1 }, { device });
@@ -308,7 +308,7 @@ describe('an open label', () => {
     expect([await shown('sum'), await shown('count')]).toEqual([8, 22]);
   });
 
-  it('goes on where it was after its probe was off', async () => {
+  it('continues from its value after its probe was off', async () => {
     devices({ a: 1, b: 2, c: 10, d: 20 });
     devices({ a: 1, b: 2, d: 20 });
     aggregator.removeProbe('test');
@@ -317,14 +317,14 @@ describe('an open label', () => {
     expect(await bytes()).toEqual({ a: 1, b: 2, '*': 30 });
   });
 
-  it('does not take a failed cycle for rows that vanished', async () => {
+  it('does not mistake a failed cycle for vanished rows', async () => {
     devices({ a: 1, b: 2 });
     cycle(() => undefined, false);
     devices({ new: 7, a: 1, b: 2 });
     expect(await bytes()).toEqual({ a: 1, b: 2, '*': 7 });
   });
 
-  it('conserves the sum and never steps back, whatever devices come and go', async () => {
+  it('conserves the sum and never steps back, for any devices that come and go', async () => {
     const names = ['a', 'b', 'c', 'd', 'e', 'f'];
     const step = fc.array(fc.record({ name: fc.constantFrom(...names), grows: fc.nat({ max: 5 }) }), { maxLength: 6 });
     await fc.assert(
@@ -362,7 +362,7 @@ describe('two namespaces with equal labels', () => {
     return (await page()).samples.map(({ value }) => Number(value));
   };
 
-  it('of one Pod: the first stays, also when it was known alone before', async () => {
+  it('of one Pod: the first stays, even if it was known alone before', async () => {
     aggregator.entities.set([withUid(1, 'u')]);
     expect(await shown()).toEqual([10]);
     aggregator.entities.set([withUid(1, 'u'), withUid(2, 'u')]);

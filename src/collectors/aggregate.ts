@@ -28,66 +28,66 @@ import { SeriesLimit } from './series_limit.ts';
 import { NOBODY, SubjectSlots, UNKNOWN } from './subject_slots.ts';
 import type { TextWriter } from './text_writer.ts';
 
-/** Takes the samples of one probe in one cycle. */
+/** Receives the samples of one probe in one cycle. */
 export interface Batch {
   readonly emit: Emit<MetricSet>;
-  /** Shows what was emitted. */
+  /** Shows the samples that were emitted. */
   commit(): void;
-  /** Takes nothing more: the probe is late, or failed. */
+  /** Ignores all samples, and later ones: the probe is late, or failed. */
   discard(): void;
 }
 
-/** Since when a probe counts, and shows it, by the clock of the aggregator. */
+/** Times since which a probe counts, and shows its counts, by the clock of the aggregator. */
 interface Watch {
   readonly sinceMs: number;
-  /** It counts itself, in a BPF program: whatever is new counts from zero. */
+  /** Whether it counts itself, in a BPF program: new rows then count from zero. */
   readonly isOwn: boolean;
   committedMs: number | undefined;
-  /** Its rows are on no page: it was off, or its last collection failed. */
+  /** Whether its rows are on no page: it was off, or its last collection failed. */
   isAway: boolean;
 }
 
-/** When a row of an entity was last born, and from when on it is held: later, where it was away before anybody saw it. */
+/** Last birth of a row of an entity, and the start of its hold, which is later where the row was away before a scraper saw it. */
 interface Held {
   readonly bornMs: number;
   readonly fromMs: number;
 }
 
 /**
- * Joins samples of namespaces with the entities that these belong to. A sample of a namespace that is nobody's is
- * counted and left out, never guessed.
+ * Joins samples of namespaces with the entities that these belong to. A sample of an unowned namespace is counted and left out, never
+ * guessed.
  */
 export class Aggregator {
   readonly entities: EntityTable;
   readonly #isIgnored: (id: NetnsId) => boolean;
-  /** By probe, in the order of the page. Kept while a probe is off: what is under `*` must not step back. */
+  /** Families by probe, in the order of the page. Kept while a probe is off: a total under `*` must not step back. */
   readonly #families: ReadonlyMap<string, Map<string, Family>>;
-  /** By probe: the bounds that several of its metrics share. */
+  /** Bounds that several metrics share, by probe. */
   readonly #edges = new Map<string, Map<JointBound, Edges>>();
   readonly #nowMs: () => number;
   readonly limit = new SeriesLimit();
-  /** By probe. */
+  /** Slots of subjects, by probe. */
   readonly #slots = new Map<string, SubjectSlots>();
-  /** By probe that is on. */
+  /** Watches, by probe that is on. */
   readonly #watches = new Map<string, Watch>();
-  /** By slot. */
+  /** Holds, by slot. */
   readonly #held = new Map<number, Held>();
   #scraped: ScraperView | undefined;
   readonly #page: PageText;
   readonly #createRows: typeof createRows;
-  /** Metrics that are taken, by probe. */
+  /** Metrics that are collected, by probe. */
   readonly #wanted = new Map<string, ReadonlySet<string>>();
-  /** By probe whose configuration lists what is shown. */
+  /** Chosen series, by probe whose configuration lists them. */
   readonly #choices = new Map<string, FieldChoice>();
   readonly unattributed = new Map<string, number>();
-  /** By metric and label, separated by NUL: rows that were collapsed into `*`. */
+  /** Number of rows that were collapsed into `*`, by metric and label, separated by NUL. */
   readonly overflows = new Map<string, number>();
 
   /**
-   * @param probes names, in the order of the page
-   * @param isIgnored whether a namespace without entity is known to be nobody's, so that its samples do not count as unknown
-   * @param nowMs a clock that nobody sets
-   * @param isNew whether a namespace has only just begun, and while we looked
+   * @param probes names of the probes, in the order of the page
+   * @param isIgnored whether a namespace without entity is known to be unowned, so that its samples do not count as unknown
+   * @param nowMs monotonic clock, in milliseconds
+   * @param isNew whether a namespace has only just begun, after our first look
    * @param createFamily makes the rows of a metric that has no joint labels
    */
   constructor(
@@ -121,9 +121,9 @@ export class Aggregator {
   }
 
   /**
-   * Makes room for a probe's metrics; those above the detail are not taken.
-   * @param isOwn the probe counts itself, from zero on, and not the kernel, which may have counted for long
-   * @param fields the only series that are taken, whatever the detail
+   * Makes room for a probe's metrics; metrics above the detail are not collected.
+   * @param isOwn whether the probe counts itself, from zero on, rather than the kernel, which may have counted for long
+   * @param fields the only series that are collected, at any detail
    */
   addProbe(probe: string, metrics: MetricSet, detail: Detail, isOwn = false, fields?: FieldChoice): void {
     const families = this.#familiesOf(probe);
@@ -141,14 +141,14 @@ export class Aggregator {
     this.#watches.set(probe, { sinceMs: this.#nowMs(), isOwn, committedMs: undefined, isAway: true });
   }
 
-  /** Shows nothing of the probe any more. */
+  /** Stops showing the probe. */
   removeProbe(probe: string): void {
     this.#wanted.delete(probe);
     this.#choices.delete(probe);
     for (const family of this.#familiesOf(probe).values()) family.stop();
   }
 
-  /** @param isShown the only namespaces whose samples are taken, and then not the node's; undefined: all */
+  /** @param isShown whether samples of a namespace are taken, and then not the node's; undefined: of all */
   begin(probe: string, isShown?: (id: NetnsId) => boolean): Batch {
     const wanted = this.#wanted.get(probe) ?? new Set();
     const families = new Map([...this.#familiesOf(probe)].filter(([key]) => wanted.has(key)));
@@ -214,15 +214,15 @@ export class Aggregator {
     return { emit: emit as Emit<MetricSet>, commit: () => end(true), discard: () => end(false) };
   }
 
-  /** Keeps the page within the limit of series: to be called once all probes are collected. What the agent says of itself is not counted. */
+  /** Keeps the page within the limit of series: to be called once all probes are collected. The agent's own metrics are not counted. */
   fit(): void {
     const families = [...this.families()].filter(({ descriptor }) => descriptor.scope !== 'agent');
     this.limit.fit(families, this.#nowMs());
   }
 
   /**
-   * The page of all probes' metrics, in slices.
-   * @param view where it is for a scraper, which sees rows that are new at 0 first
+   * Renders the page of all probes' metrics, in slices.
+   * @param view set where the page is for a scraper, which sees new rows at 0 first
    */
   async render(writer: TextWriter, format: Format, cycle: Cycle, view?: ScraperView): Promise<void> {
     this.#scraped = view ?? this.#scraped;
@@ -233,18 +233,18 @@ export class Aggregator {
     }
   }
 
-  /** Whether somebody who scrapes may not have seen yet what the namespace has counted: its rows are not to go before. */
+  /** Returns whether a scraper may not have seen all counts of the namespace yet: its rows must not be removed before. */
   isHeld(id: NetnsId): boolean {
     const slot = this.entities.attribute(id);
     const held = typeof slot === 'number' ? this.#held.get(slot) : undefined;
     if (held === undefined || this.#scraped === undefined) return false;
     const nowMs = this.#nowMs();
     const { askedMs, holdMs } = this.#scraped;
-    // The hold is longer than from scrape to scrape.
+    // The hold is longer than the interval between two scrapes.
     return nowMs - askedMs < 2 * HOLD_MAX_MS && nowMs - held.fromMs < 2 * holdMs;
   }
 
-  /** What a metric that is no histogram shows, summed over its labels, by slot; undefined where the last collection gave nothing. */
+  /** Returns the values of a metric that is not a histogram, summed over its labels, by slot; undefined where the last collection gave nothing. */
   sums(metric: MetricDescriptor): ReadonlyMap<number, Counter> | undefined {
     for (const family of this.families()) {
       if (family.descriptor !== metric) continue;
@@ -274,8 +274,9 @@ export class Aggregator {
   }
 
   /**
-   * Rows that come back, or have another name, hold anew what nobody had seen, for as long as `Births` does: their entities stay as long.
-   * @param only the one of which that is so; undefined: all
+   * Holds again the rows that come back, or have another name, where no scraper had seen their values, for as long as `Births` does: their entities
+   * stay as long.
+   * @param only the one entity to which this applies; undefined: all
    */
   #holdAnew(nowMs: number, only?: number): void {
     for (const slot of only === undefined ? [...this.#held.keys()] : [only]) {
@@ -287,7 +288,7 @@ export class Aggregator {
   #slotOf(id: NetnsId): number {
     const attribution = this.entities.attribute(id);
     if (typeof attribution === 'number') return attribution;
-    // What a dead Pod left behind in a kernel map goes with the next sweep; it is not somebody unknown.
+    // Counts that a dead Pod left in a kernel map are removed by the next sweep; they do not belong to an unknown namespace.
     return attribution === 'unknown' && !this.#isIgnored(id) ? UNKNOWN : NOBODY;
   }
 
@@ -340,7 +341,7 @@ export class Aggregator {
     return edges;
   }
 
-  /** Notes births as well: it is asked once for each row that is new. */
+  /** Records births as well: it is called once for each new row. */
   #fromZero(probe: string, metric: MetricDescriptor): CountsFromZero {
     const labels = Object.values(metric.labels);
     const isOpenHere = labels.some(isOpen) && metric.scope === 'pod';
@@ -364,7 +365,7 @@ export class Aggregator {
     this.overflows.set(key, (this.overflows.get(key) ?? 0) + 1);
   }
 
-  /** In the order of the page. */
+  /** Yields the families in the order of the page. */
   *families(): Generator<Family> {
     for (const families of this.#families.values()) yield* families.values();
   }

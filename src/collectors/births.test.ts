@@ -66,7 +66,7 @@ function collect(emit: (emit: LooseEmit) => void, commit = true): void {
   else batch.discard();
 }
 
-/** @param holdMs undefined: for somebody who is no scraper */
+/** @param holdMs undefined: for a caller that is not a scraper */
 async function page(holdMs?: number, seenMs?: number): Promise<Exposition> {
   const writer = new TextWriter();
   const view: ScraperView | undefined = holdMs === undefined ? undefined : { askedMs: nowMs, holdMs, seenMs };
@@ -85,7 +85,7 @@ async function values(name: string, holdMs?: number): Promise<Record<string, num
 
 const A = asNetnsId(1);
 
-/** What the pods of a node have counted. */
+/** Counts of the Pods of a node. */
 class Counted {
   readonly totals = new Map<string, number>();
 
@@ -150,8 +150,8 @@ const RUN = fc.record<Run>({
 });
 
 /**
- * Two servers that scrape, and somebody who looks: what is on their pages, from the first burst until all is shown.
- * @param isTold what each has seen last is known
+ * Returns the pages of two servers that scrape, and of a person who looks, from the first burst until all is shown.
+ * @param isTold whether the page that each has seen last is known
  */
 async function run(
   { intervals, phases, curlEveryMs, bursts }: Run,
@@ -182,7 +182,7 @@ async function run(
         if (dueMs[nth] !== next) continue;
         const shown = await page(view(holdMs), oldest());
         servers[nth]?.scrape(shown);
-        // Written after the commit.
+        // The page is written after the commit.
         seenMs[nth] = nowMs + 0.5;
         dueMs[nth] = next + interval;
       }
@@ -205,7 +205,7 @@ async function run(
 }
 
 describe('the increases that scrapers see', () => {
-  it('are what was counted, for both, whatever their intervals and phases, and whoever looks between', async () => {
+  it('equal the counts, for both, at any intervals and phases, even if others look in between', async () => {
     await fc.assert(
       fc.asyncProperty(RUN, async (given) => {
         const { servers, curl, counted } = await run(given, (holdMs) => holdMs);
@@ -220,7 +220,7 @@ describe('the increases that scrapers see', () => {
     );
   });
 
-  it('are what was counted where a row gives its place away while it grows', async () => {
+  it('equal the counts where a row gives its place away while it grows', async () => {
     const given: Run = {
       intervals: [15_000, 30_000],
       phases: [1_000, 22_000],
@@ -253,7 +253,7 @@ function put(metric: string, value: number, labels: Readonly<Record<string, stri
 describe('a row of our own counts', () => {
   beforeEach(() => aggregator.entities.set([pod(1)]));
 
-  it('is at 0 for scrapers until the hold is over, and for nobody else', async () => {
+  it('is at 0 for scrapers until the hold is over, and for no other caller', async () => {
     put('drops', 7, { reason: 'r' });
     nowMs = 999;
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 0 });
@@ -262,7 +262,7 @@ describe('a row of our own counts', () => {
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 7 });
   });
 
-  it('does not step back for anybody when the hold grows, nor when what was asked for earlier is written later', async () => {
+  it('does not step back for any caller when the hold grows, nor when an earlier request is answered later', async () => {
     put('drops', 7, { reason: 'r' });
     nowMs = 1_000;
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 7 });
@@ -271,7 +271,7 @@ describe('a row of our own counts', () => {
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 0 });
   });
 
-  it('has its value as soon as all have seen it at 0', async () => {
+  it('has its value as soon as all scrapers have seen it at 0', async () => {
     nowMs = 1_000;
     put('drops', 7, { reason: 'r' });
     const shown = async (seenMs: number) => (await page(60_000, seenMs)).samples.map(({ value }) => value);
@@ -289,7 +289,7 @@ describe('a row of our own counts', () => {
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 0 });
   });
 
-  it('goes on where it was, when it comes again: however long it was away', async () => {
+  it('continues from its value when it comes back, even after a long time', async () => {
     put('drops', 7, { reason: 'r' });
     nowMs = 1_000;
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 7 });
@@ -299,7 +299,7 @@ describe('a row of our own counts', () => {
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 7 });
   });
 
-  it('is born again when it begins anew while it is away', async () => {
+  it('is born again when it is reset while it is away', async () => {
     put('drops', 7, { reason: 'r' });
     collect(() => undefined);
     nowMs = 500_000;
@@ -307,7 +307,7 @@ describe('a row of our own counts', () => {
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 0 });
   });
 
-  it('goes on after the probe was off', async () => {
+  it('continues after the probe was off', async () => {
     put('drops', 7, { reason: 'r' });
     nowMs = 1_000;
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 7 });
@@ -319,7 +319,7 @@ describe('a row of our own counts', () => {
   });
 
   it.each(['drops', 'plain', 'delay', 'sent'])(
-    'of %s is at 0 anew after the probe was off, or its collection failed, before the value was seen',
+    'of %s is at 0 again after the probe was off, or its collection failed, before the value was seen',
     async (metric) => {
       const samples = async (seenMs?: number) => (await page(1_000, seenMs)).samples.map(({ value }) => Number(value));
       const count = () =>
@@ -356,7 +356,7 @@ describe('a row of our own counts', () => {
     },
   );
 
-  it('has its value late, but not never, where the collection fails again and again', async () => {
+  it('has its value late, but not never, where the collection fails repeatedly', async () => {
     put('drops', 7, { reason: 'r' });
     for (; nowMs < 2 * HOLD_MAX_MS; nowMs += 1_000) {
       collect(() => undefined, false);
@@ -365,7 +365,7 @@ describe('a row of our own counts', () => {
     expect(await values('netsonde_drops_total', 30_000)).toEqual({ r: 7 });
   });
 
-  it('is at 0 anew when it comes again, where its value was not seen before', async () => {
+  it('is at 0 again when it comes back, where its value was not seen before', async () => {
     put('drops', 7, { reason: 'r' });
     collect(() => undefined);
     nowMs = 5_000;
@@ -375,7 +375,7 @@ describe('a row of our own counts', () => {
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 7 });
   });
 
-  it.each(['drops', 'plain'])('of %s goes on where its Pod died while the probe was off', async (metric) => {
+  it.each(['drops', 'plain'])('of %s continues where its Pod died while the probe was off', async (metric) => {
     const count = () => put(metric, 7, metric === 'plain' ? NO_LABELS : { reason: 'r' });
     const value = async () => (await page(1_000)).samples.map((sample) => Number(sample.value));
     count();
@@ -389,7 +389,7 @@ describe('a row of our own counts', () => {
     expect(await value()).toEqual([7]);
   });
 
-  it('that was held when the probe was switched off is not to go before it was held again', async () => {
+  it('that was held when the probe was switched off is not removed before it was held again', async () => {
     put('drops', 7, { reason: 'r' });
     await page(1_000);
     aggregator.removeProbe('test');
@@ -403,7 +403,7 @@ describe('a row of our own counts', () => {
     expect(aggregator.isHeld(A)).toBe(false);
   });
 
-  it('is not to go before it was held again, where its collection fails again and again: but not for ever', async () => {
+  it('is not removed before it was held again, where its collection fails repeatedly, but not forever', async () => {
     const seen = async () => (await values('netsonde_drops_total', 30_000))['r'] === 7;
     let seenMs: number | undefined;
     for (; nowMs < 4 * HOLD_MAX_MS; nowMs += 15_000) {
@@ -416,7 +416,7 @@ describe('a row of our own counts', () => {
     expect(aggregator.isHeld(A)).toBe(false);
   });
 
-  it('is at 0 anew under another name, unless its value was seen', async () => {
+  it('is at 0 again under another name, unless its value was seen', async () => {
     put('drops', 7, { reason: 'young' });
     nowMs = 2_000;
     collect((emit) => {
@@ -432,21 +432,21 @@ describe('a row of our own counts', () => {
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ young: 7, born: 9 });
   });
 
-  it('has its value in time, however often others come and go meanwhile', async () => {
+  it('has its value in time, even if others come and go often meanwhile', async () => {
     collect((emit) => {
       emit('drops', A, 7, { reason: 'r' });
       emit('plain', A, 7, NO_LABELS);
     });
     for (; nowMs < 1_000; nowMs += 100) {
       expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 0 });
-      // Each look at the machine names all of them anew.
+      // Each look at the machine gives all of them new names.
       aggregator.entities.set(nowMs % 200 === 0 ? [pod(1), pod(2)] : [pod(1)]);
     }
     expect(await values('netsonde_drops_total', 1_000)).toEqual({ r: 7 });
     expect(await values('netsonde_plain_total', 1_000)).toEqual({ 'pod-1': 7 });
   });
 
-  it('has its value late where it is given name after name, but not for ever', async () => {
+  it('has its value late where it is renamed repeatedly, but not never', async () => {
     for (const isSeen = async () => (await values('netsonde_drops_total', 1_000))['r'] === 7; !(await isSeen()); ) {
       nowMs += 500;
       aggregator.entities.set([pod(1, `name-${nowMs}`)]);
@@ -456,12 +456,12 @@ describe('a row of our own counts', () => {
     expect(nowMs).toBeGreaterThanOrEqual(HOLD_MAX_MS);
   });
 
-  it('that is a gauge is what it is', async () => {
+  it('that is a gauge always has its value', async () => {
     put('open', 7, { reason: 'r' });
     expect(await values('netsonde_open', 1_000)).toEqual({ r: 7 });
   });
 
-  it('is not to go before scrapers have seen it', async () => {
+  it('is not removed before scrapers have seen it', async () => {
     put('drops', 7, { reason: 'r' });
     expect(aggregator.isHeld(A)).toBe(false);
     await page(1_000);
@@ -470,7 +470,7 @@ describe('a row of our own counts', () => {
     expect(aggregator.isHeld(A)).toBe(false);
   });
 
-  it.each(['drops', 'plain', 'kinds', 'delay'])('of %s goes with its entity', async (metric) => {
+  it.each(['drops', 'plain', 'kinds', 'delay'])('of %s is removed with its entity', async (metric) => {
     const labels = metric === 'plain' ? NO_LABELS : metric === 'kinds' ? { kind: 'a' } : { reason: 'r' };
     const value = metric === 'delay' ? { counts: [1, 2, 3], sum: 9 } : 7;
     const sum = async () => (await page(1_000)).samples.reduce((all, sample) => all + Number(sample.value), 0);
@@ -507,12 +507,12 @@ describe("a row of the kernel's counts", () => {
     return (await page(1_000)).samples.filter(({ value }) => value === '0').map(({ name }) => name);
   }
 
-  it('has a past where the namespace was there before', async () => {
+  it('has a past where the namespace existed before', async () => {
     aggregator.entities.set([pod(1)]);
     expect(await atZero()).toEqual([]);
   });
 
-  it('counts from zero where the namespace was seen to begin, unless it may come from elsewhere', async () => {
+  it('counts from zero where the start of the namespace was seen, unless it may come from elsewhere', async () => {
     isNew = true;
     aggregator.entities.set([pod(1)]);
     expect(await atZero()).toEqual(['netsonde_plain_total', 'netsonde_drops_total', 'netsonde_kinds_total']);
@@ -526,7 +526,7 @@ describe("a row of the kernel's counts", () => {
     expect(await atZero()).toEqual([]);
   });
 
-  it('counts from zero where others of the namespace were there before, and its label is open', async () => {
+  it('counts from zero where others of the namespace existed before, and its label is open', async () => {
     aggregator.entities.set([pod(1)]);
     nowMs = 2_000;
     collect(() => undefined);
@@ -535,7 +535,7 @@ describe("a row of the kernel's counts", () => {
 });
 
 describe('births', () => {
-  it('are forgotten once nobody sees them at 0', () => {
+  it('are forgotten once no caller sees them at 0', () => {
     const births = new Births<string>();
     births.add('old', 0);
     births.add('young', 10_000);

@@ -1,30 +1,33 @@
-/** Longest time that a new row is shown at 0: enough for who scrapes every two minutes. */
+/** Longest time, in milliseconds, for which a new row is shown at 0: enough for a scraper that comes every two minutes. */
 export const HOLD_MAX_MS = 152_000;
-/** A page may still be written that was asked for before a birth was forgotten. */
+/** Milliseconds for which a page may still be written that was asked for before a birth was forgotten. */
 const WRITING_MS = 15_000;
 
-/** The page as a scraper sees it that computes increases: one that never saw a row at 0 misses its first value for good. */
+/** The page as seen by a scraper that computes increases: if it never sees a row at 0, it misses the first value for good. */
 export interface ScraperView {
-  /** When it was asked for, by the clock of the commits. */
+  /** Time of the request, by the clock of the commits. */
   readonly askedMs: number;
-  /** A new row is shown at 0 for so long: every scraper comes by in that time. */
+  /** Milliseconds for which a new row is shown at 0: every scraper comes within that time. */
   readonly holdMs: number;
-  /** When the page was written that every scraper has had since; undefined where not all are known. What was born before, all have seen at 0. */
+  /**
+   * Time at which the page was written that every scraper has had since; undefined where not all are known. All scrapers have seen
+   * earlier births at 0.
+   */
   readonly seenMs?: number | undefined;
 }
 
 interface Birth {
-  /** When the hold began first. */
+  /** Start of the first hold. */
   readonly firstMs: number;
   readonly bornMs: number;
-  /** Who asks from here on sees the value, whatever the hold becomes: nobody may see 0 after it. */
+  /** Time of a request from which the value is shown, however the hold changes: no caller may see 0 after it. */
   valueFromMs: number;
 }
 
 /**
- * Rows that are new and count from zero. Scrapers see each of them at 0 until all that are known have seen it so, or the hold is
- * over, and then at its value. What is seen depends on when the page was asked for, so that it never steps back for
- * anybody, and whoever comes more often than the hold lasts sees the 0 before the value.
+ * New rows that count from zero. Scrapers see each of them at 0 until all known scrapers have seen it so, or the hold is over, and
+ * then at its value. The time of the request decides what is shown, so a value never steps back for any caller, and a scraper whose
+ * interval is shorter than the hold sees the 0 before the value.
  */
 export class Births<Key> {
   readonly #births = new Map<Key, Birth>();
@@ -43,20 +46,21 @@ export class Births<Key> {
     if (this.#births.size > 0) this.#births.delete(key);
   }
 
-  /** No scraper has seen its value. */
+  /** Returns whether no scraper has seen its value. */
   isUnseen(key: Key): boolean {
     return this.#births.get(key)?.valueFromMs === Number.POSITIVE_INFINITY;
   }
 
-  /** Some scraper may have seen its value, and another one not yet. */
+  /** Returns whether some scraper may have seen its value, and another one not yet. */
   isSpreading(key: Key, nowMs: number): boolean {
     const birth = this.#births.get(key);
     return birth !== undefined && Number.isFinite(birth.valueFromMs) && nowMs - birth.valueFromMs < HOLD_MAX_MS;
   }
 
   /**
-   * The row has another name from now on, or was on no page until now: nobody has seen its 0 as it is shown. One whose value was seen keeps it: its
-   * increase was counted. One that keeps vanishing, or is given name after name, has its value late, but not for ever.
+   * Called when the row has another name, or was on no page until now, so that no scraper has seen its 0 as it is shown. A row whose
+   * value was seen keeps it: its increase was counted. A row that keeps vanishing, or is renamed repeatedly, has its value late, but not
+   * never.
    */
   holdAnew(key: Key, nowMs: number): void {
     const birth = this.#births.get(key);
@@ -64,12 +68,12 @@ export class Births<Key> {
     this.#hold(key, nowMs, birth.firstMs);
   }
 
-  /** No row is on a page until the next commit. */
+  /** Called when no row is on a page until the next commit. */
   away(): void {
     this.#isAway = true;
   }
 
-  /** All rows are on the page again. Forgets those that nobody sees at 0 any more. */
+  /** Called when all rows are on the page again. Forgets those that no caller sees at 0 any more. */
   commit(nowMs: number): void {
     if (this.#isAway) for (const key of [...this.#births.keys()]) this.holdAnew(key, nowMs);
     this.#isAway = false;
@@ -80,7 +84,7 @@ export class Births<Key> {
     }
   }
 
-  /** Whether the row is at 0 for who sees the page so. @param view undefined: no scraper, who sees what is */
+  /** Returns whether the row is at 0 in this view of the page. @param view undefined: not a scraper, but a caller that sees the values as they are */
   isAtZero(key: Key, view: ScraperView | undefined): boolean {
     if (view === undefined || this.#births.size === 0) return false;
     const birth = this.#births.get(key);
@@ -97,5 +101,5 @@ export class Births<Key> {
   }
 }
 
-/** Whether a row that was not there at the last commit counts from zero, by the slot of its entity. */
+/** Returns whether a row that did not exist at the last commit counts from zero, by the slot of its entity. */
 export type CountsFromZero = (slot: number) => boolean;

@@ -6,11 +6,11 @@ export interface BudgetOptions {
   readonly share: number;
   readonly probe: RunningProbe<MetricSet>;
   readonly everyMs: number;
-  /** The probe has taken more; `spent` tells of what. Once at most. */
+  /** Called when the probe has taken more; `spent` describes how much. Called once at most. */
   readonly exceeded: (spent: string) => void;
 }
 
-/** Looks from time to time how much of a CPU a running probe takes: run time of its BPF programs, and time to collect. */
+/** Checks from time to time how much of a CPU a running probe takes: run time of its BPF programs, and time to collect. */
 export class Budget implements Disposable {
   readonly #options: BudgetOptions;
   readonly #timer: NodeJS.Timeout;

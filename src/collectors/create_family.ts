@@ -5,8 +5,8 @@ import { LabelledFamily } from './labelled_family.ts';
 import { PlainFamily } from './plain_family.ts';
 
 /**
- * @param overflowed told of each row that is collapsed for the first time
- * @param fromZero asked of rows that are new; by default none is shown at 0 first
+ * @param overflowed called with each row that is collapsed for the first time
+ * @param fromZero called with each new row; by default none is shown at 0 first
  */
 export function createFamily(
   descriptor: MetricDescriptor,

@@ -5,13 +5,13 @@ import { renderLabels } from './labels.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
 import { encode } from './text_writer.ts';
 
-/** What a cell holds: a gauge has no past, a counter begins anew where it falls, a sum of a histogram just grows. */
+/** Kind of a cell: a gauge has no past, a counter is reset where it falls, a sum of a histogram only grows. */
 export const CELL = { gauge: 0, counter: 1, sum: 2 } as const;
 
 /** One series of an edge: a metric with one combination of the values of its own labels. */
 export interface Column {
   readonly metric: MetricColumns;
-  /** Its cells in the block of an edge or of a row. */
+  /** Its first cell in the block of an edge or of a row. */
   readonly at: number;
   /** Columns of one shape have equal labels. */
   readonly shape: number;
@@ -25,15 +25,15 @@ export interface MetricColumns {
   /** Its labels that are not joint, whose values are all known. */
   readonly own: readonly { readonly name: string; readonly values: readonly string[] }[];
   readonly cells: number;
-  /** Which buckets of a histogram have series, as put last. */
+  /** Range of the buckets of a histogram that have series, as last set. */
   shown: BucketRange | undefined;
 }
 
-/** Where each series of an edge lies: the metrics of a probe that share one bound. */
+/** Positions of the series of an edge: the metrics of a probe that share one bound. */
 export class EdgeLayout {
   /** Names of the joint labels. */
   readonly names: readonly string[];
-  /** The joint label that has a bound of its own: its place in `names`. */
+  /** The joint label that has a bound of its own: its index in `names`. */
   readonly nested: { readonly index: number; readonly max: number } | undefined;
   readonly metrics: ReadonlyMap<string, MetricColumns>;
   readonly kinds: Uint8Array;
@@ -77,7 +77,7 @@ export class EdgeLayout {
     cells.set(at + last, value.sum);
   }
 
-  /** What a column shows; undefined where it is empty. */
+  /** Reads the value of a column; returns undefined where it is empty. */
   read(cells: Cells, block: number, { metric, at }: Column): SampleValue | undefined {
     const first = cells.get(block + at);
     if (first === undefined || metric.descriptor.type !== 'histogram') return first;
@@ -86,7 +86,7 @@ export class EdgeLayout {
     return { counts, sum: Number(cells.get(block + at + last) ?? 0), shown: metric.shown } satisfies HistogramValue;
   }
 
-  /** The labels of a column in the order of its descriptor. @param values of the joint labels */
+  /** Renders the labels of a column in the order of its descriptor. @param values values of the joint labels */
   render({ metric, own }: Column, values: readonly string[]): Uint8Array {
     const all = Object.keys(metric.descriptor.labels).map((name) => {
       const joint = this.names.indexOf(name);

@@ -2,69 +2,69 @@ import type { RowKey } from '#probe/metric.ts';
 import type { Ranked } from './ranking.ts';
 import type { SampleLabels } from './sample.ts';
 
-/** What a row counts under: a combination of the values of the joint labels. */
+/** Labels under which a row counts: a combination of the values of the joint labels. */
 export interface Place {
   readonly key: string;
-  /** By the names of the layout. */
+  /** Values in the order of the names in the layout. */
   readonly values: readonly string[];
 }
 
 export interface Edge extends Ranked, Place {
   /** Its block of totals, while it is shown. */
   block: number;
-  /** Nothing of it was added to `*` before this collection. */
+  /** Whether nothing of it was added to `*` before this collection. */
   isNew: boolean;
-  /** The last collection that gave it a row. */
+  /** Number of the last collection that gave it a row. */
   used: number;
-  /** The collection that gave it a place. */
+  /** Number of the collection that gave it a place. */
   entered: number;
-  /** By shape of a column. */
+  /** Rendered labels, by shape of a column. */
   readonly rendered: Uint8Array[];
 }
 
 /** A value of the nested label, among those of one combination of the others. */
 export interface Nested extends Ranked {
   readonly own: Place;
-  /** Where it counts while it has no place. */
+  /** Place under which it counts while it has no place of its own. */
   readonly rest: Place;
-  /** No collection has ranked it yet. */
+  /** Whether no collection has ranked it yet. */
   isNew: boolean;
   used: number;
-  /** The collection that gave it a place though it counted at `rest` before: that one still counts there. */
+  /** Number of the collection that gave it a place though it counted at `rest` before: it still counts there in that collection. */
   bornAtZero: number;
 }
 
 export interface Row {
   readonly key: RowKey;
-  /** Two blocks: the totals of the last collection, then those of this one, then what they grew. */
+  /** Two blocks: the totals of the last collection, then those of this one, which become the growth. */
   readonly block: number;
   labels: SampleLabels;
   place: Place;
   nested: Nested | undefined;
   gain: number;
   isLast: boolean;
-  /** The collection that had it last. */
+  /** Number of the last collection that had it. */
   seen: number;
   edge: Edge | undefined;
-  /** The edge that got what it grew; undefined: `*` did. */
+  /** Edge to which its growth was added; undefined for `*`. */
   target: Edge | undefined;
 }
 
-/** What the bound keeps of one entity. */
+/** State of the bound for one entity. */
 export interface Slot {
-  /** Of the entity. */
+  /** Slot of the entity. */
   readonly index: number;
-  /** What is new of it counts from zero, and is shown at 0 first. */
+  /** Whether its new series count from zero, and are shown at 0 first. */
   fromZero: boolean;
   readonly rows: Map<RowKey, Row>;
   readonly edges: Map<string, Edge>;
-  /** By the other joint labels: the values of the nested one. */
+  /** Values of the nested label, by the other joint labels. */
   readonly nested: Map<string, Map<string, Nested>>;
   readonly rest: Edge;
-  /** What edges that were moved out had counted. */
+  /** Counts of edges that were moved out. */
   moved: Edge | undefined;
   moves: number;
-  /** What is on the page: edges with a place, and the rows under `*`. */
+  /** Edges on the page: those with a place, and the rows under `*`. */
   visible: readonly Edge[];
   /** Rows of this collection. */
   readonly batch: Row[];

@@ -25,7 +25,7 @@ const metrics = defineMetrics({
   delay: { ...base, type: 'histogram', name: 'netsonde_x_delay', labels: joint, buckets: [1, 2] },
 });
 const SLOT = 0;
-/** Property tests on a busy machine. */
+/** Timeout of property tests on a busy machine. */
 const TIMEOUT_MS = 60_000;
 const EMPTY_DELAY = { counts: [0, 0, 0], sum: 0 };
 
@@ -63,11 +63,11 @@ function readerOf(bounds: Bounds): LooseRowReader<Given> {
 
 type Page = ReadonlyMap<string, SampleValue>;
 
-/** What bounds edges: ours, or one that does it wrong. */
+/** Bounds edges: our code, or one with a fault. */
 interface Subject {
   collect(rows: readonly Given[], bounds: Bounds, nowMs: number, commit: boolean): void;
   fold(level: number): void;
-  /** By labels. */
+  /** Samples by labels. */
   page(metric: string): Page;
 }
 
@@ -95,7 +95,7 @@ class Ours implements Subject {
   }
 }
 
-/** Shows the three with most, and what is left of the total under `*`: what moves takes its total along. */
+/** Shows the three largest edges, and the rest of the total under `*`: an edge that moves takes its total along. */
 class Naive implements Subject {
   readonly #rows = new Map<string, Given>();
 
@@ -127,10 +127,10 @@ function sumOf(page: Page): Counter {
 
 const isMoved = (labels: string) => labels.includes('*moved-');
 
-/** Sees the pages of one counter as Prometheus does. */
+/** Reads the pages of one counter as Prometheus does. */
 class Scraper {
   #before: Page = new Map();
-  /** Increases, and first values of series that are no total of edges moved out. */
+  /** Sum of the increases, and of the first values of series that are not totals of moved edges. */
   counted: Counter = 0;
 
   scrape(page: Page): void {
@@ -163,7 +163,10 @@ interface RowStep {
   readonly peer: number;
   readonly port: number;
   readonly grown: Counter;
-  /** Begins anew, and has counted less by now than what was taken last; is deleted after this. Only in a collection that is taken. */
+  /**
+   * A row that is `anew` is reset, and has counted less since then than was last read. A row that is `last` is deleted afterwards.
+   * Both happen only in a collection that is committed.
+   */
   readonly kind: 'grows' | 'anew' | 'last';
 }
 
@@ -171,7 +174,7 @@ interface RowStep {
 class Source {
   readonly #rows = new Map<number, Given>();
   readonly #lives = new Map<number, number>();
-  /** By row and life: what was handed over last. */
+  /** Rows that were passed on last, by row and life. */
   readonly #taken = new Map<string, Given>();
 
   next({ key, peer, port, grown, kind }: RowStep, commit: boolean): Given {
@@ -214,7 +217,7 @@ function check(subject: Subject, steps: readonly Step[]): void {
     nowMs += afterMs;
     const given = rows.map((row) => source.next(row, commit));
     subject.collect(given, { max, labelMax }, nowMs, commit);
-    // As the limit of the page does: after a collection, failed or not, step by step.
+    // This follows the page's limit: after a collection, failed or not, step by step.
     for (let level = fold === 0 ? 0 : 1; level <= fold; level++) subject.fold(level);
     if (!commit) continue;
     const bytes = subject.page('bytes');
@@ -266,7 +269,7 @@ const step: fc.Arbitrary<Step> = fc.record({
 });
 const steps = fc.array(step, { minLength: 1, maxLength: 30 });
 
-describe('whatever rows, labels and bounds do', () => {
+describe('any rows, labels and bounds', () => {
   it(
     'sums are exact, no series falls, rates count each thing once, and no bound is exceeded',
     () => {
@@ -278,7 +281,7 @@ describe('whatever rows, labels and bounds do', () => {
     TIMEOUT_MS,
   );
 
-  it('as a bound that moves totals with the edges does not', () => {
+  it('the same checks refuse a bound that moves totals with the edges', () => {
     const { failed } = fc.check(
       fc.property(steps, (run) => check(new Naive(), run)),
       { numRuns: 300, endOnFailure: true },
@@ -293,13 +296,13 @@ function row(peer: string, bytes: Counter, more: Partial<Given> = {}): Given {
   return { key: peer, labels: { peer, port: '1' }, bytes, ...more };
 }
 
-/** Noise that is the same in each run. */
+/** Generates noise that is the same in each run. */
 function* noise(): Generator<number, never> {
   for (let state = 1; ; state = (state * 48_271) % 2_147_483_647) yield state / 2_147_483_647;
 }
 
-describe('who is shown', () => {
-  it('does not change by noise', () => {
+describe('the choice of edges', () => {
+  it('does not change with noise', () => {
     const ours = new Ours();
     const random = noise();
     const totals = new Map(Array.from({ length: 40 }, (_, index) => [`p${index}`, 0]));
@@ -317,7 +320,7 @@ describe('who is shown', () => {
     expect(shownOf(ours.page('bytes'))).toHaveLength(16);
   });
 
-  it('changes for one that grows clearly more for two minutes, once every scraper has seen the other, and it is born at zero', () => {
+  it('changes to an edge that grows clearly more for two minutes, once every scraper has seen the other, and it is born at zero', () => {
     const ours = new Ours();
     const collect = (scrape: number) =>
       ours.collect(
@@ -350,7 +353,7 @@ describe('who is shown', () => {
     expect(sumOf(page)).toBe(1_000 * 59 + 1_200 * 59 + 30_000 * 49);
   });
 
-  it('is at first who has most, and one edge for all rows of equal labels', () => {
+  it('begins with the largest edges, and has one edge for all rows of equal labels', () => {
     const ours = new Ours();
     const of = (key: string, peer: string, bytes: number): Given => ({ key, labels: { peer, port: '1' }, bytes });
     ours.collect([of('1', 'few', 5), of('2', 'web', 3), of('3', 'web', 4), of('4', 'db', 6)], { max: 2 }, 0);
@@ -365,7 +368,7 @@ describe('who is shown', () => {
 describe('the values of the label with a bound of its own', () => {
   const of = (port: string, bytes: number): Given => ({ key: port, labels: { peer: 'web', port }, bytes });
 
-  it('change for one that grows clearly more, which leaves under * what it counted there', () => {
+  it('change to one that grows clearly more, whose earlier counts stay under *', () => {
     const ours = new Ours();
     let before: Page = new Map();
     for (let scrape = 1; scrape < 40; scrape++) {
@@ -393,7 +396,7 @@ describe('the values of the label with a bound of its own', () => {
 });
 
 describe('rows', () => {
-  it('leave what they counted with the labels that they had', () => {
+  it('leave their counts with the labels that they had', () => {
     const ours = new Ours();
     ours.collect([row('a', 10)], {}, 0);
     ours.collect([{ ...row('a', 15), labels: { peer: 'b', port: '1' } }], {}, EVERY_MS);
@@ -401,7 +404,7 @@ describe('rows', () => {
     expect(ours.page('bytes').get('peer="b",port="1"')).toBe(5);
   });
 
-  it('go on after they were missing, and begin at zero after they were deleted', () => {
+  it('continue after they were missing, and begin at zero after they were deleted', () => {
     const ours = new Ours();
     ours.collect([row('a', 10), row('b', 10, { isLast: true })], {}, 0);
     ours.collect([], {}, EVERY_MS);
@@ -410,7 +413,7 @@ describe('rows', () => {
     expect(ours.page('bytes').get('peer="b",port="1"')).toBe(25);
   });
 
-  it('that come and go are forgotten: memory has a bound', () => {
+  it('are forgotten after they come and go: memory is limited', () => {
     const ours = new Ours();
     const missing = 20_000;
     for (let index = 0; index < missing; index++) ours.collect([row(`p${index}`, 1)], {}, index);
@@ -420,7 +423,7 @@ describe('rows', () => {
     expect(sumOf(ours.page('bytes'))).toBe(missing + 1);
   });
 
-  it('of a dead entity stay as they were, and go with it', () => {
+  it('stay as they were for a dead entity, and go with it', () => {
     const ours = new Ours();
     ours.collect([row('a', 10, { open: 3 })], {}, 0);
     ours.edges.retire(SLOT);
@@ -430,7 +433,7 @@ describe('rows', () => {
     expect(ours.page('bytes').size).toBe(0);
   });
 
-  it('without a joint label, with an unknown value or of an unknown metric are refused', () => {
+  it('are refused without a joint label, with an unknown value or for an unknown metric', () => {
     const take = (reader: Partial<LooseRowReader<Given>>) => {
       const { edges } = new Ours();
       edges.begin();

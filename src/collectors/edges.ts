@@ -11,32 +11,33 @@ import { decayOver, settle } from './ranking.ts';
 import { RowCounts } from './row_counts.ts';
 import { type SampleLabels, type SampleValue, zeroOf } from './sample.ts';
 
-/** Rows that the last collection did not have and whose totals are remembered, in all. */
+/** Number of rows in all that were missing from the last collection and whose totals are remembered. */
 const ABSENT_MAX = 4_096;
 
 /**
- * Bounds the edges that an entity shows: combinations of the values of several labels. Takes the rows of a source and their
- * labels; knows no kernel, no Pod and no identity. Rows with equal labels are one edge.
+ * Bounds the edges that an entity shows: combinations of the values of several labels. It takes the rows of a source and their labels,
+ * and knows no kernel, no Pod and no identity. Rows with equal labels are one edge.
  *
- * A total of a row is never shown. Each collection adds what the row has grown since the one before to one series, the one
- * that is the row's at that moment, and nothing is ever taken back. From this follow the invariants:
+ * A total of a row is never shown. Each collection adds the growth of the row since the previous one to one series, the row's own at
+ * that moment, and nothing is ever taken back. From this follow the invariants:
  *
- * 1. The series of an entity, those under `*` included, add up to what its rows have counted: at every scrape, exactly for
- *    whole numbers, for each metric and combination of its other labels.
+ * 1. The series of an entity, including those under `*`, add up to the counts of its rows: at every scrape, exactly for whole numbers,
+ *    for each metric and combination of its other labels.
  * 2. No counter falls while it is shown.
  * 3. At most `max` edges are shown, and at most the nested label's own `max` values of it for each combination of the others.
- * 4. The increases that Prometheus sees add up to what was counted: it never counts the first value of a series, so that
- *    one that counts from zero is shown to it at 0 first. Moving an edge in or out adds nothing to them.
+ * 4. The increases that Prometheus sees add up to the counts: it never counts the first value of a series, so a series that counts
+ *    from zero is shown to it at 0 first. Moving an edge in or out adds nothing to them.
  *
- * An edge that moves in leaves under `*` what it counted there and is born at zero. An edge that finds room at once was never
- * under `*` and is born with what it has. An edge that is to move out grows no more until every scraper has seen what it has: its rows
- * count under `*` meanwhile. It cannot leave its total to `*`: a rate would count it a second time. The total goes to a third row, `*moved-N`, which never grows: each time edges move out, N grows by one, and the series under
- * the new name is born with all that edges which were moved out had counted, but for what no scraper has seen yet: that is
- * left under `*`. One that comes back begins at zero.
+ * An edge that moves in leaves its counts so far under `*`, and is born at zero. An edge that finds room at once was never under `*`,
+ * and is born with its counts. An edge that is to move out grows no more until every scraper has seen its counts: its rows count under
+ * `*` meanwhile. It cannot leave its total to `*`: a rate would count it a second time. The total goes to a third row, `*moved-N`,
+ * which never grows: each time edges move out, N grows by one, and the series under the new name is born with the counts of all edges
+ * that were moved out, except for counts that no scraper has seen yet: these are left under `*`. An edge that comes back begins at
+ * zero.
  *
- * A row that takes other labels keeps what it counted with the old ones. A row that is missing is remembered, and goes on
- * where it was; the totals of the {@link ABSENT_MAX} last missed are kept. The source says which row it deletes. A row
- * whose value falls began anew. A gauge has no past: it is the sum of the rows of this collection.
+ * A row that takes other labels keeps its counts with the old ones. A missing row is remembered, and continues from its value; the
+ * totals of the {@link ABSENT_MAX} rows that went missing last are kept. The source says which row it deletes. A row whose value falls
+ * was reset. A gauge has no past: it is the sum of the rows of this collection.
  */
 export class Edges {
   readonly layout: EdgeLayout;
@@ -49,13 +50,13 @@ export class Edges {
   readonly #nested: NestedLabel | undefined;
   readonly #overflowed: () => void;
   readonly #fromZero: CountsFromZero;
-  /** By the cell of a series: of a histogram the first one. */
+  /** Births by the cell of a series; of a histogram, by its first cell. */
   readonly #births = new Births<number>();
   #detail: 'core' | 'full' = 'core';
   #max: number | undefined;
   #nestedMax: number | undefined;
   #level = 0;
-  /** Counts attempts: what a failed collection gave is overwritten. */
+  /** Number of attempts: data from a failed collection is overwritten. */
   #attempt = 0;
   #committed = 0;
   #committedMs: number | undefined;
@@ -65,8 +66,8 @@ export class Edges {
   #deleted: { readonly slot: Slot; readonly row: Row }[] = [];
 
   /**
-   * @param wants whether a metric is shown; one that ranks is taken all the same
-   * @param overflowed told of each edge that finds no room when it comes
+   * @param wants whether a metric is shown; a metric that ranks is collected in any case
+   * @param overflowed called with each edge that finds no room when it comes
    * @param fromZero whether the rows of an entity count from zero; by default no series is shown at 0 first
    * @throws where the descriptors do not fit together
    */
@@ -99,7 +100,7 @@ export class Edges {
     this.#deleted = [];
   }
 
-  /** @param slotOf the entity of a row; undefined: the row is left out */
+  /** @param slotOf returns the entity of a row; undefined: the row is left out */
   take<Row>(rows: Iterable<Row>, reader: LooseRowReader<Row>, slotOf: (row: Row) => number | undefined): void {
     this.#max = reader.max;
     this.#nestedMax = reader.labelMax;
@@ -143,7 +144,7 @@ export class Edges {
     this.#births.away();
   }
 
-  /** Halves the bounds so many times, at once; after a collection that failed, with the next. @returns series that were folded by that */
+  /** Halves the bounds this many times, at once; after a failed collection, with the next one. @returns number of series that this folded */
   fold(level: number): number {
     this.#level = level;
     if (this.#committed !== this.#attempt) return 0;
@@ -178,7 +179,7 @@ export class Edges {
     }
   }
 
-  /** @param view where it is a scraper that looks */
+  /** @param view set where a scraper looks */
   visit(metric: string, visit: VisitSample, view?: ScraperView): void {
     for (const column of this.layout.metrics.get(metric)?.columns ?? []) {
       for (const [index, slot] of this.#slots) {
@@ -192,7 +193,7 @@ export class Edges {
     }
   }
 
-  /** How many rows of a metric are shown. */
+  /** Returns the number of rows of a metric that are shown. */
   rowsOf(metric: string): number {
     let count = 0;
     const columns = this.layout.metrics.get(metric)?.columns ?? [];
@@ -325,13 +326,13 @@ export class Edges {
     for (const edge of slot.visible) for (const cell of this.layout.gauges) this.#totals.clear(edge.block + cell, 1);
   }
 
-  /** Gives each row its edge. An edge without rows competes for no place. */
+  /** Finds the edge of each row. An edge without rows competes for no place. */
   #findEdges(slot: Slot): void {
     for (const row of slot.batch) {
       row.edge = this.#edgeOf(slot, row);
       if (row.edge === undefined) continue;
       row.edge.score += row.gain;
-      // One copy of the labels is enough for all rows of an edge.
+      // All rows of an edge share one copy of the labels.
       if (row.edge.key === row.place.key) row.place = row.edge;
     }
     for (const { key, isShown, used } of slot.edges.values()) {
@@ -339,7 +340,7 @@ export class Edges {
     }
   }
 
-  /** Where a row counts in this collection; undefined: under `*`. */
+  /** Returns the edge to which a row counts in this collection; undefined for `*`. */
   #edgeOf(slot: Slot, { place, nested }: Row): Edge | undefined {
     const isOwn =
       nested === undefined || (nested.isShown && nested.sealedMs === undefined && nested.bornAtZero !== this.#attempt);
@@ -357,7 +358,7 @@ export class Edges {
     return edge;
   }
 
-  /** Adds what a row grew to the one series that is its own now. */
+  /** Adds the growth of a row to the one series that is its own now. */
   #add(slot: Slot, row: Row): void {
     const { block, edge, nested } = row;
     const isShown = edge?.isShown === true;
@@ -377,13 +378,13 @@ export class Edges {
     }
   }
 
-  /** To be called before something is added to a counter: one that is empty begins now. */
+  /** To be called before something is added to a counter: an empty counter begins now. */
   #bear({ fromZero }: Slot, block: number, cell: number): void {
     if (!fromZero || this.layout.kinds[cell] === CELL.gauge || !this.#totals.isEmpty(block + cell)) return;
     this.#births.add(block + cell, this.#committedMs ?? 0);
   }
 
-  /** Whether every scraper has had the time to see what an edge has counted. */
+  /** Returns whether every scraper has had time to see all counts of an edge. */
   #isSeen({ block }: Edge, nowMs: number): boolean {
     for (let cell = 0; cell < this.layout.width; cell++)
       if (this.#births.isSpreading(block + cell, nowMs)) return false;
@@ -395,7 +396,7 @@ export class Edges {
     for (let cell = 0; cell < this.layout.width; cell++) this.#births.delete(block + cell);
   }
 
-  /** Gives an edge the series that a row of it has. */
+  /** Creates the series in an edge that a row of it has. */
   #zero(slot: Slot, { block }: Edge, row: number): void {
     const { kinds, width } = this.layout;
     for (let cell = 0; cell < width; cell++) {
@@ -405,7 +406,7 @@ export class Edges {
     }
   }
 
-  /** Leaves to `*` what edges that move out have grown in this collection: nobody has seen it with them. */
+  /** Moves the growth, in this collection, of edges that move out to `*`: no scraper has seen it with them. */
   #takeBack(slot: Slot): void {
     const { kinds, width } = this.layout;
     if (slot.batchOf !== this.#committed) return;
@@ -455,7 +456,7 @@ export class Edges {
     this.#rows--;
   }
 
-  /** Half of those that are missing, the longest first, so that it is not done each time. */
+  /** Forgets half of the missing rows, those missing longest, so that this is not done each time. */
   #forgetAbsent(): void {
     const absent = [...this.#slots.values()].flatMap((slot) =>
       [...slot.rows.values()].flatMap((row) => (row.seen === this.#attempt ? [] : [{ slot, row }])),

@@ -4,42 +4,42 @@ import type { Entity } from '#pods/entity.ts';
 import { renderLabels } from './labels.ts';
 import { encode } from './text_writer.ts';
 
-/** The slot of the node: of machine-wide numbers, and of its own namespace. */
+/** Slot of the node: for machine-wide numbers, and for its own namespace. */
 export const NODE_SLOT = 0;
 
-/** The slot of the namespaces that are nobody's, all together. */
+/** Slot of all unowned namespaces together. */
 export const UNLISTED_SLOT = 1;
 
 export type Attribution = 'unknown' | 'shadowed' | number;
 
-/** What is asked and told of slots. */
+/** Callbacks about slots. */
 export interface SlotListener {
-  /** Nobody is in the slot any more. */
+  /** Called when the slot has no entity any more. */
   freed(slot: number): void;
-  /** Who is in the slot has died, and keeps its last values. */
+  /** Called when the entity of the slot has died, and keeps its last values. */
   retired(slot: number): void;
-  /** Who is in the slot has other labels. */
+  /** Called when the entity of the slot has other labels. */
   renamed?(slot: number): void;
-  /** Whether a namespace has only just begun: it has counted nothing before it got its slot. */
+  /** Returns whether a namespace has only just begun, so that it had counted nothing before it got its slot. */
   isNew?(id: NetnsId): boolean;
-  /** A clock that nobody sets. */
+  /** Returns the time of a monotonic clock. */
   nowMs?(): number;
 }
 
 interface Arrival {
   readonly atMs: number;
-  /** With a namespace that had only just begun. */
+  /** Whether it came with a namespace that had only just begun. */
   readonly isNew: boolean;
 }
 
 const NO_ENTITY = { namespace: '', pod: '' };
 const UNLISTED_ENTITY = { namespace: '', pod: 'unlisted' };
-/** Of slots that are there before all. */
+/** Arrival of slots that always exist. */
 const ALWAYS: Arrival = { atMs: Number.NEGATIVE_INFINITY, isNew: false };
 
 /**
- * The entities that samples may belong to, each in a slot: a small number that families index by. The labels of a slot
- * are rendered once.
+ * The entities that samples may belong to, each in a slot: a small number that families use as an index. The labels of a slot are
+ * rendered once.
  */
 export class EntityTable {
   readonly #listener: SlotListener;
@@ -49,12 +49,12 @@ export class EntityTable {
   readonly #labels: Uint8Array[] = [encode(renderLabels(NO_ENTITY)), encode(renderLabels(UNLISTED_ENTITY))];
   readonly #free: number[] = [];
   #shadowed = 0;
-  /** Grows whenever a namespace may have another slot than before. */
+  /** Increases whenever a namespace may have another slot than before. */
   version = 0;
-  /** Grows whenever a slot has other labels than it had last, also of another entity. */
+  /** Increases whenever a slot has other labels than last, including those of another entity. */
   labelsVersion = 0;
 
-  /** By slot. */
+  /** Arrivals, by slot. */
   readonly #arrivals: Arrival[] = [ALWAYS, ALWAYS];
 
   constructor(listener: SlotListener) {
@@ -62,10 +62,10 @@ export class EntityTable {
   }
 
   /**
-   * Takes the entities there are now, and after them those that are retired, in the order of their deaths. Of two with equal
-   * labels the later one is shown, unless they are the same Pod or container: then one of its processes has made a namespace
-   * of its own, and the first is the Pod's. Who lives goes before who is dead, and what was hidden in life stays so. One that
-   * has another name than before keeps its slot, and what is summed up there.
+   * Takes the current entities, and after them the retired ones, in the order of their deaths. Where two have equal labels, the later
+   * one is shown, unless they are the same Pod or container: then one of its processes has made a namespace of its own, and the first is
+   * the Pod's. A live entity goes before a dead one, and an entity that was hidden in life stays hidden. An entity with another name
+   * than before keeps its slot, and the sums in it.
    * @param noLabels configured labels as the node shows them: empty
    */
   set(entities: readonly Entity[], noLabels: Readonly<Record<string, string>> = {}): void {
@@ -93,12 +93,12 @@ export class EntityTable {
     }
   }
 
-  /** Those that live. */
+  /** All live entities. */
   get all(): readonly Entity[] {
     return this.#entities;
   }
 
-  /** Those that are shown, also the dead ones, with their slots. */
+  /** Returns the entities that are shown, including dead ones, with their slots. */
   shown(): { readonly entity: Entity; readonly slot: number }[] {
     return [...this.#byId.values()].flatMap((entity) => {
       const slot = this.#slots.get(entity.netns);
@@ -106,12 +106,12 @@ export class EntityTable {
     });
   }
 
-  /** Slots in use are below this. */
+  /** Number above all slots in use. */
   get slots(): number {
     return this.#labels.length;
   }
 
-  /** How often an entity had to give way to a newer one with the same labels. */
+  /** Number of times that an entity had to give way to a newer one with the same labels. */
   get shadowed(): number {
     return this.#shadowed;
   }
@@ -129,7 +129,7 @@ export class EntityTable {
     return this.#labels[slot] as Uint8Array;
   }
 
-  /** When who is in the slot came into it. */
+  /** Returns the arrival of the entity in the slot. */
   arrivalOf(slot: number): Arrival {
     return this.#arrivals[slot] as Arrival;
   }
@@ -152,7 +152,7 @@ export class EntityTable {
       this.#slots.set(entity.netns, slot);
     }
     const labels = encode(renderLabels({ namespace: entity.namespace, pod: entity.pod, ...entity.labels }));
-    // A new name takes the values along: those of one who is dead do not come again.
+    // A new name takes the values along, since those of a dead entity do not come again.
     if (this.#label(slot, labels) && !isNew) this.#listener.renamed?.(slot);
     if (isNew) {
       const isNewborn = this.#listener.isNew?.(entity.netns) === true;
@@ -184,7 +184,7 @@ function isNode({ kind }: Entity): boolean {
   return kind === 'node';
 }
 
-/** By labels. @param hidden those that were not shown until now */
+/** Chooses the shown entity for each set of labels. @param hidden namespaces of entities that were hidden until now */
 function chooseShown(entities: readonly Entity[], hidden: ReadonlySet<NetnsId>): Map<string, Entity> {
   const shown = new Map<string, Entity>();
   for (const entity of entities) {

@@ -57,11 +57,11 @@ describe('the two formats', () => {
     );
   });
 
-  it('shows nothing, not even a head, of a family without samples', () => {
+  it('shows nothing, not even a head, for a family without samples', () => {
     expect(render(COUNTER, [], 'text')).toBe('');
   });
 
-  it('leaves the labels of an entity out of what the agent says of itself', () => {
+  it('omits the labels of an entity from the agent’s own metrics', () => {
     const own = { ...COUNTER, scope: 'agent', help: 'x.', unit: undefined } as unknown as MetricDescriptor;
     expect(render(own, [[0, 1]], 'text').split('\n')[2]).toBe('netsonde_test_bytes_total 1');
     const labelled = { ...own, labels: { probe: { help: '', example: 'x', max: 9 } } };
@@ -93,7 +93,7 @@ describe('the two formats', () => {
     expect(render(histogram, [[0, value]], 'openmetrics')).toContain('_bucket{le="1.0"} 5');
   });
 
-  it('shows a range of the buckets, with what lies outside in the next one', () => {
+  it('shows a range of the buckets, with counts outside the range in the next one', () => {
     const histogram: MetricDescriptor = {
       ...COUNTER,
       name: 'netsonde_test_seconds',
@@ -124,7 +124,7 @@ describe('labels', () => {
     return found?.slice(1).map((value) => value.replace(/\\(.)/g, (_, char: string) => (char === 'n' ? '\n' : char)));
   };
 
-  it('come through whatever they hold', () => {
+  it('are preserved, whatever they contain', () => {
     const label = fc.string({ unit: 'grapheme', maxLength: 12 });
     fc.assert(
       fc.property(label, label, (namespace, pod) => {
@@ -159,11 +159,11 @@ describe('numbers', () => {
   });
 
   it.each([0, 9, 10, 99, 2 ** 31 - 1, 2 ** 31, 999_999_999, 1_000_000_000, 4_294_967_296, Number.MAX_SAFE_INTEGER])(
-    'at the edges of the fast ways: %d',
+    'at the limits of the fast paths: %d',
     (value) => expect(shown(value)).toBe(String(value)),
   );
 
-  it('that are not whole come back as they were', () => {
+  it('that are not whole are read back unchanged', () => {
     fc.assert(
       fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (value) => Number(shown(value)) === value),
     );

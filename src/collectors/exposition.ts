@@ -35,7 +35,7 @@ function escapeHelp(help: string): string {
   return help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n');
 }
 
-/** OpenMetrics wants bounds as floating-point numbers. */
+/** Formats a bound; OpenMetrics requires floating-point numbers. */
 export function formatBound(bound: number, format: Format): string {
   return format === 'openmetrics' && Number.isInteger(bound) ? `${bound}.0` : formatNumber(bound);
 }

@@ -2,51 +2,50 @@ import type { EmitOptions, HistogramValue, MetricDescriptor } from '#probe/metri
 import type { ScraperView } from './births.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
 
-/** Calls back with the slot of the entity, the metric's own labels rendered (`device="eth0"`, or nothing), and the value. */
+/** Calls back with the slot of the entity, the metric's own rendered labels (`device="eth0"`, or nothing), and the value. */
 export type VisitSample = (slot: number, labels: Uint8Array | undefined, value: SampleValue) => void;
 
 /** Puts a sample of a column. */
 export type PutColumn = (slot: number, value: SampleValue) => void;
 
 /**
- * The samples of one metric, of the last cycle. What a probe puts is shown once it commits; a probe that fails
- * half-way shows nothing.
+ * Samples of one metric, from the last cycle. Samples of a probe are shown once it commits; a probe that fails half-way shows nothing.
  */
 export interface Family {
   readonly descriptor: MetricDescriptor;
-  /** What `fold` folds. */
+  /** Kind of labels that `fold` folds. */
   readonly kind: Foldable | 'plain';
-  /** How many series it has on the page. */
+  /** Number of its series on the page. */
   readonly series: number;
-  /** The last collection was committed: what `visit` does not give is not there. */
+  /** Whether the last collection was committed: then a row that `visit` does not give does not exist. */
   readonly isShown: boolean;
   begin(): void;
   put(slot: number, value: SampleValue, labels: SampleLabels, options?: EmitOptions): void;
-  /** What puts the samples of this collection that have these labels, one for each entity. */
+  /** Returns the function that puts the samples of this collection with these labels, one for each entity. */
   column(labels: SampleLabels): PutColumn;
   commit(nowMs: number): void;
   /** Shows nothing until the next commit. */
   clear(): void;
-  /** The same, for a probe that is switched off: what it showed is no last value of anybody, but a row that is put again goes on. */
+  /** Does the same for a probe that is switched off: its values are not last values of any entity, but a row that is put again continues. */
   stop(): void;
-  /** The entity of the slot is dead: what it showed last is shown again and again, but for what is still put. */
+  /** Called when the entity of the slot is dead: its last values are shown from then on, except where new ones are put. */
   retire(slot: number): void;
-  /** The entity of the slot is gone. */
+  /** Called when the entity of the slot is gone. */
   forget(slot: number): void;
-  /** The entity of the slot has other labels. */
+  /** Called when the entity of the slot has other labels. */
   renamed(slot: number, nowMs: number): void;
   /**
-   * Halves the bounds of its labels so many times, now and from now on; 0 is as declared.
-   * @returns series of the page that are under `*` by that
+   * Halves the bounds of its labels this many times, from now on; 0 is as declared.
+   * @returns number of series of the page that this put under `*`
    */
   fold(level: number): number;
-  /** @param view where it is a scraper that looks */
+  /** @param view set where a scraper looks */
   visit(visit: VisitSample, view?: ScraperView): void;
 }
 
 export type Foldable = 'edges' | 'labels';
 
-/** Beside those of its buckets a histogram has +Inf, sum and count. */
+/** Number of series of a histogram besides its buckets: +Inf, sum and count. */
 const OF_HISTOGRAM = 3;
 
 export function seriesPerRow({ buckets }: MetricDescriptor, shown?: HistogramValue['shown']): number {

@@ -14,7 +14,7 @@ const CLOSE = encode('} ');
 const SPACE = encode(' ');
 const NOTHING = new Uint8Array();
 
-/** The lines that a row has one after the other: what is between the name of the metric and its labels, and what is after these. */
+/** The consecutive lines of a row: the text between the name of the metric and its labels, and the text after these. */
 interface LineForm {
   readonly name: Uint8Array;
   /** The last label: `le="0.5"`. */
@@ -22,17 +22,17 @@ interface LineForm {
 }
 
 /**
- * The text of one metric in one format, kept from page to page. As long as it has the same rows in the same order, with the same
- * labels, only values that have changed are written; else all is written anew.
+ * The text of one metric in one format, kept from page to page. While it has the same rows in the same order, with the same labels,
+ * only changed values are written; otherwise all is written again.
  */
 export class FamilyText {
   readonly #descriptor: MetricDescriptor;
   readonly #text: LineText;
   readonly #head: Uint8Array;
   readonly #hasEntity: boolean;
-  /** Of a histogram by bucket, the last one +Inf; then sum and count. Of others the only one. */
+  /** Forms of a histogram's lines by bucket, the last one +Inf; then sum and count. Other types have one. */
   readonly #forms: readonly LineForm[];
-  /** What the text was made from: labels of entities, and of each row its slot, its own labels and the buckets that it shows. */
+  /** State from which the text was made: labels of entities, and for each row its slot, its own labels and the buckets that it shows. */
   #labelsVersion = -1;
   readonly #slots: number[] = [];
   readonly #labels: (Uint8Array | undefined)[] = [];
@@ -49,8 +49,8 @@ export class FamilyText {
   }
 
   /**
-   * What the family shows; nothing, not even its head, where it has no row.
-   * @param view where it is for a scraper
+   * Returns the text of the family; nothing, not even its head, where it has no row.
+   * @param view set where the text is for a scraper
    * @returns bytes that are valid until the next call
    */
   write(family: Family, entities: EntityTable, view?: ScraperView): Uint8Array {
@@ -61,7 +61,7 @@ export class FamilyText {
     return this.#text.bytes;
   }
 
-  /** Brings the values up to date. @returns false where the rows are others than before: the text is of no use then */
+  /** Updates the values. @returns false where the rows differ from before: the text cannot be used then */
   #follow(family: Family, view: ScraperView | undefined): boolean {
     this.#row = 0;
     this.#isSame = true;
@@ -117,7 +117,7 @@ export class FamilyText {
     text.appendValue(value);
   }
 
-  /** Buckets that a row shows. */
+  /** Returns the range of the buckets that a row shows. */
   #rangeOf(value: SampleValue): number {
     if (typeof value !== 'object' || value.shown === undefined) return ALL;
     return value.shown.first * RANGE_BASE + value.shown.last;

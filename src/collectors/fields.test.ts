@@ -11,7 +11,7 @@ import { TextWriter } from './text_writer.ts';
 
 const POD = { kind: 'pod', netns: asNetnsId(1), inum: 1, namespace: 'x', pod: 'a', uid: 'u', labels: {} } as const;
 
-it('only the listed series are asked for and taken, whatever their detail, one by one and by column', async () => {
+it('only the listed series are collected, at any detail, one by one and by column', async () => {
   const aggregator = new Aggregator(['udp'], () => true);
   aggregator.entities.set([POD satisfies Entity]);
   const shown = async () => {
@@ -42,7 +42,7 @@ it('only the listed series are asked for and taken, whatever their detail, one b
   ]);
   expect((await shown()).sort()).toEqual(['no_port_total ipv6', 'sent_datagrams_total ipv4']);
 
-  // Without a list it is as it was.
+  // Without a list, all is as before.
   aggregator.removeProbe('udp');
   aggregator.addProbe('udp', udp.metrics, 'full');
   collect();

@@ -6,14 +6,14 @@ import { deflate, gzipMember, textOf } from './gzip.ts';
 
 const CYCLE = freeCycle();
 const TEXT = fc.array(fc.uint8Array({ maxLength: 5_000 }), { maxLength: 6 });
-/** What zlib gives with the option `info`: bytesWritten are those that it took. */
+/** Result of zlib with the option `info`: bytesWritten is the number of bytes that it consumed. */
 interface Inflated {
   readonly buffer: Buffer;
   readonly engine: InflateRaw;
 }
 const LINE = 'netsonde_tcp_retransmits_total{namespace="shop",pod="cart-0"} 12345\n';
 
-it('gives what gunzip takes, with the checksum and the length of the whole, however both texts are cut', async () => {
+it('gives a member that gunzip accepts, with the checksum and the length of the whole, for any split of both texts', async () => {
   await fc.assert(
     fc.asyncProperty(TEXT, TEXT, async (first, second) => {
       const deflated = await deflate(second, CYCLE);
@@ -36,7 +36,7 @@ it('is one member: a reader that stops after the first stream has all of it', as
   expect(streamed.engine.bytesWritten).toBe(member.length - 10 - 8);
 });
 
-it('a page of repeated lines becomes a tenth, in memory that can be handed over', async () => {
+it('a page of repeated lines becomes a tenth, in memory that can be transferred', async () => {
   const chunk = Buffer.from(LINE.repeat(4_000));
   const { bytes, length } = await deflate([chunk, chunk], CYCLE);
   expect(length).toBe(2 * chunk.length);

@@ -7,10 +7,10 @@ const TAIL_BYTES = 8;
 /** RFC 1951, 3.2.3: the last block, which is empty. */
 const LAST_BLOCK = Uint8Array.of(3, 0);
 
-/** Flushed: ends on a whole byte, and none of its blocks is the last one (zlib.h, Z_SYNC_FLUSH). */
+/** Options of a flushed stream: it ends on a whole byte, and none of its blocks is the last one (zlib.h, Z_SYNC_FLUSH). */
 const FLUSHED = { level: constants.Z_BEST_SPEED, finishFlush: constants.Z_SYNC_FLUSH };
 
-/** A text as a whole raw DEFLATE stream (RFC 1951), and what a gzip member says of it. */
+/** A text as a whole raw DEFLATE stream (RFC 1951), and the fields of a gzip member about it. */
 export interface Deflated {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** CRC-32 of the text. */
@@ -19,11 +19,11 @@ export interface Deflated {
   readonly length: number;
 }
 
-/** A text as it is, or compressed. */
+/** A text, plain or compressed. */
 export type Content = readonly Uint8Array<ArrayBuffer>[] | Deflated;
 
 /**
- * Compresses at the lowest level, in this thread: those of libuv's pool may all hang in a file that does not answer.
+ * Compresses at the lowest level, in this thread: all threads of libuv's pool may hang in a file that does not answer.
  * @throws the reason of the cycle's signal
  */
 export async function deflate(chunks: readonly Uint8Array[], cycle: Pick<Cycle, 'pause'>): Promise<Deflated> {
@@ -44,7 +44,7 @@ export function textOf(content: Content): readonly Uint8Array[] {
 }
 
 /**
- * One gzip member of two texts, of which the second is compressed already: some clients show the first of several members only.
+ * Makes one gzip member of two texts, the second of which is compressed already: some clients show only the first of several members.
  * @param first some kB
  */
 export function gzipMember(first: readonly Uint8Array[], second: Deflated): Uint8Array {
@@ -56,7 +56,7 @@ export function gzipMember(first: readonly Uint8Array[], second: Deflated): Uint
   return joined([HEAD, ...first.map((chunk) => deflateRawSync(chunk, FLUSHED)), second.bytes, tail]);
 }
 
-/** In memory of its own, which can be handed to another thread. */
+/** Copies the pieces into memory of its own, which can be transferred to another thread. */
 function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
@@ -72,7 +72,10 @@ const CRC_POLYNOMIAL = 0xedb88320;
 const ONE = 1 << 31;
 const X_TO_THE_8 = 1 << 23;
 
-/** CRC-32 of two texts one after the other: that of the first, as many bytes farther on, and that of the second (zlib, crc32_combine). */
+/**
+ * Returns the CRC-32 of two texts one after the other: that of the first, advanced by the bytes of the second, plus that of the second
+ * (zlib, crc32_combine).
+ */
 function joinedCrc(first: number, second: number, secondBytes: number): number {
   let shifted = first;
   let power = X_TO_THE_8;

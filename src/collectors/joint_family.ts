@@ -3,7 +3,7 @@ import type { ScraperView } from './births.ts';
 import type { Edges } from './edges.ts';
 import { type Family, type PutColumn, seriesPerRow, type VisitSample } from './family.ts';
 
-/** One metric of those that share a joint bound: the edges that all of them show. */
+/** A metric that shares a joint bound with others: all of them show the same edges. */
 export class JointFamily implements Family {
   readonly descriptor: MetricDescriptor;
   readonly kind = 'edges';

@@ -7,9 +7,9 @@ import { Rows } from './rows.ts';
 import { isReset, type SampleLabels, type SampleValue, zeroOf } from './sample.ts';
 import { encode } from './text_writer.ts';
 
-/** Rows that nobody has put for so many cycles are dropped. */
+/** Number of cycles without a sample after which a row is dropped. */
 const STALE_CYCLES = 16;
-/** Rows of counters that are remembered for each entity beyond that: one that comes again goes on, and is not born at zero. */
+/** Number of rows of counters that are remembered for each entity beyond that: a row that comes back continues, and is not born at zero. */
 const ABSENT_MAX = 256;
 
 /** Rows by entity and label values. */
@@ -23,19 +23,22 @@ export class LabelledFamily implements Family {
   #count = 0;
   #level = 0;
   readonly #rows = new Rows();
-  /** By slot and key of the labels. */
+  /** Rows by slot and key of the labels. */
   readonly #slots = new Map<number, Map<string, number>>();
-  /** All rows as the page has them: slots in the order in which they came, and so the rows of each. Made anew once one is added or dropped. */
+  /**
+   * All rows in the order of the page: slots in the order in which they came, and likewise the rows of each. Made again once one is
+   * added or dropped.
+   */
   #order: Int32Array | undefined;
-  /** Where columns put their samples, by key and slot: rows that may be others by now. */
+  /** Rows where columns put their samples, by key and slot; another row may have the number by now. */
   readonly #places = new Map<string, number[]>();
   #committed = 0;
-  /** Dead ones, and the cycle since which a row of them is a last value. */
+  /** Dead slots, and the cycle from which on a row of them is a last value. */
   readonly #retired = new Map<number, number>();
   /** Rendered labels, shared by all entities. */
   readonly #rendered = new Map<string, Uint8Array>();
   readonly #fromZero: CountsFromZero;
-  /** Rows that were on no page, or began anew while they were away. */
+  /** Rows that were on no page, or were reset while they were away. */
   readonly #fresh = new Set<number>();
   readonly #births = new Births<number>();
 
@@ -69,7 +72,7 @@ export class LabelledFamily implements Family {
   }
 
   column(labels: SampleLabels): PutColumn {
-    // Each value of an open label may be collapsed, and there are many: they have no places.
+    // Each value of an open label may be collapsed, and there are many of them: they have no places.
     if (this.#limit !== undefined) return (slot, value) => this.put(slot, value, labels);
     const key = this.#key(labels);
     let places = this.#places.get(key);
@@ -151,7 +154,7 @@ export class LabelledFamily implements Family {
       }
     }
     limit.totals(this.#setTotal);
-    // A total that came to be by this has what other rows have shown.
+    // A total that results from this contains values that other rows have shown.
     this.#fresh.clear();
     return before - this.#count;
   }
@@ -220,7 +223,7 @@ export class LabelledFamily implements Family {
     return typeof value === 'object' ? seriesPerRow(this.descriptor, value.shown) : 1;
   }
 
-  /** The labels that a key was made from. */
+  /** Returns the labels from which a key was made. */
   #labelsOf(key: string): SampleLabels {
     const values = key.split('\0');
     return Object.fromEntries(this.#names.map((name, index) => [name, values[index] ?? '']));

@@ -5,10 +5,10 @@ const LINE = 0x0a;
 const BYTES_FIRST = 512;
 const LINES_FIRST = 8;
 const GROWTH = 1.5;
-/** A text that has become so many times shorter gives its memory back when it is written anew. */
+/** Factor by which a text must have become shorter for its memory to be released when it is written again. */
 const ROOM = 4;
 
-/** Where text is put together whose parts move: one for all texts of a page. */
+/** Buffer in which text whose parts move is put together: one for all texts of a page. */
 export class Scratch {
   bytes = new Uint8Array(BYTES_FIRST);
   readonly number = new Uint8Array(NUMBER_BYTES_MAX);
@@ -20,21 +20,20 @@ export class Scratch {
 }
 
 /**
- * Lines that end in a value. Written once, they are gone through line by line: a value that is the same is left alone, one that
- * has as many digits is written over the old one, and only where one has become longer or shorter the text moves, all that is
- * between two such values at once.
+ * Lines that end in a value. Once written, they are updated line by line: an unchanged value is left alone, one with as many digits is
+ * overwritten, and the text moves only where one has become longer or shorter: everything between two such values at once.
  */
 export class LineText {
   readonly #scratch: Scratch;
   #bytes = new Uint8Array(BYTES_FIRST);
   #length = 0;
   #lines = 0;
-  /** By line: where its value begins, how long it is, and what it is. NaN is equal to nothing: what a double cannot hold is always written. */
+  /** Start, length and value of each line's value. NaN is equal to nothing: a number that a double cannot hold is always written. */
   #at = new Int32Array(LINES_FIRST);
   #digits = new Uint8Array(LINES_FIRST);
   #values = new Float64Array(LINES_FIRST);
   #line = 0;
-  /** While text moves: how much of the old one is in the scratch, and how far it has moved. */
+  /** While text moves: how many bytes of the old one are in the scratch, and how far it has moved. */
   #moved = -1;
   #shift = 0;
 
@@ -42,7 +41,7 @@ export class LineText {
     this.#scratch = scratch;
   }
 
-  /** Begins anew, with nothing. */
+  /** Starts again with no lines. */
   clear(): void {
     if (this.#length * ROOM < this.#bytes.length) this.#bytes = new Uint8Array(this.#length);
     if (this.#lines * ROOM < this.#at.length) this.#resizeLines(this.#lines);
@@ -76,14 +75,14 @@ export class LineText {
     this.#shift = 0;
   }
 
-  /** The value of the next line, of those that were appended. */
+  /** Sets the value of the next appended line. */
   next(value: Counter): void {
     const line = this.#line++;
     if (value !== this.#values[line]) this.#replace(line, value);
     else if (this.#shift !== 0) this.#at[line] = (this.#at[line] as number) + this.#shift;
   }
 
-  /** Ends the pass over the lines. */
+  /** Ends the walk over the lines. */
   settle(): void {
     if (this.#moved < 0) return;
     const end = this.#take(this.#length);
@@ -93,7 +92,7 @@ export class LineText {
     this.#moved = -1;
   }
 
-  /** The text. Valid until it is changed. */
+  /** The text, which is valid until it is changed. */
   get bytes(): Uint8Array {
     return this.#bytes.subarray(0, this.#length);
   }
@@ -118,7 +117,7 @@ export class LineText {
     this.#shift += digits - before;
   }
 
-  /** Takes the text up to there into the scratch. @returns where it ends there */
+  /** Copies the text up to there into the scratch. @returns where it ends there */
   #take(end: number): number {
     const to = this.#moved + this.#shift;
     const length = end - this.#moved;
@@ -141,7 +140,7 @@ export class LineText {
   }
 }
 
-/** A call of `set` costs more than so few bytes. */
+/** Copies few bytes, where a call of `set` would cost more. */
 function copyShort(from: Uint8Array, to: Uint8Array, at: number, length: number): void {
   for (let index = 0; index < length; index++) to[at + index] = from[index] as number;
 }

@@ -13,7 +13,7 @@ export class NestedLabel {
     this.#max = max;
   }
 
-  /** The value in these labels; undefined where it is `*` already. */
+  /** Returns the value in these labels; undefined where it is `*` already. */
   valueOf({ nested }: Slot, own: Place): Nested | undefined {
     if (own.values[this.#index] === OVERFLOW) return undefined;
     const rest = placeOf(own.values.map((value, index) => (index === this.#index ? OVERFLOW : value)));
@@ -46,10 +46,10 @@ export class NestedLabel {
 
   /**
    * Gives places to the values of this collection.
-   * @param max in place of the descriptor's
-   * @param promote told of each value that has a place though it counted under `*` before: its edge competes by this score
-   * @param mayLeave whether scrapers have seen what an edge has
-   * @returns shown edges whose value gave its place away
+   * @param max replaces the descriptor's bound
+   * @param promote called with each value that has a place though it counted under `*` before: its edge competes by this score
+   * @param mayLeave whether scrapers have seen all counts of an edge
+   * @returns shown edges whose value lost its place
    */
   settle(
     slot: Slot,

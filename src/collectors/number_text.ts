@@ -1,6 +1,6 @@
 import type { Counter } from '#core/counter.ts';
 
-/** Longest number: a 64-bit one has 20 digits, a double in its shortest form 24 characters. */
+/** Length of the longest number: a 64-bit one has 20 digits, a double in its shortest form 24 characters. */
 export const NUMBER_BYTES_MAX = 32;
 
 const ZERO = 0x30;
@@ -8,8 +8,8 @@ const INT32_MAX = 2 ** 31 - 1;
 const BILLION = 1_000_000_000;
 
 /**
- * Writes a number as both text formats want it.
- * @param bytes with room for {@link NUMBER_BYTES_MAX} from `at` on
+ * Writes a number as both text formats require it.
+ * @param bytes buffer with room for {@link NUMBER_BYTES_MAX} from `at` on
  * @returns where it ends
  */
 export function writeNumber(bytes: Uint8Array, at: number, value: Counter): number {
@@ -40,7 +40,7 @@ function writeLongInteger(bytes: Uint8Array, at: number, value: number): number 
   return writeDigits(bytes, end, low, 9);
 }
 
-/** The lowest `digits` digits, zeros in front. */
+/** Writes the lowest `digits` digits, with leading zeros. */
 function writeDigits(bytes: Uint8Array, at: number, value: number, digits: number): number {
   let rest = value | 0;
   for (let place = at + digits - 1; place >= at; place--) {

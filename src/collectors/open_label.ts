@@ -4,12 +4,12 @@ import { addSamples, isReset, type SampleValue } from './sample.ts';
 
 export const OVERFLOW = '*';
 
-/** Rows that were collapsed and are gone, remembered one by one so that one that comes back is not counted twice. */
+/** Number of vanished collapsed rows that are remembered one by one, so that a row that comes back is not counted twice. */
 const REMEMBERED_MAX = 1_024;
 
 interface Collapsed {
   labels: SampleLabels;
-  /** What it counted before it was reset. */
+  /** Counts before it was reset. */
   before: SampleValue | undefined;
   last: SampleValue;
   cycle: number;
@@ -17,25 +17,25 @@ interface Collapsed {
 
 interface Slot {
   readonly index: number;
-  /** When what it admitted of a gauge was last forgotten. */
+  /** Time at which the admitted values of a gauge were last forgotten. */
   begun: number;
-  /** By label name: the values that are shown as they are, and the cycle that saw them last. */
+  /** Values that are shown, and the last cycle that saw them, by label name. */
   readonly admitted: ReadonlyMap<string, Map<string, number>>;
   readonly collapsed: Map<string, Collapsed>;
-  /** By collapsed labels: what forgotten rows counted. */
+  /** Counts of forgotten rows, by collapsed labels. */
   readonly forgotten: Map<string, { readonly labels: SampleLabels; total: SampleValue }>;
 }
 
 /**
- * Bounds the values of a metric's open labels, for each entity: the first `max` are shown, later ones are added up under
- * `*`, and so is a value that is `*` itself: a device may be called so. The sum over all rows stays what the kernel counted, and a counter under `*` never steps back: a row that
- * vanishes leaves its last value there, and one that was collapsed stays so, even if there is room again. Gauges have no past:
- * whoever comes first in a collection is shown.
+ * Bounds the values of a metric's open labels, for each entity: the first `max` are shown, later ones are added up under `*`, and so
+ * is a value that is `*` itself, since a device may have that name. The sum over all rows stays what the kernel counted, and a counter
+ * under `*` never steps back: a row that vanishes leaves its last value there, and a collapsed row stays so, even if there is room
+ * again. Gauges have no past: the first values in a collection are shown.
  */
 export class OpenLabelLimit {
   readonly #open: readonly { readonly name: string; readonly max: number }[];
   readonly #names: readonly string[];
-  /** Counters and histograms only grow. */
+  /** Whether values only grow, as those of counters and histograms. */
   readonly #grows: boolean;
   readonly #overflowed: (label: string) => void;
   readonly #slots = new Map<number, Slot>();
@@ -44,7 +44,7 @@ export class OpenLabelLimit {
   #begun = 0;
   #level = 0;
   #committed = 0;
-  /** Counts commits, not attempts: a collection that failed says nothing of what has vanished. */
+  /** Number of commits, not attempts: a failed collection says nothing about what has vanished. */
   #cycle = 1;
 
   constructor(descriptor: MetricDescriptor, overflowed: (label: string) => void) {
@@ -64,7 +64,7 @@ export class OpenLabelLimit {
     this.#overfull.clear();
   }
 
-  /** Whether a sample is to be left to the total under `*`, which comes with the commit. */
+  /** Returns whether a sample is to be left to the total under `*`, which comes with the commit. */
   collapses(slotIndex: number, labels: SampleLabels, value: SampleValue, options: EmitOptions | undefined): boolean {
     const slot = this.#slot(slotIndex);
     const known = slot.collapsed.size === 0 ? undefined : this.#known(slot, labels, options?.identity);
@@ -75,7 +75,7 @@ export class OpenLabelLimit {
     return true;
   }
 
-  /** A row that was folded when it was shown is known by its labels until then. */
+  /** Returns the collapsed row; a row that was folded while it was shown is known by its labels until then. */
   #known(slot: Slot, labels: SampleLabels, identity: number | undefined): Collapsed | undefined {
     const key = this.#keyOf(labels);
     const byLabels = slot.collapsed.get(key);
@@ -88,7 +88,7 @@ export class OpenLabelLimit {
     return byLabels;
   }
 
-  /** Ends a collection, and gives the totals under `*`. */
+  /** Ends a collection, and passes on the totals under `*`. */
   commit(set: (slot: number, labels: SampleLabels, total: SampleValue) => void): void {
     this.#committed = this.#cycle;
     if (this.#overfull.size === 0) return;
@@ -97,8 +97,8 @@ export class OpenLabelLimit {
   }
 
   /**
-   * Halves the bounds so many times. Values that are shown beyond that have no place any more: `folds` takes their rows. A
-   * counter that was folded stays so, as one that found no room.
+   * Halves the bounds this many times. Values that are shown beyond that have no place any more: `folds` takes their rows. A counter
+   * that was folded stays so, like one that found no room.
    */
   fold(level: number): void {
     const isMore = level > this.#level;
@@ -119,17 +119,17 @@ export class OpenLabelLimit {
     }
   }
 
-  /** Whether a row that is shown has no place any more: it is left to the totals. */
+  /** Returns whether a shown row has no place any more: it is then left to the totals. */
   folds(slotIndex: number, labels: SampleLabels, value: SampleValue): boolean {
     const slot = this.#slot(slotIndex);
     const collapsed = this.#withoutPlace(slot, labels);
     if (collapsed === undefined) return false;
-    // A total is made from its rows anew.
+    // A total is computed again from its rows.
     if (!this.#hasOverflow(labels)) this.#note(slot, this.#keyOf(labels), collapsed, value);
     return true;
   }
 
-  /** Gives the totals under `*`. */
+  /** Passes on the totals under `*`. */
   totals(set: (slot: number, labels: SampleLabels, total: SampleValue) => void): void {
     for (const [index, slot] of this.#slots) {
       if (slot.collapsed.size + slot.forgotten.size === 0) continue;
@@ -176,7 +176,7 @@ export class OpenLabelLimit {
     return this.#open.some(({ name }) => labels[name] === OVERFLOW);
   }
 
-  /** Notes the values of a sample, or gives the labels with `*` where one has no room. */
+  /** Records the values of a sample, or returns the labels with `*` where one has no room. */
   #admit(slot: Slot, labels: SampleLabels): SampleLabels | undefined {
     let collapsed: Record<string, string> | undefined;
     for (const { name, max } of this.#open) {
@@ -195,7 +195,7 @@ export class OpenLabelLimit {
     return collapsed;
   }
 
-  /** A value that the last cycle did not have, gives its place away. */
+  /** Frees the place of a value that was missing from the last cycle. */
   #makeRoom(values: Map<string, number>): boolean {
     for (const [value, cycle] of values) {
       if (cycle < this.#cycle - 1) {
@@ -213,7 +213,7 @@ export class OpenLabelLimit {
       slot.collapsed.set(key, { labels, before: undefined, last: value, cycle: this.#cycle });
       return;
     }
-    // A device of the same name, made anew, starts at zero.
+    // A new device of the same name starts at zero.
     if (this.#grows && isReset(value, row.last)) row.before = countedOf(row);
     row.last = value;
     row.cycle = this.#cycle;
@@ -238,7 +238,7 @@ export class OpenLabelLimit {
     else entry.total = addSamples(entry.total, counted);
   }
 
-  /** The labels with `*` for each value that has no place; undefined where all have one. */
+  /** Returns the labels with `*` for each value that has no place; undefined where all have one. */
   #withoutPlace(slot: Slot, labels: SampleLabels): SampleLabels | undefined {
     let collapsed: Record<string, string> | undefined;
     for (const { name } of this.#open) {
@@ -250,7 +250,7 @@ export class OpenLabelLimit {
     return collapsed;
   }
 
-  /** Of what the labels name, whatever it is called: where that is known it goes on under another name. */
+  /** Returns the key of the object that the labels name: where its identity is known, it continues under another name. */
   #identityKey(labels: SampleLabels, identity: number | undefined): string {
     if (identity === undefined) return this.#keyOf(labels);
     const closed = this.#names.filter((name) => !this.#open.some((open) => open.name === name));

@@ -5,12 +5,12 @@ import type { Family } from './family.ts';
 import { FamilyText } from './family_text.ts';
 import { Scratch } from './line_text.ts';
 
-/** The text of a format that so many pages in a row were not asked for in is dropped. */
+/** Number of pages in a row without a request for a format after which its text is dropped. */
 const UNUSED_PAGES = 16;
 
 interface Kept {
   readonly texts: Map<Family, FamilyText>;
-  /** The last page in this format, by number. */
+  /** Number of the last page in this format. */
   page: number;
 }
 
@@ -35,7 +35,7 @@ export class PageText {
   }
 
   /**
-   * What the family shows.
+   * Returns the text of the family.
    * @returns bytes that are valid until the next call
    */
   write(family: Family, format: Format, view?: ScraperView): Uint8Array {

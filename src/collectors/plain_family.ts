@@ -3,7 +3,7 @@ import { Births, type CountsFromZero, type ScraperView } from './births.ts';
 import type { Family, PutColumn, VisitSample } from './family.ts';
 import type { SampleValue } from './sample.ts';
 
-/** One number for each entity: arrays by slot, nothing is made while samples come in. */
+/** One number for each entity: arrays by slot; nothing is allocated while samples come in. */
 export class PlainFamily implements Family {
   readonly descriptor: MetricDescriptor;
   readonly kind = 'plain';
@@ -12,10 +12,10 @@ export class PlainFamily implements Family {
   #count = 0;
   #cycles = new Uint32Array(16);
   #values = new Float64Array(16);
-  /** What a double cannot hold. */
+  /** Numbers that a double cannot hold. */
   readonly #wide = new Map<number, bigint>();
   #committed = 0;
-  /** Dead ones, and the cycle since which a row of them is a last value. */
+  /** Dead slots, and the cycle from which on a row of them is a last value. */
   readonly #retired = new Map<number, number>();
   readonly #fromZero: CountsFromZero;
   /** Slots that had no value before this cycle. */

@@ -1,25 +1,25 @@
 import { HOLD_MAX_MS } from './births.ts';
 
-/** A shown one gives its place away to one that has more than this many times its score … */
+/** Factor by which a waiting entry's score must exceed that of a shown one to take its place … */
 const CLEARLY = 2;
-/** … for as long as this. */
+/** … and the milliseconds for which it has to do so. */
 const LEAD_MS = 120_000;
-/** It grows no more in the time before: every scraper has seen then what it has. */
+/** Milliseconds before that in which the shown entry grows no more, so that every scraper has seen its counts. */
 const SEAL_MS = HOLD_MAX_MS;
-/** The score is growth, half of it forgotten after this time. */
+/** Milliseconds after which half of the score, which is growth, is forgotten. */
 const HALF_LIFE_MS = 600_000;
 
-/** What competes for a place. */
+/** Candidate for a place. */
 export interface Ranked {
   score: number;
   isShown: boolean;
-  /** Since when it has clearly more than one that is shown. */
+  /** Time since when it clearly exceeds a shown one. */
   leadsSinceMs: number | undefined;
-  /** Since when it is about to give its place away. Its growth goes to those without a place. */
+  /** Time since when it is about to lose its place. Its growth goes to the entries without a place. */
   sealedMs: number | undefined;
 }
 
-/** The factor by which scores shrink in this time. */
+/** Returns the factor by which scores shrink in this time. */
 export function decayOver(ms: number): number {
   return 0.5 ** (ms / HALF_LIFE_MS);
 }
@@ -30,10 +30,10 @@ export interface Changes<R> {
 }
 
 /**
- * Gives `max` places to those with the highest scores. Free places are given at once. One that is taken changes hands only to
- * a clear lead that lasts: noise moves nobody. Its holder is sealed first, and is no more where the lead is lost meanwhile.
+ * Gives `max` places to the candidates with the highest scores. Free places are given at once. A taken place changes hands only after
+ * a clear and lasting lead, so noise moves no candidate. Its holder is sealed first, and unsealed where the lead is lost meanwhile.
  *
- * @param mayLeave whether scrapers have seen what a sealed one has
+ * @param mayLeave whether scrapers have seen the counts of a sealed one
  */
 export function settle<R extends Ranked>(
   all: Iterable<R>,
@@ -65,10 +65,10 @@ export function settle<R extends Ranked>(
 }
 
 /**
- * Holders of places, each with the challenger that has led clearly for long enough, if there is one.
+ * Pairs holders of places, each with the challenger that has led clearly for long enough, if there is one.
  *
- * @param shown by score, the lowest first
- * @param waiting by score, the highest first
+ * @param shown holders by score, the lowest first
+ * @param waiting challengers by score, the highest first
  */
 function pairsOf<R extends Ranked>(shown: readonly R[], waiting: readonly R[], nowMs: number): [R, R | undefined][] {
   const challengers: (R | undefined)[] = [];

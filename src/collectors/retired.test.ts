@@ -28,7 +28,7 @@ beforeEach(() => {
 
 type Samples = Readonly<Record<number, number | bigint>>;
 
-/** A collection in which these namespaces count this much. */
+/** Makes a collection in which these namespaces have these counts. */
 function collect(plain: Samples, bytes: Readonly<Record<string, number>> = {}, commit = true): void {
   const batch = aggregator.begin('test');
   const emit = batch.emit as LooseEmit;
@@ -76,13 +76,13 @@ describe('an entity that has died', () => {
     expect(await page()).toEqual(['b plain_total 9']);
   });
 
-  it('is not among those that live', () => {
+  it('is not among the live ones', () => {
     expect(aggregator.entities.all.map(({ pod }) => pod)).toEqual(['b']);
     expect(aggregator.entities.find(asNetnsId(1))?.pod).toBe('a');
     expect(aggregator.entities.shadowed).toBe(0);
   });
 
-  it('takes values that still come', async () => {
+  it('accepts values that still come', async () => {
     collect({ 1: 12, 2: 8 });
     expect(await page()).toContain('a plain_total 12');
   });
@@ -100,7 +100,7 @@ describe('an entity that has died', () => {
     expect(await page()).toEqual(LAST.map((line) => line.replace(/^a /, 'web ')));
   });
 
-  it('gives way to one that lives and has the same labels', async () => {
+  it('gives way to a live one with the same labels', async () => {
     aggregator.entities.set([entity(2, 'b'), entity(3, 'a'), entity(1, 'a', true)]);
     collect({ 1: 100, 2: 8, 3: 1 });
     expect(await page()).toEqual(['a plain_total 1', 'b plain_total 8']);
@@ -117,14 +117,14 @@ describe('an entity that has died', () => {
   });
 });
 
-it('shows of a dead one what has been copied of it, though nobody had seen it alive', async () => {
+it('shows the copied values of a dead one, though it was not seen alive', async () => {
   aggregator.entities.set([entity(1, 'a', true)]);
   collect({ 1: 5 });
   collect({ 1: 5 });
   expect(await page()).toEqual(['a plain_total 5']);
 });
 
-it('what was hidden in life is not shown after death', async () => {
+it('an entity that was hidden in life is not shown after death', async () => {
   const inner = (isRetired: boolean) => entity(2, 'a', isRetired, 'uid-1');
   aggregator.entities.set([entity(1, 'a'), inner(false)]);
   collect({ 1: 5, 2: 1 });
@@ -133,7 +133,7 @@ it('what was hidden in life is not shown after death', async () => {
   expect(await page()).toEqual(['a plain_total 6']);
 });
 
-it('what a row had before it vanished, or the probe before it was off, is no last value', async () => {
+it('the value of a row before it vanished, or before its probe was off, is not a last value', async () => {
   aggregator.entities.set([entity(1, 'a')]);
   collect({ 1: 5 }, { eth0: 1 });
   collect({}, {});

@@ -3,7 +3,7 @@ import { Cells } from './cells.ts';
 import { CELL, type EdgeLayout, type MetricColumns } from './edge_layout.ts';
 import type { SampleLabels, SampleValue } from './sample.ts';
 
-/** What rows have counted: for each the totals of its last collection, and those of this one or what they grew. */
+/** Counts of rows: for each the totals of its last collection, and those of this one, which become its growth. */
 export class RowCounts {
   readonly #layout: EdgeLayout;
   readonly #cells: Cells;
@@ -21,7 +21,7 @@ export class RowCounts {
     this.#cells.release(block);
   }
 
-  /** Begins the totals of this collection. */
+  /** Clears the totals of this collection. */
   begin(block: number): void {
     this.#cells.clear(block + this.#layout.width, this.#layout.width);
   }
@@ -30,12 +30,12 @@ export class RowCounts {
     this.#layout.write(this.#cells, block + this.#layout.width, metric, value, labels);
   }
 
-  /** What a cell has grown; of a gauge what it is. Undefined where this collection did not have it. */
+  /** Returns the growth of a cell; for a gauge, its value. Undefined where this collection did not have it. */
   grown(block: number, cell: number): Counter | undefined {
     return this.#cells.get(block + this.#layout.width + cell);
   }
 
-  /** Turns the totals of this collection into what they grew. @returns the growth by which edges are ranked */
+  /** Turns the totals of this collection into growth. @returns the growth by which edges are ranked */
   grow(block: number): number {
     const { kinds, rank, width } = this.#layout;
     const cells = this.#cells;
@@ -53,7 +53,7 @@ export class RowCounts {
     return gain;
   }
 
-  /** A counter of the row has fallen. */
+  /** Returns whether a counter of the row has fallen. */
   #isReset(block: number): boolean {
     const { kinds, width } = this.#layout;
     for (let cell = 0; cell < width; cell++) {

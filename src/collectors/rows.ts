@@ -2,25 +2,25 @@ import type { SampleValue } from './sample.ts';
 
 const ROWS_FIRST = 16;
 
-/** The rows of a metric by columns. A row keeps its number while it is there; the next one that comes after it may have the same. */
+/** The rows of a metric by columns. A row keeps its number while it exists; a later row may get the same. */
 export class Rows {
-  /** By row: the slot of its entity. */
+  /** Slots of the entities, by row. */
   slots = new Int32Array(ROWS_FIRST);
-  /** By row: the cycle that had it last. */
+  /** Last cycle that had it, by row. */
   cycles = new Int32Array(ROWS_FIRST);
   readonly #keys: string[] = [];
   readonly #labels: Uint8Array[] = [];
   readonly #keeps: boolean[] = [];
   #numbers = new Float64Array(ROWS_FIRST);
-  /** What a double cannot hold, and histograms. */
+  /** Values that a double cannot hold, and histograms. */
   readonly #others = new Map<number, Exclude<SampleValue, number>>();
   readonly #free: number[] = [];
   #end = 0;
 
   /**
-   * A row that no cycle has had.
-   * @param key of its labels
-   * @param labels rendered
+   * Makes a row that no cycle has had.
+   * @param key key of its labels
+   * @param labels its labels, rendered
    */
   take(slot: number, key: string, labels: Uint8Array): number {
     const row = this.#free.pop() ?? this.#end++;
@@ -38,7 +38,7 @@ export class Rows {
     this.#free.push(row);
   }
 
-  /** Whether the row is, still, that of these labels in this slot. */
+  /** Returns whether the row still has these labels in this slot. */
   is(row: number, slot: number, key: string): boolean {
     return this.slots[row] === slot && this.#keys[row] === key;
   }
@@ -48,7 +48,7 @@ export class Rows {
     return this.#others.size === 0 ? number : (this.#others.get(row) ?? number);
   }
 
-  /** @param keep it is never collapsed */
+  /** @param keep whether it is never collapsed */
   set(row: number, value: SampleValue, keep: boolean): void {
     this.#keeps[row] = keep;
     if (typeof value === 'number') {

@@ -3,10 +3,10 @@ import type { HistogramValue } from '#probe/metric.ts';
 
 export type SampleLabels = Readonly<Record<string, string>>;
 
-/** What one sample says. Every row of a metric has the same kind. */
+/** Value of a sample. Every row of a metric has the same kind. */
 export type SampleValue = Counter | HistogramValue;
 
-/** Two rows in one. */
+/** Adds up two rows. */
 export function addSamples(a: SampleValue, b: SampleValue): SampleValue {
   if (typeof a !== 'object') return addCounters(a, b as Counter);
   const other = b as HistogramValue;
@@ -17,12 +17,12 @@ export function addSamples(a: SampleValue, b: SampleValue): SampleValue {
   };
 }
 
-/** Whether what only grows has stepped back: it began anew. */
+/** Returns whether a value that only grows has fallen, because it was reset. */
 export function isReset(now: SampleValue, before: SampleValue): boolean {
   return countOf(now) < countOf(before);
 }
 
-/** What a row of this kind shows before it has counted anything. */
+/** Returns the value of such a row before it has counted anything. */
 export function zeroOf(value: SampleValue): SampleValue {
   return typeof value === 'object' ? { ...value, counts: value.counts.map(() => 0), sum: 0 } : 0;
 }

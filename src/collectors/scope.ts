@@ -15,7 +15,7 @@ export interface ScopeOptions {
   readonly warn: (message: string) => void;
 }
 
-/** What a probe has acquired, and how it is taken down again. */
+/** Resources that a probe has acquired, and their release. */
 export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
   readonly paths: Paths;
   readonly errors: SourceErrors;
@@ -53,14 +53,14 @@ export class Scope implements ProbeScope<EventSet>, AsyncDisposable {
 
   own<R extends Disposable | AsyncDisposable>(resource: R): R {
     if (this.#resources.disposed) {
-      // The probe came too late: nobody would close this any more.
+      // The probe came too late: nothing else would close this resource.
       void dispose(resource);
       throw new Error('the probe was closed while it opened');
     }
     return this.#resources.use(resource);
   }
 
-  /** Releases everything, the last first; one that throws does not keep the others. */
+  /** Releases everything, in reverse order; a release that throws does not keep the others. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#controller.abort(new Error('the probe was closed'));
     await this.#resources.disposeAsync();

@@ -60,7 +60,7 @@ it.each<[string, Collect]>([
     },
   ],
   ['rejects', () => Promise.reject(new Error('broken'))],
-  ['rejects with something that is no error', () => Promise.reject('broken')],
+  ['rejects with something that is not an error', () => Promise.reject('broken')],
 ])('a probe that %s is left out of the page, whole; the rest is served', async (_, collect) => {
   const probes = [active('first', good), active('second', collect), active('third', good)];
   await new Scrape(aggregator).run(probes);
@@ -69,7 +69,7 @@ it.each<[string, Collect]>([
   expect(outcomes.get('third')).toBeUndefined();
 });
 
-it('a collection that never settles is given up, and not asked again before it does', async () => {
+it('a collection that never settles is abandoned, and not started again before it does', async () => {
   let calls = 0;
   let release: () => void = () => undefined;
   const stuck: Collect = () => {
@@ -93,7 +93,7 @@ it('a collection that never settles is given up, and not asked again before it d
   expect(await shown()).toEqual(['first', 'second']);
 });
 
-it('what a probe emits after its time is up is not shown, then or later', async () => {
+it('samples that a probe emits after its time is up are not shown, then or later', async () => {
   const late: Collect = async (emit) => {
     await wait(60);
     emit('x', ID, 7, NO_LABELS);
@@ -104,7 +104,7 @@ it('what a probe emits after its time is up is not shown, then or later', async 
   expect(await shown()).toEqual([]);
 });
 
-it('work that goes on after the cycle is over is stopped at its next pause', async () => {
+it('work that continues after the cycle stops at its next pause', async () => {
   let reached = 'start';
   const slow: Collect = async (_emit, cycle) => {
     await wait(30);
@@ -118,7 +118,7 @@ it('work that goes on after the cycle is over is stopped at its next pause', asy
   expect(reached).toBe('start');
 });
 
-it('asks no probe whose metrics are not wanted', async () => {
+it('collects no probe whose metrics are not wanted', async () => {
   let calls = 0;
   const probe = { ...active('first', () => void calls++), metrics: false };
   expect(await new Scrape(aggregator).run([probe])).toEqual([]);

@@ -9,16 +9,16 @@ export interface CollectOutcome {
 }
 
 export interface Deadlines {
-  /** Longest time of one probe. What it has not given by then is left out of the page. */
+  /** Longest time of one probe, in milliseconds. Samples that it has not given by then are left out of the page. */
   readonly probeMs: number;
-  /** Longest time of all probes together. */
+  /** Longest time of all probes together, in milliseconds. */
   readonly cycleMs: number;
 }
 
 /** Prometheus gives up after ten seconds. */
 const DEADLINES: Deadlines = { probeMs: 1_000, cycleMs: 8_000 };
 
-/** Runs the probes one after the other, each with a deadline, so that none can take the page down. */
+/** Runs the probes one after the other, each with a deadline, so that none can block the page. */
 export class Scrape {
   readonly #aggregator: Aggregator;
   readonly #deadlines: Deadlines;

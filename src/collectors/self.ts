@@ -10,29 +10,29 @@ import { Histogram } from './histogram.ts';
 import type { CollectOutcome } from './scrape.ts';
 import type { ActiveProbe } from './supervisor.ts';
 
-/** Name under which the kernel thread's own metrics stand among those of the probes. */
+/** Name of the kernel thread's own metrics among those of the probes. */
 export const SELF = 'self';
 
 const PROBE = { help: 'Name of the probe.', example: 'tcp', max: 64 } as const;
 const PROBE_OR_DISCOVERY = {
   ...PROBE,
-  help: 'Name of the probe; discovery: what finds the network namespaces and their owners, which cannot be switched off.',
+  help: 'Name of the probe; discovery: the search for network namespaces and their owners, which cannot be switched off.',
 } as const;
 const PROGRAM = { help: 'Name of the BPF program.', example: 'packet_drop', max: 64 } as const;
 
-/** Few: a node has them for each of its probes. The mean is exact all the same. */
+/** Few buckets, because a node has them for each of its probes. The mean is exact all the same. */
 const COLLECT_SECONDS = [0.001, 0.01, 0.1, 1] as const;
 const SCRAPE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5] as const;
 
 const agent = { scope: 'agent', detail: 'core' } as const;
 
-/** What the agent's kernel thread says of itself. */
+/** Metrics of the agent's kernel thread about itself. */
 export const SELF_METRICS = defineMetrics({
   probeState: {
     ...agent,
     type: 'gauge',
     name: 'netsonde_probe_state',
-    help: '1 for the state that the probe is in; /api/v1/probes gives the reason.',
+    help: '1 for the current state of the probe; /api/v1/probes gives the reason.',
     source: 'agent',
     labels: { probe: PROBE_OR_DISCOVERY, state: { help: 'State of the probe.', values: PROBE_STATES } },
   },
@@ -71,7 +71,7 @@ export const SELF_METRICS = defineMetrics({
     type: 'counter',
     unit: 'seconds',
     name: 'netsonde_probe_bpf_run_seconds_total',
-    help: 'Time that the BPF program ran, since it was loaded; there while the kernel measures it: with `bpfStats: true`, a budget, or the sysctl kernel.bpf_stats_enabled.',
+    help: 'Time that the BPF program ran since it was loaded; present while the kernel measures it: with `bpfStats: true`, a budget, or the sysctl kernel.bpf_stats_enabled.',
     source: 'bpf_prog_info.run_time_ns',
     labels: { probe: PROBE_OR_DISCOVERY, program: PROGRAM },
   },
@@ -79,7 +79,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_probe_bpf_runs_total',
-    help: 'Runs of the BPF program, since it was loaded; there while the kernel measures it: with `bpfStats: true`, a budget, or the sysctl kernel.bpf_stats_enabled.',
+    help: 'Runs of the BPF program since it was loaded; present while the kernel measures it: with `bpfStats: true`, a budget, or the sysctl kernel.bpf_stats_enabled.',
     source: 'bpf_prog_info.run_cnt',
     labels: { probe: PROBE_OR_DISCOVERY, program: PROGRAM },
   },
@@ -87,7 +87,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_probe_missed_total',
-    help: 'Runs of the BPF program that the kernel skipped because it was already running on that CPU: not in any count.',
+    help: 'Runs of the BPF program that the kernel skipped because it was already running on that CPU; they are in no count.',
     source: 'bpf_prog_info.recursion_misses',
     labels: { probe: PROBE_OR_DISCOVERY, program: PROGRAM },
   },
@@ -95,12 +95,12 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_probe_uncounted_total',
-    help: 'What the BPF programs of the probe saw and could not count.',
+    help: 'Events that the BPF programs of the probe saw and could not count.',
     source: 'map misses',
     labels: {
       probe: PROBE_OR_DISCOVERY,
       cause: {
-        help: 'map_full: more namespaces, reasons or devices than the map holds; untracked: nobody saw it begin, or there was no room to keep that; no_netns: it belongs to no namespace, as a packet without device and socket.',
+        help: 'map_full: more namespaces, reasons or devices than the map holds; untracked: its start was not seen, or there was no room to record it; no_netns: it belongs to no namespace, as a packet without device and socket.',
         values: ['map_full', 'untracked', 'no_netns'],
       },
     },
@@ -109,7 +109,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_probe_departed_total',
-    help: 'What the BPF programs of the probe had counted for Pods and namespaces whose rows have left the page, or that left before they had any: with it, and with what waits, all rows add up to what was counted.',
+    help: 'Counts of the BPF programs of the probe for Pods and namespaces whose rows have left the page, or that left before they had any: together with these and the waiting counts, all rows add up to what was counted.',
     source: 'agent',
     labels: { probe: PROBE },
   },
@@ -117,7 +117,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_probe_waiting',
-    help: 'What the BPF programs of the probe have counted in network namespaces whose owner is still looked for, for ten seconds: it is in no row yet.',
+    help: 'Counts of the BPF programs of the probe in network namespaces whose owner is still being looked for, for ten seconds: they are in no row yet.',
     source: 'agent',
     labels: { probe: PROBE },
   },
@@ -144,7 +144,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_samples_unattributed_total',
-    help: "Samples left out because their network namespace is nobody's that is known.",
+    help: 'Samples left out because their network namespace has no known owner.',
     source: 'agent',
     labels: { probe: PROBE },
   },
@@ -152,7 +152,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_entities_shadowed_total',
-    help: 'Entities that were hidden by another one with the same labels: a newer Pod, the first namespace of the same Pod, or one that lives.',
+    help: 'Entities that were hidden by another one with the same labels: a newer Pod, the first namespace of the same Pod, or a live one.',
     source: 'agent',
     labels: {},
   },
@@ -160,7 +160,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_entities',
-    help: 'Entities that metrics may belong to, without those that are dead.',
+    help: 'Entities that metrics may belong to, except dead ones.',
     source: 'agent',
     labels: { kind: { help: 'Kind of the entity.', values: ['node', 'pod', 'container', 'netns', 'process'] } },
   },
@@ -176,7 +176,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_entities_retired_dropped_total',
-    help: 'Dead entities whose last values went before their time, because the dead have no more than a share of the page.',
+    help: 'Dead entities whose last values were dropped before their time, because the dead may take only a share of the page.',
     source: 'agent',
     labels: {},
   },
@@ -184,7 +184,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_entities_retired_passed_over_total',
-    help: "Dead containers and named namespaces, no Pod's, on a node in Kubernetes, whose last values are not shown since they lost nothing.",
+    help: 'Dead containers and named namespaces outside Pods, on a node in Kubernetes, whose last values are not shown because they lost nothing.',
     source: 'agent',
     labels: {},
   },
@@ -202,7 +202,7 @@ export const SELF_METRICS = defineMetrics({
     name: 'netsonde_discovery_reader_info',
     help: 'How processes and their Pods are found: pass, by a list of the kernel; files, by a look at each process of /proc.',
     source: 'agent',
-    labels: { reader: { help: 'What is read.', values: ['pass', 'files'] } },
+    labels: { reader: { help: 'Source of the processes.', values: ['pass', 'files'] } },
   },
   unreadable: {
     ...agent,
@@ -216,7 +216,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_label_overflow_total',
-    help: 'Samples whose label value found no more room and was collapsed into `*`.',
+    help: 'Samples whose label value found no room and was collapsed into `*`.',
     source: 'agent',
     labels: {
       metric: { help: 'Name of the metric.', example: 'netsonde_netdev_received_bytes_total', max: 512 },
@@ -227,7 +227,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_page_series',
-    help: 'Series of all probes on the page; what the agent says of itself comes on top.',
+    help: 'Series of all probes on the page; series of the agent itself are not included.',
     source: 'agent',
     labels: {},
   },
@@ -235,7 +235,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_page_series_limit',
-    help: 'Most series of all probes on the page: `limits.series`.',
+    help: 'Limit of the series of all probes on the page: `limits.series`.',
     source: 'agent',
     labels: {},
   },
@@ -243,26 +243,31 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'counter',
     name: 'netsonde_page_series_folded_total',
-    help: 'Series that went under `*` because the page would have had more than `limits.series`.',
+    help: 'Series that were folded into `*` because the page would have had more than `limits.series`.',
     source: 'agent',
-    labels: { what: { help: 'edges go first, then values of other open labels.', values: ['edges', 'labels'] } },
+    labels: {
+      what: {
+        help: 'Kind of the labels: edges go first, then values of other open labels.',
+        values: ['edges', 'labels'],
+      },
+    },
   },
   sourceErrors: {
     ...agent,
     type: 'counter',
     name: 'netsonde_source_errors_total',
-    help: 'Reads of the kernel that failed; what they would have given was left out.',
+    help: 'Reads of the kernel that failed; their data was left out.',
     source: 'agent',
     labels: {
       source: { help: 'Which reader.', example: 'procfs', max: 16 },
-      path: { help: 'File below a process of /proc, or what was asked for.', example: 'net/dev', max: 64 },
+      path: { help: 'File below a process of /proc, or the kind of the request.', example: 'net/dev', max: 64 },
     },
   },
 });
 
 type SelfEmit = Emit<typeof SELF_METRICS>;
 
-/** What is counted from scrape to scrape. */
+/** Counts that accumulate from scrape to scrape. */
 export class SelfCounts {
   readonly #collectSeconds = new Map<string, Histogram>();
   readonly #failures = new Map<string, number>();
@@ -297,7 +302,7 @@ export interface SelfState {
   readonly errors: SourceErrors;
   readonly probes: readonly ProbeStatus[];
   readonly active: readonly Pick<ActiveProbe, 'name' | 'probe'>[];
-  /** The kernel measures how long BPF programs run. */
+  /** Whether the kernel measures how long BPF programs run. */
   readonly hasRunTimes: boolean;
 }
 

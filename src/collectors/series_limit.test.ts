@@ -13,7 +13,7 @@ const base = { help: 'Test.', source: 'test', scope: 'pod', detail: 'core' } as 
 const peer = { help: 'Peer.', example: 'web', joint: BOUND } as const;
 const open = (max: number) => ({ help: 'Open.', example: 'x', max }) as const;
 
-/** A probe as a later one is declared: a descriptor, and what it emits. */
+/** A probe as a later one may be declared: a descriptor, and its samples. */
 const metrics = defineMetrics({
   plain: { ...base, type: 'counter', name: 'netsonde_plain_total', labels: {} },
   bytes: { ...base, type: 'counter', name: 'netsonde_edge_bytes_total', labels: { peer } },
@@ -48,7 +48,7 @@ const READER: LooseRowReader<Flow> = {
 
 const PODS = [1, 2];
 const EVERY_MS = 15_000;
-/** Property tests on a busy machine. */
+/** Timeout of property tests on a busy machine. */
 const TIMEOUT_MS = 60_000;
 const EDGES = 8;
 const DEVICES = 6;
@@ -85,7 +85,7 @@ beforeEach(() => {
   aggregator.entities.set(entities(PODS));
 });
 
-/** A collection in which everything has counted `round` times. */
+/** Makes a collection in which everything has counted `round` times. */
 function collect(round: number, devices = DEVICES, rows?: readonly Flow[]): void {
   const batch = aggregator.begin('test');
   const emit = batch.emit as LooseEmit;
@@ -147,7 +147,7 @@ describe('a probe that declares a joint bound', () => {
     expect(aggregator.overflows.get('netsonde_edge_bytes_total\0peer')).toBe(2);
   });
 
-  it('shows more of them, and more of its metrics, at full', async () => {
+  it('shows more of them, and more of its metrics, at the detail full', async () => {
     aggregator.addProbe('test', metrics, 'full');
     const rows = Array.from({ length: 10 }, (_, index) => ({ pod: 1, peer: `e${index}`, bytes: index + 1 }));
     collect(1, 0, rows);
@@ -156,7 +156,7 @@ describe('a probe that declares a joint bound', () => {
     expect(failed[0]?.labels).toMatchObject({ cause: 'refused' });
   });
 
-  it('shows nothing of a collection that failed, and counts on after it, and after it was off', async () => {
+  it('shows nothing from a failed collection, and continues to count after it, and after it was off', async () => {
     collect(1);
     const batch = aggregator.begin('test');
     (batch.emit as LooseEmit).rows(BOUND, [{ pod: 1, peer: 'e0', bytes: 99 }], READER);
@@ -168,7 +168,7 @@ describe('a probe that declares a joint bound', () => {
     expect(await sums()).toMatchObject(totals(3));
   });
 
-  it('counts rows of nobody, and refuses samples that are no rows', () => {
+  it('counts rows of unknown namespaces, and refuses samples that are not rows', () => {
     collect(1, 0, [{ pod: 7, peer: 'e0', bytes: 1 }]);
     expect(aggregator.unattributed.get('test')).toBe(1);
     const emit = aggregator.begin('test').emit as LooseEmit;
@@ -178,7 +178,7 @@ describe('a probe that declares a joint bound', () => {
 });
 
 describe('a page with a limit', () => {
-  it('counts what it shows', async () => {
+  it('counts its series', async () => {
     collect(1);
     expect(aggregator.limit.series).toBe((await page()).length);
   });
@@ -220,7 +220,7 @@ describe('a page with a limit', () => {
     TIMEOUT_MS,
   );
 
-  it('takes all folds back at once for a higher limit', async () => {
+  it('reverts all folds at once for a higher limit', async () => {
     aggregator.limit.max = 60;
     collect(1);
     const folded = aggregator.limit.series;
@@ -245,7 +245,7 @@ describe('a page with a limit', () => {
     expect(shown).toEqual([PODS.length * EDGES, ...new Array(198).fill(PODS.length * (EDGES / 2))]);
   });
 
-  it('takes a fold back once there was room for twice of it for ten minutes', async () => {
+  it('reverts a fold once there was room for twice its series for ten minutes', async () => {
     aggregator.limit.max = full(DEVICES) - 1;
     collect(1);
     expect(await edgesShown()).toBe(PODS.length * (EDGES / 2));
@@ -257,13 +257,13 @@ describe('a page with a limit', () => {
       shown.push(await edgesShown());
     }
     const at = shown.indexOf(EDGES);
-    // The collection after the one that found ten minutes of room.
+    // This is the collection after the one that found ten minutes of room.
     expect(at).toBe(600_000 / EVERY_MS + 1);
     expect(shown.slice(0, at)).toEqual(new Array(at).fill(EDGES / 2));
   });
 });
 
-/** Series of the page that folds nothing. */
+/** Returns the number of series of the page without folding. */
 function full(devices: number): number {
   const ofEdge = 1 + 5;
   return PODS.length * (1 + EDGES * ofEdge + devices + PAIRS * PAIRS);

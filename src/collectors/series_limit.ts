@@ -1,42 +1,42 @@
 import type { Family, Foldable } from './family.ts';
 
-/** Halved so many times, every bound that a label may have is 0. */
+/** Number of halvings after which every bound that a label may have is 0. */
 const LEVELS = 12;
-/** A fold is taken back where the page would stay below this share of the limit … */
+/** Share of the limit below which the page would have to stay for a fold to be reverted … */
 const ROOM = 0.9;
-/** … for as long as this. */
+/** … and the milliseconds for which it has to. */
 const ROOM_MS = 600_000;
 
-/** In this order; taken back in the other. */
+/** Order of folding, reversed for reverting. */
 const ORDER = ['edges', 'labels'] as const satisfies readonly Foldable[];
 
 /**
  * Bounds the series of all probes on a page. Where there would be more, the bounds of joint labels are halved for every entity,
- * again and again until the page fits, and only then those of open labels. What has no place is under `*`: sums stay exact.
- * What is no label's to bound is never left out, so that a limit below that is not kept.
+ * repeatedly until the page fits, and only then those of open labels. Rows without a place are under `*`: sums stay exact. Series that
+ * no bound of a label covers are never left out, so a limit below their number is not kept.
  */
 export class SeriesLimit {
   #max = Number.POSITIVE_INFINITY;
   readonly #levels: Record<Foldable, number> = { edges: 0, labels: 0 };
-  /** Levels that families were told, where they are not 0. */
+  /** Levels that families were given, where they are not 0. */
   readonly #told = new Map<Family, number>();
   #roomSinceMs: number | undefined;
-  /** Series that have gone under `*`, since the start. */
+  /** Number of series that were folded into `*` since the start. */
   readonly folded: Record<Foldable, number> = { edges: 0, labels: 0 };
-  /** On the page, after folding. */
+  /** Number of series on the page, after folding. */
   series = 0;
 
   get max(): number {
     return this.#max;
   }
 
-  /** A higher limit than before takes all folds back, from the second collection on. */
+  /** A higher limit than before reverts all folds, from the second collection on. */
   set max(max: number) {
     if (max > this.#max) for (const kind of ORDER) this.#levels[kind] = 0;
     this.#max = max;
   }
 
-  /** Folds what is too much. @param families those of all probes, all collected */
+  /** Folds the series that exceed the limit. @param families families of all probes, all collected */
   fit(families: readonly Family[], nowMs: number): void {
     this.#setLevels(families);
     let counts = countOf(families);
@@ -62,7 +62,7 @@ export class SeriesLimit {
     }
   }
 
-  /** Takes one step back, from the next collection on, where there has been room for twice of what is bounded. */
+  /** Reverts one step, from the next collection on, where there has been room for twice the bounded series. */
   #unfolds(counts: Record<Foldable | 'all', number>, nowMs: number): boolean {
     const kind = [...ORDER].reverse().find((candidate) => this.#levels[candidate] > 0);
     if (kind === undefined || counts.all + counts[kind] > this.#max * ROOM) {

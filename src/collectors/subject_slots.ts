@@ -1,14 +1,14 @@
 import type { NetnsId } from '#core/netns.ts';
 import type { EntityTable } from './entities.ts';
 
-/** In place of a slot: the sample is left out … */
+/** Takes the place of a slot: the sample is left out … */
 export const NOBODY = -1;
 /** … and counted. */
 export const UNKNOWN = -2;
 
 const SLOTS_FIRST = 16;
 
-/** The slots of the subjects of columns: looked up once for all columns of a collection that have the same subjects. */
+/** Slots of the subjects of columns, looked up once for all columns of a collection that have the same subjects. */
 export class SubjectSlots {
   readonly #entities: EntityTable;
   #slotOf: (subject: NetnsId) => number = () => NOBODY;
@@ -20,13 +20,16 @@ export class SubjectSlots {
     this.#entities = entities;
   }
 
-  /** Begins a collection: what is in a list of subjects may have changed since the last one. */
+  /** Begins a collection: the contents of a list of subjects may have changed since the last one. */
   begin(slotOf: (subject: NetnsId) => number): void {
     this.#slotOf = slotOf;
     this.#subjects = undefined;
   }
 
-  /** By index of the subject: its slot, {@link NOBODY} or {@link UNKNOWN}. There may be more than subjects. Valid until the event loop turns. */
+  /**
+   * Returns slots by index of the subject: its slot, {@link NOBODY} or {@link UNKNOWN}. The array may be longer than the subjects. Valid
+   * until the event loop turns.
+   */
   of(subjects: readonly NetnsId[]): Int32Array {
     const { version } = this.#entities;
     if (subjects === this.#subjects && version === this.#version) return this.#slots;

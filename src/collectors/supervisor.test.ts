@@ -78,7 +78,7 @@ function stateOf(name: string): string {
 }
 
 describe('the set of running probes', () => {
-  it('becomes what is asked for', async () => {
+  it('becomes the desired set', async () => {
     await want('one');
     expect([stateOf('one'), stateOf('two')]).toEqual(['running', 'stopped']);
     await want('two');
@@ -87,7 +87,7 @@ describe('the set of running probes', () => {
     expect(supervisor.active().map(({ name }) => name)).toEqual(['two']);
   });
 
-  it('finds again what each has retained when it is switched on again', async () => {
+  it('restores the retained state of each probe that is switched on again', async () => {
     const runs = defineRetained(() => 0);
     for (const probe of [one, two]) {
       probe.open = async (scope) => {
@@ -102,7 +102,7 @@ describe('the set of running probes', () => {
     expect(supervisor.status().map(({ reader }) => reader)).toEqual(['run 2', 'run 1']);
   });
 
-  it('is left alone where nothing changed, and opened anew where an option did', async () => {
+  it('stays where nothing changed, and is opened again where an option did', async () => {
     await want('one');
     await want('one');
     expect(one.log).toEqual(['open']);
@@ -110,7 +110,7 @@ describe('the set of running probes', () => {
     expect(one.log).toEqual(['open', 'close', 'open']);
   });
 
-  it('ends at the last wish when wishes overtake each other', async () => {
+  it('ends in the last desired state when changes overtake each other', async () => {
     one.open = async () => {
       await wait(10);
       return { health: () => ({ reader: 'fake', degraded: [] }) };
@@ -131,7 +131,7 @@ describe('the set of running probes', () => {
 });
 
 describe('a probe that cannot open', () => {
-  it('is unsupported with its reason, releases what it had, and is not tried again', async () => {
+  it('is unsupported with its reason, releases its resources, and is not retried', async () => {
     one.open = async () => {
       throw new Unsupported('this kernel has no BTF');
     };
@@ -142,7 +142,7 @@ describe('a probe that cannot open', () => {
     expect(one.log).toEqual(['open', 'close']);
   });
 
-  it('is opened once what was not there has come, and asks for nothing else before', async () => {
+  it('is opened once the missing resource has appeared, and tries nothing else before', async () => {
     let isThere = false;
     let looks = 0;
     const { open } = one;
@@ -160,7 +160,7 @@ describe('a probe that cannot open', () => {
     one.open = open;
     isThere = true;
     await vi.waitFor(() => expect(stateOf('one')).toBe('running'));
-    // Nor is it looked for any more.
+    // The resource is not looked for any more.
     const { length } = one.log;
     await wait(5 * RETRY_MS);
     expect(one.log).toHaveLength(length);
@@ -178,7 +178,7 @@ describe('a probe that cannot open', () => {
     expect(looks).toBe(before);
   });
 
-  it('is tried again where it failed, until it opens', async () => {
+  it('is retried where it failed, until it opens', async () => {
     let tries = 0;
     const { open } = one;
     one.open = async (scope) => {
@@ -193,7 +193,7 @@ describe('a probe that cannot open', () => {
     expect(one.log.filter((entry) => entry === 'close')).toHaveLength(2);
   });
 
-  it('is not tried again once it is not wanted any more', async () => {
+  it('is not retried once it is no longer wanted', async () => {
     one.open = async () => {
       throw new Error('no memory');
     };
@@ -205,7 +205,7 @@ describe('a probe that cannot open', () => {
     expect(stateOf('one')).toBe('stopped');
   });
 
-  it('is told of once for each change, not once for each try', async () => {
+  it('is reported once for each change, not once for each retry', async () => {
     one.open = async () => {
       throw new Error('no memory');
     };
@@ -215,7 +215,7 @@ describe('a probe that cannot open', () => {
 });
 
 describe('a probe that closes', () => {
-  it('releases everything, the last first, though one release throws', async () => {
+  it('releases everything in reverse order, though one release throws', async () => {
     const order: string[] = [];
     one.open = async (scope) => {
       scope.own({ [Symbol.dispose]: () => void order.push('first') });
@@ -266,7 +266,7 @@ describe('a budget', () => {
   const EVERY_MS = 50;
   const PAUSE_MS = 150;
   let missing: string | undefined;
-  /** Part of a CPU that the programs take. */
+  /** Share of a CPU that the programs take. */
   let share: number;
 
   function burn(first: number): void {
@@ -289,7 +289,7 @@ describe('a budget', () => {
   const wishFor = (budget: number) => new Map([['one', { ...wish(), budget }]]);
 
   const opened = () => one.log.filter((entry) => entry === 'open').length;
-  /** In first pauses. */
+  /** Returns the pause in units of the first pause. */
   const pauseOf = () => {
     const { since = '', reason = '' } = supervisor.status()[0] ?? {};
     return (Date.parse(reason.slice(-24)) - Date.parse(since)) / PAUSE_MS;
@@ -319,7 +319,7 @@ describe('a budget', () => {
     vi.useRealTimers();
   });
 
-  it('that is kept leaves the probe alone', async () => {
+  it('that is kept does not affect the probe', async () => {
     burn(0.1);
     await supervisor.apply(wishFor(0.2));
     supervisor.active()[0]?.collected(0.001, undefined);
@@ -328,7 +328,7 @@ describe('a budget', () => {
     expect(one.log).toEqual(['open']);
   });
 
-  it('that is exceeded closes the probe, says why and when it is tried again, and pauses longer each time', async () => {
+  it('that is exceeded closes the probe, says why and when it is retried, and pauses longer each time', async () => {
     burn(0.5);
     await supervisor.apply(wishFor(0.2));
     for (const [index, pause] of [1, 2, 4].entries()) {
@@ -336,7 +336,7 @@ describe('a budget', () => {
       const { reason = '' } = supervisor.status()[0] ?? {};
       expect(stateOf('one')).toMatch(/^failed/);
       expect(reason).toMatch(
-        /^took 50 % of a CPU for \d s, its budget is 20 % \(BPF programs 50 %, collecting 0 %\); it is tried again at 20[^ ]+Z$/,
+        /^took 50 % of a CPU for \d s, its budget is 20 % \(BPF programs 50 %, collecting 0 %\); it is retried at 20[^ ]+Z$/,
       );
       expect(one.log.filter((entry) => entry === 'close')).toHaveLength(index + 1);
       expect(pauseOf()).toBe(pause);
@@ -347,7 +347,7 @@ describe('a budget', () => {
     }
   });
 
-  it('starts over with short pauses once the probe has kept to it for long', async () => {
+  it('starts over with short pauses once the probe has stayed within it for long', async () => {
     burn(0.5);
     await supervisor.apply(wishFor(0.2));
     await vi.advanceTimersByTimeAsync(EVERY_MS);
@@ -364,7 +364,7 @@ describe('a budget', () => {
     expect(pauseOf()).toBe(1);
   });
 
-  it('starts over at once with another wish', async () => {
+  it('starts over at once with another configuration', async () => {
     burn(0.5);
     await supervisor.apply(wishFor(0.2));
     await vi.advanceTimersByTimeAsync(EVERY_MS);
@@ -378,7 +378,7 @@ describe('a budget', () => {
     expect(pauseOf()).toBe(1);
   });
 
-  it('counts the time to collect as well', async () => {
+  it('includes the time to collect', async () => {
     burn(0);
     await supervisor.apply(wishFor(0.2));
     supervisor.active()[0]?.collected(0.9 * (EVERY_MS / 1000), undefined);
@@ -386,7 +386,7 @@ describe('a budget', () => {
     expect(stateOf('one')).toMatch(/^failed: took .* \(BPF programs 0 %, collecting 90 %\)/);
   });
 
-  it('says that it is blind where the kernel measures no run times', async () => {
+  it('reports that it is incomplete where the kernel measures no run times', async () => {
     missing = 'not allowed';
     burn(0);
     await supervisor.apply(wishFor(0.2));

@@ -1,4 +1,4 @@
-/** Opens and closes probes as the configuration asks, and tries one that failed again after growing pauses. */
+/** Opens and closes probes as the configuration requires, and retries a failed one after growing pauses. */
 
 import { isDeepStrictEqual } from 'node:util';
 import type { ProbeStatus } from '#api/probes.ts';
@@ -35,26 +35,26 @@ export interface SupervisorOptions {
   readonly aggregator: Aggregator;
   readonly publish: (probe: string) => Publish<EventSet>;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
-  /** First pause before a failed probe is tried again, in milliseconds; it doubles each time. */
+  /** Milliseconds before the first retry of a failed probe; they double each time. */
   readonly retryFirstMs?: number;
-  /** The same for a probe that was over its budget. */
+  /** Milliseconds before the first retry of a probe that was over its budget. */
   readonly budgetPauseFirstMs?: number;
   readonly budgetEveryMs?: number;
   readonly lookEveryMs?: number;
-  /** Why the run time of BPF programs is not measured; undefined where it is. */
+  /** Returns the reason why the run time of BPF programs is not measured; undefined where it is. */
   readonly runTimesMissing?: () => string | undefined;
 }
 
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 60_000;
 const OPEN_DEADLINE_MS = 30_000;
-/** What was not there may come: it is looked for so often, which costs a look at a file. */
+/** Milliseconds between two checks for a missing resource, which may appear: each costs a look at a file. */
 const LOOK_EVERY_MS = 10_000;
 const BUDGET_EVERY_MS = 10_000;
 const BUDGET_PAUSE_FIRST_MS = 30_000;
 const BUDGET_PAUSE_MAX_MS = 30 * 60_000;
 
-/** Moves the set of running probes towards the set that is asked for. Each probe goes its own way: none waits for another. */
+/** Moves the set of running probes towards the desired set. Each probe is handled on its own: none waits for another. */
 export class Supervisor implements AsyncDisposable {
   readonly #options: SupervisorOptions;
   readonly #slots: readonly Slot[];
@@ -64,7 +64,7 @@ export class Supervisor implements AsyncDisposable {
     this.#slots = options.definitions.map((definition) => new Slot(definition, options));
   }
 
-  /** Asks for exactly these probes, by name; resolves once every probe has come to rest. */
+  /** Sets exactly these probes, by name; resolves once every probe has settled. */
   async apply(desired: ReadonlyMap<string, DesiredProbe>): Promise<void> {
     await Promise.all(this.#slots.map((slot) => slot.want(desired.get(slot.name))));
   }
@@ -90,15 +90,15 @@ interface Instance {
   readonly openedMs: number;
 }
 
-/** One probe: where it is, and where it is to go. */
+/** State of one probe, and the state that it is to reach. */
 class Slot {
   readonly #definition: AnyProbe;
   readonly #options: SupervisorOptions;
-  /** It shows numbers of Pods. */
+  /** Whether it shows numbers of Pods. */
   readonly #isOfPods: boolean;
   #desired: DesiredProbe | undefined;
   #instance: Instance | undefined;
-  /** The wish that failed or is unsupported: it is not tried again before it changes, or the timer runs out. */
+  /** Desired state that failed or is unsupported: it is not retried before it changes, or the timer expires. */
   #refused: DesiredProbe | undefined;
   #state: ProbeState = 'stopped';
   #reason = '';
@@ -106,7 +106,7 @@ class Slot {
   #moving: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
   #retryMs: number;
-  /** What it took, where that was more than its budget: it is to be closed. */
+  /** Description of what it took, where that was more than its budget: it is to be closed. */
   #exceeded: string | undefined;
   #budgetPauseMs: number;
   #collectSeconds: number | null = null;
@@ -140,7 +140,7 @@ class Slot {
     return this.#move();
   }
 
-  /** @param runTimesMissing why the run time of BPF programs is not measured; undefined where it is */
+  /** @param runTimesMissing reason why the run time of BPF programs is not measured; undefined where it is */
   status(runTimesMissing: string | undefined): ProbeStatus {
     const { name, kind, cost } = this.#definition;
     const probe = this.#instance?.active.probe;
@@ -170,7 +170,7 @@ class Slot {
     };
   }
 
-  /** One step at a time; a wish that changes meanwhile is taken up with the next step. */
+  /** Takes one step at a time; a change of the desired state meanwhile is handled by the next step. */
   #move(): Promise<void> {
     this.#moving ??= this.#steps().finally(() => {
       this.#moving = undefined;
@@ -263,12 +263,12 @@ class Slot {
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
   }
 
-  /** The probe was over its budget, and is closed. */
+  /** Closes the probe because it was over its budget. */
   #suspend(desired: DesiredProbe, spent: string): void {
     const pauseMs = this.#budgetPauseMs;
     this.#exceeded = undefined;
     this.#refused = desired;
-    this.#enter('failed', `${spent}; it is tried again at ${new Date(Date.now() + pauseMs).toISOString()}`);
+    this.#enter('failed', `${spent}; it is retried at ${new Date(Date.now() + pauseMs).toISOString()}`);
     this.#retryIn(pauseMs);
     this.#budgetPauseMs = Math.min(pauseMs * 2, BUDGET_PAUSE_MAX_MS);
   }
@@ -293,7 +293,7 @@ class Slot {
 
   async #close(instance: Instance): Promise<void> {
     this.#enter('stopping', '');
-    // One that has kept to its budget for as long as it had to wait, starts over.
+    // A probe that has stayed within its budget for as long as it had to wait starts over.
     const first = this.#options.budgetPauseFirstMs ?? BUDGET_PAUSE_FIRST_MS;
     if (performance.now() - instance.openedMs > this.#budgetPauseMs) this.#budgetPauseMs = first;
     this.#options.aggregator.removeProbe(this.name);
@@ -306,7 +306,7 @@ class Slot {
     try {
       await scope[Symbol.asyncDispose]();
     } catch (error) {
-      this.#options.log('error', `${this.name}: could not be closed whole: ${(error as Error).message}`);
+      this.#options.log('error', `${this.name}: could not be closed completely: ${(error as Error).message}`);
     }
   }
 

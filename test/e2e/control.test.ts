@@ -183,7 +183,7 @@ while True:
   const { reason, programs, since } = await probe(agent, 'packetloss');
   process.stdout.write(`${reason}\n`);
   expect(reason).toMatch(
-    /^took [\d.]+ % of a CPU for \d+ s, its budget is 0\.05 % \(BPF programs [\d.]+ %, collecting [\d.]+ %\); it is tried again at 20\S+Z$/,
+    /^took [\d.]+ % of a CPU for \d+ s, its budget is 0\.05 % \(BPF programs [\d.]+ %, collecting [\d.]+ %\); it is retried at 20\S+Z$/,
   );
   expect(programs).toEqual([]);
   expect(Date.parse(reason.slice(-24)) - Date.parse(since)).toBeGreaterThan(20_000);
