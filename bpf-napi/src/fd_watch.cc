@@ -30,8 +30,8 @@ struct FdWatch::Poll {
 };
 
 /**
- * libuv stops the poll and reports an error at EPOLLERR (uv__poll_io()), which a netlink socket has after an overrun. Starts it
- * again: the function finds the error when it receives.
+ * libuv stops the poll and reports an error at EPOLLERR (uv__poll_io()), which a netlink socket has after an overrun.
+ * Starts it again: the function finds the error when it receives.
  */
 void FdWatch::Poll::Ready(uv_poll_s* poll, int status, int) {
   auto* self = static_cast<Poll*>(uv_handle_get_data(reinterpret_cast<uv_handle_s*>(poll)));
