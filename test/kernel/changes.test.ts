@@ -176,6 +176,24 @@ it('IPv4 routes that the kernel removes with their device, without a notificatio
   await eventually(() => expect(told('route_changed').map(({ change }) => change)).toEqual(['added', 'removed']));
 });
 
+it('routes inside the networks of the Pods are events if no `networks` are configured', async () => {
+  await using ofPods = await ChangesProbe.open(netns, { podNetworks: ['10.67.0.0/16'] });
+  netns.ip('route add 10.67.5.0/24 via 10.8.0.2');
+  netns.ip('route add 10.66.5.0/24 via 10.8.0.2');
+  await eventually(() => {
+    expect(told('route_changed').map(({ destination }) => destination)).toEqual(['10.66.5.0/24']);
+    expect(ofPods.events.map(({ fields }) => fields['destination'])).toEqual(['10.67.5.0/24']);
+  });
+});
+
+it('events beyond the limit are counted as limited', async () => {
+  await using limited = await ChangesProbe.open(netns, { limit: 1 });
+  for (let times = 0; times < 10; times++) netns.ip(`link set br0 mtu ${1_400 + times}`);
+  await eventually(() => expect(limited.ledger.produced).toBe(10n));
+  expect(limited.ledger.limited).toBeGreaterThan(0n);
+  expect(limited.events).toHaveLength(Number(limited.ledger.produced - limited.ledger.limited));
+});
+
 it('addresses are counted as `ip monitor` shows them', async () => {
   netns.ip('addr add 10.8.0.9/24 dev br0');
   netns.ip('addr add fd08::9/64 dev br0 nodad');
