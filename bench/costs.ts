@@ -1,23 +1,28 @@
 /**
- * What each probe costs, as `npm run bench` has measured it: the tables of bench/README.md and the costs in docs/probes.md are made
- * from this. A figure that was not measured is not here.
+ * Costs of each probe, as `npm run bench` measured them: the source of the tables in bench/README.md and of the costs in docs/probes.md.
+ * Figures that were not measured are not here.
  */
 
 interface Collected {
   readonly probes: readonly string[];
-  /** Milliseconds of a scrape, 110 Pods. */
+  /** Milliseconds per scrape, with 110 Pods. */
   readonly ms: number;
-  /** Without the passes in the kernel. */
+  /** Milliseconds without the walks in the kernel. */
   readonly withoutMs?: number;
   readonly note?: string;
 }
 
 /** `npm run bench -- pods`: wall-clock time. */
 export const COLLECTED: readonly Collected[] = [
-  { probes: ['tcp'], ms: 0.71, withoutMs: 23.0, note: 'the first that asks pays for the SNMP tables of all' },
+  { probes: ['tcp'], ms: 0.71, withoutMs: 23.0, note: 'the first reader pays for the SNMP tables of all' },
   { probes: ['tcpext', 'udp', 'ip', 'icmp'], ms: 0.4, withoutMs: 1.4 },
   { probes: ['sock'], ms: 0.35, withoutMs: 4.7 },
-  { probes: ['netdev'], ms: 0.4, withoutMs: 2.4, note: 'the former by the ratio of `bench -- netdev`' },
+  {
+    probes: ['netdev'],
+    ms: 0.4,
+    withoutMs: 2.4,
+    note: 'the first figure is derived from the ratio of `bench -- netdev`',
+  },
   { probes: ['softnet'], ms: 0.06, withoutMs: 0.08 },
   { probes: ['tcpsummary'], ms: 2.6, withoutMs: 57.8 },
   { probes: ['conntrack'], ms: 0.31, withoutMs: 9.9 },
@@ -41,7 +46,7 @@ export const OF_PROCESSES: readonly OfProcesses[] = [
 
 interface Program {
   readonly probe: string;
-  /** Hooks, and nanoseconds a hit above an empty program; a range where it depends on the packet. */
+  /** Hooks, and nanoseconds per hit above an empty program; a range where it depends on the packet. */
   readonly hits: readonly (readonly [hook: string, ns: string])[];
   readonly note?: string;
 }
@@ -65,7 +70,7 @@ export const PROGRAMS: readonly Program[] = [
   },
 ];
 
-/** Programs of discovery, which run whichever probes do. */
+/** Programs of discovery, which run whether or not probes do. */
 export const PROGRAMS_ALWAYS: Program = {
   probe: 'discovery',
   hits: [
@@ -75,7 +80,7 @@ export const PROGRAMS_ALWAYS: Program = {
   ],
 };
 
-/** The same of probes that are off by default, each on its own. */
+/** Programs of probes that are off by default, each probe on its own. */
 export const PROGRAMS_OFF: readonly Program[] = [
   {
     probe: 'softirq',
@@ -124,12 +129,12 @@ export const PROGRAMS_OFF: readonly Program[] = [
   },
 ];
 
-/** What fits no table. */
+/** Costs that fit no table. */
 export const NOTES: Readonly<Record<string, string>> = {
   lifecycle:
-    "Attaches nothing of its own: it takes what discovery's programs tell, which run all the time, nearly all their hits on the node itself. In a namespace without an owner, or younger than a minute, a program that is executed is looked for in the cgroups, 5 µs.",
-  ipvs: 'Opens one small file a namespace; no figure of its own was measured.',
-  rdma: "Opens a file for each counter of a port: 0.37 ms for a port with 50 of them in the test's files, to which hardware adds the time of its firmware.",
+    "Attaches nothing of its own: it uses the records of discovery's programs, which run all the time; nearly all their hits are on the node itself. In a namespace without an owner, or younger than a minute, an executed program is looked up in the cgroups, which takes 5 µs.",
+  ipvs: 'Opens one small file for each namespace; its cost was not measured separately.',
+  rdma: "Opens a file for each counter of a port: 0.37 ms for a port with 50 of them in the test's files; hardware adds the time of its firmware.",
   changes:
     'Sleeps until the kernel sends a notification, and then takes 12 to 16 µs of CPU for each. A scrape reads the neighbour tables, 0.16 ms; measured on a busy machine.',
   virtcmdlatency: 'Not measured: it runs for control commands only, which are rare.',

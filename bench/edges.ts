@@ -9,7 +9,7 @@ import { cpuMs, median, type Row } from './measure.ts';
 
 const PODS = 110;
 const SHOWN = 64;
-/** Addresses of a Service: rows of one edge. */
+/** Addresses of a Service, each with its row, which form one edge. */
 const ADDRESSES = 4;
 const COUNTERS = 11;
 const RUNS = 30;
@@ -39,7 +39,7 @@ interface Flow {
   readonly subject: NetnsId;
   readonly key: number;
   readonly labels: Readonly<Record<string, string>>;
-  /** Bytes a collection. */
+  /** Bytes per collection. */
   readonly speed: number;
 }
 
@@ -110,8 +110,8 @@ async function measure(edges: number, collectGarbage: () => void): Promise<Row[]
   const bytes = await render();
   const bench = `${PODS} Pods with ${edges} edges of ${ADDRESSES} rows, ${SHOWN} shown, ${COUNTERS + 1} series each`;
   return [
-    { bench, what: 'rows taken, ranked and added up, CPU (median)', value: collectMs, unit: 'ms' },
-    { bench, what: 'the same a row', value: (collectMs * 1e6) / rows, unit: 'ns' },
+    { bench, what: 'rows taken, ranked and summed, CPU (median)', value: collectMs, unit: 'ms' },
+    { bench, what: 'the same per row', value: (collectMs * 1e6) / rows, unit: 'ns' },
     { bench, what: 'allocated meanwhile, a row (median)', value: median(allocated) / rows, unit: 'bytes' },
     { bench, what: 'rendered, CPU (median)', value: renderMs, unit: 'ms' },
     { bench, what: 'page', value: bytes / 1e6, unit: 'MB' },
@@ -124,7 +124,7 @@ function memory(): number {
   return heapUsed + arrayBuffers;
 }
 
-/** A joint bound over the labels of edges: as many as are shown, and half more than that. */
+/** A joint limit over the labels of edges, with as many edges as are shown, and with half more than that. */
 export async function benchEdges(): Promise<Row[]> {
   setFlagsFromString('--expose-gc');
   const collectGarbage = runInNewContext('gc') as () => void;

@@ -22,7 +22,7 @@ const RUNS = 20;
 const SECONDS = 20;
 const TICKS_PER_SECOND = 100;
 
-/** What an event costs on its way from the kernel thread into a push, and what 100 a second cost the agent as a whole. */
+/** CPU of an event on its way from the kernel thread into a push, and of the whole agent at 100 events a second. */
 export async function benchEvents(): Promise<Row[]> {
   return [...benchPipeline(), ...(await benchAgent())];
 }
@@ -44,7 +44,7 @@ function benchPipeline(): Row[] {
   lane.configure({ limit: 100_000, foldMs: 5_000, foldBy: 'connection', history: 1_000 });
   const costs: number[] = [];
   for (let run = 0; run < RUNS; run++) {
-    // Different ones, of many Pods: nothing is folded or limited.
+    // Different events, of many Pods, so that none is folded or limited.
     const events = makeEvents(EVENTS).map((event, index) => ({
       ...event,
       namespace: 'shop',
@@ -65,7 +65,7 @@ function benchPipeline(): Row[] {
   return [
     {
       bench: 'different events, folded, limited, made text and a push',
-      what: 'CPU an event, main thread (median)',
+      what: 'CPU per event, main thread (median)',
       value: median(costs),
       unit: 'µs',
       bound: { atMost: 50 },
@@ -83,7 +83,7 @@ async function benchAgent(): Promise<Row[]> {
   await using agent = await AgentProcess.serve(['--config', config]);
   await wait(3_000);
   const idle = await shareOf(agent.pid, async () => undefined);
-  // Ten different ones each 100 ms.
+  // Ten different datagrams every 100 ms.
   const busy = await shareOf(agent.pid, async () => {
     for (let count = 0; count < 10; count++) {
       await pair.a.udpSend({ address: pair.addressB.ipv4, port: 7001, count: 1, bytes: 9 });
@@ -92,12 +92,18 @@ async function benchAgent(): Promise<Row[]> {
   const mine = loki.entries.filter(({ metadata }) => metadata['pod'] === pair.b.netns.name).length;
   const bench = `the agent with Loki, ${Math.round(mine / SECONDS)} events a second`;
   return [
-    { bench, what: 'of a core more than without events', value: (busy - idle) * 100, unit: '%', bound: { atMost: 1 } },
-    { bench, what: 'of a core without events', value: idle * 100, unit: '%' },
+    {
+      bench,
+      what: 'CPU beyond that without events, of a core',
+      value: (busy - idle) * 100,
+      unit: '%',
+      bound: { atMost: 1 },
+    },
+    { bench, what: 'CPU without events, of a core', value: idle * 100, unit: '%' },
   ];
 }
 
-/** CPU of a process, as a share of one core, while something is done each 100 ms. */
+/** CPU of a process, as a share of one core, while `act` runs every 100 ms. */
 async function shareOf(pid: number, act: () => Promise<void>): Promise<number> {
   const before = cpuSeconds(pid);
   const startMs = performance.now();

@@ -15,15 +15,15 @@ const DEVICES = ['eth0', 'eth1'];
 const RUNS = 60;
 const COLD_RUNS = 15;
 const PROM_RUNS = 5;
-/** One sample in so many has another value than at the collection before. */
+/** One sample in this number changes from one collection to the next. */
 const CHANGED = 10;
-/** What the caches of a CPU do not hold. */
+/** Bytes that exceed the caches of a CPU. */
 const OTHER_MEMORY = 64 * 1024 * 1024;
 const CACHE_LINE = 64;
 /** Long enough for the machine to do something else. */
 const REST_MS = 700;
 
-/** 36 plain metrics, and 6 by device: what the probes that are on by default have. */
+/** 36 plain metrics, and 6 by device, as the default probes have. */
 function metricSet(): MetricSet {
   const metric = (name: string, labels: MetricSet[string]['labels']) =>
     ({ name, type: 'counter', help: 'A counter.', source: 'bench', scope: 'pod', detail: 'core', labels }) as const;
@@ -39,7 +39,7 @@ function metricSet(): MetricSet {
   return Object.fromEntries([...plain, ...labelled]);
 }
 
-/** A page of so many Pods; each collection changes a tenth of its values. */
+/** A page with this number of Pods; each collection changes a tenth of its values. */
 function ours(pods: number): { collect: () => void; render: () => Promise<Uint8Array[]> } {
   const aggregator = new Aggregator(['bench'], () => false);
   aggregator.addProbe('bench', metricSet(), 'full');
@@ -101,7 +101,7 @@ function promClient(pods: number): Registry {
   return registry;
 }
 
-/** Pages of a full node and of 100,000 series: taken and written in a loop, where code and data are hot, and as a scraper has them. */
+/** Pages of a full node and of 100,000 series: taken and written in a loop, with hot code and data, and cold, as a scraper gets them. */
 export async function benchExposition(): Promise<Row[]> {
   return [...(await measure(FULL_NODE)), ...(await measure(MANY))];
 }

@@ -14,7 +14,7 @@ function residentMb(pid: number): number {
   return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1000;
 }
 
-/** A bundle with all that it imports before it runs. */
+/** A bundle with everything that it imports before it runs. */
 function sizeMb(name: string, seen = new Set<string>()): number {
   if (seen.has(name)) return 0;
   seen.add(name);
@@ -30,7 +30,7 @@ function mainMb(): number {
   return sizeMb('main.js', seen) + sizeMb(command, seen);
 }
 
-/** What the agent takes of a node of 110 Pods: memory, disk, and time until it serves. */
+/** Needs of the agent on a node of 110 Pods: memory, disk, and time until it serves. */
 export async function benchFootprint(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES);
   const starts = await wallMs(STARTS, async () => {

@@ -13,18 +13,18 @@ import { median, type Row } from './measure.ts';
 
 const SOURCES = fileURLToPath(new URL('./kernel/', import.meta.url));
 
-/** Default-on BPF probes. */
+/** Default BPF probes. */
 const PROBES = ['packetloss', 'tcpretrans', 'tcpreset'] as const;
 
-/** Off by default, and measured by the hit with those; by its tracepoints, where functions cannot be hooked. */
+/** A probe that is off by default, and measured per hit like those; by its tracepoints where functions cannot be hooked. */
 const MEASURED = 'kernellatency';
 
 const FLOOD_PACKETS = 192_000;
 const PAIRS = 15;
-/** Port that nobody listens on. */
+/** A closed port. */
 const CLOSED = 7_001;
 
-/** What makes the hooks fire, so often that nanoseconds can be told. */
+/** Load that fires the hooks, often enough to measure nanoseconds. */
 const LOAD = `
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
@@ -56,7 +56,7 @@ time.sleep(1.5)
 undrop(B)
 `;
 
-/** What the programs of the probes cost: each by itself, and a flood of small packets with and without them. */
+/** Costs of the probes' programs: each by itself, and a flood of small packets with and without them. */
 export async function benchKernel(): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), 'bench-'));
   try {
@@ -94,7 +94,7 @@ async function perHit(pair: HostPair, file: string): Promise<Row[]> {
   );
 }
 
-/** Programs that are executed, and requests to a loop device: each is work for a queue of the kernel. */
+/** Executed programs, and requests to a loop device: each is work for a queue of the kernel. */
 function makeWork(): void {
   run('sh', '-c', 'for i in $(seq 3000); do /bin/true; done');
   using device = new LoopDevice();

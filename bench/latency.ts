@@ -11,21 +11,21 @@ import { cpuMsOf, ThreadTimes } from './lived/threads.ts';
 import { median, quantile, type Row } from './measure.ts';
 
 export interface LatencyOptions {
-  /** Before the one event whose way is measured alone. */
+  /** Seconds before the single event whose latency is measured alone. */
   readonly silenceSeconds: number;
-  /** Other checkouts, built, that are measured in turn with this one. */
+  /** Other built checkouts, measured in turn with this one. */
   readonly baselines: readonly string[];
 }
 
 const TREE = fileURLToPath(new URL('..', import.meta.url));
-/** Drops a second, and how many are made at once. */
+/** Drops per second, and drops made at once. */
 const RATES = [
   { perSecond: 10, atOnce: 1 },
   { perSecond: 1_000, atOnce: 20 },
   { perSecond: 100_000, atOnce: 5_000 },
 ];
 const RUN_MS = 5_000;
-/** Until all that was made has arrived, or will not. */
+/** Long enough for all events to arrive; later ones are lost. */
 const SETTLE_MS = 3_000;
 const START_MS = 8_000;
 const LIMIT = 100_000;
@@ -38,8 +38,8 @@ interface Run {
 }
 
 /**
- * How long an event of a running agent is on its way, from the drop in the kernel to the reader of the agent's standard output, what
- * it costs all threads of the agent, and how many do not arrive.
+ * Latency of an event of a running agent, from the drop in the kernel to the reader of the agent's standard output, its CPU
+ * in all threads of the agent, and the number of events that do not arrive.
  */
 export async function benchLatency({ silenceSeconds, baselines }: LatencyOptions): Promise<Row[]> {
   await using pair = await HostPair.create();
@@ -69,7 +69,7 @@ function rowsOf(name: string, { latenciesMs, sent, cpuMs, idleMs }: Run): Row[] 
     { bench, what: '99th percentile', value: quantile(latenciesMs, 0.99), unit: 'ms' },
     {
       bench,
-      what: 'CPU an event, all threads, less idle',
+      what: 'CPU per event, all threads, less idle',
       value: ((cpuMs - idleMs) * 1_000) / latenciesMs.length,
       unit: 'µs',
     },
@@ -128,7 +128,7 @@ class Listener implements AsyncDisposable {
     await this.#folder[Symbol.asyncDispose]();
   }
 
-  /** @returns milliseconds of CPU of all threads, from the start of an act to some time after it */
+  /** @returns milliseconds of CPU of all threads, from the start of an act until some time after it */
   async #used(ms: number, act: () => Promise<void>): Promise<number> {
     const before = ThreadTimes.of(this.#agent.pid);
     const endMs = performance.now() + ms;

@@ -2,8 +2,8 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { isMainThread } from 'node:worker_threads';
 
 /**
- * Preloaded into an agent, in each of its threads: on SIGUSR2 each prints how much its event loop was late since the last
- * time, the 99th percentile in milliseconds, and starts anew.
+ * Preloaded into an agent, in each of its threads: on SIGUSR2 each prints the delay of its event loop since the last
+ * time, the 99th percentile in milliseconds, and starts again.
  */
 
 const RESOLUTION_MS = 1;

@@ -1,15 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** One line of the table. A figure that was not measured is not in it. */
+/** One line of the table. Figures that were not measured are left out. */
 export interface Row {
   readonly bench: string;
   readonly what: string;
   readonly value: number;
   readonly unit: string;
-  /** Where the value is the median of several. */
+  /** Spread, where the value is the median of several. */
   readonly spread?: Spread;
-  /** What the value must not exceed, or must reach, where something is asked of it. */
+  /** Bound that the value must not exceed, or must reach, where one is required. */
   readonly bound?: { readonly atMost?: number; readonly atLeast?: number };
 }
 
@@ -38,7 +38,7 @@ export function spreadOf(values: readonly number[]): Spread {
   };
 }
 
-/** Milliseconds of CPU that a piece of work takes in this process, all threads: run by run. */
+/** Milliseconds of CPU that a piece of work takes in this process, in all threads, for each run. */
 export async function cpuMs(runs: number, work: () => Promise<unknown> | unknown): Promise<number[]> {
   const times: number[] = [];
   for (let run = 0; run < runs; run++) {
@@ -60,7 +60,7 @@ export async function wallMs(runs: number, work: () => Promise<unknown> | unknow
   return times;
 }
 
-/** So many network namespaces with a process each, gone when disposed. */
+/** Network namespaces with a process each, gone when disposed. */
 export class Namespaces implements AsyncDisposable {
   readonly #shell: ChildProcess;
 
@@ -68,7 +68,7 @@ export class Namespaces implements AsyncDisposable {
     this.#shell = shell;
   }
 
-  /** @param setUp what each does first, a line of sh without single quotes */
+  /** @param setUp first command of each, a line of sh without single quotes */
   static async create(count: number, setUp = 'ip link set lo up'): Promise<Namespaces> {
     const script = `for i in $(seq ${count}); do unshare -n sh -c '${setUp}; exec sleep 3600' & done; wait`;
     const shell = spawn('sh', ['-c', script], { stdio: 'ignore', detached: true });

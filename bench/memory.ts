@@ -11,7 +11,7 @@ const PROBE = fileURLToPath(new URL('./memory_probe.mjs', import.meta.url));
 const KB = 1024;
 const MB = 1e6;
 
-/** Resident bytes of a process by what is mapped (man 5 proc, smaps); empty: memory of no file. */
+/** Resident bytes of a process by mapped file (man 5 proc, smaps); empty: memory without a file. */
 function residentByMapping(pid: number): { readonly name: string; readonly bytes: number }[] {
   const mappings: { name: string; bytes: number }[] = [];
   for (const line of readFileSync(`/proc/${pid}/smaps`, 'utf8').split('\n')) {
@@ -59,7 +59,7 @@ async function threadsOf(agent: AgentProcess): Promise<Readonly<Record<'main' | 
   return eventually(() => ({ main: read('main'), kernel: read('kernel') }));
 }
 
-/** Where the memory of the running agent is: resident pages by what they hold, and what the kernel holds for it beside them. */
+/** Memory of the running agent: resident pages by content, and the kernel's memory for it. */
 export async function benchMemory(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES);
   await using agent = await AgentProcess.serve([], [], { NODE_OPTIONS: `--import=${PROBE}` });
@@ -75,7 +75,7 @@ export async function benchMemory(): Promise<Row[]> {
   const isNode = (name: string) => /\/bin\/node$/.test(name);
   const anonymous = sum((name) => !isFile(name));
   const known = main.heap + kernel.heap + main.arrayBuffers + kernel.arrayBuffers;
-  const bench = `memory of the agent beside ${NAMESPACES} namespaces, asked each second`;
+  const bench = `memory of the agent beside ${NAMESPACES} namespaces, scraped every second`;
   const rows: readonly (readonly [string, number])[] = [
     ['resident', sum(() => true)],
     ["pages of Node.js' own file", sum(isNode)],

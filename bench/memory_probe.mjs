@@ -2,7 +2,7 @@ import { getHeapStatistics } from 'node:v8';
 import { isMainThread } from 'node:worker_threads';
 
 /**
- * Preloaded into an agent, in each of its threads: on SIGUSR2 each prints, in bytes, what V8 holds for it. Not TypeScript: stripping its types
+ * Preloaded into an agent, in each of its threads: on SIGUSR2 each prints, in bytes, V8's memory for it. Not TypeScript: stripping its types
  * would take each thread several megabytes.
  */
 

@@ -19,7 +19,7 @@ import { cpuMs, median, Namespaces, type Row } from './measure.ts';
 const NAMESPACES = 250;
 const RUNS = 60;
 
-/** Every field of the four tables, turned into a number for every namespace. */
+/** Converts every field of the four tables to a number for every namespace. */
 function decode(snapshot: MibSnapshot, fields: readonly { table: MibTable; field: string }[]): number {
   const columns = fields.flatMap(({ table, field }) => snapshot.column(table, field) ?? []);
   let sum = 0;
@@ -39,7 +39,7 @@ function fieldsOf(tables: readonly MibTable[]): { table: MibTable; field: string
   );
 }
 
-/** The counters of all namespaces by the kernel pass, against our reader of the files. */
+/** Counters of all namespaces by the walk in the kernel, compared with our reader of the files. */
 export async function benchMib(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES);
   const bpf = new BpfSource(OBJECTS, '/sys');
@@ -60,7 +60,7 @@ export async function benchMib(): Promise<Row[]> {
   const bench = `counters of ${registry.snapshot().length} namespaces, ${fields.length} fields`;
   return [
     { bench, what: 'kernel pass, typed rows, CPU (median)', value: passMs, unit: 'ms', bound: { atMost: 2 } },
-    { bench, what: 'kernel pass alone, CPU (median)', value: rawMs, unit: 'ms' },
+    { bench, what: 'kernel walk alone, CPU (median)', value: rawMs, unit: 'ms' },
     { bench, what: 'files, CPU (median)', value: filesMs, unit: 'ms' },
     { bench, what: 'files : pass', value: filesMs / passMs, unit: 'x' },
   ];

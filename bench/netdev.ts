@@ -16,11 +16,11 @@ import { cpuMs, median, Namespaces, type Row } from './measure.ts';
 const NAMESPACES = 110;
 const HOT_RUNS = 60;
 const COLD_RUNS = 12;
-/** More than the caches of the CPU hold; and time for others to use them. */
+/** Bytes that exceed the caches of the CPU; and time for other processes to use them. */
 const COLD_BYTES = 64 * 1024 * 1024;
 const COLD_MS = 700;
 
-/** What is shown with `detail: core`. */
+/** Columns shown with `detail: core`. */
 const COLUMNS: readonly DeviceColumn[] = [
   'receivedBytes',
   'sentBytes',
@@ -30,7 +30,7 @@ const COLUMNS: readonly DeviceColumn[] = [
   'sentDrops',
 ];
 
-/** The devices of all namespaces by the walk, against the file of each: loopback and both ends of a veth in each namespace. */
+/** Devices of all namespaces by the walk, compared with the file of each: loopback and both ends of a veth in each namespace. */
 export async function benchNetdev(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(
     NAMESPACES,

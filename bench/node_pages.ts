@@ -6,10 +6,10 @@ import type { AgentProcess } from '../test/support/agent_process.ts';
 
 const INTERVAL_MS = 1_000;
 const TEAMS = 10;
-/** Name of the process in each Pod: others on this machine come and go. */
+/** Name of the process in each Pod, by which ours are recognised. */
 export const PROCESS = 'sizing';
 const OWNER = /[{,]pod="([^"]*)"/;
-/** What a Pod is labelled with outside of Kubernetes. */
+/** Labels of a Pod outside Kubernetes. */
 const UNNAMED = /namespace="",pod="([^"]+)"/g;
 
 /** A page as a scraper gets it. */
@@ -18,7 +18,7 @@ export interface Page {
   readonly gzip: Buffer;
 }
 
-/** Without the lines of all who are not our Pods, or the node. */
+/** The page with only the lines of our Pods and the node. */
 export function ownPods(page: string): string {
   return page
     .split('\n')
@@ -29,7 +29,7 @@ export function ownPods(page: string): string {
     .join('\n');
 }
 
-/** Names that are as long as those in a cluster: they are in every series. */
+/** Gives names as long as those in a cluster, because they are in every series. */
 export class Names {
   readonly #known = new Map<string, string>();
 
@@ -49,8 +49,8 @@ export class Names {
 }
 
 /**
- * Asks one agent for its page each second and serves that to a Prometheus, as many nodes as it asks for: each path is one.
- * So the pages are real, and the machine need not run as many agents.
+ * Scrapes one agent every second and serves its page to a Prometheus as many nodes: each path is one.
+ * The pages are therefore real, and the machine need not run as many agents.
  */
 export class NodePages implements AsyncDisposable {
   readonly #agent: AgentProcess;
@@ -60,7 +60,7 @@ export class NodePages implements AsyncDisposable {
   #isClosed = false;
   #page: Page | undefined;
   #type = '';
-  /** Until then it has nothing to tell. */
+  /** Whether it serves pages; before, it answers 503. */
   isOpen = false;
 
   private constructor(agent: AgentProcess, server: Server) {
@@ -84,7 +84,7 @@ export class NodePages implements AsyncDisposable {
     return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** The last one. */
+  /** The last page. */
   get page(): Page {
     if (this.#page === undefined) throw new Error('the agent has given no page');
     return this.#page;

@@ -1,4 +1,4 @@
-"""Pods without a cluster: python3 pods.py CGROUP PODS PROCESSES DESCRIPTORS. Prints a line when all are there; ends with its process group."""
+"""Makes Pods without a cluster: python3 pods.py CGROUP PODS PROCESSES DESCRIPTORS. Prints a line when all are there; ends with its process group."""
 
 import ctypes
 import os
@@ -18,7 +18,7 @@ def sleep():
 
 
 def pod(ready):
-    """Half of the descriptors are sockets; all processes of a Pod have the same ones open, each in a table of its own."""
+    """Opens descriptors, half of which are sockets; all processes of a Pod have the same ones open, each in its own table."""
     if ctypes.CDLL(None).unshare(CLONE_NEWNET) != 0:
         sys.exit("unshare failed")
     folders = [f"{cgroup}/kubepods/pod{uuid.uuid4()}/{os.urandom(32).hex()}"]

@@ -8,10 +8,10 @@ export const PODS = 110;
 const PROCESSES = 20;
 const SOCKETS = 50;
 const RUNS = 60;
-/** While namespaces are new to the agent their owners are looked for again and again. */
+/** Time in which the owners of new namespaces are looked up again and again. */
 const YOUNG_MS = 11_000;
 
-/** Half of the sockets listen or wait, half are the two ends of connections over the loopback device. */
+/** Opens sockets of which half listen or wait, and half are the two ends of connections over the loopback device. */
 const POD = `
 import os, signal, socket, sys, time
 held = [socket.create_server(('127.0.0.1', 0), backlog=100) for _ in range(5)]
@@ -27,8 +27,8 @@ signal.pause()
 `;
 
 /**
- * So many namespaces as a full node has, with processes and sockets in each. Gone when disposed.
- * @param program of Python, that each runs; says `ready`
+ * Makes as many namespaces as a full node has, with processes and sockets in each. Gone when disposed.
+ * @param program Python program that each runs; it prints `ready`
  */
 export async function createPods(program = POD): Promise<AsyncDisposable> {
   const script = `for i in $(seq ${PODS}); do unshare -n sh -c 'ip link set lo up; exec python3 -c "$POD"' & done; wait`;
@@ -54,13 +54,13 @@ export async function createPods(program = POD): Promise<AsyncDisposable> {
   };
 }
 
-/** What a scrape of a full node costs, step by step, and what it would without the passes in the kernel. */
+/** CPU of a scrape of a full node, step by step, with and without the walks in the kernel. */
 export async function benchPods(): Promise<Row[]> {
   await using _pods = await createPods();
   const bench = `${PODS} Pods, ${PROCESSES} processes and ${SOCKETS} sockets each`;
   return [
     ...(await measure(bench, '', {}, 12)),
-    ...(await measure(bench, ', both passes off', { objects: '/nonexistent' }, undefined)),
+    ...(await measure(bench, ', both walks off', { objects: '/nonexistent' }, undefined)),
   ];
 }
 
@@ -112,7 +112,7 @@ async function measure(
   return rows;
 }
 
-/** Wall-clock time of each probe: what the event loop turns meanwhile is in it. */
+/** Wall-clock time of each probe, including other work of the event loop meanwhile. */
 async function byProbe({ kernel }: TestKernel, bench: string, suffix: string): Promise<Row[]> {
   const times = new Map<string, number[]>();
   for (let run = 0; run < RUNS; run++) {

@@ -25,7 +25,7 @@ const RUNS = 20;
 
 const SCRIPT = fileURLToPath(new URL('./pods.py', import.meta.url));
 
-/** So many Pods with processes in cgroups of their own, gone when disposed. */
+/** Makes Pods with processes in their own cgroups, gone when disposed. */
 async function createPods(): Promise<AsyncDisposable> {
   const cgroup = join(CGROUP_V2, `bench-${process.pid}`);
   mkdirSync(cgroup);
@@ -49,7 +49,7 @@ function removeBelow(folder: string): void {
   rmdirSync(folder);
 }
 
-/** A scrape with only one probe on, or none. */
+/** CPU of a scrape with only one probe on, or none. */
 async function scrapeMs(probe?: string, options: object = {}): Promise<number> {
   const off = Object.fromEntries(PROBES.map(({ name }) => [name, false]));
   const on = probe === undefined ? {} : { [probe]: { enabled: true, ...options } };
@@ -59,7 +59,7 @@ async function scrapeMs(probe?: string, options: object = {}): Promise<number> {
   return median(await cpuMs(RUNS, scrape));
 }
 
-/** Who the processes are: by the Pods' cgroups, and by a look at each process of the machine. */
+/** CPU of finding the owners of processes: by the Pods' cgroups, or by reading each process of the machine. */
 async function listMs(cgroup: string): Promise<number> {
   using kernel = await openKernel();
   const registry = new NetnsRegistry(DEFAULT_PATHS);
@@ -70,7 +70,7 @@ async function listMs(cgroup: string): Promise<number> {
   return median(await cpuMs(RUNS, read));
 }
 
-/** A look for new namespaces while there is a young one that no container owns: each looks at all processes. */
+/** CPU of a scan for new namespaces while there is a young one without a container: each scan reads all processes. */
 async function refreshMs(open: () => Promise<NetnsKernel & Disposable>): Promise<number> {
   using kernel = await open();
   using netns = new TestNetns();
@@ -87,7 +87,7 @@ function openKernel(): Promise<BpfNetnsKernel> {
   return BpfNetnsKernel.open(new BpfSource(OBJECTS, '/sys'), DEFAULT_PATHS.proc, () => undefined);
 }
 
-/** One that cannot list processes. */
+/** A kernel source that cannot list processes. */
 async function openWithoutPass(): Promise<NetnsKernel & Disposable> {
   const kernel = await openKernel();
   return {
@@ -98,14 +98,14 @@ async function openWithoutPass(): Promise<NetnsKernel & Disposable> {
   };
 }
 
-/** What the probes cost that look at each process, and discovery. */
+/** Costs of discovery, and of the probes that read each process. */
 export async function benchProcesses(): Promise<Row[]> {
   await using _pods = await createPods();
   const bench = `${PODS} Pods of ${PROCESSES} processes of ${DESCRIPTORS} descriptors, CPU (median)`;
   const row = (what: string, value: number): Row => ({ bench, what, value, unit: 'ms' });
   const nothing = await scrapeMs();
   return [
-    row('discovery beside a young namespace, pass', await refreshMs(openKernel)),
+    row('discovery beside a young namespace, walk', await refreshMs(openKernel)),
     row('discovery beside a young namespace, files', await refreshMs(openWithoutPass)),
     row('listed by cgroups', await listMs(DEFAULT_PATHS.cgroup)),
     row('listed by namespaces', await listMs('/nonexistent')),

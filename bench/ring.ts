@@ -7,12 +7,12 @@ import { benchRingRates } from './ring_rates.ts';
 const ADDON = fileURLToPath(new URL('../bpf-napi', import.meta.url));
 const RECORD_BYTES = 128;
 const RING_BYTES = 4 * 1024 * 1024;
-/** What fits the ring: each record has a header of eight bytes there. */
+/** Number of records that fit the ring: each has a header of eight bytes there. */
 const RECORDS = Math.floor(RING_BYTES / (RECORD_BYTES + 8)) - 1;
 const RUNS = 40;
 const NEVER_MS = 2 ** 30;
 
-/** Records of the size of an event, from the ring into JavaScript: what a full ring costs, and at several rates. */
+/** Records of the size of an event, from the ring into JavaScript: CPU of draining a full ring, and at several rates. */
 export async function benchRing(): Promise<Row[]> {
   return [...(await benchFullRing()), ...(await benchRingRates())];
 }
@@ -52,7 +52,7 @@ async function benchFullRing(): Promise<Row[]> {
   return [
     {
       bench,
-      what: 'drained a second of CPU (median)',
+      what: 'drained per second of CPU (median)',
       value: median(rates),
       unit: 'records',
       bound: { atLeast: 200_000 },

@@ -12,7 +12,7 @@ const SOURCES = fileURLToPath(new URL('./kernel/', import.meta.url));
 const RATES = [0, 10, 1_000, 100_000];
 const ROUNDS = 5;
 const RUN_MS = 2_000;
-/** As in src/probe/ebpf.ts. */
+/** The settings of src/probe/ebpf.ts. */
 const RING = { intervalMs: 25, bufferBytes: 256 * 1024, recordBytesMax: 256 };
 /** BPF_RB_NO_WAKEUP: how programs submit to a ring that only a timer drains. */
 const NO_WAKEUP = 1n;
@@ -26,7 +26,7 @@ interface Run {
   readonly producerNs: number;
 }
 
-/** Records at several rates, from the kernel into JavaScript: by the timer alone, and by what the agent does. */
+/** Records at several rates, from the kernel into JavaScript: drained by the timer alone, and as the agent does it. */
 export async function benchRingRates(): Promise<Row[]> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'));
   const producer = await Producer.start(folder);
@@ -57,15 +57,20 @@ function rowsOf(rate: number, wakeBy: RingWakeUp, runs: readonly Run[]): Row[] {
   const of = (value: (run: Run) => number) => median(runs.map(value));
   const seconds = RUN_MS / 1_000;
   const rows: Row[] = [
-    { bench, what: 'CPU a second (median)', value: of(({ cpuMs }) => cpuMs / seconds), unit: 'ms' },
-    { bench, what: 'wake-ups a second (median)', value: of(({ wakeUps }) => wakeUps / seconds), unit: '' },
+    { bench, what: 'CPU per second (median)', value: of(({ cpuMs }) => cpuMs / seconds), unit: 'ms' },
+    { bench, what: 'wake-ups per second (median)', value: of(({ wakeUps }) => wakeUps / seconds), unit: '' },
   ];
   if (rate === 0) return rows;
   const latency = (share: number) => of(({ latenciesMs }) => quantile(latenciesMs, share));
   return [
     ...rows,
-    { bench, what: 'CPU a record (median)', value: of(({ cpuMs, records }) => (cpuMs * 1_000) / records), unit: 'µs' },
-    { bench, what: 'CPU of who makes it, a record', value: of(({ producerNs }) => producerNs), unit: 'ns' },
+    {
+      bench,
+      what: 'CPU per record (median)',
+      value: of(({ cpuMs, records }) => (cpuMs * 1_000) / records),
+      unit: 'µs',
+    },
+    { bench, what: 'CPU of the producer, per record', value: of(({ producerNs }) => producerNs), unit: 'ns' },
     { bench, what: 'from submit to JavaScript (median)', value: latency(0.5), unit: 'ms' },
     { bench, what: 'the same, 99th percentile', value: latency(0.99), unit: 'ms', bound: { atMost: 100 } },
     {

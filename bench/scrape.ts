@@ -10,10 +10,10 @@ const SCRAPES = 50;
 const YOUNG_MS = 11_000;
 const LOOP_PROBE = fileURLToPath(new URL('./loop_probe.ts', import.meta.url));
 
-/** What a scrape of many namespaces costs, and how long it holds up the agent's two event loops. */
+/** CPU of a scrape of many namespaces, and the delay that it causes in the agent's two event loops. */
 export async function benchScrape(): Promise<Row[]> {
   await using _namespaces = await Namespaces.create(NAMESPACES);
-  // While namespaces are new their owners are looked for again and again.
+  // The owners of new namespaces are looked up again and again.
   await wait(YOUNG_MS);
   return [...(await inProcess()), ...(await asAgent())];
 }
@@ -50,7 +50,7 @@ async function byProbe(agent: TestKernel, bench: string): Promise<Row[]> {
   }));
 }
 
-/** Both event loops of the real agent, while Prometheus would scrape it over HTTP with compression. */
+/** Delays of both event loops of the real agent, scraped over HTTP with compression, as by Prometheus. */
 async function asAgent(): Promise<Row[]> {
   await using agent = await AgentProcess.serve([], [], { NODE_OPTIONS: `--import=${LOOP_PROBE}` });
   const scrape = async () => {
@@ -77,7 +77,7 @@ async function asAgent(): Promise<Row[]> {
   ];
 }
 
-/** p99 by thread since the last time they were asked for. */
+/** p99 by thread since the last request for it. */
 function loopDelays(agent: AgentProcess, from = 0): Map<string, number> {
   const found = [...agent.stderr.slice(from).matchAll(/^loop (\w+) (\S+)$/gm)];
   if (found.length < 2) throw new Error('not all threads have answered');

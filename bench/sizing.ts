@@ -21,11 +21,11 @@ import { createPods, PODS } from './pods.ts';
 import type { EventFigures, PageFigures, PrometheusFigures, SeriesCount, SizingFigures } from './sizing_figures.ts';
 
 const FIGURES = new URL('./sizing.json', import.meta.url);
-/** As many as two hours have at 30 s: the block is like one of a Prometheus that runs for long. */
+/** As many scrapes as two hours have at 30 s, so that the block is like one of a Prometheus that runs for long. */
 const SCRAPES = 240;
-/** So many nodes that the series are some 100,000. */
+/** Numbers of nodes that give some 100,000 series. */
 const NODES = { core: 16, full: 3 } as const;
-/** What the agent says of itself is told by metric where that has so many series. */
+/** Minimum number of series for which an agent metric gets its own row. */
 const MANY = 20;
 const YOUNG_MS = 11_000;
 const EVENT_SECONDS = 20;
@@ -62,7 +62,7 @@ while True:
 
 type Detail = keyof typeof NODES;
 
-/** What a node asks of a Prometheus and of a Loki. With UPDATE_FIGURES=1 bench/sizing.json is written anew. */
+/** Needs of a node at a Prometheus and a Loki. With UPDATE_FIGURES=1 bench/sizing.json is rewritten. */
 export async function benchSizing(): Promise<Row[]> {
   const events = await measureEvents();
   await using _pods = await createPods(BUSY_POD);
@@ -149,11 +149,11 @@ async function measureDetail(detail: Detail) {
   };
 }
 
-/** What a Prometheus says of itself. */
+/** A metric of a Prometheus itself. */
 function stateOf(page: Exposition) {
   const value = (name: string, labels = {}) => {
     const found = sampleValue(page, name, labels);
-    if (found === undefined) throw new Error(`Prometheus does not tell ${name}`);
+    if (found === undefined) throw new Error(`Prometheus does not show ${name}`);
     return found;
   };
   return {
@@ -219,7 +219,7 @@ function countSeries({ samples }: Exposition): Map<string, SeriesCount> {
   );
 }
 
-/** Series of what the agent says of itself, by metric, the most first. */
+/** Series of the agent's own metrics, by metric, the most first. */
 function countAgent({ samples }: Exposition): Record<string, number> {
   const counts = new Map<string, number>();
   for (const { name } of samples) {
@@ -230,7 +230,7 @@ function countAgent({ samples }: Exposition): Record<string, number> {
   return Object.fromEntries([...counts].filter(([, count]) => count >= MANY).sort(([, a], [, b]) => b - a));
 }
 
-/** Real events, with names as a cluster has them. */
+/** Real events, with names like those in a cluster. */
 async function measureEvents(): Promise<Readonly<Record<string, EventFigures>>> {
   await using pair = await HostPair.create();
   await using loki = await LokiServer.start();
@@ -270,7 +270,7 @@ function figuresOf(lines: readonly LaneRecord[]): EventFigures {
   };
 }
 
-/** Names and values: what Loki counts. */
+/** Bytes of names and values, as Loki counts them. */
 function metadataBytes(body: string): number {
   const { streams } = JSON.parse(body) as { streams: { values: [string, string, Record<string, string>][] }[] };
   const metadata = streams[0]?.values[0]?.[2] ?? {};
@@ -290,7 +290,7 @@ function rowsOf({ page, prometheus, events }: SizingFigures): Row[] {
     add('Prometheus: resident, a series', figures.memoryBytesASeries, 'bytes');
     add('Prometheus: CPU, a sample', figures.cpuMicrosecondsASample, 'µs');
     add('Prometheus: block, a sample', figures.diskBytesASample, 'bytes');
-    add('Prometheus: chunks of it, a sample', figures.chunkBytesASample, 'bytes');
+    add('Prometheus: chunks of it, per sample', figures.chunkBytesASample, 'bytes');
     add('Prometheus: write-ahead log, a sample', figures.walBytesASample, 'bytes');
   }
   for (const [type, figures] of Object.entries(events)) {
@@ -299,7 +299,7 @@ function rowsOf({ page, prometheus, events }: SizingFigures): Row[] {
     add('structured metadata', figures.metadataBytes);
     add(`push of ${BATCH}, an event`, figures.pushBytes);
     add(`push of ${BATCH}, gzip, an event`, figures.gzipBytes);
-    add('push of one, gzip', figures.gzipBytesAlone);
+    add('push of a single event, gzip', figures.gzipBytesAlone);
   }
   return rows;
 }

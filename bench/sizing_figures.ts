@@ -1,21 +1,21 @@
-/** What `npm run bench -- sizing` has measured; docs/scale.md is computed from it. */
+/** Results of `npm run bench -- sizing`; docs/scale.md is computed from them. */
 
 /** Series of one probe on a page. */
 export interface SeriesCount {
-  /** Of a Pod, the median. */
+  /** Series of a Pod, the median. */
   readonly pod: number;
-  /** Of the node. */
+  /** Series of the node. */
   readonly node: number;
 }
 
 export interface PrometheusFigures {
   readonly series: number;
   readonly samples: number;
-  /** Resident, less what it took before the first page. */
+  /** Resident bytes, less those before the first page. */
   readonly memoryBytesASeries: number;
   readonly headChunksASeries: number;
   readonly cpuMicrosecondsASample: number;
-  /** Of a block with as many samples a series as one of two hours has at 30 s: chunks and index. */
+  /** Bytes of a block with as many samples per series as one of two hours has at 30 s: chunks and index. */
   readonly diskBytesASample: number;
   readonly chunkBytesASample: number;
   readonly walBytesASample: number;
@@ -29,10 +29,10 @@ export interface PageFigures {
 
 export interface EventFigures {
   readonly events: number;
-  /** The text, and what Loki counts beside it. */
+  /** Bytes of the text, and of the data that Loki counts beside it. */
   readonly lineBytes: number;
   readonly metadataBytes: number;
-  /** Of a push, for each event in it. */
+  /** Bytes of a push, for each event in it. */
   readonly pushBytes: number;
   readonly gzipBytes: number;
   readonly gzipBytesAlone: number;
@@ -46,15 +46,15 @@ export interface SizingFigures {
     readonly prometheus: string;
     readonly pods: number;
     readonly scrapes: number;
-    /** Memory of a Prometheus that has nothing yet. */
+    /** Memory of a Prometheus without data. */
     readonly idleBytes: number;
   };
-  /** By probe; `agent` is what it says of itself. `all`: every probe on, core. */
+  /** Series by probe; `agent` has the agent's own. `all`: every probe on, core. */
   readonly series: Readonly<Record<string, Readonly<Record<'core' | 'full' | 'all', SeriesCount>>>>;
-  /** Series of what the agent says of itself, by metric. */
+  /** Series of the agent's own metrics, by metric. */
   readonly agent: Readonly<Record<string, number>>;
   readonly page: Readonly<Record<'core' | 'full', PageFigures>>;
   readonly prometheus: Readonly<Record<'core' | 'full', PrometheusFigures>>;
-  /** By type. */
+  /** Figures by type. */
   readonly events: Readonly<Record<string, EventFigures>>;
 }

@@ -1,4 +1,4 @@
-"""Makes TCP sockets in network namespaces, on the word of the bench: a JSON object a line comes in, one goes out when it is done."""
+"""Makes TCP sockets in network namespaces, on request of the bench: reads a JSON object from each line, and writes one when it is done."""
 
 import ctypes
 import json
@@ -39,7 +39,7 @@ def make(netns, connections, time_wait):
     for nth in range(time_wait):
         if nth % PORTS_OF_AN_ADDRESS == 0:
             listener = listen(f"127.0.0.{2 + nth // PORTS_OF_AN_ADDRESS}")
-        # Who closes first waits.
+        # The end that closes first gets TIME_WAIT.
         for one in connect(listener):
             one.close()
 

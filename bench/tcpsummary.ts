@@ -55,7 +55,7 @@ class Holder implements AsyncDisposable {
   }
 }
 
-/** What the measurements need of an agent. */
+/** The parts of an agent that the measurements need. */
 class Bench {
   readonly #collect: () => Promise<void>;
   readonly #pass: TcpPass;
@@ -89,7 +89,7 @@ class Bench {
     ];
   }
 
-  /** As the program measures its calls. */
+  /** The program's own measurements of its calls. */
   async #walks(): Promise<{ sockets: number; walkMs: number; longestMs: number }> {
     const progress = new Uint8Array(tcpProgress.SIZE);
     const view = new DataView(progress.buffer);
@@ -105,7 +105,7 @@ class Bench {
   }
 }
 
-/** The sockets of many namespaces by one walk, against SOCK_DIAG in each. */
+/** Sockets of many namespaces by one walk, compared with SOCK_DIAG in each. */
 export async function benchTcpsummary(): Promise<Row[]> {
   await using resources = new AsyncDisposableStack();
   const namespaces = Array.from({ length: NAMESPACES + 2 }, () => resources.use(new TestNetns()));
@@ -119,7 +119,7 @@ export async function benchTcpsummary(): Promise<Row[]> {
   rows.push(...(await bench.measure(`${NAMESPACES} namespaces of ${2 * CONNECTIONS} sockets`, { collectMs: 2 })));
   await holder.make(crowded, MANY);
   rows.push(...(await bench.measure(`and ${2 * MANY} sockets in one more`, { collectMs: 5 })));
-  // Over the loopback device a port in TIME_WAIT would be taken again.
+  // Over the loopback device a port in TIME_WAIT would be reused.
   closing.exec('sysctl -qw net.ipv4.tcp_tw_reuse=0');
   await holder.make(closing, 0, TIME_WAIT);
   rows.push(...(await bench.measure(`and ${TIME_WAIT} sockets in TIME_WAIT in one more`, {})));

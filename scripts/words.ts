@@ -58,6 +58,7 @@ const GENERATED = /^docs\/(?:metrics|probes|api|configuration|events|kernels|dro
 export const READ: readonly string[] = [
   'CONTRIBUTING.md',
   'README.md',
+  'bench',
   'bpf-napi/README.md',
   'bpf-napi/lib',
   'bpf-napi/src',

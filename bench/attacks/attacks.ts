@@ -17,22 +17,22 @@ import { Looks, residentKiB } from './looks.ts';
 const NEIGHBORS = 110;
 const BEFORE_SCRAPES = 20;
 const BEFORE_EVERY_MS = 250;
-/** Owners of new namespaces are looked for meanwhile. */
+/** Long enough for new namespaces to get their owners. */
 const SETTLE_MS = 11_000;
-/** Memory is back within it; the agent is scraped meanwhile as it always is. */
+/** Memory must fall back within this time; the agent is scraped meanwhile as usual. */
 const AFTER_MS = 60_000;
 const AFTER_EVERY_MS = 15_000;
 const READY_MS = 120_000;
-/** No network of the machine has such a second byte. */
+/** No network of the machine has addresses with this second byte. */
 const NO_SUBNET = [255, 255] as const;
-/** Every packet that the kernel frees unused is in one of them. */
+/** Every packet that the kernel frees unused is in one of these. */
 const FREES = ['netsonde_packet_drops_total', 'netsonde_packet_discards_total'];
-/** And those whose rows have gone, or are not there yet. */
+/** Packets whose rows have gone, or do not exist yet. */
 const NOT_SHOWN = ['netsonde_probe_departed_total', 'netsonde_probe_waiting'];
 
 /**
- * What hostile Pods, clients and files cost the agent and its other users, at full scale; each attack has an agent of its own.
- * @param only those whose name has this in it
+ * Costs of hostile Pods, clients and files for the agent and its other users, at full scale; each attack has its own agent.
+ * @param only runs the attacks whose name contains this
  */
 export async function benchAttacks(only = ''): Promise<Row[]> {
   await using many = await ManyNetns.create(NEIGHBORS);
@@ -42,13 +42,13 @@ export async function benchAttacks(only = ''): Promise<Row[]> {
 }
 
 async function measure(attack: Attack, many: ManyNetns): Promise<Row[]> {
-  // One for each: the kernel gives the numbers of namespaces that have gone to new ones.
+  // Each attack has its own: the kernel gives the numbers of removed namespaces to new ones.
   using oracle = await FreesOracle.open(NO_SUBNET);
   await using held = new AsyncDisposableStack();
   const folder = mkdtempSync(join(tmpdir(), 'attacks-'));
   held.defer(() => rmSync(folder, { recursive: true, force: true }));
   const config = join(folder, 'config.yaml');
-  // Nobody listens there: what is sent is spooled.
+  // The port is closed, so that events are spooled.
   const loki = { url: 'http://127.0.0.1:9', batch: { age: '0s' }, spool: { directory: join(folder, 'spool') } };
   writeFileSync(config, JSON.stringify({ events: { fold: '0s' }, sinks: { stdout: {}, loki } }));
   using victim = new TestNetns();
@@ -77,10 +77,10 @@ async function measure(attack: Attack, many: ManyNetns): Promise<Row[]> {
     const begun = attack.begin({ agent, folder, config, resources });
     await looks.during(ATTACK_MS / 2);
     const losses = await begun;
-    // As many again while it goes on.
+    // The second half comes while the attack goes on.
     await looks.during(ATTACK_MS / 2);
     await losses?.ended;
-    // While the namespaces are there: their numbers are given to new ones.
+    // Read while the namespaces exist: their numbers are given to new ones.
     freed = losses === undefined ? 0 : oracleOf(losses.inums);
     isCounted = losses !== undefined;
   }
@@ -104,25 +104,25 @@ async function measure(attack: Attack, many: ManyNetns): Promise<Row[]> {
   const add = (what: string, value: number, unit = '', bound?: Row['bound']) =>
     rows.push({ bench: `attack: ${attack.name}`, what, value, unit, ...(bound === undefined ? {} : { bound }) });
   const ofVictim = oracleOf(new Set([victim.inum]));
-  add('packets of the victim, of the oracle', ofVictim);
+  add('packets of the victim, by the oracle', ofVictim);
   add('packets of the victim too many or too few', Math.abs(sumOf(after, isOf(victim)) - ofVictim), '', { atMost: 0 });
-  add('events of the victim that are missing', looks.lost - events.length, '', { atMost: 0 });
+  add('missing events of the victim', looks.lost - events.length, '', { atMost: 0 });
   if (isCounted) {
     const moreThanBefore = (page: Exposition) =>
       sumOf(page, (pod) => pod !== victim.name) - sumOf(before, (pod) => pod !== victim.name) - freed;
-    add('packets of the attacker, of the oracle', freed);
-    add('packets in rows of others, less those, at the end', moreThanBefore(atEnd));
-    add('packets in rows of others, less those, a minute after', moreThanBefore(after));
+    add('packets of the attacker, by the oracle', freed);
+    add('packets in other rows beyond these, at the end', moreThanBefore(atEnd));
+    add('packets in other rows beyond these, a minute after', moreThanBefore(after));
   }
   add('longest answer of /healthz over a new connection', looks.most('newMs'), 'ms', { atMost: 100 });
   add('longest answer of /healthz over a kept connection', looks.most('keptMs'), 'ms', { atMost: 100 });
-  add('connections that were opened again', looks.reopened);
+  add('reopened connections', looks.reopened);
   add('longest scrape', looks.most('scrapeMs'), 'ms', { atMost: 1_000 });
   add('most CPU during a scrape', looks.most('scrapeCpuMs'), 'ms');
   add('largest page, of before', looks.most('pageBytes') / bytesBefore, '×', { atMost: 2 });
   add('RSS before', rssBefore / 1_024, 'MB');
   add('largest RSS, of before', looks.most('rssKiB') / rssBefore, '×', { atMost: 1.5 });
-  add('RSS a minute after, of before', rssAfter / rssBefore, '×', { atMost: 1.1 });
+  add('RSS a minute after, relative to before', rssAfter / rssBefore, '×', { atMost: 1.1 });
   add('share of a CPU', (100 * cpuMsOf(used)) / used.elapsedMs, '%');
   add('exit status after SIGTERM', exit.code ?? -1, '', { atMost: 0 });
   process.stderr.write(`${attack.name}: ${JSON.stringify(sinks)}\n`);
@@ -133,7 +133,7 @@ function isOf({ name }: TestNetns): (pod: string) => boolean {
   return (pod) => pod === name;
 }
 
-/** Drops and discards of all rows of these Pods; what is in no row is no Pod's. */
+/** Drops and discards of all rows of these Pods; packets in no row belong to no Pod. */
 function sumOf({ samples }: Exposition, isMeant: (pod: string) => boolean): number {
   return samples
     .filter(

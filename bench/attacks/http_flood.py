@@ -19,7 +19,7 @@ def send(text: str) -> None:
         client.setblocking(False)
         client.send(text.encode())
     except OSError:
-        # Refused, closed, or its buffer is full: what was sent is enough.
+        # Refused, closed, or its buffer is full: the bytes sent so far are enough.
         pass
 
 

@@ -18,11 +18,11 @@ export interface Scene {
   readonly agent: AgentProcess;
   readonly folder: string;
   readonly config: string;
-  /** Ends with the attack. */
+  /** Resources that end with the attack. */
   readonly resources: AsyncDisposableStack;
 }
 
-/** Packets that an attack loses, in namespaces with these numbers. */
+/** Packets that an attack loses, in namespaces with these inode numbers. */
 interface Losses {
   readonly inums: ReadonlySet<number>;
   /** Resolves when the last one is lost. */
@@ -31,7 +31,7 @@ interface Losses {
 
 export interface Attack {
   readonly name: string;
-  /** Begins it; returns what it loses, if anything. */
+  /** Begins the attack; returns its losses, if any. */
   readonly begin: (scene: Scene) => Promise<Losses | undefined>;
 }
 
@@ -56,7 +56,7 @@ async function ended(child: ChildProcess): Promise<void> {
 
 export const ATTACKS: readonly Attack[] = [
   {
-    name: 'answers that nobody takes',
+    name: 'unread answers',
     begin: async ({ agent, resources }) => {
       const { hostname, port } = new URL(agent.url ?? '');
       const child = spawn('python3', [HTTP_FLOOD, hostname, port, '1000', '1000', ...ROUTES], {
@@ -68,10 +68,10 @@ export const ATTACKS: readonly Attack[] = [
     },
   },
   { name: `${FLOOD} namespaces of one Pod`, begin: (scene) => flood(scene, FLOOD, false, 2) },
-  { name: `${FLOOD} namespaces of a user without rights`, begin: (scene) => flood(scene, FLOOD, true, 2) },
-  { name: 'drops without end in 500 namespaces', begin: (scene) => flood(scene, STORM, false, 10_000) },
+  { name: `${FLOOD} namespaces of an unprivileged user`, begin: (scene) => flood(scene, FLOOD, true, 2) },
+  { name: 'endless drops in 500 namespaces', begin: (scene) => flood(scene, STORM, false, 10_000) },
   {
-    name: 'a spool that is scribbled on',
+    name: 'an overwritten spool',
     begin: async ({ folder, resources }) => {
       const spool = join(folder, 'spool');
       const scribble = setInterval(() => {

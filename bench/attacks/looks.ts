@@ -6,18 +6,18 @@ import type { TestNetns } from '../../test/support/hosts.ts';
 import { cpuMsOf, ThreadTimes } from '../lived/threads.ts';
 
 const LOOK_EVERY_MS = 250;
-/** The victim loses a packet with each look; a scrape is asked for with each of so many. */
+/** The victim loses a packet at each reading; a scrape is made at each eighth. */
 const SCRAPE_EVERY = 8;
 const LOSE = "import socket; socket.socket(2, 2).sendto(b'x', ('127.0.0.1', 9))";
 
-/** What users of the agent see at a moment, in milliseconds, bytes and kB. */
+/** Measurements of the agent's users at a moment, in milliseconds, bytes and kB. */
 interface Look {
-  /** Over a connection of its own, as a kubelet asks. */
+  /** Time over a new connection, as a kubelet asks. */
   readonly newMs: number;
-  /** Over one that is kept. */
+  /** Time over a kept connection. */
   readonly keptMs: number;
   readonly scrapeMs: number;
-  /** Of all threads of the agent meanwhile: less than the time that it takes, where the machine has much else to do. */
+  /** CPU of all threads of the agent during the scrape: less than its duration where the machine has much else to do. */
   readonly scrapeCpuMs: number;
   readonly pageBytes: number;
   readonly rssKiB: number;
@@ -31,7 +31,7 @@ export class Looks implements Disposable {
   readonly #all: Look[] = [];
   /** Packets that the victim has lost. */
   lost = 0;
-  /** Connections that were closed before they were answered, and opened again. */
+  /** Connections that were closed before they were answered, and reopened. */
   reopened = 0;
 
   constructor(agent: AgentProcess, victim: TestNetns) {
@@ -69,7 +69,7 @@ export class Looks implements Disposable {
     this.#kept.destroy();
   }
 
-  /** @param agent false: a connection of its own */
+  /** @param agent false: a new connection */
   #health(agent: Agent | false): Promise<void> {
     return new Promise((resolve, reject) => {
       const call = request(`${this.#agent.url}/healthz`, { agent }, (response) => {
@@ -82,7 +82,7 @@ export class Looks implements Disposable {
     });
   }
 
-  /** Until it was answered: a connection that is closed for want of room is opened again. */
+  /** Repeats until the answer came: a connection that is closed for lack of room is reopened. */
   async #timed(work: () => Promise<void>): Promise<number> {
     const startMs = performance.now();
     for (;;) {

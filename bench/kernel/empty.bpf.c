@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Does nothing at the hooks of the probes: what a program costs above this is
- * its own. */
+/* Does nothing at the hooks of the probes: the cost of a probe's program is
+ * its time above this one's. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 

@@ -3,8 +3,8 @@
  * flood NETNS_A NETNS_B ADDRESS_B PORT PACKETS READ
  *
  * Sends datagrams of 32 bytes from one network namespace to the other, on one
- * CPU, in batches; with READ 1 each batch is received too, else nobody listens.
- * Prints nanoseconds a packet.
+ * CPU, in batches; with READ 1 each batch is received too, otherwise the port is closed.
+ * Prints nanoseconds per packet.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A record for each getppid() of one process: of the size of an event, with its time. */
+/* Submits a record for each getppid() of one process: with the size of an event, and its time. */
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>

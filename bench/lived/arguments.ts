@@ -19,12 +19,12 @@ type Given = {
   readonly [Name in Exclude<keyof typeof LIVED_ARGUMENTS, 'baseline'>]?: string | undefined;
 } & { readonly baseline?: readonly string[] | undefined };
 
-/** @throws where a value is none that the option takes */
+/** @throws where the option does not take a value */
 export function latencyOptions({ silence, baseline = [] }: Given): LatencyOptions {
   return { silenceSeconds: positive('silence', silence), baselines: baseline };
 }
 
-/** @throws where a value is none that the option takes */
+/** @throws where the option does not take a value */
 export function livedOptions(given: Given): LivedOptions {
   const { bed, baseline = [] } = given;
   if (bed !== 'namespaces' && bed !== 'pods') throw new Error(`--bed ${bed}: namespaces or pods`);

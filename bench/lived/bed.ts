@@ -13,10 +13,10 @@ const STARTED_AT_ONCE = 8;
 
 export type BedKind = 'namespaces' | 'pods';
 
-/** What agents run beside: so many namespaces or Pods, each with twenty sockets and light traffic. Gone when disposed. */
+/** Surroundings of the agents: a number of namespaces or Pods, each with twenty sockets and light traffic. Gone when disposed. */
 export interface Bed extends AsyncDisposable {
   readonly what: string;
-  /** What an agent is started with there. */
+  /** Arguments and environment of an agent there. */
   readonly args: readonly string[];
   readonly env: NodeJS.ProcessEnv;
 }
@@ -31,7 +31,7 @@ async function bareNamespaces(count: number): Promise<Bed> {
   return bed(`${count} namespaces`, [], {}, resources);
 }
 
-/** By containerd, runc and CNI, named by an API server. What talks is in the sandbox of each, as its container would be: that costs half the time to start. */
+/** Makes Pods by containerd, runc and CNI, named by an API server. Talkers run in the sandbox of each, which halves the time to start. */
 async function realPods(count: number): Promise<Bed> {
   const missing = missingForContainerd();
   if (missing !== undefined) throw new Error(`no Pods without ${missing}: scripts/setup --test installs it`);
@@ -56,7 +56,7 @@ function bed(what: string, args: readonly string[], env: NodeJS.ProcessEnv, reso
   return { what, args, env, [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }
 
-/** A process of each Pod. @throws where one has none */
+/** PID of a process of each Pod. @throws where a Pod has none */
 function processesOf(uids: readonly string[]): string[] {
   const byUid = new Map<string, string>();
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
@@ -86,6 +86,6 @@ async function talkIn(args: readonly string[], resources: AsyncDisposableStack):
   const [outcome] = (await Promise.race([once(child.stdout, 'data'), exited])) as [unknown];
   if (!String(outcome).startsWith('ready')) {
     await resources.disposeAsync();
-    throw new Error(`the sockets are not there: ${outcome}`);
+    throw new Error(`the sockets were not made: ${outcome}`);
   }
 }

@@ -7,9 +7,9 @@ import { type Subject, startSubjects } from './subject.ts';
 import { cpuMsOf, netOfIdle, type Use, wakeupsOf } from './threads.ts';
 
 const MB = 1e6;
-/** While namespaces are new to the agent their owners are looked for again and again. */
+/** Time in which the owners of new namespaces are looked up again and again. */
 const YOUNG_MS = 11_000;
-/** What a scrape leaves to be done, such as collecting garbage, is done by then. */
+/** Long enough for the work that a scrape leaves behind, such as garbage collection. */
 const SETTLE_MS = 5_000;
 const FIRST_EVERY_MS = 1_000;
 const MS_PER_SECOND = 1_000;
@@ -17,24 +17,24 @@ const DYING_SECONDS = 120;
 const DYING_EVERY_SECONDS = 5;
 const DYING_LIFE_SECONDS = 3;
 const DYING_LOSES_EVERY = 50;
-/** A thread that takes less of a scrape, in milliseconds of CPU, or of a second, has no row. */
+/** Minimum CPU of a thread to get a row, in milliseconds per scrape or per second. */
 const SHOWN_MS = 0.1;
 const SHOWN_WAKEUPS = 0.5;
 
 export interface LivedOptions {
   readonly bed: BedKind;
-  /** Namespaces or Pods. */
+  /** Number of namespaces or Pods. */
   readonly count: number;
   /** Cadences, one after the other, in seconds. */
   readonly everySeconds: readonly number[];
   /** Scrapes measured at each cadence, of each process. */
   readonly scrapes: number;
-  /** Scrapes that came before, one a second. */
+  /** Scrapes before the measurement, one a second. */
   readonly before: number;
   readonly idleSeconds: number;
   /** Namespaces that live for three seconds and die within two minutes, at the end; a fiftieth of them loses packets. */
   readonly dying: number;
-  /** Other built checkouts, asked in the same run. */
+  /** Other built checkouts, measured in the same run. */
   readonly baselines: readonly string[];
 }
 
@@ -42,15 +42,15 @@ interface Bounds {
   readonly cpuMs: number;
 }
 
-/** What is asked of a scrape beside so many Pods, at each cadence. */
+/** Required bounds of a scrape beside this number of Pods, at each cadence. */
 const BOUNDS: Readonly<Record<number, Bounds>> = { 110: { cpuMs: 12 }, 220: { cpuMs: 22 } };
 const ANONYMOUS_MB = 60;
 const IDLE_MS_PER_SECOND = 1;
 const IDLE_WAKEUPS = 5;
 
 /**
- * What the agent costs as it is run: started by bin/netsonde, asked over HTTP at the pace of a Prometheus, measured from outside.
- * Processes are asked in turn, in the reverse order each other round.
+ * CPU of the agent in real use: started by bin/netsonde, scraped over HTTP at the pace of a Prometheus, measured from outside.
+ * Processes are scraped in turn, in reverse order every other round.
  */
 export async function benchLived(options: LivedOptions): Promise<Row[]> {
   const { bed: kind, count, before, scrapes, everySeconds, idleSeconds, baselines } = options;
@@ -61,7 +61,7 @@ export async function benchLived(options: LivedOptions): Promise<Row[]> {
   const rows = new Rows(`lived, ${bed.what}`, count);
   if (before > 0) {
     const { uses } = await askInTurn(subjects, before, FIRST_EVERY_MS);
-    // How much a second costs idle is not known yet: the first scrapes are told as they are.
+    // The idle CPU per second is not known yet: the first scrapes are shown with it.
     for (const [subject, found] of uses)
       rows.add(subject, `CPU of the first ${before} scrapes, idle in it`, 'ms', spreadOf(found.map(cpuMsOf)));
   }
@@ -81,7 +81,7 @@ export async function benchLived(options: LivedOptions): Promise<Row[]> {
   return rows.rows;
 }
 
-/** What a scrape each five seconds costs while namespaces die, and who of them is on the page at the end. */
+/** CPU of a scrape every five seconds while namespaces die, and the dead namespaces on the page at the end. */
 async function measureDying(
   subjects: readonly Subject[],
   count: number,
@@ -98,17 +98,17 @@ async function measureDying(
     await subject.scrape();
     const net = get(uses, subject).map((use) => netOfIdle(use, get(idle, subject)).get('all') ?? 0);
     const what = `while ${count} namespaces die`;
-    rows.add(subject, `CPU of a scrape less idle, each ${DYING_EVERY_SECONDS} s, ${what}`, 'ms', spreadOf(net));
+    rows.add(subject, `CPU of a scrape less idle, every ${DYING_EVERY_SECONDS} s, ${what}`, 'ms', spreadOf(net));
     rows.add(
       subject,
-      `series of the page, ${what}: the same before`,
+      `series of the page, ${what}, relative to before`,
       '',
       subject.page.series / get(before, subject).series,
     );
     const losers = new Set(subject.page.text.match(new RegExp(`pod="${prefix}\\d+",reason=`, 'g')));
     rows.add(
       subject,
-      `of ${Math.ceil(count / DYING_LOSES_EVERY)} that lost packets on the page, ${what}`,
+      `namespaces on the page of ${Math.ceil(count / DYING_LOSES_EVERY)} that lost packets, ${what}`,
       '',
       losers.size,
     );
@@ -121,7 +121,7 @@ function get<K, V>(map: ReadonlyMap<K, V>, key: K): V {
   return value;
 }
 
-/** Asks each process so many times; `all` is what each used from the first round's start to the last one's end. */
+/** Scrapes each process `rounds` times; `all` is the use of each from the start of the first round to the end of the last one. */
 async function askInTurn(subjects: readonly Subject[], rounds: number, everyMs: number) {
   const uses = new Map<Subject, Use[]>(subjects.map((subject) => [subject, []]));
   const begun = new Map(subjects.map((subject) => [subject, subject.times()]));
@@ -154,7 +154,7 @@ class Rows {
     this.#count = count;
   }
 
-  /** @param atMost what is asked, of this tree only: the others are there to compare with */
+  /** @param atMost required bound, for this tree only: the others serve as comparison */
   add({ name }: Subject, what: string, unit: string, measured: number | Spread, atMost?: number): void {
     const isAsked = atMost !== undefined && name === 'netsonde' && this.#count in BOUNDS;
     this.rows.push({
@@ -189,7 +189,7 @@ class Rows {
       const spread = ofThread(name);
       if (name !== 'all' && spread.median >= SHOWN_MS) this.add(subject, `of it ${name}, ${what}`, 'ms', spread);
     }
-    // What is done between two scrapes because of them is in this, and in nothing else.
+    // Includes work between two scrapes that they cause; no other row does.
     this.add(subject, `CPU, all of it, ${what}`, 'ms/s', (cpuMsOf(all) / all.elapsedMs) * MS_PER_SECOND);
   }
 

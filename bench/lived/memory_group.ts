@@ -6,7 +6,7 @@ import { eventually } from '../../test/support/oracle.ts';
 interface Layout {
   readonly root: string;
   readonly usage: string;
-  /** In memory.stat: file pages that nobody has used lately, which the kubelet subtracts. */
+  /** Field of memory.stat: file pages not used lately, which the kubelet subtracts. */
   readonly inactive: string;
 }
 
@@ -15,7 +15,7 @@ const LAYOUTS: readonly Layout[] = [
   { root: '/sys/fs/cgroup', usage: 'memory.current', inactive: 'inactive_file' },
 ];
 
-/** A cgroup of the memory controller for one process; gone when disposed, once the process is. */
+/** A cgroup of the memory controller for one process; gone when disposed, after the process has ended. */
 export class MemoryGroup implements AsyncDisposable {
   readonly #path: string | undefined;
   readonly #layout: Layout | undefined;
@@ -25,7 +25,7 @@ export class MemoryGroup implements AsyncDisposable {
     this.#layout = layout;
   }
 
-  /** Makes one where this machine lets it be made and has the controller there; else it measures nothing. */
+  /** Makes a cgroup where this machine permits it and has the controller there; otherwise measures nothing. */
   static make(): MemoryGroup {
     for (const layout of LAYOUTS) {
       const path = join(layout.root, uniqueName('bench-'));
@@ -40,7 +40,7 @@ export class MemoryGroup implements AsyncDisposable {
     return new MemoryGroup();
   }
 
-  /** A command in front of another, which then runs in the group. */
+  /** Command in front of another one, which then runs in the group. */
   get wrapper(): readonly string[] {
     return this.#path === undefined ? [] : ['/bin/sh', '-c', 'echo $$ > "$0/cgroup.procs" && exec "$@"', this.#path];
   }

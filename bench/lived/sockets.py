@@ -41,7 +41,7 @@ def enter(pid: str) -> None:
 
 
 def talk(ready: int) -> None:
-    """Four sockets that listen, four of UDP, and the two ends of six connections, of which one talks each second."""
+    """Makes four listening sockets, four of UDP, and the two ends of six connections, one of which talks every second."""
     listening = [socket.create_server(('127.0.0.1', 0)) for _ in range(4)]
     datagrams = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(4)]
     datagrams[0].bind(('127.0.0.1', 0))
@@ -69,6 +69,6 @@ for place in places:
 os.close(ready)
 for _ in places:
     if os.read(told, 1) == b'':
-        sys.exit('not all of them talk')
+        sys.exit('not all connections talk')
 print('ready', flush=True)
 os.wait()

@@ -15,21 +15,21 @@ import { ThreadTimes, type Use } from './threads.ts';
 const KB = 1024;
 const TREE = fileURLToPath(new URL('../..', import.meta.url));
 const EXPORTER = 'prometheus-node-exporter';
-/** As Prometheus asks. */
+/** Headers of Prometheus. */
 const HEADERS = {
   accept: 'application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1',
   'accept-encoding': 'gzip',
   'user-agent': 'Prometheus/2.42.0',
   'x-prometheus-scrape-timeout-seconds': '10',
 };
-/** What a request causes is done by then: the answer, and what the agent does after it. */
+/** Long enough for everything that a request causes: the answer, and the agent's work after it. */
 const SCRAPE_MS = 300;
 
 interface Page {
   readonly text: string;
   readonly series: number;
   readonly bytes: number;
-  /** As it was sent, compressed. */
+  /** Bytes as sent, compressed. */
   readonly sentBytes: number;
 }
 
@@ -39,16 +39,16 @@ interface Started extends AsyncDisposable {
   readonly address: string;
 }
 
-/** A process that is asked for metrics, and whose use of CPU and memory is measured from outside. */
+/** A process that is scraped, and whose CPU and memory are measured from outside. */
 export class Subject implements AsyncDisposable {
   readonly name: string;
   readonly #started: Started;
   readonly #memory: MemoryGroup;
-  /** As Prometheus does it: one connection, kept. */
+  /** One kept connection, as Prometheus uses. */
   readonly #connection = new Agent({ keepAlive: true, maxSockets: 1 });
   page: Page = { text: '', series: 0, bytes: 0, sentBytes: 0 };
   asked = 0;
-  /** Scrapes that were not answered with a page, as on a machine that is too busy. */
+  /** Scrapes that were not answered with a page, as happens on a machine that is too busy. */
   failed = 0;
 
   private constructor(name: string, started: Started, memory: MemoryGroup) {
@@ -69,7 +69,7 @@ export class Subject implements AsyncDisposable {
     });
   }
 
-  /** Debian's exporter for a machine; undefined where it is neither installed nor fetched. */
+  /** Debian's exporter for machines; undefined where it is neither installed nor fetched. */
   static async nodeExporter(): Promise<Subject | undefined> {
     const program = [`/usr/bin/${EXPORTER}`, join(TREE, '.cache', EXPORTER)].find((path) => existsSync(path));
     if (program === undefined) return undefined;
@@ -107,7 +107,7 @@ export class Subject implements AsyncDisposable {
     return subject;
   }
 
-  /** Asks for the page and returns what all threads used from just before it to 0.3 s later; undefined where none came. */
+  /** Requests the page and returns the use of all threads from just before it to 0.3 s later; undefined where no page came. */
   async scrape(): Promise<Use | undefined> {
     const before = this.times();
     this.asked++;
@@ -137,7 +137,7 @@ export class Subject implements AsyncDisposable {
     return Number(/^RssAnon:\s+(\d+)/m.exec(status)?.[1]) * KB;
   }
 
-  /** Bytes that count against a container's limit, as the kubelet reckons; undefined where no cgroup can be made. */
+  /** Bytes that count against a container's limit, as the kubelet computes them; undefined where no cgroup can be made. */
   get workingSetBytes(): number | undefined {
     return this.#memory.workingSetBytes;
   }
@@ -166,7 +166,7 @@ export class Subject implements AsyncDisposable {
   }
 }
 
-/** This tree, the others, and the exporter, each in a process of its own. */
+/** This tree, the others, and the exporter, each in its own process. */
 export async function startSubjects(bed: Bed, baselines: readonly string[], resources: AsyncDisposableStack) {
   const subjects = [resources.use(await Subject.netsonde('netsonde', TREE, bed))];
   for (const tree of baselines) subjects.push(resources.use(await Subject.netsonde(basename(tree), tree, bed)));

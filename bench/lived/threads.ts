@@ -1,16 +1,16 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** What a thread has used since it began. */
+/** Use of a thread since it began. */
 interface ThreadUse {
   readonly name: string;
   readonly cpuMs: number;
-  /** How often it was woken: it had gone to sleep of itself. */
+  /** Number of wake-ups after it had gone to sleep by itself. */
   readonly wakeups: number;
 }
 
 const NANOSECONDS_PER_MS = 1e6;
 
-/** What all threads of a process have used, at one moment. */
+/** Use of all threads of a process, at one moment. */
 export class ThreadTimes {
   readonly #byTid: ReadonlyMap<string, ThreadUse>;
   readonly atMs = performance.now();
@@ -40,7 +40,7 @@ export class ThreadTimes {
     return new ThreadTimes(byTid);
   }
 
-  /** What was used since an earlier moment; a thread that has ended meanwhile is not in it. */
+  /** Use since an earlier moment; a thread that has ended meanwhile is left out. */
   since(earlier: ThreadTimes): Use {
     const threads = new Map<string, { cpuMs: number; wakeups: number }>();
     for (const [tid, { name, cpuMs, wakeups }] of this.#byTid) {
@@ -54,7 +54,7 @@ export class ThreadTimes {
   }
 }
 
-/** What was used meanwhile, by the name of the thread. */
+/** Use in between, by the name of the thread. */
 export interface Use {
   readonly elapsedMs: number;
   readonly threads: ReadonlyMap<string, { readonly cpuMs: number; readonly wakeups: number }>;
@@ -68,7 +68,7 @@ export function wakeupsOf({ threads }: Use): number {
   return [...threads.values()].reduce((sum, { wakeups }) => sum + wakeups, 0);
 }
 
-/** CPU milliseconds without those that the process would have used idle, by the name of the thread; `all`: of all of them. */
+/** CPU milliseconds beyond those that the process would have used idle, by the name of the thread; `all`: of all threads. */
 export function netOfIdle(use: Use, idle: Use): ReadonlyMap<string, number> {
   const share = use.elapsedMs / idle.elapsedMs;
   const net = new Map([['all', cpuMsOf(use) - cpuMsOf(idle) * share]]);
