@@ -100,7 +100,7 @@ export const SELF_METRICS = defineMetrics({
     labels: {
       probe: PROBE_OR_DISCOVERY,
       cause: {
-        help: 'map_full: more namespaces, reasons or devices than the map holds; untracked: its start was not seen, or there was no room to record it; no_netns: it belongs to no namespace, as a packet without device and socket.',
+        help: 'map_full: more namespaces, reasons or devices than the map holds; untracked: its start was not seen, or there was no room to record it; no_netns: it belongs to no namespace, for example a packet without device and socket.',
         values: ['map_full', 'untracked', 'no_netns'],
       },
     },
@@ -208,7 +208,7 @@ export const SELF_METRICS = defineMetrics({
     ...agent,
     type: 'gauge',
     name: 'netsonde_processes_unreadable',
-    help: 'Processes whose network namespace the agent may not see (CAP_SYS_PTRACE).',
+    help: 'Processes whose network namespace the agent may not see (it needs CAP_SYS_PTRACE).',
     source: 'agent',
     labels: {},
   },

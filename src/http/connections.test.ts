@@ -147,7 +147,7 @@ describe('pipelined requests', () => {
     // Bytes after the only request of a connection are not a request.
     ['by HTTP/1.0', 'tcp', '1.0', '/held', 'malformed'],
   ] as const)(
-    'a thousand, %s, by a client that takes nothing: closed and counted, and others are answered',
+    'are closed and counted where a client sends a thousand %s and takes nothing, and others are answered',
     async (_, by, version, path, cause: RefusalCause = 'pipelined') => {
       await serve();
       host.client(get(path, version).repeat(1_000), by);

@@ -21,17 +21,14 @@ export function tlsSettings(config: TlsConfig, nowMs: number): TlsSettings {
   const [certificate] = certificatesOf(config.cert, 'cert_file');
   if (certificate === undefined) throw fault('cert_file', 'a certificate in PEM');
   if (certificate.validToDate.getTime() <= nowMs)
-    throw fault(
-      'cert_file',
-      `a certificate that is valid: this one expired on ${certificate.validToDate.toISOString()}`,
-    );
+    throw fault('cert_file', `a valid certificate: this one expired on ${certificate.validToDate.toISOString()}`);
   if (certificate.validFromDate.getTime() > nowMs)
     throw fault(
       'cert_file',
-      `a certificate that is valid: this one is so from ${certificate.validFromDate.toISOString()} on`,
+      `a valid certificate: this one is valid from ${certificate.validFromDate.toISOString()} on`,
     );
   if (!certificate.checkPrivateKey(privateKeyOf(config.key)))
-    throw fault('key_file', 'the key of the certificate: this one is of another');
+    throw fault('key_file', 'the key of the certificate: this one belongs to another');
   const authorities = config.clientCa === undefined ? [] : certificatesOf(config.clientCa, 'client_ca_file');
   if (config.clientCa !== undefined && !authorities.some(({ validToDate }) => validToDate.getTime() > nowMs))
     throw fault('client_ca_file', 'at least one certificate in PEM that has not expired');
@@ -49,7 +46,7 @@ export function tlsSettings(config: TlsConfig, nowMs: number): TlsSettings {
   try {
     createSecureContext(context);
   } catch (error) {
-    throw fault('cert_file', `what OpenSSL takes: ${(error as Error).message}`);
+    throw fault('cert_file', `settings that OpenSSL accepts: ${(error as Error).message}`);
   }
   return { config, context, untilMs: certificate.validToDate.getTime() };
 }
@@ -60,7 +57,7 @@ function certificatesOf(pem: string, key: string): X509Certificate[] {
   try {
     return (pem.match(BLOCK) ?? []).map((block) => new X509Certificate(block));
   } catch {
-    throw fault(key, 'certificates in PEM: one of these is none');
+    throw fault(key, 'certificates in PEM: one of them is malformed');
   }
 }
 

@@ -119,7 +119,7 @@ it('requires a password by TLS on every path, and lets a user read the API', asy
 it.each([
   ['as from elsewhere', true],
   ['by loopback', false],
-])('a token is as good as a password where it is asked for, %s', async (_, socketOnly) => {
+])('a token is accepted instead of a password, %s', async (_, socketOnly) => {
   const tokenFile = join(directory, 'token');
   writeFileSync(tokenFile, TOKEN);
   await serve({ tls_server_config: tls(), basic_auth_users: { alice: secretHash } }, tokenFile, socketOnly);
@@ -188,7 +188,7 @@ it.each([
   ['{', 'invalid YAML'],
   [
     '{ basic_auth_users: { alice: secret } }',
-    'basic_auth_users.alice: (hidden) is not allowed; allowed: a hash of bcrypt',
+    'basic_auth_users.alice: (hidden) is not allowed; allowed: a bcrypt hash',
   ],
 ])('a file that is faulty at the start, %s, is refused', async (text, words) => {
   writeFileSync(file, text);

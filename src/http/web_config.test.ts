@@ -88,7 +88,7 @@ basic_auth_users:
       `tls_server_config: { ${PAIR}, client_ca: C }`,
       'client_auth_type: RequireAndVerifyClientCert, or no client_ca_file',
     ],
-    [`tls_server_config: { ${PAIR}, client_allowed_sans: [a] }`, 'client_allowed_sans: nothing, unless'],
+    [`tls_server_config: { ${PAIR}, client_allowed_sans: [a] }`, 'client_allowed_sans: no value, unless'],
     [`tls_server_config: { ${PAIR}, min_version: TLS10 }`, '"TLS10" is not allowed; allowed: TLS12 or TLS13'],
     [
       `tls_server_config: { ${PAIR}, min_version: TLS13, max_version: TLS12 }`,
@@ -98,7 +98,7 @@ basic_auth_users:
     [`tls_server_config: { ${PAIR}, curve_preferences: [P256] }`, 'one of CurveP256'],
     [
       'http_server_config: { http2: true }',
-      'http_server_config.http2: true is not allowed; allowed: false, or nothing: HTTP/2',
+      'http_server_config.http2: true is not allowed; allowed: false, or no value: HTTP/2',
     ],
     ['http_server_config: { headers: { X-Powered-By: a } }', 'headers.X-Powered-By: no such key'],
     ['http_server_config: { headers: { X-Frame-Options: no } }', 'one of deny, sameorigin'],
@@ -108,13 +108,13 @@ basic_auth_users:
     ],
     [
       'rate_limit: { interval: 1s, burst: 20 }',
-      'rate_limit: (hidden) is not allowed; allowed: nothing: requests have the bounds',
+      'rate_limit: (hidden) is not allowed; allowed: no value: requests have the limits',
     ],
     ['basic_auth_users:', 'basic_auth_users: null is not allowed; allowed: a mapping'],
     ['basic_auth_users: { "": x }', 'basic_auth_users'],
     ['basic_auth_users: { "a:b": x }', 'a name without a colon'],
     [`basic_auth_users: { __proto__: ${HASH} }`, '__proto__'],
-    [`basic_auth_users: { alice: ${HASH.replace('$10$', '$18$')} }`, 'a cost of at most 14: one of 18'],
+    [`basic_auth_users: { alice: ${HASH.replace('$10$', '$18$')} }`, 'a cost of at most 14: a cost of 18'],
     ['a: {b: ]', 'invalid YAML'],
   ])('%s is refused by name', async (text, words) => {
     await expect(parse(text)).rejects.toThrow(words);
@@ -123,7 +123,7 @@ basic_auth_users:
   it('no error shows a password, a hash or a key', async () => {
     const text = `{ basic_auth_users: { alice: secret-1 }, tls_server_config: { key: [secret-2], cert: 5 }, basic_auth_user: secret-3 }`;
     const { message } = (await parse(text).catch((error: Error) => error)) as Error;
-    expect(message).toContain('basic_auth_users.alice: (hidden) is not allowed; allowed: a hash of bcrypt');
+    expect(message).toContain('basic_auth_users.alice: (hidden) is not allowed; allowed: a bcrypt hash');
     expect(message).not.toContain('secret-');
   });
 });
@@ -160,17 +160,17 @@ describe('certificates', () => {
     [
       'has expired',
       () => ca.sign('old', { until: new Date(Date.now() - 1_000) }),
-      /cert_file: a certificate that is valid: this one expired on 20/,
+      /cert_file: a valid certificate: this one expired on 20/,
     ],
     [
       'is of tomorrow',
       () => ca.sign('early', { from: new Date(Date.now() + 3_600_000) }),
-      /cert_file: a certificate that is valid: this one is so from 20/,
+      /cert_file: a valid certificate: this one is valid from 20/,
     ],
     [
-      'is of another key',
+      'belongs to another key',
       () => ({ cert: ca.sign('one').cert, key: ca.sign('two').key }),
-      /key_file: the key of the certificate: this one is of another/,
+      /key_file: the key of the certificate: this one belongs to another/,
     ],
     ['is none', () => ({ cert: ca.sign('three').key, key: ca.sign('four').key }), /cert_file: a certificate in PEM/],
     ['has no key', () => ({ cert: ca.sign('five').cert, key: ca.sign('six').cert }), /key_file: a private key in PEM/],

@@ -47,8 +47,9 @@ const version = z
   .refine((text) => text === 'TLS12' || text === 'TLS13', 'TLS12 or TLS13: older ones are broken, and are not offered');
 const hash = z.string().superRefine((text, context) => {
   const cost = Number(BCRYPT.exec(text)?.[1]);
-  if (!Number.isFinite(cost)) context.addIssue('a hash of bcrypt, as `htpasswd -nBC 10 ""` makes it');
-  else if (cost > COST_MAX) context.addIssue(`a hash of a cost of at most ${COST_MAX}: one of ${cost} takes seconds`);
+  if (!Number.isFinite(cost)) context.addIssue('a bcrypt hash, as `htpasswd -nBC 10 ""` makes it');
+  else if (cost > COST_MAX)
+    context.addIssue(`a bcrypt hash with a cost of at most ${COST_MAX}: a cost of ${cost} takes seconds`);
 });
 
 const TLS = z.strictObject({
@@ -80,7 +81,7 @@ const HTTP = z.strictObject({
     .unknown()
     .refine(
       (on) => on === undefined || on === false,
-      'false, or nothing: HTTP/2 is not spoken here, and scrapers do without',
+      'false, or no value: HTTP/2 is not supported, and scrapers do not need it',
     )
     .optional(),
   headers: z
@@ -110,7 +111,7 @@ const DOCUMENT = z.strictObject({
     .unknown()
     .refine(
       (limit) => limit === undefined,
-      'nothing: requests have the bounds of docs/api.md, and a rate is none of them',
+      'no value: requests have the limits in docs/api.md, and none of them is a rate',
     )
     .optional(),
 });
@@ -219,7 +220,7 @@ async function tlsOf(tls: TlsDocument, directory: string, read: ReadFile): Promi
   if (allowedSans !== undefined && !clientAuth.startsWith('Require'))
     throw fault(
       'client_allowed_sans',
-      'nothing, unless client_auth_type is RequireAndVerifyClientCert or RequireAnyClientCert',
+      'no value, unless client_auth_type is RequireAndVerifyClientCert or RequireAnyClientCert',
     );
   if (tls.min_version > tls.max_version) throw fault('min_version', 'at most max_version', tls.min_version);
   return {

@@ -44,10 +44,10 @@ const oldest = { comm: 'sh', pid: 6 };
 const RANKS: readonly (readonly [name: string, evidence: Partial<Evidence>, owner: Owner])[] = [
   ['it is the node’s', { isNode: true }, { kind: 'node', name: '', uid: '', isHome: true }],
   ['a process of one at home here', { claims: [claim(A, 'here')] }, podOwner(A)],
-  ['it was home to one who has left', { before: podOwner(B), beforeHome: 'here' }, podOwner(B)],
+  ['it was the home of an owner that has left', { before: podOwner(B), beforeHome: 'here' }, podOwner(B)],
   ['a process of a guest', { claims: [claim('guest', 'elsewhere')] }, podOwner('guest', false)],
   ['a mount', { mounts: ['red', 'blue'] }, mounted('blue')],
-  ['a process of one who uses the node’s network', { claims: [claim('host', 'node')] }, podOwner('host', false)],
+  ['a process of an owner that uses the node’s network', { claims: [claim('host', 'node')] }, podOwner('host', false)],
   ['its oldest process', { oldest }, process('sh-6')],
   ['its number', {}, process('netns-70')],
 ];
@@ -82,8 +82,8 @@ describe('evidence of one rank', () => {
       podOwner(B),
     ],
     ['the guest of the oldest process', { claims: [claim(B, 'elsewhere'), claim(A, 'elsewhere')] }, podOwner(B, false)],
-    ['the mount that was known', { mounts: ['a', 'b'], before: mounted('b') }, mounted('b')],
-    ['another mount when that is gone', { mounts: ['c', 'a'], before: mounted('b') }, mounted('a')],
+    ['the known mount', { mounts: ['a', 'b'], before: mounted('b') }, mounted('b')],
+    ['another mount when the known one is gone', { mounts: ['c', 'a'], before: mounted('b') }, mounted('a')],
   ])('%s', (_, evidence, owner) => expect(ownerOf({ ...NOTHING, ...evidence })).toEqual(owner));
 });
 
@@ -115,7 +115,11 @@ describe('a known owner', () => {
       { before: podOwner(A), beforeHome: 'node', mounts: ['router'] },
       mounted('router'),
     ],
-    ['is forgotten of a process', { before: process('sh-6'), oldest: { comm: 'app', pid: 9 } }, process('app-9')],
+    [
+      'is forgotten where it was a process',
+      { before: process('sh-6'), oldest: { comm: 'app', pid: 9 } },
+      process('app-9'),
+    ],
   ])('%s', (_, evidence, owner) => expect(ownerOf({ ...NOTHING, ...evidence })).toEqual(owner));
 });
 
@@ -155,10 +159,10 @@ describe('the home of a Pod', () => {
     ['one with processes, though it may be another’s', [place(1, undefined), place(2, 5, { isOthers: true })], 2],
     ['one with processes before one of a runtime', [place(1, undefined, { isSandbox: true }), place(2, 5)], 2],
     ['the one that was made first, though its process is younger', [place(1, 9), place(2, 5)], 1],
-    ['the one that was made first, whatever its number', [place(7, 9, { order: 1 }), place(3, 5, { order: 2 })], 7],
+    ['the one that was made first, at any number', [place(7, 9, { order: 1 }), place(3, 5, { order: 2 })], 7],
     ['the first of those that are left', [place(2, undefined), place(1, undefined)], 1],
     [
-      'the one of the oldest process where there is no order, whatever its number',
+      'the one of the oldest process where there is no order, at any number',
       [place(7, 5, { order: undefined }), place(3, 9, { order: undefined })],
       7,
     ],

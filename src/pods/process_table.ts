@@ -30,7 +30,7 @@ export interface NetnsProcesses {
 /** The processes of the machine at one moment, as our /proc numbers them. */
 export interface ProcessTable {
   readonly namespaces: readonly NetnsProcesses[];
-  /** Number of processes whose namespace we may not see: that takes CAP_SYS_PTRACE for processes of other users. */
+  /** Number of processes whose namespace we may not see: that requires CAP_SYS_PTRACE for processes of other users. */
   readonly unreadable: number;
   /** Returns one of the first `PROCESSES_MAX` processes of a namespace, or one in the node's that has an owner; undefined where it is gone. */
   info(pid: number): ProcessInfo | undefined;

@@ -13,7 +13,7 @@ const NETNS_LINK = /^net:\[(\d+)\]$/;
 export interface ProcessScan {
   /** Process ids by inode number of their network namespace. */
   readonly byInum: ReadonlyMap<number, readonly number[]>;
-  /** Number of processes whose namespace we may not see: that takes CAP_SYS_PTRACE for processes of other users. */
+  /** Number of processes whose namespace we may not see: that requires CAP_SYS_PTRACE for processes of other users. */
   readonly unreadable: number;
 }
 

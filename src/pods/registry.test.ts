@@ -87,7 +87,7 @@ function names(): string[] {
   return (shown.at(-1) ?? []).map(({ kind, pod, isRetired }) => `${kind} ${pod}${isRetired ? ' retired' : ''}`);
 }
 
-describe('what is known', () => {
+describe('a known namespace', () => {
   it('is what a scan has found, reported once for each change', () => {
     scan([
       [NODE, [1]],
@@ -499,7 +499,7 @@ describe('the retired', () => {
     });
   });
 
-  /** Whether the watcher is told that the namespace is still shown. */
+  /** Returns whether the watcher learns that the namespace is still shown. */
   function isShownAtDeath(id: NetnsId): boolean | undefined {
     deaths = [];
     registry.died(deathOf(id));

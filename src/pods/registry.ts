@@ -20,7 +20,7 @@ import { oldestFirst, tracesOf } from './traces.ts';
 /** A younger namespace is scanned again: its owner may still appear, or join it from elsewhere. */
 const YOUNG_MS = 10_000;
 const SWEEP_EVERY_MS = 5_000;
-/** Caps how many dead namespaces are remembered, so that what is left of them is not counted as unknown. */
+/** Caps how many dead namespaces are remembered, so that their remaining samples are not counted as unknown. */
 const DEAD_MAX = 4_096;
 /** Caps how many namespaces are shown that only a process names: one process can make thousands of them. */
 const PROCESSES_SHOWN_MAX = 256;

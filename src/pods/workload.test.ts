@@ -28,11 +28,11 @@ describe('the workload of a Pod', () => {
     ['a ReplicaSet that is named like the hash', pod('ReplicaSet', '-6d4cf56db6', HASH), 'ReplicaSet', '-6d4cf56db6'],
     ['a CronJob, by the minute in the name of its Job', pod('Job', `backup-${MINUTE}`), 'CronJob', 'backup'],
     ['a CronJob, of two days ago', pod('Job', `backup-${MINUTE - 2 * 24 * 60}`), 'CronJob', 'backup'],
-    ['a Job whose number is no minute of these days', pod('Job', 'load-12345678'), 'Job', 'load-12345678'],
+    ['a Job whose number is not a minute of these days', pod('Job', 'load-12345678'), 'Job', 'load-12345678'],
     ['a Job whose number is a minute of tomorrow', pod('Job', `load-${MINUTE + 1440}`), 'Job', `load-${MINUTE + 1440}`],
     ['a Job', pod('Job', 'migrate'), 'Job', 'migrate'],
     ['a StatefulSet', pod('StatefulSet', 'db'), 'StatefulSet', 'db'],
-    ['a resource of somebody else', pod('Cluster', 'pg'), 'Cluster', 'pg'],
+    ['a custom resource', pod('Cluster', 'pg'), 'Cluster', 'pg'],
     ['a static Pod', pod('Node', 'node-1'), 'Pod', 'web-6d4cf56db6-x7k2p'],
     ['a Pod of its own', pod(undefined, ''), 'Pod', 'web-6d4cf56db6-x7k2p'],
   ])('%s', (_, given, kind, name) => {

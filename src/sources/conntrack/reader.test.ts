@@ -9,7 +9,7 @@ const ENOBUFS = 105;
 const failure = (errno: number) => new BpfError('NETLINK', 'dump netlink', { errno });
 
 it.each([
-  ['no such part of netfilter’s netlink', 22],
+  ['no such subsystem of netfilter’s netlink', 22],
   ['no such request', 95],
   ['no netfilter in netlink', 93],
 ])('says what is missing: %s', (_, errno) => {

@@ -33,7 +33,7 @@ describe('parseCpuList', () => {
   });
 
   it.each(['', '\n', 'x', '0,', '0-', '-1', '3-1', '1,1', '4,2', '0-3,2', '0-8192', '0-99999999999', '0x3', '0 1'])(
-    'takes %j for no list',
+    'does not accept %j as a list',
     (text) => expect(parseCpuList(text)).toBeUndefined(),
   );
 

@@ -223,7 +223,7 @@ describe('pieces that are left out are reported', () => {
   it.each([
     ['names without values', 'Tcp: A B\n', parseSnmp],
     ['fewer values than names', 'Tcp: A B\nTcp: 1\n', parseSnmp],
-    ['a value that is none', 'Tcp: A B\nTcp: 1 x\n', parseSnmp],
+    ['a value that is not a number', 'Tcp: A B\nTcp: 1 x\n', parseSnmp],
     ['a counter with two values', 'Udp6InDatagrams 1 2\n', parseSnmp6],
     ['a name without its number', 'TCP: inuse\n', parseSockstat],
     ['no name', 'inuse 5\n', parseSockstat],

@@ -57,7 +57,7 @@ describe('the state of a network', () => {
     expect(changes()).toEqual(['carrier', 'down', 'removed']);
   });
 
-  it('tells routes apart that differ in their next hop only', () => {
+  it('distinguishes routes that differ only in their next hop', () => {
     const { state, changes } = follow();
     state.apply(routeNotice(routeOf('10.0.0.1')));
     state.apply(routeNotice(routeOf('10.0.0.2')));

@@ -48,7 +48,7 @@ describe('notices', () => {
     expect(second).toMatchObject({ gone: true, link: { ifindex: 4, kind: undefined, up: false, carrier: false } });
   });
 
-  it('tell a tap from a tunnel of the same driver', () => {
+  it('distinguish a tap from a tunnel of the same driver', () => {
     const kinds = decode(link({ index: 1, kind: 'tun', type: 65_534 }), link({ index: 2, kind: 'tun', type: 1 }));
     expect(kinds).toMatchObject([{ link: { kind: 'tun' } }, { link: { kind: 'tap' } }]);
   });
@@ -98,7 +98,7 @@ describe('notices', () => {
     expect(decode(route([2, 32, 0, 0, 255, 2, 0, 2], attribute(1, Uint8Array.of(10, 0, 0, 1))), cached)).toEqual([]);
   });
 
-  it('of neighbours tell whether the resolution failed', () => {
+  it('of neighbours say whether the resolution failed', () => {
     const ipv6 = [0xfd, ...new Array<number>(14).fill(0), 5];
     expect(decode(neighbour(0x20, 10, 0, 0, 9), neighbour(0x02, ...ipv6))).toMatchObject([
       { family: 'ipv4', ifindex: 7, address: '10.0.0.9', failed: true },
@@ -106,7 +106,7 @@ describe('notices', () => {
     ]);
   });
 
-  it('of rules have equal keys whatever the flags, which change with the device of the rule', () => {
+  it('of rules have equal keys for any flags, which change with the device of the rule', () => {
     const rule = (flags: number, priority: number) =>
       message(RTM.rule, join(Uint8Array.of(2, 0, 0, 0, 254, 0, 0, 1), numbers(flags), attribute(6, numbers(priority))));
     const keys = decode(rule(0, 5), rule(8, 5), rule(0, 6)).map((notice) => ('key' in notice ? notice.key : ''));
