@@ -20,7 +20,7 @@ export const REPORT = 'report: ';
 /** Name of the variable with the number of CPUs that the guest was given. */
 export const CPUS_GIVEN = 'NETSONDE_GUEST_CPUS';
 
-/** @param open makes what the checks share; resources on the stack are released after the last check */
+/** @param open makes the resources that the checks share; those on the stack are released after the last check */
 export function defineChecks<Context>(
   name: string,
   open: (resources: AsyncDisposableStack) => Promise<Context>,

@@ -24,7 +24,7 @@ beforeAll(async () => {
 
 afterAll(() => resources.disposeAsync());
 
-it('without BTF every eBPF probe says so, and the others go on', async () => {
+it('without BTF every eBPF probe reports that, and the others keep running', async () => {
   const sys = mkdtempSync(join(tmpdir(), 'sys-'));
   resources.defer(() => rmSync(sys, { recursive: true }));
   symlinkSync('/sys/devices', join(sys, 'devices'));

@@ -109,7 +109,7 @@ class FakeKernel {
           return { probe, stage, produced: 20, limited: 1, lost: 0 };
         });
       default:
-        throw new Error(`nobody asks for ${name} by HTTP`);
+        throw new Error(`no route asks for ${name}`);
     }
   }
 }

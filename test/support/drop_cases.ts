@@ -140,7 +140,7 @@ const forwardAll = (on: 0 | 1) => (given: HostPair) => {
 const route = (verb: string) => (given: HostPair) => void given.a.netns.ip(`route ${verb} 10.77.0.0/16 via 10.9.0.2`);
 
 export const DROP_CASES: readonly DropCase[] = [
-  { name: 'a port that nobody listens on', program: SEND, where: 'b', reason: 'NO_SOCKET', count: 1, symbol: /udp/ },
+  { name: 'a closed port', program: SEND, where: 'b', reason: 'NO_SOCKET', count: 1, symbol: /udp/ },
   {
     name: 'a full receive buffer',
     program: `

@@ -11,7 +11,7 @@ const DNS_PORT = 53;
 
 /** Services that never answer: a name server, a server, a disk. */
 export class Hangs implements AsyncDisposable {
-  /** `http://HOST:PORT` of a server that takes connections and says nothing. */
+  /** `http://HOST:PORT` of a server that takes connections and never answers. */
   readonly url: string;
   /** Folder on the disk. */
   readonly disk: string;

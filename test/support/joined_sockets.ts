@@ -92,5 +92,5 @@ export async function told(program: PythonProgram, line: string): Promise<number
 
 async function expectLine(program: PythonProgram, expected: string): Promise<void> {
   const line = await program.line();
-  if (line !== expected) throw new Error(`the program said ${line}, not ${expected}`);
+  if (line !== expected) throw new Error(`the program printed ${line}, not ${expected}`);
 }

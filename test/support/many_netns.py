@@ -26,7 +26,7 @@ def make(path: str) -> None:
 
 
 def use() -> None:
-    """Some datagrams that are read, one to a port at which nobody listens, and a connection with some bytes."""
+    """Sends some datagrams that are read, one to a closed port, and makes a connection with some bytes."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reader, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as writer:
         reader.bind(('127.0.0.1', 0))
         for _ in range(5):

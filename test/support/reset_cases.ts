@@ -48,7 +48,7 @@ client.close()
 /** Cases, each on its own port: PORT. */
 export const RESET_CASES: readonly ResetCase[] = [
   {
-    name: 'a port that nobody listens on',
+    name: 'a closed port',
     program: 'assert sock(A).connect_ex((ADDRESS[B], PORT)) == 111',
     counts: { 'b sent NO_SOCKET': 1, 'a received refused': 1 },
     derived: { 'b sent no_listener': 1 },

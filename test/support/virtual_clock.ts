@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Clock } from '../../src/core/clock.ts';
 
-/** A clock that jumps ahead when somebody sleeps: pauses of minutes take no time, and their length is exact. */
+/** A clock that jumps ahead at each sleep: pauses of minutes take no time, and their length is exact. */
 export class VirtualClock implements Clock {
   #nowMs = 0;
 

@@ -37,7 +37,7 @@ const DAMAGED_WORDS = 'one like it arrives with a wrong checksum';
 const DAMAGED_TCP: Twin = { words: DAMAGED_WORDS, reason: 'TCP_CSUM' };
 const DAMAGED_ICMP: Twin = { words: DAMAGED_WORDS, reason: 'ICMP_CSUM' };
 const DAMAGED_UDP: Twin = { words: 'a datagram arrives with a wrong checksum' };
-const CLOSED: Twin = { words: 'a datagram goes to a port that nobody listens on' };
+const CLOSED: Twin = { words: 'a datagram goes to a closed port' };
 const UNREAD: Twin = { words: 'the process ends with one packet unread' };
 const IPV4: readonly Family[] = ['ipv4'];
 
@@ -63,19 +63,19 @@ export const CATALOGUE: readonly Chapter[] = [
         title: 'The client sends and closes; the server closes 20 ms later',
         twin: FILTERED,
       },
-      { id: 'close_half', title: 'The client sends no more, and gets 13 MB', twin: FILTERED, often: true },
+      { id: 'close_half', title: 'The client shuts down its side, and receives 13 MB', twin: FILTERED, often: true },
       { id: 'close_before_read', title: 'Closed before the last bytes are read', twin: FILTERED },
       { id: 'close_before_accept', title: 'Closed before the server accepts', twin: FILTERED },
       { id: 'close_many', title: 'Twenty short connections', twin: FILTERED },
-      { id: 'close_on_loopback', title: 'A connection of a host with itself', twin: FILTERED },
-      { id: 'close_tls_by_both', title: 'TLS, which both ends close', twin: FILTERED },
+      { id: 'close_on_loopback', title: 'A connection of a host to itself', twin: FILTERED },
+      { id: 'close_tls_by_both', title: 'TLS, closed by both ends', twin: FILTERED },
       {
         id: 'close_tls_by_client',
-        title: 'TLS: the server says that it closes to a client that is gone',
+        title: 'TLS: the server sends close_notify to a client that is gone',
         twin: FILTERED,
       },
-      { id: 'close_by_reset', title: 'A reset ends a connection whose work is done', twin: DAMAGED_TCP },
-      { id: 'write_after_shutdown', title: 'Written to a peer that sends no more', twin: FILTERED },
+      { id: 'close_by_reset', title: 'A reset ends a connection after all data has arrived', twin: DAMAGED_TCP },
+      { id: 'write_after_shutdown', title: 'Written to a peer that has shut down its side', twin: FILTERED },
       {
         id: 'time_wait_reuse',
         title: 'A new connection with the ports of one in TIME_WAIT',
@@ -96,17 +96,17 @@ export const CATALOGUE: readonly Chapter[] = [
     title: 'A connection',
     patterns: [
       { id: 'keepalives', title: 'Keepalives', twin: FILTERED },
-      { id: 'keepalives_after_close', title: 'Keepalives to an end that has closed', twin: FILTERED },
-      { id: 'zero_window', title: 'A reader that rests: closed window, probes, opened again', twin: FILTERED },
+      { id: 'keepalives_after_close', title: 'Keepalives to a closed end', twin: FILTERED },
+      { id: 'zero_window', title: 'A reader that pauses: closed window, probes, reopened', twin: FILTERED },
       { id: 'defer_accept', title: 'TCP_DEFER_ACCEPT', twin: FILTERED, often: true },
       { id: 'fast_open', title: 'TCP Fast Open', twin: FILTERED },
       { id: 'syn_cookies', title: 'SYN cookies', twin: FILTERED },
       { id: 'simultaneous_open', title: 'Both connect to each other', twin: FILTERED },
       { id: 'mptcp', title: 'Multipath TCP', twin: FILTERED },
       { id: 'mptcp_to_plain', title: 'Multipath TCP to a server without it', twin: FILTERED },
-      { id: 'ack_to_listener', title: 'An ACK for a connection of which the server knows nothing', twin: DAMAGED_TCP },
-      { id: 'data_twice', title: 'Data that was there already', twin: DAMAGED_TCP },
-      { id: 'ack_twice', title: 'An acknowledgement that was there already', twin: DAMAGED_TCP },
+      { id: 'ack_to_listener', title: 'An ACK for a connection that the server does not know', twin: DAMAGED_TCP },
+      { id: 'data_twice', title: 'Duplicate data', twin: DAMAGED_TCP },
+      { id: 'ack_twice', title: 'A duplicate acknowledgement', twin: DAMAGED_TCP },
       { id: 'syn_twice', title: 'The SYN of a connection that is established', twin: DAMAGED_TCP },
       { id: 'urgent_data', title: 'Urgent data', twin: FILTERED },
       { id: 'segments_by_device', title: 'Large segments (TSO)', twin: FILTERED },
@@ -121,10 +121,10 @@ export const CATALOGUE: readonly Chapter[] = [
       {
         id: 'udp_unread',
         title: 'A socket closed with unread datagrams',
-        twin: { words: 'a wrong checksum that is seen when the process reads', reason: 'SOCKET_CLOSE' },
+        twin: { words: 'a wrong checksum that the kernel finds when the process reads', reason: 'SOCKET_CLOSE' },
         often: true,
       },
-      { id: 'udp_peeked', title: 'Datagrams looked at before they are read', twin: FILTERED },
+      { id: 'udp_peeked', title: 'Datagrams peeked at before they are read', twin: FILTERED },
       { id: 'udp_segments', title: 'Ten datagrams in one call (UDP_SEGMENT)', twin: FILTERED },
       {
         id: 'fragments',
@@ -140,10 +140,10 @@ export const CATALOGUE: readonly Chapter[] = [
       },
       {
         id: 'raw_protocol',
-        title: 'A protocol that a raw socket takes',
-        twin: { words: 'the same one without the socket' },
+        title: 'A protocol that a raw socket receives',
+        twin: { words: 'the same packet without the socket' },
       },
-      { id: 'sniffer', title: 'Packet sockets, as tcpdump has them, that begin and end', twin: FILTERED },
+      { id: 'sniffer', title: 'Packet sockets, as of tcpdump, that start and end', twin: FILTERED },
     ],
   },
   {
@@ -161,7 +161,7 @@ export const CATALOGUE: readonly Chapter[] = [
         often: true,
       },
       { id: 'icmp_error_to_socket', title: 'An error for a socket', twin: DAMAGED_ICMP },
-      { id: 'icmp_error_to_nobody', title: 'An error about what nobody here sent', twin: DAMAGED_ICMP },
+      { id: 'icmp_error_to_nobody', title: 'An error about a packet that nobody here sent', twin: DAMAGED_ICMP },
     ],
   },
   {
@@ -169,12 +169,12 @@ export const CATALOGUE: readonly Chapter[] = [
     patterns: [
       { id: 'multicast_joined', title: 'A group with a member', twin: FILTERED_SHARED },
       { id: 'multicast_not_joined', title: 'A group without a member here', twin: FILTERED_SHARED },
-      { id: 'multicast_to_all', title: 'To all hosts, at a port that nobody listens on', twin: FILTERED_SHARED },
+      { id: 'multicast_to_all', title: 'To all hosts, at a closed port', twin: FILTERED_SHARED },
       { id: 'multicast_dns', title: 'Multicast DNS', twin: FILTERED_SHARED },
-      { id: 'multicast_own', title: 'A member that hears itself', twin: FILTERED_SHARED },
+      { id: 'multicast_own', title: 'A member that receives its own packets', twin: FILTERED_SHARED },
       {
         id: 'broadcast',
-        title: 'A broadcast that nobody waits for',
+        title: 'A broadcast without a listener',
         twin: FILTERED_SHARED,
         families: IPV4,
         often: true,
@@ -191,15 +191,15 @@ export const CATALOGUE: readonly Chapter[] = [
       { id: 'lease', title: 'DHCP by dnsmasq and udhcpc; router advertisements', twin: FILTERED_SHARED },
       {
         id: 'without_ipv6',
-        title: 'IPv6 switched off at one of two',
-        twin: { words: 'a datagram to it, where it does not take any' },
+        title: 'IPv6 switched off at one of two hosts',
+        twin: { words: 'a datagram to that host, which accepts none' },
         often: true,
       },
       { id: 'lldp', title: 'LLDP', twin: DAMAGED_UDP },
       { id: 'spanning_tree', title: 'A frame of the spanning tree protocol', twin: DAMAGED_UDP },
-      { id: 'unknown_protocol', title: 'A protocol of the link that nobody speaks', twin: DAMAGED_UDP },
-      { id: 'unknown_vlan', title: 'A VLAN that nobody is in', twin: DAMAGED_UDP },
-      { id: 'other_mac', title: 'Frames for others on a promiscuous port', twin: CLOSED, often: true },
+      { id: 'unknown_protocol', title: 'An unknown protocol of the link', twin: DAMAGED_UDP },
+      { id: 'unknown_vlan', title: 'An unknown VLAN', twin: DAMAGED_UDP },
+      { id: 'other_mac', title: 'Frames for other hosts on a promiscuous port', twin: CLOSED, often: true },
     ],
   },
   {
@@ -207,19 +207,19 @@ export const CATALOGUE: readonly Chapter[] = [
     patterns: [
       { id: 'bridge_start', title: 'Ports of a bridge that is not up yet', twin: CLOSED, often: true },
       { id: 'bridge_traffic', title: 'A bridge', twin: FILTERED },
-      { id: 'bridge_flood', title: 'A bridge that sends to all ports', twin: CLOSED },
+      { id: 'bridge_flood', title: 'A bridge that floods all ports', twin: CLOSED },
       { id: 'bridge_empty', title: 'Multicast of a bridge without ports', twin: FILTERED },
       {
         id: 'no_carrier',
-        title: 'A device whose other end is not up yet',
+        title: 'A device whose peer is not up yet',
         twin: { words: 'a datagram goes to one host behind it' },
         often: true,
       },
       { id: 'macvlan', title: 'macvlan', twin: CLOSED },
-      { id: 'tun', title: 'tun, as a VPN has it', twin: UNREAD },
+      { id: 'tun', title: 'tun, as used by a VPN', twin: UNREAD },
       { id: 'tap', title: 'tap', twin: UNREAD },
       { id: 'xdp_redirect', title: 'XDP_REDIRECT', twin: { words: 'the program drops one packet' } },
-      { id: 'mirror', title: 'A mirror by tc, to a device that nobody looks at', twin: FILTERED },
+      { id: 'mirror', title: 'A mirror by tc, to a device that nobody reads', twin: FILTERED },
       { id: 'forwarded', title: 'A router on the way', twin: { words: 'the hop limit ends there' } },
     ],
   },
@@ -227,7 +227,7 @@ export const CATALOGUE: readonly Chapter[] = [
     title: 'Tunnels',
     patterns: [
       { id: 'vxlan', title: 'VXLAN', twin: FILTERED },
-      { id: 'vxlan_start', title: 'VXLAN that knows of no other host yet', twin: FILTERED },
+      { id: 'vxlan_start', title: 'VXLAN that knows no other host yet', twin: FILTERED },
       { id: 'geneve', title: 'Geneve', twin: FILTERED, needs: 'geneve' },
       { id: 'ipip', title: 'IP in IP', twin: FILTERED, needs: 'ipip' },
       { id: 'gre', title: 'GRE', twin: FILTERED, needs: 'gre' },
@@ -239,12 +239,12 @@ export const CATALOGUE: readonly Chapter[] = [
 ];
 
 export const NOT_SHOWN: readonly NotShown[] = [
-  { title: 'WireGuard', why: 'its keys are set by a tool of its own, which the tests do not install' },
+  { title: 'WireGuard', why: 'its keys need a separate tool, which the tests do not install' },
   { title: 'Segmentation and joining by a network card', why: 'virtual devices leave them to the kernel' },
-  { title: 'AF_XDP without copies', why: 'needs a network card whose driver has it' },
+  { title: 'AF_XDP without copies', why: 'needs a network card whose driver supports it' },
   {
     title: 'The first large packet to a router whose MTU is smaller',
-    why: 'that packet is lost, and sent again: it counts',
+    why: 'that packet is lost and retransmitted, so it counts',
   },
 ];
 
