@@ -67,7 +67,7 @@ const bearer = (token: string) => ['-H', `Authorization: Bearer ${token}`] as co
 const API = ['/api/v1/probes', '/api/v1/entities', '/api/v1/config', '/api/v1/events?follow=false', '/API/v1/probes'];
 const OPEN = ['/metrics', '/healthz', '/readyz', '/'];
 
-it('without a token the API answers only this machine, and all else answers everybody', async () => {
+it('without a token the API answers only this machine, and all other paths answer everybody', async () => {
   await using _agent = await serveInside([]);
   const [v4, v6] = [`http://${pair.addressB.ipv4}:${PORT}`, `http://[${pair.addressB.ipv6}]:${PORT}`];
   for (const base of [v4, v6]) {

@@ -116,7 +116,7 @@ for n in range(40): sender.send(b'\\xff' * 6 + b'\\x02' * 6 + b'\\x08\\x00' + by
 `);
   const { oracle, walk } = await retry(() => walkBesideIp(pass, pair));
   expect(walk).toEqual(oracle);
-  // With XDP at the other end these are counted in its queues, and nowhere else.
+  // With XDP at the other end these packets are counted in its queues, and nowhere else.
   expect(Number(walk['far']?.[RECEIVED_PACKETS])).toBeGreaterThanOrEqual(40);
 });
 

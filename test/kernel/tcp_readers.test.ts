@@ -85,7 +85,7 @@ async function hostWithHash(buckets: number): Promise<TcpHost> {
   return made;
 }
 
-/** Calls `read` again and again until something else is done. */
+/** Calls `read` again and again until `work` is done. */
 async function readWhile<T>(work: Promise<T>, read: () => Promise<void>): Promise<{ output: T; walks: number }> {
   let done = false;
   const output = work.finally(() => {

@@ -71,7 +71,7 @@ it.each<[string, (server: LokiServer) => Promise<void>, Fault | undefined]>([
     });
     const { delivered, dropped } = await endAndCount(agent, 'loki');
     expect(dropped).toBeGreaterThan(0);
-    // Requests that were unanswered when a connection broke had arrived, and came again.
+    // Requests without an answer when a connection broke had arrived, and were sent again.
     expect(loki.entries.length).toBe(delivered);
     expect(most - before).toBeLessThan(60);
   },

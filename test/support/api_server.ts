@@ -86,7 +86,7 @@ export class ApiServer implements AsyncDisposable {
   readonly #streams = new Set<Stream>();
   readonly #held: (() => void)[] = [];
   #bookmarks: NodeJS.Timeout | undefined;
-  /** Events that a client asked for a second time. */
+  /** Creations refused with 409, because the object exists already. */
   conflicts = 0;
 
   private constructor(version: number) {

@@ -42,7 +42,7 @@ export function compileFilters(): Disposable & { readonly path: string } {
   return { path, [Symbol.dispose]: () => rmSync(directory, { recursive: true }) };
 }
 
-/** A packet that is lost between the two namespaces of a pair, over IPv4 and IPv6 where there is nothing else. */
+/** A packet that is lost between the two namespaces of a pair; over IPv4 and IPv6, unless `families` says otherwise. */
 export interface DropCase {
   readonly name: string;
   readonly families?: readonly Family[];

@@ -341,7 +341,7 @@ async function scrapeTimes(server: PrometheusServer, run: Run): Promise<number[]
   return (series?.samples ?? []).map(({ time }) => time);
 }
 
-/** Counters that fell during the life of one agent. */
+/** Counters that fell during the life of a single agent. */
 async function fallsWithin(server: PrometheusServer, run: Run): Promise<string[]> {
   const names = (await server.get<string[]>('label/__name__/values')).filter((name) => COUNTER.test(name));
   expect(names).toContain(DROPS);
