@@ -1,7 +1,16 @@
-import { COLLECTED, NOTES, OF_PROCESSES, PROGRAMS, PROGRAMS_ALWAYS, PROGRAMS_OFF } from '../bench/costs.ts';
+import type { AnyProbe } from '#probe/contract.ts';
+import type { Measured } from '#probe/measured.ts';
+import { PROBES } from '#probes/index.ts';
 import { table } from './markdown.ts';
 
 /** Tables of bench/README.md, and the same figures in words for docs/probes.md. */
+
+/** Programs of discovery, which run whether or not probes do: nanoseconds per hit above an empty program, by `npm run bench:kernel`. */
+const DISCOVERY_NS: Readonly<Record<string, string>> = {
+  'tp_btf/sched_process_exec': '153',
+  'tp_btf/workqueue_queue_work': '59',
+  'tp_btf/workqueue_execute_start': '1',
+};
 
 function code(names: readonly string[]): string {
   return names.map((name) => `\`${name}\``).join(', ');
@@ -11,58 +20,83 @@ function ms(value: number): string {
   return `${value} ms`;
 }
 
+/** The probe and those that were measured together with it. */
+function together({ name }: AnyProbe): string[] {
+  return [name, ...PROBES.filter(({ measured }) => measured.with === name).map((probe) => probe.name)];
+}
+
+function collectedRows(): string[][] {
+  return PROBES.flatMap((probe) => {
+    const { collect } = probe.measured;
+    if (collect === undefined) return [];
+    const names = together(probe);
+    const note = collect.note === undefined ? '' : ` (${collect.note})`;
+    const what = `${code(names)}${names.length > 1 ? ' together' : ''}${note}`;
+    return [[what, ms(collect.ms), collect.withoutMs === undefined ? '' : ms(collect.withoutMs)]];
+  });
+}
+
+function hitRows(probe: string, ns: Readonly<Record<string, string>>): string[][] {
+  return Object.entries(ns).map(([hook, cost]) => [`\`${probe}\``, `\`${hook}\``, `${cost} ns`]);
+}
+
+function programsOf(isOn: boolean): (readonly [string, NonNullable<Measured['programs']>])[] {
+  return PROBES.flatMap(({ name, enabledByDefault, measured: { programs } }) =>
+    programs === undefined || enabledByDefault !== isOn ? [] : [[name, programs] as const],
+  );
+}
+
 export const COST_TABLES: Readonly<Record<string, string>> = {
-  'collected by probe': table(
-    ['', 'with the walks', 'both walks off'],
-    COLLECTED.map(({ probes, ms: cost, withoutMs, note }) => [
-      `${code(probes)}${probes.length > 1 ? ' together' : ''}${note === undefined ? '' : ` (${note})`}`,
-      ms(cost),
-      withoutMs === undefined ? '' : ms(withoutMs),
-    ]),
-  ),
+  'collected by probe': table(['', 'with the walks', 'both walks off'], collectedRows()),
   'collected of processes': table(
     ['', 'CPU'],
-    OF_PROCESSES.map(({ what, ms: cost }) => [what, ms(cost)]),
+    PROBES.flatMap(({ measured }) => measured.processes ?? []).map(({ what, ms: cost }) => [what, ms(cost)]),
   ),
   programs: table(
     ['probe', 'program', 'above empty'],
-    [PROGRAMS_ALWAYS, ...PROGRAMS].flatMap(({ probe, hits }) =>
-      hits.map(([hook, ns]) => [`\`${probe}\``, `\`${hook}\``, `${ns} ns`]),
-    ),
+    [...hitRows('discovery', DISCOVERY_NS), ...programsOf(true).flatMap(([name, { ns }]) => hitRows(name, ns))],
   ),
   'programs of probes that are off': table(
     ['probe', 'program', 'above empty'],
-    PROGRAMS_OFF.map(({ probe, note, hits }) => [
-      `\`${probe}\`${note === undefined ? '' : `, ${note}`}`,
-      code(hits.map(([hook]) => hook)),
-      `${hits.map(([, ns]) => ns).join(', ')} ns`,
+    programsOf(false).map(([name, { ns, note }]) => [
+      `\`${name}\`${note === undefined ? '' : `, ${note}`}`,
+      code(Object.keys(ns)),
+      `${Object.values(ns).join(', ')} ns`,
     ]),
   ),
-  'other probes': Object.entries(NOTES)
-    .map(([probe, note]) => `- \`${probe}\`: ${note}`)
-    .join('\n'),
+  'other probes': PROBES.flatMap(({ name, measured: { note } }) =>
+    note === undefined ? [] : [`- \`${name}\`: ${note}`],
+  ).join('\n'),
 };
 
 const README = '../bench/README.md';
 
-/** Describes the measured costs of a probe in a sentence. */
-export function costsOf(probe: string): string {
-  const collected = COLLECTED.filter(({ probes }) => probes.includes(probe)).map(({ probes, ms: cost, withoutMs }) => {
-    const together = probes.length > 1 ? ` for ${code(probes)} together` : '';
-    const without = withoutMs === undefined ? '' : `, ${ms(withoutMs)} without the walks`;
-    return `[Collected](${README}#a-full-node) in ${ms(cost)}${together} on a node of 110 Pods${without}, in a loop.`;
-  });
-  const rows = OF_PROCESSES.filter((row) => row.probe === probe).map(({ what, ms: cost }) => `${what} ${ms(cost)}`);
-  const ofProcesses =
-    rows.length === 0
-      ? []
-      : [`[Collected](${README}#processes) on a node of 110 Pods of 20 processes, CPU, in a loop: ${rows.join(', ')}.`];
-  const programs = [...PROGRAMS, ...PROGRAMS_OFF]
-    .filter((row) => row.probe === probe)
-    .map(({ hits, note }) => {
-      const each = hits.map(([hook, ns]) => `\`${hook}\` ${ns} ns`).join(', ');
-      return `[In the kernel](${README}#programs-in-the-kernel), for each hit, in a loop${note === undefined ? '' : `, ${note}`}: ${each}.`;
-    });
-  const note = NOTES[probe];
-  return [...collected, ...ofProcesses, ...programs, ...(note === undefined ? [] : [note])].join(' ');
+function collectText(probe: AnyProbe): string[] {
+  const measured = PROBES.find(({ name }) => name === (probe.measured.with ?? probe.name)) ?? probe;
+  const { collect } = measured.measured;
+  if (collect === undefined) return [];
+  const names = together(measured);
+  const all = names.length > 1 ? ` for ${code(names)} together` : '';
+  const without = collect.withoutMs === undefined ? '' : `, ${ms(collect.withoutMs)} without the walks`;
+  return [`[Collected](${README}#a-full-node) in ${ms(collect.ms)}${all} on a node of 110 Pods${without}, in a loop.`];
+}
+
+function processText({ measured: { processes } }: AnyProbe): string[] {
+  if (processes === undefined) return [];
+  const rows = processes.map(({ what, ms: cost }) => `${what} ${ms(cost)}`).join(', ');
+  return [`[Collected](${README}#processes) on a node of 110 Pods of 20 processes, CPU, in a loop: ${rows}.`];
+}
+
+function programText({ measured: { programs } }: AnyProbe): string[] {
+  if (programs === undefined) return [];
+  const each = Object.entries(programs.ns).map(([hook, ns]) => `\`${hook}\` ${ns} ns`);
+  const note = programs.note === undefined ? '' : `, ${programs.note}`;
+  return [`[In the kernel](${README}#programs-in-the-kernel), for each hit, in a loop${note}: ${each.join(', ')}.`];
+}
+
+/** Says in words what was measured of a probe. */
+export function costsOf(probe: AnyProbe): string {
+  const { note } = probe.measured;
+  const parts = [...collectText(probe), ...processText(probe), ...programText(probe)];
+  return [...parts, ...(note === undefined ? [] : [note])].join(' ');
 }

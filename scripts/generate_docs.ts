@@ -8,6 +8,7 @@ import { sourceOf } from '#probe/mib_fields.ts';
 import { PROBES } from '#probes/index.ts';
 import { DESCRIBED_REASONS, describeReason } from '#probes/packetloss/drop_hints.ts';
 import { CLASS_HELP, DISCARD_CLASSES, lossWords } from '#probes/packetloss/loss_rules.ts';
+import { alertSections } from './alert_sections.ts';
 import { apiPage } from './api_page.ts';
 import { configurationPage } from './configuration_page.ts';
 import { COST_TABLES } from './cost_tables.ts';
@@ -23,7 +24,8 @@ import { writeGenerated, writeSections } from './write_generated.ts';
 
 /**
  * Writes docs/api.md, docs/metrics.md, docs/events.md, docs/probes.md, docs/sinks.md, docs/configuration.md and docs/drop-reasons.md from descriptors
- * and schemas, docs/orderly-traffic.md from the catalogue that the tests play, and the tables of bench/README.md, docs/scale.md and docs/capabilities.md from measurements.
+ * and schemas, docs/orderly-traffic.md from the catalogue that the tests play, the tables of bench/README.md, docs/scale.md and docs/capabilities.md from measurements, and the
+ * alerts of probes in docs/runbook.md.
  */
 
 const DOCS = new URL('../docs/', import.meta.url);
@@ -147,6 +149,7 @@ writeGenerated(new URL('probes.md', DOCS), probesPage(NOTICE));
 writeSections(new URL('README.md', BENCH), COST_TABLES);
 writeSections(new URL('scale.md', DOCS), { ...SIZING_TABLES, ...MAP_TABLES });
 writeSections(new URL('capabilities.md', DOCS), RIGHTS_TABLES);
+writeSections(new URL('runbook.md', DOCS), { 'alerts of probes': alertSections() });
 writeGenerated(new URL('configuration.md', DOCS), configurationPage(NOTICE));
 writeGenerated(new URL('sinks.md', DOCS), `${NOTICE}\n\n${sinksPage()}`);
 

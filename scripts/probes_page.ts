@@ -87,7 +87,7 @@ function section(probe: AnyProbe): string {
   const capabilities = requires.capabilities.map((capability) => `\`${capability}\``).join(', ') || 'none';
   const facts = [
     ['by default', enabledByDefault ? 'on' : 'off'],
-    ['kind, cost', `${kind}, ${cost}. ${costsOf(name)}`],
+    ['kind, cost', `${kind}, ${cost}. ${costsOf(probe)}`],
     ['kernel', plain(requires.kernel)],
     ['capabilities', capabilities],
     ...(hooks === undefined ? [] : [['attaches to', hooks.points.map(waysOf).join('. ')]]),

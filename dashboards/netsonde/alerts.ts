@@ -1,13 +1,12 @@
 import { SELF_METRICS } from '#collectors/self.ts';
 import { AGENT_METRICS } from '#http/agent_metrics.ts';
 import { changes } from '#probes/changes/changes.ts';
-import { fd } from '#probes/fd.ts';
 import { packetloss } from '#probes/packetloss/packetloss.ts';
 import { qdisc } from '#probes/qdisc.ts';
 import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
 import { tcpsummary } from '#probes/tcpsummary/tcpsummary.ts';
-import { udp } from '#probes/udp.ts';
 import { AGENT_JOB, UP } from './foreign.ts';
+import { ALL, NODES, PODS, probeAlerts, WHO } from './probe_alerts.ts';
 import { BY_ENTITY, BY_NODE, type Expression, gauge, increase, narrow, promql, rate, type View } from './promql.ts';
 import {
   BACKLOG_DROPS,
@@ -54,14 +53,7 @@ interface Recording {
   readonly expression: Expression;
 }
 
-const ALL: View = { matchers: [], window: '5m' };
 const LONG: View = { matchers: [], window: '15m' };
-const PODS = narrow(ALL, 'pod!=""');
-const NODES = narrow(ALL, 'pod=""');
-
-/** Names the Pod, or the node if the series has no Pod. */
-const WHO =
-  '{{ if $labels.pod }}{{ $labels.namespace }}/{{ $labels.pod }} on node{{ else }}Node{{ end }} {{ $labels.node }}';
 const PERCENT = '{{ $value | humanizePercentage }}';
 const RATE = '{{ $value | humanize }}';
 
@@ -214,15 +206,6 @@ const NETWORK: readonly Alert[] = [
       'The application reads too slowly, or the receive buffer is too small. Switch on socketlatency for its namespace for 15 minutes to see which process reads late, and by how much.',
   },
   {
-    name: 'NetsondeUdpBufferFull',
-    severity: 'warning',
-    expression: promql`${rate(udp.metrics.receiveBufferErrors, ALL, BY_ENTITY)} > 1`,
-    for: '10m',
-    summary: `${WHO} drops ${RATE} UDP datagrams a second because they are not read in time.`,
-    description:
-      'If it is a DNS server, its clients see timeouts: give it more CPU or more replicas. Otherwise raise the receive buffer (net.core.rmem_max and the size that the application requests).',
-  },
-  {
     name: 'NetsondeQdiscDrops',
     severity: 'warning',
     expression: promql`${rate(qdisc.metrics.drops, NODES, [...BY_NODE, 'device', 'kind'])} > 10`,
@@ -230,15 +213,6 @@ const NETWORK: readonly Alert[] = [
     summary: `{{ $labels.device }} of node {{ $labels.node }} drops ${RATE} packets a second ({{ $labels.kind }}).`,
     description:
       'The node sends more than the device, or its shaping, lets through. The node dashboard shows which Pods send; netiftxlatency shows how long packets wait.',
-  },
-  {
-    name: 'NetsondeFileDescriptors',
-    severity: 'warning',
-    expression: promql`${gauge('max', fd.metrics.limitUsed, ALL, BY_ENTITY)} > 0.9`,
-    for: '10m',
-    summary: `${WHO} has a process that uses ${PERCENT} of its file descriptors.`,
-    description:
-      'Once they are used up, the process can neither accept nor open connections. A number that only grows is a leak: restart the process, then find descriptors that it does not close.',
   },
 ];
 
@@ -341,7 +315,9 @@ const AGENT: readonly Alert[] = [
   },
 ];
 
-export const ALERTS: readonly Alert[] = [...NETWORK, ...AGENT];
+const OF_PROBES = probeAlerts();
+
+export const ALERTS: readonly Alert[] = [...NETWORK, ...AGENT, ...OF_PROBES];
 
 /** Returns the anchor of the alert's heading in docs/runbook.md. */
 export function anchor({ name }: Alert): string {
@@ -371,7 +347,7 @@ export function rules() {
         name: 'netsonde',
         rules: RECORDINGS.map(({ record, expression }) => ({ record, expr: expression.text })),
       },
-      { name: 'netsonde_network', rules: NETWORK.map(alertRule) },
+      { name: 'netsonde_network', rules: [...NETWORK, ...OF_PROBES].map(alertRule) },
       { name: 'netsonde_agent', rules: AGENT.map(alertRule) },
     ],
   };

@@ -2,7 +2,6 @@ import { SELF_METRICS } from '#collectors/self.ts';
 import { AGENT_METRICS } from '#http/agent_metrics.ts';
 import { changes } from '#probes/changes/changes.ts';
 import { conntrack } from '#probes/conntrack/conntrack.ts';
-import { fd } from '#probes/fd.ts';
 import { packetloss } from '#probes/packetloss/packetloss.ts';
 import { qdisc } from '#probes/qdisc.ts';
 import { softnet } from '#probes/softnet.ts';
@@ -10,9 +9,9 @@ import { tcp } from '#probes/tcp.ts';
 import { tcpext } from '#probes/tcpext/tcpext.ts';
 import { tcpreset } from '#probes/tcpreset/tcpreset.ts';
 import { tcpsummary } from '#probes/tcpsummary/tcpsummary.ts';
-import { udp } from '#probes/udp.ts';
 import { ALERTS, type Alert, annotationsOf } from './alerts.ts';
 import { UP } from './foreign.ts';
+import { type DeclaredAlert, declaredAlerts, summaryText } from './probe_alerts.ts';
 import type { Metric } from './promql.ts';
 
 /** Test of the alerts for promtool: for each, one series that must fire, and one just below the threshold that must not. */
@@ -91,7 +90,7 @@ const sentAgain = (labels: Labels) => sender(labels, 10);
 const pods = (count: number, node: Labels) =>
   Array.from({ length: count }, (_, index) => ({ ...node, namespace: 'shop', pod: `p-${index}` }));
 
-export const CASES: readonly Case[] = [
+const WRITTEN: readonly Case[] = [
   {
     alert: 'NetsondeNodeLossy',
     // Three of ten on one node, two of two on another.
@@ -210,16 +209,7 @@ export const CASES: readonly Case[] = [
     labels: CART,
     summary: 'shop/cart-0 on node n1 drops 1.5 TCP segments a second because they are not read in time.',
   },
-  {
-    alert: 'NetsondeUdpBufferFull',
-    series: [
-      counts(udp.metrics.receiveBufferErrors, { ...CART, family: 'ipv4' }, 1),
-      counts(udp.metrics.receiveBufferErrors, { ...CART, family: 'ipv6' }, 1),
-      counts(udp.metrics.receiveBufferErrors, { ...WEB, family: 'ipv4' }, 0.9),
-    ],
-    labels: CART,
-    summary: 'shop/cart-0 on node n1 drops 2 UDP datagrams a second because they are not read in time.',
-  },
+
   {
     alert: 'NetsondeQdiscDrops',
     series: [
@@ -230,12 +220,7 @@ export const CASES: readonly Case[] = [
     labels: { ...TARGET, device: 'eth0', kind: 'mq' },
     summary: 'eth0 of node n1 drops 20 packets a second (mq).',
   },
-  {
-    alert: 'NetsondeFileDescriptors',
-    series: [shows(fd.metrics.limitUsed, CART, 0.95), shows(fd.metrics.limitUsed, WEB, 0.85)],
-    labels: CART,
-    summary: 'shop/cart-0 on node n1 has a process that uses 95% of its file descriptors.',
-  },
+
   {
     alert: 'NetsondeAgentDown',
     series: [
@@ -339,6 +324,24 @@ export const CASES: readonly Case[] = [
     summary: 'The page of node n1 reached limits.series: edges were folded into *.',
   },
 ];
+
+/** A Pod, or a node, with a value above the limit of an alert that a probe declares, and another one just below it. */
+function caseOf({ alert, metric, labels }: DeclaredAlert): Case {
+  const [one, other] = alert.only === 'node' ? [NODE, OTHER_NODE] : [CART, WEB];
+  const isRate = alert.of === 'rate';
+  const value = alert.above === 0 ? 1 : alert.above * (isRate ? 2 : 1.05);
+  const series = (who: Labels, at: number) =>
+    isRate ? counts(metric, { ...who, ...labels }, at) : shows(metric, { ...who, ...labels }, at);
+  const kept = Object.fromEntries((alert.by ?? []).map((label) => [label, labels[label] ?? '']));
+  return {
+    alert: alert.name,
+    series: [series(one, value), series(other, alert.above * 0.95)],
+    labels: { ...one, ...kept },
+    summary: summaryText(alert, alert.only === 'node' ? 'Node n1' : 'shop/cart-0 on node n1', labels, value),
+  };
+}
+
+export const CASES: readonly Case[] = [...WRITTEN, ...declaredAlerts().map(caseOf)];
 
 function minutes(duration: string): number {
   const value = Number.parseInt(duration, 10);

@@ -1,33 +1,6 @@
-import type { biolatency } from '#probes/biolatency.ts';
-import type { changes } from '#probes/changes/changes.ts';
-import type { conntrack } from '#probes/conntrack/conntrack.ts';
-import type { kernellatency } from '#probes/kernellatency.ts';
-import type { netiftxlatency } from '#probes/netiftxlatency.ts';
-import type { packetloss } from '#probes/packetloss/packetloss.ts';
-import type { socketlatency } from '#probes/socketlatency.ts';
-import type { softirq } from '#probes/softirq.ts';
-import type { tcpreset } from '#probes/tcpreset/tcpreset.ts';
-import type { tcpretrans } from '#probes/tcpretrans.ts';
-import type { virtcmdlatency } from '#probes/virtcmdlatency.ts';
+import type { EventType } from '#probes/index.ts';
 
 /** Links from one dashboard to another, with the time range and the selection. */
-
-type EventsOf<P> = P extends { readonly events: infer E } ? keyof E & string : never;
-
-/** Types of events that panels link to. */
-export type EventType = EventsOf<
-  | typeof packetloss
-  | typeof tcpretrans
-  | typeof tcpreset
-  | typeof conntrack
-  | typeof changes
-  | typeof socketlatency
-  | typeof netiftxlatency
-  | typeof softirq
-  | typeof biolatency
-  | typeof kernellatency
-  | typeof virtcmdlatency
->;
 
 export const UIDS = {
   cluster: 'netsonde-cluster',

@@ -16,6 +16,7 @@ import { dashboard } from './dashboard.ts';
 import { toAgents, UIDS } from './links.ts';
 import { ON_NODE as EVENTS_ON_NODE, ratesByType } from './logql.ts';
 import { eventGraph, graph, series, table, tile, WIDTH } from './panels.ts';
+import { probeSections } from './probe_panels.ts';
 import { BY_ENTITY, frequency, gauge, increase, narrow, promql, quantile, rate, top } from './promql.ts';
 import {
   BACKLOG_DROPS,
@@ -299,5 +300,6 @@ export const node = dashboard({
     { title: 'Latency: probes that are off by default', folded: true, panels: latency },
     { title: 'Sockets', folded: true, panels: sockets },
     { title: 'RDMA', folded: true, panels: rdmaPanels },
+    ...probeSections('node'),
   ],
 });

@@ -29,7 +29,8 @@ import { DataqueryBuilder as PrometheusQuery, PromQueryFormat } from '@grafana/g
 import { PanelBuilder as StatBuilder } from '@grafana/grafana-foundation-sdk/stat';
 import { PanelBuilder as TableBuilder } from '@grafana/grafana-foundation-sdk/table';
 import { PanelBuilder as GraphBuilder } from '@grafana/grafana-foundation-sdk/timeseries';
-import { type EventType, eventsLink, nodeLink, podLink } from './links.ts';
+import type { EventType } from '#probes/index.ts';
+import { eventsLink, nodeLink, podLink } from './links.ts';
 import { needsOf } from './needs.ts';
 import type { Expression, Metric } from './promql.ts';
 import { LOKI, PROMETHEUS } from './variables.ts';

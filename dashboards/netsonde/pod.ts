@@ -21,6 +21,7 @@ import { dashboard } from './dashboard.ts';
 import { UIDS } from './links.ts';
 import { OF_POD as EVENTS_OF_POD, sentences } from './logql.ts';
 import { eventLog, graph, series, tile, WIDTH } from './panels.ts';
+import { probeSections } from './probe_panels.ts';
 import { type Distribution, gauge, promql, quantile, rate, top } from './promql.ts';
 import {
   CONNTRACK,
@@ -323,5 +324,6 @@ export const pod = dashboard({
     { title: 'Latency: probes that are off by default', folded: true, panels: latency },
     { title: 'Limits', folded: true, panels: limits },
     { title: 'More TCP metrics, with detail: full', folded: true, panels: detail },
+    ...probeSections('pod'),
   ],
 });

@@ -31,6 +31,7 @@ class FakeProbe {
       events: {},
       options: {},
       requires: { capabilities: [], kernel: '' },
+      measured: {},
       open: async (scope) => {
         this.log.push('open');
         scope.own({ [Symbol.dispose]: () => void this.log.push('close') });

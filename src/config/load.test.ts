@@ -206,6 +206,7 @@ function made(name: string): AnyProbe {
     events: { nothing_seen: { severity: 'info', help: 'Nothing.', equalBy: [], fields: {} } },
     options: {},
     requires: { capabilities: [], kernel: 'Any.' },
+    measured: {},
     open: async () => ({ health: () => ({ reader: 'none', degraded: [] }) }),
   });
 }

@@ -8,11 +8,15 @@ import type { PodFilter, PodFilters } from '#core/pod_filter.ts';
 import type { ReaderHealth } from '#core/reader.ts';
 import type { SourceErrors } from '#sources/errors.ts';
 import type { Sources } from '#sources/sources.ts';
+import type { ProbeAlert } from './alert.ts';
 import type { EventSet, Publish } from './event.ts';
 import type { HookTable } from './hooks.ts';
 import type { NetnsLife } from './life.ts';
+import type { MapRule } from './map_rule.ts';
+import type { Measured } from './measured.ts';
 import type { Detail, Emit, MetricSet } from './metric.ts';
 import type { Owners } from './owners.ts';
+import type { ProbePanel } from './panel.ts';
 import type { RecordOffer, RecordRules } from './records.ts';
 import type { Retained, RetainedState } from './retained.ts';
 
@@ -136,6 +140,8 @@ export interface Requirements {
   readonly capabilities: readonly `CAP_${string}`[];
   /** Features that the kernel must offer, in words. The kernel is asked when the probe opens; its version is not used. */
   readonly kernel: string;
+  /** The kernel module that brings it, which is not on every machine: tests expect less of the probe where it is missing. */
+  readonly module?: string;
 }
 
 /** Guide to a probe for operators who have no numbers of it yet: docs/probes.md is generated from it. */
@@ -167,7 +173,13 @@ export interface ProbeDefinition<M extends MetricSet, E extends EventSet, O exte
   readonly options: O;
   /** Places where a BPF probe attaches. */
   readonly hooks?: HookTable;
+  /** Rule of whose room it is, for each map of its program that src/bpf/common does not have. */
+  readonly maps?: Readonly<Record<string, MapRule>>;
   readonly requires: Requirements;
+  readonly measured: Measured;
+  /** Graphs on the dashboards, in a section of the probe. */
+  readonly panels?: readonly ProbePanel<NoInfer<M>, NoInfer<E>>[];
+  readonly alerts?: readonly ProbeAlert<NoInfer<M>>[];
   /**
    * @throws {Unsupported} where this machine lacks something that the probe needs: there is no retry
    * @throws anything else: retried with growing pauses

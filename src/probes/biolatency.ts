@@ -123,10 +123,12 @@ export const biolatency = defineProbe({
     buckets: bucketsOption('16us', '4s'),
   },
   hooks,
+  maps: { block_histograms: 'rows', block_requests: 'device' },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel: 'BTF and ring buffers (5.8). Before 6.5 a request counts for the process that hands it to the device.',
   },
+  measured: { programs: { ns: { block_io_start: '480', block_rq_issue: '107', block_rq_complete: '642' } } },
   open: async (scope, sources, settings) => {
     const { threshold, buckets } = settings.options;
     const { histograms, running } = await openLatencies<Layout, Key>(

@@ -165,6 +165,27 @@ export const fd = defineProbe({
     capabilities: ['CAP_SYS_PTRACE', 'CAP_DAC_READ_SEARCH'],
     kernel: 'Any: /proc/<pid>/fd. Since 6.2 descriptors are counted without listing them.',
   },
+  measured: {
+    processes: [
+      { what: '`fd` with `sockets: false`', ms: 53 },
+      { what: '`fd`', ms: 554 },
+    ],
+  },
+  alerts: [
+    {
+      name: 'NetsondeFileDescriptors',
+      severity: 'warning',
+      metric: 'limitUsed',
+      of: 'max',
+      above: 0.9,
+      for: '10m',
+      summary: 'has a process that uses {{ $value | humanizePercentage }} of its file descriptors.',
+      description:
+        'Once they are used up, the process can neither accept nor open connections. A number that only grows is a leak: restart the process, then find descriptors that it does not close.',
+      runbook:
+        'A process uses over 90 % of its file descriptors, and will soon be able to neither accept nor open connections. In *Pod: File descriptors, of their limit*, a line that only rises is a leak. Restart the process, then look for descriptors that it does not close (`ls -l /proc/PID/fd`).',
+    },
+  ],
   open: async (scope, sources, { options }) => {
     const descriptors = new Descriptors(scope.paths.proc);
     let degraded: readonly string[] = [];

@@ -231,5 +231,6 @@ export const icmp = defineProbe({
     kernel:
       'Any. With BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise /proc/<pid>/net/snmp and snmp6.',
   },
+  measured: { with: 'tcpext' },
   open: (scope, sources) => runMibFields(scope, sources, FIELDS),
 });

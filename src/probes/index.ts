@@ -27,7 +27,7 @@ import { udp } from './udp.ts';
 import { virtcmdlatency } from './virtcmdlatency.ts';
 
 /** All probes, in the order of the page. The only registry. */
-export const PROBES: readonly AnyProbe[] = [
+const LIST = [
   tcp,
   tcpext,
   udp,
@@ -54,7 +54,14 @@ export const PROBES: readonly AnyProbe[] = [
   softirq,
   virtcmdlatency,
   biolatency,
-];
+] as const satisfies readonly AnyProbe[];
+
+export const PROBES: readonly AnyProbe[] = LIST;
+
+type EventsOf<P> = P extends { readonly events: infer E } ? keyof E & string : never;
+
+/** Types of the events of all probes. */
+export type EventType = EventsOf<(typeof LIST)[number]>;
 
 /** Aliases that the configuration may use for a probe: KubeSkoop's names. */
 export const PROBE_ALIASES: ReadonlyMap<string, string> = new Map([

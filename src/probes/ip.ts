@@ -306,5 +306,6 @@ export const ip = defineProbe({
     kernel:
       'Any. With BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise /proc/<pid>/net/snmp, netstat and snmp6.',
   },
+  measured: { with: 'tcpext' },
   open: (scope, sources) => runMibFields(scope, sources, FIELDS),
 });

@@ -88,7 +88,9 @@ export const ipvs = defineProbe({
   requires: {
     capabilities: ['CAP_SYS_PTRACE'],
     kernel: 'IPVS (module ip_vs), which may be loaded later: /proc/<pid>/net/ip_vs_stats.',
+    module: 'ip_vs',
   },
+  measured: { note: 'Opens one small file for each namespace; its cost was not measured separately.' },
   open: async (scope, sources) => {
     const path = join(scope.paths.proc, FILE);
     if (readText(path) === undefined) {

@@ -248,9 +248,22 @@ export const kernellatency = defineProbe({
     buckets: bucketsOption('1us', '1s'),
   },
   hooks,
+  maps: { packet_deliveries: 'fixed', kernel_histograms: 'rows', packet_slots: 'later' },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel: 'BTF and ring buffers (5.8); fentry or kprobes for the stages.',
+  },
+  measured: {
+    programs: {
+      ns: {
+        netif_receive_skb: '64',
+        sk_data_ready: '174-234',
+        net_dev_queue: '134-149',
+        net_dev_xmit: '119-127',
+        kfree_skb: '32',
+      },
+      note: 'by tracepoints',
+    },
   },
   open: (scope, sources, settings) => {
     sources.bpf.check();

@@ -152,6 +152,9 @@ export const lifecycle = defineProbe({
     kernel:
       'BTF and bpf_loop (5.19), for the programs of discovery; without them it runs, and sees what a scan of the machine finds.',
   },
+  measured: {
+    note: "Attaches nothing of its own: it uses the records of discovery's programs, which run all the time; nearly all their hits are on the node itself. In a namespace without an owner, or younger than a minute, an executed program is looked up in the cgroups, which takes 5 µs.",
+  },
   open: async (scope, sources, settings) => {
     const { life } = scope;
     const index = life.tellsDeaths ? sources.mib.index : undefined;

@@ -122,7 +122,11 @@ export const netiftxlatency = defineProbe({
     buckets: bucketsOption('1us', '1s'),
   },
   hooks,
+  maps: { transmit_depths: 'fixed', transmits: 'fixed', transmit_histograms: 'rows', queued_packets: 'later' },
   requires: { capabilities: ['CAP_BPF', 'CAP_PERFMON'], kernel: 'BTF and ring buffers (5.8).' },
+  measured: {
+    programs: { ns: { net_dev_queue: '53', net_dev_start_xmit: '74', net_dev_xmit: '101', kfree_skb: '10' } },
+  },
   open: (scope, sources, settings) =>
     openNetnsLatencies<Layout, typeof metrics>(
       scope,

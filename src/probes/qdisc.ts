@@ -136,6 +136,7 @@ export const qdisc = defineProbe({
     kernel:
       'Any: RTM_GETQDISC. With BTF and since 5.17, only the namespaces that have a queue are entered; otherwise each of them.',
   },
+  measured: { collect: { ms: 0.38, withoutMs: 5.2 } },
   open: async (scope, sources) => {
     const node = sources.netns.node;
     if (node !== undefined) sources.netlink.check(node, freeCycle());

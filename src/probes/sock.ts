@@ -161,6 +161,7 @@ export const sock = defineProbe({
     kernel:
       'Any. With BTF and since 6.1, one walk in the kernel counts for all namespaces; otherwise /proc/<pid>/net/sockstat and sockstat6.',
   },
+  measured: { collect: { ms: 0.35, withoutMs: 4.7 } },
   open: async (scope, sources) => {
     const page = pageBytes(scope.paths.proc);
     scope.own(await sources.sockstat.use());

@@ -148,10 +148,14 @@ export const socketlatency = defineProbe({
     buckets: bucketsOption('4us', '4s'),
   },
   hooks,
+  maps: { socket_histograms: 'rows', socket_states: 'device' },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel:
       'BTF and storage with sockets (5.11); the tracepoints sock:sk_data_ready (6.3) and tcp:tcp_sendmsg_locked (6.16); before these, fentry.',
+  },
+  measured: {
+    programs: { ns: { sk_data_ready: '73', sock_recv_length: '186', tcp_sendmsg_locked: '211', net_dev_queue: '37' } },
   },
   open: (scope, sources, settings) =>
     openNetnsLatencies<Layout, typeof metrics>(

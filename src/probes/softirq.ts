@@ -134,7 +134,9 @@ export const softirq = defineProbe({
     buckets: bucketsOption('1us', '100ms'),
   },
   hooks,
+  maps: { softirq_clocks: 'fixed', softirq_histograms: 'fixed' },
   requires: { capabilities: ['CAP_BPF', 'CAP_PERFMON'], kernel: 'BTF, ring buffers and atomic exchange (5.12).' },
+  measured: { programs: { ns: { softirq_raise: '44', softirq_entry: '48', softirq_exit: '51' } } },
   open: async (scope, sources, settings) => {
     const { vectors, threshold, buckets } = settings.options;
     const measured = VECTORS.filter((vector) => vectors.includes(vector));

@@ -112,5 +112,6 @@ export const tcp = defineProbe({
     kernel:
       'Any. With BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise /proc/<pid>/net/snmp.',
   },
+  measured: { collect: { ms: 0.71, withoutMs: 23.0, note: 'the first reader pays for the SNMP tables of all' } },
   open: (scope, sources) => runMibFields(scope, sources, fieldsOf(metrics)),
 });

@@ -192,6 +192,7 @@ export const tcpretrans = defineProbe({
   },
   hooks,
   requires: { capabilities: ['CAP_BPF', 'CAP_PERFMON'], kernel: 'BTF and ring buffers (5.8).' },
+  measured: { programs: { ns: { 'tp_btf/tcp_retransmit_skb': '97', 'tp_btf/tcp_retransmit_synack': '86' } } },
   open: async (scope, sources, settings) => {
     const instance = await openEbpf<Layout>(scope, sources, settings, {
       hooks,

@@ -134,5 +134,21 @@ export const udp = defineProbe({
     kernel:
       'Any. With BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise /proc/<pid>/net/snmp and snmp6.',
   },
+  measured: { with: 'tcpext' },
+  alerts: [
+    {
+      name: 'NetsondeUdpBufferFull',
+      severity: 'warning',
+      metric: 'receiveBufferErrors',
+      of: 'rate',
+      above: 1,
+      for: '10m',
+      summary: 'drops {{ $value | humanize }} UDP datagrams a second because they are not read in time.',
+      description:
+        'If it is a DNS server, its clients see timeouts: give it more CPU or more replicas. Otherwise raise the receive buffer (net.core.rmem_max and the size that the application requests).',
+      runbook:
+        'Datagrams are dropped because a process does not read them. For a DNS server see [DNS times out](#dns-times-out); otherwise raise `net.core.rmem_max` and the buffer that the application requests.',
+    },
+  ],
   open: (scope, sources) => runMibFields(scope, sources, fieldsOf(metrics)),
 });

@@ -126,10 +126,13 @@ export const virtcmdlatency = defineProbe({
     buckets: bucketsOption('1us', '1s'),
   },
   hooks,
+  maps: { virtio_histograms: 'fixed', virtio_commands: 'device' },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel: 'BTF, ring buffers (5.8), and fentry or kprobes; the driver virtio_net.',
+    module: 'virtio_net',
   },
+  measured: { note: 'Not measured: it runs for control commands only, which are rare.' },
   open: async (scope, sources, settings) => {
     const { histograms, running } = await openLatencies<Layout, undefined>(
       scope,

@@ -58,6 +58,7 @@ const lost = defineProbe({
   events: {},
   options: {},
   requires: { capabilities: [], kernel: 'Any.' },
+  measured: {},
   open: async () => ({
     health: () => ({ reader: 'test', degraded: [] }),
     collect: async (emit) => emit('lost', asNetnsId(1), 1, NO_LABELS),

@@ -52,6 +52,7 @@ function probeOf(name: string) {
     events: {},
     options: {},
     requires: { capabilities: [], kernel: 'BTF.' },
+    measured: {},
     open: async (scope) => {
       const { value: object } = scope.own(await drops.acquire());
       const counts = new Counts(

@@ -66,6 +66,7 @@ export class ProbesInAllStates implements AsyncDisposable {
       events: {},
       options: {},
       requires: { capabilities: [], kernel: '' },
+      measured: {},
       open: (scope: ProbeScope<EventSet>) => this.#open(state, scope),
     };
   }

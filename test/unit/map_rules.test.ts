@@ -2,6 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import type { MapRule } from '#probe/map_rule.ts';
+import { PROBES } from '#probes/index.ts';
 import { mapsOf, readCompiledObject } from '../../scripts/bpf_layouts.ts';
 
 const OBJECTS = fileURLToPath(new URL('../../dist/bpf', import.meta.url));
@@ -9,9 +11,8 @@ const OBJECTS = fileURLToPath(new URL('../../dist/bpf', import.meta.url));
 /** Kernel: include/uapi/linux/bpf.h, enum bpf_map_type. */
 const ARRAYS = [2, 6];
 
-/** Rules by which no owner takes the room of others in a map: docs/adr/0025-every-owners-share.md. */
-const RULES = {
-  /** An array in which every entry has its owner, or belongs to the machine, from the start. */
+/** Rules of the maps that src/bpf/common, the walks and discovery have; those of a probe are in its definition. */
+const COMMON: Readonly<Record<MapRule, readonly string[]>> = {
   fixed: [
     'address_cells',
     'cleanup',
@@ -24,33 +25,19 @@ const RULES = {
     'netdev_offsets',
     'owner_current',
     'owner_scratch',
-    'packet_deliveries',
     'percpu_anchor',
     'percpu_cpus',
     'rows_returned',
     'rows_taken',
-    'softirq_clocks',
-    'softirq_histograms',
     'tcp_progress_cell',
     'tcp_shares',
-    'transmit_depths',
-    'transmits',
-    'virtio_histograms',
-    'waiting_drops',
   ],
-  /** Rows by slot: an object has one such map, with counts of its rows. */
-  rows: ['block_histograms', 'counts', 'kernel_histograms', 'socket_histograms', 'transmit_histograms'],
-  /** Written by user space, with a limited number of namespaces for each owner. */
+  rows: ['counts'],
   listed: ['aimed_netns', 'owners'],
-  /** Written by user space, once: the kinds of devices that the kernel has. */
   told: ['netdev_kinds'],
-  /** A ring of which each slot has a part. */
   ring: ['events'],
-  /** An array indexed by a hash: a later entry replaces an earlier one, which is counted as untracked. */
-  later: ['packet_slots', 'queued_packets'],
-  /** One entry for each request or socket: its memory comes and goes with them. */
-  device: ['block_requests', 'socket_states', 'virtio_commands'],
-  /** Rows of a walk, which user space reads before the next one. */
+  later: [],
+  device: [],
   walk: [
     'conntrack_rows',
     'mib_rows',
@@ -61,23 +48,24 @@ const RULES = {
     'sock_rows',
     'task_rows',
   ],
-  /** Rows of a walk, a limited number for each slot. */
   walkBySlot: ['tcp_accept_queues', 'tcp_listeners', 'tcp_rows'],
-  /** Births and deaths: a limited number of births of an owner per second, and deaths only of reported births. */
   life: ['births', 'owned', 'records'],
-} as const;
+};
 
-type Rule = keyof typeof RULES;
-
-function ruleOf(map: string): Rule | undefined {
-  return (Object.keys(RULES) as Rule[]).find((rule) => (RULES[rule] as readonly string[]).includes(map));
-}
+const OF_COMMON = Object.fromEntries(
+  (Object.keys(COMMON) as MapRule[]).flatMap((rule) => COMMON[rule].map((map) => [map, rule] as const)),
+);
+const OF_PROBES: ReadonlyMap<string, Readonly<Record<string, MapRule>>> = new Map(
+  PROBES.map(({ name, maps = {} }) => [`${name}.bpf.o`, maps]),
+);
 
 const files = readdirSync(OBJECTS).filter((name) => name.endsWith('.bpf.o'));
 
 describe.each(files)('%s', (file) => {
   const maps = mapsOf(readCompiledObject(file, readFileSync(join(OBJECTS, file))).btf);
   const names = maps.map(({ name }) => name);
+  const rules = { ...OF_COMMON, ...OF_PROBES.get(file) };
+  const ruleOf = (map: string) => rules[map];
 
   it('has a rule for the room of each map', () => {
     expect(names.filter((name) => ruleOf(name) === undefined)).toEqual([]);
@@ -97,14 +85,16 @@ describe.each(files)('%s', (file) => {
 });
 
 it('has no rule for a missing map', () => {
-  const there = new Set(
-    files.flatMap((file) =>
-      mapsOf(readCompiledObject(file, readFileSync(join(OBJECTS, file))).btf).map(({ name }) => name),
-    ),
+  const there = new Map(
+    files.map((file) => [file, mapsOf(readCompiledObject(file, readFileSync(join(OBJECTS, file))).btf)] as const),
   );
-  expect(
-    Object.values(RULES)
-      .flat()
-      .filter((name) => !there.has(name)),
-  ).toEqual([]);
+  const ofAny = new Set([...there.values()].flat().map(({ name }) => name));
+  expect(Object.keys(OF_COMMON).filter((name) => !ofAny.has(name))).toEqual([]);
+  for (const [file, maps] of OF_PROBES) {
+    const names = there.get(file)?.map(({ name }) => name) ?? [];
+    expect(
+      Object.keys(maps).filter((name) => !names.includes(name)),
+      file,
+    ).toEqual([]);
+  }
 });

@@ -196,6 +196,9 @@ export const changes = defineProbe({
     kernel:
       'Any: rtnetlink. With NET_ADMIN also nftables. If the agent is not in the network namespace of the node, entering it needs SYS_ADMIN.',
   },
+  measured: {
+    note: 'Sleeps until the kernel sends a notification, and then takes 12 to 16 µs of CPU for each. A scrape reads the neighbour tables, 0.16 ms; measured on a busy machine.',
+  },
   open: async (scope, sources, { events, limit, options }) => {
     const { node } = sources.netns;
     if (node === undefined) throw new Error('the network namespace of the node is unknown');

@@ -217,6 +217,7 @@ export const conntrack = defineProbe({
     kernel:
       'nf_conntrack, which may be loaded later; the agent does not load it. With its BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise, and for `states`, ctnetlink is asked in each.',
   },
+  measured: { collect: { ms: 0.31, withoutMs: 9.9 } },
   open: async (scope, sources, { events, options: { threshold, states, statesMax } }) => {
     const { paths, errors, warn } = scope;
     const wide = scope.retained(WIDE).value;

@@ -180,6 +180,7 @@ export const io = defineProbe({
     capabilities: ['CAP_SYS_PTRACE', 'CAP_DAC_READ_SEARCH'],
     kernel: '/proc/<pid>/io: CONFIG_TASK_IO_ACCOUNTING, which kernels of distributions have.',
   },
+  measured: { processes: [{ what: '`io`', ms: 67 }] },
   open: async (scope, { processes, netns }) => {
     const { paths, errors } = scope;
     if (readText(join(paths.proc, 'self/io')) === undefined) {

@@ -212,10 +212,12 @@ export const packetloss = defineProbe({
       ),
   },
   hooks,
+  maps: { waiting_drops: 'fixed' },
   requires: {
     capabilities: ['CAP_BPF', 'CAP_PERFMON'],
     kernel: 'BTF and ring buffers (5.8). Reasons since 5.17; before, every drop has the reason `unknown`.',
   },
+  measured: { collect: { ms: 0.05 }, programs: { ns: { 'tp_btf/kfree_skb': '95' } } },
   open: async (scope, sources, settings) => {
     const reasons = new DropReasons(sources.bpf);
     const { stack, noLoss } = settings.options;

@@ -74,6 +74,7 @@ export const tcpext = defineProbe({
     kernel:
       'Any. With BTF and since 5.19, one walk in the kernel reads all namespaces; otherwise /proc/<pid>/net/netstat.',
   },
+  measured: { collect: { ms: 0.4, withoutMs: 1.4 } },
   open: (scope, sources, { options }) =>
     runMibFields(scope, sources, options.fields === 'all' ? [...NAMED, ...otherFields(scope)] : NAMED),
 });

@@ -198,6 +198,7 @@ export const tcpreset = defineProbe({
     kernel:
       'BTF and ring buffers (5.8). Kernels give reasons since 6.10; before, resets without a socket need fentry or kprobes.',
   },
+  measured: { programs: { ns: { 'raw_tp/tcp_send_reset': '97', 'tp_btf/tcp_receive_reset': '87' } } },
   open: async (scope, sources, settings) => {
     sources.bpf.check();
     const btf = sources.bpf.btf();

@@ -147,6 +147,7 @@ export const tcpsummary = defineProbe({
     kernel:
       'Any. With BTF and since 6.1, one walk in the kernel counts the sockets of all namespaces; otherwise SOCK_DIAG in each, with CAP_SYS_ADMIN.',
   },
+  measured: { collect: { ms: 2.6, withoutMs: 57.8 } },
   open: async (scope, sources, { events }) => {
     const { sockets } = sources;
     scope.own(await sockets.use());

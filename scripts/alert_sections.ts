@@ -1,0 +1,11 @@
+import { declaredAlerts } from '../dashboards/netsonde/probe_alerts.ts';
+
+/** The sections of docs/runbook.md on alerts that probes declare. */
+export function alertSections(): string {
+  return declaredAlerts()
+    .map(({ probe, alert: { name, severity, runbook } }) => {
+      const needs = probe.enabledByDefault ? '' : `; needs the probe \`${probe.name}\``;
+      return `### ${name}\n\n\`${severity}\`${needs}. ${runbook}`;
+    })
+    .join('\n\n');
+}
