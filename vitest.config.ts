@@ -44,7 +44,15 @@ export default defineConfig({
         },
       },
       { test: { ...together, name: 'addon', include: ['bpf-napi/test/*.test.ts'], exclude: alone } },
-      { test: { ...together, name: 'kernel', isolate: false, include: ['test/kernel/*.test.ts'], exclude: alone } },
+      {
+        test: {
+          ...together,
+          name: 'kernel',
+          isolate: false,
+          include: ['test/kernel/*.test.ts', 'test/scenarios/*.test.ts'],
+          exclude: alone,
+        },
+      },
       { test: { ...together, name: 'e2e', isolate: false, include: ['test/e2e/*.test.ts'], exclude: alone } },
       { test: { ...single, name: 'alone', include: alone, sequence: { groupOrder: 1 } } },
       {

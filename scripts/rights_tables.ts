@@ -17,10 +17,9 @@ export interface Loss {
   readonly reason: string;
 }
 
-/** As `test/e2e/capabilities.test.ts` saw it on Linux 6.18. */
-export const LOSSES: readonly Loss[] = JSON.parse(
-  readFileSync(new URL('measured_rights.json', import.meta.url), 'utf8'),
-);
+/** As `npm run rights` saw it on Linux 6.18. */
+export const MEASURED_FILE = new URL('measured_rights.json', import.meta.url);
+export const LOSSES: readonly Loss[] = JSON.parse(readFileSync(MEASURED_FILE, 'utf8'));
 
 function code(words: readonly string[]): string {
   return words.map((word) => `\`${word}\``).join(' ');

@@ -8,7 +8,7 @@ import { table } from '../../scripts/markdown.ts';
 import { run } from '../support/command.ts';
 import type { CheckGroup } from './check.ts';
 import { cpus as CPUS } from './checks/cpus.ts';
-import { GROUPS } from './checks/index.ts';
+import { loadGroups } from './checks/index.ts';
 import { everyProbe } from './checks/matrix.ts';
 import { missingForGuest } from './guest.ts';
 import { fetchKernel, findKernel, type KernelName } from './kernels.ts';
@@ -41,8 +41,9 @@ export async function testKernel(
     return { report: undefined, faults: IS_REQUIRED ? [`${name}: ${missing}`] : [] };
   }
   say(`kernel ${name}: ${findKernel(name)?.release}`);
-  const { outcomes, report, printed, failure } = await runChecks(name, GROUPS, { deadlineMs: DEADLINE_MS });
-  const faults = faultsOf(name, GROUPS, { outcomes, report, printed, failure });
+  const groups = await loadGroups();
+  const { outcomes, report, printed, failure } = await runChecks(name, groups, { deadlineMs: DEADLINE_MS });
+  const faults = faultsOf(name, groups, { outcomes, report, printed, failure });
   say(`kernel ${name}: ${outcomes.size} checks, ${faults.length} failed`);
   if (name === SHAPES.kernel) faults.push(...(await testShapes(say)));
   return { report, faults };

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { canAim } from '#config/schema.ts';
 import { PROBES } from '#probes/index.ts';
+import { SCENARIO_NAMES } from '../scenarios/all.ts';
 import { LoopDevice } from '../support/block.ts';
 import { CGROUP_V2, TestPod } from '../support/cgroups.ts';
 import { run, sh } from '../support/command.ts';
@@ -10,7 +11,8 @@ import { HostPair, startPython, TestNetns } from '../support/hosts.ts';
 import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 
-const AIMABLE = PROBES.filter(canAim);
+/** The scenario of a probe that has one shows the same. */
+const AIMABLE = PROBES.filter((probe) => canAim(probe) && !SCENARIO_NAMES.includes(probe.name));
 const SHOWN = new Map(
   AIMABLE.flatMap(({ name, metrics }) =>
     Object.values(metrics as Record<string, { name: string }>).map((metric) => [metric.name, name]),

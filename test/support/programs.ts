@@ -7,6 +7,7 @@ const CACHE = fileURLToPath(new URL('../../.cache', import.meta.url));
 /** Programs that scripts/setup --test can provide only where it may install packages, or can reach a mirror. */
 const PROGRAMS = {
   promtool: () => existsSync(join(CACHE, 'promtool')) || isInPath('promtool'),
+  clang: () => isInPath('clang') && isInPath('llvm-strip'),
   go: () => isInPath('go') && existsSync('/usr/share/gocode/src/github.com/Masterminds/sprig'),
 } as const;
 

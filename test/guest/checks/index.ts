@@ -1,3 +1,4 @@
+import { loadScenarios } from '../../scenarios/all.ts';
 import type { CheckGroup } from '../check.ts';
 import { agent } from './agent.ts';
 import { capabilities } from './capabilities.ts';
@@ -18,8 +19,12 @@ import { tcpreset } from './tcpreset.ts';
 import { tcpretrans } from './tcpretrans.ts';
 import { virtcmdlatency } from './virtcmdlatency.ts';
 
-/** Run in this order: the first group needs a kernel into which no module has been loaded, the last one all of them. */
-export const GROUPS: readonly CheckGroup[] = [
+/** Loads all groups in the order in which they run: the first needs a kernel into which no module has been loaded, the last one all of them. */
+export async function loadGroups(): Promise<readonly CheckGroup[]> {
+  return [...GROUPS, ...(await loadScenarios()), matrix];
+}
+
+const GROUPS: readonly CheckGroup[] = [
   agent,
   capabilities,
   cpus,
@@ -37,7 +42,6 @@ export const GROUPS: readonly CheckGroup[] = [
   lifecycle,
   ipvs,
   rdma,
-  matrix,
 ];
 
 /**

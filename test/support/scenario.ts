@@ -1,0 +1,157 @@
+import { deepEqual, equal, ok } from 'node:assert/strict';
+import { canAim } from '#config/schema.ts';
+import type { AnyProbe } from '#probe/contract.ts';
+import type { MetricDescriptor } from '#probe/metric.ts';
+import { type CheckGroup, defineChecks } from '../guest/check.ts';
+import { type Exposition, sampleValue } from './exposition.ts';
+import { HostPair } from './hosts.ts';
+import { only, probesOf, TestKernel } from './kernel.ts';
+import { eventually } from './oracle.ts';
+
+/** Vitest where it runs the file, on this machine; undefined in a guest, which has no time for it. */
+const vitest = process.env['VITEST'] === undefined ? undefined : await import('vitest');
+
+export interface ScenarioContext {
+  readonly pair: HostPair;
+  /** The probe alone, in full. */
+  readonly agent: TestKernel;
+}
+
+export type ScenarioChecks = Readonly<Record<string, (context: ScenarioContext) => Promise<void>>>;
+
+interface Scenario {
+  /** Options of the probe, in the configuration. */
+  readonly options?: Readonly<Record<string, unknown>>;
+  /** Causes in both namespaces what the probe counts. Required for a probe that takes a Pod filter. */
+  readonly cause?: (context: ScenarioContext) => Promise<void>;
+  /** Each check causes something and asserts what must be seen; they run in this order. */
+  readonly checks: ScenarioChecks;
+}
+
+/**
+ * Defines what a probe must show, between two namespaces: run by vitest on this machine, and in a guest on other kernels. Checks are added: all metrics and
+ * events that the probe declares were seen, nothing is left of it when it is off, and with a Pod filter it shows no other Pod.
+ */
+export function defineScenario(probe: AnyProbe, { options = {}, cause, checks }: Scenario): CheckGroup {
+  const configOf = (more: object) => only({ [probe.name]: { enabled: true, ...options, ...more } }, { detail: 'full' });
+  const config = configOf({});
+  if (canAim(probe) && cause === undefined)
+    throw new Error(`${probe.name} takes a Pod filter: its scenario needs a cause`);
+  const types = new Set<string>();
+  const all: ScenarioChecks = {
+    ...Object.fromEntries(Object.entries(checks).map(([title, check]) => [title, watched(check, types)])),
+    'has shown every metric and event that the probe declares': ({ agent }) => expectDeclared(probe, agent, types),
+    'leaves nothing when it is off, and goes on where it was': ({ agent }) => expectToggled(probe, agent, config),
+    ...(cause === undefined || !canAim(probe)
+      ? {}
+      : {
+          'shows with a Pod filter that Pod, and no other': (context) => expectAimed(probe, context, cause, configOf),
+        }),
+  };
+  const open = async (resources: AsyncDisposableStack) => ({
+    pair: resources.use(await HostPair.create()),
+    agent: resources.use(await TestKernel.open(config)),
+  });
+  if (vitest !== undefined) register(vitest, probe.name, open, all);
+  return defineChecks(probe.name, open, all);
+}
+
+function register(
+  { describe, beforeAll, afterAll, it }: typeof import('vitest'),
+  name: string,
+  open: (resources: AsyncDisposableStack) => Promise<ScenarioContext>,
+  checks: ScenarioChecks,
+): void {
+  describe(name, () => {
+    const resources = new AsyncDisposableStack();
+    let context: ScenarioContext;
+    beforeAll(async () => {
+      context = await open(resources);
+    });
+    afterAll(() => resources.disposeAsync());
+    it.each(Object.entries(checks))('%s', (_, check) => check(context));
+  });
+}
+
+/** Remembers types of events: a check may forget those that came before it. */
+function watched(check: (context: ScenarioContext) => Promise<void>, types: Set<string>) {
+  return async (context: ScenarioContext) => {
+    try {
+      await check(context);
+    } finally {
+      for (const { type } of context.agent.events) types.add(type);
+    }
+  };
+}
+
+function metricsOf({ metrics }: AnyProbe): MetricDescriptor[] {
+  return Object.values<MetricDescriptor>(metrics);
+}
+
+function namesOn({ samples }: Exposition): Set<string> {
+  return new Set(samples.map(({ name }) => name.replace(/_bucket$/, '')));
+}
+
+async function expectDeclared(probe: AnyProbe, agent: TestKernel, types: ReadonlySet<string>): Promise<void> {
+  const shown = namesOn(await agent.page());
+  deepEqual(
+    metricsOf(probe)
+      .map(({ name }) => name)
+      .filter((name) => !shown.has(name)),
+    [],
+    'metrics that were not on the page',
+  );
+  deepEqual(
+    Object.keys(probe.events).filter((type) => !types.has(type)),
+    [],
+    'events that were not sent',
+  );
+}
+
+async function expectToggled(probe: AnyProbe, agent: TestKernel, config: string): Promise<void> {
+  const before = await agent.page();
+  await agent.kernel.configure(probesOf(only({})));
+  const off = agent.kernel.probes().find(({ name }) => name === probe.name);
+  deepEqual([off?.state, off?.programs], ['stopped', []]);
+  const shown = namesOn(await agent.page());
+  for (const { name } of metricsOf(probe)) equal(shown.has(name), false, name);
+  await agent.kernel.configure(probesOf(config));
+  const after = await agent.page();
+  for (const { name } of metricsOf(probe).filter(({ type }) => type === 'counter')) {
+    for (const { labels, value } of before.named.get(name) ?? []) {
+      ok(
+        (sampleValue(after, name, labels) ?? -1) >= Number(value),
+        `${name} of ${JSON.stringify(labels)} stepped back`,
+      );
+    }
+  }
+}
+
+async function expectAimed(
+  probe: AnyProbe,
+  context: ScenarioContext,
+  cause: (context: ScenarioContext) => Promise<void>,
+  configOf: (more: object) => string,
+): Promise<void> {
+  const { pair, agent } = context;
+  const [aimed, other] = [pair.b.netns.name, pair.a.netns.name];
+  await agent.kernel.configure(probesOf(configOf({ pods: { names: [aimed] } })));
+  agent.events.length = 0;
+  const count = async () => {
+    const names = new Set(metricsOf(probe).map(({ name }) => name));
+    const samples = (await agent.page()).samples.filter(({ name }) =>
+      names.has(name.replace(/_(bucket|count|sum)$/, '')),
+    );
+    const of = (pod: string) => samples.filter(({ labels }) => labels['pod'] === pod);
+    equal(of(other).length, 0, 'it shows a Pod outside of the filter');
+    return of(aimed).reduce((sum, { value }) => sum + Number(value), 0);
+  };
+  const before = await count();
+  await cause(context);
+  await eventually(async () => ok((await count()) > before, 'it has not shown the Pod of the filter'));
+  if (Object.keys(probe.events).length > 0) {
+    await eventually(() => ok(agent.events.length > 0, 'it has sent no event'));
+    deepEqual([...new Set(agent.events.map(({ pod }) => pod))], [aimed]);
+  }
+  await agent.kernel.configure(probesOf(configOf({})));
+}
