@@ -32,7 +32,8 @@ function format(paths: readonly string[]): void {
   for (const [program = '', ...args] of commands) {
     if (!args.some((arg) => paths.includes(arg))) continue;
     const { status, error } = spawnSync(program, args, { cwd: fileURLToPath(ROOT), stdio: 'inherit' });
-    if (status !== 0) throw new Error(`${program} failed: ${error?.message ?? `status ${status}`}`);
+    if (error !== undefined) throw new Error(`${error.message}: scripts/setup --test installs ${program}`);
+    if (status !== 0) throw new Error(`${program} failed with status ${status}`);
   }
 }
 
