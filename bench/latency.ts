@@ -139,6 +139,8 @@ class Listener implements AsyncDisposable {
 
   #hear(text: string): void {
     const nowMs = performance.timeOrigin + performance.now();
+    // Other namespaces of the machine may have events as well, for hours.
+    this.#agent.stdout = '';
     const lines = (this.#rest + text).split('\n');
     this.#rest = lines.pop() ?? '';
     for (const line of lines) {
