@@ -5,7 +5,7 @@ import { BpfNetnsKernel } from '#pods/netns_kernel.ts';
 import { NetnsRegistry } from '#pods/registry.ts';
 import { Scanner } from '#pods/scanner.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
-import { DevicesPass } from '#sources/devices/pass.ts';
+import { DevicesWalk } from '#sources/devices/walk.ts';
 import { SourceErrors } from '#sources/errors.ts';
 import { NetFiles } from '#sources/net_files.ts';
 import { cpusOf } from '#sources/procfs/cpus.ts';
@@ -38,13 +38,13 @@ export async function benchNetdev(): Promise<Row[]> {
   );
   const bpf = new BpfSource(OBJECTS, '/sys');
   using kernel = await BpfNetnsKernel.open(bpf, DEFAULT_PATHS.proc, () => undefined);
-  using pass = await DevicesPass.open(bpf, cpusOf('/sys'));
+  using walk = await DevicesWalk.open(bpf, cpusOf('/sys'));
   const registry = new NetnsRegistry(DEFAULT_PATHS);
   await new Scanner(DEFAULT_PATHS, kernel, registry).refresh();
   const files = new NetFiles('/proc', registry, new SourceErrors());
   let devices = 0;
-  const byPass = async () => {
-    const rows = await pass.read(freeCycle());
+  const byWalk = async () => {
+    const rows = await walk.read(freeCycle());
     devices = rows.count;
     let sum = 0;
     for (const { id } of registry.snapshot()) {
@@ -66,13 +66,13 @@ export async function benchNetdev(): Promise<Row[]> {
     }
     return sum;
   };
-  const hot = await alternate(HOT_RUNS, [byPass, byFiles], async () => undefined);
+  const hot = await alternate(HOT_RUNS, [byWalk, byFiles], async () => undefined);
   const other = new Uint8Array(COLD_BYTES);
-  const cold = await alternate(COLD_RUNS, [byPass, byFiles], async () => {
+  const cold = await alternate(COLD_RUNS, [byWalk, byFiles], async () => {
     await wait(COLD_MS);
     other.fill(1);
   });
-  const { calls, ns, longestNs } = pass.effort;
+  const { calls, ns, longestNs } = walk.effort;
   const bench = `${devices} devices in ${registry.snapshot().length} namespaces`;
   const row = (what: string, value: number, unit = 'ms'): Row => ({ bench, what, value, unit });
   return [
@@ -80,8 +80,8 @@ export async function benchNetdev(): Promise<Row[]> {
     row('files, CPU, hot (median)', hot[1]),
     row('pass, CPU, cold (median)', cold[0]),
     row('files, CPU, cold (median)', cold[1]),
-    row('files : pass, hot', hot[1] / hot[0], 'x'),
-    row('files : pass, cold', cold[1] / cold[0], 'x'),
+    row('files : walk, hot', hot[1] / hot[0], 'x'),
+    row('files : walk, cold', cold[1] / cold[0], 'x'),
     row(`in the kernel, a call (mean of ${calls})`, ns / calls / 1e6),
     row('in the kernel, the longest call, waiting for the CPU included', longestNs / 1e6),
   ];

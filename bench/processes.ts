@@ -88,7 +88,7 @@ function openKernel(): Promise<BpfNetnsKernel> {
 }
 
 /** A kernel source that cannot list processes. */
-async function openWithoutPass(): Promise<NetnsKernel & Disposable> {
+async function openWithoutWalk(): Promise<NetnsKernel & Disposable> {
   const kernel = await openKernel();
   return {
     list: (cycle) => kernel.list(cycle),
@@ -106,7 +106,7 @@ export async function benchProcesses(): Promise<Row[]> {
   const nothing = await scrapeMs();
   return [
     row('discovery beside a young namespace, walk', await refreshMs(openKernel)),
-    row('discovery beside a young namespace, files', await refreshMs(openWithoutPass)),
+    row('discovery beside a young namespace, files', await refreshMs(openWithoutWalk)),
     row('listed by cgroups', await listMs(DEFAULT_PATHS.cgroup)),
     row('listed by namespaces', await listMs('/nonexistent')),
     row('io', (await scrapeMs('io')) - nothing),

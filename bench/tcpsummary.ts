@@ -17,8 +17,8 @@ import { SourceErrors } from '#sources/errors.ts';
 import { NetFiles } from '#sources/net_files.ts';
 import { NetlinkClient } from '#sources/netlink/client.ts';
 import { TcpDiag } from '#sources/sockets/diag.ts';
-import { TcpPass } from '#sources/sockets/pass.ts';
 import { socketSource } from '#sources/sockets/source.ts';
+import { TcpWalk } from '#sources/sockets/tcp_walk.ts';
 import type { Sources } from '#sources/sources.ts';
 import { TestNetns } from '../test/support/hosts.ts';
 import { OBJECTS } from '../test/support/kernel.ts';
@@ -58,12 +58,12 @@ class Holder implements AsyncDisposable {
 /** The parts of an agent that the measurements need. */
 class Bench {
   readonly #collect: () => Promise<void>;
-  readonly #pass: TcpPass;
+  readonly #walk: TcpWalk;
   readonly #diag: TcpDiag;
 
-  constructor(collect: () => Promise<void>, pass: TcpPass, diag: TcpDiag) {
+  constructor(collect: () => Promise<void>, walk: TcpWalk, diag: TcpDiag) {
     this.#collect = collect;
-    this.#pass = pass;
+    this.#walk = walk;
     this.#diag = diag;
   }
 
@@ -96,8 +96,8 @@ class Bench {
     const totals: number[] = [];
     let longestNs = 0;
     for (let run = 0; run < RUNS; run++) {
-      await this.#pass.read(freeCycle());
-      this.#pass.object.map('tcp_progress_cell').readMapped(progress, tcpProgress.SIZE);
+      await this.#walk.read(freeCycle());
+      this.#walk.object.map('tcp_progress_cell').readMapped(progress, tcpProgress.SIZE);
       totals.push(Number(tcpProgress.total(view, 0)) / 1e6);
       longestNs = Math.max(longestNs, Number(tcpProgress.longest(view, 0)));
     }
@@ -156,6 +156,6 @@ async function open(resources: AsyncDisposableStack): Promise<Bench> {
     await probe.collect?.(batch.emit, freeCycle());
     batch.commit();
   };
-  const pass = resources.use(await TcpPass.open(bpf, NAMESPACES, UNOWNED, errors));
-  return new Bench(collect, pass, new TcpDiag(netns, files, netlink));
+  const walk = resources.use(await TcpWalk.open(bpf, NAMESPACES, UNOWNED, errors));
+  return new Bench(collect, walk, new TcpDiag(netns, files, netlink));
 }

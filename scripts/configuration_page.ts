@@ -1,7 +1,7 @@
 import { stringify } from 'yaml';
 import * as z from 'zod';
 import { LIMIT_KEYS } from '#config/limits.ts';
-import { AIM_KEYS, canAim, commonKeys, documentKeys, FOR_EVENTS } from '#config/schema.ts';
+import { canFilterPods, commonKeys, documentKeys, FOR_EVENTS, POD_FILTER_KEYS } from '#config/schema.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import { recordsSchema } from '#probe/records.ts';
 import { PROBE_ALIASES, PROBES } from '#probes/index.ts';
@@ -48,7 +48,7 @@ function probeSection(probe: AnyProbe): string {
   const aliases = [...PROBE_ALIASES].filter(([, name]) => name === probe.name).map(([alias]) => `\`${alias}\``);
   const also = [
     ...(aliases.length > 0 ? [`Also called ${aliases.join(', ')}.`] : []),
-    ...(canAim(probe) ? ['It takes a Pod filter.'] : []),
+    ...(canFilterPods(probe) ? ['It takes a Pod filter.'] : []),
   ];
   return [`### ${probe.name}`, '', [probe.summary, ...also].join(' '), '', exampleOf(probe)].join('\n');
 }
@@ -159,7 +159,7 @@ key, and for other values the last wins. Every node validates all of them. Outsi
 `.trim();
 
 export function configurationPage(notice: string): string {
-  const example = PROBES.find(canAim);
+  const example = PROBES.find(canFilterPods);
   if (example === undefined) throw new Error('no probe takes a Pod filter');
   const common = Object.fromEntries(
     Object.entries({ ...commonKeys(example), ...FOR_EVENTS }).filter(([key]) => key !== 'pods'),
@@ -192,7 +192,7 @@ export function configurationPage(notice: string): string {
     keyTable(common),
     '',
     '`netsonde probes` lists the default of `enabled`.',
-    `Only probes with events have \`events\` and \`limit\`. Probes that take a Pod filter have \`pods\` with ${AIM_KEYS.map((key) => `\`${key}\``).join(', ')}.`,
+    `Only probes with events have \`events\` and \`limit\`. Probes that take a Pod filter have \`pods\` with ${POD_FILTER_KEYS.map((key) => `\`${key}\``).join(', ')}.`,
     'Durations are `250us`, `10ms`, `2s`, `15m` or `1h`.',
     '',
     '## For a time',

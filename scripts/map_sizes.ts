@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { blockOperation } from '#bpf/generated/biolatency.ts';
 import { COUNTS_MAX } from '#probe/counts.ts';
-import { AIMED_UNLISTED_MAX } from '#probe/listed.ts';
+import { FILTERED_UNLISTED_MAX } from '#probe/listed.ts';
 import { LISTED_MAX, SLOTS } from '#probe/owners.ts';
 import { NAMESPACES_MAX } from '#probe/room.ts';
 import { LISTENERS_MAX } from '#sources/sockets/listeners.ts';
-import { PORTS_A_ROW, TCP_ROWS_MAX } from '#sources/sockets/pass.ts';
+import { PORTS_A_ROW, TCP_ROWS_MAX } from '#sources/sockets/tcp_walk.ts';
 import { mapsOf, readCompiledObject } from './bpf_layouts.ts';
 import { table } from './markdown.ts';
 
@@ -32,7 +32,7 @@ const ENTRIES: Readonly<Record<string, (cpus: number) => number>> = {
   transmit_histograms: () => NAMESPACES_MAX + SLOTS,
   block_histograms: () => NAMESPACES_MAX + Object.keys(blockOperation).length * SLOTS,
   owners: () => LISTED_MAX,
-  aimed_netns: () => LISTED_MAX + AIMED_UNLISTED_MAX,
+  filtered_netns: () => LISTED_MAX + FILTERED_UNLISTED_MAX,
   percpu_cpus: (cpus) => cpus,
   tcp_rows: () => TCP_ROWS_MAX,
   tcp_accept_queues: () => TCP_ROWS_MAX * PORTS_A_ROW,

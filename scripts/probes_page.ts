@@ -1,6 +1,6 @@
 import type * as z from 'zod';
 import { PROBE_COLUMNS, probeRows } from '#commands/probes.ts';
-import { canAim } from '#config/schema.ts';
+import { canFilterPods } from '#config/schema.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import type { HookPoint } from '#probe/hooks.ts';
 import type { MetricSet } from '#probe/metric.ts';
@@ -70,7 +70,7 @@ function optionsOf(probe: AnyProbe): string {
   const own = rows.map(([option, standard]) => (standard === '' ? option : `${option} (${standard})`)).join(', ');
   return [
     ...(rows.length === 0 ? ['none of its own'] : [`${own}: [what they do](configuration.md#${probe.name})`]),
-    ...(canAim(probe) ? ['[`pods`](configuration.md#pod-filters)'] : []),
+    ...(canFilterPods(probe) ? ['[`pods`](configuration.md#pod-filters)'] : []),
   ].join('; ');
 }
 

@@ -1,8 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { Clocks } from '#config/clocks.ts';
 import { type ConfigMapRef, type ConfigMapVersion, ConfigMapWatcher, formatConfigMapRef } from '#config/configmap.ts';
 import type { ConfigError } from '#config/faults.ts';
 import { ConfigReader } from '#config/load.ts';
+import { SectionExpiry } from '#config/section_expiry.ts';
 import { type FileContent, FileWatcher, readContent } from '#config/watch.ts';
 import { OBJECTS, readVersion } from '#core/assets.ts';
 import { withDeadline } from '#core/deadline.ts';
@@ -75,7 +75,7 @@ export class Agent implements AsyncDisposable {
   #configMap: ConfigMapWatcher | undefined;
   readonly #ending = new AbortController();
 
-  private constructor(options: AgentOptions, clocks: Clocks, files: Files) {
+  private constructor(options: AgentOptions, expiry: SectionExpiry, files: Files) {
     const { log } = options;
     this.#options = options;
     this.#files = files;
@@ -112,7 +112,7 @@ export class Agent implements AsyncDisposable {
         configMap: options.configMap === undefined ? null : formatConfigMapRef(options.configMap),
       },
       reader: new ConfigReader(PROBES),
-      clocks,
+      expiry,
       nodeLabels: options.nodeLabels,
       followers: this.#followers(),
       kernel: this.#kernel,
@@ -149,7 +149,7 @@ export class Agent implements AsyncDisposable {
     const { state: directory, paths, stop, log } = options;
     const files = new Files();
     const stopped = rejectionOf(stop);
-    const opening = Clocks.open({ directory, files, proc: paths.proc, warn: (message) => log.warn(message) });
+    const opening = SectionExpiry.open({ directory, files, proc: paths.proc, warn: (message) => log.warn(message) });
     const agent = new Agent(options, await Promise.race([opening, stopped]), files);
     try {
       await Promise.race([agent.#start(), stopped]);

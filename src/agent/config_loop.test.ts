@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Clocks } from '#config/clocks.ts';
 import type { ConfigMapVersion } from '#config/configmap.ts';
 import { ConfigError } from '#config/faults.ts';
 import { ConfigReader } from '#config/load.ts';
+import { SectionExpiry } from '#config/section_expiry.ts';
 import type { Labels } from '#core/selector.ts';
 import { Files } from '#files/files.ts';
 import type { PodLabels } from '#pods/labels.ts';
@@ -46,7 +46,7 @@ async function open(nodeLabels: Labels = {}): Promise<ConfigLoop> {
   return new ConfigLoop({
     origin: { file: '/etc/netsonde.yaml', configMap: null },
     reader: READER,
-    clocks: await Clocks.open({
+    expiry: await SectionExpiry.open({
       directory,
       files: new Files(),
       proc: '/proc',

@@ -3,12 +3,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ConfigStatus, Fault } from '#api/config.ts';
 import { ActiveConfig } from '#config/active_config.ts';
-import type { Clocks } from '#config/clocks.ts';
 import type { ConfigMapVersion } from '#config/configmap.ts';
 import type { Mapping, TimedSection } from '#config/document.ts';
 import { ConfigError, pathText } from '#config/faults.ts';
 import type { ConfigReader } from '#config/load.ts';
 import type { Config } from '#config/schema.ts';
+import type { SectionExpiry } from '#config/section_expiry.ts';
 import type { FileContent } from '#config/watch.ts';
 import type { Labels } from '#core/selector.ts';
 import type { KernelClient } from '#kernel/client.ts';
@@ -21,7 +21,7 @@ export interface ConfigLoopOptions {
   /** Source of documents, for the status. */
   readonly origin: Pick<ConfigStatus, 'file' | 'configMap'>;
   readonly reader: ConfigReader;
-  readonly clocks: Clocks;
+  readonly expiry: SectionExpiry;
   /** Labels of this node that are known at the start. */
   readonly nodeLabels: Labels;
   /** Keyed by the section of the document that each follows; called in this order. */
@@ -50,10 +50,10 @@ export class ConfigLoop implements AsyncDisposable {
   #last: Promise<void> = Promise.resolve();
 
   constructor(options: ConfigLoopOptions) {
-    const { origin, reader, clocks, nodeLabels } = options;
+    const { origin, reader, expiry, nodeLabels } = options;
     this.#options = options;
     this.#nodeLabels = nodeLabels;
-    this.#active = new ActiveConfig({ reader, clocks, ended: (sections) => this.#revert(sections) });
+    this.#active = new ActiveConfig({ reader, expiry, ended: (sections) => this.#revert(sections) });
     this.#status = { ...origin, generation: 0, successful: false, appliedMs: 0, notice: '', rejected: null };
   }
 

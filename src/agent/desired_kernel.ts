@@ -21,7 +21,7 @@ export function desiredProbes({ detail, probes }: Config): DesiredProbes {
           events: probe.events,
           limit: probe.limit,
           records: probe.records,
-          aim: probe.pods,
+          podFilter: probe.pods,
           options: probe.options,
         },
       },

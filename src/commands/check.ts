@@ -1,9 +1,9 @@
 import { release } from 'node:os';
 import { desiredProbes } from '#agent/desired_kernel.ts';
 import type { ProbeStatus } from '#api/probes.ts';
-import { pastError } from '#config/clocks.ts';
 import { ConfigError } from '#config/faults.ts';
 import { ConfigReader } from '#config/load.ts';
+import { pastError } from '#config/section_expiry.ts';
 import { readContent } from '#config/watch.ts';
 import { OBJECTS } from '#core/assets.ts';
 import { inertJson, visibleLines } from '#core/inert.ts';

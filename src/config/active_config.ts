@@ -1,8 +1,8 @@
 import type { Labels } from '#core/selector.ts';
-import type { Clocks } from './clocks.ts';
 import type { TimedSection } from './document.ts';
 import type { ConfigReader } from './load.ts';
 import type { Config } from './schema.ts';
+import type { SectionExpiry } from './section_expiry.ts';
 
 /**
  * A timer does not notice when the wall clock is set, which `until` depends on: the clock is read again after this time at the
@@ -12,7 +12,7 @@ const LOOK_EVERY_MS = 10_000;
 
 export interface ActiveConfigOptions {
   readonly reader: ConfigReader;
-  readonly clocks: Clocks;
+  readonly expiry: SectionExpiry;
   /** Called when the time of these sections is over: `config` is a new one. */
   readonly ended: (sections: readonly TimedSection[]) => void;
 }
@@ -46,9 +46,9 @@ export class ActiveConfig implements Disposable {
    * @throws {ConfigError} for a faulty document: nothing has changed then
    */
   async take(text: string, labels: Labels): Promise<void> {
-    const { reader, clocks } = this.#options;
+    const { reader, expiry } = this.#options;
     const config = reader.parse(text, labels);
-    await clocks.take(config.timed);
+    await expiry.take(config.timed);
     this.#text = text;
     this.#labels = labels;
     this.#resolve(config.timed, config);
@@ -64,10 +64,10 @@ export class ActiveConfig implements Disposable {
 
   /** Time in RFC 3339 when the first active section of the probe ends; null where none ends. */
   until(probe: string): string | null {
-    const { clocks } = this.#options;
+    const { expiry } = this.#options;
     const ends = this.#config.timed
       .filter((section) => section.probe === probe && !this.#over.has(section.id))
-      .map((section) => clocks.endOf(section) ?? Number.POSITIVE_INFINITY);
+      .map((section) => expiry.endOf(section) ?? Number.POSITIVE_INFINITY);
     const first = Math.min(...ends);
     return Number.isFinite(first) ? new Date(first).toISOString() : null;
   }
@@ -78,8 +78,8 @@ export class ActiveConfig implements Disposable {
 
   /** @param whole meaning of the document before any section ended, if it is known, because parsing takes time */
   #resolve(timed: readonly TimedSection[], whole?: Config): void {
-    const { reader, clocks } = this.#options;
-    this.#over = new Set(timed.filter((section) => clocks.isOver(section)).map(({ id }) => id));
+    const { reader, expiry } = this.#options;
+    this.#over = new Set(timed.filter((section) => expiry.isOver(section)).map(({ id }) => id));
     const isWhole = this.#over.size === 0;
     this.#config = (isWhole ? whole : undefined) ?? reader.parse(this.#text, this.#labels, this.#over);
     this.#wait();
@@ -89,16 +89,16 @@ export class ActiveConfig implements Disposable {
     clearTimeout(this.#timer);
     const left = this.#config.timed
       .filter(({ id }) => !this.#over.has(id))
-      .map((section) => this.#options.clocks.leftOf(section));
+      .map((section) => this.#options.expiry.leftOf(section));
     if (left.length === 0) return;
     this.#timer = setTimeout(() => this.#look(), Math.max(1, Math.min(...left, LOOK_EVERY_MS)));
     this.#timer.unref();
   }
 
   #look(): void {
-    const { clocks, ended } = this.#options;
+    const { expiry, ended } = this.#options;
     const { timed } = this.#config;
-    const now = timed.filter((section) => clocks.isOver(section) && !this.#over.has(section.id));
+    const now = timed.filter((section) => expiry.isOver(section) && !this.#over.has(section.id));
     if (now.length === 0) {
       this.#wait();
       return;

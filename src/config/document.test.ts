@@ -166,9 +166,9 @@ describe('budget and pods', () => {
     const { tcp, packetloss, tcpreset } = desiredProbes(config);
     expect(tcp?.budget).toBe(0.005);
     expect(packetloss?.budget).toBe(0.02);
-    expect(packetloss?.settings.aim).toEqual({ namespaces: ['a'], selector: 'x in (y)', names: ['web-*'] });
-    expect(tcpreset?.settings.aim).toEqual({});
-    expect(desiredProbes(reader.defaults)['packetloss']?.settings.aim).toBeUndefined();
+    expect(packetloss?.settings.podFilter).toEqual({ namespaces: ['a'], selector: 'x in (y)', names: ['web-*'] });
+    expect(tcpreset?.settings.podFilter).toEqual({});
+    expect(desiredProbes(reader.defaults)['packetloss']?.settings.podFilter).toBeUndefined();
   });
 
   it.each([

@@ -18,7 +18,7 @@ import {
 import { ConfigError, cutJson, faultsOf, pathText } from './faults.ts';
 import { inFull } from './in_full.ts';
 import { keysAt } from './keys.ts';
-import { AIM_KEYS, type Config, configSchema, documentKeys, probeKeys, sections } from './schema.ts';
+import { type Config, configSchema, documentKeys, POD_FILTER_KEYS, probeKeys, sections } from './schema.ts';
 import { parseYaml } from './yaml.ts';
 
 /** Maximum number of sections that are active for a time. */
@@ -108,7 +108,7 @@ export class ConfigReader {
     if (probe === undefined) return this.#probes.map(({ name }) => name);
     if (third === undefined) return probeKeys(probe);
     if (third === 'records' && probe.records !== undefined) return RECORD_KEYS;
-    return third === 'pods' ? AIM_KEYS : [];
+    return third === 'pods' ? POD_FILTER_KEYS : [];
   }
 }
 

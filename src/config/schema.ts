@@ -139,10 +139,10 @@ const AIM = {
     .describe('Pods with one of these names; `*` stands for any letters, `?` for any single one.'),
 };
 
-export const AIM_KEYS = Object.keys(AIM);
+export const POD_FILTER_KEYS = Object.keys(AIM);
 
 /** Says whether the programs of a probe tell Pods apart, and may ignore some. */
-export function canAim({ kind, metrics }: AnyProbe): boolean {
+export function canFilterPods({ kind, metrics }: AnyProbe): boolean {
   return kind === 'ebpf' && Object.values<MetricDescriptor>(metrics).some(({ scope }) => scope === 'pod');
 }
 
@@ -188,7 +188,7 @@ export function commonKeys(probe: AnyProbe): z.ZodRawShape {
       .transform(parsePercent)
       .optional()
       .describe('Part of one CPU that the probe may take. A probe that takes more is closed, and retried later.'),
-    pods: canAim(probe)
+    pods: canFilterPods(probe)
       ? z
           .preprocess(orDefaults, z.strictObject(AIM))
           .optional()
@@ -210,7 +210,7 @@ function fieldsKey(probe: AnyProbe): z.ZodType {
 
 /** The keys that a probe's section may have. */
 export function probeKeys(probe: AnyProbe): string[] {
-  const common = Object.keys(commonKeys(probe)).filter((key) => key !== 'pods' || canAim(probe));
+  const common = Object.keys(commonKeys(probe)).filter((key) => key !== 'pods' || canFilterPods(probe));
   return [...new Set([...common, ...Object.keys(probe.options)])];
 }
 

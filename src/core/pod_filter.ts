@@ -17,11 +17,11 @@ export interface PodFilterTarget {
 
 /** A pod filter that is being followed. */
 export interface FollowedPodFilter extends Disposable {
-  isAimed(id: NetnsId): boolean;
+  isIncluded(id: NetnsId): boolean;
 }
 
 /** Tells probes the network namespaces of the Pods that match their filters. */
 export interface PodFilters {
   /** Calls `target` at once for all matching namespaces, and for each change until disposed. */
-  follow(aim: PodFilter, target: PodFilterTarget): FollowedPodFilter;
+  follow(filter: PodFilter, target: PodFilterTarget): FollowedPodFilter;
 }

@@ -19,7 +19,7 @@ const KEEPALIVE_MS = 15_000;
 const NDJSON = 'application/x-ndjson';
 const SSE = 'text/event-stream';
 
-interface Wish {
+interface EventQuery {
   readonly filter: EventFilter;
   /** Caps how many past events are returned; newest first. */
   readonly last: number;
@@ -35,7 +35,7 @@ export interface EventStreamDeps {
 
 /** Serves `/api/v1/events`: server-sent events, or one JSON object a line with `Accept: application/x-ndjson`. */
 export function serveEvents({ bus, followers, refusals }: EventStreamDeps, request: Request, response: Response): void {
-  const wish = readWish(request);
+  const wish = readEventQuery(request);
   if ('error' in wish) {
     sendFailure(response, 400, wish.error);
     return;
@@ -95,7 +95,7 @@ function follow(
   });
 }
 
-function readWish(request: Request): Wish | Failure {
+function readEventQuery(request: Request): EventQuery | Failure {
   const { success, data: query, error } = EVENTS_QUERY.safeParse(request.query);
   if (!success) return { error: faultOf(error) };
   const wrong = wrongName('probe', query) ?? wrongName('type', query);

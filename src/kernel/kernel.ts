@@ -45,7 +45,7 @@ import { troubleOf } from './trouble.ts';
 
 export type KernelLog = (level: 'info' | 'warn' | 'error', message: string) => void;
 
-export interface KernelHooks {
+export interface KernelCallbacks {
   readonly probes: readonly AnyProbe[];
   readonly events: (events: readonly EventRecord[]) => void;
   readonly log: KernelLog;
@@ -58,7 +58,7 @@ const FRESH_MS = 2_000;
 
 /** Everything that reads the kernel: discovery, sources, probes, aggregation, exposition. One thread, no HTTP, no sinks. */
 export class Kernel implements AsyncDisposable {
-  readonly #hooks: KernelHooks;
+  readonly #callbacks: KernelCallbacks;
   readonly #aggregator: Aggregator;
   readonly #registry: NetnsRegistry;
   readonly #scanner: Scanner;
@@ -84,12 +84,12 @@ export class Kernel implements AsyncDisposable {
   readonly #names: NetnsNames;
   readonly #pace: LookPace;
 
-  private constructor(options: KernelOptions, hooks: KernelHooks, bpf: BpfSource, netns: BpfNetnsKernel) {
+  private constructor(options: KernelOptions, callbacks: KernelCallbacks, bpf: BpfSource, netns: BpfNetnsKernel) {
     const { paths } = options;
-    this.#hooks = hooks;
+    this.#callbacks = callbacks;
     this.#netns = netns;
     this.#hasPods = options.kubernetes;
-    const names = [...hooks.probes.map(({ name }) => name), SELF];
+    const names = [...callbacks.probes.map(({ name }) => name), SELF];
     this.#aggregator = new Aggregator(
       names,
       (id) => this.#registry.isIgnored(id),
@@ -117,14 +117,14 @@ export class Kernel implements AsyncDisposable {
     this.#scanner = new Scanner(paths, netns, this.#registry);
     this.#outbox = new EventOutbox({
       node: options.node,
-      probes: hooks.probes,
+      probes: callbacks.probes,
       find: (id) => this.#find(id),
       refresh: () => this.#refresh(() => this.#scanner.refreshAnew()),
-      send: hooks.events,
+      send: callbacks.events,
     });
-    this.#errors = new SourceErrors((message) => hooks.log('warn', message));
+    this.#errors = new SourceErrors((message) => callbacks.log('warn', message));
     this.#sources = openSources(paths, bpf, this.#registry, this.#owners, this.#errors, (message) =>
-      hooks.log('warn', message),
+      callbacks.log('warn', message),
     );
     this.#life = new Lifecycle({
       bpf,
@@ -133,7 +133,7 @@ export class Kernel implements AsyncDisposable {
       registry: this.#registry,
       owners: this.#owners,
       told: () => this.#pace.stir(),
-      warn: (message) => hooks.log('warn', message),
+      warn: (message) => callbacks.log('warn', message),
     });
     this.#names = new NetnsNames(paths.netns, () => this.#pace.stir());
     this.#pace = new LookPace({
@@ -143,7 +143,7 @@ export class Kernel implements AsyncDisposable {
     this.#discovery = new DiscoveryStatus(this.#registry, this.#life);
     this.#runTimes = new RunTimes(paths.proc);
     this.#supervisor = new Supervisor({
-      definitions: hooks.probes,
+      definitions: callbacks.probes,
       sources: this.#sources,
       context: {
         paths,
@@ -156,18 +156,18 @@ export class Kernel implements AsyncDisposable {
       retained: this.#retained,
       aggregator: this.#aggregator,
       publish: (probe) => this.#outbox.publisher(probe),
-      log: hooks.log,
+      log: callbacks.log,
       runTimesMissing: () => this.#runTimes.missing,
     });
-    this.#scrape = new Scrape(this.#aggregator, hooks.deadlines);
+    this.#scrape = new Scrape(this.#aggregator, callbacks.deadlines);
     this.#aggregator.addProbe(SELF, SELF_METRICS, 'full');
   }
 
   /** @throws where /proc or /sys cannot be read; everything else that is missing makes probes `unsupported` */
-  static async open(options: KernelOptions, hooks: KernelHooks): Promise<Kernel> {
+  static async open(options: KernelOptions, callbacks: KernelCallbacks): Promise<Kernel> {
     const bpf = new BpfSource(options.objects, options.paths.sys);
-    const netns = await BpfNetnsKernel.open(bpf, options.paths.proc, hooks.log);
-    const kernel = new Kernel(options, hooks, bpf, netns);
+    const netns = await BpfNetnsKernel.open(bpf, options.paths.proc, callbacks.log);
+    const kernel = new Kernel(options, callbacks, bpf, netns);
     await kernel.#scanner.refresh();
     await kernel.#life.start();
     kernel.#pace.start();
@@ -181,7 +181,7 @@ export class Kernel implements AsyncDisposable {
    */
   async configure(desired: DesiredProbes, bpfStats = false, series = Number.POSITIVE_INFINITY): Promise<void> {
     this.#aggregator.limit.max = series;
-    const hasBudget = this.#hooks.probes.some(
+    const hasBudget = this.#callbacks.probes.some(
       ({ name, kind }) => kind === 'ebpf' && desired[name]?.budget !== undefined,
     );
     this.#runTimes.want(bpfStats || hasBudget);
@@ -237,7 +237,7 @@ export class Kernel implements AsyncDisposable {
     const found: { probe: string; statuses: readonly HookStatus[] }[] = [
       { probe: DISCOVERY, statuses: await surveyHooks(bpf, LIFECYCLE_HOOKS) },
     ];
-    for (const { name, hooks } of this.#hooks.probes) {
+    for (const { name, hooks } of this.#callbacks.probes) {
       if (hooks !== undefined) found.push({ probe: name, statuses: await surveyHooks(bpf, hooks) });
     }
     return found;
@@ -291,7 +291,7 @@ export class Kernel implements AsyncDisposable {
       this.#refreshFailure = '';
     } catch (error) {
       const { message } = error as Error;
-      if (message !== this.#refreshFailure) this.#hooks.log('error', `namespaces cannot be listed: ${message}`);
+      if (message !== this.#refreshFailure) this.#callbacks.log('error', `namespaces cannot be listed: ${message}`);
       this.#refreshFailure = message;
     }
   }
@@ -337,7 +337,7 @@ export class Kernel implements AsyncDisposable {
   /** Returns the counts of every probe that can have events, including probes that are off. */
   ledger(): KernelLedgerEntry[] {
     const active = new Map(this.#supervisor.active().map(({ name, probe }) => [name, probe]));
-    return this.#hooks.probes
+    return this.#callbacks.probes
       .filter(({ events }) => Object.keys(events).length > 0)
       .map(({ name, kind }) => {
         const earlier = this.#retained.of(name, EVENT_LEDGER).value;

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Cycle } from '#core/cycle.ts';
-import type { Garbled } from '#sources/errors.ts';
+import type { Malformed } from '#sources/errors.ts';
 import { wholeLines } from '#sources/procfs/lines.ts';
 import { isGone, readText } from '#sources/procfs/read.ts';
 import { type CgroupPath, isOwnerName } from './cgroup.ts';
@@ -18,14 +18,14 @@ const BELOW_MAX = 1_000;
  */
 export class CgroupTree {
   readonly #root: string;
-  readonly #garbled: Garbled;
+  readonly #malformed: Malformed;
   /** Results of the last search of a hierarchy: folders of Pods and containers, by name. */
   readonly #found = new Map<string, { readonly byName: ReadonlyMap<string, string>; readonly ms: number }>();
 
-  /** Calls `garbled` with each line of a process list that is not a process number. */
-  constructor(root: string, garbled: Garbled) {
+  /** Calls `malformed` with each line of a process list that is not a process number. */
+  constructor(root: string, malformed: Malformed) {
     this.#root = root;
-    this.#garbled = garbled;
+    this.#malformed = malformed;
   }
 
   /**
@@ -54,7 +54,7 @@ export class CgroupTree {
     const folders = [folder];
     for (const next of folders) {
       if (folders.length > BELOW_MAX) throw new Error(`${folder}: more than ${BELOW_MAX} cgroups`);
-      for (const pid of readProcs(next, this.#garbled)) pids.add(pid);
+      for (const pid of readProcs(next, this.#malformed)) pids.add(pid);
       folders.push(...foldersIn(next));
       await cycle.pause();
     }
@@ -89,9 +89,9 @@ function isCgroup(folder: string): boolean {
 }
 
 /** Zero stands for a process of a PID namespace that we cannot see: our /proc does not have it either. */
-function readProcs(folder: string, garbled: Garbled): number[] {
+function readProcs(folder: string, malformed: Malformed): number[] {
   try {
-    return wholeLines(readText(join(folder, 'cgroup.procs')) ?? '', garbled)
+    return wholeLines(readText(join(folder, 'cgroup.procs')) ?? '', malformed)
       .filter((line) => /^[1-9]\d*$/.test(line))
       .map(Number);
   } catch (error) {

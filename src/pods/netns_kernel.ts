@@ -6,7 +6,7 @@ import type { NetnsRow } from '#sources/bpf/netns_list.ts';
 import { type NetnsObject, openNetnsObject } from '#sources/bpf/netns_object.ts';
 import type { BpfSource } from '#sources/bpf/source.ts';
 import { pidNamespaceLevels } from '#sources/procfs/pid_namespace.ts';
-import { type ProcessTable, readProcessPass } from './process_table.ts';
+import { type ProcessTable, readProcessWalk } from './process_table.ts';
 
 /** Lists the namespaces of the machine, and identifies them. */
 export interface NetnsKernel {
@@ -52,7 +52,7 @@ export class BpfNetnsKernel implements NetnsKernel, Disposable {
 
   processes(node: NetnsId | undefined, cycle: Cycle): Promise<ProcessTable | undefined> {
     const tasks = this.#object?.tasks;
-    return this.#attempt('processes', async () => tasks && readProcessPass(tasks, node, cycle));
+    return this.#attempt('processes', async () => tasks && readProcessWalk(tasks, node, cycle));
   }
 
   cookie(path: string): NetnsId | undefined {

@@ -30,20 +30,20 @@ const DB = entity(3, 'pod', 'uid-db', 'uid-db');
 const CONTAINER = entity(4, 'container', '0123456789ab', '0123456789abcdef');
 
 let directory: Map<string, PodFacts>;
-let aims: PodFilterTracker;
+let filters: PodFilterTracker;
 
 beforeEach(() => {
   directory = new Map([
     ['uid-web', { namespace: 'shop', name: 'web-1', labels: { app: 'web', tier: 'front' } }],
     ['uid-db', { namespace: 'data', name: 'db-0', labels: { app: 'db' } }],
   ]);
-  aims = new PodFilterTracker({ find: (uid) => directory.get(uid) });
-  aims.set([NODE, WEB, DB, CONTAINER]);
+  filters = new PodFilterTracker({ find: (uid) => directory.get(uid) });
+  filters.set([NODE, WEB, DB, CONTAINER]);
 });
 
-function meant(aim: PodFilter): number[] {
+function meant(filter: PodFilter): number[] {
   const target = new Target();
-  using _ = aims.follow(aim, target);
+  using _ = filters.follow(filter, target);
   return [...target.netns];
 }
 
@@ -60,7 +60,7 @@ describe('a pod filter', () => {
     [{ names: ['0123*'] }, [4]],
     [{ names: ['uid-web'] }, []],
     [{ names: [''] }, []],
-  ])('%j means %j, and never the node', (aim, netns) => expect(meant(aim)).toEqual(netns));
+  ])('%j means %j, and never the node', (filter, netns) => expect(meant(filter)).toEqual(netns));
 
   it('includes no Pod that Kubernetes has not reported yet', () => {
     directory.clear();
@@ -69,8 +69,8 @@ describe('a pod filter', () => {
   });
 
   it('uses the names found on the machine where there is no Kubernetes', () => {
-    aims = new PodFilterTracker(undefined);
-    aims.set([NODE, WEB, entity(5, 'netns', 'demo'), entity(6, 'process', 'nginx-77')]);
+    filters = new PodFilterTracker(undefined);
+    filters.set([NODE, WEB, entity(5, 'netns', 'demo'), entity(6, 'process', 'nginx-77')]);
     expect(meant({ names: ['demo', 'nginx-*'] })).toEqual([5, 6]);
     expect(meant({})).toEqual([2, 5, 6]);
     expect(meant({ namespaces: ['shop'] })).toEqual([]);
@@ -79,22 +79,22 @@ describe('a pod filter', () => {
 
 it('follows Pods as they come and go and change, each change at once and once', () => {
   const target = new Target();
-  const aimed = aims.follow({ selector: 'app=web' }, target);
+  const followed = filters.follow({ selector: 'app=web' }, target);
   expect(target.log).toEqual(['+2']);
-  aims.set([NODE, WEB, DB, CONTAINER]);
+  filters.set([NODE, WEB, DB, CONTAINER]);
   expect(target.log).toEqual(['+2']);
   const second = entity(7, 'pod', 'uid-2', 'uid-2');
-  aims.set([NODE, WEB, second]);
+  filters.set([NODE, WEB, second]);
   expect(target.log).toEqual(['+2']);
   directory.set('uid-2', { namespace: 'shop', name: 'web-2', labels: { app: 'web' } });
-  aims.set([NODE, WEB, second]);
+  filters.set([NODE, WEB, second]);
   expect(target.log).toEqual(['+2', '+7']);
-  expect([2, 3, 7].map((id) => aimed.isAimed(asNetnsId(id)))).toEqual([true, false, true]);
+  expect([2, 3, 7].map((id) => followed.isIncluded(asNetnsId(id)))).toEqual([true, false, true]);
   directory.set('uid-web', { namespace: 'shop', name: 'web-1', labels: { app: 'old' } });
-  aims.set([NODE, WEB]);
+  filters.set([NODE, WEB]);
   expect(target.log).toEqual(['+2', '+7', '-2', '-7']);
-  aimed[Symbol.dispose]();
-  aims.set([NODE, DB, second]);
+  followed[Symbol.dispose]();
+  filters.set([NODE, DB, second]);
   expect(target.log).toHaveLength(4);
 });
 

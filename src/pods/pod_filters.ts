@@ -28,12 +28,12 @@ export class PodFilterTracker implements PodFilters {
   }
 
   /** Calls `target` at once with the current namespaces, and for each change until disposed. */
-  follow(aim: PodFilter, target: PodFilterTarget): FollowedPodFilter {
-    const follower: Follower = { isMeant: meantBy(aim), target, netns: new Set() };
+  follow(filter: PodFilter, target: PodFilterTarget): FollowedPodFilter {
+    const follower: Follower = { isMeant: meantBy(filter), target, netns: new Set() };
     this.#followers.add(follower);
     this.#update(follower);
     return {
-      isAimed: (id) => follower.netns.has(id),
+      isIncluded: (id) => follower.netns.has(id),
       [Symbol.dispose]: () => void this.#followers.delete(follower),
     };
   }

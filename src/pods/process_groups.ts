@@ -38,7 +38,7 @@ export class ProcessGroups implements ProcessIndex {
     this.#paths = paths;
     this.#owners = owners;
     this.#errors = errors;
-    this.#tree = new CgroupTree(paths.cgroup, errors.garbled('cgroup', 'cgroup.procs'));
+    this.#tree = new CgroupTree(paths.cgroup, errors.malformed('cgroup', 'cgroup.procs'));
     this.#isSamePidNamespace = (pidNamespaceLevels(paths.proc) ?? 0) === 0;
   }
 

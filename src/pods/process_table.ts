@@ -60,7 +60,7 @@ export async function readProcessFiles(proc: string, cycle: Cycle): Promise<Proc
  * Reads the kernel's own list.
  * @param node the node's own namespace, where it is known; otherwise the namespace of process 1 is used
  */
-export async function readProcessPass(tasks: TaskList, node: NetnsId | undefined, cycle: Cycle): Promise<ProcessTable> {
+export async function readProcessWalk(tasks: TaskList, node: NetnsId | undefined, cycle: Cycle): Promise<ProcessTable> {
   const namespaces = new Map<NetnsId, { id: NetnsId; inum: number; pids: number[] }>();
   const kept = new Map<number, TaskDetails>();
   let ofNode = node;

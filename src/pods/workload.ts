@@ -37,7 +37,7 @@ export function workloadOf({ name, labels, owner, createdMs }: OwnedPod): Worklo
   if (owner.kind === 'Job') {
     const [, cronJob, minute] = CRON_JOB.exec(owner.name) ?? [];
     const lateMinutes = createdMs / MS_IN_MINUTE - Number(minute);
-    // Clocks may differ by a minute.
+    // SectionExpiry may differ by a minute.
     const isMade = cronJob !== undefined && lateMinutes > -1 && lateMinutes < CRON_LATE_MINUTES_MAX;
     return isMade ? { kind: 'CronJob', name: cronJob } : owner;
   }

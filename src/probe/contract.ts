@@ -65,7 +65,7 @@ export interface ProbeSettings<C> {
   /** Events per second that one owner may cause, with all of its namespaces, before the kernel refuses more. */
   readonly limit: number;
   /** Pods that the probe is restricted to; undefined for all Pods and the node. */
-  readonly aim?: PodFilter | undefined;
+  readonly podFilter?: PodFilter | undefined;
   /** Rules for the records that are sent, where the probe offers any. */
   readonly records?: RecordRules | undefined;
   /** The probe's own options. */

@@ -12,7 +12,7 @@ import type { KernelLedger, ProbeScope, ProbeSettings, ProgramStatus, RunningPro
 import { COUNTED, COUNTS, COUNTS_MAX, Counts, type RestKey } from './counts.ts';
 import { type HookStatus, type HookTable, hookKind, type OpenHooks, openHooks } from './hooks.ts';
 import { EVENT_LEDGER } from './ledger.ts';
-import { AIMED, AIMED_UNLISTED_MAX, MapAim, OWNERS, OwnersMap } from './listed.ts';
+import { FILTERED, FILTERED_UNLISTED_MAX, MapPodFilter, OWNERS, OwnersMap } from './listed.ts';
 import type { MetricSet } from './metric.ts';
 import { LISTED_MAX, type Shares, SLOTS } from './owners.ts';
 import { defineRetained, type Retained } from './retained.ts';
@@ -84,7 +84,7 @@ interface InstanceOptions<T extends Tally> {
   readonly hasLedger?: boolean;
   /** Counts of earlier runs; undefined where the object is opened only once. */
   readonly earlier?: Earlier;
-  readonly aim?: MapAim | undefined;
+  readonly podFilter?: MapPodFilter | undefined;
   readonly room?: Room | undefined;
 }
 
@@ -104,14 +104,14 @@ export class EbpfInstance<T extends Tally = Tally> {
   readonly #hooks: readonly HookStatus[];
   readonly #hasLedger: boolean;
   readonly #earlier: Earlier;
-  readonly #aim: MapAim | undefined;
+  readonly #podFilter: MapPodFilter | undefined;
   readonly #room: Room | undefined;
   /** Memory of fixed maps in bytes, by file descriptor. */
   readonly #fixedBytes = new Map<number, number>();
 
   constructor(
     { object, programs, statuses }: OpenHooks,
-    { proc, tally, hasLedger = false, earlier = nothingEarlier(), aim, room }: InstanceOptions<T>,
+    { proc, tally, hasLedger = false, earlier = nothingEarlier(), podFilter, room }: InstanceOptions<T>,
   ) {
     this.#proc = proc;
     this.object = object;
@@ -120,7 +120,7 @@ export class EbpfInstance<T extends Tally = Tally> {
     this.#hooks = statuses;
     this.#hasLedger = hasLedger;
     this.#earlier = earlier;
-    this.#aim = aim;
+    this.#podFilter = podFilter;
     this.#room = room;
   }
 
@@ -140,7 +140,7 @@ export class EbpfInstance<T extends Tally = Tally> {
       ledger: () => this.ledger(),
       uncounted: () => this.tally.uncounted(),
       notShown: () => this.tally.notShown?.(),
-      isShown: this.#aim === undefined ? undefined : (id) => this.#aim?.isAimed(id) === true,
+      isShown: this.#podFilter === undefined ? undefined : (id) => this.#podFilter?.isIncluded(id) === true,
     };
   }
 
@@ -151,7 +151,7 @@ export class EbpfInstance<T extends Tally = Tally> {
       reader: hooks.length === 1 ? hooks.join() : [...new Set(hooks.map(hookKind))].join(', '),
       degraded: [
         ...this.#hooks.filter(({ reason }) => reason !== '').map(({ what, reason }) => `${what}: ${reason}`),
-        ...(this.#aim?.degraded ?? []),
+        ...(this.#podFilter?.degraded ?? []),
         ...(this.#room?.degraded ?? []),
       ],
     };
@@ -247,7 +247,10 @@ export async function openTally<L extends ObjectLayout, T extends Tally>(
   const object = scope.own(open.object);
   const tally = tallyOf(object);
   scope.own(new OwnersMap(object, scope.owners, tally));
-  const aim = settings.aim === undefined ? undefined : scope.own(new MapAim(object.map(AIMED), settings.aim, scope));
+  const podFilter =
+    settings.podFilter === undefined
+      ? undefined
+      : scope.own(new MapPodFilter(object.map(FILTERED), settings.podFilter, scope));
   const earlier = { ledger: scope.retained(EVENT_LEDGER), missed: scope.retained(MISSED) };
   const room =
     options.room === undefined || shares === undefined
@@ -258,7 +261,7 @@ export async function openTally<L extends ObjectLayout, T extends Tally>(
     hasLedger: hasEvents,
     earlier,
     tally,
-    aim,
+    podFilter,
     room,
   });
   const ring =
@@ -282,9 +285,9 @@ function specOf<L extends ObjectLayout>(
   hasEvents: boolean,
   shares: Shares | undefined,
 ): Omit<ObjectSpec, 'programs'> {
-  const isAimed = settings.aim !== undefined;
+  const isFiltered = settings.podFilter !== undefined;
   const own: CommonConstants = {
-    ...(isAimed ? { aimed: true } : {}),
+    ...(isFiltered ? { filters_pods: true } : {}),
     ...(shares === undefined ? {} : { owner_rows: shares.ofOwner, unlisted_rows: shares.ofUnlisted }),
   };
   const spec = {
@@ -294,10 +297,10 @@ function specOf<L extends ObjectLayout>(
     onDemand: {
       [OWNERS]: LISTED_MAX,
       ...(room === undefined ? {} : { [room.map]: room.rows + room.rests * SLOTS }),
-      ...(isAimed ? { [AIMED]: LISTED_MAX + AIMED_UNLISTED_MAX } : {}),
+      ...(isFiltered ? { [FILTERED]: LISTED_MAX + FILTERED_UNLISTED_MAX } : {}),
     },
     constants: { ...constants, ...own },
-    without: isAimed ? [] : [AIMED],
+    without: isFiltered ? [] : [FILTERED],
   };
   if (events === undefined) return spec;
   if (!hasEvents) return { ...spec, without: [...spec.without, RING, BUCKETS, LEDGER] };

@@ -13,10 +13,10 @@ type CommonMap = CommonLayout['map'];
 /** Map that src/bpf/common/share.bpf.h adds to every object that has events, or counts by namespace. */
 export const OWNERS: CommonMap = 'owners';
 
-/** Map that src/bpf/common/aim.bpf.h adds to every object that supports a pod filter. */
-export const AIMED: CommonMap = 'aimed_netns';
+/** Map that src/bpf/common/pod_filter.bpf.h adds to every object that supports a pod filter. */
+export const FILTERED: CommonMap = 'filtered_netns';
 /** Most filtered namespaces without a slot of an owner, so that they leave room for the others. */
-export const AIMED_UNLISTED_MAX = 1_024;
+export const FILTERED_UNLISTED_MAX = 1_024;
 
 /** Tells the programs of an object who owns which namespaces. */
 export class OwnersMap implements Disposable {
@@ -45,8 +45,8 @@ export class OwnersMap implements Disposable {
 }
 
 /** Keeps the namespaces of a probe's pod filter in the map that its programs read. */
-export class MapAim implements Disposable {
-  readonly #aimed: FollowedPodFilter;
+export class MapPodFilter implements Disposable {
+  readonly #followed: FollowedPodFilter;
   readonly #owners: Owners;
   /** Namespaces that found no room. */
   readonly #outside = new Set<NetnsId>();
@@ -54,11 +54,11 @@ export class MapAim implements Disposable {
 
   constructor(
     map: BpfMap,
-    aim: PodFilter,
+    filter: PodFilter,
     { filters, owners }: { readonly filters: PodFilters; readonly owners: Owners },
   ) {
     this.#owners = owners;
-    this.#aimed = filters.follow(aim, {
+    this.#followed = filters.follow(filter, {
       add: (id) => this.#add(map, id),
       remove: (id) => {
         this.#unlisted.delete(id);
@@ -67,22 +67,22 @@ export class MapAim implements Disposable {
     });
   }
 
-  isAimed(id: NetnsId): boolean {
-    return this.#aimed.isAimed(id);
+  isIncluded(id: NetnsId): boolean {
+    return this.#followed.isIncluded(id);
   }
 
   get degraded(): string[] {
     const count = this.#outside.size;
-    return count === 0 ? [] : [`${count} namespaces of the pod filter are not seen: ${AIMED} is full`];
+    return count === 0 ? [] : [`${count} namespaces of the pod filter are not seen: ${FILTERED} is full`];
   }
 
   [Symbol.dispose](): void {
-    this.#aimed[Symbol.dispose]();
+    this.#followed[Symbol.dispose]();
   }
 
   #add(map: BpfMap, id: NetnsId): void {
     if (this.#owners.slotOf(id) === undefined) {
-      if (this.#unlisted.size >= AIMED_UNLISTED_MAX) {
+      if (this.#unlisted.size >= FILTERED_UNLISTED_MAX) {
         this.#outside.add(id);
         return;
       }

@@ -1,5 +1,5 @@
 import type { Cycle } from '#core/cycle.ts';
-import type { Garbled, SourceErrors } from '#sources/errors.ts';
+import type { Malformed, SourceErrors } from '#sources/errors.ts';
 import { describeMissing, missingCapabilities } from '#sources/procfs/capabilities.ts';
 
 /** Reads files of many processes in one collection, and counts those that cannot be read. */
@@ -43,8 +43,8 @@ export class ProcessReader {
   }
 
   /** Returns the callback for malformed lines of a file below /proc/<pid>. */
-  garbled(file: string): Garbled {
-    return this.#errors.garbled('procfs', file);
+  malformed(file: string): Malformed {
+    return this.#errors.malformed('procfs', file);
   }
 
   /** Describes unreadable files for the operator; empty where all could be read. */

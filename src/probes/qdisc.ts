@@ -5,10 +5,10 @@ import type { NetnsId } from '#core/netns.ts';
 import { defineProbe } from '#probe/contract.ts';
 import { defineMetrics, type Emit } from '#probe/metric.ts';
 import type { QdiscRow } from '#sources/netlink/qdisc.ts';
-import { QueuesPass } from '#sources/netlink/queues_pass.ts';
+import { QueuesWalk } from '#sources/netlink/queues_walk.ts';
 import type { NetnsEntry } from '#sources/netns.ts';
-import { PassSource } from '#sources/pass_source.ts';
 import type { Sources } from '#sources/sources.ts';
+import { WalkSource } from '#sources/walk_source.ts';
 
 // Namespaced: yes. RTM_GETQDISC lists the devices of the namespace that the socket was opened in (kernel: net/sched/sch_api.c).
 
@@ -89,7 +89,7 @@ function emitRow(emit: QdiscEmit, entry: NetnsEntry, device: string, row: QdiscR
 }
 
 /** Returns the namespaces that have a queue; undefined where that is unknown, so that all are asked. */
-type Queues = PassSource<ReadonlySet<NetnsId> | undefined>;
+type Queues = WalkSource<ReadonlySet<NetnsId> | undefined>;
 
 async function collectAll(
   emit: QdiscEmit,
@@ -140,10 +140,10 @@ export const qdisc = defineProbe({
   open: async (scope, sources) => {
     const node = sources.netns.node;
     if (node !== undefined) sources.netlink.check(node, freeCycle());
-    const queues: Queues = new PassSource({
+    const queues: Queues = new WalkSource({
       what: 'queues',
       warn: scope.warn,
-      open: () => QueuesPass.open(sources.bpf),
+      open: () => QueuesWalk.open(sources.bpf),
       otherwise: async () => undefined,
       otherwiseName: 'netlink',
     });

@@ -122,7 +122,7 @@ async function collectPods(emit: SockEmit, { sockstat }: Sources, cycle: Cycle):
 
 function collectNode(emit: SockEmit, { paths, errors }: ProbeContext, page: number): void {
   const text = readText(`${paths.proc}/net/sockstat`) ?? '';
-  const stat = parseSockstat(text, errors.garbled('procfs', 'net/sockstat'));
+  const stat = parseSockstat(text, errors.malformed('procfs', 'net/sockstat'));
   const put = (
     metric: 'orphans' | 'allocated' | 'tcpMemory' | 'udpMemory',
     line: string,

@@ -80,7 +80,7 @@ export const softnet = defineProbe({
       const path = `${paths.proc}/net/softnet_stat`;
       const text = readText(path);
       if (text === undefined) throw new Error(`${path} is missing`);
-      for (const row of parseSoftnetStat(text, cpus.online(), errors.garbled('procfs', 'net/softnet_stat'))) {
+      for (const row of parseSoftnetStat(text, cpus.online(), errors.malformed('procfs', 'net/softnet_stat'))) {
         const labels = { cpu: String(row.cpu) };
         emit('processed', NODE, row.processed, labels);
         emit('dropped', NODE, row.dropped, labels);

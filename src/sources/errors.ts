@@ -2,7 +2,7 @@
 export type SourcePath = string;
 
 /** Called for each piece of a kernel answer that was malformed and left out. */
-export type Garbled = (what: string) => void;
+export type Malformed = (what: string) => void;
 
 /** Counts data that a source could not read or parse. Such an error never stops the agent: the row is left out. */
 export class SourceErrors {
@@ -27,7 +27,7 @@ export class SourceErrors {
   }
 
   /** Returns a callback for the parser of that data. */
-  garbled(source: string, path: SourcePath): Garbled {
+  malformed(source: string, path: SourcePath): Malformed {
     return (what) => this.count(source, path, new Error(`not understood: ${what}`));
   }
 }

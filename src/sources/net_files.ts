@@ -4,7 +4,7 @@ import { BpfError, netnsCookie, withNetns } from 'bpf-napi';
 import { toCounter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
-import type { Garbled, SourceErrors } from './errors.ts';
+import type { Malformed, SourceErrors } from './errors.ts';
 import type { NetnsEntry, NetnsIndex } from './netns.ts';
 import { readText } from './procfs/read.ts';
 
@@ -72,10 +72,10 @@ export class NetFiles {
     entry: NetnsEntry,
     path: string,
     cycle: Cycle,
-    parser: (text: string, garbled: Garbled) => T,
+    parser: (text: string, malformed: Malformed) => T,
   ): T | undefined {
     const text = this.read(entry, path, cycle);
-    return text === undefined ? undefined : parser(text, this.#errors.garbled('procfs', path));
+    return text === undefined ? undefined : parser(text, this.#errors.malformed('procfs', path));
   }
 
   /**

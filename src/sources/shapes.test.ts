@@ -6,12 +6,12 @@ import { sockRow } from '#bpf/generated/sock.ts';
 import { Cycle, freeCycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
 import { Machine, type RowShape } from '../../test/support/machine.ts';
-import { ConntrackPass } from './conntrack/pass.ts';
+import { ConntrackWalk } from './conntrack/walk.ts';
 import { WideCounters } from './conntrack/wide.ts';
 import { SourceErrors } from './errors.ts';
-import { MibPass } from './mib/pass.ts';
 import { MibIndex } from './mib/tables.ts';
-import { SockstatPass } from './sockstat/pass.ts';
+import { MibWalk } from './mib/walk.ts';
+import { SockstatWalk } from './sockstat/walk.ts';
 
 /** Every walk that sums CPUs: the layout of its rows, and its values for each namespace. */
 interface Walk {
@@ -36,14 +36,14 @@ const WALKS: Readonly<Record<string, Walk>> = {
     },
     open: async ({ bpf, cpus }) => {
       const enumWithMember = (member: string) => (member === '__TCP_MIB_MAX' ? FIELDS : undefined);
-      const pass = await MibPass.open(bpf, cpus, undefined, undefined, new MibIndex({ enumWithMember }));
+      const walk = await MibWalk.open(bpf, cpus, undefined, undefined, new MibIndex({ enumWithMember }));
       return {
         values: async (cycle) => {
-          const snapshot = await pass.read(cycle);
+          const snapshot = await walk.read(cycle);
           const column = snapshot.column('Tcp', 'InSegs');
           return byCookie(snapshot.ids, (row) => column !== undefined && snapshot.value(row, column));
         },
-        [Symbol.dispose]: () => pass[Symbol.dispose](),
+        [Symbol.dispose]: () => walk[Symbol.dispose](),
       };
     },
   },
@@ -56,10 +56,10 @@ const WALKS: Readonly<Record<string, Walk>> = {
       sumAt: sockRow.offsets.sumsUsed,
     },
     open: async ({ bpf, cpus }) => {
-      const pass = await SockstatPass.open(bpf, cpus);
+      const walk = await SockstatWalk.open(bpf, cpus);
       return {
-        values: async (cycle) => new Map((await pass.read(cycle)).map(({ id, used }) => [Number(id), used])),
-        [Symbol.dispose]: () => pass[Symbol.dispose](),
+        values: async (cycle) => new Map((await walk.read(cycle)).map(({ id, used }) => [Number(id), used])),
+        [Symbol.dispose]: () => walk[Symbol.dispose](),
       };
     },
   },
@@ -72,11 +72,11 @@ const WALKS: Readonly<Record<string, Walk>> = {
       sumAt: conntrackRow.offsets.drop,
     },
     open: async ({ bpf, cpus }) => {
-      const pass = await ConntrackPass.open(bpf, cpus, new WideCounters(), new SourceErrors());
+      const walk = await ConntrackWalk.open(bpf, cpus, new WideCounters(), new SourceErrors());
       return {
         values: async (cycle) =>
-          new Map((await pass.read(cycle)).map(({ id, counters }) => [Number(id), counters.drop])),
-        [Symbol.dispose]: () => pass[Symbol.dispose](),
+          new Map((await walk.read(cycle)).map(({ id, counters }) => [Number(id), counters.drop])),
+        [Symbol.dispose]: () => walk[Symbol.dispose](),
       };
     },
   },
@@ -113,11 +113,11 @@ describe.each(Object.entries(WALKS))('%s', (_, { shape, open }) => {
       fc.asyncProperty(masks, fc.array(step, { minLength: 1, maxLength: 4 }), async (possible, steps) => {
         const machine = new Machine(possible, shape);
         for (const cookie of [11, 12, 13, 14, 15]) machine.shares.set(cookie, new Map());
-        using pass = await open(machine);
+        using walk = await open(machine);
         for (const [index, { offlineEvery, counted }] of steps.entries()) {
           machine.online = possible.filter((_, nth) => nth % offlineEvery !== 1 || possible.length < 3);
           for (const nth of counted) machine.count(machine.online[nth % machine.online.length] ?? 0, 1 + (nth % 1000));
-          expect(await pass.values(freeCycle())).toEqual(sums(machine));
+          expect(await walk.values(freeCycle())).toEqual(sums(machine));
           machine.shares.set(100 + index, new Map());
         }
       }),
@@ -130,12 +130,12 @@ describe.each(Object.entries(WALKS))('%s', (_, { shape, open }) => {
     const machine = new Machine(possible, shape);
     for (let cookie = 1; cookie <= 20; cookie++) machine.shares.set(cookie, new Map());
     for (const cpu of possible) machine.count(cpu, 1 + cpu);
-    using pass = await open(machine);
-    expect(await pass.values(freeCycle())).toEqual(sums(machine));
+    using walk = await open(machine);
+    expect(await walk.values(freeCycle())).toEqual(sums(machine));
     machine.online = possible.slice(0, 3);
-    await expect(pass.values(new CutCycle(new AbortController().signal))).rejects.toThrow('cut');
+    await expect(walk.values(new CutCycle(new AbortController().signal))).rejects.toThrow('cut');
     machine.online = possible;
-    expect(await pass.values(freeCycle())).toEqual(sums(machine));
+    expect(await walk.values(freeCycle())).toEqual(sums(machine));
   });
 });
 

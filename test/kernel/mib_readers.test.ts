@@ -11,10 +11,10 @@ import type { Btf } from '#sources/bpf/btf.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { SourceErrors } from '#sources/errors.ts';
 import { MibFiles } from '#sources/mib/files.ts';
-import { MibPass } from '#sources/mib/pass.ts';
 import type { MibSnapshot } from '#sources/mib/snapshot.ts';
 import { MibSource } from '#sources/mib/source.ts';
 import { MIB_TABLES, type MibTable } from '#sources/mib/tables.ts';
+import { MibWalk } from '#sources/mib/walk.ts';
 import { NetFiles } from '#sources/net_files.ts';
 import { cpusOf } from '#sources/procfs/cpus.ts';
 import { readText } from '#sources/procfs/read.ts';
@@ -28,7 +28,7 @@ const CHURN = 300;
 const TABLES = new Set<MibTable>(MIB_TABLES);
 /** Fields that the kernel prints with the others but does not count: constants of the protocol, types of messages by number. */
 const NOT_COUNTED = /^(RtoAlgorithm|RtoMin|RtoMax|MaxConn|(In|Out)Type\d+)$/;
-const PASS_ROWS = fileURLToPath(new URL('../support/pass_rows.ts', import.meta.url));
+const PASS_ROWS = fileURLToPath(new URL('../support/walk_rows.ts', import.meta.url));
 
 /**
  * Takes a CPU, or '' for any, and namespaces, each with a number: makes as many datagrams, fragments, echoes, missing listeners and
@@ -83,7 +83,7 @@ let namespaces: TestNetns[];
 let ids: NetnsId[];
 let registry: NetnsRegistry;
 let files: MibFiles;
-let pass: MibPass;
+let pass: MibWalk;
 let fields: { table: MibTable; field: string }[];
 
 function ended(child: ChildProcess): Promise<unknown> {
@@ -144,7 +144,7 @@ beforeAll(async () => {
   registry = new NetnsRegistry(DEFAULT_PATHS);
   await new Scanner(DEFAULT_PATHS, kernel, registry).refresh();
   files = new MibFiles(registry, new NetFiles('/proc', registry, new SourceErrors()));
-  pass = resources.use(await MibPass.open(bpf, cpus));
+  pass = resources.use(await MibWalk.open(bpf, cpus));
   fields = fieldsOfFiles();
 });
 
@@ -202,7 +202,7 @@ it('a table that the walk lacks is read from the files alone', async () => {
 });
 
 it(`slices miss, double and tear no row while ${CHURN} namespaces come and go`, async () => {
-  using small = await MibPass.open(bpf, cpus, () => false, 8);
+  using small = await MibWalk.open(bpf, cpus, () => false, 8);
   const still = rowsOf(await small.read(freeCycle()));
   const churn = spawn('sh', ['-c', `for i in $(seq ${CHURN}); do unshare -n true; done`], { stdio: 'inherit' });
   let running = true;
@@ -249,7 +249,7 @@ it('keeps the counts of a CPU that is offline now', async () => {
   if (netns === undefined || cpus.possible().length < 2) throw new Error('the test needs two CPUs');
   await makeTraffic([[netns, 30]], 1);
   // The walk now sees the second CPU as offline; it still counts, but the walk must not look for later increases.
-  using reduced = await MibPass.open(bpf, { possible: cpus.possible, online: () => [0] });
+  using reduced = await MibWalk.open(bpf, { possible: cpus.possible, online: () => [0] });
   const received = (snapshot: MibSnapshot) => {
     const column = snapshot.column('Udp', 'InDatagrams');
     return column === undefined ? undefined : snapshot.value(snapshot.ids.indexOf(ids[0] as NetnsId), column);

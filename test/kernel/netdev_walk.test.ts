@@ -7,7 +7,7 @@ import { freeCycle } from '#core/cycle.ts';
 import { asNetnsId } from '#core/netns.ts';
 import { type Btf, KIND } from '#sources/bpf/btf.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
-import { DevicesPass } from '#sources/devices/pass.ts';
+import { DevicesWalk } from '#sources/devices/walk.ts';
 import { cpusOf } from '#sources/procfs/cpus.ts';
 import { makeKinds, sendFrames, walkBesideFile, walkBesideIp, walked } from '../support/device_kinds.ts';
 import { TestNetns } from '../support/hosts.ts';
@@ -43,9 +43,9 @@ done`;
 const bpf = new BpfSource(OBJECTS, '/sys');
 const cpus = cpusOf('/sys');
 const resources = new AsyncDisposableStack();
-let pass: DevicesPass;
+let pass: DevicesWalk;
 /** A walk whose calls end at once: each returns as few devices as a call may. */
-let sliced: DevicesPass;
+let sliced: DevicesWalk;
 let netns: TestNetns;
 
 function batch({ name }: TestNetns, lines: readonly string[]): void {
@@ -57,8 +57,8 @@ function ended(child: ChildProcess): Promise<unknown> {
 }
 
 beforeAll(async () => {
-  pass = resources.use(await DevicesPass.open(bpf, cpus));
-  sliced = resources.use(await DevicesPass.open(bpf, cpus, () => false, 1));
+  pass = resources.use(await DevicesWalk.open(bpf, cpus));
+  sliced = resources.use(await DevicesWalk.open(bpf, cpus, () => false, 1));
   netns = resources.use(new TestNetns());
 });
 
@@ -190,7 +190,7 @@ for n in range(30): sender.send(b'\\xff' * 6 + b'\\x02' * 6 + b'\\x08\\x00' + by
 `);
   send(1);
   // The walk sees the second CPU as offline.
-  using reduced = await DevicesPass.open(bpf, { possible: cpus.possible, online: () => [0] });
+  using reduced = await DevicesWalk.open(bpf, { possible: cpus.possible, online: () => [0] });
   for (const cpu of [0, 0]) {
     const { oracle, walk } = await retry(() => walkBesideFile(reduced, host));
     expect(walk).toEqual(oracle);
@@ -215,7 +215,7 @@ it('leaves devices without types to the kernel, and reports why', async () => {
     moduleBtf: () => undefined,
     load: (spec) => bpf.load(spec),
   } satisfies Partial<BpfSource>;
-  using walk = await DevicesPass.open(lacking as unknown as BpfSource, cpus);
+  using walk = await DevicesWalk.open(lacking as unknown as BpfSource, cpus);
   const rows = await walk.read(freeCycle());
   expect(walked(rows, host)).toEqual({ counts: { lo: expect.anything() }, others: ['veth', 'veth'] });
   expect([...rows.refused]).toEqual([['veth', 'the kernel shows no struct veth_priv']]);

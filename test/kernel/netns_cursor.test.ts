@@ -10,7 +10,7 @@ import { freeCycle } from '#core/cycle.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { rowsOf } from '#sources/bpf/list_walk.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
-import { MibPass } from '#sources/mib/pass.ts';
+import { MibWalk } from '#sources/mib/walk.ts';
 import { cpusOf } from '#sources/procfs/cpus.ts';
 import { CGROUP_V1, TestPod } from '../support/cgroups.ts';
 import { TestNetns } from '../support/hosts.ts';
@@ -98,7 +98,7 @@ it('a slice that ended at a namespace which has gone is counted from the start',
 
 it('an unowned namespace has no row', async () => {
   const some = new Set(flood.ids.slice(0, NAMESPACES / 2));
-  using pass = await MibPass.open(bpf, cpusOf('/sys'), (id) => some.has(id));
+  using pass = await MibWalk.open(bpf, cpusOf('/sys'), (id) => some.has(id));
   const { ids } = await pass.read(freeCycle());
   expect(flood.ids.filter((id) => ids.includes(id))).toEqual(flood.ids.slice(NAMESPACES / 2));
 });

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freeCycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
-import { type ProcessTable, readProcessFiles, readProcessPass } from '#pods/process_table.ts';
+import { type ProcessTable, readProcessFiles, readProcessWalk } from '#pods/process_table.ts';
 import { type NetnsObject, openNetnsObject } from '#sources/bpf/netns_object.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { CGROUP_V1, CGROUP_V2, TestCgroups, TestPod } from '../support/cgroups.ts';
@@ -28,9 +28,9 @@ beforeAll(async () => {
 });
 afterAll(() => lists[Symbol.dispose]());
 
-function readPass(node?: NetnsId): Promise<ProcessTable> {
+function readWalk(node?: NetnsId): Promise<ProcessTable> {
   if (lists.tasks === undefined) throw new Error(lists.reason);
-  return readProcessPass(lists.tasks, node, freeCycle());
+  return readProcessWalk(lists.tasks, node, freeCycle());
 }
 
 const HUNDREDTH = 100;
@@ -56,7 +56,7 @@ it('sees the same processes in the same namespaces as /proc, and those that /pro
       const table = await readProcessFiles('/proc', freeCycle());
       return { facts: facts(table), unreadable: table.unreadable };
     },
-    async () => facts(await readPass()),
+    async () => facts(await readWalk()),
   );
   expect(oracle.facts).toContainEqual({ pid: host.pid, inum: netns.inum });
   expect(ours).toEqual(expect.arrayContaining(oracle.facts));
@@ -129,7 +129,7 @@ describe.each([
     await using cgroup = new TestCgroups(hierarchy, ...segments);
     await using child = await sleeping();
     cgroup.add(child.pid);
-    const pass = await readPass();
+    const pass = await readWalk();
     expect(facts(pass, [child.pid])).toEqual(facts(await readProcessFiles('/proc', freeCycle()), [child.pid]));
     expect(pass.info(child.pid)?.container()).toEqual(expected);
   });
@@ -138,7 +138,7 @@ describe.each([
 it('shows the namespace of a process', async () => {
   using netns = new TestNetns();
   await using host = await Host.start(netns);
-  expect((await readPass()).namespaces.find(({ pids }) => pids.includes(host.pid))).toMatchObject({
+  expect((await readWalk()).namespaces.find(({ pids }) => pids.includes(host.pid))).toMatchObject({
     id: Number(netns.cookie),
     inum: netns.inum,
   });
@@ -148,9 +148,9 @@ it('knows the owners of processes that use the network of the node, however many
   await using pod = new TestPod(CGROUP_V2);
   await using host = await sleeping();
   pod.add(host.pid);
-  expect((await readPass()).info(host.pid)?.container()).toMatchObject({ podUid: pod.uid });
-  const own = (await readPass()).namespaces.find(({ pids }) => pids.includes(process.pid))?.id;
-  expect((await readPass(own)).info(host.pid)?.container()).toMatchObject({ podUid: pod.uid });
+  expect((await readWalk()).info(host.pid)?.container()).toMatchObject({ podUid: pod.uid });
+  const own = (await readWalk()).namespaces.find(({ pids }) => pids.includes(process.pid))?.id;
+  expect((await readWalk(own)).info(host.pid)?.container()).toMatchObject({ podUid: pod.uid });
 });
 
 async function sleeping(): Promise<{ pid: number } & AsyncDisposable> {
@@ -175,7 +175,7 @@ it('misses no process and shows none twice while others come and go', async () =
   });
   try {
     for (let pass = 0; pass < 100; pass++) {
-      const seen = (await readPass()).namespaces.flatMap((namespace) => namespace.pids);
+      const seen = (await readWalk()).namespaces.flatMap((namespace) => namespace.pids);
       expect(pids.filter((pid) => !seen.includes(pid))).toEqual([]);
       expect(new Set(seen).size).toBe(seen.length);
     }

@@ -11,7 +11,7 @@ import { PROBES } from '#probes/index.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { SourceErrors } from '#sources/errors.ts';
 import { listenerSource } from '#sources/sockets/listeners.ts';
-import { TcpPass } from '#sources/sockets/pass.ts';
+import { TcpWalk } from '#sources/sockets/tcp_walk.ts';
 import type { Sources } from '#sources/sources.ts';
 import { CGROUP_V1, TestPod } from '../support/cgroups.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
@@ -57,7 +57,7 @@ describe.each([
     using object = await new BpfSource(OBJECTS, DEFAULT_PATHS.sys).load({
       file: FILE,
       programs: ['packet_drop_socket'],
-      constants: { owner_rows: SHARES.ofOwner, unlisted_rows: SHARES.ofUnlisted, aimed: true },
+      constants: { owner_rows: SHARES.ofOwner, unlisted_rows: SHARES.ofUnlisted, filters_pods: true },
       without: ['events', 'event_buckets', 'event_ledgers'],
     });
     // The last one is a Pod's own, made by its runtime with a user namespace: it differs from the others only by being listed.
@@ -74,7 +74,8 @@ describe.each([
     ]);
     const bytes = (id: bigint) => new Uint8Array(BigUint64Array.of(id).buffer);
     // Packets of other tests on this machine are filtered out.
-    for (const id of [...flood.ids, victim.id]) object.map('aimed_netns').update(bytes(BigInt(id)), Uint8Array.of(1));
+    for (const id of [...flood.ids, victim.id])
+      object.map('filtered_netns').update(bytes(BigInt(id)), Uint8Array.of(1));
     owners.follow({
       listed: (id, slot) => object.map('owners').update(bytes(BigInt(id)), new Uint8Array(Uint32Array.of(slot).buffer)),
       unlisted: () => undefined,
@@ -164,7 +165,7 @@ time.sleep(1000)
 
   it('a Pod that listens on everything, in however many namespaces, hides no accept queue of another', async () => {
     const bpf = new BpfSource(OBJECTS, DEFAULT_PATHS.sys);
-    using pass = await TcpPass.open(bpf, 2, bed.list, new SourceErrors(), { portsEach: 8 });
+    using pass = await TcpWalk.open(bpf, 2, bed.list, new SourceErrors(), { portsEach: 8 });
     for (let walks = 0; walks < 2; walks++) {
       const snapshot = await pass.read(freeCycle());
       const counts = bed.ids.map((id) => snapshot.summary(id)?.acceptQueues.length ?? 0);

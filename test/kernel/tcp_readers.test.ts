@@ -12,8 +12,8 @@ import { SourceErrors } from '#sources/errors.ts';
 import { NetFiles } from '#sources/net_files.ts';
 import { NetlinkClient } from '#sources/netlink/client.ts';
 import { TcpDiag } from '#sources/sockets/diag.ts';
-import { type PassOptions, TcpPass } from '#sources/sockets/pass.ts';
 import { NO_SOCKETS, type TcpSnapshot } from '#sources/sockets/snapshot.ts';
+import { TcpWalk, type WalkOptions } from '#sources/sockets/tcp_walk.ts';
 import { TestNetns } from '../support/hosts.ts';
 import { OBJECTS } from '../support/kernel.ts';
 import { readBoth } from '../support/oracle.ts';
@@ -57,8 +57,8 @@ let chain: TcpHost;
 let empty: TestNetns;
 let diag: TcpDiag;
 
-function open(options: Partial<PassOptions> = {}): Promise<TcpPass> {
-  return TcpPass.open(bpf, 16, UNOWNED, new SourceErrors(), options);
+function open(options: Partial<WalkOptions> = {}): Promise<TcpWalk> {
+  return TcpWalk.open(bpf, 16, UNOWNED, new SourceErrors(), options);
 }
 
 function idOf({ cookie }: TestNetns): NetnsId {
@@ -151,7 +151,7 @@ it.each([
 
 it('leaves out a hash larger than the walk allows an owner, and nothing else', async () => {
   const errors = new SourceErrors();
-  using pass = await TcpPass.open(bpf, 16, UNOWNED, errors, { bucketsEach: 8 });
+  using pass = await TcpWalk.open(bpf, 16, UNOWNED, errors, { bucketsEach: 8 });
   const { oracle, ours } = await readBoth(
     async () => rowsOf(await diag.read(freeCycle())),
     async () => rowsOf(await pass.read(freeCycle())),

@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { freeCycle } from '#core/cycle.ts';
 import { asNetnsId } from '#core/netns.ts';
 import type { DeviceRows } from '#sources/devices/rows.ts';
-import type { Pass } from '#sources/pass_source.ts';
 import { type DeviceColumn, parseNetDev } from '#sources/procfs/net_dev.ts';
+import type { KernelWalk } from '#sources/walk_source.ts';
 import type { TestNetns } from './hosts.ts';
 import { readBoth } from './oracle.ts';
 
@@ -114,12 +114,12 @@ export function sendFrames(netns: TestNetns): number {
 }
 
 function fromFile(netns: TestNetns): Counts {
-  const garbled = (what: string) => {
+  const malformed = (what: string) => {
     throw new Error(what);
   };
   // Byte by byte, because a name may be any bytes.
   const text = execFileSync('ip', ['netns', 'exec', netns.name, 'cat', '/proc/net/dev'], { encoding: 'latin1' });
-  const devices = parseNetDev(text, garbled);
+  const devices = parseNetDev(text, malformed);
   return Object.fromEntries([...devices].map(([name, stats]) => [name, COLUMNS.map((column) => stats[column])]));
 }
 
@@ -183,18 +183,18 @@ interface Beside {
   readonly others: readonly string[];
 }
 
-async function beside(read: () => Counts, pass: Pass<DeviceRows>, netns: TestNetns): Promise<Beside> {
+async function beside(read: () => Counts, pass: KernelWalk<DeviceRows>, netns: TestNetns): Promise<Beside> {
   const { oracle, ours } = await readBoth(read, async () => walked(await pass.read(freeCycle()), netns));
   const counted = Object.entries(oracle).filter(([name]) => Object.hasOwn(ours.counts, name));
   return { walk: ours.counts, oracle: Object.fromEntries(counted), others: ours.others };
 }
 
 /** The walk and the kernel's own file, at the same moment. */
-export function walkBesideFile(pass: Pass<DeviceRows>, netns: TestNetns): Promise<Beside> {
+export function walkBesideFile(pass: KernelWalk<DeviceRows>, netns: TestNetns): Promise<Beside> {
   return beside(() => fromFile(netns), pass, netns);
 }
 
 /** The walk and `ip -s link`, at the same moment. */
-export function walkBesideIp(pass: Pass<DeviceRows>, netns: TestNetns): Promise<Beside> {
+export function walkBesideIp(pass: KernelWalk<DeviceRows>, netns: TestNetns): Promise<Beside> {
   return beside(() => fromIp(netns), pass, netns);
 }

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { freeCycle } from '#core/cycle.ts';
-import { readProcessFiles, readProcessPass } from '#pods/process_table.ts';
+import { readProcessFiles, readProcessWalk } from '#pods/process_table.ts';
 import { openNetnsObject } from '#sources/bpf/netns_object.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
 import { OBJECTS } from './kernel.ts';
@@ -32,7 +32,7 @@ for (const path of paths) {
   await once(child, 'spawn');
   const pid = child.pid ?? 0;
   writeFileSync(join(folder, 'cgroup.procs'), String(pid));
-  const pass = await readProcessPass(lists.tasks, undefined, freeCycle());
+  const pass = await readProcessWalk(lists.tasks, undefined, freeCycle());
   const files = await readProcessFiles('/proc', freeCycle());
   found.push([pass.info(pid)?.container(), files.info(pid)?.container()]);
   const gone = once(child, 'exit');

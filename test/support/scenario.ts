@@ -1,5 +1,5 @@
 import { deepEqual, equal, ok } from 'node:assert/strict';
-import { canAim } from '#config/schema.ts';
+import { canFilterPods } from '#config/schema.ts';
 import type { AnyProbe } from '#probe/contract.ts';
 import type { MetricDescriptor } from '#probe/metric.ts';
 import { type CheckGroup, defineChecks } from '../guest/check.ts';
@@ -35,17 +35,18 @@ interface Scenario {
 export function defineScenario(probe: AnyProbe, { options = {}, cause, checks }: Scenario): CheckGroup {
   const configOf = (more: object) => only({ [probe.name]: { enabled: true, ...options, ...more } }, { detail: 'full' });
   const config = configOf({});
-  if (canAim(probe) && cause === undefined)
+  if (canFilterPods(probe) && cause === undefined)
     throw new Error(`${probe.name} takes a Pod filter: its scenario needs a cause`);
   const types = new Set<string>();
   const all: ScenarioChecks = {
     ...Object.fromEntries(Object.entries(checks).map(([title, check]) => [title, watched(check, types)])),
     'has shown every metric and event that the probe declares': ({ agent }) => expectDeclared(probe, agent, types),
     'leaves nothing when it is off, and goes on where it was': ({ agent }) => expectToggled(probe, agent, config),
-    ...(cause === undefined || !canAim(probe)
+    ...(cause === undefined || !canFilterPods(probe)
       ? {}
       : {
-          'shows with a Pod filter that Pod, and no other': (context) => expectAimed(probe, context, cause, configOf),
+          'shows with a Pod filter that Pod, and no other': (context) =>
+            expectFiltered(probe, context, cause, configOf),
         }),
   };
   const open = async (resources: AsyncDisposableStack) => ({
@@ -127,7 +128,7 @@ async function expectToggled(probe: AnyProbe, agent: TestKernel, config: string)
   }
 }
 
-async function expectAimed(
+async function expectFiltered(
   probe: AnyProbe,
   context: ScenarioContext,
   cause: (context: ScenarioContext) => Promise<void>,

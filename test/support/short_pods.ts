@@ -17,12 +17,12 @@ export async function liveShortly(pods: readonly TestPod[]): Promise<string[]> {
 
 /** Parses the counters of such a text, as the kernel's files name them. */
 export function oracleOf(text: string): (table: string, field: string) => number {
-  const garbled = (what: string) => {
+  const malformed = (what: string) => {
     throw new Error(`the kernel printed ${what}`);
   };
   const at = text.indexOf('Ip6InReceives');
-  const tables = parseSnmp(text.slice(0, at), garbled);
-  const tables6 = parseSnmp6(text.slice(at), garbled);
+  const tables = parseSnmp(text.slice(0, at), malformed);
+  const tables6 = parseSnmp6(text.slice(at), malformed);
   return (table, field) => {
     const value = tables.get(table)?.get(field) ?? tables6.get(`${table}${field}`);
     if (value === undefined) throw new Error(`no ${table} ${field}`);

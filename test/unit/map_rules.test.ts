@@ -33,7 +33,7 @@ const COMMON: Readonly<Record<MapRule, readonly string[]>> = {
     'tcp_shares',
   ],
   rows: ['counts'],
-  listed: ['aimed_netns', 'owners'],
+  listed: ['filtered_netns', 'owners'],
   told: ['netdev_kinds'],
   ring: ['events'],
   later: [],

@@ -4,13 +4,13 @@ import { readBytes, readString } from '../layout.ts';
 
 /** Names in several objects. */
 export interface CommonLayout {
-  readonly constant: 'aimed' | 'event_rate' | 'events_enabled' | 'jiffies_per_second' | 'node_netns' | 'owner_rows' | 'preempt_count_at' | 'ring_share' | 'threshold' | 'unlisted_rows';
-  readonly map: 'aimed_netns' | 'count_rest' | 'counts' | 'event_buckets' | 'event_ledgers' | 'events' | 'mib_rows' | 'mib_scratch' | 'misses' | 'owner_current' | 'owner_scratch' | 'owners' | 'percpu_anchor' | 'percpu_cpus' | 'rows_returned' | 'rows_taken';
+  readonly constant: 'filters_pods' | 'event_rate' | 'events_enabled' | 'jiffies_per_second' | 'node_netns' | 'owner_rows' | 'preempt_count_at' | 'ring_share' | 'threshold' | 'unlisted_rows';
+  readonly map: 'filtered_netns' | 'count_rest' | 'counts' | 'event_buckets' | 'event_ledgers' | 'events' | 'mib_rows' | 'mib_scratch' | 'misses' | 'owner_current' | 'owner_scratch' | 'owners' | 'percpu_anchor' | 'percpu_cpus' | 'rows_returned' | 'rows_taken';
 }
 
 /** Entries of each map, or bytes of a ring, as the file has it. */
 export const MAX_ENTRIES = {
-  aimed_netns: 256,
+  filtered_netns: 256,
   count_rest: 16416,
   counts: 20480,
   event_buckets: 1026,

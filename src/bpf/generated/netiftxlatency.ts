@@ -6,8 +6,8 @@ export const FILE = 'netiftxlatency.bpf.o';
 
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
-  readonly constant: 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'threshold';
-  readonly map: 'address_cells' | 'aimed_netns' | 'owners' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'rows_taken' | 'rows_returned' | 'queued_packets' | 'transmits' | 'transmit_depths' | 'transmit_histograms';
+  readonly constant: 'filters_pods' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'threshold';
+  readonly map: 'address_cells' | 'filtered_netns' | 'owners' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'rows_taken' | 'rows_returned' | 'queued_packets' | 'transmits' | 'transmit_depths' | 'transmit_histograms';
   readonly program: 'packet_queued' | 'transmit_started' | 'packet_dropped' | 'transmit_done';
 }
 

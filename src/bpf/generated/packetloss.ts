@@ -6,8 +6,8 @@ export const FILE = 'packetloss.bpf.o';
 
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
-  readonly constant: 'aimed' | 'owner_rows' | 'unlisted_rows' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'timer_bases_at' | 'preempt_count_at' | 'not_specified' | 'has_reasons' | 'rules' | 'subsystem_rules' | 'waits_for_udp' | 'receive_buffer' | 'protocol_memory' | 'node_netns' | 'with_stack';
-  readonly map: 'aimed_netns' | 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'counts' | 'count_rest' | 'event_ledgers' | 'event_buckets' | 'events' | 'waiting_drops';
+  readonly constant: 'filters_pods' | 'owner_rows' | 'unlisted_rows' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'timer_bases_at' | 'preempt_count_at' | 'not_specified' | 'has_reasons' | 'rules' | 'subsystem_rules' | 'waits_for_udp' | 'receive_buffer' | 'protocol_memory' | 'node_netns' | 'with_stack';
+  readonly map: 'filtered_netns' | 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'counts' | 'count_rest' | 'event_ledgers' | 'event_buckets' | 'events' | 'waiting_drops';
   readonly program: 'packet_drop_udp' | 'packet_drop_socket' | 'packet_drop_reason' | 'packet_drop';
 }
 

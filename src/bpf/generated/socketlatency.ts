@@ -6,8 +6,8 @@ export const FILE = 'socketlatency.bpf.o';
 
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
-  readonly constant: 'aimed' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'threshold';
-  readonly map: 'aimed_netns' | 'owners' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'rows_taken' | 'rows_returned' | 'socket_states' | 'socket_histograms';
+  readonly constant: 'filters_pods' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'owner_rows' | 'unlisted_rows' | 'threshold';
+  readonly map: 'filtered_netns' | 'owners' | 'event_ledgers' | 'event_buckets' | 'events' | 'misses' | 'rows_taken' | 'rows_returned' | 'socket_states' | 'socket_histograms';
   readonly program: 'data_arrived' | 'data_arrived_entry' | 'data_read' | 'data_read_v4_exit' | 'data_read_v6_exit' | 'data_written' | 'data_written_entry' | 'write_goes_on_exit' | 'pages_written_entry' | 'data_sent';
 }
 

@@ -5,8 +5,8 @@ export const FILE = 'tcpretrans.bpf.o';
 
 /** Names in the object; the constants are its `const volatile` variables. */
 export interface Layout {
-  readonly constant: 'aimed' | 'owner_rows' | 'unlisted_rows' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'loss_probe_events';
-  readonly map: 'aimed_netns' | 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'counts' | 'count_rest' | 'event_ledgers' | 'event_buckets' | 'events';
+  readonly constant: 'filters_pods' | 'owner_rows' | 'unlisted_rows' | 'events_enabled' | 'event_rate' | 'jiffies_per_second' | 'ring_share' | 'loss_probe_events';
+  readonly map: 'filtered_netns' | 'misses' | 'owners' | 'rows_taken' | 'rows_returned' | 'counts' | 'count_rest' | 'event_ledgers' | 'event_buckets' | 'events';
   readonly program: 'tcp_retransmit_error' | 'tcp_retransmit' | 'tcp_retransmit_synack';
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Time that block devices take for requests, by owner, device and operation; and events for slow requests. */
-#include "common/aim.bpf.h"
+#include "common/pod_filter.bpf.h"
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
 #include "common/netns.bpf.h"
@@ -197,7 +197,7 @@ int BPF_PROG(block_rq_complete, struct request *request, int error, unsigned int
 	now = bpf_ktime_get_ns();
 	if (record->issued && record->issued < now) {
 		key.netns = record->netns;
-		if (!is_aimed_at(key.netns))
+		if (!passes_pod_filter(key.netns))
 			goto done;
 		read_key(&key, request);
 		histogram = histogram_of(&key);

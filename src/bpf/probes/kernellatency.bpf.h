@@ -2,7 +2,7 @@
 #pragma once
 
 /* Shared parts of the kernellatency programs: packets on their way, and their histograms and events. */
-#include "common/aim.bpf.h"
+#include "common/pod_filter.bpf.h"
 #include "common/argument.bpf.h"
 #include "common/events.bpf.h"
 #include "common/header.bpf.h"
@@ -111,7 +111,7 @@ static __always_inline void begin(__u64 address, __u32 way, __u64 netns, __u64 o
 
 	if (!slot)
 		return;
-	if (!is_aimed_at(netns)) {
+	if (!passes_pod_filter(netns)) {
 		if (slot->packet == address)
 			slot->packet = 0;
 		return;

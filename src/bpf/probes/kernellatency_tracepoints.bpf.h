@@ -14,7 +14,7 @@ int BPF_PROG(device_received, struct sk_buff *skb)
 		return 0;
 	delivery->packet = 0;
 	delivery->netns = netns_id(skb->dev->nd_net.net);
-	if (!is_aimed_at(delivery->netns))
+	if (!passes_pod_filter(delivery->netns))
 		return 0;
 	delivery->packet = (__u64)skb;
 	delivery->length = skb->len;
@@ -88,7 +88,7 @@ int BPF_PROG(socket_ready, struct sock *sk)
 	if ((family != FAMILY_IPV4 && family != FAMILY_IPV6) || (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) ||
 	    sk->__sk_common.skc_state == STATE_LISTEN)
 		return 0;
-	if (!is_aimed_at(netns_id(sk->__sk_common.skc_net.net)))
+	if (!passes_pod_filter(netns_id(sk->__sk_common.skc_net.net)))
 		return 0;
 	delivery = bpf_map_lookup_elem(&packet_deliveries, &zero);
 	/* A process that had the socket locked takes packets that arrived meanwhile: the last one here may be

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Time that packets wait in a device's queueing discipline, and that its driver takes to accept them. */
 #include "common/address.bpf.h"
-#include "common/aim.bpf.h"
+#include "common/pod_filter.bpf.h"
 #include "common/events.bpf.h"
 #include "common/header.bpf.h"
 #include "common/histogram.bpf.h"
@@ -104,7 +104,7 @@ int BPF_PROG(packet_queued, struct sk_buff *skb)
 	struct queued_packet *slot = slot_of(address);
 
 	/* The loopback device has no queue and no driver. */
-	if (!slot || skb->dev->flags & LOOPBACK || !is_aimed_at(netns_id(skb->dev->nd_net.net)))
+	if (!slot || skb->dev->flags & LOOPBACK || !passes_pod_filter(netns_id(skb->dev->nd_net.net)))
 		return 0;
 	slot->time = bpf_ktime_get_ns();
 	slot->length = skb->len;
@@ -138,7 +138,7 @@ int BPF_PROG(transmit_started, struct sk_buff *skb, struct net_device *device)
 	__u32 *depth = bpf_map_lookup_elem(&transmit_depths, &zero);
 	struct transmit *transmit;
 
-	if (!depth || device->flags & LOOPBACK || !is_aimed_at(netns_id(device->nd_net.net)))
+	if (!depth || device->flags & LOOPBACK || !passes_pod_filter(netns_id(device->nd_net.net)))
 		return 0;
 	/* Deeper than the kernel allows: the end of some transmissions was missed. */
 	index = *depth < DEPTH_MAX ? *depth : 0;

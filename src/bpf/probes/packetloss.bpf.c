@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Packets that the kernel frees unused: lost ones by namespace and reason, the others by class; and events for a
  * limited number of losses. */
-#include "common/aim.bpf.h"
+#include "common/pod_filter.bpf.h"
 #include "common/argument.bpf.h"
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
@@ -207,7 +207,7 @@ static __always_inline void settle_waiting(void)
 	if (!waiting || !waiting->is_waiting)
 		return;
 	waiting->is_waiting = 0;
-	if (is_aimed_at(waiting->key.netns))
+	if (passes_pod_filter(waiting->key.netns))
 		count_drop(&waiting->key, (struct netns_clue){}, waiting->event.length);
 }
 
@@ -242,7 +242,7 @@ static __always_inline int handle_drop(void *ctx, struct sk_buff *skb, __u64 loc
 		waiting->is_waiting = 1;
 		return 0;
 	}
-	if (!is_aimed_at(key.netns))
+	if (!passes_pod_filter(key.netns))
 		return 0;
 	count_drop(&key, clue, skb->len);
 	if (class != LOST || !events_enabled)
@@ -269,7 +269,7 @@ int BPF_PROG(packet_drop_udp, int error, struct sock *sk)
 	waiting->is_waiting = 0;
 	key.netns = netns_id(sk->__sk_common.skc_net.net);
 	key.reason = waiting->event.reason;
-	if (!is_aimed_at(key.netns))
+	if (!passes_pod_filter(key.netns))
 		return 0;
 	count_drop(&key, clue, waiting->event.length);
 	event = events_enabled ? reserve_drop(key.netns, clue) : NULL;

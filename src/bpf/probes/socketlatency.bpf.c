@@ -51,7 +51,7 @@ static __always_inline int handle_arrival(struct sock *sk)
 	if (!is_inet(sk, IPPROTO_TCP) && !is_inet(sk, IPPROTO_UDP))
 		return 0;
 	/* A connection to accept is not data. */
-	if (sk->__sk_common.skc_state == STATE_LISTEN || !is_aimed_at(netns_id(sk->__sk_common.skc_net.net)))
+	if (sk->__sk_common.skc_state == STATE_LISTEN || !passes_pod_filter(netns_id(sk->__sk_common.skc_net.net)))
 		return 0;
 	state = bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state) {
@@ -172,7 +172,7 @@ static __always_inline int handle_write(struct sock *sk, __u64 size)
 	struct socket_state *state;
 	struct clock *clock;
 
-	if (!is_aimed_at(netns_id(sk->__sk_common.skc_net.net)))
+	if (!passes_pod_filter(netns_id(sk->__sk_common.skc_net.net)))
 		return 0;
 	state = bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state || !tcp) {

@@ -2,7 +2,7 @@
 #pragma once
 
 /* Shared parts of the socketlatency programs: the clocks of data that waits in a socket, and their events. */
-#include "common/aim.bpf.h"
+#include "common/pod_filter.bpf.h"
 #include "common/events.bpf.h"
 #include "common/histogram.bpf.h"
 #include "common/packet.bpf.h"
@@ -105,7 +105,7 @@ static __always_inline void observe(struct sock *sk, __u32 kind, __u64 since, __
 	struct socket_histograms *histograms;
 	struct socket_event *event;
 
-	if (!is_aimed_at(netns))
+	if (!passes_pod_filter(netns))
 		return;
 	histograms = histograms_of(netns, (struct netns_clue){.sk = sk});
 	if (since >= now)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* TCP resets, sent and received, by namespace and reason; and events for a limited number of them. */
-#include "common/aim.bpf.h"
+#include "common/pod_filter.bpf.h"
 #include "common/argument.bpf.h"
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
@@ -69,7 +69,7 @@ static __always_inline void count_reset(const struct sock *sk, const struct sk_b
 	struct reset_scene scene;
 	__u8 state = state_of(sk);
 
-	if (!is_aimed_at(netns))
+	if (!passes_pod_filter(netns))
 		return;
 	read_scene(&scene, sk, skb, state, side);
 	key.side = COUNT_SIDE(side, scene.outcome);

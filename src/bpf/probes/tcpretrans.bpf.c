@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* TCP retransmissions, by namespace and kind; and events for a limited number of them. */
-#include "common/aim.bpf.h"
+#include "common/pod_filter.bpf.h"
 #include "common/counts.bpf.h"
 #include "common/events.bpf.h"
 #include "common/netns.bpf.h"
@@ -90,7 +90,7 @@ static __always_inline __u64 count_retransmit(const struct sock *sk, __u32 kind)
 {
 	struct count_key key = {.netns = netns_id(sk->__sk_common.skc_net.net), .reason = kind};
 
-	if (!is_aimed_at(key.netns))
+	if (!passes_pod_filter(key.netns))
 		return 0;
 	count_add(&key, (struct netns_clue){.sk = sk}, 0, kind);
 	return key.netns;

@@ -5,7 +5,7 @@ import { defineProbe } from '#probe/contract.ts';
 import { defineMetrics, type Emit, NO_LABELS } from '#probe/metric.ts';
 import { ProcessReader } from '#probe/process_reader.ts';
 import { defineRetained } from '#probe/retained.ts';
-import type { Garbled } from '#sources/errors.ts';
+import type { Malformed } from '#sources/errors.ts';
 import { parseProcessIo } from '#sources/procfs/io.ts';
 import { readPidNamespace } from '#sources/procfs/pid_namespace.ts';
 import { readText } from '#sources/procfs/read.ts';
@@ -123,7 +123,7 @@ class GroupReader {
   }
 
   #read(pid: number, stat: ProcessStat, earlier: ProcessReading | undefined): ProcessReading | undefined {
-    const io = readCounts(this.#proc, pid, this.#reader.garbled('io'));
+    const io = readCounts(this.#proc, pid, this.#reader.malformed('io'));
     const pidNamespace = earlier?.pidNamespace ?? readPidNamespace(join(this.#proc, String(pid)));
     return io && { ...stat, pid, pidNamespace: pidNamespace === this.#ownPidNamespace ? '' : pidNamespace, io };
   }
@@ -139,11 +139,11 @@ function readStat(proc: string, pid: number): ProcessStat | undefined {
 }
 
 /** Returns undefined where the process is gone. @throws where it cannot be read */
-function readCounts(proc: string, pid: number, garbled: Garbled): IoCounts | undefined {
+function readCounts(proc: string, pid: number, malformed: Malformed): IoCounts | undefined {
   const path = join(proc, String(pid), 'io');
   const text = readText(path);
   if (text === undefined) return undefined;
-  const counters = parseProcessIo(text, garbled);
+  const counters = parseProcessIo(text, malformed);
   return FIELDS.map(([, field]) => {
     const value = counters.get(field);
     if (value === undefined) throw new Error(`${path} has no ${field}`);

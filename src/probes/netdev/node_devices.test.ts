@@ -28,7 +28,7 @@ function machine(...moments: readonly Moment[]) {
         _entry: unknown,
         _path: string,
         _cycle: unknown,
-        parser: (text: string, garbled: () => void) => unknown,
+        parser: (text: string, malformed: () => void) => unknown,
       ) =>
         parser(
           Object.entries(next())

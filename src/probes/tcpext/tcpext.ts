@@ -38,7 +38,7 @@ const NAMED: readonly MibField[] = [
 /** Returns the remaining fields of this kernel. */
 function otherFields({ paths, errors }: ProbeContext): MibField[] {
   const text = readText(`${paths.proc}/self/net/netstat`) ?? '';
-  const table = parseSnmp(text, errors.garbled('procfs', 'net/netstat')).get('TcpExt') ?? new Map();
+  const table = parseSnmp(text, errors.malformed('procfs', 'net/netstat')).get('TcpExt') ?? new Map();
   const named = new Set(NAMED.map(({ field }) => field));
   return [...table.keys()]
     .filter((field) => !named.has(field))

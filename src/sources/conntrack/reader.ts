@@ -19,11 +19,11 @@ import {
 } from '../netlink/conntrack.ts';
 import { decodeMessages } from '../netlink/message.ts';
 import type { NetnsEntry } from '../netns.ts';
-import { PassSource } from '../pass_source.ts';
 import { readText } from '../procfs/read.ts';
 import type { Sources } from '../sources.ts';
-import { ConntrackPass } from './pass.ts';
+import { WalkSource } from '../walk_source.ts';
 import type { ConntrackRow, ConntrackSnapshot, StateCount } from './snapshot.ts';
+import { ConntrackWalk } from './walk.ts';
 import { WideCounters } from './wide.ts';
 
 /** Sources that the reader needs. */
@@ -72,7 +72,7 @@ const EOPNOTSUPP = 95;
  */
 export class ConntrackReader implements AsyncDisposable {
   readonly #sources: ConntrackSources;
-  readonly #source: PassSource<readonly ConntrackRow[]>;
+  readonly #source: WalkSource<readonly ConntrackRow[]>;
   readonly #wide: WideCounters;
   #use: AsyncDisposable | undefined;
   /** Last answers of netlink. */
@@ -84,12 +84,12 @@ export class ConntrackReader implements AsyncDisposable {
     this.#sources = sources;
     this.#wide = wide;
     this.refusal = refusal;
-    this.#source = new PassSource({
+    this.#source = new WalkSource({
       what: 'connection tracking',
       warn: sources.warn,
       open: () => {
         const { bpf, cpus, errors, netns } = sources;
-        return ConntrackPass.open(bpf, cpus, wide, errors, (id) => netns.isNobodys(id));
+        return ConntrackWalk.open(bpf, cpus, wide, errors, (id) => netns.isNobodys(id));
       },
       otherwise: (cycle) => this.#ask(cycle),
       otherwiseName: 'netlink',
@@ -130,12 +130,12 @@ export class ConntrackReader implements AsyncDisposable {
     const bytesMax = (entries + ENTRIES_MORE) * ENTRY_BYTES_MAX;
     const messages = await this.#sources.netlink.askLong(entry, TABLE, bytesMax, cycle);
     if (messages === undefined) return undefined;
-    const garbled = this.#sources.netlink.garbled(TABLE);
+    const malformed = this.#sources.netlink.malformed(TABLE);
     const counts = new Map<string, StateCount>();
     let seen = 0;
-    for (const message of decodeMessages(messages, garbled)) {
+    for (const message of decodeMessages(messages, malformed)) {
       const decoded = decodeEntry(message);
-      if (decoded === undefined) garbled('an entry of the table');
+      if (decoded === undefined) malformed('an entry of the table');
       else count(counts, decoded);
       if (++seen % ENTRIES_A_PIECE === 0) await cycle.pause();
     }

@@ -1,19 +1,19 @@
-import { PassSource } from '../pass_source.ts';
 import type { Sources } from '../sources.ts';
-import { DevicesPass } from './pass.ts';
+import { WalkSource } from '../walk_source.ts';
 import type { DeviceRows } from './rows.ts';
+import { DevicesWalk } from './walk.ts';
 
 /** Reads the devices of every namespace by one walk in the kernel; undefined where that does not run, so that each namespace has to be read. */
-export type DeviceSource = PassSource<DeviceRows | undefined>;
+export type DeviceSource = WalkSource<DeviceRows | undefined>;
 
 export function deviceSource(
   { bpf, cpus, netns }: Pick<Sources, 'bpf' | 'cpus' | 'netns'>,
   warn: (message: string) => void,
 ): DeviceSource {
-  return new PassSource<DeviceRows | undefined>({
+  return new WalkSource<DeviceRows | undefined>({
     what: 'network devices',
     warn,
-    open: () => DevicesPass.open(bpf, cpus, (id) => netns.isNobodys(id)),
+    open: () => DevicesWalk.open(bpf, cpus, (id) => netns.isNobodys(id)),
     otherwise: async () => undefined,
     otherwiseName: 'files',
   });

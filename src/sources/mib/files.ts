@@ -1,7 +1,7 @@
 import type { Counter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsIndex } from '../netns.ts';
 import { parseSnmp, parseSnmp6 } from '../procfs/snmp.ts';
@@ -32,7 +32,7 @@ export class MibFiles {
   }
 }
 
-type Parse = <T>(path: string, parser: (text: string, garbled: Garbled) => T) => T | undefined;
+type Parse = <T>(path: string, parser: (text: string, malformed: Malformed) => T) => T | undefined;
 
 function readRow(tables: ReadonlySet<MibTable>, parse: Parse): Row {
   const row = new Map<MibTable, ReadonlyMap<string, Counter>>();

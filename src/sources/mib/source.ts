@@ -5,13 +5,13 @@ import type { ReaderHealth } from '#core/reader.ts';
 import type { BpfSource } from '../bpf/source.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsIndex } from '../netns.ts';
-import { type Pass, PassSource } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
+import { type KernelWalk, WalkSource } from '../walk_source.ts';
 import { MibFiles } from './files.ts';
 import { LastCounters } from './last.ts';
-import { MibPass } from './pass.ts';
 import type { Column, MibSnapshot } from './snapshot.ts';
 import { MibIndex, type MibTable } from './tables.ts';
+import { MibWalk } from './walk.ts';
 
 interface User {
   readonly tables: readonly MibTable[];
@@ -27,7 +27,7 @@ export class MibSource {
   readonly #bpf: BpfSource;
   readonly #netns: NetnsIndex;
   readonly #files: MibFiles;
-  readonly #source: PassSource<MibSnapshot>;
+  readonly #source: WalkSource<MibSnapshot>;
   readonly #users = new Set<User>();
   /** Tables that this kernel does not show in files either. */
   readonly #absent = new Set<MibTable>();
@@ -38,10 +38,10 @@ export class MibSource {
     this.#netns = netns;
     this.#files = new MibFiles(netns, files);
     netns.onSweep((isDead) => this.last.sweep(isDead));
-    this.#source = new PassSource({
+    this.#source = new WalkSource({
       what: 'SNMP counters',
       warn,
-      open: () => this.#openPass(cpus),
+      open: () => this.#openWalk(cpus),
       otherwise: (cycle) => this.#files.read(new Set(this.#tables()), cycle),
       otherwiseName: 'files',
     });
@@ -75,11 +75,11 @@ export class MibSource {
     return this.#source.read(cycle);
   }
 
-  async #openPass(cpus: Cpus): Promise<Pass<MibSnapshot>> {
-    const pass = await MibPass.open(this.#bpf, cpus, (id) => this.#netns.isNobodys(id), undefined, this.index);
+  async #openWalk(cpus: Cpus): Promise<KernelWalk<MibSnapshot>> {
+    const walk = await MibWalk.open(this.#bpf, cpus, (id) => this.#netns.isNobodys(id), undefined, this.index);
     return {
-      read: async (cycle) => this.#patch(await pass.read(cycle, this.last), cycle),
-      [Symbol.dispose]: () => pass[Symbol.dispose](),
+      read: async (cycle) => this.#patch(await walk.read(cycle, this.last), cycle),
+      [Symbol.dispose]: () => walk[Symbol.dispose](),
     };
   }
 

@@ -39,7 +39,7 @@ export const MIB_FILES = {
 } as const satisfies Readonly<Record<MibTable, string>>;
 
 /** Place where the walk finds a field. */
-export interface PassColumn {
+export interface WalkColumn {
   /** Bit of `tables` in a row. */
   readonly bit: number;
   /** Byte offset of the value in a row. */
@@ -260,7 +260,7 @@ export class MibIndex {
   }
 
   /** Returns undefined where this kernel has no such field, or more fields than a row has room for. */
-  column(table: MibTable, field: string): PassColumn | undefined {
+  column(table: MibTable, field: string): WalkColumn | undefined {
     for (const { bit, perCpu, at, count, indexOf } of PARTS[table]) {
       const index = indexOf(field, this.#membersOf);
       if (index !== undefined) return index < count ? { bit, perCpu, at: at + index * U64_BYTES } : undefined;

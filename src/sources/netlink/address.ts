@@ -1,5 +1,5 @@
 import { formatIp } from '#core/address.ts';
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import { bytesOf, decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, u8 } from './message.ts';
 
 /** Reads addresses of devices by RTM_GETADDR (man 7 rtnetlink). Kernel: net/ipv4/devinet.c, net/ipv6/addrconf.c. */
@@ -18,9 +18,9 @@ const IFA_LOCAL = 2;
 export const ADDRESS_REQUEST = encodeRequest(RTM_GETADDR, NLM_F_DUMP, new Uint8Array(IFADDRMSG_BYTES));
 
 /** Returns the addresses of global scope, IPv4 and IPv6: those by which others reach the namespace. */
-export function decodeAddresses(messages: Uint8Array, garbled: Garbled): string[] {
+export function decodeAddresses(messages: Uint8Array, malformed: Malformed): string[] {
   const addresses: string[] = [];
-  for (const { type, payload } of decodeMessages(messages, garbled)) {
+  for (const { type, payload } of decodeMessages(messages, malformed)) {
     if (type !== RTM_NEWADDR || u8(payload, SCOPE) !== RT_SCOPE_UNIVERSE) continue;
     const attributes = decodeAttributes(payload, IFADDRMSG_BYTES);
     // On a point-to-point device IFA_ADDRESS is the other end.
@@ -28,7 +28,7 @@ export function decodeAddresses(messages: Uint8Array, garbled: Garbled): string[
     if (address !== undefined && (length(address) === 4 || length(address) === 16)) {
       addresses.push(formatIp(bytesOf(address)));
     } else {
-      garbled('an address of an unknown length');
+      malformed('an address of an unknown length');
     }
   }
   return addresses;

@@ -9,7 +9,7 @@ import {
 } from 'bpf-napi';
 import type { Cycle } from '#core/cycle.ts';
 import { Unsupported } from '#core/reader.ts';
-import type { Garbled, SourceErrors } from '../errors.ts';
+import type { Malformed, SourceErrors } from '../errors.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsEntry } from '../netns.ts';
 import { missingCapabilities } from '../procfs/capabilities.ts';
@@ -43,7 +43,7 @@ export interface SubscriptionRequest extends Omit<NetlinkSubscriptionOptions, 'o
 
 /** One kind of question: the request, and the decoder of its answer. */
 export interface NetlinkQuestion<Answer> extends NetlinkRequest {
-  readonly decode: (messages: Uint8Array, garbled: Garbled) => Answer;
+  readonly decode: (messages: Uint8Array, malformed: Malformed) => Answer;
 }
 
 /** Asks the kernel over netlink in any namespace. Each question opens a socket there and closes it afterwards. */
@@ -107,8 +107,8 @@ export class NetlinkClient {
    * @throws {BpfError} NETNS, NETLINK
    */
   demand<Answer>(entry: NetnsEntry, question: NetlinkQuestion<Answer>, cycle: Cycle): Answer | undefined {
-    const garbled = this.garbled(question);
-    return this.#files.inside(entry, cycle, () => question.decode(dump(question), garbled));
+    const malformed = this.malformed(question);
+    return this.#files.inside(entry, cycle, () => question.decode(dump(question), malformed));
   }
 
   /** Collects the messages of a long answer off the event loop. Returns undefined where the namespace is gone, or the question failed. */
@@ -134,8 +134,8 @@ export class NetlinkClient {
   }
 
   /** Returns a callback for the decoder of the answer. */
-  garbled({ what }: Pick<NetlinkRequest, 'what'>): Garbled {
-    return this.#errors.garbled('netlink', what);
+  malformed({ what }: Pick<NetlinkRequest, 'what'>): Malformed {
+    return this.#errors.malformed('netlink', what);
   }
 
   #count({ what }: NetlinkRequest, error: unknown): void {

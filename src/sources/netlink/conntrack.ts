@@ -1,5 +1,5 @@
 import { ipProtocolName } from '#core/protocol_names.ts';
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import {
   decodeAttributes,
   decodeMessages,
@@ -96,17 +96,17 @@ function u32be(span: Span | undefined): number | undefined {
  * Returns the counters of all CPUs, added up. Undefined where a message is cut short or an attribute is not a number: a sum that lacks
  * a part would look as if the counter had been reset.
  */
-export function decodeCpuStats(messages: Uint8Array, garbled: Garbled): ConntrackCounters | undefined {
+export function decodeCpuStats(messages: Uint8Array, malformed: Malformed): ConntrackCounters | undefined {
   const sums: Partial<Record<ConntrackCounter, number>> = {};
   let end = 0;
-  for (const { type, payload } of decodeMessages(messages, garbled)) {
+  for (const { type, payload } of decodeMessages(messages, malformed)) {
     if (type !== IPCTNL_MSG_CT_GET_STATS_CPU || !addShare(sums, payload)) {
-      garbled('the counters of a CPU');
+      malformed('the counters of a CPU');
       return undefined;
     }
     end = payload.end;
   }
-  if (messages.length === 0) garbled('an answer without any CPU');
+  if (messages.length === 0) malformed('an answer without any CPU');
   return end > 0 && end === messages.length ? sums : undefined;
 }
 
@@ -130,14 +130,14 @@ export interface GlobalStats {
   readonly limit: number | undefined;
 }
 
-export function decodeGlobalStats(messages: Uint8Array, garbled: Garbled): GlobalStats | undefined {
-  for (const { type, payload } of decodeMessages(messages, garbled)) {
+export function decodeGlobalStats(messages: Uint8Array, malformed: Malformed): GlobalStats | undefined {
+  for (const { type, payload } of decodeMessages(messages, malformed)) {
     if (type !== IPCTNL_MSG_CT_GET_STATS) continue;
     const attributes = decodeAttributes(payload, NFGENMSG_BYTES);
     const entries = u32be(attributes.get(CTA_STATS_GLOBAL_ENTRIES));
     if (entries !== undefined) return { entries, limit: u32be(attributes.get(CTA_STATS_GLOBAL_MAX_ENTRIES)) };
   }
-  garbled('an answer without the number of entries');
+  malformed('an answer without the number of entries');
   return undefined;
 }
 

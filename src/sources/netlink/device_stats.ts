@@ -1,5 +1,5 @@
 import { addCounters, type Counter, readCounter } from '#core/counter.ts';
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import { type DeviceStats, NET_DEV_COLUMNS } from '../procfs/net_dev.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, length, type Span } from './message.ts';
 
@@ -51,12 +51,12 @@ export function deviceStatsRequest(ifindex: number): Uint8Array {
 }
 
 /** Returns undefined where the answer has no counters. */
-export function decodeDeviceStats(messages: Uint8Array, garbled: Garbled): DeviceStats | undefined {
-  for (const { type, payload } of decodeMessages(messages, garbled)) {
+export function decodeDeviceStats(messages: Uint8Array, malformed: Malformed): DeviceStats | undefined {
+  for (const { type, payload } of decodeMessages(messages, malformed)) {
     if (type !== RTM_NEWSTATS) continue;
     const stats = decodeAttributes(payload, IF_STATS_MSG_BYTES).get(IFLA_STATS_LINK_64);
     if (stats !== undefined && length(stats) >= STATS_BYTES) return readStats(stats);
-    garbled('a device without its counters');
+    malformed('a device without its counters');
   }
   return undefined;
 }

@@ -1,6 +1,6 @@
 import { tcpState } from '#bpf/generated/common.ts';
 import { formatIp } from '#core/address.ts';
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, u32 } from './message.ts';
 
 /**
@@ -61,12 +61,12 @@ function diagRequest(family: number, states = ALL_STATES, extensions = 0): Uint8
  * one; but a request is not a full socket, and has no shutdown mask.
  * @returns undefined where a message is cut short: rows are added up, so a missing one would make the sum wrong
  */
-export function decodeInetDiag(messages: Uint8Array, garbled: Garbled): InetDiagRow[] | undefined {
+export function decodeInetDiag(messages: Uint8Array, malformed: Malformed): InetDiagRow[] | undefined {
   const rows: InetDiagRow[] = [];
   let isWhole = true;
   const refuse = (what: string) => {
     isWhole = false;
-    garbled(what);
+    malformed(what);
   };
   for (const { type, payload } of decodeMessages(messages, refuse)) {
     if (type !== SOCK_DIAG_BY_FAMILY) continue;
@@ -96,12 +96,12 @@ export interface ListenerRow extends InetDiagRow {
 }
 
 /** Returns the listeners that have dropped something; a message that is cut short, or lacks the number of drops, is left out. */
-export function decodeListeners(messages: Uint8Array, garbled: Garbled): ListenerRow[] {
+export function decodeListeners(messages: Uint8Array, malformed: Malformed): ListenerRow[] {
   const rows: ListenerRow[] = [];
-  for (const { type, payload } of decodeMessages(messages, garbled)) {
+  for (const { type, payload } of decodeMessages(messages, malformed)) {
     if (type !== SOCK_DIAG_BY_FAMILY) continue;
     if (length(payload) < MESSAGE_BYTES) {
-      garbled('a socket whose message is too short');
+      malformed('a socket whose message is too short');
       continue;
     }
     const { view, start } = payload;

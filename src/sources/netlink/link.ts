@@ -1,5 +1,5 @@
 import { deviceName } from '#core/device_name.ts';
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, NLM_F_DUMP, stringBytes, text, u32 } from './message.ts';
 
 /**
@@ -49,16 +49,16 @@ function linkRequestPayload(): Uint8Array {
   return payload;
 }
 
-export function decodeLinks(messages: Uint8Array, garbled: Garbled): LinkRow[] {
+export function decodeLinks(messages: Uint8Array, malformed: Malformed): LinkRow[] {
   const rows: LinkRow[] = [];
-  for (const { type, payload } of decodeMessages(messages, garbled)) {
+  for (const { type, payload } of decodeMessages(messages, malformed)) {
     const ifindex = u32(payload, INDEX);
     const flags = u32(payload, FLAGS);
     if (type !== RTM_NEWLINK) continue;
     const attributes = decodeAttributes(payload, IFINFOMSG_BYTES);
     const nameBytes = stringBytes(attributes.get(IFLA_IFNAME));
     if (ifindex === undefined || flags === undefined || nameBytes === undefined) {
-      garbled('a device without its index or name');
+      malformed('a device without its index or name');
       continue;
     }
     const info = attributes.get(IFLA_LINKINFO);

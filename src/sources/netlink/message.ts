@@ -3,7 +3,7 @@
  * a 4-byte header and a value, both aligned to four bytes. The host byte order is little-endian on all machines that we build for.
  */
 
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 
 const HEADER_BYTES = 16;
 const ATTRIBUTE_HEADER_BYTES = 4;
@@ -43,13 +43,13 @@ export function encodeRequest(type: number, flags: number, payload: Uint8Array):
 }
 
 /** Yields the messages of a buffer, in order. A message whose length does not fit ends the walk: nothing after it can be trusted. */
-export function* decodeMessages(bytes: Uint8Array, garbled: Garbled): Generator<Message> {
+export function* decodeMessages(bytes: Uint8Array, malformed: Malformed): Generator<Message> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = 0; at < bytes.length; ) {
     const rest = bytes.length - at;
     const length = rest < HEADER_BYTES ? 0 : view.getUint32(at, true);
     if (length < HEADER_BYTES || length > rest) {
-      garbled(`a message of ${length} bytes, where ${rest} are left`);
+      malformed(`a message of ${length} bytes, where ${rest} are left`);
       return;
     }
     const payload = { view, start: at + HEADER_BYTES, end: at + length };

@@ -1,5 +1,5 @@
 import { type Counter, readCounter } from '#core/counter.ts';
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import type { NetlinkQuestion } from './client.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, length, NLM_F_DUMP, text, u32 } from './message.ts';
 
@@ -43,9 +43,9 @@ export const NEIGHBOUR_TABLES: NetlinkQuestion<NeighbourTable[]> = {
 };
 
 /** Decodes the tables of ARP and of neighbour discovery. Rows about a single device, and tables of other protocols, are skipped. */
-export function decodeNeighbourTables(messages: Uint8Array, garbled: Garbled): NeighbourTable[] {
+export function decodeNeighbourTables(messages: Uint8Array, malformed: Malformed): NeighbourTable[] {
   const tables: NeighbourTable[] = [];
-  for (const { type, payload } of decodeMessages(messages, garbled)) {
+  for (const { type, payload } of decodeMessages(messages, malformed)) {
     if (type !== RTM_NEWNEIGHTBL) continue;
     const attributes = decodeAttributes(payload, NDTMSG_BYTES);
     const family = FAMILIES[text(attributes.get(NDTA_NAME)) ?? ''];
@@ -55,7 +55,7 @@ export function decodeNeighbourTables(messages: Uint8Array, garbled: Garbled): N
     const limit = u32(attributes.get(NDTA_THRESH3));
     const stats = attributes.get(NDTA_STATS);
     if (entries === undefined || limit === undefined) {
-      garbled('a neighbour table without its entries or its limit');
+      malformed('a neighbour table without its entries or its limit');
       continue;
     }
     const hasFulls = stats !== undefined && length(stats) >= STATS_TABLE_FULLS + 8;

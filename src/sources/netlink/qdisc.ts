@@ -1,5 +1,5 @@
 import { type Counter, readCounter } from '#core/counter.ts';
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import {
   decodeAttributes,
   decodeMessages,
@@ -56,14 +56,14 @@ export const QDISC_REQUEST = encodeRequest(RTM_GETQDISC, NLM_F_DUMP, new Uint8Ar
  * Returns the qdiscs at the root of a device and at its ingress. Qdiscs below a root are left out: a classful root counts what its
  * children do, and mq's is their sum. `noqueue` counts nothing. A message that is cut short or lacks its statistics gives no row.
  */
-export function decodeQdiscs(messages: Uint8Array, garbled: Garbled): QdiscRow[] {
+export function decodeQdiscs(messages: Uint8Array, malformed: Malformed): QdiscRow[] {
   const rows: QdiscRow[] = [];
-  for (const { type, payload } of decodeMessages(messages, garbled)) {
+  for (const { type, payload } of decodeMessages(messages, malformed)) {
     const parent = u32(payload, PARENT);
     if (type !== RTM_NEWQDISC || (parent !== TC_H_ROOT && parent !== TC_H_INGRESS)) continue;
     const row = decodeQdisc(payload);
     if (row === 'none') continue;
-    if (row === undefined) garbled('a qdisc without its name or statistics');
+    if (row === undefined) malformed('a qdisc without its name or statistics');
     else rows.push(row);
   }
   return rows;

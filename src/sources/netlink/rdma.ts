@@ -1,5 +1,5 @@
 import { type Counter, readCounter } from '#core/counter.ts';
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import type { NetlinkQuestion } from './client.ts';
 import {
   decodeAttributes,
@@ -44,20 +44,20 @@ export const RDMA_RESOURCES: NetlinkQuestion<RdmaResourceRow[]> = {
 };
 
 /** Returns a row for each kind of resource of each device. An entry without its name or its count gives none. */
-export function decodeRdmaResources(messages: Uint8Array, garbled: Garbled): RdmaResourceRow[] {
+export function decodeRdmaResources(messages: Uint8Array, malformed: Malformed): RdmaResourceRow[] {
   const rows: RdmaResourceRow[] = [];
-  for (const { type, payload } of decodeMessages(messages, garbled)) {
+  for (const { type, payload } of decodeMessages(messages, malformed)) {
     if (type !== RES_GET) continue;
     const attributes = decodeAttributes(payload);
     const device = text(attributes.get(ATTR_DEV_NAME));
     const summary = attributes.get(ATTR_RES_SUMMARY);
-    if (device === undefined || summary === undefined) garbled('a device without its name or its resources');
-    else rows.push(...decodeSummary(device, summary, garbled));
+    if (device === undefined || summary === undefined) malformed('a device without its name or its resources');
+    else rows.push(...decodeSummary(device, summary, malformed));
   }
   return rows;
 }
 
-function decodeSummary(device: string, summary: Span, garbled: Garbled): RdmaResourceRow[] {
+function decodeSummary(device: string, summary: Span, malformed: Malformed): RdmaResourceRow[] {
   const rows: RdmaResourceRow[] = [];
   for (const [kind, entry] of walkAttributes(summary)) {
     if (kind !== ATTR_RES_SUMMARY_ENTRY) continue;
@@ -65,7 +65,7 @@ function decodeSummary(device: string, summary: Span, garbled: Garbled): RdmaRes
     const resource = text(fields.get(ATTR_RES_SUMMARY_ENTRY_NAME));
     const count = fields.get(ATTR_RES_SUMMARY_ENTRY_CURR);
     if (resource === undefined || count === undefined || length(count) < U64_BYTES) {
-      garbled(`a kind of resource of ${device} without its name or its count`);
+      malformed(`a kind of resource of ${device} without its name or its count`);
     } else {
       rows.push({ device, resource, count: readCounter(count.view, count.start) });
     }

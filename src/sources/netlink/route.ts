@@ -1,5 +1,5 @@
 import type { Cycle } from '#core/cycle.ts';
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import type { NetnsEntry } from '../netns.ts';
 import type { DeviceStats } from '../procfs/net_dev.ts';
 import { ADDRESS_REQUEST, decodeAddresses } from './address.ts';
@@ -17,7 +17,7 @@ const ADDRESSES = question('address', ADDRESS_REQUEST, decodeAddresses);
 function question<Answer>(
   what: string,
   request: Uint8Array,
-  decode: (messages: Uint8Array, garbled: Garbled) => Answer,
+  decode: (messages: Uint8Array, malformed: Malformed) => Answer,
 ): NetlinkQuestion<Answer> {
   return { protocol: NETLINK_ROUTE, what, request, decode };
 }

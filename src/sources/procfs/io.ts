@@ -1,5 +1,5 @@
 import type { Counter } from '#core/counter.ts';
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
@@ -7,12 +7,12 @@ import { parseCounter } from './number.ts';
  * Parses /proc/<pid>/io: a line for each counter, `write_bytes: 4096`. A counter includes all threads, those that have ended too, and
  * the children that the process waited for. Kernel: fs/proc/base.c, do_io_accounting(). A malformed line is left out.
  */
-export function parseProcessIo(text: string, garbled: Garbled): Map<string, Counter> {
+export function parseProcessIo(text: string, malformed: Malformed): Map<string, Counter> {
   const counters = new Map<string, Counter>();
-  for (const line of wholeLines(text, garbled)) {
+  for (const line of wholeLines(text, malformed)) {
     const [, name, digits] = /^([a-z_]+): (\d+)$/.exec(line) ?? [];
     const value = parseCounter(digits ?? '');
-    if (name === undefined || value === undefined) garbled(shown(line));
+    if (name === undefined || value === undefined) malformed(shown(line));
     else counters.set(name, value);
   }
   return counters;

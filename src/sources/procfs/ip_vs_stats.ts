@@ -1,5 +1,5 @@
 import type { Counter } from '#core/counter.ts';
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseHexCounter } from './number.ts';
 
@@ -20,10 +20,10 @@ const HEADINGS = 'Conns Packets Packets Bytes Bytes';
  * ip_vs_stats_show(). Bytes have 64 bits; connections and packets have 32, since 4.1 also 64.
  * @returns undefined where the line of totals is cut short or malformed, or has other headings
  */
-export function parseIpVsStats(text: string, garbled: Garbled): IpVsStats | undefined {
-  const [, headings = '', totals = ''] = wholeLines(text, garbled);
+export function parseIpVsStats(text: string, malformed: Malformed): IpVsStats | undefined {
+  const [, headings = '', totals = ''] = wholeLines(text, malformed);
   const stats = cellsOf(headings).join(' ') === HEADINGS ? parseTotals(totals) : undefined;
-  if (stats === undefined) garbled(`the headings ${shown(headings)} or the totals ${shown(totals)}`);
+  if (stats === undefined) malformed(`the headings ${shown(headings)} or the totals ${shown(totals)}`);
   return stats;
 }
 

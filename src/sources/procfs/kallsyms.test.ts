@@ -63,8 +63,8 @@ describe('SymbolTable', () => {
   });
 
   it('leaves out malformed lines', () => {
-    const garbled = tableOf(`what\nffffffff8100 t cut\n${KALLSYMS}ffffffff810003`, `x\n${MODULES}y 1`);
-    expect(garbled.describe(0xffffffff81000100n)).toBe('kfree_skb+0x0/0x80');
+    const malformed = tableOf(`what\nffffffff8100 t cut\n${KALLSYMS}ffffffff810003`, `x\n${MODULES}y 1`);
+    expect(malformed.describe(0xffffffff81000100n)).toBe('kfree_skb+0x0/0x80');
   });
 });
 

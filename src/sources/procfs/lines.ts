@@ -1,12 +1,12 @@
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 
 const SHOWN_MAX = 80;
 
 /** Returns the lines of a file of the kernel, which writes whole lines: a last line without its end was cut short, and its numbers with it. */
-export function wholeLines(text: string, garbled: Garbled): string[] {
+export function wholeLines(text: string, malformed: Malformed): string[] {
   const lines = text.split('\n');
   const rest = lines.pop();
-  if (rest !== '' && rest !== undefined) garbled(`a last line without an end: ${shown(rest)}`);
+  if (rest !== '' && rest !== undefined) malformed(`a last line without an end: ${shown(rest)}`);
   return lines;
 }
 

@@ -1,6 +1,6 @@
 import type { Counter } from '#core/counter.ts';
 import { deviceName } from '#core/device_name.ts';
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
@@ -37,14 +37,14 @@ export type DeviceStats = Readonly<Record<(typeof NET_DEV_COLUMNS)[number], Coun
  * hold any byte except `/`, white space and `:`; a VLAN alias may still hold a colon, so the last colon before the numbers counts. A
  * row with a missing or malformed column is left out.
  */
-export function parseNetDev(text: string, garbled: Garbled): Map<string, DeviceStats> {
+export function parseNetDev(text: string, malformed: Malformed): Map<string, DeviceStats> {
   const devices = new Map<string, DeviceStats>();
-  for (const line of wholeLines(text, garbled)) {
+  for (const line of wholeLines(text, malformed)) {
     if (HEADING.test(line)) continue;
     const colon = line.lastIndexOf(':');
     const name = decodeName(line.slice(0, colon).trim());
     const stats = parseRow(line.slice(colon + 1));
-    if (colon <= 0 || name === '' || stats === undefined) garbled(shown(line));
+    if (colon <= 0 || name === '' || stats === undefined) malformed(shown(line));
     else devices.set(name, stats);
   }
   return devices;

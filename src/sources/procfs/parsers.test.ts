@@ -12,7 +12,7 @@ import { parseStat } from './stat.ts';
 const ignore = () => undefined;
 
 /** Pieces that a parser reports as left out. */
-function leftOut(parse: (garbled: (what: string) => void) => unknown): string[] {
+function leftOut(parse: (malformed: (what: string) => void) => unknown): string[] {
   const said: string[] = [];
   parse((what) => said.push(what));
   return said;
@@ -208,15 +208,16 @@ describe('pieces that are left out are reported', () => {
     [
       'net/softnet_stat',
       softnet,
-      (text: string, garbled: (what: string) => void) => parseSoftnetStat(text, [0], garbled),
+      (text: string, malformed: (what: string) => void) => parseSoftnetStat(text, [0], malformed),
     ],
   ] as const)('%s: whole says nothing, cut inside of a line says so', (_, text, parse) => {
-    expect(leftOut((garbled) => parse(text, garbled))).toEqual([]);
+    expect(leftOut((malformed) => parse(text, malformed))).toEqual([]);
     for (let length = 1; length < text.length; length++) {
       if (text[length - 1] === '\n') continue;
-      expect(leftOut((garbled) => parse(text.slice(0, length), garbled)).length, text.slice(0, length)).toBeGreaterThan(
-        0,
-      );
+      expect(
+        leftOut((malformed) => parse(text.slice(0, length), malformed)).length,
+        text.slice(0, length),
+      ).toBeGreaterThan(0);
     }
   });
 
@@ -229,7 +230,7 @@ describe('pieces that are left out are reported', () => {
     ['no name', 'inuse 5\n', parseSockstat],
     ['fifteen columns', `eth0: ${Array.from({ length: 15 }, () => 1).join(' ')}\n`, parseNetDev],
   ] as const)('%s', (_, text, parse) => {
-    expect(leftOut((garbled) => parse(text, garbled))).toHaveLength(1);
+    expect(leftOut((malformed) => parse(text, malformed))).toHaveLength(1);
   });
 });
 

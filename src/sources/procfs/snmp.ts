@@ -1,5 +1,5 @@
 import type { Counter } from '#core/counter.ts';
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
@@ -13,19 +13,20 @@ export type SnmpTables = Map<string, Map<string, Counter>>;
  * A pair whose lines do not match is left out as a whole: a value under the wrong name is worse than none. A value that is not a
  * number is left out alone.
  */
-export function parseSnmp(text: string, garbled: Garbled): SnmpTables {
+export function parseSnmp(text: string, malformed: Malformed): SnmpTables {
   const tables: SnmpTables = new Map();
-  const lines = wholeLines(text, garbled);
+  const lines = wholeLines(text, malformed);
   for (let index = 0; index < lines.length; index++) {
     const names = splitRow(lines[index] ?? '');
     const values = splitRow(lines[index + 1] ?? '');
     if (names === undefined || values === undefined || names.prefix !== values.prefix) {
-      garbled(shown(lines[index] ?? ''));
+      malformed(shown(lines[index] ?? ''));
       continue;
     }
     index++;
-    if (names.cells.length === values.cells.length) tables.set(names.prefix, pair(names.cells, values.cells, garbled));
-    else garbled(`${names.cells.length} names and ${values.cells.length} values of ${shown(names.prefix)}`);
+    if (names.cells.length === values.cells.length)
+      tables.set(names.prefix, pair(names.cells, values.cells, malformed));
+    else malformed(`${names.cells.length} names and ${values.cells.length} values of ${shown(names.prefix)}`);
   }
   return tables;
 }
@@ -36,11 +37,11 @@ function splitRow(line: string): { prefix: string; cells: string[] } | undefined
   return { prefix: line.slice(0, colon), cells: line.slice(colon + 2).split(' ') };
 }
 
-function pair(names: readonly string[], values: readonly string[], garbled: Garbled): Map<string, Counter> {
+function pair(names: readonly string[], values: readonly string[], malformed: Malformed): Map<string, Counter> {
   const table = new Map<string, Counter>();
   for (let index = 0; index < names.length; index++) {
     const value = parseCounter(values[index] ?? '');
-    if (value === undefined) garbled(`${names[index]} ${shown(values[index] ?? '')}`);
+    if (value === undefined) malformed(`${names[index]} ${shown(values[index] ?? '')}`);
     else table.set(names[index] ?? '', value);
   }
   return table;
@@ -50,12 +51,12 @@ function pair(names: readonly string[], values: readonly string[], garbled: Garb
  * Parses net/snmp6: a line for each counter, `Udp6InDatagrams<spaces>17`. Kernel: net/ipv6/proc.c,
  * snmp6_seq_show().
  */
-export function parseSnmp6(text: string, garbled: Garbled): Map<string, Counter> {
+export function parseSnmp6(text: string, malformed: Malformed): Map<string, Counter> {
   const counters = new Map<string, Counter>();
-  for (const line of wholeLines(text, garbled)) {
+  for (const line of wholeLines(text, malformed)) {
     const [name, digits, ...rest] = line.split(/\s+/);
     const value = parseCounter(digits ?? '');
-    if (name === undefined || name === '' || value === undefined || rest.join('') !== '') garbled(shown(line));
+    if (name === undefined || name === '' || value === undefined || rest.join('') !== '') malformed(shown(line));
     else counters.set(name, value);
   }
   return counters;

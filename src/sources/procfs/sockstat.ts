@@ -1,5 +1,5 @@
 import type { Counter } from '#core/counter.ts';
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseCounter } from './number.ts';
 
@@ -12,19 +12,19 @@ export type Sockstat = Map<string, Map<string, Counter>>;
  *
  * Per namespace: `used`, every `inuse`, `tw`, FRAG. Machine-wide in every namespace: `orphan`, `alloc`, `mem`.
  */
-export function parseSockstat(text: string, garbled: Garbled): Sockstat {
+export function parseSockstat(text: string, malformed: Malformed): Sockstat {
   const stat: Sockstat = new Map();
-  for (const line of wholeLines(text, garbled)) {
+  for (const line of wholeLines(text, malformed)) {
     const colon = line.indexOf(': ');
     if (colon <= 0) {
-      garbled(shown(line));
+      malformed(shown(line));
       continue;
     }
     const cells = line.slice(colon + 2).split(' ');
     const numbers = new Map<string, Counter>();
     for (let index = 0; index < cells.length; index += 2) {
       const value = parseCounter(cells[index + 1] ?? '');
-      if (value === undefined) garbled(shown(line));
+      if (value === undefined) malformed(shown(line));
       else numbers.set(cells[index] ?? '', value);
     }
     stat.set(line.slice(0, colon), numbers);

@@ -1,4 +1,4 @@
-import type { Garbled } from '../errors.ts';
+import type { Malformed } from '../errors.ts';
 import { shown, wholeLines } from './lines.ts';
 import { parseHex } from './number.ts';
 
@@ -25,17 +25,17 @@ const CPU = 12;
  * net/core/net-procfs.c, softnet_seq_show(). Newer kernels name the CPU in a column; on older ones the lines are the online CPUs in
  * order, which is why `onlineCpus` is needed.
  */
-export function parseSoftnetStat(text: string, onlineCpus: readonly number[], garbled: Garbled): SoftnetCpu[] {
+export function parseSoftnetStat(text: string, onlineCpus: readonly number[], malformed: Malformed): SoftnetCpu[] {
   const rows: SoftnetCpu[] = [];
   let line = -1;
-  for (const row of wholeLines(text, garbled)) {
+  for (const row of wholeLines(text, malformed)) {
     line++;
     const cells = row.trim().split(/\s+/);
     const column = (index: number) => parseHex(cells[index] ?? '');
     const [processed, dropped, timeSqueezed] = [column(0), column(1), column(2)];
     const cpu = cells.length > CPU ? column(CPU) : onlineCpus[line];
     if (processed === undefined || dropped === undefined || timeSqueezed === undefined || cpu === undefined) {
-      garbled(shown(row));
+      malformed(shown(row));
       continue;
     }
     rows.push({

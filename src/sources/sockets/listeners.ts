@@ -9,8 +9,8 @@ import type { BpfSource, LoadedObject } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';
 import type { NetlinkQuestion } from '../netlink/client.ts';
 import { decodeListeners, LISTENER_REQUESTS, type ListenerRow } from '../netlink/inet_diag.ts';
-import { type Pass, PassSource } from '../pass_source.ts';
 import type { Sources } from '../sources.ts';
+import { type KernelWalk, WalkSource } from '../walk_source.ts';
 import type { Listener } from './snapshot.ts';
 import { type ListOwners, SLICE_US, visitWalked, WALK_MS, WALKS_MAX, walkSockets } from './walk.ts';
 
@@ -31,7 +31,7 @@ const QUESTIONS = Object.values(LISTENER_REQUESTS).map(
 );
 
 /** Reads the listening TCP sockets of every namespace that have dropped something: by one walk in the kernel, else by SOCK_DIAG. */
-export type ListenerSource = PassSource<readonly Listener[]>;
+export type ListenerSource = WalkSource<readonly Listener[]>;
 
 /**
  * Makes a reader of its own, because it may be asked while a scrape reads the sockets.
@@ -43,10 +43,10 @@ export function listenerSource(
   errors: SourceErrors,
   warn: (message: string) => void,
 ): ListenerSource {
-  return new PassSource({
+  return new WalkSource({
     what: 'listening TCP sockets',
     warn,
-    open: () => ListenerPass.open(bpf, list, errors),
+    open: () => ListenerWalk.open(bpf, list, errors),
     otherwise: async (cycle) => {
       const listeners: Listener[] = [];
       for (const entry of netns.snapshot()) {
@@ -59,7 +59,7 @@ export function listenerSource(
       return listeners;
     },
     otherwiseName: 'netlink',
-    mayPass: (error) => !(error instanceof BpfError),
+    isTransient: (error) => !(error instanceof BpfError),
   });
 }
 
@@ -81,7 +81,7 @@ function leftOut(count: number): string {
   return `${count} listening sockets with drops exceed the limit of ${LISTENERS_EACH} for each Pod`;
 }
 
-class ListenerPass implements Pass<readonly Listener[]> {
+class ListenerWalk implements KernelWalk<readonly Listener[]> {
   readonly #errors: SourceErrors;
   readonly #object: LoadedObject<Layout>;
   readonly #listed: Disposable;
@@ -95,7 +95,7 @@ class ListenerPass implements Pass<readonly Listener[]> {
   }
 
   /** @throws {Unsupported} where the kernel cannot run the program: before 6.1, without BTF, without the capability */
-  static async open(bpf: BpfSource, list: ListOwners, errors: SourceErrors): Promise<ListenerPass> {
+  static async open(bpf: BpfSource, list: ListOwners, errors: SourceErrors): Promise<ListenerWalk> {
     const object = await bpf.load<Layout>({
       file: FILE,
       programs: ['tcp_count'],
@@ -107,7 +107,7 @@ class ListenerPass implements Pass<readonly Listener[]> {
       sizes: { tcp_rows: 1, tcp_accept_queues: 1 },
       onDemand: { tcp_listeners: LISTENERS_MAX },
     });
-    return new ListenerPass(errors, object, list(object));
+    return new ListenerWalk(errors, object, list(object));
   }
 
   /** @throws where the walk could not finish, or cannot be trusted */

@@ -4,14 +4,14 @@ import type { SourceErrors } from '../errors.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetlinkClient } from '../netlink/client.ts';
 import type { NetnsIndex } from '../netns.ts';
-import { PassSource } from '../pass_source.ts';
+import { WalkSource } from '../walk_source.ts';
 import { TcpDiag } from './diag.ts';
-import { TcpPass } from './pass.ts';
 import type { TcpSnapshot } from './snapshot.ts';
+import { TcpWalk } from './tcp_walk.ts';
 import type { ListOwners } from './walk.ts';
 
 /** Reads the TCP sockets of every namespace: by one walk in the kernel where it can run, else by SOCK_DIAG in each. */
-export type SocketSource = PassSource<TcpSnapshot>;
+export type SocketSource = WalkSource<TcpSnapshot>;
 
 /** @param list writes the owner of each namespace into each object that is loaded */
 export function socketSource(
@@ -24,13 +24,13 @@ export function socketSource(
   warn: (message: string) => void,
 ): SocketSource {
   const diag = new TcpDiag(netns, files, netlink);
-  return new PassSource({
+  return new WalkSource({
     what: 'TCP sockets',
     warn,
-    open: () => TcpPass.open(bpf, netns.snapshot().length, list, errors),
+    open: () => TcpWalk.open(bpf, netns.snapshot().length, list, errors),
     otherwise: (cycle) => diag.read(cycle),
     otherwiseName: 'netlink',
     // A walk that did not finish says nothing about the next one, and SOCK_DIAG would take longer.
-    mayPass: (error) => !(error instanceof BpfError),
+    isTransient: (error) => !(error instanceof BpfError),
   });
 }

@@ -1,14 +1,14 @@
 import type { BpfSource } from '../bpf/source.ts';
 import type { NetFiles } from '../net_files.ts';
 import type { NetnsIndex } from '../netns.ts';
-import { PassSource } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
+import { WalkSource } from '../walk_source.ts';
 import { readSockstatFiles } from './files.ts';
-import { SockstatPass } from './pass.ts';
 import type { SockstatRow } from './snapshot.ts';
+import { SockstatWalk } from './walk.ts';
 
 /** The socket counts of every namespace. */
-export type SockstatSource = PassSource<readonly SockstatRow[]>;
+export type SockstatSource = WalkSource<readonly SockstatRow[]>;
 
 export function sockstatSource(
   bpf: BpfSource,
@@ -17,10 +17,10 @@ export function sockstatSource(
   files: NetFiles,
   warn: (message: string) => void,
 ): SockstatSource {
-  return new PassSource({
+  return new WalkSource({
     what: 'socket counts',
     warn,
-    open: () => SockstatPass.open(bpf, cpus, (id) => netns.isNobodys(id)),
+    open: () => SockstatWalk.open(bpf, cpus, (id) => netns.isNobodys(id)),
     otherwise: (cycle) => readSockstatFiles(netns, files, cycle),
     otherwiseName: 'files',
   });

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { freeCycle } from '#core/cycle.ts';
 import { DEFAULT_PATHS } from '#core/paths.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
-import { DevicesPass } from '#sources/devices/pass.ts';
+import { DevicesWalk } from '#sources/devices/walk.ts';
 import { cpusOf } from '#sources/procfs/cpus.ts';
 import { makeKinds, sendFrames, walkBesideIp } from '../../support/device_kinds.ts';
 import { TestNetns } from '../../support/hosts.ts';
@@ -38,7 +38,7 @@ export const devices = defineChecks('devices', async (resources) => resources.us
   'the walk counts the same as the kernel, on a device of every kind': async () => {
     if (!kernelFeatures().hasPass) return;
     using netns = new TestNetns();
-    using pass = await DevicesPass.open(new BpfSource(OBJECTS, DEFAULT_PATHS.sys), cpusOf(DEFAULT_PATHS.sys));
+    using pass = await DevicesWalk.open(new BpfSource(OBJECTS, DEFAULT_PATHS.sys), cpusOf(DEFAULT_PATHS.sys));
     // Opening /dev/net/tun would load the module, but the module makes that file.
     spawnSync('modprobe', ['-q', 'tun']);
     const made = makeKinds(netns);

@@ -63,7 +63,7 @@ export class NetworkChanges implements AsyncDisposable {
       (change) => {
         if (this.#begun) told(change, this.state);
       },
-      (what) => client.garbled({ what: `${what} changes` })('no room for more'),
+      (what) => client.malformed({ what: `${what} changes` })('no room for more'),
     );
   }
 
@@ -128,8 +128,8 @@ export class NetworkChanges implements AsyncDisposable {
 
   #take({ messages, overrun }: NetlinkBatch): void {
     const { client, overran } = this.#options;
-    const garbled = client.garbled({ what: 'changes' });
-    for (const notice of decodeNotices(messages, garbled)) {
+    const malformed = client.malformed({ what: 'changes' });
+    for (const notice of decodeNotices(messages, malformed)) {
       const asked = this.state.apply(notice);
       if (asked !== undefined) this.#asked.add(asked);
     }
@@ -177,7 +177,7 @@ export class NetworkChanges implements AsyncDisposable {
         this.#asked.add(what);
         return false;
       }
-      this.state.replace(what, decodeNotices(messages, client.garbled(question)));
+      this.state.replace(what, decodeNotices(messages, client.malformed(question)));
     }
     return true;
   }

@@ -1,5 +1,5 @@
 import { deviceName } from '#core/device_name.ts';
-import type { Garbled } from '../../errors.ts';
+import type { Malformed } from '../../errors.ts';
 import {
   bytesOf,
   decodeAttributes,
@@ -84,38 +84,38 @@ const NUD_FAILED = 0x20;
 const NDA_DST = 1;
 
 /** Decodes notices in the order of the messages. Messages of other families (ports of bridges, multicast routing) are skipped. */
-export function decodeNotices(messages: Uint8Array, garbled: Garbled): Notice[] {
+export function decodeNotices(messages: Uint8Array, malformed: Malformed): Notice[] {
   const notices: Notice[] = [];
-  for (const message of decodeMessages(messages, garbled)) {
-    const notice = decodeNotice(message, garbled);
+  for (const message of decodeMessages(messages, malformed)) {
+    const notice = decodeNotice(message, malformed);
     if (notice !== undefined) notices.push(notice);
   }
   return notices;
 }
 
-function decodeNotice(message: Message, garbled: Garbled): Notice | undefined {
+function decodeNotice(message: Message, malformed: Malformed): Notice | undefined {
   const { type, payload } = message;
   const gone = (type & 3) === 1;
   const family = u8(payload);
   if ((type & 3) > 1) return undefined;
-  if ((type & ~3) === RTM.link) return family === AF_UNSPEC ? decodeLink(payload, gone, garbled) : undefined;
+  if ((type & ~3) === RTM.link) return family === AF_UNSPEC ? decodeLink(payload, gone, malformed) : undefined;
   if (family !== AF_INET && family !== AF_INET6) return undefined;
   const named = family === AF_INET ? 'ipv4' : 'ipv6';
   switch (type & ~3) {
     case RTM.address:
-      return decodeAddress(payload, gone, named, garbled);
+      return decodeAddress(payload, gone, named, malformed);
     case RTM.route:
-      return decodeRouteNotice(message, gone, named, garbled);
+      return decodeRouteNotice(message, gone, named, malformed);
     case RTM.neighbour:
-      return decodeNeighbour(payload, gone, named, garbled);
+      return decodeNeighbour(payload, gone, named, malformed);
     case RTM.rule:
-      return decodeRule(payload, gone, named, garbled);
+      return decodeRule(payload, gone, named, malformed);
     default:
       return undefined;
   }
 }
 
-function decodeLink(payload: Span, gone: boolean, garbled: Garbled): Notice | undefined {
+function decodeLink(payload: Span, gone: boolean, malformed: Malformed): Notice | undefined {
   const ifindex = u32(payload, IFINFOMSG.index);
   const flags = u32(payload, IFINFOMSG.flags);
   const attributes = decodeAttributes(payload, IFINFOMSG.bytes);
@@ -124,7 +124,7 @@ function decodeLink(payload: Span, gone: boolean, garbled: Garbled): Notice | un
   // Events of wireless drivers have neither.
   if (name === undefined && mtu === undefined) return undefined;
   if (ifindex === undefined || flags === undefined || name === undefined || mtu === undefined) {
-    garbled('a device without its index, name or MTU');
+    malformed('a device without its index, name or MTU');
     return undefined;
   }
   const info = attributes.get(IFLA_LINKINFO);
@@ -141,28 +141,28 @@ function decodeLink(payload: Span, gone: boolean, garbled: Garbled): Notice | un
   return { what: 'link', gone, link };
 }
 
-function decodeRouteNotice(message: Message, gone: boolean, family: Family, garbled: Garbled): Notice | undefined {
-  const decoded = decodeRoute(message, family, garbled);
+function decodeRouteNotice(message: Message, gone: boolean, family: Family, malformed: Malformed): Notice | undefined {
+  const decoded = decodeRoute(message, family, malformed);
   return decoded && { what: 'route', gone, ...decoded };
 }
 
-function decodeAddress(payload: Span, gone: boolean, family: Family, garbled: Garbled): Notice | undefined {
+function decodeAddress(payload: Span, gone: boolean, family: Family, malformed: Malformed): Notice | undefined {
   const attributes = decodeAttributes(payload, IFADDRMSG.bytes);
   const prefix = u8(payload, IFADDRMSG.prefix);
   const ifindex = u32(payload, IFADDRMSG.index);
   // On a point-to-point device IFA_ADDRESS is the peer.
   const address = ipOf(attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS), family);
   if (ifindex === undefined || address === undefined) {
-    garbled('an address without its device or its bytes');
+    malformed('an address without its device or its bytes');
     return undefined;
   }
   return { what: 'address', gone, family, key: `${ifindex} ${address}/${prefix}` };
 }
 
 /** Leaves the flags out of the key: they change when the device of the rule comes and goes. */
-function decodeRule(payload: Span, gone: boolean, family: Family, garbled: Garbled): Notice | undefined {
+function decodeRule(payload: Span, gone: boolean, family: Family, malformed: Malformed): Notice | undefined {
   if (length(payload) < RULE_HEADER.bytes) {
-    garbled('a rule without its header');
+    malformed('a rule without its header');
     return undefined;
   }
   const bytes = Buffer.from(bytesOf(payload));
@@ -170,12 +170,12 @@ function decodeRule(payload: Span, gone: boolean, family: Family, garbled: Garbl
   return { what: 'rule', gone, family, key };
 }
 
-function decodeNeighbour(payload: Span, gone: boolean, family: Family, garbled: Garbled): Notice | undefined {
+function decodeNeighbour(payload: Span, gone: boolean, family: Family, malformed: Malformed): Notice | undefined {
   const ifindex = u32(payload, NDMSG.index);
   const state = u16(payload, NDMSG.state);
   const address = ipOf(decodeAttributes(payload, NDMSG.bytes).get(NDA_DST), family);
   if (ifindex === undefined || state === undefined || address === undefined) {
-    garbled('a neighbour without its device, state or address');
+    malformed('a neighbour without its device, state or address');
     return undefined;
   }
   return { what: 'neighbour', gone, family, ifindex, address, failed: (state & NUD_FAILED) !== 0 };

@@ -1,4 +1,4 @@
-import type { Garbled } from '../../errors.ts';
+import type { Malformed } from '../../errors.ts';
 import { bytesOf, decodeAttributes, length, type Message, type Span, u8, u16, u32 } from '../message.ts';
 import { type Family, ipOf } from './family.ts';
 
@@ -58,10 +58,10 @@ const ANY: Readonly<Record<Family, string>> = { ipv4: '0.0.0.0', ipv6: '::' };
 export function decodeRoute(
   { payload, flags }: Message,
   family: Family,
-  garbled: Garbled,
+  malformed: Malformed,
 ): { readonly route: Route; readonly replaces: boolean } | undefined {
   if (length(payload) < RTMSG.bytes) {
-    garbled('a route without its header');
+    malformed('a route without its header');
     return undefined;
   }
   const attributes = decodeAttributes(payload, RTMSG.bytes);
@@ -71,7 +71,7 @@ export function decodeRoute(
   const network = attributes.has(RTA_DST) ? ipOf(attributes.get(RTA_DST), family) : ANY[family];
   const hops = hopsOf(attributes, family);
   if (network === undefined || hops === undefined) {
-    garbled('a route whose destination or next hop is no address');
+    malformed('a route whose destination or next hop is no address');
     return undefined;
   }
   const source = `${hex(attributes.get(RTA_SRC))}/${u8(payload, RTMSG.sourcePrefix)}`;

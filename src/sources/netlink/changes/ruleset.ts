@@ -1,6 +1,6 @@
 import type { NetlinkBatch, NetlinkSubscription } from 'bpf-napi';
 import { freeCycle } from '#core/cycle.ts';
-import type { Garbled } from '../../errors.ts';
+import type { Malformed } from '../../errors.ts';
 import type { NetnsEntry } from '../../netns.ts';
 import type { NetlinkClient, NetlinkQuestion } from '../client.ts';
 import { decodeAttributes, decodeMessages, encodeRequest, length, type Span, text, u8 } from '../message.ts';
@@ -44,8 +44,8 @@ const GENERATION: NetlinkQuestion<number | undefined> = {
   protocol: NETLINK_NETFILTER,
   what: 'ruleset',
   request: encodeRequest(NFT_MSG_GETGEN, 0, new Uint8Array(NFGENMSG_BYTES)),
-  decode: (messages, garbled) => {
-    for (const { type, payload } of decodeMessages(messages, garbled)) {
+  decode: (messages, malformed) => {
+    for (const { type, payload } of decodeMessages(messages, malformed)) {
       if (type === NFT_MSG_NEWGEN) return u32be(decodeAttributes(payload, NFGENMSG_BYTES).get(NFTA_GEN_ID));
     }
     return undefined;
@@ -65,7 +65,7 @@ export class RulesetChanges implements Disposable {
   readonly #client: NetlinkClient;
   readonly #entry: NetnsEntry;
   readonly #told: (change: RulesetChange) => void;
-  readonly #garbled: Garbled;
+  readonly #malformed: Malformed;
   readonly #subscription: NetlinkSubscription;
   readonly #tables = new Set<string>();
   #generation: number | undefined;
@@ -80,7 +80,7 @@ export class RulesetChanges implements Disposable {
     this.#client = client;
     this.#entry = entry;
     this.#told = told;
-    this.#garbled = client.garbled({ what: 'ruleset' });
+    this.#malformed = client.malformed({ what: 'ruleset' });
     const options = {
       protocol: NETLINK_NETFILTER,
       what: 'ruleset',
@@ -104,7 +104,7 @@ export class RulesetChanges implements Disposable {
   }
 
   #take({ messages, overrun }: NetlinkBatch): void {
-    for (const { type, payload } of decodeMessages(messages, this.#garbled)) {
+    for (const { type, payload } of decodeMessages(messages, this.#malformed)) {
       if ((type & 0xff00) !== NFNL_SUBSYS_NFTABLES) continue;
       const attributes = decodeAttributes(payload, NFGENMSG_BYTES);
       if (type === NFT_MSG_NEWGEN) this.#finish(attributes);

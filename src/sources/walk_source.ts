@@ -5,26 +5,26 @@ import { type ReaderHealth, Unsupported } from '#core/reader.ts';
 const RETRY_MS = 60_000;
 
 /** Reads all namespaces at once, inside the kernel. */
-export interface Pass<Snapshot> extends Disposable {
+export interface KernelWalk<Snapshot> extends Disposable {
   read(cycle: Cycle): Promise<Snapshot>;
   /** Warnings about data that the last reading left out, with the reason; undefined where nothing ever is. */
   readonly left?: readonly string[];
 }
 
-export interface PassSourceOptions<Snapshot> {
+export interface WalkSourceOptions<Snapshot> {
   /** Name of the data, for the log: `socket counts`. */
   readonly what: string;
   /** Called with the reason why the walk does not run: once for each reason. */
   readonly warn: (message: string) => void;
   /** Opens the walk. @throws where the kernel cannot run it; the message is the reason that is shown */
-  readonly open: () => Promise<Pass<Snapshot>>;
+  readonly open: () => Promise<KernelWalk<Snapshot>>;
   /** Reads the same without the walk: slower, and available everywhere. */
   readonly otherwise: (cycle: Cycle) => Promise<Snapshot>;
   /**
    * Whether an error of the walk says nothing about its next reading: then only this reading fails, and the walk stays open. By default,
    * the walk is closed after its first error.
    */
-  readonly mayPass?: (error: unknown) => boolean;
+  readonly isTransient?: (error: unknown) => boolean;
   /** Name of the fallback: `files`. */
   readonly otherwiseName: string;
 }
@@ -33,10 +33,10 @@ export interface PassSourceOptions<Snapshot> {
  * One snapshot of all namespaces a cycle for all callers: by a walk in the kernel where that can run, else by the fallback. The kernel
  * program is loaded only while somebody uses the source.
  */
-export class PassSource<Snapshot> {
-  readonly #options: PassSourceOptions<Snapshot>;
+export class WalkSource<Snapshot> {
+  readonly #options: WalkSourceOptions<Snapshot>;
   #users = 0;
-  #pass: Pass<Snapshot> | undefined;
+  #walk: KernelWalk<Snapshot> | undefined;
   /** Reason why the walk does not run. */
   #reason: string | undefined;
   /** Whether this kernel lacks what the walk needs, so that the fallback is the best way here. */
@@ -48,7 +48,7 @@ export class PassSource<Snapshot> {
   #adjusting: Promise<void> = Promise.resolve();
   #last: { cycle: Cycle; snapshot: Promise<Snapshot> } | undefined;
 
-  constructor(options: PassSourceOptions<Snapshot>) {
+  constructor(options: WalkSourceOptions<Snapshot>) {
     this.#options = options;
   }
 
@@ -68,11 +68,11 @@ export class PassSource<Snapshot> {
     const { otherwiseName } = this.#options;
     const isBroken = this.#reason !== undefined && !this.#isUnsupported;
     return {
-      reader: this.#pass === undefined ? otherwiseName : 'pass',
+      reader: this.#walk === undefined ? otherwiseName : 'pass',
       note: this.#reason,
       degraded: [
         ...(isBroken ? [`the walk in the kernel failed, the reader is ${otherwiseName}: ${this.#reason}`] : []),
-        ...(this.#pass?.left ?? []),
+        ...(this.#walk?.left ?? []),
       ],
     };
   }
@@ -85,29 +85,29 @@ export class PassSource<Snapshot> {
 
   async #read(cycle: Cycle): Promise<Snapshot> {
     if (performance.now() >= this.#retryAtMs) await this.#reopen();
-    const pass = this.#pass;
-    if (pass !== undefined) {
+    const walk = this.#walk;
+    if (walk !== undefined) {
       try {
-        return await pass.read(cycle);
+        return await walk.read(cycle);
       } catch (error) {
         cycle.signal.throwIfAborted();
-        if (this.#options.mayPass?.(error) === true) throw error;
+        if (this.#options.isTransient?.(error) === true) throw error;
         // Meanwhile another reader may have met the same error, or the walk was closed and opened again.
-        if (pass === this.#pass) this.#giveUp(pass, error);
+        if (walk === this.#walk) this.#giveUp(walk, error);
       }
     }
     return this.#options.otherwise(cycle);
   }
 
-  #giveUp(pass: Pass<Snapshot>, error: unknown): void {
+  #giveUp(walk: KernelWalk<Snapshot>, error: unknown): void {
     this.#explain(error);
-    pass[Symbol.dispose]();
-    this.#pass = undefined;
+    walk[Symbol.dispose]();
+    this.#walk = undefined;
   }
 
   #reopen(): Promise<void> {
     this.#adjusting = this.#adjusting.then(async () => {
-      if (this.#opened && performance.now() >= this.#retryAtMs) await this.#openPass();
+      if (this.#opened && performance.now() >= this.#retryAtMs) await this.#openWalk();
     });
     return this.#adjusting;
   }
@@ -118,17 +118,17 @@ export class PassSource<Snapshot> {
       const wanted = this.#users > 0;
       if (wanted === this.#opened) return;
       this.#opened = wanted;
-      if (wanted) await this.#openPass();
-      else this.#closePass();
+      if (wanted) await this.#openWalk();
+      else this.#closeWalk();
     });
     return this.#adjusting;
   }
 
-  async #openPass(): Promise<void> {
+  async #openWalk(): Promise<void> {
     this.#reason = undefined;
     this.#retryAtMs = Number.POSITIVE_INFINITY;
     try {
-      this.#pass = await this.#options.open();
+      this.#walk = await this.#options.open();
     } catch (error) {
       this.#explain(error);
     }
@@ -145,9 +145,9 @@ export class PassSource<Snapshot> {
     warn(`${what}: the walk in the kernel does not run, the reader is ${otherwiseName}: ${reason}`);
   }
 
-  #closePass(): void {
-    this.#pass?.[Symbol.dispose]();
-    this.#pass = undefined;
+  #closeWalk(): void {
+    this.#walk?.[Symbol.dispose]();
+    this.#walk = undefined;
     this.#last = undefined;
     this.#retryAtMs = Number.POSITIVE_INFINITY;
   }

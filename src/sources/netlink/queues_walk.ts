@@ -3,13 +3,13 @@ import type { Cycle } from '#core/cycle.ts';
 import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { ListWalk, rowsOf } from '../bpf/list_walk.ts';
 import type { BpfSource, LoadedObject } from '../bpf/source.ts';
-import type { Pass } from '../pass_source.ts';
+import type { KernelWalk } from '../walk_source.ts';
 
 const ROWS_MAX = MAX_ENTRIES.qdisc_rows;
 const ROWS_FIRST = 128;
 
 /** Finds the namespaces that have a device with a queue. */
-export class QueuesPass implements Pass<ReadonlySet<NetnsId>> {
+export class QueuesWalk implements KernelWalk<ReadonlySet<NetnsId>> {
   readonly #object: LoadedObject<Layout>;
   readonly #walk = new ListWalk(ROWS_MAX, ROWS_FIRST);
   readonly #buffer = new Uint8Array(ROWS_MAX * qdiscRow.SIZE);
@@ -20,8 +20,8 @@ export class QueuesPass implements Pass<ReadonlySet<NetnsId>> {
   }
 
   /** @throws {Unsupported} where the kernel cannot run the program */
-  static async open(bpf: BpfSource): Promise<QueuesPass> {
-    return new QueuesPass(await bpf.load<Layout>({ file: FILE, programs: ['qdisc_find'], helpers: ['loop'] }));
+  static async open(bpf: BpfSource): Promise<QueuesWalk> {
+    return new QueuesWalk(await bpf.load<Layout>({ file: FILE, programs: ['qdisc_find'], helpers: ['loop'] }));
   }
 
   async read(cycle: Cycle): Promise<ReadonlySet<NetnsId>> {

@@ -1,14 +1,14 @@
 import { expect, it } from 'vitest';
 import { Cycle, freeCycle } from '#core/cycle.ts';
 import { Unsupported } from '#core/reader.ts';
-import { type Pass, PassSource } from './pass_source.ts';
+import { type KernelWalk, WalkSource } from './walk_source.ts';
 
 /** A source whose walk can be made to fail, with a record of what happened to it. */
 function setUp({ refusal = undefined as Error | undefined } = {}) {
   const seen = { opened: 0, closed: 0, passes: 0, others: 0 };
   const control = { fails: false, reason: 'the kernel refused' };
   const warnings: string[] = [];
-  const pass: Pass<string> = {
+  const walk: KernelWalk<string> = {
     read: async () => {
       seen.passes++;
       if (control.fails) throw new Error(control.reason);
@@ -18,13 +18,13 @@ function setUp({ refusal = undefined as Error | undefined } = {}) {
       seen.closed++;
     },
   };
-  const source = new PassSource<string>({
+  const source = new WalkSource<string>({
     what: 'counts',
     warn: (message) => warnings.push(message),
     open: async () => {
       seen.opened++;
       if (refusal !== undefined) throw refusal;
-      return pass;
+      return walk;
     },
     otherwise: async () => {
       seen.others++;
@@ -116,17 +116,17 @@ it('keeps the walk when the cycle was aborted', async () => {
 
 it('does not mistake a walk that was opened meanwhile for the one that failed', async () => {
   const opened: { closed: boolean; fail: (error: Error) => void }[] = [];
-  const source = new PassSource<string>({
+  const source = new WalkSource<string>({
     what: 'counts',
     warn: () => undefined,
     open: async () => {
       const { promise, reject } = Promise.withResolvers<string>();
-      const pass = { closed: false, fail: reject };
-      opened.push(pass);
+      const walk = { closed: false, fail: reject };
+      opened.push(walk);
       return {
         read: () => promise,
         [Symbol.dispose]: () => {
-          pass.closed = true;
+          walk.closed = true;
         },
       };
     },

@@ -6,8 +6,8 @@ import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { Unsupported } from '#core/reader.ts';
 import { ListWalk, rowsOf } from '../bpf/list_walk.ts';
 import type { BpfSource, LoadedObject } from '../bpf/source.ts';
-import type { Pass } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
+import type { KernelWalk } from '../walk_source.ts';
 import { coreConstants, KindLayouts } from './kinds.ts';
 import { DeviceRows } from './rows.ts';
 
@@ -30,7 +30,7 @@ export interface WalkEffort {
  * Reads the devices of all namespaces with a BPF program. A device that is moved to another namespace during the walk may be seen in
  * both, or in none.
  */
-export class DevicesPass implements Pass<DeviceRows> {
+export class DevicesWalk implements KernelWalk<DeviceRows> {
   readonly #layouts: KindLayouts;
   readonly #object: LoadedObject<Layout>;
   readonly #cpus: Cpus;
@@ -70,7 +70,7 @@ export class DevicesPass implements Pass<DeviceRows> {
     cpus: Cpus,
     isNobodys: (id: NetnsId) => boolean = () => false,
     callNs = CALL_NS,
-  ): Promise<DevicesPass> {
+  ): Promise<DevicesWalk> {
     const object = await bpf.load<Layout>({
       file: FILE,
       programs: ['netdev_read'],
@@ -80,7 +80,7 @@ export class DevicesPass implements Pass<DeviceRows> {
     });
     const layouts = new KindLayouts(bpf);
     for (const { key, value } of layouts.known().values()) object.map('netdev_kinds').update(key, value);
-    return new DevicesPass(layouts, object, cpus, isNobodys, callNs);
+    return new DevicesWalk(layouts, object, cpus, isNobodys, callNs);
   }
 
   async read(cycle: Cycle): Promise<DeviceRows> {

@@ -25,7 +25,7 @@ const JITTER_MS = 1_000;
 const BOOT_ID = 'sys/kernel/random/boot_id';
 const NANOSECONDS_PER_MS = 1e6;
 
-export interface ClocksOptions {
+export interface SectionExpiryOptions {
   /** Folder that survives a restart of the agent. It is made when there is something to keep. */
   readonly directory: string;
   readonly files: Files;
@@ -59,7 +59,7 @@ const NOTHING_KEPT: Kept = { ends: new Map(), bootEnds: new Map() };
  * file: a restart of the agent changes nothing. After a reboot only the wall clock can tell how much is left, and it is
  * never more than `for`. Where the file cannot be written, `for` counts from the agent's start.
  */
-export class Clocks {
+export class SectionExpiry {
   readonly #path: string;
   readonly #directory: string;
   readonly #files: Files;
@@ -75,7 +75,7 @@ export class Clocks {
   /** The first document may have been written long ago. */
   #isFirst = true;
 
-  private constructor(options: ClocksOptions, bootId: string, kept: Kept) {
+  private constructor(options: SectionExpiryOptions, bootId: string, kept: Kept) {
     const { directory, files, warn, wall = Date.now, monotonic = sinceBootMs } = options;
     this.#directory = directory;
     this.#path = join(directory, FILE);
@@ -89,9 +89,9 @@ export class Clocks {
   }
 
   /** A damaged file is reported, and counts as missing. */
-  static async open(options: ClocksOptions): Promise<Clocks> {
+  static async open(options: SectionExpiryOptions): Promise<SectionExpiry> {
     const bootId = await readBootId(options.proc);
-    return new Clocks(options, bootId, await readKept(options, bootId));
+    return new SectionExpiry(options, bootId, await readKept(options, bootId));
   }
 
   /**
@@ -209,7 +209,7 @@ async function readBootId(proc: string): Promise<string> {
   );
 }
 
-async function readKept({ directory, files, warn }: ClocksOptions, bootId: string): Promise<Kept> {
+async function readKept({ directory, files, warn }: SectionExpiryOptions, bootId: string): Promise<Kept> {
   const path = join(directory, FILE);
   const ignored = (why: string): Kept => {
     warn(`${path} is ignored: ${why}; \`for\` counts from now`);

@@ -6,7 +6,7 @@
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
-const volatile bool aimed = false; /* a pod filter is set; without one all of this is compiled out */
+const volatile bool filters_pods = false; /* a pod filter is set; without one all of this is compiled out */
 
 /* Namespaces of the pod filter, by cookie. */
 struct {
@@ -14,10 +14,10 @@ struct {
 	__uint(max_entries, 256);
 	__type(key, __u64);
 	__type(value, __u8);
-} aimed_netns SEC(".maps");
+} filtered_netns SEC(".maps");
 
 /* Call this as soon as the namespace is known, before anything is counted or kept. */
-static __always_inline bool is_aimed_at(__u64 netns)
+static __always_inline bool passes_pod_filter(__u64 netns)
 {
-	return !aimed || bpf_map_lookup_elem(&aimed_netns, &netns);
+	return !filters_pods || bpf_map_lookup_elem(&filtered_netns, &netns);
 }

@@ -79,7 +79,7 @@ export class PerCpuRows {
 }
 
 /** Reads a row of every namespace with a BPF program that sums the CPUs. */
-export class PerCpuPass implements Disposable {
+export class PerCpuWalk implements Disposable {
   readonly object: BpfObject;
   readonly #program: PerCpuProgram;
   readonly #cpus: Cpus;
@@ -119,14 +119,14 @@ export class PerCpuPass implements Disposable {
     cpus: Cpus,
     isNobodys: (id: NetnsId) => boolean,
     rowsMax = program.rowsMax,
-  ): Promise<PerCpuPass> {
+  ): Promise<PerCpuWalk> {
     const object = await bpf.load({
       file: program.file,
       programs: program.programs,
       helpers: ['loop', 'map_lookup_percpu_elem'],
       sizes: { [program.rows]: rowsMax, [CPUS]: cpus.possible().length },
     });
-    return new PerCpuPass(object, program, cpus, rowsMax, isNobodys);
+    return new PerCpuWalk(object, program, cpus, rowsMax, isNobodys);
   }
 
   async read(cycle: Cycle): Promise<PerCpuRows> {

@@ -10,10 +10,10 @@ import {
 import { type Counter, notNegative } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
-import { PerCpuPass, type PerCpuProgram, type PerCpuRows } from '../bpf/percpu_pass.ts';
+import { type PerCpuProgram, type PerCpuRows, PerCpuWalk } from '../bpf/percpu_walk.ts';
 import type { BpfSource, LoadedObject } from '../bpf/source.ts';
-import type { Pass } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
+import type { KernelWalk } from '../walk_source.ts';
 import type { FamilyCounts, SockstatRow } from './snapshot.ts';
 
 const { SIZE, offsets } = sockRow;
@@ -37,13 +37,13 @@ const FAMILIES = {
 const U64_BYTES = 8;
 
 /** Reads the socket counts of all namespaces from the kernel's own structures. */
-export class SockstatPass implements Pass<readonly SockstatRow[]> {
-  readonly #pass: PerCpuPass;
+export class SockstatWalk implements KernelWalk<readonly SockstatRow[]> {
+  readonly #walk: PerCpuWalk;
   /** Whether this kernel has a protocol, by protocol. */
   readonly #has: readonly boolean[];
 
-  private constructor(pass: PerCpuPass, has: readonly boolean[]) {
-    this.#pass = pass;
+  private constructor(walk: PerCpuWalk, has: readonly boolean[]) {
+    this.#walk = walk;
     this.#has = has;
   }
 
@@ -55,9 +55,9 @@ export class SockstatPass implements Pass<readonly SockstatRow[]> {
     bpf: BpfSource,
     cpus: Cpus,
     isNobodys: (id: NetnsId) => boolean = () => false,
-  ): Promise<SockstatPass> {
-    const pass = await PerCpuPass.open(bpf, PROGRAM, cpus, isNobodys);
-    const object: LoadedObject<Layout> = pass.object;
+  ): Promise<SockstatWalk> {
+    const walk = await PerCpuWalk.open(bpf, PROGRAM, cpus, isNobodys);
+    const object: LoadedObject<Layout> = walk.object;
     object.run('sock_protocols', new BigUint64Array());
     const places = object.map('sock_places').dump();
     const has = Array.from(
@@ -65,14 +65,14 @@ export class SockstatPass implements Pass<readonly SockstatRow[]> {
       (_, index) => places.view.getUint32(places.valueAt(index), true) !== sockPlace.none,
     );
     if (has[tcp] !== true) {
-      pass[Symbol.dispose]();
+      walk[Symbol.dispose]();
       throw new Error('the protocols of the kernel were not found');
     }
-    return new SockstatPass(pass, has);
+    return new SockstatWalk(walk, has);
   }
 
   async read(cycle: Cycle): Promise<readonly SockstatRow[]> {
-    const rows = await this.#pass.read(cycle);
+    const rows = await this.#walk.read(cycle);
     const complete: SockstatRow[] = [];
     for (let row = 0; row < rows.ids.length; row++) {
       const isComplete = sockRow.complete(rows.view, row * SIZE) === 1;
@@ -82,7 +82,7 @@ export class SockstatPass implements Pass<readonly SockstatRow[]> {
   }
 
   [Symbol.dispose](): void {
-    this.#pass[Symbol.dispose]();
+    this.#walk[Symbol.dispose]();
   }
 }
 

@@ -13,9 +13,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Files } from '#files/files.ts';
 import { PROBES } from '#probes/index.ts';
-import { Clocks } from './clocks.ts';
 import type { TimedSection } from './document.ts';
 import { ConfigReader } from './load.ts';
+import { SectionExpiry } from './section_expiry.ts';
 
 const reader = new ConfigReader(PROBES);
 const START = Date.UTC(2026, 10, 21, 3);
@@ -36,8 +36,8 @@ beforeEach(() => {
 
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-function open(folder = directory): Promise<Clocks> {
-  return Clocks.open({
+function open(folder = directory): Promise<SectionExpiry> {
+  return SectionExpiry.open({
     directory: folder,
     files: new Files(),
     proc: join(directory, 'proc'),
@@ -63,7 +63,7 @@ function sections(...probes: string[]): readonly TimedSection[] {
   return reader.parse(`probes: { ${probes.join(', ')} }`).timed;
 }
 
-function leftOf(clocks: Clocks, timed: readonly TimedSection[]): number[] {
+function leftOf(clocks: SectionExpiry, timed: readonly TimedSection[]): number[] {
   const left = timed.map((section) => clocks.leftOf(section));
   expect(timed.map((section) => (clocks.endOf(section) ?? Number.NaN) - now)).toEqual(left);
   return left;

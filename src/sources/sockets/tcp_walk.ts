@@ -13,11 +13,11 @@ import { asNetnsId, type NetnsId } from '#core/netns.ts';
 import { KIND } from '../bpf/btf.ts';
 import type { BpfSource, LoadedObject } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';
-import type { Pass } from '../pass_source.ts';
+import type { KernelWalk } from '../walk_source.ts';
 import { type AcceptQueue, byFullness, NO_SOCKETS, type TcpSnapshot, type TcpSummary } from './snapshot.ts';
 import { type ListOwners, SLICE_US, visitWalked, WALK_MS, WALKS_MAX, walkSockets } from './walk.ts';
 
-export interface PassOptions {
+export interface WalkOptions {
   /** Whether the kernel lets a program read its memory without calling a helper (6.2), which takes half the time. */
   readonly canCast: boolean;
   /** Duration of one call, which has its CPU to itself. A call takes a little longer, because it finishes its current chain. */
@@ -49,10 +49,10 @@ const STATES = NO_SOCKETS.sockets.length;
  * continues at the same count: where sockets have come or gone before that place, as many others are counted twice or missed. Where a
  * chain is seen to lead into another one, the walk is repeated.
  */
-export class TcpPass implements Pass<TcpSnapshot> {
+export class TcpWalk implements KernelWalk<TcpSnapshot> {
   readonly #bpf: BpfSource;
   readonly #list: ListOwners;
-  readonly #options: PassOptions;
+  readonly #options: WalkOptions;
   readonly #errors: SourceErrors;
   #object: LoadedObject<Layout>;
   #listed: Disposable;
@@ -66,7 +66,7 @@ export class TcpPass implements Pass<TcpSnapshot> {
   private constructor(
     bpf: BpfSource,
     list: ListOwners,
-    options: PassOptions,
+    options: WalkOptions,
     errors: SourceErrors,
     rows: number,
     object: LoadedObject<Layout>,
@@ -90,8 +90,8 @@ export class TcpPass implements Pass<TcpSnapshot> {
     namespaces: number,
     list: ListOwners,
     errors: SourceErrors,
-    options: Partial<PassOptions> = {},
-  ): Promise<TcpPass> {
+    options: Partial<WalkOptions> = {},
+  ): Promise<TcpWalk> {
     const all = {
       canCast: hasCast(bpf),
       sliceUs: SLICE_US,
@@ -102,7 +102,7 @@ export class TcpPass implements Pass<TcpSnapshot> {
     };
     let rows = ROWS_MIN;
     while (rows < 2 * namespaces && rows < TCP_ROWS_MAX) rows *= 2;
-    return new TcpPass(bpf, list, all, errors, rows, await load(bpf, all, rows));
+    return new TcpWalk(bpf, list, all, errors, rows, await load(bpf, all, rows));
   }
 
   /** @throws where the walk could not finish, or cannot be trusted */
@@ -206,7 +206,7 @@ function hasCast(bpf: BpfSource): boolean {
 
 function load(
   bpf: BpfSource,
-  { canCast, portsEach, bucketsEach }: PassOptions,
+  { canCast, portsEach, bucketsEach }: WalkOptions,
   rows: number,
 ): Promise<LoadedObject<Layout>> {
   return bpf.load<Layout>({

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { canAim } from '#config/schema.ts';
+import { canFilterPods } from '#config/schema.ts';
 import { PROBES } from '#probes/index.ts';
 import { SCENARIO_NAMES } from '../scenarios/all.ts';
 import { LoopDevice } from '../support/block.ts';
@@ -12,9 +12,9 @@ import { only, probesOf, TestKernel } from '../support/kernel.ts';
 import { eventually } from '../support/oracle.ts';
 
 /** The scenario of a probe that has one shows the same. */
-const AIMABLE = PROBES.filter((probe) => canAim(probe) && !SCENARIO_NAMES.includes(probe.name));
+const FILTERABLE = PROBES.filter((probe) => canFilterPods(probe) && !SCENARIO_NAMES.includes(probe.name));
 const SHOWN = new Map(
-  AIMABLE.flatMap(({ name, metrics }) =>
+  FILTERABLE.flatMap(({ name, metrics }) =>
     Object.values(metrics as Record<string, { name: string }>).map((metric) => [metric.name, name]),
   ),
 );
@@ -43,7 +43,7 @@ beforeAll(async () => {
 afterAll(() => resources.disposeAsync());
 
 function configOf(pods: object): string {
-  return only(Object.fromEntries(AIMABLE.map(({ name }) => [name, { enabled: true, detail: 'full', ...pods }])));
+  return only(Object.fromEntries(FILTERABLE.map(({ name }) => [name, { enabled: true, detail: 'full', ...pods }])));
 }
 
 /** Makes the same traffic in both directions: resets, retransmits, drops, data, requests to a disk. */
@@ -77,7 +77,7 @@ it('every eBPF probe shows the Pods of its filter and no others, and continues i
   await using agent = await TestKernel.open(configOf({}));
   await traffic();
   const [a, b] = [pair.a.netns.name, pair.b.netns.name];
-  const everybody = AIMABLE.flatMap(({ name }) => [`${name} ${a}`, `${name} ${b}`]);
+  const everybody = FILTERABLE.flatMap(({ name }) => [`${name} ${a}`, `${name} ${b}`]);
   await eventually(async () => expect(seen(await agent.page())).toEqual(expect.arrayContaining(everybody)));
   const before = sampleValue(await agent.page(), DROPS, { pod: b, reason: 'NETFILTER_DROP' }) ?? 0;
 
@@ -87,11 +87,11 @@ it('every eBPF probe shows the Pods of its filter and no others, and continues i
   agent.events.length = 0;
   await traffic();
   await eventually(() => expect(agent.events.some(({ probe }) => probe === 'tcpreset')).toBe(true));
-  const aimed = await agent.page();
-  expect(seen(aimed)).toEqual(AIMABLE.map(({ name }) => `${name} ${b}`).sort());
-  const names = new Set(AIMABLE.map(({ name }) => name));
+  const filtered = await agent.page();
+  expect(seen(filtered)).toEqual(FILTERABLE.map(({ name }) => `${name} ${b}`).sort());
+  const names = new Set(FILTERABLE.map(({ name }) => name));
   expect(new Set(agent.events.filter(({ probe }) => names.has(probe)).map(({ pod }) => pod))).toEqual(new Set([b]));
-  expect(sampleValue(aimed, DROPS, { pod: b, reason: 'NETFILTER_DROP' })).toBeGreaterThan(before);
+  expect(sampleValue(filtered, DROPS, { pod: b, reason: 'NETFILTER_DROP' })).toBeGreaterThan(before);
 
   await agent.kernel.configure(probesOf(configOf({})));
   const after = await agent.page();
@@ -124,13 +124,13 @@ it('costs other Pods nothing but the filter', async () => {
     };
   };
   const all = await perRun({});
-  const aimed = await perRun({ pods: { names: ['nobody-at-all'] } });
+  const filtered = await perRun({ pods: { names: ['nobody-at-all'] } });
   expect(all.drops).toBe(2_000);
   expect(all.runsShown).toBeGreaterThanOrEqual(2_000);
-  expect(aimed.drops).toBeUndefined();
-  expect(aimed.produced).toBe(0);
+  expect(filtered.drops).toBeUndefined();
+  expect(filtered.produced).toBe(0);
   process.stdout.write(
-    `packetloss a drop: ${all.nanoseconds.toFixed(0)} ns, of a filtered-out Pod ${aimed.nanoseconds.toFixed(0)} ns\n`,
+    `packetloss a drop: ${all.nanoseconds.toFixed(0)} ns, of a filtered-out Pod ${filtered.nanoseconds.toFixed(0)} ns\n`,
   );
 });
 

@@ -1,11 +1,11 @@
 import { freeCycle } from '#core/cycle.ts';
 import { BpfSource } from '#sources/bpf/source.ts';
-import { MibPass } from '#sources/mib/pass.ts';
+import { MibWalk } from '#sources/mib/walk.ts';
 import { cpusOf } from '#sources/procfs/cpus.ts';
 import { OBJECTS } from './kernel.ts';
 
 /** Prints the received segments and datagrams of every namespace, by cookie, as the walk sees them from here. */
-using pass = await MibPass.open(new BpfSource(OBJECTS, '/sys'), cpusOf('/sys'));
+using pass = await MibWalk.open(new BpfSource(OBJECTS, '/sys'), cpusOf('/sys'));
 const snapshot = await pass.read(freeCycle());
 const columns = [snapshot.column('Tcp', 'InSegs'), snapshot.column('Udp', 'InDatagrams')];
 const rows = snapshot.ids.map((id, row) => [

@@ -3,10 +3,10 @@ import { FILE, type Layout } from '#bpf/generated/mib.ts';
 import { type Counter, readCounter } from '#core/counter.ts';
 import type { Cycle } from '#core/cycle.ts';
 import type { NetnsId } from '#core/netns.ts';
-import { PerCpuPass, type PerCpuProgram, type PerCpuRows } from '../bpf/percpu_pass.ts';
+import { type PerCpuProgram, type PerCpuRows, PerCpuWalk } from '../bpf/percpu_walk.ts';
 import type { BpfSource } from '../bpf/source.ts';
-import type { Pass } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
+import type { KernelWalk } from '../walk_source.ts';
 import { LastCounters } from './last.ts';
 import type { Column, MibSnapshot } from './snapshot.ts';
 import { MibIndex, type MibTable } from './tables.ts';
@@ -26,12 +26,12 @@ const PROGRAM: PerCpuProgram<Layout> = {
 const NONE = new LastCounters();
 
 /** Reads the counters of all namespaces with a BPF program that sums the CPUs. */
-export class MibPass implements Pass<MibSnapshot> {
-  readonly #pass: PerCpuPass;
+export class MibWalk implements KernelWalk<MibSnapshot> {
+  readonly #walk: PerCpuWalk;
   readonly #index: MibIndex;
 
-  private constructor(pass: PerCpuPass, index: MibIndex) {
-    this.#pass = pass;
+  private constructor(walk: PerCpuWalk, index: MibIndex) {
+    this.#walk = walk;
     this.#index = index;
   }
 
@@ -46,8 +46,8 @@ export class MibPass implements Pass<MibSnapshot> {
     isNobodys: (id: NetnsId) => boolean = () => false,
     rowsMax?: number,
     index = new MibIndex(bpf.btf()),
-  ): Promise<MibPass> {
-    return new MibPass(await PerCpuPass.open(bpf, PROGRAM, cpus, isNobodys, rowsMax), index);
+  ): Promise<MibWalk> {
+    return new MibWalk(await PerCpuWalk.open(bpf, PROGRAM, cpus, isNobodys, rowsMax), index);
   }
 
   /**
@@ -55,17 +55,17 @@ export class MibPass implements Pass<MibSnapshot> {
    * @param last rows of dead namespaces, to be shown with the others
    */
   async read(cycle: Cycle, last: LastCounters = NONE): Promise<MibSnapshot> {
-    const rows = await this.#pass.read(cycle);
+    const rows = await this.#walk.read(cycle);
     for (const [id, row] of last.rows()) {
       // The kernel has summed all its CPUs, including those that are offline.
       rows.offline.delete(id);
       rows.add(row, id);
     }
-    return new PassSnapshot(rows, this.#index);
+    return new WalkSnapshot(rows, this.#index);
   }
 
   [Symbol.dispose](): void {
-    this.#pass[Symbol.dispose]();
+    this.#walk[Symbol.dispose]();
   }
 }
 
@@ -74,7 +74,7 @@ const BIT_SHIFT = 16;
 const AT_MASK = 2 ** BIT_SHIFT - 1;
 const PER_CPU = 2 ** 24;
 
-class PassSnapshot implements MibSnapshot {
+class WalkSnapshot implements MibSnapshot {
   readonly ids: readonly NetnsId[];
   readonly #rows: PerCpuRows;
   readonly #index: MibIndex;

@@ -7,8 +7,8 @@ import { ListWalk, rowsOf } from '../bpf/list_walk.ts';
 import type { BpfSource, LoadedObject } from '../bpf/source.ts';
 import type { SourceErrors } from '../errors.ts';
 import { CONNTRACK_COUNTERS, type ConntrackCounter, type ConntrackCounters } from '../netlink/conntrack.ts';
-import type { Pass } from '../pass_source.ts';
 import type { Cpus } from '../procfs/cpus.ts';
+import type { KernelWalk } from '../walk_source.ts';
 import type { ConntrackRow } from './snapshot.ts';
 import type { WideCounters } from './wide.ts';
 
@@ -23,7 +23,7 @@ const READERS = CONNTRACK_COUNTERS.map((name) => conntrackRow[name]);
 const NOTHING: ConntrackCounters = Object.freeze(Object.fromEntries(CONNTRACK_COUNTERS.map((name) => [name, 0])));
 
 /** Reads connection tracking of all namespaces with a BPF program that sums the CPUs: 0.4 µs for a namespace on two CPUs. */
-export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
+export class ConntrackWalk implements KernelWalk<readonly ConntrackRow[]> {
   readonly #object: LoadedObject<Layout>;
   readonly #errors: SourceErrors;
   readonly #walk: ListWalk;
@@ -56,7 +56,7 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
     wide: WideCounters,
     errors: SourceErrors,
     isNobodys: (id: NetnsId) => boolean = () => false,
-  ): Promise<ConntrackPass> {
+  ): Promise<ConntrackWalk> {
     const cpus = possible();
     const object = await bpf.load<Layout>({
       file: FILE,
@@ -66,9 +66,9 @@ export class ConntrackPass implements Pass<readonly ConntrackRow[]> {
     });
     try {
       for (const [index, cpu] of cpus.entries()) object.map('percpu_cpus').update(u32(index), u32(cpu));
-      const pass = new ConntrackPass(object, cpus, wide, errors, isNobodys);
-      pass.#run(0, 1);
-      return pass;
+      const walk = new ConntrackWalk(object, cpus, wide, errors, isNobodys);
+      walk.#run(0, 1);
+      return walk;
     } catch (error) {
       object.close();
       throw error;
