@@ -41,7 +41,7 @@ export const RULES: readonly WordRule[] = [
   },
   {
     name: 'word of our own',
-    pattern: /\b(?:malformed|strangers?|blindness|nobody's|taken for|for ever|anew|whoever has|come back at once)\b/i,
+    pattern: /\b(?:garbled|strangers?|blindness|nobody's|taken for|for ever|anew|whoever has|come back at once)\b/i,
     advice: 'use the standard word: malformed, unowned, visibility gap, mistaken for, forever, again',
   },
 ];

@@ -11,7 +11,7 @@ describe('sentences of code', () => {
     ['const a = 1; // So many of them.', '1 opening with "So"'],
     ["help: 'Those that are configured.',", '1 pronoun as subject'],
     ['/** How many wait. */', '1 opening with "Which" or "How" as a noun'],
-    ['/** @param text malformed or not */', '1 word of our own'],
+    ['/** @param text garbled or not */', '1 word of our own'],
   ])('%j breaks a rule', (text, found) => expect(rulesOf('a.ts', text)).toEqual([found]));
 
   it.each([
