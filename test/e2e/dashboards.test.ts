@@ -122,6 +122,8 @@ const NOT_HERE: Readonly<Record<string, string>> = {
   'netsonde-cluster: Worst nodes: Out of time': 'the CPUs keep up',
   'netsonde-node: Connection tracking: node': 'the node itself tracks nothing',
   'netsonde-node: In the queues of devices and in drivers, 99 %': 'the devices of the node need no queue',
+  'netsonde-node: Changes of devices': 'the devices of the node stay as they are',
+  'netsonde-node: Neighbours: {{device}}: no answer': 'every neighbour answers',
   'netsonde-node: RDMA': 'no RDMA device',
   'netsonde-node: Control commands of virtio-net, 99 %': 'no function can be hooked',
   'netsonde-agent: Probes that have failed, by node': 'only the other agent has one',
