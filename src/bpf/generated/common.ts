@@ -4,18 +4,18 @@ import { readBytes, readString } from '../layout.ts';
 
 /** Names in several objects. */
 export interface CommonLayout {
-  readonly constant: 'filters_pods' | 'event_rate' | 'events_enabled' | 'jiffies_per_second' | 'node_netns' | 'owner_rows' | 'preempt_count_at' | 'ring_share' | 'threshold' | 'unlisted_rows';
-  readonly map: 'filtered_netns' | 'count_rest' | 'counts' | 'event_buckets' | 'event_ledgers' | 'events' | 'mib_rows' | 'mib_scratch' | 'misses' | 'owner_current' | 'owner_scratch' | 'owners' | 'percpu_anchor' | 'percpu_cpus' | 'rows_returned' | 'rows_taken';
+  readonly constant: 'event_rate' | 'events_enabled' | 'filters_pods' | 'jiffies_per_second' | 'node_netns' | 'owner_rows' | 'preempt_count_at' | 'ring_share' | 'threshold' | 'unlisted_rows';
+  readonly map: 'count_rest' | 'counts' | 'event_buckets' | 'event_ledgers' | 'events' | 'filtered_netns' | 'mib_rows' | 'mib_scratch' | 'misses' | 'owner_current' | 'owner_scratch' | 'owners' | 'percpu_anchor' | 'percpu_cpus' | 'rows_returned' | 'rows_taken';
 }
 
 /** Entries of each map, or bytes of a ring, as the file has it. */
 export const MAX_ENTRIES = {
-  filtered_netns: 256,
   count_rest: 16416,
   counts: 20480,
   event_buckets: 1026,
   event_ledgers: 1,
   events: 1048576,
+  filtered_netns: 256,
   mib_rows: 256,
   mib_scratch: 1,
   misses: 1,
