@@ -13,6 +13,8 @@ const ALONE: Readonly<Record<string, string>> = {
   'test/kernel/fd_many.test.ts': 'opens half a million descriptors, which every other agent would count',
   'test/kernel/netiftxlatency.test.ts': 'measures the wait of packets in the kernel',
   'test/kernel/process_table.test.ts': 'compares all processes of the machine',
+  'test/kernel/short_pods.test.ts':
+    'makes Pods that are gone before they are listed, and unlisted Pods share their room',
   'test/kernel/sock.test.ts': 'compares the orphaned and allocated sockets of the machine',
   'test/kernel/softirq.test.ts': 'looks at the softirqs of the machine, with a limit of events for all',
   'test/kernel/tcp_readers.test.ts': 'counts how often a walk sees connections being made',

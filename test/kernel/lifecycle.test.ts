@@ -3,7 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EventRecord } from '#api/events.ts';
-import { CGROUP_V1, CGROUP_V2, TestPod } from '../support/cgroups.ts';
+import { CGROUP_V1, CGROUP_V2, makePods, TestPod } from '../support/cgroups.ts';
 import { type Exposition, sampleValue } from '../support/exposition.ts';
 import { Host, TestNetns } from '../support/hosts.ts';
 import { only, probesOf, TestKernel } from '../support/kernel.ts';
@@ -11,10 +11,6 @@ import { eventually } from '../support/oracle.ts';
 import { liveShortly, oracleOf, totalsOf } from '../support/short_pods.ts';
 
 const run = promisify(execFile);
-
-async function makePods(stack: AsyncDisposableStack, hierarchy: string, count: number): Promise<TestPod[]> {
-  return Array.from({ length: count }, () => stack.use(new TestPod(hierarchy)));
-}
 
 function departureOf(agent: TestKernel, pod: string): EventRecord | undefined {
   const events = agent.events.filter((event) => event['type'] === 'pod_departed' && event['pod'] === pod);
@@ -65,24 +61,6 @@ describe.each([
 });
 
 describe('with the probe off', () => {
-  const COUNT = 40;
-
-  it('events still name Pods that live for milliseconds, and only the last counters are not shown', async () => {
-    // All unlisted Pods share one rate of events.
-    await using agent = await TestKernel.open(only({ packetloss: { limit: 10_000 } }, { detail: 'full' }));
-    await using stack = new AsyncDisposableStack();
-    const pods = await makePods(stack, CGROUP_V2, COUNT);
-    await liveShortly(pods);
-    await eventually(() => {
-      const named = new Set(agent.events.filter(({ type }) => type === 'packet_drop').map(({ pod }) => pod));
-      expect(pods.filter(({ uid }) => !named.has(uid))).toEqual([]);
-    });
-    expect(agent.events.filter(({ type }) => type === 'pod_departed')).toEqual([]);
-    const page = await agent.page();
-    expect(sampleValue(page, 'netsonde_entities_retired', {})).toBe(0);
-    expect(sampleValue(page, 'netsonde_departures_total', { counters: 'exact' })).toBeUndefined();
-  });
-
   it('the programs, which belong to discovery, stay; switching the probe on and off loads none and loses no count', async () => {
     await using agent = await TestKernel.open(only({ lifecycle: true }));
     const programs = () => agent.kernel.discovery().programs.map(({ name, id }) => ({ name, id }));

@@ -76,3 +76,8 @@ export class TestPod implements AsyncDisposable {
     return this.#cgroups[Symbol.asyncDispose]();
   }
 }
+
+/** Makes Pods that are disposed with a stack. @param hierarchy where it is mounted */
+export async function makePods(stack: AsyncDisposableStack, hierarchy: string, count: number): Promise<TestPod[]> {
+  return Array.from({ length: count }, () => stack.use(new TestPod(hierarchy)));
+}

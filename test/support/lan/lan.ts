@@ -1,10 +1,13 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { sh } from '../command.ts';
+import { run, sh } from '../command.ts';
 import { TestNetns, uniqueName } from '../hosts.ts';
 
 /** Environment of the programs in the namespaces: none of the test's own settings reaches them. */
 const ENVIRONMENT = { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', LC_ALL: 'C' };
+
+/** A device that is not ready by then never will be. */
+const READY_SECONDS = 60;
 
 export interface Finished {
   readonly code: number;
@@ -130,9 +133,17 @@ export class Lan implements Disposable {
     if (ipv4 !== '') netns.ip(`addr add ${ipv4}/24 dev eth0`);
     if (ipv6 !== undefined) netns.ip(`addr add ${ipv6}/64 dev eth0 nodad`);
     netns.ip('link set eth0 up');
+    // The kernel reports a carrier later, with the lock that others hold for seconds: until then both ends discard what they get.
+    waitFor(`bridge -n ${this.bridge.name} link show dev ${port} | grep -q 'state forwarding'`);
+    waitFor(`ip -n ${netns.name} link show eth0 | grep -q 'state UP'`);
   }
 
   [Symbol.dispose](): void {
     this.#resources.dispose();
   }
+}
+
+/** @param condition for a shell */
+function waitFor(condition: string): void {
+  run('timeout', `${READY_SECONDS}`, 'sh', '-c', `until ${condition}; do sleep 0.05; done`);
 }
