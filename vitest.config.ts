@@ -27,6 +27,11 @@ const alone = Object.keys(ALONE);
 /** A timeout is for tests that hang: speed is measured by `bench`. */
 const patient = { pool: 'forks', testTimeout: 240_000, hookTimeout: 240_000 } as const;
 /**
+ * For tests that share the kernel with everything else on the machine: others hold its locks, and move its counters. The summary names each
+ * test that needed the second run. Tests of code alone have none: a property that fails once is a fault.
+ */
+const SHARED_KERNEL = { retry: 1 } as const;
+/**
  * Some tests wait more than they work. Where files share a process (`isolate: false`), modules are loaded once, which halves the CPU time;
  * no module has state. The tests make namespaces, Pods and servers of their own, and look at nothing else.
  */
@@ -55,8 +60,17 @@ export default defineConfig({
           exclude: alone,
         },
       },
-      { test: { ...together, name: 'e2e', isolate: false, include: ['test/e2e/*.test.ts'], exclude: alone } },
-      { test: { ...single, name: 'alone', include: alone, sequence: { groupOrder: 1 } } },
+      {
+        test: {
+          ...together,
+          ...SHARED_KERNEL,
+          name: 'e2e',
+          isolate: false,
+          include: ['test/e2e/*.test.ts'],
+          exclude: alone,
+        },
+      },
+      { test: { ...single, ...SHARED_KERNEL, name: 'alone', include: alone, sequence: { groupOrder: 1 } } },
       {
         test: {
           ...single,

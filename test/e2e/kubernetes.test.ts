@@ -193,9 +193,11 @@ describe('Pods of the API', () => {
     });
     server.put('pods', mirror);
     const labels = { namespace: 'kube-system', pod: 'proxy-node-1', workload: 'proxy-node-1', workload_kind: 'Pod' };
-    await eventually(async () => expect(sampleValue(await agent.page(), IN_USE, labels)).toBeDefined());
-    const { entities } = await agent.json<{ entities: EntityStatus[] }>('/api/v1/entities');
-    expect(entities.find((entity) => entity.uid === uid)).toMatchObject({ ips });
+    await eventually(async () => {
+      const { entities } = await agent.json<{ entities: EntityStatus[] }>('/api/v1/entities');
+      expect(entities.find((entity) => entity.uid === uid)).toMatchObject({ ips });
+      expect(sampleValue(await agent.page(), IN_USE, labels)).toBeDefined();
+    });
     server.delete('pods', mirror.metadata.uid);
   });
 

@@ -129,7 +129,7 @@ async function liveLossy(pod: TestPod): Promise<string> {
 describe('a Pod that lives for a second and loses packets', () => {
   it('is named by the events of its drops, and shown with its last counters until they expire', async () => {
     await using agent = await TestKernel.open(
-      only({ packetloss: true, udp: true, lifecycle: { retire: '5s' } }, { detail: 'full' }),
+      only({ packetloss: true, udp: true, lifecycle: { retire: '5s', share: 1 } }, { detail: 'full' }),
     );
     await using pod = new TestPod(CGROUP_V2);
     const bornMs = performance.now();

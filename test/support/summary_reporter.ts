@@ -4,23 +4,31 @@ const SLOWEST = 10;
 /** If more than that were skipped, a filter on the command line left them out. */
 const SKIPPED_MAX = 100;
 
-/** Prints the slowest files, and `N passed, N failed` alone on the last line, for people and for scripts that read no further. */
+/** Prints tests that needed a second run, the slowest files, and `N passed, N failed` alone on the last line, for people and for scripts that read no further. */
 export default class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     let passed = 0;
     let failed = unhandledErrors.length;
     const skipped: string[] = [];
+    const flaky: string[] = [];
     for (const module of modules) {
       failed += module.errors().length;
       for (const test of module.children.allTests()) {
         const { state } = test.result();
+        if (test.diagnostic()?.flaky === true)
+          flaky.push(`passed in a second run: ${module.relativeModuleId} > ${test.fullName}`);
         if (state === 'passed') passed++;
         else if (state === 'failed') failed++;
         else skipped.push(`skipped: ${module.relativeModuleId} > ${test.fullName}`);
       }
     }
     const isWhole = skipped.length <= SKIPPED_MAX;
-    const lines = [...(isWhole ? skipped : []), ...slowestFiles(modules), `${passed} passed, ${failed} failed`];
+    const lines = [
+      ...(isWhole ? skipped : []),
+      ...flaky,
+      ...slowestFiles(modules),
+      `${passed} passed, ${failed} failed`,
+    ];
     // Runs after the other reporters have printed.
     process.once('exit', () => process.stdout.write(`${lines.join('\n')}\n`));
   }
