@@ -54,6 +54,7 @@ export default defineConfig({
       {
         test: {
           ...together,
+          ...SHARED_KERNEL,
           name: 'kernel',
           isolate: false,
           include: ['test/kernel/*.test.ts', 'test/scenarios/*.test.ts'],
