@@ -132,7 +132,6 @@ describe('a Pod that lives for a second and loses packets', () => {
       only({ packetloss: true, udp: true, lifecycle: { retire: '5s', share: 1 } }, { detail: 'full' }),
     );
     await using pod = new TestPod(CGROUP_V2);
-    const bornMs = performance.now();
     const text = await liveLossy(pod);
     const of = oracleOf(text);
     const lost = of('Udp', 'RcvbufErrors');
@@ -155,8 +154,6 @@ describe('a Pod that lives for a second and loses packets', () => {
       await wait(100);
     }
     expect(shown).toBeGreaterThan(0);
-    // It lived for a second, and was then shown for five.
-    expect(performance.now() - bornMs).toBeGreaterThan(6_000);
     expect((await agent.kernel.entities()).some(({ uid }) => uid === pod.uid)).toBe(false);
   });
 });

@@ -8,6 +8,8 @@ import struct
 import sys
 import time
 
+import netns_folder
+
 CLONE_NEWNET, MS_BIND, MNT_DETACH = 0x40000000, 4096, 2
 SIOCSIFFLAGS, IFF_UP_RUNNING = 0x8914, 0x41
 LOST = 10
@@ -36,7 +38,7 @@ def remove(path: str) -> None:
 
 prefix, count, loses_every, life, rate = sys.argv[1], *map(int, sys.argv[2:4]), *map(float, sys.argv[4:])
 home = os.open('/proc/self/ns/net', os.O_RDONLY)
-os.makedirs('/run/netns', exist_ok=True)
+netns_folder.prepare()
 alive: list[tuple[float, str]] = []
 begun = time.monotonic()
 try:

@@ -7,6 +7,8 @@ import socket
 import struct
 import sys
 
+import netns_folder
+
 CLONE_NEWNET, MS_BIND, MNT_DETACH = 0x40000000, 4096, 2
 SIOCSIFFLAGS, IFF_UP_RUNNING = 0x8914, 0x41
 libc = ctypes.CDLL(None, use_errno=True)
@@ -41,7 +43,7 @@ def use() -> None:
 
 
 paths = [f'/run/netns/{sys.argv[1]}{number}' for number in range(int(sys.argv[2]))]
-os.makedirs('/run/netns', exist_ok=True)
+netns_folder.prepare()
 made = []
 try:
     for path in paths:

@@ -1,0 +1,18 @@
+"""The folder of named network namespaces, as `ip netns add` prepares it (iproute2, ip/ipnetns.c)."""
+
+import ctypes
+import os
+
+MS_BIND, MS_REC, MS_SHARED = 4096, 1 << 14, 1 << 20
+FOLDER = b'/run/netns'
+
+
+def prepare() -> None:
+    """Makes the folder a shared mount. Otherwise a later `ip netns add` does, over all that is mounted in it, which nobody can unmount then."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    os.makedirs(FOLDER, exist_ok=True)
+    if libc.mount(b'', FOLDER, b'none', MS_SHARED | MS_REC, None) == 0:
+        return
+    for source, flags in ((FOLDER, MS_BIND | MS_REC), (b'', MS_SHARED | MS_REC)):
+        if libc.mount(source, FOLDER, b'none', flags, None) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
